@@ -1,0 +1,1 @@
+"""Where sweeps run: launchers and site files."""

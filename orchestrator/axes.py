@@ -1,0 +1,160 @@
+"""Axes: names with ordered, exact values.
+
+Values are computed from rationals or from 60-digit decimals and rounded once, at the end. So the value at one third of
+an axis is the same float whether the axis has 4 points or 301: a finer grid contains the coarser one bit for bit,
+and its rows are found again by key.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from decimal import Context, Decimal
+from fractions import Fraction
+from typing import Annotated, Any, TypeAlias
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+__all__ = ["Axis", "AxisLike", "Number", "Value"]
+
+Number: TypeAlias = int | float
+Value: TypeAlias = int | float | str | bool | None  # what a unit's parameter may be
+Span: TypeAlias = tuple[Number, Number, Annotated[int, Field(ge=1)]]
+
+_DIGITS = Context(prec=60)
+
+
+def _exact(x: Number) -> Fraction:
+    """The rational that the shortest decimal text of `x` stands for: 0.1 is one tenth."""
+    return Fraction(repr(x))
+
+
+def _decimal(x: Fraction) -> Decimal:
+    return _DIGITS.divide(Decimal(x.numerator), Decimal(x.denominator))
+
+
+def _positions(count: int) -> list[Fraction]:
+    return [Fraction(i, count - 1) for i in range(count)] if count > 1 else [Fraction(0)]
+
+
+def _linear(start: Number, stop: Number, count: int) -> list[float]:
+    a, b = _exact(start), _exact(stop)
+    return [float(a + (b - a) * t) for t in _positions(count)]
+
+
+def _power(base: Decimal, exponent: Fraction) -> Decimal:
+    return _DIGITS.power(base, _decimal(exponent))
+
+
+def _log2(start: Number, stop: Number, count: int) -> list[float]:
+    a, b = _exact(start), _exact(stop)
+    return [float(_power(Decimal(2), a + (b - a) * t)) for t in _positions(count)]
+
+
+def _geometric(start: Number, stop: Number, count: int) -> list[float]:
+    if start <= 0 or stop <= 0:
+        raise ValueError(f"geometric needs both ends above 0, got {start} and {stop}; use symlog to pass through 0")
+    a, b = _decimal(_exact(start)), _decimal(_exact(stop))
+    return [float(_DIGITS.multiply(_power(a, 1 - t), _power(b, t))) for t in _positions(count)]
+
+
+def _symlog(start: Number, stop: Number, count: int, threshold: Number) -> list[float]:
+    """Equal steps of sign(x) log10(1 + |x| / threshold): linear near 0, logarithmic far from it."""
+    width = _decimal(_exact(threshold))
+
+    def squeeze(x: Number) -> Decimal:
+        size = _DIGITS.log10(_DIGITS.add(1, _DIGITS.divide(_decimal(_exact(abs(x))), width)))
+        return size if x >= 0 else size.copy_negate()  # unary minus would round to 28 digits
+
+    def stretch(u: Decimal) -> float:
+        size = _DIGITS.multiply(width, _DIGITS.subtract(_DIGITS.power(Decimal(10), u.copy_abs()), 1))
+        return float(size.copy_sign(u))
+
+    a, b = squeeze(start), squeeze(stop)
+    mixed = ((_DIGITS.multiply(a, _decimal(1 - t)), _DIGITS.multiply(b, _decimal(t))) for t in _positions(count))
+    return [stretch(_DIGITS.add(x, y)) for x, y in mixed]
+
+
+_SPACINGS: dict[str, Callable[[Number, Number, int], list[float]]] = {
+    "linear": _linear,
+    "log2": _log2,
+    "geometric": _geometric,
+}
+_FORMS = "a list of values, or one of values, linear, log2, geometric, symlog, range"
+
+
+class Axis(BaseModel):
+    """An ordered set of values, given in exactly one form.
+
+    Example:
+        >>> Axis(linear=(-1, 1, 5)).points()
+        (-1.0, -0.5, 0.0, 0.5, 1.0)
+        >>> Axis(log2=(-3, 0, 4)).points()
+        (0.125, 0.25, 0.5, 1.0)
+        >>> Axis(geometric=(0.001, 1, 4)).points()
+        (0.001, 0.01, 0.1, 1.0)
+        >>> Axis(range=(0, 10, 4)).points()
+        (0, 4, 8)
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    values: tuple[Value, ...] | None = Field(None, description="the values themselves")
+    linear: Span | None = Field(None, description="[start, stop, count], equal steps, both ends included")
+    log2: Span | None = Field(None, description="[start, stop, count] of the exponents: 2**start to 2**stop")
+    geometric: Span | None = Field(None, description="[start, stop, count], equal ratios; both ends above 0")
+    symlog: Span | None = Field(None, description="[start, stop, count], logarithmic on both sides of 0")
+    threshold: float = Field(1e-3, gt=0, description="where symlog turns from linear to logarithmic")
+    range: tuple[int, ...] | None = Field(None, description="stop, [start, stop] or [start, stop, step]; whole numbers")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _range_from_one_number(cls, data: Any) -> Any:  # noqa: ANN401 - pydantic hands over whatever was given
+        if isinstance(data, dict) and isinstance(data.get("range"), int):
+            return {**data, "range": (0, data["range"])}
+        return data
+
+    @model_validator(mode="after")
+    def _one_form_with_points(self) -> Axis:
+        forms = ("values", "linear", "log2", "geometric", "symlog", "range")
+        given = [name for name in forms if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise ValueError(f"an axis is {_FORMS}; got {' and '.join(given) or 'none of them'}")
+        points = self.points()
+        if not points:
+            raise ValueError(f"the axis is empty ({given[0]}: {getattr(self, given[0])}); give it at least one value")
+        if any(isinstance(p, float) and not math.isfinite(p) for p in points):
+            raise ValueError("an axis can't hold nan or inf")
+        seen: set[tuple[bool, Value]] = set()
+        for p in points:
+            mark = (isinstance(p, bool), p)  # 1 and 1.0 are one value, True is another
+            if mark in seen:
+                raise ValueError(f"the axis holds {p!r} twice; each value makes units of its own, so give it once")
+            seen.add(mark)
+        return self
+
+    def points(self) -> tuple[Value, ...]:
+        """The values in order; -0.0 is given as 0.0."""
+        if self.values is not None:
+            raw: list[Value] = list(self.values)
+        elif self.range is not None:
+            if not 1 <= len(self.range) <= 3 or (len(self.range) == 3 and self.range[2] == 0):
+                raise ValueError(f"range is stop, [start, stop] or [start, stop, step != 0]; got {list(self.range)}")
+            raw = list(range(*self.range))
+        elif self.symlog is not None:
+            raw = list(_symlog(*self.symlog, self.threshold))
+        else:
+            name, spacing = next((n, f) for n, f in _SPACINGS.items() if getattr(self, n) is not None)
+            raw = list(spacing(*getattr(self, name)))
+        return tuple(0.0 if isinstance(p, float) and p == 0 else p for p in raw)
+
+    def __len__(self) -> int:
+        return len(self.points())
+
+
+def _from_list(data: Any) -> Any:  # noqa: ANN401 - pydantic hands over whatever was given
+    return {"values": data} if isinstance(data, list | tuple) else data
+
+
+AxisLike = Annotated[Axis, BeforeValidator(_from_list)]
+"""A field type: an `Axis`, also written as a plain list of values."""

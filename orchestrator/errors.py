@@ -1,0 +1,80 @@
+"""Every error that landsweep raises on purpose.
+
+LandsweepError
+├── UsageError              exit 2: what was given, what is allowed, what to do
+│   ├── SpecError           a field of a spec or a site
+│   ├── SweepMismatch       the results directory holds another spec
+│   ├── SweepLocked         another driver is running this sweep
+│   ├── Unreachable         a cluster, store or tracking server does not answer
+│   └── NotDeterministic    the first unit, evaluated twice, gave two results
+└── StopSweep               exit 3: stopped, nothing lost, the same command goes on
+    ├── StorageError        the results could not be written (disk full, no permission)
+    ├── WorkersUnavailable  work is waiting and no worker can come
+    └── TakenOver           another driver holds this sweep now
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "LandsweepError",
+    "NotDeterministic",
+    "SpecError",
+    "StopSweep",
+    "StorageError",
+    "SweepLocked",
+    "SweepMismatch",
+    "TakenOver",
+    "Unreachable",
+    "UsageError",
+    "WorkersUnavailable",
+]
+
+
+class LandsweepError(Exception):
+    """Base of all errors that landsweep raises on purpose; its text is meant for the user."""
+
+    exit_code = 1
+
+
+class UsageError(LandsweepError):
+    """The input can't be used; nothing was started."""
+
+    exit_code = 2
+
+
+class SpecError(UsageError):
+    """A field of a spec or site is unknown, of the wrong type, or does not fit the others."""
+
+
+class SweepMismatch(UsageError):
+    """The results directory belongs to a spec with another identity."""
+
+
+class SweepLocked(UsageError):
+    """A living driver already works on this results directory."""
+
+
+class Unreachable(UsageError):
+    """A cluster, an object store or a tracking server does not answer."""
+
+
+class NotDeterministic(UsageError):
+    """Evaluating the same unit twice gave two different results."""
+
+
+class StopSweep(LandsweepError):
+    """The sweep stopped before its end; all committed rows are safe and the same command resumes."""
+
+    exit_code = 3
+
+
+class StorageError(StopSweep):
+    """Results could not be written."""
+
+
+class WorkersUnavailable(StopSweep):
+    """Units are waiting, but no worker is alive and none can be started."""
+
+
+class TakenOver(StopSweep):
+    """Another driver has taken this sweep over; this one must not write any more."""

@@ -1,0 +1,1 @@
+"""Executors: where units are computed. The only file that imports ray is ray.py."""

@@ -1,0 +1,198 @@
+"""Kinds: families of sweeps. A kind is one class in one file and one entry point in the group `landsweep.kinds`."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeAlias, TypeVar
+
+import numpy as np
+
+from orchestrator.errors import SpecError
+from orchestrator.planner import Planner
+from orchestrator.report.parts import Report
+from orchestrator.row import Column, Outcome, Progress
+from orchestrator.spec import Spec
+from orchestrator.unit import Unit, digest
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Arrays", "Preparation", "Session", "SweepKind", "Workbench", "import_callable", "kind_named", "kinds"]
+
+Arrays: TypeAlias = Mapping[str, "np.ndarray[Any, Any]"]
+S = TypeVar("S", bound=Spec)
+GROUP = "landsweep.kinds"
+
+
+@dataclass(frozen=True, slots=True)
+class Workbench:
+    """What a worker lends to a kind.
+
+    Attributes:
+        device: `cpu`, or `cuda:0` when this worker was given a GPU or a share of one.
+        threads: how many threads this worker may use.
+        folder: what relative paths in the spec are relative to.
+        stopped: whether the unit with this key should end early, because it was pruned or cancelled.
+    """
+
+    device: str = "cpu"
+    threads: int = 1
+    folder: Path = field(default_factory=Path)
+    stopped: Callable[[str], bool] = lambda key: False
+
+
+@dataclass(frozen=True, slots=True)
+class Preparation:
+    """Arrays that units share and that are computed once per sweep: trained weights, directions.
+
+    Attributes:
+        name: unique in the sweep; also the name of the file in `prepared/`.
+        inputs: all that the arrays depend on; other inputs make another file.
+        needs: names of preparations that must be there first.
+    """
+
+    name: str
+    inputs: object
+    needs: tuple[str, ...] = ()
+
+    @property
+    def file(self) -> str:
+        """Name of the file that keeps the arrays."""
+        return f"{self.name}-{digest(self.inputs, size=4)}.safetensors"
+
+
+class Session(Protocol):
+    """An opened kind on one worker: data loaded, model built."""
+
+    def evaluate(self, units: Sequence[Unit]) -> Iterator[Outcome | Progress]:
+        """Yield one outcome for each unit, as soon as it ends; progress may come before.
+
+        An exception ends the shard: the worker then gives each unit that has no outcome yet a call of its own, so
+        that one bad unit fails alone.
+        """
+        ...
+
+
+class SweepKind(ABC, Generic[S]):
+    """A family of sweeps. All methods are pure but `check`, `prepare` and `open`, which run on workers."""
+
+    name: ClassVar[str]
+    version: ClassVar[int] = 1  # raise it when the same spec gives other rows
+    summary: ClassVar[str]  # one sentence for `landsweep kinds`
+    spec: type[S]
+    hint_not_deterministic: ClassVar[str] = "something in it draws random numbers without a seed, or reads the clock"
+
+    @abstractmethod
+    def example(self) -> S:
+        """The smallest spec that still means something: seconds on one CPU."""
+
+    @abstractmethod
+    def params(self, spec: S) -> tuple[Column, ...]:
+        """Columns of the units' params."""
+
+    @abstractmethod
+    def columns(self, spec: S) -> tuple[Column, ...] | None:
+        """Every metric that a row can hold; None: whatever the units give."""
+
+    @abstractmethod
+    def planner(self, spec: S) -> Planner:
+        """Decides the units."""
+
+    @abstractmethod
+    def open(self, spec: S, prepared: Mapping[str, Arrays], bench: Workbench) -> Session:
+        """Once per worker: load data and model.
+
+        Args:
+            spec: of the sweep.
+            prepared: by preparation name, the arrays; shared between workers, so read-only.
+            bench: device, threads and folder of this worker.
+        """
+
+    def check(self, spec: S, bench: Workbench) -> None:
+        """Runs once on a worker before anything is written: raise `UsageError` for input that can't work."""
+
+    def preparations(self, spec: S) -> tuple[Preparation, ...]:
+        """What must be computed once before the first unit, in an order in which needs come first."""
+        del spec
+        return ()
+
+    def prepare(self, spec: S, name: str, have: Mapping[str, Arrays], bench: Workbench) -> Arrays:
+        """Compute one preparation; `have` holds the arrays of those it needs."""
+        raise LookupError(f"kind {self.name} has no preparation {name!r}")
+
+    def pack_key(self, unit: Unit) -> Hashable:
+        """Units with equal pack keys may be computed as one stacked program."""
+        del unit
+        return None
+
+    def deterministic(self, spec: S) -> bool:
+        """Whether the same unit must give the same metrics twice; the first unit is then evaluated twice."""
+        del spec
+        return True
+
+    def report(self, spec: S, rows: pd.DataFrame, series: pd.DataFrame) -> Report:
+        """Tables and figures, from rows and series alone.
+
+        Args:
+            spec: of the sweep.
+            rows: one line per unit that belongs to the spec's plan, in the plan's order.
+            series: key, step, metric, value.
+        """
+        del spec, rows, series
+        return Report(sections=())
+
+
+def kinds() -> dict[str, SweepKind[Any]]:
+    """All registered kinds by name, those of other packages too."""
+    return {e.name: e.load()() for e in sorted(entry_points(group=GROUP), key=lambda e: e.name)}
+
+
+def kind_named(name: str) -> SweepKind[Any]:
+    """The registered kind of this name.
+
+    Raises:
+        SpecError: there is none.
+    """
+    found = {e.name: e for e in entry_points(group=GROUP)}
+    if name not in found:
+        raise SpecError(f"kind: there is no kind {name!r}; known kinds: {', '.join(sorted(found))}")
+    kind: SweepKind[Any] = found[name].load()()
+    return kind
+
+
+def import_callable(path: str, folder: Path | None = None) -> Callable[..., Any]:
+    """The object that `package.module:function` names.
+
+    Args:
+        path: module and attribute, with a colon between.
+        folder: searched for the module first: the folder of the spec.
+
+    Raises:
+        SpecError: not of that form, no such module, or no such callable in it.
+    """
+    module_name, _, attribute = path.partition(":")
+    if not module_name or not attribute:
+        raise SpecError(f"{path!r} must be of the form package.module:function")
+    if folder is not None and str(folder.resolve()) not in sys.path:
+        sys.path.insert(0, str(folder.resolve()))
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as e:
+        if e.name and not module_name.startswith(e.name):
+            raise  # the module is there, but something it imports is not
+        looked = ", ".join(sys.path[:3])
+        raise SpecError(f"{path!r}: there is no module {module_name!r}; looked in {looked}, ...") from e
+    found = module
+    for part in attribute.split("."):
+        if not hasattr(found, part):
+            raise SpecError(f"{path!r}: module {module_name} ({module.__file__}) has no {attribute!r}")
+        found = getattr(found, part)
+    if not callable(found):
+        raise SpecError(f"{path!r} names {found!r}, which can't be called")
+    return found

@@ -1,0 +1,149 @@
+"""Planners propose units and hear rows. A grid is a planner that does not listen."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from orchestrator.axes import Value
+from orchestrator.errors import SpecError
+from orchestrator.row import Column, param_columns
+from orchestrator.unit import Keys, Unit, canonical
+
+__all__ = ["GridPlanner", "ListPlanner", "Named", "Planner"]
+
+
+class Planner(ABC):
+    """Decides which units a sweep has.
+
+    Invariants: the same spec and the same rows told in the same order give the same units; no key is proposed twice;
+    once exhausted, a planner stays so unless a row is told. A unit that needs another's result is proposed after the
+    row that it needs has been told.
+    """
+
+    listens: bool = False  # False: `tell` is never called, so rows need not be turned into Python objects
+
+    @abstractmethod
+    def ask(self, limit: int) -> list[Unit]:
+        """At most `limit` new units; an empty list while this planner waits for rows or has none left."""
+
+    @property
+    @abstractmethod
+    def exhausted(self) -> bool:
+        """True when no further unit will be proposed, whatever is told."""
+
+    def tell(self, row: Mapping[str, Any]) -> None:  # noqa: B027 - optional: most planners don't listen
+        """Hear one row: of this run, or, at resume, of the ledger."""
+
+    @property
+    def total(self) -> int | None:
+        """How many units there are in all, or None when that depends on the rows."""
+        return None
+
+
+class ListPlanner(Planner):
+    """Proposes the given units in order.
+
+    Args:
+        units: any iterable; it is read lazily.
+        total: how many there are, if known.
+    """
+
+    def __init__(self, units: Iterable[Unit], total: int | None = None) -> None:
+        self._units = iter(units)
+        self._total = total
+        self._exhausted = False
+
+    def ask(self, limit: int) -> list[Unit]:
+        units = list(itertools.islice(self._units, limit))
+        self._exhausted = len(units) < limit
+        return units
+
+    @property
+    def exhausted(self) -> bool:
+        return self._exhausted
+
+    @property
+    def total(self) -> int | None:
+        return self._total
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """An axis whose values are names that stand for something: the key holds the definition, the row the name."""
+
+    definitions: Mapping[str, object]
+
+
+class GridPlanner(ListPlanner):
+    """The product of axes, the last one running fastest; zipped axes move together.
+
+    Args:
+        keys: of the sweep.
+        axes: name to values, or to `Named` definitions.
+        zipped: groups of names that move together as one axis; each group takes the place of its first member.
+
+    Raises:
+        SpecError: a zipped name is no axis, stands in two groups, or the axes of a group differ in length.
+
+    Example:
+        >>> from orchestrator.unit import Keys
+        >>> grid = GridPlanner(Keys("demo", 1, {}), {"a": (1, 2), "b": (3, 4), "c": (5, 6)}, zipped=[["a", "c"]])
+        >>> [dict(u.params) for u in grid.ask(10)]
+        [{'a': 1, 'c': 5, 'b': 3}, {'a': 1, 'c': 5, 'b': 4}, {'a': 2, 'c': 6, 'b': 3}, {'a': 2, 'c': 6, 'b': 4}]
+    """
+
+    def __init__(
+        self, keys: Keys, axes: Mapping[str, Sequence[Value] | Named], zipped: Sequence[Sequence[str]] = ()
+    ) -> None:
+        self._keys = keys
+        self._points: dict[str, tuple[Value, ...]] = {}
+        self._texts: dict[str, tuple[str, ...]] = {}  # canonical text of what the key holds for each point
+        for name, axis in axes.items():
+            if isinstance(axis, Named):
+                self._points[name] = tuple(axis.definitions)
+                self._texts[name] = tuple(canonical([n, d]) for n, d in axis.definitions.items())
+            else:
+                self._points[name] = tuple(axis)
+                self._texts[name] = tuple(canonical(p) for p in axis)
+        self._groups = self._grouped(zipped)
+        super().__init__(self._walk(), math.prod(len(self._points[group[0]]) for group in self._groups))
+
+    @property
+    def params(self) -> tuple[Column, ...]:
+        """Columns of the params, typed by their values."""
+        return param_columns(self._points)
+
+    def _grouped(self, zipped: Sequence[Sequence[str]]) -> list[tuple[str, ...]]:
+        of: dict[str, tuple[str, ...]] = {}
+        for group in zipped:
+            for name in group:
+                if name not in self._points:
+                    raise SpecError(f"zip names {name!r}, which is not an axis; the axes are {list(self._points)}")
+                if name in of:
+                    raise SpecError(f"zip names the axis {name!r} twice; an axis can move with one group only")
+                of[name] = tuple(group)
+            if len({len(self._points[name]) for name in group}) > 1:
+                lengths = ", ".join(f"{name}: {len(self._points[name])}" for name in group)
+                raise SpecError(f"zipped axes must have equally many values; got {lengths}")
+        return list(dict.fromkeys(of.get(name, (name,)) for name in self._points))
+
+    def _walk(self) -> Iterator[Unit]:
+        names = [name for group in self._groups for name in group]
+        order = sorted(range(len(names)), key=names.__getitem__)
+        labels = [canonical(name) + ":" for name in names]
+        choices = [
+            [
+                tuple((self._points[n][i], labels[names.index(n)] + self._texts[n][i]) for n in group)
+                for i in range(len(self._points[group[0]]))
+            ]
+            for group in self._groups
+        ]
+        for combination in itertools.product(*choices):
+            flat = [pair for chosen in combination for pair in chosen]
+            params = {name: value for name, (value, _) in zip(names, flat, strict=True)}
+            yield self._keys.unit_of_text(params, "{" + ",".join(flat[i][1] for i in order) + "}")

@@ -1,0 +1,59 @@
+"""What a report is made of; a kind gives these, the engine renders them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+__all__ = ["Figure", "Report", "Section", "Table"]
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table with a caption; cells are text or numbers."""
+
+    caption: str
+    header: Sequence[str]
+    lines: Sequence[Sequence[object]]
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A figure with a caption, as a picture file, on the page, or both.
+
+    Attributes:
+        name: file name without ending, and anchor on the page.
+        caption: says what is seen, with the numbers a paper's caption needs.
+        picture: a matplotlib figure, saved as `figures/<name>.png`.
+        interactive: a Plotly figure, shown on the page instead of the picture.
+    """
+
+    name: str
+    caption: str
+    picture: Any = None
+    interactive: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A headed part of a report: paragraphs of text, tables and figures in order."""
+
+    title: str
+    parts: Sequence[str | Table | Figure]
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Sections in order, and the few numbers that sum the sweep up (also sent to the tracking server).
+
+    Attributes:
+        sections: in order.
+        summary: name to number, such as `skip.test_loss_at_centre`.
+    """
+
+    sections: Sequence[Section]
+    summary: dict[str, float] = field(default_factory=dict)
+
+
+Part: TypeAlias = str | Table | Figure

@@ -1,0 +1,254 @@
+"""Specs: immutable descriptions of *what* to compute, read from YAML, changed by `field=value`.
+
+A field of a spec is one of three things:
+
+- **context** (the default): changes what a unit gives. All context together is the sweep's identity.
+- **axis**: decides which units exist. Marked `Annotated[..., IsAxis()]`. Growing an axis keeps all rows.
+- **label**: changes nothing (`name`). Marked `Annotated[..., IsLabel()]`.
+
+A mapping of names to definitions, such as the models of a landscape, is an axis too (`IsNamedAxis()`): names may be
+added, but what a name stands for can't change within a sweep.
+"""
+
+from __future__ import annotations
+
+import copy
+import difflib
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Self, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from orchestrator.errors import SpecError
+from orchestrator.unit import canonical, digest
+
+__all__ = ["IsAxis", "IsLabel", "IsNamedAxis", "Model", "Spec", "differences", "override", "parse", "read_yaml"]
+
+
+M = TypeVar("M", bound="Model")
+
+
+class IsAxis:
+    """Marks a field that decides which units exist."""
+
+
+class IsNamedAxis(IsAxis):
+    """Marks a mapping name -> definition, each name being a value of an axis."""
+
+
+class IsLabel:
+    """Marks a field that changes neither units nor rows."""
+
+
+class Model(BaseModel):
+    """Base of everything in a spec or site: frozen, unknown fields refused, nan and inf refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True)
+
+
+class Spec(Model):
+    """What a sweep computes. Subclass it for a kind and add fields.
+
+    Attributes:
+        kind: the registered kind this spec belongs to.
+        name: label and default directory of the results.
+    """
+
+    kind: Annotated[str, IsLabel()] = Field(description="the kind of sweep; see `landsweep kinds`")
+    name: Annotated[str, IsLabel()] = Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="name of the sweep and of its results folder"
+    )
+    description: Annotated[str, IsLabel()] = Field("", description="one or two sentences for report and tracking")
+
+    def pinned(self, folder: Path) -> Self:
+        """This spec with every file it names pinned by digest, so that identity follows content, not paths.
+
+        Args:
+            folder: what relative paths are relative to: the folder of the spec file.
+        """
+        del folder
+        return self
+
+    @classmethod
+    def _marked(cls, mark: type) -> list[str]:
+        return [n for n, f in cls.model_fields.items() if any(isinstance(m, mark) for m in f.metadata)]
+
+    def context(self) -> dict[str, Any]:
+        """All that the rows depend on beside the params."""
+        aside = {*self._marked(IsAxis), *self._marked(IsLabel)}
+        return {k: v for k, v in self.model_dump(mode="json").items() if k not in aside}
+
+    def definitions(self) -> dict[str, dict[str, Any]]:
+        """For each named axis: name to definition."""
+        dumped = self.model_dump(mode="json")
+        return {field: dict(dumped[field]) for field in self._marked(IsNamedAxis)}
+
+    def fingerprint(self) -> str:
+        """The sweep's identity: 16 hexadecimal digits over kind and context."""
+        return digest([self.kind, self.context()], size=8)
+
+
+def differences(old: object, new: object, path: str = "") -> list[str]:
+    """What differs between two contexts, a line each: `field: was old, is new`."""
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        lines: list[str] = []
+        for name in [*old, *(k for k in new if k not in old)]:
+            where = f"{path}.{name}" if path else str(name)
+            if name not in new:
+                lines.append(f"{where}: was {_short(old[name])}, is no longer there")
+            elif name not in old:
+                lines.append(f"{where}: was not there, is {_short(new[name])}")
+            else:
+                lines += differences(old[name], new[name], where)
+        return lines
+    return [] if canonical(old) == canonical(new) else [f"{path}: was {_short(old)}, is {_short(new)}"]
+
+
+def _short(value: object) -> str:
+    text = canonical(value)
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML with JSON's numbers: plain PyYAML reads 1e-3 as text."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:float"]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(
+        r"^[-+]?(?:[0-9]+\.[0-9]*(?:[eE][-+]?[0-9]+)?|\.[0-9]+(?:[eE][-+]?[0-9]+)?|[0-9]+[eE][-+]?[0-9]+|\.(?:inf|nan))$"
+    ),
+    list("-+0123456789."),
+)
+
+
+def _load(text: str, source: str) -> Any:  # noqa: ANN401 - YAML holds anything
+    try:
+        return yaml.load(text, Loader=_Loader)
+    except yaml.YAMLError as e:
+        raise SpecError(f"{source} is not valid YAML: {e}") from e
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The mapping in a YAML file.
+
+    Raises:
+        SpecError: no such file, not YAML, or not a mapping.
+    """
+    if not path.is_file():
+        raise SpecError(f"there is no file {path}; give the path of a YAML file")
+    data = _load(path.read_text(encoding="utf-8"), str(path))
+    if not isinstance(data, dict):
+        raise SpecError(f"{path} must hold `field: value` lines, but holds {type(data).__name__}")
+    return data
+
+
+def override(data: Mapping[str, Any], assignments: Sequence[str]) -> dict[str, Any]:
+    """A copy of nested mappings with `path.to.field=value` assignments made; values are YAML.
+
+    Example:
+        >>> override({"axes": {"x": {"linear": [-1, 1, 11]}}}, ["axes.x.linear=[-1, 1, 101]", "name=fine"])
+        {'axes': {'x': {'linear': [-1, 1, 101]}}, 'name': 'fine'}
+
+    Raises:
+        SpecError: an assignment has no `=`, or goes through something that has no fields.
+    """
+    result = copy.deepcopy(dict(data))
+    for assignment in assignments:
+        path, sign, text = assignment.partition("=")
+        if not sign or not path:
+            raise SpecError(f"{assignment!r} is not of the form field=value, such as axes.x.linear=[-1,1,51]")
+        *parents, last = path.split(".")
+        place: Any = result
+        for part in parents:
+            place = _child(place, part, path)
+        value = _load(text, f"the value of {path}")
+        if isinstance(place, list):
+            place[_index(place, last, path)] = value
+        elif isinstance(place, dict):
+            place[last] = value
+        else:
+            raise SpecError(f"{path}: {'.'.join(parents)} is {place!r} and has no field {last!r}")
+    return result
+
+
+def _child(place: Any, part: str, path: str) -> Any:  # noqa: ANN401 - nested YAML
+    if isinstance(place, list):
+        return place[_index(place, part, path)]
+    if isinstance(place, dict):
+        return place.setdefault(part, {})
+    raise SpecError(f"{path}: there is {place!r} where {part!r} should be a field")
+
+
+def _index(items: list[Any], part: str, path: str) -> int:
+    if not part.isdigit() or int(part) >= len(items):
+        raise SpecError(f"{path}: {part!r} must be a position from 0 to {len(items) - 1} of a list")
+    return int(part)
+
+
+def parse(model: type[M], data: Mapping[str, Any], source: str) -> M:
+    """Data as a model, with errors that name field, given value and what is allowed.
+
+    Raises:
+        SpecError: one line for each thing that is wrong.
+    """
+    try:
+        return model.model_validate(data)
+    except ValidationError as e:
+        lines = [_complaint(model, dict(err)) for err in e.errors()]
+        raise SpecError(f"{source}:\n" + "\n".join(f"  - {line}" for line in lines)) from e
+
+
+def _complaint(model: type[Model], err: Mapping[str, Any]) -> str:
+    loc = [str(part) for part in err["loc"]]
+    where = ".".join(loc) or "the whole"
+    if err["type"] == "extra_forbidden":
+        known = _fields_at(model, loc[:-1])
+        close = difflib.get_close_matches(loc[-1], known, n=1)
+        hint = f"did you mean {close[0]!r}? " if close else ""
+        return f"{where}: unknown field; {hint}known here: {', '.join(known)}" if known else f"{where}: unknown field"
+    if err["type"] == "missing":
+        return f"{where}: missing; this field is required"
+    message = str(err["msg"]).removeprefix("Value error, ")
+    return f"{where}: {message} (given: {_given(err.get('input'))})"
+
+
+def _given(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 100 else text[:97] + "..."
+
+
+def _fields_at(model: type[Model], loc: Sequence[str]) -> list[str]:
+    """Names of the fields of the submodel at `loc`, as far as the annotations tell."""
+    schema: dict[str, Any] = model.model_json_schema()
+    defs = schema.get("$defs", {})
+
+    def follow(node: dict[str, Any], part: str) -> list[dict[str, Any]]:
+        found = []
+        for option in _options(node, defs):
+            if part in option.get("properties", {}):
+                found.append(option["properties"][part])
+            elif isinstance(option.get("additionalProperties"), dict):
+                found.append(option["additionalProperties"])
+            elif isinstance(option.get("items"), dict):
+                found.append(option["items"])
+        return found
+
+    nodes = [schema]
+    for part in loc:
+        nodes = [n for node in nodes for n in follow(node, part)] or nodes  # a union's tag is no field: stay
+    return list(dict.fromkeys(name for node in nodes for o in _options(node, defs) for name in o.get("properties", {})))
+
+
+def _options(node: dict[str, Any], defs: Mapping[str, Any]) -> list[dict[str, Any]]:
+    if "$ref" in node:
+        return _options(defs[node["$ref"].rsplit("/", 1)[-1]], defs)
+    union = node.get("anyOf") or node.get("oneOf") or node.get("allOf")
+    return [o for n in union for o in _options(n, defs)] if union else [node]

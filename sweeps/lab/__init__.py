@@ -1,0 +1,1 @@
+"""The laboratory that the kinds share: data, models, training, directions."""
