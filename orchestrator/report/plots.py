@@ -1,0 +1,202 @@
+"""The engine's own figures, each as a matplotlib picture and as a Plotly figure for the page.
+
+`Figure` objects without pyplot: no global state, nothing to close, the Agg canvas whatever the display.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+import plotly.graph_objects as go
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure as Picture
+from plotly.subplots import make_subplots
+
+from orchestrator.report.parts import Figure
+from orchestrator.report.tables import number
+from orchestrator.row import Column
+
+__all__ = ["PALETTE", "counts_figure", "heat_figure", "line_figure", "new_picture"]
+
+Floats: TypeAlias = "np.ndarray[Any, np.dtype[np.float64]]"
+
+PALETTE = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#F0E442", "#000000")  # Okabe and Ito
+_GREYS = ("#bbbbbb", "#888888", "#555555", "#333333")
+_WIDE = 1e3  # a range of more than three decades is drawn on a logarithmic scale
+
+
+def new_picture(width: float = 7.0, height: float = 4.2) -> Picture:
+    """An empty matplotlib figure on the Agg canvas; sizes in inches."""
+    picture = Picture(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(picture)
+    return picture
+
+
+def _title(c: Column) -> str:
+    return f"{c.name} [{c.unit}]" if c.unit else c.name
+
+
+def _plain(text: str) -> str:
+    """Text that matplotlib does not read as mathematics."""
+    return text.replace("$", r"\$")
+
+
+def _logarithmic(values: Floats) -> bool:
+    finite = values[np.isfinite(values)]
+    return bool(len(finite) and finite.min() > 0 and finite.max() / finite.min() > _WIDE)
+
+
+def _geometric(values: Floats) -> bool:
+    """Whether the points of an axis are closer to equal ratios than to equal steps."""
+    points = np.unique(values[np.isfinite(values)])
+    if len(points) < 3 or points[0] <= 0:
+        return False
+    ratios, steps = np.diff(np.log(points)), np.diff(points)
+    return bool(ratios.std() / ratios.mean() < steps.std() / steps.mean())
+
+
+def _page_figure(height: int = 420) -> Any:  # noqa: ANN401 - Plotly has no types
+    figure = go.Figure()
+    _dress(figure, height)
+    return figure
+
+
+def _dress(figure: Any, height: int) -> None:  # noqa: ANN401 - Plotly has no types
+    figure.update_layout(
+        template="plotly_white",
+        height=height,
+        margin={"l": 60, "r": 20, "t": 40, "b": 60},
+        colorway=list(PALETTE),
+        legend={"orientation": "h", "y": 1.02, "yanchor": "bottom"},
+    )
+
+
+def line_figure(
+    name: str, caption: str, lines: Sequence[tuple[str, Floats, Floats]], axis: Column, metric: Column
+) -> Figure:
+    """Lines of a metric over one axis; `lines` holds label, x and y of each. Non-finite points are gaps."""
+    log_x = _geometric(np.concatenate([x for _, x, _ in lines]))
+    log_y = _logarithmic(np.concatenate([y for _, _, y in lines]))
+    picture, page = new_picture(), _page_figure()
+    plot = picture.add_subplot()
+    for i, (label, x, y) in enumerate(lines):
+        order = np.argsort(x, kind="stable")
+        x, y = x[order], np.where(np.isfinite(y), y, np.nan)[order]
+        marker = "o" if len(x) <= 60 else ""
+        plot.plot(x, y, marker=marker, markersize=3.5, color=PALETTE[i % len(PALETTE)], label=_plain(label))
+        page.add_scatter(x=x, y=y, name=label, mode="lines+markers" if marker else "lines")
+    plot.set(xlabel=_plain(_title(axis)), ylabel=_plain(_title(metric)))
+    plot.set(xscale="log" if log_x else "linear", yscale="log" if log_y else "linear")
+    plot.grid(alpha=0.3)
+    if len(lines) > 1:
+        plot.legend()
+    page.update_layout(showlegend=len(lines) > 1)
+    page.update_xaxes(title=_title(axis), type="log" if log_x else "linear")
+    page.update_yaxes(title=_title(metric), type="log" if log_y else "linear", exponentformat="power")
+    return Figure(name, caption, picture, page)
+
+
+def heat_figure(
+    name: str,
+    caption: str,
+    panels: Sequence[tuple[str, Sequence[float], Sequence[float], Floats]],
+    across: Column,
+    up: Column,
+    metric: Column,
+) -> Figure:
+    """Heat maps of a metric, a cell for each unit; all panels share one colour scale.
+
+    Args:
+        name: of the file.
+        caption: what is seen.
+        panels: title, x values, y values, metric at [y, x].
+        across: the axis x.
+        up: the axis y.
+        metric: what the colour shows; on a logarithmic scale when it spans more than three decades.
+    """
+    everything = np.concatenate([grid.ravel() for *_, grid in panels])
+    log = _logarithmic(everything)
+    shown = [(title, xs, ys, np.log10(grid) if log else grid) for title, xs, ys, grid in panels]
+    colours = np.concatenate([grid.ravel() for *_, grid in shown])
+    low, high = float(np.nanmin(colours)), float(np.nanmax(colours))
+    label = f"log10 {_title(metric)}" if log else _title(metric)
+    columns = min(len(shown), 3)
+    lines = math.ceil(len(shown) / columns)
+    picture = new_picture(max(6.0, 3.8 * columns), 3.6 * lines + 0.4)
+    page = make_subplots(rows=lines, cols=columns, subplot_titles=[t for t, *_ in shown] if len(shown) > 1 else None)
+    for i, (title, xs, ys, grid) in enumerate(shown):
+        plot = picture.add_subplot(lines, columns, i + 1)
+        plot.imshow(grid, origin="lower", aspect="auto", vmin=low, vmax=high, interpolation="nearest")
+        plot.set(xlabel=_plain(_title(across)), ylabel=_plain(_title(up)), title=_plain(title), facecolor="#dddddd")
+        plot.set_xticks(*_ticks(xs))
+        plot.set_yticks(*_ticks(ys))
+        where = {"row": i // columns + 1, "col": i % columns + 1}
+        hover = f"{across.name} %{{customdata[0]:.6g}}<br>{up.name} %{{customdata[1]:.6g}}<br>{label} %{{z:.6g}}"
+        points = np.dstack(np.meshgrid(xs, ys))
+        page.add_heatmap(
+            z=grid, coloraxis="coloraxis", customdata=points, hovertemplate=hover + "<extra></extra>", **where
+        )
+        for update, values, axis in ((page.update_xaxes, xs, across), (page.update_yaxes, ys, up)):
+            places, texts = _ticks(values)
+            update(tickvals=places, ticktext=texts, title=_title(axis), showgrid=False, **where)
+    picture.colorbar(picture.axes[0].images[0], ax=picture.axes, label=_plain(label))
+    _dress(page, 380 * lines + 40)
+    page.update_layout(
+        plot_bgcolor="#dddddd",
+        coloraxis={
+            "colorscale": "Viridis",
+            "cmin": low,
+            "cmax": high,
+            "colorbar": {"title": {"text": label, "side": "right"}},
+        },
+    )
+    return Figure(name, caption, picture, page)
+
+
+def _ticks(values: Sequence[float]) -> tuple[list[int], list[str]]:
+    """At most six positions of an axis whose cells are evenly spaced, with their values as text."""
+    places = sorted({round(i) for i in np.linspace(0, len(values) - 1, min(6, len(values)))})
+    return places, [number(float(f"{values[i]:.3g}")) for i in places]
+
+
+def counts_figure(
+    name: str,
+    caption: str,
+    labels: Sequence[str],
+    table: Mapping[str, Sequence[int]],
+    metric: str,
+    axis: str,
+    aside: Sequence[str],
+) -> Figure:
+    """Stacked bars: for each label, how many units gave each category; categories in `aside` are grey."""
+    picture = new_picture(max(7.0, 0.45 * len(labels) + 2), 4.4)
+    page = _page_figure(460)
+    plot = picture.add_subplot()
+    bottom = np.zeros(len(labels))
+    greys = iter(_GREYS)
+    for i, (category, heights) in enumerate(table.items()):
+        colour = next(greys) if category in aside else PALETTE[i % len(PALETTE)]
+        hatch = "//" if i >= len(PALETTE) else None
+        plot.bar(range(len(labels)), heights, bottom=bottom, color=colour, hatch=hatch, label=_plain(category))
+        page.add_bar(
+            x=list(range(len(labels))),
+            y=list(heights),
+            name=category,
+            marker_color=colour,
+            marker_pattern_shape="/" if hatch else "",
+        )
+        bottom += np.asarray(heights)
+    plot.set(ylabel="units", xlabel=_plain(axis))
+    turned = sum(len(t) for t in labels) > 60
+    texts = [_plain(t) for t in labels]
+    plot.set_xticks(range(len(labels)), texts, rotation=45 if turned else 0, ha="right" if turned else "center")
+    picture.legend(title=_plain(metric), loc="outside right upper")
+    page.update_layout(
+        barmode="stack", legend={"title": {"text": metric}, "orientation": "v", "y": 1, "yanchor": "top"}
+    )
+    page.update_xaxes(tickvals=list(range(len(labels))), ticktext=list(labels), title=axis)
+    page.update_yaxes(title="units")
+    return Figure(name, caption, picture, page)

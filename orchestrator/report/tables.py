@@ -1,0 +1,166 @@
+"""Numbers that every report starts with, computed from rows alone."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, TypedDict
+
+import numpy as np
+import pandas as pd
+
+from orchestrator.report.parts import Table
+from orchestrator.row import METERS, Cause, Column, Status
+
+__all__ = ["Head", "counts", "described", "headline", "metric_table", "not_finite", "number", "numbers", "times"]
+
+_OWN = {"key", *(c.name for c in METERS)}
+_PAUSE = 60.0  # s without any unit: a pause between two runs of the same sweep
+
+
+class Head(TypedDict, total=False):
+    """What a report's head shows beside what it finds in the rows; everything may be missing.
+
+    Attributes:
+        spec: the whole spec as plain data; name, kind and description are read from it.
+        fingerprint: the sweep's identity.
+        versions: package to version.
+        commit: of the code that ran.
+        host: where the driver ran.
+        created: when the sweep was begun, as text.
+        folder: the sweep's folder as the user would type it, for the commands that the page shows.
+        params: columns of the units' params.
+        columns: columns of the metrics; None where the units decide.
+        total: how many units the plan has, if known.
+    """
+
+    spec: Mapping[str, Any]
+    fingerprint: str
+    versions: Mapping[str, str]
+    commit: str | None
+    host: str | None
+    created: str | None
+    folder: str
+    params: Sequence[Column]
+    columns: Sequence[Column] | None
+    total: int | None
+
+
+def numbers(values: pd.Series) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """A column as floats; what is null or no number becomes nan."""
+    return np.asarray(pd.to_numeric(values, errors="coerce").astype(float).to_numpy(), dtype=np.float64)
+
+
+def number(x: float | int | None) -> str:
+    """A number as short text that keeps six digits."""
+    if x is None:
+        return "-"
+    if isinstance(x, float) and math.isnan(x):
+        return "nan"
+    if isinstance(x, float) and x.is_integer() and abs(x) < 1e6:
+        x = int(x)
+    return f"{x:,}" if isinstance(x, int) else f"{x:.6g}"
+
+
+def described(head: Head, rows: pd.DataFrame) -> tuple[list[Column], list[Column]]:
+    """Columns of params and metrics that the rows really have; undeclared ones are found by their type."""
+    params = [c for c in head.get("params") or () if c.name in rows]
+    declared = {c.name: c for c in head.get("columns") or ()}
+    names = {c.name for c in params}
+    metrics = [c for c in declared.values() if c.name in rows]
+    for name in rows.columns:
+        if name not in _OWN and name not in names and name not in declared:
+            metrics.append(_guessed(str(name), rows[name]))
+    return params, metrics
+
+
+def _guessed(name: str, values: pd.Series) -> Column:
+    there = values.dropna()
+    if len(there) and all(isinstance(v, bool | np.bool_) for v in there):
+        return Column(name, "", type="bool")
+    text = any(isinstance(v, str) for v in there.head(1000))
+    return Column(name, "", type="text" if text else "float")
+
+
+def counts(rows: pd.DataFrame, total: int | None = None) -> dict[str, int]:
+    """Units by status, by cause of failure, and those still to run."""
+    status = rows["status"].value_counts().to_dict() if len(rows) else {}
+    found = {s.value: int(status.get(s.value, 0)) for s in Status}
+    if len(rows) and found["failed"]:
+        causes = rows.loc[rows["status"] == Status.failed.value, "cause"].value_counts().to_dict()
+        found |= {f"failed: {c.value}": int(causes[c.value]) for c in Cause if c.value in causes}
+    if total is not None and total > len(rows):
+        found["not yet run"] = total - len(rows)
+    return found
+
+
+def times(rows: pd.DataFrame) -> dict[str, float]:
+    """Seconds summed over units, seconds that passed while units ran, units per second, peak memory.
+
+    Stretches of more than a minute in which no unit ran are pauses between two runs and do not count as passed.
+    """
+    if not len(rows):
+        return {}
+    seconds, ended = np.nan_to_num(numbers(rows["seconds"])), numbers(rows["ended"])
+    found = {"unit_seconds": float(seconds.sum()), "cpu_seconds": float(np.nansum(numbers(rows["cpu_seconds"])))}
+    known = np.isfinite(ended)
+    if known.any():
+        stop = ended[known]
+        begin = stop - seconds[known]
+        order = np.argsort(begin)
+        begin, reached = begin[order], np.maximum.accumulate(stop[order])
+        gaps = np.maximum(begin[1:] - reached[:-1], 0)
+        found["elapsed_seconds"] = float(reached[-1] - begin[0] - gaps[gaps > _PAUSE].sum())
+        if found["elapsed_seconds"] > 0:
+            found["units_per_second"] = float(known.sum() / found["elapsed_seconds"])
+    memory = numbers(rows["peak_memory"])
+    if np.isfinite(memory).any():
+        found["peak_memory_mb"] = float(np.nanmax(memory))
+    return found
+
+
+def metric_table(rows: pd.DataFrame, metrics: Sequence[Column]) -> Table | None:
+    """Count, mean, sd, least, median and largest of each metric over the units that have it."""
+    lines: list[list[object]] = []
+    for c in metrics:
+        if c.type == "text":
+            there = rows[c.name].dropna()
+            shown = f"{there.nunique()} different" if len(there) else "-"
+            lines.append([c.name, c.unit, len(there), "", shown, "", "", "", "", c.doc])
+            continue
+        values = numbers(rows[c.name])
+        finite = values[np.isfinite(values)]
+        spread: list[object] = ["-"] * 5
+        if len(finite):
+            with np.errstate(over="ignore", invalid="ignore"):
+                sd = float(finite.std(ddof=1)) if len(finite) > 1 else None
+                centre = [float(finite.mean()), sd, float(finite.min()), float(np.median(finite)), float(finite.max())]
+            spread = [number(x) for x in centre]
+        lines.append([c.name, c.unit, len(finite), not_finite(rows, c.name), *spread, c.doc])
+    if not lines:
+        return None
+    header = ["metric", "unit", "units", "nan, inf or none", "mean", "sd", "min", "median", "max", "meaning"]
+    caption = (
+        "Metrics over the units that have a finite value. sd: sample standard deviation. "
+        "nan, inf or none: units that ended ok without a finite value, and all that gave inf."
+    )
+    return Table(caption, header, lines)
+
+
+def not_finite(rows: pd.DataFrame, name: str) -> int:
+    """How many units ended ok without a finite value of a metric, or gave inf; pandas reads null as nan."""
+    values = numbers(rows[name])
+    ok = (rows["status"] == Status.ok.value).to_numpy(dtype=bool)
+    return int((np.isinf(values) | (np.isnan(values) & ok)).sum())
+
+
+def headline(error: object) -> str:
+    """The line of an error that says what happened: of a traceback the last, else the first."""
+    text = str(error).strip() if isinstance(error, str) else ""
+    if not text:
+        return "no message"
+    lines = [line for line in text.splitlines() if line.strip()]
+    if not text.startswith("Traceback"):
+        return lines[0]
+    told = [line for line in lines[1:] if not line.startswith((" ", "Traceback"))]
+    return told[-1] if told else lines[-1]

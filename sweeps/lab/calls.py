@@ -1,0 +1,89 @@
+"""Calling what a spec names: imports and arguments checked beforehand, with errors for the one who wrote the spec."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from orchestrator.errors import SpecError
+from orchestrator.kind import Workbench, import_callable
+
+__all__ = ["call_setup", "check_arguments", "check_setup", "imported"]
+
+_LENT = ("device", "threads", "folder")
+
+
+def imported(field: str, path: str, folder: Path) -> Callable[..., Any]:
+    """The callable that a field of the spec names.
+
+    Raises:
+        SpecError: there is none, or its module raises while it is imported.
+    """
+    try:
+        return import_callable(path, folder)
+    except SpecError as e:
+        raise SpecError(f"{field}: {e}") from e
+    except Exception as e:  # whatever a module does at import
+        last = traceback.extract_tb(e.__traceback__)[-1]
+        raise SpecError(
+            f"{field}: importing {path.partition(':')[0]} failed: {type(e).__name__}: {e} "
+            f"({last.filename}, line {last.lineno}); try `python -c 'import {path.partition(':')[0]}'`"
+        ) from e
+
+
+def check_arguments(function: Callable[..., Any], path: str, given: Sequence[str]) -> None:
+    """Whether a callable takes all that it would be given by keyword, and needs no more.
+
+    Raises:
+        SpecError: it does not; names the arguments and the signature.
+    """
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):
+        return  # some built-in callables don't tell
+    shown = f"{path.partition(':')[2]}{signature}"
+    by_position = [n for n, p in signature.parameters.items() if p.kind is p.POSITIONAL_ONLY and p.default is p.empty]
+    if by_position:
+        raise SpecError(f"function: {shown} takes {by_position} by position only; arguments are passed by keyword")
+    known = {n: p for n, p in signature.parameters.items() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
+    takes_all = any(p.kind is p.VAR_KEYWORD for p in signature.parameters.values())
+    lines = []
+    for name in given:
+        if name not in known and not takes_all:
+            close = difflib.get_close_matches(name, known, n=1)
+            hint = f"; did you mean {close[0]!r}?" if close else ""
+            lines.append(f"it takes no argument {name!r}{hint}")
+    missing = [n for n, p in known.items() if p.default is p.empty and n not in given]
+    if missing:
+        lines.append(f"it needs {missing}: give them under axes or fixed")
+    if lines:
+        raise SpecError(f"function: {shown}: " + "; ".join(lines))
+
+
+def check_setup(setup: Callable[..., Any], path: str) -> None:
+    """Whether a set-up function needs only what a worker can lend.
+
+    Raises:
+        SpecError: it needs more.
+    """
+    missing = [n for n, p in _parameters(setup).items() if p.default is p.empty and n not in _LENT]
+    if missing:
+        raise SpecError(f"setup: {path} needs {missing}; a set-up function is given only {', '.join(_LENT)}")
+
+
+def call_setup(setup: Callable[..., Any], bench: Workbench) -> Any:  # noqa: ANN401 - whatever the user's function gives
+    """What a set-up function gives, called with those of device, threads and folder that it takes."""
+    wanted = _parameters(setup)
+    return setup(**{name: getattr(bench, name) for name in _LENT if name in wanted})
+
+
+def _parameters(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+    try:
+        found = inspect.signature(function).parameters
+    except (TypeError, ValueError):
+        return {}
+    return {n: p for n, p in found.items() if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)}
