@@ -18,6 +18,7 @@ from __future__ import annotations
 __all__ = [
     "LandsweepError",
     "NotDeterministic",
+    "PreparationFailed",
     "SpecError",
     "StopSweep",
     "StorageError",
@@ -60,6 +61,10 @@ class Unreachable(UsageError):
 
 class NotDeterministic(UsageError):
     """Evaluating the same unit twice gave two different results."""
+
+
+class PreparationFailed(LandsweepError):
+    """What all units need could not be computed."""
 
 
 class StopSweep(LandsweepError):

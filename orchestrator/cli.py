@@ -1,0 +1,278 @@
+"""The command line. Libraries that are slow to import are imported by the command that needs them."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from orchestrator.errors import LandsweepError, SpecError
+
+if TYPE_CHECKING:
+    from orchestrator.run import Snapshot
+    from orchestrator.site import Site
+    from orchestrator.sweep import Sweep
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="landsweep",
+    help="Sweeps for the science of neural-network training: loss landscapes, functions of your own, over any cluster.",
+    epilog="Begin with: landsweep kinds, then landsweep run sweeps/recipes/function_minima.yaml",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+SpecFile = Annotated[Path, typer.Argument(metavar="SPEC", help="YAML file that says what to compute.")]
+Changes = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[FIELD=VALUE]...", help="Changes of spec fields; `site.` in front changes the site."),
+]
+Results = Annotated[Path, typer.Argument(metavar="DIR", help="Results folder of a sweep.")]
+SiteName = Annotated[str | None, typer.Option("--site", help="Site file, or name of an installed one.")]
+Out = Annotated[Path | None, typer.Option("--out", help="Results folder; by default results/NAME.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON with stable fields.")]
+
+
+def main() -> NoReturn:
+    """Run the command line; errors meant for the user are printed without a traceback."""
+    sys.path.insert(0, str(Path.cwd()))  # the user's own modules
+    try:
+        app()
+    except LandsweepError as e:
+        err.print(f"[bold red]error:[/] {escape(str(e))}")
+        sys.exit(e.exit_code)
+    sys.exit(0)
+
+
+def _split(changes: list[str] | None) -> tuple[list[str], list[str]]:
+    """Changes of the spec, changes of the site."""
+    site = [c.removeprefix("site.") for c in changes or () if c.startswith("site.")]
+    return [c for c in changes or () if not c.startswith("site.")], site
+
+
+def _open(folder: Path) -> Sweep:
+    from orchestrator.ledger import Ledger, Store
+    from orchestrator.sweep import Sweep
+
+    if not folder.is_dir():
+        raise SpecError(f"there is no folder {folder}; give the results folder of a sweep, such as results/NAME")
+    store = Store.at(folder)
+    if not Ledger.exists(store):
+        raise SpecError(f"{folder} holds no sweep (no sweep.json); give a folder that `landsweep run` has made")
+    return Sweep(Ledger.open(store))
+
+
+@app.command(epilog="Example: landsweep run sweeps/recipes/landscape_skip.yaml axes.x.linear=[-1,1,101] site.workers=8")
+def run(
+    spec: SpecFile,
+    changes: Changes = None,
+    site: SiteName = None,
+    out_dir: Out = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show the plan.")] = False,
+) -> None:
+    """Run a sweep; resume it when it was stopped, extend it when its axes have grown."""
+    from orchestrator.site import load_site
+    from orchestrator.sweep import load_spec
+
+    spec_changes, site_changes = _split(changes)
+    if dry_run:
+        return plan(spec, changes, site, out_dir, False)
+    kind, parsed = load_spec(spec, spec_changes)
+    where = out_dir or Path("results") / parsed.name
+    return _run(
+        kind, parsed, load_site(site, site_changes), where, spec.parent, " ".join(map(shlex.quote, sys.argv[1:]))
+    )
+
+
+def _run(kind: Any, spec: Any, site: Site, where: Path, folder: Path, command: str) -> None:  # noqa: ANN401 - any kind
+    from orchestrator.display import LinesWatch, live_watch
+    from orchestrator.publish import check_tracking, publish
+    from orchestrator.run import run_sweep
+
+    check_tracking(site, where)
+    stop = _stop_on_signals()
+    with live_watch(err) if err.is_terminal else LinesWatch(err) as watch:
+        end = run_sweep(kind, spec, site, where, folder=folder, watch=watch, stop=stop)
+    if end.phase == "stopped":
+        err.print(f"stopped: {end.done:,} of {_many(end.total)} units have rows in {where}; nothing is lost.")
+        err.print(f"go on with: landsweep {command}", markup=False)
+        raise typer.Exit(3)
+    _say_end(end, where)
+    publish(_open(where), where, site, lambda text: err.print(text, markup=False))
+    if end.counts.get("failed"):
+        raise typer.Exit(1)
+
+
+def _stop_on_signals() -> threading.Event:
+    """Set by the first Ctrl-C or SIGTERM; the second ends the process at once, as a crash would."""
+    stop = threading.Event()
+
+    def handle(number: int, frame: object) -> None:
+        del frame
+        if stop.is_set():
+            os._exit(128 + number)
+        stop.set()
+        err.print("\nstopping: rows that have come are being written (again to end at once)")
+
+    signal.signal(signal.SIGINT, handle)
+    signal.signal(signal.SIGTERM, handle)
+    return stop
+
+
+def _say_end(end: Snapshot, where: Path) -> None:
+    counts = ", ".join(f"{n:,} {status}" for status, n in sorted(end.counts.items()) if n)
+    new = f"{end.new:,} new in {end.seconds:.1f} s" if end.new else "nothing was left to compute"
+    err.print(f"done: {end.done:,} units ({counts or 'none'}); {new}")
+    if end.counts.get("failed"):
+        err.print(
+            f"failed units are listed in the report; try them again with: landsweep rerun {where} --status failed"
+        )
+
+
+def _many(number: int | None) -> str:
+    return "an open number of" if number is None else f"{number:,}"
+
+
+@app.command(epilog="Example: landsweep plan sweeps/recipes/landscape_skip.yaml axes.x.linear=[-1,1,201] --json")
+def plan(
+    spec: SpecFile, changes: Changes = None, site: SiteName = None, out_dir: Out = None, as_json: AsJson = False
+) -> None:
+    """Show what a run would do: units in all, done and to run, and a forecast of time, files and bytes."""
+    from orchestrator.forecast import forecast
+    from orchestrator.site import load_site
+    from orchestrator.sweep import load_spec
+
+    spec_changes, site_changes = _split(changes)
+    kind, parsed = load_spec(spec, spec_changes)
+    where = out_dir or Path("results") / parsed.name
+    told = forecast(kind, parsed, load_site(site, site_changes), where)
+    if as_json:
+        out.print_json(json.dumps(told.fields()))
+    else:
+        out.print(told.text(), markup=False)
+
+
+@app.command(epilog="Example: landsweep status results/landscape_skip --watch")
+def status(
+    folder: Results,
+    as_json: AsJson = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Show again every 2 s until the run ends.")] = False,
+) -> None:
+    """Show where a sweep stands, from any terminal."""
+    from orchestrator.display import state, state_text
+
+    while True:
+        now = state(_open(folder))
+        if as_json:
+            out.print_json(json.dumps(now))
+        else:
+            out.print(state_text(now), markup=False)
+        if not watch or not now["running"]:
+            return
+        time.sleep(2)
+
+
+@app.command(epilog="Example: landsweep report results/landscape_skip")
+def report(folder: Results) -> None:
+    """Write report/index.html and figures from the rows."""
+    from orchestrator.publish import write_report
+
+    sweep = _open(folder)
+    out.print(f"report: {write_report(sweep, folder)[0]}", markup=False)
+
+
+@app.command(epilog="Example: landsweep verify results/landscape_skip")
+def verify(folder: Results, as_json: AsJson = False) -> None:
+    """Prove that every unit of the plan has exactly one row and that every checksum is right."""
+    from orchestrator.display import findings_text
+
+    sweep = _open(folder)
+    findings = sweep.ledger.verify(sweep.keys())
+    if as_json:
+        out.print_json(json.dumps(findings.fields()))
+    else:
+        out.print(findings_text(findings, folder), markup=False)
+    if not findings.ok:
+        raise typer.Exit(1)
+
+
+@app.command(
+    epilog="Example: landsweep rerun results/landscape_skip --status failed --cause timeout site.unit_timeout=600"
+)
+def rerun(
+    folder: Results,
+    changes: Changes = None,
+    with_status: Annotated[str, typer.Option("--status", help="failed or diverged.")] = "failed",
+    cause: Annotated[str | None, typer.Option("--cause", help="Of failed ones: error, oom, timeout or infra.")] = None,
+    site: SiteName = None,
+) -> None:
+    """Compute units again that failed or diverged; their present rows are kept in retired/."""
+    from orchestrator.row import Cause, Status
+    from orchestrator.site import load_site
+
+    spec_changes, site_changes = _split(changes)
+    if spec_changes:
+        raise SpecError(f"rerun keeps the spec as it is, so {spec_changes[0]!r} can't be given; `site.` fields can")
+    if with_status not in set(Status) - {Status.ok}:
+        raise SpecError(f"--status {with_status}: give failed or diverged")
+    if cause is not None and cause not in set(Cause):
+        raise SpecError(f"--cause {cause}: give one of {', '.join(Cause)}")
+    sweep = _open(folder)
+    rows = sweep.rows()
+    chosen = rows[(rows["status"] == with_status) & ((rows["cause"] == cause) if cause else True)]
+    if chosen.empty:
+        err.print(f"no unit with status {with_status}{f' and cause {cause}' if cause else ''}: nothing to do")
+        return
+    loaded = load_site(site, site_changes)
+    sweep.ledger.retire(list(chosen["key"]))
+    err.print(f"{len(chosen):,} units will be computed again")
+    _run(sweep.kind, sweep.spec, loaded, folder, sweep.folder, " ".join(map(shlex.quote, sys.argv[1:])))
+
+
+@app.command("export-mlflow", epilog="Example: landsweep export-mlflow results/landscape_skip --uri http://mlflow:5000")
+def export_mlflow(
+    folder: Results,
+    uri: Annotated[str | None, typer.Option("--uri", help="MLflow tracking URI; by default DIR/../mlflow.db.")] = None,
+    experiment: Annotated[
+        str | None, typer.Option("--experiment", help="MLflow experiment; by default landsweep.")
+    ] = None,
+) -> None:
+    """Show a sweep in MLflow; doing it twice changes nothing."""
+    from orchestrator.publish import export, write_report
+
+    sweep = _open(folder)
+    _, told = write_report(sweep, folder)
+    out.print(export(sweep, folder, told, uri, experiment), markup=False)
+
+
+@app.command(epilog="Example: landsweep kinds landscape")
+def kinds(name: Annotated[str | None, typer.Argument(help="Show the fields of this kind's spec.")] = None) -> None:
+    """List the kinds of sweep, or the fields of one kind with an example."""
+    from orchestrator.display import kind_text
+    from orchestrator.kind import kind_named
+    from orchestrator.kind import kinds as registered
+
+    if name is not None:
+        out.print(kind_text(kind_named(name)), markup=False)
+        return
+    table = Table("kind", "what it computes", box=None, pad_edge=False)
+    for found, kind in registered().items():
+        table.add_row(found, kind.summary)
+    out.print(table)

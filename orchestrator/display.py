@@ -1,0 +1,167 @@
+"""What the command line shows: progress while a run goes, and states, findings and kinds as text."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Self
+
+import psutil
+import yaml
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn
+
+from orchestrator.kind import SweepKind
+from orchestrator.ledger import Findings, read_status
+from orchestrator.run import Snapshot
+from orchestrator.spec import IsAxis, IsLabel
+from orchestrator.sweep import Sweep
+
+__all__ = ["LinesWatch", "findings_text", "kind_text", "live_watch", "span", "state", "state_text"]
+
+_LINE_SECONDS = 10.0
+
+
+def span(seconds: float | None) -> str:
+    """A duration for people: `42 s`, `3 min 05 s`, `2 h 10 min`.
+
+    Example:
+        >>> span(185), span(7800), span(None)
+        ('3 min 05 s', '2 h 10 min', 'unknown')
+    """
+    if seconds is None:
+        return "unknown"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def _numbers(s: Snapshot) -> str:
+    bad = ", ".join(f"{s.counts[k]:,} {k}" for k in ("diverged", "failed") if s.counts.get(k))
+    parts = [f"{s.rate:,.1f} units/s", f"{s.workers} workers"]
+    if s.eta is not None:
+        parts.append(f"{span(s.eta)} left")
+    return ", ".join([*parts, *([bad] if bad else [])])
+
+
+class LinesWatch:
+    """Progress as a line now and then: for log files."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._last = -_LINE_SECONDS
+        self._phase = ""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        pass
+
+    def say(self, text: str) -> None:
+        """Print it."""
+        self._console.print(text, markup=False)
+
+    def show(self, snapshot: Snapshot) -> None:
+        """Print a line every ten seconds, and when the phase changes."""
+        now = time.monotonic()
+        if now - self._last < _LINE_SECONDS and snapshot.phase == self._phase:
+            return
+        self._last, self._phase = now, snapshot.phase
+        total = "?" if snapshot.total is None else f"{snapshot.total:,}"
+        line = f"{snapshot.phase}: {snapshot.done:,}/{total} units"
+        self.say(f"{line}, {_numbers(snapshot)}" if snapshot.phase == "running" else f"{line} {snapshot.note}".rstrip())
+
+
+class LiveWatch:
+    """Progress as a bar on a terminal."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._task = progress.add_task("starting", total=None, numbers="")
+
+    def say(self, text: str) -> None:
+        """Print it above the bar."""
+        self._progress.console.print(text, markup=False)
+
+    def show(self, snapshot: Snapshot) -> None:
+        """Move the bar."""
+        running = snapshot.phase in ("running", "done", "stopped")
+        self._progress.update(
+            self._task,
+            description=snapshot.phase,
+            completed=snapshot.done,
+            total=snapshot.total,
+            numbers=f"{snapshot.done:,}/{snapshot.total or 0:,}  {_numbers(snapshot)}" if running else snapshot.note,
+        )
+
+
+@contextmanager
+def live_watch(console: Console) -> Iterator[LiveWatch]:
+    """A progress bar with rate, time left and failures for the duration of a run."""
+    columns = (TextColumn("{task.description:>9}"), BarColumn(), TextColumn("{task.fields[numbers]}"))
+    with Progress(*columns, console=console, refresh_per_second=5) as progress:
+        yield LiveWatch(progress)
+
+
+def state(sweep: Sweep) -> dict[str, Any]:
+    """Where a sweep stands, with stable fields.
+
+    `running` says whether its driver is alive: by process on this machine, by the age of its last word elsewhere.
+    """
+    told = read_status(sweep.ledger.store) or {}
+    age = time.time() - told.get("updated", 0.0)
+    here = told.get("host") == _host()
+    alive = psutil.pid_exists(told["pid"]) if here and "pid" in told else age < 30
+    running = alive and told.get("phase") not in (None, "done", "stopped")
+    return {"name": sweep.head["name"], "kind": sweep.head["kind"], "running": running, "age": age, **told}
+
+
+def _host() -> str:
+    import platform
+
+    return platform.node()
+
+
+def state_text(now: Mapping[str, Any]) -> str:
+    """The same for people."""
+    if "phase" not in now:
+        return f"{now['name']} ({now['kind']}): no driver has run yet"
+    counts = ", ".join(f"{n:,} {k}" for k, n in sorted(now["counts"].items()) if n)
+    total = "?" if now["total"] is None else f"{now['total']:,}"
+    line = f"{now['name']} ({now['kind']}): {now['phase']}, {now['done']:,}/{total} units ({counts or 'no rows'})"
+    if now["running"]:
+        return f"{line}, {now['rate']:,.1f} units/s, {now['workers']} workers, {span(now['eta'])} left {now['note']}".rstrip()
+    if now["phase"] not in ("done", "stopped"):
+        line += f"; its driver is gone, last heard {span(now['age'])} ago. The command that began it goes on"
+    return line
+
+
+def findings_text(findings: Findings, folder: Path) -> str:
+    """What `verify` found, and what to do about it."""
+    lines = [f"{folder}: {findings.rows:,} rows in {findings.parts} parts"]
+    for what, items in findings.problems().items():
+        lines.append(f"  {what}: {len(items):,}" + (f", such as {items[0]}" if items else ""))
+    lines.append(
+        "all right: each unit has exactly one row" if findings.ok else "not right: run the sweep's command again"
+    )
+    return "\n".join(lines)
+
+
+def kind_text(kind: SweepKind[Any]) -> str:
+    """Fields of a kind's spec, then its example as YAML."""
+    lines = [f"{kind.name}: {kind.summary}", "", "fields:"]
+    for name, field in kind.spec.model_fields.items():
+        mark = "axis" if any(isinstance(m, IsAxis) for m in field.metadata) else "context"
+        mark = "label" if any(isinstance(m, IsLabel) for m in field.metadata) else mark
+        need = "required" if field.is_required() else f"default {field.get_default(call_default_factory=True)!r}"
+        lines.append(f"  {name} ({mark}, {need[:80]}): {field.description or ''}".rstrip(": "))
+    example = kind.example().model_dump(mode="json", exclude_defaults=True)
+    return "\n".join(
+        [*lines, "", "example:", *("  " + s for s in yaml.safe_dump(example, sort_keys=False).splitlines())]
+    )

@@ -1,0 +1,113 @@
+"""The executor's contract: pieces of work go in, events come out.
+
+Invariants, checked for every executor by `orchestrator.testing.executor_suite`:
+
+- each started work ends with exactly one of `Finished`, `Lost` or `Refused`, after all its `Gave`;
+- a worker's death loses only that worker's work, and the executor replaces the worker;
+- work that a dead worker had not begun is lost with `began=False`;
+- `close` may be called at any time, twice too, and gives back all resources that the executor took.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from orchestrator.errors import UsageError
+from orchestrator.kind import Arrays
+from orchestrator.row import Cause
+from orchestrator.worker import Job, Message, Work
+
+__all__ = ["Event", "Executor", "Finished", "Gave", "Lost", "Refused"]
+
+
+@dataclass(frozen=True, slots=True)
+class Gave:
+    """A message of a running work."""
+
+    work: int
+    message: Message
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A work has come to its end, `seconds` of wall time after its worker began it."""
+
+    work: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """A work will not come back.
+
+    Attributes:
+        work: its id.
+        cause: infra, oom or timeout: the worker is gone; error: the worker lives, but the work raised.
+        why: what happened.
+        began: whether the worker had started on it.
+    """
+
+    work: int
+    cause: Cause
+    why: str
+    began: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A work found the user's input unusable; the sweep can't go on."""
+
+    work: int
+    error: UsageError
+
+
+Event: TypeAlias = Gave | Finished | Lost | Refused
+
+
+class Executor(ABC):
+    """Owns workers: brings them up, gives them work, replaces them when they die."""
+
+    @abstractmethod
+    def open(self, job: Job) -> None:
+        """Bring up what computes `job`; returns before the workers are ready.
+
+        Raises:
+            Unreachable: there is no such cluster.
+            SpecError: no worker of the wanted size can ever run here.
+        """
+
+    @abstractmethod
+    def share(self, name: str, arrays: Arrays) -> None:
+        """Make the arrays of a preparation known to all workers, also to those that come later."""
+
+    @abstractmethod
+    def slots(self) -> Sequence[str]:
+        """Ids of workers that can take a work now; a worker that can take two stands there twice.
+
+        Raises:
+            WorkersUnavailable: no worker is alive and none can come.
+        """
+
+    @abstractmethod
+    def start(self, worker: str, work: Work) -> None:
+        """Give a work to a worker named by `slots`."""
+
+    @abstractmethod
+    def poll(self, timeout: float) -> Sequence[Event]:
+        """Events since the last call; waits up to `timeout` seconds for the first."""
+
+    @abstractmethod
+    def stop(self, key: str) -> None:
+        """Ask the running unit with this key to end early."""
+
+    @property
+    @abstractmethod
+    def workers(self) -> int:
+        """How many workers are alive."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """End all workers and give back everything; running work is dropped."""

@@ -1,0 +1,83 @@
+"""One worker in this process: the same contract without Ray, so that breakpoints and pdb work."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections import deque
+from collections.abc import Iterator, Sequence
+
+from orchestrator.errors import UsageError, WorkersUnavailable
+from orchestrator.executors.base import Event, Executor, Finished, Gave, Lost, Refused
+from orchestrator.kind import Arrays
+from orchestrator.row import Cause
+from orchestrator.schedule import Shard
+from orchestrator.worker import Job, Message, Opened, Work, Worker
+
+__all__ = ["LocalExecutor"]
+
+
+class LocalExecutor(Executor):
+    """Computes in this process, one message per poll. It can't kill: `unit_timeout` has no effect here."""
+
+    def __init__(self) -> None:
+        self._worker: Worker | None = None
+        self._queue: deque[Work] = deque()
+        self._running: tuple[Work, Iterator[Message], float] | None = None
+        self._opened_once = False
+        self._broken = ""
+
+    def open(self, job: Job) -> None:
+        self._worker = Worker(job)
+
+    def share(self, name: str, arrays: Arrays) -> None:
+        self._ready.share(name, arrays)
+
+    def slots(self) -> Sequence[str]:
+        if self._broken:
+            raise WorkersUnavailable(f"the worker in this process could not open the sweep:\n{self._broken}")
+        return () if self._running or self._queue else ("local",)
+
+    def start(self, worker: str, work: Work) -> None:
+        del worker
+        self._queue.append(work)
+
+    def poll(self, timeout: float) -> Sequence[Event]:
+        del timeout
+        if self._running is None:
+            if not self._queue:
+                return ()
+            work = self._queue.popleft()
+            self._running = (work, self._ready.run(work), time.perf_counter())
+        work, messages, began = self._running
+        try:
+            message = next(messages)
+            self._opened_once |= isinstance(message, Opened)
+            return (Gave(work.id, message),)
+        except StopIteration:
+            event: Event = Finished(work.id, time.perf_counter() - began)
+        except UsageError as e:
+            event = Refused(work.id, e)
+        except Exception:  # noqa: BLE001 - the engine decides what a failed preparation or opening means
+            unopened = isinstance(work, Shard) and not self._opened_once
+            self._broken = traceback.format_exc() if unopened else ""
+            event = Lost(work.id, Cause.error, traceback.format_exc(), began=not unopened)
+        self._running = None
+        return (event,)
+
+    def stop(self, key: str) -> None:
+        self._ready.stop(key)
+
+    @property
+    def workers(self) -> int:
+        return int(self._worker is not None)
+
+    def close(self) -> None:
+        self._worker = self._running = None
+        self._queue.clear()
+
+    @property
+    def _ready(self) -> Worker:
+        if self._worker is None:
+            raise RuntimeError("the executor is not open")
+        return self._worker

@@ -1,0 +1,336 @@
+"""Persistent Ray actors, each one worker. The only file that imports ray.
+
+The pool follows four rules: what was in flight on a dead actor is reported lost, and the actor replaced; how often a
+unit may be lost is the schedule's business; a slot whose actors keep failing at start is taken out of use; when work
+waits and no worker can come, that is said at once instead of waited for.
+
+Ray cannot stop a running method and has no time limit for one, so a unit past its limit ends with its actor. Retries
+are ours (`max_restarts=0`): only the ledger knows which units are done.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import socket
+import time
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlparse
+
+import ray
+from ray import exceptions as failures
+
+from orchestrator.errors import SpecError, Unreachable, UsageError, WorkersUnavailable
+from orchestrator.executors.base import Event, Executor, Finished, Gave, Lost, Refused
+from orchestrator.kind import Arrays
+from orchestrator.row import Cause
+from orchestrator.schedule import Shard
+from orchestrator.site import Site
+from orchestrator.worker import Job, Message, Opened, Work, Worker
+
+__all__ = ["RayExecutor"]
+
+_IN_FLIGHT = 2  # per actor: the next shard waits there while one runs, so no actor idles between two
+_MOST_START_FAILURES = 3
+_GROW_SECONDS = 2.0  # how often to look whether the cluster can hold more workers
+
+
+@ray.remote(max_restarts=0, max_task_retries=0, concurrency_groups={"control": 1}, enable_task_events=False)
+class _Actor:
+    """One worker in a process of its own."""
+
+    def __init__(self, job: Job) -> None:
+        device = "cuda:0" if ray.get_gpu_ids() else "cpu"  # Ray shows each actor only its own share
+        self._worker = Worker(job, device)
+
+    def hello(self) -> int:
+        return os.getpid()
+
+    def share(self, name: str, refs: Mapping[str, Any]) -> None:
+        self._worker.share(name, dict(zip(refs, ray.get(list(refs.values())), strict=True)))
+
+    @ray.method(num_returns="streaming")
+    def run(self, work: Work) -> Iterator[Message | UsageError]:
+        try:
+            yield from self._worker.run(work)
+        except UsageError as e:  # as a value: it must arrive as what it is, not wrapped
+            yield e
+
+    @ray.method(concurrency_group="control")
+    def stop(self, key: str) -> None:
+        self._worker.stop(key)
+
+
+@dataclass(slots=True)
+class _Call:
+    work: Work
+    stream: Any  # ray's generator of object refs
+    began: float = 0.0  # monotonic time when it became the actor's running work, or when its units began
+    refused: UsageError | None = None
+
+
+@dataclass(slots=True)
+class _Slot:
+    """A place for one actor; the actor may die and be replaced, the slot stays."""
+
+    id: str
+    failures: int = 0  # starts in a row that came to nothing
+    actor: Any = None
+    greeting: Any = None  # ref that becomes ready when the actor has started; None afterwards
+    opened: bool = False
+    heard: float = 0.0  # monotonic time of the last sign of the running work
+    calls: deque[_Call] = field(default_factory=deque)
+
+    @property
+    def ready(self) -> bool:
+        return self.actor is not None and self.greeting is None
+
+    def next(self, now: float) -> None:
+        """The running work has ended: the one behind it runs now."""
+        self.calls.popleft()
+        self.heard = now
+        if self.calls:
+            self.calls[0].began = now
+
+
+class RayExecutor(Executor):
+    """Workers as actors of a Ray cluster: of one that runs already, or of our own.
+
+    Args:
+        site: address, number and size of workers, limits.
+    """
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+        self._job: Job | None = None
+        self._slots: dict[str, _Slot] = {}
+        self._shared: dict[str, dict[str, Any]] = {}
+        self._grown = -math.inf
+        self._alive = time.monotonic()  # when a worker was last ready
+        self._last_failure = ""
+        self._connected = False
+
+    def open(self, job: Job) -> None:
+        self._connect()
+        self._job = job
+        if self._site.address == "local" and self._capacity() < 1:
+            have = {k: v for k, v in ray.cluster_resources().items() if "node" not in k}
+            raise SpecError(f"site: one worker wants {self._wanted()}, but this machine has {have}; ask for less")
+        self._grow()
+
+    def share(self, name: str, arrays: Arrays) -> None:
+        self._shared[name] = {key: ray.put(array) for key, array in arrays.items()}
+        for slot in self._slots.values():
+            if slot.actor is not None:
+                slot.actor.share.remote(name, self._shared[name])
+
+    def slots(self) -> Sequence[str]:
+        self._grow()
+        ready = [s for s in self._slots.values() if s.ready]
+        now = time.monotonic()
+        if ready:
+            self._alive = now
+        elif now - self._alive > self._site.start_timeout:
+            raise WorkersUnavailable(
+                f"no worker has been ready for {self._site.start_timeout:g} s. One worker wants {self._wanted()}; "
+                f"the cluster has {ray.cluster_resources()}. {self._last_failure}".strip()
+            )
+        return [s.id for free in range(_IN_FLIGHT) for s in ready if len(s.calls) <= free]
+
+    def start(self, worker: str, work: Work) -> None:
+        slot = self._slots[worker]
+        now = time.monotonic()
+        if not slot.calls:
+            slot.heard = now
+        slot.calls.append(_Call(work, slot.actor.run.remote(work), now))
+
+    def poll(self, timeout: float) -> Sequence[Event]:
+        waiting: dict[Any, _Slot] = {}
+        for slot in self._slots.values():
+            if slot.greeting is not None:
+                waiting[slot.greeting] = slot
+            elif slot.calls:
+                waiting[slot.calls[0].stream] = slot
+        if not waiting:
+            time.sleep(min(timeout, 0.05))
+            return ()
+        ready, _ = ray.wait(list(waiting), num_returns=1, timeout=timeout)
+        if ready and len(waiting) > 1:
+            ready, _ = ray.wait(list(waiting), num_returns=len(waiting), timeout=0)
+        events: list[Event] = []
+        for ref in ready:
+            slot = waiting[ref]
+            events += self._greeted(slot) if slot.greeting is not None else self._heard(slot)
+        return events + self._overdue()
+
+    def stop(self, key: str) -> None:
+        for slot in self._slots.values():
+            if slot.ready:
+                slot.actor.stop.remote(key)
+
+    @property
+    def workers(self) -> int:
+        return sum(s.ready for s in self._slots.values())
+
+    def close(self) -> None:
+        for slot in self._slots.values():
+            if slot.actor is not None:
+                ray.kill(slot.actor)
+        self._slots.clear()
+        self._shared.clear()
+        if self._connected:
+            ray.shutdown()  # ends a Ray of our own; from a cluster that we joined it only disconnects
+            self._connected = False
+
+    def _connect(self) -> None:
+        if ray.is_initialized():  # the caller's own Ray: use it, and leave it running
+            return
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        options: dict[str, Any] = {
+            "address": self._site.address,
+            "logging_level": logging.ERROR,
+            "log_to_driver": self._site.worker_output,
+        }
+        if self._site.address == "local":
+            workers = 0 if self._site.workers == "auto" else self._site.workers
+            cores = len(os.sched_getaffinity(0))
+            options |= {"include_dashboard": False, "num_cpus": max(cores, math.ceil(workers * self._site.cpus))}
+            if self._site.resources:
+                options["resources"] = {k: v * max(1, workers) for k, v in self._site.resources.items()}
+        else:
+            _require_answer(self._site.address)
+        try:
+            ray.init(**options)
+        except (ConnectionError, OSError, RuntimeError, ValueError) as e:
+            raise Unreachable(
+                f"site: could not reach a Ray cluster at {self._site.address!r}: {e}\n"
+                "Start one with `ray start --head`, give the address of a running one, or use `address: local`."
+            ) from e
+        self._connected = True
+
+    def _wanted(self) -> dict[str, float]:
+        memory = {} if self._site.memory_gb is None else {"memory": self._site.memory_gb * 1e9}
+        wanted = {"CPU": self._site.cpus, "GPU": self._site.gpus, **memory, **self._site.resources}
+        return {name: amount for name, amount in wanted.items() if amount}
+
+    def _capacity(self) -> int:
+        """How many workers the cluster can hold as it is now."""
+        have = ray.cluster_resources()
+        return min((math.floor(have.get(n, 0) / amount + 1e-9) for n, amount in self._wanted().items()), default=1)
+
+    def _grow(self) -> None:
+        """Fill empty slots, and make new ones when the cluster has become larger."""
+        now = time.monotonic()
+        if now - self._grown < _GROW_SECONDS:
+            return
+        self._grown = now
+        usable = [s for s in self._slots.values() if s.failures < _MOST_START_FAILURES]
+        broken = len(self._slots) - len(usable)
+        if broken and not any(s.opened or not s.failures for s in self._slots.values()):
+            raise WorkersUnavailable(
+                f"workers fail as soon as they start, {_MOST_START_FAILURES} times in a row:\n{self._last_failure}"
+            )
+        target = self._capacity() if self._site.workers == "auto" else self._site.workers
+        for _ in range(target - len(self._slots)):
+            slot = _Slot(f"w{len(self._slots)}")
+            self._slots[slot.id] = slot
+            usable.append(slot)
+        empty = [s for s in usable if s.actor is None]
+        for slot in empty[: max(0, target - (len(usable) - len(empty)))]:
+            self._spawn(slot)
+
+    def _spawn(self, slot: _Slot) -> None:
+        if self._job is None:
+            raise RuntimeError("the executor is not open")
+        env = dict(self._site.runtime_env)
+        env["env_vars"] = {"OMP_NUM_THREADS": str(self._job.threads), **env.get("env_vars", {})}
+        memory = {} if self._site.memory_gb is None else {"memory": self._site.memory_gb * 1e9}
+        slot.actor = _Actor.options(
+            num_cpus=self._site.cpus,
+            num_gpus=self._site.gpus,
+            resources=dict(self._site.resources),
+            runtime_env=env,
+            **memory,
+        ).remote(self._job)
+        slot.greeting = slot.actor.hello.remote()
+        slot.opened = False
+        for name, refs in self._shared.items():
+            slot.actor.share.remote(name, refs)
+
+    def _greeted(self, slot: _Slot) -> list[Event]:
+        try:
+            ray.get(slot.greeting)
+        except failures.RayError as e:
+            return self._drop(slot, Cause.infra, str(e))
+        slot.greeting = None
+        return []
+
+    def _heard(self, slot: _Slot) -> list[Event]:
+        """One step of the running work: a message, its end, or the worker's."""
+        call = slot.calls[0]
+        now = time.monotonic()
+        try:
+            message = ray.get(next(call.stream))
+        except StopIteration:
+            slot.next(now)
+            if call.refused is not None:
+                return [Refused(call.work.id, call.refused)]
+            return [Finished(call.work.id, now - call.began)]
+        except failures.RayTaskError as e:  # the work raised, the worker lives
+            slot.next(now)
+            unopened = isinstance(call.work, Shard) and not slot.opened
+            event = Lost(call.work.id, Cause.error, str(e), began=not unopened)
+            return [event, *self._drop(slot, Cause.error, str(e))] if unopened else [event]
+        except failures.OutOfMemoryError as e:
+            return self._drop(slot, Cause.oom, str(e))
+        except failures.RayError as e:
+            return self._drop(slot, Cause.infra, str(e))
+        slot.heard = now
+        if isinstance(message, UsageError):
+            call.refused = message
+            return []
+        if isinstance(message, Opened):
+            slot.opened, slot.failures, call.began = True, 0, now
+        return [Gave(call.work.id, message)]
+
+    def _overdue(self) -> list[Event]:
+        limit = self._site.unit_timeout
+        if limit is None:
+            return []
+        now = time.monotonic()
+        events: list[Event] = []
+        for slot in self._slots.values():
+            if slot.calls and slot.opened and isinstance(slot.calls[0].work, Shard) and now - slot.heard > limit:
+                events += self._drop(slot, Cause.timeout, f"nothing was heard of the unit for {limit:g} s")
+        return events
+
+    def _drop(self, slot: _Slot, cause: Cause, why: str) -> list[Event]:
+        """End a slot's actor, if it is not dead yet, and report its work lost."""
+        ray.kill(slot.actor)
+        if not slot.opened and not (slot.calls and not isinstance(slot.calls[0].work, Shard)):
+            slot.failures += 1
+            self._last_failure = why
+        events: list[Event] = [
+            Lost(call.work.id, cause, why, began=first and (slot.opened or not isinstance(call.work, Shard)))
+            for first, call in zip([True, False], slot.calls, strict=False)
+        ]
+        slot.calls.clear()
+        slot.actor = slot.greeting = None
+        slot.opened = False
+        self._grown = -math.inf  # replace it at once
+        return events
+
+
+def _require_answer(address: str) -> None:
+    """Ray tries for half a minute and more; a closed port can be told at once."""
+    url = urlparse(address if "://" in address else f"ray://{address}")
+    if url.hostname is None or url.port is None:
+        return  # `auto`, or a name that only ray understands
+    try:
+        socket.create_connection((url.hostname, url.port), timeout=5).close()
+    except OSError as e:
+        raise Unreachable(f"site: nothing answers at {address}: {e}. Is the cluster up, is the port right?") from e

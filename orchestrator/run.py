@@ -1,0 +1,341 @@
+"""The run loop: tell the planner what is known; while not finished, hand out shards, absorb events, append rows."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from orchestrator.errands import Errand, run_errands
+from orchestrator.executors.base import Event, Executor, Finished, Gave, Lost, Refused
+from orchestrator.kind import SweepKind
+from orchestrator.ledger import Ledger, Store, Writer, load_prepared, save_prepared, write_status
+from orchestrator.row import Cause, Outcome, RowMaker, Status
+from orchestrator.schedule import GivenUp, Schedule
+from orchestrator.site import Site
+from orchestrator.spec import Spec
+from orchestrator.sweep import check_same, grown_head, new_head, planned
+from orchestrator.worker import Chunk, Job, Prepared
+
+__all__ = ["Snapshot", "Watch", "run_sweep"]
+
+_POLL_SECONDS = 0.2
+_STATUS_SECONDS = 2.0
+_RATE_SECONDS = 30.0  # the rate shown is that of the last so many seconds
+_ASK = 4096  # units asked from a planner at once while passing over those that are done
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Where a run stands.
+
+    Attributes:
+        phase: checking, preparing, running, stopped or done.
+        total: units of the plan; None while an adaptive planner has not said.
+        done: of the plan, those that have a row.
+        new: rows of this run.
+        counts: rows by status, those of earlier runs included.
+        rate: units per second lately.
+        eta: seconds until the end at this rate, None when unknown.
+        workers: alive.
+        seconds: since this run began.
+        note: what it is busy with.
+    """
+
+    phase: str
+    total: int | None
+    done: int
+    new: int
+    counts: Mapping[str, int]
+    rate: float
+    eta: float | None
+    workers: int
+    seconds: float
+    note: str = ""
+
+
+class Watch(Protocol):
+    """Sees what a run does."""
+
+    def say(self, text: str) -> None:
+        """Something a user should read."""
+
+    def show(self, snapshot: Snapshot) -> None:
+        """The present state, several times a second."""
+
+
+def make_executor(site: Site) -> Executor:
+    """The executor that a site asks for; only then is its library imported."""
+    if site.executor == "local":
+        from orchestrator.executors.local import LocalExecutor
+
+        return LocalExecutor()
+    from orchestrator.executors.ray import RayExecutor
+
+    return RayExecutor(site)
+
+
+def run_sweep(
+    kind: SweepKind[Any],
+    spec: Spec,
+    site: Site,
+    out: str | Path,
+    *,
+    folder: Path,
+    watch: Watch,
+    stop: threading.Event | None = None,
+    executor: Executor | None = None,
+    hook: Callable[[str], None] | None = None,
+) -> Snapshot:
+    """Run, resume or extend a sweep until every unit of its plan has a row, or until `stop` is set.
+
+    Args:
+        kind: of the spec.
+        spec: what to compute.
+        site: where and how fast.
+        out: results directory, a path or URL.
+        folder: what relative paths in the spec are relative to.
+        watch: told of progress.
+        stop: set it to end early; all rows that have come are kept.
+        executor: instead of the one that the site names.
+        hook: called at named points of a commit; for tests that kill.
+
+    Raises:
+        UsageError: spec, site or results directory can't be used; nothing was started.
+        PreparationFailed: a preparation raised.
+        StopSweep: results could not be written, no worker can come, or another driver took over.
+    """
+    store = Store.at(out)
+    ledger = Ledger.open(store) if Ledger.exists(store) else None
+    if ledger is not None:
+        check_same(ledger.sweep, kind, spec, str(out))
+    stop = stop or threading.Event()
+    with ExitStack() as stack:
+        executor = executor or make_executor(site)
+        run = _Run(kind, spec, site, store, executor, watch, stop)
+        stack.callback(executor.close)
+        if ledger is None:
+            run.open(folder)
+            ledger = Ledger.create(store, new_head(kind, spec, folder))
+        writer = stack.enter_context(ledger.writing(hook, site.commit_seconds, site.commit_rows))
+        for text in writer.notes:
+            watch.say(text)
+        if (head := grown_head(ledger.sweep, spec)) is not None:
+            ledger.replace_head(head)
+        return run.go(writer, folder)
+
+
+class _Run:
+    """State of one run; `go` is the loop."""
+
+    def __init__(
+        self,
+        kind: SweepKind[Any],
+        spec: Spec,
+        site: Site,
+        store: Store,
+        executor: Executor,
+        watch: Watch,
+        stop: threading.Event,
+    ) -> None:
+        self._kind, self._spec, self._site, self._store = kind, spec, site, store
+        self._executor, self._watch, self._stop = executor, watch, stop
+        self._planner = kind.planner(spec)
+        self._schedule = Schedule(site.budgets.by_cause(), site.shard_seconds, probe=kind.deterministic(spec))
+        self._maker = RowMaker(kind.params(spec), kind.columns(spec))
+        self._began = time.monotonic()
+        self._opened = self._may_write = False  # nothing is written before the check has passed
+        self._phase, self._note = "starting", ""
+        self._old: Counter[str] = Counter()  # rows of earlier runs by status
+        self._new: Counter[str] = Counter()  # rows of this run by status
+        self._pace: deque[tuple[float, int]] = deque()
+        self._shown = self._written = -1e9
+
+    def open(self, folder: Path) -> None:
+        """Bring up the executor and let one worker check the input; called before anything is written."""
+        if self._opened:
+            return
+        self._phase, self._note = "checking", "starting workers"
+        workers = 1 if self._site.workers == "auto" else self._site.workers
+        self._executor.open(
+            Job(
+                kind=self._kind.name,
+                spec=self._spec.model_dump(mode="json"),
+                folder=str(folder.resolve()),
+                threads=self._site.threads or max(1, int(self._site.cpus)),
+                imports=(str(Path.cwd()), str(folder.resolve())),
+                flush_seconds=min(1.0, 0.02 * workers),
+                pdb=self._site.pdb,
+            )
+        )
+        self._opened = True
+        self._errands([Errand("check")])
+
+    def go(self, writer: Writer, folder: Path) -> Snapshot:
+        """The loop."""
+        self._writer, self._may_write = writer, True
+        self._resume()
+        if self._work_left():
+            self.open(folder)
+            self._prepare()
+            self._phase, self._note = "running", ""
+            while not self._stop.is_set():
+                self._feed()
+                if not self._schedule.open and self._planner.exhausted:
+                    break
+                for event in self._executor.poll(_POLL_SECONDS):
+                    self._absorb(event)
+                writer.commit_if_due(time.monotonic())
+                self._show()
+        writer.commit()
+        self._phase, self._note = ("stopped" if self._stop.is_set() else "done"), ""
+        self._show(last=True)
+        return self._snapshot()
+
+    def _resume(self) -> None:
+        """Tell the planner the rows that the ledger holds: that is resuming."""
+        for status, count in self._writer.counts.items():
+            self._old[status] += count
+        if self._planner.listens:
+            for row in self._writer.ledger.rows().to_pylist():
+                self._planner.tell(row)
+
+    def _work_left(self) -> bool:
+        """Whether anything is to be computed; a finished sweep needs no workers."""
+        if self._planner.total is None:
+            return not self._planner.exhausted
+        return any(u.key not in self._writer.done for u in planned(self._kind, self._spec))
+
+    def _feed(self) -> None:
+        """Planner -> schedule -> workers."""
+        wants = self._schedule.wants(self._executor.workers)
+        while wants > 0 and not self._planner.exhausted:
+            asked = self._planner.ask(max(wants, _ASK) if not self._planner.listens else wants)
+            fresh = [u for u in asked if u.key not in self._writer.done]
+            self._schedule.offer(fresh)
+            wants -= len(fresh)
+            if not asked:
+                break
+        self._schedule.drained = self._planner.exhausted
+        for worker in self._executor.slots():
+            shard = self._schedule.next(self._executor.workers)
+            if shard is None:
+                break
+            self._executor.start(worker, shard)
+
+    def _absorb(self, event: Event) -> None:
+        match event:
+            case Gave(work, Chunk() as chunk):
+                if chunk.rows is not None:
+                    self._take(work, chunk.rows, chunk.series)
+            case Finished(work, seconds):
+                self._schedule.finished(work, seconds)
+            case Lost(work, cause, why, began):
+                self._give_up(self._schedule.lost(work, cause, why, began=began))
+            case Refused(_, error):
+                raise error
+
+    def _take(self, work: int, rows: pa.RecordBatch, series: pa.RecordBatch | None) -> None:
+        """Rows -> ledger, each unit once; failures that have a budget go back to the schedule."""
+        statuses = rows.column("status").to_pylist()
+        if Status.failed.value in statuses:
+            rows = rows.filter(pa.array([not self._retried(work, row) for row in rows.to_pylist()]))
+        accepted = self._schedule.ended(work, rows.column("key").to_pylist())
+        if not all(accepted):
+            rows = rows.filter(pa.array(accepted, pa.bool_()))
+        if series is not None and rows.num_rows < len(statuses):
+            series = series.filter(pc.is_in(series.column("key"), rows.column("key")))
+        self._append(rows, series)
+
+    def _retried(self, work: int, row: Mapping[str, Any]) -> bool:
+        """Whether a failed row is not the unit's last word."""
+        if row["status"] != Status.failed.value or not self._site.budgets.by_cause()[Cause(row["cause"])]:
+            return False
+        self._give_up(self._schedule.retry(work, row["key"], Cause(row["cause"]), row["error"]))
+        return True
+
+    def _give_up(self, given_up: list[GivenUp]) -> None:
+        for g in given_up:
+            outcome = Outcome(g.unit.key, status=Status.failed, error=g.why, cause=g.cause)
+            meters = {"attempt": g.attempts, "ended": time.time()}
+            self._append(self._maker.batch([g.unit], [outcome], [meters]), None)
+
+    def _append(self, rows: pa.RecordBatch, series: pa.RecordBatch | None) -> None:
+        self._writer.append(rows, series)
+        self._new.update(rows.column("status").to_pylist())
+        if self._planner.listens:
+            for row in rows.to_pylist():
+                self._planner.tell(row)
+
+    def _prepare(self) -> None:
+        """Compute what all units share, unless it lies in the sweep already."""
+        self._phase = "preparing"
+        missing = {}
+        for step in self._kind.preparations(self._spec):
+            arrays = load_prepared(self._store, step.file)
+            if arrays is None:
+                missing[step.name] = step
+            else:
+                self._executor.share(step.name, arrays)
+        self._errands([Errand(name, step) for name, step in missing.items()])
+
+    def _errands(self, errands: list[Errand]) -> None:
+        files = {e.name: e.preparation.file for e in errands if e.preparation}
+
+        def keep(made: Prepared) -> None:
+            save_prepared(self._store, files[made.name], made.arrays, {"name": made.name, "seconds": made.seconds})
+            self._executor.share(made.name, made.arrays)
+            self._watch.say(f"prepared {made.name} in {made.seconds:.1f} s")
+
+        def tick(note: str) -> None:
+            self._note = note
+            self._show()
+
+        run_errands(self._executor, errands, on_prepared=keep, tick=tick, stop=self._stop)
+
+    def _snapshot(self) -> Snapshot:
+        now = time.monotonic()
+        counts = self._old + self._new
+        new, done = self._new.total(), counts.total()
+        while len(self._pace) > 1 and now - self._pace[0][0] > _RATE_SECONDS:
+            self._pace.popleft()
+        if self._phase == "running":
+            self._pace.append((now, new))
+        since, then = self._pace[0] if self._pace else (self._began, 0)
+        rate = (new - then) / (now - since) if now > since else 0.0
+        total = self._planner.total
+        left = None if total is None else max(0, total - done)
+        eta = None if left is None or rate <= 0 else left / rate
+        return Snapshot(
+            phase=self._phase,
+            total=total,
+            done=done,
+            new=new,
+            counts=dict(counts),
+            rate=rate,
+            eta=eta,
+            workers=self._executor.workers if self._opened else 0,
+            seconds=now - self._began,
+            note=self._note,
+        )
+
+    def _show(self, *, last: bool = False) -> None:
+        """Tell the watch, and every two seconds the status file."""
+        now = time.monotonic()
+        if not last and now - self._shown < _POLL_SECONDS:
+            return
+        self._shown = now
+        snapshot = self._snapshot()
+        self._watch.show(snapshot)
+        if self._may_write and (last or now - self._written >= _STATUS_SECONDS):
+            self._written = now
+            write_status(self._store, {**asdict(snapshot), "updated": time.time(), "pid": os.getpid()})

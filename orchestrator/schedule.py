@@ -1,0 +1,201 @@
+"""Who computes what: pure bookkeeping of shards out and events in. No clock, no I/O.
+
+Invariant, held by a property test over any order of events: every unit that was offered ends exactly once, either by
+a row that `ended` accepts or as given up.
+
+A lost shard goes back in pieces: its first unfinished unit alone, for sessions compute in order and so that unit is the
+suspect, and the rest whole; a piece that is lost again has its rest halved. A loss counts against a unit only when the
+unit stood alone, so that nobody pays for a neighbour, and pieces shrink until the culprit does.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter, deque
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from orchestrator.row import Cause
+from orchestrator.unit import Unit
+
+__all__ = ["GivenUp", "Schedule", "Shard"]
+
+_LARGEST = 8192  # units of one shard: bounds what one message carries
+_GROWTH = 8  # a shard is at most so many times larger than the largest that came back: first timings mislead
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """Units that one worker computes in one call.
+
+    Attributes:
+        id: unique within a run.
+        units: in the order in which they should be computed.
+        attempts: key to number, for units that are not computed for the first time.
+        probe: whether to evaluate the first unit twice and refuse when the results differ.
+    """
+
+    id: int
+    units: tuple[Unit, ...]
+    attempts: Mapping[str, int] = field(default_factory=dict)
+    probe: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class GivenUp:
+    """A unit whose budget for one class of failure is used up."""
+
+    unit: Unit
+    cause: Cause
+    why: str
+    attempts: int
+
+
+@dataclass(slots=True)
+class _Flight:
+    units: dict[str, Unit]  # without a row yet, in order
+    size: int
+    piece: bool  # came out of a lost shard
+
+
+class Schedule:
+    """Cuts units into shards of about equal seconds and keeps account of each.
+
+    Args:
+        budgets: how often a unit may be lost, by cause, before it is given up; a cause left out allows none.
+        shard_seconds: how long a shard should take.
+        probe: whether the first shard probes for determinism.
+    """
+
+    def __init__(self, budgets: Mapping[Cause, int], shard_seconds: float = 5.0, *, probe: bool = False) -> None:
+        self._budgets = dict(budgets)
+        self._shard_seconds = shard_seconds
+        self._probe = probe
+        self._ids = itertools.count()
+        self._fresh: deque[Unit] = deque()
+        self._again: deque[list[Unit]] = deque()
+        self._flights: dict[int, _Flight] = {}
+        self._open: dict[str, int] = {}  # key of every unit that has not ended -> times it was handed out
+        self._losses: Counter[tuple[str, Cause]] = Counter()
+        self._unit_seconds: float | None = None
+        self._largest_back = 0
+        self.drained = False  # True: the planner has nothing more to offer, so the tail is cut fine
+
+    @property
+    def open(self) -> int:
+        """Units that have not ended: waiting or out."""
+        return len(self._open)
+
+    @property
+    def waiting(self) -> bool:
+        """Whether units wait for a worker."""
+        return bool(self._fresh or self._again)
+
+    def wants(self, slots: int) -> int:
+        """How many more units the planner should propose to keep `slots` workers busy."""
+        return max(0, 3 * max(1, slots) * self._size() - len(self._fresh))
+
+    def offer(self, units: Iterable[Unit]) -> None:
+        """Take in new units.
+
+        Raises:
+            ValueError: a key is proposed twice.
+        """
+        for unit in units:
+            if unit.key in self._open:
+                raise ValueError(f"the planner proposed the same unit twice: {dict(unit.params)}")
+            self._open[unit.key] = 0
+            self._fresh.append(unit)
+
+    def next(self, slots: int = 1) -> Shard | None:
+        """The next shard for one of `slots` workers, or None when nothing waits."""
+        piece = False
+        units: list[Unit] = []
+        while self._again and not units:
+            units, piece = [u for u in self._again.popleft() if u.key in self._open], True
+        if not units:
+            piece = False
+            fair = -(-len(self._fresh) // (2 * max(1, slots))) if self.drained else self._size()
+            size = max(1, min(self._size(), fair))
+            while self._fresh and len(units) < size:
+                unit = self._fresh.popleft()
+                if unit.key in self._open:
+                    units.append(unit)
+        if not units:
+            return None
+        shard_id = next(self._ids)
+        attempts = {u.key: self._open[u.key] + 1 for u in units if self._open[u.key]}
+        for u in units:
+            self._open[u.key] += 1
+        self._flights[shard_id] = _Flight({u.key: u for u in units}, len(units), piece)
+        probe, self._probe = self._probe, False
+        return Shard(shard_id, tuple(units), attempts, probe)
+
+    def ended(self, shard_id: int, keys: Sequence[str]) -> list[bool]:
+        """Rows have come; for each key whether it is accepted. A unit's first row counts, whoever computed it."""
+        flight = self._flights.get(shard_id)
+        accepted = []
+        for key in keys:
+            accepted.append(self._open.pop(key, None) is not None)
+            if flight is not None:
+                flight.units.pop(key, None)
+        return accepted
+
+    def finished(self, shard_id: int, seconds: float) -> None:
+        """A shard has come back whole after `seconds` of wall time."""
+        flight = self._flights.pop(shard_id, None)
+        if flight is None:
+            return
+        left = [u for u in flight.units.values() if u.key in self._open]
+        if left:
+            raise ValueError(f"shard {shard_id} finished without a row for {len(left)} of its units")
+        now = seconds / flight.size
+        self._unit_seconds = now if self._unit_seconds is None else (self._unit_seconds + now) / 2
+        self._largest_back = max(self._largest_back, flight.size)
+
+    def lost(self, shard_id: int, cause: Cause, why: str, *, began: bool = True) -> list[GivenUp]:
+        """A shard will not come back; gives the units that are given up for it.
+
+        Args:
+            shard_id: which.
+            cause: class of the failure.
+            why: one line for the row of a unit that is given up.
+            began: False when the worker had not started on it: then nobody is suspected.
+        """
+        flight = self._flights.pop(shard_id, None)
+        left = [u for u in flight.units.values() if u.key in self._open] if flight else []
+        if flight is None or not left:
+            return []
+        if not began:
+            for unit in left:
+                self._open[unit.key] -= 1
+            self._again.appendleft(left)
+            return []
+        if flight.size == 1:
+            return self.again(left[0], cause, why)
+        head, rest = left[:1], left[1:]
+        middle = len(rest) // 2
+        self._again.extend(p for p in ([head, rest[:middle], rest[middle:]] if flight.piece else [head, rest]) if p)
+        return []
+
+    def again(self, unit: Unit, cause: Cause, why: str) -> list[GivenUp]:
+        """Count a failure against one unit: it goes back, alone, or is given up."""
+        if unit.key not in self._open:
+            return []
+        self._losses[unit.key, cause] += 1
+        if self._losses[unit.key, cause] <= self._budgets.get(cause, 0):
+            self._again.append([unit])
+            return []
+        return [GivenUp(unit, cause, why, self._open.pop(unit.key))]
+
+    def retry(self, shard_id: int, key: str, cause: Cause, why: str) -> list[GivenUp]:
+        """A worker reports that a unit failed for a cause that has a budget, and goes on with the rest."""
+        flight = self._flights.get(shard_id)
+        unit = flight.units.pop(key, None) if flight else None
+        return self.again(unit, cause, why) if unit is not None else []
+
+    def _size(self) -> int:
+        if self._unit_seconds is None:
+            return 1
+        wanted = self._shard_seconds / max(self._unit_seconds, 1e-9)
+        return int(max(1, min(wanted, _GROWTH * self._largest_back, _LARGEST)))

@@ -1,0 +1,79 @@
+"""Sites: *where* a sweep runs and how fast. A site changes no number, so it is never part of an identity."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, PositiveFloat, PositiveInt
+
+from orchestrator.errors import SpecError
+from orchestrator.row import Cause
+from orchestrator.spec import Model, override, parse, read_yaml
+
+__all__ = ["Budgets", "Site", "load_site", "site_names"]
+
+
+class Budgets(Model):
+    """How often one unit may be lost, by cause, before it is given up."""
+
+    infra: int = Field(20, ge=0, description="worker or node died under it, while it stood alone")
+    oom: int = Field(3, ge=0, description="memory ran out")
+    timeout: int = Field(1, ge=0, description="it went past unit_timeout")
+    error: int = Field(0, ge=0, description="it raised")
+
+    def by_cause(self) -> dict[Cause, int]:
+        """The same as a mapping."""
+        return {cause: int(getattr(self, cause.value)) for cause in Cause}
+
+
+class Site(Model):
+    """Executor, workers, resources, limits, tracking."""
+
+    executor: Literal["ray", "local"] = Field("ray", description="ray: actors; local: this process, for debugging")
+    address: str = Field("local", description="local: start a Ray of our own; auto, host:port or ray://host:port: join")
+    workers: PositiveInt | Literal["auto"] = Field("auto", description="auto: as many as the cluster holds at any time")
+    cpus: float = Field(1, ge=0, description="CPUs of one worker, also a fraction")
+    gpus: float = Field(0, ge=0, description="GPUs of one worker, also a fraction")
+    memory_gb: PositiveFloat | None = Field(None, description="memory that Ray sets aside for one worker, GB")
+    resources: dict[str, PositiveFloat] = Field(default={}, description="custom Ray resources of one worker")
+    threads: PositiveInt | None = Field(None, description="threads of one worker; by default its CPUs")
+    shard_seconds: PositiveFloat = Field(5, description="how long one shard should take, s")
+    unit_timeout: PositiveFloat | None = Field(None, description="a unit silent for longer is killed, s")
+    start_timeout: PositiveFloat = Field(180, description="give up when no worker is ready for so long, s")
+    commit_seconds: PositiveFloat = Field(2, description="rows reach the disk at most so much later, s")
+    commit_rows: PositiveInt = Field(50_000, description="or as soon as so many have come")
+    budgets: Budgets = Budgets()
+    runtime_env: dict[str, Any] = Field(default={}, description="handed to Ray: working_dir, pip, env_vars, ...")
+    worker_output: bool = Field(False, description="show what workers print")
+    tracking: str | None = Field(None, description="MLflow URI; by default <results>/mlflow.db; off: none")
+    pdb: bool = Field(False, description="local only: open the debugger where a unit raises")
+
+
+def site_names() -> list[str]:
+    """Names of the site files that are installed with the package."""
+    folder = resources.files("cluster") / "sites"
+    return sorted(p.name.removesuffix(".yaml") for p in folder.iterdir() if p.name.endswith(".yaml"))
+
+
+def load_site(name: str | None, assignments: Sequence[str] = ()) -> Site:
+    """A site by the path of its file or by the name of an installed one.
+
+    Args:
+        name: path or name; None: the defaults, a Ray of our own on this machine.
+        assignments: `field=value` changes.
+
+    Raises:
+        SpecError: no such site, or a field that is unknown or of the wrong type.
+    """
+    data: dict[str, Any] = {}
+    if name is not None:
+        path = Path(name)
+        if not path.is_file():
+            if name not in site_names():
+                raise SpecError(f"there is no site {name!r}: give a file, or one of {', '.join(site_names())}")
+            path = Path(str(resources.files("cluster") / "sites" / f"{name}.yaml"))
+        data = read_yaml(path)
+    return parse(Site, override(data, assignments), f"site {name or '(default)'}")

@@ -1,0 +1,159 @@
+"""A sweep on disk: its spec read back, its plan, its rows in the plan's order."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from orchestrator.errors import SpecError, SweepMismatch
+from orchestrator.kind import SweepKind, kind_named
+from orchestrator.ledger import Ledger
+from orchestrator.spec import Spec, differences, override, parse, read_yaml
+from orchestrator.unit import Unit
+
+__all__ = ["Sweep", "load_spec", "planned"]
+
+_FORMAT = 1
+_ASKED = 4096
+_PACKAGES = ("landsweep", "torch", "numpy", "ray", "optuna", "pyarrow", "pandas", "mlflow")
+
+
+def load_spec(path: Path, assignments: Sequence[str] = ()) -> tuple[SweepKind[Any], Spec]:
+    """The spec in a YAML file, with `field=value` changes, and its kind; files that it names are pinned by digest.
+
+    Raises:
+        SpecError: unreadable, of no known kind, or with fields that are unknown, missing or of the wrong type.
+    """
+    data = override(read_yaml(path), assignments)
+    if "kind" not in data:
+        raise SpecError(f"{path}: kind: missing; say which kind of sweep this is (see `landsweep kinds`)")
+    data.setdefault("name", path.stem)
+    kind = kind_named(str(data["kind"]))
+    return kind, parse(kind.spec, data, str(path)).pinned(path.parent)
+
+
+def planned(kind: SweepKind[Any], spec: Spec) -> Iterator[Unit]:
+    """The units that the planner proposes before it has heard any row."""
+    planner = kind.planner(spec)
+    while units := planner.ask(_ASKED):
+        yield from units
+
+
+class Sweep:
+    """One sweep: kind, spec and ledger, opened from its results directory.
+
+    Args:
+        ledger: of the directory.
+
+    Raises:
+        SpecError: it was made by another version and its spec can't be read any more.
+    """
+
+    def __init__(self, ledger: Ledger) -> None:
+        self.ledger = ledger
+        self.head: Mapping[str, Any] = ledger.sweep
+        self.kind = kind_named(self.head["kind"])
+        self.spec: Spec = parse(self.kind.spec, self.head["spec"], "sweep.json")
+        self.folder = Path(self.head["folder"])
+
+    def keys(self) -> list[str]:
+        """Keys of all units of the plan, in order."""
+        return [u.key for u in planned(self.kind, self.spec)]
+
+    def rows(self) -> pd.DataFrame:
+        """Rows of the units that belong to the plan, in the plan's order."""
+        frame: pd.DataFrame = self.ledger.rows().to_pandas()
+        if self.kind.planner(self.spec).total is None:
+            return frame  # the plan depends on the rows, so all of them belong to it
+        order = {key: i for i, key in enumerate(self.keys())}
+        place = frame["key"].map(order) if len(frame) else pd.Series(dtype=float)
+        return frame[place.notna()].iloc[place.dropna().argsort(kind="stable")].reset_index(drop=True)
+
+    def series(self) -> pd.DataFrame:
+        """All series: key, step, metric, value."""
+        frame: pd.DataFrame = self.ledger.series().to_pandas()
+        return frame
+
+
+def new_head(kind: SweepKind[Any], spec: Spec, folder: Path) -> dict[str, Any]:
+    """What `sweep.json` says of a sweep that begins now."""
+    return {
+        "format": _FORMAT,
+        "id": uuid.uuid4().hex,
+        "kind": spec.kind,
+        "kind_version": kind.version,
+        "name": spec.name,
+        "fingerprint": spec.fingerprint(),
+        "spec": spec.model_dump(mode="json"),
+        "context": spec.context(),
+        "definitions": spec.definitions(),
+        "folder": str(folder.resolve()),
+        "versions": {"python": platform.python_version(), **{p: _version(p) for p in _PACKAGES}},
+        "git_commit": _git_commit(folder),
+        "host": platform.node(),
+        "command": sys.argv[1:],
+        "created": time.time(),
+    }
+
+
+def check_same(head: Mapping[str, Any], kind: SweepKind[Any], spec: Spec, where: str) -> None:
+    """Refuse to go on with a spec whose rows would not be comparable with those that are there.
+
+    Raises:
+        SweepMismatch: kind, version, context or a definition differs; the message says which field.
+    """
+    lines = differences(
+        {"kind": head["kind"], "kind_version": head["kind_version"], **head["context"]},
+        {"kind": spec.kind, "kind_version": kind.version, **spec.context()},
+    )
+    for field, now in spec.definitions().items():
+        before = head["definitions"].get(field, {})
+        common = [name for name in now if name in before]
+        lines += differences({n: before[n] for n in common}, {n: now[n] for n in common}, field)
+    if lines:
+        raise SweepMismatch(
+            f"{where} holds a sweep of another spec:\n"
+            + "\n".join(f"  - {line}" for line in lines)
+            + "\nAxes may grow within a sweep, other fields may not. Give this spec a folder of its own with --out, "
+            "or another name."
+        )
+
+
+def grown_head(head: Mapping[str, Any], spec: Spec) -> dict[str, Any] | None:
+    """The head with the axes of `spec`, or None when it holds them already."""
+    now = {
+        "spec": spec.model_dump(mode="json"),
+        "definitions": {f: {**head["definitions"].get(f, {}), **d} for f, d in spec.definitions().items()},
+    }
+    return None if all(head[k] == v for k, v in now.items()) else {**head, **now}
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _git_commit(folder: Path) -> str | None:
+    """Commit of the spec's folder, `+changes` when the work tree differs; None outside a repository."""
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(folder), "describe", "--always", "--abbrev=40", "--dirty=+changes"],
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() or None if done.returncode == 0 else None
