@@ -185,7 +185,7 @@ class FunctionSession:
                 arguments[self._seed_argument] = stream_seed(unit, "function")
             try:
                 result = function(**arguments)
-            except (Exception, SystemExit) as e:  # noqa: BLE001 - a unit is a fault domain
+            except (Exception, SystemExit) as e:  # a unit is a fault domain
                 if _out_of_memory(e):
                     raise  # the worker knows what to do then
                 yield _raised(unit, e)
@@ -212,7 +212,7 @@ class FunctionSession:
                     running.close()
                     yield self._outcome(unit, last, stopped=step)
                     return
-        except (Exception, SystemExit) as e:  # noqa: BLE001 - a unit is a fault domain
+        except (Exception, SystemExit) as e:  # a unit is a fault domain
             if _out_of_memory(e):
                 raise
             yield _raised(unit, e, last, step)

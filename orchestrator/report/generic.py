@@ -126,7 +126,7 @@ def _caption(metric: Column, numeric: Sequence[Column], others: Sequence[Column]
     if others:
         text += f", one {'line' if len(numeric) == 1 else 'map'} per {' and '.join(c.name for c in others)}"
     text += f"; n = {units} units"
-    return text + (f", {lost} of them without a finite value (left blank)." if lost else ".")
+    return text + (f", {lost} of them without a finite value (a gap in a line, a grey cell in a map)." if lost else ".")
 
 
 def _grid(
@@ -158,11 +158,11 @@ def _combinations(
     return found
 
 
-def _text(value: object) -> str:
+def _text(value: object, digits: int = 4) -> str:
     if isinstance(value, bool | np.bool_):
         return "yes" if value else "no"
     if isinstance(value, int | float | np.number):
-        return number(float(value)).replace(",", "")
+        return number(float(f"{float(value):.{digits}g}")).replace(",", "")
     return str(value)
 
 
@@ -177,7 +177,7 @@ def _first_lines(rows: pd.DataFrame, params: Sequence[Column], metrics: Sequence
     shown = [*params, *metrics][:12]
     header = [*(f"{c.name} [{c.unit}]" if c.unit else c.name for c in shown), "status"]
     lines = [
-        [*("-" if pd.isna(v) else _text(v) for v in line[:-1]), str(line[-1])]
+        [*("-" if pd.isna(v) else _text(v, 6) for v in line[:-1]), str(line[-1])]
         for line in rows[[*(c.name for c in shown), "status"]].head(_MOST_LINES).itertuples(index=False)
     ]
     more = f"; the other {len(rows) - _MOST_LINES} are in rows/*.parquet" if len(rows) > _MOST_LINES else ""

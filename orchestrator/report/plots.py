@@ -134,14 +134,12 @@ def heat_figure(
         plot.set_xticks(*_ticks(xs))
         plot.set_yticks(*_ticks(ys))
         where = {"row": i // columns + 1, "col": i % columns + 1}
-        hover = f"{across.name} %{{customdata[0]:.6g}}<br>{up.name} %{{customdata[1]:.6g}}<br>{label} %{{z:.6g}}"
-        points = np.dstack(np.meshgrid(xs, ys))
-        page.add_heatmap(
-            z=grid, coloraxis="coloraxis", customdata=points, hovertemplate=hover + "<extra></extra>", **where
-        )
+        hover = f"{across.name} %{{x}}<br>{up.name} %{{y}}<br>{label} %{{z:.6g}}<extra></extra>"
+        names = [[f"{v:.12g}" for v in values] for values in (xs, ys)]
+        page.add_heatmap(z=grid, x=names[0], y=names[1], coloraxis="coloraxis", hovertemplate=hover, **where)
         for update, values, axis in ((page.update_xaxes, xs, across), (page.update_yaxes, ys, up)):
             places, texts = _ticks(values)
-            update(tickvals=places, ticktext=texts, title=_title(axis), showgrid=False, **where)
+            update(type="category", tickvals=places, ticktext=texts, title=_title(axis), showgrid=False, **where)
     picture.colorbar(picture.axes[0].images[0], ax=picture.axes, label=_plain(label))
     _dress(page, 380 * lines + 40)
     page.update_layout(

@@ -139,9 +139,9 @@ def metric_table(rows: pd.DataFrame, metrics: Sequence[Column]) -> Table | None:
         lines.append([c.name, c.unit, len(finite), not_finite(rows, c.name), *spread, c.doc])
     if not lines:
         return None
-    header = ["metric", "unit", "units", "nan, inf or none", "mean", "sd", "min", "median", "max", "meaning"]
+    header = ["metric", "unit", "n", "nan, inf or none", "mean", "sd", "min", "median", "max", "meaning"]
     caption = (
-        "Metrics over the units that have a finite value. sd: sample standard deviation. "
+        "Metrics over the n units that have a finite value. sd: sample standard deviation. "
         "nan, inf or none: units that ended ok without a finite value, and all that gave inf."
     )
     return Table(caption, header, lines)
