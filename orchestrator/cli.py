@@ -96,12 +96,10 @@ def run(
         return plan(spec, changes, site, out_dir, False)
     kind, parsed = load_spec(spec, spec_changes)
     where = out_dir or Path("results") / parsed.name
-    return _run(
-        kind, parsed, load_site(site, site_changes), where, spec.parent, " ".join(map(shlex.quote, sys.argv[1:]))
-    )
+    return _run(kind, parsed, load_site(site, site_changes), where, spec.parent)
 
 
-def _run(kind: Any, spec: Any, site: Site, where: Path, folder: Path, command: str) -> None:  # noqa: ANN401 - any kind
+def _run(kind: Any, spec: Any, site: Site, where: Path, folder: Path) -> None:  # noqa: ANN401 - any kind
     from orchestrator.display import LinesWatch, live_watch
     from orchestrator.publish import check_tracking, publish
     from orchestrator.run import run_sweep
@@ -112,7 +110,7 @@ def _run(kind: Any, spec: Any, site: Site, where: Path, folder: Path, command: s
         end = run_sweep(kind, spec, site, where, folder=folder, watch=watch, stop=stop)
     if end.phase == "stopped":
         err.print(f"stopped: {end.done:,} of {_many(end.total)} units have rows in {where}; nothing is lost.")
-        err.print(f"go on with: landsweep {command}", markup=False)
+        err.print(f"go on with: landsweep {shlex.join(sys.argv[1:])}", markup=False)
         raise typer.Exit(3)
     _say_end(end, where)
     publish(_open(where), where, site, lambda text: err.print(text, markup=False))
@@ -141,9 +139,7 @@ def _say_end(end: Snapshot, where: Path) -> None:
     new = f"{end.new:,} new in {end.seconds:.1f} s" if end.new else "nothing was left to compute"
     err.print(f"done: {end.done:,} units ({counts or 'none'}); {new}")
     if end.counts.get("failed"):
-        err.print(
-            f"failed units are listed in the report; try them again with: landsweep rerun {where} --status failed"
-        )
+        err.print(f"the report lists the failed units; compute them again: landsweep rerun {where} --status failed")
 
 
 def _many(number: int | None) -> str:
@@ -213,9 +209,7 @@ def verify(folder: Results, as_json: AsJson = False) -> None:
         raise typer.Exit(1)
 
 
-@app.command(
-    epilog="Example: landsweep rerun results/landscape_skip --status failed --cause timeout site.unit_timeout=600"
-)
+@app.command(epilog="Example: landsweep rerun results/minima --status failed --cause timeout site.unit_timeout=600")
 def rerun(
     folder: Results,
     changes: Changes = None,
@@ -243,16 +237,14 @@ def rerun(
     loaded = load_site(site, site_changes)
     sweep.ledger.retire(list(chosen["key"]))
     err.print(f"{len(chosen):,} units will be computed again")
-    _run(sweep.kind, sweep.spec, loaded, folder, sweep.folder, " ".join(map(shlex.quote, sys.argv[1:])))
+    _run(sweep.kind, sweep.spec, loaded, folder, sweep.folder)
 
 
 @app.command("export-mlflow", epilog="Example: landsweep export-mlflow results/landscape_skip --uri http://mlflow:5000")
 def export_mlflow(
     folder: Results,
     uri: Annotated[str | None, typer.Option("--uri", help="MLflow tracking URI; by default DIR/../mlflow.db.")] = None,
-    experiment: Annotated[
-        str | None, typer.Option("--experiment", help="MLflow experiment; by default landsweep.")
-    ] = None,
+    experiment: Annotated[str | None, typer.Option("--experiment", help="Its name; by default landsweep.")] = None,
 ) -> None:
     """Show a sweep in MLflow; doing it twice changes nothing."""
     from orchestrator.publish import export, write_report

@@ -136,7 +136,8 @@ def state_text(now: Mapping[str, Any]) -> str:
     total = "?" if now["total"] is None else f"{now['total']:,}"
     line = f"{now['name']} ({now['kind']}): {now['phase']}, {now['done']:,}/{total} units ({counts or 'no rows'})"
     if now["running"]:
-        return f"{line}, {now['rate']:,.1f} units/s, {now['workers']} workers, {span(now['eta'])} left {now['note']}".rstrip()
+        speed = f"{now['rate']:,.1f} units/s, {now['workers']} workers, {span(now['eta'])} left"
+        return f"{line}, {speed} {now['note']}".rstrip()
     if now["phase"] not in ("done", "stopped"):
         line += f"; its driver is gone, last heard {span(now['age'])} ago. The command that began it goes on"
     return line

@@ -2,7 +2,6 @@
 
 Each goes to any free worker as soon as those it needs are done, and to another one when its worker dies.
 """
-"""
 
 from __future__ import annotations
 

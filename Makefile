@@ -1,0 +1,40 @@
+# Each target makes .venv when it is missing and installs what it needs with the pinned versions.
+PYTHON ?= python3
+BIN := .venv/bin
+export OMP_NUM_THREADS ?= 1
+export RAY_USAGE_STATS_ENABLED := 0
+
+.PHONY: demo test test-all lint bench clean
+.DEFAULT_GOAL := demo
+
+.venv/installed: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
+	touch $@
+
+demo: .venv/installed  ## two loss landscapes on real data, with and without skip connections
+	$(BIN)/landsweep run sweeps/recipes/landscape_skip.yaml
+	$(BIN)/landsweep verify results/landscape_skip
+
+test: .venv/installed  ## at most 10 minutes on 2 cores
+	$(BIN)/python -m pytest -m "not slow and not chaos"
+	$(BIN)/python -m pytest --doctest-modules orchestrator sweeps -q
+
+test-all: .venv/installed  ## with the slow tests and those that kill at random
+	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --doctest-modules orchestrator sweeps -q
+
+lint: .venv/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: .venv/installed  ## figures for docs/benchmarks.md; never part of a test
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[bench]'
+	$(BIN)/python -m tests.benchmarks.overhead --peer
+	$(BIN)/python -m tests.benchmarks.landscape
+
+clean:
+	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,108 @@
+"""What a run would do, and what it would cost, before anything is started."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow.compute as pc
+
+from orchestrator.display import span
+from orchestrator.kind import SweepKind
+from orchestrator.ledger import Ledger, Store
+from orchestrator.row import RowMaker
+from orchestrator.site import Site
+from orchestrator.spec import Spec
+from orchestrator.sweep import check_same, planned
+
+__all__ = ["Forecast", "forecast"]
+
+_BYTES_PER_NUMBER = 9  # of a column of floats in a compressed part
+_BYTES_PER_KEY = 34
+_MOST_PARTS = 60  # parts are merged, so their number grows with the logarithm of the time
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """A plan in numbers.
+
+    Attributes:
+        where: results folder.
+        total: units of the plan, None when they depend on the rows.
+        done: of these, those that have a row already.
+        to_run: the rest.
+        preparations: names of what is computed once before.
+        unit_seconds: mean wall time of the units that are done; None before any is.
+        seconds: of the rest on `workers` workers, None when unknown.
+        workers: that the site asks for; None: as many as the cluster holds.
+        files: about how many the sweep will have.
+        bytes: about how many the rows will take.
+    """
+
+    where: str
+    total: int | None
+    done: int
+    to_run: int | None
+    preparations: tuple[str, ...]
+    unit_seconds: float | None
+    seconds: float | None
+    workers: int | None
+    files: int
+    bytes: int
+
+    def fields(self) -> dict[str, Any]:
+        """The same as JSON, with stable names."""
+        return asdict(self)
+
+    def text(self) -> str:
+        """The same for people."""
+        lines = [f"results: {self.where}"]
+        if self.total is None:
+            lines.append(f"units: as many as the search needs; {self.done:,} have rows")
+        else:
+            lines.append(f"units: {self.total:,} in all, {self.done:,} done, {self.to_run:,} to run")
+        if self.preparations:
+            lines.append(f"before them, once: {', '.join(self.preparations)}")
+        if self.unit_seconds is None:
+            lines.append("time: unknown until some units have run; stop after a few and plan again")
+        else:
+            on = "1 worker" if self.workers in (None, 1) else f"{self.workers} workers"
+            lines.append(f"time: {self.unit_seconds:.3g} s per unit, so about {span(self.seconds)} on {on}")
+        lines.append(f"disk: at most {self.files:,} files, about {self.bytes / 1e6:,.1f} MB of rows")
+        return "\n".join(lines)
+
+
+def forecast(kind: SweepKind[Any], spec: Spec, site: Site, where: Path) -> Forecast:
+    """Count units and estimate the cost of those that have no row yet; nothing is written or started.
+
+    Raises:
+        SweepMismatch: `where` holds a sweep of another spec.
+    """
+    total = kind.planner(spec).total
+    done, unit_seconds = 0, None
+    store = Store.at(where) if where.is_dir() else None
+    if store is not None and Ledger.exists(store):
+        ledger = Ledger.open(store)
+        check_same(ledger.sweep, kind, spec, str(where))
+        rows = ledger.rows(columns=["key", "seconds"])
+        known = set(rows.column("key").to_pylist())
+        done = sum(u.key in known for u in planned(kind, spec)) if total is not None else len(known)
+        unit_seconds = pc.mean(rows.column("seconds")).as_py()
+    to_run = None if total is None else total - done
+    workers = None if site.workers == "auto" else site.workers
+    seconds = None if unit_seconds is None or to_run is None else unit_seconds * to_run / (workers or 1)
+    preparations = kind.preparations(spec)
+    columns = len(RowMaker(kind.params(spec), kind.columns(spec)).schema())
+    return Forecast(
+        where=str(where),
+        total=total,
+        done=done,
+        to_run=to_run,
+        preparations=tuple(p.name for p in preparations),
+        unit_seconds=unit_seconds,
+        seconds=seconds,
+        workers=workers,
+        files=min(_MOST_PARTS, total or _MOST_PARTS) + 2 * len(preparations) + 5,
+        bytes=(total or done) * (_BYTES_PER_KEY + _BYTES_PER_NUMBER * columns),
+    )

@@ -1,0 +1,184 @@
+"""What every executor must do. Inherit `ExecutorSuite` in a test file and give it an `executor` fixture.
+
+    class TestMine(ExecutorSuite):
+        @pytest.fixture
+        def executor(self):
+            ex = MyExecutor()
+            yield ex
+            ex.close()
+
+The suite computes with the installed `function` kind, so workers need nothing but this package.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from orchestrator.executors.base import Event, Executor, Finished, Gave, Lost, Refused
+from orchestrator.row import Cause
+from orchestrator.schedule import Shard
+from orchestrator.unit import Unit
+from orchestrator.worker import Check, Chunk, Job, Opened
+
+__all__ = ["ExecutorSuite", "act", "collect"]
+
+_PATIENCE = 120.0  # seconds until a test gives up on an executor
+
+
+def act(what: str, x: float = 0.0) -> dict[str, Any]:
+    """The callable that the suite sweeps: does what its param says."""
+    match what:
+        case "double":
+            return {"y": 2 * x}
+        case "raise":
+            raise RuntimeError("this unit raises on purpose")
+        case "unpicklable":
+
+            class LocalError(Exception):
+                """Can't be sent to another process: its class has no importable name, and it holds a function."""
+
+                def __init__(self) -> None:
+                    super().__init__("unpicklable on purpose")
+                    self.payload: Callable[[], None] = lambda: None
+
+            raise LocalError
+        case "nan":
+            return {"y": float("nan")}
+        case "exit":
+            os._exit(7)
+        case "segfault":
+            import ctypes  # noqa: PLC0415
+
+            ctypes.string_at(0)
+        case "hang":
+            time.sleep(3600)
+        case "memory":
+            raise MemoryError("no memory, on purpose")
+    raise ValueError(what)
+
+
+def job(**changes: Any) -> Job:  # noqa: ANN401 - fields of Job
+    """A job of the function kind over `act`."""
+    spec = {
+        "kind": "function",
+        "name": "suite",
+        "function": "orchestrator.testing.executor_suite:act",
+        "axes": {"what": ["double"], "x": [0.0]},
+    }
+    return Job(**{"kind": "function", "spec": spec, **changes})
+
+
+def shard(number: int, whats: Iterable[str]) -> Shard:
+    """A shard whose units do these things; their x counts from 0."""
+    units = [Unit(f"{number:04x}{i:028x}", {"what": w, "x": float(i)}) for i, w in enumerate(whats)]
+    return Shard(number, tuple(units))
+
+
+def collect(executor: Executor, works: set[int], seconds: float = _PATIENCE) -> list[Event]:
+    """Poll until each work has ended; gives all events."""
+    events: list[Event] = []
+    deadline = time.monotonic() + seconds
+    open_works = set(works)
+    while open_works:
+        assert time.monotonic() < deadline, f"works {open_works} have not ended; events so far: {events[-5:]}"
+        executor.slots()
+        for event in executor.poll(0.2):
+            events.append(event)
+            if not isinstance(event, Gave):
+                open_works.discard(event.work)
+    return events
+
+
+def rows(events: Iterable[Event], work: int) -> dict[str, list[Any]]:
+    """All rows that a work gave, as columns."""
+    batches = [
+        e.message.rows for e in events if isinstance(e, Gave) and e.work == work and isinstance(e.message, Chunk)
+    ]
+    given = [b for b in batches if b is not None]
+    return pa.Table.from_batches(given).to_pydict() if given else {"key": []}
+
+
+class ExecutorSuite:
+    """Tests of the contract in `orchestrator.executors.base`."""
+
+    kills = True  # whether this executor survives the death of a worker
+
+    @pytest.fixture
+    def executor(self) -> Executor:
+        raise NotImplementedError("override this fixture with your executor")
+
+    def give(self, executor: Executor, *works: Any) -> None:  # noqa: ANN401 - Work
+        """Start works as slots become free."""
+        deadline = time.monotonic() + _PATIENCE
+        for work in works:
+            while not (slots := executor.slots()):
+                assert time.monotonic() < deadline, "no worker has become ready"
+                executor.poll(0.1)
+            executor.start(slots[0], work)
+
+    def test_rows_come_back_and_the_work_ends_once(self, executor: Executor) -> None:
+        executor.open(job())
+        self.give(executor, shard(1, ["double"] * 5))
+        events = collect(executor, {1})
+        assert rows(events, 1)["y"] == [0.0, 2.0, 4.0, 6.0, 8.0]
+        assert [type(e) for e in events if not isinstance(e, Gave)] == [Finished]
+        assert isinstance(events[0], Gave) and isinstance(events[0].message, Opened)
+
+    def test_bad_units_fail_alone(self, executor: Executor) -> None:
+        executor.open(job())
+        self.give(executor, shard(1, ["double", "raise", "unpicklable", "nan", "memory", "double"]))
+        found = rows(collect(executor, {1}), 1)
+        by_key = dict(zip(found["key"], zip(found["status"], found["cause"], strict=True), strict=True))
+        assert [by_key[k] for k in sorted(by_key)] == [
+            ("ok", None),
+            ("failed", "error"),
+            ("failed", "error"),
+            ("ok", None),
+            ("failed", "oom"),
+            ("ok", None),
+        ]
+        errors = dict(zip(found["key"], found["error"], strict=True))
+        assert "this unit raises on purpose" in errors[sorted(errors)[1]], "the traceback survives the way"
+
+    def test_input_that_can_not_work_is_refused(self, executor: Executor) -> None:
+        wrong = {"kind": "function", "name": "n", "function": "no.such.module:f", "axes": {"x": [1]}}
+        executor.open(job(spec=wrong))
+        self.give(executor, Check(1))
+        (event,) = [e for e in collect(executor, {1}) if not isinstance(e, Gave)]
+        assert isinstance(event, Refused)
+        assert "no.such.module" in str(event.error)
+
+    def test_shared_arrays_are_taken_at_any_time(self, executor: Executor) -> None:
+        executor.open(job())
+        executor.share("before", {"a": np.arange(4.0)})
+        self.give(executor, shard(1, ["double"]))
+        collect(executor, {1})
+        executor.share("after", {"a": np.arange(4.0)})
+        self.give(executor, shard(2, ["double"]))
+        assert len(rows(collect(executor, {2}), 2)["key"]) == 1
+
+    def test_a_dead_worker_loses_only_its_own_work_and_is_replaced(self, executor: Executor) -> None:
+        if not self.kills:
+            pytest.skip("a unit that kills its process kills this executor too: it lives in the same one")
+        executor.open(job())
+        for number, poison in ((1, "exit"), (2, "segfault")):
+            self.give(executor, shard(number, [poison]))
+            events = [e for e in collect(executor, {number}) if not isinstance(e, Gave)]
+            assert [(type(e), e.work) for e in events] == [(Lost, number)]
+            assert isinstance(events[0], Lost) and events[0].cause is Cause.infra and events[0].began
+        self.give(executor, shard(3, ["double"]))
+        assert rows(collect(executor, {3}), 3)["y"] == [0.0]
+
+    def test_closing_twice_is_closing_once(self, executor: Executor) -> None:
+        executor.open(job())
+        self.give(executor, shard(1, ["double"]))
+        executor.close()
+        executor.close()
+        assert executor.workers == 0

@@ -1,0 +1,156 @@
+"""The schedule: whatever happens in whatever order, each unit ends exactly once."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from orchestrator.row import Cause
+from orchestrator.schedule import Schedule, Shard
+from orchestrator.unit import Unit
+
+BUDGETS = {Cause.infra: 3, Cause.timeout: 1, Cause.oom: 2, Cause.error: 0}
+
+
+def units(n: int) -> list[Unit]:
+    return [Unit(f"{i:032x}", {"i": i}) for i in range(n)]
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    n=st.integers(0, 60),
+    seed=st.integers(0, 10**6),
+    death=st.floats(0, 0.9),
+    workers=st.integers(1, 5),
+    speed=st.sampled_from([1e-4, 0.1, 1.0, 20.0]),
+)
+def test_each_unit_ends_exactly_once_whatever_happens(
+    n: int, seed: int, death: float, workers: int, speed: float
+) -> None:
+    """A random machine: shards finish, die half-way, time out, are dropped unbegun, and late rows still come in."""
+    rng = random.Random(seed)
+    schedule = Schedule(BUDGETS, shard_seconds=2.0)
+    to_offer, running, late = units(n), [], []
+    ended: list[str] = []
+    while True:
+        while to_offer and schedule.wants(workers) > 0:
+            schedule.offer([to_offer.pop()])
+        schedule.drained = not to_offer
+        while len(running) < workers and (shard := schedule.next(workers)):
+            running.append(shard)
+        if not running:
+            break
+        shard: Shard = running.pop(rng.randrange(len(running)))
+        cut = len(shard.units) if rng.random() > death else rng.randrange(len(shard.units) + 1)
+        keys = [u.key for u in shard.units[:cut]]
+        ended += [k for k, ok in zip(keys, schedule.ended(shard.id, keys), strict=True) if ok]
+        if cut == len(shard.units):
+            schedule.finished(shard.id, speed * len(shard.units))
+            continue
+        event = rng.random()
+        if event < 0.2:
+            given_up = schedule.lost(shard.id, Cause.infra, "dropped", began=False)
+        else:
+            given_up = schedule.lost(shard.id, rng.choice([Cause.infra, Cause.timeout, Cause.oom]), "died")
+        ended += [g.unit.key for g in given_up]
+        late.append(shard)
+        if rng.random() < 0.3:  # a shard that was given up for lost delivers after all
+            shard = late.pop(rng.randrange(len(late)))
+            keys = [u.key for u in shard.units]
+            ended += [k for k, ok in zip(keys, schedule.ended(shard.id, keys), strict=True) if ok]
+    assert sorted(ended) == [u.key for u in units(n)]
+    assert schedule.open == 0
+
+
+def run_with_poison(schedule: Schedule, poison: set[str], cause: Cause) -> tuple[list[str], int, int]:
+    """A worker that computes in order and dies on poison; gives given-up keys, deaths, and ended units."""
+    given_up, deaths, ended = [], 0, 0
+    while shard := schedule.next(1):
+        for unit in shard.units:
+            if unit.key in poison:
+                deaths += 1
+                given_up += [g.unit.key for g in schedule.lost(shard.id, cause, "poison")]
+                break
+            ended += schedule.ended(shard.id, [unit.key]).count(True)
+        else:
+            schedule.finished(shard.id, 1e-3)
+    return given_up, deaths, ended
+
+
+@pytest.mark.parametrize(("cause", "budget"), [(Cause.infra, 3), (Cause.timeout, 1), (Cause.oom, 2)])
+def test_poison_is_isolated_and_its_budget_is_exact(cause: Cause, budget: int) -> None:
+    schedule = Schedule(BUDGETS)
+    all_units = units(1000)
+    schedule.offer(all_units)
+    schedule.drained = True
+    poison = {all_units[777].key}
+    given_up, deaths, ended = run_with_poison(schedule, poison, cause)
+    assert given_up == [all_units[777].key]
+    assert ended == 999
+    assert deaths == 1 + budget + 1, "once in company, then alone until the budget is used up"
+
+
+def test_many_poisons_lose_no_neighbour() -> None:
+    schedule = Schedule(BUDGETS)
+    all_units = units(500)
+    schedule.offer(all_units)
+    poison = {u.key for u in all_units[::50]}
+    given_up, _, ended = run_with_poison(schedule, poison, Cause.infra)
+    assert set(given_up) == poison
+    assert ended == 490
+
+
+def test_shards_grow_to_the_wanted_seconds_and_shrink_at_the_tail() -> None:
+    schedule = Schedule({}, shard_seconds=5.0)
+    schedule.offer(units(20_000))
+    sizes = []
+    while shard := schedule.next(2):
+        sizes.append(len(shard.units))
+        schedule.ended(shard.id, [u.key for u in shard.units])
+        schedule.finished(shard.id, 0.01 * len(shard.units))
+        schedule.drained = len(sizes) > 6
+    assert sizes[:4] == [1, 8, 64, 500], "eight times larger each, then 5 s of 10 ms units"
+    assert sizes[-1] == 1, "guided to single units at the end, so that workers end together"
+
+
+def test_attempts_are_counted_for_units_that_began() -> None:
+    schedule = Schedule({Cause.infra: 5})
+    schedule.offer(units(1))
+    first = schedule.next()
+    assert first is not None and first.attempts == {}
+    schedule.lost(first.id, Cause.infra, "never began", began=False)
+    second = schedule.next()
+    assert second is not None and second.attempts == {}
+    schedule.lost(second.id, Cause.infra, "died")
+    third = schedule.next()
+    assert third is not None and third.attempts == {third.units[0].key: 2}
+
+
+def test_the_same_unit_twice_is_an_error() -> None:
+    schedule = Schedule({})
+    schedule.offer(units(2))
+    with pytest.raises(ValueError, match="same unit twice"):
+        schedule.offer(units(1))
+
+
+def test_a_unit_retried_by_its_worker_keeps_its_neighbours() -> None:
+    schedule = Schedule({Cause.oom: 1})
+    schedule.offer(units(3))
+    first = schedule.next()
+    assert first is not None
+    schedule.ended(first.id, [first.units[0].key])
+    schedule.finished(first.id, 1.0)
+    schedule.drained = False
+    shard = schedule.next()
+    assert shard is not None
+    key = shard.units[0].key
+    assert schedule.retry(shard.id, key, Cause.oom, "no memory") == []
+    schedule.ended(shard.id, [u.key for u in shard.units if u.key != key])
+    schedule.finished(shard.id, 1.0)
+    again = schedule.next()
+    assert again is not None and [u.key for u in again.units] == [key]
+    given_up = schedule.retry(again.id, key, Cause.oom, "no memory")
+    assert [(g.unit.key, g.cause, g.attempts) for g in given_up] == [(key, Cause.oom, 2)]

@@ -1,0 +1,115 @@
+"""Specs: what is read, what is refused and how, and what makes the identity."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import pytest
+
+from orchestrator.axes import AxisLike
+from orchestrator.errors import SpecError
+from orchestrator.spec import IsAxis, IsNamedAxis, Model, Spec, differences, override, parse, read_yaml
+
+
+class Net(Model):
+    width: int = 8
+    skip: bool = True
+
+
+class Example(Spec):
+    nets: Annotated[dict[str, Net], IsNamedAxis()]
+    axes: Annotated[dict[str, AxisLike], IsAxis()]
+    rate: float = 0.1
+    inner: Net = Net()
+
+
+GOOD = {"kind": "example", "name": "n", "nets": {"a": {"width": 4}}, "axes": {"x": [1, 2]}}
+
+
+def test_context_is_all_but_axes_and_labels() -> None:
+    spec = parse(Example, GOOD, "spec")
+    assert spec.context() == {"rate": 0.1, "inner": {"width": 8, "skip": True}}
+    assert spec.definitions() == {"nets": {"a": {"width": 4, "skip": True}}}
+    renamed = parse(Example, {**GOOD, "name": "m", "axes": {"x": [1, 2, 3]}, "nets": {"b": {}}}, "spec")
+    assert renamed.fingerprint() == spec.fingerprint()
+    assert parse(Example, {**GOOD, "rate": 0.2}, "spec").fingerprint() != spec.fingerprint()
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"rat": 1}, ["rat: unknown field", "did you mean 'rate'", "nets"]),
+        ({"inner": {"widht": 3}}, ["inner.widht: unknown field", "did you mean 'width'", "skip"]),
+        ({"nets": {"a": {"wide": 3}}}, ["nets.a.wide: unknown field", "width, skip"]),
+        ({"rate": "fast"}, ["rate:", "valid number", "given: 'fast'"]),
+        ({"rate": float("inf")}, ["rate:", "finite"]),
+        ({"axes": {"x": []}}, ["axes.x", "empty"]),
+        ({"axes": {"x": {"lin": [0, 1, 2]}}}, ["axes.x.lin: unknown field", "linear"]),
+        ({"name": "../up"}, ["name:", "given: '../up'"]),
+    ],
+)
+def test_errors_name_field_value_and_what_is_allowed(change: dict[str, object], words: list[str]) -> None:
+    with pytest.raises(SpecError) as caught:
+        parse(Example, {**GOOD, **change}, "my.yaml")
+    text = str(caught.value)
+    assert text.startswith("my.yaml:")
+    assert all(word in text for word in words), text
+
+
+def test_a_missing_field_is_named() -> None:
+    with pytest.raises(SpecError, match="axes: missing"):
+        parse(Example, {k: v for k, v in GOOD.items() if k != "axes"}, "spec")
+
+
+def test_yaml_reads_numbers_as_json_does(tmp_path: Path) -> None:
+    file = tmp_path / "spec.yaml"
+    file.write_text("a: 1e-3\nb: 1.5E+2\nc: .5\nd: 10\ne: yes\nf: 1.\ng: '1e-3'\nh: -2e4\ni: 1e5m\n")
+    read = read_yaml(file)
+    assert read == {"a": 1e-3, "b": 150.0, "c": 0.5, "d": 10, "e": True, "f": 1.0, "g": "1e-3", "h": -2e4, "i": "1e5m"}
+    assert isinstance(read["d"], int)
+
+
+@pytest.mark.parametrize(("text", "words"), [("- a", "field: value"), ("a: [", "not valid YAML"), ("", "NoneType")])
+def test_files_that_hold_no_fields(tmp_path: Path, text: str, words: str) -> None:
+    file = tmp_path / "spec.yaml"
+    file.write_text(text)
+    with pytest.raises(SpecError, match=words):
+        read_yaml(file)
+    with pytest.raises(SpecError, match="no file"):
+        read_yaml(tmp_path / "none.yaml")
+
+
+def test_yaml_makes_no_objects(tmp_path: Path) -> None:
+    file = tmp_path / "spec.yaml"
+    file.write_text("a: !!python/object/apply:os.system ['true']\n")
+    with pytest.raises(SpecError, match="not valid YAML"):
+        read_yaml(file)
+
+
+def test_overrides_reach_into_mappings_and_lists() -> None:
+    data = {"a": {"b": [1, 2]}, "c": 1}
+    assert override(data, ["a.b.1=5", "d.e=[x, 1e-2]", "c=null"]) == {
+        "a": {"b": [1, 5]},
+        "c": None,
+        "d": {"e": ["x", 0.01]},
+    }
+    assert data == {"a": {"b": [1, 2]}, "c": 1}, "the original stays as it was"
+
+
+@pytest.mark.parametrize("bad", ["a", "=1", "c.d=1", "a.b.7=1", "a.b.x=1", "a=["])
+def test_overrides_that_can_not_be(bad: str) -> None:
+    with pytest.raises(SpecError):
+        override({"a": {"b": [1, 2]}, "c": 1}, [bad])
+
+
+def test_differences_name_each_field() -> None:
+    old = {"rate": 0.1, "inner": {"width": 8, "skip": True}, "gone": 1}
+    new = {"rate": 0.2, "inner": {"width": 8, "skip": False}, "here": 2}
+    assert differences(old, new) == [
+        "rate: was 0.1, is 0.2",
+        "inner.skip: was true, is false",
+        "gone: was 1, is no longer there",
+        "here: was not there, is 2",
+    ]
+    assert differences({"x": 1}, {"x": 1.0}) == []
