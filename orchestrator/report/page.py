@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from html import escape
 from importlib.resources import files
 from pathlib import Path
@@ -34,7 +35,7 @@ def write(report: Report, head: Head, rows: pd.DataFrame, series: pd.DataFrame, 
     figure = FigureWriter(folder / "figures")
     sections = list(report.sections) or [generic_section(rows, params, metrics)]
     body = "".join(section_html(section, figure) for section in sections)
-    page = _page(head, rows, params, metrics, report, len(series), body, with_plotly=figure.interactive > 0)
+    page = _page(head, rows, params, metrics, report, len(series), body, out, with_plotly=figure.interactive > 0)
     for old in set((folder / "figures").glob("*.png")) - set(figure.saved):
         old.unlink()
     path = folder / "index.html"
@@ -58,6 +59,7 @@ def _page(
     report: Report,
     points: int,
     body: str,
+    out: Path,
     with_plotly: bool,
 ) -> str:
     spec = head.get("spec", {})
@@ -75,7 +77,7 @@ def _page(
             f"<p>{escape(description)}</p>\n" if description else "",
             _counters(counts(rows, head.get("total"))),
             "</header>\n",
-            _failed(rows, params, str(head.get("folder", "DIR"))),
+            _failed(rows, params, str(out)),
             _summary(report),
             body,
             f"<section><h2>Metrics</h2>\n{table_html(table)}</section>\n" if table else "",
@@ -146,15 +148,22 @@ def _provenance(head: Head, rows: pd.DataFrame, points: int) -> str:
         **{told[k]: number(v) for k, v in spent.items()},
         "workers": rows["worker"].nunique() if len(rows) else None,
         "fingerprint": head.get("fingerprint"),
-        "created": head.get("created"),
+        "begun": _date(head.get("created")),
         "host": head.get("host"),
-        "commit": head.get("commit"),
+        "commit": head.get("git_commit"),
+        "command": " ".join(["landsweep", *map(str, head["command"])]) if head.get("command") else None,
     }
-    versions = head.get("versions") or {}
+    versions = {k: v for k, v in (head.get("versions") or {}).items() if v is not None}
     if versions:
         shown["versions"] = ", ".join(f"{k} {v}" for k, v in versions.items())
     spec = yaml.safe_dump(_plain(head.get("spec", {})), sort_keys=False, allow_unicode=True, width=100)
     return f"<section><h2>How it was made</h2>\n{pairs(shown)}{details('The spec', spec)}</section>\n"
+
+
+def _date(seconds: object) -> str | None:
+    if not isinstance(seconds, int | float):
+        return None
+    return datetime.fromtimestamp(seconds, tz=UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
 def _plain(value: object) -> object:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, TypedDict
+from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -18,32 +18,12 @@ _OWN = {"key", *(c.name for c in METERS)}
 _PAUSE = 60.0  # s without any unit: a pause between two runs of the same sweep
 
 
-class Head(TypedDict, total=False):
-    """What a report's head shows beside what it finds in the rows; everything may be missing.
+Head: TypeAlias = Mapping[str, Any]
+"""What is known of a sweep beside its rows: the entries of `sweep.json`, and those below; each may be missing.
 
-    Attributes:
-        spec: the whole spec as plain data; name, kind and description are read from it.
-        fingerprint: the sweep's identity.
-        versions: package to version.
-        commit: of the code that ran.
-        host: where the driver ran.
-        created: when the sweep was begun, as text.
-        folder: the sweep's folder as the user would type it, for the commands that the page shows.
-        params: columns of the units' params.
-        columns: columns of the metrics; None where the units decide.
-        total: how many units the plan has, if known.
-    """
-
-    spec: Mapping[str, Any]
-    fingerprint: str
-    versions: Mapping[str, str]
-    commit: str | None
-    host: str | None
-    created: str | None
-    folder: str
-    params: Sequence[Column]
-    columns: Sequence[Column] | None
-    total: int | None
+Of `sweep.json` a report shows: spec, fingerprint, versions, git_commit, host, created (seconds since 1970), command.
+Added by the caller: `params` and `columns`, as the kind gives them for the spec, and `total`, the units of the plan.
+"""
 
 
 def numbers(values: pd.Series) -> np.ndarray[Any, np.dtype[np.float64]]:

@@ -1,0 +1,80 @@
+"""Whether a tracking server answers and a file can be written, found out within seconds and before any work."""
+
+from __future__ import annotations
+
+import os
+import queue
+import threading
+import urllib.error
+import urllib.request
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+from orchestrator.errors import Unreachable
+
+__all__ = ["answer_of", "free_of_credentials", "writable"]
+
+_PATIENCE = 3.0  # s
+_PROBE = "/api/2.0/mlflow/experiments/search?max_results=1"
+
+
+def free_of_credentials(uri: str) -> str:
+    """The URI without user and password, fit to be shown."""
+    parts = urlsplit(uri)
+    if "@" not in parts.netloc:
+        return uri
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+
+
+def answer_of(uri: str) -> None:
+    """Ask an MLflow server for its experiments and wait for at most 3 s, name look-up included.
+
+    A server that wants credentials is taken to be there: MLflow's client has them, this probe does not.
+
+    Raises:
+        Unreachable: no answer, an error of the server, or no MLflow.
+    """
+    shown = free_of_credentials(uri)
+    url = shown.rstrip("/") + _PROBE
+    answers: queue.Queue[int | Exception] = queue.Queue()
+    threading.Thread(target=lambda: answers.put(_status(url)), daemon=True).start()
+    advice = "start the server, correct the address, or set `tracking: none` in the site file and export later"
+    try:
+        answer = answers.get(timeout=_PATIENCE)
+    except queue.Empty:
+        raise Unreachable(f"tracking: {shown} did not answer within {_PATIENCE:g} s (asked {url}); {advice}") from None
+    if isinstance(answer, Exception):
+        reason = getattr(answer, "reason", None) or answer
+        raise Unreachable(f"tracking: {shown} does not answer: {reason} (asked {url}); {advice}")
+    if answer not in (200, 401, 403):
+        raise Unreachable(
+            f"tracking: {shown} answers {answer} to {_PROBE}, so it is no working MLflow server; {advice}"
+        )
+
+
+def _status(url: str) -> int | Exception:
+    try:
+        with urllib.request.urlopen(url, timeout=_PATIENCE) as response:
+            return int(response.status)
+    except urllib.error.HTTPError as e:
+        with e:
+            return e.code
+    except (OSError, ValueError) as e:
+        return e
+
+
+def writable(path: Path) -> None:
+    """Whether a file can be written, or made together with its missing folders.
+
+    Raises:
+        Unreachable: names what is in the way.
+    """
+    if path.is_dir():
+        raise Unreachable(f"tracking: {path} is a folder; give the path of a file, such as {path / 'mlflow.db'}")
+    if path.exists() and not os.access(path, os.W_OK):
+        raise Unreachable(f"tracking: {path} can't be written; change its permissions or name another file")
+    folder = next(p for p in path.parents if p.exists())
+    if not folder.is_dir():
+        raise Unreachable(f"tracking: {folder} is a file, so {path} can't be made; name a file in a folder")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise Unreachable(f"tracking: no permission to write into {folder}; change it or name a file elsewhere")
