@@ -1,0 +1,127 @@
+"""Checkpoints: state dicts from files, without running anything that is in them."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+import torch
+from pydantic import BeforeValidator, Field
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from orchestrator.errors import SpecError
+from orchestrator.spec import Model
+from sweeps.lab.data.base import pin
+
+__all__ = ["Checkpoint", "CheckpointFile", "fit", "read_state"]
+
+
+class CheckpointFile(Model):
+    """A file with a state dict. Its digest, not its path, is its identity."""
+
+    file: str = Field(description="a .safetensors file, or what torch.save wrote of a state dict")
+    entry: str | None = Field(None, description="where in the file the state dict is, such as state_dict; default: top")
+    digests: dict[str, str] | None = Field(None, description="digest of the file; filled in when the spec is read")
+
+    def pinned(self, base: Path) -> Self:
+        """The same with the file's digest.
+
+        Raises:
+            SpecError: there is no such file.
+        """
+        path = base / self.file
+        if not path.is_file():
+            raise SpecError(f"checkpoint: there is no file {path}; give a .safetensors or torch.save file")
+        return self.model_copy(update={"digests": {"file": pin(path)}})
+
+    def load(self, base: Path) -> dict[str, Tensor]:
+        """The state dict.
+
+        Raises:
+            SpecError: the file is missing, has changed since the spec was pinned, or holds no state dict.
+        """
+        now = self.pinned(base).digests
+        if self.digests is not None and now != self.digests:
+            raise SpecError(
+                f"checkpoint: {base / self.file} has changed since this sweep began; "
+                "put the old file back, or give the sweep another name to start anew"
+            )
+        return read_state(base / self.file, self.entry)
+
+
+def _from_path(data: Any) -> Any:  # noqa: ANN401 - pydantic hands over whatever was given
+    return {"file": data} if isinstance(data, str) else data
+
+
+Checkpoint = Annotated[CheckpointFile, BeforeValidator(_from_path)]
+"""A field type: a `CheckpointFile`, also written as a plain path."""
+
+
+def read_state(path: Path, entry: str | None = None) -> dict[str, Tensor]:
+    """The state dict in a .safetensors or torch.save file; nothing but tensors and containers is unpickled.
+
+    The prefix `module.` that DataParallel puts before every name is taken off.
+
+    Raises:
+        SpecError: the file is damaged, needs code to be read, or holds no state dict.
+    """
+    content: object
+    try:
+        if path.suffix == ".safetensors":
+            content = load_file(path)
+        else:
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except (SafetensorError, pickle.UnpicklingError, EOFError, RuntimeError, ValueError) as e:
+        first = str(e).strip().splitlines()[0] if str(e).strip() else type(e).__name__
+        raise SpecError(
+            f"checkpoint: {path} ({path.stat().st_size} bytes) can't be read as tensors only: {first}; "
+            "save it with torch.save(module.state_dict(), path) or as safetensors"
+        ) from e
+    if entry is not None:
+        if not isinstance(content, Mapping) or entry not in content:
+            raise SpecError(f"checkpoint: {path} has no entry {entry!r}; it holds {_names(content)}")
+        content = content[entry]
+    if not isinstance(content, Mapping) or not all(isinstance(v, Tensor) for v in content.values()):
+        raise SpecError(
+            f"checkpoint: {path} holds no plain state dict but {_names(content)}; if the state dict is one of its "
+            "entries, name it: checkpoint: {file: ..., entry: state_dict}"
+        )
+    state = {str(k): v for k, v in content.items()}
+    wrapped = bool(state) and all(k.startswith("module.") for k in state)
+    return {k.removeprefix("module."): v for k, v in state.items()} if wrapped else state
+
+
+def _names(content: object) -> str:
+    if not isinstance(content, Mapping):
+        return f"a {type(content).__name__}"
+    names = [str(k) for k in content]
+    return ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
+
+
+def fit(module: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
+    """Load a state dict into a module that it must fit exactly.
+
+    Raises:
+        SpecError: names are missing or unexpected, or shapes differ; all of them are listed.
+    """
+    wanted: dict[str, Tensor] = module.state_dict()
+    missing = [k for k in wanted if k not in state and not k.endswith("num_batches_tracked")]
+    unexpected = [k for k in state if k not in wanted]
+    shapes = [
+        f"{k}: given {list(state[k].shape)}, wanted {list(v.shape)}"
+        for k, v in wanted.items()
+        if k in state and state[k].shape != v.shape
+    ]
+    complaints = [
+        f"{title}: {', '.join(items[:12])}{f' and {len(items) - 12} more' if len(items) > 12 else ''}"
+        for title, items in (("missing", missing), ("unexpected", unexpected), ("shapes", shapes))
+        if items
+    ]
+    if complaints:
+        lines = "".join(f"\n  - {c}" for c in complaints)
+        raise SpecError(f"{source} does not fit the module:{lines}")
+    module.load_state_dict(dict(state), strict=False)  # only num_batches_tracked may be absent

@@ -1,0 +1,131 @@
+"""What every data source gives, and what they share: pinning files, checking arrays."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import Field
+from torch import Tensor
+
+from orchestrator.errors import SpecError
+from orchestrator.spec import Model
+
+__all__ = ["Data", "FolderData", "Split", "pin"]
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """Samples and what they should give.
+
+    Attributes:
+        inputs: [n, *shape], floating point.
+        targets: [n] whole numbers from 0 for classes, or floating point of the shape of the outputs.
+    """
+
+    inputs: Tensor
+    targets: Tensor
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+
+@dataclass(frozen=True, slots=True)
+class Data:
+    """Named splits on one device.
+
+    Attributes:
+        splits: name to samples.
+        classes: how many classes the targets have; 0 where targets are no classes.
+        shape: of one input.
+    """
+
+    splits: Mapping[str, Split]
+    classes: int
+    shape: tuple[int, ...]
+
+    @classmethod
+    def of(cls, splits: Mapping[str, Split]) -> Self:
+        """Data with classes and shape read off the splits, of which there must be one with samples."""
+        first = next(iter(splits.values()))
+        labels = [s.targets for s in splits.values() if not s.targets.is_floating_point()]
+        classes = max((int(t.max()) for t in labels), default=-1) + 1
+        return cls(dict(splits), classes, tuple(first.inputs.shape[1:]))
+
+    def to(self, device: str) -> Data:
+        """The same data on a device."""
+        moved = {k: Split(s.inputs.to(device), s.targets.to(device)) for k, s in self.splits.items()}
+        return Data(moved, self.classes, self.shape)
+
+
+def pin(file: Path) -> str:
+    """Digest of a file's content: 32 hexadecimal digits."""
+    with file.open("rb") as f:
+        return hashlib.file_digest(f, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+
+
+class FolderData(Model):
+    """A data set in files of a local folder. The files' digests, not the folder's path, are its identity."""
+
+    folder: str = Field(description="folder with the files, relative to the spec file or absolute")
+    digests: dict[str, str] | None = Field(None, description="digest of each file; filled in when the spec is read")
+
+    def files(self, base: Path) -> Sequence[Path]:
+        """The files this data set is read from.
+
+        Raises:
+            SpecError: one is missing.
+        """
+        raise NotImplementedError
+
+    def pinned(self, base: Path) -> Self:
+        """The same with the digest of every file."""
+        return self.model_copy(update={"digests": {f.name: pin(f) for f in self.files(base)}})
+
+    def verified(self, base: Path) -> Sequence[Path]:
+        """The files, each with the content that was pinned.
+
+        Raises:
+            SpecError: one is missing or has other content than when the sweep began.
+        """
+        files = self.files(base)
+        for file in files:
+            if self.digests is not None and pin(file) != self.digests.get(file.name):
+                raise SpecError(
+                    f"data: {file} has other content than the spec was pinned to; "
+                    "put the old file back, or give the sweep another name to start anew"
+                )
+        return files
+
+
+def required(folder: Path, names: Sequence[Sequence[str]], source: str, where: str) -> list[Path]:
+    """For each entry the first of its alternative names that is a file in the folder.
+
+    Raises:
+        SpecError: no such folder, or no file of any of an entry's names.
+    """
+    if not folder.is_dir():
+        raise SpecError(f"data.folder: there is no folder {folder}; {source} is read from local files: {where}")
+    found = [next((folder / n for n in options if (folder / n).is_file()), None) for options in names]
+    missing = [" or ".join(options) for options, file in zip(names, found, strict=True) if file is None]
+    if missing:
+        raise SpecError(f"data.folder: {folder} lacks {', '.join(missing)}; {source} needs {len(names)} files: {where}")
+    return [file for file in found if file is not None]
+
+
+def images(pixels: NDArray[np.uint8], mean: Sequence[float], std: Sequence[float]) -> Tensor:
+    """Pixels [n, channels, h, w] of 0 to 255 as float32, normalised per channel."""
+    scaled = torch.from_numpy(pixels.astype(np.float32) / 255)
+    shape = (1, len(mean), 1, 1)
+    return (scaled - torch.tensor(mean).view(shape)) / torch.tensor(std).view(shape)
+
+
+def labels(values: NDArray[Any]) -> Tensor:
+    """Labels [n] as int64."""
+    return torch.from_numpy(values.astype(np.int64))

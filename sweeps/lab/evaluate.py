@@ -1,0 +1,217 @@
+"""Evaluators: named ways to judge a network, all computed in one pass over the data."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, TypeAlias
+
+import torch
+import torch.nn.functional as F  # noqa: N812 - torch's own convention
+from pydantic import Field
+from torch import Tensor
+
+from orchestrator.errors import SpecError
+from orchestrator.kind import import_callable
+from orchestrator.row import Column, Metric
+from orchestrator.spec import Model
+from orchestrator.unit import canonical
+from sweeps.lab.data import Data, DataSpec, Split
+
+__all__ = ["EvaluatorSpec", "Evaluators", "evaluator_columns"]
+
+LossFunction: TypeAlias = Callable[[Tensor, Tensor], Tensor]
+Load: TypeAlias = Callable[[DataSpec], Data]
+
+
+class EvaluatorSpec(Model):
+    """Which samples, and which loss."""
+
+    split: str = Field("test", description="of the data")
+    data: DataSpec | None = Field(None, description="other data than the sweep's")
+    classes: tuple[Annotated[int, Field(ge=0)], ...] | None = Field(None, description="only samples of these classes")
+    first: int | None = Field(None, ge=1, description="only the first n of the samples that are left")
+    loss: str = Field(
+        "cross_entropy",
+        pattern=r"^(cross_entropy|mse|error|[\w.]+:[\w.]+)$",
+        description="cross_entropy, mse (on one-hot targets, mean over outputs), error, or package.module:function "
+        "(outputs, targets -> loss of each sample)",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _View:
+    """One evaluator: which rows of a pool's outputs it takes (None: all) and how it judges them."""
+
+    name: str
+    rows: Tensor | None
+    targets: Tensor
+    loss: LossFunction
+
+
+@dataclass(frozen=True, slots=True)
+class _Pool:
+    """Samples that are forwarded once, and the evaluators that use them."""
+
+    batches: tuple[Tensor, ...]
+    views: tuple[_View, ...]
+
+
+class Evaluators:
+    """Evaluators over shared forward passes: a sample that several of them use is forwarded once.
+
+    Args:
+        specs: name to evaluator.
+        data: of the sweep.
+        load: gives the data that an evaluator brings along.
+        batch_size: samples per forward pass; fixed, since floating-point sums depend on it.
+        base: folder in which a loss function's module is looked for.
+
+    Raises:
+        SpecError: no such split or class, or no sample is left.
+    """
+
+    def __init__(self, specs: Mapping[str, EvaluatorSpec], data: Data, load: Load, batch_size: int, base: Path) -> None:
+        members: dict[str, list[str]] = {}
+        for name, spec in specs.items():
+            members.setdefault(canonical([spec.split, _source(spec)]), []).append(name)
+        self._pools = []
+        for names in members.values():
+            own = specs[names[0]].data
+            source = data if own is None else load(own)
+            chosen = {name: _chosen(name, specs[name], source) for name in names}
+            split = source.splits[specs[names[0]].split]
+            losses = {name: _loss(specs[name].loss, base) for name in names}
+            self._pools.append(_pool(split, chosen, losses, batch_size))
+
+    @torch.inference_mode()
+    def attempt(self, forward: Callable[[Tensor], Tensor]) -> None:
+        """Put one batch of each pool through network and losses, to see whether they fit together.
+
+        Raises:
+            ValueError: they do not.
+        """
+        for pool in self._pools:
+            batch = pool.batches[0]
+            outputs: object = forward(batch)  # the user's module may give anything
+            if not isinstance(outputs, Tensor) or outputs.ndim < 1 or len(outputs) != len(batch):
+                given = list(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
+                raise ValueError(f"a batch of shape {list(batch.shape)} gives {given}; there must be one line a sample")
+            for view in pool.views:
+                few = min(len(outputs), len(view.targets))
+                if not view.targets.is_floating_point() and int(view.targets.max()) >= outputs.shape[1]:
+                    raise ValueError(f"there are {outputs.shape[1]} outputs, but a class {int(view.targets.max())}")
+                view.loss(outputs[:few], view.targets[:few])
+
+    @torch.inference_mode()
+    def __call__(self, forward: Callable[[Tensor], Tensor]) -> dict[str, Metric]:
+        """Metrics of every evaluator: NAME_loss, NAME_accuracy, NAME_loss_se, NAME_n.
+
+        Mean and standard error of the loss are summed in float64.
+
+        Raises:
+            ValueError: the outputs do not fit the targets.
+        """
+        metrics: dict[str, Metric] = {}
+        for pool in self._pools:
+            outputs = [forward(batch) for batch in pool.batches]
+            together = outputs[0] if len(outputs) == 1 else torch.cat(outputs)
+            for view in pool.views:
+                metrics.update(_judge(view, together if view.rows is None else together[view.rows]))
+        return metrics
+
+
+def evaluator_columns(names: Sequence[str]) -> tuple[Column, ...]:
+    """Columns of the metrics that evaluators of these names give."""
+    return tuple(
+        column
+        for name in names
+        for column in (
+            Column(f"{name}_loss", f"mean loss under the evaluator {name}"),
+            Column(f"{name}_accuracy", f"share of right answers under the evaluator {name}"),
+            Column(f"{name}_loss_se", f"standard error of {name}_loss over its samples"),
+            Column(f"{name}_n", f"samples that the evaluator {name} used", type="int"),
+        )
+    )
+
+
+def _source(spec: EvaluatorSpec) -> object:
+    return None if spec.data is None else spec.data.model_dump(mode="json")
+
+
+def _chosen(name: str, spec: EvaluatorSpec, data: Data) -> Tensor:
+    """Positions [m] in the split of the samples that an evaluator uses."""
+    if spec.split not in data.splits:
+        raise SpecError(f"evaluators.{name}.split: there is no split {spec.split!r}; there are {list(data.splits)}")
+    targets = data.splits[spec.split].targets
+    if targets.is_floating_point() and (spec.classes is not None or spec.loss in ("cross_entropy", "error")):
+        raise SpecError(f"evaluators.{name}: the targets are no classes; use loss: mse or a loss of your own")
+    kept = torch.arange(len(targets), device=targets.device)
+    if spec.classes is not None:
+        kept = kept[torch.isin(targets, torch.tensor(spec.classes, device=targets.device))]
+        if not len(kept):
+            raise SpecError(
+                f"evaluators.{name}.classes: {spec.split} has no sample of {list(spec.classes)}; "
+                f"its classes are 0 to {data.classes - 1}"
+            )
+    if spec.first is not None and spec.first > len(kept):
+        raise SpecError(f"evaluators.{name}.first: asks for {spec.first} samples, but there are only {len(kept)}")
+    return kept[: spec.first]
+
+
+def _pool(split: Split, chosen: Mapping[str, Tensor], losses: Mapping[str, LossFunction], batch_size: int) -> _Pool:
+    used = torch.unique(torch.cat(list(chosen.values())))
+    whole = len(used) == len(split)
+    inputs = split.inputs if whole else split.inputs[used]
+    views = tuple(
+        _View(
+            name,
+            None if len(rows) == len(used) else torch.searchsorted(used, rows),
+            split.targets[rows],
+            losses[name],
+        )
+        for name, rows in chosen.items()
+    )
+    return _Pool(torch.split(inputs, batch_size), views)
+
+
+def _cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
+    return F.cross_entropy(outputs, targets, reduction="none")
+
+
+def _mse(outputs: Tensor, targets: Tensor) -> Tensor:
+    wanted = targets if targets.is_floating_point() else F.one_hot(targets, outputs.shape[1]).to(outputs.dtype)
+    if wanted.shape != outputs.shape:
+        raise ValueError(f"outputs have shape {list(outputs.shape)}, but targets {list(wanted.shape)}")
+    return ((outputs - wanted) ** 2).flatten(1).mean(1)
+
+
+def _error(outputs: Tensor, targets: Tensor) -> Tensor:
+    return (outputs.argmax(1) != targets).double()
+
+
+_LOSSES: dict[str, LossFunction] = {"cross_entropy": _cross_entropy, "mse": _mse, "error": _error}
+
+
+def _loss(name: str, base: Path) -> LossFunction:
+    return _LOSSES[name] if name in _LOSSES else import_callable(name, base)
+
+
+def _judge(view: _View, outputs: Tensor) -> dict[str, Metric]:
+    losses = view.loss(outputs, view.targets).double()
+    n = len(view.targets)
+    if losses.shape != (n,):
+        raise ValueError(f"the loss of {view.name} must give one number per sample, {n}; gave {list(losses.shape)}")
+    figures = [losses.mean(), losses.std() if n > 1 else losses.new_tensor(math.nan)]
+    classes = not view.targets.is_floating_point()
+    if classes:
+        figures.append((outputs.argmax(1) == view.targets).sum())
+    loss, deviation, *right = torch.stack([f.double() for f in figures]).tolist()  # one wait for the device, not three
+    return {
+        f"{view.name}_loss": loss,
+        f"{view.name}_accuracy": right[0] / n if classes else None,
+        f"{view.name}_loss_se": deviation / math.sqrt(n) if n > 1 else None,
+        f"{view.name}_n": n,
+    }

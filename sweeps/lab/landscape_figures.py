@@ -1,0 +1,146 @@
+"""Pictures of landscapes with matplotlib: curves, heat maps with contours, surfaces."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from matplotlib.colors import LogNorm, Normalize
+from matplotlib.figure import Figure as Canvas
+from numpy.typing import NDArray
+from scipy.stats import t as student
+
+from sweeps.lab.scale import Scale
+from sweeps.lab.surfaces import Surface
+
+__all__ = ["COLOURS", "Curve", "curves_picture", "draws_curve", "maps_picture", "surfaces_picture"]
+
+Array = NDArray[np.float64]
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")  # Okabe and Ito
+_MAP = "viridis"
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """A line with its band.
+
+    Attributes:
+        label: for the legend.
+        x: coordinates [n].
+        y: values [n].
+        low: lower edge of the band [n], None when there is only one draw.
+        high: upper edge of the band [n].
+        diverged: coordinates where at least one draw diverged.
+    """
+
+    label: str
+    x: Array
+    y: Array
+    low: Array | None
+    high: Array | None
+    diverged: Array
+
+
+def draws_curve(label: str, draws: Sequence[Surface], *, log: bool) -> Curve:
+    """One-dimensional surfaces of several draws as a mean with a band.
+
+    With three or more draws the band is Student's 95 % confidence interval of the mean, with two their range. On a
+    logarithmic scale mean and interval are those of log10, so the line is the geometric mean.
+    """
+    values = np.stack([s.values for s in draws])
+    diverged = draws[0].points[0][np.any([s.diverged for s in draws], axis=0)]
+    used = np.log10(np.maximum(values, 1e-12)) if log else values
+    mean = np.mean(used, axis=0)
+    low = high = None
+    if len(draws) == 2:
+        low, high = np.min(used, axis=0), np.max(used, axis=0)
+    elif len(draws) > 2:
+        half = student.ppf(0.975, len(draws) - 1) * np.std(used, axis=0, ddof=1) / np.sqrt(len(draws))
+        low, high = mean - half, mean + half
+    if log:
+        mean, low, high = 10**mean, None if low is None else 10**low, None if high is None else 10**high
+    return Curve(label, draws[0].points[0], mean, low, high, diverged)
+
+
+def curves_picture(panels: Sequence[tuple[str, str, bool, Sequence[Curve]]]) -> Canvas:
+    """Curves of several models in common axes.
+
+    Args:
+        panels: for each its title, the name of the x axis, whether y is logarithmic, and the curves.
+    """
+    columns = min(len(panels), 2)
+    rows = -(-len(panels) // columns)
+    canvas = Canvas(figsize=(5.6 * columns, 3.9 * rows), layout="constrained", dpi=150)
+    for i, (title, axis, log, curves) in enumerate(panels):
+        ax = canvas.add_subplot(rows, columns, i + 1)
+        for curve, colour in zip(curves, _cycle(len(curves)), strict=True):
+            ax.plot(curve.x, curve.y, color=colour, label=curve.label, lw=1.8)
+            if curve.low is not None and curve.high is not None:
+                ax.fill_between(curve.x, curve.low, curve.high, color=colour, alpha=0.22, lw=0)
+            for at in curve.diverged:
+                ax.axvline(at, color="0.6", ls=":", lw=1)
+        ax.set(title=title, xlabel=axis, yscale="log" if log else "linear")
+        ax.grid(alpha=0.25)
+        ax.legend(frameon=False)
+    return canvas
+
+
+def maps_picture(panels: Sequence[tuple[str, Surface]], scale: Scale, label: str) -> Canvas:
+    """Heat maps above contours, a column for each panel, on one colour scale.
+
+    Args:
+        panels: title and two-dimensional surface.
+        scale: shared by all.
+        label: of the colour bar.
+    """
+    canvas = Canvas(figsize=(1.4 + 4.3 * len(panels), 7.6), layout="constrained", dpi=150)
+    colours = (LogNorm if scale.log else Normalize)(scale.low, scale.high)
+    axes = canvas.subplots(2, len(panels), squeeze=False)
+    mesh = None
+    for column, (title, surface) in enumerate(panels):
+        heat, lines = axes[0][column], axes[1][column]
+        x, y = surface.points
+        shown = np.ma.masked_invalid(scale.clip(surface.values).T)
+        mesh = heat.pcolormesh(x, y, shown, norm=colours, cmap=_MAP, shading="nearest")
+        if min(len(x), len(y)) > 1 and shown.count() > 3:
+            drawn = lines.contour(x, y, shown, levels=scale.levels(), norm=colours, cmap=_MAP, linewidths=1.3)
+            lines.clabel(drawn, drawn.levels[::3], fontsize=8, fmt=lambda v: f"{v:.2g}")
+        lines.set(xlim=heat.get_xlim(), ylim=heat.get_ylim())
+        for ax, kind in ((heat, "heat map"), (lines, "contours")):
+            _hatch(ax, surface)
+            ax.plot(0, 0, "+", color="#D55E00", ms=10, mew=2)
+            ax.set(xlabel=surface.axes[0], ylabel=surface.axes[1])
+            ax.set_title(f"{title}: {kind}", fontsize=11)
+    if mesh is not None:
+        canvas.colorbar(mesh, ax=axes, label=label, extend="max" if scale.cut else "neither", shrink=0.8)
+    return canvas
+
+
+def _hatch(ax: Any, surface: Surface) -> None:  # noqa: ANN401 - matplotlib has no types
+    """Grey hatching where the loss was not finite."""
+    if surface.diverged.any():
+        where = np.ma.masked_where(~surface.diverged.T, np.ones(surface.diverged.T.shape))
+        ax.pcolor(*surface.points, where, shading="nearest", cmap="Greys", vmin=0, vmax=3, hatch="///", edgecolor="0.4")
+
+
+def surfaces_picture(panels: Sequence[tuple[str, Surface]], scale: Scale, label: str) -> Canvas:
+    """Surfaces in space, side by side, of equal height and colour scale."""
+    canvas = Canvas(figsize=(5.2 * len(panels), 4.8), layout="constrained", dpi=150)
+    bottom, top = scale.height(np.array([scale.low, scale.high]))
+    for column, (title, surface) in enumerate(panels):
+        ax = canvas.add_subplot(1, len(panels), column + 1, projection="3d")
+        x, y = np.meshgrid(*surface.points, indexing="ij")
+        heights = scale.height(surface.values)
+        ax.plot_surface(x, y, heights, cmap=_MAP, vmin=bottom, vmax=top, rcount=80, ccount=80, lw=0.1, edgecolor="0.3")
+        ax.set(xlabel=surface.axes[0], ylabel=surface.axes[1], zlim=(bottom, top))
+        ax.set_zlabel(f"log10 {label}" if scale.log else label)
+        ax.set_title(title, fontsize=12)
+        ax.view_init(elev=32, azim=-55)
+        ax.set_box_aspect((1, 1, 0.8), zoom=0.86)
+    return canvas
+
+
+def _cycle(count: int) -> list[str]:
+    return [COLOURS[i % len(COLOURS)] for i in range(count)]

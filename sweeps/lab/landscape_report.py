@@ -1,0 +1,225 @@
+"""The report of a landscape sweep: tables and figures, from rows alone."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from orchestrator.report.parts import Figure, Part, Report, Section, Table
+from sweeps.lab.landscape_figures import curves_picture, draws_curve, maps_picture, surfaces_picture
+from sweeps.lab.landscape_plotly import curves_plot, surfaces_plot
+from sweeps.lab.scale import Scale
+from sweeps.lab.surfaces import Surface, roughness, surfaces
+
+__all__ = ["Reading", "landscape_report"]
+
+_SIDE_BY_SIDE = 3  # models in one picture; more would be too small to read
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What the report must know beside the rows.
+
+    Attributes:
+        axes: names.
+        evaluators: names.
+        directions: in words.
+        line: whether the directions lead from model to model.
+        batch_norm: mode.
+        models: name to definition in words.
+    """
+
+    axes: tuple[str, ...]
+    evaluators: tuple[str, ...]
+    directions: str
+    line: bool
+    batch_norm: str
+    models: Mapping[str, str]
+
+
+def landscape_report(reading: Reading, rows: pd.DataFrame) -> Report:
+    """Numbers, then figures for each evaluator."""
+    good = rows[rows["status"].isin(["ok", "diverged"])] if len(rows) else rows
+    if not len(good):
+        return Report([Section("Landscape", ["There is no row with a result yet."])])
+    numbers = Section("Numbers", list(_numbers(reading, good, len(rows))))
+    sections = [numbers]
+    for evaluator in reading.evaluators:
+        found = surfaces(good, reading.axes, f"{evaluator}_loss")
+        parts = _curves(reading, evaluator, good, found) if len(reading.axes) == 1 else _maps(reading, evaluator, found)
+        sections.append(Section(f"Loss under the evaluator {evaluator}", parts))
+    return Report(sections, _summary(reading, good))
+
+
+def _numbers(reading: Reading, rows: pd.DataFrame, total: int) -> Iterator[Part]:
+    yield Table("The networks.", ("model", "definition"), list(reading.models.items()))
+    yield (
+        f"Directions: {reading.directions}. Batch normalisation: {reading.batch_norm}. Rows: {len(rows)} with a "
+        f"result, {int((rows['status'] == 'diverged').sum())} of them diverged, {total - len(rows)} failed."
+    )
+    yield _centers(reading, rows)
+    yield _directions(reading, rows)
+    yield _roughness(reading, rows)
+    if reading.line and len(reading.axes) == 1:
+        yield _barriers(reading, rows)
+
+
+def _center_rows(reading: Reading, rows: pd.DataFrame) -> pd.DataFrame:
+    """For each model the row of its first draw nearest to 0."""
+    distance = np.sqrt(sum(rows[a].to_numpy(float) ** 2 for a in reading.axes))
+    return rows.assign(_distance=distance).sort_values("_distance", kind="stable").groupby("model", sort=False).head(1)
+
+
+def _centers(reading: Reading, rows: pd.DataFrame) -> Table:
+    lines: list[list[object]] = []
+    for _, row in _center_rows(reading, rows).sort_index().iterrows():
+        for e in reading.evaluators:
+            loss, se, accuracy = (row[f"{e}_{what}"] for what in ("loss", "loss_se", "accuracy"))
+            shown = _text(loss) + ("" if pd.isna(se) else f" ± {se:.2g}")
+            where = "0" if row["_distance"] == 0 else f"distance {row['_distance']:.3g} from 0"
+            lines.append([row["model"], e, where, shown, _percent(accuracy), int(row[f"{e}_n"])])
+    header = ("model", "evaluator", "point", "loss ± standard error", "accuracy", "samples")
+    return Table("At the centre of the grid, or the point nearest to it.", header, lines)
+
+
+def _directions(reading: Reading, rows: pd.DataFrame) -> Table:
+    pairs = [f"cosine_{a}_{b}" for a, b in itertools.combinations(reading.axes, 2)]
+    names = [f"norm_{a}" for a in reading.axes] + pairs
+    lines = [
+        [model, int(draw), len(part), *(_text(part[name].iloc[0]) for name in names)]
+        for (model, draw), part in rows.groupby(["model", "draw"], sort=False)
+    ]
+    header = ("model", "draw", "points", *(n.replace("_", " ") for n in names))
+    return Table("Norms of the directions and cosines between them, as used.", header, lines)
+
+
+def _roughness(reading: Reading, rows: pd.DataFrame) -> Table:
+    lines: list[list[object]] = []
+    for e in reading.evaluators:
+        found = surfaces(rows, reading.axes, f"{e}_loss")
+        for model, draws in _by_model(found).items():
+            r = [roughness(s) for s in draws]
+            cells = [_percent(np.mean([getattr(x, name) for x in r])) for name in ("below_one", "below_ten", "convex")]
+            more = [_text(np.mean([x.variation for x in r])), _text(np.mean([x.bumps for x in r]))]
+            lines.append([model, e, *cells, *more, _percent(np.mean([x.diverged for x in r]))])
+    caption = (
+        "How rough the surfaces are, over all grid lines along an axis, averaged over draws. Variation: total "
+        "variation of log10(loss) over twice its range along a line, at most 1 for a line with one valley. Extra minima: "
+        "local minima of a line beyond its first. Convex: share of neighbouring triples whose middle is not above the chord."
+    )
+    header = ("model", "evaluator", "loss < 1", "loss < 10 x centre", "convex", "variation", "extra minima", "diverged")
+    return Table(caption, header, lines)
+
+
+def _barriers(reading: Reading, rows: pd.DataFrame) -> Table:
+    """Two definitions that only agree when the ends tie; so both are named."""
+    lines: list[list[object]] = []
+    for e, what in itertools.product(reading.evaluators, ("loss", "accuracy")):
+        (s, *_) = surfaces(rows, reading.axes, f"{e}_{what}")
+        x = s.points[0]
+        inside = (x >= 0) & (x <= 1) & np.isfinite(s.values)
+        ends = [s.values[np.flatnonzero(x == end)] for end in (0, 1)]
+        if not all(len(v) and np.isfinite(v[0]) for v in ends):
+            continue
+        a, b = (float(v[0]) for v in ends)
+        sign = 1 if what == "loss" else -1
+        t, y = x[inside], sign * s.values[inside]
+        line = sign * ((1 - t) * a + t * b)
+        above_line, above_mean = float((y - line).max()), float(y.max() - sign * (a + b) / 2)
+        lines.append([e, what, _text(a), _text(b), _text(above_line), _text(above_mean), int(inside.sum())])
+    caption = (
+        "Barriers between the ends. Above the line: highest excess over the straight line between the ends' values "
+        "(arXiv 2110.06296). Above the mean: highest value minus the mean of the ends (arXiv 2209.04836). For "
+        "accuracy, how far it falls."
+    )
+    return Table(caption, ("evaluator", "metric", "at 0", "at 1", "above the line", "above the mean", "points"), lines)
+
+
+def _curves(reading: Reading, evaluator: str, rows: pd.DataFrame, found: Sequence[Surface]) -> list[Part]:
+    scale = Scale.of([s.values for s in found])
+    panels = []
+    for what, log in (("loss", scale.log), ("accuracy", False)):
+        if rows[f"{evaluator}_{what}"].notna().any():
+            by_model = _by_model(surfaces(rows, reading.axes, f"{evaluator}_{what}"))
+            curves = [draws_curve(model, draws, log=log) for model, draws in by_model.items()]
+            panels.append((f"{evaluator} {what}", reading.axes[0], log, curves))
+    draws = max(len(d) for d in _by_model(found).values())
+    band = {1: "one draw, so no band", 2: "lines: mean of 2 draws, bands: their range"}.get(
+        draws, f"lines: mean of {draws} draws, bands: Student's 95 % confidence interval of the mean"
+    )
+    if scale.log and draws > 1:
+        band += " (of log10 for the loss)"
+    caption = (
+        f"Loss and accuracy under {evaluator} along {reading.axes[0]}; {band}; {_caption(reading, found)} "
+        "Dotted lines: points where a draw diverged."
+    )
+    return [Figure(f"curves-{evaluator}", caption, curves_picture(panels), curves_plot(panels))]
+
+
+def _maps(reading: Reading, evaluator: str, found: Sequence[Surface]) -> list[Part]:
+    scale = Scale.of([s.values for s in found])
+    firsts = [draws[0] for draws in _by_model(found).values()]
+    label = f"{evaluator} loss"
+    parts: list[Part] = []
+    for first, second in itertools.combinations(range(len(reading.axes)), 2):
+        flat = len(reading.axes) == 2
+        panels = [(s.model, s if flat else s.slice(first, second)) for s in firsts]
+        name = evaluator if flat else f"{evaluator}-{reading.axes[first]}-{reading.axes[second]}"
+        where = "" if flat else "Slice through the point nearest to 0 of the other axis. "
+        for i in range(0, len(panels), _SIDE_BY_SIDE):
+            group = panels[i : i + _SIDE_BY_SIDE]
+            tail = name if len(panels) <= _SIDE_BY_SIDE else f"{name}-{i // _SIDE_BY_SIDE + 1}"
+            shown = f"{where}{_caption(reading, [s for _, s in group])} Colours: {scale.remark()}."
+            hatched = " Cross: the centre. Hatched grey: diverged; white: no row."
+            maps = maps_picture(group, scale, label)
+            parts.append(Figure(f"map-{tail}", f"Loss under {evaluator}. {shown}{hatched}", maps))
+            solid = (surfaces_picture(group, scale, label), surfaces_plot(group, scale, label))
+            parts.append(Figure(f"surface-{tail}", f"Loss under {evaluator} as a surface. {shown}", *solid))
+    return parts
+
+
+def _caption(reading: Reading, shown: Sequence[Surface]) -> str:
+    grid = " x ".join(str(len(p)) for p in shown[0].points)
+    draws = sorted({s.draw for s in shown})
+    which = f"draw {draws[0]}" if len(draws) == 1 else f"{len(draws)} draws"
+    firsts = [draws[0] for draws in _by_model(shown).values()]
+    centers = "; ".join(
+        f"{s.model} {_text(s.values[s.center])} at the {'centre' if s.exact_center else 'point nearest to the centre'}"
+        for s in firsts
+    )
+    return (
+        f"Loss: {centers}. {grid} points, {which}, directions: {reading.directions}, "
+        f"batch normalisation: {reading.batch_norm}."
+    )
+
+
+def _by_model(found: Sequence[Surface]) -> dict[str, list[Surface]]:
+    grouped: dict[str, list[Surface]] = {}
+    for s in found:
+        grouped.setdefault(s.model, []).append(s)
+    return grouped
+
+
+def _summary(reading: Reading, rows: pd.DataFrame) -> dict[str, float]:
+    summary: dict[str, float] = {}
+    for _, row in _center_rows(reading, rows).iterrows():
+        for e, what in itertools.product(reading.evaluators, ("loss", "accuracy")):
+            if not pd.isna(value := row[f"{e}_{what}"]):
+                summary[f"{row['model']}.{e}_{what}_at_centre"] = float(value)
+    for e in reading.evaluators:
+        for s in surfaces(rows, reading.axes, f"{e}_loss"):
+            if s.draw == 0:
+                summary[f"{s.model}.{e}_share_below_one"] = roughness(s).below_one
+    return {k: v for k, v in summary.items() if np.isfinite(v)}
+
+
+def _text(value: object) -> str:
+    return "" if pd.isna(value) else f"{value:.4g}"
+
+
+def _percent(value: object) -> str:
+    return "" if pd.isna(value) else f"{value:.1%}"

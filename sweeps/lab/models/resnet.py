@@ -1,0 +1,79 @@
+"""Residual networks for small images (He et al. 2016, arXiv 1512.03385, section 4.2), with or without shortcuts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal, Self, cast
+
+import torch.nn.functional as F  # noqa: N812 - torch's own convention
+from pydantic import Field, model_validator
+from torch import Tensor, nn
+
+from sweeps.lab.models.base import Activation, ModelBase, Norm, activation, norm
+
+__all__ = ["ResNet"]
+
+
+class ResNet(ModelBase):
+    """Depth 6n + 2: a convolution, three stages of n basic blocks with width 1, 2, 4 times `width`, and a linear layer.
+
+    The shortcut of a block that changes shape takes every second pixel and pads the new channels with 0 (option A of
+    the paper): it has no parameters, so the state dict has the same keys with `skip` on and off.
+    """
+
+    net: Literal["resnet"]
+    depth: int = Field(20, ge=8, description="6n + 2: 8, 14, 20, 32, 44, 56, 110")
+    width: int = Field(16, ge=1, description="channels of the first stage")
+    skip: bool = Field(True, description="whether blocks have shortcuts")
+    activation: Activation = "relu"
+    norm: Norm = "batch"
+
+    @model_validator(mode="after")
+    def _whole_blocks(self) -> Self:
+        if (self.depth - 2) % 6:
+            below = 6 * ((self.depth - 2) // 6) + 2
+            raise ValueError(f"depth must be 6n + 2; the nearest are {below} and {below + 6}")
+        return self
+
+    def _module(self, shape: tuple[int, ...], classes: int, base: Path) -> nn.Module:
+        del base
+        blocks: list[nn.Module] = []
+        before = self.width
+        for stage in range(3):
+            for i in range((self.depth - 2) // 6):
+                out = self.width * 2**stage
+                blocks.append(_Block(before, out, 2 if stage and i == 0 else 1, self))
+                before = out
+        return _Net(shape[0], blocks, before, classes, self)
+
+
+class _Block(nn.Module):
+    def __init__(self, before: int, out: int, stride: int, spec: ResNet) -> None:
+        super().__init__()
+        bias = spec.norm == "none"
+        self.conv1 = nn.Conv2d(before, out, 3, stride, 1, bias=bias)
+        self.norm1 = norm(spec.norm, out)
+        self.conv2 = nn.Conv2d(out, out, 3, 1, 1, bias=bias)
+        self.norm2 = norm(spec.norm, out)
+        self.act = activation(spec.activation)
+        self.skip, self.stride, self.new = spec.skip, stride, out - before
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = cast(Tensor, self.norm2(self.conv2(self.act(self.norm1(self.conv1(x))))))
+        if self.skip:
+            y = y + (F.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, 0, self.new)) if self.new else x)
+        return cast(Tensor, self.act(y))
+
+
+class _Net(nn.Module):
+    def __init__(self, channels: int, blocks: list[nn.Module], last: int, classes: int, spec: ResNet) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels, spec.width, 3, 1, 1, bias=spec.norm == "none")
+        self.norm = norm(spec.norm, spec.width)
+        self.act = activation(spec.activation)
+        self.blocks = nn.Sequential(*blocks)
+        self.linear = nn.Linear(last, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.blocks(self.act(self.norm(self.conv(x))))
+        return cast(Tensor, self.linear(y.mean((2, 3))))

@@ -1,0 +1,152 @@
+"""Surfaces read off the rows, and honest numbers for how rough they are."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+__all__ = ["Roughness", "Surface", "roughness", "surfaces"]
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Surface:
+    """One metric of one model and draw on the whole grid.
+
+    Attributes:
+        model: name.
+        draw: number.
+        axes: names.
+        points: coordinates along each axis, ascending.
+        values: [points of each axis]; NaN where there is no row.
+        diverged: same shape; where the loss was not finite.
+    """
+
+    model: str
+    draw: int
+    axes: tuple[str, ...]
+    points: tuple[Array, ...]
+    values: Array
+    diverged: NDArray[np.bool_]
+
+    @property
+    def center(self) -> tuple[int, ...]:
+        """Index of the grid point nearest to 0."""
+        return tuple(int(np.argmin(np.abs(p))) for p in self.points)
+
+    @property
+    def exact_center(self) -> bool:
+        """Whether that point is 0 itself."""
+        return all(p[i] == 0 for p, i in zip(self.points, self.center, strict=True))
+
+    def line(self, axis: int) -> Array:
+        """Values along an axis through the centre."""
+        index: list[int | slice] = list(self.center)
+        index[axis] = slice(None)
+        taken: Array = self.values[tuple(index)]
+        return taken
+
+    def slice(self, first: int, second: int) -> Surface:
+        """The plane of two axes through the centre."""
+        index: list[int | slice] = list(self.center)
+        index[first] = index[second] = slice(None)
+        keep = (first, second)
+        axes, points = tuple(self.axes[i] for i in keep), tuple(self.points[i] for i in keep)
+        return Surface(self.model, self.draw, axes, points, self.values[tuple(index)], self.diverged[tuple(index)])
+
+
+def surfaces(rows: pd.DataFrame, axes: Sequence[str], metric: str) -> list[Surface]:
+    """A surface for each model and draw, in the order in which they appear; cells without a good row are NaN."""
+    found = []
+    for (model, draw), part in rows.groupby(["model", "draw"], sort=False):
+        points = tuple(np.unique(part[axis].to_numpy(float)) for axis in axes)
+        shape = tuple(len(p) for p in points)
+        values, diverged = np.full(shape, np.nan), np.zeros(shape, bool)
+        where = tuple(np.searchsorted(p, part[axis].to_numpy(float)) for p, axis in zip(points, axes, strict=True))
+        numbers = part[metric].to_numpy(float, na_value=np.nan)
+        values[where] = np.where(np.isfinite(numbers), numbers, np.nan)
+        diverged[where] = (part["status"] == "diverged").to_numpy(bool)
+        found.append(Surface(str(model), int(draw), tuple(axes), points, values, diverged))
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Roughness:
+    """How rough one surface is.
+
+    Attributes:
+        below_ten: share of points whose loss is below ten times the centre's.
+        below_one: share of points whose loss is below 1.
+        variation: total variation of log10(loss) along lines, divided by twice the range of the line, averaged over
+            lines: 0.5 for a monotone line, at most 1 for one with a single valley, more for each further bump.
+        bumps: local minima of lines beyond the first, averaged over lines.
+        convex: share of neighbouring triples of points, along all axes, whose middle loss is not above the chord.
+        diverged: share of points whose loss is not finite.
+    """
+
+    below_ten: float
+    below_one: float
+    variation: float
+    bumps: float
+    convex: float
+    diverged: float
+
+
+def roughness(surface: Surface) -> Roughness:
+    """Roughness over all lines of the grid that run along an axis; points without a finite loss are left out."""
+    values = surface.values
+    known = np.isfinite(values)
+    finite = values[known]
+    center = values[surface.center]
+    lines = list(_lines(surface))
+    triples = [t for x, y in lines for t in _convexities(x, y)]
+    logs = [np.log10(np.maximum(y, 1e-12)) for _, y in lines]
+    return Roughness(
+        below_ten=float(np.mean(values[known] < 10 * center)) if len(finite) else np.nan,
+        below_one=float(np.mean(finite < 1)) if len(finite) else np.nan,
+        variation=_mean([_variation(y) for y in logs]),
+        bumps=_mean([_minima(y) - 1 for y in logs]),
+        convex=_mean(triples),
+        diverged=float(surface.diverged.mean()),
+    )
+
+
+def _lines(surface: Surface) -> Iterator[tuple[Array, Array]]:
+    """Coordinates and finite values of each line of the grid with at least three of them."""
+    for axis, x in enumerate(surface.points):
+        others = [range(n) for i, n in enumerate(surface.values.shape) if i != axis]
+        for index in itertools.product(*others):
+            place: list[int | slice] = [*index[:axis], slice(None), *index[axis:]]
+            y = surface.values[tuple(place)]
+            known = np.isfinite(y)
+            if known.sum() >= 3:
+                yield x[known], y[known]
+
+
+def _convexities(x: Array, y: Array) -> list[bool]:
+    share = (x[1:-1] - x[:-2]) / (x[2:] - x[:-2])
+    chord = y[:-2] * (1 - share) + y[2:] * share
+    return [bool(c) for c in y[1:-1] <= chord * (1 + 1e-6)]
+
+
+def _variation(y: Array) -> float:
+    span = float(y.max() - y.min())
+    return float(np.abs(np.diff(y)).sum()) / (2 * span) if span > 0 else 0.0
+
+
+def _minima(y: Array) -> int:
+    slopes = np.sign(np.diff(y))
+    slopes = slopes[slopes != 0]
+    turns = int(np.sum((slopes[:-1] < 0) & (slopes[1:] > 0)))
+    ends = int(len(slopes) > 0 and slopes[0] > 0) + int(len(slopes) > 0 and slopes[-1] < 0)
+    return max(turns + ends, 1)
+
+
+def _mean(values: Sequence[float]) -> float:
+    return float(np.mean(values)) if values else float("nan")

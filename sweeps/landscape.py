@@ -1,0 +1,376 @@
+"""The landscape kind: loss and accuracy of networks on a grid of points around, or between, their weights."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+import numpy as np
+import pandas as pd
+import torch
+from pydantic import Field, StringConstraints, model_validator
+
+from orchestrator.axes import Axis, AxisLike
+from orchestrator.errors import SpecError
+from orchestrator.kind import Arrays, Preparation, SweepKind, Workbench
+from orchestrator.planner import GridPlanner, Named
+from orchestrator.report.parts import Report
+from orchestrator.row import METERS, Column, Metric, Outcome, Status
+from orchestrator.spec import IsAxis, IsNamedAxis, Model, Spec
+from orchestrator.unit import Keys, Unit
+from sweeps.lab.batch_norm import BatchNormMode
+from sweeps.lab.checkpoint import fit
+from sweeps.lab.data import Data, DataSpec
+from sweeps.lab.data.base import FolderData
+from sweeps.lab.directions import RandomDirections, geometry, group_table, interpolate, random_directions
+from sweeps.lab.evaluate import Evaluators, EvaluatorSpec, evaluator_columns
+from sweeps.lab.identity import by_content
+from sweeps.lab.landscape_report import Reading, landscape_report
+from sweeps.lab.models import ModelSpec
+from sweeps.lab.rig import Rig, state_arrays
+from sweeps.lab.train import train
+
+__all__ = ["LandscapeKind", "LandscapeSession", "LandscapeSpec", "LineDirections"]
+
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
+ColumnName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
+
+
+class LineDirections(Model):
+    """Lines between models: each axis leads from the first model, at 0, to another one, at 1."""
+
+    kind: Literal["interpolation"]
+    ends: tuple[Name, ...] = Field(min_length=2, max_length=4, description="names of models: start, then one per axis")
+
+
+class LandscapeSpec(Spec):
+    """Which networks, on which data, along which directions, at which points."""
+
+    kind: Literal["landscape"]
+    data: DataSpec
+    models: Annotated[dict[Name, ModelSpec], IsNamedAxis(), Field(min_length=1)]
+    evaluators: dict[ColumnName, EvaluatorSpec] = Field(
+        {"train": EvaluatorSpec(split="train"), "test": EvaluatorSpec(split="test")}, min_length=1
+    )
+    directions: Annotated[RandomDirections | LineDirections, Field(discriminator="kind")] = Field(
+        RandomDirections(kind="random")
+    )
+    draws: Annotated[AxisLike, IsAxis()] = Field(
+        Axis(range=(0, 1)), description="numbers of draws: {range: 5} for five"
+    )
+    axes: Annotated[dict[ColumnName, AxisLike], IsAxis(), Field(min_length=1, max_length=3)]
+    batch_norm: BatchNormMode = "fixed"
+    reestimate_batches: int = Field(8, ge=1, description="training batches that `batch_norm: reestimate` uses")
+    batch_size: int = Field(512, ge=1, description="samples per forward pass of an evaluation")
+
+    @model_validator(mode="after")
+    def _fields_fit_together(self) -> Self:
+        for field, axis in [("draws", self.draws), *((f"axes.{name}", a) for name, a in self.axes.items())]:
+            wanted = int if field == "draws" else (int, float)
+            if any(isinstance(p, bool) or not isinstance(p, wanted) for p in axis.points()):
+                raise ValueError(f"{field} must hold {'whole ' if field == 'draws' else ''}numbers only")
+        taken = {"key", "model", "draw", *(c.name for c in (*METERS, *_columns(self)))}
+        if clash := taken & self.axes.keys():
+            raise ValueError(f"axes: {sorted(clash)} are names of other columns; choose other names")
+        if isinstance(self.directions, LineDirections):
+            ends = self.directions.ends
+            if unknown := [e for e in ends if e not in self.models]:
+                raise ValueError(f"directions.ends: there is no model {unknown[0]!r}; there are {list(self.models)}")
+            if len(self.axes) != len(ends) - 1:
+                raise ValueError(f"{len(ends)} ends span {len(ends) - 1} axes, but there are {len(self.axes)}")
+            if self.draws.points() != (0,):
+                raise ValueError("an interpolation has nothing to draw; leave `draws` out")
+        elif self.batch_norm == "interpolate":
+            raise ValueError("batch_norm: interpolate needs directions of kind interpolation; use fixed or reestimate")
+        return self
+
+    def pinned(self, folder: Path) -> Self:
+        """This spec with data files and checkpoints pinned by digest."""
+        data = self.data.pinned(folder) if isinstance(self.data, FolderData) else self.data
+        models = {
+            name: m.model_copy(update={"checkpoint": m.checkpoint.pinned(folder)}) if m.checkpoint else m
+            for name, m in self.models.items()
+        }
+        evaluators = {
+            name: e.model_copy(update={"data": e.data.pinned(folder)}) if isinstance(e.data, FolderData) else e
+            for name, e in self.evaluators.items()
+        }
+        return self.model_copy(update={"data": data, "models": models, "evaluators": evaluators})
+
+    def context(self) -> dict[str, Any]:
+        """All that rows depend on beside the params; files by content, not by path."""
+        identity: dict[str, Any] = by_content(super().context())
+        return identity
+
+    def definitions(self) -> dict[str, dict[str, Any]]:
+        """What the names of models stand for; files by content, not by path."""
+        identity: dict[str, dict[str, Any]] = by_content(super().definitions())
+        return identity
+
+    def centers(self) -> dict[str, tuple[str, ...]]:
+        """For each value of the param `model`: the models it stands for, the one at the centre first."""
+        if isinstance(self.directions, LineDirections):
+            return {" to ".join(self.directions.ends): self.directions.ends}
+        return {name: (name,) for name in self.models}
+
+
+def _columns(spec: LandscapeSpec) -> tuple[Column, ...]:
+    axes = list(spec.axes)
+    return (
+        *evaluator_columns(list(spec.evaluators)),
+        Column("batch_norm", "statistics of batch normalisation: fixed, interpolate or reestimate", type="text"),
+        *(Column(f"norm_{a}", f"Euclidean norm of the direction of {a}") for a in axes),
+        *(
+            Column(f"cosine_{a}_{b}", f"cosine of the angle between the directions of {a} and {b}")
+            for a, b in itertools.combinations(axes, 2)
+        ),
+    )
+
+
+class LandscapeSession:
+    """Evaluates points: sets the weights in place, runs every evaluator once.
+
+    Between calls of `evaluate` modules are at their centres; `close` gives them back untouched.
+    """
+
+    def __init__(self, spec: LandscapeSpec, prepared: Mapping[str, Arrays], bench: Workbench) -> None:
+        torch.set_num_threads(bench.threads)
+        self._spec, self._prepared, self._bench = spec, prepared, bench
+        self._data = spec.data.load(bench.folder).to(bench.device)
+        self._evaluators = _evaluators(spec, self._data, bench)
+        self._at: tuple[str, int] | None = None
+        self._rig: Rig | None = None
+        self._geometry: dict[str, Metric] = {}
+
+    def evaluate(self, units: Sequence[Unit]) -> Iterator[Outcome]:
+        """One outcome for each unit; a loss that is not finite makes it `diverged`, with its values kept."""
+        try:
+            for unit in units:
+                rig = self._rig_of(str(unit.params["model"]), int(unit.params["draw"] or 0))
+                rig.move({axis: float(unit.params[axis] or 0) for axis in self._spec.axes})
+                metrics = self._evaluators(rig.forward)
+                losses = {k: v for k, v in metrics.items() if k.endswith("_loss")}
+                bad = [k for k, v in losses.items() if isinstance(v, float) and not np.isfinite(v)]
+                metrics |= {"batch_norm": self._spec.batch_norm, **self._geometry}
+                if bad:
+                    said = ", ".join(f"{k} = {losses[k]}" for k in bad)
+                    yield Outcome(unit.key, metrics, Status.diverged, error=f"not finite at this point: {said}")
+                else:
+                    yield Outcome(unit.key, metrics)
+        finally:
+            if self._rig is not None:
+                self._rig.restore()
+
+    def close(self) -> None:
+        """Give the module back as it was before this session."""
+        if self._rig is not None:
+            self._rig.close()
+        self._rig = self._at = None
+
+    def _rig_of(self, model: str, draw: int) -> Rig:
+        """The module with this centre and these directions; units come in an order in which it seldom changes."""
+        if self._rig is not None and self._at == (model, draw):
+            return self._rig
+        self.close()
+        spec, bench = self._spec, self._bench
+        center = spec.centers()[model][0]
+        directions = self._prepared[_directions_name(spec, model, draw)]
+        module = spec.models[center].make(self._data.shape, self._data.classes, bench.folder).to(bench.device)
+        self._rig = Rig(
+            module,
+            _under("state", self._prepared[f"model-{center}"]),
+            {axis: _under(axis, directions) for axis in spec.axes},
+            spec.batch_norm,
+            _training_batches(spec, center, self._data) if spec.batch_norm == "reestimate" else (),
+            bench.device,
+        )
+        self._geometry = _geometry_metrics(list(spec.axes), directions)
+        self._at = (model, draw)
+        return self._rig
+
+
+def _evaluators(spec: LandscapeSpec, data: Data, bench: Workbench) -> Evaluators:
+    return Evaluators(
+        spec.evaluators, data, lambda d: d.load(bench.folder).to(bench.device), spec.batch_size, bench.folder
+    )
+
+
+def _training_batches(spec: LandscapeSpec, model: str, data: Data) -> tuple[torch.Tensor, ...]:
+    """The first training batches, in the order of the data."""
+    recipe = spec.models[model].train
+    split = "train" if recipe is None else recipe.split
+    if split not in data.splits:
+        raise SpecError(f"batch_norm: reestimate takes its batches from the split {split!r}, which the data lacks")
+    return torch.split(data.splits[split].inputs, spec.batch_size)[: spec.reestimate_batches]
+
+
+def _under(prefix: str, arrays: Arrays) -> dict[str, Any]:
+    return {k.removeprefix(f"{prefix}/"): v for k, v in arrays.items() if k.startswith(f"{prefix}/")}
+
+
+def _geometry_metrics(axes: Sequence[str], directions: Arrays) -> dict[str, Metric]:
+    norms, cosines = directions["norms"], directions["cosines"]
+    found = {f"norm_{axis}": float(norms[i]) for i, axis in enumerate(axes)}
+    for (i, a), (j, b) in itertools.combinations(enumerate(axes), 2):
+        found[f"cosine_{a}_{b}"] = float(cosines[i, j])
+    return {k: v if np.isfinite(v) else None for k, v in found.items()}
+
+
+def _directions_name(spec: LandscapeSpec, model: str, draw: int) -> str:
+    return f"directions-{'-'.join(spec.centers()[model])}-{draw}"
+
+
+class LandscapeKind(SweepKind[LandscapeSpec]):
+    """Loss landscapes."""
+
+    name: ClassVar[str] = "landscape"
+    version: ClassVar[int] = 1
+    summary: ClassVar[str] = "loss and accuracy of networks on a grid along directions in weight space"
+    spec = LandscapeSpec
+    hint_not_deterministic: ClassVar[str] = (
+        "dropout or noise that the module applies in evaluation mode too, a random augmentation in the data's "
+        "function, or a module that changes its own buffers in forward"
+    )
+
+    def example(self) -> LandscapeSpec:
+        """A small perceptron on the digits, 15 points."""
+        return LandscapeSpec.model_validate(
+            {
+                "kind": "landscape",
+                "name": "landscape-example",
+                "data": {"source": "digits"},
+                "models": {"mlp": {"net": "mlp", "hidden": [16], "train": {"epochs": 2}}},
+                "evaluators": {"train": {"split": "train", "first": 256}, "test": {"split": "test"}},
+                "axes": {"x": {"linear": [-1, 1, 5]}, "y": {"linear": [-1, 1, 3]}},
+            }
+        )
+
+    def params(self, spec: LandscapeSpec) -> tuple[Column, ...]:
+        model = Column("model", "name of the network, or of the networks that the line joins", type="text")
+        draw = Column("draw", "number of the draw of directions; 0 for an interpolation", type="int")
+        return (model, draw, *(Column(axis, f"coordinate along the direction of {axis}") for axis in spec.axes))
+
+    def columns(self, spec: LandscapeSpec) -> tuple[Column, ...]:
+        return _columns(spec)
+
+    def planner(self, spec: LandscapeSpec) -> GridPlanner:
+        models = spec.definitions()["models"]
+        centers = Named({label: [models[name] for name in names] for label, names in spec.centers().items()})
+        points = {axis: values.points() for axis, values in spec.axes.items()}
+        keys = Keys(self.name, self.version, spec.context())
+        return GridPlanner(keys, {"model": centers, "draw": spec.draws.points(), **points})
+
+    def check(self, spec: LandscapeSpec, bench: Workbench) -> None:
+        """Load everything, build every module, put one batch through it.
+
+        Raises:
+            SpecError: something does not fit.
+        """
+        torch.set_num_threads(bench.threads)
+        data = spec.data.load(bench.folder).to(bench.device)
+        evaluators = _evaluators(spec, data, bench)
+        states = {}
+        for name, model in spec.models.items():
+            module = model.make(data.shape, data.classes, bench.folder).to(bench.device).eval()
+            if model.checkpoint is not None:
+                fit(module, model.checkpoint.load(bench.folder), f"models.{name}.checkpoint: {model.checkpoint.file}")
+            if model.train is not None and model.train.split not in data.splits:
+                raise SpecError(
+                    f"models.{name}.train.split: there is no split {model.train.split!r}; there are {list(data.splits)}"
+                )
+            if spec.batch_norm == "reestimate":
+                _training_batches(spec, name, data)
+            if isinstance(spec.directions, RandomDirections):
+                group_table(module, spec.directions)
+            states[name] = state_arrays(module)
+            try:
+                evaluators.attempt(module)
+            except (RuntimeError, ValueError, TypeError, IndexError) as e:
+                raise SpecError(f"models.{name} and the evaluators do not fit together: {e}") from e
+        if isinstance(spec.directions, LineDirections):
+            start, *ends = spec.directions.ends
+            for end in ends:
+                interpolate(states[start], states[end])
+
+    def preparations(self, spec: LandscapeSpec) -> tuple[Preparation, ...]:
+        """For each model its weights, then for each centre and draw the directions."""
+        context, models = spec.context(), spec.definitions()["models"]
+        weights = {name: [self.version, models[name], context["data"]] for name in models}
+        steps = [Preparation(f"model-{name}", inputs) for name, inputs in weights.items()]
+        for label, names in spec.centers().items():
+            inputs = [[weights[name] for name in names], context["directions"], list(spec.axes)]
+            needs = tuple(f"model-{name}" for name in names)
+            for draw in spec.draws.points():
+                steps.append(Preparation(_directions_name(spec, label, int(draw or 0)), [inputs, draw], needs))
+        return tuple(steps)
+
+    def prepare(self, spec: LandscapeSpec, name: str, have: Mapping[str, Arrays], bench: Workbench) -> Arrays:
+        """Weights of a model (`state/...`, `history/...`) or directions (`AXIS/...`, `norms`, `cosines`).
+
+        Raises:
+            SpecError: a checkpoint does not fit, or a training diverged.
+        """
+        torch.set_num_threads(bench.threads)
+        data = spec.data.load(bench.folder)
+        for model in spec.models:
+            if name == f"model-{model}":
+                return _weights(spec, model, data.to(bench.device), bench)
+        for label, draw in itertools.product(spec.centers(), spec.draws.points()):
+            if name == _directions_name(spec, label, int(draw or 0)):
+                return _directions(spec, label, int(draw or 0), have, data, bench)
+        raise LookupError(f"kind {self.name} has no preparation {name!r}")
+
+    def open(self, spec: LandscapeSpec, prepared: Mapping[str, Arrays], bench: Workbench) -> LandscapeSession:
+        return LandscapeSession(spec, prepared, bench)
+
+    def report(self, spec: LandscapeSpec, rows: pd.DataFrame, series: pd.DataFrame) -> Report:
+        del series
+        notes = {name: _describe(model.model_dump(mode="json")) for name, model in spec.models.items()}
+        directions = _describe(spec.directions.model_dump(mode="json"))
+        line = isinstance(spec.directions, LineDirections)
+        reading = Reading(tuple(spec.axes), tuple(spec.evaluators), directions, line, spec.batch_norm, notes)
+        return landscape_report(reading, rows)
+
+
+def _weights(spec: LandscapeSpec, name: str, data: Data, bench: Workbench) -> dict[str, Any]:
+    model = spec.models[name]
+    module = model.make(data.shape, data.classes, bench.folder).to(bench.device)
+    arrays: dict[str, Any] = {}
+    if model.checkpoint is not None:
+        fit(module, model.checkpoint.load(bench.folder), f"models.{name}.checkpoint: {model.checkpoint.file}")
+    if model.train is not None:
+        history = list(train(module, data.splits[model.train.split], model.train))
+        if history and not np.isfinite(history[-1].loss):
+            first = next(e.epoch for e in history if not np.isfinite(e.loss))
+            raise SpecError(f"models.{name}.train: the loss became {history[-1].loss} in epoch {first}; lower the rate")
+        arrays["history/epoch"] = np.array([e.epoch for e in history], np.int64)
+        arrays["history/loss"] = np.array([e.loss for e in history])
+        arrays["history/accuracy"] = np.array([e.accuracy for e in history])
+    return arrays | {f"state/{k}": v for k, v in state_arrays(module).items()}
+
+
+def _directions(
+    spec: LandscapeSpec, label: str, draw: int, have: Mapping[str, Arrays], data: Data, bench: Workbench
+) -> dict[str, Any]:
+    names, axes = spec.centers()[label], list(spec.axes)
+    states = [_under("state", have[f"model-{name}"]) for name in names]
+    directions: Mapping[str, Mapping[str, Any]]
+    module = spec.models[names[0]].make(data.shape, data.classes, bench.folder)
+    weights = [k for k, _ in module.named_parameters()]
+    if isinstance(spec.directions, RandomDirections):
+        groups = group_table(module, spec.directions)
+        directions = random_directions(states[0], groups, spec.directions, draw, axes)
+    else:
+        floating = [{k: v for k, v in s.items() if v.dtype.kind == "f"} for s in states]
+        directions = {axis: interpolate(floating[0], end) for axis, end in zip(axes, floating[1:], strict=True)}
+    norms, cosines = geometry([{k: directions[axis][k] for k in weights} for axis in axes])
+    arrays = {f"{axis}/{k}": d.astype(states[0][k].dtype) for axis in axes for k, d in directions[axis].items()}
+    return arrays | {"norms": norms, "cosines": cosines}
+
+
+def _describe(dumped: Mapping[str, Any]) -> str:
+    """A definition in one line, fields that are empty left out."""
+    parts = [f"{k} {_describe(v) if isinstance(v, Mapping) else v}" for k, v in dumped.items() if v not in (None, {})]
+    return ", ".join(parts)
