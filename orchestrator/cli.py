@@ -244,14 +244,12 @@ def rerun(
 def export_mlflow(
     folder: Results,
     uri: Annotated[str | None, typer.Option("--uri", help="MLflow tracking URI; by default DIR/../mlflow.db.")] = None,
-    experiment: Annotated[str | None, typer.Option("--experiment", help="Its name; by default landsweep.")] = None,
+    experiment: Annotated[str | None, typer.Option("--experiment", help="Its name; by default landsweep-KIND.")] = None,
 ) -> None:
     """Show a sweep in MLflow; doing it twice changes nothing."""
-    from orchestrator.publish import export, write_report
+    from orchestrator.publish import export_now
 
-    sweep = _open(folder)
-    _, told = write_report(sweep, folder)
-    out.print(export(sweep, folder, told, uri, experiment), markup=False)
+    out.print(export_now(_open(folder), folder, uri, experiment), markup=False)
 
 
 @app.command(epilog="Example: landsweep kinds landscape")

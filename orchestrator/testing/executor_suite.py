@@ -54,7 +54,7 @@ def act(what: str, x: float = 0.0) -> dict[str, Any]:
         case "exit":
             os._exit(7)
         case "segfault":
-            import ctypes  # noqa: PLC0415
+            import ctypes
 
             ctypes.string_at(0)
         case "hang":

@@ -1,0 +1,70 @@
+"""After the rows: the report page and the tracking server, both views that can be made again at any time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from orchestrator.report import render
+from orchestrator.report.parts import Report
+from orchestrator.report.tables import Head
+from orchestrator.site import Site
+from orchestrator.sweep import Sweep
+from orchestrator.tracking import check_reachable, default_uri, export, export_safely
+
+__all__ = ["check_tracking", "export_now", "publish", "write_report"]
+
+
+def check_tracking(site: Site, where: Path) -> None:
+    """Make sure, before any work, that the tracking store can be reached.
+
+    Raises:
+        Unreachable: it can't.
+    """
+    if site.tracking != "off":
+        check_reachable(site.tracking or default_uri(where.parent))
+
+
+def publish(sweep: Sweep, where: Path, site: Site, say: Callable[[str], None]) -> None:
+    """Write the report, then show the sweep in the tracking store; a store that fails harms nothing."""
+    page, report = write_report(sweep, where)
+    say(f"report: {page}")
+    if site.tracking != "off":
+        uri = site.tracking or default_uri(where.parent)
+        say(export_safely(sweep.rows(), where / "report", _described(sweep), report.summary, uri)[1])
+
+
+def write_report(sweep: Sweep, where: Path) -> tuple[Path, Report]:
+    """Write `report/index.html` and its pictures; gives the page's path and what the kind reported."""
+    rows, series = sweep.rows(), sweep.series()
+    report = sweep.kind.report(sweep.spec, rows, series)
+    head: Head = {
+        "spec": sweep.head["spec"],
+        "fingerprint": sweep.head["fingerprint"],
+        "versions": {k: v for k, v in sweep.head["versions"].items() if v},
+        "commit": sweep.head["git_commit"],
+        "host": sweep.head["host"],
+        "created": sweep.head["created"],
+        "folder": str(where),
+        "params": sweep.kind.params(sweep.spec),
+        "columns": sweep.kind.columns(sweep.spec),
+        "total": sweep.kind.planner(sweep.spec).total,
+    }
+    return render(report, head, rows, series, where), report
+
+
+def export_now(sweep: Sweep, where: Path, uri: str | None, experiment: str | None) -> str:
+    """Show the sweep in a tracking store, or raise what went wrong; gives one line for the user.
+
+    Raises:
+        Unreachable: the store does not answer.
+    """
+    uri = uri or default_uri(where.parent)
+    check_reachable(uri)
+    _, report = write_report(sweep, where)
+    run = export(sweep.rows(), where / "report", _described(sweep), report.summary, uri, experiment)
+    return f"MLflow run {run} in {uri}"
+
+
+def _described(sweep: Sweep) -> dict[str, object]:
+    return {**sweep.head, "params": sweep.kind.params(sweep.spec)}

@@ -1,0 +1,51 @@
+"""A driver process for tests that kill: `python -m tests.chaos.driver FOLDER JSON`.
+
+The JSON holds `units`, `site`, and optionally `point`, `nth`, `after`: where to kill this process.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from orchestrator.kind import kind_named
+from orchestrator.run import run_sweep
+from orchestrator.site import Site
+from orchestrator.spec import parse
+from orchestrator.testing.chaos import kill_at
+from orchestrator.testing.kind_suite import QuietWatch
+
+
+def work(i: int, seconds: float = 0.0) -> dict[str, float]:
+    """A unit with a result that depends on its params, and a time."""
+    import time
+
+    if seconds:
+        time.sleep(seconds)
+    return {"square": float(i * i), "root": i**0.5}
+
+
+def spec_data(units: int, seconds: float) -> dict[str, Any]:
+    return {
+        "kind": "function",
+        "name": "chaos",
+        "function": "tests.chaos.driver:work",
+        "fixed": {"seconds": seconds},
+        "axes": {"i": {"range": units}},
+    }
+
+
+def main() -> None:
+    folder, told = Path(sys.argv[1]), json.loads(sys.argv[2])
+    kind = kind_named("function")
+    spec = parse(kind.spec, spec_data(told["units"], told.get("seconds", 0.0)), "chaos")
+    hook = kill_at(told["point"], told.get("nth", 1), told.get("after", 0.0)) if "point" in told else None
+    site = Site(**{"tracking": "off", **told.get("site", {})})
+    end = run_sweep(kind, spec, site, folder, folder=Path.cwd(), watch=QuietWatch(), hook=hook)
+    print(json.dumps({"phase": end.phase, "new": end.new, "done": end.done}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,89 @@
+"""Kill the driver with SIGKILL, at every named point and at random: the table comes out as if nothing had happened."""
+
+from __future__ import annotations
+
+import json
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from orchestrator.ledger import Ledger, Store
+from orchestrator.sweep import Sweep
+from orchestrator.testing.kind_suite import metrics_of
+
+UNITS = 400
+LOCAL = {"executor": "local", "commit_seconds": 0.05, "shard_seconds": 0.05}
+POINTS = ["before-commit", "writing", "after-series", "after-commit", "compacting", "compacted"]
+
+
+def start(folder: Path, **told: Any) -> subprocess.Popen[str]:
+    told = {"units": UNITS, "site": LOCAL, **told}
+    command = [sys.executable, "-m", "tests.chaos.driver", str(folder), json.dumps(told)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def finish(folder: Path, **told: Any) -> dict[str, Any]:
+    output, _ = (process := start(folder, **told)).communicate(timeout=300)
+    assert process.returncode == 0, output
+    end: dict[str, Any] = json.loads(output.splitlines()[-1])
+    return end
+
+
+def assert_undisturbed(folder: Path, units: int = UNITS) -> None:
+    rows = metrics_of(folder)
+    assert sorted((r["i"], r["square"], r["root"], r["status"]) for r in rows.values()) == [
+        (i, float(i * i), i**0.5, "ok") for i in range(units)
+    ]
+    sweep = Sweep(Ledger.open(Store.at(folder)))
+    assert sweep.ledger.verify(sweep.keys()).ok
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_killed_at_a_named_point(tmp_path: Path, point: str) -> None:
+    """Many small commits, so that parts are merged during the run; killed at the third passing of the point."""
+    told = {"units": UNITS, "seconds": 0.005, "site": {**LOCAL, "commit_seconds": 0.01}}
+    first = start(tmp_path, point=point, nth=1 if "comp" in point else 3, **told)
+    first.wait(timeout=120)
+    assert first.returncode == -signal.SIGKILL, f"{point} was not passed: {first.communicate()[0]}"
+    before = len(metrics_of(tmp_path))
+    end = finish(tmp_path, **told)
+    assert end["new"] == UNITS - before, "nothing that was committed is computed again"
+    assert_undisturbed(tmp_path)
+
+
+def test_killed_again_and_again_at_random(tmp_path: Path) -> None:
+    rng = random.Random(0)
+    told = {"seconds": 0.01}
+    for _ in range(6):
+        process = start(tmp_path, **told)
+        time.sleep(1.0 + rng.random() * 2)
+        process.kill()
+        process.wait()
+    finish(tmp_path, **told)
+    assert_undisturbed(tmp_path)
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_killed_with_a_ray_of_its_own_leaves_no_process_behind(tmp_path: Path) -> None:
+    site = {"executor": "ray", "workers": 2, "commit_seconds": 0.2, "shard_seconds": 0.5}
+    told = {"units": 300, "seconds": 0.05, "site": site}
+    process = start(tmp_path, **told)
+    deadline = time.monotonic() + 120
+    while not list((tmp_path / "rows").glob("*.parquet")):
+        assert time.monotonic() < deadline and process.poll() is None, process.communicate()[0]
+        time.sleep(0.1)
+    children = psutil.Process(process.pid).children(recursive=True)
+    process.kill()
+    process.wait()
+    _, alive = psutil.wait_procs(children, timeout=60)
+    assert not alive, f"Ray processes outlive their driver: {alive}"
+    assert finish(tmp_path, **told)["new"] < 300
+    assert_undisturbed(tmp_path, 300)

@@ -1,0 +1,121 @@
+"""Every executor passes the suite that ships with the package."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import ray
+
+from orchestrator.errors import SpecError, Unreachable, WorkersUnavailable
+from orchestrator.executors.base import Gave, Lost
+from orchestrator.executors.local import LocalExecutor
+from orchestrator.executors.ray import RayExecutor
+from orchestrator.row import Cause
+from orchestrator.site import Site
+from orchestrator.testing.executor_suite import ExecutorSuite, collect, job, shard
+
+WORKERS = Site(workers=2, cpus=0.5, start_timeout=90)
+
+
+class TestLocal(ExecutorSuite):
+    kills = False
+
+    @pytest.fixture
+    def executor(self) -> Iterator[LocalExecutor]:
+        ex = LocalExecutor()
+        yield ex
+        ex.close()
+
+
+@pytest.mark.ray
+@pytest.mark.filterwarnings("default")
+class TestRay(ExecutorSuite):
+    @pytest.fixture(scope="class", autouse=True)
+    def cluster(self) -> Iterator[None]:
+        ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
+        yield
+        ray.shutdown()
+
+    @pytest.fixture
+    def executor(self) -> Iterator[RayExecutor]:
+        ex = RayExecutor(WORKERS)
+        yield ex
+        ex.close()
+
+    def test_a_cluster_that_was_joined_stays_up(self) -> None:
+        ex = RayExecutor(WORKERS)
+        ex.open(job())
+        self.give(ex, shard(1, ["double"]))
+        collect(ex, {1})
+        ex.close()
+        assert ray.is_initialized()
+
+    def test_all_resources_come_back(self, executor: RayExecutor) -> None:
+        executor.open(job())
+        self.give(executor, shard(1, ["double"]), shard(2, ["exit"]))
+        collect(executor, {1, 2})
+        executor.close()
+        for _ in range(100):
+            if ray.available_resources().get("CPU") == 2:
+                break
+            ray.wait([ray.put(0)], timeout=0.1)
+        assert ray.available_resources()["CPU"] == 2
+
+    def test_the_work_behind_a_dead_one_has_not_begun(self) -> None:
+        ex = RayExecutor(Site(workers=1, cpus=0.5))
+        ex.open(job())
+        self.give(ex, shard(1, ["double"]))
+        collect(ex, {1})
+        while len(slots := ex.slots()) < 2:
+            ex.poll(0.1)
+        ex.start(slots[0], shard(2, ["double", "exit"]))
+        ex.start(slots[0], shard(3, ["double"]))
+        events = {e.work: e for e in collect(ex, {2, 3}) if isinstance(e, Lost)}
+        ex.close()
+        assert events[2].began and not events[3].began
+
+    def test_a_unit_past_its_limit_ends_with_its_worker(self) -> None:
+        ex = RayExecutor(Site(workers=1, cpus=0.5, unit_timeout=2))
+        ex.open(job())
+        self.give(ex, shard(1, ["double", "hang"]))
+        events = collect(ex, {1})
+        (lost,) = [e for e in events if not isinstance(e, Gave)]
+        assert isinstance(lost, Lost) and lost.cause is Cause.timeout
+        self.give(ex, shard(2, ["double"]))
+        assert any(isinstance(e, Gave) for e in collect(ex, {2})), "the worker was replaced"
+        ex.close()
+
+    def test_workers_that_fail_at_start_give_one_clear_error(self) -> None:
+        ex = RayExecutor(Site(workers=1, cpus=0.5))
+        ex.open(job(kind="no-such-kind"))
+        with pytest.raises(WorkersUnavailable, match=r"fail as soon as they start[\s\S]*no-such-kind"):
+            for _ in range(600):
+                ex.slots()
+                ex.poll(0.2)
+        ex.close()
+
+    def test_workers_that_can_never_come_are_waited_for_only_so_long(self) -> None:
+        ex = RayExecutor(Site(address="auto", workers=1, cpus=64, start_timeout=1))
+        ex.open(job())
+        with pytest.raises(WorkersUnavailable, match="One worker wants {'CPU': 64"):
+            for _ in range(100):
+                ex.slots()
+                ex.poll(0.1)
+        ex.close()
+
+
+@pytest.mark.ray
+@pytest.mark.filterwarnings("default")
+def test_a_worker_too_large_for_this_machine_is_refused_at_once() -> None:
+    ex = RayExecutor(Site(gpus=64))
+    with pytest.raises(SpecError, match="'GPU': 64"):
+        ex.open(job())
+    ex.close()
+    assert not ray.is_initialized(), "a Ray of our own is ended"
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "ray://127.0.0.1:1"])
+def test_a_cluster_that_does_not_answer_is_said(address: str) -> None:
+    with pytest.raises(Unreachable, match="nothing answers"):
+        RayExecutor(Site(address=address)).open(job())
