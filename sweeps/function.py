@@ -31,7 +31,7 @@ from sweeps.lab.calls import call_setup, check_arguments, check_setup, imported
 __all__ = ["ColumnSpec", "FunctionKind", "FunctionSpec"]
 
 _RESERVED = {"key", *(c.name for c in METERS)}
-_PLAIN = {int, float, bool, str, type(None)}
+_PLAIN = {float, bool, str, type(None)}  # nothing to check or convert; int may be too large
 _PATH = r"^[A-Za-z_][\w.]*:[A-Za-z_][\w.]*$"
 
 
@@ -233,7 +233,7 @@ class FunctionSession:
         try:
             if not isinstance(result, Mapping):
                 raise _Unfit(f"the function returned {_short(result)}; it must return a dict of metrics")
-            metrics = {n: v if type(v) in _PLAIN else _plain(n, v) for n, v in result.items()}
+            metrics = {n: v if type(v) in _PLAIN and type(n) is str else _plain(n, v) for n, v in result.items()}
             status, error = _verdict(metrics) if "status" in metrics else (Status.ok, None)
             if self._types is not None:
                 metrics = {n: _typed(n, v, self._types) for n, v in metrics.items()}
@@ -265,9 +265,11 @@ def _plain(name: object, value: object) -> Metric:
     """A metric as a Python value; arrays and tensors of one element without dimensions count as scalars."""
     if not isinstance(name, str):
         raise _Unfit(f"names of metrics must be text; got {name!r}")
-    if isinstance(value, bool | int | float | str | None):
+    if isinstance(value, float):
+        return float(value)  # NumPy's float64 is a float, too
+    if isinstance(value, bool | int | str | None):
         if isinstance(value, int) and not -(2**63) <= value < 2**63:
-            raise _Unfit(f"the metric {name} is {value}, which does not fit into 64 bits; give it as float or text")
+            raise _Unfit(f"the metric {name} is an int of {value.bit_length()} bits; 64 fit: give it as float or text")
         return value
     if getattr(value, "ndim", None) == 0 and hasattr(value, "item"):
         inner = value.item()

@@ -28,11 +28,11 @@ def imported(field: str, path: str, folder: Path) -> Callable[..., Any]:
     except SpecError as e:
         raise SpecError(f"{field}: {e}") from e
     except Exception as e:  # whatever a module does at import
+        module = path.partition(":")[0]
         last = traceback.extract_tb(e.__traceback__)[-1]
-        raise SpecError(
-            f"{field}: importing {path.partition(':')[0]} failed: {type(e).__name__}: {e} "
-            f"({last.filename}, line {last.lineno}); try `python -c 'import {path.partition(':')[0]}'`"
-        ) from e
+        where = "" if isinstance(e, SyntaxError) else f" ({last.filename}, line {last.lineno})"  # it tells by itself
+        told = f"{field}: importing {module} failed: {type(e).__name__}: {e}{where}"
+        raise SpecError(f"{told}; try `python -c 'import {module}'`") from e
 
 
 def check_arguments(function: Callable[..., Any], path: str, given: Sequence[str]) -> None:
