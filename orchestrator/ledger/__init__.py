@@ -1,0 +1,27 @@
+"""The ledger: Parquet parts of rows and series that survive any kill, and the lock of the driver that writes them."""
+
+from orchestrator.ledger.keys import KeySet
+from orchestrator.ledger.ledger import Findings, Ledger
+from orchestrator.ledger.lock import Holder
+from orchestrator.ledger.parts import Damage
+from orchestrator.ledger.prepared import about_prepared, check_prepared, load_prepared, save_prepared
+from orchestrator.ledger.status import read_status, write_status
+from orchestrator.ledger.store import Store
+from orchestrator.ledger.writer import Hook, Writer
+
+__all__ = [
+    "Damage",
+    "Findings",
+    "Holder",
+    "Hook",
+    "KeySet",
+    "Ledger",
+    "Store",
+    "Writer",
+    "about_prepared",
+    "check_prepared",
+    "load_prepared",
+    "read_status",
+    "save_prepared",
+    "write_status",
+]

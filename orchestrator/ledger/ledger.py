@@ -1,0 +1,244 @@
+"""The ledger of a sweep: its rows and series on disk, to read, write and verify."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from orchestrator.errors import StorageError, SweepMismatch, UsageError
+from orchestrator.ledger.keys import KeySet
+from orchestrator.ledger.lock import DriverLock, Holder
+from orchestrator.ledger.parts import Damage, Scan, only, read_series, scan
+from orchestrator.ledger.prepared import check_prepared
+from orchestrator.ledger.schema import fit, unify
+from orchestrator.ledger.seal import Damaged
+from orchestrator.ledger.store import Store
+from orchestrator.ledger.writer import Hook, Writer
+from orchestrator.row import SERIES, RowMaker
+
+__all__ = ["Findings", "Ledger"]
+
+_SWEEP = "sweep.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What `Ledger.verify` found.
+
+    Attributes:
+        rows: how many, of all intact parts.
+        by_status: status to count.
+        duplicates: keys that more than one row has.
+        missing: keys of the plan without a row.
+        unexpected: keys of rows that are not in the plan: an axis was made shorter.
+        damaged: parts and prepared files that are not what was written.
+        stray_series: keys of series without a row.
+        leftovers: files of a kill that no part refers to; harmless, the next run deletes them.
+    """
+
+    rows: int
+    by_status: Mapping[str, int]
+    duplicates: Sequence[str]
+    missing: Sequence[str]
+    unexpected: Sequence[str]
+    damaged: Sequence[Damage]
+    stray_series: Sequence[str]
+    leftovers: Sequence[str]
+
+    @property
+    def sound(self) -> bool:
+        """Each row there is, is right and there once; units may be missing, because the sweep is not finished."""
+        return not (self.duplicates or self.damaged or self.stray_series)
+
+
+class Ledger:
+    """The rows and series of one sweep.
+
+    Reading needs no lock and may go on while a driver writes. Damaged parts are left out, and named in `damaged`.
+
+    Attributes:
+        store: its folder.
+        sweep: content of `sweep.json`.
+        damaged: what the last read found damaged.
+    """
+
+    def __init__(self, store: Store, sweep: dict[str, Any]) -> None:
+        self.store = store
+        self.sweep = sweep
+        self.damaged: tuple[Damage, ...] = ()
+
+    @classmethod
+    def create(cls, store: Store, sweep: Mapping[str, Any]) -> Ledger:
+        """Begin a sweep: writes `sweep.json`.
+
+        Raises:
+            SweepMismatch: a sweep is there already.
+            StorageError: it can't be written.
+        """
+        data = json.dumps(sweep, indent=2).encode()
+        if not store.create(_SWEEP, data) and store.read(_SWEEP) != data:
+            raise SweepMismatch(f"{store.where} already holds a sweep; use another folder with --out")
+        return cls.open(store)
+
+    @classmethod
+    def exists(cls, store: Store) -> bool:
+        """Whether there is a sweep."""
+        return any(name == _SWEEP for name, _ in store.list(""))
+
+    @classmethod
+    def open(cls, store: Store) -> Ledger:
+        """The sweep that is there, to read or to go on with.
+
+        Raises:
+            UsageError: there is none, or its `sweep.json` can't be understood.
+        """
+        try:
+            sweep = json.loads(store.read(_SWEEP))
+        except FileNotFoundError:
+            raise UsageError(f"{store.where} holds no sweep: it has no {_SWEEP}") from None
+        except ValueError as e:
+            raise UsageError(f"{store.where}/{_SWEEP} is damaged: {e}; restore it, or use another folder") from e
+        if not isinstance(sweep, dict):
+            raise UsageError(f"{store.where}/{_SWEEP} is not the description of a sweep")
+        return cls(store, sweep)
+
+    def writing(
+        self,
+        hook: Hook | None = None,
+        *,
+        holder: Holder | None = None,
+        stale: float = 15.0,
+        beat: float = 2.0,
+    ) -> Writer:
+        """Become the driver: takes the lock, sets damaged parts aside, drops leftovers of a kill.
+
+        Args:
+            hook: called with the name of each point where a kill is tested: `before-commit`, `after-series`,
+                `writing`, `after-commit`, `compacting`, `compacted`.
+            holder: this process, if not given.
+            stale: seconds without a heartbeat after which a driver on another machine counts as dead.
+            beat: seconds between heartbeats.
+
+        Raises:
+            SweepLocked: another driver is alive.
+            StorageError: the lock can't be written.
+        """
+        lock = DriverLock.take(self.store, holder=holder, stale=stale, beat=beat)
+        return Writer(self.store, lock, hook or (lambda point: None))
+
+    def keys(self) -> KeySet:
+        """Keys of all rows, from verified parts."""
+        found: list[KeySet] = []
+
+        def read() -> Scan:
+            found[:] = [KeySet()]
+            return scan(self.store, lambda part, rows: found[0].update(rows.column("key").to_pylist()))
+
+        self._steady(read)
+        return found[0]
+
+    def rows(self, columns: Sequence[str] | None = None, keys: Iterable[str] | None = None) -> pa.Table:
+        """One row per unit, in the order of commits.
+
+        Where parts differ, a column of whole numbers and floats is float, any other mixture is text, and a column that
+        a part does not have is null there.
+
+        Args:
+            columns: only these; one that no part has is all null.
+            keys: only the rows of these units.
+        """
+        wanted = None if keys is None else pa.array(list(keys), pa.string())
+        needed = None if columns is None else list(dict.fromkeys([*columns, "key"]))
+        tables: list[pa.Table] = []
+
+        def read() -> Scan:
+            tables.clear()
+            return scan(self.store, lambda part, rows: tables.append(only(rows, wanted)), needed)
+
+        self._steady(read)
+        tables.reverse()  # scanned from the newest
+        schema = unify(t.schema for t in tables) if tables else RowMaker((), ()).schema()
+        if columns is not None:
+            schema = pa.schema([schema.field(n) if n in schema.names else pa.field(n, pa.null()) for n in columns])
+        return pa.concat_tables([fit(t, schema) for t in tables]) if tables else schema.empty_table()
+
+    def series(self, keys: Iterable[str] | None = None) -> pa.Table:
+        """Series of the units that have a row: key, step, metric, value.
+
+        Args:
+            keys: only of these units.
+        """
+        wanted = None if keys is None else pa.array(list(keys), pa.string())
+        tables: list[pa.Table] = []
+
+        def read() -> Scan:
+            tables.clear()
+            found = scan(self.store)
+            for part in found.parts:
+                try:
+                    table = read_series(self.store, part)
+                except FileNotFoundError:
+                    found.vanished = True
+                    break
+                except Damaged as e:
+                    found.damaged.append(Damage(f"series/{part.series}", str(e)))
+                    continue
+                if table is not None:
+                    tables.append(fit(only(table, wanted), SERIES))
+            return found
+
+        self._steady(read)
+        return pa.concat_tables(tables) if tables else SERIES.empty_table()
+
+    def retire(self, keys: Iterable[str], **options: Any) -> int:  # noqa: ANN401 - as of `writing`
+        """Take the rows and series of these units out of the table, so that the units run again; how many rows.
+
+        All go at once. They are kept in `retired/`, for the record.
+
+        Args:
+            keys: of the units; those without a row are no matter.
+            options: as of `writing`.
+
+        Raises:
+            SweepLocked, StorageError, TakenOver: as `writing` and `Writer.commit`.
+        """
+        with self.writing(**options) as writer:
+            return writer.retire(pa.array(sorted(set(keys)), pa.string()))
+
+    def verify(self, expected: Iterable[str] | None = None) -> Findings:
+        """Read everything, and say what is wrong. Changes nothing.
+
+        Args:
+            expected: keys of the plan; None leaves `missing` and `unexpected` empty.
+        """
+        table = self.rows(["key", "status"])
+        found = scan(self.store)
+        counts = Counter(table.column("key").to_pylist())
+        have = KeySet(counts)
+        planned = None if expected is None else KeySet(expected)
+        strays = {k for k in pc.unique(self.series().column("key")).to_pylist() if k not in have}
+        return Findings(
+            rows=table.num_rows,
+            by_status=dict(Counter(str(s) for s in table.column("status").to_pylist())),
+            duplicates=[k for k, n in counts.items() if n > 1],
+            missing=[] if planned is None else [k for k in planned if k not in have],
+            unexpected=[] if planned is None else [k for k in have if k not in planned],
+            damaged=[*found.damaged, *check_prepared(self.store)],
+            stray_series=sorted(strays),
+            leftovers=found.garbage,
+        )
+
+    def _steady(self, read: Callable[[], Scan]) -> None:
+        """Read until no part was compacted away meanwhile."""
+        for _ in range(20):
+            found = read()
+            if not found.vanished:
+                self.damaged = tuple(found.damaged)
+                return
+        raise StorageError(f"{self.store.where} changes faster than it can be read")

@@ -1,0 +1,253 @@
+"""The driver's lock: one file per epoch, made by conditional create, kept alive by a heartbeat.
+
+`lock/000003.json` is the third holder's. The highest epoch holds the sweep, for ever or until a higher one appears.
+A release leaves the file, marked: epochs must never start again, or a paused driver could take an old one for its own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import socket
+import sys
+import threading
+import time
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from orchestrator.errors import LandsweepError, StorageError, SweepLocked, TakenOver
+from orchestrator.ledger.store import Store
+
+__all__ = ["DriverLock", "Holder"]
+
+_FOLDER = "lock"
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """A process, so exactly that no other can be taken for it.
+
+    Attributes:
+        host: its name.
+        boot: changes with each start of the machine.
+        space: namespace of process ids: containers of one machine have their own.
+        pid: in that namespace.
+        started: of the process, in units of the platform; process ids are used again.
+    """
+
+    host: str
+    boot: str
+    space: str
+    pid: int
+    started: float
+
+    @classmethod
+    def me(cls) -> Holder:
+        """This process."""
+        pid = os.getpid()
+        return cls(socket.gethostname(), _boot(), _space(), pid, _started(pid))
+
+    def near(self, other: Holder) -> bool:
+        """Whether this process id means something to the other process."""
+        return (self.host, self.boot, self.space) == (other.host, other.boot, other.space)
+
+    def alive(self) -> bool:
+        """Whether the process still runs; only for one that is near."""
+        try:
+            return psutil.Process(self.pid).status() != psutil.STATUS_ZOMBIE and _started(self.pid) == self.started
+        except (psutil.NoSuchProcess, FileNotFoundError, ProcessLookupError):
+            return False
+        except (psutil.AccessDenied, PermissionError):
+            return True
+
+
+class DriverLock:
+    """Held while one driver writes a sweep. Make one with `DriverLock.take`."""
+
+    def __init__(self, store: Store, epoch: int, content: dict[str, Any], beat: float) -> None:
+        self.epoch = epoch
+        self.token: str = content["token"]
+        self._store = store
+        self._content = content
+        self._lost: str | None = None
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._keep_alive, args=(beat,), name="landsweep-lock", daemon=True)
+        self._thread.start()
+
+    @classmethod
+    def take(cls, store: Store, *, holder: Holder | None = None, stale: float = 15.0, beat: float = 2.0) -> DriverLock:
+        """Become the driver of a sweep.
+
+        A holder on this machine is asked for by its process id, at once. One on another machine is dead when its
+        heartbeat stands still for `stale` seconds of our clock; clocks are never compared.
+
+        Args:
+            store: of the sweep.
+            holder: this process, if not given.
+            stale: seconds.
+            beat: seconds between heartbeats.
+
+        Raises:
+            SweepLocked: another driver is alive.
+            StorageError: the lock can't be written.
+        """
+        me = holder or Holder.me()
+        while True:
+            epoch, raw = _highest(store)
+            if raw is not None:
+                _wait_for_death(store, epoch, raw, me, stale)
+            content = asdict(me) | {
+                "token": secrets.token_hex(4),
+                "since": datetime.now(UTC).isoformat(timespec="seconds"),
+                "command": " ".join(sys.argv)[:500],
+                "beat": 0,
+                "released": False,
+            }
+            data = json.dumps(content).encode()
+            # A create whose answer was lost is tried again by the client, and then finds our own file.
+            if store.create(_path(epoch + 1), data) or store.read(_path(epoch + 1)) == data:
+                for name, _ in store.list(_FOLDER):
+                    if _epoch(name) <= epoch:
+                        store.delete(f"{_FOLDER}/{name}")
+                return cls(store, epoch + 1, content, beat)
+
+    def check(self) -> None:
+        """Make sure that nobody has taken over; called right before each commit.
+
+        Raises:
+            TakenOver: another driver has, or the lock was removed.
+        """
+        if self._lost is None:
+            epoch, raw = _highest(self._store)
+            if epoch > self.epoch:
+                self._lost = f"{_who(raw or b'{}')} has taken over {self._store.where}"
+            elif raw is None or _parse(raw).get("token") != self.token:
+                self._lost = f"the lock of {self._store.where} was removed while this driver ran"
+        if self._lost is not None:
+            raise TakenOver(f"{self._lost}; this driver stops and writes no more. Committed rows are safe.")
+
+    @property
+    def lost(self) -> bool:
+        """Whether a check or the heartbeat found that another driver has taken over."""
+        return self._lost is not None
+
+    def release(self) -> None:
+        """Let others drive; a failure to write that is no matter, since this process ends soon."""
+        self._stop.set()
+        self._thread.join()
+        if self._lost is None:
+            with contextlib.suppress(LandsweepError, FileNotFoundError):
+                self.check()
+                self._store.replace(_path(self.epoch), json.dumps(self._content | {"released": True}).encode())
+
+    def _keep_alive(self, beat: float) -> None:
+        while not self._stop.wait(beat):
+            # A full disk stops the heartbeat, not the thread: the next commit says what is wrong.
+            with contextlib.suppress(StorageError, LandsweepError, FileNotFoundError):
+                try:
+                    self.check()
+                except TakenOver:
+                    return
+                self._content["beat"] += 1
+                self._store.replace(_path(self.epoch), json.dumps(self._content).encode())
+
+
+def _wait_for_death(store: Store, epoch: int, raw: bytes, me: Holder, stale: float) -> None:
+    """Return when the holder of the highest epoch has released it or is dead, or has a successor."""
+    content = _parse(raw)
+    if content.get("released"):
+        return
+    holder = _holder(content)
+    if holder is not None and holder.near(me):
+        if not holder.alive():
+            return
+        raise _locked(store, raw, _suspended(holder))
+    end = time.monotonic() + stale
+    while time.monotonic() < end:
+        time.sleep(min(0.5, stale / 20))
+        now_epoch, now = _highest(store)
+        if now_epoch != epoch:
+            return
+        if now is not None and now != raw:
+            if _parse(now).get("released"):
+                return
+            raise _locked(store, now, "")
+
+
+def _locked(store: Store, raw: bytes, hint: str) -> SweepLocked:
+    return SweepLocked(
+        f"{store.where} is being worked on by {_who(raw)}.{hint} "
+        f"Watch it with `landsweep status {store.where}`, or stop it first: its rows are kept."
+    )
+
+
+def _suspended(holder: Holder) -> str:
+    with contextlib.suppress(psutil.Error):
+        if psutil.Process(holder.pid).status() == psutil.STATUS_STOPPED:
+            return " That process is suspended (Ctrl-Z): continue it with `fg`, or kill it."
+    return ""
+
+
+def _who(raw: bytes) -> str:
+    c = _parse(raw)
+    return f"process {c.get('pid', '?')} on {c.get('host', 'an unknown host')} since {c.get('since', '?')}"
+
+
+def _parse(raw: bytes) -> dict[str, Any]:
+    try:
+        content = json.loads(raw)
+    except ValueError:
+        return {}  # torn by a power failure: nothing is known of the holder, so its heartbeat is watched
+    return content if isinstance(content, dict) else {}
+
+
+def _holder(content: dict[str, Any]) -> Holder | None:
+    try:
+        return replace(Holder.me(), **{k: content[k] for k in ("host", "boot", "space", "pid", "started")})
+    except KeyError:
+        return None
+
+
+def _path(epoch: int) -> str:
+    return f"{_FOLDER}/{epoch:06d}.json"
+
+
+def _epoch(name: str) -> int:
+    stem = name.removesuffix(".json")
+    return int(stem) if stem.isdigit() else 0
+
+
+def _highest(store: Store) -> tuple[int, bytes | None]:
+    epoch = max((_epoch(name) for name, _ in store.list(_FOLDER)), default=0)
+    if epoch == 0:
+        return 0, None
+    try:
+        return epoch, store.read(_path(epoch))
+    except FileNotFoundError:
+        return _highest(store)
+
+
+def _boot() -> str:
+    file = Path("/proc/sys/kernel/random/boot_id")
+    return file.read_text().strip() if file.exists() else str(int(psutil.boot_time()))
+
+
+def _space() -> str:
+    try:
+        return str(Path("/proc/self/ns/pid").readlink())
+    except OSError:
+        return ""
+
+
+def _started(pid: int) -> float:
+    """Start of a process; on Linux in ticks since boot, which a change of the clock does not move."""
+    file = Path(f"/proc/{pid}/stat")
+    if sys.platform == "linux":
+        return float(file.read_text().rsplit(")", 1)[1].split()[19])
+    return float(psutil.Process(pid).create_time())

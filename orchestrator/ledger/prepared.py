@@ -1,0 +1,106 @@
+"""Arrays that are computed once per sweep: trained weights, directions. Kept in `prepared/`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from hashlib import blake2b
+from typing import Any
+
+import numpy as np
+import safetensors.numpy
+
+from orchestrator.errors import NotDeterministic
+from orchestrator.ledger.parts import Damage
+from orchestrator.ledger.store import Store
+
+__all__ = ["about_prepared", "check_prepared", "load_prepared", "save_prepared"]
+
+
+def save_prepared(
+    store: Store, file: str, arrays: Mapping[str, np.ndarray[Any, Any]], about: Mapping[str, Any]
+) -> None:
+    """Keep arrays as `prepared/<file>`, and a small JSON beside them with their digest.
+
+    Args:
+        store: of the sweep.
+        file: name, ending in `.safetensors`.
+        arrays: name to array.
+        about: what else to remember: seconds, host.
+
+    Raises:
+        NotDeterministic: arrays were kept under this name before, the new ones differ, and there are rows, which
+            belong to the old ones.
+        StorageError: they can't be written.
+    """
+    solid = {name: np.asarray(a, order="C") for name, a in arrays.items()}
+    digest = _digest_of(solid)
+    before = about_prepared(store, file)
+    if before is not None and before.get("digest") != digest and store.list("rows"):
+        raise NotDeterministic(
+            f"{store.where}/prepared/{file} was lost or damaged and computed again, but the result differs from the "
+            f"first one (made on {before.get('host', 'an unknown host')}): the rows that are there belong to the old "
+            f"arrays. Put the old file back, or start anew in another folder with --out."
+        )
+    data = safetensors.numpy.save(solid)
+    sidecar = {**about, "digest": digest, "bytes": _hash(data)}
+    store.replace(f"prepared/{file}", data, durable=True)
+    store.replace(_sidecar(file), json.dumps(sidecar, indent=2).encode(), durable=True)
+
+
+def load_prepared(store: Store, file: str) -> dict[str, np.ndarray[Any, Any]] | None:
+    """The arrays kept as `prepared/<file>`; None if there are none, or damaged ones, which are set aside.
+
+    Raises:
+        StorageError, Unreachable: they can't be read, or not be moved.
+    """
+    try:
+        data = store.read(f"prepared/{file}")
+    except FileNotFoundError:
+        return None
+    about = about_prepared(store, file)
+    if about is None or about.get("bytes") != _hash(data):
+        store.move(f"prepared/{file}", f"damaged/{file}")
+        return None
+    arrays: dict[str, np.ndarray[Any, Any]] = safetensors.numpy.load(data)
+    return arrays
+
+
+def about_prepared(store: Store, file: str) -> dict[str, Any] | None:
+    """What `save_prepared` remembered: `about`, `digest` of the arrays, `bytes` (hash of the file); None if nothing."""
+    try:
+        about = json.loads(store.read(_sidecar(file)))
+    except (FileNotFoundError, ValueError):
+        return None
+    return about if isinstance(about, dict) else None
+
+
+def check_prepared(store: Store) -> list[Damage]:
+    """Verify every prepared file, without setting any aside."""
+    found = []
+    for name, _ in store.list("prepared"):
+        if name.endswith(".safetensors"):
+            about = about_prepared(store, name)
+            if about is None:
+                found.append(Damage(f"prepared/{name}", "the file with its digest is missing or damaged"))
+            elif about.get("bytes") != _hash(store.read(f"prepared/{name}")):
+                found.append(Damage(f"prepared/{name}", "its checksum does not match its bytes"))
+    return found
+
+
+def _sidecar(file: str) -> str:
+    return f"prepared/{file.removesuffix('.safetensors')}.json"
+
+
+def _hash(data: bytes) -> str:
+    return blake2b(data, digest_size=16).hexdigest()
+
+
+def _digest_of(arrays: Mapping[str, np.ndarray[Any, Any]]) -> str:
+    """Hash of names, types, shapes and values: the same whatever the version of the file format."""
+    state = blake2b(digest_size=16)
+    for name in sorted(arrays):
+        a = arrays[name]
+        state.update(f"{name}\n{a.dtype.str}\n{a.shape}\n".encode())
+        state.update(a.tobytes())
+    return state.hexdigest()

@@ -1,0 +1,78 @@
+"""One schema for parts whose columns differ: a later part may have more metrics, or a param that became a float."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+
+import pyarrow as pa
+
+from orchestrator.unit import canonical
+
+__all__ = ["fit", "fit_batches", "unify"]
+
+
+def unify(schemas: Iterable[pa.Schema]) -> pa.Schema:
+    """The schema that all of them fit: whole numbers and floats become floats, anything else that differs text.
+
+    Columns keep their order; one that only a later schema has comes after the column that it follows there.
+    """
+    order: list[str] = []
+    fields: dict[str, pa.Field] = {}
+    for schema in schemas:
+        before = -1
+        for field in schema:
+            known = fields.get(field.name)
+            if known is None:
+                order.insert(before + 1, field.name)
+                fields[field.name] = field
+            elif known.type != field.type:
+                fields[field.name] = field.with_type(_common(known.type, field.type))
+            before = order.index(field.name)
+    return pa.schema([fields[name] for name in order])
+
+
+def _common(a: pa.DataType, b: pa.DataType) -> pa.DataType:
+    if pa.types.is_null(a) or a == b:
+        return b
+    if pa.types.is_null(b):
+        return a
+    if pa.types.is_integer(a) and pa.types.is_integer(b):
+        return pa.int64()
+    if all(pa.types.is_integer(t) or pa.types.is_floating(t) for t in (a, b)):
+        return pa.float64()
+    return pa.string()
+
+
+def fit(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """The table with exactly the schema's columns; those it does not have are null."""
+    if table.schema.equals(schema, check_metadata=True):
+        return table
+    columns = [
+        _cast(table.column(f.name), f.type) if f.name in table.column_names else pa.nulls(table.num_rows, f.type)
+        for f in schema
+    ]
+    return pa.Table.from_arrays(columns, schema=schema)
+
+
+def fit_batches(batches: Sequence[pa.RecordBatch]) -> pa.Table:
+    """One table of batches whose schemas may differ; at least one batch."""
+    schema = unify(b.schema for b in batches)
+    return pa.concat_tables([fit(pa.Table.from_batches([b]), schema) for b in batches])
+
+
+def _cast(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
+    if column.type == kind:
+        return column
+    if pa.types.is_string(kind) and not pa.types.is_large_string(column.type):
+        # As params are written as text: 1 for 1.0, true for True, so that it does not matter which part came first.
+        return pa.chunked_array([pa.array([_text(v) for v in column.to_pylist()], kind)])
+    return column.cast(kind, safe=False)  # whole numbers above 2**53 lose digits when their column becomes float
+
+
+def _text(value: object) -> str | None:
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, float) and not math.isfinite(value):
+        return repr(value)
+    return canonical(value)

@@ -1,0 +1,277 @@
+"""The driver's side of the ledger: append, group commit, compaction. One writer lives at a time."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from orchestrator.errors import StopSweep, StorageError
+from orchestrator.ledger.compact import due, merged
+from orchestrator.ledger.keys import KeySet
+from orchestrator.ledger.lock import DriverLock
+from orchestrator.ledger.parts import Damage, Part, Scan, only, read_rows, read_series, scan
+from orchestrator.ledger.schema import fit_batches
+from orchestrator.ledger.seal import Damaged, seal
+from orchestrator.ledger.store import Store
+from orchestrator.row import SERIES
+
+__all__ = ["Hook", "Writer"]
+
+Hook = Callable[[str], None]
+_ROWS_PER_COMMIT = 32768
+_SECONDS = 2.0
+
+
+class Writer:
+    """Appends rows to a sweep; made by `Ledger.writing`, and a context manager.
+
+    On the way out it commits what is buffered, merges small parts, and releases the lock.
+
+    Attributes:
+        done: keys of all rows, committed or buffered.
+        dropped: how many rows were refused so far because their unit had one already.
+        set_aside: what was damaged, and is in `damaged/` now; its units are not in `done`.
+    """
+
+    def __init__(self, store: Store, lock: DriverLock, hook: Hook) -> None:
+        self.done = KeySet()
+        self.dropped = 0
+        self.set_aside: list[Damage] = []
+        self._store = store
+        self._lock = lock
+        self._hook = hook
+        self._parts: list[Part] = []
+        self._next = 0
+        self._rows: list[pa.RecordBatch] = []
+        self._count = 0
+        self._series: list[pa.RecordBatch] = []
+        self._since: float | None = None
+        try:
+            store.clean("rows", "series", "prepared", "lock", "")
+            self._absorb()
+        except BaseException:
+            lock.release()
+            raise
+
+    def __enter__(self) -> Writer:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None:
+            self.close()
+        else:
+            with contextlib.suppress(StopSweep):  # the error under way says more
+                self.close()
+
+    @property
+    def buffered(self) -> int:
+        """Rows that were appended, but not committed yet."""
+        return self._count
+
+    def append(self, rows: pa.RecordBatch, series: pa.RecordBatch | None = None) -> int:
+        """Buffer rows and series; the number of rows dropped because their unit has one already.
+
+        Series wait in memory until the row of their unit is committed, with which they are then committed; of equal
+        key, step and metric the last is kept, so that a unit that was tried twice has one series.
+
+        Args:
+            rows: with a column `key`; one row per unit.
+            series: with the schema `orchestrator.row.SERIES`, of any units that have no row yet, or theirs here.
+        """
+        if series is not None and series.num_rows:
+            # Before the rows: a late repeat of a unit is told by its key being done already.
+            keep = self._of_open_units(series)
+            if keep.num_rows:
+                self._series.append(keep)
+        fresh = [self.done.add(key) for key in rows.column("key").to_pylist()]
+        dropped = len(fresh) - sum(fresh)
+        if dropped:
+            rows = rows.filter(pa.array(fresh, pa.bool_()))
+            self.dropped += dropped
+        if rows.num_rows:
+            self._rows.append(rows)
+            self._count += rows.num_rows
+        return dropped
+
+    def commit_if_due(self, now: float) -> bool:
+        """Commit if rows have waited for 2 s or are many; whether it did.
+
+        Args:
+            now: any clock that never goes back, seconds.
+
+        Raises:
+            StorageError, TakenOver: as `commit`.
+        """
+        if self._since is None or not self._count:
+            self._since = now
+        if self._count < _ROWS_PER_COMMIT and (not self._count or now - self._since < _SECONDS):
+            return False
+        self.commit()
+        self._since = now
+        return True
+
+    def commit(self) -> None:
+        """Write all buffered rows as one part; after it they survive anything.
+
+        Raises:
+            StorageError: it could not be written. The rows are still buffered, so it may be tried again.
+            TakenOver: another driver works on this sweep.
+        """
+        if not self._count:
+            return
+        self._hook("before-commit")
+        while self._count:  # another driver's late part may hold all of them
+            rows = fit_batches(self._rows)
+            mine, later = self._series_of(rows)
+            name = f"part-{self._next:06d}-{self._lock.token}.parquet" if mine is not None else None
+            part = Part(self._next, 0, (), name, rows.num_rows)
+            data = seal(rows, part.about())
+            if self._put(part, data, None if mine is None else seal(mine, {}), hook=self._hook):
+                self._rows, self._count = [], 0
+                self._series = [] if later is None else later.to_batches()
+                self._hook("after-commit")
+        self._compact()
+
+    def update_sweep(self, sweep: Mapping[str, Any]) -> None:
+        """Replace `sweep.json`, when an axis has grown.
+
+        Raises:
+            StorageError, TakenOver: as `commit`.
+        """
+        self._lock.check()
+        self._store.replace("sweep.json", json.dumps(sweep, indent=2).encode(), durable=True)
+
+    def retire(self, keys: pa.Array) -> int:
+        """Take rows out of the table at once: one part replaces all that held them; how many rows.
+
+        Args:
+            keys: of the rows, as Arrow text.
+
+        Raises:
+            StorageError, TakenOver: as `commit`.
+        """
+        while True:
+            holding: list[Part] = []
+            scan(self._store, lambda part, rows: holding.append(part) if only(rows, keys).num_rows else None)
+            holding.reverse()
+            count = sum(self._record(part, keys) for part in holding)
+            if not holding:
+                return 0
+            part, data, series = merged(self._store, holding, self._next, self._lock.token, without=keys)
+            if self._put(part, data, series):
+                self._drop(holding)
+                return count
+
+    def _record(self, part: Part, keys: pa.Array) -> int:
+        """Keep in `retired/` what is about to leave a part."""
+        rows = only(read_rows(self._store, part.number)[1], keys)
+        series = read_series(self._store, part)
+        name = f"retired/part-{self._next:06d}-{part.number:06d}"
+        self._store.replace(f"{name}-rows.parquet", seal(rows, {}), durable=True)
+        if series is not None:
+            self._store.replace(f"{name}-series.parquet", seal(only(series, keys), {}), durable=True)
+        return int(rows.num_rows)
+
+    def close(self) -> None:
+        """Commit, merge the small parts, and release the lock.
+
+        Raises:
+            StorageError, TakenOver: as `commit`; the lock is released all the same.
+        """
+        try:
+            self.commit()
+            self._compact(final=True)
+        finally:
+            self._lock.release()
+
+    def _put(self, part: Part, data: bytearray, series: bytearray | None, hook: Hook | None = None) -> bool:
+        """Commit a part; False if its number was taken, after having read what took it."""
+        say = hook or (lambda point: None)
+        if series is not None:
+            self._store.replace(f"series/{part.series}", series, durable=True)
+            say("after-series")
+        self._lock.check()
+        say("writing")
+        if not self._store.create(part.path, data) and self._store.read(part.path) != data:
+            # A driver that was paused between its check and its put has come late, but before us.
+            if part.series is not None:
+                self._store.delete(f"series/{part.series}")
+            self._lock.check()
+            self._absorb()
+            return False
+        self._parts.append(Part(part.number, part.level, part.replaces, part.series, part.rows, len(data)))
+        self._next = part.number + 1
+        return True
+
+    def _compact(self, *, final: bool = False) -> None:
+        """Merge parts that are many. A failure leaves all as it was, so it is no reason to stop."""
+        with contextlib.suppress(StorageError):
+            while sources := due(self._parts, final=final):
+                self._hook("compacting")
+                try:
+                    part, data, series = merged(self._store, sources, self._next, self._lock.token)
+                except (Damaged, FileNotFoundError):
+                    return  # damaged while we ran: the next start sets it aside
+                if not self._put(part, data, series):
+                    return
+                self._hook("compacted")
+                self._drop(sources)
+
+    def _drop(self, replaced: list[Part]) -> None:
+        gone = {p.number for p in replaced}
+        self._parts = [p for p in self._parts if p.number not in gone]
+        with contextlib.suppress(StorageError):  # readers ignore them, and the next start deletes them
+            for p in replaced:
+                self._store.delete(p.path)
+                if p.series is not None:
+                    self._store.delete(f"series/{p.series}")
+
+    def _absorb(self) -> None:
+        """Read what is there, set aside what is damaged, drop leftovers, and forget buffered rows that are there."""
+        while True:
+            committed = KeySet()
+            found = scan(self._store, lambda part, rows, to=committed: to.update(rows.column("key").to_pylist()))
+            if not found.vanished:  # else a driver that was taken over is just deleting what it merged
+                break
+        if found.damaged:
+            self._set_aside(found)
+        for path in found.garbage:
+            self._store.delete(path)
+        self._parts, self._next = found.parts, found.next
+        buffered, self._rows, self._count = self._rows, [], 0
+        self.done = committed
+        for batch in buffered:
+            self.append(batch)
+
+    def _set_aside(self, found: Scan) -> None:
+        self._lock.check()
+        for damage in found.damaged:
+            flat = damage.path.replace("/", "-").removesuffix(".parquet")
+            self._store.move(damage.path, f"damaged/{flat}-{self._lock.token}.parquet")
+        self.set_aside += found.damaged
+
+    def _of_open_units(self, series: pa.RecordBatch) -> pa.RecordBatch:
+        keys = series.column("key").dictionary_encode()
+        open_ = [key not in self.done for key in keys.dictionary.to_pylist()]
+        return series if all(open_) else series.filter(pc.take(pa.array(open_, pa.bool_()), keys.indices))
+
+    def _series_of(self, rows: pa.Table) -> tuple[pa.Table | None, pa.Table | None]:
+        """Buffered series of these rows' units, without repeats; and those of units without a row yet."""
+        if not self._series:
+            return None, None
+        table = pa.Table.from_batches(self._series, schema=SERIES)
+        here = pc.is_in(table.column("key"), value_set=rows.column("key").combine_chunks())
+        mine, later = table.filter(here), table.filter(pc.invert(here))
+        place = pa.array(range(mine.num_rows), pa.int64())
+        last = mine.append_column("at", place).group_by(["key", "step", "metric"]).aggregate([("at", "max")])
+        if last.num_rows < mine.num_rows:
+            mine = mine.take(last.column("at_max").combine_chunks().sort())
+        return (mine if mine.num_rows else None), (later if later.num_rows else None)
