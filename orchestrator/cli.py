@@ -9,6 +9,7 @@ import signal
 import sys
 import threading
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -202,10 +203,10 @@ def verify(folder: Results, as_json: AsJson = False) -> None:
     sweep = _open(folder)
     findings = sweep.ledger.verify(sweep.keys())
     if as_json:
-        out.print_json(json.dumps(findings.fields()))
+        out.print_json(json.dumps(asdict(findings)))
     else:
         out.print(findings_text(findings, folder), markup=False)
-    if not findings.ok:
+    if not findings.sound or findings.missing:
         raise typer.Exit(1)
 
 

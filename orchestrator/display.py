@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
@@ -145,12 +146,14 @@ def state_text(now: Mapping[str, Any]) -> str:
 
 def findings_text(findings: Findings, folder: Path) -> str:
     """What `verify` found, and what to do about it."""
-    lines = [f"{folder}: {findings.rows:,} rows in {findings.parts} parts"]
-    for what, items in findings.problems().items():
-        lines.append(f"  {what}: {len(items):,}" + (f", such as {items[0]}" if items else ""))
-    lines.append(
-        "all right: each unit has exactly one row" if findings.ok else "not right: run the sweep's command again"
-    )
+    by_status = ", ".join(f"{n:,} {s}" for s, n in sorted(findings.by_status.items()))
+    lines = [f"{folder}: {findings.rows:,} rows ({by_status or 'none'})"]
+    for what, items in asdict(findings).items():
+        if isinstance(items, list | tuple) and items:
+            lines.append(f"  {what.replace('_', ' ')}: {len(items):,}, such as {items[0]}")
+    if findings.missing:
+        lines.append(f"{len(findings.missing):,} units of the plan have no row yet: run the sweep's command again")
+    lines.append("sound: no unit has two rows, every checksum is right" if findings.sound else "not sound, see above")
     return "\n".join(lines)
 
 

@@ -126,12 +126,12 @@ def run_sweep(
         if ledger is None:
             run.open(folder)
             ledger = Ledger.create(store, new_head(kind, spec, folder))
-        writer = stack.enter_context(ledger.writing(hook, site.commit_seconds, site.commit_rows))
-        for text in writer.notes:
-            watch.say(text)
+        writer = stack.enter_context(ledger.writing(hook))
+        for damage in writer.set_aside:
+            watch.say(f"set aside in damaged/: {damage}; its units are computed again")
         if (head := grown_head(ledger.sweep, spec)) is not None:
-            ledger.replace_head(head)
-        return run.go(writer, folder)
+            writer.update_sweep(head)
+        return run.go(ledger, writer, folder)
 
 
 class _Run:
@@ -180,11 +180,10 @@ class _Run:
         self._opened = True
         self._errands([Errand("check")])
 
-    def go(self, writer: Writer, folder: Path) -> Snapshot:
+    def go(self, ledger: Ledger, writer: Writer, folder: Path) -> Snapshot:
         """The loop."""
         self._writer, self._may_write = writer, True
-        self._resume()
-        if self._work_left():
+        if self._resume(ledger):
             self.open(folder)
             self._prepare()
             self._phase, self._note = "running", ""
@@ -201,19 +200,24 @@ class _Run:
         self._show(last=True)
         return self._snapshot()
 
-    def _resume(self) -> None:
-        """Tell the planner the rows that the ledger holds: that is resuming."""
-        for status, count in self._writer.counts.items():
-            self._old[status] += count
+    def _resume(self, ledger: Ledger) -> bool:
+        """Tell the planner the rows that the ledger holds: that is resuming. Gives whether any work is left."""
         if self._planner.listens:
-            for row in self._writer.ledger.rows().to_pylist():
+            rows = ledger.rows()
+            for row in rows.to_pylist():
                 self._planner.tell(row)
-
-    def _work_left(self) -> bool:
-        """Whether anything is to be computed; a finished sweep needs no workers."""
-        if self._planner.total is None:
+            self._old.update(rows.column("status").to_pylist())
             return not self._planner.exhausted
-        return any(u.key not in self._writer.done for u in planned(self._kind, self._spec))
+        rows = ledger.rows(["key", "status"])
+        ended = dict(zip(rows.column("key").to_pylist(), rows.column("status").to_pylist(), strict=True))
+        left = False
+        for unit in planned(self._kind, self._spec):
+            status = ended.get(unit.key)
+            if status is None:
+                left = True
+            else:
+                self._old[status] += 1
+        return left
 
     def _feed(self) -> None:
         """Planner -> schedule -> workers."""

@@ -42,7 +42,8 @@ def assert_undisturbed(folder: Path, units: int = UNITS) -> None:
         (i, float(i * i), i**0.5, "ok") for i in range(units)
     ]
     sweep = Sweep(Ledger.open(Store.at(folder)))
-    assert sweep.ledger.verify(sweep.keys()).ok
+    found = sweep.ledger.verify(sweep.keys())
+    assert found.sound and not found.missing, found
 
 
 @pytest.mark.parametrize("point", POINTS)

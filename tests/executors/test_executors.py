@@ -28,15 +28,17 @@ class TestLocal(ExecutorSuite):
         ex.close()
 
 
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[None]:
+    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
+    yield
+    ray.shutdown()
+
+
 @pytest.mark.ray
 @pytest.mark.filterwarnings("default")
+@pytest.mark.usefixtures("cluster")
 class TestRay(ExecutorSuite):
-    @pytest.fixture(scope="class", autouse=True)
-    def cluster(self) -> Iterator[None]:
-        ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
-        yield
-        ray.shutdown()
-
     @pytest.fixture
     def executor(self) -> Iterator[RayExecutor]:
         ex = RayExecutor(WORKERS)
@@ -98,7 +100,7 @@ class TestRay(ExecutorSuite):
     def test_workers_that_can_never_come_are_waited_for_only_so_long(self) -> None:
         ex = RayExecutor(Site(address="auto", workers=1, cpus=64, start_timeout=1))
         ex.open(job())
-        with pytest.raises(WorkersUnavailable, match="One worker wants {'CPU': 64"):
+        with pytest.raises(WorkersUnavailable, match=r"One worker wants \{'CPU': 64"):
             for _ in range(100):
                 ex.slots()
                 ex.poll(0.1)
@@ -108,6 +110,7 @@ class TestRay(ExecutorSuite):
 @pytest.mark.ray
 @pytest.mark.filterwarnings("default")
 def test_a_worker_too_large_for_this_machine_is_refused_at_once() -> None:
+    ray.shutdown()  # that of the tests above
     ex = RayExecutor(Site(gpus=64))
     with pytest.raises(SpecError, match="'GPU': 64"):
         ex.open(job())

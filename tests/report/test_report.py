@@ -1,0 +1,269 @@
+"""The report: numbers from rows alone, a page that stands by itself, nothing that breaks it."""
+
+from __future__ import annotations
+
+import math
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+import pytest
+from matplotlib.figure import Figure as Picture
+
+from orchestrator.report import render
+from orchestrator.report.generic import generic_section
+from orchestrator.report.html import anchor
+from orchestrator.report.parts import Figure, Report, Section, Table
+from orchestrator.report.tables import counts, headline, metric_table, number, times
+from orchestrator.row import Cause, Column, Outcome, RowMaker, Status
+from orchestrator.unit import Keys
+
+NO_SERIES = pd.DataFrame({"key": [], "step": [], "metric": [], "value": []})
+KEYS = Keys("demo", 1, {})
+TRACEBACK = 'Traceback (most recent call last):\n  File "a.py", line 1, in f\n    x\nValueError: <b>bad</b>\n'
+
+
+def table(
+    params: list[dict[str, Any]], metrics: list[dict[str, Any]], bad: dict[int, tuple[Status, str]] | None = None
+) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Rows as the ledger gives them, and the head that goes with them."""
+    columns = {k: [p[k] for p in params] for k in params[0]} if params else {"x": []}
+    kinds = {k: {type(v) for v in values} for k, values in columns.items()}
+    types = {k: "text" if str in t else "int" if t == {int} else "float" for k, t in kinds.items()}
+    declared = [Column(k, "param of the unit", type=t) for k, t in types.items()]  # type: ignore[arg-type]
+    units = [KEYS.unit(p) for p in params]
+    outcomes = [Outcome(u.key, m) for u, m in zip(units, metrics, strict=True)]
+    for i, (status, error) in (bad or {}).items():
+        cause = Cause.error if status is Status.failed else None
+        outcomes[i] = Outcome(units[i].key, {}, status, error, cause)
+    meters = [
+        {"attempt": 1, "worker": "h:1", "ended": 1000.0 + i, "seconds": 0.5, "cpu_seconds": 0.4, "peak_memory": 99.0}
+        for i in range(len(units))
+    ]
+    rows = RowMaker(declared, None).batch(units, outcomes, meters).to_pandas()
+    return rows, {"spec": {"name": "demo", "kind": "function"}, "params": declared, "columns": None}
+
+
+class Page(HTMLParser):
+    """What a browser would load or show."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.sources: list[str] = []
+        self.open: list[str] = []
+        self.text: list[str] = []
+        self.ids: list[str] = []
+        self.images = 0
+        self.feed(html)
+        assert self.open == [], "every element is closed"
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = dict(attrs)
+        if tag not in ("meta", "img", "br", "link", "input"):
+            self.open.append(tag)
+        self.images += tag == "img"
+        self.sources += [v for k, v in given.items() if k in ("src", "href") and v and not v.startswith("data:")]
+        self.ids += [v for k, v in given.items() if k == "id" and v]
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open and self.open.pop() == tag, tag
+
+    def handle_data(self, data: str) -> None:
+        if not {"script", "style"} & set(self.open):
+            self.text.append(data)
+
+    @property
+    def words(self) -> str:
+        return re.sub(r"\s+", " ", " ".join(self.text))
+
+
+def shown(rows: pd.DataFrame, head: dict[str, Any], out: Path, report: Report | None = None) -> Page:
+    path = render(report or Report(()), head, rows, NO_SERIES, out)
+    assert path == out / "report" / "index.html"
+    page = Page(path.read_text(encoding="utf-8"))
+    for source in page.sources:
+        assert (path.parent / source).is_file(), f"{source}: the page may only point to its own pictures"
+    assert len(set(page.ids)) == len(page.ids)
+    return page
+
+
+def pictures(out: Path) -> list[str]:
+    found = sorted(p.name for p in (out / "report" / "figures").iterdir())
+    assert all((out / "report" / "figures" / p).read_bytes().startswith(b"\x89PNG") for p in found)
+    return found
+
+
+def test_one_numeric_axis_gives_a_line_and_two_a_heat_map(tmp_path: Path) -> None:
+    rows, head = table([{"lr": 10.0**-i} for i in range(6)], [{"loss": 0.1 * i, "same": 1.0} for i in range(6)])
+    page = shown(rows, head, tmp_path / "one")
+    assert pictures(tmp_path / "one") == ["loss-by-lr.png"]
+    assert "plot-loss-by-lr" in page.ids
+    grid = [{"a": a, "b": b} for a in (0, 1, 2) for b in (0.5, 1.5)]
+    rows, head = table(grid, [{"loss": p["a"] * p["b"], "gap": -p["b"]} for p in grid])
+    shown(rows, head, tmp_path / "two")
+    assert pictures(tmp_path / "two") == ["gap-by-a-b.png", "loss-by-a-b.png"]
+
+
+def test_a_heat_map_puts_each_unit_into_its_own_cell(tmp_path: Path) -> None:
+    grid = [{"a": a, "b": b} for b in (3.0, 1.0) for a in (2, 0, 1)]
+    rows, head = table(grid, [{"loss": 10 * p["a"] + p["b"]} for p in grid], {4: (Status.diverged, "nan at step 1")})
+    section = generic_section(rows, head["params"], [Column("loss", "")])
+    figure = next(p for p in section.parts if isinstance(p, Figure))
+    heat = figure.interactive.data[0]
+    expected = np.array([[math.nan, 11, 21], [3, 13, 23]])  # rows: b = 1, 3; columns: a = 0, 1, 2
+    np.testing.assert_array_equal(np.array(heat.z, dtype=float), expected)
+    assert (list(heat.x), list(heat.y)) == (["0", "1", "2"], ["1", "3"])
+    assert "n = 6 units, 1 of them without a finite value" in figure.caption
+
+
+def test_text_axes_split_lines_and_zipped_axes_count_once(tmp_path: Path) -> None:
+    params = [{"opt": o, "lr": lr, "wd": 10 * lr} for o in ("sgd", "adam") for lr in (0.1, 0.2, 0.3)]
+    rows, head = table(params, [{"loss": p["lr"] if p["opt"] == "sgd" else 1.0} for p in params])
+    figure = next(p for p in generic_section(rows, head["params"], [Column("loss", "")]).parts if isinstance(p, Figure))
+    assert [(line.name, list(line.y)) for line in figure.interactive.data] == [
+        ("sgd", [0.1, 0.2, 0.3]), ("adam", [1.0, 1.0, 1.0])
+    ]  # fmt: skip
+
+
+def test_categories_are_counted_with_the_units_that_have_none(tmp_path: Path) -> None:
+    params = [{"lr": lr, "start": s} for lr in (0.1, 0.2) for s in range(20)]
+    metrics = [{"found": "left" if p["start"] < 15 else "right"} for p in params]
+    rows, head = table(params, metrics, {20: (Status.diverged, "x"), 21: (Status.failed, TRACEBACK)})
+    section = generic_section(rows, head["params"], [Column("found", "", type="text")])
+    bars = {b.name: list(b.y) for b in next(p for p in section.parts if isinstance(p, Figure)).interactive.data}
+    assert bars == {"left": [15, 13], "right": [5, 5], "diverged": [0, 1], "failed": [0, 1]}
+
+
+def test_more_axes_than_a_picture_has_give_a_table(tmp_path: Path) -> None:
+    params = [{"a": a, "b": b, "c": c} for a in range(3) for b in range(4) for c in range(6)]
+    rows, head = table(params, [{"loss": 1.0 * p["a"]} for p in params])
+    page = shown(rows, head, tmp_path)
+    assert pictures(tmp_path) == []
+    assert "The first 50 units in the plan's order; the other 22 are in rows/*.parquet" in page.words
+
+
+@pytest.mark.parametrize("case", ["empty", "no columns", "all failed", "nan and inf", "one unit", "no head"])
+def test_the_page_is_made_whatever_the_rows_are(tmp_path: Path, case: str) -> None:
+    params = [{"x": i} for i in range(4)]
+    bad = dict.fromkeys(range(4), (Status.failed, TRACEBACK))
+    made = {
+        "empty": lambda: table([], []),
+        "no columns": lambda: (pd.DataFrame(), {}),
+        "all failed": lambda: table(params, [{}] * 4, bad),
+        "nan and inf": lambda: table(params, [{"loss": v} for v in (math.nan, math.inf, -math.inf, 1e308)]),
+        "one unit": lambda: table(params[:1], [{"loss": 0.5, "name": "$x_1$"}]),
+        "no head": lambda: (table(params, [{"loss": 0.5 * i} for i in range(4)])[0], {}),
+    }
+    rows, head = made[case]()
+    page = shown(rows, head, tmp_path)
+    assert "Infinity" not in page.words
+    told = {"empty": "no rows yet", "no columns": "no rows yet", "all failed": "4 failed", "one unit": "1 ok"}
+    assert told.get(case, "4 ok") in page.words
+
+
+def test_text_of_users_is_shown_and_never_run(tmp_path: Path) -> None:
+    evil = "<script>alert('x')</script>"
+    rows, head = table([{"x": evil}, {"x": "b"}], [{}, {"m": evil}], {0: (Status.failed, TRACEBACK + evil)})
+    head["spec"] = {"name": evil, "kind": evil, "description": f"</style>{evil}", "note": evil}
+    head["versions"] = {evil: evil}
+    picture = Picture()
+    picture.add_subplot()
+    parts = [evil, Table(evil, [evil], [[evil]]), Figure(evil, evil, picture)]
+    chart = Figure("chart", evil, None, go.Figure(go.Scatter(x=[1], y=[1], name=evil)))
+    page = shown(rows, head, tmp_path, Report([Section(evil, [*parts, chart])], {evil: 1.0}))
+    html = (tmp_path / "report" / "index.html").read_text(encoding="utf-8")
+    assert evil not in html
+    assert page.words.count("alert('x')") >= 10, "all of it is there to read"
+    assert "ValueError: <b>bad</b>" in page.words
+
+
+def test_failed_units_come_with_what_happened_and_the_command(tmp_path: Path) -> None:
+    rows, head = table([{"x": i} for i in range(60)], [{}] * 60, dict.fromkeys(range(58), (Status.failed, TRACEBACK)))
+    page = shown(rows, head, tmp_path)
+    assert f"landsweep rerun {tmp_path} --status failed" in page.words
+    assert "8 more are in the rows" in page.words
+    assert page.words.count('File "a.py", line 1') == 1, "equal tracebacks are shown once"
+
+
+def test_plotly_is_inlined_once_and_only_if_needed(tmp_path: Path) -> None:
+    rows, head = table([{"x": i} for i in range(4)], [{"loss": 1.0 * i, "gain": 2.0 * i} for i in range(4)])
+    shown(rows, head, tmp_path)
+    html = (tmp_path / "report" / "index.html").read_text(encoding="utf-8")
+    assert len(re.findall(r"plotly\.js v\d", html)) == 1
+    picture = Picture()
+    picture.add_subplot().plot([1, 2])
+    page = shown(rows, head, tmp_path, Report([Section("S", [Figure("only picture", "c", picture)])]))
+    assert page.images == 1
+    assert len((tmp_path / "report" / "index.html").read_bytes()) < 200_000
+    assert pictures(tmp_path) == ["only-picture.png"], "pictures of the report before are gone"
+
+
+def test_a_figure_that_cannot_be_drawn_leaves_the_rest(tmp_path: Path) -> None:
+    rows, head = table([{"x": 1}], [{"loss": 1.0}])
+    picture = Picture()
+    picture.add_subplot().set_title("$\\nonsense{$")
+    section = Section("S", [Figure("broken", "c", picture), "after", Figure("none", "empty")])
+    page = shown(rows, head, tmp_path, Report([section]))
+    assert "This figure could not be drawn: ValueError" in page.words
+    assert "after" in page.words and "This figure is empty" in page.words
+
+
+def test_the_same_rows_give_the_same_bytes(tmp_path: Path) -> None:
+    rows, head = table([{"x": i} for i in range(4)], [{"loss": 1.0 * i} for i in range(4)])
+    made = []
+    for _ in range(2):
+        shown(rows, head, tmp_path)
+        made.append({p.name: p.read_bytes() for p in (tmp_path / "report").rglob("*") if p.is_file()})
+    assert made[0] == made[1]
+
+
+def test_the_table_of_metrics_against_numpy() -> None:
+    values = [1.0, 2.0, 4.0, math.nan, math.inf]
+    rows, _ = table([{"x": i} for i in range(6)], [*({"m": v} for v in values), {}], {5: (Status.diverged, "x")})
+    found = metric_table(rows, [Column("m", "meaning", "s")])
+    assert found is not None
+    expected = [number(x) for x in (7 / 3, float(np.std([1, 2, 4], ddof=1)), 1.0, 2.0, 4.0)]
+    assert list(found.lines[0]) == ["m", "s", 3, 2, *expected, "meaning"]
+
+
+def test_counts_and_times() -> None:
+    bad = {0: (Status.failed, "x"), 1: (Status.diverged, "y")}
+    rows, _ = table([{"x": i} for i in range(4)], [{}] * 4, bad)
+    assert counts(rows, 10) == {"ok": 2, "diverged": 1, "failed": 1, "failed: error": 1, "not yet run": 6}
+    rows["ended"] = [100.0, 101.0, 5000.0, 5001.0]  # resumed after a pause of more than an hour
+    rows["seconds"] = [1.0, 1.0, 1.0, 1.0]
+    found = times(rows)
+    assert found["unit_seconds"] == 4
+    assert found["elapsed_seconds"] == 4, "the pause does not count"
+    assert found["units_per_second"] == 1
+    assert times(rows.iloc[:0]) == {}
+
+
+def test_headlines_of_errors() -> None:
+    assert headline(TRACEBACK) == "ValueError: <b>bad</b>"
+    assert headline("worker died (signal 11)\nmore") == "worker died (signal 11)"
+    two = (
+        f"{TRACEBACK}\nDuring handling of the above exception, another exception occurred:\n\n{TRACEBACK}KeyError: 'k'"
+    )
+    assert headline(two) == "KeyError: 'k'"
+    assert headline(None) == headline(float("nan")) == "no message"
+
+
+def test_names_of_files_are_safe() -> None:
+    assert anchor("../../etc/passwd") == "etc-passwd"
+    assert anchor("loss vs λ") == "loss-vs"
+    assert anchor("...") == "figure"
+
+
+def test_no_plotting_library_is_imported_early() -> None:
+    code = (
+        "import sys, orchestrator.report, orchestrator.kind, orchestrator.tracking\n"
+        "sys.exit(any(m in sys.modules for m in ('plotly', 'matplotlib', 'mlflow')))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
