@@ -40,6 +40,10 @@ class KeySet(Set[str]):
         """Put all of them in."""
         self._keys.update(map(_pack, keys))
 
+    def clear(self) -> None:
+        """Take all out."""
+        self._keys.clear()
+
     def __contains__(self, key: object) -> bool:
         return isinstance(key, str) and _pack(key) in self._keys
 

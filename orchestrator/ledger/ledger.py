@@ -11,10 +11,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from orchestrator.errors import StorageError, SweepMismatch, UsageError
+from orchestrator.errors import SweepMismatch, UsageError
 from orchestrator.ledger.keys import KeySet
 from orchestrator.ledger.lock import DriverLock, Holder
-from orchestrator.ledger.parts import Damage, Scan, only, read_series, scan
+from orchestrator.ledger.parts import Damage, Scan, only, read_series, scan, scan_keys, steady
 from orchestrator.ledger.prepared import check_prepared
 from orchestrator.ledger.schema import fit, unify
 from orchestrator.ledger.seal import Damaged
@@ -134,14 +134,9 @@ class Ledger:
 
     def keys(self) -> KeySet:
         """Keys of all rows, from verified parts."""
-        found: list[KeySet] = []
-
-        def read() -> Scan:
-            found[:] = [KeySet()]
-            return scan(self.store, lambda part, rows: found[0].update(rows.column("key").to_pylist()))
-
-        self._steady(read)
-        return found[0]
+        found, keys = scan_keys(self.store)
+        self.damaged = tuple(found.damaged)
+        return keys
 
     def rows(self, columns: Sequence[str] | None = None, keys: Iterable[str] | None = None) -> pa.Table:
         """One row per unit, in the order of commits.
@@ -236,9 +231,5 @@ class Ledger:
 
     def _steady(self, read: Callable[[], Scan]) -> None:
         """Read until no part was compacted away meanwhile."""
-        for _ in range(20):
-            found = read()
-            if not found.vanished:
-                self.damaged = tuple(found.damaged)
-                return
-        raise StorageError(f"{self.store.where} changes faster than it can be read")
+        found = steady(read)
+        self.damaged = tuple(found.damaged)

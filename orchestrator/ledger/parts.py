@@ -16,10 +16,25 @@ from typing import TypeAlias
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from orchestrator.errors import StorageError
+from orchestrator.ledger.keys import KeySet
 from orchestrator.ledger.seal import Damaged, check, unseal
 from orchestrator.ledger.store import Store
 
-__all__ = ["Damage", "Part", "Ranges", "Scan", "covers", "merge_ranges", "only", "read_rows", "read_series", "scan"]
+__all__ = [
+    "Damage",
+    "Part",
+    "Ranges",
+    "Scan",
+    "covers",
+    "merge_ranges",
+    "only",
+    "read_rows",
+    "read_series",
+    "scan",
+    "scan_keys",
+    "steady",
+]
 
 Ranges: TypeAlias = tuple[tuple[int, int], ...]
 _ROWS = re.compile(r"^part-(\d{6,})\.parquet$")
@@ -152,6 +167,30 @@ def scan(
     found.parts.reverse()
     found.garbage += [f"series/{name}" for name in sizes if _SERIES.match(name) and name not in used]
     return found
+
+
+def steady(read: Callable[[], Scan]) -> Scan:
+    """Read until no part was compacted away meanwhile.
+
+    Raises:
+        StorageError: that did not come to an end.
+    """
+    for _ in range(50):
+        found = read()
+        if not found.vanished:
+            return found
+    raise StorageError("parts of the ledger vanish while it is read; is something else deleting files there?")
+
+
+def scan_keys(store: Store) -> tuple[Scan, KeySet]:
+    """What is there, and the keys of all rows that count."""
+    keys = KeySet()
+
+    def read() -> Scan:
+        keys.clear()
+        return scan(store, lambda part, rows: keys.update(rows.column("key").to_pylist()))
+
+    return steady(read), keys
 
 
 def read_rows(store: Store, number: int, columns: Sequence[str] | None = None, size: int = 0) -> tuple[Part, pa.Table]:

@@ -15,7 +15,7 @@ from orchestrator.errors import StopSweep, StorageError
 from orchestrator.ledger.compact import due, merged
 from orchestrator.ledger.keys import KeySet
 from orchestrator.ledger.lock import DriverLock
-from orchestrator.ledger.parts import Damage, Part, Scan, only, read_rows, read_series, scan
+from orchestrator.ledger.parts import Damage, Part, Scan, only, read_rows, read_series, scan_keys
 from orchestrator.ledger.schema import fit_batches
 from orchestrator.ledger.seal import Damaged, seal
 from orchestrator.ledger.store import Store
@@ -159,9 +159,7 @@ class Writer:
             StorageError, TakenOver: as `commit`.
         """
         while True:
-            holding: list[Part] = []
-            scan(self._store, lambda part, rows: holding.append(part) if only(rows, keys).num_rows else None)
-            holding.reverse()
+            holding = [p for p in self._parts if only(read_rows(self._store, p.number, ["key"])[1], keys).num_rows]
             count = sum(self._record(part, keys) for part in holding)
             if not holding:
                 return 0
@@ -236,11 +234,7 @@ class Writer:
 
     def _absorb(self) -> None:
         """Read what is there, set aside what is damaged, drop leftovers, and forget buffered rows that are there."""
-        while True:
-            committed = KeySet()
-            found = scan(self._store, lambda part, rows, to=committed: to.update(rows.column("key").to_pylist()))
-            if not found.vanished:  # else a driver that was taken over is just deleting what it merged
-                break
+        found, committed = scan_keys(self._store)
         if found.damaged:
             self._set_aside(found)
         for path in found.garbage:
