@@ -71,8 +71,11 @@ def writable(path: Path) -> None:
     """
     if path.is_dir():
         raise Unreachable(f"tracking: {path} is a folder; give the path of a file, such as {path / 'mlflow.db'}")
-    if path.exists() and not os.access(path, os.W_OK):
-        raise Unreachable(f"tracking: {path} can't be written; change its permissions or name another file")
+    try:
+        if path.exists():
+            path.open("ab").close()  # changes nothing, and tells the truth to root as well
+    except OSError as e:
+        raise Unreachable(f"tracking: {path} can't be written ({e.strerror}); name another file") from e
     folder = next(p for p in path.parents if p.exists())
     if not folder.is_dir():
         raise Unreachable(f"tracking: {folder} is a file, so {path} can't be made; name a file in a folder")

@@ -135,12 +135,11 @@ def not_finite(rows: pd.DataFrame, name: str) -> int:
 
 
 def headline(error: object) -> str:
-    """The line of an error that says what happened: of a traceback the last, else the first."""
+    """The line of an error that says what happened: of a traceback the one behind its last frame, else the first."""
     text = str(error).strip() if isinstance(error, str) else ""
-    if not text:
-        return "no message"
     lines = [line for line in text.splitlines() if line.strip()]
-    if not text.startswith("Traceback"):
-        return lines[0]
-    told = [line for line in lines[1:] if not line.startswith((" ", "Traceback"))]
-    return told[-1] if told else lines[-1]
+    if not lines:
+        return "no message"
+    starts = [i for i, line in enumerate(lines) if line.startswith("Traceback (most recent call last)")]
+    behind = lines[starts[-1] + 1 :] if starts else lines
+    return next((line for line in behind if not line.startswith(" ")), lines[-1])

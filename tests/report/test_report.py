@@ -6,6 +6,7 @@ import math
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from matplotlib.figure import Figure as Picture
 from orchestrator.report import render
 from orchestrator.report.generic import generic_section
 from orchestrator.report.html import anchor
-from orchestrator.report.parts import Figure, Report, Section, Table
+from orchestrator.report.parts import Figure, Part, Report, Section, Table
 from orchestrator.report.tables import counts, headline, metric_table, number, times
 from orchestrator.row import Cause, Column, Outcome, RowMaker, Status
 from orchestrator.unit import Keys
@@ -152,7 +153,7 @@ def test_more_axes_than_a_picture_has_give_a_table(tmp_path: Path) -> None:
 def test_the_page_is_made_whatever_the_rows_are(tmp_path: Path, case: str) -> None:
     params = [{"x": i} for i in range(4)]
     bad = dict.fromkeys(range(4), (Status.failed, TRACEBACK))
-    made = {
+    made: dict[str, Callable[[], tuple[pd.DataFrame, dict[str, Any]]]] = {
         "empty": lambda: table([], []),
         "no columns": lambda: (pd.DataFrame(), {}),
         "all failed": lambda: table(params, [{}] * 4, bad),
@@ -174,7 +175,7 @@ def test_text_of_users_is_shown_and_never_run(tmp_path: Path) -> None:
     head["versions"] = {evil: evil}
     picture = Picture()
     picture.add_subplot()
-    parts = [evil, Table(evil, [evil], [[evil]]), Figure(evil, evil, picture)]
+    parts: list[Part] = [evil, Table(evil, [evil], [[evil]]), Figure(evil, evil, picture)]
     chart = Figure("chart", evil, None, go.Figure(go.Scatter(x=[1], y=[1], name=evil)))
     page = shown(rows, head, tmp_path, Report([Section(evil, [*parts, chart])], {evil: 1.0}))
     html = (tmp_path / "report" / "index.html").read_text(encoding="utf-8")
@@ -248,10 +249,10 @@ def test_counts_and_times() -> None:
 def test_headlines_of_errors() -> None:
     assert headline(TRACEBACK) == "ValueError: <b>bad</b>"
     assert headline("worker died (signal 11)\nmore") == "worker died (signal 11)"
-    two = (
-        f"{TRACEBACK}\nDuring handling of the above exception, another exception occurred:\n\n{TRACEBACK}KeyError: 'k'"
-    )
-    assert headline(two) == "KeyError: 'k'"
+    chained = "During handling of the above exception, another exception occurred:"
+    two = f"{TRACEBACK}\n{chained}\n\n{TRACEBACK.replace('ValueError', 'KeyError')}"
+    assert headline(two) == "KeyError: <b>bad</b>"
+    assert headline(TRACEBACK.rstrip() + "\nsecond line of the message\n  third") == "ValueError: <b>bad</b>"
     assert headline(None) == headline(float("nan")) == "no message"
 
 
