@@ -40,7 +40,7 @@ def finish(ledger: Ledger, units: int = UNITS, size: int = SIZE) -> None:
 
 @pytest.mark.parametrize(
     ("point", "nth"),
-    [(p, n) for p in ("before-commit", "after-series", "writing", "after-commit") for n in (1, 9)]
+    [(p, n) for p in ("before-commit", "after-series", "writing", "after-commit") for n in (9,)]
     + [(p, n) for p in ("compacting", "compacted") for n in (1, 2)],
 )
 def test_kill_at_a_point(ledger: Ledger, start: Start, undisturbed: object, point: str, nth: int) -> None:
@@ -68,7 +68,7 @@ def test_killed_between_create_and_delete_no_row_is_there_twice(ledger: Ledger, 
     assert len(found.leftovers) == 32  # the old rows and series
 
 
-@pytest.mark.parametrize("after", [0.0002, 0.001, 0.002, 0.004, 0.008])
+@pytest.mark.parametrize("after", [0.0005, 0.002, 0.006])
 def test_kill_in_the_middle_of_a_put(ledger: Ledger, start: Start, after: float) -> None:
     driver = start(ledger, units=40_000, size=20_000, at="writing", nth=2, after=after)
     assert driver.wait(60) == -signal.SIGKILL
@@ -96,7 +96,7 @@ def test_half_written_staging_files_are_no_parts_and_go_away(ledger: Ledger) -> 
 def test_kills_at_random_times(ledger: Ledger, start: Start, undisturbed: object) -> None:
     chance = random.Random(7)
     killed = 0
-    for _ in range(10):
+    for _ in range(8):
         driver = start(ledger, units=UNITS, size=SIZE)
         assert driver.stdout is not None
         driver.stdout.readline()  # it drives
