@@ -24,7 +24,8 @@ def anchor(name: str) -> str:
 
 def table_html(table: Table) -> str:
     """A table that scrolls sideways on its own where the screen is narrow; columns of numbers stand right."""
-    right = [all(_is_number(line[i]) for line in table.lines if i < len(line)) for i in range(len(table.header))]
+    columns = [[line[i] for line in table.lines if i < len(line)] for i in range(len(table.header))]
+    right = [any(v != "" for v in cells) and all(_is_number(v) for v in cells) for cells in columns]
     head = "".join(f"<th{_align(r)}>{escape(str(h))}</th>" for h, r in zip(table.header, right, strict=True))
     body = "".join(
         "<tr>" + "".join(f"<td{_align(r)}>{escape(str(v))}</td>" for v, r in zip(line, right, strict=False)) + "</tr>\n"

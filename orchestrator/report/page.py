@@ -99,8 +99,8 @@ def _counters(found: dict[str, int]) -> str:
 def _summary(report: Report) -> str:
     if not report.summary:
         return ""
-    lines = [[name, number(float(value))] for name, value in report.summary.items()]
-    return f"<section><h2>In short</h2>\n{table_html(Table('', ['quantity', 'value'], lines))}</section>\n"
+    shown = {name: number(float(value)) for name, value in report.summary.items()}
+    return f"<section><h2>In short</h2>\n{pairs(shown)}</section>\n"
 
 
 def _failed(rows: pd.DataFrame, params: list[Column], folder: str) -> str:
@@ -110,7 +110,7 @@ def _failed(rows: pd.DataFrame, params: list[Column], folder: str) -> str:
     shown = failed.head(_MOST_FAILED)
     lines = [
         [
-            *(str(line[c.name]) for c in params),
+            *(number(v) if isinstance(v := line[c.name], float) else str(v) for c in params),
             str(line["cause"] or "-"),
             number(float(line["attempt"] or 1)),
             headline(line["error"]),
@@ -118,10 +118,9 @@ def _failed(rows: pd.DataFrame, params: list[Column], folder: str) -> str:
         ]
         for line in shown.to_dict("records")
     ]
-    more = f"; {len(failed) - len(shown):,} more are in the rows" if len(failed) > len(shown) else ""
-    table = Table(
-        f"Failed units{more}.", [*(c.name for c in params), "cause", "attempts", "what happened", "key"], lines
-    )
+    left = len(failed) - len(shown)
+    caption = f"The first {len(shown)} failed units; {left:,} more are in the rows." if left else ""
+    table = Table(caption, [*(c.name for c in params), "cause", "attempts", "what happened", "key"], lines)
     told: dict[str, str] = {}
     for error in failed["error"]:
         if isinstance(error, str):
@@ -150,7 +149,7 @@ def _provenance(head: Head, rows: pd.DataFrame, points: int) -> str:
         "fingerprint": head.get("fingerprint"),
         "begun": _date(head.get("created")),
         "host": head.get("host"),
-        "commit": head.get("git_commit"),
+        "commit": head.get("git_commit") or head.get("commit"),
         "command": " ".join(["landsweep", *map(str, head["command"])]) if head.get("command") else None,
     }
     versions = {k: v for k, v in (head.get("versions") or {}).items() if v is not None}

@@ -94,7 +94,7 @@ def line_figure(
     if len(lines) > 1:
         plot.legend()
     page.update_layout(showlegend=len(lines) > 1)
-    page.update_xaxes(title=_title(axis), type="log" if log_x else "linear")
+    page.update_xaxes(title=_title(axis), type="log" if log_x else "linear", exponentformat="power")
     page.update_yaxes(title=_title(metric), type="log" if log_y else "linear", exponentformat="power")
     return Figure(name, caption, picture, page)
 
@@ -137,9 +137,13 @@ def heat_figure(
         hover = f"{across.name} %{{x}}<br>{up.name} %{{y}}<br>{label} %{{z:.6g}}<extra></extra>"
         names = [[f"{v:.12g}" for v in values] for values in (xs, ys)]
         page.add_heatmap(z=grid, x=names[0], y=names[1], coloraxis="coloraxis", hovertemplate=hover, **where)
-        for update, values, axis in ((page.update_xaxes, xs, across), (page.update_yaxes, ys, up)):
-            places, texts = _ticks(values)
-            update(type="category", tickvals=places, ticktext=texts, title=_title(axis), showgrid=False, **where)
+        for update, texts, values, axis in (
+            (page.update_xaxes, names[0], xs, across),
+            (page.update_yaxes, names[1], ys, up),
+        ):
+            places, shown_texts = _ticks(values)
+            marks = [texts[place] for place in places]  # by name: a number would be looked up as a name, too
+            update(type="category", tickvals=marks, ticktext=shown_texts, title=_title(axis), showgrid=False, **where)
     picture.colorbar(picture.axes[0].images[0], ax=picture.axes, label=_plain(label))
     _dress(page, 380 * lines + 40)
     page.update_layout(

@@ -120,6 +120,8 @@ def test_a_heat_map_puts_each_unit_into_its_own_cell(tmp_path: Path) -> None:
     expected = np.array([[math.nan, 11, 21], [3, 13, 23]])  # rows: b = 1, 3; columns: a = 0, 1, 2
     np.testing.assert_array_equal(np.array(heat.z, dtype=float), expected)
     assert (list(heat.x), list(heat.y)) == (["0", "1", "2"], ["1", "3"])
+    axis = figure.interactive.layout.xaxis
+    assert (list(axis.tickvals), list(axis.ticktext)) == (["0", "1", "2"], ["0", "1", "2"])
     assert "n = 6 units, 1 of them without a finite value" in figure.caption
 
 
