@@ -55,6 +55,18 @@ def test_descent_finds_all_four_minima_of_himmelblau_and_starts_are_shared_by_le
     assert (a["x"], a["y"]) == pytest.approx((b["x"], b["y"]), abs=1e-6)
 
 
+def test_a_minimum_is_found_only_below_two_over_its_curvature() -> None:
+    f = FUNCTIONS["branin"]  # largest curvatures 22.3, 11.1 and 11.3: limits 0.090, 0.180 and 0.177
+    hessian = np.array([approx_fprime(f.minima[0], lambda p, i=i: f.gradient(*p)[i], 1e-6) for i in (0, 1)])
+    limit = 2 / np.linalg.eigvalsh((hessian + hessian.T) / 2).max()
+    below, above = (
+        {descend(s, lr, "branin", near=1e-6, tolerance=1e-8)["minimum"] for s in range(60)}
+        for lr in (0.97 * limit, 1.03 * limit)
+    )
+    assert below >= {0, 1, 2}
+    assert 0 not in above and above >= {1, 2}
+
+
 def test_too_large_a_learning_rate_diverges_within_a_few_steps() -> None:
     run = descend(0, 1.0)
     assert run["status"] == "diverged"
