@@ -70,13 +70,13 @@ def test_killed_between_create_and_delete_no_row_is_there_twice(ledger: Ledger, 
 
 @pytest.mark.parametrize("after", [0.0005, 0.002, 0.006])
 def test_kill_in_the_middle_of_a_put(ledger: Ledger, start: Start, after: float) -> None:
-    driver = start(ledger, units=40_000, size=20_000, at="writing", nth=2, after=after)
+    driver = start(ledger, units=16_000, size=8_000, at="writing", nth=2, after=after)
     assert driver.wait(60) == -signal.SIGKILL
     folder = ledger.store.path
     assert folder is not None
-    assert len(ledger.keys()) in {20_000, 40_000}
-    finish(ledger, 40_000, 20_000)
-    assert len(set(ledger.rows(["key"]).column("key").to_pylist())) == 40_000
+    assert len(ledger.keys()) in {8_000, 16_000}
+    finish(ledger, 16_000, 8_000)
+    assert len(set(ledger.rows(["key"]).column("key").to_pylist())) == 16_000
     assert [f for f in (folder / "rows").iterdir() if "#" in f.name] == []
 
 
