@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure as Canvas
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 from scipy.stats import t as student
 
@@ -49,15 +50,17 @@ def draws_curve(label: str, draws: Sequence[Surface], *, log: bool) -> Curve:
     With three or more draws the band is Student's 95 % confidence interval of the mean, with two their range. On a
     logarithmic scale mean and interval are those of log10, so the line is the geometric mean.
     """
-    values = np.stack([s.values for s in draws])
+    values = np.ma.masked_invalid(np.stack([s.values for s in draws]))  # points without a row are left out
     diverged = draws[0].points[0][np.any([s.diverged for s in draws], axis=0)]
-    used = np.log10(np.maximum(values, 1e-12)) if log else values
-    mean = np.mean(used, axis=0)
+    used = np.ma.log10(np.ma.maximum(values, 1e-12)) if log else values
+    mean = used.mean(axis=0).filled(np.nan)
     low = high = None
     if len(draws) == 2:
-        low, high = np.min(used, axis=0), np.max(used, axis=0)
+        low, high = used.min(axis=0).filled(np.nan), used.max(axis=0).filled(np.nan)
     elif len(draws) > 2:
-        half = student.ppf(0.975, len(draws) - 1) * np.std(used, axis=0, ddof=1) / np.sqrt(len(draws))
+        count = used.count(axis=0)
+        spread = used.std(axis=0, ddof=1).filled(np.nan)
+        half = student.ppf(0.975, np.maximum(count - 1, 1)) * spread / np.sqrt(np.maximum(count, 1))
         low, high = mean - half, mean + half
     if log:
         mean, low, high = 10**mean, None if low is None else 10**low, None if high is None else 10**high
@@ -105,8 +108,8 @@ def maps_picture(panels: Sequence[tuple[str, Surface]], scale: Scale, label: str
         shown = np.ma.masked_invalid(scale.clip(surface.values).T)
         mesh = heat.pcolormesh(x, y, shown, norm=colours, cmap=_MAP, shading="nearest")
         if min(len(x), len(y)) > 1 and shown.count() > 3:
-            drawn = lines.contour(x, y, shown, levels=scale.levels(), norm=colours, cmap=_MAP, linewidths=1.3)
-            lines.clabel(drawn, drawn.levels[::3], fontsize=8, fmt=lambda v: f"{v:.2g}")
+            drawn = lines.contour(x, y, shown, levels=scale.levels(), norm=colours, cmap=_MAP, linewidths=1.2)
+            lines.clabel(drawn, drawn.levels[12::5], fontsize=8, fmt=lambda v: f"{v:.2g}")
         lines.set(xlim=heat.get_xlim(), ylim=heat.get_ylim())
         for ax, kind in ((heat, "heat map"), (lines, "contours")):
             _hatch(ax, surface)
@@ -127,7 +130,7 @@ def _hatch(ax: Any, surface: Surface) -> None:  # noqa: ANN401 - matplotlib has 
 
 def surfaces_picture(panels: Sequence[tuple[str, Surface]], scale: Scale, label: str) -> Canvas:
     """Surfaces in space, side by side, of equal height and colour scale."""
-    canvas = Canvas(figsize=(5.2 * len(panels), 4.8), layout="constrained", dpi=150)
+    canvas = Canvas(figsize=(5.2 * len(panels), 4.4), layout="constrained", dpi=150)
     bottom, top = scale.height(np.array([scale.low, scale.high]))
     for column, (title, surface) in enumerate(panels):
         ax = canvas.add_subplot(1, len(panels), column + 1, projection="3d")
@@ -135,10 +138,12 @@ def surfaces_picture(panels: Sequence[tuple[str, Surface]], scale: Scale, label:
         heights = scale.height(surface.values)
         ax.plot_surface(x, y, heights, cmap=_MAP, vmin=bottom, vmax=top, rcount=80, ccount=80, lw=0.1, edgecolor="0.3")
         ax.set(xlabel=surface.axes[0], ylabel=surface.axes[1], zlim=(bottom, top))
+        for way in (ax.xaxis, ax.yaxis):
+            way.set_major_locator(MaxNLocator(4))
         ax.set_zlabel(f"log10 {label}" if scale.log else label)
-        ax.set_title(title, fontsize=12)
+        ax.set_title(title, fontsize=12, y=0.98)
         ax.view_init(elev=32, azim=-55)
-        ax.set_box_aspect((1, 1, 0.8), zoom=0.86)
+        ax.set_box_aspect((1, 1, 0.8), zoom=0.9)
     return canvas
 
 

@@ -90,11 +90,11 @@ def _directions(reading: Reading, rows: pd.DataFrame) -> Table:
     pairs = [f"cosine_{a}_{b}" for a, b in itertools.combinations(reading.axes, 2)]
     names = [f"norm_{a}" for a in reading.axes] + pairs
     lines = [
-        [model, int(draw), len(part), *(_text(part[name].iloc[0]) for name in names)]
-        for (model, draw), part in rows.groupby(["model", "draw"], sort=False)
+        [model, part["draw"].nunique(), len(part), *(_range(part[name]) for name in names)]
+        for model, part in rows.groupby("model", sort=False)
     ]
-    header = ("model", "draw", "points", *(n.replace("_", " ") for n in names))
-    return Table("Norms of the directions and cosines between them, as used.", header, lines)
+    header = ("model", "draws", "points", *(n.replace("_", " ") for n in names))
+    return Table("Norms of the directions and cosines between them, as used; ranges are over draws.", header, lines)
 
 
 def _roughness(reading: Reading, rows: pd.DataFrame) -> Table:
@@ -108,8 +108,9 @@ def _roughness(reading: Reading, rows: pd.DataFrame) -> Table:
             lines.append([model, e, *cells, *more, _percent(np.mean([x.diverged for x in r]))])
     caption = (
         "How rough the surfaces are, over all grid lines along an axis, averaged over draws. Variation: total "
-        "variation of log10(loss) over twice its range along a line, at most 1 for a line with one valley. Extra minima: "
-        "local minima of a line beyond its first. Convex: share of neighbouring triples whose middle is not above the chord."
+        "variation of log10(loss) over twice its range along a line, at most 1 for a line with one valley. Extra "
+        "minima: local minima of a line beyond its first. Convex: share of neighbouring triples of points whose "
+        "middle loss is not above the chord."
     )
     header = ("model", "evaluator", "loss < 1", "loss < 10 x centre", "convex", "variation", "extra minima", "diverged")
     return Table(caption, header, lines)
@@ -219,6 +220,11 @@ def _summary(reading: Reading, rows: pd.DataFrame) -> dict[str, float]:
 
 def _text(value: object) -> str:
     return "" if pd.isna(value) else f"{value:.4g}"
+
+
+def _range(values: pd.Series) -> str:
+    low, high = _text(values.min()), _text(values.max())
+    return low if low == high else f"{low} to {high}"
 
 
 def _percent(value: object) -> str:

@@ -54,7 +54,7 @@ class Scale:
         clipped = self.clip(values)
         return np.log10(clipped) if self.log else clipped
 
-    def levels(self, count: int = 15) -> Array:
+    def levels(self, count: int = 26) -> Array:
         """Values for contour lines."""
         make = np.geomspace if self.log else np.linspace
         levels: Array = make(self.low, self.high, count)

@@ -62,11 +62,14 @@ class Surface:
 
 
 def surfaces(rows: pd.DataFrame, axes: Sequence[str], metric: str) -> list[Surface]:
-    """A surface for each model and draw, in the order in which they appear; cells without a good row are NaN."""
+    """A surface for each model and draw, all on one grid, in the order in which they appear.
+
+    Cells without a row are NaN: a report may be made while the sweep still runs.
+    """
     found = []
+    points = tuple(np.unique(rows[axis].to_numpy(float)) for axis in axes)
+    shape = tuple(len(p) for p in points)
     for (model, draw), part in rows.groupby(["model", "draw"], sort=False):
-        points = tuple(np.unique(part[axis].to_numpy(float)) for axis in axes)
-        shape = tuple(len(p) for p in points)
         values, diverged = np.full(shape, np.nan), np.zeros(shape, bool)
         where = tuple(np.searchsorted(p, part[axis].to_numpy(float)) for p, axis in zip(points, axes, strict=True))
         numbers = part[metric].to_numpy(float, na_value=np.nan)

@@ -64,7 +64,7 @@ def test_code_in_a_checkpoint_does_not_run(tmp_path: Path, monkeypatch: pytest.M
 
 def test_damaged_and_nested_files_say_what_to_do(module: nn.Module, tmp_path: Path) -> None:
     torch.save({"state_dict": module.state_dict(), "epoch": 1}, tmp_path / "nested.pt")
-    with pytest.raises(SpecError, match="state_dict, epoch; .*entry: state_dict"):
+    with pytest.raises(SpecError, match=r"state_dict, epoch; .*entry: state_dict"):
         read_state(tmp_path / "nested.pt")
     with pytest.raises(SpecError, match="no entry 'net'"):
         read_state(tmp_path / "nested.pt", "net")

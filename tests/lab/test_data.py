@@ -74,12 +74,12 @@ def test_a_truncated_gzip_and_a_wrong_file_are_named(tmp_path: Path) -> None:
     (tmp_path / "b").write_bytes(b"<html>not found</html>")
     with pytest.raises(SpecError, match=r"a\.gz .*damaged gzip"):
         read_idx(tmp_path / "a.gz", 3)
-    with pytest.raises(SpecError, match="b is no IDX file .*'3c68746d'"):
+    with pytest.raises(SpecError, match=r"b is no IDX file .*'3c68746d'"):
         read_idx(tmp_path / "b", 3)
 
 
 def test_missing_folder_and_files_are_named(tmp_path: Path) -> None:
-    with pytest.raises(SpecError, match="there is no folder .*nowhere"):
+    with pytest.raises(SpecError, match=r"there is no folder .*nowhere"):
         Mnist(source="mnist", folder="nowhere").pinned(tmp_path)
     write_cifar(tmp_path)
     (tmp_path / "data_batch_3").unlink()
@@ -114,7 +114,9 @@ class Evil:
         return (Path("pwned").touch, ())  # type: ignore[return-value]
 
 
-@pytest.mark.parametrize("content", [pickle.dumps(Evil()), b"\x80\x02cos\nsystem\nq\x00X\x04\x00\x00\x00trueq\x01\x85R."])
+@pytest.mark.parametrize(
+    "content", [pickle.dumps(Evil()), b"\x80\x02cos\nsystem\nq\x00X\x04\x00\x00\x00trueq\x01\x85R."]
+)
 def test_a_cifar_file_cannot_run_code(tmp_path: Path, content: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "test_batch").write_bytes(content)
@@ -127,7 +129,7 @@ def test_a_truncated_cifar_batch_is_named(tmp_path: Path) -> None:
     write_cifar(tmp_path)
     file = tmp_path / "test_batch"
     file.write_bytes(file.read_bytes()[:5000])
-    with pytest.raises(SpecError, match="test_batch can't be read as a CIFAR-10 batch.* has 5000 bytes"):
+    with pytest.raises(SpecError, match=r"test_batch can't be read as a CIFAR-10 batch.* has 5000 bytes"):
         Cifar10(source="cifar10", folder=".").load(tmp_path)
 
 

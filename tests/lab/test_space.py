@@ -1,6 +1,7 @@
 """Spaces: exact moves, exact returns, any tensors."""
 
 import copy
+import itertools
 import math
 
 import pytest
@@ -39,7 +40,7 @@ def test_moves_equal_direct_evaluation(net: nn.Module) -> None:
 
 
 def test_no_step_is_ever_carried_over(net: nn.Module) -> None:
-    center = {k: p for k, p in net.float().named_parameters()}
+    center = dict(net.float().named_parameters())
     first = {k: p.detach().clone() for k, p in center.items()}
     with Space(center, {"x": random_like(first, 1)}) as space:
         space.move({"x": 0.1})
@@ -118,7 +119,7 @@ def test_taylor_error_is_of_third_order(net: nn.Module) -> None:
             space.move({"x": c})
             found = nn.functional.cross_entropy(net(x), y)
             errors.append(abs(float(found - value - c * slope - c * c * curvature / 2)))
-    orders = [math.log2(a / b) for a, b in zip(errors, errors[1:], strict=False)]
+    orders = [math.log2(a / b) for a, b in itertools.pairwise(errors)]
     assert all(2.8 < o < 3.3 for o in orders), (errors, orders)
 
 
