@@ -135,15 +135,14 @@ class GridPlanner(ListPlanner):
     def _walk(self) -> Iterator[Unit]:
         names = [name for group in self._groups for name in group]
         order = sorted(range(len(names)), key=names.__getitem__)
-        labels = [canonical(name) + ":" for name in names]
-        choices = [
-            [
-                tuple((self._points[n][i], labels[names.index(n)] + self._texts[n][i]) for n in group)
-                for i in range(len(self._points[group[0]]))
-            ]
+        labels = {name: canonical(name) + ":" for name in names}
+        points = [list(zip(*(self._points[n] for n in group), strict=True)) for group in self._groups]
+        texts = [
+            list(zip(*([labels[n] + text for text in self._texts[n]] for n in group), strict=True))
             for group in self._groups
         ]
-        for combination in itertools.product(*choices):
-            flat = [pair for chosen in combination for pair in chosen]
-            params = {name: value for name, (value, _) in zip(names, flat, strict=True)}
-            yield self._keys.unit_of_text(params, "{" + ",".join(flat[i][1] for i in order) + "}")
+        chain = itertools.chain.from_iterable
+        for values, parts in zip(itertools.product(*points), itertools.product(*texts), strict=True):
+            flat = list(chain(parts))
+            identity = "{" + ",".join([flat[i] for i in order]) + "}"
+            yield self._keys.unit_of_text(dict(zip(names, chain(values), strict=True)), identity)

@@ -21,7 +21,7 @@ def check_tracking(site: Site, where: Path) -> None:
     Raises:
         Unreachable: it can't.
     """
-    if site.tracking != "off":
+    if site.tracking is not False:
         check_reachable(site.tracking or default_uri(where.parent))
 
 
@@ -29,7 +29,7 @@ def publish(sweep: Sweep, where: Path, site: Site, say: Callable[[str], None]) -
     """Write the report, then show the sweep in the tracking store; a store that fails harms nothing."""
     page, report = write_report(sweep, where)
     say(f"report: {page}")
-    if site.tracking != "off":
+    if site.tracking is not False:
         uri = site.tracking or default_uri(where.parent)
         say(export_safely(sweep.rows(), where / "report", _described(sweep), report.summary, uri)[1])
 

@@ -142,6 +142,7 @@ class RowMaker:
         self._params = tuple(params)
         self._metrics = None if metrics is None else tuple(metrics)
         self._allowed = None if metrics is None else {c.name for c in metrics}
+        self._taken = {c.name for c in (KEY, *params, *METERS)}
 
     def schema(self, found: Sequence[Column] = ()) -> pa.Schema:
         """Schema of the rows: key, params, metrics, meters."""
@@ -150,8 +151,7 @@ class RowMaker:
 
     def undeclared(self, outcome: Outcome) -> str | None:
         """Complaint about metrics that this sweep has no column for, or None."""
-        taken = {c.name for c in (KEY, *self._params, *METERS)}
-        if clash := taken & outcome.metrics.keys():
+        if clash := self._taken & outcome.metrics.keys():
             return f"the metrics {sorted(clash)} have names that params or meters already have; rename them"
         if self._allowed is not None and (extra := outcome.metrics.keys() - self._allowed):
             return f"the metrics {sorted(extra)} are not among the declared columns {sorted(self._allowed)}"

@@ -126,9 +126,9 @@ def run_sweep(
         if ledger is None:
             run.open(folder)
             ledger = Ledger.create(store, new_head(kind, spec, folder))
-        writer = stack.enter_context(ledger.writing(hook))
+        writer = stack.enter_context(ledger.writing(hook, seconds=site.commit_seconds, most_rows=site.commit_rows))
         for damage in writer.set_aside:
-            watch.say(f"set aside in damaged/: {damage}; its units are computed again")
+            watch.say(f"damaged and set aside: {damage.path} ({damage.reason}); its units are computed again")
         if (head := grown_head(ledger.sweep, spec)) is not None:
             writer.update_sweep(head)
         return run.go(ledger, writer, folder)

@@ -44,11 +44,11 @@ class Site(Model):
     unit_timeout: PositiveFloat | None = Field(None, description="a unit silent for longer is killed, s")
     start_timeout: PositiveFloat = Field(180, description="give up when no worker is ready for so long, s")
     commit_seconds: PositiveFloat = Field(2, description="rows reach the disk at most so much later, s")
-    commit_rows: PositiveInt = Field(50_000, description="or as soon as so many have come")
+    commit_rows: PositiveInt = Field(32_768, description="or as soon as so many have come")
     budgets: Budgets = Budgets()
     runtime_env: dict[str, Any] = Field(default={}, description="handed to Ray: working_dir, pip, env_vars, ...")
     worker_output: bool = Field(False, description="show what workers print")
-    tracking: str | None = Field(None, description="MLflow URI; by default <results>/mlflow.db; off: none")
+    tracking: str | Literal[False] | None = Field(None, description="MLflow URI; by default <results>/mlflow.db; off")
     pdb: bool = Field(False, description="local only: open the debugger where a unit raises")
 
 

@@ -19,7 +19,7 @@ from orchestrator.ledger.prepared import check_prepared
 from orchestrator.ledger.schema import fit, unify
 from orchestrator.ledger.seal import Damaged
 from orchestrator.ledger.store import Store
-from orchestrator.ledger.writer import Hook, Writer
+from orchestrator.ledger.writer import MOST_ROWS, SECONDS, Hook, Writer
 from orchestrator.row import SERIES, RowMaker
 
 __all__ = ["Findings", "Ledger"]
@@ -115,6 +115,8 @@ class Ledger:
         holder: Holder | None = None,
         stale: float = 15.0,
         beat: float = 2.0,
+        seconds: float = SECONDS,
+        most_rows: int = MOST_ROWS,
     ) -> Writer:
         """Become the driver: takes the lock, sets damaged parts aside, drops leftovers of a kill.
 
@@ -124,13 +126,15 @@ class Ledger:
             holder: this process, if not given.
             stale: seconds without a heartbeat after which a driver on another machine counts as dead.
             beat: seconds between heartbeats.
+            seconds: rows wait at most so long for a commit.
+            most_rows: or until they are so many.
 
         Raises:
             SweepLocked: another driver is alive.
             StorageError: the lock can't be written.
         """
         lock = DriverLock.take(self.store, holder=holder, stale=stale, beat=beat)
-        return Writer(self.store, lock, hook or (lambda point: None))
+        return Writer(self.store, lock, hook or (lambda point: None), seconds, most_rows)
 
     def keys(self) -> KeySet:
         """Keys of all rows, from verified parts."""

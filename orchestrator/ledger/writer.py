@@ -24,8 +24,8 @@ from orchestrator.row import SERIES
 __all__ = ["Hook", "Writer"]
 
 Hook = Callable[[str], None]
-_ROWS_PER_COMMIT = 32768
-_SECONDS = 2.0
+MOST_ROWS = 32_768  # rows of one commit
+SECONDS = 2.0  # between commits
 
 
 class Writer:
@@ -39,7 +39,10 @@ class Writer:
         set_aside: what was damaged, and is in `damaged/` now; its units are not in `done`.
     """
 
-    def __init__(self, store: Store, lock: DriverLock, hook: Hook) -> None:
+    def __init__(
+        self, store: Store, lock: DriverLock, hook: Hook, seconds: float = SECONDS, most_rows: int = MOST_ROWS
+    ) -> None:
+        self._seconds, self._most_rows = seconds, most_rows
         self.done = KeySet()
         self.dropped = 0
         self.set_aside: list[Damage] = []
@@ -102,7 +105,7 @@ class Writer:
         return dropped
 
     def commit_if_due(self, now: float) -> bool:
-        """Commit if rows have waited for 2 s or are many; whether it did.
+        """Commit if rows have waited long enough or are many; whether it did.
 
         Args:
             now: any clock that never goes back, seconds.
@@ -112,7 +115,7 @@ class Writer:
         """
         if self._since is None or not self._count:
             self._since = now
-        if self._count < _ROWS_PER_COMMIT and (not self._count or now - self._since < _SECONDS):
+        if self._count < self._most_rows and (not self._count or now - self._since < self._seconds):
             return False
         self.commit()
         self._since = now
