@@ -193,6 +193,8 @@ def report(folder: Results) -> None:
 
     sweep = _open(folder)
     out.print(f"report: {write_report(sweep, folder)[0]}", markup=False)
+    for damage in sweep.ledger.damaged:
+        err.print(f"left out: {damage.path} is damaged ({damage.reason}). The sweep's command mends it", markup=False)
 
 
 @app.command(epilog="Example: landsweep verify results/landscape_skip")

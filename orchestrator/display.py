@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Self
 
-import psutil
 import yaml
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
@@ -23,6 +22,7 @@ from orchestrator.sweep import Sweep
 __all__ = ["LinesWatch", "findings_text", "kind_text", "live_watch", "span", "state", "state_text"]
 
 _LINE_SECONDS = 10.0
+_SILENCE_SECONDS = 30.0  # a driver on another machine that says nothing for so long counts as gone
 
 
 def span(seconds: float | None) -> str:
@@ -113,20 +113,13 @@ def live_watch(console: Console) -> Iterator[LiveWatch]:
 def state(sweep: Sweep) -> dict[str, Any]:
     """Where a sweep stands, with stable fields.
 
-    `running` says whether its driver is alive: by process on this machine, by the age of its last word elsewhere.
+    `running` says whether a driver works on it: by its process on this machine, by the age of its last word elsewhere.
     """
     told = read_status(sweep.ledger.store) or {}
     age = time.time() - told.get("updated", 0.0)
-    here = told.get("host") == _host()
-    alive = psutil.pid_exists(told["pid"]) if here and "pid" in told else age < 30
-    running = alive and told.get("phase") not in (None, "done", "stopped")
+    lives = driver_lives(sweep.ledger.store)
+    running = age < _SILENCE_SECONDS if lives is None else lives
     return {"name": sweep.head["name"], "kind": sweep.head["kind"], "running": running, "age": age, **told}
-
-
-def _host() -> str:
-    import platform
-
-    return platform.node()
 
 
 def state_text(now: Mapping[str, Any]) -> str:
@@ -165,7 +158,8 @@ def kind_text(kind: SweepKind[Any]) -> str:
         mark = "label" if any(isinstance(m, IsLabel) for m in field.metadata) else mark
         need = "required" if field.is_required() else f"default {field.get_default(call_default_factory=True)!r}"
         lines.append(f"  {name} ({mark}, {need[:80]}): {field.description or ''}".rstrip(": "))
-    example = kind.example().model_dump(mode="json", exclude_defaults=True)
+    given = kind.example()
+    example = {"kind": given.kind, "name": given.name, **given.model_dump(mode="json", exclude_defaults=True)}
     return "\n".join(
         [*lines, "", "example:", *("  " + s for s in yaml.safe_dump(example, sort_keys=False).splitlines())]
     )

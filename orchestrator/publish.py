@@ -27,7 +27,11 @@ def check_tracking(site: Site, where: Path) -> None:
 
 def publish(sweep: Sweep, where: Path, site: Site, say: Callable[[str], None]) -> None:
     """Write the report, then show the sweep in the tracking store; a store that fails harms nothing."""
-    page, report = write_report(sweep, where)
+    try:
+        page, report = write_report(sweep, where)
+    except Exception as e:  # noqa: BLE001 - the rows are safe, and the same error can be had again
+        say(f"the report could not be made ({type(e).__name__}: {e}); to see the whole error: landsweep report {where}")
+        return
     say(f"report: {page}")
     if site.tracking is not False:
         uri = site.tracking or default_uri(where.parent)

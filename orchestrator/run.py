@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import threading
 import time
 from collections import Counter, deque
@@ -342,4 +343,6 @@ class _Run:
         self._watch.show(snapshot)
         if self._may_write and (last or now - self._written >= _STATUS_SECONDS):
             self._written = now
-            write_status(self._store, {**asdict(snapshot), "updated": time.time(), "pid": os.getpid()})
+            write_status(
+                self._store, {**asdict(snapshot), "updated": time.time(), "pid": os.getpid(), "host": platform.node()}
+            )

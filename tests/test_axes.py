@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from fractions import Fraction
 from typing import Any
@@ -51,7 +52,7 @@ def test_curved_values_against_the_formulas() -> None:
     assert [math.log10(float(str(v))) for v in geometric] == pytest.approx([-4 + i / 2 for i in range(9)], abs=1e-14)
     symlog = [float(str(v)) for v in Axis(symlog=(-1, 1, 21), threshold=0.01).points()]
     squeezed = [math.copysign(math.log10(1 + abs(v) / 0.01), v) for v in symlog]
-    steps = [b - a for a, b in zip(squeezed, squeezed[1:], strict=False)]
+    steps = [b - a for a, b in itertools.pairwise(squeezed)]
     assert steps == pytest.approx([steps[0]] * 20, rel=1e-12)
     assert symlog[10] == 0.0
     assert symlog == [-v for v in reversed(symlog)] or symlog[0] == -symlog[-1]

@@ -97,7 +97,8 @@ def test_streams_are_shared_by_seed_and_differ_by_name() -> None:
 
 
 def test_keys_are_the_same_in_another_process_with_another_hash_seed() -> None:
-    code = "from orchestrator.unit import Keys; print(Keys('k', 1, {'b': 1, 'a': {'d': 2, 'c': 3}}).unit({'x': 0.1, 'y': 's'}).key)"
+    context = "{'b': 1, 'a': {'d': 2, 'c': 3}}"
+    code = f"from orchestrator.unit import Keys; print(Keys('k', 1, {context}).unit({{'x': 0.1, 'y': 's'}}).key)"
     keys = {
         subprocess.run(
             [sys.executable, "-c", code], env={"PYTHONHASHSEED": seed}, capture_output=True, text=True, check=True

@@ -249,7 +249,7 @@ class RayExecutor(Executor):
         env = dict(self._site.runtime_env)
         env["env_vars"] = {"OMP_NUM_THREADS": str(self._job.threads), **env.get("env_vars", {})}
         memory = {} if self._site.memory_gb is None else {"memory": self._site.memory_gb * 1e9}
-        slot.actor = _Actor.options(
+        slot.actor = _Actor.options(  # type: ignore[attr-defined] # added by ray.remote
             num_cpus=self._site.cpus,
             num_gpus=self._site.gpus,
             resources=dict(self._site.resources),

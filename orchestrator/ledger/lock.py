@@ -24,7 +24,7 @@ import psutil
 from orchestrator.errors import LandsweepError, StorageError, SweepLocked, TakenOver
 from orchestrator.ledger.store import Store
 
-__all__ = ["DriverLock", "Holder"]
+__all__ = ["DriverLock", "Holder", "driver_lives"]
 
 _FOLDER = "lock"
 
@@ -156,6 +156,16 @@ class DriverLock:
                     return
                 self._content["beat"] += 1
                 self._store.replace(_path(self.epoch), json.dumps(self._content).encode())
+
+
+def driver_lives(store: Store) -> bool | None:
+    """Whether a driver works on the sweep now; None: it is on another machine, only its heartbeat can tell."""
+    _, raw = _highest(store)
+    content = {"released": True} if raw is None else _parse(raw)
+    if content.get("released"):
+        return False
+    holder = _holder(content)
+    return holder.alive() if holder is not None and holder.near(Holder.me()) else None
 
 
 def _wait_for_death(store: Store, epoch: int, raw: bytes, me: Holder, stale: float) -> None:

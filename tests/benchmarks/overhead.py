@@ -67,7 +67,7 @@ class Timed(QuietWatch):
 
 def ours(units: int, folder: Path) -> dict[str, Any]:
     watch = Timed()
-    site = Site(workers=WORKERS, tracking="off")
+    site = Site(workers=WORKERS, tracking=False)
     run_sweep(kind_named("function"), spec_of(units), site, folder, folder=Path.cwd(), watch=watch)
     ended = time.perf_counter()
     if watch.began is None:
@@ -90,7 +90,7 @@ def resume(units: int, folder: Path) -> float:
 
 def resumed(units: int, folder: str) -> int:
     """How many units a second run computes: none."""
-    site = Site(workers=WORKERS, tracking="off")
+    site = Site(workers=WORKERS, tracking=False)
     kind = kind_named("function")
     return run_sweep(kind, spec_of(units), site, folder, folder=Path.cwd(), watch=QuietWatch()).new
 

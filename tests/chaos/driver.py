@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import json
 import sys
+import time
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +20,11 @@ from orchestrator.testing.chaos import kill_at
 from orchestrator.testing.kind_suite import QuietWatch
 
 
-def work(i: int, seconds: float = 0.0) -> dict[str, float]:
-    """A unit with a result that depends on its params, and a time."""
-    import time
-
-    if seconds:
-        time.sleep(seconds)
+def work(i: int, seconds: float = 0.0) -> Generator[dict[str, float], None, dict[str, float]]:
+    """A unit with a series and a result that depend on its params, and a time."""
+    for step in range(2):
+        yield {"step": step, "half": i / 2 + step}
+        time.sleep(seconds / 2)
     return {"square": float(i * i), "root": i**0.5}
 
 
@@ -42,7 +43,7 @@ def main() -> None:
     kind = kind_named("function")
     spec = parse(kind.spec, spec_data(told["units"], told.get("seconds", 0.0)), "chaos")
     hook = kill_at(told["point"], told.get("nth", 1), told.get("after", 0.0)) if "point" in told else None
-    site = Site(**{"tracking": "off", **told.get("site", {})})
+    site = Site(**{"tracking": False, **told.get("site", {})})
     end = run_sweep(kind, spec, site, folder, folder=Path.cwd(), watch=QuietWatch(), hook=hook)
     print(json.dumps({"phase": end.phase, "new": end.new, "done": end.done}))
 

@@ -41,6 +41,11 @@ def assert_undisturbed(folder: Path, units: int = UNITS) -> None:
     assert sorted((r["i"], r["square"], r["root"], r["status"]) for r in rows.values()) == [
         (i, float(i * i), i**0.5, "ok") for i in range(units)
     ]
+    series = Ledger.open(Store.at(folder)).series().to_pylist()
+    place = {key: r["i"] for key, r in rows.items()}
+    assert sorted((place[s["key"]], s["step"], s["metric"], s["value"]) for s in series) == [
+        (i, step, "half", i / 2 + step) for i in range(units) for step in (0, 1)
+    ]
     sweep = Sweep(Ledger.open(Store.at(folder)))
     found = sweep.ledger.verify(sweep.keys())
     assert found.sound and not found.missing, found
@@ -51,8 +56,8 @@ def test_killed_at_a_named_point(tmp_path: Path, point: str) -> None:
     """Many small commits, so that parts are merged during the run; killed at the third passing of the point."""
     told = {"units": UNITS, "seconds": 0.005, "site": {**LOCAL, "commit_seconds": 0.01}}
     first = start(tmp_path, point=point, nth=1 if "comp" in point else 3, **told)
-    first.wait(timeout=120)
-    assert first.returncode == -signal.SIGKILL, f"{point} was not passed: {first.communicate()[0]}"
+    output, _ = first.communicate(timeout=120)
+    assert first.returncode == -signal.SIGKILL, f"{point} was not passed: {output}"
     before = len(metrics_of(tmp_path))
     end = finish(tmp_path, **told)
     assert end["new"] == UNITS - before, "nothing that was committed is computed again"
@@ -66,7 +71,7 @@ def test_killed_again_and_again_at_random(tmp_path: Path) -> None:
         process = start(tmp_path, **told)
         time.sleep(1.0 + rng.random() * 2)
         process.kill()
-        process.wait()
+        process.communicate()
     finish(tmp_path, **told)
     assert_undisturbed(tmp_path)
 
@@ -83,7 +88,7 @@ def test_killed_with_a_ray_of_its_own_leaves_no_process_behind(tmp_path: Path) -
         time.sleep(0.1)
     children = psutil.Process(process.pid).children(recursive=True)
     process.kill()
-    process.wait()
+    process.communicate()
     _, alive = psutil.wait_procs(children, timeout=60)
     assert not alive, f"Ray processes outlive their driver: {alive}"
     assert finish(tmp_path, **told)["new"] < 300

@@ -1,0 +1,182 @@
+"""The command line as a user meets it: real processes, real exit codes, real signals."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from orchestrator.testing.kind_suite import metrics_of
+from tests.chaos.driver import spec_data
+
+LANDSWEEP = [str(Path(sys.executable).parent / "landsweep")]
+ROOT = Path(__file__).parent.parent
+LOCAL = ["--site", "local", "site.tracking=off"]
+
+
+def command(*words: str, cwd: Path, check: int | None = 0) -> subprocess.CompletedProcess[str]:
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "200"}
+    done = subprocess.run([*LANDSWEEP, *words], cwd=cwd, capture_output=True, text=True, env=env, timeout=300)
+    assert check is None or done.returncode == check, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    return done
+
+
+@pytest.fixture
+def spec(tmp_path: Path) -> Path:
+    return write_spec(tmp_path, spec_data(11, 0.0))
+
+
+def write_spec(folder: Path, data: dict[str, Any], name: str = "spec.yaml") -> Path:
+    file = folder / name
+    file.write_text(yaml.safe_dump(data), encoding="utf-8")
+    return file
+
+
+def test_run_plan_status_verify_report_export(spec: Path, tmp_path: Path) -> None:
+    plan = json.loads(command("plan", spec.name, "--json", cwd=tmp_path).stdout)
+    assert (plan["total"], plan["done"], plan["to_run"]) == (11, 0, 11)
+    assert not (tmp_path / "results").exists(), "a plan writes nothing"
+    done = command("run", spec.name, "--site", "local", cwd=tmp_path)
+    assert "11 units (11 ok)" in done.stderr and "MLflow run" in done.stderr
+    assert (tmp_path / "results/chaos/report/index.html").is_file()
+    assert (tmp_path / "results/mlflow.db").is_file()
+    state = json.loads(command("status", "results/chaos", "--json", cwd=tmp_path).stdout)
+    assert (state["phase"], state["done"], state["running"]) == ("done", 11, False)
+    assert "sound" in command("verify", "results/chaos", cwd=tmp_path).stdout
+    assert "index.html" in command("report", "results/chaos", cwd=tmp_path).stdout
+    first = command("export-mlflow", "results/chaos", cwd=tmp_path).stdout
+    assert first == command("export-mlflow", "results/chaos", cwd=tmp_path).stdout, "the same run, not a second one"
+    again = command("run", spec.name, *LOCAL, cwd=tmp_path)
+    assert "nothing was left to compute" in again.stderr
+
+
+def test_a_finer_axis_computes_only_what_is_new(tmp_path: Path) -> None:
+    data = {
+        "kind": "function",
+        "name": "fine",
+        "function": "tests.chaos.driver:work",
+        "axes": {"i": {"linear": [0, 1, 11]}},
+    }
+    write_spec(tmp_path, data)
+    command("run", "spec.yaml", *LOCAL, cwd=tmp_path)
+    assert (
+        json.loads(command("plan", "spec.yaml", "axes.i.linear=[0,1,101]", "--json", cwd=tmp_path).stdout)["to_run"]
+        == 90
+    )
+    done = command("run", "spec.yaml", "axes.i.linear=[0,1,101]", *LOCAL, cwd=tmp_path)
+    assert "101 units (101 ok); 90 new" in done.stderr
+
+
+def test_failed_units_are_listed_and_run_again(tmp_path: Path) -> None:
+    module = tmp_path / "mine.py"
+    module.write_text("def f(i):\n    if i == 3: raise ValueError('three is bad')\n    return {'y': i}\n")
+    write_spec(tmp_path, {"kind": "function", "name": "mine", "function": "mine:f", "axes": {"i": {"range": 5}}})
+    done = command("run", "spec.yaml", *LOCAL, cwd=tmp_path, check=1)
+    assert "1 failed" in done.stderr and "landsweep rerun results/mine --status failed" in done.stderr
+    assert "three is bad" in (tmp_path / "results/mine/report/index.html").read_text()
+    module.write_text("def f(i):\n    return {'y': i}\n")
+    command("rerun", "results/mine", "--status", "failed", *LOCAL, cwd=tmp_path)
+    rows = metrics_of(tmp_path / "results/mine")
+    assert sorted(r["y"] for r in rows.values()) == [0, 1, 2, 3, 4]
+    assert list((tmp_path / "results/mine/retired").iterdir()), "the failed row is kept for the record"
+    assert "nothing to do" in command("rerun", "results/mine", *LOCAL, cwd=tmp_path).stderr
+
+
+BAD = {
+    "a misspelt field": (["run", "spec.yaml", "functoin=x:y"], ["functoin: unknown field", "did you mean 'function'"]),
+    "a wrong type": (["run", "spec.yaml", "fixed=3"], ["fixed:", "given: 3"]),
+    "an empty axis": (["run", "spec.yaml", "axes.i=[]"], ["axes.i", "empty"]),
+    "no such file": (["run", "nothing.yaml"], ["no file nothing.yaml"]),
+    "no such kind": (["run", "spec.yaml", "kind=lanscape"], ["no kind 'lanscape'", "landscape"]),
+    "no such site": (["run", "spec.yaml", "--site", "moon"], ["no site 'moon'", "local"]),
+    "a misspelt site field": (["run", "spec.yaml", "site.wrokers=2"], ["wrokers: unknown field", "workers"]),
+    "no such function": (["run", "spec.yaml", "function=no.module:f", *LOCAL], ["no.module"]),
+    "an argument that is not there": (["run", "spec.yaml", "fixed.speed=3", *LOCAL], ["speed"]),
+    "a dead cluster": (["run", "spec.yaml", "site.address=127.0.0.1:1"], ["127.0.0.1:1", "Is the cluster up"]),
+    "a dead tracking server": (["run", "spec.yaml", "site.tracking=http://127.0.0.1:1"], ["127.0.0.1:1"]),
+    "no such results": (["status", "results/none"], ["no folder results/none"]),
+    "a folder without a sweep": (["verify", "."], ["holds no sweep"]),
+    "a wrong status": (["rerun", ".", "--status", "ok"], ["failed or diverged"]),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_said_before_any_work(case: str, spec: Path, tmp_path: Path) -> None:
+    words, expected = BAD[case]
+    done = command(*words, cwd=tmp_path, check=2)
+    for word in expected:
+        assert word in done.stderr, done.stderr
+    assert not list(tmp_path.glob("results/*/*")), "nothing was written"
+
+
+def test_results_of_another_spec_are_not_touched(spec: Path, tmp_path: Path) -> None:
+    command("run", spec.name, *LOCAL, cwd=tmp_path)
+    before = metrics_of(tmp_path / "results/chaos")
+    done = command("run", spec.name, "fixed.seconds=0.001", *LOCAL, cwd=tmp_path, check=2)
+    assert "fixed.seconds: was 0, is 0.001" in done.stderr and "--out" in done.stderr
+    assert metrics_of(tmp_path / "results/chaos") == before
+
+
+def long_run(folder: Path) -> subprocess.Popen[str]:
+    """A run of two minutes, once its first rows are on disk."""
+    write_spec(folder, spec_data(4000, 0.03))
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    process = subprocess.Popen(
+        [*LANDSWEEP, "run", "spec.yaml", *LOCAL],
+        cwd=folder,
+        env=env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 60
+    while not list(folder.glob("results/chaos/rows/*.parquet")):
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.1)
+    return process
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_stops_cleanly_and_the_same_command_goes_on(tmp_path: Path, number: int) -> None:
+    process = long_run(tmp_path)
+    state = json.loads(command("status", "results/chaos", "--json", cwd=tmp_path).stdout)
+    assert state["running"] and state["phase"] == "running"
+    process.send_signal(number)
+    _, told = process.communicate(timeout=60)
+    assert process.returncode == 3, told
+    assert "go on with: landsweep run spec.yaml --site local" in told
+    rows = len(metrics_of(tmp_path / "results/chaos"))
+    assert 0 < rows < 4000
+    done = command("run", "spec.yaml", f"axes.i.range={rows + 5}", *LOCAL, cwd=tmp_path)
+    assert f"{rows + 5} units" in done.stderr
+    assert len(metrics_of(tmp_path / "results/chaos")) < rows + 10, "what was there was not computed again"
+
+
+def test_a_second_driver_is_refused_until_the_first_is_dead(tmp_path: Path) -> None:
+    process = long_run(tmp_path)
+    second = command("run", "spec.yaml", *LOCAL, cwd=tmp_path, check=2)
+    assert str(process.pid) in second.stderr and "landsweep status" in second.stderr
+    process.kill()
+    process.communicate()
+    gone = command("status", "results/chaos", cwd=tmp_path)
+    assert "driver is gone" in gone.stdout
+    rows = len(metrics_of(tmp_path / "results/chaos"))
+    command("run", "spec.yaml", f"axes.i.range={rows}", *LOCAL, cwd=tmp_path)
+
+
+def test_kinds_show_their_fields_and_an_example(tmp_path: Path) -> None:
+    listed = command("kinds", cwd=tmp_path).stdout
+    assert "function" in listed and "landscape" in listed
+    shown = command("kinds", "function", cwd=tmp_path).stdout
+    example = yaml.safe_load(shown[shown.index("example:") + 9 :])
+    write_spec(tmp_path, example)
+    command("run", "spec.yaml", *LOCAL, cwd=tmp_path)

@@ -1,0 +1,63 @@
+"""What the documents say is true: links, commands, recipes, and the kind that CONTRIBUTING shows."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import typer.main
+from click import Group
+
+from orchestrator.cli import app
+from orchestrator.sweep import load_spec
+from orchestrator.testing import kind_suite
+from tests.test_house_rules import ROOT
+
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+RECIPES = sorted((ROOT / "sweeps" / "recipes").glob("*.yaml"))
+COMMANDS = typer.main.get_command(app)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda p: str(p.relative_to(ROOT)))
+def test_no_link_is_dead(document: Path) -> None:
+    for target in re.findall(r"\]\(([^)#\s]+)", document.read_text(encoding="utf-8")):
+        if "://" not in target:
+            assert (document.parent / target).exists(), target
+
+
+@pytest.mark.parametrize(
+    "name", sorted(COMMANDS.commands if isinstance(COMMANDS, Group) else vars(COMMANDS)["commands"])
+)
+def test_every_command_has_help_with_an_example_and_stands_in_the_readme(name: str) -> None:
+    command = vars(COMMANDS)["commands"][name]
+    assert command.help and "Example: landsweep" in command.epilog
+    assert f"landsweep {name}" in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda p: p.stem)
+def test_every_recipe_is_valid_and_its_header_says_what_one_gets(recipe: Path) -> None:
+    kind, spec = load_spec(recipe)
+    assert spec.name == recipe.stem
+    assert kind.planner(spec).total
+    text = recipe.read_text(encoding="utf-8")
+    header = text[: text.index("kind:")]
+    for word in (f"landsweep run sweeps/recipes/{recipe.name}", "cores", "see"):
+        assert word in header, f"the header lacks {word!r}"
+
+
+def test_the_kind_in_contributing_passes_the_suite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    module = ModuleType("coin_of_contributing")
+    sys.modules[module.__name__] = module
+    source = re.findall(r"```python\n(.*?)```", text, re.S)[0]
+    exec(compile(source, "CONTRIBUTING.md", "exec"), vars(module))
+    kind: Any = vars(module)["CoinKind"]()
+    for place in ("orchestrator.worker", "orchestrator.sweep"):
+        monkeypatch.setattr(f"{place}.kind_named", lambda name: kind)  # as the entry point would
+    kind_suite.run_example(kind, kind.example(), tmp_path)
+    heads = sorted(r["heads"] for r in kind_suite.metrics_of(tmp_path).values())
+    assert heads == [0.0, 25.0, 50.0, 75.0, 100.0]

@@ -1,0 +1,74 @@
+"""The habits that keep the code readable, checked by a machine."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import pkgutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGES = ("orchestrator", "sweeps", "cluster")
+FILES = sorted(p for package in PACKAGES for p in (ROOT / package).rglob("*.py"))
+LONGEST_FILE, LONGEST_FUNCTION = 400, 60
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_files_and_functions_fit_the_eye(file: Path) -> None:
+    text = file.read_text(encoding="utf-8")
+    assert text.count("\n") <= LONGEST_FILE
+    assert file.name not in ("utils.py", "helpers.py", "common.py"), "name the idea"
+    for word in ("TODO", "FIXME", "XXX"):
+        assert word not in text
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef):
+            length = (node.end_lineno or node.lineno) - node.lineno + 1
+            assert length <= LONGEST_FUNCTION, f"{node.name} has {length} lines"
+
+
+@pytest.mark.parametrize(
+    ("library", "home"), [("ray", "executors/ray.py"), ("mlflow", "tracking.py"), ("obstore", "ledger/store.py")]
+)
+def test_a_library_is_imported_in_one_place(library: str, home: str) -> None:
+    importing = set()
+    for file in FILES:
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) and not node.level else []
+            if any(n.split(".")[0] == library for n in names):
+                importing.add(file.relative_to(ROOT).as_posix().removeprefix("orchestrator/"))
+    assert importing == {home}
+
+
+def test_all_lists_are_exact() -> None:
+    """Every name in `__all__` exists, and every public class and function made in a module is in its `__all__`."""
+    for package in PACKAGES:
+        for found in pkgutil.walk_packages([str(ROOT / package)], f"{package}."):
+            module = importlib.import_module(found.name)
+            listed = getattr(module, "__all__", None)
+            made = {
+                n
+                for n, v in vars(module).items()
+                if not n.startswith("_") and callable(v) and getattr(v, "__module__", None) == found.name
+            }
+            if listed is None:
+                assert not made, f"{found.name} has no __all__"
+                continue
+            assert len(set(listed)) == len(listed) and all(hasattr(module, n) for n in listed), found.name
+            private = {"app"} if found.name.endswith("cli") else set()
+            commands = made - set(listed) - private
+            if not found.name.endswith("cli"):
+                assert not commands, f"{found.name}: {sorted(commands)} are public but not in __all__"
+
+
+def test_help_starts_without_the_heavy_libraries() -> None:
+    code = (
+        "import sys; import orchestrator.cli; "
+        "print([m for m in ('torch', 'ray', 'mlflow', 'pandas', 'pyarrow', 'matplotlib', 'plotly') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
