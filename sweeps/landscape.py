@@ -44,6 +44,10 @@ class LineDirections(Model):
     kind: Literal["interpolation"]
     ends: tuple[Name, ...] = Field(min_length=2, max_length=4, description="names of models: start, then one per axis")
 
+    def in_words(self) -> str:
+        """For captions."""
+        return f"straight from {self.ends[0]} to {' and to '.join(self.ends[1:])}, all parameters"
+
 
 class LandscapeSpec(Spec):
     """Which networks, on which data, along which directions, at which points."""
@@ -307,19 +311,18 @@ class LandscapeKind(SweepKind[LandscapeSpec]):
         return tuple(steps)
 
     def prepare(self, spec: LandscapeSpec, name: str, have: Mapping[str, Arrays], bench: Workbench) -> Arrays:
-        """Weights of a model (`state/...`, `history/...`) or directions (`AXIS/...`, `norms`, `cosines`).
+        """Weights of a model (`state/...`, `history/...`, `input_shape`, `classes`) or directions (`AXIS/...`, ...).
 
         Raises:
             SpecError: a checkpoint does not fit, or a training diverged.
         """
         torch.set_num_threads(bench.threads)
-        data = spec.data.load(bench.folder)
         for model in spec.models:
             if name == f"model-{model}":
-                return _weights(spec, model, data.to(bench.device), bench)
+                return _weights(spec, model, bench)
         for label, draw in itertools.product(spec.centers(), spec.draws.points()):
             if name == _directions_name(spec, label, int(draw or 0)):
-                return _directions(spec, label, int(draw or 0), have, data, bench)
+                return _directions(spec, label, int(draw or 0), have, bench)
         raise LookupError(f"kind {self.name} has no preparation {name!r}")
 
     def open(self, spec: LandscapeSpec, prepared: Mapping[str, Arrays], bench: Workbench) -> LandscapeSession:
@@ -327,17 +330,17 @@ class LandscapeKind(SweepKind[LandscapeSpec]):
 
     def report(self, spec: LandscapeSpec, rows: pd.DataFrame, series: pd.DataFrame) -> Report:
         del series
-        notes = {name: _describe(model.model_dump(mode="json")) for name, model in spec.models.items()}
-        directions = _describe(spec.directions.model_dump(mode="json"))
+        notes = {name: _describe(m.model_dump(mode="json", exclude_defaults=True)) for name, m in spec.models.items()}
+        directions = spec.directions.in_words()
         line = isinstance(spec.directions, LineDirections)
         reading = Reading(tuple(spec.axes), tuple(spec.evaluators), directions, line, spec.batch_norm, notes)
         return landscape_report(reading, rows)
 
 
-def _weights(spec: LandscapeSpec, name: str, data: Data, bench: Workbench) -> dict[str, Any]:
-    model = spec.models[name]
+def _weights(spec: LandscapeSpec, name: str, bench: Workbench) -> dict[str, Any]:
+    model, data = spec.models[name], spec.data.load(bench.folder).to(bench.device)
     module = model.make(data.shape, data.classes, bench.folder).to(bench.device)
-    arrays: dict[str, Any] = {}
+    arrays: dict[str, Any] = {"input_shape": np.array(data.shape), "classes": np.array(data.classes)}
     if model.checkpoint is not None:
         fit(module, model.checkpoint.load(bench.folder), f"models.{name}.checkpoint: {model.checkpoint.file}")
     if model.train is not None:
@@ -352,12 +355,14 @@ def _weights(spec: LandscapeSpec, name: str, data: Data, bench: Workbench) -> di
 
 
 def _directions(
-    spec: LandscapeSpec, label: str, draw: int, have: Mapping[str, Arrays], data: Data, bench: Workbench
+    spec: LandscapeSpec, label: str, draw: int, have: Mapping[str, Arrays], bench: Workbench
 ) -> dict[str, Any]:
     names, axes = spec.centers()[label], list(spec.axes)
+    first = have[f"model-{names[0]}"]
     states = [_under("state", have[f"model-{name}"]) for name in names]
     directions: Mapping[str, Mapping[str, Any]]
-    module = spec.models[names[0]].make(data.shape, data.classes, bench.folder)
+    shape = tuple(int(n) for n in first["input_shape"])
+    module = spec.models[names[0]].make(shape, int(first["classes"]), bench.folder)
     weights = [k for k, _ in module.named_parameters()]
     if isinstance(spec.directions, RandomDirections):
         groups = group_table(module, spec.directions)

@@ -64,6 +64,12 @@ class RandomDirections(Model):
     seed: int = Field(0, ge=0, description="another seed gives other directions for every draw")
     rules: dict[str, GroupRule] = Field({}, description="pattern of parameter names, such as *.pos_embed, to rule")
 
+    def in_words(self) -> str:
+        """For captions."""
+        words = f"Gaussian, normalise {self.normalise}, one-dimensional parameters {self.one_dimensional}"
+        words += ", orthogonal before the normalisation" if self.orthogonal else ""
+        return words + (f", {len(self.rules)} rules" if self.rules else "") + f", seed {self.seed}"
+
 
 @dataclass(frozen=True, slots=True)
 class Group:

@@ -2,11 +2,11 @@
 
 Run: `python -m tests.benchmarks.landscape [--side 15] [--repeats 5] [--json]`; about 5 minutes on 2 idle cores.
 
-All sides evaluate the same points of the same ResNet-32 on the same 909 digits (512 train, 397 test; loss and accuracy
-of both), one thread each. In each repeat all sides run one after the other, so a slow minute of the machine hits all of
-them; the figures are medians of the repeats. The rate of the engine is that of the time between the first and the last
-row, in which all its workers work; start-up is given apart. On a machine that others use too, `cpu_efficiency`, the same
-ratio from processor seconds, tells more than the ratio of the rates.
+All sides evaluate the same points of the same ResNet-32 on the same 909 digits (512 train, 397 test; loss and
+accuracy of both), one thread each. In each repeat all sides run one after the other, so that a slow minute of the
+machine hits all of them; the figures are medians of the repeats. The rate of the engine is that of the time between
+the first and the last row, in which all its workers work; start-up is left out. On a machine that others use too,
+`cpu_efficiency`, the same ratio from processor seconds, tells more than the ratio of the rates.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
+import torch.nn.functional as F  # noqa: N812 - torch's own convention
 from torch import Tensor, nn
 
 from orchestrator.kind import Workbench
@@ -90,7 +90,7 @@ def peer_of(bare: Bare, side: int) -> Callable[[], object] | None:
         import loss_landscapes
         from loss_landscapes.metrics import Metric
     except ImportError:
-        print("loss-landscapes is not installed: pip install --no-deps loss-landscapes==3.0.6")  # noqa: T201
+        print("loss-landscapes is not installed: pip install --no-deps loss-landscapes==3.0.6")
         return None
 
     class Both(Metric):  # type: ignore[misc]
