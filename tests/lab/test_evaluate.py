@@ -84,6 +84,15 @@ def test_only_the_samples_in_use_are_forwarded(data: Data, net: Counting) -> Non
     assert net.seen == 9
 
 
+def test_subsets_that_interleave_keep_their_own_samples(data: Data, net: Counting) -> None:
+    specs = {f"class{c}": EvaluatorSpec(split="train", classes=(c,)) for c in (1, 2)}
+    together = evaluators(specs, data)(net)
+    assert net.seen == int((data.splits["train"].targets > 0).sum())
+    for name, spec in specs.items():
+        alone = evaluators({name: spec}, data)(net)
+        assert alone == pytest.approx({k: v for k, v in together.items() if k in alone}, rel=1e-6)
+
+
 def test_numbers_against_numpy(data: Data, net: Counting) -> None:
     found = evaluators(SPECS, data, batch_size=7)(net)
     x, y = (t.numpy() for t in (data.splits["train"].inputs, data.splits["train"].targets))
@@ -158,8 +167,8 @@ def test_reestimated_statistics_are_the_mean_over_batches() -> None:
     x = torch.randn(30, 4, generator=torch.Generator().manual_seed(0))
     batches = torch.split(x, 10)
     torch.manual_seed(0)
-    for _ in range(2):  # twice: earlier statistics must not shine through
-        reestimate(net, batches)
+    reestimate(net, [5 * x[:7]])  # what was there before must not shine through
+    reestimate(net, batches)
     hidden = [net[0](b).detach() for b in batches]
     mean = torch.stack([h.mean(0) for h in hidden]).mean(0)
     variance = torch.stack([h.var(0, unbiased=True) for h in hidden]).mean(0)
