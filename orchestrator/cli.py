@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from dataclasses import asdict
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -25,7 +26,9 @@ if TYPE_CHECKING:
     from orchestrator.site import Site
     from orchestrator.sweep import Sweep
 
-__all__ = ["app", "main"]
+__all__ = ["COMMANDS", "app", "main"]
+
+COMMANDS = "landsweep.commands"  # entry points of kinds that bring commands: each is called with `app`
 
 app = typer.Typer(
     name="landsweep",
@@ -54,6 +57,8 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON with stable fie
 def main() -> NoReturn:
     """Run the command line; errors meant for the user are printed without a traceback."""
     sys.path.insert(0, str(Path.cwd()))  # the user's own modules
+    for entry in entry_points(group=COMMANDS):
+        entry.load()(app)
     try:
         app()
     except LandsweepError as e:

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
 from orchestrator.kind import SweepKind
-from orchestrator.ledger import Findings, read_status
+from orchestrator.ledger import Findings, driver_lives, read_status
 from orchestrator.run import Snapshot
 from orchestrator.spec import IsAxis, IsLabel
 from orchestrator.sweep import Sweep

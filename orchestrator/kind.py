@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeAlias, T
 
 import numpy as np
 
+from orchestrator.artifacts import Artifacts
 from orchestrator.errors import SpecError
 from orchestrator.planner import Planner
 from orchestrator.report.parts import Report
@@ -38,12 +39,14 @@ class Workbench:
         device: `cpu`, or `cuda:0` when this worker was given a GPU or a share of one.
         threads: how many threads this worker may use.
         folder: what relative paths in the spec are relative to.
+        artifacts: where units leave weights, and states to go on from; None where there is no results folder.
         stopped: whether the unit with this key should end early, because it was pruned or cancelled.
     """
 
     device: str = "cpu"
     threads: int = 1
     folder: Path = field(default_factory=Path)
+    artifacts: Artifacts | None = None
     stopped: Callable[[str], bool] = lambda key: False
 
 

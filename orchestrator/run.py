@@ -176,6 +176,7 @@ class _Run:
                 imports=(str(Path.cwd()), str(folder.resolve())),
                 flush_seconds=min(1.0, 0.02 * workers),
                 pdb=self._site.pdb,
+                results=self._store.where if self._store.path is None else str(self._store.path.resolve()),
             )
         )
         self._opened = True
@@ -297,7 +298,9 @@ class _Run:
         files = {e.name: e.preparation.file for e in errands if e.preparation}
 
         def keep(made: Prepared) -> None:
-            save_prepared(self._store, files[made.name], made.arrays, {"name": made.name, "seconds": made.seconds})
+            save_prepared(
+                self._store, files[made.name], made.arrays, {"seconds": made.seconds, "host": platform.node()}
+            )
             self._executor.share(made.name, made.arrays)
             self._watch.say(f"prepared {made.name} in {made.seconds:.1f} s")
 

@@ -16,6 +16,7 @@ from typing import Any, TypeAlias
 
 import pyarrow as pa
 
+from orchestrator.artifacts import Artifacts
 from orchestrator.errors import NotDeterministic, UsageError
 from orchestrator.kind import Arrays, Session, Workbench, kind_named
 from orchestrator.row import Cause, Metric, Outcome, Progress, RowMaker, Status, series_batch
@@ -41,6 +42,7 @@ class Job:
         imports: folders that are searched for the user's own modules.
         flush_seconds: rows wait at most so long for company before they are sent, s.
         pdb: open the debugger where a unit raises.
+        results: the results folder, a path or URL.
     """
 
     kind: str
@@ -50,6 +52,7 @@ class Job:
     imports: tuple[str, ...] = ()
     flush_seconds: float = 0.02
     pdb: bool = False
+    results: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +131,8 @@ class Worker:
         self._kind = kind_named(job.kind)
         self._spec = parse(self._kind.spec, job.spec, "spec")
         self._stopped: set[str] = set()
-        self._bench = Workbench(device, job.threads, Path(job.folder), self._stopped.__contains__)
+        artifacts = None if job.results is None else Artifacts(job.results)
+        self._bench = Workbench(device, job.threads, Path(job.folder), artifacts, self._stopped.__contains__)
         self._maker = RowMaker(self._kind.params(self._spec), self._kind.columns(self._spec))
         self._prepared: dict[str, Arrays] = {}
         self._session: Session | None = None

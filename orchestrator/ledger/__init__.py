@@ -6,8 +6,8 @@ from orchestrator.ledger.lock import Holder, driver_lives
 from orchestrator.ledger.parts import Damage
 from orchestrator.ledger.prepared import about_prepared, check_prepared, load_prepared, save_prepared
 from orchestrator.ledger.status import read_status, write_status
-from orchestrator.ledger.store import Store
 from orchestrator.ledger.writer import Hook, Writer
+from orchestrator.store import Store
 
 __all__ = [
     "Damage",

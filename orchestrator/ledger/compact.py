@@ -12,8 +12,8 @@ import pyarrow.compute as pc
 from orchestrator.ledger.parts import Part, merge_ranges, read_rows, read_series
 from orchestrator.ledger.schema import fit, unify
 from orchestrator.ledger.seal import seal_tables
-from orchestrator.ledger.store import Store
 from orchestrator.row import SERIES
+from orchestrator.store import Store
 
 __all__ = ["FAN_IN", "due", "merged"]
 

@@ -18,9 +18,9 @@ from orchestrator.ledger.parts import Damage, Scan, only, read_series, scan, sca
 from orchestrator.ledger.prepared import check_prepared
 from orchestrator.ledger.schema import fit, unify
 from orchestrator.ledger.seal import Damaged
-from orchestrator.ledger.store import Store
 from orchestrator.ledger.writer import MOST_ROWS, SECONDS, Hook, Writer
 from orchestrator.row import SERIES, RowMaker
+from orchestrator.store import Store
 
 __all__ = ["Findings", "Ledger"]
 

@@ -22,7 +22,7 @@ from typing import Any
 import psutil
 
 from orchestrator.errors import LandsweepError, StorageError, SweepLocked, TakenOver
-from orchestrator.ledger.store import Store
+from orchestrator.store import Store
 
 __all__ = ["DriverLock", "Holder", "driver_lives"]
 

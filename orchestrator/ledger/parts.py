@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 from orchestrator.errors import StorageError
 from orchestrator.ledger.keys import KeySet
 from orchestrator.ledger.seal import Damaged, check, unseal
-from orchestrator.ledger.store import Store
+from orchestrator.store import Store
 
 __all__ = [
     "Damage",

@@ -12,7 +12,7 @@ import safetensors.numpy
 
 from orchestrator.errors import NotDeterministic
 from orchestrator.ledger.parts import Damage
-from orchestrator.ledger.store import Store
+from orchestrator.store import Store
 
 __all__ = ["about_prepared", "check_prepared", "load_prepared", "save_prepared"]
 

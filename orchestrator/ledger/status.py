@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from orchestrator.ledger.store import Store
+from orchestrator.store import Store
 
 __all__ = ["read_status", "write_status"]
 

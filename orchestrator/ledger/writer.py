@@ -18,8 +18,8 @@ from orchestrator.ledger.lock import DriverLock
 from orchestrator.ledger.parts import Damage, Part, Scan, only, read_rows, read_series, scan_keys
 from orchestrator.ledger.schema import fit_batches
 from orchestrator.ledger.seal import Damaged, seal
-from orchestrator.ledger.store import Store
 from orchestrator.row import SERIES
+from orchestrator.store import Store
 
 __all__ = ["Hook", "Writer"]
 

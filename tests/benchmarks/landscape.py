@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -148,6 +149,7 @@ def measure(side: int, repeats: int) -> dict[str, list[dict[str, float]]]:
             results.setdefault(f"engine, {workers} worker", []).append(engine(spec, workers, losses))
         if peer is not None:
             results.setdefault("loss-landscapes", []).append(timed(peer, len(points)))
+        print({name: round(runs[-1]["rate"], 2) for name, runs in results.items()}, file=sys.stderr, flush=True)
     return results
 
 

@@ -1,0 +1,69 @@
+"""Files that units leave beside their rows: weights to keep, and states to go on from in the middle of a unit.
+
+Workers write them, straight into the results folder; rows name them. A unit may be computed twice (its worker died
+before the row arrived), so a file belongs to the row that names it, and one that no row names belongs to nobody.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors.numpy
+
+from orchestrator.store import Store
+
+__all__ = ["Artifacts"]
+
+
+class Artifacts:
+    """Named sets of arrays in a results folder.
+
+    Args:
+        where: the results folder, a path or URL.
+    """
+
+    def __init__(self, where: str) -> None:
+        self._store = Store.at(where)
+
+    @property
+    def folder(self) -> Path | None:
+        """The results folder, where it is a local one."""
+        return self._store.path
+
+    def save(
+        self, file: str, arrays: Mapping[str, np.ndarray[Any, Any]], about: Mapping[str, str] | None = None
+    ) -> str:
+        """Keep arrays as `file`, all or nothing, replacing an older one; gives the checksum of its bytes.
+
+        Args:
+            file: path under the results folder, such as `weights/pack-0c1d.safetensors`.
+            arrays: name to array.
+            about: text that the file carries in its header.
+
+        Raises:
+            StorageError: it can't be written.
+        """
+        solid = {name: np.asarray(a, order="C") for name, a in arrays.items()}
+        data = safetensors.numpy.save(solid, None if about is None else dict(about))
+        self._store.replace(file, data)
+        return blake2b(data, digest_size=16).hexdigest()
+
+    def load(self, file: str) -> dict[str, np.ndarray[Any, Any]] | None:
+        """The arrays kept as `file`; None if there is no such file, or it is cut off or otherwise unreadable."""
+        try:
+            arrays: dict[str, np.ndarray[Any, Any]] = safetensors.numpy.load(self._store.read(file))
+        except (FileNotFoundError, safetensors.SafetensorError):
+            return None
+        return arrays
+
+    def drop(self, file: str) -> None:
+        """Delete a file; one that is not there is no matter."""
+        self._store.delete(file)
+
+    def files(self, folder: str) -> list[str]:
+        """Names of the files in a folder of the results."""
+        return [name for name, _ in self._store.list(folder)]
