@@ -17,7 +17,7 @@ from torch import Tensor
 from orchestrator.errors import SpecError
 from orchestrator.spec import Model
 
-__all__ = ["Data", "FolderData", "Split", "pin"]
+__all__ = ["Data", "FolderData", "Split", "images", "labels", "pin", "required"]
 
 
 @dataclass(frozen=True, slots=True)
