@@ -120,7 +120,7 @@ def engine(spec: LandscapeSpec, workers: int, losses: list[float]) -> dict[str, 
     ended = rows.groupby("worker")["ended"]
     first, last = ended.min().max(), ended.max().min()
     within = int(((rows["ended"] > first) & (rows["ended"] <= last)).sum())
-    return {"rate": within / (last - first), "wall": wall, "cpu": float(rows["cpu_seconds"].median())}
+    return {"rate": float(within / (last - first)), "wall": wall, "cpu": float(rows["cpu_seconds"].median())}
 
 
 def timed(run: Callable[[], object], points: int) -> dict[str, float]:
@@ -146,7 +146,7 @@ def measure(side: int, repeats: int) -> dict[str, list[dict[str, float]]]:
         results.setdefault("bare loop", []).append(timed(lambda: bare.run(points), len(points)))
         results.setdefault("session, no engine", []).append(timed(lambda: list(session.evaluate(units)), len(points)))
         for workers in (1, 2):
-            results.setdefault(f"engine, {workers} worker", []).append(engine(spec, workers, losses))
+            results.setdefault(f"engine, workers: {workers}", []).append(engine(spec, workers, losses))
         if peer is not None:
             results.setdefault("loss-landscapes", []).append(timed(peer, len(points)))
         print({name: round(runs[-1]["rate"], 2) for name, runs in results.items()}, file=sys.stderr, flush=True)
@@ -172,15 +172,15 @@ def main() -> None:
     def ratio(name: str, other: list[float]) -> float:
         return round(statistics.median(a / b for a, b in zip(rates[name], other, strict=True)), 3)
 
-    one = rates["engine, 1 worker"]
+    one = rates["engine, workers: 1"]
     line = {
         "points_per_second": round(statistics.median(one), 3),
         "bare_points_per_second": round(statistics.median(base), 3),
-        "efficiency": ratio("engine, 1 worker", base),
-        "scaling_2_workers": ratio("engine, 2 worker", one),
-        "peer_ratio": ratio("engine, 1 worker", rates["loss-landscapes"]) if "loss-landscapes" in rates else None,
+        "efficiency": ratio("engine, workers: 1", base),
+        "scaling_2_workers": ratio("engine, workers: 2", one),
+        "peer_ratio": ratio("engine, workers: 1", rates["loss-landscapes"]) if "loss-landscapes" in rates else None,
         "session_efficiency": ratio("session, no engine", base),
-        "cpu_efficiency": round(cpu["bare loop"] / cpu["engine, 1 worker"], 3),
+        "cpu_efficiency": round(cpu["bare loop"] / cpu["engine, workers: 1"], 3),
         "repeats": arguments.repeats,
         "points": arguments.side**2,
     }
