@@ -51,16 +51,22 @@ class Cause(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column of the rows: its name, what it means in one sentence, its unit and its type."""
+    """One column of the rows: its name, what it means in one sentence, its unit and its type.
+
+    A metric that is a `meter` says how a unit was computed (in which pack, in which file it lies), so that it may
+    differ between two computations of the same unit.
+    """
 
     name: str
     doc: str
     unit: str = ""
     type: ColumnType = "float"
+    meter: bool = False
 
     def arrow(self) -> pa.Field:
         """The Arrow field, with unit and meaning in its metadata."""
-        return pa.field(self.name, _ARROW[self.type], metadata={"unit": self.unit, "doc": self.doc})
+        meter = {"meter": "true"} if self.meter else {}
+        return pa.field(self.name, _ARROW[self.type], metadata={"unit": self.unit, "doc": self.doc, **meter})
 
 
 @dataclass(frozen=True, slots=True)
