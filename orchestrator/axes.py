@@ -13,7 +13,7 @@ from decimal import Context, Decimal
 from fractions import Fraction
 from typing import Annotated, Any, TypeAlias
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_serializer, model_validator
 
 __all__ = ["Axis", "AxisLike", "Number", "Value"]
 
@@ -80,7 +80,7 @@ _SPACINGS: dict[str, Callable[[Number, Number, int], list[float]]] = {
     "log2": _log2,
     "geometric": _geometric,
 }
-_FORMS = "a list of values, or one of values, linear, log2, geometric, symlog, range"
+_FORMS = ("values", "linear", "log2", "geometric", "symlog", "range")
 
 
 class Axis(BaseModel):
@@ -116,10 +116,10 @@ class Axis(BaseModel):
 
     @model_validator(mode="after")
     def _one_form_with_points(self) -> Axis:
-        forms = ("values", "linear", "log2", "geometric", "symlog", "range")
-        given = [name for name in forms if getattr(self, name) is not None]
+        given = [name for name in _FORMS if getattr(self, name) is not None]
         if len(given) != 1:
-            raise ValueError(f"an axis is {_FORMS}; got {' and '.join(given) or 'none of them'}")
+            allowed = f"a list of values, or one of {', '.join(_FORMS)}"
+            raise ValueError(f"an axis is {allowed}; got {' and '.join(given) or 'none of them'}")
         points = self.points()
         if not points:
             raise ValueError(f"the axis is empty ({given[0]}: {getattr(self, given[0])}); give it at least one value")
@@ -132,6 +132,12 @@ class Axis(BaseModel):
                 raise ValueError(f"the axis holds {p!r} twice; each value makes units of its own, so give it once")
             seen.add(mark)
         return self
+
+    @model_serializer
+    def _as_given(self) -> dict[str, Any]:
+        """Only the form that was given: this is what people read in `sweep.json` and the report."""
+        form = next(name for name in _FORMS if getattr(self, name) is not None)
+        return {form: getattr(self, form)} | ({"threshold": self.threshold} if form == "symlog" else {})
 
     def points(self) -> tuple[Value, ...]:
         """The values in order; -0.0 is given as 0.0."""

@@ -19,7 +19,7 @@ from orchestrator.run import Snapshot
 from orchestrator.spec import IsAxis, IsLabel
 from orchestrator.sweep import Sweep
 
-__all__ = ["LinesWatch", "findings_text", "kind_text", "live_watch", "span", "state", "state_text"]
+__all__ = ["LinesWatch", "LiveWatch", "findings_text", "kind_text", "live_watch", "span", "state", "state_text"]
 
 _LINE_SECONDS = 10.0
 _SILENCE_SECONDS = 30.0  # a driver on another machine that says nothing for so long counts as gone

@@ -48,16 +48,12 @@ def run_example(
     kind: Any,  # noqa: ANN401 - any kind
     spec: Spec,
     folder: Path,
-    *,
+    site: Site | None = None,
     executor: Executor | None = None,
-    stop: threading.Event | None = None,
-    **site: Any,  # noqa: ANN401 - fields of Site
 ) -> Snapshot:
     """Run a spec into `folder`, in this process unless an executor or a site says otherwise."""
-    where = Site(**{"executor": "local", **site})
-    if where.executor == "local" and executor is None:
-        executor = LocalExecutor()
-    return run_sweep(kind, spec, where, folder, folder=Path.cwd(), watch=QuietWatch(), stop=stop, executor=executor)
+    site = site or Site(executor="local")
+    return run_sweep(kind, spec, site, folder, folder=Path.cwd(), watch=QuietWatch(), executor=executor)
 
 
 def metrics_of(folder: Path) -> dict[str, dict[str, Any]]:
@@ -83,10 +79,11 @@ class KindSuite:
     golden_tolerance: ClassVar[float] = 0.0  # relative
 
     @pytest.fixture(scope="class")
-    def reference(self, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, dict[str, Any]]]:
+    @classmethod
+    def reference(cls, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, dict[str, Any]]]:
         """The example's results folder and rows, run once for the class."""
         folder = tmp_path_factory.mktemp("example")
-        end = run_example(self.kind, self.kind.example(), folder)
+        end = run_example(cls.kind, cls.kind.example(), folder)
         assert end.phase == "done"
         return folder, metrics_of(folder)
 
@@ -123,7 +120,7 @@ class KindSuite:
     def test_rows_do_not_depend_on_the_shards(
         self, reference: tuple[Path, dict[str, dict[str, Any]]], tmp_path: Path, shard_seconds: float
     ) -> None:
-        run_example(self.kind, self.kind.example(), tmp_path, shard_seconds=shard_seconds)
+        run_example(self.kind, self.kind.example(), tmp_path, Site(executor="local", shard_seconds=shard_seconds))
         assert same(metrics_of(tmp_path), reference[1])
 
     @pytest.mark.parametrize("seed", range(3))
@@ -131,7 +128,7 @@ class KindSuite:
         self, reference: tuple[Path, dict[str, dict[str, Any]]], tmp_path: Path, seed: int
     ) -> None:
         dying = DyingExecutor(LocalExecutor(), share_lost=0.4, seed=seed)
-        run_example(self.kind, self.kind.example(), tmp_path, executor=dying, shard_seconds=0.01)
+        run_example(self.kind, self.kind.example(), tmp_path, Site(shard_seconds=0.01), dying)
         assert same(metrics_of(tmp_path), reference[1])
 
     def test_a_second_run_computes_nothing(self, reference: tuple[Path, dict[str, dict[str, Any]]]) -> None:

@@ -1,0 +1,71 @@
+"""Every registered kind passes the suite that ships with the package, and its example gives the golden rows.
+
+To pin new numbers after a change that is meant: `python -m tests.conformance.test_kinds`, and say why in the commit.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import ray
+
+from orchestrator.kind import kinds
+from orchestrator.site import Site
+from orchestrator.testing.kind_suite import KindSuite, metrics_of, run_example, same
+from sweeps.function import FunctionKind
+from sweeps.landscape import LandscapeKind
+
+GOLDEN = Path(__file__).parent.parent / "golden"
+TESTED = {"function", "landscape"}
+
+
+class TestFunction(KindSuite):
+    kind = FunctionKind()
+    golden = GOLDEN / "function.json"
+
+
+class TestLandscape(KindSuite):
+    kind = LandscapeKind()
+    golden = GOLDEN / "landscape.json"
+    golden_tolerance = 1e-4  # weights are trained, and processors differ in the last bits of a sum
+
+
+def test_no_registered_kind_is_left_out() -> None:
+    assert set(kinds()) == TESTED
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[None]:
+    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
+    yield
+    ray.shutdown()
+
+
+@pytest.mark.ray
+@pytest.mark.filterwarnings("default")
+@pytest.mark.usefixtures("cluster")
+@pytest.mark.parametrize(("workers", "shard_seconds"), [(1, 1e-9), (2, 0.05), (3, 1e6)])
+@pytest.mark.parametrize("name", sorted(TESTED))
+def test_ray_gives_the_rows_of_this_process(name: str, workers: int, shard_seconds: float, tmp_path: Path) -> None:
+    kind = kinds()[name]
+    run_example(kind, kind.example(), tmp_path / "local")
+    site = Site(workers=workers, cpus=0.5, shard_seconds=shard_seconds)
+    run_example(kind, kind.example(), tmp_path / "ray", site)
+    assert same(metrics_of(tmp_path / "ray"), metrics_of(tmp_path / "local"))
+
+
+def write_golden() -> None:
+    for name in sorted(TESTED):
+        with tempfile.TemporaryDirectory() as folder:
+            kind = kinds()[name]
+            run_example(kind, kind.example(), Path(folder))
+            text = json.dumps(metrics_of(Path(folder)), indent=1, sort_keys=True)
+            (GOLDEN / f"{name}.json").write_text(text + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    write_golden()
