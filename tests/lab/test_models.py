@@ -11,7 +11,7 @@ from torch import nn
 
 from sweeps.lab.data import Digits, Split
 from sweeps.lab.models import ModelSpec, parameter_count
-from sweeps.lab.models.base import stream
+from sweeps.lab.streams import stream
 from sweeps.lab.train import TrainSpec, rate, train
 
 SPECS: list[dict[str, Any]] = [

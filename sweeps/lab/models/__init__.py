@@ -6,13 +6,14 @@ from typing import Annotated
 
 from pydantic import Field
 
-from sweeps.lab.models.base import ModelBase, parameter_count
+from sweeps.lab.models.base import Net, parameter_count
 from sweeps.lab.models.cnn import Cnn
 from sweeps.lab.models.mlp import Mlp
-from sweeps.lab.models.own import OwnModel
+from sweeps.lab.models.own import OwnNet
 from sweeps.lab.models.resnet import ResNet
+from sweeps.lab.models.weighted import ModelSpec, Weighted
 
-__all__ = ["Cnn", "Mlp", "ModelBase", "ModelSpec", "OwnModel", "ResNet", "parameter_count"]
+__all__ = ["Cnn", "Mlp", "ModelSpec", "Net", "NetSpec", "OwnNet", "ResNet", "Weighted", "parameter_count"]
 
-ModelSpec = Annotated[Mlp | Cnn | ResNet | OwnModel, Field(discriminator="net")]
-"""A network and where its weights come from; told apart by the field `net`: mlp, cnn, resnet or own."""
+NetSpec = Annotated[Mlp | Cnn | ResNet | OwnNet, Field(discriminator="net")]
+"""A network, told apart by the field `net`; `build` makes the module."""

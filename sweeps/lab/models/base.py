@@ -1,21 +1,18 @@
-"""What all models share: where weights come from, layers by name, and an initialisation that a seed determines."""
+"""What all networks share: layers by name, and an initialisation that a seed determines."""
 
 from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Literal, Self, TypeAlias
+from typing import Literal, TypeAlias
 
 import torch
-from pydantic import Field, model_validator
 from torch import nn
 
 from orchestrator.spec import Model
-from orchestrator.unit import Unit, stream_seed
-from sweeps.lab.checkpoint import Checkpoint
-from sweeps.lab.train import TrainSpec
+from sweeps.lab.streams import generator
 
-__all__ = ["ModelBase", "activation", "initialise", "norm", "parameter_count", "stream"]
+__all__ = ["Net", "activation", "initialise", "norm", "parameter_count"]
 
 Activation: TypeAlias = Literal["relu", "gelu", "tanh", "silu"]
 Norm: TypeAlias = Literal["none", "batch", "layer"]
@@ -23,51 +20,32 @@ Norm: TypeAlias = Literal["none", "batch", "layer"]
 _ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "gelu": nn.GELU, "tanh": nn.Tanh, "silu": nn.SiLU}
 
 
-class ModelBase(Model):
-    """A network and the source of its weights: a training recipe or a checkpoint."""
+class Net(Model):
+    """A network: what it is made of, not how it is trained."""
 
-    train: TrainSpec | None = Field(None, description="recipe that trains it inside the sweep; epochs: 0 for untrained")
-    checkpoint: Checkpoint | None = Field(None, description="file with a state dict, instead of training")
-
-    @model_validator(mode="after")
-    def _one_source_of_weights(self) -> Self:
-        if (self.train is None) == (self.checkpoint is None) and not self._own_weights():
-            given = "both" if self.train is not None else "neither"
-            raise ValueError(f"a model needs either `train` or `checkpoint`, got {given}")
-        return self
-
-    def _own_weights(self) -> bool:
-        return False
-
-    @property
-    def seed(self) -> int:
-        """Of the streams that the model draws from."""
-        return 0 if self.train is None else self.train.seed
-
-    def make(self, shape: tuple[int, ...], classes: int, base: Path) -> nn.Module:
-        """The module with initial weights; the global random state stays as it was.
+    def build(
+        self, shape: tuple[int, ...], classes: int, seed: int | torch.Generator, folder: Path = Path()
+    ) -> nn.Module:
+        """The module with initial weights, on the CPU; the global random state stays as it was.
 
         Args:
             shape: of one input.
             classes: how many outputs.
-            base: folder that relative paths start from.
+            seed: of a recipe, whose stream `init` is drawn from; or a generator, which is drawn from as it stands.
+            folder: that relative paths start from.
         """
+        source = seed if isinstance(seed, torch.Generator) else generator(seed, "init")
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(stream(self.seed, "init"))
-            module = self._module(shape, classes, base)
-        self._initialise(module)
+            torch.manual_seed(source.initial_seed())
+            module = self._module(shape, classes, folder)
+        self._initialise(module, source)
         return module
 
-    def _module(self, shape: tuple[int, ...], classes: int, base: Path) -> nn.Module:
+    def _module(self, shape: tuple[int, ...], classes: int, folder: Path) -> nn.Module:
         raise NotImplementedError
 
-    def _initialise(self, module: nn.Module) -> None:
-        initialise(module, torch.Generator().manual_seed(stream(self.seed, "init")))
-
-
-def stream(seed: int, name: str) -> int:
-    """Seed of a named random stream of a recipe."""
-    return stream_seed(Unit("", {"seed": seed}), name)
+    def _initialise(self, module: nn.Module, source: torch.Generator) -> None:
+        initialise(module, source)
 
 
 def activation(name: Activation) -> nn.Module:

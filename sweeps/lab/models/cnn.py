@@ -8,12 +8,12 @@ from typing import Annotated, Literal
 from pydantic import Field
 from torch import nn
 
-from sweeps.lab.models.base import Activation, ModelBase, Norm, activation, norm
+from sweeps.lab.models.base import Activation, Net, Norm, activation, norm
 
 __all__ = ["Cnn"]
 
 
-class Cnn(ModelBase):
+class Cnn(Net):
     """3x3 convolutions, each but the first halving the image; then the mean over pixels and a linear layer."""
 
     net: Literal["cnn"]
@@ -21,8 +21,8 @@ class Cnn(ModelBase):
     activation: Activation = "relu"
     norm: Norm = "none"
 
-    def _module(self, shape: tuple[int, ...], classes: int, base: Path) -> nn.Module:
-        del base
+    def _module(self, shape: tuple[int, ...], classes: int, folder: Path) -> nn.Module:
+        del folder
         layers: list[nn.Module] = []
         before = shape[0]
         for i, out in enumerate(self.channels):

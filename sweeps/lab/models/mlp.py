@@ -9,12 +9,12 @@ from typing import Annotated, Literal
 from pydantic import Field
 from torch import nn
 
-from sweeps.lab.models.base import Activation, ModelBase, Norm, activation, norm
+from sweeps.lab.models.base import Activation, Net, Norm, activation, norm
 
 __all__ = ["Mlp"]
 
 
-class Mlp(ModelBase):
+class Mlp(Net):
     """Fully connected layers: linear, normalisation, activation; at the end linear."""
 
     net: Literal["mlp"]
@@ -22,8 +22,8 @@ class Mlp(ModelBase):
     activation: Activation = "relu"
     norm: Norm = "none"
 
-    def _module(self, shape: tuple[int, ...], classes: int, base: Path) -> nn.Module:
-        del base
+    def _module(self, shape: tuple[int, ...], classes: int, folder: Path) -> nn.Module:
+        del folder
         layers: list[nn.Module] = [nn.Flatten()]
         width = math.prod(shape)
         for out in self.hidden:

@@ -9,12 +9,12 @@ import torch.nn.functional as F  # noqa: N812 - torch's own convention
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from sweeps.lab.models.base import Activation, ModelBase, Norm, activation, norm
+from sweeps.lab.models.base import Activation, Net, Norm, activation, norm
 
 __all__ = ["ResNet"]
 
 
-class ResNet(ModelBase):
+class ResNet(Net):
     """Depth 6n + 2: a convolution, three stages of n basic blocks with width 1, 2, 4 times `width`, and a linear layer.
 
     The shortcut of a block that changes shape takes every second pixel and pads the new channels with 0 (option A of
@@ -35,8 +35,8 @@ class ResNet(ModelBase):
             raise ValueError(f"depth must be 6n + 2; the nearest are {below} and {below + 6}")
         return self
 
-    def _module(self, shape: tuple[int, ...], classes: int, base: Path) -> nn.Module:
-        del base
+    def _module(self, shape: tuple[int, ...], classes: int, folder: Path) -> nn.Module:
+        del folder
         blocks: list[nn.Module] = []
         before = self.width
         for stage in range(3):
