@@ -27,7 +27,7 @@ from orchestrator.spec import Spec
 from orchestrator.sweep import check_same, grown_head, new_head, planned
 from orchestrator.worker import Chunk, Job, Prepared
 
-__all__ = ["Snapshot", "Watch", "run_sweep"]
+__all__ = ["Snapshot", "Watch", "make_executor", "run_sweep"]
 
 _POLL_SECONDS = 0.2
 _STATUS_SECONDS = 2.0

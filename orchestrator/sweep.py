@@ -20,7 +20,7 @@ from orchestrator.ledger import Ledger
 from orchestrator.spec import Spec, differences, override, parse, read_yaml
 from orchestrator.unit import Unit
 
-__all__ = ["Sweep", "load_spec", "planned"]
+__all__ = ["Sweep", "check_same", "grown_head", "load_spec", "new_head", "planned"]
 
 _FORMAT = 1
 _ASKED = 4096

@@ -28,7 +28,7 @@ from orchestrator.spec import IsAxis, IsLabel, Model, Spec
 from orchestrator.unit import Keys, Unit, stream_seed
 from sweeps.lab.calls import call_setup, check_arguments, check_setup, imported
 
-__all__ = ["ColumnSpec", "FunctionKind", "FunctionSpec"]
+__all__ = ["ColumnSpec", "FunctionKind", "FunctionSession", "FunctionSpec"]
 
 _RESERVED = {"key", *(c.name for c in METERS)}
 _PLAIN = {float, bool, str, type(None)}  # nothing to check or convert; int may be too large

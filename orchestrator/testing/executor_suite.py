@@ -27,7 +27,7 @@ from orchestrator.schedule import Shard
 from orchestrator.unit import Unit
 from orchestrator.worker import Check, Chunk, Job, Opened
 
-__all__ = ["ExecutorSuite", "act", "collect"]
+__all__ = ["ExecutorSuite", "act", "collect", "job", "rows", "shard"]
 
 _PATIENCE = 120.0  # seconds until a test gives up on an executor
 

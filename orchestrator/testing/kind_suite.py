@@ -26,7 +26,7 @@ from orchestrator.spec import Spec, parse
 from orchestrator.sweep import Sweep, planned
 from orchestrator.testing.chaos import DyingExecutor
 
-__all__ = ["KindSuite", "QuietWatch", "metrics_of", "run_example"]
+__all__ = ["KindSuite", "QuietWatch", "metrics_of", "run_example", "same"]
 
 _AT_ONCE = 10**6  # shard seconds that put all units into few shards
 
