@@ -1,0 +1,31 @@
+"""Optimizers over stacked models: one file per method, one union of specs."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from sweeps.lab.optim.adam import Adam
+from sweeps.lab.optim.adamw import AdamW
+from sweeps.lab.optim.base import Coefficients, Method, Slots
+from sweeps.lab.optim.lion import Lion
+from sweeps.lab.optim.named import NamedClass
+from sweeps.lab.optim.rmsprop import RmsProp
+from sweeps.lab.optim.sgd import Sgd
+
+__all__ = [
+    "Adam",
+    "AdamW",
+    "Coefficients",
+    "Lion",
+    "Method",
+    "NamedClass",
+    "OptimizerSpec",
+    "RmsProp",
+    "Sgd",
+    "Slots",
+]
+
+OptimizerSpec = Annotated[Sgd | Adam | AdamW | RmsProp | Lion | NamedClass, Field(discriminator="method")]
+"""An optimizer; told apart by the field `method`: sgd, adam, adamw, rmsprop, lion or class."""

@@ -1,0 +1,34 @@
+"""AdamW: Adam with decoupled weight decay."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+from torch import Tensor
+
+from sweeps.lab.optim.adam import adam_step
+from sweeps.lab.optim.base import Coefficients, Method, Slots
+
+__all__ = ["AdamW"]
+
+
+class AdamW(Method):
+    """AdamW (arXiv 1711.05101), as in torch: the decay is lr wd w, so it follows the schedule.
+
+    w <- (1 - lr wd) w, then Adam's step without decay
+    """
+
+    rides: ClassVar[tuple[str, ...]] = ("learning_rate", "weight_decay", "beta1", "beta2", "eps")
+    slots: ClassVar[tuple[str, ...]] = ("mean", "square")
+
+    method: Literal["adamw"] = "adamw"
+    learning_rate: float = Field(1e-3, gt=0, description="the highest of the schedule")
+    weight_decay: float = Field(1e-2, ge=0)
+    beta1: float = Field(0.9, ge=0, lt=1)
+    beta2: float = Field(0.999, ge=0, lt=1)
+    eps: float = Field(1e-8, gt=0)
+
+    def update(self, weights: Tensor, grads: Tensor, slots: Slots, c: Coefficients, t: Tensor) -> None:
+        weights.mul_(1 - c["learning_rate"] * c["weight_decay"])
+        adam_step(weights, grads, slots, c, t)

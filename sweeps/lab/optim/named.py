@@ -1,0 +1,53 @@
+"""Any optimizer class of torch.optim, pytorch_optimizer or one's own, by name: in the `loop` back-end only."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable
+from typing import Any, ClassVar, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from orchestrator.errors import SpecError
+from orchestrator.kind import import_callable
+from sweeps.lab.optim.base import Coefficients, Method, Slots
+
+__all__ = ["NamedClass"]
+
+
+class NamedClass(Method):
+    """What `name` names, called as `Class(parameters, lr=learning_rate, weight_decay=weight_decay, **args)`."""
+
+    rides: ClassVar[tuple[str, ...]] = ("learning_rate", "weight_decay", "args")
+
+    method: Literal["class"]
+    name: str = Field(description="package:Class, such as torch.optim:Adagrad or pytorch_optimizer:Lamb")
+    args: dict[str, Any] = Field({}, description="further keyword arguments of the class")
+
+    def coefficients(self) -> dict[str, float]:
+        return {"learning_rate": self.learning_rate}
+
+    def make(self, parameters: Iterable[Tensor]) -> torch.optim.Optimizer:
+        """The optimizer of one model.
+
+        Raises:
+            SpecError: no such class, or it does not take these arguments.
+        """
+        made = import_callable(self.name)
+        known = inspect.signature(made).parameters
+        args = {"lr": self.learning_rate, **self.args}
+        if "weight_decay" in known or self.weight_decay:
+            args.setdefault("weight_decay", self.weight_decay)
+        try:
+            optimizer = made(parameters, **args)
+        except (TypeError, ValueError) as e:
+            takes = ", ".join(n for n in known if n not in ("params", "kwargs"))
+            raise SpecError(f"optimizer.args: {self.name} can't be made with {args}: {e}; it takes {takes}") from e
+        if not isinstance(optimizer, torch.optim.Optimizer):
+            raise SpecError(f"optimizer.name: {self.name} gives {type(optimizer).__name__}, not a torch Optimizer")
+        return optimizer
+
+    def update(self, weights: Tensor, grads: Tensor, slots: Slots, c: Coefficients, t: Tensor) -> None:
+        raise SpecError(f"optimizer: {self.name} has no stacked rule; use the back-end loop")

@@ -1,0 +1,41 @@
+"""Stochastic gradient descent with heavy-ball or Nesterov momentum."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal, Self
+
+from pydantic import Field, model_validator
+from torch import Tensor
+
+from sweeps.lab.optim.base import Coefficients, Method, Slots
+
+__all__ = ["Sgd"]
+
+
+class Sgd(Method):
+    """SGD as in torch: the rate multiplies the velocity (Sutskever et al. 2013), weight decay is added to the gradient.
+
+    g <- g + wd w        v <- mu v + g        w <- w - lr v            (momentum)
+                                              w <- w - lr (g + mu v)   (Nesterov)
+    """
+
+    rides: ClassVar[tuple[str, ...]] = ("learning_rate", "weight_decay", "momentum")
+    slots: ClassVar[tuple[str, ...]] = ("velocity",)
+
+    method: Literal["sgd"] = "sgd"
+    learning_rate: float = Field(0.1, gt=0, description="the highest of the schedule")
+    momentum: float = Field(0.0, ge=0, lt=1)
+    nesterov: bool = False
+
+    @model_validator(mode="after")
+    def _nesterov_has_momentum(self) -> Self:
+        if self.nesterov and not self.momentum:
+            raise ValueError("nesterov needs a momentum above 0")
+        return self
+
+    def update(self, weights: Tensor, grads: Tensor, slots: Slots, c: Coefficients, t: Tensor) -> None:
+        del t
+        grads.addcmul_(weights, c["weight_decay"])
+        velocity = slots["velocity"].mul_(c["momentum"]).add_(grads)
+        step = grads.addcmul_(velocity, c["momentum"]) if self.nesterov else velocity
+        weights.addcmul_(step, c["learning_rate"], value=-1)

@@ -1,0 +1,16 @@
+"""Packs: many small models trained as one stacked computation, each with its own settings, seed and fault domain.
+
+for event in train_pack(recipes, data, device="cpu", backend="auto"):
+    match event:
+        case Evaluated(): ...   # metrics of one model at a step
+        case Snapshot(): ...    # its weights, as the checkpoint policy asks for
+        case Ended(): ...       # its end: ok, diverged or stopped
+        case Beat(): ...        # a moment to call training.state() or training.stop(index)
+"""
+
+from __future__ import annotations
+
+from sweeps.lab.packs.events import Beat, Ended, Evaluated, PackEvent, Snapshot
+from sweeps.lab.packs.training import Training, train_pack
+
+__all__ = ["Beat", "Ended", "Evaluated", "PackEvent", "Snapshot", "Training", "train_pack"]

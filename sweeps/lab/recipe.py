@@ -1,0 +1,121 @@
+"""Recipes: everything that is needed to train one model, and which recipes can train as one pack."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from orchestrator.spec import Model
+from orchestrator.unit import digest
+from sweeps.lab.augment import AugmentSpec
+from sweeps.lab.data import DataSpec
+from sweeps.lab.identity import by_content
+from sweeps.lab.models import NetSpec
+from sweeps.lab.optim import OptimizerSpec, Sgd
+from sweeps.lab.schedules import Constant, ScheduleSpec
+
+__all__ = ["Checkpoints", "Evaluation", "Recipe"]
+
+Count = Annotated[int, Field(ge=1)]
+
+_NET_RIDES = ("init", "init_scale", "gain")  # of networks: they change initial weights, and neither shapes nor code
+
+
+class Evaluation(Model):
+    """When and on what a model is evaluated; the end of training always is an evaluation."""
+
+    every_epochs: Count | None = Field(None, description="evaluate after every n passes through the training data")
+    every_steps: Count | None = Field(None, description="or after every n steps")
+    start: bool = Field(False, description="evaluate the initial weights too")
+    splits: tuple[str, ...] | None = Field(
+        None, min_length=1, description="which splits of the data; none: all of them"
+    )
+    first: Count | None = Field(None, description="only the first n samples of each split; none: all of them")
+
+    @model_validator(mode="after")
+    def _one_grid(self) -> Self:
+        if self.every_epochs is not None and self.every_steps is not None:
+            raise ValueError("give `every_epochs` or `every_steps`, not both")
+        return self
+
+
+class Checkpoints(Model):
+    """Which weights are kept. What is asked for twice is kept once."""
+
+    every_epochs: Count | None = Field(None, description="after every n passes through the training data")
+    every_steps: Count | None = Field(None, description="after every n steps")
+    at_epochs: tuple[Annotated[int, Field(ge=0)], ...] = Field((), description="after these passes; 0 is the start")
+    at_steps: tuple[Annotated[int, Field(ge=0)], ...] = Field((), description="after these steps; 0 is the start")
+    log_spaced: Count | None = Field(
+        None, description="after so many steps, evenly spaced in log(step) from 1 to the end"
+    )
+    best: str | None = Field(
+        None,
+        pattern=r"_(loss|accuracy)$",
+        description="metric of an evaluation, such as test_accuracy: keep the first weights that were best by it",
+    )
+    last: bool = Field(True, description="keep the final weights")
+
+
+class Recipe(Model):
+    """Everything needed to train one model. The same recipe gives the same weights, whatever trains beside it.
+
+    Random streams come from `seed` by name: `init`, `order`, `dropout`, `noise`, `subset`, `augment`. Recipes that
+    share a seed share them, so that runs which differ in learning rate alone are paired.
+    """
+
+    data: DataSpec
+    net: NetSpec
+    split: str = Field("train", description="which split of the data to train on")
+    train_fraction: float = Field(
+        1.0, gt=0, le=1, description="share of the samples, drawn by `subset`; smaller ones nest"
+    )
+    label_noise: float = Field(
+        0.0, ge=0, le=1, description="share of the samples whose label is replaced by another class, drawn by `noise`"
+    )
+    augment: AugmentSpec | None = None
+    loss: Literal["auto", "cross_entropy", "mse"] = Field(
+        "auto", description="auto: cross_entropy for classes, mse for other targets; mse of classes is to one-hot"
+    )
+    optimizer: OptimizerSpec = Sgd()
+    schedule: ScheduleSpec = Constant()
+    epochs: Annotated[int, Field(ge=0)] | None = Field(None, description="passes through the training data")
+    steps: Annotated[int, Field(ge=0)] | None = Field(None, description="or steps; give one of the two")
+    batch_size: int = Field(64, ge=1)
+    drop_last: bool = Field(False, description="leave out the samples of an epoch that don't fill a batch")
+    clip: float | None = Field(None, gt=0, description="largest norm of the model's whole gradient")
+    evaluate: Evaluation = Evaluation(every_epochs=1)
+    checkpoints: Checkpoints = Checkpoints()
+    dtype: Literal["float32", "float64"] = "float32"
+    seed: int = Field(0, ge=0)
+
+    @model_validator(mode="after")
+    def _one_length(self) -> Self:
+        if (self.epochs is None) == (self.steps is None):
+            given = "neither" if self.epochs is None else f"epochs: {self.epochs} and steps: {self.steps}"
+            raise ValueError(f"a recipe needs either `epochs` or `steps`; got {given}")
+        return self
+
+    def pack_key(self) -> str:
+        """Digest of all that changes shapes, code path or calendar: recipes with equal keys can train as one pack.
+
+        What is left out may differ within a pack: learning rate, weight decay, momentum, betas, eps, the schedule,
+        clipping, initialisation, label noise, seed, the probability of dropout, and, where every batch is full and
+        nothing counts epochs, the share of the training data.
+        """
+        aside = {"optimizer", "schedule", "clip", "label_noise", "seed", "net", "train_fraction"}
+        shared = {k: v for k, v in by_content(self.model_dump(mode="json")).items() if k not in aside}
+        if self.epochs is not None or not self.drop_last or self._counts_epochs():
+            shared["train_fraction"] = self.train_fraction
+        return digest([shared, _net_key(self.net), self.optimizer.key()], size=8)
+
+    def _counts_epochs(self) -> bool:
+        kept = self.checkpoints
+        return bool(self.evaluate.every_epochs or kept.every_epochs or kept.at_epochs)
+
+
+def _net_key(net: Model) -> dict[str, Any]:
+    """A network's settings without those that only change its initial weights; of dropout, whether there is any."""
+    dumped = net.model_dump(mode="json")
+    return {k: bool(v) if k.startswith("dropout") else v for k, v in dumped.items() if k not in _NET_RIDES}

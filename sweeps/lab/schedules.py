@@ -1,0 +1,160 @@
+"""Schedules of the learning rate: pure functions of step and total that give a multiplier of the learning rate.
+
+`multiplier(step, total)` is that of the step number `step`, the first being 0, of a run of `total` steps. All shapes
+take a warm-up: over its w steps the multiplier rises linearly, (step + 1) / (w + 1), and the shape itself then runs over
+the steps that are left, as if the run began there. Lengths are shares of the run: one spec serves every length.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Literal, Self, TypeAlias
+
+from pydantic import Field, model_validator
+
+from orchestrator.spec import Model
+
+__all__ = ["Constant", "Cosine", "Linear", "OneCycle", "Schedule", "ScheduleSpec", "Step", "WarmupStableDecay"]
+
+Share: TypeAlias = Annotated[float, Field(ge=0, le=1)]
+
+
+class Schedule(Model):
+    """What all shapes share: the warm-up."""
+
+    shape: str
+    warmup: float = Field(0.0, ge=0, lt=1, description="share of the steps over which the rate rises from 0")
+    warmup_steps: int = Field(0, ge=0, description="the same in steps; give one of the two")
+
+    @model_validator(mode="after")
+    def _one_warmup(self) -> Self:
+        if self.warmup and self.warmup_steps:
+            raise ValueError("give the length of the warm-up as `warmup` (a share) or as `warmup_steps`, not as both")
+        return self
+
+    def multiplier(self, step: int, total: int) -> float:
+        """What the learning rate is multiplied by.
+
+        Args:
+            step: 0 <= step < total.
+            total: steps of the whole run.
+        """
+        warm = min(self.warmup_steps or round(self.warmup * total), total)
+        if step < warm:
+            return (step + 1) / (warm + 1)
+        return self._after(step - warm, total - warm)
+
+    def momentum(self, step: int, total: int) -> float | None:
+        """The momentum, or first beta, where the schedule sets it."""
+        del step, total
+        return None
+
+    def _after(self, step: int, total: int) -> float:
+        raise NotImplementedError
+
+
+class Constant(Schedule):
+    """1 throughout."""
+
+    shape: Literal["constant"] = "constant"
+
+    def _after(self, step: int, total: int) -> float:
+        del step, total
+        return 1.0
+
+
+class Step(Schedule):
+    """Times `factor` at each milestone: torch's MultiStepLR with milestones as shares of the run."""
+
+    shape: Literal["step"]
+    at: tuple[Share, ...] = Field(
+        (0.5, 0.75), description="milestones as shares of the run; step s counts from s / total"
+    )
+    factor: float = Field(0.1, ge=0)
+
+    def _after(self, step: int, total: int) -> float:
+        return float(self.factor ** sum(step >= round(a * total) for a in self.at))
+
+
+class Cosine(Schedule):
+    """Half a cosine from 1 to `final` (arXiv 1608.03983): final + (1 - final) (1 + cos(pi step / total)) / 2."""
+
+    shape: Literal["cosine"]
+    final: Share = 0.0
+
+    def _after(self, step: int, total: int) -> float:
+        return self.final + (1 - self.final) * (1 + math.cos(math.pi * step / total)) / 2
+
+
+class Linear(Schedule):
+    """A line from 1 to `final`: 1 - (1 - final) step / total."""
+
+    shape: Literal["linear"]
+    final: Share = 0.0
+
+    def _after(self, step: int, total: int) -> float:
+        return 1 - (1 - self.final) * step / total
+
+
+class OneCycle(Schedule):
+    """Up from 1 / `start_divisor` to 1 and down to 1 / (`start_divisor` `final_divisor`) (arXiv 1708.07120).
+
+    As torch's OneCycleLR: half cosines or lines; `momenta` = (lowest, highest) makes the momentum run the other way,
+    which torch does by default with (0.85, 0.95).
+    """
+
+    shape: Literal["one_cycle"]
+    peak: float = Field(0.3, gt=0, lt=1, description="share of the run until the highest rate")
+    start_divisor: float = Field(25.0, ge=1)
+    final_divisor: float = Field(1e4, ge=1)
+    anneal: Literal["cosine", "linear"] = "cosine"
+    momenta: tuple[float, float] | None = Field(None, description="lowest and highest momentum; none: it stays")
+
+    def _after(self, step: int, total: int) -> float:
+        low = 1 / self.start_divisor
+        return self._between(step, total, low, 1.0, low / self.final_divisor)
+
+    def momentum(self, step: int, total: int) -> float | None:
+        if self.momenta is None:
+            return None
+        low, high = self.momenta
+        return self._between(step, total, high, low, high)
+
+    def _between(self, step: int, total: int, start: float, middle: float, end: float) -> float:
+        top, last = self.peak * total - 1, total - 1
+        if step <= top:
+            return self._anneal(start, middle, step / top) if top > 0 else middle
+        return self._anneal(middle, end, (step - top) / (last - top)) if last > top else end
+
+    def _anneal(self, a: float, b: float, t: float) -> float:
+        return b + (a - b) * ((1 + math.cos(math.pi * t)) / 2 if self.anneal == "cosine" else 1 - t)
+
+
+class WarmupStableDecay(Schedule):
+    """1, and over the last `cooldown` of the run down to `final` (arXiv 2405.18392).
+
+    With t running from 0 to 1 over the cool-down the multiplier falls as 1 - t (linear), (1 + cos(pi t)) / 2 (cosine),
+    1 - sqrt(t) (1-sqrt, the paper's best) or 1 - t^2 (1-square).
+    """
+
+    shape: Literal["wsd"]
+    cooldown: Share = Field(0.2, description="share of the steps after the warm-up")
+    decay: Literal["linear", "cosine", "1-sqrt", "1-square"] = "1-sqrt"
+    final: Share = 0.0
+
+    def _after(self, step: int, total: int) -> float:
+        length = round(self.cooldown * total)
+        t = (step - (total - length)) / length if length else 0.0
+        if t <= 0:
+            return 1.0
+        fall = {
+            "linear": 1 - t,
+            "cosine": (1 + math.cos(math.pi * t)) / 2,
+            "1-sqrt": 1 - math.sqrt(t),
+            "1-square": 1 - t * t,
+        }[self.decay]
+        return self.final + (1 - self.final) * fall
+
+
+ScheduleSpec = Annotated[Constant | Step | Cosine | Linear | OneCycle | WarmupStableDecay, Field(discriminator="shape")]
+"""A schedule; told apart by the field `shape`: constant, step, cosine, linear, one_cycle or wsd."""
