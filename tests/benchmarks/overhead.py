@@ -114,11 +114,16 @@ def tune(trials: int) -> float:
             ray_tune.with_resources(Noop, {"cpu": 1}),
             param_space={"i": ray_tune.grid_search(list(range(trials)))},
             tune_config=ray_tune.TuneConfig(reuse_actors=True),
-            run_config=ray_tune.RunConfig(storage_path=storage, verbose=0),
+            run_config=ray_tune.RunConfig(
+                storage_path=storage, verbose=0, checkpoint_config=ray_tune.CheckpointConfig(checkpoint_at_end=False)
+            ),
         )
         began = time.perf_counter()
-        tuner.fit()
-        return trials / (time.perf_counter() - began)
+        results = tuner.fit()
+        seconds = time.perf_counter() - began
+    if results.num_errors:
+        raise RuntimeError(f"{results.num_errors} of {trials} trials of Ray Tune failed: {results.errors[0]}")
+    return trials / seconds
 
 
 def main() -> None:

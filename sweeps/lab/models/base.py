@@ -1,36 +1,44 @@
-"""What all networks share: layers by name, and an initialisation that a seed determines."""
+"""What all networks share: how one is built, from which seed, and on which data it fits."""
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Annotated, Any, ClassVar, TypeAlias
 
 import torch
+from pydantic import Field
 from torch import nn
 
 from orchestrator.spec import Model
+from sweeps.lab.data.base import Data, InputKind
+from sweeps.lab.models.initialisation import Init, initialise
 from sweeps.lab.streams import generator
 
-__all__ = ["Net", "activation", "initialise", "norm", "parameter_count"]
+__all__ = ["Dropout", "Net", "Widths", "parameter_count"]
 
-Activation: TypeAlias = Literal["relu", "gelu", "tanh", "silu"]
-Norm: TypeAlias = Literal["none", "batch", "layer"]
-
-_ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "gelu": nn.GELU, "tanh": nn.Tanh, "silu": nn.SiLU}
+Dropout: TypeAlias = Annotated[float, Field(ge=0, lt=1, description="share of activations put to 0 in training")]
+Widths: TypeAlias = tuple[Annotated[int, Field(ge=1)], ...]
 
 
 class Net(Model):
-    """A network: what it is made of, not how it is trained."""
+    """A network: what it is made of, not how it is trained.
+
+    The keys of its state dict depend on the sizes alone: never on activation, normalisation, dropout, initialisation
+    or shortcuts. Every module works under `torch.func.functional_call` and `vmap` with stacked parameters and buffers.
+    Dropout is always `nn.Dropout`, one module for each place, also where its share is 0.
+    """
+
+    takes: ClassVar[tuple[InputKind, ...]] = ("vectors", "images", "tokens")
+    init: Init = Init()
 
     def build(
         self, shape: tuple[int, ...], classes: int, seed: int | torch.Generator, folder: Path = Path()
     ) -> nn.Module:
-        """The module with initial weights, on the CPU; the global random state stays as it was.
+        """The module with initial weights, on the CPU, in training mode; the global random state stays as it was.
 
         Args:
-            shape: of one input.
-            classes: how many outputs.
+            shape: of one input: [features], [channels, height, width], or [context] for tokens.
+            classes: how many outputs: `Data.outputs`; for tokens also the size of the vocabulary.
             seed: of a recipe, whose stream `init` is drawn from; or a generator, which is drawn from as it stands.
             folder: that relative paths start from.
         """
@@ -41,45 +49,22 @@ class Net(Model):
         self._initialise(module, source)
         return module
 
+    def structure(self) -> dict[str, Any]:
+        """What models must have in common to be one stacked program: all but initialisation and dropout's share."""
+        dumped = self.model_dump(mode="json", exclude={"init"})
+        return {**dumped, "dropout": bool(dumped["dropout"])} if "dropout" in dumped else dumped
+
+    def misfit(self, data: Data) -> str | None:
+        """Why this network can't be trained on such data; None where it can. Sizes only: nothing is built."""
+        if data.kind not in self.takes:
+            return f"takes {' or '.join(self.takes)}, but the data gives {data.kind} {list(data.shape)}"
+        return None
+
     def _module(self, shape: tuple[int, ...], classes: int, folder: Path) -> nn.Module:
         raise NotImplementedError
 
     def _initialise(self, module: nn.Module, source: torch.Generator) -> None:
-        initialise(module, source)
-
-
-def activation(name: Activation) -> nn.Module:
-    """The activation of this name."""
-    return _ACTIVATIONS[name]()
-
-
-def norm(name: Norm, channels: int, *, flat: bool = False) -> nn.Module:
-    """The normalisation of this name; `layer` is over all channels and pixels of one sample.
-
-    Args:
-        name: none, batch or layer.
-        channels: how many channels or features.
-        flat: whether inputs are [n, channels] rather than [n, channels, h, w].
-    """
-    if name == "none":
-        return nn.Identity()
-    if name == "batch":
-        return nn.BatchNorm1d(channels) if flat else nn.BatchNorm2d(channels)
-    return nn.LayerNorm(channels) if flat else nn.GroupNorm(1, channels)
-
-
-@torch.no_grad()
-def initialise(module: nn.Module, generator: torch.Generator) -> None:
-    """He's normal initialisation (arXiv 1502.01852) from a generator; biases 0, normalisation 1 and 0.
-
-    Weights [out, in, ...] get deviation sqrt(2 / fan_in). Layers are visited in the order of `named_modules`.
-    """
-    for layer in module.modules():
-        if isinstance(layer, nn.Linear | nn.Conv2d):
-            deviation = math.sqrt(2 / layer.weight[0].numel())
-            layer.weight.copy_(torch.randn(layer.weight.shape, generator=generator) * deviation)
-            if layer.bias is not None:
-                layer.bias.zero_()
+        initialise(module, self.init, source)
 
 
 def parameter_count(module: nn.Module) -> int:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal, Self, cast
+from typing import ClassVar, Literal, Self, cast
 
 import torch.nn.functional as F  # noqa: N812 - torch's own convention
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from sweeps.lab.models.base import Activation, Net, Norm, activation, norm
+from sweeps.lab.data.base import InputKind
+from sweeps.lab.models.base import Dropout, Net
+from sweeps.lab.models.layers import Activation, Norm, activation, norm
 
 __all__ = ["ResNet"]
 
@@ -18,15 +20,18 @@ class ResNet(Net):
     """Depth 6n + 2: a convolution, three stages of n basic blocks with width 1, 2, 4 times `width`, and a linear layer.
 
     The shortcut of a block that changes shape takes every second pixel and pads the new channels with 0 (option A of
-    the paper): it has no parameters, so the state dict has the same keys with `skip` on and off.
+    the paper): it has no parameters, so the state dict has the same keys with `skip` on and off. Dropout is
+    inside the blocks, between the convolutions (arXiv 1605.07146).
     """
 
+    takes: ClassVar[tuple[InputKind, ...]] = ("images",)
     net: Literal["resnet"]
     depth: int = Field(20, ge=8, description="6n + 2: 8, 14, 20, 32, 44, 56, 110")
     width: int = Field(16, ge=1, description="channels of the first stage")
     skip: bool = Field(True, description="whether blocks have shortcuts")
     activation: Activation = "relu"
     norm: Norm = "batch"
+    dropout: Dropout = 0.0
 
     @model_validator(mode="after")
     def _whole_blocks(self) -> Self:
@@ -50,16 +55,16 @@ class ResNet(Net):
 class _Block(nn.Module):
     def __init__(self, before: int, out: int, stride: int, spec: ResNet) -> None:
         super().__init__()
-        bias = spec.norm == "none"
-        self.conv1 = nn.Conv2d(before, out, 3, stride, 1, bias=bias)
-        self.norm1 = norm(spec.norm, out)
-        self.conv2 = nn.Conv2d(out, out, 3, 1, 1, bias=bias)
-        self.norm2 = norm(spec.norm, out)
+        self.conv1 = nn.Conv2d(before, out, 3, stride, 1, bias=False)
+        self.norm1 = norm(spec.norm, out, shift=True)
+        self.conv2 = nn.Conv2d(out, out, 3, 1, 1, bias=False)
+        self.norm2 = norm(spec.norm, out, shift=True)
         self.act = activation(spec.activation)
+        self.drop = nn.Dropout(spec.dropout)
         self.skip, self.stride, self.new = spec.skip, stride, out - before
 
     def forward(self, x: Tensor) -> Tensor:
-        y = cast(Tensor, self.norm2(self.conv2(self.act(self.norm1(self.conv1(x))))))
+        y = cast(Tensor, self.norm2(self.conv2(self.drop(self.act(self.norm1(self.conv1(x)))))))
         if self.skip:
             y = y + (F.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, 0, self.new)) if self.new else x)
         return cast(Tensor, self.act(y))
@@ -68,8 +73,8 @@ class _Block(nn.Module):
 class _Net(nn.Module):
     def __init__(self, channels: int, blocks: list[nn.Module], last: int, classes: int, spec: ResNet) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(channels, spec.width, 3, 1, 1, bias=spec.norm == "none")
-        self.norm = norm(spec.norm, spec.width)
+        self.conv = nn.Conv2d(channels, spec.width, 3, 1, 1, bias=False)
+        self.norm = norm(spec.norm, spec.width, shift=True)
         self.act = activation(spec.activation)
         self.blocks = nn.Sequential(*blocks)
         self.linear = nn.Linear(last, classes)
