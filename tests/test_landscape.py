@@ -184,8 +184,9 @@ def test_batch_norm_modes_against_independent_computation() -> None:
     with torch.no_grad():
         for k, p in module.named_parameters():
             p += 0.7 * d["x"][k]
-        hidden = [module[1](b.flatten(1)) for b in (train_inputs[:100], train_inputs[100:200])]  # type: ignore[index]
-        bn = module[2]  # type: ignore[index]
+        layer: Any = module.hidden[0]  # type: ignore[index]
+        hidden = [layer.linear(b.flatten(1)) for b in (train_inputs[:100], train_inputs[100:200])]
+        bn = layer.norm
         bn.running_mean.copy_(torch.stack([h.mean(0) for h in hidden]).mean(0))
         bn.running_var.copy_(torch.stack([h.var(0) for h in hidden]).mean(0))
         wanted = nn.functional.cross_entropy(module(test.inputs), test.targets)

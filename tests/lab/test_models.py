@@ -81,7 +81,7 @@ def test_initialisation_belongs_to_the_seed_and_leaves_global_state() -> None:
 
 
 def test_he_deviation() -> None:
-    layer = make({"net": "mlp", "hidden": [400]}, (200,))[1]  # type: ignore[index]
+    layer = make({"net": "mlp", "hidden": [400]}, (200,)).hidden[0].linear  # type: ignore[index,union-attr]
     weight = layer.weight.detach()
     assert float(weight.std()) == pytest.approx(math.sqrt(2 / 200), rel=0.02)
     assert float(weight.mean()) == pytest.approx(0, abs=4 * math.sqrt(2 / 200 / 80_000))

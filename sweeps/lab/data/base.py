@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self, TypeAlias
 
 import numpy as np
 import torch
@@ -17,7 +17,9 @@ from torch import Tensor
 from orchestrator.errors import SpecError
 from orchestrator.spec import Model
 
-__all__ = ["Data", "FolderData", "Split", "images", "labels", "pin", "required"]
+__all__ = ["Data", "FolderData", "InputKind", "Split", "images", "labels", "pin", "required"]
+
+InputKind: TypeAlias = Literal["vectors", "images", "tokens"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +27,9 @@ class Split:
     """Samples and what they should give.
 
     Attributes:
-        inputs: [n, *shape], floating point.
-        targets: [n] whole numbers from 0 for classes, or floating point of the shape of the outputs.
+        inputs: [n, *shape], floating point; or [n, context] whole numbers from 0 for tokens.
+        targets: [n] whole numbers from 0 for classes, [n, context] for the classes of each position, or floating point
+            [n, outputs].
     """
 
     inputs: Tensor
@@ -42,7 +45,8 @@ class Data:
 
     Attributes:
         splits: name to samples.
-        classes: how many classes the targets have; 0 where targets are no classes.
+        classes: how many classes the targets have, for tokens the size of the vocabulary; 0 where targets are no
+            classes.
         shape: of one input.
     """
 
@@ -51,12 +55,35 @@ class Data:
     shape: tuple[int, ...]
 
     @classmethod
-    def of(cls, splits: Mapping[str, Split]) -> Self:
-        """Data with classes and shape read off the splits, of which there must be one with samples."""
+    def of(cls, splits: Mapping[str, Split], classes: int | None = None) -> Self:
+        """Data with shape, and unless given classes, read off the splits, of which there must be one with samples."""
         first = next(iter(splits.values()))
-        labels = [s.targets for s in splits.values() if not s.targets.is_floating_point()]
-        classes = max((int(t.max()) for t in labels), default=-1) + 1
+        if classes is None:
+            whole = [t for s in splits.values() for t in (s.inputs, s.targets) if not t.is_floating_point()]
+            regression = first.targets.is_floating_point()
+            classes = 0 if regression else max((int(t.max()) for t in whole), default=-1) + 1
         return cls(dict(splits), classes, tuple(first.inputs.shape[1:]))
+
+    @property
+    def outputs(self) -> int:
+        """How many numbers a network must give for each sample, or for each position of a sequence."""
+        if self.classes:
+            return self.classes
+        targets = next(iter(self.splits.values())).targets
+        return targets[0].numel() if len(targets) and targets.is_floating_point() else 0
+
+    @property
+    def kind(self) -> InputKind:
+        """What one input is: whole numbers are tokens, three axes are an image [channels, height, width]."""
+        if not next(iter(self.splits.values())).inputs.is_floating_point():
+            return "tokens"
+        return "images" if len(self.shape) == 3 else "vectors"
+
+    @property
+    def sequence(self) -> bool:
+        """Whether there is a class for each position [n, context], rather than for each sample."""
+        targets = next(iter(self.splits.values())).targets
+        return not targets.is_floating_point() and targets.ndim == 2
 
     def to(self, device: str) -> Data:
         """The same data on a device."""

@@ -8,12 +8,36 @@ from pydantic import Field
 
 from sweeps.lab.models.base import Net, parameter_count
 from sweeps.lab.models.cnn import Cnn
+from sweeps.lab.models.fit import check_fit
+from sweeps.lab.models.gpt import Gpt
+from sweeps.lab.models.initialisation import Init
 from sweeps.lab.models.mlp import Mlp
 from sweeps.lab.models.own import OwnNet
 from sweeps.lab.models.resnet import ResNet
+from sweeps.lab.models.resnet18 import ResNet18
+from sweeps.lab.models.small_cnn import SmallCnn
+from sweeps.lab.models.vit import Vit
 from sweeps.lab.models.weighted import ModelSpec, Weighted
+from sweeps.lab.models.zoo_cnn import ZooCnn
 
-__all__ = ["Cnn", "Mlp", "ModelSpec", "Net", "NetSpec", "OwnNet", "ResNet", "Weighted", "parameter_count"]
+__all__ = [
+    "Cnn",
+    "Gpt",
+    "Init",
+    "Mlp",
+    "ModelSpec",
+    "Net",
+    "NetSpec",
+    "OwnNet",
+    "ResNet",
+    "ResNet18",
+    "SmallCnn",
+    "Vit",
+    "Weighted",
+    "ZooCnn",
+    "check_fit",
+    "parameter_count",
+]
 
-NetSpec = Annotated[Mlp | Cnn | ResNet | OwnNet, Field(discriminator="net")]
-"""A network, told apart by the field `net`; `build` makes the module."""
+NetSpec = Annotated[Mlp | Cnn | ZooCnn | SmallCnn | ResNet | ResNet18 | Vit | Gpt | OwnNet, Field(discriminator="net")]
+"""A network, told apart by the field `net`: mlp, cnn, cnn_s, cnn_l, small_cnn, resnet, resnet18, vit, gpt or own."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from pathlib import Path
-from typing import ClassVar, Literal, cast
+from typing import ClassVar, Literal
 
 from pydantic import Field
-from torch import Tensor, nn
+from torch import nn
 
 from sweeps.lab.data.base import InputKind
 from sweeps.lab.models.base import Dropout, Net, Widths
@@ -30,30 +31,12 @@ class Cnn(Net):
 
     def _module(self, shape: tuple[int, ...], classes: int, folder: Path) -> nn.Module:
         del folder
-        before = [shape[0], *self.channels[:-1]]
-        layers = [
-            _Layer(n, m, 1 if i == 0 else 2, self) for i, (n, m) in enumerate(zip(before, self.channels, strict=True))
-        ]
-        return _Net(layers, nn.Linear(self.channels[-1], classes))
-
-
-class _Layer(nn.Module):
-    def __init__(self, before: int, out: int, stride: int, spec: Cnn) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(before, out, 3, stride, 1)
-        self.norm = norm(spec.norm, out)
-        self.act = activation(spec.activation)
-        self.drop = nn.Dropout(spec.dropout)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return cast(Tensor, self.drop(self.act(self.norm(self.conv(x)))))
-
-
-class _Net(nn.Module):
-    def __init__(self, layers: list[_Layer], out: nn.Linear) -> None:
-        super().__init__()
-        self.layers = nn.Sequential(*layers)
-        self.out = out
-
-    def forward(self, x: Tensor) -> Tensor:
-        return cast(Tensor, self.out(self.layers(x).mean((2, 3))))
+        layers: list[nn.Module] = []
+        before = shape[0]
+        for i, out in enumerate(self.channels):
+            parts = {"conv": nn.Conv2d(before, out, 3, 2 if i else 1, 1), "norm": norm(self.norm, out)}
+            ends = {"act": activation(self.activation), "drop": nn.Dropout(self.dropout)}
+            layers.append(nn.Sequential(OrderedDict(parts | ends)))
+            before = out
+        ends = {"mean": nn.AdaptiveAvgPool2d(1), "flatten": nn.Flatten(), "out": nn.Linear(before, classes)}
+        return nn.Sequential(OrderedDict({"layers": nn.Sequential(*layers), **ends}))

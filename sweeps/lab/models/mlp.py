@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections import OrderedDict
 from pathlib import Path
-from typing import ClassVar, Literal, cast
+from typing import ClassVar, Literal
 
 from pydantic import Field
-from torch import Tensor, nn
+from torch import nn
 
 from sweeps.lab.data.base import InputKind
 from sweeps.lab.models.base import Dropout, Net, Widths
@@ -31,28 +32,12 @@ class Mlp(Net):
 
     def _module(self, shape: tuple[int, ...], classes: int, folder: Path) -> nn.Module:
         del folder
-        widths = [math.prod(shape), *self.hidden]
-        layers = [_Layer(n, m, self) for n, m in zip(widths[:-1], widths[1:], strict=True)]
-        return _Net(layers, nn.Linear(widths[-1], classes))
-
-
-class _Layer(nn.Module):
-    def __init__(self, width: int, out: int, spec: Mlp) -> None:
-        super().__init__()
-        self.linear = nn.Linear(width, out)
-        self.norm = norm(spec.norm, out, flat=True)
-        self.act = activation(spec.activation)
-        self.drop = nn.Dropout(spec.dropout)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return cast(Tensor, self.drop(self.act(self.norm(self.linear(x)))))
-
-
-class _Net(nn.Module):
-    def __init__(self, layers: list[_Layer], out: nn.Linear) -> None:
-        super().__init__()
-        self.hidden = nn.Sequential(*layers)
-        self.out = out
-
-    def forward(self, x: Tensor) -> Tensor:
-        return cast(Tensor, self.out(self.hidden(x.flatten(1))))
+        layers: list[nn.Module] = []
+        width = math.prod(shape)
+        for out in self.hidden:
+            parts = {"linear": nn.Linear(width, out), "norm": norm(self.norm, out, flat=True)}
+            ends = {"act": activation(self.activation), "drop": nn.Dropout(self.dropout)}
+            layers.append(nn.Sequential(OrderedDict(parts | ends)))
+            width = out
+        ends = {"hidden": nn.Sequential(*layers), "out": nn.Linear(width, classes)}
+        return nn.Sequential(OrderedDict({"flatten": nn.Flatten(), **ends}))

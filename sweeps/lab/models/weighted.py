@@ -11,12 +11,29 @@ from torch import nn
 from sweeps.lab.checkpoint import Checkpoint
 from sweeps.lab.models.base import Net
 from sweeps.lab.models.cnn import Cnn
+from sweeps.lab.models.gpt import Gpt
 from sweeps.lab.models.mlp import Mlp
 from sweeps.lab.models.own import OwnNet
 from sweeps.lab.models.resnet import ResNet
+from sweeps.lab.models.resnet18 import ResNet18
+from sweeps.lab.models.small_cnn import SmallCnn
+from sweeps.lab.models.vit import Vit
+from sweeps.lab.models.zoo_cnn import ZooCnn
 from sweeps.lab.train import TrainSpec
 
-__all__ = ["ModelSpec", "Weighted", "WeightedCnn", "WeightedMlp", "WeightedOwn", "WeightedResNet"]
+__all__ = [
+    "ModelSpec",
+    "Weighted",
+    "WeightedCnn",
+    "WeightedGpt",
+    "WeightedMlp",
+    "WeightedOwn",
+    "WeightedResNet",
+    "WeightedResNet18",
+    "WeightedSmallCnn",
+    "WeightedVit",
+    "WeightedZooCnn",
+]
 
 
 class Weighted(Net):
@@ -63,6 +80,26 @@ class WeightedResNet(Weighted, ResNet):
     """A residual network and its weights."""
 
 
+class WeightedZooCnn(Weighted, ZooCnn):
+    """A network of the model-zoo data set and its weights."""
+
+
+class WeightedSmallCnn(Weighted, SmallCnn):
+    """The network of the small CNN zoo and its weights."""
+
+
+class WeightedResNet18(Weighted, ResNet18):
+    """A ResNet-18 and its weights."""
+
+
+class WeightedVit(Weighted, Vit):
+    """A vision transformer and its weights."""
+
+
+class WeightedGpt(Weighted, Gpt):
+    """A decoder and its weights."""
+
+
 class WeightedOwn(Weighted, OwnNet):
     """The user's network; without `checkpoint` and `train` its weights stay as the user's function made them."""
 
@@ -70,5 +107,16 @@ class WeightedOwn(Weighted, OwnNet):
         return self.train is None and self.checkpoint is None
 
 
-ModelSpec = Annotated[WeightedMlp | WeightedCnn | WeightedResNet | WeightedOwn, Field(discriminator="net")]
+ModelSpec = Annotated[
+    WeightedMlp
+    | WeightedCnn
+    | WeightedZooCnn
+    | WeightedSmallCnn
+    | WeightedResNet
+    | WeightedResNet18
+    | WeightedVit
+    | WeightedGpt
+    | WeightedOwn,
+    Field(discriminator="net"),
+]
 """A network and where its weights come from; told apart by the field `net`, as in `NetSpec`."""

@@ -1,0 +1,56 @@
+"""Whether a network and data fit together, asked before anything is trained."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from orchestrator.errors import SpecError
+from sweeps.lab.data.base import Data
+from sweeps.lab.models.base import Net
+
+__all__ = ["check_fit"]
+
+NETS = {
+    "vectors": "mlp, own",
+    "images": "mlp, cnn, cnn_s, cnn_l, small_cnn, resnet, resnet18, vit, own",
+    "tokens": "gpt, own",
+}
+
+
+def check_fit(net: Net, data: Data, folder: Path = Path(), field: str = "net") -> None:
+    """Compare sizes, then build the network and put two samples through it.
+
+    Args:
+        net: the network.
+        data: any split of it will do.
+        folder: that relative paths start from.
+        field: of the spec that holds the network, for the message.
+
+    Raises:
+        SpecError: they do not fit; names the field, what it is and what is allowed.
+    """
+    name = str(getattr(net, "net", type(net).__name__))
+    if not data.outputs:
+        raise SpecError(
+            f"{field}: the data has neither classes nor targets to regress on, so no network can be trained"
+        )
+    split = next(iter(data.splits.values()))
+    if split.targets.is_floating_point() and split.targets.ndim < 2:
+        raise SpecError(
+            f"data: targets to regress on must have the shape [n, outputs], not {list(split.targets.shape)}"
+        )
+    if problem := net.misfit(data):
+        raise SpecError(f"{field}: {name} {problem}; networks for {data.kind}: {NETS[data.kind]}")
+    module = net.build(data.shape, data.outputs, 0, folder).eval()
+    wanted = [*split.targets[:2].shape[: 2 if data.sequence else 1], data.outputs]
+    try:
+        with torch.no_grad():
+            given: object = module(split.inputs[:2].cpu())
+    except (RuntimeError, ValueError, TypeError, IndexError) as e:
+        raise SpecError(f"{field}: {name} can't take the data's {data.kind} {list(data.shape)}: {e}") from e
+    shape = list(given.shape) if isinstance(given, Tensor) else type(given).__name__
+    if shape != wanted:
+        raise SpecError(f"{field}: {name} gives {shape} for two samples, but the data needs {wanted}")

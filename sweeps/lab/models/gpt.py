@@ -1,0 +1,61 @@
+"""A small GPT: a decoder with learned positions (Radford et al. 2019)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar, Literal, cast
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from sweeps.lab.data.base import Data, InputKind
+from sweeps.lab.models.layers import token_norm
+from sweeps.lab.models.transformer import Block, Transformer
+
+__all__ = ["Gpt"]
+
+
+class Gpt(Transformer):
+    """Tokens [n, context] to logits of the next token, [n, context, classes]; a position sees none after it.
+
+    The vocabulary has `classes` tokens; embedding and output layer are not tied. Shorter inputs than the context that
+    it was built for are allowed.
+    Keys: `token.weight`, `position.weight`, `blocks.I.*`, `norm.*`, `out.weight`.
+    """
+
+    takes: ClassVar[tuple[InputKind, ...]] = ("tokens",)
+    net: Literal["gpt"]
+    logits: Literal["all", "last"] = Field("all", description="of all positions, or [n, classes] of the last one only")
+
+    def misfit(self, data: Data) -> str | None:
+        """As for all networks, and there must be one target for each position that gives logits."""
+        general = super().misfit(data)
+        if general is None and data.sequence != (self.logits == "all"):
+            needed, there = ("all", "each position") if data.sequence else ("last", "each sample, not position")
+            return f"needs `logits: {needed}`, since the data has one target for {there}"
+        return general
+
+    def _module(self, shape: tuple[int, ...], classes: int, folder: Path) -> nn.Module:
+        del folder
+        return _Net(shape[0], classes, self)
+
+
+class _Net(nn.Module):
+    def __init__(self, context: int, vocabulary: int, spec: Gpt) -> None:
+        super().__init__()
+        self.token = nn.Embedding(vocabulary, spec.width)
+        self.position = nn.Embedding(context, spec.width)
+        self.drop = nn.Dropout(spec.dropout)
+        self.blocks = nn.Sequential(*(Block(spec, causal=True) for _ in range(spec.depth)))
+        self.norm = token_norm(spec.norm, spec.width)
+        self.out = nn.Linear(spec.width, vocabulary, bias=False)
+        self._context, self._last = context, spec.logits == "last"
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        length = tokens.shape[1]
+        if length > self._context:
+            raise ValueError(f"{length} tokens are more than the context of {self._context}")
+        places = torch.arange(length, device=tokens.device)
+        x = self.norm(self.blocks(self.drop(self.token(tokens) + self.position(places))))
+        return cast(Tensor, self.out(x[:, -1] if self._last else x))

@@ -1,0 +1,85 @@
+"""What the transformers share: attention written out, so that it can be stacked and differentiated twice."""
+
+from __future__ import annotations
+
+import math
+from typing import Self, cast
+
+import torch
+from pydantic import Field, model_validator
+from torch import Tensor, nn
+
+from sweeps.lab.models.base import Dropout, Net
+from sweeps.lab.models.layers import Activation, TokenNorm, activation, token_norm
+
+__all__ = ["Block", "Transformer"]
+
+
+class Transformer(Net):
+    """Fields that transformers share. Blocks are pre-norm (arXiv 2002.04745): x + attention(norm x), x + mlp(norm x).
+
+    The last layer of attention and MLP is drawn 1 / sqrt(2 depth) smaller, as in GPT-2. Dropout follows the
+    embeddings, each attention and each MLP; attention weights themselves are not dropped.
+    """
+
+    width: int = Field(64, ge=1, description="of the residual stream")
+    depth: int = Field(2, ge=1, description="blocks")
+    heads: int = Field(4, ge=1, description="of attention; must divide width")
+    ratio: int = Field(4, ge=1, description="width of the MLP's hidden layer, in widths")
+    activation: Activation = "gelu"
+    norm: TokenNorm = "layer"
+    dropout: Dropout = 0.0
+
+    @model_validator(mode="after")
+    def _whole_heads(self) -> Self:
+        if self.width % self.heads:
+            raise ValueError(f"width must be a multiple of heads, but {self.width} is none of {self.heads}")
+        return self
+
+    def _initialise(self, module: nn.Module, source: torch.Generator) -> None:
+        super()._initialise(module, source)
+        for part in module.modules():
+            if isinstance(part, Block):
+                part.shrink(1 / math.sqrt(2 * self.depth))
+
+
+class Block(nn.Module):
+    """One block: inputs and outputs [n, tokens, width].
+
+    Args:
+        spec: sizes and settings.
+        causal: whether a token sees only itself and those before it.
+    """
+
+    def __init__(self, spec: Transformer, *, causal: bool) -> None:
+        super().__init__()
+        self.norm1 = token_norm(spec.norm, spec.width)
+        self.query, self.key, self.value = (nn.Linear(spec.width, spec.width) for _ in range(3))
+        self.merge = nn.Linear(spec.width, spec.width)
+        self.drop1 = nn.Dropout(spec.dropout)
+        self.norm2 = token_norm(spec.norm, spec.width)
+        self.up = nn.Linear(spec.width, spec.ratio * spec.width)
+        self.act = activation(spec.activation)
+        self.down = nn.Linear(spec.ratio * spec.width, spec.width)
+        self.drop2 = nn.Dropout(spec.dropout)
+        self._heads, self._causal = spec.heads, causal
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x + self.drop1(self.merge(self._attention(self.norm1(x))))
+        return cast(Tensor, x + self.drop2(self.down(self.act(self.up(self.norm2(x))))))
+
+    @torch.no_grad()
+    def shrink(self, factor: float) -> None:
+        """Multiply the weights of the layers that write to the residual stream."""
+        self.merge.weight.mul_(factor)
+        self.down.weight.mul_(factor)
+
+    def _attention(self, x: Tensor) -> Tensor:
+        n, tokens, width = x.shape
+        size = width // self._heads
+        q, k, v = (f(x).view(n, tokens, self._heads, size).transpose(1, 2) for f in (self.query, self.key, self.value))
+        scores = q @ k.transpose(-1, -2) / math.sqrt(size)
+        if self._causal:
+            future = torch.ones(tokens, tokens, dtype=torch.bool, device=x.device).triu(1)
+            scores = scores.masked_fill(future, -math.inf)
+        return cast(Tensor, (scores.softmax(-1) @ v).transpose(1, 2).reshape(n, tokens, width))
