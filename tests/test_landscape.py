@@ -193,7 +193,7 @@ def test_batch_norm_modes_against_independent_computation() -> None:
     row = rows_of(spec, made).iloc[0]
     assert row["test_loss"] == pytest.approx(float(wanted), rel=1e-4)
     fixed = spec_of(axes={"x": [0.7]})
-    assert rows_of(fixed, prepare(fixed)).iloc[0]["test_loss"] != pytest.approx(row["test_loss"], rel=1e-2)
+    assert rows_of(fixed, prepare(fixed)).iloc[0]["test_loss"] != pytest.approx(row["test_loss"], rel=1e-3)
 
 
 PAIR = {
