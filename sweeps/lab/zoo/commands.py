@@ -1,0 +1,63 @@
+"""The zoo's commands: card, regeneration, export. Light: libraries are imported by the command that needs them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+__all__ = ["register"]
+
+Results = Annotated[Path, typer.Argument(metavar="DIR", help="A zoo: results of a sweep, or an exported folder.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the command line."""
+    app.command("zoo-card", epilog="Example: landsweep zoo-card results/zoo_digits_hyper")(_card)
+    app.command("regenerate", epilog="Example: landsweep regenerate results/zoo_digits_hyper 3f2a")(_regenerate)
+    app.command("zoo-export", epilog="Example: landsweep zoo-export results/zoo_digits_hyper --to my_zoo")(_export)
+
+
+def _card(
+    folder: Results,
+    to: Annotated[Path | None, typer.Option("--to", help="Where to write; by default DIR/card.")] = None,
+) -> None:
+    """Write the zoo's dataset card: README.md and card.html with figures."""
+    from sweeps.lab.zoo.card import write_card
+    from sweeps.lab.zoo.reader import Zoo
+
+    for path in write_card(Zoo(folder), to or folder / "card"):
+        typer.echo(f"card: {path}")
+
+
+def _regenerate(
+    folder: Results,
+    key: Annotated[str, typer.Argument(metavar="KEY", help="Of a model; its first digits are enough.")],
+    backend: Annotated[
+        str | None, typer.Option("--backend", help="loop, vmap, bmm or compiled; by default the row's.")
+    ] = None,
+    device: Annotated[str, typer.Option("--device", help="cpu or cuda:0.")] = "cpu",
+) -> None:
+    """Train one model again, alone, from its row, and compare the weights of all checkpoints."""
+    from sweeps.lab.zoo.audit import regenerate
+    from sweeps.lab.zoo.reader import Zoo
+
+    found = regenerate(Zoo(folder)[key], backend=backend, device=device)
+    typer.echo(found.text())
+    if not found.close:
+        raise typer.Exit(1)
+
+
+def _export(
+    folder: Results,
+    to: Annotated[Path, typer.Option("--to", help="A new folder.")],
+    per_model: Annotated[
+        bool, typer.Option("--per-model", help="One file per model and checkpoint, instead of stacked ones.")
+    ] = False,
+) -> None:
+    """Write the zoo as a folder that can be published: Parquet, safetensors, README card."""
+    from sweeps.lab.zoo.export import export_zoo
+    from sweeps.lab.zoo.reader import Zoo
+
+    typer.echo(f"exported {export_zoo(Zoo(folder), to, per_model=per_model)} models to {to}")

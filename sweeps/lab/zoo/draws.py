@@ -1,0 +1,115 @@
+"""Random values of swept fields: exact, the same on every machine, and never changed by drawing more of them."""
+
+from __future__ import annotations
+
+import math
+from hashlib import blake2b
+from typing import Annotated, Any, Self
+
+from pydantic import Field, model_validator
+
+from orchestrator.axes import Value
+from orchestrator.spec import Model
+from orchestrator.unit import canonical
+
+__all__ = ["Draw", "Samples", "as_value"]
+
+_BITS = 64
+_DIGITS = 6  # of a drawn float: so the last bits of a processor's logarithm do not matter
+
+Bounds = tuple[float, float]
+_FORMS = ("uniform", "log_uniform", "integer", "log_integer", "choice")
+
+
+def as_value(value: Any) -> Value:  # noqa: ANN401 - whatever a recipe's field may hold
+    """A value as a unit's param: lists and mappings become canonical text.
+
+    Example:
+        >>> as_value(0.1), as_value([64, 64])
+        (0.1, '[64,64]')
+    """
+    return value if value is None or isinstance(value, bool | int | float | str) else canonical(value)
+
+
+class Draw(Model):
+    """A distribution, given in exactly one form.
+
+    Example:
+        >>> [Draw(log_uniform=(1e-4, 1)).at(u) for u in (0, 1 << 63)]
+        [0.0001, 0.01]
+        >>> Draw(integer=(8, 64)).at((1 << 64) - 1)
+        64
+    """
+
+    uniform: Bounds | None = Field(None, description="[low, high], even")
+    log_uniform: Bounds | None = Field(None, description="[low, high] above 0, even in the logarithm")
+    integer: tuple[int, int] | None = Field(None, description="[low, high], whole numbers, both ends included")
+    log_integer: tuple[int, int] | None = Field(None, description="[low, high] above 0, whole, even in the logarithm")
+    choice: Annotated[tuple[Any, ...], Field(min_length=1)] | None = Field(None, description="any values, equally often")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _bounds_are_given(cls, data: Any) -> Any:  # noqa: ANN401 - pydantic hands over whatever was given
+        if isinstance(data, str | None):
+            raise ValueError(f"a sample needs bounds: one of {', '.join(_FORMS)}, such as {{log_uniform: [1e-4, 1]}}")
+        for form in _FORMS:
+            if isinstance(data, dict) and form in data and data[form] is None:
+                raise ValueError(f"{form} needs {'values' if form == 'choice' else 'bounds, [low, high]'}")
+        return data
+
+    @model_validator(mode="after")
+    def _one_form(self) -> Self:
+        given = [form for form in _FORMS if getattr(self, form) is not None]
+        if len(given) != 1:
+            raise ValueError(f"a sample is one of {', '.join(_FORMS)}; got {' and '.join(given) or 'none of them'}")
+        if given == ["choice"]:
+            return self
+        low, high = getattr(self, given[0])
+        if not low < high:
+            raise ValueError(f"{given[0]}: the first bound must be below the second, got [{low}, {high}]")
+        if given[0].startswith("log") and low <= 0:
+            raise ValueError(f"{given[0]}: both bounds must be above 0, got [{low}, {high}]")
+        return self
+
+    def at(self, u: int) -> Value:
+        """The value at position `u` of 2**64; floats have six significant digits."""
+        if self.choice is not None:
+            return as_value(self.choice[u * len(self.choice) >> _BITS])
+        if self.integer is not None:
+            low, high = self.integer
+            return low + (u * (high - low + 1) >> _BITS)
+        share = u / 2**_BITS
+        if self.uniform is not None:
+            a, b = self.uniform
+            return _rounded(a + (b - a) * share)
+        a, b = self.log_uniform or self.log_integer or (1, 1)
+        if self.log_integer is not None:
+            return min(b, math.floor(a * ((b + 1) / a) ** share))
+        return _rounded(a * (b / a) ** share)
+
+    def edges(self) -> tuple[Value, ...]:
+        """Values between or among which all others lie: what a check must try."""
+        if self.choice is not None:
+            return tuple(as_value(v) for v in self.choice)
+        return tuple(next(getattr(self, f) for f in _FORMS if getattr(self, f) is not None))
+
+
+def _rounded(x: float) -> float:
+    return float(f"{x:.{_DIGITS}g}")
+
+
+class Samples(Model):
+    """Random combinations of values. A larger `count` keeps the first ones, a further field leaves the others alone."""
+
+    count: int = Field(ge=1, description="how many combinations")
+    draw: dict[str, Draw] = Field(min_length=1, description="field of the recipe to its distribution")
+    seed: int = Field(0, ge=0, description="another seed gives other combinations")
+
+    def values(self, index: int) -> dict[str, Value]:
+        """The combination of this number, from 0."""
+        return {path: draw.at(_position(self.seed, path, index)) for path, draw in self.draw.items()}
+
+
+def _position(seed: int, path: str, index: int) -> int:
+    text = canonical([seed, path, index])
+    return int.from_bytes(blake2b(text.encode(), digest_size=_BITS // 8).digest(), "big")

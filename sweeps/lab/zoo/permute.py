@@ -1,0 +1,113 @@
+"""Permutations of hidden units that leave a network's function as it is, and a canonical order.
+
+A hidden unit of a fully connected net, or a channel of a convolution, has no place of its own: exchange two of them,
+with their incoming weights, bias, normalisation and outgoing weights, and the outputs stay the same. Published
+generators of such augmentations come without a test of that (arXiv 2209.14764 augments, 2304.13718 canonicalises);
+here `tests/test_zoo_permute.py` holds it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from orchestrator.errors import SpecError
+
+__all__ = ["Hidden", "canonical_order", "hidden_layers", "permute", "permuted"]
+
+
+@dataclass(frozen=True, slots=True)
+class Hidden:
+    """One hidden layer: the tensors in which its units are a dimension.
+
+    Attributes:
+        size: how many units or channels, N.
+        along: names of tensors [N, ...] that belong to the units: incoming weights, bias, normalisation.
+        into: name of the next weight, [out, N * block, ...].
+        block: how many inputs of the next layer one unit feeds: the pixels of a channel after flattening.
+    """
+
+    size: int
+    along: tuple[str, ...]
+    into: str
+    block: int
+
+
+def hidden_layers(module: nn.Module) -> tuple[Hidden, ...]:
+    """The hidden layers of a network whose layers form a chain.
+
+    Raises:
+        SpecError: they do not, or there is a layer that this module does not know: shortcuts, attention.
+    """
+    chain = [(name, layer) for name, layer in module.named_modules() if not list(layer.children())]
+    found: list[Hidden] = []
+    along: list[str] = []
+    size = 0
+    for name, layer in chain:
+        if isinstance(layer, nn.Linear | nn.Conv2d):
+            if getattr(layer, "groups", 1) != 1:
+                raise SpecError(f"permutations: {name} is a grouped convolution, which can't be permuted freely")
+            inputs = layer.weight.shape[1]
+            if size:
+                if inputs % size:
+                    raise SpecError(f"permutations: {name} has {inputs} inputs after a layer of {size} units: no chain")
+                found.append(Hidden(size, tuple(along), f"{name}.weight", inputs // size))
+            size, along = layer.weight.shape[0], [f"{name}.{k}" for k, _ in layer.named_parameters()]
+            continue
+        own = {k: v for k, v in layer.state_dict().items() if v.dim()}
+        if isinstance(layer, nn.GroupNorm) and layer.num_groups not in (1, size):
+            raise SpecError(f"permutations: {name} normalises groups of channels, which fixes their places")
+        if any(v.shape != (size,) for v in own.values()):
+            raise SpecError(f"permutations: {name} is a {type(layer).__name__}; only MLPs and plain CNNs are known")
+        along += [f"{name}.{k}" for k in own]
+    _refuse_shortcuts(module)
+    return tuple(found)
+
+
+def _refuse_shortcuts(module: nn.Module) -> None:
+    """A block that adds its input to its output looks like a chain, so containers of other types are refused."""
+    for name, layer in module.named_modules():
+        if name and list(layer.children()) and not isinstance(layer, nn.Sequential):
+            raise SpecError(f"permutations: {name} is a {type(layer).__name__}; only MLPs and plain CNNs are known")
+
+
+def permute(state: Mapping[str, Tensor], layers: Sequence[Hidden], orders: Sequence[Tensor]) -> dict[str, Tensor]:
+    """The same function with hidden units in another order.
+
+    Args:
+        state: a state dict; not changed.
+        layers: of the network, as `hidden_layers` gives them.
+        orders: for each layer [N]: which old unit comes to each place.
+    """
+    new = dict(state)
+    for layer, order in zip(layers, orders, strict=True):
+        for name in layer.along:
+            new[name] = new[name][order]
+        weight = new[layer.into]
+        grouped = weight.unflatten(1, (layer.size, layer.block))
+        new[layer.into] = grouped[:, order].flatten(1, 2)
+    return new
+
+
+def permuted(state: Mapping[str, Tensor], layers: Sequence[Hidden], seed: int) -> dict[str, Tensor]:
+    """The same function with all hidden units shuffled."""
+    rng = np.random.Generator(np.random.Philox(seed))
+    return permute(state, layers, [torch.from_numpy(rng.permutation(layer.size)) for layer in layers])
+
+
+def canonical_order(state: Mapping[str, Tensor], layers: Sequence[Hidden]) -> dict[str, Tensor]:
+    """The same function in an order that does not depend on the one given: incoming weights of growing norm.
+
+    The norm of a unit is that of all its tensors together, bias included; units of exactly equal norm keep their
+    order. Norms do not depend on the order of the layer before, so all layers are sorted at once.
+    """
+    orders = []
+    for layer in layers:
+        own = [state[name].double().reshape(layer.size, -1) for name in layer.along]
+        squares = torch.cat(own, dim=1).square().sort(dim=1).values  # sorted: the sum then has one order too
+        orders.append(torch.argsort(squares.sum(1), stable=True))
+    return permute(state, layers, orders)

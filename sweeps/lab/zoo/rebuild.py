@@ -1,0 +1,55 @@
+"""Recipes of models from the head of their zoo and their rows: what modules and regeneration start from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any
+
+import pandas as pd
+
+from orchestrator.axes import Value
+from orchestrator.spec import parse
+from sweeps.lab.recipe import Recipe
+from sweeps.lab.zoo.plan import Grid, Recipes
+from sweeps.lab.zoo.spec import ZooSpec
+
+__all__ = ["Rebuilder"]
+
+
+class Rebuilder:
+    """Gives the recipe of a row; the spec is only read when the first one is asked for.
+
+    Args:
+        head: of the zoo, content of `sweep.json`.
+    """
+
+    def __init__(self, head: Mapping[str, Any]) -> None:
+        self._head = head
+
+    @cached_property
+    def spec(self) -> ZooSpec:
+        """Of the zoo."""
+        return parse(ZooSpec, self._head["spec"], "sweep.json")
+
+    @cached_property
+    def params(self) -> tuple[str, ...]:
+        """Names of what was swept."""
+        return tuple(c.name for c in self._columns)
+
+    @cached_property
+    def _columns(self) -> tuple[Any, ...]:
+        return Grid(self.spec).columns()
+
+    @cached_property
+    def _recipes(self) -> Recipes:
+        return Recipes(self.spec)
+
+    def recipe(self, row: Mapping[str, Any]) -> Recipe:
+        """The recipe of the model of a row."""
+        found: dict[str, Value] = {}
+        for column in self._columns:
+            value = row[column.name]
+            value = None if not isinstance(value, str) and pd.isna(value) else value
+            found[column.name] = int(value) if column.type == "int" and value is not None else value
+        return self._recipes.of(found, f"model {row['key']}")

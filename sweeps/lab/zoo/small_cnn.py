@@ -1,0 +1,144 @@
+"""Published zoos in the layout of the small CNN zoo (Unterthiner et al. 2020, arXiv 2002.11448; CC-BY-4.0).
+
+A folder with `weights.npy` [rows, P], `metrics.csv.gz` (a line per run and checkpoint: `modeldir`, `step`,
+`test_accuracy`, `config.*`, ...) and `layout.csv` (`varname`, `start_idx`, `end_idx`, `shape`: where each variable lies
+in a row). Kernels are stored as TensorFlow has them: [height, width, in, out] and [in, out].
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from orchestrator.errors import UsageError
+from orchestrator.spec import parse
+from orchestrator.unit import digest
+from sweeps.lab.models import SmallCnn
+from sweeps.lab.zoo.source import Shape
+from sweeps.lab.zoo.split import split_of
+
+__all__ = ["SmallCnnSource", "read_small_cnn_zoo"]
+
+_COLUMNS = {"varname", "start_idx", "end_idx", "shape"}
+_SIDES = {"mnist": 28, "fashion_mnist": 28}  # of images; the other data sets have 32
+
+
+def read_small_cnn_zoo(folder: Path) -> tuple[pd.DataFrame, SmallCnnSource]:
+    """Rows, one per run, and the source of their weights; nothing but the table is read.
+
+    The metrics of a row are those of the run's last checkpoint. All runs of the published zoos have the same seed (42),
+    so no split can part seeds; the split is by run: all checkpoints of one are in the same part.
+
+    Raises:
+        UsageError: a file is missing, or they do not belong together.
+    """
+    missing = [n for n in ("weights.npy", "layout.csv") if not (folder / n).is_file()]
+    if missing:
+        raise UsageError(f"{folder} lacks {' and '.join(missing)}; this layout has weights.npy, metrics.csv.gz, layout.csv")
+    table = pd.read_csv(folder / "metrics.csv.gz")
+    if lacking := {"modeldir", "step"} - set(table):
+        raise UsageError(f"{folder}/metrics.csv.gz lacks the columns {sorted(lacking)}; it has {', '.join(table)}")
+    source = SmallCnnSource(folder, table)
+    runs = table.sort_values("step", kind="stable").groupby("modeldir", sort=False)
+    rows = runs.tail(1).sort_index().drop(columns=[c for c in table if c.startswith("Unnamed")])
+    rows = rows.rename(columns={c: c.removeprefix("config.") for c in rows}).reset_index(drop=True)
+    keys = [_key(m) for m in rows["modeldir"]]
+    new = {
+        "status": "ok",
+        "split": [split_of(int(key, 16)) for key in keys],
+        "weights_file": "weights.npy",
+        "checkpoints": [" ".join(source.steps[key]) for key in keys],
+    }
+    rows = rows.assign(**{k: v for k, v in new.items() if k not in ("status",) or k not in rows})
+    rows.insert(0, "key", keys)
+    return rows, source
+
+
+def _key(modeldir: object) -> str:
+    return digest(str(modeldir))
+
+
+class SmallCnnSource:
+    """Weights of `weights.npy`, mapped into memory.
+
+    Args:
+        folder: with the three files.
+        table: of metrics, in the order of the weights.
+
+    Attributes:
+        steps: key to label to row of the array, by step; the last one is also `last`.
+    """
+
+    def __init__(self, folder: Path, table: pd.DataFrame) -> None:
+        try:
+            self._weights: NDArray[Any] = np.load(folder / "weights.npy", mmap_mode="r", allow_pickle=False)
+        except (ValueError, OSError, EOFError) as e:
+            raise UsageError(f"{folder}/weights.npy is damaged ({e}); fetch it again") from e
+        layout = pd.read_csv(folder / "layout.csv")
+        if lacking := _COLUMNS - set(layout):
+            raise UsageError(f"{folder}/layout.csv lacks the columns {sorted(lacking)}; it has {', '.join(layout)}")
+        self._layout = layout.sort_values("start_idx")
+        width = int(self._layout["end_idx"].max())
+        if self._weights.shape != (len(table), width):
+            raise UsageError(
+                f"{folder}: weights.npy has the shape {self._weights.shape}, but metrics.csv.gz and layout.csv say "
+                f"({len(table)}, {width}); they are not of the same zoo, or cut off"
+            )
+        self.steps: dict[str, dict[str, int]] = {}
+        for place, modeldir, step in sorted(
+            zip(range(len(table)), table["modeldir"], table["step"], strict=True), key=lambda t: t[2]
+        ):
+            self.steps.setdefault(_key(modeldir), {})[f"step-{int(step):06d}"] = place
+        for labels in self.steps.values():
+            labels["last"] = labels[next(reversed(labels))]
+        self._names = _torch_names([str(v) for v in self._layout["varname"]])
+
+    def labels(self, row: Mapping[str, Any]) -> tuple[str, ...]:
+        return tuple(self.steps[row["key"]])
+
+    def state(self, row: Mapping[str, Any], label: str) -> dict[str, Tensor]:
+        flat = np.asarray(self._weights[self.steps[row["key"]][label]])
+        found = {}
+        for name, start, end, shape in zip(
+            self._names, self._layout["start_idx"], self._layout["end_idx"], self._layout["shape"], strict=True
+        ):
+            sizes = [int(n) for n in re.findall(r"\d+", str(shape))]  # never eval: it is a file from elsewhere
+            array = flat[int(start) : int(end)].reshape(sizes)
+            if array.ndim == 4:
+                array = array.transpose(3, 2, 0, 1)
+            found[name] = torch.from_numpy(np.ascontiguousarray(array.T if array.ndim == 2 else array).copy())
+        order = sorted(found, key=lambda n: (n.split(".")[0] == "out", n.split(".")[0], n.endswith("bias")))
+        return {name: found[name] for name in order}
+
+    def shape(self, row: Mapping[str, Any]) -> Shape:
+        state = self.state(row, "last")
+        side = _SIDES.get(str(row.get("dataset")), 32)
+        return (state["conv1.weight"].shape[1], side, side), len(state["out.bias"])
+
+    @staticmethod
+    def build(row: Mapping[str, Any], shape: Shape) -> nn.Module:
+        """The network of a row: only its activation varies, everything else follows from the weights."""
+        net = parse(SmallCnn, {"net": "small_cnn", "activation": row.get("activation", "relu")}, f"model {row['key']}")
+        return net.build(*shape, 0)
+
+
+def _torch_names(variables: list[str]) -> list[str]:
+    """`sequential/conv2d_1/kernel:0` as `conv2.weight`; the n-th convolution is `conv<n>`, the dense layer `out`."""
+    layers = {v: v.split("/")[-2] if "/" in v else v for v in variables}
+    convolutions = sorted({n for n in layers.values() if "conv" in n}, key=lambda n: int((re.findall(r"_(\d+)$", n) or [0])[0]))
+    names = []
+    for variable in variables:
+        layer = layers[variable]
+        place = f"conv{convolutions.index(layer) + 1}" if layer in convolutions else "out"
+        names.append(f"{place}.{'bias' if 'bias' in variable else 'weight'}")
+    if len(set(names)) != len(names):
+        raise UsageError(f"layout.csv: the variables {variables} are not those of convolutions and one dense layer")
+    return names

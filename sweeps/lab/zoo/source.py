@@ -1,0 +1,118 @@
+"""Where a zoo's weights lie: stacked files of this project, one file per model, or the arrays of a published zoo."""
+
+from __future__ import annotations
+
+import json
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from orchestrator.errors import UsageError
+
+__all__ = ["Shape", "Stacked", "WeightSource", "checksum"]
+
+_OPEN = 64  # files that are kept open
+Shape = tuple[tuple[int, ...], int]  # of one input, and how many outputs
+
+
+class WeightSource(Protocol):
+    """Gives the weights of models by their rows."""
+
+    def labels(self, row: Mapping[str, Any]) -> tuple[str, ...]:
+        """Labels of the checkpoints of a model, in order of training."""
+        ...
+
+    def state(self, row: Mapping[str, Any], label: str) -> dict[str, Tensor]:
+        """The state dict of one model at one checkpoint."""
+        ...
+
+    def shape(self, row: Mapping[str, Any]) -> Shape:
+        """Shape of one input and number of outputs of its network."""
+        ...
+
+
+def checksum(file: Path) -> str:
+    """BLAKE2b with 16 bytes of a file's content, as the rows hold it."""
+    with file.open("rb") as f:
+        hasher = blake2b(digest_size=16)
+        while block := f.read(1 << 20):
+            hasher.update(block)
+        return hasher.hexdigest()
+
+
+class Stacked:
+    """Files with many models each, as `sweeps.lab.zoo.weights` describes them; reads only the slices asked for.
+
+    Args:
+        folder: what the rows' file names are relative to.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._open: OrderedDict[str, Any] = OrderedDict()
+        self._names: dict[tuple[str, str], list[str]] = {}
+
+    def labels(self, row: Mapping[str, Any]) -> tuple[str, ...]:
+        return tuple(str(row["checkpoints"]).split())
+
+    def state(self, row: Mapping[str, Any], label: str) -> dict[str, Tensor]:
+        name = str(row["weights_file"]).format(label=label)
+        try:
+            file = self._file(name)
+            if _is(row["weights_slot"]):
+                slot, prefix = int(row["weights_slot"]), f"{int(row['weights_pack'])}/{label}/"
+                return {n.removeprefix(prefix): file.get_slice(n)[slot] for n in self._under(name, prefix)}
+            return {n: file.get_tensor(n) for n in file.keys()}  # noqa: SIM118 - not a mapping
+        except (SafetensorError, IndexError) as e:
+            raise _damaged(self._folder / name, e) from e
+
+    def shape(self, row: Mapping[str, Any]) -> Shape:
+        label = self.labels(row)[-1]
+        name = str(row["weights_file"]).format(label=label)
+        try:
+            about = json.loads(self._file(name).metadata()["packs"])[int(row["weights_pack"] if _is(row["weights_pack"]) else 0)]
+        except (SafetensorError, KeyError, IndexError, TypeError, ValueError) as e:
+            raise _damaged(self._folder / name, e) from e
+        return tuple(about["shape"]), int(about["outputs"])
+
+    def _under(self, name: str, prefix: str) -> Sequence[str]:
+        if (name, prefix) not in self._names:
+            self._names[name, prefix] = [n for n in self._file(name).keys() if n.startswith(prefix)]  # noqa: SIM118
+        found = self._names[name, prefix]
+        if not found:
+            raise IndexError(f"it holds no tensors {prefix}*")
+        return found
+
+    def _file(self, name: str) -> Any:  # noqa: ANN401 - safetensors has no types
+        if name in self._open:
+            self._open.move_to_end(name)
+            return self._open[name]
+        path = self._folder / name
+        if not path.is_file():
+            raise UsageError(f"{path}: the rows name this weight file, but it is not there; copy it back, or train its models again")
+        self._open[name] = safe_open(path, framework="pt")
+        if len(self._open) > _OPEN:
+            self._open.popitem(last=False)
+        return self._open[name]
+
+
+def _is(value: object) -> bool:
+    return value is not None and value == value  # noqa: PLR0124 - NaN is no value
+
+
+def _damaged(path: Path, error: Exception) -> UsageError:
+    return UsageError(
+        f"{path}: this weight file is damaged ({error}); copy it back from where the zoo came from, or train its models "
+        "again: delete the file's rows with `landsweep rerun`, or compare one model with `landsweep regenerate`"
+    )
+
+
+def flat(state: Mapping[str, Tensor], names: Sequence[str] | None = None) -> Tensor:
+    """Tensors of a state dict as one vector, in the order of the names."""
+    return torch.cat([state[n].reshape(-1) for n in names or state])

@@ -1,0 +1,90 @@
+"""The spec of a zoo: a base recipe, and what is swept over any of its fields."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from orchestrator.axes import Axis, AxisLike
+from orchestrator.errors import SpecError
+from orchestrator.row import METERS
+from orchestrator.spec import IsAxis, IsLabel, IsNamedAxis, Spec
+from sweeps.lab.data.base import FolderData
+from sweeps.lab.recipe import Recipe
+from sweeps.lab.zoo.draws import Samples, as_value
+from sweeps.lab.zoo.plan import Grid, Recipes, short_path
+
+__all__ = ["ZooSpec"]
+
+
+def _plain(data: Any) -> Any:  # noqa: ANN401 - pydantic hands over whatever was given
+    """Lists and mappings among an axis's values as text, so that an axis may run over whole objects."""
+    if isinstance(data, list | tuple):
+        return [as_value(v) for v in data]
+    if isinstance(data, dict) and isinstance(data.get("values"), list | tuple):
+        return {**data, "values": [as_value(v) for v in data["values"]]}
+    return data
+
+
+FieldAxis = Annotated[AxisLike, BeforeValidator(_plain)]
+
+
+class ZooSpec(Spec):
+    """A base recipe and what is swept over its fields."""
+
+    kind: Annotated[Literal["zoo"], IsLabel()] = Field("zoo", description="this kind")
+    recipe: Recipe = Field(description="the base: what all models share, and the values of fields that nothing sweeps")
+    axes: Annotated[dict[str, FieldAxis], IsAxis()] = Field(
+        {}, description="field of the recipe, such as optimizer.learning_rate or net.hidden.0, to its values"
+    )
+    zip: Annotated[tuple[tuple[str, ...], ...], IsAxis()] = Field((), description="groups of axes that move together")
+    samples: Annotated[Samples | None, IsAxis()] = Field(None, description="random combinations of further fields")
+    recipes: Annotated[dict[str, dict[str, Any]], IsNamedAxis()] = Field(
+        {}, description="name to changes of the base: a list of recipes"
+    )
+    seeds: Annotated[AxisLike | Literal["sample"], IsAxis()] = Field(
+        Axis(values=(0,)), description="of the models; sample: each random combination has its number as its seed"
+    )
+    licence: Annotated[str, IsLabel()] = Field("CC-BY-4.0", description="of the zoo as a data set, for its card")
+
+    @property
+    def seed_values(self) -> tuple[int, ...] | None:
+        """The seeds; None where each random combination has its own."""
+        return None if isinstance(self.seeds, str) else tuple(int(s) for s in self.seeds.points() if s is not None)
+
+    @model_validator(mode="after")
+    def _fields_are_swept_once(self) -> Self:
+        drawn = list(self.samples.draw) if self.samples else []
+        paths = [short_path(p) for p in (*self.axes, *drawn)]
+        if twice := sorted({p for p in paths if paths.count(p) > 1}):
+            raise ValueError(f"{twice} are swept twice; a field can stand under axes or under samples, once")
+        if "seed" in paths:
+            raise ValueError("sweep the seed with `seeds`, such as seeds: {range: 5}")
+        if taken := sorted({"key", "recipe", "sample", *(c.name for c in METERS)} & set(paths)):
+            raise ValueError(f"{taken} are no fields of a recipe, but columns of the rows")
+        if isinstance(self.seeds, str) and self.samples is None:
+            raise ValueError("seeds: sample needs `samples`")
+        if not isinstance(self.seeds, str) and any(type(s) is not int or s < 0 for s in self.seeds.points()):
+            raise ValueError(f"seeds must be whole numbers from 0, got {list(self.seeds.points())}")
+        return self
+
+    @model_validator(mode="after")
+    def _every_value_fits(self) -> Self:
+        """Try every value of every field once, so that a wrong one is known before any work."""
+        recipes = Recipes(self)
+        for told, params in Grid(self).trials():
+            recipes.of(params, told)
+        return self
+
+    def pinned(self, folder: Path) -> Self:
+        """This spec with data files pinned by digest. Where they are absent it can still be planned, not run."""
+        data = self.recipe.data
+        if not isinstance(data, FolderData):
+            return self
+        try:
+            found = data.pinned(folder)
+        except SpecError:
+            return self
+        return self.model_copy(update={"recipe": self.recipe.model_copy(update={"data": found})})
