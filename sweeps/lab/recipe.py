@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -18,8 +18,6 @@ from sweeps.lab.schedules import Constant, ScheduleSpec
 __all__ = ["Checkpoints", "Evaluation", "Recipe"]
 
 Count = Annotated[int, Field(ge=1)]
-
-_NET_RIDES = ("init", "init_scale", "gain")  # of networks: they change initial weights, and neither shapes nor code
 
 
 class Evaluation(Model):
@@ -108,14 +106,8 @@ class Recipe(Model):
         shared = {k: v for k, v in by_content(self.model_dump(mode="json")).items() if k not in aside}
         if self.epochs is not None or not self.drop_last or self._counts_epochs():
             shared["train_fraction"] = self.train_fraction
-        return digest([shared, _net_key(self.net), self.optimizer.key()], size=8)
+        return digest([shared, self.net.structure(), self.optimizer.key()], size=8)
 
     def _counts_epochs(self) -> bool:
         kept = self.checkpoints
         return bool(self.evaluate.every_epochs or kept.every_epochs or kept.at_epochs)
-
-
-def _net_key(net: Model) -> dict[str, Any]:
-    """A network's settings without those that only change its initial weights; of dropout, whether there is any."""
-    dumped = net.model_dump(mode="json")
-    return {k: bool(v) if k.startswith("dropout") else v for k, v in dumped.items() if k not in _NET_RIDES}

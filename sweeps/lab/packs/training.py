@@ -2,43 +2,316 @@
 
 from __future__ import annotations
 
+import json
+import time
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
+import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
+from orchestrator.errors import SpecError
+from orchestrator.unit import digest
 from sweeps.lab.data import Data
-from sweeps.lab.packs.events import PackEvent
+from sweeps.lab.identity import by_content
+from sweeps.lab.optim import NamedClass
+from sweeps.lab.packs.backends import BACKENDS, Backend
+from sweeps.lab.packs.calendar import Calendar
+from sweeps.lab.packs.dropout import Masks, with_masks
+from sweeps.lab.packs.evaluation import Evaluator
+from sweeps.lab.packs.events import Beat, Ended, Evaluated, PackEvent, Snapshot
+from sweeps.lab.packs.history import pack_events, unpack_events
+from sweeps.lab.packs.losses import LossName
+from sweeps.lab.packs.samples import Samples
+from sweeps.lab.packs.stack import Stack
+from sweeps.lab.packs.updater import Rates, clip, updater_of
 from sweeps.lab.recipe import Recipe
 
 __all__ = ["Training", "train_pack"]
 
-Arrays = Mapping[str, NDArray[Any]]
+Arrays: TypeAlias = Mapping[str, NDArray[Any]]
+_BEAT = 0.5  # seconds between events, at most, as far as single steps are shorter
+_SMALLEST = 8  # rows of a back-end that is not row-exact: from here on a model's bits do not depend on their number
 
 
 class Training(Iterator[PackEvent]):
-    """A pack in training: an iterator of events.
+    """A pack in training: an iterator of events. Made by `train_pack`.
 
     Attributes:
-        backend: the back-end that trains, `auto` having been decided.
+        backend: the back-end that trains.
+        step: how many steps have been made.
+        calendar: when something happens.
     """
 
-    backend: str
+    def __init__(self, recipes: Sequence[Recipe], data: Data, backend: type[Backend], device: str, base: Path) -> None:
+        self._recipes = list(recipes)
+        first = self._recipes[0]
+        dtype = torch.float64 if first.dtype == "float64" else torch.float32
+        if reason := first.net.misfit(data):
+            raise SpecError(f"net: {first.net.net} {reason}; choose another network or other data")
+        built = [r.net.build(data.shape, data.outputs, r.seed, base) for r in recipes]
+        modules = [with_masks(m.to(dtype)) for m in built]
+        if reason := backend.serves(modules[0]):
+            raise SpecError(f"the back-end {backend.name} can't train this network: {reason}; use auto, vmap or loop")
+        loss: LossName = _loss(first, data)
+        self.step = 0
+        self._samples = Samples(recipes, data)
+        self.calendar = Calendar.of(first, self._samples.counts[0])
+        self._evaluator = Evaluator(first, data, self._samples, loss)
+        self._masks = Masks(modules, recipes, self._samples.inputs[: first.batch_size])
+        self._stack = Stack(modules, device)
+        self._program = backend(self._stack, modules, loss)
+        self._updater = updater_of(recipes, self._stack)
+        self._rates = Rates(recipes, self.calendar.total)
+        limits = [float("inf") if r.clip is None else r.clip for r in recipes]
+        self._clip = torch.tensor(limits, dtype=dtype, device=device).unsqueeze(1)
+        self._rows = list(range(len(recipes)))  # which recipe a row of the stack belongs to
+        self._dead: set[int] = set()  # recipes that have ended, but whose rows are still there
+        self._last: dict[int, dict[str, float]] = {}
+        self._best: dict[int, tuple[float, int, float, dict[str, Tensor]]] = {}
+        self._sums = torch.zeros(len(recipes), dtype=torch.float64, device=device)
+        self._summed = 0
+        self._seconds = [0.0] * len(recipes)
+        self._stops: set[int] = set()
+        self._queue: deque[PackEvent] = deque()
+        self._told: list[PackEvent] = []
+        self._fresh = True
+
+    @property
+    def backend(self) -> str:
+        """Name of the back-end that trains."""
+        return self._program.name
 
     def __next__(self) -> PackEvent:
-        raise NotImplementedError
-
-    def state(self) -> dict[str, NDArray[Any]]:
-        """All that going on needs, between two events: weights, buffers, optimizer, position, and the events so far.
-
-        Small enough to keep often if the checkpoint policy is: snapshots that were given are part of it.
-        """
-        raise NotImplementedError
+        while not self._queue:
+            if not self._alive():
+                raise StopIteration
+            self._advance()
+        return self._queue.popleft()
 
     def stop(self, index: int) -> None:
-        """Let the model of this recipe end now; it is evaluated, its `last` weights come, and it ends as `stopped`."""
-        raise NotImplementedError
+        """Let the model of this recipe end now: it is evaluated, its `last` weights come, and it ends as `stopped`."""
+        self._stops.add(index)
+
+    def _alive(self) -> list[int]:
+        """Rows whose models have not ended."""
+        return [row for row, index in enumerate(self._rows) if index not in self._dead]
+
+    def _tell(self, event: PackEvent) -> None:
+        self._queue.append(event)
+        if not isinstance(event, Beat):
+            self._told.append(event)
+
+    def _advance(self) -> None:
+        """Train until something happens, or for as long as a beat."""
+        began = time.perf_counter()
+        if self._stops:
+            self._end([row for row in self._alive() if self._rows[row] in self._stops], "stopped")
+            self._stops.clear()
+        if self._fresh:
+            self._fresh = False
+            self._mark()
+        goal = self.calendar.next_stop(self.step)
+        while self.step < goal and self._alive() and time.perf_counter() - began < _BEAT:
+            self._one_step()
+        alive = self._alive()
+        for row in alive:
+            self._seconds[self._rows[row]] += (time.perf_counter() - began) / len(alive)
+        if self.step == goal and alive:
+            self._mark()
+        self._tell(Beat(self.step, self.calendar.total))
+
+    def _one_step(self) -> None:
+        inputs, targets = self._samples.batch(self.step)
+        masks = self._masks.draw(self.step, inputs.shape[1])
+        grads = torch.empty_like(self._stack.weights)
+        losses = self._program.gradients(inputs, targets, masks, grads)
+        if not bool(torch.isfinite(losses).all()):
+            bad = ~torch.isfinite(losses)
+            broken = [row for row in self._alive() if bad[row]]
+            if broken:
+                said = {self._rows[row]: f"the loss was {losses[row].item()} at step {self.step + 1}" for row in broken}
+                kept = self._end(broken, "diverged", said)
+                if not kept:
+                    return
+                rows = torch.tensor(kept, device=losses.device)
+                grads, losses = grads[rows], losses[rows]
+        if bool((self._clip < float("inf")).any()):
+            clip(grads, self._clip)
+        frozen = [row for row, index in enumerate(self._rows) if index in self._dead]
+        still = self._stack.weights[frozen] if frozen else None
+        self._updater.step(self._stack, grads, self._rates, self.step)
+        if still is not None:
+            self._stack.weights[frozen] = still
+        self._sums += losses
+        self._summed += 1
+        self.step += 1
+
+    def _mark(self) -> None:
+        """What the calendar asks for at this step."""
+        alive = self._alive()
+        over = self.step == self.calendar.total
+        if self.step in self.calendar.evaluations:
+            self._evaluate(alive)
+        if self.step in self.calendar.snapshots and not (over and self._recipes[0].checkpoints.last):
+            for row in alive:
+                self._snapshot(row, f"step-{self.step:06d}")
+        if over:
+            bad = {self._rows[row]: self._blown(row) for row in alive}
+            self._end([row for row in alive if bad[self._rows[row]]], "diverged", bad)
+            self._end(self._alive(), "ok")
+
+    def _blown(self, row: int) -> str | None:
+        """What is not finite at the end of training, if anything."""
+        metrics = self._last.get(self._rows[row], {})
+        bad = [f"{n} was {v}" for n, v in metrics.items() if n.endswith("_loss") and not np.isfinite(v)]
+        return f"{', '.join(bad)} after the last step, {self.step}" if bad else None
+
+    def _evaluate(self, rows: Sequence[int]) -> None:
+        """Metrics of these rows, told and remembered; the best weights so far are set aside."""
+        found = self._evaluator(self._program)
+        means = (self._sums / max(self._summed, 1)).tolist()
+        rates = self._rates.learning_rates(self.step - 1) if self.step else [0.0] * len(self._rows)
+        best = self._recipes[0].checkpoints.best
+        for row in rows:
+            index, epoch = self._rows[row], self._samples.epoch(row, self.step)
+            metrics = dict(found[row])
+            if self._summed:
+                metrics |= {"batch_loss": means[row], "learning_rate": rates[row]}
+            self._last[index] = metrics
+            self._tell(Evaluated(index, self.step, epoch, metrics))
+            if best is None:
+                continue
+            if best not in metrics:
+                raise SpecError(f"checkpoints.best: there is no metric {best!r}; there are {', '.join(metrics)}")
+            value, sign = metrics[best], -1 if best.endswith("_loss") else 1
+            if np.isfinite(value) and (index not in self._best or sign * value > sign * self._best[index][0]):
+                self._best[index] = (value, self.step, epoch, self._stack.state_of(row))
+        self._sums.zero_()
+        self._summed = 0
+
+    def _snapshot(self, row: int, label: str) -> None:
+        epoch = self._samples.epoch(row, self.step)
+        self._tell(Snapshot(self._rows[row], self.step, epoch, label, self._stack.state_of(row)))
+
+    def _end(
+        self, rows: Sequence[int], status: Literal["ok", "diverged", "stopped"], said: Mapping[int, str | None] = {}
+    ) -> list[int]:
+        """Models end; gives the rows that are left in the stack, by their old numbers."""
+        if status == "stopped" and rows:
+            self._evaluate(rows)
+        policy = self._recipes[0].checkpoints
+        for row in rows:
+            index = self._rows[row]
+            metrics = dict(self._last.get(index, {}))
+            if index in self._best:
+                value, step, epoch, state = self._best.pop(index)
+                metrics |= {"best_step": float(step), f"best_{policy.best}": value}
+                self._tell(Snapshot(index, step, epoch, "best", state))
+            if policy.last:
+                self._snapshot(row, "last")
+            epoch = self._samples.epoch(row, self.step)
+            self._tell(Ended(index, status, self.step, epoch, metrics, said.get(index), self._seconds[index]))
+            self._dead.add(index)
+        return self._compact()
+
+    def _compact(self) -> list[int]:
+        """Take out rows of models that have ended, as far as no other row's bits change by it."""
+        alive, everyone = self._alive(), list(range(len(self._rows)))
+        keep = alive
+        if not self._program.row_exact:
+            spare = [row for row in everyone if row not in alive]
+            keep = sorted(alive + spare[: max(_SMALLEST - len(alive), 0)])
+            if len(keep) > len(everyone) // 2:  # copying costs, and so does a smaller stack at first
+                keep = everyone
+        if alive and len(keep) < len(everyone):
+            self._keep(keep)
+            return keep
+        return everyone if alive else []
+
+    def _keep(self, rows: Sequence[int]) -> None:
+        keep = torch.tensor(rows, device=self._stack.weights.device)
+        self._program.take(keep)
+        self._updater.take(keep, self._stack)
+        self._samples.take(keep)
+        self._masks.take(rows)
+        self._rates.take(rows)
+        self._clip, self._sums = self._clip[keep], self._sums[keep]
+        self._rows = [self._rows[row] for row in rows]
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """All that going on needs, between two events: weights, buffers, optimizer, position, and what was told so far.
+
+        Snapshots that were told are part of it: with a policy that keeps many, a state is as large as they are.
+        """
+        best = {str(i): [value, step, epoch] for i, (value, step, epoch, _) in self._best.items()}
+        about = {
+            "recipes": _digest(self._recipes),
+            "backend": self.backend,
+            "step": self.step,
+            "rows": self._rows,
+            "dead": sorted(self._dead),
+            "fresh": self._fresh,
+            "summed": self._summed,
+            "seconds": self._seconds,
+            "last": {str(i): m for i, m in self._last.items()},
+            "best": best,
+        }
+        tensors = {"weights": self._stack.weights, "sums": self._sums}
+        tensors |= {f"buffer/{n}": b for n, b in self._stack.buffers.items()}
+        tensors |= {f"updater/{n}": t for n, t in self._updater.state().items()}
+        tensors |= {f"best/{i}/{n}": t for i, (*_, state) in self._best.items() for n, t in state.items()}
+        arrays = {name: t.detach().cpu().numpy().copy() for name, t in tensors.items()}
+        text = np.frombuffer(json.dumps(about).encode(), np.uint8).copy()
+        return {"about": text, **arrays, **pack_events(self._told)}
+
+    def restore(self, arrays: Arrays) -> None:
+        """Go on from what `state` gave; what was told before is told again first.
+
+        Raises:
+            SpecError: the state is of other recipes, or of another back-end.
+        """
+        about = json.loads(np.asarray(arrays["about"]).tobytes())
+        if about["recipes"] != _digest(self._recipes) or about["backend"] != self.backend:
+            raise SpecError(
+                f"resume: the state is of {about['backend']} with recipes {about['recipes']}, but this training is of "
+                f"{self.backend} with {_digest(self._recipes)}; give the same recipes in order, and that back-end"
+            )
+        if len(about["rows"]) < len(self._rows):
+            self._keep([self._rows.index(index) for index in about["rows"]])
+        tensors = {n: torch.from_numpy(np.array(a)) for n, a in arrays.items()}
+        device = self._stack.weights.device
+        with torch.no_grad():
+            self._stack.weights.copy_(tensors["weights"])
+            for name, buffer in self._stack.buffers.items():
+                buffer.copy_(tensors[f"buffer/{name}"])
+        self._updater.load({n.removeprefix("updater/"): t for n, t in tensors.items() if n.startswith("updater/")})
+        self._sums = tensors["sums"].to(device)
+        self.step, self._fresh, self._summed = about["step"], about["fresh"], about["summed"]
+        self._dead, self._seconds = set(about["dead"]), about["seconds"]
+        self._last = {int(i): m for i, m in about["last"].items()}
+        for i, (value, step, epoch) in about["best"].items():
+            prefix = f"best/{i}/"
+            state = {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
+            self._best[int(i)] = (value, step, epoch, state)
+        self._told = unpack_events(arrays)
+        self._queue.extend(self._told)
+
+
+def _digest(recipes: Sequence[Recipe]) -> str:
+    return digest([by_content(r.model_dump(mode="json")) for r in recipes], size=8)
+
+
+def _loss(recipe: Recipe, data: Data) -> LossName:
+    if recipe.loss == "auto":
+        return "cross_entropy" if data.classes else "mse"
+    if recipe.loss == "cross_entropy" and not data.classes:
+        raise SpecError("loss: cross_entropy needs classes, but this data has other targets; use mse or auto")
+    return recipe.loss
 
 
 def train_pack(
@@ -56,7 +329,7 @@ def train_pack(
         recipes: one per model.
         data: what their common `data` loads, on `device`.
         device: `cpu` or `cuda:0`.
-        backend: `loop`, `vmap`, `bmm`, `compiled`, or `auto`: the fastest of those that serve these recipes here.
+        backend: `loop`, `vmap`, `bmm`, `compiled`, or `auto`: the one that is fastest for these recipes here.
         resume: what `Training.state` gave for the same recipes. Training goes on from there; the events before it come
             again first, so that a consumer that starts with nothing ends with everything.
         base: folder that relative paths start from.
@@ -64,4 +337,21 @@ def train_pack(
     Raises:
         SpecError: recipes differ in what a pack shares, don't fit the data, or the back-end does not serve them.
     """
-    raise NotImplementedError
+    if not recipes:
+        raise SpecError("a pack needs at least one recipe")
+    if len({r.pack_key() for r in recipes}) > 1:
+        raise SpecError("these recipes can't train as one pack: group them by Recipe.pack_key() first")
+    if backend != "auto" and backend not in BACKENDS:
+        raise SpecError(f"backend: there is no back-end {backend!r}; there are auto, {', '.join(BACKENDS)}")
+    if isinstance(recipes[0].optimizer, NamedClass):
+        if backend not in ("auto", "loop"):
+            raise SpecError(
+                f"optimizer.method: class trains in the back-end loop only, not in {backend}; use loop or auto"
+            )
+        backend = "loop"
+    if backend == "auto":
+        backend = "loop"
+    training = Training(recipes, data, BACKENDS[backend], device, base)
+    if resume is not None:
+        training.restore(resume)
+    return training

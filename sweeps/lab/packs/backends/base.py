@@ -1,0 +1,70 @@
+"""What a back-end does: losses, gradients and outputs of all models of a stack."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
+
+from torch import Tensor, nn
+
+from sweeps.lab.packs.losses import LossName
+from sweeps.lab.packs.stack import Stack
+
+__all__ = ["Backend"]
+
+
+class Backend(ABC):
+    """Computes for all models of a stack at once. It reads the stack's memory and writes only its buffers.
+
+    Attributes:
+        name: as in a spec.
+        row_exact: whether a model's bits are the same whatever the number of models, so that rows may be taken out
+            at any time.
+
+    Args:
+        stack: of K models.
+        modules: the K modules the stack was made of, with masks for dropout.
+        loss: of the recipe.
+    """
+
+    name: ClassVar[str]
+    row_exact: bool = False
+
+    def __init__(self, stack: Stack, modules: Sequence[nn.Module], loss: LossName) -> None:
+        self.stack = stack
+        self.modules = list(modules)
+        self.loss: LossName = loss
+        self.bind()
+
+    @classmethod
+    def serves(cls, module: nn.Module) -> str | None:
+        """None if this back-end can compute the module; else the reason why it can't."""
+        del module
+        return None
+
+    @abstractmethod
+    def bind(self) -> None:
+        """Take hold of the stack's memory; called again whenever that is new."""
+
+    @abstractmethod
+    def gradients(self, inputs: Tensor, targets: Tensor, masks: Mapping[str, Tensor], out: Tensor) -> Tensor:
+        """Loss of each model, [K], the mean over its batch; its gradient goes into `out`.
+
+        Args:
+            inputs: [K, B, ...].
+            targets: [K, B, ...].
+            masks: of dropout, [K, B, ...] by name of the buffer.
+            out: [K, P], overwritten.
+        """
+
+    @abstractmethod
+    def outputs(self, inputs: Tensor) -> Tensor:
+        """Outputs [K, n, ...] of all models in evaluation mode for the same inputs [n, ...]."""
+
+    def take(self, keep: Tensor) -> None:
+        """Keep only these rows of the stack, and the modules that belong to them."""
+        self.stack.take(keep)
+        chosen = keep.tolist()
+        self.modules = [self.modules[k] for k in chosen] if len(self.modules) > 1 else self.modules
+        self.bind()

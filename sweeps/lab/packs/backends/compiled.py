@@ -1,0 +1,40 @@
+"""The vmap back-end compiled as one program: opt-in, since compiling takes tens of seconds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.func import grad_and_value, vmap
+
+from sweeps.lab.packs.backends.vmap import Vmap
+from sweeps.lab.packs.losses import sample_losses
+
+__all__ = ["Compiled"]
+
+
+class Compiled(Vmap):
+    """`vmap` of gradient and loss of one model, through torch.compile; evaluation stays as in `vmap`."""
+
+    name: ClassVar[str] = "compiled"
+
+    @classmethod
+    def serves(cls, module: nn.Module) -> str | None:
+        return "its buffers change while it trains" if any(True for _ in module.buffers()) else None
+
+    def bind(self) -> None:
+        super().bind()
+        self._program = torch.compile(vmap(grad_and_value(self._loss)), dynamic=False)
+
+    def _loss(self, weights: Mapping[str, Tensor], others: Mapping[str, Tensor], x: Tensor, y: Tensor) -> Tensor:
+        return sample_losses(self.loss, self._one({**weights, **others}, x), y).mean()
+
+    def gradients(self, inputs: Tensor, targets: Tensor, masks: Mapping[str, Tensor], out: Tensor) -> Tensor:
+        self._module.train()
+        weights = {n: w.detach() for n, w in self._leaves.items()}
+        grads, losses = self._program(weights, {**self.stack.buffers, **masks}, inputs, targets)
+        torch.cat([grads[n].reshape(len(out), -1) for n in weights], 1, out=out)
+        result: Tensor = losses
+        return result

@@ -1,0 +1,49 @@
+"""One stacked forward pass by torch.func.vmap, one backward pass of the sum over models."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+from torch.func import functional_call, vmap
+
+from sweeps.lab.packs.backends.base import Backend
+from sweeps.lab.packs.losses import sample_losses
+
+__all__ = ["Vmap"]
+
+
+class Vmap(Backend):
+    """The first model's module, called with the parameters and buffers of all.
+
+    The loss is the sum over models, never the mean: that would divide each model's gradient by K.
+    """
+
+    name: ClassVar[str] = "vmap"
+
+    def bind(self) -> None:
+        self._module = self.modules[0].to(self.stack.weights.device)
+        self._leaves = self.stack.leaves()
+
+    def _one(self, state: Mapping[str, Tensor], inputs: Tensor) -> Tensor:
+        outputs: Tensor = functional_call(self._module, dict(state), (inputs,))
+        return outputs
+
+    def gradients(self, inputs: Tensor, targets: Tensor, masks: Mapping[str, Tensor], out: Tensor) -> Tensor:
+        self._module.train()
+        state = {**self._leaves, **self.stack.buffers, **masks}
+        outputs = vmap(self._one)(state, inputs)
+        k = len(outputs)
+        losses = sample_losses(self.loss, outputs.flatten(0, 1), targets.flatten(0, 1)).view(k, -1).mean(1)
+        grads = torch.autograd.grad(losses.sum(), list(self._leaves.values()))
+        torch.cat([g.reshape(k, -1) for g in grads], 1, out=out)
+        return losses.detach()
+
+    @torch.no_grad()
+    def outputs(self, inputs: Tensor) -> Tensor:
+        self._module.eval()
+        masks = {n: b for n, b in self.stack.buffers.items() if n.endswith(".mask")}
+        outputs: Tensor = vmap(self._one, in_dims=(0, None))({**self._leaves, **self.stack.buffers, **masks}, inputs)
+        return outputs

@@ -1,0 +1,57 @@
+"""Draws of one model: each a pure function of the recipe's seed, the stream's name and a counter, of nothing else."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from sweeps.lab.streams import generator, stream
+
+__all__ = ["counted", "noisy_labels", "order", "subset"]
+
+_MASK = (1 << 63) - 1
+
+
+def counted(root: int, counter: int) -> int:
+    """A seed for each value of a counter: splitmix64's output function of root and counter.
+
+    Args:
+        root: seed of the stream.
+        counter: step or epoch, from 0.
+    """
+    z = (root + (counter + 1) * 0x9E3779B97F4A7C15) & 0xFFFFFFFFFFFFFFFF
+    z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & 0xFFFFFFFFFFFFFFFF
+    z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & 0xFFFFFFFFFFFFFFFF
+    return (z ^ (z >> 31)) & _MASK
+
+
+def order(seed: int, epoch: int, n: int) -> Tensor:
+    """The permutation [n] in which a model sees its samples in an epoch, the first being 0."""
+    source = torch.Generator().manual_seed(counted(stream(seed, "order"), epoch))
+    return torch.randperm(n, generator=source)
+
+
+def subset(seed: int, fraction: float, n: int) -> Tensor | None:
+    """Positions [round(fraction n)] of a model's samples among n, at least one; None for all. Smaller shares nest."""
+    if fraction == 1:
+        return None
+    return torch.randperm(n, generator=generator(seed, "subset"))[: max(1, round(fraction * n))]
+
+
+def noisy_labels(seed: int, share: float, labels: Tensor, classes: int) -> Tensor:
+    """Labels of which a share is replaced by another class, each with equal probability. Smaller shares nest.
+
+    Args:
+        seed: of the recipe.
+        share: round(share n) labels are replaced.
+        labels: [n, ...] whole numbers below `classes`; each entry is one label.
+        classes: at least 2.
+    """
+    source = generator(seed, "noise")
+    flat = labels.flatten().cpu()
+    chosen = torch.randperm(len(flat), generator=source)
+    shift = torch.randint(1, classes, flat.shape, generator=source)
+    chosen = chosen[: round(share * len(flat))]
+    noisy = flat.clone()
+    noisy[chosen] = (flat[chosen] + shift[chosen]) % classes
+    return noisy.view(labels.shape).to(labels.device)

@@ -1,0 +1,88 @@
+"""Evaluation of a pack: losses and accuracies of all models on the splits of the data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from orchestrator.errors import SpecError
+from sweeps.lab.data import Data
+from sweeps.lab.packs.backends import Backend
+from sweeps.lab.packs.losses import LossName, hits, sample_losses
+from sweeps.lab.packs.samples import Samples
+from sweeps.lab.recipe import Recipe
+
+__all__ = ["Evaluator"]
+
+_CHUNK = 256  # samples per forward pass: intermediate results of a pack then fit a cache
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """One split: inputs [n, ...], targets [n, ...] shared; of the training split, whose own are in `Samples`."""
+
+    name: str
+    inputs: Tensor
+    targets: Tensor
+    training: bool
+
+
+class Evaluator:
+    """Evaluates all models of a pack on the same inputs.
+
+    On the split that is trained on, each model is judged by its own samples and by the labels that it was given.
+
+    Args:
+        recipe: any of the pack.
+        data: of all.
+        samples: of the models.
+        loss: of the recipe.
+    """
+
+    def __init__(self, recipe: Recipe, data: Data, samples: Samples, loss: LossName) -> None:
+        names = recipe.evaluate.splits or tuple(data.splits)
+        if unknown := [n for n in names if n not in data.splits]:
+            raise SpecError(f"evaluate.splits: there is no split {unknown[0]!r}; the data has {', '.join(data.splits)}")
+        first, dtype = recipe.evaluate.first, samples.inputs.dtype
+        self._samples, self._loss, self._parts = samples, loss, list[_Part]()
+        self._classes = bool(data.classes)
+        for name in names:
+            split = data.splits[name]
+            inputs = split.inputs.to(dtype) if split.inputs.is_floating_point() else split.inputs
+            targets = split.targets.to(dtype) if split.targets.is_floating_point() else split.targets
+            self._parts.append(_Part(name, inputs[:first], targets[:first], name == recipe.split))
+
+    @torch.no_grad()
+    def __call__(self, backend: Backend) -> list[dict[str, float]]:
+        """For each model: `SPLIT_loss` and, for classes, `SPLIT_accuracy`."""
+        found: list[dict[str, float]] = [{} for _ in range(len(backend.stack))]
+        for part in self._parts:
+            for name, values in self._split(backend, part).items():
+                for metrics, value in zip(found, values, strict=True):
+                    metrics[f"{part.name}_{name}"] = value
+        return found
+
+    def _split(self, backend: Backend, part: _Part) -> dict[str, Sequence[float]]:
+        k, n, device = len(backend.stack), len(part.inputs), part.inputs.device
+        member = self._samples.member if part.training else None
+        noisy = part.training and self._samples.noisy
+        sums = {name: torch.zeros(k, dtype=torch.float64, device=device) for name in ("loss", "accuracy")}
+        for start in range(0, n, _CHUNK):
+            here = slice(start, min(start + _CHUNK, n))
+            outputs = backend.outputs(part.inputs[here])
+            size = outputs.shape[1]
+            targets = (
+                self._samples.targets[:, here] if noisy else part.targets[here].expand(k, *part.targets[here].shape)
+            )
+            flat, wanted = outputs.flatten(0, 1), targets.flatten(0, 1)
+            each = {"loss": sample_losses(self._loss, flat, wanted)}
+            if self._classes:
+                each["accuracy"] = hits(flat, wanted)
+            for name, values in each.items():
+                rows = values.view(k, size).double()
+                sums[name] += (rows if member is None else rows * member[:, here]).sum(1)
+        counts = float(n) if member is None else member[:, :n].sum(1).clamp(min=1)
+        return {name: (s / counts).tolist() for name, s in sums.items() if name == "loss" or self._classes}

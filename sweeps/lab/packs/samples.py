@@ -1,0 +1,130 @@
+"""Which samples each model of a pack sees in each step, with which labels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from orchestrator.errors import SpecError
+from sweeps.lab.data import Data
+from sweeps.lab.packs.draws import counted, noisy_labels, order, subset
+from sweeps.lab.recipe import Recipe
+from sweeps.lab.streams import stream
+
+__all__ = ["Samples"]
+
+_BLOCK = 64  # steps whose samples are looked up at once
+
+
+class Samples:
+    """The training data of each model.
+
+    Args:
+        recipes: one per model.
+        data: of all.
+
+    Attributes:
+        inputs: [N, ...], of the whole split.
+        noisy: whether models have labels of their own.
+        targets: [N, ...], or [K, N, ...] where labels are noisy.
+        member: [K, N] whether a sample is one of the model's own; None: all are.
+        counts: how many samples each model has.
+    """
+
+    def __init__(self, recipes: Sequence[Recipe], data: Data) -> None:
+        first = recipes[0]
+        if first.split not in data.splits:
+            raise SpecError(f"split: there is no split {first.split!r}; the data has {', '.join(data.splits)}")
+        split = data.splits[first.split]
+        n, device = len(split), split.inputs.device
+        dtype = torch.float64 if first.dtype == "float64" else torch.float32
+        self.inputs = split.inputs.to(dtype) if split.inputs.is_floating_point() else split.inputs
+        self.targets = split.targets.to(dtype) if split.targets.is_floating_point() else split.targets
+        self._own = [subset(r.seed, r.train_fraction, n) for r in recipes]
+        self.counts = [n if own is None else len(own) for own in self._own]
+        self.member: Tensor | None = None
+        if any(own is not None for own in self._own):
+            self.member = torch.zeros(len(recipes), n, dtype=torch.bool)
+            for row, own in zip(self.member, self._own, strict=True):
+                row[slice(None) if own is None else own] = True
+            self.member = self.member.to(device)
+        self.noisy = any(r.label_noise for r in recipes)
+        if self.noisy:
+            self.targets = self._noisy(recipes, self.targets, data.classes)
+        self._seeds = [r.seed for r in recipes]
+        self._augment = first.augment
+        self._roots = [stream(r.seed, "augment") for r in recipes]
+        self._batch, self._drop_last = first.batch_size, first.drop_last
+        self._block: tuple[int, Tensor] | None = None
+
+    def _noisy(self, recipes: Sequence[Recipe], labels: Tensor, classes: int) -> Tensor:
+        if labels.is_floating_point() or classes < 2:
+            raise SpecError("label_noise: the targets of this data are no classes; leave label_noise out")
+        rows = [noisy_labels(r.seed, r.label_noise, labels, classes) if r.label_noise else labels for r in recipes]
+        return torch.stack(rows)
+
+    def batch(self, step: int) -> tuple[Tensor, Tensor]:
+        """Inputs [K, B, ...] and targets [K, B, ...] of a step, the first being 0."""
+        chosen = self._positions(step)
+        inputs = self.inputs[chosen]
+        if self._augment is not None:
+            each = (torch.Generator().manual_seed(counted(root, step)) for root in self._roots)
+            inputs = torch.stack([self._augment.apply(x, g) for x, g in zip(inputs, each, strict=True)])
+        if self.noisy:
+            return inputs, self.targets[torch.arange(len(chosen), device=chosen.device)[:, None], chosen]
+        return inputs, self.targets[chosen]
+
+    def _positions(self, step: int) -> Tensor:
+        """Which samples [K, B] a step takes."""
+        if self._block is None or not self._block[0] <= step < self._block[0] + self._block[1].shape[1]:
+            self._block = (step, self._look_up(step))
+        first, block = self._block
+        return block[:, step - first]
+
+    def _look_up(self, step: int) -> Tensor:
+        """Positions [K, steps, B] for this step and some that follow; a smaller last batch of an epoch stands alone."""
+        n, b = self.counts[0], self._batch
+        full = n // b
+        if self._drop_last or n % b == 0:
+            rows = [self._stretch(k, step, _BLOCK) for k in range(len(self.counts))]
+        else:
+            epoch, within = divmod(step, full + 1)
+            span = slice(within * b, min(within + _BLOCK, full) * b) if within < full else slice(full * b, n)
+            rows = [self._order(k, epoch)[span] for k in range(len(self.counts))]
+            b = b if within < full else n - full * b
+        return torch.stack(rows).view(len(rows), -1, b).to(self.inputs.device)
+
+    def _stretch(self, model: int, step: int, steps: int) -> Tensor:
+        """Positions of full batches, over the ends of epochs."""
+        per_epoch = self.counts[model] // self._batch
+        parts = []
+        while steps:
+            epoch, within = divmod(step, per_epoch)
+            many = min(steps, per_epoch - within)
+            parts.append(self._order(model, epoch)[within * self._batch : (within + many) * self._batch])
+            step, steps = step + many, steps - many
+        return torch.cat(parts)
+
+    def _order(self, model: int, epoch: int) -> Tensor:
+        chosen = order(self._seeds[model], epoch, self.counts[model])
+        own = self._own[model]
+        return chosen if own is None else own[chosen]
+
+    def epoch(self, model: int, step: int) -> float:
+        """Passes through its data that a model has made after so many steps."""
+        n, b = self.counts[model], self._batch
+        per_epoch = n // b if self._drop_last else -(-n // b)
+        return step / per_epoch
+
+    def take(self, keep: Tensor) -> None:
+        """Keep only these rows."""
+        chosen = keep.tolist()
+        if self.noisy:
+            self.targets = self.targets[keep]
+        self.member = None if self.member is None else self.member[keep]
+        self._own, self.counts = [self._own[k] for k in chosen], [self.counts[k] for k in chosen]
+        self._seeds, self._roots = [self._seeds[k] for k in chosen], [self._roots[k] for k in chosen]
+        if self._block is not None:
+            self._block = (self._block[0], self._block[1][keep.to(self._block[1].device)])

@@ -1,0 +1,81 @@
+"""A stack: parameters and buffers of K models of one architecture, in one array and a few."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["Layout", "Stack"]
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where in a row each parameter lies.
+
+    Attributes:
+        shapes: name to shape, in the order of `named_parameters`; tied parameters come once.
+        aliases: each key of the state dict to the parameter or buffer it holds.
+    """
+
+    shapes: dict[str, torch.Size]
+    aliases: dict[str, str]
+
+    @classmethod
+    def of(cls, module: nn.Module) -> Self:
+        """The layout of a module's parameters."""
+        shapes = {name: p.shape for name, p in module.named_parameters()}
+        names = {id(t): n for n, t in (*module.named_buffers(), *module.named_parameters())}
+        kept = module.state_dict(keep_vars=True)
+        return cls(shapes, {key: names[id(t)] for key, t in kept.items()})
+
+    @property
+    def size(self) -> int:
+        """Numbers in a row."""
+        return sum(math.prod(shape) for shape in self.shapes.values())
+
+    def split(self, rows: Tensor) -> dict[str, Tensor]:
+        """Views [K, *shape] of rows [K, P]."""
+        sizes = [math.prod(shape) for shape in self.shapes.values()]
+        parts = zip(self.shapes.items(), rows.split(sizes, 1), strict=True)
+        return {name: part.unflatten(1, shape) if shape else part[:, 0] for (name, shape), part in parts}
+
+
+class Stack:
+    """Weights [K, P] and buffers [K, ...] of K models.
+
+    Attributes:
+        layout: of a row.
+        weights: [K, P].
+        buffers: name to [K, ...].
+    """
+
+    def __init__(self, modules: Sequence[nn.Module], device: str) -> None:
+        self.layout = Layout.of(modules[0])
+        with torch.no_grad():
+            rows = [torch.cat([p.flatten() for p in m.parameters()]) for m in modules]
+            self.weights = torch.stack(rows).to(device)
+            each = [{n: b for n, b in m.named_buffers() if not n.endswith("dropout_mask")} for m in modules]
+            self.buffers = {name: torch.stack([b[name] for b in each]).to(device) for name in each[0]}
+
+    def __len__(self) -> int:
+        return len(self.weights)
+
+    def leaves(self) -> dict[str, Tensor]:
+        """Views of the weights as leaves that gradients are taken of; they follow the weights' memory."""
+        return {n: v.requires_grad_() for n, v in self.layout.split(self.weights.detach()).items()}
+
+    def take(self, keep: Tensor) -> None:
+        """Keep only these rows, in new memory."""
+        self.weights = self.weights[keep].contiguous()
+        self.buffers = {name: b[keep].contiguous() for name, b in self.buffers.items()}
+
+    def state_of(self, row: int) -> dict[str, Tensor]:
+        """State dict of one model, on the CPU, its own copy."""
+        one = {n: v[0] for n, v in self.layout.split(self.weights[row : row + 1]).items()}
+        one |= {n: b[row] for n, b in self.buffers.items()}
+        return {key: one[name].detach().cpu().clone() for key, name in self.layout.aliases.items()}

@@ -1,0 +1,221 @@
+"""Steps of the optimizers of a pack: each model with its own coefficients, schedule and clipping."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from orchestrator.errors import SpecError
+from sweeps.lab.optim import Method, NamedClass
+from sweeps.lab.packs.stack import Stack
+from sweeps.lab.recipe import Recipe
+
+__all__ = ["ClassUpdater", "Rates", "StackedUpdater", "Updater", "clip", "updater_of"]
+
+
+class Rates:
+    """What the schedules say: learning rates [K] and, where any sets it, momenta [K], of each step.
+
+    Args:
+        recipes: one per model.
+        total: steps of the training.
+    """
+
+    def __init__(self, recipes: Sequence[Recipe], total: int) -> None:
+        self._total = total
+        self._schedules = [r.schedule for r in recipes]
+        self._peaks = [r.optimizer.learning_rate for r in recipes]
+        self.sets_momentum = any(s.momentum(0, max(total, 1)) is not None for s in self._schedules)
+
+    def learning_rates(self, step: int) -> list[float]:
+        """Learning rate of each model in this step."""
+        known: dict[int, float] = {}  # schedules are mostly one object, or equal
+        rates = []
+        for schedule, peak in zip(self._schedules, self._peaks, strict=True):
+            if id(schedule) not in known:
+                known[id(schedule)] = schedule.multiplier(step, self._total)
+            rates.append(peak * known[id(schedule)])
+        return rates
+
+    def momenta(self, step: int) -> list[float | None]:
+        """Momentum of each model in this step; None where the optimizer's own stays."""
+        return [s.momentum(step, self._total) for s in self._schedules]
+
+    def take(self, keep: Sequence[int]) -> None:
+        """Keep only these rows."""
+        self._schedules = [self._schedules[k] for k in keep]
+        self._peaks = [self._peaks[k] for k in keep]
+
+
+def clip(grads: Tensor, largest: Tensor) -> None:
+    """Scale each row [P] of the gradients [K, P] to a norm of at most its limit, as torch's clip_grad_norm_ does.
+
+    Args:
+        grads: [K, P], in place.
+        largest: [K, 1]; inf leaves a row's bits as they are.
+    """
+    norms = torch.linalg.vector_norm(grads, dim=1, keepdim=True)
+    grads.mul_((largest / (norms + 1e-6)).clamp_(max=1.0))
+
+
+class Updater(ABC):
+    """Makes the steps of all models of a stack."""
+
+    @abstractmethod
+    def step(self, stack: Stack, grads: Tensor, rates: Rates, step: int) -> None:
+        """One step of all models; `grads` [K, P] may be overwritten."""
+
+    @abstractmethod
+    def take(self, keep: Tensor, stack: Stack) -> None:
+        """Keep only these rows; the stack has been cut already."""
+
+    @abstractmethod
+    def state(self) -> dict[str, Tensor]:
+        """All that it keeps from step to step."""
+
+    @abstractmethod
+    def load(self, state: Mapping[str, Tensor]) -> None:
+        """Take on what `state` gave."""
+
+
+class StackedUpdater(Updater):
+    """The stacked rule of one method.
+
+    Args:
+        methods: settings of each model, all of one class.
+        stack: of the models.
+    """
+
+    def __init__(self, methods: Sequence[Method], stack: Stack) -> None:
+        k, like = len(methods), stack.weights
+        self._method = methods[0]
+        self._slots = {name: torch.zeros_like(like) for name in self._method.slots}
+        for name, start in self._method.columns.items():
+            self._slots[name] = torch.full((k, 1), start, dtype=torch.float64, device=like.device)
+        self._t = torch.zeros(k, 1, dtype=torch.float64, device=like.device)
+        each = [m.coefficients() for m in methods]
+        self._own = {n: torch.tensor([[c[n]] for c in each], dtype=torch.float64).to(like.device) for n in each[0]}
+        self._cast(like.dtype)
+
+    def _cast(self, dtype: torch.dtype) -> None:
+        self._dtype = dtype
+        self._c = {name: c.to(dtype) for name, c in self._own.items()}
+
+    @torch.no_grad()
+    def step(self, stack: Stack, grads: Tensor, rates: Rates, step: int) -> None:
+        self._t += 1
+        now = dict(self._c)
+        now["learning_rate"] = self._column(rates.learning_rates(step))
+        if rates.sets_momentum:
+            name = "momentum" if "momentum" in now else "beta1"
+            own = self._own[name][:, 0].tolist()
+            now[name] = self._column([o if m is None else m for o, m in zip(own, rates.momenta(step), strict=True)])
+        self._method.update(stack.weights, grads, self._slots, now, self._t)
+
+    def _column(self, values: Sequence[float]) -> Tensor:
+        return torch.tensor(values, dtype=torch.float64).to(device=self._t.device, dtype=self._dtype).unsqueeze(1)
+
+    def take(self, keep: Tensor, stack: Stack) -> None:
+        del stack
+        self._t = self._t[keep]
+        self._slots = {n: s[keep].contiguous() for n, s in self._slots.items()}
+        self._own = {n: c[keep] for n, c in self._own.items()}
+        self._cast(self._dtype)
+
+    def state(self) -> dict[str, Tensor]:
+        return {"t": self._t, **{f"slot/{n}": s for n, s in self._slots.items()}}
+
+    def load(self, state: Mapping[str, Tensor]) -> None:
+        self._t = state["t"].to(self._t.device)
+        self._slots = {n: state[f"slot/{n}"].to(s.device) for n, s in self._slots.items()}
+
+
+class ClassUpdater(Updater):
+    """An optimizer object for each model, of any class: of the back-end `loop`.
+
+    Args:
+        methods: settings of each model.
+        stack: of the models.
+    """
+
+    def __init__(self, methods: Sequence[NamedClass], stack: Stack) -> None:
+        self._methods = list(methods)
+        self._bind(stack)
+        self._optimizers = [m.make(p) for m, p in zip(methods, self._parameters, strict=True)]
+
+    def _bind(self, stack: Stack) -> None:
+        views = stack.layout.split(stack.weights)
+        self._parameters = [[v[k].detach().requires_grad_() for v in views.values()] for k in range(len(stack))]
+
+    def step(self, stack: Stack, grads: Tensor, rates: Rates, step: int) -> None:
+        parts = stack.layout.split(grads)
+        momenta = rates.momenta(step)
+        for k, (optimizer, rate) in enumerate(zip(self._optimizers, rates.learning_rates(step), strict=True)):
+            for p, g in zip(self._parameters[k], parts.values(), strict=True):
+                p.grad = g[k]
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+                if momenta[k] is not None and "momentum" in group:
+                    group["momentum"] = momenta[k]
+                elif momenta[k] is not None and "betas" in group:
+                    group["betas"] = (momenta[k], *group["betas"][1:])
+            optimizer.step()
+
+    def take(self, keep: Tensor, stack: Stack) -> None:
+        chosen = keep.tolist()
+        states = [self._optimizers[k].state_dict() for k in chosen]
+        self._methods = [self._methods[k] for k in chosen]
+        self._bind(stack)
+        self._optimizers = [m.make(p) for m, p in zip(self._methods, self._parameters, strict=True)]
+        for optimizer, state in zip(self._optimizers, states, strict=True):
+            optimizer.load_state_dict(state)
+
+    def state(self) -> dict[str, Tensor]:
+        kept: dict[str, Tensor] = {}
+        for k, optimizer in enumerate(self._optimizers):
+            held = optimizer.state_dict()
+            for i, slots in held["state"].items():
+                for name, value in slots.items():
+                    mark, tensor = _kept(value, f"{type(optimizer).__name__}.{name}")
+                    kept[f"class/{k}/state/{i}/{mark}/{name}"] = tensor
+            for i, group in enumerate(held["param_groups"]):
+                for name, value in group.items():
+                    if isinstance(value, bool | int | float):
+                        mark, tensor = _kept(value, name)
+                        kept[f"class/{k}/group/{i}/{mark}/{name}"] = tensor
+        return kept
+
+    def load(self, state: Mapping[str, Tensor]) -> None:
+        held = [optimizer.state_dict() for optimizer in self._optimizers]
+        for key, tensor in state.items():
+            _, k, part, i, mark, name = key.split("/", 5)
+            value = _NUMBERS[mark](tensor.item()) if mark in _NUMBERS else tensor
+            if part == "state":
+                held[int(k)]["state"].setdefault(int(i), {})[name] = value
+            else:
+                held[int(k)]["param_groups"][int(i)][name] = value
+        for optimizer, one in zip(self._optimizers, held, strict=True):
+            optimizer.load_state_dict(one)
+
+
+def _kept(value: Any, what: str) -> tuple[str, Tensor]:  # noqa: ANN401 - whatever an optimizer keeps
+    """How a value is kept: a mark of its type, and a tensor."""
+    if isinstance(value, Tensor):
+        return "tensor", value
+    if isinstance(value, bool | int | float):
+        return type(value).__name__, torch.tensor(value, dtype=torch.float64)
+    raise SpecError(f"optimizer: {what} is {type(value).__name__}; a training with it can't be kept in the middle")
+
+
+_NUMBERS: dict[str, type[bool] | type[int] | type[float]] = {"bool": bool, "int": int, "float": float}
+
+
+def updater_of(recipes: Sequence[Recipe], stack: Stack) -> Updater:
+    """The updater that the recipes' optimizers need."""
+    methods = [r.optimizer for r in recipes]
+    named = [m for m in methods if isinstance(m, NamedClass)]
+    return ClassUpdater(named, stack) if named else StackedUpdater(methods, stack)
