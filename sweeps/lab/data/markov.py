@@ -1,0 +1,75 @@
+"""A Markov source of known entropy: the lowest loss that any model of sequences can reach is a closed form."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import Field
+from scipy.special import xlogy
+
+from orchestrator.spec import Model
+from sweeps.lab.data.base import Data, Split
+from sweeps.lab.streams import stream
+
+__all__ = ["Markov"]
+
+
+class Markov(Model):
+    """Sequences of states as tokens [context]; the target of each position is the state after it.
+
+    The rows of the transition matrix are drawn from a symmetric Dirichlet distribution; sequences start in the
+    stationary one. So at every position, the first included, the expected cross entropy of the best predictor is
+    `entropy_rate`. More sequences, for the same seed, begin with the fewer ones.
+    """
+
+    source: Literal["markov"]
+    states: int = Field(16, ge=2, description="size of the vocabulary")
+    concentration: float = Field(0.5, ge=0.05, description="of the Dirichlet; small: few successors, low entropy")
+    context: int = Field(32, ge=1, description="tokens in one sequence")
+    train: int = Field(1024, ge=1, description="training sequences")
+    test: int = Field(256, ge=1, description="test sequences")
+    seed: int = Field(0, ge=0, description="of matrix and sequences; recipes have a seed of their own")
+
+    def transition(self) -> NDArray[np.float64]:
+        """Probability [states, states] of the column's state after the row's."""
+        drawn = self._random("transition").dirichlet(np.full(self.states, self.concentration), self.states)
+        return np.asarray(drawn / drawn.sum(1, keepdims=True))
+
+    def stationary(self) -> NDArray[np.float64]:
+        """Probability [states] of each state: the left eigenvector of the transition matrix for eigenvalue 1."""
+        n = self.states
+        equations = np.vstack([self.transition().T - np.eye(n), np.ones(n)])
+        return np.asarray(np.linalg.lstsq(equations, np.eye(n + 1)[n], rcond=None)[0])
+
+    def entropy_rate(self) -> float:
+        """Mean over the stationary distribution of the entropy of a row, in nats per token."""
+        p = self.transition()
+        return float(-self.stationary() @ xlogy(p, p).sum(1))
+
+    def load(self, base: Path) -> Data:
+        """Splits `train` and `test` on the CPU."""
+        del base
+        bounds, start = self.transition().cumsum(1), self.stationary().cumsum()
+        splits = {}
+        for name, count in (("train", self.train), ("test", self.test)):
+            draws = self._random(f"inputs of {name}").random((count, self.context + 1))
+            states = np.zeros((count, self.context + 1), np.int64)
+            states[:, 0] = _pick(np.broadcast_to(start, (count, self.states)), draws[:, 0])
+            for t in range(self.context):
+                states[:, t + 1] = _pick(bounds[states[:, t]], draws[:, t + 1])
+            tokens = torch.from_numpy(states)
+            splits[name] = Split(tokens[:, :-1].clone(), tokens[:, 1:].clone())
+        return Data.of(splits, self.states)
+
+    def _random(self, name: str) -> np.random.Generator:
+        return np.random.Generator(np.random.PCG64(stream(self.seed, name)))
+
+
+def _pick(bounds: NDArray[Any], draws: NDArray[Any]) -> NDArray[np.int64]:
+    """For each row of rising bounds [n, states] the first that a draw [n] from [0, 1) is below."""
+    picked = (draws[:, None] >= bounds).sum(1)
+    return np.asarray(np.minimum(picked, bounds.shape[1] - 1))  # the last bound may round to less than 1
