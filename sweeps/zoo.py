@@ -31,7 +31,7 @@ _SPLITS = ("train", "test")
 _OUTCOME = (
     Column("best_test_accuracy", "highest test accuracy of all evaluations"),
     Column("best_test_loss", "lowest test loss of all evaluations"),
-    Column("best_step", "step of the highest test accuracy, or of the lowest test loss where there is no accuracy", type="int"),
+    Column("best_step", "step of the highest test accuracy; where there is none, of the lowest test loss", type="int"),
     Column("steps_done", "optimizer steps made", type="int"),
     Column("epochs_done", "passes through the training data made"),
     Column("gradient_evaluations", "gradients of one batch that were computed", type="int"),

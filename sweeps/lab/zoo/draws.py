@@ -45,7 +45,9 @@ class Draw(Model):
     log_uniform: Bounds | None = Field(None, description="[low, high] above 0, even in the logarithm")
     integer: tuple[int, int] | None = Field(None, description="[low, high], whole numbers, both ends included")
     log_integer: tuple[int, int] | None = Field(None, description="[low, high] above 0, whole, even in the logarithm")
-    choice: Annotated[tuple[Any, ...], Field(min_length=1)] | None = Field(None, description="any values, equally often")
+    choice: Annotated[tuple[Any, ...], Field(min_length=1)] | None = Field(
+        None, description="any values, equally often"
+    )
 
     @model_validator(mode="before")
     @classmethod

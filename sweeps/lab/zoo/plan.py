@@ -96,7 +96,7 @@ def _replaced(place: Any, default: Any, parts: Sequence[str], value: object, pat
     below = default.get(part) if isinstance(default, Mapping) else None
     if not rest:
         return {**place, part: value}
-    start = place[part] if part in place else below
+    start = place.get(part, below)
     return {**place, part: _replaced({} if start is None else start, below, rest, value, path)}
 
 
@@ -222,9 +222,7 @@ class ZooPlanner(ListPlanner):
         super().__init__(_ordered(swept, grid, keys, definitions), grid.total)
 
 
-def _ordered(
-    swept: Swept, grid: Grid, keys: Keys, definitions: Mapping[str, Mapping[str, Any]]
-) -> Iterator[Unit]:
+def _ordered(swept: Swept, grid: Grid, keys: Keys, definitions: Mapping[str, Mapping[str, Any]]) -> Iterator[Unit]:
     """Units by pack key, those of the first key first. Lazy: nothing is computed before the first unit is asked for."""
     recipes = Recipes(swept)
     shaping = _shaping(grid, recipes)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -21,6 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from orchestrator.errors import UsageError
+from sweeps.lab.zoo.dataset import WeightSet
 from sweeps.lab.zoo.permute import Hidden, canonical_order, hidden_layers, permuted
 from sweeps.lab.zoo.rebuild import Rebuilder
 from sweeps.lab.zoo.small_cnn import SmallCnnSource, read_small_cnn_zoo
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
     from sweeps.lab.recipe import Recipe
     from sweeps.lab.zoo.split import Part
 
-__all__ = ["Member", "WeightSet", "Zoo"]
+__all__ = ["Architecture", "Member", "Zoo"]
 
 _SHOWN = 3
 
@@ -62,7 +64,7 @@ class Zoo:
         self.head: Mapping[str, Any] = {}
         self._source: WeightSource
         self._build: Builder
-        self._layers: dict[Any, tuple[Hidden, ...]] = {}
+        self._known: dict[object, Architecture] = {}
         if (self.folder / "sweep.json").is_file():
             self.head = json.loads((self.folder / "sweep.json").read_text(encoding="utf-8"))
             if self.head.get("kind") != "zoo":
@@ -136,18 +138,16 @@ class Zoo:
         recipe = self._rebuilder.recipe(row)
         return recipe.net.build(*shape, recipe.seed, Path(self.head.get("folder", ".")))
 
-    def hidden_layers(self, key: str, label: str = "last") -> tuple[Hidden, ...]:
-        """The hidden layers of a model, whose units may be permuted.
-
-        Raises:
-            SpecError: its layers form no chain: shortcuts, attention.
-        """
+    def architecture(self, key: str, label: str = "last") -> Architecture:
+        """What a model's network is made of; built once for each set of shapes."""
         member = self[key]
-        state = member.state(label)
+        return self._architecture(member, label, member.state(label))
+
+    def _architecture(self, member: Member, label: str, state: Mapping[str, Tensor]) -> Architecture:
         mark = tuple((name, tuple(t.shape)) for name, t in state.items())
-        if mark not in self._layers:
-            self._layers[mark] = hidden_layers(member.module(label))
-        return self._layers[mark]
+        if mark not in self._known:
+            self._known[mark] = Architecture(member.module(label))
+        return self._known[mark]
 
     def vectors(self, label: str = "last", keys: Sequence[str] | None = None) -> Tensor:
         """Weights [n, P] of all models, or of some, whose networks must have one shape.
@@ -179,7 +179,7 @@ class Zoo:
             permute: seed of random permutations of hidden units, another one in each epoch and for each item.
             canonical: bring hidden units into the canonical order.
         """
-        return WeightSet(self, target, tuple(labels), transform, permute, canonical)
+        return WeightSet(self, target, labels, transform, permute, canonical=canonical)
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,8 +217,9 @@ class Member:
         return self.zoo._source.state(self.row, label)
 
     def vector(self, label: str = "last") -> Tensor:
-        """All floating-point entries of the state dict as one vector [P], in its order."""
-        return torch.cat([v.reshape(-1) for v in self.state(label).values() if v.is_floating_point()])
+        """The parameters as one vector [P], in the order of the network's `named_parameters`; buffers are left out."""
+        state = self.state(label)
+        return self.zoo._architecture(self, label, state).vector(state)
 
     def module(self, label: str = "last") -> nn.Module:
         """The network with these weights, in evaluation mode."""
@@ -227,51 +228,49 @@ class Member:
         return module.eval()
 
     def permuted(self, seed: int, label: str = "last") -> dict[str, Tensor]:
-        """The same function with its hidden units shuffled."""
-        return permuted(self.state(label), self.zoo.hidden_layers(self.key, label), seed)
+        """The same function with its hidden units shuffled.
+
+        Raises:
+            SpecError: the network's layers form no chain: shortcuts, attention.
+        """
+        state = self.state(label)
+        return permuted(state, self.zoo._architecture(self, label, state).hidden, seed)
 
     def canonical(self, label: str = "last") -> dict[str, Tensor]:
-        """The same function with its hidden units in the canonical order."""
-        return canonical_order(self.state(label), self.zoo.hidden_layers(self.key, label))
+        """The same function with its hidden units in the canonical order.
+
+        Raises:
+            SpecError: as for `permuted`.
+        """
+        state = self.state(label)
+        return canonical_order(state, self.zoo._architecture(self, label, state).hidden)
 
 
-class WeightSet(torch.utils.data.Dataset[Any]):
-    """Weight vectors of a zoo, with a target each; see `Zoo.dataset`."""
+class Architecture:
+    """What networks with weights of the same names and shapes share.
 
-    def __init__(
-        self,
-        zoo: Zoo,
-        target: str | None,
-        labels: tuple[str, ...],
-        transform: Callable[[Tensor], Tensor] | None,
-        permute: int | None,
-        canonical: bool,
-    ) -> None:
-        if target is not None and target not in zoo.rows:
-            raise UsageError(f"there is no column {target!r}; the rows have {', '.join(map(str, zoo.rows.columns))}")
-        self._zoo, self._target, self._transform = zoo, target, transform
-        self._permute, self._canonical = permute, canonical
-        self._epoch = 0
-        self._items = [(key, label) for key in zoo.keys for label in labels if label in zoo[key].labels]
+    Attributes:
+        parameters: their names, in the order of a weight vector.
+    """
 
-    def set_epoch(self, epoch: int) -> None:
-        """Draw other permutations from now on."""
-        self._epoch = epoch
+    def __init__(self, module: nn.Module) -> None:
+        self._module = module
+        self.parameters = tuple(name for name, _ in module.named_parameters())
 
-    def __len__(self) -> int:
-        return len(self._items)
+    @cached_property
+    def hidden(self) -> tuple[Hidden, ...]:
+        """The hidden layers, whose units may be permuted."""
+        return hidden_layers(self._module)
 
-    def __getitem__(self, index: int) -> Any:  # noqa: ANN401 - a vector, or a vector and its target
-        key, label = self._items[index]
-        member = self._zoo[key]
-        if self._permute is not None:
-            seed = int(np.random.SeedSequence([self._permute, self._epoch, index]).generate_state(1, np.uint64)[0])
-            state = member.permuted(seed, label)
-        else:
-            state = member.canonical(label) if self._canonical else member.state(label)
-        vector = torch.cat([v.reshape(-1) for v in state.values() if v.is_floating_point()])
-        vector = vector if self._transform is None else self._transform(vector)
-        return vector if self._target is None else (vector, member.row[self._target])
+    def vector(self, state: Mapping[str, Tensor]) -> Tensor:
+        """The parameters [P] of a state dict."""
+        return torch.cat([state[name].reshape(-1) for name in self.parameters])
+
+    def state(self, vector: Tensor, like: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The state dict with the parameters of a vector [P] and the buffers of `like`."""
+        pieces = vector.split([like[name].numel() for name in self.parameters])
+        new = {name: piece.view_as(like[name]) for name, piece in zip(self.parameters, pieces, strict=True)}
+        return {**like, **new}
 
 
 def _sweep_rows(folder: Path, head: Mapping[str, Any]) -> pd.DataFrame:

@@ -183,9 +183,7 @@ class _Pack:
         state_file: where its state is kept while it trains.
     """
 
-    def __init__(
-        self, bench: Workbench, members: Sequence[tuple[Unit, Recipe]], data: Data, parameters: int
-    ) -> None:
+    def __init__(self, bench: Workbench, members: Sequence[tuple[Unit, Recipe]], data: Data, parameters: int) -> None:
         self.outcomes: list[Outcome] = []
         self.weights = Packed([unit.key for unit, _ in members], data.shape, data.outputs)
         self.state_file = f"states/pack-{digest([unit.key for unit, _ in members], size=8)}.safetensors"

@@ -42,7 +42,9 @@ def read_small_cnn_zoo(folder: Path) -> tuple[pd.DataFrame, SmallCnnSource]:
     """
     missing = [n for n in ("weights.npy", "layout.csv") if not (folder / n).is_file()]
     if missing:
-        raise UsageError(f"{folder} lacks {' and '.join(missing)}; this layout has weights.npy, metrics.csv.gz, layout.csv")
+        raise UsageError(
+            f"{folder} lacks {' and '.join(missing)}; this layout has weights.npy, metrics.csv.gz, layout.csv"
+        )
     table = pd.read_csv(folder / "metrics.csv.gz")
     if lacking := {"modeldir", "step"} - set(table):
         raise UsageError(f"{folder}/metrics.csv.gz lacks the columns {sorted(lacking)}; it has {', '.join(table)}")
@@ -133,7 +135,9 @@ class SmallCnnSource:
 def _torch_names(variables: list[str]) -> list[str]:
     """`sequential/conv2d_1/kernel:0` as `conv2.weight`; the n-th convolution is `conv<n>`, the dense layer `out`."""
     layers = {v: v.split("/")[-2] if "/" in v else v for v in variables}
-    convolutions = sorted({n for n in layers.values() if "conv" in n}, key=lambda n: int((re.findall(r"_(\d+)$", n) or [0])[0]))
+    convolutions = sorted(
+        {n for n in layers.values() if "conv" in n}, key=lambda n: int((re.findall(r"_(\d+)$", n) or [0])[0])
+    )
     names = []
     for variable in variables:
         layer = layers[variable]

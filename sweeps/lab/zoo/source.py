@@ -9,7 +9,6 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Protocol
 
-import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
@@ -76,7 +75,9 @@ class Stacked:
         label = self.labels(row)[-1]
         name = str(row["weights_file"]).format(label=label)
         try:
-            about = json.loads(self._file(name).metadata()["packs"])[int(row["weights_pack"] if _is(row["weights_pack"]) else 0)]
+            about = json.loads(self._file(name).metadata()["packs"])[
+                int(row["weights_pack"] if _is(row["weights_pack"]) else 0)
+            ]
         except (SafetensorError, KeyError, IndexError, TypeError, ValueError) as e:
             raise _damaged(self._folder / name, e) from e
         return tuple(about["shape"]), int(about["outputs"])
@@ -95,7 +96,9 @@ class Stacked:
             return self._open[name]
         path = self._folder / name
         if not path.is_file():
-            raise UsageError(f"{path}: the rows name this weight file, but it is not there; copy it back, or train its models again")
+            raise UsageError(
+                f"{path}: the rows name this weight file, but it is not there; copy it back, or train its models again"
+            )
         self._open[name] = safe_open(path, framework="pt")
         if len(self._open) > _OPEN:
             self._open.popitem(last=False)
@@ -103,16 +106,11 @@ class Stacked:
 
 
 def _is(value: object) -> bool:
-    return value is not None and value == value  # noqa: PLR0124 - NaN is no value
+    return value is not None and value == value
 
 
 def _damaged(path: Path, error: Exception) -> UsageError:
     return UsageError(
-        f"{path}: this weight file is damaged ({error}); copy it back from where the zoo came from, or train its models "
-        "again: delete the file's rows with `landsweep rerun`, or compare one model with `landsweep regenerate`"
+        f"{path}: this weight file is damaged ({error}); copy it back from where the zoo came from, or give its models "
+        "new weights: remove the file and see `landsweep verify`"
     )
-
-
-def flat(state: Mapping[str, Tensor], names: Sequence[str] | None = None) -> Tensor:
-    """Tensors of a state dict as one vector, in the order of the names."""
-    return torch.cat([state[n].reshape(-1) for n in names or state])

@@ -1,0 +1,190 @@
+"""Proofs that a zoo is what its rows say: weights evaluated again, models trained again."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from orchestrator.errors import UsageError
+from orchestrator.kind import Workbench
+from sweeps.lab.data import Data, Split
+from sweeps.lab.packs import Ended, Snapshot, train_pack
+from sweeps.lab.packs.losses import hits, sample_losses
+from sweeps.lab.recipe import Recipe
+from sweeps.lab.zoo.reader import Member, Zoo
+from sweeps.lab.zoo.session import DataSets
+from sweeps.lab.zoo.source import checksum
+
+__all__ = ["Comparison", "reevaluate", "regenerate"]
+
+_LOSS_TOLERANCE = 1e-3  # relative
+_WRONG_SAMPLES = 1.5  # a tie between two outputs may be decided otherwise on another processor
+_CLOSE = 1e-5
+_CHUNK = 512
+_DRAW = 20_020_11448
+
+
+def reevaluate(zoo: Zoo, rows: pd.DataFrame, bench: Workbench, n: int) -> list[str]:
+    """What is wrong with the weights of a zoo, a line for each finding.
+
+    Every weight file that a row names is compared with its checksum; then the final weights of `n` models, drawn at
+    random but always the same ones, are evaluated again, by a plain forward pass of each network alone.
+    """
+    findings, bad = _damaged_files(zoo, rows)
+    keys = [k for k in rows["key"] if k in zoo.keys and zoo[k].row["weights_file"] not in bad]
+    keys = [k for k in keys if "last" in zoo[k].labels]
+    chosen = np.random.Generator(np.random.Philox(_DRAW)).permutation(len(keys))[:n]
+    data_sets = DataSets(bench)
+    for i in sorted(chosen):
+        member = zoo[keys[i]]
+        recipe = zoo.recipe(member.key)
+        try:
+            found = _evaluated(member, recipe, data_sets.of(recipe), bench.device)
+        except UsageError as e:
+            findings.append(str(e))
+            continue
+        for name, (value, samples) in found.items():
+            told = float(member.row[name])
+            allowed = _WRONG_SAMPLES / samples if name.endswith("_accuracy") else _LOSS_TOLERANCE * max(1.0, abs(told))
+            if not abs(value - told) <= allowed:
+                findings.append(
+                    f"model {member.key}: {name} is {told:.6g} in its row, but its weights give {value:.6g}"
+                )
+    return findings
+
+
+def _damaged_files(zoo: Zoo, rows: pd.DataFrame) -> tuple[list[str], set[str]]:
+    if "weights_checksum" not in rows:
+        return [], set()
+    findings, bad = [], set()
+    for name, part in rows[rows["weights_file"].notna()].groupby("weights_file"):
+        path = zoo.folder / str(name)
+        if not path.is_file():
+            findings.append(f"{path}: {len(part)} rows name this weight file, but it is not there")
+        elif checksum(path) not in set(part["weights_checksum"]):
+            findings.append(f"{path}: this weight file is damaged: its checksum is not the one in its {len(part)} rows")
+        else:
+            continue
+        bad.add(str(name))
+    return findings, bad
+
+
+def _evaluated(member: Member, recipe: Recipe, data: Data, device: str) -> dict[str, tuple[float, int]]:
+    """Metric to value and number of samples, on the splits that all models saw unchanged."""
+    module = member.module().to(device)
+    loss = ("cross_entropy" if data.classes else "mse") if recipe.loss == "auto" else recipe.loss
+    found: dict[str, tuple[float, int]] = {}
+    for name in recipe.evaluate.splits or tuple(data.splits):
+        if name == recipe.split and (recipe.label_noise or recipe.train_fraction < 1):
+            continue
+        split = _typed(data.splits[name], next(module.parameters()).dtype, recipe.evaluate.first)
+        losses, right = [], []
+        with torch.no_grad():
+            for inputs, targets in zip(split.inputs.split(_CHUNK), split.targets.split(_CHUNK), strict=True):
+                outputs = module(inputs)
+                losses.append(sample_losses(loss, outputs, targets).double())
+                if data.classes:
+                    right.append(hits(outputs, targets).double())
+        found[f"{name}_loss"] = float(torch.cat(losses).mean()), len(split)
+        if right:
+            found[f"{name}_accuracy"] = float(torch.cat(right).mean()), len(split)
+    return found
+
+
+def _typed(split: Split, dtype: torch.dtype, first: int | None) -> Split:
+    inputs, targets = (t.to(dtype) if t.is_floating_point() else t for t in (split.inputs, split.targets))
+    return Split(inputs[:first], targets[:first])
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """A model trained again, against what is stored.
+
+    Attributes:
+        key: of the model.
+        backend: that trained it again.
+        stored_backend: that trained it in the zoo.
+        difference: label to largest absolute difference of any weight; 0 is bitwise equality, NaN where one of the two
+            has no checkpoint of this label.
+        ended: how the second training ended.
+        stored_end: how the first one did.
+    """
+
+    key: str
+    backend: str
+    stored_backend: str
+    difference: Mapping[str, float]
+    ended: str
+    stored_end: str
+
+    @property
+    def bitwise(self) -> bool:
+        """Whether all weights of all checkpoints are equal."""
+        return self.ended == self.stored_end and all(d == 0 for d in self.difference.values())
+
+    @property
+    def close(self) -> bool:
+        """Whether they are equal within 1e-5: what another back-end or pack size can change on a stable run."""
+        return self.ended == self.stored_end and all(d <= _CLOSE for d in self.difference.values())
+
+    def text(self) -> str:
+        """The same for people."""
+        head = f"model {self.key}, back-end {self.backend} (in the zoo: {self.stored_backend}), ended {self.ended}"
+        head += "" if self.ended == self.stored_end else f", but {self.stored_end} in the zoo"
+        lines = [f"  {label}: {_in_words(d)}" for label, d in self.difference.items()]
+        verdict = "the same bits" if self.bitwise else "equal within 1e-5" if self.close else "not the same model"
+        return "\n".join([head, *lines, verdict])
+
+
+def _in_words(difference: float) -> str:
+    if math.isnan(difference):
+        return "only in one of the two"
+    return "bitwise equal" if difference == 0 else f"largest difference {difference:.3g}"
+
+
+def regenerate(member: Member, *, backend: str | None = None, device: str = "cpu") -> Comparison:
+    """Train one model again, alone, from its row.
+
+    Args:
+        member: of the zoo.
+        backend: None takes the one of the row, so that the same bits can be expected.
+        device: `cpu` or `cuda:0`.
+
+    Raises:
+        UsageError: the zoo holds no recipe for it, because it was not made by this project.
+    """
+    if not member.zoo.head:
+        raise UsageError(f"{member.zoo.folder} is a published zoo without recipes: its models can't be trained again")
+    recipe = member.zoo.recipe(member.key)
+    folder = Path(member.zoo.head.get("folder", "."))
+    data = recipe.data.load(folder).to(device)
+    stored = str(member.row["backend"])
+    training = train_pack([recipe], data, device=device, backend=backend or stored, base=folder)
+    found: dict[str, dict[str, Tensor]] = {}
+    ended = "ok"
+    for event in training:
+        if isinstance(event, Snapshot):
+            found[event.label] = dict(event.state)
+        elif isinstance(event, Ended):
+            ended = event.status
+    labels = list(dict.fromkeys([*member.labels, *found]))
+    differences = {
+        label: _difference(member.state(label), found[label]) if label in found and label in member.labels else math.nan
+        for label in labels
+    }
+    return Comparison(member.key, training.backend, stored, differences, ended, str(member.row["status"]))
+
+
+def _difference(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> float:
+    if a.keys() != b.keys() or any(a[n].shape != b[n].shape for n in a):
+        return math.inf
+    if all(torch.equal(a[n], b[n]) for n in a):
+        return 0.0
+    return max(float((a[n].double() - b[n].double()).abs().max()) for n in a)
