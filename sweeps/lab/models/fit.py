@@ -46,9 +46,10 @@ def check_fit(net: Net, data: Data, folder: Path = Path(), field: str = "net") -
         raise SpecError(f"{field}: {name} {problem}; networks for {data.kind}: {NETS[data.kind]}")
     module = net.build(data.shape, data.outputs, 0, folder).eval()
     wanted = [*split.targets[:2].shape[: 2 if data.sequence else 1], data.outputs]
+    two = split.inputs[:2].cpu()
     try:
         with torch.no_grad():
-            given: object = module(split.inputs[:2].cpu())
+            given: object = module(two.float() if two.is_floating_point() else two)
     except (RuntimeError, ValueError, TypeError, IndexError) as e:
         raise SpecError(f"{field}: {name} can't take the data's {data.kind} {list(data.shape)}: {e}") from e
     shape = list(given.shape) if isinstance(given, Tensor) else type(given).__name__
