@@ -10,6 +10,7 @@ from sweeps.lab.optim.adam import Adam
 from sweeps.lab.optim.adamw import AdamW
 from sweeps.lab.optim.base import Coefficients, Method, Slots
 from sweeps.lab.optim.lion import Lion
+from sweeps.lab.optim.nadamw import NAdamW
 from sweeps.lab.optim.named import NamedClass
 from sweeps.lab.optim.rmsprop import RmsProp
 from sweeps.lab.optim.sgd import Sgd
@@ -20,6 +21,7 @@ __all__ = [
     "Coefficients",
     "Lion",
     "Method",
+    "NAdamW",
     "NamedClass",
     "OptimizerSpec",
     "RmsProp",
@@ -27,5 +29,5 @@ __all__ = [
     "Slots",
 ]
 
-OptimizerSpec = Annotated[Sgd | Adam | AdamW | RmsProp | Lion | NamedClass, Field(discriminator="method")]
-"""An optimizer; told apart by the field `method`: sgd, adam, adamw, rmsprop, lion or class."""
+OptimizerSpec = Annotated[Sgd | Adam | AdamW | RmsProp | Lion | NAdamW | NamedClass, Field(discriminator="method")]
+"""An optimizer; told apart by the field `method`: sgd, adam, adamw, rmsprop, lion, nadamw or class."""

@@ -36,18 +36,17 @@ class NamedClass(Method):
             SpecError: no such class, or it does not take these arguments.
         """
         made = import_callable(self.name)
+        if not isinstance(made, type) or not issubclass(made, torch.optim.Optimizer):
+            raise SpecError(f"optimizer.name: {self.name} is not a torch Optimizer; give its class")
         known = inspect.signature(made).parameters
         args = {"lr": self.learning_rate, **self.args}
         if "weight_decay" in known or self.weight_decay:
             args.setdefault("weight_decay", self.weight_decay)
         try:
-            optimizer = made(parameters, **args)
+            return made(parameters, **args)
         except (TypeError, ValueError) as e:
             takes = ", ".join(n for n in known if n not in ("params", "kwargs"))
             raise SpecError(f"optimizer.args: {self.name} can't be made with {args}: {e}; it takes {takes}") from e
-        if not isinstance(optimizer, torch.optim.Optimizer):
-            raise SpecError(f"optimizer.name: {self.name} gives {type(optimizer).__name__}, not a torch Optimizer")
-        return optimizer
 
     def update(self, weights: Tensor, grads: Tensor, slots: Slots, c: Coefficients, t: Tensor) -> None:
         raise SpecError(f"optimizer: {self.name} has no stacked rule; use the back-end loop")

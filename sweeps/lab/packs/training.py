@@ -18,6 +18,7 @@ from orchestrator.errors import SpecError
 from orchestrator.unit import digest
 from sweeps.lab.data import Data
 from sweeps.lab.identity import by_content
+from sweeps.lab.models.fit import check_fit
 from sweeps.lab.optim import NamedClass
 from sweeps.lab.packs.backends import BACKENDS, Backend
 from sweeps.lab.packs.calendar import Calendar
@@ -51,8 +52,7 @@ class Training(Iterator[PackEvent]):
         self._recipes = list(recipes)
         first = self._recipes[0]
         dtype = torch.float64 if first.dtype == "float64" else torch.float32
-        if reason := first.net.misfit(data):
-            raise SpecError(f"net: {first.net.net} {reason}; choose another network or other data")
+        check_fit(first.net, data, base)
         built = [r.net.build(data.shape, data.outputs, r.seed, base) for r in recipes]
         modules = [with_masks(m.to(dtype)) for m in built]
         if reason := backend.serves(modules[0]):
