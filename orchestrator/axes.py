@@ -13,7 +13,7 @@ from decimal import Context, Decimal
 from fractions import Fraction
 from typing import Annotated, Any, TypeAlias
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_serializer, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, model_serializer, model_validator
 
 __all__ = ["Axis", "AxisLike", "Number", "Value"]
 
@@ -38,8 +38,10 @@ def _positions(count: int) -> list[Fraction]:
 
 
 def _linear(start: Number, stop: Number, count: int) -> list[float]:
-    a, b = _exact(start), _exact(stop)
-    return [float(a + (b - a) * t) for t in _positions(count)]
+    a, d, steps = _exact(start), _exact(stop) - _exact(start), max(1, count - 1)
+    first, step = a.numerator * d.denominator * steps, d.numerator * a.denominator
+    below = a.denominator * d.denominator * steps
+    return [(first + step * i) / below for i in range(count)]  # Python rounds the quotient of whole numbers correctly
 
 
 def _power(base: Decimal, exponent: Fraction) -> Decimal:
@@ -107,6 +109,8 @@ class Axis(BaseModel):
     threshold: float = Field(1e-3, gt=0, description="where symlog turns from linear to logarithmic")
     range: tuple[int, ...] | None = Field(None, description="stop, [start, stop] or [start, stop, step]; whole numbers")
 
+    _points: tuple[Value, ...] = PrivateAttr(())
+
     @model_validator(mode="before")
     @classmethod
     def _range_from_one_number(cls, data: Any) -> Any:  # noqa: ANN401 - pydantic hands over whatever was given
@@ -120,7 +124,7 @@ class Axis(BaseModel):
         if len(given) != 1:
             allowed = f"a list of values, or one of {', '.join(_FORMS)}"
             raise ValueError(f"an axis is {allowed}; got {' and '.join(given) or 'none of them'}")
-        points = self.points()
+        points = self._points = self._computed()
         if not points:
             raise ValueError(f"the axis is empty ({given[0]}: {getattr(self, given[0])}); give it at least one value")
         if any(isinstance(p, float) and not math.isfinite(p) for p in points):
@@ -141,6 +145,9 @@ class Axis(BaseModel):
 
     def points(self) -> tuple[Value, ...]:
         """The values in order; -0.0 is given as 0.0."""
+        return self._points
+
+    def _computed(self) -> tuple[Value, ...]:
         if self.values is not None:
             raw: list[Value] = list(self.values)
         elif self.range is not None:

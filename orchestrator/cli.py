@@ -217,7 +217,9 @@ def verify(folder: Results, as_json: AsJson = False) -> None:
         raise typer.Exit(1)
 
 
-@app.command(epilog="Example: landsweep rerun results/function_minima --status failed --cause timeout site.unit_timeout=600")
+@app.command(
+    epilog="Example: landsweep rerun results/function_minima --status failed --cause timeout site.unit_timeout=600"
+)
 def rerun(
     folder: Results,
     changes: Changes = None,

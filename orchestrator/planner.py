@@ -101,15 +101,10 @@ class GridPlanner(ListPlanner):
         self, keys: Keys, axes: Mapping[str, Sequence[Value] | Named], zipped: Sequence[Sequence[str]] = ()
     ) -> None:
         self._keys = keys
-        self._points: dict[str, tuple[Value, ...]] = {}
-        self._texts: dict[str, tuple[str, ...]] = {}  # canonical text of what the key holds for each point
-        for name, axis in axes.items():
-            if isinstance(axis, Named):
-                self._points[name] = tuple(axis.definitions)
-                self._texts[name] = tuple(canonical([n, d]) for n, d in axis.definitions.items())
-            else:
-                self._points[name] = tuple(axis)
-                self._texts[name] = tuple(canonical(p) for p in axis)
+        self._axes = dict(axes)
+        self._points: dict[str, tuple[Value, ...]] = {
+            name: tuple(axis.definitions) if isinstance(axis, Named) else tuple(axis) for name, axis in axes.items()
+        }
         self._groups = self._grouped(zipped)
         super().__init__(self._walk(), math.prod(len(self._points[group[0]]) for group in self._groups))
 
@@ -132,15 +127,18 @@ class GridPlanner(ListPlanner):
                 raise SpecError(f"zipped axes must have equally many values; got {lengths}")
         return list(dict.fromkeys(of.get(name, (name,)) for name in self._points))
 
+    def _texts(self, name: str) -> list[str]:
+        """Canonical text of what the key holds for each point of an axis."""
+        axis, label = self._axes[name], canonical(name) + ":"
+        if isinstance(axis, Named):
+            return [label + canonical([n, d]) for n, d in axis.definitions.items()]
+        return [label + canonical(p) for p in axis]
+
     def _walk(self) -> Iterator[Unit]:
         names = [name for group in self._groups for name in group]
         order = sorted(range(len(names)), key=names.__getitem__)
-        labels = {name: canonical(name) + ":" for name in names}
         points = [list(zip(*(self._points[n] for n in group), strict=True)) for group in self._groups]
-        texts = [
-            list(zip(*([labels[n] + text for text in self._texts[n]] for n in group), strict=True))
-            for group in self._groups
-        ]
+        texts = [list(zip(*(self._texts(n) for n in group), strict=True)) for group in self._groups]
         chain = itertools.chain.from_iterable
         for values, parts in zip(itertools.product(*points), itertools.product(*texts), strict=True):
             flat = list(chain(parts))

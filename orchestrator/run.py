@@ -126,6 +126,8 @@ def run_sweep(
         stack.callback(executor.close)
         if ledger is None:
             run.open(folder)
+            if stop.is_set():  # before the check has passed, nothing is written
+                return run.stopped()
             ledger = Ledger.create(store, new_head(kind, spec, folder))
         writer = stack.enter_context(ledger.writing(hook, seconds=site.commit_seconds, most_rows=site.commit_rows))
         for damage in writer.set_aside:
@@ -200,6 +202,11 @@ class _Run:
         writer.commit()
         self._phase, self._note = ("stopped" if self._stop.is_set() else "done"), ""
         self._show(last=True)
+        return self._snapshot()
+
+    def stopped(self) -> Snapshot:
+        """The last snapshot of a run that was stopped before it began to compute."""
+        self._phase, self._note = "stopped", ""
         return self._snapshot()
 
     def _resume(self, ledger: Ledger) -> bool:

@@ -44,8 +44,8 @@ def canonical(value: object) -> str:
         TypeError: the value holds something that has no stable text, such as a function or an object.
         ValueError: the value holds nan or inf.
     """
-    if type(value) is int or value is True or value is False:  # most values of axes; json.dumps takes 5 us
-        return str(value).lower()
+    if type(value) is int or (type(value) is float and math.isfinite(value)):
+        return repr(_normal(value))  # what json.dumps writes, ten times faster: most values of axes are numbers
     return json.dumps(_normal(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
