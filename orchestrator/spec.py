@@ -12,7 +12,6 @@ added, but what a name stands for can't change within a sweep.
 
 from __future__ import annotations
 
-import copy
 import difflib
 import re
 from collections.abc import Mapping, Sequence
@@ -160,7 +159,7 @@ def override(data: Mapping[str, Any], assignments: Sequence[str]) -> dict[str, A
     Raises:
         SpecError: an assignment has no `=`, or goes through something that has no fields.
     """
-    result = copy.deepcopy(dict(data))
+    result: dict[str, Any] = _unshared(data)
     for assignment in assignments:
         path, sign, text = assignment.partition("=")
         if not sign or not path:
@@ -177,6 +176,13 @@ def override(data: Mapping[str, Any], assignments: Sequence[str]) -> dict[str, A
         else:
             raise SpecError(f"{path}: {'.'.join(parents)} is {place!r} and has no field {last!r}")
     return result
+
+
+def _unshared(value: Any) -> Any:  # noqa: ANN401 - nested YAML
+    """A copy in which places that a YAML anchor made one object are two: a change of one must not change the other."""
+    if isinstance(value, Mapping):
+        return {k: _unshared(v) for k, v in value.items()}
+    return [_unshared(v) for v in value] if isinstance(value, list) else value
 
 
 def _child(place: Any, part: str, path: str) -> Any:  # noqa: ANN401 - nested YAML
@@ -208,14 +214,14 @@ def parse(model: type[M], data: Mapping[str, Any], source: str) -> M:
 
 def _complaint(model: type[Model], err: Mapping[str, Any]) -> str:
     loc = [str(part) for part in err["loc"]]
-    where = ".".join(loc) or "the whole"
     if err["type"] == "extra_forbidden":
-        known = _fields_at(model, loc[:-1])
+        path, known = _walk(model, loc[:-1])
         close = difflib.get_close_matches(loc[-1], known, n=1)
         hint = f"did you mean {close[0]!r}? " if close else ""
-        return f"{where}: unknown field; {hint}known here: {', '.join(known)}" if known else f"{where}: unknown field"
+        return f"{'.'.join([*path, loc[-1]])}: unknown field; {hint}known here: {', '.join(known) or 'none'}"
+    where = ".".join(_walk(model, loc)[0]) or "the whole"
     if err["type"] == "missing":
-        return f"{where}: missing; this field is required"
+        return f"{'.'.join([*_walk(model, loc[:-1])[0], loc[-1]])}: missing; this field is required"
     message = str(err["msg"]).removeprefix("Value error, ")
     return f"{where}: {message} (given: {_given(err.get('input'))})"
 
@@ -225,26 +231,26 @@ def _given(value: object) -> str:
     return text if len(text) <= 100 else text[:97] + "..."
 
 
-def _fields_at(model: type[Model], loc: Sequence[str]) -> list[str]:
-    """Names of the fields of the submodel at `loc`, as far as the annotations tell."""
+def _walk(model: type[Model], loc: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The path `loc` without the tags that pydantic puts in for the chosen member of a union, and the fields there."""
     schema: dict[str, Any] = model.model_json_schema()
     defs = schema.get("$defs", {})
 
-    def follow(node: dict[str, Any], part: str) -> list[dict[str, Any]]:
-        found = []
-        for option in _options(node, defs):
-            if part in option.get("properties", {}):
-                found.append(option["properties"][part])
-            elif isinstance(option.get("additionalProperties"), dict):
-                found.append(option["additionalProperties"])
-            elif isinstance(option.get("items"), dict):
-                found.append(option["items"])
-        return found
+    def below(option: dict[str, Any], part: str) -> list[dict[str, Any]]:
+        maps = [option.get("additionalProperties"), option.get("items"), *option.get("patternProperties", {}).values()]
+        if part in option.get("properties", {}):
+            return [option["properties"][part]]
+        if part.isdigit() and (places := option.get("prefixItems")):
+            return [places[min(int(part), len(places) - 1)]]
+        return [m for m in maps if isinstance(m, dict)]
 
-    nodes = [schema]
+    nodes, path = [schema], []
     for part in loc:
-        nodes = [n for node in nodes for n in follow(node, part)] or nodes  # a union's tag is no field: stay
-    return list(dict.fromkeys(name for node in nodes for o in _options(node, defs) for name in o.get("properties", {})))
+        found = [n for node in nodes for o in _options(node, defs) for n in below(o, part)]
+        if found:
+            path.append(part)
+        nodes = found or nodes
+    return path, list(dict.fromkeys(f for node in nodes for o in _options(node, defs) for f in o.get("properties", {})))
 
 
 def _options(node: dict[str, Any], defs: Mapping[str, Any]) -> list[dict[str, Any]]:

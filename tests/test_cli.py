@@ -11,8 +11,10 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
+from safetensors.numpy import save_file
 
 from orchestrator.testing.kind_suite import metrics_of
 from tests.chaos.driver import spec_data
@@ -180,3 +182,52 @@ def test_kinds_show_their_fields_and_an_example(tmp_path: Path) -> None:
     example = yaml.safe_load(shown[shown.index("example:") + 9 :])
     write_spec(tmp_path, example)
     command("run", "spec.yaml", *LOCAL, cwd=tmp_path)
+
+
+def test_a_full_disk_is_a_clean_stop(tmp_path: Path) -> None:
+    """The kernel refuses files over 40 kB: exit 3, what was committed stays, and with room the command goes on."""
+    write_spec(tmp_path, spec_data(3000, 0.0))
+    command("run", "spec.yaml", "axes.i.range=50", *LOCAL, cwd=tmp_path)
+    before = metrics_of(tmp_path / "results/chaos")
+    script = f"ulimit -f 40; exec {LANDSWEEP[0]} run spec.yaml {' '.join(LOCAL)} site.commit_seconds=1000"
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(["bash", "-c", script], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 3, done.stderr
+    assert "could not be" in done.stderr and "Traceback" not in done.stderr
+    assert metrics_of(tmp_path / "results/chaos") == before
+    command("run", "spec.yaml", *LOCAL, cwd=tmp_path)
+    after = metrics_of(tmp_path / "results/chaos")
+    assert len(after) == 3000 and all(after[k] == row for k, row in before.items())
+
+
+LANDSCAPE = {
+    "kind": "landscape",
+    "name": "bad",
+    "data": {"source": "digits"},
+    "models": {"a": {"net": "mlp", "train": {"epochs": 0}}},
+    "evaluators": {"test": {"split": "test"}},
+    "directions": {"kind": "random"},
+    "axes": {"x": {"linear": [-1, 1, 3]}},
+}
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (["data={source: mnist, folder: nowhere}"], ["nowhere"]),
+        (["data={source: cifar10, folder: torn}"], ["torn", "bytes"]),
+        (["models.a={net: mlp, checkpoint: {file: wrong.safetensors}}"], ["missing", "unexpected", "bogus"]),
+        (["evaluators.test.split=tset"], ["tset", "test"]),
+        (["models.a.train.epohcs=1"], ["epohcs", "epochs"]),
+    ],
+)
+def test_landscapes_refuse_what_can_not_work(tmp_path: Path, change: list[str], expected: list[str]) -> None:
+    write_spec(tmp_path, LANDSCAPE)
+    (tmp_path / "torn").mkdir()
+    for name in (*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"):
+        (tmp_path / "torn" / name).write_bytes(b"\\x80")
+    save_file({"bogus": np.zeros(3)}, tmp_path / "wrong.safetensors")
+    done = command("run", "spec.yaml", *change, *LOCAL, cwd=tmp_path, check=2)
+    for word in expected:
+        assert word in done.stderr, done.stderr
+    assert not list(tmp_path.glob("results/*/*"))

@@ -97,6 +97,12 @@ def test_overrides_reach_into_mappings_and_lists() -> None:
     assert data == {"a": {"b": [1, 2]}, "c": 1}, "the original stays as it was"
 
 
+def test_an_override_changes_one_place_of_a_yaml_anchor(tmp_path: Path) -> None:
+    file = tmp_path / "spec.yaml"
+    file.write_text("a: &x {n: 1}\nb: *x\n")
+    assert override(read_yaml(file), ["a.n=2"]) == {"a": {"n": 2}, "b": {"n": 1}}
+
+
 @pytest.mark.parametrize("bad", ["a", "=1", "c.d=1", "a.b.7=1", "a.b.x=1", "a=["])
 def test_overrides_that_can_not_be(bad: str) -> None:
     with pytest.raises(SpecError):
