@@ -54,9 +54,9 @@ class Draw(Model):
     def _bounds_are_given(cls, data: Any) -> Any:  # noqa: ANN401 - pydantic hands over whatever was given
         if isinstance(data, str | None):
             raise ValueError(f"a sample needs bounds: one of {', '.join(_FORMS)}, such as {{log_uniform: [1e-4, 1]}}")
-        for form in _FORMS:
-            if isinstance(data, dict) and form in data and data[form] is None:
-                raise ValueError(f"{form} needs {'values' if form == 'choice' else 'bounds, [low, high]'}")
+        if isinstance(data, dict) and all(v is None for v in data.values()):
+            form = next((f for f in _FORMS if f in data), "a sample")
+            raise ValueError(f"{form} needs {'values' if form == 'choice' else 'bounds, [low, high]'}")
         return data
 
     @model_validator(mode="after")

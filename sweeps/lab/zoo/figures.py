@@ -16,19 +16,23 @@ __all__ = ["curves_picture", "distribution_picture", "map_picture", "scatter_pic
 _BINS = 40
 _MOST_CURVES = 8
 _ANNOTATED = 80  # cells of a map that are small enough in number to hold their value as text
-_STRETCH = 30.0
+_STRETCH = 15.0  # even values over [0, x] have 9, three decades of log-even ones 250
 
 Floats = NDArray[np.float64]
 
 
 def _log(values: Floats) -> bool:
-    """Whether positive values span so much that a logarithmic scale shows them better."""
+    """Whether the middle of positive values spans so much that a logarithmic scale shows them better."""
     finite = values[np.isfinite(values)]
-    return bool(len(finite) and finite.min() > 0 and finite.max() / finite.min() > _STRETCH)
+    if not len(finite) or finite.min() <= 0:
+        return False
+    low, high = np.quantile(finite, [0.1, 0.9])
+    return bool(high / low > _STRETCH)
 
 
 def _name(text: str) -> str:
-    return text.replace("_", " ").replace("$", r"\$")
+    """A metric in words; fields of a recipe keep their path."""
+    return (text if "." in text else text.replace("_", " ")).replace("$", r"\$")
 
 
 def distribution_picture(values: Mapping[str, Floats], kind: str) -> Any:  # noqa: ANN401 - matplotlib has no types
@@ -123,9 +127,9 @@ def curves_picture(series: pd.DataFrame, rows: pd.DataFrame, by: str | None, met
     """Median and quartiles of a metric over steps, for each value of a field or each quarter of its range."""
     picture = new_picture(7.0, 3.9)
     plot = picture.add_subplot()
-    labels = _groups(rows, by)
+    labels, order = _groups(rows, by)
     merged = series.merge(pd.DataFrame({"key": rows["key"], "_group": labels}), on="key")
-    names = [n for n in dict.fromkeys(labels) if n in set(merged["_group"])]
+    names = [n for n in order if n in set(merged["_group"])]
     for i, name in enumerate(names):
         part = merged[merged["_group"] == name].groupby("step")["value"]
         middle, low, high = part.median(), part.quantile(0.25), part.quantile(0.75)
@@ -140,12 +144,14 @@ def curves_picture(series: pd.DataFrame, rows: pd.DataFrame, by: str | None, met
     return picture, len(names)
 
 
-def _groups(rows: pd.DataFrame, by: str | None) -> list[str]:
-    """A label for each row, in the order of the field's values."""
+def _groups(rows: pd.DataFrame, by: str | None) -> tuple[list[str], list[str]]:
+    """A label for each row, and the labels in the order of the field's values."""
     if by is None:
-        return ["all"] * len(rows)
+        return ["all"] * len(rows), ["all"]
     column = rows[by]
     if not pd.api.types.is_numeric_dtype(column) or column.nunique() <= _MOST_CURVES:
-        return [_short(v) for v in column]
+        return [_short(v) for v in column], [_short(v) for v in sorted(column.dropna().unique())]
     cut = pd.qcut(column.astype(float), 4, duplicates="drop")
-    return [f"{i.left:.3g} to {i.right:.3g}" for i in cut]
+    ranges = column.astype(float).groupby(cut, observed=True).agg(["min", "max"])
+    names = {i: f"{low:.3g} to {high:.3g}" for i, low, high in ranges.itertuples()}
+    return [names[i] for i in cut], list(names.values())

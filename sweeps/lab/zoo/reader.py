@@ -138,6 +138,19 @@ class Zoo:
         recipe = self._rebuilder.recipe(row)
         return recipe.net.build(*shape, recipe.seed, Path(self.head.get("folder", ".")))
 
+    def shape(self, key: str) -> Shape:
+        """Shape of one input of a model's network, and the number of its outputs."""
+        return self._source.shape(self[key].row)
+
+    @property
+    def swept(self) -> tuple[str, ...]:
+        """Names of the columns that hold what was swept; of a published zoo those that vary and are no metrics."""
+        if self.head:
+            return self._rebuilder.params
+        aside = {"key", "modeldir", "step", "split", "status", "checkpoints", "weights_file"}
+        names = [str(c) for c in self.rows if c not in aside and not str(c).endswith(("_loss", "_accuracy"))]
+        return tuple(c for c in names if self.rows[c].nunique() > 1)
+
     def architecture(self, key: str, label: str = "last") -> Architecture:
         """What a model's network is made of; built once for each set of shapes."""
         member = self[key]

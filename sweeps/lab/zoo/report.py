@@ -74,7 +74,7 @@ def _summary(ended: pd.DataFrame, good: pd.DataFrame) -> dict[str, float]:
 
 def _counts(params: Sequence[str], rows: pd.DataFrame, ended: pd.DataFrame, good: pd.DataFrame) -> Iterator[Part]:
     by_status = ", ".join(f"{n:,} {status}" for status, n in rows["status"].value_counts().items())
-    sizes = ended["parameters"].dropna().astype(int)
+    sizes = ended["parameters"].dropna().astype(int) if "parameters" in ended else pd.Series(dtype=int)
     span = f"{sizes.min():,}" if sizes.nunique() == 1 else f"{sizes.min():,} to {sizes.max():,}" if len(sizes) else "-"
     yield f"{len(rows):,} models ({by_status}), {span} parameters each."
     lines = [[p, rows[p].nunique(dropna=False), _values(rows[p])] for p in params]
@@ -139,8 +139,8 @@ def _settings(params: Sequence[str], ended: pd.DataFrame, good: pd.DataFrame, me
     shown = [p for p in (*many, *few) if p not in pair or len(pair) < 2]
     if shown:
         caption = (
-            f"{metric.replace('_', ' ').capitalize()} against each swept field; a point is a model, the line the median; "
-            f"n = {len(good):,}; crosses at the lower edge are models that diverged ({len(ended) - len(good):,})."
+            f"{metric.replace('_', ' ').capitalize()} against each swept field; a point is a model, the line the "
+            f"median; n = {len(good):,}; crosses at the lower edge are the {len(ended) - len(good):,} that diverged."
         )
         yield Figure("settings", caption, scatter_picture(ended, shown[:6], metric))
     if not shown and len(pair) < 2:

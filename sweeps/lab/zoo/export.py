@@ -1,0 +1,75 @@
+"""A zoo as a folder that can be published: Parquet, safetensors, a card. `Zoo` reads it as it reads a sweep."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from safetensors.torch import save_file
+
+from orchestrator.errors import UsageError
+from sweeps.lab.zoo.card import write_card
+from sweeps.lab.zoo.reader import Member, Zoo
+
+__all__ = ["export_zoo"]
+
+_PRIVATE = ("worker", "attempt", "cause")  # say something about the machine, nothing about the model
+_HEAD = ("format", "id", "kind", "kind_version", "name", "fingerprint", "spec", "versions", "git_commit", "created")
+
+
+def export_zoo(zoo: Zoo, to: Path, *, per_model: bool = False) -> int:
+    """Write a zoo as a folder of its own; gives the number of models with weights.
+
+    `sweep.json` and `rows/models.parquet` say what there is, `series/series.parquet` how it was trained, `weights/`
+    holds the stacked files, or `models/KEY/LABEL.safetensors` a plain state dict each. README.md is the card.
+
+    Args:
+        zoo: a sweep's.
+        to: a folder that is new or empty.
+        per_model: one file per model and checkpoint.
+
+    Raises:
+        UsageError: `to` holds something, or the zoo is a published one in another layout.
+    """
+    if not zoo.head:
+        raise UsageError(f"{zoo.folder} is a published zoo in its own layout; only zoos of this project are exported")
+    if to.exists() and (not to.is_dir() or any(to.iterdir())):
+        raise UsageError(f"{to} is not empty; give a new folder with --to")
+    for name in ("rows", "series"):
+        (to / name).mkdir(parents=True)
+    rows = zoo.rows.drop(columns=[c for c in _PRIVATE if c in zoo.rows])
+    if per_model:
+        rows = _one_by_one(zoo, rows, to)
+    else:
+        for file in sorted(set(rows["weights_file"].dropna())):
+            (to / file).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(zoo.folder / file, to / file)
+    rows.to_parquet(to / "rows" / "models.parquet", index=False)
+    zoo.series().to_parquet(to / "series" / "series.parquet", index=False)
+    head = {k: v for k, v in zoo.head.items() if k in _HEAD}
+    (to / "sweep.json").write_text(json.dumps(head, indent=2), encoding="utf-8")
+    write_card(Zoo(to), to)
+    return len(zoo)
+
+
+def _one_by_one(zoo: Zoo, rows: pd.DataFrame, to: Path) -> pd.DataFrame:
+    places: dict[str, Mapping[str, Any]] = {}
+    for member in zoo:
+        folder = to / "models" / member.key
+        folder.mkdir(parents=True)
+        for label in member.labels:
+            save_file(member.state(label), folder / f"{label}.safetensors", _about(member))
+        places[member.key] = {"weights_file": f"models/{member.key}/{{label}}.safetensors"}
+    files = [places.get(key, {}).get("weights_file") for key in rows["key"]]
+    nothing = dict.fromkeys(("weights_pack", "weights_slot", "weights_checksum"))
+    return rows.assign(weights_file=files, **nothing)
+
+
+def _about(member: Member) -> dict[str, str]:
+    shape, outputs = member.zoo.shape(member.key)
+    about = [{"shape": list(shape), "outputs": outputs, "keys": [member.key]}]
+    return {"format": "landsweep-zoo-1", "packs": json.dumps(about)}
