@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -11,7 +11,7 @@ from orchestrator.unit import digest
 from sweeps.lab.augment import AugmentSpec
 from sweeps.lab.data import DataSpec
 from sweeps.lab.identity import by_content
-from sweeps.lab.models import NetSpec
+from sweeps.lab.models import Net, NetSpec
 from sweeps.lab.optim import OptimizerSpec, Sgd
 from sweeps.lab.schedules import Constant, ScheduleSpec
 
@@ -106,8 +106,14 @@ class Recipe(Model):
         shared = {k: v for k, v in by_content(self.model_dump(mode="json")).items() if k not in aside}
         if self.epochs is not None or not self.drop_last or self._counts_epochs():
             shared["train_fraction"] = self.train_fraction
-        return digest([shared, self.net.structure(), self.optimizer.key()], size=8)
+        return digest([shared, _structure(self.net), self.optimizer.key()], size=8)
 
     def _counts_epochs(self) -> bool:
         kept = self.checkpoints
         return bool(self.evaluate.every_epochs or kept.every_epochs or kept.at_epochs)
+
+
+def _structure(net: Net) -> dict[str, Any]:
+    """A network's settings without its initial weights; of dropout only whether there is any."""
+    dumped = net.model_dump(mode="json", exclude={"init"})
+    return {**dumped, "dropout": bool(dumped["dropout"])} if "dropout" in dumped else dumped

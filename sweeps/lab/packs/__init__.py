@@ -10,7 +10,9 @@ for event in train_pack(recipes, data, device="cpu", backend="auto"):
 
 from __future__ import annotations
 
+from sweeps.lab.packs.calibrate import Choice
+from sweeps.lab.packs.entry import choose, train_pack
 from sweeps.lab.packs.events import Beat, Ended, Evaluated, PackEvent, Snapshot
-from sweeps.lab.packs.training import Training, train_pack
+from sweeps.lab.packs.training import Training
 
-__all__ = ["Beat", "Ended", "Evaluated", "PackEvent", "Snapshot", "Training", "train_pack"]
+__all__ = ["Beat", "Choice", "Ended", "Evaluated", "PackEvent", "Snapshot", "Training", "choose", "train_pack"]

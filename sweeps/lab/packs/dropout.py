@@ -78,7 +78,9 @@ class Masks:
         for row, root in zip(draws, self._roots, strict=True):
             torch.rand(len(row), generator=self._generator.manual_seed(counted(root, step)), out=row)
         masks = {}
-        for i, (part, (name, shape)) in enumerate(zip(draws.split(counts, 1), self._shapes.items(), strict=True)):
+        for i, (part, (name, shape)) in enumerate(
+            zip(torch.split(draws, counts, 1), self._shapes.items(), strict=True)
+        ):
             p = self._p[:, i, None]
             kept = (part >= p).to(self._dtype) / (1 - p)
             masks[f"{name}.dropout_mask"] = kept.view(-1, *shape)[:, :size].to(self._device)

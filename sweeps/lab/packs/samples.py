@@ -68,13 +68,13 @@ class Samples:
     def batch(self, step: int) -> tuple[Tensor, Tensor]:
         """Inputs [K, B, ...] and targets [K, B, ...] of a step, the first being 0."""
         chosen = self._positions(step)
-        inputs = self.inputs[chosen]
+        inputs = _rows(self.inputs, chosen)
         if self._augment is not None:
             each = (torch.Generator().manual_seed(counted(root, step)) for root in self._roots)
             inputs = torch.stack([self._augment.apply(x, g) for x, g in zip(inputs, each, strict=True)])
         if self.noisy:
             return inputs, self.targets[torch.arange(len(chosen), device=chosen.device)[:, None], chosen]
-        return inputs, self.targets[chosen]
+        return inputs, _rows(self.targets, chosen)
 
     def _positions(self, step: int) -> Tensor:
         """Which samples [K, B] a step takes."""
@@ -128,3 +128,8 @@ class Samples:
         self._seeds, self._roots = [self._seeds[k] for k in chosen], [self._roots[k] for k in chosen]
         if self._block is not None:
             self._block = (self._block[0], self._block[1][keep.to(self._block[1].device)])
+
+
+def _rows(values: Tensor, chosen: Tensor) -> Tensor:
+    """`values[chosen]`, by the call that is several times as fast."""
+    return values.index_select(0, chosen.flatten()).view(*chosen.shape, *values.shape[1:])

@@ -41,8 +41,8 @@ class Layout:
     def split(self, rows: Tensor) -> dict[str, Tensor]:
         """Views [K, *shape] of rows [K, P]."""
         sizes = [math.prod(shape) for shape in self.shapes.values()]
-        parts = zip(self.shapes.items(), rows.split(sizes, 1), strict=True)
-        return {name: part.unflatten(1, shape) if shape else part[:, 0] for (name, shape), part in parts}
+        parts = zip(self.shapes.items(), torch.split(rows, sizes, 1), strict=True)
+        return {name: part.view(len(part), *shape) for (name, shape), part in parts}
 
 
 class Stack:

@@ -12,15 +12,14 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from orchestrator.errors import SpecError
 from orchestrator.unit import digest
 from sweeps.lab.data import Data
 from sweeps.lab.identity import by_content
 from sweeps.lab.models.fit import check_fit
-from sweeps.lab.optim import NamedClass
-from sweeps.lab.packs.backends import BACKENDS, Backend
+from sweeps.lab.packs.backends import Backend
 from sweeps.lab.packs.calendar import Calendar
 from sweeps.lab.packs.dropout import Masks, with_masks
 from sweeps.lab.packs.evaluation import Evaluator
@@ -32,7 +31,7 @@ from sweeps.lab.packs.stack import Stack
 from sweeps.lab.packs.updater import Rates, clip, updater_of
 from sweeps.lab.recipe import Recipe
 
-__all__ = ["Training", "train_pack"]
+__all__ = ["Training"]
 
 Arrays: TypeAlias = Mapping[str, NDArray[Any]]
 _BEAT = 0.5  # seconds between events, at most, as far as single steps are shorter
@@ -49,12 +48,14 @@ class Training(Iterator[PackEvent]):
     """
 
     def __init__(self, recipes: Sequence[Recipe], data: Data, backend: type[Backend], device: str, base: Path) -> None:
-        self._recipes = list(recipes)
-        first = self._recipes[0]
+        first = recipes[0]
         dtype = torch.float64 if first.dtype == "float64" else torch.float32
         check_fit(first.net, data, base)
-        built = [r.net.build(data.shape, data.outputs, r.seed, base) for r in recipes]
-        modules = [with_masks(m.to(dtype)) for m in built]
+        given, recipes = len(recipes), list(recipes)
+        if not backend.exact_rows(first.net.build(data.shape, data.outputs, first.seed, base)):
+            recipes += [first] * (_SMALLEST - given)
+        self._recipes = recipes
+        modules = _modules(recipes, data, dtype, base, alone=backend.own_modules)
         if reason := backend.serves(modules[0]):
             raise SpecError(f"the back-end {backend.name} can't train this network: {reason}; use auto, vmap or loop")
         loss: LossName = _loss(first, data)
@@ -65,12 +66,13 @@ class Training(Iterator[PackEvent]):
         self._masks = Masks(modules, recipes, self._samples.inputs[: first.batch_size])
         self._stack = Stack(modules, device)
         self._program = backend(self._stack, modules, loss)
+        self._exact = backend.exact_rows(modules[0])
         self._updater = updater_of(recipes, self._stack)
         self._rates = Rates(recipes, self.calendar.total)
         limits = [float("inf") if r.clip is None else r.clip for r in recipes]
         self._clip = torch.tensor(limits, dtype=dtype, device=device).unsqueeze(1)
         self._rows = list(range(len(recipes)))  # which recipe a row of the stack belongs to
-        self._dead: set[int] = set()  # recipes that have ended, but whose rows are still there
+        self._dead = set(range(given, len(recipes)))  # recipes that have ended, but whose rows are still there
         self._last: dict[int, dict[str, float]] = {}
         self._best: dict[int, tuple[float, int, float, dict[str, Tensor]]] = {}
         self._sums = torch.zeros(len(recipes), dtype=torch.float64, device=device)
@@ -96,6 +98,14 @@ class Training(Iterator[PackEvent]):
     def stop(self, index: int) -> None:
         """Let the model of this recipe end now: it is evaluated, its `last` weights come, and it ends as `stopped`."""
         self._stops.add(index)
+
+    def time_step(self) -> float:
+        """Make one step as a trial, of all models, and give the seconds it took."""
+        began = time.perf_counter()
+        self._one_step()
+        if self._stack.weights.is_cuda:
+            torch.cuda.synchronize()
+        return time.perf_counter() - began
 
     def _alive(self) -> list[int]:
         """Rows whose models have not ended."""
@@ -223,7 +233,7 @@ class Training(Iterator[PackEvent]):
         """Take out rows of models that have ended, as far as no other row's bits change by it."""
         alive, everyone = self._alive(), list(range(len(self._rows)))
         keep = alive
-        if not self._program.row_exact:
+        if not self._exact:
             spare = [row for row in everyone if row not in alive]
             keep = sorted(alive + spare[: max(_SMALLEST - len(alive), 0)])
             if len(keep) > len(everyone) // 2:  # copying costs, and so does a smaller stack at first
@@ -302,6 +312,18 @@ class Training(Iterator[PackEvent]):
         self._queue.extend(self._told)
 
 
+def _modules(recipes: Sequence[Recipe], data: Data, dtype: torch.dtype, base: Path, *, alone: bool) -> list[nn.Module]:
+    """A module for each recipe; where they need not stand alone, equal networks with equal seeds are one object."""
+    made: dict[object, nn.Module] = {}
+    modules = []
+    for i, recipe in enumerate(recipes):
+        mark = i if alone else (recipe.net.model_dump_json(), recipe.seed)
+        if mark not in made:
+            made[mark] = with_masks(recipe.net.build(data.shape, data.outputs, recipe.seed, base).to(dtype))
+        modules.append(made[mark])
+    return modules
+
+
 def _digest(recipes: Sequence[Recipe]) -> str:
     return digest([by_content(r.model_dump(mode="json")) for r in recipes], size=8)
 
@@ -312,46 +334,3 @@ def _loss(recipe: Recipe, data: Data) -> LossName:
     if recipe.loss == "cross_entropy" and not data.classes:
         raise SpecError("loss: cross_entropy needs classes, but this data has other targets; use mse or auto")
     return recipe.loss
-
-
-def train_pack(
-    recipes: Sequence[Recipe],
-    data: Data,
-    *,
-    device: str = "cpu",
-    backend: str = "auto",
-    resume: Arrays | None = None,
-    base: Path = Path(),
-) -> Training:
-    """Train all recipes, which must have equal pack keys, as one stacked computation.
-
-    Args:
-        recipes: one per model.
-        data: what their common `data` loads, on `device`.
-        device: `cpu` or `cuda:0`.
-        backend: `loop`, `vmap`, `bmm`, `compiled`, or `auto`: the one that is fastest for these recipes here.
-        resume: what `Training.state` gave for the same recipes. Training goes on from there; the events before it come
-            again first, so that a consumer that starts with nothing ends with everything.
-        base: folder that relative paths start from.
-
-    Raises:
-        SpecError: recipes differ in what a pack shares, don't fit the data, or the back-end does not serve them.
-    """
-    if not recipes:
-        raise SpecError("a pack needs at least one recipe")
-    if len({r.pack_key() for r in recipes}) > 1:
-        raise SpecError("these recipes can't train as one pack: group them by Recipe.pack_key() first")
-    if backend != "auto" and backend not in BACKENDS:
-        raise SpecError(f"backend: there is no back-end {backend!r}; there are auto, {', '.join(BACKENDS)}")
-    if isinstance(recipes[0].optimizer, NamedClass):
-        if backend not in ("auto", "loop"):
-            raise SpecError(
-                f"optimizer.method: class trains in the back-end loop only, not in {backend}; use loop or auto"
-            )
-        backend = "loop"
-    if backend == "auto":
-        backend = "loop"
-    training = Training(recipes, data, BACKENDS[backend], device, base)
-    if resume is not None:
-        training.restore(resume)
-    return training

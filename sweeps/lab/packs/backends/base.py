@@ -19,8 +19,7 @@ class Backend(ABC):
 
     Attributes:
         name: as in a spec.
-        row_exact: whether a model's bits are the same whatever the number of models, so that rows may be taken out
-            at any time.
+        own_modules: whether each model needs a module of its own; else only the first one is used.
 
     Args:
         stack: of K models.
@@ -29,7 +28,7 @@ class Backend(ABC):
     """
 
     name: ClassVar[str]
-    row_exact: bool = False
+    own_modules: ClassVar[bool] = False
 
     def __init__(self, stack: Stack, modules: Sequence[nn.Module], loss: LossName) -> None:
         self.stack = stack
@@ -42,6 +41,12 @@ class Backend(ABC):
         """None if this back-end can compute the module; else the reason why it can't."""
         del module
         return None
+
+    @classmethod
+    def exact_rows(cls, module: nn.Module) -> bool:
+        """Whether a model's bits are the same whatever the number of models beside it."""
+        del module
+        return True
 
     @abstractmethod
     def bind(self) -> None:
@@ -65,6 +70,6 @@ class Backend(ABC):
     def take(self, keep: Tensor) -> None:
         """Keep only these rows of the stack, and the modules that belong to them."""
         self.stack.take(keep)
-        chosen = keep.tolist()
-        self.modules = [self.modules[k] for k in chosen] if len(self.modules) > 1 else self.modules
+        if self.own_modules:
+            self.modules = [self.modules[k] for k in keep.tolist()]
         self.bind()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import ClassVar
+from typing import ClassVar, TypeAlias
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own convention
@@ -11,15 +11,45 @@ from torch import Tensor, nn
 
 from sweeps.lab.packs.backends.base import Backend
 from sweeps.lab.packs.dropout import MaskedDropout
-from sweeps.lab.packs.losses import sample_losses
+from sweeps.lab.packs.losses import LossName, sample_losses
 
 __all__ = ["Bmm"]
 
-_POINTWISE: dict[type[nn.Module], Callable[[Tensor], Tensor]] = {
-    nn.ReLU: torch.relu,
-    nn.Tanh: torch.tanh,
-    nn.Sigmoid: torch.sigmoid,
-    nn.SiLU: F.silu,
+Pullback: TypeAlias = Callable[[Tensor], Tensor]
+"""Gradient of the loss by a layer's outputs to that by its inputs."""
+
+_aten = torch.ops.aten
+
+
+def _relu(x: Tensor) -> tuple[Tensor, Pullback]:
+    y = torch.relu(x)
+    return y, lambda d: _aten.threshold_backward(d, y, 0)
+
+
+def _tanh(x: Tensor) -> tuple[Tensor, Pullback]:
+    y = torch.tanh(x)
+    return y, lambda d: _aten.tanh_backward(d, y)
+
+
+def _sigmoid(x: Tensor) -> tuple[Tensor, Pullback]:
+    y = torch.sigmoid(x)
+    return y, lambda d: _aten.sigmoid_backward(d, y)
+
+
+def _silu(x: Tensor) -> tuple[Tensor, Pullback]:
+    return F.silu(x), lambda d: _aten.silu_backward(d, x)
+
+
+def _gelu(x: Tensor) -> tuple[Tensor, Pullback]:
+    return F.gelu(x), lambda d: _aten.gelu_backward(d, x)
+
+
+_RULES: dict[type[nn.Module], Callable[[Tensor], tuple[Tensor, Pullback]]] = {
+    nn.ReLU: _relu,
+    nn.Tanh: _tanh,
+    nn.Sigmoid: _sigmoid,
+    nn.SiLU: _silu,
+    nn.GELU: _gelu,
 }
 
 
@@ -27,53 +57,126 @@ class Bmm(Backend):
     """A sequence of linear layers, activations, dropout and layer normalisation over [K, B, width].
 
     A linear layer is Y = X W^T + b with W [K, out, in]; each product is one matrix product per model: a model's bits do
-    not depend on K.
+    not depend on K. The backward pass is written out, since autograd's bookkeeping costs as much as the products.
     """
 
     name: ClassVar[str] = "bmm"
-    row_exact = True
 
     @classmethod
     def serves(cls, module: nn.Module) -> str | None:
         layers = [layer for _, layer in _layers("", module)]
-        known = (nn.Flatten, nn.Linear, nn.Identity, nn.GELU, nn.LayerNorm, MaskedDropout, *_POINTWISE)
-        if unknown := [type(layer).__name__ for layer in layers if not isinstance(layer, known)]:
-            return f"it has no rule for {unknown[0]}"
+        known = (nn.Flatten, nn.Linear, nn.Identity, nn.LayerNorm, MaskedDropout, *_RULES)
+        if unknown := [layer for layer in layers if not isinstance(layer, known)]:
+            return f"it has no rule for {type(unknown[0]).__name__}"
+        if any(isinstance(layer, nn.GELU) and layer.approximate != "none" for layer in layers):
+            return "it has no rule for the approximate GELU"
         return None if isinstance(layers[0], nn.Flatten) else "the first layer must be Flatten"
 
     def bind(self) -> None:
-        self._leaves = self.stack.leaves()
+        self._weights = self.stack.layout.split(self.stack.weights)
         self._layers = _layers("", self.modules[0])
 
-    def _forward(self, x: Tensor, masks: Mapping[str, Tensor], *, training: bool) -> Tensor:
-        for name, layer in self._layers:
-            if isinstance(layer, nn.Linear):
-                weight = self._leaves[f"{name}.weight"].transpose(1, 2)
-                product = torch.bmm(x, weight) if x.ndim == 3 and len(x) > 1 else torch.matmul(x, weight)
-                x = product if layer.bias is None else product + self._leaves[f"{name}.bias"][:, None]
-            elif isinstance(layer, nn.LayerNorm):
-                x = F.layer_norm(x, layer.normalized_shape, None, None, layer.eps)
-                x = x * self._leaves[f"{name}.weight"][:, None] + self._leaves[f"{name}.bias"][:, None]
-            elif isinstance(layer, nn.GELU):
-                x = F.gelu(x, approximate=layer.approximate)
-            elif isinstance(layer, MaskedDropout):
-                x = x * masks[f"{name}.dropout_mask"] if training and layer.p else x
-            elif type(layer) in _POINTWISE:
-                x = _POINTWISE[type(layer)](x)
-        return x
-
+    @torch.no_grad()
     def gradients(self, inputs: Tensor, targets: Tensor, masks: Mapping[str, Tensor], out: Tensor) -> Tensor:
-        outputs = self._forward(inputs.flatten(2), masks, training=True)
-        k = len(outputs)
-        losses = sample_losses(self.loss, outputs.flatten(0, 1), targets.flatten(0, 1)).view(k, -1).mean(1)
-        grads = torch.autograd.grad(losses.sum(), list(self._leaves.values()))
-        torch.cat([g.reshape(k, -1) for g in grads], 1, out=out)
-        return losses.detach()
+        grads = self.stack.layout.split(out)
+        x = inputs.flatten(2)
+        tape: list[Pullback] = []
+        for name, layer in self._layers:
+            x, pullback = self._layer(name, layer, x, masks, grads, lowest=not tape)
+            if pullback is not None:
+                tape.append(pullback)
+        losses, d = _loss(self.loss, x, targets)
+        for pullback in reversed(tape):
+            d = pullback(d)
+        return losses
+
+    def _layer(
+        self,
+        name: str,
+        layer: nn.Module,
+        x: Tensor,
+        masks: Mapping[str, Tensor],
+        grads: Mapping[str, Tensor],
+        *,
+        lowest: bool,
+    ) -> tuple[Tensor, Pullback | None]:
+        """Outputs of a layer, and its pullback, which also writes the gradients of its parameters.
+
+        Args:
+            name: of the layer.
+            layer: of the first model.
+            x: inputs [K, B, width].
+            masks: of dropout.
+            grads: where gradients go; empty: nothing is trained, and there is no dropout.
+            lowest: whether nothing below wants a gradient.
+        """
+        if isinstance(layer, nn.Linear):
+            return self._linear(name, layer, x, grads, lowest=lowest)
+        if isinstance(layer, nn.LayerNorm):
+            return self._layer_norm(name, layer, x, grads)
+        if type(layer) in _RULES:
+            return _RULES[type(layer)](x)
+        if isinstance(layer, MaskedDropout) and layer.p and grads:
+            mask = masks[f"{name}.dropout_mask"]
+            return x * mask, lambda d: d * mask
+        return x, None
+
+    def _linear(
+        self, name: str, layer: nn.Linear, x: Tensor, grads: Mapping[str, Tensor], *, lowest: bool
+    ) -> tuple[Tensor, Pullback]:
+        weight = self._weights[f"{name}.weight"]
+        y = torch.bmm(x, weight.transpose(1, 2))
+        has_bias = bool(layer.bias is not None)
+        if has_bias:
+            y += self._weights[f"{name}.bias"][:, None]
+
+        def pullback(d: Tensor) -> Tensor:
+            grads[f"{name}.weight"].copy_(torch.bmm(d.transpose(1, 2), x))
+            if has_bias:
+                grads[f"{name}.bias"].copy_(d.sum(1))
+            return d if lowest else torch.bmm(d, weight)
+
+        return y, pullback
+
+    def _layer_norm(
+        self, name: str, layer: nn.LayerNorm, x: Tensor, grads: Mapping[str, Tensor]
+    ) -> tuple[Tensor, Pullback]:
+        shape, weight = list(layer.normalized_shape), self._weights[f"{name}.weight"][:, None]
+        plain, mean, rstd = torch.native_layer_norm(x, shape, None, None, layer.eps)
+
+        def pullback(d: Tensor) -> Tensor:
+            grads[f"{name}.weight"].copy_((d * plain).sum(1))
+            grads[f"{name}.bias"].copy_(d.sum(1))
+            inner = d * weight
+            below: Tensor = _aten.native_layer_norm_backward(
+                inner, x, shape, mean, rstd, None, None, [True, False, False]
+            )[0]
+            return below
+
+        return plain * weight + self._weights[f"{name}.bias"][:, None], pullback
 
     @torch.no_grad()
     def outputs(self, inputs: Tensor) -> Tensor:
-        k = len(self.stack)
-        return self._forward(inputs.flatten(1).expand(k, -1, -1), {}, training=False)
+        x = inputs.flatten(1).expand(len(self.stack), -1, -1)
+        for name, layer in self._layers:
+            x, _ = self._layer(name, layer, x, {}, {}, lowest=True)
+        return x
+
+
+def _loss(loss: LossName, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """Loss of each model, [K], and the gradient of their sum by the outputs [K, B, ...]."""
+    k, b = outputs.shape[:2]
+    if loss == "cross_entropy":
+        logs = torch.log_softmax(outputs.transpose(1, 2).contiguous(), 1)  # over a short last axis it is slow
+        chosen = targets.unsqueeze(1)
+        losses = -logs.gather(1, chosen)[:, 0].mean(1)
+        d = logs.exp_().scatter_add_(1, chosen, logs.new_full((1, 1, 1), -1.0).expand(k, 1, b)).div_(b)
+        return losses, d.transpose(1, 2)
+    with torch.enable_grad():
+        leaf = outputs.detach().requires_grad_()
+        losses = sample_losses(loss, leaf.flatten(0, 1), targets.flatten(0, 1)).view(k, b).mean(1)
+        (d,) = torch.autograd.grad(losses.sum(), leaf)
+    return losses.detach(), d
 
 
 def _layers(name: str, module: nn.Module) -> list[tuple[str, nn.Module]]:

@@ -18,7 +18,7 @@ class Loop(Backend):
     """Each model by its own module, whose parameters and buffers are views of the stack."""
 
     name: ClassVar[str] = "loop"
-    row_exact = True
+    own_modules: ClassVar[bool] = True
 
     def bind(self) -> None:
         self._leaves = []
@@ -32,11 +32,6 @@ class Loop(Backend):
                 if name in self.stack.buffers:
                     b.data = self.stack.buffers[name][k]
             self._leaves.append(list(parameters.values()))
-
-    def take(self, keep: Tensor) -> None:
-        self.stack.take(keep)
-        self.modules = [self.modules[k] for k in keep.tolist()]
-        self.bind()
 
     def gradients(self, inputs: Tensor, targets: Tensor, masks: Mapping[str, Tensor], out: Tensor) -> Tensor:
         losses = []

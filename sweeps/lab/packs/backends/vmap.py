@@ -6,13 +6,17 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
 from sweeps.lab.packs.backends.base import Backend
+from sweeps.lab.packs.dropout import MaskedDropout
 from sweeps.lab.packs.losses import sample_losses
 
 __all__ = ["Vmap"]
+
+_ACTIVATIONS = (nn.ReLU, nn.GELU, nn.Tanh, nn.SiLU, nn.Sigmoid, nn.LeakyReLU, nn.ELU, nn.SELU)
+_ROWS = (nn.Flatten, nn.Linear, nn.Identity, nn.Dropout, MaskedDropout, *_ACTIVATIONS)
 
 
 class Vmap(Backend):
@@ -22,6 +26,11 @@ class Vmap(Backend):
     """
 
     name: ClassVar[str] = "vmap"
+
+    @classmethod
+    def exact_rows(cls, module: nn.Module) -> bool:
+        """Only of perceptrons: convolutions and normalisations over the batch sum in an order that depends on K."""
+        return all(isinstance(m, _ROWS) for m in module.modules() if not list(m.children()))
 
     def bind(self) -> None:
         self._module = self.modules[0].to(self.stack.weights.device)

@@ -1,0 +1,102 @@
+"""Where packs begin: which back-end trains these recipes, how many in a pack, and the training itself."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from orchestrator.errors import SpecError
+from sweeps.lab.data import Data
+from sweeps.lab.optim import NamedClass
+from sweeps.lab.packs.backends import BACKENDS
+from sweeps.lab.packs.calibrate import Choice, calibrate
+from sweeps.lab.packs.dropout import with_masks
+from sweeps.lab.packs.training import Training
+from sweeps.lab.recipe import Recipe
+
+__all__ = ["choose", "train_pack"]
+
+Arrays: TypeAlias = Mapping[str, NDArray[Any]]
+_LARGEST = {"cpu": 128, "cuda": 512}
+_KNOWN: dict[tuple[str, str], Choice] = {}
+
+
+def choose(recipe: Recipe, data: Data, *, device: str = "cpu", base: Path = Path()) -> Choice:
+    """The fastest back-end and pack size for recipes with this one's pack key, timed once per process and device.
+
+    The answer does not depend on how many recipes there are, so that a model's numbers do not either.
+
+    Args:
+        recipe: any with the pack key.
+        data: what its `data` loads, on `device`.
+        device: `cpu` or `cuda:0`.
+        base: folder that relative paths start from.
+    """
+    if isinstance(recipe.optimizer, NamedClass):
+        return Choice("loop", 1)
+    known = (recipe.pack_key(), device)
+    if known not in _KNOWN:
+        module = with_masks(recipe.net.build(data.shape, data.outputs, recipe.seed, base))
+        best = next(name for name in ("bmm", "vmap") if BACKENDS[name].serves(module) is None)
+
+        def time_steps(backend: str, size: int, steps: int) -> float:
+            try:
+                trial = Training([recipe] * size, data, BACKENDS[backend], device, base)
+                trial.time_step()
+                return min(trial.time_step() for _ in range(steps))
+            except (torch.OutOfMemoryError, NotImplementedError):
+                return float("inf")
+
+        _KNOWN[known] = calibrate([best], time_steps, _LARGEST[device.split(":")[0]])
+    return _KNOWN[known]
+
+
+def train_pack(
+    recipes: Sequence[Recipe],
+    data: Data,
+    *,
+    device: str = "cpu",
+    backend: str = "auto",
+    resume: Arrays | None = None,
+    base: Path = Path(),
+) -> Training:
+    """Train all recipes, which must have equal pack keys, as one stacked computation.
+
+    Args:
+        recipes: one per model.
+        data: what their common `data` loads, on `device`.
+        device: `cpu` or `cuda:0`.
+        backend: `loop`, `vmap`, `bmm`, `compiled`, or `auto`: the one that is fastest for these recipes here.
+        resume: what `Training.state` gave for the same recipes. Training goes on from there; the events before it come
+            again first, so that a consumer that starts with nothing ends with everything.
+        base: folder that relative paths start from.
+
+    Raises:
+        SpecError: recipes differ in what a pack shares, don't fit the data, or the back-end does not serve them.
+    """
+    if not recipes:
+        raise SpecError("a pack needs at least one recipe")
+    if len({r.pack_key() for r in recipes}) > 1:
+        raise SpecError("these recipes can't train as one pack: group them by Recipe.pack_key() first")
+    if backend != "auto" and backend not in BACKENDS:
+        raise SpecError(f"backend: there is no back-end {backend!r}; there are auto, {', '.join(BACKENDS)}")
+    if isinstance(recipes[0].optimizer, NamedClass):
+        if backend not in ("auto", "loop"):
+            raise SpecError(
+                f"optimizer.method: class trains in the back-end loop only, not in {backend}; use loop or auto"
+            )
+        backend = "loop"
+    if backend == "auto" and resume is not None:
+        backend = json.loads(np.asarray(resume["about"]).tobytes())["backend"]
+    if backend == "auto":
+        backend = choose(recipes[0], data, device=device, base=base).backend
+    training = Training(recipes, data, BACKENDS[backend], device, base)
+    if resume is not None:
+        training.restore(resume)
+    return training
