@@ -56,5 +56,5 @@ def calibrate(backends: Sequence[str], time_steps: Callable[[str, int, int], flo
     fastest = min(seconds, key=lambda name: seconds[name])
     if seconds[fastest] > _MARGIN * seconds["loop@1"]:
         fastest = "loop@1"
-    name, _, size = fastest.partition("@")
-    return Choice(name, int(size), seconds)
+    name, _, models = fastest.partition("@")
+    return Choice(name, int(models), seconds)

@@ -73,16 +73,14 @@ class Evaluator:
         for start in range(0, n, _CHUNK):
             here = slice(start, min(start + _CHUNK, n))
             outputs = backend.outputs(part.inputs[here])
-            size = outputs.shape[1]
             targets = (
                 self._samples.targets[:, here] if noisy else part.targets[here].expand(k, *part.targets[here].shape)
             )
-            flat, wanted = outputs.flatten(0, 1), targets.flatten(0, 1)
-            each = {"loss": sample_losses(self._loss, flat, wanted)}
+            each = {"loss": sample_losses(self._loss, outputs, targets)}
             if self._classes:
-                each["accuracy"] = hits(flat, wanted)
+                each["accuracy"] = hits(outputs, targets)
             for name, values in each.items():
-                rows = values.view(k, size).double()
+                rows = values.double()
                 sums[name] += (rows if member is None else rows * member[:, here]).sum(1)
         counts = float(n) if member is None else member[:, :n].sum(1).clamp(min=1)
         return {name: (s / counts).tolist() for name, s in sums.items() if name == "loss" or self._classes}

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from sweeps.lab.packs.backends.base import Backend
 from sweeps.lab.packs.dropout import MaskedDropout
-from sweeps.lab.packs.losses import LossName, sample_losses
+from sweeps.lab.packs.losses import LossName, log_softmax, sample_losses
 
 __all__ = ["Bmm"]
 
@@ -167,14 +167,14 @@ def _loss(loss: LossName, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Ten
     """Loss of each model, [K], and the gradient of their sum by the outputs [K, B, ...]."""
     k, b = outputs.shape[:2]
     if loss == "cross_entropy":
-        logs = torch.log_softmax(outputs.transpose(1, 2).contiguous(), 1)  # over a short last axis it is slow
+        logs = log_softmax(outputs)
         chosen = targets.unsqueeze(1)
         losses = -logs.gather(1, chosen)[:, 0].mean(1)
         d = logs.exp_().scatter_add_(1, chosen, logs.new_full((1, 1, 1), -1.0).expand(k, 1, b)).div_(b)
         return losses, d.transpose(1, 2)
     with torch.enable_grad():
         leaf = outputs.detach().requires_grad_()
-        losses = sample_losses(loss, leaf.flatten(0, 1), targets.flatten(0, 1)).view(k, b).mean(1)
+        losses = sample_losses(loss, leaf, targets).mean(1)
         (d,) = torch.autograd.grad(losses.sum(), leaf)
     return losses.detach(), d
 

@@ -29,7 +29,7 @@ class Compiled(Vmap):
         self._program = torch.compile(vmap(grad_and_value(self._loss)), dynamic=False)
 
     def _loss(self, weights: Mapping[str, Tensor], others: Mapping[str, Tensor], x: Tensor, y: Tensor) -> Tensor:
-        return sample_losses(self.loss, self._one({**weights, **others}, x), y).mean()
+        return sample_losses(self.loss, self._one({**weights, **others}, x)[None], y[None]).mean()
 
     def gradients(self, inputs: Tensor, targets: Tensor, masks: Mapping[str, Tensor], out: Tensor) -> Tensor:
         self._module.train()

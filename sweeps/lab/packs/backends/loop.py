@@ -39,7 +39,7 @@ class Loop(Backend):
             module.train()
             for name, mask in masks.items():
                 module.get_buffer(name).data = mask[k]
-            loss = sample_losses(self.loss, module(inputs[k]), targets[k]).mean()
+            loss = sample_losses(self.loss, module(inputs[k])[None], targets[k : k + 1]).mean()
             grads = torch.autograd.grad(loss, self._leaves[k])
             torch.cat([g.reshape(-1) for g in grads], out=out[k])
             losses.append(loss.detach())

@@ -45,7 +45,7 @@ class Vmap(Backend):
         state = {**self._leaves, **self.stack.buffers, **masks}
         outputs = vmap(self._one)(state, inputs)
         k = len(outputs)
-        losses = sample_losses(self.loss, outputs.flatten(0, 1), targets.flatten(0, 1)).view(k, -1).mean(1)
+        losses = sample_losses(self.loss, outputs, targets).mean(1)
         grads = torch.autograd.grad(losses.sum(), list(self._leaves.values()))
         torch.cat([g.reshape(k, -1) for g in grads], 1, out=out)
         return losses.detach()

@@ -1,0 +1,77 @@
+"""Recipes that the tests of packs share, and what comes out of training them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sweeps.lab.data import Data, Split
+from sweeps.lab.packs import Ended, Evaluated, PackEvent, Snapshot, train_pack
+from sweeps.lab.recipe import Recipe
+
+SGD = {"method": "sgd", "momentum": 0.9}
+
+
+def recipe(seed: int = 0, lr: float = 0.05, **fields: Any) -> Recipe:
+    data: dict[str, Any] = {
+        "data": {"source": "digits"},
+        "net": {"net": "mlp", "hidden": [16]},
+        "optimizer": {**SGD, "learning_rate": lr},
+        "steps": 30,
+        "batch_size": 32,
+        "evaluate": {"splits": ["test"]},
+        "seed": seed,
+    }
+    return Recipe.model_validate({**data, **fields})
+
+
+def digits() -> Data:
+    return recipe().data.load(Path())
+
+
+def blobs(n: int = 96) -> Data:
+    """Small images in three classes: for convolutions, which are slow."""
+    g = torch.Generator().manual_seed(0)
+    targets = torch.arange(n) % 3
+    inputs = torch.randn(n, 1, 8, 8, generator=g) + targets[:, None, None, None]
+    return Data.of({"train": Split(inputs, targets), "test": Split(inputs[:33], targets[:33])})
+
+
+def run(recipes: Sequence[Recipe], data: Data, backend: str, **more: Any) -> list[PackEvent]:
+    return list(train_pack(recipes, data, backend=backend, **more))
+
+
+def finals(events: Sequence[PackEvent]) -> dict[int, Mapping[str, Tensor]]:
+    return {e.index: e.state for e in events if isinstance(e, Snapshot) and e.label == "last"}
+
+
+def ends(events: Sequence[PackEvent]) -> dict[int, Ended]:
+    found = [e for e in events if isinstance(e, Ended)]
+    assert len({e.index for e in found}) == len(found)
+    return {e.index: e for e in found}
+
+
+def seen(events: Sequence[PackEvent], index: int) -> list[tuple[int, dict[str, float]]]:
+    return [(e.step, dict(e.metrics)) for e in events if isinstance(e, Evaluated) and e.index == index]
+
+
+def distance(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> float:
+    assert a.keys() == b.keys()
+    return max(float((a[k].double() - b[k].double()).abs().max()) for k in a)
+
+
+def same(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
+
+
+def as_kept(state: Mapping[str, NDArray[Any]], file: Path) -> Mapping[str, NDArray[Any]]:
+    """A state as it comes back from a file."""
+    from safetensors.numpy import load_file, save_file
+
+    save_file(dict(state), file)
+    return load_file(file)

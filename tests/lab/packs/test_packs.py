@@ -1,0 +1,253 @@
+"""Packs: what a model becomes depends on its recipe, not on what trains beside it."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F  # noqa: N812 - torch's own convention
+from torch import nn
+
+from orchestrator.errors import SpecError
+from sweeps.lab.data import Data
+from sweeps.lab.packs import Ended, Snapshot, train_pack
+from sweeps.lab.packs.draws import order
+from sweeps.lab.recipe import Recipe
+from tests.lab.packs.cases import blobs, digits, distance, ends, finals, recipe, run, same, seen
+
+DROPOUT = {"net": "mlp", "hidden": [12, 12], "dropout": 0.3, "activation": "gelu"}
+CNN = {"net": "cnn", "channels": [4], "norm": "batch"}
+
+
+@pytest.fixture(scope="module")
+def data() -> Data:
+    return digits()
+
+
+def by_hand(r: Recipe, data: Data, steps: int) -> nn.Module:
+    """Training as anyone would write it, with torch's own module, loss and optimizer."""
+    split = data.splits["train"]
+    module = r.net.build(data.shape, data.outputs, r.seed)
+    optimizer = torch.optim.SGD(module.parameters(), r.optimizer.learning_rate, momentum=0.9)
+    per_epoch = math.ceil(len(split) / r.batch_size)
+    for step in range(steps):
+        epoch, within = divmod(step, per_epoch)
+        chosen = order(r.seed, epoch, len(split))[within * r.batch_size :][: r.batch_size]
+        loss = F.cross_entropy(module(split.inputs[chosen]), split.targets[chosen])
+        optimizer.zero_grad()
+        torch.autograd.backward(loss)
+        optimizer.step()
+    return module
+
+
+@pytest.mark.parametrize("backend", ["loop", "vmap", "bmm"])
+def test_equals_training_by_hand(backend: str, data: Data) -> None:
+    """100 steps over the ends of epochs, whose last batches are smaller."""
+    recipes = [recipe(seed, lr, steps=100) for seed, lr in enumerate((0.01, 0.03, 0.1))]
+    found = finals(run(recipes, data, backend))
+    for i, r in enumerate(recipes):
+        assert distance(found[i], by_hand(r, data, 100).state_dict()) < 1e-5
+
+
+@pytest.mark.parametrize("net", [CNN, {**CNN, "norm": "layer"}, {"net": "resnet", "depth": 8, "width": 2}])
+def test_networks_with_buffers_equal_training_by_hand(net: dict[str, Any]) -> None:
+    images = blobs()
+    recipes = [recipe(seed, lr, net=net, steps=20) for seed, lr in enumerate((0.003, 0.01, 0.02))]
+    for backend in ("loop", "vmap"):
+        found = finals(run(recipes, images, backend))
+        for i, r in enumerate(recipes):
+            assert distance(found[i], by_hand(r, images, 20).state_dict()) < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("backend", "net"),
+    [
+        *((b, {"net": "mlp", "hidden": [w, w]}) for b in ("bmm", "vmap", "loop") for w in (7, 32)),
+        ("bmm", DROPOUT),
+        ("vmap", DROPOUT),
+    ],
+)
+def test_bits_do_not_depend_on_the_pack(backend: str, net: dict[str, Any], data: Data) -> None:
+    more = {"net": net, "batch_size": 45, "steps": 35}  # an epoch is 31 batches of 45 and one of 5
+    recipes = [recipe(seed, 0.02 * (1 + seed % 4), clip=[None, 0.5][seed % 2], **more) for seed in range(17)]
+    whole = finals(run(recipes, data, backend))
+    for part in (slice(0, 1), slice(1, 4), slice(4, 12)):
+        found = finals(run(recipes[part], data, backend))
+        assert all(same(found[i], whole[part.start + i]) for i in found)
+
+
+@pytest.mark.parametrize("method", ["adam", "adamw", "rmsprop", "lion", "nadamw"])
+def test_bits_do_not_depend_on_the_pack_with_any_optimizer(method: str, data: Data) -> None:
+    recipes = [recipe(s, optimizer={"method": method, "learning_rate": 10 ** (-2 - s / 4)}) for s in range(5)]
+    whole = finals(run(recipes, data, "bmm"))
+    alone = finals(run(recipes[3:4], data, "bmm"))
+    assert same(whole[3], alone[0])
+    assert not same(whole[3], whole[2])
+
+
+@pytest.mark.parametrize("backend", ["loop", "vmap", "bmm"])
+def test_a_model_that_blows_up_leaves_its_neighbours_alone(backend: str, data: Data) -> None:
+    """Divergence, at different steps, against a pack without the diverging ones."""
+    late = {"shape": "step", "at": [0.5], "factor": 1e25}
+    changes: list[dict[str, Any]] = [{}, {"lr": 1e20}, {"lr": 0.02}, {"schedule": late}, {"lr": 0.1}]
+    recipes = [recipe(seed, evaluate={"every_steps": 10}, **more) for seed, more in enumerate(changes)]
+    events = run(recipes, data, backend)
+    found, over = finals(events), ends(events)
+    assert {i: e.status for i, e in over.items()} == {0: "ok", 1: "diverged", 2: "ok", 3: "diverged", 4: "ok"}
+    assert over[1].step < over[3].step < 30
+    assert over[1].error is not None and f"step {over[1].step + 1}" in over[1].error
+    good = [0, 2, 4]
+    alone = run([recipes[i] for i in good], data, backend)
+    assert all(same(found[i], finals(alone)[j]) for j, i in enumerate(good))
+    assert all(seen(events, i) == seen(alone, j) for j, i in enumerate(good))
+
+
+def test_a_convolution_that_blows_up_leaves_its_neighbours_alone() -> None:
+    """Rows that can't be taken out without touching the bits of others stay, frozen."""
+    images = blobs()
+    recipes = [recipe(s, lr, net=CNN, steps=20) for s, lr in enumerate([0.01, 1e25, 0.02, 0.005])]
+    calm = [r if i != 1 else recipe(1, 0.01, net=CNN, steps=20) for i, r in enumerate(recipes)]
+    wild, tame = run(recipes, images, "vmap"), run(calm, images, "vmap")
+    assert ends(wild)[1].status == "diverged"
+    assert all(same(finals(wild)[i], finals(tame)[i]) for i in (0, 2, 3))
+    alone = finals(run(recipes[2:3], images, "vmap"))
+    assert same(alone[0], finals(wild)[2]), "a pack is padded to the number of rows from which bits are stable"
+
+
+def test_dropout_masks_belong_to_the_model(data: Data) -> None:
+    """Different shares in one pack; the same recipe in all back-ends; another seed, other masks."""
+    recipes = [recipe(s, net={**DROPOUT, "dropout": p}) for s, p in ((0, 0.1), (0, 0.5), (1, 0.5))]
+    loop, vmap, bmm = (finals(run(recipes, data, b)) for b in ("loop", "vmap", "bmm"))
+    assert all(distance(loop[i], vmap[i]) < 1e-5 and distance(loop[i], bmm[i]) < 1e-5 for i in loop)
+    assert distance(loop[0], loop[1]) > 1e-3
+    plain = finals(run([recipe(0, net={**DROPOUT, "dropout": 0.0})], data, "bmm"))
+    assert plain.keys() == {0} and distance(plain[0], bmm[0]) > 1e-3
+
+
+def test_clipping_bounds_the_first_step(data: Data) -> None:
+    """With plain SGD the first step is rate x clipped gradient."""
+    optimizer = {"method": "sgd", "learning_rate": 0.1}
+    recipes = [recipe(0, optimizer=optimizer, steps=1, clip=c) for c in (None, 0.25, 1e9)]
+    found = finals(run(recipes, data, "bmm"))
+    start = recipes[0].net.build(data.shape, data.outputs, 0).state_dict()
+    moved = [math.sqrt(sum(float((found[i][k] - start[k]).square().sum()) for k in start)) for i in range(3)]
+    assert moved[1] == pytest.approx(0.1 * 0.25, rel=1e-4)
+    assert moved[0] > 0.1 * 0.25 and same(found[0], found[2])
+
+
+def test_runs_that_share_a_seed_share_initial_weights_and_order(data: Data) -> None:
+    policy = {"checkpoints": {"at_steps": [0]}}
+    events = run([recipe(3, lr, **policy) for lr in (0.01, 0.1)] + [recipe(4, **policy)], data, "bmm")
+    start = {e.index: e.state for e in events if isinstance(e, Snapshot) and e.step == 0}
+    assert same(start[0], start[1]) and not same(start[0], start[2])
+
+
+def test_models_with_data_of_their_own(data: Data) -> None:
+    """Shares of the data and label noise differ within a pack; each model equals itself alone."""
+    more: dict[str, Any] = {"drop_last": True, "evaluate": {"every_steps": 15}, "steps": 60}
+    recipes = [
+        recipe(i, train_fraction=f, label_noise=n, **more) for i, (f, n) in enumerate([(1, 0), (0.1, 0.5), (0.5, 0)])
+    ]
+    assert len({r.pack_key() for r in recipes}) == 1
+    whole = run(recipes, data, "bmm")
+    for i, r in enumerate(recipes):
+        alone = run([r], data, "bmm")
+        assert same(finals(whole)[i], finals(alone)[0])
+        assert seen(whole, i) == seen(alone, 0)
+    loop = run(recipes, data, "loop")
+    assert all(distance(finals(loop)[i], finals(whole)[i]) < 1e-5 for i in range(3))
+
+
+def test_noisy_labels_are_what_a_model_learns_and_is_judged_by(data: Data) -> None:
+    """A linear model can't fit random labels, nor know the right ones from all wrong ones."""
+    events = run([recipe(0, label_noise=n, epochs=12, steps=None, evaluate={}) for n in (0, 1)], data, "bmm")
+    clean, noisy = (ends(events)[i].metrics for i in (0, 1))
+    assert clean["train_accuracy"] > 0.9 and clean["test_accuracy"] > 0.9
+    assert noisy["test_accuracy"] < 0.1, "all labels are wrong, so a model that learns them is below chance"
+
+
+def test_metrics_are_those_of_the_module(data: Data) -> None:
+    events = run([recipe(5, evaluate={})], data, "bmm")
+    module = recipe(5).net.build(data.shape, data.outputs, 5)
+    module.load_state_dict(dict(finals(events)[0]))
+    module.eval()
+    for name, split in data.splits.items():
+        with torch.no_grad():
+            outputs = module(split.inputs)
+        wanted = float(F.cross_entropy(outputs, split.targets))
+        assert ends(events)[0].metrics[f"{name}_loss"] == pytest.approx(wanted, rel=1e-5)
+        right = float((outputs.argmax(1) == split.targets).double().mean())
+        assert ends(events)[0].metrics[f"{name}_accuracy"] == right
+
+
+def test_regression_trains_in_all_back_ends() -> None:
+    r = recipe(0, data={"source": "teacher_student"}, steps=50, lr=0.01)
+    loaded = r.data.load(Path())
+    first = ends(run([recipe(0, data={"source": "teacher_student"}, steps=0)], loaded, "loop"))[0].metrics["test_loss"]
+    found = [finals(run([r], loaded, b)) for b in ("loop", "vmap", "bmm")]
+    assert all(distance(found[0][0], f[0]) < 1e-5 for f in found)
+    over = ends(run([r], loaded, "bmm"))[0].metrics
+    assert over["test_loss"] < first and "test_accuracy" not in over
+
+
+def test_checkpoint_policy(data: Data) -> None:
+    policy = {"every_steps": 10, "at_steps": [0, 3], "log_spaced": 3, "best": "test_loss"}
+    events = run([recipe(0, checkpoints=policy, evaluate={"every_steps": 7})], data, "bmm")
+    snapshots = [e for e in events if isinstance(e, Snapshot)]
+    assert [s.label for s in snapshots] == [f"step-{n:06d}" for n in (0, 1, 3, 5, 10, 20)] + ["best", "last"]
+    curve = {step: metrics["test_loss"] for step, metrics in seen(events, 0)}
+    assert list(curve) == [7, 14, 21, 28, 30]
+    assert snapshots[-2].step == min(curve, key=lambda s: curve[s]) == ends(events)[0].metrics["best_step"]
+    assert isinstance(events[-2], Ended) or isinstance(events[-1], Ended)
+
+
+def test_a_stopped_model_ends_and_the_others_do_not_notice(data: Data) -> None:
+    recipes = [recipe(s, evaluate={"every_steps": 5}) for s in range(3)]
+    training = train_pack(recipes, data, backend="bmm")
+    events = []
+    for event in training:
+        events.append(event)
+        if event.__class__.__name__ == "Beat" and training.step == 10:
+            training.stop(1)
+    over = ends(events)
+    assert (over[1].status, over[1].step) == ("stopped", 10) and "test_loss" in over[1].metrics
+    assert all(same(finals(events)[i], finals(run(recipes, data, "bmm"))[i]) for i in (0, 2))
+
+
+def test_any_optimizer_class_trains_in_the_loop(data: Data) -> None:
+    named = {"method": "class", "name": "torch.optim:SGD", "args": {"momentum": 0.9}, "learning_rate": 0.05}
+    found = finals(run([recipe(0, optimizer=named)], data, "auto"))
+    assert distance(found[0], finals(run([recipe(0)], data, "loop"))[0]) < 1e-6
+    lamb = {"method": "class", "name": "pytorch_optimizer:Lamb", "learning_rate": 0.01}
+    assert ends(run([recipe(0, optimizer=lamb)], data, "auto"))[0].metrics["test_accuracy"] > 0.3
+
+
+@pytest.mark.parametrize(
+    ("fields", "backend", "said"),
+    [
+        ({"batch_size": 2000}, "bmm", "batch_size: 2000 is larger .* 1400 samples"),
+        ({"net": {"net": "gpt"}}, "loop", "gpt takes tokens"),
+        ({"net": CNN}, "bmm", "bmm can't train this network"),
+        ({"split": "all"}, "loop", "no split 'all'"),
+        ({"evaluate": {"splits": ["val"]}}, "loop", "no split 'val'; the data has train, test"),
+        ({"checkpoints": {"best": "val_loss"}}, "loop", "checkpoints.best: there is no metric 'val_loss'"),
+        ({"checkpoints": {"at_steps": [31]}}, "loop", "step 31 lies behind the end; the training has 30"),
+        ({}, "fast", "no back-end 'fast'; there are auto, loop"),
+        (
+            {"optimizer": {"method": "class", "name": "torch.optim:SGD", "learning_rate": 1}},
+            "bmm",
+            "back-end loop only",
+        ),
+    ],
+)
+def test_what_does_not_fit_is_refused(fields: dict[str, Any], backend: str, said: str, data: Data) -> None:
+    with pytest.raises(SpecError, match=said):
+        run([recipe(0, **fields)], data, backend)
+
+
+def test_recipes_of_different_keys_are_refused(data: Data) -> None:
+    with pytest.raises(SpecError, match="can't train as one pack"):
+        run([recipe(0), recipe(0, batch_size=16)], data, "bmm")
