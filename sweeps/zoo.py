@@ -75,6 +75,7 @@ class ZooKind(SweepKind[ZooSpec]):
                 },
                 "axes": {"net.hidden.0": [4, 8], "optimizer.learning_rate": [0.01, 0.1]},
                 "seeds": {"range": 4},
+                "backend": "bmm",
             }
         )
 

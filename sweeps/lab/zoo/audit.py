@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+import torch.nn.functional as F  # noqa: N812 - torch's own convention
 from torch import Tensor
 
 from orchestrator.errors import UsageError
 from orchestrator.kind import Workbench
 from sweeps.lab.data import Data, Split
 from sweeps.lab.packs import Ended, Snapshot, train_pack
-from sweeps.lab.packs.losses import hits, sample_losses
 from sweeps.lab.recipe import Recipe
 from sweeps.lab.zoo.reader import Member, Zoo
 from sweeps.lab.zoo.session import DataSets
@@ -85,17 +85,20 @@ def _evaluated(member: Member, recipe: Recipe, data: Data, device: str) -> dict[
         if name == recipe.split and (recipe.label_noise or recipe.train_fraction < 1):
             continue
         split = _typed(data.splits[name], next(module.parameters()).dtype, recipe.evaluate.first)
-        losses, right = [], []
         with torch.no_grad():
-            for inputs, targets in zip(split.inputs.split(_CHUNK), split.targets.split(_CHUNK), strict=True):
-                outputs = module(inputs)
-                losses.append(sample_losses(loss, outputs, targets).double())
-                if data.classes:
-                    right.append(hits(outputs, targets).double())
-        found[f"{name}_loss"] = float(torch.cat(losses).mean()), len(split)
-        if right:
-            found[f"{name}_accuracy"] = float(torch.cat(right).mean()), len(split)
+            outputs = torch.cat([module(inputs) for inputs in split.inputs.split(_CHUNK)])
+        found[f"{name}_loss"] = _loss(loss, outputs, split.targets), len(split)
+        if data.classes:
+            found[f"{name}_accuracy"] = float((outputs.argmax(-1) == split.targets).double().mean()), len(split)
     return found
+
+
+def _loss(loss: str, outputs: Tensor, targets: Tensor) -> float:
+    """Mean over samples and positions; written anew, so that an error in the training's own would show."""
+    if loss == "cross_entropy":
+        return float(F.cross_entropy(outputs.flatten(0, -2).double(), targets.flatten()))
+    wanted = targets if targets.is_floating_point() else F.one_hot(targets, outputs.shape[-1])
+    return float(F.mse_loss(outputs.double(), wanted.view(outputs.shape).double()))
 
 
 def _typed(split: Split, dtype: torch.dtype, first: int | None) -> Split:

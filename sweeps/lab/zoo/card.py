@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import yaml
 
 from orchestrator.report.html import FigureWriter, section_html
@@ -83,11 +82,10 @@ def _use(zoo: Zoo) -> Iterator[str]:
     yield "net = zoo[0].module()                     # the network with its final weights"
     yield 'pairs = zoo.part("train").dataset("test_accuracy")   # weight vectors and targets, for torch'
     yield from ("```", "")
-    yield "Without this library: `rows/*.parquet` name for each model `weights_file`, `weights_pack` and `weights_slot`; its"
-    yield 'tensor NAME at checkpoint LABEL is `file[f"{pack}/{label}/{NAME}"][slot]`.'
-    labels = sorted(
-        {label for text in zoo.rows.get("checkpoints", pd.Series(dtype=str)).dropna() for label in text.split()}
-    )
+    yield "Without this library: `rows/*.parquet` name for each model `weights_file`, `weights_pack`, `weights_slot`;"
+    yield 'its tensor NAME at checkpoint LABEL is `file[f"{pack}/{label}/{NAME}"][slot]`.'
+    told = zoo.rows["checkpoints"].dropna().unique() if "checkpoints" in zoo.rows else []
+    labels = sorted({label for text in told for label in text.split()})
     yield from ("", f"Checkpoints: {', '.join(f'`{label}`' for label in labels) or 'none'}.", "")
     yield f"Licence: {zoo.head.get('spec', {}).get('licence', 'unknown')}."
     yield ""

@@ -17,7 +17,8 @@ from orchestrator.row import Metric, Outcome, Progress, Status
 from orchestrator.unit import Unit, canonical, digest
 from sweeps.lab.data import Data
 from sweeps.lab.models import check_fit, parameter_count
-from sweeps.lab.packs import Beat, Ended, Evaluated, Snapshot, train_pack
+from sweeps.lab.packs import Beat, Ended, Evaluated, Snapshot, choose, train_pack
+from sweeps.lab.packs.calibrate import Choice
 from sweeps.lab.recipe import Recipe
 from sweeps.lab.zoo.plan import Grid, Recipes, Swept
 from sweeps.lab.zoo.split import split_of
@@ -30,6 +31,7 @@ __all__ = ["DataSets", "ZooSession", "check_recipes"]
 
 STATE_SECONDS = 60.0  # a pack that trains for longer keeps its state so often
 FILE_BYTES = 256 * 2**20
+_LARGEST = {"cpu": 128, "cuda": 512}  # models in a pack whose back-end is pinned, so that nothing is timed
 FILE_SECONDS = 60.0  # rows wait at most so long for the file that their weights lie in to be filled
 
 
@@ -48,11 +50,14 @@ class DataSets:
         return self._known[mark]
 
 
-class Zooish(Swept, Protocol):
+class Trained(Swept, Protocol):
     """A zoo's spec as a session needs it."""
 
+    @property
+    def backend(self) -> str: ...
 
-def check_recipes(spec: Zooish, bench: Workbench) -> None:
+
+def check_recipes(spec: Trained, bench: Workbench) -> None:
     """Load the data and build one network for each pack key.
 
     Raises:
@@ -115,11 +120,12 @@ class ZooSession:
         bench: of this worker.
     """
 
-    def __init__(self, spec: Zooish, bench: Workbench) -> None:
+    def __init__(self, spec: Trained, bench: Workbench) -> None:
         torch.set_num_threads(bench.threads)
         self._recipes = Recipes(spec)
         self._data = DataSets(bench)
         self._bench = bench
+        self._pinned = spec.backend
         self._counts: dict[str, int] = {}
 
     def evaluate(self, units: Sequence[Unit]) -> Iterator[Outcome | Progress]:
@@ -130,16 +136,33 @@ class ZooSession:
         opened = time.monotonic()
         parsed = [(unit, self._recipes.of(unit.params)) for unit in units]
         for _, group in itertools.groupby(parsed, key=lambda pair: pair[1].pack_key()):
-            members = list(group)
-            pack = _Pack(self._bench, members, self._data.of(members[0][1]), self._parameters(members[0][1]))
-            yield from pack.train()
-            file.add(pack.weights)
-            waiting += pack.outcomes
-            states.append(pack.state_file)
-            if file.size > FILE_BYTES or time.monotonic() - opened > FILE_SECONDS:
-                yield from self._written(file, waiting, states)
-                opened = time.monotonic()
+            for members in self._packs(list(group)):
+                recipe = members[0][1]
+                pack = _Pack(
+                    self._bench, members, self._data.of(recipe), self._parameters(recipe), self._backend(recipe)
+                )
+                yield from pack.train()
+                file.add(pack.weights)
+                waiting += pack.outcomes
+                states.append(pack.state_file)
+                if file.size > FILE_BYTES or time.monotonic() - opened > FILE_SECONDS:
+                    yield from self._written(file, waiting, states)
+                    opened = time.monotonic()
         yield from self._written(file, waiting, states)
+
+    def _backend(self, recipe: Recipe) -> str:
+        return self._pinned if self._pinned != "auto" else self._choice(recipe).backend
+
+    def _choice(self, recipe: Recipe) -> Choice:
+        return choose(recipe, self._data.of(recipe), device=self._bench.device, base=self._bench.folder)
+
+    def _packs(self, members: list[tuple[Unit, Recipe]]) -> Iterator[list[tuple[Unit, Recipe]]]:
+        """Units of equal pack key in packs of the size that is fastest here."""
+        if self._pinned == "auto":
+            size = self._choice(members[0][1]).size
+        else:
+            size = 1 if self._pinned == "loop" else _LARGEST[self._bench.device.split(":")[0]]
+        return (members[i : i + size] for i in range(0, len(members), size))
 
     def _written(self, file: WeightFile, waiting: list[Outcome], states: list[str]) -> Iterator[Outcome]:
         places = file.write()
@@ -183,7 +206,9 @@ class _Pack:
         state_file: where its state is kept while it trains.
     """
 
-    def __init__(self, bench: Workbench, members: Sequence[tuple[Unit, Recipe]], data: Data, parameters: int) -> None:
+    def __init__(
+        self, bench: Workbench, members: Sequence[tuple[Unit, Recipe]], data: Data, parameters: int, backend: str
+    ) -> None:
         self.outcomes: list[Outcome] = []
         self.weights = Packed([unit.key for unit, _ in members], data.shape, data.outputs)
         self.state_file = f"states/pack-{digest([unit.key for unit, _ in members], size=8)}.safetensors"
@@ -193,13 +218,15 @@ class _Pack:
         self._data = data
         self._parameters = parameters
         self._best = [_Best() for _ in members]
-        self._backend = ""
+        self._backend = backend
 
     def train(self) -> Iterator[Progress]:
         """Train to the end; gives the evaluations on the way."""
         bench, artifacts = self._bench, self._bench.artifacts
         resume: dict[str, NDArray[object]] | None = artifacts.load(self.state_file) if artifacts else None
-        training = train_pack(self._recipes, self._data, device=bench.device, resume=resume, base=bench.folder)
+        training = train_pack(
+            self._recipes, self._data, device=bench.device, backend=self._backend, resume=resume, base=bench.folder
+        )
         kept = time.monotonic()
         stopped: set[int] = set()
         for event in training:
