@@ -203,18 +203,40 @@ def report(folder: Results) -> None:
 
 
 @app.command(epilog="Example: landsweep verify results/landscape_skip")
-def verify(folder: Results, as_json: AsJson = False) -> None:
+def verify(
+    folder: Results,
+    as_json: AsJson = False,
+    reevaluate: Annotated[
+        int, typer.Option("--reevaluate", min=0, help="Compute so many results again, from stored weights (zoos).")
+    ] = 0,
+) -> None:
     """Prove that every unit of the plan has exactly one row and that every checksum is right."""
     from orchestrator.display import findings_text
 
     sweep = _open(folder)
     findings = sweep.ledger.verify(sweep.keys())
+    wrong = _audit(sweep, folder, reevaluate) if reevaluate else []
     if as_json:
-        out.print_json(json.dumps(asdict(findings)))
+        out.print_json(json.dumps({**asdict(findings), "reevaluated": reevaluate, "not_reproduced": wrong}))
     else:
         out.print(findings_text(findings, folder), markup=False)
-    if not findings.sound or findings.missing:
+        for line in wrong:
+            out.print(line, markup=False)
+        if reevaluate and not wrong:
+            out.print(f"computed again: up to {reevaluate:,} results, all as in their rows", markup=False)
+    if not findings.sound or findings.missing or wrong:
         raise typer.Exit(1)
+
+
+def _audit(sweep: Sweep, folder: Path, n: int) -> list[str]:
+    from orchestrator.artifacts import Artifacts
+    from orchestrator.kind import Workbench
+
+    bench = Workbench(folder=sweep.folder, artifacts=Artifacts(str(folder)))
+    found = sweep.kind.audit(sweep.spec, sweep.rows(), bench, n)
+    if found is None:
+        raise SpecError(f"--reevaluate: units of the kind {sweep.kind.name} leave nothing to compute results from")
+    return found
 
 
 @app.command(

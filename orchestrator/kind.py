@@ -139,6 +139,21 @@ class SweepKind(ABC, Generic[S]):
         del spec
         return True
 
+    def audit(self, spec: S, rows: pd.DataFrame, bench: Workbench, n: int) -> list[str] | None:
+        """Compute a few results of a sweep again from what its units left behind; for `landsweep verify`.
+
+        Args:
+            spec: of the sweep.
+            rows: one line per unit of the plan.
+            bench: with the sweep's artifacts.
+            n: how many units to look at.
+
+        Returns:
+            What does not agree with the rows, a line each; None where this kind has nothing to compute again.
+        """
+        del spec, rows, bench, n
+        return None
+
     def report(self, spec: S, rows: pd.DataFrame, series: pd.DataFrame) -> Report:
         """Tables and figures, from rows and series alone.
 
