@@ -1,0 +1,143 @@
+"""A training that is cut off anywhere and goes on ends with the same bits and has told the same."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from safetensors.numpy import save
+from safetensors.torch import load_file, save_file
+
+from orchestrator.errors import SpecError
+from sweeps.lab.data import Data
+from sweeps.lab.packs import Beat, Ended, Evaluated, PackEvent, Snapshot, train_pack
+from sweeps.lab.recipe import Recipe
+from tests.lab.packs.cases import as_kept, blobs, digits, ends, finals, recipe, run, same
+
+CNN = {"net": "cnn", "channels": [4], "norm": "batch"}
+POLICY: dict[str, Any] = {
+    "evaluate": {"every_steps": 7, "splits": ["test"]},
+    "checkpoints": {"every_steps": 10, "best": "test_loss"},
+}
+LATE = {"shape": "step", "at": [0.2], "factor": 1e30}
+
+
+def pack(**fields: Any) -> list[Recipe]:
+    """Models with dropout, noise, clipping, warm-up, one that diverges at step 7."""
+    net = {"net": "mlp", "hidden": [12], "dropout": 0.2}
+    each: list[dict[str, Any]] = [
+        {"clip": 0.5, "schedule": {"shape": "cosine", "warmup": 0.2}},
+        {"schedule": LATE},
+        {"label_noise": 0.3},
+    ]
+    return [recipe(i, **{"net": net, **POLICY, **more, **fields}) for i, more in enumerate(each)]
+
+
+def told(events: Sequence[PackEvent]) -> list[str]:
+    """What a consumer learns, but for times; as text, since NaN is not equal to itself."""
+    marks: list[object] = []
+    for e in events:
+        match e:
+            case Evaluated():
+                marks.append((e.index, e.step, dict(e.metrics)))
+            case Snapshot():
+                marks.append((e.index, e.step, e.label))
+            case Ended():
+                marks.append((e.index, e.status, e.step, e.error, dict(e.metrics)))
+    return sorted(map(repr, marks))
+
+
+def cut(recipes: Sequence[Recipe], data: Data, backend: str, at: int, file: Path) -> list[PackEvent]:
+    """Train until so many steps are made, forget all but the state, and go on from there."""
+    training = train_pack(recipes, data, backend=backend)
+    for event in training:
+        if isinstance(event, Beat) and training.step >= at:
+            break
+    assert at <= training.step < training.calendar.total
+    return run(recipes, data, backend, resume=as_kept(training.state(), file))
+
+
+@pytest.mark.parametrize("at", [1, 7, 20])
+@pytest.mark.parametrize("backend", ["loop", "vmap", "bmm"])
+def test_goes_on_with_the_same_bits(backend: str, at: int, tmp_path: Path) -> None:
+    data, recipes = digits(), pack()
+    whole, resumed = run(recipes, data, backend), cut(recipes, data, backend, at, tmp_path / "state")
+    assert ends(whole)[1].status == "diverged"
+    assert all(same(finals(whole)[i], finals(resumed)[i]) for i in range(3))
+    assert told(resumed) == told(whole)
+
+
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        *({"method": m, "learning_rate": 0.003} for m in ("adam", "adamw", "rmsprop", "lion", "nadamw")),
+        {"method": "class", "name": "torch.optim:Adagrad", "learning_rate": 0.01},
+        {"method": "class", "name": "pytorch_optimizer:Lamb", "learning_rate": 0.01},
+    ],
+    ids=lambda o: o.get("name", o["method"]),
+)
+def test_optimizers_go_on(optimizer: dict[str, Any], tmp_path: Path) -> None:
+    data, recipes = digits(), pack(optimizer=optimizer, schedule={"shape": "linear"})
+    backend = "loop" if optimizer["method"] == "class" else "bmm"
+    resumed = cut(recipes, data, backend, 14, tmp_path / "state")
+    assert all(same(f, finals(resumed)[i]) for i, f in finals(run(recipes, data, backend)).items())
+
+
+@pytest.mark.parametrize("backend", ["loop", "vmap"])
+def test_statistics_of_batch_normalisation_go_on(backend: str, tmp_path: Path) -> None:
+    data, augment = blobs(), {"shift": 1, "flip": True}
+    recipes = [recipe(i, net=CNN, augment=augment, **POLICY) for i in range(3)]
+    resumed = cut(recipes, data, backend, 14, tmp_path / "state")
+    assert all(same(f, finals(resumed)[i]) for i, f in finals(run(recipes, data, backend)).items())
+
+
+def test_a_state_belongs_to_its_recipes(tmp_path: Path) -> None:
+    data, recipes = digits(), pack()
+    training = train_pack(recipes, data, backend="bmm")
+    next(training)
+    for others, backend in ((recipes[:2], "bmm"), (recipes, "loop")):
+        with pytest.raises(SpecError, match="give the same recipes in order, and that back-end"):
+            train_pack(others, data, backend=backend, resume=training.state())
+    assert train_pack(recipes, data, backend="auto", resume=training.state()).backend == "bmm"
+
+
+def long() -> list[Recipe]:
+    return [recipe(i, net=pack()[0].net.model_dump(), steps=900, evaluate={"every_steps": 50}) for i in range(3)]
+
+
+def forever(file: Path) -> None:
+    """Train, keep each state, and say so; the caller kills this process."""
+    resume = load_file(file) if file.is_file() else None
+    arrays = None if resume is None else {k: t.numpy() for k, t in resume.items()}
+    training = train_pack(long(), digits(), backend="bmm", resume=arrays)
+    for event in training:
+        if isinstance(event, Beat):
+            partial = file.with_suffix(".new")
+            partial.write_bytes(save(training.state()))
+            partial.replace(file)
+            print(training.step, flush=True)
+        if isinstance(event, Snapshot) and event.label == "last":
+            save_file(dict(event.state), file.with_suffix(f".{event.index}"))
+
+
+def test_killed_and_started_again(tmp_path: Path) -> None:
+    """SIGKILL wherever it strikes after a third of the steps; then to the end."""
+    code = f"import pathlib, tests.lab.packs.test_resume as t; t.forever(pathlib.Path({str(tmp_path / 'state')!r}))"
+    reached = 0
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            reached = int(line)
+            if reached >= 300:
+                process.send_signal(signal.SIGKILL)
+                break
+    assert 300 <= reached < 900
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert int(done.stdout.split()[0]) > 300
+    for i, state in finals(run(long(), digits(), "bmm")).items():
+        assert same(load_file(tmp_path / f"state.{i}"), state)
