@@ -1,0 +1,223 @@
+"""Packs against the plain loop, and a zoo against Ray Tune, side by side in one run; one thread per worker.
+
+`python -m tests.benchmarks.zoo [--quick] [--json]` prints a table and, last, one JSON line.
+
+- `speedup_mlp_1k`, `speedup_mlp_10k`, `speedup_cnn`: time per step of one model of an nn.Module trained with a
+  torch.optim optimizer, over that of `train_pack` with the back-end and size that calibration chose; building of
+  networks included on both sides, evaluation and calibration on neither. Digits, batch 32, momentum SGD, a learning
+  rate, a seed and an order of its own for each model.
+- `tune_reuse_ratio`, `tune_default_ratio`: models per second of a zoo of 256 MLPs (1.2k parameters, 200 steps) in two
+  Ray workers over those of Ray Tune with one trial per model, with and without `reuse_actors`.
+- `zoo_1024_seconds`: 1,024 MLPs x 600 steps in two workers, with weights, metrics and index on disk.
+
+`--quick` measures the first three.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F  # noqa: N812 - torch's own convention
+from torch import nn
+
+from orchestrator.kind import kind_named
+from orchestrator.run import run_sweep
+from orchestrator.site import Site
+from orchestrator.spec import Spec, parse
+from orchestrator.testing.kind_suite import QuietWatch
+from sweeps.lab.data import Data
+from sweeps.lab.packs import choose, train_pack
+from sweeps.lab.recipe import Recipe
+
+WORKERS = 2
+CASES: dict[str, dict[str, Any]] = {
+    "mlp_1k": {"net": "mlp", "hidden": [16]},
+    "mlp_10k": {"net": "mlp", "hidden": [128]},
+    "cnn": {"net": "cnn", "channels": [16, 32]},
+}
+REPEATS = 5
+TUNE_STEPS = 200
+SEQUENTIAL = 4  # models of the loop that is compared with, per repetition
+
+
+def recipe(seed: int, net: dict[str, Any], steps: int) -> Recipe:
+    data = {
+        "data": {"source": "digits"},
+        "net": net,
+        "optimizer": {"method": "sgd", "learning_rate": 0.01 * (1 + seed % 8), "momentum": 0.9},
+        "steps": steps,
+        "batch_size": 32,
+        "evaluate": {"splits": ["test"], "first": 1},
+        "seed": seed,
+    }
+    return Recipe.model_validate(data)
+
+
+def module_of(net: dict[str, Any]) -> nn.Module:
+    """The same network as anyone would write it."""
+    if net["net"] == "mlp":
+        (width,) = net["hidden"]
+        return nn.Sequential(nn.Flatten(), nn.Linear(64, width), nn.ReLU(), nn.Linear(width, 10))
+    a, b = net["channels"]
+    convolutions = (nn.Conv2d(1, a, 3, padding=1), nn.ReLU(), nn.Conv2d(a, b, 3, stride=2, padding=1), nn.ReLU())
+    return nn.Sequential(*convolutions, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(b, 10))
+
+
+def train_alone(net: dict[str, Any], data: Data, rate: float, seed: int, steps: int) -> nn.Module:
+    """One model, in the plain way."""
+    torch.manual_seed(seed)
+    module = module_of(net)
+    optimizer = torch.optim.SGD(module.parameters(), rate, momentum=0.9)
+    inputs, targets = data.splits["train"].inputs, data.splits["train"].targets
+    made = 0
+    while made < steps:
+        for chosen in torch.randperm(len(inputs)).split(32)[: steps - made]:
+            loss = F.cross_entropy(module(inputs[chosen]), targets[chosen])
+            optimizer.zero_grad()
+            torch.autograd.backward(loss)
+            optimizer.step()
+            made += 1
+    return module
+
+
+def speedup(name: str, steps: int) -> dict[str, float | str]:
+    """Medians over the repetitions, which alternate between the two sides; the ratio is that of neighbours in time."""
+    net = CASES[name]
+    data = recipe(0, net, steps).data.load(Path())
+    began = time.perf_counter()
+    choice = choose(recipe(0, net, steps), data)
+    calibration = time.perf_counter() - began
+    models = max(choice.size, SEQUENTIAL)
+    recipes = [recipe(i, net, steps) for i in range(models)]
+    ours, theirs = [], []
+    for _ in range(REPEATS):
+        began = time.perf_counter()
+        for seed in range(SEQUENTIAL):
+            train_alone(net, data, 0.05, seed, steps)
+        middle = time.perf_counter()
+        for start in range(0, models, choice.size):
+            for _ in train_pack(recipes[start : start + choice.size], data, backend=choice.backend):
+                pass
+        theirs.append((middle - began) / SEQUENTIAL / steps)
+        ours.append((time.perf_counter() - middle) / models / steps)
+    ratios = [t / o for t, o in zip(theirs, ours, strict=True)]
+    return {
+        "speedup": statistics.median(ratios),
+        "low": min(ratios),
+        "high": max(ratios),
+        "sequential_us": 1e6 * statistics.median(theirs),
+        "pack_us": 1e6 * statistics.median(ours),
+        "choice": choice.label,
+        "calibration_s": calibration,
+    }
+
+
+def zoo_spec(name: str, models: int, steps: int) -> Spec:
+    data = {
+        "kind": "zoo",
+        "name": name,
+        "recipe": recipe(0, CASES["mlp_1k"], steps).model_dump(mode="json", exclude={"seed"}),
+        "axes": {"seed": {"range": models}},
+    }
+    return parse(kind_named("zoo").spec, data, name)
+
+
+def zoo_seconds(models: int, steps: int) -> float:
+    """From the command to the last commit, start of Ray and workers included."""
+    with tempfile.TemporaryDirectory() as results:
+        began = time.perf_counter()
+        site = Site(workers=WORKERS, tracking=False)
+        folder = Path(results) / "zoo"
+        run_sweep(
+            kind_named("zoo"), zoo_spec("zoo", models, steps), site, folder, folder=Path.cwd(), watch=QuietWatch()
+        )
+        return time.perf_counter() - began
+
+
+def tune_rate(trials: int, *, reuse: bool) -> float:
+    """Models per second of Ray Tune, one trial per model, torch.optim inside."""
+    from ray import tune as ray_tune
+
+    net = CASES["mlp_1k"]
+
+    class Trial(ray_tune.Trainable):  # type: ignore[misc] - ray is untyped
+        def setup(self, config: dict[str, Any]) -> None:
+            torch.set_num_threads(1)
+            self.data = recipe(0, net, 1).data.load(Path())
+            self.config = config
+
+        def step(self) -> dict[str, Any]:
+            module = train_alone(net, self.data, self.config["rate"], self.config["seed"], TUNE_STEPS)
+            split = self.data.splits["test"]
+            with torch.no_grad():
+                right = (module(split.inputs).argmax(1) == split.targets).float().mean()
+            return {"accuracy": float(right), "done": True}
+
+        def reset_config(self, new_config: dict[str, Any]) -> bool:
+            self.config = new_config
+            return True
+
+    with tempfile.TemporaryDirectory() as storage:
+        tuner = ray_tune.Tuner(
+            ray_tune.with_resources(Trial, {"cpu": 1}),
+            param_space={"seed": ray_tune.grid_search(list(range(trials))), "rate": 0.05},
+            tune_config=ray_tune.TuneConfig(reuse_actors=reuse),
+            run_config=ray_tune.RunConfig(storage_path=storage, verbose=0),
+        )
+        began = time.perf_counter()
+        found = tuner.fit()
+        if found.num_errors or len(found) != trials:
+            raise RuntimeError(f"{found.num_errors} of Ray Tune's {trials} trials failed")
+        return trials / (time.perf_counter() - began)
+
+
+def compare_zoos() -> dict[str, float]:
+    import ray
+
+    ray.init(address="local", num_cpus=WORKERS, include_dashboard=False, log_to_driver=False)
+    try:
+        rate = 256 / zoo_seconds(256, TUNE_STEPS)
+        reuse, default = tune_rate(256, reuse=True), tune_rate(16, reuse=False)
+        return {
+            "zoo_models_per_second": rate,
+            "tune_reuse_models_per_second": reuse,
+            "tune_default_models_per_second": default,
+            "tune_reuse_ratio": rate / reuse,
+            "tune_default_ratio": rate / default,
+            "zoo_1024_seconds": zoo_seconds(1024, 600),
+        }
+    finally:
+        ray.shutdown()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="only packs against the plain loop")
+    parser.add_argument("--json", action="store_true", help="print only the JSON line")
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    found: dict[str, Any] = {}
+    for name in CASES:
+        measured = speedup(name, 100 if args.quick else 400)
+        found[f"speedup_{name}"] = measured["speedup"]
+        if not args.json:
+            said = ", ".join(f"{k} {v if isinstance(v, str) else f'{v:.3g}'}" for k, v in measured.items())
+            print(f"{name:>10}  {said}", flush=True)
+    if not args.quick:
+        zoos = compare_zoos()
+        found |= {k: v for k, v in zoos.items() if k.endswith(("ratio", "1024_seconds"))}
+        if not args.json:
+            for name, value in zoos.items():
+                print(f"{name:>32}  {value:,.2f}")
+    print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main()
