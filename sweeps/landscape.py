@@ -28,7 +28,7 @@ from sweeps.lab.directions import RandomDirections, geometry, group_table, inter
 from sweeps.lab.evaluate import Evaluators, EvaluatorSpec, evaluator_columns
 from sweeps.lab.identity import by_content
 from sweeps.lab.landscape_report import Reading, landscape_report
-from sweeps.lab.models import ModelSpec
+from sweeps.lab.models import ModelSpec, check_fit
 from sweeps.lab.rig import Rig, state_arrays
 from sweeps.lab.train import train
 
@@ -181,7 +181,7 @@ class LandscapeSession:
         spec, bench = self._spec, self._bench
         center = spec.centers()[model][0]
         directions = self._prepared[_directions_name(spec, model, draw)]
-        module = spec.models[center].make(self._data.shape, self._data.classes, bench.folder).to(bench.device)
+        module = spec.models[center].make(self._data.shape, self._data.outputs, bench.folder).to(bench.device)
         self._rig = Rig(
             module,
             _under("state", self._prepared[f"model-{center}"]),
@@ -274,10 +274,13 @@ class LandscapeKind(SweepKind[LandscapeSpec]):
         """
         torch.set_num_threads(bench.threads)
         data = spec.data.load(bench.folder).to(bench.device)
+        if data.sequence:
+            raise SpecError("data: evaluators judge one answer per sample, but this data asks one at every position")
         evaluators = _evaluators(spec, data, bench)
         states = {}
         for name, model in spec.models.items():
-            module = model.make(data.shape, data.classes, bench.folder).to(bench.device).eval()
+            check_fit(model, data, bench.folder, f"models.{name}")
+            module = model.make(data.shape, data.outputs, bench.folder).to(bench.device).eval()
             if model.checkpoint is not None:
                 fit(module, model.checkpoint.load(bench.folder), f"models.{name}.checkpoint: {model.checkpoint.file}")
             if model.train is not None and model.train.split not in data.splits:
@@ -339,7 +342,7 @@ class LandscapeKind(SweepKind[LandscapeSpec]):
 
 def _weights(spec: LandscapeSpec, name: str, bench: Workbench) -> dict[str, Any]:
     model, data = spec.models[name], spec.data.load(bench.folder).to(bench.device)
-    module = model.make(data.shape, data.classes, bench.folder).to(bench.device)
+    module = model.make(data.shape, data.outputs, bench.folder).to(bench.device)
     arrays: dict[str, Any] = {"input_shape": np.array(data.shape), "classes": np.array(data.classes)}
     if model.checkpoint is not None:
         fit(module, model.checkpoint.load(bench.folder), f"models.{name}.checkpoint: {model.checkpoint.file}")

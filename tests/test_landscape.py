@@ -259,7 +259,11 @@ def no_tensor() -> nn.Module:
 
 
 BAD: list[tuple[dict[str, Any], list[str], str]] = [
-    ({"models": {"net": {"net": "own", "build": f"{__name__}:no_tensor"}}}, [], "do not fit together: .*shapes"),
+    (
+        {"models": {"net": {"net": "own", "build": f"{__name__}:no_tensor"}}},
+        [],
+        "models.net: own can.t take the data.s images .*shapes",
+    ),
     ({}, ["evaluators.test.first=398"], "only 397"),
     ({}, ["evaluators.test.split=valid"], "no split 'valid'"),
     ({}, ["models.net.train.split=x"], "models.net.train.split: there is no split 'x'"),

@@ -32,7 +32,7 @@ def main(arguments: list[str]) -> str:
     data = spec.data.load(path.parent)
     parts = []
     for name, model in spec.models.items():
-        table = group_table(model.make(data.shape, data.classes, path.parent), spec.directions)
+        table = group_table(model.make(data.shape, data.outputs, path.parent), spec.directions)
         parts.append(f"{name}: directions {spec.directions.in_words()}\n{format_groups(table)}")
     return "\n\n".join(parts)
 
