@@ -168,7 +168,6 @@ class _Run:
         if self._opened:
             return
         self._phase, self._note = "checking", "starting workers"
-        workers = 1 if self._site.workers == "auto" else self._site.workers
         self._executor.open(
             Job(
                 kind=self._kind.name,
@@ -176,7 +175,6 @@ class _Run:
                 folder=str(folder.resolve()),
                 threads=self._site.threads or max(1, int(self._site.cpus)),
                 imports=(str(Path.cwd()), str(folder.resolve())),
-                flush_seconds=min(1.0, 0.02 * workers),
                 pdb=self._site.pdb,
                 results=self._store.where if self._store.path is None else str(self._store.path.resolve()),
             )
@@ -187,20 +185,22 @@ class _Run:
     def go(self, ledger: Ledger, writer: Writer, folder: Path) -> Snapshot:
         """The loop."""
         self._writer, self._may_write = writer, True
-        if self._resume(ledger):
+        finished = not self._resume(ledger)
+        if not finished:
             self.open(folder)
             self._prepare()
             self._phase, self._note = "running", ""
             while not self._stop.is_set():
                 self._feed()
-                if not self._schedule.open and self._planner.exhausted:
+                finished = self._planner.exhausted and not self._schedule.open
+                if finished:
                     break
                 for event in self._executor.poll(_POLL_SECONDS):
                     self._absorb(event)
                 writer.commit_if_due(time.monotonic())
                 self._show()
         writer.commit()
-        self._phase, self._note = ("stopped" if self._stop.is_set() else "done"), ""
+        self._phase, self._note = ("done" if finished else "stopped"), ""
         self._show(last=True)
         return self._snapshot()
 

@@ -17,7 +17,7 @@ import socket
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import urlparse
 
@@ -116,7 +116,10 @@ class RayExecutor(Executor):
 
     def open(self, job: Job) -> None:
         self._connect()
-        self._job = job
+        workers = self._capacity() if self._site.workers == "auto" else self._site.workers
+        self._job = replace(
+            job, flush_seconds=min(1.0, job.flush_seconds * max(1, workers))
+        )  # one driver hears them all
         if self._site.address == "local" and self._capacity() < 1:
             have = {k: v for k, v in ray.cluster_resources().items() if "node" not in k}
             raise SpecError(f"site: one worker wants {self._wanted()}, but this machine has {have}; ask for less")
