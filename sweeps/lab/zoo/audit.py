@@ -38,7 +38,8 @@ def reevaluate(zoo: Zoo, rows: pd.DataFrame, bench: Workbench, n: int) -> list[s
     random but always the same ones, are evaluated again, by a plain forward pass of each network alone.
     """
     findings, bad = _damaged_files(zoo, rows)
-    keys = [k for k in rows["key"] if k in zoo.keys and zoo[k].row["weights_file"] not in bad]
+    there = set(zoo.keys)
+    keys = [k for k in rows.loc[rows["status"] == "ok", "key"] if k in there and zoo[k].row["weights_file"] not in bad]
     keys = [k for k in keys if "last" in zoo[k].labels]
     chosen = np.random.Generator(np.random.Philox(_DRAW)).permutation(len(keys))[:n]
     data_sets = DataSets(bench)

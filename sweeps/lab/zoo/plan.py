@@ -110,9 +110,10 @@ def _lean(model: BaseModel) -> dict[str, Any]:
         value = getattr(model, name)
         if get_origin(info.annotation) is Literal and isinstance(value, str) and name in _TAGS:
             found[name] = value
+        elif isinstance(value, BaseModel):
+            found[name] = _lean(value)
         elif value != info.get_default(call_default_factory=True):
-            dumped = model.model_dump(mode="json", include={name})[name]
-            found[name] = _lean(value) if isinstance(value, BaseModel) else dumped
+            found[name] = model.model_dump(mode="json", include={name})[name]
     return found
 
 

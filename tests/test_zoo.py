@@ -1,0 +1,268 @@
+"""The zoo kind: plan, samples, rows, weights, regeneration, bad input."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pandas as pd
+import pytest
+import torch
+
+from orchestrator.artifacts import Artifacts
+from orchestrator.errors import SpecError, UsageError
+from orchestrator.kind import Workbench
+from orchestrator.spec import parse, read_yaml
+from orchestrator.sweep import load_spec, planned
+from orchestrator.testing.kind_suite import KindSuite, run_example
+from sweeps.lab.zoo import session
+from sweeps.lab.zoo.audit import regenerate
+from sweeps.lab.zoo.draws import Samples
+from sweeps.lab.zoo.plan import Grid, Recipes
+from sweeps.zoo import Zoo, ZooKind, ZooSpec
+from tests.test_house_rules import ROOT
+
+KIND = ZooKind()
+RECIPES = ROOT / "sweeps" / "recipes"
+
+
+class TestZoo(KindSuite):
+    kind: ClassVar[Any] = KIND
+
+
+def spec_of(**changes: Any) -> ZooSpec:
+    """The example with other fields."""
+    example = KIND.example()
+    data = {"kind": "zoo", "name": "zoo", **example.model_dump(mode="json", exclude={"kind", "name"})}
+    return parse(ZooSpec, {**data, **changes}, "spec")
+
+
+SMALL = {
+    "data": {"source": "digits"},
+    "net": {"net": "mlp", "hidden": [8]},
+    "optimizer": {"method": "sgd", "momentum": 0.9},
+    "steps": 40,
+    "batch_size": 32,
+    "evaluate": {"every_steps": 20},
+    "checkpoints": {"at_steps": [0, 20]},
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Results of the example."""
+    out = tmp_path_factory.mktemp("zoo")
+    assert run_example(KIND, KIND.example(), out).phase == "done"
+    return out
+
+
+@pytest.mark.parametrize(
+    ("recipe", "models"),
+    [("zoo_phase_resnet18_cifar10", 192), ("zoo_taxonomy_resnet18_cifar10", 845), ("zoo_mnist_hyper_2022", 2560),
+     ("zoo_small_cnn_mnist", 30_000), ("zoo_digits_hyper", 1024), ("zoo_digits_phase", 245)],
+)  # fmt: skip
+def test_published_grids_have_the_published_counts(recipe: str, models: int) -> None:
+    kind, spec = load_spec(RECIPES / f"{recipe}.yaml")
+    assert kind.planner(spec).total == models
+    if models < 10_000:
+        assert len({u.key for u in planned(kind, spec)}) == models
+
+
+def test_units_of_equal_pack_keys_are_neighbours() -> None:
+    spec = spec_of(axes={"optimizer.learning_rate": [0.1, 0.2], "net.hidden.0": [4, 8]}, seeds={"range": 2})
+    recipes = Recipes(spec)
+    keys = [recipes.of(u.params).pack_key() for u in planned(KIND, spec)]
+    changes = sum(a != b for a, b in itertools.pairwise(keys))
+    assert len(set(keys)) == 2 and changes == 1
+
+
+def test_samples_are_the_same_everywhere_and_more_of_them_keep_the_first() -> None:
+    draw = {"optimizer.learning_rate": {"log_uniform": [1e-3, 1]}, "batch_size": {"choice": [16, 32]}}
+    few = [KIND.planner(spec_of(axes={}, samples={"count": n, "draw": draw}, seeds="sample")).ask(99) for n in (3, 8)]
+    assert {u.key for u in few[0]} < {u.key for u in few[1]}
+    wider = {**draw, "net.hidden.0": {"integer": [4, 9]}}
+    a, b = (Samples.model_validate({"count": 4, "draw": d}) for d in (draw, wider))
+    assert [a.values(i) for i in range(4)] == [{k: b.values(i)[k] for k in draw} for i in range(4)]
+    assert a.values(0) == {"optimizer.learning_rate": 0.0115873, "batch_size": 32}, "pinned: must hold on any machine"
+    values = [float(a.values(i)["optimizer.learning_rate"] or 0) for i in range(2000)]
+    assert min(values) >= 1e-3 and max(values) <= 1
+    assert sum(v < 10**-1.5 for v in values) / 2000 == pytest.approx(0.5, abs=0.04)
+
+
+def test_zip_recipes_lists_and_whole_objects_make_the_recipes_that_one_reads() -> None:
+    spec = spec_of(
+        axes={"batch_size": [8, 16], "steps": [20, 10], "net.hidden": [[4], [4, 4]]},
+        zip=[["batch_size", "recipe.steps"]],
+        recipes={"sgd": {}, "adam": {"optimizer": {"method": "adam", "learning_rate": 0.01}}},
+        seeds=[7],
+    )
+    recipes = [Recipes(spec).of(u.params) for u in planned(KIND, spec)]
+    assert len(recipes) == 8 == KIND.planner(spec).total
+    assert {(r.batch_size, r.steps) for r in recipes} == {(8, 20), (16, 10)}
+    assert {r.optimizer.method for r in recipes} == {"sgd", "adam"} and {r.seed for r in recipes} == {7}
+    assert {tuple(r.net.hidden) for r in recipes} == {(4,), (4, 4)}  # type: ignore[union-attr]
+
+
+def test_an_axis_over_a_method_leaves_no_setting_of_the_other_behind() -> None:
+    spec = spec_of(recipe={**SMALL, "optimizer": {"method": "sgd"}}, axes={"optimizer.method": ["sgd", "adam"]})
+    again = parse(ZooSpec, json.loads(json.dumps(spec.model_dump(mode="json"))), "json")
+    assert [u.key for u in planned(KIND, again)] == [u.key for u in planned(KIND, spec)]
+
+
+@pytest.mark.parametrize(
+    ("changes", "names"),
+    [
+        ({"axes": {"optimizer.learning_rat": [0.1]}}, ["learning_rat", "did you mean 'learning_rate'"]),
+        ({"axes": {"optimizer.learning_rate": [0.1, -1]}}, ["axes.optimizer.learning_rate", "-1", "greater than 0"]),
+        ({"axes": {"net.hidden.3": [4]}}, ["net.hidden.3", "position"]),
+        ({"axes": {"batch_size.x": [4]}}, ["batch_size.x"]),
+        ({"axes": {"seed": [1, 2]}}, ["seeds"]),
+        ({"axes": {"steps": [1, 2]}, "zip": [["steps", "epochs"]]}, ["zip", "epochs"]),
+        ({"samples": {"count": 3, "draw": {"batch_size": {"integer": None}}}}, ["batch_size", "bounds"]),
+        ({"samples": {"count": 3, "draw": {"label_noise": {"uniform": [0.5, 0.1]}}}}, ["label_noise", "below"]),
+        ({"samples": {"count": 3, "draw": {"label_noise": {"uniform": [0, 2]}}}}, ["label_noise", "less than"]),
+        ({"samples": {"count": 3, "draw": {"optimizer.learning_rate": {"log_uniform": [0, 1]}}}}, ["above 0"]),
+        ({"seeds": [0.5]}, ["seeds", "whole numbers"]),
+        ({"recipe": {**SMALL, "optimizer": {"method": "sgd", "beta1": 0.9}}}, ["beta1", "momentum"]),
+    ],
+)  # fmt: skip
+def test_bad_specs_name_the_field_and_what_is_allowed(changes: dict[str, Any], names: list[str]) -> None:
+    with pytest.raises(SpecError) as e:
+        spec_of(**changes)
+    assert all(name in str(e.value) for name in names), e.value
+
+
+@pytest.mark.parametrize(
+    ("recipe", "names"),
+    [
+        ({**SMALL, "batch_size": 5000}, ["batch_size", "5000"]),
+        ({**SMALL, "net": {"net": "gpt"}}, ["recipe.net", "gpt"]),
+        ({**SMALL, "split": "valid"}, ["split", "'valid'", "train"]),
+        ({**SMALL, "evaluate": {"splits": ["trai"]}}, ["evaluate.splits", "'trai'", "test"]),
+    ],
+)
+def test_parts_that_do_not_fit_are_found_before_any_work(recipe: dict[str, Any], names: list[str]) -> None:
+    with pytest.raises(SpecError) as e:
+        KIND.check(spec_of(recipe=recipe, axes={}), Workbench())
+    assert all(name in str(e.value) for name in names), e.value
+
+
+def test_diverged_models_are_rows_and_keep_the_weights_they_had(tmp_path: Path) -> None:
+    net = {"net": "mlp", "hidden": [8], "init": {"scale": 30.0}}
+    recipe = {**SMALL, "net": net, "optimizer": {"method": "sgd", "momentum": 0.99}, "loss": "mse"}
+    spec = spec_of(recipe=recipe, axes={"optimizer.learning_rate": [1e-9, 1e6]}, seeds=[0])
+    run_example(KIND, spec, tmp_path)
+    rows = Zoo(tmp_path).rows.sort_values("optimizer.learning_rate")
+    assert list(rows["status"]) == ["ok", "diverged"]
+    assert rows["diverged_step"].iloc[1] < 40 and "inf" in rows["error"].iloc[1]
+    assert "step-000020" in rows["checkpoints"].iloc[0] and "step-000020" not in rows["checkpoints"].iloc[1]
+    first, lost = Zoo(tmp_path)[rows["key"].iloc[0]], Zoo(tmp_path)[rows["key"].iloc[1]]
+    assert torch.equal(first.vector("step-000000"), lost.vector("step-000000")), "one seed, one initialisation"
+    with pytest.raises(UsageError, match="no checkpoint 'step-000020'; it has step-000000"):
+        lost.state("step-000020")
+
+
+def test_a_model_trained_again_alone_has_the_same_bits(folder: Path) -> None:
+    zoo = Zoo(folder)
+    for place in (0, 9):
+        found = regenerate(zoo[place])
+        assert found.bitwise and len(found.difference) == 3, found.text()
+    other = regenerate(zoo[3], backend="loop")
+    assert other.close, other.text()
+
+
+def test_stored_accuracies_are_those_of_the_stored_weights(folder: Path) -> None:
+    zoo = Zoo(folder)
+    bench = Workbench(artifacts=Artifacts(str(folder)))
+    assert KIND.audit(KIND.example(), zoo.rows, bench, 20) == []
+    wrong = zoo.rows.assign(weights_checksum=zoo.rows["weights_checksum"])
+    zoo.rows.loc[5, "test_accuracy"] += 0.02
+    from sweeps.lab.zoo.audit import reevaluate
+
+    found = reevaluate(zoo, wrong, bench, len(zoo))
+    assert len(found) == 1 and "test_accuracy" in found[0] and zoo.rows["key"][5] in found[0]
+
+
+def test_a_flipped_bit_in_a_weight_file_is_found_and_named(folder: Path, tmp_path: Path) -> None:
+    copied = tmp_path / "copy"
+    subprocess.run(["cp", "-r", str(folder), str(copied)], check=True)
+    file = copied / Zoo(copied).rows["weights_file"].iloc[0]
+    data = bytearray(file.read_bytes())
+    data[-5] ^= 1
+    file.write_bytes(data)
+    found = KIND.audit(KIND.example(), Zoo(copied).rows, Workbench(artifacts=Artifacts(str(copied))), 5)
+    assert len(found) == 1 and file.name in found[0] and "checksum" in found[0]
+    file.write_bytes(data[:100])
+    with pytest.raises(UsageError, match=f"{file.name}.*damaged"):
+        Zoo(copied)[0].state()
+
+
+def test_a_pack_killed_in_the_middle_goes_on_to_the_same_bits(tmp_path: Path) -> None:
+    """SIGKILL while a pack trains, after its state was kept; the second run starts from that state."""
+    code = (
+        "import sys; from sweeps.lab.zoo import session; session.STATE_SECONDS = 0.0\n"
+        "from tests.test_zoo import long_spec, KIND; from orchestrator.testing.kind_suite import run_example\n"
+        "from pathlib import Path; run_example(KIND, long_spec(), Path(sys.argv[1]))"
+    )
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "killed")], cwd=ROOT, env=environment)
+    deadline = time.monotonic() + 60
+    while not list((tmp_path / "killed" / "states").glob("*.safetensors")):
+        assert process.poll() is None and time.monotonic() < deadline, "the state was never kept"
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not list((tmp_path / "killed").glob("rows/*.parquet")), "killed before the first row"
+    went_on: list[bool] = []
+    original = session.train_pack
+
+    def watched(*args: Any, **options: Any) -> Any:
+        went_on.append(options["resume"] is not None)
+        return original(*args, **options)
+
+    session.train_pack = watched
+    try:
+        run_example(KIND, long_spec(), tmp_path / "killed")
+    finally:
+        session.train_pack = original
+    run_example(KIND, long_spec(), tmp_path / "whole")
+    assert went_on[0], "the second run began from the state of the first"
+    assert not list((tmp_path / "killed" / "states").glob("*.safetensors")), "states are dropped at the end"
+    killed, whole = Zoo(tmp_path / "killed"), Zoo(tmp_path / "whole")
+    assert killed.keys == whole.keys
+    for key in whole.keys:
+        for label in whole[key].labels:
+            assert all(torch.equal(a, killed[key].state(label)[n]) for n, a in whole[key].state(label).items())
+    told = ["key", "test_loss", "test_accuracy", "best_step", "steps_done"]
+    pd.testing.assert_frame_equal(killed.rows[told], whole.rows[told])
+
+
+def long_spec() -> ZooSpec:
+    """Two models whose training takes long enough to be killed."""
+    recipe = {**SMALL, "steps": 3000, "evaluate": {"every_steps": 500}, "checkpoints": {"at_steps": [0, 1000]}}
+    return spec_of(recipe=recipe, axes={"optimizer.learning_rate": [0.05]}, seeds={"range": 2})
+
+
+def test_grids_grow_without_changing_keys_of_what_is_there() -> None:
+    small, large = (
+        spec_of(axes={"optimizer.learning_rate": v}, seeds={"range": n}) for v, n in (([0.1], 2), ([0.1, 1], 3))
+    )
+    assert {u.key for u in planned(KIND, small)} < {u.key for u in planned(KIND, large)}
+    assert small.fingerprint() == large.fingerprint()
+
+
+def test_every_row_says_how_it_was_made(folder: Path) -> None:
+    rows = Zoo(folder).rows
+    assert set(rows["backend"]) == {"bmm"} and (rows["pack_size"] >= 1).all()
+    assert (rows["steps_done"] == 40).all() and (rows["gradient_evaluations"] == 40).all()
+    sizes = {4: 65 * 4 + 5 * 10, 8: 65 * 8 + 9 * 10}
+    assert all(row["parameters"] == sizes[row["net.hidden.0"]] for _, row in rows.iterrows())
+    assert set(read_yaml(RECIPES / "zoo_digits_hyper.yaml")) >= {"recipe", "samples"}
+    assert Grid(KIND.example()).total == len(rows) == 16

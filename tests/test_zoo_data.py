@@ -1,0 +1,252 @@
+"""The zoo as a data set: reader, split, permutations, torch data set, card, export, import, commands."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from safetensors.numpy import load_file
+from torch import Tensor, nn
+from typer.testing import CliRunner
+
+from orchestrator.cli import app
+from orchestrator.errors import SpecError, UsageError
+from orchestrator.testing.kind_suite import run_example
+from sweeps.lab.data import Digits
+from sweeps.lab.models import Cnn, Mlp, ResNet, SmallCnn, ZooCnn
+from sweeps.lab.zoo.commands import register
+from sweeps.lab.zoo.export import export_zoo
+from sweeps.lab.zoo.permute import canonical_order, hidden_layers, permuted
+from sweeps.lab.zoo.split import SHARES, split_of
+from sweeps.zoo import Zoo, ZooKind
+
+KIND = ZooKind()
+
+
+@pytest.fixture(scope="module")
+def zoo(tmp_path_factory: pytest.TempPathFactory) -> Zoo:
+    """The example's results."""
+    folder = tmp_path_factory.mktemp("zoo")
+    run_example(KIND, KIND.example(), folder)
+    return Zoo(folder)
+
+
+def test_weights_are_those_that_gave_the_stored_accuracy(zoo: Zoo) -> None:
+    test = Digits(source="digits").load(Path()).splits["test"]
+    for member in zoo:
+        with torch.no_grad():
+            right = member.module()(test.inputs).argmax(1) == test.targets
+        assert float(right.double().mean()) == pytest.approx(member.row["test_accuracy"], abs=1e-6)
+
+
+def test_lazy_slices_equal_the_whole_file(zoo: Zoo) -> None:
+    for member in zoo:
+        row = member.row
+        whole = load_file(zoo.folder / row["weights_file"])
+        for label in ("step-000000", "step-000020", "last"):
+            for name, tensor in member.state(label).items():
+                stacked = whole[f"{row['weights_pack']}/{label}/{name}"]
+                assert np.array_equal(stacked[row["weights_slot"]], tensor.numpy())
+        assert member.labels == ("step-000000", "step-000020", "last")
+        assert len(member.vector()) == row["parameters"]
+
+
+def test_models_are_found_by_position_key_and_first_digits(zoo: Zoo) -> None:
+    assert len(zoo) == 16 == len(list(zoo)) == len(zoo.rows)
+    key = zoo.keys[5]
+    assert zoo[5].key == zoo[key].key == zoo[key[:12]].key == key
+    with pytest.raises(UsageError, match=r"'zzz' is not in the zoo.*no key begins with it; keys are such as"):
+        zoo["zzz"]
+    with pytest.raises(UsageError, match="no checkpoint 'best'; it has step-000000, step-000020, last"):
+        zoo[0].state("best")
+    with pytest.raises(UsageError, match=r"\[310, 610\].*one shape"):
+        zoo.vectors()
+
+
+def test_series_hold_the_evaluations(zoo: Zoo) -> None:
+    part = zoo.series().query("key == @zoo.keys[0] and metric == 'test_accuracy'")
+    assert list(part["step"]) == [20, 40]
+    assert part["value"].iloc[-1] == zoo[0].row["test_accuracy"]
+
+
+def test_no_seed_is_in_two_parts_and_growth_moves_none(zoo: Zoo) -> None:
+    parts = {name: set(zoo.part(name).rows["seed"]) for name in SHARES}
+    assert not (parts["train"] & parts["test"] or parts["train"] & parts["val"] or parts["val"] & parts["test"])
+    assert sum(len(zoo.part(name)) for name in SHARES) == len(zoo)
+    assert [split_of(s) for s in range(10)] == [
+        "train", "test", "train", "train", "val", "train", "test", "train", "train", "val"
+    ]  # fmt: skip
+    for start in (0, 1000, 123_456):
+        found = [split_of(s) for s in range(start, start + 400)]
+        assert {p: found.count(p) / 400 for p in SHARES} == pytest.approx(SHARES, abs=0.02)
+
+
+def _random(module: nn.Module) -> dict[str, Tensor]:
+    """The module's state with all of it moved away from special values such as 0 and 1."""
+    generator = torch.Generator().manual_seed(0)
+    state = {}
+    for name, t in module.state_dict().items():
+        noise = torch.rand(t.shape, generator=generator) * 0.3
+        state[name] = t + noise if t.is_floating_point() else t
+    return state
+
+
+@pytest.mark.parametrize(
+    ("net", "shape"),
+    [
+        (Mlp(net="mlp", hidden=(13, 7)), (1, 8, 8)),
+        (Mlp(net="mlp", hidden=(13, 7), norm="batch", activation="gelu"), (64,)),
+        (Mlp(net="mlp", hidden=(9,), norm="layer", activation="tanh", dropout=0.5), (64,)),
+        (Cnn(net="cnn", channels=(5, 9), norm="batch"), (3, 8, 8)),
+        (Cnn(net="cnn", channels=(5, 9), norm="layer"), (1, 8, 8)),
+        (ZooCnn(net="cnn_s"), (1, 28, 28)),
+        (ZooCnn(net="cnn_l"), (3, 32, 32)),
+        (SmallCnn(net="small_cnn"), (1, 28, 28)),
+    ],
+    ids=str,
+)
+def test_permutations_keep_the_function_and_canonical_order_forgets_them(net: Any, shape: tuple[int, ...]) -> None:
+    module = net.build(shape, 10, 0).double().eval()  # so that rounding can't hide a mistake, nor look like one
+    state = _random(module)
+    layers = hidden_layers(module)
+    module.load_state_dict(state)
+    x = torch.rand(20, *shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    with torch.no_grad():
+        before = module(x)
+        shuffled = permuted(state, layers, seed=5)
+        assert any(not torch.equal(shuffled[n], state[n]) for n in state)
+        module.load_state_dict(shuffled)
+        scale = float(before.abs().max().clamp(min=1))
+        assert float((module(x) - before).abs().max()) <= 1e-12 * scale
+        ordered = canonical_order(state, layers)
+        module.load_state_dict(ordered)
+        assert float((module(x) - before).abs().max()) <= 1e-12 * scale
+    again = canonical_order(shuffled, layers)
+    assert all(torch.equal(again[n], ordered[n]) for n in ordered)
+
+
+def test_networks_with_shortcuts_are_refused() -> None:
+    with pytest.raises(SpecError, match=r"permutations: .*only MLPs and plain CNNs"):
+        hidden_layers(ResNet(net="resnet", depth=8, width=4).build((3, 8, 8), 10, 0))
+
+
+def test_the_torch_data_set_gives_vectors_and_targets(zoo: Zoo) -> None:
+    part = zoo.select(zoo.rows["net.hidden.0"] == 4)
+    data = part.dataset("test_accuracy", labels=("step-000020", "last"))
+    assert len(data) == 16
+    vectors, targets = next(iter(torch.utils.data.DataLoader(data, batch_size=16)))
+    assert torch.equal(vectors[1::2], part.vectors()) and torch.equal(vectors[0::2], part.vectors("step-000020"))
+    assert targets[1::2].tolist() == pytest.approx(list(part.rows["test_accuracy"]))
+    shuffled = part.dataset(permute=3)
+    first = shuffled[0]
+    assert torch.equal(first, shuffled[0]) and not torch.equal(first, part[0].vector())
+    shuffled.set_epoch(1)
+    assert not torch.equal(first, shuffled[0])
+    assert torch.equal(part.dataset(canonical=True)[0].sort().values, part[0].vector().sort().values)
+    with pytest.raises(UsageError, match="no column 'accuracy'; the rows have"):
+        zoo.dataset("accuracy")
+
+
+@pytest.mark.parametrize("per_model", [False, True])
+def test_an_exported_zoo_reads_like_the_original(zoo: Zoo, tmp_path: Path, per_model: bool) -> None:
+    assert export_zoo(zoo, tmp_path / "out", per_model=per_model) == 16
+    copy = Zoo(tmp_path / "out")
+    assert copy.keys == zoo.keys and len(copy.series()) == len(zoo.series())
+    for member in zoo:
+        for label in member.labels:
+            state = copy[member.key].state(label)
+            assert all(torch.equal(t, state[n]) for n, t in member.state(label).items())
+    assert torch.equal(copy[3].vector(), zoo[3].vector())
+    if per_model:
+        plain = load_file(tmp_path / "out" / "models" / zoo.keys[0] / "last.safetensors")
+        assert set(plain) == set(zoo[0].state())
+    card = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
+    for word in ("license: cc-by-4.0", "Zoo(", "16 models", "net.hidden.0", "figures/distribution.png"):
+        assert word in card
+    with pytest.raises(UsageError, match="not empty"):
+        export_zoo(zoo, tmp_path / "out")
+
+
+def small_cnn_zoo(folder: Path) -> tuple[pd.DataFrame, np.ndarray[Any, Any]]:
+    """Three runs with three checkpoints each, in the published layout, channels of the width 16."""
+    names = ["conv2d", "conv2d_1", "conv2d_2", "dense"]
+    shapes = [[(16,), (3, 3, 1, 16)], [(16,), (3, 3, 16, 16)], [(16,), (3, 3, 16, 16)], [(10,), (16, 10)]]
+    lines, start = [], 0
+    for name, pair in zip(names, shapes, strict=True):
+        for what, shape in zip(("bias", "kernel"), pair, strict=True):
+            end = start + int(np.prod(shape))
+            lines.append({"varname": f"sequential/{name}/{what}:0", "start_idx": start, "end_idx": end, "shape": shape})
+            start = end
+    assert start == 4970, "as published"
+    pd.DataFrame(lines).to_csv(folder / "layout.csv", index=False)
+    table = pd.DataFrame(
+        [
+            {"config.activation": act, "config.learning_rate": lr, "config.random_seed": 42, "config.dataset": "mnist",
+             "modeldir": f"run/{i}", "step": step, "test_accuracy": 0.1 * i + step / 1000, "laststep": step == 86}
+            for i, (act, lr) in enumerate([("relu", 0.1), ("tanh", 0.01), ("relu", 0.001)])
+            for step in (0, 20, 86)
+        ]
+    )  # fmt: skip
+    table.to_csv(folder / "metrics.csv.gz")
+    weights = np.random.default_rng(0).normal(size=(9, 4970)).astype(np.float32)
+    np.save(folder / "weights.npy", weights)
+    return table, weights
+
+
+def test_published_zoos_are_read_by_the_same_class(tmp_path: Path) -> None:
+    table, weights = small_cnn_zoo(tmp_path)
+    published = Zoo(tmp_path)
+    assert len(published) == 3 and list(published.rows["learning_rate"]) == [0.1, 0.01, 0.001]
+    member = published[1]
+    assert member.labels == ("step-000000", "step-000020", "step-000086", "last")
+    assert member.row["test_accuracy"] == table["test_accuracy"][5]
+    state = member.state("step-000020")
+    kernel = weights[4][16 : 16 + 144].reshape(3, 3, 1, 16)
+    assert np.array_equal(state["conv1.weight"].numpy(), kernel.transpose(3, 2, 0, 1))
+    assert np.array_equal(state["out.weight"].numpy(), weights[4][-160:].reshape(16, 10).T)
+    x = torch.rand(2, 1, 28, 28)
+    a, b = (published[i].module("step-000020") for i in (0, 1))
+    hidden = torch.nn.functional.conv2d(x, state["conv1.weight"], state["conv1.bias"], stride=2).tanh()
+    assert torch.equal(b.act(b.conv1(x)), hidden) and isinstance(a.act, nn.ReLU)
+    assert published.vectors("last").shape == (3, 4970)
+    assert set(published.rows["split"]) <= set(SHARES)
+    with torch.no_grad():
+        c = published[0].module()
+        before = c(x)
+        c.load_state_dict(published[0].permuted(1))
+        assert torch.allclose(c(x), before, atol=1e-6 * float(before.abs().max()))
+
+
+def test_damaged_or_foreign_zoos_are_refused_with_reasons(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"neither sweep.json .* nor metrics.csv.gz"):
+        Zoo(tmp_path)
+    small_cnn_zoo(tmp_path)
+    np.save(tmp_path / "weights.npy", np.zeros((8, 4970), np.float32))
+    with pytest.raises(UsageError, match=r"\(8, 4970\), but .* say \(9, 4970\)"):
+        Zoo(tmp_path)
+    (tmp_path / "weights.npy").write_bytes(b"\x93NUMPY")
+    with pytest.raises(UsageError, match=r"weights.npy is damaged"):
+        Zoo(tmp_path)
+    (tmp_path / "layout.csv").unlink()
+    with pytest.raises(UsageError, match=r"lacks layout.csv"):
+        Zoo(tmp_path)
+
+
+def test_the_commands_do_what_they_say(zoo: Zoo, tmp_path: Path) -> None:
+    if "regenerate" not in {c.name for c in app.registered_commands}:
+        register(app)
+    run, folder = CliRunner(), str(zoo.folder)
+    told = run.invoke(app, ["regenerate", folder, zoo.keys[2][:12]])
+    assert told.exit_code == 0 and "the same bits" in told.output, told.output
+    told = run.invoke(app, ["verify", folder, "--reevaluate", "5"])
+    assert told.exit_code == 0 and "computed again" in told.output, told.output
+    told = run.invoke(app, ["zoo-card", folder, "--to", str(tmp_path / "card")])
+    assert told.exit_code == 0 and (tmp_path / "card" / "card.html").is_file(), told.output
+    told = run.invoke(app, ["zoo-export", folder, "--to", str(tmp_path / "export")])
+    assert told.exit_code == 0 and len(Zoo(tmp_path / "export")) == 16, told.output
+    told = run.invoke(app, ["regenerate", folder, "zzzz"])
+    assert isinstance(told.exception, UsageError)
