@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 __all__ = ["Choice", "calibrate"]
 
-SIZES = (8, 32, 64, 128, 256, 512)
+SIZES = (8, 16, 32, 64, 128, 256, 512)
 _STEPS = 4  # timed for each candidate, after one that warms up
 _MARGIN = 0.95  # a pack must take less than this share of the loop's time: timings are noisy, and the loop is simple
 _HOPELESS = 1.3  # so many times slower than the loop, or than a smaller pack: larger ones are not tried

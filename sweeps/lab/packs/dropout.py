@@ -51,18 +51,21 @@ class Masks:
         modules: of all models, with masks.
         recipes: theirs.
         batch: [B, ...] inputs of one full batch, from which shapes are read.
+        dtype: of the activations.
     """
 
-    def __init__(self, modules: Sequence[nn.Module], recipes: Sequence[Recipe], batch: Tensor) -> None:
+    def __init__(
+        self, modules: Sequence[nn.Module], recipes: Sequence[Recipe], batch: Tensor, dtype: torch.dtype
+    ) -> None:
         sites = {n: m for n, m in modules[0].named_modules() if isinstance(m, MaskedDropout) and m.p}
         self._shapes: dict[str, torch.Size] = {}
         self._roots = [stream(r.seed, "dropout") for r in recipes]
-        self._device, self._dtype = batch.device, batch.dtype
+        self._device, self._dtype = batch.device, dtype
         self._generator = torch.Generator()
         if sites:
             self._shapes = _shapes(modules[0], sites, batch)
         p = [[_p(m, name) for name in sites] for m in modules]
-        self._p = torch.tensor(p, dtype=batch.dtype).view(len(modules), len(sites))
+        self._p = torch.tensor(p, dtype=dtype).view(len(modules), len(sites))
 
     def draw(self, step: int, size: int) -> dict[str, Tensor]:
         """Masks [K, size, ...] by name of the buffer, 0 or 1 / (1 - p).

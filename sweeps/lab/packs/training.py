@@ -63,7 +63,7 @@ class Training(Iterator[PackEvent]):
         self._samples = Samples(recipes, data)
         self.calendar = Calendar.of(first, self._samples.counts[0])
         self._evaluator = Evaluator(first, data, self._samples, loss)
-        self._masks = Masks(modules, recipes, self._samples.inputs[: first.batch_size])
+        self._masks = Masks(modules, recipes, self._samples.inputs[: first.batch_size], dtype)
         self._stack = Stack(modules, device)
         self._program = backend(self._stack, modules, loss)
         self._exact = backend.exact_rows(modules[0])

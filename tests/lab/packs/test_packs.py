@@ -63,6 +63,42 @@ def test_networks_with_buffers_equal_training_by_hand(net: dict[str, Any]) -> No
 
 
 @pytest.mark.parametrize(
+    "activation", ["relu", "gelu", "tanh", "silu", "sigmoid", "leaky_relu", "elu", "selu", "identity"]
+)
+@pytest.mark.parametrize("norm", ["none", "layer"])
+def test_written_out_gradients_are_those_of_autograd(activation: str, norm: str, data: Data) -> None:
+    """In double precision, after steps that all layers took part in."""
+    net = {"net": "mlp", "hidden": [9, 7], "activation": activation, "norm": norm}
+    recipes = [recipe(s, 0.1, net=net, dtype="float64", steps=5) for s in range(2)]
+    if activation == "selu":
+        with pytest.raises(SpecError, match="no rule for SELU"):
+            run(recipes, data, "bmm")
+        return
+    found, wanted = finals(run(recipes, data, "bmm")), finals(run(recipes, data, "loop"))
+    assert all(distance(found[i], wanted[i]) < 1e-13 for i in wanted)
+    assert distance(wanted[0], wanted[1]) > 1e-3
+
+
+TOKENS: list[tuple[dict[str, Any], dict[str, Any]]] = [
+    ({"source": "markov"}, {"net": "gpt", "width": 16, "depth": 1, "heads": 2, "dropout": 0.1}),
+    ({"source": "digits"}, {"net": "vit", "patch": 4, "width": 16, "depth": 1, "heads": 2, "dropout": 0.1}),
+    ({"source": "sparse_parity"}, {"net": "mlp", "hidden": [8]}),
+    ({"source": "teacher_student"}, {"net": "mlp", "hidden": [8]}),
+]
+
+
+@pytest.mark.parametrize(("source", "net"), TOKENS, ids=lambda x: x.get("net", x.get("source")))
+def test_all_kinds_of_data_train_stacked(source: dict[str, Any], net: dict[str, Any]) -> None:
+    more = {"data": source, "net": net, "steps": 5, "batch_size": 8}
+    recipes = [recipe(s, 0.01, evaluate={"splits": ["test"], "first": 20}, **more) for s in range(3)]
+    loaded = recipes[0].data.load(Path())
+    loop, stacked = run(recipes, loaded, "loop"), run(recipes, loaded, "vmap")
+    for i in range(3):
+        assert distance(finals(loop)[i], finals(stacked)[i]) < 1e-5
+        assert ends(loop)[i].metrics == pytest.approx(dict(ends(stacked)[i].metrics), rel=1e-4)
+
+
+@pytest.mark.parametrize(
     ("backend", "net"),
     [
         *((b, {"net": "mlp", "hidden": [w, w]}) for b in ("bmm", "vmap", "loop") for w in (7, 32)),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import ClassVar, TypeAlias
+from typing import ClassVar, TypeAlias, cast
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own convention
@@ -21,31 +21,44 @@ Pullback: TypeAlias = Callable[[Tensor], Tensor]
 _aten = torch.ops.aten
 
 
-def _relu(x: Tensor) -> tuple[Tensor, Pullback]:
+def _relu(layer: nn.Module, x: Tensor) -> tuple[Tensor, Pullback]:
     y = torch.relu(x)
     return y, lambda d: _aten.threshold_backward(d, y, 0)
 
 
-def _tanh(x: Tensor) -> tuple[Tensor, Pullback]:
+def _leaky_relu(layer: nn.Module, x: Tensor) -> tuple[Tensor, Pullback]:
+    slope = cast(nn.LeakyReLU, layer).negative_slope
+    return F.leaky_relu(x, slope), lambda d: _aten.leaky_relu_backward(d, x, slope, False)
+
+
+def _elu(layer: nn.Module, x: Tensor) -> tuple[Tensor, Pullback]:
+    alpha = cast(nn.ELU, layer).alpha
+    return F.elu(x, alpha), lambda d: _aten.elu_backward(d, alpha, 1.0, 1.0, False, x)
+
+
+def _tanh(layer: nn.Module, x: Tensor) -> tuple[Tensor, Pullback]:
     y = torch.tanh(x)
     return y, lambda d: _aten.tanh_backward(d, y)
 
 
-def _sigmoid(x: Tensor) -> tuple[Tensor, Pullback]:
+def _sigmoid(layer: nn.Module, x: Tensor) -> tuple[Tensor, Pullback]:
     y = torch.sigmoid(x)
     return y, lambda d: _aten.sigmoid_backward(d, y)
 
 
-def _silu(x: Tensor) -> tuple[Tensor, Pullback]:
+def _silu(layer: nn.Module, x: Tensor) -> tuple[Tensor, Pullback]:
     return F.silu(x), lambda d: _aten.silu_backward(d, x)
 
 
-def _gelu(x: Tensor) -> tuple[Tensor, Pullback]:
-    return F.gelu(x), lambda d: _aten.gelu_backward(d, x)
+def _gelu(layer: nn.Module, x: Tensor) -> tuple[Tensor, Pullback]:
+    kind = cast(nn.GELU, layer).approximate
+    return F.gelu(x, approximate=kind), lambda d: _aten.gelu_backward(d, x, approximate=kind)
 
 
-_RULES: dict[type[nn.Module], Callable[[Tensor], tuple[Tensor, Pullback]]] = {
+_RULES: dict[type[nn.Module], Callable[[nn.Module, Tensor], tuple[Tensor, Pullback]]] = {
     nn.ReLU: _relu,
+    nn.LeakyReLU: _leaky_relu,
+    nn.ELU: _elu,
     nn.Tanh: _tanh,
     nn.Sigmoid: _sigmoid,
     nn.SiLU: _silu,
@@ -68,8 +81,6 @@ class Bmm(Backend):
         known = (nn.Flatten, nn.Linear, nn.Identity, nn.LayerNorm, MaskedDropout, *_RULES)
         if unknown := [layer for layer in layers if not isinstance(layer, known)]:
             return f"it has no rule for {type(unknown[0]).__name__}"
-        if any(isinstance(layer, nn.GELU) and layer.approximate != "none" for layer in layers):
-            return "it has no rule for the approximate GELU"
         return None if isinstance(layers[0], nn.Flatten) else "the first layer must be Flatten"
 
     def bind(self) -> None:
@@ -115,7 +126,7 @@ class Bmm(Backend):
         if isinstance(layer, nn.LayerNorm):
             return self._layer_norm(name, layer, x, grads)
         if type(layer) in _RULES:
-            return _RULES[type(layer)](x)
+            return _RULES[type(layer)](layer, x)
         if isinstance(layer, MaskedDropout) and layer.p and grads:
             mask = masks[f"{name}.dropout_mask"]
             return x * mask, lambda d: d * mask
