@@ -87,7 +87,7 @@ def _evaluated(member: Member, recipe: Recipe, data: Data, device: str) -> dict[
             continue
         split = _typed(data.splits[name], next(module.parameters()).dtype, recipe.evaluate.first)
         with torch.no_grad():
-            outputs = torch.cat([module(inputs) for inputs in split.inputs.split(_CHUNK)])
+            outputs = torch.cat([module(inputs) for inputs in torch.split(split.inputs, _CHUNK)])
         found[f"{name}_loss"] = _loss(loss, outputs, split.targets), len(split)
         if data.classes:
             found[f"{name}_accuracy"] = float((outputs.argmax(-1) == split.targets).double().mean()), len(split)

@@ -78,8 +78,7 @@ class Draw(Model):
         if self.choice is not None:
             return as_value(self.choice[u * len(self.choice) >> _BITS])
         if self.integer is not None:
-            low, high = self.integer
-            return low + (u * (high - low + 1) >> _BITS)
+            return self.integer[0] + (u * (self.integer[1] - self.integer[0] + 1) >> _BITS)
         share = u / 2**_BITS
         if self.uniform is not None:
             a, b = self.uniform

@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 
 from orchestrator.report.plots import PALETTE, new_picture
 
-__all__ = ["curves_picture", "distribution_picture", "map_picture", "scatter_picture"]
+__all__ = ["MOST_BANDS", "curves_picture", "distribution_picture", "map_picture", "scatter_picture"]
 
 _BINS = 40
 _MOST_CURVES = 8
+MOST_BANDS = 4  # more quartile bands than that hide each other
 _ANNOTATED = 80  # cells of a map that are small enough in number to hold their value as text
 _STRETCH = 15.0  # even values over [0, x] have 9, three decades of log-even ones 250
 
@@ -44,7 +45,8 @@ def distribution_picture(values: Mapping[str, Floats], kind: str) -> Any:  # noq
     log = kind == "loss" and _log(everything)
     low, high = everything.min(), everything.max()
     high = high if high > low else low + 1e-3
-    bins = np.geomspace(low, high, _BINS + 1) if log else np.linspace(low, high, _BINS + 1)
+    edges = np.geomspace(low, high, _BINS + 1) if log else np.linspace(low, high, _BINS + 1)
+    bins = [float(edge) for edge in edges]
     for i, (name, v) in enumerate(values.items()):
         finite = v[np.isfinite(v)]
         plot.hist(finite, bins, histtype="stepfilled", alpha=0.35, color=PALETTE[i], label=_name(name))
@@ -124,7 +126,7 @@ def _category_panel(plot: Any, x: pd.Series, lost: pd.Series, y: Floats) -> None
 
 
 def curves_picture(series: pd.DataFrame, rows: pd.DataFrame, by: str | None, metric: str) -> tuple[Any, int]:
-    """Median and quartiles of a metric over steps, for each value of a field or each quarter of its range."""
+    """Median, and for a few groups quartiles, of a metric over steps, for each value of a field or quarter of them."""
     picture = new_picture(7.0, 3.9)
     plot = picture.add_subplot()
     labels, order = _groups(rows, by)
@@ -135,12 +137,13 @@ def curves_picture(series: pd.DataFrame, rows: pd.DataFrame, by: str | None, met
         middle, low, high = part.median(), part.quantile(0.25), part.quantile(0.75)
         colour = PALETTE[i % len(PALETTE)]
         plot.plot(middle.index, middle, color=colour, marker="o" if len(middle) < 20 else "", ms=3, label=str(name))
-        plot.fill_between(middle.index, low, high, color=colour, alpha=0.18, linewidth=0)
+        if len(names) <= MOST_BANDS:
+            plot.fill_between(middle.index, low, high, color=colour, alpha=0.18, linewidth=0)
     log = metric.endswith("loss") and _log(merged["value"].to_numpy(float))
     plot.set(xlabel="step", ylabel=_name(metric), yscale="log" if log else "linear")
     plot.grid(alpha=0.3)
     if by is not None and len(names) > 1:
-        plot.legend(title=_name(by), fontsize=8)
+        picture.legend(title=_name(by), fontsize=8, loc="outside right upper")
     return picture, len(names)
 
 

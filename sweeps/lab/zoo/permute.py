@@ -88,8 +88,8 @@ def permute(state: Mapping[str, Tensor], layers: Sequence[Hidden], orders: Seque
         for name in layer.along:
             new[name] = new[name][order]
         weight = new[layer.into]
-        grouped = weight.unflatten(1, (layer.size, layer.block))
-        new[layer.into] = grouped[:, order].flatten(1, 2)
+        grouped = weight.reshape(weight.shape[0], layer.size, layer.block, *weight.shape[2:])
+        new[layer.into] = grouped[:, order].reshape(weight.shape)
     return new
 
 

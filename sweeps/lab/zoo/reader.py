@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from sweeps.lab.recipe import Recipe
     from sweeps.lab.zoo.split import Part
 
-__all__ = ["Architecture", "Member", "Zoo"]
+__all__ = ["Architecture", "Builder", "Member", "Zoo"]
 
 _SHOWN = 3
 
@@ -99,8 +99,7 @@ class Zoo:
         Raises:
             UsageError: no model has this key.
         """
-        if isinstance(which, int | np.integer):
-            which = self.keys[which]
+        which = which if isinstance(which, str) else self.keys[which]
         if which not in self._place:
             matches = [k for k in self._place if which and k.startswith(which)]
             if len(matches) != 1:
@@ -281,7 +280,7 @@ class Architecture:
 
     def state(self, vector: Tensor, like: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The state dict with the parameters of a vector [P] and the buffers of `like`."""
-        pieces = vector.split([like[name].numel() for name in self.parameters])
+        pieces = torch.split(vector, [like[name].numel() for name in self.parameters])
         new = {name: piece.view_as(like[name]) for name, piece in zip(self.parameters, pieces, strict=True)}
         return {**like, **new}
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from orchestrator.report.parts import Figure, Part, Report, Section, Table
-from sweeps.lab.zoo.figures import curves_picture, distribution_picture, map_picture, scatter_picture
+from sweeps.lab.zoo.figures import MOST_BANDS, curves_picture, distribution_picture, map_picture, scatter_picture
 
 __all__ = ["axes_of", "metric_of", "zoo_report", "zoo_sections"]
 
@@ -154,7 +154,7 @@ def _curves(params: Sequence[str], good: pd.DataFrame, series: pd.DataFrame, met
     few, many = axes_of(params, good)
     by = next(iter(few), None) or next(iter(many), None)
     picture, groups = curves_picture(part, good, by, metric)
-    caption = f"{metric.replace('_', ' ').capitalize()} during training: median and quartiles"
+    caption = f"{metric.replace('_', ' ').capitalize()} during training: median{' and quartiles' if groups <= MOST_BANDS else ''}"
     caption += (
         f" over models of equal {by}" if by in few else f" over models in {groups} equal groups by {by}" if by else ""
     )

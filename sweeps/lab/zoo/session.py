@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 
@@ -27,7 +27,7 @@ from sweeps.lab.zoo.weights import Packed, Place, WeightFile
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["DataSets", "ZooSession", "check_recipes"]
+__all__ = ["DataSets", "Trained", "ZooSession", "check_recipes"]
 
 STATE_SECONDS = 60.0  # a pack that trains for longer keeps its state so often
 FILE_BYTES = 256 * 2**20
@@ -223,7 +223,7 @@ class _Pack:
     def train(self) -> Iterator[Progress]:
         """Train to the end; gives the evaluations on the way."""
         bench, artifacts = self._bench, self._bench.artifacts
-        resume: dict[str, NDArray[object]] | None = artifacts.load(self.state_file) if artifacts else None
+        resume: dict[str, NDArray[Any]] | None = artifacts.load(self.state_file) if artifacts else None
         training = train_pack(
             self._recipes, self._data, device=bench.device, backend=self._backend, resume=resume, base=bench.folder
         )
