@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from orchestrator.errors import SpecError
@@ -50,7 +49,9 @@ def choose(recipe: Recipe, data: Data, *, device: str = "cpu", base: Path = Path
                 trial = Training([recipe] * size, data, BACKENDS[backend], device, base)
                 trial.time_step()
                 return min(trial.time_step() for _ in range(steps))
-            except (torch.OutOfMemoryError, NotImplementedError):
+            except RuntimeError:  # too large for the device, or made of operations that can't be stacked
+                if backend == "loop":
+                    raise
                 return float("inf")
 
         _KNOWN[known] = calibrate([best], time_steps, _LARGEST[device.split(":")[0]])

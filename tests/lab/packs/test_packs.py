@@ -287,3 +287,29 @@ def test_what_does_not_fit_is_refused(fields: dict[str, Any], backend: str, said
 def test_recipes_of_different_keys_are_refused(data: Data) -> None:
     with pytest.raises(SpecError, match="can't train as one pack"):
         run([recipe(0), recipe(0, batch_size=16)], data, "bmm")
+
+
+class Wayward(nn.Module):
+    """A network whose course depends on its data, which can't be stacked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(64, 10)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y: torch.Tensor = self.linear(x.flatten(1))
+        return y if float(y.detach().sum()) > 0 else 2 * y
+
+
+def test_a_network_that_can_not_be_stacked_trains_in_the_loop(data: Data) -> None:
+    own = {"net": "own", "build": "tests.lab.packs.test_packs:Wayward"}
+    training = train_pack([recipe(s, net=own) for s in range(2)], data, backend="auto")
+    assert training.backend == "loop"
+    assert {e.status for e in ends(list(training)).values()} == {"ok"}
+
+
+@pytest.mark.slow
+def test_compiled_equals_the_loop(data: Data) -> None:
+    recipes = [recipe(s, lr, net={"net": "mlp", "hidden": [8]}, steps=40) for s, lr in enumerate((0.01, 0.1))]
+    compiled, loop = finals(run(recipes, data, "compiled")), finals(run(recipes, data, "loop"))
+    assert all(distance(compiled[i], loop[i]) < 1e-5 for i in loop)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import grad_and_value, vmap
 
+from sweeps.lab.batch_norm import running_layers
 from sweeps.lab.packs.backends.vmap import Vmap
 from sweeps.lab.packs.losses import sample_losses
 
@@ -22,7 +23,7 @@ class Compiled(Vmap):
 
     @classmethod
     def serves(cls, module: nn.Module) -> str | None:
-        return "its buffers change while it trains" if any(True for _ in module.buffers()) else None
+        return "batch normalisation changes its buffers while it trains" if running_layers(module) else None
 
     def bind(self) -> None:
         super().bind()

@@ -1,0 +1,144 @@
+"""The parts of packs: draws, calendars, choice of a back-end, keys."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from pydantic import ValidationError
+
+from orchestrator.errors import SpecError
+from sweeps.lab.augment import AugmentSpec
+from sweeps.lab.packs import choose
+from sweeps.lab.packs.calendar import Calendar
+from sweeps.lab.packs.calibrate import calibrate
+from sweeps.lab.packs.draws import counted, noisy_labels, order, subset
+from tests.lab.packs.cases import digits, recipe
+
+
+def test_orders_are_permutations_that_only_seed_and_epoch_determine() -> None:
+    assert order(3, 1, 50).sort().values.tolist() == list(range(50))
+    assert order(3, 1, 50).equal(order(3, 1, 50))
+    assert not order(3, 1, 50).equal(order(3, 2, 50)) and not order(3, 1, 50).equal(order(4, 1, 50))
+    assert order(0, 0, 8).tolist() == [3, 2, 4, 1, 7, 0, 6, 5], "published zoos stand on this order: it must not change"
+
+
+def test_counted_seeds_are_distinct_and_of_63_bits() -> None:
+    seeds = [counted(root, n) for root in (0, 1, 2**63 - 1) for n in range(1000)]
+    assert len(set(seeds)) == 3000 and all(0 <= s < 2**63 for s in seeds)
+
+
+def test_smaller_subsets_and_noises_nest() -> None:
+    small, large = subset(1, 0.1, 200), subset(1, 0.5, 200)
+    assert small is not None and large is not None and subset(1, 1.0, 200) is None
+    assert len(small) == 20 and len(large) == 100 and set(small.tolist()) < set(large.tolist())
+    labels = torch.arange(1000) % 7
+    few, many = (noisy_labels(1, share, labels, 7) for share in (0.1, 0.4))
+    assert int((few != labels).sum()) == 100 and int((many != labels).sum()) == 400
+    changed = few != labels
+    assert many[changed].equal(few[changed])
+    wrong = (many - labels)[many != labels] % 7
+    assert wrong.unique().tolist() == [1, 2, 3, 4, 5, 6], "every other class comes up"
+
+
+def test_augmentation_shifts_and_flips() -> None:
+    images = torch.arange(1, 9 * 400 + 1, dtype=torch.float32).view(400, 1, 3, 3)
+    generator = torch.Generator().manual_seed(0)
+    flipped = AugmentSpec(flip=True).apply(images, generator)
+    kept = [bool(a.equal(b)) for a, b in zip(flipped, images, strict=True)]
+    turned = [bool(a.equal(b.flip(2))) for a, b in zip(flipped, images, strict=True)]
+    assert all(k != t for k, t in zip(kept, turned, strict=True)) and 150 < sum(turned) < 250
+    shifted = AugmentSpec(shift=1).apply(images, generator)
+    places = {tuple((s == image[0, 1, 1]).nonzero()[0].tolist()[1:]) for s, image in zip(shifted, images, strict=True)}
+    assert places == {(i, j) for i in range(3) for j in range(3)}
+    assert AugmentSpec().apply(images, generator).equal(images)
+
+
+def test_calendar_of_epochs() -> None:
+    r = recipe(
+        steps=None,
+        epochs=4,
+        batch_size=30,
+        evaluate={"every_epochs": 2},
+        checkpoints={"at_epochs": [0, 3], "every_steps": 7},
+    )
+    calendar = Calendar.of(r, 100)
+    assert (calendar.per_epoch, calendar.total) == (4, 16)
+    assert calendar.evaluations == {8, 16} and calendar.snapshots == {0, 7, 12, 14}
+    assert [calendar.next_stop(s) for s in (0, 7, 15)] == [7, 8, 16]
+    assert Calendar.of(r.model_copy(update={"drop_last": True}), 100).per_epoch == 3
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"lr": 0.3},
+        {"seed": 9},
+        {"label_noise": 0.2},
+        {"clip": 1.0},
+        {"schedule": {"shape": "cosine", "warmup": 0.1}},
+        {"net": {"net": "mlp", "hidden": [16], "init": {"scale": 2.0}}},
+        {"optimizer": {"method": "sgd", "learning_rate": 0.1, "momentum": 0.1, "weight_decay": 0.1}},
+    ],
+)
+def test_what_may_differ_within_a_pack(fields: dict[str, Any]) -> None:
+    assert recipe(**fields).pack_key() == recipe().pack_key()
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"batch_size": 16},
+        {"steps": 31},
+        {"net": {"net": "mlp", "hidden": [17]}},
+        {"net": {"net": "mlp", "hidden": [16], "activation": "tanh"}},
+        {"net": {"net": "mlp", "hidden": [16], "dropout": 0.1}},
+        {"optimizer": {"method": "adam"}},
+        {"optimizer": {"method": "sgd", "momentum": 0.9, "nesterov": True}},
+        {"train_fraction": 0.5},
+        {"checkpoints": {"at_steps": [3]}},
+        {"dtype": "float64"},
+    ],
+)
+def test_what_models_of_a_pack_share(fields: dict[str, Any]) -> None:
+    assert recipe(**fields).pack_key() != recipe().pack_key()
+
+
+def test_a_recipe_has_one_length() -> None:
+    with pytest.raises(ValidationError, match="either `epochs` or `steps`; got epochs: 2 and steps: 30"):
+        recipe(epochs=2)
+
+
+@pytest.mark.parametrize(
+    ("loop", "packed", "label"),
+    [
+        (1e-3, {8: 5e-4, 32: 1e-4, 64: 2e-4}, "bmm@32"),
+        (1e-3, {8: 0.98e-3, 32: 0.97e-3, 64: 0.96e-3}, "loop@1"),
+        (1e-3, {8: 5e-3}, "loop@1"),
+        (0.5, {}, "loop@1"),
+    ],
+)
+def test_the_fastest_is_chosen(loop: float, packed: dict[int, float], label: str) -> None:
+    """Seconds per step of one model; packs must gain something, and hopeless sizes are not tried."""
+
+    def seconds(backend: str, size: int, steps: int) -> float:
+        return loop if backend == "loop" else size * packed.get(size, min(packed.values()) * 1.2)
+
+    choice = calibrate(["bmm"], seconds, 128)
+    assert choice.label == label and choice.seconds["loop@1"] == loop
+
+
+def test_a_choice_is_made_once_and_a_class_trains_in_the_loop() -> None:
+    data = digits()
+    first = choose(recipe(0), data)
+    assert first is choose(recipe(1, 0.3), data)
+    assert set(first.seconds) >= {"loop@1", "bmm@8"} and first.seconds[first.label] == min(first.seconds.values())
+    named = {"method": "class", "name": "torch.optim:Adagrad", "learning_rate": 0.1}
+    assert choose(recipe(0, optimizer=named), data).label == "loop@1"
+
+
+def test_a_network_that_does_not_fit_is_refused_before_it_is_timed() -> None:
+    with pytest.raises(SpecError, match="gpt takes tokens"):
+        choose(recipe(net={"net": "gpt"}), digits(), base=Path())
