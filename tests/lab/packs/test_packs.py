@@ -309,6 +309,7 @@ def test_a_network_that_can_not_be_stacked_trains_in_the_loop(data: Data) -> Non
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own, while it compiles
 def test_compiled_equals_the_loop(data: Data) -> None:
     recipes = [recipe(s, lr, net={"net": "mlp", "hidden": [8]}, steps=40) for s, lr in enumerate((0.01, 0.1))]
     compiled, loop = finals(run(recipes, data, "compiled")), finals(run(recipes, data, "loop"))

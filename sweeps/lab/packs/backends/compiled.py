@@ -25,6 +25,12 @@ class Compiled(Vmap):
     def serves(cls, module: nn.Module) -> str | None:
         return "batch normalisation changes its buffers while it trains" if running_layers(module) else None
 
+    @classmethod
+    def exact_rows(cls, module: nn.Module) -> bool:
+        """Never: each number of rows is compiled anew, into other loops."""
+        del module
+        return False
+
     def bind(self) -> None:
         super().bind()
         self._program = torch.compile(vmap(grad_and_value(self._loss)), dynamic=False)
