@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -21,7 +21,7 @@ from orchestrator.errors import SpecError, UsageError
 from orchestrator.kind import Workbench
 from orchestrator.spec import parse, read_yaml
 from orchestrator.sweep import load_spec, planned
-from orchestrator.testing.kind_suite import KindSuite, run_example
+from orchestrator.testing.kind_suite import run_example
 from sweeps.lab.zoo import session
 from sweeps.lab.zoo.audit import regenerate
 from sweeps.lab.zoo.draws import Samples
@@ -31,10 +31,6 @@ from tests.test_house_rules import ROOT
 
 KIND = ZooKind()
 RECIPES = ROOT / "sweeps" / "recipes"
-
-
-class TestZoo(KindSuite):
-    kind: ClassVar[Any] = KIND
 
 
 def spec_of(**changes: Any) -> ZooSpec:

@@ -18,9 +18,10 @@ from orchestrator.site import Site
 from orchestrator.testing.kind_suite import KindSuite, metrics_of, run_example, same
 from sweeps.function import FunctionKind
 from sweeps.landscape import LandscapeKind
+from sweeps.zoo import ZooKind
 
 GOLDEN = Path(__file__).parent.parent / "golden"
-TESTED = {"function", "landscape"}
+TESTED = {"function", "landscape", "zoo"}
 
 
 class TestFunction(KindSuite):
@@ -32,6 +33,12 @@ class TestLandscape(KindSuite):
     kind = LandscapeKind()
     golden = GOLDEN / "landscape.json"
     golden_tolerance = 1e-4  # weights are trained, and processors differ in the last bits of a sum
+
+
+class TestZoo(KindSuite):
+    kind = ZooKind()
+    golden = GOLDEN / "zoo.json"
+    golden_tolerance = 1e-4  # as above
 
 
 def test_no_registered_kind_is_left_out() -> None:

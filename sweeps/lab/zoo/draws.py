@@ -83,10 +83,12 @@ class Draw(Model):
         if self.uniform is not None:
             a, b = self.uniform
             return _rounded(a + (b - a) * share)
-        a, b = self.log_uniform or self.log_integer or (1, 1)
         if self.log_integer is not None:
-            return min(b, math.floor(a * ((b + 1) / a) ** share))
-        return _rounded(a * (b / a) ** share)
+            low, high = self.log_integer
+            return min(high, math.floor(low * math.exp(math.log((high + 1) / low) * share)))
+        assert self.log_uniform is not None, "one form is given"
+        a, b = self.log_uniform
+        return _rounded(a * math.exp(math.log(b / a) * share))
 
     def edges(self) -> tuple[Value, ...]:
         """Values between or among which all others lie: what a check must try."""

@@ -99,15 +99,15 @@ class Zoo:
         Raises:
             UsageError: no model has this key.
         """
-        which = which if isinstance(which, str) else self.keys[which]
-        if which not in self._place:
-            matches = [k for k in self._place if which and k.startswith(which)]
+        key = which if isinstance(which, str) else self.keys[which]
+        if key not in self._place:
+            matches = [k for k in self._place if key and k.startswith(key)]
             if len(matches) != 1:
                 found = f"{len(matches)} keys begin with it" if matches else "no key begins with it"
                 some = ", ".join(self.keys[:_SHOWN])
-                raise UsageError(f"{which!r} is not in the zoo {self.folder}: {found}; keys are such as {some}")
-            which = matches[0]
-        return Member(self, which, self.rows.iloc[self._place[which]].to_dict())
+                raise UsageError(f"{key!r} is not in the zoo {self.folder}: {found}; keys are such as {some}")
+            key = matches[0]
+        return Member(self, key, self.rows.iloc[self._place[key]].to_dict())
 
     def select(self, mask: Sequence[bool] | pd.Series) -> Zoo:
         """The zoo of the rows where the mask is true, such as `zoo.select(zoo.rows.status == "ok")`."""

@@ -154,10 +154,10 @@ def _curves(params: Sequence[str], good: pd.DataFrame, series: pd.DataFrame, met
     few, many = axes_of(params, good)
     by = next(iter(few), None) or next(iter(many), None)
     picture, groups = curves_picture(part, good, by, metric)
-    caption = f"{metric.replace('_', ' ').capitalize()} during training: median{' and quartiles' if groups <= MOST_BANDS else ''}"
-    caption += (
-        f" over models of equal {by}" if by in few else f" over models in {groups} equal groups by {by}" if by else ""
-    )
+    caption = f"{metric.replace('_', ' ').capitalize()} during training: median"
+    caption += " and quartiles" if groups <= MOST_BANDS else ""
+    if by is not None:
+        caption += f" over models of equal {by}" if by in few else f" over models in {groups} equal groups by {by}"
     return [
         Section("Learning curves", [Figure("curves", f"{caption}; n = {part['key'].nunique():,} models.", picture)])
     ]
