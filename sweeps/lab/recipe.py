@@ -76,8 +76,8 @@ class Recipe(Model):
     loss: Literal["auto", "cross_entropy", "mse"] = Field(
         "auto", description="auto: cross_entropy for classes, mse for other targets; mse of classes is to one-hot"
     )
-    optimizer: OptimizerSpec = Sgd()
-    schedule: ScheduleSpec = Constant()
+    optimizer: OptimizerSpec = Sgd(method="sgd")
+    schedule: ScheduleSpec = Constant(shape="constant")
     epochs: Annotated[int, Field(ge=0)] | None = Field(None, description="passes through the training data")
     steps: Annotated[int, Field(ge=0)] | None = Field(None, description="or steps; give one of the two")
     batch_size: int = Field(64, ge=1)

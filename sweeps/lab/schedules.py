@@ -56,7 +56,7 @@ class Schedule(Model):
 class Constant(Schedule):
     """1 throughout."""
 
-    shape: Literal["constant"] = "constant"
+    shape: Literal["constant"]
 
     def _after(self, step: int, total: int) -> float:
         del step, total

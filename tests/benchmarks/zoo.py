@@ -120,12 +120,10 @@ def speedup(name: str, steps: int) -> dict[str, float | str]:
 
 
 def zoo_spec(name: str, models: int, steps: int) -> Spec:
-    data = {
-        "kind": "zoo",
-        "name": name,
-        "recipe": recipe(0, CASES["mlp_1k"], steps).model_dump(mode="json", exclude={"seed"}),
-        "axes": {"seed": {"range": models}},
-    }
+    """Evaluated on both splits every 200 steps, weights kept at the end."""
+    one = recipe(0, CASES["mlp_1k"], steps).model_dump(mode="json", exclude={"seed"}, exclude_defaults=True)
+    one |= {"evaluate": {"every_steps": 200}}
+    data = {"kind": "zoo", "name": name, "recipe": one, "seeds": {"range": models}}
     return parse(kind_named("zoo").spec, data, name)
 
 

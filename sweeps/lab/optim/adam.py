@@ -23,7 +23,7 @@ class Adam(Method):
     rides: ClassVar[tuple[str, ...]] = ("learning_rate", "weight_decay", "beta1", "beta2", "eps")
     slots: ClassVar[tuple[str, ...]] = ("mean", "square")
 
-    method: Literal["adam"] = "adam"
+    method: Literal["adam"]
     learning_rate: float = Field(1e-3, gt=0, description="the highest of the schedule")
     beta1: float = Field(0.9, ge=0, lt=1)
     beta2: float = Field(0.999, ge=0, lt=1)

@@ -22,7 +22,7 @@ class AdamW(Method):
     rides: ClassVar[tuple[str, ...]] = ("learning_rate", "weight_decay", "beta1", "beta2", "eps")
     slots: ClassVar[tuple[str, ...]] = ("mean", "square")
 
-    method: Literal["adamw"] = "adamw"
+    method: Literal["adamw"]
     learning_rate: float = Field(1e-3, gt=0, description="the highest of the schedule")
     weight_decay: float = Field(1e-2, ge=0)
     beta1: float = Field(0.9, ge=0, lt=1)

@@ -22,7 +22,7 @@ class Lion(Method):
     rides: ClassVar[tuple[str, ...]] = ("learning_rate", "weight_decay", "beta1", "beta2")
     slots: ClassVar[tuple[str, ...]] = ("mean",)
 
-    method: Literal["lion"] = "lion"
+    method: Literal["lion"]
     learning_rate: float = Field(1e-4, gt=0, description="the highest of the schedule")
     beta1: float = Field(0.9, ge=0, lt=1, description="of the step")
     beta2: float = Field(0.99, ge=0, lt=1, description="of the memory")

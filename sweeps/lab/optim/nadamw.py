@@ -26,7 +26,7 @@ class NAdamW(Method):
     slots: ClassVar[tuple[str, ...]] = ("mean", "square")
     columns: ClassVar[Mapping[str, float]] = {"product": 1.0}
 
-    method: Literal["nadamw"] = "nadamw"
+    method: Literal["nadamw"]
     learning_rate: float = Field(2e-3, gt=0, description="the highest of the schedule")
     beta1: float = Field(0.9, ge=0, lt=1)
     beta2: float = Field(0.999, ge=0, lt=1)

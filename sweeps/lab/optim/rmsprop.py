@@ -22,7 +22,7 @@ class RmsProp(Method):
     rides: ClassVar[tuple[str, ...]] = ("learning_rate", "weight_decay", "momentum", "alpha", "eps")
     slots: ClassVar[tuple[str, ...]] = ("square", "velocity")
 
-    method: Literal["rmsprop"] = "rmsprop"
+    method: Literal["rmsprop"]
     learning_rate: float = Field(1e-2, gt=0, description="the highest of the schedule")
     momentum: float = Field(0.0, ge=0, lt=1)
     alpha: float = Field(0.99, ge=0, lt=1, description="memory of the mean square")

@@ -22,7 +22,7 @@ class Sgd(Method):
     rides: ClassVar[tuple[str, ...]] = ("learning_rate", "weight_decay", "momentum")
     slots: ClassVar[tuple[str, ...]] = ("velocity",)
 
-    method: Literal["sgd"] = "sgd"
+    method: Literal["sgd"]
     learning_rate: float = Field(0.1, gt=0, description="the highest of the schedule")
     momentum: float = Field(0.0, ge=0, lt=1)
     nesterov: bool = False
