@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import torch
 from torch import Tensor
 
@@ -27,8 +29,13 @@ def counted(root: int, counter: int) -> int:
 
 def order(seed: int, epoch: int, n: int) -> Tensor:
     """The permutation [n] in which a model sees its samples in an epoch, the first being 0."""
-    source = torch.Generator().manual_seed(counted(stream(seed, "order"), epoch))
+    source = torch.Generator().manual_seed(counted(_order_root(seed), epoch))
     return torch.randperm(n, generator=source)
+
+
+@lru_cache(maxsize=4096)
+def _order_root(seed: int) -> int:
+    return stream(seed, "order")
 
 
 def subset(seed: int, fraction: float, n: int) -> Tensor | None:

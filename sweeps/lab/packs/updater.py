@@ -27,27 +27,24 @@ class Rates:
 
     def __init__(self, recipes: Sequence[Recipe], total: int) -> None:
         self._total = total
-        self._schedules = [r.schedule for r in recipes]
+        self._schedules = list(dict.fromkeys(r.schedule for r in recipes))  # mostly few
+        self._which = [self._schedules.index(r.schedule) for r in recipes]
         self._peaks = [r.optimizer.learning_rate for r in recipes]
         self.sets_momentum = any(s.momentum(0, max(total, 1)) is not None for s in self._schedules)
 
     def learning_rates(self, step: int) -> list[float]:
         """Learning rate of each model in this step."""
-        known: dict[int, float] = {}  # schedules are mostly one object, or equal
-        rates = []
-        for schedule, peak in zip(self._schedules, self._peaks, strict=True):
-            if id(schedule) not in known:
-                known[id(schedule)] = schedule.multiplier(step, self._total)
-            rates.append(peak * known[id(schedule)])
-        return rates
+        now = [s.multiplier(step, self._total) for s in self._schedules]
+        return [peak * now[i] for i, peak in zip(self._which, self._peaks, strict=True)]
 
     def momenta(self, step: int) -> list[float | None]:
         """Momentum of each model in this step; None where the optimizer's own stays."""
-        return [s.momentum(step, self._total) for s in self._schedules]
+        now = [s.momentum(step, self._total) for s in self._schedules]
+        return [now[i] for i in self._which]
 
     def take(self, keep: Sequence[int]) -> None:
         """Keep only these rows."""
-        self._schedules = [self._schedules[k] for k in keep]
+        self._which = [self._which[k] for k in keep]
         self._peaks = [self._peaks[k] for k in keep]
 
 
