@@ -139,8 +139,8 @@ def _settings(params: Sequence[str], ended: pd.DataFrame, good: pd.DataFrame, me
     shown = [p for p in (*many, *few) if p not in pair or len(pair) < 2]
     if shown:
         caption = (
-            f"{metric.replace('_', ' ').capitalize()} against each swept field; a point is a model, the line the "
-            f"median; n = {len(good):,}; crosses at the lower edge are the {len(ended) - len(good):,} that diverged."
+            f"{metric.replace('_', ' ').capitalize()} against each swept field; a point is a model, a line the median, a "
+            f"box the quartiles; n = {len(good):,}; crosses at the lower edge are the {len(ended) - len(good):,} that diverged."
         )
         yield Figure("settings", caption, scatter_picture(ended, shown[:6], metric))
     if not shown and len(pair) < 2:
@@ -185,10 +185,10 @@ def _failures(params: Sequence[str], rows: pd.DataFrame) -> Iterator[Part]:
     few, many = axes_of(params, rows)
     shares = []
     for p in (*few, *many):
-        groups = rows.groupby(
-            rows[p] if p in few else pd.qcut(rows[p].astype(float), 4, duplicates="drop"), observed=True
-        )
-        shares += [[p, _cell(value), len(g), f"{(g['status'] != 'ok').mean():.1%}"] for value, g in groups]
+        by = rows[p] if p in few else pd.qcut(rows[p].astype(float), 4, duplicates="drop")
+        for value, group in rows.groupby(by, observed=True):
+            name = _cell(value) if p in few else f"{group[p].min():.4g} to {group[p].max():.4g}"
+            shares.append([p, name, len(group), f"{(group['status'] != 'ok').mean():.1%}"])
     if shares:
         yield Table(
             "Share of models that diverged or failed, by setting.", ("field", "value", "models", "share"), shares
