@@ -139,8 +139,9 @@ def _settings(params: Sequence[str], ended: pd.DataFrame, good: pd.DataFrame, me
     shown = [p for p in (*many, *few) if p not in pair or len(pair) < 2]
     if shown:
         caption = (
-            f"{metric.replace('_', ' ').capitalize()} against each swept field; a point is a model, a line the median, a "
-            f"box the quartiles; n = {len(good):,}; crosses at the lower edge are the {len(ended) - len(good):,} that diverged."
+            f"{metric.replace('_', ' ').capitalize()} against each swept field; a point is a model, a line the median, "
+            f"a box the quartiles; n = {len(good):,}; crosses at the lower edge are the "
+            f"{len(ended) - len(good):,} models that diverged."
         )
         yield Figure("settings", caption, scatter_picture(ended, shown[:6], metric))
     if not shown and len(pair) < 2:
