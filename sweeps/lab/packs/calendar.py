@@ -40,7 +40,7 @@ class Calendar:
         Raises:
             SpecError: the batch is larger than the data, or a checkpoint lies behind the end.
         """
-        per_epoch = steps_per_epoch(recipe, samples)
+        per_epoch = _steps_per_epoch(recipe, samples)
         total = recipe.steps if recipe.steps is not None else per_epoch * (recipe.epochs or 0)
         seen, kept = recipe.evaluate, recipe.checkpoints
         evaluations = {0} if seen.start else set()
@@ -66,7 +66,7 @@ class Calendar:
         return min((s for s in self.evaluations | self.snapshots if s > step), default=self.total)
 
 
-def steps_per_epoch(recipe: Recipe, samples: int) -> int:
+def _steps_per_epoch(recipe: Recipe, samples: int) -> int:
     """Steps that one pass through so many samples takes."""
     if recipe.batch_size > samples:
         raise SpecError(

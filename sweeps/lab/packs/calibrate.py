@@ -11,6 +11,7 @@ SIZES = (8, 16, 32, 64, 128, 256, 512)
 _STEPS = 4  # timed for each candidate, after one that warms up
 _MARGIN = 0.95  # a pack must take less than this share of the loop's time: timings are noisy, and the loop is simple
 _HOPELESS = 1.3  # so many times slower than the loop, or than a smaller pack: larger ones are not tried
+_NEAR = 1.15  # of sizes that differ by no more than this the smallest is taken: it leaves room in the caches
 _SLOW = 0.1  # seconds per step: networks so large fill a device alone, and trying packs of them would take minutes
 
 
@@ -53,8 +54,9 @@ def calibrate(backends: Sequence[str], time_steps: Callable[[str, int, int], flo
             if taken > _HOPELESS * best or taken > _HOPELESS * seconds["loop@1"]:
                 break
             best = min(best, taken)
-    fastest = min(seconds, key=lambda name: seconds[name])
-    if seconds[fastest] > _MARGIN * seconds["loop@1"]:
-        fastest = "loop@1"
-    name, _, models = fastest.partition("@")
+    least = min(seconds.values())
+    if least > _MARGIN * seconds["loop@1"]:
+        return Choice("loop", 1, seconds)
+    first = next(name for name, s in seconds.items() if s <= _NEAR * least)
+    name, _, models = first.partition("@")
     return Choice(name, int(models), seconds)

@@ -114,8 +114,9 @@ def test_a_recipe_has_one_length() -> None:
 @pytest.mark.parametrize(
     ("loop", "packed", "label"),
     [
-        (1e-3, {8: 5e-4, 32: 1e-4, 64: 2e-4}, "bmm@32"),
-        (1e-3, {8: 0.98e-3, 32: 0.97e-3, 64: 0.96e-3}, "loop@1"),
+        (1e-3, {8: 5e-4, 16: 3e-4, 32: 1e-4, 64: 2e-4}, "bmm@32"),
+        (1e-3, {8: 5e-4, 16: 2e-4, 32: 1.05e-4, 64: 1e-4}, "bmm@32"),
+        (1e-3, {8: 0.98e-3, 16: 0.98e-3, 32: 0.97e-3, 64: 0.96e-3}, "loop@1"),
         (1e-3, {8: 5e-3}, "loop@1"),
         (0.5, {}, "loop@1"),
     ],
@@ -124,7 +125,7 @@ def test_the_fastest_is_chosen(loop: float, packed: dict[int, float], label: str
     """Seconds per step of one model; packs must gain something, and hopeless sizes are not tried."""
 
     def seconds(backend: str, size: int, steps: int) -> float:
-        return loop if backend == "loop" else size * packed.get(size, min(packed.values()) * 1.2)
+        return loop if backend == "loop" else size * packed.get(size, 1.0)
 
     choice = calibrate(["bmm"], seconds, 128)
     assert choice.label == label and choice.seconds["loop@1"] == loop
@@ -134,7 +135,9 @@ def test_a_choice_is_made_once_and_a_class_trains_in_the_loop() -> None:
     data = digits()
     first = choose(recipe(0), data)
     assert first is choose(recipe(1, 0.3), data)
-    assert set(first.seconds) >= {"loop@1", "bmm@8"} and first.seconds[first.label] == min(first.seconds.values())
+    assert set(first.seconds) >= {"loop@1", "bmm@8"} and first.seconds[first.label] <= 1.15 * min(
+        first.seconds.values()
+    )
     named = {"method": "class", "name": "torch.optim:Adagrad", "learning_rate": 0.1}
     assert choose(recipe(0, optimizer=named), data).label == "loop@1"
 
