@@ -35,7 +35,8 @@ from orchestrator.worker import Job, Message, Opened, Work, Worker
 __all__ = ["RayExecutor"]
 
 _IN_FLIGHT = 2  # per actor: the next shard waits there while one runs, so no actor idles between two
-_MOST_START_FAILURES = 3
+_MOST_START_FAILURES = 3  # in all, while no worker has opened the sweep yet: then the cause is the same for all
+_MOST_SLOT_FAILURES = 10  # in a row at one slot, once others have shown that it works
 _GROW_SECONDS = 2.0  # how often to look whether the cluster can hold more workers
 
 
@@ -112,7 +113,7 @@ class RayExecutor(Executor):
         self._grown = -math.inf
         self._alive = time.monotonic()  # when a worker was last ready
         self._last_failure = ""
-        self._connected = False
+        self._connected = self._opened_once = False
 
     def open(self, job: Job) -> None:
         self._connect()
@@ -231,11 +232,11 @@ class RayExecutor(Executor):
         if now - self._grown < _GROW_SECONDS:
             return
         self._grown = now
-        usable = [s for s in self._slots.values() if s.failures < _MOST_START_FAILURES]
-        broken = len(self._slots) - len(usable)
-        if broken and not any(s.opened or not s.failures for s in self._slots.values()):
+        usable = [s for s in self._slots.values() if s.failures < _MOST_SLOT_FAILURES]
+        failed = sum(s.failures for s in self._slots.values())
+        if (failed >= _MOST_START_FAILURES and not self._opened_once) or (self._slots and not usable):
             raise WorkersUnavailable(
-                f"workers fail as soon as they start, {_MOST_START_FAILURES} times in a row:\n{self._last_failure}"
+                f"workers fail as soon as they start, {failed} times by now:\n{self._last_failure}"
             )
         target = self._capacity() if self._site.workers == "auto" else self._site.workers
         for _ in range(target - len(self._slots)):
@@ -298,6 +299,7 @@ class RayExecutor(Executor):
             return []
         if isinstance(message, Opened):
             slot.opened, slot.failures, call.began = True, 0, now
+            self._opened_once = True
         return [Gave(call.work.id, message)]
 
     def _overdue(self) -> list[Event]:

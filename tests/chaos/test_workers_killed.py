@@ -83,7 +83,15 @@ def test_actors_killed_at_random(own_ray: None, tmp_path: Path) -> None:
     """Every second or so a worker process gets SIGKILL."""
     stop, rng, kills = threading.Event(), random.Random(1), []
 
+    class Started(QuietWatch):
+        rows = threading.Event()
+
+        def show(self, snapshot: Snapshot) -> None:
+            if snapshot.new:
+                self.rows.set()
+
     def killer() -> None:
+        Started.rows.wait(120)
         while not stop.wait(1.0 + rng.random()):
             actors = [
                 p for p in psutil.process_iter(["cmdline"]) if "ray::_Actor.run" in " ".join(p.info["cmdline"] or [])
@@ -95,7 +103,7 @@ def test_actors_killed_at_random(own_ray: None, tmp_path: Path) -> None:
     thread = threading.Thread(target=killer)
     thread.start()
     try:
-        end = run(spec_data(400, 0.03), tmp_path, workers=2, shard_seconds=0.5)
+        end = run(spec_data(400, 0.03), tmp_path, Started(), workers=2, shard_seconds=0.5)
     finally:
         stop.set()
         thread.join()
