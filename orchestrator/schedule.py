@@ -21,6 +21,7 @@ from orchestrator.unit import Unit
 __all__ = ["GivenUp", "Schedule", "Shard"]
 
 _LARGEST = 8192  # units of one shard: bounds what one message carries
+_SHORTEST = 0.1  # of the wanted seconds: shorter shards waste packs and messages, and even out little
 _GROWTH = 8  # a shard is at most so many times larger than the largest that came back: first timings mislead
 
 
@@ -115,8 +116,7 @@ class Schedule:
             units, piece = [u for u in self._again.popleft() if u.key in self._open], True
         if not units:
             piece = False
-            fair = -(-len(self._fresh) // (2 * max(1, slots))) if self.drained else self._size()
-            size = max(1, min(self._size(), fair))
+            size = self._size() if not self.drained else self._tail_size(slots)
             while self._fresh and len(units) < size:
                 unit = self._fresh.popleft()
                 if unit.key in self._open:
@@ -193,6 +193,12 @@ class Schedule:
         flight = self._flights.get(shard_id)
         unit = flight.units.pop(key, None) if flight else None
         return self.again(unit, cause, why) if unit is not None else []
+
+    def _tail_size(self, slots: int) -> int:
+        """Half a fair share of what is left, so that workers end together, but no shard too short to be worth it."""
+        fair = -(-len(self._fresh) // (2 * max(1, slots)))
+        worth = int(_SHORTEST * self._shard_seconds / self._unit_seconds) if self._unit_seconds else 1
+        return max(1, min(self._size(), max(fair, worth)))
 
     def _size(self) -> int:
         if self._unit_seconds is None:

@@ -24,7 +24,7 @@ from orchestrator.schedule import Shard
 from orchestrator.spec import parse
 from orchestrator.unit import Unit
 
-__all__ = ["Check", "Chunk", "Job", "Message", "Opened", "Prepare", "Prepared", "Work", "Worker"]
+__all__ = ["Check", "Chunk", "Job", "Message", "Prepare", "Prepared", "Work", "Worker"]
 
 _FLUSH_ROWS = 2048
 _LONGEST_ERROR = 20_000  # characters of a traceback that a row keeps
@@ -75,11 +75,6 @@ Work: TypeAlias = Check | Prepare | Shard
 
 
 @dataclass(frozen=True, slots=True)
-class Opened:
-    """Message: the session is open, units begin now."""
-
-
-@dataclass(frozen=True, slots=True)
 class Prepared:
     """Message: the arrays of one preparation."""
 
@@ -97,7 +92,7 @@ class Chunk:
     progress: tuple[Progress, ...] = ()
 
 
-Message: TypeAlias = Opened | Prepared | Chunk
+Message: TypeAlias = Prepared | Chunk
 
 
 @dataclass(slots=True)
@@ -144,6 +139,18 @@ class Worker:
         """Take in the arrays of a finished preparation."""
         self._prepared[name] = arrays
 
+    def open(self) -> Session:
+        """Open the session, once: load data and model.
+
+        Executors call it before the first shard, so that what fails here is charged to no unit.
+
+        Raises:
+            UsageError: the input is unusable.
+        """
+        if self._session is None:
+            self._session = self._kind.open(self._spec, self._prepared, self._bench)
+        return self._session
+
     def stop(self, key: str) -> None:
         """Ask the unit with this key to end early."""
         self._stopped.add(key)
@@ -164,10 +171,7 @@ class Worker:
                 arrays = self._kind.prepare(self._spec, work.name, have, self._bench)
                 yield Prepared(work.name, arrays, time.perf_counter() - began)
             case Shard():
-                if self._session is None:
-                    self._session = self._kind.open(self._spec, self._prepared, self._bench)
-                yield Opened()
-                yield from self._shard(self._session, work)
+                yield from self._shard(self.open(), work)
 
     def _shard(self, session: Session, shard: Shard) -> Iterator[Chunk]:
         units = {u.key: u for u in shard.units}

@@ -113,7 +113,20 @@ def test_shards_grow_to_the_wanted_seconds_and_shrink_at_the_tail() -> None:
         schedule.finished(shard.id, 0.01 * len(shard.units))
         schedule.drained = len(sizes) > 6
     assert sizes[:4] == [1, 8, 64, 500], "eight times larger each, then 5 s of 10 ms units"
-    assert sizes[-1] == 1, "guided to single units at the end, so that workers end together"
+    assert sizes[-3:] == sorted(sizes[-3:], reverse=True), "finer towards the end, so that workers end together"
+    assert all(49 <= s for s in sizes[4:-1]), "but not shorter than a tenth of the wanted seconds"
+
+
+def test_the_tail_of_slow_units_is_single_units() -> None:
+    schedule = Schedule({}, shard_seconds=5.0)
+    schedule.offer(units(50))
+    schedule.drained = True
+    sizes = []
+    while shard := schedule.next(2):
+        sizes.append(len(shard.units))
+        schedule.ended(shard.id, [u.key for u in shard.units])
+        schedule.finished(shard.id, 1.0 * len(shard.units))
+    assert sizes[-1] == 1
 
 
 def test_attempts_are_counted_for_units_that_began() -> None:

@@ -12,7 +12,7 @@ from orchestrator.executors.base import Event, Executor, Finished, Gave, Lost, R
 from orchestrator.kind import Arrays
 from orchestrator.row import Cause
 from orchestrator.schedule import Shard
-from orchestrator.worker import Job, Message, Opened, Work, Worker
+from orchestrator.worker import Job, Message, Work, Worker
 
 __all__ = ["LocalExecutor"]
 
@@ -24,7 +24,7 @@ class LocalExecutor(Executor):
         self._worker: Worker | None = None
         self._queue: deque[Work] = deque()
         self._running: tuple[Work, Iterator[Message], float] | None = None
-        self._opened_once = False
+        self._opened = False
         self._broken = ""
 
     def open(self, job: Job) -> None:
@@ -51,15 +51,16 @@ class LocalExecutor(Executor):
             self._running = (work, self._ready.run(work), time.perf_counter())
         work, messages, began = self._running
         try:
-            message = next(messages)
-            self._opened_once |= isinstance(message, Opened)
-            return (Gave(work.id, message),)
+            if isinstance(work, Shard):
+                self._ready.open()
+                self._opened = True
+            return (Gave(work.id, next(messages)),)
         except StopIteration:
             event: Event = Finished(work.id, time.perf_counter() - began)
         except UsageError as e:
             event = Refused(work.id, e)
         except Exception:  # noqa: BLE001 - the engine decides what a failed preparation or opening means
-            unopened = isinstance(work, Shard) and not self._opened_once
+            unopened = isinstance(work, Shard) and not self._opened
             self._broken = traceback.format_exc() if unopened else ""
             event = Lost(work.id, Cause.error, traceback.format_exc(), began=not unopened)
         self._running = None

@@ -30,7 +30,7 @@ from orchestrator.kind import Arrays
 from orchestrator.row import Cause
 from orchestrator.schedule import Shard
 from orchestrator.site import Site
-from orchestrator.worker import Job, Message, Opened, Work, Worker
+from orchestrator.worker import Job, Message, Work, Worker
 
 __all__ = ["RayExecutor"]
 
@@ -54,11 +54,18 @@ class _Actor:
     def share(self, name: str, refs: Mapping[str, Any]) -> None:
         self._worker.share(name, dict(zip(refs, ray.get(list(refs.values())), strict=True)))
 
+    def open(self) -> UsageError | None:
+        try:
+            self._worker.open()
+        except UsageError as e:  # as a value: it must arrive as what it is, not wrapped
+            return e
+        return None
+
     @ray.method(num_returns="streaming")
     def run(self, work: Work) -> Iterator[Message | UsageError]:
         try:
             yield from self._worker.run(work)
-        except UsageError as e:  # as a value: it must arrive as what it is, not wrapped
+        except UsageError as e:
             yield e
 
     @ray.method(concurrency_group="control")
@@ -70,7 +77,7 @@ class _Actor:
 class _Call:
     work: Work
     stream: Any  # ray's generator of object refs
-    began: float = 0.0  # monotonic time when it became the actor's running work, or when its units began
+    began: float = 0.0  # monotonic time when it became the actor's running work
     refused: UsageError | None = None
 
 
@@ -82,6 +89,7 @@ class _Slot:
     failures: int = 0  # starts in a row that came to nothing
     actor: Any = None
     greeting: Any = None  # ref that becomes ready when the actor has started; None afterwards
+    opening: Any = None  # ref that becomes ready when the session is open; None before and afterwards
     opened: bool = False
     heard: float = 0.0  # monotonic time of the last sign of the running work
     calls: deque[_Call] = field(default_factory=deque)
@@ -150,6 +158,8 @@ class RayExecutor(Executor):
         now = time.monotonic()
         if not slot.calls:
             slot.heard = now
+        if isinstance(work, Shard) and not slot.opened and slot.opening is None:
+            slot.opening = slot.actor.open.remote()
         slot.calls.append(_Call(work, slot.actor.run.remote(work), now))
 
     def poll(self, timeout: float) -> Sequence[Event]:
@@ -157,6 +167,8 @@ class RayExecutor(Executor):
         for slot in self._slots.values():
             if slot.greeting is not None:
                 waiting[slot.greeting] = slot
+            elif slot.opening is not None:
+                waiting[slot.opening] = slot
             elif slot.calls:
                 waiting[slot.calls[0].stream] = slot
         if not waiting:
@@ -168,7 +180,12 @@ class RayExecutor(Executor):
         events: list[Event] = []
         for ref in ready:
             slot = waiting[ref]
-            events += self._greeted(slot) if slot.greeting is not None else self._heard(slot)
+            if slot.greeting is not None:
+                events += self._greeted(slot)
+            elif slot.opening is not None:
+                events += self._opened(slot)
+            else:
+                events += self._heard(slot)
         return events + self._overdue()
 
     def stop(self, key: str) -> None:
@@ -261,7 +278,7 @@ class RayExecutor(Executor):
             **memory,
         ).remote(self._job)
         slot.greeting = slot.actor.hello.remote()
-        slot.opened = False
+        slot.opened, slot.opening = False, None
         for name, refs in self._shared.items():
             slot.actor.share.remote(name, refs)
 
@@ -271,6 +288,21 @@ class RayExecutor(Executor):
         except failures.RayError as e:
             return self._drop(slot, Cause.infra, str(e))
         slot.greeting = None
+        return []
+
+    def _opened(self, slot: _Slot) -> list[Event]:
+        """The session is open, or could not be opened: that is nobody's fault but the worker's or the input's."""
+        try:
+            refused = ray.get(slot.opening)
+        except failures.RayTaskError as e:
+            return self._drop(slot, Cause.error, str(e))
+        except failures.RayError as e:
+            return self._drop(slot, Cause.infra, str(e))
+        slot.opening = None
+        if refused is not None:
+            return [Refused(slot.calls[0].work.id, refused)]
+        slot.opened, slot.failures, self._opened_once = True, 0, True
+        slot.heard = slot.calls[0].began = time.monotonic()
         return []
 
     def _heard(self, slot: _Slot) -> list[Event]:
@@ -286,9 +318,7 @@ class RayExecutor(Executor):
             return [Finished(call.work.id, now - call.began)]
         except failures.RayTaskError as e:  # the work raised, the worker lives
             slot.next(now)
-            unopened = isinstance(call.work, Shard) and not slot.opened
-            event = Lost(call.work.id, Cause.error, str(e), began=not unopened)
-            return [event, *self._drop(slot, Cause.error, str(e))] if unopened else [event]
+            return [Lost(call.work.id, Cause.error, str(e))]
         except failures.OutOfMemoryError as e:
             return self._drop(slot, Cause.oom, str(e))
         except failures.RayError as e:
@@ -297,9 +327,6 @@ class RayExecutor(Executor):
         if isinstance(message, UsageError):
             call.refused = message
             return []
-        if isinstance(message, Opened):
-            slot.opened, slot.failures, call.began = True, 0, now
-            self._opened_once = True
         return [Gave(call.work.id, message)]
 
     def _overdue(self) -> list[Event]:
@@ -324,7 +351,7 @@ class RayExecutor(Executor):
             for first, call in zip([True, False], slot.calls, strict=False)
         ]
         slot.calls.clear()
-        slot.actor = slot.greeting = None
+        slot.actor = slot.greeting = slot.opening = None
         slot.opened = False
         self._grown = -math.inf  # replace it at once
         return events

@@ -25,7 +25,7 @@ from orchestrator.executors.base import Event, Executor, Finished, Gave, Lost, R
 from orchestrator.row import Cause
 from orchestrator.schedule import Shard
 from orchestrator.unit import Unit
-from orchestrator.worker import Check, Chunk, Job, Opened
+from orchestrator.worker import Check, Chunk, Job
 
 __all__ = ["ExecutorSuite", "act", "collect", "job", "rows", "shard"]
 
@@ -129,7 +129,6 @@ class ExecutorSuite:
         events = collect(executor, {1})
         assert rows(events, 1)["y"] == [0.0, 2.0, 4.0, 6.0, 8.0]
         assert [type(e) for e in events if not isinstance(e, Gave)] == [Finished]
-        assert isinstance(events[0], Gave) and isinstance(events[0].message, Opened)
 
     def test_bad_units_fail_alone(self, executor: Executor) -> None:
         executor.open(job())
