@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import signal
 import sys
@@ -67,6 +68,12 @@ def main() -> NoReturn:
     sys.exit(0)
 
 
+def _folder(out_dir: Path | None, name: str) -> Path:
+    if out_dir is not None and re.match(r"[a-z0-9]+:/", str(out_dir)):
+        raise SpecError(f"--out {out_dir}: results go to a folder; object stores can't be given here yet")
+    return out_dir or Path("results") / name
+
+
 def _split(changes: list[str] | None) -> tuple[list[str], list[str]]:
     """Changes of the spec, changes of the site."""
     site = [c.removeprefix("site.") for c in changes or () if c.startswith("site.")]
@@ -101,11 +108,18 @@ def run(
     if dry_run:
         return plan(spec, changes, site, out_dir, False)
     kind, parsed = load_spec(spec, spec_changes)
-    where = out_dir or Path("results") / parsed.name
+    where = _folder(out_dir, parsed.name)
     return _run(kind, parsed, load_site(site, site_changes), where, spec.parent)
 
 
-def _run(kind: Any, spec: Any, site: Site, where: Path, folder: Path) -> None:  # noqa: ANN401 - any kind
+def _run(
+    kind: Any,  # noqa: ANN401 - any kind
+    spec: Any,  # noqa: ANN401
+    site: Site,
+    where: Path,
+    folder: Path,
+    again: tuple[str, ...] = (),
+) -> None:
     from orchestrator.display import LinesWatch, live_watch
     from orchestrator.publish import check_tracking, publish
     from orchestrator.run import run_sweep
@@ -113,7 +127,7 @@ def _run(kind: Any, spec: Any, site: Site, where: Path, folder: Path) -> None:  
     check_tracking(site, where)
     stop = _stop_on_signals()
     with live_watch(err) if err.is_terminal else LinesWatch(err) as watch:
-        end = run_sweep(kind, spec, site, where, folder=folder, watch=watch, stop=stop)
+        end = run_sweep(kind, spec, site, where, folder=folder, watch=watch, stop=stop, again=again)
     if end.phase == "stopped":
         err.print(f"stopped: {end.done:,} of {_many(end.total)} units have rows in {where}; nothing is lost.")
         err.print(f"go on with: landsweep {shlex.join(sys.argv[1:])}", markup=False)
@@ -163,7 +177,7 @@ def plan(
 
     spec_changes, site_changes = _split(changes)
     kind, parsed = load_spec(spec, spec_changes)
-    where = out_dir or Path("results") / parsed.name
+    where = _folder(out_dir, parsed.name)
     told = forecast(kind, parsed, load_site(site, site_changes), where)
     if as_json:
         out.print_json(json.dumps(told.fields()))
@@ -223,7 +237,7 @@ def verify(
         for line in wrong:
             out.print(line, markup=False)
         if reevaluate and not wrong:
-            out.print(f"computed again: up to {reevaluate:,} results, all as in their rows", markup=False)
+            out.print(f"computed again, at most {reevaluate:,} results: all as in their rows", markup=False)
     if not findings.sound or findings.missing or wrong:
         raise typer.Exit(1)
 
@@ -263,13 +277,12 @@ def rerun(
     sweep = _open(folder)
     rows = sweep.rows()
     chosen = rows[(rows["status"] == with_status) & ((rows["cause"] == cause) if cause else True)]
-    if chosen.empty:
+    total = sweep.kind.planner(sweep.spec).total
+    if chosen.empty and (total is None or len(rows) >= total):  # units without a row: a rerun that was stopped
         err.print(f"no unit with status {with_status}{f' and cause {cause}' if cause else ''}: nothing to do")
         return
-    loaded = load_site(site, site_changes)
-    sweep.ledger.retire(list(chosen["key"]))
     err.print(f"{len(chosen):,} units will be computed again")
-    _run(sweep.kind, sweep.spec, loaded, folder, sweep.folder)
+    _run(sweep.kind, sweep.spec, load_site(site, site_changes), folder, sweep.folder, again=tuple(chosen["key"]))
 
 
 @app.command("export-mlflow", epilog="Example: landsweep export-mlflow results/landscape_skip --uri http://mlflow:5000")

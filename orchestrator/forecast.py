@@ -36,7 +36,7 @@ class Forecast:
         unit_seconds: mean wall time of the units that are done; None before any is.
         seconds: of the rest on `workers` workers, None when unknown.
         workers: that the site asks for; None: as many as the cluster holds.
-        files: about how many the sweep will have.
+        files: at most so many for rows and preparations; series as many again.
         bytes: about how many the rows will take.
     """
 
@@ -69,7 +69,9 @@ class Forecast:
         else:
             on = "1 worker" if self.workers in (None, 1) else f"{self.workers} workers"
             lines.append(f"time: {self.unit_seconds:.3g} s per unit, so about {span(self.seconds)} on {on}")
-        lines.append(f"disk: at most {self.files:,} files, about {self.bytes / 1e6:,.1f} MB of rows")
+        lines.append(
+            f"disk: rows in at most {self.files:,} files, about {self.bytes / 1e6:,.1f} MB; weights come on top"
+        )
         return "\n".join(lines)
 
 

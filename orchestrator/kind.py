@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -128,11 +128,6 @@ class SweepKind(ABC, Generic[S]):
     def prepare(self, spec: S, name: str, have: Mapping[str, Arrays], bench: Workbench) -> Arrays:
         """Compute one preparation; `have` holds the arrays of those it needs."""
         raise LookupError(f"kind {self.name} has no preparation {name!r}")
-
-    def pack_key(self, unit: Unit) -> Hashable:
-        """Units with equal pack keys may be computed as one stacked program."""
-        del unit
-        return None
 
     def deterministic(self, spec: S) -> bool:
         """Whether the same unit must give the same metrics twice; the first unit is then evaluated twice."""

@@ -113,7 +113,7 @@ METERS: tuple[Column, ...] = (
     Column("worker", "host and process that computed the unit", type="text"),
     Column("ended", "when the unit ended, since 1970 (UTC)", "s"),
     Column("seconds", "wall time of the unit", "s"),
-    Column("cpu_seconds", "processor time of the unit's process while it ran", "s"),
+    Column("cpu_seconds", "processor time of the unit's process while it ran, where it ran alone", "s"),
     Column("peak_memory", "largest resident memory of the worker's process so far", "MB"),
 )
 KEY = Column("key", "the unit's identity: hash of kind, version, context and params", type="text")

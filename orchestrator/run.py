@@ -7,7 +7,7 @@ import platform
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -96,6 +96,7 @@ def run_sweep(
     stop: threading.Event | None = None,
     executor: Executor | None = None,
     hook: Callable[[str], None] | None = None,
+    again: Collection[str] = (),
 ) -> Snapshot:
     """Run, resume or extend a sweep until every unit of its plan has a row, or until `stop` is set.
 
@@ -109,6 +110,7 @@ def run_sweep(
         stop: set it to end early; all rows that have come are kept.
         executor: instead of the one that the site names.
         hook: called at named points of a commit; for tests that kill.
+        again: keys of units whose rows are retired first, so that they are computed again.
 
     Raises:
         UsageError: spec, site or results directory can't be used; nothing was started.
@@ -129,6 +131,11 @@ def run_sweep(
             if stop.is_set():  # before the check has passed, nothing is written
                 return run.stopped()
             ledger = Ledger.create(store, new_head(kind, spec, folder))
+        if again:
+            run.open(folder)  # rows leave the table only when the input has been checked
+            if stop.is_set():
+                return run.stopped()
+            ledger.retire(again)
         writer = stack.enter_context(ledger.writing(hook, seconds=site.commit_seconds, most_rows=site.commit_rows))
         for damage in writer.set_aside:
             watch.say(f"damaged and set aside: {damage.path} ({damage.reason}); its units are computed again")

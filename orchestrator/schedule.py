@@ -57,6 +57,7 @@ class _Flight:
     units: dict[str, Unit]  # without a row yet, in order
     size: int
     piece: bool  # came out of a lost shard
+    probe: bool  # its first unit is to be evaluated twice
 
 
 class Schedule:
@@ -127,8 +128,8 @@ class Schedule:
         attempts = {u.key: self._open[u.key] + 1 for u in units if self._open[u.key]}
         for u in units:
             self._open[u.key] += 1
-        self._flights[shard_id] = _Flight({u.key: u for u in units}, len(units), piece)
         probe, self._probe = self._probe, False
+        self._flights[shard_id] = _Flight({u.key: u for u in units}, len(units), piece, probe)
         return Shard(shard_id, tuple(units), attempts, probe)
 
     def ended(self, shard_id: int, keys: Sequence[str]) -> list[bool]:
@@ -166,6 +167,7 @@ class Schedule:
         left = [u for u in flight.units.values() if u.key in self._open] if flight else []
         if flight is None or not left:
             return []
+        self._probe |= flight.probe and len(left) == flight.size  # nothing came back, so nothing was probed
         if not began:
             for unit in left:
                 self._open[unit.key] -= 1

@@ -10,7 +10,7 @@ import sys
 import time
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -194,7 +194,8 @@ class Worker:
                         "worker": self._name,
                         "ended": time.time(),
                         "seconds": now - wall if item.seconds is None else item.seconds,
-                        "cpu_seconds": cpu_now - cpu,
+                        # of units that end together nobody knows whose processor time it was
+                        "cpu_seconds": cpu_now - cpu if item.seconds is None else None,
                         "peak_memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
                     }
                 )
@@ -202,7 +203,8 @@ class Worker:
                 wall, cpu = now, cpu_now
             if now - flushed >= self._job.flush_seconds or len(buffer.outcomes) >= _FLUSH_ROWS:
                 yield self._flush(buffer)
-                flushed = time.perf_counter()
+                flushed = wall = time.perf_counter()  # what the receiver did meanwhile is no unit's time
+                cpu = time.process_time()
         if buffer.outcomes:
             yield self._flush(buffer)
 
@@ -242,7 +244,9 @@ class Worker:
     def _probed(self, session: Session, shard: Shard) -> Iterator[Outcome | Progress]:
         """The shard's outcomes, its first unit being evaluated twice."""
         first, *rest = shard.units
+        began = time.perf_counter()
         told = list(self._outcomes(session, [first]))
+        seconds = time.perf_counter() - began
         once, twice = (
             next(o for o in items if isinstance(o, Outcome)) for items in (told, list(self._outcomes(session, [first])))
         )
@@ -258,7 +262,8 @@ class Worker:
                     + "\n  ".join(differ or [f"status: {once.status}, then {twice.status}"])
                     + f"\nWhat may be the cause: {self._kind.hint_not_deterministic}."
                 )
-        yield from told
+        for item in told:
+            yield replace(item, seconds=seconds) if isinstance(item, Outcome) and item.seconds is None else item
         if rest:
             yield from self._outcomes(session, rest)
 

@@ -16,6 +16,7 @@ import pytest
 import yaml
 from safetensors.numpy import save_file
 
+from orchestrator.ledger import Ledger, Store
 from orchestrator.testing.kind_suite import metrics_of
 from tests.chaos.driver import spec_data
 
@@ -91,6 +92,8 @@ def test_failed_units_are_listed_and_run_again(tmp_path: Path) -> None:
     assert sorted(r["y"] for r in rows.values()) == [0, 1, 2, 3, 4]
     assert list((tmp_path / "results/mine/retired").iterdir()), "the failed row is kept for the record"
     assert "nothing to do" in command("rerun", "results/mine", *LOCAL, cwd=tmp_path).stderr
+    Ledger.open(Store.at(tmp_path / "results/mine")).retire([next(iter(rows))])  # as a rerun that was stopped leaves it
+    assert "1 new" in command("rerun", "results/mine", *LOCAL, cwd=tmp_path).stderr
 
 
 BAD = {

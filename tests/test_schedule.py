@@ -114,7 +114,7 @@ def test_shards_grow_to_the_wanted_seconds_and_shrink_at_the_tail() -> None:
         schedule.drained = len(sizes) > 6
     assert sizes[:4] == [1, 8, 64, 500], "eight times larger each, then 5 s of 10 ms units"
     assert sizes[-3:] == sorted(sizes[-3:], reverse=True), "finer towards the end, so that workers end together"
-    assert all(49 <= s for s in sizes[4:-1]), "but not shorter than a tenth of the wanted seconds"
+    assert all(s >= 49 for s in sizes[4:-1]), "but not shorter than a tenth of the wanted seconds"
 
 
 def test_the_tail_of_slow_units_is_single_units() -> None:

@@ -330,13 +330,14 @@ class RayExecutor(Executor):
         return [Gave(call.work.id, message)]
 
     def _overdue(self) -> list[Event]:
-        limit = self._site.unit_timeout
-        if limit is None:
-            return []
-        now = time.monotonic()
+        limit, now = self._site.unit_timeout, time.monotonic()
         events: list[Event] = []
         for slot in self._slots.values():
-            if slot.calls and slot.opened and isinstance(slot.calls[0].work, Shard) and now - slot.heard > limit:
+            if slot.opening is not None and now - slot.heard > self._site.start_timeout:
+                events += self._drop(slot, Cause.infra, f"the session did not open in {self._site.start_timeout:g} s")
+            elif limit is None:
+                continue
+            elif slot.calls and slot.opened and isinstance(slot.calls[0].work, Shard) and now - slot.heard > limit:
                 events += self._drop(slot, Cause.timeout, f"nothing was heard of the unit for {limit:g} s")
         return events
 

@@ -179,17 +179,7 @@ class Ledger:
         def read() -> Scan:
             tables.clear()
             found = scan(self.store)
-            for part in found.parts:
-                try:
-                    table = read_series(self.store, part)
-                except FileNotFoundError:
-                    found.vanished = True
-                    break
-                except Damaged as e:
-                    found.damaged.append(Damage(f"series/{part.series}", str(e)))
-                    continue
-                if table is not None:
-                    tables.append(fit(only(table, wanted), SERIES))
+            self._each_series(found, lambda table: tables.append(fit(only(table, wanted), SERIES)))
             return found
 
         self._steady(read)
@@ -211,29 +201,53 @@ class Ledger:
             return writer.retire(pa.array(sorted(set(keys)), pa.string()))
 
     def verify(self, expected: Iterable[str] | None = None) -> Findings:
-        """Read everything, and say what is wrong. Changes nothing.
+        """Read everything, and say what is wrong. Changes nothing, and a driver may go on meanwhile.
 
         Args:
             expected: keys of the plan; None leaves `missing` and `unexpected` empty.
         """
-        table = self.rows(["key", "status"])
-        found = scan(self.store)
-        counts = Counter(table.column("key").to_pylist())
+        tables: list[pa.Table] = []
+        in_series = KeySet()
+
+        def read() -> Scan:  # rows and series of the same parts, so that a commit meanwhile leaves no stray series
+            tables.clear()
+            in_series.clear()
+            found = scan(self.store, lambda part, rows: tables.append(rows), ["key", "status"])
+            self._each_series(found, lambda table: in_series.update(pc.unique(table.column("key")).to_pylist()))
+            return found
+
+        found = self._steady(read)
+        tables.reverse()  # scanned from the newest
+        counts = Counter(k for t in tables for k in t.column("key").to_pylist())
         have = KeySet(counts)
         planned = None if expected is None else KeySet(expected)
-        strays = {k for k in pc.unique(self.series().column("key")).to_pylist() if k not in have}
         return Findings(
-            rows=table.num_rows,
-            by_status=dict(Counter(str(s) for s in table.column("status").to_pylist())),
+            rows=sum(t.num_rows for t in tables),
+            by_status=dict(Counter(str(s) for t in tables for s in t.column("status").to_pylist())),
             duplicates=[k for k, n in counts.items() if n > 1],
             missing=[] if planned is None else [k for k in planned if k not in have],
             unexpected=[] if planned is None else [k for k in have if k not in planned],
             damaged=[*found.damaged, *check_prepared(self.store)],
-            stray_series=sorted(strays),
+            stray_series=sorted(k for k in in_series if k not in have),
             leftovers=found.garbage,
         )
 
-    def _steady(self, read: Callable[[], Scan]) -> None:
+    def _each_series(self, found: Scan, each: Callable[[pa.Table], None]) -> None:
+        """Read the series of the parts of a scan, and note in it what is damaged or vanished by now."""
+        for part in found.parts:
+            try:
+                table = read_series(self.store, part)
+            except FileNotFoundError:
+                found.vanished = True
+                return
+            except Damaged as e:
+                found.damaged.append(Damage(f"series/{part.series}", str(e)))
+                continue
+            if table is not None:
+                each(table)
+
+    def _steady(self, read: Callable[[], Scan]) -> Scan:
         """Read until no part was compacted away meanwhile."""
         found = steady(read)
         self.damaged = tuple(found.damaged)
+        return found

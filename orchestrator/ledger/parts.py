@@ -136,7 +136,7 @@ def scan(
     """
     found = Scan()
     sizes = dict(store.list("series"))
-    numbers = sorted((int(m[1]), size) for name, size in store.list("rows") if (m := _ROWS.match(name)))
+    numbers = _numbers(store)
     found.next = max([n for n, _ in numbers] + [_number(name) for name, _ in store.list("damaged")], default=-1) + 1
     replaced: Ranges = ()
     used: set[str] = set()
@@ -154,7 +154,12 @@ def scan(
             continue
         if part.series is not None:
             used.add(part.series)
-            if (reason := _harm(store, part.series)) is not None:
+            try:
+                reason = _harm(store, part)
+            except FileNotFoundError:
+                found.vanished = True
+                continue
+            if reason is not None:
                 found.damaged.append(Damage(part.path, f"its series are damaged: {reason}"))
                 if part.series in sizes:
                     found.damaged.append(Damage(f"series/{part.series}", reason))
@@ -223,10 +228,31 @@ def only(table: pa.Table, keys: pa.Array | None) -> pa.Table:
     return table if keys is None else table.filter(pc.is_in(table.column("key").cast(keys.type), value_set=keys))
 
 
-def _harm(store: Store, series: str) -> str | None:
+def _numbers(store: Store) -> list[tuple[int, int]]:
+    """Numbers and sizes of the files of rows, by rising number.
+
+    A listing is no snapshot: it may lack a merged part, made since it began, and also the sources, deleted before it
+    came to them. The merged part is then in the next listing, so a listing holds once the next has no newer part.
+    """
+    listed: list[tuple[int, int]] | None = None
+    for _ in range(50):
+        before = listed
+        listed = sorted((int(m[1]), size) for name, size in store.list("rows") if (m := _ROWS.match(name)))
+        if before is not None and before[-1:] == listed[-1:]:
+            return before
+    raise StorageError("parts of the ledger appear faster than they can be listed; is something else writing there?")
+
+
+def _harm(store: Store, part: Part) -> str | None:
+    """What is wrong with the series of a part whose rows were just read.
+
+    Raises:
+        FileNotFoundError: the whole part was compacted away meanwhile: rows go first, then their series.
+    """
     try:
-        check(store.read(f"series/{series}"))
+        check(store.read(f"series/{part.series}"))
     except FileNotFoundError:
+        store.read(part.path)
         return "the file is missing"
     except Damaged as e:
         return str(e)

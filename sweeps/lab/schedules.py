@@ -1,8 +1,8 @@
 """Schedules of the learning rate: pure functions of step and total that give a multiplier of the learning rate.
 
 `multiplier(step, total)` is that of the step number `step`, the first being 0, of a run of `total` steps. All shapes
-take a warm-up: over its w steps the multiplier rises linearly, (step + 1) / (w + 1), and the shape itself then runs over
-the steps that are left, as if the run began there. Lengths are shares of the run: one spec serves every length.
+take a warm-up: over its w steps the multiplier rises linearly, (step + 1) / (w + 1), and the shape itself then runs
+over the steps that are left, as if the run began there. Lengths are shares of the run: one spec serves every length.
 """
 
 from __future__ import annotations
