@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 import typer.main
 from click import Group
 
+from orchestrator.cli import COMMANDS as COMMAND_GROUP
 from orchestrator.cli import app
 from orchestrator.sweep import load_spec
 from orchestrator.testing import kind_suite
@@ -19,6 +21,8 @@ from tests.test_house_rules import ROOT
 
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 RECIPES = sorted((ROOT / "sweeps" / "recipes").glob("*.yaml"))
+for _entry in entry_points(group=COMMAND_GROUP):  # those that kinds bring
+    _entry.load()(app)
 COMMANDS = typer.main.get_command(app)
 
 
