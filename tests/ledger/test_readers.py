@@ -19,9 +19,9 @@ def test_part_compacted_between_its_rows_and_its_series(
 
     def late(store: Store, path: str) -> bytes:
         data = read(store, path)
-        if pending and path == "rows/part-000001.parquet":
+        if pending and path == "rows/part-000000.parquet":
             pending.clear()
-            writer.close()  # merges all parts
+            writer.close()  # merges all parts; this one is read last, so no other shows it
         return data
 
     monkeypatch.setattr(Store, "read", late)
