@@ -78,6 +78,7 @@ class Training(Iterator[PackEvent]):
         self._sums = torch.zeros(len(recipes), dtype=torch.float64, device=device)
         self._summed = 0
         self._seconds = [0.0] * len(recipes)
+        self._clock = time.perf_counter()  # up to when time has been charged to models
         self._stops: set[int] = set()
         self._queue: deque[PackEvent] = deque()
         self._told: list[PackEvent] = []
@@ -118,7 +119,7 @@ class Training(Iterator[PackEvent]):
 
     def _advance(self) -> None:
         """Train until something happens, or for as long as a beat."""
-        began = time.perf_counter()
+        began = self._clock = time.perf_counter()
         if self._stops:
             self._end([row for row in self._alive() if self._rows[row] in self._stops], "stopped")
             self._stops.clear()
@@ -128,12 +129,17 @@ class Training(Iterator[PackEvent]):
         goal = self.calendar.next_stop(self.step)
         while self.step < goal and self._alive() and time.perf_counter() - began < _BEAT:
             self._one_step()
-        alive = self._alive()
-        for row in alive:
-            self._seconds[self._rows[row]] += (time.perf_counter() - began) / len(alive)
-        if self.step == goal and alive:
+        if self.step == goal and self._alive():
             self._mark()
+        self._charge()
         self._tell(Beat(self.step, self.calendar.total))
+
+    def _charge(self) -> None:
+        """Share the time since the last charge among the models that have not ended: of steps, evaluations and all."""
+        now, alive = time.perf_counter(), self._alive()
+        for row in alive:
+            self._seconds[self._rows[row]] += (now - self._clock) / len(alive)
+        self._clock = now
 
     def _one_step(self) -> None:
         inputs, targets = self._samples.batch(self.step)
@@ -225,6 +231,7 @@ class Training(Iterator[PackEvent]):
             if policy.last:
                 self._snapshot(row, "last")
             epoch = self._samples.epoch(row, self.step)
+            self._charge()
             self._tell(Ended(index, status, self.step, epoch, metrics, said.get(index), self._seconds[index]))
             self._dead.add(index)
         return self._compact()
