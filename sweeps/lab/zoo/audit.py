@@ -42,7 +42,7 @@ def reevaluate(zoo: Zoo, rows: pd.DataFrame, bench: Workbench, n: int) -> list[s
     keys = [k for k in rows.loc[rows["status"] == "ok", "key"] if k in there and zoo[k].row["weights_file"] not in bad]
     keys = [k for k in keys if "last" in zoo[k].labels]
     chosen = np.random.Generator(np.random.Philox(_DRAW)).permutation(len(keys))[:n]
-    data_sets = DataSets(bench)
+    data_sets, compared = DataSets(bench), 0
     for i in sorted(chosen):
         member = zoo[keys[i]]
         recipe = zoo.recipe(member.key)
@@ -51,6 +51,7 @@ def reevaluate(zoo: Zoo, rows: pd.DataFrame, bench: Workbench, n: int) -> list[s
         except UsageError as e:
             findings.append(str(e))
             continue
+        compared += len(found)
         for name, (value, samples) in found.items():
             told = float(member.row[name])
             allowed = _WRONG_SAMPLES / samples if name.endswith("_accuracy") else _LOSS_TOLERANCE * max(1.0, abs(told))
@@ -58,6 +59,10 @@ def reevaluate(zoo: Zoo, rows: pd.DataFrame, bench: Workbench, n: int) -> list[s
                 findings.append(
                     f"model {member.key}: {name} is {told:.6g} in its row, but its weights give {value:.6g}"
                 )
+    if n and not compared and not findings:
+        findings.append(
+            f"nothing was evaluated again: of {len(rows)} rows, {len(keys)} ended ok with undamaged final weights"
+        )
     return findings
 
 
@@ -69,8 +74,10 @@ def _damaged_files(zoo: Zoo, rows: pd.DataFrame) -> tuple[list[str], set[str]]:
         path = zoo.folder / str(name)
         if not path.is_file():
             findings.append(f"{path}: {len(part)} rows name this weight file, but it is not there")
-        elif checksum(path) not in set(part["weights_checksum"]):
-            findings.append(f"{path}: this weight file is damaged: its checksum is not the one in its {len(part)} rows")
+        elif other := int((part["weights_checksum"] != checksum(path)).sum()):
+            findings.append(
+                f"{path}: this weight file is damaged: its checksum is not the one in {other} of its {len(part)} rows"
+            )
         else:
             continue
         bad.add(str(name))
@@ -189,6 +196,12 @@ def regenerate(member: Member, *, backend: str | None = None, device: str = "cpu
 def _difference(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> float:
     if a.keys() != b.keys() or any(a[n].shape != b[n].shape for n in a):
         return math.inf
-    if all(torch.equal(a[n], b[n]) for n in a):
-        return 0.0
-    return max(float((a[n].double() - b[n].double()).abs().max()) for n in a)
+    return max((_apart(a[n].cpu().double(), b[n].cpu().double()) for n in a), default=0.0)
+
+
+def _apart(a: Tensor, b: Tensor) -> float:
+    """Largest difference; NaN, as a diverged model has, is equal to NaN and infinitely far from all else."""
+    if not torch.equal(a.isnan(), b.isnan()):
+        return math.inf
+    gaps = torch.where((a == b) | a.isnan(), 0.0, (a - b).abs())
+    return float(gaps.max()) if gaps.numel() else 0.0
