@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 import os
 import signal
 import subprocess
@@ -19,11 +20,14 @@ import torch
 from orchestrator.artifacts import Artifacts
 from orchestrator.errors import SpecError, UsageError
 from orchestrator.kind import Workbench
+from orchestrator.row import Outcome, Status
 from orchestrator.spec import parse, read_yaml
 from orchestrator.sweep import load_spec, planned
 from orchestrator.testing.kind_suite import run_example
+from orchestrator.unit import digest
+from sweeps.lab.packs import Training, train_pack
 from sweeps.lab.zoo import session
-from sweeps.lab.zoo.audit import regenerate
+from sweeps.lab.zoo.audit import _difference, regenerate
 from sweeps.lab.zoo.draws import Samples
 from sweeps.lab.zoo.plan import Grid, Recipes
 from sweeps.zoo import Zoo, ZooKind, ZooSpec
@@ -142,12 +146,60 @@ def test_bad_specs_name_the_field_and_what_is_allowed(changes: dict[str, Any], n
         ({**SMALL, "net": {"net": "gpt"}}, ["recipe.net", "gpt"]),
         ({**SMALL, "split": "valid"}, ["split", "'valid'", "train"]),
         ({**SMALL, "evaluate": {"splits": ["trai"]}}, ["evaluate.splits", "'trai'", "test"]),
+        ({**SMALL, "checkpoints": {"at_steps": [41]}}, ["checkpoints", "41", "behind the end"]),
+        ({**SMALL, "checkpoints": {"best": "tset_loss"}}, ["checkpoints.best", "'tset_loss'", "test_loss"]),
     ],
 )
 def test_parts_that_do_not_fit_are_found_before_any_work(recipe: dict[str, Any], names: list[str]) -> None:
     with pytest.raises(SpecError) as e:
         KIND.check(spec_of(recipe=recipe, axes={}), Workbench())
     assert all(name in str(e.value) for name in names), e.value
+
+
+def test_a_pinned_back_end_that_does_not_serve_is_found_before_any_work() -> None:
+    named = {"method": "class", "name": "torch.optim:Adagrad", "learning_rate": 0.01}
+    for recipe in ({**SMALL, "net": {"net": "cnn", "channels": [2]}}, {**SMALL, "optimizer": named}):
+        with pytest.raises(SpecError, match="bmm"):
+            KIND.check(spec_of(recipe=recipe, axes={}, backend="bmm"), Workbench())
+        KIND.check(spec_of(recipe=recipe, axes={}, backend="loop"), Workbench())
+
+
+@pytest.mark.parametrize(("pinned", "used"), [("bmm", "bmm"), ("auto", "loop")])
+def test_a_state_of_another_back_end_does_not_stop_a_sweep(tmp_path: Path, pinned: str, used: str) -> None:
+    spec = spec_of(recipe=SMALL, axes={}, seeds=[0], backend=pinned)
+    bench = Workbench(artifacts=Artifacts(str(tmp_path)))
+    units = list(planned(KIND, spec))
+    recipe = Recipes(spec).of(units[0].params)
+    training = train_pack([recipe], recipe.data.load(bench.folder), backend="loop")
+    next(training)
+    file = f"states/pack-{digest([units[0].key], size=8)}.safetensors"
+    assert bench.artifacts is not None
+    bench.artifacts.save(file, training.state())
+    rows = [o for o in session.ZooSession(spec, bench).evaluate(units) if isinstance(o, Outcome)]
+    assert [(o.status, o.metrics["backend"]) for o in rows] == [(Status.ok, used)]
+    assert not (tmp_path / file).exists()
+
+
+def test_an_optimizer_that_can_not_be_kept_trains_without_states(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(training: Training) -> Any:
+        raise SpecError(f"{training.backend} can't be kept in the middle")
+
+    monkeypatch.setattr(session, "STATE_SECONDS", 0.0)
+    monkeypatch.setattr(Training, "state", refused)
+    spec, bench = spec_of(recipe=SMALL, axes={}, seeds=[0]), Workbench(artifacts=Artifacts(str(tmp_path)))
+    rows = [o for o in session.ZooSession(spec, bench).evaluate(list(planned(KIND, spec))) if isinstance(o, Outcome)]
+    assert [o.status for o in rows] == [Status.ok]
+
+
+def test_differences_see_what_is_not_finite() -> None:
+    nan, inf = math.nan, math.inf
+    a = {"x": torch.tensor([1.0, 2.0]), "y": torch.tensor([nan, inf])}
+    assert _difference(a, a) == 0
+    assert _difference(a, {**a, "x": torch.tensor([1.0, 2.5])}) == 0.5
+    for other in ([0.0, inf], [nan, -inf], [nan, nan]):
+        assert _difference(a, {**a, "y": torch.tensor(other)}) == inf
 
 
 def test_diverged_models_are_rows_and_keep_the_weights_they_had(tmp_path: Path) -> None:
@@ -184,6 +236,10 @@ def test_stored_accuracies_are_those_of_the_stored_weights(folder: Path) -> None
 
     found = reevaluate(zoo, wrong, bench, len(zoo))
     assert len(found) == 1 and "test_accuracy" in found[0] and zoo.rows["key"][5] in found[0]
+    found = reevaluate(zoo, wrong.assign(status="diverged"), bench, 5)
+    assert len(found) == 1 and "nothing was evaluated again" in found[0]
+    sums = [*wrong["weights_checksum"][:-1], "0" * 16]
+    assert "damaged" in reevaluate(zoo, wrong.assign(weights_checksum=sums), bench, 5)[0]
 
 
 def test_a_flipped_bit_in_a_weight_file_is_found_and_named(folder: Path, tmp_path: Path) -> None:

@@ -11,8 +11,19 @@ for event in train_pack(recipes, data, device="cpu", backend="auto"):
 from __future__ import annotations
 
 from sweeps.lab.packs.calibrate import Choice
-from sweeps.lab.packs.entry import choose, train_pack
+from sweeps.lab.packs.entry import check_backend, choose, train_pack
 from sweeps.lab.packs.events import Beat, Ended, Evaluated, PackEvent, Snapshot
 from sweeps.lab.packs.training import Training
 
-__all__ = ["Beat", "Choice", "Ended", "Evaluated", "PackEvent", "Snapshot", "Training", "choose", "train_pack"]
+__all__ = [
+    "Beat",
+    "Choice",
+    "Ended",
+    "Evaluated",
+    "PackEvent",
+    "Snapshot",
+    "Training",
+    "check_backend",
+    "choose",
+    "train_pack",
+]

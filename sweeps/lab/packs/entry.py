@@ -19,17 +19,18 @@ from sweeps.lab.packs.dropout import with_masks
 from sweeps.lab.packs.training import Training
 from sweeps.lab.recipe import Recipe
 
-__all__ = ["choose", "train_pack"]
+__all__ = ["check_backend", "choose", "train_pack"]
 
 Arrays: TypeAlias = Mapping[str, NDArray[Any]]
 _LARGEST = {"cpu": 128, "cuda": 512}
+_FEW = 4  # fewer models than this train in the loop, where another back-end would add rows that nobody asked for
 _KNOWN: dict[tuple[str, str], Choice] = {}
 
 
 def choose(recipe: Recipe, data: Data, *, device: str = "cpu", base: Path = Path()) -> Choice:
     """The fastest back-end and pack size for recipes with this one's pack key, timed once per process and device.
 
-    The answer does not depend on how many recipes there are, so that a model's numbers do not either.
+    The answer does not depend on how many recipes there are; for a pack of very few, `train_pack` may take the loop.
 
     Args:
         recipe: any with the pack key.
@@ -58,6 +59,32 @@ def choose(recipe: Recipe, data: Data, *, device: str = "cpu", base: Path = Path
     return _KNOWN[known]
 
 
+def check_backend(backend: str, recipe: Recipe, data: Data, base: Path = Path()) -> None:
+    """Whether a back-end, or `auto`, can train a recipe.
+
+    Raises:
+        SpecError: there is none of this name, or it serves another optimizer or network.
+    """
+    if backend != "auto" and backend not in BACKENDS:
+        raise SpecError(f"backend: there is no back-end {backend!r}; there are auto, {', '.join(BACKENDS)}")
+    if backend in ("auto", "loop"):
+        return
+    if isinstance(recipe.optimizer, NamedClass):
+        raise SpecError(f"optimizer.method: class trains in the back-end loop only, not in {backend}; use loop or auto")
+    module = with_masks(recipe.net.build(data.shape, data.outputs, recipe.seed, base))
+    if reason := BACKENDS[backend].serves(module):
+        raise SpecError(f"the back-end {backend} can't train this network: {reason}; use auto, vmap or loop")
+
+
+def _chosen(recipes: Sequence[Recipe], data: Data, device: str, base: Path) -> str:
+    """The fastest back-end for a pack of just these recipes."""
+    backend, first = choose(recipes[0], data, device=device, base=base).backend, recipes[0]
+    if backend != "loop" and len(recipes) < _FEW:
+        module = first.net.build(data.shape, data.outputs, first.seed, base)
+        return backend if BACKENDS[backend].exact_rows(module) else "loop"
+    return backend
+
+
 def train_pack(
     recipes: Sequence[Recipe],
     data: Data,
@@ -75,7 +102,8 @@ def train_pack(
         device: `cpu` or `cuda:0`.
         backend: `loop`, `vmap`, `bmm`, `compiled`, or `auto`: the one that is fastest for these recipes here.
         resume: what `Training.state` gave for the same recipes. Training goes on from there; the events before it come
-            again first, so that a consumer that starts with nothing ends with everything.
+            again first, so that a consumer that starts with nothing ends with everything. With `auto`, in the back-end
+            of the state.
         base: folder that relative paths start from.
 
     Raises:
@@ -88,15 +116,12 @@ def train_pack(
     if backend != "auto" and backend not in BACKENDS:
         raise SpecError(f"backend: there is no back-end {backend!r}; there are auto, {', '.join(BACKENDS)}")
     if isinstance(recipes[0].optimizer, NamedClass):
-        if backend not in ("auto", "loop"):
-            raise SpecError(
-                f"optimizer.method: class trains in the back-end loop only, not in {backend}; use loop or auto"
-            )
+        check_backend(backend, recipes[0], data, base)
         backend = "loop"
     if backend == "auto" and resume is not None:
         backend = json.loads(np.asarray(resume["about"]).tobytes())["backend"]
     if backend == "auto":
-        backend = choose(recipes[0], data, device=device, base=base).backend
+        backend = _chosen(recipes, data, device, base)
     training = Training(recipes, data, BACKENDS[backend], device, base)
     if resume is not None:
         training.restore(resume)

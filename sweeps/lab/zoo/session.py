@@ -17,7 +17,8 @@ from orchestrator.row import Metric, Outcome, Progress, Status
 from orchestrator.unit import Unit, canonical, digest
 from sweeps.lab.data import Data
 from sweeps.lab.models import check_fit, parameter_count
-from sweeps.lab.packs import Beat, Ended, Evaluated, Snapshot, choose, train_pack
+from sweeps.lab.packs import Beat, Ended, Evaluated, Snapshot, Training, check_backend, choose, train_pack
+from sweeps.lab.packs.calendar import Calendar
 from sweeps.lab.packs.calibrate import Choice
 from sweeps.lab.recipe import Recipe
 from sweeps.lab.zoo.plan import Grid, Recipes, Swept
@@ -83,10 +84,15 @@ def check_recipes(spec: Trained, bench: Workbench) -> None:
                 f"recipe.evaluate.splits: the data has a split {extra[0]!r}, which has no columns; "
                 f"list the splits to evaluate, of {list(data.splits)}"
             )
-        samples = math.floor(len(data.splits[recipe.split]) * recipe.train_fraction)
+        samples = max(1, round(len(data.splits[recipe.split]) * recipe.train_fraction))
         if recipe.batch_size > samples:
             raise SpecError(f"recipe.batch_size: {recipe.batch_size} is more than the {samples} samples of training")
         check_fit(recipe.net, data, bench.folder, "recipe.net")
+        Calendar.of(recipe, samples)
+        check_backend(spec.backend, recipe, data, bench.folder)
+        metrics = [f"{s}_{m}" for s in evaluated for m in (("loss", "accuracy") if data.classes else ("loss",))]
+        if (best := recipe.checkpoints.best) is not None and best not in metrics:
+            raise SpecError(f"checkpoints.best: there is no metric {best!r}; there are {', '.join(metrics)}")
 
 
 @dataclass(slots=True)
@@ -138,9 +144,7 @@ class ZooSession:
         for _, group in itertools.groupby(parsed, key=lambda pair: pair[1].pack_key()):
             for members in self._packs(list(group)):
                 recipe = members[0][1]
-                pack = _Pack(
-                    self._bench, members, self._data.of(recipe), self._parameters(recipe), self._backend(recipe)
-                )
+                pack = _Pack(self._bench, members, self._data.of(recipe), self._parameters(recipe), self._pinned)
                 yield from pack.train()
                 file.add(pack.weights)
                 waiting += pack.outcomes
@@ -149,9 +153,6 @@ class ZooSession:
                     yield from self._written(file, waiting, states)
                     opened = time.monotonic()
         yield from self._written(file, waiting, states)
-
-    def _backend(self, recipe: Recipe) -> str:
-        return self._pinned if self._pinned != "auto" else self._choice(recipe).backend
 
     def _choice(self, recipe: Recipe) -> Choice:
         return choose(recipe, self._data.of(recipe), device=self._bench.device, base=self._bench.folder)
@@ -219,15 +220,11 @@ class _Pack:
         self._parameters = parameters
         self._best = [_Best() for _ in members]
         self._backend = backend
+        self._can_keep = True
 
     def train(self) -> Iterator[Progress]:
         """Train to the end; gives the evaluations on the way."""
-        bench, artifacts = self._bench, self._bench.artifacts
-        resume: dict[str, NDArray[Any]] | None = artifacts.load(self.state_file) if artifacts else None
-        training = train_pack(
-            self._recipes, self._data, device=bench.device, backend=self._backend, resume=resume, base=bench.folder
-        )
-        kept = time.monotonic()
+        bench, training, kept = self._bench, self._begun(), time.monotonic()
         stopped: set[int] = set()
         for event in training:
             match event:
@@ -243,9 +240,40 @@ class _Pack:
                         if i not in stopped and bench.stopped(unit.key):
                             stopped.add(i)
                             training.stop(i)
-                    if artifacts is not None and time.monotonic() - kept > STATE_SECONDS:
-                        artifacts.save(self.state_file, training.state())
+                    if time.monotonic() - kept > STATE_SECONDS:
+                        self._keep(training)
                         kept = time.monotonic()
+
+    def _begun(self) -> Training:
+        """The training, from the state that was kept, if one fits: its back-end may be another than would be chosen."""
+        artifacts = self._bench.artifacts
+        resume = artifacts.load(self.state_file) if artifacts else None
+        if artifacts is not None and resume is not None:
+            try:
+                return self._training(resume)
+            except SpecError:  # of another back-end than the pinned one: what was done is lost, but not the sweep
+                artifacts.drop(self.state_file)
+        return self._training(None)
+
+    def _training(self, resume: dict[str, NDArray[Any]] | None) -> Training:
+        return train_pack(
+            self._recipes,
+            self._data,
+            device=self._bench.device,
+            backend=self._backend,
+            resume=resume,
+            base=self._bench.folder,
+        )
+
+    def _keep(self, training: Training) -> None:
+        if self._bench.artifacts is None or not self._can_keep:
+            return
+        try:
+            state = training.state()
+        except SpecError:  # an optimizer class with something that can't be kept: it trains all the same
+            self._can_keep = False
+        else:
+            self._bench.artifacts.save(self.state_file, state)
 
     def _outcome(self, event: Ended, backend: str) -> Outcome:
         unit, recipe = self._units[event.index], self._recipes[event.index]

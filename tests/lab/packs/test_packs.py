@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,10 @@ from torch import nn
 
 from orchestrator.errors import SpecError
 from sweeps.lab.data import Data
-from sweeps.lab.packs import Ended, Snapshot, train_pack
+from sweeps.lab.packs import Choice, Ended, Snapshot, entry, train_pack
+from sweeps.lab.packs.backends import Backend
 from sweeps.lab.packs.draws import order
+from sweeps.lab.packs.evaluation import Evaluator
 from sweeps.lab.recipe import Recipe
 from tests.lab.packs.cases import blobs, digits, distance, ends, finals, recipe, run, same, seen
 
@@ -251,6 +254,32 @@ def test_a_stopped_model_ends_and_the_others_do_not_notice(data: Data) -> None:
     over = ends(events)
     assert (over[1].status, over[1].step) == ("stopped", 10) and "test_loss" in over[1].metrics
     assert all(same(finals(events)[i], finals(run(recipes, data, "bmm"))[i]) for i in (0, 2))
+
+
+def test_all_time_is_charged_to_models_and_diverged_ones_bear_their_share(
+    data: Data, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    late = {"shape": "step", "at": [0.2], "factor": 1e30}
+    slow = Evaluator.__call__
+
+    def slower(evaluator: Evaluator, backend: Backend) -> list[dict[str, float]]:
+        time.sleep(0.2)
+        return slow(evaluator, backend)
+
+    monkeypatch.setattr(Evaluator, "__call__", slower)
+    began = time.perf_counter()
+    found = ends(run([recipe(0), recipe(1, schedule=late)], data, "bmm"))
+    taken = time.perf_counter() - began
+    assert found[1].status == "diverged" and found[1].seconds > 0
+    assert 0.2 <= found[0].seconds + found[1].seconds <= taken
+
+
+@pytest.mark.parametrize(("models", "backend"), [(1, "loop"), (3, "loop"), (4, "vmap")])
+def test_few_models_are_not_padded(models: int, backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(entry, "choose", lambda *_, **__: Choice("vmap", 8))
+    net = {"net": "cnn", "channels": [2]}
+    assert train_pack([recipe(i, net=net) for i in range(models)], blobs()).backend == backend
+    assert train_pack([recipe()], digits()).backend == "vmap", "perceptrons are never padded"
 
 
 def test_any_optimizer_class_trains_in_the_loop(data: Data) -> None:
