@@ -26,6 +26,7 @@ from ray import exceptions as failures
 
 from orchestrator.errors import SpecError, Unreachable, UsageError, WorkersUnavailable
 from orchestrator.executors.base import Event, Executor, Finished, Gave, Lost, Refused
+from orchestrator.executors.streams import Pulled, Stream, Streamed
 from orchestrator.kind import Arrays
 from orchestrator.row import Cause
 from orchestrator.schedule import Shard
@@ -68,6 +69,16 @@ class _Actor:
         except UsageError as e:
             yield e
 
+    def begin(self, work: Work) -> None:
+        self._messages = self._worker.run(work)
+
+    def pull(self) -> Message | UsageError | None:
+        """The next message of the work that was begun; None after the last."""
+        try:
+            return next(self._messages, None)
+        except UsageError as e:
+            return e
+
     @ray.method(concurrency_group="control")
     def stop(self, key: str) -> None:
         self._worker.stop(key)
@@ -76,7 +87,7 @@ class _Actor:
 @dataclass(slots=True)
 class _Call:
     work: Work
-    stream: Any  # ray's generator of object refs
+    stream: Stream
     began: float = 0.0  # monotonic time when it became the actor's running work
     refused: UsageError | None = None
 
@@ -122,6 +133,7 @@ class RayExecutor(Executor):
         self._alive = time.monotonic()  # when a worker was last ready
         self._last_failure = ""
         self._connected = self._opened_once = False
+        self._client = site.address.startswith("ray://")
 
     def open(self, job: Job) -> None:
         self._connect()
@@ -151,7 +163,7 @@ class RayExecutor(Executor):
                 f"no worker has been ready for {self._site.start_timeout:g} s. One worker wants {self._wanted()}; "
                 f"the cluster has {ray.cluster_resources()}. {self._last_failure}".strip()
             )
-        return [s.id for free in range(_IN_FLIGHT) for s in ready if len(s.calls) <= free]
+        return [s.id for free in range(1 if self._client else _IN_FLIGHT) for s in ready if len(s.calls) <= free]
 
     def start(self, worker: str, work: Work) -> None:
         slot = self._slots[worker]
@@ -160,7 +172,8 @@ class RayExecutor(Executor):
             slot.heard = now
         if isinstance(work, Shard) and not slot.opened and slot.opening is None:
             slot.opening = slot.actor.open.remote()
-        slot.calls.append(_Call(work, slot.actor.run.remote(work), now))
+        stream = Pulled(slot.actor, work) if self._client else Streamed(slot.actor.run.remote(work))
+        slot.calls.append(_Call(work, stream, now))
 
     def poll(self, timeout: float) -> Sequence[Event]:
         waiting: dict[Any, _Slot] = {}
@@ -170,7 +183,7 @@ class RayExecutor(Executor):
             elif slot.opening is not None:
                 waiting[slot.opening] = slot
             elif slot.calls:
-                waiting[slot.calls[0].stream] = slot
+                waiting[slot.calls[0].stream.waitable] = slot
         if not waiting:
             time.sleep(min(timeout, 0.05))
             return ()
@@ -229,7 +242,8 @@ class RayExecutor(Executor):
         except (ConnectionError, OSError, RuntimeError, ValueError) as e:
             raise Unreachable(
                 f"site: could not reach a Ray cluster at {self._site.address!r}: {e}\n"
-                "Start one with `ray start --head`, give the address of a running one, or use `address: local`."
+                "Start one with `ray start --head`, give the address of a running one, or use `address: local`. "
+                "A cluster that wants a token gets it from RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH."
             ) from e
         self._connected = True
 
@@ -310,12 +324,9 @@ class RayExecutor(Executor):
         call = slot.calls[0]
         now = time.monotonic()
         try:
-            message = ray.get(next(call.stream))
+            message = ray.get(call.stream.take())
         except StopIteration:
-            slot.next(now)
-            if call.refused is not None:
-                return [Refused(call.work.id, call.refused)]
-            return [Finished(call.work.id, now - call.began)]
+            message = None
         except failures.RayTaskError as e:  # the work raised, the worker lives
             slot.next(now)
             return [Lost(call.work.id, Cause.error, str(e))]
@@ -323,6 +334,11 @@ class RayExecutor(Executor):
             return self._drop(slot, Cause.oom, str(e))
         except failures.RayError as e:
             return self._drop(slot, Cause.infra, str(e))
+        if message is None:
+            slot.next(now)
+            if call.refused is not None:
+                return [Refused(call.work.id, call.refused)]
+            return [Finished(call.work.id, now - call.began)]
         slot.heard = now
         if isinstance(message, UsageError):
             call.refused = message
