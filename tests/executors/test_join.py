@@ -14,7 +14,6 @@ import pytest
 import yaml
 
 from orchestrator.testing.kind_suite import metrics_of
-from tests.chaos.driver import spec_data
 from tests.test_cli import command
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
@@ -50,11 +49,18 @@ def ports(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, int]]
 
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
-def test_a_running_cluster_is_joined_and_left_running(ports: tuple[int, int], tmp_path: Path) -> None:
-    (tmp_path / "spec.yaml").write_text(yaml.safe_dump(spec_data(60, 0.01)), encoding="utf-8")
-    for name, address in (("direct", f"127.0.0.1:{ports[0]}"), ("client", f"ray://127.0.0.1:{ports[1]}")):
-        site = [f"site.address={address}", "site.workers=2", "site.cpus=0.5", "site.tracking=off"]
-        done = command("run", "spec.yaml", *site, "--out", name, cwd=tmp_path)
-        assert "60 units (60 ok)" in done.stderr
-        assert len(metrics_of(tmp_path / name)) == 60
+@pytest.mark.parametrize("way", ["direct", "client"])
+def test_a_running_cluster_is_joined_and_left_running(ports: tuple[int, int], way: str, tmp_path: Path) -> None:
+    spec = {
+        "kind": "function",
+        "name": "join",
+        "function": "orchestrator.testing.executor_suite:act",  # a cluster of others has only what is installed
+        "axes": {"what": ["double"], "x": {"linear": [0, 59, 60]}},
+    }
+    (tmp_path / "spec.yaml").write_text(yaml.safe_dump(spec), encoding="utf-8")
+    address = f"127.0.0.1:{ports[0]}" if way == "direct" else f"ray://127.0.0.1:{ports[1]}"
+    site = [f"site.address={address}", "site.workers=2", "site.cpus=0.5", "site.tracking=off"]
+    done = command("run", "spec.yaml", *site, cwd=tmp_path)
+    assert "60 units (60 ok)" in done.stderr
+    assert len(metrics_of(tmp_path / "results/join")) == 60
     assert not socket.socket().connect_ex(("127.0.0.1", ports[0])), "the cluster is still there"
