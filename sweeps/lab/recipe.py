@@ -60,7 +60,7 @@ class Recipe(Model):
     """Everything needed to train one model.
 
     The same recipe gives the same weights: bit for bit for MLPs, whatever trains beside them; for other networks with
-    the same back-end and size of pack, and to rounding otherwise, because a sum over more rows may be ordered otherwise.
+    the same back-end and size of pack, and else to rounding, because sums over more rows may be ordered otherwise.
 
     Random streams come from `seed` by name: `init`, `order`, `dropout`, `noise`, `subset`, `augment`. Recipes that
     share a seed share them, so that runs which differ in learning rate alone are paired.
