@@ -112,7 +112,7 @@ def engine(spec: LandscapeSpec, workers: int, losses: list[float]) -> dict[str, 
     """One sweep through Ray: rate while all workers work, wall time in all, processor seconds per point."""
     with tempfile.TemporaryDirectory() as folder:
         began = time.perf_counter()
-        site = Site(workers=workers, cpus=1, threads=1, tracking="off", shard_seconds=2)
+        site = Site(workers=workers, cpus=1, threads=1, tracking=False, shard_seconds=2)
         run_sweep(KIND, spec, site, folder, folder=Path(), watch=Quiet())
         wall = time.perf_counter() - began
         rows = Sweep(Ledger.open(Store.at(folder))).rows()
