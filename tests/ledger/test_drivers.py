@@ -54,8 +54,10 @@ def test_on_another_machine_the_heartbeat_decides(ledger: Ledger, start: Start) 
 
 def test_a_used_process_id_is_not_its_former_owner(ledger: Ledger) -> None:
     former = replace(Holder.me(), started=1.0)
-    ledger.writing(holder=former)._lock._stop.set()
-    ledger.writing(stale=1e9).close()
+    first = ledger.writing(holder=former)
+    first._lock._stop.set()
+    with ledger.writing(stale=1e9) as second:  # not refused, and without waiting for a heartbeat
+        assert second._lock.epoch == first._lock.epoch + 1
 
 
 def test_paused_driver_that_comes_second_is_refused(ledger: Ledger, start: Start) -> None:
