@@ -8,7 +8,7 @@ from pydantic import Field
 
 from sweeps.lab.optim.adam import Adam
 from sweeps.lab.optim.adamw import AdamW
-from sweeps.lab.optim.base import Coefficients, Method, Slots
+from sweeps.lab.optim.base import Method, Step
 from sweeps.lab.optim.lion import Lion
 from sweeps.lab.optim.nadamw import NAdamW
 from sweeps.lab.optim.named import NamedClass
@@ -18,7 +18,6 @@ from sweeps.lab.optim.sgd import Sgd
 __all__ = [
     "Adam",
     "AdamW",
-    "Coefficients",
     "Lion",
     "Method",
     "NAdamW",
@@ -26,7 +25,7 @@ __all__ = [
     "OptimizerSpec",
     "RmsProp",
     "Sgd",
-    "Slots",
+    "Step",
 ]
 
 OptimizerSpec = Annotated[Sgd | Adam | AdamW | RmsProp | Lion | NAdamW | NamedClass, Field(discriminator="method")]

@@ -6,9 +6,8 @@ from typing import ClassVar, Literal
 
 import torch
 from pydantic import Field
-from torch import Tensor
 
-from sweeps.lab.optim.base import Coefficients, Method, Slots
+from sweeps.lab.optim.base import Method, Step
 
 __all__ = ["Adam", "adam_step"]
 
@@ -29,15 +28,16 @@ class Adam(Method):
     beta2: float = Field(0.999, ge=0, lt=1)
     eps: float = Field(1e-8, gt=0)
 
-    def update(self, weights: Tensor, grads: Tensor, slots: Slots, c: Coefficients, t: Tensor) -> None:
-        grads.addcmul_(weights, c["weight_decay"])
-        adam_step(weights, grads, slots, c, t)
+    def update(self, step: Step) -> None:
+        step.grads.addcmul_(step.weights, step.c["weight_decay"])
+        adam_step(step)
 
 
-def adam_step(weights: Tensor, grads: Tensor, slots: Slots, c: Coefficients, t: Tensor) -> None:
-    """Adam's step without weight decay, in place; arguments as of `Method.update`."""
-    mean = slots["mean"].lerp_(grads, 1 - c["beta1"])
-    square = slots["square"].mul_(c["beta2"]).addcmul_(grads * (1 - c["beta2"]), grads)
-    left1, left2 = (1 - c[b].double() ** t for b in ("beta1", "beta2"))
-    root = torch.sqrt(square).mul_(left2.rsqrt().to(weights.dtype)).add_(c["eps"])
-    weights.addcmul_(mean / root, (c["learning_rate"] / left1).to(weights.dtype), value=-1)
+def adam_step(step: Step) -> None:
+    """Adam's step without weight decay, in place."""
+    grads, c, dtype = step.grads, step.c, step.weights.dtype
+    mean = step.slots["mean"].lerp_(grads, 1 - c["beta1"])
+    square = step.slots["square"].mul_(c["beta2"]).addcmul_(grads * (1 - c["beta2"]), grads)
+    left1, left2 = (1 - c[b].double() ** step.t for b in ("beta1", "beta2"))
+    root = torch.sqrt(square).mul_(left2.rsqrt().to(dtype)).add_(c["eps"])
+    step.weights.addcmul_(mean / root, (c["learning_rate"] / left1).to(dtype), value=-1)

@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import ClassVar, Literal
 
 from pydantic import Field
-from torch import Tensor
 
 from sweeps.lab.optim.adam import adam_step
-from sweeps.lab.optim.base import Coefficients, Method, Slots
+from sweeps.lab.optim.base import Method, Step, decay
 
 __all__ = ["AdamW"]
 
@@ -29,6 +28,6 @@ class AdamW(Method):
     beta2: float = Field(0.999, ge=0, lt=1)
     eps: float = Field(1e-8, gt=0)
 
-    def update(self, weights: Tensor, grads: Tensor, slots: Slots, c: Coefficients, t: Tensor) -> None:
-        weights.mul_(1 - c["learning_rate"] * c["weight_decay"])
-        adam_step(weights, grads, slots, c, t)
+    def update(self, step: Step) -> None:
+        decay(step)
+        adam_step(step)

@@ -1,24 +1,53 @@
 """What all stacked optimizers share: one spec per method, coefficients per model, weights of all models in one array.
 
 The weights of K models lie as rows of one array [K, P]; so do gradients and the method's own slots. Coefficients are
-columns [K, 1], so each model has its own. All arithmetic is element by element: a row depends on no other row.
+columns [K, 1], so each model has its own. No arithmetic goes across rows: a model depends on no other model.
 """
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import ClassVar, TypeAlias
 
+import torch
 from pydantic import Field
 from torch import Tensor
 
 from orchestrator.spec import Model
+from sweeps.lab.layout import Layout
 
-__all__ = ["Coefficients", "Method", "Slots"]
+__all__ = ["Coefficients", "Method", "Slots", "Step", "decay"]
 
 Coefficients: TypeAlias = Mapping[str, Tensor]
 Slots: TypeAlias = Mapping[str, Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What a rule sees of one step of K models, and changes in place.
+
+    Attributes:
+        weights: [K, P].
+        grads: [K, P], clipped; may be overwritten.
+        slots: what the rule keeps, [K, ...] each.
+        c: name to [K, 1] in the type of the weights; `learning_rate` is that of this step.
+        t: [K, 1] of float64: number of this step, from 1, for each model.
+        layout: where in a row each parameter lies.
+        losses: [K, 1], of the batch, at these weights.
+        again: gives the gradients [K, P] of the same batch at what the weights are by then, clipped too; dropout drops
+            the same places, and buffers stay as the first pass left them.
+    """
+
+    weights: Tensor
+    grads: Tensor
+    slots: Slots
+    c: Coefficients
+    t: Tensor
+    layout: Layout
+    losses: Tensor
+    again: Callable[[], Tensor]
 
 
 class Method(Model):
@@ -27,12 +56,14 @@ class Method(Model):
     Attributes:
         rides: fields that may differ between the models of a pack; all others are part of the pack key.
         slots: names of the arrays [K, P] that the rule keeps from step to step; they start at 0.
-        columns: names of arrays [K, 1] that it keeps, and what they start at.
+        columns: names of arrays [K, 1] of float64 that it keeps, and what they start at.
+        gradients: of how many gradients a step is made.
     """
 
     rides: ClassVar[tuple[str, ...]] = ("learning_rate", "weight_decay")
     slots: ClassVar[tuple[str, ...]] = ()
     columns: ClassVar[Mapping[str, float]] = {}
+    gradients: ClassVar[int] = 1
 
     method: str
     learning_rate: float = Field(gt=0, description="the highest of the schedule")
@@ -46,14 +77,32 @@ class Method(Model):
         """What models of one pack must share."""
         return {k: v for k, v in self.model_dump(mode="json").items() if k not in self.rides}
 
-    @abstractmethod
-    def update(self, weights: Tensor, grads: Tensor, slots: Slots, c: Coefficients, t: Tensor) -> None:
-        """One step, in place.
+    def start(self, weights: Tensor, layout: Layout, seed: int) -> dict[str, Tensor]:
+        """What the rule keeps of one model before its first step, where that is not the same for all of them.
 
         Args:
-            weights: [K, P].
-            grads: [K, P]; may be overwritten.
-            slots: those of the class, [K, P], and its columns, [K, 1].
-            c: name to [K, 1] in the type of the weights; `learning_rate` is that of this step.
-            t: [K, 1] of float64: number of this step, from 1, for each model.
+            weights: [P], the initial ones.
+            layout: where in them each parameter lies.
+            seed: of the model; for random streams.
+
+        Returns:
+            Arrays [...] by name, beside those of `slots` and `columns`.
         """
+        del weights, layout, seed
+        return {}
+
+    @abstractmethod
+    def update(self, step: Step) -> None:
+        """One step of all models, in place."""
+
+    def fresh(self, weights: Tensor) -> dict[str, Tensor]:
+        """`slots` and `columns` of K models before their first step; the weights are [K, P]."""
+        made = {name: torch.zeros_like(weights) for name in self.slots}
+        for name, value in self.columns.items():
+            made[name] = torch.full((len(weights), 1), value, dtype=torch.float64, device=weights.device)
+        return made
+
+
+def decay(step: Step) -> None:
+    """Decoupled weight decay (arXiv 1711.05101) as torch's AdamW: w <- (1 - lr wd) w, so it follows the schedule."""
+    step.weights.mul_(1 - step.c["learning_rate"] * step.c["weight_decay"])

@@ -6,9 +6,8 @@ from typing import ClassVar, Literal
 
 import torch
 from pydantic import Field
-from torch import Tensor
 
-from sweeps.lab.optim.base import Coefficients, Method, Slots
+from sweeps.lab.optim.base import Method, Step, decay
 
 __all__ = ["Lion"]
 
@@ -27,9 +26,9 @@ class Lion(Method):
     beta1: float = Field(0.9, ge=0, lt=1, description="of the step")
     beta2: float = Field(0.99, ge=0, lt=1, description="of the memory")
 
-    def update(self, weights: Tensor, grads: Tensor, slots: Slots, c: Coefficients, t: Tensor) -> None:
-        del t
-        weights.mul_(1 - c["learning_rate"] * c["weight_decay"])
-        sign = torch.sign(slots["mean"] * c["beta1"] + grads * (1 - c["beta1"]))
-        weights.addcmul_(sign, c["learning_rate"], value=-1)
-        slots["mean"].mul_(c["beta2"]).addcmul_(grads, 1 - c["beta2"])
+    def update(self, step: Step) -> None:
+        decay(step)
+        grads, mean, c = step.grads, step.slots["mean"], step.c
+        sign = torch.sign(mean * c["beta1"] + grads * (1 - c["beta1"]))
+        step.weights.addcmul_(sign, c["learning_rate"], value=-1)
+        mean.mul_(c["beta2"]).addcmul_(grads, 1 - c["beta2"])

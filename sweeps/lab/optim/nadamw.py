@@ -7,9 +7,8 @@ from typing import ClassVar, Literal
 
 import torch
 from pydantic import Field
-from torch import Tensor
 
-from sweeps.lab.optim.base import Coefficients, Method, Slots
+from sweeps.lab.optim.base import Method, Step, decay
 
 __all__ = ["NAdamW"]
 
@@ -33,14 +32,15 @@ class NAdamW(Method):
     eps: float = Field(1e-8, gt=0)
     momentum_decay: float = Field(4e-3, ge=0, description="psi: how fast mu rises to beta1")
 
-    def update(self, weights: Tensor, grads: Tensor, slots: Slots, c: Coefficients, t: Tensor) -> None:
-        weights.mul_(1 - c["learning_rate"] * c["weight_decay"])
+    def update(self, step: Step) -> None:
+        decay(step)
+        grads, slots, c, t = step.grads, step.slots, step.c, step.t
         now, following = (c["beta1"].double() * (1 - 0.5 * 0.96 ** (s * c["momentum_decay"])) for s in (t, t + 1))
         product = slots["product"].mul_(now)
         mean = slots["mean"].lerp_(grads, 1 - c["beta1"])
         square = slots["square"].mul_(c["beta2"]).addcmul_(grads * (1 - c["beta2"]), grads)
         left = 1 - c["beta2"].double() ** t
-        root = torch.sqrt(square / left.to(weights.dtype)).add_(c["eps"])
-        rate, dtype = c["learning_rate"], weights.dtype
-        weights.addcmul_(grads / root, (rate * (1 - now) / (1 - product)).to(dtype), value=-1)
-        weights.addcmul_(mean / root, (rate * following / (1 - product * following)).to(dtype), value=-1)
+        rate, dtype = c["learning_rate"], step.weights.dtype
+        root = torch.sqrt(square / left.to(dtype)).add_(c["eps"])
+        step.weights.addcmul_(grads / root, (rate * (1 - now) / (1 - product)).to(dtype), value=-1)
+        step.weights.addcmul_(mean / root, (rate * following / (1 - product * following)).to(dtype), value=-1)

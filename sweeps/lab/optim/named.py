@@ -12,7 +12,7 @@ from torch import Tensor
 
 from orchestrator.errors import SpecError
 from orchestrator.kind import import_callable
-from sweeps.lab.optim.base import Coefficients, Method, Slots
+from sweeps.lab.optim.base import Method, Step
 
 __all__ = ["NamedClass"]
 
@@ -48,5 +48,5 @@ class NamedClass(Method):
             takes = ", ".join(n for n in known if n not in ("params", "kwargs"))
             raise SpecError(f"optimizer.args: {self.name} can't be made with {args}: {e}; it takes {takes}") from e
 
-    def update(self, weights: Tensor, grads: Tensor, slots: Slots, c: Coefficients, t: Tensor) -> None:
+    def update(self, step: Step) -> None:
         raise SpecError(f"optimizer: {self.name} has no stacked rule; use the back-end loop")

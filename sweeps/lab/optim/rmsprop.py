@@ -6,9 +6,8 @@ from typing import ClassVar, Literal
 
 import torch
 from pydantic import Field
-from torch import Tensor
 
-from sweeps.lab.optim.base import Coefficients, Method, Slots
+from sweeps.lab.optim.base import Method, Step
 
 __all__ = ["RmsProp"]
 
@@ -28,9 +27,9 @@ class RmsProp(Method):
     alpha: float = Field(0.99, ge=0, lt=1, description="memory of the mean square")
     eps: float = Field(1e-8, gt=0)
 
-    def update(self, weights: Tensor, grads: Tensor, slots: Slots, c: Coefficients, t: Tensor) -> None:
-        del t
-        grads.addcmul_(weights, c["weight_decay"])
+    def update(self, step: Step) -> None:
+        grads, slots, c = step.grads, step.slots, step.c
+        grads.addcmul_(step.weights, c["weight_decay"])
         square = slots["square"].mul_(c["alpha"]).addcmul_(grads * (1 - c["alpha"]), grads)
         velocity = slots["velocity"].mul_(c["momentum"]).add_(grads / torch.sqrt(square).add_(c["eps"]))
-        weights.addcmul_(velocity, c["learning_rate"], value=-1)
+        step.weights.addcmul_(velocity, c["learning_rate"], value=-1)

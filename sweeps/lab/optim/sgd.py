@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
-from torch import Tensor
 
-from sweeps.lab.optim.base import Coefficients, Method, Slots
+from sweeps.lab.optim.base import Method, Step
 
-__all__ = ["Sgd"]
+__all__ = ["Sgd", "sgd_step"]
 
 
 class Sgd(Method):
@@ -33,9 +32,14 @@ class Sgd(Method):
             raise ValueError("nesterov needs a momentum above 0")
         return self
 
-    def update(self, weights: Tensor, grads: Tensor, slots: Slots, c: Coefficients, t: Tensor) -> None:
-        del t
-        grads.addcmul_(weights, c["weight_decay"])
-        velocity = slots["velocity"].mul_(c["momentum"]).add_(grads)
-        step = grads.addcmul_(velocity, c["momentum"]) if self.nesterov else velocity
-        weights.addcmul_(step, c["learning_rate"], value=-1)
+    def update(self, step: Step) -> None:
+        sgd_step(step, nesterov=self.nesterov)
+
+
+def sgd_step(step: Step, *, nesterov: bool) -> None:
+    """The step of SGD with its weight decay, in place."""
+    grads, c = step.grads, step.c
+    grads.addcmul_(step.weights, c["weight_decay"])
+    velocity = step.slots["velocity"].mul_(c["momentum"]).add_(grads)
+    along = grads.addcmul_(velocity, c["momentum"]) if nesterov else velocity
+    step.weights.addcmul_(along, c["learning_rate"], value=-1)

@@ -2,47 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Self
 
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Layout", "Stack"]
+from sweeps.lab.layout import Layout
 
-
-@dataclass(frozen=True, slots=True)
-class Layout:
-    """Where in a row each parameter lies.
-
-    Attributes:
-        shapes: name to shape, in the order of `named_parameters`; tied parameters come once.
-        aliases: each key of the state dict to the parameter or buffer it holds.
-    """
-
-    shapes: dict[str, torch.Size]
-    aliases: dict[str, str]
-
-    @classmethod
-    def of(cls, module: nn.Module) -> Self:
-        """The layout of a module's parameters."""
-        shapes = {name: p.shape for name, p in module.named_parameters()}
-        names = {id(t): n for n, t in (*module.named_buffers(), *module.named_parameters())}
-        kept = module.state_dict(keep_vars=True)
-        return cls(shapes, {key: names[id(t)] for key, t in kept.items()})
-
-    @property
-    def size(self) -> int:
-        """Numbers in a row."""
-        return sum(math.prod(shape) for shape in self.shapes.values())
-
-    def split(self, rows: Tensor) -> dict[str, Tensor]:
-        """Views [K, *shape] of rows [K, P]."""
-        sizes = [math.prod(shape) for shape in self.shapes.values()]
-        parts = zip(self.shapes.items(), torch.split(rows, sizes, 1), strict=True)
-        return {name: part.view(len(part), *shape) for (name, shape), part in parts}
+__all__ = ["Stack"]
 
 
 class Stack:

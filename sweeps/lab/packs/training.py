@@ -6,6 +6,7 @@ import json
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -155,17 +156,33 @@ class Training(Iterator[PackEvent]):
                 if not kept:
                     return
                 rows = torch.tensor(kept, device=losses.device)
-                grads, losses = grads[rows], losses[rows]
-        if bool((self._clip < float("inf")).any()):
-            clip(grads, self._clip)
+                grads, losses, inputs, targets = grads[rows], losses[rows], inputs[rows], targets[rows]
+                masks = {name: m[rows] for name, m in masks.items()}
+        self._clip_each(grads)
         frozen = [row for row, index in enumerate(self._rows) if index in self._dead]
         still = self._stack.weights[frozen] if frozen else None
-        self._updater.step(self._stack, grads, self._rates, self.step)
+        again = partial(self._again, inputs, targets, masks)
+        self._updater.step(self._stack, grads, self._rates, self.step, losses, again)
         if still is not None:
             self._stack.weights[frozen] = still
         self._sums += losses
         self._summed += 1
         self.step += 1
+
+    def _again(self, inputs: Tensor, targets: Tensor, masks: Mapping[str, Tensor]) -> Tensor:
+        """Gradients of a batch at what the weights are by now; buffers stay as the first pass left them."""
+        buffers = {name: b.clone() for name, b in self._stack.buffers.items()}
+        grads = torch.empty_like(self._stack.weights)
+        with torch.enable_grad():
+            self._program.gradients(inputs, targets, masks, grads)
+        for name, b in buffers.items():
+            self._stack.buffers[name].copy_(b)
+        self._clip_each(grads)
+        return grads
+
+    def _clip_each(self, grads: Tensor) -> None:
+        if bool((self._clip < float("inf")).any()):
+            clip(grads, self._clip)
 
     def _mark(self) -> None:
         """What the calendar asks for at this step."""

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from orchestrator.errors import SpecError
-from sweeps.lab.optim import Method, NamedClass
+from sweeps.lab.optim import Method, NamedClass, Step
 from sweeps.lab.packs.stack import Stack
 from sweeps.lab.recipe import Recipe
 
@@ -63,8 +63,19 @@ class Updater(ABC):
     """Makes the steps of all models of a stack."""
 
     @abstractmethod
-    def step(self, stack: Stack, grads: Tensor, rates: Rates, step: int) -> None:
-        """One step of all models; `grads` [K, P] may be overwritten."""
+    def step(
+        self, stack: Stack, grads: Tensor, rates: Rates, step: int, losses: Tensor, again: Callable[[], Tensor]
+    ) -> None:
+        """One step of all models.
+
+        Args:
+            stack: of the models.
+            grads: [K, P]; may be overwritten.
+            rates: what the schedules say.
+            step: number of the step, from 0.
+            losses: [K], of the batch.
+            again: as of `Step`.
+        """
 
     @abstractmethod
     def take(self, keep: Tensor, stack: Stack) -> None:
@@ -85,14 +96,16 @@ class StackedUpdater(Updater):
     Args:
         methods: settings of each model, all of one class.
         stack: of the models.
+        seeds: of the models; none: 0 for all.
     """
 
-    def __init__(self, methods: Sequence[Method], stack: Stack) -> None:
+    def __init__(self, methods: Sequence[Method], stack: Stack, seeds: Sequence[int] | None = None) -> None:
         k, like = len(methods), stack.weights
         self._method = methods[0]
-        self._slots = {name: torch.zeros_like(like) for name in self._method.slots}
-        for name, start in self._method.columns.items():
-            self._slots[name] = torch.full((k, 1), start, dtype=torch.float64, device=like.device)
+        self._slots = self._method.fresh(like)
+        rows = zip(methods, like, seeds or [0] * k, strict=True)
+        own = [m.start(row, stack.layout, seed) for m, row, seed in rows]
+        self._slots |= {name: torch.stack([o[name] for o in own]) for name in own[0]}
         self._t = torch.zeros(k, 1, dtype=torch.float64, device=like.device)
         each = [m.coefficients() for m in methods]
         self._own = {n: torch.tensor([[c[n]] for c in each], dtype=torch.float64).to(like.device) for n in each[0]}
@@ -103,7 +116,9 @@ class StackedUpdater(Updater):
         self._c = {name: c.to(dtype) for name, c in self._own.items()}
 
     @torch.no_grad()
-    def step(self, stack: Stack, grads: Tensor, rates: Rates, step: int) -> None:
+    def step(
+        self, stack: Stack, grads: Tensor, rates: Rates, step: int, losses: Tensor, again: Callable[[], Tensor]
+    ) -> None:
         self._t += 1
         now = dict(self._c)
         now["learning_rate"] = self._column(rates.learning_rates(step))
@@ -111,7 +126,8 @@ class StackedUpdater(Updater):
             name = "momentum" if "momentum" in now else "beta1"
             own = self._own[name][:, 0].tolist()
             now[name] = self._column([o if m is None else m for o, m in zip(own, rates.momenta(step), strict=True)])
-        self._method.update(stack.weights, grads, self._slots, now, self._t)
+        column = losses.to(self._dtype).unsqueeze(1)
+        self._method.update(Step(stack.weights, grads, self._slots, now, self._t, stack.layout, column, again))
 
     def _column(self, values: Sequence[float]) -> Tensor:
         return torch.tensor(values, dtype=torch.float64).to(device=self._t.device, dtype=self._dtype).unsqueeze(1)
@@ -148,7 +164,10 @@ class ClassUpdater(Updater):
         views = stack.layout.split(stack.weights)
         self._parameters = [[v[k].detach().requires_grad_() for v in views.values()] for k in range(len(stack))]
 
-    def step(self, stack: Stack, grads: Tensor, rates: Rates, step: int) -> None:
+    def step(
+        self, stack: Stack, grads: Tensor, rates: Rates, step: int, losses: Tensor, again: Callable[[], Tensor]
+    ) -> None:
+        del losses, again  # a class takes the gradient as it is
         parts = stack.layout.split(grads)
         momenta = rates.momenta(step)
         for k, (optimizer, rate) in enumerate(zip(self._optimizers, rates.learning_rates(step), strict=True)):
@@ -215,4 +234,4 @@ def updater_of(recipes: Sequence[Recipe], stack: Stack) -> Updater:
     """The updater that the recipes' optimizers need."""
     methods = [r.optimizer for r in recipes]
     named = [m for m in methods if isinstance(m, NamedClass)]
-    return ClassUpdater(named, stack) if named else StackedUpdater(methods, stack)
+    return ClassUpdater(named, stack) if named else StackedUpdater(methods, stack, [r.seed for r in recipes])

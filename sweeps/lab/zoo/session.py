@@ -285,7 +285,7 @@ class _Pack:
             **self._best[event.index].metrics(),
             "steps_done": event.step,
             "epochs_done": event.epoch,
-            "gradient_evaluations": event.step,
+            "gradient_evaluations": event.step * recipe.optimizer.gradients,
             "diverged_step": event.step if diverged else None,
             "parameters": self._parameters,
             "split": split_of(recipe.seed),
