@@ -21,6 +21,7 @@ __all__ = ["Forecast", "forecast"]
 _BYTES_PER_NUMBER = 9  # of a column of floats in a compressed part
 _BYTES_PER_KEY = 34
 _MOST_PARTS = 60  # parts are merged, so their number grows with the logarithm of the time
+_NAMED = 8  # preparations that the text names
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,9 @@ class Forecast:
         else:
             lines.append(f"units: {self.total:,} in all, {self.done:,} done, {self.to_run:,} to run")
         if self.preparations:
-            lines.append(f"before them, once: {', '.join(self.preparations)}")
+            first = ", ".join(self.preparations[:_NAMED])
+            more = f" and {len(self.preparations) - _NAMED:,} more" if len(self.preparations) > _NAMED else ""
+            lines.append(f"before them, once: {first}{more}")
         if self.unit_seconds is None:
             lines.append("time: unknown until some units have run; stop after a few and plan again")
         else:

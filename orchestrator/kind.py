@@ -41,6 +41,7 @@ class Workbench:
         folder: what relative paths in the spec are relative to.
         artifacts: where units leave weights, and states to go on from; None where there is no results folder.
         stopped: whether the unit with this key should end early, because it was pruned or cancelled.
+        state_seconds: how often a long unit should keep a state to go on from, s.
     """
 
     device: str = "cpu"
@@ -48,6 +49,7 @@ class Workbench:
     folder: Path = field(default_factory=Path)
     artifacts: Artifacts | None = None
     stopped: Callable[[str], bool] = lambda key: False
+    state_seconds: float = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +60,14 @@ class Preparation:
         name: unique in the sweep; also the name of the file in `prepared/`.
         inputs: all that the arrays depend on; other inputs make another file.
         needs: names of preparations that must be there first.
+        pack: for a preparation that finds out how the units of a pack are best computed: which pack. Its array `size`
+            [1] says how many of them at once; the schedule then cuts shards so.
     """
 
     name: str
     inputs: object
     needs: tuple[str, ...] = ()
+    pack: str = ""
 
     @property
     def file(self) -> str:

@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 
 from orchestrator.errands import Errand, run_errands
 from orchestrator.executors.base import Event, Executor, Finished, Gave, Lost, Refused
-from orchestrator.kind import SweepKind
+from orchestrator.kind import Arrays, Preparation, SweepKind
 from orchestrator.ledger import Ledger, Store, Writer, load_prepared, save_prepared, write_status
 from orchestrator.row import Cause, Outcome, RowMaker, Status
 from orchestrator.schedule import GivenUp, Schedule
@@ -182,6 +182,7 @@ class _Run:
                 folder=str(folder.resolve()),
                 threads=self._site.threads or max(1, int(self._site.cpus)),
                 imports=(str(Path.cwd()), str(folder.resolve())),
+                state_seconds=self._site.state_seconds,
                 pdb=self._site.pdb,
                 results=self._store.where if self._store.path is None else str(self._store.path.resolve()),
             )
@@ -305,17 +306,22 @@ class _Run:
             if arrays is None:
                 missing[step.name] = step
             else:
-                self._executor.share(step.name, arrays)
+                self._share(step, arrays)
         self._errands([Errand(name, step) for name, step in missing.items()])
 
+    def _share(self, step: Preparation, arrays: Arrays) -> None:
+        self._executor.share(step.name, arrays)
+        if step.pack:
+            self._schedule.pack(step.pack, int(arrays["size"][0]))
+
     def _errands(self, errands: list[Errand]) -> None:
-        files = {e.name: e.preparation.file for e in errands if e.preparation}
+        steps = {e.name: e.preparation for e in errands if e.preparation}
 
         def keep(made: Prepared) -> None:
-            save_prepared(
-                self._store, files[made.name], made.arrays, {"seconds": made.seconds, "host": platform.node()}
-            )
-            self._executor.share(made.name, made.arrays)
+            step = steps[made.name]
+            about = {"seconds": made.seconds, "host": platform.node()}
+            save_prepared(self._store, step.file, made.arrays, about, exact=not step.pack)
+            self._share(step, made.arrays)
             self._watch.say(f"prepared {made.name} in {made.seconds:.1f} s")
 
         def tick(note: str) -> None:

@@ -6,6 +6,10 @@ a row that `ended` accepts or as given up.
 A lost shard goes back in pieces: its first unfinished unit alone, for sessions compute in order and so that unit is the
 suspect, and the rest whole; a piece that is lost again has its rest halved. A loss counts against a unit only when the
 unit stood alone, so that nobody pays for a neighbour, and pieces shrink until the culprit does.
+
+Units of one pack are computed at once, however long it takes, so a shard holds whole packs of the size that the kind
+has found best, or equal parts where that would leave workers idle. A pack whose worker died goes back as it was, once:
+its session may have kept the state of just these units. Lost again, or out of memory, it is halved.
 """
 
 from __future__ import annotations
@@ -57,6 +61,7 @@ class _Flight:
     units: dict[str, Unit]  # without a row yet, in order
     size: int
     piece: bool  # came out of a lost shard
+    packed: bool  # its units are computed at once
     probe: bool  # its first unit is to be evaluated twice
 
 
@@ -81,6 +86,8 @@ class Schedule:
         self._losses: Counter[tuple[str, Cause]] = Counter()
         self._unit_seconds: float | None = None
         self._largest_back = 0
+        self._sizes: dict[str, int] = {}  # units of a pack that are best computed at once
+        self._most = 0  # units that ever waited, and so are shared out among all workers
         self.drained = False  # True: the planner has nothing more to offer, so the tail is cut fine
 
     @property
@@ -93,9 +100,14 @@ class Schedule:
         """Whether units wait for a worker."""
         return bool(self._fresh or self._again)
 
+    def pack(self, name: str, size: int) -> None:
+        """Units of this pack are best computed `size` at once."""
+        self._sizes[name] = size
+
     def wants(self, slots: int) -> int:
         """How many more units the planner should propose to keep `slots` workers busy."""
-        return max(0, 3 * max(1, slots) * self._size() - len(self._fresh))
+        most = max(self._size(), *self._sizes.values()) if self._sizes else self._size()
+        return max(0, 3 * max(1, slots) * most - len(self._fresh))
 
     def offer(self, units: Iterable[Unit]) -> None:
         """Take in new units.
@@ -111,17 +123,12 @@ class Schedule:
 
     def next(self, slots: int = 1) -> Shard | None:
         """The next shard for one of `slots` workers, or None when nothing waits."""
-        piece = False
         units: list[Unit] = []
         while self._again and not units:
-            units, piece = [u for u in self._again.popleft() if u.key in self._open], True
+            units = [u for u in self._again.popleft() if u.key in self._open]
+        piece = bool(units)
         if not units:
-            piece = False
-            size = self._size() if not self.drained else self._tail_size(slots)
-            while self._fresh and len(units) < size:
-                unit = self._fresh.popleft()
-                if unit.key in self._open:
-                    units.append(unit)
+            units = self._cut(slots)
         if not units:
             return None
         shard_id = next(self._ids)
@@ -129,8 +136,36 @@ class Schedule:
         for u in units:
             self._open[u.key] += 1
         probe, self._probe = self._probe, False
-        self._flights[shard_id] = _Flight({u.key: u for u in units}, len(units), piece, probe)
+        packed = self._sizes.get(units[0].pack, 1) > 1
+        self._flights[shard_id] = _Flight({u.key: u for u in units}, len(units), piece, packed, probe)
         return Shard(shard_id, tuple(units), attempts, probe)
+
+    def _cut(self, slots: int) -> list[Unit]:
+        """Units for one shard from the front of the queue: of one pack, or of none."""
+        while self._fresh and self._fresh[0].key not in self._open:
+            self._fresh.popleft()
+        if not self._fresh:
+            return []
+        size = self._size() if not self.drained else self._tail_size(slots)
+        pack = self._fresh[0].pack
+        at_once = self._at_once(pack, slots)
+        if at_once > 1:
+            size = max(size // at_once, 1) * at_once
+        units: list[Unit] = []
+        while self._fresh and len(units) < size:
+            if self._fresh[0].pack != pack and at_once > 1:
+                break
+            unit = self._fresh.popleft()
+            if unit.key in self._open:
+                units.append(unit)
+        return units
+
+    def _at_once(self, pack: str, slots: int) -> int:
+        """How many units of a pack one worker computes at once: the best number, or fewer so that no worker idles."""
+        best, slots = self._sizes.get(pack, 1), max(1, slots)
+        self._most = max(self._most, len(self._fresh))
+        rounds = -(-self._most // (best * slots))
+        return min(best, -(-self._most // (rounds * slots)))
 
     def ended(self, shard_id: int, keys: Sequence[str]) -> list[bool]:
         """Rows have come; for each key whether it is accepted. A unit's first row counts, whoever computed it."""
@@ -175,6 +210,10 @@ class Schedule:
             return []
         if flight.size == 1:
             return self.again(left[0], cause, why)
+        if flight.packed:
+            middle = len(left) if not flight.piece and cause is Cause.infra else -(-len(left) // 2)
+            self._again.extend(part for part in (left[:middle], left[middle:]) if part)
+            return []
         head, rest = left[:1], left[1:]
         middle = len(rest) // 2
         self._again.extend(p for p in ([head, rest[:middle], rest[middle:]] if flight.piece else [head, rest]) if p)

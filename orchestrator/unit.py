@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any
 
@@ -23,13 +23,16 @@ class Unit:
     Attributes:
         key: 32 hexadecimal digits; the hash of kind@version, context and params.
         params: what distinguishes this unit from the others of its sweep.
+        pack: units with the same text may be computed together; empty where that gains nothing. No part of the key,
+            and known to planner and schedule alone.
     """
 
     key: str
     params: Mapping[str, Value]
+    pack: str = field(default="", compare=False)
 
     def __reduce__(self) -> tuple[type[Unit], tuple[str, Mapping[str, Value]]]:
-        """Pickle by the two fields: units cross to workers by the thousand, and the default looks each field up."""
+        """Pickle by two fields: units cross to workers by the thousand, and the default looks each field up."""
         return Unit, (self.key, self.params)
 
 
@@ -81,21 +84,24 @@ class Keys:
     def __init__(self, kind: str, version: int, context: Mapping[str, Any]) -> None:
         self._prefix = blake2b(f"{kind}@{version}\n{canonical(context)}\n".encode(), digest_size=_KEY_BYTES)
 
-    def unit(self, params: Mapping[str, Value], definitions: Mapping[str, object] | None = None) -> Unit:
+    def unit(
+        self, params: Mapping[str, Value], definitions: Mapping[str, object] | None = None, pack: str = ""
+    ) -> Unit:
         """The unit with these params.
 
         Args:
             params: name to value.
             definitions: for a param whose value is only a name (a model's name, say), what the name stands for.
+            pack: see `Unit`.
         """
         identity = params if not definitions else {**params, **{k: [params[k], definitions[k]] for k in definitions}}
-        return self.unit_of_text(params, canonical(identity))
+        return self.unit_of_text(params, canonical(identity), pack)
 
-    def unit_of_text(self, params: Mapping[str, Value], identity: str) -> Unit:
+    def unit_of_text(self, params: Mapping[str, Value], identity: str, pack: str = "") -> Unit:
         """The unit whose identity is already canonical text: the fast way for grids."""
         state = self._prefix.copy()
         state.update(identity.encode())
-        return Unit(state.hexdigest(), params)
+        return Unit(state.hexdigest(), params, pack)
 
 
 def stream_seed(unit: Unit, stream: str) -> int:

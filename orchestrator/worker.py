@@ -41,6 +41,7 @@ class Job:
         threads: of one worker.
         imports: folders that are searched for the user's own modules.
         flush_seconds: rows wait at most so long for company before they are sent, s.
+        state_seconds: how often a long unit keeps a state to go on from, s.
         pdb: open the debugger where a unit raises.
         results: the results folder, a path or URL.
     """
@@ -51,6 +52,7 @@ class Job:
     threads: int = 1
     imports: tuple[str, ...] = ()
     flush_seconds: float = 0.02
+    state_seconds: float = 60.0
     pdb: bool = False
     results: str | None = None
 
@@ -127,7 +129,8 @@ class Worker:
         self._spec = parse(self._kind.spec, job.spec, "spec")
         self._stopped: set[str] = set()
         artifacts = None if job.results is None else Artifacts(job.results)
-        self._bench = Workbench(device, job.threads, Path(job.folder), artifacts, self._stopped.__contains__)
+        stopped = self._stopped.__contains__
+        self._bench = Workbench(device, job.threads, Path(job.folder), artifacts, stopped, job.state_seconds)
         columns = self._kind.columns(self._spec)
         self._maker = RowMaker(self._kind.params(self._spec), columns)
         self._meters = {c.name for c in columns or () if c.meter}

@@ -11,10 +11,11 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar
 
 from orchestrator.errors import SpecError
-from orchestrator.kind import Arrays, SweepKind, Workbench
+from orchestrator.kind import Arrays, Preparation, SweepKind, Workbench
 from orchestrator.report.parts import Report
 from orchestrator.row import Column
 from orchestrator.unit import Keys
+from sweeps.lab.zoo.choices import calibrated, calibrations
 from sweeps.lab.zoo.plan import Grid, ZooPlanner
 from sweeps.lab.zoo.reader import Member, Zoo
 from sweeps.lab.zoo.session import ZooSession, check_recipes
@@ -105,9 +106,16 @@ class ZooKind(SweepKind[ZooSpec]):
         """
         check_recipes(spec, bench)
 
+    def preparations(self, spec: ZooSpec) -> tuple[Preparation, ...]:
+        return calibrations(spec)
+
+    def prepare(self, spec: ZooSpec, name: str, have: Mapping[str, Arrays], bench: Workbench) -> Arrays:
+        """Time the back-ends for one pack key."""
+        del have
+        return calibrated(spec, name, bench)
+
     def open(self, spec: ZooSpec, prepared: Mapping[str, Arrays], bench: Workbench) -> ZooSession:
-        del prepared
-        return ZooSession(spec, bench)
+        return ZooSession(spec, bench, prepared)
 
     def audit(self, spec: ZooSpec, rows: pd.DataFrame, bench: Workbench, n: int) -> list[str]:
         """Evaluate the stored weights of `n` models again; what does not agree with the rows, a line each."""

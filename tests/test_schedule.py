@@ -26,14 +26,16 @@ def units(n: int) -> list[Unit]:
     death=st.floats(0, 0.9),
     workers=st.integers(1, 5),
     speed=st.sampled_from([1e-4, 0.1, 1.0, 20.0]),
+    pack=st.sampled_from([1, 4, 16]),
 )
 def test_each_unit_ends_exactly_once_whatever_happens(
-    n: int, seed: int, death: float, workers: int, speed: float
+    n: int, seed: int, death: float, workers: int, speed: float, pack: int
 ) -> None:
     """A random machine: shards finish, die half-way, time out, are dropped unbegun, and late rows still come in."""
     rng = random.Random(seed)
     schedule = Schedule(BUDGETS, shard_seconds=2.0)
-    to_offer, running, late = units(n), [], []
+    schedule.pack("a", pack)
+    to_offer, running, late = [Unit(u.key, u.params, "a" if rng.random() < 0.7 else "") for u in units(n)], [], []
     ended: list[str] = []
     while True:
         while to_offer and schedule.wants(workers) > 0:
@@ -127,6 +129,71 @@ def test_the_tail_of_slow_units_is_single_units() -> None:
         schedule.ended(shard.id, [u.key for u in shard.units])
         schedule.finished(shard.id, 1.0 * len(shard.units))
     assert sizes[-1] == 1
+
+
+def packed(n: int, pack: str) -> list[Unit]:
+    return [Unit(f"{pack}{i:031x}", {"i": i}, pack) for i in range(n)]
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "workers", "wanted"),
+    [
+        (256, 0, 2, [128, 128]),
+        (1024, 0, 2, [128] * 8),
+        (200, 0, 2, [100, 100]),  # no worker idle, and no pack smaller than it must be
+        (300, 0, 2, [75] * 4),
+        (64, 0, 64, [1] * 64),  # hour-long units are not handed to one worker
+        (40, 40, 2, [40, 40]),  # of one pack only
+        (5, 0, 1, [5]),
+    ],
+)
+def test_slow_units_of_a_pack_are_cut_into_whole_packs(a: int, b: int, workers: int, wanted: list[int]) -> None:
+    schedule = Schedule({}, shard_seconds=5.0)
+    for name in "ab":
+        schedule.pack(name, 128)
+    schedule.offer(packed(a, "a") + packed(b, "b"))
+    schedule.drained = True
+    sizes = []
+    while shard := schedule.next(workers):
+        assert len({u.pack for u in shard.units}) == 1
+        sizes.append(len(shard.units))
+        schedule.ended(shard.id, [u.key for u in shard.units])
+        schedule.finished(shard.id, 3600.0)
+    assert sizes == wanted
+
+
+def test_fast_units_of_a_pack_make_shards_of_several_whole_packs() -> None:
+    schedule = Schedule({}, shard_seconds=5.0)
+    schedule.pack("a", 8)
+    schedule.offer(packed(2000, "a"))
+    sizes = []
+    while (shard := schedule.next(1)) and len(sizes) < 4:
+        sizes.append(len(shard.units))
+        schedule.ended(shard.id, [u.key for u in shard.units])
+        schedule.finished(shard.id, 0.02 * len(shard.units))
+    assert sizes == [8, 64, 248, 248], "5 s are 250 units, 31 packs of 8"
+
+
+@pytest.mark.parametrize(
+    ("cause", "sizes"), [(Cause.infra, [16, 16, 8, 8]), (Cause.oom, [16, 8, 8, 4, 4])], ids=["infra", "oom"]
+)
+def test_a_lost_pack_goes_back_whole_once_and_is_halved_then(cause: Cause, sizes: list[int]) -> None:
+    """Its session may have kept a state of just these units; but memory will not be more the next time."""
+    schedule = Schedule(BUDGETS, shard_seconds=5.0)
+    schedule.pack("a", 16)
+    schedule.offer(packed(16, "a"))
+    seen = []
+    for lost in [True, True] + [False] * (len(sizes) - 2):
+        shard = schedule.next(1)
+        assert shard is not None
+        seen.append(len(shard.units))
+        if lost:
+            assert schedule.lost(shard.id, cause, "died") == []
+        else:
+            schedule.ended(shard.id, [u.key for u in shard.units])
+            schedule.finished(shard.id, 1.0)
+    assert seen == sizes
+    assert schedule.open == 0
 
 
 def test_attempts_are_counted_for_units_that_began() -> None:

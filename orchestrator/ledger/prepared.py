@@ -18,7 +18,12 @@ __all__ = ["about_prepared", "check_prepared", "load_prepared", "save_prepared"]
 
 
 def save_prepared(
-    store: Store, file: str, arrays: Mapping[str, np.ndarray[Any, Any]], about: Mapping[str, Any]
+    store: Store,
+    file: str,
+    arrays: Mapping[str, np.ndarray[Any, Any]],
+    about: Mapping[str, Any],
+    *,
+    exact: bool = True,
 ) -> None:
     """Keep arrays as `prepared/<file>`, and a small JSON beside them with their digest.
 
@@ -27,6 +32,7 @@ def save_prepared(
         file: name, ending in `.safetensors`.
         arrays: name to array.
         about: what else to remember: seconds, host.
+        exact: whether rows belong to just these arrays; False for what was timed.
 
     Raises:
         NotDeterministic: arrays were kept under this name before, the new ones differ, and there are rows, which
@@ -36,7 +42,7 @@ def save_prepared(
     solid = {name: np.asarray(a, order="C") for name, a in arrays.items()}
     digest = _digest_of(solid)
     before = about_prepared(store, file)
-    if before is not None and before.get("digest") != digest and store.list("rows"):
+    if exact and before is not None and before.get("digest") != digest and store.list("rows"):
         raise NotDeterministic(
             f"{store.where}/prepared/{file} was lost or damaged and computed again, but the result differs from the "
             f"first one (made on {before.get('host', 'an unknown host')}): the rows that are there belong to the old "

@@ -157,6 +157,11 @@ def tune_rate(trials: int, *, reuse: bool) -> float:
                 right = (module(split.inputs).argmax(1) == split.targets).float().mean()
             return {"accuracy": float(right), "done": True}
 
+        def save_checkpoint(self, checkpoint_dir: str) -> None:
+            """Tune keeps a trial of which nothing is kept for an error."""
+
+        def load_checkpoint(self, checkpoint: Any) -> None: ...
+
         def reset_config(self, new_config: dict[str, Any]) -> bool:
             self.config = new_config
             return True

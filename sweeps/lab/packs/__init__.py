@@ -11,11 +11,13 @@ for event in train_pack(recipes, data, device="cpu", backend="auto"):
 from __future__ import annotations
 
 from sweeps.lab.packs.calibrate import Choice
-from sweeps.lab.packs.entry import check_backend, choose, train_pack
+from sweeps.lab.packs.entry import FEW, LARGEST, check_backend, choose, suited, train_pack
 from sweeps.lab.packs.events import Beat, Ended, Evaluated, PackEvent, Snapshot
 from sweeps.lab.packs.training import Training
 
 __all__ = [
+    "FEW",
+    "LARGEST",
     "Beat",
     "Choice",
     "Ended",
@@ -25,5 +27,6 @@ __all__ = [
     "Training",
     "check_backend",
     "choose",
+    "suited",
     "train_pack",
 ]

@@ -19,11 +19,11 @@ from sweeps.lab.packs.dropout import with_masks
 from sweeps.lab.packs.training import Training
 from sweeps.lab.recipe import Recipe
 
-__all__ = ["check_backend", "choose", "train_pack"]
+__all__ = ["FEW", "LARGEST", "check_backend", "choose", "suited", "train_pack"]
 
 Arrays: TypeAlias = Mapping[str, NDArray[Any]]
-_LARGEST = {"cpu": 128, "cuda": 512}
-_FEW = 4  # fewer models than this train in the loop, where another back-end would add rows that nobody asked for
+LARGEST = {"cpu": 128, "cuda": 512}  # models in a pack, by class of device
+FEW = 4  # fewer models than this train in the loop, where another back-end would add rows that nobody asked for
 _KNOWN: dict[tuple[str, str], Choice] = {}
 
 
@@ -55,7 +55,7 @@ def choose(recipe: Recipe, data: Data, *, device: str = "cpu", base: Path = Path
                     raise
                 return float("inf")
 
-        _KNOWN[known] = calibrate([best], time_steps, _LARGEST[device.split(":")[0]])
+        _KNOWN[known] = calibrate([best], time_steps, LARGEST[device.split(":")[0]])
     return _KNOWN[known]
 
 
@@ -76,10 +76,10 @@ def check_backend(backend: str, recipe: Recipe, data: Data, base: Path = Path())
         raise SpecError(f"the back-end {backend} can't train this network: {reason}; use auto, vmap or loop")
 
 
-def _chosen(recipes: Sequence[Recipe], data: Data, device: str, base: Path) -> str:
-    """The fastest back-end for a pack of just these recipes."""
-    backend, first = choose(recipes[0], data, device=device, base=base).backend, recipes[0]
-    if backend != "loop" and len(recipes) < _FEW:
+def suited(backend: str, recipes: Sequence[Recipe], data: Data, base: Path = Path()) -> str:
+    """The back-end for a pack of just these recipes, `backend` being the fastest for many: few may want the loop."""
+    first = recipes[0]
+    if backend != "loop" and len(recipes) < FEW:
         module = first.net.build(data.shape, data.outputs, first.seed, base)
         return backend if BACKENDS[backend].exact_rows(module) else "loop"
     return backend
@@ -121,7 +121,8 @@ def train_pack(
     if backend == "auto" and resume is not None:
         backend = json.loads(np.asarray(resume["about"]).tobytes())["backend"]
     if backend == "auto":
-        backend = _chosen(recipes, data, device, base)
+        fastest = choose(recipes[0], data, device=device, base=base).backend
+        backend = suited(fastest, recipes, data, base)
     training = Training(recipes, data, BACKENDS[backend], device, base)
     if resume is not None:
         training.restore(resume)

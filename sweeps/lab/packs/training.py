@@ -101,6 +101,12 @@ class Training(Iterator[PackEvent]):
         """Let the model of this recipe end now: it is evaluated, its `last` weights come, and it ends as `stopped`."""
         self._stops.add(index)
 
+    def drop(self, indices: Sequence[int]) -> None:
+        """Models of these recipes leave without a word: nothing more is told of them."""
+        if indices:
+            self._dead.update(indices)
+            self._compact()
+
     def time_step(self) -> float:
         """Make one step as a trial, of all models, and give the seconds it took."""
         began = time.perf_counter()

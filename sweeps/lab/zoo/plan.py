@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, Protocol, get_origin
 
 from pydantic import BaseModel
@@ -19,7 +19,7 @@ from orchestrator.unit import Keys, Unit, canonical
 from sweeps.lab.recipe import Recipe
 from sweeps.lab.zoo.draws import Samples
 
-__all__ = ["Grid", "Recipes", "Swept", "ZooPlanner", "short_path"]
+__all__ = ["Grid", "Recipes", "Swept", "ZooPlanner", "packs_of", "short_path"]
 
 _TAGS = {"source", "net", "method", "shape"}
 VARIANT, SAMPLE, SEED = "recipe", "sample", "seed"
@@ -225,17 +225,24 @@ class ZooPlanner(ListPlanner):
 
 def _ordered(swept: Swept, grid: Grid, keys: Keys, definitions: Mapping[str, Mapping[str, Any]]) -> Iterator[Unit]:
     """Units by pack key, those of the first key first. Lazy: nothing is computed before the first unit is asked for."""
-    recipes = Recipes(swept)
+    for pack, members in packs_of(swept, grid).items():
+        for params in members:
+            variant = {VARIANT: definitions[str(params[VARIANT])]} if VARIANT in params else None
+            yield keys.unit(params, variant, pack)
+
+
+def packs_of(swept: Swept, grid: Grid | None = None) -> dict[str, list[dict[str, Value]]]:
+    """All combinations by the pack key of their recipes, in the order of the grid."""
+    grid, recipes = grid or Grid(swept), Recipes(swept)
     shaping = _shaping(grid, recipes)
-    known: dict[tuple[Value, ...], Hashable] = {}
-    packs: dict[Hashable, list[dict[str, Value]]] = {}
+    known: dict[tuple[Value, ...], str] = {}
+    packs: dict[str, list[dict[str, Value]]] = {}
     for params in grid:
         mark = tuple(params.get(name) for name in shaping)
         if mark not in known:
             known[mark] = recipes.of(params).pack_key()
         packs.setdefault(known[mark], []).append(params)
-    for params in itertools.chain.from_iterable(packs.values()):
-        yield keys.unit(params, {VARIANT: definitions[str(params[VARIANT])]} if VARIANT in params else None)
+    return packs
 
 
 def _shaping(grid: Grid, recipes: Recipes) -> list[str]:

@@ -3,36 +3,32 @@
 from __future__ import annotations
 
 import itertools
-import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import TypeAlias
 
 import torch
 
 from orchestrator.errors import SpecError
-from orchestrator.kind import Workbench
-from orchestrator.row import Metric, Outcome, Progress, Status
-from orchestrator.unit import Unit, canonical, digest
+from orchestrator.kind import Arrays, Workbench
+from orchestrator.row import Metric, Outcome, Progress
+from orchestrator.unit import Unit, canonical
 from sweeps.lab.data import Data
 from sweeps.lab.models import check_fit, parameter_count
-from sweeps.lab.packs import Beat, Ended, Evaluated, Snapshot, Training, check_backend, choose, train_pack
+from sweeps.lab.packs import Choice, check_backend, suited
 from sweeps.lab.packs.calendar import Calendar
-from sweeps.lab.packs.calibrate import Choice
 from sweeps.lab.recipe import Recipe
-from sweeps.lab.zoo.plan import Grid, Recipes, Swept
-from sweeps.lab.zoo.split import split_of
-from sweeps.lab.zoo.weights import Packed, Place, WeightFile
+from sweeps.lab.zoo.choices import Choices, Trained
+from sweeps.lab.zoo.pack import Pack
+from sweeps.lab.zoo.plan import Grid, Recipes
+from sweeps.lab.zoo.states import States
+from sweeps.lab.zoo.weights import Place, WeightFile
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
+__all__ = ["DataSets", "ZooSession", "check_recipes"]
 
-__all__ = ["DataSets", "Trained", "ZooSession", "check_recipes"]
+Member: TypeAlias = tuple[Unit, Recipe]
 
-STATE_SECONDS = 60.0  # a pack that trains for longer keeps its state so often
 FILE_BYTES = 256 * 2**20
-_LARGEST = {"cpu": 128, "cuda": 512}  # models in a pack whose back-end is pinned, so that nothing is timed
 FILE_SECONDS = 60.0  # rows wait at most so long for the file that their weights lie in to be filled
 
 
@@ -49,13 +45,6 @@ class DataSets:
         if mark not in self._known:
             self._known[mark] = recipe.data.load(self._bench.folder).to(self._bench.device)
         return self._known[mark]
-
-
-class Trained(Swept, Protocol):
-    """A zoo's spec as a session needs it."""
-
-    @property
-    def backend(self) -> str: ...
 
 
 def check_recipes(spec: Trained, bench: Workbench) -> None:
@@ -95,43 +84,23 @@ def check_recipes(spec: Trained, bench: Workbench) -> None:
             raise SpecError(f"checkpoints.best: there is no metric {best!r}; there are {', '.join(metrics)}")
 
 
-@dataclass(slots=True)
-class _Best:
-    """The best of a model's evaluations on the test split."""
-
-    accuracy: float = -math.inf
-    loss: float = math.inf
-    step: int | None = None
-
-    def hear(self, step: int, metrics: Mapping[str, float]) -> None:
-        accuracy, loss = metrics.get("test_accuracy", math.nan), metrics.get("test_loss", math.nan)
-        if accuracy > self.accuracy or (math.isnan(accuracy) and loss < self.loss):
-            self.step = step
-        self.accuracy = max(self.accuracy, accuracy) if math.isfinite(accuracy) else self.accuracy
-        self.loss = min(self.loss, loss) if math.isfinite(loss) else self.loss
-
-    def metrics(self) -> dict[str, Metric]:
-        return {
-            "best_test_accuracy": self.accuracy if math.isfinite(self.accuracy) else None,
-            "best_test_loss": self.loss if math.isfinite(self.loss) else None,
-            "best_step": self.step,
-        }
-
-
 class ZooSession:
     """Trains the units of a shard pack by pack.
 
     Args:
         spec: of the sweep.
         bench: of this worker.
+        prepared: what was timed for the packs.
     """
 
-    def __init__(self, spec: Trained, bench: Workbench) -> None:
+    def __init__(self, spec: Trained, bench: Workbench, prepared: Mapping[str, Arrays] = {}) -> None:
         torch.set_num_threads(bench.threads)
         self._recipes = Recipes(spec)
         self._data = DataSets(bench)
         self._bench = bench
-        self._pinned = spec.backend
+        self._choices = Choices(spec, prepared, bench)
+        self._auto = spec.backend == "auto"
+        self._states = States(bench.artifacts)
         self._counts: dict[str, int] = {}
 
     def evaluate(self, units: Sequence[Unit]) -> Iterator[Outcome | Progress]:
@@ -142,28 +111,56 @@ class ZooSession:
         opened = time.monotonic()
         parsed = [(unit, self._recipes.of(unit.params)) for unit in units]
         for _, group in itertools.groupby(parsed, key=lambda pair: pair[1].pack_key()):
-            for members in self._packs(list(group)):
-                recipe = members[0][1]
-                pack = _Pack(self._bench, members, self._data.of(recipe), self._parameters(recipe), self._pinned)
-                yield from pack.train()
+            alike = list(group)
+            recipe = alike[0][1]
+            data = self._data.of(recipe)
+            choice = self._choices.of(recipe, data)
+            for pack, resume in self._packs(alike, data, choice):
+                yield from pack.train(resume)
                 file.add(pack.weights)
                 waiting += pack.outcomes
-                states.append(pack.state_file)
+                states.append(pack.state)
                 if file.size > FILE_BYTES or time.monotonic() - opened > FILE_SECONDS:
                     yield from self._written(file, waiting, states)
                     opened = time.monotonic()
         yield from self._written(file, waiting, states)
 
-    def _choice(self, recipe: Recipe) -> Choice:
-        return choose(recipe, self._data.of(recipe), device=self._bench.device, base=self._bench.folder)
+    def _packs(self, alike: Sequence[Member], data: Data, choice: Choice) -> Iterator[tuple[Pack, str | None]]:
+        """Units of one pack key as packs: first those that go on from a state, which is named, then the rest."""
+        left = {unit.key: (unit, recipe) for unit, recipe in alike}
+        pack_key, parameters = alike[0][1].pack_key(), self._parameters(alike[0][1])
+        for kept in self._states.left(pack_key):
+            wanted = kept.alive.intersection(left)
+            if wanted:
+                members = [(u, self._recipes.of(u.params)) for u in kept.units]
+                for key in wanted:
+                    del left[key]
+                yield self._pack(members, data, choice, parameters, wanted), kept.name
+        rest = list(left.values())
+        for start in range(0, len(rest), choice.size):
+            yield self._pack(rest[start : start + choice.size], data, choice, parameters), None
 
-    def _packs(self, members: list[tuple[Unit, Recipe]]) -> Iterator[list[tuple[Unit, Recipe]]]:
-        """Units of equal pack key in packs of the size that is fastest here."""
-        if self._pinned == "auto":
-            size = self._choice(members[0][1]).size
-        else:
-            size = 1 if self._pinned == "loop" else _LARGEST[self._bench.device.split(":")[0]]
-        return (members[i : i + size] for i in range(0, len(members), size))
+    def _pack(
+        self,
+        members: Sequence[Member],
+        data: Data,
+        choice: Choice,
+        parameters: int,
+        wanted: Collection[str] | None = None,
+    ) -> Pack:
+        backend = choice.backend
+        if self._auto:
+            backend = suited(backend, [recipe for _, recipe in members], data, self._bench.folder)
+        return Pack(
+            self._bench,
+            self._states,
+            members,
+            data,
+            parameters=parameters,
+            backend=backend,
+            auto=self._auto,
+            wanted=wanted,
+        )
 
     def _written(self, file: WeightFile, waiting: list[Outcome], states: list[str]) -> Iterator[Outcome]:
         places = file.write()
@@ -172,9 +169,8 @@ class ZooSession:
             yield Outcome(
                 outcome.key, {**outcome.metrics, **found}, outcome.status, outcome.error, seconds=outcome.seconds
             )
-        if self._bench.artifacts is not None:
-            for name in states:
-                self._bench.artifacts.drop(name)
+        for name in states:
+            self._states.drop(name)
         waiting.clear()
         states.clear()
 
@@ -196,102 +192,3 @@ def _place_metrics(place: Place | None) -> dict[str, Metric]:
         "weights_slot": place.slot,
         "weights_checksum": place.checksum,
     }
-
-
-class _Pack:
-    """One pack in training.
-
-    Attributes:
-        outcomes: of its models, once it has ended; without the place of the weights.
-        weights: its checkpoints.
-        state_file: where its state is kept while it trains.
-    """
-
-    def __init__(
-        self, bench: Workbench, members: Sequence[tuple[Unit, Recipe]], data: Data, parameters: int, backend: str
-    ) -> None:
-        self.outcomes: list[Outcome] = []
-        self.weights = Packed([unit.key for unit, _ in members], data.shape, data.outputs)
-        self.state_file = f"states/pack-{digest([unit.key for unit, _ in members], size=8)}.safetensors"
-        self._bench = bench
-        self._units = [unit for unit, _ in members]
-        self._recipes = [recipe for _, recipe in members]
-        self._data = data
-        self._parameters = parameters
-        self._best = [_Best() for _ in members]
-        self._backend = backend
-        self._can_keep = True
-
-    def train(self) -> Iterator[Progress]:
-        """Train to the end; gives the evaluations on the way."""
-        bench, training, kept = self._bench, self._begun(), time.monotonic()
-        stopped: set[int] = set()
-        for event in training:
-            match event:
-                case Evaluated():
-                    self._best[event.index].hear(event.step, event.metrics)
-                    yield Progress(self._units[event.index].key, event.step, event.metrics)
-                case Snapshot():
-                    self.weights.add(event.index, event.label, event.step, event.state)
-                case Ended():
-                    self.outcomes.append(self._outcome(event, training.backend))
-                case Beat():
-                    for i, unit in enumerate(self._units):
-                        if i not in stopped and bench.stopped(unit.key):
-                            stopped.add(i)
-                            training.stop(i)
-                    if time.monotonic() - kept > STATE_SECONDS:
-                        self._keep(training)
-                        kept = time.monotonic()
-
-    def _begun(self) -> Training:
-        """The training, from the state that was kept, if one fits: its back-end may be another than would be chosen."""
-        artifacts = self._bench.artifacts
-        resume = artifacts.load(self.state_file) if artifacts else None
-        if artifacts is not None and resume is not None:
-            try:
-                return self._training(resume)
-            except SpecError:  # of another back-end than the pinned one: what was done is lost, but not the sweep
-                artifacts.drop(self.state_file)
-        return self._training(None)
-
-    def _training(self, resume: dict[str, NDArray[Any]] | None) -> Training:
-        return train_pack(
-            self._recipes,
-            self._data,
-            device=self._bench.device,
-            backend=self._backend,
-            resume=resume,
-            base=self._bench.folder,
-        )
-
-    def _keep(self, training: Training) -> None:
-        if self._bench.artifacts is None or not self._can_keep:
-            return
-        try:
-            state = training.state()
-        except SpecError:  # an optimizer class with something that can't be kept: it trains all the same
-            self._can_keep = False
-        else:
-            self._bench.artifacts.save(self.state_file, state)
-
-    def _outcome(self, event: Ended, backend: str) -> Outcome:
-        unit, recipe = self._units[event.index], self._recipes[event.index]
-        diverged = event.status == "diverged"
-        final = {k: v for k, v in event.metrics.items() if k.endswith(("_loss", "_accuracy"))}
-        final = {k: v for k, v in final.items() if not k.startswith(("best_", "batch_"))}
-        metrics: dict[str, Metric] = {
-            **final,
-            **self._best[event.index].metrics(),
-            "steps_done": event.step,
-            "epochs_done": event.epoch,
-            "gradient_evaluations": event.step * recipe.optimizer.gradients,
-            "diverged_step": event.step if diverged else None,
-            "parameters": self._parameters,
-            "split": split_of(recipe.seed),
-            "checkpoints": " ".join(self.weights.labels(event.index)),
-            "backend": backend,
-            "pack_size": len(self._units),
-        }
-        status = Status.diverged if diverged else Status.ok
-        return Outcome(unit.key, metrics, status, event.error, seconds=event.seconds)

@@ -1,0 +1,89 @@
+"""How each pack of a zoo is computed: timed once per sweep, as a preparation, and the same on every worker."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+import numpy as np
+
+from orchestrator.kind import Arrays, Preparation, Workbench
+from sweeps.lab.data import Data
+from sweeps.lab.packs import FEW, LARGEST, Choice, choose
+from sweeps.lab.recipe import Recipe
+from sweeps.lab.zoo.plan import Recipes, Swept, packs_of
+
+__all__ = ["Choices", "Trained", "calibrated", "calibrations"]
+
+_PREFIX = "pack-"
+
+
+class Trained(Swept, Protocol):
+    """A zoo's spec as its training needs it."""
+
+    @property
+    def backend(self) -> str: ...
+
+
+def calibrations(spec: Trained) -> tuple[Preparation, ...]:
+    """One preparation for each pack key with enough models to gain from training together."""
+    if spec.backend == "loop":
+        return ()
+    fewest = FEW if spec.backend == "auto" else 2
+    return tuple(
+        Preparation(_PREFIX + key, {"pack": key, "backend": spec.backend}, pack=key)
+        for key, members in packs_of(spec).items()
+        if len(members) >= fewest
+    )
+
+
+def calibrated(spec: Trained, name: str, bench: Workbench) -> Arrays:
+    """The arrays of one of `calibrations`: `size` [1], `backend` and `device` as bytes of text."""
+    key = name.removeprefix(_PREFIX)
+    recipe = Recipes(spec).of(packs_of(spec)[key][0])
+    if spec.backend == "auto":
+        data = recipe.data.load(bench.folder).to(bench.device)
+        choice = choose(recipe, data, device=bench.device, base=bench.folder)
+    else:
+        choice = _pinned(spec.backend, bench.device)
+    return {"size": np.array([choice.size]), "backend": _bytes(choice.backend), "device": _bytes(_class(bench.device))}
+
+
+class Choices:
+    """Gives the choice for a pack key: what was timed for the sweep, else what this worker times.
+
+    Args:
+        spec: of the sweep.
+        prepared: by name, the arrays of the preparations.
+        bench: of this worker.
+    """
+
+    def __init__(self, spec: Trained, prepared: Mapping[str, Arrays], bench: Workbench) -> None:
+        self._backend = spec.backend
+        self._prepared = prepared
+        self._bench = bench
+
+    def of(self, recipe: Recipe, data: Data) -> Choice:
+        """For recipes with this one's pack key. What was timed on another class of device does not count."""
+        arrays = self._prepared.get(_PREFIX + recipe.pack_key())
+        if arrays is not None and _text(arrays["device"]) == _class(self._bench.device):
+            return Choice(_text(arrays["backend"]), int(arrays["size"][0]))
+        if self._backend == "auto":
+            return choose(recipe, data, device=self._bench.device, base=self._bench.folder)
+        return _pinned(self._backend, self._bench.device)
+
+
+def _pinned(backend: str, device: str) -> Choice:
+    return Choice(backend, 1 if backend == "loop" else LARGEST[_class(device)])
+
+
+def _class(device: str) -> str:
+    return device.split(":")[0]
+
+
+def _bytes(text: str) -> np.ndarray[tuple[int], np.dtype[np.uint8]]:
+    return np.frombuffer(text.encode(), np.uint8).copy()
+
+
+def _text(array: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> str:
+    return np.asarray(array, np.uint8).tobytes().decode()
