@@ -168,7 +168,14 @@ def _many(number: int | None) -> str:
 
 @app.command(epilog="Example: landsweep plan sweeps/recipes/landscape_skip.yaml axes.x.linear=[-1,1,201] --json")
 def plan(
-    spec: SpecFile, changes: Changes = None, site: SiteName = None, out_dir: Out = None, as_json: AsJson = False
+    spec: SpecFile,
+    changes: Changes = None,
+    site: SiteName = None,
+    out_dir: Out = None,
+    as_json: AsJson = False,
+    tensors: Annotated[
+        bool, typer.Option("--tensors", help="Show instead how each tensor is drawn and trained.")
+    ] = False,
 ) -> None:
     """Show what a run would do: units in all, done and to run, and a forecast of time, files and bytes."""
     from orchestrator.forecast import forecast
@@ -177,12 +184,29 @@ def plan(
 
     spec_changes, site_changes = _split(changes)
     kind, parsed = load_spec(spec, spec_changes)
+    if tensors:
+        return _tensors(kind, parsed, spec.parent, as_json)
     where = _folder(out_dir, parsed.name)
     told = forecast(kind, parsed, load_site(site, site_changes), where)
     if as_json:
         out.print_json(json.dumps(told.fields()))
     else:
         out.print(told.text(), markup=False)
+    return None
+
+
+def _tensors(kind: Any, spec: Any, folder: Path, as_json: bool) -> None:  # noqa: ANN401 - any kind
+    from orchestrator.display import print_table
+    from orchestrator.kind import Workbench
+
+    tables = kind.tensors(spec, Workbench(folder=folder))
+    if tables is None:
+        raise SpecError(f"--tensors: the kind {kind.name} trains no networks whose tensors could be shown")
+    if as_json:
+        out.print_json(json.dumps([asdict(table) for table in tables]))
+        return
+    for table in tables:
+        print_table(out, table)
 
 
 @app.command(epilog="Example: landsweep status results/landscape_skip --watch")

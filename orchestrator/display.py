@@ -11,15 +11,29 @@ from typing import Any, Self
 
 import yaml
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn
+from rich.table import Table as Grid
 
 from orchestrator.kind import SweepKind
 from orchestrator.ledger import Findings, driver_lives, read_status
+from orchestrator.report.parts import Table
+from orchestrator.report.tables import number
 from orchestrator.run import Snapshot
 from orchestrator.spec import IsAxis, IsLabel
 from orchestrator.sweep import Sweep
 
-__all__ = ["LinesWatch", "LiveWatch", "findings_text", "kind_text", "live_watch", "span", "state", "state_text"]
+__all__ = [
+    "LinesWatch",
+    "LiveWatch",
+    "findings_text",
+    "kind_text",
+    "live_watch",
+    "print_table",
+    "span",
+    "state",
+    "state_text",
+]
 
 _LINE_SECONDS = 10.0
 _SILENCE_SECONDS = 30.0  # a driver on another machine that says nothing for so long counts as gone
@@ -163,3 +177,14 @@ def kind_text(kind: SweepKind[Any]) -> str:
     return "\n".join(
         [*lines, "", "example:", *("  " + s for s in yaml.safe_dump(example, sort_keys=False).splitlines())]
     )
+
+
+def print_table(console: Console, table: Table) -> None:
+    """A table of a report in a terminal: its caption, then its lines; numbers stand to the right."""
+    grid = Grid(title=escape(table.caption), title_justify="left", box=None, pad_edge=False)
+    for i, head in enumerate(table.header):
+        numbers = all(isinstance(line[i], int | float) for line in table.lines)
+        grid.add_column(escape(head), justify="right" if numbers else "left", no_wrap=True)
+    for line in table.lines:
+        grid.add_row(*(number(c) if isinstance(c, float) else escape(str(c)) for c in line))
+    console.print(grid, "", sep="\n")

@@ -16,7 +16,7 @@ import numpy as np
 from orchestrator.artifacts import Artifacts
 from orchestrator.errors import SpecError
 from orchestrator.planner import Planner
-from orchestrator.report.parts import Report
+from orchestrator.report.parts import Report, Table
 from orchestrator.row import Column, Outcome, Progress
 from orchestrator.spec import Spec
 from orchestrator.unit import Unit, digest
@@ -152,6 +152,19 @@ class SweepKind(ABC, Generic[S]):
             What does not agree with the rows, a line each; None where this kind has nothing to compute again.
         """
         del spec, rows, bench, n
+        return None
+
+    def tensors(self, spec: S, bench: Workbench) -> Sequence[Table] | None:
+        """How each tensor is drawn and trained; for `landsweep plan --tensors`.
+
+        Args:
+            spec: of the sweep.
+            bench: with the folder that relative paths start from.
+
+        Returns:
+            A table for each network of the plan; None where this kind trains none.
+        """
+        del spec, bench
         return None
 
     def report(self, spec: S, rows: pd.DataFrame, series: pd.DataFrame) -> Report:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
+from torch import nn
 
 from orchestrator.spec import Model
 from orchestrator.unit import digest
@@ -13,6 +15,7 @@ from sweeps.lab.data import DataSpec
 from sweeps.lab.identity import by_content
 from sweeps.lab.models import Net, NetSpec
 from sweeps.lab.optim import OptimizerSpec, Sgd
+from sweeps.lab.parametrization import Factors, ParametrizationSpec, factors, family_of, rescale
 from sweeps.lab.schedules import Constant, ScheduleSpec
 
 __all__ = ["Checkpoints", "Evaluation", "Recipe"]
@@ -79,6 +82,11 @@ class Recipe(Model):
     loss: Literal["auto", "cross_entropy", "mse"] = Field(
         "auto", description="auto: cross_entropy for classes, mse for other targets; mse of classes is to one-hot"
     )
+    parametrization: ParametrizationSpec | None = Field(
+        None,
+        exclude_if=lambda v: v is None,
+        description="how initialisation and rates depend on the network's size",
+    )
     optimizer: OptimizerSpec = Sgd(method="sgd")
     schedule: ScheduleSpec = Constant(shape="constant")
     epochs: Annotated[int, Field(ge=0)] | None = Field(None, description="passes through the training data")
@@ -98,14 +106,34 @@ class Recipe(Model):
             raise ValueError(f"a recipe needs either `epochs` or `steps`; got {given}")
         return self
 
+    @model_validator(mode="after")
+    def _parametrization_fits(self) -> Self:
+        if self.parametrization is not None:
+            family_of(self.optimizer)
+            self.parametrization.growth(self.net)
+        return self
+
+    def build(self, shape: tuple[int, ...], classes: int, folder: Path = Path()) -> nn.Module:
+        """The module with its initial weights, as `Net.build`, of the size that the parametrization gives them."""
+        module = self.net.build(shape, classes, self.seed, folder)
+        if self.parametrization is not None:
+            rescale(module, self.parametrization, self.net, self.optimizer, shape, classes)
+        return module
+
+    def factors(self, shape: tuple[int, ...], classes: int) -> Factors | None:
+        """For each tensor, what the parametrization multiplies the optimizer's coefficients by."""
+        if self.parametrization is None:
+            return None
+        return factors(self.parametrization, self.net, self.optimizer, shape, classes)
+
     def pack_key(self) -> str:
         """Digest of all that changes shapes, code path or calendar: recipes with equal keys can train as one pack.
 
         What is left out may differ within a pack: learning rate, weight decay, momentum, betas, eps, the schedule,
-        clipping, initialisation, label noise, seed, the probability of dropout, and, where every batch is full and
-        nothing counts epochs, the share of the training data.
+        clipping, initialisation, parametrization, label noise, seed, the probability of dropout, and, where every batch
+        is full and nothing counts epochs, the share of the training data.
         """
-        aside = {"optimizer", "schedule", "clip", "label_noise", "seed", "net", "train_fraction"}
+        aside = {"optimizer", "schedule", "clip", "parametrization", "label_noise", "seed", "net", "train_fraction"}
         shared = {k: v for k, v in by_content(self.model_dump(mode="json")).items() if k not in aside}
         if self.epochs is not None or not self.drop_last or self._counts_epochs():
             shared["train_fraction"] = self.train_fraction

@@ -50,6 +50,11 @@ class Net(Model):
         self._initialise(module, source)
         return module
 
+    def skeleton(self, shape: tuple[int, ...], classes: int) -> nn.Module:
+        """The module without memory for its weights (on the device `meta`): for names, shapes and kinds of layers."""
+        with torch.device("meta"):
+            return self._module(shape, classes, Path())
+
     def structure(self) -> dict[str, Any]:
         """What models must have in common to be one stacked program: all but initialisation and dropout's share."""
         dumped = self.model_dump(mode="json", exclude={"init"})

@@ -11,9 +11,10 @@ from torch import Tensor, nn
 
 from orchestrator.spec import Model
 
-__all__ = ["Init", "initialise"]
+__all__ = ["EMBEDDING_STD", "Init", "deviation", "initialise"]
 
 EMBEDDING_STD = 0.02  # of GPT-2
+_CUT_AT_2 = 0.8796256610342398  # deviation of a standard normal cut at 2
 
 
 class Init(Model):
@@ -65,8 +66,25 @@ def initialise(module: nn.Module, init: Init, source: torch.Generator) -> None:
             layer.weight.copy_(torch.randn(layer.weight.shape, generator=source) * EMBEDDING_STD)
 
 
+def deviation(method: str, fan_in: float, fan_out: float) -> float:
+    """Deviation of a weight that a method of `Init` draws, before `scale`.
+
+    Args:
+        method: as in `Init`.
+        fan_in: inputs of one output; those of another width may be no whole number.
+        fan_out: outputs that one input reaches.
+    """
+    family, _, _ = method.partition("_")
+    if method == "orthogonal":
+        return 1 / math.sqrt(max(fan_in, fan_out))
+    fixed = {"normal": 1.0, "trunc_normal": _CUT_AT_2, "uniform": 1 / math.sqrt(3), "unit_uniform": 1 / math.sqrt(12)}
+    if method in fixed:
+        return fixed[method]
+    return math.sqrt({"kaiming": 2 / fan_in, "xavier": 2 / (fan_in + fan_out), "lecun": 1 / fan_in}[family])
+
+
 def _draw(weight: Tensor, method: str, source: torch.Generator) -> None:
-    family, _, form = method.partition("_")
+    fans = weight[0].numel(), weight.numel() // weight.shape[1]
     if method == "orthogonal":
         nn.init.orthogonal_(weight, generator=source)
     elif method == "trunc_normal":
@@ -75,14 +93,7 @@ def _draw(weight: Tensor, method: str, source: torch.Generator) -> None:
         weight.copy_(torch.rand(weight.shape, generator=source))
         if method == "uniform":
             weight.mul_(2).sub_(1)
-    elif form == "uniform":
-        weight.copy_((torch.rand(weight.shape, generator=source) * 2 - 1) * (math.sqrt(3) * _deviation(weight, family)))
+    elif method.endswith("_uniform"):
+        weight.copy_((torch.rand(weight.shape, generator=source) * 2 - 1) * (math.sqrt(3) * deviation(method, *fans)))
     else:
-        weight.copy_(torch.randn(weight.shape, generator=source) * _deviation(weight, family))
-
-
-def _deviation(weight: Tensor, family: str) -> float:
-    fan_in = weight[0].numel()
-    fan_out = weight.numel() // weight.shape[1]
-    variance = {"kaiming": 2 / fan_in, "xavier": 2 / (fan_in + fan_out), "lecun": 1 / fan_in, "normal": 1.0}
-    return math.sqrt(variance[family])
+        weight.copy_(torch.randn(weight.shape, generator=source) * deviation(method, *fans))

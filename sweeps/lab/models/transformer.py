@@ -36,11 +36,16 @@ class Transformer(Net):
             raise ValueError(f"width must be a multiple of heads, but {self.width} is none of {self.heads}")
         return self
 
+    @property
+    def branch_shrink(self) -> float:
+        """By how much the layers that write to the residual stream are drawn smaller."""
+        return 1 / math.sqrt(2 * self.depth)
+
     def _initialise(self, module: nn.Module, source: torch.Generator) -> None:
         super()._initialise(module, source)
         for part in module.modules():
             if isinstance(part, Block):
-                part.shrink(1 / math.sqrt(2 * self.depth))
+                part.shrink(self.branch_shrink)
 
 
 class Block(nn.Module):

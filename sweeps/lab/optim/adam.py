@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 import torch
 from pydantic import Field
 
-from sweeps.lab.optim.base import Method, Step
+from sweeps.lab.optim.base import Family, Method, Step
 
 __all__ = ["Adam", "adam_step"]
 
@@ -21,6 +21,7 @@ class Adam(Method):
 
     rides: ClassVar[tuple[str, ...]] = ("learning_rate", "weight_decay", "beta1", "beta2", "eps")
     slots: ClassVar[tuple[str, ...]] = ("mean", "square")
+    family: ClassVar[Family | None] = "adam"
 
     method: Literal["adam"]
     learning_rate: float = Field(1e-3, gt=0, description="the highest of the schedule")

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from sweeps.lab.optim.adam import adam_step
-from sweeps.lab.optim.base import Method, Step, decay
+from sweeps.lab.optim.base import Family, Method, Step, decay
 
 __all__ = ["AdamW"]
 
@@ -20,6 +20,8 @@ class AdamW(Method):
 
     rides: ClassVar[tuple[str, ...]] = ("learning_rate", "weight_decay", "beta1", "beta2", "eps")
     slots: ClassVar[tuple[str, ...]] = ("mean", "square")
+    family: ClassVar[Family | None] = "adam"
+    decoupled: ClassVar[bool] = True
 
     method: Literal["adamw"]
     learning_rate: float = Field(1e-3, gt=0, description="the highest of the schedule")

@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import ClassVar, TypeAlias
+from typing import ClassVar, Literal, TypeAlias
 
 import torch
 from pydantic import Field
@@ -18,10 +18,11 @@ from torch import Tensor
 from orchestrator.spec import Model
 from sweeps.lab.layout import Layout
 
-__all__ = ["Coefficients", "Method", "Slots", "Step", "decay"]
+__all__ = ["Coefficients", "Family", "Method", "Slots", "Step", "decay"]
 
 Coefficients: TypeAlias = Mapping[str, Tensor]
 Slots: TypeAlias = Mapping[str, Tensor]
+Family: TypeAlias = Literal["sgd", "adam"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +59,19 @@ class Method(Model):
         slots: names of the arrays [K, P] that the rule keeps from step to step; they start at 0.
         columns: names of arrays [K, 1] of float64 that it keeps, and what they start at.
         gradients: of how many gradients a step is made.
+        family: of a rule that goes element by element: how a step depends on the scale of the gradient, in proportion
+            (`sgd`) or not at all (`adam`: divided by its own size, or a sign). A parametrization needs it, since it
+            gives each tensor its own coefficients; None: it knows no rule for this method.
+        decoupled: whether the weights shrink by learning rate times weight decay, beside the step; else the decay is
+            part of the gradient.
     """
 
     rides: ClassVar[tuple[str, ...]] = ("learning_rate", "weight_decay")
     slots: ClassVar[tuple[str, ...]] = ()
     columns: ClassVar[Mapping[str, float]] = {}
     gradients: ClassVar[int] = 1
+    family: ClassVar[Family | None] = None
+    decoupled: ClassVar[bool] = False
 
     method: str
     learning_rate: float = Field(gt=0, description="the highest of the schedule")

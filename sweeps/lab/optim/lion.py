@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 import torch
 from pydantic import Field
 
-from sweeps.lab.optim.base import Method, Step, decay
+from sweeps.lab.optim.base import Family, Method, Step, decay
 
 __all__ = ["Lion"]
 
@@ -20,6 +20,8 @@ class Lion(Method):
 
     rides: ClassVar[tuple[str, ...]] = ("learning_rate", "weight_decay", "beta1", "beta2")
     slots: ClassVar[tuple[str, ...]] = ("mean",)
+    family: ClassVar[Family | None] = "adam"
+    decoupled: ClassVar[bool] = True
 
     method: Literal["lion"]
     learning_rate: float = Field(1e-4, gt=0, description="the highest of the schedule")

@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 import torch
 from pydantic import Field
 
-from sweeps.lab.optim.base import Method, Step, decay
+from sweeps.lab.optim.base import Family, Method, Step, decay
 
 __all__ = ["NAdamW"]
 
@@ -24,6 +24,8 @@ class NAdamW(Method):
     rides: ClassVar[tuple[str, ...]] = ("learning_rate", "weight_decay", "beta1", "beta2", "eps", "momentum_decay")
     slots: ClassVar[tuple[str, ...]] = ("mean", "square")
     columns: ClassVar[Mapping[str, float]] = {"product": 1.0}
+    family: ClassVar[Family | None] = "adam"
+    decoupled: ClassVar[bool] = True
 
     method: Literal["nadamw"]
     learning_rate: float = Field(2e-3, gt=0, description="the highest of the schedule")

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 import torch
 from pydantic import Field
 
-from sweeps.lab.optim.base import Method, Step
+from sweeps.lab.optim.base import Family, Method, Step
 
 __all__ = ["RmsProp"]
 
@@ -20,6 +20,7 @@ class RmsProp(Method):
 
     rides: ClassVar[tuple[str, ...]] = ("learning_rate", "weight_decay", "momentum", "alpha", "eps")
     slots: ClassVar[tuple[str, ...]] = ("square", "velocity")
+    family: ClassVar[Family | None] = "adam"
 
     method: Literal["rmsprop"]
     learning_rate: float = Field(1e-2, gt=0, description="the highest of the schedule")

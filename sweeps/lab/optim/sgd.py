@@ -6,7 +6,7 @@ from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from sweeps.lab.optim.base import Method, Step
+from sweeps.lab.optim.base import Family, Method, Step
 
 __all__ = ["Sgd", "sgd_step"]
 
@@ -20,6 +20,7 @@ class Sgd(Method):
 
     rides: ClassVar[tuple[str, ...]] = ("learning_rate", "weight_decay", "momentum")
     slots: ClassVar[tuple[str, ...]] = ("velocity",)
+    family: ClassVar[Family | None] = "sgd"
 
     method: Literal["sgd"]
     learning_rate: float = Field(0.1, gt=0, description="the highest of the schedule")

@@ -68,7 +68,7 @@ class Training(Iterator[PackEvent]):
         self._stack = Stack(modules, device)
         self._program = backend(self._stack, modules, loss)
         self._exact = backend.exact_rows(modules[0])
-        self._updater = updater_of(recipes, self._stack)
+        self._updater = updater_of(recipes, self._stack, [r.factors(data.shape, data.outputs) for r in recipes])
         self._rates = Rates(recipes, self.calendar.total)
         limits = [float("inf") if r.clip is None else r.clip for r in recipes]
         self._clip = torch.tensor(limits, dtype=dtype, device=device).unsqueeze(1)
@@ -347,9 +347,9 @@ def _modules(recipes: Sequence[Recipe], data: Data, dtype: torch.dtype, base: Pa
     made: dict[object, nn.Module] = {}
     modules = []
     for i, recipe in enumerate(recipes):
-        mark = i if alone else (recipe.net.model_dump_json(), recipe.seed)
+        mark = i if alone else recipe.model_dump_json(include={"net", "parametrization", "seed"})
         if mark not in made:
-            made[mark] = with_masks(recipe.net.build(data.shape, data.outputs, recipe.seed, base).to(dtype))
+            made[mark] = with_masks(recipe.build(data.shape, data.outputs, base).to(dtype))
         modules.append(made[mark])
     return modules
 

@@ -11,7 +11,9 @@ from torch import Tensor
 
 from orchestrator.errors import SpecError
 from sweeps.lab.optim import Method, NamedClass, Step
+from sweeps.lab.packs.segments import segments
 from sweeps.lab.packs.stack import Stack
+from sweeps.lab.parametrization import Factors
 from sweeps.lab.recipe import Recipe
 
 __all__ = ["ClassUpdater", "Rates", "StackedUpdater", "Updater", "clip", "updater_of"]
@@ -97,12 +99,22 @@ class StackedUpdater(Updater):
         methods: settings of each model, all of one class.
         stack: of the models.
         seeds: of the models; none: 0 for all.
+        factors: of each model's parametrization; none: no model has one.
     """
 
-    def __init__(self, methods: Sequence[Method], stack: Stack, seeds: Sequence[int] | None = None) -> None:
+    def __init__(
+        self,
+        methods: Sequence[Method],
+        stack: Stack,
+        seeds: Sequence[int] | None = None,
+        factors: Sequence[Factors | None] | None = None,
+    ) -> None:
         k, like = len(methods), stack.weights
         self._method = methods[0]
+        self._segments = segments(stack.layout, factors or [None] * k, like.device)
         self._slots = self._method.fresh(like)
+        for name in self._method.columns:  # a column for each segment, since each makes a step of its own
+            self._slots[name] = self._slots[name].repeat(1, len(self._segments))
         rows = zip(methods, like, seeds or [0] * k, strict=True)
         own = [m.start(row, stack.layout, seed) for m, row, seed in rows]
         self._slots |= {name: torch.stack([o[name] for o in own]) for name in own[0]}
@@ -113,30 +125,39 @@ class StackedUpdater(Updater):
 
     def _cast(self, dtype: torch.dtype) -> None:
         self._dtype = dtype
-        self._c = {name: c.to(dtype) for name, c in self._own.items()}
+        self._c = [{n: (c * s.factors.get(n, 1.0)).to(dtype) for n, c in self._own.items()} for s in self._segments]
 
     @torch.no_grad()
     def step(
         self, stack: Stack, grads: Tensor, rates: Rates, step: int, losses: Tensor, again: Callable[[], Tensor]
     ) -> None:
         self._t += 1
-        now = dict(self._c)
-        now["learning_rate"] = self._column(rates.learning_rates(step))
+        rate = self._column(rates.learning_rates(step))
+        momentum: dict[str, Tensor] = {}
         if rates.sets_momentum:
-            name = "momentum" if "momentum" in now else "beta1"
-            own = self._own[name][:, 0].tolist()
-            now[name] = self._column([o if m is None else m for o, m in zip(own, rates.momenta(step), strict=True)])
+            name = "momentum" if "momentum" in self._own else "beta1"
+            both = zip(self._own[name][:, 0].tolist(), rates.momenta(step), strict=True)
+            momentum[name] = self._column([o if m is None else m for o, m in both]).to(self._dtype)
         column = losses.to(self._dtype).unsqueeze(1)
-        self._method.update(Step(stack.weights, grads, self._slots, now, self._t, stack.layout, column, again))
+        for i, (segment, own) in enumerate(zip(self._segments, self._c, strict=True)):
+            here = segment.columns
+            now = (rate * segment.factors.get("learning_rate", 1.0)).to(self._dtype)
+            slots = self._slots
+            if len(self._segments) > 1:
+                single = {n: slots[n][:, i : i + 1] for n in self._method.columns}
+                slots = {n: s[:, here] for n, s in slots.items()} | single
+            weights, c = stack.weights[:, here], {**own, **momentum, "learning_rate": now}
+            self._method.update(Step(weights, grads[:, here], slots, c, self._t, stack.layout, column, again))
 
     def _column(self, values: Sequence[float]) -> Tensor:
-        return torch.tensor(values, dtype=torch.float64).to(device=self._t.device, dtype=self._dtype).unsqueeze(1)
+        return torch.tensor(values, dtype=torch.float64).to(device=self._t.device).unsqueeze(1)
 
     def take(self, keep: Tensor, stack: Stack) -> None:
         del stack
         self._t = self._t[keep]
         self._slots = {n: s[keep].contiguous() for n, s in self._slots.items()}
         self._own = {n: c[keep] for n, c in self._own.items()}
+        self._segments = [s.take(keep) for s in self._segments]
         self._cast(self._dtype)
 
     def state(self) -> dict[str, Tensor]:
@@ -230,8 +251,10 @@ def _kept(value: Any, what: str) -> tuple[str, Tensor]:  # noqa: ANN401 - whatev
 _NUMBERS: dict[str, type[bool] | type[int] | type[float]] = {"bool": bool, "int": int, "float": float}
 
 
-def updater_of(recipes: Sequence[Recipe], stack: Stack) -> Updater:
-    """The updater that the recipes' optimizers need."""
+def updater_of(recipes: Sequence[Recipe], stack: Stack, factors: Sequence[Factors | None] | None = None) -> Updater:
+    """The updater that the recipes' optimizers need; `factors` are those of their parametrizations."""
     methods = [r.optimizer for r in recipes]
     named = [m for m in methods if isinstance(m, NamedClass)]
-    return ClassUpdater(named, stack) if named else StackedUpdater(methods, stack, [r.seed for r in recipes])
+    if named:
+        return ClassUpdater(named, stack)
+    return StackedUpdater(methods, stack, [r.seed for r in recipes], factors)

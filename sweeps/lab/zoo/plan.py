@@ -21,7 +21,7 @@ from sweeps.lab.zoo.draws import Samples
 
 __all__ = ["Grid", "Recipes", "Swept", "ZooPlanner", "packs_of", "short_path"]
 
-_TAGS = {"source", "net", "method", "shape"}
+_TAGS = {"source", "net", "method", "shape", "scheme"}
 VARIANT, SAMPLE, SEED = "recipe", "sample", "seed"
 
 

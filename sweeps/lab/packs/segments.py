@@ -1,0 +1,55 @@
+"""Segments: neighbouring columns of a stack whose tensors share their factors, so that each is one stacked step."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from sweeps.lab.layout import Layout
+from sweeps.lab.parametrization import Factors
+
+__all__ = ["Segment", "segments"]
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A stretch of columns.
+
+    Attributes:
+        columns: of the stack's rows.
+        factors: name of a coefficient to what each model's is multiplied by, [K, 1] of float64.
+    """
+
+    columns: slice
+    factors: dict[str, Tensor]
+
+    def take(self, keep: Tensor) -> Segment:
+        """The same of these rows only."""
+        return Segment(self.columns, {n: f[keep] for n, f in self.factors.items()})
+
+
+def segments(layout: Layout, each: Sequence[Factors | None], device: torch.device) -> list[Segment]:
+    """All columns in order, in as few segments as their factors allow: one where no model has any.
+
+    Args:
+        layout: of the stack.
+        each: factors of each model; None: it has no parametrization.
+        device: of the stack.
+    """
+    names = sorted({name for found in each if found for tensor in found.values() for name in tensor})
+    start, last, found = 0, None, list[Segment]()
+    for tensor, shape in layout.shapes.items():
+        end = start + math.prod(shape)
+        table = [[1.0 if f is None else f[tensor].get(name, 1.0) for f in each] for name in names]
+        if table == last:
+            found[-1] = Segment(slice(found[-1].columns.start, end), found[-1].factors)
+        else:
+            columns = [torch.tensor(row, dtype=torch.float64, device=device).unsqueeze(1) for row in table]
+            changed = {n: c for n, c, row in zip(names, columns, table, strict=True) if set(row) != {1.0}}
+            found.append(Segment(slice(start, end), changed))
+        start, last = end, table
+    return found

@@ -1,0 +1,43 @@
+"""Parametrizations: how initialisation and rates of each tensor depend on width and depth. One file per scheme."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from sweeps.lab.parametrization.anatomy import Part, anatomy
+from sweeps.lab.parametrization.apply import Factors, TensorLine, factors, family_of, rescale, tensor_lines
+from sweeps.lab.parametrization.base import Growth, Parametrization, Rule
+from sweeps.lab.parametrization.completep import CompleteP
+from sweeps.lab.parametrization.depth_mup import DepthMup
+from sweeps.lab.parametrization.embedding_rate import EmbeddingRate
+from sweeps.lab.parametrization.mup import Mup
+from sweeps.lab.parametrization.ntk import Ntk
+from sweeps.lab.parametrization.standard import Standard
+
+__all__ = [
+    "CompleteP",
+    "DepthMup",
+    "EmbeddingRate",
+    "Factors",
+    "Growth",
+    "Mup",
+    "Ntk",
+    "Parametrization",
+    "ParametrizationSpec",
+    "Part",
+    "Rule",
+    "Standard",
+    "TensorLine",
+    "anatomy",
+    "factors",
+    "family_of",
+    "rescale",
+    "tensor_lines",
+]
+
+ParametrizationSpec = Annotated[
+    Standard | Mup | Ntk | DepthMup | CompleteP | EmbeddingRate, Field(discriminator="scheme")
+]
+"""A parametrization; told apart by `scheme`: standard, mup, ntk, depth_mup, completep or embedding_rate."""

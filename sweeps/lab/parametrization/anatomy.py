@@ -1,0 +1,118 @@
+"""Which part each tensor of a network plays: what a parametrization needs to know of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Literal, TypeAlias
+
+import torch
+from torch import nn
+
+from orchestrator.errors import SpecError
+from sweeps.lab.models.base import Net
+from sweeps.lab.models.resize import resized, width_of
+from sweeps.lab.models.resnet import ResNet
+from sweeps.lab.models.transformer import Transformer
+
+__all__ = ["Part", "Role", "anatomy"]
+
+Role: TypeAlias = Literal["input", "hidden", "output", "embedding", "bias", "norm"]
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One tensor of a network.
+
+    Attributes:
+        name: as in `named_parameters`.
+        shape: of the tensor.
+        role: input, hidden or output by which sides grow with the width: only the outputs, both, or only the inputs;
+            where neither does, output. embedding: rows looked up by number. norm: gain and shift of a normalisation.
+        fan_in: inputs of one output; 1 for embeddings, biases and normalisations.
+        fan_out: outputs that one input reaches; for biases and normalisations their length.
+        grows_in: whether the inputs grow with the width.
+        grows_out: whether the outputs do.
+        in_block: whether it lies in a residual block.
+        ends_branch: whether the residual branch is proportional to it, with the others of this kind in its block.
+        query: whether the attention scores are.
+    """
+
+    name: str
+    shape: torch.Size
+    role: Role
+    fan_in: int
+    fan_out: int
+    grows_in: bool
+    grows_out: bool
+    in_block: bool
+    ends_branch: bool
+    query: bool
+
+
+@lru_cache(maxsize=1024)
+def anatomy(net: Net, shape: tuple[int, ...], classes: int) -> tuple[Part, ...]:
+    """The parts of a network, in the order of `named_parameters`.
+
+    Which sides grow is read off a copy of twice the width, so that no family needs a list of names.
+
+    Args:
+        net: of a family that has a width.
+        shape: of one input.
+        classes: how many outputs.
+
+    Raises:
+        SpecError: the network has no width.
+    """
+    width = width_of(net)
+    if width is None:
+        name = getattr(net, "net", type(net).__name__)
+        raise SpecError(f"parametrization: {name} has no width to compare; it serves mlp, cnn, resnet, vit and gpt")
+    module, wider = (n.skeleton(shape, classes) for n in (net, resized(net, width=2 * width)))
+    ends, queries = _marks(net)
+    parts = []
+    for (name, p), (_, q) in zip(module.named_parameters(), wider.named_parameters(), strict=True):
+        owner = module.get_submodule(name.rpartition(".")[0])
+        grows = [a != b for a, b in zip(p.shape, q.shape, strict=True)]
+        role, grows_in, grows_out = _role(owner, p, grows)
+        flat = p.ndim < 2 or role == "embedding"
+        parts.append(
+            Part(
+                name=name,
+                shape=p.shape,
+                role=role,
+                fan_in=1 if flat else p[0].numel(),
+                fan_out=p.shape[-1] if flat else p.numel() // p.shape[1],
+                grows_in=grows_in,
+                grows_out=grows_out,
+                in_block=name.startswith("blocks."),
+                ends_branch=name.startswith("blocks.") and name.split(".", 2)[2] in ends,
+                query=name.startswith("blocks.") and name.split(".", 2)[2] in queries,
+            )
+        )
+    return tuple(parts)
+
+
+def _role(owner: nn.Module, p: nn.Parameter, grows: list[bool]) -> tuple[Role, bool, bool]:
+    if isinstance(owner, nn.Embedding):
+        return "embedding", False, grows[1]
+    if p.ndim < 2:
+        # What holds running statistics, or divides by a root, is a normalisation; its bias shifts normalised values.
+        layers = (nn.Linear, nn.Conv2d)
+        plain = isinstance(owner, layers) or "weight" not in owner._parameters
+        return "bias" if plain else "norm", False, grows[0]
+    grows_out, grows_in = grows[:2]
+    if grows_in and grows_out:
+        return "hidden", True, True
+    return "input" if grows_out else "output", grows_in, grows_out
+
+
+def _marks(net: Net) -> tuple[frozenset[str], frozenset[str]]:
+    """Names inside a block: of what a residual branch is proportional to, and of what attention scores are."""
+    if isinstance(net, Transformer):
+        ends = [f"{layer}.{kind}" for layer in ("merge", "down") for kind in ("weight", "bias")]
+        return frozenset(ends), frozenset(["query.weight", "query.bias"])
+    if isinstance(net, ResNet) and net.skip:
+        last = "conv2" if net.norm == "none" else "norm2"
+        return frozenset([f"{last}.weight", "norm2.bias"]), frozenset()
+    return frozenset(), frozenset()

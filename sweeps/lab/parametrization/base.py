@@ -1,0 +1,122 @@
+"""What all parametrizations share: how much a net has grown, and a rule for each of its tensors."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass, replace
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from orchestrator.errors import SpecError
+from orchestrator.spec import Model
+from sweeps.lab.models.base import Net
+from sweeps.lab.models.resize import depth_of, residual_blocks, width_of
+from sweeps.lab.models.transformer import Transformer
+from sweeps.lab.optim.base import Family
+from sweeps.lab.parametrization.anatomy import Part
+
+__all__ = ["Growth", "Parametrization", "Rule"]
+
+Size = Annotated[int, Field(ge=1)]
+
+
+@dataclass(frozen=True, slots=True)
+class Growth:
+    """How much larger a network is than its base.
+
+    Attributes:
+        width: width / base width.
+        depth: residual blocks / those of the base.
+        head: size of an attention head / that of the base.
+    """
+
+    width: float = 1.0
+    depth: float = 1.0
+    head: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """How one tensor is drawn and trained, as factors of what holds at the base size.
+
+    The network uses multiplier * tensor. `init` None: the tensor is drawn as its own shape says, whatever the base.
+    `decay` None: one over the rate, so that their product stays.
+    """
+
+    init: float | None = 1.0
+    multiplier: float = 1.0
+    rate: float = 1.0
+    decay: float | None = None
+    eps: float = 1.0
+
+
+class Parametrization(Model):
+    """How initialisation, learning rates and weight decay of each tensor depend on the network's size.
+
+    At the base size every scheme is the standard one: all factors are 1. A subclass per file, told apart by `scheme`.
+    """
+
+    scheme: str
+    base_width: Size = Field(description="width of the first hidden layer of the network whose settings carry over")
+    base_depth: Size | None = Field(None, description="depth of that network; none: as deep as this one")
+    base_heads: Size | None = Field(None, description="its attention heads; none: as many as this one")
+    decay_exponent: float = Field(
+        1.0, description="weight decay grows as the rate falls, to this power; 1 keeps rate times decay, 0 the decay"
+    )
+    zero: tuple[Literal["output", "query"], ...] = Field(
+        (),
+        description="tensors that start at 0: they hide errors in the first step, so coordinate checks leave it empty",
+    )
+
+    @abstractmethod
+    def rule(self, part: Part, growth: Growth, family: Family) -> Rule:
+        """The rule of one tensor, before `decay_exponent` and `zero`.
+
+        Args:
+            part: the tensor.
+            growth: of the network.
+            family: of the optimizer.
+        """
+
+    def check(self, net: Net) -> str | None:
+        """Why this scheme can't be used for a network; None where it can."""
+        if width_of(net) is None:
+            return (
+                f"needs a width to compare with base_width, and {_name(net)} has none; use mlp, cnn, resnet, vit, gpt"
+            )
+        if self.base_depth is not None and _blocks(net) is None:
+            return f"has a base_depth, but {_name(net)} has no residual blocks to count; leave it out"
+        if self.base_heads is not None and not isinstance(net, Transformer):
+            return f"has base_heads, but {_name(net)} has no attention; leave it out"
+        if isinstance(net, Transformer) and self.base_width % (self.base_heads or net.heads):
+            return f"has base_width {self.base_width}, which {self.base_heads or net.heads} heads do not divide"
+        return None
+
+    def growth(self, net: Net) -> Growth:
+        """How much larger the network is than the base."""
+        if problem := self.check(net):
+            raise SpecError(f"parametrization: {self.scheme} {problem}")
+        width = (width_of(net) or 0) / self.base_width
+        depth = 1.0
+        if self.base_depth is not None:
+            depth = (_blocks(net) or 0) / (residual_blocks(net, self.base_depth) or 1)
+        heads = net.heads if isinstance(net, Transformer) else 1
+        return Growth(width, depth, width * (self.base_heads or heads) / heads)
+
+    def rules(self, part: Part, growth: Growth, family: Family) -> Rule:
+        """The whole rule of one tensor."""
+        found = self.rule(part, growth, family)
+        zero = ("output" in self.zero and part.role == "output") or ("query" in self.zero and part.query)
+        init = 0.0 if zero else found.init
+        decay = 1 / found.rate if found.decay is None else found.decay
+        return replace(found, init=init, decay=decay**self.decay_exponent)
+
+
+def _blocks(net: Net) -> int | None:
+    depth = depth_of(net)
+    return None if depth is None else residual_blocks(net, depth)
+
+
+def _name(net: Net) -> str:
+    return str(getattr(net, "net", type(net).__name__))

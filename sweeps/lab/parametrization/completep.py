@@ -1,0 +1,57 @@
+"""CompleteP: muP in the width, and residual branches that shrink with the depth."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Literal
+
+from pydantic import Field
+
+from sweeps.lab.models.base import Net
+from sweeps.lab.models.resize import depth_of, residual_blocks
+from sweeps.lab.optim.base import Family
+from sweeps.lab.parametrization.anatomy import Part
+from sweeps.lab.parametrization.base import Growth, Parametrization, Rule, Size
+from sweeps.lab.parametrization.mup import mup_rule
+
+__all__ = ["CompleteP", "ResidualScheme", "depth_rule"]
+
+
+class ResidualScheme(Parametrization):
+    """A scheme that scales residual branches, and so needs some."""
+
+    base_depth: Size = Field(description="depth of the network whose settings carry over")
+
+    def check(self, net: Net) -> str | None:
+        if residual_blocks(net, depth_of(net) or 1) is None:
+            name = getattr(net, "net", "this network")
+            return f"scales residual branches, and {name} has none; use resnet, vit or gpt"
+        return super().check(net)
+
+
+class CompleteP(ResidualScheme):
+    """CompleteP (arXiv 2505.01618): x + d^-alpha f(x), with d = residual blocks / those of the base.
+
+    Beside muP's rules, for all tensors of the blocks: Adam's rate times d^(alpha - 1), its eps times d^-alpha / m.
+    Elsewhere eps is divided by m. alpha = 1 is the paper's choice. For SGD, which the paper does not treat, the same
+    count of orders gives a rate of d^(2 alpha - 1). Initial weights and weight decay do not depend on the depth.
+    """
+
+    scheme: Literal["completep"]
+    alpha: float = Field(1.0, ge=0.5, le=1, description="of the branch multiplier d^-alpha")
+
+    def rule(self, part: Part, growth: Growth, family: Family) -> Rule:
+        found = depth_rule(part, growth, family, self.alpha)
+        shrunk = growth.depth**-self.alpha if part.in_block else 1.0
+        return replace(found, eps=shrunk / growth.width)
+
+
+def depth_rule(part: Part, growth: Growth, family: Family, alpha: float) -> Rule:
+    """The rule of muP, with residual branches times depth^-alpha."""
+    found = mup_rule(part, growth, family)
+    if not part.in_block:
+        return found
+    branch = growth.depth**-alpha if part.ends_branch else 1.0
+    power = alpha - 1 if family == "adam" else 2 * alpha - 1
+    rate = found.rate * growth.depth**power
+    return replace(found, multiplier=found.multiplier * branch, rate=rate, decay=1 / found.rate)

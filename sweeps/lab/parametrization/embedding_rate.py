@@ -1,0 +1,24 @@
+"""The standard parametrization with one change: the embedding learns faster in wider networks."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from sweeps.lab.optim.base import Family
+from sweeps.lab.parametrization.anatomy import Part
+from sweeps.lab.parametrization.base import Growth, Parametrization, Rule
+
+__all__ = ["EmbeddingRate"]
+
+
+class EmbeddingRate(Parametrization):
+    """Standard, but embeddings and input layers learn m = width / base width times as fast (arXiv 2605.21486).
+
+    The paper finds most of muP's gain with AdamW in this. The best rate of all other tensors falls as 1/m.
+    """
+
+    scheme: Literal["embedding_rate"]
+
+    def rule(self, part: Part, growth: Growth, family: Family) -> Rule:
+        del family
+        return Rule(init=None, rate=growth.width if part.role in ("embedding", "input") else 1.0)

@@ -1,0 +1,63 @@
+"""The maximal update parametrization, muP, in both published forms."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from sweeps.lab.optim.base import Family
+from sweeps.lab.parametrization.anatomy import Part
+from sweeps.lab.parametrization.base import Growth, Parametrization, Rule
+
+__all__ = ["Mup", "mup_rule"]
+
+Form = Literal["multiplier", "rate"]
+Omission = Literal["hidden_rate", "output", "attention"]
+
+
+class Mup(Parametrization):
+    """muP (arXiv 2203.03466): every layer's outputs change by O(1) in a step, whatever the width.
+
+    With m = width / base width, as factors of what holds at the base width:
+
+    ==========================  =====  ==========  ===============  ==============
+    tensor                      init   multiplier  rate (Adam)      rate (SGD)
+    ==========================  =====  ==========  ===============  ==============
+    input, embedding, bias      1      1           1                m
+    hidden                      1/√m   1           1/m              1
+    output, form `multiplier`   1      1/m         1                m
+    output, form `rate`         1/m    1           1/m              1/m
+    ==========================  =====  ==========  ===============  ==============
+
+    `multiplier` is table 8 of the paper and what the package `mup` does, `rate` its table 3; they are the same function
+    with the same updates. Biases and gains whose length does not grow keep all factors at 1. Attention scores are
+    divided by the size of a head instead of its root: a multiplier of the query layer. Adam's eps stays, as in `mup`.
+    """
+
+    scheme: Literal["mup"]
+    form: Form = Field("multiplier", description="which of the two equivalent tables")
+    omit: tuple[Omission, ...] = Field(
+        (), description="rules to leave out: a coordinate check must notice each that is left out"
+    )
+
+    def rule(self, part: Part, growth: Growth, family: Family) -> Rule:
+        return mup_rule(part, growth, family, self.form, self.omit)
+
+
+def mup_rule(
+    part: Part, growth: Growth, family: Family, form: Form = "multiplier", omit: tuple[Omission, ...] = ()
+) -> Rule:
+    """The rule of muP for one tensor; other schemes build on it."""
+    m = growth.width
+    if part.role == "output" and part.grows_in:
+        if "output" in omit:
+            return Rule(init=m**-0.5)
+        if form == "rate":
+            return Rule(init=1 / m, rate=1 / m)
+        return Rule(multiplier=1 / m, rate=m if family == "sgd" else 1.0)
+    attention = growth.head**-0.5 if part.query and "attention" not in omit else 1.0
+    if part.role == "hidden":
+        rate = 1.0 if family == "sgd" or "hidden_rate" in omit else 1 / m
+        return Rule(init=m**-0.5, multiplier=attention, rate=rate)
+    return Rule(multiplier=attention, rate=m if family == "sgd" and part.grows_out else 1.0)

@@ -1,0 +1,33 @@
+"""The standard parametrization: each tensor as its own shape says, one learning rate for all."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from sweeps.lab.models.base import Net
+from sweeps.lab.optim.base import Family
+from sweeps.lab.parametrization.anatomy import Part
+from sweeps.lab.parametrization.base import Growth, Parametrization, Rule, Size
+
+__all__ = ["Standard"]
+
+
+class Standard(Parametrization):
+    """What a recipe without `parametrization` does. It is here so that an axis over schemes can hold it."""
+
+    scheme: Literal["standard"]
+    base_width: Size = Field(1, description="not used")
+
+    def check(self, net: Net) -> str | None:
+        del net
+        return None
+
+    def growth(self, net: Net) -> Growth:
+        del net
+        return Growth()
+
+    def rule(self, part: Part, growth: Growth, family: Family) -> Rule:
+        del part, growth, family
+        return Rule(init=None)
