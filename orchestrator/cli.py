@@ -196,7 +196,7 @@ def plan(
 
 
 def _tensors(kind: Any, spec: Any, folder: Path, as_json: bool) -> None:  # noqa: ANN401 - any kind
-    from orchestrator.display import print_table
+    from orchestrator.display import table_text
     from orchestrator.kind import Workbench
 
     tables = kind.tensors(spec, Workbench(folder=folder))
@@ -205,8 +205,7 @@ def _tensors(kind: Any, spec: Any, folder: Path, as_json: bool) -> None:  # noqa
     if as_json:
         out.print_json(json.dumps([asdict(table) for table in tables]))
         return
-    for table in tables:
-        print_table(out, table)
+    out.print("\n\n".join(map(table_text, tables)), markup=False)
 
 
 @app.command(epilog="Example: landsweep status results/landscape_skip --watch")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -11,9 +11,7 @@ from typing import Any, Self
 
 import yaml
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn
-from rich.table import Table as Grid
 
 from orchestrator.kind import SweepKind
 from orchestrator.ledger import Findings, driver_lives, read_status
@@ -29,10 +27,10 @@ __all__ = [
     "findings_text",
     "kind_text",
     "live_watch",
-    "print_table",
     "span",
     "state",
     "state_text",
+    "table_text",
 ]
 
 _LINE_SECONDS = 10.0
@@ -179,12 +177,14 @@ def kind_text(kind: SweepKind[Any]) -> str:
     )
 
 
-def print_table(console: Console, table: Table) -> None:
-    """A table of a report in a terminal: its caption, then its lines; numbers stand to the right."""
-    grid = Grid(title=escape(table.caption), title_justify="left", box=None, pad_edge=False)
-    for i, head in enumerate(table.header):
-        numbers = all(isinstance(line[i], int | float) for line in table.lines)
-        grid.add_column(escape(head), justify="right" if numbers else "left", no_wrap=True)
-    for line in table.lines:
-        grid.add_row(*(number(c) if isinstance(c, float) else escape(str(c)) for c in line))
-    console.print(grid, "", sep="\n")
+def table_text(table: Table) -> str:
+    """A table of a report as text: its caption, then its lines; columns of numbers stand to the right."""
+    cells = [[number(c) if isinstance(c, int | float) else str(c) for c in line] for line in table.lines]
+    widths = [max(len(text) for text in column) for column in zip(table.header, *cells, strict=True)]
+    right = [all(isinstance(line[i], int | float) for line in table.lines) for i in range(len(widths))]
+
+    def padded(line: Sequence[str]) -> str:
+        ready = (t.rjust(w) if r else t.ljust(w) for t, w, r in zip(line, widths, right, strict=True))
+        return "  ".join(ready).rstrip()
+
+    return "\n".join([table.caption, *(f"  {padded(line)}" for line in (table.header, *cells))])

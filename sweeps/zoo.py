@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, ClassVar
 
 from orchestrator.errors import SpecError
 from orchestrator.kind import Arrays, Preparation, SweepKind, Workbench
-from orchestrator.report.parts import Report
+from orchestrator.report.parts import Report, Table
 from orchestrator.row import Column
 from orchestrator.unit import Keys
+from sweeps.lab.tensors import tensor_tables
 from sweeps.lab.zoo.choices import calibrated, calibrations
-from sweeps.lab.zoo.plan import Grid, ZooPlanner
+from sweeps.lab.zoo.plan import Grid, Recipes, ZooPlanner
 from sweeps.lab.zoo.reader import Member, Zoo
 from sweeps.lab.zoo.session import ZooSession, check_recipes
 from sweeps.lab.zoo.spec import ZooSpec
@@ -125,6 +126,10 @@ class ZooKind(SweepKind[ZooSpec]):
         if bench.artifacts is None or bench.artifacts.folder is None:
             raise SpecError("--reevaluate reads weights from a local folder; copy the sweep to this machine first")
         return reevaluate(Zoo(bench.artifacts.folder), rows, bench, n)
+
+    def tensors(self, spec: ZooSpec, bench: Workbench) -> list[Table]:
+        recipes = Recipes(spec)
+        return tensor_tables((recipes.of(params) for params in Grid(spec)), bench)
 
     def report(self, spec: ZooSpec, rows: pd.DataFrame, series: pd.DataFrame) -> Report:
         from sweeps.lab.zoo.report import zoo_report

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -234,3 +235,18 @@ def test_landscapes_refuse_what_can_not_work(tmp_path: Path, change: list[str], 
     for word in expected:
         assert word in done.stderr, done.stderr
     assert not list(tmp_path.glob("results/*/*"))
+
+
+def test_plan_shows_every_tensor(tmp_path: Path) -> None:
+    (tmp_path / "tensors.yaml").write_text(
+        "{kind: zoo, recipe: {data: {source: digits}, net: {net: mlp, hidden: [32]}, steps: 1,"
+        " optimizer: {method: adam, learning_rate: 0.01}, parametrization: {scheme: mup, base_width: 8}},"
+        " axes: {parametrization.scheme: [mup, standard]}}"
+    )
+    told = command("plan", "tensors.yaml", "--tensors", cwd=tmp_path).stdout
+    assert "mlp (hidden [32]), mup (base_width 8), adam" in told and "standard, adam" in told
+    assert re.search(r"out\.weight +10x32 +output +0\.5 +0\.25 +0\.01 +0 +1e-08", told)
+    tables = json.loads(command("plan", "tensors.yaml", "--tensors", "--json", cwd=tmp_path).stdout)
+    assert [line[0] for line in tables[0]["lines"]][-1] == "out.bias" and len(tables) == 2
+    refused = command("plan", str(ROOT / "sweeps/recipes/function_minima.yaml"), "--tensors", cwd=tmp_path, check=2)
+    assert "trains no networks" in refused.stderr
