@@ -161,6 +161,14 @@ def test_parts_that_do_not_fit_are_found_before_any_work(recipe: dict[str, Any],
     assert all(name in str(e.value) for name in names), e.value
 
 
+def test_every_share_of_the_data_is_checked_within_a_pack_too() -> None:
+    recipe = {**SMALL, "batch_size": 512, "drop_last": True}
+    spec = spec_of(recipe=recipe, axes={"train_fraction": [1.0, 0.2]})
+    assert len({Recipes(spec).of(p).pack_key() for p in Grid(spec)}) == 1
+    with pytest.raises(SpecError, match="batch_size: 512 is more than the .* samples"):
+        KIND.check(spec, Workbench())
+
+
 def test_a_pinned_back_end_that_does_not_serve_is_found_before_any_work() -> None:
     named = {"method": "class", "name": "torch.optim:Adagrad", "learning_rate": 0.01}
     for recipe in ({**SMALL, "net": {"net": "cnn", "channels": [2]}}, {**SMALL, "optimizer": named}):

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
-import numpy as np
 from numpy.typing import NDArray
 
 from orchestrator.errors import SpecError
@@ -16,7 +14,7 @@ from sweeps.lab.optim import NamedClass
 from sweeps.lab.packs.backends import BACKENDS
 from sweeps.lab.packs.calibrate import Choice, calibrate
 from sweeps.lab.packs.dropout import with_masks
-from sweeps.lab.packs.training import Training
+from sweeps.lab.packs.training import Training, about_state
 from sweeps.lab.recipe import Recipe
 
 __all__ = ["FEW", "LARGEST", "check_backend", "choose", "suited", "train_pack"]
@@ -119,7 +117,7 @@ def train_pack(
         check_backend(backend, recipes[0], data, base)
         backend = "loop"
     if backend == "auto" and resume is not None:
-        backend = json.loads(np.asarray(resume["about"]).tobytes())["backend"]
+        backend = about_state(resume)["backend"]
     if backend == "auto":
         fastest = choose(recipes[0], data, device=device, base=base).backend
         backend = suited(fastest, recipes, data, base)

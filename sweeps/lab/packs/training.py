@@ -32,7 +32,7 @@ from sweeps.lab.packs.stack import Stack
 from sweeps.lab.packs.updater import Rates, clip, updater_of
 from sweeps.lab.recipe import Recipe
 
-__all__ = ["Training"]
+__all__ = ["Training", "about_state"]
 
 Arrays: TypeAlias = Mapping[str, NDArray[Any]]
 _BEAT = 0.5  # seconds between events, at most, as far as single steps are shorter
@@ -305,17 +305,17 @@ class Training(Iterator[PackEvent]):
         tensors |= {f"buffer/{n}": b for n, b in self._stack.buffers.items()}
         tensors |= {f"updater/{n}": t for n, t in self._updater.state().items()}
         tensors |= {f"best/{i}/{n}": t for i, (*_, state) in self._best.items() for n, t in state.items()}
-        arrays = {name: t.detach().cpu().numpy().copy() for name, t in tensors.items()}
-        text = np.frombuffer(json.dumps(about).encode(), np.uint8).copy()
-        return {"about": text, **arrays, **pack_events(self._told)}
+        arrays = {name: t.detach().cpu().numpy().copy() for name, t in tensors.items()} | pack_events(self._told)
+        about["entries"] = _entries(arrays)
+        return {"about": np.frombuffer(json.dumps(about).encode(), np.uint8).copy(), **arrays}
 
     def restore(self, arrays: Arrays) -> None:
         """Go on from what `state` gave; what was told before is told again first.
 
         Raises:
-            SpecError: the state is of other recipes, or of another back-end.
+            SpecError: the state is of other recipes, or of another back-end, or not whole.
         """
-        about = json.loads(np.asarray(arrays["about"]).tobytes())
+        about = about_state(arrays)
         if about["recipes"] != _digest(self._recipes) or about["backend"] != self.backend:
             raise SpecError(
                 f"resume: the state is of {about['backend']} with recipes {about['recipes']}, but this training is of "
@@ -340,6 +340,27 @@ class Training(Iterator[PackEvent]):
             self._best[int(i)] = (value, step, epoch, state)
         self._told = unpack_events(arrays)
         self._queue.extend(self._told)
+
+
+def about_state(arrays: Arrays) -> dict[str, Any]:
+    """What a state says of itself.
+
+    Raises:
+        SpecError: it says nothing, or has not the entries that it says it has.
+    """
+    try:
+        about: dict[str, Any] = json.loads(np.asarray(arrays["about"]).tobytes())
+    except (KeyError, ValueError) as e:
+        raise SpecError("resume: this is no state of a training") from e
+    if about.get("entries") != (have := _entries({n: a for n, a in arrays.items() if n != "about"})):
+        odd = sorted(dict(about.get("entries", {})).items() ^ dict(have).items())
+        raise SpecError(f"resume: the state is not whole; look at its entries {', '.join(n for n, _ in odd[:3])}")
+    return about
+
+
+def _entries(arrays: Arrays) -> dict[str, str]:
+    """Shape and type of each array."""
+    return {name: f"{list(np.shape(a))} {np.asarray(a).dtype}" for name, a in sorted(arrays.items())}
 
 
 def _modules(recipes: Sequence[Recipe], data: Data, dtype: torch.dtype, base: Path, *, alone: bool) -> list[nn.Module]:

@@ -58,7 +58,7 @@ def check_recipes(spec: Trained, bench: Workbench) -> None:
     seen = set()
     for params in Grid(spec):
         recipe = recipes.of(params, f"the recipe with {dict(params)}")
-        if (mark := recipe.pack_key()) in seen:
+        if (mark := (recipe.pack_key(), recipe.train_fraction)) in seen:
             continue
         seen.add(mark)
         data = data_sets.of(recipe)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from safetensors.numpy import save
 from safetensors.torch import load_file, save_file
@@ -123,6 +124,21 @@ def forever(file: Path) -> None:
             print(training.step, flush=True)
         if isinstance(event, Snapshot) and event.label == "last":
             save_file(dict(event.state), file.with_suffix(f".{event.index}"))
+
+
+def test_a_state_that_is_not_whole_is_refused(tmp_path: Path) -> None:
+    """A session that is told so starts the pack anew; see `sweeps.lab.zoo.pack`."""
+    recipes, data = [recipe(i, **POLICY) for i in range(2)], blobs()
+    training = train_pack(recipes, data, backend="bmm")
+    while training.step < 12:
+        next(training)
+    state = as_kept(training.state(), tmp_path / "state")
+    assert {n.partition("/")[0] for n in state} >= {"about", "weights", "updater", "best", "snapshot", "events"}
+    for name, array in state.items():
+        for damaged in ({k: v for k, v in state.items() if k != name}, {**state, name: np.append(array, array)}):
+            with pytest.raises(SpecError, match="resume: "):
+                train_pack(recipes, data, backend="auto", resume=damaged)
+    assert train_pack(recipes, data, backend="auto", resume=state).step == training.step
 
 
 def test_killed_and_started_again(tmp_path: Path) -> None:
