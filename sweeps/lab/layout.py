@@ -65,10 +65,11 @@ class Layout:
         sizes = torch.tensor(self.sizes, device=each.device)
         return each.repeat_interleave(sizes, 1, output_size=self.size)
 
-    def inner(self) -> list[str]:
-        """Names of the matrices and kernels between input and output.
+    def matrices(self) -> list[str]:
+        """Names of the parameters with two axes or more, but for tables of embeddings."""
+        return [name for name, shape in self.shapes.items() if len(shape) >= 2 and name not in self.embeddings]
 
-        Of all parameters with two axes or more: not tables of embeddings, not the first one, not the last one.
-        """
+    def inner(self) -> list[str]:
+        """Of the parameters with two axes or more, all but the first, the last, and tables of embeddings."""
         wide = [name for name, shape in self.shapes.items() if len(shape) >= 2]
         return [name for name in wide[1:-1] if name not in self.embeddings]

@@ -15,6 +15,24 @@ from sweeps.lab.packs import Ended, Evaluated, PackEvent, Snapshot, train_pack
 from sweeps.lab.recipe import Recipe
 
 SGD = {"method": "sgd", "momentum": 0.9}
+OPTIMIZERS: list[dict[str, Any]] = [
+    *({"method": m, "learning_rate": 0.003} for m in ("adam", "adamw", "rmsprop", "lion", "nadamw")),
+    *({"method": m, "learning_rate": 0.003} for m in ("ademamix", "grams", "swats", "gravity", "stable_spam")),
+    {"method": "sam", "learning_rate": 0.05, "momentum": 0.9},
+    {"method": "sam", "base": "adamw", "adaptive": True, "learning_rate": 0.003},
+    {"method": "muon", "learning_rate": 0.02, "ends": True},
+    {"method": "soap", "learning_rate": 0.003, "every": 5},
+    *({"method": "dog", "first_step": 1e-3, "layerwise": layerwise} for layerwise in (False, True)),
+    {"method": "momo", "learning_rate": 1.0, "estimate": True},
+    {"method": "momo_adam", "learning_rate": 0.01, "estimate": True},
+    {"method": "prodigy", "first": 1e-3},
+]
+"""Every stacked method but sgd, which all other tests train with."""
+
+
+def label(optimizer: Mapping[str, Any]) -> str:
+    marks = ("base", "layerwise")
+    return "-".join([optimizer.get("name", optimizer["method"]), *(m for m in marks if optimizer.get(m))])
 
 
 def recipe(seed: int = 0, lr: float = 0.05, **fields: Any) -> Recipe:

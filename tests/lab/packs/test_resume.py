@@ -18,7 +18,7 @@ from orchestrator.errors import SpecError
 from sweeps.lab.data import Data
 from sweeps.lab.packs import Beat, Ended, Evaluated, PackEvent, Snapshot, train_pack
 from sweeps.lab.recipe import Recipe
-from tests.lab.packs.cases import as_kept, blobs, digits, ends, finals, recipe, run, same
+from tests.lab.packs.cases import OPTIMIZERS, as_kept, blobs, digits, ends, finals, label, recipe, run, same
 
 CNN = {"net": "cnn", "channels": [4], "norm": "batch"}
 POLICY: dict[str, Any] = {
@@ -76,11 +76,11 @@ def test_goes_on_with_the_same_bits(backend: str, at: int, tmp_path: Path) -> No
 @pytest.mark.parametrize(
     "optimizer",
     [
-        *({"method": m, "learning_rate": 0.003} for m in ("adam", "adamw", "rmsprop", "lion", "nadamw")),
+        *OPTIMIZERS,
         {"method": "class", "name": "torch.optim:Adagrad", "learning_rate": 0.01},
         {"method": "class", "name": "pytorch_optimizer:Lamb", "learning_rate": 0.01},
     ],
-    ids=lambda o: o.get("name", o["method"]),
+    ids=label,
 )
 def test_optimizers_go_on(optimizer: dict[str, Any], tmp_path: Path) -> None:
     data, recipes = digits(), pack(optimizer=optimizer, schedule={"shape": "linear"})

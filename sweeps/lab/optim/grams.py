@@ -1,0 +1,41 @@
+"""Grams: how far from Adam, which way from the gradient."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+import torch
+from pydantic import Field
+
+from sweeps.lab.optim.base import Family, Method, Step, decay
+
+__all__ = ["Grams"]
+
+
+class Grams(Method):
+    """Grams (arXiv 2412.17107, algorithm 1), with decoupled weight decay.
+
+    m <- b1 m + (1 - b1) g     v <- b2 v + (1 - b2) g^2
+    w <- (1 - lr wd) w - lr sign(g) |m / (1 - b1^t)| / (sqrt(v / (1 - b2^t)) + eps)
+    """
+
+    rides: ClassVar[tuple[str, ...]] = ("learning_rate", "weight_decay", "beta1", "beta2", "eps")
+    slots: ClassVar[tuple[str, ...]] = ("mean", "square")
+    family: ClassVar[Family | None] = "adam"
+    decoupled: ClassVar[bool] = True
+
+    method: Literal["grams"]
+    learning_rate: float = Field(1e-3, gt=0, description="the highest of the schedule")
+    beta1: float = Field(0.9, ge=0, lt=1)
+    beta2: float = Field(0.999, ge=0, lt=1)
+    eps: float = Field(1e-6, gt=0)
+
+    def update(self, step: Step) -> None:
+        decay(step)
+        grads, c, dtype = step.grads, step.c, step.weights.dtype
+        mean = step.slots["mean"].lerp_(grads, 1 - c["beta1"])
+        square = step.slots["square"].mul_(c["beta2"]).addcmul_(grads * (1 - c["beta2"]), grads)
+        left1, left2 = (1 - c[b].double() ** step.t for b in ("beta1", "beta2"))
+        root = torch.sqrt(square).mul_(left2.rsqrt().to(dtype)).add_(c["eps"])
+        along = (mean / root).abs_().mul_(torch.sign(grads))
+        step.weights.addcmul_(along, (c["learning_rate"] / left1).to(dtype), value=-1)
