@@ -36,6 +36,7 @@ bench: .venv/installed  ## figures for docs/benchmarks.md; never part of a test
 	$(BIN)/python -m tests.benchmarks.overhead --peer
 	$(BIN)/python -m tests.benchmarks.landscape
 	$(BIN)/python -m tests.benchmarks.zoo
+	$(BIN)/python -m tests.benchmarks.laws
 
 clean:
 	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,104 @@
+"""Columns of a table, and simple arithmetic of columns: `D = C / 6 / N`. Nothing else is ever evaluated.
+
+Names that are no identifiers stand in backticks: `` `Training FLOP` / 6 / N ``.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from orchestrator.errors import UsageError
+from sweeps.lab.laws.base import Floats
+
+__all__ = ["evaluate", "split_assignments"]
+
+_BINARY: dict[type[ast.operator], Callable[[Floats, Floats], Floats]] = {
+    ast.Add: np.add,
+    ast.Sub: np.subtract,
+    ast.Mult: np.multiply,
+    ast.Div: np.divide,
+    ast.Pow: np.power,
+}
+_CALLS: dict[str, Callable[[Floats], Floats]] = {"log": np.log, "log10": np.log10, "exp": np.exp, "sqrt": np.sqrt}
+_LONGEST = 200  # characters of an expression
+_ALLOWED = "numbers, columns, + - * / **, brackets, log, log10, exp, sqrt"
+
+
+def split_assignments(text: str) -> list[tuple[str, str]]:
+    """`N=Model Size, D=C/6/N` as pairs of name and expression, in order.
+
+    Raises:
+        UsageError: a part is no `NAME=EXPRESSION`.
+    """
+    pairs = []
+    for part in re.split(r",(?=(?:[^`]*`[^`]*`)*[^`]*$)", text):  # commas outside backticks
+        name, equals, expression = part.partition("=")
+        if not equals or not name.strip().isidentifier() or not expression.strip():
+            raise UsageError(f"--columns: {part.strip()!r} is no NAME=COLUMN; such as N=params,D=C/6/N,loss=val_loss")
+        pairs.append((name.strip(), expression.strip()))
+    return pairs
+
+
+def evaluate(text: str, columns: Mapping[str, Floats]) -> Floats:
+    """The values [n] of a column, or of arithmetic of columns.
+
+    Args:
+        text: a column's name as it stands in the table, or an expression.
+        columns: values [n] of those that may be used.
+
+    Raises:
+        UsageError: a column is missing, or the expression holds anything but arithmetic.
+    """
+    if text in columns:
+        return columns[text]
+    if len(text) > _LONGEST:
+        raise UsageError(f"an expression of {len(text)} characters; at most {_LONGEST} are allowed")
+    quoted: dict[str, str] = {}
+
+    def place(match: re.Match[str]) -> str:
+        name = f"quoted_{len(quoted)}_"
+        quoted[name] = match.group(1)
+        return f" {name} "
+
+    try:
+        tree = ast.parse(re.sub(r"`([^`]+)`", place, text).strip(), mode="eval")
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        raise _missing(text, columns) from None
+    with np.errstate(all="ignore"):  # what is not finite is refused where the values are used
+        value = _value(tree.body, columns, quoted, text)
+    length = len(next(iter(columns.values()))) if columns else 0
+    return np.broadcast_to(np.asarray(value, np.float64), (length,)).copy()
+
+
+def _value(node: ast.expr, columns: Mapping[str, Floats], quoted: Mapping[str, str], text: str) -> Floats:
+    match node:
+        case ast.Constant(value=bool()):
+            pass
+        case ast.Constant(value=int() | float() as number):
+            try:
+                return np.asarray(float(number))
+            except OverflowError:
+                raise UsageError(f"{text!r}: the number is too large") from None
+        case ast.Name(id=name):
+            name = quoted.get(name, name)
+            if name not in columns:
+                raise _missing(name, columns)
+            return columns[name]
+        case ast.BinOp(left=left, op=op, right=right) if type(op) in _BINARY:
+            return _BINARY[type(op)](_value(left, columns, quoted, text), _value(right, columns, quoted, text))
+        case ast.UnaryOp(op=ast.USub(), operand=inner):
+            return -_value(inner, columns, quoted, text)
+        case ast.Call(func=ast.Name(id=function), args=[inner], keywords=[]) if function in _CALLS:
+            return _CALLS[function](_value(inner, columns, quoted, text))
+    raise UsageError(f"{text!r}: only {_ALLOWED} are allowed")
+
+
+def _missing(name: str, columns: Mapping[str, Floats]) -> UsageError:
+    return UsageError(
+        f"there is no numeric column {name!r}; the table has {', '.join(columns) or 'none'}. "
+        "Say which column is meant with --columns NAME=COLUMN"
+    )

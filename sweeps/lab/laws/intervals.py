@@ -1,0 +1,132 @@
+"""How well the parameters are known: from the curvature, from a bootstrap, from profiles of the objective."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import chi2
+
+from sweeps.lab.laws.base import Floats
+from sweeps.lab.laws.cases import Cases
+from sweeps.lab.laws.polish import STAGES
+from sweeps.lab.laws.problem import Problem
+from sweeps.lab.laws.solver import Batch, descend
+
+__all__ = ["bootstrap", "covariance", "dispersion", "profile"]
+
+_STEPS = 60
+_PROFILE = 30  # values on each side
+
+
+def dispersion(problem: Problem, phi: Floats, parameters: int) -> tuple[float, float]:
+    """Mean square of psi, and mean slope of psi, at the residuals of a fit.
+
+    For an M-estimator the covariance is (first / second^2) (J^T W J)^-1 (Huber, Robust Statistics, 1981). Where delta
+    is narrow, too few points lie within it to tell the slope; the density of residuals around zero tells it instead.
+    """
+    objective, w = problem.objective, problem.weights
+    r = problem.residuals(phi[None])[0]
+    spread = float((w * objective.psi(r) ** 2).sum() / max(problem.n - parameters, 1))
+    if not np.isfinite(objective.delta):
+        return spread, 1.0
+    quartiles = np.subtract(*np.percentile(r, [75, 25])) / 1.34
+    window = max(objective.delta, 0.9 * min(r.std(), quartiles) * problem.n**-0.2)
+    within = max(float((np.abs(r) <= window).mean()), 1 / problem.n)
+    return spread, objective.scale * within * objective.delta / window
+
+
+def covariance(problem: Problem, phi: Floats, free: NDArray[np.bool_]) -> Floats:
+    """Covariance [P, P] of the internal coordinates from the curvature; zero for those that are fixed."""
+    moving = np.flatnonzero(free)
+    jacobian = problem.jacobian(phi)[moving]
+    spread, slope = dispersion(problem, phi, len(moving))
+    information = (jacobian * problem.weights) @ jacobian.T
+    found = np.zeros((len(phi), len(phi)))
+    found[np.ix_(moving, moving)] = np.linalg.pinv(information, rcond=1e-15, hermitian=True) * spread / slope**2
+    return found
+
+
+def bootstrap(problem: Problem, phi: Floats, cases: Cases, draws: int, seed: int, free: NDArray[np.bool_]) -> Floats:
+    """Fits of resampled tables, all at once, each begun at the fit of the whole one.
+
+    Args:
+        problem: with common measurements and weights.
+        phi: internal coordinates [P] of the fit.
+        cases: the points; with groups, groups are drawn, else points.
+        draws: how many.
+        seed: of the draws.
+        free: which parameters are fitted [P].
+
+    Returns:
+        Internal coordinates [draws, P].
+    """
+    random = np.random.default_rng(seed)
+    if cases.groups is None:
+        counts = random.multinomial(problem.n, np.full(problem.n, 1 / problem.n), draws)
+    else:
+        _, places = np.unique(cases.groups, return_inverse=True)
+        number = int(places.max()) + 1
+        counts = random.multinomial(number, np.full(number, 1 / number), draws)[:, places]
+    drawn = replace(problem, weights=counts * problem.weights)
+    return _narrowing(drawn, np.tile(phi, (draws, 1)), np.tile(free, (draws, 1))).phi
+
+
+def _narrowing(problem: Problem, phi: Floats, free: NDArray[np.bool_]) -> Batch:
+    """Descend at ever smaller delta, down to the problem's own."""
+    delta = problem.objective.delta
+    coarse = [s for s in STAGES[::2] if s > delta and np.isfinite(delta)]
+    for width in coarse:
+        smooth = problem.smoothed(width)
+        phi = descend(smooth, Batch.at(smooth, phi, free), _STEPS // 2).phi
+    return descend(problem, Batch.at(problem, phi, free), _STEPS)
+
+
+def profile(
+    problem: Problem, phi: Floats, place: int, level: float, deviation: float, free: NDArray[np.bool_]
+) -> tuple[Floats, Floats, tuple[float, float]]:
+    """The objective with one parameter held at many values and all others fitted again.
+
+    The interval holds the values whose objective exceeds the minimum by less than q a / (2 b), where a and b are the
+    mean square and the mean slope of psi and q the quantile of chi^2 with one degree of freedom (Schrader and
+    Hettmansperger, Biometrika 67, 1980); for least squares this is the usual ratio of sums of squares.
+
+    Args:
+        problem: with common measurements and weights.
+        phi: internal coordinates [P] of the fit.
+        place: of the parameter.
+        level: of confidence.
+        deviation: its standard error in internal coordinates: sets the range that is tried, 5 on each side.
+        free: which parameters are fitted [P].
+
+    Returns:
+        Internal coordinates [m] tried, objective [m] at each, the interval; an end that was not reached is infinite.
+    """
+    tried = phi[place] + np.linspace(-5, 5, 2 * _PROFILE + 1) * deviation
+    tried = np.unique(np.clip(tried, problem.coordinates.low[place], problem.coordinates.high[place]))
+    starts = np.tile(phi, (len(tried), 1))
+    starts[:, place] = tried
+    moving = np.tile(free, (len(tried), 1))
+    moving[:, place] = False
+    values = _narrowing(problem, starts, moving).value
+    spread, slope = dispersion(problem, phi, int(free.sum()))
+    limit = float(problem.values(phi[None])[0]) + chi2.ppf(level, 1) * spread / slope / 2
+    return tried, values, _crossings(tried, values, limit, float(phi[place]))
+
+
+def _crossings(tried: Floats, values: Floats, limit: float, middle: float) -> tuple[float, float]:
+    """Where the objective first exceeds the limit, on either side of the middle, by linear interpolation."""
+    ends = []
+    for side, outside in ((tried < middle, -np.inf), (tried > middle, np.inf)):
+        order = np.argsort(np.abs(tried[side] - middle))
+        at, value = tried[side][order], values[side][order]
+        above = np.flatnonzero(value > limit)
+        if not len(above):
+            ends.append(outside)
+            continue
+        i = above[0]
+        before = (middle, limit - max(limit - values.min(), 1e-300)) if i == 0 else (at[i - 1], value[i - 1])
+        share = (limit - before[1]) / (value[i] - before[1])
+        ends.append(float(before[0] + share * (at[i] - before[0])))
+    return ends[0], ends[1]

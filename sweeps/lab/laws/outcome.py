@@ -1,0 +1,286 @@
+"""A fitted law: parameters with intervals, how well the minimum is established, predictions with bands."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import pandas as pd
+from scipy.stats import t as student
+
+from orchestrator.errors import UsageError
+from sweeps.lab.laws.base import Floats, Law, Points
+from sweeps.lab.laws.cases import Cases, Selection
+from sweeps.lab.laws.intervals import profile
+from sweeps.lab.laws.objective import Objective
+from sweeps.lab.laws.problem import Coordinates, Problem
+
+__all__ = ["FAR", "Convergence", "Fit", "HeldOut"]
+
+FAR = 100.0  # a prediction at more than so many times the fitted range is marked
+_SAMPLES = 2000  # of the parameters, where there was no bootstrap
+_CONVERGED = 1e-9  # of the objective
+
+
+@dataclass(frozen=True, slots=True)
+class Convergence:
+    """How well a minimum is established.
+
+    Attributes:
+        starts: how many there were.
+        usable: how many had a finite objective.
+        finished: how many were followed to the end; the others had fallen behind.
+        agree: how many of these reached the lowest objective, to a millionth.
+        gradient: largest component of the objective's gradient, in internal coordinates (logarithms of positive
+            parameters).
+        decrement: what one more Newton step would gain, in units of the objective.
+        condition: condition number of the curvature, scaled to a unit diagonal; beyond 1e8 the points determine only
+            combinations of the parameters.
+        at_bound: parameters that stand at a bound: their intervals mean nothing.
+    """
+
+    starts: int
+    usable: int
+    finished: int
+    agree: int
+    gradient: float
+    decrement: float
+    condition: float
+    at_bound: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class HeldOut:
+    """Errors on points that the fit has not seen.
+
+    Attributes:
+        n: points.
+        rmse: root mean square of the residuals: log prediction - log measured, or their plain difference.
+        bias: their mean; positive: predicted too high.
+        worst: largest size.
+        covered: share that lies within the 95 % interval for a single measurement.
+    """
+
+    n: int
+    rmse: float
+    bias: float
+    worst: float
+    covered: float
+
+    @classmethod
+    def of(cls, fit: Fit, cases: Cases) -> HeldOut:
+        """Judge a fit on points."""
+        r = fit.objective.residual(fit.law.predict(fit.theta[None], cases.x), cases.y)[0]
+        band = fit.band(lambda theta: fit.law.predict(theta, cases.x), level=0.95, single=True)
+        inside = (band["low"] <= cases.y) & (cases.y <= band["high"])
+        size = np.abs(r)
+        return cls(len(r), float(np.sqrt((r**2).mean())), float(r.mean()), float(size.max()), float(inside.mean()))
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A fitted law.
+
+    Attributes:
+        law: the law.
+        theta: parameters [P].
+        objective: what was minimised.
+        value: its minimum: a sum over the points.
+        convergence: how well that is established.
+        covariance: [P, P] of the internal coordinates, from the curvature.
+        draws: parameters [B, P] of the bootstrap; None without one.
+        fixed: names of parameters that were given, not fitted.
+        residuals: of the fitted points [n].
+        ranges: smallest and largest fitted value of each input.
+        selection: how the points were chosen.
+        digest: of the points.
+        cases: the points; None in a fit that was read from a file.
+        held_cases: the points held out, likewise.
+        held: errors on points held out.
+    """
+
+    law: Law
+    theta: Floats
+    objective: Objective
+    value: float
+    convergence: Convergence
+    covariance: Floats
+    draws: Floats | None
+    fixed: tuple[str, ...]
+    residuals: Floats
+    ranges: Mapping[str, tuple[float, float]]
+    selection: Selection | None
+    digest: str
+    cases: Cases | None = field(default=None, repr=False)
+    held_cases: Cases | None = field(default=None, repr=False)
+    held: HeldOut | None = None
+
+    def __getitem__(self, parameter: str) -> float:
+        """The value of a parameter."""
+        return float(self.theta[self.law.index(parameter)])
+
+    @property
+    def converged(self) -> bool:
+        """Whether one more step would gain less than a billionth of the objective."""
+        return self.convergence.decrement <= _CONVERGED * max(self.value, 1e-25)
+
+    @property
+    def rmse(self) -> float:
+        """Root mean square residual of the fitted points."""
+        return float(np.sqrt((self.residuals**2).mean()))
+
+    def judged(self, held: HeldOut) -> Fit:
+        """The same with errors on points held out."""
+        return replace(self, held=held)
+
+    def parameters(self, level: float = 0.95) -> pd.DataFrame:
+        """A line for each parameter and each number derived from them.
+
+        Columns: `name`, `value`, `error` (standard error), `low`, `high` (interval), `meaning`. With a bootstrap, error
+        and interval are the standard deviation and the quantiles of its draws; else they come from the curvature, with
+        Student's t, symmetric in the logarithm of positive parameters.
+        """
+        draws = self.samples()
+        lines = []
+        for i, p in enumerate(self.law.parameters):
+            error, low, high = _spread(draws[:, i], level) if self.draws is not None else self._wald(i, level)
+            meaning = p.doc + (" (given)" if p.name in self.fixed else "")
+            lines.append((p.name, self.theta[i], error, low, high, meaning))
+        of_draws = self.law.derived(draws)
+        for name, value in self.law.derived(self.theta[None]).items():
+            lines.append((name, value[0], *_spread(of_draws[name], level), self.law.meanings.get(name, "")))
+        return pd.DataFrame(lines, columns=["name", "value", "error", "low", "high", "meaning"])
+
+    def interval(self, parameter: str, level: float = 0.95) -> tuple[float, float]:
+        """Interval of one parameter, as in `parameters`."""
+        i = self.law.index(parameter)
+        found = _spread(self.draws[:, i], level) if self.draws is not None else self._wald(i, level)
+        return found[1], found[2]
+
+    def profiled(self, parameter: str, level: float = 0.95) -> tuple[float, float]:
+        """Interval of one parameter from the profile of the objective; it need not be symmetric.
+
+        Raises:
+            UsageError: the fit was read from a file and has no points, or the parameter was given.
+        """
+        if self.cases is None or parameter in self.fixed:
+            raise UsageError(f"{parameter}: a profile needs the fitted points, and a parameter that was fitted")
+        coordinates = Coordinates.of(self.law)
+        problem = Problem(self.law, self.cases.x, self.cases.y, self.cases.weights, self.objective, coordinates)
+        place, phi = self.law.index(parameter), coordinates.inside(self.theta)
+        free = np.array([p.name not in self.fixed for p in self.law.parameters])
+        _, _, ends = profile(problem, phi, place, level, float(np.sqrt(self.covariance[place, place])), free)
+        low, high = (coordinates.outside(np.where(np.arange(len(phi)) == place, e, phi))[place] for e in ends)
+        return float(low), float(high)
+
+    def samples(self) -> Floats:
+        """Parameter vectors [B, P] as uncertain as the fit: the bootstrap's, else normal ones of the curvature."""
+        if self.draws is not None:
+            return self.draws
+        coordinates = Coordinates.of(self.law)
+        phi = coordinates.inside(self.theta)
+        values, vectors = np.linalg.eigh(self.covariance)
+        root = vectors * np.sqrt(np.maximum(values, 0))
+        drawn = phi + np.random.default_rng(0).standard_normal((_SAMPLES, len(phi))) @ root.T
+        return coordinates.outside(np.clip(drawn, coordinates.low, coordinates.high))
+
+    def band(
+        self, quantity: Callable[[Floats], Floats], *, level: float = 0.95, single: bool = False
+    ) -> dict[str, Floats]:
+        """Any quantity of the parameters with its interval.
+
+        Args:
+            quantity: from parameter vectors [S, P] to values [S, m].
+            level: of confidence.
+            single: add the scatter of single measurements, as the residuals show it; only for the law's own output.
+
+        Returns:
+            `value`, `low` and `high`, each [m].
+        """
+        with np.errstate(all="ignore"):
+            value, drawn = quantity(self.theta[None])[0], quantity(self.samples())
+        if single:
+            scatter = np.random.default_rng(1).choice(self._inflated(), drawn.shape)
+            drawn = drawn * np.exp(scatter) if self.objective.log else drawn + scatter
+        tail = (1 - level) / 2
+        low, high = np.nanquantile(np.where(np.isfinite(drawn), drawn, np.nan), [tail, 1 - tail], axis=0)
+        return {"value": value, "low": low, "high": high}
+
+    def predict(self, points: pd.DataFrame | Points, level: float = 0.95) -> pd.DataFrame:
+        """Predictions with intervals.
+
+        Args:
+            points: a column for each input of the law.
+            level: of confidence.
+
+        Returns:
+            The inputs; `predicted`; `low`, `high`: interval of the law's own curve; `run_low`, `run_high`: interval for
+            a single new measurement; `warning`: where an input lies beyond 100 times the fitted range, else empty.
+
+        Raises:
+            UsageError: an input is missing or not positive.
+        """
+        x = {q.name: self._input(points, q.name, q.positive) for q in self.law.inputs}
+        prepared = self.law.prepare(x)
+        curve = self.band(lambda theta: self.law.predict(theta, prepared), level=level)
+        run = self.band(lambda theta: self.law.predict(theta, prepared), level=level, single=True)
+        return pd.DataFrame(
+            {
+                **x,
+                "predicted": curve["value"],
+                "low": curve["low"],
+                "high": curve["high"],
+                "run_low": run["low"],
+                "run_high": run["high"],
+                "warning": self.warnings(x),
+            }
+        )
+
+    def warnings(self, x: Points) -> list[str]:
+        """For each point what is said about its distance from the fitted points; empty when it is near."""
+        n = len(next(iter(x.values())))
+        told: list[list[str]] = [[] for _ in range(n)]
+        for name, (low, high) in self.ranges.items():
+            if name not in x or low <= 0:
+                continue
+            for i, value in enumerate(x[name]):
+                if value > FAR * high:
+                    told[i].append(f"{name} is {value / high:,.0f}x the largest fitted value")
+                elif value < low / FAR:
+                    told[i].append(f"{name} is {low / max(value, 1e-300):,.0f}x below the smallest fitted value")
+        return ["; ".join(t) for t in told]
+
+    def _input(self, points: pd.DataFrame | Points, name: str, positive: bool) -> Floats:
+        if name not in points:
+            wanted = ", ".join(q.name for q in self.law.inputs)
+            raise UsageError(f"{self.law.name} predicts from {wanted}; {name} is not given")
+        values = np.atleast_1d(np.asarray(points[name], np.float64))
+        if not np.isfinite(values).all() or (positive and (values <= 0).any()):
+            raise UsageError(f"{name} must be {'positive' if positive else 'finite'} everywhere")
+        return values
+
+    def _wald(self, place: int, level: float) -> tuple[float, float, float]:
+        coordinates = Coordinates.of(self.law)
+        phi = coordinates.inside(self.theta)
+        deviation = float(np.sqrt(self.covariance[place, place]))
+        freedom = max(len(self.residuals) - len(phi) + len(self.fixed), 1)
+        half = student.ppf((1 + level) / 2, freedom) * deviation
+        ends = np.tile(phi, (2, 1))
+        ends[:, place] += (-half, half)
+        low, high = coordinates.outside(ends)[:, place]
+        return deviation * float(coordinates.slope(self.theta)[place]), float(low), float(high)
+
+    def _inflated(self) -> Floats:
+        """Residuals, widened for the parameters that were fitted to them."""
+        n, p = len(self.residuals), len(self.theta) - len(self.fixed)
+        return np.asarray(self.residuals * np.sqrt(n / max(n - p, 1)))
+
+
+def _spread(values: Floats, level: float) -> tuple[float, float, float]:
+    """Standard deviation and central interval of draws."""
+    finite = values[np.isfinite(values)]
+    if len(finite) < 2:
+        return np.nan, np.nan, np.nan
+    low, high = np.quantile(finite, [(1 - level) / 2, (1 + level) / 2])
+    return float(finite.std(ddof=1)), float(low), float(high)

@@ -1,0 +1,138 @@
+"""Many fits of one law as one computation: objective, gradient and curvature of a batch of parameter vectors.
+
+Internal coordinates: parameters with `log` enter as their logarithm, all others as they are. All solvers work in them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from sweeps.lab.laws.base import Floats, Law, Points
+from sweeps.lab.laws.objective import Objective
+
+__all__ = ["Coordinates", "Problem"]
+
+_CHUNK = 80_000  # numbers of one gradient block: it stays in the processor's second cache
+_LEAST_LOG, _MOST_LOG = -690.0, 690.0  # beyond them exp leaves the range of a double
+
+
+@dataclass(frozen=True, slots=True)
+class Coordinates:
+    """The map between a law's parameters and internal coordinates.
+
+    Attributes:
+        log: which parameters are fitted as logarithms [P].
+        low: lower bounds [P] in internal coordinates.
+        high: upper bounds [P].
+    """
+
+    log: np.ndarray[tuple[int], np.dtype[np.bool_]]
+    low: Floats
+    high: Floats
+
+    @classmethod
+    def of(cls, law: Law) -> Coordinates:
+        log = np.array([p.log for p in law.parameters])
+        with np.errstate(divide="ignore", invalid="ignore"):
+            low = [np.log(max(p.low, 0)) if p.log else p.low for p in law.parameters]
+            high = [np.log(p.high) if p.log else p.high for p in law.parameters]
+        return cls(
+            log, np.where(log, np.maximum(low, _LEAST_LOG), low), np.where(log, np.minimum(high, _MOST_LOG), high)
+        )
+
+    def inside(self, theta: Floats) -> Floats:
+        """Internal coordinates of parameter vectors [S, P], moved into the bounds."""
+        with np.errstate(divide="ignore"):
+            phi = np.where(self.log, np.log(np.maximum(theta, 0)), theta)
+        return np.clip(phi, self.low, self.high)
+
+    def outside(self, phi: Floats) -> Floats:
+        """Parameter vectors [S, P] of internal coordinates."""
+        return np.where(self.log, np.exp(np.clip(phi, _LEAST_LOG, _MOST_LOG)), phi)
+
+    def slope(self, theta: Floats) -> Floats:
+        """Derivative [S, P] of each parameter by its internal coordinate."""
+        return np.where(self.log, theta, 1.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """S fits of one law to the same points, with common or with separate measurements and weights.
+
+    Attributes:
+        law: the law.
+        x: inputs [n].
+        y: measurements [n], or [S, n] where each fit has its own (simulations).
+        weights: of the points [n], or [S, n] where each fit has its own (bootstrap counts).
+        objective: what is minimised.
+        coordinates: of the law, with bounds.
+    """
+
+    law: Law
+    x: Points
+    y: Floats
+    weights: Floats
+    objective: Objective
+    coordinates: Coordinates
+
+    @property
+    def n(self) -> int:
+        """Number of points."""
+        return int(self.y.shape[-1])
+
+    def smoothed(self, delta: float) -> Problem:
+        """The same problem with a larger delta."""
+        return replace(self, objective=self.objective.smoothed(delta))
+
+    def residuals(self, phi: Floats, rows: np.ndarray | slice = slice(None)) -> Floats:
+        """Residuals [S, n] of internal coordinates [S, P]."""
+        y = self.y if self.y.ndim == 1 else self.y[rows]
+        return self.objective.residual(self.law.predict(self.coordinates.outside(phi), self.x), y)
+
+    def values(self, phi: Floats, rows: np.ndarray | slice = slice(None)) -> Floats:
+        """The objective [S]; inf where a prediction is impossible."""
+        weights = self.weights if self.weights.ndim == 1 else self.weights[rows]
+        with np.errstate(over="ignore", invalid="ignore"):
+            value = (self.objective.rho(self.residuals(phi, rows)) * weights).sum(1)
+        return np.where(np.isfinite(value), value, np.inf)
+
+    def terms(self, phi: Floats, rows: np.ndarray) -> tuple[Floats, Floats, Floats]:
+        """Objective [S], gradient [S, P] and reweighted Gauss-Newton curvature [S, P, P] at internal coordinates.
+
+        Args:
+            phi: internal coordinates [S, P].
+            rows: which fit each of them belongs to [S].
+        """
+        chunk = max(1, _CHUNK // (self.n * phi.shape[1]))
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore", under="ignore"):
+            parts = [self._terms(phi[i : i + chunk], rows[i : i + chunk]) for i in range(0, len(phi), chunk)]
+        value, gradient, curvature = (np.concatenate(p) for p in zip(*parts, strict=True))
+        usable = np.isfinite(value) & np.isfinite(gradient).all(1) & np.isfinite(curvature).all((1, 2))
+        return np.where(usable, value, np.inf), gradient, curvature
+
+    def _terms(self, phi: Floats, rows: np.ndarray) -> tuple[Floats, Floats, Floats]:
+        theta = self.coordinates.outside(phi)
+        prediction, jacobian = self.law.evaluate(theta, self.x)
+        y = self.y if self.y.ndim == 1 else self.y[rows]
+        weights = self.weights if self.weights.ndim == 1 else self.weights[rows]
+        r = self.objective.residual(prediction, y)
+        value = (self.objective.rho(r) * weights).sum(1)
+        root = np.sqrt(self.objective.weight(r) * weights)
+        r *= root
+        if self.objective.log:
+            root /= prediction
+        jacobian *= root[:, None, :]
+        slope = self.coordinates.slope(theta)
+        curvature = (jacobian @ jacobian.transpose(0, 2, 1)) * (slope[:, :, None] * slope[:, None, :])
+        gradient = (jacobian @ r[:, :, None])[:, :, 0] * slope
+        return value, gradient, curvature
+
+    def jacobian(self, phi: Floats) -> Floats:
+        """Derivatives [P, n] of the residuals by one vector of internal coordinates [P]."""
+        theta = self.coordinates.outside(phi[None])
+        prediction, jacobian = self.law.evaluate(theta, self.x)
+        if self.objective.log:
+            jacobian = jacobian / prediction[:, None, :]
+        return np.asarray((jacobian * self.coordinates.slope(theta)[:, :, None])[0])

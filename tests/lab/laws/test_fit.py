@@ -1,0 +1,195 @@
+"""The fitter on tables whose right answer is known; what it refuses, and what it writes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import linregress
+
+from orchestrator.errors import UsageError
+from sweeps.lab.laws.allocation import allocation
+from sweeps.lab.laws.catalogue import LAWS, law_named
+from sweeps.lab.laws.chinchilla import CHINCHILLA
+from sweeps.lab.laws.compare import comparison
+from sweeps.lab.laws.fit import fit
+from sweeps.lab.laws.objective import Objective, objective_named
+from sweeps.lab.laws.power import POWER, POWER_OFFSET
+from sweeps.lab.laws.record import load_fit, save_fit
+
+TRUE = np.array([1.8, 480.0, 2100.0, 0.35, 0.37])
+
+
+def runs(n: int = 80, noise: float = 0.005, seed: int = 0) -> pd.DataFrame:
+    random = np.random.default_rng(seed)
+    size, tokens = 10 ** random.uniform(7, 10, n), 10 ** random.uniform(8.5, 11.5, n)
+    loss = CHINCHILLA.predict(TRUE[None], {"N": size, "D": tokens})[0]
+    return pd.DataFrame({"N": size, "D": tokens, "loss": loss * np.exp(noise * random.standard_normal(n))})
+
+
+def line(n: int = 30, seed: int = 0) -> pd.DataFrame:
+    random = np.random.default_rng(seed)
+    x = np.geomspace(1e3, 1e9, n)
+    return pd.DataFrame({"x": x, "y": 7 * x**-0.3 * np.exp(0.02 * random.standard_normal(n))})
+
+
+def test_least_squares_of_a_power_law_is_linear_regression() -> None:
+    data = line()
+    found = fit(POWER, data, objective="least-squares")
+    oracle = linregress(np.log(data.x), np.log(data.y))
+    assert found["p"] == pytest.approx(oracle.slope, rel=1e-10)
+    assert np.log(found["c"]) == pytest.approx(oracle.intercept, rel=1e-10)
+    lines = found.parameters().set_index("name")
+    assert lines.error["p"] == pytest.approx(oracle.stderr, rel=1e-8)
+    assert lines.error["c"] / found["c"] == pytest.approx(oracle.intercept_stderr, rel=1e-8)
+
+
+def test_profiles_of_a_linear_problem_are_the_curvature_intervals_with_normal_quantiles() -> None:
+    found = fit(POWER, line(), objective="least-squares")
+    error = found.parameters().set_index("name").error["p"]
+    low, high = found.profiled("p")
+    assert (low, high) == pytest.approx((found["p"] - 1.95996 * error, found["p"] + 1.95996 * error), abs=0.02 * error)
+
+
+def test_weights_are_those_of_the_squared_residuals() -> None:
+    data = line()
+    data["w"] = np.arange(1, 31)
+    repeated = data.loc[data.index.repeat(data.w)]
+    weighted = fit(POWER, data, weights="w", objective="least-squares")
+    assert weighted.theta == pytest.approx(fit(POWER, repeated, objective="least-squares").theta, rel=1e-9)
+
+
+@pytest.mark.parametrize("objective", ["huber", "lad", "least-squares"])
+def test_all_objectives_recover_the_law(objective: str) -> None:
+    found = fit(CHINCHILLA, runs(), objective=objective)
+    assert found.converged
+    for name, true in zip(["E", "alpha", "beta"], TRUE[[0, 3, 4]], strict=True):
+        assert found[name] == pytest.approx(true, rel=0.08)
+
+
+def test_noise_free_points_give_the_law_back() -> None:
+    assert fit(CHINCHILLA, runs(noise=0)).theta == pytest.approx(TRUE, rel=1e-6)
+
+
+def test_linear_residuals_of_measurements_that_may_be_negative() -> None:
+    x = np.geomspace(1, 1e3, 40)
+    data = pd.DataFrame({"x": x, "loss": 0.5 + (20 / x) ** 0.7 - 1.5 * (x > 900)})
+    with pytest.raises(UsageError, match="not positive"):
+        fit(POWER_OFFSET, data)
+    found = fit(POWER_OFFSET, data.iloc[:-3], objective=Objective("least-squares", np.inf, log=False))
+    assert found.theta == pytest.approx([0.5, 20, 0.7], rel=1e-6)
+
+
+def test_groups_widen_the_intervals_when_runs_share_their_noise() -> None:
+    random = np.random.default_rng(1)
+    curve = line(24)
+    shared = pd.concat([curve.assign(y=curve.y * np.exp(0.1 * random.standard_normal()), seed=s) for s in range(12)])
+    alone = fit(POWER, shared, bootstrap=300, objective="least-squares").parameters().set_index("name")
+    together = fit(POWER, shared, bootstrap=300, group="seed", objective="least-squares").parameters().set_index("name")
+    # a common factor of each of 12 runs has a standard error of 0.1 / sqrt(12) in log c
+    assert together.error["c"] / 7 == pytest.approx(0.1 / np.sqrt(12), rel=0.45)
+    assert together.error["p"] < alone.error["p"]  # and leaves the slope alone
+
+
+def test_fixed_parameters_stay_and_have_no_error() -> None:
+    found = fit(CHINCHILLA, runs(), fixed={"alpha": 0.35, "beta": 0.37})
+    lines = found.parameters().set_index("name")
+    assert (found["alpha"], found["beta"]) == (0.35, 0.37)
+    assert lines.error["alpha"] == 0 and lines.error["E"] > 0
+    assert found["E"] == pytest.approx(1.8, rel=0.01)
+
+
+def test_held_out_rows_are_predicted_and_not_fitted() -> None:
+    data = runs(120)
+    found = fit(CHINCHILLA, data, holdout=["N > 3e9"])
+    fewer = fit(CHINCHILLA, data[data.N <= 3e9])
+    assert found.theta == pytest.approx(fewer.theta, rel=1e-9) and found.digest == fewer.digest
+    held = data[data.N > 3e9]
+    residual = np.log(fewer.predict(held)["predicted"] / held.loss.to_numpy())
+    assert found.held is not None and found.held.n == len(held)
+    assert found.held.rmse == pytest.approx(float(np.sqrt((residual**2).mean())), rel=1e-6)
+    assert found.held.rmse < 0.01 and found.held.covered > 0.8
+
+
+def test_laws_are_compared_on_points_that_none_has_seen() -> None:
+    x = np.geomspace(1e3, 1e9, 60)
+    data = pd.DataFrame({"x": x, "loss": 1.5 + (1e4 / x) ** 0.4})
+    data["y"] = data.loss
+    table = comparison([fit(law, data, holdout=["x > 1e8"]) for law in (POWER, POWER_OFFSET)])
+    assert list(table.law) == ["power_offset", "power"]
+    assert table.held_out_rmse[0] < 1e-6 < table.held_out_rmse[1]
+
+
+def test_a_file_gives_the_same_predictions(tmp_path: Path) -> None:
+    found = fit(CHINCHILLA, runs(), bootstrap=50, exclude=["loss top 2"], holdout=["N > 8e9"])
+    save_fit(found, tmp_path / "fit.json")
+    read = load_fit(tmp_path / "fit.json", LAWS)
+    points = {"N": [1e9, 1e14], "D": [1e10, 1e10]}
+    pd.testing.assert_frame_equal(read.predict(points), found.predict(points))
+    pd.testing.assert_frame_equal(read.parameters(), found.parameters())
+    assert read.selection == found.selection and read.held == found.held and read.digest == found.digest
+    stored = json.loads((tmp_path / "fit.json").read_text())
+    assert stored["selection"]["exclude"] == ["loss top 2"] and stored["objective"]["delta"] == 1e-3
+    (tmp_path / "broken.json").write_text('{"format": 1}')
+    with pytest.raises(UsageError, match=r"broken\.json holds no fit"):
+        load_fit(tmp_path / "broken.json", LAWS)
+
+
+def test_far_predictions_carry_a_warning() -> None:
+    found = fit(CHINCHILLA, runs())
+    far = 150 * found.ranges["N"][1]
+    told = found.predict({"N": [1e9, far], "D": [1e10, 1e10]})["warning"]
+    assert list(told) == ["", "N is 150x the largest fitted value"]
+
+
+def test_allocation_minimises_the_loss_at_fixed_compute() -> None:
+    found = fit(CHINCHILLA, runs(), bootstrap=200)
+    best = allocation(found, [1e18, 1e21])
+    for i, flops in enumerate((1e18, 1e21)):
+        sizes = best.N[i] * np.geomspace(0.5, 2, 2001)
+        losses = CHINCHILLA.predict(found.theta[None], {"N": sizes, "D": flops / 6 / sizes})[0]
+        assert sizes[losses.argmin()] == pytest.approx(best.N[i], rel=1e-3)
+        assert losses.min() == pytest.approx(best.loss[i], rel=1e-9)
+        assert best.N[i] * best.D[i] * 6 == pytest.approx(flops)
+        assert best.N_low[i] < best.N[i] < best.N_high[i]
+    assert allocation(found, [1e26]).warning[0]
+    with pytest.raises(UsageError, match="positive number of FLOPs"):
+        allocation(found, [-1.0])
+    with pytest.raises(UsageError, match="fit the law chinchilla"):
+        allocation(fit(POWER, line()), [1e20])
+
+
+@pytest.mark.parametrize(
+    ("change", "options", "complaint"),
+    [
+        ({}, {"exclude": ["N > 0"]}, r"needs at least 6 points; 0 of 80 rows are left after exclusion \(80\)"),
+        ({}, {"exclude": ["loss top 75"]}, "needs at least 6 points; 5 of 80"),
+        ({"loss": -1.0}, {}, "loss is -1 in row 0 and not positive in 80 rows.*--exclude 'loss <= 0'"),
+        ({"loss": np.nan}, {}, "loss is missing or infinite in 80 rows.*--exclude 'loss missing'"),
+        ({}, {"columns": {"N": "params"}}, "no numeric column 'params'; the table has N, D, loss"),
+        ({}, {"exclude": ["loss ~ 5"]}, "can't be read; give COLUMN < NUMBER"),
+        ({}, {"exclude": ["lss > 5"]}, "no column 'lss'; the table has N, D, loss"),
+        ({}, {"objective": "l2"}, "objective 'l2' is unknown; give one of huber, lad, least-squares"),
+        ({}, {"fixed": {"gamma": 1.0}}, "no parameter 'gamma'; it has E, A, B, alpha, beta"),
+        ({}, {"group": "seed"}, "no column 'seed'"),
+        ({}, {"weights": "0 * N"}, r"weights \(0 \* N\) is 0 in row 0"),
+    ],
+)
+def test_bad_input_is_named(change: dict[str, float], options: dict[str, object], complaint: str) -> None:
+    with pytest.raises(UsageError, match=complaint):
+        fit(CHINCHILLA, runs().assign(**change), **options)  # type: ignore[arg-type]
+
+
+def test_bad_names_and_points() -> None:
+    with pytest.raises(UsageError, match=r"there is no law 'chincilla'; there are .*chinchilla"):
+        law_named("chincilla")
+    with pytest.raises(UsageError, match="belongs to the objective huber"):
+        objective_named("lad", delta=1e-2)
+    found = fit(POWER, line())
+    with pytest.raises(UsageError, match="predicts from x; x is not given"):
+        found.predict({"N": [1.0]})
+    with pytest.raises(UsageError, match="x must be positive"):
+        found.predict({"x": [0.0]})
