@@ -6,6 +6,7 @@ before the row arrived), so a file belongs to the row that names it, and one tha
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from hashlib import blake2b
 from pathlib import Path
@@ -30,9 +31,40 @@ class Artifacts:
         self._store = Store.at(where)
 
     @property
+    def where(self) -> str:
+        """The results folder, a path or URL."""
+        return self._store.where
+
+    @property
     def folder(self) -> Path | None:
         """The results folder, where it is a local one."""
         return self._store.path
+
+    def reach(self) -> None:
+        """Make sure that this process can reach the results folder, where it is an object store.
+
+        Raises:
+            Unreachable: it can't.
+        """
+        self._store.reach()
+
+    def path(self, file: str) -> Path:
+        """A path on this machine with the bytes of `file`, which for an object store is a copy in the user's cache.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            Unreachable: the object store does not answer.
+        """
+        return self._store.fetch(file, _cache())
+
+    def read(self, file: str) -> bytes:
+        """All bytes of a file.
+
+        Raises:
+            FileNotFoundError: there is none.
+            Unreachable, StorageError: it can't be read.
+        """
+        return self._store.read(file)
 
     def save(
         self, file: str, arrays: Mapping[str, np.ndarray[Any, Any]], about: Mapping[str, str] | None = None
@@ -67,3 +99,9 @@ class Artifacts:
     def files(self, folder: str) -> list[str]:
         """Names of the files in a folder of the results."""
         return [name for name, _ in self._store.list(folder)]
+
+
+def _cache() -> Path:
+    """Copies of files of object stores; each may be deleted at any time."""
+    base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(base).expanduser() / "landsweep"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shlex
 import signal
 import sys
@@ -21,6 +20,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from orchestrator.errors import LandsweepError, SpecError
+from orchestrator.reach import command_line
 
 if TYPE_CHECKING:
     from orchestrator.run import Snapshot
@@ -49,9 +49,11 @@ Changes = Annotated[
     list[str] | None,
     typer.Argument(metavar="[FIELD=VALUE]...", help="Changes of spec fields; `site.` in front changes the site."),
 ]
-Results = Annotated[Path, typer.Argument(metavar="DIR", help="Results folder of a sweep.")]
+Results = Annotated[str, typer.Argument(metavar="DIR", help="Results folder of a sweep, a path or URL.")]
 SiteName = Annotated[str | None, typer.Option("--site", help="Site file, or name of an installed one.")]
-Out = Annotated[Path | None, typer.Option("--out", help="Results folder; by default results/NAME.")]
+Out = Annotated[
+    str | None, typer.Option("--out", help="Results folder, or s3://BUCKET/NAME, gs://...; by default results/NAME.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON with stable fields.")]
 
 
@@ -68,27 +70,21 @@ def main() -> NoReturn:
     sys.exit(0)
 
 
-def _folder(out_dir: Path | None, name: str) -> Path:
-    if out_dir is not None and re.match(r"[a-z0-9]+:/", str(out_dir)):
-        raise SpecError(f"--out {out_dir}: results go to a folder; object stores can't be given here yet")
-    return out_dir or Path("results") / name
-
-
 def _split(changes: list[str] | None) -> tuple[list[str], list[str]]:
     """Changes of the spec, changes of the site."""
     site = [c.removeprefix("site.") for c in changes or () if c.startswith("site.")]
     return [c for c in changes or () if not c.startswith("site.")], site
 
 
-def _open(folder: Path) -> Sweep:
+def _open(where: str) -> Sweep:
     from orchestrator.ledger import Ledger, Store
     from orchestrator.sweep import Sweep
 
-    if not folder.is_dir():
-        raise SpecError(f"there is no folder {folder}; give the results folder of a sweep, such as results/NAME")
-    store = Store.at(folder)
+    store = Store.at(where)
+    if store.path is not None and not store.path.is_dir():
+        raise SpecError(f"there is no folder {where}; give the results folder of a sweep, such as results/NAME")
     if not Ledger.exists(store):
-        raise SpecError(f"{folder} holds no sweep (no sweep.json); give a folder that `landsweep run` has made")
+        raise SpecError(f"{where} holds no sweep (no sweep.json); give a folder that `landsweep run` has made")
     return Sweep(Ledger.open(store))
 
 
@@ -108,7 +104,7 @@ def run(
     if dry_run:
         return plan(spec, changes, site, out_dir, False)
     kind, parsed = load_spec(spec, spec_changes)
-    where = _folder(out_dir, parsed.name)
+    where = out_dir or f"results/{parsed.name}"
     return _run(kind, parsed, load_site(site, site_changes), where, spec.parent)
 
 
@@ -116,7 +112,7 @@ def _run(
     kind: Any,  # noqa: ANN401 - any kind
     spec: Any,  # noqa: ANN401
     site: Site,
-    where: Path,
+    where: str,
     folder: Path,
     again: tuple[str, ...] = (),
 ) -> None:
@@ -130,7 +126,7 @@ def _run(
         end = run_sweep(kind, spec, site, where, folder=folder, watch=watch, stop=stop, again=again)
     if end.phase == "stopped":
         err.print(f"stopped: {end.done:,} of {_many(end.total)} units have rows in {where}; nothing is lost.")
-        err.print(f"go on with: landsweep {shlex.join(sys.argv[1:])}", markup=False)
+        err.print(f"go on with: landsweep {shlex.join(command_line())}", markup=False)
         raise typer.Exit(3)
     _say_end(end, where)
     publish(_open(where), where, site, lambda text: err.print(text, markup=False))
@@ -154,7 +150,7 @@ def _stop_on_signals() -> threading.Event:
     return stop
 
 
-def _say_end(end: Snapshot, where: Path) -> None:
+def _say_end(end: Snapshot, where: str) -> None:
     counts = ", ".join(f"{n:,} {status}" for status, n in sorted(end.counts.items()) if n)
     new = f"{end.new:,} new in {end.seconds:.1f} s" if end.new else "nothing was left to compute"
     err.print(f"done: {end.done:,} units ({counts or 'none'}); {new}")
@@ -186,7 +182,7 @@ def plan(
     kind, parsed = load_spec(spec, spec_changes)
     if tensors:
         return _tensors(kind, parsed, spec.parent, as_json)
-    where = _folder(out_dir, parsed.name)
+    where = out_dir or f"results/{parsed.name}"
     told = forecast(kind, parsed, load_site(site, site_changes), where)
     if as_json:
         out.print_json(json.dumps(told.fields()))
@@ -265,11 +261,11 @@ def verify(
         raise typer.Exit(1)
 
 
-def _audit(sweep: Sweep, folder: Path, n: int) -> list[str]:
+def _audit(sweep: Sweep, where: str, n: int) -> list[str]:
     from orchestrator.artifacts import Artifacts
     from orchestrator.kind import Workbench
 
-    bench = Workbench(folder=sweep.folder, artifacts=Artifacts(str(folder)))
+    bench = Workbench(folder=sweep.folder, artifacts=Artifacts(where))
     found = sweep.kind.audit(sweep.spec, sweep.rows(), bench, n)
     if found is None:
         raise SpecError(f"--reevaluate: units of the kind {sweep.kind.name} leave nothing to compute results from")

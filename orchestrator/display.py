@@ -6,7 +6,6 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any, Self
 
 import yaml
@@ -149,7 +148,7 @@ def state_text(now: Mapping[str, Any]) -> str:
     return line
 
 
-def findings_text(findings: Findings, folder: Path) -> str:
+def findings_text(findings: Findings, folder: str) -> str:
     """What `verify` found, and what to do about it."""
     by_status = ", ".join(f"{n:,} {s}" for s, n in sorted(findings.by_status.items()))
     lines = [f"{folder}: {findings.rows:,} rows ({by_status or 'none'})"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import pyarrow.compute as pc
@@ -78,7 +77,7 @@ class Forecast:
         return "\n".join(lines)
 
 
-def forecast(kind: SweepKind[Any], spec: Spec, site: Site, where: Path) -> Forecast:
+def forecast(kind: SweepKind[Any], spec: Spec, site: Site, where: str) -> Forecast:
     """Count units and estimate the cost of those that have no row yet; nothing is written or started.
 
     Raises:
@@ -86,10 +85,10 @@ def forecast(kind: SweepKind[Any], spec: Spec, site: Site, where: Path) -> Forec
     """
     total = kind.planner(spec).total
     done, unit_seconds = 0, None
-    store = Store.at(where) if where.is_dir() else None
-    if store is not None and Ledger.exists(store):
+    store = Store.at(where)
+    if Ledger.exists(store):
         ledger = Ledger.open(store)
-        check_same(ledger.sweep, kind, spec, str(where))
+        check_same(ledger.sweep, kind, spec, where)
         rows = ledger.rows(columns=["key", "seconds"])
         known = set(rows.column("key").to_pylist())
         done = sum(u.key in known for u in planned(kind, spec)) if total is not None else len(known)
@@ -100,7 +99,7 @@ def forecast(kind: SweepKind[Any], spec: Spec, site: Site, where: Path) -> Forec
     preparations = kind.preparations(spec)
     columns = len(RowMaker(kind.params(spec), kind.columns(spec)).schema())
     return Forecast(
-        where=str(where),
+        where=where,
         total=total,
         done=done,
         to_run=to_run,

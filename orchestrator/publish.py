@@ -9,23 +9,29 @@ from orchestrator.report import render
 from orchestrator.report.parts import Report
 from orchestrator.report.tables import Head
 from orchestrator.site import Site
+from orchestrator.store import Store, is_url
 from orchestrator.sweep import Sweep
 from orchestrator.tracking import check_reachable, default_uri, export, export_safely
 
-__all__ = ["check_tracking", "export_now", "publish", "write_report"]
+__all__ = ["check_tracking", "export_now", "publish", "views", "write_report"]
 
 
-def check_tracking(site: Site, where: Path) -> None:
+def views(where: str) -> Path:
+    """Folder of the views of a sweep: its results folder, or `results/NAME` here when that is an object store."""
+    return Path("results") / where.rstrip("/").rsplit("/", 1)[-1] if is_url(where) else Path(where)
+
+
+def check_tracking(site: Site, where: str) -> None:
     """Make sure, before any work, that the tracking store can be reached.
 
     Raises:
         Unreachable: it can't.
     """
     if site.tracking is not False:
-        check_reachable(site.tracking or default_uri(where.parent))
+        check_reachable(site.tracking or default_uri(views(where).parent))
 
 
-def publish(sweep: Sweep, where: Path, site: Site, say: Callable[[str], None]) -> None:
+def publish(sweep: Sweep, where: str, site: Site, say: Callable[[str], None]) -> None:
     """Write the report, then show the sweep in the tracking store; a store that fails harms nothing."""
     try:
         page, report = write_report(sweep, where)
@@ -34,12 +40,16 @@ def publish(sweep: Sweep, where: Path, site: Site, say: Callable[[str], None]) -
         return
     say(f"report: {page}")
     if site.tracking is not False:
-        uri = site.tracking or default_uri(where.parent)
-        say(export_safely(sweep.rows(), where / "report", _described(sweep), report.summary, uri)[1])
+        uri = site.tracking or default_uri(views(where).parent)
+        folder = views(where) / "report"
+        say(export_safely(sweep.rows(), folder, _described(sweep), report.summary, uri)[1])
 
 
-def write_report(sweep: Sweep, where: Path) -> tuple[Path, Report]:
-    """Write `report/index.html` and its pictures; gives the page's path and what the kind reported."""
+def write_report(sweep: Sweep, where: str) -> tuple[Path, Report]:
+    """Write `report/index.html` and its pictures; gives the page's path here and what the kind reported.
+
+    The report of a sweep in an object store is written here, where a browser can open it, and copied there.
+    """
     rows, series = sweep.rows(), sweep.series()
     report = sweep.kind.report(sweep.spec, rows, series)
     head: Head = {
@@ -49,26 +59,41 @@ def write_report(sweep: Sweep, where: Path) -> tuple[Path, Report]:
         "commit": sweep.head["git_commit"],
         "host": sweep.head["host"],
         "created": sweep.head["created"],
-        "folder": str(where),
+        "folder": where,
         "params": sweep.kind.params(sweep.spec),
         "columns": sweep.kind.columns(sweep.spec),
         "total": sweep.kind.planner(sweep.spec).total,
     }
-    return render(report, head, rows, series, where), report
+    page = render(report, head, rows, series, views(where))
+    if is_url(where):
+        _copy(page.parent, sweep.ledger.store)
+    return page, report
 
 
-def export_now(sweep: Sweep, where: Path, uri: str | None, experiment: str | None) -> str:
+def _copy(folder: Path, store: Store) -> None:
+    """The report's files to the object store; figures of an earlier report that are no more go there too."""
+    figures = {f"report/figures/{p.name}": p for p in (folder / "figures").glob("*.png")}
+    for path, file in [*figures.items(), ("report/index.html", folder / "index.html")]:
+        store.replace(path, file.read_bytes())
+    for name, _ in store.list("report/figures"):
+        if f"report/figures/{name}" not in figures:
+            store.delete(f"report/figures/{name}")
+
+
+def export_now(sweep: Sweep, where: str, uri: str | None, experiment: str | None) -> str:
     """Show the sweep in a tracking store, or raise what went wrong; gives one line for the user.
 
     Raises:
         Unreachable: the store does not answer.
     """
-    uri = uri or default_uri(where.parent)
+    uri = uri or default_uri(views(where).parent)
     check_reachable(uri)
     _, report = write_report(sweep, where)
-    run = export(sweep.rows(), where / "report", _described(sweep), report.summary, uri, experiment)
+    run = export(sweep.rows(), views(where) / "report", _described(sweep), report.summary, uri, experiment)
     return f"MLflow run {run} in {uri}"
 
 
 def _described(sweep: Sweep) -> dict[str, object]:
-    return {**sweep.head, "params": sweep.kind.params(sweep.spec)}
+    store = sweep.ledger.store
+    where = store.where if store.path is None else str(store.path.resolve())
+    return {**sweep.head, "params": sweep.kind.params(sweep.spec), "where": where}

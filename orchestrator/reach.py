@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import queue
+import re
+import sys
 import threading
 import urllib.error
 import urllib.request
@@ -12,7 +14,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from orchestrator.errors import Unreachable
 
-__all__ = ["answer_of", "free_of_credentials", "writable"]
+__all__ = ["answer_of", "command_line", "free_of_credentials", "writable"]
 
 _PATIENCE = 3.0  # s
 _PROBE = "/api/2.0/mlflow/experiments/search?max_results=1"
@@ -24,6 +26,12 @@ def free_of_credentials(uri: str) -> str:
     if "@" not in parts.netloc:
         return uri
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+
+
+def command_line() -> list[str]:
+    """The words of this command, fit to be stored and shown: without users, passwords and environment variables."""
+    plain = (re.sub(r"(?<=://)[^/@\s]+@", "", word) for word in sys.argv[1:])
+    return [re.sub(r"^(site\.runtime_env[^=]*)=.*", r"\1=...", word, flags=re.DOTALL) for word in plain]
 
 
 def answer_of(uri: str) -> None:

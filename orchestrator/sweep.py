@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import platform
 import subprocess
-import sys
 import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,6 +16,7 @@ import pandas as pd
 from orchestrator.errors import SpecError, SweepMismatch
 from orchestrator.kind import SweepKind, kind_named
 from orchestrator.ledger import Ledger
+from orchestrator.reach import command_line
 from orchestrator.spec import Spec, differences, override, parse, read_yaml
 from orchestrator.unit import Unit
 
@@ -100,7 +100,7 @@ def new_head(kind: SweepKind[Any], spec: Spec, folder: Path) -> dict[str, Any]:
         "versions": {"python": platform.python_version(), **{p: _version(p) for p in _PACKAGES}},
         "git_commit": _git_commit(folder),
         "host": platform.node(),
-        "command": sys.argv[1:],
+        "command": command_line(),
         "created": time.time(),
     }
 

@@ -92,7 +92,8 @@ def export(
     Args:
         rows: of the sweep.
         report_dir: the folder `report` inside the sweep's folder; its page and pictures become artifacts.
-        sweep: entries of `sweep.json`, and `params`, the columns of the units' params, if known.
+        sweep: entries of `sweep.json`, and, if known, `params`, the columns of the units' params, and `where`, the
+            results folder or its URL.
         summary: name to number, as the kind's report gives it.
         uri: of the store.
         experiment: its name in MLflow; by default `landsweep-<kind>`.
@@ -135,7 +136,7 @@ def export_safely(
         run_id = export(rows, report_dir, sweep, summary, uri, experiment)
     except Exception as e:  # noqa: BLE001 - the rows are safe, so no failure of a view may end the command
         first = (str(e).strip() or "no message").splitlines()[0][:300]
-        again = f"landsweep export-mlflow {report_dir.parent} --uri {shown}"
+        again = f"landsweep export-mlflow {sweep.get('where', report_dir.parent)} --uri {shown}"
         return None, f"MLflow export to {shown} failed: {type(e).__name__}: {first}. No row is lost; later: {again}"
     return run_id, f"MLflow run {run_id} in {shown}"
 
@@ -279,7 +280,7 @@ def _tags(rows: pd.DataFrame, report_dir: Path, sweep: Mapping[str, Any]) -> dic
     tags = {
         "landsweep.kind": sweep.get("kind"),
         "landsweep.fingerprint": sweep.get("fingerprint"),
-        "landsweep.rows": str((report_dir.parent / "rows").resolve()),
+        "landsweep.rows": f"{sweep.get('where', report_dir.parent.resolve())}/rows",
         "landsweep.units": ", ".join(f"{n} {k}" for k, n in counts(rows).items() if n),
         "landsweep.host": sweep.get("host"),
         "landsweep.command": " ".join(map(str, sweep.get("command", ()))),

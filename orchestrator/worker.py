@@ -17,7 +17,7 @@ from typing import Any, TypeAlias
 import pyarrow as pa
 
 from orchestrator.artifacts import Artifacts
-from orchestrator.errors import NotDeterministic, UsageError
+from orchestrator.errors import NotDeterministic, StorageError, Unreachable, UsageError
 from orchestrator.kind import Arrays, Session, Workbench, kind_named
 from orchestrator.row import Cause, Metric, Outcome, Progress, RowMaker, Status, series_batch
 from orchestrator.schedule import Shard
@@ -167,6 +167,7 @@ class Worker:
         """
         match work:
             case Check():
+                self._reach()
                 self._kind.check(self._spec, self._bench)
             case Prepare():
                 began = time.perf_counter()
@@ -175,6 +176,14 @@ class Worker:
                 yield Prepared(work.name, arrays, time.perf_counter() - began)
             case Shard():
                 yield from self._shard(self.open(), work)
+
+    def _reach(self) -> None:
+        """Weights go from workers straight to the results, so each needs access of its own."""
+        try:
+            if self._bench.artifacts is not None:
+                self._bench.artifacts.reach()
+        except Unreachable as e:
+            raise Unreachable(f"a worker on {platform.node()} can't reach the results: {e}") from e
 
     def _shard(self, session: Session, shard: Shard) -> Iterator[Chunk]:
         units = {u.key: u for u in shard.units}
@@ -232,9 +241,9 @@ class Worker:
                 yield item
             if left:
                 raise RuntimeError(f"the session ended without an outcome for {len(left)} of {len(units)} units")
-        except UsageError:
-            raise
-        except (Exception, SystemExit) as e:  # noqa: BLE001 - the one place where a unit's errors become rows
+        except (Exception, SystemExit) as e:  # the one place where a unit's errors become rows
+            if isinstance(e, UsageError) and not isinstance(e, Unreachable):
+                raise
             if self._job.pdb:
                 _debug(e)
             if len(units) == 1:
@@ -281,7 +290,9 @@ def _failure(key: str, cause: Cause, text: str) -> Outcome:
 
 
 def _cause(error: BaseException) -> Cause:
-    """`oom` also for the errors of accelerators, which have no common base class."""
+    """`infra` where the results can't be reached; `oom` also for accelerators, whose errors have no common base."""
+    if isinstance(error, StorageError | Unreachable):
+        return Cause.infra
     names = {t.__name__ for t in type(error).__mro__}
     return Cause.oom if names & {"MemoryError", "OutOfMemoryError"} else Cause.error
 

@@ -123,9 +123,9 @@ class ZooKind(SweepKind[ZooSpec]):
         from sweeps.lab.zoo.audit import reevaluate
 
         del spec
-        if bench.artifacts is None or bench.artifacts.folder is None:
-            raise SpecError("--reevaluate reads weights from a local folder; copy the sweep to this machine first")
-        return reevaluate(Zoo(bench.artifacts.folder), rows, bench, n)
+        if bench.artifacts is None:
+            raise SpecError("--reevaluate reads weights from the results, and this sweep has none")
+        return reevaluate(Zoo(bench.artifacts.where), rows, bench, n)
 
     def tensors(self, spec: ZooSpec, bench: Workbench) -> list[Table]:
         recipes = Recipes(spec)

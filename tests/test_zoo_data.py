@@ -46,7 +46,7 @@ def test_weights_are_those_that_gave_the_stored_accuracy(zoo: Zoo) -> None:
 def test_lazy_slices_equal_the_whole_file(zoo: Zoo) -> None:
     for member in zoo:
         row = member.row
-        whole = load_file(zoo.folder / row["weights_file"])
+        whole = load_file(zoo.files.path(row["weights_file"]))
         for label in ("step-000000", "step-000020", "last"):
             for name, tensor in member.state(label).items():
                 stacked = whole[f"{row['weights_pack']}/{label}/{name}"]
@@ -239,7 +239,7 @@ def test_damaged_or_foreign_zoos_are_refused_with_reasons(tmp_path: Path) -> Non
 def test_the_commands_do_what_they_say(zoo: Zoo, tmp_path: Path) -> None:
     if "regenerate" not in {c.name for c in app.registered_commands}:
         register(app)
-    run, folder = CliRunner(), str(zoo.folder)
+    run, folder = CliRunner(), zoo.where
     told = run.invoke(app, ["regenerate", folder, zoo.keys[2][:12]])
     assert told.exit_code == 0 and "the same bits" in told.output, told.output
     told = run.invoke(app, ["verify", folder, "--reevaluate", "5"])

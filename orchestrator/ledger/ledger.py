@@ -88,7 +88,12 @@ class Ledger:
 
     @classmethod
     def exists(cls, store: Store) -> bool:
-        """Whether there is a sweep."""
+        """Whether there is a sweep.
+
+        Raises:
+            Unreachable: the object store does not answer, or lets nobody in.
+        """
+        store.reach()
         return any(name == _SWEEP for name, _ in store.list(""))
 
     @classmethod

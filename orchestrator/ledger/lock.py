@@ -22,6 +22,7 @@ from typing import Any
 import psutil
 
 from orchestrator.errors import LandsweepError, StorageError, SweepLocked, TakenOver
+from orchestrator.reach import command_line
 from orchestrator.store import Store
 
 __all__ = ["DriverLock", "Holder", "driver_lives"]
@@ -105,7 +106,7 @@ class DriverLock:
             content = asdict(me) | {
                 "token": secrets.token_hex(4),
                 "since": datetime.now(UTC).isoformat(timespec="seconds"),
-                "command": " ".join(sys.argv)[:500],
+                "command": " ".join(command_line())[:500],
                 "beat": 0,
                 "released": False,
             }

@@ -77,7 +77,7 @@ def _page(
             f"<p>{escape(description)}</p>\n" if description else "",
             _counters(counts(rows, head.get("total"))),
             "</header>\n",
-            _failed(rows, params, str(out)),
+            _failed(rows, params, str(head.get("folder", out))),
             _summary(report),
             body,
             f"<section><h2>Metrics</h2>\n{table_html(table)}</section>\n" if table else "",

@@ -47,7 +47,7 @@ class QuietWatch:
 def run_example(
     kind: Any,  # noqa: ANN401 - any kind
     spec: Spec,
-    folder: Path,
+    folder: str | Path,
     site: Site | None = None,
     executor: Executor | None = None,
 ) -> Snapshot:
@@ -56,7 +56,7 @@ def run_example(
     return run_sweep(kind, spec, site, folder, folder=Path.cwd(), watch=QuietWatch(), executor=executor)
 
 
-def metrics_of(folder: Path) -> dict[str, dict[str, Any]]:
+def metrics_of(folder: str | Path) -> dict[str, dict[str, Any]]:
     """Key to status, params and metrics of each row: all but the meters, which may differ between runs."""
     table = Ledger.open(Store.at(folder)).rows()
     meters = {f.name for f in table.schema if b"meter" in (f.metadata or {})}

@@ -1,4 +1,4 @@
-"""A driver process for tests that kill: `python -m tests.chaos.driver FOLDER JSON`.
+"""A driver process for tests that kill: `python -m tests.chaos.driver RESULTS JSON`.
 
 The JSON holds `units`, `site`, and optionally `point`, `nth`, `after`: where to kill this process.
 """
@@ -39,12 +39,12 @@ def spec_data(units: int, seconds: float) -> dict[str, Any]:
 
 
 def main() -> None:
-    folder, told = Path(sys.argv[1]), json.loads(sys.argv[2])
+    where, told = sys.argv[1], json.loads(sys.argv[2])
     kind = kind_named("function")
     spec = parse(kind.spec, spec_data(told["units"], told.get("seconds", 0.0)), "chaos")
     hook = kill_at(told["point"], told.get("nth", 1), told.get("after", 0.0)) if "point" in told else None
     site = Site(**{"tracking": False, **told.get("site", {})})
-    end = run_sweep(kind, spec, site, folder, folder=Path.cwd(), watch=QuietWatch(), hook=hook)
+    end = run_sweep(kind, spec, site, where, folder=Path.cwd(), watch=QuietWatch(), hook=hook)
     print(json.dumps({"phase": end.phase, "new": end.new, "done": end.done}))
 
 

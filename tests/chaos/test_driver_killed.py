@@ -23,20 +23,20 @@ LOCAL = {"executor": "local", "commit_seconds": 0.05, "shard_seconds": 0.05}
 POINTS = ["before-commit", "writing", "after-series", "after-commit", "compacting", "compacted"]
 
 
-def start(folder: Path, **told: Any) -> subprocess.Popen[str]:
+def start(folder: Path | str, **told: Any) -> subprocess.Popen[str]:
     told = {"units": UNITS, "site": LOCAL, **told}
-    command = [sys.executable, "-m", "tests.chaos.driver", str(folder), json.dumps(told)]
+    command = [*told.pop("through", ()), sys.executable, "-m", "tests.chaos.driver", str(folder), json.dumps(told)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
-def finish(folder: Path, **told: Any) -> dict[str, Any]:
+def finish(folder: Path | str, **told: Any) -> dict[str, Any]:
     output, _ = (process := start(folder, **told)).communicate(timeout=300)
     assert process.returncode == 0, output
     end: dict[str, Any] = json.loads(output.splitlines()[-1])
     return end
 
 
-def assert_undisturbed(folder: Path, units: int = UNITS) -> None:
+def assert_undisturbed(folder: Path | str, units: int = UNITS) -> None:
     rows = metrics_of(folder)
     assert sorted((r["i"], r["square"], r["root"], r["status"]) for r in rows.values()) == [
         (i, float(i * i), i**0.5, "ok") for i in range(units)
@@ -74,6 +74,40 @@ def test_killed_again_and_again_at_random(tmp_path: Path) -> None:
         process.communicate()
     finish(tmp_path, **told)
     assert_undisturbed(tmp_path)
+
+
+@pytest.mark.slow
+def test_killed_again_and_again_while_writing_to_an_object_store(bucket_url: str) -> None:
+    rng = random.Random(1)
+    told = {"seconds": 0.01}
+    for _ in range(4):
+        process = start(bucket_url, **told)
+        time.sleep(2.0 + rng.random() * 2)
+        process.kill()
+        process.communicate()
+    finish(bucket_url, **told)
+    assert_undisturbed(bucket_url)
+
+
+@pytest.mark.slow
+def test_a_driver_that_moves_to_another_host_goes_on(bucket_url: str) -> None:
+    """The next driver has another host name, so only the silence of the heartbeat tells it that the first is dead."""
+    other = ["unshare", "--uts", "sh", "-c", 'hostname elsewhere && exec "$0" "$@"']
+    if subprocess.run([*other, "true"], capture_output=True).returncode:
+        pytest.skip("no right to give a process another host name (unshare --uts)")
+    first = start(bucket_url, seconds=0.01)
+    deadline = time.monotonic() + 60
+    while not Store.at(bucket_url).list("rows"):
+        assert time.monotonic() < deadline and first.poll() is None, first.communicate()[0]
+        time.sleep(0.1)
+    second = start(bucket_url, seconds=0.01, through=other)
+    said, _ = second.communicate(timeout=120)
+    assert second.returncode and "is being worked on by" in said, "the first one lives"
+    first.kill()
+    first.communicate()
+    before = len(metrics_of(bucket_url))
+    assert finish(bucket_url, seconds=0.01, through=other)["new"] == UNITS - before
+    assert_undisturbed(bucket_url)
 
 
 @pytest.mark.ray

@@ -11,7 +11,6 @@ import sys
 import threading
 from collections.abc import Iterable
 from dataclasses import replace
-from pathlib import Path
 
 import pyarrow as pa
 
@@ -86,7 +85,7 @@ def main() -> int:
 
     me = Holder.me()
     try:
-        ledger = Ledger.open(Store.at(Path(given.dir)))
+        ledger = Ledger.open(Store.at(given.dir))
         holder = replace(me, host=given.host) if given.host else me
         with ledger.writing(hook, holder=holder, beat=0.05) as writer:
             print("driving", flush=True)

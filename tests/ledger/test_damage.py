@@ -39,7 +39,8 @@ def test_damaged_part_is_set_aside_and_its_units_run_again(ledger: Ledger, harm:
 
 
 @pytest.mark.parametrize("point", ["before-commit", "after-series"])
-def test_kernel_refuses_to_write(ledger: Ledger, start: Start, point: str) -> None:
+def test_kernel_refuses_to_write(disk_ledger: Ledger, start: Start, point: str) -> None:
+    ledger = disk_ledger
     driver = start(ledger, units=20, size=2, at=point, nth=4, fsize=500)
     _, said = driver.communicate(timeout=60)
     assert driver.returncode == 3

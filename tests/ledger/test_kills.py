@@ -72,15 +72,15 @@ def test_killed_between_create_and_delete_no_row_is_there_twice(ledger: Ledger, 
 def test_kill_in_the_middle_of_a_put(ledger: Ledger, start: Start, after: float) -> None:
     driver = start(ledger, units=16_000, size=8_000, at="writing", nth=2, after=after)
     assert driver.wait(60) == -signal.SIGKILL
-    folder = ledger.store.path
-    assert folder is not None
     assert len(ledger.keys()) in {8_000, 16_000}
     finish(ledger, 16_000, 8_000)
     assert len(set(ledger.rows(["key"]).column("key").to_pylist())) == 16_000
-    assert [f for f in (folder / "rows").iterdir() if "#" in f.name] == []
+    folder = ledger.store.path
+    assert folder is None or [f for f in (folder / "rows").iterdir() if "#" in f.name] == []
 
 
-def test_half_written_staging_files_are_no_parts_and_go_away(ledger: Ledger) -> None:
+def test_half_written_staging_files_are_no_parts_and_go_away(disk_ledger: Ledger) -> None:
+    ledger = disk_ledger
     with ledger.writing() as writer:
         work(writer, 4, 2)
     folder = ledger.store.path

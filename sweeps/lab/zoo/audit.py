@@ -71,12 +71,16 @@ def _damaged_files(zoo: Zoo, rows: pd.DataFrame) -> tuple[list[str], set[str]]:
         return [], set()
     findings, bad = [], set()
     for name, part in rows[rows["weights_file"].notna()].groupby("weights_file"):
-        path = zoo.folder / str(name)
-        if not path.is_file():
-            findings.append(f"{path}: {len(part)} rows name this weight file, but it is not there")
+        shown = f"{zoo.where}/{name}"
+        try:
+            path = zoo.files.path(str(name))
+        except FileNotFoundError:
+            path = None
+        if path is None:
+            findings.append(f"{shown}: {len(part)} rows name this weight file, but it is not there")
         elif other := int((part["weights_checksum"] != checksum(path)).sum()):
             findings.append(
-                f"{path}: this weight file is damaged: its checksum is not the one in {other} of its {len(part)} rows"
+                f"{shown}: this weight file is damaged: its checksum is not the one in {other} of its {len(part)} rows"
             )
         else:
             continue
@@ -172,7 +176,7 @@ def regenerate(member: Member, *, backend: str | None = None, device: str = "cpu
         UsageError: the zoo holds no recipe for it, because it was not made by this project.
     """
     if not member.zoo.head:
-        raise UsageError(f"{member.zoo.folder} is a published zoo without recipes: its models can't be trained again")
+        raise UsageError(f"{member.zoo.where} is a published zoo without recipes: its models can't be trained again")
     recipe = member.zoo.recipe(member.key)
     folder = Path(member.zoo.head.get("folder", "."))
     data = recipe.data.load(folder).to(device)

@@ -28,7 +28,7 @@ def write_card(zoo: Zoo, to: Path) -> list[Path]:
     """Write `README.md`, `card.html` and `figures/` into a folder; gives the paths of the two pages."""
     to.mkdir(parents=True, exist_ok=True)
     head = zoo.head
-    name = str(head.get("name", zoo.folder.name))
+    name = str(head.get("name", zoo.where.rstrip("/").rsplit("/", 1)[-1]))
     params = [c for c in zoo.swept if c in zoo.rows]
     sections = zoo_sections(params, zoo.rows, zoo.series()) if len(zoo) else [Section("The zoo", ["It has no model."])]
     figures = FigureWriter(to / "figures")

@@ -7,9 +7,11 @@ from typing import Annotated
 
 import typer
 
+from orchestrator.errors import UsageError
+
 __all__ = ["register"]
 
-Results = Annotated[Path, typer.Argument(metavar="DIR", help="A zoo: results of a sweep, or an exported folder.")]
+Results = Annotated[str, typer.Argument(metavar="DIR", help="A zoo: results of a sweep (a path or URL), or an export.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -21,13 +23,18 @@ def register(app: typer.Typer) -> None:
 
 def _card(
     folder: Results,
-    to: Annotated[Path | None, typer.Option("--to", help="Where to write; by default DIR/card.")] = None,
+    to: Annotated[
+        Path | None, typer.Option("--to", help="Where to write; by default DIR/card; needed for a URL.")
+    ] = None,
 ) -> None:
     """Write the zoo's dataset card: README.md and card.html with figures."""
     from sweeps.lab.zoo.card import write_card
     from sweeps.lab.zoo.reader import Zoo
 
-    for path in write_card(Zoo(folder), to or folder / "card"):
+    zoo = Zoo(folder)
+    if to is None and zoo.files.folder is None:
+        raise UsageError(f"{folder} is no folder of this machine: say with --to where the card is to be written")
+    for path in write_card(zoo, to or Path(folder) / "card"):
         typer.echo(f"card: {path}")
 
 

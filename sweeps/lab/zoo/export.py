@@ -36,7 +36,7 @@ def export_zoo(zoo: Zoo, to: Path, *, per_model: bool = False) -> int:
         UsageError: `to` holds something, or the zoo is a published one in another layout.
     """
     if not zoo.head:
-        raise UsageError(f"{zoo.folder} is a published zoo in its own layout; only zoos of this project are exported")
+        raise UsageError(f"{zoo.where} is a published zoo in its own layout; only zoos of this project are exported")
     if to.exists() and (not to.is_dir() or any(to.iterdir())):
         raise UsageError(f"{to} is not empty; give a new folder with --to")
     for name in ("rows", "series"):
@@ -47,7 +47,7 @@ def export_zoo(zoo: Zoo, to: Path, *, per_model: bool = False) -> int:
     else:
         for file in sorted(set(rows["weights_file"].dropna())):
             (to / file).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(zoo.folder / file, to / file)
+            shutil.copyfile(zoo.files.path(file), to / file)
     rows.to_parquet(to / "rows" / "models.parquet", index=False)
     zoo.series().to_parquet(to / "series" / "series.parquet", index=False)
     head = {k: v for k, v in zoo.head.items() if k in _HEAD}

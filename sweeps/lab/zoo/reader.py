@@ -9,6 +9,7 @@ x, y = zoo.part("train").dataset("test_accuracy")[0]     # weights as a vector, 
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
+from orchestrator.artifacts import Artifacts
 from orchestrator.errors import UsageError
 from sweeps.lab.zoo.dataset import WeightSet
 from sweeps.lab.zoo.permute import Hidden, canonical_order, hidden_layers, permuted
@@ -44,43 +46,50 @@ class Builder(Protocol):
 
 
 class Zoo:
-    """A zoo on this machine: results of a sweep, an exported folder, or a published one in the small-CNN-zoo layout.
+    """A zoo: results of a sweep, an exported folder, or a published one in the small-CNN-zoo layout.
 
     Attributes:
-        folder: where it lies.
+        files: where it lies.
         head: what is known of it: spec, versions, when it was made; empty for a published zoo.
         rows: one line per model with its params, metrics and status; models that failed have no weights.
         keys: of the models with weights, in the order of the rows.
 
     Args:
-        folder: path.
+        where: a path, or a URL such as `s3://bucket/zoo`: weight files are then copied to the user's cache when needed.
 
     Raises:
         UsageError: there is no zoo.
     """
 
-    def __init__(self, folder: str | Path) -> None:
-        self.folder = Path(folder)
+    def __init__(self, where: str | Path) -> None:
+        self.files = Artifacts(str(where))
+        self.files.reach()
         self.head: Mapping[str, Any] = {}
         self._source: WeightSource
         self._build: Builder
         self._known: dict[object, Architecture] = {}
-        if (self.folder / "sweep.json").is_file():
-            self.head = json.loads((self.folder / "sweep.json").read_text(encoding="utf-8"))
+        there = self.files.files("")
+        if "sweep.json" in there:
+            self.head = json.loads(self.files.read("sweep.json"))
             if self.head.get("kind") != "zoo":
-                raise UsageError(f"{self.folder} holds a sweep of the kind {self.head.get('kind')!r}, not a zoo")
-            self.rows = _sweep_rows(self.folder, self.head)
-            self._source, self._build = Stacked(self.folder), self._of_recipe
-        elif (self.folder / "metrics.csv.gz").is_file():
-            self.rows, source = read_small_cnn_zoo(self.folder)
+                raise UsageError(f"{where} holds a sweep of the kind {self.head.get('kind')!r}, not a zoo")
+            self.rows = _sweep_rows(self.files, self.head)
+            self._source, self._build = Stacked(self.files), self._of_recipe
+        elif "metrics.csv.gz" in there and self.files.folder is not None:
+            self.rows, source = read_small_cnn_zoo(self.files.folder)
             self._source, self._build = source, SmallCnnSource.build
         else:
             raise UsageError(
-                f"{self.folder} is no zoo: it has neither sweep.json (a sweep or an exported zoo) nor metrics.csv.gz "
+                f"{where} is no zoo: it has neither sweep.json (a sweep or an exported zoo) nor metrics.csv.gz "
                 "(a zoo in the layout of the small CNN zoo)"
             )
         self._rebuilder = Rebuilder(self.head)
         self._index()
+
+    @property
+    def where(self) -> str:
+        """Its path or URL."""
+        return self.files.where
 
     def _index(self) -> None:
         there = self.rows["weights_file"].notna() if len(self.rows) else []
@@ -105,7 +114,7 @@ class Zoo:
             if len(matches) != 1:
                 found = f"{len(matches)} keys begin with it" if matches else "no key begins with it"
                 some = ", ".join(self.keys[:_SHOWN])
-                raise UsageError(f"{key!r} is not in the zoo {self.folder}: {found}; keys are such as {some}")
+                raise UsageError(f"{key!r} is not in the zoo {self.where}: {found}; keys are such as {some}")
             key = matches[0]
         return Member(self, key, self.rows.iloc[self._place[key]].to_dict())
 
@@ -123,8 +132,7 @@ class Zoo:
 
     def series(self) -> pd.DataFrame:
         """Evaluations during training: key, step, metric, value."""
-        files = sorted((self.folder / "series").glob("*.parquet")) if (self.folder / "series").is_dir() else []
-        parts = [pd.read_parquet(f) for f in files]
+        parts = list(_tables(self.files, "series"))
         if not parts:
             return pd.DataFrame({"key": [], "step": [], "metric": [], "value": []})
         return pd.concat(parts, ignore_index=True).drop_duplicates(["key", "step", "metric"])
@@ -285,10 +293,15 @@ class Architecture:
         return {**like, **new}
 
 
-def _sweep_rows(folder: Path, head: Mapping[str, Any]) -> pd.DataFrame:
+def _tables(files: Artifacts, folder: str) -> Iterator[pd.DataFrame]:
+    for name in files.files(folder):
+        if name.endswith(".parquet"):
+            yield pd.read_parquet(io.BytesIO(files.read(f"{folder}/{name}")))
+
+
+def _sweep_rows(files: Artifacts, head: Mapping[str, Any]) -> pd.DataFrame:
     """All rows, sorted by what was swept; of rows that a merge has copied, one."""
-    parts = [pd.read_parquet(f) for f in sorted((folder / "rows").glob("*.parquet"))]
-    parts = [p for p in parts if len(p)]
+    parts = [p for p in _tables(files, "rows") if len(p)]
     if not parts:
         return pd.DataFrame({"key": [], "status": [], "split": [], "weights_file": []})
     rows = pd.concat(parts, ignore_index=True).drop_duplicates("key")

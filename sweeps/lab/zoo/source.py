@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from orchestrator.artifacts import Artifacts
 from orchestrator.errors import UsageError
 
 __all__ = ["Shape", "Stacked", "WeightSource", "checksum"]
@@ -49,11 +50,11 @@ class Stacked:
     """Files with many models each, as `sweeps.lab.zoo.weights` describes them; reads only the slices asked for.
 
     Args:
-        folder: what the rows' file names are relative to.
+        files: of the zoo.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, files: Artifacts) -> None:
+        self._files = files
         self._open: OrderedDict[str, Any] = OrderedDict()
         self._names: dict[tuple[str, str], list[str]] = {}
 
@@ -69,7 +70,7 @@ class Stacked:
                 return {n.removeprefix(prefix): file.get_slice(n)[slot] for n in self._under(name, prefix)}
             return {n: file.get_tensor(n) for n in file.keys()}  # noqa: SIM118 - not a mapping
         except (SafetensorError, IndexError) as e:
-            raise _damaged(self._folder / name, e) from e
+            raise _damaged(f"{self._files.where}/{name}", e) from e
 
     def shape(self, row: Mapping[str, Any]) -> Shape:
         label = self.labels(row)[-1]
@@ -79,7 +80,7 @@ class Stacked:
                 int(row["weights_pack"] if _is(row["weights_pack"]) else 0)
             ]
         except (SafetensorError, KeyError, IndexError, TypeError, ValueError) as e:
-            raise _damaged(self._folder / name, e) from e
+            raise _damaged(f"{self._files.where}/{name}", e) from e
         return tuple(about["shape"]), int(about["outputs"])
 
     def _under(self, name: str, prefix: str) -> Sequence[str]:
@@ -94,11 +95,13 @@ class Stacked:
         if name in self._open:
             self._open.move_to_end(name)
             return self._open[name]
-        path = self._folder / name
-        if not path.is_file():
+        try:
+            path = self._files.path(name)
+        except FileNotFoundError:
             raise UsageError(
-                f"{path}: the rows name this weight file, but it is not there; copy it back, or train its models again"
-            )
+                f"{self._files.where}/{name}: the rows name this weight file, but it is not there; copy it back, or "
+                "train its models again"
+            ) from None
         self._open[name] = safe_open(path, framework="pt")
         if len(self._open) > _OPEN:
             self._open.popitem(last=False)
@@ -109,7 +112,7 @@ def _is(value: object) -> bool:
     return value is not None and value == value
 
 
-def _damaged(path: Path, error: Exception) -> UsageError:
+def _damaged(path: str, error: Exception) -> UsageError:
     return UsageError(
         f"{path}: this weight file is damaged ({error}); copy it back from where the zoo came from, or give its models "
         "new weights: remove the file and see `landsweep verify`"

@@ -1,0 +1,22 @@
+"""An S3 server on this machine, started when the first test asks for it."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+
+import pytest
+
+from tests.s3 import S3, running_s3
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[S3]:
+    with running_s3() as server:
+        yield server
+
+
+@pytest.fixture
+def bucket_url(s3: S3) -> str:
+    """The URL of a results folder that is not there yet."""
+    return f"s3://{s3.bucket}/{uuid.uuid4().hex}/sweep"
