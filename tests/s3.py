@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import boto3
 import pytest
 
 __all__ = ["S3", "environment", "free_port", "running_s3"]
@@ -58,6 +57,8 @@ def running_s3() -> Iterator[S3]:
             while not _answers(port):
                 assert process.poll() is None and time.monotonic() < deadline, "the S3 server does not start"
                 time.sleep(0.05)
+            import boto3  # here, so that all other tests run without it
+
             boto3.client("s3").create_bucket(Bucket=found.bucket)
             yield found
         finally:
