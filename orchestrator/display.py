@@ -9,6 +9,7 @@ from dataclasses import asdict
 from typing import Any, Self
 
 import yaml
+from pydantic import TypeAdapter
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
@@ -167,13 +168,20 @@ def kind_text(kind: SweepKind[Any]) -> str:
     for name, field in kind.spec.model_fields.items():
         mark = "axis" if any(isinstance(m, IsAxis) for m in field.metadata) else "context"
         mark = "label" if any(isinstance(m, IsLabel) for m in field.metadata) else mark
-        need = "required" if field.is_required() else f"default {field.get_default(call_default_factory=True)!r}"
-        lines.append(f"  {name} ({mark}, {need[:80]}): {field.description or ''}".rstrip(": "))
+        need = "required" if field.is_required() else f"default {_brief(field.get_default(call_default_factory=True))}"
+        lines.append(f"  {name} ({mark}, {need}): {field.description or ''}".rstrip(": "))
     given = kind.example()
     example = {"kind": given.kind, "name": given.name, **given.model_dump(mode="json", exclude_defaults=True)}
     return "\n".join(
         [*lines, "", "example:", *("  " + s for s in yaml.safe_dump(example, sort_keys=False).splitlines())]
     )
+
+
+def _brief(default: object) -> str:
+    """A default as one would write it in a spec, cut where it is long."""
+    plain = TypeAdapter(Any).dump_python(default, mode="json", exclude_defaults=True)
+    text = yaml.safe_dump(plain, default_flow_style=True, width=10_000).strip().removesuffix("\n...")
+    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def table_text(table: Table) -> str:

@@ -165,7 +165,7 @@ def test_every_share_of_the_data_is_checked_within_a_pack_too() -> None:
     recipe = {**SMALL, "batch_size": 512, "drop_last": True}
     spec = spec_of(recipe=recipe, axes={"train_fraction": [1.0, 0.2]})
     assert len({Recipes(spec).of(p).pack_key() for p in Grid(spec)}) == 1
-    with pytest.raises(SpecError, match="batch_size: 512 is more than the .* samples"):
+    with pytest.raises(SpecError, match="batch_size: 512 is more than the"):
         KIND.check(spec, Workbench())
 
 

@@ -3,7 +3,7 @@
 A hidden unit of a fully connected net, or a channel of a convolution, has no place of its own: exchange two of them,
 with their incoming weights, bias, normalisation and outgoing weights, and the outputs stay the same. Published
 generators of such augmentations come without a test of that (arXiv 2209.14764 augments, 2304.13718 canonicalises);
-here `tests/test_zoo_permute.py` holds it.
+here `tests/test_zoo_data.py` holds it.
 """
 
 from __future__ import annotations

@@ -49,8 +49,8 @@ class ZooSpec(Spec):
     )
     backend: Annotated[Literal["auto", "loop", "vmap", "bmm", "compiled"], IsLabel()] = Field(
         "auto",
-        description="how packs are computed; auto: the fastest on each worker, which the rows name. Back-ends "
-        "agree within 1e-5 on stable runs; pin one for the same bits on every worker",
+        description="how packs are computed; auto: the fastest of those that one worker times, which the rows name. "
+        "Back-ends agree within 1e-5 on stable runs; pin one for the same bits on every machine",
     )
     licence: Annotated[str, IsLabel()] = Field("CC-BY-4.0", description="of the zoo as a data set, for its card")
 
