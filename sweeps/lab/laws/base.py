@@ -17,7 +17,7 @@ from typing import ClassVar, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Floats", "Law", "Parameter", "Points", "Quantity", "centre", "column", "grid"]
+__all__ = ["Floats", "Law", "Parameter", "Points", "Quantity", "centre", "column", "decay", "grid"]
 
 Floats: TypeAlias = NDArray[np.float64]
 Points: TypeAlias = Mapping[str, Floats]
@@ -93,6 +93,13 @@ class Law(ABC):
     def starts(self, x: Points, y: Floats) -> Floats:
         """Parameter vectors [S, P] from which the fit starts; they may depend on the data."""
 
+    @abstractmethod
+    def example(self) -> tuple[Floats, Points]:
+        """Parameters [P] as published, or like them, and the inputs of a small study that determines them.
+
+        The tests simulate this study: every parameter must come back, inside its own interval as often as stated.
+        """
+
     def prepare(self, x: Points) -> Points:
         """What `evaluate` wants of a whole table's inputs [n]: for laws whose points depend on other rows (curves)."""
         return x
@@ -125,3 +132,19 @@ def centre(values: Floats) -> float:
 def column(theta: Floats, place: int) -> Floats:
     """One parameter of all vectors, [S, 1], to be combined with points [n]."""
     return theta[:, place, None]
+
+
+def decay(scale: Floats, exponent: Floats, log_x: Floats) -> tuple[Floats, Floats, Floats]:
+    """The term scale x^-exponent with its derivatives by scale and by exponent.
+
+    Args:
+        scale: [S, 1].
+        exponent: [S, 1].
+        log_x: logarithm of the input [n].
+
+    Returns:
+        Three arrays [S, n].
+    """
+    power = np.exp(-exponent * log_x)
+    value = scale * power
+    return value, power, -log_x * value

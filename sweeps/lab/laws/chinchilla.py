@@ -67,6 +67,13 @@ class Chinchilla(Law):
         scales, offsets, exponents = np.arange(0, 30, 5.0), np.arange(-1, 1.5, 0.5), np.arange(0, 2.5, 0.5)
         return grid(np.exp(offsets), np.exp(scales), np.exp(scales), exponents, exponents)
 
+    def example(self) -> tuple[Floats, Points]:
+        budgets, sizes = np.meshgrid(np.geomspace(1e18, 1e22, 12), np.geomspace(0.1, 10, 12), indexing="ij")
+        size = 0.1 * np.sqrt(budgets / 6) * sizes
+        return np.array([1.8172, 482.01, 2085.43, 0.3478, 0.3658]), {
+            "N": size.ravel(), "D": (budgets / 6 / size).ravel()
+        }  # fmt: skip
+
     def derived(self, theta: Floats) -> dict[str, Floats]:
         a, b, g = self._allocation(theta)
         return {"a": a, "b": b, "G": g}

@@ -10,7 +10,7 @@ import pandas as pd
 from scipy.stats import t as student
 
 from orchestrator.errors import UsageError
-from sweeps.lab.laws.base import Floats, Law, Points
+from sweeps.lab.laws.base import Floats, Law, Points, Quantity
 from sweeps.lab.laws.cases import Cases, Selection
 from sweeps.lab.laws.intervals import profile
 from sweeps.lab.laws.objective import Objective
@@ -221,7 +221,7 @@ class Fit:
         Raises:
             UsageError: an input is missing or not positive.
         """
-        x = {q.name: self._input(points, q.name, q.positive) for q in self.law.inputs}
+        x = {q.name: self._input(points, q) for q in self.law.inputs}
         prepared = self.law.prepare(x)
         curve = self.band(lambda theta: self.law.predict(theta, prepared), level=level)
         run = self.band(lambda theta: self.law.predict(theta, prepared), level=level, single=True)
@@ -251,10 +251,13 @@ class Fit:
                     told[i].append(f"{name} is {low / max(value, 1e-300):,.0f}x below the smallest fitted value")
         return ["; ".join(t) for t in told]
 
-    def _input(self, points: pd.DataFrame | Points, name: str, positive: bool) -> Floats:
+    def _input(self, points: pd.DataFrame | Points, quantity: Quantity) -> Floats:
+        name, positive = quantity.name, quantity.positive
         if name not in points:
             wanted = ", ".join(q.name for q in self.law.inputs)
             raise UsageError(f"{self.law.name} predicts from {wanted}; {name} is not given")
+        if quantity.label:
+            return np.asarray(pd.factorize(np.asarray(points[name]))[0], np.float64)
         values = np.atleast_1d(np.asarray(points[name], np.float64))
         if not np.isfinite(values).all() or (positive and (values <= 0).any()):
             raise UsageError(f"{name} must be {'positive' if positive else 'finite'} everywhere")

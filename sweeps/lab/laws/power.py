@@ -37,6 +37,9 @@ class Power(Law):
         middle, level = centre(x["x"]), centre(y)
         return np.array([(level * middle**-p, p) for p in _EXPONENTS])
 
+    def example(self) -> tuple[Floats, Points]:
+        return np.array([0.09, 0.5]), {"x": np.geomspace(1e15, 1e20, 30)}
+
 
 class PowerOffset(Law):
     """L = Linf + (x0 / x)^alpha (Henighan et al., arXiv 2010.14701); Linf is the irreducible loss."""
@@ -64,6 +67,9 @@ class PowerOffset(Law):
         found = grid(lowest * np.array([0.01, 0.5, 0.8, 0.95, 0.99]), [0.0], [0.05, 0.1, 0.2, 0.5, 1.0, 2.0])
         found[:, 1] = middle * np.maximum(level - found[:, 0], 1e-3 * level) ** (1 / found[:, 2])
         return found
+
+    def example(self) -> tuple[Floats, Points]:
+        return np.array([2.0, 5e4, 0.2]), {"x": np.geomspace(1e4, 1e9, 60)}
 
 
 POWER = Power()

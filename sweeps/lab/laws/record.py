@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from orchestrator.errors import UsageError
-from sweeps.lab.laws.base import Law
 from sweeps.lab.laws.cases import Selection
+from sweeps.lab.laws.catalogue import law_named
 from sweeps.lab.laws.objective import Objective
 from sweeps.lab.laws.outcome import Convergence, Fit, HeldOut
 
@@ -60,7 +60,7 @@ def save_fit(fit: Fit, path: Path) -> None:
     path.write_text(json.dumps(fields(fit), allow_nan=False) + "\n", encoding="utf-8")
 
 
-def load_fit(path: Path, laws: tuple[Law, ...]) -> Fit:
+def load_fit(path: Path) -> Fit:
     """Read a fit that `save_fit` has written.
 
     Raises:
@@ -68,12 +68,12 @@ def load_fit(path: Path, laws: tuple[Law, ...]) -> Fit:
     """
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
-        return restore(data, laws)
+        return restore(data)
     except (OSError, ValueError, KeyError, TypeError) as e:
         raise UsageError(f"{path} holds no fit that can be read: {type(e).__name__}: {e}") from e
 
 
-def restore(data: dict[str, Any], laws: tuple[Law, ...]) -> Fit:
+def restore(data: dict[str, Any]) -> Fit:
     """A fit from what `fields` gave.
 
     Raises:
@@ -81,16 +81,13 @@ def restore(data: dict[str, Any], laws: tuple[Law, ...]) -> Fit:
     """
     if data["format"] != FORMAT:
         raise ValueError(f"format {data['format']}, this version reads {FORMAT}")
-    law = next((law for law in laws if law.name == data["law"]), None)
-    if law is None:
-        raise ValueError(f"unknown law {data['law']!r}")
     objective, convergence, selection = data["objective"], data["convergence"], data["selection"]
     if selection is not None:
         selection = Selection(
             **{**selection, "exclude": tuple(selection["exclude"]), "holdout": tuple(selection["holdout"])}
         )
     return Fit(
-        law=law,
+        law=law_named(data["law"]),
         theta=np.array(data["theta"], np.float64),
         objective=Objective(objective["name"], objective["delta"] or math.inf, objective["log"]),
         value=objective["value"],

@@ -12,7 +12,7 @@ from scipy.stats import linregress
 
 from orchestrator.errors import UsageError
 from sweeps.lab.laws.allocation import allocation
-from sweeps.lab.laws.catalogue import LAWS, law_named
+from sweeps.lab.laws.catalogue import law_named
 from sweeps.lab.laws.chinchilla import CHINCHILLA
 from sweeps.lab.laws.compare import comparison
 from sweeps.lab.laws.fit import fit
@@ -126,7 +126,7 @@ def test_laws_are_compared_on_points_that_none_has_seen() -> None:
 def test_a_file_gives_the_same_predictions(tmp_path: Path) -> None:
     found = fit(CHINCHILLA, runs(), bootstrap=50, exclude=["loss top 2"], holdout=["N > 8e9"])
     save_fit(found, tmp_path / "fit.json")
-    read = load_fit(tmp_path / "fit.json", LAWS)
+    read = load_fit(tmp_path / "fit.json")
     points = {"N": [1e9, 1e14], "D": [1e10, 1e10]}
     pd.testing.assert_frame_equal(read.predict(points), found.predict(points))
     pd.testing.assert_frame_equal(read.parameters(), found.parameters())
@@ -135,7 +135,7 @@ def test_a_file_gives_the_same_predictions(tmp_path: Path) -> None:
     assert stored["selection"]["exclude"] == ["loss top 2"] and stored["objective"]["delta"] == 1e-3
     (tmp_path / "broken.json").write_text('{"format": 1}')
     with pytest.raises(UsageError, match=r"broken\.json holds no fit"):
-        load_fit(tmp_path / "broken.json", LAWS)
+        load_fit(tmp_path / "broken.json")
 
 
 def test_far_predictions_carry_a_warning() -> None:

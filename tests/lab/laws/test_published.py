@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from scipy.optimize import minimize
 
+from sweeps.lab.laws.annealing import ANNEALING, areas
 from sweeps.lab.laws.chinchilla import CHINCHILLA
 from sweeps.lab.laws.fit import fit
 from sweeps.lab.laws.outcome import Fit
@@ -115,3 +116,20 @@ def test_optimal_sizes_of_fifteen_experiments() -> None:
             exclude=["n missing"],
         )  # fmt: skip
         assert round(found["p"], 4) == round(rows["published_a_weighted"].iloc[0], 4), key
+
+
+def test_annealing_law_of_a_cosine_and_a_constant_schedule() -> None:
+    """arXiv 2408.11029: peak 2e-4, 500 warm-up steps counted at the peak, 20,000 steps, cosine to zero."""
+    points = pd.read_csv(table("tissue_annealing.csv"))
+    steps = np.arange(20_001)
+    cosine = np.where(steps < 500, 2e-4, 1e-4 * (1 + np.cos(np.pi * (steps - 500) / 19_500)))
+    curves = {"cosine": areas(cosine), "constant": areas(np.full(20_001, 2e-4))}
+    for i, name in enumerate(("S1", "S2")):
+        points[name] = [curves[s][i][t] for s, t in zip(points.schedule, points.step, strict=True)]
+    found = fit(ANNEALING, points)
+    assert found.converged
+    for name, wanted in {"L0": 2.628, "A": 0.430, "C": 0.411, "alpha": 0.550}.items():
+        assert round(found[name], 3) == wanted, name
+    predicted = found.predict(points)["predicted"]
+    unexplained = ((points.loss - predicted) ** 2).sum() / ((points.loss - points.loss.mean()) ** 2).sum()
+    assert round(1 - unexplained, 4) == 0.9996

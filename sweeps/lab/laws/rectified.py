@@ -1,0 +1,52 @@
+"""The rectified law of fine-tuning: a plateau before the power law."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from sweeps.lab.laws.base import Floats, Law, Parameter, Points, Quantity, column, grid
+
+__all__ = ["RECTIFIED", "Rectified"]
+
+
+class Rectified(Law):
+    """L(D) = B / (Dl + D^beta) + E (Lin et al., arXiv 2402.02314).
+
+    D is the number of fine-tuning samples; Dl, the learned data size, is what pre-training is worth in the same units
+    as D^beta. For D^beta << Dl the loss is flat, for D^beta >> Dl it is a power law with offset.
+    """
+
+    name = "rectified"
+    formula = "L = B/(Dl + D^beta) + E"
+    source = "arXiv 2402.02314"
+    inputs = (Quantity("D", "samples", "size of the fine-tuning set"),)
+    output = Quantity("loss", "nats per token", "loss after fine-tuning")
+    parameters = (
+        Parameter("B", "scale of the reducible loss", log=True),
+        Parameter("Dl", "learned data size, unit of D^beta", log=True),
+        Parameter("beta", "exponent of data", log=True, low=1e-3, high=10),
+        Parameter("E", "irreducible loss, nats per token", log=True),
+    )
+
+    def evaluate(self, theta: Floats, x: Points) -> tuple[Floats, Floats]:
+        scale, learned, beta, floor = (column(theta, i) for i in range(4))
+        log_d = np.log(x["D"])
+        power = np.exp(beta * log_d)
+        inverse = 1 / (learned + power)
+        value = scale * inverse
+        gradient = [inverse, -value * inverse, -value * inverse * power * log_d, np.ones_like(value)]
+        return value + floor, np.stack(gradient, axis=1)
+
+    def starts(self, x: Points, y: Floats) -> Floats:
+        turns = np.quantile(x["D"], (0.0, 0.25, 0.5, 0.75))
+        found = grid([1.0], turns, (0.3, 0.6, 1.0, 1.5), y.min() * np.array([0.1, 0.6, 0.95]))
+        found[:, 1] **= found[:, 2]
+        smallest = x["D"].min() ** found[:, 2]
+        found[:, 0] = np.maximum(y.max() - found[:, 3], 0.01 * y.max()) * (found[:, 1] + smallest)
+        return found
+
+    def example(self) -> tuple[Floats, Points]:
+        return np.array([900.0, 400.0, 0.75, 1.2]), {"D": np.geomspace(30, 3e6, 80)}
+
+
+RECTIFIED = Rectified()

@@ -1,0 +1,110 @@
+"""Every law: its gradient, its starts, and whether its intervals hold what they promise."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import binom
+
+from orchestrator.errors import UsageError
+from sweeps.lab.laws.annealing import ANNEALING, areas
+from sweeps.lab.laws.base import Law
+from sweeps.lab.laws.catalogue import LAWS, law_named
+from sweeps.lab.laws.fit import fit
+from sweeps.lab.laws.simulation import simulate
+
+ALL = [*LAWS, *map(law_named, ("broken_power:2", "mixture_additive:3", "mixture_joint:3"))]
+LARGE = ("multi_power", "broken_power:2", "mixture_joint:2", "mixture_additive:3", "mixture_joint:3")
+every_law = pytest.mark.parametrize("law", ALL, ids=lambda law: law.name)
+every_law_fitted = pytest.mark.parametrize(
+    "law", [pytest.param(w, marks=pytest.mark.slow if w.name in LARGE else (), id=w.name) for w in ALL]
+)
+NOISE = 1e-3  # of log loss, as between seeds of one recipe
+
+
+@every_law
+def test_the_gradient_is_that_of_the_prediction(law: Law) -> None:
+    true, x = law.example()
+    x = law.prepare(x)
+    random = np.random.default_rng(0)
+    theta = true * np.exp(0.01 * random.standard_normal((4, len(true))))
+    value, gradient = law.evaluate(theta, x)
+    assert value.shape == (4, law.predict(theta, x).shape[1]) and gradient.shape == (4, len(true), value.shape[1])
+    assert np.allclose(value, law.predict(theta, x), rtol=1e-12)
+    for i in range(len(true)):
+        step = 1e-5 * np.maximum(np.abs(theta[:, i]), 1e-3)
+        ahead, back = theta.copy(), theta.copy()
+        ahead[:, i] += step
+        back[:, i] -= step
+        slope = (law.predict(ahead, x) - law.predict(back, x)) / (2 * step[:, None])
+        scale = np.abs(gradient[:, i]).max(1, keepdims=True)
+        assert np.abs(slope - gradient[:, i]).max() <= 1e-5 * scale.max() + 1e-9 * (np.abs(value).max() / step.max())
+
+
+@every_law_fitted
+def test_intervals_hold_the_truth_as_often_as_stated(law: Law) -> None:
+    theta, x = law.example()
+    found = simulate(law, theta, law.prepare(x), noise=NOISE, runs=200)
+    low, high = binom.ppf([5e-5, 1 - 5e-5], 200, 0.95) / 200
+    assert found.covered.between(low, high).all(), found.to_string()
+    assert (found.bias.abs() <= 0.5 * found.error).all(), found.to_string()
+
+
+@every_law_fitted
+def test_the_laws_own_starts_find_it(law: Law) -> None:
+    """From a noisy table with its own starts: an objective no worse than from the truth, and the truth near."""
+    theta, x = law.example()
+    exact = law.predict(theta[None], law.prepare(x))[0]
+    noisy = exact * np.exp(NOISE * np.random.default_rng(1).standard_normal(exact.shape))
+    table = pd.DataFrame({**x, law.output.name: noisy})
+    found = fit(law, table, objective="least-squares")
+    known = fit(law, table, objective="least-squares", starts=theta)
+    assert found.converged and not found.convergence.at_bound
+    assert found.value <= known.value * (1 + 1e-6)
+    for p in law.parameters:
+        low, high = found.interval(p.name, 0.9999)
+        assert low <= theta[law.index(p.name)] <= high, p.name
+
+
+@every_law
+def test_units_and_sources_are_stated(law: Law) -> None:
+    assert law.source.startswith("arXiv") and law.formula and law.__class__.__doc__
+    assert all(q.doc for q in (*law.inputs, law.output)) and all(p.doc for p in law.parameters)
+    assert len({p.name for p in law.parameters}) == len(law.parameters)
+    assert law_named(law.name).parameters == law.parameters
+    derived = law.derived(law.example()[0][None])
+    assert set(derived) == set(law.meanings)
+
+
+def test_names_of_families() -> None:
+    assert len(law_named("mixture_additive:5").inputs) == 7
+    for wrong in ("mixture_additive:0", "mixture_additive:x", "mixture_additive:99", "power:2"):
+        with pytest.raises(UsageError, match="there is no law"):
+            law_named(wrong)
+
+
+def test_areas_of_a_schedule_by_their_definition() -> None:
+    rates = np.array([3.0, 3.0, 2.0, 1.0, 1.5])
+    forward, annealed = areas(rates, 0.9)
+    assert forward == pytest.approx([3, 6, 8, 9, 10.5])
+    slow = [sum(0.9 ** (t - k) * (rates[k - 1] - rates[k]) for k in range(1, t + 1)) for t in range(5)]
+    assert annealed == pytest.approx(np.cumsum(slow))
+    assert areas(np.ones(7))[1] == pytest.approx(np.zeros(7))
+
+
+def test_two_curves_of_the_annealing_law_predict_a_third_schedule() -> None:
+    steps = np.arange(10_000)
+    peak = 1e-3
+    shapes = {
+        "cosine": peak * (1 + np.cos(np.pi * steps / 10_000)) / 2,
+        "constant": np.full(10_000, peak),
+        "wsd": peak * np.clip((10_000 - steps) / 2_000, 0, 1),
+    }
+    true, at = np.array([2.0, 1.0, 0.2, 0.5]), np.arange(200, 10_000, 200)
+    curves = {name: dict(zip(("S1", "S2"), (a[at] for a in areas(r)), strict=True)) for name, r in shapes.items()}
+    table = pd.concat(
+        [pd.DataFrame({**x, "loss": ANNEALING.predict(true[None], x)[0], "schedule": s}) for s, x in curves.items()]
+    )
+    found = fit(ANNEALING, table, holdout=["schedule == wsd"])
+    assert found.held is not None and found.held.n == len(at) and found.held.worst < 1e-6
