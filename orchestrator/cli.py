@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from orchestrator.site import Site
     from orchestrator.sweep import Sweep
 
-__all__ = ["COMMANDS", "app", "main"]
+__all__ = ["COMMANDS", "app", "drive", "main", "split_changes"]
 
 COMMANDS = "landsweep.commands"  # entry points of kinds that bring commands: each is called with `app`
 
@@ -70,8 +70,8 @@ def main() -> NoReturn:
     sys.exit(0)
 
 
-def _split(changes: list[str] | None) -> tuple[list[str], list[str]]:
-    """Changes of the spec, changes of the site."""
+def split_changes(changes: list[str] | None) -> tuple[list[str], list[str]]:
+    """Changes of the spec, changes of the site (without their `site.`)."""
     site = [c.removeprefix("site.") for c in changes or () if c.startswith("site.")]
     return [c for c in changes or () if not c.startswith("site.")], site
 
@@ -100,22 +100,32 @@ def run(
     from orchestrator.site import load_site
     from orchestrator.sweep import load_spec
 
-    spec_changes, site_changes = _split(changes)
+    spec_changes, site_changes = split_changes(changes)
     if dry_run:
         return plan(spec, changes, site, out_dir, False)
     kind, parsed = load_spec(spec, spec_changes)
     where = out_dir or f"results/{parsed.name}"
-    return _run(kind, parsed, load_site(site, site_changes), where, spec.parent)
+    at = load_site(site, site_changes)
+    if at.launcher is not None:
+        raise SpecError(f"site {site} is for `landsweep submit`: `run` computes where it is typed, so it needs another")
+    return drive(kind, parsed, at, where, spec.parent)
 
 
-def _run(
+def drive(
     kind: Any,  # noqa: ANN401 - any kind
     spec: Any,  # noqa: ANN401
     site: Site,
     where: str,
     folder: Path,
     again: tuple[str, ...] = (),
+    command: str | None = None,
 ) -> None:
+    """Run a sweep in this process, show its progress, publish its end; a bad end exits with its code.
+
+    Args:
+        kind, spec, site, where, folder, again: as for `run_sweep`.
+        command: what goes on when it was stopped; by default what was typed.
+    """
     from orchestrator.display import LinesWatch, live_watch
     from orchestrator.publish import check_tracking, publish
     from orchestrator.run import run_sweep
@@ -126,7 +136,7 @@ def _run(
         end = run_sweep(kind, spec, site, where, folder=folder, watch=watch, stop=stop, again=again)
     if end.phase == "stopped":
         err.print(f"stopped: {end.done:,} of {_many(end.total)} units have rows in {where}; nothing is lost.")
-        err.print(f"go on with: landsweep {shlex.join(command_line())}", markup=False)
+        err.print(f"go on with: {command or f'landsweep {shlex.join(command_line())}'}", markup=False)
         raise typer.Exit(3)
     _say_end(end, where)
     publish(_open(where), where, site, lambda text: err.print(text, markup=False))
@@ -178,7 +188,7 @@ def plan(
     from orchestrator.site import load_site
     from orchestrator.sweep import load_spec
 
-    spec_changes, site_changes = _split(changes)
+    spec_changes, site_changes = split_changes(changes)
     kind, parsed = load_spec(spec, spec_changes)
     if tensors:
         return _tensors(kind, parsed, spec.parent, as_json)
@@ -286,7 +296,7 @@ def rerun(
     from orchestrator.row import Cause, Status
     from orchestrator.site import load_site
 
-    spec_changes, site_changes = _split(changes)
+    spec_changes, site_changes = split_changes(changes)
     if spec_changes:
         raise SpecError(f"rerun keeps the spec as it is, so {spec_changes[0]!r} can't be given; `site.` fields can")
     if with_status not in set(Status) - {Status.ok}:
@@ -301,7 +311,7 @@ def rerun(
         err.print(f"no unit with status {with_status}{f' and cause {cause}' if cause else ''}: nothing to do")
         return
     err.print(f"{len(chosen):,} units will be computed again")
-    _run(sweep.kind, sweep.spec, load_site(site, site_changes), folder, sweep.folder, again=tuple(chosen["key"]))
+    drive(sweep.kind, sweep.spec, load_site(site, site_changes), folder, sweep.folder, again=tuple(chosen["key"]))
 
 
 @app.command("export-mlflow", epilog="Example: landsweep export-mlflow results/landscape_skip --uri http://mlflow:5000")

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import resources
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field, PositiveFloat, PositiveInt, SerializeAsAny
 
 from orchestrator.errors import SpecError
 from orchestrator.row import Cause
 from orchestrator.spec import Model, override, parse, read_yaml
 
-__all__ = ["Budgets", "Site", "load_site", "site_names"]
+__all__ = ["LAUNCHERS", "Budgets", "LauncherOptions", "Site", "launcher_type", "load_site", "parse_site", "site_names"]
+
+LAUNCHERS = "landsweep.launchers"  # entry points: classes whose attribute `options` is a model of the section `launcher`
 
 
 class Budgets(Model):
@@ -27,6 +30,12 @@ class Budgets(Model):
     def by_cause(self) -> dict[Cause, int]:
         """The same as a mapping."""
         return {cause: int(getattr(self, cause.value)) for cause in Cause}
+
+
+class LauncherOptions(Model):
+    """Base of the section `launcher` of a site: how a job reaches the cluster. Subclasses add fields."""
+
+    type: str = Field(description="name of the launcher")
 
 
 class Site(Model):
@@ -51,6 +60,7 @@ class Site(Model):
     worker_output: bool = Field(False, description="show what workers print")
     tracking: str | Literal[False] | None = Field(None, description="MLflow URI; by default <results>/mlflow.db; off")
     pdb: bool = Field(False, description="local only: open the debugger where a unit raises")
+    launcher: SerializeAsAny[LauncherOptions] | None = Field(None, description="how `landsweep submit` gets there")
 
 
 def site_names() -> list[str]:
@@ -77,4 +87,31 @@ def load_site(name: str | None, assignments: Sequence[str] = ()) -> Site:
                 raise SpecError(f"there is no site {name!r}: give a file, or one of {', '.join(site_names())}")
             path = Path(str(resources.files("cluster") / "sites" / f"{name}.yaml"))
         data = read_yaml(path)
-    return parse(Site, override(data, assignments), f"site {name or '(default)'}")
+    return parse_site(override(data, assignments), f"site {name or '(default)'}")
+
+
+def parse_site(data: Mapping[str, Any], source: str) -> Site:
+    """Data as a site; its section `launcher` is checked by the launcher that it names.
+
+    Raises:
+        SpecError: a field is unknown or of the wrong type, or there is no such launcher.
+    """
+    if data.get("launcher") is None:
+        return parse(Site, data, source)
+    section = data["launcher"]
+    if not isinstance(section, Mapping):
+        raise SpecError(f"{source}: launcher: give fields, such as {{type: slurm}} (given: {section!r})")
+    options = launcher_type(section.get("type"), source).options
+    return parse(Site, {**data, "launcher": parse(options, section, f"{source}: launcher")}, source)
+
+
+def launcher_type(name: object, source: str) -> Any:  # noqa: ANN401 - a class of another layer
+    """The launcher registered by this name.
+
+    Raises:
+        SpecError: there is none.
+    """
+    known = {entry.name: entry for entry in entry_points(group=LAUNCHERS)}
+    if name not in known:
+        raise SpecError(f"{source}: launcher.type: give one of {', '.join(sorted(known))} (given: {name!r})")
+    return known[str(name)].load()

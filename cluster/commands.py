@@ -1,0 +1,94 @@
+"""The commands `submit`, `jobs`, `logs` and `cancel`. Libraries are imported by the command that needs them."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+from orchestrator.cli import Changes, SpecFile
+
+if TYPE_CHECKING:
+    from cluster.records import Job
+
+__all__ = ["register"]
+
+out = Console(highlight=False, soft_wrap=True, markup=False)
+err = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
+
+WhichJob = Annotated[str, typer.Argument(metavar="DIR|JOB", help="Results folder (its last job), or a job id.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the command line."""
+    app.command("submit", epilog="Example: landsweep submit sweeps/recipes/landscape_skip.yaml --site my_slurm.yaml")(
+        _submit
+    )
+    app.command("jobs", epilog="Example: landsweep jobs results/landscape_skip")(_jobs)
+    app.command("logs", epilog="Example: landsweep logs results/landscape_skip")(_logs)
+    app.command("cancel", epilog="Example: landsweep cancel results/landscape_skip")(_cancel)
+
+
+def _submit(
+    spec: SpecFile,
+    changes: Changes = None,
+    site: Annotated[str, typer.Option("--site", help="Site file with a section `launcher`, or an installed one.")] = "",
+    out_dir: Annotated[str | None, typer.Option("--out", help="Results: a folder or URL; by default results/NAME.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print what would be submitted.")] = False,
+    follow: Annotated[bool, typer.Option("--follow", help="Show the job's output until it ends.")] = False,
+) -> None:
+    """Queue a sweep on a cluster; resubmitting the same spec resumes it, or extends it when its axes have grown."""
+    from cluster.submission import draft, submit
+
+    launcher, launch = draft(spec, changes, site, out_dir, sys.argv[1:])
+    if dry_run:
+        return out.print(launcher.dry_run(launch))
+    job = submit(launcher, launch, err.print)
+    out.print(f"job {job.job} ({launcher.name}): results will be in {job.out}")
+    err.print(f"landsweep jobs | landsweep logs {job.home} | landsweep cancel {job.home}")
+    return _follow(job) if follow else None
+
+
+def _follow(job: Job) -> None:
+    from cluster.follow import follow
+
+    raise typer.Exit(follow(job, sys.stdout.write))
+
+
+def _jobs(folder: Annotated[str, typer.Argument(metavar="[DIR]", help="Of one sweep, or of several.")] = "results") -> None:
+    """List submitted jobs with what their scheduler says, and how far their sweeps are."""
+    from rich.table import Table
+
+    from cluster.follow import looked, progress
+    from cluster.records import every_job
+
+    table = Table("sweep", "job", "site", "state", "units", "told", box=None, pad_edge=False)
+    for job in every_job(folder):
+        now = looked(job)
+        table.add_row(f"{now.name} {now.number}", now.job, now.launcher["type"], now.state, progress(now), now.told)
+    out.print(table if table.rows else f"no jobs below {folder}: `landsweep submit` makes them")
+
+
+def _logs(
+    which: WhichJob, follow: Annotated[bool, typer.Option("--follow", help="Go on until the job ends.")] = False
+) -> None:
+    """Print what a job has printed."""
+    from cluster.records import find_job, launcher_of
+
+    job = find_job(which)
+    if follow:
+        return _follow(job)
+    text = launcher_of(job).logs(job.job, Path(job.home))
+    return out.print(text.rstrip() or f"job {job.job} has printed nothing yet")
+
+
+def _cancel(which: WhichJob) -> None:
+    """End a job; the rows that have come are kept, and submitting again goes on."""
+    from cluster.records import find_job, launcher_of
+
+    job = find_job(which)
+    launcher_of(job).cancel(job.job, Path(job.home))
+    out.print(f"job {job.job} is asked to end; its rows in {job.out} are kept")

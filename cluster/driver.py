@@ -1,0 +1,57 @@
+"""The driver of a launched job: `python -m cluster.driver LAUNCH`, LAUNCH being a `launch.json` or its URL."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+from rich.console import Console
+from rich.markup import escape
+
+from cluster.launcher import Launch, read_launch
+from orchestrator.cli import drive
+from orchestrator.errors import LandsweepError, UsageError
+from orchestrator.kind import kind_named
+from orchestrator.site import parse_site
+from orchestrator.spec import parse
+from orchestrator.store import Store
+
+__all__ = ["load_launch", "main"]
+
+
+def load_launch(where: str) -> Launch:
+    """The launch at a path or URL.
+
+    Raises:
+        UsageError: there is none.
+    """
+    folder, _, name = where.rpartition("/")
+    try:
+        return read_launch(Store.at(folder or ".").read(name).decode())
+    except FileNotFoundError as e:
+        raise UsageError(
+            f"there is no {where}, seen from {Path.cwd()}: the folder of the job must be visible where it runs"
+        ) from e
+
+
+def main() -> NoReturn:
+    """Run the launch that the first argument names; ends with the exit codes of `landsweep run`."""
+    try:
+        launch = load_launch(sys.argv[1])
+        sys.path[:0] = [launch.cwd, launch.folder]  # the user's own modules
+        kind = kind_named(launch.kind)
+        spec = parse(kind.spec, launch.spec, "launch.json")
+        site = parse_site(launch.site, "launch.json")
+        out = launch.out if "://" in launch.out else Path(launch.out)
+        drive(kind, spec, site, out, Path(launch.folder), command=launch.command)  # type: ignore[arg-type]
+    except LandsweepError as e:
+        Console(stderr=True, highlight=False, soft_wrap=True).print(f"[bold red]error:[/] {escape(str(e))}")
+        sys.exit(e.exit_code)
+    except SystemExit:
+        raise
+    sys.exit(0)
+
+
+if __name__ == "__main__":
+    main()

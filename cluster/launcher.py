@@ -1,0 +1,192 @@
+"""The launcher's contract: how a frozen sweep gets to a cluster, and what can be asked about it afterwards.
+
+A launch is frozen at submission: `launch.json` holds spec, site and paths, so that editing a file while the job waits
+changes nothing, and a job that is queued again goes on with exactly the same sweep. Everything else is the engine's:
+the job's driver is `python -m cluster.driver launch.json`, and its rows are the only state that matters.
+
+A launcher of another package registers its class in the entry-point group `landsweep.launchers` and inherits
+`cluster.testing.launcher_suite`.
+"""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, ClassVar, Generic, TypeVar
+
+from orchestrator.site import LauncherOptions
+
+__all__ = ["LAUNCH_FILE", "Check", "JobState", "Launch", "Launcher", "Look", "read_launch"]
+
+LAUNCH_FILE = "launch.json"
+O = TypeVar("O", bound=LauncherOptions)
+
+
+class JobState(StrEnum):
+    """Of a job, by its scheduler. Whether the sweep is complete is told by its rows."""
+
+    queued = "queued"
+    running = "running"
+    done = "done"
+    failed = "failed"
+    cancelled = "cancelled"
+    unknown = "unknown"  # the scheduler has forgotten it
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more comes from it."""
+        return self not in (JobState.queued, JobState.running)
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What a scheduler says of a job.
+
+    Attributes:
+        state: in our words.
+        told: in the scheduler's, with its reason.
+    """
+
+    state: JobState
+    told: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One pre-flight check.
+
+    Attributes:
+        what: was looked at.
+        ok: whether it is fine; None when it could not be looked at.
+        told: what was found.
+        cure: what to do when it is not fine.
+    """
+
+    what: str
+    ok: bool | None
+    told: str
+    cure: str = ""
+
+    def text(self) -> str:
+        """One line for people."""
+        mark = {True: "ok", False: "FAILED", None: "not checked"}[self.ok]
+        return f"{mark:>11}  {self.what}: {self.told}" + (f". {self.cure}" if self.cure and not self.ok else "")
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """A sweep as it was submitted.
+
+    Attributes:
+        name: of the sweep.
+        out: results, an absolute path or a URL, as the cluster names it.
+        home: local folder with this job's files: `launch.json`, script or manifest, log.
+        number: of the job among those of this sweep, from 1.
+        kind: of the sweep.
+        spec: all its fields.
+        folder: what relative paths in the spec are relative to.
+        cwd: where it was submitted; modules that the spec names are looked for there and in `folder`.
+        site: all its fields, without the section `launcher`.
+        command: what was typed.
+        versions: of Python and of the packages that all nodes must share.
+        seconds: forecast of the work, in seconds of one worker; None when unknown.
+        bytes: forecast of the rows' size.
+    """
+
+    name: str
+    out: str
+    home: str
+    number: int
+    kind: str
+    spec: Mapping[str, Any]
+    folder: str
+    cwd: str
+    site: Mapping[str, Any]
+    command: str
+    versions: Mapping[str, str]
+    seconds: float | None = None
+    bytes: int = 0
+
+    def file(self, name: str) -> Path:
+        """Path of one of this job's files."""
+        return Path(self.home) / name
+
+    def text(self) -> str:
+        """As JSON, for `launch.json`."""
+        return json.dumps(asdict(self), indent=2) + "\n"
+
+    @property
+    def rendezvous(self) -> str:
+        """Where the job's nodes find each other: a folder below the results, path or URL."""
+        return f"{self.out}/jobs/{self.number:04d}"
+
+
+def read_launch(text: str) -> Launch:
+    """The launch in a `launch.json`."""
+    return Launch(**json.loads(text))
+
+
+class Launcher(ABC, Generic[O]):
+    """Gets a launch to a cluster. It keeps no state: all that it is asked later is asked by job id.
+
+    Attributes:
+        name: in `launcher.type` of a site.
+        options: model of the site's section `launcher`.
+        shares_files: whether the cluster sees the folders of the machine where one submits.
+    """
+
+    name: ClassVar[str]
+    options: ClassVar[type[LauncherOptions]]
+    shares_files: ClassVar[bool]
+
+    def __init__(self, options: O) -> None:
+        self.given = options
+
+    @abstractmethod
+    def files(self, launch: Launch) -> Mapping[str, str]:
+        """Name to text of what is handed over, such as a batch script: pure, the same for the same launch."""
+
+    @abstractmethod
+    def command(self, launch: Launch) -> list[str]:
+        """What hands it over, as words of a command line."""
+
+    @abstractmethod
+    def checks(self, launch: Launch) -> Iterable[Check]:
+        """What can be found out before anything is queued; nothing is left behind.
+
+        Raises:
+            Unreachable: the cluster, or the tool that talks to it, is not there.
+        """
+
+    @abstractmethod
+    def submit(self, launch: Launch) -> str:
+        """Queue it, after its files have been written to `launch.home`; gives the job id.
+
+        Raises:
+            UsageError: the cluster refuses it; nothing was queued.
+        """
+
+    @abstractmethod
+    def look(self, job: str, home: Path) -> Look:
+        """What the scheduler says of a job.
+
+        Raises:
+            Unreachable: it does not answer.
+        """
+
+    @abstractmethod
+    def logs(self, job: str, home: Path) -> str:
+        """What the job has printed up to now; empty before it has begun."""
+
+    @abstractmethod
+    def cancel(self, job: str, home: Path) -> None:
+        """End a job; rows that have come are kept. No matter if it is over already."""
+
+    def dry_run(self, launch: Launch) -> str:
+        """What would be handed over and how, for people."""
+        parts = [f"# {launch.file(name)}\n{text.rstrip()}" for name, text in self.files(launch).items()]
+        return "\n\n".join([*parts, "# submitted with\n" + " ".join(self.command(launch))])

@@ -1,0 +1,219 @@
+"""One node of a Ray cluster that lives as long as a job: `python -m cluster.member LAUNCH ROLE`.
+
+The head starts Ray, tells the others its address through a file beside the results, and runs the driver; workers join
+and stay until the head has ended. With the role `elect`, nodes that come and go one by one (a job array) settle
+between them who leads: whoever gets the lock of the job's folder, again each time that the leader has gone.
+
+SIGTERM, or the stop file that the batch script makes before the time limit, lets the driver end cleanly (exit code 3).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import NoReturn
+
+from cluster.addresses import free_port, own_address
+from cluster.driver import load_launch
+from cluster.launcher import Launch
+from cluster.node import RayNode, die_with_parent, versions_differ
+from orchestrator.errors import LandsweepError, SweepLocked, UsageError
+from orchestrator.ledger.lock import DriverLock
+from orchestrator.store import Store
+
+__all__ = ["Member", "main"]
+
+_HEAD = "head.json"
+_LOOK_SECONDS = 1.0
+_ASK_SECONDS = 5.0  # how often a worker looks whether the head has ended
+_MOST_STARTS = 5  # of Ray on one node in a row that came to nothing
+_SHORT = 60.0  # s; a Ray that lived longer has worked
+_STOPPED = 3  # exit code
+
+
+class Member:
+    """This node's part in a job.
+
+    Args:
+        launch: what was submitted.
+        job: id, the same on all nodes; ports and folders follow from it.
+        options: of Ray on this node.
+        stop_file: asks for a clean end when it appears.
+    """
+
+    def __init__(self, launch: Launch, job: str, options: argparse.Namespace) -> None:
+        self._launch, self._job, self._options = launch, job, options
+        self._store = Store.at(launch.rendezvous)
+        self._stop = threading.Event()
+        self._failures = 0  # to join, in a row
+        self._stop_file = Path(options.stop_file) if options.stop_file else None
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: self._stop.set())
+
+    @property
+    def stopping(self) -> bool:
+        """Whether this node was asked to end."""
+        if self._stop_file is not None and self._stop_file.exists():
+            self._stop.set()
+        return self._stop.is_set()
+
+    def elect(self) -> int:
+        """Lead or follow, in turns, until the sweep has ended; gives the exit code."""
+        while not self.stopping:
+            if "ended" in self._head():
+                return 0
+            try:
+                lock = DriverLock.take(self._store)
+            except SweepLocked:
+                self._join()
+                continue
+            try:
+                code = self.lead()
+                if code != _STOPPED:
+                    self._tell({"ended": code})
+                return code
+            finally:
+                lock.release()
+        return _STOPPED
+
+    def head(self) -> int:
+        """Lead; whatever happens, the workers hear that it has ended."""
+        code = 1
+        try:
+            code = self.lead()
+            return code
+        finally:
+            self._tell({"ended": code})
+
+    def worker(self) -> int:
+        """Follow until the head has ended."""
+        while not self.stopping and "ended" not in self._head():
+            self._join()
+        return 0
+
+    def lead(self) -> int:
+        """Start Ray's head and the driver; gives the driver's exit code."""
+        address = own_address(self._options.network)
+        self._store.delete(_HEAD)
+        for attempt in range(_MOST_STARTS):
+            port, client = (free_port(self._job, address, skip=2 * attempt + i) for i in range(2))
+            ports = [f"--port={port}", f"--ray-client-server-port={client}"]  # Ray's head always serves clients
+            node = self._node(["--head", f"--node-ip-address={address}", *ports])
+            try:
+                up = node.wait_for_port(address, port, lambda: self.stopping)
+                code = self._serve(node, f"{address}:{port}") if up else None
+            finally:
+                node.close()
+            if code is not None:
+                return code
+            if self.stopping:
+                return _STOPPED
+            print(f"Ray's head at {address}:{port} died; the sweep goes on from its rows", file=sys.stderr)
+            print(node.last_words(), file=sys.stderr)
+        print(f"gave up after {_MOST_STARTS} starts of Ray's head", file=sys.stderr)
+        return 1
+
+    def _serve(self, node: RayNode, address: str) -> int | None:
+        """Let the workers know, and run the driver; None when Ray's head died."""
+        self._tell({"address": address})
+        print(f"head at {address} on {socket.gethostname()}", file=sys.stderr)
+        try:
+            return self._drive(node, address)
+        finally:
+            self._store.delete(_HEAD)
+
+    def _join(self) -> None:
+        """Be a worker of the present head, if there is one, as long as it is there.
+
+        Raises:
+            UsageError: this node fails to join, again and again.
+        """
+        head = self._head()
+        if "address" not in head:
+            self._stop.wait(_LOOK_SECONDS)
+            return
+        began = time.monotonic()
+        node = self._node([f"--address={head['address']}"])
+        try:
+            while node.alive and not self.stopping and self._head() == head:
+                self._stop.wait(_ASK_SECONDS if time.monotonic() - began > _ASK_SECONDS else _LOOK_SECONDS)
+            broken = not node.alive and time.monotonic() - began < _SHORT and self._head() == head
+        finally:
+            node.close()
+        self._failures = self._failures + 1 if broken else 0
+        if self._failures >= _MOST_STARTS:
+            raise UsageError(f"{socket.gethostname()} could not join {head['address']}:\n{node.last_words()}")
+
+    def _drive(self, node: RayNode, address: str) -> int | None:
+        """Run the driver beside a living head; None when the head died."""
+        env = {**os.environ, "RAY_ADDRESS": address, "PYTHONUNBUFFERED": "1"}
+        launch = f"{self._launch.home}/launch.json"
+        where = self._launch.cwd if Path(self._launch.cwd).is_dir() else None
+        driver = subprocess.Popen([sys.executable, "-m", "cluster.driver", launch], env=env, cwd=where, preexec_fn=die_with_parent)
+        asked = False
+        while (code := driver.poll()) is None:
+            if self.stopping and not asked:
+                driver.terminate()
+                asked = True
+            if not node.alive:
+                driver.kill()
+                driver.wait()
+                return None
+            time.sleep(_LOOK_SECONDS / 5)
+        return code if code >= 0 else 128 - code
+
+    def _node(self, words: list[str]) -> RayNode:
+        o = self._options
+        if o.cpus:
+            words = [*words, f"--num-cpus={o.cpus}"]
+        if o.gpus is not None:
+            words = [*words, f"--num-gpus={o.gpus}"]
+        return RayNode(self._job, words, object_store_gb=o.object_store_gb, scratch=o.scratch)
+
+    def _head(self) -> dict[str, str | int]:
+        """What the head has told; of an earlier job, or of an earlier start of this one, nothing counts."""
+        try:
+            told: dict[str, str | int] = json.loads(self._store.read(_HEAD))
+        except (FileNotFoundError, ValueError):
+            return {}
+        return told if told.get("job") == self._job else {}
+
+    def _tell(self, what: dict[str, str | int]) -> None:
+        self._store.replace(_HEAD, json.dumps({**what, "job": self._job}).encode())
+
+
+def main() -> NoReturn:
+    """Be one node of a job."""
+    parser = argparse.ArgumentParser(prog="python -m cluster.member", description=__doc__.partition("\n")[0])
+    parser.add_argument("launch", help="launch.json")
+    parser.add_argument("role", choices=["head", "worker", "elect"])
+    parser.add_argument("--job", required=True, help="id of this start of the job, the same on all its nodes")
+    parser.add_argument("--cpus", type=int)
+    parser.add_argument("--gpus", type=int)
+    parser.add_argument("--network", help="interface or range of addresses on which nodes meet")
+    parser.add_argument("--object-store-gb", type=float, default=1.0)
+    parser.add_argument("--scratch", help="node-local folder for Ray's temporary files")
+    parser.add_argument("--stop-file")
+    options = parser.parse_args()
+    try:
+        launch = load_launch(options.launch)
+        if differ := versions_differ(launch.versions):
+            raise UsageError(differ)
+        member = Member(launch, options.job, options)
+        code = {"head": member.head, "worker": member.worker, "elect": member.elect}[options.role]()
+    except LandsweepError as e:
+        print(f"error: {e}", file=sys.stderr)
+        sys.exit(e.exit_code)
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

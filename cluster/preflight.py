@@ -1,0 +1,80 @@
+"""Checks that hold for any launcher, made before anything is queued."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+
+from cluster.launcher import Check, Launch
+from orchestrator.display import span
+from orchestrator.errors import LandsweepError
+from orchestrator.store import Store
+
+__all__ = ["results_checks", "shared_folder", "walltime"]
+
+_OWN = {"tmpfs", "ramfs", "overlay", "devtmpfs", "squashfs"}  # never seen by another machine
+_NETWORKED = ("nfs", "lustre", "gpfs", "beegfs", "ceph", "cifs", "smb", "fuse", "afs", "panfs", "wekafs", "virtiofs", "9p")
+_RESERVE = 100e6  # bytes for report, figures and logs
+_TEST = "jobs/write-test"
+
+
+def results_checks(launch: Launch) -> Iterator[Check]:
+    """Whether results can be written, and whether they fit."""
+    store = Store.at(launch.out)
+    try:
+        store.replace(_TEST, b"")
+        store.delete(_TEST)
+    except LandsweepError as e:
+        yield Check("results", False, str(e), "Give another --out, or the right to write there")
+        return
+    yield Check("results", True, f"{launch.out} can be written")
+    if store.path is not None:
+        free, needed = shutil.disk_usage(store.path).free, launch.bytes + _RESERVE
+        told = f"{free / 1e9:,.1f} GB free, rows need about {needed / 1e9:,.1f} GB"
+        yield Check("room", free > needed, told, "Make room, or give another --out")
+
+
+def shared_folder(launch: Launch) -> Check:
+    """Whether the job's folder lies on a file system that other machines can have too."""
+    kind, mount = _file_system(Path(launch.home))
+    told = f"{launch.home} is on {kind or 'an unknown file system'} ({mount})"
+    if kind in _OWN:
+        cure = "Only this machine sees it: give --out on a file system that the nodes share"
+        return Check("shared folder", False, told, cure)
+    sure = any(kind.startswith(n) for n in _NETWORKED)
+    return Check("shared folder", True if sure else None, told + ("" if sure else "; whether nodes see it, they must tell"))
+
+
+def _file_system(path: Path) -> tuple[str, str]:
+    """Type and mount point of the file system that holds a path."""
+    there = Path(os.path.realpath(next(p for p in (path, *path.parents) if p.exists())))
+    mounts = {p.mountpoint: p.fstype for p in psutil.disk_partitions(all=True)}
+    for folder in (there, *there.parents):
+        if str(folder) in mounts:
+            return mounts[str(folder)], str(folder)
+    return "", "/"
+
+
+def walltime(launch: Launch, seconds: float, *, workers: int, requeues: bool) -> Check:
+    """Whether the sweep should end within one job.
+
+    Args:
+        launch: with its forecast.
+        seconds: of one job until it is stopped.
+        workers: at work at the same time.
+        requeues: whether the job goes on by itself afterwards.
+    """
+    if launch.seconds is None:
+        return Check("time", None, "unknown until some units have run; the job stops cleanly before its limit")
+    needed = launch.seconds / workers
+    told = f"about {span(needed)} of work for {workers:,} workers, {span(seconds)} per job"
+    if needed <= seconds:
+        return Check("time", True, told)
+    jobs = -(-needed // seconds)
+    if requeues:
+        return Check("time", True, f"{told}: {jobs:,.0f} starts; the job is queued again by itself")
+    return Check("time", False, told, "Ask for more time or nodes, or let it be queued again: launcher.requeue: true")

@@ -1,0 +1,106 @@
+"""From a spec and a site to a queued job: freeze, check, hand over, note down."""
+
+from __future__ import annotations
+
+import secrets
+import shlex
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from cluster.launcher import Launch, Launcher
+from cluster.node import own_versions
+from cluster.preflight import results_checks
+from cluster.probe import NONCE
+from cluster.records import Job, claim, drop, jobs_of, launcher_of, record
+from orchestrator.cli import split_changes
+from orchestrator.errors import SpecError, SweepLocked, UsageError
+from orchestrator.forecast import forecast
+from orchestrator.site import launcher_type, load_site
+from orchestrator.sweep import load_spec
+
+__all__ = ["draft", "submit"]
+
+
+def draft(
+    spec: Path, changes: Sequence[str] | None, site: str, out: str | None, words: Sequence[str]
+) -> tuple[Launcher[Any], Launch]:
+    """The launcher of a site, and the launch that a spec makes; nothing is written.
+
+    Args:
+        spec: its file.
+        changes: `field=value` of spec and site.
+        site: file or name.
+        out: results, path or URL.
+        words: the command line, to be told as what resumes.
+
+    Raises:
+        UsageError: a field is wrong, the site has no launcher, or the results are of another spec.
+    """
+    spec_changes, site_changes = split_changes(list(changes or ()))
+    if not site:
+        raise SpecError("--site: missing; give a site file with a section `launcher`, such as slurm")
+    at = load_site(site, site_changes)
+    if at.launcher is None:
+        raise SpecError(f"site {site} has no section `launcher`, so a sweep runs there by `landsweep run --site {site}`")
+    launcher: Launcher[Any] = launcher_type(at.launcher.type, site)(at.launcher)
+    kind, parsed = load_spec(spec, spec_changes)
+    where = out or f"results/{parsed.name}"
+    remote = "://" in where or not launcher.shares_files
+    results = where if "://" in where else str(Path(where).absolute())
+    home = Path.cwd() / "results" / parsed.name if remote else Path(results)
+    told = forecast(kind, parsed, at, Path(results))
+    return launcher, Launch(
+        name=parsed.name,
+        out=results,
+        home=f"{home}/jobs/0001",
+        number=1,
+        kind=kind.name,
+        spec=parsed.model_dump(mode="json"),
+        folder=str(spec.parent.resolve()),
+        cwd=str(Path.cwd()),
+        site=at.model_copy(update={"launcher": None, "executor": "ray", "address": "auto"}).model_dump(mode="json"),
+        command=f"landsweep {shlex.join(words)}",
+        versions=own_versions(),
+        seconds=None if told.seconds is None else told.seconds * (told.workers or 1),
+        bytes=told.bytes,
+    )
+
+
+def submit(launcher: Launcher[Any], launch: Launch, say: Callable[[str], None]) -> Job:
+    """Check what can be checked, then queue; what was written is removed again if nothing was queued.
+
+    Raises:
+        SweepLocked: another job of this sweep is queued or runs.
+        UsageError: a check failed, or the cluster refuses; nothing was queued.
+    """
+    _alone(launch)
+    launch = claim(launch)
+    try:
+        launch.file(NONCE).write_text(secrets.token_hex(8))
+        for name, text in launcher.files(launch).items():
+            launch.file(name).write_text(text, encoding="utf-8")
+        failed = []
+        for check in [*results_checks(launch), *launcher.checks(launch)]:
+            say(check.text())
+            failed += [check] if check.ok is False else []
+        if failed:
+            lines = "\n".join(f"  - {c.what}: {c.told}. {c.cure}" for c in failed)
+            raise UsageError(f"nothing was queued, for {len(failed)} of the checks failed:\n{lines}")
+        job = launcher.submit(launch)
+    except BaseException:
+        drop(launch)
+        raise
+    return record(launch, job, launcher)
+
+
+def _alone(launch: Launch) -> None:
+    last = next(reversed(list(jobs_of(launch.home.rpartition("/jobs/")[0]))), None)
+    if last is None or last.state.over:
+        return
+    look = launcher_of(last).look(last.job, Path(last.home))
+    if not look.state.over:
+        raise SweepLocked(
+            f"job {last.job} works on {last.out} already ({look.told}): follow it with "
+            f"`landsweep logs {last.home} --follow`, or end it with `landsweep cancel {last.home}`"
+        )

@@ -1,0 +1,79 @@
+"""Command-line tools of schedulers: sbatch, kubectl, ray, ssh. Missing or failing ones are told plainly."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+import subprocess
+from collections.abc import Mapping, Sequence
+
+from orchestrator.errors import Unreachable
+
+__all__ = ["Tool", "ToolFailed"]
+
+
+class ToolFailed(Unreachable):
+    """A tool ended with an error; `said` holds its own words."""
+
+    def __init__(self, command: str, said: str) -> None:
+        self.said = said
+        super().__init__(f"{command} failed: {said or 'it said nothing'}")
+
+
+class Tool:
+    """One program.
+
+    Args:
+        program: its name.
+        cure: what to do where it is missing.
+    """
+
+    def __init__(self, program: str, cure: str) -> None:
+        self._program = program
+        self._cure = cure
+
+    @property
+    def here(self) -> bool:
+        """Whether it is installed."""
+        return shutil.which(self._program) is not None
+
+    def say(
+        self,
+        *words: str,
+        stdin: str | None = None,
+        seconds: float = 60,
+        env: Mapping[str, str] | None = None,
+        shown: Sequence[str] | None = None,
+    ) -> str:
+        """Run it and give what it prints.
+
+        Args:
+            words: its arguments.
+            stdin: text for its standard input.
+            seconds: at most so long.
+            env: its whole environment, if not this process's.
+            shown: words for the error message, if not all of them.
+
+        Raises:
+            Unreachable: it is not installed, or does not end in time.
+            ToolFailed: it ended with an error.
+        """
+        command = shlex.join([self._program, *(words if shown is None else shown)])
+        if not self.here:
+            raise Unreachable(f"there is no `{self._program}` on this machine: {self._cure}")
+        try:
+            done = subprocess.run(
+                [self._program, *words],
+                input=stdin,
+                stdin=subprocess.DEVNULL if stdin is None else None,
+                capture_output=True,
+                text=True,
+                timeout=seconds,
+                check=False,
+                env=env,
+            )
+        except subprocess.TimeoutExpired:
+            raise Unreachable(f"{command} gave no answer within {seconds:g} s") from None
+        if done.returncode:
+            raise ToolFailed(command, (done.stderr.strip() or done.stdout.strip())[-2000:])
+        return done.stdout

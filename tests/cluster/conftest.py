@@ -1,0 +1,35 @@
+"""One Slurm for all tests that need it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from tests.cluster.slurm import MISSING, TestSlurm
+
+
+@pytest.fixture(scope="session")
+def daemons() -> Iterator[TestSlurm]:
+    if MISSING:
+        pytest.skip(MISSING)
+    slurm = TestSlurm()
+    try:
+        slurm.start()
+        yield slurm
+    finally:
+        slurm.stop()
+
+
+@pytest.fixture
+def slurm(daemons: TestSlurm, monkeypatch: pytest.MonkeyPatch) -> Iterator[TestSlurm]:
+    """Idle nodes at the beginning, and no process of a job left at the end."""
+    monkeypatch.setenv("SLURM_CONF", str(daemons.conf))
+    for name in [name for name in os.environ if name.startswith("RAY_AUTH")]:
+        monkeypatch.delenv(name)
+    daemons.wait_idle()
+    yield daemons
+    daemons.say("scancel", "--me")
+    daemons.wait_idle()
+    assert not daemons.left_over()

@@ -1,0 +1,178 @@
+"""Slurm for real: jobs on a cluster of two nodes, killed, requeued, beside each other, cancelled; nothing is left."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from orchestrator.testing.kind_suite import metrics_of
+from tests.cluster.slurm import TestSlurm, until
+from tests.test_cli import LOCAL, command
+
+pytestmark = [pytest.mark.slurm, pytest.mark.ray, pytest.mark.slow]
+SITE: dict[str, Any] = {
+    "tracking": False,
+    "launcher": {"type": "slurm", "nodes": 2, "cpus_per_node": 1, "time": "10", "stop_seconds": 60},
+}
+
+
+def write(folder: Path, units: int, seconds: float, name: str = "fun", **launcher: object) -> None:
+    spec = {
+        "kind": "function",
+        "name": name,
+        "function": "tests.chaos.driver:work",
+        "fixed": {"seconds": seconds},
+        "axes": {"i": {"range": units}},
+    }
+    (folder / "spec.yaml").write_text(yaml.safe_dump(spec))
+    site = {**SITE, "launcher": {**SITE["launcher"], **launcher}, "shard_seconds": 1, "commit_seconds": 0.5}
+    (folder / "site.yaml").write_text(yaml.safe_dump(site))
+
+
+def submit(folder: Path, *words: str, check: int | None = 0) -> subprocess.CompletedProcess[str]:
+    return command("submit", "spec.yaml", "--site", "site.yaml", *words, cwd=folder, check=check)
+
+
+def job_of(folder: Path, name: str = "fun") -> dict[str, Any]:
+    last = sorted((folder / "results" / name / "jobs").iterdir())[-1]
+    return json.loads((last / "job.json").read_text())
+
+
+def status(folder: Path, name: str = "fun") -> dict[str, Any]:
+    file = folder / "results" / name / "status.json"
+    return json.loads(file.read_text()) if file.exists() else {"done": 0, "phase": "none", "workers": 0}
+
+
+def expected(folder: Path, units: int, name: str = "fun") -> None:
+    rows = metrics_of(folder / "results" / name)
+    assert sorted(r["square"] for r in rows.values()) == [float(i * i) for i in range(units)]
+    command("verify", f"results/{name}", cwd=folder)
+
+
+def test_one_job_serves_a_sweep_and_what_is_there_is_not_computed_again(slurm: TestSlurm, tmp_path: Path) -> None:
+    write(tmp_path, 60, 0.05)
+    done = submit(tmp_path, "--follow")
+    assert "job " in done.stdout and str(tmp_path / "results/fun") in done.stdout and "60 new" in done.stdout
+    assert "sees the folder" in done.stderr, "a compute node was asked before anything was queued"
+    expected(tmp_path, 60)
+    listed = command("jobs", cwd=tmp_path).stdout
+    assert "60/60 done" in listed and job_of(tmp_path)["job"] in listed
+    assert "head at 127.0.0.1" in command("logs", "results/fun", cwd=tmp_path).stdout
+    slurm.wait_idle()
+    write(tmp_path, 70, 0.05)
+    assert "10 new" in submit(tmp_path, "--follow").stdout
+    expected(tmp_path, 70)
+
+
+def test_a_sweep_outlives_one_of_its_nodes(slurm: TestSlurm, tmp_path: Path) -> None:
+    write(tmp_path, 400, 0.15)
+    submit(tmp_path)
+    until("both nodes work", lambda: status(tmp_path)["workers"] == 2 and status(tmp_path)["done"] > 20, 120)
+    slurm.kill_node("n2")
+    try:
+        done = command("logs", "results/fun", "--follow", cwd=tmp_path)
+        assert "400 units (400 ok)" in done.stdout
+        expected(tmp_path, 400)
+    finally:
+        slurm.start_node("n2")
+
+
+def test_the_signal_before_the_limit_stops_cleanly_and_the_job_goes_on_by_itself(
+    slurm: TestSlurm, tmp_path: Path
+) -> None:
+    write(tmp_path, 300, 0.15)
+    submit(tmp_path)
+    job = job_of(tmp_path)["job"]
+    until("units are done", lambda: status(tmp_path)["done"] > 20, 120)
+    slurm.say("scancel", "--batch", "--signal=USR1", job)  # what --signal=B:USR1@60 does, without the wait
+    done = command("logs", job, "--follow", cwd=tmp_path)
+    assert "start 0" in done.stdout and "nothing is lost" in done.stdout and "start 1" in done.stdout
+    assert "300 units (300 ok)" in done.stdout and "300 new" not in done.stdout
+    expected(tmp_path, 300)
+
+
+def test_two_jobs_share_the_nodes(slurm: TestSlurm, tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        write(tmp_path / name, 150, 0.1, name=name)
+        submit(tmp_path / name)
+    until(
+        "both run at the same time",
+        lambda: all(status(tmp_path / n, n)["phase"] == "running" for n in ("one", "two")), 120,
+    )  # fmt: skip
+    for name in ("one", "two"):
+        command("logs", f"results/{name}", "--follow", cwd=tmp_path / name)
+        expected(tmp_path / name, 150, name)
+
+
+def test_cancel_keeps_the_rows_and_a_second_submission_is_refused_before(slurm: TestSlurm, tmp_path: Path) -> None:
+    write(tmp_path, 2000, 0.1)
+    submit(tmp_path)
+    until("units are done", lambda: status(tmp_path)["done"] > 10, 120)
+    again = submit(tmp_path, check=2)
+    assert "works on" in again.stderr and "landsweep cancel" in again.stderr
+    command("cancel", "results/fun", cwd=tmp_path)
+    slurm.wait_idle()
+    assert status(tmp_path)["phase"] == "stopped", "the driver had time to write what it had"
+    rows = metrics_of(tmp_path / "results/fun")
+    assert 10 < len(rows) < 2000
+    assert "cancelled" in command("jobs", cwd=tmp_path).stdout
+    write(tmp_path, len(rows), 0.1)
+    assert "nothing was left" in submit(tmp_path, "--follow").stdout
+
+
+def test_an_array_elects_a_new_leader_when_the_first_dies(slurm: TestSlurm, tmp_path: Path) -> None:
+    write(tmp_path, 400, 0.15, nodes=1, array=2)
+    submit(tmp_path)
+    until("both elements work", lambda: status(tmp_path)["workers"] == 2 and status(tmp_path)["done"] > 20, 120)
+    logs = sorted((tmp_path / "results/fun/jobs/0001").glob("log-*.txt"))
+    (first,) = [log.stem.removeprefix("log-") for log in logs if "head at" in log.read_text()]
+    slurm.say("scancel", "--signal=KILL", "--full", f"{job_of(tmp_path)['job']}_{first}")
+    done = command("logs", "results/fun", "--follow", cwd=tmp_path)
+    assert done.stdout.count("head at") == 2 and "400 units (400 ok)" in done.stdout
+    expected(tmp_path, 400)
+
+
+@pytest.mark.parametrize(
+    ("launcher", "expected"),
+    [
+        ({"partition": "gpu"}, ["there is no 'gpu'", "tests (2 nodes"]),
+        ({"nodes": 3}, ["sbatch", "Requested node configuration is not available"]),
+        ({"time": "3-00:00:00"}, ["sbatch"]),
+        ({"python": "/usr/bin/python3-none"}, ["a node", "python3-none"]),
+        (
+            {"container": ["unshare", "-m", "sh", "-c", 'mount -t tmpfs none "$0"; exec "$@"', "HIDDEN"]},
+            ["does not see", "file system that all nodes share"],
+        ),
+    ],
+)
+def test_what_can_not_work_is_told_before_anything_is_queued(
+    slurm: TestSlurm, tmp_path: Path, launcher: dict[str, Any], expected: list[str]
+) -> None:
+    if "container" in launcher:  # nodes on which another file system lies over the results
+        import sys
+        launcher = {"python": sys.executable, "container": [str(tmp_path) if w == "HIDDEN" else w for w in launcher["container"]]}
+    write(tmp_path, 5, 0.0, **launcher)
+    done = submit(tmp_path, check=2)
+    for word in [*expected, "nothing was queued"]:
+        assert word in done.stderr, done.stderr
+    assert not slurm.say("squeue", "-h").strip()
+    assert not list(tmp_path.glob("results/fun/jobs/*"))
+
+
+def test_the_same_sweep_here_on_ray_and_on_slurm_gives_the_same_rows(slurm: TestSlurm, tmp_path: Path) -> None:
+    (tmp_path / "site.yaml").write_text(yaml.safe_dump(SITE))
+    root = Path(__file__).parent.parent.parent
+    spec = str(root / "sweeps/recipes/landscape_skip.yaml")
+    small = ["models.skip.train.epochs=1", "models.noskip.train.epochs=1", "models.skip.depth=8", "models.noskip.depth=8"]
+    small += ["axes.x.linear=[-1,1,3]", "axes.y.linear=[-1,1,3]", "name=same"]
+    command("run", spec, *small, *LOCAL, "--out", "here", cwd=tmp_path)
+    command("run", spec, *small, "site.tracking=off", "--out", "ray", cwd=tmp_path)
+    command("submit", spec, *small, "--site", "site.yaml", "--out", "slurm", "--follow", cwd=tmp_path)
+    here, ray, there = (metrics_of(tmp_path / name) for name in ("here", "ray", "slurm"))
+    assert len(here) == 18 and here == ray == there
