@@ -4,7 +4,7 @@ BIN := .venv/bin
 export OMP_NUM_THREADS ?= 1
 export RAY_USAGE_STATS_ENABLED := 0
 
-.PHONY: demo test test-all lint bench clean
+.PHONY: demo test test-cluster test-all lint bench clean
 .DEFAULT_GOAL := demo
 
 .venv/installed: pyproject.toml constraints.txt
@@ -20,6 +20,9 @@ demo: .venv/installed  ## two loss landscapes on real data, with and without ski
 test: .venv/installed  ## at most 10 minutes on 2 cores
 	$(BIN)/python -m pytest -m "not slow and not chaos"
 	$(BIN)/python -m pytest --doctest-modules orchestrator sweeps -q
+
+test-cluster: .venv/installed  ## Slurm for real, where it is installed (apt-get install slurm-wlm munge); skipped elsewhere
+	$(BIN)/python -m pytest tests/cluster
 
 test-all: .venv/installed  ## with the slow tests and those that kill at random
 	$(BIN)/python -m pytest

@@ -75,9 +75,7 @@ def own_address(network: str | None = None) -> str:
     if network is not None:
         if (found := next(iter(mine.get(network) or _within(every, network)), None)) is None:
             have = ", ".join(f"{name} {addresses[0]}" for name, addresses in mine.items() if addresses)
-            raise UsageError(
-                f"launcher.network {network}: {socket.gethostname()} has no address there; it has {have}"
-            )
+            raise UsageError(f"launcher.network {network}: {socket.gethostname()} has no address there; it has {have}")
         return found
     known = os.environ.get("SLURM_LAUNCH_NODE_IPADDR", "")  # the batch script runs on the same node as the head
     return next(a for a in (known, _named(), _routed(), "127.0.0.1") if a in every)

@@ -36,7 +36,9 @@ def _submit(
     spec: SpecFile,
     changes: Changes = None,
     site: Annotated[str, typer.Option("--site", help="Site file with a section `launcher`, or an installed one.")] = "",
-    out_dir: Annotated[str | None, typer.Option("--out", help="Results: a folder or URL; by default results/NAME.")] = None,
+    out_dir: Annotated[
+        str | None, typer.Option("--out", help="Results: a folder or URL; by default results/NAME.")
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print what would be submitted.")] = False,
     follow: Annotated[bool, typer.Option("--follow", help="Show the job's output until it ends.")] = False,
 ) -> None:
@@ -58,7 +60,9 @@ def _follow(job: Job) -> None:
     raise typer.Exit(follow(job, sys.stdout.write))
 
 
-def _jobs(folder: Annotated[str, typer.Argument(metavar="[DIR]", help="Of one sweep, or of several.")] = "results") -> None:
+def _jobs(
+    folder: Annotated[str, typer.Argument(metavar="[DIR]", help="Of one sweep, or of several.")] = "results",
+) -> None:
     """List submitted jobs with what their scheduler says, and how far their sweeps are."""
     from rich.table import Table
 

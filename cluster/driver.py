@@ -44,13 +44,11 @@ def main() -> NoReturn:
         spec = parse(kind.spec, launch.spec, "launch.json")
         site = parse_site(launch.site, "launch.json")
         out = launch.out if "://" in launch.out else Path(launch.out)
-        drive(kind, spec, site, out, Path(launch.folder), command=launch.command)  # type: ignore[arg-type]
+        code = drive(kind, spec, site, out, Path(launch.folder), command=launch.command)  # type: ignore[arg-type]
     except LandsweepError as e:
         Console(stderr=True, highlight=False, soft_wrap=True).print(f"[bold red]error:[/] {escape(str(e))}")
         sys.exit(e.exit_code)
-    except SystemExit:
-        raise
-    sys.exit(0)
+    sys.exit(code)
 
 
 if __name__ == "__main__":

@@ -77,5 +77,7 @@ def follow(job: Job, write: Callable[[str], object]) -> int:
             return 1 if status["counts"].get("failed") else 0
         if now.state.over and now.state is not JobState.unknown:
             write(f"job {job.job}: {now.state} ({now.told})\n")
-            return {JobState.done: 0, JobState.cancelled: 3}.get(now.state, 3 if status.get("phase") == "stopped" else 1)
+            return {JobState.done: 0, JobState.cancelled: 3}.get(
+                now.state, 3 if status.get("phase") == "stopped" else 1
+            )
         time.sleep(_LOG_SECONDS)

@@ -14,7 +14,6 @@ import json
 import os
 import signal
 import socket
-import subprocess
 import sys
 import threading
 import time
@@ -23,8 +22,8 @@ from typing import NoReturn
 
 from cluster.addresses import free_port, own_address
 from cluster.driver import load_launch
-from cluster.launcher import Launch
-from cluster.node import RayNode, die_with_parent, versions_differ
+from cluster.launcher import LAUNCH_FILE, Launch
+from cluster.node import RayNode, in_own_session, versions_differ
 from orchestrator.errors import LandsweepError, SweepLocked, UsageError
 from orchestrator.ledger.lock import DriverLock
 from orchestrator.store import Store
@@ -37,6 +36,7 @@ _ASK_SECONDS = 5.0  # how often a worker looks whether the head has ended
 _MOST_STARTS = 5  # of Ray on one node in a row that came to nothing
 _SHORT = 60.0  # s; a Ray that lived longer has worked
 _STOPPED = 3  # exit code
+_PATIENCE = 60.0  # s, for a driver that was asked to stop; then its rows are what it has committed
 
 
 class Member:
@@ -116,15 +116,15 @@ class Member:
                 return code
             if self.stopping:
                 return _STOPPED
-            print(f"Ray's head at {address}:{port} died; the sweep goes on from its rows", file=sys.stderr)
-            print(node.last_words(), file=sys.stderr)
-        print(f"gave up after {_MOST_STARTS} starts of Ray's head", file=sys.stderr)
+            _say(f"Ray's head at {address}:{port} died; the sweep goes on from its rows")
+            _say(node.last_words())
+        _say(f"gave up after {_MOST_STARTS} starts of Ray's head")
         return 1
 
     def _serve(self, node: RayNode, address: str) -> int | None:
         """Let the workers know, and run the driver; None when Ray's head died."""
         self._tell({"address": address})
-        print(f"head at {address} on {socket.gethostname()}", file=sys.stderr)
+        _say(f"head at {address} on {socket.gethostname()}")
         try:
             return self._drive(node, address)
         finally:
@@ -155,18 +155,19 @@ class Member:
     def _drive(self, node: RayNode, address: str) -> int | None:
         """Run the driver beside a living head; None when the head died."""
         env = {**os.environ, "RAY_ADDRESS": address, "PYTHONUNBUFFERED": "1"}
-        launch = f"{self._launch.home}/launch.json"
+        launch = f"{self._launch.home}/{LAUNCH_FILE}"
         where = self._launch.cwd if Path(self._launch.cwd).is_dir() else None
-        driver = subprocess.Popen([sys.executable, "-m", "cluster.driver", launch], env=env, cwd=where, preexec_fn=die_with_parent)
-        asked = False
+        command = [sys.executable, "-m", "cluster.driver", launch]
+        driver = in_own_session(command, env=env, cwd=where, last=signal.SIGTERM)
+        asked: float | None = None
         while (code := driver.poll()) is None:
-            if self.stopping and not asked:
+            if self.stopping and asked is None:
                 driver.terminate()
-                asked = True
-            if not node.alive:
+                asked = time.monotonic()
+            if (not node.alive and asked is None) or (asked is not None and time.monotonic() - asked > _PATIENCE):
                 driver.kill()
                 driver.wait()
-                return None
+                return None if asked is None else _STOPPED
             time.sleep(_LOOK_SECONDS / 5)
         return code if code >= 0 else 128 - code
 
@@ -190,6 +191,10 @@ class Member:
         self._store.replace(_HEAD, json.dumps({**what, "job": self._job}).encode())
 
 
+def _say(text: str) -> None:
+    sys.stderr.write(f"{text}\n")
+
+
 def main() -> NoReturn:
     """Be one node of a job."""
     parser = argparse.ArgumentParser(prog="python -m cluster.member", description=__doc__.partition("\n")[0])
@@ -210,7 +215,7 @@ def main() -> NoReturn:
         member = Member(launch, options.job, options)
         code = {"head": member.head, "worker": member.worker, "elect": member.elect}[options.role]()
     except LandsweepError as e:
-        print(f"error: {e}", file=sys.stderr)
+        _say(f"error: {e}")
         sys.exit(e.exit_code)
     sys.exit(code)
 

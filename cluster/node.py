@@ -15,12 +15,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import IO
 
 import psutil
 
-__all__ = ["RayNode", "die_with_parent", "own_versions", "versions_differ"]
+__all__ = ["RayNode", "in_own_session", "own_versions", "versions_differ"]
 
 _MARK = "LANDSWEEP_NODE"  # in the environment of everything that this node starts
 _LONGEST = 40  # of the folder's path: Ray's sockets lie 60 characters below it, and Linux allows 107
@@ -74,9 +76,7 @@ class RayNode:
         env = {**os.environ, _MARK: self._mark, "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "1"}
         env.pop("RAY_ADDRESS", None)
         with self._log.open("wb") as log:
-            self._process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=env, preexec_fn=die_with_parent
-            )
+            self._process = in_own_session(command, env=env, last=signal.SIGKILL, output=log)
 
     @property
     def alive(self) -> bool:
@@ -122,10 +122,28 @@ def _folder(job: str, scratch: str | None) -> Path:
     return Path(tempfile.mkdtemp(prefix="ls-", dir="/tmp"))
 
 
-def die_with_parent() -> None:
-    """Between fork and exec: be sent SIGTERM when the parent dies, however it dies (Linux)."""
-    if _LIBC is not None:
-        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+def in_own_session(
+    command: list[str],
+    *,
+    env: Mapping[str, str],
+    last: signal.Signals,
+    cwd: str | None = None,
+    output: IO[bytes] | None = None,
+) -> subprocess.Popen[bytes]:
+    """Start a process that signals to this one's group do not reach; it is sent `last` when this one dies (Linux).
+
+    Schedulers signal whole groups: Ray must outlive the driver's clean stop, and the driver be signalled once.
+    """
+    return subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=output,
+        env=env,
+        cwd=cwd,
+        start_new_session=True,
+        preexec_fn=None if _LIBC is None else partial(_LIBC.prctl, _PR_SET_PDEATHSIG, int(last)),
+    )
 
 
 def _marked(mark: str) -> list[psutil.Process]:

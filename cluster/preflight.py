@@ -17,7 +17,21 @@ from orchestrator.store import Store
 __all__ = ["results_checks", "shared_folder", "walltime"]
 
 _OWN = {"tmpfs", "ramfs", "overlay", "devtmpfs", "squashfs"}  # never seen by another machine
-_NETWORKED = ("nfs", "lustre", "gpfs", "beegfs", "ceph", "cifs", "smb", "fuse", "afs", "panfs", "wekafs", "virtiofs", "9p")
+_NETWORKED = (
+    "nfs",
+    "lustre",
+    "gpfs",
+    "beegfs",
+    "ceph",
+    "cifs",
+    "smb",
+    "fuse",
+    "afs",
+    "panfs",
+    "wekafs",
+    "virtiofs",
+    "9p",
+)
 _RESERVE = 100e6  # bytes for report, figures and logs
 _TEST = "jobs/write-test"
 
@@ -46,7 +60,9 @@ def shared_folder(launch: Launch) -> Check:
         cure = "Only this machine sees it: give --out on a file system that the nodes share"
         return Check("shared folder", False, told, cure)
     sure = any(kind.startswith(n) for n in _NETWORKED)
-    return Check("shared folder", True if sure else None, told + ("" if sure else "; whether nodes see it, they must tell"))
+    return Check(
+        "shared folder", True if sure else None, told + ("" if sure else "; whether nodes see it, they must tell")
+    )
 
 
 def _file_system(path: Path) -> tuple[str, str]:

@@ -60,7 +60,9 @@ def judged(told: str, launch: Launch, *, gpus: int) -> Check:
     """
     line = next((x for x in told.splitlines() if x.startswith(_MARK)), None)
     if line is None:
-        return Check("a node", False, f"the probe gave no answer, but: {told.strip()[-300:]!r}", "Look at launcher.setup")
+        return Check(
+            "a node", False, f"the probe gave no answer, but: {told.strip()[-300:]!r}", "Look at launcher.setup"
+        )
     found = json.loads(line.removeprefix(_MARK))
     what = f"node {found['host']}"
     wrong = {p: v for p, v in launch.versions.items() if found["versions"].get(p) != v}

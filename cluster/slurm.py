@@ -57,14 +57,18 @@ class SlurmOptions(LauncherOptions):
     exclusive: bool = Field(False, description="share the nodes with nobody")
     options: tuple[str, ...] = Field((), description="more lines for sbatch, such as --mail-type=END")
     setup: tuple[str, ...] = Field((), description="shell lines before the start: modules, a venv")
-    container: tuple[str, ...] = Field((), description="words before python, such as [apptainer, exec, --nv, image.sif]")
+    container: tuple[str, ...] = Field(
+        (), description="words before python, such as [apptainer, exec, --nv, image.sif]"
+    )
     python: str | None = Field(None, description="on the nodes; by default the one in which one submits")
     network: str | None = Field(None, description="interface (ib0) or range (10.1.0.0/16) on which the nodes meet")
     scratch: str | None = Field(None, description="short path of a node-local folder for Ray's temporary files")
     object_store_gb: PositiveFloat = Field(1, description="shared memory of Ray on each node, GB")
     stop_seconds: PositiveInt = Field(120, description="before the limit the sweep stops cleanly, s")
     requeue: bool = Field(True, description="queue the job again when it was stopped before its sweep was complete")
-    probe_seconds: int = Field(20, ge=0, description="wait so long for a free node to look at before submitting; 0: don't")
+    probe_seconds: int = Field(
+        20, ge=0, description="wait so long for a free node to look at before submitting; 0: don't"
+    )
 
 
 class Slurm(Launcher[SlurmOptions]):
@@ -78,7 +82,9 @@ class Slurm(Launcher[SlurmOptions]):
         super().__init__(options)
         if options.array is not None and options.nodes != 1:
             raise SpecError(f"launcher.nodes: with `array`, each allocation has one node (given: {options.nodes})")
-        self._tools = {name: Tool(name, _NO_SLURM) for name in ("sbatch", "squeue", "sacct", "scancel", "sinfo", "srun")}
+        self._tools = {
+            name: Tool(name, _NO_SLURM) for name in ("sbatch", "squeue", "sacct", "scancel", "sinfo", "srun")
+        }
         self._seen: dict[str, tuple[float, Look]] = {}
 
     def files(self, launch: Launch) -> Mapping[str, str]:
@@ -175,10 +181,15 @@ class Slurm(Launcher[SlurmOptions]):
             except Unreachable:  # a cluster without accounting
                 return Look(JobState.unknown, "Slurm has forgotten it")
             lines = told.splitlines()
-        looks = [Look(_STATE_OF.get(w[0].split()[0], JobState.unknown), " ".join(w)) for w in
-                 (line.split("|") for line in lines if line)]
-        return min(looks, key=lambda k: _WORSE.index(k.state) if k.state in _WORSE else len(_WORSE),
-                   default=Look(JobState.unknown, "Slurm has forgotten it"))
+        looks = [
+            Look(_STATE_OF.get(w[0].split()[0], JobState.unknown), " ".join(w))
+            for w in (line.split("|") for line in lines if line)
+        ]
+        return min(
+            looks,
+            key=lambda k: _WORSE.index(k.state) if k.state in _WORSE else len(_WORSE),
+            default=Look(JobState.unknown, "Slurm has forgotten it"),
+        )
 
     def logs(self, job: str, home: Path) -> str:
         del job
@@ -206,13 +217,21 @@ class Slurm(Launcher[SlurmOptions]):
         yield self._node(launch)
 
     def _partition(self) -> Check:
-        rows = [line.split("|") for line in self._tools["sinfo"].say("-h", "-o", "%R|%l|%D").splitlines()]
-        known = {row[0]: f"{row[2]} nodes, at most {row[1]}" for row in rows}
-        wanted = self.given.partition
-        if wanted is not None and wanted not in known:
-            have = "; ".join(f"{name} ({told})" for name, told in known.items())
-            return Check("partition", False, f"there is no {wanted!r}", f"Set launcher.partition to one of: {have}")
-        return Check("partition", True, f"{wanted} ({known[wanted]})" if wanted else "the default one")
+        rows = [line.split("|") for line in self._tools["sinfo"].say("-h", "-o", "%P|%l|%D").splitlines()]
+        known = {name.rstrip("*"): (limit, nodes) for name, limit, nodes in rows}
+        default = next((name.rstrip("*") for name, _, _ in rows if name.endswith("*")), None)
+        name = self.given.partition or default
+        if name is None:
+            return Check("partition", None, "the cluster has no default one; sbatch decides")
+        if name not in known:
+            have = "; ".join(f"{n} ({nodes} nodes, at most {limit})" for n, (limit, nodes) in known.items())
+            return Check("partition", False, f"there is no {name!r}", f"Set launcher.partition to one of: {have}")
+        limit, nodes = known[name]
+        told = f"{name}, {nodes} nodes, at most {limit}"
+        if limit[:1].isdigit() and minutes(self.given.time) > minutes(limit):  # sbatch may take it and never start it
+            cure = "Ask for less: the job is queued again until the sweep is complete"
+            return Check("partition", False, f"{told}, but launcher.time is {self.given.time}", cure)
+        return Check("partition", True, told)
 
     def _accepted(self, launch: Launch) -> Check:
         script = next(iter(self.files(launch).values()))
@@ -268,7 +287,9 @@ if ((SLURM_NNODES > 1)); then
         --no-kill --wait=0 & rest=$!
 fi"""
 _START_ARRAY = "member elect --nodes=1 --ntasks=1 & lead=$!"
-_REQUEUE = 'scontrol requeue "$SLURM_JOB_ID" && sleep 60 # Slurm ends this script now\n' \
-           "    echo 'could not requeue; submit again to go on'"
+_REQUEUE = (
+    'scontrol requeue "$SLURM_JOB_ID" && sleep 60 # Slurm ends this script now\n'
+    "    echo 'could not requeue; submit again to go on'"
+)
 _ENDED_ARRAY = """elif [[ $code != 3 ]]; then
     scancel --state=PENDING "$SLURM_ARRAY_JOB_ID" # elements that still wait have nothing to do"""

@@ -42,7 +42,9 @@ def draft(
         raise SpecError("--site: missing; give a site file with a section `launcher`, such as slurm")
     at = load_site(site, site_changes)
     if at.launcher is None:
-        raise SpecError(f"site {site} has no section `launcher`, so a sweep runs there by `landsweep run --site {site}`")
+        raise SpecError(
+            f"site {site} has no section `launcher`, so a sweep runs there by `landsweep run --site {site}`"
+        )
     launcher: Launcher[Any] = launcher_type(at.launcher.type, site)(at.launcher)
     kind, parsed = load_spec(spec, spec_changes)
     where = out or f"results/{parsed.name}"

@@ -31,6 +31,8 @@ __all__ = ["COMMANDS", "app", "drive", "main", "split_changes"]
 
 COMMANDS = "landsweep.commands"  # entry points of kinds that bring commands: each is called with `app`
 
+_ONE_SIGNAL_SECONDS = 2.0  # schedulers signal a job and its children: what comes twice so soon was meant once
+
 app = typer.Typer(
     name="landsweep",
     help="Sweeps for the science of neural-network training: loss landscapes, functions of your own, over any cluster.",
@@ -108,7 +110,7 @@ def run(
     at = load_site(site, site_changes)
     if at.launcher is not None:
         raise SpecError(f"site {site} is for `landsweep submit`: `run` computes where it is typed, so it needs another")
-    return drive(kind, parsed, at, where, spec.parent)
+    raise typer.Exit(drive(kind, parsed, at, where, spec.parent))
 
 
 def drive(
@@ -119,12 +121,10 @@ def drive(
     folder: Path,
     again: tuple[str, ...] = (),
     command: str | None = None,
-) -> None:
-    """Run a sweep in this process, show its progress, publish its end; a bad end exits with its code.
+) -> int:
+    """Run a sweep in this process, show its progress, publish its end; gives the exit code.
 
-    Args:
-        kind, spec, site, where, folder, again: as for `run_sweep`.
-        command: what goes on when it was stopped; by default what was typed.
+    The arguments are those of `run_sweep`, and `command`: what goes on when it was stopped, by default what was typed.
     """
     from orchestrator.display import LinesWatch, live_watch
     from orchestrator.publish import check_tracking, publish
@@ -137,21 +137,25 @@ def drive(
     if end.phase == "stopped":
         err.print(f"stopped: {end.done:,} of {_many(end.total)} units have rows in {where}; nothing is lost.")
         err.print(f"go on with: {command or f'landsweep {shlex.join(command_line())}'}", markup=False)
-        raise typer.Exit(3)
+        return 3
     _say_end(end, where)
     publish(_open(where), where, site, lambda text: err.print(text, markup=False))
-    if end.counts.get("failed"):
-        raise typer.Exit(1)
+    return 1 if end.counts.get("failed") else 0
 
 
 def _stop_on_signals() -> threading.Event:
     """Set by the first Ctrl-C or SIGTERM; the second ends the process at once, as a crash would."""
     stop = threading.Event()
+    first = 0.0
 
     def handle(number: int, frame: object) -> None:
+        nonlocal first
         del frame
+        if stop.is_set() and time.monotonic() - first < _ONE_SIGNAL_SECONDS:
+            return
         if stop.is_set():
             os._exit(128 + number)
+        first = time.monotonic()
         stop.set()
         err.print("\nstopping: rows that have come are being written (again to end at once)")
 
@@ -311,7 +315,8 @@ def rerun(
         err.print(f"no unit with status {with_status}{f' and cause {cause}' if cause else ''}: nothing to do")
         return
     err.print(f"{len(chosen):,} units will be computed again")
-    drive(sweep.kind, sweep.spec, load_site(site, site_changes), folder, sweep.folder, again=tuple(chosen["key"]))
+    again = tuple(chosen["key"])
+    raise typer.Exit(drive(sweep.kind, sweep.spec, load_site(site, site_changes), folder, sweep.folder, again))
 
 
 @app.command("export-mlflow", epilog="Example: landsweep export-mlflow results/landscape_skip --uri http://mlflow:5000")

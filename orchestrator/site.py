@@ -16,7 +16,9 @@ from orchestrator.spec import Model, override, parse, read_yaml
 
 __all__ = ["LAUNCHERS", "Budgets", "LauncherOptions", "Site", "launcher_type", "load_site", "parse_site", "site_names"]
 
-LAUNCHERS = "landsweep.launchers"  # entry points: classes whose attribute `options` is a model of the section `launcher`
+LAUNCHERS = (
+    "landsweep.launchers"  # entry points: classes whose attribute `options` is a model of the section `launcher`
+)
 
 
 class Budgets(Model):

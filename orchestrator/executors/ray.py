@@ -26,6 +26,7 @@ from ray import exceptions as failures
 
 from orchestrator.errors import SpecError, Unreachable, UsageError, WorkersUnavailable
 from orchestrator.executors.base import Event, Executor, Finished, Gave, Lost, Refused
+from orchestrator.executors.signals import keep_signals
 from orchestrator.executors.streams import Pulled, Stream, Streamed
 from orchestrator.kind import Arrays
 from orchestrator.row import Cause
@@ -238,7 +239,8 @@ class RayExecutor(Executor):
         else:
             _require_answer(self._site.address)
         try:
-            ray.init(**options)
+            with keep_signals():
+                ray.init(**options)
         except (ConnectionError, OSError, RuntimeError, ValueError) as e:
             raise Unreachable(
                 f"site: could not reach a Ray cluster at {self._site.address!r}: {e}\n"

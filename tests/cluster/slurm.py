@@ -45,6 +45,7 @@ SelectType=select/cons_tres
 SelectTypeParameters=CR_CPU
 SwitchType=switch/none
 MpiDefault=none
+SlurmdParameters=config_overrides
 ReturnToService=2
 SlurmdTimeout=5
 KillWait=10
@@ -92,9 +93,7 @@ class TestSlurm:
         (munge / "key").write_bytes(secrets.token_bytes(256))
         (munge / "key").chmod(0o600)
         control, n1, n2 = _ports(3)
-        self.conf.write_text(
-            _CONF.format(host=socket.gethostname(), folder=self.folder, control=control, n1=n1, n2=n2)
-        )
+        self.conf.write_text(_CONF.format(host=socket.gethostname(), folder=self.folder, control=control, n1=n1, n2=n2))
         paths = {"key-file": "key", "socket": "sock", "pid-file": "pid", "log-file": "log", "seed-file": "seed"}
         self._run("munge", "munged", "--foreground", "--force", *(f"--{k}={munge / v}" for k, v in paths.items()))
         until("munged answers", (munge / "sock").exists)

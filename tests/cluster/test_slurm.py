@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,8 @@ def test_one_job_serves_a_sweep_and_what_is_there_is_not_computed_again(slurm: T
     assert "60/60 done" in listed and job_of(tmp_path)["job"] in listed
     assert "head at 127.0.0.1" in command("logs", "results/fun", cwd=tmp_path).stdout
     slurm.wait_idle()
+    assert not slurm.left_over(), "the job has cleaned up after itself"
+    assert not list(Path("/tmp").glob(f"ls{job_of(tmp_path)['job']}-*"))
     write(tmp_path, 70, 0.05)
     assert "10 new" in submit(tmp_path, "--follow").stdout
     expected(tmp_path, 70)
@@ -143,7 +146,7 @@ def test_an_array_elects_a_new_leader_when_the_first_dies(slurm: TestSlurm, tmp_
     [
         ({"partition": "gpu"}, ["there is no 'gpu'", "tests (2 nodes"]),
         ({"nodes": 3}, ["sbatch", "Requested node configuration is not available"]),
-        ({"time": "3-00:00:00"}, ["sbatch"]),
+        ({"time": "3-00:00:00"}, ["at most 1:00:00", "launcher.time is 3-00:00:00"]),
         ({"python": "/usr/bin/python3-none"}, ["a node", "python3-none"]),
         (
             {"container": ["unshare", "-m", "sh", "-c", 'mount -t tmpfs none "$0"; exec "$@"', "HIDDEN"]},
@@ -155,8 +158,8 @@ def test_what_can_not_work_is_told_before_anything_is_queued(
     slurm: TestSlurm, tmp_path: Path, launcher: dict[str, Any], expected: list[str]
 ) -> None:
     if "container" in launcher:  # nodes on which another file system lies over the results
-        import sys
-        launcher = {"python": sys.executable, "container": [str(tmp_path) if w == "HIDDEN" else w for w in launcher["container"]]}
+        words = [str(tmp_path) if w == "HIDDEN" else w for w in launcher["container"]]
+        launcher = {"python": sys.executable, "container": words}
     write(tmp_path, 5, 0.0, **launcher)
     done = submit(tmp_path, check=2)
     for word in [*expected, "nothing was queued"]:
@@ -169,7 +172,12 @@ def test_the_same_sweep_here_on_ray_and_on_slurm_gives_the_same_rows(slurm: Test
     (tmp_path / "site.yaml").write_text(yaml.safe_dump(SITE))
     root = Path(__file__).parent.parent.parent
     spec = str(root / "sweeps/recipes/landscape_skip.yaml")
-    small = ["models.skip.train.epochs=1", "models.noskip.train.epochs=1", "models.skip.depth=8", "models.noskip.depth=8"]
+    small = [
+        "models.skip.train.epochs=1",
+        "models.noskip.train.epochs=1",
+        "models.skip.depth=8",
+        "models.noskip.depth=8",
+    ]
     small += ["axes.x.linear=[-1,1,3]", "axes.y.linear=[-1,1,3]", "name=same"]
     command("run", spec, *small, *LOCAL, "--out", "here", cwd=tmp_path)
     command("run", spec, *small, "site.tracking=off", "--out", "ray", cwd=tmp_path)
