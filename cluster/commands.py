@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 
 from orchestrator.cli import Changes, SpecFile
+from orchestrator.reach import command_line
 
 if TYPE_CHECKING:
     from cluster.records import Job
@@ -37,7 +38,7 @@ def _submit(
     changes: Changes = None,
     site: Annotated[str, typer.Option("--site", help="Site file with a section `launcher`, or an installed one.")] = "",
     out_dir: Annotated[
-        str | None, typer.Option("--out", help="Results: a folder or URL; by default results/NAME.")
+        str | None, typer.Option("--out", help="Results: folder or URL; by default results/NAME.")
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print what would be submitted.")] = False,
     follow: Annotated[bool, typer.Option("--follow", help="Show the job's output until it ends.")] = False,
@@ -45,7 +46,7 @@ def _submit(
     """Queue a sweep on a cluster; resubmitting the same spec resumes it, or extends it when its axes have grown."""
     from cluster.submission import draft, submit
 
-    launcher, launch = draft(spec, changes, site, out_dir, sys.argv[1:])
+    launcher, launch = draft(spec, changes, site, out_dir, command_line())
     if dry_run:
         return out.print(launcher.dry_run(launch))
     job = submit(launcher, launch, err.print)

@@ -43,8 +43,7 @@ def main() -> NoReturn:
         kind = kind_named(launch.kind)
         spec = parse(kind.spec, launch.spec, "launch.json")
         site = parse_site(launch.site, "launch.json")
-        out = launch.out if "://" in launch.out else Path(launch.out)
-        code = drive(kind, spec, site, out, Path(launch.folder), command=launch.command)  # type: ignore[arg-type]
+        code = drive(kind, spec, site, launch.out, Path(launch.folder), command=launch.command)
     except LandsweepError as e:
         Console(stderr=True, highlight=False, soft_wrap=True).print(f"[bold red]error:[/] {escape(str(e))}")
         sys.exit(e.exit_code)

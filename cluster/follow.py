@@ -59,7 +59,7 @@ def follow(job: Job, write: Callable[[str], object]) -> int:
         write: gets the text.
 
     Returns:
-        As `landsweep run` would: 0 all units ok or diverged, 1 some failed or the job did, 3 it goes on when submitted again.
+        The exit code of `landsweep run`; 1 also when the job itself failed.
     """
     launcher = launcher_of(job)
     home = Path(job.home)

@@ -23,7 +23,7 @@ from orchestrator.site import LauncherOptions
 __all__ = ["LAUNCH_FILE", "Check", "JobState", "Launch", "Launcher", "Look", "read_launch"]
 
 LAUNCH_FILE = "launch.json"
-O = TypeVar("O", bound=LauncherOptions)
+Options = TypeVar("Options", bound=LauncherOptions)
 
 
 class JobState(StrEnum):
@@ -130,7 +130,7 @@ def read_launch(text: str) -> Launch:
     return Launch(**json.loads(text))
 
 
-class Launcher(ABC, Generic[O]):
+class Launcher(ABC, Generic[Options]):
     """Gets a launch to a cluster. It keeps no state: all that it is asked later is asked by job id.
 
     Attributes:
@@ -143,7 +143,7 @@ class Launcher(ABC, Generic[O]):
     options: ClassVar[type[LauncherOptions]]
     shares_files: ClassVar[bool]
 
-    def __init__(self, options: O) -> None:
+    def __init__(self, options: Options) -> None:
         self.given = options
 
     @abstractmethod

@@ -5,7 +5,6 @@ from __future__ import annotations
 import getpass
 import json
 import platform
-import re
 import shutil
 import time
 from collections.abc import Iterator, Mapping
@@ -17,11 +16,9 @@ from cluster.launcher import LAUNCH_FILE, JobState, Launch, Launcher, Look
 from orchestrator.errors import SpecError, UsageError
 from orchestrator.site import launcher_type
 from orchestrator.spec import parse
-from orchestrator.store import Store
+from orchestrator.store import Store, is_url
 
 __all__ = ["Job", "claim", "drop", "every_job", "find_job", "jobs_of", "keep", "launcher_of", "record"]
-
-_URL = re.compile(r"^[a-z][a-z0-9+.-]+://")
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +96,7 @@ def record(launch: Launch, job: str, launcher: Launcher[Any]) -> Job:
 def keep(job: Job) -> None:
     """Write a job's present state: where its other files are, and beside results at a URL too."""
     text = (json.dumps(asdict(job), indent=2) + "\n").encode()
-    for results in dict.fromkeys([job.home.rpartition("/jobs/")[0], *([job.out] if _URL.match(job.out) else [])]):
+    for results in dict.fromkeys([job.home.rpartition("/jobs/")[0], *([job.out] if is_url(job.out) else [])]):
         Store.at(results).replace(f"jobs/{job.number:04d}/job.json", text)
 
 
@@ -130,7 +127,7 @@ def _job(raw: bytes) -> dict[str, Any]:
 
 def every_job(folder: str) -> list[Job]:
     """Jobs of one sweep, or of all sweeps of a folder such as `results`."""
-    if _URL.match(folder) or (Path(folder) / "jobs").is_dir():
+    if is_url(folder) or (Path(folder) / "jobs").is_dir():
         return list(jobs_of(folder))
     sweeps = sorted(p.parent for p in Path(folder).glob("*/jobs") if p.is_dir())
     return [job for sweep in sweeps for job in jobs_of(sweep)]
@@ -142,7 +139,7 @@ def find_job(which: str) -> Job:
     Raises:
         SpecError: there is none.
     """
-    if _URL.match(which) or Path(which).is_dir():
+    if is_url(which) or Path(which).is_dir():
         results, _, number = which.rstrip("/").rpartition("/jobs/")
         if results and number.isdigit():
             found = [j for j in jobs_of(results) if j.number == int(number)]

@@ -17,6 +17,7 @@ from orchestrator.cli import split_changes
 from orchestrator.errors import SpecError, SweepLocked, UsageError
 from orchestrator.forecast import forecast
 from orchestrator.site import launcher_type, load_site
+from orchestrator.store import is_url
 from orchestrator.sweep import load_spec
 
 __all__ = ["draft", "submit"]
@@ -48,10 +49,10 @@ def draft(
     launcher: Launcher[Any] = launcher_type(at.launcher.type, site)(at.launcher)
     kind, parsed = load_spec(spec, spec_changes)
     where = out or f"results/{parsed.name}"
-    remote = "://" in where or not launcher.shares_files
-    results = where if "://" in where else str(Path(where).absolute())
+    remote = is_url(where) or not launcher.shares_files
+    results = where if is_url(where) else str(Path(where).absolute())
     home = Path.cwd() / "results" / parsed.name if remote else Path(results)
-    told = forecast(kind, parsed, at, Path(results))
+    told = forecast(kind, parsed, at, results)
     return launcher, Launch(
         name=parsed.name,
         out=results,
