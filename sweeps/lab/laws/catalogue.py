@@ -22,6 +22,7 @@ from sweeps.lab.laws.mixture_joint import MIXTURE_JOINT, MixtureJoint
 from sweeps.lab.laws.multi_power import MULTI_POWER
 from sweeps.lab.laws.optimal_settings import OPTIMAL_BATCH, OPTIMAL_RATE
 from sweeps.lab.laws.power import POWER, POWER_OFFSET
+from sweeps.lab.laws.random_features import RANDOM_FEATURES
 from sweeps.lab.laws.rectified import RECTIFIED
 from sweeps.lab.laws.resolution_limited import RESOLUTION_LIMITED
 from sweeps.lab.laws.ticket_ensembling import TICKET_ENSEMBLING
@@ -54,6 +55,7 @@ LAWS: tuple[Law, ...] = (
     OPTIMAL_BATCH,
     VARIANCE_LIMITED,
     RESOLUTION_LIMITED,
+    RANDOM_FEATURES,
     TICKET_ENSEMBLING,
     WALL_CLOCK,
 )
