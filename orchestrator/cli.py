@@ -79,15 +79,9 @@ def split_changes(changes: list[str] | None) -> tuple[list[str], list[str]]:
 
 
 def _open(where: str) -> Sweep:
-    from orchestrator.ledger import Ledger, Store
     from orchestrator.sweep import Sweep
 
-    store = Store.at(where)
-    if store.path is not None and not store.path.is_dir():
-        raise SpecError(f"there is no folder {where}; give the results folder of a sweep, such as results/NAME")
-    if not Ledger.exists(store):
-        raise SpecError(f"{where} holds no sweep (no sweep.json); give a folder that `landsweep run` has made")
-    return Sweep(Ledger.open(store))
+    return Sweep.at(where)
 
 
 @app.command(epilog="Example: landsweep run sweeps/recipes/landscape_skip.yaml axes.x.linear=[-1,1,101] site.workers=8")
@@ -292,11 +286,11 @@ def _audit(sweep: Sweep, where: str, n: int) -> list[str]:
 def rerun(
     folder: Results,
     changes: Changes = None,
-    with_status: Annotated[str, typer.Option("--status", help="failed or diverged.")] = "failed",
+    with_status: Annotated[str, typer.Option("--status", help="failed, diverged or pruned.")] = "failed",
     cause: Annotated[str | None, typer.Option("--cause", help="Of failed ones: error, oom, timeout or infra.")] = None,
     site: SiteName = None,
 ) -> None:
-    """Compute units again that failed or diverged; their present rows are kept in retired/."""
+    """Compute units again that failed, diverged or were pruned; their present rows are kept in retired/."""
     from orchestrator.row import Cause, Status
     from orchestrator.site import load_site
 
@@ -304,7 +298,7 @@ def rerun(
     if spec_changes:
         raise SpecError(f"rerun keeps the spec as it is, so {spec_changes[0]!r} can't be given; `site.` fields can")
     if with_status not in set(Status) - {Status.ok}:
-        raise SpecError(f"--status {with_status}: give failed or diverged")
+        raise SpecError(f"--status {with_status}: give failed, diverged or pruned")
     if cause is not None and cause not in set(Cause):
         raise SpecError(f"--cause {cause}: give one of {', '.join(Cause)}")
     sweep = _open(folder)

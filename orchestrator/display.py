@@ -55,7 +55,7 @@ def span(seconds: float | None) -> str:
 
 
 def _numbers(s: Snapshot) -> str:
-    bad = ", ".join(f"{s.counts[k]:,} {k}" for k in ("diverged", "failed") if s.counts.get(k))
+    bad = ", ".join(f"{s.counts[k]:,} {k}" for k in ("diverged", "pruned", "failed") if s.counts.get(k))
     parts = [f"{s.rate:,.1f} units/s", f"{s.workers} workers"]
     if s.eta is not None:
         parts.append(f"{span(s.eta)} left")

@@ -83,7 +83,8 @@ def forecast(kind: SweepKind[Any], spec: Spec, site: Site, where: str) -> Foreca
     Raises:
         SweepMismatch: `where` holds a sweep of another spec.
     """
-    total = kind.planner(spec).total
+    planner = kind.planner(spec)
+    total = planner.total
     done, unit_seconds = 0, None
     store = Store.at(where)
     if Ledger.exists(store):
@@ -91,7 +92,7 @@ def forecast(kind: SweepKind[Any], spec: Spec, site: Site, where: str) -> Foreca
         check_same(ledger.sweep, kind, spec, where)
         rows = ledger.rows(columns=["key", "seconds"])
         known = set(rows.column("key").to_pylist())
-        done = sum(u.key in known for u in planned(kind, spec)) if total is not None else len(known)
+        done = len(known) if planner.listens else sum(u.key in known for u in planned(kind, spec))
         unit_seconds = pc.mean(rows.column("seconds")).as_py()
     to_run = None if total is None else total - done
     workers = None if site.workers == "auto" else site.workers

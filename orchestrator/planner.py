@@ -5,13 +5,13 @@ from __future__ import annotations
 import itertools
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from orchestrator.axes import Value
 from orchestrator.errors import SpecError
-from orchestrator.row import Column, param_columns
+from orchestrator.row import Column, Progress, param_columns
 from orchestrator.unit import Keys, Unit, canonical
 
 __all__ = ["GridPlanner", "ListPlanner", "Named", "Planner"]
@@ -26,6 +26,7 @@ class Planner(ABC):
     """
 
     listens: bool = False  # False: `tell` is never called, so rows need not be turned into Python objects
+    follows: bool = False  # False: `hear` is never called
 
     @abstractmethod
     def ask(self, limit: int) -> list[Unit]:
@@ -38,6 +39,14 @@ class Planner(ABC):
 
     def tell(self, row: Mapping[str, Any]) -> None:  # noqa: B027 - optional: most planners don't listen
         """Hear one row: of this run, or, at resume, of the ledger."""
+
+    def hear(self, progress: Iterable[Progress]) -> Collection[str]:
+        """Hear what running units report, at resume the series of the ledger; gives keys of units that should stop.
+
+        A unit's last report comes before its row.
+        """
+        del progress
+        return ()
 
     @property
     def total(self) -> int | None:

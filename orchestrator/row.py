@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Literal, TypeAlias
@@ -23,6 +23,7 @@ __all__ = [
     "RowMaker",
     "Status",
     "param_columns",
+    "reported",
     "series_batch",
 ]
 
@@ -37,6 +38,7 @@ class Status(StrEnum):
 
     ok = "ok"
     diverged = "diverged"  # a result: the loss became non-finite
+    pruned = "pruned"  # a result: a search stopped it, because others do better
     failed = "failed"
 
 
@@ -76,8 +78,8 @@ class Outcome:
     Attributes:
         key: of the unit.
         metrics: column name to value; a column left out is null in the row.
-        status: ok, diverged or failed.
-        error: for failed ones the traceback, for diverged ones what became non-finite and when.
+        status: ok, diverged, pruned or failed.
+        error: for failed ones the traceback, for diverged ones what became non-finite and when, for pruned ones when.
         cause: only for failed ones.
         seconds: wall time of this unit alone; by default the time since the session's last outcome.
     """
@@ -106,9 +108,9 @@ class Progress:
 
 
 METERS: tuple[Column, ...] = (
-    Column("status", "how the unit ended: ok, diverged or failed", type="text"),
+    Column("status", "how the unit ended: ok, diverged, pruned or failed", type="text"),
     Column("cause", "of a failed unit: error, oom, timeout or infra", type="text"),
-    Column("error", "traceback of a failed unit, reason of a diverged one", type="text"),
+    Column("error", "traceback of a failed unit, reason of a diverged or pruned one", type="text"),
     Column("attempt", "how many times the unit was given to a worker", type="int"),
     Column("worker", "host and process that computed the unit", type="text"),
     Column("ended", "when the unit ended, since 1970 (UTC)", "s"),
@@ -229,6 +231,14 @@ def series_batch(progress: Sequence[Progress]) -> pa.RecordBatch:
         ],
         schema=SERIES,
     )
+
+
+def reported(series: pa.Table) -> Iterator[Progress]:
+    """What `series_batch` was given, read back."""
+    found: dict[tuple[str, int], dict[str, float]] = {}
+    for key, step, metric, value in zip(*(column.to_pylist() for column in series.columns), strict=True):
+        found.setdefault((key, step), {})[metric] = value
+    return (Progress(key, step, metrics) for (key, step), metrics in found.items())
 
 
 SERIES = pa.schema([("key", pa.string()), ("step", pa.int64()), ("metric", pa.string()), ("value", pa.float64())])

@@ -20,7 +20,7 @@ from orchestrator.errands import Errand, run_errands
 from orchestrator.executors.base import Event, Executor, Finished, Gave, Lost, Refused
 from orchestrator.kind import Arrays, Preparation, SweepKind
 from orchestrator.ledger import Ledger, Store, Writer, load_prepared, save_prepared, write_status
-from orchestrator.row import Cause, Outcome, RowMaker, Status
+from orchestrator.row import Cause, Outcome, RowMaker, Status, reported
 from orchestrator.schedule import GivenUp, Schedule
 from orchestrator.site import Site
 from orchestrator.spec import Spec
@@ -221,6 +221,8 @@ class _Run:
         """Tell the planner the rows that the ledger holds: that is resuming. Gives whether any work is left."""
         if self._planner.listens:
             rows = ledger.rows()
+            if self._planner.follows:
+                self._planner.hear(reported(ledger.series()))
             for row in rows.to_pylist():
                 self._planner.tell(row)
             self._old.update(rows.column("status").to_pylist())
@@ -238,15 +240,15 @@ class _Run:
 
     def _feed(self) -> None:
         """Planner -> schedule -> workers."""
-        wants = self._schedule.wants(self._executor.workers)
+        wants, dry = self._schedule.wants(self._executor.workers), False
         while wants > 0 and not self._planner.exhausted:
             asked = self._planner.ask(max(wants, _ASK) if not self._planner.listens else wants)
             fresh = [u for u in asked if u.key not in self._writer.done]
             self._schedule.offer(fresh)
             wants -= len(fresh)
-            if not asked:
+            if dry := not asked:
                 break
-        self._schedule.drained = self._planner.exhausted
+        self._schedule.drained = dry or self._planner.exhausted
         for worker in self._executor.slots():
             shard = self._schedule.next(self._executor.workers)
             if shard is None:
@@ -256,6 +258,9 @@ class _Run:
     def _absorb(self, event: Event) -> None:
         match event:
             case Gave(work, Chunk() as chunk):
+                if self._planner.follows:
+                    for key in self._planner.hear(chunk.progress):
+                        self._executor.stop(key)
                 if chunk.rows is not None:
                     self._take(work, chunk.rows, chunk.series)
             case Finished(work, seconds):

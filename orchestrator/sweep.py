@@ -9,14 +9,16 @@ import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pandas as pd
 
 from orchestrator.errors import SpecError, SweepMismatch
 from orchestrator.kind import SweepKind, kind_named
-from orchestrator.ledger import Ledger
+from orchestrator.ledger import Ledger, Store
+from orchestrator.planner import Planner
 from orchestrator.reach import command_line
+from orchestrator.row import reported
 from orchestrator.spec import Spec, differences, override, parse, read_yaml
 from orchestrator.unit import Unit
 
@@ -42,7 +44,7 @@ def load_spec(path: Path, assignments: Sequence[str] = ()) -> tuple[SweepKind[An
 
 
 def planned(kind: SweepKind[Any], spec: Spec) -> Iterator[Unit]:
-    """The units that the planner proposes before it has heard any row."""
+    """The units that the planner proposes before it has heard any row: of one that listens, only the first ones."""
     planner = kind.planner(spec)
     while units := planner.ask(_ASKED):
         yield from units
@@ -65,14 +67,41 @@ class Sweep:
         self.spec: Spec = parse(self.kind.spec, self.head["spec"], "sweep.json")
         self.folder = Path(self.head["folder"])
 
+    @classmethod
+    def at(cls, where: str | Path) -> Self:
+        """The sweep in a results folder, a path or URL.
+
+        Raises:
+            SpecError: there is none.
+        """
+        store = Store.at(where)
+        if store.path is not None and not store.path.is_dir():
+            raise SpecError(f"there is no folder {where}; give the results folder of a sweep, such as results/NAME")
+        if not Ledger.exists(store):
+            raise SpecError(f"{where} holds no sweep (no sweep.json); give a folder that `landsweep run` has made")
+        return cls(Ledger.open(store))
+
     def keys(self) -> list[str]:
-        """Keys of all units of the plan, in order."""
-        return [u.key for u in planned(self.kind, self.spec)]
+        """Keys of all units of the plan, in order; where the plan depends on the rows, theirs and what comes next."""
+        if not self.kind.planner(self.spec).listens:
+            return [u.key for u in planned(self.kind, self.spec)]
+        have = self.ledger.rows(["key"]).column("key").to_pylist()
+        return list(dict.fromkeys([*have, *(u.key for u in self.planner().ask(_ASKED))]))
+
+    def planner(self) -> Planner:
+        """The sweep's planner, after it has heard all that the ledger holds."""
+        planner = self.kind.planner(self.spec)
+        if planner.follows:
+            planner.hear(reported(self.ledger.series()))
+        if planner.listens:
+            for row in self.ledger.rows().to_pylist():
+                planner.tell(row)
+        return planner
 
     def rows(self) -> pd.DataFrame:
         """Rows of the units that belong to the plan, in the plan's order."""
         frame: pd.DataFrame = self.ledger.rows().to_pandas()
-        if self.kind.planner(self.spec).total is None:
+        if self.kind.planner(self.spec).listens:
             return frame  # the plan depends on the rows, so all of them belong to it
         order = {key: i for i, key in enumerate(self.keys())}
         place = frame["key"].map(order) if len(frame) else pd.Series(dtype=float)

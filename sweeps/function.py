@@ -240,7 +240,7 @@ class FunctionSession:
             if clash := _RESERVED & metrics.keys():
                 raise _Unfit(f"the row has columns of its own named {sorted(clash)}; give these metrics other names")
             if stopped is not None and error is None:
-                error = f"stopped after step {stopped}"
+                status, error = Status.pruned, f"stopped after step {stopped}"
         except _Unfit as e:
             return Outcome(unit.key, {}, Status.failed, str(e), Cause.error)
         return Outcome(unit.key, metrics, status, error)

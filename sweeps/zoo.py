@@ -16,8 +16,9 @@ from orchestrator.report.parts import Report, Table
 from orchestrator.row import Column
 from orchestrator.unit import Keys
 from sweeps.lab.tensors import tensor_tables
-from sweeps.lab.zoo.choices import calibrated, calibrations
-from sweeps.lab.zoo.plan import Grid, Recipes, ZooPlanner
+from sweeps.lab.zoo.choices import calibrated, calibrations, pack_named
+from sweeps.lab.zoo.columns import trained_columns
+from sweeps.lab.zoo.plan import Grid, Recipes, ZooPlanner, packs_of
 from sweeps.lab.zoo.reader import Member, Zoo
 from sweeps.lab.zoo.session import ZooSession, check_recipes
 from sweeps.lab.zoo.spec import ZooSpec
@@ -26,30 +27,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = ["Member", "Zoo", "ZooKind", "ZooSpec"]
-
-
-_SPLITS = ("train", "test")
-
-_OUTCOME = (
-    Column("best_test_accuracy", "highest test accuracy of all evaluations"),
-    Column("best_test_loss", "lowest test loss of all evaluations"),
-    Column("best_step", "step of the highest test accuracy; where there is none, of the lowest test loss", type="int"),
-    Column("steps_done", "optimizer steps made", type="int"),
-    Column("epochs_done", "passes through the training data made"),
-    Column("gradient_evaluations", "gradients of one batch that were computed", type="int"),
-    Column("diverged_step", "steps made when the loss became non-finite", type="int"),
-    Column("parameters", "numbers that the network's parameters hold", type="int"),
-    Column("split", "part of the zoo itself, by seed: train, val or test", type="text"),
-    Column("checkpoints", "labels of the weights that were kept, by step, separated by spaces", type="text"),
-)  # fmt: skip
-_METERS = (
-    Column("backend", "how the pack was computed: loop, vmap, bmm or compiled", type="text", meter=True),
-    Column("pack_size", "models that trained as one stacked computation", type="int", meter=True),
-    Column("weights_file", "file with the weights", type="text", meter=True),
-    Column("weights_pack", "number of the pack in that file", type="int", meter=True),
-    Column("weights_slot", "place of the model in the pack", type="int", meter=True),
-    Column("weights_checksum", "BLAKE2b (16 bytes) of the file", type="text", meter=True),
-)  # fmt: skip
 
 
 class ZooKind(SweepKind[ZooSpec]):
@@ -85,11 +62,7 @@ class ZooKind(SweepKind[ZooSpec]):
         return Grid(spec).columns()
 
     def columns(self, spec: ZooSpec) -> tuple[Column, ...]:
-        losses = []
-        for split in dict.fromkeys((*_SPLITS, *(spec.recipe.evaluate.splits or ()))):
-            losses.append(Column(f"{split}_loss", f"mean loss of the last evaluation on {split}"))
-            losses.append(Column(f"{split}_accuracy", f"share of right samples of the last evaluation on {split}"))
-        return (*losses, *_OUTCOME, *_METERS)
+        return trained_columns(spec.recipe.evaluate.columns())
 
     def planner(self, spec: ZooSpec) -> ZooPlanner:
         return ZooPlanner(spec, Keys(self.name, self.version, spec.context()))
@@ -105,15 +78,18 @@ class ZooKind(SweepKind[ZooSpec]):
         Raises:
             SpecError: parts of a recipe do not fit; the message names the field.
         """
-        check_recipes(spec, bench)
+        recipes = Recipes(spec)
+        told = (recipes.of(params, f"the recipe with {dict(params)}") for params in Grid(spec))
+        check_recipes(told, spec.recipe.evaluate.columns(), spec.backend, bench)
 
     def preparations(self, spec: ZooSpec) -> tuple[Preparation, ...]:
-        return calibrations(spec)
+        return calibrations(spec.backend, {pack: len(members) for pack, members in packs_of(spec).items()})
 
     def prepare(self, spec: ZooSpec, name: str, have: Mapping[str, Arrays], bench: Workbench) -> Arrays:
         """Time the back-ends for one pack key."""
         del have
-        return calibrated(spec, name, bench)
+        first, *_ = packs_of(spec)[pack_named(name)]
+        return calibrated(spec.backend, Recipes(spec).of(first), bench)
 
     def open(self, spec: ZooSpec, prepared: Mapping[str, Arrays], bench: Workbench) -> ZooSession:
         return ZooSession(spec, bench, prepared)

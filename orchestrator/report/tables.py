@@ -65,7 +65,7 @@ def _guessed(name: str, values: pd.Series) -> Column:
 def counts(rows: pd.DataFrame, total: int | None = None) -> dict[str, int]:
     """Units by status, by cause of failure, and those still to run."""
     status = rows["status"].value_counts().to_dict() if len(rows) else {}
-    found = {s.value: int(status.get(s.value, 0)) for s in Status}
+    found = {s.value: int(status.get(s.value, 0)) for s in Status if s is not Status.pruned or s.value in status}
     if len(rows) and found["failed"]:
         causes = rows.loc[rows["status"] == Status.failed.value, "cause"].value_counts().to_dict()
         found |= {f"failed: {c.value}": int(causes[c.value]) for c in Cause if c.value in causes}

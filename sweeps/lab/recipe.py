@@ -34,6 +34,10 @@ class Evaluation(Model):
     )
     first: Count | None = Field(None, description="only the first n samples of each split; none: all of them")
 
+    def columns(self) -> tuple[str, ...]:
+        """Splits whose metrics have columns in the rows."""
+        return tuple(dict.fromkeys(("train", "test", *(self.splits or ()))))
+
     @model_validator(mode="after")
     def _one_grid(self) -> Self:
         if self.every_epochs is not None and self.every_steps is not None:

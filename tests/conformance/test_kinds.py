@@ -18,10 +18,11 @@ from orchestrator.site import Site
 from orchestrator.testing.kind_suite import KindSuite, metrics_of, run_example, same
 from sweeps.function import FunctionKind
 from sweeps.landscape import LandscapeKind
+from sweeps.search import SearchKind
 from sweeps.zoo import ZooKind
 
 GOLDEN = Path(__file__).parent.parent / "golden"
-TESTED = {"function", "landscape", "zoo"}
+TESTED = {"function", "landscape", "search", "zoo"}
 
 
 class TestFunction(KindSuite):
@@ -38,6 +39,12 @@ class TestLandscape(KindSuite):
 class TestZoo(KindSuite):
     kind = ZooKind()
     golden = GOLDEN / "zoo.json"
+    golden_tolerance = 1e-4  # as above
+
+
+class TestSearch(KindSuite):
+    kind = SearchKind()
+    golden = GOLDEN / "search.json"
     golden_tolerance = 1e-4  # as above
 
 

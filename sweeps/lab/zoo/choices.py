@@ -11,9 +11,9 @@ from orchestrator.kind import Arrays, Preparation, Workbench
 from sweeps.lab.data import Data
 from sweeps.lab.packs import FEW, LARGEST, Choice, choose
 from sweeps.lab.recipe import Recipe
-from sweeps.lab.zoo.plan import Recipes, Swept, packs_of
+from sweeps.lab.zoo.plan import Swept
 
-__all__ = ["Choices", "Trained", "calibrated", "calibrations"]
+__all__ = ["Choices", "Trained", "calibrated", "calibrations", "pack_named"]
 
 _PREFIX = "pack-"
 
@@ -25,27 +25,41 @@ class Trained(Swept, Protocol):
     def backend(self) -> str: ...
 
 
-def calibrations(spec: Trained) -> tuple[Preparation, ...]:
-    """One preparation for each pack key with enough models to gain from training together."""
-    if spec.backend == "loop":
+def calibrations(backend: str, packs: Mapping[str, int]) -> tuple[Preparation, ...]:
+    """One preparation for each pack key with enough models to gain from training together.
+
+    Args:
+        backend: of the spec.
+        packs: pack key to the number of models.
+    """
+    if backend == "loop":
         return ()
-    fewest = FEW if spec.backend == "auto" else 2
+    fewest = FEW if backend == "auto" else 2
     return tuple(
-        Preparation(_PREFIX + key, {"pack": key, "backend": spec.backend}, pack=key)
-        for key, members in packs_of(spec).items()
-        if len(members) >= fewest
+        Preparation(_PREFIX + key, {"pack": key, "backend": backend}, pack=key)
+        for key, models in packs.items()
+        if models >= fewest
     )
 
 
-def calibrated(spec: Trained, name: str, bench: Workbench) -> Arrays:
-    """The arrays of one of `calibrations`: `size` [1], `backend` and `device` as bytes of text."""
-    key = name.removeprefix(_PREFIX)
-    recipe = Recipes(spec).of(packs_of(spec)[key][0])
-    if spec.backend == "auto":
+def pack_named(preparation: str) -> str:
+    """The pack key of one of `calibrations`, by its name."""
+    return preparation.removeprefix(_PREFIX)
+
+
+def calibrated(backend: str, recipe: Recipe, bench: Workbench) -> Arrays:
+    """The arrays of one of `calibrations`: `size` [1], `backend` and `device` as bytes of text.
+
+    Args:
+        backend: of the spec.
+        recipe: any with the pack key.
+        bench: of the worker that times it.
+    """
+    if backend == "auto":
         data = recipe.data.load(bench.folder).to(bench.device)
         choice = choose(recipe, data, device=bench.device, base=bench.folder)
     else:
-        choice = _pinned(spec.backend, bench.device)
+        choice = _pinned(backend, bench.device)
     return {"size": np.array([choice.size]), "backend": _bytes(choice.backend), "device": _bytes(_class(bench.device))}
 
 

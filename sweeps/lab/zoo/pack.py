@@ -162,5 +162,6 @@ class Pack:
             "backend": backend,
             "pack_size": len(self._units),
         }
-        status = Status.diverged if diverged else Status.ok
-        return Outcome(unit.key, metrics, status, event.error, seconds=event.seconds)
+        status = {"ok": Status.ok, "diverged": Status.diverged, "stopped": Status.pruned}[event.status]
+        error = f"stopped after step {event.step}" if event.status == "stopped" else event.error
+        return Outcome(unit.key, metrics, status, error, seconds=event.seconds)

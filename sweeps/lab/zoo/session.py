@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import TypeAlias
 
 import torch
@@ -20,7 +20,7 @@ from sweeps.lab.packs.calendar import Calendar
 from sweeps.lab.recipe import Recipe
 from sweeps.lab.zoo.choices import Choices, Trained
 from sweeps.lab.zoo.pack import Pack
-from sweeps.lab.zoo.plan import Grid, Recipes
+from sweeps.lab.zoo.plan import Recipes
 from sweeps.lab.zoo.states import States
 from sweeps.lab.zoo.weights import Place, WeightFile
 
@@ -47,17 +47,22 @@ class DataSets:
         return self._known[mark]
 
 
-def check_recipes(spec: Trained, bench: Workbench) -> None:
+def check_recipes(recipes: Iterable[Recipe], declared: Collection[str], backend: str, bench: Workbench) -> None:
     """Load the data and build one network for each pack key.
+
+    Args:
+        recipes: of all units.
+        declared: splits of the data whose metrics have columns.
+        backend: of the spec.
+        bench: of this worker.
 
     Raises:
         SpecError: a recipe is not valid, or its parts do not fit together.
     """
     torch.set_num_threads(bench.threads)
-    recipes, data_sets = Recipes(spec), DataSets(bench)
+    data_sets = DataSets(bench)
     seen = set()
-    for params in Grid(spec):
-        recipe = recipes.of(params, f"the recipe with {dict(params)}")
+    for recipe in recipes:
         if (mark := (recipe.pack_key(), recipe.train_fraction)) in seen:
             continue
         seen.add(mark)
@@ -67,7 +72,6 @@ def check_recipes(spec: Trained, bench: Workbench) -> None:
         evaluated = recipe.evaluate.splits or tuple(data.splits)
         if unknown := [s for s in evaluated if s not in data.splits]:
             raise SpecError(f"recipe.evaluate.splits: there is no split {unknown[0]!r}; there are {list(data.splits)}")
-        declared = {"train", "test", *(spec.recipe.evaluate.splits or ())}
         if extra := [s for s in evaluated if s not in declared]:
             raise SpecError(
                 f"recipe.evaluate.splits: the data has a split {extra[0]!r}, which has no columns; "
@@ -78,7 +82,7 @@ def check_recipes(spec: Trained, bench: Workbench) -> None:
             raise SpecError(f"recipe.batch_size: {recipe.batch_size} is more than the {samples} samples of training")
         check_fit(recipe.net, data, bench.folder, "recipe.net")
         Calendar.of(recipe, samples)
-        check_backend(spec.backend, recipe, data, bench.folder)
+        check_backend(backend, recipe, data, bench.folder)
         metrics = [f"{s}_{m}" for s in evaluated for m in (("loss", "accuracy") if data.classes else ("loss",))]
         if (best := recipe.checkpoints.best) is not None and best not in metrics:
             raise SpecError(f"checkpoints.best: there is no metric {best!r}; there are {', '.join(metrics)}")
@@ -91,11 +95,14 @@ class ZooSession:
         spec: of the sweep.
         bench: of this worker.
         prepared: what was timed for the packs.
+        recipes: turns params into recipes, where that is not done as in a zoo.
     """
 
-    def __init__(self, spec: Trained, bench: Workbench, prepared: Mapping[str, Arrays] = {}) -> None:
+    def __init__(
+        self, spec: Trained, bench: Workbench, prepared: Mapping[str, Arrays] = {}, recipes: Recipes | None = None
+    ) -> None:
         torch.set_num_threads(bench.threads)
-        self._recipes = Recipes(spec)
+        self._recipes = recipes or Recipes(spec)
         self._data = DataSets(bench)
         self._bench = bench
         self._choices = Choices(spec, prepared, bench)

@@ -1,0 +1,110 @@
+"""Between a search's rows and Optuna's own tools: importances, and studies in a storage for its dashboard."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import optuna
+from optuna.importance import get_param_importances
+from optuna.trial import TrialState, create_trial
+
+from orchestrator.axes import Value
+from orchestrator.errors import UsageError
+from orchestrator.search.planner import StudyPlanner
+from orchestrator.search.study import Goal, Search, directions, distribution
+from orchestrator.settings import Dimension
+
+__all__ = ["best_points", "importances", "write_study"]
+
+_FEWEST = 8  # trials from which importances are computed
+
+
+def importances(
+    dimensions: Sequence[Dimension], goal: Goal, trials: Sequence[tuple[Mapping[str, Value], float]]
+) -> dict[str, float]:
+    """How much each setting decides whether a trial is among the best: PED-ANOVA (arXiv 2304.10255), summing to 1.
+
+    Args:
+        dimensions: that all of these trials have.
+        goal: which way is better.
+        trials: values by name, and the goal's finite value.
+
+    Returns:
+        Nothing where there are too few trials, or no setting varies.
+    """
+    if len(trials) < _FEWEST or len({v for _, v in trials}) < 2:
+        return {}
+    spaces = {d.name: distribution(d) for d in dimensions}
+    study = optuna.create_study(direction="minimize" if goal.minimise else "maximize")
+    for values, value in trials:
+        params = {name: values[name] for name in spaces}
+        study.add_trial(create_trial(params=params, distributions=dict(spaces), value=value))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return {name: float(share) for name, share in get_param_importances(study).items()}
+
+
+def write_study(planner: StudyPlanner, search: Search, url: str) -> tuple[int, int]:
+    """Write the trials that have ended to a storage of Optuna; those that are there already stay.
+
+    Args:
+        planner: that has been told all rows.
+        search: its search.
+        url: such as `sqlite:///study.db`; the study has the search's name.
+
+    Returns:
+        How many trials were written, and how many the study now has.
+
+    Raises:
+        UsageError: the storage can't be opened, or holds a study of that name with other goals.
+    """
+    study = _study(url, search)
+    if [d.name.lower() for d in study.directions] != directions(search):
+        raise UsageError(f"{url} holds a study {search.name!r} with other goals; give another storage")
+    study.set_metric_names([g.metric for g in search.goals])
+    there = {t.user_attrs.get("trial", t.number) for t in study.get_trials(deepcopy=False)}
+    new = [t for t in planner.study.get_trials(deepcopy=False) if t.state.is_finished()]
+    new = [t for t in new if t.number not in there]
+    for t in new:
+        study.add_trial(
+            create_trial(
+                state=t.state,
+                values=t.values,
+                params=t.params,
+                distributions=t.distributions,
+                user_attrs={"trial": t.number},
+                intermediate_values=t.intermediate_values,
+            )
+        )
+    return len(new), len(there) + len(new)
+
+
+def _study(url: str, search: Search) -> optuna.Study:
+    try:
+        return optuna.create_study(
+            storage=url, study_name=search.name, directions=directions(search), load_if_exists=True
+        )
+    except Exception as e:  # a storage may fail in any way of its library
+        raise UsageError(f"the storage {url} can't be used: {str(e).splitlines()[0][:200]}") from e
+
+
+def best_points(url: str, name: str, n: int) -> list[dict[str, Any]]:
+    """Values of the best trials of any study, by its first goal: start points for a search.
+
+    Raises:
+        UsageError: there is no such storage or study, or it has no trial that is complete.
+    """
+    try:
+        study = optuna.load_study(study_name=name, storage=url)
+    except KeyError as e:
+        known = ", ".join(optuna.get_all_study_names(url)) or "none"
+        raise UsageError(f"{url} has no study {name!r}; it has {known}") from e
+    except Exception as e:  # a storage may fail in any way of its library
+        raise UsageError(f"the storage {url} can't be used: {str(e).splitlines()[0][:200]}") from e
+    sign = 1 if study.directions[0] == optuna.study.StudyDirection.MINIMIZE else -1
+    done = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    if not done:
+        raise UsageError(f"the study {name!r} has no complete trial")
+    return [dict(t.params) for t in sorted(done, key=lambda t: sign * t.values[0])[:n]]

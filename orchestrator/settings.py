@@ -1,0 +1,190 @@
+"""Settings that a search chooses: a distribution each, and when one exists at all.
+
+A space is a mapping of names to settings. A `choice` may be a mapping of names to sub-spaces: what stands in one of
+them exists only where it was chosen. `when` says the same in a flat space.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any, Self
+
+from pydantic import Field, model_validator
+
+from orchestrator.axes import Value
+from orchestrator.errors import SpecError
+from orchestrator.spec import Model, parse
+from orchestrator.unit import canonical
+
+__all__ = ["Dimension", "Setting", "flat", "is_setting", "plain"]
+
+_RANGES = ("uniform", "log_uniform", "integer", "log_integer")
+_FORMS = (*_RANGES, "choice")
+
+
+def plain(value: Any) -> Value:  # noqa: ANN401 - whatever a spec may hold
+    """A value as a unit's param: lists and mappings become canonical text."""
+    return value if value is None or isinstance(value, bool | int | float | str) else canonical(value)
+
+
+def is_setting(value: object) -> bool:
+    """Whether a value of a sub-space is a distribution; anything else there is a constant."""
+    return isinstance(value, Mapping) and any(form in value for form in _FORMS)
+
+
+class Setting(Model):
+    """A distribution, given in exactly one form.
+
+    Example:
+        >>> Setting(integer=(8, 64), step=8).edges()
+        (8, 64)
+        >>> Setting(choice={"sgd": {"momentum": 0.9}, "adam": {}}).options()
+        ('sgd', 'adam')
+    """
+
+    uniform: tuple[float, float] | None = Field(None, description="[low, high]")
+    log_uniform: tuple[float, float] | None = Field(None, description="[low, high] above 0, even in the logarithm")
+    integer: tuple[int, int] | None = Field(None, description="[low, high], whole numbers, both ends included")
+    log_integer: tuple[int, int] | None = Field(None, description="[low, high] above 0, whole, even in the logarithm")
+    choice: tuple[Any, ...] | dict[str, dict[str, Any]] | None = Field(
+        None, description="a list of values, or names with what else is then set: {sgd: {momentum: {uniform: [0, 1]}}}"
+    )
+    step: float | None = Field(None, gt=0, description="distance between values, from the lower end")
+    when: dict[str, Any] = Field({}, description="other setting to the value, or list of values, at which this exists")
+
+    @model_validator(mode="after")
+    def _one_form(self) -> Self:
+        given = [form for form in _FORMS if getattr(self, form) is not None]
+        if len(given) != 1:
+            raise ValueError(f"a setting is one of {', '.join(_FORMS)}; got {' and '.join(given) or 'none of them'}")
+        form = given[0]
+        if form == "choice":
+            self._check_choice()
+            return self
+        low, high = getattr(self, form)
+        if not low < high:
+            raise ValueError(f"{form}: the range is empty; the first bound must be below the second: [{low}, {high}]")
+        if form.startswith("log") and low <= 0:
+            raise ValueError(f"{form}: both bounds must be above 0, got [{low}, {high}]")
+        if self.step is not None:
+            if form.startswith("log"):
+                raise ValueError(f"{form} has no steps; leave out `step`, or use {form.removeprefix('log_')}")
+            if self.step > high - low or (form == "integer" and self.step != int(self.step)):
+                raise ValueError(f"step {self.step:g} does not fit into {form} [{low}, {high}]")
+        return self
+
+    def _check_choice(self) -> None:
+        if not self.choice:
+            raise ValueError("choice: there is nothing to choose from")
+        marks = [canonical(o) for o in self.options()]
+        if len(set(marks)) < len(marks):
+            raise ValueError(f"choice: a value stands there twice: {', '.join(marks)}")
+        if self.step is not None:
+            raise ValueError("a choice has no `step`")
+
+    def options(self) -> tuple[Value, ...]:
+        """The values of a choice, as params hold them; those of a mapping are its names."""
+        return tuple(plain(v) for v in self.choice or ())
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """Both ends of a range; the upper one is a value that can be reached in steps."""
+        low, high = next(getattr(self, f) for f in _RANGES if getattr(self, f) is not None)
+        if self.step is not None:
+            first, step = Decimal(repr(low)), Decimal(repr(self.step))
+            high = float(first + (Decimal(repr(high)) - first) // step * step)
+        return low, high
+
+    @property
+    def whole(self) -> bool:
+        """Whether values are whole numbers."""
+        return self.integer is not None or self.log_integer is not None
+
+    @property
+    def log(self) -> bool:
+        """Whether values are even in the logarithm."""
+        return self.log_uniform is not None or self.log_integer is not None
+
+    def edges(self) -> tuple[Value, ...]:
+        """Values between or among which all others lie: what a check must try."""
+        if self.choice is not None:
+            return self.options()
+        low, high = self.bounds
+        return (int(low), int(high)) if self.whole else (low, high)
+
+
+@dataclass(frozen=True, slots=True)
+class Dimension:
+    """One setting of a flat space.
+
+    Attributes:
+        name: path with the names of the choices that lead to it: `optimizer.sgd.momentum`.
+        setting: its distribution.
+        when: names of other dimensions to the values at which this one exists; all must hold.
+    """
+
+    name: str
+    setting: Setting
+    when: Mapping[str, tuple[Value, ...]] = field(default_factory=dict)
+
+    def active(self, values: Mapping[str, Value]) -> bool:
+        """Whether this setting exists beside these values."""
+        return all(
+            name in values and any(canonical(values[name]) == canonical(v) for v in allowed)
+            for name, allowed in self.when.items()
+        )
+
+    def restored(self, cell: Any) -> Value:  # noqa: ANN401 - a cell of a table
+        """The value that a row holds: tables turn whole numbers into floats, and values of mixed types into text."""
+        if self.setting.choice is None:
+            return int(cell) if self.setting.whole else float(cell)
+        for option in self.setting.options():
+            if option == cell or canonical(option) in (cell, canonical(cell)):
+                return option
+        raise SpecError(f"{self.name}: a row holds {cell!r}, which can't be chosen; {list(self.setting.options())} can")
+
+    def holds(self, value: Value) -> bool:
+        """Whether this value can be drawn."""
+        if self.setting.choice is not None:
+            return canonical(value) in {canonical(o) for o in self.setting.options()}
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return False
+        low, high = self.setting.bounds
+        return low <= value <= high and (not self.setting.whole or value == int(value))
+
+
+def flat(space: Mapping[str, Setting]) -> tuple[Dimension, ...]:
+    """The dimensions of a space, each after those that it depends on.
+
+    Raises:
+        SpecError: a sub-space is not valid; a condition names no setting, a value that can't be, or goes in a circle.
+    """
+    found = {d.name: d for name, setting in space.items() for d in _walk(name, setting, {})}
+    for d in found.values():
+        for name, allowed in d.when.items():
+            if name not in found:
+                raise SpecError(f"space.{d.name}.when: there is no setting {name!r}; there are {', '.join(found)}")
+            if wrong := [v for v in allowed if not found[name].holds(v)]:
+                told = list(found[name].setting.edges())
+                raise SpecError(f"space.{d.name}.when: {name} is never {wrong[0]!r}; it is one of, or between, {told}")
+    ordered: dict[str, Dimension] = {}
+    while len(ordered) < len(found):
+        ready = [d for n, d in found.items() if n not in ordered and ordered.keys() >= d.when.keys()]
+        if not ready:
+            left = [n for n in found if n not in ordered]
+            raise SpecError(f"space: the conditions of {', '.join(left)} go in a circle")
+        ordered |= {d.name: d for d in ready}
+    return tuple(ordered.values())
+
+
+def _walk(name: str, setting: Setting, when: Mapping[str, tuple[Value, ...]]) -> Iterator[Dimension]:
+    own = {n: tuple(plain(v) for v in (a if isinstance(a, list | tuple) else [a])) for n, a in setting.when.items()}
+    yield Dimension(name, setting, {**when, **own})
+    if isinstance(setting.choice, Mapping):
+        for branch, below in setting.choice.items():
+            for inner, value in below.items():
+                if is_setting(value):
+                    path = f"{name}.{branch}.{inner}"
+                    yield from _walk(path, parse(Setting, value, f"space.{path}"), {**when, **own, name: (branch,)})

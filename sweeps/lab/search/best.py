@@ -1,0 +1,60 @@
+"""The best settings of a search as a spec of their own, ready to run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from orchestrator.errors import UsageError
+from sweeps.lab.search.spec import SearchSpec
+from sweeps.lab.search.table import best_first, trials_of, values_of
+from sweeps.lab.search.trials import TRIAL, TrialRecipes, arguments
+
+__all__ = ["best_spec", "best_text"]
+
+
+def best_spec(spec: SearchSpec, line: pd.Series) -> dict[str, Any]:
+    """A zoo of one setting and the search's seeds, or a function sweep of one call.
+
+    Args:
+        spec: of the search.
+        line: of the trial, as `trials_of` gives it.
+    """
+    values = values_of(line, spec.dimensions())
+    name = f"{spec.name}-trial-{int(line[TRIAL])}"
+    if spec.recipe is not None:
+        recipe = TrialRecipes(spec).of(values)
+        given = recipe.model_dump(mode="json", exclude={"seed", "checkpoints"}, exclude_none=True)
+        return {"kind": "zoo", "name": name, "recipe": given, "seeds": {"range": spec.seeds}}
+    fixed = {**spec.fixed, **arguments(spec.space, values)}
+    swept: dict[str, Any] = {spec.seed_argument: {"range": spec.seeds}} if spec.seed_argument is not None else {}
+    if not swept:  # a sweep has an axis
+        first = next(iter(spec.space))
+        swept = {first: [fixed.pop(first)]}
+    about = {"function": spec.function, **({"setup": spec.setup} if spec.setup is not None else {})}
+    return {"kind": "function", "name": name, **about, "version": spec.version, "fixed": fixed, "axes": swept}
+
+
+def best_text(spec: SearchSpec, rows: pd.DataFrame, trial: int | None = None) -> str:
+    """The spec of one trial as YAML, with what it reached as a comment: by default the best by the first goal.
+
+    Raises:
+        UsageError: no trial has ended well, or there is none of this number.
+    """
+    trials = trials_of(rows, [g.metric for g in spec.goals], spec.seeds)
+    goal = spec.goals[0]
+    chosen = best_first(trials, goal.metric, minimise=goal.minimise is not None)
+    if trial is not None:
+        chosen = trials[trials[TRIAL] == trial]
+    if not len(chosen):
+        told = "no trial has ended well yet" if trial is None else f"there is no trial {trial} that has ended"
+        raise UsageError(told)
+    line = chosen.iloc[0]
+    reached = ", ".join(f"{g.metric} {line[g.metric]:.6g}" for g in spec.goals)
+    over = f", mean over {spec.seeds} seeds" if spec.seeds > 1 else ""
+    head = f"# Trial {int(line[TRIAL])} of the search {spec.name} (n = {len(trials)} trials): {reached}{over}.\n"
+    if len(trials) > 1 and trial is None:
+        head += "# The best of many trials looks better than it is; run it with further seeds before it is compared.\n"
+    return head + str(yaml.safe_dump(best_spec(spec, line), sort_keys=False, allow_unicode=True))

@@ -1,0 +1,78 @@
+"""The search's commands. Light: libraries are imported by the command that needs them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from orchestrator.errors import SpecError
+
+if TYPE_CHECKING:
+    from orchestrator.sweep import Sweep
+
+__all__ = ["register"]
+
+Results = Annotated[Path, typer.Argument(metavar="DIR", help="Results folder of a search.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the command line."""
+    app.command("best", epilog="Example: landsweep best results/search_digits > recipe.yaml")(_best)
+    app.command("study-export", epilog="Example: landsweep study-export results/search_digits --to sqlite:///study.db")(
+        _export
+    )
+    app.command("study-points", epilog="Example: landsweep study-points sqlite:///study.db search_digits --best 5")(
+        _points
+    )
+
+
+def _opened(folder: Path) -> Sweep:
+    from orchestrator.sweep import Sweep
+    from sweeps.search import SearchKind
+
+    sweep = Sweep.at(folder)
+    if not isinstance(sweep.kind, SearchKind):
+        raise SpecError(f"{folder} holds a sweep of the kind {sweep.kind.name}; give the folder of a search")
+    return sweep
+
+
+def _best(
+    folder: Results,
+    trial: Annotated[int | None, typer.Option("--trial", help="This one instead of the best.")] = None,
+) -> None:
+    """Print the best settings as a spec that is ready to run."""
+    from sweeps.lab.search.best import best_text
+
+    sweep = _opened(folder)
+    typer.echo(best_text(sweep.spec, sweep.rows(), trial), nl=False)  # type: ignore[arg-type]
+
+
+def _export(
+    folder: Results,
+    to: Annotated[str, typer.Option("--to", help="A storage of Optuna, such as sqlite:///study.db.")],
+) -> None:
+    """Write the trials that have ended to a storage of Optuna, for optuna-dashboard; twice is once."""
+    from orchestrator.search import StudyPlanner, write_study
+    from sweeps.search import search_of
+
+    sweep = _opened(folder)
+    planner = sweep.planner()
+    planner.ask(1)  # opens what the rows tell of
+    assert isinstance(planner, StudyPlanner)
+    new, there = write_study(planner, search_of(sweep.spec), to)  # type: ignore[arg-type]
+    typer.echo(f"{new} trials written; the study {sweep.spec.name} in {to} has {there}")
+
+
+def _points(
+    url: Annotated[str, typer.Argument(metavar="URL", help="A storage of Optuna.")],
+    study: Annotated[str, typer.Argument(metavar="STUDY", help="Name of a study in it.")],
+    best: Annotated[int, typer.Option("--best", min=1, help="So many of its best trials.")] = 5,
+) -> None:
+    """Print the best trials of any Optuna study as start points: the field `enqueue` of a search."""
+    import yaml
+
+    from orchestrator.search import best_points
+
+    typer.echo(yaml.safe_dump({"enqueue": best_points(url, study, best)}, sort_keys=False), nl=False)

@@ -1,0 +1,116 @@
+"""Parallel coordinates: every trial as a line through its settings, coloured by what it reached."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+from matplotlib import colormaps
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import LogNorm, Normalize
+
+from orchestrator.report.parts import Figure
+from orchestrator.report.plots import new_picture
+from orchestrator.settings import Dimension
+from orchestrator.unit import canonical
+from sweeps.lab.search.figures import Floats, dressed, floats, wide, words
+
+__all__ = ["parallel_figure"]
+
+_MOST = 10
+_PLATE = {"fc": "white", "ec": "none", "alpha": 0.75, "pad": 0.6}
+_UNSET = -0.12  # where a setting that does not exist in a trial is drawn
+
+
+def parallel_figure(trials: pd.DataFrame, dimensions: Sequence[Dimension], goal: str, *, minimise: bool) -> Figure:
+    """All trials with a finite goal, the best drawn last.
+
+    Args:
+        trials: of `trials_of`, at least one with a finite goal.
+        dimensions: of the space.
+        goal: its metric.
+        minimise: whether less is better.
+    """
+    done = trials[(trials["state"] == "ok") & np.isfinite(floats(trials[goal]))]
+    done = done.sort_values(goal, ascending=not minimise, kind="stable")
+    shown = [d for d in dimensions if done[d.name].notna().any()][:_MOST]
+    value = floats(done[goal])
+    log = wide(value)
+    norm = (LogNorm if log else Normalize)(float(value.min()), float(value.max()) or 1.0)
+    lines = np.column_stack([*(_height(done, d) for d in shown), floats(norm(value))])
+    picture = new_picture(1.35 * len(shown) + 3.2, 4.4)
+    plot = picture.add_subplot()
+    colours = colormaps["viridis" if minimise else "viridis_r"]
+    for line, v in zip(lines, value, strict=True):
+        plot.plot(line, color=colours(float(norm(v))), alpha=0.5, linewidth=1)
+    for i, d in enumerate(shown):
+        plot.axvline(i, color="black", linewidth=0.8)
+        for height, text in _marks(d):
+            plot.text(
+                i + 0.04,
+                height,
+                text,
+                size=7,
+                va="center",
+                bbox={"fc": "white", "ec": "none", "alpha": 0.75, "pad": 0.6},
+            )
+    plot.axvline(len(shown), color="black", linewidth=0.8)
+    if any(d.when for d in shown):
+        plot.axhline(_UNSET, color="#cccccc", linewidth=0.6, zorder=0)
+        plot.text(-0.06, _UNSET, "not set", size=7, ha="right", va="center")
+    names = [words(n) for n in (*(d.name for d in shown), goal)]
+    plot.set_xticks(range(len(names)), names, rotation=25, ha="right", size=8)
+    plot.set(yticks=[], xlim=(-0.1, len(shown) + 0.1))
+    for side in ("top", "right", "left", "bottom"):
+        plot.spines[side].set_visible(False)
+    picture.colorbar(ScalarMappable(norm, colours), ax=plot, label=words(goal))
+    axes = [_page_axis(done, d) for d in shown]
+    axes.append({"label": goal, "values": np.log10(value) if log else value, **(_decades(value) if log else {})})
+    line = {"color": np.log10(value) if log else value, "colorscale": "Viridis", "reversescale": not minimise}
+    page = dressed(go.Figure(go.Parcoords(line=line, dimensions=axes)), 440)
+    page.update_layout(margin={"l": 70, "r": 50, "t": 70, "b": 30})
+    caption = (
+        f"Every one of the {len(done)} trials that ended as a line through its settings to its {words(goal)}, the best "
+        "drawn last; on the page a stretch of an axis can be marked to see only the trials through it."
+    )
+    return Figure("parallel", caption, picture, page)
+
+
+def _height(done: pd.DataFrame, d: Dimension) -> Floats:
+    """Where each trial crosses the axis of a setting: 0 at its lower end, 1 at its upper one."""
+    return floats([_UNSET if pd.isna(cell) else _share(d, d.restored(cell)) for cell in done[d.name]])
+
+
+def _share(d: Dimension, value: object) -> float:
+    if d.setting.choice is not None:
+        options = [canonical(o) for o in d.setting.options()]
+        return options.index(canonical(value)) / max(1, len(options) - 1)
+    low, high = d.setting.bounds
+    x, a, b = (np.log(v) if d.setting.log else v for v in (float(str(value)), low, high))
+    return float((x - a) / (b - a))
+
+
+def _marks(d: Dimension) -> list[tuple[float, str]]:
+    if d.setting.choice is not None:
+        return [(_share(d, o), o if isinstance(o, str) else canonical(o)) for o in d.setting.options()]
+    return [(share, f"{end:.3g}") for share, end in zip((0.0, 1.0), d.setting.bounds, strict=True)]
+
+
+def _page_axis(done: pd.DataFrame, d: Dimension) -> dict[str, object]:
+    marks = _marks(d)
+    if any(pd.isna(cell) for cell in done[d.name]):
+        marks = [(_UNSET, "not set"), *marks]
+    return {
+        "label": d.name,
+        "values": _height(done, d),
+        "range": [min(h for h, _ in marks), 1],
+        "tickvals": [h for h, _ in marks],
+        "ticktext": [t for _, t in marks],
+    }
+
+
+def _decades(value: Floats) -> dict[str, object]:
+    ends = [float(np.log10(value.min())), float(np.log10(value.max()))]
+    return {"tickvals": ends, "ticktext": [f"{10**e:.3g}" for e in ends]}

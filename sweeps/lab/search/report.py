@@ -1,0 +1,153 @@
+"""The report of a search: how it went, what mattered, what is best."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pandas as pd
+
+from orchestrator.axes import Value
+from orchestrator.report.parts import Figure, Part, Report, Section, Table
+from orchestrator.search import Search, importances
+from orchestrator.settings import Dimension
+from sweeps.lab.search.best import best_text
+from sweeps.lab.search.figures import front_figure, history_figure, importance_figure, slice_figure
+from sweeps.lab.search.parallel import parallel_figure
+from sweeps.lab.search.spec import SearchSpec
+from sweeps.lab.search.table import best_first, front_of, trials_of, values_of
+from sweeps.lab.search.trials import TRIAL
+
+__all__ = ["search_report"]
+
+_BEST = 10
+
+
+def search_report(spec: SearchSpec, search: Search, rows: pd.DataFrame, series: pd.DataFrame) -> Report:
+    """Sections and summary, from the rows.
+
+    Args:
+        spec: of the sweep.
+        search: what it asks for.
+        rows: one line per unit; may be empty.
+        series: not used.
+    """
+    del series
+    goals = [(g.metric, g.minimise) for g in search.goals]
+    trials = trials_of(rows, [m for m, _ in goals], spec.seeds)
+    good = best_first(trials, goals[0][0], minimise=goals[0][1])
+    if not len(good):
+        return Report([Section("Search", [f"No trial has ended well yet; {len(rows):,} units have rows."])])
+    sections = [Section("The search", list(_overview(spec, search, trials, good)))]
+    sections.append(Section("History", [history_figure(trials, goals)]))
+    if len(goals) > 1:
+        front = front_of(trials, goals)
+        sections.append(Section("Pareto front", [front_figure(trials, front, goals), _table(search, front, "front")]))
+    shares = [_importance(search, good, goal.metric, i) for i, goal in enumerate(search.goals)]
+    mattered = [figure for figure in shares if figure is not None]
+    for metric, _ in goals:
+        mattered.append(_named(slice_figure(trials, search.dimensions, metric), metric, goals))
+    sections.append(Section("What mattered", mattered))
+    parallel = parallel_figure(trials, search.dimensions, goals[0][0], minimise=goals[0][1])
+    sections.append(Section("All trials", [parallel]))
+    sections.append(Section("Best", list(_best(spec, search, rows, good))))
+    return Report(sections, _summary(trials, good, goals))
+
+
+def _overview(spec: SearchSpec, search: Search, trials: pd.DataFrame, good: pd.DataFrame) -> Iterator[Part]:
+    states = ", ".join(f"{n} {s}" for s, n in trials["state"].value_counts().items())
+    seeds = f", each the mean over {search.seeds} seeds" if search.seeds > 1 else ""
+    yield f"{len(trials)} trials ({states}){seeds}; {trials['seconds'].sum():,.0f} s of units in all."
+    best = good.iloc[0]
+    reached = ", ".join(f"{g.metric} = {best[g.metric]:.5g}" for g in search.goals)
+    yield f"Best by the first goal: trial {int(best[TRIAL])}, {reached}."
+    lines = [[d.name, _range(d), "log" if d.setting.log else "", _when(d)] for d in search.dimensions]
+    yield Table("The space.", ("setting", "values", "scale", "exists where"), lines)
+    how = "in generations" if search.waits else "as they end"
+    args = ", ".join(f"{k} {v}" for k, v in spec.sampler.model_dump().items() if k != "method" and v is not None)
+    prune = ", ".join(f"{k} {v}" for k, v in spec.pruner.model_dump().items() if k != "method")
+    yield (
+        f"Sampler {spec.sampler.method} ({args or 'no settings'}), asked for {spec.generation} trials at once, told "
+        f"{how}; pruner {spec.pruner.method}{f' ({prune})' if prune else ''}."
+    )
+
+
+def _range(d: Dimension) -> str:
+    if d.setting.choice is not None:
+        return ", ".join(str(o) for o in d.setting.options())
+    low, high = d.setting.bounds
+    step = f", step {d.setting.step:g}" if d.setting.step is not None else ""
+    return f"{low:g} to {high:g}{step}"
+
+
+def _when(d: Dimension) -> str:
+    return "; ".join(f"{name} is {' or '.join(map(str, values))}" for name, values in d.when.items())
+
+
+def _importance(search: Search, good: pd.DataFrame, metric: str, index: int) -> Figure | None:
+    """Of settings that all trials have; then, for each set of conditions, of those that exist under them."""
+    shares: dict[str, float] = {}
+    of: dict[str, int] = {}
+    groups: dict[str, list[Dimension]] = {}
+    for d in search.dimensions:
+        groups.setdefault(_when(d), []).append(d)
+    for number, (when, dimensions) in enumerate(groups.items()):
+        found = importances(dimensions, search.goals[index], _points(good, dimensions, search, metric))
+        if len(found) > 1 or (found and not when):
+            shares |= found
+            of |= dict.fromkeys(found, number)
+    if not shares:
+        return None
+    return _named(importance_figure(shares, of, metric), metric, [(g.metric, g.minimise) for g in search.goals])
+
+
+def _points(
+    good: pd.DataFrame, dimensions: Sequence[Dimension], search: Search, metric: str
+) -> list[tuple[dict[str, Value], float]]:
+    points = []
+    for _, line in good.iterrows():
+        values = values_of(line, search.dimensions)
+        if all(d.name in values for d in dimensions) and np.isfinite(line[metric]):
+            points.append((values, float(line[metric])))
+    return points
+
+
+def _named(figure: Figure, metric: str, goals: Sequence[tuple[str, bool]]) -> Figure:
+    """Figures of several goals need names of their own."""
+    if len(goals) == 1:
+        return figure
+    return Figure(f"{figure.name}-{metric}", figure.caption, figure.picture, figure.interactive)
+
+
+def _table(search: Search, lines: pd.DataFrame, what: str) -> Table:
+    metrics = [g.metric for g in search.goals]
+    body = []
+    for _, line in lines.head(_BEST).iterrows():
+        values = values_of(line, search.dimensions)
+        spread = search.seeds > 1
+        reached = [f"{line[m]:.5g}" + (f" ± {line[f'{m}.sd']:.2g}" if spread else "") for m in metrics]
+        body.append([int(line[TRIAL]), *reached, ", ".join(f"{n} {_short(v)}" for n, v in values.items())])
+    told = "on the front" if what == "front" else "the best first"
+    sd = "; ±: standard deviation over seeds" if search.seeds > 1 else ""
+    return Table(f"{len(body)} of {len(lines)} trials, {told}{sd}.", ("trial", *metrics, "settings"), body)
+
+
+def _short(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _best(spec: SearchSpec, search: Search, rows: pd.DataFrame, good: pd.DataFrame) -> Iterator[Part]:
+    yield _table(search, good, "best")
+    yield "The settings of the best trial as a spec, also by `landsweep best DIR > recipe.yaml`:"
+    yield Table("", ("recipe.yaml",), [[text] for text in best_text(spec, rows).splitlines()])
+
+
+def _summary(trials: pd.DataFrame, good: pd.DataFrame, goals: Sequence[tuple[str, bool]]) -> dict[str, float]:
+    found = {"trials": float(len(trials)), "best_trial": float(good.iloc[0][TRIAL])}
+    for state in ("pruned", "diverged", "failed"):
+        found[f"trials_{state}"] = float((trials["state"] == state).sum())
+    for metric, less in goals:
+        best = best_first(trials, metric, minimise=less)
+        if len(best):
+            found[f"best.{metric}"] = float(best.iloc[0][metric])
+    return found

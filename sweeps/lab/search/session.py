@@ -1,0 +1,135 @@
+"""A search on one worker: the zoo's training or the function kind's calls, with what goals need beside them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from orchestrator.kind import Arrays, Session, Workbench, import_callable
+from orchestrator.row import Metric, Outcome, Progress, Status
+from orchestrator.unit import Unit
+from sweeps.function import FunctionSession
+from sweeps.lab.calls import call_setup
+from sweeps.lab.packs.calendar import Calendar
+from sweeps.lab.recipe import Recipe
+from sweeps.lab.search.spec import SearchSpec, Target
+from sweeps.lab.search.trials import TrialRecipes, arguments
+from sweeps.lab.zoo.session import DataSets, ZooSession
+
+__all__ = ["FunctionTrials", "RecipeTrials"]
+
+
+class _Watched:
+    """Follows what units report, to say after how many steps the target was reached."""
+
+    def __init__(self, inner: Session, target: Target | None) -> None:
+        self._inner = inner
+        self._target = target
+        self._hit: dict[str, int] = {}
+        self._last: dict[str, int] = {}
+
+    def evaluate(self, units: Sequence[Unit]) -> Iterator[Outcome | Progress]:
+        """What the inner session gives, the rows with the columns of the target."""
+        for item in self._inner.evaluate(units):
+            if isinstance(item, Progress):
+                self._hear(item)
+                yield item
+            elif item.status is Status.failed:
+                yield item
+            else:
+                yield replace(item, metrics={**item.metrics, **self._reached(item)})
+
+    def _hear(self, p: Progress) -> None:
+        self._last[p.key] = p.step
+        value = p.metrics.get(self._target.metric, math.nan) if self._target is not None else math.nan
+        if self._target is not None and p.key not in self._hit and self._target.reached(value):
+            self._hit[p.key] = p.step
+
+    def _reached(self, outcome: Outcome) -> dict[str, Metric]:
+        """Steps to the target. One that was not reached is censored: the whole length, and a flag that says so."""
+        if self._target is None:
+            return {}
+        hit = self._hit.pop(outcome.key, None)
+        whole = self.length(outcome.key)
+        self._last.pop(outcome.key, None)
+        return {"steps_to_target": whole if hit is None else hit, "target_reached": hit is not None}
+
+    def length(self, key: str) -> int:
+        """Steps of a whole training; of a function those that it has reported."""
+        return self._last.get(key, 0)
+
+
+class FunctionTrials(_Watched):
+    """Calls a function with the settings of a trial.
+
+    Args:
+        spec: of the search.
+        bench: of this worker.
+    """
+
+    def __init__(self, spec: SearchSpec, bench: Workbench) -> None:
+        assert spec.function is not None
+        fixed = dict(spec.fixed)
+        if spec.setup is not None:
+            fixed["setup"] = call_setup(import_callable(spec.setup, bench.folder), bench)
+        types = None if spec.columns is None else {name: c.type for name, c in spec.columns.items()}
+        function = import_callable(spec.function, bench.folder)
+        super().__init__(FunctionSession(function, fixed, None, types, bench), spec.target)
+        self._spec = spec
+
+    def evaluate(self, units: Sequence[Unit]) -> Iterator[Outcome | Progress]:
+        """One call for each unit."""
+        return super().evaluate([Unit(u.key, self._arguments(u)) for u in units])
+
+    def _arguments(self, unit: Unit) -> dict[str, Metric]:
+        seed = {self._spec.seed_argument: unit.params["seed"]} if self._spec.seed_argument is not None else {}
+        return {**arguments(self._spec.space, unit.params), **seed}
+
+
+class RecipeTrials(_Watched):
+    """Trains the models of trials in packs.
+
+    Args:
+        spec: of the search.
+        prepared: what was timed for the packs.
+        bench: of this worker.
+    """
+
+    def __init__(self, spec: SearchSpec, prepared: Mapping[str, Arrays], bench: Workbench) -> None:
+        self._recipes = TrialRecipes(spec)
+        super().__init__(ZooSession(self._recipes.base, bench, prepared, self._recipes), spec.target)
+        self._data = DataSets(bench)
+        self._bench = bench
+        self._flops: dict[str, float] = {}
+        self._running: dict[str, Recipe] = {}
+
+    def evaluate(self, units: Sequence[Unit]) -> Iterator[Outcome | Progress]:
+        """The rows of a zoo, with the operations that they took."""
+        self._running = {u.key: self._recipes.of(u.params) for u in units}
+        for item in super().evaluate(units):
+            if isinstance(item, Outcome) and item.status is not Status.failed:
+                steps = item.metrics.get("steps_done")
+                flops = self._step_flops(self._running[item.key]) * float(steps or 0)
+                yield replace(item, metrics={**item.metrics, "flops": flops})
+            else:
+                yield item
+
+    def length(self, key: str) -> int:
+        recipe = self._running[key]
+        samples = max(1, round(len(self._data.of(recipe).splits[recipe.split]) * recipe.train_fraction))
+        return Calendar.of(recipe, samples).total
+
+    def _step_flops(self, recipe: Recipe) -> float:
+        key = recipe.pack_key()
+        if key not in self._flops:
+            data = self._data.of(recipe)
+            module = recipe.net.build(data.shape, data.outputs, recipe.seed, self._bench.folder).eval()
+            one = data.splits[recipe.split].inputs[:1].cpu()
+            with torch.no_grad(), FlopCounterMode(display=False) as counter:
+                module(one if not one.is_floating_point() else one.float())
+            self._flops[key] = 3.0 * counter.get_total_flops() * recipe.batch_size
+        return self._flops[key]

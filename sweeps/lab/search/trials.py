@@ -1,0 +1,151 @@
+"""From the values of a trial to what is computed: a recipe, or the arguments of a function."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Protocol
+
+from orchestrator.axes import Value
+from orchestrator.settings import Dimension, Setting, flat, is_setting, plain
+from sweeps.lab.recipe import Recipe
+from sweeps.lab.zoo.plan import SEED, Recipes
+
+__all__ = ["TRIAL", "Space", "TrialRecipes", "arguments", "recipes_by_pack", "trial_points"]
+
+TRIAL = "trial"
+_TAGS = {"optimizer": "method", "schedule": "shape", "net": "net", "data": "source"}
+_MOST_PACKS = 64  # that are timed before the search begins; further ones are timed where they come up
+
+Space = Mapping[str, Setting]
+
+
+class _Searched(Protocol):
+    """The part of a search's spec that its recipes are made from."""
+
+    @property
+    def recipe(self) -> Recipe | None: ...
+    @property
+    def space(self) -> Space: ...
+    @property
+    def backend(self) -> str: ...
+
+
+def _changes(space: Space, values: Mapping[str, Value]) -> dict[str, Any]:
+    """For each path of a recipe the value that a trial gives it: a number, a text, or a whole object."""
+    return {name: _built(name, s, values) for name, s in space.items() if name in values}
+
+
+def _built(name: str, setting: Setting, values: Mapping[str, Value]) -> Any:  # noqa: ANN401 - whatever a field holds
+    if not isinstance(setting.choice, Mapping):
+        return values[name]
+    branch = str(values[name])
+    tag = _TAGS.get(name.rsplit(".", 1)[-1])
+    built: dict[str, Any] = {tag: branch} if tag else {}
+    for inner, value in setting.choice[branch].items():
+        path = f"{name}.{branch}.{inner}"
+        if is_setting(value):
+            if path in values:
+                built[inner] = _built(path, Setting.model_validate(value), values)
+        else:
+            built[inner] = value
+    return built
+
+
+def arguments(space: Space, values: Mapping[str, Value]) -> dict[str, Any]:
+    """The arguments of a function: of a choice with sub-spaces its name, and what it brings as arguments beside it."""
+    found: dict[str, Any] = {}
+    for name, setting in space.items():
+        if name in values:
+            found |= _spread(name, name, setting, values)
+    return found
+
+
+def _spread(name: str, path: str, setting: Setting, values: Mapping[str, Value]) -> dict[str, Any]:
+    found: dict[str, Any] = {name: values[path]}
+    if isinstance(setting.choice, Mapping):
+        branch = str(values[path])
+        for inner, value in setting.choice[branch].items():
+            below = f"{path}.{branch}.{inner}"
+            if not is_setting(value):
+                found[inner] = value
+            elif below in values:
+                found |= _spread(inner, below, Setting.model_validate(value), values)
+    elif setting.choice is not None:
+        found[name] = next(v for v in setting.choice if plain(v) == values[path])
+    return found
+
+
+class _Base:
+    """A recipe alone, as `Recipes` reads a zoo's spec."""
+
+    axes: Mapping[str, Any] = {}
+    zip: Sequence[Sequence[str]] = ()
+    samples = None
+    recipes: Mapping[str, Mapping[str, Any]] = {}
+    seed_values = None
+
+    def __init__(self, recipe: Recipe, backend: str) -> None:
+        self.recipe = recipe
+        self.backend = backend
+
+
+class TrialRecipes(Recipes):
+    """Turns the params of a search's unit into its recipe.
+
+    Args:
+        searched: the spec, with a recipe.
+
+    Attributes:
+        base: what a session of the zoo needs of a spec.
+    """
+
+    def __init__(self, searched: _Searched) -> None:
+        assert searched.recipe is not None, "a search of a function has no recipes"
+        self.base = _Base(searched.recipe, searched.backend)
+        super().__init__(self.base)
+        self._space = searched.space
+
+    def data(self, params: Mapping[str, Value]) -> dict[str, Any]:
+        """The recipe's fields, not yet checked."""
+        seed = {SEED: params[SEED]} if SEED in params else {}
+        return super().data({**{p: plain(v) for p, v in _changes(self._space, params).items()}, **seed})
+
+
+def trial_points(dimensions: Sequence[Dimension]) -> Iterator[tuple[str, dict[str, Value]]]:
+    """For each extreme value of each setting a trial that has it, and what to call it in a message."""
+    of = {d.name: d for d in dimensions}
+    for d in dimensions:
+        for value in d.setting.edges():
+            yield f"space.{d.name}: the value {value!r}", _filled(dimensions, _forced(of, d, value))
+
+
+def _forced(of: Mapping[str, Dimension], d: Dimension, value: Value) -> dict[str, Value]:
+    found = {d.name: value}
+    for parent, allowed in d.when.items():
+        found = {**_forced(of, of[parent], allowed[0]), **found}
+    return found
+
+
+def _filled(dimensions: Sequence[Dimension], forced: Mapping[str, Value]) -> dict[str, Value]:
+    values: dict[str, Value] = {}
+    for d in dimensions:
+        if d.active(values):
+            values[d.name] = forced.get(d.name, d.setting.edges()[0])
+    return values
+
+
+def recipes_by_pack(searched: _Searched) -> dict[str, Recipe]:
+    """A recipe for each pack key that the choices of a space lead to, as far as they are not too many."""
+    dimensions = flat(searched.space)
+    choices = [d for d in dimensions if d.setting.choice is not None]
+    recipes, found = TrialRecipes(searched), dict[str, Recipe]()
+    points = [values for _, values in trial_points(dimensions)]
+    if math.prod(len(d.setting.edges()) for d in choices) <= _MOST_PACKS:
+        for picked in itertools.product(*(d.setting.edges() for d in choices)):
+            points.append(_filled(dimensions, dict(zip((d.name for d in choices), picked, strict=True))))
+    for values in points:
+        recipe = recipes.of(values)
+        found.setdefault(recipe.pack_key(), recipe)
+    return dict(itertools.islice(found.items(), _MOST_PACKS))

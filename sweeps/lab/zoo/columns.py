@@ -1,0 +1,43 @@
+"""Columns of every sweep whose units are trained models."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from orchestrator.row import Column
+
+__all__ = ["trained_columns"]
+
+_OUTCOME = (
+    Column("best_test_accuracy", "highest test accuracy of all evaluations"),
+    Column("best_test_loss", "lowest test loss of all evaluations"),
+    Column("best_step", "step of the highest test accuracy; where there is none, of the lowest test loss", type="int"),
+    Column("steps_done", "optimizer steps made", type="int"),
+    Column("epochs_done", "passes through the training data made"),
+    Column("gradient_evaluations", "gradients of one batch that were computed", type="int"),
+    Column("diverged_step", "steps made when the loss became non-finite", type="int"),
+    Column("parameters", "numbers that the network's parameters hold", type="int"),
+    Column("split", "part of the zoo itself, by seed: train, val or test", type="text"),
+    Column("checkpoints", "labels of the weights that were kept, by step, separated by spaces", type="text"),
+)  # fmt: skip
+_METERS = (
+    Column("backend", "how the pack was computed: loop, vmap, bmm or compiled", type="text", meter=True),
+    Column("pack_size", "models that trained as one stacked computation", type="int", meter=True),
+    Column("weights_file", "file with the weights", type="text", meter=True),
+    Column("weights_pack", "number of the pack in that file", type="int", meter=True),
+    Column("weights_slot", "place of the model in the pack", type="int", meter=True),
+    Column("weights_checksum", "BLAKE2b (16 bytes) of the file", type="text", meter=True),
+)  # fmt: skip
+
+
+def trained_columns(splits: Iterable[str]) -> tuple[Column, ...]:
+    """All columns of a trained model.
+
+    Args:
+        splits: of the data, that it is evaluated on.
+    """
+    losses = []
+    for split in splits:
+        losses.append(Column(f"{split}_loss", f"mean loss of the last evaluation on {split}"))
+        losses.append(Column(f"{split}_accuracy", f"share of right samples of the last evaluation on {split}"))
+    return (*losses, *_OUTCOME, *_METERS)

@@ -1,0 +1,168 @@
+"""The search kind: settings of a recipe or a function, chosen by Optuna, judged by one goal or several.
+
+A trial is one choice of settings; it is computed with one seed or more, and each of these is a unit. Trials that can
+train as packs do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, ClassVar
+
+from orchestrator.axes import Value
+from orchestrator.kind import Arrays, Preparation, Session, SweepKind, Workbench
+from orchestrator.planner import Planner
+from orchestrator.report.parts import Report
+from orchestrator.row import Column, param_columns
+from orchestrator.settings import Dimension
+from orchestrator.unit import Keys, Unit
+from sweeps.lab.search.spec import SearchSpec
+from sweeps.lab.search.trials import TRIAL, TrialRecipes, recipes_by_pack
+from sweeps.lab.zoo.choices import calibrated, calibrations, pack_named
+from sweeps.lab.zoo.columns import trained_columns
+from sweeps.lab.zoo.session import check_recipes
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from orchestrator.search import Search
+
+__all__ = ["SearchKind", "SearchSpec", "search_of"]
+
+_FLOPS = Column("flops", "3 x operations of the forward pass (matrix products and convolutions) x samples trained on")
+_TARGET = (
+    Column("steps_to_target", "steps after which the target was first met; not met: all steps", type="int"),
+    Column("target_reached", "whether the target was met; if not, steps_to_target is a lower bound", type="bool"),
+)
+
+
+def search_of(spec: SearchSpec) -> Search:
+    """What the planner is asked for."""
+    from orchestrator.search import Goal, Search
+
+    return Search(
+        name=spec.name,
+        dimensions=spec.dimensions(),
+        goals=tuple(Goal(g.metric, g.minimise is not None) for g in spec.goals),
+        sampler=spec.sampler,
+        pruner=spec.pruner,
+        budget=spec.budget,
+        generation=spec.generation,
+        seeds=spec.seeds,
+        deterministic=spec.deterministic,
+        seed=spec.search_seed,
+        start=spec.start(),
+    )
+
+
+class SearchKind(SweepKind[SearchSpec]):
+    """Searches over settings."""
+
+    name: ClassVar[str] = "search"
+    version: ClassVar[int] = 1
+    summary: ClassVar[str] = "settings of a recipe or a function, chosen by Optuna for one goal or several"
+    spec = SearchSpec
+
+    def example(self) -> SearchSpec:
+        """Two optimizers with settings of their own, small perceptrons on the digits."""
+        return SearchSpec.model_validate(
+            {
+                "name": "search-example",
+                "recipe": {
+                    "data": {"source": "digits"},
+                    "net": {"net": "mlp", "hidden": [8]},
+                    "steps": 40,
+                    "batch_size": 32,
+                    "evaluate": {"every_steps": 20},
+                },
+                "space": {
+                    "optimizer": {
+                        "choice": {
+                            "sgd": {
+                                "learning_rate": {"log_uniform": [0.001, 1]},
+                                "momentum": {"uniform": [0, 0.95], "step": 0.05},
+                            },
+                            "adam": {"learning_rate": {"log_uniform": [0.0001, 0.1]}},
+                        }
+                    },
+                    "net.hidden.0": {"integer": [4, 16], "step": 4},
+                },
+                "goals": [{"minimise": "test_loss"}],
+                "target": {"metric": "test_accuracy", "at_least": 0.6},
+                "sampler": {"method": "tpe", "n_startup_trials": 6},
+                "budget": {"units": 24},
+                "generation": 8,
+                "enqueue": [{"optimizer": "sgd", "optimizer.sgd.learning_rate": 0.1}],
+                "backend": "bmm",
+            }
+        )
+
+    def params(self, spec: SearchSpec) -> tuple[Column, ...]:
+        columns = [Column(TRIAL, "number of the trial", type="int")]
+        for d in spec.dimensions():
+            columns.append(_column(d))
+        return (*columns, Column("seed", "of all random streams of the unit", type="int"))
+
+    def columns(self, spec: SearchSpec) -> tuple[Column, ...] | None:
+        target = _TARGET if spec.target is not None else ()
+        if spec.recipe is not None:
+            return (*trained_columns(spec.recipe.evaluate.columns()), _FLOPS, *target)
+        if spec.columns is None:
+            return None
+        return (*(Column(name, c.doc, c.unit, c.type) for name, c in spec.columns.items()), *target)
+
+    def planner(self, spec: SearchSpec) -> Planner:
+        from orchestrator.search import StudyPlanner
+
+        keys = Keys(self.name, self.version, spec.context())
+        recipes = TrialRecipes(spec) if spec.recipe is not None else None
+
+        def units(number: int, values: Mapping[str, Value]) -> Sequence[Unit]:
+            pack = recipes.of(values).pack_key() if recipes is not None else ""
+            return [keys.unit({TRIAL: number, **values, "seed": seed}, pack=pack) for seed in range(spec.seeds)]
+
+        return StudyPlanner(search_of(spec), units)
+
+    def deterministic(self, spec: SearchSpec) -> bool:
+        """False: training the first model twice would cost as long as a trial."""
+        del spec
+        return False
+
+    def check(self, spec: SearchSpec, bench: Workbench) -> None:
+        """Load the data and build a network for each pack key; or import the function.
+
+        Raises:
+            SpecError: parts of a recipe do not fit, or the function does not take its arguments.
+        """
+        if spec.recipe is None:
+            spec.check_function(bench.folder)
+        else:
+            check_recipes(recipes_by_pack(spec).values(), spec.recipe.evaluate.columns(), spec.backend, bench)
+
+    def preparations(self, spec: SearchSpec) -> tuple[Preparation, ...]:
+        if spec.recipe is None:
+            return ()
+        return calibrations(spec.backend, dict.fromkeys(recipes_by_pack(spec), spec.generation * spec.seeds))
+
+    def prepare(self, spec: SearchSpec, name: str, have: Mapping[str, Arrays], bench: Workbench) -> Arrays:
+        """Time the back-ends for one pack key."""
+        del have
+        return calibrated(spec.backend, recipes_by_pack(spec)[pack_named(name)], bench)
+
+    def open(self, spec: SearchSpec, prepared: Mapping[str, Arrays], bench: Workbench) -> Session:
+        from sweeps.lab.search.session import FunctionTrials, RecipeTrials
+
+        return FunctionTrials(spec, bench) if spec.recipe is None else RecipeTrials(spec, prepared, bench)
+
+    def report(self, spec: SearchSpec, rows: pd.DataFrame, series: pd.DataFrame) -> Report:
+        from sweeps.lab.search.report import search_report
+
+        return search_report(spec, search_of(spec), rows, series)
+
+
+def _column(d: Dimension) -> Column:
+    told = f"setting {d.name}" + (f", where {', '.join(d.when)} is chosen so" if d.when else "")
+    if d.setting.choice is not None:
+        (found,) = param_columns({d.name: d.setting.options()}, {d.name: told})
+        return found
+    return Column(d.name, told, type="int" if d.setting.whole else "float")

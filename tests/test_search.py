@@ -1,0 +1,363 @@
+"""The planner that asks Optuna: what it proposes, what it makes of rows, and that resuming is the same as running."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import random
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import pytest
+from optuna.trial import TrialState
+
+from orchestrator import samplers
+from orchestrator.axes import Value
+from orchestrator.errors import SpecError, UsageError
+from orchestrator.row import Progress
+from orchestrator.search import Goal, Search, StudyPlanner
+from orchestrator.settings import Setting, flat
+from orchestrator.unit import Keys, Unit
+
+KEYS = Keys("search", 1, {})
+SPACE: dict[str, Any] = {
+    "x": {"uniform": [-2, 2]},
+    "rate": {"log_uniform": [1e-4, 1]},
+    "width": {"integer": [4, 32], "step": 4},
+    "method": {"choice": {"sgd": {"momentum": {"uniform": [0, 0.9], "step": 0.1}}, "adam": {}}},
+    "decay": {"log_uniform": [1e-6, 1e-2], "when": {"method": "adam"}},
+}
+PLAIN: dict[str, Any] = {"x": {"uniform": [-2, 2]}, "y": {"uniform": [-2, 2]}}
+SAMPLERS: dict[str, samplers.SamplerSpec] = {
+    "tpe": samplers.Tpe(n_startup_trials=5),
+    "random": samplers.Random(),
+    "qmc": samplers.Qmc(method="qmc"),
+    "gp": samplers.Gp(method="gp", n_startup_trials=8),
+    "cmaes": samplers.CmaEs(method="cmaes"),
+    "nsga2": samplers.Nsga2(method="nsga2"),
+}
+
+
+def search(space: Mapping[str, Any] = PLAIN, **changes: Any) -> Search:
+    dimensions = flat({n: Setting.model_validate(s) for n, s in space.items()})
+    given: dict[str, Any] = {
+        "name": "s",
+        "dimensions": dimensions,
+        "goals": (Goal("loss"),),
+        "sampler": SAMPLERS["tpe"],
+        "budget": samplers.Budget(units=24),
+        "generation": 8,
+    }
+    return Search(**(given | changes))
+
+
+def planner(s: Search) -> StudyPlanner:
+    def units(number: int, values: Mapping[str, Value]) -> Sequence[Unit]:
+        return [KEYS.unit({"trial": number, **values, "seed": i}) for i in range(s.seeds)]
+
+    return StudyPlanner(s, units)
+
+
+def row_of(unit: Unit, s: Search) -> dict[str, Any]:
+    """What a worker would give for a unit of any of the spaces here: losses that favour x = 1."""
+    p = unit.params
+    loss = (float(p["x"] or 0) - 1) ** 2 + 0.1 * int(p["seed"] or 0)  # type: ignore[arg-type]
+    loss += (float(p["y"]) + 1) ** 2 if "y" in p else 0.0  # type: ignore[arg-type]
+    cells = {d.name: p.get(d.name) for d in s.dimensions}
+    return {
+        "key": unit.key,
+        "trial": p["trial"],
+        **cells,
+        "seed": p["seed"],
+        "status": "ok",
+        "loss": loss,
+        "seconds": 1.0,
+    }
+
+
+def drive(s: Search, order: Callable[[list[Unit]], list[Unit]] = list, stop: int | None = None) -> list[dict[str, Any]]:
+    """Run a search to its end, or until `stop` rows; rows in the order in which units ended."""
+    return resume(s, [], order, stop)
+
+
+def resume(
+    s: Search, rows: Sequence[dict[str, Any]], order: Callable[[list[Unit]], list[Unit]] = list, stop: int | None = None
+) -> list[dict[str, Any]]:
+    p, told = planner(s), list(rows)
+    for row in rows:
+        p.tell(row)
+    waiting: list[Unit] = []
+    while not p.exhausted or waiting:
+        waiting = order(waiting + p.ask(5))
+        unit = waiting.pop()
+        told.append(row_of(unit, s))
+        p.tell(told[-1])
+        if stop is not None and len(told) >= stop:
+            break
+    return told
+
+
+def table(rows: Sequence[Mapping[str, Any]]) -> list[tuple[Any, ...]]:
+    return sorted(tuple(sorted((k, str(v)) for k, v in row.items())) for row in rows)
+
+
+def shuffled(seed: int) -> Callable[[list[Unit]], list[Unit]]:
+    rng = random.Random(seed)
+
+    def order(units: list[Unit]) -> list[Unit]:
+        rng.shuffle(units)
+        return units
+
+    return order
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_the_order_in_which_units_end_changes_nothing(name: str) -> None:
+    s = search(sampler=SAMPLERS[name], seeds=2)
+    runs = [drive(s, shuffled(i)) for i in range(2)]
+    assert table(runs[0]) == table(runs[1]) and len(runs[0]) == 24
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_a_search_that_was_killed_goes_on_as_if_it_had_not_been(name: str) -> None:
+    s = search(sampler=SAMPLERS[name], seeds=2)
+    whole = table(drive(s))
+    for stop in (1, 9, 16, 23):
+        assert table(resume(s, drive(s, shuffled(stop), stop), shuffled(7))) == whole
+
+
+def test_conditional_spaces_resume_too_and_only_what_exists_is_proposed() -> None:
+    s = search(SPACE, budget=samplers.Budget(units=40))
+    whole = drive(s)
+    for row in whole:
+        assert (row["method.sgd.momentum"] is None) == (row["method"] != "sgd")
+        assert (row["decay"] is None) == (row["method"] != "adam")
+        assert row["width"] in range(4, 33, 4) and 1e-4 <= row["rate"] <= 1
+    assert {row["method"] for row in whole} == {"sgd", "adam"}
+    for stop in (3, 17, 33):
+        assert table(resume(s, drive(s, shuffled(stop), stop))) == table(whole)
+
+
+def test_the_trials_that_ended_stay_when_a_unit_is_computed_again() -> None:
+    s = search()
+    rows = drive(s)
+    again = resume(s, [r for r in rows if r["trial"] != 3])
+    assert table(again) == table(rows)
+
+
+@pytest.mark.parametrize("name", ["tpe", "gp"])
+def test_without_generations_workers_never_wait_and_rows_are_kept(name: str) -> None:
+    s = search(sampler=SAMPLERS[name], deterministic=False, generation=4)
+    part = drive(s, shuffled(1), stop=11)
+    whole = resume(s, part, shuffled(2))
+    assert table(part)[0] in table(whole) and len({r["trial"] for r in whole}) == 24
+    p = planner(s)
+    first = p.ask(100)
+    assert len(first) == 8, "two generations are open at once"
+    p.tell(row_of(first[5], s))
+    assert len(p.ask(100)) == 0
+    for unit in first[:5]:
+        p.tell(row_of(unit, s))
+    assert len(p.ask(100)) == 4
+
+
+def test_generations_wait_and_random_search_does_not() -> None:
+    p = planner(search())
+    first = p.ask(100)
+    for unit in first[:-1]:
+        p.tell(row_of(unit, search()))
+    assert len(first) == 8 and p.ask(100) == [] and not p.exhausted
+    p.tell(row_of(first[-1], search()))
+    assert len(p.ask(100)) == 8
+    everything = planner(search(sampler=SAMPLERS["random"]))
+    assert len([u for _ in range(9) for u in everything.ask(100)]) == 24
+
+
+@pytest.mark.parametrize("name", ["tpe", pytest.param("gp", marks=pytest.mark.slow), "cmaes", "nsga2"])
+def test_a_search_finds_what_random_draws_do_not(name: str) -> None:
+    budget = samplers.Budget(units=96)
+    medians = {}
+    for sampler in (name, "random"):
+        best = sorted(
+            min(r["loss"] for r in drive(search(sampler=SAMPLERS[sampler], budget=budget, seed=seed)))
+            for seed in range(3)
+        )
+        medians[sampler] = best[1]
+    assert medians[name] < medians["random"]
+
+
+def test_start_points_come_first_and_what_they_leave_out_is_drawn() -> None:
+    start = ({"x": 1.25, "method": "adam"}, {"x": -1.5})
+    rows = {r["trial"]: r for r in drive(search(SPACE, start=start))}
+    assert (rows[0]["x"], rows[0]["method"], rows[1]["x"]) == (1.25, "adam", -1.5)
+    assert rows[0]["decay"] is not None and rows[0]["rate"] != rows[1]["rate"]
+
+
+def test_budgets_of_seconds_and_operations_end_a_search() -> None:
+    assert len(drive(search(budget=samplers.Budget(seconds=20)))) == 24, "the generation that runs is finished"
+    assert len(drive(search(budget=samplers.Budget(seconds=20, units=10)))) == 10
+    s = search(budget=samplers.Budget(seconds=9))
+    assert table(resume(s, drive(s, shuffled(3), stop=12))) == table(drive(s))
+    assert planner(s).total is None and planner(search(seeds=3)).total == 24
+
+
+def test_a_budget_may_grow() -> None:
+    small, large = search(), search(budget=samplers.Budget(units=40))
+    assert table(resume(large, drive(small))) == table(drive(large))
+
+
+def test_diverged_and_failed_units_and_those_without_the_metric() -> None:
+    s = search(seeds=2)
+    p = planner(s)
+    units = p.ask(100)
+    for unit in units:
+        row = row_of(unit, s)
+        if unit.params["trial"] == 0:
+            row |= {"status": "diverged", "loss": None if unit.params["seed"] else 0.5}
+        if unit.params["trial"] == 1 and unit.params["seed"]:
+            row |= {"status": "failed", "loss": None}
+        if unit.params["trial"] == 2:
+            row |= {"loss": math.nan}
+        p.tell(row)
+    trials = p.study.get_trials()
+    assert [t.state for t in trials[:4]] == [
+        TrialState.COMPLETE,
+        TrialState.FAIL,
+        TrialState.COMPLETE,
+        TrialState.COMPLETE,
+    ]
+    assert [trials[0].value, trials[2].value] == [math.inf, math.inf]
+    (a, b) = [row_of(u, s)["loss"] for u in units if u.params["trial"] == 3]
+    assert trials[3].value == pytest.approx((a + b) / 2, rel=1e-15)
+    alone = search(generation=1)
+    q = planner(alone)
+    with pytest.raises(UsageError, match=r"no metric 'loss'.*seconds"):
+        q.tell({**row_of(q.ask(1)[0], alone), "loss": None})
+
+
+@pytest.mark.parametrize("name", ["tpe", "nsga2", "gp", "random", "qmc"])
+def test_several_goals_with_units_that_diverge(name: str) -> None:
+    s = search(
+        goals=(Goal("loss"), Goal("seconds", minimise=False)), sampler=SAMPLERS[name], budget=samplers.Budget(units=32)
+    )
+    p = planner(s)
+    while not p.exhausted:
+        for unit in p.ask(100):
+            row = row_of(unit, s) | {"seconds": float(unit.params["y"] or 0)}  # type: ignore[arg-type]
+            p.tell(row | ({"status": "diverged", "loss": None} if int(unit.params["trial"] or 0) % 3 == 0 else {}))
+    front = [t.values for t in p.study.best_trials]
+    assert front
+    for (a, b), (c, d) in itertools.permutations(map(tuple, front), 2):
+        assert not (a <= c and b >= d and (a, b) != (c, d)), "no point of a front is better than another"
+
+
+PRUNERS: list[samplers.PrunerSpec] = [
+    samplers.Median(method="median", n_startup_trials=4),
+    samplers.Halving(method="halving", min_resource=2, reduction_factor=2),
+    samplers.Hyperband(method="hyperband", min_resource=2, max_resource=16, reduction_factor=2),
+]
+
+
+def pruned_run(s: Search, rows: Sequence[dict[str, Any]], series: Sequence[Progress], seed: int, stop: int) -> Any:
+    """Units report their loss at steps 1 to 16, all at the same time, in an order that `seed` shuffles."""
+    p, rng = planner(s), random.Random(seed)
+    told, reports, stopped = list(rows), list(series), dict[str, int]()
+    p.hear(series)
+    for row in rows:
+        p.tell(row)
+    while not p.exhausted and len(told) < stop:
+        units = p.ask(100)
+        running = {u.key: u for u in units}
+        for step in range(1, 17):
+            for key in rng.sample(sorted(running), len(running)):
+                if key not in running:
+                    continue
+                loss = row_of(running[key], s)["loss"] + 1 / step
+                reports.append(Progress(key, step, {"loss": loss, "other": 0.0}))
+                for other in p.hear([reports[-1]]):
+                    stopped.setdefault(other, step)
+                if key in stopped and stopped[key] < step:  # it hears of it one step later
+                    del running[key]
+        for unit in rng.sample(units, len(units)):
+            if len(told) < stop:
+                told.append(row_of(unit, s) | ({"status": "pruned"} if unit.key in stopped else {}))
+                p.tell(told[-1])
+    done = {r["key"] for r in told}
+    return told, [r for r in reports if r.key in done], stopped, p
+
+
+@pytest.mark.parametrize("pruner", PRUNERS, ids=lambda p: p.method)
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_what_is_pruned_depends_on_neither_order_nor_resumes(pruner: samplers.PrunerSpec, seeds: int) -> None:
+    s = search(pruner=pruner, budget=samplers.Budget(units=64), seeds=seeds)
+    rows, _, stopped, p = pruned_run(s, [], [], 1, 10**9)
+    again, *_, stopped_again, _ = pruned_run(s, [], [], 2, 10**9)
+    assert table(rows) == table(again) and stopped == stopped_again
+    pruned = [t for t in p.study.get_trials() if t.state is TrialState.PRUNED]
+    assert 4 <= len(pruned) < 64 // seeds and len(stopped) == seeds * len(pruned)
+    assert all(t.last_step == stopped[u] for t in pruned for u in stopped if t.number == trial_of(rows, u))
+    for stop in (11, 30):
+        part, series, *_ = pruned_run(s, [], [], 3, stop)
+        assert table(pruned_run(s, part, series, 4, 10**9)[0]) == table(rows)
+
+
+def trial_of(rows: Sequence[Mapping[str, Any]], key: str) -> int:
+    return next(int(r["trial"]) for r in rows if r["key"] == key)
+
+
+def test_pruning_is_optunas_own_where_one_trial_runs_at_a_time() -> None:
+    """One trial after another, the verdicts must be those of Optuna's own loop with the same values."""
+    import optuna
+
+    s = search(pruner=PRUNERS[1], generation=1, budget=samplers.Budget(units=30))
+    rows, _, stopped, p = pruned_run(s, [], [], 1, 10**9)
+    study = optuna.create_study(study_name="s", pruner=optuna.pruners.SuccessiveHalvingPruner(2, 2, 0, 0))
+    for row in sorted(rows, key=lambda r: r["trial"]):
+        study.enqueue_trial({"x": row["x"], "y": row["y"]})
+        trial = study.ask({d.name: optuna.distributions.FloatDistribution(-2, 2) for d in s.dimensions})
+        at = None
+        for step in range(1, 17):
+            trial.report(row["loss"] + 1 / step, step)
+            if trial.should_prune():
+                at = step
+                break
+        assert at == stopped.get(row["key"])
+        study.tell(trial, None if at else row["loss"], state=TrialState.PRUNED if at else None)
+    assert [t.state for t in study.get_trials()] == [t.state for t in p.study.get_trials()]
+
+
+@pytest.mark.parametrize(
+    ("setting", "complaint"),
+    [
+        ({"uniform": [1, 1]}, "the range is empty"),
+        ({"log_uniform": [0, 1]}, "above 0"),
+        ({"integer": [1, 9], "step": 20}, "does not fit"),
+        ({"log_uniform": [1, 9], "step": 2}, "has no steps"),
+        ({"choice": []}, "nothing to choose"),
+        ({"choice": [1, 1.0]}, "twice"),
+        ({"uniform": [0, 1], "choice": [1]}, "is one of uniform"),
+    ],
+)
+def test_settings_that_can_not_be(setting: dict[str, Any], complaint: str) -> None:
+    with pytest.raises(ValueError, match=complaint):
+        Setting.model_validate(setting)
+
+
+@pytest.mark.parametrize(
+    ("space", "complaint"),
+    [
+        (
+            {"x": {"uniform": [0, 1], "when": {"method": "sgd"}}},
+            r"space\.x\.when: there is no setting 'method'; there are x",
+        ),
+        (SPACE | {"z": {"uniform": [0, 1], "when": {"method": "lion"}}}, "method is never 'lion'.*sgd"),
+        (
+            {"a": {"choice": [1, 2], "when": {"b": 1}}, "b": {"choice": [1, 2], "when": {"a": 1}}},
+            "the conditions of a, b go in a circle",
+        ),
+        ({"o": {"choice": {"sgd": {"momentum": {"uniform": [1, 0]}}}}}, r"space\.o\.sgd\.momentum.*range is empty"),
+    ],
+)
+def test_conditions_that_can_not_be(space: dict[str, Any], complaint: str) -> None:
+    with pytest.raises((SpecError, ValueError), match=f"(?s){complaint}"):
+        flat({n: Setting.model_validate(s) for n, s in space.items()})
