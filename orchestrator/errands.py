@@ -78,7 +78,7 @@ def run_errands(
             lost = _absorb(event, running, on_prepared)
             if lost is not None:
                 pending[lost.name] = lost
-                losses[lost.name] += 1
+                losses[lost.name] += isinstance(event, Lost) and not event.announced
                 if losses[lost.name] >= _MOST_LOSSES and isinstance(event, Lost):
                     raise PreparationFailed(f"{lost.name}: its worker died {_MOST_LOSSES} times. Last: {event.why}")
 

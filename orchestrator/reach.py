@@ -1,10 +1,11 @@
-"""Whether a tracking server answers and a file can be written, found out within seconds and before any work."""
+"""Whether a cluster or a tracking server answers and a file can be written: within seconds, before any work."""
 
 from __future__ import annotations
 
 import os
 import queue
 import re
+import socket
 import sys
 import threading
 import urllib.error
@@ -14,7 +15,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from orchestrator.errors import Unreachable
 
-__all__ = ["answer_of", "command_line", "free_of_credentials", "writable"]
+__all__ = ["answer_of", "answers", "command_line", "free_of_credentials", "writable"]
 
 _PATIENCE = 3.0  # s
 _PROBE = "/api/2.0/mlflow/experiments/search?max_results=1"
@@ -69,6 +70,21 @@ def _status(url: str) -> int | Exception:
             return e.code
     except (OSError, ValueError) as e:
         return e
+
+
+def answers(address: str) -> None:
+    """Whether anything listens at `host:port` or `ray://host:port`; Ray itself tries for half a minute and more.
+
+    Raises:
+        Unreachable: nothing does.
+    """
+    url = urlsplit(address if "://" in address else f"ray://{address}")
+    if url.hostname is None or url.port is None:
+        return  # `auto`, or a name that only ray understands
+    try:
+        socket.create_connection((url.hostname, url.port), timeout=5).close()
+    except OSError as e:
+        raise Unreachable(f"site: nothing answers at {address}: {e}. Is the cluster up, is the port right?") from e
 
 
 def writable(path: Path) -> None:

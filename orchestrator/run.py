@@ -265,8 +265,8 @@ class _Run:
                     self._take(work, chunk.rows, chunk.series)
             case Finished(work, seconds):
                 self._schedule.finished(work, seconds)
-            case Lost(work, cause, why, began):
-                self._give_up(self._schedule.lost(work, cause, why, began=began))
+            case Lost(work, cause, why, began, announced):
+                self._give_up(self._schedule.lost(work, cause, why, began=began and not announced))
             case Refused(_, error):
                 raise error
 

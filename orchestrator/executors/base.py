@@ -48,12 +48,15 @@ class Lost:
         cause: infra, oom or timeout: the worker is gone; error: the worker lives, but the work raised.
         why: what happened.
         began: whether the worker had started on it.
+        announced: the worker's end was announced: its node was drained or pre-empted, or it got SIGTERM. Then the loss
+            counts against no unit.
     """
 
     work: int
     cause: Cause
     why: str
     began: bool = True
+    announced: bool = False
 
 
 @dataclass(frozen=True, slots=True)

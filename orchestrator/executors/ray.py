@@ -6,29 +6,35 @@ waits and no worker can come, that is said at once instead of waited for.
 
 Ray cannot stop a running method and has no time limit for one, so a unit past its limit ends with its actor. Retries
 are ours (`max_restarts=0`): only the ledger knows which units are done.
+
+A worker whose node is drained, or that gets SIGTERM, is leaving: it gets no more work, another one is started
+elsewhere, and what it can't finish is lost without blame.
 """
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import logging
 import math
 import os
-import socket
 import time
-from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
-from urllib.parse import urlparse
 
 import ray
 from ray import exceptions as failures
 
 from orchestrator.errors import SpecError, Unreachable, UsageError, WorkersUnavailable
 from orchestrator.executors.base import Event, Executor, Finished, Gave, Lost, Refused
+from orchestrator.executors.private import loopback_only, private_token
 from orchestrator.executors.signals import keep_signals
-from orchestrator.executors.streams import Pulled, Stream, Streamed
+from orchestrator.executors.slots import Call, Slot
+from orchestrator.executors.streams import Pulled, Streamed
+from orchestrator.executors.termination import Termination
 from orchestrator.kind import Arrays
+from orchestrator.reach import answers
 from orchestrator.row import Cause
 from orchestrator.schedule import Shard
 from orchestrator.site import Site
@@ -42,16 +48,23 @@ _MOST_SLOT_FAILURES = 10  # in a row at one slot, once others have shown that it
 _GROW_SECONDS = 2.0  # how often to look whether the cluster can hold more workers
 
 
-@ray.remote(max_restarts=0, max_task_retries=0, concurrency_groups={"control": 1}, enable_task_events=False)
+@ray.remote(
+    max_restarts=0, max_task_retries=0, concurrency_groups={"control": 1, "farewell": 1}, enable_task_events=False
+)
 class _Actor:
     """One worker in a process of its own."""
 
     def __init__(self, job: Job) -> None:
         device = "cuda:0" if ray.get_gpu_ids() else "cpu"  # Ray shows each actor only its own share
+        self._termination = Termination()
         self._worker = Worker(job, device)
 
-    def hello(self) -> int:
-        return os.getpid()
+    def hello(self) -> str:
+        return str(ray.get_runtime_context().get_node_id())
+
+    @ray.method(concurrency_group="farewell")
+    def farewell(self) -> None:
+        self._termination.wait()
 
     def share(self, name: str, refs: Mapping[str, Any]) -> None:
         self._worker.share(name, dict(zip(refs, ray.get(list(refs.values())), strict=True)))
@@ -85,39 +98,6 @@ class _Actor:
         self._worker.stop(key)
 
 
-@dataclass(slots=True)
-class _Call:
-    work: Work
-    stream: Stream
-    began: float = 0.0  # monotonic time when it became the actor's running work
-    refused: UsageError | None = None
-
-
-@dataclass(slots=True)
-class _Slot:
-    """A place for one actor; the actor may die and be replaced, the slot stays."""
-
-    id: str
-    failures: int = 0  # starts in a row that came to nothing
-    actor: Any = None
-    greeting: Any = None  # ref that becomes ready when the actor has started; None afterwards
-    opening: Any = None  # ref that becomes ready when the session is open; None before and afterwards
-    opened: bool = False
-    heard: float = 0.0  # monotonic time of the last sign of the running work
-    calls: deque[_Call] = field(default_factory=deque)
-
-    @property
-    def ready(self) -> bool:
-        return self.actor is not None and self.greeting is None
-
-    def next(self, now: float) -> None:
-        """The running work has ended: the one behind it runs now."""
-        self.calls.popleft()
-        self.heard = now
-        if self.calls:
-            self.calls[0].began = now
-
-
 class RayExecutor(Executor):
     """Workers as actors of a Ray cluster: of one that runs already, or of our own.
 
@@ -128,7 +108,8 @@ class RayExecutor(Executor):
     def __init__(self, site: Site) -> None:
         self._site = site
         self._job: Job | None = None
-        self._slots: dict[str, _Slot] = {}
+        self._slots: dict[str, Slot] = {}
+        self._numbers = itertools.count()
         self._shared: dict[str, dict[str, Any]] = {}
         self._grown = -math.inf
         self._alive = time.monotonic()  # when a worker was last ready
@@ -155,7 +136,7 @@ class RayExecutor(Executor):
 
     def slots(self) -> Sequence[str]:
         self._grow()
-        ready = [s for s in self._slots.values() if s.ready]
+        ready = [s for s in self._slots.values() if s.ready and not s.leaving]
         now = time.monotonic()
         if ready:
             self._alive = now
@@ -174,10 +155,10 @@ class RayExecutor(Executor):
         if isinstance(work, Shard) and not slot.opened and slot.opening is None:
             slot.opening = slot.actor.open.remote()
         stream = Pulled(slot.actor, work) if self._client else Streamed(slot.actor.run.remote(work))
-        slot.calls.append(_Call(work, stream, now))
+        slot.calls.append(Call(work, stream, now))
 
     def poll(self, timeout: float) -> Sequence[Event]:
-        waiting: dict[Any, _Slot] = {}
+        waiting: dict[Any, Slot] = {}
         for slot in self._slots.values():
             if slot.greeting is not None:
                 waiting[slot.greeting] = slot
@@ -200,7 +181,7 @@ class RayExecutor(Executor):
                 events += self._opened(slot)
             else:
                 events += self._heard(slot)
-        return events + self._overdue()
+        return events + self._overdue() + self._left()
 
     def stop(self, key: str) -> None:
         for slot in self._slots.values():
@@ -209,7 +190,7 @@ class RayExecutor(Executor):
 
     @property
     def workers(self) -> int:
-        return sum(s.ready for s in self._slots.values())
+        return sum(s.ready and not s.leaving for s in self._slots.values())
 
     def close(self) -> None:
         for slot in self._slots.values():
@@ -237,15 +218,19 @@ class RayExecutor(Executor):
             if self._site.resources:
                 options["resources"] = {k: v * max(1, workers) for k, v in self._site.resources.items()}
         else:
-            _require_answer(self._site.address)
+            answers(self._site.address)
         try:
-            with keep_signals():
+            with contextlib.ExitStack() as stack:
+                stack.enter_context(keep_signals())
+                if self._site.address == "local":
+                    private_token()
+                    stack.enter_context(loopback_only(ray._private.ray_constants))
                 ray.init(**options)
         except (ConnectionError, OSError, RuntimeError, ValueError) as e:
             raise Unreachable(
                 f"site: could not reach a Ray cluster at {self._site.address!r}: {e}\n"
                 "Start one with `ray start --head`, give the address of a running one, or use `address: local`. "
-                "A cluster that wants a token gets it from RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH."
+                "A cluster that wants a token: RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH."
             ) from e
         self._connected = True
 
@@ -265,22 +250,23 @@ class RayExecutor(Executor):
         if now - self._grown < _GROW_SECONDS:
             return
         self._grown = now
-        usable = [s for s in self._slots.values() if s.failures < _MOST_SLOT_FAILURES]
+        self._look_for_leaving()
+        usable = [s for s in self._slots.values() if s.failures < _MOST_SLOT_FAILURES and not s.leaving]
         failed = sum(s.failures for s in self._slots.values())
         if (failed >= _MOST_START_FAILURES and not self._opened_once) or (self._slots and not usable):
             raise WorkersUnavailable(
                 f"workers fail as soon as they start, {failed} times by now:\n{self._last_failure}"
             )
         target = self._capacity() if self._site.workers == "auto" else self._site.workers
-        for _ in range(target - len(self._slots)):
-            slot = _Slot(f"w{len(self._slots)}")
+        for _ in range(target - sum(not s.leaving for s in self._slots.values())):
+            slot = Slot(f"w{next(self._numbers)}")
             self._slots[slot.id] = slot
             usable.append(slot)
         empty = [s for s in usable if s.actor is None]
         for slot in empty[: max(0, target - (len(usable) - len(empty)))]:
             self._spawn(slot)
 
-    def _spawn(self, slot: _Slot) -> None:
+    def _spawn(self, slot: Slot) -> None:
         if self._job is None:
             raise RuntimeError("the executor is not open")
         env = dict(self._site.runtime_env)
@@ -293,27 +279,26 @@ class RayExecutor(Executor):
             runtime_env=env,
             **memory,
         ).remote(self._job)
-        slot.greeting = slot.actor.hello.remote()
-        slot.opened, slot.opening = False, None
+        slot.greeting, slot.farewell = slot.actor.hello.remote(), slot.actor.farewell.remote()
         for name, refs in self._shared.items():
             slot.actor.share.remote(name, refs)
 
-    def _greeted(self, slot: _Slot) -> list[Event]:
+    def _greeted(self, slot: Slot) -> list[Event]:
         try:
-            ray.get(slot.greeting)
+            slot.node = ray.get(slot.greeting)
         except failures.RayError as e:
-            return self._drop(slot, Cause.infra, str(e))
+            return self._drop(slot, Cause.infra, str(e), e)
         slot.greeting = None
         return []
 
-    def _opened(self, slot: _Slot) -> list[Event]:
+    def _opened(self, slot: Slot) -> list[Event]:
         """The session is open, or could not be opened: that is nobody's fault but the worker's or the input's."""
         try:
             refused = ray.get(slot.opening)
         except failures.RayTaskError as e:
             return self._drop(slot, Cause.error, str(e))
         except failures.RayError as e:
-            return self._drop(slot, Cause.infra, str(e))
+            return self._drop(slot, Cause.infra, str(e), e)
         slot.opening = None
         if refused is not None:
             return [Refused(slot.calls[0].work.id, refused)]
@@ -321,7 +306,7 @@ class RayExecutor(Executor):
         slot.heard = slot.calls[0].began = time.monotonic()
         return []
 
-    def _heard(self, slot: _Slot) -> list[Event]:
+    def _heard(self, slot: Slot) -> list[Event]:
         """One step of the running work: a message, its end, or the worker's."""
         call = slot.calls[0]
         now = time.monotonic()
@@ -335,7 +320,7 @@ class RayExecutor(Executor):
         except failures.OutOfMemoryError as e:
             return self._drop(slot, Cause.oom, str(e))
         except failures.RayError as e:
-            return self._drop(slot, Cause.infra, str(e))
+            return self._drop(slot, Cause.infra, str(e), e)
         if message is None:
             slot.next(now)
             if call.refused is not None:
@@ -359,29 +344,54 @@ class RayExecutor(Executor):
                 events += self._drop(slot, Cause.timeout, f"nothing was heard of the unit for {limit:g} s")
         return events
 
-    def _drop(self, slot: _Slot, cause: Cause, why: str) -> list[Event]:
-        """End a slot's actor, if it is not dead yet, and report its work lost."""
-        ray.kill(slot.actor)
-        if not slot.opened and not (slot.calls and not isinstance(slot.calls[0].work, Shard)):
-            slot.failures += 1
-            self._last_failure = why
-        events: list[Event] = [
-            Lost(call.work.id, cause, why, began=first and (slot.opened or not isinstance(call.work, Shard)))
-            for first, call in zip([True, False], slot.calls, strict=False)
-        ]
-        slot.calls.clear()
-        slot.actor = slot.greeting = slot.opening = None
-        slot.opened = False
-        self._grown = -math.inf  # replace it at once
+    def _look_for_leaving(self) -> None:
+        """Mark workers that were told to end, and those on nodes that are being drained."""
+        farewells = {s.farewell: s for s in self._slots.values() if s.farewell is not None and not s.leaving}
+        if farewells:
+            told, _ = ray.wait(list(farewells), num_returns=len(farewells), timeout=0)
+            for ref in told:
+                slot = farewells[ref]
+                if not self._bid_farewell(slot) and slot.ready and not slot.calls:
+                    self._drop(slot, Cause.infra, "it died while it had nothing to do")
+        # no public interface tells of drains, and Ray Client has none at all
+        draining = {} if self._client else ray._private.state.state.get_draining_nodes()
+        for slot in self._slots.values():
+            if slot.node in draining:
+                slot.leave("its node is being drained")
+
+    def _bid_farewell(self, slot: Slot) -> bool:
+        """Whether a worker was told to end; it is marked then."""
+        with contextlib.suppress(failures.RayError):  # it died untold
+            ray.get(slot.farewell, timeout=0)
+            slot.leave("it was told to end (SIGTERM)")
+        return bool(slot.leaving)
+
+    def _left(self) -> list[Event]:
+        """Give up the places of leaving workers that run nothing now."""
+        events: list[Event] = []
+        for slot in [s for s in self._slots.values() if s.left and s.actor is not None]:
+            events += self._drop(slot, Cause.infra, slot.leaving)
         return events
 
+    def _announced(self, slot: Slot, error: BaseException | None) -> bool:
+        """Whether a worker's end was announced, so that it is nobody's fault."""
+        if slot.leaving or getattr(error, "preempted", False):
+            return True
+        return slot.farewell is not None and self._bid_farewell(slot)
 
-def _require_answer(address: str) -> None:
-    """Ray tries for half a minute and more; a closed port can be told at once."""
-    url = urlparse(address if "://" in address else f"ray://{address}")
-    if url.hostname is None or url.port is None:
-        return  # `auto`, or a name that only ray understands
-    try:
-        socket.create_connection((url.hostname, url.port), timeout=5).close()
-    except OSError as e:
-        raise Unreachable(f"site: nothing answers at {address}: {e}. Is the cluster up, is the port right?") from e
+    def _drop(self, slot: Slot, cause: Cause, why: str, error: BaseException | None = None) -> list[Event]:
+        """End a slot's actor, if it is not dead yet, and report its work lost."""
+        announced = cause is Cause.infra and self._announced(slot, error)
+        ray.kill(slot.actor)
+        if not announced and not slot.opened and not (slot.calls and not isinstance(slot.calls[0].work, Shard)):
+            slot.failures += 1
+            self._last_failure = why
+        opened = slot.opened
+        events: list[Event] = [
+            Lost(call.work.id, cause, why, first and (opened or not isinstance(call.work, Shard)), announced)
+            for first, call in zip([True, False], slot.vacate(), strict=False)
+        ]
+        if slot.leaving:
+            del self._slots[slot.id]
+        self._grown = -math.inf  # replace it at once
+        return events

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import signal
@@ -34,6 +35,16 @@ def run(spec: dict[str, Any], folder: Path, watch: QuietWatch | None = None, **s
     return run_sweep(
         kind, parse(kind.spec, spec, "chaos"), where, folder, folder=Path.cwd(), watch=watch or QuietWatch()
     )
+
+
+def busy_workers() -> list[psutil.Process]:
+    """Workers of the Ray that this process has started, in the middle of a shard."""
+    found = []
+    for process in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if "ray::_Actor.run" in " ".join(process.cmdline()):
+                found.append(process)
+    return found
 
 
 def verified(folder: Path) -> bool:
@@ -93,10 +104,7 @@ def test_actors_killed_at_random(own_ray: None, tmp_path: Path) -> None:
     def killer() -> None:
         Started.rows.wait(120)
         while not stop.wait(1.0 + rng.random()):
-            actors = [
-                p for p in psutil.process_iter(["cmdline"]) if "ray::_Actor.run" in " ".join(p.info["cmdline"] or [])
-            ]
-            if actors:
+            if actors := busy_workers():
                 os.kill(rng.choice(actors).pid, signal.SIGKILL)
                 kills.append(time.monotonic())
 

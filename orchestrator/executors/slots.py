@@ -1,0 +1,96 @@
+"""Places for workers, and the calls that they have in hand: what the pool remembers, without Ray."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Any
+
+from orchestrator.errors import UsageError
+from orchestrator.executors.streams import Stream
+from orchestrator.worker import Work
+
+__all__ = ["Call", "Slot"]
+
+
+@dataclass(slots=True)
+class Call:
+    """One work in a worker's hands.
+
+    Attributes:
+        work: what it was given.
+        stream: of its messages.
+        began: monotonic time when it became the worker's running work.
+        refused: that its input is unusable, once this has been said.
+    """
+
+    work: Work
+    stream: Stream
+    began: float = 0.0
+    refused: UsageError | None = None
+
+
+@dataclass(slots=True)
+class Slot:
+    """A place for one worker; the worker may die and be replaced, the slot stays.
+
+    Attributes:
+        id: unique within a run.
+        failures: starts in a row that came to nothing.
+        actor: the worker, None while there is none.
+        greeting: reference that becomes ready when the worker has started; None afterwards.
+        opening: reference that becomes ready when its session is open; None before and afterwards.
+        farewell: reference that becomes ready when the worker was told to end (SIGTERM).
+        opened: whether its session is open.
+        node: id of its node, once it has started.
+        leaving: why it gets no more work: its node is drained, or it was told to end. Then nobody is to blame for what
+            is lost there, and its place is given up as soon as its running work has ended.
+        last: id of the work that it ran when it began to leave.
+        heard: monotonic time of the last sign of the running work.
+        calls: the running work, and what waits behind it.
+    """
+
+    id: str
+    failures: int = 0
+    actor: Any = None
+    greeting: Any = None
+    opening: Any = None
+    farewell: Any = None
+    opened: bool = False
+    node: str = ""
+    leaving: str = ""
+    last: int | None = None
+    heard: float = 0.0
+    calls: deque[Call] = field(default_factory=deque)
+
+    @property
+    def ready(self) -> bool:
+        """Whether its worker has started."""
+        return self.actor is not None and self.greeting is None
+
+    def next(self, now: float) -> None:
+        """The running work has ended: the one behind it runs now."""
+        self.calls.popleft()
+        self.heard = now
+        if self.calls:
+            self.calls[0].began = now
+
+    def leave(self, why: str) -> None:
+        """Take no more work; what runs may end."""
+        if not self.leaving:
+            self.leaving = why
+            self.last = self.calls[0].work.id if self.calls else None
+
+    @property
+    def left(self) -> bool:
+        """Whether what ran when it began to leave has ended."""
+        return bool(self.leaving) and (not self.calls or self.calls[0].work.id != self.last)
+
+    def vacate(self) -> list[Call]:
+        """Its worker is gone; gives what it had in hand."""
+        calls = list(self.calls)
+        self.calls.clear()
+        self.actor = self.greeting = self.opening = self.farewell = None
+        self.opened = False
+        self.node = ""
+        return calls
