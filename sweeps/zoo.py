@@ -110,4 +110,10 @@ class ZooKind(SweepKind[ZooSpec]):
     def report(self, spec: ZooSpec, rows: pd.DataFrame, series: pd.DataFrame) -> Report:
         from sweeps.lab.zoo.report import zoo_report
 
-        return zoo_report([c.name for c in self.params(spec)], rows, series)
+        found = zoo_report([c.name for c in self.params(spec)], rows, series)
+        ended = rows[rows["status"].isin(["ok", "diverged"])] if len(rows) else rows
+        if not spec.targets or not len(ended):
+            return found
+        from sweeps.lab.algoperf_report import benchmark_section
+
+        return Report([benchmark_section(ended, series, spec.targets), *found.sections], found.summary)

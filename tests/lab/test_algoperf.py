@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,6 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.errors import SpecError
+from orchestrator.report.parts import Table
+from orchestrator.spec import parse
 from sweeps.lab.algoperf import (
     Target,
     best_times,
@@ -22,6 +25,8 @@ from sweeps.lab.algoperf import (
     time_to_target,
     trial_times,
 )
+from sweeps.lab.algoperf_report import benchmark_section
+from sweeps.zoo import ZooKind, ZooSpec
 
 INF = math.inf
 EXAMPLE = pd.DataFrame([[1.0, 2.0, 2.4, 3.0, INF]], index=["one"])
@@ -108,6 +113,29 @@ def test_rows_of_a_sweep() -> None:
     assert (found["low"] <= score(ratios(best_times(gradients)))).all() and (found["high"] <= 1).all()
     field = leave_one_out(best_times(gradients))
     assert field.loc["sgd", "sam"] == 1 and math.isnan(field.loc["sam", "sam"])
+
+
+def test_the_report_says_what_was_not_reached() -> None:
+    rows, series = rows_and_series()
+    hard = {"mlp": Target(metric="test_loss", value=0.5), "gpt": Target(metric="test_loss", value=0.05)}
+    section = benchmark_section(rows, series, hard)
+    tables = [part for part in section.parts if isinstance(part, Table)]
+    steps, gradients, scores = (list(map(list, t.lines)) for t in tables[:3])
+    assert steps == [["sam", "not in 40", "10"], ["sgd", "not in 40", "30"]]
+    assert gradients == [["sam", "not in 80", "20"], ["sgd", "not in 40", "30"]]
+    assert [line[0] for line in scores] == ["sam", "sgd"] and scores[0][1] == "0.500"
+    assert scores[1][1] == f"{(4 - 1.5) / 3 / 2:.3f}" and scores[1][4] == "1 of 2"
+
+
+@pytest.mark.parametrize(
+    ("recipes", "said"),
+    [({"sgd": {}}, "WORKLOAD/OPTIMIZER"), ({"gpt/sgd": {}}, "workloads are \\['gpt'\\]")],
+)
+def test_a_benchmark_names_its_workloads(recipes: dict[str, Any], said: str) -> None:
+    targets = {"mlp": {"metric": "test_loss", "value": 0.5}}
+    spec = {**ZooKind().example().model_dump(mode="json"), "recipes": recipes, "targets": targets}
+    with pytest.raises(SpecError, match=said):
+        parse(ZooSpec, spec, "spec")
 
 
 def test_names_and_targets_that_are_missing() -> None:

@@ -11,6 +11,7 @@ from orchestrator.axes import Axis, AxisLike
 from orchestrator.errors import SpecError
 from orchestrator.row import METERS
 from orchestrator.spec import IsAxis, IsLabel, IsNamedAxis, Spec
+from sweeps.lab.algoperf import Target
 from sweeps.lab.data.base import FolderData
 from sweeps.lab.recipe import Recipe
 from sweeps.lab.zoo.draws import Samples, as_value
@@ -53,6 +54,11 @@ class ZooSpec(Spec):
         "Back-ends agree within 1e-5 on stable runs; pin one for the same bits on every machine",
     )
     licence: Annotated[str, IsLabel()] = Field("CC-BY-4.0", description="of the zoo as a data set, for its card")
+    targets: Annotated[dict[str, Target], IsLabel()] = Field(
+        {},
+        description="what the report of a benchmark counts the time to, by workload; recipes are then called "
+        "WORKLOAD/OPTIMIZER, and seeds are studies",
+    )
 
     @property
     def seed_values(self) -> tuple[int, ...] | None:
@@ -73,6 +79,19 @@ class ZooSpec(Spec):
             raise ValueError("seeds: sample needs `samples`")
         if not isinstance(self.seeds, str) and any(type(s) is not int or s < 0 for s in self.seeds.points()):
             raise ValueError(f"seeds must be whole numbers from 0, got {list(self.seeds.points())}")
+        return self
+
+    @model_validator(mode="after")
+    def _every_workload_has_a_target(self) -> Self:
+        if not self.targets:
+            return self
+        workloads = {name.partition("/")[0] for name in self.recipes if "/" in name}
+        if unnamed := [name for name in self.recipes if "/" not in name]:
+            raise ValueError(f"with targets, recipes are called WORKLOAD/OPTIMIZER; got {unnamed[0]!r}")
+        if workloads != set(self.targets):
+            raise ValueError(
+                f"targets are of {sorted(self.targets)}, but the recipes' workloads are {sorted(workloads)}"
+            )
         return self
 
     @model_validator(mode="after")

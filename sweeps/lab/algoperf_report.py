@@ -1,0 +1,128 @@
+"""The report of a benchmark of optimizers: times to target, scores, performance profiles."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from orchestrator.report.parts import Figure, Part, Section, Table
+from orchestrator.report.plots import PALETTE, new_picture
+from sweeps.lab.algoperf import (
+    LONGEST,
+    Clock,
+    Target,
+    best_times,
+    intervals,
+    leave_one_out,
+    profile,
+    ratios,
+    score,
+    trial_times,
+)
+
+__all__ = ["benchmark_section"]
+
+_CLOCKS: dict[Clock, str] = {"steps": "steps", "gradients": "gradient evaluations"}
+_MARKS = ("-", "--", ":", "-.")  # beside colours, since profiles lie on each other
+
+
+def benchmark_section(rows: pd.DataFrame, series: pd.DataFrame, targets: Mapping[str, Target]) -> Section:
+    """What the optimizers of a sweep are worth.
+
+    Args:
+        rows: of models that ended, one line each; as `trial_times` takes them.
+        series: key, step, metric, value.
+        targets: of each workload.
+    """
+    times = {clock: trial_times(rows, series, targets, clock) for clock in _CLOCKS}
+    best = {clock: best_times(t) for clock, t in times.items()}
+    order = score(ratios(best["gradients"])).sort_values(ascending=False).index
+    trials = times["steps"].groupby(["workload", "optimizer", "study"]).size()
+    goals = "; ".join(f"{w}: {t.metric.replace('_', ' ')} {_sign(t)} {t.value:g}" for w, t in targets.items())
+    parts: list[Part] = [
+        f"Time to target of {len(order)} optimizers on {len(targets)} workloads: the least of "
+        f"{_span(trials)} trials, the median of {rows['seed'].nunique()} studies (seeds). Targets: {goals}. "
+        "A target that is not reached within the budget counts as infinitely far.",
+    ]
+    parts += [_times(best[clock].loc[order], times[clock], clock) for clock in _CLOCKS]
+    parts.append(_scores(best, times["gradients"], order))
+    parts.append(_left_out(best["gradients"], order))
+    caption = (
+        f"Performance profiles: share of the workloads whose target an optimizer reaches in at most tau times the "
+        f"time of the fastest, in steps and in gradient evaluations; n = {len(targets)} workloads. The score is the "
+        f"area under a curve over its width, tau from 1 to {LONGEST:g}. Curves are shifted a little up or down so that "
+        "equal ones stay visible."
+    )
+    parts.append(Figure("profiles", caption, _profiles(best, list(order))))
+    return Section("Time to target", parts)
+
+
+def _sign(target: Target) -> str:
+    return "at most" if target.metric.endswith("_loss") else "at least"
+
+
+def _span(counts: pd.Series) -> str:
+    low, high = int(counts.min()), int(counts.max())
+    return str(low) if low == high else f"{low} to {high}"
+
+
+def _times(best: pd.DataFrame, times: pd.DataFrame, clock: Clock) -> Table:
+    budgets = times.groupby(["optimizer", "workload"])["budget"].max()
+    lines = []
+    for optimizer, line in best.iterrows():
+        cells = []
+        for workload, time in line.items():
+            budget = budgets.get((optimizer, workload), float("nan"))
+            cells.append(f"{time:,.0f}" if np.isfinite(time) else f"not in {budget:,.0f}")
+        lines.append([optimizer, *cells])
+    return Table(f"Time to target in {_CLOCKS[clock]}.", ("optimizer", *best.columns), lines)
+
+
+def _scores(best: Mapping[Clock, pd.DataFrame], times: pd.DataFrame, order: pd.Index) -> Table:
+    found = {clock: score(ratios(b)) for clock, b in best.items()}
+    band = intervals(times)
+    lines = [
+        [
+            name,
+            f"{found['gradients'][name]:.3f}",
+            f"{band.loc[name, 'low']:.3f} to {band.loc[name, 'high']:.3f}",
+            f"{found['steps'][name]:.3f}",
+            f"{int(np.isfinite(best['gradients'].loc[name]).sum())} of {best['gradients'].shape[1]}",
+        ]
+        for name in order
+    ]
+    caption = (
+        f"Scores: mean over workloads of ({LONGEST:g} - r) / {LONGEST - 1:g}, r the ratio to the fastest, 0 from "
+        f"{LONGEST:g} on. The interval is a 95 % bootstrap over studies; with few of them it is rough."
+    )
+    return Table(caption, ("optimizer", "score in gradients", "interval", "score in steps", "targets reached"), lines)
+
+
+def _left_out(best: pd.DataFrame, order: pd.Index) -> Table:
+    found = leave_one_out(best).loc[order]
+    lines = [
+        [name, *("-" if np.isnan(found.loc[name, o]) else f"{found.loc[name, o]:.3f}" for o in order)] for name in order
+    ]
+    caption = "Score in gradients when another optimizer is left out of the field: ratios depend on who competes."
+    return Table(caption, ("optimizer", *(f"without {o}" for o in order)), lines)
+
+
+def _profiles(best: Mapping[Clock, pd.DataFrame], order: list[Any]) -> Any:  # noqa: ANN401 - matplotlib has no types
+    picture = new_picture(8.4, 3.7)
+    plots = picture.subplots(1, len(best), sharey=True)
+    taus = np.linspace(1, LONGEST, 601)
+    for plot, (clock, table) in zip(plots, best.items(), strict=True):
+        shares = profile(ratios(table), taus)
+        for i, name in enumerate(order):
+            style, colour = _MARKS[i % len(_MARKS)], PALETTE[i % len(PALETTE)]
+            lift = (len(order) / 2 - i) * 0.008  # so that equal profiles stay visible
+            label = str(name) if plot is plots[0] else None
+            plot.plot(taus, shares.loc[name] + lift, color=colour, linestyle=style, linewidth=1.8, label=label)
+        plot.set(xlabel="tau", title=f"in {_CLOCKS[clock]}", ylim=(-0.05, 1.05), xlim=(1, LONGEST))
+        plot.grid(alpha=0.3)
+    plots[0].set(ylabel="share of workloads")
+    picture.legend(title="optimizer", fontsize=8, loc="outside right upper")
+    return picture
