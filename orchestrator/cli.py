@@ -180,9 +180,13 @@ def plan(
     tensors: Annotated[
         bool, typer.Option("--tensors", help="Show instead how each tensor is drawn and trained.")
     ] = False,
+    calibrate: Annotated[
+        bool, typer.Option(help="Let a kind that can (scaling) time a few steps here, for the forecast.")
+    ] = True,
 ) -> None:
     """Show what a run would do: units in all, done and to run, and a forecast of time, files and bytes."""
     from orchestrator.forecast import forecast
+    from orchestrator.kind import Workbench
     from orchestrator.site import load_site
     from orchestrator.sweep import load_spec
 
@@ -191,7 +195,10 @@ def plan(
     if tensors:
         return _tensors(kind, parsed, spec.parent, as_json)
     where = out_dir or f"results/{parsed.name}"
-    told = forecast(kind, parsed, load_site(site, site_changes), where)
+    chosen = load_site(site, site_changes)
+    device = "cuda:0" if chosen.gpus else "cpu"
+    bench = Workbench(device, max(1, int(chosen.cpus)), spec.parent) if calibrate else None
+    told = forecast(kind, parsed, chosen, where, bench)
     if as_json:
         out.print_json(json.dumps(told.fields()))
     else:

@@ -7,8 +7,8 @@ from typing import Any
 
 import pyarrow.compute as pc
 
-from orchestrator.display import span
-from orchestrator.kind import SweepKind
+from orchestrator.display import span, table_text
+from orchestrator.kind import Costs, SweepKind, Workbench
 from orchestrator.ledger import Ledger, Store
 from orchestrator.row import RowMaker
 from orchestrator.site import Site
@@ -38,6 +38,7 @@ class Forecast:
         workers: that the site asks for; None: as many as the cluster holds.
         files: at most so many for rows and preparations; series as many again.
         bytes: about how many the rows will take.
+        costs: of the rest, where the kind has timed them on this machine.
     """
 
     where: str
@@ -50,6 +51,7 @@ class Forecast:
     workers: int | None
     files: int
     bytes: int
+    costs: Costs | None = None
 
     def fields(self) -> dict[str, Any]:
         """The same as JSON, with stable names."""
@@ -66,10 +68,14 @@ class Forecast:
             first = ", ".join(self.preparations[:_NAMED])
             more = f" and {len(self.preparations) - _NAMED:,} more" if len(self.preparations) > _NAMED else ""
             lines.append(f"before them, once: {first}{more}")
-        if self.unit_seconds is None:
+        on = "1 worker" if self.workers in (None, 1) else f"{self.workers} workers"
+        if self.costs is not None:
+            lines += [table_text(self.costs.table), f"calibration: {self.costs.note}"]
+        if self.costs is not None and self.costs.seconds is not None:
+            lines.append(f"time: {span(self.costs.seconds)} of one worker, so at least {span(self.seconds)} on {on}")
+        elif self.unit_seconds is None:
             lines.append("time: unknown until some units have run; stop after a few and plan again")
         else:
-            on = "1 worker" if self.workers in (None, 1) else f"{self.workers} workers"
             lines.append(f"time: {self.unit_seconds:.3g} s per unit, so about {span(self.seconds)} on {on}")
         lines.append(
             f"disk: rows in at most {self.files:,} files, about {self.bytes / 1e6:,.1f} MB; weights come on top"
@@ -77,14 +83,21 @@ class Forecast:
         return "\n".join(lines)
 
 
-def forecast(kind: SweepKind[Any], spec: Spec, site: Site, where: str) -> Forecast:
+def forecast(kind: SweepKind[Any], spec: Spec, site: Site, where: str, bench: Workbench | None = None) -> Forecast:
     """Count units and estimate the cost of those that have no row yet; nothing is written or started.
+
+    Args:
+        kind: of the spec.
+        spec: what would be computed.
+        site: where.
+        where: results folder.
+        bench: this machine, where the kind may time what its units do; None: nothing is timed.
 
     Raises:
         SweepMismatch: `where` holds a sweep of another spec.
     """
     planner = kind.planner(spec)
-    total = planner.total
+    total, known = planner.total, set[str]()
     done, unit_seconds = 0, None
     store = Store.at(where)
     if Ledger.exists(store):
@@ -97,6 +110,9 @@ def forecast(kind: SweepKind[Any], spec: Spec, site: Site, where: str) -> Foreca
     to_run = None if total is None else total - done
     workers = None if site.workers == "auto" else site.workers
     seconds = None if unit_seconds is None or to_run is None else unit_seconds * to_run / (workers or 1)
+    costs = None if bench is None else kind.costs(spec, known, bench)
+    if costs is not None and costs.seconds is not None:
+        seconds = costs.seconds / (workers or 1)
     preparations = kind.preparations(spec)
     columns = len(RowMaker(kind.params(spec), kind.columns(spec)).schema())
     return Forecast(
@@ -110,4 +126,5 @@ def forecast(kind: SweepKind[Any], spec: Spec, site: Site, where: str) -> Foreca
         workers=workers,
         files=min(_MOST_PARTS, total or _MOST_PARTS) + 2 * len(preparations) + 5,
         bytes=(total or done) * (_BYTES_PER_KEY + _BYTES_PER_NUMBER * columns),
+        costs=costs,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -24,7 +24,17 @@ from orchestrator.unit import Unit, digest
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Arrays", "Preparation", "Session", "SweepKind", "Workbench", "import_callable", "kind_named", "kinds"]
+__all__ = [
+    "Arrays",
+    "Costs",
+    "Preparation",
+    "Session",
+    "SweepKind",
+    "Workbench",
+    "import_callable",
+    "kind_named",
+    "kinds",
+]
 
 Arrays: TypeAlias = Mapping[str, "np.ndarray[Any, Any]"]
 S = TypeVar("S", bound=Spec)
@@ -73,6 +83,21 @@ class Preparation:
     def file(self) -> str:
         """Name of the file that keeps the arrays."""
         return f"{self.name}-{digest(self.inputs, size=4)}.safetensors"
+
+
+@dataclass(frozen=True, slots=True)
+class Costs:
+    """What units without a row will cost.
+
+    Attributes:
+        table: a line for each group of alike units.
+        seconds: of one worker for all of them; None where they can't be timed on this machine.
+        note: how that was found out, or why not.
+    """
+
+    table: Table
+    seconds: float | None
+    note: str
 
 
 class Session(Protocol):
@@ -165,6 +190,20 @@ class SweepKind(ABC, Generic[S]):
             A table for each network of the plan; None where this kind trains none.
         """
         del spec, bench
+        return None
+
+    def costs(self, spec: S, done: Collection[str], bench: Workbench) -> Costs | None:
+        """What the units of the plan will cost, from a calibration of a few seconds; for `landsweep plan`.
+
+        Args:
+            spec: of the sweep.
+            done: keys of units that have rows.
+            bench: the machine that plans, standing for a worker.
+
+        Returns:
+            None where this kind's units are best timed by running some.
+        """
+        del spec, done, bench
         return None
 
     def report(self, spec: S, rows: pd.DataFrame, series: pd.DataFrame) -> Report:

@@ -18,11 +18,12 @@ from orchestrator.site import Site
 from orchestrator.testing.kind_suite import KindSuite, metrics_of, run_example, same
 from sweeps.function import FunctionKind
 from sweeps.landscape import LandscapeKind
+from sweeps.scaling import ScalingKind
 from sweeps.search import SearchKind
 from sweeps.zoo import ZooKind
 
 GOLDEN = Path(__file__).parent.parent / "golden"
-TESTED = {"function", "landscape", "search", "zoo"}
+TESTED = {"function", "landscape", "scaling", "search", "zoo"}
 
 
 class TestFunction(KindSuite):
@@ -45,6 +46,12 @@ class TestZoo(KindSuite):
 class TestSearch(KindSuite):
     kind = SearchKind()
     golden = GOLDEN / "search.json"
+    golden_tolerance = 1e-4  # as above
+
+
+class TestScaling(KindSuite):
+    kind = ScalingKind()
+    golden = GOLDEN / "scaling.json"
     golden_tolerance = 1e-4  # as above
 
 

@@ -1,0 +1,130 @@
+"""What a network holds and what its training costs: parameters by their place, and floating-point operations.
+
+Operations are those of matrix products and convolutions, a multiplication and an addition counting two, as published
+counts do. A backward pass forms two products for each one of the forward pass: the gradient of the weights and that of
+the inputs, which the first layer does not need. Attention is counted as it is computed here: all pairs of positions,
+the masked ones too. Element-wise operations and the optimizer are not counted.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from sweeps.lab.models.base import Net, parameter_count
+from sweeps.lab.models.gpt import Gpt
+from sweeps.lab.models.mlp import Mlp
+from sweeps.lab.streams import generator
+
+__all__ = ["Count", "count", "measured"]
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """Parameters of a network, and operations for one sample: for a sequence, of all its positions.
+
+    Attributes:
+        parameters: all of them; shared ones count once.
+        embedding: of these, in tables that are looked up: tokens and positions.
+        head: of these, in the last layer.
+        forward: FLOPs of a forward pass.
+        training: FLOPs of a forward and a backward pass.
+    """
+
+    parameters: int
+    embedding: int
+    head: int
+    forward: int
+    training: int
+
+    @property
+    def body(self) -> int:
+        """Parameters without embedding and last layer: the N of arXiv 2001.08361."""
+        return self.parameters - self.embedding - self.head
+
+
+def count(net: Net, shape: tuple[int, ...], outputs: int) -> Count:
+    """Count without computing anything: closed forms for mlp and gpt; of other networks torch counts a dry run.
+
+    Args:
+        net: the network.
+        shape: of one input, as for `Net.build`.
+        outputs: how many, as for `Net.build`; for tokens also the size of the vocabulary.
+
+    Example:
+        >>> count(Mlp(net="mlp", hidden=(8,)), (4,), 2)
+        Count(parameters=58, embedding=0, head=18, forward=96, training=224)
+    """
+    if isinstance(net, Mlp):
+        return _mlp(net, shape, outputs)
+    if type(net) is Gpt and not _unknown(net):
+        return _gpt(net, shape[0], outputs)
+    return measured(net, shape, outputs)
+
+
+def measured(net: Net, shape: tuple[int, ...], outputs: int) -> Count:
+    """The same as torch's own counter sees it in a dry run on its `meta` device, of any network.
+
+    The head is the last linear layer.
+    """
+    module = net.build(shape, outputs, generator(0, "init")).to("meta")
+    tokens = "tokens" in net.takes and len(net.takes) == 1
+    inputs = torch.zeros((1, *shape), dtype=torch.long if tokens else torch.float32, device="meta")
+    with FlopCounterMode(display=False) as counter:
+        result = module.eval()(inputs)
+    forward = counter.get_total_flops()
+    with counter:
+        result = module(inputs)
+        result.sum().backward()
+    linear = [m for m in module.modules() if isinstance(m, nn.Linear)]
+    tables = [m for m in module.modules() if isinstance(m, nn.Embedding)]
+    return Count(
+        parameters=parameter_count(module),
+        embedding=sum(parameter_count(m) for m in tables),
+        head=parameter_count(linear[-1]) if linear else 0,
+        forward=int(forward),
+        training=int(counter.get_total_flops()),
+    )
+
+
+def _mlp(net: Mlp, shape: tuple[int, ...], outputs: int) -> Count:
+    widths = [math.prod(shape), *net.hidden, outputs]
+    products = [a * b for a, b in itertools.pairwise(widths)]
+    trained_norms = 0 if net.norm == "none" else 2 * sum(net.hidden)
+    forward = 2 * sum(products)
+    return Count(
+        parameters=sum(products) + sum(widths[1:]) + trained_norms,
+        embedding=0,
+        head=products[-1] + outputs,
+        forward=forward,
+        training=3 * forward - 2 * products[0],
+    )
+
+
+def _gpt(net: Gpt, context: int, vocabulary: int) -> Count:
+    w, hidden = net.width, net.ratio * net.width
+    norm = {"layer": 2 * w, "rms": w, "none": 0}[net.norm]
+    matrices = 4 * w * w + 2 * w * hidden
+    block = matrices + 4 * w + hidden + w + 2 * norm
+    embedding, head = (vocabulary + context) * w, vocabulary * w
+    predicted = context if net.logits == "all" else 1
+    attention = 4 * context * context * w
+    forward = net.depth * (2 * context * matrices + attention) + 2 * predicted * head
+    return Count(
+        parameters=embedding + net.depth * block + norm + head,
+        embedding=embedding,
+        head=head,
+        forward=forward,
+        training=3 * forward,
+    )
+
+
+def _unknown(net: Gpt) -> bool:
+    """Whether a setting that the closed form does not know is in use."""
+    known = {"net", "init", "width", "depth", "heads", "ratio", "activation", "norm", "dropout", "logits"}
+    return any(getattr(net, name) != info.default for name, info in type(net).model_fields.items() if name not in known)

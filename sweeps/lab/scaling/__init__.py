@@ -1,0 +1,1 @@
+"""Scaling-law studies: sizes and budgets, the plan, sessions, fits of what was measured, figures, forecasts."""

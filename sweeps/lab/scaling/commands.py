@@ -1,0 +1,28 @@
+"""The command `predict`. Light: libraries are imported by the command that needs them."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+__all__ = ["register"]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the command line."""
+    app.command("predict", epilog="Example: landsweep predict results/scaling_markov --flops 1e12 --flops 1e13")(
+        _predict
+    )
+
+
+def _predict(
+    folder: Annotated[str, typer.Argument(metavar="DIR", help="Results of a study, a folder or URL.")],
+    flops: Annotated[list[float], typer.Option("--flops", help="Budget in FLOPs; may be given several times.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON with stable fields.")] = False,
+) -> None:
+    """Say which size, how many tokens and what loss a study's fit holds best for a budget, with intervals."""
+    from sweeps.lab.scaling.forecast import predict
+
+    found = predict(folder, flops)
+    typer.echo(found.json() if as_json else found.text())

@@ -1,0 +1,238 @@
+"""Pictures of a study, in matplotlib."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.ticker import FixedLocator, LogLocator, MaxNLocator, NullFormatter
+
+from orchestrator.report.plots import PALETTE, new_picture
+from sweeps.lab.laws.base import Floats
+from sweeps.lab.laws.outcome import Fit
+from sweeps.lab.scaling.study import Minimum
+
+__all__ = [
+    "compute_picture",
+    "isoflop_picture",
+    "lines_picture",
+    "optimum_picture",
+    "predicted_picture",
+    "residual_picture",
+]
+
+_SHADES = "viridis"
+
+
+def _shade(place: int, of: int) -> Any:  # noqa: ANN401 - matplotlib has no types
+    from matplotlib import colormaps
+
+    return colormaps[_SHADES](0.9 * place / max(of - 1, 1))
+
+
+def _means(runs: pd.DataFrame) -> pd.DataFrame:
+    """A line for each cell: N, D, C, mean loss, its standard deviation over seeds, and how many."""
+    grouped = runs.groupby("cell", sort=False)
+    means = grouped[["N", "D", "C", "budget", "loss"]].mean()
+    return means.assign(sd=grouped["loss"].std().fillna(0.0), seeds=grouped.size()).reset_index()
+
+
+def _loss_axis(plot: Any, label: str) -> None:  # noqa: ANN401 - matplotlib has no types
+    """A logarithmic axis of losses, with plain numbers where it spans less than a decade."""
+    plot.set(yscale="log", ylabel=label)
+    low, high = plot.get_ylim()
+    if high / low < 12:
+        ticks = [v for v in MaxNLocator(7, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high) if low <= v <= high]
+        plot.yaxis.set_major_locator(FixedLocator(ticks))
+        plot.yaxis.set_major_formatter(lambda v, _: f"{v:.4g}")
+        plot.yaxis.set_minor_formatter(NullFormatter())
+
+
+def _log_x(plot: Any, text: str) -> None:  # noqa: ANN401 - matplotlib has no types
+    """A logarithmic axis; where it spans less than two decades, with short numbers at 1, 2 and 5 of each."""
+    plot.set(xscale="log", xlabel=text)
+    low, high = plot.get_xlim()
+    if high / low < 100:
+        plot.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        plot.xaxis.set_major_formatter(lambda v, _: _short(v))
+        plot.xaxis.set_minor_formatter(NullFormatter())
+
+
+def _short(value: float) -> str:
+    """2k, 50k, 1.5M; from a trillion on a power of ten."""
+    for size, letter in ((1e9, "B"), (1e6, "M"), (1e3, "k")):
+        if size <= value < 1e12:
+            return f"{value / size:g}{letter}"
+    return f"{value:g}"
+
+
+def isoflop_picture(table: pd.DataFrame, minima: Sequence[Minimum], label: str) -> Any:  # noqa: ANN401
+    """Loss over size for each budget, with its parabola and the lowest point of that."""
+    picture = new_picture(7.0, 4.4)
+    plot = picture.add_subplot()
+    means = _means(table[table["role"] == "isoflop"])
+    budgets = sorted(means["budget"].unique())
+    of = {m.budget: m for m in minima}
+    for i, budget in enumerate(budgets):
+        cell, colour = means[means["budget"] == budget].sort_values("N"), _shade(i, len(budgets))
+        plot.errorbar(cell["N"], cell["loss"], cell["sd"], fmt="o", ms=4, color=colour, label=f"{budget:.2g}")
+        if (m := of.get(budget)) is not None:
+            x = np.linspace(np.log(m.span[0]), np.log(m.span[1]), 80)
+            plot.plot(np.exp(x), np.polyval(m.coefficients, x), color=colour, linewidth=1.2)
+            if m.size is not None and m.loss is not None:
+                plot.plot([m.size], [m.loss], marker="*", ms=13, color=colour, markeredgecolor="black", linestyle="")
+    _log_x(plot, "N, parameters")
+    _loss_axis(plot, label)
+    plot.grid(alpha=0.3)
+    picture.legend(title="FLOPs", loc="outside right upper", fontsize=8)
+    return picture
+
+
+def compute_picture(table: pd.DataFrame, frontier: pd.DataFrame | None, label: str) -> Any:  # noqa: ANN401
+    """Loss over compute of all runs, lines through equal sizes, and the law's frontier with its band."""
+    picture = new_picture(7.0, 4.4)
+    plot = picture.add_subplot()
+    seen = _means(table[table["role"] != "validate"])
+    sizes = sorted(seen["N"].unique())
+    for i, size in enumerate(sizes):
+        runs = seen[seen["N"] == size].sort_values("C")
+        plot.plot(runs["C"], runs["loss"], "o-", ms=3, linewidth=0.8, color=_shade(i, len(sizes)))
+    if frontier is not None:
+        plot.plot(
+            frontier["flops"], frontier["loss"], color="black", linewidth=1.6, label="best at each budget, fitted"
+        )
+        band = (frontier["loss_low"].to_numpy(float), frontier["loss_high"].to_numpy(float))
+        plot.fill_between(frontier["flops"], *band, color="black", alpha=0.15, linewidth=0, label="95 % interval")
+    tested = _means(table[table["role"] == "validate"])
+    if len(tested):
+        plot.plot(tested["C"], tested["loss"], "*", ms=13, color=PALETTE[3], label="not fitted")
+    _log_x(plot, "C, training FLOPs")
+    _loss_axis(plot, label)
+    plot.grid(alpha=0.3)
+    _size_bar(picture, plot, sizes)
+    if plot.get_legend_handles_labels()[0]:
+        plot.legend(frameon=False, fontsize=8)
+    return picture
+
+
+def _size_bar(picture: Any, plot: Any, sizes: Sequence[float]) -> None:  # noqa: ANN401 - matplotlib has no types
+    """A bar that says which colour is which size."""
+    from matplotlib import colormaps
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import ListedColormap
+
+    shades = ListedColormap([colormaps[_SHADES](0.9 * i / max(len(sizes) - 1, 1)) for i in range(len(sizes))])
+    bar = picture.colorbar(ScalarMappable(cmap=shades), ax=plot, label="N, parameters")
+    shown = range(0, len(sizes), max(1, len(sizes) // 8))
+    bar.set_ticks([(i + 0.5) / len(sizes) for i in shown], labels=[f"{sizes[i]:,.0f}" for i in shown])
+
+
+def lines_picture(table: pd.DataFrame, fit: Fit, label: str) -> Any:  # noqa: ANN401
+    """Loss over tokens for each size: points, and the law's line with its 95 % band."""
+    picture = new_picture(7.0, 4.4)
+    plot = picture.add_subplot()
+    seen = _means(table[table["role"] != "validate"])
+    sizes = sorted(seen["N"].unique())
+    least, most = float(np.log(seen["D"].min())), float(np.log(seen["D"].max()))
+    for i, size in enumerate(sizes):
+        runs, colour = seen[seen["N"] == size], _shade(i, len(sizes))
+        plot.errorbar(runs["D"], runs["loss"], runs["sd"], fmt="o", ms=4, color=colour)
+        d = np.exp(np.linspace(least, most, 60))
+        x = fit.law.prepare({"N": np.full(60, size), "D": d})
+        band = fit.band(lambda theta, x=x: fit.law.predict(theta, x))  # type: ignore[misc]
+        plot.plot(d, band["value"], color=colour, linewidth=1.2)
+        plot.fill_between(d, band["low"], band["high"], color=colour, alpha=0.15, linewidth=0)
+    low, high = seen["loss"].min(), seen["loss"].max()
+    plot.set(ylim=(low / (high / low) ** 0.1, high * (high / low) ** 0.15))
+    _log_x(plot, "D, tokens or samples")
+    _loss_axis(plot, label)
+    plot.grid(alpha=0.3)
+    _size_bar(picture, plot, sizes)
+    return picture
+
+
+def residual_picture(table: pd.DataFrame, fit: Fit) -> Any:  # noqa: ANN401 - matplotlib has no types
+    """Residuals, log measured - log predicted, over N, D and C."""
+    picture = new_picture(8.4, 3.2)
+    plots = picture.subplots(1, 3, sharey=True)
+    for name, colour, marker in (("fitted", PALETTE[0], "o"), ("not fitted", PALETTE[3], "*")):
+        runs = table[(table["role"] == "validate") == (name != "fitted")]
+        if not len(runs):
+            continue
+        x = fit.law.prepare({k: runs[k].to_numpy(float) for k in ("N", "D")})
+        r = np.log(runs["loss"].to_numpy(float)) - np.log(fit.law.predict(fit.theta[None], x)[0])
+        for plot, column in zip(plots, ("N", "D", "C"), strict=True):
+            size = 5 if marker == "o" else 12
+            plot.plot(runs[column], r, marker, ms=size, alpha=0.75, color=colour, label=name, markeredgewidth=0)
+    for plot, text in zip(plots, ("N, parameters", "D, tokens or samples", "C, FLOPs"), strict=True):
+        plot.axhline(0, color="0.4", linewidth=1)
+        _log_x(plot, text)
+        plot.grid(alpha=0.3)
+    plots[0].set_ylabel("log measured - log predicted")
+    plots[0].legend(frameon=False, fontsize=8)
+    return picture
+
+
+def predicted_picture(table: pd.DataFrame, fit: Fit, tested: pd.DataFrame, label: str) -> Any:  # noqa: ANN401
+    """Predicted against measured; the runs that test the fit with the interval for a single run."""
+    picture = new_picture(5.4, 4.8)
+    plot = picture.add_subplot()
+    seen = table[table["role"] != "validate"]
+    x = fit.law.prepare({k: seen[k].to_numpy(float) for k in ("N", "D")})
+    predicted = fit.law.predict(fit.theta[None], x)[0]
+    plot.plot(predicted, seen["loss"], "o", ms=4, alpha=0.7, color=PALETTE[0], label=f"fitted (n = {len(seen)})")
+    ends: list[Floats] = [predicted, seen["loss"].to_numpy(float)]
+    if len(tested):
+        middle = tested["predicted"].to_numpy(float)
+        spread = np.abs(tested[["run_low", "run_high"]].to_numpy(float).T - middle)
+        told = f"not fitted (n = {len(tested)})"
+        plot.errorbar(middle, tested["measured"], xerr=spread, fmt="*", ms=12, color=PALETTE[3], label=told, capsize=3)
+        ends += [
+            middle,
+            tested["measured"].to_numpy(float),
+            *(tested[c].to_numpy(float) for c in ("run_low", "run_high")),
+        ]
+    low, high = min(e.min() for e in ends), max(e.max() for e in ends)
+    plot.plot([low, high], [low, high], color="0.3", linewidth=1)
+    plot.set(xscale="log", yscale="log", xlabel=f"predicted {label}")
+    _loss_axis(plot, f"measured {label}")
+    if high / low < 12:
+        ticks = [v for v in MaxNLocator(6, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high) if low <= v <= high]
+        plot.xaxis.set_major_locator(FixedLocator(ticks))
+        plot.xaxis.set_major_formatter(lambda v, _: f"{v:.4g}")
+        plot.xaxis.set_minor_formatter(NullFormatter())
+    plot.grid(alpha=0.3)
+    plot.legend(frameon=False, fontsize=8)
+    return picture
+
+
+def optimum_picture(minima: Sequence[Minimum], powers: dict[str, Fit | None], frontier: pd.DataFrame | None) -> Any:  # noqa: ANN401
+    """Best size and tokens over the budget: of the parabolas, with their power law, and of the fitted law."""
+    picture = new_picture(8.2, 3.6)
+    plots = picture.subplots(1, 2)
+    there = [m for m in minima if m.size is not None]
+    budgets = np.array([m.budget for m in there])
+    for plot, what, name, text in zip(
+        plots, ("size", "tokens"), ("N", "D"), ("parameters", "tokens or samples"), strict=True
+    ):
+        if frontier is not None:
+            c = frontier["flops"].to_numpy(float)
+            plot.plot(c, frontier[name], color="black", linewidth=1.3, label="fitted law")
+            plot.fill_between(
+                c, frontier[f"{name}_low"], frontier[f"{name}_high"], color="black", alpha=0.15, linewidth=0
+            )
+        if len(there):
+            plot.plot(budgets, [getattr(m, what) for m in there], "o", color=PALETTE[0], label="iso-FLOP minima")
+        if (power := powers.get(what)) is not None:
+            told = f"their power law, exponent {power['p']:.3f}"
+            plot.plot(
+                budgets, power.law.predict(power.theta[None], {"x": budgets})[0], "--", color=PALETTE[0], label=told
+            )
+        plot.set(yscale="log", ylabel=f"best {name}, {text}")
+        _log_x(plot, "C, training FLOPs")
+        plot.grid(alpha=0.3)
+        if plot.get_legend_handles_labels()[0]:
+            plot.legend(frameon=False, fontsize=8)
+    return picture

@@ -1,0 +1,183 @@
+"""Sizes: what a family's model of a given width holds and costs, without building it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Protocol
+
+from orchestrator.errors import SpecError
+from orchestrator.spec import parse
+from sweeps.lab.data import Cifar10, Digits, Markov, Mnist, SparseParity, TeacherStudent, Text
+from sweeps.lab.flops import count
+from sweeps.lab.models import Net
+from sweeps.lab.models.resize import depth_of, resized
+from sweeps.lab.models.transformer import Transformer
+from sweeps.lab.recipe import Recipe
+from sweeps.lab.scaling.features import Features
+
+__all__ = ["Family", "Ladder", "Shaped", "Size", "dimensions"]
+
+_CANDIDATES = 400  # sizes among which the best one for a budget is looked for
+_FEATURE_FLOPS = 4  # per feature and sample: 2 for the prediction, 2 for the gradient
+
+
+class Shaped(Protocol):
+    """How depth and heads follow the width; see `sweeps.lab.scaling.spec.Shape`."""
+
+    @property
+    def depth(self) -> int | None: ...
+    @property
+    def aspect(self) -> float | None: ...
+    @property
+    def head_width(self) -> int | None: ...
+
+
+class Family(Protocol):
+    """What a study's spec says about its models."""
+
+    @property
+    def recipe(self) -> Recipe | None: ...
+    @property
+    def features(self) -> Features | None: ...
+    @property
+    def shape(self) -> Shaped: ...
+    @property
+    def widths(self) -> Any: ...  # noqa: ANN401 - an Axis, which the engine types
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """A model of the family.
+
+    Attributes:
+        width: of the network, or number of features.
+        depth: layers or blocks; None for features.
+        net: the network; None for features.
+        parameters: all of them.
+        body: of these, without embedding and last layer.
+        step_flops: training FLOPs of one step.
+        step_tokens: tokens, or samples where they are no sequences, of one step.
+    """
+
+    width: int
+    depth: int | None
+    net: Net | None
+    parameters: int
+    body: int
+    step_flops: int
+    step_tokens: int
+
+
+def dimensions(data: Any) -> tuple[tuple[int, ...], int, int]:  # noqa: ANN401 - one member of a union
+    """Shape of an input, outputs of the network, tokens in a sample, from the spec alone: nothing is loaded.
+
+    Raises:
+        SpecError: the source says that only once it is loaded.
+    """
+    match data:
+        case Markov():
+            return (data.context,), data.states, data.context
+        case Text():
+            return (data.context,), 256, data.context
+        case TeacherStudent():
+            return (data.features,), data.outputs, 1
+        case SparseParity():
+            return (data.bits,), 2, 1
+        case Digits():
+            return (1, 8, 8), 10, 1
+        case Mnist():
+            return (1, 28, 28), 10, 1
+        case Cifar10():
+            return (3, 32, 32), 10, 1
+    raise SpecError(
+        f"recipe.data.source: a study plans before data is loaded, from sources whose shape their spec tells: "
+        f"markov, text, teacher_student, sparse_parity, digits, mnist, cifar10; got {data.source}"
+    )
+
+
+class Ladder:
+    """The sizes of a family.
+
+    Args:
+        family: the spec.
+    """
+
+    def __init__(self, family: Family) -> None:
+        self._family = family
+        self._known: dict[int, Size] = {}
+
+    def size(self, width: int) -> Size:
+        """The model of this width.
+
+        Raises:
+            SpecError: the family has none.
+        """
+        if width not in self._known:
+            recipe = self._family.recipe
+            self._known[width] = self._features(width) if recipe is None else self._network(width, recipe)
+        return self._known[width]
+
+    @cached_property
+    def step(self) -> int:
+        """Widths that the family can have are multiples of this: the width of a head, or what all widths share."""
+        if self._family.shape.head_width is not None:
+            return self._family.shape.head_width
+        return math.gcd(*self._widths)
+
+    def candidates(self, flops: float, least_steps: int = 1) -> Sequence[Size]:
+        """Sizes, evenly in the logarithm, that can make so many steps with a budget; at most some hundreds."""
+        top = self.step
+        while self._reaches(2 * top, flops, least_steps):
+            top *= 2
+        low, high = top, 2 * top  # low reaches, high does not
+        while high - low > self.step:
+            middle = (low + high) // 2 // self.step * self.step
+            low, high = (middle, high) if self._reaches(middle, flops, least_steps) else (low, middle)
+        return [self.size(w) for w in self._spaced(low) if self._reaches(w, flops, least_steps)]
+
+    @property
+    def _widths(self) -> list[int]:
+        return [int(w) for w in self._family.widths.points()]
+
+    def _spaced(self, top: int) -> Iterator[int]:
+        last, count_ = 0, min(_CANDIDATES, top // self.step)
+        for i in range(count_):
+            share = i / max(count_ - 1, 1)
+            width = round((top / self.step) ** share) * self.step
+            if width > last:
+                yield width
+                last = width
+
+    def _reaches(self, width: int, flops: float, least_steps: int) -> bool:
+        if self._family.features is not None and width >= self._family.features.ambient:
+            return False
+        return self.size(width).step_flops * least_steps <= flops
+
+    def _features(self, width: int) -> Size:
+        found = self._family.features
+        assert found is not None, "a family is a recipe or features"
+        if width >= found.ambient:
+            raise SpecError(f"widths: {width} features are as many as the data has coordinates, {found.ambient}")
+        return Size(width, None, None, width, width, _FEATURE_FLOPS * width * found.batch, found.batch)
+
+    def _network(self, width: int, recipe: Recipe) -> Size:
+        shape, outputs, tokens = dimensions(recipe.data)
+        net = _sized(recipe.net, width, self._family.shape)
+        found = count(net, shape, outputs)
+        flops = found.training * recipe.batch_size * recipe.optimizer.gradients
+        return Size(width, depth_of(net), net, found.parameters, found.body, flops, tokens * recipe.batch_size)
+
+
+def _sized(net: Net, width: int, shape: Shaped) -> Net:
+    depth = shape.depth if shape.aspect is None else max(1, round(width / shape.aspect))
+    if shape.head_width is None:
+        return resized(net, width=width, depth=depth)
+    if not isinstance(net, Transformer):
+        raise SpecError(f"shape.head_width: of transformers only; {getattr(net, 'net', 'this network')} has no heads")
+    if width % shape.head_width:
+        raise SpecError(f"widths: {width} is no multiple of shape.head_width, {shape.head_width}")
+    heads = {"width": width, "heads": width // shape.head_width, "depth": depth or net.depth}
+    return parse(type(net), {**net.model_dump(mode="json"), **heads}, f"recipe.net with a width of {width}")

@@ -1,0 +1,223 @@
+"""The report of a study: what was trained, which law it follows, and whether the prediction held."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from orchestrator.errors import UsageError
+from orchestrator.report.parts import Figure, Part, Report, Section, Table
+from sweeps.lab.data import Markov
+from sweeps.lab.laws.outcome import Fit
+from sweeps.lab.scaling.figures import (
+    compute_picture,
+    isoflop_picture,
+    lines_picture,
+    optimum_picture,
+    predicted_picture,
+    residual_picture,
+)
+from sweeps.lab.scaling.forecast import ALLOCATION, allocation_lines
+from sweeps.lab.scaling.ladder import Ladder
+from sweeps.lab.scaling.spec import ScalingSpec
+from sweeps.lab.scaling.study import Study, best_sizes, exponent
+
+__all__ = ["study_report", "tested_runs"]
+
+_FRONTIER = 40  # budgets along the frontier
+_BEYOND = 30.0  # how far the frontier is drawn beyond the largest run
+_EPOCHS = 1.0
+
+
+def study_report(spec: ScalingSpec, rows: pd.DataFrame, series: pd.DataFrame) -> Report:
+    """Sections and summary.
+
+    Args:
+        spec: of the study.
+        rows: one line per run; may be empty.
+        series: key, step, metric, value; may be empty.
+    """
+    del series
+    study = Study.of(spec, rows)
+    if not len(study.table):
+        return Report([Section("Study", ["There is no run yet that ended well."])])
+    frontier = _frontier(spec, study)
+    tested = tested_runs(study)
+    label = "test loss"
+    sections = [
+        Section("The study", list(_counts(spec, rows, study))),
+        Section("Iso-FLOP", list(_isoflop(study, frontier, label))),
+        Section("The law", list(_law(spec, study, frontier, label))),
+        Section("Predicted against measured", list(_prediction(study, tested, label))),
+    ]
+    return Report([s for s in sections if s.parts], _summary(spec, study, tested))
+
+
+def tested_runs(study: Study) -> pd.DataFrame:
+    """A line for each size and horizon that was not fitted.
+
+    Returns:
+        `N`, `D`, `C`, `measured` (mean over seeds), `seeds`, `width`, `steps`, and the columns of `Fit.predict`.
+    """
+    runs = study.table[study.table["role"] == "validate"]
+    if study.fit is None or not len(runs):
+        return pd.DataFrame()
+    cells = runs.groupby("cell").agg(
+        N=("N", "first"), D=("D", "first"), C=("C", "first"), measured=("loss", "mean"), seeds=("seed", "size"),
+        width=("width", "first"), steps=("steps", "first"),
+    )  # fmt: skip
+    told = study.fit.predict(cells[["N", "D"]].reset_index(drop=True))
+    return pd.concat([cells.reset_index(drop=True), told.drop(columns=["N", "D"])], axis=1)
+
+
+def _frontier(spec: ScalingSpec, study: Study) -> pd.DataFrame | None:
+    if study.fit is None:
+        return None
+    low, high = study.table["C"].min(), study.table["C"].max()
+    try:
+        return best_sizes(Ladder(spec), study.fit, list(np.geomspace(low, _BEYOND * high, _FRONTIER)), spec.parameters)
+    except UsageError:
+        return None
+
+
+def _counts(spec: ScalingSpec, rows: pd.DataFrame, study: Study) -> Iterator[Part]:
+    by_status = ", ".join(f"{n:,} {status}" for status, n in rows["status"].value_counts().items())
+    table = study.table
+    yield (
+        f"{len(rows):,} runs ({by_status}) of the family {spec.family}; {table['cell'].nunique():,} sizes and horizons "
+        f"with {table.groupby('cell').size().max()} seeds at most, of {table['N'].min():,.0f} to "
+        f"{table['N'].max():,.0f} parameters, {table['D'].min():.3g} to {table['D'].max():.3g} tokens or samples, "
+        f"{table['C'].min():.3g} to {table['C'].max():.3g} FLOPs; {table['C'].sum():.3g} FLOPs in the runs that count."
+    )
+    counted = "all parameters" if spec.parameters == "all" else "no parameters of embedding and last layer"
+    rates = f", the best of {len(spec.rates)} learning rates each" if len(spec.rates) > 1 else ""
+    yield (
+        f"N counts {counted}; FLOPs are those of matrix products and convolutions; loss is that on the test "
+        f"split{rates}."
+    )
+    if "epochs_done" in rows and (again := rows["epochs_done"].astype(float) > _EPOCHS).any():
+        yield (
+            f"{int(again.sum())} runs saw their data more than once, at most {rows['epochs_done'].max():.2g} times: "
+            "the laws here are those of fresh data."
+        )
+
+
+def _isoflop(study: Study, frontier: pd.DataFrame | None, label: str) -> Iterator[Part]:
+    if not (study.table["role"] == "isoflop").any():
+        return
+    caption = (
+        "Loss over size, each colour one budget; points are means over seeds with their standard deviation, lines "
+        "parabolas through the lowest size and its neighbours, stars their minima."
+    )
+    yield Figure("isoflop", caption, isoflop_picture(study.table, study.minima, label))
+    lines = [
+        [
+            f"{m.budget:.3g}",
+            m.sizes,
+            *(("not bracketed", "-", "-") if m.size is None else _cells(m.size, m.tokens, m.loss)),
+        ]
+        for m in study.minima
+    ]
+    yield Table("The best size of each budget, by its parabola.", ("FLOPs", "sizes", "N", "D", "loss"), lines)
+    powers = {what: exponent(study.minima, what) for what in ("size", "tokens", "loss")}
+    if powers["size"] is not None:
+        told = [
+            [name, f"{f['p']:.4f}", "{:.4f} to {:.4f}".format(*f.interval("p"))]
+            for name, f in (("N ~ C^p", powers["size"]), ("D ~ C^p", powers["tokens"]), ("loss ~ C^p", powers["loss"]))
+            if f is not None
+        ]
+        yield Table("Power laws of the minima, by least squares; 95 % intervals.", ("law", "p", "interval"), told)
+    caption = "Best size and tokens over the budget, by the minima above and by the fitted law with its 95 % interval."
+    yield Figure("optimum", caption, optimum_picture(study.minima, powers, frontier))
+
+
+def _cells(*values: float | None) -> list[str]:
+    return ["-" if v is None else f"{v:.4g}" for v in values]
+
+
+def _law(spec: ScalingSpec, study: Study, frontier: pd.DataFrame | None, label: str) -> Iterator[Part]:
+    caption = "Loss over compute; a line joins the runs of one size, the black one is the law at the best size."
+    yield Figure("compute", caption, compute_picture(study.table, frontier, label))
+    if study.fit is None:
+        yield f"No law was fitted: {study.reason}."
+        return
+    fit, found = study.fit, study.fit.convergence
+    yield (
+        f"{fit.law.formula} ({fit.law.source}), fitted to {len(fit.residuals)} runs by {fit.objective.text}: objective "
+        f"{fit.value:.6g}, {'converged' if fit.converged else 'NOT converged'}, {found.agree} of {found.finished} "
+        f"followed starts agree, root mean square residual {fit.rmse:.4f}."
+        + (f" At a bound: {', '.join(found.at_bound)}; their intervals mean nothing." if found.at_bound else "")
+    )
+    lines = [
+        [line["name"], *(f"{line[k]:.5g}" for k in ("value", "error", "low", "high")), line["meaning"]]
+        for line in fit.parameters().to_dict("records")
+    ]
+    how = "no bootstrap" if fit.draws is None else f"{len(fit.draws)} bootstrap draws of sizes and horizons"
+    header = ("parameter", "value", "standard error", "low", "high", "meaning")
+    yield Table(f"Parameters, 95 % intervals ({how}).", header, lines)
+    yield from _known(spec, fit)
+    caption = "Loss over tokens for each size: means over seeds, and the law with its 95 % band."
+    yield Figure("law", caption, lines_picture(study.table, fit, label))
+    yield Figure("residuals", "Residuals of the law over size, tokens and compute.", residual_picture(study.table, fit))
+    if frontier is not None:
+        chosen = frontier.iloc[:: max(1, len(frontier) // 8)]
+        yield Table("The best size for a budget; more by `landsweep predict`.", ALLOCATION, allocation_lines(chosen))
+
+
+def _known(spec: ScalingSpec, fit: Fit) -> Iterator[Part]:
+    """Where theory knows an answer, the fit against it."""
+    if (
+        spec.recipe is None
+        or not isinstance(spec.recipe.data, Markov)
+        or "E" not in [p.name for p in fit.law.parameters]
+    ):
+        return
+    entropy = spec.recipe.data.entropy_rate()
+    low, high = fit.interval("E")
+    yield (
+        f"The entropy of the source, below which no model can come, is {entropy:.4f} nats per token. The fitted "
+        f"irreducible loss is {fit['E']:.4f} ({low:.4f} to {high:.4f}): {fit['E'] / entropy - 1:+.2%}."
+    )
+
+
+def _prediction(study: Study, tested: pd.DataFrame, label: str) -> Iterator[Part]:
+    if study.fit is None:
+        return
+    if not len(tested):
+        yield "No larger run has tested the fit."
+    else:
+        lines = [
+            [f"{r['C']:.3g}", r["width"], f"{r['N']:.4g}", f"{r['D']:.3g}", r["seeds"], f"{r['predicted']:.4f}",
+             f"{r['run_low']:.4f} to {r['run_high']:.4f}", f"{r['measured']:.4f}",
+             f"{r['measured'] / r['predicted'] - 1:+.2%}", r["warning"] or "-"]
+            for r in tested.to_dict("records")
+        ]  # fmt: skip
+        header = (
+            "FLOPs",
+            "width",
+            "N",
+            "D",
+            "seeds",
+            "predicted",
+            "95 % of single runs",
+            "measured",
+            "off by",
+            "warning",
+        )
+        yield Table("Runs that the fit has not seen, of the size that it held best.", header, lines)
+    caption = "Predicted against measured; bars are 95 % intervals for a single run."
+    yield Figure("predicted", caption, predicted_picture(study.table, study.fit, tested, label))
+
+
+def _summary(spec: ScalingSpec, study: Study, tested: pd.DataFrame) -> dict[str, float]:
+    found: dict[str, Any] = {"runs": len(study.table), "flops": study.table["C"].sum()}
+    if study.fit is not None:
+        found |= {p.name: study.fit[p.name] for p in study.fit.law.parameters} | {"residual_rms": study.fit.rmse}
+        if spec.recipe is not None and isinstance(spec.recipe.data, Markov):
+            found["entropy"] = spec.recipe.data.entropy_rate()
+    if len(tested):
+        found["prediction_error"] = float((tested["measured"] / tested["predicted"] - 1).abs().max())
+    return {k: float(v) for k, v in found.items() if np.isfinite(v)}

@@ -1,0 +1,142 @@
+"""The scaling kind: budgets in, laws out, and a larger run that puts the prediction to the test.
+
+A study plans which sizes of a family train for how many steps, from budgets in FLOPs (iso-FLOP) or from ratios of
+tokens to parameters, trains them as a zoo does, and fits a law to the rows in its report. Where `validate` asks for it,
+the planner then proposes runs larger than all that were fitted, of the size that the fit holds best.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from orchestrator.axes import Value
+from orchestrator.kind import Arrays, Costs, Preparation, Session, SweepKind, Workbench
+from orchestrator.report.parts import Report, Table
+from orchestrator.row import Column
+from orchestrator.unit import Keys
+from sweeps.lab.recipe import Recipe
+from sweeps.lab.scaling.ladder import Ladder
+from sweeps.lab.scaling.plan import PARAMS, Proposal, ScalingPlanner, cells
+from sweeps.lab.scaling.recipes import StudyRecipes
+from sweeps.lab.scaling.session import COUNTS, FEATURE_COLUMNS, FeatureStudy, TrainedStudy
+from sweeps.lab.scaling.spec import ScalingSpec
+from sweeps.lab.zoo.choices import calibrated, calibrations, pack_named
+from sweeps.lab.zoo.columns import trained_columns
+from sweeps.lab.zoo.session import check_recipes
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["ScalingKind", "ScalingSpec"]
+
+
+class ScalingKind(SweepKind[ScalingSpec]):
+    """Scaling-law studies."""
+
+    name: ClassVar[str] = "scaling"
+    version: ClassVar[int] = 1
+    summary: ClassVar[str] = (
+        "sizes and horizons from budgets in FLOPs, a law fitted to them, and a larger run to test it"
+    )
+    spec = ScalingSpec
+
+    def example(self) -> ScalingSpec:
+        """Eight perceptrons that learn from a teacher, and a ninth of the size that the fit holds best."""
+        return ScalingSpec.model_validate(
+            {
+                "kind": "scaling",
+                "name": "scaling-example",
+                "recipe": {
+                    "data": {"source": "teacher_student", "features": 8, "hidden": [16], "train": 2048, "test": 256},
+                    "net": {"net": "mlp", "hidden": [4]},
+                    "optimizer": {"method": "adam", "learning_rate": 0.03},
+                    "batch_size": 64,
+                    "evaluate": {"splits": ["test"], "every_steps": 10},
+                    "checkpoints": {"last": False},
+                },
+                "widths": [2, 4, 8, 16],
+                "budgets": [2e5, 6e5],
+                "limits": {"least_steps": 3},
+                "seeds": {"range": 2},
+                "validate": {"budgets": [2e6]},
+                "bootstrap": 100,
+                "backend": "loop",
+            }
+        )
+
+    def params(self, spec: ScalingSpec) -> tuple[Column, ...]:
+        del spec
+        return PARAMS
+
+    def columns(self, spec: ScalingSpec) -> tuple[Column, ...]:
+        if spec.recipe is None:
+            return FEATURE_COLUMNS
+        return (*trained_columns(spec.recipe.evaluate.columns()), *COUNTS)
+
+    def planner(self, spec: ScalingSpec) -> ScalingPlanner:
+        def propose(rows: Sequence[Mapping[str, Any]]) -> Sequence[Proposal]:
+            from sweeps.lab.scaling.study import proposals
+
+            return proposals(spec, rows)
+
+        recipes = None if spec.recipe is None else StudyRecipes(spec, spec.backend)
+
+        def pack(params: Mapping[str, Value]) -> str:
+            return "" if recipes is None else recipes.of(params).pack_key()
+
+        return ScalingPlanner(spec, Keys(self.name, self.version, spec.context()), propose, pack)
+
+    def deterministic(self, spec: ScalingSpec) -> bool:
+        """False: training the first model, which is among the largest, twice would cost too much."""
+        del spec
+        return False
+
+    def check(self, spec: ScalingSpec, bench: Workbench) -> None:
+        """Load the data and build every network once.
+
+        Raises:
+            SpecError: parts of the recipe do not fit; the message names the field.
+        """
+        if spec.recipe is not None:
+            check_recipes(self._recipes(spec).values(), spec.recipe.evaluate.columns(), spec.backend, bench)
+
+    def preparations(self, spec: ScalingSpec) -> tuple[Preparation, ...]:
+        packs = {} if spec.recipe is None else dict.fromkeys(self._recipes(spec), len(spec.rates) * len(spec.seeds))
+        return calibrations(spec.backend, packs)
+
+    def prepare(self, spec: ScalingSpec, name: str, have: Mapping[str, Arrays], bench: Workbench) -> Arrays:
+        """Time the back-ends for one pack key."""
+        del have
+        return calibrated(spec.backend, self._recipes(spec)[pack_named(name)], bench)
+
+    def open(self, spec: ScalingSpec, prepared: Mapping[str, Arrays], bench: Workbench) -> Session:
+        if spec.recipe is None:
+            return FeatureStudy(spec, bench)
+        return TrainedStudy(spec, spec.backend, prepared, bench)
+
+    def tensors(self, spec: ScalingSpec, bench: Workbench) -> Sequence[Table] | None:
+        from sweeps.lab.tensors import tensor_tables
+
+        return None if spec.recipe is None else tensor_tables(self._recipes(spec).values(), bench)
+
+    def costs(self, spec: ScalingSpec, done: Collection[str], bench: Workbench) -> Costs:
+        """Seconds of each size and horizon, from timing single steps of the smaller sizes."""
+        from sweeps.lab.scaling.costs import study_costs
+
+        return study_costs(spec, self.planner(spec), done, bench)
+
+    def report(self, spec: ScalingSpec, rows: pd.DataFrame, series: pd.DataFrame) -> Report:
+        from sweeps.lab.scaling.report import study_report
+
+        return study_report(spec, rows, series)
+
+    @staticmethod
+    def _recipes(spec: ScalingSpec) -> dict[str, Recipe]:
+        """A recipe for each pack key of the runs that are fitted."""
+        recipes, found = StudyRecipes(spec, spec.backend), dict[str, Recipe]()
+        for cell in cells(spec, Ladder(spec)):
+            params: dict[str, Value] = {"width": cell.size.width, "steps": cell.steps}
+            recipe = recipes.of({**params, "learning_rate": spec.base_rate, "seed": 0})
+            found.setdefault(recipe.pack_key(), recipe)
+        return found

@@ -1,0 +1,66 @@
+"""Counts of parameters and operations against torch's own counter and against built modules."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F  # noqa: N812 - torch's own convention
+from pydantic import TypeAdapter
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from sweeps.lab.flops import count, measured
+from sweeps.lab.models import NetSpec, parameter_count
+
+NETS: TypeAdapter[Any] = TypeAdapter(NetSpec)
+CASES: list[tuple[dict[str, Any], tuple[int, ...], int]] = [
+    ({"net": "mlp", "hidden": []}, (7,), 3),
+    ({"net": "mlp", "hidden": [5]}, (7,), 3),
+    ({"net": "mlp", "hidden": [16, 8, 4], "norm": "layer"}, (1, 8, 8), 10),
+    ({"net": "mlp", "hidden": [6, 6], "norm": "batch", "dropout": 0.1}, (4,), 2),
+    ({"net": "gpt", "width": 16, "depth": 3, "heads": 4}, (12,), 29),
+    ({"net": "gpt", "width": 8, "depth": 1, "heads": 1, "ratio": 2, "norm": "rms"}, (5,), 256),
+    ({"net": "gpt", "width": 8, "depth": 2, "heads": 2, "norm": "none", "logits": "last"}, (3,), 11),
+    ({"net": "vit", "width": 8, "depth": 2, "heads": 2, "patch": 4}, (3, 8, 8), 10),
+    ({"net": "cnn"}, (1, 8, 8), 10),
+    ({"net": "resnet", "depth": 8, "width": 4}, (3, 16, 16), 10),
+]
+
+
+@pytest.mark.parametrize(("net", "shape", "outputs"), CASES, ids=lambda v: v["net"] if isinstance(v, dict) else "")
+def test_counts_equal_those_of_a_real_training_step(net: dict[str, Any], shape: tuple[int, ...], outputs: int) -> None:
+    spec, batch = NETS.validate_python(net), 3
+    told = count(spec, shape, outputs)
+    module = spec.build(shape, outputs, 0)
+    tokens = net["net"] == "gpt"
+    inputs = torch.randint(outputs, (batch, *shape)) if tokens else torch.randn(batch, *shape)
+    assert told.parameters == parameter_count(module) == sum(p.numel() for p in module.parameters())
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        out = module(inputs)
+    assert counter.get_total_flops() == batch * told.forward
+    with FlopCounterMode(display=False) as counter:
+        out = module(inputs)
+        F.cross_entropy(out.flatten(0, -2), torch.zeros(out.flatten(0, -2).shape[0], dtype=torch.long)).backward()
+    assert counter.get_total_flops() == batch * told.training
+
+
+@pytest.mark.parametrize(("net", "shape", "outputs"), CASES[:7], ids=lambda v: v["net"] if isinstance(v, dict) else "")
+def test_closed_forms_equal_the_dry_run(net: dict[str, Any], shape: tuple[int, ...], outputs: int) -> None:
+    spec = NETS.validate_python(net)
+    assert count(spec, shape, outputs) == measured(spec, shape, outputs)
+
+
+def test_embedding_body_and_head_are_what_the_names_say() -> None:
+    spec = NETS.validate_python({"net": "gpt", "width": 16, "depth": 2, "heads": 2})
+    module, told = spec.build((10,), 50, 0), count(spec, (10,), 50)
+    assert told.embedding == sum(parameter_count(m) for m in module.modules() if isinstance(m, nn.Embedding))
+    assert told.head == parameter_count(module.get_submodule("out"))
+    assert told.body == sum(p.numel() for n, p in module.named_parameters() if n.startswith(("blocks", "norm")))
+
+
+def test_the_cost_of_a_large_transformer_comes_near_to_six_per_parameter_and_token() -> None:
+    spec = NETS.validate_python({"net": "gpt", "width": 4096, "depth": 32, "heads": 32})
+    told = count(spec, (1024,), 50_000)
+    assert told.training / 1024 / (told.body + told.head) == pytest.approx(6, rel=0.05)
