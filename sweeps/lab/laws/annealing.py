@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy.signal import lfilter
 
 from sweeps.lab.laws.base import Floats, Law, Parameter, Points, Quantity, centre, column, decay, grid
 
-__all__ = ["ANNEALING", "Annealing", "areas"]
+__all__ = ["ANNEALING", "ANNEALING_CURVES", "Annealing", "AnnealingCurves", "areas"]
 
 
 def areas(rates: Floats, momentum: float = 0.999) -> tuple[Floats, Floats]:
@@ -20,11 +21,7 @@ def areas(rates: Floats, momentum: float = 0.999) -> tuple[Floats, Floats]:
         S1_t = sum_{i <= t} eta_i and S2_t = sum_{i <= t} m_i with m_i = lambda m_{i-1} + eta_{i-1} - eta_i, each [T].
     """
     drops = np.concatenate([[0.0], rates[:-1] - rates[1:]])
-    moments = np.empty_like(drops)
-    held = 0.0
-    for i, drop in enumerate(drops):
-        held = momentum * held + drop
-        moments[i] = held
+    moments = lfilter([1.0], [1.0, -momentum], drops)
     return np.cumsum(rates), np.cumsum(moments)
 
 
@@ -38,13 +35,13 @@ class Annealing(Law):
     name = "annealing"
     formula = "L = L0 + A S1^-alpha - C S2"
     source = "arXiv 2408.11029"
-    inputs = (
+    inputs: tuple[Quantity, ...] = (
         Quantity("S1", "steps x rate", "forward area: sum of learning rates"),
         Quantity("S2", "steps x rate", "annealing area", positive=False),
     )
     output = Quantity("loss", "nats per token", "held-out loss")
     parameters = (
-        Parameter("L0", "irreducible loss, nats per token", log=True),
+        Parameter("L0", "irreducible loss, nats per token", low=0),
         Parameter("A", "loss at S1 = 1, nats", log=True),
         Parameter("C", "gain of annealing, nats per unit of S2", log=True),
         Parameter("alpha", "exponent of the forward area", low=0, high=10),
@@ -70,4 +67,39 @@ class Annealing(Law):
         return np.array([2.628, 0.430, 0.411, 0.550]), {"S1": forward, "S2": annealed}
 
 
+class AnnealingCurves(Annealing):
+    """The law `annealing` for logged curves: rows with `curve`, `step` and `rate` instead of the areas.
+
+    Between two rows of a curve the rate is taken to change linearly; before the first row it is taken to be constant,
+    so that a warm-up counts at the peak, as in the paper. Both areas need all rows of a curve up to a point; they are
+    computed before rows are excluded.
+    """
+
+    name = "annealing_curves"
+    inputs = (
+        Quantity("curve", "", "which rows belong to one run", positive=False, label=True),
+        Quantity("step", "steps", "training step, from 0", positive=False),
+        Quantity("rate", "", "learning rate at this step", positive=False),
+    )
+
+    def prepare(self, x: Points) -> Points:
+        forward, annealed = np.empty_like(x["rate"]), np.empty_like(x["rate"])
+        for curve in np.unique(x["curve"]):
+            rows = np.flatnonzero(x["curve"] == curve)
+            rows = rows[np.argsort(x["step"][rows], kind="stable")]
+            steps = np.arange(int(x["step"][rows].max()) + 1)
+            both = areas(np.interp(steps, x["step"][rows], x["rate"][rows]))
+            at = x["step"][rows].astype(int)
+            forward[rows], annealed[rows] = both[0][at], both[1][at]
+        return {"S1": forward, "S2": annealed}
+
+    def example(self) -> tuple[Floats, Points]:
+        step = np.arange(500, 20_001, 500.0)
+        cosine = 2e-4 * (1 + np.cos(np.pi * (step - 500) / 19_500)) / 2
+        rates = np.concatenate([cosine, np.full(len(step), 2e-4)])
+        curve = np.repeat([0.0, 1.0], len(step))
+        return np.array([2.628, 0.430, 0.411, 0.550]), {"curve": curve, "step": np.tile(step, 2), "rate": rates}
+
+
 ANNEALING = Annealing()
+ANNEALING_CURVES = AnnealingCurves()

@@ -28,7 +28,7 @@ class BrokenPower(Law):
         )
         self.breaks = breaks
         self.parameters = (
-            Parameter("a", "irreducible part, unit of y", log=True),
+            Parameter("a", "irreducible part, unit of y", low=0),
             Parameter("b", "scale of the reducible part", log=True),
             Parameter("c0", "exponent before the first break", low=-10, high=10),
             *(

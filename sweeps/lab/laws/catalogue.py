@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from orchestrator.errors import UsageError
-from sweeps.lab.laws.annealing import ANNEALING
+from sweeps.lab.laws.annealing import ANNEALING, ANNEALING_CURVES
 from sweeps.lab.laws.base import Law
 from sweeps.lab.laws.broken_power import BROKEN_POWER, BrokenPower
 from sweeps.lab.laws.chinchilla import CHINCHILLA
@@ -47,6 +47,7 @@ LAWS: tuple[Law, ...] = (
     BROKEN_POWER,
     DECELERATION,
     ANNEALING,
+    ANNEALING_CURVES,
     MULTI_POWER,
     CONTINUAL,
     RECTIFIED,

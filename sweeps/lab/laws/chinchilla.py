@@ -31,7 +31,7 @@ class Chinchilla(Law):
     )
     output = Quantity("loss", "nats per token", "held-out loss")
     parameters = (
-        Parameter("E", "irreducible loss, nats per token", log=True),
+        Parameter("E", "irreducible loss, nats per token", low=0),
         Parameter("A", "loss of one parameter, nats", log=True),
         Parameter("B", "loss of one token, nats", log=True),
         Parameter("alpha", "exponent of size", low=0, high=5),

@@ -29,7 +29,7 @@ class Continual(Law):
     )
     output = Quantity("loss", "nats per token", "loss on the old or on the new domain")
     parameters = (
-        Parameter("L0", "irreducible loss, nats per token", log=True),
+        Parameter("L0", "irreducible loss, nats per token", low=0),
         Parameter("A", "loss at area 1, nats", log=True),
         Parameter("alpha", "exponent of the forward area", low=0, high=10),
         Parameter("Cp", "gain of annealing in pre-training, nats per unit of area"),

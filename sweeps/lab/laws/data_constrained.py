@@ -30,7 +30,7 @@ class DataConstrained(Law):
     )
     output = Quantity("loss", "nats per token", "held-out loss")
     parameters = (
-        Parameter("E", "irreducible loss, nats per token", log=True),
+        Parameter("E", "irreducible loss, nats per token", low=0),
         Parameter("A", "loss of one parameter, nats", log=True),
         Parameter("B", "loss of one token, nats", log=True),
         Parameter("alpha", "exponent of size", log=True, low=1e-3, high=5),

@@ -23,6 +23,7 @@ from sweeps.lab.laws.solver import race
 __all__ = ["fit", "fit_cases"]
 
 _STEPS = 200
+_FELT = 1e-24  # of the largest curvature: a parameter below changes the prediction by less than 1e-12 of it
 _SAME = 1e-6  # relative difference of objectives up to which two starts count as having found the same minimum
 
 
@@ -142,7 +143,8 @@ def _search(problem: Problem, starts: Floats, free: NDArray[np.bool_]) -> tuple[
     agree = int((batch.value <= batch.value[0] * (1 + _SAME)).sum())
     _, gradient, curvature = (v[0] for v in problem.terms(best[None], np.zeros(1, np.int64)))
     low, high = problem.coordinates.low, problem.coordinates.high
-    moving = np.flatnonzero(free & (best > low) & (best < high))
+    felt = np.diag(curvature) > _FELT * np.diag(curvature).max()
+    moving = np.flatnonzero(free & (best > low) & (best < high) & felt)
     inner = curvature[np.ix_(moving, moving)]
     decrement = float(gradient[moving] @ np.linalg.pinv(inner, rcond=1e-15, hermitian=True) @ gradient[moving])
     scaled = inner / np.sqrt(np.outer(np.diag(inner), np.diag(inner)))

@@ -29,7 +29,7 @@ class MixtureAdditive(Law):
             *(Quantity(f"h{i}", "share", f"of domain {i}", positive=False) for i in range(1, domains + 1)),
         )
         self.parameters = (
-            Parameter("E", "irreducible loss, nats per token", log=True),
+            Parameter("E", "irreducible loss, nats per token", low=0),
             Parameter("A", "loss of one parameter, nats", log=True),
             Parameter("alpha", "exponent of size", low=0, high=5),
             Parameter("B", "loss of one token, nats", log=True),

@@ -31,7 +31,7 @@ class MixtureJoint(Law):
             *(Quantity(f"h{i}", "share", f"of domain {i}", positive=False) for i in places),
         )
         self.parameters = (
-            Parameter("E", "irreducible loss, nats per token", log=True),
+            Parameter("E", "irreducible loss, nats per token", low=0),
             Parameter("alpha", "exponent of size", low=0, high=5),
             Parameter("beta", "exponent of data", low=0, high=5),
             Parameter("ga", "exponent of the mixed scale of size", log=True, low=1e-2, high=20),

@@ -15,9 +15,9 @@ class MultiPower(Law):
     The sum runs over the drops of the rate before a point; S_k is the sum of rates from drop k on, S1 that from the
     beginning, warm-up included.
 
-    Each curve is a series of rows (`curve`, `step`, `rate`, `S1`, `loss`). Between two rows the rate is taken to move
-    in one drop, half-way: log rows often where it falls. `prepare` finds the drops before each row; it needs all rows
-    of a curve, so rows are excluded only after it.
+    Each curve is a series of rows. Between two rows the rate is taken to move in one drop, half-way between their
+    sums of rates: log rows often where it falls. Before the first row the rate is taken to be constant. The sums need
+    all rows of a curve; they are computed before rows are excluded.
     """
 
     name = "multi_power"
@@ -25,12 +25,12 @@ class MultiPower(Law):
     source = "arXiv 2503.12811"
     inputs = (
         Quantity("curve", "", "which rows belong to one run", positive=False, label=True),
-        Quantity("S1", "steps x rate", "sum of learning rates so far"),
+        Quantity("step", "steps", "training step, from 1"),
         Quantity("rate", "", "learning rate at this step", positive=False),
     )
     output = Quantity("loss", "nats per token", "held-out loss")
     parameters = (
-        Parameter("L0", "irreducible loss, nats per token", log=True),
+        Parameter("L0", "irreducible loss, nats per token", low=0),
         Parameter("A", "loss at S1 = 1, nats", log=True),
         Parameter("alpha", "exponent of the sum of rates", low=0, high=10),
         Parameter("B", "gain of a full drop, nats per unit of rate", log=True),
@@ -40,12 +40,15 @@ class MultiPower(Law):
     )
 
     def prepare(self, x: Points) -> Points:
-        curves, forward, rates = x["curve"], x["S1"], x["rate"]
+        curves, steps, rates = x["curve"], x["step"], x["rate"]
         members = [np.flatnonzero(curves == c) for c in np.unique(curves)]
         longest = max(len(m) for m in members)
         drops, after, since = (np.zeros((len(curves), longest)) for _ in range(3))
+        forward = np.empty_like(rates)
         for rows in members:
-            rows = rows[np.argsort(forward[rows], kind="stable")]
+            rows = rows[np.argsort(steps[rows], kind="stable")]
+            gained = np.diff(steps[rows]) * (rates[rows[1:]] + rates[rows[:-1]]) / 2
+            forward[rows] = np.concatenate([[0.0], np.cumsum(gained)]) + steps[rows[0]] * rates[rows[0]]
             fall = rates[rows[:-1]] - rates[rows[1:]]
             place = (forward[rows[:-1]] + forward[rows[1:]]) / 2
             for i, row in enumerate(rows):
@@ -85,21 +88,13 @@ class MultiPower(Law):
         return found
 
     def example(self) -> tuple[Floats, Points]:
-        peak, step = 3e-4, np.arange(0, 24_001, 600)
-        shapes = (
-            np.full(step.shape, peak),
-            peak * (0.55 + 0.45 * np.cos(np.pi * step / 24_000)),
-            np.where(step < 12_000, peak, 0.3 * peak),
-            np.where(step < 12_000, peak, 0.1 * peak),
-            np.where(step < 18_000, peak, peak * np.exp(-(step - 18_000) / 2_500)),
-        )
-        curves, forward, rates = [], [], []
-        for i, shape in enumerate(shapes):
-            total = np.concatenate([[0.0], np.cumsum(600 * (shape[1:] + shape[:-1]) / 2)]) + 0.5
-            curves += [np.full(len(step), float(i))]
-            forward += [total]
-            rates += [shape]
-        x = {"curve": np.concatenate(curves), "S1": np.concatenate(forward), "rate": np.concatenate(rates)}
+        peak, end, places, curves = 3e-4, 24_000, [], []
+        for drop, share in ((8000, 1.0), (4000, 0.5), (8000, 0.1), (8000, 0.02), (16_000, 0.3), (3000, 0.2)):
+            step = np.concatenate([np.linspace(1200, drop, 8), drop + np.geomspace(1, end - drop, 20)])
+            places.append(step)
+            curves.append(np.where(step <= drop, peak, share * peak))
+        curve = np.repeat(np.arange(float(len(places))), 28)
+        x = {"curve": curve, "step": np.concatenate(places), "rate": np.concatenate(curves)}
         return np.array([2.8, 0.6, 0.45, 500.0, 2.0, 0.6, 0.6]), x
 
 

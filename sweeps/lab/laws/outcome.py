@@ -37,7 +37,8 @@ class Convergence:
         decrement: what one more Newton step would gain, in units of the objective.
         condition: condition number of the curvature, scaled to a unit diagonal; beyond 1e8 the points determine only
             combinations of the parameters.
-        at_bound: parameters that stand at a bound: their intervals mean nothing.
+        at_bound: parameters that stand at a bound, or are so near zero that nothing depends on them: their intervals
+            mean nothing.
     """
 
     starts: int
@@ -271,6 +272,7 @@ class Fit:
         half = student.ppf((1 + level) / 2, freedom) * deviation
         ends = np.tile(phi, (2, 1))
         ends[:, place] += (-half, half)
+        ends = np.clip(ends, coordinates.low, coordinates.high)
         low, high = coordinates.outside(ends)[:, place]
         return deviation * float(coordinates.slope(self.theta)[place]), float(low), float(high)
 

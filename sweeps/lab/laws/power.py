@@ -50,7 +50,7 @@ class PowerOffset(Law):
     inputs = (Quantity("x", "any", "size, data, compute or steps"),)
     output = Quantity("loss", "nats per token", "held-out loss")
     parameters = (
-        Parameter("Linf", "irreducible loss, unit of the loss", log=True),
+        Parameter("Linf", "irreducible loss, unit of the loss", low=0),
         Parameter("x0", "where the reducible loss is 1, unit of x", log=True),
         Parameter("alpha", "exponent", low=1e-3, high=20),
     )

@@ -25,7 +25,7 @@ class Rectified(Law):
         Parameter("B", "scale of the reducible loss", log=True),
         Parameter("Dl", "learned data size, unit of D^beta", log=True),
         Parameter("beta", "exponent of data", log=True, low=1e-3, high=10),
-        Parameter("E", "irreducible loss, nats per token", log=True),
+        Parameter("E", "irreducible loss, nats per token", low=0),
     )
 
     def evaluate(self, theta: Floats, x: Points) -> tuple[Floats, Floats]:

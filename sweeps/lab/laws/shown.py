@@ -63,7 +63,10 @@ def fit_text(fit: Fit) -> str:
             f"{held.covered:.0%} inside their 95 % interval"
         )
     if convergence.at_bound:
-        lines.append(f"warning: {', '.join(convergence.at_bound)} at a bound; such an interval means nothing")
+        lines.append(
+            f"warning: {', '.join(convergence.at_bound)} at a bound or without influence; "
+            "only a bootstrap interval means anything there"
+        )
     if convergence.condition > _ILL:
         lines.append(
             f"warning: the points determine only combinations of the parameters (condition {convergence.condition:.0e})"

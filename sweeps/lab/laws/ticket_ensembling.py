@@ -27,7 +27,7 @@ class TicketEnsembling(Law):
     )
     output = Quantity("loss", "any", "mean squared error, mean over seeds")
     parameters = (
-        Parameter("bias", "error of infinitely many tickets", log=True),
+        Parameter("bias", "error of infinitely many tickets", low=0),
         Parameter("V", "variance of one ticket, times tickets per neuron", log=True),
     )
 

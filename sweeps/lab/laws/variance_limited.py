@@ -23,7 +23,7 @@ class VarianceLimited(Law):
     inputs = (Quantity("x", "width or samples", "what grows"),)
     output = Quantity("loss", "any", "held-out loss")
     parameters = (
-        Parameter("Linf", "loss at infinite x", log=True),
+        Parameter("Linf", "loss at infinite x", low=0),
         Parameter("V", "loss above it at x = 1", log=True),
     )
 

@@ -64,7 +64,7 @@ class WallClock(Law):
     )
     output = Quantity("seconds", "s", "of one training step")
     parameters = (
-        Parameter("t0", "overhead of a step, s", log=True),
+        Parameter("t0", "overhead of a step, s", low=0),
         Parameter("tf", "seconds per FLOP", log=True),
         Parameter("tm", "seconds per moved number", log=True),
     )

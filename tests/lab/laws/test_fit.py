@@ -74,6 +74,45 @@ def test_noise_free_points_give_the_law_back() -> None:
     assert fit(CHINCHILLA, runs(noise=0)).theta == pytest.approx(TRUE, rel=1e-6)
 
 
+def test_no_irreducible_loss_is_found_at_its_bound() -> None:
+    random = np.random.default_rng(0)
+    size, tokens = 10 ** random.uniform(2, 5, 60), 10 ** random.uniform(3, 6, 60)
+    loss = (5 / size**0.4 + 80 / tokens**0.6) * np.exp(0.005 * random.standard_normal(60))
+    found = fit(CHINCHILLA, pd.DataFrame({"N": size, "D": tokens, "loss": loss}), bootstrap=100)
+    assert found.converged and found["E"] == 0 and found.convergence.at_bound == ("E",)
+    assert found.theta[1:] == pytest.approx([5, 80, 0.4, 0.6], rel=0.05)
+    low, high = found.interval("E")
+    assert low == 0 and 0 < high < 0.01
+
+
+def test_points_that_do_not_determine_the_law_are_reported() -> None:
+    """All runs at one ratio of tokens to parameters: E and the sum of both terms are all there is to know."""
+    size = np.geomspace(1e7, 1e10, 40)
+    loss = CHINCHILLA.predict(np.array([[1.8, 400.0, 900.0, 0.35, 0.35]]), {"N": size, "D": 20 * size})[0]
+    noise = np.exp(0.002 * np.random.default_rng(0).standard_normal(40))
+    found = fit(CHINCHILLA, pd.DataFrame({"N": size, "D": 20 * size, "loss": loss * noise}))
+    assert found.convergence.condition > 1e8 or found.convergence.at_bound
+    assert found.predict({"N": [3e8], "D": [6e9]})["predicted"][0] == pytest.approx(
+        float(
+            CHINCHILLA.predict(
+                np.array([[1.8, 400.0, 900.0, 0.35, 0.35]]), {"N": np.array([3e8]), "D": np.array([6e9])}
+            )[0, 0]
+        ),
+        rel=3e-3,
+    )
+    flat = fit(POWER_OFFSET, pd.DataFrame({"x": np.geomspace(1, 1e4, 20), "loss": np.full(20, 2.0)}))
+    assert flat["Linf"] == pytest.approx(2) and "x0" in flat.convergence.at_bound
+
+
+def test_a_race_of_few_starts_finds_what_the_race_of_all_finds() -> None:
+    data = runs()
+    best = fit(CHINCHILLA, data)
+    everything = CHINCHILLA.starts({}, data.loss.to_numpy())
+    few = fit(CHINCHILLA, data, starts=np.random.default_rng(0).permutation(everything)[:120])  # none is left out
+    assert few.convergence.finished == 120 and best.convergence.finished == 128
+    assert few.value == pytest.approx(best.value, rel=1e-9)
+
+
 def test_linear_residuals_of_measurements_that_may_be_negative() -> None:
     x = np.geomspace(1, 1e3, 40)
     data = pd.DataFrame({"x": x, "loss": 0.5 + (20 / x) ** 0.7 - 1.5 * (x > 900)})

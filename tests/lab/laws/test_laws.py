@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from scipy.stats import binom
+from torch.utils.flop_counter import FlopCounterMode
 
 from orchestrator.errors import UsageError
-from sweeps.lab.laws.annealing import ANNEALING, areas
+from sweeps.lab.laws.annealing import ANNEALING, ANNEALING_CURVES, areas
 from sweeps.lab.laws.base import Law
 from sweeps.lab.laws.catalogue import LAWS, law_named
 from sweeps.lab.laws.fit import fit
+from sweeps.lab.laws.multi_power import MULTI_POWER
 from sweeps.lab.laws.simulation import simulate
+from sweeps.lab.laws.wall_clock import transformer_step
 
 ALL = [*LAWS, *map(law_named, ("broken_power:2", "mixture_additive:3", "mixture_joint:3"))]
-LARGE = ("multi_power", "broken_power:2", "mixture_joint:2", "mixture_additive:3", "mixture_joint:3")
+LARGE = ("broken_power:2", "mixture_joint:2", "mixture_additive:3", "mixture_joint:3")
 every_law = pytest.mark.parametrize("law", ALL, ids=lambda law: law.name)
 every_law_fitted = pytest.mark.parametrize(
     "law", [pytest.param(w, marks=pytest.mark.slow if w.name in LARGE else (), id=w.name) for w in ALL]
@@ -108,3 +114,59 @@ def test_two_curves_of_the_annealing_law_predict_a_third_schedule() -> None:
     )
     found = fit(ANNEALING, table, holdout=["schedule == wsd"])
     assert found.held is not None and found.held.n == len(at) and found.held.worst < 1e-6
+
+
+def test_a_dense_log_gives_the_areas_of_the_schedule() -> None:
+    """Rows of every step are the definition; rows of every 50th, interpolated, are near it."""
+    steps = np.arange(3001.0)
+    rates = 1e-3 * (1 + np.cos(np.pi * steps / 3000)) / 2
+    wanted = areas(rates)
+    for every, tolerance in ((1, 1e-12), (50, 2e-3)):
+        x = {"curve": np.zeros(len(steps[::every])), "step": steps[::every], "rate": rates[::every]}
+        found = ANNEALING_CURVES.prepare(x)
+        assert found["S1"] == pytest.approx(wanted[0][::every], rel=tolerance)
+        assert found["S2"] == pytest.approx(wanted[1][::every], rel=tolerance, abs=1e-4)
+
+
+def test_multi_power_of_a_schedule_by_its_definition() -> None:
+    """The sum over every step's drop (arXiv 2503.12811), against rows of every step."""
+    steps = np.arange(1.0, 401.0)
+    rates = np.where(steps <= 100, 1e-2, 1e-2 * (1 - 0.9 * (steps - 100) / 300))
+    law, theta = MULTI_POWER, np.array([2.0, 0.5, 0.4, 60.0, 1.5, 0.6, 0.5])
+    x = law.prepare({"curve": np.zeros(400), "step": steps, "rate": rates})
+    found = law.predict(theta[None], x)[0]
+    floor, scale, alpha, gain, speed, beta, gamma = theta
+    for t in (50, 150, 399):
+        since = np.cumsum(rates[: t + 1][::-1])[::-1]  # from step k on, k included
+        drops = [
+            (rates[k - 1] - rates[k]) * (1 - (1 + speed * rates[k] ** -gamma * since[k]) ** -beta)
+            for k in range(1, t + 1)
+        ]
+        exact = floor + scale * rates[: t + 1].sum() ** -alpha - gain * sum(drops)
+        assert found[t] == pytest.approx(exact, rel=2e-3)
+
+
+def test_laws_of_curves_take_names_of_runs_and_predict_from_schedules(tmp_path: Path) -> None:
+    theta, x = ANNEALING_CURVES.example()
+    loss = ANNEALING_CURVES.predict(theta[None], ANNEALING_CURVES.prepare(x))[0]
+    names = np.where(x["curve"] == 0, "cosine", "constant")
+    table = pd.DataFrame({**x, "curve": names, "loss": loss})
+    table.to_csv(tmp_path / "curves.csv", index=False)
+    found = fit(ANNEALING_CURVES, tmp_path / "curves.csv", exclude=["step < 1000"])
+    assert found.theta == pytest.approx(theta, rel=1e-5)
+    assert found.predict(table)["predicted"].to_numpy() == pytest.approx(loss, rel=1e-6)
+
+
+def test_transformer_step_counts_its_products() -> None:
+    """FLOPs against torch's own counter on the same products, forward; training is three times that."""
+    layers, d, heads, context, batch, vocabulary = 2, 32, 4, 16, 3, 50
+    tokens = batch * context
+    with FlopCounterMode(display=False) as counter:
+        for _ in range(layers):
+            for rows, columns in ((d, 3 * d), (d, d), (d, 4 * d), (4 * d, d)):
+                torch.empty(tokens, rows) @ torch.empty(rows, columns)
+            scores = torch.empty(batch * heads, context, d // heads) @ torch.empty(batch * heads, d // heads, context)
+            scores @ torch.empty(batch * heads, context, d // heads)
+        torch.empty(tokens, d) @ torch.empty(d, vocabulary)
+    shapes = [np.array([float(v)]) for v in (layers, d, heads, context, batch, vocabulary)]
+    assert transformer_step(*shapes)["flops"][0] == 3 * counter.get_total_flops()
