@@ -70,6 +70,25 @@ def test_all_objectives_recover_the_law(objective: str) -> None:
         assert found[name] == pytest.approx(true, rel=0.08)
 
 
+def test_the_objective_is_a_sum_and_its_gradient_vanishes() -> None:
+    """Not a mean: 80 points from one bad start end where the gradient, by finite differences, is nothing."""
+    data = runs(noise=0.02)
+    found = fit(CHINCHILLA, data, starts=np.array([1.69, 406.4, 410.7, 0.34, 0.28]))
+    x = {"N": data.N.to_numpy(), "D": data.D.to_numpy()}
+
+    def total(theta: np.ndarray) -> float:
+        r = np.abs(np.log(CHINCHILLA.predict(theta[None], x)[0] / data.loss))
+        return float(np.where(r <= 1e-3, r**2 / 2, 1e-3 * (r - 5e-4)).sum())
+
+    assert found.value == pytest.approx(total(found.theta), rel=1e-12)
+    for i in range(5):
+        step = np.zeros(5)
+        step[i] = 1e-6 * found.theta[i]
+        slope = (total(found.theta + step) - total(found.theta - step)) / 2e-6  # by log parameter
+        assert abs(slope) < 1e-5 * found.value
+    assert found.value == pytest.approx(fit(CHINCHILLA, data).value, rel=1e-10)
+
+
 def test_noise_free_points_give_the_law_back() -> None:
     assert fit(CHINCHILLA, runs(noise=0)).theta == pytest.approx(TRUE, rel=1e-6)
 
