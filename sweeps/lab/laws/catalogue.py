@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from difflib import get_close_matches
 
 from orchestrator.errors import UsageError
 from sweeps.lab.laws.annealing import ANNEALING, ANNEALING_CURVES
@@ -82,7 +83,9 @@ def law_named(name: str) -> Law:
     family, _, number = name.partition(":")
     if family in FAMILIES and number.isdecimal() and 1 <= int(number) <= _MOST:
         return FAMILIES[family](int(number))
+    near = get_close_matches(name, [law.name for law in LAWS], n=3, cutoff=0.4)
+    hint = f" (near it: {', '.join(near)})" if near else ""
     raise UsageError(
-        f"there is no law {name!r}; there are {', '.join(law.name for law in LAWS)}; "
-        f"{', '.join(FAMILIES)} take another number after a colon, up to {_MOST}"
+        f"there is no law {name!r}{hint}; `landsweep laws` lists them. "
+        f"{', '.join(FAMILIES)} take a number after a colon, 1 to {_MOST}"
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -54,65 +54,78 @@ def _fit(
     plot: Annotated[
         Path | None, typer.Option("--plot", help="Write a figure (PNG): measured against predicted.")
     ] = None,
+    profile: Annotated[bool, typer.Option("--profile", help="Also intervals from profiles of the objective.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Fit a law to any table: parameters with intervals, objective, convergence, held-out error."""
+    if law == ["help"]:
+        return _laws(None, as_json)
+    _check_files(law, to, plot)
+    asked = {
+        "exclude": exclude or (), "holdout": holdout or (), "weights": weights, "group": group, "bootstrap": bootstrap,
+        "seed": seed, "fixed": _values(fixed),
+    }  # fmt: skip
+    fits = _fits(table, law, columns, (objective, delta, not linear), asked)
+    _give(fits, to, plot, as_json, profile)
+    return None
+
+
+def _check_files(law: list[str], to: Path | None, plot: Path | None) -> None:
+    if (to or plot) and len(law) > 1:
+        raise UsageError("--out and --plot belong to one fit; give one --law")
+    if plot is not None and plot.suffix.lower() != ".png":
+        raise UsageError(f"--plot {plot}: the figure is a PNG; give a name that ends in .png")
+    for option, path in (("--out", to), ("--plot", plot)):
+        if path is not None and not path.absolute().parent.is_dir():
+            raise UsageError(f"{option} {path}: there is no folder {path.parent}")
+
+
+def _fits(
+    table: Path, law: list[str], columns: str | None, objective: tuple[str, float | None, bool], asked: dict[str, Any]
+) -> list[Fit]:
+    from rich.console import Console
+
     from sweeps.lab.laws.cases import read_table
     from sweeps.lab.laws.catalogue import law_named
     from sweeps.lab.laws.expressions import split_assignments
     from sweeps.lab.laws.fit import fit
     from sweeps.lab.laws.objective import objective_named
 
-    if law == ["help"]:
-        return _laws(None, as_json)
-    if (to or plot) and len(law) > 1:
-        raise UsageError("--out and --plot belong to one fit; give one --law")
-    laws, data = [law_named(name) for name in law], read_table(table)
-    wanted = objective_named(objective, delta=delta, log=not linear)
-    fits = [
-        fit(
-            one, data, columns=dict(split_assignments(columns)) if columns else None, objective=wanted,
-            exclude=exclude or (), holdout=holdout or (), weights=weights, group=group, bootstrap=bootstrap, seed=seed,
-            fixed=_values(fixed),
-        )
-        for one in laws
-    ]  # fmt: skip
-    _give(fits, to, plot, as_json)
-    return None
+    name, delta, log = objective
+    wanted = objective_named(name, delta=delta, log=log)
+    laws, data = [law_named(one) for one in law], read_table(table)
+    named = dict(split_assignments(columns, "--columns")) if columns else None
+    with Console(stderr=True).status(f"fitting {', '.join(law)}, {asked['bootstrap']} draws"):
+        return [fit(one, data, columns=named, objective=wanted, **asked) for one in laws]
 
 
-def _give(fits: list[Fit], to: Path | None, plot: Path | None, as_json: bool) -> None:
+def _give(fits: list[Fit], to: Path | None, plot: Path | None, as_json: bool, profile: bool) -> None:
+    from sweeps.lab.laws.pictures import fit_picture
     from sweeps.lab.laws.record import fields, save_fit
-    from sweeps.lab.laws.shown import comparison_text, fit_text
+    from sweeps.lab.laws.shown import comparison_text, fit_text, profiles, profiles_text
 
     if to is not None:
         save_fit(fits[0], to)
     if plot is not None:
-        _plot(fits[0], plot)
+        fit_picture(fits[0]).savefig(plot)
     if as_json:
-        typer.echo(json.dumps(fields(fits[0]) if len(fits) == 1 else [fields(f) for f in fits]))
-    else:
-        typer.echo("\n\n".join(map(fit_text, fits)) + (f"\n\n{comparison_text(fits)}" if len(fits) > 1 else ""))
+        found = [fields(f) | ({"profiles": profiles(f)} if profile else {}) for f in fits]
+        typer.echo(json.dumps(found[0] if len(found) == 1 else found))
+        return
+    parts = [fit_text(f) + (f"\n\n{profiles_text(f)}" if profile else "") for f in fits]
+    typer.echo("\n\n".join(parts + ([comparison_text(fits)] if len(fits) > 1 else [])))
 
 
 def _values(text: str | None) -> dict[str, float]:
     from sweeps.lab.laws.expressions import split_assignments
 
     found = {}
-    for name, value in split_assignments(text) if text else ():
+    for name, value in split_assignments(text, "--fixed") if text else ():
         try:
             found[name] = float(value)
         except ValueError:
             raise UsageError(f"--fixed {name}={value}: {value!r} is no number") from None
     return found
-
-
-def _plot(fit: Fit, path: Path) -> None:
-    from sweeps.lab.laws.pictures import fit_picture
-
-    if path.suffix.lower() != ".png":
-        raise UsageError(f"--plot {path}: the figure is a PNG; give a name that ends in .png")
-    fit_picture(fit).savefig(path)
 
 
 def _laws(

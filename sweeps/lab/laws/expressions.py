@@ -28,8 +28,8 @@ _LONGEST = 200  # characters of an expression
 _ALLOWED = "numbers, columns, + - * / **, brackets, log, log10, exp, sqrt"
 
 
-def split_assignments(text: str) -> list[tuple[str, str]]:
-    """`N=Model Size, D=C/6/N` as pairs of name and expression, in order.
+def split_assignments(text: str, option: str) -> list[tuple[str, str]]:
+    """`N=Model Size, D=C/6/N` as pairs of name and expression, in order; `option` is what an error names.
 
     Raises:
         UsageError: a part is no `NAME=EXPRESSION`.
@@ -38,7 +38,7 @@ def split_assignments(text: str) -> list[tuple[str, str]]:
     for part in re.split(r",(?=(?:[^`]*`[^`]*`)*[^`]*$)", text):  # commas outside backticks
         name, equals, expression = part.partition("=")
         if not equals or not name.strip().isidentifier() or not expression.strip():
-            raise UsageError(f"--columns: {part.strip()!r} is no NAME=COLUMN; such as N=params,D=C/6/N,loss=val_loss")
+            raise UsageError(f"{option}: {part.strip()!r} is no NAME=VALUE; such as --columns N=params,D=C/6/N")
         pairs.append((name.strip(), expression.strip()))
     return pairs
 
@@ -100,5 +100,5 @@ def _value(node: ast.expr, columns: Mapping[str, Floats], quoted: Mapping[str, s
 def _missing(name: str, columns: Mapping[str, Floats]) -> UsageError:
     return UsageError(
         f"there is no numeric column {name!r}; the table has {', '.join(columns) or 'none'}. "
-        "Say which column is meant with --columns NAME=COLUMN"
+        "Say which column is meant with --columns NAME=COLUMN; in arithmetic, names with spaces stand in `backticks`"
     )

@@ -101,10 +101,12 @@ def profile(
         free: which parameters are fitted [P].
 
     Returns:
-        Internal coordinates [m] tried, objective [m] at each, the interval; an end that was not reached is infinite.
+        Internal coordinates [m] tried, objective [m] at each, the interval; an end that was not reached is the bound,
+        if that was tried, else infinite.
     """
     tried = phi[place] + np.linspace(-5, 5, 2 * _PROFILE + 1) * deviation
-    tried = np.unique(np.clip(tried, problem.coordinates.low[place], problem.coordinates.high[place]))
+    bounds = (float(problem.coordinates.low[place]), float(problem.coordinates.high[place]))
+    tried = np.unique(np.clip(tried, *bounds))
     starts = np.tile(phi, (len(tried), 1))
     starts[:, place] = tried
     moving = np.tile(free, (len(tried), 1))
@@ -112,18 +114,20 @@ def profile(
     values = _narrowing(problem, starts, moving).value
     spread, slope = dispersion(problem, phi, int(free.sum()))
     limit = float(problem.values(phi[None])[0]) + chi2.ppf(level, 1) * spread / slope / 2
-    return tried, values, _crossings(tried, values, limit, float(phi[place]))
+    return tried, values, _crossings(tried, values, limit, float(phi[place]), bounds)
 
 
-def _crossings(tried: Floats, values: Floats, limit: float, middle: float) -> tuple[float, float]:
+def _crossings(
+    tried: Floats, values: Floats, limit: float, middle: float, bounds: tuple[float, float]
+) -> tuple[float, float]:
     """Where the objective first exceeds the limit, on either side of the middle, by linear interpolation."""
-    ends = []
-    for side, outside in ((tried < middle, -np.inf), (tried > middle, np.inf)):
+    ends: list[float] = []
+    for side, outside, bound in ((tried < middle, -np.inf, bounds[0]), (tried > middle, np.inf, bounds[1])):
         order = np.argsort(np.abs(tried[side] - middle))
         at, value = tried[side][order], values[side][order]
         above = np.flatnonzero(value > limit)
         if not len(above):
-            ends.append(outside)
+            ends.append(bound if bound in tried else outside)
             continue
         i = above[0]
         before = (middle, limit - max(limit - values.min(), 1e-300)) if i == 0 else (at[i - 1], value[i - 1])

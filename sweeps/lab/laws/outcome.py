@@ -162,6 +162,8 @@ class Fit:
     def profiled(self, parameter: str, level: float = 0.95) -> tuple[float, float]:
         """Interval of one parameter from the profile of the objective; it need not be symmetric.
 
+        An end is infinite where the objective stays low as far as it was followed, five standard errors.
+
         Raises:
             UsageError: the fit was read from a file and has no points, or the parameter was given.
         """
@@ -172,8 +174,8 @@ class Fit:
         place, phi = self.law.index(parameter), coordinates.inside(self.theta)
         free = np.array([p.name not in self.fixed for p in self.law.parameters])
         _, _, ends = profile(problem, phi, place, level, float(np.sqrt(self.covariance[place, place])), free)
-        low, high = (coordinates.outside(np.where(np.arange(len(phi)) == place, e, phi))[place] for e in ends)
-        return float(low), float(high)
+        low, high = (self._outside(place, end) for end in ends)
+        return low, high
 
     def samples(self) -> Floats:
         """Parameter vectors [B, P] as uncertain as the fit: the bootstrap's, else normal ones of the curvature."""
@@ -263,6 +265,12 @@ class Fit:
         if not np.isfinite(values).all() or (positive and (values <= 0).any()):
             raise UsageError(f"{name} must be {'positive' if positive else 'finite'} everywhere")
         return values
+
+    def _outside(self, place: int, end: float) -> float:
+        """An end of an interval in the parameter's own units."""
+        if not np.isfinite(end):
+            return end
+        return float(np.exp(end)) if self.law.parameters[place].log else end
 
     def _wald(self, place: int, level: float) -> tuple[float, float, float]:
         coordinates = Coordinates.of(self.law)

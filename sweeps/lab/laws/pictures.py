@@ -32,8 +32,7 @@ def fit_picture(fit: Fit) -> Any:  # noqa: ANN401 - matplotlib has no types
         above.scatter(predicted, cases.y, label=f"{name} (n = {len(cases.y)})", linewidths=0, **marks)
         below.scatter(predicted, _residual(fit, predicted, cases.y), linewidths=0, **marks)
     _band(fit, above)
-    unit = fit.law.output.unit
-    label = fit.law.output.name + (f" ({unit})" if unit != "any" else "")
+    label = _label(fit)
     scale = "log" if fit.objective.log else "linear"
     above.set(ylabel=f"measured {label}", title=f"{fit.law.name}: {fit.law.formula}", xscale=scale, yscale=scale)
     below.axhline(0, color="0.4", linewidth=1)
@@ -43,6 +42,13 @@ def fit_picture(fit: Fit) -> Any:  # noqa: ANN401 - matplotlib has no types
     _plain_ticks(above, fit)
     above.legend(frameon=False)
     return picture
+
+
+def _label(fit: Fit) -> str:
+    """What was measured, by its name in the table, with its unit."""
+    quantity = fit.law.output
+    name = quantity.name if fit.selection is None else fit.selection.columns[quantity.name]
+    return name + (f" ({quantity.unit})" if quantity.unit not in ("", "any") else "")
 
 
 def _residual(fit: Fit, predicted: Floats, y: Floats) -> Floats:

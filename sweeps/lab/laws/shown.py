@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,7 +12,16 @@ from sweeps.lab.laws.base import Law
 from sweeps.lab.laws.compare import comparison
 from sweeps.lab.laws.outcome import Fit
 
-__all__ = ["comparison_text", "fit_text", "law_fields", "law_text", "laws_text", "table_text"]
+__all__ = [
+    "comparison_text",
+    "fit_text",
+    "law_fields",
+    "law_text",
+    "laws_text",
+    "profiles",
+    "profiles_text",
+    "table_text",
+]
 
 _ILL = 1e8  # condition numbers beyond it are pointed out
 
@@ -72,6 +82,22 @@ def fit_text(fit: Fit) -> str:
             f"warning: the points determine only combinations of the parameters (condition {convergence.condition:.0e})"
         )
     return "\n".join(lines)
+
+
+def profiles(fit: Fit) -> dict[str, tuple[float | None, float | None]]:
+    """The 95 % interval of each fitted parameter from its profile; None where the end was not reached."""
+    found = {}
+    for p in fit.law.parameters:
+        if p.name not in (*fit.fixed, *fit.convergence.at_bound):
+            low, high = fit.profiled(p.name)
+            found[p.name] = (low if math.isfinite(low) else None, high if math.isfinite(high) else None)
+    return found
+
+
+def profiles_text(fit: Fit) -> str:
+    """The same as a table."""
+    lines = [(name, *("open" if end is None else end for end in ends)) for name, ends in profiles(fit).items()]
+    return table_text(("profile", "95 % low", "95 % high"), lines)
 
 
 def comparison_text(fits: Sequence[Fit]) -> str:

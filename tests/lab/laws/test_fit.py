@@ -54,6 +54,16 @@ def test_profiles_of_a_linear_problem_are_the_curvature_intervals_with_normal_qu
     assert (low, high) == pytest.approx((found["p"] - 1.95996 * error, found["p"] + 1.95996 * error), abs=0.02 * error)
 
 
+def test_a_profile_ends_at_a_bound_that_it_reaches() -> None:
+    data = pd.DataFrame({"x": np.geomspace(1, 1e4, 30)})
+    data["loss"] = (4 / data.x) ** 0.5 * np.exp(0.02 * np.random.default_rng(0).standard_normal(30))
+    found = fit(POWER_OFFSET, data, objective="least-squares")
+    low, high = found.profiled("Linf")
+    assert low == 0 and 0 < high < 0.02
+    low, high = found.profiled("x0")
+    assert low < found["x0"] < high and low < 4 < high
+
+
 def test_weights_are_those_of_the_squared_residuals() -> None:
     data = line()
     data["w"] = np.arange(1, 31)
@@ -242,7 +252,7 @@ def test_bad_input_is_named(change: dict[str, float], options: dict[str, object]
 
 
 def test_bad_names_and_points() -> None:
-    with pytest.raises(UsageError, match=r"there is no law 'chincilla'; there are .*chinchilla"):
+    with pytest.raises(UsageError, match=r"there is no law 'chincilla' \(near it: chinchilla"):
         law_named("chincilla")
     with pytest.raises(UsageError, match="belongs to the objective huber"):
         objective_named("lad", delta=1e-2)

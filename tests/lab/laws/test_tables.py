@@ -74,10 +74,14 @@ def test_huge_powers_of_numbers_are_floats_and_end_at_once() -> None:
 
 
 def test_assignments() -> None:
-    assert split_assignments("N=Model Size, C=`a,b`,D=C/6/N") == [("N", "Model Size"), ("C", "`a,b`"), ("D", "C/6/N")]
+    assert split_assignments("N=Model Size, C=`a,b`,D=C/6/N", "--columns") == [
+        ("N", "Model Size"),
+        ("C", "`a,b`"),
+        ("D", "C/6/N"),
+    ]
     for wrong in ("N", "N=", "=3", "a b=3"):
-        with pytest.raises(UsageError, match="NAME=COLUMN"):
-            split_assignments(wrong)
+        with pytest.raises(UsageError, match=r"--fixed: .* is no NAME=VALUE"):
+            split_assignments(wrong, "--fixed")
 
 
 @pytest.mark.parametrize(
@@ -147,8 +151,18 @@ def test_the_command_fits_writes_and_draws(tmp_path: Path) -> None:
     for words in ("L = E + A/N^alpha", "2 excluded (loss top 2)", "converged", "bootstrap, 40 draws", "held out:"):
         assert words in told.output
     assert (tmp_path / "f.png").read_bytes().startswith(b"\x89PNG")
-    found = json.loads(CliRunner().invoke(app, [*asked, "--json"]).output)
+    found = json.loads(CliRunner().invoke(app, [*asked, "--json", "--profile"]).stdout)
+    low, high = found.pop("profiles")["alpha"]
+    assert low < found["parameters"][3]["value"] < high
     assert found == json.loads((tmp_path / "f.json").read_text())
+    for wrong, complaint in (
+        (["--plot", "f.pdf"], "ends in .png"),
+        (["--out", str(tmp_path / "no" / "f.json")], "there is no folder"),
+        (["--law", "power", "--out", "f.json"], "belong to one fit"),
+        (["--fixed", "alpha=x"], "is no number"),
+    ):
+        refused = CliRunner().invoke(app, [*asked, *wrong])
+        assert isinstance(refused.exception, UsageError) and complaint in str(refused.exception)
     assert found["parameters"][3]["value"] == pytest.approx(0.35, rel=0.1)
 
 
