@@ -16,6 +16,7 @@ from sweeps.lab.identity import by_content
 from sweeps.lab.models import Net, NetSpec
 from sweeps.lab.optim import OptimizerSpec, Sgd
 from sweeps.lab.parametrization import Factors, ParametrizationSpec, factors, family_of, rescale
+from sweeps.lab.probes import ProbeSpec
 from sweeps.lab.schedules import Constant, ScheduleSpec
 
 __all__ = ["Checkpoints", "Evaluation", "Recipe"]
@@ -33,6 +34,9 @@ class Evaluation(Model):
         None, min_length=1, description="which splits of the data; none: all of them"
     )
     first: Count | None = Field(None, description="only the first n samples of each split; none: all of them")
+    probes: tuple[ProbeSpec, ...] = Field(
+        (), exclude_if=lambda v: not v, description="further measurements at each evaluation, for the series"
+    )
 
     def columns(self) -> tuple[str, ...]:
         """Splits whose metrics have columns in the rows."""
@@ -85,6 +89,12 @@ class Recipe(Model):
     augment: AugmentSpec | None = None
     loss: Literal["auto", "cross_entropy", "mse"] = Field(
         "auto", description="auto: cross_entropy for classes, mse for other targets; mse of classes is to one-hot"
+    )
+    z_loss: float = Field(
+        0.0,
+        ge=0,
+        exclude_if=lambda v: not v,
+        description="times (log sum exp of the logits)^2 is added to cross entropy in training; usually 1e-4",
     )
     parametrization: ParametrizationSpec | None = Field(
         None,

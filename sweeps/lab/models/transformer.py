@@ -28,6 +28,9 @@ class Transformer(Net):
     ratio: int = Field(4, ge=1, description="width of the MLP's hidden layer, in widths")
     activation: Activation = "gelu"
     norm: TokenNorm = "layer"
+    qk_norm: bool = Field(
+        False, description="RMS normalisation of queries and keys over each head: bounds the attention scores"
+    )
     dropout: Dropout = 0.0
 
     @model_validator(mode="after")
@@ -60,6 +63,9 @@ class Block(nn.Module):
         super().__init__()
         self.norm1 = token_norm(spec.norm, spec.width)
         self.query, self.key, self.value = (nn.Linear(spec.width, spec.width) for _ in range(3))
+        kind: TokenNorm = "rms" if spec.qk_norm else "none"
+        self.query_norm, self.key_norm = (token_norm(kind, spec.width // spec.heads) for _ in range(2))
+        self.scores = nn.Identity()  # a place to look at attention scores before the softmax
         self.merge = nn.Linear(spec.width, spec.width)
         self.drop1 = nn.Dropout(spec.dropout)
         self.norm2 = token_norm(spec.norm, spec.width)
@@ -83,7 +89,7 @@ class Block(nn.Module):
         n, tokens, width = x.shape
         size = width // self._heads
         q, k, v = (f(x).view(n, tokens, self._heads, size).transpose(1, 2) for f in (self.query, self.key, self.value))
-        scores = q @ k.transpose(-1, -2) / math.sqrt(size)
+        scores = self.scores(self.query_norm(q) @ self.key_norm(k).transpose(-1, -2) / math.sqrt(size))
         if self._causal:
             future = torch.ones(tokens, tokens, dtype=torch.bool, device=x.device).triu(1)
             scores = scores.masked_fill(future, -math.inf)

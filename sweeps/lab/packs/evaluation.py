@@ -13,6 +13,7 @@ from sweeps.lab.data import Data
 from sweeps.lab.packs.backends import Backend
 from sweeps.lab.packs.losses import LossName, hits, sample_losses
 from sweeps.lab.packs.samples import Samples
+from sweeps.lab.probes import Subject
 from sweeps.lab.recipe import Recipe
 
 __all__ = ["Evaluator"]
@@ -49,6 +50,7 @@ class Evaluator:
         first, dtype = recipe.evaluate.first, samples.inputs.dtype
         self._samples, self._loss, self._parts = samples, loss, list[_Part]()
         self._classes = bool(data.classes)
+        self._probes = recipe.evaluate.probes
         for name in names:
             split = data.splits[name]
             inputs = split.inputs.to(dtype) if split.inputs.is_floating_point() else split.inputs
@@ -63,7 +65,21 @@ class Evaluator:
             for name, values in self._split(backend, part).items():
                 for metrics, value in zip(found, values, strict=True):
                     metrics[f"{part.name}_{name}"] = value
+        for probe in self._probes:
+            for metrics, measured in zip(found, probe.measure(self._subject(backend, probe.first)), strict=True):
+                metrics |= measured
         return found
+
+    def _subject(self, backend: Backend, first: int) -> Subject:
+        """The pack as probes see it, with the first samples of the split that it trains on."""
+        inputs, targets = self._samples.inputs[:first], self._samples.targets
+        stack, shared = backend.stack, targets[:first]
+        own = targets[:, :first] if self._samples.noisy else shared.expand(len(stack), *shared.shape)
+
+        def losses(outputs: Tensor) -> Tensor:
+            return sample_losses(self._loss, outputs, own).mean(1)
+
+        return Subject(backend.modules[0], stack.weights, stack.layout, stack.buffers, inputs, losses)
 
     def _split(self, backend: Backend, part: _Part) -> dict[str, Sequence[float]]:
         k, n, device = len(backend.stack), len(part.inputs), part.inputs.device

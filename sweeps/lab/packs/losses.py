@@ -8,9 +8,27 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own convention
 from torch import Tensor
 
-__all__ = ["LossName", "hits", "log_softmax", "sample_losses"]
+from orchestrator.errors import SpecError
+from sweeps.lab.data import Data
+from sweeps.lab.recipe import Recipe
+
+__all__ = ["LossName", "hits", "log_softmax", "loss_name", "sample_losses", "trained_losses"]
 
 LossName: TypeAlias = Literal["cross_entropy", "mse"]
+
+
+def loss_name(recipe: Recipe, data: Data) -> LossName:
+    """The loss that a recipe means for its data.
+
+    Raises:
+        SpecError: it needs classes, and the data has none.
+    """
+    name: LossName = ("cross_entropy" if data.classes else "mse") if recipe.loss == "auto" else recipe.loss
+    if name == "cross_entropy" and not data.classes:
+        raise SpecError("loss: cross_entropy needs classes, but this data has other targets; use mse or auto")
+    if recipe.z_loss and name != "cross_entropy":
+        raise SpecError(f"z_loss: {recipe.z_loss:g} is a term of cross_entropy, but the loss is {name}; leave it out")
+    return name
 
 
 def log_softmax(outputs: Tensor) -> Tensor:
@@ -39,6 +57,18 @@ def sample_losses(loss: LossName, outputs: Tensor, targets: Tensor) -> Tensor:
             targets = F.one_hot(targets, outputs.shape[-1]).to(outputs.dtype)
         each = (outputs - targets.reshape(outputs.shape)).square()
     return each if each.shape == (k, n) else each.reshape(k, n, -1).mean(2)
+
+
+def trained_losses(loss: LossName, z_loss: float, outputs: Tensor, targets: Tensor) -> Tensor:
+    """What training lowers, [K, n]: the loss, and of classes `z_loss` times (log sum exp of the logits)^2.
+
+    Arguments as of `sample_losses`; the second term is that of arXiv 2204.02311, section 5.
+    """
+    each = sample_losses(loss, outputs, targets)
+    if not z_loss:
+        return each
+    normaliser = outputs.logsumexp(-1).square()
+    return each + z_loss * (normaliser if normaliser.shape == each.shape else normaliser.flatten(2).mean(2))
 
 
 def hits(outputs: Tensor, targets: Tensor) -> Tensor:

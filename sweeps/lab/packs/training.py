@@ -26,7 +26,7 @@ from sweeps.lab.packs.dropout import Masks, with_masks
 from sweeps.lab.packs.evaluation import Evaluator
 from sweeps.lab.packs.events import Beat, Ended, Evaluated, PackEvent, Snapshot
 from sweeps.lab.packs.history import pack_events, unpack_events
-from sweeps.lab.packs.losses import LossName
+from sweeps.lab.packs.losses import loss_name
 from sweeps.lab.packs.samples import Samples
 from sweeps.lab.packs.stack import Stack
 from sweeps.lab.packs.updater import Rates, clip, updater_of
@@ -59,14 +59,14 @@ class Training(Iterator[PackEvent]):
         modules = _modules(recipes, data, dtype, base, alone=backend.own_modules)
         if reason := backend.serves(modules[0]):
             raise SpecError(f"the back-end {backend.name} can't train this network: {reason}; use auto, vmap or loop")
-        loss: LossName = _loss(first, data)
+        loss = loss_name(first, data)
         self.step = 0
         self._samples = Samples(recipes, data)
         self.calendar = Calendar.of(first, self._samples.counts[0])
         self._evaluator = Evaluator(first, data, self._samples, loss)
         self._masks = Masks(modules, recipes, self._samples.inputs[: first.batch_size], dtype)
         self._stack = Stack(modules, device)
-        self._program = backend(self._stack, modules, loss)
+        self._program = backend(self._stack, modules, loss, first.z_loss)
         self._exact = backend.exact_rows(modules[0])
         self._updater = updater_of(recipes, self._stack, [r.factors(data.shape, data.outputs) for r in recipes])
         self._rates = Rates(recipes, self.calendar.total)
@@ -377,11 +377,3 @@ def _modules(recipes: Sequence[Recipe], data: Data, dtype: torch.dtype, base: Pa
 
 def _digest(recipes: Sequence[Recipe]) -> str:
     return digest([by_content(r.model_dump(mode="json")) for r in recipes], size=8)
-
-
-def _loss(recipe: Recipe, data: Data) -> LossName:
-    if recipe.loss == "auto":
-        return "cross_entropy" if data.classes else "mse"
-    if recipe.loss == "cross_entropy" and not data.classes:
-        raise SpecError("loss: cross_entropy needs classes, but this data has other targets; use mse or auto")
-    return recipe.loss

@@ -111,7 +111,7 @@ def _marks(net: Net) -> tuple[frozenset[str], frozenset[str]]:
     """Names inside a block: of what a residual branch is proportional to, and of what attention scores are."""
     if isinstance(net, Transformer):
         ends = [f"{layer}.{kind}" for layer in ("merge", "down") for kind in ("weight", "bias")]
-        return frozenset(ends), frozenset(["query.weight", "query.bias"])
+        return frozenset(ends), frozenset(["query_norm.weight"] if net.qk_norm else ["query.weight", "query.bias"])
     if isinstance(net, ResNet) and net.skip:
         last = "conv2" if net.norm == "none" else "norm2"
         return frozenset([f"{last}.weight", "norm2.bias"]), frozenset()

@@ -17,6 +17,7 @@ from sweeps.lab.data import Data
 from sweeps.lab.models import check_fit, parameter_count
 from sweeps.lab.packs import Choice, check_backend, suited
 from sweeps.lab.packs.calendar import Calendar
+from sweeps.lab.packs.losses import loss_name
 from sweeps.lab.recipe import Recipe
 from sweeps.lab.zoo.choices import Choices, Trained
 from sweeps.lab.zoo.pack import Pack
@@ -82,6 +83,7 @@ def check_recipes(recipes: Iterable[Recipe], declared: Collection[str], backend:
             raise SpecError(f"recipe.batch_size: {recipe.batch_size} is more than the {samples} samples of training")
         check_fit(recipe.net, data, bench.folder, "recipe.net")
         Calendar.of(recipe, samples)
+        loss_name(recipe, data)
         check_backend(backend, recipe, data, bench.folder)
         metrics = [f"{s}_{m}" for s in evaluated for m in (("loss", "accuracy") if data.classes else ("loss",))]
         if (best := recipe.checkpoints.best) is not None and best not in metrics:

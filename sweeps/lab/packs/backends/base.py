@@ -25,15 +25,17 @@ class Backend(ABC):
         stack: of K models.
         modules: the K modules the stack was made of, with masks for dropout.
         loss: of the recipe.
+        z_loss: of the recipe.
     """
 
     name: ClassVar[str]
     own_modules: ClassVar[bool] = False
 
-    def __init__(self, stack: Stack, modules: Sequence[nn.Module], loss: LossName) -> None:
+    def __init__(self, stack: Stack, modules: Sequence[nn.Module], loss: LossName, z_loss: float = 0.0) -> None:
         self.stack = stack
         self.modules = list(modules)
         self.loss: LossName = loss
+        self.z_loss = z_loss
         self.bind()
 
     @classmethod

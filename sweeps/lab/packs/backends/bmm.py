@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from sweeps.lab.packs.backends.base import Backend
 from sweeps.lab.packs.dropout import MaskedDropout
-from sweeps.lab.packs.losses import LossName, log_softmax, sample_losses
+from sweeps.lab.packs.losses import LossName, log_softmax, trained_losses
 
 __all__ = ["Bmm"]
 
@@ -96,7 +96,7 @@ class Bmm(Backend):
             x, pullback = self._layer(name, layer, x, masks, grads, lowest=not tape)
             if pullback is not None:
                 tape.append(pullback)
-        losses, d = _loss(self.loss, x, targets)
+        losses, d = _loss(self.loss, self.z_loss, x, targets)
         for pullback in reversed(tape):
             d = pullback(d)
         return losses
@@ -174,10 +174,10 @@ class Bmm(Backend):
         return x
 
 
-def _loss(loss: LossName, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+def _loss(loss: LossName, z_loss: float, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     """Loss of each model, [K], and the gradient of their sum by the outputs [K, B, ...]."""
     k, b = outputs.shape[:2]
-    if loss == "cross_entropy":
+    if loss == "cross_entropy" and not z_loss:
         logs = log_softmax(outputs)
         chosen = targets.unsqueeze(1)
         losses = -logs.gather(1, chosen)[:, 0].mean(1)
@@ -185,7 +185,7 @@ def _loss(loss: LossName, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Ten
         return losses, d.transpose(1, 2)
     with torch.enable_grad():
         leaf = outputs.detach().requires_grad_()
-        losses = sample_losses(loss, leaf, targets).mean(1)
+        losses = trained_losses(loss, z_loss, leaf, targets).mean(1)
         (d,) = torch.autograd.grad(losses.sum(), leaf)
     return losses.detach(), d
 

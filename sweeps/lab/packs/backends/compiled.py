@@ -11,7 +11,7 @@ from torch.func import grad_and_value, vmap
 
 from sweeps.lab.batch_norm import running_layers
 from sweeps.lab.packs.backends.vmap import Vmap
-from sweeps.lab.packs.losses import sample_losses
+from sweeps.lab.packs.losses import trained_losses
 
 __all__ = ["Compiled"]
 
@@ -36,7 +36,7 @@ class Compiled(Vmap):
         self._program = torch.compile(vmap(grad_and_value(self._loss)), dynamic=False)
 
     def _loss(self, weights: Mapping[str, Tensor], others: Mapping[str, Tensor], x: Tensor, y: Tensor) -> Tensor:
-        return sample_losses(self.loss, self._one({**weights, **others}, x)[None], y[None]).mean()
+        return trained_losses(self.loss, self.z_loss, self._one({**weights, **others}, x)[None], y[None]).mean()
 
     def gradients(self, inputs: Tensor, targets: Tensor, masks: Mapping[str, Tensor], out: Tensor) -> Tensor:
         self._module.train()

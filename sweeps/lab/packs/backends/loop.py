@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from sweeps.lab.packs.backends.base import Backend
-from sweeps.lab.packs.losses import sample_losses
+from sweeps.lab.packs.losses import trained_losses
 
 __all__ = ["Loop"]
 
@@ -39,7 +39,7 @@ class Loop(Backend):
             module.train()
             for name, mask in masks.items():
                 module.get_buffer(name).data = mask[k]
-            loss = sample_losses(self.loss, module(inputs[k])[None], targets[k : k + 1]).mean()
+            loss = trained_losses(self.loss, self.z_loss, module(inputs[k])[None], targets[k : k + 1]).mean()
             grads = torch.autograd.grad(loss, self._leaves[k])
             torch.cat([g.reshape(-1) for g in grads], out=out[k])
             losses.append(loss.detach())

@@ -11,7 +11,7 @@ from torch.func import functional_call, vmap
 
 from sweeps.lab.packs.backends.base import Backend
 from sweeps.lab.packs.dropout import MaskedDropout
-from sweeps.lab.packs.losses import sample_losses
+from sweeps.lab.packs.losses import trained_losses
 
 __all__ = ["Vmap"]
 
@@ -45,7 +45,7 @@ class Vmap(Backend):
         state = {**self._leaves, **self.stack.buffers, **masks}
         outputs = vmap(self._one)(state, inputs)
         k = len(outputs)
-        losses = sample_losses(self.loss, outputs, targets).mean(1)
+        losses = trained_losses(self.loss, self.z_loss, outputs, targets).mean(1)
         grads = torch.autograd.grad(losses.sum(), list(self._leaves.values()))
         torch.cat([g.reshape(k, -1) for g in grads], 1, out=out)
         return losses.detach()

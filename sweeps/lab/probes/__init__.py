@@ -1,0 +1,28 @@
+"""Probes: measurements on models while they train, one file each. Their values go into the series."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from sweeps.lab.probes.activations import ACTIVATION, Activations
+from sweeps.lab.probes.attention import Attention
+from sweeps.lab.probes.base import Probe, Subject
+from sweeps.lab.probes.logits import Logits
+from sweeps.lab.probes.sharpness import Sharpness, largest_eigenvalues
+
+__all__ = [
+    "ACTIVATION",
+    "Activations",
+    "Attention",
+    "Logits",
+    "Probe",
+    "ProbeSpec",
+    "Sharpness",
+    "Subject",
+    "largest_eigenvalues",
+]
+
+ProbeSpec = Annotated[Activations | Attention | Logits | Sharpness, Field(discriminator="probe")]
+"""A probe; told apart by `probe`: activations, attention, logits or sharpness."""

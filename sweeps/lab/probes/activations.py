@@ -1,0 +1,46 @@
+"""How large activations are, layer by layer: what a coordinate check looks at."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from torch import Tensor, nn
+
+from sweeps.lab.probes.base import Probe, Subject
+
+__all__ = ["ACTIVATION", "Activations"]
+
+ACTIVATION = "activation/"  # in front of the layer's name
+_LAYERS = (nn.Linear, nn.Conv2d, nn.Embedding)
+
+
+class Activations(Probe):
+    """Mean absolute output of each linear, convolutional and embedding layer: `activation/LAYER`."""
+
+    probe: Literal["activations"]
+
+    def measure(self, subject: Subject) -> Sequence[Mapping[str, float]]:
+        seen: dict[str, float] = {}
+        layers = [(name, m) for name, m in subject.module.named_modules() if isinstance(m, _LAYERS)]
+        hooks = [m.register_forward_hook(_Noted(ACTIVATION + name, seen)) for name, m in layers]
+        found = []
+        try:
+            with subject.evaluating():
+                for k in range(len(subject.weights)):
+                    subject.outputs(k)
+                    found.append(dict(seen))
+        finally:
+            for hook in hooks:
+                hook.remove()
+        return found
+
+
+class _Noted:
+    """A hook that notes the mean absolute output under a name."""
+
+    def __init__(self, name: str, seen: dict[str, float]) -> None:
+        self._name, self._seen = name, seen
+
+    def __call__(self, module: nn.Module, given: Any, out: Tensor) -> None:  # noqa: ANN401 - what torch passes
+        self._seen[self._name] = float(out.abs().double().mean())

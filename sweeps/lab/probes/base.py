@@ -1,0 +1,68 @@
+"""What all probes share: the pack that they look at, and their place in a spec."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from orchestrator.spec import Model
+from sweeps.lab.layout import Layout
+
+__all__ = ["Probe", "Subject"]
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """K models of one architecture, and the samples that a probe looks at.
+
+    Attributes:
+        module: of any of the models; called with the weights of each.
+        weights: [K, P].
+        layout: of a row of the weights.
+        buffers: name to [K, ...].
+        inputs: [n, ...], the same for all models.
+        losses: outputs [K, n, ...] of all models to their losses [K].
+    """
+
+    module: nn.Module
+    weights: Tensor
+    layout: Layout
+    buffers: Mapping[str, Tensor]
+    inputs: Tensor
+    losses: Callable[[Tensor], Tensor]
+
+    @contextmanager
+    def evaluating(self) -> Iterator[None]:
+        """The module in evaluation mode, and back."""
+        training = self.module.training
+        self.module.eval()
+        try:
+            yield
+        finally:
+            self.module.train(training)
+
+    @torch.no_grad()
+    def outputs(self, k: int) -> Tensor:
+        """Outputs [n, ...] of one model, by the module itself, so that hooks see what it computes."""
+        own = {name: part[0] for name, part in self.layout.split(self.weights[k : k + 1]).items()}
+        own |= {name: b[k] for name, b in self.buffers.items()}
+        given: Tensor = functional_call(self.module, own, (self.inputs,))
+        return given
+
+
+class Probe(Model):
+    """A measurement on models in training, at each evaluation. A subclass per file, told apart by `probe`."""
+
+    probe: str
+    first: int = Field(256, ge=1, description="look at the first n samples of the split that is trained on")
+
+    @abstractmethod
+    def measure(self, subject: Subject) -> Sequence[Mapping[str, float]]:
+        """Name to value, for each of the K models."""

@@ -1,0 +1,25 @@
+"""How large the outputs are, and how far their normaliser drifts from 1."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+from sweeps.lab.probes.base import Probe, Subject
+
+__all__ = ["Logits"]
+
+
+class Logits(Probe):
+    """`logit_mean` and `logit_max`, of absolute outputs, and `log_z`, the mean log sum exp (arXiv 2309.14322)."""
+
+    probe: Literal["logits"]
+
+    def measure(self, subject: Subject) -> Sequence[Mapping[str, float]]:
+        found = []
+        with subject.evaluating():
+            for k in range(len(subject.weights)):
+                outputs = subject.outputs(k).double()
+                size, z = outputs.abs(), outputs.logsumexp(-1).mean()
+                found.append({"logit_mean": float(size.mean()), "logit_max": float(size.max()), "log_z": float(z)})
+        return found
