@@ -46,7 +46,7 @@ def test_every_command_has_help_with_an_example_and_stands_in_the_readme(name: s
 def test_every_recipe_is_valid_and_its_header_says_what_one_gets(recipe: Path) -> None:
     kind, spec = load_spec(recipe)
     assert spec.name == recipe.stem
-    assert kind.planner(spec).total
+    assert kind.planner(spec).ask(1)
     text = recipe.read_text(encoding="utf-8")
     header = text[: text.index("kind:")]
     for word in (f"landsweep run sweeps/recipes/{recipe.name}", "cores", "see"):

@@ -8,10 +8,12 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 from torch import nn
 
+from orchestrator.errors import SpecError
 from orchestrator.spec import Model
 from orchestrator.unit import digest
 from sweeps.lab.augment import AugmentSpec
 from sweeps.lab.data import DataSpec
+from sweeps.lab.data.base import FolderData
 from sweeps.lab.identity import by_content
 from sweeps.lab.models import Net, NetSpec
 from sweeps.lab.optim import OptimizerSpec, Sgd
@@ -139,6 +141,15 @@ class Recipe(Model):
         if self.parametrization is None:
             return None
         return factors(self.parametrization, self.net, self.optimizer, shape, classes)
+
+    def pinned(self, folder: Path) -> Self:
+        """This recipe with data files pinned by digest; as it is, where they are absent or there are none."""
+        if not isinstance(self.data, FolderData):
+            return self
+        try:
+            return self.model_copy(update={"data": self.data.pinned(folder)})
+        except SpecError:
+            return self
 
     def pack_key(self) -> str:
         """Digest of all that changes shapes, code path or calendar: recipes with equal keys can train as one pack.

@@ -38,7 +38,7 @@ class Mup(Parametrization):
     scheme: Literal["mup"]
     form: Form = Field("multiplier", description="which of the two equivalent tables")
     omit: tuple[Omission, ...] = Field(
-        (), description="rules to leave out: a coordinate check must notice each that is left out"
+        (), description="rules to leave out, to see what each is for (SGD has no rule for hidden rates)"
     )
 
     def rule(self, part: Part, growth: Growth, family: Family) -> Rule:

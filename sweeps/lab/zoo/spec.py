@@ -8,11 +8,9 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from orchestrator.axes import Axis, AxisLike
-from orchestrator.errors import SpecError
 from orchestrator.row import METERS
 from orchestrator.spec import IsAxis, IsLabel, IsNamedAxis, Spec
 from sweeps.lab.algoperf import Target
-from sweeps.lab.data.base import FolderData
 from sweeps.lab.recipe import Recipe
 from sweeps.lab.zoo.draws import Samples, as_value
 from sweeps.lab.zoo.plan import Grid, Recipes, short_path
@@ -104,11 +102,4 @@ class ZooSpec(Spec):
 
     def pinned(self, folder: Path) -> Self:
         """This spec with data files pinned by digest. Where they are absent it can still be planned, not run."""
-        data = self.recipe.data
-        if not isinstance(data, FolderData):
-            return self
-        try:
-            found = data.pinned(folder)
-        except SpecError:
-            return self
-        return self.model_copy(update={"recipe": self.recipe.model_copy(update={"data": found})})
+        return self.model_copy(update={"recipe": self.recipe.pinned(folder)})

@@ -1,0 +1,75 @@
+"""The coordinate check: how the size of activations depends on the width, layer by layer, step by step."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["FAIL", "PASS", "CoordinateCheck", "coordinate_check"]
+
+PASS, FAIL = 0.10, 0.25  # largest absolute slope
+
+
+@dataclass(frozen=True, slots=True)
+class CoordinateCheck:
+    """Slopes of log2 mean |activation| over log2 width.
+
+    Attributes:
+        layers: names, in the order of the network.
+        steps: how many steps had been made.
+        slopes: [layers, steps]; nan where an activation was 0 in some width, or not finite.
+    """
+
+    layers: tuple[str, ...]
+    steps: tuple[int, ...]
+    slopes: NDArray[np.float64]
+
+    @property
+    def largest(self) -> float:
+        """Largest absolute slope of all layers after at least one step; infinite where activations were not finite."""
+        after = np.abs(self.slopes[:, [i for i, s in enumerate(self.steps) if s > 0]])
+        return float(np.nanmax(after)) if np.isfinite(after).any() else float("inf")
+
+    @property
+    def verdict(self) -> Literal["pass", "fail", "unclear"]:
+        """Pass: at most 0.10; fail: above 0.25."""
+        return "pass" if self.largest <= PASS else "fail" if self.largest > FAIL else "unclear"
+
+
+def coordinate_check(means: Mapping[int, Sequence[Mapping[tuple[str, int], float]]]) -> CoordinateCheck:
+    """Fit the slopes.
+
+    Args:
+        means: width to models of several seeds, each from (layer, step) to the mean absolute activation. The layers of
+            the first model count, in their order; logarithms are averaged over seeds.
+
+    Returns:
+        The check; all slopes are nan below two widths.
+    """
+    first: Mapping[tuple[str, int], float] = next((m for models in means.values() for m in models), {})
+    layers = tuple(dict.fromkeys(layer for layer, _ in first))
+    steps = tuple(sorted({step for _, step in first}))
+    widths = np.log2(np.array(list(means), dtype=float))
+    slopes = np.full((len(layers), len(steps)), np.nan)
+    for i, layer in enumerate(layers):
+        for j, step in enumerate(steps):
+            levels = np.array([_level([m.get((layer, step), np.nan) for m in models]) for models in means.values()])
+            if np.isinf(levels).any():
+                slopes[i, j] = np.inf
+            elif len(widths) > 1 and np.isfinite(levels).all():
+                slopes[i, j] = np.polyfit(widths, levels, 1)[0]
+    return CoordinateCheck(layers, steps, slopes)
+
+
+def _level(values: Sequence[Any]) -> float:
+    """Mean log2; nan where a value is 0 or missing (an output layer that starts at 0), inf where one overflowed."""
+    array = np.array(values, dtype=float)
+    if np.isposinf(array).any():
+        return np.inf
+    if not len(array) or np.isnan(array).any() or (array <= 0).any():
+        return np.nan
+    return float(np.log2(array).mean())

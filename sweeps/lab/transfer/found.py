@@ -1,0 +1,94 @@
+"""What the rows and series of a transfer sweep say: curves, coordinate checks, series along training."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from orchestrator.report.tables import numbers
+from sweeps.lab.probes import ACTIVATION
+from sweeps.lab.transfer.coordinates import CoordinateCheck, coordinate_check
+from sweeps.lab.transfer.curve import Curve
+from sweeps.lab.transfer.recipes import COORDINATES, CURVE, PART, RATE, SHARPNESS
+
+__all__ = ["Found"]
+
+
+@dataclass(frozen=True)
+class Found:
+    """The results of a sweep, by recipe and size.
+
+    Attributes:
+        over: what the size is: width, depth, batch_size or steps.
+        arms: names of the recipes; one empty name where there is one only.
+        rows: of models that ended, with `arm` and `size`.
+        series: key, step, metric, value.
+    """
+
+    over: str
+    arms: tuple[str, ...]
+    rows: pd.DataFrame
+    series: pd.DataFrame
+
+    @classmethod
+    def of(cls, over: str, arms: tuple[str, ...], rows: pd.DataFrame, series: pd.DataFrame) -> Found:
+        """From the rows as the ledger has them."""
+        ended = rows[rows["status"].isin(["ok", "diverged"])].copy()
+        ended["arm"] = ended.get("recipe", "")
+        ended["size"] = pd.to_numeric(ended[over])
+        return cls(over, arms or ("",), ended, series)
+
+    def part(self, arm: str, part: str) -> pd.DataFrame:
+        """Rows of one recipe and purpose, by size."""
+        chosen = self.rows[(self.rows["arm"] == arm) & (self.rows[PART] == part)]
+        return chosen.sort_values(["size", RATE, "seed"])
+
+    def curves(self, arm: str) -> dict[int, Curve]:
+        """Curves of one recipe, by size."""
+        found = {}
+        for size, rows in self.part(arm, CURVE).groupby("size"):
+            table = rows.assign(loss=numbers(rows["loss"])).pivot_table(
+                index=RATE, columns="seed", values="loss", dropna=False
+            )
+            if table.size:
+                rates = np.log2(table.index.to_numpy(dtype=float))
+                found[int(size)] = Curve(rates, table.to_numpy(dtype=float))
+        return found
+
+    def initial(self, arm: str, size: int) -> float:
+        """Mean loss of the initial weights."""
+        rows = self.part(arm, CURVE)
+        values = numbers(rows.loc[rows["size"] == size, "initial_loss"])
+        values = values[np.isfinite(values)]
+        return float(values.mean()) if len(values) else np.nan
+
+    def check(self, arm: str) -> CoordinateCheck | None:
+        """The coordinate check of one recipe; None where there is none."""
+        rows = self.part(arm, COORDINATES)
+        series = self.series[self.series["metric"].str.startswith(ACTIVATION)] if len(self.series) else self.series
+        if not len(rows) or not len(series):
+            return None
+        means: dict[int, list[dict[tuple[str, int], float]]] = {}
+        by_key = dict(list(series.groupby("key")))
+        for size, key in zip(rows["size"], rows["key"], strict=True):
+            if key in by_key:
+                lines = by_key[key]
+                names = lines["metric"].str.removeprefix(ACTIVATION)
+                values = zip(names, lines["step"], lines["value"], strict=True)
+                means.setdefault(int(size), []).append({(str(n), int(s)): float(v) for n, s, v in values})
+        return coordinate_check(means) if means else None
+
+    def along(self, arm: str, metric: str) -> dict[int, pd.DataFrame]:
+        """A probe's values along training, by size: of the sharpness series, or of the models at the best rate."""
+        rows = self.part(arm, SHARPNESS)
+        if metric != "sharpness":
+            rows = self.part(arm, CURVE)
+            best = {size: curve.optimum().point for size, curve in self.curves(arm).items()}
+            wanted = rows["size"].map(best)
+            rows = rows[np.isclose(np.log2(numbers(rows[RATE])), wanted) & (rows["seed"] == rows["seed"].min())]
+        series = self.series[self.series["metric"] == metric] if len(self.series) else self.series
+        joined = rows[["key", "size", RATE]].merge(series, on="key")
+        joined = joined[np.isfinite(numbers(joined["value"]))]
+        return {int(size): lines.sort_values("step") for size, lines in joined.groupby("size")}

@@ -1,0 +1,135 @@
+"""From the params of a unit of a transfer sweep to its recipe: size, learning rate, seed, and what is measured."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any, Protocol
+
+from orchestrator.axes import Value
+from orchestrator.errors import SpecError
+from orchestrator.spec import parse
+from sweeps.lab.models.resize import resized
+from sweeps.lab.recipe import Recipe
+from sweeps.lab.zoo.plan import SEED, VARIANT, Recipes, Swept
+
+__all__ = ["COORDINATES", "CURVE", "PART", "RATE", "SHARPNESS", "Sized", "SizedRecipes"]
+
+PART, RATE = "part", "learning_rate"
+CURVE, COORDINATES, SHARPNESS = "curve", "coordinates", "sharpness"  # values of PART
+
+
+class _Coordinates(Protocol):
+    @property
+    def steps(self) -> int: ...
+    @property
+    def first(self) -> int: ...
+    @property
+    def sizes(self) -> tuple[int, ...] | None: ...
+
+
+class _Sharpness(Protocol):
+    @property
+    def times(self) -> int: ...
+    @property
+    def first(self) -> int: ...
+    @property
+    def products(self) -> int: ...
+
+
+class Sized(Swept, Protocol):
+    """A transfer sweep's spec as its recipes need it."""
+
+    @property
+    def over(self) -> str: ...
+    @property
+    def sizes(self) -> tuple[int, ...]: ...
+    @property
+    def rate_values(self) -> tuple[float, ...]: ...
+    @property
+    def objective(self) -> str: ...
+    @property
+    def coordinates(self) -> _Coordinates | None: ...
+    @property
+    def sharpness(self) -> _Sharpness | None: ...
+
+
+class SizedRecipes(Recipes):
+    """The recipe of each unit.
+
+    Args:
+        spec: of the sweep.
+    """
+
+    def __init__(self, spec: Sized) -> None:
+        super().__init__(spec)
+        self._spec = spec
+        self._arms = {name: self._made({VARIANT: name}, f"recipes.{name}") for name in spec.recipes}
+        if not self._arms:
+            self._arms = {"": spec.recipe}
+        self._known: dict[tuple[Value, ...], dict[str, Any]] = {}
+
+    def _made(self, params: Mapping[str, Value], source: str) -> Recipe:
+        return parse(Recipe, super().data(params), source)
+
+    def sizes(self) -> Iterator[dict[str, Value]]:
+        """Params of one unit for each recipe, size and part."""
+        spec = self._spec
+        sizes = {CURVE: spec.sizes}
+        if spec.coordinates is not None:
+            sizes[COORDINATES] = spec.coordinates.sizes or spec.sizes
+        if spec.sharpness is not None:
+            sizes[SHARPNESS] = spec.sizes
+        for arm in self._arms:
+            for part, chosen in sizes.items():
+                for size in chosen:
+                    yield self.params(arm, size, spec.rate_values[0], 0, part)
+
+    def params(self, arm: str, size: int, rate: float, seed: int, part: str = CURVE) -> dict[str, Value]:
+        """Params of a unit; `arm` is the name of a recipe, empty where there is one only."""
+        named: dict[str, Value] = {VARIANT: arm} if arm else {}
+        return {**named, PART: part, self._spec.over: size, RATE: rate, SEED: seed}
+
+    def data(self, params: Mapping[str, Value]) -> dict[str, Any]:
+        """The recipe's fields: those that its size and part determine are made once and kept."""
+        over = self._spec.over
+        mark = (params.get(VARIANT, ""), params[PART], params[over])
+        if mark not in self._known:
+            arm = self._arms[str(params.get(VARIANT, ""))]
+            changed = self._in_size(arm, int(str(params[over])))
+            self._known[mark] = {**changed, **self._in_part(arm, changed, str(params[PART]))}
+        shaped = self._known[mark]
+        optimizer = {**shaped["optimizer"], RATE: params[RATE]}
+        return {**shaped, "optimizer": optimizer, SEED: params[SEED]}
+
+    def _in_size(self, arm: Recipe, size: int) -> dict[str, Any]:
+        over, fields = self._spec.over, arm.model_dump(mode="json")
+        match over:
+            case "width":
+                return {**fields, "net": resized(arm.net, width=size).model_dump(mode="json")}
+            case "depth":
+                return {**fields, "net": resized(arm.net, depth=size).model_dump(mode="json")}
+            case "steps":
+                return {**fields, "steps": size, "epochs": None}
+            case "batch_size":
+                return {**fields, "batch_size": size}
+            case _:
+                raise SpecError(f"over: {over!r} is none of width, depth, batch_size, steps")
+
+    def _in_part(self, arm: Recipe, fields: Mapping[str, Any], part: str) -> dict[str, Any]:
+        split = self._spec.objective.removesuffix("_loss")
+        few = {"splits": [split], "first": 1}
+        plain = {"best": None, "last": False}
+        coordinates, sharpness = self._spec.coordinates, self._spec.sharpness
+        if part == COORDINATES and coordinates is not None:
+            probe = {"probe": "activations", "first": coordinates.first}
+            evaluate = {**few, "every_steps": 1, "probes": [probe]}
+            return {"steps": coordinates.steps, "epochs": None, "evaluate": evaluate, "checkpoints": plain}
+        if part == SHARPNESS and sharpness is not None:
+            if fields["steps"] is None:
+                raise SpecError("sharpness: give the recipe its length in steps, not in epochs")
+            every = max(1, math.ceil(fields["steps"] / (sharpness.times - 1)))
+            probe = {"probe": "sharpness", "first": sharpness.first, "products": sharpness.products}
+            evaluate = {"splits": [split], "every_steps": every, "start": True, "probes": [probe]}
+            return {"evaluate": evaluate, "checkpoints": plain}
+        return {"evaluate": {**fields["evaluate"], "start": True}}  # the initial loss is the score of what diverges

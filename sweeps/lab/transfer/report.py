@@ -1,0 +1,184 @@
+"""The report of a transfer sweep: optima, their drift, what carrying a rate over costs, and what explains it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+import pandas as pd
+
+from orchestrator.report.parts import Part, Report, Section, Table
+from orchestrator.report.tables import numbers
+from sweeps.lab.transfer.curve import Curve, Drift, drift, penalty, sensitivity
+from sweeps.lab.transfer.figures import along_figure, coordinates_figure, curves_figure, optimum_figure
+from sweeps.lab.transfer.found import Found
+from sweeps.lab.transfer.laws import critical_batch, rate_law
+from sweeps.lab.transfer.recipes import CURVE, RATE
+from sweeps.lab.transfer.spec import TransferSpec
+
+__all__ = ["transfer_report"]
+
+_FACTORS = {"width": "parameters", "depth": "parameters", "steps": "samples", "batch_size": "batch size"}
+_ALONG = {
+    "attention_max": "Largest attention score before the softmax, of the model with the best rate of each size.",
+    "logit_max": "Largest absolute output, of the model with the best rate of each size.",
+    "log_z": "Mean log sum exp of the outputs, of the model with the best rate of each size.",
+}
+
+
+def transfer_report(spec: TransferSpec, rows: pd.DataFrame, series: pd.DataFrame) -> Report:
+    """Sections and summary.
+
+    Args:
+        spec: of the sweep.
+        rows: one line per model; may be empty.
+        series: key, step, metric, value; may be empty.
+    """
+    if not len(rows):
+        return Report([Section("Transfer", ["There is no model yet."])])
+    found = Found.of(spec.over, tuple(spec.recipes), rows, series)
+    arms = {arm: found.curves(arm) for arm in found.arms}
+    drifts = {arm: drift(curves) for arm, curves in arms.items()}
+    sections = []
+    if any(arms.values()):
+        drawn = {arm: curves for arm, curves in arms.items() if curves}
+        sections.append(Section("Learning rates", list(_rates(spec, found, drawn, drifts))))
+        sections.append(Section("Laws of the optimum", list(_laws(spec, found, drawn))))
+    sections += _explained(spec, found)
+    summary = {f"{_dot(arm)}drift_per_doubling": d.slope for arm, d in drifts.items()}
+    for arm, curves in arms.items():
+        if curves:
+            summary[f"{_dot(arm)}largest_penalty"] = float(np.max(np.nan_to_num(list(penalty(curves).values()))))
+        if (check := found.check(arm)) is not None:
+            summary[f"{_dot(arm)}coordinate_slope"] = check.largest
+    parts = sections or [Section("Transfer", ["No model has ended yet."])]
+    return Report(parts, {name: value for name, value in summary.items() if np.isfinite(value)})
+
+
+def _dot(arm: str) -> str:
+    return f"{arm}." if arm else ""
+
+
+def _rates(
+    spec: TransferSpec, found: Found, arms: Mapping[str, Mapping[int, Curve]], drifts: Mapping[str, Drift]
+) -> Iterator[Part]:
+    yield curves_figure(arms, spec.over, spec.objective)
+    yield optimum_figure(arms, drifts, spec.over)
+    lines = []
+    for arm in arms:
+        d = drifts[arm]
+        interval = f"{d.interval[0]:+.2f} to {d.interval[1]:+.2f}" if np.isfinite(d.interval[0]) else "-"
+        slope = f"{d.slope:+.2f}" if np.isfinite(d.slope) else "-"
+        lines.append([arm or "-", slope, interval, f"{d.spread:.2f}", f"{d.sizes} of {len(arms[arm])}"])
+    yield Table(
+        "Drift: slope of log2 best rate per doubling, its 95 % interval over seeds, and the span of log2 best rates.",
+        ("recipe", "per doubling", "95 % interval", "span", "bracketed"),
+        lines,
+    )
+    yield Table(
+        f"The best rate of each {spec.over}. Penalty: how much higher the loss is with the best rate of the first one. "
+        "Sensitivity: mean excess loss over the rates tried, capped at the initial loss (arXiv 2309.14322).",
+        ("recipe", spec.over, "best rate", "log2", "loss", "penalty", "sensitivity", "rates tried", "diverged"),
+        list(_optima(found, arms)),
+    )
+
+
+def _optima(found: Found, arms: Mapping[str, Mapping[int, Curve]]) -> Iterator[list[object]]:
+    for arm, curves in arms.items():
+        costs, rows = penalty(curves), found.part(arm, CURVE)
+        for size, curve in curves.items():
+            best = curve.optimum()
+            end = "lowest at an end" if np.isfinite(best.point) else "-"
+            at = (f"{2**best.rate:.4g}", f"{best.rate:.2f}") if best.bracketed else (end, f"{best.point:.2f}")
+            diverged = int((rows.loc[rows["size"] == size, "status"] == "diverged").sum())
+            spread = sensitivity(curve, found.initial(arm, size))
+            yield [
+                arm or "-",
+                size,
+                *at,
+                best.loss,
+                _or_dash(costs[size]),
+                _or_dash(spread),
+                len(curve.rates),
+                diverged,
+            ]
+
+
+def _or_dash(value: float) -> str:
+    return f"{value:.3g}" if np.isfinite(value) else "-"
+
+
+def _laws(spec: TransferSpec, found: Found, arms: Mapping[str, Mapping[int, Curve]]) -> Iterator[Part]:
+    lines = []
+    for arm, curves in arms.items():
+        rows = found.part(arm, CURVE).groupby("size").first()
+        rates = [2 ** c.optimum().rate for c in curves.values()]
+        factor = _FACTORS[spec.over]
+        values = numbers(rows["parameters"]) if factor == "parameters" else np.array(list(curves), dtype=float)
+        if factor == "samples":
+            values = values * spec.recipe.batch_size
+        law = rate_law(rates, list(values)) if len(values) == len(rates) else None
+        if law is None:
+            lines.append([arm or "-", f"best rate ~ {factor}^p", "fewer than two optima, or one size only", "-", "-"])
+            continue
+        low, high = law.intervals[0]
+        interval = f"{low:+.3f} to {high:+.3f}" if np.isfinite(low) else "-"
+        lines.append(
+            [arm or "-", f"best rate ~ {factor}^p", f"{law.exponents[0]:+.3f}", interval, f"{law.residual:.2f}"]
+        )
+    yield Table(
+        "Power laws of the best rate, by least squares in logarithms; intervals by a bootstrap over sizes, of four or "
+        "more. The residual is the root mean square of log2 rate.",
+        ("recipe", "law", "p", "95 % interval", "residual"),
+        lines,
+    )
+    if spec.over == "batch_size" and spec.target is not None:
+        yield from _critical(spec, found, arms)
+
+
+def _critical(spec: TransferSpec, found: Found, arms: Mapping[str, Mapping[int, Curve]]) -> Iterator[Part]:
+    lines = []
+    for arm in arms:
+        rows = found.part(arm, CURVE)
+        reached = rows.assign(steps=numbers(rows["target_step"])).groupby(["size", RATE])["steps"]
+        means = reached.apply(lambda s: s.mean() if s.notna().all() else np.nan).groupby("size").min()
+        fit = critical_batch(list(means.index), list(means))
+        cells = ["-", "-", "-"] if fit is None else [fit.critical, fit.least_steps, fit.least_samples]
+        lines.append([arm or "-", *cells, f"{int(means.notna().sum())} of {len(means)}"])
+    yield Table(
+        f"Critical batch size: fewest steps until {spec.objective} is at most {spec.target:g}, at the best rate of "
+        "each batch size, as least steps x (1 + critical / batch) (arXiv 1812.06162).",
+        ("recipe", "critical batch size", "least steps", "least samples", "reached it"),
+        lines,
+    )
+
+
+def _explained(spec: TransferSpec, found: Found) -> Iterator[Section]:
+    sharp = {arm: lines for arm in found.arms if (lines := found.along(arm, "sharpness"))}
+    if sharp:
+        rates = {arm: f"{next(iter(lines.values()))[RATE].iloc[0]:.3g}" for arm, lines in sharp.items()}
+        told = ", ".join(f"{arm} {rate}" if arm else rate for arm, rate in rates.items())
+        caption = (
+            f"Largest Hessian eigenvalue along training, at one rate for every {spec.over} ({told}). Where a rate "
+            "carries over, it follows the same path in every size (arXiv 2402.17457)."
+        )
+        yield Section("Sharpness", [along_figure("sharpness", sharp, spec.over, caption)])
+    stability: list[Part] = []
+    for metric, caption in _ALONG.items():
+        grown = {arm: got for arm in found.arms if (got := found.along(arm, metric))}
+        if grown:
+            stability.append(along_figure(metric, grown, spec.over, caption))
+    if stability:
+        yield Section("Stability", stability)
+    checks = {arm: check for arm in found.arms if (check := found.check(arm)) is not None}
+    if checks:
+        worst = []
+        for arm, check in checks.items():
+            sizes = np.nan_to_num(np.abs(check.slopes), nan=-1.0)
+            i, j = np.unravel_index(int(sizes.argmax()), sizes.shape) if sizes.size else (0, 0)
+            where = f"{check.layers[i]} after {check.steps[j]}" if sizes.size else "-"
+            worst.append([arm or "-", check.verdict, f"{check.largest:.3f}", where])
+        table = Table(
+            "Largest absolute slope after the first update.", ("recipe", "verdict", "slope", "layer, steps"), worst
+        )
+        yield Section("Coordinate check", [coordinates_figure(checks), table])

@@ -1,0 +1,83 @@
+"""A transfer sweep on one worker: the zoo's training, and each model's score."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+
+from orchestrator.kind import Arrays, Workbench
+from orchestrator.row import Metric, Outcome, Progress, Status
+from orchestrator.unit import Unit
+from sweeps.lab.transfer.recipes import CURVE, PART, SizedRecipes
+from sweeps.lab.transfer.spec import TransferSpec
+from sweeps.lab.zoo.session import ZooSession
+
+__all__ = ["TransferSession", "score"]
+
+
+def score(final: float | None, initial: float | None, *, diverged: bool) -> float | None:
+    """The loss that a learning rate is judged by: never above that of the initial weights (arXiv 2309.14322).
+
+    Args:
+        final: objective at the end of training.
+        initial: objective of the initial weights; None where it is not known.
+        diverged: whether a loss became non-finite on the way.
+
+    Example:
+        >>> score(0.1, 2.3, diverged=False), score(7.0, 2.3, diverged=False), score(0.1, 2.3, diverged=True)
+        (0.1, 2.3, 2.3)
+    """
+    if initial is None or not math.isfinite(initial):
+        return None
+    if diverged or final is None or not math.isfinite(final):
+        return initial
+    return min(final, initial)
+
+
+class TransferSession:
+    """Trains the units of a shard, those of the curves packed, the others one by one.
+
+    Args:
+        spec: of the sweep.
+        bench: of this worker.
+        prepared: what was timed for the packs.
+    """
+
+    def __init__(self, spec: TransferSpec, bench: Workbench, prepared: Mapping[str, Arrays] = {}) -> None:
+        self._spec = spec
+        recipes = SizedRecipes(spec)
+        self._curves = ZooSession(spec, bench, prepared, recipes)
+        # Four steps, or one model of a size: timing back-ends would take longer than the training.
+        alone = spec.model_copy(update={"backend": "loop"}) if spec.backend == "auto" else spec
+        self._others = ZooSession(alone, bench, {}, recipes)
+
+    def evaluate(self, units: Sequence[Unit]) -> Iterator[Outcome | Progress]:
+        """Outcomes of the zoo, with the columns that judge a learning rate."""
+        curves = [u for u in units if u.params[PART] == CURVE]
+        others = [u for u in units if u.params[PART] != CURVE]
+        for session, chosen in ((self._curves, curves), (self._others, others)):
+            if chosen:
+                yield from self._judged(session, chosen)
+
+    def _judged(self, session: ZooSession, units: Sequence[Unit]) -> Iterator[Outcome | Progress]:
+        initial: dict[str, float] = {}
+        reached: dict[str, int] = {}
+        for told in session.evaluate(units):
+            if isinstance(told, Progress):
+                loss = told.metrics.get(self._spec.objective, math.nan)
+                if told.step == 0:
+                    initial[told.key] = loss
+                if self._spec.target is not None and loss <= self._spec.target:
+                    reached.setdefault(told.key, told.step)
+                yield told
+                continue
+            final = told.metrics.get(self._spec.objective)
+            start = initial.get(told.key)
+            judged = score(
+                float(final) if isinstance(final, float | int) else None,
+                start,
+                diverged=told.status is Status.diverged,
+            )
+            more: dict[str, Metric] = {"loss": judged, "initial_loss": start, "target_step": reached.get(told.key)}
+            yield replace(told, metrics={**told.metrics, **more})
