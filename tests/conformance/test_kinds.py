@@ -20,10 +20,11 @@ from sweeps.function import FunctionKind
 from sweeps.landscape import LandscapeKind
 from sweeps.scaling import ScalingKind
 from sweeps.search import SearchKind
+from sweeps.transfer import TransferKind
 from sweeps.zoo import ZooKind
 
 GOLDEN = Path(__file__).parent.parent / "golden"
-TESTED = {"function", "landscape", "scaling", "search", "zoo"}
+TESTED = {"function", "landscape", "scaling", "search", "transfer", "zoo"}
 
 
 class TestFunction(KindSuite):
@@ -52,6 +53,12 @@ class TestSearch(KindSuite):
 class TestScaling(KindSuite):
     kind = ScalingKind()
     golden = GOLDEN / "scaling.json"
+    golden_tolerance = 1e-4  # as above
+
+
+class TestTransfer(KindSuite):
+    kind = TransferKind()
+    golden = GOLDEN / "transfer.json"
     golden_tolerance = 1e-4  # as above
 
 

@@ -44,10 +44,13 @@ class RateSearch:
         if not self._adaptive:
             return self._missing((r, s) for r in range(self._rates) for s in everyone)
         stride = 2 ** max(0, round(math.log2(max(self._rates - 1, 1) / 4)))
-        needed = self._missing((r, 0) for r in {*range(0, self._rates, stride), self._rates - 1})
+        seen = {*range(0, self._rates, stride), self._rates - 1}
+        needed = self._missing((r, 0) for r in seen)
         while not needed and stride > 1:
             stride //= 2
-            needed = self._missing((r, 0) for r in self._around(self._lowest(1), stride))
+            # The best of this level's rates: a better one that a finer level has found must not change what is asked.
+            seen.update(self._around(min(seen, key=lambda r: (self._told[r, 0], r)), stride))
+            needed = self._missing((r, 0) for r in seen)
         if not needed:
             needed = self._missing((r, 0) for r in self._around(self._lowest(1), 1))
         if not needed:

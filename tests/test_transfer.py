@@ -1,0 +1,261 @@
+"""The transfer kind: what it finds on real networks, that its planner goes on where it was, and bad input."""
+
+from __future__ import annotations
+
+import math
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from orchestrator.errors import SpecError
+from orchestrator.executors.local import LocalExecutor
+from orchestrator.kind import Workbench
+from orchestrator.ledger import Ledger, Store
+from orchestrator.run import Snapshot, run_sweep
+from orchestrator.site import Site
+from orchestrator.spec import parse
+from orchestrator.sweep import Sweep
+from orchestrator.testing.kind_suite import QuietWatch, metrics_of, run_example, same
+from sweeps.lab.transfer.curve import drift
+from sweeps.lab.transfer.found import Found
+from sweeps.lab.transfer.session import score
+from sweeps.transfer import TransferKind, TransferSpec
+
+KIND = TransferKind()
+
+
+def spec_of(**changes: Any) -> TransferSpec:
+    """The example with other fields; None leaves one out."""
+    example = KIND.example().model_dump(mode="json", exclude_defaults=True)
+    data = {"kind": "transfer", "name": "transfer", **example, **changes}
+    return parse(TransferSpec, {k: v for k, v in data.items() if v is not None}, "spec")
+
+
+def recipe_of(**changes: Any) -> dict[str, Any]:
+    return {**KIND.example().recipe.model_dump(mode="json", exclude_defaults=True), **changes}
+
+
+def ran(spec: TransferSpec, folder: Path) -> tuple[Found, pd.DataFrame]:
+    assert run_example(KIND, spec, folder).phase == "done"
+    sweep = Sweep(Ledger.open(Store.at(folder)))
+    rows = sweep.rows()
+    return Found.of(spec.over, tuple(spec.recipes), rows, sweep.series()), rows
+
+
+PERCEPTRON = {
+    "data": {"source": "digits"},
+    "net": {"net": "mlp", "hidden": [64, 64, 64]},
+    "optimizer": {"method": "adam"},
+    "schedule": {"shape": "linear"},
+    "steps": 40,
+    "batch_size": 128,
+    "drop_last": True,
+    "evaluate": {"splits": ["train"]},
+    "checkpoints": {"last": False},
+}
+MUP = {"parametrization": {"scheme": "mup", "base_width": 64}}
+
+
+@pytest.mark.slow
+def test_the_best_rate_halves_with_each_doubling_of_the_width_and_stays_under_mup(tmp_path: Path) -> None:
+    """Three hidden layers on the digits, Adam; and the adaptive planner finds it with half of the models."""
+    fields = {
+        "recipe": PERCEPTRON,
+        "values": [64, 128, 256],
+        "rates": {"log2": [-10, -3, 15]},
+        "seeds": {"range": 3},
+        "recipes": {"standard": {}, "mup": MUP},
+        "coordinates": None,
+        "sharpness": None,
+    }
+    found, rows = ran(spec_of(**fields), tmp_path / "grid")
+    slopes = {arm: drift(found.curves(arm)) for arm in ("standard", "mup")}
+    assert all(d.sizes == 3 for d in slopes.values())
+    assert slopes["standard"].slope == pytest.approx(-1, abs=0.35)
+    assert slopes["standard"].interval[1] < -0.5
+    assert abs(slopes["mup"].slope) <= 0.25
+    fewer, chosen = ran(spec_of(**fields, planner="adaptive"), tmp_path / "adaptive")
+    assert len(chosen) <= len(rows) / 2
+    for arm in slopes:
+        for size, curve in found.curves(arm).items():
+            full, short = curve.optimum(), fewer.curves(arm)[size].optimum()
+            assert short.rate == pytest.approx(full.rate, abs=1e-6), (arm, size)
+            assert short.loss == pytest.approx(full.loss, rel=1e-6)
+
+
+BROKEN = {
+    "mup": {},
+    "rate": {"form": "rate"},
+    "standard": {"scheme": "standard"},
+    "hidden_rate": {"omit": ["hidden_rate"]},
+    "output": {"omit": ["output"]},
+}
+
+
+@pytest.mark.parametrize("method", ["adam", pytest.param("sgd", marks=pytest.mark.slow)])
+def test_the_coordinate_check_passes_mup_and_nothing_else(method: str, tmp_path: Path) -> None:
+    base = {"scheme": "mup", "base_width": 128, "zero": ["output"]}
+    names = [n for n in BROKEN if (method, n) != ("sgd", "hidden_rate")]  # SGD's rule for hidden layers is no change
+    net = {"net": "mlp", "hidden": [128, 128, 128], "activation": "tanh", "init": {"method": "lecun_normal"}}
+    recipe = {**PERCEPTRON, "net": net, "batch_size": 256, "optimizer": {"method": method}}
+    spec = spec_of(
+        recipe=recipe,
+        values=[128],
+        rates=[0.001, 0.01, 0.1],
+        recipes={n: {"parametrization": {**base, **BROKEN[n]}} for n in names},
+        coordinates={"learning_rate": 0.01 if method == "adam" else 0.5, "values": [128, 256, 512, 1024]},
+        sharpness=None,
+        seeds=[0],
+    )
+    found, _ = ran(spec, tmp_path)
+    checks = {n: found.check(n) for n in names}
+    for name, check in checks.items():
+        assert check is not None and check.steps == (1, 2, 3, 4) and len(check.layers) == 4
+        if name in ("mup", "rate"):
+            assert check.verdict == "pass" and check.largest <= 0.10
+        else:
+            assert check.verdict == "fail" and check.largest > 0.5
+
+
+def test_rows_judge_a_rate_by_at_most_the_initial_loss(tmp_path: Path) -> None:
+    """Gradient descent on a regression at far too large a rate overflows."""
+    recipe = recipe_of(
+        data={"source": "teacher_student", "features": 4, "train": 128, "test": 16}, optimizer={"method": "sgd"}
+    )
+    rates = [0.001, 0.01, 1e6]
+    spec = spec_of(recipe=recipe, rates=rates, recipes=None, coordinates=None, sharpness=None, target=0.5)
+    found, rows = ran(spec, tmp_path)
+    assert (rows["status"] == "diverged").sum() == 4
+    bad = rows[rows["status"] == "diverged"]
+    assert (bad["loss"] == bad["initial_loss"]).all() and (bad["learning_rate"] == 1e6).all()
+    good = rows[rows["learning_rate"] == 0.01]
+    assert (good["loss"] == good["train_loss"]).all() and (good["loss"] < good["initial_loss"]).all()
+    series = found.series[found.series["metric"] == "train_loss"]
+    for row in rows.itertuples():
+        lines = series[series["key"] == row.key].sort_values("step")
+        assert lines["value"].iloc[0] == row.initial_loss
+        below = lines.loc[lines["value"] <= 0.5, "step"]
+        assert (len(below) == 0 and math.isnan(row.target_step)) or row.target_step == below.iloc[0]
+    assert found.curves("")[8].losses.shape == (3, 2)
+
+
+def test_scores() -> None:
+    assert score(None, 2.0, diverged=True) == 2.0
+    assert score(math.nan, 2.0, diverged=False) == 2.0
+    assert score(1.0, None, diverged=False) is None
+
+
+ADAPTIVE: dict[str, Any] = {
+    "planner": "adaptive",
+    "rates": {"log2": [-11, -1, 11]},
+    "sharpness": {"times": 2, "first": 32, "products": 4},
+    "coordinates": None,
+}
+
+
+def test_an_adaptive_sweep_goes_on_where_it_was_stopped(tmp_path: Path) -> None:
+    """It hears the ledger's rows first, so it ends with the same rows, those at the best rate of the first size too."""
+    spec = spec_of(**ADAPTIVE)
+    found, rows = ran(spec, tmp_path / "whole")
+    assert not rows["key"].duplicated().any()
+    assert (rows["part"] == "sharpness").sum() == 4
+    for arm in spec.recipes:
+        best = found.curves(arm)[8].optimum().point
+        sharp = found.part(arm, "sharpness")
+        assert np.log2(sharp["learning_rate"]).tolist() == pytest.approx([best, best])
+        assert all(len(lines) == 2 for lines in found.along(arm, "sharpness").values())
+
+    class StopAfter(QuietWatch):
+        def __init__(self, rows: int) -> None:
+            super().__init__()
+            self.rows, self.stop = rows, threading.Event()
+
+        def show(self, snapshot: Snapshot) -> None:
+            if snapshot.new >= self.rows:
+                self.stop.set()
+
+    for watch in (StopAfter(3), StopAfter(12)):
+        site = Site(executor="local", shard_seconds=1e-9)
+        options: dict[str, Any] = {"folder": Path.cwd(), "executor": LocalExecutor()}
+        run_sweep(KIND, spec, site, tmp_path / "parts", watch=watch, stop=watch.stop, **options)
+    assert 12 <= len(metrics_of(tmp_path / "parts")) < len(rows)
+    run_example(KIND, spec, tmp_path / "parts")
+    assert same(metrics_of(tmp_path / "parts"), metrics_of(tmp_path / "whole"))
+    again = run_example(KIND, spec, tmp_path / "parts")
+    assert again.new == 0
+
+
+def test_a_grid_keeps_the_rows_of_an_adaptive_sweep(tmp_path: Path) -> None:
+    fields = {**ADAPTIVE, "seeds": [0], "sharpness": None}
+    _, few = ran(spec_of(**fields), tmp_path)
+    grid = spec_of(**{**fields, "planner": "grid"})
+    end = run_example(KIND, grid, tmp_path)
+    assert end.new == 2 * 2 * 11 - len(few) > 0
+
+
+def test_other_sizes_than_the_width(tmp_path: Path) -> None:
+    """Horizon, batch size and depth give curves, laws and, with a target, a critical batch size."""
+    for over, values in (("steps", [4, 8]), ("batch_size", [32, 128]), ("depth", [1, 3])):
+        spec = spec_of(over=over, values=values, recipes=None, coordinates=None, sharpness=None, target=2.0)
+        found, rows = ran(spec, tmp_path / over)
+        assert sorted(set(rows[over])) == values and len(found.curves("")) == 2
+        text = str(KIND.report(spec, rows, found.series).sections)
+        assert "per doubling" in text and ("Critical batch size" in text) == (over == "batch_size")
+        if over == "steps":
+            assert set(rows.loc[rows["steps"] == 8, "steps_done"]) == {8}
+        if over == "depth":
+            assert rows.groupby("depth")["parameters"].first().tolist() == [8 * 65 + 90, 8 * 65 + 2 * 72 + 90]
+
+
+def test_a_transformers_stability_is_in_series_and_report(tmp_path: Path) -> None:
+    recipe = {
+        "data": {"source": "markov", "states": 6, "context": 5, "train": 48, "test": 16},
+        "net": {"net": "gpt", "width": 8, "depth": 1, "heads": 2, "qk_norm": True},
+        "optimizer": {"method": "adamw"},
+        "schedule": {"shape": "cosine", "warmup": 0.25},
+        "z_loss": 1e-4,
+        "steps": 6,
+        "batch_size": 16,
+        "evaluate": {"splits": ["train"], "every_steps": 2, "probes": [{"probe": "logits"}, {"probe": "attention"}]},
+        "checkpoints": {"last": False},
+    }
+    arms = {"mup": {"parametrization": {"scheme": "mup", "base_width": 8}}}
+    spec = spec_of(recipe=recipe, recipes=arms, seeds=[0], rates=[1e-4, 1e-3, 1e-2], backend="vmap")
+    found, rows = ran(spec, tmp_path)
+    grown = found.along("mup", "attention_max")
+    assert list(grown) == [8, 16] and grown[8]["step"].tolist() == [0, 2, 4, 6]
+    titles = [s.title for s in KIND.report(spec, rows, found.series).sections]
+    assert {"Stability", "Coordinate check", "Sharpness"} <= set(titles)
+    check = found.check("mup")
+    assert check is not None and "blocks.0.query" in check.layers
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"rates": [0.1, 0.2]}, "at least 3: one below and one above"),
+        ({"rates": [0.2, 0.1, 0.3]}, "rates must rise"),
+        ({"rates": [0, 0.1, 0.3]}, "rates must be above 0"),
+        ({"values": [8, 16.5]}, "values must be whole numbers from 1"),
+        ({"seeds": [-1]}, "seeds must be whole numbers from 0"),
+        ({"recipes": {"mup": {"parametrization": {"scheme": "mup"}}}}, "base_width: missing"),
+        ({"recipes": {"mup": {"parametrization": {"scheme": "nup", "base_width": 8}}}}, "'mup'"),
+        ({"over": "depth", "recipe": recipe_of(net={"net": "cnn"}), "recipes": None}, "no depth"),
+        ({"recipe": recipe_of(net={"net": "mlp", "hidden": [8, 6]}), "values": [8, 10]}, "6 would become 7.5"),
+        ({"recipe": recipe_of(net={"net": "vit"}), "values": [8, 18], "recipes": None}, "multiple of heads"),
+        ({"recipe": recipe_of(steps=None, epochs=1)}, "sharpness: give the recipe its length in steps"),
+        ({"objective": "test_accuracy"}, "objective"),
+    ],
+)
+def test_what_can_not_work_is_refused_when_the_spec_is_read(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(SpecError, match=message):
+        spec_of(**changes)
+
+
+def test_an_objective_that_is_not_evaluated_is_refused_before_any_work() -> None:
+    with pytest.raises(SpecError, match="test_loss is of no evaluated split; evaluated are \\['train'\\]"):
+        KIND.check(spec_of(objective="test_loss"), Workbench())
