@@ -48,7 +48,7 @@ def ran(spec: TransferSpec, folder: Path) -> tuple[Found, pd.DataFrame]:
 
 PERCEPTRON = {
     "data": {"source": "digits"},
-    "net": {"net": "mlp", "hidden": [64, 64, 64]},
+    "net": {"net": "mlp", "hidden": [64, 64, 64], "activation": "tanh", "init": {"method": "lecun_normal"}},
     "optimizer": {"method": "adam"},
     "schedule": {"shape": "linear"},
     "steps": 40,
@@ -57,7 +57,7 @@ PERCEPTRON = {
     "evaluate": {"splits": ["train"]},
     "checkpoints": {"last": False},
 }
-MUP = {"parametrization": {"scheme": "mup", "base_width": 64}}
+ARMS = {n: {"parametrization": {"scheme": n, "base_width": 64, "zero": ["output"]}} for n in ("standard", "mup")}
 
 
 @pytest.mark.slow
@@ -68,7 +68,7 @@ def test_the_best_rate_halves_with_each_doubling_of_the_width_and_stays_under_mu
         "values": [64, 128, 256],
         "rates": {"log2": [-10, -3, 15]},
         "seeds": {"range": 3},
-        "recipes": {"standard": {}, "mup": MUP},
+        "recipes": ARMS,
         "coordinates": None,
         "sharpness": None,
     }
@@ -100,8 +100,7 @@ BROKEN = {
 def test_the_coordinate_check_passes_mup_and_nothing_else(method: str, tmp_path: Path) -> None:
     base = {"scheme": "mup", "base_width": 128, "zero": ["output"]}
     names = [n for n in BROKEN if (method, n) != ("sgd", "hidden_rate")]  # SGD's rule for hidden layers is no change
-    net = {"net": "mlp", "hidden": [128, 128, 128], "activation": "tanh", "init": {"method": "lecun_normal"}}
-    recipe = {**PERCEPTRON, "net": net, "batch_size": 256, "optimizer": {"method": method}}
+    recipe = {**PERCEPTRON, "batch_size": 256, "optimizer": {"method": method}}
     spec = spec_of(
         recipe=recipe,
         values=[128],

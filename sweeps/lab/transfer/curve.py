@@ -148,13 +148,16 @@ def _line(x: Floats, y: Floats) -> tuple[float, float]:
 def penalty(curves: Mapping[int, Curve]) -> dict[int, float]:
     """For each size, how much higher its loss is at the first size's best rate than at its own best point.
 
-    At the best rate, not at a point of the grid; nan where the first size's optimum is not bracketed, or where that
-    rate lies outside of what was tried.
+    Both on straight lines between the points, its own at its best rate, or at its lowest point where that is not
+    bracketed. nan where the first size's optimum is not bracketed, or where that rate lies outside of what was tried.
     """
     base = next(iter(curves.values())).optimum().rate
     if not np.isfinite(base):
         return dict.fromkeys(curves, np.nan)
-    return {size: float(np.maximum(c.loss_at(base) - c.optimum().loss, 0)) for size, c in curves.items()}
+    own = {
+        size: c.loss_at(c.optimum().rate) if c.optimum().bracketed else c.optimum().loss for size, c in curves.items()
+    }
+    return {size: float(np.maximum(c.loss_at(base) - own[size], 0)) for size, c in curves.items()}
 
 
 def sensitivity(curve: Curve, initial: float) -> float:
