@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sweeps.lab.transfer.coordinates import coordinate_check
@@ -36,6 +36,7 @@ def curve_of(asked: dict[tuple[int, int], float], shape: tuple[int, int], rates:
     return Curve(rates[there], table[there])
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # timings never decide a test
 @given(
     falls=st.lists(st.floats(0.01, 2), min_size=0, max_size=20),
     rises=st.lists(st.floats(0.01, 2), min_size=0, max_size=20),
