@@ -26,9 +26,9 @@ ROOT = Path(__file__).parent.parent
 LOCAL = ["--site", "local", "site.tracking=off"]
 
 
-def command(*words: str, cwd: Path, check: int | None = 0) -> subprocess.CompletedProcess[str]:
+def command(*words: str, cwd: Path, check: int | None = 0, timeout: float = 300) -> subprocess.CompletedProcess[str]:
     env = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "200"}
-    done = subprocess.run([*LANDSWEEP, *words], cwd=cwd, capture_output=True, text=True, env=env, timeout=300)
+    done = subprocess.run([*LANDSWEEP, *words], cwd=cwd, capture_output=True, text=True, env=env, timeout=timeout)
     assert check is None or done.returncode == check, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
     return done

@@ -5,6 +5,7 @@ Left alone, Ray listens on every interface of the machine, and writes its token 
 
 from __future__ import annotations
 
+import math
 import os
 import secrets
 from collections.abc import Iterator
@@ -12,9 +13,21 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-__all__ = ["loopback_only", "private_token"]
+from orchestrator.site import Site
+
+__all__ = ["loopback_only", "private_token", "size_of_own"]
 
 _CLUSTERS = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"  # off there by default, and then Ray keeps to the loopback interface
+
+
+def size_of_own(site: Site) -> dict[str, Any]:
+    """Options of `ray.init` for a Ray that holds the site's workers, at least one for each core."""
+    workers = 0 if site.workers == "auto" else site.workers
+    cores = len(os.sched_getaffinity(0))
+    options: dict[str, Any] = {"include_dashboard": False, "num_cpus": max(cores, math.ceil(workers * site.cpus))}
+    if site.resources:
+        options["resources"] = {name: amount * max(1, workers) for name, amount in site.resources.items()}
+    return options
 
 
 @contextmanager

@@ -28,10 +28,10 @@ from ray import exceptions as failures
 
 from orchestrator.errors import SpecError, Unreachable, UsageError, WorkersUnavailable
 from orchestrator.executors.base import Event, Executor, Finished, Gave, Lost, Refused
-from orchestrator.executors.private import loopback_only, private_token
+from orchestrator.executors.private import loopback_only, private_token, size_of_own
 from orchestrator.executors.signals import keep_signals
 from orchestrator.executors.slots import Call, Slot
-from orchestrator.executors.streams import Pulled, Streamed
+from orchestrator.executors.streams import Pulled, Streamed, sending_interval
 from orchestrator.executors.termination import Termination
 from orchestrator.kind import Arrays
 from orchestrator.reach import answers
@@ -119,11 +119,9 @@ class RayExecutor(Executor):
 
     def open(self, job: Job) -> None:
         self._connect()
-        workers = self._capacity() if self._site.workers == "auto" else self._site.workers
-        self._job = replace(
-            job, flush_seconds=min(1.0, job.flush_seconds * max(1, workers))
-        )  # one driver hears them all
-        if self._site.address == "local" and self._capacity() < 1:
+        workers = self.capacity() if self._site.workers == "auto" else self._site.workers
+        self._job = replace(job, flush_seconds=max(job.flush_seconds, sending_interval(workers)))
+        if self._site.address == "local" and self.capacity() < 1:
             have = {k: v for k, v in ray.cluster_resources().items() if "node" not in k}
             raise SpecError(f"site: one worker wants {self._wanted()}, but this machine has {have}; ask for less")
         self._grow()
@@ -206,17 +204,9 @@ class RayExecutor(Executor):
         if ray.is_initialized():  # the caller's own Ray: use it, and leave it running
             return
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-        options: dict[str, Any] = {
-            "address": self._site.address,
-            "logging_level": logging.ERROR,
-            "log_to_driver": self._site.worker_output,
-        }
+        options: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": self._site.worker_output}
         if self._site.address == "local":
-            workers = 0 if self._site.workers == "auto" else self._site.workers
-            cores = len(os.sched_getaffinity(0))
-            options |= {"include_dashboard": False, "num_cpus": max(cores, math.ceil(workers * self._site.cpus))}
-            if self._site.resources:
-                options["resources"] = {k: v * max(1, workers) for k, v in self._site.resources.items()}
+            options |= size_of_own(self._site)
         else:
             answers(self._site.address)
         try:
@@ -225,7 +215,7 @@ class RayExecutor(Executor):
                 if self._site.address == "local":
                     private_token()
                     stack.enter_context(loopback_only(ray._private.ray_constants))
-                ray.init(**options)
+                ray.init(address=self._site.address, **options)
         except (ConnectionError, OSError, RuntimeError, ValueError) as e:
             raise Unreachable(
                 f"site: could not reach a Ray cluster at {self._site.address!r}: {e}\n"
@@ -239,10 +229,17 @@ class RayExecutor(Executor):
         wanted = {"CPU": self._site.cpus, "GPU": self._site.gpus, **memory, **self._site.resources}
         return {name: amount for name, amount in wanted.items() if amount}
 
-    def _capacity(self) -> int:
+    def capacity(self) -> int:
         """How many workers the cluster can hold as it is now."""
+        self._connect()
         have = ray.cluster_resources()
         return min((math.floor(have.get(n, 0) / amount + 1e-9) for n, amount in self._wanted().items()), default=1)
+
+    def held(self) -> dict[str, float]:
+        """What is in use on the cluster, by whomever."""
+        self._connect()
+        free = ray.available_resources()
+        return {name: n - free.get(name, 0) for name, n in ray.cluster_resources().items() if "memory" not in name}
 
     def _grow(self) -> None:
         """Fill empty slots, and make new ones when the cluster has become larger."""
@@ -257,7 +254,7 @@ class RayExecutor(Executor):
             raise WorkersUnavailable(
                 f"workers fail as soon as they start, {failed} times by now:\n{self._last_failure}"
             )
-        target = self._capacity() if self._site.workers == "auto" else self._site.workers
+        target = self.capacity() if self._site.workers == "auto" else self._site.workers
         for _ in range(target - sum(not s.leaving for s in self._slots.values())):
             slot = Slot(f"w{next(self._numbers)}")
             self._slots[slot.id] = slot

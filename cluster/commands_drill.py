@@ -1,0 +1,56 @@
+"""The command `drill`."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from orchestrator.cli import AsJson, Out, SiteName
+
+__all__ = ["register"]
+
+out = Console(highlight=False, soft_wrap=True, markup=False)
+err = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the command line."""
+    app.command("drill", epilog="Example: landsweep drill --site ray-cluster --seconds 300 site.workers=64")(_drill)
+
+
+def _drill(
+    changes: Annotated[list[str] | None, typer.Argument(metavar="[site.FIELD=VALUE]...", help="Changes.")] = None,
+    site: SiteName = None,
+    seconds: Annotated[float, typer.Option("--seconds", min=1, help="Length of the work if nobody died.")] = 60,
+    units: Annotated[
+        int | None, typer.Option("--units", min=1, help="Units; by default of half a second each.")
+    ] = None,
+    life: Annotated[float, typer.Option("--life", min=1, help="Mean life of a worker, s.")] = 20,
+    drivers: Annotated[int, typer.Option("--drivers", min=0, help="How often the driver is killed.")] = 2,
+    allow_node: Annotated[bool, typer.Option("--allow-node", help="Also kill one node that is not the head.")] = False,
+    out_dir: Out = None,
+    as_json: AsJson = False,
+) -> None:
+    """Try on your own cluster whether a sweep survives the deaths of workers, driver and node; a verdict at the end."""
+    from cluster.drill import Drill
+
+    where = out_dir or f"results/drill-{time.strftime('%Y%m%d-%H%M%S')}"
+    site_changes = [c.removeprefix("site.") for c in changes or ()]
+    outcome = Drill(site, site_changes, where, seconds, units, life, drivers, allow_node).run(err.print)
+    checks = outcome.checks()
+    survived = all(check.ok for check in checks)
+    if as_json:
+        told = [{"what": c.what, "ok": c.ok, "found": c.told} for c in checks]
+        deaths = dict(outcome.deaths())
+        out.print_json(json.dumps({"survived": survived, "deaths": deaths, "seconds": outcome.seconds, "checks": told}))
+    else:
+        for check in checks:
+            out.print(check.text())
+        out.print(outcome.loss())
+        out.print("survived" if survived else "did not survive, see above")
+    if not survived:
+        raise typer.Exit(1)

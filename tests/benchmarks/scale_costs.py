@@ -1,0 +1,230 @@
+"""What a turn of the driver costs, measured on its own code: the run loop without Ray, Ray's part without the loop."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import ray
+from scipy.optimize import nnls
+
+from orchestrator.executors.base import Event, Executor, Finished, Gave
+from orchestrator.executors.ray import RayExecutor
+from orchestrator.executors.slots import Call, Slot
+from orchestrator.executors.streams import Streamed
+from orchestrator.kind import Arrays, kind_named
+from orchestrator.row import Outcome, RowMaker
+from orchestrator.run import run_sweep
+from orchestrator.schedule import Shard
+from orchestrator.site import Site
+from orchestrator.spec import Spec, parse
+from orchestrator.testing.kind_suite import QuietWatch
+from orchestrator.worker import Chunk, Job, Work
+
+__all__ = ["Costs", "Idle", "loop_costs", "ray_costs", "spec_of"]
+
+
+@dataclass(frozen=True)
+class Costs:
+    """Seconds of the driver's one thread.
+
+    Attributes:
+        turn: of one turn of the loop, whatever it finds.
+        worker: more for each worker, in each turn: looking through slots and streams.
+        message: of one message of rows.
+        shard: of one shard: cut, sent, finished.
+        row: of one row, its share of commits included.
+    """
+
+    turn: float
+    worker: float
+    message: float
+    shard: float
+    row: float
+
+
+def unit(i: int) -> dict[str, float]:
+    """Never called: the executors here only pretend."""
+    return {"y": float(i)}
+
+
+def spec_of(units: int) -> Spec:
+    data = {
+        "kind": "function",
+        "name": "scale",
+        "function": "tests.benchmarks.scale_costs:unit",
+        "columns": {"y": {"doc": "nothing"}},
+        "axes": {"i": {"range": units}},
+    }
+    return parse(kind_named("function").spec, data, "scale")
+
+
+class Idle(Executor):
+    """Workers that need no time and no Ray: what a sweep costs then is the loop, the schedule and the ledger.
+
+    Args:
+        workers: how many there seem to be.
+        unit_seconds: how long each unit is said to have taken.
+    """
+
+    def __init__(self, workers: int, unit_seconds: float = 1.0) -> None:
+        self._names = [f"w{i}" for i in range(workers)]
+        self._seconds = unit_seconds
+        self._free: deque[str] = deque(self._names)
+        self._busy: list[tuple[str, Work]] = []
+        self.shards = 0
+        self._maker: RowMaker | None = None
+
+    def open(self, job: Job) -> None:
+        kind = kind_named(job.kind)
+        spec = parse(kind.spec, job.spec, "scale")
+        self._maker = RowMaker(kind.params(spec), kind.columns(spec))
+
+    def share(self, name: str, arrays: Arrays) -> None:
+        pass
+
+    def slots(self) -> Sequence[str]:
+        return list(self._free)
+
+    def start(self, worker: str, work: Work) -> None:
+        self._free.popleft()
+        self._busy.append((worker, work))
+
+    def poll(self, timeout: float) -> Sequence[Event]:
+        events: list[Event] = []
+        for worker, work in self._busy:
+            if isinstance(work, Shard):
+                self.shards += 1
+                events.append(Gave(work.id, Chunk(self.rows(work), None)))
+                events.append(Finished(work.id, len(work.units) * self._seconds))
+            else:
+                events.append(Finished(work.id, 0.0))
+            self._free.append(worker)
+        self._busy.clear()
+        return events
+
+    def rows(self, shard: Shard) -> pa.RecordBatch:
+        if self._maker is None:
+            raise RuntimeError("not open")
+        began = time.process_time()
+        outcomes = [Outcome(u.key, {"y": 0.0}) for u in shard.units]
+        meters = [{"attempt": 1, "worker": "w", "ended": 0.0, "seconds": 1.0} for _ in shard.units]
+        batch = self._maker.batch(shard.units, outcomes, meters)
+        self.aside += time.process_time() - began  # a worker's work, not the driver's
+        return batch
+
+    aside = 0.0
+
+    def stop(self, key: str) -> None:
+        pass
+
+    @property
+    def workers(self) -> int:
+        return len(self._names)
+
+    def close(self) -> None:
+        pass
+
+
+def loop_costs(units: int, repeats: int) -> tuple[float, float]:
+    """Seconds per shard and per row of run loop, schedule and ledger: a line through several shard sizes."""
+    points: list[tuple[float, float, float]] = []
+    for _ in range(repeats):
+        for shard_seconds in (1, 4, 16, 64):
+            executor = Idle(64)
+            site = Site(tracking=False, shard_seconds=shard_seconds)
+            with tempfile.TemporaryDirectory() as folder:
+                kind, spec = kind_named("function"), spec_of(units)
+                began = time.process_time()
+                run_sweep(kind, spec, site, folder, folder=Path.cwd(), watch=QuietWatch(), executor=executor)
+                spent = time.process_time() - began - executor.aside
+            points.append((executor.shards, units, spent))
+    table = np.array(points)
+    (shard, row), _ = nnls(table[:, :2], table[:, 2])
+    return float(shard), float(row)
+
+
+@ray.remote(max_restarts=0)
+class _Pretender:
+    """Any number of streams from one process: some wait for ever, some give messages at once."""
+
+    @ray.method(num_returns="streaming")
+    async def run(self, messages: int, chunk: Chunk) -> AsyncIterator[Chunk]:
+        for _ in range(messages):
+            yield chunk
+        if not messages:
+            await asyncio.sleep(3600)
+            yield chunk
+
+
+def ray_costs(sizes: Sequence[int], repeats: int) -> tuple[float, float, float, float]:
+    """Seconds per turn, per worker in each turn, per message and per start, of `RayExecutor` on real streams.
+
+    A turn is `slots` and `poll` over so many slots, none of which has news.
+    """
+    executor = RayExecutor(Site(workers=1, cpus=0.1, start_timeout=1e9))
+    executor._connect()
+    executor._grown = float("inf")  # it is given its slots here
+    pretender: Any = _Pretender.options(max_concurrency=max(sizes) + 10, num_cpus=0).remote()
+    chunk = Chunk(_batch(5), None)
+    shard = Shard(0, ())
+    turns: dict[int, float] = {}
+    for size in sizes:
+        while len(executor._slots) < size:
+            name = f"w{len(executor._slots)}"
+            stream = Streamed(pretender.run.remote(0, chunk))
+            executor._slots[name] = Slot(name, actor=pretender, opened=True, calls=deque([Call(shard, stream)] * 2))
+        times = []
+        for _ in range(repeats):
+            began = time.perf_counter()
+            executor.slots()
+            executor.poll(0)
+            times.append(time.perf_counter() - began)
+        turns[size] = min(times)  # other work on the machine only adds
+    (turn, worker), _ = nnls(np.array([[1.0, n] for n in turns]), np.array(list(turns.values())))
+    message = _message_cost(executor, pretender, chunk)
+    executor._slots.clear()
+    ray.kill(pretender)
+    executor.close()
+    return float(turn), float(worker), *message
+
+
+def _message_cost(executor: RayExecutor, pretender: Any, chunk: Chunk) -> tuple[float, float]:
+    """Of taking one message that is there, and of starting one work."""
+    blocks, size = 20, 50
+    slot = Slot("news", actor=pretender, opened=True)
+    stream = Streamed(pretender.run.remote(blocks * size, chunk))
+    slot.calls.append(Call(Shard(1, ()), stream))
+    ray.wait([stream.waitable], timeout=60)
+    time.sleep(3)  # all are there, so that taking them is all that is measured
+    units = Shard(2, tuple(spec_units(5)))
+    takes, starts, streams = [], [], []
+    for _ in range(blocks):
+        began = time.perf_counter()
+        for _ in range(size):
+            executor._heard(slot)
+        taken = time.perf_counter()
+        streams += [pretender.run.remote(1, units) for _ in range(size)]
+        takes.append((taken - began) / size)
+        starts.append((time.perf_counter() - taken) / size)
+    return min(takes), min(starts)
+
+
+def spec_units(n: int) -> list[Any]:
+    kind, spec = kind_named("function"), spec_of(n)
+    return list(kind.planner(spec).ask(n))
+
+
+def _batch(rows: int) -> pa.RecordBatch:
+    kind, spec = kind_named("function"), spec_of(rows)
+    maker = RowMaker(kind.params(spec), kind.columns(spec))
+    units = spec_units(rows)
+    return maker.batch(units, [Outcome(u.key, {"y": 0.0}) for u in units], [{"attempt": 1} for _ in units])

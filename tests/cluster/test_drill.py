@@ -1,0 +1,107 @@
+"""The drill's verdict can be good and can be bad; the drill itself, small, and the soak, large."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from cluster.drill import Drill, Outcome, spec_of
+from orchestrator.kind import kind_named
+from orchestrator.ledger import Ledger, Store
+from orchestrator.site import Site
+from orchestrator.spec import parse
+from orchestrator.testing.kind_suite import run_example
+from orchestrator.testing.mortality import FOLDER
+from tests.test_cli import command
+
+UNITS = 40
+
+
+@pytest.fixture
+def outcome(tmp_path: Path) -> Outcome:
+    """A drill in which one worker is said to have died, in this process."""
+    drill = Drill(None, [], str(tmp_path / "drill"), seconds=0.02, units=UNITS, life=1e9)
+    kind = kind_named("function")
+    site = Site(executor="local", commit_rows=5, commit_seconds=1e-3)
+    run_example(kind, parse(kind.spec, spec_of(drill, 2), "drill"), drill.out, site)
+    found = Outcome(Store.at(drill.out), UNITS, 0.001)
+    found.store.create(f"{FOLDER}/a.json", json.dumps({"what": "worker"}).encode())
+    return found
+
+
+def failing(outcome: Outcome) -> list[str]:
+    return [check.what for check in outcome.checks() if not check.ok]
+
+
+def test_a_good_end_is_called_good(outcome: Outcome) -> None:
+    assert failing(outcome) == []
+
+
+def test_what_is_wrong_is_called_wrong(outcome: Outcome) -> None:
+    outcome.lost, outcome.left = 3, "process 7"
+    assert failing(outcome) == ["nothing lost", "resources returned"]
+
+
+def test_a_drill_in_which_nobody_died_proves_nothing(outcome: Outcome) -> None:
+    outcome.store.delete(f"{FOLDER}/a.json")
+    assert failing(outcome) == ["somebody died"]
+
+
+def test_a_missing_row_and_a_damaged_file_are_seen(outcome: Outcome) -> None:
+    ledger = Ledger.open(outcome.store)
+    ledger.retire([ledger.rows(["key"]).column("key").to_pylist()[0]])
+    assert failing(outcome) == ["each unit once", "results right"]
+    name, _ = outcome.store.list("rows")[0]
+    data = bytearray(outcome.store.read(f"rows/{name}"))
+    data[len(data) // 2] ^= 1
+    outcome.store.replace(f"rows/{name}", data)
+    assert failing(outcome) == ["each unit once", "results right", "files sound"]
+
+
+def test_results_that_a_worker_does_not_see_are_said(outcome: Outcome, tmp_path: Path) -> None:
+    kind, drill = kind_named("function"), Drill(None, [], str(tmp_path / "blind"), 0.02, UNITS, 1e9)
+    spec = spec_of(drill, 2)
+    spec["fixed"]["results"] = str(tmp_path / "elsewhere")
+    run_example(kind, parse(kind.spec, spec, "drill"), drill.out, Site(executor="local"))
+    blind = Outcome(Store.at(drill.out), UNITS, 0.001)
+    assert "results seen by all nodes" in failing(blind)
+
+
+def test_a_folder_with_a_sweep_is_refused_and_so_is_a_site_without_workers(outcome: Outcome, tmp_path: Path) -> None:
+    assert "results of its own" in command("drill", "--out", "drill", cwd=tmp_path, check=2).stderr
+    assert "workers that can die" in command("drill", "--site", "local", cwd=tmp_path, check=2).stderr
+    assert "start-timeout" not in command("drill", "site.wrokers=2", cwd=tmp_path, check=2).stderr
+
+
+def drill(tmp_path: Path, *words: str) -> dict[str, Any]:
+    done = command("drill", *words, "--json", "site.workers=2", cwd=tmp_path, check=None, timeout=3000)
+    told: dict[str, Any] = json.loads(done.stdout)
+    assert told["survived"] and done.returncode == 0, done.stdout + done.stderr
+    print(done.stdout, done.stderr)
+    return told
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+@pytest.mark.chaos
+def test_a_small_drill_on_this_machine(tmp_path: Path) -> None:
+    told = drill(tmp_path, "--seconds", "20", "--life", "8", "--drivers", "1")
+    assert told["deaths"]["driver"] == 1 and told["deaths"].get("worker", 0) > 0
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+@pytest.mark.chaos
+def test_soak(tmp_path: Path) -> None:
+    """20,000 units, ten minutes of work on two workers, a death every few seconds; at the end `verify`."""
+    options = ["--seconds", "600", "--units", "20000", "--life", "10", "--drivers", "6", "--out", "soak"]
+    told = drill(tmp_path, *options)
+    assert told["deaths"]["driver"] == 6 and sum(told["deaths"].values()) > 50
+    verified = command("verify", "soak", "--json", cwd=tmp_path)
+    findings = json.loads(verified.stdout)
+    assert (findings["rows"], findings["by_status"], findings["duplicates"]) == (20_000, {"ok": 20_000}, [])
+    assert not psutil.Process().children(recursive=True), "nothing is left running"
