@@ -325,11 +325,12 @@ def export_mlflow(
     folder: Results,
     uri: Annotated[str | None, typer.Option("--uri", help="MLflow tracking URI; by default DIR/../mlflow.db.")] = None,
     experiment: Annotated[str | None, typer.Option("--experiment", help="Its name; by default landsweep-KIND.")] = None,
+    most: Annotated[int, typer.Option("--units", min=0, help="Most units with a run of their own.")] = 500,
 ) -> None:
     """Show a sweep in MLflow; doing it twice changes nothing."""
     from orchestrator.publish import export_now
 
-    out.print(export_now(_open(folder), folder, uri, experiment), markup=False)
+    out.print(export_now(_open(folder), folder, uri, experiment, most), markup=False)
 
 
 @app.command(epilog="Example: landsweep kinds landscape")

@@ -206,6 +206,16 @@ class SweepKind(ABC, Generic[S]):
         del spec, done, bench
         return None
 
+    def tracked(self, spec: S, rows: pd.DataFrame) -> pd.DataFrame:
+        """The rows of units that deserve a run of their own in the tracking store, the best first; by default none.
+
+        Args:
+            spec: of the sweep.
+            rows: one line per unit; how many of them are shown, and how many that failed, is decided elsewhere.
+        """
+        del spec
+        return rows.iloc[:0]
+
     def report(self, spec: S, rows: pd.DataFrame, series: pd.DataFrame) -> Report:
         """Tables and figures, from rows and series alone.
 

@@ -11,6 +11,7 @@ from orchestrator.report.tables import Head
 from orchestrator.site import Site
 from orchestrator.store import Store, is_url
 from orchestrator.sweep import Sweep
+from orchestrator.tracked import UnitEntry, unit_entries
 from orchestrator.tracking import check_reachable, default_uri, export, export_safely
 
 __all__ = ["check_tracking", "export_now", "publish", "views", "write_report"]
@@ -42,7 +43,8 @@ def publish(sweep: Sweep, where: str, site: Site, say: Callable[[str], None]) ->
     if site.tracking is not False:
         uri = site.tracking or default_uri(views(where).parent)
         folder = views(where) / "report"
-        say(export_safely(sweep.rows(), folder, _described(sweep), report.summary, uri)[1])
+        units = _units(sweep, site.child_runs)
+        say(export_safely(sweep.rows(), folder, _described(sweep), report.summary, uri, units=units)[1])
 
 
 def write_report(sweep: Sweep, where: str) -> tuple[Path, Report]:
@@ -80,8 +82,15 @@ def _copy(folder: Path, store: Store) -> None:
             store.delete(f"report/figures/{name}")
 
 
-def export_now(sweep: Sweep, where: str, uri: str | None, experiment: str | None) -> str:
+def export_now(sweep: Sweep, where: str, uri: str | None, experiment: str | None, most: int) -> str:
     """Show the sweep in a tracking store, or raise what went wrong; gives one line for the user.
+
+    Args:
+        sweep: to show.
+        where: its results.
+        uri: of the store; None: the default one.
+        experiment: its name there; None: by kind.
+        most: units with a run of their own.
 
     Raises:
         Unreachable: the store does not answer.
@@ -89,8 +98,14 @@ def export_now(sweep: Sweep, where: str, uri: str | None, experiment: str | None
     uri = uri or default_uri(views(where).parent)
     check_reachable(uri)
     _, report = write_report(sweep, where)
-    run = export(sweep.rows(), views(where) / "report", _described(sweep), report.summary, uri, experiment)
+    folder, units = views(where) / "report", _units(sweep, most)
+    run = export(sweep.rows(), folder, _described(sweep), report.summary, uri, experiment, units)
     return f"MLflow run {run} in {uri}"
+
+
+def _units(sweep: Sweep, most: int) -> list[UnitEntry]:
+    params = {c.name: c for c in sweep.kind.params(sweep.spec)}
+    return unit_entries(sweep.kind.tracked(sweep.spec, sweep.rows()), params, most)
 
 
 def _described(sweep: Sweep) -> dict[str, object]:

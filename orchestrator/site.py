@@ -61,6 +61,7 @@ class Site(Model):
     runtime_env: dict[str, Any] = Field(default={}, description="handed to Ray: working_dir, pip, env_vars, ...")
     worker_output: bool = Field(False, description="show what workers print")
     tracking: str | Literal[False] | None = Field(None, description="MLflow URI; by default <results>/mlflow.db; off")
+    child_runs: int = Field(100, ge=0, description="most units of a zoo or search with a run of their own in MLflow")
     pdb: bool = Field(False, description="local only: open the debugger where a unit raises")
     launcher: SerializeAsAny[LauncherOptions] | None = Field(None, description="how `landsweep submit` gets there")
 

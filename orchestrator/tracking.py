@@ -1,38 +1,35 @@
-"""MLflow as a view of the rows: one run per sweep, made from rows alone, at any time, from anywhere.
+"""MLflow as a view of the rows: one run per sweep, and below it some of its units, made from rows alone, at any time.
 
 The only file that imports mlflow, and only inside the functions that need it, because the import costs two seconds.
 Nothing is written to MLflow that is not computed from rows, spec and report, so an export can be repeated: the run is
-found by the sweep's id, and what has not changed is not written again.
+found by the sweep's id, those of units by their keys, and what has not changed is not written again.
 """
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import json
 import logging
 import os
-import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import pandas as pd
-import yaml
 
 from orchestrator.errors import Unreachable
 from orchestrator.reach import answer_of, free_of_credentials, writable
-from orchestrator.report.tables import counts, not_finite, numbers, times
-from orchestrator.row import METERS, Status
+from orchestrator.report.tables import numbers
+from orchestrator.row import Status
+from orchestrator.tracked import UnitEntry, artifacts_digest, spec_text, sweep_metrics, sweep_params, sweep_tags
 
 __all__ = ["check_reachable", "default_uri", "export", "export_safely"]
 
-_KEY, _PARAM, _TAG = 250, 6000, 5000  # characters; MLflow allows 250, 6000 and (on older servers) 5000
-_MOST_METRICS = 500  # MLflow's pages slow down with thousands of columns
 _WAIT = 60  # s
 _SWEEP = "landsweep.sweep"
+_OF, _UNIT, _STATE = "landsweep.of", "landsweep.unit", "landsweep.state"  # of the runs of units
+_PAGE = 1000
 _CALM = {  # set unless the user has set them
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",  # with MLflow's own 7 a dead server costs minutes
@@ -86,6 +83,7 @@ def export(
     summary: Mapping[str, float],
     uri: str,
     experiment: str | None = None,
+    units: Sequence[UnitEntry] = (),
 ) -> str:
     """Write the sweep's run to MLflow, or bring it up to date.
 
@@ -97,6 +95,7 @@ def export(
         summary: name to number, as the kind's report gives it.
         uri: of the store.
         experiment: its name in MLflow; by default `landsweep-<kind>`.
+        units: those that get a run of their own below the sweep's; runs of others, from an earlier export, are deleted.
 
     Returns:
         The run's id.
@@ -108,17 +107,19 @@ def export(
         from mlflow.tracking import MlflowClient
 
         client = MlflowClient(tracking_uri=uri)
-        run = _run(client, _experiment(client, uri, experiment or f"landsweep-{sweep['kind']}"), rows, sweep)
+        where = _experiment(client, uri, experiment or f"landsweep-{sweep['kind']}")
+        run = _run(client, where, rows, sweep)
         run_id = str(run.info.run_id)
-        tags, metrics = dict(run.data.tags), _metrics(rows, sweep, summary)
-        _log(client, run, _params(sweep), metrics, _tags(rows, report_dir, sweep), rows)
-        digest = _digest(report_dir, sweep)
+        tags, metrics = dict(run.data.tags), sweep_metrics(rows, sweep, summary)
+        _log(client, run, sweep_params(sweep), metrics, sweep_tags(rows, report_dir, sweep), rows)
+        digest = artifacts_digest(report_dir, sweep)
         if tags.get("landsweep.artifacts") != digest:
             if report_dir.is_dir():
                 client.log_artifacts(run_id, str(report_dir), "report")
-            client.log_text(run_id, _spec_text(sweep), "spec.yaml")
+            client.log_text(run_id, spec_text(sweep), "spec.yaml")
             client.set_tag(run_id, "landsweep.artifacts", digest)
         _end(client, run, rows)
+        _write_units(client, where, run_id, str(sweep["id"]), units)
         return run_id
 
 
@@ -129,11 +130,12 @@ def export_safely(
     summary: Mapping[str, float],
     uri: str,
     experiment: str | None = None,
+    units: Sequence[UnitEntry] = (),
 ) -> tuple[str | None, str]:
     """`export` for the end of a sweep: the run's id, or None, and one line that tells the user what happened."""
     shown = free_of_credentials(uri)
     try:
-        run_id = export(rows, report_dir, sweep, summary, uri, experiment)
+        run_id = export(rows, report_dir, sweep, summary, uri, experiment, units)
     except Exception as e:  # noqa: BLE001 - the rows are safe, so no failure of a view may end the command
         first = (str(e).strip() or "no message").splitlines()[0][:300]
         again = f"landsweep export-mlflow {sweep.get('where', report_dir.parent)} --uri {shown}"
@@ -239,99 +241,46 @@ def _end(client: Any, run: Any, rows: pd.DataFrame) -> None:  # noqa: ANN401 - m
         client.set_terminated(run.info.run_id, status, ended)
 
 
-def _metrics(rows: pd.DataFrame, sweep: Mapping[str, Any], summary: Mapping[str, float]) -> dict[str, float]:
-    """Summary, counts, times, and least, mean and largest of each numeric metric; finite numbers only."""
-    found: dict[str, float] = {str(k): float(v) for k, v in summary.items()}
-    found |= {f"units.{k.replace('failed: ', 'failed.')}": float(n) for k, n in counts(rows).items()}
-    found["units.rows"] = float(len(rows))
-    found |= {f"time.{k}": v for k, v in times(rows).items()}
-    params = {c.name for c in sweep.get("params", ())} | set(sweep.get("spec", {}).get("axes", ()))
-    aside = {"key", *(c.name for c in METERS), *params}
-    for name in (str(c) for c in rows.columns if c not in aside):
-        if pd.api.types.is_string_dtype(rows[name]):
-            continue
-        values = numbers(rows[name])
-        finite = values[abs(values) < float("inf")]
-        if len(finite):
-            found |= {f"{name}.min": finite.min(), f"{name}.mean": finite.mean(), f"{name}.max": finite.max()}
-        if pd.api.types.is_numeric_dtype(rows[name]) and (odd := not_finite(rows, name)):
-            found[f"{name}.nonfinite"] = float(odd)
-    finite_only = {k: float(v) for k, v in found.items() if abs(v) < float("inf")}
-    return dict(list(_named(finite_only).items())[:_MOST_METRICS])
+def _write_units(client: Any, experiment_id: str, run_id: str, sweep_id: str, units: Sequence[UnitEntry]) -> None:  # noqa: ANN401
+    """A run for each of these units below the sweep's run: new ones are made, changed ones written again."""
+    there: dict[str, Any] = {}
+    token = None
+    while True:
+        page = client.search_runs([experiment_id], f"tags.`{_OF}` = '{sweep_id}'", max_results=_PAGE, page_token=token)
+        for run in page:
+            there[run.data.tags[_UNIT]] = run
+        if not (token := page.token):
+            break
+    wanted = {u.key for u in units}
+    for key, run in there.items():
+        if key not in wanted:
+            client.delete_run(run.info.run_id)
+    for unit in units:
+        _write_unit(client, experiment_id, run_id, sweep_id, unit, there.get(unit.key))
 
 
-def _params(sweep: Mapping[str, Any]) -> dict[str, str]:
-    """The context, flattened: it can't change within a sweep, and neither can MLflow's params."""
-    context = {"fingerprint": sweep.get("fingerprint"), **sweep.get("context", {})}
-    return {k: v[:_PARAM] for k, v in _named(_flat(context, "")).items() if v != ""}
+def _write_unit(
+    client: Any,  # noqa: ANN401 - mlflow's own client
+    experiment_id: str,
+    run_id: str,
+    sweep_id: str,
+    unit: UnitEntry,
+    run: Any,  # noqa: ANN401
+) -> None:
+    from mlflow.entities import Metric, Param, RunTag
 
-
-def _flat(value: object, path: str) -> dict[str, str]:
-    if isinstance(value, Mapping) and value:
-        found: dict[str, str] = {}
-        for name, inner in value.items():
-            found |= _flat(inner, f"{path}.{name}" if path else str(name))
-        return found
-    return {} if value is None else {path: str(value)}
-
-
-def _tags(rows: pd.DataFrame, report_dir: Path, sweep: Mapping[str, Any]) -> dict[str, str]:
-    spec = sweep.get("spec", {})
-    tags = {
-        "landsweep.kind": sweep.get("kind"),
-        "landsweep.fingerprint": sweep.get("fingerprint"),
-        "landsweep.rows": f"{sweep.get('where', report_dir.parent.resolve())}/rows",
-        "landsweep.units": ", ".join(f"{n} {k}" for k, n in counts(rows).items() if n),
-        "landsweep.host": sweep.get("host"),
-        "landsweep.command": " ".join(map(str, sweep.get("command", ()))),
-        "mlflow.runName": sweep.get("name"),
-        "mlflow.note.content": spec.get("description"),
-        "mlflow.source.git.commit": sweep.get("git_commit"),
-        **{f"landsweep.version.{k}": v for k, v in (sweep.get("versions") or {}).items()},
-        **{f"landsweep.{name}": text for name, text in _axes(sweep).items()},
-    }
-    return {k: str(v)[:_TAG] for k, v in _named(tags).items() if v not in (None, "")}
-
-
-def _axes(sweep: Mapping[str, Any]) -> dict[str, str]:
-    """The fields of the spec that are neither context nor shown elsewhere, as tags: axes may grow, params may not."""
-    aside = {"kind", "name", "description", "columns", *sweep.get("context", {})}
-    found: dict[str, str] = {}
-    for field, value in sweep.get("spec", {}).items():
-        if field == "axes" and isinstance(value, Mapping):
-            found |= {f"axis.{name}": _short_axis(axis) for name, axis in value.items()}
-        elif field not in aside and value not in (None, [], {}, ""):
-            found[f"spec.{field}"] = json.dumps(value)
-    return found
-
-
-def _short_axis(axis: object) -> str:
-    if not isinstance(axis, Mapping):
-        return json.dumps(axis)
-    given = {k: v for k, v in axis.items() if v is not None and (k != "threshold" or axis.get("symlog"))}
-    return json.dumps(given)
-
-
-def _named(entries: Mapping[str, Any]) -> dict[str, Any]:
-    """Entries under names that MLflow takes; two that become equal are told apart by a number."""
-    found: dict[str, Any] = {}
-    for name, value in entries.items():
-        clean = unique = re.sub(r"[^\w./ :-]", "_", name).strip("/. ")[: _KEY - 4] or "_"
-        i = 2
-        while unique in found:
-            unique, i = f"{clean}_{i}", i + 1
-        found[unique] = value
-    return found
-
-
-def _spec_text(sweep: Mapping[str, Any]) -> str:
-    return str(yaml.safe_dump(dict(sweep.get("spec", {})), sort_keys=False, allow_unicode=True))
-
-
-def _digest(report_dir: Path, sweep: Mapping[str, Any]) -> str:
-    """Of all that is sent as artifacts."""
-    state = hashlib.blake2b(_spec_text(sweep).encode(), digest_size=16)
-    for path in sorted(p for p in report_dir.rglob("*") if p.is_file()):
-        state.update(str(path.relative_to(report_dir)).encode())
-        state.update(path.read_bytes())
-    return state.hexdigest()
+    if run is not None and run.data.tags.get(_STATE) == unit.digest:
+        return
+    if run is None:
+        tags = {"mlflow.parentRunId": run_id, _OF: sweep_id, _UNIT: unit.key, "landsweep.status": unit.status}
+        name = f"{unit.status} {unit.key[:8]}"
+        run = client.create_run(experiment_id, start_time=int(unit.began * 1000), tags=tags, run_name=name)
+    ended = int(unit.ended * 1000)
+    client.log_batch(
+        run.info.run_id,
+        metrics=[Metric(k, v, ended, 0) for k, v in unit.metrics.items()],
+        params=[Param(k, v) for k, v in unit.params.items() if k not in run.data.params],
+        # the state comes last: a run that was cut off half-way is written again
+        tags=[RunTag("landsweep.status", unit.status), RunTag(_STATE, unit.digest)],
+    )
+    client.set_terminated(run.info.run_id, "FAILED" if unit.status == Status.failed.value else "FINISHED", ended)

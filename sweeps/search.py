@@ -154,6 +154,15 @@ class SearchKind(SweepKind[SearchSpec]):
 
         return FunctionTrials(spec, bench) if spec.recipe is None else RecipeTrials(spec, prepared, bench)
 
+    def tracked(self, spec: SearchSpec, rows: pd.DataFrame) -> pd.DataFrame:
+        """Units by the first goal; pruned ones behind those that ran to their end."""
+        goal = spec.goals[0]
+        if goal.metric not in rows:
+            return rows
+        ended = rows.assign(_ended=rows["status"] == "ok")
+        order = ended.sort_values(["_ended", goal.metric], ascending=[False, goal.minimise is not None], kind="stable")
+        return order.drop(columns="_ended")
+
     def report(self, spec: SearchSpec, rows: pd.DataFrame, series: pd.DataFrame) -> Report:
         from sweeps.lab.search.report import search_report
 

@@ -107,6 +107,14 @@ class ZooKind(SweepKind[ZooSpec]):
         recipes = Recipes(spec)
         return tensor_tables((recipes.of(params) for params in Grid(spec)), bench)
 
+    def tracked(self, spec: ZooSpec, rows: pd.DataFrame) -> pd.DataFrame:
+        """Models by test accuracy, or by loss where targets are no classes."""
+        from sweeps.lab.zoo.report import metric_of
+
+        del spec
+        metric = metric_of(rows)
+        return rows.sort_values(metric, ascending=metric.endswith("loss"), kind="stable") if metric in rows else rows
+
     def report(self, spec: ZooSpec, rows: pd.DataFrame, series: pd.DataFrame) -> Report:
         from sweeps.lab.zoo.report import zoo_report
 

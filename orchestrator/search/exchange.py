@@ -63,7 +63,9 @@ def write_study(planner: StudyPlanner, search: Search, url: str) -> tuple[int, i
     study = _study(url, search)
     if [d.name.lower() for d in study.directions] != directions(search):
         raise UsageError(f"{url} holds a study {search.name!r} with other goals; give another storage")
-    study.set_metric_names([g.metric for g in search.goals])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        study.set_metric_names([g.metric for g in search.goals])
     there = {t.user_attrs.get("trial", t.number) for t in study.get_trials(deepcopy=False)}
     new = [t for t in planner.study.get_trials(deepcopy=False) if t.state.is_finished()]
     new = [t for t in new if t.number not in there]

@@ -1,0 +1,186 @@
+"""What tracking shows, computed from rows, spec and report: params, metrics and tags by names that MLflow takes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from orchestrator.report.tables import counts, not_finite, numbers, times
+from orchestrator.row import METERS
+from orchestrator.unit import digest
+
+__all__ = [
+    "UnitEntry",
+    "artifacts_digest",
+    "named",
+    "spec_text",
+    "sweep_metrics",
+    "sweep_params",
+    "sweep_tags",
+    "unit_entries",
+]
+
+_KEY, PARAM, _TAG = 250, 6000, 5000  # characters; MLflow allows 250, 6000 and (on older servers) 5000
+_MOST_METRICS = 500  # MLflow's pages slow down with thousands of columns
+_FAILED_SHARE = 0.2  # of the runs of single units, for those that failed
+
+
+@dataclass(frozen=True, slots=True)
+class UnitEntry:
+    """One unit as a run.
+
+    Attributes:
+        key: of the unit.
+        status: of its row.
+        began: seconds since 1970.
+        ended: the same.
+        params: its settings.
+        metrics: its finite numbers.
+        digest: of all of this: a unit that was computed again has another.
+    """
+
+    key: str
+    status: str
+    began: float
+    ended: float
+    params: Mapping[str, str]
+    metrics: Mapping[str, float]
+    digest: str
+
+
+def unit_entries(ranked: pd.DataFrame, params: Mapping[str, object], most: int) -> list[UnitEntry]:
+    """The units that are shown as runs of their own: the first ones, a fifth of the places for those that failed.
+
+    Args:
+        ranked: rows, the most interesting first.
+        params: names of the units' params.
+        most: how many.
+    """
+    failed = ranked[ranked["status"] == "failed"].head(math.ceil(_FAILED_SHARE * most))
+    others = ranked[ranked["status"] != "failed"].head(most - len(failed))
+    return [_entry(line, params) for part in (others, failed) for line in part.to_dict("records")]
+
+
+def _entry(line: Mapping[str, Any], params: Mapping[str, object]) -> UnitEntry:
+    aside = {"key", *(c.name for c in METERS), *params} - {"seconds", "peak_memory"}
+    there = {n: line[n] for n in params if not _missing(line.get(n))}
+    found = {n: v for n, v in line.items() if n not in aside and isinstance(v, int | float) and not _missing(v)}
+    metrics = {n: float(v) for n, v in named(found).items() if math.isfinite(v)}
+    settings = {n: str(v)[:PARAM] for n, v in named(there).items() if v != ""}
+    ended = float(line["ended"])
+    began = ended - (0.0 if _missing(line.get("seconds")) else float(line["seconds"]))
+    state = digest([settings, metrics, str(line["status"]), ended], size=8)
+    return UnitEntry(str(line["key"]), str(line["status"]), began, ended, settings, metrics, state)
+
+
+def _missing(value: object) -> bool:
+    return value is None or (isinstance(value, float) and math.isnan(value))
+
+
+def sweep_metrics(rows: pd.DataFrame, sweep: Mapping[str, Any], summary: Mapping[str, float]) -> dict[str, float]:
+    """Summary, counts, times, and least, mean and largest of each numeric metric; finite numbers only."""
+    found: dict[str, float] = {str(k): float(v) for k, v in summary.items()}
+    found |= {f"units.{k.replace('failed: ', 'failed.')}": float(n) for k, n in counts(rows).items()}
+    found["units.rows"] = float(len(rows))
+    found |= {f"time.{k}": v for k, v in times(rows).items()}
+    params = {c.name for c in sweep.get("params", ())} | set(sweep.get("spec", {}).get("axes", ()))
+    aside = {"key", *(c.name for c in METERS), *params}
+    for name in (str(c) for c in rows.columns if c not in aside):
+        if pd.api.types.is_string_dtype(rows[name]):
+            continue
+        values = numbers(rows[name])
+        finite = values[abs(values) < float("inf")]
+        if len(finite):
+            found |= {f"{name}.min": finite.min(), f"{name}.mean": finite.mean(), f"{name}.max": finite.max()}
+        if pd.api.types.is_numeric_dtype(rows[name]) and (odd := not_finite(rows, name)):
+            found[f"{name}.nonfinite"] = float(odd)
+    finite_only = {k: float(v) for k, v in found.items() if abs(v) < float("inf")}
+    return dict(list(named(finite_only).items())[:_MOST_METRICS])
+
+
+def sweep_params(sweep: Mapping[str, Any]) -> dict[str, str]:
+    """The context, flattened: it can't change within a sweep, and neither can MLflow's params."""
+    context = {"fingerprint": sweep.get("fingerprint"), **sweep.get("context", {})}
+    return {k: v[:PARAM] for k, v in named(_flat(context, "")).items() if v != ""}
+
+
+def _flat(value: object, path: str) -> dict[str, str]:
+    if isinstance(value, Mapping) and value:
+        found: dict[str, str] = {}
+        for name, inner in value.items():
+            found |= _flat(inner, f"{path}.{name}" if path else str(name))
+        return found
+    return {} if value is None else {path: str(value)}
+
+
+def sweep_tags(rows: pd.DataFrame, report_dir: Path, sweep: Mapping[str, Any]) -> dict[str, str]:
+    """Where the rows lie, what made them, and the fields of the spec that may grow."""
+    spec = sweep.get("spec", {})
+    tags = {
+        "landsweep.kind": sweep.get("kind"),
+        "landsweep.fingerprint": sweep.get("fingerprint"),
+        "landsweep.rows": f"{sweep.get('where', report_dir.parent.resolve())}/rows",
+        "landsweep.units": ", ".join(f"{n} {k}" for k, n in counts(rows).items() if n),
+        "landsweep.host": sweep.get("host"),
+        "landsweep.command": " ".join(map(str, sweep.get("command", ()))),
+        "mlflow.runName": sweep.get("name"),
+        "mlflow.note.content": spec.get("description"),
+        "mlflow.source.git.commit": sweep.get("git_commit"),
+        **{f"landsweep.version.{k}": v for k, v in (sweep.get("versions") or {}).items()},
+        **{f"landsweep.{name}": text for name, text in _axes(sweep).items()},
+    }
+    return {k: str(v)[:_TAG] for k, v in named(tags).items() if v not in (None, "")}
+
+
+def _axes(sweep: Mapping[str, Any]) -> dict[str, str]:
+    """The fields of the spec that are neither context nor shown elsewhere, as tags: axes may grow, params may not."""
+    aside = {"kind", "name", "description", "columns", *sweep.get("context", {})}
+    found: dict[str, str] = {}
+    for field, value in sweep.get("spec", {}).items():
+        if field == "axes" and isinstance(value, Mapping):
+            found |= {f"axis.{name}": _short_axis(axis) for name, axis in value.items()}
+        elif field not in aside and value not in (None, [], {}, ""):
+            found[f"spec.{field}"] = json.dumps(value)
+    return found
+
+
+def _short_axis(axis: object) -> str:
+    if not isinstance(axis, Mapping):
+        return json.dumps(axis)
+    given = {k: v for k, v in axis.items() if v is not None and (k != "threshold" or axis.get("symlog"))}
+    return json.dumps(given)
+
+
+def named(entries: Mapping[str, Any]) -> dict[str, Any]:
+    """Entries under names that MLflow takes; two that become equal are told apart by a number."""
+    found: dict[str, Any] = {}
+    for name, value in entries.items():
+        clean = unique = re.sub(r"[^\w./ :-]", "_", name).strip("/. ")[: _KEY - 4] or "_"
+        i = 2
+        while unique in found:
+            unique, i = f"{clean}_{i}", i + 1
+        found[unique] = value
+    return found
+
+
+def spec_text(sweep: Mapping[str, Any]) -> str:
+    """The spec as YAML."""
+    return str(yaml.safe_dump(dict(sweep.get("spec", {})), sort_keys=False, allow_unicode=True))
+
+
+def artifacts_digest(report_dir: Path, sweep: Mapping[str, Any]) -> str:
+    """Of all that is sent as artifacts."""
+    state = hashlib.blake2b(spec_text(sweep).encode(), digest_size=16)
+    for path in sorted(p for p in report_dir.rglob("*") if p.is_file()):
+        state.update(str(path.relative_to(report_dir)).encode())
+        state.update(path.read_bytes())
+    return state.hexdigest()

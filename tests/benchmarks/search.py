@@ -1,0 +1,159 @@
+"""A packed search against Optuna's own loop, side by side in one run; one thread, one worker.
+
+`python -m tests.benchmarks.search [--quick] [--json]` prints a table and, last, one JSON line.
+
+256 trials over four settings of Adam (learning rate, beta1, beta2, weight decay) of a perceptron of 64-32-10 units on
+the digits, 1,000 steps of 32 samples, judged by the test loss. Theirs: `study.optimize(n_jobs=1)` with the same TPE, an
+nn.Module and torch.optim.Adam, as anyone would write it. Ours: the search kind in this process, generations of 64.
+
+- `trials_ratio`: our trials per second over theirs, median over the seeds; from the first call to the last commit on
+  our side, timing of the back-ends included.
+- `best_loss_ratio`: our lowest test loss over theirs, median over the seeds; at most 1 is as good.
+- `sampler_share`: share of our time that Optuna took.
+
+`--quick` runs one seed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import optuna
+import torch
+import torch.nn.functional as F  # noqa: N812 - torch's own convention
+from torch import nn
+
+from orchestrator.executors.local import LocalExecutor
+from orchestrator.kind import kind_named
+from orchestrator.planner import Planner
+from orchestrator.run import run_sweep
+from orchestrator.search import StudyPlanner
+from orchestrator.site import Site
+from orchestrator.spec import parse
+from orchestrator.sweep import Sweep
+from orchestrator.testing.kind_suite import QuietWatch
+from sweeps.lab.data import Data
+from sweeps.lab.recipe import Recipe
+from sweeps.search import SearchKind, SearchSpec
+
+TRIALS, STEPS, GENERATION, STARTUP = 256, 1000, 64, 32
+RECIPE: dict[str, Any] = {
+    "data": {"source": "digits"},
+    "net": {"net": "mlp", "hidden": [32]},
+    "optimizer": {"method": "adam"},
+    "steps": STEPS,
+    "batch_size": 32,
+    "evaluate": {"splits": ["test"]},
+}
+RANGES = {"learning_rate": (1e-5, 1.0), "beta1": (0.5, 0.999), "beta2": (0.9, 0.9999), "weight_decay": (1e-7, 1e-1)}
+LOG = ("learning_rate", "weight_decay")
+
+
+def spec(seed: int, trials: int) -> SearchSpec:
+    space = {f"optimizer.{n}": {"log_uniform" if n in LOG else "uniform": list(r)} for n, r in RANGES.items()}
+    given: dict[str, Any] = {"name": "bench", "recipe": RECIPE, "space": space, "goals": [{"minimise": "test_loss"}]}
+    given |= {"sampler": {"method": "tpe", "n_startup_trials": STARTUP}, "budget": {"units": trials}}
+    return parse(SearchSpec, {**given, "generation": GENERATION, "search_seed": seed}, "bench")
+
+
+class Watched(SearchKind):
+    """The search kind, whose planner can be looked at afterwards."""
+
+    made: list[StudyPlanner]
+
+    def planner(self, spec: SearchSpec) -> Planner:
+        planner = super().planner(spec)
+        assert isinstance(planner, StudyPlanner)
+        self.made.append(planner)
+        return planner
+
+
+def ours(seed: int, trials: int) -> tuple[float, float, float]:
+    """Seconds, lowest loss, and seconds of the sampler."""
+    kind, site = Watched(), Site(executor="local", tracking=False)
+    kind.made = []
+    with tempfile.TemporaryDirectory() as folder:
+        began = time.perf_counter()
+        run_sweep(
+            kind, spec(seed, trials), site, folder, folder=Path.cwd(), watch=QuietWatch(), executor=LocalExecutor()
+        )
+        seconds = time.perf_counter() - began
+        rows = Sweep.at(folder).rows()
+    assert len(rows) == trials and set(rows["status"]) <= {"ok", "diverged"}
+    return seconds, float(rows["test_loss"].min()), max(p.sampler_seconds for p in kind.made)
+
+
+def train(data: Data, settings: dict[str, float], seed: int) -> float:
+    """One trial in the plain way: its test loss."""
+    torch.manual_seed(seed)
+    module = nn.Sequential(nn.Flatten(), nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 10))
+    betas = (settings["beta1"], settings["beta2"])
+    optimizer = torch.optim.Adam(
+        module.parameters(), settings["learning_rate"], betas=betas, weight_decay=settings["weight_decay"]
+    )
+    inputs, targets = data.splits["train"].inputs, data.splits["train"].targets
+    made = 0
+    while made < STEPS:
+        for chosen in torch.randperm(len(inputs)).split(32)[: STEPS - made]:
+            loss = F.cross_entropy(module(inputs[chosen]), targets[chosen])
+            optimizer.zero_grad()
+            torch.autograd.backward(loss)
+            optimizer.step()
+            made += 1
+    test = data.splits["test"]
+    with torch.no_grad():
+        return float(F.cross_entropy(module(test.inputs), test.targets))
+
+
+def theirs(seed: int, trials: int, data: Data) -> tuple[float, float]:
+    """Seconds and lowest loss of Optuna's own loop."""
+
+    def objective(trial: optuna.Trial) -> float:
+        return train(data, {n: trial.suggest_float(n, *r, log=n in LOG) for n, r in RANGES.items()}, 0)
+
+    study = optuna.create_study(sampler=optuna.samplers.TPESampler(n_startup_trials=STARTUP, seed=seed))
+    began = time.perf_counter()
+    study.optimize(objective, n_trials=trials, n_jobs=1)
+    return time.perf_counter() - began, float(study.best_value)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="one seed")
+    parser.add_argument("--json", action="store_true", help="print only the JSON line")
+    parser.add_argument("--trials", type=int, default=TRIALS)
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    data = Recipe.model_validate(RECIPE).data.load(Path())
+    kind_named("search")  # imports on neither side
+    rates, losses, shares = [], [], []
+    for seed in range(1 if args.quick else 5):
+        seconds, loss, sampler = ours(seed, args.trials)
+        plain, plain_loss = theirs(seed, args.trials, data)
+        rates.append(plain / seconds)
+        losses.append(loss / plain_loss)
+        shares.append(sampler / seconds)
+        if not args.json:
+            print(
+                f"seed {seed}: ours {args.trials / seconds:6.1f} trials/s, best {loss:.4f}, sampler {sampler:.2f} of "
+                f"{seconds:.1f} s; theirs {args.trials / plain:6.1f} trials/s, best {plain_loss:.4f}; "
+                f"ratio {rates[-1]:.2f}; load {os.getloadavg()[0]:.1f}",
+                flush=True,
+            )
+    found = {"trials_ratio": rates, "best_loss_ratio": losses, "sampler_share": shares}
+    if not args.json:
+        for name, values in found.items():
+            print(f"{name:>16}  median {statistics.median(values):.3f}  ({min(values):.3f} to {max(values):.3f})")
+    print(json.dumps({name: statistics.median(values) for name, values in found.items()}))
+
+
+if __name__ == "__main__":
+    main()

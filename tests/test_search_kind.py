@@ -1,0 +1,357 @@
+"""The search kind: real trials in packs, pruned ones among them; kills; best settings that run; input that can't be."""
+
+from __future__ import annotations
+
+import math
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pandas as pd
+import pytest
+import ray
+from optuna.trial import TrialState
+
+from orchestrator.errors import SpecError, UsageError
+from orchestrator.kind import Workbench, kind_named
+from orchestrator.row import Outcome, Progress, Status
+from orchestrator.search import StudyPlanner, best_points, write_study
+from orchestrator.site import Site
+from orchestrator.spec import parse
+from orchestrator.sweep import Sweep, planned
+from orchestrator.testing.kind_suite import metrics_of, run_example, same
+from sweeps.lab.search.best import best_text
+from sweeps.lab.search.spec import SearchSpec
+from sweeps.lab.search.table import front_of, trials_of
+from sweeps.search import SearchKind, search_of
+
+KIND = SearchKind()
+EXAMPLE = KIND.example()
+WALK = "tests.test_search_kind:walk"
+TINY: dict[str, Any] = {
+    "data": {"source": "digits"},
+    "net": {"net": "mlp", "hidden": [8]},
+    "steps": 60,
+    "batch_size": 32,
+    "evaluate": {"every_steps": 10, "splits": ["test"]},
+}
+RATE: dict[str, Any] = {"optimizer.learning_rate": {"log_uniform": [0.001, 3]}}
+
+
+def walk(
+    x: float, method: str, seed: int = 0, momentum: float = 0.0, widths: tuple[int, ...] = (1,)
+) -> Iterator[dict[str, float]]:
+    """A run whose loss falls towards x squared; `adam` has no momentum."""
+    for step in range(1, 11):
+        yield {"step": step, "loss": x * x + seed + 1 / step, "momentum_was": momentum, "total": float(sum(widths))}
+
+
+def plain(x: float) -> dict[str, float]:
+    return {"loss": x * x}
+
+
+def spec_of(**changes: Any) -> SearchSpec:
+    data: dict[str, Any] = {
+        "kind": "search",
+        "name": "s",
+        "goals": [{"minimise": "test_loss"}],
+        "budget": {"units": 16},
+    }
+    return parse(SearchSpec, data | changes, "test").pinned(Path())
+
+
+def tiny(**changes: Any) -> SearchSpec:
+    return spec_of(**({"recipe": TINY, "space": RATE, "generation": 8, "backend": "bmm"} | changes))
+
+
+def function_spec(**changes: Any) -> SearchSpec:
+    given: dict[str, Any] = {
+        "function": WALK,
+        "seed_argument": "seed",
+        "space": {
+            "x": {"uniform": [-2, 2]},
+            "method": {"choice": {"sgd": {"momentum": {"uniform": [0, 0.9]}}, "adam": {}}},
+            "widths": {"choice": [[1, 2], [3]]},
+        },
+        "goals": [{"minimise": "loss"}],
+    }
+    return spec_of(**(given | changes))
+
+
+def rows_of(spec: SearchSpec, folder: Path, **site: Any) -> pd.DataFrame:
+    end = run_example(KIND, spec, folder, Site(**({"executor": "local"} | site)))
+    assert end.phase == "done"
+    return Sweep.at(folder).rows().sort_values(["trial", "seed"], ignore_index=True)
+
+
+def test_a_pruned_model_leaves_its_pack_and_its_neighbours_are_bitwise_untouched() -> None:
+    spec = tiny(target={"metric": "test_accuracy", "at_least": 0.5})
+    units = list(planned(KIND, spec))
+
+    def train(stop: str | None) -> tuple[dict[str, Outcome], dict[str, list[Progress]]]:
+        seen: dict[str, list[Progress]] = {u.key: [] for u in units}
+        bench = Workbench(stopped=lambda key: key == stop and len(seen[key]) >= 2)
+        ended = {}
+        for item in KIND.open(spec, {}, bench).evaluate(units):
+            if isinstance(item, Progress):
+                seen[item.key].append(item)
+            else:
+                ended[item.key] = replace(item, seconds=None)
+        return ended, seen
+
+    alone, _ = train(None)
+    pruned, seen = train(units[3].key)
+    assert {o.metrics["pack_size"] for o in alone.values()} == {8}
+    for unit in units:
+        if unit is not units[3]:
+            assert pruned[unit.key] == alone[unit.key], "bit for bit"
+    outcome = pruned[units[3].key]
+    assert outcome.status is Status.pruned and outcome.error == f"stopped after step {outcome.metrics['steps_done']}"
+    assert 20 <= int(str(outcome.metrics["steps_done"])) < 60 and outcome.metrics["flops"] == pytest.approx(
+        float(str(alone[units[3].key].metrics["flops"])) * int(str(outcome.metrics["steps_done"])) / 60, rel=1e-12
+    )
+    assert outcome.metrics["test_loss"] == seen[units[3].key][-1].metrics["test_loss"]
+
+
+def test_pruned_trials_stop_early_in_a_real_search_and_are_results(tmp_path: Path) -> None:
+    spec = tiny(
+        budget={"units": 48},
+        sampler={"method": "random"},
+        generation=16,
+        pruner={"method": "median", "n_startup_trials": 4},
+    )
+    rows = rows_of(spec, tmp_path)
+    pruned = rows[rows["status"] == "pruned"]
+    assert set(rows["status"]) <= {"ok", "pruned", "diverged"} and 4 <= len(pruned) < 32
+    assert (pruned["trial"] >= 16).all(), "in the first generation there is nothing to compare with"
+    assert (pruned["steps_done"] < 60).any() and (pruned["steps_done"] <= 60).all()
+    sweep = Sweep.at(tmp_path)
+    planner = sweep.planner()
+    assert isinstance(planner, StudyPlanner) and planner.exhausted
+    states = {t.number: t.state for t in planner.study.get_trials()}
+    assert {n for n, s in states.items() if s is TrialState.PRUNED} >= set(pruned["trial"])
+    median = rows[rows["status"] == "ok"]["test_loss"].median()
+    assert (pruned["test_loss"] > median).mean() > 0.7
+    found = sweep.ledger.verify(sweep.keys())
+    assert found.sound and not found.missing and not found.unexpected
+
+
+def test_steps_to_the_target_and_its_censoring_are_those_of_the_series(tmp_path: Path) -> None:
+    spec = tiny(
+        target={"metric": "test_accuracy", "at_least": 0.6},
+        goals=[{"minimise": "steps_to_target"}],
+        sampler={"method": "tpe"},
+    )
+    rows = rows_of(spec, tmp_path)
+    series = Sweep.at(tmp_path).series()
+    for _, row in rows.iterrows():
+        curve = series[(series["key"] == row["key"]) & (series["metric"] == "test_accuracy")].sort_values("step")
+        hits = curve[curve["value"] >= 0.6]["step"]
+        assert row["target_reached"] == bool(len(hits))
+        assert row["steps_to_target"] == (hits.iloc[0] if len(hits) else 60)
+    assert rows["target_reached"].any() and not rows["target_reached"].all()
+
+
+def test_operations_are_counted(tmp_path: Path) -> None:
+    """64-8-10 units, two operations for each weight and sample, three passes, batches of 32, 60 steps."""
+    rows = rows_of(tiny(budget={"flops": 1e7}), tmp_path)
+    assert set(rows[rows["status"] == "ok"]["flops"]) == {3.0 * 2 * (64 * 8 + 8 * 10) * 32 * 60}
+    assert len(rows) == 8, "the first generation of eight used it up"
+
+
+def test_killed_with_sigkill_and_run_again_the_rows_are_the_same(tmp_path: Path) -> None:
+    whole = rows_of(EXAMPLE, tmp_path / "whole")
+    code = (
+        "from pathlib import Path; from orchestrator.run import run_sweep; from orchestrator.site import Site\n"
+        "from orchestrator.testing.chaos import kill_at; from orchestrator.testing.kind_suite import QuietWatch\n"
+        "from sweeps.search import SearchKind; kind = SearchKind()\n"
+        "run_sweep(kind, kind.example(), Site(executor='local', commit_rows=1), {!r}, folder=Path.cwd(),\n"
+        "          watch=QuietWatch(), hook=kill_at('after-commit', {}))"
+    )
+    for nth in (3, 4):
+        done = subprocess.run(
+            [sys.executable, "-c", code.format(str(tmp_path / "killed"), nth)], capture_output=True, text=True
+        )
+        assert done.returncode == -signal.SIGKILL, done.stderr
+        assert 0 < len(metrics_of(tmp_path / "killed")) < len(whole)
+    rows_of(EXAMPLE, tmp_path / "killed")
+    assert same(metrics_of(tmp_path / "killed"), metrics_of(tmp_path / "whole"))
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default")
+def test_one_and_two_workers_try_the_same_with_pruning_too(tmp_path: Path) -> None:
+    spec = tiny(
+        recipe={**TINY, "steps": 3000, "evaluate": {"every_steps": 100, "splits": ["test"]}},  # a stop takes a moment
+        budget={"units": 48},
+        generation=16,
+        seeds=2,
+        sampler={"method": "tpe", "n_startup_trials": 6},
+        pruner={"method": "halving", "min_resource": 100, "reduction_factor": 2},
+    )
+    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
+    try:
+        runs = [rows_of(spec, tmp_path / f"{n}", executor="ray", workers=n, shard_seconds=0.01) for n in (1, 2)]
+    finally:
+        ray.shutdown()
+    chosen = ["key", "trial", "seed", "optimizer.learning_rate"]
+    pd.testing.assert_frame_equal(runs[0][chosen], runs[1][chosen])
+    assert any((r["status"] == "pruned").any() for r in runs)
+
+
+def test_the_best_settings_are_a_spec_that_runs_and_gives_the_same_numbers(tmp_path: Path) -> None:
+    spec = tiny(seeds=2)
+    rows = rows_of(spec, tmp_path / "search")
+    means = rows[rows["status"] == "ok"].groupby("trial")["test_loss"].agg(["mean", "count"])
+    best = int(means[means["count"] == 2]["mean"].idxmin())
+    file = tmp_path / "recipe.yaml"
+    command = [Path(sys.executable).parent / "landsweep"]
+    file.write_text(
+        subprocess.run([*command, "best", str(tmp_path / "search")], capture_output=True, text=True, check=True).stdout
+    )
+    assert f"Trial {best} of the search s" in file.read_text()
+    out = ["--out", str(tmp_path / "zoo"), "site.executor=local", "site.tracking=false", "backend=bmm"]
+    subprocess.run([*command, "run", str(file), *out], check=True, capture_output=True)
+    again = Sweep.at(tmp_path / "zoo").rows().sort_values("seed")
+    assert list(again["test_loss"]) == list(rows[rows["trial"] == best]["test_loss"]), "bit for bit"
+    with pytest.raises(UsageError, match="no trial 99"):
+        best_text(spec, rows, 99)
+
+
+def test_a_function_gets_names_values_and_seeds_and_its_best_call_runs(tmp_path: Path) -> None:
+    spec = function_spec(seeds=2, budget={"units": 24}, target={"metric": "loss", "at_most": 1.5})
+    rows = rows_of(spec, tmp_path / "search")
+    for _, row in rows.iterrows():
+        assert row["loss"] == row["x"] ** 2 + row["seed"] + 0.1
+        assert row["momentum_was"] == (row["method.sgd.momentum"] if row["method"] == "sgd" else 0.0)
+        assert row["widths"] in ("[1,2]", "[3]") and row["total"] == 3.0
+        reached = [s for s in range(1, 11) if row["x"] ** 2 + row["seed"] + 1 / s <= 1.5]
+        assert (row["steps_to_target"], row["target_reached"]) == ((reached or [10])[0], bool(reached))
+    trials = trials_of(rows, ["loss"], 2)
+    assert len(trials) == 12 and trials["loss"].tolist() == pytest.approx((trials["x"] ** 2 + 0.6).tolist(), rel=1e-15)
+    best = parse(kind_named("function").spec, _yaml(best_text(spec, rows)), "best")
+    run_example(kind_named("function"), best, tmp_path / "best")
+    again = Sweep.at(tmp_path / "best").rows()
+    assert again["loss"].mean() == pytest.approx(trials["loss"].min(), rel=1e-15)
+
+
+def _yaml(text: str) -> dict[str, Any]:
+    import yaml
+
+    found: dict[str, Any] = yaml.safe_load(text)
+    return found
+
+
+def test_a_goal_that_a_function_does_not_give_is_said_and_rows_stay(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"no metric 'error'; numbers that they give: .*loss"):
+        rows_of(function_spec(goals=[{"minimise": "error"}]), tmp_path)
+
+
+def test_fronts_are_those_that_nothing_beats() -> None:
+    rows = pd.DataFrame(
+        {"trial": range(5), "status": "ok", "seconds": 1.0, "a": [1, 2, 3, 2, math.nan], "b": [5, 3, 4, 3, 0]}
+    )
+    trials = trials_of(rows, ["a", "b"], 1)
+    assert front_of(trials, [("a", True), ("b", True)])["trial"].tolist() == [0, 1, 3]
+    assert front_of(trials, [("a", False), ("b", True)])["trial"].tolist() == [2, 1, 3]
+
+
+def test_studies_go_to_optunas_storages_and_come_back_as_start_points(tmp_path: Path) -> None:
+    rows = rows_of(EXAMPLE, tmp_path / "s")
+    sweep = Sweep.at(tmp_path / "s")
+    planner, url = sweep.planner(), f"sqlite:///{tmp_path}/study.db"
+    planner.ask(1)
+    assert isinstance(planner, StudyPlanner)
+    search = search_of(EXAMPLE)
+    assert write_study(planner, search, url) == (24, 24)
+    assert write_study(planner, search, url) == (0, 24)
+    study = optuna.load_study(study_name="search-example", storage=url)
+    values = {t.user_attrs["trial"]: t.value for t in study.get_trials()}
+    assert values == dict(zip(rows["trial"], rows["test_loss"], strict=True))
+    points = best_points(url, "search-example", 3)
+    assert [p["net.hidden.0"] for p in points] == rows.sort_values("test_loss")["net.hidden.0"][:3].tolist()
+    spec = EXAMPLE.model_copy(update={"enqueue": tuple(points)})
+    first = sorted(planned(KIND, spec), key=lambda u: int(str(u.params["trial"])))
+    assert [u.params["net.hidden.0"] for u in first[:3]] == [p["net.hidden.0"] for p in points]
+    with pytest.raises(UsageError, match="no study 'other'; it has search-example"):
+        best_points(url, "other", 1)
+    with pytest.raises(UsageError, match="can't be used"):
+        write_study(planner, search, "nonsense://x")
+
+
+BRANCHES: dict[str, Any] = {"optimizer": {"choice": {"sgd": {}, "adam": {}}}}
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({"space": {"optimizer.learning_rate": {"log_uniform": [1, 1]}}}, "range is empty"),
+        ({"space": {**RATE, "clip": {"uniform": [1, 2], "when": {"method": "sgd"}}}}, "there is no setting 'method'"),
+        ({"space": {**RATE, "clip": {"uniform": [1, 2], "when": {"optimizer.learning_rate": 9}}}}, "is never 9"),
+        ({"space": {"optimizer.rate": {"uniform": [0, 1]}}}, r"space\.optimizer\.rate: the value 0\.0.*unknown field"),
+        ({"space": {"batch_size": {"integer": [0, 64]}}}, "batch_size.*greater than or equal to 1"),
+        ({"space": {"optimizer": {"choice": {"adamm": {}}}}}, "adamm"),
+        ({"goals": [{"minimise": "tset_loss"}]}, "no metric 'tset_loss'; there are .*test_loss"),
+        ({"goals": [{"minimise": "steps_to_target"}]}, "needs a `target`"),
+        ({"goals": [{"minimise": "seconds"}]}, "set `deterministic: false`"),
+        ({"goals": [{"minimise": "test_loss"}, {"maximise": "test_loss"}]}, "twice"),
+        ({"goals": [{"minimise": "test_loss", "maximise": "x"}]}, "either `minimise"),
+        ({"goals": []}, "at least 1 item"),
+        (
+            {"recipe": {**TINY, "evaluate": {}}, "pruner": {"method": "median"}},
+            "evaluated only at its end; set evaluate.every_steps",
+        ),
+        (
+            {"goals": [{"minimise": "parameters"}], "pruner": {"method": "median"}},
+            "parameters.*not reported; reported are",
+        ),
+        (
+            {"goals": [{"minimise": "test_loss"}, {"minimise": "parameters"}], "pruner": {"method": "median"}},
+            "with several goals no trial is worse half-way",
+        ),
+        ({"pruner": {"method": "hyperband", "min_resource": 9, "max_resource": 9}}, "must be below"),
+        ({"sampler": {"method": "cmaes"}}, "cmaes needs"),
+        ({"sampler": {"method": "tpe", "n_startup": 3}}, "did you mean 'n_startup_trials'"),
+        ({"sampler": {"method": "bayes"}}, "tpe"),
+        ({"budget": {}}, "at least one of units, seconds and flops"),
+        ({"budget": {"units": 3}, "seeds": 4}, "not enough for one trial of 4 seeds"),
+        (
+            {"enqueue": [{"optimizer.momentum": 0.5}]},
+            "no setting 'optimizer.momentum'; there are optimizer.learning_rate",
+        ),
+        ({"enqueue": [{"optimizer.learning_rate": 7.0}]}, "can't be drawn"),
+        ({"function": WALK}, "either a `recipe` or a `function`"),
+        ({"fixed": {"a": 1}}, "belong to a function"),
+    ],
+)
+def test_input_that_can_not_be_is_said_before_any_work(changes: dict[str, Any], complaint: str) -> None:
+    with pytest.raises(SpecError, match=f"(?s){complaint}"):
+        tiny(**changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({"space": {"x": {"uniform": [0, 1]}}}, r"needs \['method'\]"),
+        ({"space": {"y": {"uniform": [0, 1]}}}, "takes no argument 'y'"),
+        ({"function": "tests.test_search_kind:plain", "space": {"x": {"uniform": [0, 1]}}, "seed_argument": None,
+          "pruner": {"method": "median"}}, "a pruner needs metrics while the function runs: let .*plain yield them"),
+        ({"function": "tests.test_search_kind:nothing"}, "has no 'nothing'"),
+    ],
+)  # fmt: skip
+def test_functions_that_do_not_fit_are_refused(changes: dict[str, Any], complaint: str) -> None:
+    with pytest.raises(SpecError, match=complaint):
+        KIND.check(function_spec(**changes), Workbench(folder=Path.cwd()))
+
+
+def test_functions_with_seeds_need_an_argument_for_them() -> None:
+    with pytest.raises(SpecError, match="name its argument under `seed_argument`"):
+        function_spec(seeds=2, seed_argument=None)
+    with pytest.raises(SpecError, match="no metric 'lss'; there are loss"):
+        function_spec(columns={"loss": {}}, goals=[{"minimise": "lss"}])

@@ -1,0 +1,116 @@
+"""Units as runs below the sweep's run, in a real SQLite store of MLflow."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from orchestrator.row import Column, Outcome, RowMaker, Status
+from orchestrator.tracked import UnitEntry, unit_entries
+from orchestrator.tracking import default_uri, export, export_safely
+from orchestrator.unit import Keys
+
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::DeprecationWarning", "ignore::FutureWarning"
+)  # of mlflow's own imports
+
+HEAD: dict[str, Any] = {"id": "77", "kind": "zoo", "name": "z", "spec": {}, "context": {}, "created": 900.0}
+PARAMS = (Column("rate", ""), Column("seed", "", type="int"), Column("method", "", type="text"))
+
+
+def rows_of(losses: list[float | None], ended: float = 1000.0) -> pd.DataFrame:
+    """A row for each loss, None for a failed unit; already in the order of their worth."""
+    keys = Keys("zoo", 1, {})
+    units = [keys.unit({"rate": 0.1 * i, "seed": i, "method": None if i else "a method"}) for i in range(len(losses))]
+    outcomes = [
+        Outcome(u.key, {}, Status.failed, "Traceback")
+        if x is None
+        else Outcome(u.key, {"loss": x, "odd": float("nan")})
+        for u, x in zip(units, losses, strict=True)
+    ]
+    meters = [{"attempt": 1, "ended": ended + i, "seconds": 2.0} for i in range(len(losses))]
+    return RowMaker(PARAMS, None).batch(units, outcomes, meters).to_pandas()
+
+
+def entries(rows: pd.DataFrame, most: int = 500) -> list[UnitEntry]:
+    return unit_entries(rows, {c.name: c for c in PARAMS}, most)
+
+
+def children(uri: str) -> dict[str, Any]:
+    """By key, the runs of units."""
+    from mlflow.tracking import MlflowClient
+
+    client = MlflowClient(tracking_uri=uri)
+    runs = client.search_runs([e.experiment_id for e in client.search_experiments()])
+    return {r.data.tags["landsweep.unit"]: r for r in runs if "landsweep.unit" in r.data.tags}
+
+
+def test_places_are_for_the_best_and_a_fifth_for_the_failed() -> None:
+    rows = rows_of([1.0, None, 2.0, None, None, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0])
+    assert [u.status for u in entries(rows, 10)] == ["ok"] * 8 + ["failed"] * 2
+    assert [u.metrics.get("loss") for u in entries(rows, 5)] == [1.0, 2.0, 3.0, 4.0, None]
+    assert entries(rows.iloc[:0]) == [] and len(entries(rows)) == 12
+    assert entries(rows, 0) == []
+
+
+def test_units_are_found_again_changed_and_deleted(tmp_path: Path) -> None:
+    uri, report = default_uri(tmp_path), tmp_path / "report"
+    rows = rows_of([1.0, 3.0, None])
+    run_id = export(rows, report, HEAD, {}, uri, units=entries(rows))
+    first = children(uri)
+    assert {k: r.data.tags["landsweep.status"] for k, r in first.items()} == dict(
+        zip(rows["key"], rows["status"], strict=True)
+    )
+    one = first[rows["key"][0]]
+    assert one.data.tags["mlflow.parentRunId"] == run_id
+    assert one.data.params == {"rate": "0.0", "seed": "0", "method": "a method"}
+    assert one.data.metrics == {"loss": 1.0, "seconds": 2.0}, "nan and what is missing are left out"
+    assert (one.info.start_time, one.info.end_time, one.info.status) == (998_000, 1_000_000, "FINISHED")
+    assert first[rows["key"][1]].data.params == {"rate": "0.1", "seed": "1"}
+    assert first[rows["key"][2]].info.status == "FAILED"
+
+    assert export(rows, report, HEAD, {}, uri, units=entries(rows)) == run_id
+    assert {k: dict(r.info) for k, r in children(uri).items()} == {k: dict(r.info) for k, r in first.items()}
+
+    again = rows_of([1.0, 2.5, 0.5], ended=2000.0)
+    assert export(again, report, HEAD, {}, uri, units=entries(again, 2)) == run_id
+    after = children(uri)
+    assert set(after) == set(again["key"][:2]), "the third is no longer among the first"
+    assert {k: r.info.run_id for k, r in after.items()} == {k: first[k].info.run_id for k in after}
+    assert after[again["key"][1]].data.metrics["loss"] == 2.5
+
+
+def test_an_export_that_broke_off_is_mended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The store fails at the second unit: the command says so and ends well, and the next export completes it."""
+    from mlflow.tracking import MlflowClient
+
+    uri, rows = default_uri(tmp_path), rows_of([1.0, 3.0, 5.0])
+    calls = {"n": 0}
+    write = MlflowClient.log_batch
+
+    def failing(self: Any, *args: Any, **given: Any) -> Any:
+        calls["n"] += 1
+        if calls["n"] == 3:  # the sweep's own, the first unit's, the second unit's
+            raise OSError("disk full")
+        return write(self, *args, **given)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(MlflowClient, "log_batch", failing)
+        run_id, said = export_safely(rows, tmp_path / "report", HEAD, {}, uri, units=entries(rows))
+    assert run_id is None and "disk full" in said and "No row is lost" in said
+    assert len(children(uri)) == 2
+    export(rows, tmp_path / "report", HEAD, {}, uri, units=entries(rows))
+    assert {r.data.metrics["loss"] for r in children(uri).values()} == {1.0, 3.0, 5.0}
+
+
+def test_what_is_no_setting_or_number_is_left_out() -> None:
+    (entry,) = entries(rows_of([0.25]))
+    assert entry.params == {"rate": "0.0", "seed": "0", "method": "a method"} and entry.metrics == {
+        "loss": 0.25,
+        "seconds": 2.0,
+    }
+    assert entry.began == 998.0
+    assert entry.digest == entries(rows_of([0.25]))[0].digest != entries(rows_of([0.5]))[0].digest
