@@ -46,7 +46,7 @@ def _submit(
     """Queue a sweep on a cluster; resubmitting the same spec resumes it, or extends it when its axes have grown."""
     from cluster.submission import draft, submit
 
-    launcher, launch = draft(spec, changes, site, out_dir, command_line())
+    launcher, launch = draft(spec, changes, site, out_dir, command_line(), offline=dry_run)
     if dry_run:
         return out.print(launcher.dry_run(launch))
     job = submit(launcher, launch, err.print)

@@ -1,7 +1,8 @@
-"""The driver of a launched job: `python -m cluster.driver LAUNCH`, LAUNCH being a `launch.json` or its URL."""
+"""The driver of a launched job: `python -m cluster.driver LAUNCH`: a `launch.json`, its URL, or `env:NAME`."""
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import NoReturn
@@ -21,11 +22,13 @@ __all__ = ["load_launch", "main"]
 
 
 def load_launch(where: str) -> Launch:
-    """The launch at a path or URL.
+    """The launch at a path or URL, or in the environment variable NAME for `env:NAME`.
 
     Raises:
         UsageError: there is none.
     """
+    if where.startswith("env:"):
+        return read_launch(os.environ[where.removeprefix("env:")])
     folder, _, name = where.rpartition("/")
     try:
         return read_launch(Store.at(folder or ".").read(name).decode())

@@ -11,6 +11,7 @@ A launcher of another package registers its class in the entry-point group `land
 from __future__ import annotations
 
 import json
+import shlex
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
@@ -115,9 +116,9 @@ class Launch:
         """Path of one of this job's files."""
         return Path(self.home) / name
 
-    def text(self) -> str:
+    def text(self, indent: int | None = 2) -> str:
         """As JSON, for `launch.json`."""
-        return json.dumps(asdict(self), indent=2) + "\n"
+        return json.dumps(asdict(self), indent=indent) + "\n"
 
     @property
     def rendezvous(self) -> str:
@@ -136,23 +137,26 @@ class Launcher(ABC, Generic[Options]):
     Attributes:
         name: in `launcher.type` of a site.
         options: model of the site's section `launcher`.
-        shares_files: whether the cluster sees the folders of the machine where one submits.
     """
 
     name: ClassVar[str]
     options: ClassVar[type[LauncherOptions]]
-    shares_files: ClassVar[bool]
 
     def __init__(self, options: Options) -> None:
         self.given = options
+
+    @property
+    def shares_files(self) -> bool:
+        """Whether the cluster sees the folders of the machine where one submits."""
+        return True
 
     @abstractmethod
     def files(self, launch: Launch) -> Mapping[str, str]:
         """Name to text of what is handed over, such as a batch script: pure, the same for the same launch."""
 
     @abstractmethod
-    def command(self, launch: Launch) -> list[str]:
-        """What hands it over, as words of a command line."""
+    def commands(self, launch: Launch) -> list[list[str]]:
+        """What hands it over: the words of each command line."""
 
     @abstractmethod
     def checks(self, launch: Launch) -> Iterable[Check]:
@@ -189,4 +193,4 @@ class Launcher(ABC, Generic[Options]):
     def dry_run(self, launch: Launch) -> str:
         """What would be handed over and how, for people."""
         parts = [f"# {launch.file(name)}\n{text.rstrip()}" for name, text in self.files(launch).items()]
-        return "\n\n".join([*parts, "# submitted with\n" + " ".join(self.command(launch))])
+        return "\n\n".join([*parts, "\n".join(["# submitted with", *map(shlex.join, self.commands(launch))])])

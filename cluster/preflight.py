@@ -12,9 +12,9 @@ import psutil
 from cluster.launcher import Check, Launch
 from orchestrator.display import span
 from orchestrator.errors import LandsweepError
-from orchestrator.store import Store
+from orchestrator.store import Store, is_url
 
-__all__ = ["results_checks", "shared_folder", "walltime"]
+__all__ = ["reachable_results", "results_checks", "shared_folder", "walltime"]
 
 _OWN = {"tmpfs", "ramfs", "overlay", "devtmpfs", "squashfs"}  # never seen by another machine
 _NETWORKED = (
@@ -50,6 +50,20 @@ def results_checks(launch: Launch) -> Iterator[Check]:
         free, needed = shutil.disk_usage(store.path).free, launch.bytes + _RESERVE
         told = f"{free / 1e9:,.1f} GB free, rows need about {needed / 1e9:,.1f} GB"
         yield Check("room", free > needed, told, "Make room, or give another --out")
+
+
+def reachable_results(launch: Launch, shared: bool, field: str) -> Check:
+    """Whether a cluster elsewhere can reach the results.
+
+    Args:
+        launch: with its results.
+        shared: whether the cluster sees this machine's folders.
+        field: of the site that says so.
+    """
+    if is_url(launch.out) or shared:
+        return Check("results", True, f"the cluster writes to {launch.out}")
+    cure = f"Give --out s3://..., or `{field}: true` if the cluster sees that folder"
+    return Check("results", False, f"{launch.out} is a folder of this machine", cure)
 
 
 def shared_folder(launch: Launch) -> Check:

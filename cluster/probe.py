@@ -50,13 +50,14 @@ def _gpus() -> int:
     return len(list(Path("/proc/driver/nvidia/gpus").glob("*")))
 
 
-def judged(told: str, launch: Launch, *, gpus: int) -> Check:
+def judged(told: str, launch: Launch, *, gpus: int, sees_folder: bool = True) -> Check:
     """The answer of a node as one check: the first thing that is wrong, or what it has.
 
     Args:
         told: all that the probe printed.
         launch: what shall run there; its folder holds the nonce.
         gpus: that it should have.
+        sees_folder: whether it should see the job's folder.
     """
     line = next((x for x in told.splitlines() if x.startswith(_MARK)), None)
     if line is None:
@@ -70,10 +71,10 @@ def judged(told: str, launch: Launch, *, gpus: int) -> Check:
         has = ", ".join(f"{p} {found['versions'].get(p, 'missing')} instead of {v}" for p, v in wrong.items())
         cure = f"It runs {found['python']}: set launcher.python, or load the environment in launcher.setup"
         return Check(what, False, has, cure)
-    if found["nonce"] != launch.file(NONCE).read_text():
+    if sees_folder and found["nonce"] != launch.file(NONCE).read_text():
         cure = "Give --out on a file system that all nodes share, or an object store (s3://, gs://)"
         return Check(what, False, f"does not see {launch.home} ({found['nonce']})", cure)
-    if not found["writable"]:
+    if sees_folder and not found["writable"]:
         return Check(what, False, f"may not write to {launch.home}", "Give --out where your jobs may write")
     if found["gpus"] < gpus:
         cure = "Ask for a partition or constraint with GPUs, or set launcher.gpus_per_node"
@@ -82,7 +83,8 @@ def judged(told: str, launch: Launch, *, gpus: int) -> Check:
         free = f"has {found['scratch_gb']:.1f} GB free in {found['scratch']}"
         return Check(what, False, free, "Name another folder with launcher.scratch")
     versions = ", ".join(f"{p} {v}" for p, v in found["versions"].items())
-    return Check(what, True, f"sees the folder, {found['gpus']} GPUs, {versions}")
+    sees = "sees the folder, " if sees_folder else ""
+    return Check(what, True, f"{sees}{found['gpus']} GPUs, {versions}")
 
 
 if __name__ == "__main__":

@@ -76,7 +76,6 @@ class Slurm(Launcher[SlurmOptions]):
 
     name: ClassVar[str] = "slurm"
     options: ClassVar[type[LauncherOptions]] = SlurmOptions
-    shares_files: ClassVar[bool] = True
 
     def __init__(self, options: SlurmOptions) -> None:
         super().__init__(options)
@@ -147,14 +146,14 @@ class Slurm(Launcher[SlurmOptions]):
         words += [f"--scratch={shlex.quote(o.scratch)}"] if o.scratch else []
         return " ".join(words)
 
-    def command(self, launch: Launch) -> list[str]:
-        return ["sbatch", "--parsable", str(launch.file(_SCRIPT))]
+    def commands(self, launch: Launch) -> list[list[str]]:
+        return [["sbatch", "--parsable", str(launch.file(_SCRIPT))]]
 
     def submit(self, launch: Launch) -> str:
         token = os.environ.get("RAY_AUTH_TOKEN") or secrets.token_hex(32)  # all elements of an array need the same
         env = {**os.environ, "RAY_AUTH_TOKEN": token}
         try:
-            told = self._tools["sbatch"].say(*self.command(launch)[1:], env=env)
+            told = self._tools["sbatch"].say(*self.commands(launch)[0][1:], env=env)
         except ToolFailed as e:
             raise UsageError(f"Slurm refuses the job, nothing was queued: {e.said}") from e
         return told.strip().split(";")[0]

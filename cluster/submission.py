@@ -24,7 +24,13 @@ __all__ = ["draft", "submit"]
 
 
 def draft(
-    spec: Path, changes: Sequence[str] | None, site: str, out: str | None, words: Sequence[str]
+    spec: Path,
+    changes: Sequence[str] | None,
+    site: str,
+    out: str | None,
+    words: Sequence[str],
+    *,
+    offline: bool = False,
 ) -> tuple[Launcher[Any], Launch]:
     """The launcher of a site, and the launch that a spec makes; nothing is written.
 
@@ -34,6 +40,7 @@ def draft(
         site: file or name.
         out: results, path or URL.
         words: the command line, to be told as what resumes.
+        offline: do without the results, so without a forecast and the check that they are of the same spec.
 
     Raises:
         UsageError: a field is wrong, the site has no launcher, or the results are of another spec.
@@ -52,7 +59,7 @@ def draft(
     remote = is_url(where) or not launcher.shares_files
     results = where if is_url(where) else str(Path(where).absolute())
     home = Path.cwd() / "results" / parsed.name if remote else Path(results)
-    told = forecast(kind, parsed, at, results)
+    told = None if offline and is_url(results) else forecast(kind, parsed, at, results)
     return launcher, Launch(
         name=parsed.name,
         out=results,
@@ -62,11 +69,13 @@ def draft(
         spec=parsed.model_dump(mode="json"),
         folder=str(spec.parent.resolve()),
         cwd=str(Path.cwd()),
-        site=at.model_copy(update={"launcher": None, "executor": "ray", "address": "auto"}).model_dump(mode="json"),
+        site=at.model_copy(update={"launcher": None, "executor": "ray", "address": "auto"}).model_dump(
+            mode="json", exclude_none=True
+        ),
         command=f"landsweep {shlex.join(words)}",
         versions=own_versions(),
-        seconds=None if told.seconds is None else told.seconds * (told.workers or 1),
-        bytes=told.bytes,
+        seconds=None if told is None or told.seconds is None else told.seconds * (told.workers or 1),
+        bytes=0 if told is None else told.bytes,
     )
 
 
@@ -84,7 +93,8 @@ def submit(launcher: Launcher[Any], launch: Launch, say: Callable[[str], None]) 
         for name, text in launcher.files(launch).items():
             launch.file(name).write_text(text, encoding="utf-8")
         failed = []
-        for check in [*results_checks(launch), *launcher.checks(launch)]:
+        mine = results_checks(launch) if is_url(launch.out) or launcher.shares_files else ()
+        for check in [*mine, *launcher.checks(launch)]:
             say(check.text())
             failed += [check] if check.ok is False else []
         if failed:

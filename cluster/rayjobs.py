@@ -1,0 +1,190 @@
+"""Ray Jobs: submit to a Ray cluster that runs already, through its jobs API.
+
+Ray runs a job once and never again, so a driver that is lost is begun again by the same `landsweep submit`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shlex
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field
+
+from cluster.launcher import Check, JobState, Launch, Launcher, Look
+from cluster.node import own_versions
+from cluster.preflight import reachable_results
+from cluster.probe import judged
+from cluster.tool import Tool, ToolFailed
+from orchestrator.errors import Unreachable, UsageError
+from orchestrator.site import LauncherOptions
+
+__all__ = ["RayJobs", "RayJobsOptions"]
+
+_ENVIRONMENT = "runtime_env.json"
+_VARIABLE = "LANDSWEEP_LAUNCH"
+_PROBE_SECONDS = 60.0
+_STATE_OF = {
+    "PENDING": JobState.queued,
+    "RUNNING": JobState.running,
+    "SUCCEEDED": JobState.done,
+    "FAILED": JobState.failed,
+    "STOPPED": JobState.cancelled,
+}
+
+
+class RayJobsOptions(LauncherOptions):
+    """The section `launcher` of a site for Ray Jobs."""
+
+    type: Literal["rayjobs"] = "rayjobs"
+    address: str = Field("http://127.0.0.1:8265", pattern=r"^https?://", description="of the cluster's dashboard")
+    shared: bool = Field(False, description="the cluster's head sees the folders of this machine")
+    runtime_env: dict[str, Any] = Field({}, description="of the driver, as Ray takes it: working_dir, pip, env_vars")
+    cpus: float = Field(0, ge=0, description="CPUs that Ray sets aside for the driver")
+    python: str = Field("python", description="on the cluster")
+    probe: bool = Field(True, description="look at the cluster's environment with a short job first")
+
+
+class RayJobs(Launcher[RayJobsOptions]):
+    """Submits with `ray job submit`, and asks the jobs API over HTTP."""
+
+    name: ClassVar[str] = "rayjobs"
+    options: ClassVar[type[LauncherOptions]] = RayJobsOptions
+
+    @property
+    def shares_files(self) -> bool:
+        return self.given.shared
+
+    def files(self, launch: Launch) -> Mapping[str, str]:
+        return {_ENVIRONMENT: json.dumps(self._environment(launch), indent=2) + "\n"}
+
+    def commands(self, launch: Launch) -> list[list[str]]:
+        return [self._submission(f"{launch.name}-{launch.number:04d}", launch)]
+
+    def submit(self, launch: Launch) -> str:
+        job = f"{launch.name}-{launch.number:04d}-{secrets.token_hex(3)}"
+        self._hand_over(self._submission(job, launch))
+        return job
+
+    def look(self, job: str, home: Path) -> Look:
+        del home
+        told = self._ask("GET", f"/api/jobs/{job}", missing_ok=True)
+        if told is None:
+            return Look(JobState.unknown, "the cluster does not know it")
+        message = " ".join(str(told.get("message") or "").split())
+        return Look(_STATE_OF.get(told["status"], JobState.unknown), f"{told['status']} {message}"[:200])
+
+    def logs(self, job: str, home: Path) -> str:
+        del home
+        told = self._ask("GET", f"/api/jobs/{job}/logs", missing_ok=True)
+        return "" if told is None else str(told["logs"])
+
+    def cancel(self, job: str, home: Path) -> None:
+        if not self.look(job, home).state.over:
+            self._ask("POST", f"/api/jobs/{job}/stop", missing_ok=True)
+
+    def checks(self, launch: Launch) -> Iterator[Check]:
+        version = (self._ask("GET", "/api/version") or {}).get("ray_version")
+        mine = own_versions()["ray"]
+        told = f"{self.given.address} answers, ray {version}"
+        cure = f"`ray job submit` of {mine} and a cluster of {version} need not understand each other; install the same"
+        yield Check("cluster", version == mine, told, cure)
+        yield reachable_results(launch, self.given.shared, "launcher.shared")
+        if self.given.probe:
+            yield self._probe(launch)
+
+    def _probe(self, launch: Launch) -> Check:
+        """Run the probe as a job on the cluster's head, and take it away again."""
+        job = f"probe-{secrets.token_hex(6)}"
+        environment = {k: v for k, v in self.given.runtime_env.items() if k != "working_dir"}
+        words = [self.given.python, "-m", "cluster.probe", launch.home]
+        self._hand_over(self._words(job, f"--runtime-env-json={json.dumps(environment)}", words))
+        try:
+            deadline = time.monotonic() + _PROBE_SECONDS
+            while not (look := self.look(job, Path())).state.over:
+                if time.monotonic() > deadline:
+                    free = f"the cluster did not run a short job within {_PROBE_SECONDS:g} s"
+                    return Check("environment", False, free, "Look at its dashboard")
+                time.sleep(0.5)
+            told = self.logs(job, Path())
+            if look.state is not JobState.done:
+                why = told.strip().splitlines()[-1:] or [look.told]
+                cure = "Install landsweep there, or give launcher.python or launcher.runtime_env"
+                return Check("environment", False, f"`{shlex.join(words)}` fails there: {why[0]}", cure)
+            return judged(told, launch, gpus=0, sees_folder=self.given.shared)
+        finally:
+            self.cancel(job, Path())
+            self._ask("DELETE", f"/api/jobs/{job}", missing_ok=True)
+
+    def _environment(self, launch: Launch) -> dict[str, Any]:
+        given = self.given.runtime_env
+        variables = {"PYTHONUNBUFFERED": "1", **given.get("env_vars", {}), _VARIABLE: launch.text(indent=None)}
+        return {**given, "env_vars": variables}
+
+    def _submission(self, job: str, launch: Launch) -> list[str]:
+        words = [self.given.python, "-m", "cluster.driver", f"env:{_VARIABLE}"]
+        return self._words(job, f"--runtime-env={launch.file(_ENVIRONMENT)}", words)
+
+    def _words(self, job: str, environment: str, words: list[str]) -> list[str]:
+        return [
+            *(sys.executable, "-m", "ray.scripts.scripts", "job", "submit", "--no-wait", "--log-style=record"),
+            *(
+                f"--address={self.given.address}",
+                f"--submission-id={job}",
+                f"--entrypoint-num-cpus={self.given.cpus:g}",
+            ),
+            *(environment, "--", *words),
+        ]
+
+    def _hand_over(self, words: list[str]) -> None:
+        shown = ["-m", *words[2:]]
+        env = {**os.environ, "RAY_LOG_TO_STDERR": "1"}
+        env.pop("RAY_ADDRESS", None)
+        try:
+            Tool(words[0], "install Python").say(*words[1:], seconds=120, env=env, shown=shown)
+        except ToolFailed as e:
+            raise UsageError(
+                f"the cluster at {self.given.address} refuses the job, nothing was queued: {e.said}"
+            ) from e
+
+    def _ask(self, method: str, path: str, *, missing_ok: bool = False) -> dict[str, Any] | None:
+        """A question to the jobs API; None where it does not know the job."""
+        url = self.given.address.rstrip("/") + path
+        request = urllib.request.Request(url, method=method)
+        if token := _token():
+            request.add_header("Authorization", f"Bearer {token}")
+        try:
+            with urllib.request.urlopen(request, timeout=30) as response:
+                text = response.read().decode()
+        except urllib.error.HTTPError as e:
+            with e:
+                if e.code == 404 and missing_ok:
+                    return None
+                if e.code in (401, 403):
+                    raise Unreachable(f"{url} wants a token: give it by RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH") from e
+                raise Unreachable(f"{url} answers {e.code}: {e.read().decode(errors='replace')[:300]}") from e
+        except (OSError, ValueError) as e:
+            raise Unreachable(
+                f"no Ray dashboard answers at {self.given.address}: {getattr(e, 'reason', e)}. Is the cluster up, and "
+                "its dashboard? From outside, forward the port: ssh -L 8265:127.0.0.1:8265 HEAD"
+            ) from e
+        told: object = json.loads(text) if text.strip() else {}
+        return told if isinstance(told, dict) else {}
+
+
+def _token() -> str:
+    """The token of Ray's clusters, from where Ray itself looks for it."""
+    if token := os.environ.get("RAY_AUTH_TOKEN"):
+        return token
+    if os.environ.get("RAY_AUTH_MODE") == "disabled":
+        return ""
+    file = Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or Path.home() / ".ray" / "auth_token")
+    return file.read_text(encoding="utf-8").strip() if file.is_file() else ""

@@ -1,0 +1,142 @@
+"""ssh: a few machines without a scheduler, which share a folder. The first of them leads."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import shlex
+import sys
+import zlib
+from collections.abc import Iterator, Mapping
+from importlib import resources
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from pydantic import Field, PositiveFloat, PositiveInt
+
+from cluster.launcher import Check, JobState, Launch, Launcher, Look
+from cluster.preflight import shared_folder
+from cluster.probe import judged
+from cluster.tool import Tool, ToolFailed
+from orchestrator.errors import Unreachable, UsageError
+from orchestrator.site import LauncherOptions
+
+__all__ = ["Ssh", "SshOptions"]
+
+_SCRIPT, _TOKEN, _EXIT = "job.sh", "token", "exit"
+_UNREACHED = 255  # ssh's own exit code
+
+
+class SshOptions(LauncherOptions):
+    """The section `launcher` of a site for a list of hosts."""
+
+    type: Literal["ssh"] = "ssh"
+    hosts: tuple[str, ...] = Field(min_length=1, description="as ssh knows them; the first runs head and driver")
+    options: tuple[str, ...] = Field((), description="for ssh, such as [-p, '2222']")
+    cpus_per_host: PositiveInt | None = Field(None, description="by default all")
+    gpus_per_host: int | None = Field(None, ge=0, description="by default all")
+    setup: tuple[str, ...] = Field((), description="shell lines before the start")
+    python: str | None = Field(None, description="on the hosts; by default the one in which one submits")
+    network: str | None = Field(None, description="interface or range of addresses on which the hosts meet")
+    scratch: str | None = Field(None, description="short path of a local folder for Ray's temporary files")
+    object_store_gb: PositiveFloat = Field(1, description="shared memory of Ray on each host, GB")
+
+
+class Ssh(Launcher[SshOptions]):
+    """Starts one member on each host and leaves; what it asks later lies in the job's folder, which all share."""
+
+    name: ClassVar[str] = "ssh"
+    options: ClassVar[type[LauncherOptions]] = SshOptions
+
+    def __init__(self, options: SshOptions) -> None:
+        super().__init__(options)
+        self._ssh = Tool("ssh", "install an ssh client")
+
+    def files(self, launch: Launch) -> Mapping[str, str]:
+        o = self.given
+        template = (resources.files("cluster") / "templates" / "ssh.sh").read_text(encoding="utf-8")
+        words = [f"--job={zlib.crc32(launch.home.encode()):08x}", f"--object-store-gb={o.object_store_gb:g}"]
+        named = {"cpus": o.cpus_per_host, "gpus": o.gpus_per_host, "network": o.network, "scratch": o.scratch}
+        words += [f"--{name}={value}" for name, value in named.items() if value is not None]
+        for name, text in {
+            "CWD": shlex.quote(launch.cwd),
+            "SETUP": "\n".join(o.setup),
+            "HOME": shlex.quote(launch.home),
+            "PYTHON": shlex.quote(o.python or sys.executable),
+            "MEMBER": shlex.join(words),
+        }.items():
+            template = template.replace(f"@@{name}@@\n", f"{text}\n" if text else "").replace(f"@@{name}@@", text)
+        return {_SCRIPT: template}
+
+    def commands(self, launch: Launch) -> list[list[str]]:
+        return [["ssh", *self._words(host, self._start(launch, host))] for host in self.given.hosts]
+
+    def _start(self, launch: Launch, host: str) -> str:
+        role = "head" if host == self.given.hosts[0] else "worker"
+        script, log = shlex.quote(str(launch.file(_SCRIPT))), shlex.quote(str(launch.file(f"log-{_plain(host)}.txt")))
+        return f"nohup setsid bash {script} {role} {_plain(host)} >>{log} 2>&1 </dev/null &"
+
+    def _words(self, host: str, command: str) -> list[str]:
+        return ["-o", "BatchMode=yes", "-o", "ConnectTimeout=10", *self.given.options, host, command]
+
+    def submit(self, launch: Launch) -> str:
+        token = launch.file(_TOKEN)
+        token.touch(mode=0o600)
+        token.write_text(secrets.token_hex(32), encoding="utf-8")
+        for host in self.given.hosts:
+            try:
+                self._ssh.say(*self._words(host, self._start(launch, host)))
+            except Unreachable as e:
+                self.cancel(launch.name, Path(launch.home))
+                raise UsageError(f"{host}: {e}; what had been started was ended again") from e
+        return f"{_plain(self.given.hosts[0])}:{launch.name}-{launch.number:04d}"
+
+    def look(self, job: str, home: Path) -> Look:
+        del job
+        end = home / _EXIT
+        if end.exists():
+            code = int(end.read_text() or 1)
+            told = f"ended with {code}"
+            return Look(JobState.done if code == 0 else JobState.cancelled if code == 3 else JobState.failed, told)
+        pid = home / f"{_plain(self.given.hosts[0])}.pid"
+        if not pid.exists():
+            return Look(JobState.queued, "not started yet")
+        try:
+            self._ssh.say(*self._words(self.given.hosts[0], f"kill -0 {int(pid.read_text())}"))
+        except ToolFailed:
+            return Look(JobState.failed, f"its process on {self.given.hosts[0]} is gone")
+        return Look(JobState.running, f"on {len(list(home.glob('*.pid')))} hosts")
+
+    def logs(self, job: str, home: Path) -> str:
+        del job
+        files = [home / f"log-{_plain(host)}.txt" for host in self.given.hosts]
+        return "".join(
+            f"== {f.stem.removeprefix('log-')}\n{f.read_text(errors='replace')}" for f in files if f.exists()
+        )
+
+    def cancel(self, job: str, home: Path) -> None:
+        del job
+        for host in self.given.hosts:
+            pid = home / f"{_plain(host)}.pid"
+            if pid.exists():
+                self._ssh.say(*self._words(host, f"kill -TERM {int(pid.read_text())} || true"))
+
+    def checks(self, launch: Launch) -> Iterator[Check]:
+        yield shared_folder(launch)
+        for host in self.given.hosts:
+            yield self._host(launch, host)
+
+    def _host(self, launch: Launch, host: str) -> Check:
+        python = shlex.quote(self.given.python or sys.executable)
+        lines = [*self.given.setup, f"{python} -m cluster.probe {shlex.quote(launch.home)}"]
+        try:
+            told = self._ssh.say(*self._words(host, " && ".join([f"cd {shlex.quote(launch.cwd)}", *lines])))
+        except Unreachable as e:
+            cure = f"`ssh {shlex.join(self.given.options)} {host}` must work without a password".replace("  ", " ")
+            return Check(f"host {host}", False, str(e).splitlines()[-1], cure)
+        return judged(told, launch, gpus=self.given.gpus_per_host or 0)
+
+
+def _plain(host: str) -> str:
+    """A host as a part of file names."""
+    return re.sub(r"[^A-Za-z0-9.-]", "_", host)

@@ -1,0 +1,1 @@
+"""Suites that launchers of other packages can inherit."""
