@@ -7,24 +7,26 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from cluster.launcher import JobState, Look
+from cluster.launcher import JobState, Launcher, Look
 from cluster.records import Job, keep, launcher_of
 from orchestrator.errors import LandsweepError
 from orchestrator.ledger import read_status
 from orchestrator.store import Store
 
-__all__ = ["follow", "looked", "progress"]
+__all__ = ["follow", "look_again", "looked", "progress"]
 
 _LOG_SECONDS = 2.0
-_END_SECONDS = 1.0  # between the end of the sweep and the last line of the log
 
 
 def looked(job: Job) -> Job:
     """The job with what its scheduler says now, written down if it is news."""
-    if job.state.over:
-        return job
+    return job if job.state.over else look_again(launcher_of(job), job)
+
+
+def look_again(launcher: Launcher[Any], job: Job) -> Job:
+    """The same by a launcher that remembers when it last asked."""
     try:
-        look = launcher_of(job).look(job.job, Path(job.home))
+        look = launcher.look(job.job, Path(job.home))
     except LandsweepError as e:
         return job.with_look(Look(JobState.unknown, str(e)))
     now = job.with_look(look)
@@ -65,19 +67,14 @@ def follow(job: Job, write: Callable[[str], object]) -> int:
     home = Path(job.home)
     shown = 0
     while True:
-        status = _status(job)
-        ended = status.get("phase") == "done"
-        now = looked(job)
-        if ended:
-            time.sleep(_END_SECONDS)
+        job = look_again(launcher, job)
         text = launcher.logs(job.job, home)
         write(text[shown:])
         shown = len(text)
-        if ended:
-            return 1 if status["counts"].get("failed") else 0
-        if now.state.over and now.state is not JobState.unknown:
-            write(f"job {job.job}: {now.state} ({now.told})\n")
-            return {JobState.done: 0, JobState.cancelled: 3}.get(
-                now.state, 3 if status.get("phase") == "stopped" else 1
-            )
+        if job.state.over and job.state is not JobState.unknown:
+            status = _status(job)
+            if status.get("phase") == "done":
+                return 1 if status["counts"].get("failed") else 0
+            write(f"job {job.job}: {job.state} ({job.told})\n")
+            return {JobState.done: 0, JobState.cancelled: 3}.get(job.state, 1)
         time.sleep(_LOG_SECONDS)

@@ -21,9 +21,10 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 from orchestrator.site import LauncherOptions
 
-__all__ = ["LAUNCH_FILE", "Check", "JobState", "Launch", "Launcher", "Look", "read_launch"]
+__all__ = ["EXIT_FILE", "LAUNCH_FILE", "Check", "JobState", "Launch", "Launcher", "Look", "ended", "read_launch"]
 
 LAUNCH_FILE = "launch.json"
+EXIT_FILE = "exit"
 Options = TypeVar("Options", bound=LauncherOptions)
 
 
@@ -124,6 +125,16 @@ class Launch:
     def rendezvous(self) -> str:
         """Where the job's nodes find each other: a folder below the results, path or URL."""
         return f"{self.out}/jobs/{self.number:04d}"
+
+
+def ended(home: Path) -> Look | None:
+    """The end of a job whose script writes its exit code beside its log; None before. No scheduler is asked for it."""
+    try:
+        code = int((home / EXIT_FILE).read_text())
+    except (FileNotFoundError, ValueError):
+        return None
+    state = {0: JobState.done, 3: JobState.cancelled}.get(code, JobState.failed)
+    return Look(state, f"ended with exit code {code}")
 
 
 def read_launch(text: str) -> Launch:

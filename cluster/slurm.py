@@ -14,7 +14,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
-from cluster.launcher import LAUNCH_FILE, Check, JobState, Launch, Launcher, Look
+from cluster.launcher import EXIT_FILE, LAUNCH_FILE, Check, JobState, Launch, Launcher, Look, ended
 from cluster.preflight import shared_folder, walltime
 from cluster.probe import judged
 from cluster.tool import Tool, ToolFailed
@@ -93,6 +93,7 @@ class Slurm(Launcher[SlurmOptions]):
             "DIRECTIVES": "\n".join(f"#SBATCH {line}" for line in self._directives(launch)),
             "SETUP": "".join(f"{line}\n" for line in o.setup),
             "LAUNCH": shlex.quote(str(launch.file(LAUNCH_FILE))),
+            "EXIT": shlex.quote(str(launch.file(EXIT_FILE))),
             "STOP": shlex.quote(str(launch.file(_STOP))) + (".$SLURM_ARRAY_TASK_ID" if o.array else ""),
             "PYTHON": self._python(),
             "MEMBER": self._member_options(),
@@ -159,7 +160,8 @@ class Slurm(Launcher[SlurmOptions]):
         return told.strip().split(";")[0]
 
     def look(self, job: str, home: Path) -> Look:
-        del home
+        if (end := ended(home)) is not None:
+            return end
         when, seen = self._seen.get(job, (-1e9, Look(JobState.unknown)))
         if time.monotonic() - when >= _LEAST_SECONDS:
             seen = self._ask(job)

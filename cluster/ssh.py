@@ -14,7 +14,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
-from cluster.launcher import Check, JobState, Launch, Launcher, Look
+from cluster.launcher import Check, JobState, Launch, Launcher, Look, ended
 from cluster.preflight import shared_folder
 from cluster.probe import judged
 from cluster.tool import Tool, ToolFailed
@@ -23,7 +23,7 @@ from orchestrator.site import LauncherOptions
 
 __all__ = ["Ssh", "SshOptions"]
 
-_SCRIPT, _TOKEN, _EXIT = "job.sh", "token", "exit"
+_SCRIPT, _TOKEN = "job.sh", "token"
 _UNREACHED = 255  # ssh's own exit code
 
 
@@ -93,11 +93,8 @@ class Ssh(Launcher[SshOptions]):
 
     def look(self, job: str, home: Path) -> Look:
         del job
-        end = home / _EXIT
-        if end.exists():
-            code = int(end.read_text() or 1)
-            told = f"ended with {code}"
-            return Look(JobState.done if code == 0 else JobState.cancelled if code == 3 else JobState.failed, told)
+        if (end := ended(home)) is not None:
+            return end
         pid = home / f"{_plain(self.given.hosts[0])}.pid"
         if not pid.exists():
             return Look(JobState.queued, "not started yet")

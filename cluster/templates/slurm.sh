@@ -7,6 +7,7 @@ umask 077
 @@SETUP@@
 LAUNCH=@@LAUNCH@@
 STOP=@@STOP@@
+EXIT=@@EXIT@@
 export RAY_AUTH_MODE=token RAY_AUTH_TOKEN=${RAY_AUTH_TOKEN:-$(od -An -N32 -tx1 /dev/urandom | tr -d ' \n')}
 export PYTHONUNBUFFERED=1 SRUN_CPUS_PER_TASK=$SLURM_CPUS_PER_TASK
 member() { # ROLE SRUN-OPTION...: one per node
@@ -15,7 +16,7 @@ member() { # ROLE SRUN-OPTION...: one per node
         @@PYTHON@@ -m cluster.member "$LAUNCH" "$role" --stop-file="$STOP" @@MEMBER@@
 }
 
-rm -f "$STOP"
+rm -f "$STOP" "$EXIT"
 trap 'touch "$STOP"' USR1 # some time before the limit: the driver writes what it has and ends with 3
 echo "job $SLURM_JOB_ID, start ${SLURM_RESTART_COUNT:-0}, on $SLURM_JOB_NODELIST"
 @@START@@
@@ -28,4 +29,5 @@ if [[ $code == 3 && -e $STOP ]]; then
 @@REQUEUE@@
 @@ENDED@@
 fi
+if [[ $code != 3 || -z ${SLURM_ARRAY_JOB_ID:-} ]]; then echo $code >"$EXIT"; fi
 exit $code

@@ -18,7 +18,6 @@ from cluster.testing.launcher_suite import LauncherSuite, LiveLauncherSuite
 from orchestrator.site import LAUNCHERS
 from tests.cluster.slurm import TestSlurm, until
 
-BIN = Path(sys.executable).parent
 SSHD = shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin")
 
 
@@ -52,8 +51,12 @@ class TestKubeRaySection(LauncherSuite):
 
 class TestAwsSection(LauncherSuite):
     section: ClassVar[dict[str, Any]] = {
-        "type": "ray-autoscaler", "provider": "aws", "region": "us-west-2", "head_machine": "m6i.large", "worker_machine": "c6i.large",
-    }  # fmt: skip
+        "type": "ray-autoscaler",
+        "provider": "aws",
+        "region": "us-west-2",
+        "head_machine": "m6i.large",
+        "worker_machine": "c6i.large",
+    }
 
 
 class TestGcpSection(LauncherSuite):
@@ -94,10 +97,9 @@ def dashboard() -> Iterator[str]:
     words = [f"--port={gcs}", f"--dashboard-port={port}", f"--ray-client-server-port={client}", "--num-cpus=2"]
     words += [f"--dashboard-agent-listen-port={agent}", "--include-dashboard=true", "--disable-usage-stats"]
     folder = Path("/tmp") / f"lsjobs-{os.getpid()}"
-    head = subprocess.Popen(
-        [BIN / "ray", "start", "--head", "--block", "--node-ip-address=127.0.0.1", f"--temp-dir={folder}", *words],
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
+    words += ["--head", "--block", "--node-ip-address=127.0.0.1", f"--temp-dir={folder}"]
+    command = [sys.executable, "-m", "ray.scripts.scripts", "start", *words]
+    head = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         until("the dashboard answers", lambda: not socket.socket().connect_ex(("127.0.0.1", port)), 120)
         yield f"http://127.0.0.1:{port}"
