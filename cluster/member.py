@@ -68,8 +68,8 @@ class Member:
     def elect(self) -> int:
         """Lead or follow, in turns, until the sweep has ended; gives the exit code."""
         while not self.stopping:
-            if "ended" in self._head():
-                return 0
+            if "ended" in (head := self._head()):
+                return int(head["ended"])
             try:
                 lock = DriverLock.take(self._store)
             except SweepLocked:

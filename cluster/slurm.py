@@ -91,7 +91,8 @@ class Slurm(Launcher[SlurmOptions]):
         template = (resources.files("cluster") / "templates" / "slurm.sh").read_text(encoding="utf-8")
         for name, text in {
             "DIRECTIVES": "\n".join(f"#SBATCH {line}" for line in self._directives(launch)),
-            "SETUP": "".join(f"{line}\n" for line in o.setup),
+            "SETUP": "\n".join(o.setup),
+            "RESET": "" if o.array else ' "$EXIT"',
             "LAUNCH": shlex.quote(str(launch.file(LAUNCH_FILE))),
             "EXIT": shlex.quote(str(launch.file(EXIT_FILE))),
             "STOP": shlex.quote(str(launch.file(_STOP))) + (".$SLURM_ARRAY_TASK_ID" if o.array else ""),

@@ -2,9 +2,8 @@
 # Written by landsweep: one Slurm job that serves a whole sweep. Its rows are its only state, so it may be requeued at will.
 @@DIRECTIVES@@
 
-set -u
-umask 077
 @@SETUP@@
+set -u
 LAUNCH=@@LAUNCH@@
 STOP=@@STOP@@
 EXIT=@@EXIT@@
@@ -16,7 +15,7 @@ member() { # ROLE SRUN-OPTION...: one per node
         @@PYTHON@@ -m cluster.member "$LAUNCH" "$role" --stop-file="$STOP" @@MEMBER@@
 }
 
-rm -f "$STOP" "$EXIT"
+rm -f "$STOP"@@RESET@@
 trap 'touch "$STOP"' USR1 # some time before the limit: the driver writes what it has and ends with 3
 echo "job $SLURM_JOB_ID, start ${SLURM_RESTART_COUNT:-0}, on $SLURM_JOB_NODELIST"
 @@START@@

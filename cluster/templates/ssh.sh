@@ -1,9 +1,8 @@
 #!/bin/bash
 # Written by landsweep: one host of a sweep. `job.sh head|worker HOST` runs until the sweep has ended.
-set -u
-umask 077
 cd @@CWD@@ || exit 1
 @@SETUP@@
+set -u
 HOME_OF_JOB=@@HOME@@
 export RAY_AUTH_MODE=token RAY_AUTH_TOKEN=$(<"$HOME_OF_JOB/token") PYTHONUNBUFFERED=1
 trap 'kill -TERM $member' TERM
