@@ -20,7 +20,11 @@ _LOG_SECONDS = 2.0
 
 def looked(job: Job) -> Job:
     """The job with what its scheduler says now, written down if it is news."""
-    return job if job.state.over else look_again(launcher_of(job), job)
+    if job.state.over:
+        return job
+    if not job.here:
+        return job.with_look(Look(JobState.unknown, f"submitted from {job.host}"))
+    return look_again(launcher_of(job), job)
 
 
 def look_again(launcher: Launcher[Any], job: Job) -> Job:

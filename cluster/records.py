@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import json
 import platform
+import re
 import shutil
 import time
 from collections.abc import Iterator, Mapping
@@ -19,6 +20,10 @@ from orchestrator.spec import parse
 from orchestrator.store import Store, is_url
 
 __all__ = ["Job", "claim", "drop", "every_job", "find_job", "jobs_of", "keep", "launcher_of", "record"]
+
+
+_FILE = "job.json"
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +56,15 @@ class Job:
     state: JobState = JobState.queued
     told: str = ""
     seen: float = 0.0
+
+    @property
+    def here(self) -> bool:
+        """Whether it was submitted from this folder; a copy may come from anybody, so no tool is run for it."""
+        try:
+            noted = json.loads((Path(self.home) / _FILE).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return False
+        return isinstance(noted, dict) and (noted.get("job"), noted.get("home")) == (self.job, self.home)
 
     def with_look(self, look: Look) -> Job:
         """The same with what the scheduler says now; one that has forgotten the job does not undo what it said."""
@@ -97,11 +111,19 @@ def keep(job: Job) -> None:
     """Write a job's present state: where its other files are, and beside results at a URL too."""
     text = (json.dumps(asdict(job), indent=2) + "\n").encode()
     for results in dict.fromkeys([job.home.rpartition("/jobs/")[0], *([job.out] if is_url(job.out) else [])]):
-        Store.at(results).replace(f"jobs/{job.number:04d}/job.json", text)
+        Store.at(results).replace(f"jobs/{job.number:04d}/{_FILE}", text)
 
 
 def launcher_of(job: Job) -> Launcher[Any]:
-    """The launcher that submitted a job, to ask it about the job."""
+    """The launcher that submitted a job, to ask it about the job.
+
+    Raises:
+        UsageError: it was submitted from another folder or machine.
+    """
+    if not job.here:
+        raise UsageError(
+            f"job {job.job} was submitted from {job.home} on {job.host}, so ask there; its rows tell the rest"
+        )
     made = launcher_type(job.launcher["type"], f"job {job.job}")
     launcher: Launcher[Any] = made(parse(made.options, job.launcher, f"job {job.job}"))
     return launcher
@@ -113,7 +135,7 @@ def jobs_of(results: str | Path) -> Iterator[Job]:
     number, misses = 1, 0
     while misses < 3:
         try:
-            yield Job(**_job(store.read(f"jobs/{number:04d}/job.json")))
+            yield Job(**_job(store.read(f"jobs/{number:04d}/{_FILE}")))
             misses = 0
         except FileNotFoundError:
             misses += 1
@@ -122,6 +144,8 @@ def jobs_of(results: str | Path) -> Iterator[Job]:
 
 def _job(raw: bytes) -> dict[str, Any]:
     data: dict[str, Any] = json.loads(raw)
+    if not _ID.fullmatch(data["job"]):  # it becomes a word of a command line
+        raise UsageError(f"{data['job']!r} is no job id; {_FILE} is not as landsweep wrote it")
     return {**data, "state": JobState(data["state"])}
 
 

@@ -10,9 +10,9 @@ import zlib
 from collections.abc import Iterator, Mapping
 from importlib import resources
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field, PositiveFloat, PositiveInt, field_validator
 
 from cluster.launcher import Check, JobState, Launch, Launcher, Look, ended
 from cluster.preflight import shared_folder
@@ -24,15 +24,24 @@ from orchestrator.site import LauncherOptions
 __all__ = ["Ssh", "SshOptions"]
 
 _SCRIPT, _TOKEN = "job.sh", "token"
-_UNREACHED = 255  # ssh's own exit code
+_SETTINGS = (
+    "Port",
+    "User",
+    "IdentityFile",
+    "ProxyJump",
+    "StrictHostKeyChecking",
+    "UserKnownHostsFile",
+    "ConnectTimeout",
+)
+Host = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.@:-]*$")]
 
 
 class SshOptions(LauncherOptions):
     """The section `launcher` of a site for a list of hosts."""
 
     type: Literal["ssh"] = "ssh"
-    hosts: tuple[str, ...] = Field(min_length=1, description="as ssh knows them; the first runs head and driver")
-    options: tuple[str, ...] = Field((), description="for ssh, such as [-p, '2222']")
+    hosts: tuple[Host, ...] = Field(min_length=1, description="as ssh knows them; the first runs head and driver")
+    options: tuple[str, ...] = Field((), description="for ssh, such as [-p, '2222']; more in ~/.ssh/config")
     cpus_per_host: PositiveInt | None = Field(None, description="by default all")
     gpus_per_host: int | None = Field(None, ge=0, description="by default all")
     setup: tuple[str, ...] = Field((), description="shell lines before the start")
@@ -40,6 +49,23 @@ class SshOptions(LauncherOptions):
     network: str | None = Field(None, description="interface or range of addresses on which the hosts meet")
     scratch: str | None = Field(None, description="short path of a local folder for Ray's temporary files")
     object_store_gb: PositiveFloat = Field(1, description="shared memory of Ray on each host, GB")
+
+    @field_validator("options")
+    @classmethod
+    def _harmless(cls, options: tuple[str, ...]) -> tuple[str, ...]:
+        """Options are noted beside the results and read again from there, so none may name a program to run."""
+        rest = iter(options)
+        for word in rest:
+            value = next(rest, "") if word in ("-p", "-i", "-l", "-J", "-o") else None
+            if value is None and word not in ("-4", "-6", "-C"):
+                raise ValueError(
+                    f"{word!r} can't be given here; allowed are -p -i -l -J -o -4 -6 -C, more in ~/.ssh/config"
+                )
+            if word == "-o" and (key := str(value).partition("=")[0]) not in _SETTINGS:
+                raise ValueError(
+                    f"-o {key} can't be given here; allowed are {', '.join(_SETTINGS)}, more in ~/.ssh/config"
+                )
+        return options
 
 
 class Ssh(Launcher[SshOptions]):

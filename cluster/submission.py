@@ -109,7 +109,7 @@ def submit(launcher: Launcher[Any], launch: Launch, say: Callable[[str], None]) 
 
 def _alone(launch: Launch) -> None:
     last = next(reversed(list(jobs_of(launch.home.rpartition("/jobs/")[0]))), None)
-    if last is None or last.state.over:
+    if last is None or last.state.over or not last.here:
         return
     look = launcher_of(last).look(last.job, Path(last.home))
     if not look.state.over:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
 import socket
+from pathlib import Path
 
 import pytest
 
 from cluster.addresses import free_port, own_address
+from cluster.follow import looked
+from cluster.launcher import JobState
+from cluster.records import Job, find_job, keep, launcher_of
 from orchestrator.errors import SpecError, UsageError
 from orchestrator.site import load_site
 
@@ -20,6 +25,34 @@ def test_wrong_launcher_fields_name_those_that_are_known() -> None:
         load_site("slurm", ["launcher.time=4 hours"])
     with pytest.raises(SpecError, match="give fields"):
         load_site("slurm", ["launcher=slurm"])
+
+
+@pytest.mark.parametrize("options", ["[-o, ProxyCommand=touch /tmp/x]", "[-F, mine]", "[-oProxyCommand=x]"])
+def test_ssh_options_may_not_name_programs(options: str) -> None:
+    with pytest.raises(SpecError, match="can't be given here"):
+        load_site("ssh", [f"launcher.options={options}"])
+    with pytest.raises(SpecError, match="hosts"):
+        load_site("ssh", ["launcher.hosts=[-oProxyCommand=x]"])
+
+
+def test_a_job_of_a_copied_folder_is_not_asked_for(tmp_path: Path) -> None:
+    """Its section `launcher` says which commands to run, and a copy may come from anybody."""
+    home = tmp_path / "mine" / "jobs" / "0001"
+    home.mkdir(parents=True)
+    launcher = load_site("ssh").launcher
+    assert launcher is not None
+    job = Job(1, "mine", str(home.parent.parent), str(home), "7", launcher.model_dump(), "x", 1.0, "me", "here")
+    keep(job)
+    assert job.here and launcher_of(find_job(str(tmp_path / "mine"))).name == "ssh"
+    shutil.move(tmp_path / "mine", tmp_path / "copy")
+    copied = find_job(str(tmp_path / "copy"))
+    assert looked(copied).state is JobState.unknown
+    with pytest.raises(UsageError, match="was submitted from"):
+        launcher_of(copied)
+    text = (tmp_path / "copy/jobs/0001/job.json").read_text()
+    (tmp_path / "copy/jobs/0001/job.json").write_text(text.replace('"7"', '"--kubeconfig=x"'))
+    with pytest.raises(UsageError, match="is no job id"):
+        find_job(str(tmp_path / "copy"))
 
 
 def test_a_port_in_use_is_passed_over() -> None:
