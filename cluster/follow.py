@@ -80,5 +80,6 @@ def follow(job: Job, write: Callable[[str], object]) -> int:
             if status.get("phase") == "done":
                 return 1 if status["counts"].get("failed") else 0
             write(f"job {job.job}: {job.state} ({job.told})\n")
-            return {JobState.done: 0, JobState.cancelled: 3}.get(job.state, 1)
+            stopped = job.state is JobState.cancelled or status.get("phase") == "stopped"
+            return 3 if stopped else 0 if job.state is JobState.done else 1
         time.sleep(_LOG_SECONDS)

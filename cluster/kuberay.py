@@ -23,7 +23,7 @@ from orchestrator.site import LauncherOptions
 from orchestrator.spec import Model
 from orchestrator.store import is_url
 
-__all__ = ["KubeRay", "KubeRayOptions", "Pods", "Volume"]
+__all__ = ["KubeRay", "KubeRayOptions", "Pods", "Volume", "job_name"]
 
 _MANIFEST = "rayjob.yaml"
 _MOUNT = "/landsweep"  # of the ConfigMap with launch.json

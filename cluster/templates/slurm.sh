@@ -28,5 +28,5 @@ if [[ $code == 3 && -e $STOP ]]; then
 @@REQUEUE@@
 @@ENDED@@
 fi
-if [[ $code != 3 || -z ${SLURM_ARRAY_JOB_ID:-} ]]; then echo $code >"$EXIT"; fi
+if [[ $code != 3 ]]; then echo $code >"$EXIT"; fi # a job that was stopped may yet be queued again, by Slurm or here
 exit $code
