@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import chi2
+from scipy.stats import chi2, norm
 
 from sweeps.lab.laws.base import Floats
 from sweeps.lab.laws.cases import Cases
@@ -17,6 +17,7 @@ from sweeps.lab.laws.solver import Batch, descend
 __all__ = ["bootstrap", "covariance", "dispersion", "profile"]
 
 _STEPS = 60
+_BOFINGER = 2 * (4.5 * norm.pdf(0) ** 4) ** 0.2  # bandwidth for the density at the median (Bofinger 1975), both sides
 _PROFILE = 30  # values on each side
 
 
@@ -31,9 +32,9 @@ def dispersion(problem: Problem, phi: Floats, parameters: int) -> tuple[float, f
     spread = float((w * objective.psi(r) ** 2).sum() / max(problem.n - parameters, 1))
     if not np.isfinite(objective.delta):
         return spread, 1.0
-    quartiles = np.subtract(*np.percentile(r, [75, 25])) / 1.34
-    window = max(objective.delta, 0.9 * min(r.std(), quartiles) * problem.n**-0.2)
-    within = max(float((np.abs(r) <= window).mean()), 1 / problem.n)
+    size = np.abs(r)
+    window = max(objective.delta, float(np.quantile(size, min(_BOFINGER * problem.n**-0.2, 0.9))))
+    within = max(int((size <= window).sum()) - parameters, 1) / max(problem.n - parameters, 1)  # fitted points lie at 0
     return spread, objective.scale * within * objective.delta / window
 
 
