@@ -12,6 +12,7 @@ from orchestrator.errors import SpecError
 from orchestrator.spec import Model
 from orchestrator.unit import digest
 from sweeps.lab.augment import AugmentSpec
+from sweeps.lab.averaging import AveragingSpec
 from sweeps.lab.data import DataSpec
 from sweeps.lab.data.base import FolderData
 from sweeps.lab.identity import by_content
@@ -105,8 +106,16 @@ class Recipe(Model):
     )
     optimizer: OptimizerSpec = Sgd(method="sgd")
     schedule: ScheduleSpec = Constant(shape="constant")
+    averaging: AveragingSpec | None = Field(
+        None, exclude_if=lambda v: v is None, description="weights that the model is evaluated and kept at"
+    )
     epochs: Annotated[int, Field(ge=0)] | None = Field(None, description="passes through the training data")
     steps: Annotated[int, Field(ge=0)] | None = Field(None, description="or steps; give one of the two")
+    branched_at: Count | None = Field(
+        None,
+        exclude_if=lambda v: v is None,
+        description="of a branch: the step at which it left its main run; evaluations and checkpoints begin behind it",
+    )
     batch_size: int = Field(64, ge=1)
     drop_last: bool = Field(False, description="leave out the samples of an epoch that don't fill a batch")
     clip: float | None = Field(None, gt=0, description="largest norm of the model's whole gradient")

@@ -139,11 +139,14 @@ class WarmupStableDecay(Schedule):
 
     shape: Literal["wsd"]
     cooldown: Share = Field(0.2, description="share of the steps after the warm-up")
+    cooldown_steps: Annotated[int, Field(ge=1)] | None = Field(
+        None, exclude_if=lambda v: v is None, description="the same in steps; takes precedence over the share"
+    )
     decay: Literal["linear", "cosine", "1-sqrt", "1-square"] = "1-sqrt"
     final: Share = 0.0
 
     def _after(self, step: int, total: int) -> float:
-        length = round(self.cooldown * total)
+        length = round(self.cooldown * total) if self.cooldown_steps is None else min(self.cooldown_steps, total)
         t = (step - (total - length)) / length if length else 0.0
         if t <= 0:
             return 1.0

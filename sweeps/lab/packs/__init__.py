@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from sweeps.lab.packs.calibrate import Choice
 from sweeps.lab.packs.entry import FEW, LARGEST, check_backend, choose, suited, train_pack
-from sweeps.lab.packs.events import Beat, Ended, Evaluated, PackEvent, Snapshot
+from sweeps.lab.packs.events import Beat, Ended, Evaluated, PackEvent, Point, Snapshot
 from sweeps.lab.packs.training import Training
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "Ended",
     "Evaluated",
     "PackEvent",
+    "Point",
     "Snapshot",
     "Training",
     "check_backend",

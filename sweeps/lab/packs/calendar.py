@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Self
 
@@ -22,20 +23,25 @@ class Calendar:
             the first one's, and nothing then depends on it.
         evaluations: numbers of steps made, at which models are evaluated.
         snapshots: numbers of steps made, at which weights are kept; the last step only if it is asked for by number.
+        points: numbers of steps made, at which other runs can branch off.
+        after: the step at which a branch begins, up to which nothing is told; None: it is no branch.
     """
 
     total: int
     per_epoch: int
     evaluations: frozenset[int]
     snapshots: frozenset[int]
+    points: frozenset[int] = frozenset()
+    after: int | None = None
 
     @classmethod
-    def of(cls, recipe: Recipe, samples: int) -> Self:
+    def of(cls, recipe: Recipe, samples: int, points: Collection[int] = ()) -> Self:
         """The calendar of a recipe.
 
         Args:
             recipe: any of the pack.
             samples: how many it trains on.
+            points: after which steps other runs can branch off; those behind the end are left out.
 
         Raises:
             SpecError: the batch is larger than the data, or a checkpoint lies behind the end.
@@ -45,7 +51,7 @@ class Calendar:
         seen, kept = recipe.evaluate, recipe.checkpoints
         evaluations = {0} if seen.start else set()
         snapshots = {*kept.at_steps, *(e * per_epoch for e in kept.at_epochs)}
-        if behind := [s for s in snapshots if s > total]:
+        if recipe.branched_at is None and (behind := [s for s in snapshots if s > total]):
             raise SpecError(
                 f"checkpoints: step {min(behind)} lies behind the end; the training has {total} steps "
                 f"({per_epoch} in an epoch)"
@@ -59,11 +65,15 @@ class Calendar:
         if kept.log_spaced and total:
             exponents = [i / max(kept.log_spaced - 1, 1) for i in range(kept.log_spaced)]
             snapshots |= {round(math.exp(x * math.log(total))) for x in exponents}
-        return cls(total, per_epoch, frozenset(evaluations | {total}), frozenset(snapshots))
+        begin = -1 if recipe.branched_at is None else recipe.branched_at
+        told, kept_at = ({s for s in steps if begin < s <= total} for steps in (evaluations | {total}, snapshots))
+        marked = frozenset(s for s in points if s <= total)
+        return cls(total, per_epoch, frozenset(told), frozenset(kept_at), marked, recipe.branched_at)
 
     def next_stop(self, step: int) -> int:
         """The first step after `step` at which something happens."""
-        return min((s for s in self.evaluations | self.snapshots if s > step), default=self.total)
+        stops = self.evaluations | self.snapshots | self.points | ({self.after} if self.after is not None else set())
+        return min((s for s in stops if s > step), default=self.total)
 
 
 def _steps_per_epoch(recipe: Recipe, samples: int) -> int:

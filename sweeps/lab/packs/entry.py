@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from numpy.typing import NDArray
+from torch import Tensor
 
 from orchestrator.errors import SpecError
 from sweeps.lab.data import Data
@@ -14,7 +15,8 @@ from sweeps.lab.optim import NamedClass
 from sweeps.lab.packs.backends import BACKENDS
 from sweeps.lab.packs.calibrate import Choice, calibrate
 from sweeps.lab.packs.dropout import with_masks
-from sweeps.lab.packs.training import Training, about_state
+from sweeps.lab.packs.history import about_state
+from sweeps.lab.packs.training import Training
 from sweeps.lab.recipe import Recipe
 
 __all__ = ["FEW", "LARGEST", "check_backend", "choose", "suited", "train_pack"]
@@ -91,6 +93,8 @@ def train_pack(
     backend: str = "auto",
     resume: Arrays | None = None,
     base: Path = Path(),
+    points: Collection[int] = (),
+    begin: Sequence[Mapping[str, Tensor]] | None = None,
 ) -> Training:
     """Train all recipes, which must have equal pack keys, as one stacked computation.
 
@@ -103,6 +107,8 @@ def train_pack(
             again first, so that a consumer that starts with nothing ends with everything. With `auto`, in the back-end
             of the state.
         base: folder that relative paths start from.
+        points: after which steps a `Point` of each model is told, from which other runs can branch off.
+        begin: the points that these models start from, instead of their initial weights; see `sweeps.lab.branch`.
 
     Raises:
         SpecError: recipes differ in what a pack shares, don't fit the data, or the back-end does not serve them.
@@ -121,7 +127,11 @@ def train_pack(
     if backend == "auto":
         fastest = choose(recipes[0], data, device=device, base=base).backend
         backend = suited(fastest, recipes, data, base)
-    training = Training(recipes, data, BACKENDS[backend], device, base)
+    if (points or begin is not None) and isinstance(recipes[0].optimizer, NamedClass):
+        raise SpecError("optimizer.method: runs with `class` can't branch; take one of the stacked methods")
+    training = Training(recipes, data, BACKENDS[backend], device, base, points)
     if resume is not None:
         training.restore(resume)
+    elif begin is not None:
+        training.begin(begin)
     return training

@@ -8,7 +8,7 @@ from typing import Literal, TypeAlias
 
 from torch import Tensor
 
-__all__ = ["Beat", "Ended", "Evaluated", "PackEvent", "Snapshot"]
+__all__ = ["Beat", "Ended", "Evaluated", "PackEvent", "Point", "Snapshot"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +50,21 @@ class Snapshot:
 
 
 @dataclass(frozen=True, slots=True)
+class Point:
+    """All that going on from a step needs: where other runs can branch off; see `sweeps.lab.branch`.
+
+    Attributes:
+        index: of the recipe.
+        step: after how many steps.
+        state: weights, buffers, what the optimizer keeps and averages, by name; on the CPU, the caller's own copy.
+    """
+
+    index: int
+    step: int
+    state: Mapping[str, Tensor]
+
+
+@dataclass(frozen=True, slots=True)
 class Ended:
     """One model has ended; comes once for each recipe, after its other events.
 
@@ -85,4 +100,4 @@ class Beat:
     total: int
 
 
-PackEvent: TypeAlias = Evaluated | Snapshot | Ended | Beat
+PackEvent: TypeAlias = Evaluated | Snapshot | Point | Ended | Beat

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -13,26 +13,29 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from orchestrator.errors import SpecError
 from orchestrator.unit import digest
 from sweeps.lab.data import Data
 from sweeps.lab.identity import by_content
 from sweeps.lab.models.fit import check_fit
+from sweeps.lab.packs.averages import Averages
 from sweeps.lab.packs.backends import Backend
 from sweeps.lab.packs.calendar import Calendar
-from sweeps.lab.packs.dropout import Masks, with_masks
+from sweeps.lab.packs.dropout import Masks
 from sweeps.lab.packs.evaluation import Evaluator
-from sweeps.lab.packs.events import Beat, Ended, Evaluated, PackEvent, Snapshot
-from sweeps.lab.packs.history import pack_events, unpack_events
+from sweeps.lab.packs.events import Beat, Ended, Evaluated, PackEvent, Point, Snapshot
+from sweeps.lab.packs.history import about_state, entries, pack_events, unpack_events
 from sweeps.lab.packs.losses import loss_name
+from sweeps.lab.packs.modules import modules_of
+from sweeps.lab.packs.points import joined
 from sweeps.lab.packs.samples import Samples
 from sweeps.lab.packs.stack import Stack
 from sweeps.lab.packs.updater import Rates, clip, updater_of
 from sweeps.lab.recipe import Recipe
 
-__all__ = ["Training", "about_state"]
+__all__ = ["Training"]
 
 Arrays: TypeAlias = Mapping[str, NDArray[Any]]
 _BEAT = 0.5  # seconds between events, at most, as far as single steps are shorter
@@ -48,7 +51,15 @@ class Training(Iterator[PackEvent]):
         calendar: when something happens.
     """
 
-    def __init__(self, recipes: Sequence[Recipe], data: Data, backend: type[Backend], device: str, base: Path) -> None:
+    def __init__(
+        self,
+        recipes: Sequence[Recipe],
+        data: Data,
+        backend: type[Backend],
+        device: str,
+        base: Path,
+        points: Collection[int] = (),
+    ) -> None:
         first = recipes[0]
         dtype = torch.float64 if first.dtype == "float64" else torch.float32
         check_fit(first.net, data, base)
@@ -56,13 +67,13 @@ class Training(Iterator[PackEvent]):
         if not backend.exact_rows(first.net.build(data.shape, data.outputs, first.seed, base)):
             recipes += [first] * (_SMALLEST - given)
         self._recipes = recipes
-        modules = _modules(recipes, data, dtype, base, alone=backend.own_modules)
+        modules = modules_of(recipes, data, dtype, base, alone=backend.own_modules)
         if reason := backend.serves(modules[0]):
             raise SpecError(f"the back-end {backend.name} can't train this network: {reason}; use auto, vmap or loop")
         loss = loss_name(first, data)
         self.step = 0
         self._samples = Samples(recipes, data)
-        self.calendar = Calendar.of(first, self._samples.counts[0])
+        self.calendar = Calendar.of(first, self._samples.counts[0], points)
         self._evaluator = Evaluator(first, data, self._samples, loss)
         self._masks = Masks(modules, recipes, self._samples.inputs[: first.batch_size], dtype)
         self._stack = Stack(modules, device)
@@ -70,6 +81,7 @@ class Training(Iterator[PackEvent]):
         self._exact = backend.exact_rows(modules[0])
         self._updater = updater_of(recipes, self._stack, [r.factors(data.shape, data.outputs) for r in recipes])
         self._rates = Rates(recipes, self.calendar.total)
+        self._averages = Averages(first.averaging, self._stack)
         limits = [float("inf") if r.clip is None else r.clip for r in recipes]
         self._clip = torch.tensor(limits, dtype=dtype, device=device).unsqueeze(1)
         self._rows = list(range(len(recipes)))  # which recipe a row of the stack belongs to
@@ -174,6 +186,7 @@ class Training(Iterator[PackEvent]):
         self._sums += losses
         self._summed += 1
         self.step += 1
+        self._averages.hear(self._stack, self.step)
 
     def _again(self, inputs: Tensor, targets: Tensor, masks: Mapping[str, Tensor]) -> Tensor:
         """Gradients of a batch at what the weights are by now; buffers stay as the first pass left them."""
@@ -199,6 +212,13 @@ class Training(Iterator[PackEvent]):
         if self.step in self.calendar.snapshots and not (over and self._recipes[0].checkpoints.last):
             for row in alive:
                 self._snapshot(row, f"step-{self.step:06d}")
+        if self.step in self.calendar.points:
+            marked = {**self._tensors(), "step": torch.full((len(self._rows),), self.step)}
+            for row in alive:
+                self._tell(Point(self._rows[row], self.step, {n: t[row].cpu().clone() for n, t in marked.items()}))
+        if self.step == self._recipes[0].branched_at:
+            self._sums.zero_()
+            self._summed = 0
         if over:
             bad = {self._rows[row]: self._blown(row) for row in alive}
             self._end([row for row in alive if bad[self._rows[row]]], "diverged", bad)
@@ -212,7 +232,8 @@ class Training(Iterator[PackEvent]):
 
     def _evaluate(self, rows: Sequence[int]) -> None:
         """Metrics of these rows, told and remembered; the best weights so far are set aside."""
-        found = self._evaluator(self._program)
+        with self._averages.evaluated(self._stack):
+            found = self._evaluator(self._program)
         means = (self._sums / max(self._summed, 1)).tolist()
         rates = self._rates.learning_rates(self.step - 1) if self.step else [0.0] * len(self._rows)
         best = self._recipes[0].checkpoints.best
@@ -229,13 +250,13 @@ class Training(Iterator[PackEvent]):
                 raise SpecError(f"checkpoints.best: there is no metric {best!r}; there are {', '.join(metrics)}")
             value, sign = metrics[best], -1 if best.endswith("_loss") else 1
             if np.isfinite(value) and (index not in self._best or sign * value > sign * self._best[index][0]):
-                self._best[index] = (value, self.step, epoch, self._stack.state_of(row))
+                self._best[index] = (value, self.step, epoch, self._averages.kept(self._stack, row))
         self._sums.zero_()
         self._summed = 0
 
     def _snapshot(self, row: int, label: str) -> None:
         epoch = self._samples.epoch(row, self.step)
-        self._tell(Snapshot(self._rows[row], self.step, epoch, label, self._stack.state_of(row)))
+        self._tell(Snapshot(self._rows[row], self.step, epoch, label, self._averages.kept(self._stack, row)))
 
     def _end(
         self, rows: Sequence[int], status: Literal["ok", "diverged", "stopped"], said: Mapping[int, str | None] = {}
@@ -277,11 +298,39 @@ class Training(Iterator[PackEvent]):
         keep = torch.tensor(rows, device=self._stack.weights.device)
         self._program.take(keep)
         self._updater.take(keep, self._stack)
+        self._averages.take(keep)
         self._samples.take(keep)
         self._masks.take(rows)
         self._rates.take(rows)
         self._clip, self._sums = self._clip[keep], self._sums[keep]
         self._rows = [self._rows[row] for row in rows]
+
+    def _tensors(self) -> dict[str, Tensor]:
+        """What training changes from step to step, but for sums of losses; of stacked optimizers all [K, ...]."""
+        tensors = {f"buffer/{n}": b for n, b in self._stack.buffers.items()}
+        tensors |= {f"updater/{n}": t for n, t in self._updater.state().items()}
+        tensors |= {f"averages/{n}": t for n, t in self._averages.state().items()}
+        return {"weights": self._stack.weights, **tensors}
+
+    @torch.no_grad()
+    def _go_on(self, tensors: Mapping[str, Tensor], step: int) -> None:
+        """Take on what `_tensors` gave after so many steps."""
+        self._stack.weights.copy_(tensors["weights"])
+        for name, buffer in self._stack.buffers.items():
+            buffer.copy_(tensors[f"buffer/{name}"])
+        self._updater.load(_part(tensors, "updater/"))
+        self._averages.load(_part(tensors, "averages/"), step)
+        self.step = step
+
+    def begin(self, points: Sequence[Mapping[str, Tensor]]) -> None:
+        """Start where other runs were, one for each recipe, instead of at the initial weights.
+
+        Raises:
+            SpecError: they are of different steps, or of other networks or optimizers.
+        """
+        rows = [*points, *[points[0]] * (len(self._recipes) - len(points))]
+        tensors = joined(rows, {name: t.shape[1:] for name, t in self._tensors().items()})
+        self._go_on(tensors, int(tensors["step"][0]))
 
     def state(self) -> dict[str, NDArray[Any]]:
         """All that going on needs, between two events: weights, buffers, optimizer, position, and what was told so far.
@@ -301,12 +350,10 @@ class Training(Iterator[PackEvent]):
             "last": {str(i): m for i, m in self._last.items()},
             "best": best,
         }
-        tensors = {"weights": self._stack.weights, "sums": self._sums}
-        tensors |= {f"buffer/{n}": b for n, b in self._stack.buffers.items()}
-        tensors |= {f"updater/{n}": t for n, t in self._updater.state().items()}
+        tensors = {**self._tensors(), "sums": self._sums}
         tensors |= {f"best/{i}/{n}": t for i, (*_, state) in self._best.items() for n, t in state.items()}
         arrays = {name: t.detach().cpu().numpy().copy() for name, t in tensors.items()} | pack_events(self._told)
-        about["entries"] = _entries(arrays)
+        about["entries"] = entries(arrays)
         return {"about": np.frombuffer(json.dumps(about).encode(), np.uint8).copy(), **arrays}
 
     def restore(self, arrays: Arrays) -> None:
@@ -324,55 +371,19 @@ class Training(Iterator[PackEvent]):
         if len(about["rows"]) < len(self._rows):
             self._keep([self._rows.index(index) for index in about["rows"]])
         tensors = {n: torch.from_numpy(np.array(a)) for n, a in arrays.items()}
-        device = self._stack.weights.device
-        with torch.no_grad():
-            self._stack.weights.copy_(tensors["weights"])
-            for name, buffer in self._stack.buffers.items():
-                buffer.copy_(tensors[f"buffer/{name}"])
-        self._updater.load({n.removeprefix("updater/"): t for n, t in tensors.items() if n.startswith("updater/")})
-        self._sums = tensors["sums"].to(device)
-        self.step, self._fresh, self._summed = about["step"], about["fresh"], about["summed"]
+        self._go_on(tensors, about["step"])
+        self._sums = tensors["sums"].to(self._stack.weights.device)
+        self._fresh, self._summed = about["fresh"], about["summed"]
         self._dead, self._seconds = set(about["dead"]), about["seconds"]
         self._last = {int(i): m for i, m in about["last"].items()}
         for i, (value, step, epoch) in about["best"].items():
-            prefix = f"best/{i}/"
-            state = {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
-            self._best[int(i)] = (value, step, epoch, state)
+            self._best[int(i)] = (value, step, epoch, _part(tensors, f"best/{i}/"))
         self._told = unpack_events(arrays)
         self._queue.extend(self._told)
 
 
-def about_state(arrays: Arrays) -> dict[str, Any]:
-    """What a state says of itself.
-
-    Raises:
-        SpecError: it says nothing, or has not the entries that it says it has.
-    """
-    try:
-        about: dict[str, Any] = json.loads(np.asarray(arrays["about"]).tobytes())
-    except (KeyError, ValueError) as e:
-        raise SpecError("resume: this is no state of a training") from e
-    if about.get("entries") != (have := _entries({n: a for n, a in arrays.items() if n != "about"})):
-        odd = sorted(dict(about.get("entries", {})).items() ^ dict(have).items())
-        raise SpecError(f"resume: the state is not whole; look at its entries {', '.join(n for n, _ in odd[:3])}")
-    return about
-
-
-def _entries(arrays: Arrays) -> dict[str, str]:
-    """Shape and type of each array."""
-    return {name: f"{list(np.shape(a))} {np.asarray(a).dtype}" for name, a in sorted(arrays.items())}
-
-
-def _modules(recipes: Sequence[Recipe], data: Data, dtype: torch.dtype, base: Path, *, alone: bool) -> list[nn.Module]:
-    """A module for each recipe; where they need not stand alone, equal networks with equal seeds are one object."""
-    made: dict[object, nn.Module] = {}
-    modules = []
-    for i, recipe in enumerate(recipes):
-        mark = i if alone else recipe.model_dump_json(include={"net", "parametrization", "seed"})
-        if mark not in made:
-            made[mark] = with_masks(recipe.build(data.shape, data.outputs, base).to(dtype))
-        modules.append(made[mark])
-    return modules
+def _part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
 
 
 def _digest(recipes: Sequence[Recipe]) -> str:

@@ -1,0 +1,86 @@
+"""Averaged weights of all models of a pack."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+from sweeps.lab.averaging import Averaging, Exponential, Latest, Polynomial
+from sweeps.lab.packs.stack import Stack
+
+__all__ = ["Averages"]
+
+
+class Averages:
+    """Averages of the weights [K, P]; of `None`, the weights themselves.
+
+    Args:
+        spec: of all models.
+        stack: of the models.
+    """
+
+    def __init__(self, spec: Averaging | None, stack: Stack) -> None:
+        self._spec, self._steps = spec, 0
+        self._mean: Tensor | None = None
+        if isinstance(spec, Latest):  # the last few, [K, last, P]
+            self._mean = stack.weights.new_zeros(len(stack), spec.last, stack.weights.shape[1])
+        elif spec is not None:
+            self._mean = stack.weights.clone()
+
+    @torch.no_grad()
+    def hear(self, stack: Stack, steps: int) -> None:
+        """Take in the weights after so many steps, from 1."""
+        self._steps = steps
+        if self._mean is None:
+            return
+        match self._spec:
+            case Latest(last=last, every=every):
+                if steps % every == 0:
+                    self._mean[:, (steps // every - 1) % last] = stack.weights
+            case Exponential(decay=decay):
+                self._mean.lerp_(stack.weights, 1.0 if steps == 1 else 1 - decay)
+            case Polynomial(gamma=gamma):
+                self._mean.lerp_(stack.weights, (1 + gamma) / (steps + gamma))
+
+    def of(self, weights: Tensor, rows: slice = slice(None)) -> Tensor:
+        """Averages [n, P] of these rows; the weights [K, P] themselves where nothing has been averaged yet."""
+        if self._mean is None or not self._steps:
+            return weights[rows]
+        if isinstance(self._spec, Latest):
+            marked = min(self._steps // self._spec.every, self._spec.last)
+            return self._mean[rows, :marked].mean(1) if marked else weights[rows]
+        return self._mean[rows]
+
+    def kept(self, stack: Stack, row: int) -> dict[str, Tensor]:
+        """State dict of one model as a checkpoint holds it."""
+        if self._spec is None or not self._spec.checkpoints:
+            return stack.state_of(row)
+        return stack.state_of(row, self.of(stack.weights, slice(row, row + 1))[0])
+
+    @contextmanager
+    def evaluated(self, stack: Stack) -> Iterator[None]:
+        """While this lasts, the stack holds the weights to evaluate at."""
+        if self._spec is None or not self._spec.evaluate:
+            yield
+            return
+        with torch.no_grad():
+            own = stack.weights.clone()
+            stack.weights.copy_(self.of(stack.weights))
+            yield
+            stack.weights.copy_(own)
+
+    def take(self, keep: Tensor) -> None:
+        """Keep only these rows."""
+        self._mean = None if self._mean is None else self._mean[keep].contiguous()
+
+    def state(self) -> dict[str, Tensor]:
+        """All that it keeps from step to step, but for their number; [K, ...]."""
+        return {} if self._mean is None else {"mean": self._mean}
+
+    def load(self, state: Mapping[str, Tensor], steps: int) -> None:
+        """Take on what `state` gave after so many steps."""
+        self._steps = steps
+        self._mean = None if self._mean is None else state["mean"].to(self._mean.device)
