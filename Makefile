@@ -18,15 +18,16 @@ demo: .venv/installed  ## two loss landscapes on real data, with and without ski
 	$(BIN)/landsweep verify results/landscape_skip
 
 test: .venv/installed  ## at most 10 minutes on 2 cores
-	$(BIN)/python -m pytest -m "not slow and not chaos"
-	$(BIN)/python -m pytest --doctest-modules orchestrator sweeps -q
+	$(BIN)/python -m pytest -q -n 2 --dist loadscope -m "not slow and not chaos and not ray"
+	$(BIN)/python -m pytest -q -m "ray and not slow and not chaos"
+	$(BIN)/python -m pytest -q -n 2 --doctest-modules orchestrator sweeps cluster
 
 test-cluster: .venv/installed  ## Slurm for real, where it is installed (apt-get install slurm-wlm munge); skipped elsewhere
 	$(BIN)/python -m pytest tests/cluster
 
 test-all: .venv/installed  ## with the slow tests and those that kill at random
-	$(BIN)/python -m pytest
-	$(BIN)/python -m pytest --doctest-modules orchestrator sweeps -q
+	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n 2 --doctest-modules orchestrator sweeps cluster
 
 lint: .venv/installed
 	$(BIN)/ruff check .
