@@ -12,6 +12,7 @@ from pydantic import TypeAdapter
 
 from orchestrator.errors import SpecError
 from sweeps.lab.bound import bound, bounds_along
+from sweeps.lab.bound_figure import EVERY, SCHEDULES, STEPS, bound_picture
 from sweeps.lab.schedules import Schedule, ScheduleSpec
 
 SHAPES: dict[str, dict[str, Any]] = {
@@ -119,3 +120,11 @@ def test_along_a_run() -> None:
 def test_what_has_no_bound_is_refused(schedule: list[float], horizon: int, said: str) -> None:
     with pytest.raises(SpecError, match=said):
         bound(schedule, horizon)
+
+
+def test_the_picture_has_a_curve_for_each_schedule() -> None:
+    curves = {name: (0.1, np.linspace(2, 1, STEPS // EVERY)) for name in SCHEDULES}
+    theory, practice = bound_picture(curves).axes
+    assert len(theory.lines) == len(practice.lines) == 4
+    ends = {line.get_label(): line.get_ydata()[-1] for line in theory.lines}
+    assert all(label.endswith(f"{end:.3f}") for label, end in ends.items())
