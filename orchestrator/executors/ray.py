@@ -248,14 +248,15 @@ class RayExecutor(Executor):
             return
         self._grown = now
         self._look_for_leaving()
-        usable = [s for s in self._slots.values() if s.failures < _MOST_SLOT_FAILURES and not s.leaving]
+        staying = [s for s in self._slots.values() if not s.leaving]
+        usable = [s for s in staying if s.failures < _MOST_SLOT_FAILURES]
         failed = sum(s.failures for s in self._slots.values())
-        if (failed >= _MOST_START_FAILURES and not self._opened_once) or (self._slots and not usable):
+        if (failed >= _MOST_START_FAILURES and not self._opened_once) or (staying and not usable):
             raise WorkersUnavailable(
                 f"workers fail as soon as they start, {failed} times by now:\n{self._last_failure}"
             )
         target = self.capacity() if self._site.workers == "auto" else self._site.workers
-        for _ in range(target - sum(not s.leaving for s in self._slots.values())):
+        for _ in range(target - len(staying)):
             slot = Slot(f"w{next(self._numbers)}")
             self._slots[slot.id] = slot
             usable.append(slot)

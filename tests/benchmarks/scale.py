@@ -2,177 +2,35 @@
 
 `python -m tests.benchmarks.scale [--quick] [--json] [--workers N] [--plot FILE]` prints tables and, last, a JSON line.
 
-- `overhead_64_workers`: share of the workers' time that is not spent in units: 64 Ray actors, units asleep for 1 s,
-  from the moment when all of them work until the first one runs out of work. `--workers N`: N actors instead.
+- `overhead_64_workers`: share of the workers' time outside units of 1 s, with the real driver and real Ray streams from 64
+  workers that share few processes and sleep; from when each has ended three units until the first has no work left.
 - `saturation_workers`: how many workers one driver feeds before they idle for 5 % of their time, with units of 1 s and
-  the site's default shards of 5 s. From the simulation.
-- `emulated`: idle time under the real run loop, schedule and ledger, with pretended workers in real time, where each
-  turn also takes the time that Ray was measured to take. The simulation must agree with it.
+  the site's default shards of 5 s. From a simulation with the driver's measured costs.
+- `run` against `simulated`: the same two for several numbers of workers.
 """
 
 from __future__ import annotations
 
 import argparse
-import heapq
 import json
-import statistics
-import tempfile
-import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import ray
 
-from orchestrator.executors.base import Event, Finished, Gave
-from orchestrator.executors.streams import sending_interval
-from orchestrator.kind import kind_named
-from orchestrator.ledger import Ledger, Store
-from orchestrator.run import run_sweep
-from orchestrator.schedule import Shard
-from orchestrator.site import Site
-from orchestrator.spec import Spec, parse
-from orchestrator.testing.kind_suite import QuietWatch
-from orchestrator.worker import Chunk, Work
-from tests.benchmarks.scale_costs import Costs, Idle, loop_costs, ray_costs, spec_of
+from tests.benchmarks.scale_costs import Costs, loop_costs, ray_costs
+from tests.benchmarks.scale_crowd import overhead
 from tests.benchmarks.scale_simulation import saturation, simulate
 
 SHARDS = (1.0, 5.0, 20.0, 60.0)  # site.shard_seconds; 5 is the default
 WORKERS = (16, 64, 256, 1024, 2048, 4096, 10_000)
 
 
-def sleep(i: int, seconds: float) -> dict[str, float]:
-    """One unit."""
-    time.sleep(seconds)
-    return {"y": float(i)}
-
-
-def sleeping(units: int, seconds: float) -> Spec:
-    data = {
-        "kind": "function",
-        "name": "sleep",
-        "function": "tests.benchmarks.scale:sleep",
-        "fixed": {"seconds": seconds},
-        "columns": {"y": {"doc": "nothing"}},
-        "axes": {"i": {"range": units}},
-    }
-    return parse(kind_named("function").spec, data, "sleep")
-
-
-def measured(workers: int, seconds_each: int) -> dict[str, float]:
-    """The overhead of real actors, from their rows."""
-    units = workers * seconds_each
-    site = Site(workers=workers, cpus=0.01, threads=1, tracking=False, start_timeout=900)
-    with tempfile.TemporaryDirectory() as folder:
-        kind = kind_named("function")
-        run_sweep(kind, sleeping(units, 1.0), site, folder, folder=Path.cwd(), watch=QuietWatch())
-        rows = Ledger.open(Store.at(folder)).rows(["worker", "ended", "seconds"]).to_pandas()
-    rows["began"] = rows["ended"] - rows["seconds"]
-    per_worker = rows.groupby("worker")
-    since, until = float(per_worker["began"].min().max()), float(per_worker["ended"].max().min())
-    inside = (rows["ended"].clip(upper=until) - rows["began"].clip(lower=since)).clip(lower=0).sum()
-    return {
-        "workers": rows["worker"].nunique(),
-        "seconds": until - since,
-        "overhead": 1 - float(inside) / (rows["worker"].nunique() * (until - since)),
-    }
-
-
-class Pretended(Idle):
-    """Workers that keep real time, and a driver that is held up for as long as Ray would hold it up.
-
-    Args:
-        workers: how many.
-        costs: of Ray alone.
-        seconds: after which the sweep is over, whatever is left.
-    """
-
-    def __init__(self, workers: int, costs: Costs, seconds: float) -> None:
-        super().__init__(workers)
-        self._costs = costs
-        self._news: list[tuple[float, int, str, Work, int]] = []
-        self._queues: dict[str, list[Work]] = {name: [] for name in self._names}
-        self._ends: dict[str, float] = {}
-        self._numbers = iter(range(10**9))
-        self._held: float = 0.0
-        self.idle: dict[str, float] = dict.fromkeys(self._names, 0.0)
-        self.since = time.monotonic() + seconds
-        self.until = self.since + seconds
-
-    def slots(self) -> Sequence[str]:
-        return [name for free in (0, 1) for name, queue in self._queues.items() if len(queue) <= free]
-
-    def start(self, worker: str, work: Work) -> None:
-        self._held += self._costs.shard
-        now = time.monotonic()
-        self._queues[worker].append(work)
-        if len(self._queues[worker]) == 1:
-            if worker in self._ends:
-                self.idle[worker] += max(0.0, min(now, self.until) - max(self._ends[worker], self.since))
-            self._begin(worker, now)
-
-    def _begin(self, worker: str, at: float) -> None:
-        work = self._queues[worker][0]
-        units = len(work.units) if isinstance(work, Shard) else 0
-        every = max(1, round(sending_interval(len(self._names))))
-        for done in range(0, units, every):
-            number = next(self._numbers)
-            heapq.heappush(self._news, (at + min(units, done + every), number, worker, work, done))
-        heapq.heappush(self._news, (at + units, next(self._numbers), worker, work, -1))
-
-    def poll(self, timeout: float) -> Sequence[Event]:
-        time.sleep(self._held + self._costs.turn + self._costs.worker * len(self._names))
-        self._held = 0.0
-        now = time.monotonic()
-        if self._news and self._news[0][0] > now:
-            time.sleep(min(timeout, self._news[0][0] - now))
-        events: list[Event] = []
-        every = max(1, round(sending_interval(len(self._names))))
-        while self._news and self._news[0][0] <= time.monotonic():
-            at, _, worker, work, done = heapq.heappop(self._news)
-            self._held += self._costs.message
-            if done >= 0 and isinstance(work, Shard):
-                part = Shard(work.id, work.units[done : done + every])
-                events.append(Gave(work.id, Chunk(self.rows(part), None)))
-                continue
-            units = len(work.units) if isinstance(work, Shard) else 0
-            events.append(Finished(work.id, float(units)))
-            self._queues[worker].pop(0)
-            self._ends[worker] = at
-            if self._queues[worker]:
-                self._begin(worker, at)
-        return events
-
-
-def emulated(workers: int, ray_alone: Costs, seconds: float) -> float:
-    """Share of idle time of pretended workers under the real loop, with shards of 5 s."""
-    import threading
-
-    executor = Pretended(workers, ray_alone, seconds)
-    stop = threading.Event()
-    threading.Timer(2 * seconds, stop.set).start()
-    site = Site(tracking=False, shard_seconds=5)
-    units = int(workers * (2 * seconds + 60))
-    with tempfile.TemporaryDirectory() as folder:
-        run_sweep(
-            kind_named("function"),
-            spec_of(units),
-            site,
-            folder,
-            folder=Path.cwd(),
-            watch=QuietWatch(),
-            executor=executor,
-            stop=stop,
-        )
-    return sum(executor.idle.values()) / (workers * seconds)
-
-
-def costs_here(quick: bool) -> tuple[Costs, Costs]:
-    """All costs, and those of Ray alone."""
+def costs_here(quick: bool) -> Costs:
+    """The driver's costs, its own and Ray's."""
     shard, row = loop_costs(12_800, 1 if quick else 3)
     turn, worker, message, start = ray_costs((10, 100, 400) if quick else (10, 100, 1000, 3000), 10)
-    alone = Costs(turn, worker, message, start, 0.0)
-    return Costs(turn, worker, message, shard + start + message, row), alone
+    return Costs(turn, worker, message, shard + start, row)
 
 
 def plot(curves: dict[float, list[tuple[int, float, float]]], points: dict[int, float], file: Path) -> None:
@@ -203,37 +61,30 @@ def plot(curves: dict[float, list[tuple[int, float, float]]], points: dict[int, 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="8 real workers, few repeats, short simulations")
-    parser.add_argument("--workers", type=int, help="real Ray actors; 0: none")
+    parser.add_argument("--quick", action="store_true", help="few repeats, short runs and simulations")
+    parser.add_argument("--workers", type=int, nargs="*", help="run with so many")
     parser.add_argument("--plot", type=Path, help="write the figure here")
     parser.add_argument("--json", action="store_true", help="print only the JSON line")
     args = parser.parse_args()
-    seconds = 20.0 if args.quick else 60.0
-    workers = args.workers if args.workers is not None else 8 if args.quick else 64
-    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
-    costs, alone = costs_here(args.quick)
-    real = measured(workers, 20 if args.quick else 30) if workers else None
+    ray.init(address="local", num_cpus=4, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    costs = costs_here(args.quick)
+    numbers = args.workers if args.workers is not None else [16, 64] if args.quick else [64, 256, 1024, 2048]
+    run = {w: overhead(w, 20 if args.quick else 40) for w in numbers}
     ray.shutdown()
-    checks = (64, 512) if args.quick else (64, 512, 2048)
-    pretended = {w: emulated(w, alone, 10.0 if args.quick else 20.0) for w in checks}
-    curves = {
-        s: [(w, (r := simulate(w, 1.0, s, costs, seconds)).idle, r.busy) for w in WORKERS]
-        for s in ((5.0,) if args.quick else SHARDS)
-    }
-    saturated = {s: saturation(s, costs, 20.0) for s in curves}
+    shards = (5.0,) if args.quick else SHARDS
+    curves = {s: [(w, (r := simulate(w, 1.0, s, costs, 60.0)).idle, r.busy) for w in WORKERS] for s in shards}
+    saturated = {s: saturation(s, costs, 60.0) for s in shards}
     found: dict[str, Any] = {
-        "overhead_64_workers": None if real is None else real["overhead"],
+        "overhead_64_workers": run[64]["overhead"] if 64 in run else None,
         "saturation_workers": saturated[5.0],
-        "real": real,
         "saturation_by_shard_seconds": saturated,
         "costs_us": {name: 1e6 * value for name, value in vars(costs).items()},
-        "emulated": pretended,
-        "simulated": {w: simulate(w, 1.0, 5.0, costs, 20.0).idle for w in checks},
+        "run": run,
+        "simulated": {w: vars(simulate(w, 1.0, 5.0, costs, 60.0)) for w in numbers},
         "curves": curves,
     }
     if args.plot:
-        run = dict(pretended) | ({int(real["workers"]): real["overhead"]} if real else {})
-        plot(curves, run, args.plot)
+        plot(curves, {w: told["overhead"] for w, told in run.items()}, args.plot)
     if not args.json:
         report(found)
     print(json.dumps(found))
@@ -241,16 +92,15 @@ def main() -> None:
 
 def report(found: dict[str, Any]) -> None:
     for name, value in found["costs_us"].items():
-        print(f"{f'driver: per {name}, us':>30}  {value:,.1f}")
-    if found["real"]:
-        real = found["real"]
-        print(f"{'overhead of real Ray actors':>30}  {real['overhead']:.2%} on {real['workers']} workers")
-    for w, idle in found["emulated"].items():
-        print(f"{f'idle with {w} workers':>30}  {idle:.2%} emulated, {found['simulated'][w]:.2%} simulated")
+        print(f"{f'driver: per {name}, us':>28}  {value:,.1f}")
+    for w, told in found["run"].items():
+        simulated = found["simulated"][w]
+        print(
+            f"{f'{w} workers':>28}  run: overhead {told['overhead']:.2%}, driver busy {told['driver']:.0%}; "
+            f"simulated: idle {simulated['idle']:.2%}, driver busy {simulated['busy']:.0%}"
+        )
     for s, w in found["saturation_by_shard_seconds"].items():
-        print(f"{f'saturation, shards of {s:g} s':>30}  {w:,} workers")
-    median = statistics.median(idle for _, idle, _ in found["curves"][5.0])
-    print(f"{'median idle, shards of 5 s':>30}  {median:.2%}")
+        print(f"{f'saturation, shards of {s:g} s':>28}  {w:,} workers")
 
 
 if __name__ == "__main__":

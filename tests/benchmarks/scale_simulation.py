@@ -70,18 +70,15 @@ class _Workers:
                     self._idle_since[worker] = at
         return count
 
-    def give(self, workers: list[int], now: float, settle: float, last: float) -> float:
-        """A shard to each; how long they had idled between `settle` and `last`, in all."""
-        idle = 0.0
-        for worker in workers:
-            since = self._idle_since[worker]
-            if since is None:
-                self._behind[worker] += 1
-            else:
-                idle += max(0.0, min(now, last) - max(since, settle))
-                self._idle_since[worker] = None
-                self._begin(worker, now)
-        return idle
+    def give(self, worker: int, now: float, settle: float, last: float) -> float:
+        """A shard to a worker; how long it had idled between `settle` and `last`."""
+        since = self._idle_since[worker]
+        if since is None:
+            self._behind[worker] += 1
+            return 0.0
+        self._idle_since[worker] = None
+        self._begin(worker, now)
+        return max(0.0, min(now, last) - max(since, settle))
 
     def idle_at_last(self, settle: float, last: float) -> float:
         """How long those that idle at the end have idled since `settle`."""
@@ -120,14 +117,17 @@ def simulate(
     while now < last:
         heard = pool.hear(now)
         given, pool.free = pool.free, []
-        spent = costs.turn + costs.worker * workers + heard * costs.message + len(given) * costs.shard
-        spent += heard * rows * costs.row * units / (units + rows)  # ends bring no rows
-        if now >= settle:
-            busy, longest = busy + min(spent, last - now), max(longest, spent)
-        now += spent
-        idle += pool.give(given, now, settle, last)
+        began = now
+        now += costs.turn + costs.worker * workers + heard * costs.message
+        now += heard * rows * costs.row * units / (units + rows)  # ends bring no rows
+        for worker in given:
+            now += costs.shard
+            idle += pool.give(worker, now, settle, last)
+        busy += max(0.0, min(now, last) - max(began, settle))
+        longest = max(longest, now - began)
         if pool.news and pool.news[0][0] > now:
             now = pool.news[0][0]  # the driver waits
+    pool.hear(last)
     idle += pool.idle_at_last(settle, last)
     return Result(idle / (workers * seconds), min(1.0, busy / seconds), longest)
 

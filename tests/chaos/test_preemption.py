@@ -47,13 +47,14 @@ def own_ray() -> Iterator[None]:
     ray.shutdown()
 
 
-def strike(*signals: int) -> None:
-    """Send signals to one worker that is in the middle of a unit, half a second apart."""
+def strike(*signals: int, workers: int = 1) -> None:
+    """Send signals, half a second apart, to workers that are in the middle of a unit."""
     deadline = time.monotonic() + 60
-    while not (workers := busy_workers()):
+    while len(busy := busy_workers()) < workers:
         assert time.monotonic() < deadline, "no worker is busy"
     for number in signals:
-        os.kill(workers[0].pid, number)
+        for worker in busy[:workers]:
+            os.kill(worker.pid, number)
         time.sleep(0.5)
 
 
@@ -75,6 +76,13 @@ def test_a_spot_termination_charges_nobody(own_ray: None, tmp_path: Path) -> Non
     end = run(spec_data(8, 3), tmp_path, watch, workers=2, **ALONE)
     assert watch.done and end.counts == {"ok": 8}
     assert verified(tmp_path)
+
+
+def test_all_workers_may_be_told_to_end_at_once(own_ray: None, tmp_path: Path) -> None:
+    watch = Once(4, lambda: strike(signal.SIGTERM, workers=2))
+    end = run(spec_data(12, 1), tmp_path, watch, workers=2, **ALONE)
+    assert watch.done and end.counts == {"ok": 12}
+    assert len(workers_of(tmp_path)) == 4
 
 
 def test_a_death_without_notice_is_charged(own_ray: None, tmp_path: Path) -> None:

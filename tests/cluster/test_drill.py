@@ -77,8 +77,9 @@ def test_a_folder_with_a_sweep_is_refused_and_so_is_a_site_without_workers(outco
     assert "start-timeout" not in command("drill", "site.wrokers=2", cwd=tmp_path, check=2).stderr
 
 
-def drill(tmp_path: Path, *words: str) -> dict[str, Any]:
-    done = command("drill", *words, "--json", "site.workers=2", cwd=tmp_path, check=None, timeout=3000)
+def drill(tmp_path: Path, *words: str, workers: object = 2) -> dict[str, Any]:
+    done = command("drill", *words, "--json", f"site.workers={workers}", cwd=tmp_path, check=None, timeout=3000)
+    assert done.stdout, done.stderr
     told: dict[str, Any] = json.loads(done.stdout)
     assert told["survived"] and done.returncode == 0, done.stdout + done.stderr
     print(done.stdout, done.stderr)
@@ -91,6 +92,26 @@ def drill(tmp_path: Path, *words: str) -> dict[str, Any]:
 def test_a_small_drill_on_this_machine(tmp_path: Path) -> None:
     told = drill(tmp_path, "--seconds", "20", "--life", "8", "--drivers", "1")
     assert told["deaths"]["driver"] == 1 and told["deaths"].get("worker", 0) > 0
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+@pytest.mark.chaos
+@pytest.mark.filterwarnings("default")
+def test_a_drill_on_a_cluster_of_others_may_take_a_node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three nodes: one that is not the head falls, the driver too, and the cluster is given back as it was."""
+    from ray.cluster_utils import Cluster
+
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    try:
+        for _ in range(2):
+            cluster.add_node(num_cpus=1)
+        options = ["--seconds", "15", "--life", "6", "--drivers", "1", "--allow-node"]
+        told = drill(tmp_path, *options, f"site.address={cluster.address}", workers="auto")
+    finally:
+        cluster.shutdown()
+    assert told["deaths"]["node"] == 1 and told["deaths"]["driver"] == 1
 
 
 @pytest.mark.ray

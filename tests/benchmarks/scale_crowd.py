@@ -1,0 +1,148 @@
+"""Many workers in few processes: the real driver and real Ray streams, with workers that only sleep."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import ray
+
+from orchestrator.executors.ray import RayExecutor
+from orchestrator.executors.slots import Slot
+from orchestrator.kind import kind_named
+from orchestrator.ledger import Ledger, Store
+from orchestrator.row import Outcome, RowMaker
+from orchestrator.run import Snapshot, run_sweep
+from orchestrator.schedule import Shard
+from orchestrator.site import Site
+from orchestrator.spec import parse
+from orchestrator.testing.kind_suite import QuietWatch
+from orchestrator.worker import Chunk, Job, Work
+from tests.benchmarks.scale_costs import spec_of
+
+__all__ = ["overhead"]
+
+_PER_PROCESS = 400
+UNIT_SECONDS = 1.0
+
+
+@ray.remote(max_restarts=0, enable_task_events=False)
+class _Crowd:
+    """Several workers in one process. Each computes its shards one after the other, and a unit is a sleep."""
+
+    def __init__(self, job: Job) -> None:
+        kind = kind_named(job.kind)
+        spec = parse(kind.spec, job.spec, "scale")
+        self._maker = RowMaker(kind.params(spec), kind.columns(spec))
+        self._interval = job.flush_seconds
+        self._one_at_a_time: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+
+    async def ready(self) -> str:
+        return str(ray.get_runtime_context().get_node_id())
+
+    async def open(self) -> None:
+        return None
+
+    async def wait(self) -> None:
+        await asyncio.sleep(1e6)
+
+    @ray.method(num_returns="streaming")
+    async def run(self, worker: str, work: Work) -> AsyncIterator[Chunk]:
+        async with self._one_at_a_time[worker]:
+            done, meters, sent = [], [], time.time()
+            for unit in work.units if isinstance(work, Shard) else ():
+                began = time.time()
+                await asyncio.sleep(UNIT_SECONDS)
+                ended = time.time()
+                done.append(unit)
+                meters.append({"attempt": 1, "worker": worker, "ended": ended, "seconds": ended - began})
+                if ended - sent >= self._interval or unit is work.units[-1]:  # type: ignore[union-attr]
+                    yield Chunk(self._maker.batch(done, [Outcome(u.key, {"y": 0.0}) for u in done], meters), None)
+                    done, meters, sent = [], [], ended
+
+
+class _Method:
+    """What a handle's method is to the executor."""
+
+    def __init__(self, call: Any) -> None:
+        self.remote = call
+
+
+class _Member:
+    """One worker of a crowd, with the face of an actor of its own."""
+
+    def __init__(self, crowd: Any, name: str) -> None:
+        self.hello = _Method(crowd.ready.remote)
+        self.open = _Method(crowd.open.remote)
+        self.farewell = _Method(crowd.wait.remote)
+        self.run = _Method(lambda work: crowd.run.remote(name, work))
+
+
+class _Crowded(RayExecutor):
+    """The executor as it is, but for where its workers live."""
+
+    def __init__(self, workers: int) -> None:
+        super().__init__(Site(workers=workers, cpus=0.001, tracking=False, start_timeout=600))
+        self._crowds: list[Any] = []
+        self._count = workers
+
+    def _spawn(self, slot: Slot) -> None:
+        while len(self._crowds) < math.ceil(self._count / _PER_PROCESS):
+            made = _Crowd.options(num_cpus=0, max_concurrency=4 * _PER_PROCESS).remote(self._job)  # type: ignore[attr-defined]
+            ray.get(made.ready.remote())
+            self._crowds.append(made)
+        slot.actor = _Member(self._crowds[int(slot.id[1:]) % len(self._crowds)], slot.id)
+        slot.greeting, slot.farewell = slot.actor.hello.remote(), slot.actor.farewell.remote()
+
+    def close(self) -> None:
+        self._slots.clear()
+        for crowd in self._crowds:
+            ray.kill(crowd)
+        super().close()
+
+
+class _Load(QuietWatch):
+    """The driver's own processor time, from when all work until the end."""
+
+    def __init__(self, workers: int) -> None:
+        super().__init__()
+        self.workers = workers
+        self.marks: list[tuple[float, float]] = []
+
+    def show(self, snapshot: Snapshot) -> None:
+        if snapshot.phase == "running" and snapshot.new >= 3 * self.workers:
+            self.marks.append((time.monotonic(), time.process_time()))
+
+
+def overhead(workers: int, seconds: int) -> dict[str, float]:
+    """What workers lose with units of 1 s: read from the rows they gave.
+
+    Returns:
+        `overhead`: share of the workers' time outside units, from when each has ended three units until the first has
+        nothing left; `driver`: processor seconds of the driver per second.
+    """
+    units = workers * seconds
+    watch = _Load(workers)
+    with tempfile.TemporaryDirectory() as folder:
+        kind = kind_named("function")
+        site = Site(workers=workers, cpus=0.001, tracking=False, start_timeout=600)
+        run_sweep(kind, spec_of(units), site, folder, folder=Path.cwd(), watch=watch, executor=_Crowded(workers))
+        rows = Ledger.open(Store.at(folder)).rows(["worker", "ended", "seconds"]).to_pandas().sort_values("ended")
+    rows["began"] = rows["ended"] - rows["seconds"]
+    since = float(rows.groupby("worker")["ended"].nth(2).max())
+    until = float(rows.groupby("worker")["ended"].max().min())
+    inside = (rows["ended"].clip(upper=until) - rows["began"].clip(lower=since)).clip(lower=0).sum()
+    count = rows["worker"].nunique()
+    (t0, c0), (t1, c1) = watch.marks[0], watch.marks[-1]
+    return {
+        "workers": count,
+        "seconds": until - since,
+        "overhead": 1 - float(inside) / (count * (until - since)),
+        "driver": (c1 - c0) / (t1 - t0),
+    }
