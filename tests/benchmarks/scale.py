@@ -2,8 +2,8 @@
 
 `python -m tests.benchmarks.scale [--quick] [--json] [--workers N] [--plot FILE]` prints tables and, last, a JSON line.
 
-- `overhead_64_workers`: share of the workers' time outside units of 1 s, with the real driver and real Ray streams from 64
-  workers that share few processes and sleep; from when each has ended three units until the first has no work left.
+- `overhead_64_workers`: share of the workers' time outside units of 1 s, with the real driver and real Ray streams from
+  64 workers that share few processes and sleep; from when each has ended three units until the first has no work left.
 - `saturation_workers`: how many workers one driver feeds before they idle for 5 % of their time, with units of 1 s and
   the site's default shards of 5 s. From a simulation with the driver's measured costs.
 - `run` against `simulated`: the same two for several numbers of workers.
