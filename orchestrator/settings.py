@@ -6,6 +6,7 @@ them exists only where it was chosen. `when` says the same in a flat space.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -140,6 +141,8 @@ class Dimension:
         """The value that a row holds: tables turn whole numbers into floats, and values of mixed types into text."""
         if self.setting.choice is None:
             return int(cell) if self.setting.whole else float(cell)
+        if isinstance(cell, float) and math.isnan(cell):
+            cell = None  # as pandas shows it
         for option in self.setting.options():
             if option == cell or canonical(option) in (cell, canonical(cell)):
                 return option

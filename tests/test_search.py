@@ -326,6 +326,21 @@ def test_pruning_is_optunas_own_where_one_trial_runs_at_a_time() -> None:
     assert [t.state for t in study.get_trials()] == [t.state for t in p.study.get_trials()]
 
 
+def test_values_come_back_from_tables_as_they_were() -> None:
+    (choice, whole, real) = flat(
+        {
+            "a": Setting(choice=(None, 1, 0.5, True, "x", [1, 2])),
+            "b": Setting(integer=(1, 9)),
+            "c": Setting(uniform=(0, 1)),
+        }
+    )
+    told = [None, math.nan, 1.0, "1", 0.5, "0.5", "true", "x", "[1,2]"]
+    assert [choice.restored(cell) for cell in told] == [None, None, 1, 1, 0.5, 0.5, True, "x", "[1,2]"]
+    assert (whole.restored(3.0), real.restored(0.1)) == (3, 0.1) and type(whole.restored(3.0)) is int
+    with pytest.raises(SpecError, match="can't be chosen"):
+        choice.restored("y")
+
+
 @pytest.mark.parametrize(
     ("setting", "complaint"),
     [

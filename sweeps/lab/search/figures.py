@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
+from matplotlib.ticker import LogLocator, NullFormatter
 from numpy.typing import NDArray
 from plotly.subplots import make_subplots
 
@@ -15,14 +16,26 @@ from orchestrator.report.parts import Figure
 from orchestrator.report.plots import PALETTE, new_picture
 from orchestrator.settings import Dimension
 from orchestrator.unit import canonical
+from sweeps.lab.search.table import exists_in
 from sweeps.lab.search.trials import TRIAL
 
-__all__ = ["dressed", "floats", "front_figure", "history_figure", "importance_figure", "slice_figure", "wide", "words"]
+__all__ = [
+    "dressed",
+    "few_ticks",
+    "floats",
+    "front_figure",
+    "history_figure",
+    "importance_figure",
+    "slice_figure",
+    "wide",
+    "words",
+]
 
 Floats: TypeAlias = NDArray[np.float64]
 _GREY = "#9a9a9a"
 _WIDE = 8.0  # a positive goal that spans so much is drawn on a logarithmic scale
 _MOST_PANELS = 12
+_DECADES = 200.0
 
 
 def floats(values: Any) -> Floats:  # noqa: ANN401 - a column of a table
@@ -47,6 +60,15 @@ def dressed(page: Any, height: int) -> Any:  # noqa: ANN401 - Plotly has no type
         template="plotly_white", height=height, margin={"l": 60, "r": 20, "t": 40, "b": 60}, colorway=list(PALETTE)
     )
     return page
+
+
+def few_ticks(plot: Any, low: float, high: float) -> None:  # noqa: ANN401 - matplotlib has no types
+    """Ticks of a logarithmic axis that stand apart: decades, or 1, 2 and 5 of each where there are few."""
+    between = (1.0,) if high / low > _DECADES else (1.0, 2.0, 5.0)
+    plot.xaxis.set_major_locator(LogLocator(subs=between, numticks=7))
+    plot.xaxis.set_minor_formatter(NullFormatter())
+    if high / low <= _DECADES:
+        plot.xaxis.set_major_formatter("{x:g}")
 
 
 def history_figure(trials: pd.DataFrame, goals: Sequence[tuple[str, bool]]) -> Figure:
@@ -120,15 +142,16 @@ def importance_figure(shares: Mapping[str, float], groups: Mapping[str, int], go
 
 def slice_figure(trials: pd.DataFrame, dimensions: Sequence[Dimension], goal: str) -> Figure:
     """A panel for each setting: the goal of every trial in which it exists, later trials darker."""
-    shown = [d for d in dimensions if trials[d.name].notna().any()][:_MOST_PANELS]
     done = trials[np.isfinite(floats(trials[goal]))]
+    parts = {d.name: done[exists_in(done, d, dimensions)] for d in dimensions}
+    shown = [d for d in dimensions if len(parts[d.name])][:_MOST_PANELS]
     columns = min(3, len(shown))
     lines = -(-len(shown) // columns)
     picture = new_picture(3.1 * columns + 1.2, 2.7 * lines + 0.4)
     page = make_subplots(rows=lines, cols=columns, shared_yaxes=True, vertical_spacing=0.28 / lines)
     log = wide(floats(done.loc[done["state"] == "ok", goal]))
     for i, d in enumerate(shown):
-        part = done[done[d.name].notna()]
+        part = parts[d.name]
         plot = picture.add_subplot(lines, columns, i + 1)
         x, names = _places(part, d)
         y, number = floats(part[goal]), part[TRIAL].to_numpy()
@@ -137,6 +160,8 @@ def slice_figure(trials: pd.DataFrame, dimensions: Sequence[Dimension], goal: st
         plot.scatter(spread, y, c=number, s=11, cmap="viridis_r", linewidths=0, vmin=0, vmax=last)
         plot.set(xlabel=words(d.name), ylabel=words(goal) if i % columns == 0 else "")
         plot.set(xscale="log" if d.setting.log else "linear", yscale="log" if log else "linear")
+        if d.setting.log:
+            few_ticks(plot, *d.setting.bounds)
         plot.grid(alpha=0.3)
         where = {"row": i // columns + 1, "col": i % columns + 1}
         marker = {"color": number, "colorscale": "Viridis", "reversescale": True, "size": 5, "showscale": i == 0}

@@ -10,12 +10,14 @@ import plotly.graph_objects as go
 from matplotlib import colormaps
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LogNorm, Normalize
+from numpy.typing import NDArray
 
 from orchestrator.report.parts import Figure
 from orchestrator.report.plots import new_picture
 from orchestrator.settings import Dimension
 from orchestrator.unit import canonical
 from sweeps.lab.search.figures import Floats, dressed, floats, wide, words
+from sweeps.lab.search.table import exists_in
 
 __all__ = ["parallel_figure"]
 
@@ -35,11 +37,13 @@ def parallel_figure(trials: pd.DataFrame, dimensions: Sequence[Dimension], goal:
     """
     done = trials[(trials["state"] == "ok") & np.isfinite(floats(trials[goal]))]
     done = done.sort_values(goal, ascending=not minimise, kind="stable")
-    shown = [d for d in dimensions if done[d.name].notna().any()][:_MOST]
+    there = {d.name: exists_in(done, d, dimensions) for d in dimensions}
+    shown = [d for d in dimensions if there[d.name].any()][:_MOST]
+    heights = {d.name: _heights(done, d, there[d.name]) for d in shown}
     value = floats(done[goal])
     log = wide(value)
     norm = (LogNorm if log else Normalize)(float(value.min()), float(value.max()) or 1.0)
-    lines = np.column_stack([*(_height(done, d) for d in shown), floats(norm(value))])
+    lines = np.column_stack([*(heights[d.name] for d in shown), floats(norm(value))])
     picture = new_picture(1.35 * len(shown) + 3.2, 4.4)
     plot = picture.add_subplot()
     colours = colormaps["viridis" if minimise else "viridis_r"]
@@ -66,10 +70,10 @@ def parallel_figure(trials: pd.DataFrame, dimensions: Sequence[Dimension], goal:
     for side in ("top", "right", "left", "bottom"):
         plot.spines[side].set_visible(False)
     picture.colorbar(ScalarMappable(norm, colours), ax=plot, label=words(goal))
-    axes = [_page_axis(done, d) for d in shown]
+    axes = [_page_axis(d, heights[d.name]) for d in shown]
     axes.append({"label": goal, "values": np.log10(value) if log else value, **(_decades(value) if log else {})})
     line = {"color": np.log10(value) if log else value, "colorscale": "Viridis", "reversescale": not minimise}
-    page = dressed(go.Figure(go.Parcoords(line=line, dimensions=axes)), 440)
+    page = dressed(go.Figure(go.Parcoords(line=line, dimensions=axes, labelangle=-18)), 440)
     page.update_layout(margin={"l": 70, "r": 50, "t": 70, "b": 30})
     caption = (
         f"Every one of the {len(done)} trials that ended as a line through its settings to its {words(goal)}, the best "
@@ -78,9 +82,10 @@ def parallel_figure(trials: pd.DataFrame, dimensions: Sequence[Dimension], goal:
     return Figure("parallel", caption, picture, page)
 
 
-def _height(done: pd.DataFrame, d: Dimension) -> Floats:
+def _heights(done: pd.DataFrame, d: Dimension, there: NDArray[np.bool_]) -> Floats:
     """Where each trial crosses the axis of a setting: 0 at its lower end, 1 at its upper one."""
-    return floats([_UNSET if pd.isna(cell) else _share(d, d.restored(cell)) for cell in done[d.name]])
+    cells = zip(done[d.name], there, strict=True)
+    return floats([_share(d, d.restored(cell)) if exists else _UNSET for cell, exists in cells])
 
 
 def _share(d: Dimension, value: object) -> float:
@@ -98,13 +103,13 @@ def _marks(d: Dimension) -> list[tuple[float, str]]:
     return [(share, f"{end:.3g}") for share, end in zip((0.0, 1.0), d.setting.bounds, strict=True)]
 
 
-def _page_axis(done: pd.DataFrame, d: Dimension) -> dict[str, object]:
+def _page_axis(d: Dimension, heights: Floats) -> dict[str, object]:
     marks = _marks(d)
-    if any(pd.isna(cell) for cell in done[d.name]):
+    if (heights == _UNSET).any():
         marks = [(_UNSET, "not set"), *marks]
     return {
-        "label": d.name,
-        "values": _height(done, d),
+        "label": d.name.split(".", d.name.count(".") - 1)[-1],  # the page is narrow
+        "values": heights,
         "range": [min(h for h, _ in marks), 1],
         "tickvals": [h for h, _ in marks],
         "ticktext": [t for _, t in marks],

@@ -11,7 +11,6 @@ from orchestrator.axes import Value
 from orchestrator.report.parts import Figure, Part, Report, Section, Table
 from orchestrator.search import Search, importances
 from orchestrator.settings import Dimension
-from sweeps.lab.search.best import best_text
 from sweeps.lab.search.figures import front_figure, history_figure, importance_figure, slice_figure
 from sweeps.lab.search.parallel import parallel_figure
 from sweeps.lab.search.spec import SearchSpec
@@ -50,7 +49,7 @@ def search_report(spec: SearchSpec, search: Search, rows: pd.DataFrame, series: 
     sections.append(Section("What mattered", mattered))
     parallel = parallel_figure(trials, search.dimensions, goals[0][0], minimise=goals[0][1])
     sections.append(Section("All trials", [parallel]))
-    sections.append(Section("Best", list(_best(spec, search, rows, good))))
+    sections.append(Section("Best", list(_best(search, good))))
     return Report(sections, _summary(trials, good, goals))
 
 
@@ -136,10 +135,13 @@ def _short(value: object) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def _best(spec: SearchSpec, search: Search, rows: pd.DataFrame, good: pd.DataFrame) -> Iterator[Part]:
+def _best(search: Search, good: pd.DataFrame) -> Iterator[Part]:
     yield _table(search, good, "best")
-    yield "The settings of the best trial as a spec, also by `landsweep best DIR > recipe.yaml`:"
-    yield Table("", ("recipe.yaml",), [[text] for text in best_text(spec, rows).splitlines()])
+    best = values_of(good.iloc[0], search.dimensions)
+    caption = (
+        "Settings of the best trial. `landsweep best DIR > recipe.yaml` gives them as a spec that is ready to run."
+    )
+    yield Table(caption, ("setting", "value"), [[name, _short(value)] for name, value in best.items()])
 
 
 def _summary(trials: pd.DataFrame, good: pd.DataFrame, goals: Sequence[tuple[str, bool]]) -> dict[str, float]:

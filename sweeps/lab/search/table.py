@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from orchestrator.axes import Value
 from orchestrator.settings import Dimension
 from sweeps.lab.search.trials import TRIAL
 
-__all__ = ["best_first", "front_of", "trials_of", "values_of"]
+__all__ = ["best_first", "exists_in", "front_of", "trials_of", "values_of"]
 
 _ORDER = ("failed", "diverged", "pruned", "ok")  # a trial is what the worst of its units is
 
@@ -50,6 +51,11 @@ def values_of(line: pd.Series, dimensions: Sequence[Dimension]) -> dict[str, Val
         if d.active(values):
             values[d.name] = d.restored(line[d.name])
     return values
+
+
+def exists_in(trials: pd.DataFrame, dimension: Dimension, dimensions: Sequence[Dimension]) -> NDArray[np.bool_]:
+    """For each trial whether a setting exists in it: where it does, it may still be null."""
+    return np.array([dimension.name in values_of(line, dimensions) for _, line in trials.iterrows()], dtype=bool)
 
 
 def best_first(trials: pd.DataFrame, metric: str, *, minimise: bool) -> pd.DataFrame:
