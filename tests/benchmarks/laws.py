@@ -4,7 +4,8 @@
 
 The points are the published ones (240 of 245 are fitted) where LANDSWEEP_PUBLISHED_DATA names their folder, else as
 many synthetic ones from the published law. Both sides see the same points, starts and objective (sum-Huber, delta 1e-3,
-on log-loss), both have analytic gradients, in one process on one core.
+on log-loss), both have analytic gradients, in one process on one core. All times are CPU seconds of this process:
+other work on the machine changes them little; set OMP_NUM_THREADS=1.
 
 - `chinchilla_ratio`: seconds of the loop, with scipy's default tolerances, over seconds of `fit`, intervals included.
 - `ratio_tight`: the same for a loop whose tolerances are tight enough to reach the minimum from each start.
@@ -70,17 +71,17 @@ def loop(data: pd.DataFrame, starts: np.ndarray, options: dict[str, float]) -> t
         at, bt = psi * by_size, psi * by_data
         return value, np.array([at.sum(), bt.sum(), psi.sum() * floor, -(at @ log_n), -(bt @ log_d)])
 
-    began = time.perf_counter()
+    began = time.process_time()
     with np.errstate(all="ignore"):
         found = [minimize(objective, s, jac=True, method="L-BFGS-B", options=options).fun for s in starts]
-    return time.perf_counter() - began, float(np.nanmin(found))
+    return time.process_time() - began, float(np.nanmin(found))
 
 
 def ours(data: pd.DataFrame, starts: np.ndarray) -> tuple[float, Fit]:
-    began = time.perf_counter()
+    began = time.process_time()
     found = fit(CHINCHILLA, data, starts=starts)
     found.parameters()
-    return time.perf_counter() - began, found
+    return time.process_time() - began, found
 
 
 def bootstrap_seconds(found: Fit, seed: int) -> float:
@@ -89,10 +90,10 @@ def bootstrap_seconds(found: Fit, seed: int) -> float:
     problem = Problem(
         CHINCHILLA, found.cases.x, found.cases.y, found.cases.weights, objective_named("huber"), coordinates
     )
-    began = time.perf_counter()
+    began = time.process_time()
     draws = bootstrap(problem, coordinates.inside(found.theta), found.cases, 1000, seed, np.ones(5, bool))
     replace(found, draws=coordinates.outside(draws)).parameters()
-    return time.perf_counter() - began
+    return time.process_time() - began
 
 
 def measure(quick: bool, repeats: int) -> dict[str, Any]:
