@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, ClassVar
 
 from orchestrator.errors import SpecError
 from orchestrator.kind import Arrays, Preparation, SweepKind, Workbench
+from orchestrator.planner import Planner
 from orchestrator.report.parts import Report, Table
 from orchestrator.row import Column
 from orchestrator.unit import Keys
 from sweeps.lab.tensors import tensor_tables
+from sweeps.lab.zoo.branches import BranchedRecipes, BranchPlanner, branched_columns
 from sweeps.lab.zoo.choices import calibrated, calibrations, pack_named
 from sweeps.lab.zoo.columns import trained_columns
 from sweeps.lab.zoo.plan import Grid, Recipes, ZooPlanner, packs_of
@@ -59,13 +61,14 @@ class ZooKind(SweepKind[ZooSpec]):
         )
 
     def params(self, spec: ZooSpec) -> tuple[Column, ...]:
-        return Grid(spec).columns()
+        return branched_columns(spec)
 
     def columns(self, spec: ZooSpec) -> tuple[Column, ...]:
         return trained_columns(spec.recipe.evaluate.columns())
 
-    def planner(self, spec: ZooSpec) -> ZooPlanner:
-        return ZooPlanner(spec, Keys(self.name, self.version, spec.context()))
+    def planner(self, spec: ZooSpec) -> Planner:
+        keys = Keys(self.name, self.version, spec.context())
+        return BranchPlanner(spec, keys) if spec.branches else ZooPlanner(spec, keys)
 
     def deterministic(self, spec: ZooSpec) -> bool:
         """False: training the first model twice would cost hours; `landsweep regenerate` does it on demand."""
@@ -92,7 +95,7 @@ class ZooKind(SweepKind[ZooSpec]):
         return calibrated(spec.backend, Recipes(spec).of(first), bench)
 
     def open(self, spec: ZooSpec, prepared: Mapping[str, Arrays], bench: Workbench) -> ZooSession:
-        return ZooSession(spec, bench, prepared)
+        return ZooSession(spec, bench, prepared, BranchedRecipes(spec))
 
     def audit(self, spec: ZooSpec, rows: pd.DataFrame, bench: Workbench, n: int) -> list[str]:
         """Evaluate the stored weights of `n` models again; what does not agree with the rows, a line each."""

@@ -15,8 +15,9 @@ from orchestrator.kind import Workbench
 from orchestrator.row import Metric, Outcome, Progress, Status
 from orchestrator.unit import Unit
 from sweeps.lab.data import Data
-from sweeps.lab.packs import Beat, Ended, Evaluated, Snapshot, Training, train_pack
+from sweeps.lab.packs import Beat, Ended, Evaluated, Point, Snapshot, Training, train_pack
 from sweeps.lab.recipe import Recipe
+from sweeps.lab.zoo.branches import Points
 from sweeps.lab.zoo.split import split_of
 from sweeps.lab.zoo.states import States
 from sweeps.lab.zoo.weights import Packed
@@ -59,6 +60,7 @@ class Pack:
         backend: that trains.
         auto: whether a state of another back-end may be gone on from.
         wanted: keys of the units that were asked for; others only stand in the state that is restored.
+        points: where branches leave main runs; none: there are no branches.
 
     Attributes:
         outcomes: of its wanted models, once it has ended; without the place of the weights.
@@ -77,7 +79,9 @@ class Pack:
         backend: str,
         auto: bool,
         wanted: Collection[str] | None = None,
+        points: Points | None = None,
     ) -> None:
+        self._points = points
         self._units = [unit for unit, _ in members]
         self._recipes = [recipe for _, recipe in members]
         self._wanted = frozenset(u.key for u in self._units) if wanted is None else frozenset(wanted)
@@ -107,10 +111,8 @@ class Pack:
                 case Evaluated():
                     self._best[event.index].hear(event.step, event.metrics)
                     yield Progress(self._units[event.index].key, event.step, event.metrics)
-                case Snapshot():
-                    self.weights.add(self._places[event.index], event.label, event.step, event.state)
-                case Ended():
-                    self.outcomes.append(self._outcome(event, training.backend))
+                case Snapshot() | Point() | Ended():
+                    self._hear(event, training)
                 case Beat():
                     for i in self._places:
                         if i not in stopped and bench.stopped(self._units[i].key):
@@ -119,6 +121,16 @@ class Pack:
                     if time.monotonic() - kept > bench.state_seconds:
                         self._keep(training)
                         kept = time.monotonic()
+
+    def _hear(self, event: Snapshot | Point | Ended, training: Training) -> None:
+        match event:
+            case Snapshot():
+                self.weights.add(self._places[event.index], event.label, event.step, event.state)
+            case Point():
+                if self._points is not None:
+                    self._points.keep(self._units[event.index], event.step, event.state)
+            case Ended():
+                self.outcomes.append(self._outcome(event, training.backend))
 
     def _begun(self, name: str) -> Training:
         """The training, from a kept state if one fits; what was done is lost where it does not, but not the sweep."""
@@ -132,7 +144,17 @@ class Pack:
 
     def _training(self, backend: str, resume: Mapping[str, NDArray[Any]] | None) -> Training:
         device, base = self._bench.device, self._bench.folder
-        return train_pack(self._recipes, self._data, device=device, backend=backend, resume=resume, base=base)
+        begin = None if resume is not None or self._points is None else self._points.begin(self._units)
+        return train_pack(
+            self._recipes,
+            self._data,
+            device=device,
+            backend=backend,
+            resume=resume,
+            base=base,
+            points=() if self._points is None else self._points.steps(self._units[0]),
+            begin=begin,
+        )
 
     def _keep(self, training: Training) -> None:
         if not self._can_keep:

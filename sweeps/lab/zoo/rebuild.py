@@ -11,7 +11,8 @@ import pandas as pd
 from orchestrator.axes import Value
 from orchestrator.spec import parse
 from sweeps.lab.recipe import Recipe
-from sweeps.lab.zoo.plan import Grid, Recipes
+from sweeps.lab.zoo.branches import BranchedRecipes, branched_columns
+from sweeps.lab.zoo.plan import Recipes
 from sweeps.lab.zoo.spec import ZooSpec
 
 __all__ = ["Rebuilder"]
@@ -39,11 +40,11 @@ class Rebuilder:
 
     @cached_property
     def _columns(self) -> tuple[Any, ...]:
-        return Grid(self.spec).columns()
+        return branched_columns(self.spec)
 
     @cached_property
     def _recipes(self) -> Recipes:
-        return Recipes(self.spec)
+        return BranchedRecipes(self.spec)
 
     def recipe(self, row: Mapping[str, Any]) -> Recipe:
         """The recipe of the model of a row."""

@@ -19,6 +19,7 @@ from sweeps.lab.packs import Choice, check_backend, suited
 from sweeps.lab.packs.calendar import Calendar
 from sweeps.lab.packs.losses import loss_name
 from sweeps.lab.recipe import Recipe
+from sweeps.lab.zoo.branches import Points
 from sweeps.lab.zoo.choices import Choices, Trained
 from sweeps.lab.zoo.pack import Pack
 from sweeps.lab.zoo.plan import Recipes
@@ -110,6 +111,7 @@ class ZooSession:
         self._choices = Choices(spec, prepared, bench)
         self._auto = spec.backend == "auto"
         self._states = States(bench.artifacts)
+        self._points = Points(bench.artifacts, self._recipes)
         self._counts: dict[str, int] = {}
 
     def evaluate(self, units: Sequence[Unit]) -> Iterator[Outcome | Progress]:
@@ -169,6 +171,7 @@ class ZooSession:
             backend=backend,
             auto=self._auto,
             wanted=wanted,
+            points=self._points,
         )
 
     def _written(self, file: WeightFile, waiting: list[Outcome], states: list[str]) -> Iterator[Outcome]:

@@ -11,9 +11,11 @@ from orchestrator.axes import Axis, AxisLike
 from orchestrator.row import METERS
 from orchestrator.spec import IsAxis, IsLabel, IsNamedAxis, Spec
 from sweeps.lab.algoperf import Target
+from sweeps.lab.branch import Cooldown
 from sweeps.lab.recipe import Recipe
+from sweeps.lab.zoo.branches import BRANCH, BranchedRecipes
 from sweeps.lab.zoo.draws import Samples, as_value
-from sweeps.lab.zoo.plan import Grid, Recipes, short_path
+from sweeps.lab.zoo.plan import Grid, short_path
 
 __all__ = ["ZooSpec"]
 
@@ -52,6 +54,9 @@ class ZooSpec(Spec):
         "Back-ends agree within 1e-5 on stable runs; pin one for the same bits on every machine",
     )
     licence: Annotated[str, IsLabel()] = Field("CC-BY-4.0", description="of the zoo as a data set, for its card")
+    branches: Annotated[dict[str, Cooldown], IsNamedAxis()] = Field(
+        {}, description="name to cool-down: each main run also gives a model for each of these"
+    )
     targets: Annotated[dict[str, Target], IsLabel()] = Field(
         {},
         description="what the report of a benchmark counts the time to, by workload; recipes are then called "
@@ -95,9 +100,11 @@ class ZooSpec(Spec):
     @model_validator(mode="after")
     def _every_value_fits(self) -> Self:
         """Try every value of every field once, so that a wrong one is known before any work."""
-        recipes = Recipes(self)
+        recipes = BranchedRecipes(self)
         for told, params in Grid(self).trials():
             recipes.of(params, told)
+            for name in self.branches:
+                recipes.of({**params, BRANCH: name}, f"{told}, branch {name}")
         return self
 
     def pinned(self, folder: Path) -> Self:

@@ -1,0 +1,120 @@
+"""Branches in a zoo: proposed when their main runs have ended, started from points, equal to runs of their own."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from safetensors.numpy import load_file
+
+from orchestrator.errors import SpecError
+from orchestrator.spec import parse
+from orchestrator.testing.kind_suite import run_example
+from sweeps.lab.packs import Training
+from sweeps.lab.zoo.audit import regenerate
+from sweeps.zoo import Zoo, ZooKind, ZooSpec
+from tests.lab.packs.cases import distance
+
+KIND = ZooKind()
+RECIPE: dict[str, Any] = {
+    "data": {"source": "digits"},
+    "net": {"net": "mlp", "hidden": [8]},
+    "optimizer": {"method": "adamw"},
+    "schedule": {"shape": "constant", "warmup_steps": 5},
+    "steps": 40,
+    "batch_size": 32,
+    "evaluate": {"every_steps": 10},
+}
+BRANCHES = {"early": {"at": 15, "steps": 5}, "late": {"at": 30, "steps": 12, "decay": "linear"}}
+
+
+def spec_of(**changes: Any) -> ZooSpec:
+    data = {"kind": "zoo", "name": "branches", "recipe": RECIPE, "backend": "bmm", "branches": BRANCHES}
+    return parse(ZooSpec, {**data, "seeds": {"range": 2}, **changes}, "spec")
+
+
+def train(spec: ZooSpec, folder: Path) -> Zoo:
+    run_example(KIND, spec, folder)
+    return Zoo(folder)
+
+
+def weights(zoo: Zoo) -> dict[tuple[int, str], dict[str, Any]]:
+    rows = zoo.rows if "branch" in zoo.rows else zoo.rows.assign(branch="")
+    return {(r["seed"], r["branch"]): zoo[r["key"]].state("last") for _, r in rows.fillna({"branch": ""}).iterrows()}
+
+
+def test_branches_come_when_their_main_runs_have_ended() -> None:
+    planner = KIND.planner(spec_of())
+    mains = planner.ask(100)
+    assert len(mains) == 2 and planner.total == 6 and not planner.exhausted
+    assert planner.ask(100) == []
+    planner.tell({"key": mains[0].key})
+    assert planner.ask(100) == []  # those of a pack leave together, so that they can train together
+    planner.tell({"key": mains[1].key})
+    planner.tell({"key": mains[1].key})
+    found = planner.ask(100)
+    assert [u.params["branch"] for u in found] == ["early", "early", "late", "late"]
+    assert len({u.key for u in found}) == 4 and len({u.pack for u in found}) == 2
+    assert planner.exhausted
+
+
+def test_main_runs_keep_their_keys_and_branches_hold_their_definition() -> None:
+    def keys(spec: ZooSpec) -> dict[Any, str]:
+        planner = KIND.planner(spec)
+        mains = planner.ask(100)
+        for unit in mains:
+            planner.tell({"key": unit.key})
+        return {(u.params["seed"], u.params.get("branch")): u.key for u in [*mains, *planner.ask(100)]}
+
+    plain, more = keys(spec_of(branches={})), keys(spec_of())
+    assert plain.items() <= more.items()
+    other = keys(spec_of(branches={**BRANCHES, "late": {"at": 30, "steps": 13}}))
+    assert other[0, "early"] == more[0, "early"] and other[0, "late"] != more[0, "late"]
+
+
+def test_a_branch_from_a_point_has_the_bits_of_a_whole_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun: list[tuple[int, int]] = []
+
+    def begin(training: Training, points: Sequence[Any], really: Callable[..., None] = Training.begin) -> None:
+        really(training, points)
+        begun.append((training.step, len(points)))
+
+    monkeypatch.setattr(Training, "begin", begin)
+    zoo = train(spec_of(), tmp_path / "zoo")
+    assert sorted(begun) == [(15, 2), (30, 2)]
+    rows = zoo.rows
+    assert regenerate(zoo[str(rows.loc[rows["branch"] == "early", "key"].iloc[0])]).close
+    assert sorted(rows["branch"].fillna("").tolist()) == ["", "", "early", "early", "late", "late"]
+    assert set(rows.loc[rows["branch"] == "late", "steps_done"]) == {42}
+    points = sorted((tmp_path / "zoo" / "points").iterdir())
+    assert len(points) == 4 and int(load_file(points[0])["step"]) in (15, 30)
+    fall = {"shape": "wsd", "cooldown_steps": 12, "decay": "linear", "warmup_steps": 5}
+    alone = {**RECIPE, "steps": 42, "schedule": fall}
+    whole = weights(train(spec_of(recipe=alone, branches={}, name="whole"), tmp_path / "whole"))
+    assert all(distance(weights(zoo)[seed, "late"], whole[seed, ""]) == 0 for seed in range(2))
+
+
+def test_a_branch_whose_point_is_gone_trains_from_the_beginning(tmp_path: Path) -> None:
+    first = spec_of(branches={"early": BRANCHES["early"]})
+    train(first, tmp_path / "zoo")
+    shutil.rmtree(tmp_path / "zoo" / "points")
+    zoo = train(spec_of(), tmp_path / "zoo")  # the sweep grows by a branch; its main runs have rows already
+    fresh = train(spec_of(), tmp_path / "fresh")
+    assert weights(zoo).keys() == weights(fresh).keys()
+    assert all(distance(state, weights(fresh)[mark]) == 0 for mark, state in weights(zoo).items())
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"branches": {"x": {"at": 41, "steps": 5}}}, "still holds its rate"),
+        ({"recipe": {**RECIPE, "schedule": {"shape": "cosine"}}}, "cosine, which holds no rate"),
+        ({"branches": {"x": {"steps": 5}}}, "branches.x.at"),
+    ],
+)
+def test_what_can_not_branch_is_refused(changes: dict[str, Any], said: str) -> None:
+    with pytest.raises(SpecError, match=said):
+        spec_of(**changes)
