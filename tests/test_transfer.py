@@ -120,6 +120,31 @@ def test_the_coordinate_check_passes_mup_and_nothing_else(method: str, tmp_path:
             assert check.verdict == "fail" and check.largest > 0.5
 
 
+CNN = {"net": "cnn", "channels": [32, 32, 32], "activation": "tanh", "init": {"method": "lecun_normal"}}
+FAMILIES: dict[str, tuple[dict[str, Any], list[int]]] = {
+    "cnn": (CNN, [32, 64, 128, 256]),
+    "resnet": ({"net": "resnet", "depth": 8, "width": 16}, [16, 32, 64, 128]),
+    "vit": ({"net": "vit", "width": 64, "heads": 2}, [64, 128, 256, 512]),
+    "gpt": ({"net": "gpt", "width": 64, "heads": 2, "qk_norm": True}, [64, 128, 256]),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_family_passes_the_coordinate_check_under_mup_alone(family: str, tmp_path: Path) -> None:
+    net, widths = FAMILIES[family]
+    markov = {"source": "markov", "states": 16, "context": 16, "train": 256, "test": 16}
+    data = markov if family == "gpt" else {"source": "digits"}
+    recipe = {**PERCEPTRON, "data": data, "net": net, "batch_size": 64}
+    scheme = {"base_width": widths[0], "zero": ["output", "query"] if family == "vit" else ["output"]}
+    arms = {n: {"parametrization": {**scheme, "scheme": n}} for n in ("standard", "mup")}
+    coordinates = {"learning_rate": 0.005, "values": widths, "first": 64, "seeds": [0, 1]}
+    fields = {"values": widths[:1], "rates": [1e-4, 1e-3, 1e-2], "seeds": [0], "sharpness": None, "backend": "loop"}
+    found, _ = ran(spec_of(recipe=recipe, recipes=arms, coordinates=coordinates, **fields), tmp_path)
+    checks = [found.check(n) for n in ("standard", "mup")]
+    assert [c.verdict for c in checks if c is not None] == ["fail", "pass"]
+
+
 def test_rows_judge_a_rate_by_at_most_the_initial_loss(tmp_path: Path) -> None:
     """Gradient descent on a regression at far too large a rate overflows."""
     recipe = recipe_of(
@@ -230,7 +255,7 @@ def test_a_transformers_stability_is_in_series_and_report(tmp_path: Path) -> Non
     titles = [s.title for s in KIND.report(spec, rows, found.series).sections]
     assert {"Stability", "Coordinate check", "Sharpness"} <= set(titles)
     check = found.check("mup")
-    assert check is not None and "blocks.0.query" in check.layers
+    assert check is not None and "blocks.0.scores" in check.layers
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from torch import Tensor, nn
 
+from sweeps.lab.models.transformer import Block
 from sweeps.lab.probes.base import Probe, Subject
 
 __all__ = ["ACTIVATION", "Activations"]
@@ -16,13 +17,20 @@ _LAYERS = (nn.Linear, nn.Conv2d, nn.Embedding)
 
 
 class Activations(Probe):
-    """Mean absolute output of each linear, convolutional and embedding layer: `activation/LAYER`."""
+    """Mean absolute output of each linear, convolutional and embedding layer: `activation/LAYER`.
+
+    Of attention the scores before the softmax instead of the queries: what a parametrization divides scores by is part
+    of the query layer's weights.
+    """
 
     probe: Literal["activations"]
 
     def measure(self, subject: Subject) -> Sequence[Mapping[str, float]]:
         seen: dict[str, float] = {}
-        layers = [(name, m) for name, m in subject.module.named_modules() if isinstance(m, _LAYERS)]
+        named = list(subject.module.named_modules())
+        blocks = [m for _, m in named if isinstance(m, Block)]
+        queries, scores = ({getattr(b, part) for b in blocks} for part in ("query", "scores"))
+        layers = [(name, m) for name, m in named if m in scores or (isinstance(m, _LAYERS) and m not in queries)]
         hooks = [m.register_forward_hook(_Noted(ACTIVATION + name, seen)) for name, m in layers]
         found = []
         try:

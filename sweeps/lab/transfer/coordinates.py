@@ -30,9 +30,19 @@ class CoordinateCheck:
 
     @property
     def largest(self) -> float:
-        """Largest absolute slope of all layers after at least one step; infinite where activations were not finite."""
-        after = np.abs(self.slopes[:, [i for i, s in enumerate(self.steps) if s > 0]])
-        return float(np.nanmax(after)) if np.isfinite(after).any() else float("inf")
+        """Largest of `sizes`; infinite where activations were not finite."""
+        sizes = self.sizes()
+        return float(np.nanmax(sizes)) if np.isfinite(sizes).any() else float("inf")
+
+    def sizes(self) -> NDArray[np.float64]:
+        """Absolute slopes after at least one step; nan elsewhere.
+
+        Of attention scores only what grows: in the first steps they shrink as the root of the width, since queries and
+        keys are not yet aligned (arXiv 2203.03466).
+        """
+        shrinks = np.array([layer.endswith(".scores") for layer in self.layers], dtype=bool)[:, None]
+        found = np.where(shrinks, np.maximum(self.slopes, 0), np.abs(self.slopes))
+        return np.where(np.array(self.steps) > 0, found, np.nan)
 
     @property
     def verdict(self) -> Literal["pass", "fail", "unclear"]:

@@ -174,7 +174,7 @@ def _explained(spec: TransferSpec, found: Found) -> Iterator[Section]:
     if checks:
         worst = []
         for arm, check in checks.items():
-            sizes = np.nan_to_num(np.abs(check.slopes), nan=-1.0)
+            sizes = np.nan_to_num(check.sizes(), nan=-1.0)
             i, j = np.unravel_index(int(sizes.argmax()), sizes.shape) if sizes.size else (0, 0)
             where = f"{check.layers[i]} after {check.steps[j]}" if sizes.size else "-"
             worst.append([arm or "-", check.verdict, f"{check.largest:.3f}", where])

@@ -151,6 +151,9 @@ def test_slopes_of_activations_are_fitted_layer_by_layer_and_step_by_step() -> N
     assert flat.verdict == "pass" and flat.largest == pytest.approx(0.05)
     assert coordinate_check({64: [{("in", 1): 1.0}], 128: [{("in", 1): math.inf}]}).verdict == "fail"
     assert coordinate_check({w: [{("in", 1): w**0.2}] for w in (64, 128)}).verdict == "unclear"
+    for power, verdict in ((-0.5, "pass"), (0.5, "fail")):  # attention scores may shrink, not grow
+        scores = {w: [{("blocks.0.scores", 1): w**power, ("out", 1): 1.0}] for w in (64, 128)}
+        assert coordinate_check(scores).verdict == verdict
 
 
 def test_a_power_law_of_two_factors_is_found_again() -> None:
