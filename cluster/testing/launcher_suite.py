@@ -92,7 +92,7 @@ class LauncherSuite:
 class LiveLauncherSuite(LauncherSuite):
     """With a cluster: real jobs. Subclasses may override `wait` for slow schedulers."""
 
-    wait = 180.0
+    wait = 300.0
 
     def test_a_job_runs_to_its_end_and_is_resumed_by_the_next(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

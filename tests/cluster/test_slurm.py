@@ -75,7 +75,7 @@ def test_one_job_serves_a_sweep_and_what_is_there_is_not_computed_again(slurm: T
 def test_a_sweep_outlives_one_of_its_nodes(slurm: TestSlurm, tmp_path: Path) -> None:
     write(tmp_path, 400, 0.15)
     submit(tmp_path)
-    until("both nodes work", lambda: status(tmp_path)["workers"] == 2 and status(tmp_path)["done"] > 20, 120)
+    until("both nodes work", lambda: status(tmp_path)["workers"] == 2 and status(tmp_path)["done"] > 20, 300)
     slurm.kill_node("n2")
     try:
         done = command("logs", "results/fun", "--follow", cwd=tmp_path)
@@ -91,7 +91,7 @@ def test_the_signal_before_the_limit_stops_cleanly_and_the_job_goes_on_by_itself
     write(tmp_path, 300, 0.15)
     submit(tmp_path)
     job = job_of(tmp_path)["job"]
-    until("units are done", lambda: status(tmp_path)["done"] > 20, 120)
+    until("units are done", lambda: status(tmp_path)["done"] > 20, 300)
     slurm.say("scancel", "--batch", "--signal=USR1", job)  # what --signal=B:USR1@60 does, without the wait
     done = command("logs", job, "--follow", cwd=tmp_path)
     assert "start 0" in done.stdout and "nothing is lost" in done.stdout and "start 1" in done.stdout
@@ -106,7 +106,7 @@ def test_two_jobs_share_the_nodes(slurm: TestSlurm, tmp_path: Path) -> None:
         submit(tmp_path / name)
     until(
         "both run at the same time",
-        lambda: all(status(tmp_path / n, n)["phase"] == "running" for n in ("one", "two")), 120,
+        lambda: all(status(tmp_path / n, n)["phase"] == "running" for n in ("one", "two")), 300,
     )  # fmt: skip
     for name in ("one", "two"):
         command("logs", f"results/{name}", "--follow", cwd=tmp_path / name)
@@ -116,7 +116,7 @@ def test_two_jobs_share_the_nodes(slurm: TestSlurm, tmp_path: Path) -> None:
 def test_cancel_keeps_the_rows_and_a_second_submission_is_refused_before(slurm: TestSlurm, tmp_path: Path) -> None:
     write(tmp_path, 2000, 0.1)
     submit(tmp_path)
-    until("units are done", lambda: status(tmp_path)["done"] > 10, 120)
+    until("units are done", lambda: status(tmp_path)["done"] > 10, 300)
     again = submit(tmp_path, check=2)
     assert "works on" in again.stderr and "landsweep cancel" in again.stderr
     command("cancel", "results/fun", cwd=tmp_path)
@@ -132,7 +132,7 @@ def test_cancel_keeps_the_rows_and_a_second_submission_is_refused_before(slurm: 
 def test_an_array_elects_a_new_leader_when_the_first_dies(slurm: TestSlurm, tmp_path: Path) -> None:
     write(tmp_path, 400, 0.15, nodes=1, array=2)
     submit(tmp_path)
-    until("both elements work", lambda: status(tmp_path)["workers"] == 2 and status(tmp_path)["done"] > 20, 120)
+    until("both elements work", lambda: status(tmp_path)["workers"] == 2 and status(tmp_path)["done"] > 20, 300)
     logs = sorted((tmp_path / "results/fun/jobs/0001").glob("log-*.txt"))
     (first,) = [log.stem.removeprefix("log-") for log in logs if "head at" in log.read_text()]
     slurm.say("scancel", "--signal=KILL", "--full", f"{job_of(tmp_path)['job']}_{first}")
