@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import math
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +20,15 @@ from orchestrator.forecast import forecast
 from orchestrator.kind import Workbench
 from orchestrator.site import Site
 from orchestrator.sweep import Sweep, load_spec
-from orchestrator.testing.kind_suite import run_example
-from sweeps.lab.scaling.features import Features
+from orchestrator.testing.kind_suite import metrics_of, run_example, same
+from sweeps.lab.data import Markov
+from sweeps.lab.laws.random_features_model import draw_model
+from sweeps.lab.scaling.curves import MOMENTUM, annealed
 from sweeps.lab.scaling.forecast import predict
 from sweeps.lab.scaling.ladder import Ladder
+from sweeps.lab.scaling.report import larger_runs
 from sweeps.lab.scaling.study import Study, best_sizes, exponent, minima, points
+from sweeps.lab.schedules import Cosine
 from sweeps.lab.streams import stream
 from sweeps.scaling import ScalingKind, ScalingSpec
 from tests.lab.scaling.test_plan import spec_of
@@ -127,37 +134,6 @@ def test_losses_that_are_not_positive_are_told_not_fitted() -> None:
     assert any("No law was fitted" in str(p) for s in KIND.report(spec, rows, pd.DataFrame()).sections for p in s.parts)
 
 
-def test_the_random_feature_risk_is_the_mean_of_simulated_sgd() -> None:
-    model = Features(alpha=1.0, beta=0.3, ambient=48, batch=2, rate=0.5)
-    spectrum = model.spectrum(6, 0)
-    told = list(itertools.islice(spectrum.risks(0.5), 61))
-    random, runs = np.random.default_rng(1), 20_000
-    rank = np.arange(1, 49, dtype=float)
-    deviation, target = rank**-1.0, rank**-0.3
-    draws = np.random.Generator(np.random.PCG64(stream(0, "features"))).standard_normal((6, 48))
-    projection = draws.T / math.sqrt(6)
-    step = 0.5 / np.trace(projection.T @ (deviation[:, None] ** 2 * projection))
-    weights = np.zeros((runs, 6))
-    for t in range(60):
-        x = random.standard_normal((runs, 2, 48)) * deviation
-        features = x @ projection
-        error = np.einsum("rbd,rd->rb", features, weights) - x @ target
-        weights -= step * np.einsum("rb,rbd->rd", error, features) / 2
-        if t + 1 in (1, 10, 60):
-            risk = (deviation**2 * (weights @ projection.T - target) ** 2).sum(1)
-            assert told[t + 1] == pytest.approx(risk.mean(), abs=4.5 * risk.std() / math.sqrt(runs))
-    assert told[0] == pytest.approx(float(deviation**2 @ target**2)), "zero weights predict nothing"
-    assert spectrum.floor < min(told)
-
-
-def test_the_floor_of_the_features_has_the_exponent_of_theory() -> None:
-    """The floor falls as d^-(2 alpha + 2 beta - 1): arXiv 2405.15074."""
-    widths = np.array([64, 128, 256])
-    model = Features(alpha=1.0, beta=0.3, ambient=4096)
-    floors = [np.mean([model.spectrum(int(w), s).floor for s in range(3)]) for w in widths]
-    assert np.polyfit(np.log(widths), np.log(floors), 1)[0] == pytest.approx(-1.6, abs=0.15)
-
-
 def feature_spec(**changes: Any) -> ScalingSpec:
     base = {"recipe": None, "features": {"ambient": 128}, "shape": None, "widths": [4, 8, 16, 32], "bootstrap": 50}
     return spec_of(**{**base, "budgets": [1e4, 4e4], "limits": {"least_steps": 50}, **changes})
@@ -170,9 +146,13 @@ def test_a_study_of_features_runs_tests_its_fit_and_predicts(tmp_path: Path) -> 
     rows = Sweep.at(tmp_path).rows()
     (test,) = rows[rows["role"] == "validate"].to_dict("records")
     assert test["flops"] == pytest.approx(4e5, rel=0.02) and test["steps_done"] == test["steps"]
-    spectrum = Features(ambient=128).spectrum(int(test["width"]), int(test["seed"]))
-    risk = next(itertools.islice(spectrum.risks(test["learning_rate"]), test["steps"], None))
-    assert test["test_loss"] == risk
+    model = draw_model(1.0, 0.3, int(test["width"]), 128, stream(int(test["seed"]), "features"))
+    simulated = model.train(min(int(test["steps"]), 200), 0.5 * model.largest_rate, runs=400, seed=0)[:, -1]
+    series = Sweep.at(tmp_path).series()
+    curve = series[(series["key"] == test["key"]) & (series["step"] <= 200)].sort_values("step")
+    told = np.interp(200, curve["step"], curve["value"])
+    assert told == pytest.approx(simulated.mean(), rel=0.1), "of SGD on data that are really drawn"
+    assert test["test_loss"] > test["floor"] == model.floor
     told = json.loads(predict(str(tmp_path), [1e6]).json())
     (line,) = told["budgets"]
     assert told["points"] == 16 and line["N_low"] <= line["N"] <= line["N_high"] and line["width"] < 128
@@ -212,3 +192,71 @@ def test_units_with_rows_cost_nothing_more(tmp_path: Path) -> None:
     run_example(KIND, spec, tmp_path)
     told = forecast(KIND, spec, Site(), str(tmp_path), Workbench())
     assert (told.done, told.to_run) == (8, 0) and told.costs is not None and told.costs.table.lines == []
+
+
+def test_the_annealing_law_foretells_the_longest_curve_where_it_is_true() -> None:
+    """Curves made by the law itself, with rates that a cosine gives: fitted to the short ones, exact on the longest."""
+    schedule, peak, rows, lines = Cosine(shape="cosine", warmup_steps=10), 0.02, [], []
+    for key, steps in (("a", 200), ("b", 500), ("c", 1200)):
+        rates = [peak * (1.0 if s < 10 else schedule.multiplier(s, steps)) for s in range(steps)]
+        forward, held, annealing = 0.0, 0.0, 0.0
+        for s, rate in enumerate(rates):
+            held = MOMENTUM * held + (rates[s - 1] - rate if s else 0.0)
+            forward, annealing = forward + rate, annealing + held
+            if (s + 1) % 20 == 0:
+                loss = 2.5 + 0.4 * forward**-0.7 - 0.8 * annealing
+                lines.append({"key": key, "step": s + 1, "metric": "test_loss", "value": loss})
+        rows.append(
+            {"key": key, "role": "isoflop", "width": 8, "steps": steps, "learning_rate": peak, "seed": 0, "N": 99.0}
+        )
+    found = annealed(pd.DataFrame(rows), pd.DataFrame(lines), schedule)
+    assert found is not None and [c.fitted for c in found.curves] == [True, True, False]
+    assert found.rmse is not None and found.rmse < 1e-4
+    assert [found.fit[n] for n in ("L0", "A", "C", "alpha")] == pytest.approx([2.5, 0.4, 0.8, 0.7], rel=1e-3)
+    steps, losses = found.line(found.curves[-1], schedule)
+    assert np.interp(600, steps, losses) == pytest.approx(
+        next(x["value"] for x in lines if (x["key"], x["step"]) == ("c", 600)), rel=1e-4
+    )
+    assert annealed(pd.DataFrame(rows), pd.DataFrame(lines[:2]), schedule) is None
+
+
+@pytest.mark.slow
+def test_a_killed_study_goes_on_and_ends_with_the_same_rows(tmp_path: Path) -> None:
+    """SIGKILL in the middle, of the command itself: then the same command again."""
+    spec = tmp_path / "study.yaml"
+    text = {"kind": "scaling", "name": "study", "features": {"ambient": 512}, "widths": [8, 16, 32, 64], "bootstrap": 0,
+            "budgets": [1e5, 1e6, 1e7], "limits": {"least_steps": 50}, "validate": {"budgets": [4e7]}}  # fmt: skip
+    spec.write_text(json.dumps(text), encoding="utf-8")
+    code = "from orchestrator.cli import main; main()"
+    site = ["--site", "local", "site.tracking=false", "site.commit_seconds=0.01", "site.shard_seconds=0.001"]
+
+    def begun(out: Path) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-c", code, "run", str(spec), "--out", str(out), *site]
+        return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    killed = begun(tmp_path / "killed")
+    until = time.monotonic() + 120
+    while not list((tmp_path / "killed" / "rows").glob("*.parquet")) and killed.poll() is None:
+        assert time.monotonic() < until
+        time.sleep(0.02)
+    killed.kill()
+    assert killed.wait() == -signal.SIGKILL, "it was still at work"
+    before = len(Sweep.at(tmp_path / "killed").rows())
+    assert begun(tmp_path / "killed").wait() == 0 and begun(tmp_path / "whole").wait() == 0
+    rows = metrics_of(tmp_path / "killed")
+    assert 0 < before < len(rows) and same(rows, metrics_of(tmp_path / "whole"))
+    assert sum(r["role"] == "validate" for r in rows.values()) == 1
+
+
+@pytest.mark.slow
+def test_the_recipe_on_a_markov_source_finds_the_entropy_and_foretells_a_larger_run(tmp_path: Path) -> None:
+    kind, spec = load_spec(ROOT / "sweeps" / "recipes" / "scaling_markov.yaml", ["bootstrap=200"])
+    assert run_example(kind, spec, tmp_path).counts == {"ok": 39}
+    rows = Sweep.at(tmp_path).rows()
+    study = Study.of(spec, rows)  # type: ignore[arg-type]
+    entropy = Markov(source="markov", states=64, concentration=0.2).entropy_rate()
+    assert study.fit is not None and study.fit.converged
+    assert study.fit["E"] == pytest.approx(entropy, rel=0.05)
+    tested = larger_runs(study)
+    assert tested["C"][0] > 4.9 * rows.loc[rows["role"] != "validate", "flops"].max()
+    assert tested["run_low"][0] <= tested["measured"][0] <= tested["run_high"][0]

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -13,17 +12,21 @@ from orchestrator.kind import Costs, Workbench
 from orchestrator.planner import Planner
 from orchestrator.report.parts import Table
 from orchestrator.unit import Unit
+from sweeps.lab.data import Data, Split, Text
 from sweeps.lab.packs import train_pack
 from sweeps.lab.recipe import Recipe
 from sweeps.lab.scaling.ladder import Ladder, Size
 from sweeps.lab.scaling.plan import Planned
 from sweeps.lab.scaling.recipes import StudyRecipes
+from sweeps.lab.streams import generator
 
 __all__ = ["study_costs"]
 
 _SECONDS = 3.0  # that a calibration may take, but for the step that it is in
 _STEPS = 3  # timed of each size, after one that warms up
-_LARGEST = 50_000_000  # parameters: larger networks are not built just to be timed
+_STEP_FLOPS = 1e9  # of a step that is timed: larger batches are timed in part
+_SAMPLE_FLOPS = 1e10  # networks that need more for one sample are not timed
+_PARAMETERS = 20_000_000  # nor such as are only slow to build
 _TRIAL = 300  # steps of the random-feature model, which are short
 _ASKED = 100_000
 _SHOWN = 40
@@ -67,7 +70,7 @@ def _cells(units: Sequence[Unit]) -> list[dict[str, Any]]:
     for unit in units:
         mark = tuple(unit.params[n] for n in names)
         found.setdefault(mark, {**dict(zip(names, mark, strict=True)), "runs": 0})["runs"] += 1
-    return list(found.values())
+    return sorted(found.values(), key=lambda c: (-(c["budget"] or 0.0), c["width"]))
 
 
 def _budget(cell: Mapping[str, Any]) -> str:
@@ -79,13 +82,16 @@ def _step_seconds(plan: Planned, sizes: Sequence[Size], bench: Workbench) -> tup
     if bench.device.startswith("cuda") and not torch.cuda.is_available():
         return None, "the site's workers have a GPU and this machine has none; plan on such a machine to see times"
     torch.set_num_threads(bench.threads)
-    began, found = time.monotonic(), dict[int, float]()
+    found = dict[int, float]()
+    time_step = _timer(plan, bench)
+    began = first = time.monotonic()
     for size in sorted(sizes, key=lambda s: s.step_flops):
-        if size.parameters > _LARGEST or (found and time.monotonic() - began > _SECONDS):
+        if _too_large(plan, size) or (found and time.monotonic() - first > _SECONDS):
             break
-        found[size.width] = _timed(plan, size, bench)
+        found[size.width] = time_step(size)
+        first = first if len(found) > 1 else time.monotonic()  # the first one also pays for what torch loads late
     if not found:
-        return None, f"every size has more than {_LARGEST:,} parameters, too many to time one here"
+        return None, "every size is too large to be timed in a few seconds"
     largest = max((s for s in sizes if s.width in found), key=lambda s: s.step_flops)
     rate = largest.step_flops / found[largest.width]
     note = f"{len(found)} of {len(sizes)} sizes timed in {time.monotonic() - began:.1f} s on {bench.device}, alone, "
@@ -95,24 +101,45 @@ def _step_seconds(plan: Planned, sizes: Sequence[Size], bench: Workbench) -> tup
     return {s.width: found.get(s.width, s.step_flops / rate) for s in sizes}, note
 
 
-def _timed(plan: Planned, size: Size, bench: Workbench) -> float:
+def _too_large(plan: Planned, size: Size) -> bool:
+    batch = 1 if plan.recipe is None else plan.recipe.batch_size
+    return size.parameters > _PARAMETERS or size.step_flops / batch > _SAMPLE_FLOPS
+
+
+def _timer(plan: Planned, bench: Workbench) -> Callable[[Size], float]:
+    """Gives seconds of one step of a size."""
     if plan.recipe is None:
-        assert plan.features is not None, "a study has a recipe or features"
-        risks = plan.features.spectrum(size.width, 0).risks(plan.base_rate)
-        began = time.perf_counter()
-        list(itertools.islice(risks, _TRIAL))
-        return (time.perf_counter() - began) / _TRIAL
-    params = {"width": size.width, "steps": 1 + _STEPS, "learning_rate": plan.base_rate, "seed": 0}
-    recipe = StudyRecipes(plan, "loop").of(params)
-    data = _little(recipe).data.load(bench.folder).to(bench.device)
-    training = train_pack([recipe], data, device=bench.device, backend="loop", base=bench.folder)
-    training.time_step()
-    return min(training.time_step() for _ in range(_STEPS))
+        return lambda size: _risk_seconds(plan, size)
+    recipes, data, whole = StudyRecipes(plan, "loop"), _little(plan.recipe, bench), plan.recipe.batch_size
+
+    def time_step(size: Size) -> float:
+        params = {"width": size.width, "steps": 1 + _STEPS, "learning_rate": plan.base_rate, "seed": 0}
+        recipe = recipes.of(params)
+        rows = min(whole, max(1, round(whole * _STEP_FLOPS / size.step_flops)))
+        recipe = recipe.model_copy(update={"batch_size": rows})
+        training = train_pack([recipe], data, device=bench.device, backend="loop", base=bench.folder)
+        training.time_step()
+        return min(training.time_step() for _ in range(_STEPS)) * whole / rows
+
+    return time_step
 
 
-def _little(recipe: Recipe) -> Recipe:
-    """With as much data as one batch needs, where the source makes its data."""
-    if not isinstance(getattr(recipe.data, "train", None), int):
-        return recipe
-    data = recipe.data.model_copy(update={"train": recipe.batch_size, "test": 16})
-    return recipe.model_copy(update={"data": data})
+def _risk_seconds(plan: Planned, size: Size) -> float:
+    assert plan.features is not None, "a study has a recipe or features"
+    model = plan.features.model(size.width, 0)
+    began = time.perf_counter()
+    model.curve(_TRIAL, 0.1 * model.largest_rate, plan.features.batch)
+    return (time.perf_counter() - began) / _TRIAL
+
+
+def _little(recipe: Recipe, bench: Workbench) -> Data:
+    """As much data as one batch needs, of the right shape; of text any tokens do, so that no file need be there."""
+    source, rows = recipe.data, recipe.batch_size
+    if isinstance(source, Text):
+        tokens = torch.randint(256, (rows, source.context), generator=generator(0, "tokens"))
+        return Data.of({name: Split(tokens, tokens) for name in ("train", "test")}, 256).to(bench.device)
+    if isinstance(getattr(source, "train", None), int):
+        source = source.model_copy(update={"train": rows, "test": 1})
+    data = source.load(bench.folder)
+    few = {name: Split(s.inputs[:rows], s.targets[:rows]) for name, s in data.splits.items()}
+    return Data(few, data.classes, data.shape).to(bench.device)

@@ -12,10 +12,13 @@ from matplotlib.ticker import FixedLocator, LogLocator, MaxNLocator, NullFormatt
 from orchestrator.report.plots import PALETTE, new_picture
 from sweeps.lab.laws.base import Floats
 from sweeps.lab.laws.outcome import Fit
+from sweeps.lab.scaling.curves import Curves
 from sweeps.lab.scaling.study import Minimum
+from sweeps.lab.schedules import Schedule
 
 __all__ = [
     "compute_picture",
+    "curves_picture",
     "isoflop_picture",
     "lines_picture",
     "optimum_picture",
@@ -235,4 +238,21 @@ def optimum_picture(minima: Sequence[Minimum], powers: dict[str, Fit | None], fr
         plot.grid(alpha=0.3)
         if plot.get_legend_handles_labels()[0]:
             plot.legend(frameon=False, fontsize=8)
+    return picture
+
+
+def curves_picture(found: Curves, schedule: Schedule, label: str) -> Any:  # noqa: ANN401 - matplotlib has no types
+    """Loss over steps of one size over its horizons: points, and the annealing law's lines."""
+    picture = new_picture(7.0, 4.4)
+    plot = picture.add_subplot()
+    for i, curve in enumerate(found.curves):
+        colour = _shade(i, len(found.curves)) if curve.fitted else PALETTE[3]
+        told = f"{curve.steps:,} steps" + ("" if curve.fitted else ", predicted")
+        plot.plot(curve.table["step"], curve.table["loss"], "o", ms=4, color=colour, label=told)
+        steps, losses = found.line(curve, schedule)
+        plot.plot(steps, losses, color=colour, linewidth=1.2, linestyle="-" if curve.fitted else "--")
+    _log_x(plot, "step")
+    _loss_axis(plot, label)
+    plot.grid(alpha=0.3)
+    plot.legend(frameon=False, fontsize=8)
     return picture

@@ -160,7 +160,9 @@ class Ladder:
         found = self._family.features
         assert found is not None, "a family is a recipe or features"
         if width >= found.ambient:
-            raise SpecError(f"widths: {width} features are as many as the data has coordinates, {found.ambient}")
+            raise SpecError(
+                f"widths: {width} features need more than {width} coordinates of the data; ambient: {found.ambient}"
+            )
         return Size(width, None, None, width, width, _FEATURE_FLOPS * width * found.batch, found.batch)
 
     def _network(self, width: int, recipe: Recipe) -> Size:

@@ -11,9 +11,14 @@ import pandas as pd
 from orchestrator.errors import UsageError
 from orchestrator.report.parts import Figure, Part, Report, Section, Table
 from sweeps.lab.data import Markov
+from sweeps.lab.laws.chinchilla import Chinchilla
 from sweeps.lab.laws.outcome import Fit
+from sweeps.lab.laws.random_features import components, compute_optimal, phase
+from sweeps.lab.scaling.curves import MOMENTUM, annealed
+from sweeps.lab.scaling.features import Features
 from sweeps.lab.scaling.figures import (
     compute_picture,
+    curves_picture,
     isoflop_picture,
     lines_picture,
     optimum_picture,
@@ -25,7 +30,7 @@ from sweeps.lab.scaling.ladder import Ladder
 from sweeps.lab.scaling.spec import ScalingSpec
 from sweeps.lab.scaling.study import Study, best_sizes, exponent
 
-__all__ = ["study_report", "tested_runs"]
+__all__ = ["larger_runs", "study_report"]
 
 _FRONTIER = 40  # budgets along the frontier
 _BEYOND = 30.0  # how far the frontier is drawn beyond the largest run
@@ -40,23 +45,23 @@ def study_report(spec: ScalingSpec, rows: pd.DataFrame, series: pd.DataFrame) ->
         rows: one line per run; may be empty.
         series: key, step, metric, value; may be empty.
     """
-    del series
     study = Study.of(spec, rows)
     if not len(study.table):
         return Report([Section("Study", ["There is no run yet that ended well."])])
     frontier = _frontier(spec, study)
-    tested = tested_runs(study)
+    tested = larger_runs(study)
     label = "test loss"
     sections = [
         Section("The study", list(_counts(spec, rows, study))),
         Section("Iso-FLOP", list(_isoflop(study, frontier, label))),
         Section("The law", list(_law(spec, study, frontier, label))),
         Section("Predicted against measured", list(_prediction(study, tested, label))),
+        Section("Loss curves", list(_curves(spec, study, series, label))),
     ]
     return Report([s for s in sections if s.parts], _summary(spec, study, tested))
 
 
-def tested_runs(study: Study) -> pd.DataFrame:
+def larger_runs(study: Study) -> pd.DataFrame:
     """A line for each size and horizon that was not fitted.
 
     Returns:
@@ -158,7 +163,7 @@ def _law(spec: ScalingSpec, study: Study, frontier: pd.DataFrame | None, label: 
     how = "no bootstrap" if fit.draws is None else f"{len(fit.draws)} bootstrap draws of sizes and horizons"
     header = ("parameter", "value", "standard error", "low", "high", "meaning")
     yield Table(f"Parameters, 95 % intervals ({how}).", header, lines)
-    yield from _known(spec, fit)
+    yield from _known(spec, study, fit)
     caption = "Loss over tokens for each size: means over seeds, and the law with its 95 % band."
     yield Figure("law", caption, lines_picture(study.table, fit, label))
     yield Figure("residuals", "Residuals of the law over size, tokens and compute.", residual_picture(study.table, fit))
@@ -167,13 +172,12 @@ def _law(spec: ScalingSpec, study: Study, frontier: pd.DataFrame | None, label: 
         yield Table("The best size for a budget; more by `landsweep predict`.", ALLOCATION, allocation_lines(chosen))
 
 
-def _known(spec: ScalingSpec, fit: Fit) -> Iterator[Part]:
+def _known(spec: ScalingSpec, study: Study, fit: Fit) -> Iterator[Part]:
     """Where theory knows an answer, the fit against it."""
-    if (
-        spec.recipe is None
-        or not isinstance(spec.recipe.data, Markov)
-        or "E" not in [p.name for p in fit.law.parameters]
-    ):
+    if spec.features is not None:
+        yield from _theory(spec.features, study, fit)
+    names = [p.name for p in fit.law.parameters]
+    if spec.recipe is None or not isinstance(spec.recipe.data, Markov) or "E" not in names:
         return
     entropy = spec.recipe.data.entropy_rate()
     low, high = fit.interval("E")
@@ -183,6 +187,30 @@ def _known(spec: ScalingSpec, fit: Fit) -> Iterator[Part]:
     )
 
 
+def _theory(features: Features, study: Study, fit: Fit) -> Iterator[Part]:
+    """Exponents of arXiv 2405.15074, which hold in the limit of large sizes."""
+    eta, xi = compute_optimal(features.alpha, features.beta)
+    known = {c.name: c for c in components(features.alpha, features.beta)}
+    lines = []
+    if isinstance(fit.law, Chinchilla):
+        lines = [
+            _line("alpha: the floor over N", known["floor"].by_size, fit["alpha"], fit.interval("alpha")),
+            _line("beta: what is not yet learned over D", known["learned"].by_steps, fit["beta"], fit.interval("beta")),
+        ]
+    for told, what, theory in (("N ~ C^p", "size", xi), ("loss ~ C^p", "loss", -eta)):
+        if (power := exponent(study.minima, what)) is not None:
+            lines.append(_line(f"{told}, of the iso-FLOP minima", theory, power["p"], power.interval("p")))
+    caption = (
+        f"Phase {phase(features.alpha, features.beta)} of the model: exponents in the limit of large sizes, and those "
+        "of these runs with 95 % intervals."
+    )
+    yield Table(caption, ("exponent", "theory", "here", "interval"), lines)
+
+
+def _line(told: str, theory: float, here: float, interval: tuple[float, float]) -> list[object]:
+    return [told, f"{theory:.4f}", f"{here:.4f}", "{:.4f} to {:.4f}".format(*interval)]
+
+
 def _prediction(study: Study, tested: pd.DataFrame, label: str) -> Iterator[Part]:
     if study.fit is None:
         return
@@ -190,8 +218,8 @@ def _prediction(study: Study, tested: pd.DataFrame, label: str) -> Iterator[Part
         yield "No larger run has tested the fit."
     else:
         lines = [
-            [f"{r['C']:.3g}", r["width"], f"{r['N']:.4g}", f"{r['D']:.3g}", r["seeds"], f"{r['predicted']:.4f}",
-             f"{r['run_low']:.4f} to {r['run_high']:.4f}", f"{r['measured']:.4f}",
+            [f"{r['C']:.3g}", r["width"], f"{r['N']:.4g}", f"{r['D']:.3g}", r["seeds"], f"{r['predicted']:.4g}",
+             f"{r['run_low']:.4g} to {r['run_high']:.4g}", f"{r['measured']:.4g}",
              f"{r['measured'] / r['predicted'] - 1:+.2%}", r["warning"] or "-"]
             for r in tested.to_dict("records")
         ]  # fmt: skip
@@ -210,6 +238,19 @@ def _prediction(study: Study, tested: pd.DataFrame, label: str) -> Iterator[Part
         yield Table("Runs that the fit has not seen, of the size that it held best.", header, lines)
     caption = "Predicted against measured; bars are 95 % intervals for a single run."
     yield Figure("predicted", caption, predicted_picture(study.table, study.fit, tested, label))
+
+
+def _curves(spec: ScalingSpec, study: Study, series: pd.DataFrame, label: str) -> Iterator[Part]:
+    if spec.recipe is None or (found := annealed(study.table, series, spec.recipe.schedule)) is None:
+        return
+    shown = ", ".join(f"{p.name} {found.fit[p.name]:.4g}" for p in found.fit.law.parameters)
+    caption = (
+        f"Loss on the way of the runs of width {found.width}, one seed, with the annealing law {found.fit.law.formula} "
+        f"({found.fit.law.source}, lambda {MOMENTUM:g}) fitted to "
+        + ("the only one: " if found.rmse is None else f"all but the longest: {shown}; ")
+        + (shown if found.rmse is None else f"on the longest it is off by {found.rmse:.2%} (root mean square).")
+    )
+    yield Figure("curves", caption, curves_picture(found, spec.recipe.schedule, label))
 
 
 def _summary(spec: ScalingSpec, study: Study, tested: pd.DataFrame) -> dict[str, float]:

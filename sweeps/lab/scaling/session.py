@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import itertools
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import lru_cache
 
+from orchestrator.errors import UsageError
 from orchestrator.kind import Arrays, Workbench
 from orchestrator.row import Column, Metric, Outcome, Progress, Status
 from orchestrator.unit import Unit
@@ -18,7 +18,7 @@ from sweeps.lab.zoo.session import ZooSession
 __all__ = ["COUNTS", "FEATURE_COLUMNS", "FeatureStudy", "TrainedStudy"]
 
 _REPORTS = 40  # of the risk on the way, evenly in the logarithm of the step
-_BEAT = 1000  # steps between two looks whether the unit should stop
+
 
 COUNTS = (
     Column("body_parameters", "parameters without embedding and last layer", type="int"),
@@ -30,7 +30,6 @@ FEATURE_COLUMNS = (
     Column("floor", "expected squared error of the best weights of these features"),
     Column("parameters", "number of features", type="int"),
     Column("steps_done", "steps made", type="int"),
-    Column("diverged_step", "steps made when the risk became non-finite", type="int"),
     *COUNTS,
 )
 
@@ -67,7 +66,7 @@ class TrainedStudy:
 
 
 class FeatureStudy:
-    """Computes the risk of the random-feature model along its training.
+    """Computes the expected risk of the random-feature model along its training.
 
     Args:
         plan: the spec, with features.
@@ -77,6 +76,7 @@ class FeatureStudy:
     def __init__(self, plan: Planned, bench: Workbench) -> None:
         assert plan.features is not None, "a study without a recipe has features"
         self._features, self._bench, self._ladder = plan.features, bench, Ladder(plan)
+        self._model = lru_cache(maxsize=8)(plan.features.model)
 
     def evaluate(self, units: Sequence[Unit]) -> Iterator[Outcome | Progress]:
         """One after another."""
@@ -85,28 +85,16 @@ class FeatureStudy:
 
     def _one(self, unit: Unit) -> Iterator[Outcome | Progress]:
         width, steps = int(unit.params["width"] or 0), int(unit.params["steps"] or 0)
-        spectrum = self._features.spectrum(width, int(unit.params["seed"] or 0))
-        told = {round(steps ** (i / (_REPORTS - 1))) for i in range(_REPORTS)}
-        risk, step = math.nan, 0
-        for step, risk in enumerate(
-            itertools.islice(spectrum.risks(float(unit.params["learning_rate"] or 0)), steps + 1)
-        ):
-            if step in told:
-                yield Progress(unit.key, step, {"test_loss": risk})
-            if not math.isfinite(risk) or (step % _BEAT == 0 and self._bench.stopped(unit.key)):
-                break
-        size, lost = self._ladder.size(width), not math.isfinite(risk)
-        metrics: dict[str, Metric] = {
-            "test_loss": None if lost else risk,
-            "floor": spectrum.floor,
-            "parameters": width,
-            "steps_done": step,
-            "diverged_step": step if lost else None,
-            "body_parameters": width,
-            "tokens": step * size.step_tokens,
-            "flops": float(step * size.step_flops),
-        }
-        if lost:
-            yield Outcome(unit.key, metrics, Status.diverged, f"the risk became non-finite after {step} steps")
-        else:
-            yield Outcome(unit.key, metrics)
+        model = self._model(width, int(unit.params["seed"] or 0))
+        size = self._ladder.size(width)
+        metrics: dict[str, Metric] = {"floor": model.floor, "parameters": width, "body_parameters": width}
+        try:
+            rate = float(unit.params["learning_rate"] or 0) * model.largest_rate
+            risks = model.curve(steps, rate, self._features.batch)
+        except UsageError as e:  # the rate is known to be too large before the first step
+            yield Outcome(unit.key, {**metrics, "steps_done": 0}, Status.diverged, str(e))
+            return
+        for step in sorted({round(steps ** (i / (_REPORTS - 1))) for i in range(_REPORTS)}):
+            yield Progress(unit.key, step, {"test_loss": float(risks[step])})
+        done = {"steps_done": steps, "tokens": steps * size.step_tokens, "flops": float(steps * size.step_flops)}
+        yield Outcome(unit.key, {**metrics, **done, "test_loss": float(risks[-1])})

@@ -10,7 +10,6 @@ from pydantic import AliasChoices, BeforeValidator, Field, model_validator
 from orchestrator.axes import Axis, AxisLike
 from orchestrator.errors import UsageError
 from orchestrator.spec import IsAxis, IsLabel, Model, Spec
-from sweeps.lab.data.base import FolderData
 from sweeps.lab.laws.base import Law
 from sweeps.lab.laws.catalogue import law_named
 from sweeps.lab.recipe import Recipe
@@ -130,6 +129,9 @@ class ScalingSpec(Spec):
         description="larger runs to test the prediction on",
     )
     law: Annotated[str, IsLabel()] = Field("chinchilla", description="that is fitted; see `landsweep laws`")
+    fixed: Annotated[dict[str, float], IsLabel()] = Field(
+        {}, description="parameters of the law that are known and not fitted, such as E: 0 where no loss remains"
+    )
     parameters: Annotated[Literal["all", "body"], IsLabel()] = Field(
         "all", description="what N counts: all parameters, or none of the embedding and the last layer"
     )
@@ -190,12 +192,12 @@ class ScalingSpec(Spec):
             raise ValueError(f"law: {e}") from e
         if not set(inputs) <= {"N", "D"}:
             raise ValueError(f"law: a study fits laws of N and D; {self.law} is one of {', '.join(inputs)}")
-        checked_plan(self, self.fitted_law.least_points)
+        names = [p.name for p in self.fitted_law.parameters]
+        if unknown := [n for n in self.fixed if n not in names]:
+            raise ValueError(f"fixed: {self.law} has no parameter {unknown[0]!r}; it has {', '.join(names)}")
+        checked_plan(self, self.fitted_law.least_points - len(self.fixed))
         return self
 
     def pinned(self, folder: Path) -> Self:
-        """This spec with the text of its data pinned by digest."""
-        if self.recipe is None or not isinstance(self.recipe.data, FolderData):
-            return self
-        data = self.recipe.data.pinned(folder)
-        return self.model_copy(update={"recipe": self.recipe.model_copy(update={"data": data})})
+        """This spec with data files pinned by digest. Where they are absent it can still be planned, not run."""
+        return self if self.recipe is None else self.model_copy(update={"recipe": self.recipe.pinned(folder)})

@@ -33,6 +33,8 @@ class Judged(Planned, Protocol):
     @property
     def parameters(self) -> str: ...
     @property
+    def fixed(self) -> Mapping[str, float]: ...
+    @property
     def bootstrap(self) -> int: ...
 
 
@@ -44,13 +46,13 @@ def points(rows: pd.DataFrame, count: str) -> pd.DataFrame:
         count: `all` or `body`: which parameters N counts.
 
     Returns:
-        The columns of a cell, `learning_rate`, `seed`, and `N` (parameters), `D` (tokens or samples), `C` (FLOPs),
-        `loss` and `cell`, a number that the runs of one size and horizon share; in the order of C, N and seed.
+        `key`, the columns of a cell, `learning_rate`, `seed`, and `N` (parameters), `D` (tokens or samples), `C`
+        (FLOPs), `loss` and `cell`, a number that the runs of one size and horizon share; in the order of C, N and seed.
     """
     good = rows[(rows["status"] == "ok") & np.isfinite(rows[LOSS].astype(float))] if len(rows) else rows
     if not len(good):
-        return pd.DataFrame(columns=[*CELL, "learning_rate", "seed", "N", "D", "C", "loss", "cell"])
-    table = good[[*CELL, "learning_rate", "seed"]].copy()
+        return pd.DataFrame(columns=["key", *CELL, "learning_rate", "seed", "N", "D", "C", "loss", "cell"])
+    table = good[["key", *CELL, "learning_rate", "seed"]].copy()
     table["N"] = good["parameters" if count == "all" else "body_parameters"].astype(float)
     table["D"], table["C"] = good["tokens"].astype(float), good["flops"].astype(float)
     table["loss"] = good[LOSS].astype(float)
@@ -70,13 +72,14 @@ def fitted(judged: Judged, table: pd.DataFrame, bootstrap: int | None = None) ->
     """
     seen = table[table["role"] != "validate"]
     law, cells = judged.fitted_law, seen["cell"].nunique()
-    if cells < law.least_points:
+    least = law.least_points - len(judged.fixed)
+    if cells < least:
         raise UsageError(
-            f"the law {law.name} needs at least {law.least_points} sizes and horizons, one more than it has "
-            f"parameters; {cells} ended well so far"
+            f"the law {law.name} needs at least {least} sizes and horizons, one more than are "
+            f"fitted of its parameters; {cells} ended well so far"
         )
     draws = judged.bootstrap if bootstrap is None else bootstrap
-    return fit(law, seen, group="cell", bootstrap=draws)
+    return fit(law, seen, group="cell", bootstrap=draws, fixed=judged.fixed)
 
 
 @dataclass(frozen=True, slots=True)

@@ -143,7 +143,7 @@ def test_a_spec_survives_json_and_its_recipe_has_no_length() -> None:
         ({"shape": {"depth": 2, "aspect": 4}}, ["`depth` or `aspect`"]),
         ({"limits": {"least_steps": 50, "most_steps": 20}}, ["most_steps must be at least"]),
         ({"bugdets": [1e9]}, ["bugdets: unknown field; did you mean 'budgets'"]),
-        ({"recipe": None, "features": {"ambient": 16}, "shape": None}, ["16 features are as many as the data"]),
+        ({"recipe": None, "features": {"ambient": 16}, "shape": None}, ["16 features need more than 16 coordinates"]),
     ],
     ids=lambda v: str(v)[:40] if isinstance(v, dict) else "",
 )  # fmt: skip

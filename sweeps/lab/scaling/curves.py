@@ -1,0 +1,128 @@
+"""Loss curves of a study under the annealing law: whether short runs foretell the longest one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from orchestrator.errors import UsageError
+from sweeps.lab.laws.annealing import ANNEALING, areas
+from sweeps.lab.laws.base import Floats
+from sweeps.lab.laws.fit import fit
+from sweeps.lab.laws.outcome import Fit
+from sweeps.lab.schedules import Schedule
+
+__all__ = ["MOMENTUM", "Curve", "Curves", "annealed"]
+
+MOMENTUM = 0.99  # lambda of the law; the paper fits alike from 0.99 to 0.9995, and short runs need a short memory
+_SKIPPED = 0.05  # share of a run at its start that the law is not about
+_FEWEST = 3  # points of a curve
+_LOSS = "test_loss"
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """One run.
+
+    Attributes:
+        steps: of the whole run.
+        peak: its learning rate before the schedule.
+        table: `step`, `S1`, `S2`, `loss`.
+        fitted: whether the law was fitted to it; else it is predicted.
+    """
+
+    steps: int
+    peak: float
+    table: pd.DataFrame
+    fitted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Curves:
+    """The runs of one size over all their horizons, the shortest first, and the law fitted to all but the longest.
+
+    Attributes:
+        width: of the size.
+        parameters: N of the size.
+        curves: of the runs.
+        fit: of the annealing law.
+        rmse: of log loss on the longest curve, which was not fitted; None where there is only one.
+    """
+
+    width: int
+    parameters: float
+    curves: tuple[Curve, ...]
+    fit: Fit
+    rmse: float | None
+
+    def line(self, curve: Curve, schedule: Schedule) -> tuple[Floats, Floats]:
+        """Steps from the first point on, and the law's loss after each."""
+        steps = np.arange(int(curve.table["step"].iloc[0]), curve.steps + 1)
+        forward, annealing = _areas(schedule, curve.peak, curve.steps)
+        x = {"S1": forward[steps - 1], "S2": annealing[steps - 1]}
+        return steps.astype(float), self.fit.law.predict(self.fit.theta[None], x)[0]
+
+
+def annealed(table: pd.DataFrame, series: pd.DataFrame, schedule: Schedule) -> Curves | None:
+    """The curves of the size that was trained over the most horizons, with the law.
+
+    Args:
+        table: points of the study.
+        series: key, step, metric, value.
+        schedule: of the recipe.
+
+    Returns:
+        None where no size has curves with enough points.
+    """
+    losses = series[(series["metric"] == _LOSS) & (series["step"] > 0)] if len(series) else series
+    runs = table[(table["role"] != "validate") & (table["seed"] == table["seed"].min())].sort_values("steps")
+    if not len(losses) or not len(runs):
+        return None
+    of = dict(tuple(losses.groupby("key")))
+    for width in runs.groupby("width").size().sort_values(ascending=False, kind="stable").index:
+        chosen = runs[runs["width"] == width]
+        found = [
+            _curve(of[row["key"]], int(row["steps"]), float(row["learning_rate"]), schedule)
+            for row in chosen.to_dict("records")
+            if row["key"] in of
+        ]
+        found = [c for c in found if len(c) >= _FEWEST]
+        if found and (made := _fitted(int(width), float(chosen["N"].iloc[0]), found)) is not None:
+            return made
+    return None
+
+
+def _fitted(width: int, parameters: float, tables: list[pd.DataFrame]) -> Curves | None:
+    short, longest = (tables[:-1], tables[-1]) if len(tables) > 1 else (tables, None)
+    try:
+        law = fit(ANNEALING, pd.concat(short))
+    except UsageError:  # too few points
+        return None
+    curves = [Curve(int(t.attrs["steps"]), float(t.attrs["peak"]), t, t is not longest) for t in tables]
+    rmse = None
+    if longest is not None:
+        x = {name: longest[name].to_numpy(float) for name in ("S1", "S2")}
+        told = np.log(law.law.predict(law.theta[None], x)[0])
+        rmse = float(np.sqrt(((told - np.log(longest["loss"])) ** 2).mean()))
+    return Curves(width, parameters, tuple(curves), law, rmse)
+
+
+def _curve(losses: pd.DataFrame, steps: int, peak: float, schedule: Schedule) -> pd.DataFrame:
+    forward, annealing = _areas(schedule, peak, steps)
+    seen = losses[(losses["step"] > _SKIPPED * steps) & (losses["step"] <= steps)].sort_values("step")
+    at = seen["step"].to_numpy(int) - 1
+    found = pd.DataFrame(
+        {"step": at + 1, "S1": forward[at], "S2": annealing[at], "loss": seen["value"].to_numpy(float)}
+    )
+    found.attrs |= {"steps": steps, "peak": peak}
+    return found
+
+
+def _areas(schedule: Schedule, peak: float, steps: int) -> tuple[Floats, Floats]:
+    """S1 and S2 after each step [steps]; a warm-up counts at the peak."""
+    rates = np.array([schedule.multiplier(s, steps) for s in range(steps)])
+    top = int(rates.argmax())
+    rates[:top] = rates[top]
+    return areas(peak * rates, MOMENTUM)
