@@ -19,8 +19,11 @@ import pytest
 from orchestrator.artifacts import Artifacts
 from orchestrator.errors import Unreachable, UsageError
 from orchestrator.ledger import Ledger, Store
+from orchestrator.site import Budgets, Site
 from orchestrator.testing.executor_suite import job
+from orchestrator.testing.kind_suite import metrics_of, run_example
 from orchestrator.worker import Check, Worker
+from sweeps.zoo import Zoo, ZooKind
 from tests.s3 import S3, environment, running_s3
 from tests.test_cli import LOCAL, command, write_spec
 
@@ -156,6 +159,22 @@ def test_no_server_is_said_within_seconds(monkeypatch: pytest.MonkeyPatch) -> No
     worker = Worker(replace(job(), results="s3://bucket/sweep"))
     with pytest.raises(Unreachable, match=r"a worker on .* can't reach the results"):
         list(worker.run(Check(1)))
+
+
+def test_weights_that_can_not_be_written_are_no_fault_of_the_unit(tmp_path: Path) -> None:
+    """Class `infra`: tried again, elsewhere if there is another worker; once the folder is free, all is well."""
+    kind = ZooKind()
+    (tmp_path / "zoo").mkdir()
+    (tmp_path / "zoo/weights").write_text("a file where the folder belongs")
+    site = Site(executor="local", budgets=Budgets(infra=1))
+    run_example(kind, kind.example(), tmp_path / "zoo", site)
+    rows = Ledger.open(Store.at(tmp_path / "zoo")).rows(["key", "status", "cause", "attempt"]).to_pylist()
+    assert {(r["status"], r["cause"]) for r in rows} == {("failed", "infra")}
+    assert {r["attempt"] for r in rows} == {2}
+    (tmp_path / "zoo/weights").unlink()
+    Ledger.open(Store.at(tmp_path / "zoo")).retire([r["key"] for r in rows])
+    run_example(kind, kind.example(), tmp_path / "zoo", site)
+    assert {r["status"] for r in metrics_of(tmp_path / "zoo").values()} == {"ok"}
 
 
 def test_no_credentials(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -320,9 +339,6 @@ def test_results_that_can_not_be_kept_there_are_said_before_any_work(
 def test_a_zoo_is_read_from_its_url(bucket_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Rows, weights and proofs equal those of the same zoo on disk."""
     import torch
-
-    from orchestrator.testing.kind_suite import run_example
-    from sweeps.zoo import Zoo, ZooKind
 
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     kind = ZooKind()
