@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -81,10 +82,13 @@ def main() -> None:
     parser.add_argument("--plot", type=Path, help="write the figure here")
     parser.add_argument("--json", action="store_true", help="print only the JSON line")
     args = parser.parse_args()
+    os.environ.setdefault("RAY_worker_niceness", "0")  # sleepers that wake late would be taken for an idle driver
     ray.init(address="local", num_cpus=4, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
     costs = costs_here(args.quick)
     numbers = args.workers if args.workers is not None else [16, 64] if args.quick else [64, 256, 1024, 2048]
-    run = {w: overhead(w, 20 if args.quick else 40) for w in numbers}
+    run = {w: overhead(w, 20 if args.quick else 30) for w in numbers}
+    if not args.json:
+        report({"costs_us": {name: 1e6 * value for name, value in vars(costs).items()}, "run": run})
     ray.shutdown()
     shards = (5.0,) if args.quick else SHARDS
     curves = {s: [(w, (r := simulate(w, 1.0, s, costs, 60.0)).idle, r.busy) for w in WORKERS] for s in shards}
@@ -101,7 +105,8 @@ def main() -> None:
     if args.plot:
         plot(curves, {w: told["overhead"] for w, told in run.items()}, args.plot)
     if not args.json:
-        report(found)
+        for s, w in saturated.items():
+            print(f"{f'saturation, shards of {s:g} s':>28}  {w:,} workers")
     print(json.dumps(found))
 
 
@@ -109,13 +114,7 @@ def report(found: dict[str, Any]) -> None:
     for name, value in found["costs_us"].items():
         print(f"{f'driver: per {name}, us':>28}  {value:,.1f}")
     for w, told in found["run"].items():
-        simulated = found["simulated"][w]
-        print(
-            f"{f'{w} workers':>28}  run: overhead {told['overhead']:.2%}, driver busy {told['driver']:.0%}; "
-            f"simulated: idle {simulated['idle']:.2%}, driver busy {simulated['busy']:.0%}"
-        )
-    for s, w in found["saturation_by_shard_seconds"].items():
-        print(f"{f'saturation, shards of {s:g} s':>28}  {w:,} workers")
+        print(f"{f'{w} workers':>28}  overhead {told['overhead']:.2%}, driver uses {told['driver']:.0%} of a core")
 
 
 if __name__ == "__main__":

@@ -133,8 +133,8 @@ def simulate(
 
 
 def saturation(shard_seconds: float, costs: Costs, seconds: float, unit_seconds: float = 1.0) -> int:
-    """The largest number of workers, within 5 %, that idle for at most 5 % of their time; searched up to 40,000."""
-    low, high = 1.0, 40_000.0
+    """The largest number of workers from 50 to 40,000, within 5 %, that idle for at most 5 % of their time."""
+    low, high = 50.0, 40_000.0
     while high > low * 1.05:
         middle = (low * high) ** 0.5
         if simulate(round(middle), unit_seconds, shard_seconds, costs, seconds).idle <= _ENOUGH:
