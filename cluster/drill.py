@@ -36,6 +36,7 @@ __all__ = ["Drill", "Outcome", "spec_of"]
 _UNIT_SECONDS = 0.5
 _LOOK_SECONDS = 0.5
 _PATIENCE = 150.0  # s, until Ray's last processes are gone, or resources are free
+_GONE = (psutil.NoSuchProcess, FileNotFoundError, ProcessLookupError)  # psutil lets the last two through in races
 _TAIL = 30  # lines of a driver's output that are shown when it failed
 
 
@@ -159,7 +160,7 @@ class Outcome:
         """Take note of where the sweep stands."""
         status = read_status(self.store) or {}
         self.done, self.workers = status.get("done", 0), max(self.workers, status.get("workers", 0))
-        with contextlib.suppress(psutil.NoSuchProcess):
+        with contextlib.suppress(*_GONE):
             self.processes.update(psutil.Process(pid).children(recursive=True))
 
     def deaths(self) -> Counter[str]:
@@ -264,13 +265,21 @@ def _looking(site: Site) -> Iterator[Any]:
 
 def _still_held(site: Site, before: dict[str, float], processes: set[psutil.Process]) -> str:
     """What has not been given back within the patience."""
-    if site.address == "local":
-        _, alive = psutil.wait_procs(processes, timeout=_PATIENCE)
-        return ", ".join(f"process {p.pid}" for p in alive)
     deadline = time.monotonic() + _PATIENCE
+    if site.address == "local":
+        while (alive := [p for p in processes if _lives(p)]) and time.monotonic() < deadline:
+            time.sleep(_LOOK_SECONDS)
+        return ", ".join(f"process {p.pid}" for p in alive)
     while True:
         more = {name: n - before.get(name, 0) for name, n in _held(site).items()}
         kept = {name: n for name, n in more.items() if n > 1e-6}
         if not kept or time.monotonic() > deadline:
             return ", ".join(f"{n:g} {name}" for name, n in sorted(kept.items()))
         time.sleep(2)
+
+
+def _lives(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except _GONE:
+        return False

@@ -41,7 +41,7 @@ def busy_workers() -> list[psutil.Process]:
     """Workers of the Ray that this process has started, in the middle of a shard."""
     found = []
     for process in psutil.Process().children(recursive=True):
-        with contextlib.suppress(psutil.NoSuchProcess):
+        with contextlib.suppress(psutil.NoSuchProcess, FileNotFoundError):
             if "ray::_Actor.run" in " ".join(process.cmdline()):
                 found.append(process)
     return found
