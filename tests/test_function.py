@@ -201,7 +201,7 @@ def test_a_stopped_unit_is_closed_and_keeps_what_it_yielded_last(script: Script)
     first = KIND.planner(spec).ask(1)[0].key
     asked = count()
     outcomes, progress = script.run(spec, stopped=lambda key: key == first and next(asked) == 4)
-    assert (outcomes[0].status, dict(outcomes[0].metrics)) == (Status.ok, {"loss": -3.0})
+    assert (outcomes[0].status, dict(outcomes[0].metrics)) == (Status.pruned, {"loss": -3.0})
     assert outcomes[0].error == "stopped after step 4"
     assert sum(p.key == first for p in progress) == 5
     assert dict(outcomes[1].metrics) == {"loss": -998.0} and outcomes[1].error is None

@@ -36,6 +36,8 @@ SAMPLERS: dict[str, samplers.SamplerSpec] = {
     "cmaes": samplers.CmaEs(method="cmaes"),
     "nsga2": samplers.Nsga2(method="nsga2"),
 }
+# Gaussian processes take seconds for each generation
+NAMES = [pytest.param(n, marks=pytest.mark.slow) if n == "gp" else n for n in SAMPLERS]
 
 
 def search(space: Mapping[str, Any] = PLAIN, **changes: Any) -> Search:
@@ -111,14 +113,14 @@ def shuffled(seed: int) -> Callable[[list[Unit]], list[Unit]]:
     return order
 
 
-@pytest.mark.parametrize("name", SAMPLERS)
+@pytest.mark.parametrize("name", NAMES)
 def test_the_order_in_which_units_end_changes_nothing(name: str) -> None:
     s = search(sampler=SAMPLERS[name], seeds=2)
     runs = [drive(s, shuffled(i)) for i in range(2)]
     assert table(runs[0]) == table(runs[1]) and len(runs[0]) == 24
 
 
-@pytest.mark.parametrize("name", SAMPLERS)
+@pytest.mark.parametrize("name", NAMES)
 def test_a_search_that_was_killed_goes_on_as_if_it_had_not_been(name: str) -> None:
     s = search(sampler=SAMPLERS[name], seeds=2)
     whole = table(drive(s))
@@ -145,7 +147,7 @@ def test_the_trials_that_ended_stay_when_a_unit_is_computed_again() -> None:
     assert table(again) == table(rows)
 
 
-@pytest.mark.parametrize("name", ["tpe", "gp"])
+@pytest.mark.parametrize("name", ["tpe", pytest.param("gp", marks=pytest.mark.slow)])
 def test_without_generations_workers_never_wait_and_rows_are_kept(name: str) -> None:
     s = search(sampler=SAMPLERS[name], deterministic=False, generation=4)
     part = drive(s, shuffled(1), stop=11)
@@ -235,7 +237,7 @@ def test_diverged_and_failed_units_and_those_without_the_metric() -> None:
         q.tell({**row_of(q.ask(1)[0], alone), "loss": None})
 
 
-@pytest.mark.parametrize("name", ["tpe", "nsga2", "gp", "random", "qmc"])
+@pytest.mark.parametrize("name", ["tpe", "nsga2", pytest.param("gp", marks=pytest.mark.slow), "random", "qmc"])
 def test_several_goals_with_units_that_diverge(name: str) -> None:
     s = search(
         goals=(Goal("loss"), Goal("seconds", minimise=False)), sampler=SAMPLERS[name], budget=samplers.Budget(units=32)

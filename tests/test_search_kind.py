@@ -19,6 +19,7 @@ from optuna.trial import TrialState
 
 from orchestrator.errors import SpecError, UsageError
 from orchestrator.kind import Workbench, kind_named
+from orchestrator.ledger import Ledger, Store
 from orchestrator.row import Outcome, Progress, Status
 from orchestrator.search import StudyPlanner, best_points, write_study
 from orchestrator.site import Site
@@ -162,6 +163,18 @@ def test_operations_are_counted(tmp_path: Path) -> None:
     rows = rows_of(tiny(budget={"flops": 1e7}), tmp_path)
     assert set(rows[rows["status"] == "ok"]["flops"]) == {3.0 * 2 * (64 * 8 + 8 * 10) * 32 * 60}
     assert len(rows) == 8, "the first generation of eight used it up"
+
+
+def test_wherever_a_search_is_cut_the_next_trials_are_the_same(tmp_path: Path) -> None:
+    """In the middle of a generation too, where a sampler looks at what it drew for the trials that still run."""
+    rows_of(EXAMPLE, tmp_path)
+    rows = {row["trial"]: row for row in Ledger.open(Store.at(tmp_path)).rows().to_pylist()}
+    for done in range(len(rows)):
+        planner = KIND.planner(EXAMPLE)
+        for trial in range(done):
+            planner.tell(rows[trial])
+        asked = {u.params["trial"]: u.key for u in planner.ask(100)}
+        assert asked == {trial: rows[trial]["key"] for trial in asked} and asked
 
 
 def test_killed_with_sigkill_and_run_again_the_rows_are_the_same(tmp_path: Path) -> None:

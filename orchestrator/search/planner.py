@@ -148,19 +148,21 @@ class StudyPlanner(Planner):
             numbers = self._numbers()
             if not numbers:
                 return
+            whole = all(len(self._rows.get(n, ())) == self._search.seeds for n in numbers)
             for number in numbers:
-                self._open_trial(number)
+                self._open_trial(number, ended=whole)
             self._next = numbers.stop
             places = {pack: i for i, pack in enumerate(dict.fromkeys(u.pack for u in self._queue))}
             self._queue = deque(sorted(self._queue, key=lambda u: places[u.pack]))  # units of a pack stand together
             self._settle()
 
-    def _open_trial(self, number: int) -> None:
+    def _open_trial(self, number: int, *, ended: bool) -> None:
+        """Open a trial; `ended` says that all of its generation have rows."""
         began = time.perf_counter()
         rows = self._rows.get(number, {})
         known = self._restored(next(iter(rows.values()))) if rows else None
         start = self._search.start[number] if number < len(self._search.start) else None
-        self.study.sampler = self._sampler(number, ended=len(rows) == self._search.seeds)
+        self.study.sampler = self._sampler(number, ended=ended)
         if known is not None or start is not None:
             self.study.enqueue_trial(dict(known if known is not None else start or {}))
         with warnings.catch_warnings():
@@ -176,7 +178,11 @@ class StudyPlanner(Planner):
         self.sampler_seconds += time.perf_counter() - began
 
     def _sampler(self, number: int, *, ended: bool) -> BaseSampler:
-        """The sampler of one trial. Of one that has ended only those are asked that keep a state of their own."""
+        """The sampler of one trial. Where the whole generation has ended, only those that keep a state of their own.
+
+        Else all are asked, even for trials that have rows: a sampler may note what it drew, and look at that when it
+        draws for the next trial of the generation.
+        """
         if ended and not keeps_state(self._search.sampler):
             return RandomSampler(seed=0)
         return sampler_of(self._search, number)
