@@ -23,7 +23,7 @@ test: .venv/installed  ## at most 10 minutes on 2 cores
 	$(BIN)/python -m pytest -q -n 2 --doctest-modules orchestrator sweeps cluster
 
 test-cluster: .venv/installed  ## Slurm for real, where it is installed (apt-get install slurm-wlm munge); skipped elsewhere
-	$(BIN)/python -m pytest tests/cluster
+	$(BIN)/python -m pytest -q -m "not chaos" tests/cluster
 
 test-all: .venv/installed  ## with the slow tests and those that kill at random
 	$(BIN)/python -m pytest -q
