@@ -11,6 +11,7 @@ export RAY_USAGE_STATS_ENABLED := 0
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
+	$(BIN)/python -m pip install --quiet -c constraints.txt --no-deps mup  # a test's reference; it would bring torchvision
 	touch $@
 
 demo: .venv/installed  ## two loss landscapes on real data, with and without skip connections

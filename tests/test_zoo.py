@@ -5,18 +5,10 @@ from __future__ import annotations
 import itertools
 import json
 import math
-import os
-import signal
 import subprocess
-import sys
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-import psutil
 import pytest
 import torch
 
@@ -24,13 +16,11 @@ from orchestrator.artifacts import Artifacts
 from orchestrator.errors import SpecError, UsageError
 from orchestrator.kind import Workbench
 from orchestrator.row import Outcome, Status
-from orchestrator.run import Snapshot, run_sweep
-from orchestrator.site import Site
 from orchestrator.spec import parse, read_yaml
 from orchestrator.sweep import load_spec, planned
-from orchestrator.testing.kind_suite import QuietWatch, run_example
+from orchestrator.testing.kind_suite import run_example
 from sweeps.lab.packs import Training, train_pack
-from sweeps.lab.zoo import pack, session
+from sweeps.lab.zoo import session
 from sweeps.lab.zoo.audit import _difference, regenerate
 from sweeps.lab.zoo.draws import Samples
 from sweeps.lab.zoo.plan import Grid, Recipes
@@ -266,124 +256,6 @@ def test_a_flipped_bit_in_a_weight_file_is_found_and_named(folder: Path, tmp_pat
     file.write_bytes(data[:100])
     with pytest.raises(UsageError, match=f"{file.name}.*damaged"):
         Zoo(copied)[0].state()
-
-
-def test_a_pack_killed_in_the_middle_goes_on_to_the_same_bits(tmp_path: Path) -> None:
-    """SIGKILL while a pack trains, after its state was kept; the second run starts from that state."""
-    code = (
-        "import sys; from tests.test_zoo import long_spec, train; from pathlib import Path\n"
-        "train(long_spec(), Path(sys.argv[1]))"
-    )
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "killed")], cwd=ROOT, env=environment)
-    deadline = time.monotonic() + 60
-    while not list((tmp_path / "killed" / "states").glob("*.index.safetensors")):
-        assert process.poll() is None and time.monotonic() < deadline, "the state was never kept"
-        time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    assert not list((tmp_path / "killed").glob("rows/*.parquet")), "killed before the first row"
-    with resumed() as went_on:
-        train(long_spec(), tmp_path / "killed")
-    train(long_spec(), tmp_path / "whole")
-    assert went_on == [True], "the second run began from the state of the first"
-    assert not list((tmp_path / "killed" / "states").glob("*.safetensors")), "states are dropped at the end"
-    assert_same_zoos(tmp_path / "killed", tmp_path / "whole")
-
-
-@pytest.mark.parametrize("net", ["mlp", "cnn"])
-def test_a_pack_goes_on_in_parts_when_its_units_come_in_other_shards(tmp_path: Path, net: str) -> None:
-    """A later run may cut shards elsewhere: each worker restores the whole pack and goes on with its own models."""
-    nets = {"mlp": {"net": "mlp", "hidden": [8]}, "cnn": {"net": "cnn", "channels": [2, 2]}}
-    spec = long_spec(net=nets[net], steps=600, seeds=4, backend={"mlp": "bmm", "cnn": "vmap"}[net])
-    units = list(planned(KIND, spec))
-    whole = [o for o in session.ZooSession(spec, Workbench()).evaluate(units) if isinstance(o, Outcome)]
-    bench = Workbench(artifacts=Artifacts(str(tmp_path)), state_seconds=0.0)
-    for count, item in enumerate(session.ZooSession(spec, bench).evaluate(units)):  # stopped there, as by a kill
-        assert not isinstance(item, Outcome)
-        if count >= 10 and list((tmp_path / "states").glob("*.index.*")):
-            break
-    told: dict[str, int] = {}
-    parts: list[Outcome] = []
-    with resumed() as went_on:
-        for shard in (units[:1], units[1:]):
-            for item in session.ZooSession(spec, bench).evaluate(shard):
-                if isinstance(item, Outcome):
-                    parts.append(item)
-                else:
-                    told[item.key] = told.get(item.key, 0) + 1
-    assert went_on == [True, True]
-    assert set(told) == {u.key for u in units} and len(set(told.values())) == 1, "all are told whole histories"
-    for name in ("test_loss", "train_loss", "best_step", "steps_done"):
-        assert [o.metrics[name] for o in parts] == [o.metrics[name] for o in whole]
-
-
-@contextmanager
-def resumed() -> Iterator[list[bool]]:
-    """For each pack that begins meanwhile, whether it goes on from a state."""
-    went_on: list[bool] = []
-    original = pack.train_pack
-
-    def watched(*args: Any, **options: Any) -> Any:
-        went_on.append(options["resume"] is not None)
-        return original(*args, **options)
-
-    pack.train_pack = watched
-    try:
-        yield went_on
-    finally:
-        pack.train_pack = original
-
-
-@pytest.mark.ray
-@pytest.mark.slow
-@pytest.mark.filterwarnings("default")
-def test_workers_killed_while_packs_train_change_no_bit(tmp_path: Path) -> None:
-    """Real Ray, SIGKILL to a worker once its pack has kept a state; the pack goes on, as it was, in another worker."""
-    spec = long_spec(steps=6000, seeds=8)
-    victims: list[int] = []
-
-    class Killer(QuietWatch):
-        def show(self, snapshot: Snapshot) -> None:
-            if not victims and list((tmp_path / "killed" / "states").glob("*.index.*")):
-                victims.extend(p.pid for p in psutil.Process().children(recursive=True) if "_Actor" in p.name())
-                for pid in victims:
-                    os.kill(pid, signal.SIGKILL)
-
-    site = Site(workers=2, cpus=0.5, state_seconds=0.0, tracking=False)
-    run_sweep(KIND, spec, site, tmp_path / "killed", folder=ROOT, watch=Killer())
-    assert victims, "nobody was killed"
-    train(spec, tmp_path / "whole")
-    killed = Zoo(tmp_path / "killed")
-    assert set(killed.rows["pack_size"]) == {4}, "a pack comes back as it was"
-    assert 2 in set(killed.rows["attempt"])
-    assert_same_zoos(tmp_path / "killed", tmp_path / "whole")
-
-
-def train(spec: ZooSpec, folder: Path) -> None:
-    """In this process, with a state kept at every beat."""
-    site = Site(executor="local", state_seconds=0.0, tracking=False)
-    run_sweep(KIND, spec, site, folder, folder=ROOT, watch=QuietWatch())
-
-
-def assert_same_zoos(a: Path, b: Path) -> None:
-    """Bit for bit."""
-    one, other = Zoo(a), Zoo(b)
-    assert sorted(one.keys) == sorted(other.keys)
-    for key in one.keys:
-        for label in one[key].labels:
-            assert all(torch.equal(w, other[key].state(label)[n]) for n, w in one[key].state(label).items())
-    told = ["key", "test_loss", "test_accuracy", "best_step", "steps_done"]
-    tables = [zoo.rows[told].sort_values("key", ignore_index=True) for zoo in (one, other)]
-    pd.testing.assert_frame_equal(*tables)
-
-
-def long_spec(steps: int = 3000, seeds: int = 4, **changes: Any) -> ZooSpec:
-    """Models whose training takes long enough to be killed."""
-    net = changes.pop("net", SMALL["net"])
-    recipe = {**SMALL, "net": net, "steps": steps, "evaluate": {"every_steps": steps // 6}}
-    recipe["checkpoints"] = {"at_steps": [0, steps // 3]}
-    return spec_of(recipe=recipe, axes={"optimizer.learning_rate": [0.05]}, seeds={"range": seeds}, **changes)
 
 
 def test_grids_grow_without_changing_keys_of_what_is_there() -> None:

@@ -2,35 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from orchestrator.axes import Value
-from sweeps.lab.recipe import Recipe
 from sweeps.lab.scaling.ladder import Ladder
 from sweeps.lab.scaling.plan import Planned
-from sweeps.lab.zoo.plan import Recipes
+from sweeps.lab.zoo.plan import Recipes, SingleRecipe
 
-__all__ = ["StudyRecipes", "Trainable"]
-
-
-class Trainable:
-    """A recipe alone, as a zoo's session reads a zoo's spec.
-
-    Attributes:
-        recipe: the base.
-        backend: how packs are computed.
-    """
-
-    axes: Mapping[str, Any] = {}
-    zip: Sequence[Sequence[str]] = ()
-    samples = None
-    recipes: Mapping[str, Mapping[str, Any]] = {}
-    seed_values = None
-
-    def __init__(self, recipe: Recipe, backend: str) -> None:
-        self.recipe = recipe
-        self.backend = backend
+__all__ = ["StudyRecipes"]
 
 
 class StudyRecipes(Recipes):
@@ -46,7 +26,7 @@ class StudyRecipes(Recipes):
 
     def __init__(self, plan: Planned, backend: str) -> None:
         assert plan.recipe is not None, "the random-feature model has no recipes"
-        self.base = Trainable(plan.recipe, backend)
+        self.base = SingleRecipe(plan.recipe, backend)
         super().__init__(self.base)
         self._ladder = Ladder(plan)
         self._recipe = plan.recipe

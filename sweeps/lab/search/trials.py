@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from orchestrator.axes import Value
 from orchestrator.settings import Dimension, Setting, flat, is_setting, plain
 from sweeps.lab.recipe import Recipe
-from sweeps.lab.zoo.plan import SEED, Recipes
+from sweeps.lab.zoo.plan import SEED, Recipes, SingleRecipe
 
 __all__ = ["TRIAL", "Space", "TrialRecipes", "arguments", "recipes_by_pack", "trial_points"]
 
@@ -77,20 +77,6 @@ def _spread(name: str, path: str, setting: Setting, values: Mapping[str, Value])
     return found
 
 
-class _Base:
-    """A recipe alone, as `Recipes` reads a zoo's spec."""
-
-    axes: Mapping[str, Any] = {}
-    zip: Sequence[Sequence[str]] = ()
-    samples = None
-    recipes: Mapping[str, Mapping[str, Any]] = {}
-    seed_values = None
-
-    def __init__(self, recipe: Recipe, backend: str) -> None:
-        self.recipe = recipe
-        self.backend = backend
-
-
 class TrialRecipes(Recipes):
     """Turns the params of a search's unit into its recipe.
 
@@ -103,7 +89,7 @@ class TrialRecipes(Recipes):
 
     def __init__(self, searched: _Searched) -> None:
         assert searched.recipe is not None, "a search of a function has no recipes"
-        self.base = _Base(searched.recipe, searched.backend)
+        self.base = SingleRecipe(searched.recipe, searched.backend)
         super().__init__(self.base)
         self._space = searched.space
 

@@ -19,7 +19,7 @@ from orchestrator.unit import Keys, Unit, canonical
 from sweeps.lab.recipe import Recipe
 from sweeps.lab.zoo.draws import Samples
 
-__all__ = ["Grid", "Recipes", "Swept", "ZooPlanner", "packs_of", "short_path"]
+__all__ = ["Grid", "Recipes", "SingleRecipe", "Swept", "ZooPlanner", "packs_of", "short_path"]
 
 _TAGS = {"source", "net", "method", "shape", "scheme"}
 VARIANT, SAMPLE, SEED = "recipe", "sample", "seed"
@@ -40,6 +40,25 @@ class Swept(Protocol):
     def recipes(self) -> Mapping[str, Mapping[str, Any]]: ...
     @property
     def seed_values(self) -> tuple[int, ...] | None: ...
+
+
+class SingleRecipe:
+    """A recipe alone, as sessions and `Recipes` read a zoo's spec: for kinds that set its fields in their own way.
+
+    Attributes:
+        recipe: the base.
+        backend: how packs are computed.
+    """
+
+    axes: Mapping[str, Axis] = {}
+    zip: Sequence[Sequence[str]] = ()
+    samples: Samples | None = None
+    recipes: Mapping[str, Mapping[str, Any]] = {}
+    seed_values: tuple[int, ...] | None = None
+
+    def __init__(self, recipe: Recipe, backend: str) -> None:
+        self.recipe = recipe
+        self.backend = backend
 
 
 def short_path(path: str) -> str:

@@ -1,4 +1,4 @@
-"""Parametrizations: the published tables, the two forms of muP, the package `mup`, and every back-end."""
+"""Parametrizations: the published tables, the two forms of muP, and every back-end."""
 
 from __future__ import annotations
 
@@ -303,69 +303,6 @@ def test_a_training_with_segments_can_be_kept_and_gone_on_with() -> None:
     assert all(torch.equal(finals(again)[i][n], t) for i in whole for n, t in whole[i].items())
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
-def test_mup_equals_the_package_mup(optimizer: str) -> None:
-    """Same initial outputs and first updates as the PyPI package (pip install --no-deps mup), at twice the width."""
-    mup = pytest.importorskip("mup", reason="pip install --no-deps mup")
-
-    class Peer(nn.Module):
-        def __init__(self, width: int) -> None:
-            super().__init__()
-            self.first, self.second = nn.Linear(64, width), nn.Linear(width, width)
-            self.out = mup.MuReadout(width, 10)
-
-        def forward(self, x: Tensor) -> Tensor:
-            return self.out(torch.relu(self.second(torch.relu(self.first(x.flatten(1))))))
-
-    names = {"first": "hidden.0.linear", "second": "hidden.1.linear", "out": "out"}
-    settings = {"learning_rate": 0.1} if optimizer == "sgd" else {"learning_rate": 1e-2, "eps": 1e-8}
-    for width in (16, 32):
-        net = {"net": "mlp", "hidden": [width, width], "init": {"method": "lecun_normal"}}
-        r = recipe(net=net, optimizer={"method": optimizer, **settings}, steps=3, batch_size=1400, dtype="float64")
-        r = Recipe.model_validate({**r.model_dump(), "parametrization": {"scheme": "mup", "base_width": 16}})
-        assert r.parametrization is not None
-        peer = Peer(width).double()
-        mup.set_base_shapes(peer, Peer(16), delta=Peer(24), rescale_params=False)
-        start = {n: p.detach().double() for n, p in r.build((1, 8, 8), 10).named_parameters()}
-        table = lines(r)
-        with torch.no_grad():
-            for name, p in peer.named_parameters():
-                ours = names[name.split(".")[0]] + "." + name.split(".")[1]
-                p.copy_(start[ours] / table[ours].multiplier)
-        data = digits().splits["train"]
-        with torch.no_grad():
-            outputs = r.build((1, 8, 8), 10).double()(data.inputs.double())
-            torch.testing.assert_close(peer(data.inputs.double()), outputs, rtol=1e-12, atol=1e-12)
-        made_by = mup.MuSGD if optimizer == "sgd" else mup.MuAdam
-        steps = made_by(peer.parameters(), lr=settings["learning_rate"])
-        for _ in range(3):
-            steps.zero_grad()
-            F.cross_entropy(peer(data.inputs.double()), data.targets).backward()
-            steps.step()
-        ended = finals(run([r], digits(), "loop"))[0]
-        for name, p in peer.named_parameters():
-            ours = names[name.split(".")[0]] + "." + name.split(".")[1]
-            assert not torch.allclose(ended[ours], start[ours])
-            torch.testing.assert_close(ended[ours], p.detach() * table[ours].multiplier, rtol=1e-9, atol=1e-10)
-
-
-def test_the_initial_deviations_equal_those_of_the_package_mup() -> None:
-    """Drawn by `mup.init` for a layer of three times the base width; both within the error of a sample's deviation."""
-    mup = pytest.importorskip("mup", reason="pip install --no-deps mup")
-
-    def peer(width: int) -> nn.ModuleList:
-        return nn.ModuleList([nn.Linear(64, width), nn.Linear(width, width), mup.MuReadout(width, 10)])
-
-    wide = peer(768)
-    mup.set_base_shapes(wide, peer(256), delta=peer(512), rescale_params=False)
-    base = {i: 1 / math.sqrt(fan) for i, fan in enumerate((64, 256, 256))}
-    net = {"net": "mlp", "hidden": [768, 768], "init": {"method": "lecun_normal"}}
-    table = lines(made(net, {"scheme": "mup", "base_width": 256}))
-    for i, name in enumerate(("hidden.0.linear.weight", "hidden.1.linear.weight", "out.weight")):
-        mup.init.normal_(wide[i].weight, std=base[i])
-        assert float(wide[i].weight.detach().std()) == pytest.approx(table[name].init_std, rel=0.05)
-
-
 def test_zero_starts_at_zero_and_stays_trainable() -> None:
     r = made(GPT, {"scheme": "mup", "base_width": 8, "zero": ["output", "query"]})
     data = data_of(r)
@@ -413,7 +350,11 @@ FAMILIES = {c.model_fields["method"].annotation.__args__[0]: c for c in Method._
 
 @pytest.mark.parametrize("method", sorted(FAMILIES))
 def test_a_method_with_a_family_steps_element_by_element_and_scales_as_it_says(method: str) -> None:
-    """In segments it makes the step that it makes at once; a gradient times c gives a step times c, or the same."""
+    """In segments it makes the step that it makes at once; a gradient times c gives a step times c, or the same.
+
+    Gradients keep away from zero: beside one that small, `eps` counts, and a method does not scale exactly.
+    """
+    torch.manual_seed(0)
     c = FAMILIES[method]
     spec = c.model_validate({"method": method, "learning_rate": 0.1, "weight_decay": 0.01 * c.decoupled})
     modules = [nn.Linear(3, 4).double(), nn.Linear(3, 4).double()]
@@ -426,7 +367,8 @@ def test_a_method_with_a_family_steps_element_by_element_and_scales_as_it_says(m
         start = stack.weights.clone()
         updater = StackedUpdater([spec, spec], stack, None, [each, each])
         for step in range(4):
-            grads = torch.sin(3 * start + step) * factor
+            wave = torch.sin(3 * start + step)
+            grads = (wave + wave.sign()) * factor
             updater.step(stack, grads, rates, step, torch.zeros(2), start.clone)
         ends.append(stack.weights - start)
     torch.testing.assert_close(ends[1], ends[0], rtol=1e-9, atol=1e-12)
