@@ -50,6 +50,27 @@ def test_digits_are_split_fairly_and_always_alike() -> None:
     assert abs(float(everything.std()) - 1) < 1e-4
 
 
+def test_validation_images_are_held_back_from_training_and_from_nothing_else() -> None:
+    whole, parted = Digits(source="digits").load(Path()), Digits(source="digits", validation=200).load(Path())
+    assert {k: len(s) for k, s in parted.splits.items()} == {"train": 1200, "validation": 200, "test": 397}
+    for field in ("inputs", "targets"):
+        seen = [getattr(parted.splits[name], field) for name in ("train", "validation")]
+        assert torch.equal(torch.cat(seen), getattr(whole.splits["train"], field))
+        assert torch.equal(getattr(parted.splits["test"], field), getattr(whole.splits["test"], field))
+    assert "validation" not in Digits(source="digits").model_dump()  # keys of sweeps without it stay as they were
+    with pytest.raises(SpecError, match="1400 of 1400 training images leave none"):
+        Digits(source="digits", validation=1400).load(Path())
+
+
+def test_files_of_images_can_be_held_back_from(tmp_path: Path) -> None:
+    write_mnist(tmp_path)
+    mnist = Mnist(source="mnist", folder=".", validation=2).load(tmp_path)
+    assert {k: len(s) for k, s in mnist.splits.items()} == {"train": 5, "validation": 2, "test": 3}
+    write_cifar(tmp_path)
+    cifar = Cifar10(source="cifar10", folder=".", validation=8).load(tmp_path)
+    assert {k: len(s) for k, s in cifar.splits.items()} == {"train": 12, "validation": 8, "test": 4}
+
+
 @pytest.mark.parametrize("packed", [False, True])
 def test_mnist_reads_what_was_written(tmp_path: Path, packed: bool) -> None:
     arrays = write_mnist(tmp_path, packed=packed)

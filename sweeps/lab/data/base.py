@@ -17,7 +17,7 @@ from torch import Tensor
 from orchestrator.errors import SpecError
 from orchestrator.spec import Model
 
-__all__ = ["Data", "FolderData", "InputKind", "Split", "images", "labels", "pin", "required"]
+__all__ = ["Data", "FolderData", "ImageData", "InputKind", "Split", "images", "labels", "pin", "required"]
 
 InputKind: TypeAlias = Literal["vectors", "images", "tokens"]
 
@@ -89,6 +89,32 @@ class Data:
         """The same data on a device."""
         moved = {k: Split(s.inputs.to(device), s.targets.to(device)) for k, s in self.splits.items()}
         return Data(moved, self.classes, self.shape)
+
+
+class ImageData(Model):
+    """Images that come as a training and a test split; a share of the training images can be held back."""
+
+    validation: int | None = Field(
+        None,
+        ge=1,
+        exclude_if=lambda v: v is None,
+        description="so many of the last training images become the split `validation`, for choosing settings",
+    )
+
+    def parted(self, train: Split, test: Split) -> Data:
+        """Splits `train` and `test`, and `validation` where it is asked for.
+
+        Raises:
+            SpecError: it would leave no training image.
+        """
+        n = self.validation or 0
+        if n >= len(train):
+            raise SpecError(f"data.validation: {n} of {len(train)} training images leave none; give a smaller number")
+        kept = len(train) - n
+        splits = {"train": Split(train.inputs[:kept], train.targets[:kept])}
+        if n:
+            splits["validation"] = Split(train.inputs[kept:], train.targets[kept:])
+        return Data.of({**splits, "test": test})
 
 
 def pin(file: Path) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orchestrator.errors import SpecError
-from sweeps.lab.data.base import Data, FolderData, Split, images, labels, required
+from sweeps.lab.data.base import Data, FolderData, ImageData, Split, images, labels, required
 
 __all__ = ["Cifar10", "read_batch"]
 
@@ -21,7 +21,7 @@ PARTS = {"train": [f"data_batch_{i}" for i in range(1, 6)], "test": ["test_batch
 MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
 
 
-class Cifar10(FolderData):
+class Cifar10(FolderData, ImageData):
     """50,000 training and 10,000 test images [3, 32, 32]; pixels normalised per channel."""
 
     source: Literal["cifar10"]
@@ -30,7 +30,7 @@ class Cifar10(FolderData):
         return required(base / self.folder, [(n,) for names in PARTS.values() for n in names], "cifar10", WHERE)
 
     def load(self, base: Path) -> Data:
-        """Splits `train` and `test` on the CPU.
+        """Splits `train` and `test`, and `validation` if asked for, on the CPU.
 
         Raises:
             SpecError: a file is missing, truncated, or holds anything but arrays of bytes and labels.
@@ -41,7 +41,7 @@ class Cifar10(FolderData):
             batches = [read_batch(files[part]) for part in parts]
             pixels = np.concatenate([pixels for pixels, _ in batches])
             splits[name] = Split(images(pixels, MEAN, STD), labels(np.concatenate([y for _, y in batches])))
-        return Data.of(splits)
+        return self.parted(**splits)
 
 
 def _encode(text: str, encoding: str) -> bytes:

@@ -9,8 +9,7 @@ import numpy as np
 import torch
 from sklearn.datasets import load_digits
 
-from orchestrator.spec import Model
-from sweeps.lab.data.base import Data, Split, labels
+from sweeps.lab.data.base import Data, ImageData, Split, labels
 
 __all__ = ["Digits"]
 
@@ -18,18 +17,18 @@ TRAIN = 1400
 MEAN, STD = 4.8842, 6.0168  # of all pixels, which run from 0 to 16
 
 
-class Digits(Model):
+class Digits(ImageData):
     """1400 training and 397 test images [1, 8, 8], split by a fixed permutation, pixels normalised."""
 
     source: Literal["digits"]
 
     def load(self, base: Path) -> Data:
-        """Splits `train` and `test` on the CPU."""
+        """Splits `train` and `test`, and `validation` if asked for, on the CPU."""
         del base
         raw = load_digits()
         # The files run through writers in order, so the plain tail is another distribution: permute first.
         order = np.random.Generator(np.random.PCG64(0)).permutation(len(raw.target))
         inputs = torch.from_numpy((raw.images[order, None].astype(np.float32) - MEAN) / STD)
         targets = labels(raw.target[order])
-        parts = {"train": slice(None, TRAIN), "test": slice(TRAIN, None)}
-        return Data.of({name: Split(inputs[part].clone(), targets[part].clone()) for name, part in parts.items()})
+        parts = (slice(None, TRAIN), slice(TRAIN, None))
+        return self.parted(*(Split(inputs[part].clone(), targets[part].clone()) for part in parts))

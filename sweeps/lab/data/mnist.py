@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orchestrator.errors import SpecError
-from sweeps.lab.data.base import Data, FolderData, Split, images, labels, required
+from sweeps.lab.data.base import Data, FolderData, ImageData, Split, images, labels, required
 
 __all__ = ["Mnist", "read_idx"]
 
@@ -21,7 +21,7 @@ WHERE = "put the four IDX files (train-images-idx3-ubyte, ..., plain or .gz) the
 PARTS = {"train": "train", "test": "t10k"}
 
 
-class Mnist(FolderData):
+class Mnist(FolderData, ImageData):
     """60,000 training and 10,000 test images [1, 28, 28]; pixels normalised by MNIST's mean and deviation."""
 
     source: Literal["mnist"]
@@ -32,7 +32,7 @@ class Mnist(FolderData):
         return required(base / self.folder, options, "mnist", WHERE)
 
     def load(self, base: Path) -> Data:
-        """Splits `train` and `test` on the CPU.
+        """Splits `train` and `test`, and `validation` if asked for, on the CPU.
 
         Raises:
             SpecError: a file is missing, truncated or no IDX file.
@@ -44,7 +44,7 @@ class Mnist(FolderData):
             if len(pixels) != len(targets):
                 raise SpecError(f"data: {files[2 * i]} has {len(pixels)} images, but {files[2 * i + 1]} {len(targets)}")
             splits[name] = Split(images(pixels[:, None], [0.1307], [0.3081]), labels(targets))
-        return Data.of(splits)
+        return self.parted(**splits)
 
 
 def read_idx(file: Path, dimensions: int) -> NDArray[np.uint8]:
