@@ -126,6 +126,14 @@ class ScalingKind(SweepKind[ScalingSpec]):
 
         return study_costs(spec, self.planner(spec), done, bench)
 
+    def tracked(self, spec: ScalingSpec, rows: pd.DataFrame) -> pd.DataFrame:
+        """Runs by test loss within their size and horizon: what the law is fitted to comes first."""
+        from sweeps.lab.ranking import best_of_each
+        from sweeps.lab.scaling.study import CELL
+
+        del spec
+        return best_of_each(rows, CELL, "test_loss")
+
     def report(self, spec: ScalingSpec, rows: pd.DataFrame, series: pd.DataFrame) -> Report:
         from sweeps.lab.scaling.report import study_report
 

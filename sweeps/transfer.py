@@ -16,7 +16,7 @@ from orchestrator.row import Column
 from orchestrator.unit import Keys
 from sweeps.lab.tensors import tensor_tables
 from sweeps.lab.transfer.plan import TransferPlanner
-from sweeps.lab.transfer.recipes import CURVE, PART, SizedRecipes
+from sweeps.lab.transfer.recipes import COORDINATES, CURVE, PART, SizedRecipes
 from sweeps.lab.transfer.session import TransferSession
 from sweeps.lab.transfer.spec import TransferSpec
 from sweeps.lab.zoo.choices import calibrated, calibrations, pack_named
@@ -129,6 +129,13 @@ class TransferKind(SweepKind[TransferSpec]):
     def tensors(self, spec: TransferSpec, bench: Workbench) -> list[Table]:
         recipes = SizedRecipes(spec)
         return tensor_tables((recipes.of(p) for p in recipes.sizes() if p[PART] == CURVE), bench)
+
+    def tracked(self, spec: TransferSpec, rows: pd.DataFrame) -> pd.DataFrame:
+        """Models of the curves by loss within their recipe and size; a coordinate check's short runs are left out."""
+        from sweeps.lab.ranking import best_of_each
+
+        named = ["recipe"] if spec.recipes else []
+        return best_of_each(rows[rows[PART] != COORDINATES], [PART, *named, spec.over], "loss")
 
     def report(self, spec: TransferSpec, rows: pd.DataFrame, series: pd.DataFrame) -> Report:
         from sweeps.lab.transfer.report import transfer_report

@@ -22,7 +22,7 @@ __all__ = ["Coefficients", "Family", "Method", "Slots", "Step", "decay"]
 
 Coefficients: TypeAlias = Mapping[str, Tensor]
 Slots: TypeAlias = Mapping[str, Tensor]
-Family: TypeAlias = Literal["sgd", "adam"]
+Family: TypeAlias = Literal["sgd", "adam", "spectral"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,8 @@ class Step:
         weights: [K, P].
         grads: [K, P], clipped; may be overwritten.
         slots: what the rule keeps, [K, ...] each.
-        c: name to [K, 1] in the type of the weights; `learning_rate` is that of this step.
+        c: name to [K, 1] in the type of the weights; `learning_rate` is that of this step. Those that `scaled` names
+            are [K, P] where the method is not `elementwise` and a parametrization scales them.
         t: [K, 1] of float64: number of this step, from 1, for each model.
         layout: where in a row each parameter lies.
         losses: [K, 1], of the batch, at these weights.
@@ -59,9 +60,14 @@ class Method(Model):
         slots: names of the arrays [K, P] that the rule keeps from step to step; they start at 0.
         columns: names of arrays [K, 1] of float64 that it keeps, and what they start at.
         gradients: of how many gradients a step is made.
-        family: of a rule that goes element by element: how a step depends on the scale of the gradient, in proportion
-            (`sgd`) or not at all (`adam`: divided by its own size, or a sign). A parametrization needs it, since it
-            gives each tensor its own coefficients; None: it knows no rule for this method.
+        family: how the step of a tensor depends on its gradient: in proportion (`sgd`); not on its scale, with steps of
+            one size for every element (`adam`: divided by its own size, or a sign); or not on any of its singular
+            values, which all become one (`spectral`). A parametrization needs it, since it gives each tensor its own
+            coefficients; None: it knows no rule for this method, for the reason that `unruled` gives.
+        unruled: why there are no rules, where there is no family.
+        elementwise: whether elements of one tensor do not depend on each other, so that stretches of the columns can
+            be stepped one by one; else coefficients that differ between tensors come as [K, P].
+        scaled: coefficients that a parametrization scales.
         decoupled: whether the weights shrink by learning rate times weight decay, beside the step; else the decay is
             part of the gradient.
     """
@@ -71,6 +77,9 @@ class Method(Model):
     columns: ClassVar[Mapping[str, float]] = {}
     gradients: ClassVar[int] = 1
     family: ClassVar[Family | None] = None
+    unruled: ClassVar[str] = "its step is neither in proportion to the gradient nor independent of its scale"
+    elementwise: ClassVar[bool] = True
+    scaled: ClassVar[tuple[str, ...]] = ("learning_rate", "weight_decay", "eps")
     decoupled: ClassVar[bool] = False
 
     method: str
@@ -80,6 +89,20 @@ class Method(Model):
     def coefficients(self) -> dict[str, float]:
         """What this model contributes to the columns [K, 1]."""
         return {name: float(getattr(self, name)) for name in self.rides}
+
+    def families(self, layout: Layout) -> Mapping[str, Family | None]:
+        """The family of the step of each parameter, by name."""
+        return dict.fromkeys(layout.shapes, self.family)
+
+    def settings(self, family: Family | None) -> tuple[float, float]:
+        """Learning rate and weight decay of the parameters whose steps are of a family."""
+        del family
+        return self.learning_rate, self.weight_decay
+
+    def length(self, rows: float, columns: float) -> float:
+        """Of a `spectral` step: the singular values that a matrix of this size is stepped by, in learning rates."""
+        del rows, columns
+        return 1.0
 
     def key(self) -> dict[str, object]:
         """What models of one pack must share."""

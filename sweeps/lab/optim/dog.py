@@ -25,6 +25,7 @@ class Dog(Method):
     """
 
     rides: ClassVar[tuple[str, ...]] = ("learning_rate", "weight_decay", "first_step", "eps")
+    unruled: ClassVar[str] = "the length of its step follows from norms over the whole model"
 
     method: Literal["dog"]
     learning_rate: float = Field(1.0, gt=0, description="the highest of the schedule; leave it at 1")

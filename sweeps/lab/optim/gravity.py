@@ -26,6 +26,7 @@ class Gravity(Method):
     """
 
     rides: ClassVar[tuple[str, ...]] = ("learning_rate", "weight_decay", "beta", "alpha")
+    unruled: ClassVar[str] = "its steps shrink for large gradients and grow in proportion for small ones"
 
     method: Literal["gravity"]
     learning_rate: float = Field(0.1, gt=0, description="the highest of the schedule")

@@ -27,6 +27,7 @@ class Momo(Method):
 
     rides: ClassVar[tuple[str, ...]] = ("learning_rate", "weight_decay", "beta", "lowest")
     slots: ClassVar[tuple[str, ...]] = ("mean",)
+    unruled: ClassVar[str] = "the length of its step follows from the loss and norms over the whole model"
 
     method: Literal["momo"]
     learning_rate: float = Field(1.0, gt=0, description="the longest step; the highest of the schedule")
@@ -56,6 +57,7 @@ class MomoAdam(Method):
 
     rides: ClassVar[tuple[str, ...]] = ("learning_rate", "weight_decay", "beta1", "beta2", "eps", "lowest")
     slots: ClassVar[tuple[str, ...]] = ("mean", "square")
+    unruled: ClassVar[str] = "the length of its step follows from the loss and norms over the whole model"
 
     method: Literal["momo_adam"]
     learning_rate: float = Field(1e-2, gt=0, description="the longest step; the highest of the schedule")

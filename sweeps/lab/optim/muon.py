@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import ClassVar, Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
-from sweeps.lab.optim.base import Method, Step
+from sweeps.lab.layout import Layout
+from sweeps.lab.optim.base import Family, Method, Step
 
 __all__ = ["Muon", "orthogonal"]
 
@@ -35,6 +37,10 @@ class Muon(Method):
         *("beta1", "beta2", "eps"),
     )
     slots: ClassVar[tuple[str, ...]] = ("mean", "square")
+    family: ClassVar[Family | None] = "spectral"
+    elementwise: ClassVar[bool] = False
+    scaled: ClassVar[tuple[str, ...]] = ("learning_rate", "weight_decay", "adamw_weight_decay", "eps")
+    decoupled: ClassVar[bool] = True
 
     method: Literal["muon"]
     learning_rate: float = Field(0.02, gt=0, description="of the matrices; the highest of the schedule")
@@ -54,9 +60,25 @@ class Muon(Method):
         own = {name: float(getattr(self, name)) for name in self.rides if name != "adamw_learning_rate"}
         return {**own, "adamw_share": share}
 
+    def families(self, layout: Layout) -> Mapping[str, Family | None]:
+        served = self._served(layout)
+        return {name: "spectral" if name in served else "adam" for name in layout.shapes}
+
+    def settings(self, family: Family | None) -> tuple[float, float]:
+        if family == "adam":
+            return self.adamw_learning_rate, self.adamw_weight_decay
+        return self.learning_rate, self.weight_decay
+
+    def length(self, rows: float, columns: float) -> float:
+        return 0.2 * math.sqrt(max(rows, columns)) if self.match else math.sqrt(max(1.0, rows / columns))
+
+    def _served(self, layout: Layout) -> list[str]:
+        return layout.matrices() if self.ends else layout.inner()
+
     def update(self, step: Step) -> None:
         c, layout, dtype = step.c, step.layout, step.weights.dtype
-        served = layout.matrices() if self.ends else layout.inner()
+        served = self._served(layout)
+        decays, others, eps = (self._each(step, name) for name in ("weight_decay", "adamw_weight_decay", "eps"))
         left1, left2 = (1 - c[b].double() ** step.t for b in ("beta1", "beta2"))
         rate1 = (c["adamw_share"] / left1).to(dtype)
         means, squares = layout.split(step.slots["mean"]), layout.split(step.slots["square"])
@@ -68,19 +90,21 @@ class Muon(Method):
                 mean.lerp_(flat, 1 - c["momentum"])
                 update = flat.lerp(mean, c["momentum"]) if self.nesterov else mean
                 matrices = update.view(len(g), g.shape[1], -1)
-                out.copy_(orthogonal(matrices, self.rounds).flatten(1) * self._length(*matrices.shape[1:]))
-                kepts[name].view(len(g), -1).copy_(c["weight_decay"].expand_as(flat))
+                out.copy_(orthogonal(matrices, self.rounds).flatten(1) * self.length(*matrices.shape[1:]))
+                kepts[name].view(len(g), -1).copy_(decays[name].flatten(1))
                 continue
             mean.lerp_(flat, 1 - c["beta1"])
             square = squares[name].view(len(g), -1).lerp_(flat.square(), 1 - c["beta2"])
-            root = torch.sqrt(square).mul_(left2.rsqrt().to(dtype)).add_(c["eps"])
+            root = torch.sqrt(square).mul_(left2.rsqrt().to(dtype)).add_(eps[name].flatten(1))
             out.copy_(mean / root * rate1)
-            kepts[name].view(len(g), -1).copy_((c["adamw_weight_decay"] * c["adamw_share"]).expand_as(flat))
+            kepts[name].view(len(g), -1).copy_(others[name].flatten(1) * c["adamw_share"])
         step.weights.mul_(1 - c["learning_rate"] * kept)
         step.weights.addcmul_(along, c["learning_rate"], value=-1)
 
-    def _length(self, rows: int, columns: int) -> float:
-        return 0.2 * math.sqrt(max(rows, columns)) if self.match else math.sqrt(max(1.0, rows / columns))
+    @staticmethod
+    def _each(step: Step, name: str) -> dict[str, Tensor]:
+        """A coefficient of every parameter, [K, *shape]: a parametrization may give each tensor one of its own."""
+        return step.layout.split(step.c[name].expand_as(step.weights))
 
 
 def orthogonal(matrices: Tensor, rounds: int = 5) -> Tensor:

@@ -21,6 +21,7 @@ class NamedClass(Method):
     """What `name` names, called as `Class(parameters, lr=learning_rate, weight_decay=weight_decay, **args)`."""
 
     rides: ClassVar[tuple[str, ...]] = ("learning_rate", "weight_decay", "args")
+    unruled: ClassVar[str] = "a class says nothing of how its step depends on the gradient"
 
     method: Literal["class"]
     name: str = Field(description="package:Class, such as torch.optim:Adagrad or pytorch_optimizer:Lamb")

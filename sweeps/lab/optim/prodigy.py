@@ -30,6 +30,7 @@ class Prodigy(Method):
         *("learning_rate", "weight_decay", "beta1", "beta2", "beta3", "eps", "first", "coef", "growth"),
     )
     slots: ClassVar[tuple[str, ...]] = ("mean", "square", "sum")
+    unruled: ClassVar[str] = "the length of its step follows from sums over the whole model"
 
     method: Literal["prodigy"]
     learning_rate: float = Field(1.0, gt=0, description="the highest of the schedule; leave it at 1")

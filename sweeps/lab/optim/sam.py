@@ -36,6 +36,10 @@ class Sam(Method):
         *("learning_rate", "weight_decay", "rho", "eta", "momentum", "beta1", "beta2", "eps"),
     )
     gradients: ClassVar[int] = 2
+    unruled: ClassVar[str] = (
+        "its perturbation has one radius for all tensors, which leaves only the last layer in wide "
+        "networks (arXiv 2411.00075)"
+    )
 
     method: Literal["sam"]
     base: Literal["sgd", "adamw"] = Field("sgd", description="whose step is made")

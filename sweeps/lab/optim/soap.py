@@ -28,6 +28,10 @@ class Soap(Method):
 
     rides: ClassVar[tuple[str, ...]] = ("learning_rate", "weight_decay", "beta1", "beta2", "shampoo_beta", "eps")
     slots: ClassVar[tuple[str, ...]] = ("mean", "square")
+    unruled: ClassVar[str] = (
+        "the size of its step in singular values depends on the rank of the gradient, so that rates "
+        "drift with the width (arXiv 2512.05620)"
+    )
 
     method: Literal["soap"]
     learning_rate: float = Field(3e-3, gt=0, description="the highest of the schedule")

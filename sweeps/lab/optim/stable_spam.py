@@ -9,7 +9,7 @@ from pydantic import Field
 from torch import Tensor
 
 from sweeps.lab.layout import Layout
-from sweeps.lab.optim.base import Method, Step, decay
+from sweeps.lab.optim.base import Family, Method, Step, decay
 
 __all__ = ["StableSpam"]
 
@@ -29,6 +29,10 @@ class StableSpam(Method):
         *("learning_rate", "weight_decay", "beta1", "beta2", "gamma1", "gamma2", "theta", "eps"),
     )
     slots: ClassVar[tuple[str, ...]] = ("mean", "square")
+    family: ClassVar[Family | None] = "adam"
+    elementwise: ClassVar[bool] = False
+    scaled: ClassVar[tuple[str, ...]] = ("learning_rate", "weight_decay")  # tamed gradients have a norm of about 1
+    decoupled: ClassVar[bool] = True
 
     method: Literal["stable_spam"]
     learning_rate: float = Field(1e-3, gt=0, description="the highest of the schedule")

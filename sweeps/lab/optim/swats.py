@@ -29,6 +29,9 @@ class Swats(Method):
     rides: ClassVar[tuple[str, ...]] = ("learning_rate", "weight_decay", "beta1", "beta2", "eps", "tolerance")
     slots: ClassVar[tuple[str, ...]] = ("mean", "square", "velocity")
     columns: ClassVar[Mapping[str, float]] = {"rate": 0.0, "share": 0.0}  # share: S in learning rates; 0 while Adam
+    unruled: ClassVar[str] = (
+        "it changes from Adam to SGD, whose rules differ, with a rate that is measured over the whole model"
+    )
 
     method: Literal["swats"]
     learning_rate: float = Field(1e-3, gt=0, description="the highest of the schedule")

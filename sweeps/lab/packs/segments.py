@@ -21,7 +21,7 @@ class Segment:
 
     Attributes:
         columns: of the stack's rows.
-        factors: name of a coefficient to what each model's is multiplied by, [K, 1] of float64.
+        factors: name of a coefficient to what each model's is multiplied by, [K, 1] or [K, columns] of float64.
     """
 
     columns: slice
@@ -32,15 +32,22 @@ class Segment:
         return Segment(self.columns, {n: f[keep] for n, f in self.factors.items()})
 
 
-def segments(layout: Layout, each: Sequence[Factors | None], device: torch.device) -> list[Segment]:
+def segments(
+    layout: Layout, each: Sequence[Factors | None], device: torch.device, *, whole: bool = False
+) -> list[Segment]:
     """All columns in order, in as few segments as their factors allow: one where no model has any.
 
     Args:
         layout: of the stack.
         each: factors of each model; None: it has no parametrization.
         device: of the stack.
+        whole: give one segment, for a method whose step needs all columns: factors are then [K, P] where any is not 1.
     """
     names = sorted({name for found in each if found for tensor in found.values() for name in tensor})
+    if whole:
+        tables = {n: [[1.0 if f is None else f[t].get(n, 1.0) for t in layout.shapes] for f in each] for n in names}
+        made = {n: torch.tensor(t, dtype=torch.float64, device=device) for n, t in tables.items()}
+        return [Segment(slice(0, layout.size), {n: layout.spread(f) for n, f in made.items() if bool((f != 1).any())})]
     start, last, found = 0, None, list[Segment]()
     for tensor, shape in layout.shapes.items():
         end = start + math.prod(shape)

@@ -111,7 +111,8 @@ class StackedUpdater(Updater):
     ) -> None:
         k, like = len(methods), stack.weights
         self._method = methods[0]
-        self._segments = segments(stack.layout, factors or [None] * k, like.device)
+        whole = not self._method.elementwise
+        self._segments = segments(stack.layout, factors or [None] * k, like.device, whole=whole)
         self._slots = self._method.fresh(like)
         for name in self._method.columns:  # a column for each segment, since each makes a step of its own
             self._slots[name] = self._slots[name].repeat(1, len(self._segments))

@@ -3,7 +3,7 @@
 Networks are trained in the weights that act, W = multiplier * tensor, so that no module, back-end or reader of weights
 needs to know of multipliers. A step on the tensor with rate r is then a step on W with
 
-    SGD-like: r * multiplier^2        Adam-like: r * multiplier, and eps / multiplier
+    SGD-like: r * multiplier^2        Adam-like, Muon: r * multiplier, and eps / multiplier
 
 and a weight decay d becomes d / multiplier where it is decoupled, d / multiplier^2 where it is part of the gradient.
 Clipping sees the gradient by W.
@@ -12,7 +12,7 @@ Clipping sees the gradient by W.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -20,6 +20,7 @@ import torch
 from torch import nn
 
 from orchestrator.errors import SpecError
+from sweeps.lab.layout import Layout
 from sweeps.lab.models.base import Net
 from sweeps.lab.models.initialisation import EMBEDDING_STD, deviation
 from sweeps.lab.models.transformer import Transformer
@@ -51,14 +52,37 @@ def family_of(method: Method) -> Family:
     """How the optimizer's step depends on the gradient.
 
     Raises:
-        SpecError: no parametrization knows this optimizer.
+        SpecError: no parametrization has rules for this optimizer; says why.
     """
     if method.family is None:
         raise SpecError(
-            f"parametrization: there are no rules for the optimizer {method.method}; they are known for methods whose "
-            "step on each weight is in proportion to its gradient (sgd) or independent of its scale (adam, adamw, ...)"
+            f"parametrization: there are no rules for the optimizer {method.method}: {method.unruled}; there are for "
+            "sgd, for methods whose steps have one size (adam, adamw, rmsprop, lion, nadamw, ademamix, grams, "
+            "stable_spam), and for muon"
         )
     return method.family
+
+
+def _ruled(
+    scheme: Parametrization, net: Net, method: Method, shape: tuple[int, ...], classes: int
+) -> Iterator[tuple[Part, Family, Rule]]:
+    """Each tensor with the family of its step and its rule."""
+    default, growth, parts = family_of(method), scheme.growth(net), anatomy(net, shape, classes)
+    tables = frozenset(p.name for p in parts if p.role == "embedding")
+    families = method.families(Layout({p.name: p.shape for p in parts}, {}, tables))
+    for part in parts:
+        family = families[part.name] or default
+        length = _lengthened(part, growth, method) if family == "spectral" else 1.0
+        yield part, family, scheme.rules(part, growth, family, length)
+
+
+def _lengthened(part: Part, growth: Growth, method: Method) -> float:
+    """By how much the singular values of a step are larger than at the base, by the method's own factor."""
+    rows, columns = part.shape[0], part.shape[1:].numel()
+    m = growth.width
+    return method.length(rows, columns) / method.length(
+        rows / (m if part.grows_out else 1), columns / (m if part.grows_in else 1)
+    )
 
 
 def factors(scheme: Parametrization, net: Net, method: Method, shape: tuple[int, ...], classes: int) -> Factors:
@@ -71,18 +95,22 @@ def factors(scheme: Parametrization, net: Net, method: Method, shape: tuple[int,
         shape: of one input.
         classes: how many outputs.
     """
-    family, growth = family_of(method), scheme.growth(net)
-    return {p.name: _acting(scheme.rules(p, growth, family), method) for p in anatomy(net, shape, classes)}
+    return {
+        part.name: _acting(rule, method, family) for part, family, rule in _ruled(scheme, net, method, shape, classes)
+    }
 
 
-def _acting(rule: Rule, method: Method) -> dict[str, float]:
+def _acting(rule: Rule, method: Method, family: Family) -> dict[str, float]:
     a, decay = rule.multiplier, rule.decay or 0.0
+    shrinking = decay / (a if method.decoupled else a * a)
     found = {
-        "learning_rate": rule.rate * (a * a if method.family == "sgd" else a),
-        "weight_decay": decay / (a if method.decoupled else a * a),
+        "learning_rate": rule.rate * (a * a if family == "sgd" else a),
+        "weight_decay": shrinking,
+        "adamw_weight_decay": shrinking,
         "eps": rule.eps / a,
     }
-    return {name: factor for name, factor in found.items() if name in method.coefficients()}
+    there = method.coefficients()
+    return {name: factor for name, factor in found.items() if name in there and name in method.scaled}
 
 
 @torch.no_grad()
@@ -90,10 +118,9 @@ def rescale(
     module: nn.Module, scheme: Parametrization, net: Net, method: Method, shape: tuple[int, ...], classes: int
 ) -> None:
     """Give the initial weights of a module, drawn by the network's own initialisation, the scheme's size, in place."""
-    family, growth = family_of(method), scheme.growth(net)
+    growth = scheme.growth(net)
     tensors = dict(module.named_parameters())
-    for part in anatomy(net, shape, classes):
-        rule = scheme.rules(part, growth, family)
+    for part, _, rule in _ruled(scheme, net, method, shape, classes):
         drawn, wanted = _own_std(net, part), _std(net, part, growth, rule)
         factor = rule.multiplier * (wanted / drawn if drawn else 1.0)
         if factor != 1:
@@ -104,10 +131,11 @@ def tensor_lines(
     scheme: Parametrization, net: Net, method: Method, shape: tuple[int, ...], classes: int
 ) -> list[TensorLine]:
     """One line per tensor, of the tensors as the scheme stores them, before the multiplier."""
-    family, growth = family_of(method), scheme.growth(net)
+    growth = scheme.growth(net)
     lines = []
-    for part in anatomy(net, shape, classes):
-        rule = scheme.rules(part, growth, family)
+    for part, family, rule in _ruled(scheme, net, method, shape, classes):
+        rate, decay = method.settings(family)
+        eps = getattr(method, "eps", None) if family != "spectral" else None
         lines.append(
             TensorLine(
                 name=part.name,
@@ -115,9 +143,9 @@ def tensor_lines(
                 role=part.role,
                 init_std=_std(net, part, growth, rule),
                 multiplier=rule.multiplier,
-                learning_rate=method.learning_rate * rule.rate,
-                weight_decay=method.weight_decay * (rule.decay or 0.0),
-                eps=getattr(method, "eps", None) and vars(method)["eps"] * rule.eps,
+                learning_rate=rate * rule.rate,
+                weight_decay=decay * (rule.decay or 0.0),
+                eps=eps and eps * (rule.eps if "eps" in method.scaled else 1.0),
             )
         )
     return lines

@@ -104,13 +104,13 @@ class Parametrization(Model):
         heads = net.heads if isinstance(net, Transformer) else 1
         return Growth(width, depth, width * (self.base_heads or heads) / heads)
 
-    def rules(self, part: Part, growth: Growth, family: Family) -> Rule:
-        """The whole rule of one tensor."""
+    def rules(self, part: Part, growth: Growth, family: Family, length: float = 1.0) -> Rule:
+        """The whole rule of one tensor, whose steps have grown by `length` beside what the rule gives them."""
         found = self.rule(part, growth, family)
         zero = ("output" in self.zero and part.role == "output") or ("query" in self.zero and part.query)
         init = 0.0 if zero else found.init
-        decay = 1 / found.rate if found.decay is None else found.decay
-        return replace(found, init=init, decay=decay**self.decay_exponent)
+        decay = (1 / found.rate if found.decay is None else found.decay) * length
+        return replace(found, init=init, rate=found.rate / length, decay=decay**self.decay_exponent)
 
 
 def _blocks(net: Net) -> int | None:

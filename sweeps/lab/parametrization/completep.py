@@ -52,6 +52,6 @@ def depth_rule(part: Part, growth: Growth, family: Family, alpha: float) -> Rule
     if not part.in_block:
         return found
     branch = growth.depth**-alpha if part.ends_branch else 1.0
-    power = alpha - 1 if family == "adam" else 2 * alpha - 1
+    power = 2 * alpha - 1 if family == "sgd" else alpha - 1
     rate = found.rate * growth.depth**power
     return replace(found, multiplier=found.multiplier * branch, rate=rate, decay=1 / found.rate)

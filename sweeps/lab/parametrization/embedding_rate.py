@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+from orchestrator.errors import SpecError
 from sweeps.lab.optim.base import Family
 from sweeps.lab.parametrization.anatomy import Part
 from sweeps.lab.parametrization.base import Growth, Parametrization, Rule
@@ -20,5 +21,8 @@ class EmbeddingRate(Parametrization):
     scheme: Literal["embedding_rate"]
 
     def rule(self, part: Part, growth: Growth, family: Family) -> Rule:
-        del family
+        if family == "spectral":
+            raise SpecError(
+                "parametrization: embedding_rate is a rule for steps of Adam's kind; with muon use mup, or leave it out"
+            )
         return Rule(init=None, rate=growth.width if part.role in ("embedding", "input") else 1.0)

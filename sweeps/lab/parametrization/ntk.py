@@ -12,17 +12,35 @@ __all__ = ["Ntk"]
 
 
 class Ntk(Parametrization):
-    """NTK parametrization (arXiv 1806.07572): in wide networks the features stop to change.
+    """NTK parametrization (arXiv 1806.07572): in wide networks the features stop to change, the function does not.
 
     With m = width / base width: tensors whose inputs grow keep the base's initial deviation and are multiplied by
-    1/√m. SGD's rate is the same for all. Adam's step on such a tensor moves a layer's outputs by √m times its rate, so
-    its rate there is 1/√m (as in arXiv 2407.05872 for aligned updates).
+    1/√m. SGD's rate is the same for all: the gradient by a hidden activation is of order 1/√m, and so is its change,
+    and m such changes times gradients make O(1) in the function.
+
+    Adam's step does not shrink with that gradient, so its rate must (the adaptive limit of arXiv 2308.01814). Seen from
+    the function, activations have to move by 1/√m, since the output layer adds up m of them with aligned signs and
+    weights of order 1/√m. A step r on a tensor moves the activations behind it by r, or, where its inputs grow, by
+    √m r: m aligned inputs times the multiplier 1/√m. That gives
+
+    ===========================================  ===========
+    tensor                                       rate (Adam)
+    ===========================================  ===========
+    input, embedding, bias, gain (outputs grow)  1/√m
+    hidden (both grow)                           1/m
+    output (inputs grow)                         1/√m
+    ===========================================  ===========
+
+    Rates of 1, 1/√m, 1/√m, which keep what activations move by at O(1), let the outputs grow as √m in the first steps.
+    Orthogonal steps (Muon) move the norm of all m activations by O(1), or √m where inputs grow, which is what is wanted
+    already: their rate is the same for all.
     """
 
     scheme: Literal["ntk"]
 
     def rule(self, part: Part, growth: Growth, family: Family) -> Rule:
-        if not part.grows_in:
-            return Rule()
         shrunk = growth.width**-0.5
-        return Rule(multiplier=shrunk, rate=shrunk if family == "adam" else 1.0)
+        multiplier = shrunk if part.grows_in else 1.0
+        if family != "adam":
+            return Rule(multiplier=multiplier)
+        return Rule(multiplier=multiplier, rate=multiplier * (shrunk if part.grows_out else 1.0))

@@ -17,10 +17,11 @@ _LAYERS = (nn.Linear, nn.Conv2d, nn.Embedding)
 
 
 class Activations(Probe):
-    """Mean absolute output of each linear, convolutional and embedding layer: `activation/LAYER`.
+    """Mean absolute output of each linear, convolutional and embedding layer, and of each block: `activation/LAYER`.
 
-    Of attention the scores before the softmax instead of the queries: what a parametrization divides scores by is part
-    of the query layer's weights.
+    A block's output is the residual stream behind it: what grows where branches are not scaled with the depth. Of
+    attention the scores before the softmax instead of the queries: what a parametrization divides
+    scores by is part of the query layer's weights.
     """
 
     probe: Literal["activations"]
@@ -30,7 +31,11 @@ class Activations(Probe):
         named = list(subject.module.named_modules())
         blocks = [m for _, m in named if isinstance(m, Block)]
         queries, scores = ({getattr(b, part) for b in blocks} for part in ("query", "scores"))
-        layers = [(name, m) for name, m in named if m in scores or (isinstance(m, _LAYERS) and m not in queries)]
+        layers = [
+            (name, m)
+            for name, m in named
+            if m in scores or name.rpartition(".")[0] == "blocks" or (isinstance(m, _LAYERS) and m not in queries)
+        ]
         hooks = [m.register_forward_hook(_Noted(ACTIVATION + name, seen)) for name, m in layers]
         found = []
         try:

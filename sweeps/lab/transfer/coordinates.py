@@ -1,4 +1,4 @@
-"""The coordinate check: how the size of activations depends on the width, layer by layer, step by step."""
+"""The coordinate check: how the size of activations depends on the width or depth, layer by layer, step by step."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ PASS, FAIL = 0.10, 0.25  # largest absolute slope
 
 @dataclass(frozen=True, slots=True)
 class CoordinateCheck:
-    """Slopes of log2 mean |activation| over log2 width.
+    """Slopes of log2 mean |activation| over log2 width, or log2 of another size.
 
     Attributes:
         layers: names, in the order of the network.
         steps: how many steps had been made.
-        slopes: [layers, steps]; nan where an activation was 0 in some width, or not finite.
+        slopes: [layers, steps]; nan where an activation was 0 in some size, or not finite.
     """
 
     layers: tuple[str, ...]
@@ -54,11 +54,11 @@ def coordinate_check(means: Mapping[int, Sequence[Mapping[tuple[str, int], float
     """Fit the slopes.
 
     Args:
-        means: width to models of several seeds, each from (layer, step) to the mean absolute activation. The layers of
+        means: size to models of several seeds, each from (layer, step) to the mean absolute activation. The layers of
             the first model count, in their order; logarithms are averaged over seeds.
 
     Returns:
-        The check; all slopes are nan below two widths.
+        The check; all slopes are nan below two sizes.
     """
     first: Mapping[tuple[str, int], float] = next((m for models in means.values() for m in models), {})
     layers = tuple(dict.fromkeys(layer for layer, _ in first))

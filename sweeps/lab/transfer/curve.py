@@ -71,7 +71,8 @@ class Curve:
     def resampled(self, seeds: NDArray[np.int64]) -> Optimum:
         """The best rate where these seeds, positions with repetition, were the ones that were drawn."""
         judged = self.judged()
-        return _optimum(judged.rates, judged.losses[:, seeds].mean(1))
+        drawn = Curve(judged.rates, judged.losses[:, seeds])
+        return _optimum(drawn.rates, drawn.means())
 
     def loss_at(self, rate: float) -> float:
         """Mean loss at log2 of a rate, on straight lines between the points; nan outside them."""

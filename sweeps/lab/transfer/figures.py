@@ -120,7 +120,7 @@ def _positive(arms: Mapping[str, Mapping[int, pd.DataFrame]]) -> bool:
     return bool(tables) and min(float(t.min()) for t in tables) > 0
 
 
-def coordinates_figure(checks: Mapping[str, CoordinateCheck]) -> Figure:
+def coordinates_figure(checks: Mapping[str, CoordinateCheck], over: str) -> Figure:
     """Slopes of every layer over the steps, a panel for each recipe."""
     picture, axes = _panels(list(checks))
     for plot, (name, check) in zip(axes[0], checks.items(), strict=True):
@@ -134,11 +134,12 @@ def coordinates_figure(checks: Mapping[str, CoordinateCheck]) -> Figure:
         plot.set(title=f"{name}: {check.verdict}" if name else check.verdict, xlabel="steps made")
         plot.xaxis.set_major_locator(MaxNLocator(integer=True))
         plot.grid(alpha=0.3)
-    axes[0][0].set_ylabel("slope of log2 mean |activation|\nper doubling of the width")
+    axes[0][0].set_ylabel(f"slope of log2 mean |activation|\nper doubling of the {over.replace('_', ' ')}")
     if len(next(iter(checks.values())).layers) <= 2 * len(PALETTE):
         axes[0][-1].legend(fontsize=7)
+    told = "depth; of blocks the first and the last" if over == "depth" else over.replace("_", " ")
     caption = (
-        "Coordinate check: how the mean absolute activation of each layer changes per doubling of the width. Within "
+        f"Coordinate check: how the mean absolute activation of each layer changes per doubling of the {told}. Within "
         f"{PASS:.2f} (lines) in all steps after the first update is a pass, beyond {FAIL:.2f} (dots) a fail."
     )
     return Figure("coordinates", caption, picture)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -47,14 +49,15 @@ class Found:
 
     def curves(self, arm: str) -> dict[int, Curve]:
         """Curves of one recipe, by size."""
-        found = {}
-        for size, rows in self.part(arm, CURVE).groupby("size"):
+        found, all_rows = {}, self.part(arm, CURVE)
+        seeds = sorted(set(all_rows["seed"]))  # the same columns in every size, though some have not got so far yet
+        for size, rows in all_rows.groupby("size"):
             table = rows.assign(loss=numbers(rows["loss"])).pivot_table(
                 index=RATE, columns="seed", values="loss", dropna=False
             )
             if table.size:
                 rates = np.log2(table.index.to_numpy(dtype=float))
-                found[int(size)] = Curve(rates, table.to_numpy(dtype=float))
+                found[int(size)] = Curve(rates, table.reindex(columns=seeds).to_numpy(dtype=float))
         return found
 
     def initial(self, arm: str, size: int) -> float:
@@ -77,7 +80,8 @@ class Found:
                 lines = by_key[key]
                 names = lines["metric"].str.removeprefix(ACTIVATION)
                 values = zip(names, lines["step"], lines["value"], strict=True)
-                means.setdefault(int(size), []).append({(str(n), int(s)): float(v) for n, s, v in values})
+                model = {(str(n), int(s)): float(v) for n, s, v in values}
+                means.setdefault(int(size), []).append(_ends(model) if self.over == "depth" else model)
         return coordinate_check(means) if means else None
 
     def along(self, arm: str, metric: str) -> dict[int, pd.DataFrame]:
@@ -92,3 +96,21 @@ class Found:
         joined = rows[["key", "size", RATE]].merge(series, on="key")
         joined = joined[np.isfinite(numbers(joined["value"]))]
         return {int(size): lines.sort_values("step") for size, lines in joined.groupby("size")}
+
+
+_NUMBERED = re.compile(r"(blocks|hidden)\.(\d+)(.*)")
+_BRANCH_ENDS = (".merge", ".down", ".conv2")  # schemes shrink them; what they add is in the block's output
+
+
+def _ends(model: Mapping[tuple[str, int], float]) -> dict[tuple[str, int], float]:
+    """Activations under names that networks of any depth share: the first and the last block or hidden layer."""
+    last = max((int(m[2]) for layer, _ in model if (m := _NUMBERED.fullmatch(layer))), default=0)
+    found = {}
+    for (layer, step), value in model.items():
+        if (m := _NUMBERED.fullmatch(layer)) is None:
+            found[layer, step] = value
+            continue
+        for place, name in ((0, "first"), (last, "last")):
+            if int(m[2]) == place and m[3] not in _BRANCH_ENDS:
+                found[f"{m[1]}.{name}{m[3]}", step] = value
+    return found

@@ -181,4 +181,4 @@ def _explained(spec: TransferSpec, found: Found) -> Iterator[Section]:
         table = Table(
             "Largest absolute slope after the first update.", ("recipe", "verdict", "slope", "layer, steps"), worst
         )
-        yield Section("Coordinate check", [coordinates_figure(checks), table])
+        yield Section("Coordinate check", [coordinates_figure(checks, spec.over), table])

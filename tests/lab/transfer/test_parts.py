@@ -124,6 +124,15 @@ def test_drift_is_the_slope_of_the_optima_and_its_interval_that_of_the_seeds() -
     assert drift({64: curves[64]}).sizes == 1 and math.isnan(drift({64: curves[64]}).slope)
 
 
+def test_drift_of_a_sweep_that_has_not_got_far_in_one_size() -> None:
+    """The second size was trained with the first seed only: draws of others say nothing of it."""
+    first, second = quadratic(-4, (-0.1, 0.0, 0.1)), quadratic(-5, (0.0, 0.0, 0.0))
+    second.losses[:, 1:] = np.nan
+    found = drift({64: first, 128: second})
+    assert found.slope == pytest.approx(-1) and found.sizes == 2
+    assert found.interval[0] >= -1.11 and found.interval[1] <= -0.89
+
+
 def test_the_penalty_is_what_the_first_sizes_rate_costs() -> None:
     found = penalty({w: quadratic(-5 - math.log2(w / 64)) for w in (64, 128, 256)})
     assert found == pytest.approx({64: 0.0, 128: 1.0, 256: 4.0})
