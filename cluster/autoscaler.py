@@ -150,11 +150,11 @@ class Autoscaler(Launcher[AutoscalerOptions]):
             _STATE_OF.get(found[-1].lower(), JobState.unknown) if found else JobState.unknown, " ".join(found[-1:])
         )
 
-    def logs(self, job: str, home: Path) -> str:
+    def logs(self, job: str, home: Path) -> Mapping[str, str]:
         try:
-            return self._inside(home, f"ray job logs {job}")
+            return {"driver": self._inside(home, f"ray job logs {job}")}
         except Unreachable:
-            return ""
+            return {}
 
     def cancel(self, job: str, home: Path) -> None:
         try:

@@ -20,6 +20,7 @@ __all__ = ["register"]
 out = Console(highlight=False, soft_wrap=True, markup=False)
 err = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
 
+_WIDE = 1000  # characters
 WhichJob = Annotated[str, typer.Argument(metavar="DIR|JOB", help="Results folder (its last job), or a job id.")]
 
 
@@ -58,13 +59,18 @@ def _submit(
 def _follow(job: Job) -> None:
     from cluster.follow import follow
 
-    raise typer.Exit(follow(job, sys.stdout.write))
+    def write(text: str) -> None:
+        sys.stdout.write(text)
+        sys.stdout.flush()  # as it comes, into a pipe too
+
+    raise typer.Exit(follow(job, write))
 
 
 def _jobs(
     folder: Annotated[str, typer.Argument(metavar="[DIR]", help="Of one sweep, or of several.")] = "results",
 ) -> None:
     """List submitted jobs with what their scheduler says, and how far their sweeps are."""
+    from rich.measure import Measurement
     from rich.table import Table
 
     from cluster.follow import looked, progress
@@ -74,19 +80,23 @@ def _jobs(
     for job in every_job(folder):
         now = looked(job)
         table.add_row(f"{now.name} {now.number}", now.job, now.launcher["type"], now.state, progress(now), now.told)
-    out.print(table if table.rows else f"no jobs below {folder}: `landsweep submit` makes them")
+    if not table.rows:
+        return out.print(f"no jobs below {folder}: `landsweep submit` makes them")
+    needed = Measurement.get(out, out.options.update(max_width=_WIDE), table).maximum
+    return Console(width=max(out.width, needed), highlight=False, markup=False).print(table)  # no part of an id is lost
 
 
 def _logs(
     which: WhichJob, follow: Annotated[bool, typer.Option("--follow", help="Go on until the job ends.")] = False
 ) -> None:
     """Print what a job has printed."""
+    from cluster.follow import Streams
     from cluster.records import find_job, launcher_of
 
     job = find_job(which)
     if follow:
         return _follow(job)
-    text = launcher_of(job).logs(job.job, Path(job.home))
+    text = Streams().news(launcher_of(job).logs(job.job, Path(job.home)), last=True)
     return out.print(text.rstrip() or f"job {job.job} has printed nothing yet")
 
 

@@ -42,7 +42,7 @@ def _drill(
     site_changes = [c.removeprefix("site.") for c in changes or ()]
     outcome = Drill(site, site_changes, where, seconds, units, life, drivers, allow_node).run(err.print)
     checks = outcome.checks()
-    survived = all(check.ok for check in checks)
+    survived = all(check.ok is not False for check in checks)
     if as_json:
         told = [{"what": c.what, "ok": c.ok, "found": c.told} for c in checks]
         deaths = dict(outcome.deaths())

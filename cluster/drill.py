@@ -1,13 +1,13 @@
 """The drill: a synthetic sweep during which workers, a node and the driver are killed, and a verdict at the end.
 
-Workers end themselves (`orchestrator.testing.mortality`); the driver is `landsweep run`, killed from here at drawn
-places of the sweep, and started again. What must hold afterwards is read from the results alone.
+Workers end themselves (`orchestrator.testing.mortality`). Without a launcher the driver is `landsweep run`, killed from
+here at drawn places of the sweep, and started again; through a launcher the sweep is submitted, and units that run
+beside the driver kill it.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import random
 import signal
@@ -15,28 +15,25 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import psutil
 import yaml
 
-from cluster.launcher import Check
+from cluster.drill_job import drill_jobs
+from cluster.drill_outcome import GONE, Outcome
 from orchestrator.errors import LandsweepError, UsageError
-from orchestrator.ledger import Ledger, Store, read_status
-from orchestrator.site import Site, load_site
-from orchestrator.sweep import Sweep
-from orchestrator.testing.mortality import FOLDER
+from orchestrator.ledger import Ledger, Store
+from orchestrator.site import Site, launcher_type, load_site
 
-__all__ = ["Drill", "Outcome", "spec_of"]
+__all__ = ["Drill", "spec_of"]
 
 _UNIT_SECONDS = 0.5
 _LOOK_SECONDS = 0.5
 _PATIENCE = 150.0  # s, until Ray's last processes are gone, or resources are free
-_GONE = (psutil.NoSuchProcess, FileNotFoundError, ProcessLookupError)  # psutil lets the last two through in races
 _TAIL = 30  # lines of a driver's output that are shown when it failed
 
 
@@ -83,21 +80,40 @@ class Drill:
         say(f"{units:,} units of {spec['fixed']['seconds']:.2g} s; results in {self.out}")
         rng = random.Random(self.seed)
         deaths = sorted(int(units * rng.uniform(0.1, 0.85)) for _ in range(self.drivers))
+        if site.launcher is not None:
+            spec["fixed"]["drivers"] = deaths
         outcome = Outcome(store, units, spec["fixed"]["seconds"])
         with tempfile.TemporaryDirectory(prefix="landsweep-drill-") as folder:
             file = Path(folder) / "drill.yaml"
             file.write_text(yaml.safe_dump(spec), encoding="utf-8")
-            while not self._drive(file, Path(folder) / "driver.log", deaths, outcome, say):
-                pass
+            if site.launcher is not None:
+                drill_jobs(file, self.site or "", self._changes(), self.out, outcome, say)
+            else:
+                while not self._drive(file, Path(folder) / "driver.log", deaths, outcome, say):
+                    pass
         outcome.seconds = time.monotonic() - outcome.began
-        outcome.left = _still_held(site, held, outcome.processes)
+        outcome.left = None if site.launcher is not None else _still_held(site, held, outcome.processes)
+        outcome.spared = self._spared(outcome)
         return outcome
+
+    def _changes(self) -> list[str]:
+        return ["site.tracking=off", *(f"site.{c.removeprefix('site.')}" for c in self.changes)]
+
+    def _spared(self, outcome: Outcome) -> dict[str, str]:
+        """What should have died and did not, with the reason."""
+        deaths = outcome.deaths()
+        spared = {}
+        if deaths["driver"] < self.drivers:
+            lived = self.drivers - deaths["driver"]
+            spared["driver"] = f"{lived} of {self.drivers} times not tried: no unit ran on the driver's machine then"
+        if self.nodes and not deaths["node"]:
+            spared["node"] = "not tried: no unit met its end on a node other than the head"
+        return spared
 
     def _drive(self, spec: Path, log: Path, deaths: list[int], outcome: Outcome, say: Callable[[str], None]) -> bool:
         """One life of the driver; whether the sweep has ended."""
-        site = [*(["--site", self.site] if self.site else []), "site.tracking=off"]
-        changes = [f"site.{c.removeprefix('site.')}" for c in self.changes]
-        words = ["run", str(spec), *site, *changes, "--out", self.out]
+        site = ["--site", self.site] if self.site else []
+        words = ["run", str(spec), *site, *self._changes(), "--out", self.out]
         code = "from orchestrator.cli import main; main()"
         with log.open("wb") as output:
             driver = subprocess.Popen([sys.executable, "-c", code, *words], stdout=output, stderr=subprocess.STDOUT)
@@ -126,86 +142,6 @@ class Drill:
         return True
 
 
-@dataclass
-class Outcome:
-    """What has happened, and what is left of it in the results.
-
-    Attributes:
-        store: the results.
-        units: of the sweep.
-        unit_seconds: of each.
-        began: monotonic time.
-        seconds: from the beginning to the end.
-        done: rows, as the status last said.
-        workers: most that were alive at once.
-        drivers: how many were killed.
-        lost: rows that were there before a driver was killed, and not afterwards.
-        processes: of the drivers and what they started on this machine.
-        left: what has not been given back.
-    """
-
-    store: Store
-    units: int
-    unit_seconds: float
-    began: float = field(default_factory=time.monotonic)
-    seconds: float = 0.0
-    done: int = 0
-    workers: int = 0
-    drivers: int = 0
-    lost: int = 0
-    processes: set[psutil.Process] = field(default_factory=set)
-    left: str = ""
-
-    def look(self, pid: int) -> None:
-        """Take note of where the sweep stands."""
-        status = read_status(self.store) or {}
-        self.done, self.workers = status.get("done", 0), max(self.workers, status.get("workers", 0))
-        with contextlib.suppress(*_GONE):
-            self.processes.update(psutil.Process(pid).children(recursive=True))
-
-    def deaths(self) -> Counter[str]:
-        """What died, by what it was; a worker's death is written down by itself."""
-        told = Counter(json.loads(self.store.read(f"{FOLDER}/{name}"))["what"] for name, _ in self.store.list(FOLDER))
-        return told + Counter({"driver": self.drivers} if self.drivers else {})
-
-    def checks(self) -> list[Check]:
-        """The verdict, an invariant each."""
-        sweep = Sweep(Ledger.open(self.store))
-        found = sweep.ledger.verify(sweep.keys())
-        rows = sweep.rows().reindex(columns=["i", "status", "square", "sees_results", "host"])
-        right = int(((rows["status"] == "ok") & (rows["square"] == rows["i"] ** 2)).sum())
-        blind = sorted(set(rows.loc[~rows["sees_results"].fillna(True).astype(bool), "host"]))
-        missing, twice = len(found.missing), len(found.duplicates)
-        return [
-            Check("somebody died", sum(self.deaths().values()) > 0, _counted(self.deaths()), "give it more --seconds"),
-            Check(
-                "each unit once", not missing and not twice, f"{found.rows:,} rows, {missing} missing, {twice} twice"
-            ),
-            Check("nothing lost", self.lost == 0, f"{self.lost} committed rows vanished with a driver"),
-            Check(
-                "results right", right == self.units, f"{right:,} of {self.units:,} are ok and have the right number"
-            ),
-            Check("files sound", found.sound, f"{len(found.damaged)} damaged files"),
-            Check(
-                "results seen by all nodes",
-                not blind,
-                f"not by {', '.join(blind)}" if blind else "yes",
-                "kinds that keep weights need a shared folder or an object store",
-            ),
-            Check("resources returned", not self.left, self.left or "all"),
-        ]
-
-    def loss(self) -> str:
-        """Time that the deaths, the starts and the engine have cost."""
-        ideal = self.units * self.unit_seconds / max(1, self.workers)
-        number = sum(self.deaths().values())
-        each = f", {(self.seconds - ideal) / number:.1f} s per death" if number else ""
-        return (
-            f"{self.seconds:.0f} s for work of {ideal:.0f} s on {self.workers} workers: "
-            f"{self.seconds - ideal:.0f} s for deaths and starts{each}"
-        )
-
-
 def spec_of(drill: Drill, workers: int) -> dict[str, Any]:
     """The sweep of a drill as a spec, for `landsweep run`."""
     units = drill.units or max(50, int(drill.seconds * workers / _UNIT_SECONDS))
@@ -229,11 +165,9 @@ def spec_of(drill: Drill, workers: int) -> dict[str, Any]:
     }
 
 
-def _counted(deaths: Counter[str]) -> str:
-    return ", ".join(f"{n} x {what}" for what, n in sorted(deaths.items())) or "nobody"
-
-
 def _workers(site: Site) -> int:
+    if site.launcher is not None:
+        return _workers_of_job(site)
     if site.executor == "local":
         raise UsageError("site: a drill needs workers that can die, and `executor: local` has none; use executor: ray")
     if site.workers != "auto":
@@ -244,9 +178,19 @@ def _workers(site: Site) -> int:
         return max(1, int(executor.capacity()))
 
 
+def _workers_of_job(site: Site) -> int:
+    assert site.launcher is not None
+    cpus = launcher_type(site.launcher.type, "site")(site.launcher).cpus
+    if site.workers != "auto":
+        return site.workers
+    if cpus is None:
+        raise UsageError("site.workers: give how many workers the cluster holds, such as site.workers=8; only it knows")
+    return max(1, int(cpus / max(site.cpus, 1e-9)))
+
+
 def _held(site: Site) -> dict[str, float]:
     """What is in use on a cluster of others; nothing for one that does not run yet."""
-    if site.address == "local":
+    if site.launcher is not None or site.address == "local":
         return {}
     with _looking(site) as executor:
         return dict(executor.held())
@@ -281,5 +225,5 @@ def _still_held(site: Site, before: dict[str, float], processes: set[psutil.Proc
 def _lives(process: psutil.Process) -> bool:
     try:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-    except _GONE:
+    except GONE:
         return False

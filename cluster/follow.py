@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,10 @@ from orchestrator.errors import LandsweepError
 from orchestrator.ledger import read_status
 from orchestrator.store import Store
 
-__all__ = ["follow", "look_again", "looked", "progress"]
+__all__ = ["Streams", "Watch", "follow", "look_again", "looked", "progress", "status_of"]
 
 _LOG_SECONDS = 2.0
+_PATIENCE = 120.0  # s, with a scheduler that does not answer or does not know the job
 
 
 def looked(job: Job) -> Job:
@@ -41,20 +42,78 @@ def look_again(launcher: Launcher[Any], job: Job) -> Job:
 
 def progress(job: Job) -> str:
     """Units of the sweep that have rows, as far as they can be seen from here."""
-    status = _status(job)
+    status = status_of(job)
     if not status:
         return "?"
     total = "?" if status["total"] is None else f"{status['total']:,}"
     return f"{status['done']:,}/{total} {status['phase']}"
 
 
-def _status(job: Job) -> dict[str, Any]:
+def status_of(job: Job) -> dict[str, Any]:
     """What the driver of this job last wrote; empty while it has not, or where it can't be seen."""
     try:
         status = read_status(Store.at(job.out)) or {}
     except LandsweepError:
         return {}
     return status if status.get("updated", 0.0) > job.submitted else {}
+
+
+class Streams:
+    """What several files have more than before, told apart by a line with a file's name wherever another one speaks."""
+
+    def __init__(self) -> None:
+        self._shown: dict[str, int] = {}
+        self._speaker = ""
+
+    def news(self, logs: Mapping[str, str], *, last: bool = False) -> str:
+        r"""What has come since the last call, in whole lines.
+
+        Args:
+            logs: all text of each file.
+            last: nothing more comes, so that also a line without an end is given.
+
+        Example:
+            >>> streams = Streams()
+            >>> streams.news({"a": "one\ntw"})
+            'one\n'
+            >>> streams.news({"a": "one\ntwo\n", "b": "three\n"})
+            '== a\ntwo\n== b\nthree\n'
+        """
+        parts = []
+        for name, text in logs.items():
+            shown = self._shown.get(name, 0)
+            if len(text) < shown:  # a new start with a log of its own
+                shown = 0
+            end = len(text) if last else text.rfind("\n") + 1
+            if end > shown:
+                if len(logs) > 1 and name != self._speaker:
+                    parts.append(f"== {name}\n")
+                    self._speaker = name
+                parts.append(text[shown:end])
+            self._shown[name] = max(shown, end)
+        return "".join(parts)
+
+
+class Watch:
+    """Looks at a job again and again.
+
+    Attributes:
+        job: as it was last seen.
+        launcher: that submitted it.
+    """
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        self.launcher = launcher_of(job)
+        self._known = time.monotonic()
+
+    def over(self) -> bool:
+        """Whether nothing more comes: so says its scheduler, or it has known nothing of it for minutes."""
+        self.job = look_again(self.launcher, self.job)
+        if self.job.state is not JobState.unknown:
+            self._known = time.monotonic()
+            return self.job.state.over
+        return time.monotonic() - self._known > _PATIENCE
 
 
 def follow(job: Job, write: Callable[[str], object]) -> int:
@@ -67,16 +126,13 @@ def follow(job: Job, write: Callable[[str], object]) -> int:
     Returns:
         The exit code of `landsweep run`; 1 also when the job itself failed.
     """
-    launcher = launcher_of(job)
-    home = Path(job.home)
-    shown = 0
+    watch, streams = Watch(job), Streams()
     while True:
-        job = look_again(launcher, job)
-        text = launcher.logs(job.job, home)
-        write(text[shown:])
-        shown = len(text)
-        if job.state.over and job.state is not JobState.unknown:
-            status = _status(job)
+        over = watch.over()
+        write(streams.news(watch.launcher.logs(job.job, Path(job.home)), last=over))
+        if over:
+            job = watch.job
+            status = status_of(job)
             if status.get("phase") == "done":
                 return 1 if status["counts"].get("failed") else 0
             write(f"job {job.job}: {job.state} ({job.told})\n")

@@ -120,6 +120,10 @@ class KubeRay(Launcher[KubeRayOptions]):
     def shares_files(self) -> bool:
         return False
 
+    @property
+    def cpus(self) -> float:
+        return sum(group.replicas * group.cpus for group in self.given.groups)
+
     def files(self, launch: Launch) -> Mapping[str, str]:
         name = job_name(launch)
         config = {
@@ -228,12 +232,12 @@ class KubeRay(Launcher[KubeRayOptions]):
         words = [deployment, inside, str(status.get("reason", "")), str(status.get("message", ""))]
         return Look(state, " ".join(w for w in words if w)[:200])
 
-    def logs(self, job: str, home: Path) -> str:
+    def logs(self, job: str, home: Path) -> Mapping[str, str]:
         del home
         try:
-            return self._kubectl.say(*self._words("logs", f"job/{job}"))
+            return {"driver": self._kubectl.say(*self._words("logs", f"job/{job}"))}
         except ToolFailed:  # there is no pod yet, or no more
-            return ""
+            return {}
 
     def cancel(self, job: str, home: Path) -> None:
         del home

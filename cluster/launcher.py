@@ -161,6 +161,11 @@ class Launcher(ABC, Generic[Options]):
         """Whether the cluster sees the folders of the machine where one submits."""
         return True
 
+    @property
+    def cpus(self) -> float | None:
+        """CPUs that one job asks for, on all its nodes; None: only the cluster knows."""
+        return None
+
     @abstractmethod
     def files(self, launch: Launch) -> Mapping[str, str]:
         """Name to text of what is handed over, such as a batch script: pure, the same for the same launch."""
@@ -194,8 +199,8 @@ class Launcher(ABC, Generic[Options]):
         """
 
     @abstractmethod
-    def logs(self, job: str, home: Path) -> str:
-        """What the job has printed up to now; empty before it has begun."""
+    def logs(self, job: str, home: Path) -> Mapping[str, str]:
+        """What the job has printed up to now: name of a node, element or file to text; none before it has begun."""
 
     @abstractmethod
     def cancel(self, job: str, home: Path) -> None:

@@ -33,8 +33,8 @@ __all__ = ["Member", "main"]
 _HEAD = "head.json"
 _LOOK_SECONDS = 1.0
 _ASK_SECONDS = 5.0  # how often a worker looks whether the head has ended
-_MOST_STARTS = 5  # of Ray on one node in a row that came to nothing
-_SHORT = 60.0  # s; a Ray that lived longer has worked
+_MOST_STARTS = 5  # of Ray on one node, or of the driver, in a row that came to nothing
+_SHORT = 60.0  # s; what lived longer has worked
 _STOPPED = 3  # exit code
 _PATIENCE = 60.0  # s, for a driver that was asked to stop; then its rows are what it has committed
 
@@ -122,11 +122,20 @@ class Member:
         return 1
 
     def _serve(self, node: RayNode, address: str) -> int | None:
-        """Let the workers know, and run the driver; None when Ray's head died."""
+        """Let the workers know, and run the driver, again when something kills it; None when Ray's head died."""
         self._tell({"address": address})
         _say(f"head at {address} on {socket.gethostname()}")
+        deaths = 0
         try:
-            return self._drive(node, address)
+            while True:
+                began = time.monotonic()
+                code = self._drive(node, address)
+                if code is None or code >= 0 or self.stopping:
+                    return _STOPPED if code is not None and code < 0 else code
+                deaths = deaths + 1 if time.monotonic() - began < _SHORT else 1
+                if deaths >= _MOST_STARTS:
+                    return 128 - code
+                _say(f"signal {-code} has killed the driver; a new one goes on from its rows")
         finally:
             self._store.delete(_HEAD)
 
@@ -153,7 +162,7 @@ class Member:
             raise UsageError(f"{socket.gethostname()} could not join {head['address']}:\n{node.last_words()}")
 
     def _drive(self, node: RayNode, address: str) -> int | None:
-        """Run the driver beside a living head; None when the head died."""
+        """Run the driver beside a living head; gives its exit code, negative for a signal. None: the head died."""
         env = {**os.environ, "RAY_ADDRESS": address, "PYTHONUNBUFFERED": "1"}
         launch = f"{self._launch.home}/{LAUNCH_FILE}"
         where = self._launch.cwd if Path(self._launch.cwd).is_dir() else None
@@ -169,7 +178,7 @@ class Member:
                 driver.wait()
                 return None if asked is None else _STOPPED
             time.sleep(_LOOK_SECONDS / 5)
-        return code if code >= 0 else 128 - code
+        return code
 
     def _node(self, words: list[str]) -> RayNode:
         o = self._options

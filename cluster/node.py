@@ -65,9 +65,10 @@ class RayNode:
     def __init__(self, job: str, words: list[str], *, object_store_gb: float, scratch: str | None) -> None:
         self._mark = secrets.token_hex(16)
         self._folder = _folder(job, scratch)
+        temporary = self._folder / "r"  # Ray opens its own folder to everybody, so it lies in one that is closed
         self._log = self._folder / "ray-start.log"
         command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", *words]
-        command += [f"--temp-dir={self._folder}", f"--object-store-memory={int(object_store_gb * 1e9)}"]
+        command += [f"--temp-dir={temporary}", f"--object-store-memory={int(object_store_gb * 1e9)}"]
         command += ["--disable-usage-stats", "--log-color=false"]
         command += [f"--{name}-port=0" for name in ("min-worker", "max-worker", "node-manager", "object-manager")]
         command += [f"--{name}-port=0" for name in ("dashboard-agent-listen", "metrics-export")]
@@ -108,16 +109,18 @@ class RayNode:
                 self._process.wait(10)
         self._process.kill()  # Ray's own processes die with it, by the kernel
         self._process.wait()
-        for process in _marked(self._mark):
+        left = _marked(self._mark)
+        for process in left:
             with contextlib.suppress(psutil.Error):
                 process.kill()
+        psutil.wait_procs(left, timeout=5)  # one that still writes would keep the folder
         shutil.rmtree(self._folder, ignore_errors=True)
 
 
 def _folder(job: str, scratch: str | None) -> Path:
     """A new folder with a short path, readable by this user alone."""
     for root in (scratch, os.environ.get("SLURM_TMPDIR"), tempfile.gettempdir(), "/tmp"):
-        if root and len(root) + len(job) + 12 <= _LONGEST and Path(root).is_dir():
+        if root and len(root) + len(job) + 14 <= _LONGEST and Path(root).is_dir():
             return Path(tempfile.mkdtemp(prefix=f"ls{job}-", dir=root))
     return Path(tempfile.mkdtemp(prefix="ls-", dir="/tmp"))
 

@@ -82,10 +82,10 @@ class RayJobs(Launcher[RayJobsOptions]):
         message = " ".join(str(told.get("message") or "").split())
         return Look(_STATE_OF.get(told["status"], JobState.unknown), f"{told['status']} {message}"[:200])
 
-    def logs(self, job: str, home: Path) -> str:
+    def logs(self, job: str, home: Path) -> Mapping[str, str]:
         del home
         told = self._ask("GET", f"/api/jobs/{job}/logs", missing_ok=True)
-        return "" if told is None else str(told["logs"])
+        return {} if told is None else {"driver": str(told["logs"])}
 
     def cancel(self, job: str, home: Path) -> None:
         if not self.look(job, home).state.over:
@@ -114,7 +114,7 @@ class RayJobs(Launcher[RayJobsOptions]):
                     free = f"the cluster did not run a short job within {_PROBE_SECONDS:g} s"
                     return Check("environment", False, free, "Look at its dashboard")
                 time.sleep(0.5)
-            told = self.logs(job, Path())
+            told = "".join(self.logs(job, Path()).values())
             if look.state is not JobState.done:
                 why = told.strip().splitlines()[-1:] or [look.told]
                 cure = "Install landsweep there, or give launcher.python or launcher.runtime_env"

@@ -86,6 +86,10 @@ class Slurm(Launcher[SlurmOptions]):
         }
         self._seen: dict[str, tuple[float, Look]] = {}
 
+    @property
+    def cpus(self) -> float:
+        return (self.given.array or self.given.nodes) * self.given.cpus_per_node
+
     def files(self, launch: Launch) -> Mapping[str, str]:
         o = self.given
         template = (resources.files("cluster") / "templates" / "slurm.sh").read_text(encoding="utf-8")
@@ -176,7 +180,7 @@ class Slurm(Launcher[SlurmOptions]):
             if "Invalid job id" not in e.said:
                 raise
             told = ""
-        lines = told.split()
+        lines = told.splitlines()
         if not lines:
             try:
                 told = self._tools["sacct"].say("-j", job, "-X", "-n", "-P", "-o", "State,Reason")
@@ -193,11 +197,9 @@ class Slurm(Launcher[SlurmOptions]):
             default=Look(JobState.unknown, "Slurm has forgotten it"),
         )
 
-    def logs(self, job: str, home: Path) -> str:
+    def logs(self, job: str, home: Path) -> Mapping[str, str]:
         del job
-        files = sorted(home.glob("log*.txt"))
-        several = len(files) > 1
-        return "".join((f"== {f.name}\n" if several else "") + f.read_text(errors="replace") for f in files)
+        return {f.stem: f.read_text(errors="replace") for f in sorted(home.glob("log*.txt"))}
 
     def cancel(self, job: str, home: Path) -> None:
         del home
@@ -213,8 +215,8 @@ class Slurm(Launcher[SlurmOptions]):
         yield shared_folder(launch)
         if o.stop_seconds >= 60 * minutes(o.time):
             yield Check("time", False, f"{o.time} is not longer than stop_seconds, {o.stop_seconds}", "Ask for more")
-        cpus = (o.array or o.nodes) * o.cpus_per_node / max(launch.site["cpus"], 1e-3)
-        yield walltime(launch, 60 * minutes(o.time) - o.stop_seconds, workers=max(1, int(cpus)), requeues=o.requeue)
+        workers = max(1, int(self.cpus / max(launch.site["cpus"], 1e-3)))
+        yield walltime(launch, 60 * minutes(o.time) - o.stop_seconds, workers=workers, requeues=o.requeue)
         yield self._accepted(launch)
         yield self._node(launch)
 

@@ -17,13 +17,13 @@ from pydantic import Field, PositiveFloat, PositiveInt, field_validator
 from cluster.launcher import Check, JobState, Launch, Launcher, Look, ended
 from cluster.preflight import shared_folder
 from cluster.probe import judged
-from cluster.tool import Tool, ToolFailed
+from cluster.tool import Tool
 from orchestrator.errors import Unreachable, UsageError
 from orchestrator.site import LauncherOptions
 
 __all__ = ["Ssh", "SshOptions"]
 
-_SCRIPT, _TOKEN = "job.sh", "token"
+_SCRIPT, _TOKEN, _CANCELLED = "job.sh", "token", "cancelled"
 _SETTINGS = (
     "Port",
     "User",
@@ -78,6 +78,11 @@ class Ssh(Launcher[SshOptions]):
         super().__init__(options)
         self._ssh = Tool("ssh", "install an ssh client")
 
+    @property
+    def cpus(self) -> float | None:
+        each = self.given.cpus_per_host
+        return None if each is None else len(self.given.hosts) * each
+
     def files(self, launch: Launch) -> Mapping[str, str]:
         o = self.given
         template = (resources.files("cluster") / "templates" / "ssh.sh").read_text(encoding="utf-8")
@@ -121,28 +126,30 @@ class Ssh(Launcher[SshOptions]):
         del job
         if (end := ended(home)) is not None:
             return end
-        pid = home / f"{_plain(self.given.hosts[0])}.pid"
+        first = self.given.hosts[0]
+        pid = home / f"{_plain(first)}.pid"
         if not pid.exists():
             return Look(JobState.queued, "not started yet")
-        try:
-            self._ssh.say(*self._words(self.given.hosts[0], f"kill -0 {int(pid.read_text())}"))
-        except ToolFailed:
-            return Look(JobState.failed, f"its process on {self.given.hosts[0]} is gone")
-        return Look(JobState.running, f"on {len(list(home.glob('*.pid')))} hosts")
+        if self._ssh.say(*self._words(first, _if_ours(home, first, "echo alive"))).split() == ["alive"]:
+            return Look(JobState.running, f"on {len(list(home.glob('*.pid')))} hosts")
+        return ended(home) or Look(JobState.failed, f"its process on {first} is gone")
 
-    def logs(self, job: str, home: Path) -> str:
+    def logs(self, job: str, home: Path) -> Mapping[str, str]:
         del job
-        files = [home / f"log-{_plain(host)}.txt" for host in self.given.hosts]
-        return "".join(
-            f"== {f.stem.removeprefix('log-')}\n{f.read_text(errors='replace')}" for f in files if f.exists()
-        )
+        files = {host: home / f"log-{_plain(host)}.txt" for host in self.given.hosts}
+        return {host: f.read_text(errors="replace") for host, f in files.items() if f.exists()}
 
     def cancel(self, job: str, home: Path) -> None:
         del job
+        (home / _CANCELLED).touch()  # first: a script that has no process id yet looks for it before it starts
+        unreached = []
         for host in self.given.hosts:
-            pid = home / f"{_plain(host)}.pid"
-            if pid.exists():
-                self._ssh.say(*self._words(host, f"kill -TERM {int(pid.read_text())} || true"))
+            try:
+                self._ssh.say(*self._words(host, _if_ours(home, host, 'kill -TERM "$pid"')))
+            except Unreachable as e:
+                unreached.append(f"{host}: {e}")
+        if unreached:
+            raise Unreachable("could not end what runs on\n" + "\n".join(unreached))
 
     def checks(self, launch: Launch) -> Iterator[Check]:
         yield shared_folder(launch)
@@ -158,6 +165,13 @@ class Ssh(Launcher[SshOptions]):
             cure = f"`ssh {shlex.join(self.given.options)} {host}` must work without a password".replace("  ", " ")
             return Check(f"host {host}", False, str(e).splitlines()[-1], cure)
         return judged(told, launch, gpus=self.given.gpus_per_host or 0)
+
+
+def _if_ours(home: Path, host: str, command: str) -> str:
+    """A command line for a host, to act on the job's `$pid` there; not after a restart, when it is another's."""
+    pid, script = (shlex.quote(str(home / name)) for name in (f"{_plain(host)}.pid", _SCRIPT))
+    ours = f'pid=$(cat {pid} 2>/dev/null) && ps -o args= -p "$pid" | grep -qF {script}'
+    return f"sh -c {shlex.quote(f'{ours} && {command} || true')}"
 
 
 def _plain(host: str) -> str:

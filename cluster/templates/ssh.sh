@@ -1,14 +1,21 @@
 #!/bin/bash
 # Written by landsweep: one host of a sweep. `job.sh head|worker HOST` runs until the sweep has ended.
-cd @@CWD@@ || exit 1
+ROLE=$1 JOB=@@HOME@@ PIDS=@@HOME@@/$2
+member='' stopped=''
+trap 'stopped=1; [[ -z $member ]] || kill -TERM $member' TERM
+end() { # CODE
+    if [[ $ROLE == head ]]; then echo "$1" >"$JOB/exit"; fi
+    rm -f "$PIDS.pid"
+    exit "$1"
+}
+echo $$ >"$PIDS.pid.new" && mv "$PIDS.pid.new" "$PIDS.pid" # whoever cancels signals this one, or was here before
+cd @@CWD@@ || end 1
 @@SETUP@@
 set -u
-HOME_OF_JOB=@@HOME@@
-export RAY_AUTH_MODE=token RAY_AUTH_TOKEN=$(<"$HOME_OF_JOB/token") PYTHONUNBUFFERED=1
-trap 'kill -TERM $member' TERM
-@@PYTHON@@ -m cluster.member "$HOME_OF_JOB/launch.json" "$1" @@MEMBER@@ & member=$!
-echo $$ >"$HOME_OF_JOB/$2.pid"
+if [[ -n $stopped || -e $JOB/cancelled ]]; then end 3; fi
+export RAY_AUTH_MODE=token RAY_AUTH_TOKEN=$(<"$JOB/token") PYTHONUNBUFFERED=1
+@@PYTHON@@ -m cluster.member "$JOB/launch.json" "$ROLE" @@MEMBER@@ & member=$!
+if [[ -n $stopped ]]; then kill -TERM $member; fi
 while wait $member; code=$?; kill -0 $member 2>/dev/null; do :; done # a signal ends a wait early
-if [[ $1 == head ]]; then echo $code >"$HOME_OF_JOB/exit"; fi
-rm -f "$HOME_OF_JOB/$2.pid"
-exit $code
+if [[ $code == 143 && -n $stopped ]]; then code=3; fi # ended before it could listen
+end $code

@@ -132,9 +132,21 @@ class LiveLauncherSuite(LauncherSuite):
         assert 5 < len(self.units(launch)) < 3000
         self.settle()
 
+    def test_cancel_right_after_the_submission_is_not_lost(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        launcher, launch = self.drafted(tmp_path, 3000, 0.1)
+        job = submit(launcher, launch, print)
+        launcher.cancel(job.job, Path(job.home))
+        self.until("it has ended", lambda: self.site_launcher().look(job.job, Path(job.home)).state.over)
+        assert looked(job).state in (JobState.cancelled, JobState.unknown)
+        assert len(self.units(launch)) < 3000
+        self.settle()
+
     def test_a_job_that_nobody_knows_is_unknown(self, tmp_path: Path) -> None:
         assert self.site_launcher().look("999999", tmp_path).state in (JobState.unknown, JobState.queued)
-        assert self.site_launcher().logs("999999", tmp_path) == ""
+        assert self.site_launcher().logs("999999", tmp_path) == {}
 
     def site_launcher(self) -> Launcher[Any]:
         """A fresh launcher: what it is asked does not hang on what it remembers."""

@@ -2,7 +2,7 @@
 
 from orchestrator.ledger.keys import KeySet
 from orchestrator.ledger.ledger import Findings, Ledger
-from orchestrator.ledger.lock import Holder, driver_lives
+from orchestrator.ledger.lock import Holder, driver_here, driver_lives
 from orchestrator.ledger.parts import Damage
 from orchestrator.ledger.prepared import about_prepared, check_prepared, load_prepared, save_prepared
 from orchestrator.ledger.status import read_status, write_status
@@ -20,6 +20,7 @@ __all__ = [
     "Writer",
     "about_prepared",
     "check_prepared",
+    "driver_here",
     "driver_lives",
     "load_prepared",
     "read_status",

@@ -25,7 +25,7 @@ from orchestrator.errors import LandsweepError, StorageError, SweepLocked, Taken
 from orchestrator.reach import command_line
 from orchestrator.store import Store
 
-__all__ = ["DriverLock", "Holder", "driver_lives"]
+__all__ = ["DriverLock", "Holder", "driver_here", "driver_lives"]
 
 _FOLDER = "lock"
 
@@ -157,6 +157,13 @@ class DriverLock:
                     return
                 self._content["beat"] += 1
                 self._store.replace(_path(self.epoch), json.dumps(self._content).encode())
+
+
+def driver_here(store: Store) -> Holder | None:
+    """The process on this machine that drives the sweep now; None: there is none, or it is elsewhere."""
+    _, raw = _highest(store)
+    holder = None if raw is None or _parse(raw).get("released") else _holder(_parse(raw))
+    return holder if holder is not None and holder.near(Holder.me()) and holder.alive() else None
 
 
 def driver_lives(store: Store) -> bool | None:

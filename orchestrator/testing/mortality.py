@@ -1,7 +1,8 @@
 """The unit of a drill: it waits, gives a number that can be checked, and now and then takes its worker with it.
 
 Deaths come from inside, so that no cluster needs to let anybody in: a worker draws how long it lives, and ends itself
-in the middle of a unit, without notice or with one. Each death is written down in the results first.
+in the middle of a unit, without notice or with one. Where nobody outside can kill the driver, the first unit from a
+drawn number on that runs beside it does. Each death is written down in the results first.
 """
 
 from __future__ import annotations
@@ -13,10 +14,12 @@ import random
 import signal
 import time
 import uuid
+from collections.abc import Sequence
 from functools import cache
 
 import psutil
 
+from orchestrator.ledger import driver_here
 from orchestrator.store import Store
 
 __all__ = ["FOLDER", "unit"]
@@ -26,7 +29,9 @@ _NOTICE = 0.3  # share of deaths that are announced by SIGTERM, as on spot machi
 _NOTICE_SECONDS = 1.0
 
 
-def unit(i: int, seconds: float, life: float, results: str, nodes: bool) -> dict[str, float | bool | str]:
+def unit(
+    i: int, seconds: float, life: float, results: str, nodes: bool, drivers: Sequence[int] = ()
+) -> dict[str, float | bool | str]:
     """Wait, or die.
 
     Args:
@@ -35,7 +40,11 @@ def unit(i: int, seconds: float, life: float, results: str, nodes: bool) -> dict
         life: mean life of a worker, s.
         results: folder of the sweep, as path or URL.
         nodes: whether one death may be that of a node other than the head.
+        drivers: numbers of units; from each of them on, one unit that runs on the driver's machine kills the driver.
     """
+    for number in drivers:
+        if i >= number:
+            _kill_driver(Store.at(results), number)
     now = time.monotonic()
     if (last := _end_of_life(life)) < now + seconds:
         time.sleep(max(0.0, last - now))
@@ -69,6 +78,19 @@ def _die(store: Store, nodes: bool) -> None:
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(_NOTICE_SECONDS)
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _kill_driver(store: Store, number: int) -> None:
+    """SIGKILL to the driver, if it runs here and no other unit has done so for this number."""
+    if number in _seen or (driver := driver_here(store)) is None:
+        return
+    told = {"host": platform.node(), "pid": driver.pid, "at": time.time(), "what": "driver"}
+    if store.create(f"{FOLDER}/driver-{number}.json", json.dumps(told).encode()):
+        psutil.Process(driver.pid).kill()
+    _seen.add(number)
+
+
+_seen: set[int] = set()  # numbers whose driver is dead already
 
 
 def _may_fall(raylet: psutil.Process) -> bool:

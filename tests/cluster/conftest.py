@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.cluster.raycluster import RayCluster
 from tests.cluster.slurm import MISSING, TestSlurm, until
 
 
@@ -26,6 +27,7 @@ def daemons() -> Iterator[TestSlurm]:
 def slurm(daemons: TestSlurm, monkeypatch: pytest.MonkeyPatch) -> Iterator[TestSlurm]:
     """Idle nodes at the beginning, and no process of a job left at the end."""
     monkeypatch.setenv("SLURM_CONF", str(daemons.conf))
+    monkeypatch.setenv("TMPDIR", str(daemons.scratch))
     for name in [name for name in os.environ if name.startswith("RAY_AUTH")]:
         monkeypatch.delenv(name)
     daemons.wait_idle()
@@ -33,3 +35,14 @@ def slurm(daemons: TestSlurm, monkeypatch: pytest.MonkeyPatch) -> Iterator[TestS
     daemons.say("scancel", "--me")
     daemons.wait_idle()
     until("no process of a job is left", lambda: not daemons.left_over(), 90)  # agents of a killed Ray take a minute
+
+
+@pytest.fixture(scope="module")
+def dashboard() -> Iterator[RayCluster]:
+    """A Ray cluster of others; a test that talks to it asks it for its token first."""
+    cluster = RayCluster()
+    try:
+        cluster.wait()
+        yield cluster
+    finally:
+        cluster.stop()

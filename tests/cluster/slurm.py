@@ -81,13 +81,14 @@ class TestSlurm:
     __test__ = False
 
     def __init__(self) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="slurm-", dir="/tmp"))
+        self.folder = Path(tempfile.mkdtemp(prefix="sl-", dir="/tmp"))
         self.conf = self.folder / "slurm.conf"
+        self.scratch = self.folder / "t"  # for TMPDIR of jobs; a node that is killed can't clean up after itself
         self._daemons: dict[str, subprocess.Popen[bytes]] = {}
 
     def start(self) -> None:
         """Bring everything up; returns when both nodes are idle."""
-        for name in ("munge", "state", "n1", "n2"):
+        for name in ("munge", "state", "n1", "n2", "t"):
             (self.folder / name).mkdir(mode=0o700)
         munge = self.folder / "munge"
         (munge / "key").write_bytes(secrets.token_bytes(256))

@@ -16,15 +16,10 @@ import pytest
 
 from cluster.testing.launcher_suite import LauncherSuite, LiveLauncherSuite
 from orchestrator.site import LAUNCHERS
+from tests.cluster.raycluster import RayCluster, free_port
 from tests.cluster.slurm import TestSlurm, until
 
 SSHD = shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin")
-
-
-def free_port() -> int:
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return int(s.getsockname()[1])
 
 
 class TestSlurmSection(LauncherSuite):
@@ -87,37 +82,15 @@ class TestSlurmLive(LiveLauncherSuite):
         self.settle = slurm.wait_idle  # type: ignore[method-assign]
 
 
-@pytest.fixture(scope="module")
-def dashboard() -> Iterator[str]:
-    """A Ray cluster of others, with dashboard and token."""
-    monkeypatch = pytest.MonkeyPatch()
-    monkeypatch.setenv("RAY_AUTH_MODE", "token")
-    monkeypatch.setenv("RAY_AUTH_TOKEN", "0123456789abcdef" * 4)
-    gcs, port, client, agent = free_port(), free_port(), free_port(), free_port()
-    words = [f"--port={gcs}", f"--dashboard-port={port}", f"--ray-client-server-port={client}", "--num-cpus=2"]
-    words += [f"--dashboard-agent-listen-port={agent}", "--include-dashboard=true", "--disable-usage-stats"]
-    folder = Path("/tmp") / f"lsjobs-{os.getpid()}"
-    words += ["--head", "--block", "--node-ip-address=127.0.0.1", f"--temp-dir={folder}"]
-    command = [sys.executable, "-m", "ray.scripts.scripts", "start", *words]
-    head = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        until("the dashboard answers", lambda: not socket.socket().connect_ex(("127.0.0.1", port)), 120)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        head.terminate()
-        head.wait(60)
-        monkeypatch.undo()
-        shutil.rmtree(folder, ignore_errors=True)
-
-
 @pytest.mark.ray
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 class TestRayJobsLive(LiveLauncherSuite):
     @pytest.fixture(autouse=True)
-    def _cluster(self, dashboard: str) -> None:
+    def _cluster(self, dashboard: RayCluster, monkeypatch: pytest.MonkeyPatch) -> None:
+        dashboard.admit(monkeypatch)
         type(self).section = {
-            "type": "rayjobs", "address": dashboard, "shared": True, "python": sys.executable,
+            "type": "rayjobs", "address": dashboard.url, "shared": True, "python": sys.executable,
         }  # fmt: skip
 
 

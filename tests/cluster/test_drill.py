@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import sys
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 
-from cluster.drill import Drill, Outcome, spec_of
+from cluster.drill import Drill, spec_of
+from cluster.drill_outcome import Outcome
 from orchestrator.kind import kind_named
 from orchestrator.ledger import Ledger, Store
 from orchestrator.site import Site
 from orchestrator.spec import parse
 from orchestrator.testing.kind_suite import run_example
 from orchestrator.testing.mortality import FOLDER
+from tests.cluster.raycluster import RayCluster
+from tests.cluster.slurm import TestSlurm
 from tests.test_cli import command
 
 UNITS = 40
+_TEST = "PYTEST_CURRENT_TEST"  # in the environment of all that a test starts
 
 
 @pytest.fixture
@@ -86,12 +93,14 @@ def drill(tmp_path: Path, *words: str, workers: object = 2) -> dict[str, Any]:
     return told
 
 
-@pytest.mark.ray
-@pytest.mark.slow
-@pytest.mark.chaos
-def test_a_small_drill_on_this_machine(tmp_path: Path) -> None:
-    told = drill(tmp_path, "--seconds", "20", "--life", "8", "--drivers", "1")
-    assert told["deaths"]["driver"] == 1 and told["deaths"].get("worker", 0) > 0
+def started_by_this_test() -> list[str]:
+    """Processes that have inherited the name of this test, whoever their parent is now."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            if process.environ().get(_TEST) == os.environ[_TEST] and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(" ".join(process.cmdline())[:120])
+    return found
 
 
 @pytest.mark.ray
@@ -114,15 +123,49 @@ def test_a_drill_on_a_cluster_of_others_may_take_a_node(tmp_path: Path, monkeypa
     assert told["deaths"]["node"] == 1 and told["deaths"]["driver"] == 1
 
 
+@pytest.mark.slurm
 @pytest.mark.ray
 @pytest.mark.slow
 @pytest.mark.chaos
-def test_soak(tmp_path: Path) -> None:
-    """20,000 units, ten minutes of work on two workers, a death every few seconds; at the end `verify`."""
-    options = ["--seconds", "600", "--units", "20000", "--life", "10", "--drivers", "6", "--out", "soak"]
+def test_a_drill_through_slurm_kills_the_driver_from_inside_and_a_node(slurm: TestSlurm, tmp_path: Path) -> None:
+    section = {"type": "slurm", "nodes": 2, "cpus_per_node": 1, "time": "20"}
+    (tmp_path / "slurm.yaml").write_text(json.dumps({"shard_seconds": 1, "launcher": section}))
+    options = ["--site", "slurm.yaml", "--seconds", "40", "--life", "15", "--drivers", "1", "--allow-node"]
+    told = drill(tmp_path, *options, workers="auto")
+    assert told["deaths"]["driver"] == 1 and told["deaths"].get("worker", 0) > 0
+    slurm.wait_idle()
+    assert not slurm.left_over()
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+@pytest.mark.chaos
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+def test_a_drill_as_ray_jobs_submits_again_when_the_driver_dies(
+    dashboard: RayCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dashboard.admit(monkeypatch)
+    section = {"type": "rayjobs", "address": dashboard.url, "shared": True, "python": sys.executable}
+    (tmp_path / "rayjobs.yaml").write_text(json.dumps({"shard_seconds": 1, "launcher": section}))
+    refused = command("drill", "--site", "rayjobs.yaml", cwd=tmp_path, check=2)
+    assert "site.workers: give how many workers" in refused.stderr
+    told = drill(tmp_path, "--site", "rayjobs.yaml", "--seconds", "20", "--drivers", "1", "--out", "there")
+    assert told["deaths"]["driver"] == 1
+    assert len(list((tmp_path / "there/jobs").iterdir())) == 2
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+@pytest.mark.chaos
+@pytest.mark.parametrize(
+    ("units", "seconds", "life", "drivers", "deaths"), [(1_500, 60, 8, 1, 5), (20_000, 600, 10, 6, 50)]
+)
+def test_soak(tmp_path: Path, units: int, seconds: int, life: int, drivers: int, deaths: int) -> None:
+    """Units for a minute and for ten of work on two workers, a death every few seconds; at the end `verify`."""
+    options = [f"--seconds={seconds}", f"--units={units}", f"--life={life}", f"--drivers={drivers}", "--out=soak"]
     told = drill(tmp_path, *options)
-    assert told["deaths"]["driver"] == 6 and sum(told["deaths"].values()) > 50
+    assert told["deaths"]["driver"] == drivers and sum(told["deaths"].values()) > deaths
     verified = command("verify", "soak", "--json", cwd=tmp_path)
     findings = json.loads(verified.stdout)
-    assert (findings["rows"], findings["by_status"], findings["duplicates"]) == (20_000, {"ok": 20_000}, [])
-    assert not psutil.Process().children(recursive=True), "nothing is left running"
+    assert (findings["rows"], findings["by_status"], findings["duplicates"]) == (units, {"ok": units}, [])
+    assert not started_by_this_test(), "nothing is left running"

@@ -51,7 +51,7 @@ def test_a_rayjob_from_creation_to_deletion(kube: Path) -> None:
     ]:
         set_status(kube, jobDeploymentStatus=deployment, jobStatus=inside)
         assert LAUNCHER.look(job, kube).state is state
-    assert "1,000 units" in LAUNCHER.logs(job, kube)
+    assert "1,000 units" in LAUNCHER.logs(job, kube)["driver"]
     LAUNCHER.cancel(job, kube)
     LAUNCHER.cancel(job, kube)
     assert not list(kube.glob("rayjob-*")) and not list(kube.glob("configmap-*"))
