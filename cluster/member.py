@@ -103,12 +103,14 @@ class Member:
         """Start Ray's head and the driver; gives the driver's exit code."""
         address = own_address(self._options.network)
         self._store.delete(_HEAD)
-        for attempt in range(_MOST_STARTS):
+        attempt = 0
+        while attempt < _MOST_STARTS:
             port, client = (free_port(self._job, address, skip=2 * attempt + i) for i in range(2))
             ports = [f"--port={port}", f"--ray-client-server-port={client}"]  # Ray's head always serves clients
             node = self._node(["--head", f"--node-ip-address={address}", *ports])
             try:
                 up = node.wait_for_port(address, port, lambda: self.stopping)
+                began = time.monotonic()
                 code = self._serve(node, f"{address}:{port}") if up else None
             finally:
                 node.close()
@@ -116,6 +118,7 @@ class Member:
                 return code
             if self.stopping:
                 return _STOPPED
+            attempt = 1 if up and time.monotonic() - began > _SHORT else attempt + 1
             _say(f"Ray's head at {address}:{port} died; the sweep goes on from its rows")
             _say(node.last_words())
         _say(f"gave up after {_MOST_STARTS} starts of Ray's head")

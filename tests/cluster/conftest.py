@@ -24,8 +24,11 @@ def daemons() -> Iterator[TestSlurm]:
 
 
 @pytest.fixture
-def slurm(daemons: TestSlurm, monkeypatch: pytest.MonkeyPatch) -> Iterator[TestSlurm]:
+def slurm(
+    daemons: TestSlurm, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[TestSlurm]:
     """Idle nodes at the beginning, and no process of a job left at the end."""
+    tmp_path_factory.getbasetemp()  # now, while TMPDIR is still the tests' own
     monkeypatch.setenv("SLURM_CONF", str(daemons.conf))
     monkeypatch.setenv("TMPDIR", str(daemons.scratch))
     for name in [name for name in os.environ if name.startswith("RAY_AUTH")]:

@@ -17,10 +17,10 @@ from tests.test_cli import ROOT, command
 
 RECIPE = str(ROOT / "sweeps/recipes/landscape_skip.yaml")
 SMALL = [
-    *(f"models.{name}.{change}" for name in ("skip", "noskip") for change in ("train.epochs=1", "depth=8")),
-    *("axes.x.linear=[-1,1,15]", "axes.y.linear=[-1,1,15]", "name=same"),
+    *(f"models.{name}.{change}" for name in ("skip", "noskip") for change in ("train.epochs=1", "depth=14")),
+    *("axes.x.linear=[-1,1,21]", "axes.y.linear=[-1,1,21]", "name=same"),
 ]
-UNITS = 2 * 15 * 15
+UNITS = 2 * 21 * 21
 QUICK = {"tracking": False, "shard_seconds": 0.5, "commit_seconds": 0.5}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,8 @@ from typing import Any
 import pytest
 import yaml
 
+from cluster.launcher import JobState
+from cluster.slurm import Slurm, SlurmOptions
 from orchestrator.testing.kind_suite import metrics_of
 from tests.cluster.slurm import TestSlurm, until
 from tests.test_cli import command
@@ -136,6 +139,19 @@ def test_an_array_elects_a_new_leader_when_the_first_dies(slurm: TestSlurm, tmp_
     done = command("logs", "results/fun", "--follow", cwd=tmp_path)
     assert done.stdout.count("head at") == 2 and "400 units (400 ok)" in done.stdout
     expected(tmp_path, 400)
+
+
+def test_a_job_that_slurm_has_forgotten_is_unknown_with_and_without_accounting(
+    slurm: TestSlurm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Here sacct is there and its storage is off; then only squeue can be found."""
+    look = Slurm(SlurmOptions()).look("999999", tmp_path)
+    assert (look.state, look.told) == (JobState.unknown, "Slurm has forgotten it")
+    squeue = shutil.which("squeue")
+    assert squeue is not None and not slurm.say("sacct", "-n")
+    (tmp_path / "squeue").symlink_to(squeue)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert Slurm(SlurmOptions()).look("999999", tmp_path) == look
 
 
 @pytest.mark.parametrize(
