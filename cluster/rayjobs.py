@@ -79,7 +79,7 @@ class RayJobs(Launcher[RayJobsOptions]):
         told = self._ask("GET", f"/api/jobs/{job}", missing_ok=True)
         if told is None:
             return Look(JobState.unknown, "the cluster does not know it")
-        message = " ".join(str(told.get("message") or "").split())
+        message = " ".join(str(told.get("message") or "").partition(", last available logs")[0].split())
         return Look(_STATE_OF.get(told["status"], JobState.unknown), f"{told['status']} {message}"[:200])
 
     def logs(self, job: str, home: Path) -> Mapping[str, str]:
