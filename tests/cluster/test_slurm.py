@@ -146,8 +146,9 @@ def test_a_job_that_slurm_has_forgotten_is_unknown_with_and_without_accounting(
     squeue = shutil.which("squeue")
     assert squeue is not None and not slurm.say("sacct", "-n")
     (tmp_path / "squeue").symlink_to(squeue)
-    monkeypatch.setenv("PATH", str(tmp_path))
-    assert Slurm(SlurmOptions()).look("999999", tmp_path) == look
+    with monkeypatch.context() as without_sacct:
+        without_sacct.setenv("PATH", str(tmp_path))
+        assert Slurm(SlurmOptions()).look("999999", tmp_path) == look
 
 
 @pytest.mark.parametrize(
