@@ -124,7 +124,7 @@ class ScalingKind(SweepKind[ScalingSpec]):
         """Seconds of each size and horizon, from timing single steps of the smaller sizes."""
         from sweeps.lab.scaling.costs import study_costs
 
-        return study_costs(spec, self.planner(spec), done, bench)
+        return study_costs(spec, [u for u in self.planner(spec).fitted if u.key not in done], bench)
 
     def tracked(self, spec: ScalingSpec, rows: pd.DataFrame) -> pd.DataFrame:
         """Runs by test loss within their size and horizon: what the law is fitted to comes first."""

@@ -17,7 +17,7 @@ from orchestrator.report.parts import Report, Table
 from orchestrator.row import Column
 from orchestrator.unit import Keys
 from sweeps.lab.tensors import tensor_tables
-from sweeps.lab.zoo.branches import BranchedRecipes, BranchPlanner, branched_columns
+from sweeps.lab.zoo.branches import BEGUN, BranchedRecipes, BranchPlanner, branched_columns
 from sweeps.lab.zoo.choices import calibrated, calibrations, pack_named
 from sweeps.lab.zoo.columns import trained_columns
 from sweeps.lab.zoo.plan import Grid, Recipes, ZooPlanner, packs_of
@@ -64,7 +64,8 @@ class ZooKind(SweepKind[ZooSpec]):
         return branched_columns(spec)
 
     def columns(self, spec: ZooSpec) -> tuple[Column, ...]:
-        return trained_columns(spec.recipe.evaluate.columns())
+        begun = (BEGUN,) if spec.branches else ()
+        return (*trained_columns(spec.recipe.evaluate.columns()), *begun)
 
     def planner(self, spec: ZooSpec) -> Planner:
         keys = Keys(self.name, self.version, spec.context())

@@ -33,6 +33,7 @@ from sweeps.lab.streams import stream
 from sweeps.scaling import ScalingKind, ScalingSpec
 from tests.lab.scaling.test_plan import spec_of
 from tests.test_house_rules import ROOT
+from tests.test_scaling_branches import BASE
 
 KIND = ScalingKind()
 E, A, B, ALPHA, BETA = 2.0, 300.0, 400.0, 0.8, 0.6
@@ -220,13 +221,18 @@ def test_the_annealing_law_foretells_the_longest_curve_where_it_is_true() -> Non
     assert annealed(pd.DataFrame(rows), pd.DataFrame(lines[:2]), schedule) is None
 
 
+FEATURES = {"features": {"ambient": 512}, "widths": [8, 16, 32, 64], "budgets": [1e5, 1e6, 1e7],
+            "limits": {"least_steps": 50}, "validate": {"budgets": [4e7]}}  # fmt: skip
+BRANCHED = {**{k: v for k, v in BASE.items() if k not in ("seeds", "name", "kind")}, "widths": [2, 4, 8],
+            "budgets": [2e6, 4e6, 8e6], "validate": {"budgets": [1.6e7]}, "backend": "loop"}  # fmt: skip
+
+
 @pytest.mark.slow
-def test_a_killed_study_goes_on_and_ends_with_the_same_rows(tmp_path: Path) -> None:
+@pytest.mark.parametrize("study", [FEATURES, BRANCHED], ids=["features", "branches"])
+def test_a_killed_study_goes_on_and_ends_with_the_same_rows(study: dict[str, Any], tmp_path: Path) -> None:
     """SIGKILL in the middle, of the command itself: then the same command again."""
     spec = tmp_path / "study.yaml"
-    text = {"kind": "scaling", "name": "study", "features": {"ambient": 512}, "widths": [8, 16, 32, 64], "bootstrap": 0,
-            "budgets": [1e5, 1e6, 1e7], "limits": {"least_steps": 50}, "validate": {"budgets": [4e7]}}  # fmt: skip
-    spec.write_text(json.dumps(text), encoding="utf-8")
+    spec.write_text(json.dumps({"kind": "scaling", "name": "study", "bootstrap": 0, **study}), encoding="utf-8")
     code = "from orchestrator.cli import main; main()"
     site = ["--site", "local", "site.tracking=false", "site.commit_seconds=0.01", "site.shard_seconds=0.001"]
 

@@ -107,6 +107,20 @@ def test_a_branch_whose_point_is_gone_trains_from_the_beginning(tmp_path: Path) 
     assert all(distance(state, weights(fresh)[mark]) == 0 for mark, state in weights(zoo).items())
 
 
+def test_a_branch_starts_from_the_last_point_before_its_own(tmp_path: Path) -> None:
+    """A branch that the sweep is given afterwards has no point of its own; torn files and later points do not count."""
+    train(spec_of(), tmp_path / "zoo")
+    more = {"middle": {"at": 25, "steps": 5}, "first": {"at": 10, "steps": 5}}
+    for file in (tmp_path / "zoo" / "points").glob("*-000030.safetensors"):
+        file.write_bytes(b"torn")
+    rows = train(spec_of(branches={**BRANCHES, **more, "again": {"at": 30, "steps": 6}}), tmp_path / "zoo").rows
+    begun = {name: set(found) for name, found in rows.groupby(rows["branch"].fillna("main"))["begun_at"]}
+    assert begun == {"main": {0}, "early": {15}, "late": {30}, "middle": {15}, "first": {0}, "again": {15}}
+    fresh = train(spec_of(branches=more), tmp_path / "fresh")
+    for mark, state in weights(fresh).items():
+        assert distance(state, weights(Zoo(tmp_path / "zoo"))[mark]) == 0
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [

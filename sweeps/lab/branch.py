@@ -14,6 +14,7 @@ from pydantic import Field
 
 from orchestrator.errors import SpecError
 from orchestrator.spec import Model, parse
+from sweeps.lab.optim import NamedClass
 from sweeps.lab.recipe import Recipe
 from sweeps.lab.schedules import Constant, WarmupStableDecay
 
@@ -42,12 +43,14 @@ def branch(main: Recipe, cooldown: Cooldown) -> Recipe:
     """
     if main.steps is None:
         raise SpecError("branches: the main run's length must be given as `steps`")
+    if isinstance(main.optimizer, NamedClass):
+        raise SpecError("optimizer.method: runs with `class` can't branch; take one of the stacked methods")
     schedule = main.schedule
     if not isinstance(schedule, Constant | WarmupStableDecay):
         raise SpecError(
             f"branches: the main run's schedule is {schedule.shape}, which holds no rate; take constant or wsd"
         )
-    warm = schedule.warmup_steps or round(schedule.warmup * main.steps)
+    warm = schedule.warm(main.steps)
     stable = [schedule.multiplier(step, main.steps) for step in range(warm, min(cooldown.at, main.steps))]
     if cooldown.at > main.steps or cooldown.at < warm or any(m != 1 for m in stable):
         raise SpecError(

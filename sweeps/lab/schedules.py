@@ -39,10 +39,14 @@ class Schedule(Model):
             step: 0 <= step < total.
             total: steps of the whole run.
         """
-        warm = min(self.warmup_steps or round(self.warmup * total), total)
+        warm = self.warm(total)
         if step < warm:
             return (step + 1) / (warm + 1)
         return self._after(step - warm, total - warm)
+
+    def warm(self, total: int) -> int:
+        """Steps of the warm-up of a run of `total` steps."""
+        return min(self.warmup_steps or round(self.warmup * total), total)
 
     def momentum(self, step: int, total: int) -> float | None:
         """The momentum, or first beta, where the schedule sets it."""
@@ -145,8 +149,15 @@ class WarmupStableDecay(Schedule):
     decay: Literal["linear", "cosine", "1-sqrt", "1-square"] = "1-sqrt"
     final: Share = 0.0
 
+    def falls(self, total: int) -> int:
+        """Steps of the cool-down of a run of `total` steps."""
+        return self._length(total - self.warm(total))
+
+    def _length(self, total: int) -> int:
+        return round(self.cooldown * total) if self.cooldown_steps is None else min(self.cooldown_steps, total)
+
     def _after(self, step: int, total: int) -> float:
-        length = round(self.cooldown * total) if self.cooldown_steps is None else min(self.cooldown_steps, total)
+        length = self._length(total)
         t = (step - (total - length)) / length if length else 0.0
         if t <= 0:
             return 1.0

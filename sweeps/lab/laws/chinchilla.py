@@ -100,7 +100,8 @@ class Chinchilla(Law):
     def _allocation(theta: Floats) -> tuple[Floats, Floats, Floats]:
         _, size, data, alpha, beta = theta.T
         total = alpha + beta
-        return beta / total, alpha / total, (alpha * size / (beta * data)) ** (1 / total)
+        with np.errstate(all="ignore"):  # a draw at the bounds of both exponents has no best size
+            return beta / total, alpha / total, (alpha * size / (beta * data)) ** (1 / total)
 
 
 CHINCHILLA = Chinchilla()

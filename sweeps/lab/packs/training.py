@@ -48,6 +48,7 @@ class Training(Iterator[PackEvent]):
     Attributes:
         backend: the back-end that trains.
         step: how many steps have been made.
+        began: of these, those that were made before it began: of a branch, by its main run.
         calendar: when something happens.
     """
 
@@ -71,7 +72,7 @@ class Training(Iterator[PackEvent]):
         if reason := backend.serves(modules[0]):
             raise SpecError(f"the back-end {backend.name} can't train this network: {reason}; use auto, vmap or loop")
         loss = loss_name(first, data)
-        self.step = 0
+        self.step = self.began = 0
         self._samples = Samples(recipes, data)
         self.calendar = Calendar.of(first, self._samples.counts[0], points)
         self._evaluator = Evaluator(first, data, self._samples, loss)
@@ -331,6 +332,7 @@ class Training(Iterator[PackEvent]):
         rows = [*points, *[points[0]] * (len(self._recipes) - len(points))]
         tensors = joined(rows, {name: t.shape[1:] for name, t in self._tensors().items()})
         self._go_on(tensors, int(tensors["step"][0]))
+        self.began = self.step
 
     def state(self) -> dict[str, NDArray[Any]]:
         """All that going on needs, between two events: weights, buffers, optimizer, position, and what was told so far.
@@ -342,6 +344,7 @@ class Training(Iterator[PackEvent]):
             "recipes": _digest(self._recipes),
             "backend": self.backend,
             "step": self.step,
+            "began": self.began,
             "rows": self._rows,
             "dead": sorted(self._dead),
             "fresh": self._fresh,
@@ -373,7 +376,7 @@ class Training(Iterator[PackEvent]):
         tensors = {n: torch.from_numpy(np.array(a)) for n, a in arrays.items()}
         self._go_on(tensors, about["step"])
         self._sums = tensors["sums"].to(self._stack.weights.device)
-        self._fresh, self._summed = about["fresh"], about["summed"]
+        self.began, self._fresh, self._summed = about["began"], about["fresh"], about["summed"]
         self._dead, self._seconds = set(about["dead"]), about["seconds"]
         self._last = {int(i): m for i, m in about["last"].items()}
         for i, (value, step, epoch) in about["best"].items():

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 
 from orchestrator.kind import Costs, Workbench
-from orchestrator.planner import Planner
 from orchestrator.report.parts import Table
 from orchestrator.unit import Unit
 from sweeps.lab.data import Data, Split, Text
 from sweeps.lab.packs import train_pack
 from sweeps.lab.recipe import Recipe
+from sweeps.lab.scaling.branches import Horizons
 from sweeps.lab.scaling.ladder import Ladder, Size
-from sweeps.lab.scaling.plan import Planned
+from sweeps.lab.scaling.plan import Planned, cells, horizons_of
 from sweeps.lab.scaling.recipes import StudyRecipes
 from sweeps.lab.streams import generator
 
@@ -28,48 +28,52 @@ _STEP_FLOPS = 1e9  # of a step that is timed: larger batches are timed in part
 _SAMPLE_FLOPS = 1e10  # networks that need more for one sample are not timed
 _PARAMETERS = 20_000_000  # nor such as are only slow to build
 _TRIAL = 300  # steps of the random-feature model, which are short
-_ASKED = 100_000
 _SHOWN = 40
 
 
-def study_costs(plan: Planned, planner: Planner, done: Collection[str], bench: Workbench) -> Costs:
-    """Seconds and FLOPs of each size and horizon of which runs are left.
+def study_costs(plan: Planned, left: Sequence[Unit], bench: Workbench) -> Costs:
+    """Seconds and FLOPs of each size and horizon of which runs are left; of a branch, of its cool-down.
 
     Args:
         plan: the spec.
-        planner: of the spec, fresh.
-        done: keys of units that have rows.
+        left: units that have no rows yet.
         bench: the machine that plans.
     """
     ladder = Ladder(plan)
-    left = [u for u in planner.ask(_ASKED) if u.key not in done]
+    horizons = horizons_of(plan, cells(plan, ladder))
     sizes = sorted({int(u.params["width"] or 0) for u in left})
     seconds, note = _step_seconds(plan, [ladder.size(w) for w in sizes], bench)
-    lines, total, flops = [], 0.0, 0.0
-    for cell in _cells(left):
-        size, steps = ladder.size(int(cell["width"])), int(cell["steps"])
-        one = None if seconds is None else steps * seconds[size.width]
+    lines, total, flops, whole = [], 0.0, 0.0, 0.0
+    for cell in _cells(left, horizons):
+        size, steps, own = ladder.size(cell["width"]), cell["steps"], cell["steps"] - (cell["at"] or 0)
+        one = None if seconds is None else own * seconds[size.width]
         total += 0.0 if one is None else one * cell["runs"]
-        flops += float(steps) * size.step_flops * cell["runs"]
+        flops += float(own) * size.step_flops * cell["runs"]
+        whole += float(steps) * size.step_flops * cell["runs"]
         told = "?" if one is None else f"{one:.3g}"
         lines.append(
             [_budget(cell), size.width, size.depth or "-", size.parameters, float(steps * size.step_tokens), steps,
-             f"{steps * size.step_flops:.3g}", cell["runs"], told]
+             f"{steps * size.step_flops:.3g}", cell["runs"], told, "-" if cell["at"] is None else cell["at"]]
         )  # fmt: skip
     if len(lines) > _SHOWN:
         rest = sum(int(line[7]) for line in lines[_SHOWN:])
-        lines = [*lines[:_SHOWN], ["... and smaller", "-", "-", "-", "-", "-", "-", rest, "-"]]
-    header = ("budget", "width", "depth", "parameters", "tokens", "steps", "FLOPs", "runs", "s per run")
+        lines = [*lines[:_SHOWN], ["... and smaller", "-", "-", "-", "-", "-", "-", rest, "-", "-"]]
+    header = ["budget", "width", "depth", "parameters", "tokens", "steps", "FLOPs", "runs", "s per run", "branches at"]
     caption = f"cost of {len(left):,} runs that are planned so far: {flops:.3g} FLOPs in all"
+    if horizons.schedule is None:
+        header, lines = header[:-1], [line[:-1] for line in lines]
+    elif whole:
+        caption += f"; {whole:.3g} without branches: {1 - flops / whole:.0%} are saved"
     return Costs(Table(caption, header, lines), None if seconds is None else total, note)
 
 
-def _cells(units: Sequence[Unit]) -> list[dict[str, Any]]:
+def _cells(units: Sequence[Unit], horizons: Horizons) -> list[dict[str, Any]]:
     names = ("role", "budget", "width", "steps")
     found: dict[tuple[object, ...], dict[str, Any]] = {}
     for unit in units:
         mark = tuple(unit.params[n] for n in names)
-        found.setdefault(mark, {**dict(zip(names, mark, strict=True)), "runs": 0})["runs"] += 1
+        told = {**dict(zip(names, mark, strict=True)), "at": horizons.leave(unit.params), "runs": 0}
+        found.setdefault(mark, told)["runs"] += 1
     return sorted(found.values(), key=lambda c: (-(c["budget"] or 0.0), c["width"]))
 
 
@@ -114,7 +118,7 @@ def _timer(plan: Planned, bench: Workbench) -> Callable[[Size], float]:
 
     def time_step(size: Size) -> float:
         params = {"width": size.width, "steps": 1 + _STEPS, "learning_rate": plan.base_rate, "seed": 0}
-        recipe = recipes.of(params)
+        recipe = recipes.whole(params)
         rows = min(whole, max(1, round(whole * _STEP_FLOPS / size.step_flops)))
         recipe = recipe.model_copy(update={"batch_size": rows})
         training = train_pack([recipe], data, device=bench.device, backend="loop", base=bench.folder)

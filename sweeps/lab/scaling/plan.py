@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, TypeAlias
@@ -12,6 +11,7 @@ from orchestrator.errors import SpecError, UsageError
 from orchestrator.planner import Planner
 from orchestrator.row import Column
 from orchestrator.unit import Keys, Unit
+from sweeps.lab.scaling.branches import Horizons, Waiting, wsd_of
 from sweeps.lab.scaling.ladder import Family, Ladder, Size
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "cell_of",
     "cells",
     "checked_plan",
+    "horizons_of",
     "units_of",
 ]
 
@@ -58,6 +59,8 @@ class Limited(Protocol):
 class Rated(Protocol):
     """See `sweeps.lab.scaling.spec.Rate`."""
 
+    @property
+    def horizon(self) -> float: ...
     def multiplier(self, parameters: float, tokens: float) -> float: ...
 
 
@@ -79,6 +82,8 @@ class Planned(Family, Protocol):
     def ratios(self) -> Axis | None: ...
     @property
     def limits(self) -> Limited: ...
+    @property
+    def horizons(self) -> str: ...
     @property
     def rate(self) -> Rated: ...
     @property
@@ -151,6 +156,16 @@ def cells(plan: Planned, ladder: Ladder) -> list[Cell]:
     return sorted(found, key=lambda c: -c.flops)
 
 
+def horizons_of(plan: Planned, found: Sequence[Cell]) -> Horizons:
+    """The horizons of these cells, and which of them are branches.
+
+    Raises:
+        SpecError: the spec asks for branches where there can be none.
+    """
+    schedule = wsd_of(plan.recipe, plan.rate.horizon != 0) if plan.horizons == "branches" else None
+    return Horizons.among(schedule, ((c.size.width, c.steps) for c in found))
+
+
 def _reach(sizes: Sequence[Size], budget: float, limits: Limited) -> str:
     """What the sizes could do with a budget, and what to change."""
     steps = [max(1, round(budget / s.step_flops)) for s in sizes]
@@ -182,6 +197,7 @@ def checked_plan(plan: Planned, least_points: int) -> None:
         SpecError: naming what was planned and what is needed.
     """
     fitted = cells(plan, Ladder(plan))
+    horizons_of(plan, fitted)
     if len(fitted) < least_points:
         raise SpecError(
             f"the plan has {len(fitted)} sizes and horizons, but the law needs at least {least_points}: "
@@ -231,13 +247,16 @@ class Proposal:
 
 
 class ScalingPlanner(Planner):
-    """First the runs that are fitted; when all of these have rows, those that test the fit.
+    """First the runs that are fitted, branches after their main runs; when all have rows, those that test the fit.
 
     Args:
         plan: the spec.
         keys: of the sweep.
         propose: from the rows, in the order of their keys, to what tests the fit: one for each budget.
         pack: from params to what units must share to train as one pack.
+
+    Attributes:
+        fitted: all units that are fitted.
     """
 
     def __init__(
@@ -249,15 +268,16 @@ class ScalingPlanner(Planner):
     ) -> None:
         self._plan, self._keys, self._propose, self._pack = plan, keys, propose, pack
         factors, self._seeds = _numbers(plan.rates), [int(s) for s in _numbers(plan.seeds)]
-        fitted = [u for c in cells(plan, Ladder(plan)) for u in units_of(c, plan, keys, factors, self._seeds, pack)]
-        self._fitted = frozenset(u.key for u in fitted)
-        self._queue = deque(fitted)
+        found = cells(plan, Ladder(plan))
+        self.fitted = [u for c in found for u in units_of(c, plan, keys, factors, self._seeds, pack)]
+        self._fitted = frozenset(u.key for u in self.fitted)
+        self._queue, self._waiting = Waiting.of(self.fitted, horizons_of(plan, found))
         self._rows: dict[str, Mapping[str, Any]] = {}
         self._tested: set[tuple[float, int]] = set()  # budget and seed of runs that test the fit and have rows
         self._wanted = _wanted(plan, self._seeds)
         self._tests = len(self._wanted)
         self._proposed = not self._wanted
-        self.listens = not self._proposed
+        self.listens = bool(self._waiting) or not self._proposed
 
     @property
     def total(self) -> int:
@@ -266,13 +286,14 @@ class ScalingPlanner(Planner):
     @property
     def exhausted(self) -> bool:
         self._pass_over()
-        return not self._queue and (self._proposed or self._wanted <= self._tested)
+        return not self._queue and not self._waiting and (self._proposed or self._wanted <= self._tested)
 
     def tell(self, row: Mapping[str, Any]) -> None:
         if row["role"] == "validate":
             self._tested.add((float(row["budget"]), int(row["seed"])))
         elif row["key"] in self._fitted:
             self._rows[row["key"]] = row
+            self._queue.extend(self._waiting.hear(row["key"], int(row["width"])))
 
     def ask(self, limit: int) -> list[Unit]:
         self._pass_over()

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from orchestrator.axes import Value
+from sweeps.lab.branch import Cooldown, branch
+from sweeps.lab.recipe import Recipe
 from sweeps.lab.scaling.ladder import Ladder
-from sweeps.lab.scaling.plan import Planned
-from sweeps.lab.zoo.plan import Recipes, SingleRecipe
+from sweeps.lab.scaling.plan import Planned, cells, horizons_of
+from sweeps.lab.zoo.branches import Branching
+from sweeps.lab.zoo.plan import SingleRecipe
 
 __all__ = ["StudyRecipes"]
 
 
-class StudyRecipes(Recipes):
+class StudyRecipes(Branching):
     """Recipes of a study's units.
 
     Args:
@@ -30,6 +33,7 @@ class StudyRecipes(Recipes):
         super().__init__(self.base)
         self._ladder = Ladder(plan)
         self._recipe = plan.recipe
+        self._horizons = horizons_of(plan, cells(plan, self._ladder))
 
     def data(self, params: Mapping[str, Value]) -> dict[str, Any]:
         """The recipe's fields, not yet checked."""
@@ -37,3 +41,31 @@ class StudyRecipes(Recipes):
         assert net is not None, "a recipe has a network"
         found = super().data({"optimizer.learning_rate": params["learning_rate"]})
         return {**found, "net": net.model_dump(mode="json"), "steps": params["steps"], "seed": params["seed"]}
+
+    def of(self, params: Mapping[str, Value], source: str = "recipe") -> Recipe:
+        at, schedule = self.leaves(params), self._horizons.schedule
+        if at is None or schedule is None:
+            return self.whole(params, source)
+        steps = int(params["steps"] or 0) - at
+        return branch(
+            self.main(params, source), Cooldown(at=at, steps=steps, decay=schedule.decay, final=schedule.final)
+        )
+
+    def whole(self, params: Mapping[str, Value], source: str = "recipe") -> Recipe:
+        """The recipe of a run of this horizon that is trained from its start."""
+        return super().of(params, source)
+
+    def main(self, params: Mapping[str, Value], source: str = "recipe") -> Recipe:
+        if self.leaves(params) is None:
+            return self.whole(params, source)
+        return self.whole({**params, "steps": self._horizons.main(int(params["width"] or 0))}, source)
+
+    def leaves(self, params: Mapping[str, Value]) -> int | None:
+        return self._horizons.leave(params)
+
+    def departures(self, params: Mapping[str, Value]) -> Collection[int]:
+        return self._horizons.departures(int(params["width"] or 0)) if params.get("role") != "validate" else ()
+
+    @property
+    def branching(self) -> bool:
+        return self._horizons.schedule is not None

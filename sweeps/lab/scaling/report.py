@@ -58,7 +58,7 @@ def study_report(spec: ScalingSpec, rows: pd.DataFrame, series: pd.DataFrame) ->
         Section("Predicted against measured", list(_prediction(study, tested, label))),
         Section("Loss curves", list(_curves(spec, study, series, label))),
     ]
-    return Report([s for s in sections if s.parts], _summary(spec, study, tested))
+    return Report([s for s in sections if s.parts], _summary(spec, rows, study, tested))
 
 
 def larger_runs(study: Study) -> pd.DataFrame:
@@ -97,6 +97,14 @@ def _counts(spec: ScalingSpec, rows: pd.DataFrame, study: Study) -> Iterator[Par
         f"{table['N'].max():,.0f} parameters, {table['D'].min():.3g} to {table['D'].max():.3g} tokens or samples, "
         f"{table['C'].min():.3g} to {table['C'].max():.3g} FLOPs; {table['C'].sum():.3g} FLOPs in the runs that count."
     )
+    if spec.horizons == "branches":
+        spent, whole = rows["flops_spent"].sum(), rows["flops"].sum()
+        branches = int((rows["flops_spent"] < rows["flops"]).sum())
+        yield (
+            f"{branches:,} runs are branches: cool-downs that leave the longest run of their size. All runs together "
+            f"cost {spent:.3g} FLOPs, {1 - spent / whole:.0%} less than the {whole:.3g} of as many runs from their "
+            "start; C below counts the whole of each run's horizon."
+        )
     counted = "all parameters" if spec.parameters == "all" else "no parameters of embedding and last layer"
     rates = f", the best of {len(spec.rates)} learning rates each" if len(spec.rates) > 1 else ""
     yield (
@@ -253,8 +261,10 @@ def _curves(spec: ScalingSpec, study: Study, series: pd.DataFrame, label: str) -
     yield Figure("curves", caption, curves_picture(found, spec.recipe.schedule, label))
 
 
-def _summary(spec: ScalingSpec, study: Study, tested: pd.DataFrame) -> dict[str, float]:
+def _summary(spec: ScalingSpec, rows: pd.DataFrame, study: Study, tested: pd.DataFrame) -> dict[str, float]:
     found: dict[str, Any] = {"runs": len(study.table), "flops": study.table["C"].sum()}
+    if "flops_spent" in rows:
+        found["flops_spent"] = rows["flops_spent"].sum()
     if study.fit is not None:
         found |= {p.name: study.fit[p.name] for p in study.fit.law.parameters} | {"residual_rms": study.fit.rmse}
         if spec.recipe is not None and isinstance(spec.recipe.data, Markov):

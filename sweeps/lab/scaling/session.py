@@ -13,6 +13,7 @@ from orchestrator.unit import Unit
 from sweeps.lab.scaling.ladder import Ladder
 from sweeps.lab.scaling.plan import Planned
 from sweeps.lab.scaling.recipes import StudyRecipes
+from sweeps.lab.zoo.branches import BEGUN
 from sweeps.lab.zoo.session import ZooSession
 
 __all__ = ["COUNTS", "FEATURE_COLUMNS", "FeatureStudy", "TrainedStudy"]
@@ -24,6 +25,7 @@ COUNTS = (
     Column("body_parameters", "parameters without embedding and last layer", type="int"),
     Column("tokens", "tokens, or samples where they are no sequences, that were trained on", type="int"),
     Column("flops", "of all forward and backward passes: matrix products and convolutions", "FLOP"),
+    Column("flops_spent", "of those, what this run computed itself: of a branch its cool-down", "FLOP", meter=True),
 )
 FEATURE_COLUMNS = (
     Column("test_loss", "expected squared error on new data after the last step"),
@@ -56,13 +58,15 @@ class TrainedStudy:
             if isinstance(item, Progress) or item.status is Status.failed:
                 yield item
                 continue
-            size, steps = self._ladder.size(widths[item.key]), int(item.metrics["steps_done"] or 0)
+            size, metrics = self._ladder.size(widths[item.key]), dict(item.metrics)
+            steps, begun = int(metrics["steps_done"] or 0), int(metrics.pop(BEGUN.name, 0) or 0)
             counted = {
                 "body_parameters": size.body,
                 "tokens": steps * size.step_tokens,
                 "flops": float(steps * size.step_flops),
+                "flops_spent": float((steps - begun) * size.step_flops),
             }
-            yield replace(item, metrics={**item.metrics, **counted})
+            yield replace(item, metrics={**metrics, **counted})
 
 
 class FeatureStudy:
@@ -96,5 +100,6 @@ class FeatureStudy:
             return
         for step in sorted({round(steps ** (i / (_REPORTS - 1))) for i in range(_REPORTS)}):
             yield Progress(unit.key, step, {"test_loss": float(risks[step])})
-        done = {"steps_done": steps, "tokens": steps * size.step_tokens, "flops": float(steps * size.step_flops)}
+        flops = float(steps * size.step_flops)
+        done = {"steps_done": steps, "tokens": steps * size.step_tokens, "flops": flops, "flops_spent": flops}
         yield Outcome(unit.key, {**metrics, **done, "test_loss": float(risks[-1])})

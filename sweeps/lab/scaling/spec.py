@@ -117,6 +117,12 @@ class ScalingSpec(Spec):
         None, description="tokens, or samples, per parameter: each size at each of them (a ladder)"
     )
     limits: Annotated[Limits, IsAxis()] = Field(Limits(), description="which sizes a budget is spent on")
+    horizons: Literal["runs", "branches"] = Field(
+        "runs",
+        exclude_if=lambda v: v == "runs",
+        description="runs: every horizon of a size is trained from its start; branches: only the longest, and the "
+        "others are cool-downs that leave it (needs a schedule wsd)",
+    )
     rate: Rate = Field(Rate(), description="how the learning rate follows size and horizon")
     rates: Annotated[AxisLike, IsAxis()] = Field(
         Axis(values=(1.0,)), description="factors on that rate: the best of each size and horizon is fitted"

@@ -1,13 +1,16 @@
 """Branches in a zoo: cool-downs that leave main runs, each a unit that is proposed once its main run has ended.
 
 A main unit keeps a point for each branch in `points/`; a branch unit starts there. Where a point is missing the branch
-trains from the beginning, to the same bits. The folder is not needed once a sweep is complete.
+starts from the last earlier one that is there, or else trains from the beginning, to the same bits. The folder is not
+needed once a sweep is complete.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 import torch
@@ -23,9 +26,11 @@ from sweeps.lab.identity import by_content
 from sweeps.lab.recipe import Recipe
 from sweeps.lab.zoo.plan import VARIANT, Grid, Recipes, Swept, ZooPlanner
 
-__all__ = ["BRANCH", "BranchPlanner", "Branched", "BranchedRecipes", "Points", "branched_columns"]
+__all__ = ["BEGUN", "BRANCH", "BranchPlanner", "Branched", "BranchedRecipes", "Branching", "Points", "branched_columns"]
 
 BRANCH = "branch"
+BEGUN = Column("begun_at", "step from which it trained itself: of a branch, that of its point", type="int", meter=True)
+_FOLDER = "points"
 
 
 class Branched(Swept, Protocol):
@@ -43,7 +48,27 @@ def branched_columns(swept: Branched) -> tuple[Column, ...]:
     return (*columns, *param_columns({BRANCH: list(swept.branches)}, {BRANCH: "name of the branch; none: a main run"}))
 
 
-class BranchedRecipes(Recipes):
+class Branching(Recipes, ABC):
+    """Recipes of units, some of which are branches that leave the main run of others."""
+
+    @abstractmethod
+    def main(self, params: Mapping[str, Value], source: str = "recipe") -> Recipe: ...
+
+    @abstractmethod
+    def leaves(self, params: Mapping[str, Value]) -> int | None:
+        """The step after which the unit with these params leaves its main run; None: it is one."""
+
+    @abstractmethod
+    def departures(self, params: Mapping[str, Value]) -> Collection[int]:
+        """The steps after which branches leave the main run of these params."""
+
+    @property
+    @abstractmethod
+    def branching(self) -> bool:
+        """Whether there are any branches."""
+
+
+class BranchedRecipes(Branching):
     """Turns the params of main runs and branches into recipes.
 
     Args:
@@ -55,8 +80,19 @@ class BranchedRecipes(Recipes):
         self.branches = swept.branches
 
     def main(self, params: Mapping[str, Value], source: str = "recipe") -> Recipe:
-        """The recipe of the main run of the unit with these params."""
         return super().of({name: v for name, v in params.items() if name != BRANCH}, source)
+
+    def leaves(self, params: Mapping[str, Value]) -> int | None:
+        name = params.get(BRANCH)
+        return None if name is None else self.branches[str(name)].at
+
+    def departures(self, params: Mapping[str, Value]) -> Collection[int]:
+        del params  # all main runs have the same branches
+        return {c.at for c in self.branches.values()}
+
+    @property
+    def branching(self) -> bool:
+        return bool(self.branches)
 
     def of(self, params: Mapping[str, Value], source: str = "recipe") -> Recipe:
         main, name = self.main(params, source), params.get(BRANCH)
@@ -119,39 +155,70 @@ class Points:
     Args:
         artifacts: of the sweep; none: nothing is kept.
         recipes: of its units.
+
+    Attributes:
+        used: whether any unit is a branch.
     """
 
     def __init__(self, artifacts: Artifacts | None, recipes: Recipes) -> None:
         self._artifacts = artifacts
-        self._recipes = recipes if isinstance(recipes, BranchedRecipes) and recipes.branches else None
+        self._recipes = recipes if isinstance(recipes, Branching) and recipes.branching else None
+        self.used = self._recipes is not None
 
     def steps(self, unit: Unit) -> tuple[int, ...]:
         """After which steps the run of this unit has to keep a point."""
-        if self._recipes is None or self._artifacts is None or unit.params.get(BRANCH) is not None:
+        if self._recipes is None or self._artifacts is None or self._recipes.leaves(unit.params) is not None:
             return ()
-        return tuple(sorted({c.at for c in self._recipes.branches.values()}))
+        return tuple(sorted(self._recipes.departures(unit.params)))
 
     def keep(self, unit: Unit, step: int, state: Mapping[str, Tensor]) -> None:
         """Keep the point of a main run."""
-        if self._artifacts is not None:
-            self._artifacts.save(self._file(unit, step), {name: t.numpy() for name, t in state.items()})
+        if self._artifacts is not None and self._recipes is not None:
+            file = _file(self._stem(unit), step)
+            self._artifacts.save(file, {name: t.numpy() for name, t in state.items()})
 
     def begin(self, units: Sequence[Unit]) -> list[dict[str, Tensor]] | None:
-        """The points that these branches start from; None for main runs, and where one is missing."""
-        name = units[0].params.get(BRANCH)
-        if self._recipes is None or self._artifacts is None or name is None:
+        """The points that these branches, which leave after the same step, start from: the last that all of them have.
+
+        None for main runs, and where there is no such point.
+        """
+        if self._recipes is None or self._artifacts is None:
             return None
+        at = self._recipes.leaves(units[0].params)
+        if at is None:
+            return None
+        stems = [self._stem(unit) for unit in units]
+        found = self._loaded(stems, at)
+        earlier = sorted(self._earlier(stems, at)) if found is None else []
+        while found is None and earlier:
+            found = self._loaded(stems, earlier.pop())
+        return found
+
+    def _loaded(self, stems: Sequence[str], step: int) -> list[dict[str, Tensor]] | None:
+        assert self._artifacts is not None
         points = []
-        for unit in units:
-            at = self._recipes.branches[str(unit.params[BRANCH])].at
-            arrays = self._artifacts.load(self._file(unit, at))
+        for stem in stems:
+            arrays = self._artifacts.load(_file(stem, step))
             if arrays is None:
                 return None
             points.append({name: torch.from_numpy(a.copy()) for name, a in arrays.items()})
         return points
 
-    def _file(self, unit: Unit, step: int) -> str:
+    def _earlier(self, stems: Sequence[str], at: int) -> set[int]:
+        """Steps before `at` of which every one of these main runs has a point."""
+        assert self._artifacts is not None
+        kept: dict[str, set[int]] = {stem: set() for stem in stems}
+        for file in self._artifacts.files(_FOLDER):
+            stem, _, step = Path(file).stem.rpartition("-")
+            if stem in kept and int(step) < at:
+                kept[stem].add(int(step))
+        return set.intersection(*kept.values())
+
+    def _stem(self, unit: Unit) -> str:
         """By the content of the main run's recipe, so that a branch needs no key of another unit."""
         assert self._recipes is not None
-        main = by_content(self._recipes.main(unit.params).model_dump(mode="json"))
-        return f"points/{digest(main, size=12)}-{step:06d}.safetensors"
+        return digest(by_content(self._recipes.main(unit.params).model_dump(mode="json")), size=12)
+
+
+def _file(stem: str, step: int) -> str:
+    return f"{_FOLDER}/{stem}-{step:06d}.safetensors"

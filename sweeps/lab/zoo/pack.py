@@ -17,7 +17,7 @@ from orchestrator.unit import Unit
 from sweeps.lab.data import Data
 from sweeps.lab.packs import Beat, Ended, Evaluated, Point, Snapshot, Training, train_pack
 from sweeps.lab.recipe import Recipe
-from sweeps.lab.zoo.branches import Points
+from sweeps.lab.zoo.branches import BEGUN, Points
 from sweeps.lab.zoo.split import split_of
 from sweeps.lab.zoo.states import States
 from sweeps.lab.zoo.weights import Packed
@@ -130,7 +130,7 @@ class Pack:
                 if self._points is not None:
                     self._points.keep(self._units[event.index], event.step, event.state)
             case Ended():
-                self.outcomes.append(self._outcome(event, training.backend))
+                self.outcomes.append(self._outcome(event, training))
 
     def _begun(self, name: str) -> Training:
         """The training, from a kept state if one fits; what was done is lost where it does not, but not the sweep."""
@@ -166,7 +166,7 @@ class Pack:
         else:
             self._states.save(self.state, self._units, self._wanted, state)
 
-    def _outcome(self, event: Ended, backend: str) -> Outcome:
+    def _outcome(self, event: Ended, training: Training) -> Outcome:
         unit, recipe = self._units[event.index], self._recipes[event.index]
         diverged = event.status == "diverged"
         final = {k: v for k, v in event.metrics.items() if k.endswith(("_loss", "_accuracy"))}
@@ -181,9 +181,11 @@ class Pack:
             "parameters": self._parameters,
             "split": split_of(recipe.seed),
             "checkpoints": " ".join(self.weights.labels(self._places[event.index])),
-            "backend": backend,
+            "backend": training.backend,
             "pack_size": len(self._units),
         }
+        if self._points is not None and self._points.used:
+            metrics[BEGUN.name] = training.began
         status = {"ok": Status.ok, "diverged": Status.diverged, "stopped": Status.pruned}[event.status]
         error = f"stopped after step {event.step}" if event.status == "stopped" else event.error
         return Outcome(unit.key, metrics, status, error, seconds=event.seconds)

@@ -96,6 +96,10 @@ class Recipes:
         """
         return parse(Recipe, self.data(params), source)
 
+    def main(self, params: Mapping[str, Value], source: str = "recipe") -> Recipe:
+        """The recipe of the run that the unit with these params leaves, where it is a branch; else its own."""
+        return self.of(params, source)
+
     def _set(self, data: Mapping[str, Any], path: str, value: object) -> dict[str, Any]:
         """A copy with one field set; objects on the way that the base leaves to their defaults are filled in."""
         new: dict[str, Any] = _replaced(data, self._full, path.split("."), value, path)

@@ -123,9 +123,8 @@ class ZooSession:
         parsed = [(unit, self._recipes.of(unit.params)) for unit in units]
         for _, group in itertools.groupby(parsed, key=lambda pair: pair[1].pack_key()):
             alike = list(group)
-            recipe = alike[0][1]
-            data = self._data.of(recipe)
-            choice = self._choices.of(recipe, data)
+            data = self._data.of(alike[0][1])
+            choice = self._choices.of(self._recipes.main(alike[0][0].params), data)  # a branch is computed as its run
             for pack, resume in self._packs(alike, data, choice):
                 yield from pack.train(resume)
                 file.add(pack.weights)

@@ -1,0 +1,137 @@
+"""Branches in a study: of each size the longest horizon is trained, and shorter ones are cool-downs that leave it."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from orchestrator.axes import Value
+from orchestrator.errors import SpecError
+from orchestrator.unit import Unit
+from sweeps.lab.recipe import Recipe
+from sweeps.lab.schedules import WarmupStableDecay
+
+__all__ = ["Horizons", "Waiting", "wsd_of"]
+
+
+def wsd_of(recipe: Recipe | None, follows_horizon: bool) -> WarmupStableDecay:
+    """The schedule that main runs and branches share.
+
+    Args:
+        recipe: of the study; None: it is one of features.
+        follows_horizon: whether the learning rate depends on the horizon.
+
+    Raises:
+        SpecError: what the spec asks for can't branch; the message says what to change.
+    """
+    if recipe is None:
+        raise SpecError("horizons: branches are cool-downs of a recipe's runs; the random-feature model has none")
+    schedule = recipe.schedule
+    if not isinstance(schedule, WarmupStableDecay):
+        raise SpecError(
+            f"horizons: branches leave a run that holds its rate; recipe.schedule is {schedule.shape}, take "
+            "{shape: wsd, warmup_steps: ..., cooldown: 0.2}"
+        )
+    if schedule.warmup:
+        raise SpecError(
+            f"horizons: branches share the warm-up of their main run, but recipe.schedule.warmup is a share of each "
+            f"horizon, {schedule.warmup:g}; give warmup_steps"
+        )
+    if follows_horizon:
+        raise SpecError(
+            "horizons: branches have the learning rate of their main run, so rate.horizon must be 0; rate.size may stay"
+        )
+    return schedule
+
+
+@dataclass(frozen=True)
+class Horizons:
+    """The horizons of each size, in steps, and where the shorter ones leave the longest.
+
+    Attributes:
+        schedule: that all of them have; None: every horizon is trained from its start.
+        of: width to its horizons.
+    """
+
+    schedule: WarmupStableDecay | None
+    of: Mapping[int, frozenset[int]]
+
+    @classmethod
+    def among(cls, schedule: WarmupStableDecay | None, planned: Iterable[tuple[int, int]]) -> Horizons:
+        """Those of the pairs of width and steps that are planned.
+
+        Raises:
+            SpecError: one is too short for warm-up and cool-down.
+        """
+        found: dict[int, set[int]] = {}
+        for width, steps in planned:
+            found.setdefault(width, set()).add(steps)
+        made = cls(schedule, {width: frozenset(steps) for width, steps in found.items()})
+        if schedule is None:
+            return made
+        for width, horizons in made.of.items():
+            for steps in horizons:
+                at = made.leaves(width, steps)
+                if at is not None and not max(1, schedule.warmup_steps) <= at < steps:
+                    raise SpecError(
+                        f"horizons: a branch of width {width} that ends after {steps} steps has no room for a warm-up "
+                        f"of {schedule.warmup_steps} and a cool-down; raise limits.least_steps, or shorten the warm-up"
+                    )
+        return made
+
+    def main(self, width: int) -> int:
+        """The longest horizon of a size."""
+        return max(self.of[width])
+
+    def leaves(self, width: int, steps: int) -> int | None:
+        """The step after which the run of this horizon leaves the longest; None: it is trained from its start."""
+        if self.schedule is None or width not in self.of or steps not in self.of[width] or steps == self.main(width):
+            return None
+        return steps - self.schedule.falls(steps)
+
+    def departures(self, width: int) -> set[int]:
+        """The steps after which shorter horizons leave the longest of a size."""
+        return {at for steps in self.of.get(width, ()) if (at := self.leaves(width, steps)) is not None}
+
+    def leave(self, params: Mapping[str, Value]) -> int | None:
+        """`leaves` of a unit; what tests the fit is trained from its start."""
+        if params.get("role") == "validate":
+            return None
+        return self.leaves(int(params["width"] or 0), int(params["steps"] or 0))
+
+
+@dataclass
+class Waiting:
+    """Branches whose main runs have no rows yet.
+
+    Attributes:
+        left: width to keys of the main runs that have none.
+        branches: width to the units that wait for them.
+    """
+
+    left: dict[int, set[str]] = field(default_factory=dict)
+    branches: dict[int, list[Unit]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, units: Sequence[Unit], horizons: Horizons) -> tuple[deque[Unit], Waiting]:
+        """Units that need not wait, in order, and those that do."""
+        free, waiting = deque[Unit](), cls()
+        for unit in units:
+            width = int(unit.params["width"] or 0)
+            if horizons.leave(unit.params) is None:
+                free.append(unit)
+                waiting.left.setdefault(width, set()).add(unit.key)
+            else:
+                waiting.branches.setdefault(width, []).append(unit)
+        return free, waiting
+
+    def hear(self, row_key: str, width: int) -> Iterator[Unit]:
+        """A row has come: gives the branches for which it was the last of their main runs."""
+        left = self.left.get(width, set())
+        left.discard(row_key)
+        if not left:
+            yield from self.branches.pop(width, [])
+
+    def __bool__(self) -> bool:
+        return bool(self.branches)
