@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,12 +12,15 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from orchestrator.artifacts import Artifacts
 from orchestrator.errors import UsageError
 from sweeps.lab.laws.base import Floats, Law, Points, Quantity
 from sweeps.lab.laws.expressions import evaluate
 from sweeps.lab.laws.rules import chosen_by_any
 
 __all__ = ["Cases", "Selection", "read_table", "select"]
+
+_ENDINGS = "the ending must be one of .csv, .parquet, .jsonl, .ndjson, or it is a folder of Parquet files"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,29 +77,51 @@ class Selection:
     group: str | None = None
 
 
-def read_table(path: Path) -> pd.DataFrame:
-    """A Parquet file or folder of such, a CSV file, or JSON lines.
-
-    Raises:
-        UsageError: there is no such file, or it can't be read.
-    """
-    readers = {".csv": pd.read_csv, ".parquet": pd.read_parquet, ".jsonl": _read_lines, ".ndjson": _read_lines}
-    if not path.exists():
-        raise UsageError(f"there is no table {path}")
-    reader = pd.read_parquet if path.is_dir() else readers.get(path.suffix.lower())
-    if reader is None:
-        raise UsageError(f"{path}: the ending must be one of {', '.join(readers)}, or a folder of Parquet files")
-    try:
-        table: pd.DataFrame = reader(path)
-    except (ValueError, OSError) as e:
-        raise UsageError(f"{path} can't be read: {e}") from e
-    if table.empty:
-        raise UsageError(f"{path} holds no rows")
-    return table
-
-
 def _read_lines(path: Path) -> pd.DataFrame:
     return pd.DataFrame(pd.read_json(path, lines=True))
+
+
+_READERS: Mapping[str, Callable[[Path], pd.DataFrame]] = {
+    ".csv": pd.read_csv, ".parquet": pd.read_parquet, ".jsonl": _read_lines, ".ndjson": _read_lines
+}  # fmt: skip
+
+
+def read_table(where: str | Path) -> pd.DataFrame:
+    """A Parquet file or folder of such, a CSV file, or JSON lines; a path, or a URL of an object store.
+
+    Raises:
+        UsageError: there is no such file, or it can't be read; Unreachable, where an object store does not answer.
+    """
+    files = _fetched(str(where)) if "://" in str(where) else _found(Path(where))
+    try:
+        table = pd.concat([_READERS.get(file.suffix.lower(), pd.read_parquet)(file) for file in files])
+    except (ValueError, OSError) as e:
+        raise UsageError(f"{where} can't be read: {e}") from e
+    if table.empty:
+        raise UsageError(f"{where} holds no rows")
+    return table.reset_index(drop=True)
+
+
+def _found(path: Path) -> list[Path]:
+    if not path.exists():
+        raise UsageError(f"there is no table {path}")
+    if not path.is_dir() and path.suffix.lower() not in _READERS:
+        raise UsageError(f"{path}: {_ENDINGS}")
+    return [path]
+
+
+def _fetched(url: str) -> list[Path]:
+    """Copies on this machine of a file, or of the Parquet files directly in a folder, of an object store."""
+    folder, _, name = url.rstrip("/").rpartition("/")
+    whole = Path(name).suffix.lower() not in _READERS
+    store = Artifacts(url if whole else folder)
+    names = [f for f in store.files("") if f.endswith(".parquet")] if whole else [name]
+    if not names:
+        raise UsageError(f"{url}: {_ENDINGS}; no Parquet files are there")
+    try:
+        return [store.path(file) for file in names]
+    except FileNotFoundError:
+        raise UsageError(f"there is no table {url}") from None
 
 
 def select(

@@ -27,7 +27,7 @@ def register(app: typer.Typer) -> None:
 
 def _fit(
     table: Annotated[
-        Path, typer.Argument(metavar="TABLE", help="Parquet file or folder, CSV, or JSON lines (.jsonl).")
+        str, typer.Argument(metavar="TABLE", help="Parquet file or folder, CSV, or JSON lines (.jsonl); path or URL.")
     ],
     law: Annotated[
         list[str], typer.Option("--law", help="Name of a law; several are compared. `landsweep laws` lists.")
@@ -81,7 +81,7 @@ def _check_files(law: list[str], to: Path | None, plot: Path | None) -> None:
 
 
 def _fits(
-    table: Path, law: list[str], columns: str | None, objective: tuple[str, float | None, bool], asked: dict[str, Any]
+    table: str, law: list[str], columns: str | None, objective: tuple[str, float | None, bool], asked: dict[str, Any]
 ) -> list[Fit]:
     from rich.console import Console
 

@@ -14,8 +14,8 @@ class Continual(Law):
     """L = L0 + A (S1p + S1c)^-alpha - Cp S2p - Cc S2c + B (1 - (1 + E S1c)^-beta) (Wang et al., arXiv 2505.07796).
 
     S1 and S2 are the forward and annealing areas (see the law `annealing`) of pre-training, p, and of continual
-    training, c. The last term is the shift of distribution: B > 0 on the old domain, which is forgotten, B < 0 on the
-    new one.
+    training, c. The last term is the shift of distribution, a power law of the forward area: B > 0 on the old domain,
+    which is forgotten, B < 0 on the new one; with 1 + E S1c in it, it is 0 where continual training begins.
     """
 
     name = "continual"

@@ -12,7 +12,8 @@ __all__ = ["CRITICAL_BATCH", "CriticalBatch"]
 class CriticalBatch(Law):
     """B_crit(L) = Bstar / L^(1 / aB), in tokens (Kaplan et al., arXiv 2001.08361, equation 1.4; arXiv 1812.06162).
 
-    Training at batch B to the loss L takes S = S_min (1 + B_crit / B) steps. Published: Bstar 2e8 tokens, aB 0.21.
+    Training at batch B to the loss L takes S = S_min (1 + B_crit / B) steps. Published: Bstar 2e8 tokens
+    (2.1e8 in its appendix), aB 0.21.
     """
 
     name = "critical_batch"

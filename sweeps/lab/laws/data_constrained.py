@@ -15,9 +15,10 @@ class DataConstrained(Law):
         D' = Ud + Ud RD (1 - exp(-(D / Ud - 1) / RD)),   Ud = min(U, D)
         N' = Un + Un RN (1 - exp(-(N / Un - 1) / RN)),   Un = min(N, size that is optimal for U tokens)
 
-    D counts tokens with repetition, U unique ones. The optimal size follows from the law's own single-epoch part, see
-    `chinchilla`. Published: alpha = beta = 0.35266, ln A 6.2554, ln B 7.3050, ln E 0.62548, RN 5.3097, RD 15.388, the
-    last two fitted with the others held at single-epoch values: `--fixed "E=...,A=...,B=...,alpha=...,beta=..."`.
+    D counts tokens with repetition, U unique ones: D / Ud - 1 is the number of repetitions, N / Un - 1 the excess of
+    parameters. The optimal size follows from the law's own single-epoch part, see `chinchilla`. Published: alpha = beta
+    = 0.35266, ln A 6.2554, ln B 7.3050, ln E 0.62548, RN 5.3097, RD 15.388, the last two fitted with the others held at
+    single-epoch values: `--fixed "E=...,A=...,B=...,alpha=...,beta=..."`.
     """
 
     name = "data_constrained"

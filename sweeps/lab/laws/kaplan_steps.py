@@ -13,7 +13,8 @@ class KaplanSteps(Law):
     """L(N, S) = (Nc / N)^aN + (Sc / S)^aS (Kaplan et al., arXiv 2001.08361, equation 1.6).
 
     S is the least number of steps, as if trained far above the critical batch: S = steps / (1 + B_crit(L) / B), see
-    the law `critical_batch`. Published: aN 0.077, aS 0.76, Nc 6.5e13 parameters without embeddings, Sc 2.1e3 steps.
+    the law `critical_batch`. Published (table 3): aN 0.077, aS 0.76, Nc 6.5e13 parameters without embeddings, Sc 2.1e3
+    steps; these differ from the constants of the laws of one variable and of size and data.
     """
 
     name = "kaplan_steps"

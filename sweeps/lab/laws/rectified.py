@@ -13,7 +13,8 @@ class Rectified(Law):
     """L(D) = B / (Dl + D^beta) + E (Lin et al., arXiv 2402.02314).
 
     D is the number of fine-tuning samples; Dl, the learned data size, is what pre-training is worth in the same units
-    as D^beta. For D^beta << Dl the loss is flat, for D^beta >> Dl it is a power law with offset.
+    as D^beta. For D^beta << Dl the loss is flat, for D^beta >> Dl it is a power law with offset. The authors' project
+    page writes (B / (Dl + D^beta) + E)^alpha; this is that with alpha = 1.
     """
 
     name = "rectified"

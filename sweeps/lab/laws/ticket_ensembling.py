@@ -15,7 +15,8 @@ class TicketEnsembling(Law):
     Each network of width N holds a number of winning tickets in proportion to N; their outputs are averaged, and by the
     central limit theorem the squared error falls as 1 / N, whatever the dimension of the input. Averaging the outputs
     of k networks of width N then does what one of width k N does: the law is tested by fitting k = 1 and holding out
-    k > 1. Set k to 1 where networks are not averaged.
+    k > 1. Set k to 1 where networks are not averaged. The paper's own law is L ~ 1 / N of single networks; `bias` and k
+    are added here. A later version of the paper calls its theory questionable and lets the measurements stand.
     """
 
     name = "ticket_ensembling"

@@ -85,6 +85,7 @@ def test_units_and_sources_are_stated(law: Law) -> None:
 
 def test_names_of_families() -> None:
     assert len(law_named("mixture_additive:5").inputs) == 7
+    assert len(law_named("mixture_joint:8").parameters) == 37, "as arXiv 2507.09404 counts for eight domains"
     for wrong in ("mixture_additive:0", "mixture_additive:x", "mixture_additive:99", "power:2"):
         with pytest.raises(UsageError, match="there is no law"):
             law_named(wrong)

@@ -1,0 +1,59 @@
+"""Studies and tables in an object store: run, predicted from, fitted and told apart from what is not there."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from orchestrator.cli import app
+from orchestrator.errors import UsageError
+from orchestrator.store import Store
+from orchestrator.sweep import Sweep
+from orchestrator.testing.kind_suite import metrics_of, run_example
+from sweeps.lab.laws.cases import read_table
+from sweeps.lab.scaling.forecast import predict
+from tests.test_scaling import KIND, feature_spec
+from tests.test_scaling_branches import spec_of
+
+
+def test_predict_and_fit_read_a_study_of_an_object_store(
+    bucket_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    run_example(KIND, feature_spec(), bucket_url)
+    run_example(KIND, feature_spec(), tmp_path / "here")
+    far, near = (json.loads(predict(str(place), [1e6]).json()) for place in (bucket_url, tmp_path / "here"))
+    assert far == near and far["points"] == 8
+    table = read_table(f"{bucket_url}/rows")
+    assert sorted(table["key"]) == sorted(Sweep.at(bucket_url).rows()["key"])
+    args = ["fit", f"{bucket_url}/rows", "--law", "chinchilla", "--columns", "N=parameters,D=tokens,loss=test_loss"]
+    told = CliRunner().invoke(app, [*args, "--fixed", "E=0", "--bootstrap", "0", "--json"])
+    assert told.exit_code == 0, told.output
+    assert json.loads(told.stdout)["law"] == "chinchilla"
+
+
+def test_tables_of_an_object_store_are_those_of_the_disk(
+    bucket_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    table = pd.DataFrame({"N": [1.0, 2.0, 4.0], "loss": [3.0, 2.5, 2.25]})
+    for name, data in (("a.csv", table.to_csv(index=False)), ("a.jsonl", table.to_json(orient="records", lines=True))):
+        Store.at(bucket_url).create(name, data.encode())
+        pd.testing.assert_frame_equal(read_table(f"{bucket_url}/{name}"), table, check_dtype=False)
+    for url, said in (("none.csv", "there is no table"), ("none", "no Parquet files are there")):
+        with pytest.raises(UsageError, match=said):
+            read_table(f"{bucket_url}/{url}")
+    with pytest.raises(UsageError, match="file://, s3:// or gs://"):
+        read_table("ftp://host/table.csv")
+
+
+def test_branches_find_their_points_in_an_object_store(bucket_url: str, tmp_path: Path) -> None:
+    run_example(KIND, spec_of(widths=[2, 4], seeds=None, law="kaplan_joint"), bucket_url)
+    run_example(KIND, spec_of(widths=[2, 4], seeds=None, law="kaplan_joint"), tmp_path / "here")
+    rows = Sweep.at(bucket_url).rows()
+    assert (rows["flops_spent"] < rows["flops"]).sum() == 4
+    assert metrics_of(bucket_url) == metrics_of(tmp_path / "here")
