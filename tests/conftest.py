@@ -1,4 +1,4 @@
-"""An S3 server on this machine, started when the first test asks for it."""
+"""What tests share: an S3 server and a Ray on this machine, started when the first test asks for them."""
 
 from __future__ import annotations
 
@@ -20,3 +20,13 @@ def s3() -> Iterator[S3]:
 def bucket_url(s3: S3) -> str:
     """The URL of a results folder that is not there yet."""
     return f"s3://{s3.bucket}/{uuid.uuid4().hex}/sweep"
+
+
+@pytest.fixture(scope="module")
+def own_ray() -> Iterator[None]:
+    """A Ray of two CPUs, for the tests of one file."""
+    import ray
+
+    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
+    yield
+    ray.shutdown()

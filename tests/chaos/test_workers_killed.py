@@ -8,7 +8,6 @@ import random
 import signal
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -51,13 +50,6 @@ def verified(folder: Path) -> bool:
     sweep = Sweep(Ledger.open(Store.at(folder)))
     found = sweep.ledger.verify(sweep.keys())
     return found.sound and not found.missing
-
-
-@pytest.fixture(scope="module")
-def own_ray() -> Iterator[None]:
-    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
-    yield
-    ray.shutdown()
 
 
 def test_poison_units_are_listed_and_all_others_are_right(own_ray: None, tmp_path: Path) -> None:

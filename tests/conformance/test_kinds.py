@@ -7,11 +7,9 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import ray
 
 from orchestrator.kind import kinds
 from orchestrator.site import Site
@@ -66,16 +64,9 @@ def test_no_registered_kind_is_left_out() -> None:
     assert set(kinds()) == TESTED
 
 
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[None]:
-    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
-    yield
-    ray.shutdown()
-
-
 @pytest.mark.ray
 @pytest.mark.filterwarnings("default")
-@pytest.mark.usefixtures("cluster")
+@pytest.mark.usefixtures("own_ray")
 @pytest.mark.parametrize(("workers", "shard_seconds"), [(1, 1e-9), (2, 0.05), (3, 1e6)])
 @pytest.mark.parametrize("name", sorted(TESTED))
 def test_ray_gives_the_rows_of_this_process(name: str, workers: int, shard_seconds: float, tmp_path: Path) -> None:

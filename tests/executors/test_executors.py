@@ -28,16 +28,9 @@ class TestLocal(ExecutorSuite):
         ex.close()
 
 
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[None]:
-    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
-    yield
-    ray.shutdown()
-
-
 @pytest.mark.ray
 @pytest.mark.filterwarnings("default")
-@pytest.mark.usefixtures("cluster")
+@pytest.mark.usefixtures("own_ray")
 class TestRay(ExecutorSuite):
     @pytest.fixture
     def executor(self) -> Iterator[RayExecutor]:
