@@ -79,7 +79,7 @@ class Streams:
             >>> streams.news({"a": "one\ntwo\n", "b": "three\n"})
             '== a\ntwo\n== b\nthree\n'
         """
-        parts = []
+        parts: list[str] = []
         for name, text in logs.items():
             shown = self._shown.get(name, 0)
             if len(text) < shown:  # a new start with a log of its own
@@ -87,7 +87,8 @@ class Streams:
             end = len(text) if last else text.rfind("\n") + 1
             if end > shown:
                 if len(logs) > 1 and name != self._speaker:
-                    parts.append(f"== {name}\n")
+                    gap = "\n" if parts and not parts[-1].endswith("\n") else ""
+                    parts.append(f"{gap}== {name}\n")
                     self._speaker = name
                 parts.append(text[shown:end])
             self._shown[name] = max(shown, end)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import shutil
 import socket
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from cluster.addresses import free_port, own_address
-from cluster.follow import looked
+from cluster.follow import Streams, looked
 from cluster.launcher import JobState
 from cluster.records import Job, find_job, keep, launcher_of
 from orchestrator.errors import SpecError, UsageError
@@ -53,6 +54,23 @@ def test_a_job_of_a_copied_folder_is_not_asked_for(tmp_path: Path) -> None:
     (tmp_path / "copy/jobs/0001/job.json").write_text(text.replace('"7"', '"--kubeconfig=x"'))
     with pytest.raises(UsageError, match="is no job id"):
         find_job(str(tmp_path / "copy"))
+
+
+def test_logs_that_grow_side_by_side_are_told_apart_and_nothing_is_lost() -> None:
+    whole = {name: "".join(f"{name}{i}\n" for i in range(200)) + "no end" for name in ("a", "b")}
+    rng, streams, shown, ends = random.Random(0), Streams(), "", {"a": 0, "b": 0}
+    while any(ends[name] < len(whole[name]) for name in whole):
+        ends = {name: ends[name] + rng.randrange(40) for name in ends}
+        shown += streams.news({name: text[: ends[name]] for name, text in whole.items()})
+    shown += streams.news(whole, last=True)
+    told: dict[str, list[str]] = {"a": [], "b": []}
+    for line in shown.splitlines():
+        if line.startswith("== "):
+            speaker = line.removeprefix("== ")
+        else:
+            told[speaker].append(line)
+    assert told == {name: text.splitlines() for name, text in whole.items()}
+    assert streams.news({"a": "again\n", "b": whole["b"]}) == "== a\nagain\n", "a log that began anew"
 
 
 def test_a_port_in_use_is_passed_over() -> None:

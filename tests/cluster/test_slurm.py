@@ -87,14 +87,14 @@ def test_a_sweep_outlives_one_of_its_nodes(slurm: TestSlurm, tmp_path: Path) -> 
 
 def test_slurms_own_time_limit_stops_cleanly_and_the_job_goes_on_by_itself(slurm: TestSlurm, tmp_path: Path) -> None:
     """Two minutes for more work than fits; Slurm signals up to a minute before the 30 s that were asked for."""
-    write(tmp_path, 300, 0.6, time="2", stop_seconds=30)
+    write(tmp_path, 150, 0.6, nodes=1, time="2", stop_seconds=30)
     submit(tmp_path)
     done = command("logs", "results/fun", "--follow", cwd=tmp_path, timeout=900)
     print(done.stdout)
     assert "start 0" in done.stdout and "nothing is lost" in done.stdout and "start 1" in done.stdout
-    assert "300 units (300 ok)" in done.stdout and "300 new" not in done.stdout
+    assert "150 units (150 ok)" in done.stdout and "150 new" not in done.stdout
     assert "DUE TO TIME LIMIT" not in done.stdout, "it ended before Slurm had to end it"
-    expected(tmp_path, 300)
+    expected(tmp_path, 150)
 
 
 def test_two_jobs_share_the_nodes(slurm: TestSlurm, tmp_path: Path) -> None:
