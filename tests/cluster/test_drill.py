@@ -84,8 +84,8 @@ def test_a_folder_with_a_sweep_is_refused_and_so_is_a_site_without_workers(outco
     assert "start-timeout" not in command("drill", "site.wrokers=2", cwd=tmp_path, check=2).stderr
 
 
-def drill(tmp_path: Path, *words: str, workers: object = 2) -> dict[str, Any]:
-    done = command("drill", *words, "--json", f"site.workers={workers}", cwd=tmp_path, check=None, timeout=3000)
+def drill(tmp_path: Path, *words: str, workers: object = 2, timeout: float = 1800) -> dict[str, Any]:
+    done = command("drill", *words, "--json", f"site.workers={workers}", cwd=tmp_path, check=None, timeout=timeout)
     assert done.stdout, done.stderr
     told: dict[str, Any] = json.loads(done.stdout)
     assert told["survived"] and done.returncode == 0, done.stdout + done.stderr
@@ -163,7 +163,7 @@ def test_a_drill_as_ray_jobs_submits_again_when_the_driver_dies(
 def test_soak(tmp_path: Path, units: int, seconds: int, life: int, drivers: int, deaths: int) -> None:
     """Units for a minute and for ten of work on two workers, a death every few seconds; at the end `verify`."""
     options = [f"--seconds={seconds}", f"--units={units}", f"--life={life}", f"--drivers={drivers}", "--out=soak"]
-    told = drill(tmp_path, *options)
+    told = drill(tmp_path, *options, timeout=600 + 8 * seconds)  # a machine that has other things to do
     assert told["deaths"]["driver"] == drivers and sum(told["deaths"].values()) > deaths
     verified = command("verify", "soak", "--json", cwd=tmp_path)
     findings = json.loads(verified.stdout)
