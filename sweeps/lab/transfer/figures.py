@@ -8,14 +8,15 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
 from orchestrator.report.parts import Figure
 from orchestrator.report.plots import PALETTE, new_picture
+from sweeps.lab.laws.outcome import Fit
 from sweeps.lab.transfer.coordinates import FAIL, PASS, CoordinateCheck
 from sweeps.lab.transfer.curve import Curve, Drift
 
-__all__ = ["along_figure", "coordinates_figure", "curves_figure", "optimum_figure"]
+__all__ = ["along_figure", "coordinates_figure", "curves_figure", "optimum_figure", "steps_figure"]
 
 Arms = Mapping[str, Mapping[int, Curve]]
 
@@ -39,6 +40,14 @@ def _powers(plot: Any) -> None:  # noqa: ANN401 - matplotlib has no types
     plot.xaxis.set_major_formatter(lambda x, _: f"$2^{{{x:g}}}$")
 
 
+def _plain(plot: Any) -> None:  # noqa: ANN401 - matplotlib has no types
+    """Losses at 1, 2 and 5 times powers of ten, written out: they mostly span a decade or two."""
+    low, high = plot.get_ylim()
+    plot.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 1000 * low else (1,)))
+    plot.yaxis.set_major_formatter(lambda y, _: f"{y:g}")
+    plot.yaxis.set_minor_locator(NullLocator())
+
+
 def curves_figure(arms: Arms, over: str, objective: str) -> Figure:
     """Loss over learning rate, a line for each size, a panel for each recipe."""
     picture, axes = _panels(list(arms))
@@ -58,6 +67,7 @@ def curves_figure(arms: Arms, over: str, objective: str) -> Figure:
         plot.set(title=name or None, xlabel="learning rate", yscale="log")
         plot.grid(alpha=0.3)
         _powers(plot)
+    _plain(axes[0][0])
     axes[0][0].set_ylabel(objective.replace("_", " "))
     axes[0][-1].legend(fontsize=8)
     caption = (
@@ -101,6 +111,38 @@ def optimum_figure(arms: Arms, drifts: Mapping[str, Drift], over: str) -> Figure
     return Figure("optimum", caption, picture)
 
 
+def steps_figure(
+    points: Mapping[str, Mapping[int, float]], fits: Mapping[str, Fit], objective: str, target: float
+) -> Figure:
+    """Fewest steps to the target over the batch size, with the fitted law, for each recipe."""
+    picture = new_picture(6.0, 3.9)
+    plot = picture.add_subplot()
+    for i, (name, found) in enumerate(points.items()):
+        colour, label = PALETTE[i % len(PALETTE)], name or "measured"
+        if name in fits and found:
+            label += f": critical batch size {fits[name]['critical']:.3g}"
+            x = np.geomspace(min(found), max(found), 100)
+            plot.plot(x, fits[name].law.predict(fits[name].theta[None], {"batch": x})[0], "-", lw=1, color=colour)
+        plot.plot(list(found), list(found.values()), "o", color=colour, label=label)
+    ticks = sorted({size for found in points.values() for size in found})
+    plot.set(
+        xscale="log", yscale="log", xlabel="batch size", ylabel=f"steps to {objective.replace('_', ' ')} {target:g}"
+    )
+    plot.set_xticks(ticks, [f"{t:,}" for t in ticks])
+    plot.minorticks_off()
+    low, high = plot.get_ylim()
+    steps = [s for s in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000, 20000) if low <= s <= high]
+    plot.set_yticks(steps, [f"{s:,}" for s in steps])
+    plot.grid(alpha=0.3)
+    plot.legend(fontsize=8)
+    caption = (
+        "Fewest steps to the target over the batch size, at the best rate of each; lines: least steps x "
+        "(1 + critical / batch). Left of the critical batch size steps halve as the batch "
+        "doubles, right of it they stay."
+    )
+    return Figure("critical_batch", caption, picture)
+
+
 def along_figure(metric: str, arms: Mapping[str, Mapping[int, pd.DataFrame]], over: str, told: str) -> Figure:
     """A probe along training, a line for each size, a panel for each recipe."""
     picture, axes = _panels(list(arms))
@@ -110,6 +152,8 @@ def along_figure(metric: str, arms: Mapping[str, Mapping[int, pd.DataFrame]], ov
             plot.plot(lines["step"], lines["value"], "o-", ms=3, lw=1.3, color=colours[size], label=f"{over} {size:,}")
         plot.set(title=name or None, xlabel="step", yscale="log" if _positive(arms) else "linear")
         plot.grid(alpha=0.3)
+    if _positive(arms):
+        _plain(axes[0][0])
     axes[0][0].set_ylabel(metric.replace("_", " "))
     axes[0][-1].legend(fontsize=8)
     return Figure(metric, told, picture)

@@ -1,101 +1,86 @@
-"""Laws of the optimum: the best rate as a power of size and horizon, and the critical batch size."""
+"""Laws of the optimum: the best rate as a power of size or horizon, and the critical batch size; with intervals."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+import pandas as pd
 
-__all__ = ["CriticalBatch", "RateLaw", "critical_batch", "rate_law"]
+from sweeps.lab.laws.base import Floats, Law, Parameter, Points, Quantity, centre, column
+from sweeps.lab.laws.fit import fit
+from sweeps.lab.laws.outcome import Fit
+from sweeps.lab.laws.power import POWER
 
-DRAWS = 1000  # of a bootstrap
+__all__ = ["STEPS_TO_TARGET", "StepsToTarget", "critical_batch", "rate_law"]
+
+_STARTS = (0.01, 0.1, 1.0, 10.0, 100.0)  # critical batch sizes, in the middle of those that were tried
 
 
-@dataclass(frozen=True, slots=True)
-class RateLaw:
-    """rate = c * prod x_i^p_i.
+class StepsToTarget(Law):
+    """S = Smin (1 + Bcrit / B): equation 2.7 of arXiv 1812.06162, (S / Smin - 1)(E / Emin - 1) = 1 with E = S B.
 
-    Attributes:
-        coefficient: c.
-        exponents: p_i.
-        intervals: 95 % of each p_i, by a bootstrap over the points; nan below two points more than parameters.
-        residual: root mean square of log2 rate.
+    At the batch size Bcrit twice the least steps and twice the least samples are needed.
     """
 
-    coefficient: float
-    exponents: tuple[float, ...]
-    intervals: tuple[tuple[float, float], ...]
-    residual: float
+    name = "steps_to_target"
+    formula = "steps = least (1 + critical / batch)"
+    source = "arXiv 1812.06162"
+    inputs = (Quantity("batch", "samples", "batch size"),)
+    output = Quantity("steps", "steps", "until the target was reached, at the best rate")
+    parameters = (
+        Parameter("least", "steps at an infinite batch size", log=True),
+        Parameter("critical", "critical batch size, samples", log=True),
+    )
+
+    def evaluate(self, theta: Floats, x: Points) -> tuple[Floats, Floats]:
+        least, share = column(theta, 0), 1 / x["batch"]
+        grown = 1 + column(theta, 1) * share
+        return least * grown, np.stack([np.broadcast_to(grown, (len(theta), len(share))), least * share], axis=1)
+
+    def starts(self, x: Points, y: Floats) -> Floats:
+        middle = centre(x["batch"])
+        return np.array([(centre(y) / (1 + s), s * middle) for s in _STARTS])
+
+    def example(self) -> tuple[Floats, Points]:
+        return np.array([50.0, 200.0]), {"batch": np.geomspace(8, 2048, 9)}
 
 
-def rate_law(rates: Sequence[float], *factors: Sequence[float], seed: int = 0) -> RateLaw | None:
-    """Least squares in logarithms, as arXiv 2409.19913 and 2503.04715 fit the best rate over size and horizon.
+STEPS_TO_TARGET = StepsToTarget()
+
+
+def rate_law(rates: Sequence[float], sizes: Sequence[float]) -> Fit | None:
+    """Best rate = c size^p, by least squares in logarithms as in arXiv 2409.19913; interval of p by Student's t.
 
     Args:
         rates: best learning rates [n]; points that are not finite are left out.
-        factors: for each x_i its values [n]: parameters, samples or tokens, steps.
-        seed: of the bootstrap.
+        sizes: parameters, samples, or batch sizes [n].
 
     Returns:
-        The law; None where points are fewer than parameters, or where a factor does not vary on its own.
+        The fit; None below three optima, since nothing is left to judge it by.
     """
-    y = np.log(np.asarray(rates, dtype=float))
-    x = np.column_stack([np.ones_like(y), *(np.log(np.asarray(f, dtype=float)) for f in factors)])
-    there = np.isfinite(y) & np.isfinite(x).all(1)
-    x, y = x[there], y[there]
-    n, p = x.shape
-    if n < p or np.linalg.matrix_rank(x) < p:
-        return None
-    found = np.linalg.lstsq(x, y, rcond=None)[0]
-    intervals = np.full((p, 2), np.nan)
-    if n >= p + 2:
-        source = np.random.default_rng(seed)
-        draws = [d for _ in range(DRAWS) if np.linalg.matrix_rank(x[d := source.integers(0, n, n)]) == p]
-        fits = np.array([np.linalg.lstsq(x[d], y[d], rcond=None)[0] for d in draws])
-        intervals = np.percentile(fits, [2.5, 97.5], axis=0).T
-    residual = float(np.sqrt(np.mean((y - x @ found) ** 2)) / np.log(2))
-    bounds = tuple((float(low), float(high)) for low, high in intervals[1:])
-    return RateLaw(float(np.exp(found[0])), tuple(map(float, found[1:])), bounds, residual)
+    return _fitted(POWER, {"x": sizes, "y": rates})
 
 
-@dataclass(frozen=True, slots=True)
-class CriticalBatch:
-    """steps to the target = least_steps (1 + critical / batch).
-
-    Attributes:
-        critical: batch size at which twice the least steps, and twice the least samples, are needed.
-        least_steps: at infinite batch size.
-        least_samples: at batch size 0: critical * least_steps.
-    """
-
-    critical: float
-    least_steps: float
-
-    @property
-    def least_samples(self) -> float:
-        """Samples that are needed where each step is worth most."""
-        return self.critical * self.least_steps
-
-
-def critical_batch(batches: Sequence[float], steps: Sequence[float]) -> CriticalBatch | None:
-    """Fit (S / Smin - 1)(E / Emin - 1) = 1 (arXiv 1812.06162, equation 2.7), with E = S B: a line in 1 / B.
-
-    Weighted by 1 / steps^2, so that errors count by their ratio.
+def critical_batch(batches: Sequence[float], steps: Sequence[float]) -> Fit | None:
+    """The critical batch size; interval by Student's t in its logarithm.
 
     Args:
         batches: batch sizes [n].
         steps: to the target at the best rate of each [n]; where it was not reached, nan.
 
     Returns:
-        The fit; None below two points, or where steps do not fall with the batch size.
+        The fit; None below three batch sizes that reached the target, and where steps do not fall with the batch size.
     """
-    b, s = (np.asarray(v, dtype=float) for v in (batches, steps))
-    there: NDArray[np.bool_] = np.isfinite(s) & np.isfinite(b)
-    b, s = b[there], s[there]
-    if len(b) < 2:
+    found = _fitted(STEPS_TO_TARGET, {"batch": batches, "steps": steps})
+    falls = (
+        found is not None and found["critical"] > 1e-3 * min(batches) and "critical" not in found.convergence.at_bound
+    )
+    return found if falls else None
+
+
+def _fitted(law: Law, columns: dict[str, Sequence[float]]) -> Fit | None:
+    table = pd.DataFrame({name: np.asarray(values, dtype=float) for name, values in columns.items()}).dropna()
+    if len(table) < law.least_points or table.iloc[:, 0].nunique() < 2:
         return None
-    design = np.column_stack([1 / s, 1 / (b * s)])
-    least, samples = np.linalg.lstsq(design, np.ones_like(s), rcond=None)[0]
-    return CriticalBatch(float(samples / least), float(least)) if least > 0 and samples > 0 else None
+    return fit(law, table, objective="least-squares")

@@ -10,7 +10,7 @@ import pandas as pd
 from orchestrator.report.parts import Part, Report, Section, Table
 from orchestrator.report.tables import numbers
 from sweeps.lab.transfer.curve import Curve, Drift, drift, penalty, sensitivity
-from sweeps.lab.transfer.figures import along_figure, coordinates_figure, curves_figure, optimum_figure
+from sweeps.lab.transfer.figures import along_figure, coordinates_figure, curves_figure, optimum_figure, steps_figure
 from sweeps.lab.transfer.found import Found
 from sweeps.lab.transfer.laws import critical_batch, rate_law
 from sweeps.lab.transfer.recipes import CURVE, RATE
@@ -109,26 +109,23 @@ def _or_dash(value: float) -> str:
 
 
 def _laws(spec: TransferSpec, found: Found, arms: Mapping[str, Mapping[int, Curve]]) -> Iterator[Part]:
-    lines = []
+    lines, factor = [], _FACTORS[spec.over]
     for arm, curves in arms.items():
         rows = found.part(arm, CURVE).groupby("size").first()
         rates = [2 ** c.optimum().rate for c in curves.values()]
-        factor = _FACTORS[spec.over]
         values = numbers(rows["parameters"]) if factor == "parameters" else np.array(list(curves), dtype=float)
         if factor == "samples":
             values = values * spec.recipe.batch_size
         law = rate_law(rates, list(values)) if len(values) == len(rates) else None
         if law is None:
-            lines.append([arm or "-", f"best rate ~ {factor}^p", "fewer than two optima, or one size only", "-", "-"])
+            lines.append([arm or "-", f"best rate ~ {factor}^p", "fewer than three bracketed optima", "-", "-"])
             continue
-        low, high = law.intervals[0]
-        interval = f"{low:+.3f} to {high:+.3f}" if np.isfinite(low) else "-"
-        lines.append(
-            [arm or "-", f"best rate ~ {factor}^p", f"{law.exponents[0]:+.3f}", interval, f"{law.residual:.2f}"]
-        )
+        low, high = law.interval("p")
+        told = f"{law['p']:+.3f}", f"{low:+.3f} to {high:+.3f}", f"{law.rmse / np.log(2):.2f}"
+        lines.append([arm or "-", f"best rate ~ {factor}^p", *told])
     yield Table(
-        "Power laws of the best rate, by least squares in logarithms; intervals by a bootstrap over sizes, of four or "
-        "more. The residual is the root mean square of log2 rate.",
+        "Power laws of the best rate, by least squares in logarithms; intervals by Student's t over the sizes. The "
+        "residual is the root mean square of log2 rate.",
         ("recipe", "law", "p", "95 % interval", "residual"),
         lines,
     )
@@ -137,18 +134,28 @@ def _laws(spec: TransferSpec, found: Found, arms: Mapping[str, Mapping[int, Curv
 
 
 def _critical(spec: TransferSpec, found: Found, arms: Mapping[str, Mapping[int, Curve]]) -> Iterator[Part]:
-    lines = []
+    lines, points, fits = [], {}, {}
     for arm in arms:
         rows = found.part(arm, CURVE)
         reached = rows.assign(steps=numbers(rows["target_step"])).groupby(["size", RATE])["steps"]
         means = reached.apply(lambda s: s.mean() if s.notna().all() else np.nan).groupby("size").min()
-        fit = critical_batch(list(means.index), list(means))
-        cells = ["-", "-", "-"] if fit is None else [fit.critical, fit.least_steps, fit.least_samples]
-        lines.append([arm or "-", *cells, f"{int(means.notna().sum())} of {len(means)}"])
+        points[arm] = {int(size): float(steps) for size, steps in means.items() if np.isfinite(steps)}
+        law = critical_batch(list(points[arm]), list(points[arm].values()))
+        cells = ["-"] * 4
+        if law is not None:
+            fits[arm] = law
+            low, high = law.interval("critical")
+            samples = law["critical"] * law["least"]
+            cells = [f"{v:.4g}" for v in (law["critical"], law["least"], samples)]
+            cells.insert(1, f"{low:.3g} to {high:.3g}")
+        lines.append([arm or "-", *cells, f"{len(points[arm])} of {len(means)}"])
+    if any(points.values()):
+        yield steps_figure(points, fits, spec.objective, spec.target or 0.0)
     yield Table(
         f"Critical batch size: fewest steps until {spec.objective} is at most {spec.target:g}, at the best rate of "
-        "each batch size, as least steps x (1 + critical / batch) (arXiv 1812.06162).",
-        ("recipe", "critical batch size", "least steps", "least samples", "reached it"),
+        "each batch size, as least steps x (1 + critical / batch) (arXiv 1812.06162), of three batch sizes or more "
+        "that reached it. At the critical batch size twice the least steps and twice the least samples are needed.",
+        ("recipe", "critical batch size", "95 % interval", "least steps", "least samples", "reached it"),
         lines,
     )
 

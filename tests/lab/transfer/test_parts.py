@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from scipy import stats
 
 from sweeps.lab.transfer.coordinates import coordinate_check
 from sweeps.lab.transfer.curve import Curve, drift, penalty, sensitivity
-from sweeps.lab.transfer.laws import critical_batch, rate_law
+from sweeps.lab.transfer.laws import STEPS_TO_TARGET, critical_batch, rate_law
 from sweeps.lab.transfer.search import RateSearch
 
 RATES = np.linspace(-12.0, -2.0, 21)
@@ -165,22 +166,42 @@ def test_slopes_of_activations_are_fitted_layer_by_layer_and_step_by_step() -> N
         assert coordinate_check(scores).verdict == verdict
 
 
-def test_a_power_law_of_two_factors_is_found_again() -> None:
-    """arXiv 2503.04715: rate = 1.79 N^-0.713 D^0.307."""
-    sizes, data = (v.ravel() for v in np.meshgrid([6e7, 2e8, 1e9], [1e9, 4e9, 2e10]))
-    law = rate_law(list(1.79 * sizes**-0.713 * data**0.307), list(sizes), list(data))
-    assert law is not None
-    assert law.coefficient == pytest.approx(1.79) and law.exponents == pytest.approx((-0.713, 0.307))
-    assert law.intervals[0] == pytest.approx((-0.713, -0.713)) and law.residual == pytest.approx(0, abs=1e-9)
-    assert rate_law([0.1, math.nan], [1, 2]) is None
+def test_a_power_law_of_the_best_rate_is_found_again_with_its_interval() -> None:
+    """Slope and Student's t interval of a line in logarithms, written out."""
+    sizes = np.array([6e7, 2e8, 1e9, 4e9])
+    exact = rate_law(list(1.79 * sizes**-0.713), list(sizes))
+    assert exact is not None
+    assert (exact["c"], exact["p"]) == pytest.approx((1.79, -0.713)) and exact.rmse == pytest.approx(0, abs=1e-9)
+    x, y = np.log([1.0, 2, 4, 8, 16]), np.log([0.1, 0.06, 0.024, 0.013, 0.006])
+    found = rate_law([*np.exp(y), math.nan], [*np.exp(x), 32])
+    line = stats.linregress(x, y)
+    assert found is not None and found["p"] == pytest.approx(line.slope)
+    half = stats.t.ppf(0.975, 3) * line.stderr
+    assert found.interval("p") == pytest.approx((line.slope - half, line.slope + half), rel=1e-6)
+    assert rate_law([0.1, 0.2, math.nan], [1, 2, 3]) is None
     assert rate_law([0.1, 0.2, 0.3], [2, 2, 2]) is None
-    noisy = rate_law([0.1, 0.06, 0.024, 0.013, 0.006], [1, 2, 4, 8, 16])
-    assert noisy is not None and noisy.intervals[0][0] < noisy.exponents[0] < noisy.intervals[0][1]
 
 
-def test_the_critical_batch_size_is_found_again() -> None:
+def test_the_critical_batch_size_is_found_again_with_its_interval() -> None:
     batches = [8, 32, 128, 512, 2048]
     found = critical_batch([*batches, 4096], [*(50 * (1 + 200 / b) for b in batches), math.nan])
-    assert found is not None
-    assert (found.critical, found.least_steps, found.least_samples) == pytest.approx((200, 50, 10000))
-    assert critical_batch([8, 32], [10, 40]) is None
+    assert found is not None and (found["critical"], found["least"]) == pytest.approx((200, 50))
+    noise = np.random.default_rng(0).normal(0, 0.1, (200, len(batches)))
+    fits = [
+        critical_batch(batches, [50 * (1 + 200 / b) * math.exp(e) for b, e in zip(batches, row, strict=True)])
+        for row in noise
+    ]
+    inside = [low <= 200 <= high for fit in fits if fit is not None for low, high in [fit.interval("critical")]]
+    assert len(inside) == 200 and 0.9 <= np.mean(inside) <= 0.99
+    assert critical_batch([8, 32, 128], [10, 40, 80]) is None, "steps rise with the batch size"
+    assert critical_batch([8, 32], [40, 20]) is None, "two points say nothing of the error"
+
+
+def test_the_gradient_of_the_law_is_that_of_differences() -> None:
+    theta, x = STEPS_TO_TARGET.example()
+    _, jacobian = STEPS_TO_TARGET.evaluate(theta[None], x)
+    for place in range(2):
+        step = np.zeros(2)
+        step[place] = 1e-5 * theta[place]
+        ends = [STEPS_TO_TARGET.predict((theta + sign * step)[None], x)[0] for sign in (1, -1)]
+        np.testing.assert_allclose(jacobian[0, place], (ends[0] - ends[1]) / (2 * step[place]), rtol=1e-8)
