@@ -22,13 +22,14 @@ from orchestrator.site import Site
 from orchestrator.sweep import Sweep, load_spec
 from orchestrator.testing.kind_suite import metrics_of, run_example, same
 from sweeps.lab.data import Markov
+from sweeps.lab.laws.annealing import areas
 from sweeps.lab.laws.random_features_model import draw_model
 from sweeps.lab.scaling.curves import MOMENTUM, annealed
 from sweeps.lab.scaling.forecast import predict
 from sweeps.lab.scaling.ladder import Ladder
 from sweeps.lab.scaling.report import larger_runs
 from sweeps.lab.scaling.study import Study, best_sizes, exponent, minima, points
-from sweeps.lab.schedules import Cosine
+from sweeps.lab.schedules import Cosine, WarmupStableDecay
 from sweeps.lab.streams import stream
 from sweeps.scaling import ScalingKind, ScalingSpec
 from tests.lab.scaling.test_plan import spec_of
@@ -225,6 +226,29 @@ FEATURES = {"features": {"ambient": 512}, "widths": [8, 16, 32, 64], "budgets": 
             "limits": {"least_steps": 50}, "validate": {"budgets": [4e7]}}  # fmt: skip
 BRANCHED = {**{k: v for k, v in BASE.items() if k not in ("seeds", "name", "kind")}, "widths": [2, 4, 8],
             "budgets": [2e6, 4e6, 8e6], "validate": {"budgets": [1.6e7]}, "backend": "loop"}  # fmt: skip
+
+
+def test_the_curve_of_a_branch_is_that_of_its_main_run_up_to_where_it_leaves() -> None:
+    """Curves made by the law itself; branches have evaluations of their cool-down alone, some five of them."""
+    schedule, peak = WarmupStableDecay(shape="wsd", warmup_steps=10, cooldown=0.2), 0.02
+    rows, lines = [], []
+    for key, steps in (("a", 300), ("b", 600), ("c", 1500)):
+        rates = peak * np.array([1.0 if s < 10 else schedule.multiplier(s, steps) for s in range(steps)])
+        forward, annealing = areas(rates, MOMENTUM)
+        losses = 2.5 + 0.4 * forward**-0.7 - 0.8 * annealing
+        for step in range(20, steps + 1, 20):
+            if key == "c" or step > steps - schedule.falls(steps):
+                lines.append({"key": key, "step": step, "metric": "test_loss", "value": losses[step - 1]})
+        rows.append(
+            {"key": key, "role": "isoflop", "width": 8, "steps": steps, "learning_rate": peak, "seed": 0, "N": 99.0}
+        )
+    found = annealed(pd.DataFrame(rows), pd.DataFrame(lines), schedule, branches=True)
+    assert found is not None and [c.table["step"].iloc[0] for c in found.curves] == [20, 40, 80]
+    assert found.rmse is not None and found.rmse < 1e-4
+    assert [found.fit[n] for n in ("L0", "A", "C", "alpha")] == pytest.approx([2.5, 0.4, 0.8, 0.7], rel=1e-3)
+    assert len(found.fit.residuals) == 29 + 1 + 3, (
+        "those of b, the first of a, and its cool-down: what is shared counts once"
+    )
 
 
 @pytest.mark.slow

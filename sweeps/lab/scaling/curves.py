@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,7 +14,7 @@ from sweeps.lab.laws.annealing import ANNEALING, areas
 from sweeps.lab.laws.base import Floats
 from sweeps.lab.laws.fit import fit
 from sweeps.lab.laws.outcome import Fit
-from sweeps.lab.schedules import Schedule
+from sweeps.lab.schedules import Schedule, WarmupStableDecay
 
 __all__ = ["MOMENTUM", "Curve", "Curves", "annealed"]
 
@@ -48,7 +50,7 @@ class Curves:
         parameters: N of the size.
         curves: of the runs.
         fit: of the annealing law.
-        rmse: of log loss on the longest curve, which was not fitted; None where there is only one.
+        rmse: of log loss on the longest curve, but for what it shares with a branch; None where there is only one.
     """
 
     width: int
@@ -65,13 +67,14 @@ class Curves:
         return steps.astype(float), self.fit.law.predict(self.fit.theta[None], x)[0]
 
 
-def annealed(table: pd.DataFrame, series: pd.DataFrame, schedule: Schedule) -> Curves | None:
+def annealed(table: pd.DataFrame, series: pd.DataFrame, schedule: Schedule, branches: bool = False) -> Curves | None:
     """The curves of the size that was trained over the most horizons, with the law.
 
     Args:
         table: points of the study.
         series: key, step, metric, value.
         schedule: of the recipe.
+        branches: whether shorter horizons leave the longest, whose curve up to there is then theirs too.
 
     Returns:
         None where no size has curves with enough points.
@@ -84,7 +87,12 @@ def annealed(table: pd.DataFrame, series: pd.DataFrame, schedule: Schedule) -> C
     for width in runs.groupby("width").size().sort_values(ascending=False, kind="stable").index:
         chosen = runs[runs["width"] == width]
         found = [
-            _curve(of[row["key"]], int(row["steps"]), float(row["learning_rate"]), schedule)
+            _curve(
+                _whole(of, row, chosen.iloc[-1], schedule) if branches else of[row["key"]],
+                int(row["steps"]),
+                float(row["learning_rate"]),
+                schedule,
+            )
             for row in chosen.to_dict("records")
             if row["key"] in of
         ]
@@ -94,18 +102,31 @@ def annealed(table: pd.DataFrame, series: pd.DataFrame, schedule: Schedule) -> C
     return None
 
 
+def _whole(
+    of: Mapping[str, pd.DataFrame], row: Mapping[Hashable, Any], main: pd.Series[Any], schedule: Schedule
+) -> pd.DataFrame:
+    """The curve of a branch with that of the run that it leaves before it."""
+    own = of[row["key"]]
+    shared = isinstance(schedule, WarmupStableDecay) and row["learning_rate"] == main["learning_rate"]
+    if not shared or row["steps"] == main["steps"] or main["key"] not in of:
+        return own
+    before = of[main["key"]]
+    return pd.concat([before[before["step"] <= row["steps"] - schedule.falls(row["steps"])], own])  # type: ignore[attr-defined]
+
+
 def _fitted(width: int, parameters: float, tables: list[pd.DataFrame]) -> Curves | None:
     short, longest = (tables[:-1], tables[-1]) if len(tables) > 1 else (tables, None)
     try:
-        law = fit(ANNEALING, pd.concat(short))
+        law = fit(ANNEALING, pd.concat(short).drop_duplicates(["S1", "S2", "loss"]))  # what branches share counts once
     except UsageError:  # too few points
         return None
     curves = [Curve(int(t.attrs["steps"]), float(t.attrs["peak"]), t, t is not longest) for t in tables]
     rmse = None
     if longest is not None:
-        x = {name: longest[name].to_numpy(float) for name in ("S1", "S2")}
-        told = np.log(law.law.predict(law.theta[None], x)[0])
-        rmse = float(np.sqrt(((told - np.log(longest["loss"])) ** 2).mean()))
+        new = longest.merge(pd.concat(short)[["S1", "S2"]], how="left", on=["S1", "S2"], indicator=True)
+        new = new[new["_merge"] == "left_only"]
+        told = np.log(law.law.predict(law.theta[None], {name: new[name].to_numpy(float) for name in ("S1", "S2")})[0])
+        rmse = float(np.sqrt(((told - np.log(new["loss"])) ** 2).mean()))
     return Curves(width, parameters, tuple(curves), law, rmse)
 
 

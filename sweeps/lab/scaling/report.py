@@ -249,7 +249,10 @@ def _prediction(study: Study, tested: pd.DataFrame, label: str) -> Iterator[Part
 
 
 def _curves(spec: ScalingSpec, study: Study, series: pd.DataFrame, label: str) -> Iterator[Part]:
-    if spec.recipe is None or (found := annealed(study.table, series, spec.recipe.schedule)) is None:
+    if spec.recipe is None:
+        return
+    found = annealed(study.table, series, spec.recipe.schedule, spec.horizons == "branches")
+    if found is None:
         return
     shown = ", ".join(f"{p.name} {found.fit[p.name]:.4g}" for p in found.fit.law.parameters)
     caption = (
