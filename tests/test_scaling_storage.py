@@ -7,14 +7,15 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import typer
 from typer.testing import CliRunner
 
-from orchestrator.cli import app
 from orchestrator.errors import UsageError
 from orchestrator.store import Store
 from orchestrator.sweep import Sweep
 from orchestrator.testing.kind_suite import metrics_of, run_example
 from sweeps.lab.laws.cases import read_table
+from sweeps.lab.laws.commands import register
 from sweeps.lab.scaling.forecast import predict
 from tests.test_scaling import KIND, feature_spec
 from tests.test_scaling_branches import spec_of
@@ -30,6 +31,8 @@ def test_predict_and_fit_read_a_study_of_an_object_store(
     assert far == near and far["points"] == 8
     table = read_table(f"{bucket_url}/rows")
     assert sorted(table["key"]) == sorted(Sweep.at(bucket_url).rows()["key"])
+    app = typer.Typer()
+    register(app)
     args = ["fit", f"{bucket_url}/rows", "--law", "chinchilla", "--columns", "N=parameters,D=tokens,loss=test_loss"]
     told = CliRunner().invoke(app, [*args, "--fixed", "E=0", "--bootstrap", "0", "--json"])
     assert told.exit_code == 0, told.output
