@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +11,13 @@ import pandas as pd
 import pytest
 
 from orchestrator.errors import SpecError
-from orchestrator.executors.local import LocalExecutor
 from orchestrator.kind import Workbench
 from orchestrator.ledger import Ledger, Store
-from orchestrator.run import Snapshot, run_sweep
+from orchestrator.run import run_sweep
 from orchestrator.site import Site
 from orchestrator.spec import parse
 from orchestrator.sweep import Sweep
+from orchestrator.testing.chaos import StoppingExecutor
 from orchestrator.testing.kind_suite import QuietWatch, metrics_of, run_example, same
 from sweeps.lab.transfer.curve import drift
 from sweeps.lab.transfer.found import Found
@@ -193,20 +192,14 @@ def test_an_adaptive_sweep_goes_on_where_it_was_stopped(tmp_path: Path) -> None:
         assert np.log2(sharp["learning_rate"]).tolist() == pytest.approx([best, best])
         assert all(len(lines) == 2 for lines in found.along(arm, "sharpness").values())
 
-    class StopAfter(QuietWatch):
-        def __init__(self, rows: int) -> None:
-            super().__init__()
-            self.rows, self.stop = rows, threading.Event()
-
-        def show(self, snapshot: Snapshot) -> None:
-            if snapshot.new >= self.rows:
-                self.stop.set()
-
-    for watch in (StopAfter(3), StopAfter(12)):
+    stood = [0]
+    for shards in (3, 4):
+        executor = StoppingExecutor(shards)
         site = Site(executor="local", shard_seconds=1e-9)
-        options: dict[str, Any] = {"folder": Path.cwd(), "executor": LocalExecutor()}
-        run_sweep(KIND, spec, site, tmp_path / "parts", watch=watch, stop=watch.stop, **options)
-    assert 12 <= len(metrics_of(tmp_path / "parts")) < len(rows)
+        options: dict[str, Any] = {"folder": Path.cwd(), "executor": executor, "stop": executor.enough}
+        run_sweep(KIND, spec, site, tmp_path / "parts", watch=QuietWatch(), **options)
+        stood.append(len(metrics_of(tmp_path / "parts")))
+    assert stood == sorted({*stood}) and stood[-1] < len(rows)
     run_example(KIND, spec, tmp_path / "parts")
     assert same(metrics_of(tmp_path / "parts"), metrics_of(tmp_path / "whole"))
     again = run_example(KIND, spec, tmp_path / "parts")

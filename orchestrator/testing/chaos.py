@@ -1,4 +1,4 @@
-"""Tools that break things on purpose: an executor whose workers die, and a hook that kills this process."""
+"""Tools that break things on purpose: executors that lose shards or stop, and a hook that kills this process."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ import threading
 from collections.abc import Callable, Sequence
 
 from orchestrator.executors.base import Event, Executor, Finished, Gave, Lost
+from orchestrator.executors.local import LocalExecutor
 from orchestrator.kind import Arrays
 from orchestrator.row import Cause
 from orchestrator.schedule import Shard
 from orchestrator.worker import Chunk, Job, Work
 
-__all__ = ["DyingExecutor", "kill_at"]
+__all__ = ["DyingExecutor", "StoppingExecutor", "kill_at"]
 
 
 class DyingExecutor(Executor):
@@ -79,6 +80,32 @@ class DyingExecutor(Executor):
 
     def close(self) -> None:
         self._inner.close()
+
+
+class StoppingExecutor(LocalExecutor):
+    """Computes in this process, and sets `enough` after so many shards: a stop at the same place every time.
+
+    Args:
+        shards: how many.
+    """
+
+    def __init__(self, shards: int) -> None:
+        super().__init__()
+        self.enough = threading.Event()
+        self._left = shards
+        self._shards: set[int] = set()
+
+    def start(self, worker: str, work: Work) -> None:
+        if isinstance(work, Shard):
+            self._shards.add(work.id)
+        super().start(worker, work)
+
+    def poll(self, timeout: float) -> Sequence[Event]:
+        events = super().poll(timeout)
+        self._left -= sum(isinstance(e, Finished) and e.work in self._shards for e in events)
+        if self._left <= 0:
+            self.enough.set()
+        return events
 
 
 def kill_at(point: str, nth: int = 1, after: float = 0.0) -> Callable[[str], None]:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import math
-import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
@@ -24,7 +23,7 @@ from orchestrator.run import Snapshot, run_sweep
 from orchestrator.site import Site
 from orchestrator.spec import Spec, parse
 from orchestrator.sweep import Sweep, planned
-from orchestrator.testing.chaos import DyingExecutor
+from orchestrator.testing.chaos import DyingExecutor, StoppingExecutor
 
 __all__ = ["KindSuite", "QuietWatch", "metrics_of", "run_example", "same"]
 
@@ -140,18 +139,13 @@ class KindSuite:
         assert (end.new, end.done, end.phase) == (0, len(rows), "done")
 
     def test_a_stopped_run_goes_on(self, reference: tuple[Path, dict[str, dict[str, Any]]], tmp_path: Path) -> None:
-        class StopAfterFirstRow(QuietWatch):
-            def show(self, snapshot: Snapshot) -> None:
-                if snapshot.new:
-                    stop.set()
-
-        stop = threading.Event()
         site = Site(executor="local", shard_seconds=1e-9)
-        spec = self.kind.example()
-        options: dict[str, Any] = {"folder": Path.cwd(), "executor": LocalExecutor()}
-        first = run_sweep(self.kind, spec, site, tmp_path, watch=StopAfterFirstRow(), stop=stop, **options)
+        spec, executor = self.kind.example(), StoppingExecutor(1)
+        options: dict[str, Any] = {"folder": Path.cwd(), "executor": executor, "stop": executor.enough}
+        first = run_sweep(self.kind, spec, site, tmp_path, watch=QuietWatch(), **options)
+        assert first.phase == "stopped"
+        assert 0 < first.new <= len(reference[1])
         run_example(self.kind, spec, tmp_path)
-        assert first.phase in ("stopped", "done")
         assert same(metrics_of(tmp_path), reference[1])
 
     def test_the_report_is_made_from_rows_alone(
