@@ -132,6 +132,12 @@ class Recipe(Model):
         return self
 
     @model_validator(mode="after")
+    def _branch_ends_behind_its_start(self) -> Self:
+        if self.branched_at is not None and (self.steps is None or self.branched_at >= self.steps):
+            raise ValueError(f"branched_at: a branch that leaves after {self.branched_at} steps needs more `steps`")
+        return self
+
+    @model_validator(mode="after")
     def _parametrization_fits(self) -> Self:
         if self.parametrization is not None:
             family_of(self.optimizer)

@@ -101,6 +101,12 @@ def test_where_nothing_can_branch(fields: dict[str, Any], at: int, said: str) ->
         branch(recipe(**{**MAIN, "checkpoints": {}, **fields}), Cooldown(at=at, steps=5))
 
 
+@pytest.mark.parametrize("length", [{"steps": 24}, {"steps": 20}, {"steps": None, "epochs": 2}])
+def test_a_branch_that_ends_before_it_begins_is_refused(length: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="leaves after 24 steps needs more `steps`"):
+        recipe(**{**MAIN, "checkpoints": {}, **length, "branched_at": 24})
+
+
 def test_points_of_another_network_are_refused() -> None:
     data = digits()
     found = points([recipe(**MAIN)], data, "bmm", 24)

@@ -12,7 +12,7 @@ __all__ = ["Ntk"]
 
 
 class Ntk(Parametrization):
-    """NTK parametrization (arXiv 1806.07572): in wide networks the features stop to change, the function does not.
+    """NTK parametrization (arXiv 1806.07572): in wide networks the features stop changing, the function does not.
 
     With m = width / base width: tensors whose inputs grow keep the base's initial deviation and are multiplied by
     1/√m. SGD's rate is the same for all: the gradient by a hidden activation is of order 1/√m, and so is its change,

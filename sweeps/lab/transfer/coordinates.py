@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,8 @@ class CoordinateCheck:
     Attributes:
         layers: names, in the order of the network.
         steps: how many steps had been made.
-        slopes: [layers, steps]; nan where an activation was 0 in some size, or not finite.
+        slopes: [layers, steps]; nan where an activation was 0 in some size; infinite where in some model it was not
+            finite, or missing, as behind the end of one that diverged.
     """
 
     layers: tuple[str, ...]
@@ -30,7 +31,7 @@ class CoordinateCheck:
 
     @property
     def largest(self) -> float:
-        """Largest of `sizes`; infinite where activations were not finite."""
+        """Largest of `sizes`; infinite where there is none."""
         sizes = self.sizes()
         return float(np.nanmax(sizes)) if np.isfinite(sizes).any() else float("inf")
 
@@ -60,9 +61,9 @@ def coordinate_check(means: Mapping[int, Sequence[Mapping[tuple[str, int], float
     Returns:
         The check; all slopes are nan below two sizes.
     """
-    first: Mapping[tuple[str, int], float] = next((m for models in means.values() for m in models), {})
-    layers = tuple(dict.fromkeys(layer for layer, _ in first))
-    steps = tuple(sorted({step for _, step in first}))
+    every = [m for models in means.values() for m in models]
+    layers = tuple(dict.fromkeys(layer for layer, _ in every[0])) if every else ()
+    steps = tuple(sorted({step for m in every for _, step in m}))
     widths = np.log2(np.array(list(means), dtype=float))
     slopes = np.full((len(layers), len(steps)), np.nan)
     for i, layer in enumerate(layers):
@@ -75,11 +76,11 @@ def coordinate_check(means: Mapping[int, Sequence[Mapping[tuple[str, int], float
     return CoordinateCheck(layers, steps, slopes)
 
 
-def _level(values: Sequence[Any]) -> float:
-    """Mean log2; nan where a value is 0 or missing (an output layer that starts at 0), inf where one overflowed."""
+def _level(values: Sequence[float]) -> float:
+    """Mean log2; inf where a value is not finite or missing, nan where one is 0 (an output layer that starts at 0)."""
     array = np.array(values, dtype=float)
-    if np.isposinf(array).any():
+    if not np.isfinite(array).all():
         return np.inf
-    if not len(array) or np.isnan(array).any() or (array <= 0).any():
+    if not len(array) or (array <= 0).any():
         return np.nan
     return float(np.log2(array).mean())

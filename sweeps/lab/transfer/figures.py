@@ -131,7 +131,7 @@ def steps_figure(
     plot.set_xticks(ticks, [f"{t:,}" for t in ticks])
     plot.minorticks_off()
     low, high = plot.get_ylim()
-    steps = [s for s in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000, 20000) if low <= s <= high]
+    steps = [s for e in range(12) for s in (10**e, 2 * 10**e, 5 * 10**e) if low <= s <= high]
     plot.set_yticks(steps, [f"{s:,}" for s in steps])
     plot.grid(alpha=0.3)
     plot.legend(fontsize=8)

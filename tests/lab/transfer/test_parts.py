@@ -159,7 +159,12 @@ def test_slopes_of_activations_are_fitted_layer_by_layer_and_step_by_step() -> N
     assert math.isnan(check.slopes[1, 0]) and check.largest == pytest.approx(1.5) and check.verdict == "fail"
     flat = coordinate_check({w: [{("in", 1): 1.0 * w**0.05}] for w in (64, 128, 256)})
     assert flat.verdict == "pass" and flat.largest == pytest.approx(0.05)
-    assert coordinate_check({64: [{("in", 1): 1.0}], 128: [{("in", 1): math.inf}]}).verdict == "fail"
+    fine = {("in", 1): 1.0, ("out", 1): 1.0, ("in", 2): 1.0, ("out", 2): 1.0}
+    ended = {place: value for place, value in fine.items() if place[1] == 1}
+    for broken in ({**fine, ("out", 1): math.inf}, {**fine, ("out", 2): math.nan}, ended):
+        assert coordinate_check({64: [fine], 128: [broken]}).verdict == "fail"
+        assert coordinate_check({64: [broken], 128: [fine]}).verdict == "fail"
+    assert coordinate_check({64: [fine], 128: [fine]}).verdict == "pass"
     assert coordinate_check({w: [{("in", 1): w**0.2}] for w in (64, 128)}).verdict == "unclear"
     for power, verdict in ((-0.5, "pass"), (0.5, "fail")):  # attention scores may shrink, not grow
         scores = {w: [{("blocks.0.scores", 1): w**power, ("out", 1): 1.0}] for w in (64, 128)}
