@@ -139,11 +139,15 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """The mapping in a YAML file.
 
     Raises:
-        SpecError: no such file, not YAML, or not a mapping.
+        SpecError: no such file, not text in UTF-8, not YAML, or not a mapping.
     """
     if not path.is_file():
         raise SpecError(f"there is no file {path}; give the path of a YAML file")
-    data = _load(path.read_text(encoding="utf-8"), str(path))
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as e:
+        raise SpecError(f"{path} is not text in UTF-8 ({e.reason} at byte {e.start}); give a YAML file") from e
+    data = _load(text, str(path))
     if not isinstance(data, dict):
         raise SpecError(f"{path} must hold `field: value` lines, but holds {type(data).__name__}")
     return data

@@ -13,7 +13,7 @@ from typing import Any, Self
 
 import pandas as pd
 
-from orchestrator.errors import SpecError, SweepMismatch
+from orchestrator.errors import SpecError, SweepMismatch, UsageError
 from orchestrator.kind import SweepKind, kind_named
 from orchestrator.ledger import Ledger, Store
 from orchestrator.planner import Planner
@@ -26,6 +26,7 @@ __all__ = ["Sweep", "check_same", "grown_head", "load_spec", "new_head", "planne
 
 _FORMAT = 1
 _ASKED = 4096
+_READ = ("kind", "kind_version", "spec", "context", "definitions", "folder")  # of a head, to go on with it
 _PACKAGES = ("landsweep", "torch", "numpy", "ray", "optuna", "pyarrow", "pandas", "mlflow")
 
 
@@ -57,12 +58,13 @@ class Sweep:
         ledger: of the directory.
 
     Raises:
+        UsageError: its `sweep.json` lacks what a sweep has.
         SpecError: it was made by another version and its spec can't be read any more.
     """
 
     def __init__(self, ledger: Ledger) -> None:
         self.ledger = ledger
-        self.head: Mapping[str, Any] = ledger.sweep
+        self.head: Mapping[str, Any] = _whole(ledger.sweep, ledger.store.where)
         self.kind = kind_named(self.head["kind"])
         self.spec: Spec = parse(self.kind.spec, self.head["spec"], "sweep.json")
         self.folder = Path(self.head["folder"])
@@ -139,7 +141,9 @@ def check_same(head: Mapping[str, Any], kind: SweepKind[Any], spec: Spec, where:
 
     Raises:
         SweepMismatch: kind, version, context or a definition differs; the message says which field.
+        UsageError: the head lacks what a sweep has.
     """
+    head = _whole(head, where)
     lines = differences(
         {"kind": head["kind"], "kind_version": head["kind_version"], **head["context"]},
         {"kind": spec.kind, "kind_version": kind.version, **spec.context()},
@@ -155,6 +159,14 @@ def check_same(head: Mapping[str, Any], kind: SweepKind[Any], spec: Spec, where:
             + "\nAxes may grow within a sweep, other fields may not. Give this spec a folder of its own with --out, "
             "or another name."
         )
+
+
+def _whole(head: Mapping[str, Any], where: str) -> Mapping[str, Any]:
+    if missing := [name for name in _READ if name not in head]:
+        raise UsageError(
+            f"{where}/sweep.json is damaged: it has no {', '.join(missing)}; restore it, or use another folder"
+        )
+    return head
 
 
 def grown_head(head: Mapping[str, Any], spec: Spec) -> dict[str, Any] | None:

@@ -124,6 +124,14 @@ def test_bad_input_is_said_before_any_work(case: str, spec: Path, tmp_path: Path
     assert not list(tmp_path.glob("results/*/*")), "nothing was written"
 
 
+def test_a_sweep_json_without_its_fields_is_refused(spec: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "results" / "damaged"
+    folder.mkdir(parents=True)
+    (folder / "sweep.json").write_text("{}")
+    for words in (["status", str(folder)], ["plan", "spec.yaml", "--out", str(folder)]):
+        assert "sweep.json is damaged: it has no kind," in command(*words, cwd=tmp_path, check=2).stderr
+
+
 def test_results_of_another_spec_are_not_touched(spec: Path, tmp_path: Path) -> None:
     command("run", spec.name, *LOCAL, cwd=tmp_path)
     before = metrics_of(tmp_path / "results/chaos")

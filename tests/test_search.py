@@ -237,6 +237,14 @@ def test_diverged_and_failed_units_and_those_without_the_metric() -> None:
         q.tell({**row_of(q.ask(1)[0], alone), "loss": None})
 
 
+@pytest.mark.parametrize("value", ["abc", True])
+def test_a_goal_that_is_no_number_is_refused(value: object) -> None:
+    s = search(generation=1)
+    p = planner(s)
+    with pytest.raises(UsageError, match=rf"loss is {value!r}, no number; numbers that they give: .*seconds"):
+        p.tell({**row_of(p.ask(1)[0], s), "loss": value})
+
+
 @pytest.mark.parametrize("name", ["tpe", "nsga2", pytest.param("gp", marks=pytest.mark.slow), "random", "qmc"])
 def test_several_goals_with_units_that_diverge(name: str) -> None:
     s = search(

@@ -76,6 +76,9 @@ def test_files_that_hold_no_fields(tmp_path: Path, text: str, words: str) -> Non
     file.write_text(text)
     with pytest.raises(SpecError, match=words):
         read_yaml(file)
+    file.write_bytes(b"a: \xff")
+    with pytest.raises(SpecError, match=r"not text in UTF-8 .* at byte 3"):
+        read_yaml(file)
     with pytest.raises(SpecError, match="no file"):
         read_yaml(tmp_path / "none.yaml")
 

@@ -252,9 +252,15 @@ class StudyPlanner(Planner):
 
 def _reached(row: Mapping[str, Any], goal: Goal) -> float:
     value = row.get(goal.metric)
-    if value is None and row["status"] == Status.ok.value:
-        known = ", ".join(n for n, v in row.items() if isinstance(v, int | float) and not isinstance(v, bool))
-        raise UsageError(f"goals: the units give no metric {goal.metric!r}; numbers that they give: {known}")
+    given = value is not None
+    if (given or row["status"] == Status.ok.value) and not _is_number(value):
+        known = ", ".join(n for n, v in row.items() if _is_number(v))
+        none = f"{goal.metric} is {value!r}, no number" if given else f"the units give no metric {goal.metric!r}"
+        raise UsageError(f"goals: {none}; numbers that they give: {known}")
     if value is None or not math.isfinite(value) or row["status"] != Status.ok.value:
         return goal.worst
     return float(value)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
