@@ -6,7 +6,7 @@ import math
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -50,6 +50,10 @@ def walk(
     """A run whose loss falls towards x squared; `adam` has no momentum."""
     for step in range(1, 11):
         yield {"step": step, "loss": x * x + seed + 1 / step, "momentum_was": momentum, "total": float(sum(widths))}
+
+
+def wide(layers: Sequence[int], x: float = 0.0) -> dict[str, float]:
+    return {"loss": x * x + sum(layers)}
 
 
 def plain(x: float) -> dict[str, float]:
@@ -158,6 +162,22 @@ def test_steps_to_the_target_and_its_censoring_are_those_of_the_series(tmp_path:
     assert rows["target_reached"].any() and not rows["target_reached"].all()
 
 
+def test_a_goal_may_be_the_best_on_a_split_that_chooses(tmp_path: Path) -> None:
+    recipe = TINY | {
+        "data": TINY["data"] | {"validation": 100},
+        "evaluate": {"every_steps": 10, "splits": ["test", "validation"]},
+    }
+    spec = tiny(recipe=recipe, goals=[{"minimise": "best_validation_loss"}], budget={"units": 4})
+    rows, told = rows_of(spec, tmp_path), Sweep.at(tmp_path).series()
+    for _, row in rows.iterrows():
+        own = told[told["key"] == row["key"]]
+        for name, best in (("loss", min), ("accuracy", max)):
+            seen = own[own["metric"] == f"validation_{name}"]["value"]
+            assert row[f"best_validation_{name}"] == best(seen)
+    with pytest.raises(SpecError, match="no metric 'best_validation_loss'"):
+        tiny(goals=[{"minimise": "best_validation_loss"}])
+
+
 def test_operations_are_counted(tmp_path: Path) -> None:
     """64-8-10 units, two operations for each weight and sample, three passes, batches of 32, 60 steps."""
     rows = rows_of(tiny(budget={"flops": 1e7}), tmp_path)
@@ -252,6 +272,19 @@ def test_a_function_gets_names_values_and_seeds_and_its_best_call_runs(tmp_path:
     run_example(kind_named("function"), best, tmp_path / "best")
     again = Sweep.at(tmp_path / "best").rows()
     assert again["loss"].mean() == pytest.approx(trials["loss"].min(), rel=1e-15)
+
+
+def test_the_best_call_has_an_axis_that_an_axis_can_be(tmp_path: Path) -> None:
+    layers: dict[str, Any] = {"layers": {"choice": [[8], [16, 16]]}}
+    wider = {"function": "tests.test_search_kind:wide", "seed_argument": None, "budget": {"units": 4}}
+    spec = function_spec(**wider, space=layers | {"x": {"uniform": [-2, 2]}})
+    rows = rows_of(spec, tmp_path / "search")
+    best = parse(kind_named("function").spec, _yaml(best_text(spec, rows)), "best")
+    run_example(kind_named("function"), best, tmp_path / "best")
+    assert list(Sweep.at(tmp_path / "best").rows()["loss"]) == [rows["loss"].min()]
+    only = function_spec(**wider, space=layers)
+    with pytest.raises(UsageError, match="only lists and mappings"):
+        best_text(only, rows_of(only, tmp_path / "only"))
 
 
 def _yaml(text: str) -> dict[str, Any]:

@@ -21,6 +21,9 @@ def best_spec(spec: SearchSpec, line: pd.Series) -> dict[str, Any]:
     Args:
         spec: of the search.
         line: of the trial, as `trials_of` gives it.
+
+    Raises:
+        UsageError: all arguments of the function are lists or mappings, which no axis holds.
     """
     values = values_of(line, spec.dimensions())
     name = f"{spec.name}-trial-{int(line[TRIAL])}"
@@ -28,10 +31,16 @@ def best_spec(spec: SearchSpec, line: pd.Series) -> dict[str, Any]:
         recipe = TrialRecipes(spec).of(values)
         given = recipe.model_dump(mode="json", exclude={"seed", "checkpoints"}, exclude_none=True)
         return {"kind": "zoo", "name": name, "recipe": given, "seeds": {"range": spec.seeds}}
-    fixed = {**spec.fixed, **arguments(spec.space, values)}
+    chosen = arguments(spec.space, values)
+    fixed = {**spec.fixed, **chosen}
     swept: dict[str, Any] = {spec.seed_argument: {"range": spec.seeds}} if spec.seed_argument is not None else {}
     if not swept:  # a sweep has an axis
-        first = next(iter(spec.space))
+        first = next((name for name in [*chosen, *spec.fixed] if not isinstance(fixed[name], list | dict)), None)
+        if first is None:
+            raise UsageError(
+                f"trial {int(line[TRIAL])} can't be a function sweep: its axis needs an argument of one value, "
+                f"and there are only lists and mappings: {fixed}"
+            )
         swept = {first: [fixed.pop(first)]}
     about = {"function": spec.function, **({"setup": spec.setup} if spec.setup is not None else {})}
     return {"kind": "function", "name": name, **about, "version": spec.version, "fixed": fixed, "axes": swept}
@@ -41,7 +50,7 @@ def best_text(spec: SearchSpec, rows: pd.DataFrame, trial: int | None = None) ->
     """The spec of one trial as YAML, with what it reached as a comment: by default the best by the first goal.
 
     Raises:
-        UsageError: no trial has ended well, or there is none of this number.
+        UsageError: no trial has ended well, there is none of this number, or no sweep holds it.
     """
     trials = trials_of(rows, [g.metric for g in spec.goals], spec.seeds)
     goal = spec.goals[0]

@@ -201,8 +201,9 @@ class SearchSpec(Spec):
         more = [*_TIMES, *([_TARGET] if self.target is not None else [])]
         if self.recipe is None:
             return None if self.columns is None else [*self.columns, *more]
-        best = ["best_test_accuracy", "best_test_loss", "parameters", "flops", "steps_done"]
-        return [*(self.reported() or [])[:-1], *best, *more]
+        told = (self.reported() or [])[:-1]
+        best = [f"best_{name}" for name in told if not name.startswith("train_")]
+        return [*told, *best, "parameters", "flops", "steps_done", *more]
 
     def check_function(self, folder: Path) -> None:
         """Import the function, and compare its arguments with those that it would be given.

@@ -36,8 +36,11 @@ def trained_columns(splits: Iterable[str]) -> tuple[Column, ...]:
     Args:
         splits: of the data, that it is evaluated on.
     """
-    losses = []
+    losses, more = [], []
     for split in splits:
         losses.append(Column(f"{split}_loss", f"mean loss of the last evaluation on {split}"))
         losses.append(Column(f"{split}_accuracy", f"share of right samples of the last evaluation on {split}"))
-    return (*losses, *_OUTCOME, *_METERS)
+        if split not in ("train", "test"):
+            more.append(Column(f"best_{split}_accuracy", f"highest {split} accuracy of all evaluations"))
+            more.append(Column(f"best_{split}_loss", f"lowest {split} loss of all evaluations"))
+    return (*losses, *more, *_OUTCOME, *_METERS)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from numpy.typing import NDArray
@@ -25,27 +24,28 @@ from sweeps.lab.zoo.weights import Packed
 __all__ = ["Pack"]
 
 
-@dataclass(slots=True)
 class _Best:
-    """The best of a model's evaluations on the test split."""
+    """The best of a model's evaluations on each split but those it is trained on."""
 
-    accuracy: float = -math.inf
-    loss: float = math.inf
-    step: int | None = None
+    def __init__(self) -> None:
+        self._reached: dict[str, float] = {"test_accuracy": -math.inf, "test_loss": math.inf}
+        self._step: int | None = None
 
     def hear(self, step: int, metrics: Mapping[str, float]) -> None:
         accuracy, loss = metrics.get("test_accuracy", math.nan), metrics.get("test_loss", math.nan)
-        if accuracy > self.accuracy or (math.isnan(accuracy) and loss < self.loss):
-            self.step = step
-        self.accuracy = max(self.accuracy, accuracy) if math.isfinite(accuracy) else self.accuracy
-        self.loss = min(self.loss, loss) if math.isfinite(loss) else self.loss
+        if accuracy > self._reached["test_accuracy"] or (math.isnan(accuracy) and loss < self._reached["test_loss"]):
+            self._step = step
+        for name, value in metrics.items():
+            if name.startswith(("train_", "batch_")) or not math.isfinite(value):
+                continue
+            if name.endswith("_accuracy"):
+                self._reached[name] = max(self._reached.get(name, -math.inf), value)
+            elif name.endswith("_loss"):
+                self._reached[name] = min(self._reached.get(name, math.inf), value)
 
     def metrics(self) -> dict[str, Metric]:
-        return {
-            "best_test_accuracy": self.accuracy if math.isfinite(self.accuracy) else None,
-            "best_test_loss": self.loss if math.isfinite(self.loss) else None,
-            "best_step": self.step,
-        }
+        best: dict[str, Metric] = {f"best_{n}": v if math.isfinite(v) else None for n, v in self._reached.items()}
+        return best | {"best_step": self._step}
 
 
 class Pack:
