@@ -39,6 +39,11 @@ class Cases:
     weights: Floats
     groups: NDArray[np.int64] | None
 
+    @property
+    def group_count(self) -> int | None:
+        """How many groups the points belong to; None without groups."""
+        return None if self.groups is None else len(np.unique(self.groups))
+
     def take(self, rows: NDArray[np.bool_]) -> Cases:
         """Those points alone."""
         groups = None if self.groups is None else self.groups[rows]

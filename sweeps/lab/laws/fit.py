@@ -17,7 +17,7 @@ from sweeps.lab.laws.intervals import covariance
 from sweeps.lab.laws.objective import Objective, objective_named
 from sweeps.lab.laws.outcome import Convergence, Fit, HeldOut
 from sweeps.lab.laws.polish import polish
-from sweeps.lab.laws.problem import Coordinates, Problem
+from sweeps.lab.laws.problem import Coordinates, Problem, checked_fixed
 from sweeps.lab.laws.solver import race
 
 __all__ = ["fit", "fit_cases"]
@@ -62,6 +62,7 @@ def fit(
     Raises:
         UsageError: the table does not fit the law, in the words of what was given and what is wanted.
     """
+    checked_fixed(law, fixed or {})
     table = table if isinstance(table, pd.DataFrame) else read_table(Path(table))
     cases, held, selection = select(
         law, table, columns=columns, exclude=exclude, holdout=holdout, weights=weights, group=group
@@ -85,8 +86,14 @@ def fit_cases(
     starts: Floats | None = None,
 ) -> Fit:
     """Fit a law to points that have been chosen already; see `fit`."""
+    checked_fixed(law, fixed or {})
     if objective.log and (cases.y <= 0).any():
         raise UsageError(f"{law.output.name} is not positive everywhere; fit it with log=False, in linear units")
+    if bootstrap and cases.group_count == 1:
+        raise UsageError(
+            "group: all rows that are fitted belong to one group, and the bootstrap draws whole groups; name a column "
+            "with at least two values (better some more than parameters), or leave the group out"
+        )
     coordinates = Coordinates.of(law)
     problem = Problem(law, cases.x, cases.y, cases.weights, objective, coordinates)
     free, phi = _begin(law, coordinates, law.starts(cases.x, cases.y) if starts is None else starts, fixed or {})
@@ -120,9 +127,6 @@ def _begin(
 ) -> tuple[NDArray[np.bool_], Floats]:
     """Which parameters are fitted [P], and distinct starts in internal coordinates [S, P]."""
     names = [p.name for p in law.parameters]
-    for name in fixed:
-        if name not in names:
-            raise UsageError(f"fixed: {law.name} has no parameter {name!r}; it has {', '.join(names)}")
     theta = np.atleast_2d(np.asarray(starts, np.float64)).copy()
     for name, value in fixed.items():
         theta[:, names.index(name)] = value

@@ -5,17 +5,38 @@ Internal coordinates: parameters with `log` enter as their logarithm, all others
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 
+from orchestrator.errors import UsageError
 from sweeps.lab.laws.base import Floats, Law, Points
 from sweeps.lab.laws.objective import Objective
 
-__all__ = ["Coordinates", "Problem"]
+__all__ = ["Coordinates", "Problem", "checked_fixed"]
 
 _CHUNK = 80_000  # numbers of one gradient block: it stays in the processor's second cache
 _LEAST_LOG, _MOST_LOG = -690.0, 690.0  # beyond them exp leaves the range of a double
+
+
+def checked_fixed(law: Law, fixed: Mapping[str, float]) -> None:
+    """See that given parameters exist, lie within their bounds, and leave something to fit.
+
+    Raises:
+        UsageError: they do not.
+    """
+    known = {p.name: p for p in law.parameters}
+    for name, value in fixed.items():
+        if name not in known:
+            raise UsageError(f"fixed: {law.name} has no parameter {name!r}; it has {', '.join(known)}")
+        low, high = known[name].low, known[name].high
+        if known[name].log and value <= 0:
+            raise UsageError(f"fixed: {name} of {law.name} must be above 0; got {value:g}")
+        if not np.isfinite(value) or not low <= value <= high:
+            raise UsageError(f"fixed: {name} of {law.name} must be a number from {low:g} to {high:g}; got {value:g}")
+    if len(fixed) == len(known):
+        raise UsageError(f"fixed: all parameters of {law.name} are given, so nothing is left to fit; leave one out")
 
 
 @dataclass(frozen=True, slots=True)

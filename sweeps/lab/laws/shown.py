@@ -77,6 +77,11 @@ def fit_text(fit: Fit) -> str:
             f"warning: {', '.join(convergence.at_bound)} at a bound or without influence; "
             "only a bootstrap interval means anything there"
         )
+    groups, free = None if fit.cases is None else fit.cases.group_count, len(fit.law.parameters) - len(fit.fixed)
+    if fit.draws is not None and groups is not None and groups <= free:
+        lines.append(
+            f"warning: the bootstrap drew {groups} groups for {free} fitted parameters; its intervals are too narrow"
+        )
     if convergence.condition > _ILL:
         lines.append(
             f"warning: the points determine only combinations of the parameters (condition {convergence.condition:.0e})"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from typing import Any, Protocol
 from orchestrator.errors import SpecError
 from orchestrator.spec import parse
 from sweeps.lab.data import Cifar10, Digits, Markov, Mnist, SparseParity, TeacherStudent, Text
-from sweeps.lab.flops import count
+from sweeps.lab.flops import closed_form, count
 from sweeps.lab.models import Net
 from sweeps.lab.models.resize import depth_of, resized
 from sweeps.lab.models.transformer import Transformer
@@ -21,6 +22,7 @@ from sweeps.lab.scaling.features import Features
 __all__ = ["Family", "Ladder", "Shaped", "Size", "dimensions"]
 
 _CANDIDATES = 400  # sizes among which the best one for a budget is looked for
+_FINENESS = 1.1  # between widths where each one takes a dry run; the same for all budgets, so that runs are shared
 _FEATURE_FLOPS = 4  # per feature and sample: 2 for the prediction, 2 for the gradient
 
 
@@ -129,6 +131,8 @@ class Ladder:
 
     def candidates(self, flops: float, least_steps: int = 1) -> Sequence[Size]:
         """Sizes, evenly in the logarithm, that can make so many steps with a budget; at most some hundreds."""
+        if self._counted_by_dry_runs:
+            return list(itertools.takewhile(lambda s: s.step_flops * least_steps <= flops, self._coarse()))
         top = self.step
         while self._reaches(2 * top, flops, least_steps):
             top *= 2
@@ -141,6 +145,19 @@ class Ladder:
     @property
     def _widths(self) -> list[int]:
         return [int(w) for w in self._family.widths.points()]
+
+    @property
+    def _counted_by_dry_runs(self) -> bool:
+        net = self.size(self.step).net
+        return net is not None and not closed_form(net)
+
+    def _coarse(self) -> Iterator[Size]:
+        last = 0
+        for i in itertools.count():
+            width = round(_FINENESS**i) * self.step
+            if width > last:
+                yield self.size(width)
+                last = width
 
     def _spaced(self, top: int) -> Iterator[int]:
         last, count_ = 0, min(_CANDIDATES, top // self.step)

@@ -11,7 +11,8 @@ from orchestrator.axes import Axis, AxisLike
 from orchestrator.errors import UsageError
 from orchestrator.spec import IsAxis, IsLabel, Model, Spec
 from sweeps.lab.laws.base import Law
-from sweeps.lab.laws.catalogue import law_named
+from sweeps.lab.laws.catalogue import LAWS, law_named
+from sweeps.lab.laws.problem import checked_fixed
 from sweeps.lab.recipe import Recipe
 from sweeps.lab.scaling.features import Features
 from sweeps.lab.scaling.plan import checked_plan
@@ -88,6 +89,10 @@ class Validate(Model):
 
     budgets: AxisLike = Field(description="FLOPs, above those of all runs that are fitted")
     seeds: int = Field(1, ge=1, description="how many of the study's seeds, the first ones")
+
+
+def _of_size_and_tokens(law: Law) -> bool:
+    return {q.name for q in law.inputs} == {"N", "D"} and law.output.name == "loss"
 
 
 def _without_length(data: Any) -> Any:  # noqa: ANN401 - pydantic hands over whatever was given
@@ -172,7 +177,9 @@ class ScalingSpec(Spec):
         for name, axis, least in (("widths", self.widths, 1), ("seeds", self.seeds, 0)):
             if any(type(v) is not int or v < least for v in axis.points()):
                 raise ValueError(f"{name} must be whole numbers from {least}, got {list(axis.points())}")
-        for name, found in (("budgets", self.budgets), ("ratios", self.ratios), ("rates", self.rates)):
+        tested = None if self.validation is None else self.validation.budgets
+        positive = {"budgets": self.budgets, "ratios": self.ratios, "rates": self.rates, "validate.budgets": tested}
+        for name, found in positive.items():
             if found is not None and any(isinstance(v, str | bool | None) or v <= 0 for v in found.points()):
                 raise ValueError(f"{name} must be numbers above 0, got {list(found.points())}")
         if self.validation is not None and self.validation.seeds > len(self.seeds):
@@ -193,15 +200,20 @@ class ScalingSpec(Spec):
     @model_validator(mode="after")
     def _plan_can_be_fitted(self) -> Self:
         try:
-            inputs = [q.name for q in self.fitted_law.inputs]
+            law = self.fitted_law
         except UsageError as e:
             raise ValueError(f"law: {e}") from e
-        if not set(inputs) <= {"N", "D"}:
-            raise ValueError(f"law: a study fits laws of N and D; {self.law} is one of {', '.join(inputs)}")
-        names = [p.name for p in self.fitted_law.parameters]
-        if unknown := [n for n in self.fixed if n not in names]:
-            raise ValueError(f"fixed: {self.law} has no parameter {unknown[0]!r}; it has {', '.join(names)}")
-        checked_plan(self, self.fitted_law.least_points - len(self.fixed))
+        if not _of_size_and_tokens(law):
+            usable = ", ".join(known.name for known in LAWS if _of_size_and_tokens(known))
+            raise ValueError(
+                f"law: a study fits the loss as a law of N and D: {usable}; {self.law} gives {law.output.name} "
+                f"from {', '.join(q.name for q in law.inputs)}"
+            )
+        try:
+            checked_fixed(law, self.fixed)
+        except UsageError as e:
+            raise ValueError(str(e)) from e
+        checked_plan(self, law.least_points - len(self.fixed))
         return self
 
     def pinned(self, folder: Path) -> Self:

@@ -20,6 +20,7 @@ from sweeps.lab.laws.fit import fit, fit_cases
 from sweeps.lab.laws.objective import Objective, objective_named
 from sweeps.lab.laws.power import POWER, POWER_OFFSET
 from sweeps.lab.laws.record import load_fit, save_fit
+from sweeps.lab.laws.shown import fit_text
 
 TRUE = np.array([1.8, 480.0, 2100.0, 0.35, 0.37])
 
@@ -63,6 +64,28 @@ def test_a_profile_ends_at_a_bound_that_it_reaches() -> None:
     assert low == 0 and 0 < high < 0.02
     low, high = found.profiled("x0")
     assert low < found["x0"] < high and low < 4 < high
+
+
+def test_given_parameters_lie_within_their_bounds_and_leave_something_to_fit() -> None:
+    every = {p.name: float(v) for p, v in zip(CHINCHILLA.parameters, TRUE, strict=True)}
+    cases: list[tuple[dict[str, float], str]] = [
+        ({"E": -1.0}, "E of chinchilla must be a number from 0 to inf; got -1"),
+        ({"A": 0.0}, "A of chinchilla must be above 0"),
+        ({"alpha": 6.0}, "from 0 to 5; got 6"),
+        (every, "nothing is left"),
+    ]
+    for fixed, told in cases:
+        with pytest.raises(UsageError, match=told):
+            fit(CHINCHILLA, runs(), fixed=fixed)
+
+
+def test_a_bootstrap_of_groups_needs_several() -> None:
+    data = line().assign(one=1, two=[0, 1] * 15, many=range(30))
+    with pytest.raises(UsageError, match="belong to one group"):
+        fit(POWER, data, bootstrap=10, group="one")
+    assert "drew 2 groups for 2 fitted parameters" in fit_text(fit(POWER, data, bootstrap=10, group="two"))
+    assert "groups for" not in fit_text(fit(POWER, data, bootstrap=10, group="two", fixed={"p": -0.3}))
+    assert "groups for" not in fit_text(fit(POWER, data, bootstrap=10, group="many"))
 
 
 def test_weights_are_those_of_the_squared_residuals() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from typing import Any
@@ -133,7 +134,16 @@ def test_a_spec_survives_json_and_its_recipe_has_no_length() -> None:
         ({"widths": [8, 12.5]}, ["widths must be whole numbers"]),
         ({"validate": {"budgets": [2e9]}}, ["validate.budgets: 2e+09", "not above the largest run"]),
         ({"validate": {"budgets": [1e11], "seeds": 2}}, ["only 1 seeds"]),
-        ({"law": "power"}, ["laws of N and D"]),
+        ({"law": "power"}, ["the loss as a law of N and D: kaplan_joint, chinchilla;", "power gives y from x"]),
+        ({"law": "kaplan_size"}, ["kaplan_size gives loss from N"]),
+        ({"law": "rectified"}, ["rectified gives loss from D"]),
+        ({"law": "optimal_rate"}, ["optimal_rate gives rate from N, D"]),
+        ({"fixed": {"E": -1}}, ["fixed: E of chinchilla must be a number from 0 to inf; got -1"]),
+        ({"fixed": {"A": 0}}, ["fixed: A of chinchilla must be above 0"]),
+        ({"fixed": {"C": 1}}, ["no parameter 'C'"]),
+        ({"fixed": dict.fromkeys(("E", "A", "B", "alpha", "beta"), 1)}, ["nothing is left to fit"]),
+        ({"validate": {"budgets": [None]}}, ["validate.budgets must be numbers above 0, got [None]"]),
+        ({"validate": {"budgets": ["abc"]}}, ["validate.budgets must be numbers above 0, got ['abc']"]),
         ({"law": "chincilla"}, ["there is no law 'chincilla'"]),
         ({"recipe": None}, ["either a `recipe` or `features`"]),
         ({"recipe": {**RECIPE, "steps": 100}}, ["leave `steps` out: the plan decides"]),
@@ -151,6 +161,20 @@ def test_bad_specs_say_what_was_given_and_what_to_do(changes: dict[str, Any], na
     with pytest.raises(UsageError) as e:
         spec_of(**changes)
     assert all(name in str(e.value) for name in names), e.value
+
+
+@pytest.mark.parametrize(
+    ("net", "shape"),
+    [({"net": "resnet", "depth": 8, "width": 4}, {}), ({"net": "vit", "depth": 2, "heads": 2}, {"head_width": 4})],
+    ids=["resnet", "vit"],
+)
+def test_candidates_of_networks_that_are_counted_by_dry_runs(net: dict[str, Any], shape: dict[str, Any]) -> None:
+    recipe = {**RECIPE, "data": {"source": "digits"}, "net": net}
+    ladder = Ladder(spec_of(recipe=recipe, shape=shape, widths=[4, 8, 16], budgets=[1e10, 1e11]))
+    few, many = ladder.candidates(1e10), ladder.candidates(1e11, least_steps=2)
+    assert len(many) < 100 and many[: len(few)] == few, "budgets share their sizes, so each is counted once"
+    assert many[0].width == 4 and 2 * many[-1].step_flops <= 1e11 < 4 * many[-1].step_flops
+    assert all(b.width - a.width == 4 or b.width < 1.2 * a.width for a, b in itertools.pairwise(many))
 
 
 def _row(unit: Any, spec: ScalingSpec, ladder: Ladder) -> dict[str, Any]:
