@@ -79,7 +79,7 @@ class Drill:
         units = int(spec["axes"]["i"]["range"])
         say(f"{units:,} units of {spec['fixed']['seconds']:.2g} s; results in {self.out}")
         rng = random.Random(self.seed)
-        deaths = sorted(int(units * rng.uniform(0.1, 0.85)) for _ in range(self.drivers))
+        deaths = _places(rng, units, self.drivers)
         if site.launcher is not None:
             spec["fixed"]["drivers"] = deaths
         outcome = Outcome(store, units, spec["fixed"]["seconds"])
@@ -140,6 +140,14 @@ class Drill:
             kind = UsageError if driver.returncode == UsageError.exit_code else LandsweepError
             raise kind(f"the driver ended by itself with exit code {driver.returncode}:\n{tail}")
         return True
+
+
+def _places(rng: random.Random, units: int, n: int) -> list[int]:
+    """Numbers of units at which the driver dies, in order; no two are equal, for each notes its death by its number."""
+    places = range(int(0.1 * units), max(1, int(0.85 * units)))
+    if n > len(places):
+        raise UsageError(f"the driver can't die {n} times within {units:,} units: ask for at most {len(places)} deaths")
+    return sorted(rng.sample(places, n))
 
 
 def spec_of(drill: Drill, workers: int) -> dict[str, Any]:

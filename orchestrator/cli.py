@@ -35,7 +35,8 @@ _ONE_SIGNAL_SECONDS = 2.0  # schedulers signal a job and its children: what come
 
 app = typer.Typer(
     name="landsweep",
-    help="Sweeps for the science of neural-network training: loss landscapes, functions of your own, over any cluster.",
+    help="Sweeps for the science of neural-network training: loss landscapes, model zoos, searches, hyper-parameter "
+    "transfer, scaling laws, functions of your own; on one machine or a cluster.",
     epilog="Begin with: landsweep kinds, then landsweep run sweeps/recipes/function_minima.yaml",
     no_args_is_help=True,
     add_completion=False,

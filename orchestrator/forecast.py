@@ -13,13 +13,14 @@ from orchestrator.ledger import Ledger, Store
 from orchestrator.row import RowMaker
 from orchestrator.site import Site
 from orchestrator.spec import Spec
-from orchestrator.sweep import check_same, planned
+from orchestrator.sweep import asked, check_same, heard, planned
 
 __all__ = ["Forecast", "forecast"]
 
 _BYTES_PER_NUMBER = 9  # of a column of floats in a compressed part
 _BYTES_PER_KEY = 34
 _MOST_PARTS = 60  # parts are merged, so their number grows with the logarithm of the time
+_WEIGHTS = "weights_file"  # a column of units that leave weights
 _NAMED = 8  # preparations that the text names
 
 
@@ -39,6 +40,7 @@ class Forecast:
         files: at most so many for rows and preparations; series as many again.
         bytes: about how many the rows will take.
         costs: of the rest, where the kind has timed them on this machine.
+        weights: whether weights are kept beside the rows.
     """
 
     where: str
@@ -52,6 +54,7 @@ class Forecast:
     files: int
     bytes: int
     costs: Costs | None = None
+    weights: bool = False
 
     def fields(self) -> dict[str, Any]:
         """The same as JSON, with stable names."""
@@ -77,9 +80,8 @@ class Forecast:
             lines.append("time: unknown until some units have run; stop after a few and plan again")
         else:
             lines.append(f"time: {self.unit_seconds:.3g} s per unit, so about {span(self.seconds)} on {on}")
-        lines.append(
-            f"disk: rows in at most {self.files:,} files, about {self.bytes / 1e6:,.1f} MB; weights come on top"
-        )
+        more = "; weights come on top" if self.weights else ""
+        lines.append(f"disk: rows in at most {self.files:,} files, about {self.bytes / 1e6:,.1f} MB{more}")
         return "\n".join(lines)
 
 
@@ -105,7 +107,14 @@ def forecast(kind: SweepKind[Any], spec: Spec, site: Site, where: str, bench: Wo
         check_same(ledger.sweep, kind, spec, where)
         rows = ledger.rows(columns=["key", "seconds"])
         known = set(rows.column("key").to_pylist())
-        done = len(known) if planner.listens else sum(u.key in known for u in planned(kind, spec))
+        if not planner.listens:
+            done = sum(u.key in known for u in planned(kind, spec))
+        elif total is None:
+            done = len(known)
+        else:  # rows that a smaller plan no longer holds are neither done nor to run
+            left = sum(u.key not in known for u in asked(heard(planner, ledger)))
+            total = planner.total or 0
+            done = min(len(known), total - left)
         unit_seconds = pc.mean(rows.column("seconds")).as_py()
     to_run = None if total is None else total - done
     workers = None if site.workers == "auto" else site.workers
@@ -114,7 +123,8 @@ def forecast(kind: SweepKind[Any], spec: Spec, site: Site, where: str, bench: Wo
     if costs is not None and costs.seconds is not None:
         seconds = costs.seconds / (workers or 1)
     preparations = kind.preparations(spec)
-    columns = len(RowMaker(kind.params(spec), kind.columns(spec)).schema())
+    declared = kind.columns(spec)
+    columns = len(RowMaker(kind.params(spec), declared).schema())
     return Forecast(
         where=where,
         total=total,
@@ -127,4 +137,5 @@ def forecast(kind: SweepKind[Any], spec: Spec, site: Site, where: str, bench: Wo
         files=min(_MOST_PARTS, total or _MOST_PARTS) + 2 * len(preparations) + 5,
         bytes=(total or done) * (_BYTES_PER_KEY + _BYTES_PER_NUMBER * columns),
         costs=costs,
+        weights=any(not p.pack for p in preparations) or any(c.name == _WEIGHTS for c in declared or ()),
     )

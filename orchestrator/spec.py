@@ -223,11 +223,12 @@ def _complaint(model: type[Model], err: Mapping[str, Any]) -> str:
         close = difflib.get_close_matches(loc[-1], known, n=1)
         hint = f"did you mean {close[0]!r}? " if close else ""
         return f"{'.'.join([*path, loc[-1]])}: unknown field; {hint}known here: {', '.join(known) or 'none'}"
-    where = ".".join(_walk(model, loc)[0]) or "the whole"
     if err["type"] == "missing":
         return f"{'.'.join([*_walk(model, loc[:-1])[0], loc[-1]])}: missing; this field is required"
     message = str(err["msg"]).removeprefix("Value error, ")
-    return f"{where}: {message} (given: {_given(err.get('input'))})"
+    if not loc:  # of several fields together: the message names them
+        return message
+    return f"{'.'.join(_walk(model, loc)[0] or loc)}: {message} (given: {_given(err.get('input'))})"
 
 
 def _given(value: object) -> str:
@@ -250,11 +251,23 @@ def _walk(model: type[Model], loc: Sequence[str]) -> tuple[list[str], list[str]]
 
     nodes, path = [schema], []
     for part in loc:
+        if chosen := [o for node in nodes for o in _tagged(node, part, defs)]:
+            nodes = chosen
+            continue
         found = [n for node in nodes for o in _options(node, defs) for n in below(o, part)]
         if found:
             path.append(part)
         nodes = found or nodes
     return path, list(dict.fromkeys(f for node in nodes for o in _options(node, defs) for f in o.get("properties", {})))
+
+
+def _tagged(node: dict[str, Any], tag: str, defs: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The member of a union that a tag stands for."""
+    if "$ref" in node:
+        return _tagged(defs[node["$ref"].rsplit("/", 1)[-1]], tag, defs)
+    if (member := node.get("discriminator", {}).get("mapping", {}).get(tag)) is not None:
+        return [{"$ref": member}]
+    return [o for n in node.get("anyOf") or node.get("allOf") or () for o in _tagged(n, tag, defs)]
 
 
 def _options(node: dict[str, Any], defs: Mapping[str, Any]) -> list[dict[str, Any]]:

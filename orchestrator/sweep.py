@@ -22,7 +22,7 @@ from orchestrator.row import reported
 from orchestrator.spec import Spec, differences, override, parse, read_yaml
 from orchestrator.unit import Unit
 
-__all__ = ["Sweep", "check_same", "grown_head", "load_spec", "new_head", "planned"]
+__all__ = ["Sweep", "asked", "check_same", "grown_head", "heard", "load_spec", "new_head", "planned"]
 
 _FORMAT = 1
 _ASKED = 4096
@@ -46,9 +46,23 @@ def load_spec(path: Path, assignments: Sequence[str] = ()) -> tuple[SweepKind[An
 
 def planned(kind: SweepKind[Any], spec: Spec) -> Iterator[Unit]:
     """The units that the planner proposes before it has heard any row: of one that listens, only the first ones."""
-    planner = kind.planner(spec)
+    yield from asked(kind.planner(spec))
+
+
+def asked(planner: Planner) -> Iterator[Unit]:
+    """All units that a planner proposes as long as it hears nothing new."""
     while units := planner.ask(_ASKED):
         yield from units
+
+
+def heard(planner: Planner, ledger: Ledger) -> Planner:
+    """The planner, after it has heard all that the ledger holds."""
+    if planner.follows:
+        planner.hear(reported(ledger.series()))
+    if planner.listens:
+        for row in ledger.rows().to_pylist():
+            planner.tell(row)
+    return planner
 
 
 class Sweep:
@@ -92,13 +106,7 @@ class Sweep:
 
     def planner(self) -> Planner:
         """The sweep's planner, after it has heard all that the ledger holds."""
-        planner = self.kind.planner(self.spec)
-        if planner.follows:
-            planner.hear(reported(self.ledger.series()))
-        if planner.listens:
-            for row in self.ledger.rows().to_pylist():
-                planner.tell(row)
-        return planner
+        return heard(self.kind.planner(self.spec), self.ledger)
 
     def rows(self) -> pd.DataFrame:
         """Rows of the units that belong to the plan, in the plan's order."""

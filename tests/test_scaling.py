@@ -146,6 +146,9 @@ def test_a_study_of_features_runs_tests_its_fit_and_predicts(tmp_path: Path) -> 
     end = run_example(KIND, spec, tmp_path)
     assert end.phase == "done" and end.counts == {"ok": 8 * 2 + 1} and end.total == 17
     rows = Sweep.at(tmp_path).rows()
+    fewer = feature_spec(validate={"budgets": [4e5]})
+    smaller = forecast(KIND, fewer, Site(), str(tmp_path))
+    assert (smaller.total, smaller.done, smaller.to_run) == (9, 9, 0) and "weights" not in smaller.text()
     (test,) = rows[rows["role"] == "validate"].to_dict("records")
     assert test["flops"] == pytest.approx(4e5, rel=0.02) and test["steps_done"] == test["steps"]
     model = draw_model(1.0, 0.3, int(test["width"]), 128, stream(int(test["seed"]), "features"))

@@ -309,6 +309,10 @@ def test_fronts_are_those_that_nothing_beats() -> None:
 
 
 def test_studies_go_to_optunas_storages_and_come_back_as_start_points(tmp_path: Path) -> None:
+    none = tmp_path / "none.db"
+    with pytest.raises(UsageError, match="there is no file"):
+        best_points(f"sqlite:///{none}", "s", 1)
+    assert not none.exists()
     rows = rows_of(EXAMPLE, tmp_path / "s")
     sweep = Sweep.at(tmp_path / "s")
     planner, url = sweep.planner(), f"sqlite:///{tmp_path}/study.db"

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import pytest
+from pydantic import Field, model_validator
 
 from orchestrator.axes import AxisLike
 from orchestrator.errors import SpecError
@@ -17,11 +18,28 @@ class Net(Model):
     skip: bool = True
 
 
+class Plain(Model):
+    shape: Literal["plain"] = "plain"
+    width: int = 8
+
+
+class Deep(Model):
+    shape: Literal["deep"] = "deep"
+    depth: int = 2
+
+
 class Example(Spec):
     nets: Annotated[dict[str, Net], IsNamedAxis()]
     axes: Annotated[dict[str, AxisLike], IsAxis()]
     rate: float = 0.1
     inner: Net = Net()
+    form: Annotated[Plain | Deep, Field(discriminator="shape")] | None = Field(None, exclude=True)
+
+    @model_validator(mode="after")
+    def _skips_only_what_is_wide(self) -> Example:
+        if self.inner.skip and self.inner.width < 2:
+            raise ValueError("inner: a width of 1 has nothing to skip")
+        return self
 
 
 GOOD = {"kind": "example", "name": "n", "nets": {"a": {"width": 4}}, "axes": {"x": [1, 2]}}
@@ -42,6 +60,9 @@ def test_context_is_all_but_axes_and_labels() -> None:
         ({"rat": 1}, ["rat: unknown field", "did you mean 'rate'", "nets"]),
         ({"inner": {"widht": 3}}, ["inner.widht: unknown field", "did you mean 'width'", "skip"]),
         ({"nets": {"a": {"wide": 3}}}, ["nets.a.wide: unknown field", "width, skip"]),
+        ({"form": {"shape": "plain", "depth": 3}}, ["form.depth: unknown field; did", "? known here: shape, width"]),
+        ({"form": {"shape": "deep", "depht": 3}}, ["did you mean 'depth'? known here: shape, depth"]),
+        ({"form": {"shape": "deep", "depth": "x"}}, ["form.depth: Input should be"]),
         ({"rate": "fast"}, ["rate:", "valid number", "given: 'fast'"]),
         ({"rate": float("inf")}, ["rate:", "finite"]),
         ({"axes": {"x": []}}, ["axes.x", "empty"]),
@@ -55,6 +76,12 @@ def test_errors_name_field_value_and_what_is_allowed(change: dict[str, object], 
     text = str(caught.value)
     assert text.startswith("my.yaml:")
     assert all(word in text for word in words), text
+
+
+def test_a_complaint_about_several_fields_stands_alone() -> None:
+    with pytest.raises(SpecError) as caught:
+        parse(Example, {**GOOD, "inner": {"width": 1}}, "my.yaml")
+    assert str(caught.value) == "my.yaml:\n  - inner: a width of 1 has nothing to skip"
 
 
 def test_a_missing_field_is_named() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import optuna
@@ -98,6 +99,9 @@ def best_points(url: str, name: str, n: int) -> list[dict[str, Any]]:
     Raises:
         UsageError: there is no such storage or study, or it has no trial that is complete.
     """
+    file = url.partition(":///")[2].partition("?")[0]
+    if url.startswith("sqlite") and not file.startswith("file:") and not Path(file).is_file():
+        raise UsageError(f"{url}: there is no file {file!r}")  # SQLite would make one
     try:
         study = optuna.load_study(study_name=name, storage=url)
     except KeyError as e:

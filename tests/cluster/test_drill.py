@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import random
 import sys
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,9 @@ from typing import Any
 import psutil
 import pytest
 
-from cluster.drill import Drill, spec_of
+from cluster.drill import Drill, _places, spec_of
 from cluster.drill_outcome import Outcome
+from orchestrator.errors import UsageError
 from orchestrator.kind import kind_named
 from orchestrator.ledger import Ledger, Store
 from orchestrator.site import Site
@@ -76,6 +78,14 @@ def test_results_that_a_worker_does_not_see_are_said(outcome: Outcome, tmp_path:
     run_example(kind, parse(kind.spec, spec, "drill"), drill.out, Site(executor="local"))
     blind = Outcome(Store.at(drill.out), UNITS, 0.001)
     assert "results seen by all nodes" in failing(blind)
+
+
+def test_each_death_of_the_driver_has_a_unit_of_its_own() -> None:
+    for seed in range(50):
+        places = _places(random.Random(seed), 50, 30)
+        assert places == sorted(set(places)) and len(places) == 30 and 5 <= places[0] <= places[-1] < 43
+    with pytest.raises(UsageError, match="at most 3 deaths"):
+        _places(random.Random(0), 4, 4)
 
 
 def test_a_folder_with_a_sweep_is_refused_and_so_is_a_site_without_workers(outcome: Outcome, tmp_path: Path) -> None:
