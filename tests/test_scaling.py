@@ -32,7 +32,7 @@ from sweeps.lab.scaling.study import Study, best_sizes, exponent, minima, points
 from sweeps.lab.schedules import Cosine, WarmupStableDecay
 from sweeps.lab.streams import stream
 from sweeps.scaling import ScalingKind, ScalingSpec
-from tests.lab.scaling.test_plan import spec_of
+from tests.lab.scaling.test_plan import RECIPE, spec_of
 from tests.test_house_rules import ROOT
 from tests.test_scaling_branches import BASE
 
@@ -190,6 +190,26 @@ def test_plan_tells_flops_and_seconds_and_is_quick_without_them(tmp_path: Path) 
     assert runs == told.total - 1, "all but the one that tests the fit"  # type: ignore[operator]
     json.dumps(told.fields())
     assert forecast(kind, spec, Site(), str(tmp_path)).costs is None
+
+
+def test_a_study_of_files_that_are_absent_can_be_planned_with_seconds(tmp_path: Path) -> None:
+    data, net = {"source": "mnist", "folder": "absent"}, {"net": "mlp", "hidden": [8]}
+    recipe = {**RECIPE, "data": data, "net": net}
+    changes = {"recipe": recipe, "shape": None, "widths": [4, 8, 16], "budgets": [1e8, 3e8]}
+    told = forecast(KIND, spec_of(**changes), Site(), str(tmp_path), Workbench())
+    assert told.costs is not None and told.costs.seconds is not None and told.costs.seconds > 0
+
+
+def test_the_report_says_why_no_larger_run_could_be_proposed() -> None:
+    changes = {"recipe": None, "features": {"ambient": 1500}, "shape": None, "bootstrap": 0}
+    spec = spec_of(**changes, widths=[512, 1024], budgets=[1e6, 3e6, 1e7, 3e7], validate={"budgets": [1e8]})
+    rows, planner = rows_of(spec), KIND.planner(spec)
+    for row in rows.to_dict("records"):
+        planner.tell({str(k): v for k, v in row.items()})
+    assert planner.ask(99) == []
+    told = str(KIND.report(spec, rows, pd.DataFrame()).sections)
+    assert "No larger run has tested the fit, and none could be proposed: the best size is looked for among at" in told
+    assert "the family has 2: multiples of 512, which all widths share, below `ambient`" in told
 
 
 def test_units_with_rows_cost_nothing_more(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["register"]
 
+_NAMES = {"--out": "fit.json", "--plot": "fit.png"}
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON with stable fields.")]
 
 
@@ -78,6 +79,10 @@ def _check_files(law: list[str], to: Path | None, plot: Path | None) -> None:
     for option, path in (("--out", to), ("--plot", plot)):
         if path is not None and not path.absolute().parent.is_dir():
             raise UsageError(f"{option} {path}: there is no folder {path.parent}")
+        if path is not None and path.is_dir():
+            raise UsageError(
+                f"{option} {path}: that is a folder; give the name of a file, such as {path / _NAMES[option]}"
+            )
 
 
 def _fits(

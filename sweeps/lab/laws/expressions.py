@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Callable, Mapping
+from typing import Literal
 
 import numpy as np
 
@@ -24,11 +25,12 @@ _BINARY: dict[type[ast.operator], Callable[[Floats, Floats], Floats]] = {
     ast.Pow: np.power,
 }
 _CALLS: dict[str, Callable[[Floats], Floats]] = {"log": np.log, "log10": np.log10, "exp": np.exp, "sqrt": np.sqrt}
+_EXAMPLES = {"--columns": "N=params,D=C/6/N", "--fixed": "E=1.69,alpha=0.34"}
 _LONGEST = 200  # characters of an expression
 _ALLOWED = "numbers, columns, + - * / **, brackets, log, log10, exp, sqrt"
 
 
-def split_assignments(text: str, option: str) -> list[tuple[str, str]]:
+def split_assignments(text: str, option: Literal["--columns", "--fixed"]) -> list[tuple[str, str]]:
     """`N=Model Size, D=C/6/N` as pairs of name and expression, in order; `option` is what an error names.
 
     Raises:
@@ -38,7 +40,7 @@ def split_assignments(text: str, option: str) -> list[tuple[str, str]]:
     for part in re.split(r",(?=(?:[^`]*`[^`]*`)*[^`]*$)", text):  # commas outside backticks
         name, equals, expression = part.partition("=")
         if not equals or not name.strip().isidentifier() or not expression.strip():
-            raise UsageError(f"{option}: {part.strip()!r} is no NAME=VALUE; such as --columns N=params,D=C/6/N")
+            raise UsageError(f"{option}: {part.strip()!r} is no NAME=VALUE, such as {_EXAMPLES[option]}")
         pairs.append((name.strip(), expression.strip()))
     return pairs
 

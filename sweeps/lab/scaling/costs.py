@@ -11,11 +11,11 @@ import torch
 from orchestrator.kind import Costs, Workbench
 from orchestrator.report.parts import Table
 from orchestrator.unit import Unit
-from sweeps.lab.data import Data, Split, Text
+from sweeps.lab.data import Cifar10, Data, Mnist, Split, Text
 from sweeps.lab.packs import train_pack
 from sweeps.lab.recipe import Recipe
 from sweeps.lab.scaling.branches import Horizons
-from sweeps.lab.scaling.ladder import Ladder, Size
+from sweeps.lab.scaling.ladder import Ladder, Size, dimensions
 from sweeps.lab.scaling.plan import Planned, cells, horizons_of
 from sweeps.lab.scaling.recipes import StudyRecipes
 from sweeps.lab.streams import generator
@@ -137,11 +137,16 @@ def _risk_seconds(plan: Planned, size: Size) -> float:
 
 
 def _little(recipe: Recipe, bench: Workbench) -> Data:
-    """As much data as one batch needs, of the right shape; of text any tokens do, so that no file need be there."""
+    """As much data as one batch needs, of the right shape; of files any numbers do, so that none need be there."""
     source, rows = recipe.data, recipe.batch_size
     if isinstance(source, Text):
         tokens = torch.randint(256, (rows, source.context), generator=generator(0, "tokens"))
         return Data.of({name: Split(tokens, tokens) for name in ("train", "test")}, 256).to(bench.device)
+    if isinstance(source, Mnist | Cifar10):
+        shape, outputs, _ = dimensions(source)
+        pixels = torch.rand((rows, *shape), generator=generator(0, "pixels"))
+        split = Split(pixels, torch.arange(rows) % outputs)
+        return Data.of(dict.fromkeys(("train", "test"), split), outputs).to(bench.device)
     if isinstance(getattr(source, "train", None), int):
         source = source.model_copy(update={"train": rows, "test": 1})
     data = source.load(bench.folder)

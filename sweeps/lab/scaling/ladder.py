@@ -129,6 +129,12 @@ class Ladder:
             return self._family.shape.head_width
         return math.gcd(*self._widths)
 
+    @property
+    def most(self) -> int | None:
+        """How many sizes the family has at any budget; None without end."""
+        found = self._family.features
+        return None if found is None else (found.ambient - 1) // self.step
+
     def candidates(self, flops: float, least_steps: int = 1) -> Sequence[Size]:
         """Sizes, evenly in the logarithm, that can make so many steps with a budget; at most some hundreds."""
         if self._counted_by_dry_runs:

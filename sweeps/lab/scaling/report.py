@@ -55,7 +55,7 @@ def study_report(spec: ScalingSpec, rows: pd.DataFrame, series: pd.DataFrame) ->
         Section("The study", list(_counts(spec, rows, study))),
         Section("Iso-FLOP", list(_isoflop(study, frontier, label))),
         Section("The law", list(_law(spec, study, frontier, label))),
-        Section("Predicted against measured", list(_prediction(study, tested, label))),
+        Section("Predicted against measured", list(_prediction(spec, study, tested, label))),
         Section("Loss curves", list(_curves(spec, study, series, label))),
     ]
     return Report([s for s in sections if s.parts], _summary(spec, rows, study, tested))
@@ -219,11 +219,11 @@ def _line(told: str, theory: float, here: float, interval: tuple[float, float]) 
     return [told, f"{theory:.4f}", f"{here:.4f}", "{:.4f} to {:.4f}".format(*interval)]
 
 
-def _prediction(study: Study, tested: pd.DataFrame, label: str) -> Iterator[Part]:
+def _prediction(spec: ScalingSpec, study: Study, tested: pd.DataFrame, label: str) -> Iterator[Part]:
     if study.fit is None:
         return
     if not len(tested):
-        yield "No larger run has tested the fit."
+        yield f"No larger run has tested the fit{_untested(spec, study.fit)}."
     else:
         lines = [
             [f"{r['C']:.3g}", r["width"], f"{r['N']:.4g}", f"{r['D']:.3g}", r["seeds"], f"{r['predicted']:.4g}",
@@ -246,6 +246,18 @@ def _prediction(study: Study, tested: pd.DataFrame, label: str) -> Iterator[Part
         yield Table("Runs that the fit has not seen, of the size that it held best.", header, lines)
     caption = "Predicted against measured; bars are 95 % intervals for a single run."
     yield Figure("predicted", caption, predicted_picture(study.table, study.fit, tested, label))
+
+
+def _untested(spec: ScalingSpec, fit: Fit) -> str:
+    """Why the planner could propose none of the runs that the spec asks for; empty where it could, or none is asked."""
+    if spec.validation is None:
+        return ""
+    budgets = [float(b) for b in spec.validation.budgets.points() if b is not None]
+    try:
+        best_sizes(Ladder(spec), fit, budgets, spec.parameters, least_steps=spec.limits.least_steps)
+    except UsageError as e:
+        return f", and none could be proposed: {e}"
+    return ""
 
 
 def _curves(spec: ScalingSpec, study: Study, series: pd.DataFrame, label: str) -> Iterator[Part]:

@@ -161,8 +161,17 @@ def best_sizes(
         if not np.isfinite(budget) or budget <= 0:
             raise UsageError(f"a budget must be a positive number of FLOPs, such as 1e20; got {budget:g}")
         sizes = ladder.candidates(budget, least_steps)
+        if ladder.most is not None and ladder.most < _FEWEST:
+            raise UsageError(
+                f"the best size is looked for among at least {_FEWEST}, and the family has {ladder.most}: multiples of "
+                f"{ladder.step}, which all widths share, below `ambient`; add a width that is no such multiple, or "
+                "raise `ambient`"
+            )
         if len(sizes) < _FEWEST:
-            raise UsageError(f"{budget:.3g} FLOPs are less than {least_steps} steps of the family's smallest sizes")
+            raise UsageError(
+                f"{budget:.3g} FLOPs are less than {least_steps} steps of the family's {_FEWEST} smallest sizes, "
+                f"multiples of the width {ladder.step}"
+            )
         lines.append(_best(found, budget, sizes, count, level))
     return pd.DataFrame(lines)
 

@@ -80,8 +80,15 @@ def test_assignments() -> None:
         ("D", "C/6/N"),
     ]
     for wrong in ("N", "N=", "=3", "a b=3"):
-        with pytest.raises(UsageError, match=r"--fixed: .* is no NAME=VALUE"):
+        with pytest.raises(UsageError, match=r"--fixed: .* is no NAME=VALUE, such as E=1.69"):
             split_assignments(wrong, "--fixed")
+
+
+@pytest.mark.parametrize(("option", "name"), [("--out", "folder"), ("--plot", "folder.png")])
+def test_files_that_are_folders_are_refused_before_any_work(tmp_path: Path, option: str, name: str) -> None:
+    (tmp_path / name).mkdir()
+    done = CliRunner().invoke(app, ["fit", "absent.csv", "--law", "power", option, str(tmp_path / name)])
+    assert isinstance(done.exception, UsageError) and "that is a folder" in str(done.exception)
 
 
 @pytest.mark.parametrize(
