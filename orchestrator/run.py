@@ -20,11 +20,11 @@ from orchestrator.errands import Errand, run_errands
 from orchestrator.executors.base import Event, Executor, Finished, Gave, Lost, Refused
 from orchestrator.kind import Arrays, Preparation, SweepKind
 from orchestrator.ledger import Ledger, Store, Writer, load_prepared, save_prepared, write_status
-from orchestrator.row import Cause, Outcome, RowMaker, Status, reported
+from orchestrator.row import Cause, Outcome, RowMaker, Status
 from orchestrator.schedule import GivenUp, Schedule
 from orchestrator.site import Site
 from orchestrator.spec import Spec
-from orchestrator.sweep import check_same, grown_head, new_head, planned
+from orchestrator.sweep import check_same, grown_head, heard, new_head, planned
 from orchestrator.worker import Chunk, Job, Prepared
 
 __all__ = ["Snapshot", "Watch", "make_executor", "run_sweep"]
@@ -220,12 +220,8 @@ class _Run:
     def _resume(self, ledger: Ledger) -> bool:
         """Tell the planner the rows that the ledger holds: that is resuming. Gives whether any work is left."""
         if self._planner.listens:
-            rows = ledger.rows()
-            if self._planner.follows:
-                self._planner.hear(reported(ledger.series()))
-            for row in rows.to_pylist():
-                self._planner.tell(row)
-            self._old.update(rows.column("status").to_pylist())
+            heard(self._planner, ledger)
+            self._old.update(ledger.rows(["status"]).column("status").to_pylist())
             return not self._planner.exhausted
         rows = ledger.rows(["key", "status"])
         ended = dict(zip(rows.column("key").to_pylist(), rows.column("status").to_pylist(), strict=True))

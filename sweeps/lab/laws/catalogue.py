@@ -26,6 +26,7 @@ from sweeps.lab.laws.power import POWER, POWER_OFFSET
 from sweeps.lab.laws.random_features import RANDOM_FEATURES
 from sweeps.lab.laws.rectified import RECTIFIED
 from sweeps.lab.laws.resolution_limited import RESOLUTION_LIMITED
+from sweeps.lab.laws.steps_to_target import STEPS_TO_TARGET
 from sweeps.lab.laws.ticket_ensembling import TICKET_ENSEMBLING
 from sweeps.lab.laws.variance_limited import VARIANCE_LIMITED
 from sweeps.lab.laws.wall_clock import WALL_CLOCK
@@ -41,6 +42,7 @@ LAWS: tuple[Law, ...] = (
     KAPLAN_JOINT,
     KAPLAN_STEPS,
     CRITICAL_BATCH,
+    STEPS_TO_TARGET,
     CHINCHILLA,
     DATA_CONSTRAINED,
     MIXTURE_ADDITIVE,

@@ -12,7 +12,7 @@ from scipy import stats
 
 from sweeps.lab.transfer.coordinates import coordinate_check
 from sweeps.lab.transfer.curve import Curve, drift, penalty, sensitivity
-from sweeps.lab.transfer.laws import STEPS_TO_TARGET, critical_batch, rate_law
+from sweeps.lab.transfer.laws import critical_batch, rate_law
 from sweeps.lab.transfer.search import RateSearch
 
 RATES = np.linspace(-12.0, -2.0, 21)
@@ -200,13 +200,3 @@ def test_the_critical_batch_size_is_found_again_with_its_interval() -> None:
     assert len(inside) == 200 and 0.9 <= np.mean(inside) <= 0.99
     assert critical_batch([8, 32, 128], [10, 40, 80]) is None, "steps rise with the batch size"
     assert critical_batch([8, 32], [40, 20]) is None, "two points say nothing of the error"
-
-
-def test_the_gradient_of_the_law_is_that_of_differences() -> None:
-    theta, x = STEPS_TO_TARGET.example()
-    _, jacobian = STEPS_TO_TARGET.evaluate(theta[None], x)
-    for place in range(2):
-        step = np.zeros(2)
-        step[place] = 1e-5 * theta[place]
-        ends = [STEPS_TO_TARGET.predict((theta + sign * step)[None], x)[0] for sign in (1, -1)]
-        np.testing.assert_allclose(jacobian[0, place], (ends[0] - ends[1]) / (2 * step[place]), rtol=1e-8)
