@@ -4,133 +4,29 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
 import torch
-from pydantic import Field, StringConstraints, model_validator
 
-from orchestrator.axes import Axis, AxisLike
 from orchestrator.errors import SpecError
 from orchestrator.kind import Arrays, Preparation, SweepKind, Workbench
 from orchestrator.planner import GridPlanner, Named
 from orchestrator.report.parts import Report
-from orchestrator.row import METERS, Column, Metric, Outcome, Status
-from orchestrator.spec import IsAxis, IsNamedAxis, Model, Spec
+from orchestrator.row import Column, Metric, Outcome, Status
 from orchestrator.unit import Keys, Unit
-from sweeps.lab.batch_norm import BatchNormMode
 from sweeps.lab.checkpoint import fit
-from sweeps.lab.data import Data, DataSpec
-from sweeps.lab.data.base import FolderData
+from sweeps.lab.data import Data
 from sweeps.lab.directions import RandomDirections, geometry, group_table, interpolate, random_directions
-from sweeps.lab.evaluate import Evaluators, EvaluatorSpec, evaluator_columns
-from sweeps.lab.identity import by_content
+from sweeps.lab.evaluate import Evaluators
 from sweeps.lab.landscape_report import Reading, landscape_report
-from sweeps.lab.models import ModelSpec, check_fit
+from sweeps.lab.landscape_spec import LandscapeSpec, LineDirections, landscape_columns
+from sweeps.lab.models import check_fit, number_type
 from sweeps.lab.rig import Rig, state_arrays
 from sweeps.lab.train import train
 
 __all__ = ["LandscapeKind", "LandscapeSession", "LandscapeSpec", "LineDirections"]
-
-Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
-ColumnName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
-
-
-class LineDirections(Model):
-    """Lines between models: each axis leads from the first model, at 0, to another one, at 1."""
-
-    kind: Literal["interpolation"]
-    ends: tuple[Name, ...] = Field(min_length=2, max_length=4, description="names of models: start, then one per axis")
-
-    def in_words(self) -> str:
-        """For captions."""
-        return f"straight from {self.ends[0]} to {' and to '.join(self.ends[1:])}, all parameters"
-
-
-class LandscapeSpec(Spec):
-    """Which networks, on which data, along which directions, at which points."""
-
-    kind: Literal["landscape"]
-    data: DataSpec
-    models: Annotated[dict[Name, ModelSpec], IsNamedAxis(), Field(min_length=1)]
-    evaluators: dict[ColumnName, EvaluatorSpec] = Field(
-        {"train": EvaluatorSpec(split="train"), "test": EvaluatorSpec(split="test")}, min_length=1
-    )
-    directions: Annotated[RandomDirections | LineDirections, Field(discriminator="kind")] = Field(
-        RandomDirections(kind="random")
-    )
-    draws: Annotated[AxisLike, IsAxis()] = Field(
-        Axis(range=(0, 1)), description="numbers of draws: {range: 5} for five"
-    )
-    axes: Annotated[dict[ColumnName, AxisLike], IsAxis(), Field(min_length=1, max_length=3)]
-    batch_norm: BatchNormMode = "fixed"
-    reestimate_batches: int = Field(8, ge=1, description="training batches that `batch_norm: reestimate` uses")
-    batch_size: int = Field(512, ge=1, description="samples per forward pass of an evaluation")
-
-    @model_validator(mode="after")
-    def _fields_fit_together(self) -> Self:
-        for field, axis in [("draws", self.draws), *((f"axes.{name}", a) for name, a in self.axes.items())]:
-            wanted = int if field == "draws" else (int, float)
-            if any(isinstance(p, bool) or not isinstance(p, wanted) for p in axis.points()):
-                raise ValueError(f"{field} must hold {'whole ' if field == 'draws' else ''}numbers only")
-        taken = {"key", "model", "draw", *(c.name for c in (*METERS, *_columns(self)))}
-        if clash := taken & self.axes.keys():
-            raise ValueError(f"axes: {sorted(clash)} are names of other columns; choose other names")
-        if isinstance(self.directions, LineDirections):
-            ends = self.directions.ends
-            if unknown := [e for e in ends if e not in self.models]:
-                raise ValueError(f"directions.ends: there is no model {unknown[0]!r}; there are {list(self.models)}")
-            if len(self.axes) != len(ends) - 1:
-                raise ValueError(f"{len(ends)} ends span {len(ends) - 1} axes, but there are {len(self.axes)}")
-            if self.draws.points() != (0,):
-                raise ValueError("an interpolation has nothing to draw; leave `draws` out")
-        elif self.batch_norm == "interpolate":
-            raise ValueError("batch_norm: interpolate needs directions of kind interpolation; use fixed or reestimate")
-        return self
-
-    def pinned(self, folder: Path) -> Self:
-        """This spec with data files and checkpoints pinned by digest."""
-        data = self.data.pinned(folder) if isinstance(self.data, FolderData) else self.data
-        models = {
-            name: m.model_copy(update={"checkpoint": m.checkpoint.pinned(folder)}) if m.checkpoint else m
-            for name, m in self.models.items()
-        }
-        evaluators = {
-            name: e.model_copy(update={"data": e.data.pinned(folder)}) if isinstance(e.data, FolderData) else e
-            for name, e in self.evaluators.items()
-        }
-        return self.model_copy(update={"data": data, "models": models, "evaluators": evaluators})
-
-    def context(self) -> dict[str, Any]:
-        """All that rows depend on beside the params; files by content, not by path."""
-        identity: dict[str, Any] = by_content(super().context())
-        return identity
-
-    def definitions(self) -> dict[str, dict[str, Any]]:
-        """What the names of models stand for; files by content, not by path."""
-        identity: dict[str, dict[str, Any]] = by_content(super().definitions())
-        return identity
-
-    def centers(self) -> dict[str, tuple[str, ...]]:
-        """For each value of the param `model`: the models it stands for, the one at the centre first."""
-        if isinstance(self.directions, LineDirections):
-            return {" to ".join(self.directions.ends): self.directions.ends}
-        return {name: (name,) for name in self.models}
-
-
-def _columns(spec: LandscapeSpec) -> tuple[Column, ...]:
-    axes = list(spec.axes)
-    return (
-        *evaluator_columns(list(spec.evaluators)),
-        Column("batch_norm", "statistics of batch normalisation: fixed, interpolate or reestimate", type="text"),
-        *(Column(f"norm_{a}", f"Euclidean norm of the direction of {a}") for a in axes),
-        *(
-            Column(f"cosine_{a}_{b}", f"cosine of the angle between the directions of {a} and {b}")
-            for a, b in itertools.combinations(axes, 2)
-        ),
-    )
 
 
 class LandscapeSession:
@@ -143,7 +39,7 @@ class LandscapeSession:
         torch.set_num_threads(bench.threads)
         self._spec, self._prepared, self._bench = spec, prepared, bench
         self._data = spec.data.load(bench.folder).to(bench.device)
-        self._evaluators = _evaluators(spec, self._data, bench)
+        self._known: dict[torch.dtype, Evaluators] = {}
         self._at: tuple[str, int] | None = None
         self._rig: Rig | None = None
         self._geometry: dict[str, Metric] = {}
@@ -154,7 +50,7 @@ class LandscapeSession:
             for unit in units:
                 rig = self._rig_of(str(unit.params["model"]), int(unit.params["draw"] or 0))
                 rig.move({axis: float(unit.params[axis] or 0) for axis in self._spec.axes})
-                metrics = self._evaluators(rig.forward)
+                metrics = self._evaluators(rig.dtype)(rig.forward)
                 losses = {k: v for k, v in metrics.items() if k.endswith("_loss")}
                 bad = [k for k, v in losses.items() if isinstance(v, float) and not np.isfinite(v)]
                 metrics |= {"batch_norm": self._spec.batch_norm, **self._geometry}
@@ -173,6 +69,11 @@ class LandscapeSession:
             self._rig.close()
         self._rig = self._at = None
 
+    def _evaluators(self, dtype: torch.dtype) -> Evaluators:
+        if dtype not in self._known:
+            self._known[dtype] = _evaluators(self._spec, self._data, dtype, self._bench)
+        return self._known[dtype]
+
     def _rig_of(self, model: str, draw: int) -> Rig:
         """The module with this centre and these directions; units come in an order in which it seldom changes."""
         if self._rig is not None and self._at == (model, draw):
@@ -182,12 +83,15 @@ class LandscapeSession:
         center = spec.centers()[model][0]
         directions = self._prepared[_directions_name(spec, model, draw)]
         module = spec.models[center].make(self._data.shape, self._data.outputs, bench.folder).to(bench.device)
+        batches: tuple[torch.Tensor, ...] = ()
+        if spec.batch_norm == "reestimate":
+            batches = _training_batches(spec, center, self._data.cast(number_type(module)))
         self._rig = Rig(
             module,
             _under("state", self._prepared[f"model-{center}"]),
             {axis: _under(axis, directions) for axis in spec.axes},
             spec.batch_norm,
-            _training_batches(spec, center, self._data) if spec.batch_norm == "reestimate" else (),
+            batches,
             bench.device,
         )
         self._geometry = _geometry_metrics(list(spec.axes), directions)
@@ -195,9 +99,14 @@ class LandscapeSession:
         return self._rig
 
 
-def _evaluators(spec: LandscapeSpec, data: Data, bench: Workbench) -> Evaluators:
+def _evaluators(spec: LandscapeSpec, data: Data, dtype: torch.dtype, bench: Workbench) -> Evaluators:
+    """The evaluators for networks whose numbers are of this type."""
     return Evaluators(
-        spec.evaluators, data, lambda d: d.load(bench.folder).to(bench.device), spec.batch_size, bench.folder
+        spec.evaluators,
+        data.cast(dtype),
+        lambda d: d.load(bench.folder).to(bench.device).cast(dtype),
+        spec.batch_size,
+        bench.folder,
     )
 
 
@@ -257,7 +166,7 @@ class LandscapeKind(SweepKind[LandscapeSpec]):
         return (model, draw, *(Column(axis, f"coordinate along the direction of {axis}") for axis in spec.axes))
 
     def columns(self, spec: LandscapeSpec) -> tuple[Column, ...]:
-        return _columns(spec)
+        return landscape_columns(spec)
 
     def planner(self, spec: LandscapeSpec) -> GridPlanner:
         models = spec.definitions()["models"]
@@ -274,9 +183,6 @@ class LandscapeKind(SweepKind[LandscapeSpec]):
         """
         torch.set_num_threads(bench.threads)
         data = spec.data.load(bench.folder).to(bench.device)
-        if data.sequence:
-            raise SpecError("data: evaluators judge one answer per sample, but this data asks one at every position")
-        evaluators = _evaluators(spec, data, bench)
         states = {}
         for name, model in spec.models.items():
             check_fit(model, data, bench.folder, f"models.{name}")
@@ -293,7 +199,7 @@ class LandscapeKind(SweepKind[LandscapeSpec]):
                 group_table(module, spec.directions)
             states[name] = state_arrays(module)
             try:
-                evaluators.attempt(module)
+                _evaluators(spec, data, number_type(module), bench).attempt(module)
             except (RuntimeError, ValueError, TypeError, IndexError) as e:
                 raise SpecError(f"models.{name} and the evaluators do not fit together: {e}") from e
         if isinstance(spec.directions, LineDirections):
@@ -347,7 +253,7 @@ def _weights(spec: LandscapeSpec, name: str, bench: Workbench) -> dict[str, Any]
     if model.checkpoint is not None:
         fit(module, model.checkpoint.load(bench.folder), f"models.{name}.checkpoint: {model.checkpoint.file}")
     if model.train is not None:
-        history = list(train(module, data.splits[model.train.split], model.train))
+        history = list(train(module, data.splits[model.train.split].cast(number_type(module)), model.train))
         if history and not np.isfinite(history[-1].loss):
             first = next(e.epoch for e in history if not np.isfinite(e.loss))
             raise SpecError(f"models.{name}.train: the loss became {history[-1].loss} in epoch {first}; lower the rate")

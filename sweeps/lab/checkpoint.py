@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -65,8 +65,6 @@ Checkpoint = Annotated[CheckpointFile, BeforeValidator(_from_path)]
 def read_state(path: Path, entry: str | None = None) -> dict[str, Tensor]:
     """The state dict in a .safetensors or torch.save file; nothing but tensors and containers is unpickled.
 
-    The prefix `module.` that DataParallel puts before every name is taken off.
-
     Raises:
         SpecError: the file is damaged, needs code to be read, or holds no state dict.
     """
@@ -93,9 +91,7 @@ def read_state(path: Path, entry: str | None = None) -> dict[str, Tensor]:
             f"checkpoint: {path} holds no plain state dict but {_names(content)}; if the state dict is one of its "
             "entries, name it: checkpoint: {file: ..., entry: state_dict}"
         )
-    state = {str(k): v for k, v in content.items()}
-    wrapped = bool(state) and all(k.startswith("module.") for k in state)
-    return {k.removeprefix("module."): v for k, v in state.items()} if wrapped else state
+    return {str(k): v for k, v in content.items()}
 
 
 def _names(content: object) -> str:
@@ -108,23 +104,52 @@ def _names(content: object) -> str:
 def fit(module: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
     """Load a state dict into a module that it must fit exactly.
 
+    Where the names do not fit, but would without the `module.` or `_orig_mod.` that DataParallel and torch.compile put
+    before all of them, these are taken off. A name that the file lacks may be another name of a tensor that it has:
+    safetensors' `save_model` keeps one of them.
+
     Raises:
-        SpecError: names are missing or unexpected, or shapes differ; all of them are listed.
+        SpecError: names are missing or unexpected, shapes differ, or one tensor has two values; all are listed.
     """
-    wanted: dict[str, Tensor] = module.state_dict()
-    missing = [k for k in wanted if k not in state and not k.endswith("num_batches_tracked")]
-    unexpected = [k for k in state if k not in wanted]
-    shapes = [
-        f"{k}: given {list(state[k].shape)}, wanted {list(v.shape)}"
-        for k, v in wanted.items()
-        if k in state and state[k].shape != v.shape
-    ]
+    wanted: dict[str, Tensor] = module.state_dict(keep_vars=True)
+    choices = list(_unwrapped(state))
+    given = next((s for s in choices if not any(_misfits(wanted, s).values())), choices[0])
+    misfits = _misfits(wanted, given)
     complaints = [
         f"{title}: {', '.join(items[:12])}{f' and {len(items) - 12} more' if len(items) > 12 else ''}"
-        for title, items in (("missing", missing), ("unexpected", unexpected), ("shapes", shapes))
+        for title, items in misfits.items()
         if items
     ]
     if complaints:
         lines = "".join(f"\n  - {c}" for c in complaints)
         raise SpecError(f"{source} does not fit the module:{lines}")
-    module.load_state_dict(dict(state), strict=False)  # only num_batches_tracked may be absent
+    module.load_state_dict(dict(given), strict=False)  # absent are only tied names and num_batches_tracked
+
+
+def _unwrapped(state: Mapping[str, Tensor]) -> Iterator[Mapping[str, Tensor]]:
+    """The state dict as it is, then without the names of wrappers, one after another."""
+    yield state
+    prefix = next((p for p in ("module.", "_orig_mod.") if state and all(k.startswith(p) for k in state)), None)
+    if prefix is not None:
+        yield from _unwrapped({k.removeprefix(prefix): v for k, v in state.items()})
+
+
+def _misfits(wanted: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> dict[str, list[str]]:
+    tied: dict[int, list[str]] = {}  # the names of each tensor that the file has a value for
+    for name, t in wanted.items():
+        if name in state:
+            tied.setdefault(id(t), []).append(name)
+    missing = [k for k, t in wanted.items() if id(t) not in tied and not k.endswith("num_batches_tracked")]
+    shapes = [
+        f"{k}: given {list(state[k].shape)}, wanted {list(v.shape)}"
+        for k, v in wanted.items()
+        if k in state and state[k].shape != v.shape
+    ]
+    pairs = [(first, other) for first, *others in tied.values() for other in others]
+    unequal = [f"{a} and {b}" for a, b in pairs if not torch.equal(state[a], state[b])]
+    return {
+        "missing": missing,
+        "unexpected": [k for k in state if k not in wanted],
+        "shapes": shapes,
+        "one tensor in the module, but two values": unequal,
+    }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, TypeAlias
@@ -37,18 +37,41 @@ class EvaluatorSpec(Model):
         "cross_entropy",
         pattern=r"^(cross_entropy|mse|error|[\w.]+:[\w.]+)$",
         description="cross_entropy, mse (on one-hot targets, mean over outputs), error, or package.module:function "
-        "(outputs, targets -> loss of each sample)",
+        "(outputs, targets -> loss of each sample [n]); of a sequence, a sample's loss is the mean over its positions",
     )
 
 
 @dataclass(frozen=True, slots=True)
 class _View:
-    """One evaluator: which rows of a pool's outputs it takes (None: all) and how it judges them."""
+    """One evaluator: which rows of a pool it takes (None: all), their targets, and how it judges them."""
 
     name: str
     rows: Tensor | None
     targets: Tensor
     loss: LossFunction
+
+    def of(self, values: Tensor) -> Tensor:
+        """Its part of a pool's values [n, ...]."""
+        return values if self.rows is None else values[self.rows]
+
+    def losses(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Loss of each sample, [n].
+
+        Raises:
+            ValueError: the loss gives something else.
+        """
+        try:
+            given: object = self.loss(outputs, targets)  # the user's function may give anything
+        except Exception as e:
+            raise ValueError(f"the loss of {self.name} raised {type(e).__name__}: {e}") from e
+        n = len(targets)
+        if not isinstance(given, Tensor) or given.shape != (n,):
+            kind = f"a tensor {list(given.shape)}" if isinstance(given, Tensor) else f"a {type(given).__name__}"
+            raise ValueError(
+                f"the loss of {self.name} must give one number per sample, a tensor [{n}] here; it gave {kind}. "
+                "torch's losses do with reduction='none'; a column [n, 1] needs .squeeze(1), more axes .mean(1)"
+            )
+        return given.double()
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +79,13 @@ class _Pool:
     """Samples that are forwarded once, and the evaluators that use them."""
 
     batches: tuple[Tensor, ...]
+    targets: Tensor
     views: tuple[_View, ...]
+
+    @property
+    def sequence(self) -> bool:
+        """Whether there is a class for each position."""
+        return not self.targets.is_floating_point() and self.targets.ndim == 2
 
 
 class Evaluators:
@@ -101,25 +130,25 @@ class Evaluators:
                 raise ValueError(f"a batch of shape {list(batch.shape)} gives {given}; there must be one line a sample")
             for view in pool.views:
                 few = min(len(outputs), len(view.targets))
-                if not view.targets.is_floating_point() and int(view.targets.max()) >= outputs.shape[1]:
-                    raise ValueError(f"there are {outputs.shape[1]} outputs, but a class {int(view.targets.max())}")
-                view.loss(outputs[:few], view.targets[:few])
+                if not view.targets.is_floating_point() and int(view.targets.max()) >= outputs.shape[-1]:
+                    raise ValueError(f"there are {outputs.shape[-1]} outputs, but a class {int(view.targets.max())}")
+                view.losses(outputs[:few], view.targets[:few])
 
     @torch.inference_mode()
     def __call__(self, forward: Callable[[Tensor], Tensor]) -> dict[str, Metric]:
         """Metrics of every evaluator: NAME_loss, NAME_accuracy, NAME_loss_se, NAME_n.
 
-        Mean and standard error of the loss are summed in float64.
+        Mean and standard error of the loss are summed in float64. Of a sequence a sample's loss and accuracy are means
+        over its positions.
 
         Raises:
             ValueError: the outputs do not fit the targets.
         """
         metrics: dict[str, Metric] = {}
         for pool in self._pools:
-            outputs = [forward(batch) for batch in pool.batches]
-            together = outputs[0] if len(outputs) == 1 else torch.cat(outputs)
-            for view in pool.views:
-                metrics.update(_judge(view, together if view.rows is None else together[view.rows]))
+            judge = _judged_in_parts if pool.sequence else _judged_at_once
+            for view, losses, hits in judge(pool, forward):
+                metrics.update(_figures(view.name, losses, hits))
         return metrics
 
 
@@ -149,6 +178,8 @@ def _chosen(name: str, spec: EvaluatorSpec, data: Data) -> Tensor:
     if targets.is_floating_point() and (spec.classes is not None or spec.loss in ("cross_entropy", "error")):
         raise SpecError(f"evaluators.{name}: the targets are no classes; use loss: mse or a loss of your own")
     kept = torch.arange(len(targets), device=targets.device)
+    if spec.classes is not None and targets.ndim > 1:
+        raise SpecError(f"evaluators.{name}.classes: a sequence has a class at every position; leave it out")
     if spec.classes is not None:
         kept = kept[torch.isin(targets, torch.tensor(spec.classes, device=targets.device))]
         if not len(kept):
@@ -174,22 +205,28 @@ def _pool(split: Split, chosen: Mapping[str, Tensor], losses: Mapping[str, LossF
         )
         for name, rows in chosen.items()
     )
-    return _Pool(torch.split(inputs, batch_size), views)
+    return _Pool(torch.split(inputs, batch_size), split.targets if whole else split.targets[used], views)
+
+
+def _per_sample(each: Tensor) -> Tensor:
+    """Means [n] of values [n] or [n, ...]."""
+    return each if each.ndim == 1 else each.flatten(1).mean(1)
 
 
 def _cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
-    return F.cross_entropy(outputs, targets, reduction="none")
+    each = F.cross_entropy(outputs.flatten(0, -2), targets.flatten(), reduction="none")
+    return _per_sample(each.view(targets.shape))
 
 
 def _mse(outputs: Tensor, targets: Tensor) -> Tensor:
-    wanted = targets if targets.is_floating_point() else F.one_hot(targets, outputs.shape[1]).to(outputs.dtype)
+    wanted = targets if targets.is_floating_point() else F.one_hot(targets, outputs.shape[-1]).to(outputs.dtype)
     if wanted.shape != outputs.shape:
         raise ValueError(f"outputs have shape {list(outputs.shape)}, but targets {list(wanted.shape)}")
     return ((outputs - wanted) ** 2).flatten(1).mean(1)
 
 
 def _error(outputs: Tensor, targets: Tensor) -> Tensor:
-    return (outputs.argmax(1) != targets).double()
+    return _per_sample((outputs.argmax(-1) != targets).double())
 
 
 _LOSSES: dict[str, LossFunction] = {"cross_entropy": _cross_entropy, "mse": _mse, "error": _error}
@@ -199,19 +236,45 @@ def _loss(name: str, base: Path) -> LossFunction:
     return _LOSSES[name] if name in _LOSSES else import_callable(name, base)
 
 
-def _judge(view: _View, outputs: Tensor) -> dict[str, Metric]:
-    losses = view.loss(outputs, view.targets).double()
-    n = len(view.targets)
-    if losses.shape != (n,):
-        raise ValueError(f"the loss of {view.name} must give one number per sample, {n}; gave {list(losses.shape)}")
+def _hits(outputs: Tensor, targets: Tensor) -> Tensor | None:
+    """Share of right answers of each sample, [n]; None where targets are no classes."""
+    return None if targets.is_floating_point() else _per_sample((outputs.argmax(-1) == targets).double())
+
+
+_Judged: TypeAlias = Iterator[tuple[_View, Tensor, Tensor | None]]
+
+
+def _judged_at_once(pool: _Pool, forward: Callable[[Tensor], Tensor]) -> _Judged:
+    """Losses and hits [n] of each view, from the outputs of the whole pool."""
+    outputs = [forward(batch) for batch in pool.batches]
+    together = outputs[0] if len(outputs) == 1 else torch.cat(outputs)
+    for view in pool.views:
+        own = view.of(together)
+        yield view, view.losses(own, view.targets), _hits(own, view.targets)
+
+
+def _judged_in_parts(pool: _Pool, forward: Callable[[Tensor], Tensor]) -> _Judged:
+    """The same, batch by batch: outputs of sequences are too many to be kept together."""
+    losses: dict[str, list[Tensor]] = {view.name: [] for view in pool.views}
+    hits = []
+    for batch, targets in zip(pool.batches, torch.split(pool.targets, len(pool.batches[0])), strict=True):
+        outputs = forward(batch)
+        hits.append(_per_sample((outputs.argmax(-1) == targets).double()))
+        for view in pool.views:
+            losses[view.name].append(view.losses(outputs, targets))
+    for view in pool.views:
+        yield view, view.of(torch.cat(losses[view.name])), view.of(torch.cat(hits))
+
+
+def _figures(name: str, losses: Tensor, hits: Tensor | None) -> dict[str, Metric]:
+    n = len(losses)
     figures = [losses.mean(), losses.std() if n > 1 else losses.new_tensor(math.nan)]
-    classes = not view.targets.is_floating_point()
-    if classes:
-        figures.append((outputs.argmax(1) == view.targets).sum())
-    loss, deviation, *right = torch.stack([f.double() for f in figures]).tolist()  # one wait for the device, not three
+    if hits is not None:
+        figures.append(hits.sum())
+    loss, deviation, *right = torch.stack(figures).tolist()  # one wait for the device, not three
     return {
-        f"{view.name}_loss": loss,
-        f"{view.name}_accuracy": right[0] / n if classes else None,
-        f"{view.name}_loss_se": deviation / math.sqrt(n) if n > 1 else None,
-        f"{view.name}_n": n,
+        f"{name}_loss": loss,
+        f"{name}_accuracy": right[0] / n if right else None,
+        f"{name}_loss_se": deviation / math.sqrt(n) if n > 1 else None,
+        f"{name}_n": n,
     }

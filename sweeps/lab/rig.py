@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from sweeps.lab.batch_norm import BatchNormMode, reestimate, running_layers
+from sweeps.lab.models.base import number_type
 from sweeps.lab.space import Space
 
 __all__ = ["Rig", "state_arrays"]
@@ -36,6 +37,9 @@ class Rig:
         mode: what happens to batch normalisation.
         batches: training inputs from which `reestimate` takes its statistics.
         device: where the module is.
+
+    Attributes:
+        dtype: of the module's weights, and so of its inputs.
     """
 
     def __init__(
@@ -48,6 +52,7 @@ class Rig:
         device: str,
     ) -> None:
         self._module = module
+        self.dtype = number_type(module)
         self._training = {m: m.training for m in module.modules()}
         tensors: dict[str, Tensor] = {**dict(module.named_parameters()), **dict(module.named_buffers())}
         kept = module.state_dict(keep_vars=True)

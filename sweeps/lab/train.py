@@ -13,8 +13,8 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from orchestrator.spec import Model
-from orchestrator.unit import Unit, stream_seed
 from sweeps.lab.data.base import Split
+from sweeps.lab.streams import generator, seeded, stream
 
 __all__ = ["Epoch", "TrainSpec", "rate", "train"]
 
@@ -31,7 +31,7 @@ class TrainSpec(Model):
     weight_decay: float = Field(0.0, ge=0)
     schedule: Literal["constant", "cosine"] = Field("cosine", description="cosine falls to 0 at the end")
     warmup: float = Field(0.0, ge=0, description="epochs over which the rate rises linearly from 0")
-    seed: int = Field(0, ge=0, description="of the streams `init` and `order`")
+    seed: int = Field(0, ge=0, description="of the streams `init`, `order` and `dropout`")
     split: str = Field("train", description="which split of the data to train on")
 
     @model_validator(mode="after")
@@ -70,32 +70,41 @@ def rate(spec: TrainSpec, step: int, steps_per_epoch: int) -> float:
 def train(module: nn.Module, data: Split, spec: TrainSpec) -> Iterator[Epoch]:
     """Train a module in place; gives a line of history after each epoch.
 
-    Samples are drawn without replacement in an order that the stream `order` of the seed determines. The loss is
-    cross entropy for classes and mean squared error for other targets.
+    Samples are drawn without replacement in an order that the stream `order` of the seed determines; what the module
+    draws itself, such as dropout, comes from the stream `dropout` of each epoch. The loss is cross entropy for classes,
+    of a sequence its mean over all positions, and mean squared error for other targets.
     """
     if not spec.epochs:
         return
-    generator = torch.Generator().manual_seed(stream_seed(Unit("", {"seed": spec.seed}), "order"))
+    order = generator(spec.seed, "order")
     optimizer = _optimizer(module, spec)
     steps = math.ceil(len(data) / spec.batch_size)
     classes = not data.targets.is_floating_point()
+    answers = data.targets.numel() if classes else len(data)
     module.train()
     for epoch in range(spec.epochs):
-        order = torch.randperm(len(data), generator=generator).to(data.inputs.device)
+        shuffled = torch.randperm(len(data), generator=order).to(data.inputs.device)
         loss_sum, right = 0.0, 0
-        for i, chosen in enumerate(torch.split(order, spec.batch_size)):
-            for group in optimizer.param_groups:
-                group["lr"] = rate(spec, epoch * steps + i, steps)
-            targets = data.targets[chosen]
-            outputs: Tensor = module(data.inputs[chosen])
-            loss = F.cross_entropy(outputs, targets) if classes else F.mse_loss(outputs, targets)
-            optimizer.zero_grad()
-            torch.autograd.backward(loss)
-            optimizer.step()
-            loss_sum += loss.item() * len(chosen)
-            right += int((outputs.argmax(1) == targets).sum()) if classes else 0
-        yield Epoch(epoch + 1, loss_sum / len(data), right / len(data) if classes else math.nan)
+        with seeded(stream(spec.seed, f"dropout of epoch {epoch}"), data.inputs.device):
+            for i, chosen in enumerate(torch.split(shuffled, spec.batch_size)):
+                for group in optimizer.param_groups:
+                    group["lr"] = rate(spec, epoch * steps + i, steps)
+                targets = data.targets[chosen]
+                outputs: Tensor = module(data.inputs[chosen])
+                loss = _loss(outputs, targets)
+                optimizer.zero_grad()
+                torch.autograd.backward(loss)
+                optimizer.step()
+                loss_sum += loss.item() * len(chosen)
+                right += int((outputs.argmax(-1) == targets).sum()) if classes else 0
+        yield Epoch(epoch + 1, loss_sum / len(data), right / answers if classes else math.nan)
     module.eval()
+
+
+def _loss(outputs: Tensor, targets: Tensor) -> Tensor:
+    if targets.is_floating_point():
+        return F.mse_loss(outputs, targets)
+    return F.cross_entropy(outputs.flatten(0, -2), targets.flatten())
 
 
 def _optimizer(module: nn.Module, spec: TrainSpec) -> torch.optim.Optimizer:

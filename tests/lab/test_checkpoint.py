@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save_file, save_model
 from torch import nn
 
 from orchestrator.errors import SpecError
@@ -22,7 +22,7 @@ def test_both_formats_give_the_state_back(module: nn.Module, tmp_path: Path) -> 
     state = module.state_dict()
     torch.save(state, tmp_path / "a.pt")
     save_file(state, tmp_path / "a.safetensors")
-    torch.save({"epoch": 3, "net": {f"module.{k}": v for k, v in state.items()}}, tmp_path / "nested.pt")
+    torch.save({"epoch": 3, "net": state}, tmp_path / "nested.pt")
     for read in (
         read_state(tmp_path / "a.pt"),
         read_state(tmp_path / "a.safetensors"),
@@ -85,3 +85,68 @@ def test_a_checkpoint_is_pinned_by_content(module: nn.Module, tmp_path: Path) ->
         pinned.load(tmp_path)
     with pytest.raises(SpecError, match="there is no file"):
         CheckpointFile(file="b.pt").pinned(tmp_path)
+
+
+class Wrapping(nn.Module):
+    """Has a part that is called as wrappers are."""
+
+    def __init__(self, name: str = "module") -> None:
+        super().__init__()
+        self.add_module(name, nn.Linear(3, 2))
+
+
+class Tied(nn.Module):
+    """Two layers with one weight; `buffers` adds a table that is shared too."""
+
+    def __init__(self, *, share: bool = True) -> None:
+        super().__init__()
+        self.a, self.b = nn.Linear(3, 3), nn.Linear(3, 3)
+        if share:
+            self.b.weight = self.a.weight
+        table = torch.arange(3.0)
+        self.register_buffer("table", table)
+        self.register_buffer("again", table if share else table.clone())
+
+
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "module._orig_mod.", "_orig_mod.module."])
+def test_names_of_wrappers_are_taken_off(module: nn.Module, prefix: str) -> None:
+    state = {k: v + 1 for k, v in module.state_dict().items()}
+    fit(module, {f"{prefix}{k}": v for k, v in state.items()}, "wrapped")
+    assert all(torch.equal(v, state[k]) for k, v in module.state_dict().items())
+
+
+@pytest.mark.parametrize("name", ["module", "_orig_mod"])
+def test_a_part_that_is_called_like_a_wrapper_keeps_its_name(name: str) -> None:
+    own, state = Wrapping(name), {f"{name}.weight": torch.ones(2, 3), f"{name}.bias": torch.ones(2)}
+    for given in (state, {f"module.{k}": v for k, v in state.items()}):
+        fit(own, given, "own")
+        assert all(torch.equal(v, state[k]) for k, v in own.state_dict().items())
+    with pytest.raises(SpecError, match=f"missing: {name}.weight"):
+        fit(own, {k.removeprefix(f"{name}."): v for k, v in state.items()}, "own")
+
+
+def test_half_wrapped_names_are_not_guessed_at(module: nn.Module) -> None:
+    state = {k if k.startswith("0.") else f"module.{k}": v for k, v in module.state_dict().items()}
+    with pytest.raises(SpecError, match=r"unexpected: module\.1\.weight"):
+        fit(module, state, "half")
+
+
+def test_a_file_that_holds_a_shared_tensor_once_is_whole(tmp_path: Path) -> None:
+    saved, loaded = Tied(), Tied()
+    save_model(saved, str(tmp_path / "tied.safetensors"))
+    state = read_state(tmp_path / "tied.safetensors")
+    assert len(state) == len(saved.state_dict()) - 2
+    fit(loaded, state, "tied")
+    assert all(torch.equal(v, saved.state_dict()[k]) for k, v in loaded.state_dict().items())
+    assert loaded.a.weight is loaded.b.weight
+    fit(loaded, {f"module.{k}": v for k, v in state.items()}, "tied and wrapped")
+    with pytest.raises(SpecError, match=r"missing: .*weight"):
+        fit(Tied(share=False), state, "untied")
+
+
+def test_two_values_of_one_tensor_are_refused() -> None:
+    state = {k: v.clone() for k, v in Tied().state_dict().items()}
+    fit(Tied(), state, "both names")
+    state["b.weight"] += 1
+    with pytest.raises(SpecError, match=r"one tensor in the module, but two values: a\.weight and b\.weight"):
+        fit(Tied(), state, "untied since")

@@ -38,6 +38,11 @@ class Split:
     def __len__(self) -> int:
         return len(self.inputs)
 
+    def cast(self, dtype: torch.dtype) -> Self:
+        """The same with all floating-point numbers of one type, that of the weights; whole numbers stay."""
+        inputs, targets = (t.to(dtype) if t.is_floating_point() else t for t in (self.inputs, self.targets))
+        return type(self)(inputs, targets)
+
 
 @dataclass(frozen=True, slots=True)
 class Data:
@@ -56,12 +61,20 @@ class Data:
 
     @classmethod
     def of(cls, splits: Mapping[str, Split], classes: int | None = None) -> Self:
-        """Data with shape, and unless given classes, read off the splits, of which there must be one with samples."""
+        """Data with shape, and unless given classes, read off the splits, of which there must be one with samples.
+
+        Raises:
+            SpecError: a label, or a token of a sequence, is not one of 0 to classes - 1.
+        """
         first = next(iter(splits.values()))
         if classes is None:
             whole = [t for s in splits.values() for t in (s.inputs, s.targets) if not t.is_floating_point()]
             regression = first.targets.is_floating_point()
             classes = 0 if regression else max((int(t.max()) for t in whole), default=-1) + 1
+        for name, split in splits.items():
+            _check_range(f"the labels of split {name!r}", split.targets, classes)
+            if split.targets.ndim == 2 and not split.targets.is_floating_point():  # else whole inputs may be features
+                _check_range(f"the tokens of split {name!r}", split.inputs, classes)
         return cls(dict(splits), classes, tuple(first.inputs.shape[1:]))
 
     @property
@@ -89,6 +102,23 @@ class Data:
         """The same data on a device."""
         moved = {k: Split(s.inputs.to(device), s.targets.to(device)) for k, s in self.splits.items()}
         return Data(moved, self.classes, self.shape)
+
+    def cast(self, dtype: torch.dtype) -> Data:
+        """The same with all floating-point numbers of one type."""
+        return Data({k: s.cast(dtype) for k, s in self.splits.items()}, self.classes, self.shape)
+
+
+def _check_range(what: str, values: Tensor, classes: int) -> None:
+    """Refuse numbers that are no class. Torch would leave out -100 of cross entropy, but not of an accuracy."""
+    if values.is_floating_point() or not values.numel():
+        return
+    least, most = (int(v) for v in values.aminmax())
+    if least < 0 or (classes and most >= classes):
+        allowed = f"from 0 to {classes - 1}" if classes else "from 0"
+        raise SpecError(
+            f"data: {what} must be whole numbers {allowed}, but {least if least < 0 else most} is among them; "
+            "a sample that should not count must not be in the data"
+        )
 
 
 class ImageData(Model):

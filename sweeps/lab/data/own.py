@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -15,13 +16,17 @@ from orchestrator.errors import SpecError
 from orchestrator.kind import import_callable
 from orchestrator.spec import Model
 from sweeps.lab.data.base import Data, Split
+from sweeps.lab.streams import seeded, stream
 
 __all__ = ["OwnData"]
+
+_WANTED = "return {'train': (inputs, targets), 'test': (inputs, targets)}, each an array or tensor [n, ...]"
 
 
 class OwnData(Model):
     """What a function of the user gives: a mapping from split to (inputs, targets), arrays or tensors.
 
+    The global random states of torch, NumPy and Python are seeded while it runs, so that all workers get the same data.
     The function's code is not part of the sweep's identity: put a version into `args` when what it gives changes.
     """
 
@@ -33,17 +38,26 @@ class OwnData(Model):
         """The splits on the CPU.
 
         Raises:
-            SpecError: no such function, or it gives something else.
+            SpecError: there is no such function, it raises, or it gives something else.
         """
-        given = import_callable(self.path, base)(**self.args)
+        function = import_callable(self.path, base)
+        try:
+            with seeded(stream(0, "data")):
+                given = function(**self.args)
+        except Exception as e:  # whatever the user's function does
+            last = traceback.extract_tb(e.__traceback__)[-1]
+            where = f"({last.filename}, line {last.lineno})"
+            raise SpecError(f"data: {self.path} raised {type(e).__name__}: {e} {where}") from e
         if not isinstance(given, Mapping) or not given:
-            raise SpecError(f"data: {self.path} must give a mapping split -> (inputs, targets), gave {_kind(given)}")
-        return Data.of({str(name): self._split(str(name), pair) for name, pair in given.items()})
+            raise SpecError(f"data: {self.path} must {_WANTED}; it gave {_kind(given)}")
+        splits = {str(name): self._split(str(name), pair) for name, pair in given.items()}
+        self._check_alike(splits)
+        return Data.of(splits)
 
     def _split(self, name: str, pair: object) -> Split:
         if not isinstance(pair, tuple | list) or len(pair) != 2:
-            raise SpecError(f"data: split {name!r} of {self.path} must be a pair (inputs, targets), is {_kind(pair)}")
-        inputs, targets = (_tensor(x) for x in pair)
+            raise SpecError(f"data: split {name!r} of {self.path} must be a pair: {_WANTED}; it is {_kind(pair)}")
+        inputs, targets = (self._tensor(name, what, x) for what, x in zip(("inputs", "targets"), pair, strict=True))
         if len(inputs) != len(targets) or not len(inputs):
             raise SpecError(
                 f"data: split {name!r} of {self.path} has {len(inputs)} inputs and {len(targets)} targets; "
@@ -51,12 +65,36 @@ class OwnData(Model):
             )
         return Split(inputs, targets if targets.is_floating_point() else targets.long())
 
+    def _tensor(self, name: str, what: str, value: object) -> Tensor:
+        try:
+            # A copy of what is no tensor: torch warns when it is given a read-only array.
+            found = value.detach() if isinstance(value, Tensor) else torch.from_numpy(np.array(value))
+        except (TypeError, ValueError) as e:
+            told = f"data: {what} of split {name!r} of {self.path} can't be read as numbers: {_kind(value)}: {e}"
+            raise SpecError(f"{told}; {_WANTED}") from e
+        if not found.ndim or found.is_complex() or found.layout is not torch.strided:
+            shape = f"{str(found.dtype).removeprefix('torch.')} {list(found.shape)}"
+            raise SpecError(
+                f"data: {what} of split {name!r} of {self.path} must be dense real numbers [n, ...], got {shape}"
+            )
+        return found
+
+    def _check_alike(self, splits: Mapping[str, Split]) -> None:
+        """All splits must have inputs of one shape and targets of one kind."""
+        (first, one), *others = splits.items()
+        for name, other in others:
+            for what, a, b in (("inputs", one.inputs, other.inputs), ("targets", one.targets, other.targets)):
+                if a.shape[1:] != b.shape[1:] or a.is_floating_point() != b.is_floating_point():
+                    raise SpecError(
+                        f"data: {what} of {self.path} differ: split {first!r} has {_shape(a)}, {name!r} {_shape(b)}; "
+                        "all splits need the same shape, and whole or floating-point numbers alike"
+                    )
+
 
 def _kind(value: object) -> str:
-    return f"{type(value).__name__} of length {len(value)}" if hasattr(value, "__len__") else type(value).__name__
+    length = f" of length {len(value)}" if hasattr(value, "__len__") and getattr(value, "shape", 1) != () else ""
+    return f"{type(value).__name__}{length}"
 
 
-def _tensor(value: object) -> Tensor:
-    if isinstance(value, Tensor):
-        return value.detach()
-    return torch.from_numpy(np.array(value))  # a copy: torch warns when it is given a read-only array
+def _shape(t: Tensor) -> str:
+    return f"{str(t.dtype).removeprefix('torch.')} {['n', *t.shape[1:]]}".replace("'n'", "n")

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from sweeps.lab.models.base import Net, parameter_count
+from sweeps.lab.models.base import Net, number_type, parameter_count
 from sweeps.lab.models.cnn import Cnn
 from sweeps.lab.models.fit import check_fit
 from sweeps.lab.models.gpt import Gpt
@@ -36,6 +36,7 @@ __all__ = [
     "Weighted",
     "ZooCnn",
     "check_fit",
+    "number_type",
     "parameter_count",
 ]
 

@@ -14,7 +14,7 @@ from sweeps.lab.data.base import Data, InputKind
 from sweeps.lab.models.initialisation import Init, initialise
 from sweeps.lab.streams import generator
 
-__all__ = ["Dropout", "Net", "Widths", "parameter_count"]
+__all__ = ["Dropout", "Net", "Widths", "number_type", "parameter_count"]
 
 Dropout: TypeAlias = Annotated[float, Field(ge=0, lt=1, description="share of activations put to 0 in training")]
 Widths: TypeAlias = tuple[Annotated[int, Field(ge=1)], ...]
@@ -76,3 +76,8 @@ class Net(Model):
 def parameter_count(module: nn.Module) -> int:
     """How many numbers a module's parameters hold; shared ones count once."""
     return sum(p.numel() for p in module.parameters())
+
+
+def number_type(module: nn.Module) -> torch.dtype:
+    """Type of a module's weights, which its inputs must have too; float32 where it has none."""
+    return next((p.dtype for p in module.parameters() if p.is_floating_point()), torch.float32)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from orchestrator.errors import SpecError
 from sweeps.lab.data.base import Data
-from sweeps.lab.models.base import Net
+from sweeps.lab.models.base import Net, number_type
 
 __all__ = ["check_fit"]
 
@@ -49,7 +49,7 @@ def check_fit(net: Net, data: Data, folder: Path = Path(), field: str = "net") -
     two = split.inputs[:2].cpu()
     try:
         with torch.no_grad():
-            given: object = module(two.float() if two.is_floating_point() else two)
+            given: object = module(two.to(number_type(module)) if two.is_floating_point() else two)
     except (RuntimeError, ValueError, TypeError, IndexError) as e:
         raise SpecError(f"{field}: {name} can't take the data's {data.kind} {list(data.shape)}: {e}") from e
     shape = list(given.shape) if isinstance(given, Tensor) else type(given).__name__

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from pydantic import AliasChoices, Field
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 from orchestrator.errors import SpecError
 from orchestrator.kind import import_callable
 from sweeps.lab.models.base import Net
+from sweeps.lab.streams import seeded
 
 __all__ = ["OwnNet"]
 
@@ -32,9 +35,16 @@ class OwnNet(Net):
 
     def _module(self, shape: tuple[int, ...], classes: int, folder: Path) -> nn.Module:
         del shape, classes
-        module = import_callable(self.function, folder)(**self.args)
+        with seeded(torch.initial_seed()):  # NumPy and Python too; torch's state was at its start already
+            module = import_callable(self.function, folder)(**self.args)
         if not isinstance(module, nn.Module):
             raise SpecError(f"{self.function} must give a torch.nn.Module, gave {type(module).__name__}")
+        tensors = itertools.chain(module.named_parameters(), module.named_buffers())
+        if lazy := [name for name, t in tensors if is_lazy(t)]:
+            raise SpecError(
+                f"{self.function} gives a network whose {lazy[0]} has no shape yet; give its layers their sizes "
+                "instead of lazy ones, or call the module once on a sample before it is returned"
+            )
         return module
 
     def _initialise(self, module: nn.Module, source: torch.Generator) -> None:

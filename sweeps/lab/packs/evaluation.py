@@ -52,10 +52,8 @@ class Evaluator:
         self._classes = bool(data.classes)
         self._probes = recipe.evaluate.probes
         for name in names:
-            split = data.splits[name]
-            inputs = split.inputs.to(dtype) if split.inputs.is_floating_point() else split.inputs
-            targets = split.targets.to(dtype) if split.targets.is_floating_point() else split.targets
-            self._parts.append(_Part(name, inputs[:first], targets[:first], name == recipe.split))
+            split = data.splits[name].cast(dtype)
+            self._parts.append(_Part(name, split.inputs[:first], split.targets[:first], name == recipe.split))
 
     @torch.no_grad()
     def __call__(self, backend: Backend) -> list[dict[str, float]]:

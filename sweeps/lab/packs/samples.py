@@ -40,8 +40,8 @@ class Samples:
         split = data.splits[first.split]
         n, device = len(split), split.inputs.device
         dtype = torch.float64 if first.dtype == "float64" else torch.float32
-        self.inputs = split.inputs.to(dtype) if split.inputs.is_floating_point() else split.inputs
-        self.targets = split.targets.to(dtype) if split.targets.is_floating_point() else split.targets
+        cast = split.cast(dtype)
+        self.inputs, self.targets = cast.inputs, cast.targets
         self._own = [subset(r.seed, r.train_fraction, n) for r in recipes]
         self.counts = [n if own is None else len(own) for own in self._own]
         self.member: Tensor | None = None

@@ -20,9 +20,11 @@ from orchestrator.unit import digest
 from sweeps.lab.data import Data
 from sweeps.lab.identity import by_content
 from sweeps.lab.models.fit import check_fit
+from sweeps.lab.models.own import OwnNet
 from sweeps.lab.packs.averages import Averages
 from sweeps.lab.packs.backends import Backend
 from sweeps.lab.packs.calendar import Calendar
+from sweeps.lab.packs.draws import counted
 from sweeps.lab.packs.dropout import Masks
 from sweeps.lab.packs.evaluation import Evaluator
 from sweeps.lab.packs.events import Beat, Ended, Evaluated, PackEvent, Point, Snapshot
@@ -34,6 +36,7 @@ from sweeps.lab.packs.samples import Samples
 from sweeps.lab.packs.stack import Stack
 from sweeps.lab.packs.updater import Rates, clip, updater_of
 from sweeps.lab.recipe import Recipe
+from sweeps.lab.streams import stream
 
 __all__ = ["Training"]
 
@@ -86,6 +89,9 @@ class Training(Iterator[PackEvent]):
         limits = [float("inf") if r.clip is None else r.clip for r in recipes]
         self._clip = torch.tensor(limits, dtype=dtype, device=device).unsqueeze(1)
         self._rows = list(range(len(recipes)))  # which recipe a row of the stack belongs to
+        if isinstance(first.net, OwnNet):
+            self._roots = [stream(r.seed, "dropout") for r in recipes]
+            self._program.seeds = lambda: [counted(self._roots[index], self.step) for index in self._rows]
         self._dead = set(range(given, len(recipes)))  # recipes that have ended, but whose rows are still there
         self._last: dict[int, dict[str, float]] = {}
         self._best: dict[int, tuple[float, int, float, dict[str, Tensor]]] = {}

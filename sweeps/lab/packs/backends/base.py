@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import ClassVar
 
 from torch import Tensor, nn
@@ -26,10 +26,14 @@ class Backend(ABC):
         modules: the K modules the stack was made of, with masks for dropout.
         loss: of the recipe.
         z_loss: of the recipe.
+
+    Attributes:
+        seeds: gives a seed for each model's own random draws at the present step; None: its modules draw nothing.
     """
 
     name: ClassVar[str]
     own_modules: ClassVar[bool] = False
+    seeds: Callable[[], Sequence[int]] | None = None
 
     def __init__(self, stack: Stack, modules: Sequence[nn.Module], loss: LossName, z_loss: float = 0.0) -> None:
         self.stack = stack

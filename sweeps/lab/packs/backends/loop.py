@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from sweeps.lab.packs.backends.base import Backend
 from sweeps.lab.packs.losses import trained_losses
+from sweeps.lab.streams import restart, seeded
 
 __all__ = ["Loop"]
 
@@ -35,7 +36,7 @@ class Loop(Backend):
 
     def gradients(self, inputs: Tensor, targets: Tensor, masks: Mapping[str, Tensor], out: Tensor) -> Tensor:
         losses = []
-        for k, module in enumerate(self.modules):
+        for k, module in self._each():
             module.train()
             for name, mask in masks.items():
                 module.get_buffer(name).data = mask[k]
@@ -49,4 +50,15 @@ class Loop(Backend):
     def outputs(self, inputs: Tensor) -> Tensor:
         for module in self.modules:
             module.eval()
-        return torch.stack([module(inputs) for module in self.modules])
+        return torch.stack([module(inputs) for _, module in self._each()])
+
+    def _each(self) -> Iterator[tuple[int, nn.Module]]:
+        """The modules, each with the global random states at its own seed; they are given back at the end."""
+        if self.seeds is None:
+            yield from enumerate(self.modules)
+            return
+        device = self.stack.weights.device
+        with seeded(0, device):
+            for k, (module, seed) in enumerate(zip(self.modules, self.seeds(), strict=True)):
+                restart(seed, device)
+                yield k, module

@@ -1,0 +1,121 @@
+"""The spec of a landscape: which networks, on which data, along which directions, at which points."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, StringConstraints, model_validator
+
+from orchestrator.axes import Axis, AxisLike
+from orchestrator.row import METERS, Column
+from orchestrator.spec import IsAxis, IsNamedAxis, Model, Spec
+from sweeps.lab.batch_norm import BatchNormMode
+from sweeps.lab.data import DataSpec
+from sweeps.lab.data.base import FolderData
+from sweeps.lab.directions import RandomDirections
+from sweeps.lab.evaluate import EvaluatorSpec, evaluator_columns
+from sweeps.lab.identity import by_content
+from sweeps.lab.models import ModelSpec
+
+__all__ = ["LandscapeSpec", "LineDirections", "landscape_columns"]
+
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
+ColumnName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
+
+
+class LineDirections(Model):
+    """Lines between models: each axis leads from the first model, at 0, to another one, at 1."""
+
+    kind: Literal["interpolation"]
+    ends: tuple[Name, ...] = Field(min_length=2, max_length=4, description="names of models: start, then one per axis")
+
+    def in_words(self) -> str:
+        """For captions."""
+        return f"straight from {self.ends[0]} to {' and to '.join(self.ends[1:])}, all parameters"
+
+
+class LandscapeSpec(Spec):
+    """Which networks, on which data, along which directions, at which points."""
+
+    kind: Literal["landscape"]
+    data: DataSpec
+    models: Annotated[dict[Name, ModelSpec], IsNamedAxis(), Field(min_length=1)]
+    evaluators: dict[ColumnName, EvaluatorSpec] = Field(
+        {"train": EvaluatorSpec(split="train"), "test": EvaluatorSpec(split="test")}, min_length=1
+    )
+    directions: Annotated[RandomDirections | LineDirections, Field(discriminator="kind")] = Field(
+        RandomDirections(kind="random")
+    )
+    draws: Annotated[AxisLike, IsAxis()] = Field(
+        Axis(range=(0, 1)), description="numbers of draws: {range: 5} for five"
+    )
+    axes: Annotated[dict[ColumnName, AxisLike], IsAxis(), Field(min_length=1, max_length=3)]
+    batch_norm: BatchNormMode = "fixed"
+    reestimate_batches: int = Field(8, ge=1, description="training batches that `batch_norm: reestimate` uses")
+    batch_size: int = Field(512, ge=1, description="samples per forward pass of an evaluation")
+
+    @model_validator(mode="after")
+    def _fields_fit_together(self) -> Self:
+        for field, axis in [("draws", self.draws), *((f"axes.{name}", a) for name, a in self.axes.items())]:
+            wanted = int if field == "draws" else (int, float)
+            if any(isinstance(p, bool) or not isinstance(p, wanted) for p in axis.points()):
+                raise ValueError(f"{field} must hold {'whole ' if field == 'draws' else ''}numbers only")
+        taken = {"key", "model", "draw", *(c.name for c in (*METERS, *landscape_columns(self)))}
+        if clash := taken & self.axes.keys():
+            raise ValueError(f"axes: {sorted(clash)} are names of other columns; choose other names")
+        if isinstance(self.directions, LineDirections):
+            ends = self.directions.ends
+            if unknown := [e for e in ends if e not in self.models]:
+                raise ValueError(f"directions.ends: there is no model {unknown[0]!r}; there are {list(self.models)}")
+            if len(self.axes) != len(ends) - 1:
+                raise ValueError(f"{len(ends)} ends span {len(ends) - 1} axes, but there are {len(self.axes)}")
+            if self.draws.points() != (0,):
+                raise ValueError("an interpolation has nothing to draw; leave `draws` out")
+        elif self.batch_norm == "interpolate":
+            raise ValueError("batch_norm: interpolate needs directions of kind interpolation; use fixed or reestimate")
+        return self
+
+    def pinned(self, folder: Path) -> Self:
+        """This spec with data files and checkpoints pinned by digest."""
+        data = self.data.pinned(folder) if isinstance(self.data, FolderData) else self.data
+        models = {
+            name: m.model_copy(update={"checkpoint": m.checkpoint.pinned(folder)}) if m.checkpoint else m
+            for name, m in self.models.items()
+        }
+        evaluators = {
+            name: e.model_copy(update={"data": e.data.pinned(folder)}) if isinstance(e.data, FolderData) else e
+            for name, e in self.evaluators.items()
+        }
+        return self.model_copy(update={"data": data, "models": models, "evaluators": evaluators})
+
+    def context(self) -> dict[str, Any]:
+        """All that rows depend on beside the params; files by content, not by path."""
+        identity: dict[str, Any] = by_content(super().context())
+        return identity
+
+    def definitions(self) -> dict[str, dict[str, Any]]:
+        """What the names of models stand for; files by content, not by path."""
+        identity: dict[str, dict[str, Any]] = by_content(super().definitions())
+        return identity
+
+    def centers(self) -> dict[str, tuple[str, ...]]:
+        """For each value of the param `model`: the models it stands for, the one at the centre first."""
+        if isinstance(self.directions, LineDirections):
+            return {" to ".join(self.directions.ends): self.directions.ends}
+        return {name: (name,) for name in self.models}
+
+
+def landscape_columns(spec: LandscapeSpec) -> tuple[Column, ...]:
+    """Metrics of a row."""
+    axes = list(spec.axes)
+    return (
+        *evaluator_columns(list(spec.evaluators)),
+        Column("batch_norm", "statistics of batch normalisation: fixed, interpolate or reestimate", type="text"),
+        *(Column(f"norm_{a}", f"Euclidean norm of the direction of {a}") for a in axes),
+        *(
+            Column(f"cosine_{a}_{b}", f"cosine of the angle between the directions of {a} and {b}")
+            for a, b in itertools.combinations(axes, 2)
+        ),
+    )
