@@ -7,18 +7,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
 from orchestrator.cli import Changes, SpecFile
+from orchestrator.console import Console
 from orchestrator.reach import command_line
+from orchestrator.text import printable
 
 if TYPE_CHECKING:
     from cluster.records import Job
 
 __all__ = ["register"]
 
-out = Console(highlight=False, soft_wrap=True, markup=False)
-err = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
+out = Console(markup=False)
+err = Console(stderr=True, markup=False)
 
 _WIDE = 1000  # characters
 WhichJob = Annotated[str, typer.Argument(metavar="DIR|JOB", help="Results folder (its last job), or a job id.")]
@@ -60,7 +61,7 @@ def _follow(job: Job) -> None:
     from cluster.follow import follow
 
     def write(text: str) -> None:
-        sys.stdout.write(text)
+        sys.stdout.write(printable(text.replace("\r", "\n")))
         sys.stdout.flush()  # as it comes, into a pipe too
 
     raise typer.Exit(follow(job, write))
@@ -83,7 +84,7 @@ def _jobs(
     if not table.rows:
         return out.print(f"no jobs below {folder}: `landsweep submit` makes them")
     needed = Measurement.get(out, out.options.update(max_width=_WIDE), table).maximum
-    return Console(width=max(out.width, needed), highlight=False, markup=False).print(table)  # no part of an id is lost
+    return Console(width=max(out.width, needed), soft_wrap=False, markup=False).print(table)  # no part of an id is lost
 
 
 def _logs(
@@ -97,7 +98,7 @@ def _logs(
     if follow:
         return _follow(job)
     text = Streams().news(launcher_of(job).logs(job.job, Path(job.home)), last=True)
-    return out.print(text.rstrip() or f"job {job.job} has printed nothing yet")
+    return out.print(text.replace("\r", "\n").rstrip() or f"job {job.job} has printed nothing yet")
 
 
 def _cancel(which: WhichJob) -> None:

@@ -7,14 +7,14 @@ import time
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from orchestrator.cli import AsJson, Out, SiteName
+from orchestrator.console import Console
 
 __all__ = ["register"]
 
-out = Console(highlight=False, soft_wrap=True, markup=False)
-err = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
+out = Console(markup=False)
+err = Console(stderr=True, markup=False)
 
 
 def register(app: typer.Typer) -> None:

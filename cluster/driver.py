@@ -7,11 +7,11 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
-from rich.console import Console
 from rich.markup import escape
 
 from cluster.launcher import Launch, read_launch
 from orchestrator.cli import drive
+from orchestrator.console import err
 from orchestrator.errors import LandsweepError, UsageError
 from orchestrator.kind import kind_named
 from orchestrator.site import parse_site
@@ -48,7 +48,7 @@ def main() -> NoReturn:
         site = parse_site(launch.site, "launch.json")
         code = drive(kind, spec, site, launch.out, Path(launch.folder), command=launch.command)
     except LandsweepError as e:
-        Console(stderr=True, highlight=False, soft_wrap=True).print(f"[bold red]error:[/] {escape(str(e))}")
+        err.print(f"[bold red]error:[/] {escape(str(e))}")
         sys.exit(e.exit_code)
     sys.exit(code)
 

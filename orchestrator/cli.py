@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from orchestrator.console import err, out
 from orchestrator.errors import LandsweepError, SpecError
 from orchestrator.reach import command_line
 
@@ -44,8 +44,6 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-out = Console(highlight=False, soft_wrap=True)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 SpecFile = Annotated[Path, typer.Argument(metavar="SPEC", help="YAML file that says what to compute.")]
 Changes = Annotated[
@@ -119,6 +117,8 @@ def drive(
 ) -> int:
     """Run a sweep in this process, show its progress, publish its end; gives the exit code.
 
+    The code is 1, too, where all rows are right but the report could not be made.
+
     The arguments are those of `run_sweep`, and `command`: what goes on when it was stopped, by default what was typed.
     """
     from orchestrator.display import LinesWatch, live_watch
@@ -134,8 +134,8 @@ def drive(
         err.print(f"go on with: {command or f'landsweep {shlex.join(command_line())}'}", markup=False)
         return 3
     _say_end(end, where)
-    publish(_open(where), where, site, lambda text: err.print(text, markup=False))
-    return 1 if end.counts.get("failed") else 0
+    reported = publish(_open(where), where, site, lambda text: err.print(text, markup=False))
+    return 1 if end.counts.get("failed") or not reported else 0
 
 
 def _stop_on_signals() -> threading.Event:

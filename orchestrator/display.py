@@ -10,16 +10,17 @@ from typing import Any, Self
 
 import yaml
 from pydantic import TypeAdapter
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
+from orchestrator.console import Console
 from orchestrator.kind import SweepKind
 from orchestrator.ledger import Findings, driver_lives, read_status
 from orchestrator.report.parts import Table
-from orchestrator.report.tables import number
+from orchestrator.report.values import number
 from orchestrator.run import Snapshot
 from orchestrator.spec import IsAxis, IsLabel
 from orchestrator.sweep import Sweep
+from orchestrator.text import one_line
 
 __all__ = [
     "LinesWatch",
@@ -105,19 +106,24 @@ class LiveWatch:
     def show(self, snapshot: Snapshot) -> None:
         """Move the bar."""
         running = snapshot.phase in ("running", "done", "stopped")
+        counts = f"{snapshot.done:,}/{snapshot.total or 0:,}  {_numbers(snapshot)}"
         self._progress.update(
             self._task,
-            description=snapshot.phase,
+            description=one_line(snapshot.phase),
             completed=snapshot.done,
             total=snapshot.total,
-            numbers=f"{snapshot.done:,}/{snapshot.total or 0:,}  {_numbers(snapshot)}" if running else snapshot.note,
+            numbers=counts if running else one_line(snapshot.note),
         )
 
 
 @contextmanager
 def live_watch(console: Console) -> Iterator[LiveWatch]:
     """A progress bar with rate, time left and failures for the duration of a run."""
-    columns = (TextColumn("{task.description:>9}"), BarColumn(), TextColumn("{task.fields[numbers]}"))
+    columns = (
+        TextColumn("{task.description:>9}", markup=False),
+        BarColumn(),
+        TextColumn("{task.fields[numbers]}", markup=False),
+    )
     with Progress(*columns, console=console, refresh_per_second=5) as progress:
         yield LiveWatch(progress)
 
@@ -136,14 +142,15 @@ def state(sweep: Sweep) -> dict[str, Any]:
 
 def state_text(now: Mapping[str, Any]) -> str:
     """The same for people."""
+    sweep, note = f"{one_line(now['name'])} ({one_line(now['kind'])})", one_line(now.get("note", ""))
     if "phase" not in now:
-        return f"{now['name']} ({now['kind']}): no driver has run yet"
+        return f"{sweep}: no driver has run yet"
     counts = ", ".join(f"{n:,} {k}" for k, n in sorted(now["counts"].items()) if n)
     total = "?" if now["total"] is None else f"{now['total']:,}"
-    line = f"{now['name']} ({now['kind']}): {now['phase']}, {now['done']:,}/{total} units ({counts or 'no rows'})"
+    line = f"{sweep}: {now['phase']}, {now['done']:,}/{total} units ({counts or 'no rows'})"
     if now["running"]:
         speed = f"{now['rate']:,.1f} units/s, {now['workers']} workers, {span(now['eta'])} left"
-        return f"{line}, {speed} {now['note']}".rstrip()
+        return f"{line}, {speed} {note}".rstrip()
     if now["phase"] not in ("done", "stopped"):
         line += f"; its driver is gone, last heard {span(now['age'])} ago. The command that began it goes on"
     return line
@@ -155,7 +162,7 @@ def findings_text(findings: Findings, folder: str) -> str:
     lines = [f"{folder}: {findings.rows:,} rows ({by_status or 'none'})"]
     for what, items in asdict(findings).items():
         if isinstance(items, list | tuple) and items:
-            lines.append(f"  {what.replace('_', ' ')}: {len(items):,}, such as {items[0]}")
+            lines.append(f"  {what.replace('_', ' ')}: {len(items):,}, such as {one_line(items[0])}")
     if findings.missing:
         lines.append(f"{len(findings.missing):,} units of the plan have no row yet: run the sweep's command again")
     lines.append("sound: no unit has two rows, every checksum is right" if findings.sound else "not sound, see above")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from orchestrator.report import render
@@ -11,10 +11,13 @@ from orchestrator.report.tables import Head
 from orchestrator.site import Site
 from orchestrator.store import Store, is_url
 from orchestrator.sweep import Sweep
+from orchestrator.text import one_line, shortened
 from orchestrator.tracked import UnitEntry, unit_entries
 from orchestrator.tracking import check_reachable, default_uri, export, export_safely
 
 __all__ = ["check_tracking", "export_now", "publish", "views", "write_report"]
+
+_MOST_ERROR = 300  # characters of an error in one line
 
 
 def views(where: str) -> Path:
@@ -32,19 +35,32 @@ def check_tracking(site: Site, where: str) -> None:
         check_reachable(site.tracking or default_uri(views(where).parent))
 
 
-def publish(sweep: Sweep, where: str, site: Site, say: Callable[[str], None]) -> None:
-    """Write the report, then show the sweep in the tracking store; a store that fails harms nothing."""
+def publish(sweep: Sweep, where: str, site: Site, say: Callable[[str], None]) -> bool:
+    """Write the report, then show the sweep in the tracking store; a store that fails harms nothing.
+
+    Returns:
+        Whether the report could be made. Where it could not, the last line says so; the store gets the sweep all the
+        same.
+    """
+    problem, units = "", list[UnitEntry]()
+    summary: Mapping[str, float] = {}
     try:
         page, report = write_report(sweep, where)
+        summary = report.summary
+        say(f"report: {page}")
+        units = _units(sweep, site.child_runs)
     except Exception as e:  # noqa: BLE001 - the rows are safe, and the same error can be had again
-        say(f"the report could not be made ({type(e).__name__}: {e}); to see the whole error: landsweep report {where}")
-        return
-    say(f"report: {page}")
+        problem = shortened(one_line(f"{type(e).__name__}: {e}"), _MOST_ERROR)
     if site.tracking is not False:
         uri = site.tracking or default_uri(views(where).parent)
         folder = views(where) / "report"
-        units = _units(sweep, site.child_runs)
-        say(export_safely(sweep.rows(), folder, _described(sweep), report.summary, uri, units=units)[1])
+        say(export_safely(sweep.rows(), folder, _described(sweep), summary, uri, units=units)[1])
+    if problem:
+        say(
+            f"error: the report could not be made ({problem}). All rows are safe; to see the whole error: "
+            f"landsweep report {where}"
+        )
+    return not problem
 
 
 def write_report(sweep: Sweep, where: str) -> tuple[Path, Report]:

@@ -17,7 +17,7 @@ from pydantic import Field, model_validator
 from orchestrator.axes import Value
 from orchestrator.errors import SpecError
 from orchestrator.spec import Model, parse
-from orchestrator.unit import canonical
+from orchestrator.unit import as_python, canonical
 
 __all__ = ["Dimension", "Setting", "flat", "is_setting", "plain"]
 
@@ -139,13 +139,15 @@ class Dimension:
 
     def restored(self, cell: Any) -> Value:  # noqa: ANN401 - a cell of a table
         """The value that a row holds: tables turn whole numbers into floats, and values of mixed types into text."""
+        cell = as_python(cell)
         if self.setting.choice is None:
             return int(cell) if self.setting.whole else float(cell)
         if isinstance(cell, float) and math.isnan(cell):
             cell = None  # as pandas shows it
-        for option in self.setting.options():
-            if option == cell or canonical(option) in (cell, canonical(cell)):
-                return option
+        marks = {canonical(option): option for option in self.setting.options()}
+        for mark in (canonical(cell), cell):  # the value itself, or what a column of text holds for it
+            if mark in marks:
+                return marks[mark]
         raise SpecError(f"{self.name}: a row holds {cell!r}, which can't be chosen; {list(self.setting.options())} can")
 
     def holds(self, value: Value) -> bool:

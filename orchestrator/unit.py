@@ -11,9 +11,10 @@ from typing import Any
 
 from orchestrator.axes import Value
 
-__all__ = ["Keys", "Unit", "canonical", "digest", "stream_seed"]
+__all__ = ["Keys", "Unit", "as_python", "canonical", "digest", "stream_seed"]
 
 _KEY_BYTES = 16
+_PLAIN = {type(None), bool, int, float, str}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,8 @@ def canonical(value: object) -> str:
         >>> canonical({"b": 1.0, "a": [True, None, 0.1, -0.0]})
         '{"a":[true,null,0.1,0],"b":1}'
 
+    Scalars of NumPy and of Arrow, as the cells of a table are, count as the Python values that they hold.
+
     Raises:
         TypeError: the value holds something that has no stable text, such as a function or an object.
         ValueError: the value holds nan or inf.
@@ -63,8 +66,25 @@ def _normal(value: object) -> object:
         if not all(isinstance(k, str) for k in value):
             raise TypeError(f"keys of a mapping must be text, got {list(value)}")
         return {k: _normal(v) for k, v in value.items()}
+    if (plain := as_python(value)) is not value:
+        return _normal(plain)
     kind = type(value).__name__
     raise TypeError(f"{value!r} of type {kind} can't be part of an identity; use numbers, text, lists and mappings")
+
+
+def as_python(value: Any) -> Any:  # noqa: ANN401 - a cell of a table
+    """A cell of a table as a Python value: scalars of NumPy and Arrow are unpacked, all else is given back as it is.
+
+    Example:
+        >>> import numpy as np
+        >>> as_python(np.int64(64)), as_python("x")
+        (64, 'x')
+    """
+    if type(value) in _PLAIN:
+        return value
+    if hasattr(value, "as_py"):
+        return value.as_py()
+    return value.item() if getattr(value, "ndim", None) == 0 and hasattr(value, "item") else value
 
 
 def digest(value: object, size: int = _KEY_BYTES) -> str:

@@ -11,7 +11,8 @@ import pandas as pd
 
 from orchestrator.report.parts import Figure, Part, Section, Table
 from orchestrator.report.plots import counts_figure, heat_figure, line_figure
-from orchestrator.report.tables import number, numbers
+from orchestrator.report.tables import numbers
+from orchestrator.report.values import number
 from orchestrator.row import Column, Status
 
 __all__ = ["generic_section"]

@@ -1,75 +1,139 @@
-"""Parts of a report as HTML. Everything that comes from a spec, a row or a kind is escaped here, and only here."""
+"""Parts of a report as HTML. Templates escape all that they are given; nothing else writes HTML."""
 
 from __future__ import annotations
 
 import base64
+import csv
 import io
 import re
 import traceback
+import warnings
 from collections.abc import Mapping, Sequence
-from html import escape
+from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
+from typing import Any, TypeAlias
 
+import matplotlib as mpl
+import numpy as np
 import plotly.io
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+from matplotlib.text import Text
+from plotly.offline import get_plotlyjs
 
-from orchestrator.report.parts import Figure, Part, Section, Table
+from orchestrator.report.parts import Figure, Section, Table
+from orchestrator.report.values import shown
+from orchestrator.text import one_line, printable, shortened
 
-__all__ = ["FigureWriter", "anchor", "details", "pairs", "section_html", "table_html"]
+__all__ = ["FigureView", "SectionView", "TableView", "Writer", "anchor", "page_html", "table_view"]
+
+_LONGEST = 20_000  # characters of a paragraph, a caption, a traceback or a spec on the page
+_LONGEST_CELL = 500
+_LONGEST_NAME = 80  # of a file
+_OWN_TAGS = re.compile(r"<(?!br>|extra></extra>)")  # all that Plotly's own templates need
+
+
+def _safe(value: object) -> object:
+    """What a template shows: text without control characters, cut where it is long. Markup is our own."""
+    return shortened(printable(value), _LONGEST) if type(value) is str else value
+
+
+_ENVIRONMENT = Environment(
+    loader=PackageLoader("orchestrator.report"),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+    finalize=_safe,
+)
+
+
+def page_html(title: str, sections: Sequence[SectionView], *, interactive: bool = False, **parts: object) -> str:
+    """A page that stands by itself, with style and, where it is needed, plotly.js inside.
+
+    Args:
+        title: of the page.
+        sections: in order.
+        interactive: whether a figure needs plotly.js.
+        parts: `kind`, `intro`, `tiles`, `failed`, `summary` and `metrics`, each of which may be missing; `facts`, the
+            names and values under "How it was made", `spec_title` and `spec`, its text.
+    """
+    style = (files("orchestrator.report") / "templates" / "page.css").read_text(encoding="utf-8")
+    given: dict[str, object] = dict.fromkeys(("kind", "intro", "tiles", "failed", "summary", "metrics"))
+    return _ENVIRONMENT.get_template("page.html").render(
+        {**given, **parts},
+        title=title,
+        sections=sections,
+        style=Markup(style),
+        plotly=Markup(get_plotlyjs()) if interactive else None,
+    )
 
 
 def anchor(name: str) -> str:
     """A name that is safe as a file name and as an anchor."""
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.") or "figure"
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", name)[:_LONGEST_NAME].strip("-.") or "figure"
 
 
-def table_html(table: Table) -> str:
-    """A table that scrolls sideways on its own where the screen is narrow; columns of numbers stand right."""
-    columns = [[line[i] for line in table.lines if i < len(line)] for i in range(len(table.header))]
-    right = [any(v != "" for v in cells) and all(_is_number(v) for v in cells) for cells in columns]
-    head = "".join(f"<th{_align(r)}>{escape(str(h))}</th>" for h, r in zip(table.header, right, strict=True))
-    body = "".join(
-        "<tr>" + "".join(f"<td{_align(r)}>{escape(str(v))}</td>" for v, r in zip(line, right, strict=False)) + "</tr>\n"
-        for line in table.lines
-    )
-    caption = f"<figcaption>{escape(table.caption)}</figcaption>" if table.caption else ""
-    return (
-        f'<figure class="table"><div class="scroll"><table><thead><tr>{head}</tr></thead>\n'
-        f"<tbody>{body}</tbody></table></div>{caption}</figure>\n"
-    )
+@dataclass(frozen=True, slots=True)
+class TableView:
+    """A table as text; `right` says which columns hold numbers, `file` where the values are as CSV."""
+
+    header: Sequence[str]
+    lines: Sequence[Sequence[str]]
+    right: Sequence[bool]
+    caption: str
+    file: str = ""
 
 
-def _align(right: bool) -> str:
-    return ' class="number"' if right else ""
+@dataclass(frozen=True, slots=True)
+class FigureView:
+    """A figure as it stands on a page: an image inside the page, an interactive plot, or what went wrong."""
+
+    name: str
+    caption: str
+    image: str = ""
+    plot: Markup | None = None
+    problem: str = ""
+
+    @property
+    def file(self) -> str:
+        """The picture beside the page."""
+        return f"figures/{self.name}.png"
 
 
-def _is_number(value: object) -> bool:
-    if isinstance(value, int | float):
-        return True
-    return bool(re.fullmatch(r"|-|nan|-?inf|[-+]?[\d,]*\.?\d+(e[-+]?\d+)?", str(value)))
+_View: TypeAlias = tuple[str, TableView | FigureView | str]
 
 
-def pairs(items: Mapping[str, object]) -> str:
-    """Names and values as a compact list; entries that are None are left out."""
-    lines = "".join(
-        f"<div><dt>{escape(str(k))}</dt><dd>{escape(str(v))}</dd></div>" for k, v in items.items() if v is not None
-    )
-    return f"<dl>{lines}</dl>\n"
+@dataclass(frozen=True, slots=True)
+class SectionView:
+    """A section; each part with what it is: table, figure or text."""
+
+    title: str
+    parts: Sequence[_View]
 
 
-def details(summary: str, text: str) -> str:
-    """Text of fixed width that opens on a click."""
-    return f"<details><summary>{escape(summary)}</summary><pre>{escape(text)}</pre></details>\n"
+def table_view(table: Table, file: str = "") -> TableView:
+    """A table's cells as text."""
+    lines = [[shown(cell, table.digits, _LONGEST_CELL) for cell in line] for line in table.lines]
+    columns = [[line[i] for line in lines if i < len(line)] for i in range(len(table.header))]
+    right = [any(cells) and all(map(_is_number, cells)) for cells in columns]
+    return TableView([shown(h, most=_LONGEST_CELL) for h in table.header], lines, right, table.caption, file)
 
 
-class FigureWriter:
-    """Saves pictures and turns figures into HTML.
+def _is_number(text: str) -> bool:
+    return bool(re.fullmatch(r"|-|nan|-?inf|[-+]?[\d,]*\.?\d+(e[-+]?\d+)?", text))
+
+
+class Writer:
+    """Saves pictures and tables of a report beside its page, and turns parts into what the templates show.
 
     Args:
-        folder: where the pictures go.
+        folder: of the page; pictures go to `figures/` in it, tables that have a name to `tables/`.
 
     Attributes:
         interactive: how many figures on the page need plotly.js.
-        saved: the pictures that were written.
+        saved: the files that were written.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -78,15 +142,36 @@ class FigureWriter:
         self.interactive = 0
         self.saved: list[Path] = []
 
-    def __call__(self, figure: Figure) -> str:
-        """The figure as HTML. One that can't be drawn leaves its error on the page, and the rest goes on."""
+    def section(self, section: Section) -> SectionView:
+        """A section with its parts in order."""
+        parts: list[_View] = []
+        for part in section.parts:
+            if isinstance(part, Table):
+                parts.append(("table", self.table(part)))
+            elif isinstance(part, Figure):
+                parts.append(("figure", self.figure(part)))
+            else:
+                parts.append(("text", part))
+        return SectionView(section.title, parts)
+
+    def table(self, table: Table) -> TableView:
+        """The table as text; one with a name is also written as CSV, with all digits."""
+        if not table.name:
+            return table_view(table)
+        file = f"tables/{self._free(anchor(table.name))}.csv"
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerows([table.header, *table.lines])
+        self._save(self._folder / file, text.getvalue().encode("utf-8", "backslashreplace"))
+        return table_view(table, file)
+
+    def figure(self, figure: Figure) -> FigureView:
+        """The figure for the page. One that can't be drawn leaves its error on the page, and the rest goes on."""
         name = self._free(anchor(figure.name))
         try:
-            body = self._body(figure, name)
+            return self._drawn(figure, name)
         except Exception as e:  # noqa: BLE001 - a report with one hole is better than none
-            told = traceback.format_exception_only(type(e), e)[-1].strip()
-            body = f'<p class="problem">This figure could not be drawn: {escape(told)}</p>'
-        return f'<figure id="{name}">{body}<figcaption>{escape(figure.caption)}</figcaption></figure>\n'
+            told = one_line(traceback.format_exception_only(type(e), e)[-1].strip())
+            return FigureView(name, figure.caption, problem=f"This figure could not be drawn: {told}")
 
     def _free(self, name: str) -> str:
         unique, i = name, 2
@@ -95,43 +180,54 @@ class FigureWriter:
         self._names.add(unique)
         return unique
 
-    def _body(self, figure: Figure, name: str) -> str:
-        shown = '<p class="problem">This figure is empty.</p>'
+    def _save(self, path: Path, data: bytes) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+        self.saved.append(path)
+
+    def _drawn(self, figure: Figure, name: str) -> FigureView:
+        image = ""
         if figure.picture is not None:
-            buffer = io.BytesIO()
-            figure.picture.savefig(buffer, format="png", dpi=150, metadata={"Software": None})
-            path = self._folder / f"{name}.png"
-            self._folder.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(buffer.getvalue())
-            self.saved.append(path)
-            data = base64.b64encode(buffer.getvalue()).decode()
-            shown = f'<img alt="{escape(figure.caption)}" src="data:image/png;base64,{data}">'
+            data = _png(figure.picture)
+            self._save(self._folder / "figures" / f"{name}.png", data)
+            image = f"data:image/png;base64,{base64.b64encode(data).decode()}"
         if figure.interactive is None:
-            return shown
-        made = plotly.io.to_html(
-            figure.interactive,
+            return FigureView(name, figure.caption, image, problem="" if image else "This figure is empty.")
+        plot = plotly.io.to_html(
+            _without_tags(figure.interactive.to_plotly_json()),
             full_html=False,
             include_plotlyjs=False,
             div_id=f"plot-{name}",
             config={"responsive": True, "displaylogo": False},
+            validate=False,
         )
         self.interactive += 1
-        link = f'<p class="file"><a href="figures/{name}.png">PNG</a></p>' if figure.picture is not None else ""
-        return f'<div class="plot">{made}</div>{link}'
+        return FigureView(name, figure.caption, image, Markup(plot))
 
 
-def section_html(section: Section, figure: FigureWriter) -> str:
-    """A section with its parts in order."""
-    return f"<section><h2>{escape(section.title)}</h2>\n{_parts(section.parts, figure)}</section>\n"
+def _png(picture: Any) -> bytes:  # noqa: ANN401 - matplotlib has no types
+    """The picture as PNG. Text that is no valid mathematics is drawn as it stands."""
+    options: dict[str, Any] = {"format": "png", "dpi": 150, "metadata": {"Software": None}}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # letters that the font lacks, panels that are narrow
+        buffer = io.BytesIO()
+        try:
+            picture.savefig(buffer, **options)
+        except ValueError:
+            buffer = io.BytesIO()
+            with mpl.rc_context({"text.parse_math": False}):
+                for text in picture.findobj(Text):
+                    text.set_parse_math(False)
+                picture.savefig(buffer, **options)
+    return buffer.getvalue()
 
 
-def _parts(parts: Sequence[Part], figure: FigureWriter) -> str:
-    made = []
-    for part in parts:
-        if isinstance(part, Table):
-            made.append(table_html(part))
-        elif isinstance(part, Figure):
-            made.append(figure(part))
-        else:
-            made.append(f"<p>{escape(part)}</p>\n")
-    return "".join(made)
+def _without_tags(value: Any) -> Any:  # noqa: ANN401 - a tree of a Plotly figure
+    """Plotly reads some HTML in texts; here only line breaks and its own marks are left."""
+    if isinstance(value, str):
+        return _OWN_TAGS.sub("&lt;", printable(value))
+    if isinstance(value, Mapping):
+        return {k: _without_tags(v) for k, v in value.items()}
+    if isinstance(value, list | tuple) or (isinstance(value, np.ndarray) and value.dtype.kind in "OU"):
+        return [_without_tags(v) for v in value]
+    return value

@@ -2,41 +2,42 @@
 
 from __future__ import annotations
 
+import shlex
 from datetime import UTC, datetime
-from html import escape
-from importlib.resources import files
 from pathlib import Path
 
 import pandas as pd
 import yaml
-from plotly.offline import get_plotlyjs
 
 from orchestrator.report.generic import generic_section
-from orchestrator.report.html import FigureWriter, details, pairs, section_html, table_html
+from orchestrator.report.html import SectionView, Writer, page_html, table_view
 from orchestrator.report.parts import Report, Table
-from orchestrator.report.tables import Head, counts, described, headline, metric_table, number, times
+from orchestrator.report.tables import Head, counts, described, headline, metric_table, times
+from orchestrator.report.values import is_missing, number
 from orchestrator.row import METERS, Column, Status
+from orchestrator.text import shortened
 
 __all__ = ["write"]
 
 _MOST_FAILED = 50
 _MOST_TRACEBACKS = 5
+_MOST_ERROR = 200  # characters of what happened, in the table
 
 
 def write(report: Report, head: Head, rows: pd.DataFrame, series: pd.DataFrame, out: Path) -> Path:
-    """Write `report/index.html` and `report/figures/*.png` under `out`; see `orchestrator.report.render`.
+    """Write `report/index.html`, `figures/*.png` and `tables/*.csv` beside it; see `orchestrator.report.render`.
 
-    Pictures of an earlier report that this one no longer has are removed.
+    Pictures and tables of an earlier report that this one no longer has are removed.
     """
     folder = out / "report"
     (folder / "figures").mkdir(parents=True, exist_ok=True)
     rows = _complete(rows)
-    params, metrics = described(head, rows)
-    figure = FigureWriter(folder / "figures")
-    sections = list(report.sections) or [generic_section(rows, params, metrics)]
-    body = "".join(section_html(section, figure) for section in sections)
-    page = _page(head, rows, params, metrics, report, len(series), body, out, with_plotly=figure.interactive > 0)
-    for old in set((folder / "figures").glob("*.png")) - set(figure.saved):
+    writer = Writer(folder)
+    sections = list(report.sections) or [generic_section(rows, *described(head, rows))]
+    views = [writer.section(section) for section in sections]
+    parts = _page(head, rows, report, views, len(series), out)
+    page = page_html(**parts, interactive=writer.interactive > 0)  # type: ignore[arg-type]
+    for old in {*(folder / "figures").glob("*.png"), *(folder / "tables").glob("*.csv")} - set(writer.saved):
         old.unlink()
     path = folder / "index.html"
     new = folder / ".index.html.new"
@@ -52,87 +53,62 @@ def _complete(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _page(
-    head: Head,
-    rows: pd.DataFrame,
-    params: list[Column],
-    metrics: list[Column],
-    report: Report,
-    points: int,
-    body: str,
-    out: Path,
-    with_plotly: bool,
-) -> str:
+    head: Head, rows: pd.DataFrame, report: Report, sections: list[SectionView], points: int, out: Path
+) -> dict[str, object]:
+    """What the template shows beside the sections."""
+    params, metrics = described(head, rows)
     spec = head.get("spec", {})
-    name = str(spec.get("name", "sweep"))
-    style = (files("orchestrator.report") / "page.css").read_text(encoding="utf-8")
-    script = f"<script>{get_plotlyjs()}</script>\n" if with_plotly else ""
-    description = str(spec.get("description") or "")
-    table = metric_table(rows, metrics) if len(rows) else None
-    return "".join(
-        [
-            '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">\n'
-            '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-            f"<title>{escape(name)} - landsweep</title>\n<style>{style}</style>\n{script}</head><body><main>\n",
-            f'<header><p class="kind">{escape(str(spec.get("kind", "")))}</p><h1>{escape(name)}</h1>\n',
-            f"<p>{escape(description)}</p>\n" if description else "",
-            _counters(counts(rows, head.get("total"))),
-            "</header>\n",
-            _failed(rows, params, str(head.get("folder", out))),
-            _summary(report),
-            body,
-            f"<section><h2>Metrics</h2>\n{table_html(table)}</section>\n" if table else "",
-            _provenance(head, rows, points),
-            "</main></body></html>\n",
-        ]
-    )
+    found = metric_table(rows, metrics) if len(rows) else None
+    facts = _facts(head, rows, points)
+    text = yaml.safe_dump(_plain(spec), sort_keys=False, allow_unicode=True, width=100)
+    return {
+        "title": str(spec.get("name", "sweep")),
+        "kind": str(spec.get("kind", "")),
+        "intro": str(spec.get("description") or ""),
+        "tiles": _tiles(counts(rows, head.get("total"))),
+        "failed": _failed(rows, params, str(head.get("folder", out))),
+        "summary": {name: number(float(value)) for name, value in report.summary.items()},
+        "sections": sections,
+        "metrics": table_view(found) if found else None,
+        "facts": facts,
+        "spec_title": "The spec",
+        "spec": text,
+    }
 
 
-def _counters(found: dict[str, int]) -> str:
+def _tiles(found: dict[str, int]) -> list[tuple[str, str, str]]:
+    """Class, name and number of each counter."""
     shown = {k: n for k, n in found.items() if n or k == Status.ok.value}
-    tiles = "".join(
-        f'<div class="tile {escape(k.split(":")[0].replace(" ", "-"))}"><b>{n:,}</b> {escape(k)}</div>'
-        for k, n in shown.items()
-    )
-    return f'<div class="tiles">{tiles}</div>\n'
+    return [(k.split(":")[0].replace(" ", "-"), k, f"{n:,}") for k, n in shown.items()]
 
 
-def _summary(report: Report) -> str:
-    if not report.summary:
-        return ""
-    shown = {name: number(float(value)) for name, value in report.summary.items()}
-    return f"<section><h2>In short</h2>\n{pairs(shown)}</section>\n"
-
-
-def _failed(rows: pd.DataFrame, params: list[Column], folder: str) -> str:
+def _failed(rows: pd.DataFrame, params: list[Column], folder: str) -> dict[str, object] | None:
     failed = rows[rows["status"] == Status.failed.value]
     if not len(failed):
-        return ""
-    shown = failed.head(_MOST_FAILED)
+        return None
+    first = failed.head(_MOST_FAILED)
     lines = [
         [
-            *(number(v) if isinstance(v := line[c.name], float) else str(v) for c in params),
-            str(line["cause"] or "-"),
-            number(float(line["attempt"] or 1)),
-            headline(line["error"]),
+            *(line[c.name] for c in params),
+            line["cause"],
+            1 if is_missing(line["attempt"]) else int(line["attempt"]),
+            shortened(headline(line["error"]), _MOST_ERROR),
             str(line["key"])[:8],
         ]
-        for line in shown.to_dict("records")
+        for line in first.to_dict("records")
     ]
-    left = len(failed) - len(shown)
-    caption = f"The first {len(shown)} failed units; {left:,} more are in the rows." if left else ""
+    left = len(failed) - len(first)
+    caption = f"The first {len(first)} failed units; {left:,} more are in the rows." if left else ""
     table = Table(caption, [*(c.name for c in params), "cause", "attempts", "what happened", "key"], lines)
     told: dict[str, str] = {}
     for error in failed["error"]:
-        if isinstance(error, str):
-            told.setdefault(headline(error), error)
-    texts = "".join(details(line, text) for line, text in list(told.items())[:_MOST_TRACEBACKS])
-    return (
-        f'<section class="failed"><h2>Failed units</h2>\n<p>Run them again: '
-        f"<code>landsweep rerun {escape(folder)} --status failed</code></p>\n{table_html(table)}{texts}</section>\n"
-    )
+        if len(told) < _MOST_TRACEBACKS and isinstance(error, str):
+            told.setdefault(shortened(headline(error), _MOST_ERROR), error)
+    command = f"landsweep rerun {shlex.quote(folder)} --status failed"
+    return {"command": command, "table": table_view(table), "texts": told}
 
 
-def _provenance(head: Head, rows: pd.DataFrame, points: int) -> str:
+def _facts(head: Head, rows: pd.DataFrame, points: int) -> dict[str, object]:
     spent = times(rows)
     told = {
         "unit_seconds": "unit seconds (sum)",
@@ -141,7 +117,7 @@ def _provenance(head: Head, rows: pd.DataFrame, points: int) -> str:
         "units_per_second": "units per second",
         "peak_memory_mb": "largest worker memory, MB",
     }
-    shown: dict[str, object] = {
+    found: dict[str, object] = {
         "units in this report": f"{len(rows):,}",
         "points of series": f"{points:,}" if points else None,
         **{told[k]: number(v) for k, v in spent.items()},
@@ -154,9 +130,8 @@ def _provenance(head: Head, rows: pd.DataFrame, points: int) -> str:
     }
     versions = {k: v for k, v in (head.get("versions") or {}).items() if v is not None}
     if versions:
-        shown["versions"] = ", ".join(f"{k} {v}" for k, v in versions.items())
-    spec = yaml.safe_dump(_plain(head.get("spec", {})), sort_keys=False, allow_unicode=True, width=100)
-    return f"<section><h2>How it was made</h2>\n{pairs(shown)}{details('The spec', spec)}</section>\n"
+        found["versions"] = ", ".join(f"{k} {v}" for k, v in versions.items())
+    return {k: None if v is None else str(v) for k, v in found.items()}
 
 
 def _date(seconds: object) -> str | None:

@@ -11,11 +11,21 @@ __all__ = ["Figure", "Report", "Section", "Table"]
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table with a caption; cells are text or numbers."""
+    """A table with a caption; cells are text or numbers.
+
+    Attributes:
+        caption: says what the lines are.
+        header: name of each column.
+        lines: cells in the order of the header.
+        name: file name without ending; with one, the values are also written to `report/tables/<name>.csv`.
+        digits: of the numbers on the page; the file has all of them.
+    """
 
     caption: str
     header: Sequence[str]
     lines: Sequence[Sequence[object]]
+    name: str = ""
+    digits: int = 6
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure as Picture
 from plotly.subplots import make_subplots
 
 from orchestrator.report.parts import Figure
-from orchestrator.report.tables import number
+from orchestrator.report.values import number
 from orchestrator.row import Column
 
 __all__ = ["PALETTE", "counts_figure", "heat_figure", "line_figure", "new_picture"]

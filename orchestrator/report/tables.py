@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
@@ -10,9 +9,10 @@ import numpy as np
 import pandas as pd
 
 from orchestrator.report.parts import Table
+from orchestrator.report.values import number
 from orchestrator.row import METERS, Cause, Column, Status
 
-__all__ = ["Head", "counts", "described", "headline", "metric_table", "not_finite", "number", "numbers", "times"]
+__all__ = ["Head", "counts", "described", "headline", "metric_table", "not_finite", "numbers", "times"]
 
 _OWN = {"key", *(c.name for c in METERS)}
 _PAUSE = 60.0  # s without any unit: a pause between two runs of the same sweep
@@ -29,17 +29,6 @@ Added by the caller: `params` and `columns`, as the kind gives them for the spec
 def numbers(values: pd.Series) -> np.ndarray[Any, np.dtype[np.float64]]:
     """A column as floats; what is null or no number becomes nan."""
     return np.asarray(pd.to_numeric(values, errors="coerce").astype(float).to_numpy(), dtype=np.float64)
-
-
-def number(x: float | int | None) -> str:
-    """A number as short text that keeps six digits."""
-    if x is None:
-        return "-"
-    if isinstance(x, float) and math.isnan(x):
-        return "nan"
-    if isinstance(x, float) and x.is_integer() and abs(x) < 1e6:
-        x = int(x)
-    return f"{x:,}" if isinstance(x, int) else f"{x:.6g}"
 
 
 def described(head: Head, rows: pd.DataFrame) -> tuple[list[Column], list[Column]]:

@@ -15,13 +15,15 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 import pytest
+from matplotlib.artist import Artist
 from matplotlib.figure import Figure as Picture
 
 from orchestrator.report import render
 from orchestrator.report.generic import generic_section
 from orchestrator.report.html import anchor
 from orchestrator.report.parts import Figure, Part, Report, Section, Table
-from orchestrator.report.tables import counts, headline, metric_table, number, times
+from orchestrator.report.tables import counts, headline, metric_table, times
+from orchestrator.report.values import number
 from orchestrator.row import Cause, Column, Outcome, RowMaker, Status
 from orchestrator.unit import Keys
 
@@ -209,12 +211,26 @@ def test_plotly_is_inlined_once_and_only_if_needed(tmp_path: Path) -> None:
 
 def test_a_figure_that_cannot_be_drawn_leaves_the_rest(tmp_path: Path) -> None:
     rows, head = table([{"x": 1}], [{"loss": 1.0}])
+
+    class Torn(Artist):
+        def draw(self, renderer: object) -> None:
+            raise RuntimeError("torn <b>")
+
     picture = Picture()
-    picture.add_subplot().set_title("$\\nonsense{$")
+    picture.add_artist(Torn())
     section = Section("S", [Figure("broken", "c", picture), "after", Figure("none", "empty")])
     page = shown(rows, head, tmp_path, Report([section]))
-    assert "This figure could not be drawn: ValueError" in page.words
+    assert "This figure could not be drawn: RuntimeError: torn <b>" in page.words
     assert "after" in page.words and "This figure is empty" in page.words
+
+
+def test_text_that_is_no_valid_mathematics_is_drawn_as_it_stands(tmp_path: Path) -> None:
+    rows, head = table([{"x": 1}], [{"loss": 1.0}])
+    picture = Picture()
+    picture.add_subplot().set(title="$\\nonsense{$", xlabel="$_$", ylabel="a\\$^$")
+    page = shown(rows, head, tmp_path, Report([Section("S", [Figure("odd", "c", picture)])]))
+    assert "could not be drawn" not in page.words
+    assert pictures(tmp_path) == ["odd.png"]
 
 
 def test_the_same_rows_give_the_same_bytes(tmp_path: Path) -> None:

@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from orchestrator.text import printable
+
 __all__ = ["register"]
 
 
@@ -25,4 +27,4 @@ def _predict(
     from sweeps.lab.scaling.forecast import predict
 
     found = predict(folder, flops)
-    typer.echo(found.json() if as_json else found.text())
+    typer.echo(found.json() if as_json else printable(found.text()))

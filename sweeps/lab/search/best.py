@@ -8,6 +8,7 @@ import pandas as pd
 import yaml
 
 from orchestrator.errors import UsageError
+from orchestrator.text import one_line
 from sweeps.lab.search.spec import SearchSpec
 from sweeps.lab.search.table import best_first, trials_of, values_of
 from sweeps.lab.search.trials import TRIAL, TrialRecipes, arguments
@@ -63,7 +64,8 @@ def best_text(spec: SearchSpec, rows: pd.DataFrame, trial: int | None = None) ->
     line = chosen.iloc[0]
     reached = ", ".join(f"{g.metric} {line[g.metric]:.6g}" for g in spec.goals)
     over = f", mean over {spec.seeds} seeds" if spec.seeds > 1 else ""
-    head = f"# Trial {int(line[TRIAL])} of the search {spec.name} (n = {len(trials)} trials): {reached}{over}.\n"
+    told = f"Trial {int(line[TRIAL])} of the search {one_line(spec.name)} (n = {len(trials)} trials)"
+    head = f"# {told}: {reached}{over}.\n"
     if len(trials) > 1 and trial is None:
         head += "# The best of many trials looks better than it is; run it with further seeds before it is compared.\n"
     return head + str(yaml.safe_dump(best_spec(spec, line), sort_keys=False, allow_unicode=True))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from orchestrator.errors import SpecError
+from orchestrator.text import one_line, printable
 
 if TYPE_CHECKING:
     from orchestrator.sweep import Sweep
@@ -46,7 +47,7 @@ def _best(
     from sweeps.lab.search.best import best_text
 
     sweep = _opened(folder)
-    typer.echo(best_text(sweep.spec, sweep.rows(), trial), nl=False)  # type: ignore[arg-type]
+    typer.echo(printable(best_text(sweep.spec, sweep.rows(), trial)), nl=False)  # type: ignore[arg-type]
 
 
 def _export(
@@ -62,7 +63,7 @@ def _export(
     planner.ask(1)  # opens what the rows tell of
     assert isinstance(planner, StudyPlanner)
     new, there = write_study(planner, search_of(sweep.spec), to)  # type: ignore[arg-type]
-    typer.echo(f"{new} trials written; the study {sweep.spec.name} in {to} has {there}")
+    typer.echo(f"{new} trials written; the study {one_line(sweep.spec.name)} in {to} has {there}")
 
 
 def _points(
@@ -75,4 +76,4 @@ def _points(
 
     from orchestrator.search import best_points
 
-    typer.echo(yaml.safe_dump({"enqueue": best_points(url, study, best)}, sort_keys=False), nl=False)
+    typer.echo(printable(yaml.safe_dump({"enqueue": best_points(url, study, best)}, sort_keys=False)), nl=False)

@@ -2,48 +2,46 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from orchestrator.report.html import FigureWriter, section_html
-from orchestrator.report.parts import Figure, Section, Table
+from orchestrator.report.html import FigureView, SectionView, TableView, Writer, page_html
+from orchestrator.report.parts import Section
+from orchestrator.report.values import ordered
+from orchestrator.text import one_line, printable
 from sweeps.lab.zoo.reader import Zoo
 from sweeps.lab.zoo.report import zoo_sections
 
-__all__ = ["write_card"]
-
-_STYLE = (
-    "body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}"
-    "table{border-collapse:collapse;font-size:.85em}"
-    "td,th{padding:.2em .7em;border-bottom:1px solid #ddd;text-align:left}"
-    ".number{text-align:right}img{max-width:100%}figure{margin:1.5rem 0}figcaption{color:#444;font-size:.9em}"
-    ".scroll{overflow-x:auto}pre{background:#f5f5f5;padding:1em;overflow-x:auto}"
-)
+__all__ = ["size_category", "write_card"]
 
 
 def write_card(zoo: Zoo, to: Path) -> list[Path]:
-    """Write `README.md`, `card.html` and `figures/` into a folder; gives the paths of the two pages."""
+    """Write `README.md`, `card.html`, `figures/` and `tables/` into a folder; gives the paths of the two pages.
+
+    What the zoo's makers wrote (names, descriptions, errors) is shown and never read as HTML or Markdown.
+    """
     to.mkdir(parents=True, exist_ok=True)
     head = zoo.head
     name = str(head.get("name", zoo.where.rstrip("/").rsplit("/", 1)[-1]))
     params = [c for c in zoo.swept if c in zoo.rows]
     sections = zoo_sections(params, zoo.rows, zoo.series()) if len(zoo) else [Section("The zoo", ["It has no model."])]
-    figures = FigureWriter(to / "figures")
-    body = "".join(section_html(section, figures) for section in sections)
+    writer = Writer(to)
+    views = [writer.section(section) for section in sections]
     recipe = yaml.safe_dump(_recipe(head), sort_keys=False, default_flow_style=None, width=100)
     intro = str(head.get("spec", {}).get("description") or f"A model zoo of {len(zoo):,} networks.")
     page = to / "card.html"
     page.write_text(
-        f"<!doctype html><html lang=en><meta charset=utf-8><title>{name}</title><style>{_STYLE}</style>"
-        f"<h1>{name}</h1><p>{intro}</p>{body}<section><h2>How it was made</h2><pre>{recipe}</pre></section></html>",
+        page_html(
+            name, views, kind="model zoo", intro=intro, facts=_facts(zoo), spec_title="What was swept", spec=recipe
+        ),
         encoding="utf-8",
     )
-    text = "\n".join(
-        [_front_matter(zoo, name), f"# {name}", "", intro, "", *_use(zoo), *_markdown(sections), *_made(zoo, recipe)]
-    )
+    beginning = [_front_matter(zoo, name), f"# {_plain(name)}", "", _plain(intro), ""]
+    text = "\n".join([*beginning, *_use(zoo), *_markdown(views), *_made(zoo, recipe)])
     readme = to / "README.md"
     readme.write_text(text + "\n", encoding="utf-8")
     return [readme, page]
@@ -64,16 +62,32 @@ def _without_empty(value: Any) -> Any:  # noqa: ANN401 - nested JSON
 
 def _front_matter(zoo: Zoo, name: str) -> str:
     """What the Hugging Face hub reads."""
-    count = len(zoo)
-    size = next((f"{a}<n<{b}" for a, b, most in _SIZES if count < most), "n>1M")
     licence = str(zoo.head.get("spec", {}).get("licence", "unknown")).lower()
     config = {"config_name": "models", "data_files": "rows/*.parquet"}
-    matter = {"pretty_name": name, "license": licence, "size_categories": [size], "configs": [config]}
+    matter = {
+        "pretty_name": name,
+        "license": licence,
+        "size_categories": [size_category(len(zoo))],
+        "configs": [config],
+    }
     matter["tags"] = ["model-zoo", "weight-space-learning", "landsweep"]
     return f"---\n{yaml.safe_dump(matter, sort_keys=False)}---\n"
 
 
-_SIZES = (("n", "1K", 1_000), ("1K", "10K", 10_000), ("10K", "100K", 100_000), ("100K", "1M", 1_000_000))
+def size_category(models: int) -> str:
+    """The class of size in which the hub lists a data set.
+
+    Example:
+        >>> size_category(16), size_category(1000), size_category(10**12)
+        ('n<1K', '1K<n<10K', 'n>1T')
+    """
+    return next((name for name, most in _SIZES if models < most), "n>1T")
+
+
+_SIZES = (
+    ("n<1K", 10**3), ("1K<n<10K", 10**4), ("10K<n<100K", 10**5), ("100K<n<1M", 10**6), ("1M<n<10M", 10**7),
+    ("10M<n<100M", 10**8), ("100M<n<1B", 10**9), ("1B<n<10B", 10**10), ("10B<n<100B", 10**11), ("100B<n<1T", 10**12),
+)  # fmt: skip
 
 
 def _use(zoo: Zoo) -> Iterator[str]:
@@ -85,35 +99,60 @@ def _use(zoo: Zoo) -> Iterator[str]:
     yield "Without this library: `rows/*.parquet` name for each model `weights_file`, `weights_pack`, `weights_slot`;"
     yield 'its tensor NAME at checkpoint LABEL is `file[f"{pack}/{label}/{NAME}"][slot]`.'
     told = zoo.rows["checkpoints"].dropna().unique() if "checkpoints" in zoo.rows else []
-    labels = sorted({label for text in told for label in text.split()})
-    yield from ("", f"Checkpoints: {', '.join(f'`{label}`' for label in labels) or 'none'}.", "")
-    yield f"Licence: {zoo.head.get('spec', {}).get('licence', 'unknown')}."
+    labels = ordered({label for text in told for label in str(text).split()})
+    yield from ("", f"Checkpoints: {', '.join(_plain(label) for label in labels) or 'none'}.", "")
+    yield f"Licence: {_plain(zoo.head.get('spec', {}).get('licence', 'unknown'))}."
     yield ""
 
 
-def _markdown(sections: list[Section]) -> Iterator[str]:
+def _markdown(sections: list[SectionView]) -> Iterator[str]:
     for section in sections:
-        yield from (f"## {section.title}", "")
-        for part in section.parts:
-            if isinstance(part, Table):
+        yield from (f"## {_plain(section.title)}", "")
+        for _, part in section.parts:
+            if isinstance(part, TableView):
                 yield from _table(part)
-            elif isinstance(part, Figure):
-                yield from (f"![{part.caption}](figures/{part.name}.png)", "", f"*{part.caption}*", "")
+            elif isinstance(part, FigureView):
+                caption = _plain(part.caption)
+                picture = f"![{caption}]({part.file})" if part.image else _plain(part.problem)
+                yield from (picture, "", f"*{caption}*", "")
             else:
-                yield from (part, "")
+                yield from (_plain(part), "")
 
 
-def _table(table: Table) -> Iterator[str]:
-    yield "| " + " | ".join(map(str, table.header)) + " |"
-    yield "|" + "---|" * len(table.header)
-    for line in table.lines:
-        yield "| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |"
-    yield from ("", f"*{table.caption}*", "")
+def _table(table: TableView) -> Iterator[str]:
+    for line in (table.header, ["---"] * len(table.header), *table.lines):
+        yield "| " + " | ".join(cell if cell == "---" else _plain(cell) for cell in line) + " |"
+    yield from ("", f"*{_plain(table.caption)}*", "")
+
+
+_MARKS = re.compile(r"[\\`*_\[\]|~$!#]")
+
+
+def _plain(text: object) -> str:
+    """Text in a line of Markdown as it stands: no mark, link, table or HTML of its own."""
+    safe = _MARKS.sub(lambda m: "\\" + m[0], one_line(text).replace("&", "&amp;").replace("<", "&lt;"))
+    return re.sub(r"(?i)\b(https?|ftp|mailto|www)(?=[:.])", "\\1\u200b", safe)
+
+
+def _facts(zoo: Zoo) -> dict[str, object]:
+    head = zoo.head
+    return {
+        "models": f"{len(zoo):,}",
+        "licence": head.get("spec", {}).get("licence"),
+        "fingerprint": head.get("fingerprint"),
+        "commit": head.get("git_commit"),
+        "versions": _versions(head) or None,
+    }
+
+
+def _versions(head: Mapping[str, Any]) -> str:
+    return ", ".join(f"{k} {v}" for k, v in (head.get("versions") or {}).items() if v)
 
 
 def _made(zoo: Zoo, recipe: str) -> Iterator[str]:
     head = zoo.head
-    yield from ("## How it was made", "", "```yaml", recipe.rstrip(), "```", "")
-    versions = ", ".join(f"{k} {v}" for k, v in head.get("versions", {}).items() if v)
-    yield f"Made by landsweep, spec {head.get('fingerprint', '-')}, commit {head.get('git_commit') or '-'}; {versions}."
+    yield from ("## How it was made", "")
+    yield from ("    " + line for line in printable(recipe).splitlines())  # indented: no text in it can end the block
+    made = f"spec {head.get('fingerprint', '-')}, commit {head.get('git_commit') or '-'}; {_versions(head)}"
+    yield from ("", f"Made by landsweep, {_plain(made)}.")
     yield "Each model can be trained again from its row: `landsweep regenerate FOLDER KEY`."

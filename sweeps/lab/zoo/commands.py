@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from orchestrator.errors import UsageError
+from orchestrator.text import printable
 
 __all__ = ["register"]
 
@@ -51,7 +52,7 @@ def _regenerate(
     from sweeps.lab.zoo.reader import Zoo
 
     found = regenerate(Zoo(folder)[key], backend=backend, device=device)
-    typer.echo(found.text())
+    typer.echo(printable(found.text()))
     if not found.close:
         raise typer.Exit(1)
 

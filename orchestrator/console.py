@@ -1,0 +1,31 @@
+"""The terminal. Text that is printed may come from a stranger's folder, so none of it is obeyed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import rich.console
+from rich.text import Text
+
+from orchestrator.text import printable
+
+__all__ = ["Console", "err", "out"]
+
+
+class Console(rich.console.Console):
+    """Rich's console without its own reading of text: control characters are shown as escapes, `:name:` is no emoji."""
+
+    def __init__(self, **options: Any) -> None:  # noqa: ANN401 - options of Rich's console
+        super().__init__(**{"highlight": False, "soft_wrap": True, "emoji": False, **options})
+
+    def render_str(self, text: str, **options: Any) -> Text:  # noqa: ANN401 - options of Rich's console
+        """Every text on its way to the terminal, cells of tables among it."""
+        return super().render_str(printable(text), **options)
+
+    def print_json(self, json: str | None = None, **options: Any) -> None:  # noqa: ANN401 - options of Rich's console
+        """JSON in ASCII: what is no ASCII character is escaped as JSON has it."""
+        super().print_json(json, **{"ensure_ascii": True, **options})
+
+
+out = Console()
+err = Console(stderr=True)

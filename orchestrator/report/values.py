@@ -1,0 +1,136 @@
+"""Values of a table for people: one way to write them, one order to put them in."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from orchestrator.text import one_line, shortened
+from orchestrator.unit import as_python
+
+__all__ = ["LABEL", "group_labels", "is_missing", "label", "number", "ordered", "shown"]
+
+LABEL = 40  # characters of a text in a figure
+_CELL = 200  # characters of a text in a table
+_LARGEST = 1e6  # whole numbers from here on are written with six digits, as other numbers are
+_PIECES = re.compile(r"(\d+\.?\d*(?:e[-+]?\d+)?)")
+
+
+def number(x: float | int | None, digits: int = 6) -> str:
+    """A number as short text that keeps six digits, or fewer.
+
+    Example:
+        >>> number(1.5766696757096255), number(1.5766696757096255, 4), number(12345.0), number(None)
+        ('1.57667', '1.577', '12,345', '-')
+    """
+    if x is None:
+        return "-"
+    if isinstance(x, float) and math.isnan(x):
+        return "nan"
+    if isinstance(x, float) and x.is_integer() and abs(x) < _LARGEST:
+        x = int(x)
+    return f"{x:,}" if isinstance(x, int) and abs(x) < 10**30 else f"{x:.{digits}g}"
+
+
+def is_missing(value: object) -> bool:
+    """Whether a cell of a table holds nothing: None, nan, or what pandas shows for a null."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return True
+    return type(value).__name__ in ("NAType", "NaTType")
+
+
+def shown(value: object, digits: int = 6, most: int = _CELL) -> str:
+    r"""A cell as text of one line: numbers with so many digits, flags as yes and no, nothing as `-`; long text is cut.
+
+    Example:
+        >>> shown(0.123456789), shown(True), shown(None), shown(2048), shown("a\nb")
+        ('0.123457', 'yes', '-', '2048', 'a\\nb')
+    """
+    value = as_python(value)
+    if is_missing(value):
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return str(value) if abs(value) < 10**18 else f"{value:.{digits}g}" if abs(value) < 10**300 else "huge"
+    if isinstance(value, float):
+        return number(value, digits).replace(",", "")
+    return one_line(shortened(str(value), most))
+
+
+def label(value: object) -> str:
+    """A value beside a line, a bar or a panel: four digits, at most `LABEL` characters, `none` where it is null."""
+    return "none" if is_missing(as_python(value)) else shown(value, 4, LABEL)
+
+
+def ordered(values: Iterable[Any], given: Sequence[Any] = ()) -> list[Any]:
+    """The distinct values of a column in the order in which people expect them; nulls come last.
+
+    Numbers by size; flags before them; text in natural order (`b2` before `b10`); lists, also as the canonical text
+    that a column holds, item by item.
+
+    Args:
+        values: cells, of any types side by side.
+        given: an order that is known, such as that of a spec; what is not in it comes after it.
+
+    Example:
+        >>> ordered(["b10", "b2", None, 3, 0.5, True])
+        [True, 0.5, 3, 'b2', 'b10', None]
+        >>> ordered(["[16,8]", "[4]", "[16,2]"])
+        ['[4]', '[16,2]', '[16,8]']
+    """
+    distinct: dict[tuple[str, Any], Any] = {}
+    for value in map(as_python, values):
+        distinct.setdefault(_mark(value), None if is_missing(value) else value)
+    places = {_mark(as_python(v)): i for i, v in enumerate(given)}
+    return [distinct[m] for m in sorted(distinct, key=lambda m: (places.get(m, len(places)), _order(distinct[m])))]
+
+
+def group_labels(values: Iterable[Any], given: Sequence[Any] = ()) -> tuple[list[str], list[str]]:
+    """A label for each cell, and the distinct labels in order. Values that differ have labels that differ.
+
+    Args:
+        values: cells.
+        given: as `ordered` takes it.
+    """
+    cells = [as_python(v) for v in values]
+    names: dict[tuple[str, Any], str] = {}
+    for value in ordered(cells, given):
+        text, i = label(value), 2
+        while text in names.values():
+            text, i = f"{label(value)} ({i})", i + 1
+        names[_mark(value)] = text
+    return [names[_mark(value)] for value in cells], list(names.values())
+
+
+def _mark(value: object) -> tuple[str, Any]:
+    """What tells values apart: 1 and 1.0 are one value, 1, True and "1" are three."""
+    if is_missing(value):
+        return "none", None
+    if isinstance(value, bool):
+        return "flag", value
+    if isinstance(value, int | float):
+        return "number", value
+    return "text", str(value)
+
+
+def _order(value: object) -> tuple[Any, ...]:
+    kind, plain = _mark(value)
+    if kind == "text":
+        return 2, _natural(plain)
+    return ("flag", "number", "", "none").index(kind), plain if kind != "none" else 0
+
+
+def _natural(text: str) -> list[tuple[int, float, str]]:
+    if text[:1] == "[":
+        try:
+            if isinstance(items := json.loads(text), list):
+                return [(0, 0.0, "["), *(piece for item in items for piece in _natural(str(item)))]
+        except (ValueError, RecursionError):
+            pass
+    pieces = _PIECES.split(text[:_CELL])
+    found = [(0, float(p), "") if i % 2 else (1, 0.0, p) for i, p in enumerate(pieces) if p]
+    return [*found, (2, 0.0, text)]
