@@ -160,7 +160,7 @@ class SweepKind(ABC, Generic[S]):
         raise LookupError(f"kind {self.name} has no preparation {name!r}")
 
     def deterministic(self, spec: S) -> bool:
-        """Whether the same unit must give the same metrics twice; the first unit is then evaluated twice."""
+        """Whether the same unit must give the same metrics twice; the first one that ends soon is then run twice."""
         del spec
         return True
 
@@ -268,6 +268,11 @@ def import_callable(path: str, folder: Path | None = None) -> Callable[..., Any]
             raise  # the module is there, but something it imports is not
         looked = ", ".join(sys.path[:3])
         raise SpecError(f"{path!r}: there is no module {module_name!r}; looked in {looked}, ...") from e
+    except SystemExit as e:
+        raise SpecError(
+            f"{path!r}: the module {module_name} calls sys.exit({'' if e.code is None else repr(e.code)}) while it is "
+            'imported; put what it does as a script under `if __name__ == "__main__":`'
+        ) from e
     found = module
     for part in attribute.split("."):
         if not hasattr(found, part):

@@ -25,7 +25,7 @@ from orchestrator.schedule import GivenUp, Schedule
 from orchestrator.site import Site
 from orchestrator.spec import Spec
 from orchestrator.sweep import check_same, grown_head, heard, new_head, planned
-from orchestrator.worker import Chunk, Job, Prepared
+from orchestrator.worker import Chunk, Job, Prepared, Probed
 
 __all__ = ["Snapshot", "Watch", "make_executor", "run_sweep"]
 
@@ -160,7 +160,8 @@ class _Run:
         self._kind, self._spec, self._site, self._store = kind, spec, site, store
         self._executor, self._watch, self._stop = executor, watch, stop
         self._planner = kind.planner(spec)
-        self._schedule = Schedule(site.budgets.by_cause(), site.shard_seconds, probe=kind.deterministic(spec))
+        probe = site.probe_seconds > 0 and kind.deterministic(spec)
+        self._schedule = Schedule(site.budgets.by_cause(), site.shard_seconds, probe=probe)
         self._maker = RowMaker(kind.params(spec), kind.columns(spec))
         self._began = time.monotonic()
         self._opened = self._may_write = False  # nothing is written before the check has passed
@@ -183,6 +184,7 @@ class _Run:
                 threads=self._site.threads or max(1, int(self._site.cpus)),
                 imports=(str(Path.cwd()), str(folder.resolve())),
                 state_seconds=self._site.state_seconds,
+                probe_seconds=self._site.probe_seconds,
                 pdb=self._site.pdb,
                 results=self._store.where if self._store.path is None else str(self._store.path.resolve()),
             )
@@ -259,6 +261,8 @@ class _Run:
                         self._executor.stop(key)
                 if chunk.rows is not None:
                     self._take(work, chunk.rows, chunk.series)
+            case Gave(_, Probed() as probed):
+                self._watch.say(_probe_text(probed, self._site.probe_seconds))
             case Finished(work, seconds):
                 self._schedule.finished(work, seconds)
             case Lost(work, cause, why, began, announced):
@@ -370,3 +374,11 @@ class _Run:
             write_status(
                 self._store, {**asdict(snapshot), "updated": time.time(), "pid": os.getpid(), "host": platform.node()}
             )
+
+
+def _probe_text(probed: Probed, limit: float) -> str:
+    if probed.compared:
+        return "the first unit was evaluated twice, with equal results"
+    slow = probed.seconds > limit
+    why = f"took {probed.seconds:.0f} s, more than site.probe_seconds={limit:g}" if slow else "failed or was stopped"
+    return f"the first unit {why}, so it was not evaluated again: whether equal units give equal results is not checked"

@@ -57,6 +57,9 @@ class Site(Model):
     commit_seconds: PositiveFloat = Field(2, description="rows reach the disk at most so much later, s")
     commit_rows: PositiveInt = Field(32_768, description="or as soon as so many have come")
     state_seconds: float = Field(60, ge=0, description="long units keep a state to go on from this often, s")
+    probe_seconds: float = Field(
+        10, ge=0, description="the first unit is evaluated twice, to compare, if it took at most so long, s; 0: never"
+    )
     budgets: Budgets = Budgets()
     runtime_env: dict[str, Any] = Field(default={}, description="handed to Ray: working_dir, pip, env_vars, ...")
     worker_output: bool = Field(False, description="show what workers print")

@@ -11,23 +11,25 @@ import time
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import pyarrow as pa
 
 from orchestrator.artifacts import Artifacts
-from orchestrator.errors import NotDeterministic, StorageError, Unreachable, UsageError
+from orchestrator.errors import NotDeterministic, Unreachable, UsageError
+from orchestrator.faults import cause_of, oversized, shortened, text_of
+from orchestrator.forks import end_if_forked, shielded
 from orchestrator.kind import Arrays, Session, Workbench, kind_named
 from orchestrator.row import Cause, Metric, Outcome, Progress, RowMaker, Status, series_batch
 from orchestrator.schedule import Shard
 from orchestrator.spec import parse
 from orchestrator.unit import Unit
 
-__all__ = ["Check", "Chunk", "Job", "Message", "Prepare", "Prepared", "Work", "Worker"]
+__all__ = ["Check", "Chunk", "Job", "Message", "Prepare", "Prepared", "Probed", "Work", "Worker"]
 
 _FLUSH_ROWS = 2048
-_LONGEST_ERROR = 20_000  # characters of a traceback that a row keeps
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,7 @@ class Job:
         imports: folders that are searched for the user's own modules.
         flush_seconds: rows wait at most so long for company before they are sent, s.
         state_seconds: how often a long unit keeps a state to go on from, s.
+        probe_seconds: a probe evaluates a unit again if that took at most so long, s.
         pdb: open the debugger where a unit raises.
         results: the results folder, a path or URL.
     """
@@ -53,6 +56,7 @@ class Job:
     imports: tuple[str, ...] = ()
     flush_seconds: float = 0.02
     state_seconds: float = 60.0
+    probe_seconds: float = math.inf
     pdb: bool = False
     results: str | None = None
 
@@ -94,7 +98,22 @@ class Chunk:
     progress: tuple[Progress, ...] = ()
 
 
-Message: TypeAlias = Prepared | Chunk
+@dataclass(frozen=True, slots=True)
+class Probed:
+    """Message: the first unit has ended, and was evaluated again with an equal result, or was not.
+
+    Attributes:
+        key: of the unit.
+        seconds: that its first evaluation took.
+        compared: whether there was a second one.
+    """
+
+    key: str
+    seconds: float
+    compared: bool
+
+
+Message: TypeAlias = Prepared | Chunk | Probed
 
 
 @dataclass(slots=True)
@@ -136,7 +155,9 @@ class Worker:
         self._meters = {c.name for c in columns or () if c.meter}
         self._prepared: dict[str, Arrays] = {}
         self._session: Session | None = None
-        self._name = f"{platform.node()}:{os.getpid()}"
+        self._cwd = ""  # of the opened session
+        self._pid = os.getpid()
+        self._name = f"{platform.node()}:{self._pid}"
 
     def share(self, name: str, arrays: Arrays) -> None:
         """Take in the arrays of a finished preparation."""
@@ -151,7 +172,9 @@ class Worker:
             UsageError: the input is unusable.
         """
         if self._session is None:
-            self._session = self._kind.open(self._spec, self._prepared, self._bench)
+            with shielded("opening the sweep"):
+                self._session = self._kind.open(self._spec, self._prepared, self._bench)
+            self._cwd = os.getcwd()  # noqa: PTH109 - once per unit, and Path costs ten times as much
         return self._session
 
     def stop(self, key: str) -> None:
@@ -164,15 +187,18 @@ class Worker:
         Raises:
             UsageError: check, preparation or session found the input unusable.
             NotDeterministic: the probe gave two results.
+            RuntimeError: check, preparation or session called `sys.exit`.
         """
         match work:
             case Check():
                 self._reach()
-                self._kind.check(self._spec, self._bench)
+                with shielded("the check"):
+                    self._kind.check(self._spec, self._bench)
             case Prepare():
                 began = time.perf_counter()
                 have = {name: self._prepared[name] for name in work.needs}
-                arrays = self._kind.prepare(self._spec, work.name, have, self._bench)
+                with shielded(f"preparing {work.name}"):
+                    arrays = self._kind.prepare(self._spec, work.name, have, self._bench)
                 yield Prepared(work.name, arrays, time.perf_counter() - began)
             case Shard():
                 yield from self._shard(self.open(), work)
@@ -185,40 +211,55 @@ class Worker:
         except Unreachable as e:
             raise Unreachable(f"a worker on {platform.node()} can't reach the results: {e}") from e
 
-    def _shard(self, session: Session, shard: Shard) -> Iterator[Chunk]:
+    def _shard(self, session: Session, shard: Shard) -> Iterator[Chunk | Probed]:
         units = {u.key: u for u in shard.units}
+        parts = (shard.units[:1], shard.units[1:]) if shard.probe else (shard.units,)
+        probe = shard.units[0].key if shard.probe else None
         buffer = _Buffer()
         flushed = wall = time.perf_counter()
         cpu = time.process_time()
-        for item in self._probed(session, shard) if shard.probe else self._outcomes(session, shard.units):
+        for item in chain.from_iterable(self._outcomes(session, part) for part in parts if part):
             now = time.perf_counter()
             if isinstance(item, Progress):
                 buffer.news.append(item)
                 buffer.running.setdefault(item.key, []).append(item)
             else:
-                outcome = self._declared(item)
                 cpu_now = time.process_time()
+                meters = {
+                    "attempt": shard.attempts.get(item.key, 1),
+                    "worker": self._name,
+                    "ended": time.time(),
+                    "seconds": now - wall if item.seconds is None else item.seconds,
+                    # of units that end together nobody knows whose processor time it was
+                    "cpu_seconds": cpu_now - cpu if item.seconds is None else None,
+                    "peak_memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+                }
+                if item.key == probe:
+                    yield self._probed(session, units[item.key], item, now - wall)
+                    now, cpu_now = time.perf_counter(), time.process_time()
                 buffer.units.append(units[item.key])
-                buffer.outcomes.append(outcome)
-                buffer.meters.append(
-                    {
-                        "attempt": shard.attempts.get(item.key, 1),
-                        "worker": self._name,
-                        "ended": time.time(),
-                        "seconds": now - wall if item.seconds is None else item.seconds,
-                        # of units that end together nobody knows whose processor time it was
-                        "cpu_seconds": cpu_now - cpu if item.seconds is None else None,
-                        "peak_memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
-                    }
-                )
+                buffer.outcomes.append(self._declared(item))
+                buffer.meters.append(meters)
                 buffer.series += buffer.running.pop(item.key, ())
+                self._return()
                 wall, cpu = now, cpu_now
             if now - flushed >= self._job.flush_seconds or len(buffer.outcomes) >= _FLUSH_ROWS:
+                leaving, cpu_leaving = time.perf_counter(), time.process_time()
                 yield self._flush(buffer)
-                flushed = wall = time.perf_counter()  # what the receiver did meanwhile is no unit's time
-                cpu = time.process_time()
+                flushed = time.perf_counter()
+                wall += flushed - leaving  # what the receiver did meanwhile is no unit's time
+                cpu += time.process_time() - cpu_leaving
         if buffer.outcomes:
             yield self._flush(buffer)
+
+    def _return(self) -> None:
+        """Go back to where the session was opened: no unit begins in the folder of another."""
+        try:
+            if os.getcwd() == self._cwd:  # noqa: PTH109
+                return
+        except FileNotFoundError:  # the unit has removed it
+            pass
+        os.chdir(self._cwd)
 
     def _flush(self, buffer: _Buffer) -> Chunk:
         rows = self._maker.batch(buffer.units, buffer.outcomes, buffer.meters) if buffer.outcomes else None
@@ -228,56 +269,62 @@ class Worker:
         return chunk
 
     def _declared(self, outcome: Outcome) -> Outcome:
-        complaint = self._maker.undeclared(outcome)
-        return outcome if complaint is None else _failure(outcome.key, Cause.error, complaint)
+        """The outcome as a row can hold it: a failure where its metrics can't be one, and no endless texts."""
+        complaint = oversized(outcome.metrics) or self._maker.undeclared(outcome)
+        if complaint is not None:
+            return _failure(outcome.key, Cause.error, shortened(complaint))
+        if outcome.error is not None and (error := shortened(outcome.error)) is not outcome.error:
+            return replace(outcome, error=error)
+        return outcome
 
     def _outcomes(self, session: Session, units: Sequence[Unit]) -> Iterator[Outcome | Progress]:
         """Exactly one outcome for each unit, come what may short of the death of the process."""
         left = {u.key: u for u in units}
         try:
             for item in session.evaluate(units):
+                end_if_forked(self._pid)
                 if isinstance(item, Outcome) and left.pop(item.key, None) is None:
                     raise RuntimeError(f"the session gave an outcome that was not asked for, or gave it twice: {item}")
                 yield item
+            end_if_forked(self._pid)
             if left:
                 raise RuntimeError(f"the session ended without an outcome for {len(left)} of {len(units)} units")
-        except (Exception, SystemExit) as e:  # the one place where a unit's errors become rows
-            if isinstance(e, UsageError) and not isinstance(e, Unreachable):
+        except BaseException as e:  # the one place where a unit's errors become rows
+            end_if_forked(self._pid, e)
+            refused = isinstance(e, UsageError) and not isinstance(e, Unreachable)
+            if refused or isinstance(e, KeyboardInterrupt | GeneratorExit):
                 raise
             if self._job.pdb:
                 _debug(e)
             if len(units) == 1:
                 for key in left:
-                    yield _failure(key, _cause(e), _text(e))
+                    yield _failure(key, cause_of(e), _text(e))
             else:
                 for unit in list(left.values()):
                     yield from self._outcomes(session, [unit])
 
-    def _probed(self, session: Session, shard: Shard) -> Iterator[Outcome | Progress]:
-        """The shard's outcomes, its first unit being evaluated twice."""
-        first, *rest = shard.units
-        began = time.perf_counter()
-        told = list(self._outcomes(session, [first]))
-        seconds = time.perf_counter() - began
-        once, twice = (
-            next(o for o in items if isinstance(o, Outcome)) for items in (told, list(self._outcomes(session, [first])))
-        )
-        if once.status is not Status.failed:
-            differ = [
-                f"{name}: {once.metrics.get(name)!r}, then {twice.metrics.get(name)!r}"
-                for name in sorted({*once.metrics, *twice.metrics} - self._meters)
-                if not _same(once.metrics.get(name), twice.metrics.get(name))
-            ]
-            if differ or once.status is not twice.status:
-                raise NotDeterministic(
-                    f"the unit {dict(first.params)} was evaluated twice and gave two results:\n  "
-                    + "\n  ".join(differ or [f"status: {once.status}, then {twice.status}"])
-                    + f"\nWhat may be the cause: {self._kind.hint_not_deterministic}."
-                )
-        for item in told:
-            yield replace(item, seconds=seconds) if isinstance(item, Outcome) and item.seconds is None else item
-        if rest:
-            yield from self._outcomes(session, rest)
+    def _probed(self, session: Session, unit: Unit, once: Outcome, seconds: float) -> Probed:
+        """Evaluate a unit again and compare, if that is soon done.
+
+        Raises:
+            NotDeterministic: the results differ.
+        """
+        settled = once.status in (Status.ok, Status.diverged)  # what failed or was stopped need not do so again
+        if not settled or seconds > self._job.probe_seconds:
+            return Probed(unit.key, seconds, compared=False)
+        twice = next(o for o in list(self._outcomes(session, [unit])) if isinstance(o, Outcome))
+        differ = [
+            f"{name}: {once.metrics.get(name)!r}, then {twice.metrics.get(name)!r}"
+            for name in sorted({*once.metrics, *twice.metrics} - self._meters)
+            if not _same(once.metrics.get(name), twice.metrics.get(name))
+        ]
+        if differ or once.status is not twice.status:
+            raise NotDeterministic(
+                f"the unit {dict(unit.params)} was evaluated twice and gave two results:\n  "
+                + "\n  ".join(differ or [f"status: {once.status}, then {twice.status}"])
+                + f"\nWhat may be the cause: {self._kind.hint_not_deterministic}."
+            )
+        return Probed(unit.key, seconds, compared=True)
 
 
 def _same(a: Metric, b: Metric) -> bool:
@@ -289,24 +336,12 @@ def _failure(key: str, cause: Cause, text: str) -> Outcome:
     return Outcome(key, status=Status.failed, error=text, cause=cause)
 
 
-def _cause(error: BaseException) -> Cause:
-    """`infra` where the results can't be reached; `oom` also for accelerators, whose errors have no common base."""
-    if isinstance(error, StorageError | Unreachable):
-        return Cause.infra
-    names = {t.__name__ for t in type(error).__mro__}
-    return Cause.oom if names & {"MemoryError", "OutOfMemoryError"} else Cause.error
-
-
 def _text(error: BaseException) -> str:
-    """The traceback from the first frame outside this file on, its end kept when it is too long."""
+    """The traceback from the first frame outside this file on."""
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None and trace.tb_frame.f_code.co_filename == __file__:
         trace = trace.tb_next
-    try:
-        text = "".join(traceback.format_exception(type(error), error, trace))
-    except Exception as e:  # noqa: BLE001 - an error whose own text raises must not take the shard with it
-        text = f"{type(error).__name__} (its text can't be shown: {type(e).__name__})"
-    return text[-_LONGEST_ERROR:]
+    return text_of(error, trace)
 
 
 def _debug(error: BaseException) -> None:

@@ -14,13 +14,15 @@ function, all by keyword. What it gives back becomes the row:
 from __future__ import annotations
 
 import copy
-import traceback
+import os
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
 from orchestrator.axes import AxisLike
+from orchestrator.faults import text_of
+from orchestrator.forks import end_if_forked
 from orchestrator.kind import Arrays, SweepKind, Workbench, import_callable
 from orchestrator.planner import GridPlanner
 from orchestrator.row import METERS, Cause, Column, Metric, Outcome, Progress, Status
@@ -65,7 +67,9 @@ class FunctionSpec(Spec):
         None, description="metrics with meaning, unit and type; left out: whatever the units give"
     )
     deterministic: Annotated[bool, IsLabel()] = Field(
-        True, description="whether a unit gives the same metrics every time; the first one is then run twice"
+        True,
+        description="whether a unit gives the same metrics every time; the first one is then run twice, "
+        "unless it takes longer than `site.probe_seconds`",
     )
 
     @model_validator(mode="after")
@@ -173,6 +177,7 @@ class FunctionSession:
         self._seed_argument = seed_argument
         self._types = types
         self._stopped = bench.stopped
+        self._pid = os.getpid()
 
     def evaluate(self, units: Sequence[Unit]) -> Iterator[Outcome | Progress]:
         """Call the function for each unit; whatever it raises stays with that unit."""
@@ -186,6 +191,7 @@ class FunctionSession:
             try:
                 result = function(**arguments)
             except (Exception, SystemExit) as e:  # a unit is a fault domain
+                end_if_forked(self._pid, e)
                 if _out_of_memory(e):
                     raise  # the worker knows what to do then
                 yield _raised(unit, e)
@@ -213,6 +219,7 @@ class FunctionSession:
                     yield self._outcome(unit, last, stopped=step)
                     return
         except (Exception, SystemExit) as e:  # a unit is a fault domain
+            end_if_forked(self._pid, e)
             if _out_of_memory(e):
                 raise
             yield _raised(unit, e, last, step)
@@ -302,8 +309,7 @@ def _raised(unit: Unit, e: BaseException, last: Mapping[str, Any] | None = None,
         when = f" after step {step}" if step >= 0 else ""
         return Outcome(unit.key, last or {}, Status.diverged, f"FloatingPointError{when}: {e}")
     theirs = e.__traceback__.tb_next if e.__traceback__ else None
-    text = "".join(traceback.format_exception(type(e), e, theirs))
-    return Outcome(unit.key, {}, Status.failed, text, Cause.error)
+    return Outcome(unit.key, {}, Status.failed, text_of(e, theirs), Cause.error)
 
 
 def _out_of_memory(e: BaseException) -> bool:

@@ -272,6 +272,22 @@ def test_what_cannot_be_imported_is_refused_with_its_place(script: Script) -> No
 
 
 @pytest.mark.parametrize(
+    ("last", "said"),
+    [
+        ("sys.exit(main())", "calls sys.exit(7) while it is imported"),
+        ("sys.exit()", "calls sys.exit() while it is imported"),
+        ("import argparse; argparse.ArgumentParser().parse_args(['--no-such-option'])", "calls sys.exit(2) while"),
+        ("import asyncio; raise asyncio.CancelledError('no')", "importing"),  # no Exception either
+    ],
+)
+def test_a_script_that_ends_the_process_at_import_is_refused_with_the_cause(
+    script: Script, last: str, said: str
+) -> None:
+    source = f"import sys\ndef f(x): return {{}}\ndef main(): return 7\n{last}\n"
+    assert said in script.refused(script(source))
+
+
+@pytest.mark.parametrize(
     ("fields", "complaint"),
     [
         ({"fixed": {"x": 1}}, "['x'] stand under axes and under fixed"),

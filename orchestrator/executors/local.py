@@ -6,9 +6,12 @@ import time
 import traceback
 from collections import deque
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from orchestrator.errors import UsageError, WorkersUnavailable
 from orchestrator.executors.base import Event, Executor, Finished, Gave, Lost, Refused
+from orchestrator.executors.belongings import Belongings
+from orchestrator.executors.signals import keep_signals, plain_children
 from orchestrator.kind import Arrays
 from orchestrator.row import Cause
 from orchestrator.schedule import Shard
@@ -18,7 +21,10 @@ __all__ = ["LocalExecutor"]
 
 
 class LocalExecutor(Executor):
-    """Computes in this process, one message per poll. It can't kill: `unit_timeout` has no effect here."""
+    """Computes in this process, one message per poll. It can't kill: `unit_timeout` has no effect here.
+
+    What units change of the process (current folder, environment, ...) is theirs: the driver goes on with its own.
+    """
 
     def __init__(self) -> None:
         self._worker: Worker | None = None
@@ -26,8 +32,10 @@ class LocalExecutor(Executor):
         self._running: tuple[Work, Iterator[Message], float] | None = None
         self._opened = False
         self._broken = ""
+        self._theirs: Belongings | None = None
 
     def open(self, job: Job) -> None:
+        plain_children()
         self._worker = Worker(job)
 
     def share(self, name: str, arrays: Arrays) -> None:
@@ -51,10 +59,11 @@ class LocalExecutor(Executor):
             self._running = (work, self._ready.run(work), time.perf_counter())
         work, messages, began = self._running
         try:
-            if isinstance(work, Shard):
-                self._ready.open()
-                self._opened = True
-            return (Gave(work.id, next(messages)),)
+            with self._inside(), keep_signals():
+                if isinstance(work, Shard):
+                    self._ready.open()
+                    self._opened = True
+                return (Gave(work.id, next(messages)),)
         except StopIteration:
             event: Event = Finished(work.id, time.perf_counter() - began)
         except UsageError as e:
@@ -76,6 +85,18 @@ class LocalExecutor(Executor):
     def close(self) -> None:
         self._worker = self._running = None
         self._queue.clear()
+
+    @contextmanager
+    def _inside(self) -> Iterator[None]:
+        """While units compute they have what they left behind."""
+        ours = Belongings.now()
+        if self._theirs is not None:
+            self._theirs.restore()
+        try:
+            yield
+        finally:
+            self._theirs = Belongings.now()
+            ours.restore()
 
     @property
     def _ready(self) -> Worker:

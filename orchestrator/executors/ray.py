@@ -333,7 +333,7 @@ class RayExecutor(Executor):
     def _overdue(self) -> list[Event]:
         limit, now = self._site.unit_timeout, time.monotonic()
         events: list[Event] = []
-        for slot in self._slots.values():
+        for slot in list(self._slots.values()):  # one that is leaving is deleted
             if slot.opening is not None and now - slot.heard > self._site.start_timeout:
                 events += self._drop(slot, Cause.infra, f"the session did not open in {self._site.start_timeout:g} s")
             elif limit is None:

@@ -7,6 +7,8 @@ import signal
 import threading
 import time
 
+from orchestrator.executors.signals import plain_children
+
 __all__ = ["Termination"]
 
 _GRACE = 30.0  # s; what Slurm and Kubernetes give before SIGKILL
@@ -29,6 +31,7 @@ class Termination:
         os.set_blocking(writing, False)
         signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
         signal.signal(signal.SIGTERM, lambda number, frame: None)
+        plain_children()
         threading.Thread(target=self._listen, name="landsweep-sigterm", daemon=True).start()
 
     def wait(self) -> None:

@@ -27,7 +27,9 @@ def imported(field: str, path: str, folder: Path) -> Callable[..., Any]:
         return import_callable(path, folder)
     except SpecError as e:
         raise SpecError(f"{field}: {e}") from e
-    except Exception as e:  # whatever a module does at import
+    except KeyboardInterrupt:
+        raise
+    except BaseException as e:  # whatever a module does at import
         module = path.partition(":")[0]
         last = traceback.extract_tb(e.__traceback__)[-1]
         where = "" if isinstance(e, SyntaxError) else f" ({last.filename}, line {last.lineno})"  # it tells by itself

@@ -1,0 +1,88 @@
+"""What a process has once, and a unit that is computed inside the driver may change: each gets its own back."""
+
+from __future__ import annotations
+
+import locale
+import os
+import sys
+import warnings
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+__all__ = ["Belongings"]
+
+
+@dataclass(frozen=True, slots=True)
+class Belongings:
+    """Current folder, environment, standard streams, filters of warnings, what NumPy raises, and the locale.
+
+    Attributes:
+        folder: None where it has been removed.
+        environment: variable to value.
+        streams: `sys.stdin`, `sys.stdout`, `sys.stderr`.
+        filters: of `warnings`.
+        numpy: what `numpy.geterr` gives.
+        locale: as text.
+    """
+
+    folder: Path | None
+    environment: dict[str, str]
+    streams: tuple[Any, Any, Any]
+    filters: list[Any]
+    numpy: Any
+    locale: str
+
+    @classmethod
+    def now(cls) -> Self:
+        """Those of this moment."""
+        _spares()
+        streams = (sys.stdin, sys.stdout, sys.stderr)
+        filters = list(warnings.filters)
+        return cls(_folder(), dict(os.environ), streams, filters, np.geterr(), locale.setlocale(locale.LC_ALL))
+
+    def restore(self) -> None:
+        """Make them what they were; a stream that was closed meanwhile is opened again."""
+        if self.folder is not None and _folder() != self.folder:
+            os.chdir(self.folder)
+        if dict(os.environ) != self.environment:
+            os.environ.clear()
+            os.environ.update(self.environment)
+        sys.stdin, sys.stdout, sys.stderr = (_open(n, stream) for n, stream in enumerate(self.streams))
+        if warnings.filters != self.filters:
+            warnings.filters = list(self.filters)
+            warnings._filters_mutated()  # type: ignore[attr-defined] # as catch_warnings does
+        np.seterr(**self.numpy)
+        if locale.setlocale(locale.LC_ALL) != self.locale:
+            locale.setlocale(locale.LC_ALL, self.locale)
+
+
+def _folder() -> Path | None:
+    try:
+        return Path.cwd()
+    except FileNotFoundError:
+        return None
+
+
+def _open(number: int, stream: Any) -> Any:  # noqa: ANN401 - whatever stands in for a stream
+    """The stream, or a new one in its place if it was closed."""
+    if not getattr(stream, "closed", False):
+        return stream
+    os.dup2(_spares()[number], number)
+    return os.fdopen(number, "r" if number == 0 else "w", encoding="utf-8", closefd=False)
+
+
+@cache
+def _spares() -> tuple[int, ...]:
+    """Second descriptors of the standard streams."""
+    return tuple(_dup(number) for number in range(3))
+
+
+def _dup(number: int) -> int:
+    try:
+        return os.dup(number)
+    except OSError:  # a service may have none of them
+        return os.open(os.devnull, os.O_RDWR)

@@ -1,0 +1,84 @@
+"""What went wrong in a unit, as its row keeps it: a cause and a text, neither longer than a table can bear."""
+
+from __future__ import annotations
+
+import threading
+import traceback
+from collections.abc import Mapping
+from types import TracebackType
+
+from orchestrator.errors import StorageError, Unreachable
+from orchestrator.row import Cause, Metric
+
+__all__ = ["cause_of", "oversized", "shortened", "text_of"]
+
+LONGEST_ERROR = 20_000  # characters
+LONGEST_TEXT = 100_000  # characters of a text metric: reports and MLflow hold each of them in memory
+LONGEST_NAME = 1_000  # characters of a metric's name
+MOST_METRICS = 10_000  # of one unit; each is a column of the sweep's table
+
+
+def cause_of(error: BaseException) -> Cause:
+    """`infra` where the results can't be reached; `oom` also for accelerators, whose errors have no common base."""
+    if isinstance(error, StorageError | Unreachable):
+        return Cause.infra
+    names = {t.__name__ for t in type(error).__mro__}
+    return Cause.oom if names & {"MemoryError", "OutOfMemoryError"} else Cause.error
+
+
+def text_of(error: BaseException, trace: TracebackType | None) -> str:
+    """The traceback from the frame `trace` on, shortened.
+
+    Args:
+        error: what was raised.
+        trace: of the first frame that is shown.
+    """
+    try:
+        text = "".join(traceback.format_exception(type(error), error, trace))
+        if isinstance(error, ValueError) and "main thread" in str(error) and not _in_main_thread():
+            text += (
+                "Workers of Ray compute in a thread of their own, so a unit can't set signal handlers there. "
+                "Leave that out when threading.current_thread() is not threading.main_thread(), do it in a process "
+                "that the unit starts, or compute with site.executor=local.\n"
+            )
+    except Exception as e:  # noqa: BLE001 - an error whose own text raises must not take the shard with it
+        text = f"{type(error).__name__} (its text can't be shown: {type(e).__name__})"
+    return shortened(text)
+
+
+def _in_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()
+
+
+def shortened(text: str, longest: int = LONGEST_ERROR) -> str:
+    r"""A text with its middle left out where it is too long.
+
+    Example:
+        >>> shortened("abcdefghij", 4)
+        'a\n... 6 characters left out ...\nhij'
+    """
+    if len(text) <= longest:
+        return text
+    head = longest // 4
+    tail = longest - head
+    return f"{text[:head]}\n... {len(text) - longest:,} characters left out ...\n{text[-tail:]}"
+
+
+def oversized(metrics: Mapping[str, Metric]) -> str | None:
+    """Complaint about metrics that are too many or too long for a table, or None."""
+    if len(metrics) > MOST_METRICS:
+        return (
+            f"the unit gave {len(metrics):,} metrics; at most {MOST_METRICS:,} fit into one row. Give a summary, yield "
+            "them step by step as a series, or write them to a file of your own"
+        )
+    for name, value in metrics.items():
+        if type(value) is str and len(value) > LONGEST_TEXT:
+            return (
+                f"the metric {shortened(name, LONGEST_NAME)} is a text of {len(value):,} characters; at most "
+                f"{LONGEST_TEXT:,} fit into a row. Write it to a file of your own and give its path"
+            )
+        if type(name) is str and len(name) > LONGEST_NAME:
+            return (
+                f"a metric's name has {len(name):,} characters ({name[:40]}...); at most {LONGEST_NAME:,} are allowed"
+            )
+    return None

@@ -1,0 +1,62 @@
+"""Processes that a unit forks off.
+
+A child of `os.fork` is a copy of its worker: left alone, it would go on in the worker's loop and speak in its name, and
+it would treat signals as its worker does. Here it ends where the user's code ends.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+__all__ = ["end_if_forked", "shielded"]
+
+
+def end_if_forked(worker: int, error: BaseException | None = None) -> None:
+    """End this process unless it is the worker itself.
+
+    Args:
+        worker: process id of the worker.
+        error: what the user's code raised; a `SystemExit` gives the exit code, any other error 1, none 0.
+    """
+    if os.getpid() == worker:
+        return
+    code: object = 0
+    if isinstance(error, SystemExit):
+        code = error.code
+    elif error is not None:
+        code = 1
+        with suppress(Exception):
+            traceback.print_exception(error)
+    with suppress(Exception):
+        if code is not None and not isinstance(code, int):  # as Python does: a text is printed, and the code is 1
+            sys.stderr.write(f"{code}\n")
+        sys.stdout.flush()
+        sys.stderr.flush()
+    os._exit(0 if code is None else code & 0xFF if isinstance(code, int) else 1)
+
+
+@contextmanager
+def shielded(what: str) -> Iterator[None]:
+    """Run the user's code so that only this process comes back from it, and not even `sys.exit` ends the worker.
+
+    Args:
+        what: names the code in the error.
+
+    Raises:
+        RuntimeError: it called `sys.exit`, or raised what is no `Exception`.
+    """
+    worker = os.getpid()
+    try:
+        yield
+    except (Exception, KeyboardInterrupt, GeneratorExit) as e:
+        end_if_forked(worker, e)
+        raise
+    except BaseException as e:
+        end_if_forked(worker, e)
+        told = f"sys.exit({e.code!r})" if isinstance(e, SystemExit) else f"raised {type(e).__name__}: {e}"
+        raise RuntimeError(f"{what} {'called ' if isinstance(e, SystemExit) else ''}{told}") from e
+    end_if_forked(worker)

@@ -1,0 +1,214 @@
+"""Units that start processes, and units that change the process they run in."""
+
+from __future__ import annotations
+
+import locale
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import warnings
+from collections.abc import Callable, Generator
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from joblib import Parallel, delayed
+
+from orchestrator.kind import kind_named
+from orchestrator.ledger import Ledger, Store
+from orchestrator.run import run_sweep
+from orchestrator.site import Site
+from orchestrator.spec import parse
+from orchestrator.testing.kind_suite import QuietWatch
+from tests.test_cli import LOCAL, command, write_spec
+
+PATIENCE = 120.0  # s; a hang ends the unit, and the test fails
+
+
+def square(x: int) -> int:
+    return x * x
+
+
+def _fork(child: Callable[[], object]) -> tuple[object, int]:
+    """Fork; in the child what `child` gives, here None and how the child ended."""
+    if (pid := os.fork()) == 0:
+        return child(), 0
+    return None, os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def _pool() -> float:
+    for _ in range(10):  # a pool ends its processes by signals, at any moment of their lives
+        with multiprocessing.Pool(2) as pool:
+            total = sum(pool.map(square, range(4)))
+    return total
+
+
+def _futures() -> float:
+    with ProcessPoolExecutor(2) as executor:
+        return sum(executor.map(square, range(4)))
+
+
+def _spawn() -> float:
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return sum(pool.map(square, range(4)))
+
+
+def _joblib() -> float:
+    return float(sum(Parallel(n_jobs=2, backend="multiprocessing")(delayed(square)(k) for k in range(4))))
+
+
+def _terminated() -> float:
+    """Processes that are ended before they have done anything."""
+    for _ in range(20):
+        process = multiprocessing.get_context("fork").Process(target=signal.pause)
+        process.start()
+        process.terminate()
+        process.join()
+    return float(process.exitcode or 0)
+
+
+def _subprocess() -> float:
+    return float(subprocess.run([sys.executable, "-c", "print(14)"], capture_output=True).stdout)
+
+
+def _fork(child: Callable[[], object]) -> float:
+    """How a forked child ended; in the child itself what `child` gives."""
+    if (pid := os.fork()) == 0:
+        child()
+        return -1.0
+    return float(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+
+
+CHILDREN: dict[str, tuple[Callable[[], float], float]] = {  # what a unit does, and what it must give
+    "pool": (_pool, 14.0),
+    "futures": (_futures, 14.0),
+    "spawn": (_spawn, 14.0),
+    "joblib": (_joblib, 14.0),
+    "terminated": (_terminated, float(-signal.SIGTERM)),
+    "subprocess": (_subprocess, 14.0),
+    "fork exits": (lambda: _fork(lambda: sys.exit(3)), 3.0),
+    "fork returns": (lambda: _fork(lambda: None), 0.0),
+    "fork raises": (lambda: _fork(lambda: 1 / 0), 1.0),
+}
+EXPECTED = {what: value for what, (_, value) in CHILDREN.items()}
+
+
+def children(what: str, i: int) -> dict[str, float]:
+    return {"y": CHILDREN[what][0]()}
+
+
+def forking_steps(i: int) -> Generator[dict[str, float], None, dict[str, float]]:
+    """The child of the second step reports, too."""
+    yield {"step": 0, "y": 0.0}
+    pid = os.fork()
+    yield {"step": 1, "y": 1.0}
+    if not pid:
+        return {"y": -1.0}
+    return {"y": float(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))}
+
+
+def swept(function: str, axes: dict[str, Any], **fields: Any) -> dict[str, Any]:
+    return {
+        "kind": "function",
+        "name": "p",
+        "function": f"tests.executors.test_processes:{function}",
+        "axes": axes,
+    } | fields
+
+
+def run(data: dict[str, Any], folder: Path, **site: Any) -> list[dict[str, Any]]:
+    kind = kind_named("function")
+    where = Site(**{"workers": 2, "cpus": 0.5, "unit_timeout": PATIENCE, "tracking": False, **site})
+    run_sweep(kind, parse(kind.spec, data, "test"), where, folder, folder=Path.cwd(), watch=QuietWatch())
+    table: list[dict[str, Any]] = Ledger.open(Store.at(folder)).rows().to_pylist()
+    return table
+
+
+@pytest.mark.ray
+@pytest.mark.filterwarnings("default")
+@pytest.mark.usefixtures("own_ray")
+def test_processes_that_units_start_end_and_speak_for_nobody_on_ray(tmp_path: Path) -> None:
+    table = run(swept("children", {"what": list(EXPECTED), "i": [0, 1]}), tmp_path / "a")
+    assert [(r["what"], r["status"], r["y"], r["error"]) for r in table if r["y"] != EXPECTED[r["what"]]] == []
+    assert len(table) == 2 * len(EXPECTED)
+    steps = run(swept("forking_steps", {"i": [0, 1, 2]}), tmp_path / "b")
+    assert [r["y"] for r in steps] == [0.0, 0.0, 0.0]
+
+
+def test_processes_that_units_start_end_and_speak_for_nobody_in_this_process(tmp_path: Path) -> None:
+    quiet = [what for what in EXPECTED if what != "fork raises"]  # that one prints its traceback
+    write_spec(tmp_path, swept("children", {"what": quiet, "i": [0, 1]}))
+    done = command("run", "spec.yaml", *LOCAL, "--out", "out", cwd=tmp_path, timeout=PATIENCE)
+    assert done.stderr.count("done: ") == 2, "one line while it runs, one at the end, and none from a child"
+    table = Ledger.open(Store.at(tmp_path / "out")).rows().to_pylist()
+    assert {r["what"]: r["y"] for r in table} == {what: EXPECTED[what] for what in quiet}
+
+
+def sets_handler(i: int) -> dict[str, float]:
+    signal.signal(signal.SIGALRM, signal.SIG_IGN)
+    return {"y": float(i)}
+
+
+@pytest.mark.ray
+@pytest.mark.filterwarnings("default")
+@pytest.mark.usefixtures("own_ray")
+def test_a_unit_that_sets_a_signal_handler_on_ray_is_told_why_it_can_not(tmp_path: Path) -> None:
+    (row,) = run(swept("sets_handler", {"i": [1]}), tmp_path, workers=1)
+    assert row["status"] == "failed"
+    assert "only works in main thread" in row["error"] and "compute with site.executor=local" in row["error"]
+
+
+def changes(how: str) -> dict[str, float]:
+    """Changes what the whole process has once."""
+    match how:
+        case "folder":
+            os.chdir("/")
+        case "removed folder":
+            Path("gone").mkdir()
+            os.chdir("gone")
+            Path.cwd().rmdir()
+        case "environment":
+            os.environ.clear()
+            os.environ["MLFLOW_TRACKING_URI"] = "http://127.0.0.1:1"
+        case "stdout":
+            sys.stdout = None  # type: ignore[assignment]
+        case "stderr closed":
+            sys.stderr.close()
+        case "warnings":
+            warnings.simplefilter("error")
+        case "numpy":
+            np.seterr(all="raise")
+        case "locale":
+            locale.setlocale(locale.LC_ALL, "C.UTF-8")
+        case "signals":
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    return {"y": 1.0}
+
+
+def changing_steps(i: int) -> Generator[dict[str, float], None, dict[str, float]]:
+    """What a unit has changed is still so when it goes on."""
+    os.chdir("/tmp")
+    os.environ["MINE"] = "1"
+    for step in range(3):
+        yield {"step": step, "y": 1.0}
+        assert os.environ["MINE"] == "1" and str(Path.cwd()) == str(Path("/tmp").resolve())
+    return {"y": 2.0}
+
+
+HOW = ["folder", "removed folder", "environment", "stdout", "stderr closed", "warnings", "numpy", "locale", "signals"]
+
+
+def test_what_units_change_of_this_process_does_not_hurt_the_driver(tmp_path: Path) -> None:
+    """Results and tracking are named by relative paths, and report and MLflow are written after the units."""
+    write_spec(tmp_path, swept("changes", {"how": HOW}))
+    done = command("run", "spec.yaml", "--site", "local", "--out", "out", cwd=tmp_path)
+    assert f"{len(HOW)} units ({len(HOW)} ok)" in done.stderr
+    assert (tmp_path / "out/report/index.html").is_file()
+    assert (tmp_path / "mlflow.db").is_file() and "MLflow run" in done.stderr
+    write_spec(tmp_path, swept("changing_steps", {"i": [0, 1]}))
+    done = command("run", "spec.yaml", *LOCAL, "site.commit_seconds=0.001", "--out", "steps", cwd=tmp_path)
+    assert "2 units (2 ok)" in done.stderr

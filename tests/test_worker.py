@@ -1,0 +1,269 @@
+"""The worker: times, probes and limits of what units give, and code that tries to take the worker with it."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Generator, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from orchestrator.errors import NotDeterministic
+from orchestrator.kind import kind_named
+from orchestrator.ledger import Ledger, Store
+from orchestrator.row import Outcome, Progress
+from orchestrator.run import run_sweep
+from orchestrator.schedule import Shard
+from orchestrator.site import Site
+from orchestrator.spec import parse
+from orchestrator.testing.kind_suite import QuietWatch
+from orchestrator.unit import Unit
+from orchestrator.worker import Chunk, Job, Message, Prepare, Probed, Worker
+
+CALLS: list[float] = []
+SPENT: list[tuple[float, float]] = []  # wall and processor time that a unit measured of itself
+
+
+def steps(x: float) -> Generator[dict[str, float], None, dict[str, float]]:
+    """Works a while in each of five steps, and measures that itself."""
+    wall = cpu = 0.0
+    for step in range(5):
+        began, began_cpu = time.perf_counter(), time.process_time()
+        np.linalg.svd(np.random.default_rng(0).normal(size=(80, 80)))
+        time.sleep(0.01)
+        wall, cpu = wall + time.perf_counter() - began, cpu + time.process_time() - began_cpu
+        yield {"step": step, "y": x}
+    SPENT.append((wall, cpu))
+    return {"y": x}
+
+
+def counted(x: float) -> dict[str, float]:
+    CALLS.append(x)
+    return {"y": float(len(CALLS))}
+
+
+def counted_steps(x: float) -> Generator[dict[str, float], None, None]:
+    for step in range(3):
+        CALLS.append(x)
+        yield {"step": step, "y": x}
+
+
+def large(x: float) -> dict[str, Any]:
+    """Too much of everything."""
+    match int(x):
+        case 0:
+            return {"text": "x" * 100_000_000}
+        case 1:
+            raise RuntimeError("x" * 30_000_000)
+        case 2:
+            return {f"m{i}": 1.0 for i in range(100_000)}
+        case 3:
+            return {"status": "diverged", "error": "x" * 1_000_000}
+        case 4:
+            return {"m" * 5000: 1.0}
+    return {"text": "short"}
+
+
+class Stop(BaseException):
+    """No Exception."""
+
+
+def leaves(x: float) -> dict[str, float]:
+    match int(x):
+        case 0:
+            raise Stop("away")
+        case 1:
+            sys.exit(3)
+        case 2:
+            raise RuntimeError("plain")
+    return {"y": x}
+
+
+def setup_that_exits() -> None:
+    sys.exit("no licence")
+
+
+def with_setup(x: float, setup: object) -> dict[str, float]:
+    return {"y": x}
+
+
+def worker(function: str, **fields: Any) -> Worker:
+    job = {name: fields.pop(name) for name in ("flush_seconds", "probe_seconds") if name in fields}
+    spec = {"name": "w", "function": f"tests.test_worker:{function}", "axes": {"x": [0.0]}, **fields}
+    return Worker(Job("function", {"kind": "function", **spec}, **job))
+
+
+def shard(n: int, *, probe: bool = False) -> Shard:
+    return Shard(1, tuple(Unit(f"{i:032x}", {"x": float(i)}) for i in range(n)), probe=probe)
+
+
+def rows(messages: list[Message]) -> list[dict[str, Any]]:
+    batches = [m.rows for m in messages if isinstance(m, Chunk) and m.rows is not None]
+    return [row for batch in batches for row in pa.Table.from_batches([batch]).to_pylist()]
+
+
+@pytest.fixture(autouse=True)
+def fresh() -> Iterator[None]:
+    CALLS.clear()
+    SPENT.clear()
+    yield
+
+
+@pytest.mark.parametrize("probe", [False, True])
+@pytest.mark.parametrize("flush_seconds", [0.0, 0.015, 1e9])  # at each message, now and then, at the end
+def test_seconds_of_a_unit_are_its_own_however_often_it_reports(flush_seconds: float, probe: bool) -> None:
+    """No less than the unit measures itself, and together no more than the whole without the receiver's time."""
+    w = worker("steps", flush_seconds=flush_seconds)
+    w.open()
+    began, began_cpu = time.perf_counter(), time.process_time()
+    theirs = theirs_cpu = 0.0
+    messages = []
+    for message in w.run(shard(3, probe=probe)):
+        messages.append(message)
+        received, received_cpu = time.perf_counter(), time.process_time()
+        np.linalg.svd(np.ones((60, 60)))
+        time.sleep(0.02)  # the receiver takes its time
+        theirs += time.perf_counter() - received
+        theirs_cpu += time.process_time() - received_cpu
+    whole = time.perf_counter() - began - theirs
+    whole_cpu = time.process_time() - began_cpu - theirs_cpu
+    table = rows(messages)
+    own = SPENT[:1] + SPENT[2:] if probe else SPENT  # the second evaluation of a probe is nobody's
+    for row, (wall, cpu) in zip(table, own, strict=True):
+        assert row["seconds"] >= wall > 0.05
+        assert row["cpu_seconds"] >= cpu
+    assert sum(r["seconds"] for r in table) <= whole
+    assert sum(r["cpu_seconds"] for r in table) <= whole_cpu
+
+
+def test_times_of_units_that_run_side_by_side_add_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A session that advances several units in turn: the time since the last outcome, reports or not."""
+
+    class Turns:
+        def evaluate(self, units: Any) -> Iterator[Outcome | Progress]:
+            for step in range(3):
+                for unit in units:
+                    time.sleep(0.01)
+                    yield Progress(unit.key, step, {"y": 1.0})
+            for unit in units:
+                yield Outcome(unit.key, {"y": 1.0})
+
+    w = worker("steps", flush_seconds=0.0)
+    monkeypatch.setattr(type(kind_named("function")), "open", lambda *_: Turns())
+    messages = []
+    for message in w.run(shard(4)):
+        messages.append(message)
+        time.sleep(0.02)
+    seconds = [r["seconds"] for r in rows(messages)]
+    assert sum(seconds) >= 12 * 0.01
+    assert seconds[0] >= 12 * 0.01, "what had been computed until the first of them ended"
+
+
+def test_a_first_unit_that_ends_soon_is_evaluated_twice_and_must_agree() -> None:
+    with pytest.raises(NotDeterministic, match=r"y: 1\.0, then 2\.0"):
+        list(worker("counted").run(shard(3, probe=True)))
+
+
+def test_a_slow_first_unit_is_evaluated_once_and_that_is_said() -> None:
+    messages = list(worker("counted", probe_seconds=0.0).run(shard(3, probe=True)))
+    assert CALLS == [0.0, 1.0, 2.0]
+    (probed,) = [m for m in messages if isinstance(m, Probed)]
+    assert not probed.compared and probed.seconds > 0
+    assert [r["y"] for r in rows(messages)] == [1.0, 2.0, 3.0]
+
+
+def test_reports_of_a_first_unit_come_while_it_runs() -> None:
+    """So that it is neither silent to a time limit nor out of a search's reach."""
+    messages = worker("counted_steps", flush_seconds=0.0).run(shard(1, probe=True))
+    first = next(messages)
+    assert isinstance(first, Chunk) and [p.step for p in first.progress] == [0]
+    assert len(CALLS) == 1
+
+
+def test_a_first_unit_that_was_stopped_is_not_evaluated_again() -> None:
+    w = worker("counted_steps", flush_seconds=0.0)
+    messages = []
+    for message in w.run(shard(1, probe=True)):
+        messages.append(message)
+        w.stop(shard(1).units[0].key)
+    (probed,) = [m for m in messages if isinstance(m, Probed)]
+    assert not probed.compared and len(CALLS) < 3
+    assert [r["status"] for r in rows(messages)] == ["pruned"]
+
+
+@pytest.mark.parametrize(("limit", "said"), [(0, None), (1e-9, "was not evaluated again"), (60, "with equal results")])
+def test_a_run_says_what_the_probe_has_shown(tmp_path: Path, limit: float, said: str | None) -> None:
+    kind = kind_named("function")
+    spec = parse(
+        kind.spec,
+        {"kind": "function", "name": "n", "function": "tests.test_worker:leaves", "axes": {"x": [3, 4]}},
+        "test",
+    )
+    watch, site = QuietWatch(), Site(executor="local", probe_seconds=limit)
+    run_sweep(kind, spec, site, tmp_path, folder=tmp_path, watch=watch)
+    probes = [line for line in watch.said if "first unit" in line]
+    assert (probes == []) if said is None else (len(probes) == 1 and said in probes[0])
+    assert Ledger.open(Store.at(tmp_path)).rows().num_rows == 2
+
+
+def test_what_no_table_can_hold_fails_its_unit_with_a_clear_text_or_is_cut() -> None:
+    table = rows(list(worker("large").run(shard(6))))
+    assert [r["status"] for r in table] == ["failed", "failed", "failed", "diverged", "failed", "ok"]
+    assert all(len(r["error"]) < 21_000 for r in table[:5])
+    assert "text of 100,000,000 characters; at most 100,000 fit" in table[0]["error"]
+    assert "RuntimeError" in table[1]["error"] and "characters left out" in table[1]["error"]
+    assert "gave 100,000 metrics; at most 10,000 fit" in table[2]["error"]
+    assert "name has 5,000 characters" in table[4]["error"]
+    assert table[5]["text"] == "short"
+
+
+def test_too_many_undeclared_metrics_do_not_make_an_endless_complaint() -> None:
+    table = rows(list(worker("large", columns={"text": {"type": "text"}}).run(shard(3))))
+    assert all(len(r["error"]) < 21_000 for r in table)
+
+
+def test_units_that_raise_what_is_no_exception_fail_alone() -> None:
+    table = rows(list(worker("leaves").run(shard(5))))
+    assert [r["status"] for r in table] == ["failed", "failed", "failed", "ok", "ok"]
+    assert "Stop: away" in table[0]["error"] and "SystemExit: 3" in table[1]["error"]
+
+
+def test_a_keyboard_interrupt_of_the_user_is_not_a_units_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(**arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sys.modules[__name__], "leaves", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        list(worker("leaves").run(shard(2)))
+
+
+def test_a_set_up_function_that_exits_is_an_error_and_not_the_end() -> None:
+    with pytest.raises(RuntimeError, match=r"opening the sweep called sys.exit\('no licence'\)"):
+        worker("with_setup", setup="tests.test_worker:setup_that_exits").open()
+
+
+def test_a_preparation_that_exits_is_an_error_and_not_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    kind = type(kind_named("function"))
+    monkeypatch.setattr(kind, "prepare", lambda *_: sys.exit(0))
+    with pytest.raises(RuntimeError, match=r"preparing base called sys.exit\(0\)"):
+        list(worker("leaves").run(Prepare(1, "base")))
+
+
+def test_a_unit_leaves_the_next_one_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    table = rows(list(worker("wanders").run(shard(4))))
+    assert {r["here"] for r in table} == {str(tmp_path)}
+
+
+def wanders(x: float) -> dict[str, str]:
+    """Goes into a folder that it removes."""
+    here, gone = Path.cwd(), Path("gone").absolute()
+    gone.mkdir()
+    os.chdir(gone)
+    gone.rmdir()
+    return {"here": str(here)}
