@@ -12,6 +12,7 @@ from orchestrator.cli import Changes, SpecFile
 from orchestrator.console import Console
 from orchestrator.reach import command_line
 from orchestrator.text import printable
+from orchestrator.trust import user_code
 
 if TYPE_CHECKING:
     from cluster.records import Job
@@ -48,6 +49,7 @@ def _submit(
     """Queue a sweep on a cluster; resubmitting the same spec resumes it, or extends it when its axes have grown."""
     from cluster.submission import draft, submit
 
+    user_code()
     launcher, launch = draft(spec, changes, site, out_dir, command_line(), offline=dry_run)
     if dry_run:
         return out.print(launcher.dry_run(launch))

@@ -17,6 +17,7 @@ from orchestrator.kind import kind_named
 from orchestrator.site import parse_site
 from orchestrator.spec import parse
 from orchestrator.store import Store
+from orchestrator.trust import also_search
 
 __all__ = ["load_launch", "main"]
 
@@ -42,7 +43,8 @@ def main() -> NoReturn:
     """Run the launch that the first argument names; ends with the exit codes of `landsweep run`."""
     try:
         launch = load_launch(sys.argv[1])
-        sys.path[:0] = [launch.cwd, launch.folder]  # the user's own modules
+        for folder in (launch.cwd, launch.folder):
+            also_search(folder)
         kind = kind_named(launch.kind)
         spec = parse(kind.spec, launch.spec, "launch.json")
         site = parse_site(launch.site, "launch.json")

@@ -21,6 +21,7 @@ from rich.table import Table
 from orchestrator.console import err, out
 from orchestrator.errors import LandsweepError, SpecError
 from orchestrator.reach import command_line
+from orchestrator.trust import foreign_code, start_reading, untrusted, user_code
 
 if TYPE_CHECKING:
     from orchestrator.run import Snapshot
@@ -55,14 +56,17 @@ SiteName = Annotated[str | None, typer.Option("--site", help="Site file, or name
 Out = Annotated[
     str | None, typer.Option("--out", help="Results folder, or s3://BUCKET/NAME, gs://...; by default results/NAME.")
 ]
+Trust = Annotated[
+    bool, typer.Option("--trust", help="Run code that DIR names, though this user did not run the sweep here.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON with stable fields.")]
 
 
 def main() -> NoReturn:
     """Run the command line; errors meant for the user are printed without a traceback."""
-    sys.path.insert(0, str(Path.cwd()))  # the user's own modules
     for entry in entry_points(group=COMMANDS):
         entry.load()(app)
+    start_reading("sweep.json")  # a command that runs a spec of the user's says so
     try:
         app()
     except LandsweepError as e:
@@ -77,10 +81,15 @@ def split_changes(changes: list[str] | None) -> tuple[list[str], list[str]]:
     return [c for c in changes or () if not c.startswith("site.")], site
 
 
-def _open(where: str) -> Sweep:
+def _open(where: str, *, trust: bool = False) -> Sweep:
+    """A sweep to work on; from here on its code may run if it is the user's own or trusted."""
     from orchestrator.sweep import Sweep
 
-    return Sweep.at(where)
+    start_reading(where)
+    sweep = Sweep.at(where, trust=trust)
+    if sweep.trusted:
+        user_code()
+    return sweep
 
 
 @app.command(epilog="Example: landsweep run sweeps/recipes/landscape_skip.yaml axes.x.linear=[-1,1,101] site.workers=8")
@@ -95,6 +104,7 @@ def run(
     from orchestrator.site import load_site
     from orchestrator.sweep import load_spec
 
+    user_code()
     spec_changes, site_changes = split_changes(changes)
     if dry_run:
         return plan(spec, changes, site, out_dir, False)
@@ -134,7 +144,7 @@ def drive(
         err.print(f"go on with: {command or f'landsweep {shlex.join(command_line())}'}", markup=False)
         return 3
     _say_end(end, where)
-    reported = publish(_open(where), where, site, lambda text: err.print(text, markup=False))
+    reported = publish(_open(where, trust=True), where, site, lambda text: err.print(text, markup=False))
     return 1 if end.counts.get("failed") or not reported else 0
 
 
@@ -191,6 +201,7 @@ def plan(
     from orchestrator.site import load_site
     from orchestrator.sweep import load_spec
 
+    user_code()
     spec_changes, site_changes = split_changes(changes)
     kind, parsed = load_spec(spec, spec_changes)
     if tensors:
@@ -258,11 +269,12 @@ def verify(
     reevaluate: Annotated[
         int, typer.Option("--reevaluate", min=0, help="Compute so many results again, from stored weights (zoos).")
     ] = 0,
+    trust: Trust = False,
 ) -> None:
     """Prove that every unit of the plan has exactly one row and that every checksum is right."""
     from orchestrator.display import findings_text
 
-    sweep = _open(folder)
+    sweep = _open(folder, trust=trust)
     findings = sweep.ledger.verify(sweep.keys())
     wrong = _audit(sweep, folder, reevaluate) if reevaluate else []
     if as_json:
@@ -281,7 +293,7 @@ def _audit(sweep: Sweep, where: str, n: int) -> list[str]:
     from orchestrator.artifacts import Artifacts
     from orchestrator.kind import Workbench
 
-    bench = Workbench(folder=sweep.folder, artifacts=Artifacts(where))
+    bench = Workbench(folder=sweep.folder, artifacts=Artifacts(where), trust=sweep.trusted)
     found = sweep.kind.audit(sweep.spec, sweep.rows(), bench, n)
     if found is None:
         raise SpecError(f"--reevaluate: units of the kind {sweep.kind.name} leave nothing to compute results from")
@@ -297,6 +309,7 @@ def rerun(
     with_status: Annotated[str, typer.Option("--status", help="failed, diverged or pruned.")] = "failed",
     cause: Annotated[str | None, typer.Option("--cause", help="Of failed ones: error, oom, timeout or infra.")] = None,
     site: SiteName = None,
+    trust: Trust = False,
 ) -> None:
     """Compute units again that failed, diverged or were pruned; their present rows are kept in retired/."""
     from orchestrator.row import Cause, Status
@@ -309,7 +322,9 @@ def rerun(
         raise SpecError(f"--status {with_status}: give failed, diverged or pruned")
     if cause is not None and cause not in set(Cause):
         raise SpecError(f"--cause {cause}: give one of {', '.join(Cause)}")
-    sweep = _open(folder)
+    sweep = _open(folder, trust=trust)
+    if not sweep.trusted and (names := foreign_code(sweep.head["spec"])):
+        raise untrusted(folder, names)
     rows = sweep.rows()
     chosen = rows[(rows["status"] == with_status) & ((rows["cause"] == cause) if cause else True)]
     total = sweep.kind.planner(sweep.spec).total

@@ -6,6 +6,7 @@ LandsweepError
 │   ├── SweepMismatch       the results directory holds another spec
 │   ├── SweepLocked         another driver is running this sweep
 │   ├── Unreachable         a cluster, store or tracking server does not answer
+│   ├── Untrusted           a results folder names code, and nobody has said that it may run
 │   └── NotDeterministic    the first unit, evaluated twice, gave two results
 └── StopSweep               exit 3: stopped, nothing lost, the same command goes on
     ├── StorageError        the results could not be written (disk full, no permission)
@@ -26,6 +27,7 @@ __all__ = [
     "SweepMismatch",
     "TakenOver",
     "Unreachable",
+    "Untrusted",
     "UsageError",
     "WorkersUnavailable",
 ]
@@ -57,6 +59,10 @@ class SweepLocked(UsageError):
 
 class Unreachable(UsageError):
     """A cluster, an object store or a tracking server does not answer."""
+
+
+class Untrusted(UsageError):
+    """A results folder names code or files that only its user's word may let in."""
 
 
 class NotDeterministic(UsageError):

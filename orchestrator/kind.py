@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +17,7 @@ from orchestrator.planner import Planner
 from orchestrator.report.parts import Report, Table
 from orchestrator.row import Column, Outcome, Progress
 from orchestrator.spec import Spec
+from orchestrator.trust import load
 from orchestrator.unit import Unit, digest
 
 if TYPE_CHECKING:
@@ -52,6 +51,7 @@ class Workbench:
         artifacts: where units leave weights, and states to go on from; None where there is no results folder.
         stopped: whether the unit with this key should end early, because it was pruned or cancelled.
         state_seconds: how often a long unit should keep a state to go on from, s.
+        trust: code that the results name may run; of a user's own spec it always may.
     """
 
     device: str = "cpu"
@@ -60,6 +60,7 @@ class Workbench:
     artifacts: Artifacts | None = None
     stopped: Callable[[str], bool] = lambda key: False
     state_seconds: float = 60.0
+    trust: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,29 +256,9 @@ def import_callable(path: str, folder: Path | None = None) -> Callable[..., Any]
 
     Raises:
         SpecError: not of that form, no such module, or no such callable in it.
+        Untrusted: the name comes from a results folder that nobody has trusted.
     """
-    module_name, _, attribute = path.partition(":")
-    if not module_name or not attribute:
-        raise SpecError(f"{path!r} must be of the form package.module:function")
-    if folder is not None and str(folder.resolve()) not in sys.path:
-        sys.path.insert(0, str(folder.resolve()))
-    try:
-        module = importlib.import_module(module_name)
-    except ModuleNotFoundError as e:
-        if e.name and not module_name.startswith(e.name):
-            raise  # the module is there, but something it imports is not
-        looked = ", ".join(sys.path[:3])
-        raise SpecError(f"{path!r}: there is no module {module_name!r}; looked in {looked}, ...") from e
-    except SystemExit as e:
-        raise SpecError(
-            f"{path!r}: the module {module_name} calls sys.exit({'' if e.code is None else repr(e.code)}) while it is "
-            'imported; put what it does as a script under `if __name__ == "__main__":`'
-        ) from e
-    found = module
-    for part in attribute.split("."):
-        if not hasattr(found, part):
-            raise SpecError(f"{path!r}: module {module_name} ({module.__file__}) has no {attribute!r}")
-        found = getattr(found, part)
+    found = load(path, folder)
     if not callable(found):
         raise SpecError(f"{path!r} names {found!r}, which can't be called")
     return found

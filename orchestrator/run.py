@@ -25,6 +25,7 @@ from orchestrator.schedule import GivenUp, Schedule
 from orchestrator.site import Site
 from orchestrator.spec import Spec
 from orchestrator.sweep import check_same, grown_head, heard, new_head, planned
+from orchestrator.trust import note_sweep
 from orchestrator.worker import Chunk, Job, Prepared, Probed
 
 __all__ = ["Snapshot", "Watch", "make_executor", "run_sweep"]
@@ -141,6 +142,7 @@ def run_sweep(
             watch.say(f"damaged and set aside: {damage.path} ({damage.reason}); its units are computed again")
         if (head := grown_head(ledger.sweep, spec)) is not None:
             writer.update_sweep(head)
+        note_sweep(store.where, head or ledger.sweep)
         return run.go(ledger, writer, folder)
 
 

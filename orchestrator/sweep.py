@@ -7,6 +7,7 @@ import subprocess
 import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Self
@@ -20,6 +21,7 @@ from orchestrator.planner import Planner
 from orchestrator.reach import command_line
 from orchestrator.row import reported
 from orchestrator.spec import Spec, differences, override, parse, read_yaml
+from orchestrator.trust import is_own, reading
 from orchestrator.unit import Unit
 
 __all__ = ["Sweep", "asked", "check_same", "grown_head", "heard", "load_spec", "new_head", "planned"]
@@ -70,21 +72,27 @@ class Sweep:
 
     Args:
         ledger: of the directory.
+        trust: code that its `sweep.json` names may run.
+
+    Attributes:
+        trusted: whether it may: `trust`, or the sweep is one that this user has run in this place.
 
     Raises:
         UsageError: its `sweep.json` lacks what a sweep has.
         SpecError: it was made by another version and its spec can't be read any more.
     """
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: Ledger, *, trust: bool = False) -> None:
         self.ledger = ledger
         self.head: Mapping[str, Any] = _whole(ledger.sweep, ledger.store.where)
+        self.trusted = trust or is_own(ledger.store.where, self.head)
         self.kind = kind_named(self.head["kind"])
-        self.spec: Spec = parse(self.kind.spec, self.head["spec"], "sweep.json")
+        with self._reading():
+            self.spec: Spec = parse(self.kind.spec, self.head["spec"], "sweep.json")
         self.folder = Path(self.head["folder"])
 
     @classmethod
-    def at(cls, where: str | Path) -> Self:
+    def at(cls, where: str | Path, *, trust: bool = False) -> Self:
         """The sweep in a results folder, a path or URL.
 
         Raises:
@@ -95,10 +103,17 @@ class Sweep:
             raise SpecError(f"there is no folder {where}; give the results folder of a sweep, such as results/NAME")
         if not Ledger.exists(store):
             raise SpecError(f"{where} holds no sweep (no sweep.json); give a folder that `landsweep run` has made")
-        return cls(Ledger.open(store))
+        return cls(Ledger.open(store), trust=trust)
+
+    def _reading(self) -> AbstractContextManager[None]:
+        return reading(self.ledger.store.where, trusted=self.trusted)
 
     def keys(self) -> list[str]:
         """Keys of all units of the plan, in order; where the plan depends on the rows, theirs and what comes next."""
+        with self._reading():
+            return self._keys()
+
+    def _keys(self) -> list[str]:
         if not self.kind.planner(self.spec).listens:
             return [u.key for u in planned(self.kind, self.spec)]
         have = self.ledger.rows(["key"]).column("key").to_pylist()
@@ -106,12 +121,15 @@ class Sweep:
 
     def planner(self) -> Planner:
         """The sweep's planner, after it has heard all that the ledger holds."""
-        return heard(self.kind.planner(self.spec), self.ledger)
+        with self._reading():
+            return heard(self.kind.planner(self.spec), self.ledger)
 
     def rows(self) -> pd.DataFrame:
         """Rows of the units that belong to the plan, in the plan's order."""
         frame: pd.DataFrame = self.ledger.rows().to_pandas()
-        if self.kind.planner(self.spec).listens:
+        with self._reading():
+            listens = self.kind.planner(self.spec).listens
+        if listens:
             return frame  # the plan depends on the rows, so all of them belong to it
         order = {key: i for i, key in enumerate(self.keys())}
         place = frame["key"].map(order) if len(frame) else pd.Series(dtype=float)

@@ -6,7 +6,6 @@ import math
 import os
 import platform
 import resource
-import sys
 import time
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,6 +24,7 @@ from orchestrator.kind import Arrays, Session, Workbench, kind_named
 from orchestrator.row import Cause, Metric, Outcome, Progress, RowMaker, Status, series_batch
 from orchestrator.schedule import Shard
 from orchestrator.spec import parse
+from orchestrator.trust import also_search
 from orchestrator.unit import Unit
 
 __all__ = ["Check", "Chunk", "Job", "Message", "Prepare", "Prepared", "Probed", "Work", "Worker"]
@@ -141,8 +141,7 @@ class Worker:
 
     def __init__(self, job: Job, device: str = "cpu") -> None:
         for folder in job.imports:
-            if folder not in sys.path:
-                sys.path.insert(0, folder)
+            also_search(folder)
         self._job = job
         self._kind = kind_named(job.kind)
         self._spec = parse(self._kind.spec, job.spec, "spec")

@@ -105,7 +105,7 @@ class ZooKind(SweepKind[ZooSpec]):
         del spec
         if bench.artifacts is None:
             raise SpecError("--reevaluate reads weights from the results, and this sweep has none")
-        return reevaluate(Zoo(bench.artifacts.where), rows, bench, n)
+        return reevaluate(Zoo(bench.artifacts.where, trust=bench.trust), rows, bench, n)
 
     def tensors(self, spec: ZooSpec, bench: Workbench) -> list[Table]:
         recipes = Recipes(spec)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import os
 import secrets
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import Any
 
 from orchestrator.site import Site
 
-__all__ = ["loopback_only", "private_token", "size_of_own"]
+__all__ = ["loopback_only", "own_modules_first", "private_token", "size_of_own"]
 
 _CLUSTERS = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"  # off there by default, and then Ray keeps to the loopback interface
 
@@ -47,6 +48,21 @@ def loopback_only(constants: Any) -> Iterator[None]:  # noqa: ANN401 - a module 
             del os.environ[_CLUSTERS]
         else:
             os.environ[_CLUSTERS] = before[0]
+
+
+@contextmanager
+def own_modules_first() -> Iterator[None]:
+    """While this lasts, a driver that connects does not give its workers the current folder as the first of `sys.path`.
+
+    Ray does, and a `random.py` or `cluster.py` where the user stands would then replace what workers import. Workers
+    add the user's folders themselves, after all that is installed.
+    """
+    before = os.path.curdir
+    os.path.curdir = str(Path(sys.executable).parent)  # what Ray takes instead: no modules lie there
+    try:
+        yield
+    finally:
+        os.path.curdir = before
 
 
 def private_token() -> None:

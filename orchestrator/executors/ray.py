@@ -28,7 +28,7 @@ from ray import exceptions as failures
 
 from orchestrator.errors import SpecError, Unreachable, UsageError, WorkersUnavailable
 from orchestrator.executors.base import Event, Executor, Finished, Gave, Lost, Refused
-from orchestrator.executors.private import loopback_only, private_token, size_of_own
+from orchestrator.executors.private import loopback_only, own_modules_first, private_token, size_of_own
 from orchestrator.executors.signals import keep_signals
 from orchestrator.executors.slots import Call, Slot
 from orchestrator.executors.streams import Pulled, Streamed, sending_interval
@@ -215,6 +215,7 @@ class RayExecutor(Executor):
                 if self._site.address == "local":
                     private_token()
                     stack.enter_context(loopback_only(ray._private.ray_constants))
+                stack.enter_context(own_modules_first())
                 ray.init(address=self._site.address, **options)
         except (ConnectionError, OSError, RuntimeError, ValueError) as e:
             raise Unreachable(

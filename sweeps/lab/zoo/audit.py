@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own convention
 from torch import Tensor
 
-from orchestrator.errors import UsageError
+from orchestrator.errors import Untrusted, UsageError
 from orchestrator.kind import Workbench
 from sweeps.lab.data import Data, Split
 from sweeps.lab.packs import Ended, Snapshot, train_pack
@@ -37,6 +37,11 @@ def reevaluate(zoo: Zoo, rows: pd.DataFrame, bench: Workbench, n: int) -> list[s
     Every weight file that a row names is compared with its checksum; then the final weights of `n` models, drawn at
     random but always the same ones, are evaluated again, by a plain forward pass of each network alone.
     """
+    with zoo.reading():
+        return _reevaluated(zoo, rows, bench, n)
+
+
+def _reevaluated(zoo: Zoo, rows: pd.DataFrame, bench: Workbench, n: int) -> list[str]:
     findings, bad = _damaged_files(zoo, rows)
     there = set(zoo.keys)
     keys = [k for k in rows.loc[rows["status"] == "ok", "key"] if k in there and zoo[k].row["weights_file"] not in bad]
@@ -48,6 +53,8 @@ def reevaluate(zoo: Zoo, rows: pd.DataFrame, bench: Workbench, n: int) -> list[s
         recipe = zoo.recipe(member.key)
         try:
             found = _evaluated(member, recipe, data_sets.of(recipe), bench.device)
+        except Untrusted:
+            raise
         except UsageError as e:
             findings.append(str(e))
             continue
@@ -175,6 +182,11 @@ def regenerate(member: Member, *, backend: str | None = None, device: str = "cpu
     Raises:
         UsageError: the zoo holds no recipe for it, because it was not made by this project.
     """
+    with member.zoo.reading():
+        return _regenerated(member, backend, device)
+
+
+def _regenerated(member: Member, backend: str | None, device: str) -> Comparison:
     if not member.zoo.head:
         raise UsageError(f"{member.zoo.where} is a published zoo without recipes: its models can't be trained again")
     recipe = member.zoo.recipe(member.key)

@@ -46,12 +46,15 @@ def _regenerate(
         str | None, typer.Option("--backend", help="loop, vmap, bmm or compiled; by default the row's.")
     ] = None,
     device: Annotated[str, typer.Option("--device", help="cpu or cuda:0.")] = "cpu",
+    trust: Annotated[
+        bool, typer.Option("--trust", help="Run code that DIR names, though this user did not train the zoo here.")
+    ] = False,
 ) -> None:
     """Train one model again, alone, from its row, and compare the weights of all checkpoints."""
     from sweeps.lab.zoo.audit import regenerate
     from sweeps.lab.zoo.reader import Zoo
 
-    found = regenerate(Zoo(folder)[key], backend=backend, device=device)
+    found = regenerate(Zoo(folder, trust=trust)[key], backend=backend, device=device)
     typer.echo(printable(found.text()))
     if not found.close:
         raise typer.Exit(1)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -24,6 +25,7 @@ from torch import Tensor, nn
 
 from orchestrator.artifacts import Artifacts
 from orchestrator.errors import UsageError
+from orchestrator.trust import is_own, reading
 from sweeps.lab.zoo.dataset import WeightSet
 from sweeps.lab.zoo.permute import Hidden, canonical_order, hidden_layers, permuted
 from sweeps.lab.zoo.rebuild import Rebuilder
@@ -56,12 +58,14 @@ class Zoo:
 
     Args:
         where: a path, or a URL such as `s3://bucket/zoo`: weight files are then copied to the user's cache when needed.
+        trust: code that the zoo names (networks, data, optimizers of its author) may run; of a zoo that this user has
+            trained in this place it may anyway.
 
     Raises:
         UsageError: there is no zoo.
     """
 
-    def __init__(self, where: str | Path) -> None:
+    def __init__(self, where: str | Path, *, trust: bool = False) -> None:
         self.files = Artifacts(str(where))
         self.files.reach()
         self.head: Mapping[str, Any] = {}
@@ -83,8 +87,13 @@ class Zoo:
                 f"{where} is no zoo: it has neither sweep.json (a sweep or an exported zoo) nor metrics.csv.gz "
                 "(a zoo in the layout of the small CNN zoo)"
             )
+        self._trusted = trust or (bool(self.head) and is_own(where, self.head))
         self._rebuilder = Rebuilder(self.head)
         self._index()
+
+    def reading(self) -> AbstractContextManager[None]:
+        """While this lasts, code that the zoo names is imported only if the zoo is trusted."""
+        return reading(self.where, trusted=self._trusted)
 
     @property
     def where(self) -> str:
@@ -139,11 +148,13 @@ class Zoo:
 
     def recipe(self, key: str) -> Recipe:
         """The recipe of a model."""
-        return self._rebuilder.recipe(self[key].row)
+        with self.reading():
+            return self._rebuilder.recipe(self[key].row)
 
     def _of_recipe(self, row: Mapping[str, Any], shape: Shape) -> nn.Module:
-        recipe = self._rebuilder.recipe(row)
-        return recipe.net.build(*shape, recipe.seed, Path(self.head.get("folder", ".")))
+        with self.reading():
+            recipe = self._rebuilder.recipe(row)
+            return recipe.net.build(*shape, recipe.seed, Path(self.head.get("folder", ".")))
 
     def shape(self, key: str) -> Shape:
         """Shape of one input of a model's network, and the number of its outputs."""

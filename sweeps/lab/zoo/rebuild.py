@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from orchestrator.axes import Value
+from orchestrator.errors import UsageError
 from orchestrator.spec import parse
 from sweeps.lab.recipe import Recipe
 from sweeps.lab.zoo.branches import BranchedRecipes, branched_columns
@@ -47,7 +48,13 @@ class Rebuilder:
         return BranchedRecipes(self.spec)
 
     def recipe(self, row: Mapping[str, Any]) -> Recipe:
-        """The recipe of the model of a row."""
+        """The recipe of the model of a row.
+
+        Raises:
+            UsageError: the row lacks something that the spec sweeps.
+        """
+        if missing := [column.name for column in self._columns if column.name not in row]:
+            raise UsageError(f"the rows of this zoo have no column {', '.join(missing)}, which its spec sweeps")
         found: dict[str, Value] = {}
         for column in self._columns:
             value = row[column.name]

@@ -1,0 +1,275 @@
+"""Which code may run: what the user's own spec names, or what a results folder names once its user has said so.
+
+A results folder is shared, copied and published, so the names of code in it are data. `reading` marks a stretch of
+work on such a folder; while it lasts, `load` gives nothing but the functions that this project brings for specs. The
+sweeps that this user has run are noted in a folder that is nobody else's, so they need no word of trust.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextvars import ContextVar
+from importlib.machinery import PathFinder
+from importlib.util import module_from_spec
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from orchestrator.errors import SpecError, Untrusted
+from orchestrator.unit import digest
+
+__all__ = [
+    "also_search",
+    "foreign_code",
+    "is_own",
+    "load",
+    "named_code",
+    "note",
+    "note_sweep",
+    "noted",
+    "reading",
+    "start_reading",
+    "state_folder",
+    "untrusted",
+    "user_code",
+]
+
+OWN_PACKAGES = ("orchestrator", "sweeps", "cluster")
+_FOR_SPECS = ("sweeps.lab.functions", "torch.optim")  # modules whose public names any spec may use
+
+_reading: ContextVar[str] = ContextVar("reading", default="")  # the results whose names are only data; empty: none
+_folders: list[str] = []  # of the user's own modules
+
+
+@contextlib.contextmanager
+def reading(source: str, *, trusted: bool = False) -> Iterator[None]:
+    """While this lasts, in this thread, names of code come from `source`, so nothing of it is imported.
+
+    Args:
+        source: a results folder, for the message.
+        trusted: its user has said that its code may run, or it is a sweep of this user.
+    """
+    token = _reading.set("" if trusted else source)
+    try:
+        yield
+    finally:
+        _reading.reset(token)
+
+
+def start_reading(source: str, *, trusted: bool = False) -> None:
+    """The same until the process ends: for a command that works on one sweep."""
+    _reading.set("" if trusted else source)
+
+
+def user_code() -> None:
+    """From here on, what the user's own spec names may run; modules beside where the user stands are found."""
+    _reading.set("")
+    also_search(Path.cwd())
+
+
+def also_search(folder: str | Path) -> None:
+    """Look for the user's own modules in a folder too: after all that is installed, so that it replaces nothing."""
+    place = str(Path(folder).resolve())
+    if place not in _folders:
+        _folders.append(place)
+    if place not in sys.path:
+        sys.path.append(place)
+
+
+def named_code(value: object) -> list[str]:
+    """All texts in nested data that could name code, `package.module:function`, each once, in order."""
+    if isinstance(value, str):
+        return [value] if _parts(value) else []
+    if isinstance(value, Mapping):
+        inner = [*value.keys(), *value.values()]
+    else:
+        inner = list(value) if isinstance(value, list | tuple) else []
+    return list(dict.fromkeys(name for item in inner for name in named_code(item)))
+
+
+def foreign_code(value: object) -> list[str]:
+    """The same without what any spec may use."""
+    return [name for name in named_code(value) if _for_specs(*name.split(":")) is None]
+
+
+def _parts(path: str) -> tuple[str, str] | None:
+    """Module and attribute of `package.module:name`; None for any other text."""
+    module, _, attribute = path.partition(":")
+    named = all(part.isidentifier() for text in (module, attribute) for part in text.split("."))
+    return (module, attribute) if named else None
+
+
+def load(path: str, folder: Path | None = None) -> object:
+    """The object that `package.module:name` names.
+
+    Args:
+        path: module and attribute, with a colon between.
+        folder: searched for the module first: the folder of the spec.
+
+    Raises:
+        SpecError: not of that form, no such module or attribute, or two modules of that name.
+        Untrusted: the name comes from a results folder that nobody has trusted.
+    """
+    parts = _parts(path)
+    if parts is None:
+        raise SpecError(f"{path!r} must be of the form package.module:function")
+    if source := _reading.get():
+        if (thing := _for_specs(*parts)) is None:
+            raise untrusted(source, [path])
+        return thing
+    if folder is not None:
+        also_search(folder)
+    try:
+        module = _module(parts[0], path, folder)
+    except SystemExit as e:
+        raise SpecError(
+            f"{path!r}: the module {parts[0]} calls sys.exit({'' if e.code is None else repr(e.code)}) while it is "
+            'imported; put what it does as a script under `if __name__ == "__main__":`'
+        ) from e
+    return _attribute(module, parts[1], path)
+
+
+def _for_specs(module: str, name: str) -> object | None:
+    """One of the project's public functions or torch's optimizers; None for all else, also what these have imported."""
+    if module not in _FOR_SPECS:
+        return None
+    there = importlib.import_module(module)
+    thing = getattr(there, name, None) if name in there.__all__ else None
+    home = str(getattr(thing, "__module__", ""))
+    return thing if home == module or home.startswith(f"{module}.") else None
+
+
+def untrusted(source: str, names: list[str]) -> Untrusted:
+    """The refusal of what a results folder names."""
+    return Untrusted(
+        f"{source} names code that is not part of landsweep: {', '.join(names)}. To go on, this code would be "
+        "imported and called as you, and it may do all that you may do. Nothing was run. Where you know who wrote "
+        "it, say so: --trust, or Zoo(..., trust=True). Sweeps that you ran yourself, in the place where they are, "
+        "need no such word."
+    )
+
+
+def _module(name: str, path: str, folder: Path | None) -> ModuleType:
+    """A module by name; one of the user's own is taken from its folder, whatever else has that name.
+
+    Only the named module is looked for in this way: were its folder first on `sys.path`, a `random.py` beside a spec
+    would replace Python's own for every library.
+    """
+    top = name.partition(".")[0]
+    places = list(dict.fromkeys([*([str(folder.resolve())] if folder is not None else []), *_folders]))
+    found = None if top in OWN_PACKAGES else PathFinder.find_spec(top, places)
+    if found is not None and found.loader is not None and found.origin is not None:
+        loaded = sys.modules.get(top)
+        if loaded is None:
+            module = module_from_spec(found)
+            sys.modules[top] = module
+            try:
+                found.loader.exec_module(module)
+            except BaseException:
+                sys.modules.pop(top, None)
+                raise
+        elif not _same_file(getattr(loaded, "__file__", None), found.origin):
+            other = getattr(loaded, "__file__", None) or "Python itself"
+            raise SpecError(
+                f"{path!r}: there are two modules {top!r}: {found.origin} and, imported already, {other}; rename "
+                "yours, or use it in another process"
+            )
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as e:
+        if e.name and not (name == e.name or name.startswith(f"{e.name}.")):
+            raise  # the module is there, but something it imports is not
+        looked = ", ".join([*places, *sys.path[:3]])
+        raise SpecError(f"{path!r}: there is no module {name!r}; looked in {looked}, ...") from e
+
+
+def _same_file(one: str | None, other: str) -> bool:
+    return one is not None and os.path.realpath(one) == os.path.realpath(other)
+
+
+def _attribute(module: ModuleType, attribute: str, path: str) -> object:
+    found: object = module
+    for part in attribute.split("."):
+        if not hasattr(found, part):
+            raise SpecError(f"{path!r}: module {module.__name__} ({module.__file__}) has no {attribute!r}")
+        found = getattr(found, part)
+    return found
+
+
+def state_folder() -> Path | None:
+    """The folder of this user's notes, made when it is absent; None where there is none that is closed to others."""
+    base = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
+    try:
+        folder = Path(base).expanduser() / "landsweep"
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        about = folder.lstat()
+    except (OSError, RuntimeError):  # no home, or one that can't be written
+        return None
+    closed = about.st_uid == os.getuid() and not about.st_mode & 0o022
+    return folder if closed and not folder.is_symlink() else None
+
+
+def note(shelf: str, name: str, content: Mapping[str, Any]) -> Path | None:
+    """Keep a few facts for this user alone, mode 0600; None where they can't be kept.
+
+    Args:
+        shelf: what kind of facts.
+        name: what they are about; they replace earlier ones.
+        content: JSON.
+    """
+    folder = state_folder()
+    if folder is None:
+        return None
+    try:
+        (folder / shelf).mkdir(mode=0o700, exist_ok=True)
+        handle, new = tempfile.mkstemp(dir=folder / shelf, prefix=".new-")
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            json.dump({**content, "about": name}, file)
+        path = _note(folder, shelf, name)
+        Path(new).replace(path)
+    except OSError:
+        return None
+    return path
+
+
+def noted(shelf: str, name: str) -> dict[str, Any] | None:
+    """What was noted of this; None when nothing was."""
+    folder = state_folder()
+    try:
+        content = None if folder is None else json.loads(_note(folder, shelf, name).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return content if isinstance(content, dict) else None
+
+
+def _note(folder: Path, shelf: str, name: str) -> Path:
+    return folder / shelf / f"{digest(name, size=16)}.json"
+
+
+def note_sweep(where: str | Path, head: Mapping[str, Any]) -> None:
+    """Note that this user has run the sweep with this head (the content of `sweep.json`) in this place."""
+    note("sweeps", _place(where), {"run": _identity(head)})
+
+
+def is_own(where: str | Path, head: Mapping[str, Any]) -> bool:
+    """Whether this user has run just this sweep in just this place; a copy or a moved folder is not it."""
+    there = noted("sweeps", _place(where))
+    return there is not None and there.get("run") == _identity(head)
+
+
+def _place(where: str | Path) -> str:
+    from orchestrator.store import is_url  # its library is not needed to start
+
+    return str(where).rstrip("/") if is_url(where) else os.path.realpath(Path(where).expanduser())
+
+
+def _identity(head: Mapping[str, Any]) -> str:
+    """Of all that decides which code a sweep runs, and on what."""
+    facts = [head.get(name) for name in ("id", "kind", "spec", "folder")]
+    return digest(json.dumps(facts, sort_keys=True), size=16)
