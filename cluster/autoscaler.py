@@ -123,7 +123,7 @@ class Autoscaler(Launcher[AutoscalerOptions]):
 
     def commands(self, launch: Launch) -> list[list[str]]:
         config, job = str(launch.file(_CONFIG)), _cluster_name(launch)
-        driver = f"ray job submit --submission-id={job} -- python -m cluster.driver {_THERE}"
+        driver = f"ray job submit --submission-id={job} -- python -P -m cluster.driver {_THERE}"
         return [
             ["ray", "up", "--yes", "--no-config-cache", config],
             ["ray", "exec", "--tmux", "--stop", config, driver],  # the head goes down when the driver has ended
@@ -166,7 +166,7 @@ class Autoscaler(Launcher[AutoscalerOptions]):
         return self._say("exec", str(home / _CONFIG), command, seconds=120)
 
     def _say(self, *words: str, seconds: float = 300) -> str:
-        return self._ray.say("-m", "ray.scripts.scripts", *words, seconds=seconds, shown=("ray", *words))
+        return self._ray.say("-P", "-m", "ray.scripts.scripts", *words, seconds=seconds, shown=("ray", *words))
 
     def checks(self, launch: Launch) -> Iterator[Check]:
         kept = is_url(launch.out)

@@ -82,7 +82,7 @@ def _jobs(
     table = Table("sweep", "job", "site", "state", "units", "told", box=None, pad_edge=False)
     for job in every_job(folder):
         now = looked(job)
-        table.add_row(f"{now.name} {now.number}", now.job, now.launcher["type"], now.state, progress(now), now.told)
+        table.add_row(f"{now.name} {now.number}", now.job, now.type, now.state, progress(now), now.told)
     if not table.rows:
         return out.print(f"no jobs below {folder}: `landsweep submit` makes them")
     needed = Measurement.get(out, out.options.update(max_width=_WIDE), table).maximum

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from rich.markup import escape
 
-from cluster.launcher import Launch, read_launch
+from cluster.launcher import PRIVATE, Launch, mapping_in, read_launch
 from orchestrator.cli import drive
 from orchestrator.console import err
 from orchestrator.errors import LandsweepError, UsageError
@@ -29,13 +29,31 @@ def load_launch(where: str) -> Launch:
         UsageError: there is none.
     """
     if where.startswith("env:"):
-        return read_launch(os.environ[where.removeprefix("env:")])
+        name = where.removeprefix("env:")
+        if name not in os.environ:
+            raise UsageError(f"the environment has no variable {name}, which should hold the launch")
+        return read_launch(os.environ[name], name)
     folder, _, name = where.rpartition("/")
     try:
-        return read_launch(Store.at(folder or ".").read(name).decode())
+        return read_launch(Store.at(folder or ".").read(name), where)
     except FileNotFoundError as e:
         raise UsageError(
             f"there is no {where}, seen from {Path.cwd()}: the folder of the job must be visible where it runs"
+        ) from e
+
+
+def _private(launch: Launch) -> dict[str, Any]:
+    """Fields of the site that may hold credentials."""
+    if not launch.private_file:
+        return {}
+    file = Path(launch.private_file)
+    try:
+        fields = mapping_in(file.read_bytes(), str(file))
+        return {name: fields[name] for name in PRIVATE if name in fields}
+    except OSError as e:
+        raise UsageError(
+            f"{file} can't be read here ({e.strerror}): it holds tracking and runtime_env of the site, and must be "
+            "seen by the user of the job. Submit again with XDG_STATE_HOME on a file system that the nodes share"
         ) from e
 
 
@@ -47,7 +65,7 @@ def main() -> NoReturn:
             also_search(folder)
         kind = kind_named(launch.kind)
         spec = parse(kind.spec, launch.spec, "launch.json")
-        site = parse_site(launch.site, "launch.json")
+        site = parse_site({**launch.site, **_private(launch)}, "launch.json")
         code = drive(kind, spec, site, launch.out, Path(launch.folder), command=launch.command)
     except LandsweepError as e:
         err.print(f"[bold red]error:[/] {escape(str(e))}")

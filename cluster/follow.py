@@ -24,7 +24,7 @@ def looked(job: Job) -> Job:
     if job.state.over:
         return job
     if not job.here:
-        return job.with_look(Look(JobState.unknown, f"submitted from {job.host}"))
+        return job.with_look(Look(JobState.unknown, f"submitted by {job.user} on {job.host}, not from here"))
     return look_again(launcher_of(job), job)
 
 

@@ -147,7 +147,7 @@ class KubeRay(Launcher[KubeRayOptions]):
                 "labels": {"app.kubernetes.io/managed-by": "landsweep", **o.labels},
             },
             "spec": {
-                "entrypoint": f"python -m cluster.driver {_MOUNT}/{LAUNCH_FILE}",
+                "entrypoint": f"python -P -m cluster.driver {_MOUNT}/{LAUNCH_FILE}",
                 "submissionMode": "K8sJobMode",
                 "shutdownAfterJobFinishes": True,
                 "ttlSecondsAfterFinished": o.keep_seconds,

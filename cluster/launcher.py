@@ -11,20 +11,37 @@ A launcher of another package registers its class in the entry-point group `land
 from __future__ import annotations
 
 import json
+import os
 import shlex
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
+from orchestrator.errors import UsageError
 from orchestrator.site import LauncherOptions
+from orchestrator.spec import Model, parse
 
-__all__ = ["EXIT_FILE", "LAUNCH_FILE", "Check", "JobState", "Launch", "Launcher", "Look", "ended", "read_launch"]
+__all__ = [
+    "EXIT_FILE",
+    "LAUNCH_FILE",
+    "PRIVATE",
+    "Check",
+    "JobState",
+    "Launch",
+    "Launcher",
+    "Look",
+    "ended",
+    "mapping_in",
+    "read_launch",
+    "write_private",
+]
 
 LAUNCH_FILE = "launch.json"
 EXIT_FILE = "exit"
+PRIVATE = ("tracking", "runtime_env")  # fields of a site that may hold credentials
 Options = TypeVar("Options", bound=LauncherOptions)
 
 
@@ -92,11 +109,14 @@ class Launch:
         spec: all its fields.
         folder: what relative paths in the spec are relative to.
         cwd: where it was submitted; modules that the spec names are looked for there and in `folder`.
-        site: all its fields, without the section `launcher`.
+        site: its fields, without the section `launcher` and without what may hold credentials.
         command: what was typed.
         versions: of Python and of the packages that all nodes must share.
         seconds: forecast of the work, in seconds of one worker; None when unknown.
         bytes: forecast of the rows' size.
+        private_file: path of a file that this user alone can read, with the fields of the site that may hold
+            credentials; empty where there are none.
+        private: those fields, until they are in that file; no part of `launch.json`.
     """
 
     name: str
@@ -112,6 +132,8 @@ class Launch:
     versions: Mapping[str, str]
     seconds: float | None = None
     bytes: int = 0
+    private_file: str = ""
+    private: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     def file(self, name: str) -> Path:
         """Path of one of this job's files."""
@@ -119,7 +141,9 @@ class Launch:
 
     def text(self, indent: int | None = 2) -> str:
         """As JSON, for `launch.json`."""
-        return json.dumps(asdict(self), indent=indent) + "\n"
+        aside = ("private",) if self.private_file else ("private", "private_file")
+        facts = {name: value for name, value in asdict(self).items() if name not in aside}
+        return json.dumps(facts, indent=indent) + "\n"
 
     @property
     def rendezvous(self) -> str:
@@ -137,9 +161,59 @@ def ended(home: Path) -> Look | None:
     return Look(state, f"ended with exit code {code}")
 
 
-def read_launch(text: str) -> Launch:
-    """The launch in a `launch.json`."""
-    return Launch(**json.loads(text))
+def write_private(path: Path, text: str) -> bool:
+    """Write a new file that this user alone can read; False if there is one. No link is followed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    except FileExistsError:
+        return False
+    with os.fdopen(handle, "w", encoding="utf-8") as file:
+        file.write(text)
+    return True
+
+
+class _LaunchFile(Model):
+    """What `launch.json` holds."""
+
+    name: str
+    out: str
+    home: str
+    number: int
+    kind: str
+    spec: dict[str, Any]
+    folder: str
+    cwd: str
+    site: dict[str, Any]
+    command: str
+    versions: dict[str, str]
+    seconds: float | None = None
+    bytes: int = 0
+    private_file: str = ""
+
+
+def read_launch(text: str | bytes, source: str = LAUNCH_FILE) -> Launch:
+    """The launch in a `launch.json`.
+
+    Raises:
+        UsageError: it is not as landsweep wrote it.
+    """
+    return Launch(**parse(_LaunchFile, mapping_in(text, source), source).model_dump())
+
+
+def mapping_in(raw: str | bytes, source: str) -> dict[str, Any]:
+    """The JSON object in a file.
+
+    Raises:
+        UsageError: it holds something else.
+    """
+    try:
+        data = json.loads(raw)
+    except (ValueError, RecursionError) as e:
+        raise UsageError(f"{source} is damaged ({type(e).__name__}: {e}); it is not as landsweep wrote it") from e
+    if not isinstance(data, dict):
+        raise UsageError(f"{source} is damaged: it holds {type(data).__name__}, not fields")
+    return data
 
 
 class Launcher(ABC, Generic[Options]):

@@ -169,7 +169,7 @@ class Member:
         env = {**os.environ, "RAY_ADDRESS": address, "PYTHONUNBUFFERED": "1"}
         launch = f"{self._launch.home}/{LAUNCH_FILE}"
         where = self._launch.cwd if Path(self._launch.cwd).is_dir() else None
-        command = [sys.executable, "-m", "cluster.driver", launch]
+        command = [sys.executable, "-P", "-m", "cluster.driver", launch]
         driver = in_own_session(command, env=env, cwd=where, last=signal.SIGTERM)
         asked: float | None = None
         while (code := driver.poll()) is None:

@@ -67,7 +67,7 @@ class RayNode:
         self._folder = _folder(job, scratch)
         temporary = self._folder / "r"  # Ray opens its own folder to everybody, so it lies in one that is closed
         self._log = self._folder / "ray-start.log"
-        command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", *words]
+        command = [sys.executable, "-P", "-m", "ray.scripts.scripts", "start", "--block", *words]
         command += [f"--temp-dir={temporary}", f"--object-store-memory={int(object_store_gb * 1e9)}"]
         command += ["--disable-usage-stats", "--log-color=false"]
         command += [f"--{name}-port=0" for name in ("min-worker", "max-worker", "node-manager", "object-manager")]

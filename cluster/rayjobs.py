@@ -10,6 +10,7 @@ import os
 import secrets
 import shlex
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -25,6 +26,7 @@ from cluster.preflight import reachable_results
 from cluster.probe import judged
 from cluster.tool import Tool, ToolFailed
 from orchestrator.errors import Unreachable, UsageError
+from orchestrator.redaction import redacted
 from orchestrator.site import LauncherOptions
 
 __all__ = ["RayJobs", "RayJobsOptions"]
@@ -64,14 +66,21 @@ class RayJobs(Launcher[RayJobsOptions]):
         return self.given.shared
 
     def files(self, launch: Launch) -> Mapping[str, str]:
-        return {_ENVIRONMENT: json.dumps(self._environment(launch), indent=2) + "\n"}
+        """Without the values of environment variables: those go to the cluster and nowhere else."""
+        environment = self._environment(launch)
+        named = dict.fromkeys(self.given.runtime_env.get("env_vars", {}), "...")
+        shown = {**environment, "env_vars": {**environment["env_vars"], **named}}
+        return {_ENVIRONMENT: json.dumps(_without_credentials(shown), indent=2) + "\n"}
 
     def commands(self, launch: Launch) -> list[list[str]]:
         return [self._submission(f"{launch.name}-{launch.number:04d}", launch)]
 
     def submit(self, launch: Launch) -> str:
         job = f"{launch.name}-{launch.number:04d}-{secrets.token_hex(3)}"
-        self._hand_over(self._submission(job, launch))
+        with tempfile.NamedTemporaryFile("w", suffix=".json", encoding="utf-8") as file:  # mode 0600
+            json.dump(self._environment(launch), file)
+            file.flush()
+            self._hand_over(self._submission(job, launch, Path(file.name)))
         return job
 
     def look(self, job: str, home: Path) -> Look:
@@ -105,8 +114,11 @@ class RayJobs(Launcher[RayJobsOptions]):
         """Run the probe as a job on the cluster's head, and take it away again."""
         job = f"probe-{secrets.token_hex(6)}"
         environment = {k: v for k, v in self.given.runtime_env.items() if k != "working_dir"}
-        words = [self.given.python, "-m", "cluster.probe", launch.home]
-        self._hand_over(self._words(job, f"--runtime-env-json={json.dumps(environment)}", words))
+        words = [self.given.python, "-P", "-m", "cluster.probe", launch.home]
+        with tempfile.NamedTemporaryFile("w", suffix=".json", encoding="utf-8") as file:  # others see command lines
+            json.dump(environment, file)
+            file.flush()
+            self._hand_over(self._words(job, f"--runtime-env={file.name}", words))
         try:
             deadline = time.monotonic() + _PROBE_SECONDS
             while not (look := self.look(job, Path())).state.over:
@@ -129,13 +141,13 @@ class RayJobs(Launcher[RayJobsOptions]):
         variables = {"PYTHONUNBUFFERED": "1", **given.get("env_vars", {}), _VARIABLE: launch.text(indent=None)}
         return {**given, "env_vars": variables}
 
-    def _submission(self, job: str, launch: Launch) -> list[str]:
-        words = [self.given.python, "-m", "cluster.driver", f"env:{_VARIABLE}"]
-        return self._words(job, f"--runtime-env={launch.file(_ENVIRONMENT)}", words)
+    def _submission(self, job: str, launch: Launch, environment: Path | None = None) -> list[str]:
+        words = [self.given.python, "-P", "-m", "cluster.driver", f"env:{_VARIABLE}"]
+        return self._words(job, f"--runtime-env={environment or launch.file(_ENVIRONMENT)}", words)
 
     def _words(self, job: str, environment: str, words: list[str]) -> list[str]:
         return [
-            *(sys.executable, "-m", "ray.scripts.scripts", "job", "submit", "--no-wait", "--log-style=record"),
+            *(sys.executable, "-P", "-m", "ray.scripts.scripts", "job", "submit", "--no-wait", "--log-style=record"),
             *(
                 f"--address={self.given.address}",
                 f"--submission-id={job}",
@@ -145,7 +157,7 @@ class RayJobs(Launcher[RayJobsOptions]):
         ]
 
     def _hand_over(self, words: list[str]) -> None:
-        shown = ["-m", *words[2:]]
+        shown = ["-m", *words[3:]]
         env = {**os.environ, "RAY_LOG_TO_STDERR": "1"}
         env.pop("RAY_ADDRESS", None)
         try:
@@ -178,6 +190,14 @@ class RayJobs(Launcher[RayJobsOptions]):
             ) from e
         told: object = json.loads(text) if text.strip() else {}
         return told if isinstance(told, dict) else {}
+
+
+def _without_credentials(value: Any) -> Any:  # noqa: ANN401 - nested JSON
+    if isinstance(value, Mapping):
+        return {k: _without_credentials(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_credentials(v) for v in value]
+    return redacted(value) if isinstance(value, str) else value
 
 
 def _token() -> str:

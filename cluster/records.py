@@ -1,29 +1,36 @@
-"""Jobs of a sweep, kept as JSON beside its results: `jobs/0001/job.json`. No pickle, no state anywhere else."""
+"""Jobs of a sweep: `jobs/0001/job.json` beside its results tells people, the user's own notes tell this program.
+
+A results folder may come from anybody. So tools are run, and addresses asked, only for jobs that this user has
+submitted, and only as the user's notes have them; what stands in the folder is shown and never obeyed.
+"""
 
 from __future__ import annotations
 
 import getpass
 import json
+import os
 import platform
-import re
 import shutil
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from cluster.launcher import LAUNCH_FILE, JobState, Launch, Launcher, Look
+from pydantic import ConfigDict, Field
+
+from cluster.launcher import LAUNCH_FILE, JobState, Launch, Launcher, Look, mapping_in, write_private
 from orchestrator.errors import SpecError, UsageError
 from orchestrator.site import launcher_type
-from orchestrator.spec import parse
+from orchestrator.spec import Model, parse
 from orchestrator.store import Store, is_url
+from orchestrator.trust import note, noted
 
 __all__ = ["Job", "claim", "drop", "every_job", "find_job", "jobs_of", "keep", "launcher_of", "record"]
 
 
 _FILE = "job.json"
-_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]*")
+_SHELF = "jobs"  # of the user's notes
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,14 +40,16 @@ class Job:
     Attributes:
         number: among those of its sweep, from 1.
         name: of the sweep.
-        out: its results, as the cluster names them.
+        out: its results, as the cluster names them; of a stranger's job the folder in which it was found.
         home: local folder with launch, script and log.
         job: id that the scheduler gave.
-        launcher: the section of the site.
+        type: of the launcher.
         command: what was typed.
         submitted: time, s since the epoch.
         user, host: who submitted, where.
         state, told, seen: what the scheduler last said, and when.
+        launcher: the section of the site, from the user's notes; empty for a job that this user has not submitted
+            from this place.
     """
 
     number: int
@@ -48,7 +57,7 @@ class Job:
     out: str
     home: str
     job: str
-    launcher: Mapping[str, Any]
+    type: str
     command: str
     submitted: float
     user: str
@@ -56,15 +65,12 @@ class Job:
     state: JobState = JobState.queued
     told: str = ""
     seen: float = 0.0
+    launcher: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def here(self) -> bool:
-        """Whether it was submitted from this folder; a copy may come from anybody, so no tool is run for it."""
-        try:
-            noted = json.loads((Path(self.home) / _FILE).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return False
-        return isinstance(noted, dict) and (noted.get("job"), noted.get("home")) == (self.job, self.home)
+        """Whether this user has submitted it from this place; for others no tool is run."""
+        return bool(self.launcher)
 
     def with_look(self, look: Look) -> Job:
         """The same with what the scheduler says now; one that has forgotten the job does not undo what it said."""
@@ -73,13 +79,31 @@ class Job:
         return replace(self, state=look.state, told=look.told, seen=time.time())
 
 
+class _JobFile(Model):
+    """What `job.json` holds; fields of other versions are passed over."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    name: str
+    out: str
+    home: str
+    job: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]*$", description="no more than a job id")]
+    type: str = "?"
+    command: str
+    submitted: float
+    user: str
+    host: str
+    state: JobState = JobState.queued
+    told: str = ""
+    seen: float = 0.0
+
+
 def claim(launch: Launch) -> Launch:
     """Take the next free number for a launch, and write its `launch.json`; two who submit at once get two numbers."""
     results = launch.home.rpartition("/jobs/")[0]
-    store = Store.at(results)
     for number in range(1, 10_000):
         taken = replace(launch, number=number, home=f"{results}/jobs/{number:04d}")
-        if store.create(f"jobs/{number:04d}/{LAUNCH_FILE}", taken.text().encode()):
+        if write_private(taken.file(LAUNCH_FILE), taken.text()):
             return taken
     raise UsageError(f"{results}/jobs holds 9,999 jobs; remove old ones")
 
@@ -87,29 +111,42 @@ def claim(launch: Launch) -> Launch:
 def drop(launch: Launch) -> None:
     """Remove what was written for a launch that was not submitted."""
     shutil.rmtree(launch.home, ignore_errors=True)
+    if launch.private_file:
+        Path(launch.private_file).unlink(missing_ok=True)
 
 
 def record(launch: Launch, job: str, launcher: Launcher[Any]) -> Job:
     """Note a job down that was submitted just now."""
+    section = launcher.given.model_dump(mode="json")
     made = Job(
         number=launch.number,
         name=launch.name,
         out=launch.out,
         home=launch.home,
         job=job,
-        launcher=launcher.given.model_dump(mode="json"),
+        type=launcher.name,
         command=launch.command,
         submitted=time.time(),
         user=getpass.getuser(),
         host=platform.node(),
+        launcher=section,
     )
+    for place in _places(made):
+        note(_SHELF, f"{place}#{job}", {"home": made.home, "out": made.out, "launcher": section})
     keep(made)
     return made
 
 
+def _places(job: Job) -> list[str]:
+    """Where the job's file is found again: in its folder, and beside results at a URL."""
+    beside = [f"{job.out}/jobs/{job.number:04d}"] if is_url(job.out) else []
+    return [os.path.realpath(job.home), *beside]
+
+
 def keep(job: Job) -> None:
     """Write a job's present state: where its other files are, and beside results at a URL too."""
-    text = (json.dumps(asdict(job), indent=2) + "\n").encode()
+    facts = {name: value for name, value in asdict(job).items() if name != "launcher"}
+    text = (json.dumps(facts, indent=2) + "\n").encode()
     for results in dict.fromkeys([job.home.rpartition("/jobs/")[0], *([job.out] if is_url(job.out) else [])]):
         Store.at(results).replace(f"jobs/{job.number:04d}/{_FILE}", text)
 
@@ -118,11 +155,12 @@ def launcher_of(job: Job) -> Launcher[Any]:
     """The launcher that submitted a job, to ask it about the job.
 
     Raises:
-        UsageError: it was submitted from another folder or machine.
+        UsageError: this user has not submitted it from this place.
     """
     if not job.here:
         raise UsageError(
-            f"job {job.job} was submitted from {job.home} on {job.host}, so ask there; its rows tell the rest"
+            f"job {job.job} was submitted from {job.home} on {job.host} by {job.user}, and this user has no note of "
+            "having done that from here: ask there, or the scheduler itself; its rows tell the rest"
         )
     made = launcher_type(job.launcher["type"], f"job {job.job}")
     launcher: Launcher[Any] = made(parse(made.options, job.launcher, f"job {job.job}"))
@@ -130,23 +168,31 @@ def launcher_of(job: Job) -> Launcher[Any]:
 
 
 def jobs_of(results: str | Path) -> Iterator[Job]:
-    """Jobs of the sweep with this results folder, oldest first; numbers whose submission failed are passed over."""
+    """Jobs of the sweep with this results folder, oldest first; numbers whose submission failed are passed over.
+
+    Raises:
+        UsageError: a `job.json` is not as landsweep wrote it.
+    """
     store = Store.at(results)
     number, misses = 1, 0
     while misses < 3:
         try:
-            yield Job(**_job(store.read(f"jobs/{number:04d}/{_FILE}")))
+            yield _job(store, number)
             misses = 0
         except FileNotFoundError:
             misses += 1
         number += 1
 
 
-def _job(raw: bytes) -> dict[str, Any]:
-    data: dict[str, Any] = json.loads(raw)
-    if not _ID.fullmatch(data["job"]):  # it becomes a word of a command line
-        raise UsageError(f"{data['job']!r} is no job id; {_FILE} is not as landsweep wrote it")
-    return {**data, "state": JobState(data["state"])}
+def _job(store: Store, number: int) -> Job:
+    file = f"jobs/{number:04d}/{_FILE}"
+    data = mapping_in(store.read(file), f"{store.where}/{file}")
+    told = parse(_JobFile, data, f"{store.where}/{file}")
+    here = store.where if store.path is None else os.path.realpath(store.path)
+    known = noted(_SHELF, f"{here}/jobs/{number:04d}#{told.job}")
+    if known is None:
+        return Job(**{**told.model_dump(), "number": number, "out": here})
+    return Job(**{**told.model_dump(), "number": number, **{k: known[k] for k in ("home", "out", "launcher")}})
 
 
 def every_job(folder: str) -> list[Job]:

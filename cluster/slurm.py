@@ -111,9 +111,10 @@ class Slurm(Launcher[SlurmOptions]):
 
     def _directives(self, launch: Launch) -> list[str]:
         o = self.given
-        log = launch.file(_LOG.replace(".", "-%a.") if o.array else _LOG)
+        log = launch.file(_LOG)
         if any(c in str(log) for c in " \"'\\\n"):
             raise SpecError(f"{log}: Slurm can't write its log to a path with blanks or quotes; give another --out")
+        literal = str(log.parent).replace("%", "%%") + ("/log-%a.txt" if o.array else f"/{_LOG}")  # %u, %j mean more
         named = {
             "partition": o.partition,
             "account": o.account,
@@ -125,7 +126,7 @@ class Slurm(Launcher[SlurmOptions]):
         }
         return [
             f"--job-name=landsweep-{launch.name}",
-            f"--output={log}",
+            f"--output={literal}",
             "--open-mode=append",
             f"--nodes={o.nodes}",
             "--ntasks-per-node=1",
@@ -253,7 +254,7 @@ class Slurm(Launcher[SlurmOptions]):
             return Check("a node", None, "probe_seconds is 0; each node checks itself when the job begins")
         where = [f"--{k}={v}" for k, v in {"partition": o.partition, "account": o.account, "qos": o.qos}.items() if v]
         where += [f"--gpus-per-node={o.gpus_per_node}"] if o.gpus_per_node else []
-        setup = " && ".join([*o.setup, f"exec {self._python()} -m cluster.probe {shlex.quote(launch.home)}"])
+        setup = " && ".join([*o.setup, f"exec {self._python()} -P -m cluster.probe {shlex.quote(launch.home)}"])
         try:
             told = self._tools["srun"].say(
                 *where, "--nodes=1", "--ntasks=1", "--time=1", f"--immediate={o.probe_seconds}",

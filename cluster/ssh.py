@@ -14,7 +14,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, field_validator
 
-from cluster.launcher import Check, JobState, Launch, Launcher, Look, ended
+from cluster.launcher import Check, JobState, Launch, Launcher, Look, ended, write_private
 from cluster.preflight import shared_folder
 from cluster.probe import judged
 from cluster.tool import Tool
@@ -53,7 +53,7 @@ class SshOptions(LauncherOptions):
     @field_validator("options")
     @classmethod
     def _harmless(cls, options: tuple[str, ...]) -> tuple[str, ...]:
-        """Options are noted beside the results and read again from there, so none may name a program to run."""
+        """None may name a program to run: a site may come from a colleague."""
         rest = iter(options)
         for word in rest:
             value = next(rest, "") if word in ("-p", "-i", "-l", "-J", "-o") else None
@@ -111,9 +111,7 @@ class Ssh(Launcher[SshOptions]):
         return ["-o", "BatchMode=yes", "-o", "ConnectTimeout=10", *self.given.options, host, command]
 
     def submit(self, launch: Launch) -> str:
-        token = launch.file(_TOKEN)
-        token.touch(mode=0o600)
-        token.write_text(secrets.token_hex(32), encoding="utf-8")
+        write_private(launch.file(_TOKEN), secrets.token_hex(32))
         for host in self.given.hosts:
             try:
                 self._ssh.say(*self._words(host, self._start(launch, host)))
@@ -158,7 +156,7 @@ class Ssh(Launcher[SshOptions]):
 
     def _host(self, launch: Launch, host: str) -> Check:
         python = shlex.quote(self.given.python or sys.executable)
-        lines = [*self.given.setup, f"{python} -m cluster.probe {shlex.quote(launch.home)}"]
+        lines = [*self.given.setup, f"{python} -P -m cluster.probe {shlex.quote(launch.home)}"]
         try:
             told = self._ssh.say(*self._words(host, " && ".join([f"cd {shlex.quote(launch.cwd)}", *lines])))
         except Unreachable as e:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import secrets
 import shlex
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from cluster.launcher import Launch, Launcher
+from cluster.launcher import PRIVATE, Launch, Launcher, write_private
 from cluster.node import own_versions
 from cluster.preflight import results_checks
 from cluster.probe import NONCE
@@ -16,11 +17,15 @@ from cluster.records import Job, claim, drop, jobs_of, launcher_of, record
 from orchestrator.cli import split_changes
 from orchestrator.errors import SpecError, SweepLocked, UsageError
 from orchestrator.forecast import forecast
+from orchestrator.redaction import holds_credentials
 from orchestrator.site import launcher_type, load_site
 from orchestrator.store import is_url
 from orchestrator.sweep import load_spec
+from orchestrator.trust import note, state_folder
 
 __all__ = ["draft", "submit"]
+
+_NO_STATE = "~/.local/state/landsweep, or that below XDG_STATE_HOME, is no folder that you alone can write to"
 
 
 def draft(
@@ -60,6 +65,9 @@ def draft(
     results = where if is_url(where) else str(Path(where).absolute())
     home = Path.cwd() / "results" / parsed.name if remote else Path(results)
     told = None if offline and is_url(results) else forecast(kind, parsed, at, results)
+    inside = at.model_copy(update={"launcher": None, "executor": "ray", "address": "auto"})
+    fields = inside.model_dump(mode="json", exclude_none=True)
+    private = {name: fields[name] for name in PRIVATE if _may_be_secret(fields.get(name))}
     return launcher, Launch(
         name=parsed.name,
         out=results,
@@ -69,14 +77,45 @@ def draft(
         spec=parsed.model_dump(mode="json"),
         folder=str(spec.parent.resolve()),
         cwd=str(Path.cwd()),
-        site=at.model_copy(update={"launcher": None, "executor": "ray", "address": "auto"}).model_dump(
-            mode="json", exclude_none=True
-        ),
+        site={name: value for name, value in fields.items() if name not in private},
+        private=private,
         command=f"landsweep {shlex.join(words)}",
         versions=own_versions(),
         seconds=None if told is None or told.seconds is None else told.seconds * (told.workers or 1),
         bytes=0 if told is None else told.bytes,
     )
+
+
+def _may_be_secret(value: object) -> bool:
+    """Whether a field of a site may hold credentials: marked ones, or environment variables, which seldom are."""
+    return holds_credentials(value) or (isinstance(value, dict) and bool(value.get("env_vars")))
+
+
+def _keep_private(launcher: Launcher[Any], launch: Launch) -> Launch:
+    """Credentials of the site into a file that this user alone can read, outside the results.
+
+    Raises:
+        UsageError: the cluster could not read that file, or the launcher's section would write them into its script.
+    """
+    section = launcher.given.model_dump(mode="json")
+    if named := [name for name, value in section.items() if name != "runtime_env" and holds_credentials(value)]:
+        raise UsageError(
+            f"launcher.{', launcher.'.join(named)}: holds what looks like a credential, and would be written beside "
+            "the results. Put it into a file that you alone can read, and load that, such as `source ~/.my_keys`"
+        )
+    if not launch.private:
+        return launch
+    names = ", ".join(f"site.{name}" for name in launch.private)
+    if not launcher.shares_files:
+        raise UsageError(
+            f"{names}: holds credentials or environment variables, which `{launcher.name}` would hand over in plain "
+            "sight. Give them on the cluster: MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, a secret in "
+            "launcher.env_from, or launcher.runtime_env"
+        )
+    file = note("launches", secrets.token_hex(16), launch.private)
+    if file is None:
+        raise UsageError(f"{names}: can't be kept for the job, because {_NO_STATE}")
+    return replace(launch, private_file=str(file))
 
 
 def submit(launcher: Launcher[Any], launch: Launch, say: Callable[[str], None]) -> Job:
@@ -87,11 +126,12 @@ def submit(launcher: Launcher[Any], launch: Launch, say: Callable[[str], None]) 
         UsageError: a check failed, or the cluster refuses; nothing was queued.
     """
     _alone(launch)
-    launch = claim(launch)
+    if state_folder() is None:
+        raise UsageError(f"the job could not be followed or ended later: {_NO_STATE}")
+    launch = claim(_keep_private(launcher, launch))
     try:
-        launch.file(NONCE).write_text(secrets.token_hex(8))
-        for name, text in launcher.files(launch).items():
-            launch.file(name).write_text(text, encoding="utf-8")
+        for name, text in {NONCE: secrets.token_hex(8), **launcher.files(launch)}.items():
+            write_private(launch.file(name), text)
         failed = []
         mine = results_checks(launch) if is_url(launch.out) or launcher.shares_files else ()
         for check in [*mine, *launcher.checks(launch)]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from orchestrator.redaction import free_of_credentials
 from orchestrator.report import render
 from orchestrator.report.parts import Report
 from orchestrator.report.tables import Head
@@ -116,7 +117,7 @@ def export_now(sweep: Sweep, where: str, uri: str | None, experiment: str | None
     _, report = write_report(sweep, where)
     folder, units = views(where) / "report", _units(sweep, most)
     run = export(sweep.rows(), folder, _described(sweep), report.summary, uri, experiment, units)
-    return f"MLflow run {run} in {uri}"
+    return f"MLflow run {run} in {free_of_credentials(uri)}"
 
 
 def _units(sweep: Sweep, most: int) -> list[UnitEntry]:

@@ -4,35 +4,26 @@ from __future__ import annotations
 
 import os
 import queue
-import re
 import socket
 import sys
 import threading
 import urllib.error
 import urllib.request
 from pathlib import Path
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 from orchestrator.errors import Unreachable
+from orchestrator.redaction import free_of_credentials, redacted_words
 
-__all__ = ["answer_of", "answers", "command_line", "free_of_credentials", "writable"]
+__all__ = ["answer_of", "answers", "command_line", "writable"]
 
 _PATIENCE = 3.0  # s
 _PROBE = "/api/2.0/mlflow/experiments/search?max_results=1"
 
 
-def free_of_credentials(uri: str) -> str:
-    """The URI without user and password, fit to be shown."""
-    parts = urlsplit(uri)
-    if "@" not in parts.netloc:
-        return uri
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
-
-
 def command_line() -> list[str]:
-    """The words of this command, fit to be stored and shown: without users, passwords and environment variables."""
-    plain = (re.sub(r"(?<=://)[^/@\s]+@", "", word) for word in sys.argv[1:])
-    return [re.sub(r"^(site\.runtime_env[^=]*)=.*", r"\1=...", word, flags=re.DOTALL) for word in plain]
+    """The words of this command, fit to be stored and shown: without credentials and environment variables."""
+    return redacted_words(sys.argv[1:])
 
 
 def answer_of(uri: str) -> None:

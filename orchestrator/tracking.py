@@ -19,7 +19,8 @@ from urllib.parse import unquote, urlsplit
 import pandas as pd
 
 from orchestrator.errors import Unreachable
-from orchestrator.reach import answer_of, free_of_credentials, writable
+from orchestrator.reach import answer_of, writable
+from orchestrator.redaction import free_of_credentials
 from orchestrator.report.tables import numbers
 from orchestrator.row import Status
 from orchestrator.tracked import UnitEntry, artifacts_digest, spec_text, sweep_metrics, sweep_params, sweep_tags

@@ -12,7 +12,7 @@ export PYTHONUNBUFFERED=1 SRUN_CPUS_PER_TASK=$SLURM_CPUS_PER_TASK
 member() { # ROLE SRUN-OPTION...: one per node
     local role=$1; shift
     exec srun --ntasks-per-node=1 --kill-on-bad-exit=0 "$@" \
-        @@PYTHON@@ -m cluster.member "$LAUNCH" "$role" --stop-file="$STOP" @@MEMBER@@
+        @@PYTHON@@ -P -m cluster.member "$LAUNCH" "$role" --stop-file="$STOP" @@MEMBER@@
 }
 
 rm -f "$STOP"@@RESET@@

@@ -14,7 +14,7 @@ cd @@CWD@@ || end 1
 set -u
 if [[ -n $stopped || -e $JOB/cancelled ]]; then end 3; fi
 export RAY_AUTH_MODE=token RAY_AUTH_TOKEN=$(<"$JOB/token") PYTHONUNBUFFERED=1
-@@PYTHON@@ -m cluster.member "$JOB/launch.json" "$ROLE" @@MEMBER@@ & member=$!
+@@PYTHON@@ -P -m cluster.member "$JOB/launch.json" "$ROLE" @@MEMBER@@ & member=$!
 if [[ -n $stopped ]]; then kill -TERM $member; fi
 while wait $member; code=$?; kill -0 $member 2>/dev/null; do :; done # a signal ends a wait early
 if [[ $code == 143 && -n $stopped ]]; then code=3; fi # ended before it could listen

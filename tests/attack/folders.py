@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from orchestrator.cli import main
+from orchestrator.cli import app, main
 
 ZOO = {
     "kind": "zoo",
@@ -58,6 +58,7 @@ class Done(NamedTuple):
 def command(*words: str | Path, cwd: Path) -> Done:
     """The command line in this process, which has its libraries loaded: the same `main`, in a context of its own."""
     out, err, before = io.StringIO(), io.StringIO(), (sys.argv, Path.cwd(), list(sys.path))
+    known = list(app.registered_commands)
     signals = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     sys.argv = ["landsweep", *map(str, words)]
     os.chdir(cwd)
@@ -68,6 +69,7 @@ def command(*words: str | Path, cwd: Path) -> Done:
         code = e.code
     finally:
         sys.argv, _, sys.path[:] = before
+        app.registered_commands[:] = known  # `main` adds those of kinds and launchers each time
         os.chdir(before[1])
         for number, handler in signals.items():
             signal.signal(number, handler)

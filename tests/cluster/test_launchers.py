@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import random
-import shutil
 import socket
-from pathlib import Path
 
 import pytest
 
 from cluster.addresses import free_port, own_address
-from cluster.follow import Streams, looked
-from cluster.launcher import JobState
-from cluster.records import Job, find_job, keep, launcher_of
+from cluster.follow import Streams
 from orchestrator.errors import SpecError, UsageError
 from orchestrator.site import load_site
 
@@ -34,26 +30,6 @@ def test_ssh_options_may_not_name_programs(options: str) -> None:
         load_site("ssh", [f"launcher.options={options}"])
     with pytest.raises(SpecError, match="hosts"):
         load_site("ssh", ["launcher.hosts=[-oProxyCommand=x]"])
-
-
-def test_a_job_of_a_copied_folder_is_not_asked_for(tmp_path: Path) -> None:
-    """Its section `launcher` says which commands to run, and a copy may come from anybody."""
-    home = tmp_path / "mine" / "jobs" / "0001"
-    home.mkdir(parents=True)
-    launcher = load_site("ssh").launcher
-    assert launcher is not None
-    job = Job(1, "mine", str(home.parent.parent), str(home), "7", launcher.model_dump(), "x", 1.0, "me", "here")
-    keep(job)
-    assert job.here and launcher_of(find_job(str(tmp_path / "mine"))).name == "ssh"
-    shutil.move(tmp_path / "mine", tmp_path / "copy")
-    copied = find_job(str(tmp_path / "copy"))
-    assert looked(copied).state is JobState.unknown
-    with pytest.raises(UsageError, match="was submitted from"):
-        launcher_of(copied)
-    text = (tmp_path / "copy/jobs/0001/job.json").read_text()
-    (tmp_path / "copy/jobs/0001/job.json").write_text(text.replace('"7"', '"--kubeconfig=x"'))
-    with pytest.raises(UsageError, match="is no job id"):
-        find_job(str(tmp_path / "copy"))
 
 
 def test_logs_that_grow_side_by_side_are_told_apart_and_nothing_is_lost() -> None:

@@ -1,0 +1,111 @@
+"""Credentials out of text that is stored or shown: commands, addresses, messages.
+
+What is recognised is removed: users and passwords in URLs, options, assignments, headers and query parameters with the
+name of a secret, and keys whose form gives them away. A secret that nothing marks as one can't be found.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+__all__ = ["free_of_credentials", "holds_credentials", "is_secret_name", "redacted", "redacted_words"]
+
+_HIDDEN = "..."
+_SURE = r"passw(?:or)?d|passwd|pwd|passphrase|secret|credentials?|private[_-]?key|connection[_-]?string"
+_LIKELY = (
+    r"token|api[_-]?key|access[_-]?key(?:[_-]?id)?|account[_-]?key|auth(?:orization)?|signature|sig|bearer|cookie|sas"
+)
+_NAME = rf"(?:[A-Za-z0-9]+[._-])*(?:[A-Za-z0-9]*?(?:{_SURE})|[A-Za-z0-9]*?(?:{_LIKELY}))(?:[._-][A-Za-z0-9]+)*"
+_VALUE = r"\"[^\"]*\"|'[^']*'|[^\s\"'&;,}\])]+"
+_NUMBER = re.compile(r"[-+]?(\d[\d_]*)?(\.\d+)?([eE][-+]?\d+)?|true|false|null|none|None|True|False|\.\.\.")
+_SURELY = re.compile(_SURE, re.IGNORECASE)
+_SECRET = re.compile(rf"{_NAME}", re.IGNORECASE)
+
+_USER_OF_URL = re.compile(r"(?<=://)[^/\s?#]*@")
+_USER_OF_DATABASE = re.compile(
+    r"((?:mysql|mariadb|postgres|postgresql|mssql|oracle|sqlite|mongodb|redis)[\w+]*://)[^\s@]*@"
+)
+_ASSIGNED = re.compile(
+    rf"(?<![A-Za-z0-9])(?P<name>{_NAME})(?P<sign>[\"']?\s*[=:]\s*)(?P<value>{_VALUE})", re.IGNORECASE
+)
+_OPTION = re.compile(rf"(?P<name>(?<!\S)--?{_NAME})(?P<sign>\s+)(?P<value>{_VALUE})", re.IGNORECASE)
+_USER_OPTION = re.compile(r"(?<!\S)(-u|--user(?:name)?)(\s+|=)([^\s:]+):(\S+)")
+_HEADER = re.compile(r"\b(Authorization[\"']?\s*[=:]\s*[\"']?\s*)?(Bearer|Basic|Digest)\s+[A-Za-z0-9+/=._~-]{6,}")
+_FORMS = re.compile(
+    r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)"
+    r"|\b(?:AKIA|ASIA)[0-9A-Z]{16}\b|\bgh[pousr]_[A-Za-z0-9]{20,}|\bgithub_pat_\w{20,}|\bglpat-[\w-]{16,}"
+    r"|\bhf_[A-Za-z0-9]{16,}|\bsk-[\w-]{16,}|\bxox[abprs]-[\w-]{10,}|\bdapi[0-9a-f]{32}\b|\bAIza[\w-]{30,}"
+    r"|\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*",
+    re.DOTALL,
+)
+
+
+def is_secret_name(name: str) -> bool:
+    """Whether a name says that its value is a secret.
+
+    Example:
+        >>> [is_secret_name(n) for n in ("AWS_SECRET_ACCESS_KEY", "api-key", "sig", "tokens", "key", "max_tokens")]
+        [True, True, True, False, False, False]
+    """
+    return _SECRET.fullmatch(name) is not None
+
+
+def redacted(text: str) -> str:
+    """The text without credentials.
+
+    Example:
+        >>> redacted("mlflow at https://ann:pw@host/x?sig=abc --password hunter2")
+        'mlflow at https://host/x?sig=... --password ...'
+    """
+    text = _FORMS.sub(_HIDDEN, text)
+    text = _USER_OF_DATABASE.sub(r"\1", text)
+    text = _USER_OF_URL.sub("", text)
+    text = _HEADER.sub(lambda m: f"{m[1] or ''}{m[2]} {_HIDDEN}", text)
+    text = _USER_OPTION.sub(rf"\1\2\3:{_HIDDEN}", text)
+    for pattern in (_ASSIGNED, _OPTION):
+        text = pattern.sub(_without_value, text)
+    return text
+
+
+def _without_value(match: re.Match[str]) -> str:
+    bare = match["value"].strip("\"'")
+    harmless = _NUMBER.fullmatch(bare) is not None and not _SURELY.search(match["name"])
+    if harmless or bare in ("Bearer", "Basic", "Digest") or bare.startswith("$"):
+        return match[0]
+    return f"{match['name']}{match['sign']}{_HIDDEN}"
+
+
+def redacted_words(words: Sequence[str]) -> list[str]:
+    """The words of a command line without credentials and without environment variables of `site.runtime_env`."""
+    plain: list[str] = []
+    for word in words:
+        before = plain[-1] if plain else ""
+        if before.startswith("-") and "=" not in before and is_secret_name(before.lstrip("-")) and word[:1] != "-":
+            plain.append(_HIDDEN)
+        elif before in ("-u", "--user", "--username") and ":" in word:
+            plain.append(f"{word.partition(':')[0]}:{_HIDDEN}")
+        elif (named := re.match(r"((?:site\.)?(?:launcher\.)?runtime_env[^=]*)=", word)) is not None:
+            plain.append(f"{named[1]}={_HIDDEN}")
+        else:
+            plain.append(redacted(word))
+    return plain
+
+
+def free_of_credentials(uri: str) -> str:
+    """An address without user, password and secret parameters, fit to be shown."""
+    return redacted(uri)
+
+
+def holds_credentials(value: Any) -> bool:  # noqa: ANN401 - nested YAML
+    """Whether nested data holds anything that `redacted` would remove, in a text or under the name of a secret."""
+    if isinstance(value, Mapping):
+        return any(
+            (is_secret_name(str(k)) and isinstance(v, str) and redacted(f"{k}={v}") != f"{k}={v}")
+            or holds_credentials(v)
+            for k, v in value.items()
+        )
+    if isinstance(value, list | tuple):
+        return any(map(holds_credentials, value))
+    return isinstance(value, str) and redacted(value) != value

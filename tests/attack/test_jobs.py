@@ -1,0 +1,189 @@
+"""`jobs`, `logs` and `cancel` obey no folder: what they run and whom they ask stands in this user's own notes."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import os
+import shutil
+import stat
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cluster.follow import looked, progress
+from cluster.launcher import LAUNCH_FILE, JobState, Launch
+from cluster.records import Job, claim, find_job, jobs_of, launcher_of, record
+from orchestrator.errors import UsageError
+from orchestrator.site import launcher_type, load_site
+from tests.attack.folders import command
+
+SSH = {
+    "type": "ssh",
+    "hosts": ["127.0.0.1"],
+    "options": ["-o", "ProxyJump=a$(touch${IFS}PWN)", "-J", "`touch PWN`"],
+}
+
+
+@pytest.fixture
+def tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Stand-ins for all tools of schedulers, which note that they have been run."""
+    folder, trace = tmp_path / "bin", tmp_path / "tools-run"
+    folder.mkdir()
+    for name in ("ssh", "squeue", "sacct", "scancel", "kubectl", "ray"):
+        (folder / name).write_text(f'#!/bin/sh\necho {name} "$@" >> {trace}\necho alive\n')
+        (folder / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(folder), prepend=os.pathsep)
+    return trace
+
+
+@pytest.fixture
+def listener(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, list[dict[str, str]]]]:
+    """A stranger's address, and what it has been sent."""
+    heard: list[dict[str, str]] = []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            heard.append(dict(self.headers))
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b'{"status": "RUNNING", "logs": ""}')
+
+        do_POST = do_GET  # noqa: N815
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "the-users-own-token")
+    yield f"http://127.0.0.1:{server.server_port}", heard
+    server.shutdown()
+    server.server_close()
+
+
+HOMES = (  # as a stranger may write it, for a folder that is unpacked in `results/evil`
+    "results/evil/jobs/0001",
+    "/proc/self/cwd/results/evil/jobs/0001",
+    "./results/../results/evil/jobs/0001",
+    "{there}/results/evil/jobs/0001",
+    "/elsewhere/jobs/0001",
+)
+
+
+def evil(folder: Path, home: str, launcher: dict[str, Any], **more: Any) -> Path:
+    place = folder / "results/evil/jobs/0001"
+    place.mkdir(parents=True)
+    facts = {
+        "number": 1, "name": "evil", "out": str(folder / "results/evil"), "home": home.format(there=folder),
+        "job": "7", "launcher": launcher, "type": launcher["type"], "command": "x", "submitted": 1.0, "user": "me",
+        "host": "here", "state": "running", **more,
+    }  # fmt: skip
+    (place / "job.json").write_text(json.dumps(facts))
+    (place / "127.0.0.1.pid").write_text("1")
+    return folder / "results/evil"
+
+
+COMMANDS = (("jobs", "results/evil"), ("jobs",), ("logs", "results/evil"), ("cancel", "results/evil"), ("logs", "7"))
+
+
+@pytest.mark.parametrize("home", HOMES)
+def test_a_strangers_folder_runs_no_tool(tmp_path: Path, tools: Path, home: str) -> None:
+    evil(tmp_path, home, SSH)
+    for words in COMMANDS:
+        done = command(*words, cwd=tmp_path)
+        assert done.returncode == (0 if words[0] == "jobs" else 2), (done.stdout, done.stderr)
+    assert not tools.exists() and not list(tmp_path.glob("**/PWN"))
+
+
+@pytest.mark.parametrize("home", HOMES)
+def test_no_token_goes_to_an_address_in_a_folder(
+    tmp_path: Path, home: str, listener: tuple[str, list[dict[str, str]]]
+) -> None:
+    address, heard = listener
+    evil(tmp_path, home, {"type": "rayjobs", "address": address})
+    for words in COMMANDS:
+        command(*words, cwd=tmp_path)
+    assert heard == []
+
+
+def submitted(folder: Path, **section: Any) -> Job:
+    """As `landsweep submit` leaves it, with a scheduler that is not there."""
+    options = load_site("ssh").launcher
+    assert options is not None
+    launcher = launcher_type("ssh", "test")(options.model_copy(update=section))
+    results = str(folder / "results" / "mine")
+    launch = Launch("mine", results, f"{results}/jobs/0001", 1, "function", {}, ".", ".", {}, "x", {})
+    return record(claim(launch), "7", launcher)
+
+
+def test_own_jobs_are_asked_about_as_the_notes_have_them(tmp_path: Path, tools: Path) -> None:
+    job = submitted(tmp_path)
+    found = find_job(str(tmp_path / "results/mine"))
+    assert found == job and found.here and launcher_of(found).name == "ssh"
+    file = tmp_path / "results/mine/jobs/0001/job.json"
+    facts = json.loads(file.read_text())
+    assert "launcher" not in facts
+    for change in ({"launcher": SSH}, {"home": "/etc", "out": "s3://stranger/x", "type": "rayjobs"}):
+        file.write_text(json.dumps({**facts, **change}))
+        again = find_job(str(tmp_path / "results/mine"))
+        assert (again.launcher, again.home, again.out) == (job.launcher, job.home, job.out), "the folder is not asked"
+    (tmp_path / "results/mine/jobs/0001" / f"{job.launcher['hosts'][0]}.pid").write_text("1")
+    looked(again)
+    assert "PWN" not in tools.read_text() and "ProxyJump" not in tools.read_text()
+
+
+@pytest.mark.parametrize("how", ["moved", "copied", "linked", "another id"])
+def test_a_job_elsewhere_is_not_an_own_one(tmp_path: Path, tools: Path, how: str) -> None:
+    submitted(tmp_path)
+    mine, other = tmp_path / "results/mine", tmp_path / "results/other"
+    if how == "moved":
+        mine.rename(other)
+    elif how == "copied":
+        shutil.copytree(mine, other)
+    elif how == "another id":
+        file = mine / "jobs/0001/job.json"
+        file.write_text(file.read_text().replace('"7"', '"8"'))
+        other = mine
+    else:
+        other.symlink_to(mine)  # the same folder by another name: still an own one
+    job = next(jobs_of(other))
+    assert job.here is (how == "linked")
+    if not job.here:
+        assert looked(job).state is JobState.unknown
+        assert not job.out.startswith("s3:") and progress(job) == "?"
+        with pytest.raises(UsageError, match="no note"):
+            launcher_of(job)
+        assert not tools.exists()
+
+
+@pytest.mark.parametrize("bad", ["--kubeconfig=x", "-oProxyCommand=x", "7; touch PWN", "", "a\nb", "7\n", 7, None])
+def test_ids_are_ids(tmp_path: Path, bad: object) -> None:
+    evil(tmp_path, HOMES[0], SSH, job=bad)
+    done = command("jobs", "results/evil", cwd=tmp_path)
+    assert done.returncode == 2 and "job:" in done.stderr
+
+
+def test_files_of_a_job_are_closed_to_others(tmp_path: Path) -> None:
+    job = submitted(tmp_path)
+    launch = Path(job.home) / LAUNCH_FILE
+    assert stat.S_IMODE(launch.stat().st_mode) == 0o600
+
+
+def test_results_that_a_stranger_names_are_not_asked(tmp_path: Path) -> None:
+    """`out` of a stranger's job could name a bucket; the folder that was given is read instead."""
+    evil(tmp_path, HOMES[0], SSH, out="s3://stranger/bucket")
+    assert next(jobs_of(tmp_path / "results/evil")).out == str(tmp_path / "results/evil")
+
+
+def test_a_percent_sign_in_a_path_is_no_pattern_for_slurm(tmp_path: Path) -> None:
+    for array in (None, 2):
+        options = load_site("slurm", [f"launcher.array={array or 'null'}", "launcher.nodes=1"]).launcher
+        launcher = launcher_type("slurm", "test")(options)
+        home = f"{tmp_path}/%u-%j/jobs/0001"
+        script = launcher.files(Launch("mine", home, home, 1, "function", {}, ".", ".", {"cpus": 1}, "x", {}))["job.sh"]
+        line = next(x for x in script.splitlines() if "--output=" in x)
+        assert "/%%u-%%j/" in line and (("%a" in line) is (array is not None))
