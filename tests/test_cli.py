@@ -256,5 +256,13 @@ def test_plan_shows_every_tensor(tmp_path: Path) -> None:
     assert re.search(r"out\.weight +10x32 +output +0\.5 +0\.25 +0\.01 +0 +1e-08", told)
     tables = json.loads(command("plan", "tensors.yaml", "--tensors", "--json", cwd=tmp_path).stdout)
     assert [line[0] for line in tables[0]["lines"]][-1] == "out.bias" and len(tables) == 2
+    own = "from torch import nn\n\ndef f(sizes):\n    return nn.Sequential(nn.Flatten(), nn.Linear(64, sizes[0]))\n"
+    (tmp_path / "tensors_of_mine.py").write_text(own)
+    (tmp_path / "own.yaml").write_text(
+        "{kind: zoo, recipe: {data: {source: digits}, steps: 1,"
+        " net: {net: own, build: 'tensors_of_mine:f', args: {sizes: [10]}}}}"
+    )
+    told = command("plan", "own.yaml", "--tensors", cwd=tmp_path).stdout
+    assert "own tensors_of_mine:f, standard, sgd" in told and re.search(r"1\.weight +10x64 +Linear", told)
     refused = command("plan", str(ROOT / "sweeps/recipes/function_minima.yaml"), "--tensors", cwd=tmp_path, check=2)
     assert "trains no networks" in refused.stderr

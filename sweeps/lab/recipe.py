@@ -17,8 +17,17 @@ from sweeps.lab.data import DataSpec
 from sweeps.lab.data.base import FolderData
 from sweeps.lab.identity import by_content
 from sweeps.lab.models import Net, NetSpec
+from sweeps.lab.models.resize import width_of
 from sweeps.lab.optim import OptimizerSpec, Sgd
-from sweeps.lab.parametrization import Factors, ParametrizationSpec, factors, family_of, rescale
+from sweeps.lab.parametrization import (
+    Factors,
+    Parametrization,
+    ParametrizationSpec,
+    Standard,
+    factors,
+    family_of,
+    rescale,
+)
 from sweeps.lab.probes import ProbeSpec
 from sweeps.lab.schedules import Constant, ScheduleSpec
 
@@ -147,15 +156,19 @@ class Recipe(Model):
     def build(self, shape: tuple[int, ...], classes: int, folder: Path = Path()) -> nn.Module:
         """The module with its initial weights, as `Net.build`, of the size that the parametrization gives them."""
         module = self.net.build(shape, classes, self.seed, folder)
-        if self.parametrization is not None:
-            rescale(module, self.parametrization, self.net, self.optimizer, shape, classes)
+        if (scheme := self._scaling()) is not None:
+            rescale(module, scheme, self.net, self.optimizer, shape, classes)
         return module
 
     def factors(self, shape: tuple[int, ...], classes: int) -> Factors | None:
         """For each tensor, what the parametrization multiplies the optimizer's coefficients by."""
-        if self.parametrization is None:
-            return None
-        return factors(self.parametrization, self.net, self.optimizer, shape, classes)
+        scheme = self._scaling()
+        return None if scheme is None else factors(scheme, self.net, self.optimizer, shape, classes)
+
+    def _scaling(self) -> Parametrization | None:
+        """The parametrization; None where it changes nothing: the standard one of a network without a width."""
+        scheme = self.parametrization
+        return None if isinstance(scheme, Standard) and width_of(self.net) is None else scheme
 
     def pinned(self, folder: Path) -> Self:
         """This recipe with data files pinned by digest; as it is, where they are absent or there are none."""

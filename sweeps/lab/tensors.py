@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping
 from orchestrator.kind import Workbench
 from orchestrator.report.parts import Table
 from orchestrator.unit import canonical
-from sweeps.lab.parametrization import Standard, TensorLine, tensor_lines
+from sweeps.lab.models.resize import width_of
+from sweeps.lab.parametrization import Standard, TensorLine, plain_lines, tensor_lines
 from sweeps.lab.recipe import Recipe
 
 __all__ = ["tensor_tables"]
@@ -37,7 +38,11 @@ def tensor_tables(recipes: Iterable[Recipe], bench: Workbench) -> list[Table]:
         if source not in shapes:
             data = recipe.data.load(bench.folder)
             shapes[source] = data.shape, data.outputs
-        lines = tensor_lines(scheme, recipe.net, recipe.optimizer, *shapes[source])
+        if width_of(recipe.net) is None:
+            module = recipe.build(*shapes[source], bench.folder)
+            lines = plain_lines(module, recipe.optimizer)
+        else:
+            lines = tensor_lines(scheme, recipe.net, recipe.optimizer, *shapes[source])
         cells = [_cells(line) for line in lines]
         tables[mark] = Table(_caption(net, scheme.model_dump(mode="json"), recipe.optimizer.method), _HEADER, cells)
     return list(tables.values())
@@ -53,4 +58,5 @@ def _caption(net: Mapping[str, object], scheme: Mapping[str, object], method: st
     sizes = ", ".join(f"{k} {net[k]}" for k in ("hidden", "channels", "width", "depth", "heads") if k in net)
     base = [f"{k} {scheme[k]}" for k in ("base_width", "base_depth", "base_heads") if scheme.get(k) is not None]
     told = f" ({', '.join(base)})" if base and scheme["scheme"] != "standard" else ""
-    return f"{net['net']} ({sizes}), {scheme['scheme']}{told}, {method}. The network uses multiplier x tensor."
+    name = f"{net['net']} {net['function']}" if "function" in net else f"{net['net']} ({sizes})"
+    return f"{name}, {scheme['scheme']}{told}, {method}. The network uses multiplier x tensor."

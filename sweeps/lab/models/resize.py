@@ -15,7 +15,7 @@ from sweeps.lab.models.resnet18 import ResNet18
 from sweeps.lab.models.small_cnn import SmallCnn
 from sweeps.lab.models.transformer import Transformer
 
-__all__ = ["depth_of", "residual_blocks", "resized", "width_of"]
+__all__ = ["depth_of", "lacking_width", "residual_blocks", "resized", "width_of"]
 
 N = TypeVar("N", bound=Net)
 
@@ -27,6 +27,13 @@ def width_of(net: Net) -> int | None:
     if isinstance(net, Cnn):
         return net.channels[0]
     return net.width if isinstance(net, ResNet | ResNet18 | SmallCnn | Transformer) else None
+
+
+def lacking_width(net: Net) -> str:
+    """What to say of a network without a width, and what to do."""
+    if isinstance(net, Mlp):
+        return "an mlp without hidden layers has none; give net.hidden at least one"
+    return f"{getattr(net, 'net', type(net).__name__)} has none; use mlp, cnn, small_cnn, resnet, resnet18, vit or gpt"
 
 
 def depth_of(net: Net) -> int | None:
@@ -60,7 +67,7 @@ def resized(net: N, *, width: int | None = None, depth: int | None = None) -> N:
     if width is not None:
         old = width_of(net)
         if old is None:
-            raise SpecError(f"net: {name} has no width that could be {width}; use mlp, cnn, resnet, vit or gpt")
+            raise SpecError(f"net: there is no width that could be {width}: {lacking_width(net)}")
         changes = _widths(net, Fraction(width, old), width)
     if depth is not None:
         if depth_of(net) is None:

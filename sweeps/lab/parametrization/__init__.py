@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from sweeps.lab.parametrization.anatomy import Part, anatomy
-from sweeps.lab.parametrization.apply import Factors, TensorLine, factors, family_of, rescale, tensor_lines
+from sweeps.lab.parametrization.apply import Factors, TensorLine, factors, family_of, plain_lines, rescale, tensor_lines
 from sweeps.lab.parametrization.base import Growth, Parametrization, Rule
 from sweeps.lab.parametrization.completep import CompleteP
 from sweeps.lab.parametrization.depth_mup import DepthMup
@@ -33,6 +33,7 @@ __all__ = [
     "anatomy",
     "factors",
     "family_of",
+    "plain_lines",
     "rescale",
     "tensor_lines",
 ]

@@ -11,7 +11,7 @@ from torch import nn
 
 from orchestrator.errors import SpecError
 from sweeps.lab.models.base import Net
-from sweeps.lab.models.resize import resized, width_of
+from sweeps.lab.models.resize import lacking_width, resized, width_of
 from sweeps.lab.models.resnet import ResNet
 from sweeps.lab.models.transformer import Transformer
 
@@ -50,7 +50,6 @@ class Part:
     query: bool
 
 
-@lru_cache(maxsize=1024)
 def anatomy(net: Net, shape: tuple[int, ...], classes: int) -> tuple[Part, ...]:
     """The parts of a network, in the order of `named_parameters`.
 
@@ -65,9 +64,13 @@ def anatomy(net: Net, shape: tuple[int, ...], classes: int) -> tuple[Part, ...]:
         SpecError: the network has no width.
     """
     width = width_of(net)
-    if width is None:
-        name = getattr(net, "net", type(net).__name__)
-        raise SpecError(f"parametrization: {name} has no width to compare; it serves mlp, cnn, resnet, vit and gpt")
+    if width is None:  # asked before the cache is, which an own network's `args` could not be looked up in
+        raise SpecError(f"parametrization: there is no width to compare: {lacking_width(net)}")
+    return _anatomy(net, width, shape, classes)
+
+
+@lru_cache(maxsize=1024)
+def _anatomy(net: Net, width: int, shape: tuple[int, ...], classes: int) -> tuple[Part, ...]:
     module, wider = (n.skeleton(shape, classes) for n in (net, resized(net, width=2 * width)))
     ends, queries = _marks(net)
     parts = []

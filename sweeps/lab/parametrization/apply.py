@@ -28,7 +28,7 @@ from sweeps.lab.optim.base import Family, Method
 from sweeps.lab.parametrization.anatomy import Part, anatomy
 from sweeps.lab.parametrization.base import Growth, Parametrization, Rule
 
-__all__ = ["Factors", "TensorLine", "factors", "family_of", "rescale", "tensor_lines"]
+__all__ = ["Factors", "TensorLine", "factors", "family_of", "plain_lines", "rescale", "tensor_lines"]
 
 Factors: TypeAlias = Mapping[str, Mapping[str, float]]
 """Name of a tensor to name of a coefficient to what it is multiplied by."""
@@ -36,7 +36,10 @@ Factors: TypeAlias = Mapping[str, Mapping[str, float]]
 
 @dataclass(frozen=True, slots=True)
 class TensorLine:
-    """What `landsweep plan --tensors` says of one tensor. `eps` is None where the optimizer has none."""
+    """What `landsweep plan --tensors` says of one tensor. `eps` is None where the optimizer has none.
+
+    The role is as of `Part`; of networks without a width, whose tensors have none, the kind of layer stands there.
+    """
 
     name: str
     shape: tuple[int, ...]
@@ -148,6 +151,20 @@ def tensor_lines(
                 eps=eps and eps * (rule.eps if "eps" in method.scaled else 1.0),
             )
         )
+    return lines
+
+
+def plain_lines(module: nn.Module, method: Method) -> list[TensorLine]:
+    """The same for a network without a width, whose tensors no scheme scales, read off one with initial weights."""
+    layout = Layout.of(module)
+    families = method.families(layout)
+    owners = {id(p): type(m).__name__ for m in module.modules() for p in m.parameters(recurse=False)}
+    lines = []
+    for name, p in module.named_parameters():
+        rate, decay = method.settings(families[name])
+        eps = getattr(method, "eps", None) if families[name] != "spectral" else None
+        std = float(p.detach().double().std(correction=0))
+        lines.append(TensorLine(name, tuple(p.shape), owners[id(p)], std, 1.0, rate, decay, eps))
     return lines
 
 

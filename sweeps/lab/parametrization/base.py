@@ -11,7 +11,7 @@ from pydantic import Field
 from orchestrator.errors import SpecError
 from orchestrator.spec import Model
 from sweeps.lab.models.base import Net
-from sweeps.lab.models.resize import depth_of, residual_blocks, width_of
+from sweeps.lab.models.resize import depth_of, lacking_width, residual_blocks, width_of
 from sweeps.lab.models.transformer import Transformer
 from sweeps.lab.optim.base import Family
 from sweeps.lab.parametrization.anatomy import Part
@@ -82,16 +82,28 @@ class Parametrization(Model):
     def check(self, net: Net) -> str | None:
         """Why this scheme can't be used for a network; None where it can."""
         if width_of(net) is None:
-            return (
-                f"needs a width to compare with base_width, and {_name(net)} has none; use mlp, cnn, resnet, vit, gpt"
-            )
+            return f"needs a width to compare with base_width, and {lacking_width(net)}"
         if self.base_depth is not None and _blocks(net) is None:
             return f"has a base_depth, but {_name(net)} has no residual blocks to count; leave it out"
+        if self.base_depth is not None and not residual_blocks(net, self.base_depth):
+            return f"has base_depth {self.base_depth}, at which {_name(net)} has no residual block; give a larger one"
         if self.base_heads is not None and not isinstance(net, Transformer):
             return f"has base_heads, but {_name(net)} has no attention; leave it out"
-        if isinstance(net, Transformer) and self.base_width % (self.base_heads or net.heads):
-            return f"has base_width {self.base_width}, which {self.base_heads or net.heads} heads do not divide"
+        if isinstance(net, Transformer):
+            return self._odd_heads(net)
         return None
+
+    def _odd_heads(self, net: Transformer) -> str | None:
+        """Why the base can't have its number of heads, and which numbers it can have."""
+        heads, width, head = self.base_heads or net.heads, self.base_width, net.width // net.heads
+        if width % heads == 0:
+            return None
+        whose = f"base_heads: {heads} does" if self.base_heads else f"the network's {heads} heads do"
+        if width % head == 0:
+            cure = f"base_heads: {width // head} gives it heads as wide as the network's, {head}"
+        else:
+            cure = f"base_heads may be {', '.join(str(n) for n in range(1, width + 1) if width % n == 0)}"
+        return f"has base_width {width}, which {whose} not divide; {cure}"
 
     def growth(self, net: Net) -> Growth:
         """How much larger the network is than the base."""

@@ -6,7 +6,9 @@ from typing import Literal
 
 from pydantic import Field
 
+from orchestrator.errors import SpecError
 from sweeps.lab.models.base import Net
+from sweeps.lab.models.resize import lacking_width, width_of
 from sweeps.lab.optim.base import Family
 from sweeps.lab.parametrization.anatomy import Part
 from sweeps.lab.parametrization.base import Growth, Parametrization, Rule, Size
@@ -21,11 +23,13 @@ class Standard(Parametrization):
     base_width: Size = Field(1, description="not used")
 
     def check(self, net: Net) -> str | None:
-        del net
+        if self.zero and width_of(net) is None:
+            return f"has `zero`, which needs a width to tell the output layer by, and {lacking_width(net)}"
         return None
 
     def growth(self, net: Net) -> Growth:
-        del net
+        if problem := self.check(net):
+            raise SpecError(f"parametrization: {self.scheme} {problem}")
         return Growth()
 
     def rule(self, part: Part, growth: Growth, family: Family) -> Rule:

@@ -139,10 +139,13 @@ class SearchSpec(Spec):
                 if not dimensions[name].holds(value):
                     ends = list(dimensions[name].setting.edges())
                     raise ValueError(f"enqueue.{i}.{name}: {value!r} can't be drawn; it is one of, or between, {ends}")
-        if self.recipe is not None:
-            recipes = TrialRecipes(self)
-            for told, values in trial_points(tuple(dimensions.values())):
+        recipes = TrialRecipes(self) if self.recipe is not None else None
+        for told, values in trial_points(tuple(dimensions.values())):
+            if recipes is not None:
+                recipes.check(values)
                 recipes.of(values, told)
+            elif twice := sorted(arguments(self.space, values).keys() & {*self.fixed, self.seed_argument}):
+                raise ValueError(f"space and fixed or seed_argument give the argument {twice[0]!r} twice; give it once")
         return self
 
     @model_validator(mode="after")

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from orchestrator.axes import Value
+from orchestrator.errors import SpecError
 from orchestrator.settings import Dimension, Setting, flat, is_setting, plain
 from sweeps.lab.recipe import Recipe
 from sweeps.lab.zoo.plan import SEED, Recipes, SingleRecipe
@@ -54,11 +55,18 @@ def _built(name: str, setting: Setting, values: Mapping[str, Value]) -> Any:  # 
 
 
 def arguments(space: Space, values: Mapping[str, Value]) -> dict[str, Any]:
-    """The arguments of a function: of a choice with sub-spaces its name, and what it brings as arguments beside it."""
+    """The arguments of a function: of a choice with sub-spaces its name, and what it brings as arguments beside it.
+
+    Raises:
+        SpecError: two settings give one argument.
+    """
     found: dict[str, Any] = {}
     for name, setting in space.items():
         if name in values:
-            found |= _spread(name, name, setting, values)
+            own = _spread(name, name, setting, values)
+            if twice := sorted(found.keys() & own.keys()):
+                raise SpecError(f"space.{name} gives the argument {twice[0]}, which another setting gives too")
+            found |= own
     return found
 
 
@@ -96,7 +104,14 @@ class TrialRecipes(Recipes):
     def data(self, params: Mapping[str, Value]) -> dict[str, Any]:
         """The recipe's fields, not yet checked."""
         seed = {SEED: params[SEED]} if SEED in params else {}
-        return super().data({**{p: plain(v) for p, v in _changes(self._space, params).items()}, **seed})
+        return super().data({**self._fields(params), **seed})
+
+    def check(self, params: Mapping[str, Value], parts: Mapping[str, str] = {}) -> None:
+        fields = self._fields(params)
+        super().check(fields, {**dict.fromkeys(fields, "space"), **parts})
+
+    def _fields(self, params: Mapping[str, Value]) -> dict[str, Value]:
+        return {path: plain(v) for path, v in _changes(self._space, params).items()}
 
 
 def trial_points(dimensions: Sequence[Dimension]) -> Iterator[tuple[str, dict[str, Value]]]:

@@ -11,7 +11,8 @@ from orchestrator.errors import SpecError
 from orchestrator.spec import parse
 from sweeps.lab.models.resize import resized
 from sweeps.lab.recipe import Recipe
-from sweeps.lab.zoo.plan import SEED, VARIANT, Recipes, Swept
+from sweeps.lab.zoo.conflicts import Write, refuse_lost_settings
+from sweeps.lab.zoo.plan import SEED, VARIANT, Recipes, Swept, short_path
 
 __all__ = ["COORDINATES", "CURVE", "PART", "RATE", "SHARPNESS", "Sized", "SizedRecipes"]
 
@@ -70,7 +71,16 @@ class SizedRecipes(Recipes):
         self._known: dict[tuple[Value, ...], dict[str, Any]] = {}
 
     def _made(self, params: Mapping[str, Value], source: str) -> Recipe:
+        self._check_arm(str(params[VARIANT]))
         return parse(Recipe, super().data(params), source)
+
+    def _check_arm(self, arm: str) -> None:
+        """Refuse an arm that sets what the sweep does. A whole network may: other sizes are scaled from its own."""
+        over, given = self._spec.over, self._spec.recipes[arm]
+        paths = {"batch_size": ["batch_size"], "steps": ["steps", "epochs"]}.get(over, [f"net.{over}"])
+        writes: list[Write] = [("rates", f"optimizer.{RATE}", 0.0), ("seeds", SEED, 0)]
+        writes += [("values", path, 0) for path in paths if path in {short_path(p) for p in given}]
+        refuse_lost_settings([*((f"recipes.{arm}", short_path(p), v) for p, v in given.items()), *writes])
 
     def sizes(self) -> Iterator[dict[str, Value]]:
         """Params of one unit for each recipe, size and part."""

@@ -17,6 +17,7 @@ from orchestrator.row import Column, param_columns
 from orchestrator.spec import parse
 from orchestrator.unit import Keys, Unit, canonical
 from sweeps.lab.recipe import Recipe
+from sweeps.lab.zoo.conflicts import Write, refuse_lost_settings
 from sweeps.lab.zoo.draws import Samples
 
 __all__ = ["Grid", "Recipes", "SingleRecipe", "Swept", "ZooPlanner", "packs_of", "short_path"]
@@ -84,9 +85,28 @@ class Recipes:
         if VARIANT in params:
             for path, value in self._variants[str(params[VARIANT])].items():
                 data = self._set(data, short_path(path), value)
-        for path in sorted((p for p in params if p not in (VARIANT, SAMPLE, SEED)), key=lambda p: p.count(".")):
+        for path in _in_order(params):
             data = self._set(data, path, _decoded(params[path]))
         return {**data, SEED: params[SEED]} if SEED in params else data
+
+    def check(self, params: Mapping[str, Value], parts: Mapping[str, str] = {}) -> None:
+        """Whether nothing that a part of the spec sets is overwritten by another part.
+
+        Args:
+            params: of a unit.
+            parts: in which part of the spec a param stands; one that is not among them stands in `axes`.
+
+        Raises:
+            SpecError: something would be.
+        """
+        writes: list[Write] = []
+        if VARIANT in params:
+            who = f"recipes.{params[VARIANT]}"
+            writes += [(who, short_path(p), v) for p, v in self._variants[str(params[VARIANT])].items()]
+        writes += [(f"{parts.get(p, 'axes')}.{p}", p, params[p]) for p in _in_order(params)]
+        if lost := [who for who, path, _ in writes if path == SEED]:
+            raise SpecError(f"{lost[0]} sets the seed, which `seeds` would overwrite; give the seeds there")
+        refuse_lost_settings(writes)
 
     def of(self, params: Mapping[str, Value], source: str = "recipe") -> Recipe:
         """The recipe of the unit with these params.
@@ -104,6 +124,11 @@ class Recipes:
         """A copy with one field set; objects on the way that the base leaves to their defaults are filled in."""
         new: dict[str, Any] = _replaced(data, self._full, path.split("."), value, path)
         return new
+
+
+def _in_order(params: Mapping[str, Value]) -> list[str]:
+    """The fields among the params, shorter paths first."""
+    return sorted((p for p in params if p not in (VARIANT, SAMPLE, SEED)), key=lambda p: p.count("."))
 
 
 def _replaced(place: Any, default: Any, parts: Sequence[str], value: object, path: str) -> Any:  # noqa: ANN401 - nested

@@ -101,7 +101,9 @@ class ZooSpec(Spec):
     def _every_value_fits(self) -> Self:
         """Try every value of every field once, so that a wrong one is known before any work."""
         recipes = BranchedRecipes(self)
+        drawn = {short_path(p): "samples.draw" for p in (self.samples.draw if self.samples else ())}
         for told, params in Grid(self).trials():
+            recipes.check(params, drawn)
             recipes.of(params, told)
             for name in self.branches:
                 recipes.of({**params, BRANCH: name}, f"{told}, branch {name}")

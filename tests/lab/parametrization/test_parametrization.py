@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,6 +15,7 @@ import torch.nn.functional as F  # noqa: N812 - torch's own convention
 from torch import Tensor, nn
 
 from orchestrator.errors import SpecError
+from orchestrator.kind import Workbench
 from orchestrator.spec import parse
 from sweeps.lab.data import Data
 from sweeps.lab.layout import Layout
@@ -22,6 +24,7 @@ from sweeps.lab.packs import Ended, Evaluated, train_pack
 from sweeps.lab.packs.segments import segments
 from sweeps.lab.parametrization import anatomy, tensor_lines
 from sweeps.lab.recipe import Recipe
+from sweeps.lab.tensors import tensor_tables
 from tests.lab.packs.cases import blobs, digits, finals, recipe, run
 
 ADAM = {"method": "adam", "learning_rate": 2**-7}
@@ -326,7 +329,43 @@ def test_zero_starts_at_zero_and_stays_trainable() -> None:
         ),
         (
             {"parametrization": {"scheme": "mup", "base_width": 9}, "net": {"net": "vit", "heads": 2}},
-            "2 heads do not divide",
+            r"base_width 9, which the network's 2 heads do not divide; base_heads may be 1, 3, 9",
+        ),
+        (
+            {
+                "parametrization": {"scheme": "mup", "base_width": 8},
+                "net": {"net": "vit", "width": 24, "heads": 6},
+            },
+            "the network's 6 heads do not divide; base_heads: 2 gives it heads as wide as the network's, 4",
+        ),
+        (
+            {
+                "parametrization": {"scheme": "completep", "base_width": 10, "base_heads": 4, "base_depth": 2},
+                "net": {"net": "vit"},
+            },
+            "base_width 10, which base_heads: 4 does not divide; base_heads may be 1, 2, 5, 10",
+        ),
+        (
+            {"parametrization": {"scheme": "mup", "base_width": 8, "base_depth": 3}, "net": {"net": "resnet"}},
+            "base_depth 3, at which resnet has no residual block",
+        ),
+        (
+            {
+                "parametrization": {"scheme": "completep", "base_width": 8, "base_depth": 8},
+                "net": {"net": "resnet", "skip": False},
+            },
+            r"a resnet without shortcuts has none; set net\.skip: true",
+        ),
+        (
+            {"parametrization": {"scheme": "mup", "base_width": 8}, "net": {"net": "mlp", "hidden": []}},
+            r"an mlp without hidden layers has none; give net\.hidden at least one",
+        ),
+        (
+            {
+                "parametrization": {"scheme": "standard", "zero": ["output"]},
+                "net": {"net": "own", "build": "m:f", "args": {"a": [1]}},
+            },
+            "needs a width to tell the output layer by, and own has none",
         ),
         ({"parametrization": {"scheme": "completep", "base_width": 8}, "net": {"net": "vit"}}, "base_depth: missing"),
     ],
@@ -335,6 +374,35 @@ def test_what_does_not_fit_is_refused_with_its_reason(fields: dict[str, Any], me
     data: dict[str, Any] = {"data": {"source": "digits"}, "net": {"net": "mlp"}, "steps": 1, **fields}
     with pytest.raises(SpecError, match=message):
         parse(Recipe, data, "recipe")
+
+
+@pytest.mark.parametrize(
+    "net",
+    [
+        {"net": "own", "build": f"{__name__}:stack", "args": {"widths": [4, 3], "more": {"bias": [True]}}},
+        {"net": "mlp", "hidden": []},
+        {"net": "cnn_s"},
+    ],
+)
+def test_networks_without_a_width_have_the_standard_scheme_and_a_table_of_tensors(net: dict[str, Any]) -> None:
+    """So that an axis over schemes may hold it, and `plan --tensors` shows what is trained."""
+    plain, standard = made(net, None), made(net, {"scheme": "standard"})
+    data = data_of(plain)
+    first, second = (r.build(data.shape, data.outputs) for r in (plain, standard))
+    assert all(torch.equal(v, second.state_dict()[k]) for k, v in first.state_dict().items())
+    assert standard.factors(data.shape, data.outputs) is None
+    (table,) = tensor_tables([plain, standard], Workbench())
+    assert [line[:2] for line in table.lines] == [
+        [name, "x".join(map(str, p.shape))] for name, p in first.named_parameters()
+    ]
+    for line, p in zip(table.lines, first.parameters(), strict=True):
+        assert line[3] == pytest.approx(float(p.detach().double().std(correction=0)))
+        assert line[4:6] == [1.0, plain.optimizer.learning_rate]
+
+
+def stack(widths: list[int], more: dict[str, list[bool]]) -> nn.Module:
+    sizes = [64, *widths, 10]
+    return nn.Sequential(nn.Flatten(), *(nn.Linear(a, b, more["bias"][0]) for a, b in itertools.pairwise(sizes)))
 
 
 def test_recipes_without_a_parametrization_keep_their_identity() -> None:
