@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SearchKind", "SearchSpec", "search_of"]
 
-_FLOPS = Column("flops", "3 x operations of the forward pass (matrix products and convolutions) x samples trained on")
+_FLOPS = Column("flops", "of all forward and backward passes: matrix products and convolutions", "FLOP")
 _TARGET = (
     Column("steps_to_target", "steps after which the target was first met; not met: all steps", type="int"),
     Column("target_reached", "whether the target was met; if not, steps_to_target is a lower bound", type="bool"),

@@ -179,10 +179,26 @@ def test_a_goal_may_be_the_best_on_a_split_that_chooses(tmp_path: Path) -> None:
 
 
 def test_operations_are_counted(tmp_path: Path) -> None:
-    """64-8-10 units, two operations for each weight and sample, three passes, batches of 32, 60 steps."""
+    """64-8-10 units, two operations for each weight and sample, three passes, batches of 32, 60 steps.
+
+    The first layer needs no gradient of its inputs. An epoch of 1,400 samples ends with a batch of 24.
+    """
     rows = rows_of(tiny(budget={"flops": 1e7}), tmp_path)
-    assert set(rows[rows["status"] == "ok"]["flops"]) == {3.0 * 2 * (64 * 8 + 8 * 10) * 32 * 60}
+    samples = 60 * 32 - 8
+    assert set(rows[rows["status"] == "ok"]["flops"]) == {samples * 2.0 * (2 * 64 * 8 + 3 * 8 * 10)}
     assert len(rows) == 8, "the first generation of eight used it up"
+
+
+def test_a_budget_of_operations_ends_twice_as_soon_with_two_gradients(tmp_path: Path) -> None:
+    given = {"recipe": TINY | {"optimizer": {"method": "sam"}}, "generation": 1, "sampler": {"method": "tpe"}}
+    one = (60 * 32 - 8) * 2.0 * (2 * 64 * 8 + 3 * 8 * 10)
+    rows = rows_of(tiny(**given, budget={"flops": 4 * one}), tmp_path)
+    assert set(rows["flops"]) == {2 * one} and len(rows) == 2
+    assert set(rows["gradient_evaluations"]) == {120}
+
+
+def test_searches_that_counted_otherwise_are_not_mixed_with_new_ones() -> None:
+    assert "flops" in tiny().context() and "flops" not in function_spec().context()
 
 
 def test_wherever_a_search_is_cut_the_next_trials_are_the_same(tmp_path: Path) -> None:

@@ -3,7 +3,8 @@
 Operations are those of matrix products and convolutions, a multiplication and an addition counting two, as published
 counts do. A backward pass forms two products for each one of the forward pass: the gradient of the weights and that of
 the inputs, which the first layer does not need. Attention is counted as it is computed here: all pairs of positions,
-the masked ones too. Element-wise operations and the optimizer are not counted.
+the masked ones too. Element-wise operations and the optimizer are not counted. Searches and scaling studies both count
+so, with every gradient that an optimizer takes: SAM's steps take two.
 """
 
 from __future__ import annotations
@@ -11,17 +12,21 @@ from __future__ import annotations
 import itertools
 import math
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeGuard
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from sweeps.lab.models.base import Net, parameter_count
+from sweeps.lab.data import Data
+from sweeps.lab.models.base import Net, number_type, parameter_count
 from sweeps.lab.models.gpt import Gpt
 from sweeps.lab.models.mlp import Mlp
+from sweeps.lab.models.own import OwnNet
+from sweeps.lab.recipe import Recipe
 
-__all__ = ["Count", "closed_form", "count", "measured"]
+__all__ = ["Count", "closed_form", "count", "counted", "measured", "training_flops"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,15 +76,16 @@ def closed_form(net: Net) -> TypeGuard[Mlp | Gpt]:
 
 
 def measured(net: Net, shape: tuple[int, ...], outputs: int) -> Count:
-    """The same as torch's own counter sees it in a dry run on its `meta` device, of any network: no weights are made.
-
-    The head is the last linear layer.
-    """
-    module = net.skeleton(shape, outputs)
+    """The same as torch's own counter sees it in a dry run on its `meta` device, where no weights are made."""
     tokens = "tokens" in net.takes and len(net.takes) == 1
     inputs = torch.zeros((1, *shape), dtype=torch.long if tokens else torch.float32, device="meta")
+    return counted(net.skeleton(shape, outputs), inputs)
+
+
+def counted(module: nn.Module, sample: Tensor) -> Count:
+    """The same for any module, by a pass of one sample [1, ...] through it. The head is the last linear layer."""
     with FlopCounterMode(display=False) as counter:
-        result = module.eval()(inputs)
+        result = module.eval()(sample)
         forward = counter.get_total_flops()
         result.sum().backward()
     linear = [m for m in module.modules() if isinstance(m, nn.Linear)]
@@ -91,6 +97,23 @@ def measured(net: Net, shape: tuple[int, ...], outputs: int) -> Count:
         forward=int(forward),
         training=int(counter.get_total_flops()),
     )
+
+
+def training_flops(recipe: Recipe, data: Data, folder: Path = Path()) -> int:
+    """FLOPs of training on one sample: of as many forward and backward passes as the optimizer takes gradients.
+
+    Args:
+        recipe: what is trained.
+        data: that its `data` loads.
+        folder: that relative paths start from.
+    """
+    net, gradients = recipe.net, recipe.optimizer.gradients
+    if not isinstance(net, OwnNet):
+        return count(net, data.shape, data.outputs).training * gradients
+    # An own network may take anything, and its function may need real memory, so it is run on a real sample.
+    module = net.build(data.shape, data.outputs, recipe.seed, folder)
+    sample = data.splits[recipe.split].cast(number_type(module)).inputs[:1].cpu()
+    return counted(module, sample).training * gradients
 
 
 def _mlp(net: Mlp, shape: tuple[int, ...], outputs: int) -> Count:

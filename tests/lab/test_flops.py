@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,8 +12,13 @@ from pydantic import TypeAdapter
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from sweeps.lab.flops import count, measured
+from sweeps.lab.flops import count, measured, training_flops
 from sweeps.lab.models import NetSpec, parameter_count
+from sweeps.lab.packs import train_pack
+from sweeps.lab.packs.calendar import samples_seen
+from sweeps.lab.recipe import Recipe
+from sweeps.lab.scaling.ladder import Ladder
+from sweeps.scaling import ScalingKind
 
 NETS: TypeAdapter[Any] = TypeAdapter(NetSpec)
 CASES: list[tuple[dict[str, Any], tuple[int, ...], int]] = [
@@ -64,3 +70,60 @@ def test_the_cost_of_a_large_transformer_comes_near_to_six_per_parameter_and_tok
     spec = NETS.validate_python({"net": "gpt", "width": 4096, "depth": 32, "heads": 32})
     told = count(spec, (1024,), 50_000)
     assert told.training / 1024 / (told.body + told.head) == pytest.approx(6, rel=0.05)
+
+
+MARKOV = {"source": "markov", "states": 5, "context": 6, "train": 50, "test": 8}
+DIGITS = {"source": "callable", "path": f"{__name__}:few_digits"}
+
+
+def few_digits() -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
+    source = torch.Generator().manual_seed(0)
+    return {name: (torch.randn(50, 1, 8, 8, generator=source), torch.arange(50) % 10) for name in ("train", "test")}
+
+
+def own() -> nn.Module:
+    return nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(72, 10))
+
+
+@pytest.mark.parametrize("optimizer", [{"method": "sgd"}, {"method": "sam"}, {"method": "adam"}])
+@pytest.mark.parametrize(
+    "net",
+    [
+        {"net": "mlp", "hidden": [8, 6]},
+        {"net": "cnn", "channels": [4]},
+        {"net": "resnet", "depth": 8, "width": 2},
+        {"net": "gpt", "width": 8, "depth": 1, "heads": 2},
+        {"net": "own", "build": f"{__name__}:own"},
+    ],
+    ids=lambda n: n["net"],
+)
+def test_a_training_is_counted_as_torch_counts_it_while_it_runs(net: dict[str, Any], optimizer: dict[str, Any]) -> None:
+    """Over an epoch that ends with a smaller batch, and into the next."""
+    data = MARKOV if net["net"] == "gpt" else DIGITS
+    fields = {"data": data, "net": net, "optimizer": optimizer, "steps": 6, "batch_size": 16, "evaluate": {"first": 1}}
+    recipe = Recipe.model_validate(fields)
+    loaded = recipe.data.load(Path())
+    training = train_pack([recipe], loaded, backend="loop")
+    with FlopCounterMode(display=False) as counter:
+        for _ in range(6):
+            training.time_step()
+    told = training_flops(recipe, loaded) * samples_seen(recipe, 50, 6)
+    assert counter.get_total_flops() == told
+    assert samples_seen(recipe, 50, 6) == 50 + 2 * 16
+
+
+def test_samples_of_whole_batches_alone() -> None:
+    recipe = Recipe.model_validate(
+        {"data": DIGITS, "net": {"net": "mlp"}, "steps": 6, "batch_size": 16, "drop_last": True}
+    )
+    assert [samples_seen(recipe, 50, steps) for steps in (0, 2, 3, 4)] == [0, 32, 48, 64]
+
+
+def test_a_study_counts_a_step_as_a_search_does() -> None:
+    spec = ScalingKind().example()
+    assert spec.recipe is not None
+    for optimizer in ({"method": "adam"}, {"method": "sam"}):
+        recipe = Recipe.model_validate({**spec.recipe.model_dump(mode="json"), "optimizer": optimizer, "steps": 1})
+        size = Ladder(spec.model_copy(update={"recipe": recipe})).size(8)
+        sized = recipe.model_copy(update={"net": size.net})
+        assert size.step_flops == training_flops(sized, recipe.data.load(Path())) * recipe.batch_size

@@ -10,7 +10,7 @@ from typing import Self
 from orchestrator.errors import SpecError
 from sweeps.lab.recipe import Recipe
 
-__all__ = ["Calendar"]
+__all__ = ["Calendar", "samples_seen"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,3 +84,16 @@ def _steps_per_epoch(recipe: Recipe, samples: int) -> int:
             f"(split {recipe.split!r}, train_fraction {recipe.train_fraction}); give at most {samples}"
         )
     return samples // recipe.batch_size if recipe.drop_last else math.ceil(samples / recipe.batch_size)
+
+
+def samples_seen(recipe: Recipe, samples: int, steps: int) -> int:
+    """On how many samples so many steps train, each as often as it is seen; the last batch of an epoch may be smaller.
+
+    Args:
+        recipe: of the training.
+        samples: how many it trains on.
+        steps: how many are made.
+    """
+    epochs, within = divmod(steps, _steps_per_epoch(recipe, samples))
+    whole = samples // recipe.batch_size * recipe.batch_size if recipe.drop_last else samples
+    return epochs * whole + within * recipe.batch_size

@@ -6,15 +6,13 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
-import torch
-from torch.utils.flop_counter import FlopCounterMode
-
 from orchestrator.kind import Arrays, Session, Workbench, import_callable
 from orchestrator.row import Metric, Outcome, Progress, Status
 from orchestrator.unit import Unit
 from sweeps.function import FunctionSession
 from sweeps.lab.calls import call_setup
-from sweeps.lab.packs.calendar import Calendar
+from sweeps.lab.flops import training_flops
+from sweeps.lab.packs.calendar import Calendar, samples_seen
 from sweeps.lab.recipe import Recipe
 from sweeps.lab.search.spec import SearchSpec, Target
 from sweeps.lab.search.trials import TrialRecipes, arguments
@@ -104,7 +102,7 @@ class RecipeTrials(_Watched):
         super().__init__(ZooSession(self._recipes.base, bench, prepared, self._recipes), spec.target)
         self._data = DataSets(bench)
         self._bench = bench
-        self._flops: dict[str, float] = {}
+        self._flops: dict[str, int] = {}
         self._running: dict[str, Recipe] = {}
 
     def evaluate(self, units: Sequence[Unit]) -> Iterator[Outcome | Progress]:
@@ -112,24 +110,21 @@ class RecipeTrials(_Watched):
         self._running = {u.key: self._recipes.of(u.params) for u in units}
         for item in super().evaluate(units):
             if isinstance(item, Outcome) and item.status is not Status.failed:
-                steps = item.metrics.get("steps_done")
-                flops = self._step_flops(self._running[item.key]) * float(steps or 0)
-                yield replace(item, metrics={**item.metrics, "flops": flops})
+                recipe, steps = self._running[item.key], int(item.metrics.get("steps_done") or 0)
+                seen = samples_seen(recipe, self._samples(recipe), steps)
+                yield replace(item, metrics={**item.metrics, "flops": float(self._sample_flops(recipe) * seen)})
             else:
                 yield item
 
     def length(self, key: str) -> int:
         recipe = self._running[key]
-        samples = max(1, round(len(self._data.of(recipe).splits[recipe.split]) * recipe.train_fraction))
-        return Calendar.of(recipe, samples).total
+        return Calendar.of(recipe, self._samples(recipe)).total
 
-    def _step_flops(self, recipe: Recipe) -> float:
+    def _samples(self, recipe: Recipe) -> int:
+        return max(1, round(len(self._data.of(recipe).splits[recipe.split]) * recipe.train_fraction))
+
+    def _sample_flops(self, recipe: Recipe) -> int:
         key = recipe.pack_key()
         if key not in self._flops:
-            data = self._data.of(recipe)
-            module = recipe.net.build(data.shape, data.outputs, recipe.seed, self._bench.folder).eval()
-            one = data.splits[recipe.split].inputs[:1].cpu()
-            with torch.no_grad(), FlopCounterMode(display=False) as counter:
-                module(one if not one.is_floating_point() else one.float())
-            self._flops[key] = 3.0 * counter.get_total_flops() * recipe.batch_size
+            self._flops[key] = training_flops(recipe, self._data.of(recipe), self._bench.folder)
         return self._flops[key]

@@ -106,6 +106,14 @@ class SearchSpec(Spec):
             return {**data, "recipe": {**recipe, "checkpoints": {"last": False}}}
         return data
 
+    def context(self) -> dict[str, Any]:
+        """All that rows depend on; of a recipe also how `flops` is counted, which decides where a budget ends.
+
+        In rows without this entry `flops` was three forward passes for each step, a whole batch and one gradient each.
+        """
+        counting = {} if self.recipe is None else {"flops": "all passes and gradients, by samples"}
+        return {**super().context(), **counting}
+
     def dimensions(self) -> tuple[Dimension, ...]:
         """The settings, each after those that it depends on."""
         return flat(self.space)
