@@ -73,6 +73,8 @@ class Preparation:
         needs: names of preparations that must be there first.
         pack: for a preparation that finds out how the units of a pack are best computed: which pack. Its array `size`
             [1] says how many of them at once; the schedule then cuts shards so.
+
+    An array `note`, where there is one, is UTF-8 text that a user should read when the preparation has been computed.
     """
 
     name: str

@@ -329,7 +329,8 @@ class _Run:
             about = {"seconds": made.seconds, "host": platform.node()}
             save_prepared(self._store, step.file, made.arrays, about, exact=not step.pack)
             self._share(step, made.arrays)
-            self._watch.say(f"prepared {made.name} in {made.seconds:.1f} s")
+            note = f": {made.arrays['note'].tobytes().decode()}" if "note" in made.arrays else ""
+            self._watch.say(f"prepared {made.name} in {made.seconds:.1f} s{note}")
 
         def tick(note: str) -> None:
             self._note = note

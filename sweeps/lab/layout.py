@@ -1,40 +1,72 @@
-"""Where the parameters of a network lie in a row of numbers, and reductions over each of them."""
+"""Where the trained parameters of a network lie in a row of numbers, and reductions over each of them."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Self
 
 import torch
 from torch import Tensor, nn
 
+from orchestrator.errors import SpecError
+
 __all__ = ["Layout"]
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Where in a row each parameter lies.
+    """Where in a row each trained parameter lies.
 
     Attributes:
-        shapes: name to shape, in the order of `named_parameters`; tied parameters come once.
+        shapes: name to shape, in the order of `named_parameters`; tied parameters come once. Parameters that do not
+            train are not among them.
         aliases: each key of the state dict to the parameter or buffer it holds.
         embeddings: names of the parameters that are tables of an embedding.
+        fixed: names of the parameters that do not train: those with `requires_grad=False`, and `idle` ones.
+        idle: of these, the parameters that the loss does not depend on; torch's optimizers leave them alone too.
+        ends: names of the first and the last parameter with two axes or more, trained or not; none: those of `shapes`.
     """
 
     shapes: dict[str, torch.Size]
     aliases: dict[str, str]
     embeddings: frozenset[str] = field(default=frozenset())
+    fixed: tuple[str, ...] = ()
+    idle: tuple[str, ...] = ()
+    ends: frozenset[str] | None = None
 
     @classmethod
-    def of(cls, module: nn.Module) -> Self:
-        """The layout of a module's parameters."""
-        shapes = {name: p.shape for name, p in module.named_parameters()}
-        names = {id(t): n for n, t in (*module.named_buffers(), *module.named_parameters())}
+    def of(cls, module: nn.Module, idle: Collection[str] = ()) -> Self:
+        """The layout of a module's parameters.
+
+        Args:
+            module: the network.
+            idle: names of parameters that its loss does not depend on.
+
+        Raises:
+            SpecError: no parameter trains, or the state dict holds something else than parameters and buffers.
+        """
+        every = dict(module.named_parameters())
+        shapes = {n: p.shape for n, p in every.items() if p.requires_grad and n not in idle}
+        if not shapes:
+            raise SpecError("net: none of its parameters trains: each is frozen (requires_grad=False) or not used")
+        names = {id(t): n for n, t in (*module.named_buffers(), *every.items())}
         kept = module.state_dict(keep_vars=True)
-        tables = {names[id(m.weight)] for m in module.modules() if isinstance(m, nn.Embedding)}
-        return cls(shapes, {key: names[id(t)] for key, t in kept.items()}, frozenset(tables))
+        if odd := [key for key, t in kept.items() if id(t) not in names]:
+            raise SpecError(
+                f"net: its state dict holds {odd[0]!r}, which is neither a parameter nor a buffer of the network; "
+                "register it as a buffer, so that it can be kept with each model"
+            )
+        tables = {names.get(id(m.weight), "") for m in module.modules() if isinstance(m, nn.Embedding)}
+        return cls(
+            shapes,
+            {key: names[id(t)] for key, t in kept.items()},
+            frozenset(tables),
+            tuple(n for n in every if n not in shapes),
+            tuple(n for n in every if n in idle),
+            _ends({n: p.shape for n, p in every.items()}),
+        )
 
     @property
     def size(self) -> int:
@@ -71,5 +103,10 @@ class Layout:
 
     def inner(self) -> list[str]:
         """Of the parameters with two axes or more, all but the first, the last, and tables of embeddings."""
-        wide = [name for name, shape in self.shapes.items() if len(shape) >= 2]
-        return [name for name in wide[1:-1] if name not in self.embeddings]
+        ends = _ends(self.shapes) if self.ends is None else self.ends
+        return [name for name in self.matrices() if name not in ends]
+
+
+def _ends(shapes: Mapping[str, torch.Size]) -> frozenset[str]:
+    wide = [name for name, shape in shapes.items() if len(shape) >= 2]
+    return frozenset((*wide[:1], *wide[-1:]))

@@ -46,7 +46,7 @@ def check_fit(net: Net, data: Data, folder: Path = Path(), field: str = "net") -
         raise SpecError(f"{field}: {name} {problem}; networks for {data.kind}: {NETS[data.kind]}")
     module = net.build(data.shape, data.outputs, 0, folder).eval()
     wanted = [*split.targets[:2].shape[: 2 if data.sequence else 1], data.outputs]
-    two = split.inputs[:2].cpu()
+    two = split.inputs[:2].cpu().clone()  # a network that writes into its inputs must not reach the data
     try:
         with torch.no_grad():
             given: object = module(two.to(number_type(module)) if two.is_floating_point() else two)

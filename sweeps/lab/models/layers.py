@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeAlias
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Activation", "Norm", "TokenNorm", "activation", "norm", "token_norm"]
+__all__ = ["Activation", "NoNorm", "Norm", "Shift", "TokenNorm", "activation", "norm", "token_norm"]
 
 Activation: TypeAlias = Literal["relu", "gelu", "tanh", "silu", "sigmoid", "leaky_relu", "elu", "selu", "identity"]
 Norm: TypeAlias = Literal["none", "batch", "layer"]
@@ -47,7 +47,7 @@ def norm(name: Norm, channels: int, *, flat: bool = False, shift: bool = False) 
         shift: whether `none` adds a trained bias: for layers before it that have none of their own.
     """
     if name == "none":
-        return _Shift(channels) if shift else _NoNorm(channels)
+        return Shift(channels) if shift else NoNorm(channels)
     if name == "batch":
         return nn.BatchNorm1d(channels) if flat else nn.BatchNorm2d(channels)
     module = nn.LayerNorm(channels) if flat else nn.GroupNorm(1, channels)
@@ -66,8 +66,8 @@ def _hold_statistics(module: nn.Module, channels: int) -> None:
     module.register_buffer("num_batches_tracked", torch.tensor(0))
 
 
-class _NoNorm(nn.Identity):
-    """The identity."""
+class NoNorm(nn.Identity):
+    """The identity, with the keys of a normalisation."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -76,7 +76,7 @@ class _NoNorm(nn.Identity):
         _hold_statistics(self, channels)
 
 
-class _Shift(nn.Module):
+class Shift(nn.Module):
     """A trained bias for each channel."""
 
     def __init__(self, channels: int) -> None:

@@ -11,7 +11,7 @@ for event in train_pack(recipes, data, device="cpu", backend="auto"):
 from __future__ import annotations
 
 from sweeps.lab.packs.calibrate import Choice
-from sweeps.lab.packs.entry import FEW, LARGEST, check_backend, choose, suited, train_pack
+from sweeps.lab.packs.entry import FEW, LARGEST, check_backend, choose, prove_backend, suited, train_pack
 from sweeps.lab.packs.events import Beat, Ended, Evaluated, PackEvent, Point, Snapshot
 from sweeps.lab.packs.training import Training
 
@@ -28,6 +28,7 @@ __all__ = [
     "Training",
     "check_backend",
     "choose",
+    "prove_backend",
     "suited",
     "train_pack",
 ]

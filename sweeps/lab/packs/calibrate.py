@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-__all__ = ["Choice", "calibrate"]
+__all__ = ["SIZES", "Choice", "calibrate"]
 
 SIZES = (8, 16, 32, 64, 128, 256, 512)
 _STEPS = 4  # timed for each candidate, after one that warms up
@@ -23,11 +23,13 @@ class Choice:
         backend: name of the back-end.
         size: most models in one pack.
         seconds: for each candidate, such as `bmm@32`, seconds per step of one model; empty where nothing was timed.
+        note: which faster back-ends were passed over because they compute something else, and what; empty: none.
     """
 
     backend: str
     size: int
     seconds: Mapping[str, float] = field(default_factory=dict)
+    note: str = ""
 
     @property
     def label(self) -> str:

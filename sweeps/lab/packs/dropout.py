@@ -3,26 +3,34 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from orchestrator.errors import SpecError
 from sweeps.lab.packs.draws import counted
+from sweeps.lab.plain import altered
 from sweeps.lab.recipe import Recipe
 from sweeps.lab.streams import stream
 
-__all__ = ["MaskedDropout", "Masks", "with_masks"]
+__all__ = ["MaskedDropout", "Masks", "mask_names", "restore_buffers", "with_masks"]
 
 
 class MaskedDropout(nn.Module):
-    """Multiplies by a mask from outside while training; it has no state, so keys of state dicts stay as they are."""
+    """Multiplies by a mask from outside while training; it has no state, so keys of state dicts stay as they are.
 
-    def __init__(self, p: float) -> None:
+    Args:
+        p: share that is put to 0.
+        spared: axes of an input that share one draw: none for single activations, the last ones for whole channels.
+    """
+
+    def __init__(self, p: float, spared: Callable[[int], int] = lambda ndim: 0) -> None:
         super().__init__()
         self.p = p
-        self.shape: torch.Size | None = None
+        self.spared = spared
+        self.shapes: list[tuple[int, ...]] = []
         self.dropout_mask: Tensor
         self.register_buffer("dropout_mask", torch.ones(()), persistent=False)
 
@@ -30,18 +38,34 @@ class MaskedDropout(nn.Module):
         """The input times the mask, [batch, ...]."""
         if not self.training or not self.p:
             return x
-        if self.shape is None:
-            self.shape = x.shape
+        if not self.dropout_mask.ndim:  # no mask yet: shapes are being read
+            shared = self.spared(x.ndim)
+            self.shapes.append((*x.shape[: x.ndim - shared], *[1] * shared))
         return x * self.dropout_mask
 
 
+_SPARED: dict[type[nn.Module], Callable[[int], int]] = {
+    nn.Dropout: lambda ndim: 0,
+    nn.Dropout1d: lambda ndim: ndim - 2 if ndim > 2 else 1,  # torch takes two axes as channels and length
+    nn.Dropout2d: lambda ndim: ndim - 2,
+    nn.Dropout3d: lambda ndim: ndim - 2,
+}
+
+
 def with_masks(module: nn.Module) -> nn.Module:
-    """The module with each nn.Dropout replaced by a `MaskedDropout`."""
-    for parent in list(module.modules()):
-        for name, child in list(parent.named_children()):
-            if isinstance(child, nn.Dropout | nn.Dropout1d | nn.Dropout2d):
-                setattr(parent, name, MaskedDropout(child.p))
+    """The module with each plain dropout layer replaced by a `MaskedDropout`; subclasses and layers with hooks stay."""
+    made: dict[int, MaskedDropout] = {}
+    for path, layer in list(module.named_modules(remove_duplicate=False)):
+        if path and type(layer) in _SPARED and altered(path, layer) is None:
+            parent, _, name = path.rpartition(".")
+            masked = made.setdefault(id(layer), MaskedDropout(float(getattr(layer, "p", 0.0)), _SPARED[type(layer)]))
+            setattr(module.get_submodule(parent), name, masked)
     return module
+
+
+def mask_names(module: nn.Module) -> frozenset[str]:
+    """Names of the buffers that hold masks."""
+    return frozenset(f"{n}.dropout_mask" for n, m in module.named_modules() if isinstance(m, MaskedDropout))
 
 
 class Masks:
@@ -52,15 +76,22 @@ class Masks:
         recipes: theirs.
         batch: [B, ...] inputs of one full batch, from which shapes are read.
         dtype: of the activations.
+
+    Raises:
+        SpecError: a layer is used twice in one pass.
     """
 
     def __init__(
-        self, modules: Sequence[nn.Module], recipes: Sequence[Recipe], batch: Tensor, dtype: torch.dtype
+        self,
+        modules: Sequence[nn.Module],
+        recipes: Sequence[Recipe],
+        batch: Tensor,
+        dtype: torch.dtype,
     ) -> None:
         sites = {n: m for n, m in modules[0].named_modules() if isinstance(m, MaskedDropout) and m.p}
         self._shapes: dict[str, torch.Size] = {}
         self._roots = [stream(r.seed, "dropout") for r in recipes]
-        self._device, self._dtype = batch.device, dtype
+        self._device, self._dtype, self._full = batch.device, dtype, len(batch)
         self._generator = torch.Generator()
         if sites:
             self._shapes = _shapes(modules[0], sites, batch)
@@ -76,6 +107,11 @@ class Masks:
         """
         if not self._shapes:
             return {}
+        if size < self._full and (odd := [n for n, s in self._shapes.items() if s[0] != self._full]):
+            raise SpecError(
+                f"net: the dropout layer {odd[0]} does not have samples along its first axis, so it can't take the "
+                f"smaller last batch of {size}; set drop_last, or a batch_size that divides the samples"
+            )
         counts = [math.prod(s) for s in self._shapes.values()]
         draws = torch.empty(len(self._roots), sum(counts), dtype=self._dtype)
         for row, root in zip(draws, self._roots, strict=True):
@@ -101,13 +137,29 @@ def _p(module: nn.Module, name: str) -> float:
 
 
 def _shapes(module: nn.Module, sites: dict[str, MaskedDropout], batch: Tensor) -> dict[str, torch.Size]:
-    """Shape of the input of each site for this batch; the module's buffers stay as they were."""
+    """Shape of the mask of each site for this batch; the module's buffers stay as they were.
+
+    Raises:
+        SpecError: a site is used twice in one pass.
+    """
     kept = {n: b.clone() for n, b in module.named_buffers()}
-    training = module.training
+    training = {m: m.training for m in module.modules()}
     module.train()
-    with torch.no_grad():
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
         module(batch.cpu())
-        for name, b in module.named_buffers():
+        restore_buffers(module, kept)
+    for part, mode in training.items():
+        part.training = mode
+    if twice := [name for name, site in sites.items() if len(site.shapes) > 1]:
+        raise SpecError(
+            f"net: the dropout layer {twice[0]} is used more than once in a pass, where one mask would drop the same "
+            "places each time; give each place an nn.Dropout of its own"
+        )
+    return {name: torch.Size(site.shapes[0]) for name, site in sites.items() if site.shapes}
+
+
+def restore_buffers(module: nn.Module, kept: Mapping[str, Tensor]) -> None:
+    """Put values back into a module's buffers."""
+    for name, b in module.named_buffers():
+        if name in kept:
             b.copy_(kept[name])
-    module.train(training)
-    return {name: site.shape for name, site in sites.items() if site.shape is not None}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -12,14 +13,15 @@ from torch import Tensor
 from orchestrator.errors import SpecError
 from sweeps.lab.data import Data
 from sweeps.lab.optim import NamedClass
-from sweeps.lab.packs.backends import BACKENDS
-from sweeps.lab.packs.calibrate import Choice, calibrate
+from sweeps.lab.packs.backends import BACKENDS, Unserved
+from sweeps.lab.packs.calibrate import SIZES, Choice, calibrate
 from sweeps.lab.packs.dropout import with_masks
 from sweeps.lab.packs.history import about_state
+from sweeps.lab.packs.proof import disagreement, exact_rows
 from sweeps.lab.packs.training import Training
 from sweeps.lab.recipe import Recipe
 
-__all__ = ["FEW", "LARGEST", "check_backend", "choose", "suited", "train_pack"]
+__all__ = ["FEW", "LARGEST", "check_backend", "choose", "prove_backend", "suited", "train_pack"]
 
 Arrays: TypeAlias = Mapping[str, NDArray[Any]]
 LARGEST = {"cpu": 128, "cuda": 512}  # models in a pack, by class of device
@@ -42,21 +44,33 @@ def choose(recipe: Recipe, data: Data, *, device: str = "cpu", base: Path = Path
         return Choice("loop", 1)
     known = (recipe.pack_key(), device)
     if known not in _KNOWN:
-        module = with_masks(recipe.net.build(data.shape, data.outputs, recipe.seed, base))
-        best = next(name for name in ("bmm", "vmap") if BACKENDS[name].serves(module) is None)
-
-        def time_steps(backend: str, size: int, steps: int) -> float:
-            try:
-                trial = Training([recipe] * size, data, BACKENDS[backend], device, base)
-                trial.time_step()
-                return min(trial.time_step() for _ in range(steps))
-            except RuntimeError:  # too large for the device, or made of operations that can't be stacked
-                if backend == "loop":
-                    raise
-                return float("inf")
-
-        _KNOWN[known] = calibrate([best], time_steps, LARGEST[device.split(":")[0]])
+        _KNOWN[known] = _timed(recipe, data, device, base)
     return _KNOWN[known]
+
+
+def _timed(recipe: Recipe, data: Data, device: str, base: Path) -> Choice:
+    module = with_masks(recipe.net.build(data.shape, data.outputs, recipe.seed, base))
+    passed_over: dict[str, str] = {}
+
+    def time_steps(backend: str, size: int, steps: int) -> float:
+        if size == SIZES[0] and (reason := disagreement(BACKENDS[backend], recipe, data, device, base)):
+            passed_over[backend] = reason
+            return float("inf")
+        try:
+            trial = Training([recipe] * size, data, BACKENDS[backend], device, base)
+            trial.time_step()
+            return min(trial.time_step() for _ in range(steps))
+        except RuntimeError:  # too large for the device
+            if backend == "loop":
+                raise
+            return float("inf")
+
+    choice = Choice("loop", 1)
+    for name in (n for n in ("bmm", "vmap") if BACKENDS[n].serves(module) is None):
+        choice = calibrate([name], time_steps, LARGEST[device.split(":")[0]])
+        if name not in passed_over:
+            break
+    return replace(choice, note="; ".join(f"not {name}: {reason}" for name, reason in passed_over.items()))
 
 
 def check_backend(backend: str, recipe: Recipe, data: Data, base: Path = Path()) -> None:
@@ -73,15 +87,23 @@ def check_backend(backend: str, recipe: Recipe, data: Data, base: Path = Path())
         raise SpecError(f"optimizer.method: class trains in the back-end loop only, not in {backend}; use loop or auto")
     module = with_masks(recipe.net.build(data.shape, data.outputs, recipe.seed, base))
     if reason := BACKENDS[backend].serves(module):
-        raise SpecError(f"the back-end {backend} can't train this network: {reason}; use auto, vmap or loop")
+        raise Unserved(backend, reason)
 
 
-def suited(backend: str, recipes: Sequence[Recipe], data: Data, base: Path = Path()) -> str:
+def prove_backend(backend: str, recipe: Recipe, data: Data, device: str = "cpu", base: Path = Path()) -> None:
+    """Refuse a back-end that computes something else than the recipe's network; asked once for each pack key.
+
+    Raises:
+        SpecError: it does; says what differs.
+    """
+    if reason := disagreement(BACKENDS[backend], recipe, data, device, base):
+        raise Unserved(backend, reason)
+
+
+def suited(backend: str, recipes: Sequence[Recipe], data: Data, device: str = "cpu", base: Path = Path()) -> str:
     """The back-end for a pack of just these recipes, `backend` being the fastest for many: few may want the loop."""
-    first = recipes[0]
     if backend != "loop" and len(recipes) < FEW:
-        module = first.net.build(data.shape, data.outputs, first.seed, base)
-        return backend if BACKENDS[backend].exact_rows(module) else "loop"
+        return backend if exact_rows(BACKENDS[backend], recipes[0], data, device, base) else "loop"
     return backend
 
 
@@ -111,7 +133,8 @@ def train_pack(
         begin: the points that these models start from, instead of their initial weights; see `sweeps.lab.branch`.
 
     Raises:
-        SpecError: recipes differ in what a pack shares, don't fit the data, or the back-end does not serve them.
+        SpecError: recipes differ in what a pack shares, don't fit the data, or the back-end does not serve them, or
+            computes something else than their network.
     """
     if not recipes:
         raise SpecError("a pack needs at least one recipe")
@@ -126,9 +149,10 @@ def train_pack(
         backend = about_state(resume)["backend"]
     if backend == "auto":
         fastest = choose(recipes[0], data, device=device, base=base).backend
-        backend = suited(fastest, recipes, data, base)
+        backend = suited(fastest, recipes, data, device, base)
     if (points or begin is not None) and isinstance(recipes[0].optimizer, NamedClass):
         raise SpecError("optimizer.method: runs with `class` can't branch; take one of the stacked methods")
+    prove_backend(backend, recipes[0], data, device, base)
     training = Training(recipes, data, BACKENDS[backend], device, base, points)
     if resume is not None:
         training.restore(resume)

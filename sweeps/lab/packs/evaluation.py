@@ -48,6 +48,11 @@ class Evaluator:
         if unknown := [n for n in names if n not in data.splits]:
             raise SpecError(f"evaluate.splits: there is no split {unknown[0]!r}; the data has {', '.join(data.splits)}")
         first, dtype = recipe.evaluate.first, samples.inputs.dtype
+        if samples.member is not None and recipe.split in names and not bool(samples.member[:, :first].any(1).all()):
+            raise SpecError(
+                f"evaluate.first: a model that trains on {recipe.train_fraction:g} of {recipe.split} has none of its "
+                f"samples among the first {first}, so it has no {recipe.split} loss there; raise `first`"
+            )
         self._samples, self._loss, self._parts = samples, loss, list[_Part]()
         self._classes = bool(data.classes)
         self._probes = recipe.evaluate.probes
@@ -69,15 +74,25 @@ class Evaluator:
         return found
 
     def _subject(self, backend: Backend, first: int) -> Subject:
-        """The pack as probes see it, with the first samples of the split that it trains on."""
-        inputs, targets = self._samples.inputs[:first], self._samples.targets
-        stack, shared = backend.stack, targets[:first]
-        own = targets[:, :first] if self._samples.noisy else shared.expand(len(stack), *shared.shape)
+        """The pack as probes see it, with the first samples that each model trains on."""
+        inputs, targets, own = self._samples.first(first)
+        stack = backend.stack
 
         def losses(outputs: Tensor) -> Tensor:
-            return sample_losses(self._loss, outputs, own).mean(1)
+            each = sample_losses(self._loss, outputs, targets)
+            return each.mean(1) if bool(own.all()) else torch.where(own, each, 0).sum(1) / own.sum(1)
 
-        return Subject(backend.modules[0], stack.weights, stack.layout, stack.buffers, inputs, losses)
+        return Subject(
+            backend.modules[0],
+            stack.weights,
+            stack.layout,
+            stack.buffers,
+            inputs,
+            own,
+            losses,
+            shared=self._samples.member is None,
+            stacks=not backend.own_modules,
+        )
 
     def _split(self, backend: Backend, part: _Part) -> dict[str, Sequence[float]]:
         k, n, device = len(backend.stack), len(part.inputs), part.inputs.device

@@ -112,6 +112,30 @@ class Samples:
         own = self._own[model]
         return chosen if own is None else own[chosen]
 
+    def first(self, n: int) -> tuple[Tensor, Tensor, Tensor]:
+        """The first samples of the split that each model trains on, with the labels that it was given.
+
+        Args:
+            n: at most so many.
+
+        Returns:
+            inputs [K, m, ...], targets [K, m, ...] and whether they are a model's own, [K, m]: models may have fewer.
+        """
+        k = len(self.counts)
+        if self.member is None:
+            inputs, shared = self.inputs[:n], self.targets[:, :n] if self.noisy else self.targets[:n]
+            targets = shared if self.noisy else shared.expand(k, *shared.shape)
+            every = torch.ones((), dtype=torch.bool, device=inputs.device)
+            return inputs.expand(k, *inputs.shape), targets, every.expand(k, len(inputs))
+        own = [torch.nonzero(row)[:n, 0] for row in self.member]
+        most = max(len(chosen) for chosen in own)
+        positions = torch.stack([torch.nn.functional.pad(c, (0, most - len(c))) for c in own])
+        counts = torch.tensor([len(c) for c in own])
+        there = torch.arange(most)[None] < counts[:, None]
+        rows = torch.arange(k, device=positions.device)[:, None]
+        targets = self.targets[rows, positions] if self.noisy else _rows(self.targets, positions)
+        return _rows(self.inputs, positions), targets, there.to(positions.device)
+
     def epoch(self, model: int, step: int) -> float:
         """Passes through its data that a model has made after so many steps."""
         n, b = self.counts[model], self._batch

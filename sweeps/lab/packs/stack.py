@@ -1,13 +1,15 @@
-"""A stack: parameters and buffers of K models of one architecture, in one array and a few."""
+"""A stack: trained parameters of K models of one architecture in one array; buffers and fixed parameters in a few."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import torch
 from torch import Tensor, nn
 
+from orchestrator.errors import SpecError
 from sweeps.lab.layout import Layout
+from sweeps.lab.packs.dropout import mask_names
 
 __all__ = ["Stack"]
 
@@ -17,17 +19,30 @@ class Stack:
 
     Attributes:
         layout: of a row.
-        weights: [K, P].
-        buffers: name to [K, ...].
+        weights: [K, P], of the parameters that train.
+        buffers: name to [K, ...], of the buffers and of the parameters that do not train.
+
+    Args:
+        modules: of the models.
+        device: of the arrays.
+        idle: names of parameters that the loss does not depend on.
+
+    Raises:
+        SpecError: the models do not train the same parameters, or two of them share one.
     """
 
-    def __init__(self, modules: Sequence[nn.Module], device: str) -> None:
-        self.layout = Layout.of(modules[0])
+    def __init__(self, modules: Sequence[nn.Module], device: str, idle: Collection[str] = ()) -> None:
+        self.layout = layout = Layout.of(modules[0], idle)
+        _check_alike(modules)
+        masks = mask_names(modules[0])
         with torch.no_grad():
-            rows = [torch.cat([p.flatten() for p in m.parameters()]) for m in modules]
+            each = [dict(m.named_parameters()) for m in modules]
+            rows = [torch.cat([p[n].flatten() for n in layout.shapes]) for p in each]
             self.weights = torch.stack(rows).to(device)
-            each = [{n: b for n, b in m.named_buffers() if not n.endswith("dropout_mask")} for m in modules]
-            self.buffers = {name: torch.stack([b[name] for b in each]).to(device) for name in each[0]}
+            kept = [{n: b for n, b in m.named_buffers() if n not in masks} for m in modules]
+            fixed = [{n: p[n].detach() for n in layout.fixed} for p in each]
+            held = [b | f for b, f in zip(kept, fixed, strict=True)]
+            self.buffers = {name: torch.stack([h[name] for h in held]).to(device) for name in held[0]}
 
     def __len__(self) -> int:
         return len(self.weights)
@@ -47,3 +62,22 @@ class Stack:
         one = {n: v[0] for n, v in self.layout.split(source[None]).items()}
         one |= {n: b[row] for n, b in self.buffers.items()}
         return {key: one[name].detach().cpu().clone() for key, name in self.layout.aliases.items()}
+
+
+def _check_alike(modules: Sequence[nn.Module]) -> None:
+    first = {n: (p.shape, p.requires_grad) for n, p in modules[0].named_parameters()}
+    owners: dict[int, nn.Module] = {}
+    for module in {id(m): m for m in modules}.values():
+        for name, p in module.named_parameters():
+            if p.requires_grad and owners.setdefault(id(p), module) is not module:
+                raise SpecError(
+                    f"net: two models share the parameter {name}; the function that builds them must make new "
+                    "parameters at each call"
+                )
+        own = {n: (p.shape, p.requires_grad) for n, p in module.named_parameters()}
+        if own != first:
+            odd = sorted(n for n in {*own, *first} if own.get(n) != first.get(n))
+            raise SpecError(
+                f"net: models of one pack differ in the parameter {odd[0]}: in its shape, or in whether it trains; "
+                "what the function builds may depend on its arguments only, but for the values of weights"
+            )

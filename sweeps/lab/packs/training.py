@@ -19,21 +19,17 @@ from orchestrator.errors import SpecError
 from orchestrator.unit import digest
 from sweeps.lab.data import Data
 from sweeps.lab.identity import by_content
-from sweeps.lab.models.fit import check_fit
 from sweeps.lab.models.own import OwnNet
+from sweeps.lab.packs.assembly import assemble, dtype_of
 from sweeps.lab.packs.averages import Averages
 from sweeps.lab.packs.backends import Backend
 from sweeps.lab.packs.calendar import Calendar
 from sweeps.lab.packs.draws import counted
-from sweeps.lab.packs.dropout import Masks
 from sweeps.lab.packs.evaluation import Evaluator
 from sweeps.lab.packs.events import Beat, Ended, Evaluated, PackEvent, Point, Snapshot
 from sweeps.lab.packs.history import about_state, entries, pack_events, unpack_events
-from sweeps.lab.packs.losses import loss_name
-from sweeps.lab.packs.modules import modules_of
 from sweeps.lab.packs.points import joined
-from sweeps.lab.packs.samples import Samples
-from sweeps.lab.packs.stack import Stack
+from sweeps.lab.packs.proof import exact_rows
 from sweeps.lab.packs.updater import Rates, clip, updater_of
 from sweeps.lab.recipe import Recipe
 from sweeps.lab.streams import stream
@@ -64,30 +60,21 @@ class Training(Iterator[PackEvent]):
         base: Path,
         points: Collection[int] = (),
     ) -> None:
-        first = recipes[0]
-        dtype = torch.float64 if first.dtype == "float64" else torch.float32
-        check_fit(first.net, data, base)
-        given, recipes = len(recipes), list(recipes)
-        if not backend.exact_rows(first.net.build(data.shape, data.outputs, first.seed, base)):
+        first, given, recipes = recipes[0], len(recipes), list(recipes)
+        self._exact = exact_rows(backend, first, data, device, base)
+        if not self._exact:
             recipes += [first] * (_SMALLEST - given)
         self._recipes = recipes
-        modules = modules_of(recipes, data, dtype, base, alone=backend.own_modules)
-        if reason := backend.serves(modules[0]):
-            raise SpecError(f"the back-end {backend.name} can't train this network: {reason}; use auto, vmap or loop")
-        loss = loss_name(first, data)
+        made = assemble(recipes, data, backend, device, base)
+        self._samples, self._masks, self._stack, self._program = made.samples, made.masks, made.stack, made.program
         self.step = self.began = 0
-        self._samples = Samples(recipes, data)
         self.calendar = Calendar.of(first, self._samples.counts[0], points)
-        self._evaluator = Evaluator(first, data, self._samples, loss)
-        self._masks = Masks(modules, recipes, self._samples.inputs[: first.batch_size], dtype)
-        self._stack = Stack(modules, device)
-        self._program = backend(self._stack, modules, loss, first.z_loss)
-        self._exact = backend.exact_rows(modules[0])
+        self._evaluator = Evaluator(first, data, self._samples, made.loss)
         self._updater = updater_of(recipes, self._stack, [r.factors(data.shape, data.outputs) for r in recipes])
         self._rates = Rates(recipes, self.calendar.total)
         self._averages = Averages(first.averaging, self._stack)
         limits = [float("inf") if r.clip is None else r.clip for r in recipes]
-        self._clip = torch.tensor(limits, dtype=dtype, device=device).unsqueeze(1)
+        self._clip = torch.tensor(limits, dtype=dtype_of(first), device=device).unsqueeze(1)
         self._rows = list(range(len(recipes)))  # which recipe a row of the stack belongs to
         if isinstance(first.net, OwnNet):
             self._roots = [stream(r.seed, "dropout") for r in recipes]

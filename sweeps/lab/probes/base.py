@@ -20,15 +20,18 @@ __all__ = ["Probe", "Subject"]
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """K models of one architecture, and the samples that a probe looks at.
+    """K models of one architecture, and the samples that a probe looks at: of those that each model trains on.
 
     Attributes:
         module: of any of the models; called with the weights of each.
-        weights: [K, P].
+        weights: [K, P], of the parameters that train.
         layout: of a row of the weights.
-        buffers: name to [K, ...].
-        inputs: [n, ...], the same for all models.
-        losses: outputs [K, n, ...] of all models to their losses [K].
+        buffers: name to [K, ...], of buffers and of parameters that do not train.
+        inputs: [K, n, ...].
+        own: [K, n] whether a sample is one that the model trains on; the others only fill up the array.
+        losses: outputs [K, n, ...] of all models to their losses [K], the mean over their own samples.
+        shared: whether all models have the same inputs.
+        stacks: whether the module may be called with the weights of all models at once.
     """
 
     module: nn.Module
@@ -36,7 +39,10 @@ class Subject:
     layout: Layout
     buffers: Mapping[str, Tensor]
     inputs: Tensor
+    own: Tensor
     losses: Callable[[Tensor], Tensor]
+    shared: bool
+    stacks: bool
 
     @contextmanager
     def evaluating(self) -> Iterator[None]:
@@ -50,18 +56,21 @@ class Subject:
 
     @torch.no_grad()
     def outputs(self, k: int) -> Tensor:
-        """Outputs [n, ...] of one model, by the module itself, so that hooks see what it computes."""
+        """Outputs [n, ...] of one model for its own samples, by the module itself, so that hooks see what it does."""
         own = {name: part[0] for name, part in self.layout.split(self.weights[k : k + 1]).items()}
         own |= {name: b[k] for name, b in self.buffers.items()}
-        given: Tensor = functional_call(self.module, own, (self.inputs,))
+        given: Tensor = functional_call(self.module, own, (self.inputs[k][self.own[k]],))
         return given
 
 
 class Probe(Model):
-    """A measurement on models in training, at each evaluation. A subclass per file, told apart by `probe`."""
+    """A measurement on models in training, at each evaluation. A subclass per file, told apart by `probe`.
+
+    It looks at samples as the data holds them, without augmentation, with the labels that the model was given.
+    """
 
     probe: str
-    first: int = Field(256, ge=1, description="look at the first n samples of the split that is trained on")
+    first: int = Field(256, ge=1, description="look at the first n of the samples that the model trains on")
 
     @abstractmethod
     def measure(self, subject: Subject) -> Sequence[Mapping[str, float]]:

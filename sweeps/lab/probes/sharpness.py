@@ -19,10 +19,11 @@ Product: TypeAlias = Callable[[Tensor], Tensor]
 
 
 class Sharpness(Probe):
-    """`sharpness`: largest eigenvalue of the Hessian of the training loss on the first samples, without weight decay.
+    """`sharpness`: largest eigenvalue of the Hessian of the loss on the first samples, without weight decay and z-loss.
 
-    By the Lanczos method with exact Hessian-vector products, in the weights that act, in evaluation mode. Its width
-    independence along training is what lets learning rates transfer (arXiv 2402.17457).
+    By the Lanczos method with exact Hessian-vector products, in the weights that act and train (frozen ones are
+    constants), in evaluation mode. Its width independence along training is what lets learning rates transfer
+    (arXiv 2402.17457).
     """
 
     probe: Literal["sharpness"]
@@ -38,7 +39,14 @@ class Sharpness(Probe):
 
         with subject.evaluating(), torch.enable_grad():
             state = {**subject.layout.split(leaves), **subject.buffers}
-            losses = subject.losses(vmap(one, in_dims=(0, None))(state, subject.inputs))
+            if subject.stacks and subject.shared:
+                outputs = vmap(one, in_dims=(0, None))(state, subject.inputs[0])
+            elif subject.stacks:
+                outputs = vmap(one)(state, subject.inputs)
+            else:
+                each = enumerate(subject.inputs)
+                outputs = torch.stack([one({n: t[k] for n, t in state.items()}, x) for k, x in each])
+            losses = subject.losses(outputs)
             (grads,) = torch.autograd.grad(losses.sum(), leaves, create_graph=True)
 
             def product(v: Tensor) -> Tensor:

@@ -48,7 +48,7 @@ def pack_named(preparation: str) -> str:
 
 
 def calibrated(backend: str, recipe: Recipe, bench: Workbench) -> Arrays:
-    """The arrays of one of `calibrations`: `size` [1], `backend` and `device` as bytes of text.
+    """The arrays of one of `calibrations`: `size` [1], and `backend`, `device` and perhaps `note` as bytes of text.
 
     Args:
         backend: of the spec.
@@ -60,7 +60,10 @@ def calibrated(backend: str, recipe: Recipe, bench: Workbench) -> Arrays:
         choice = choose(recipe, data, device=bench.device, base=bench.folder)
     else:
         choice = _pinned(backend, bench.device)
-    return {"size": np.array([choice.size]), "backend": _bytes(choice.backend), "device": _bytes(_class(bench.device))}
+    texts = {"backend": choice.backend, "device": _class(bench.device)}
+    if choice.note:
+        texts["note"] = f"{choice.backend} trains it, {choice.note}"
+    return {"size": np.array([choice.size]), **{name: _bytes(text) for name, text in texts.items()}}
 
 
 class Choices:
@@ -81,7 +84,8 @@ class Choices:
         """For recipes with this one's pack key. What was timed on another class of device does not count."""
         arrays = self._prepared.get(_PREFIX + recipe.pack_key())
         if arrays is not None and _text(arrays["device"]) == _class(self._bench.device):
-            return Choice(_text(arrays["backend"]), int(arrays["size"][0]))
+            note = _text(arrays["note"]).partition(", ")[2] if "note" in arrays else ""
+            return Choice(_text(arrays["backend"]), int(arrays["size"][0]), note=note)
         if self._backend == "auto":
             return choose(recipe, data, device=self._bench.device, base=self._bench.folder)
         return _pinned(self._backend, self._bench.device)

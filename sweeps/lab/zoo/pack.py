@@ -58,6 +58,7 @@ class Pack:
         data: of the recipes.
         parameters: how many numbers one network has.
         backend: that trains.
+        note: why no faster one does, for the rows.
         auto: whether a state of another back-end may be gone on from.
         wanted: keys of the units that were asked for; others only stand in the state that is restored.
         points: where branches leave main runs; none: there are no branches.
@@ -77,6 +78,7 @@ class Pack:
         *,
         parameters: int,
         backend: str,
+        note: str = "",
         auto: bool,
         wanted: Collection[str] | None = None,
         points: Points | None = None,
@@ -92,7 +94,7 @@ class Pack:
         self._bench, self._states = bench, states
         self._data, self._parameters = data, parameters
         self._best = [_Best() for _ in members]
-        self._backend, self._auto = backend, auto
+        self._backend, self._note, self._auto = backend, note, auto
         self._can_keep = True
 
     def train(self, resume: str | None = None) -> Iterator[Progress]:
@@ -182,6 +184,7 @@ class Pack:
             "split": split_of(recipe.seed),
             "checkpoints": " ".join(self.weights.labels(self._places[event.index])),
             "backend": training.backend,
+            "backend_note": self._note or None,
             "pack_size": len(self._units),
         }
         if self._points is not None and self._points.used:

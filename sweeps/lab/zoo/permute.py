@@ -3,11 +3,12 @@
 A hidden unit of a fully connected net, or a channel of a convolution, has no place of its own: exchange two of them,
 with their incoming weights, bias, normalisation and outgoing weights, and the outputs stay the same. Published
 generators of such augmentations come without a test of that (arXiv 2209.14764 augments, 2304.13718 canonicalises);
-here `tests/test_zoo_data.py` holds it.
+here it is tried out on each network before it is used: `prove_permutations`.
 """
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -16,8 +17,17 @@ import torch
 from torch import Tensor, nn
 
 from orchestrator.errors import SpecError
+from sweeps.lab.models.layers import NoNorm, Shift
+from sweeps.lab.plain import misread
 
-__all__ = ["Hidden", "canonical_order", "hidden_layers", "permute", "permuted"]
+__all__ = ["Hidden", "canonical_order", "hidden_layers", "permute", "permuted", "prove_permutations"]
+
+_ACTIVATIONS = (nn.ReLU, nn.GELU, nn.Tanh, nn.SiLU, nn.Sigmoid, nn.LeakyReLU, nn.ELU, nn.SELU, nn.Identity)
+_NORMS = (NoNorm, Shift, nn.BatchNorm1d, nn.BatchNorm2d, nn.LayerNorm, nn.GroupNorm)
+_DROPOUT = (nn.Dropout, nn.Dropout1d, nn.Dropout2d)
+_SHAPES = (nn.Flatten, nn.AdaptiveAvgPool2d, nn.AvgPool2d, nn.MaxPool2d)
+_KNOWN = (nn.Linear, nn.Conv2d, *_ACTIVATIONS, *_NORMS, *_DROPOUT, *_SHAPES)
+_TRIED, _EQUAL = 8, 1e-9
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +50,14 @@ class Hidden:
 def hidden_layers(module: nn.Module) -> tuple[Hidden, ...]:
     """The hidden layers of a network whose layers form a chain.
 
+    A `forward` of the network's own may still do anything: `prove_permutations` tries the layers out.
+
     Raises:
-        SpecError: they do not, or there is a layer that this module does not know: shortcuts, attention.
+        SpecError: they do not, or there is a layer that this module does not know: shortcuts, attention, subclasses.
     """
-    chain = [(name, layer) for name, layer in module.named_modules() if not list(layer.children())]
+    if reason := misread(module, _KNOWN, root=True):
+        raise SpecError(f"permutations: {reason}; only MLPs and plain CNNs are known")
+    chain = [(name, layer) for name, layer in module.named_modules() if type(layer) in _KNOWN]
     found: list[Hidden] = []
     along: list[str] = []
     size = 0
@@ -64,15 +78,39 @@ def hidden_layers(module: nn.Module) -> tuple[Hidden, ...]:
         if any(v.shape != (size,) for v in own.values()):
             raise SpecError(f"permutations: {name} is a {type(layer).__name__}; only MLPs and plain CNNs are known")
         along += [f"{name}.{k}" for k in own]
-    _refuse_shortcuts(module)
     return tuple(found)
 
 
-def _refuse_shortcuts(module: nn.Module) -> None:
-    """A block that adds its input to its output looks like a chain, so containers of other types are refused."""
-    for name, layer in module.named_modules():
-        if name and list(layer.children()) and not isinstance(layer, nn.Sequential):
-            raise SpecError(f"permutations: {name} is a {type(layer).__name__}; only MLPs and plain CNNs are known")
+def prove_permutations(module: nn.Module, layers: Sequence[Hidden], shape: Sequence[int]) -> None:
+    """Try out that permutations keep the function: outputs for random inputs and weights, before and after.
+
+    In double precision, where what is only summed in another order agrees to 1e-9 of the largest output.
+
+    Args:
+        module: the network; it stays as it is.
+        layers: as `hidden_layers` gives them.
+        shape: of one input.
+
+    Raises:
+        SpecError: the outputs differ.
+    """
+    trial = copy.deepcopy(module).double().eval()
+    generator = torch.Generator().manual_seed(0)
+    state = {
+        name: t + 0.3 * torch.rand(t.shape, generator=generator, dtype=t.dtype) if t.is_floating_point() else t
+        for name, t in trial.state_dict().items()
+    }
+    inputs = torch.rand(_TRIED, *shape, generator=generator, dtype=torch.float64)
+    with torch.no_grad():
+        trial.load_state_dict(state)
+        before: Tensor = trial(inputs.clone())
+        trial.load_state_dict(permuted(state, layers, seed=1))
+        after: Tensor = trial(inputs.clone())
+    if not bool((before - after).abs().max() <= _EQUAL * before.abs().max()):
+        raise SpecError(
+            "permutations: with its hidden units in another order this network gives other outputs, so its layers are "
+            "no plain chain (a shortcut, or a layer that is used twice or not in order)"
+        )
 
 
 def permute(state: Mapping[str, Tensor], layers: Sequence[Hidden], orders: Sequence[Tensor]) -> dict[str, Tensor]:

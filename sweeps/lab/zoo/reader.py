@@ -27,7 +27,7 @@ from orchestrator.artifacts import Artifacts
 from orchestrator.errors import UsageError
 from orchestrator.trust import is_own, reading
 from sweeps.lab.zoo.dataset import WeightSet
-from sweeps.lab.zoo.permute import Hidden, canonical_order, hidden_layers, permuted
+from sweeps.lab.zoo.permute import Hidden, canonical_order, hidden_layers, permuted, prove_permutations
 from sweeps.lab.zoo.rebuild import Rebuilder
 from sweeps.lab.zoo.small_cnn import SmallCnnSource, read_small_cnn_zoo
 from sweeps.lab.zoo.source import Shape, Stacked, WeightSource
@@ -177,7 +177,7 @@ class Zoo:
     def _architecture(self, member: Member, label: str, state: Mapping[str, Tensor]) -> Architecture:
         mark = tuple((name, tuple(t.shape)) for name, t in state.items())
         if mark not in self._known:
-            self._known[mark] = Architecture(member.module(label))
+            self._known[mark] = Architecture(member.module(label), self.shape(member.key)[0])
         return self._known[mark]
 
     def vectors(self, label: str = "last", keys: Sequence[str] | None = None) -> Tensor:
@@ -282,16 +282,26 @@ class Architecture:
 
     Attributes:
         parameters: their names, in the order of a weight vector.
+
+    Args:
+        module: one of the networks.
+        shape: of one input.
     """
 
-    def __init__(self, module: nn.Module) -> None:
-        self._module = module
+    def __init__(self, module: nn.Module, shape: Sequence[int]) -> None:
+        self._module, self._shape = module, shape
         self.parameters = tuple(name for name, _ in module.named_parameters())
 
     @cached_property
     def hidden(self) -> tuple[Hidden, ...]:
-        """The hidden layers, whose units may be permuted."""
-        return hidden_layers(self._module)
+        """The hidden layers, whose units may be permuted: tried out on this network.
+
+        Raises:
+            SpecError: its layers form no chain, or its outputs change.
+        """
+        layers = hidden_layers(self._module)
+        prove_permutations(self._module, layers, self._shape)
+        return layers
 
     def vector(self, state: Mapping[str, Tensor]) -> Tensor:
         """The parameters [P] of a state dict."""

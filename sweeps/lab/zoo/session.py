@@ -15,7 +15,7 @@ from orchestrator.row import Metric, Outcome, Progress
 from orchestrator.unit import Unit, canonical
 from sweeps.lab.data import Data
 from sweeps.lab.models import check_fit, parameter_count
-from sweeps.lab.packs import Choice, check_backend, suited
+from sweeps.lab.packs import Choice, check_backend, prove_backend, suited
 from sweeps.lab.packs.calendar import Calendar
 from sweeps.lab.packs.losses import loss_name
 from sweeps.lab.recipe import Recipe
@@ -86,6 +86,8 @@ def check_recipes(recipes: Iterable[Recipe], declared: Collection[str], backend:
         Calendar.of(recipe, samples)
         loss_name(recipe, data)
         check_backend(backend, recipe, data, bench.folder)
+        proved = "loop" if backend in ("auto", "compiled") else backend  # what is timed or compiled is proved there
+        prove_backend(proved, recipe, data, bench.device, bench.folder)
         metrics = [f"{s}_{m}" for s in evaluated for m in (("loss", "accuracy") if data.classes else ("loss",))]
         if (best := recipe.checkpoints.best) is not None and best not in metrics:
             raise SpecError(f"checkpoints.best: there is no metric {best!r}; there are {', '.join(metrics)}")
@@ -160,7 +162,8 @@ class ZooSession:
     ) -> Pack:
         backend = choice.backend
         if self._auto:
-            backend = suited(backend, [recipe for _, recipe in members], data, self._bench.folder)
+            recipes = [recipe for _, recipe in members]
+            backend = suited(backend, recipes, data, self._bench.device, self._bench.folder)
         return Pack(
             self._bench,
             self._states,
@@ -168,6 +171,7 @@ class ZooSession:
             data,
             parameters=parameters,
             backend=backend,
+            note=choice.note,
             auto=self._auto,
             wanted=wanted,
             points=self._points,

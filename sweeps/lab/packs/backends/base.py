@@ -6,12 +6,28 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import ClassVar
 
+import torch
 from torch import Tensor, nn
 
+from orchestrator.errors import SpecError
 from sweeps.lab.packs.losses import LossName
 from sweeps.lab.packs.stack import Stack
 
-__all__ = ["Backend"]
+__all__ = ["Backend", "Unserved", "gradients_of"]
+
+
+class Unserved(SpecError):
+    """A back-end can't train a network.
+
+    Args:
+        backend: name of the back-end.
+        reason: why it can't.
+    """
+
+    def __init__(self, backend: str, reason: str) -> None:
+        cure = {"loop": "", "bmm": "; use auto, vmap or loop"}.get(backend, "; use auto or loop")
+        super().__init__(f"the back-end {backend} can't train this network: {reason}{cure}")
+        self.reason = reason
 
 
 class Backend(ABC):
@@ -19,6 +35,7 @@ class Backend(ABC):
 
     Attributes:
         name: as in a spec.
+        compiles: whether each number of models, and each type of weights, costs seconds before the first step.
         own_modules: whether each model needs a module of its own; else only the first one is used.
 
     Args:
@@ -32,6 +49,7 @@ class Backend(ABC):
     """
 
     name: ClassVar[str]
+    compiles: ClassVar[bool] = False
     own_modules: ClassVar[bool] = False
     seeds: Callable[[], Sequence[int]] | None = None
 
@@ -50,7 +68,7 @@ class Backend(ABC):
 
     @classmethod
     def exact_rows(cls, module: nn.Module) -> bool:
-        """Whether a model's bits are the same whatever the number of models beside it."""
+        """Whether a model's bits are the same whatever the number of models beside it, as far as its layers tell."""
         del module
         return True
 
@@ -79,3 +97,24 @@ class Backend(ABC):
         if self.own_modules:
             self.modules = [self.modules[k] for k in keep.tolist()]
         self.bind()
+
+
+def gradients_of(loss: Tensor, leaves: Mapping[str, Tensor], idle: Mapping[str, Tensor]) -> list[Tensor]:
+    """Gradients of a loss by the leaves.
+
+    Args:
+        loss: a number.
+        leaves: parameters that train, by name.
+        idle: parameters that the loss did not depend on in the first step.
+
+    Raises:
+        SpecError: which parameters the loss depends on has changed since the first step.
+    """
+    grads: Sequence[Tensor | None] = torch.autograd.grad(loss, [*leaves.values(), *idle.values()], allow_unused=True)
+    given = dict(zip((*leaves, *idle), grads, strict=True))
+    if changed := [n for n, g in given.items() if (g is None) != (n in idle)]:
+        raise SpecError(
+            f"net: the loss depends on {changed[0]} in some steps only, and optimizers treat a parameter without "
+            "gradient otherwise than one whose gradient is 0; let each step use the same parameters"
+        )
+    return [g for g in grads if g is not None]

@@ -9,9 +9,11 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own convention
 from torch import Tensor, nn
 
+from sweeps.lab.models.layers import NoNorm
 from sweeps.lab.packs.backends.base import Backend
 from sweeps.lab.packs.dropout import MaskedDropout
 from sweeps.lab.packs.losses import LossName, log_softmax, trained_losses
+from sweeps.lab.plain import misread
 
 __all__ = ["Bmm"]
 
@@ -66,25 +68,38 @@ _RULES: dict[type[nn.Module], Callable[[nn.Module, Tensor], tuple[Tensor, Pullba
 }
 
 
+_KNOWN = (nn.Flatten, nn.Linear, nn.Identity, NoNorm, nn.LayerNorm, MaskedDropout, *_RULES)
+
+
 class Bmm(Backend):
     """A sequence of linear layers, activations, dropout and layer normalisation over [K, B, width].
 
     A linear layer is Y = X W^T + b with W [K, out, in]; each product is one matrix product per model: a model's bits do
     not depend on K. The backward pass is written out, since autograd's bookkeeping costs as much as the products.
+
+    The network is never called: it is read, so it must be what the types of its layers say, see `misread`.
     """
 
     name: ClassVar[str] = "bmm"
 
     @classmethod
     def serves(cls, module: nn.Module) -> str | None:
-        layers = [layer for _, layer in _layers("", module)]
-        known = (nn.Flatten, nn.Linear, nn.Identity, nn.LayerNorm, MaskedDropout, *_RULES)
-        if unknown := [layer for layer in layers if not isinstance(layer, known)]:
-            return f"it has no rule for {type(unknown[0]).__name__}"
-        return None if isinstance(layers[0], nn.Flatten) else "the first layer must be Flatten"
+        if reason := misread(module, _KNOWN):
+            return reason
+        layers = _layers("", module)
+        if not layers or not isinstance(layers[0][1], nn.Flatten):
+            return "the first layer must be Flatten"
+        for name, layer in layers:
+            if isinstance(layer, nn.Flatten) and (layer.start_dim, layer.end_dim) != (1, -1):
+                return f"{name} flattens other axes than those after the batch"
+            if isinstance(layer, nn.LayerNorm) and (
+                "bias" not in dict(layer.named_parameters()) or len(layer.normalized_shape) != 1
+            ):
+                return f"{name} has no weight and bias, or normalises over several axes"
+        return None
 
     def bind(self) -> None:
-        self._weights = self.stack.layout.split(self.stack.weights)
+        self._weights = self.stack.buffers | self.stack.layout.split(self.stack.weights)
         self._layers = _layers("", self.modules[0])
 
     @torch.no_grad()
@@ -118,7 +133,7 @@ class Bmm(Backend):
             layer: of the first model.
             x: inputs [K, B, width].
             masks: of dropout.
-            grads: where gradients go; empty: nothing is trained, and there is no dropout.
+            grads: where gradients go, of the parameters that train; empty: nothing does, and there is no dropout.
             lowest: whether nothing below wants a gradient.
         """
         if isinstance(layer, nn.Linear):
@@ -142,8 +157,9 @@ class Bmm(Backend):
             y += self._weights[f"{name}.bias"][:, None]
 
         def pullback(d: Tensor) -> Tensor:
-            grads[f"{name}.weight"].copy_(torch.bmm(d.transpose(1, 2), x))
-            if has_bias:
+            if f"{name}.weight" in grads:
+                grads[f"{name}.weight"].copy_(torch.bmm(d.transpose(1, 2), x))
+            if f"{name}.bias" in grads:
                 grads[f"{name}.bias"].copy_(d.sum(1))
             return d if lowest else torch.bmm(d, weight)
 
@@ -156,8 +172,10 @@ class Bmm(Backend):
         plain, mean, rstd = torch.native_layer_norm(x, shape, None, None, layer.eps)
 
         def pullback(d: Tensor) -> Tensor:
-            grads[f"{name}.weight"].copy_((d * plain).sum(1))
-            grads[f"{name}.bias"].copy_(d.sum(1))
+            if f"{name}.weight" in grads:
+                grads[f"{name}.weight"].copy_((d * plain).sum(1))
+            if f"{name}.bias" in grads:
+                grads[f"{name}.bias"].copy_(d.sum(1))
             inner = d * weight
             below: Tensor = _aten.native_layer_norm_backward(
                 inner, x, shape, mean, rstd, None, None, [True, False, False]

@@ -20,6 +20,7 @@ class Compiled(Vmap):
     """`vmap` of gradient and loss of one model, through torch.compile; evaluation stays as in `vmap`."""
 
     name: ClassVar[str] = "compiled"
+    compiles: ClassVar[bool] = True
 
     @classmethod
     def serves(cls, module: nn.Module) -> str | None:

@@ -8,7 +8,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from sweeps.lab.packs.backends.base import Backend
+from orchestrator.errors import SpecError
+from sweeps.lab.packs.backends.base import Backend, gradients_of
 from sweeps.lab.packs.losses import trained_losses
 from sweeps.lab.streams import restart, seeded
 
@@ -22,17 +23,24 @@ class Loop(Backend):
     own_modules: ClassVar[bool] = True
 
     def bind(self) -> None:
-        self._leaves = []
-        views = self.stack.layout.split(self.stack.weights)
+        self._leaves: list[dict[str, Tensor]] = []
+        self._idle: list[dict[str, Tensor]] = []
+        self._buffers: list[list[tuple[nn.Module, str, Tensor]]] = []
+        layout, views = self.stack.layout, self.stack.layout.split(self.stack.weights)
         for k, module in enumerate(self.modules):
             module.to(self.stack.weights.device)
             parameters = dict(module.named_parameters())
             for name, p in parameters.items():
-                p.data = views[name][k]
+                p.data = views[name][k] if name in views else self.stack.buffers[name][k]
+            held = []
             for name, b in module.named_buffers():
                 if name in self.stack.buffers:
                     b.data = self.stack.buffers[name][k]
-            self._leaves.append(list(parameters.values()))
+                    owner, _, own = name.rpartition(".")
+                    held.append((module.get_submodule(owner), own, b))
+            self._buffers.append(held)
+            self._leaves.append({name: parameters[name] for name in views})
+            self._idle.append({name: parameters[name] for name in layout.idle})
 
     def gradients(self, inputs: Tensor, targets: Tensor, masks: Mapping[str, Tensor], out: Tensor) -> Tensor:
         losses = []
@@ -41,16 +49,19 @@ class Loop(Backend):
             for name, mask in masks.items():
                 module.get_buffer(name).data = mask[k]
             loss = trained_losses(self.loss, self.z_loss, module(inputs[k])[None], targets[k : k + 1]).mean()
-            grads = torch.autograd.grad(loss, self._leaves[k])
+            grads = gradients_of(loss, self._leaves[k], self._idle[k])
             torch.cat([g.reshape(-1) for g in grads], out=out[k])
             losses.append(loss.detach())
+            self._take_in(k)
         return torch.stack(losses)
 
     @torch.no_grad()
     def outputs(self, inputs: Tensor) -> Tensor:
-        for module in self.modules:
-            module.eval()
-        return torch.stack([module(inputs) for _, module in self._each()])
+        outputs = []
+        for k, module in self._each():
+            outputs.append(module.eval()(inputs))
+            self._take_in(k)
+        return torch.stack(outputs)
 
     def _each(self) -> Iterator[tuple[int, nn.Module]]:
         """The modules, each with the global random states at its own seed; they are given back at the end."""
@@ -62,3 +73,14 @@ class Loop(Backend):
             for k, (module, seed) in enumerate(zip(self.modules, self.seeds(), strict=True)):
                 restart(seed, device)
                 yield k, module
+
+    @torch.no_grad()
+    def _take_in(self, k: int) -> None:
+        """Buffers that the module has replaced, rather than written to, come back into the stack's memory."""
+        for owner, name, kept in self._buffers[k]:
+            now = getattr(owner, name)
+            if now is not kept:
+                if now.shape != kept.shape:
+                    raise SpecError(f"net: the buffer {name} has changed its shape to {list(now.shape)} in a step")
+                kept.copy_(now)
+                setattr(owner, name, kept)

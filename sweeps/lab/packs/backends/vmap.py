@@ -9,14 +9,16 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
-from sweeps.lab.packs.backends.base import Backend
+from sweeps.lab.models.layers import NoNorm
+from sweeps.lab.packs.backends.base import Backend, gradients_of
 from sweeps.lab.packs.dropout import MaskedDropout
 from sweeps.lab.packs.losses import trained_losses
+from sweeps.lab.plain import misread
 
 __all__ = ["Vmap"]
 
 _ACTIVATIONS = (nn.ReLU, nn.GELU, nn.Tanh, nn.SiLU, nn.Sigmoid, nn.LeakyReLU, nn.ELU, nn.SELU)
-_ROWS = (nn.Flatten, nn.Linear, nn.Identity, nn.Dropout, MaskedDropout, *_ACTIVATIONS)
+_ROWS = (nn.Flatten, nn.Linear, nn.Identity, NoNorm, MaskedDropout, *_ACTIVATIONS)
 
 
 class Vmap(Backend):
@@ -30,11 +32,12 @@ class Vmap(Backend):
     @classmethod
     def exact_rows(cls, module: nn.Module) -> bool:
         """Only of perceptrons: convolutions and normalisations over the batch sum in an order that depends on K."""
-        return all(isinstance(m, _ROWS) for m in module.modules() if not list(m.children()))
+        return misread(module, _ROWS) is None
 
     def bind(self) -> None:
         self._module = self.modules[0].to(self.stack.weights.device)
         self._leaves = self.stack.leaves()
+        self._idle = {n: self.stack.buffers[n].detach().requires_grad_() for n in self.stack.layout.idle}
 
     def _one(self, state: Mapping[str, Tensor], inputs: Tensor) -> Tensor:
         outputs: Tensor = functional_call(self._module, dict(state), (inputs,))
@@ -42,17 +45,16 @@ class Vmap(Backend):
 
     def gradients(self, inputs: Tensor, targets: Tensor, masks: Mapping[str, Tensor], out: Tensor) -> Tensor:
         self._module.train()
-        state = {**self._leaves, **self.stack.buffers, **masks}
+        state = {**self._leaves, **self.stack.buffers, **self._idle, **masks}
         outputs = vmap(self._one)(state, inputs)
         k = len(outputs)
         losses = trained_losses(self.loss, self.z_loss, outputs, targets).mean(1)
-        grads = torch.autograd.grad(losses.sum(), list(self._leaves.values()))
+        grads = gradients_of(losses.sum(), self._leaves, self._idle)
         torch.cat([g.reshape(k, -1) for g in grads], 1, out=out)
         return losses.detach()
 
     @torch.no_grad()
     def outputs(self, inputs: Tensor) -> Tensor:
         self._module.eval()
-        masks = {n: b for n, b in self.stack.buffers.items() if n.endswith(".mask")}
-        outputs: Tensor = vmap(self._one, in_dims=(0, None))({**self._leaves, **self.stack.buffers, **masks}, inputs)
+        outputs: Tensor = vmap(self._one, in_dims=(0, None))({**self._leaves, **self.stack.buffers}, inputs)
         return outputs

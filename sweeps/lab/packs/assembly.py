@@ -1,0 +1,81 @@
+"""What computes a pack: the modules of its models, their stack, their samples and masks, and the back-end."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from orchestrator.errors import SpecError
+from sweeps.lab.data import Data
+from sweeps.lab.models.fit import check_fit
+from sweeps.lab.packs.backends import Backend, Unserved
+from sweeps.lab.packs.dropout import Masks, with_masks
+from sweeps.lab.packs.habits import habits_of
+from sweeps.lab.packs.losses import LossName, loss_name
+from sweeps.lab.packs.samples import Samples
+from sweeps.lab.packs.stack import Stack
+from sweeps.lab.recipe import Recipe
+
+__all__ = ["Assembly", "assemble", "dtype_of", "module_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class Assembly:
+    """All that gradients of a pack are computed with."""
+
+    samples: Samples
+    masks: Masks
+    stack: Stack
+    program: Backend
+    loss: LossName
+
+
+def assemble(recipes: Sequence[Recipe], data: Data, backend: type[Backend], device: str, base: Path) -> Assembly:
+    """Put together what computes the models of these recipes, at their initial weights.
+
+    Raises:
+        SpecError: the recipes do not fit the data, or the back-end can't serve the network.
+    """
+    first = recipes[0]
+    check_fit(first.net, data, base)
+    modules = _modules(recipes, data, base, alone=backend.own_modules)
+    if reason := backend.serves(modules[0]):
+        raise Unserved(backend.name, reason)
+    loss, samples = loss_name(first, data), Samples(recipes, data)
+    inputs, targets = samples.batch(0)
+    habits = habits_of(first, modules[0], inputs[0], targets[0], loss)
+    if habits.draws and not backend.own_modules:
+        raise Unserved(backend.name, "it draws random numbers outside of nn.Dropout")
+    batch = samples.inputs[: first.batch_size]
+    masks = Masks(modules, recipes, batch, dtype_of(first))
+    stack = Stack(modules, device, habits.idle)
+    return Assembly(samples, masks, stack, backend(stack, modules, loss, first.z_loss), loss)
+
+
+def dtype_of(recipe: Recipe) -> torch.dtype:
+    """The type of a recipe's weights."""
+    return torch.float64 if recipe.dtype == "float64" else torch.float32
+
+
+def module_of(recipe: Recipe, data: Data, base: Path) -> nn.Module:
+    """A recipe's network with masks for dropout."""
+    return with_masks(recipe.build(data.shape, data.outputs, base).to(dtype_of(recipe)))
+
+
+def _modules(recipes: Sequence[Recipe], data: Data, base: Path, *, alone: bool) -> list[nn.Module]:
+    """A module for each recipe; where they need not stand alone, equal networks with equal seeds are one object."""
+    made: dict[object, nn.Module] = {}
+    modules = []
+    for i, recipe in enumerate(recipes):
+        mark = i if alone else recipe.model_dump_json(include={"net", "parametrization", "seed"})
+        if mark not in made:
+            module = module_of(recipe, data, base)
+            if any(module is other for other in made.values()):
+                raise SpecError("net: the function that builds the network gave the same module twice; build a new one")
+            made[mark] = module
+        modules.append(made[mark])
+    return modules

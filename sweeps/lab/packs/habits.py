@@ -1,0 +1,112 @@
+"""What a network of the user's own does beside computing outputs: seen on one batch, before it trains."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from orchestrator.errors import SpecError
+from sweeps.lab.models import OwnNet
+from sweeps.lab.packs.dropout import restore_buffers
+from sweeps.lab.packs.losses import LossName, trained_losses
+from sweeps.lab.recipe import Recipe
+from sweeps.lab.streams import seeded
+
+__all__ = ["Habits", "habits_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class Habits:
+    """What training must know of a network.
+
+    Attributes:
+        idle: names of parameters that ask for a gradient, but that the loss does not depend on.
+        draws: whether it draws from a global random state while it trains: only the loop gives each model its own.
+    """
+
+    idle: frozenset[str] = frozenset()
+    draws: bool = False
+
+
+def habits_of(recipe: Recipe, module: nn.Module, inputs: Tensor, targets: Tensor, loss: LossName) -> Habits:
+    """The habits of a recipe's network; those of built-in ones are known.
+
+    Args:
+        recipe: of the network.
+        module: with masks, on the CPU; it is given back as it was.
+        inputs: [B, ...], a batch.
+        targets: [B, ...].
+        loss: of the recipe.
+
+    Raises:
+        SpecError: it does something that can't be trained so that the same recipe gives the same weights.
+    """
+    if not isinstance(recipe.net, OwnNet):
+        return Habits()
+    _check_memory(module)
+    x, y = inputs.cpu(), targets.cpu()
+    with _as_it_was(module):
+        module.eval()
+        given = x.clone()
+        with torch.no_grad():
+            before = _random_state()
+            module(given)
+        if _random_state() != before:
+            raise SpecError(
+                "net: the network draws random numbers when it is evaluated, so its metrics can't be told twice; let "
+                "it draw only `if self.training`"
+            )
+        module.train()
+        outputs = module(given)
+        draws = _random_state() != before
+        if not torch.equal(given, x):
+            raise SpecError(
+                "net: the network writes into its inputs, which other models and steps read too; begin with an "
+                "operation that makes a new tensor (not inplace=True)"
+            )
+        trained = {n: p for n, p in module.named_parameters() if p.requires_grad}
+        value = trained_losses(loss, recipe.z_loss, outputs[None], y[None]).mean()
+        if not value.requires_grad:
+            raise SpecError("net: the loss depends on no parameter that trains (requires_grad=True)")
+        grads: Sequence[Tensor | None] = torch.autograd.grad(value, list(trained.values()), allow_unused=True)
+    idle = frozenset(n for n, g in zip(trained, grads, strict=True) if g is None)
+    return Habits(idle, draws)
+
+
+@contextmanager
+def _as_it_was(module: nn.Module) -> Iterator[None]:
+    """Afterwards modes, buffers and random states are what they were."""
+    buffers = {n: b.detach().clone() for n, b in module.named_buffers()}
+    modes = {m: m.training for m in module.modules()}
+    try:
+        with seeded(0):
+            yield
+    finally:
+        with torch.no_grad():
+            restore_buffers(module, buffers)
+        for part, training in modes.items():
+            part.training = training
+
+
+def _random_state() -> tuple[bytes, object, object]:
+    """Of torch, Python and NumPy."""
+    state = np.random.get_state(legacy=False)  # noqa: NPY002 - it is the user's network that draws
+    return torch.get_rng_state().numpy().tobytes(), random.getstate(), str(state)
+
+
+def _check_memory(module: nn.Module) -> None:
+    owners: dict[int, str] = {}
+    for name, p in module.named_parameters():
+        if p.is_complex():
+            raise SpecError(f"net: the parameter {name} is complex, but training is in real numbers")
+        if p.numel() and owners.setdefault(p.data_ptr(), name) != name:
+            raise SpecError(
+                f"net: the parameters {owners[p.data_ptr()]} and {name} are two tensors in one memory; to tie them, "
+                "assign the same nn.Parameter to both places"
+            )

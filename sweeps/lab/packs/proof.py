@@ -1,0 +1,209 @@
+"""Proof that a back-end computes what the network itself computes: on the first batch, at initial weights.
+
+A back-end is another program for the same function, so it is never trusted for what it says of itself: losses,
+gradients, buffers and outputs of three models with different seeds are compared with those of their modules, each alone
+in a plain autograd loop. Both see the same samples and the same masks of dropout.
+
+They add the same numbers in another order, so equal they are only to rounding, and how large that is depends on the
+network: sums over a batch of B samples and layers of n inputs are off by about sqrt(B n) units in the last place, and a
+rounded activation that falls on the other side of a kink moves a whole sample. So they are compared twice. In double
+precision both are next to nothing, and a relative difference of 1e-8 is another function. In the recipe's own precision
+1e-3 is allowed, for operations that go wrong in one precision only, and networks that know no other. Differences of a
+gradient are relative to the norm of the tensor's, or to a thousandth of the whole gradient's where that is more.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from orchestrator.errors import SpecError
+from sweeps.lab.data import Data
+from sweeps.lab.models import OwnNet
+from sweeps.lab.packs.assembly import Assembly, assemble, module_of
+from sweeps.lab.packs.backends import Backend, Loop, Unserved
+from sweeps.lab.packs.draws import counted
+from sweeps.lab.packs.dropout import mask_names
+from sweeps.lab.packs.losses import trained_losses
+from sweeps.lab.recipe import Recipe
+from sweeps.lab.streams import seeded, stream
+
+__all__ = ["disagreement", "exact_rows"]
+
+_MODELS = 3
+_ROWS = 5  # of the pack in which a model's bits are compared with those it has among fewer
+_LARGEST = {"own": 1e-3, "double": 1e-8}
+_SMALL = 1e-3  # share of the whole gradient, or of all buffers, that a tensor's difference is compared with at least
+_GRADIENT, _BUFFER = "the gradient of ", "the buffer "
+_Key = tuple[str, str, str, str]
+_VERDICTS: dict[_Key, str | None] = {}
+_EXACT: dict[_Key, bool] = {}
+
+
+def disagreement(backend: type[Backend], recipe: Recipe, data: Data, device: str, base: Path) -> str | None:
+    """What a back-end computes otherwise than the network itself; None: nothing, but for rounding.
+
+    Asked once per process for each pack key. The loop calls the network itself, so it is asked for own networks only.
+
+    Args:
+        backend: that serves the network, going by its layers.
+        recipe: any with the pack key.
+        data: of the recipe, on the device.
+        device: `cpu` or `cuda:0`.
+        base: folder that relative paths start from.
+    """
+    if backend is Loop and not isinstance(recipe.net, OwnNet):
+        return None
+    key = _key(backend, recipe, device, base)
+    if key not in _VERDICTS:
+        _VERDICTS[key] = _verdict(backend, recipe, data, device, base)
+    return _VERDICTS[key]
+
+
+def exact_rows(backend: type[Backend], recipe: Recipe, data: Data, device: str, base: Path) -> bool:
+    """Whether a model's bits do not depend on the number of models beside it: by its layers, and as tried out.
+
+    Arguments as of `disagreement`.
+    """
+    if backend is Loop:
+        return True
+    key = _key(backend, recipe, device, base)
+    if key not in _EXACT:
+        claimed = backend.exact_rows(module_of(recipe, data, base))
+        _EXACT[key] = claimed and _same_bits(assemble(_siblings(recipe, _ROWS), data, backend, device, base))
+    return _EXACT[key]
+
+
+def _key(backend: type[Backend], recipe: Recipe, device: str, base: Path) -> _Key:
+    return backend.name, recipe.pack_key(), device, str(base.resolve())
+
+
+def _siblings(recipe: Recipe, models: int) -> list[Recipe]:
+    return [recipe.model_copy(update={"seed": recipe.seed + i}) for i in range(models)]
+
+
+def _same_bits(made: Assembly) -> bool:
+    """Whether two of the models have the same gradients and outputs together and alone as among all."""
+    program, shared = made.program, made.samples.inputs[: made.samples.batch(0)[0].shape[1]]
+
+    def computed(rows: Sequence[int]) -> tuple[Tensor, Tensor]:
+        chosen = torch.tensor(rows, device=shared.device)
+        inputs, targets = (t[chosen] for t in made.samples.batch(0))
+        masks = {n: m[chosen] for n, m in made.masks.draw(0, inputs.shape[1]).items()}
+        grads = torch.empty_like(made.stack.weights)
+        program.gradients(inputs, targets, masks, grads)
+        return grads, program.outputs(shared)
+
+    whole = computed(range(_ROWS))
+    program.take(torch.tensor([1, _ROWS - 1], device=shared.device))
+    two = computed([1, _ROWS - 1])
+    program.take(torch.tensor([1], device=shared.device))
+    one = computed([_ROWS - 1])
+    return all(
+        torch.equal(a[1], b[0]) and torch.equal(a[_ROWS - 1], b[1]) and torch.equal(b[1], c[0])
+        for a, b, c in zip(whole, two, one, strict=True)
+    )
+
+
+def _verdict(backend: type[Backend], recipe: Recipe, data: Data, device: str, base: Path) -> str | None:
+    found = _difference(backend, recipe, data, device, base, _LARGEST["own"], 0)
+    if recipe.dtype == "float64" or backend.compiles:
+        return found
+    double = recipe.model_copy(update={"dtype": "float64"})
+    try:
+        _references(_siblings(double, 1), data, device, base, 0)
+    except (RuntimeError, TypeError, ValueError, SpecError):  # a network that knows its own precision only
+        return found
+    if found is not None and _difference(backend, recipe, data, device, base, _LARGEST["own"], 1) is not None:
+        return found  # not a kink that one batch met
+    return _difference(backend, double, data, device, base, _LARGEST["double"], 0)
+
+
+def _difference(
+    backend: type[Backend], recipe: Recipe, data: Data, device: str, base: Path, largest: float, step: int
+) -> str | None:
+    """The first difference above what is allowed, in words."""
+    recipes = _siblings(recipe, _MODELS)
+    wanted = _references(recipes, data, device, base, step)
+    try:
+        made = assemble(recipes, data, backend, device, base)
+        made.program.seeds = lambda: [_seed(r, step) for r in recipes]
+        given = _computed(made, step)
+    except Unserved as e:
+        return e.reason
+    except (RuntimeError, NotImplementedError) as e:
+        lines = str(e).strip().splitlines()
+        return f"it can't be computed as a stack ({lines[0] if lines else type(e).__name__})"
+    for ours, theirs in zip(given, wanted, strict=True):
+        if odd := [n for n in theirs if n not in ours]:
+            return f"{odd[0]} is missing"
+        sizes = {n: float(t.double().norm()) for n, t in theirs.items()}
+        for name, t in theirs.items():
+            group = next((g for g in (_GRADIENT, _BUFFER) if name.startswith(g)), name)
+            floor = _SMALL * math.hypot(*(size for n, size in sizes.items() if n.startswith(group)))
+            gap = _gap(ours[name], t, floor)
+            if not gap <= largest:
+                return f"{name} differs from that of the network itself by {gap:.2g} of its size"
+    return None
+
+
+def _gap(ours: Tensor, theirs: Tensor, floor: float) -> float:
+    """Size of the difference over that of the reference; values that are not finite in both are equal."""
+    a, b = ours.detach().double().cpu(), theirs.detach().double().cpu()
+    if a.shape != b.shape or not torch.equal(a.isfinite(), b.isfinite()):
+        return math.inf
+    both = a.isfinite()
+    apart = float((a[both] - b[both]).norm())
+    return 0.0 if apart == 0 else apart / max(float(b[both].norm()), floor, 1e-30)
+
+
+def _computed(made: Assembly, step: int) -> list[dict[str, Tensor]]:
+    """What a back-end gives for each model, by name."""
+    inputs, targets = made.samples.batch(step)
+    shared = made.samples.inputs[: inputs.shape[1]].clone()
+    outputs = made.program.outputs(shared)
+    grads = torch.empty_like(made.stack.weights)
+    losses = made.program.gradients(inputs, targets, made.masks.draw(step, inputs.shape[1]), grads)
+    split = made.stack.layout.split(grads)
+    return [
+        {"the loss": losses[k], "the output": outputs[k]}
+        | {_GRADIENT + n: g[k] for n, g in split.items()}
+        | {_BUFFER + n: b[k] for n, b in made.stack.buffers.items()}
+        for k in range(len(losses))
+    ]
+
+
+def _references(recipes: Sequence[Recipe], data: Data, device: str, base: Path, step: int) -> list[dict[str, Tensor]]:
+    """The same of each network alone, by autograd; with no weight in common, as they are built one after the other."""
+    made = assemble(recipes, data, Loop, device, base)
+    inputs, targets = made.samples.batch(step)
+    masks = made.masks.draw(step, inputs.shape[1])
+    shared = made.samples.inputs[: inputs.shape[1]]
+    rows = []
+    for k, recipe in enumerate(recipes):
+        module = module_of(recipe, data, base).to(device)
+        with torch.no_grad():
+            row = {"the output": module.eval()(shared.clone())}
+        module.train()
+        for name, mask in masks.items():
+            module.get_buffer(name).data = mask[k]
+        with seeded(_seed(recipe, step), device):
+            outputs: Tensor = module(inputs[k].clone())
+        loss = trained_losses(made.loss, recipe.z_loss, outputs[None], targets[k : k + 1]).mean()
+        leaves = {n: p for n, p in module.named_parameters() if p.requires_grad}
+        grads: Sequence[Tensor | None] = torch.autograd.grad(loss, list(leaves.values()), allow_unused=True)
+        given = {n: g for n, g in zip(leaves, grads, strict=True) if g is not None}
+        tensors: dict[str, Tensor] = {**dict(module.named_buffers()), **dict(module.named_parameters())}
+        still = {n: t for n, t in tensors.items() if n not in given and n not in mask_names(module)}
+        row |= {"the loss": loss.detach()} | {_GRADIENT + n: g for n, g in given.items()}
+        rows.append(row | {_BUFFER + n: t.detach() for n, t in still.items()})
+    return rows
+
+
+def _seed(recipe: Recipe, step: int) -> int:
+    """Of the global random states, for networks that draw from them."""
+    return counted(stream(recipe.seed, "dropout"), step)
