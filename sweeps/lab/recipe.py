@@ -96,7 +96,10 @@ class Recipe(Model):
         1.0, gt=0, le=1, description="share of the samples, drawn by `subset`; smaller ones nest"
     )
     label_noise: float = Field(
-        0.0, ge=0, le=1, description="share of the samples whose label is replaced by another class, drawn by `noise`"
+        0.0,
+        ge=0,
+        le=1,
+        description="share of the split's samples whose label is replaced by another class, drawn by `noise`",
     )
     augment: AugmentSpec | None = None
     loss: Literal["auto", "cross_entropy", "mse"] = Field(

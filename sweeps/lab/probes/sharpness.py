@@ -10,11 +10,13 @@ from pydantic import Field
 from torch import Tensor
 from torch.func import functional_call, vmap
 
+from orchestrator.errors import SpecError
 from sweeps.lab.probes.base import Probe, Subject
 from sweeps.lab.streams import generator
 
 __all__ = ["Sharpness", "largest_eigenvalues"]
 
+_ASYMMETRIC = 1e-3  # of the largest product; rounding in float32 is below 1e-5
 Product: TypeAlias = Callable[[Tensor], Tensor]
 
 
@@ -69,16 +71,28 @@ def largest_eigenvalues(product: Product, like: Tensor, products: int, tolerance
 
     Returns:
         [K] of float64; each from below. Not finite where the products are not.
+
+    Raises:
+        SpecError: the matrices are not symmetric, so they are no Hessians.
     """
     k, p = like.shape
     start = torch.randn(p, generator=generator(0, "probe"), dtype=torch.float64).to(like.device, like.dtype)
     vectors = [(start / start.norm()).expand(k, p)]
     steps = min(products, p)
     diagonal, beside = torch.zeros(k, steps, dtype=torch.float64), torch.zeros(k, steps, dtype=torch.float64)
-    value = torch.full((k,), torch.nan, dtype=torch.float64)
+    value, scale = torch.full((k,), torch.nan, dtype=torch.float64), torch.zeros(k, dtype=torch.float64)
     for j in range(steps):
         w = product(vectors[j])
         diagonal[:, j] = (w * vectors[j]).sum(1).double().cpu()
+        scale = scale.maximum(w.norm(dim=1).double().cpu())
+        if j:  # in exact arithmetic this product is the norm of the step before
+            apart = ((w * vectors[j - 1]).sum(1).double().cpu() - beside[:, j - 1]).abs()
+            if bool((apart > _ASYMMETRIC * scale).any()):
+                raise SpecError(
+                    "sharpness: second derivatives of this network depend on their order, so they are wrong: an "
+                    "operation in it has no right derivative of its gradient (torch's weight_norm, a hook that changes "
+                    "gradients); leave the probe out"
+                )
         for _ in range(2):  # twice is enough (Parlett 1998, section 6.9)
             for v in vectors:
                 w = w - (w * v).sum(1, keepdim=True) * v

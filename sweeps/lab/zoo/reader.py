@@ -253,9 +253,11 @@ class Member:
         return self.zoo._architecture(self, label, state).vector(state)
 
     def module(self, label: str = "last") -> nn.Module:
-        """The network with these weights, in evaluation mode."""
-        module = self.zoo._build(self.row, self.zoo._source.shape(self.row))
-        module.load_state_dict(self.state(label))
+        """The network with these weights, of their type, in evaluation mode."""
+        module, state = self.zoo._build(self.row, self.zoo._source.shape(self.row)), self.state(label)
+        for dtype in {t.dtype for t in state.values() if t.is_floating_point()}:  # one: weights are kept as trained
+            module.to(dtype)
+        module.load_state_dict(state)
         return module.eval()
 
     def permuted(self, seed: int, label: str = "last") -> dict[str, Tensor]:
