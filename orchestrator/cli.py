@@ -100,7 +100,11 @@ def run(
     out_dir: Out = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show the plan.")] = False,
 ) -> None:
-    """Run a sweep; resume it when it was stopped, extend it when its axes have grown."""
+    """Run a sweep; resume it when it was stopped, extend it when its axes have grown.
+
+    Exit codes: 0 all units ended well; 1 some failed, or the report could not be made; 2 the input can't be used;
+    3 stopped, and the same command goes on.
+    """
     from orchestrator.site import load_site
     from orchestrator.sweep import load_spec
 

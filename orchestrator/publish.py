@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+import math
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from orchestrator.kind import SweepKind
 from orchestrator.redaction import free_of_credentials
 from orchestrator.report import render
 from orchestrator.report.parts import Report
+from orchestrator.report.readable import readable_rows, readable_series
 from orchestrator.report.tables import Head
 from orchestrator.site import Site
+from orchestrator.spec import Spec
 from orchestrator.store import Store, is_url
 from orchestrator.sweep import Sweep
 from orchestrator.text import one_line, shortened
 from orchestrator.tracked import UnitEntry, unit_entries
 from orchestrator.tracking import check_reachable, default_uri, export, export_safely
 
-__all__ = ["check_tracking", "export_now", "publish", "views", "write_report"]
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["check_tracking", "export_now", "make_page", "publish", "views", "write_report"]
 
 _MOST_ERROR = 300  # characters of an error in one line
 
@@ -69,8 +78,6 @@ def write_report(sweep: Sweep, where: str) -> tuple[Path, Report]:
 
     The report of a sweep in an object store is written here, where a browser can open it, and copied there.
     """
-    rows, series = sweep.rows(), sweep.series()
-    report = sweep.kind.report(sweep.spec, rows, series)
     head: Head = {
         "spec": sweep.head["spec"],
         "fingerprint": sweep.head["fingerprint"],
@@ -83,20 +90,39 @@ def write_report(sweep: Sweep, where: str) -> tuple[Path, Report]:
         "columns": sweep.kind.columns(sweep.spec),
         "total": sweep.kind.planner(sweep.spec).total,
     }
-    page = render(report, head, rows, series, views(where))
+    page, report = make_page(sweep.kind, sweep.spec, head, sweep.rows(), sweep.series(), views(where))
     if is_url(where):
         _copy(page.parent, sweep.ledger.store)
     return page, report
 
 
+def make_page(
+    kind: SweepKind[Any], spec: Spec, head: Head, rows: pd.DataFrame, series: pd.DataFrame, out: Path
+) -> tuple[Path, Report]:
+    """The kind's report of these rows as a page under `out`.
+
+    Values may be huge, not finite, or missing: a report shows them, so the libraries' warnings of them are not.
+    """
+    with warnings.catch_warnings():
+        for category in (RuntimeWarning, UserWarning):
+            warnings.simplefilter("ignore", category)
+        columns = [*kind.params(spec), *(kind.columns(spec) or ())]
+        report = kind.report(spec, readable_rows(rows, columns), readable_series(series))
+        summary = {name: value for name, value in report.summary.items() if math.isfinite(value)}
+        report = Report(report.sections, summary)
+        return render(report, head, rows, series, out), report
+
+
 def _copy(folder: Path, store: Store) -> None:
-    """The report's files to the object store; figures of an earlier report that are no more go there too."""
-    figures = {f"report/figures/{p.name}": p for p in (folder / "figures").glob("*.png")}
-    for path, file in [*figures.items(), ("report/index.html", folder / "index.html")]:
+    """The report's files to the object store; those of an earlier report that are no more are deleted there too."""
+    beside = [*(folder / "figures").glob("*.png"), *(folder / "tables").glob("*.csv")]
+    files = {f"report/{p.parent.name}/{p.name}": p for p in beside}
+    for path, file in [*files.items(), ("report/index.html", folder / "index.html")]:
         store.replace(path, file.read_bytes())
-    for name, _ in store.list("report/figures"):
-        if f"report/figures/{name}" not in figures:
-            store.delete(f"report/figures/{name}")
+    for below in ("report/figures", "report/tables"):
+        for name, _ in store.list(below):
+            if f"{below}/{name}" not in files:
+                store.delete(f"{below}/{name}")
 
 
 def export_now(sweep: Sweep, where: str, uri: str | None, experiment: str | None, most: int) -> str:

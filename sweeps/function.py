@@ -16,7 +16,7 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -25,10 +25,14 @@ from orchestrator.faults import text_of
 from orchestrator.forks import end_if_forked
 from orchestrator.kind import Arrays, SweepKind, Workbench, import_callable
 from orchestrator.planner import GridPlanner
+from orchestrator.report.parts import Report
 from orchestrator.row import METERS, Cause, Column, Metric, Outcome, Progress, Status
 from orchestrator.spec import IsAxis, IsLabel, Model, Spec
 from orchestrator.unit import Keys, Unit, stream_seed
 from sweeps.lab.calls import call_setup, check_arguments, check_setup, imported
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["ColumnSpec", "FunctionKind", "FunctionSession", "FunctionSpec"]
 
@@ -66,6 +70,17 @@ class FunctionSpec(Spec):
     columns: Annotated[dict[str, ColumnSpec] | None, IsLabel()] = Field(
         None, description="metrics with meaning, unit and type; left out: whatever the units give"
     )
+    repeats: Annotated[tuple[str, ...] | None, IsLabel()] = Field(
+        None,
+        description="axes that only repeat a unit, over which the report averages; left out: those that are called "
+        "seed, replicate, repeat, trial or fold",
+    )
+    goal: Annotated[dict[Literal["minimise", "maximise"], str] | None, IsLabel()] = Field(
+        None,
+        max_length=1,
+        description="metric by which the report ranks units, such as {minimise: loss}; left out: the first one that "
+        "varies, of which less is better unless its name speaks of an accuracy, score or reward",
+    )
     deterministic: Annotated[bool, IsLabel()] = Field(
         True,
         description="whether a unit gives the same metrics every time; the first one is then run twice, "
@@ -88,6 +103,8 @@ class FunctionSpec(Spec):
             )
         if self.columns is not None and (clash := sorted((_RESERVED | self.axes.keys()) & self.columns.keys())):
             raise ValueError(f"the names {clash} under columns are taken by axes or by the row's own columns")
+        if unknown := sorted(set(self.repeats or ()) - self.axes.keys()):
+            raise ValueError(f"repeats names {unknown}, which are no axes; the axes are {list(self.axes)}")
         return self
 
     def arguments(self) -> list[str]:
@@ -150,6 +167,16 @@ class FunctionKind(SweepKind[FunctionSpec]):
             fixed["setup"] = call_setup(import_callable(spec.setup, bench.folder), bench)
         types = None if spec.columns is None else {name: c.type for name, c in spec.columns.items()}
         return FunctionSession(function, fixed, spec.seed_argument, types, bench)
+
+    def report(self, spec: FunctionSpec, rows: pd.DataFrame, series: pd.DataFrame) -> Report:
+        from orchestrator.report.generic import Reading, generic_section
+        from orchestrator.report.tables import described
+
+        params, metrics = described({"params": self.params(spec), "columns": self.columns(spec)}, rows)
+        reading = Reading(spec.repeats)
+        for way, metric in (spec.goal or {}).items():
+            reading = Reading(spec.repeats, metric, way == "minimise")
+        return Report([generic_section(rows, params, metrics, series, reading)])
 
 
 class FunctionSession:

@@ -122,7 +122,8 @@ class ZooKind(SweepKind[ZooSpec]):
     def report(self, spec: ZooSpec, rows: pd.DataFrame, series: pd.DataFrame) -> Report:
         from sweeps.lab.zoo.report import zoo_report
 
-        found = zoo_report([c.name for c in self.params(spec)], rows, series)
+        names = {"recipe": tuple(spec.recipes), "branch": tuple(spec.branches)}
+        found = zoo_report([c.name for c in self.params(spec)], rows, series, names)
         ended = rows[rows["status"].isin(["ok", "diverged"])] if len(rows) else rows
         if not spec.targets or not len(ended):
             return found

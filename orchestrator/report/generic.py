@@ -1,67 +1,143 @@
-"""Sections for kinds that bring none: lines over one axis, heat maps over two, counts of categories, else a table."""
+"""Sections for kinds that bring none: lines over one axis, heat maps over two, effects of more, counts, the best units.
+
+Axes that only repeat a unit (seeds) are averaged over.
+"""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from orchestrator.report.parts import Figure, Part, Section, Table
-from orchestrator.report.plots import counts_figure, heat_figure, line_figure
+from orchestrator.report.plots import Line, counts_figure, effects_figure, heat_figure, line_figure
+from orchestrator.report.ranges import Range
+from orchestrator.report.readable import readable_rows, readable_series
 from orchestrator.report.tables import numbers
-from orchestrator.report.values import number
+from orchestrator.report.values import group_labels, is_missing, label, ordered
 from orchestrator.row import Column, Status
 
-__all__ = ["generic_section"]
+__all__ = ["Reading", "generic_section"]
 
 _MOST_METRICS = 4
 _MOST_PANELS = 6  # lines in one plot, heat maps in one figure
+_MOST_EFFECTS = 9
 _MOST_CATEGORIES = 12
 _MOST_BARS = 24
 _MOST_LINES = 50
+_MOST_CURVES = 8
+_BEST = 10
+_REPEATS = re.compile(r"(^|[._])(seed|replicate|replica|repeat|repetition|rep|trial|fold)s?(_?(id|index))?$", re.I)
+_MORE = re.compile(r"acc|score|reward|return|auc|f1|precision|recall|throughput|per_second|success|correlation", re.I)
+
+Mask = np.ndarray[Any, np.dtype[np.bool_]]
+Group = tuple[str, Mask]
 
 
-def generic_section(rows: pd.DataFrame, params: Sequence[Column], metrics: Sequence[Column]) -> Section:
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What the rows alone don't say.
+
+    Attributes:
+        repeats: axes that only repeat a unit; None: those that are called seed, replicate, repeat, trial or fold.
+        goal: the metric that says which units are best; None: the first that varies.
+        less: whether less of it is better; None: by its name, as an accuracy or a loss.
+    """
+
+    repeats: tuple[str, ...] | None = None
+    goal: str | None = None
+    less: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Table:
+    """Rows with the columns by the part that they play."""
+
+    rows: pd.DataFrame
+    axes: list[Column]
+    repeats: list[Column]
+    metrics: list[Column]
+
+    @property
+    def over(self) -> str:
+        """What is averaged, for a caption."""
+        return f", means over {' and '.join(c.name for c in self.repeats)}" if self.repeats else ""
+
+
+def generic_section(
+    rows: pd.DataFrame,
+    params: Sequence[Column],
+    metrics: Sequence[Column],
+    series: pd.DataFrame | None = None,
+    reading: Reading | None = None,
+) -> Section:
     """What the rows show when the kind says nothing: at most four metrics, in the order of their columns."""
     if not len(rows):
         return Section("Results", ["There are no rows yet."])
-    axes = _independent(rows, [c for c in params if rows[c.name].nunique(dropna=False) > 1])
+    reading = reading or Reading()
+    rows = readable_rows(rows, [*params, *metrics])
     counted = [c for c in metrics if _is_category(rows, c)]
     measured = [c for c in metrics if c not in counted and _varies(rows, c)]
-    parts: list[Part] = [_words(rows, axes)]
-    parts += [figure for c in counted[:_MOST_METRICS] if (figure := _counts(rows, axes, c)) is not None]
-    parts += _curves(rows, axes, measured)
-    if len(parts) == 1:
+    varying = _independent(rows, [c for c in params if _count(rows, c) > 1])
+    repeats = [c for c in varying if _repeats(c, reading)]
+    axes = [c for c in varying if c not in repeats]
+    table = _Table(rows, axes, repeats, measured) if axes else _Table(rows, repeats, [], measured)
+    parts: list[Part] = [_words(table)]
+    parts += [figure for c in counted[:_MOST_METRICS] if (figure := _counts(rows, varying, c)) is not None]
+    parts += _pictures(table)
+    if series is not None and len(series):
+        parts += _along(table, readable_series(series), reading)
+    if len(measured) and len(rows) > 1:
+        parts.append(_best(table, reading))
+    if not any(isinstance(part, Figure) for part in parts):
         parts.append(_first_lines(rows, params, metrics))
-    if len(measured) > _MOST_METRICS and len(parts) > 1:
+    if len(measured) > _MOST_METRICS:
         parts.append(f"{len(measured) - _MOST_METRICS} more metrics are in the table of metrics and in the rows.")
     return Section("Results", parts)
 
 
-def _words(rows: pd.DataFrame, axes: Sequence[Column]) -> str:
-    if not axes:
+def _repeats(c: Column, reading: Reading) -> bool:
+    return bool(_REPEATS.search(c.name)) if reading.repeats is None else c.name in reading.repeats
+
+
+def _count(rows: pd.DataFrame, c: Column) -> int:
+    """Distinct values, nothing at all among them where it occurs beside others."""
+    return int(rows[c.name].nunique(dropna=False))
+
+
+def _labels(rows: pd.DataFrame, c: Column) -> tuple[list[str], list[str]]:
+    """A label for each row, and the labels in order: numbers by size, text in the order of the plan."""
+    given = list(dict.fromkeys(rows[c.name])) if c.type == "text" else []
+    return group_labels(rows[c.name], given)
+
+
+def _words(table: _Table) -> str:
+    if not table.axes:
         return "No param varies between these units."
-    return "Axes: " + ", ".join(f"{c.name} ({rows[c.name].nunique()} values)" for c in axes) + "."
+    told = "Axes: " + ", ".join(f"{c.name} ({_count(table.rows, c)} values)" for c in table.axes) + "."
+    if table.repeats:
+        told += f" Figures average over {' and '.join(c.name for c in table.repeats)}, which only repeats them."
+    return told
 
 
 def _independent(rows: pd.DataFrame, axes: list[Column]) -> list[Column]:
     """The axes without those that an earlier one determines, as zipped axes are."""
     kept: list[Column] = []
     for c in axes:
-        count = rows[c.name].nunique()
-        pairs = (rows[[k.name, c.name]].drop_duplicates() for k in kept if rows[k.name].nunique() == count)
+        count = _count(rows, c)
+        pairs = (rows[[k.name, c.name]].drop_duplicates() for k in kept if _count(rows, k) == count)
         if not any(len(pair) == count for pair in pairs):
             kept.append(c)
     return kept
 
 
 def _is_category(rows: pd.DataFrame, c: Column) -> bool:
-    if c.type == "float":
-        return False
-    return bool(1 <= rows[c.name].nunique() <= _MOST_CATEGORIES)
+    return c.type != "float" and 1 <= rows[c.name].nunique() <= _MOST_CATEGORIES
 
 
 def _varies(rows: pd.DataFrame, c: Column) -> bool:
@@ -76,110 +152,194 @@ def _counts(rows: pd.DataFrame, axes: Sequence[Column], metric: Column) -> Figur
     by: list[Column] = []
     bars = 1
     for c in axes:
-        count = rows[c.name].nunique()
+        count = _count(rows, c)
         if count <= _MOST_CATEGORIES and bars * count <= _MOST_BARS and len(rows) / (bars * count) >= 3:
             by.append(c)
             bars *= count
     if len(by) == len(axes) or len(rows) < 3:
         return None  # each bar would be a single unit
     groups = _combinations(rows, by)
-    labels = [" · ".join(_text(v) for v in values) or "all units" for values, _ in groups]
-    marks = rows[metric.name].map(lambda v: "" if pd.isna(v) else _text(v))
-    marks = marks.where(marks != "", rows["status"].map(lambda s: "no value" if s == Status.ok.value else str(s)))
+    none = [is_missing(v) for v in rows[metric.name]]
+    names, seen = group_labels([v for v, missing in zip(rows[metric.name], none, strict=True) if not missing])
+    told = iter(names)
     aside = ("no value", *(s.value for s in Status))
-    seen = sorted(set(marks), key=lambda m: (m in aside, _sortable(m)))
-    table = {m: [int((marks[mask] == m).sum()) for _, mask in groups] for m in seen}
+    states = ["no value" if s == Status.ok.value else str(s) for s in rows["status"]]
+    marks = np.array([state if missing else next(told) for state, missing in zip(states, none, strict=True)])
+    extra = [a for a in aside if a in set(marks[np.array(none)])]
+    table = {m: [int((marks[mask] == m).sum()) for _, mask in groups] for m in [*seen, *extra]}
     over = " and ".join(c.name for c in by) or "all axes"
-    doc = f" ({metric.doc.rstrip('.')})" if metric.doc else ""
-    caption = f"How many units gave each value of {metric.name}{doc}, by {over}; n = {len(rows)} units."
+    caption = f"How many units gave each value of {_told(metric)}, by {over}; n = {len(rows)} units."
+    labels = [name or "all units" for name, _ in groups]
     return counts_figure(f"counts-{metric.name}", caption, labels, table, metric.name, over, aside)
 
 
-def _curves(rows: pd.DataFrame, axes: Sequence[Column], metrics: Sequence[Column]) -> list[Part]:
-    """Lines or heat maps of metrics over the numeric axes; one line or panel for each combination of the others."""
-    numeric = [c for c in axes if c.type in ("int", "float")]
-    others = [c for c in axes if c not in numeric]
-    groups = _combinations(rows, others)
-    if len(numeric) not in (1, 2) or len(groups) > _MOST_PANELS:
-        return []
-    titles = [" · ".join(_text(v) for v in values) for values, _ in groups]
+def _told(metric: Column) -> str:
+    return f"{metric.name} ({metric.doc.rstrip('.')})" if metric.doc else metric.name
+
+
+def _pictures(table: _Table) -> list[Part]:
+    """Lines or maps over one or two numeric axes, one for each combination of the others; else effects."""
+    rows = table.rows
+    numeric = [c for c in table.axes if c.type in ("int", "float")]
+    groups = _combinations(rows, [c for c in table.axes if c not in numeric])
     parts: list[Part] = []
-    for metric in metrics[:_MOST_METRICS]:
-        values = numbers(rows[metric.name])
-        lost = int((~np.isfinite(values)).sum())
-        caption = _caption(metric, numeric, others, len(rows), lost)
-        name = f"{metric.name}-by-{'-'.join(c.name for c in numeric)}"
-        if len(numeric) == 1:
-            x = numbers(rows[numeric[0].name])
-            lines = [(title, x[mask], values[mask]) for title, (_, mask) in zip(titles, groups, strict=True)]
-            parts.append(line_figure(name, caption, lines, numeric[0], metric))
-        else:
-            panels = [
-                (title, *_grid(rows[mask], numeric, metric)) for title, (_, mask) in zip(titles, groups, strict=True)
-            ]
+    for metric in table.metrics[:_MOST_METRICS]:
+        if len(numeric) == 1 and len(groups) <= _MOST_PANELS:
+            lines = [_line(rows[mask], numeric[0], metric, name) for name, mask in groups]
+            caption = _caption(table, metric, numeric, "line", Range.of(*(line.values for line in lines)))
+            parts.append(line_figure(f"{metric.name}-by-{numeric[0].name}", caption, lines, numeric[0], metric))
+        elif len(numeric) == 2 and len(groups) <= _MOST_PANELS:
+            panels = [(name, *_grid(rows[mask], numeric, metric)) for name, mask in groups]
+            caption = _caption(table, metric, numeric, "map", Range.of(*(panel[3] for panel in panels)))
+            name = f"{metric.name}-by-{'-'.join(c.name for c in numeric)}"
             parts.append(heat_figure(name, caption, panels, numeric[0], numeric[1], metric))
+        elif table.axes:
+            parts.append(_effects(table, metric))
     return parts
 
 
-def _caption(metric: Column, numeric: Sequence[Column], others: Sequence[Column], units: int, lost: int) -> str:
-    doc = f" ({metric.doc.rstrip('.')})" if metric.doc else ""
-    text = f"{metric.name}{doc} over {' and '.join(c.name for c in numeric)}"
+def _effects(table: _Table, metric: Column) -> Figure:
+    axes, values = table.axes[:_MOST_EFFECTS], numbers(table.rows[metric.name])
+    panels = []
+    for c in axes:
+        found, names = _labels(table.rows, c)
+        cells = np.array(found)
+        marks = [c.name for c in axes if c.type in ("int", "float")]
+        places = [float(v) if c.name in marks and not is_missing(v) else None for v in ordered(table.rows[c.name])]
+        panels.append((c, names, places, [values[cells == name] for name in names]))
+    more = f" The first {len(axes)} of {len(table.axes)} axes." if len(axes) < len(table.axes) else ""
+    caption = (
+        f"{_told(metric)} over each axis: the median over all others, with the quartiles as a band or a bar; "
+        f"n = {len(values)} units{_lost(values)}.{more}{Range.of(values).remark()}"
+    )
+    return effects_figure(f"{metric.name}-effects", caption, panels, metric)
+
+
+def _lost(values: np.ndarray[Any, Any]) -> str:
+    lost = int((~np.isfinite(values)).sum())
+    return f", {lost} of them without a finite value" if lost else ""
+
+
+def _caption(table: _Table, metric: Column, numeric: Sequence[Column], what: str, shown: Range) -> str:
+    others = [c for c in table.axes if c not in numeric]
+    text = f"{_told(metric)} over {' and '.join(c.name for c in numeric)}"
     if others:
-        text += f", one {'line' if len(numeric) == 1 else 'map'} per {' and '.join(c.name for c in others)}"
-    text += f"; n = {units} units"
-    return text + (f", {lost} of them without a finite value (a gap in a line, a grey cell in a map)." if lost else ".")
+        text += f", one {what} per {' and '.join(c.name for c in others)}"
+    text += table.over
+    if table.repeats and what == "line":
+        text += ", bands from the lowest to the highest"
+    lost = _lost(numbers(table.rows[metric.name]))
+    text += f"; n = {len(table.rows)} units{lost}"
+    return text + (" (a gap in a line, a grey cell in a map)." if lost else ".") + shown.remark()
+
+
+def _means(x: pd.Series, y: pd.Series) -> pd.DataFrame:
+    """Mean, lowest and highest finite y of each x, by x."""
+    finite = pd.Series(np.where(np.isfinite(numbers(y)), numbers(y), np.nan))
+    return finite.groupby(numbers(x)).agg(["mean", "min", "max", "count"])
+
+
+def _line(rows: pd.DataFrame, axis: Column, metric: Column, name: str) -> Line:
+    found = _means(rows[axis.name], rows[metric.name])
+    spread = (found["min"].to_numpy(), found["max"].to_numpy()) if (found["count"] > 1).any() else None
+    return Line(name, found.index.to_numpy(dtype=float), found["mean"].to_numpy(), spread)
 
 
 def _grid(
     rows: pd.DataFrame, axes: Sequence[Column], metric: Column
 ) -> tuple[list[float], list[float], np.ndarray[Any, Any]]:
     """Values of both axes, ascending, and the metric at [second axis, first axis]; nan where there is no unit."""
-    x, y = numbers(rows[axes[0].name]), numbers(rows[axes[1].name])
-    xs, ys = np.unique(x), np.unique(y)
-    grid = np.full((len(ys), len(xs)), np.nan)
     values = numbers(rows[metric.name])
-    grid[np.searchsorted(ys, y), np.searchsorted(xs, x)] = np.where(np.isfinite(values), values, np.nan)
-    return xs.tolist(), ys.tolist(), grid
+    cells = pd.DataFrame({"x": numbers(rows[axes[0].name]), "y": numbers(rows[axes[1].name])})
+    cells["value"] = np.where(np.isfinite(values), values, np.nan)
+    table = cells.groupby(["y", "x"])["value"].mean().unstack("x")
+    return [float(v) for v in table.columns], [float(v) for v in table.index], table.to_numpy(dtype=float)
 
 
-def _combinations(
-    rows: pd.DataFrame, by: Sequence[Column]
-) -> list[tuple[tuple[object, ...], np.ndarray[Any, np.dtype[np.bool_]]]]:
-    """Each combination of values that occurs, in the order of the rows, with the mask of its rows."""
+def _combinations(rows: pd.DataFrame, by: Sequence[Column]) -> list[Group]:
+    """Each combination of values that occurs, in their order, with its name and the mask of its rows."""
     if not by:
-        return [((), np.ones(len(rows), dtype=bool))]
-    values = [list(dict.fromkeys(rows[c.name])) for c in by]
-    found = []
-    for combination in itertools.product(*values):
-        mask = np.ones(len(rows), dtype=bool)
-        for c, value in zip(by, combination, strict=True):
-            mask &= (rows[c.name].isna() if pd.isna(value) else rows[c.name] == value).to_numpy(dtype=bool)
+        return [("", np.ones(len(rows), dtype=bool))]
+    columns = [_labels(rows, c) for c in by]
+    cells = [np.array(found) for found, _ in columns]
+    groups = []
+    for combination in itertools.product(*(names for _, names in columns)):
+        mask = np.logical_and.reduce([column == name for column, name in zip(cells, combination, strict=True)])
         if mask.any():
-            found.append((combination, mask))
-    return found
+            groups.append((" · ".join(combination), mask))
+    return groups
 
 
-def _text(value: object, digits: int = 4) -> str:
-    if isinstance(value, bool | np.bool_):
-        return "yes" if value else "no"
-    if isinstance(value, int | float | np.number):
-        return number(float(f"{float(value):.{digits}g}")).replace(",", "")
-    return str(value)
+def _goal(table: _Table, reading: Reading) -> tuple[Column, bool]:
+    """The metric that ranks the units, and whether less of it is better."""
+    metric = next((c for c in table.metrics if c.name == reading.goal), table.metrics[0])
+    less = reading.less if reading.less is not None else not _MORE.search(metric.name)
+    return metric, less
 
 
-def _sortable(mark: str) -> tuple[int, float, str]:
-    try:
-        return 0, float(mark), mark
-    except ValueError:
-        return 1, 0.0, mark
+def _ranked(table: _Table, reading: Reading) -> pd.DataFrame:
+    """A line for each combination of the axes, the best first: its keys, means and their number."""
+    metric, less = _goal(table, reading)
+    shown = table.metrics[:_MOST_METRICS]
+    values = {"goal": metric.name, **{f"metric{i}": c.name for i, c in enumerate(shown)}}
+    frame = pd.DataFrame({"key": table.rows["key"].to_numpy()})
+    for name, column in values.items():
+        found = numbers(table.rows[column])
+        frame[name] = np.where(np.isfinite(found), found, np.nan)
+    by = [f"axis{i}" for i in range(len(table.axes))]
+    for name, c in zip(by, table.axes, strict=True):
+        frame[name] = _labels(table.rows, c)[0]
+        frame[f"{name}.value"] = list(table.rows[c.name].astype(object))
+    how = {name: (name, "mean") for name in values} | {f"{name}.value": (f"{name}.value", "first") for name in by}
+    groups = frame.groupby(by or ["key"], sort=False)
+    ranked = groups.agg(n=("goal", "count"), keys=("key", list), **how).reset_index()
+    return ranked.sort_values("goal", ascending=less, kind="stable")
+
+
+def _best(table: _Table, reading: Reading) -> Table:
+    metric, less = _goal(table, reading)
+    ranked = _ranked(table, reading).dropna(subset="goal")
+    metrics = [metric, *(c for c in table.metrics[:_MOST_METRICS] if c.name != metric.name)]
+    places = {c.name: f"metric{i}" for i, c in enumerate(table.metrics[:_MOST_METRICS])}
+    averaged = bool(table.repeats)
+    lines = [
+        [*(line[f"axis{i}.value"] for i in range(len(table.axes))), line["goal"],
+         *(line[places[c.name]] for c in metrics[1:]), *([int(line["n"])] if averaged else [])]
+        for line in ranked.head(_BEST).to_dict("records")
+    ]  # fmt: skip
+    over = f", each the mean over {' and '.join(c.name for c in table.repeats)}" if averaged else ""
+    what = "combinations" if averaged else "units"
+    caption = f"The {len(lines)} {what} with the {'lowest' if less else 'highest'} {metric.name}{over}."
+    header = [*(c.name for c in table.axes), *(c.name for c in metrics), *(["n"] if averaged else [])]
+    return Table(caption, header, lines, name="best")
+
+
+def _along(table: _Table, series: pd.DataFrame, reading: Reading) -> Iterator[Part]:
+    """Metrics over steps, a line for each combination of the axes: all of them where they are few, else the best."""
+    ranked = _ranked(table, reading) if table.metrics else None
+    if ranked is None or not len(ranked):
+        return
+    shown = ranked.head(_MOST_CURVES)
+    names = [" · ".join(str(line[f"axis{i}"]) for i in range(len(table.axes))) for line in shown.to_dict("records")]
+    for name in ordered(series["metric"])[:_MOST_METRICS]:
+        part = series[series["metric"] == name]
+        lines = []
+        for title, keys in zip(names, shown["keys"], strict=True):
+            own = part[part["key"].isin(keys)]
+            if len(own):
+                lines.append(_line(own, Column("step", ""), Column("value", ""), title))
+        if not lines or max(len(line.x) for line in lines) < 2:
+            continue
+        which = f"the {len(lines)} best" if len(ranked) > _MOST_CURVES else f"all {len(lines)}"
+        caption = f"{label(name)} along the way, {which} by {' and '.join(c.name for c in table.axes) or 'unit'}"
+        caption += f"{table.over}.{Range.of(*(line.values for line in lines)).remark()}"
+        yield line_figure(f"along-{name}", caption, lines, Column("step", ""), Column(str(name), ""))
 
 
 def _first_lines(rows: pd.DataFrame, params: Sequence[Column], metrics: Sequence[Column]) -> Table:
-    shown = [*params, *metrics][:12]
-    header = [*(f"{c.name} [{c.unit}]" if c.unit else c.name for c in shown), "status"]
-    lines = [
-        [*("-" if pd.isna(v) else _text(v, 6) for v in line[:-1]), str(line[-1])]
-        for line in rows[[*(c.name for c in shown), "status"]].head(_MOST_LINES).itertuples(index=False)
-    ]
+    columns = [*params, *metrics][:12]
+    header = [*(f"{c.name} [{c.unit}]" if c.unit else c.name for c in columns), "status"]
+    first = rows[[*(c.name for c in columns), "status"]].head(_MOST_LINES)
     more = f"; the other {len(rows) - _MOST_LINES} are in rows/*.parquet" if len(rows) > _MOST_LINES else ""
+    lines = [list(line) for line in first.itertuples(index=False)]
     return Table(f"The first {len(lines)} units in the plan's order{more}.", header, lines)

@@ -23,8 +23,9 @@ from matplotlib.text import Text
 from plotly.offline import get_plotlyjs
 
 from orchestrator.report.parts import Figure, Section, Table
-from orchestrator.report.values import shown
+from orchestrator.report.values import is_missing, shown
 from orchestrator.text import one_line, printable, shortened
+from orchestrator.unit import as_python
 
 __all__ = ["FigureView", "SectionView", "TableView", "Writer", "anchor", "page_html", "table_view"]
 
@@ -160,7 +161,8 @@ class Writer:
             return table_view(table)
         file = f"tables/{self._free(anchor(table.name))}.csv"
         text = io.StringIO()
-        csv.writer(text, lineterminator="\n").writerows([table.header, *table.lines])
+        lines = [["" if is_missing(as_python(cell)) else cell for cell in line] for line in table.lines]
+        csv.writer(text, lineterminator="\n").writerows([table.header, *lines])
         self._save(self._folder / file, text.getvalue().encode("utf-8", "backslashreplace"))
         return table_view(table, file)
 

@@ -33,7 +33,7 @@ def write(report: Report, head: Head, rows: pd.DataFrame, series: pd.DataFrame, 
     (folder / "figures").mkdir(parents=True, exist_ok=True)
     rows = _complete(rows)
     writer = Writer(folder)
-    sections = list(report.sections) or [generic_section(rows, *described(head, rows))]
+    sections = list(report.sections) or [generic_section(rows, *described(head, rows), series)]
     views = [writer.section(section) for section in sections]
     parts = _page(head, rows, report, views, len(series), out)
     page = page_html(**parts, interactive=writer.interactive > 0)  # type: ignore[arg-type]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -16,16 +17,17 @@ from matplotlib.figure import Figure as Picture
 from plotly.subplots import make_subplots
 
 from orchestrator.report.parts import Figure
+from orchestrator.report.ranges import Range
 from orchestrator.report.values import number
 from orchestrator.row import Column
 
-__all__ = ["PALETTE", "counts_figure", "heat_figure", "line_figure", "new_picture"]
+__all__ = ["PALETTE", "Line", "counts_figure", "effects_figure", "heat_figure", "line_figure", "new_picture"]
 
 Floats: TypeAlias = "np.ndarray[Any, np.dtype[np.float64]]"
 
 PALETTE = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#F0E442", "#000000")  # Okabe and Ito
 _GREYS = ("#bbbbbb", "#888888", "#555555", "#333333")
-_WIDE = 1e3  # a range of more than three decades is drawn on a logarithmic scale
+_MOST_MARKS = 7  # of an axis whose values stand side by side
 
 
 def new_picture(width: float = 7.0, height: float = 4.2) -> Picture:
@@ -42,11 +44,6 @@ def _title(c: Column) -> str:
 def _plain(text: str) -> str:
     """Text that matplotlib does not read as mathematics."""
     return text.replace("$", r"\$")
-
-
-def _logarithmic(values: Floats) -> bool:
-    finite = values[np.isfinite(values)]
-    return bool(len(finite) and finite.min() > 0 and finite.max() / finite.min() > _WIDE)
 
 
 def _geometric(values: Floats) -> bool:
@@ -74,29 +71,95 @@ def _dress(figure: Any, height: int) -> None:  # noqa: ANN401 - Plotly has no ty
     )
 
 
-def line_figure(
-    name: str, caption: str, lines: Sequence[tuple[str, Floats, Floats]], axis: Column, metric: Column
-) -> Figure:
-    """Lines of a metric over one axis; `lines` holds label, x and y of each. Non-finite points are gaps."""
-    log_x = _geometric(np.concatenate([x for _, x, _ in lines]))
-    log_y = _logarithmic(np.concatenate([y for _, _, y in lines]))
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line of a figure: its name, x in ascending order, y, and the edges of its band, where it has one."""
+
+    name: str
+    x: Floats
+    y: Floats
+    band: tuple[Floats, Floats] | None = None
+
+    @property
+    def values(self) -> Floats:
+        """All that is drawn along y."""
+        return self.y if self.band is None else np.concatenate([self.y, *self.band])
+
+
+def line_figure(name: str, caption: str, lines: Sequence[Line], axis: Column, metric: Column) -> Figure:
+    """Lines of a metric over one axis. Non-finite points are gaps; values far beyond all others are cut off."""
+    log_x = _geometric(np.concatenate([line.x for line in lines]))
+    span = Range.of(*(line.values for line in lines))
+    low, high = span.limits()
     picture, page = new_picture(), _page_figure()
     plot = picture.add_subplot()
-    for i, (label, x, y) in enumerate(lines):
-        order = np.argsort(x, kind="stable")
-        x, y = x[order], np.where(np.isfinite(y), y, np.nan)[order]
-        marker = "o" if len(x) <= 60 else ""
-        plot.plot(x, y, marker=marker, markersize=3.5, color=PALETTE[i % len(PALETTE)], label=_plain(label))
-        page.add_scatter(x=x, y=y, name=label, mode="lines+markers" if marker else "lines")
+    for i, line in enumerate(lines):
+        colour, y = PALETTE[i % len(PALETTE)], np.where(np.isfinite(line.y), line.y, np.nan)
+        marker = "o" if len(line.x) <= 60 else ""
+        plot.plot(line.x, y, marker=marker, markersize=3.5, color=colour, label=_plain(line.name))
+        if line.band is not None:
+            lower, upper = (np.clip(edge, low, high) for edge in line.band)
+            plot.fill_between(line.x, lower, upper, color=colour, alpha=0.18, linewidth=0)
+            around = {"x": np.concatenate([line.x, line.x[::-1]]), "y": np.concatenate([upper, lower[::-1]])}
+            style = {"fill": "toself", "opacity": 0.2, "line_width": 0, "fillcolor": colour, "line_color": colour}
+            page.add_scatter(**around, **style, mode="lines", showlegend=False, hoverinfo="skip")
+        page.add_scatter(x=line.x, y=y, name=line.name, mode="lines+markers" if marker else "lines", line_color=colour)
     plot.set(xlabel=_plain(_title(axis)), ylabel=_plain(_title(metric)))
-    plot.set(xscale="log" if log_x else "linear", yscale="log" if log_y else "linear")
+    plot.set(xscale="log" if log_x else "linear", yscale="log" if span.log else "linear", ylim=(low, high))
     plot.grid(alpha=0.3)
     if len(lines) > 1:
-        plot.legend()
+        plot.legend(fontsize=8)
     page.update_layout(showlegend=len(lines) > 1)
     page.update_xaxes(title=_title(axis), type="log" if log_x else "linear", exponentformat="power")
-    page.update_yaxes(title=_title(metric), type="log" if log_y else "linear", exponentformat="power")
+    ends = [math.log10(low), math.log10(high)] if span.log else [low, high]
+    page.update_yaxes(title=_title(metric), type="log" if span.log else "linear", exponentformat="power", range=ends)
     return Figure(name, caption, picture, page)
+
+
+def effects_figure(
+    name: str,
+    caption: str,
+    panels: Sequence[tuple[Column, Sequence[str], Sequence[float | None], Sequence[Floats]]],
+    metric: Column,
+) -> Figure:
+    """A panel for each axis: median and quartiles of a metric at each of its values, over all other axes.
+
+    Args:
+        name: of the file.
+        caption: what is seen.
+        panels: axis, labels of its values in order, their places (None: no number), the metric's values at each.
+        metric: what is shown; on a logarithmic scale when it spans more than three decades.
+    """
+    span = Range.of(*(v for *_, groups in panels for v in groups))
+    columns = min(3, len(panels))
+    lines = math.ceil(len(panels) / columns)
+    picture = new_picture(3.3 * columns + 0.8, 2.9 * lines + 0.3)
+    for i, (axis, labels, places, groups) in enumerate(panels):
+        plot = picture.add_subplot(lines, columns, i + 1)
+        finite = [v[np.isfinite(v)] for v in groups]
+        low, middle, high = (
+            np.array([np.quantile(v, q) if len(v) else np.nan for v in finite]) for q in (0.25, 0.5, 0.75)
+        )
+        if all(place is not None for place in places):
+            x = np.array(places, dtype=float)
+            plot.plot(x, middle, "o-", markersize=3.5, color=PALETTE[0])
+            edges = (np.clip(edge, *span.limits()) for edge in (low, high))
+            plot.fill_between(x, *edges, color=PALETTE[0], alpha=0.2, linewidth=0)
+            plot.set_xscale("log" if _geometric(x) else "linear")
+            if len(x) <= _MOST_MARKS:
+                plot.set_xticks(x, labels)
+                plot.minorticks_off()
+        else:
+            x = np.arange(len(labels), dtype=float)
+            plot.errorbar(x, middle, (middle - low, high - middle), fmt="o", color=PALETTE[0], capsize=3)
+            marks = range(0, len(labels), -(-len(labels) // _MOST_MARKS))
+            turned = sum(len(labels[m]) for m in marks) > 24
+            plot.set_xticks(marks, [_plain(labels[m]) for m in marks], rotation=30 if turned else 0, size=8)
+            plot.set_xlim(-0.5, len(labels) - 0.5)
+        plot.set(xlabel=_plain(_title(axis)), ylabel=_plain(_title(metric)) if i % columns == 0 else "")
+        plot.set(yscale="log" if span.log else "linear", ylim=span.limits())
+        plot.grid(alpha=0.3)
+    return Figure(name, caption, picture)
 
 
 def heat_figure(
@@ -115,14 +178,13 @@ def heat_figure(
         panels: title, x values, y values, metric at [y, x].
         across: the axis x.
         up: the axis y.
-        metric: what the colour shows; on a logarithmic scale when it spans more than three decades.
+        metric: what the colour shows; on a logarithmic scale when it spans more than three decades. Values far beyond
+            all others have the colour of the scale's end.
     """
-    everything = np.concatenate([grid.ravel() for *_, grid in panels])
-    log = _logarithmic(everything)
-    shown = [(title, xs, ys, np.log10(grid) if log else grid) for title, xs, ys, grid in panels]
-    colours = np.concatenate([grid.ravel() for *_, grid in shown])
-    low, high = float(np.nanmin(colours)), float(np.nanmax(colours))
-    label = f"log10 {_title(metric)}" if log else _title(metric)
+    span = Range.of(*(grid for *_, grid in panels))
+    shown = [(title, xs, ys, np.log10(grid) if span.log else grid) for title, xs, ys, grid in panels]
+    low, high = (math.log10(span.low), math.log10(span.high)) if span.log else (span.low, span.high)
+    label = f"log10 {_title(metric)}" if span.log else _title(metric)
     columns = min(len(shown), 3)
     lines = math.ceil(len(shown) / columns)
     picture = new_picture(max(6.0, 3.8 * columns), 3.6 * lines + 0.4)
@@ -144,7 +206,8 @@ def heat_figure(
             places, shown_texts = _ticks(values)
             marks = [texts[place] for place in places]  # by name: a number would be looked up as a name, too
             update(type="category", tickvals=marks, ticktext=shown_texts, title=_title(axis), showgrid=False, **where)
-    picture.colorbar(picture.axes[0].images[0], ax=picture.axes, label=_plain(label))
+    ends = "both" if span.beyond else "neither"
+    picture.colorbar(picture.axes[0].images[0], ax=picture.axes, label=_plain(label), extend=ends)
     _dress(page, 380 * lines + 40)
     page.update_layout(
         plot_bgcolor="#dddddd",
@@ -159,9 +222,9 @@ def heat_figure(
 
 
 def _ticks(values: Sequence[float]) -> tuple[list[int], list[str]]:
-    """At most six positions of an axis whose cells are evenly spaced, with their values as text."""
-    places = sorted({round(i) for i in np.linspace(0, len(values) - 1, min(6, len(values)))})
-    return places, [number(float(f"{values[i]:.3g}")) for i in places]
+    """At most seven positions at equal distances among cells that are evenly spaced, with their values as text."""
+    places = list(range(0, len(values), -(-len(values) // _MOST_MARKS)))
+    return places, [number(values[i], 3) for i in places]
 
 
 def counts_figure(

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from orchestrator.report.parts import Figure, Part, Report, Section, Table
+from orchestrator.report.values import is_missing, number
 from sweeps.lab.landscape_figures import curves_picture, draws_curve, maps_picture, surfaces_picture
 from sweeps.lab.landscape_plotly import curves_plot, surfaces_plot
 from sweeps.lab.scale import Scale
@@ -78,10 +79,10 @@ def _centers(reading: Reading, rows: pd.DataFrame) -> Table:
     lines: list[list[object]] = []
     for _, row in _center_rows(reading, rows).sort_index().iterrows():
         for e in reading.evaluators:
-            loss, se, accuracy = (row[f"{e}_{what}"] for what in ("loss", "loss_se", "accuracy"))
-            shown = _text(loss) + ("" if pd.isna(se) else f" ± {se:.2g}")
+            loss, se, accuracy, n = (row.get(f"{e}_{what}") for what in ("loss", "loss_se", "accuracy", "n"))
+            shown = _text(loss) + ("" if is_missing(se) else f" ± {number(se, 2)}")
             where = "0" if row["_distance"] == 0 else f"distance {row['_distance']:.3g} from 0"
-            lines.append([row["model"], e, where, shown, _percent(accuracy), int(row[f"{e}_n"])])
+            lines.append([row["model"], e, where, shown, _percent(accuracy), None if is_missing(n) else int(n)])
     header = ("model", "evaluator", "point", "loss ± standard error", "accuracy", "samples")
     return Table("At the centre of the grid, or the point nearest to it.", header, lines)
 
@@ -219,7 +220,7 @@ def _summary(reading: Reading, rows: pd.DataFrame) -> dict[str, float]:
 
 
 def _text(value: object) -> str:
-    return "" if pd.isna(value) else f"{value:.4g}"
+    return "" if is_missing(value) else number(float(value), 4)  # type: ignore[arg-type]
 
 
 def _range(values: pd.Series) -> str:
@@ -228,4 +229,4 @@ def _range(values: pd.Series) -> str:
 
 
 def _percent(value: object) -> str:
-    return "" if pd.isna(value) else f"{value:.1%}"
+    return "" if is_missing(value) else f"{value:.1%}"

@@ -19,9 +19,10 @@ from matplotlib.artist import Artist
 from matplotlib.figure import Figure as Picture
 
 from orchestrator.report import render
-from orchestrator.report.generic import generic_section
+from orchestrator.report.generic import Reading, generic_section
 from orchestrator.report.html import anchor
 from orchestrator.report.parts import Figure, Part, Report, Section, Table
+from orchestrator.report.ranges import Range
 from orchestrator.report.tables import counts, headline, metric_table, times
 from orchestrator.report.values import number
 from orchestrator.row import Cause, Column, Outcome, RowMaker, Status
@@ -145,12 +146,106 @@ def test_categories_are_counted_with_the_units_that_have_none(tmp_path: Path) ->
     assert bars == {"left": [15, 13], "right": [5, 5], "diverged": [0, 1], "failed": [0, 1]}
 
 
-def test_more_axes_than_a_picture_has_give_a_table(tmp_path: Path) -> None:
+def test_units_without_numbers_give_a_table(tmp_path: Path) -> None:
     params = [{"a": a, "b": b, "c": c} for a in range(3) for b in range(4) for c in range(6)]
-    rows, head = table(params, [{"loss": 1.0 * p["a"]} for p in params])
+    rows, head = table(params, [{"told": f"text {i}"} for i in range(72)])
     page = shown(rows, head, tmp_path)
     assert pictures(tmp_path) == []
     assert "The first 50 units in the plan's order; the other 22 are in rows/*.parquet" in page.words
+
+
+def figure_named(section: Section, name: str) -> Figure:
+    return next(p for p in section.parts if isinstance(p, Figure) and p.name == name)
+
+
+def test_three_numeric_axes_give_a_panel_each_with_the_median_over_the_others() -> None:
+    params = [{"a": a, "b": b, "c": c} for a in range(3) for b in range(4) for c in range(5)]
+    rows, head = table(params, [{"loss": 10.0 * p["a"] + p["b"]} for p in params])
+    figure = figure_named(generic_section(rows, head["params"], [Column("loss", "")]), "loss-effects")
+    panels = [[(list(line.get_xdata()), list(line.get_ydata())) for line in p.lines] for p in figure.picture.axes]
+    assert panels[0] == [([0, 1, 2], [1.5, 11.5, 21.5])]
+    assert panels[1] == [([0, 1, 2, 3], [10, 11, 12, 13])]
+    assert panels[2] == [([0, 1, 2, 3, 4], [11.5] * 5)]
+    assert "the median over all others" in figure.caption
+
+
+@pytest.mark.parametrize("name", ["seed", "data.seed", "replicate", "trial_id", "model_seed"])
+def test_seeds_are_averaged_with_a_band(name: str) -> None:
+    params = [{"lr": lr, name: s} for lr in (0.1, 0.2, 0.4) for s in range(5)]
+    rows, head = table(params, [{"loss": 10 * p["lr"] + p[name]} for p in params])
+    section = generic_section(rows, head["params"], [Column("loss", "")])
+    band, line = figure_named(section, "loss-by-lr").interactive.data
+    assert list(line.x) == [0.1, 0.2, 0.4] and list(line.y) == pytest.approx([3, 4, 6])
+    assert list(band.y) == pytest.approx([5, 6, 8, 4, 2, 1])
+    best = next(p for p in section.parts if isinstance(p, Table))
+    assert [list(line) for line in best.lines] == [[0.1, 3.0, 5], [0.2, 4.0, 5], [0.4, 6.0, 5]]
+    assert "lowest loss, each the mean over" in best.caption
+
+
+def test_what_repeats_and_what_is_best_can_be_said() -> None:
+    params = [{"lr": lr, "start": s} for lr in (0.1, 0.2) for s in range(3)]
+    rows, head = table(params, [{"depth": p["lr"] * (1 + p["start"])} for p in params])
+    reading = Reading(repeats=("start",), goal="depth", less=False)
+    section = generic_section(rows, head["params"], [Column("depth", "")], None, reading)
+    assert figure_named(section, "depth-by-lr")
+    best = next(p for p in section.parts if isinstance(p, Table))
+    assert [line[0] for line in best.lines] == [0.2, 0.1] and "highest depth" in best.caption
+    plain = generic_section(rows, head["params"], [Column("depth", "")], None, Reading(repeats=()))
+    assert figure_named(plain, "depth-by-lr-start"), "and nothing repeats where one says so"
+
+
+@pytest.mark.parametrize("huge", [1e37, -1e37, 1e140])
+def test_one_diverged_unit_does_not_flatten_the_map(huge: float) -> None:
+    grid = [{"a": a, "b": b} for a in range(4) for b in range(5)]
+    metrics = [{"loss": 1.0 + p["a"] + p["b"]} for p in grid]
+    metrics[7] = {"loss": huge}
+    rows, head = table(grid, metrics)
+    figure = figure_named(generic_section(rows, head["params"], [Column("loss", "")]), "loss-by-a-b")
+    colours = figure.interactive.layout.coloraxis
+    assert (colours.cmin, colours.cmax) == (1.0, 8.0)
+    assert "1 value lies far beyond the scale" in figure.caption
+    assert Range.of(np.array([1.0, 2.0, math.nan, math.inf])).beyond == 0, "what is not finite has no place at all"
+    assert Range.of(np.geomspace(1e-3, 1e3, 20)) == Range(1e-3, 1e3, log=True, beyond=0)
+
+
+def test_ticks_of_a_map_stand_at_equal_distances() -> None:
+    grid = [{"a": 10 ** (a / 2), "b": b} for a in range(9) for b in (0, 1)]
+    rows, head = table(grid, [{"loss": p["a"] + p["b"]} for p in grid])
+    figure = figure_named(generic_section(rows, head["params"], [Column("loss", "")]), "loss-by-a-b")
+    assert list(figure.interactive.layout.xaxis.ticktext) == ["1", "10", "100", "1,000", "10,000"]
+
+
+def test_series_become_curves_of_all_combinations_or_the_best() -> None:
+    params = [{"lr": lr, "seed": s} for lr in range(12) for s in range(2)]
+    rows, head = table(params, [{"loss": float(p["lr"])} for p in params])
+    told = [(key, step, "loss", float(i // 2 + step)) for i, key in enumerate(rows["key"]) for step in (0, 5)]
+    series = pd.DataFrame(told, columns=["key", "step", "metric", "value"])
+    few = generic_section(rows.iloc[:6], head["params"], [Column("loss", "")], series)
+    lines = [line for line in figure_named(few, "along-loss").interactive.data if line.name]
+    assert [(line.name, list(line.y)) for line in lines] == [("0", [0, 5]), ("1", [1, 6]), ("2", [2, 7])]
+    many = figure_named(generic_section(rows, head["params"], [Column("loss", "")], series), "along-loss")
+    assert "the 8 best by lr" in many.caption and len([line for line in many.interactive.data if line.name]) == 8
+
+
+def test_tables_with_a_name_are_files_with_all_digits(tmp_path: Path) -> None:
+    rows, head = table([{"x": 1}], [{"loss": 1.0}])
+    part = Table("c", ["a", "b", "c"], [[1 / 3, None, "x,y"], [math.nan, True, "z"]], name="some optima", digits=3)
+    page = shown(rows, head, tmp_path, Report([Section("S", [part])]))
+    assert "0.333" in page.words and "0.3333" not in page.words
+    file = tmp_path / "report" / "tables" / "some-optima.csv"
+    assert file.read_text(encoding="utf-8") == 'a,b,c\n0.3333333333333333,,"x,y"\n,True,z\n'
+    assert "tables/some-optima.csv" in page.sources
+    shown(rows, head, tmp_path)
+    assert not file.exists(), "tables of the report before are gone"
+
+
+@pytest.mark.parametrize("size", [10**6, pytest.param(10**8, marks=pytest.mark.slow)])
+def test_texts_of_any_length_end_in_a_page_that_can_be_opened(size: int, tmp_path: Path) -> None:
+    params = [{"x": i} for i in range(12)]
+    bad = {0: (Status.failed, TRACEBACK + "e" * size)}
+    rows, head = table(params, [{"told": f"{i % 3}" + "t" * (size if i == 1 else 10**6)} for i in range(12)], bad)
+    shown(rows, head, tmp_path)
+    assert (tmp_path / "report" / "index.html").stat().st_size < 10_000_000
 
 
 @pytest.mark.parametrize("case", ["empty", "no columns", "all failed", "nan and inf", "one unit", "no head"])

@@ -9,6 +9,7 @@ import pandas as pd
 
 from orchestrator.axes import Value
 from orchestrator.report.parts import Figure, Part, Report, Section, Table
+from orchestrator.report.values import label, number
 from orchestrator.search import Search, importances
 from orchestrator.settings import Dimension
 from sweeps.lab.search.figures import front_figure, history_figure, importance_figure, slice_figure
@@ -58,7 +59,7 @@ def _overview(spec: SearchSpec, search: Search, trials: pd.DataFrame, good: pd.D
     seeds = f", each the mean over {search.seeds} seeds" if search.seeds > 1 else ""
     yield f"{len(trials)} trials ({states}){seeds}; {trials['seconds'].sum():,.0f} s of units in all."
     best = good.iloc[0]
-    reached = ", ".join(f"{g.metric} = {best[g.metric]:.5g}" for g in search.goals)
+    reached = ", ".join(f"{g.metric} = {number(best[g.metric], 5)}" for g in search.goals)
     yield f"Best by the first goal: trial {int(best[TRIAL])}, {reached}."
     lines = [[d.name, _range(d), "log" if d.setting.log else "", _when(d)] for d in search.dimensions]
     yield Table("The space.", ("setting", "values", "scale", "exists where"), lines)
@@ -73,7 +74,7 @@ def _overview(spec: SearchSpec, search: Search, trials: pd.DataFrame, good: pd.D
 
 def _range(d: Dimension) -> str:
     if d.setting.choice is not None:
-        return ", ".join(str(o) for o in d.setting.options())
+        return ", ".join(map(label, d.setting.options()))
     low, high = d.setting.bounds
     step = f", step {d.setting.step:g}" if d.setting.step is not None else ""
     return f"{low:g} to {high:g}{step}"
@@ -90,11 +91,11 @@ def _importance(search: Search, good: pd.DataFrame, metric: str, index: int) -> 
     groups: dict[str, list[Dimension]] = {}
     for d in search.dimensions:
         groups.setdefault(_when(d), []).append(d)
-    for number, (when, dimensions) in enumerate(groups.items()):
+    for group, (when, dimensions) in enumerate(groups.items()):
         found = importances(dimensions, search.goals[index], _points(good, dimensions, search, metric))
         if len(found) > 1 or (found and not when):
             shares |= found
-            of |= dict.fromkeys(found, number)
+            of |= dict.fromkeys(found, group)
     if not shares:
         return None
     return _named(importance_figure(shares, of, metric), metric, [(g.metric, g.minimise) for g in search.goals])
@@ -124,15 +125,11 @@ def _table(search: Search, lines: pd.DataFrame, what: str) -> Table:
     for _, line in lines.head(_BEST).iterrows():
         values = values_of(line, search.dimensions)
         spread = search.seeds > 1
-        reached = [f"{line[m]:.5g}" + (f" ± {line[f'{m}.sd']:.2g}" if spread else "") for m in metrics]
-        body.append([int(line[TRIAL]), *reached, ", ".join(f"{n} {_short(v)}" for n, v in values.items())])
+        reached = [number(line[m], 5) + (f" ± {number(line[f'{m}.sd'], 2)}" if spread else "") for m in metrics]
+        body.append([int(line[TRIAL]), *reached, ", ".join(f"{n} {label(v)}" for n, v in values.items())])
     told = "on the front" if what == "front" else "the best first"
     sd = "; ±: standard deviation over seeds" if search.seeds > 1 else ""
     return Table(f"{len(body)} of {len(lines)} trials, {told}{sd}.", ("trial", *metrics, "settings"), body)
-
-
-def _short(value: object) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _best(search: Search, good: pd.DataFrame) -> Iterator[Part]:
@@ -141,7 +138,7 @@ def _best(search: Search, good: pd.DataFrame) -> Iterator[Part]:
     caption = (
         "Settings of the best trial. `landsweep best DIR > recipe.yaml` gives them as a spec that is ready to run."
     )
-    yield Table(caption, ("setting", "value"), [[name, _short(value)] for name, value in best.items()])
+    yield Table(caption, ("setting", "value"), [[name, value] for name, value in best.items()], "best")
 
 
 def _summary(trials: pd.DataFrame, good: pd.DataFrame, goals: Sequence[tuple[str, bool]]) -> dict[str, float]:

@@ -67,19 +67,34 @@ def _rates(
     lines = []
     for arm in arms:
         d = drifts[arm]
-        interval = f"{d.interval[0]:+.2f} to {d.interval[1]:+.2f}" if np.isfinite(d.interval[0]) else "-"
-        slope = f"{d.slope:+.2f}" if np.isfinite(d.slope) else "-"
-        lines.append([arm or "-", slope, interval, f"{d.spread:.2f}", f"{d.sizes} of {len(arms[arm])}"])
+        lines.append([arm or "-", d.slope, *d.interval, d.spread, d.sizes, len(arms[arm])])
     yield Table(
         "Drift: slope of log2 best rate per doubling, its 95 % interval over seeds, and the span of log2 best rates.",
-        ("recipe", "per doubling", "95 % interval", "span", "bracketed"),
+        ("recipe", "per doubling", "low", "high", "span", "bracketed", "sizes"),
         lines,
+        name="drift",
+        digits=3,
     )
     yield Table(
         f"The best rate of each {spec.over}. Penalty: how much higher the loss is with the best rate of the first one. "
-        "Sensitivity: mean excess loss over the rates tried, capped at the initial loss (arXiv 2309.14322).",
-        ("recipe", spec.over, "best rate", "log2", "loss", "penalty", "sensitivity", "rates tried", "diverged"),
+        "Sensitivity: mean excess loss over the rates tried, capped at the initial loss (arXiv 2309.14322). A best "
+        "rate needs a higher loss on both sides: where the lowest one lies at an end there is none.",
+        (
+            "recipe",
+            spec.over,
+            "best rate",
+            "log2",
+            "log2 of the lowest",
+            "bracketed",
+            "loss",
+            "penalty",
+            "sensitivity",
+            "rates tried",
+            "diverged",
+        ),
         list(_optima(found, arms)),
+        name="optima",
+        digits=4,
     )
 
 
@@ -88,24 +103,21 @@ def _optima(found: Found, arms: Mapping[str, Mapping[int, Curve]]) -> Iterator[l
         costs, rows = penalty(curves), found.part(arm, CURVE)
         for size, curve in curves.items():
             best = curve.optimum()
-            end = "lowest at an end" if np.isfinite(best.point) else "-"
-            at = (f"{2**best.rate:.4g}", f"{best.rate:.2f}") if best.bracketed else (end, f"{best.point:.2f}")
             diverged = int((rows.loc[rows["size"] == size, "status"] == "diverged").sum())
             spread = sensitivity(curve, found.initial(arm, size))
             yield [
                 arm or "-",
                 size,
-                *at,
+                2**best.rate,
+                best.rate,
+                best.point,
+                best.bracketed,
                 best.loss,
-                _or_dash(costs[size]),
-                _or_dash(spread),
+                costs[size],
+                spread,
                 len(curve.rates),
                 diverged,
             ]
-
-
-def _or_dash(value: float) -> str:
-    return f"{value:.3g}" if np.isfinite(value) else "-"
 
 
 def _laws(spec: TransferSpec, found: Found, arms: Mapping[str, Mapping[int, Curve]]) -> Iterator[Part]:
@@ -117,17 +129,15 @@ def _laws(spec: TransferSpec, found: Found, arms: Mapping[str, Mapping[int, Curv
         if factor == "samples":
             values = values * spec.recipe.batch_size
         law = rate_law(rates, list(values)) if len(values) == len(rates) else None
-        if law is None:
-            lines.append([arm or "-", f"best rate ~ {factor}^p", "fewer than three bracketed optima", "-", "-"])
-            continue
-        low, high = law.interval("p")
-        told = f"{law['p']:+.3f}", f"{low:+.3f} to {high:+.3f}", f"{law.rmse / np.log(2):.2f}"
-        lines.append([arm or "-", f"best rate ~ {factor}^p", *told])
+        told = [np.nan] * 4 if law is None else [law["p"], *law.interval("p"), law.rmse / np.log(2)]
+        lines.append([arm or "-", f"best rate ~ {factor}^p", *told, int(np.isfinite(rates).sum())])
     yield Table(
         "Power laws of the best rate, by least squares in logarithms; intervals by Student's t over the sizes. The "
-        "residual is the root mean square of log2 rate.",
-        ("recipe", "law", "p", "95 % interval", "residual"),
+        "residual is the root mean square of log2 rate. Three bracketed optima are needed.",
+        ("recipe", "law", "p", "low", "high", "residual", "optima"),
         lines,
+        name="rate_laws",
+        digits=3,
     )
     if spec.over == "batch_size" and spec.target is not None:
         yield from _critical(spec, found, arms)
@@ -141,22 +151,22 @@ def _critical(spec: TransferSpec, found: Found, arms: Mapping[str, Mapping[int, 
         means = reached.apply(lambda s: s.mean() if s.notna().all() else np.nan).groupby("size").min()
         points[arm] = {int(size): float(steps) for size, steps in means.items() if np.isfinite(steps)}
         law = critical_batch(list(points[arm]), list(points[arm].values()))
-        cells = ["-"] * 4
+        cells = [np.nan] * 5
         if law is not None:
             fits[arm] = law
-            low, high = law.interval("critical")
-            samples = law["critical"] * law["least"]
-            cells = [f"{v:.4g}" for v in (law["critical"], law["least"], samples)]
-            cells.insert(1, f"{low:.3g} to {high:.3g}")
-        lines.append([arm or "-", *cells, f"{len(points[arm])} of {len(means)}"])
+            critical, least = law["critical"], law["least"]
+            cells = [critical, *law.interval("critical"), least, critical * least]
+        lines.append([arm or "-", *cells, len(points[arm]), len(means)])
     if any(points.values()):
         yield steps_figure(points, fits, spec.objective, spec.target or 0.0)
     yield Table(
         f"Critical batch size: fewest steps until {spec.objective} is at most {spec.target:g}, at the best rate of "
         "each batch size, as least steps x (1 + critical / batch) (arXiv 1812.06162), of three batch sizes or more "
         "that reached it. At the critical batch size twice the least steps and twice the least samples are needed.",
-        ("recipe", "critical batch size", "95 % interval", "least steps", "least samples", "reached it"),
+        ("recipe", "critical batch size", "low", "high", "least steps", "least samples", "reached it", "batch sizes"),
         lines,
+        name="critical_batch_size",
+        digits=4,
     )
 
 

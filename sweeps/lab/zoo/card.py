@@ -28,7 +28,11 @@ def write_card(zoo: Zoo, to: Path) -> list[Path]:
     head = zoo.head
     name = str(head.get("name", zoo.where.rstrip("/").rsplit("/", 1)[-1]))
     params = [c for c in zoo.swept if c in zoo.rows]
-    sections = zoo_sections(params, zoo.rows, zoo.series()) if len(zoo) else [Section("The zoo", ["It has no model."])]
+    spec = head.get("spec") or {}
+    names = {field: tuple(spec.get(f"{field}s") or spec.get(f"{field}es") or ()) for field in ("recipe", "branch")}
+    sections = (
+        zoo_sections(params, zoo.rows, zoo.series(), names) if len(zoo) else [Section("The zoo", ["It has no model."])]
+    )
     writer = Writer(to)
     views = [writer.section(section) for section in sections]
     recipe = yaml.safe_dump(_recipe(head), sort_keys=False, default_flow_style=None, width=100)

@@ -10,11 +10,24 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from orchestrator.report.plots import PALETTE, new_picture
+from orchestrator.report.ranges import Range
+from orchestrator.report.tables import numbers
+from orchestrator.report.values import group_labels, label
 
-__all__ = ["MOST_BANDS", "curves_picture", "distribution_picture", "map_picture", "scatter_picture"]
+__all__ = [
+    "MOST_BANDS",
+    "curves_picture",
+    "distribution_picture",
+    "groups_of",
+    "map_picture",
+    "median_line",
+    "scatter_picture",
+]
 
 _BINS = 40
 _MOST_CURVES = 8
+_MOST_VERTICES = 15  # of a median line
+_MOST_MARKS = 12  # names below a panel
 MOST_BANDS = 4  # more quartile bands than that hide each other
 _ANNOTATED = 80  # cells of a map that are small enough in number to hold their value as text
 _STRETCH = 15.0  # even values over [0, x] have 9, three decades of log-even ones 250
@@ -44,117 +57,191 @@ def distribution_picture(values: Mapping[str, Floats], kind: str) -> Any:  # noq
     everything = everything[np.isfinite(everything)]
     log = kind == "loss" and _log(everything)
     low, high = everything.min(), everything.max()
-    high = high if high > low else low + 1e-3
+    high = high if high > low else low + (abs(low) or 1.0) * 1e-3
     edges = np.geomspace(low, high, _BINS + 1) if log else np.linspace(low, high, _BINS + 1)
     bins = [float(edge) for edge in edges]
     for i, (name, v) in enumerate(values.items()):
         finite = v[np.isfinite(v)]
-        plot.hist(finite, bins, histtype="stepfilled", alpha=0.35, color=PALETTE[i], label=_name(name))
-        plot.hist(finite, bins, histtype="step", color=PALETTE[i])
-        plot.axvline(float(np.median(finite)), color=PALETTE[i], linestyle="--", linewidth=1)
+        colour = PALETTE[i % len(PALETTE)]
+        plot.hist(finite, bins, histtype="stepfilled", alpha=0.35, color=colour, label=_name(name))
+        plot.hist(finite, bins, histtype="step", color=colour)
+        plot.axvline(float(np.median(finite)), color=colour, linestyle="--", linewidth=1)
     plot.set(xlabel=_name(kind), ylabel="models", xscale="log" if log else "linear")
     plot.grid(alpha=0.3)
     plot.legend()
     return picture
 
 
-def map_picture(rows: pd.DataFrame, across: str, up: str, metric: str) -> tuple[Any, int]:
-    """Mean of a metric in each cell of two swept fields; gives also the largest number of models in a cell."""
-    values = rows[metric].where(rows["status"] == "ok").astype(float)
-    grouped = rows.assign(_value=values).groupby([up, across], dropna=False)
-    table = grouped["_value"].mean().unstack(across)
-    grid = table.to_numpy(dtype=float)
-    picture = new_picture(max(5.0, 0.62 * grid.shape[1] + 2.6), max(3.4, 0.42 * grid.shape[0] + 1.4))
-    plot = picture.add_subplot()
-    image = plot.imshow(np.ma.masked_invalid(grid), origin="lower", aspect="auto", interpolation="nearest")
-    plot.set(xlabel=_name(across), ylabel=_name(up), facecolor="#dddddd")
-    plot.set_xticks(range(grid.shape[1]), [_short(v) for v in table.columns], rotation=45 if grid.shape[1] > 8 else 0)
-    plot.set_yticks(range(grid.shape[0]), [_short(v) for v in table.index])
-    picture.colorbar(image, ax=plot, label=_name(metric))
-    if grid.size <= _ANNOTATED and np.isfinite(grid).any():
-        middle = (np.nanmin(grid) + np.nanmax(grid)) / 2
-        for (i, j), value in np.ndenumerate(grid):
-            if np.isfinite(value):
-                shown = f"{value:.3f}".lstrip("0") if abs(value) < 1 else f"{value:.2g}"
-                plot.text(j, i, shown, ha="center", va="center", size=7, color="white" if value < middle else "black")
-    return picture, int(grouped.size().max())
+def map_picture(
+    rows: pd.DataFrame, across: str, up: str, metric: str, compared: str | None, names: Mapping[str, Sequence[str]]
+) -> tuple[Any, int]:
+    """Mean of a metric in each cell of two swept fields, in a panel for each value of a third one, on one scale.
+
+    Args:
+        rows: of models that ended.
+        across: the field along x.
+        up: the field along y.
+        metric: what the colour shows.
+        compared: the field whose values have a panel each; None: one panel for all.
+        names: order of the values of fields that have names.
+
+    Returns:
+        The picture, and the largest number of models in a cell.
+    """
+    values = np.where((rows["status"] == "ok") & np.isfinite(numbers(rows[metric])), numbers(rows[metric]), np.nan)
+    fields = {f: group_labels(rows[f], names.get(f, ())) for f in (across, up, *([compared] if compared else []))}
+    columns, lines = fields[across][1], fields[up][1]
+    frame = pd.DataFrame({"x": fields[across][0], "y": fields[up][0], "value": values})
+    frame["panel"] = fields[compared][0] if compared else ""
+    titles = fields[compared][1] if compared else [""]
+    cells = frame.groupby(["panel", "y", "x"])["value"]
+    means = cells.mean()
+    grids = [
+        np.array([[means.get((title, y, x), np.nan) for x in columns] for y in lines], dtype=float) for title in titles
+    ]
+    wide = min(3, len(titles))
+    size = max(5.0, 0.62 * len(columns) + 2.6), max(3.4, 0.42 * len(lines) + 1.4)
+    shrink = 1.0 if len(titles) == 1 else 0.7
+    picture = new_picture(size[0] * wide * shrink, size[1] * -(-len(titles) // wide) * (1 if shrink == 1 else 0.9))
+    span = Range.of(*grids)
+    for i, (title, grid) in enumerate(zip(titles, grids, strict=True)):
+        plot = picture.add_subplot(-(-len(titles) // wide), wide, i + 1)
+        shown = np.ma.masked_invalid(grid)
+        plot.imshow(shown, origin="lower", aspect="auto", interpolation="nearest", vmin=span.low, vmax=span.high)
+        plot.set(xlabel=_name(across), ylabel=_name(up) if i % wide == 0 else "", facecolor="#dddddd")
+        if title:
+            plot.set_title(_plain(title), size=9)
+        turned = 45 if len(columns) > 8 or sum(map(len, columns)) > 40 else 0
+        plot.set_xticks(range(len(columns)), [_plain(v) for v in columns], rotation=turned)
+        plot.set_yticks(range(len(lines)), [_plain(v) for v in lines])
+        if grid.size * len(titles) <= _ANNOTATED:
+            _write_cells(plot, grid, span)
+    picture.colorbar(picture.axes[0].images[0], ax=picture.axes, label=_name(metric))
+    return picture, int(frame.groupby(["panel", "y", "x"]).size().max())
 
 
-def _short(value: object) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else str(value).replace("$", r"\$")
+def _write_cells(plot: Any, grid: Floats, span: Range) -> None:  # noqa: ANN401 - matplotlib has no types
+    middle = (span.low + span.high) / 2
+    for (i, j), value in np.ndenumerate(grid):
+        if np.isfinite(value):
+            text = f"{value:.3f}".lstrip("0") if abs(value) < 1 else f"{value:.2g}"
+            plot.text(j, i, text, ha="center", va="center", size=7, color="white" if value < middle else "black")
 
 
-def scatter_picture(rows: pd.DataFrame, fields: Sequence[str], metric: str) -> Any:  # noqa: ANN401 - matplotlib has no types
-    """A panel for each field: the metric of every model, the running median, crosses for those that diverged."""
+def _plain(text: str) -> str:
+    """Text that matplotlib does not read as mathematics."""
+    return text.replace("$", r"\$")
+
+
+def scatter_picture(rows: pd.DataFrame, fields: Sequence[str], metric: str, names: Mapping[str, Sequence[str]]) -> Any:  # noqa: ANN401 - matplotlib has no types
+    """A panel for each field: the metric of every model, its median by value, crosses for those that diverged."""
     columns = min(3, len(fields))
     lines = -(-len(fields) // columns)
     picture = new_picture(3.2 * columns + 0.8, 2.9 * lines + 0.3)
-    good, bad = rows[rows["status"] == "ok"], rows[rows["status"] == "diverged"]
-    y = good[metric].astype(float).to_numpy()
-    log_y = metric.endswith("loss") and _log(y)
+    values = np.where((rows["status"] == "ok") & np.isfinite(numbers(rows[metric])), numbers(rows[metric]), np.nan)
+    good, bad = np.isfinite(values), (rows["status"] == "diverged").to_numpy(dtype=bool)
+    y = values[good]
+    span = Range.of(y)
+    log_y = metric.endswith("loss") and _log(y) and span.low > 0
     for i, field in enumerate(fields):
         plot = picture.add_subplot(lines, columns, i + 1)
         if pd.api.types.is_numeric_dtype(rows[field]):
-            _numeric_panel(plot, good[field].to_numpy(float), bad[field].to_numpy(float), y)
+            x = numbers(rows[field])
+            _numeric_panel(plot, x[good], x[bad], y)
         else:
-            _category_panel(plot, good[field].astype(str), bad[field].astype(str), y)
+            found, order = group_labels(rows[field], names.get(field, ()))
+            marks = np.array(found)
+            _category_panel(plot, marks[good], marks[bad], y, order)
         plot.set(xlabel=_name(field), ylabel=_name(metric) if i % columns == 0 else "")
-        plot.set_yscale("log" if log_y else "linear")
+        plot.set(yscale="log" if log_y else "linear", ylim=Range(span.low, span.high, log_y, 0).limits())
         plot.grid(alpha=0.3)
     return picture
 
 
+def median_line(x: Floats, y: Floats) -> tuple[Floats, Floats]:
+    """Median of y over x: at each value of x where they repeat, else of groups of neighbours at a middle one of theirs.
+
+    Groups never part models of equal x, so every vertex stands at a value that models have.
+
+    Example:
+        >>> x, y = np.array([0.0, 0.0, 1.0, 1.0, 1.0]), np.array([1.0, 3.0, 5.0, 6.0, 7.0])
+        >>> median_line(x, y)
+        (array([0., 1.]), array([2., 6.]))
+    """
+    points, place = np.unique(x[np.isfinite(x)], return_inverse=True)
+    inside = y[np.isfinite(x)]
+    if len(points) > _MOST_VERTICES:
+        groups = np.minimum(np.arange(len(points)) * _MOST_VERTICES // len(points), _MOST_VERTICES - 1)
+        place = groups[place]
+    found = sorted(set(place.tolist()))
+    middle = [float(np.quantile(x[np.isfinite(x)][place == g], 0.5, method="lower")) for g in found]
+    return np.array(middle), np.array([float(np.median(inside[place == g])) for g in found])
+
+
 def _numeric_panel(plot: Any, x: Floats, lost: Floats, y: Floats) -> None:  # noqa: ANN401 - matplotlib has no types
     plot.scatter(x, y, s=5, alpha=0.4, color=PALETTE[0], linewidths=0)
-    order = np.argsort(x, kind="stable")
-    groups = [g for g in np.array_split(order, max(1, min(15, len(x) // 10))) if len(g)]
-    plot.plot([np.median(x[g]) for g in groups], [np.nanmedian(y[g]) for g in groups], color="black", linewidth=1.4)
+    plot.plot(*median_line(x, y), color="black", linewidth=1.4)
     if len(lost):
         plot.plot(lost, np.zeros(len(lost)) + 0.01, "x", color=PALETTE[3], ms=4, transform=plot.get_xaxis_transform())
     if _log(np.concatenate([x, lost])):
         plot.set_xscale("log")
 
 
-def _category_panel(plot: Any, x: pd.Series, lost: pd.Series, y: Floats) -> None:  # noqa: ANN401 - matplotlib has no types
-    names = sorted({*x, *lost})
-    plot.boxplot([y[(x == n).to_numpy()] for n in names], widths=0.6, showfliers=False, medianprops={"color": "black"})
-    plot.set_xticks(range(1, len(names) + 1), [_short(n) for n in names], rotation=30 if len(names) > 3 else 0)
+def _category_panel(
+    plot: Any,  # noqa: ANN401 - matplotlib has no types
+    x: NDArray[np.str_],
+    lost: NDArray[np.str_],
+    y: Floats,
+    names: Sequence[str],
+) -> None:
+    plot.boxplot([y[x == n] for n in names], widths=0.6, showfliers=False, medianprops={"color": "black"})
+    marks = range(0, len(names), -(-len(names) // _MOST_MARKS))
+    turned = 30 if len(marks) > 3 or sum(len(names[m]) for m in marks) > 24 else 0
+    plot.set_xticks([m + 1 for m in marks], [_plain(names[m]) for m in marks], rotation=turned, size=8)
     for place, n in enumerate(names, 1):
         if count := int((lost == n).sum()):
             plot.plot([place], [0.01], "x", color=PALETTE[3], ms=4, transform=plot.get_xaxis_transform())
             plot.annotate(f" {count}", (place, 0.01), xycoords=plot.get_xaxis_transform(), color=PALETTE[3], size=8)
 
 
-def curves_picture(series: pd.DataFrame, rows: pd.DataFrame, by: str | None, metric: str) -> tuple[Any, int]:
+def curves_picture(
+    series: pd.DataFrame, rows: pd.DataFrame, by: str | None, metric: str, names: Mapping[str, Sequence[str]]
+) -> tuple[Any, int]:
     """Median, and for a few groups quartiles, of a metric over steps, for each value of a field or quarter of them."""
     picture = new_picture(7.0, 3.9)
     plot = picture.add_subplot()
-    labels, order = _groups(rows, by)
+    column = rows[by] if by is not None else None
+    many = column is not None and pd.api.types.is_numeric_dtype(column) and column.nunique() > _MOST_CURVES
+    labels, order = (
+        (["all"] * len(rows), ["all"])
+        if column is None
+        else groups_of(column, 4 if many else None, names.get(str(by), ()))
+    )
     merged = series.merge(pd.DataFrame({"key": rows["key"], "_group": labels}), on="key")
-    names = [n for n in order if n in set(merged["_group"])]
-    for i, name in enumerate(names):
+    present = [n for n in order if n in set(merged["_group"])]
+    for i, name in enumerate(present):
         part = merged[merged["_group"] == name].groupby("step")["value"]
         middle, low, high = part.median(), part.quantile(0.25), part.quantile(0.75)
         colour = PALETTE[i % len(PALETTE)]
-        plot.plot(middle.index, middle, color=colour, marker="o" if len(middle) < 20 else "", ms=3, label=str(name))
-        if len(names) <= MOST_BANDS:
+        mark = "o" if len(middle) < 20 else ""
+        plot.plot(middle.index, middle, color=colour, marker=mark, ms=3, label=_plain(str(name)))
+        if len(present) <= MOST_BANDS:
             plot.fill_between(middle.index, low, high, color=colour, alpha=0.18, linewidth=0)
     log = metric.endswith("loss") and _log(merged["value"].to_numpy(float))
     plot.set(xlabel="step", ylabel=_name(metric), yscale="log" if log else "linear")
     plot.grid(alpha=0.3)
-    if by is not None and len(names) > 1:
+    if by is not None and len(present) > 1:
         picture.legend(title=_name(by), fontsize=8, loc="outside right upper")
-    return picture, len(names)
+    return picture, len(present)
 
 
-def _groups(rows: pd.DataFrame, by: str | None) -> tuple[list[str], list[str]]:
-    """A label for each row, and the labels in the order of the field's values."""
-    if by is None:
-        return ["all"] * len(rows), ["all"]
-    column = rows[by]
-    if not pd.api.types.is_numeric_dtype(column) or column.nunique() <= _MOST_CURVES:
-        return [_short(v) for v in column], [_short(v) for v in sorted(column.dropna().unique())]
-    cut = pd.qcut(column.astype(float), 4, duplicates="drop")
-    ranges = column.astype(float).groupby(cut, observed=True).agg(["min", "max"])
-    names = {i: f"{low:.3g} to {high:.3g}" for i, low, high in ranges.itertuples()}
-    return [names[i] for i in cut], list(names.values())
+def groups_of(column: pd.Series, parts: int | None, given: Sequence[str] = ()) -> tuple[list[str], list[str]]:
+    """A label for each row, and the labels in order: of each value, or of so many equal parts of the numbers."""
+    if parts is None:
+        return group_labels(column, given)
+    values = pd.Series(numbers(column))
+    cut = pd.qcut(values, parts, duplicates="drop")
+    ranges = values.groupby(cut, observed=True).agg(["min", "max"])
+    names = {i: f"{label(low)} to {label(high)}" for i, low, high in ranges.itertuples()}
+    found = [names.get(i, label(None)) for i in cut]
+    return found, list(dict.fromkeys([*names.values(), *found]))
