@@ -13,12 +13,24 @@ from decimal import Context, Decimal
 from fractions import Fraction
 from typing import Annotated, Any, TypeAlias
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, model_serializer, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    model_serializer,
+    model_validator,
+)
 
-__all__ = ["Axis", "AxisLike", "Number", "Value"]
+from orchestrator.canonical import Value, canonical, plain
+
+__all__ = ["PATHS", "Axis", "AxisLike", "Number", "Value"]
+
+PATHS = "keyed_by_path"  # in the schema of a model: a mapping to it has paths as keys, whose dots part no fields
 
 Number: TypeAlias = int | float
-Value: TypeAlias = int | float | str | bool | None  # what a unit's parameter may be
 Span: TypeAlias = tuple[Number, Number, Annotated[int, Field(ge=1)]]
 
 _DIGITS = Context(prec=60)
@@ -85,6 +97,26 @@ _SPACINGS: dict[str, Callable[[Number, Number, int], list[float]]] = {
 _FORMS = ("values", "linear", "log2", "geometric", "symlog", "range")
 
 
+def _a_value(value: Any) -> Any:  # noqa: ANN401 - whatever was given
+    """What an axis may hold.
+
+    Raises:
+        ValueError: it is no value, or holds nan or inf.
+    """
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError("an axis can't hold nan or inf")
+    if isinstance(value, list | tuple):
+        return [_a_value(v) for v in value]
+    if isinstance(value, dict) and all(isinstance(k, str) for k in value):
+        return {k: _a_value(v) for k, v in value.items()}
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    raise ValueError("a value of an axis is a number, text, a flag, null, or a list or mapping of these")
+
+
+Given: TypeAlias = Annotated[Any, AfterValidator(_a_value)]
+
+
 class Axis(BaseModel):
     """An ordered set of values, given in exactly one form.
 
@@ -99,9 +131,9 @@ class Axis(BaseModel):
         (0, 4, 8)
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", json_schema_extra={PATHS: True})
 
-    values: tuple[Value, ...] | None = Field(None, description="the values themselves")
+    values: tuple[Given, ...] | None = Field(None, description="the values themselves; also lists and mappings")
     linear: Span | None = Field(None, description="[start, stop, count], equal steps, both ends included")
     log2: Span | None = Field(None, description="[start, stop, count] of the exponents: 2**start to 2**stop")
     geometric: Span | None = Field(None, description="[start, stop, count], equal ratios; both ends above 0")
@@ -129,12 +161,15 @@ class Axis(BaseModel):
             raise ValueError(f"the axis is empty ({given[0]}: {getattr(self, given[0])}); give it at least one value")
         if any(isinstance(p, float) and not math.isfinite(p) for p in points):
             raise ValueError("an axis can't hold nan or inf")
-        seen: set[tuple[bool, Value]] = set()
+        seen: dict[str, Value] = {}
         for p in points:
-            mark = (isinstance(p, bool), p)  # 1 and 1.0 are one value, True is another
+            mark = canonical(p)
             if mark in seen:
-                raise ValueError(f"the axis holds {p!r} twice; each value makes units of its own, so give it once")
-            seen.add(mark)
+                twice = (
+                    f"{p!r} twice" if repr(p) == repr(seen[mark]) else f"{seen[mark]!r} and {p!r}, one number, twice"
+                )
+                raise ValueError(f"the axis holds {twice}; each value makes units of its own, so give it once")
+            seen[mark] = p
         return self
 
     @model_serializer
@@ -144,13 +179,18 @@ class Axis(BaseModel):
         return {form: getattr(self, form)} | ({"threshold": self.threshold} if form == "symlog" else {})
 
     def points(self) -> tuple[Value, ...]:
-        """The values in order; -0.0 is given as 0.0."""
+        """The values in order as units' params: lists and mappings as canonical text. No computed one is -0.0."""
         return self._points
+
+    def objects(self) -> dict[str, Any]:
+        """The lists and mappings among the values, by the text that stands for each as a param."""
+        return {canonical(v): v for v in self.values or () if isinstance(v, list | dict)}
 
     def _computed(self) -> tuple[Value, ...]:
         if self.values is not None:
-            raw: list[Value] = list(self.values)
-        elif self.range is not None:
+            return tuple(plain(v) for v in self.values)
+        raw: list[Value]
+        if self.range is not None:
             if not 1 <= len(self.range) <= 3 or (len(self.range) == 3 and self.range[2] == 0):
                 raise ValueError(f"range is stop, [start, stop] or [start, stop, step != 0]; got {list(self.range)}")
             raw = list(range(*self.range))

@@ -49,7 +49,12 @@ app = typer.Typer(
 SpecFile = Annotated[Path, typer.Argument(metavar="SPEC", help="YAML file that says what to compute.")]
 Changes = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[FIELD=VALUE]...", help="Changes of spec fields; `site.` in front changes the site."),
+    typer.Argument(
+        metavar="[FIELD=VALUE]...",
+        help="Changes of spec fields; `site.` in front changes the site. Values are YAML, but `#` begins no comment "
+        "(colour=#ff0000), and quotes make text of anything (id='\"1\"'). Axes and settings are named by their whole "
+        "path: axes.optimizer.learning_rate=[0.1,0.2].",
+    ),
 ]
 Results = Annotated[str, typer.Argument(metavar="DIR", help="Results folder of a sweep, a path or URL.")]
 SiteName = Annotated[str | None, typer.Option("--site", help="Site file, or name of an installed one.")]

@@ -15,6 +15,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 from orchestrator.console import Console
 from orchestrator.kind import SweepKind
 from orchestrator.ledger import Findings, driver_lives, read_status
+from orchestrator.reading import write_yaml
 from orchestrator.report.parts import Table
 from orchestrator.report.values import number
 from orchestrator.run import Snapshot
@@ -179,9 +180,7 @@ def kind_text(kind: SweepKind[Any]) -> str:
         lines.append(f"  {name} ({mark}, {need}): {field.description or ''}".rstrip(": "))
     given = kind.example()
     example = {"kind": given.kind, "name": given.name, **given.model_dump(mode="json", exclude_defaults=True)}
-    return "\n".join(
-        [*lines, "", "example:", *("  " + s for s in yaml.safe_dump(example, sort_keys=False).splitlines())]
-    )
+    return "\n".join([*lines, "", "example:", *("  " + s for s in write_yaml(example).splitlines())])
 
 
 def _brief(default: object) -> str:

@@ -10,10 +10,10 @@ import pyarrow.compute as pc
 from orchestrator.display import span, table_text
 from orchestrator.kind import Costs, SweepKind, Workbench
 from orchestrator.ledger import Ledger, Store
-from orchestrator.row import RowMaker
+from orchestrator.row import RowMaker, Status
 from orchestrator.site import Site
 from orchestrator.spec import Spec
-from orchestrator.sweep import asked, check_same, heard, planned
+from orchestrator.sweep import asked, check_same, heard, planned, strays
 
 __all__ = ["Forecast", "forecast"]
 
@@ -34,13 +34,14 @@ class Forecast:
         done: of these, those that have a row already.
         to_run: the rest.
         preparations: names of what is computed once before.
-        unit_seconds: mean wall time of the units that are done; None before any is.
+        unit_seconds: mean wall time of the units that have rows and did not fail; None before any has.
         seconds: of the rest on `workers` workers, None when unknown.
         workers: that the site asks for; None: as many as the cluster holds.
         files: at most so many for rows and preparations; series as many again.
         bytes: about how many the rows will take.
         costs: of the rest, where the kind has timed them on this machine.
         weights: whether weights are kept beside the rows.
+        remarks: what is odd about the rows that are there, and what to do.
     """
 
     where: str
@@ -55,6 +56,7 @@ class Forecast:
     bytes: int
     costs: Costs | None = None
     weights: bool = False
+    remarks: tuple[str, ...] = ()
 
     def fields(self) -> dict[str, Any]:
         """The same as JSON, with stable names."""
@@ -76,11 +78,18 @@ class Forecast:
             lines += [table_text(self.costs.table), f"calibration: {self.costs.note}"]
         if self.costs is not None and self.costs.seconds is not None:
             lines.append(f"time: {span(self.costs.seconds)} of one worker, so at least {span(self.seconds)} on {on}")
+        elif self.to_run == 0:
+            lines.append("time: nothing is left to run")
         elif self.unit_seconds is None:
-            lines.append("time: unknown until some units have run; stop after a few and plan again")
+            rows = "no unit has run yet" if not self.done else "all units that have run failed"
+            lines.append(f"time: unknown, because {rows}; run, stop after a few (Ctrl-C loses nothing) and plan again")
+        elif self.seconds is None:
+            rest = "how many more the search needs depends on what they give"
+            lines.append(f"time: {self.unit_seconds:.3g} s per unit so far; {rest}")
         else:
             lines.append(f"time: {self.unit_seconds:.3g} s per unit, so about {span(self.seconds)} on {on}")
         more = "; weights come on top" if self.weights else ""
+        lines += self.remarks
         lines.append(f"disk: rows in at most {self.files:,} files, about {self.bytes / 1e6:,.1f} MB{more}")
         return "\n".join(lines)
 
@@ -101,21 +110,26 @@ def forecast(kind: SweepKind[Any], spec: Spec, site: Site, where: str, bench: Wo
     planner = kind.planner(spec)
     total, known = planner.total, set[str]()
     done, unit_seconds = 0, None
+    remarks: list[str] = []
     store = Store.at(where)
     if Ledger.exists(store):
         ledger = Ledger.open(store)
         check_same(ledger.sweep, kind, spec, where)
-        rows = ledger.rows(columns=["key", "seconds"])
+        rows = ledger.rows(columns=["key", "seconds", "status"])
         known = set(rows.column("key").to_pylist())
         if not planner.listens:
             done = sum(u.key in known for u in planned(kind, spec))
+            remarks = strays(ledger.sweep, kind, spec, len(known), done)
         elif total is None:
             done = len(known)
         else:  # rows that a smaller plan no longer holds are neither done nor to run
             left = sum(u.key not in known for u in asked(heard(planner, ledger)))
             total = planner.total or 0
             done = min(len(known), total - left)
-        unit_seconds = pc.mean(rows.column("seconds")).as_py()
+            if planner.ended_early:
+                total, remarks = done + left, [planner.ended_early]
+        ran = rows.filter(pc.not_equal(rows.column("status").cast("string"), Status.failed.value))
+        unit_seconds = pc.mean(ran.column("seconds")).as_py() if ran.num_rows else None
     to_run = None if total is None else total - done
     workers = None if site.workers == "auto" else site.workers
     seconds = None if unit_seconds is None or to_run is None else unit_seconds * to_run / (workers or 1)
@@ -137,5 +151,6 @@ def forecast(kind: SweepKind[Any], spec: Spec, site: Site, where: str, bench: Wo
         files=min(_MOST_PARTS, total or _MOST_PARTS) + 2 * len(preparations) + 5,
         bytes=(total or done) * (_BYTES_PER_KEY + _BYTES_PER_NUMBER * columns),
         costs=costs,
+        remarks=tuple(remarks),
         weights=any(not p.pack for p in preparations) or any(c.name == _WEIGHTS for c in declared or ()),
     )

@@ -7,14 +7,14 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 from orchestrator.axes import Value
-from orchestrator.errors import SpecError
+from orchestrator.errors import SpecError, UsageError
 from orchestrator.row import Column, Progress, param_columns
 from orchestrator.unit import Keys, Unit, canonical
 
-__all__ = ["GridPlanner", "ListPlanner", "Named", "Planner"]
+__all__ = ["GridPlanner", "Guard", "ListPlanner", "Named", "Planner"]
 
 
 class Planner(ABC):
@@ -52,6 +52,47 @@ class Planner(ABC):
     def total(self) -> int | None:
         """How many units there are in all, or None when that depends on the rows."""
         return None
+
+    @property
+    def ended_early(self) -> str:
+        """Why no more is proposed though the plan is not complete, and what to do; empty where that is not so."""
+        return ""
+
+
+class Guard:
+    """Ends a sweep whose planner breaks the invariants, so that it would never end.
+
+    Args:
+        kind: name of the planner's kind, for the message.
+    """
+
+    def __init__(self, kind: str) -> None:
+        self._kind = kind
+        self._repeated = 0
+
+    def repeated(self, count: int, rows: int) -> None:
+        """Note units that were proposed though they have rows; a resume has each once.
+
+        Raises:
+            UsageError: there are more of them than rows.
+        """
+        self._repeated += count
+        if self._repeated > rows:
+            self._end("proposes the same units again and again, but no key may be proposed twice")
+
+    def waits_for_nothing(self) -> NoReturn:
+        """The planner proposed nothing and is not exhausted, though no unit runs.
+
+        Raises:
+            UsageError: always.
+        """
+        self._end("proposes nothing, says that it is not exhausted, and no unit is running whose row it could wait for")
+
+    def _end(self, what: str) -> NoReturn:
+        where = "see orchestrator.planner.Planner"
+        raise UsageError(
+            f"the planner of the kind {self._kind} {what}; the sweep would never end ({where}). No row is lost"
+        )
 
 
 class ListPlanner(Planner):

@@ -19,7 +19,7 @@ from orchestrator.spec import Spec
 from orchestrator.store import Store, is_url
 from orchestrator.sweep import Sweep
 from orchestrator.text import one_line, shortened
-from orchestrator.tracked import UnitEntry, unit_entries
+from orchestrator.tracked import UnitEntry, remarks, unit_entries
 from orchestrator.tracking import check_reachable, default_uri, export, export_safely
 
 if TYPE_CHECKING:
@@ -142,8 +142,9 @@ def export_now(sweep: Sweep, where: str, uri: str | None, experiment: str | None
     check_reachable(uri)
     _, report = write_report(sweep, where)
     folder, units = views(where) / "report", _units(sweep, most)
-    run = export(sweep.rows(), folder, _described(sweep), report.summary, uri, experiment, units)
-    return f"MLflow run {run} in {free_of_credentials(uri)}"
+    rows, described = sweep.rows(), _described(sweep)
+    run = export(rows, folder, described, report.summary, uri, experiment, units)
+    return "; ".join([f"MLflow run {run} in {free_of_credentials(uri)}", *remarks(rows, described, report.summary)])
 
 
 def _units(sweep: Sweep, most: int) -> list[UnitEntry]:

@@ -9,8 +9,8 @@ from typing import Any, Literal, TypeAlias
 
 import pyarrow as pa
 
-from orchestrator.axes import Value
-from orchestrator.unit import Unit, canonical
+from orchestrator.canonical import Value, as_text, canonical
+from orchestrator.unit import Unit
 
 __all__ = [
     "METERS",
@@ -29,6 +29,9 @@ __all__ = [
 
 Metric: TypeAlias = int | float | bool | str | None
 ColumnType: TypeAlias = Literal["float", "int", "bool", "text"]
+
+_MIN_INT, _MAX_INT = -(2**63), 2**63 - 1  # that a column of whole numbers holds
+_EXACT = 2**53  # floats hold each whole number below
 
 _ARROW: dict[str, pa.DataType] = {"float": pa.float64(), "int": pa.int64(), "bool": pa.bool_(), "text": pa.string()}
 
@@ -56,7 +59,10 @@ class Column:
     """One column of the rows: its name, what it means in one sentence, its unit and its type.
 
     A metric that is a `meter` says how a unit was computed (in which pack, in which file it lies), so that it may
-    differ between two computations of the same unit.
+    differ between two computations of the same unit. `quoted` are texts that the column holds in quotes, because
+    another of its values reads like them: true and "true". `digits` says of floats that all were given as whole
+    numbers, which they hold exactly (`whole`), and of whole numbers that floats would round some (`large`): so parts of
+    a sweep that differ can be put together without loss.
     """
 
     name: str
@@ -64,11 +70,25 @@ class Column:
     unit: str = ""
     type: ColumnType = "float"
     meter: bool = False
+    quoted: frozenset[str] = frozenset()
+    digits: Literal["", "whole", "large"] = ""
+
+    def cell(self, value: Value) -> Value:
+        """What the column holds for a value."""
+        if value is None:
+            return None
+        if self.type == "float":
+            return float(value)
+        if self.type != "text":
+            return value
+        return canonical(value) if isinstance(value, str) and value in self.quoted else as_text(value)
 
     def arrow(self) -> pa.Field:
         """The Arrow field, with unit and meaning in its metadata."""
-        meter = {"meter": "true"} if self.meter else {}
-        return pa.field(self.name, _ARROW[self.type], metadata={"unit": self.unit, "doc": self.doc, **meter})
+        marks = {"meter": "true"} if self.meter else {}
+        digits = {"digits": self.digits} if self.digits else {}
+        metadata = {"unit": self.unit, "doc": self.doc, **marks, **digits}
+        return pa.field(self.name, _ARROW[self.type], metadata=metadata)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,20 +142,37 @@ KEY = Column("key", "the unit's identity: hash of kind, version, context and par
 
 
 def param_columns(values: Mapping[str, Iterable[Value]], docs: Mapping[str, str] | None = None) -> tuple[Column, ...]:
-    """Columns for params: whole numbers, numbers, flags, or text; mixed values are stored as canonical text."""
+    """Columns for params: whole numbers, numbers, flags, or text; mixed values are stored as canonical text.
+
+    Two values never have the same cell: a number that the column's type would round makes the column text.
+    """
     return tuple(
-        Column(name, (docs or {}).get(name, "param of the unit"), type=_common_type(list(points)))
+        _param_column(name, (docs or {}).get(name, "param of the unit"), list(points))
         for name, points in values.items()
     )
+
+
+def _param_column(name: str, doc: str, points: Sequence[Value]) -> Column:
+    kind = _common_type(points)
+    texts = {p for p in points if isinstance(p, str)}
+    if kind != "text" or not texts:
+        large = kind == "int" and any(abs(p) >= _EXACT for p in points if type(p) is int)
+        return Column(name, doc, type=kind, digits="large" if large else "")
+    others = {as_text(p) for p in points if p is not None and not isinstance(p, str)}
+    mixed = {p for p in texts if p.startswith('"')} if others else set()
+    return Column(name, doc, type=kind, quoted=frozenset(mixed | (texts & others)))
 
 
 def _common_type(points: Sequence[Value]) -> ColumnType:
     kinds = {type(p) for p in points if p is not None}
     if kinds == {bool}:
         return "bool"
-    if kinds == {int}:
+    if kinds == {int} and all(_MIN_INT <= p <= _MAX_INT for p in points if type(p) is int):
         return "int"
-    return "float" if kinds and kinds <= {int, float} else "text"
+    if kinds and kinds <= {int, float} and all(abs(p) < _EXACT for p in points if type(p) is int):
+        nan_and_null = any(p != p for p in points) and None in points  # which tables do not tell apart
+        return "text" if nan_and_null else "float"
+    return "text"
 
 
 class RowMaker:
@@ -166,6 +203,8 @@ class RowMaker:
         for name, value in outcome.metrics.items():
             if not isinstance(value, int | float | bool | str | None):
                 return f"the metric {name} is a {type(value).__name__}; a metric is a number, a flag, text or None"
+            if type(value) is int and not _MIN_INT <= value <= _MAX_INT:
+                return f"the metric {name} is an int of {value.bit_length()} bits; 64 fit: give it as float or text"
         return None
 
     def batch(
@@ -176,9 +215,9 @@ class RowMaker:
         schema = self.schema(found)
         columns: list[list[Any]] = [[o.key for o in outcomes]]
         for c in self._params:
-            columns.append([_param(u.params.get(c.name), c.type) for u in units])
+            columns.append([c.cell(u.params.get(c.name)) for u in units])
         for c in self._metrics if self._metrics is not None else found:
-            columns.append([_fit(o.metrics.get(c.name), c.type) for o in outcomes])
+            columns.append([c.cell(o.metrics.get(c.name)) for o in outcomes])
         columns.append([o.status.value for o in outcomes])
         columns.append([None if o.cause is None else o.cause.value for o in outcomes])
         columns.append([o.error for o in outcomes])
@@ -189,25 +228,26 @@ class RowMaker:
 
 
 def _found(outcomes: Sequence[Outcome]) -> tuple[Column, ...]:
+    """Columns of undeclared metrics: numbers as floats, unless a whole number needs more digits than a float has."""
     types: dict[str, ColumnType] = {}
+    large: set[str] = set()
+    whole: dict[str, bool] = {}
     for o in outcomes:
         for name, value in o.metrics.items():
-            if value is not None:
-                kind: ColumnType = "text" if isinstance(value, str) else "float"
-                types[name] = "text" if types.get(name, kind) == "text" else kind
-    return tuple(Column(name, "found in the units' results", type=kind) for name, kind in sorted(types.items()))
-
-
-def _param(value: Value, kind: ColumnType) -> Value:
-    return canonical(value) if kind == "text" and value is not None and not isinstance(value, str) else value
-
-
-def _fit(value: Metric, kind: ColumnType) -> Metric:
-    if value is None:
-        return None
-    if kind == "float":
-        return float(value)
-    return str(value) if kind == "text" else value
+            if value is None:
+                continue
+            kind: ColumnType = "text" if isinstance(value, str) else "float"
+            types[name] = "text" if types.get(name, kind) == "text" else kind
+            whole[name] = whole.get(name, True) and type(value) is int
+            if type(value) is int and not -_EXACT <= value <= _EXACT:
+                large.add(name)
+    for name in large:
+        types[name] = "int" if whole[name] else "text"
+    doc, marks = "found in the units' results", {"int": "large", "float": "whole"}
+    return tuple(
+        Column(name, doc, type=kind, digits=marks.get(kind, "") if whole[name] else "")  # type: ignore[arg-type]
+        for name, kind in sorted(types.items())
+    )
 
 
 def series_batch(progress: Sequence[Progress]) -> pa.RecordBatch:

@@ -20,11 +20,12 @@ from orchestrator.errands import Errand, run_errands
 from orchestrator.executors.base import Event, Executor, Finished, Gave, Lost, Refused
 from orchestrator.kind import Arrays, Preparation, SweepKind
 from orchestrator.ledger import Ledger, Store, Writer, load_prepared, save_prepared, write_status
+from orchestrator.planner import Guard
 from orchestrator.row import Cause, Outcome, RowMaker, Status
 from orchestrator.schedule import GivenUp, Schedule
 from orchestrator.site import Site
 from orchestrator.spec import Spec
-from orchestrator.sweep import check_same, grown_head, heard, new_head, planned
+from orchestrator.sweep import check_same, grown_head, heard, new_head, planned, strays
 from orchestrator.trust import note_sweep
 from orchestrator.worker import Chunk, Job, Prepared, Probed
 
@@ -172,6 +173,7 @@ class _Run:
         self._new: Counter[str] = Counter()  # rows of this run by status
         self._pace: deque[tuple[float, int]] = deque()
         self._shown = self._written = -1e9
+        self._guard = Guard(kind.name)
 
     def open(self, folder: Path) -> None:
         """Bring up the executor and let one worker check the input; called before anything is written."""
@@ -212,6 +214,8 @@ class _Run:
                 writer.commit_if_due(time.monotonic())
                 self._show()
         writer.commit()
+        if finished and (why := self._planner.ended_early):
+            self._watch.say(why)
         self._phase, self._note = ("done" if finished else "stopped"), ""
         self._show(last=True)
         return self._snapshot()
@@ -236,6 +240,8 @@ class _Run:
                 left = True
             else:
                 self._old[status] += 1
+        for line in strays(ledger.sweep, self._kind, self._spec, len(ended), self._old.total()):
+            self._watch.say(line)
         return left
 
     def _feed(self) -> None:
@@ -246,9 +252,12 @@ class _Run:
             fresh = [u for u in asked if u.key not in self._writer.done]
             self._schedule.offer(fresh)
             wants -= len(fresh)
+            self._guard.repeated(len(asked) - len(fresh), len(self._writer.done))
             if dry := not asked:
                 break
         self._schedule.drained = dry or self._planner.exhausted
+        if dry and not self._schedule.open and not self._planner.exhausted:
+            self._guard.waits_for_nothing()
         for worker in self._executor.slots():
             shard = self._schedule.next(self._executor.workers)
             if shard is None:

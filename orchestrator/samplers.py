@@ -135,6 +135,9 @@ class Budget(Model):
     units: Count | None = Field(None, description="units in all; a trial takes as many as there are seeds")
     seconds: Annotated[float, Field(gt=0)] | None = Field(None, description="seconds of units, summed over workers")
     flops: Annotated[float, Field(gt=0)] | None = Field(None, description="the column `flops`, summed over units")
+    in_vain: Count = Field(
+        100, description="so many trials in a row that failed, or added nothing to a limit, end the search too"
+    )
 
     @model_validator(mode="after")
     def _a_limit(self) -> Self:

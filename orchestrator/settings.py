@@ -6,28 +6,23 @@ them exists only where it was chosen. `when` says the same in a flat space.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Self
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
-from orchestrator.axes import Value
+from orchestrator.axes import PATHS
+from orchestrator.canonical import Value, as_python, canonical, plain
 from orchestrator.errors import SpecError
+from orchestrator.row import param_columns
 from orchestrator.spec import Model, parse
-from orchestrator.unit import as_python, canonical
 
 __all__ = ["Dimension", "Setting", "flat", "is_setting", "plain"]
 
 _RANGES = ("uniform", "log_uniform", "integer", "log_integer")
 _FORMS = (*_RANGES, "choice")
-
-
-def plain(value: Any) -> Value:  # noqa: ANN401 - whatever a spec may hold
-    """A value as a unit's param: lists and mappings become canonical text."""
-    return value if value is None or isinstance(value, bool | int | float | str) else canonical(value)
 
 
 def is_setting(value: object) -> bool:
@@ -44,6 +39,8 @@ class Setting(Model):
         >>> Setting(choice={"sgd": {"momentum": 0.9}, "adam": {}}).options()
         ('sgd', 'adam')
     """
+
+    model_config = ConfigDict(json_schema_extra={PATHS: True})
 
     uniform: tuple[float, float] | None = Field(None, description="[low, high]")
     log_uniform: tuple[float, float] | None = Field(None, description="[low, high] above 0, even in the logarithm")
@@ -65,6 +62,10 @@ class Setting(Model):
             self._check_choice()
             return self
         low, high = getattr(self, form)
+        if self.whole and max(abs(low), abs(high)) >= 2**53:
+            raise ValueError(
+                f"{form}: samplers count in floats, exact below 2**53; give larger whole numbers as a `choice`"
+            )
         if not low < high:
             raise ValueError(f"{form}: the range is empty; the first bound must be below the second: [{low}, {high}]")
         if form.startswith("log") and low <= 0:
@@ -79,11 +80,18 @@ class Setting(Model):
     def _check_choice(self) -> None:
         if not self.choice:
             raise ValueError("choice: there is nothing to choose from")
-        marks = [canonical(o) for o in self.options()]
-        if len(set(marks)) < len(marks):
-            raise ValueError(f"choice: a value stands there twice: {', '.join(marks)}")
+        first: dict[str, Any] = {}
+        for option in self.choice:
+            mark = canonical(plain(option))
+            if mark in first:
+                raise ValueError(f"choice: {_alike(first[mark], option)}")
+            first[mark] = option
         if self.step is not None:
             raise ValueError("a choice has no `step`")
+
+    def chosen(self, value: Value) -> Any:  # noqa: ANN401 - whatever a choice may hold
+        """The option that a param stands for, as the spec gives it: a list where the param is its text."""
+        return next(o for o in self.choice or () if canonical(plain(o)) == canonical(value))
 
     def options(self) -> tuple[Value, ...]:
         """The values of a choice, as params hold them; those of a mapping are its names."""
@@ -116,6 +124,15 @@ class Setting(Model):
         return (int(low), int(high)) if self.whole else (low, high)
 
 
+def _alike(a: object, b: object) -> str:
+    """Why two options can't be told apart."""
+    if repr(a) == repr(b):
+        return f"{a!r} stands there twice"
+    if isinstance(a, str) or isinstance(b, str):
+        return f"{a!r} and {b!r} are written alike in the rows; leave one out"
+    return f"{a!r} and {b!r} are one value, so it stands there twice"
+
+
 @dataclass(frozen=True, slots=True)
 class Dimension:
     """One setting of a flat space.
@@ -138,17 +155,18 @@ class Dimension:
         )
 
     def restored(self, cell: Any) -> Value:  # noqa: ANN401 - a cell of a table
-        """The value that a row holds: tables turn whole numbers into floats, and values of mixed types into text."""
+        """The value that a row holds: tables turn whole numbers into floats, null into nan, mixed values into text."""
         cell = as_python(cell)
         if self.setting.choice is None:
             return int(cell) if self.setting.whole else float(cell)
-        if isinstance(cell, float) and math.isnan(cell):
-            cell = None  # as pandas shows it
-        marks = {canonical(option): option for option in self.setting.options()}
-        for mark in (canonical(cell), cell):  # the value itself, or what a column of text holds for it
-            if mark in marks:
-                return marks[mark]
-        raise SpecError(f"{self.name}: a row holds {cell!r}, which can't be chosen; {list(self.setting.options())} can")
+        options = self.setting.options()
+        (column,) = param_columns({self.name: options})
+        cells = [column.cell(option) for option in options]
+        for held in (cells, options):  # what a column holds, or the value itself
+            for option, stored in zip(options, held, strict=True):
+                if _same_cell(stored, cell):
+                    return option
+        raise SpecError(f"{self.name}: a row holds {cell!r}, which can't be chosen; {list(options)} can")
 
     def holds(self, value: Value) -> bool:
         """Whether this value can be drawn."""
@@ -158,6 +176,11 @@ class Dimension:
             return False
         low, high = self.setting.bounds
         return low <= value <= high and (not self.setting.whole or value == int(value))
+
+
+def _same_cell(stored: Value, cell: object) -> bool:
+    missing = [v is None or v != v for v in (stored, cell)]
+    return all(missing) if any(missing) else canonical(stored) == canonical(cell)
 
 
 def flat(space: Mapping[str, Setting]) -> tuple[Dimension, ...]:

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from importlib import resources
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt, SerializeAsAny
+from pydantic import BeforeValidator, Field, PositiveFloat, PositiveInt, SerializeAsAny
 
 from orchestrator.errors import SpecError
 from orchestrator.row import Cause
@@ -40,6 +40,11 @@ class LauncherOptions(Model):
     type: str = Field(description="name of the launcher")
 
 
+def _off(value: Any) -> Any:  # noqa: ANN401 - pydantic hands over whatever was given
+    """The words that people turn tracking off with; YAML makes `off` and `false` a flag by itself."""
+    return False if isinstance(value, str) and value.strip().lower() in ("", "none", "off", "no", "false") else value
+
+
 class Site(Model):
     """Executor, workers, resources, limits, tracking."""
 
@@ -63,7 +68,9 @@ class Site(Model):
     budgets: Budgets = Budgets()
     runtime_env: dict[str, Any] = Field(default={}, description="handed to Ray: working_dir, pip, env_vars, ...")
     worker_output: bool = Field(False, description="show what workers print")
-    tracking: str | Literal[False] | None = Field(None, description="MLflow URI; by default <results>/mlflow.db; off")
+    tracking: Annotated[str | Literal[False] | None, BeforeValidator(_off)] = Field(
+        None, description="MLflow URI; by default <results>/mlflow.db; off, none or false: no tracking"
+    )
     child_runs: int = Field(100, ge=0, description="most units of a zoo or search with a run of their own in MLflow")
     pdb: bool = Field(False, description="local only: open the debugger where a unit raises")
     launcher: SerializeAsAny[LauncherOptions] | None = Field(None, description="how `landsweep submit` gets there")

@@ -13,15 +13,15 @@ added, but what a name stands for can't change within a sweep.
 from __future__ import annotations
 
 import difflib
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Self, TypeVar
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from orchestrator.axes import PATHS
 from orchestrator.errors import SpecError
+from orchestrator.reading import end_of_value, load_yaml, read_yaml
 from orchestrator.unit import canonical, digest
 
 __all__ = ["IsAxis", "IsLabel", "IsNamedAxis", "Model", "Spec", "differences", "override", "parse", "read_yaml"]
@@ -43,9 +43,14 @@ class IsLabel:
 
 
 class Model(BaseModel):
-    """Base of everything in a spec or site: frozen, unknown fields refused, nan and inf refused."""
+    """Base of everything in a spec or site: frozen, unknown fields refused, no number is nan or inf.
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True)
+    Fields that take anything hold nan and inf too, also when they are dumped.
+    """
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True, ser_json_inf_nan="constants"
+    )
 
 
 class Spec(Model):
@@ -58,7 +63,9 @@ class Spec(Model):
 
     kind: Annotated[str, IsLabel()] = Field(description="the kind of sweep; see `landsweep kinds`")
     name: Annotated[str, IsLabel()] = Field(
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="name of the sweep and of its results folder"
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$",
+        max_length=200,  # a file's name has at most 255
+        description="name of the sweep and of its results folder",
     )
     description: Annotated[str, IsLabel()] = Field("", description="one or two sentences for report and tracking")
 
@@ -111,68 +118,35 @@ def _short(value: object) -> str:
     return text if len(text) <= 80 else text[:77] + "..."
 
 
-class _Loader(yaml.SafeLoader):
-    """YAML with JSON's numbers: plain PyYAML reads 1e-3 as text."""
+def override(data: Mapping[str, Any], assignments: Sequence[str], model: type[Model] | None = None) -> dict[str, Any]:
+    """A copy of nested mappings with `path.to.field=value` assignments made.
 
+    A value is YAML, except that `#` begins no comment: `colour=#ff0000` is text. A part of the path is a key of the
+    mapping that it stands in; where one of the keys there has dots, it is meant as a whole. In a mapping whose keys
+    are paths (`axes` and `space`) all that comes before a field of an axis or a setting is one key.
 
-_Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:float"]
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(
-        r"^[-+]?(?:[0-9]+\.[0-9]*(?:[eE][-+]?[0-9]+)?|\.[0-9]+(?:[eE][-+]?[0-9]+)?|[0-9]+[eE][-+]?[0-9]+|\.(?:inf|nan))$"
-    ),
-    list("-+0123456789."),
-)
-
-
-def _load(text: str, source: str) -> Any:  # noqa: ANN401 - YAML holds anything
-    try:
-        return yaml.load(text, Loader=_Loader)
-    except yaml.YAMLError as e:
-        raise SpecError(f"{source} is not valid YAML: {e}") from e
-
-
-def read_yaml(path: Path) -> dict[str, Any]:
-    """The mapping in a YAML file.
-
-    Raises:
-        SpecError: no such file, not text in UTF-8, not YAML, or not a mapping.
-    """
-    if not path.is_file():
-        raise SpecError(f"there is no file {path}; give the path of a YAML file")
-    try:
-        text = path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as e:
-        raise SpecError(f"{path} is not text in UTF-8 ({e.reason} at byte {e.start}); give a YAML file") from e
-    data = _load(text, str(path))
-    if not isinstance(data, dict):
-        raise SpecError(f"{path} must hold `field: value` lines, but holds {type(data).__name__}")
-    return data
-
-
-def override(data: Mapping[str, Any], assignments: Sequence[str]) -> dict[str, Any]:
-    """A copy of nested mappings with `path.to.field=value` assignments made; values are YAML.
+    Args:
+        data: nested mappings.
+        assignments: such as `axes.x.linear=[-1,1,51]`.
+        model: of the data: it says which mappings have paths as keys.
 
     Example:
         >>> override({"axes": {"x": {"linear": [-1, 1, 11]}}}, ["axes.x.linear=[-1, 1, 101]", "name=fine"])
         {'axes': {'x': {'linear': [-1, 1, 101]}}, 'name': 'fine'}
 
     Raises:
-        SpecError: an assignment has no `=`, or goes through something that has no fields.
+        SpecError: an assignment has no `=`, goes through something that has no fields, or its value is no YAML.
     """
     result: dict[str, Any] = _unshared(data)
     for assignment in assignments:
         path, sign, text = assignment.partition("=")
         if not sign or not path:
             raise SpecError(f"{assignment!r} is not of the form field=value, such as axes.x.linear=[-1,1,51]")
-        *parents, last = path.split(".")
+        *parents, last = _keys(path, result, model)
         place: Any = result
         for part in parents:
             place = _child(place, part, path)
-        value = _load(text, f"the value of {path}")
+        value = _assigned(text, f"the value of {path}")
         if isinstance(place, list):
             place[_index(place, last, path)] = value
         elif isinstance(place, dict):
@@ -180,6 +154,44 @@ def override(data: Mapping[str, Any], assignments: Sequence[str]) -> dict[str, A
         else:
             raise SpecError(f"{path}: {'.'.join(parents)} is {place!r} and has no field {last!r}")
     return result
+
+
+def _assigned(text: str, source: str) -> Any:  # noqa: ANN401 - YAML holds anything
+    """The value of an assignment: YAML, in which `#` begins no comment."""
+    stripped = text.strip()
+    if "#" not in stripped or "\n" in stripped:
+        return load_yaml(text, source)
+    if stripped[0] not in "[{\"'":
+        return stripped  # no number, flag or null has a `#`
+    value = load_yaml(text, source)
+    if rest := stripped[end_of_value(stripped) :].strip():
+        raise SpecError(f"{source}: {rest!r} comes after its end; put the whole text in quotes")
+    return value
+
+
+def _keys(path: str, data: Mapping[str, Any], model: type[Model] | None) -> list[str]:
+    """A path as the keys that it goes through: most are one part of it, some have dots."""
+    keys: list[str] = []
+    parts = path.split(".")
+    place: Any = data
+    while parts:
+        n = 1
+        if isinstance(place, Mapping):
+            whole = [i for i in range(len(parts), 0, -1) if ".".join(parts[:i]) in place]
+            n = whole[0] if whole else _length(model, keys, parts)
+        key = ".".join(parts[:n])
+        place = place.get(key) if isinstance(place, Mapping) else None
+        keys, parts = [*keys, key], parts[n:]
+    return keys
+
+
+def _length(model: type[Model] | None, above: Sequence[str], parts: Sequence[str]) -> int:
+    """How many parts are the key of a mapping; more than one only where its keys are paths."""
+    options = [] if model is None else [o for o in _at(model, above) if o.get(PATHS)]
+    fields = {name for option in options for name in option.get("properties", {})}
+    if not fields:
+        return 1
+    return next((i for i, part in enumerate(parts) if i and part in fields), len(parts))
 
 
 def _unshared(value: Any) -> Any:  # noqa: ANN401 - nested YAML
@@ -238,6 +250,17 @@ def _given(value: object) -> str:
 
 def _walk(model: type[Model], loc: Sequence[str]) -> tuple[list[str], list[str]]:
     """The path `loc` without the tags that pydantic puts in for the chosen member of a union, and the fields there."""
+    path, options = _place(model, loc)
+    return path, list(dict.fromkeys(f for option in options for f in option.get("properties", {})))
+
+
+def _at(model: type[Model], above: Sequence[str]) -> list[dict[str, Any]]:
+    """What the values of the mapping at this path may be."""
+    return _place(model, [*above, ""])[1]
+
+
+def _place(model: type[Model], loc: Sequence[str]) -> tuple[list[str], list[dict[str, Any]]]:
+    """The same path, and the schemas of what may stand there."""
     schema: dict[str, Any] = model.model_json_schema()
     defs = schema.get("$defs", {})
 
@@ -258,7 +281,7 @@ def _walk(model: type[Model], loc: Sequence[str]) -> tuple[list[str], list[str]]
         if found:
             path.append(part)
         nodes = found or nodes
-    return path, list(dict.fromkeys(f for node in nodes for o in _options(node, defs) for f in o.get("properties", {})))
+    return path, [o for node in nodes for o in _options(node, defs)]
 
 
 def _tagged(node: dict[str, Any], tag: str, defs: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any, Self
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from orchestrator.errors import SpecError, SweepMismatch, UsageError
 from orchestrator.kind import SweepKind, kind_named
@@ -24,7 +26,7 @@ from orchestrator.spec import Spec, differences, override, parse, read_yaml
 from orchestrator.trust import is_own, reading
 from orchestrator.unit import Unit
 
-__all__ = ["Sweep", "asked", "check_same", "grown_head", "heard", "load_spec", "new_head", "planned"]
+__all__ = ["Sweep", "asked", "check_same", "grown_head", "heard", "load_spec", "new_head", "planned", "strays"]
 
 _FORMAT = 1
 _ASKED = 4096
@@ -38,11 +40,13 @@ def load_spec(path: Path, assignments: Sequence[str] = ()) -> tuple[SweepKind[An
     Raises:
         SpecError: unreadable, of no known kind, or with fields that are unknown, missing or of the wrong type.
     """
-    data = override(read_yaml(path), assignments)
+    written = read_yaml(path)
+    data = override(written, [a for a in assignments if a.startswith("kind=")])
     if "kind" not in data:
         raise SpecError(f"{path}: kind: missing; say which kind of sweep this is (see `landsweep kinds`)")
-    data.setdefault("name", path.stem)
     kind = kind_named(str(data["kind"]))
+    data = override(written, assignments, kind.spec)
+    data.setdefault("name", path.stem)
     return kind, parse(kind.spec, data, str(path)).pinned(path.parent)
 
 
@@ -126,7 +130,7 @@ class Sweep:
 
     def rows(self) -> pd.DataFrame:
         """Rows of the units that belong to the plan, in the plan's order."""
-        frame: pd.DataFrame = self.ledger.rows().to_pandas()
+        frame = _frame(self.ledger.rows())
         with self._reading():
             listens = self.kind.planner(self.spec).listens
         if listens:
@@ -139,6 +143,17 @@ class Sweep:
         """All series: key, step, metric, value."""
         frame: pd.DataFrame = self.ledger.series().to_pandas()
         return frame
+
+
+def _frame(table: pa.Table) -> pd.DataFrame:
+    """A table for pandas. Whole numbers beside null become floats there: those that floats would round stay whole."""
+    frame: pd.DataFrame = table.to_pandas()
+    for field in table.schema:
+        if pa.types.is_integer(field.type) and frame[field.name].dtype.kind == "f":
+            column = table.column(field.name)
+            if max(abs(v.as_py() or 0) for v in pc.min_max(column).values()) >= 2**53:
+                frame[field.name] = pd.array(column.to_pylist(), dtype="Int64")
+    return frame
 
 
 def new_head(kind: SweepKind[Any], spec: Spec, folder: Path) -> dict[str, Any]:
@@ -185,6 +200,48 @@ def check_same(head: Mapping[str, Any], kind: SweepKind[Any], spec: Spec, where:
             + "\nAxes may grow within a sweep, other fields may not. Give this spec a folder of its own with --out, "
             "or another name."
         )
+
+
+def strays(head: Mapping[str, Any], kind: SweepKind[Any], spec: Spec, rows: int, planned: int) -> list[str]:
+    """What a user should know before a plan goes on whose rows were made by another one: a line each.
+
+    Args:
+        head: of the sweep, as the last run left it.
+        kind: of the spec.
+        spec: what is to be computed now.
+        rows: how many there are.
+        planned: how many of them belong to units of this plan.
+    """
+    lines = []
+    if rows > planned:
+        old, new = head["spec"].get("axes") or {}, spec.model_dump(mode="json").get("axes") or {}
+        gone, added = [f"{n!r}" for n in old if n not in new], [f"{n!r}" for n in new if n not in old]
+        why = [f"the axis {', '.join(names)} is {word}" for names, word in ((added, "new"), (gone, "gone")) if names]
+        lines.append(
+            f"{rows - planned:,} of {rows:,} rows belong to no unit of this plan"
+            + (f" ({'; '.join(why)})" if why else "")
+            + ": they stay, but reports leave them out. To keep both apart, give this spec another folder with --out"
+        )
+    if rows and (changed := _changed_columns(head, kind, spec)):
+        lines.append(changed)
+    return lines
+
+
+def _changed_columns(head: Mapping[str, Any], kind: SweepKind[Any], spec: Spec) -> str:
+    """Declared columns of which rows of before, or rows to come, have none."""
+    try:
+        before = kind.columns(parse(kind.spec, head["spec"], "sweep.json"))
+    except SpecError:  # of a version whose specs this one can't read
+        return ""
+    now = kind.columns(spec)
+    if before is None or now is None:
+        return ""
+    old, new = ([c.name for c in columns] for columns in (before, now))
+    gone, added = [n for n in old if n not in new], [n for n in new if n not in old]
+    parts = [f"{', '.join(gone)} in new rows"] if gone else []
+    parts += [f"{', '.join(added)} in those that are there"] if added else []
+    renamed = " A column that only has a new name is split so; `rerun` and --out avoid that." if gone and added else ""
+    return f"columns have changed, so these are null: {'; '.join(parts)}.{renamed}" if parts else ""
 
 
 def _whole(head: Mapping[str, Any], where: str) -> Mapping[str, Any]:

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import yaml
 
+from orchestrator.reading import write_yaml
 from orchestrator.report.tables import counts, not_finite, numbers, times
 from orchestrator.row import METERS
 from orchestrator.unit import digest
@@ -22,6 +22,7 @@ __all__ = [
     "UnitEntry",
     "artifacts_digest",
     "named",
+    "remarks",
     "spec_text",
     "sweep_metrics",
     "sweep_params",
@@ -31,6 +32,7 @@ __all__ = [
 
 _KEY, PARAM, _TAG = 250, 6000, 5000  # characters; MLflow allows 250, 6000 and (on older servers) 5000
 _MOST_METRICS = 500  # MLflow's pages slow down with thousands of columns
+_SHOWN = 5  # names in a remark
 _FAILED_SHARE = 0.2  # of the runs of single units, for those that failed
 
 
@@ -75,7 +77,7 @@ def _entry(line: Mapping[str, Any], params: Mapping[str, object]) -> UnitEntry:
     there = {n: line[n] for n in params if not _missing(line.get(n))}
     found = {n: v for n, v in line.items() if n not in aside and isinstance(v, int | float) and not _missing(v)}
     metrics = {n: float(v) for n, v in named(found).items() if math.isfinite(v)}
-    settings = {n: str(v)[:PARAM] for n, v in named(there).items() if v != ""}
+    settings = {n: _cut(str(v)) for n, v in named(there).items() if v != ""}
     ended = float(line["ended"])
     began = ended - (0.0 if _missing(line.get("seconds")) else float(line["seconds"]))
     state = digest([settings, metrics, str(line["status"]), ended], size=8)
@@ -88,6 +90,27 @@ def _missing(value: object) -> bool:
 
 def sweep_metrics(rows: pd.DataFrame, sweep: Mapping[str, Any], summary: Mapping[str, float]) -> dict[str, float]:
     """Summary, counts, times, and least, mean and largest of each numeric metric; finite numbers only."""
+    return dict(list(named(_metrics(rows, sweep, summary)).items())[:_MOST_METRICS])
+
+
+def remarks(rows: pd.DataFrame, sweep: Mapping[str, Any], summary: Mapping[str, float]) -> list[str]:
+    """How what the tracking store shows differs from the rows: names that it does not take, and what is too much."""
+    metrics, params = _metrics(rows, sweep, summary), _flat(sweep.get("context", {}), "")
+    pairs = [pair for part in (metrics, params) for pair in zip(part, named(part), strict=True)]
+    changed = [f"{old!r} is {new!r}" for old, new in pairs if old != new]
+    long = [name for name, text in params.items() if len(text) > PARAM]
+    lines = []
+    if changed:
+        more = f" and {len(changed) - _SHOWN:,} more" if len(changed) > _SHOWN else ""
+        lines.append(f"names that MLflow does not take are changed there: {', '.join(changed[:_SHOWN])}{more}")
+    if long:
+        lines.append(f"params cut to {PARAM:,} characters: {', '.join(long[:_SHOWN])}")
+    if len(metrics) > _MOST_METRICS:
+        lines.append(f"{len(metrics) - _MOST_METRICS:,} of {len(metrics):,} metrics are left out: its pages slow down")
+    return lines
+
+
+def _metrics(rows: pd.DataFrame, sweep: Mapping[str, Any], summary: Mapping[str, float]) -> dict[str, float]:
     found: dict[str, float] = {str(k): float(v) for k, v in summary.items()}
     found |= {f"units.{k.replace('failed: ', 'failed.')}": float(n) for k, n in counts(rows).items()}
     found["units.rows"] = float(len(rows))
@@ -103,18 +126,21 @@ def sweep_metrics(rows: pd.DataFrame, sweep: Mapping[str, Any], summary: Mapping
             found |= {f"{name}.min": finite.min(), f"{name}.mean": finite.mean(), f"{name}.max": finite.max()}
         if pd.api.types.is_numeric_dtype(rows[name]) and (odd := not_finite(rows, name)):
             found[f"{name}.nonfinite"] = float(odd)
-    finite_only = {k: float(v) for k, v in found.items() if abs(v) < float("inf")}
-    return dict(list(named(finite_only).items())[:_MOST_METRICS])
+    return {k: float(v) for k, v in found.items() if abs(v) < float("inf")}
 
 
 def sweep_params(sweep: Mapping[str, Any]) -> dict[str, str]:
     """The context, flattened: it can't change within a sweep, and neither can MLflow's params."""
     context = {"fingerprint": sweep.get("fingerprint"), **sweep.get("context", {})}
-    return {k: v[:PARAM] for k, v in named(_flat(context, "")).items() if v != ""}
+    return {k: _cut(v) for k, v in named(_flat(context, "")).items() if v != ""}
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= PARAM else text[: PARAM - 3] + "..."
 
 
 def _flat(value: object, path: str) -> dict[str, str]:
-    if isinstance(value, Mapping) and value:
+    if isinstance(value, Mapping) and (value or not path):
         found: dict[str, str] = {}
         for name, inner in value.items():
             found |= _flat(inner, f"{path}.{name}" if path else str(name))
@@ -161,10 +187,17 @@ def _short_axis(axis: object) -> str:
 
 
 def named(entries: Mapping[str, Any]) -> dict[str, Any]:
-    """Entries under names that MLflow takes; two that become equal are told apart by a number."""
+    """Entries under names that MLflow takes: clean paths; two that become equal are told apart by a number.
+
+    Example:
+        >>> list(named({"val//acc": 1, "val/acc": 2, "../lr*": 3}))
+        ['val/acc', 'val/acc_2', '_/lr_']
+    """
     found: dict[str, Any] = {}
     for name, value in entries.items():
-        clean = unique = re.sub(r"[^\w./ :-]", "_", name).strip("/. ")[: _KEY - 4] or "_"
+        parts = re.sub(r"[^\w./ :-]", "_", name).split("/")
+        path = "/".join("_" if part == ".." else part for part in parts if part not in ("", "."))
+        clean = unique = path.strip("/. ")[: _KEY - 4].rstrip("/. ") or "_"
         i = 2
         while unique in found:
             unique, i = f"{clean}_{i}", i + 1
@@ -174,7 +207,7 @@ def named(entries: Mapping[str, Any]) -> dict[str, Any]:
 
 def spec_text(sweep: Mapping[str, Any]) -> str:
     """The spec as YAML."""
-    return str(yaml.safe_dump(dict(sweep.get("spec", {})), sort_keys=False, allow_unicode=True))
+    return write_yaml(dict(sweep.get("spec", {})))
 
 
 def artifacts_digest(report_dir: Path, sweep: Mapping[str, Any]) -> str:

@@ -23,7 +23,15 @@ from orchestrator.reach import answer_of, writable
 from orchestrator.redaction import free_of_credentials
 from orchestrator.report.tables import numbers
 from orchestrator.row import Status
-from orchestrator.tracked import UnitEntry, artifacts_digest, spec_text, sweep_metrics, sweep_params, sweep_tags
+from orchestrator.tracked import (
+    UnitEntry,
+    artifacts_digest,
+    remarks,
+    spec_text,
+    sweep_metrics,
+    sweep_params,
+    sweep_tags,
+)
 
 __all__ = ["check_reachable", "default_uri", "export", "export_safely"]
 
@@ -141,7 +149,7 @@ def export_safely(
         first = (str(e).strip() or "no message").splitlines()[0][:300]
         again = f"landsweep export-mlflow {sweep.get('where', report_dir.parent)} --uri {shown}"
         return None, f"MLflow export to {shown} failed: {type(e).__name__}: {first}. No row is lost; later: {again}"
-    return run_id, f"MLflow run {run_id} in {shown}"
+    return run_id, "; ".join([f"MLflow run {run_id} in {shown}", *remarks(rows, sweep, summary)])
 
 
 @contextlib.contextmanager

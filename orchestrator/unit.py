@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any
 
-from orchestrator.axes import Value
+from orchestrator.canonical import Value, as_python, canonical
 
 __all__ = ["Keys", "Unit", "as_python", "canonical", "digest", "stream_seed"]
 
 _KEY_BYTES = 16
-_PLAIN = {type(None), bool, int, float, str}
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,56 +32,6 @@ class Unit:
     def __reduce__(self) -> tuple[type[Unit], tuple[str, Mapping[str, Value]]]:
         """Pickle by two fields: units cross to workers by the thousand, and the default looks each field up."""
         return Unit, (self.key, self.params)
-
-
-def canonical(value: object) -> str:
-    """One text per value: sorted keys, no spaces, 1.0 written as 1 and -0.0 as 0.
-
-    Example:
-        >>> canonical({"b": 1.0, "a": [True, None, 0.1, -0.0]})
-        '{"a":[true,null,0.1,0],"b":1}'
-
-    Scalars of NumPy and of Arrow, as the cells of a table are, count as the Python values that they hold.
-
-    Raises:
-        TypeError: the value holds something that has no stable text, such as a function or an object.
-        ValueError: the value holds nan or inf.
-    """
-    if type(value) is int or (type(value) is float and math.isfinite(value)):
-        return repr(_normal(value))  # what json.dumps writes, ten times faster: most values of axes are numbers
-    return json.dumps(_normal(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-
-
-def _normal(value: object) -> object:
-    if value is None or isinstance(value, bool | str | int):
-        return value
-    if isinstance(value, float):
-        return int(value) if math.isfinite(value) and value.is_integer() and abs(value) < 2**53 else value
-    if isinstance(value, list | tuple):
-        return [_normal(v) for v in value]
-    if isinstance(value, Mapping):
-        if not all(isinstance(k, str) for k in value):
-            raise TypeError(f"keys of a mapping must be text, got {list(value)}")
-        return {k: _normal(v) for k, v in value.items()}
-    if (plain := as_python(value)) is not value:
-        return _normal(plain)
-    kind = type(value).__name__
-    raise TypeError(f"{value!r} of type {kind} can't be part of an identity; use numbers, text, lists and mappings")
-
-
-def as_python(value: Any) -> Any:  # noqa: ANN401 - a cell of a table
-    """A cell of a table as a Python value: scalars of NumPy and Arrow are unpacked, all else is given back as it is.
-
-    Example:
-        >>> import numpy as np
-        >>> as_python(np.int64(64)), as_python("x")
-        (64, 'x')
-    """
-    if type(value) in _PLAIN:
-        return value
-    if hasattr(value, "as_py"):
-        return value.as_py()
-    return value.item() if getattr(value, "ndim", None) == 0 and hasattr(value, "item") else value
 
 
 def digest(value: object, size: int = _KEY_BYTES) -> str:

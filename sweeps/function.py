@@ -166,7 +166,8 @@ class FunctionKind(SweepKind[FunctionSpec]):
         if spec.setup is not None:
             fixed["setup"] = call_setup(import_callable(spec.setup, bench.folder), bench)
         types = None if spec.columns is None else {name: c.type for name, c in spec.columns.items()}
-        return FunctionSession(function, fixed, spec.seed_argument, types, bench)
+        objects = {name: found for name, axis in spec.axes.items() if (found := axis.objects())}
+        return FunctionSession(function, fixed, spec.seed_argument, types, bench, objects)
 
     def report(self, spec: FunctionSpec, rows: pd.DataFrame, series: pd.DataFrame) -> Report:
         from orchestrator.report.generic import Reading, generic_section
@@ -188,6 +189,7 @@ class FunctionSession:
         seed_argument: name of the argument that gets the unit's seed.
         types: of the declared columns; None when any metric is allowed.
         bench: of the worker.
+        objects: for axes that hold lists or mappings, these by the text that stands for each in a unit's params.
     """
 
     def __init__(
@@ -197,7 +199,9 @@ class FunctionSession:
         seed_argument: str | None,
         types: Mapping[str, str] | None,
         bench: Workbench,
+        objects: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> None:
+        self._objects = objects or {}
         self._function = function
         self._fixed = fixed
         self._mutable = [n for n, v in fixed.items() if isinstance(v, list | dict) and n != "setup"]
@@ -213,6 +217,9 @@ class FunctionSession:
             arguments = {**fixed, **unit.params}
             for name in self._mutable:
                 arguments[name] = copy.deepcopy(fixed[name])  # no unit can change the arguments of the next
+            for name, of_text in self._objects.items():
+                if isinstance(text := unit.params[name], str) and text in of_text:
+                    arguments[name] = copy.deepcopy(of_text[text])
             if self._seed_argument is not None:
                 arguments[self._seed_argument] = stream_seed(unit, "function")
             try:
@@ -308,7 +315,7 @@ def _plain(name: object, value: object) -> Metric:
     if getattr(value, "ndim", None) == 0 and hasattr(value, "item"):
         inner = value.item()
         if isinstance(inner, bool | int | float | str):
-            return inner
+            return _plain(name, inner)
     raise _Unfit(f"the metric {name} is {_short(value)}; a metric is a number, a flag, text or None")
 
 

@@ -300,8 +300,10 @@ def test_the_best_call_has_an_axis_that_an_axis_can_be(tmp_path: Path) -> None:
     run_example(kind_named("function"), best, tmp_path / "best")
     assert list(Sweep.at(tmp_path / "best").rows()["loss"]) == [rows["loss"].min()]
     only = function_spec(**wider, space=layers)
-    with pytest.raises(UsageError, match="only lists and mappings"):
-        best_text(only, rows_of(only, tmp_path / "only"))
+    assert _yaml(best_text(only, rows_of(only, tmp_path / "only")))["axes"]["layers"] == [[8]]
+    odd = function_spec(**wider, space={"layers": {"choice": [[math.inf], [-math.inf]]}})
+    with pytest.raises(UsageError, match="an axis holds no nan or inf"):
+        best_text(odd, rows_of(odd, tmp_path / "odd"), 0)
 
 
 def _yaml(text: str) -> dict[str, Any]:
@@ -336,8 +338,8 @@ def test_studies_go_to_optunas_storages_and_come_back_as_start_points(tmp_path: 
     planner.ask(1)
     assert isinstance(planner, StudyPlanner)
     search = search_of(EXAMPLE)
-    assert write_study(planner, search, url) == (24, 24)
-    assert write_study(planner, search, url) == (0, 24)
+    assert write_study(planner, search, url, "one") == (24, 24)
+    assert write_study(planner, search, url, "one") == (0, 24)
     study = optuna.load_study(study_name="search-example", storage=url)
     values = {t.user_attrs["trial"]: t.value for t in study.get_trials()}
     assert values == dict(zip(rows["trial"], rows["test_loss"], strict=True))
@@ -349,4 +351,44 @@ def test_studies_go_to_optunas_storages_and_come_back_as_start_points(tmp_path: 
     with pytest.raises(UsageError, match="no study 'other'; it has search-example"):
         best_points(url, "other", 1)
     with pytest.raises(UsageError, match="can't be used"):
-        write_study(planner, search, "nonsense://x")
+        write_study(planner, search, "nonsense://x", "one")
+    for t in study.get_trials():
+        row = rows[rows["trial"] == t.user_attrs["trial"]].iloc[0]
+        assert t.datetime_complete is not None and t.datetime_start is not None
+        assert t.datetime_complete.timestamp() == pytest.approx(row["ended"], abs=1e-5)
+        assert t.datetime_start.timestamp() == pytest.approx(row["ended"] - row["seconds"], abs=1e-5)
+
+
+def exported(folder: Path, url: str, sweep_id: str, **changes: Any) -> tuple[int, int]:
+    """Run a search of a function with two seeds and export it."""
+    spec = function_spec(seeds=2, **changes)
+    rows_of(spec, folder)
+    planner = Sweep.at(folder).planner()
+    planner.ask(1)
+    assert isinstance(planner, StudyPlanner)
+    return write_study(planner, search_of(spec), url, sweep_id)
+
+
+def test_trials_of_two_searches_never_mix_in_a_storage(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/study.db"
+    new, there = exported(tmp_path / "a", url, "a")
+    assert new == there > 0
+    with pytest.raises(UsageError, match="not of this search, and their trials would mix; give another storage"):
+        exported(tmp_path / "b", url, "b", search_seed=1)
+    assert exported(tmp_path / "a", url, "a") == (0, there), "its own again"
+    assert exported(tmp_path / "b", f"sqlite:///{tmp_path}/other.db", "b", search_seed=1) == (new, there)
+
+
+def test_a_study_that_notes_no_sweep_is_taken_only_if_its_trials_are_the_same(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/study.db"
+    study = optuna.create_study(storage=url, study_name="s")
+    study.add_trial(optuna.create_trial(params={}, distributions={}, value=1.0, user_attrs={"trial": 0}))
+    with pytest.raises(UsageError, match="would mix"):
+        exported(tmp_path / "a", url, "a")
+    _, there = exported(tmp_path / "a", f"sqlite:///{tmp_path}/old.db", "a")
+    old = optuna.load_study(study_name="s", storage=f"sqlite:///{tmp_path}/old.db")
+    old._storage.set_study_user_attr(old._study_id, "landsweep.sweep", "a")
+    old._storage.set_study_user_attr(old._study_id, "landsweep.sweep", None)  # as of a version that did not note it
+    assert exported(tmp_path / "a", f"sqlite:///{tmp_path}/old.db", "a") == (0, there)
+    old.add_trial(optuna.create_trial(params={}, distributions={}, value=1.0))  # somebody's own
+    assert exported(tmp_path / "a", f"sqlite:///{tmp_path}/old.db", "a") == (0, there)

@@ -122,7 +122,7 @@ def check_export(uri: str, report_dir: Path) -> None:
     }.items()  # fmt: skip
     assert not {"bad", "note.mean", "x.mean", "ended.mean"} & run["metrics"].keys()
     assert (run["params"]["function"], run["params"]["fixed.steps"]) == ("a:b", "5")
-    assert run["params"]["fixed.deep.a_b"] == "y" * 6000
+    assert run["params"]["fixed.deep.a_b"] == "y" * 5997 + "..."
     assert run["tags"]["landsweep.axis.x"] == '{"range": [0, 4]}'
     assert run["tags"]["landsweep.rows"] == str(report_dir.parent / "rows")
     assert (run["info"]["start_time"], run["info"]["end_time"]) == (999_000, 1_003_000)
@@ -317,3 +317,38 @@ def test_places_where_no_store_can_be(tmp_path: Path) -> None:
     assert "names no file" in refusal("sqlite:///:memory:")
     assert "give sqlite:////absolute/path/mlflow.db" in refusal("./mlruns")
     assert "no longer keeps runs in plain folders" in refusal(f"file://{tmp_path}")
+
+
+def test_names_and_texts_that_mlflow_does_not_take_are_shown_under_others_and_said(tmp_path: Path) -> None:
+    names = [
+        "val//acc",
+        "val/acc",
+        "../up",
+        "a/../b",
+        "/abs",
+        ".",
+        "é*?",
+        "tab\tname",
+        "x" * 400,
+        "x" * 300,
+        "trailing/",
+        "a\nb",
+    ]
+    rows = rows_of([1.0, 2.0])
+    for i, name in enumerate(names):
+        rows[name] = [float(i), float(i)]
+    fixed = {f"arg{i}": i for i in range(250)} | {"long": "y" * 9000, "odd//key": "v", "list": [1] * 5000}
+    head = {**HEAD, "context": {**HEAD["context"], "fixed": fixed}}
+    run_id, said = export_safely(rows, tmp_path / "report", head, {"gap//": 0.5}, default_uri(tmp_path))
+    assert run_id is not None, said
+    shown = state(default_uri(tmp_path))[run_id]
+    assert set(map(float, range(len(names)))) <= set(shown["metrics"].values()), "none is lost"
+    assert shown["metrics"]["val/acc.mean"] == 0.0 and shown["metrics"]["val/acc.mean_2"] == 1.0
+    assert len([k for k in shown["params"] if k.startswith("fixed.arg")]) == 250
+    assert shown["params"]["fixed.odd/key"] == "v"
+    assert "'val//acc.min' is 'val/acc.min'" in said and "more" in said
+    assert "params cut to 6,000 characters: fixed.long, fixed.list" in said
+    _, quiet = export_safely(
+        rows_of([1.0]), tmp_path / "report", {**HEAD, "id": "2", "context": {}}, {}, default_uri(tmp_path)
+    )
+    assert ";" not in quiet

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 
 import pyarrow as pa
 
-from orchestrator.unit import canonical
+from orchestrator.canonical import as_text
 
 __all__ = ["fit", "fit_batches", "unify"]
+
+_DIGITS = b"digits"  # see `orchestrator.row.Column`
 
 
 def unify(schemas: Iterable[pa.Schema]) -> pa.Schema:
@@ -26,10 +27,25 @@ def unify(schemas: Iterable[pa.Schema]) -> pa.Schema:
             if known is None:
                 order.insert(before + 1, field.name)
                 fields[field.name] = field
-            elif known.type != field.type:
-                fields[field.name] = field.with_type(_common(known.type, field.type))
+            elif known.type != field.type or known.metadata != field.metadata:
+                fields[field.name] = _united(known, field)
             before = order.index(field.name)
     return pa.schema([fields[name] for name in order])
+
+
+def _united(a: pa.Field, b: pa.Field) -> pa.Field:
+    """A field for both: where a float would round whole numbers of one, they stay, beside whole floats as numbers."""
+    marks = {_digits(a), _digits(b)}
+    kind = _common(a.type, b.type)
+    if "large" in marks and pa.types.is_floating(kind):
+        kind = pa.int64() if marks == {"large", "whole"} else pa.string()
+    digits = "large" if "large" in marks and pa.types.is_integer(kind) else "whole" if marks == {"whole"} else ""
+    metadata = {k: v for k, v in (a.metadata or {}).items() if k != _DIGITS}
+    return pa.field(a.name, kind, metadata={**metadata, **({_DIGITS: digits} if digits else {})})
+
+
+def _digits(field: pa.Field) -> str:
+    return str((field.metadata or {}).get(_DIGITS, b"").decode())
 
 
 def _common(a: pa.DataType, b: pa.DataType) -> pa.DataType:
@@ -66,13 +82,5 @@ def _cast(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
         return column
     if pa.types.is_string(kind) and not pa.types.is_large_string(column.type):
         # As params are written as text: 1 for 1.0, true for True, so that it does not matter which part came first.
-        return pa.chunked_array([pa.array([_text(v) for v in column.to_pylist()], kind)])
-    return column.cast(kind, safe=False)  # whole numbers above 2**53 lose digits when their column becomes float
-
-
-def _text(value: object) -> str | None:
-    if value is None or isinstance(value, str):
-        return value
-    if isinstance(value, float) and not math.isfinite(value):
-        return repr(value)
-    return canonical(value)
+        return pa.chunked_array([pa.array([as_text(v) for v in column.to_pylist()], kind)])
+    return column.cast(kind, safe=False)  # a declared column that was given other numbers

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import optuna
 from optuna.importance import get_param_importances
-from optuna.trial import TrialState, create_trial
+from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from orchestrator.axes import Value
 from orchestrator.errors import UsageError
 from orchestrator.search.planner import StudyPlanner
-from orchestrator.search.study import Goal, Search, directions, distribution
+from orchestrator.search.study import Goal, Search, directions, distribution, told
 from orchestrator.settings import Dimension
 
 __all__ = ["best_points", "importances", "write_study"]
 
+_NUMBER, _SWEEP = "trial", "landsweep.sweep"  # attributes of exported trials and studies
 _FEWEST = 8  # trials from which importances are computed
 
 
@@ -40,48 +42,67 @@ def importances(
     spaces = {d.name: distribution(d) for d in dimensions}
     study = optuna.create_study(direction="minimize" if goal.minimise else "maximize")
     for values, value in trials:
-        params = {name: values[name] for name in spaces}
+        params = {d.name: told(d, values[d.name]) for d in dimensions}
         study.add_trial(create_trial(params=params, distributions=dict(spaces), value=value))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return {name: float(share) for name, share in get_param_importances(study).items()}
 
 
-def write_study(planner: StudyPlanner, search: Search, url: str) -> tuple[int, int]:
+def write_study(planner: StudyPlanner, search: Search, url: str, sweep_id: str) -> tuple[int, int]:
     """Write the trials that have ended to a storage of Optuna; those that are there already stay.
 
     Args:
         planner: that has been told all rows.
         search: its search.
         url: such as `sqlite:///study.db`; the study has the search's name.
+        sweep_id: of the search's sweep: the study belongs to it alone.
 
     Returns:
-        How many trials were written, and how many the study now has.
+        How many trials were written, and how many of the search the study now has.
 
     Raises:
-        UsageError: the storage can't be opened, or holds a study of that name with other goals.
+        UsageError: the storage can't be opened, or holds a study of that name that is not this search's.
     """
     study = _study(url, search)
+    ours = [t for t in planner.study.get_trials(deepcopy=False) if t.state.is_finished()]
+    _claim(study, ours, url, sweep_id)
     if [d.name.lower() for d in study.directions] != directions(search):
         raise UsageError(f"{url} holds a study {search.name!r} with other goals; give another storage")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         study.set_metric_names([g.metric for g in search.goals])
-    there = {t.user_attrs.get("trial", t.number) for t in study.get_trials(deepcopy=False)}
-    new = [t for t in planner.study.get_trials(deepcopy=False) if t.state.is_finished()]
-    new = [t for t in new if t.number not in there]
+    there = {t.user_attrs[_NUMBER] for t in study.get_trials(deepcopy=False) if _NUMBER in t.user_attrs}
+    new = [t for t in ours if t.number not in there]
     for t in new:
-        study.add_trial(
-            create_trial(
-                state=t.state,
-                values=t.values,
-                params=t.params,
-                distributions=t.distributions,
-                user_attrs={"trial": t.number},
-                intermediate_values=t.intermediate_values,
-            )
+        began, ended = planner.span(t.number)
+        written = create_trial(
+            state=t.state,
+            values=t.values,
+            params=t.params,
+            distributions=t.distributions,
+            user_attrs={_NUMBER: t.number},
+            intermediate_values=t.intermediate_values,
         )
+        # Optuna's times are local and without a zone
+        written.datetime_start, written.datetime_complete = map(datetime.fromtimestamp, (began, ended))
+        study.add_trial(written)
     return len(new), len(there) + len(new)
+
+
+def _claim(study: optuna.Study, ours: Sequence[FrozenTrial], url: str, sweep_id: str) -> None:
+    """Make sure that a study is this sweep's: new, its own, or one that it wrote before studies noted their sweep."""
+    owner = study.user_attrs.get(_SWEEP)
+    if owner == sweep_id:
+        return
+    params = {t.number: t.params for t in ours}
+    there = study.get_trials(deepcopy=False)
+    if owner is not None or any(params.get(t.user_attrs.get(_NUMBER, -1)) != t.params for t in there):
+        raise UsageError(
+            f"{url} holds a study {study.study_name!r} that is not of this search, and their trials would mix; give "
+            "another storage"
+        )
+    study.set_user_attr(_SWEEP, sweep_id)
 
 
 def _study(url: str, search: Search) -> optuna.Study:

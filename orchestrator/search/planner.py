@@ -28,7 +28,8 @@ from orchestrator.axes import Value
 from orchestrator.errors import UsageError
 from orchestrator.planner import Planner
 from orchestrator.row import Progress, Status
-from orchestrator.search.study import Goal, Past, Search, directions, keeps_state, pruner_of, sampler_of, suggest
+from orchestrator.search.limits import InVain, check_counted
+from orchestrator.search.study import Goal, Past, Search, directions, keeps_state, pruner_of, sampler_of, suggest, told
 from orchestrator.unit import Unit
 
 __all__ = ["StudyPlanner"]
@@ -79,6 +80,7 @@ class StudyPlanner(Planner):
         self._queue: deque[Unit] = deque()
         self._next = 0
         self._seconds = self._flops = 0.0
+        self._in_vain = InVain(search.budget)
 
     @property
     def total(self) -> int | None:
@@ -89,6 +91,10 @@ class StudyPlanner(Planner):
     def exhausted(self) -> bool:
         self._fill()
         return not self._queue and not self._numbers()
+
+    @property
+    def ended_early(self) -> str:
+        return self._in_vain.verdict
 
     def ask(self, limit: int) -> list[Unit]:
         units: list[Unit] = []
@@ -102,11 +108,17 @@ class StudyPlanner(Planner):
     def tell(self, row: Mapping[str, Any]) -> None:
         rows = self._rows.setdefault(int(row["trial"]), {})
         if row["key"] not in rows:
+            check_counted(self._search.budget, row)
             self._seconds += row.get("seconds") or 0.0
             self._flops += row.get("flops") or 0.0
         rows[row["key"]] = row
         if row["key"] in self._of:
             self._settle()
+
+    def span(self, number: int) -> tuple[float, float]:
+        """When the first unit of a trial began and when its last one ended, seconds since 1970."""
+        rows = self._rows[number].values()
+        return min(row["ended"] - (row["seconds"] or 0.0) for row in rows), max(row["ended"] for row in rows)
 
     def hear(self, progress: Iterable[Progress]) -> Collection[str]:
         """Take in what running units report; gives the keys of those that should stop."""
@@ -131,7 +143,7 @@ class StudyPlanner(Planner):
         last = first + most if self._search.trials is None else min(first + most, self._search.trials)
         numbers = range(first, last)
         begun = any(n in self._rows for n in numbers)
-        return numbers if begun or not self._spent() else range(0)
+        return numbers if begun or not (self._spent() or self.ended_early) else range(0)
 
     def _spent(self) -> bool:
         budget = self._search.budget
@@ -144,6 +156,8 @@ class StudyPlanner(Planner):
             running = len(self._open)
             most = 0 if self._search.waits else self._search.generation
             if running > most and not self._search.free:
+                return
+            if running >= self._search.budget.in_vain and self._in_vain.hopeless:
                 return
             numbers = self._numbers()
             if not numbers:
@@ -164,7 +178,10 @@ class StudyPlanner(Planner):
         start = self._search.start[number] if number < len(self._search.start) else None
         self.study.sampler = self._sampler(number, ended=ended)
         if known is not None or start is not None:
-            self.study.enqueue_trial(dict(known if known is not None else start or {}))
+            given = known if known is not None else start or {}
+            self.study.enqueue_trial(
+                {d.name: told(d, given[d.name]) for d in self._search.dimensions if d.name in given}
+            )
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Clip non-finite")  # GP: what a diverged trial counts as
             handle = self.study.ask()
@@ -216,6 +233,7 @@ class StudyPlanner(Planner):
             self._judge(trial)
         for trial in ended:
             state, values = self._result(trial)
+            self._in_vain.note(trial.number, self._rows[trial.number].values())
             self.study.tell(trial.handle, values, state=state)
             del self._open[trial.number]
             for unit in trial.units:

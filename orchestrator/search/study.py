@@ -16,10 +16,21 @@ from optuna.storages import InMemoryStorage
 from optuna.trial import FrozenTrial
 
 from orchestrator import samplers as specs
-from orchestrator.axes import Value
+from orchestrator.canonical import Value, canonical
 from orchestrator.settings import Dimension
 
-__all__ = ["Goal", "Past", "Search", "directions", "distribution", "keeps_state", "pruner_of", "sampler_of", "suggest"]
+__all__ = [
+    "Goal",
+    "Past",
+    "Search",
+    "directions",
+    "distribution",
+    "keeps_state",
+    "pruner_of",
+    "sampler_of",
+    "suggest",
+    "told",
+]
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
@@ -145,11 +156,19 @@ def directions(search: Search) -> list[Literal["minimize", "maximize"]]:
     return ["minimize" if g.minimise else "maximize" for g in search.goals]
 
 
+def told(d: Dimension, value: Value) -> Value:
+    """A value as Optuna is told it. It takes options that compare equal, such as 0 and false, for one: then as text."""
+    if d.setting.choice is None:
+        return value
+    options = d.setting.options()
+    return value if len(set(options)) == len(options) else canonical(value)
+
+
 def distribution(d: Dimension) -> BaseDistribution:
     """A setting as Optuna's distribution."""
     setting = d.setting
     if setting.choice is not None:
-        return CategoricalDistribution(setting.options())
+        return CategoricalDistribution(tuple(told(d, o) for o in setting.options()))
     low, high = setting.bounds
     if setting.whole:
         return IntDistribution(int(low), int(high), log=setting.log, step=int(setting.step or 1))
@@ -160,8 +179,8 @@ def suggest(trial: optuna.Trial, d: Dimension) -> Value:
     """Let Optuna choose a value for one setting."""
     setting = d.setting
     if setting.choice is not None:
-        found: Value = trial.suggest_categorical(d.name, setting.options())
-        return found
+        options = {told(d, o): o for o in setting.options()}
+        return options[trial.suggest_categorical(d.name, list(options))]
     low, high = setting.bounds
     if setting.whole:
         return trial.suggest_int(d.name, int(low), int(high), step=int(setting.step or 1), log=setting.log)

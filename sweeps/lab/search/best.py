@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pandas as pd
-import yaml
+from pydantic import ValidationError
 
+from orchestrator.axes import Axis
 from orchestrator.errors import UsageError
+from orchestrator.reading import write_yaml
 from orchestrator.text import one_line
 from sweeps.lab.search.spec import SearchSpec
 from sweeps.lab.search.table import best_first, trials_of, values_of
@@ -24,7 +26,7 @@ def best_spec(spec: SearchSpec, line: pd.Series) -> dict[str, Any]:
         line: of the trial, as `trials_of` gives it.
 
     Raises:
-        UsageError: all arguments of the function are lists or mappings, which no axis holds.
+        UsageError: all arguments of the function hold nan or inf, which no axis does.
     """
     values = values_of(line, spec.dimensions())
     name = f"{spec.name}-trial-{int(line[TRIAL])}"
@@ -36,15 +38,23 @@ def best_spec(spec: SearchSpec, line: pd.Series) -> dict[str, Any]:
     fixed = {**spec.fixed, **chosen}
     swept: dict[str, Any] = {spec.seed_argument: {"range": spec.seeds}} if spec.seed_argument is not None else {}
     if not swept:  # a sweep has an axis
-        first = next((name for name in [*chosen, *spec.fixed] if not isinstance(fixed[name], list | dict)), None)
+        names = [name for name in [*chosen, *spec.fixed] if _on_an_axis(fixed[name])]
+        first = min(names, key=lambda name: isinstance(fixed[name], list | dict), default=None)  # a plain value, if any
         if first is None:
             raise UsageError(
-                f"trial {int(line[TRIAL])} can't be a function sweep: its axis needs an argument of one value, "
-                f"and there are only lists and mappings: {fixed}"
+                f"trial {int(line[TRIAL])} can't be a function sweep: an axis holds no nan or inf, "
+                f"and all arguments do: {fixed}"
             )
         swept = {first: [fixed.pop(first)]}
     about = {"function": spec.function, **({"setup": spec.setup} if spec.setup is not None else {})}
     return {"kind": "function", "name": name, **about, "version": spec.version, "fixed": fixed, "axes": swept}
+
+
+def _on_an_axis(value: object) -> bool:
+    try:
+        return bool(Axis(values=(value,)).points())
+    except ValidationError:
+        return False
 
 
 def best_text(spec: SearchSpec, rows: pd.DataFrame, trial: int | None = None) -> str:
@@ -68,4 +78,4 @@ def best_text(spec: SearchSpec, rows: pd.DataFrame, trial: int | None = None) ->
     head = f"# {told}: {reached}{over}.\n"
     if len(trials) > 1 and trial is None:
         head += "# The best of many trials looks better than it is; run it with further seeds before it is compared.\n"
-    return head + str(yaml.safe_dump(best_spec(spec, line), sort_keys=False, allow_unicode=True))
+    return head + write_yaml(best_spec(spec, line))

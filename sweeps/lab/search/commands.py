@@ -62,7 +62,7 @@ def _export(
     planner = sweep.planner()
     planner.ask(1)  # opens what the rows tell of
     assert isinstance(planner, StudyPlanner)
-    new, there = write_study(planner, search_of(sweep.spec), to)  # type: ignore[arg-type]
+    new, there = write_study(planner, search_of(sweep.spec), to, sweep.head["id"])  # type: ignore[arg-type]
     typer.echo(f"{new} trials written; the study {one_line(sweep.spec.name)} in {to} has {there}")
 
 
@@ -72,8 +72,7 @@ def _points(
     best: Annotated[int, typer.Option("--best", min=1, help="So many of its best trials.")] = 5,
 ) -> None:
     """Print the best trials of any Optuna study as start points: the field `enqueue` of a search."""
-    import yaml
-
+    from orchestrator.reading import write_yaml
     from orchestrator.search import best_points
 
-    typer.echo(printable(yaml.safe_dump({"enqueue": best_points(url, study, best)}, sort_keys=False)), nl=False)
+    typer.echo(printable(write_yaml({"enqueue": best_points(url, study, best)})), nl=False)

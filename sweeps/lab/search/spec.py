@@ -8,12 +8,12 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from orchestrator.axes import Value
+from orchestrator.canonical import Value, plain
 from orchestrator.errors import SpecError
 from orchestrator.kind import import_callable
 from orchestrator.row import METERS
 from orchestrator.samplers import Budget, CmaEs, NoPruner, PrunerSpec, SamplerSpec, Tpe
-from orchestrator.settings import Dimension, Setting, flat, plain
+from orchestrator.settings import Dimension, Setting, flat
 from orchestrator.spec import IsAxis, IsLabel, Model, Spec
 from sweeps.function import ColumnSpec
 from sweeps.lab.calls import check_arguments, check_setup, imported
@@ -131,6 +131,13 @@ class SearchSpec(Spec):
                 raise ValueError(f"{given} belong to a function; this search has a recipe")
         elif self.seeds > 1 and self.seed_argument is None:
             raise ValueError("seeds: to run a function with several seeds, name its argument under `seed_argument`")
+        if self.budget.flops is not None and self.columns is not None:
+            flops = self.columns.get("flops")
+            if flops is None or flops.type not in ("float", "int"):
+                raise ValueError(
+                    "budget.flops: the function declares no number `flops` among its columns, so nothing would use "
+                    "this budget up; declare and return it, or give budget.units or budget.seconds"
+                )
         if self.budget.units is not None and self.budget.units < self.seeds:
             raise ValueError(f"budget.units: {self.budget.units} are not enough for one trial of {self.seeds} seeds")
         return self

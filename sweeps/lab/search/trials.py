@@ -7,9 +7,9 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
-from orchestrator.axes import Value
+from orchestrator.canonical import Value, plain
 from orchestrator.errors import SpecError
-from orchestrator.settings import Dimension, Setting, flat, is_setting, plain
+from orchestrator.settings import Dimension, Setting, flat, is_setting
 from sweeps.lab.recipe import Recipe
 from sweeps.lab.zoo.plan import SEED, Recipes, SingleRecipe
 
@@ -81,7 +81,7 @@ def _spread(name: str, path: str, setting: Setting, values: Mapping[str, Value])
             elif below in values:
                 found |= _spread(inner, below, Setting.model_validate(value), values)
     elif setting.choice is not None:
-        found[name] = next(v for v in setting.choice if plain(v) == values[path])
+        found[name] = setting.chosen(values[path])
     return found
 
 

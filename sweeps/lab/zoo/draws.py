@@ -8,27 +8,16 @@ from typing import Annotated, Any, Self
 
 from pydantic import Field, model_validator
 
-from orchestrator.axes import Value
+from orchestrator.canonical import Value, canonical, plain
 from orchestrator.spec import Model
-from orchestrator.unit import canonical
 
-__all__ = ["Draw", "Samples", "as_value"]
+__all__ = ["Draw", "Samples"]
 
 _BITS = 64
 _DIGITS = 6  # of a drawn float: so the last bits of a processor's logarithm do not matter
 
 Bounds = tuple[float, float]
 _FORMS = ("uniform", "log_uniform", "integer", "log_integer", "choice")
-
-
-def as_value(value: Any) -> Value:  # noqa: ANN401 - whatever a recipe's field may hold
-    """A value as a unit's param: lists and mappings become canonical text.
-
-    Example:
-        >>> as_value(0.1), as_value([64, 64])
-        (0.1, '[64,64]')
-    """
-    return value if value is None or isinstance(value, bool | int | float | str) else canonical(value)
 
 
 class Draw(Model):
@@ -76,7 +65,7 @@ class Draw(Model):
     def at(self, u: int) -> Value:
         """The value at position `u` of 2**64; floats have six significant digits."""
         if self.choice is not None:
-            return as_value(self.choice[u * len(self.choice) >> _BITS])
+            return plain(self.choice[u * len(self.choice) >> _BITS])
         if self.integer is not None:
             return self.integer[0] + (u * (self.integer[1] - self.integer[0] + 1) >> _BITS)
         share = u / 2**_BITS
@@ -93,7 +82,7 @@ class Draw(Model):
     def edges(self) -> tuple[Value, ...]:
         """Values between or among which all others lie: what a check must try."""
         if self.choice is not None:
-            return tuple(as_value(v) for v in self.choice)
+            return tuple(plain(v) for v in self.choice)
         return tuple(next(getattr(self, f) for f in _FORMS if getattr(self, f) is not None))
 
 

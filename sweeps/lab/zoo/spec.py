@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import Field, model_validator
 
 from orchestrator.axes import Axis, AxisLike
 from orchestrator.row import METERS
@@ -14,22 +14,10 @@ from sweeps.lab.algoperf import Target
 from sweeps.lab.branch import Cooldown
 from sweeps.lab.recipe import Recipe
 from sweeps.lab.zoo.branches import BRANCH, BranchedRecipes
-from sweeps.lab.zoo.draws import Samples, as_value
+from sweeps.lab.zoo.draws import Samples
 from sweeps.lab.zoo.plan import Grid, short_path
 
 __all__ = ["ZooSpec"]
-
-
-def _plain(data: Any) -> Any:  # noqa: ANN401 - pydantic hands over whatever was given
-    """Lists and mappings among an axis's values as text, so that an axis may run over whole objects."""
-    if isinstance(data, list | tuple):
-        return [as_value(v) for v in data]
-    if isinstance(data, dict) and isinstance(data.get("values"), list | tuple):
-        return {**data, "values": [as_value(v) for v in data["values"]]}
-    return data
-
-
-FieldAxis = Annotated[AxisLike, BeforeValidator(_plain)]
 
 
 class ZooSpec(Spec):
@@ -37,7 +25,7 @@ class ZooSpec(Spec):
 
     kind: Annotated[Literal["zoo"], IsLabel()] = Field("zoo", description="this kind")
     recipe: Recipe = Field(description="the base: what all models share, and the values of fields that nothing sweeps")
-    axes: Annotated[dict[str, FieldAxis], IsAxis()] = Field(
+    axes: Annotated[dict[str, AxisLike], IsAxis()] = Field(
         {}, description="field of the recipe, such as optimizer.learning_rate or net.hidden.0, to its values"
     )
     zip: Annotated[tuple[tuple[str, ...], ...], IsAxis()] = Field((), description="groups of axes that move together")
