@@ -72,7 +72,7 @@ class ScalingKind(SweepKind[ScalingSpec]):
     def columns(self, spec: ScalingSpec) -> tuple[Column, ...]:
         if spec.recipe is None:
             return FEATURE_COLUMNS
-        return (*trained_columns(spec.recipe.evaluate.columns()), *COUNTS)
+        return (*trained_columns(spec.recipe), *COUNTS)
 
     def planner(self, spec: ScalingSpec) -> ScalingPlanner:
         def propose(rows: Sequence[Mapping[str, Any]]) -> Sequence[Proposal]:

@@ -106,7 +106,9 @@ class SearchKind(SweepKind[SearchSpec]):
     def columns(self, spec: SearchSpec) -> tuple[Column, ...] | None:
         target = _TARGET if spec.target is not None else ()
         if spec.recipe is not None:
-            return (*trained_columns(spec.recipe.evaluate.columns()), _FLOPS, *target)
+            otherwise = any(name.partition(".")[0] == "evaluate" for name in spec.space)
+            others = recipes_by_pack(spec).values() if otherwise else ()
+            return (*trained_columns(spec.recipe, others), _FLOPS, *target)
         if spec.columns is None:
             return None
         return (*(Column(name, c.doc, c.unit, c.type) for name, c in spec.columns.items()), *target)

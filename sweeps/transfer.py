@@ -80,7 +80,8 @@ class TransferKind(SweepKind[TransferSpec]):
         )
 
     def columns(self, spec: TransferSpec) -> tuple[Column, ...]:
-        return (*_JUDGED, *trained_columns(spec.recipe.evaluate.columns()))
+        recipes = SizedRecipes(spec)
+        return (*_JUDGED, *trained_columns(spec.recipe, (recipes.of(params) for params in recipes.sizes())))
 
     def planner(self, spec: TransferSpec) -> TransferPlanner:
         return TransferPlanner(spec, Keys(self.name, self.version, spec.context()))

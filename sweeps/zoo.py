@@ -20,7 +20,7 @@ from sweeps.lab.tensors import tensor_tables
 from sweeps.lab.zoo.branches import BEGUN, BranchedRecipes, BranchPlanner, branched_columns
 from sweeps.lab.zoo.choices import calibrated, calibrations, pack_named
 from sweeps.lab.zoo.columns import trained_columns
-from sweeps.lab.zoo.plan import Grid, Recipes, ZooPlanner, packs_of
+from sweeps.lab.zoo.plan import Grid, Recipes, ZooPlanner, evaluated_otherwise, packs_of
 from sweeps.lab.zoo.reader import Member, Zoo
 from sweeps.lab.zoo.session import ZooSession, check_recipes
 from sweeps.lab.zoo.spec import ZooSpec
@@ -65,7 +65,7 @@ class ZooKind(SweepKind[ZooSpec]):
 
     def columns(self, spec: ZooSpec) -> tuple[Column, ...]:
         begun = (BEGUN,) if spec.branches else ()
-        return (*trained_columns(spec.recipe.evaluate.columns()), *begun)
+        return (*trained_columns(spec.recipe, evaluated_otherwise(spec)), *begun)
 
     def planner(self, spec: ZooSpec) -> Planner:
         keys = Keys(self.name, self.version, spec.context())

@@ -47,12 +47,23 @@ class Evaluation(Model):
     )
     first: Count | None = Field(None, description="only the first n samples of each split; none: all of them")
     probes: tuple[ProbeSpec, ...] = Field(
-        (), exclude_if=lambda v: not v, description="further measurements at each evaluation, for the series"
+        (), exclude_if=lambda v: not v, description="further measurements at each evaluation, see docs/zoo.md"
     )
 
     def columns(self) -> tuple[str, ...]:
         """Splits whose metrics have columns in the rows."""
         return tuple(dict.fromkeys(("train", "test", *(self.splits or ()))))
+
+    def measured(self) -> dict[str, str]:
+        """Name and meaning of what the probes add to the rows."""
+        return {name: doc for probe in self.probes for name, doc in probe.measures.items()}
+
+    @model_validator(mode="after")
+    def _probes_have_names_of_their_own(self) -> Self:
+        names = [probe.probe for probe in self.probes]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"probes: {twice[0]} stands there twice, but its values have one name; leave one out")
+        return self
 
     @model_validator(mode="after")
     def _one_grid(self) -> Self:

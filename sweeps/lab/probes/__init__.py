@@ -1,4 +1,7 @@
-"""Probes: measurements on models while they train, one file each. Their values go into the series."""
+"""Probes: measurements on models while they train, one file each.
+
+Their values go into the series, and the last ones into the rows, where a probe says which names they have.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,7 @@ from sweeps.lab.probes.sharpness import Sharpness, largest_eigenvalues
 
 __all__ = [
     "ACTIVATION",
+    "MEASURED",
     "Activations",
     "Attention",
     "Logits",
@@ -26,3 +30,6 @@ __all__ = [
 
 ProbeSpec = Annotated[Activations | Attention | Logits | Sharpness, Field(discriminator="probe")]
 """A probe; told apart by `probe`: activations, attention, logits or sharpness."""
+
+MEASURED = tuple(name for probe in (Activations, Attention, Logits, Sharpness) for name in probe.measures)
+"""Names of all values that a probe can add to the rows."""

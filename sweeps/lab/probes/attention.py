@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from torch import Tensor, nn
 
@@ -18,6 +18,10 @@ class Attention(Probe):
 
     Scores of tokens that are masked count too: they are of the same size. Nothing where there is no attention.
     """
+
+    measures: ClassVar[Mapping[str, str]] = {
+        "attention_max": "largest attention score before the softmax at the last evaluation"
+    }
 
     probe: Literal["attention"]
 

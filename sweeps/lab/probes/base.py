@@ -6,6 +6,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from pydantic import Field
@@ -67,7 +68,13 @@ class Probe(Model):
     """A measurement on models in training, at each evaluation. A subclass per file, told apart by `probe`.
 
     It looks at samples as the data holds them, without augmentation, with the labels that the model was given.
+
+    Attributes:
+        measures: name and meaning of each value that is a column of the rows too, with what was measured last. Values
+            whose names depend on the network are in the series only.
     """
+
+    measures: ClassVar[Mapping[str, str]] = {}
 
     probe: str
     first: int = Field(256, ge=1, description="look at the first n of the samples that the model trains on")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import ClassVar, Literal
 
 from sweeps.lab.probes.base import Probe, Subject
 
@@ -12,6 +12,12 @@ __all__ = ["Logits"]
 
 class Logits(Probe):
     """`logit_mean` and `logit_max`, of absolute outputs, and `log_z`, the mean log sum exp (arXiv 2309.14322)."""
+
+    measures: ClassVar[Mapping[str, str]] = {
+        "logit_mean": "mean absolute output at the last evaluation",
+        "logit_max": "largest absolute output at the last evaluation",
+        "log_z": "mean log sum exp of the outputs at the last evaluation",
+    }
 
     probe: Literal["logits"]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Literal, TypeAlias
+from typing import ClassVar, Literal, TypeAlias
 
 import torch
 from pydantic import Field
@@ -27,6 +27,10 @@ class Sharpness(Probe):
     constants), in evaluation mode. Its width independence along training is what lets learning rates transfer
     (arXiv 2402.17457).
     """
+
+    measures: ClassVar[Mapping[str, str]] = {
+        "sharpness": "largest eigenvalue of the Hessian of the training loss at the last evaluation"
+    }
 
     probe: Literal["sharpness"]
     products: int = Field(24, ge=2, description="at most so many Hessian-vector products")

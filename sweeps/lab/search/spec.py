@@ -212,7 +212,8 @@ class SearchSpec(Spec):
         """Metrics that units report while they run; None: a function's are not known beforehand."""
         if self.recipe is None:
             return None
-        return [f"{s}_{m}" for s in self.recipe.evaluate.columns() for m in ("loss", "accuracy")] + ["batch_loss"]
+        seen = self.recipe.evaluate
+        return [*(f"{s}_{m}" for s in seen.columns() for m in ("loss", "accuracy")), *seen.measured(), "batch_loss"]
 
     def metrics(self) -> list[str] | None:
         """Names that a goal may have; None: a function's are not known beforehand."""
@@ -220,7 +221,7 @@ class SearchSpec(Spec):
         if self.recipe is None:
             return None if self.columns is None else [*self.columns, *more]
         told = (self.reported() or [])[:-1]
-        best = [f"best_{name}" for name in told if not name.startswith("train_")]
+        best = [f"best_{n}" for n in told if not n.startswith("train_") and n not in self.recipe.evaluate.measured()]
         return [*told, *best, "parameters", "flops", "steps_done", *more]
 
     def check_function(self, folder: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from orchestrator.row import Column
+from sweeps.lab.recipe import Recipe
 
 __all__ = ["trained_columns"]
 
@@ -31,17 +32,19 @@ _METERS = (
 )  # fmt: skip
 
 
-def trained_columns(splits: Iterable[str]) -> tuple[Column, ...]:
+def trained_columns(base: Recipe, others: Iterable[Recipe] = ()) -> tuple[Column, ...]:
     """All columns of a trained model.
 
     Args:
-        splits: of the data, that it is evaluated on.
+        base: the recipe that units are made from: its evaluation says on which splits of the data.
+        others: recipes of units whose probes may differ; all that any of them measures has a column.
     """
     losses, more = [], []
-    for split in splits:
+    for split in base.evaluate.columns():
         losses.append(Column(f"{split}_loss", f"mean loss of the last evaluation on {split}"))
         losses.append(Column(f"{split}_accuracy", f"share of right samples of the last evaluation on {split}"))
         if split not in ("train", "test"):
             more.append(Column(f"best_{split}_accuracy", f"highest {split} accuracy of all evaluations"))
             more.append(Column(f"best_{split}_loss", f"lowest {split} loss of all evaluations"))
-    return (*losses, *more, *_OUTCOME, *_METERS)
+    measured = {name: doc for recipe in (base, *others) for name, doc in recipe.evaluate.measured().items()}
+    return (*losses, *more, *_OUTCOME, *(Column(name, doc) for name, doc in measured.items()), *_METERS)

@@ -175,6 +175,7 @@ class Pack:
         final = {k: v for k, v in final.items() if not k.startswith(("best_", "batch_"))}
         metrics: dict[str, Metric] = {
             **final,
+            **{name: event.metrics.get(name) for name in recipe.evaluate.measured()},
             **self._best[event.index].metrics(),
             "steps_done": event.step,
             "epochs_done": event.epoch,

@@ -20,7 +20,7 @@ from sweeps.lab.recipe import Recipe
 from sweeps.lab.zoo.conflicts import Write, refuse_lost_settings
 from sweeps.lab.zoo.draws import Samples
 
-__all__ = ["Grid", "Recipes", "SingleRecipe", "Swept", "ZooPlanner", "packs_of", "short_path"]
+__all__ = ["Grid", "Recipes", "SingleRecipe", "Swept", "ZooPlanner", "evaluated_otherwise", "packs_of", "short_path"]
 
 _TAGS = {"source", "net", "method", "shape", "scheme"}
 VARIANT, SAMPLE, SEED = "recipe", "sample", "seed"
@@ -291,6 +291,15 @@ def packs_of(swept: Swept, grid: Grid | None = None) -> dict[str, list[dict[str,
             known[mark] = recipes.of(params).pack_key()
         packs.setdefault(known[mark], []).append(params)
     return packs
+
+
+def evaluated_otherwise(swept: Swept) -> Iterator[Recipe]:
+    """Recipes with all evaluations that units may have, where the base's is changed; none where it is not."""
+    drawn = swept.samples.draw if swept.samples else ()
+    paths = [*swept.axes, *drawn, *(path for changes in swept.recipes.values() for path in changes)]
+    if any(short_path(p).partition(".")[0] == "evaluate" for p in paths):
+        recipes = Recipes(swept)
+        yield from (recipes.of(params) for _, params in Grid(swept).trials())
 
 
 def _shaping(grid: Grid, recipes: Recipes) -> list[str]:

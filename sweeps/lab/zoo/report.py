@@ -10,6 +10,7 @@ import pandas as pd
 from orchestrator.report.parts import Figure, Part, Report, Section, Table
 from orchestrator.report.tables import numbers
 from orchestrator.report.values import label, number, ordered, shown
+from sweeps.lab.probes import MEASURED
 from sweeps.lab.zoo.figures import (
     MOST_BANDS,
     curves_picture,
@@ -148,7 +149,7 @@ def _distribution(good: pd.DataFrame, metric: str) -> Figure:
 def _quantiles(good: pd.DataFrame) -> Table:
     lines = []
     best = [f"best_{split}_accuracy" for split in splits_of(good)]
-    for name in (*_measured(good), *best, "seconds"):
+    for name in (*_measured(good), *best, *MEASURED, "seconds"):
         values = numbers(good[name]) if name in good else np.array([])
         values = values[np.isfinite(values)]
         if len(values):
