@@ -1,6 +1,7 @@
 """The worked examples of own networks, data and losses in the documents do what is said there."""
 
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,13 @@ def section(document: str, language: str) -> str:
 
 
 @pytest.mark.parametrize(("document", "kind"), [("landscapes.md", LandscapeKind()), ("zoo.md", ZooKind())])
-def test_the_example_of_own_parts_runs(document: str, kind: Any, tmp_path: Path) -> None:
+def test_the_example_of_own_parts_runs(
+    document: str,
+    kind: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delitem(sys.modules, "mine", raising=False)  # of another folder
     (tmp_path / "mine.py").write_text(section("landscapes.md", "python"))
     spec = parse(kind.spec, yaml.safe_load(section(document, "yaml")), document)
     spec = spec.model_copy(update={"backend": "loop"}) if document == "zoo.md" else spec  # timing others takes long
