@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from dataclasses import asdict
+from functools import partial
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -32,6 +33,7 @@ __all__ = ["COMMANDS", "app", "drive", "main", "split_changes"]
 
 COMMANDS = "landsweep.commands"  # entry points of kinds that bring commands: each is called with `app`
 
+_DAMAGED = "damaged"  # of `rerun`: units whose files are missing or damaged
 _ONE_SIGNAL_SECONDS = 2.0  # schedulers signal a job and its children: what comes twice so soon was meant once
 
 app = typer.Typer(
@@ -153,7 +155,8 @@ def drive(
         err.print(f"go on with: {command or f'landsweep {shlex.join(command_line())}'}", markup=False)
         return 3
     _say_end(end, where)
-    reported = publish(_open(where, trust=True), where, site, lambda text: err.print(text, markup=False))
+    opened = partial(_open, where, trust=True)
+    reported = publish(opened, where, site, lambda text: err.print(text, markup=False))
     return 1 if end.counts.get("failed") or not reported else 0
 
 
@@ -275,16 +278,21 @@ def report(folder: Results) -> None:
 def verify(
     folder: Results,
     as_json: AsJson = False,
+    deep: Annotated[bool, typer.Option("--deep", help="Read every byte of weights too.")] = False,
     reevaluate: Annotated[
         int, typer.Option("--reevaluate", min=0, help="Compute so many results again, from stored weights (zoos).")
     ] = 0,
     trust: Trust = False,
 ) -> None:
-    """Prove that every unit of the plan has exactly one row and that every checksum is right."""
+    """Prove that every unit of the plan has exactly one row, and that rows, series and prepared arrays are as written.
+
+    Files that rows name, such as weights, must be there and not cut off; with --deep each of their bytes is read and
+    compared with the checksum in the rows.
+    """
     from orchestrator.display import findings_text
 
     sweep = _open(folder, trust=trust)
-    findings = sweep.ledger.verify(sweep.keys())
+    findings = sweep.verify(deep=deep)
     wrong = _audit(sweep, folder, reevaluate) if reevaluate else []
     if as_json:
         out.print_json(json.dumps({**asdict(findings), "reevaluated": reevaluate, "not_reproduced": wrong}))
@@ -315,33 +323,37 @@ def _audit(sweep: Sweep, where: str, n: int) -> list[str]:
 def rerun(
     folder: Results,
     changes: Changes = None,
-    with_status: Annotated[str, typer.Option("--status", help="failed, diverged or pruned.")] = "failed",
+    with_status: Annotated[
+        str,
+        typer.Option("--status", help="failed, diverged, pruned, or damaged: `verify --deep` finds their files so."),
+    ] = "failed",
     cause: Annotated[str | None, typer.Option("--cause", help="Of failed ones: error, oom, timeout or infra.")] = None,
     site: SiteName = None,
     trust: Trust = False,
 ) -> None:
-    """Compute units again that failed, diverged or were pruned; their present rows are kept in retired/."""
+    """Compute units again that failed, diverged, were pruned or lost their files; present rows are kept in retired/."""
     from orchestrator.row import Cause, Status
     from orchestrator.site import load_site
 
     spec_changes, site_changes = split_changes(changes)
     if spec_changes:
         raise SpecError(f"rerun keeps the spec as it is, so {spec_changes[0]!r} can't be given; `site.` fields can")
-    if with_status not in set(Status) - {Status.ok}:
-        raise SpecError(f"--status {with_status}: give failed, diverged or pruned")
+    if with_status not in {*Status, _DAMAGED} - {Status.ok}:
+        raise SpecError(f"--status {with_status}: give failed, diverged, pruned or damaged")
     if cause is not None and cause not in set(Cause):
         raise SpecError(f"--cause {cause}: give one of {', '.join(Cause)}")
     sweep = _open(folder, trust=trust)
     if not sweep.trusted and (names := foreign_code(sweep.head["spec"])):
         raise untrusted(folder, names)
     rows = sweep.rows()
-    chosen = rows[(rows["status"] == with_status) & ((rows["cause"] == cause) if cause else True)]
-    total = sweep.kind.planner(sweep.spec).total
-    if chosen.empty and (total is None or len(rows) >= total):  # units without a row: a rerun that was stopped
+    if with_status == _DAMAGED:
+        again = sweep.lost_units()
+    else:
+        again = tuple(rows.loc[(rows["status"] == with_status) & ((rows["cause"] == cause) if cause else True), "key"])
+    if not again and not {*sweep.keys()}.difference(rows["key"]):  # units without a row: a rerun that was stopped
         err.print(f"no unit with status {with_status}{f' and cause {cause}' if cause else ''}: nothing to do")
         return
-    err.print(f"{len(chosen):,} units will be computed again")
-    again = tuple(chosen["key"])
+    err.print(f"{len(again):,} units will be computed again" if again else "units without a row will be computed")
     raise typer.Exit(drive(sweep.kind, sweep.spec, load_site(site, site_changes), folder, sweep.folder, again))
 
 

@@ -1,10 +1,15 @@
-"""What the errors of an object store mean, and what to do about each; no network, no library."""
+"""Addresses of object stores; what their errors mean, and what to do about each. No network, no library."""
 
 from __future__ import annotations
 
 import re
+from urllib.parse import urlsplit
 
-__all__ = ["advice", "reason"]
+from orchestrator.errors import UsageError
+
+__all__ = ["address", "advice", "broke_off", "reason"]
+
+_SCHEMES = ("s3", "gs")
 
 _CODE = re.compile(r"<Code>([^<]+)</Code>")
 _MESSAGE = re.compile(r"<Message>([^<]*)</Message>")
@@ -16,6 +21,10 @@ _KEYS = {
     "gs": "GOOGLE_APPLICATION_CREDENTIALS, `gcloud auth application-default login`, or the machine's own account",
 }
 _CASES: tuple[tuple[str, str], ...] = (
+    (
+        r"501 |NotImplemented",
+        "this store has no conditional writes (`If-None-Match: *`), by which drivers are kept apart: use another",
+    ),
     (r"NoSuchBucket|bucket does not exist", "there is no such bucket: create it, or correct the address"),
     (
         r"169\.254\.169\.254|169\.254\.170\.2|latest/api/token|latest/meta-data|computeMetadata",
@@ -35,6 +44,26 @@ _CASES: tuple[tuple[str, str], ...] = (
 )
 
 
+def address(where: str) -> str:
+    """A URL of an object store that can be kept and shown, without a slash at its end.
+
+    Raises:
+        UsageError: it is of another kind, names no bucket, or holds credentials.
+    """
+    parts = urlsplit(where)
+    shown = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+    if "@" in parts.netloc or parts.query or parts.fragment:
+        raise UsageError(
+            f"{shown}: the address of a results folder is kept and shown, so no user, key or option can stand in it; "
+            "give credentials by environment variables or a profile (see docs/storage.md)"
+        )
+    if parts.scheme not in _SCHEMES:
+        raise UsageError(f"{shown}: results are kept in a folder, or at file://, s3:// or gs://")
+    if not parts.netloc:
+        raise UsageError(f"{shown}: no bucket is named; give {parts.scheme}://BUCKET/NAME")
+    return shown.rstrip("/")
+
+
 def reason(text: str) -> str:
     r"""The short form of an error's text: code and message of the store, or else its first line.
 
@@ -51,6 +80,15 @@ def reason(text: str) -> str:
     if address and "error sending request" in text:
         return f"no answer from {address[1]}"
     return text.split("\n", 1)[0].strip()
+
+
+def broke_off(text: str) -> bool:
+    """Whether a request got no answer, or half of one: it may do so next time.
+
+    Args:
+        text: of the error.
+    """
+    return "HTTP error: " in text
 
 
 def advice(scheme: str, text: str) -> str | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import fields
 from typing import Any, Self
 
 import yaml
@@ -161,13 +161,30 @@ def findings_text(findings: Findings, folder: str) -> str:
     """What `verify` found, and what to do about it."""
     by_status = ", ".join(f"{n:,} {s}" for s, n in sorted(findings.by_status.items()))
     lines = [f"{folder}: {findings.rows:,} rows ({by_status or 'none'})"]
-    for what, items in asdict(findings).items():
+    for what in (field.name for field in fields(findings)):
+        items = getattr(findings, what)
         if isinstance(items, list | tuple) and items:
             lines.append(f"  {what.replace('_', ' ')}: {len(items):,}, such as {one_line(items[0])}")
     if findings.missing:
         lines.append(f"{len(findings.missing):,} units of the plan have no row yet: run the sweep's command again")
-    lines.append("sound: no unit has two rows, every checksum is right" if findings.sound else "not sound, see above")
+    lines.append(_verdict(findings, folder))
     return "\n".join(lines)
+
+
+def _verdict(findings: Findings, folder: str) -> str:
+    """Just what was proved."""
+    if not findings.sound:
+        text = "not sound, see above; the sweep's command sets aside what is damaged and computes these units again"
+        return (
+            f"{text}, but reads no weights: that does landsweep rerun {folder} --status damaged"
+            if findings.deep
+            else text
+        )
+    text = "sound: no unit has two rows; rows, series and prepared arrays are what was written"
+    if not findings.files:
+        return text
+    how = "every byte compared" if findings.deep else "neither missing nor cut off (--deep compares every byte)"
+    return f"{text}; files that rows name: {findings.files:,}, {how}"
 
 
 def kind_text(kind: SweepKind[Any]) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from orchestrator.errors import StorageError
 from orchestrator.kind import SweepKind
 from orchestrator.redaction import free_of_credentials
 from orchestrator.report import render
@@ -45,26 +46,34 @@ def check_tracking(site: Site, where: str) -> None:
         check_reachable(site.tracking or default_uri(views(where).parent))
 
 
-def publish(sweep: Sweep, where: str, site: Site, say: Callable[[str], None]) -> bool:
+def publish(opened: Callable[[], Sweep], where: str, site: Site, say: Callable[[str], None]) -> bool:
     """Write the report, then show the sweep in the tracking store; a store that fails harms nothing.
+
+    Args:
+        opened: gives the sweep.
+        where: its results.
+        site: where to show it.
+        say: told of each view that was made, or why not.
 
     Returns:
         Whether the report could be made. Where it could not, the last line says so; the store gets the sweep all the
-        same.
+        same, unless its rows can't be read.
     """
-    problem, units = "", list[UnitEntry]()
+    problem, units, sweep, rows = "", list[UnitEntry](), None, None
     summary: Mapping[str, float] = {}
     try:
+        sweep = opened()
+        rows = sweep.rows()
         page, report = write_report(sweep, where)
         summary = report.summary
         say(f"report: {page}")
         units = _units(sweep, site.child_runs)
     except Exception as e:  # noqa: BLE001 - the rows are safe, and the same error can be had again
         problem = shortened(one_line(f"{type(e).__name__}: {e}"), _MOST_ERROR)
-    if site.tracking is not False:
+    if site.tracking is not False and sweep is not None and rows is not None:
         uri = site.tracking or default_uri(views(where).parent)
         folder = views(where) / "report"
-        say(export_safely(sweep.rows(), folder, _described(sweep), summary, uri, units=units)[1])
+        say(export_safely(rows, folder, _described(sweep), summary, uri, units=units)[1])
     if problem:
         say(
             f"error: the report could not be made ({problem}). All rows are safe; to see the whole error: "
@@ -77,6 +86,9 @@ def write_report(sweep: Sweep, where: str) -> tuple[Path, Report]:
     """Write `report/index.html` and its pictures; gives the page's path here and what the kind reported.
 
     The report of a sweep in an object store is written here, where a browser can open it, and copied there.
+
+    Raises:
+        StorageError: it could not be written, such as on a full disk.
     """
     head: Head = {
         "spec": sweep.head["spec"],
@@ -102,6 +114,9 @@ def make_page(
     """The kind's report of these rows as a page under `out`.
 
     Values may be huge, not finite, or missing: a report shows them, so the libraries' warnings of them are not.
+
+    Raises:
+        StorageError: the page could not be written, such as on a full disk.
     """
     with warnings.catch_warnings():
         for category in (RuntimeWarning, UserWarning):
@@ -110,7 +125,13 @@ def make_page(
         report = kind.report(spec, readable_rows(rows, columns), readable_series(series))
         summary = {name: value for name, value in report.summary.items() if math.isfinite(value)}
         report = Report(report.sections, summary)
-        return render(report, head, rows, series, out), report
+        try:
+            return render(report, head, rows, series, out), report
+        except OSError as e:
+            raise StorageError(
+                f"{out / 'report'} could not be written: {e.strerror or e}. The rows are safe; once that is mended, "
+                "`landsweep report` makes it again"
+            ) from e
 
 
 def _copy(folder: Path, store: Store) -> None:

@@ -63,6 +63,9 @@ class Column:
     another of its values reads like them: true and "true". `digits` says of floats that all were given as whole
     numbers, which they hold exactly (`whole`), and of whole numbers that floats would round some (`large`): so parts of
     a sweep that differ can be put together without loss.
+
+    A metric that names a file which the unit has left in the results folder also names, as `checksum`, the column that
+    holds the BLAKE2b (16 bytes) of the file: so that lost and damaged files are noticed.
     """
 
     name: str
@@ -72,6 +75,7 @@ class Column:
     meter: bool = False
     quoted: frozenset[str] = frozenset()
     digits: Literal["", "whole", "large"] = ""
+    checksum: str = ""
 
     def cell(self, value: Value) -> Value:
         """What the column holds for a value."""

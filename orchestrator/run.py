@@ -7,11 +7,11 @@ import platform
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -19,13 +19,25 @@ import pyarrow.compute as pc
 from orchestrator.errands import Errand, run_errands
 from orchestrator.executors.base import Event, Executor, Finished, Gave, Lost, Refused
 from orchestrator.kind import Arrays, Preparation, SweepKind
-from orchestrator.ledger import Ledger, Store, Writer, load_prepared, save_prepared, write_status
+from orchestrator.ledger import (
+    Damage,
+    Kept,
+    Ledger,
+    Store,
+    Writer,
+    load_prepared,
+    read_status,
+    save_prepared,
+    set_aside_prepared,
+    write_status,
+)
 from orchestrator.planner import Guard
 from orchestrator.row import Cause, Outcome, RowMaker, Status
 from orchestrator.schedule import GivenUp, Schedule
 from orchestrator.site import Site
+from orchestrator.snapshot import Snapshot, Watch
 from orchestrator.spec import Spec
-from orchestrator.sweep import check_same, grown_head, heard, new_head, planned, strays
+from orchestrator.sweep import check_same, grown_head, heard, new_head, planned, strays, wanted_files
 from orchestrator.trust import note_sweep
 from orchestrator.worker import Chunk, Job, Prepared, Probed
 
@@ -35,45 +47,6 @@ _POLL_SECONDS = 0.2
 _STATUS_SECONDS = 2.0
 _RATE_SECONDS = 30.0  # the rate shown is that of the last so many seconds
 _ASK = 4096  # units asked from a planner at once while passing over those that are done
-
-
-@dataclass(frozen=True, slots=True)
-class Snapshot:
-    """Where a run stands.
-
-    Attributes:
-        phase: checking, preparing, running, stopped or done.
-        total: units of the plan; None while an adaptive planner has not said.
-        done: of the plan, those that have a row.
-        new: rows of this run.
-        counts: rows by status, those of earlier runs included.
-        rate: units per second lately.
-        eta: seconds until the end at this rate, None when unknown.
-        workers: alive.
-        seconds: since this run began.
-        note: what it is busy with.
-    """
-
-    phase: str
-    total: int | None
-    done: int
-    new: int
-    counts: Mapping[str, int]
-    rate: float
-    eta: float | None
-    workers: int
-    seconds: float
-    note: str = ""
-
-
-class Watch(Protocol):
-    """Sees what a run does."""
-
-    def say(self, text: str) -> None:
-        """Something a user should read."""
-
-    def show(self, snapshot: Snapshot) -> None:
-        """The present state, several times a second."""
 
 
 def make_executor(site: Site) -> Executor:
@@ -121,6 +94,7 @@ def run_sweep(
     """
     store = Store.at(out)
     ledger = Ledger.open(store) if Ledger.exists(store) else None
+    store.prove_exclusive()
     if ledger is not None:
         check_same(ledger.sweep, kind, spec, str(out))
     stop = stop or threading.Event()
@@ -133,18 +107,28 @@ def run_sweep(
             if stop.is_set():  # before the check has passed, nothing is written
                 return run.stopped()
             ledger = Ledger.create(store, new_head(kind, spec, folder))
-        if again:
+        lost = ledger.lost_files(kind.columns(spec) or ())
+        if again or lost:
             run.open(folder)  # rows leave the table only when the input has been checked
             if stop.is_set():
                 return run.stopped()
-            ledger.retire(again)
+            _retire(ledger, again, lost, watch)
         writer = stack.enter_context(ledger.writing(hook, seconds=site.commit_seconds, most_rows=site.commit_rows))
         for damage in writer.set_aside:
-            watch.say(f"damaged and set aside: {damage.path} ({damage.reason}); its units are computed again")
+            watch.say(f"set aside: {damage.path} ({damage.reason}); units that have no row now are computed again")
         if (head := grown_head(ledger.sweep, spec)) is not None:
             writer.update_sweep(head)
         note_sweep(store.where, head or ledger.sweep)
         return run.go(ledger, writer, folder)
+
+
+def _retire(ledger: Ledger, keys: Collection[str], lost: Sequence[tuple[Kept, Damage]], watch: Watch) -> None:
+    """Rows of these units, and of those that left the lost files, make room for new ones."""
+    for file, damage in lost:
+        watch.say(f"{damage}; the {len(file.keys):,} units that left it are computed again")
+    # The state on disk is of the last run: a kill from here on must not leave one that says all is done.
+    write_status(ledger.store, {**(read_status(ledger.store) or {}), "phase": "computing again"})
+    ledger.retire({*keys, *(key for file, _ in lost for key in file.keys)}, [file.path for file, _ in lost])
 
 
 class _Run:
@@ -174,6 +158,7 @@ class _Run:
         self._pace: deque[tuple[float, int]] = deque()
         self._shown = self._written = -1e9
         self._guard = Guard(kind.name)
+        self._status_failed = False
 
     def open(self, folder: Path) -> None:
         """Bring up the executor and let one worker check the input; called before anything is written."""
@@ -200,6 +185,10 @@ class _Run:
         """The loop."""
         self._writer, self._may_write = writer, True
         finished = not self._resume(ledger)
+        lost = set_aside_prepared(self._store, wanted_files(self._kind, self._spec), complete=finished)
+        for damage in lost:
+            self._watch.say(f"{damage}; where the sweep needs it, it is computed again")
+        finished = finished and not lost
         if not finished:
             self.open(folder)
             self._prepare()
@@ -383,9 +372,11 @@ class _Run:
         self._watch.show(snapshot)
         if self._may_write and (last or now - self._written >= _STATUS_SECONDS):
             self._written = now
-            write_status(
-                self._store, {**asdict(snapshot), "updated": time.time(), "pid": os.getpid(), "host": platform.node()}
-            )
+            content = {**asdict(snapshot), "updated": time.time(), "pid": os.getpid(), "host": platform.node()}
+            problem = write_status(self._store, content)
+            if problem and not self._status_failed:
+                self._watch.say(f"`landsweep status` shows an old state: {problem}")
+            self._status_failed = problem is not None
 
 
 def _probe_text(probed: Probed, limit: float) -> str:

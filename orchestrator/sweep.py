@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 
 from orchestrator.errors import SpecError, SweepMismatch, UsageError
 from orchestrator.kind import SweepKind, kind_named
-from orchestrator.ledger import Ledger, Store
+from orchestrator.ledger import Findings, Ledger, Store
 from orchestrator.planner import Planner
 from orchestrator.reach import command_line
 from orchestrator.row import reported
@@ -26,7 +26,18 @@ from orchestrator.spec import Spec, differences, override, parse, read_yaml
 from orchestrator.trust import is_own, reading
 from orchestrator.unit import Unit
 
-__all__ = ["Sweep", "asked", "check_same", "grown_head", "heard", "load_spec", "new_head", "planned", "strays"]
+__all__ = [
+    "Sweep",
+    "asked",
+    "check_same",
+    "grown_head",
+    "heard",
+    "load_spec",
+    "new_head",
+    "planned",
+    "strays",
+    "wanted_files",
+]
 
 _FORMAT = 1
 _ASKED = 4096
@@ -128,6 +139,23 @@ class Sweep:
         with self._reading():
             return heard(self.kind.planner(self.spec), self.ledger)
 
+    def verify(self, *, deep: bool = False) -> Findings:
+        """What is wrong with the sweep's files.
+
+        Args:
+            deep: compare all bytes of the files that rows name with their checksums.
+        """
+        with self._reading():
+            columns, wanted = self.kind.columns(self.spec) or (), wanted_files(self.kind, self.spec)
+        return self.ledger.verify(self.keys(), columns, wanted, deep=deep)
+
+    def lost_units(self) -> tuple[str, ...]:
+        """Keys of the units that left files which are missing now, or whose bytes are not those that were written."""
+        with self._reading():
+            columns = self.kind.columns(self.spec) or ()
+        lost = self.ledger.lost_files(columns, deep=True)
+        return tuple(key for file, _ in lost for key in file.keys)
+
     def rows(self) -> pd.DataFrame:
         """Rows of the units that belong to the plan, in the plan's order."""
         frame = _frame(self.ledger.rows())
@@ -154,6 +182,11 @@ def _frame(table: pa.Table) -> pd.DataFrame:
             if max(abs(v.as_py() or 0) for v in pc.min_max(column).values()) >= 2**53:
                 frame[field.name] = pd.array(column.to_pylist(), dtype="Int64")
     return frame
+
+
+def wanted_files(kind: SweepKind[Any], spec: Spec) -> list[str]:
+    """Names of the prepared files that rows of a sweep belong to: all but those that only time packs."""
+    return [step.file for step in kind.preparations(spec) if not step.pack]
 
 
 def new_head(kind: SweepKind[Any], spec: Spec, folder: Path) -> dict[str, Any]:

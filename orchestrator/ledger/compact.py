@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from orchestrator.ledger.parts import Part, merge_ranges, read_rows, read_series
+from orchestrator.ledger.keys import KeySet
+from orchestrator.ledger.parts import Part, merge_ranges, only, read_rows, read_series
 from orchestrator.ledger.schema import fit, unify
-from orchestrator.ledger.seal import seal_tables
+from orchestrator.ledger.seal import Damaged, seal_tables
 from orchestrator.row import SERIES
 from orchestrator.store import Store
 
-__all__ = ["FAN_IN", "due", "merged"]
+__all__ = ["FAN_IN", "due", "last_of_each", "merged", "repeats"]
 
 FAN_IN = 16  # with 32, 10^4 commits with series could leave 190 files
 _LARGE = 64 << 20  # bytes; merging parts as large as this would save few files and cost much
@@ -38,8 +38,31 @@ def due(parts: Sequence[Part], *, final: bool = False) -> list[Part]:
     return []
 
 
+def repeats(store: Store, parts: Sequence[Part]) -> dict[int, pa.Array]:
+    """Which rows to keep, by number of the part, for each part with rows of units that have a row before.
+
+    Args:
+        store: of the sweep.
+        parts: all that count, by rising number.
+
+    Raises:
+        Damaged, FileNotFoundError: a part is, or has vanished.
+    """
+    seen, keep = KeySet(), {}
+    for part in parts:
+        fresh = [seen.add(key) for key in read_rows(store, part.number, ["key"])[1].column("key").to_pylist()]
+        if not all(fresh):
+            keep[part.number] = pa.array(fresh, pa.bool_())
+    return keep
+
+
 def merged(
-    store: Store, sources: Sequence[Part], number: int, token: str, without: pa.Array | None = None
+    store: Store,
+    sources: Sequence[Part],
+    number: int,
+    token: str,
+    sweep: str | None,
+    keep: Mapping[int, pa.Array] | None = None,
 ) -> tuple[Part, bytearray, bytearray | None]:
     """A part that replaces others: what it is, the bytes of its rows, and those of its series.
 
@@ -50,7 +73,8 @@ def merged(
         sources: parts to merge, by rising number.
         number: of the new part.
         token: of the driver; makes the name of the series unique.
-        without: keys whose rows and series are left out.
+        sweep: its id.
+        keep: which rows go on, by number of a source; all of a source that is not in it. A row takes its series along.
 
     Raises:
         Damaged: a source is.
@@ -61,33 +85,43 @@ def merged(
     def rows() -> Iterator[pa.Table]:
         nonlocal count
         for p in sources:
-            table = _without(read_rows(store, p.number)[1], without)
+            now, table = read_rows(store, p.number)
+            if (now.series, now.sweep) != (p.series, p.sweep):
+                raise Damaged("another part has taken its place")
+            if keep is not None and p.number in keep:
+                table = table.filter(keep[p.number])
             count += table.num_rows
             yield fit(table, schema)
 
     def series() -> Iterator[pa.Table]:
         for p in sources:
             table = read_series(store, p)
+            if table is not None and keep is not None and p.number in keep:
+                have = read_rows(store, p.number, ["key"])[1].filter(keep[p.number])
+                table = last_of_each(only(table, have.column("key").combine_chunks()))
             if table is not None:
-                yield fit(_without(table, without), SERIES)
+                yield fit(table, SERIES)
 
     has_series = any(p.series is not None for p in sources)
     name = f"part-{number:06d}-{token}.parquet" if has_series else None
     series_bytes = seal_tables(series(), SERIES, {}) if has_series else None
-    level = max(p.level for p in sources) + (without is None)
+    level = max(p.level for p in sources) + (keep is None)
     replaces = merge_ranges([(p.number, p.number) for p in sources] + [r for p in sources for r in p.replaces])
-    part = Part(number, level, replaces, name, 0)
+    part = Part(number, level, replaces, name, 0, sweep=sweep, schema=schema)
     data = seal_tables(rows(), schema, part.about())
-    if without is None and count != sum(p.rows for p in sources):
+    if keep is None and count != sum(p.rows for p in sources):
         raise RuntimeError(f"merging {[p.path for p in sources]} gave {count} rows")
     return dataclasses.replace(part, rows=count, size=len(data) + len(series_bytes or b"")), data, series_bytes
 
 
+def last_of_each(series: pa.Table) -> pa.Table:
+    """Series without repeats: of equal key, step and metric the last line."""
+    place = pa.array(range(series.num_rows), pa.int64())
+    last = series.append_column("at", place).group_by(["key", "step", "metric"]).aggregate([("at", "max")])
+    if last.num_rows == series.num_rows:
+        return series
+    return series.take(last.column("at_max").combine_chunks().sort())
+
+
 def _schema(store: Store, part: Part) -> pa.Schema:
-    return read_rows(store, part.number)[1].schema
-
-
-def _without(table: pa.Table, keys: pa.Array | None) -> pa.Table:
-    if keys is None:
-        return table
-    return table.filter(pc.invert(pc.is_in(table.column("key").cast(keys.type), value_set=keys)))
+    return part.schema or read_rows(store, part.number, [])[1].schema

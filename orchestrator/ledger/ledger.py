@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from orchestrator.errors import SweepMismatch, UsageError
+from orchestrator.ledger.files import Kept, check_files, kept_files
 from orchestrator.ledger.keys import KeySet
 from orchestrator.ledger.lock import DriverLock, Holder
 from orchestrator.ledger.parts import Damage, Scan, only, read_series, scan, scan_keys, steady
@@ -19,7 +20,7 @@ from orchestrator.ledger.prepared import check_prepared
 from orchestrator.ledger.schema import fit, unify
 from orchestrator.ledger.seal import Damaged
 from orchestrator.ledger.writer import MOST_ROWS, SECONDS, Hook, Writer
-from orchestrator.row import SERIES, RowMaker
+from orchestrator.row import SERIES, Column, RowMaker
 from orchestrator.store import Store
 
 __all__ = ["Findings", "Ledger"]
@@ -37,9 +38,11 @@ class Findings:
         duplicates: keys that more than one row has.
         missing: keys of the plan without a row.
         unexpected: keys of rows that are not in the plan: an axis was made shorter.
-        damaged: parts and prepared files that are not what was written.
+        damaged: parts, prepared files and files that rows name that are missing or not what was written.
         stray_series: keys of series without a row.
         leftovers: files of a kill that no part refers to; harmless, the next run deletes them.
+        files: how many files rows name.
+        deep: whether all of their bytes were compared with checksums, not only whether they are there and not cut off.
     """
 
     rows: int
@@ -50,6 +53,8 @@ class Findings:
     damaged: Sequence[Damage]
     stray_series: Sequence[str]
     leftovers: Sequence[str]
+    files: int = 0
+    deep: bool = False
 
     @property
     def sound(self) -> bool:
@@ -92,9 +97,16 @@ class Ledger:
 
         Raises:
             Unreachable: the object store does not answer, or lets nobody in.
+            UsageError: there are rows, but nothing says of which sweep.
         """
         store.reach()
-        return any(name == _SWEEP for name, _ in store.list(""))
+        there = any(name == _SWEEP for name, _ in store.list(""))
+        if not there and (parts := store.list("rows")):
+            raise UsageError(
+                f"{store.where} holds rows (rows/{parts[0][0]}), but no {_SWEEP} that says of which sweep they are: "
+                "put it back, or move rows/ and series/ away, or give another folder with --out"
+            )
+        return there
 
     @classmethod
     def open(cls, store: Store) -> Ledger:
@@ -139,11 +151,17 @@ class Ledger:
             StorageError: the lock can't be written.
         """
         lock = DriverLock.take(self.store, holder=holder, stale=stale, beat=beat)
-        return Writer(self.store, lock, hook or (lambda point: None), seconds, most_rows)
+        return Writer(self.store, lock, hook or (lambda point: None), seconds, most_rows, self._id)
+
+    @property
+    def _id(self) -> str | None:
+        """Stands in each part, so that no part of another sweep is taken for one of this."""
+        name = self.sweep.get("id")
+        return name if isinstance(name, str) else None
 
     def keys(self) -> KeySet:
         """Keys of all rows, from verified parts."""
-        found, keys = scan_keys(self.store)
+        found, keys = scan_keys(self.store, self._id)
         self.damaged = tuple(found.damaged)
         return keys
 
@@ -163,7 +181,7 @@ class Ledger:
 
         def read() -> Scan:
             tables.clear()
-            return scan(self.store, lambda part, rows: tables.append(only(rows, wanted)), needed)
+            return scan(self.store, self._id, lambda part, rows: tables.append(only(rows, wanted)), needed)
 
         self._steady(read)
         tables.reverse()  # scanned from the newest
@@ -183,33 +201,65 @@ class Ledger:
 
         def read() -> Scan:
             tables.clear()
-            found = scan(self.store)
+            found = scan(self.store, self._id)
             self._each_series(found, lambda table: tables.append(fit(only(table, wanted), SERIES)))
             return found
 
         self._steady(read)
         return pa.concat_tables(tables) if tables else SERIES.empty_table()
 
-    def retire(self, keys: Iterable[str], **options: Any) -> int:  # noqa: ANN401 - as of `writing`
+    def retire(self, keys: Iterable[str], files: Iterable[str] = (), **options: Any) -> int:  # noqa: ANN401 - as below
         """Take the rows and series of these units out of the table, so that the units run again; how many rows.
 
         All go at once. They are kept in `retired/`, for the record.
 
         Args:
             keys: of the units; those without a row are no matter.
+            files: of theirs, to set aside in `damaged/`; those that are not there are no matter.
             options: as of `writing`.
 
         Raises:
             SweepLocked, StorageError, TakenOver: as `writing` and `Writer.commit`.
         """
         with self.writing(**options) as writer:
-            return writer.retire(pa.array(sorted(set(keys)), pa.string()))
+            count = writer.retire(pa.array(sorted(set(keys)), pa.string()))
+            for file in files:
+                writer.set_file_aside(file)
+            return count
 
-    def verify(self, expected: Iterable[str] | None = None) -> Findings:
-        """Read everything, and say what is wrong. Changes nothing, and a driver may go on meanwhile.
+    def lost_files(self, columns: Iterable[Column], *, deep: bool = False) -> list[tuple[Kept, Damage]]:
+        """Files that rows name and that are missing or damaged.
+
+        Args:
+            columns: of the rows; those with a `checksum` name files.
+            deep: compare all bytes with the checksums, instead of seeing whether the files are there and not cut off.
+        """
+        return check_files(self.store, self._kept(columns), deep=deep)
+
+    def _kept(self, columns: Iterable[Column]) -> list[Kept]:
+        naming = [column for column in columns if column.checksum]
+        if not naming:
+            return []
+        names = dict.fromkeys(["key", *(n for c in naming for n in (c.name, c.checksum))])
+        return kept_files(self.rows(list(names)), naming)
+
+    def verify(
+        self,
+        expected: Iterable[str] | None = None,
+        columns: Iterable[Column] = (),
+        prepared: Iterable[str] = (),
+        *,
+        deep: bool = False,
+    ) -> Findings:
+        """Read all rows, series and prepared files, and say what is wrong.
+
+        Changes nothing, and a driver may go on meanwhile.
 
         Args:
             expected: keys of the plan; None leaves `missing` and `unexpected` empty.
+            columns: of the rows; those with a `checksum` name files, which are looked at too.
+            prepared: names of the prepared files that a sweep whose units all have rows must have.
+            deep: as of `lost_files`.
         """
         tables: list[pa.Table] = []
         in_series = KeySet()
@@ -217,7 +267,7 @@ class Ledger:
         def read() -> Scan:  # rows and series of the same parts, so that a commit meanwhile leaves no stray series
             tables.clear()
             in_series.clear()
-            found = scan(self.store, lambda part, rows: tables.append(rows), ["key", "status"])
+            found = scan(self.store, self._id, lambda part, rows: tables.append(rows), ["key", "status"])
             self._each_series(found, lambda table: in_series.update(pc.unique(table.column("key")).to_pylist()))
             return found
 
@@ -226,15 +276,21 @@ class Ledger:
         counts = Counter(k for t in tables for k in t.column("key").to_pylist())
         have = KeySet(counts)
         planned = None if expected is None else KeySet(expected)
+        missing = [] if planned is None else [k for k in planned if k not in have]
+        kept = self._kept(columns)
+        damaged = [damage for _, damage in check_files(self.store, kept, deep=deep)]
+        damaged += check_prepared(self.store, prepared if len(have) and not missing else ())
         return Findings(
             rows=sum(t.num_rows for t in tables),
             by_status=dict(Counter(str(s) for t in tables for s in t.column("status").to_pylist())),
             duplicates=[k for k, n in counts.items() if n > 1],
-            missing=[] if planned is None else [k for k in planned if k not in have],
+            missing=missing,
             unexpected=[] if planned is None else [k for k in have if k not in planned],
-            damaged=[*found.damaged, *check_prepared(self.store)],
+            damaged=[*found.damaged, *damaged],
             stray_series=sorted(k for k in in_series if k not in have),
             leftovers=found.garbage,
+            files=len(kept),
+            deep=deep,
         )
 
     def _each_series(self, found: Scan, each: Callable[[pa.Table], None]) -> None:

@@ -28,6 +28,7 @@ from orchestrator.store import Store
 __all__ = ["DriverLock", "Holder", "driver_here", "driver_lives"]
 
 _FOLDER = "lock"
+_BEAT_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,11 +113,23 @@ class DriverLock:
             }
             data = json.dumps(content).encode()
             # A create whose answer was lost is tried again by the client, and then finds our own file.
-            if store.create(_path(epoch + 1), data) or store.read(_path(epoch + 1)) == data:
-                for name, _ in store.list(_FOLDER):
-                    if _epoch(name) <= epoch:
-                        store.delete(f"{_FOLDER}/{name}")
-                return cls(store, epoch + 1, content, beat)
+            if not store.create(_path(epoch + 1), data) and _read(store, epoch + 1) != data:
+                continue
+            epochs = sorted(_epoch(name) for name, _ in store.list(_FOLDER))
+            if epochs[-1] > epoch + 1:  # we were paused, and others have come and gone
+                store.delete(_path(epoch + 1))
+                continue
+            store.under_way = True
+            lock = cls(store, epoch + 1, content, beat)
+            try:
+                for old in epochs:
+                    if 0 < old <= epoch:
+                        lock.check()
+                        store.delete(_path(old))
+            except BaseException:
+                lock.release()
+                raise
+            return lock
 
     def check(self) -> None:
         """Make sure that nobody has taken over; called right before each commit.
@@ -141,7 +154,7 @@ class DriverLock:
     def release(self) -> None:
         """Let others drive; a failure to write that is no matter, since this process ends soon."""
         self._stop.set()
-        self._thread.join()
+        self._thread.join(_BEAT_SECONDS)  # one that waits for a silent store dies with this process
         if self._lost is None:
             with contextlib.suppress(LandsweepError, FileNotFoundError):
                 self.check()
@@ -239,6 +252,13 @@ def _path(epoch: int) -> str:
 def _epoch(name: str) -> int:
     stem = name.removesuffix(".json")
     return int(stem) if stem.isdigit() else 0
+
+
+def _read(store: Store, epoch: int) -> bytes | None:
+    try:
+        return store.read(_path(epoch))
+    except FileNotFoundError:
+        return None
 
 
 def _highest(store: Store) -> tuple[int, bytes | None]:

@@ -2,7 +2,7 @@
 
 A part is `rows/part-000012.parquet`, and the file of series that its metadata names. It counts if it is intact and no
 other intact part replaces it. `replaces` is cumulative, so a part that a paused driver writes late, under a number
-that was replaced long ago, never counts.
+that was replaced long ago, never counts. A part that names another sweep never counts, nor what it says it replaces.
 """
 
 from __future__ import annotations
@@ -18,14 +18,17 @@ import pyarrow.compute as pc
 
 from orchestrator.errors import StorageError
 from orchestrator.ledger.keys import KeySet
-from orchestrator.ledger.seal import Damaged, check, unseal
+from orchestrator.ledger.seal import Damaged, check, contents, open_sealed, unseal
 from orchestrator.store import Store
 
 __all__ = [
+    "COLUMNS",
+    "STRANGE",
     "Damage",
     "Part",
     "Ranges",
     "Scan",
+    "belongs_elsewhere",
     "covers",
     "merge_ranges",
     "only",
@@ -37,9 +40,11 @@ __all__ = [
 ]
 
 Ranges: TypeAlias = tuple[tuple[int, int], ...]
+STRANGE = "it belongs to another sweep"
 _ROWS = re.compile(r"^part-(\d{6,})\.parquet$")
 _SERIES = re.compile(r"^part-\d{6,}-[0-9a-f]{8}\.parquet$")
 _ABOUT = "landsweep.part"
+COLUMNS = "rows/columns.parquet"  # no rows, all columns; it sorts before the parts, see `Writer`
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +58,8 @@ class Part:
         series: name of its file in `series/`, None without.
         rows: how many.
         size: bytes, with its series.
+        sweep: `id` of the sweep that it is a part of; None in parts of earlier versions, which belong to any.
+        schema: of its rows; None until it was read or written.
     """
 
     number: int
@@ -61,6 +68,8 @@ class Part:
     series: str | None
     rows: int
     size: int = 0
+    sweep: str | None = None
+    schema: pa.Schema | None = None
 
     @property
     def path(self) -> str:
@@ -69,7 +78,7 @@ class Part:
 
     def about(self) -> dict[str, str]:
         """Key-value metadata for its file."""
-        content = {"level": self.level, "replaces": self.replaces, "series": self.series}
+        content = {"level": self.level, "replaces": self.replaces, "series": self.series, "sweep": self.sweep}
         return {_ABOUT: json.dumps(content)}
 
 
@@ -93,6 +102,7 @@ class Scan:
         damaged: files to set aside; the units of their rows are to run again.
         garbage: replaced rows, and series that no part refers to: leftovers of a kill.
         next: first number that was never used.
+        columns: whether there is a file `COLUMNS`.
         vanished: the driver compacted parts away while this was read, so it must be done again.
     """
 
@@ -100,6 +110,7 @@ class Scan:
     damaged: list[Damage] = field(default_factory=list)
     garbage: list[str] = field(default_factory=list)
     next: int = 0
+    columns: bool = False
     vanished: bool = False
 
 
@@ -125,52 +136,59 @@ def covers(ranges: Iterable[tuple[int, int]], number: int) -> bool:
 
 
 def scan(
-    store: Store, each: Callable[[Part, pa.Table], None] | None = None, columns: Sequence[str] | None = ("key",)
+    store: Store,
+    sweep: str | None,
+    each: Callable[[Part, pa.Table], None] | None = None,
+    columns: Sequence[str] | None = ("key",),
 ) -> Scan:
     """Read and verify every part, the newest first.
 
     Args:
         store: of the sweep.
+        sweep: its id; parts of another one are damage.
         each: called with each part that counts and its rows.
         columns: of the rows given to `each`; None for all.
     """
     found = Scan()
     sizes = dict(store.list("series"))
-    numbers = _numbers(store)
+    numbers, found.columns = _listed(store)
     found.next = max([n for n, _ in numbers] + [_number(name) for name, _ in store.list("damaged")], default=-1) + 1
     replaced: Ranges = ()
-    used: set[str] = set()
+    used: set[str] = set()  # series of parts of this sweep
+    strange: set[str] = set()  # series of parts of others
     for number, size in reversed(numbers):
         if covers(replaced, number):
             found.garbage.append(Part(number, 0, (), None, 0).path)
             continue
         try:
             part, table = read_rows(store, number, columns, size)
+            if part.sweep not in (None, sweep):
+                found.damaged.append(Damage(part.path, STRANGE))
+                strange.update(filter(None, [part.series]))
+                continue
+            used.update(filter(None, [part.series]))
+            reason = _harm(store, part)
         except FileNotFoundError:
             found.vanished = True
             continue
         except Damaged as e:
             found.damaged.append(Damage(Part(number, 0, (), None, 0).path, str(e)))
             continue
-        if part.series is not None:
-            used.add(part.series)
-            try:
-                reason = _harm(store, part)
-            except FileNotFoundError:
-                found.vanished = True
-                continue
-            if reason is not None:
-                found.damaged.append(Damage(part.path, f"its series are damaged: {reason}"))
-                if part.series in sizes:
-                    found.damaged.append(Damage(f"series/{part.series}", reason))
-                continue
-            part = replace(part, size=size + sizes.get(part.series, 0))
+        if reason is not None:
+            found.damaged.append(Damage(part.path, f"its series are damaged: {reason}"))
+            if part.series in sizes:
+                found.damaged.append(Damage(f"series/{part.series}", reason))
+            continue
+        part = replace(part, size=size + sizes.get(part.series or "", 0))
         replaced = merge_ranges([*replaced, *part.replaces])
         found.parts.append(part)
         if each is not None:
             each(part, table)
     found.parts.reverse()
-    found.garbage += [f"series/{name}" for name in sizes if _SERIES.match(name) and name not in used]
+    _check_columns(store, found)
+    strange = (strange - used) & sizes.keys()
+    found.damaged += [Damage(f"series/{name}", STRANGE) for name in sorted(strange)]
+    found.garbage += [f"series/{name}" for name in sizes if _SERIES.match(name) and name not in used | strange]
     return found
 
 
@@ -187,13 +205,13 @@ def steady(read: Callable[[], Scan]) -> Scan:
     raise StorageError("parts of the ledger vanish while it is read; is something else deleting files there?")
 
 
-def scan_keys(store: Store) -> tuple[Scan, KeySet]:
+def scan_keys(store: Store, sweep: str | None) -> tuple[Scan, KeySet]:
     """What is there, and the keys of all rows that count."""
     keys = KeySet()
 
     def read() -> Scan:
         keys.clear()
-        return scan(store, lambda part, rows: keys.update(rows.column("key").to_pylist()))
+        return scan(store, sweep, lambda part, rows: keys.update(rows.column("key").to_pylist()))
 
     return steady(read), keys
 
@@ -204,14 +222,28 @@ def read_rows(store: Store, number: int, columns: Sequence[str] | None = None, s
     Raises:
         Damaged, FileNotFoundError: it is torn or changed, or not there.
     """
-    table, about = unseal(store.read(Part(number, 0, (), None, 0).path), columns)
+    file = open_sealed(store.read(Part(number, 0, (), None, 0).path))
+    table, about = contents(file, columns)
     try:
         known = json.loads(about[_ABOUT])
         replaces = tuple((int(a), int(b)) for a, b in known["replaces"])
-        part = Part(number, int(known["level"]), replaces, known["series"], table.num_rows, size)
-    except (KeyError, ValueError, TypeError) as e:
+        series, sweep = known["series"], known.get("sweep")
+        if series is not None and not _SERIES.match(series):
+            raise ValueError(f"{series!r} is no name of a file of series")
+        schema = file.schema_arrow.remove_metadata()
+        part = Part(number, int(known["level"]), replaces, series, table.num_rows, size, sweep, schema)
+    except (KeyError, ValueError, TypeError, AttributeError) as e:
         raise Damaged("it is a sealed file, but not a part of a ledger") from e
     return part, table
+
+
+def belongs_elsewhere(store: Store, path: str, sweep: str | None) -> bool:
+    """Whether a file of rows, which may be damaged or gone, is a part of another sweep."""
+    match = _ROWS.match(path.removeprefix("rows/"))
+    try:
+        return match is not None and read_rows(store, int(match[1]), [])[0].sweep not in (None, sweep)
+    except (Damaged, FileNotFoundError):
+        return False
 
 
 def read_series(store: Store, part: Part) -> pa.Table | None:
@@ -228,27 +260,29 @@ def only(table: pa.Table, keys: pa.Array | None) -> pa.Table:
     return table if keys is None else table.filter(pc.is_in(table.column("key").cast(keys.type), value_set=keys))
 
 
-def _numbers(store: Store) -> list[tuple[int, int]]:
-    """Numbers and sizes of the files of rows, by rising number.
+def _listed(store: Store) -> tuple[list[tuple[int, int]], bool]:
+    """Numbers and sizes of the files of rows, by rising number; and whether there is a file `COLUMNS`.
 
     A listing is no snapshot: it may lack a merged part, made since it began, and also the sources, deleted before it
     came to them. The merged part is then in the next listing, so a listing holds once the next has no newer part.
     """
     listed: list[tuple[int, int]] | None = None
     for _ in range(50):
-        before = listed
-        listed = sorted((int(m[1]), size) for name, size in store.list("rows") if (m := _ROWS.match(name)))
+        before, files = listed, store.list("rows")
+        listed = sorted((int(m[1]), size) for name, size in files if (m := _ROWS.match(name)))
         if before is not None and before[-1:] == listed[-1:]:
-            return before
+            return before, any(f"rows/{name}" == COLUMNS for name, _ in files)
     raise StorageError("parts of the ledger appear faster than they can be listed; is something else writing there?")
 
 
 def _harm(store: Store, part: Part) -> str | None:
-    """What is wrong with the series of a part whose rows were just read.
+    """What is wrong with the series of a part whose rows were just read; None: nothing.
 
     Raises:
         FileNotFoundError: the whole part was compacted away meanwhile: rows go first, then their series.
     """
+    if part.series is None:
+        return None
     try:
         check(store.read(f"series/{part.series}"))
     except FileNotFoundError:
@@ -257,6 +291,16 @@ def _harm(store: Store, part: Part) -> str | None:
     except Damaged as e:
         return str(e)
     return None
+
+
+def _check_columns(store: Store, found: Scan) -> None:
+    try:
+        if found.columns:
+            check(store.read(COLUMNS))
+    except FileNotFoundError:
+        pass  # a driver has just ended
+    except Damaged as e:
+        found.damaged.append(Damage(COLUMNS, str(e)))
 
 
 def _number(damaged: str) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from hashlib import blake2b
 from typing import Any
 
@@ -14,7 +14,7 @@ from orchestrator.errors import NotDeterministic
 from orchestrator.ledger.parts import Damage
 from orchestrator.store import Store
 
-__all__ = ["about_prepared", "check_prepared", "load_prepared", "save_prepared"]
+__all__ = ["about_prepared", "check_prepared", "load_prepared", "save_prepared", "set_aside_prepared"]
 
 
 def save_prepared(
@@ -81,17 +81,43 @@ def about_prepared(store: Store, file: str) -> dict[str, Any] | None:
     return about if isinstance(about, dict) else None
 
 
-def check_prepared(store: Store) -> list[Damage]:
-    """Verify every prepared file, without setting any aside."""
-    found = []
-    for name, _ in store.list("prepared"):
-        if name.endswith(".safetensors"):
-            about = about_prepared(store, name)
-            if about is None:
-                found.append(Damage(f"prepared/{name}", "the file with its digest is missing or damaged"))
-            elif about.get("bytes") != _hash(store.read(f"prepared/{name}")):
-                found.append(Damage(f"prepared/{name}", "its checksum does not match its bytes"))
-    return found
+def check_prepared(store: Store, wanted: Iterable[str] = ()) -> list[Damage]:
+    """Verify every prepared file, without setting any aside.
+
+    Args:
+        store: of the sweep.
+        wanted: names of files that must be there, besides those whose digest is there.
+    """
+    there = {name for name, _ in store.list("prepared")}
+    known = {name.removesuffix(".json") + ".safetensors" for name in there if name.endswith(".json")}
+    files = {name for name in there if name.endswith(".safetensors")}
+    damaged = []
+    for name in sorted(files | known | {*wanted}):
+        if name not in files:
+            damaged.append(Damage(f"prepared/{name}", "the file is missing"))
+        elif (about := about_prepared(store, name)) is None:
+            damaged.append(Damage(f"prepared/{name}", "the file with its digest is missing or damaged"))
+        elif about.get("bytes") != store.checksum(f"prepared/{name}"):
+            damaged.append(Damage(f"prepared/{name}", "its checksum does not match its bytes"))
+    return damaged
+
+
+def set_aside_prepared(store: Store, wanted: Iterable[str], *, complete: bool) -> list[Damage]:
+    """Set damaged prepared files aside, so that they are computed again; also gives those that are missing.
+
+    Args:
+        store: of the sweep, whose lock is held.
+        wanted: names of the files that the sweep needs now. Digests of others that are gone are set aside too.
+        complete: all units have rows, so that all of these files have been there.
+    """
+    wanted = {*wanted}
+    damaged = check_prepared(store, wanted if complete else ())
+    for damage in damaged:
+        file = damage.path.removeprefix("prepared/")
+        store.move(damage.path, f"damaged/{file}")
+        if file not in wanted:
+            store.move(_sidecar(file), f"damaged/{file.removesuffix('.safetensors')}.json")
+    return damaged
 
 
 def _sidecar(file: str) -> str:

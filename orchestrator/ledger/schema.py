@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from orchestrator.canonical import as_text
 
-__all__ = ["fit", "fit_batches", "unify"]
+__all__ = ["fit", "fit_batches", "same_columns", "unify"]
 
 _DIGITS = b"digits"  # see `orchestrator.row.Column`
 
@@ -18,19 +18,32 @@ def unify(schemas: Iterable[pa.Schema]) -> pa.Schema:
 
     Columns keep their order; one that only a later schema has comes after the column that it follows there.
     """
-    order: list[str] = []
+    after: dict[str | None, str | None] = {None: None}  # each column's next one; None stands before the first
     fields: dict[str, pa.Field] = {}
+    last: pa.Schema | None = None
     for schema in schemas:
-        before = -1
+        if last is not None and schema.equals(last, check_metadata=True):
+            continue
+        last, previous = schema, None
         for field in schema:
             known = fields.get(field.name)
             if known is None:
-                order.insert(before + 1, field.name)
+                after[field.name], after[previous] = after[previous], field.name
                 fields[field.name] = field
             elif known.type != field.type or known.metadata != field.metadata:
                 fields[field.name] = _united(known, field)
-            before = order.index(field.name)
-    return pa.schema([fields[name] for name in order])
+            previous = field.name
+    order: list[pa.Field] = []
+    name = after[None]
+    while name is not None:
+        order.append(fields[name])
+        name = after[name]
+    return pa.schema(order)
+
+
+def same_columns(a: pa.Schema, b: pa.Schema) -> bool:
+    """Whether both have the same columns of the same types, in any order."""
+    return bool(a.equals(b)) or dict(zip(a.names, a.types, strict=True)) == dict(zip(b.names, b.types, strict=True))
 
 
 def _united(a: pa.Field, b: pa.Field) -> pa.Field:
@@ -64,10 +77,8 @@ def fit(table: pa.Table, schema: pa.Schema) -> pa.Table:
     """The table with exactly the schema's columns; those it does not have are null."""
     if table.schema.equals(schema, check_metadata=True):
         return table
-    columns = [
-        _cast(table.column(f.name), f.type) if f.name in table.column_names else pa.nulls(table.num_rows, f.type)
-        for f in schema
-    ]
+    have = dict(zip(table.column_names, table.columns, strict=True))
+    columns = [_cast(have[f.name], f.type) if f.name in have else pa.nulls(table.num_rows, f.type) for f in schema]
     return pa.Table.from_arrays(columns, schema=schema)
 
 

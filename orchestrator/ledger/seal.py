@@ -12,7 +12,7 @@ from hashlib import blake2b
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-__all__ = ["Damaged", "check", "seal", "seal_tables", "unseal"]
+__all__ = ["Damaged", "check", "contents", "open_sealed", "seal", "seal_tables", "unseal"]
 
 _NAME = "landsweep.seal"
 _BLANK = b"0" * 32
@@ -91,15 +91,29 @@ def unseal(data: bytes | bytearray, columns: Sequence[str] | None = None) -> tup
     Raises:
         Damaged: the bytes are not those that were sealed.
     """
-    check(data)
-    file = pq.ParquetFile(pa.BufferReader(data))
+    return contents(open_sealed(data), columns)
+
+
+def contents(file: pq.ParquetFile, columns: Sequence[str] | None = None) -> tuple[pa.Table, dict[str, str]]:
+    """The table of an opened file, and the metadata given to `seal`; columns as of `unseal`."""
     if columns is not None:
-        columns = [n for n in columns if n in file.schema_arrow.names]
+        names = set(file.schema_arrow.names)
+        columns = [n for n in columns if n in names]
     table = file.read(columns=columns)
     about = {k.decode(): v.decode() for k, v in (file.metadata.metadata or {}).items()}
     for name in ("ARROW:schema", _NAME):
         about.pop(name, None)
     return table.replace_schema_metadata(None), about
+
+
+def open_sealed(data: bytes | bytearray) -> pq.ParquetFile:
+    """A sealed file, to read from.
+
+    Raises:
+        Damaged: the bytes are not those that were sealed.
+    """
+    check(data)
+    return pq.ParquetFile(pa.BufferReader(data))
 
 
 def _digest(data: bytes | bytearray, at: int) -> bytes:

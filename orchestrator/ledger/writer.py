@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from types import TracebackType
 from typing import Any
 
@@ -12,11 +13,21 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from orchestrator.errors import StopSweep, StorageError
-from orchestrator.ledger.compact import due, merged
+from orchestrator.ledger.compact import due, last_of_each, merged, repeats
 from orchestrator.ledger.keys import KeySet
 from orchestrator.ledger.lock import DriverLock
-from orchestrator.ledger.parts import Damage, Part, Scan, only, read_rows, read_series, scan_keys
-from orchestrator.ledger.schema import fit_batches
+from orchestrator.ledger.parts import (
+    COLUMNS,
+    STRANGE,
+    Damage,
+    Part,
+    belongs_elsewhere,
+    only,
+    read_rows,
+    read_series,
+    scan_keys,
+)
+from orchestrator.ledger.schema import fit_batches, same_columns, unify
 from orchestrator.ledger.seal import Damaged, seal
 from orchestrator.row import SERIES
 from orchestrator.store import Store
@@ -33,14 +44,24 @@ class Writer:
 
     On the way out it commits what is buffered, merges small parts, and releases the lock.
 
+    Readers of a whole folder, such as `pandas.read_parquet`, take the columns of its first file and drop in silence
+    what only later files have. So while parts differ, a file without rows comes before them that has all columns.
+
     Attributes:
         done: keys of all rows, committed or buffered.
         dropped: how many rows were refused so far because their unit had one already.
-        set_aside: what was damaged, and is in `damaged/` now; its units are not in `done`.
+        set_aside: what was damaged, of another sweep, or there twice, and is in `damaged/` now; units that have no
+            other row are not in `done`.
     """
 
     def __init__(
-        self, store: Store, lock: DriverLock, hook: Hook, seconds: float = SECONDS, most_rows: int = MOST_ROWS
+        self,
+        store: Store,
+        lock: DriverLock,
+        hook: Hook,
+        seconds: float = SECONDS,
+        most_rows: int = MOST_ROWS,
+        sweep: str | None = None,
     ) -> None:
         self._seconds, self._most_rows = seconds, most_rows
         self.done = KeySet()
@@ -49,13 +70,17 @@ class Writer:
         self._store = store
         self._lock = lock
         self._hook = hook
+        self._sweep = sweep
         self._parts: list[Part] = []
         self._next = 0
+        self._schema = pa.schema([])  # all columns of all parts
+        self._columns: pa.Schema | None = None  # of the file COLUMNS; None: there is none
         self._rows: list[pa.RecordBatch] = []
         self._count = 0
         self._series: list[pa.RecordBatch] = []
         self._since: float | None = None
         try:
+            lock.check()
             store.clean("rows", "series", "prepared", "lock", "")
             self._absorb()
         except BaseException:
@@ -70,6 +95,8 @@ class Writer:
     ) -> None:
         if error is None:
             self.close()
+        elif isinstance(error, StorageError):  # what could not be written a moment ago
+            self._lock.release()
         else:
             with contextlib.suppress(StopSweep):  # the error under way says more
                 self.close()
@@ -135,8 +162,9 @@ class Writer:
             rows = fit_batches(self._rows)
             mine, later = self._series_of(rows)
             name = f"part-{self._next:06d}-{self._lock.token}.parquet" if mine is not None else None
-            part = Part(self._next, 0, (), name, rows.num_rows)
+            part = Part(self._next, 0, (), name, rows.num_rows, sweep=self._sweep, schema=rows.schema)
             data = seal(rows, part.about())
+            self._show_columns(rows.schema)
             if self._put(part, data, None if mine is None else seal(mine, {}), hook=self._hook):
                 self._rows, self._count = [], 0
                 self._series = [] if later is None else later.to_batches()
@@ -162,23 +190,51 @@ class Writer:
             StorageError, TakenOver: as `commit`.
         """
         while True:
-            holding = [p for p in self._parts if only(read_rows(self._store, p.number, ["key"])[1], keys).num_rows]
-            count = sum(self._record(part, keys) for part in holding)
-            if not holding:
-                return 0
-            part, data, series = merged(self._store, holding, self._next, self._lock.token, without=keys)
-            if self._put(part, data, series):
-                self._drop(holding)
+            keep = {}
+            for part in self._parts:
+                have = read_rows(self._store, part.number, ["key"])[1].column("key").cast(keys.type)
+                leaving = pc.is_in(have, value_set=keys).combine_chunks()
+                if leaving.true_count:
+                    keep[part.number] = pc.invert(leaving)
+            count = self._narrow(keep, "retired")
+            if count is not None:
                 return count
 
-    def _record(self, part: Part, keys: pa.Array) -> int:
-        """Keep in `retired/` what is about to leave a part."""
-        rows = only(read_rows(self._store, part.number)[1], keys)
+    def set_file_aside(self, path: str) -> None:
+        """Move a file that is not what its rows say to `damaged/`.
+
+        Raises:
+            StorageError, TakenOver: as `commit`.
+        """
+        self._lock.check()
+        self._store.move(path, f"damaged/{path.replace('/', '-')}-{self._lock.token}")
+
+    def _narrow(self, keep: Mapping[int, pa.Array], folder: str) -> int | None:
+        """Replace parts by one that has only some of their rows; how many left. None: start again from `_parts`.
+
+        Args:
+            keep: by number of the part, which of its rows stay.
+            folder: keeps, for the record, what leaves the parts.
+        """
+        narrowed = [part for part in self._parts if part.number in keep]
+        if not narrowed:
+            return 0
+        count = sum(self._record(part, pc.invert(keep[part.number]), folder) for part in narrowed)
+        part, data, series = merged(self._store, narrowed, self._next, self._lock.token, self._sweep, keep)
+        if not self._put(part, data, series):
+            return None
+        self._drop(narrowed)
+        return count
+
+    def _record(self, part: Part, leaving: pa.Array, folder: str) -> int:
+        """Keep in a folder what is about to leave a part."""
+        rows = read_rows(self._store, part.number)[1].filter(leaving)
         series = read_series(self._store, part)
-        name = f"retired/part-{self._next:06d}-{part.number:06d}"
+        name = f"{folder}/part-{self._next:06d}-{part.number:06d}"
         self._store.replace(f"{name}-rows.parquet", seal(rows, {}), durable=True)
         if series is not None:
-            self._store.replace(f"{name}-series.parquet", seal(only(series, keys), {}), durable=True)
+            series = only(series, rows.column("key").combine_chunks())
+            self._store.replace(f"{name}-series.parquet", seal(series, {}), durable=True)
         return int(rows.num_rows)
 
     def close(self) -> None:
@@ -190,6 +246,7 @@ class Writer:
         try:
             self.commit()
             self._compact(final=True)
+            self._show_columns()
         finally:
             self._lock.release()
 
@@ -208,7 +265,7 @@ class Writer:
             self._lock.check()
             self._absorb()
             return False
-        self._parts.append(Part(part.number, part.level, part.replaces, part.series, part.rows, len(data)))
+        self._parts.append(replace(part, size=len(data)))
         self._next = part.number + 1
         return True
 
@@ -218,7 +275,7 @@ class Writer:
             while sources := due(self._parts, final=final):
                 self._hook("compacting")
                 try:
-                    part, data, series = merged(self._store, sources, self._next, self._lock.token)
+                    part, data, series = merged(self._store, sources, self._next, self._lock.token, self._sweep)
                 except (Damaged, FileNotFoundError):
                     return  # damaged while we ran: the next start sets it aside
                 if not self._put(part, data, series):
@@ -229,31 +286,73 @@ class Writer:
     def _drop(self, replaced: list[Part]) -> None:
         gone = {p.number for p in replaced}
         self._parts = [p for p in self._parts if p.number not in gone]
+        used = {p.series for p in self._parts}  # a copy of a part names the same file
         with contextlib.suppress(StorageError):  # readers ignore them, and the next start deletes them
             for p in replaced:
-                self._store.delete(p.path)
-                if p.series is not None:
-                    self._store.delete(f"series/{p.series}")
+                self._delete(p.path)
+                if p.series is not None and p.series not in used:
+                    self._delete(f"series/{p.series}")
+
+    def _delete(self, path: str) -> None:
+        """Remove a file, unless another driver has taken over: to that one it may be no leftover.
+
+        Raises:
+            StorageError, TakenOver: as `commit`.
+        """
+        self._lock.check()
+        self._store.delete(path)
+
+    def _show_columns(self, more: pa.Schema | None = None) -> None:
+        """Let readers of the whole folder see all columns, also those of a part that comes next."""
+        if more is None:
+            self._schema = unify(p.schema for p in self._parts)
+        elif more.equals(self._schema, check_metadata=True):
+            return
+        else:
+            self._schema = unify([self._schema, more])
+        if not self._parts or same_columns(self._parts[0].schema, self._schema):
+            if self._columns is not None and more is None:
+                self._delete(COLUMNS)
+                self._columns = None
+        elif self._columns is None or not same_columns(self._columns, self._schema):
+            self._lock.check()
+            self._store.replace(COLUMNS, seal(self._schema.empty_table(), {}), durable=True)
+            self._columns = self._schema
 
     def _absorb(self) -> None:
         """Read what is there, set aside what is damaged, drop leftovers, and forget buffered rows that are there."""
-        found, committed = scan_keys(self._store)
+        found, committed = scan_keys(self._store, self._sweep)
         if found.damaged:
-            self._set_aside(found)
+            self._set_aside(found.damaged)
         for path in found.garbage:
-            self._store.delete(path)
+            if belongs_elsewhere(self._store, path, self._sweep):
+                self._set_aside([Damage(path, STRANGE)])
+            else:
+                self._delete(path)
         self._parts, self._next = found.parts, found.next
+        self._columns = pa.schema([]) if found.columns else None
         buffered, self._rows, self._count = self._rows, [], 0
         self.done = committed
         for batch in buffered:
             self.append(batch)
+        if sum(part.rows for part in self._parts) > len(committed):
+            self._drop_repeats()
+        self._show_columns()
 
-    def _set_aside(self, found: Scan) -> None:
-        self._lock.check()
-        for damage in found.damaged:
+    def _drop_repeats(self) -> None:
+        """Of rows of one unit the first stays: somebody has copied a part."""
+        keep = repeats(self._store, self._parts)
+        count = self._narrow(keep, "damaged")
+        if count is not None:
+            paths = ", ".join(Part(number, 0, (), None, 0).path for number in sorted(keep))
+            self.set_aside.append(Damage(paths, f"{count:,} of its rows are of units that have an earlier row"))
+
+    def _set_aside(self, damaged: Sequence[Damage]) -> None:
+        for damage in damaged:
+            self._lock.check()
             flat = damage.path.replace("/", "-").removesuffix(".parquet")
             self._store.move(damage.path, f"damaged/{flat}-{self._lock.token}.parquet")
-        self.set_aside += found.damaged
+        self.set_aside += damaged
 
     def _of_open_units(self, series: pa.RecordBatch) -> pa.RecordBatch:
         keys = series.column("key").dictionary_encode()
@@ -267,8 +366,5 @@ class Writer:
         table = pa.Table.from_batches(self._series, schema=SERIES)
         here = pc.is_in(table.column("key"), value_set=rows.column("key").combine_chunks())
         mine, later = table.filter(here), table.filter(pc.invert(here))
-        place = pa.array(range(mine.num_rows), pa.int64())
-        last = mine.append_column("at", place).group_by(["key", "step", "metric"]).aggregate([("at", "max")])
-        if last.num_rows < mine.num_rows:
-            mine = mine.take(last.column("at_max").combine_chunks().sort())
+        mine = last_of_each(mine)
         return (mine if mine.num_rows else None), (later if later.num_rows else None)

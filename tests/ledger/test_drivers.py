@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from dataclasses import replace
 
 import pytest
 
 from orchestrator.errors import SweepLocked, TakenOver
-from orchestrator.ledger import Holder, Ledger
+from orchestrator.ledger import Holder, Ledger, Store, Writer
 from tests.ledger.conftest import Start
 from tests.ledger.driver import batch, content, key, series, work
 
@@ -109,3 +110,67 @@ def test_lock_that_was_removed_by_hand_is_noticed(ledger: Ledger) -> None:
     writer.append(batch([1]))
     with pytest.raises(TakenOver, match="removed"):
         writer.close()
+
+
+@pytest.mark.parametrize("ended", [False, True], ids=["the third works", "the third has ended"])
+def test_a_late_taker_does_not_harm_its_successors(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch, ended: bool
+) -> None:
+    """It sees a dead driver and is paused; two others come. It wakes between series and rows of the third's commit."""
+    dead = ledger.writing(holder=replace(Holder.me(), started=1.0))
+    dead._lock._stop.set()
+    paused, wake, create, outcome = threading.Event(), threading.Event(), Store.create, list[object]()
+
+    def late(store: Store, path: str, data: bytes | bytearray) -> bool:
+        if threading.current_thread() is taker and not wake.is_set():
+            paused.set()
+            assert wake.wait(60)
+        return create(store, path, data)
+
+    def take() -> None:
+        try:
+            outcome.append(ledger.writing())
+        except SweepLocked as e:
+            outcome.append(e)
+
+    taker = threading.Thread(target=take)
+    monkeypatch.setattr(Store, "create", late)
+    taker.start()
+    assert paused.wait(60)
+    ledger.writing().close()
+
+    def hook(point: str) -> None:
+        if point == "after-series" and not ended:
+            wake.set()
+            taker.join(60)
+
+    with ledger.writing(hook) as third:
+        work(third, 4, 2)
+    wake.set()
+    taker.join(60)
+    if ended:
+        assert isinstance(outcome[0], Writer)
+        assert len(outcome[0].done) == 4
+        outcome[0].close()
+    else:
+        assert isinstance(outcome[0], SweepLocked)
+    found = ledger.verify(key(i) for i in range(4))
+    assert found.sound and not found.missing
+    ledger.writing().close()  # epochs go on rising
+
+
+def test_a_driver_that_was_replaced_deletes_nothing(ledger: Ledger) -> None:
+    """It wakes after its merge was committed, and before it deletes what it has merged."""
+
+    def hook(point: str) -> None:
+        if point == "compacted":
+            ledger.writing(stale=0.2).close()
+
+    writer = ledger.writing(hook, holder=replace(Holder.me(), host="elsewhere"), beat=1e9)
+    for i in range(3):
+        writer.append(batch([i]), series([i]))
+        writer.commit()
+    with pytest.raises(TakenOver):
+        writer.close()
+    found = ledger.verify(key(i) for i in range(3))
+    assert found.sound and not found.missing

@@ -25,7 +25,7 @@ _METERS = (
     Column("backend", "how the pack was computed: loop, vmap, bmm or compiled", type="text", meter=True),
     Column("backend_note", "which faster back-end was passed over, and what it gets wrong", type="text", meter=True),
     Column("pack_size", "models that trained as one stacked computation", type="int", meter=True),
-    Column("weights_file", "file with the weights", type="text", meter=True),
+    Column("weights_file", "file with the weights", type="text", meter=True, checksum="weights_checksum"),
     Column("weights_pack", "number of the pack in that file", type="int", meter=True),
     Column("weights_slot", "place of the model in the pack", type="int", meter=True),
     Column("weights_checksum", "BLAKE2b (16 bytes) of the file", type="text", meter=True),

@@ -1,21 +1,25 @@
-"""One folder of a sweep, on disk or in an object store. The only file that imports obstore."""
+"""One folder of a sweep, on disk or in an object store."""
 
 from __future__ import annotations
 
 import errno
 import os
 import re
-from datetime import timedelta
+import secrets
+import time
+from collections.abc import Callable
+from functools import partial
+from hashlib import blake2b
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import unquote, urlsplit
 
 import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError
-from obstore.store import LocalStore, from_url
 
 from orchestrator import cloud
-from orchestrator.errors import StorageError, Unreachable, UsageError
+from orchestrator.errors import LandsweepError, StorageError, Unreachable, UsageError
+from orchestrator.store.client import ASKING_SECONDS, Client, Patience
 from orchestrator.unit import digest
 
 if TYPE_CHECKING:
@@ -23,10 +27,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Store", "is_url"]
 
+T = TypeVar("T")
 _URL = re.compile(r"^([a-z][a-z0-9+.-]*):/+")
-_SCHEMES = ("s3", "gs")
-_PATIENT = {"max_retries": 8, "retry_timeout": timedelta(seconds=60)}  # a store that is slow for a while
-_CURIOUS = {"max_retries": 1, "retry_timeout": timedelta(seconds=10)}  # whether it is there at all
+_BULK = 4 << 20  # bytes; the time limit of an attempt covers the whole upload
 _ONE_PUT = 1 << 30  # bytes; a killed upload in parts leaves parts that cost money and that no listing shows
 _STAGED = re.compile(r"#\d+$")  # object_store writes `name#1`, then links or renames it to `name`
 _ROOM = ("No space left", "quota", "Quota", "File too large")
@@ -37,12 +40,17 @@ class Store:
     """Files of one sweep by relative path. Every write is atomic: a reader sees the old file, the new one, or none.
 
     Make one with `Store.at`.
+
+    Attributes:
+        where: the folder's path or URL.
+        under_way: whether work has begun. An object store that fails is `Unreachable` before, `StorageError` after.
     """
 
-    def __init__(self, where: str, root: Path | None, raw: ObjectStore | None) -> None:
+    def __init__(self, where: str, root: Path | None) -> None:
         self.where = where
+        self.under_way = False
         self._root = root  # of local files only
-        self._raw = raw  # None: a local folder that is not there yet
+        self._client = Client(where, root)
 
     @classmethod
     def at(cls, where: str | Path) -> Store:
@@ -55,14 +63,14 @@ class Store:
             UsageError: no store is known for the URL, it holds credentials, or the path is a file.
         """
         if isinstance(where, str) and (url := _URL.match(where)) and url[1] != "file":
-            where = _checked(where)
-            return cls(where, None, _opened(where, _PATIENT))
+            where = cloud.address(where)
+            return cls(where, None)
         if isinstance(where, str) and where.startswith("file:"):
             where = unquote(urlsplit(where).path)
         root = Path(where).expanduser().absolute()
         if root.exists() and not root.is_dir():
             raise UsageError(f"{where} is a file; the results of a sweep need a folder")
-        return cls(str(where), root, LocalStore(root) if root.is_dir() else None)
+        return cls(str(where), root)
 
     def reach(self) -> None:
         """Make sure within seconds, before any work, that an object store answers and lets us read.
@@ -72,9 +80,28 @@ class Store:
         """
         if self._root is None:
             try:
-                obstore.list_with_delimiter(_opened(self.where, _CURIOUS), "")
+                self._client.asked(lambda raw: obstore.list_with_delimiter(raw, ""), "little")
             except (BaseError, OSError) as e:
                 raise self._unreadable("", e) from e
+
+    def prove_exclusive(self) -> None:
+        """Make sure, before any work, that an object store lets us write, and never twice under one name.
+
+        Raises:
+            Unreachable: it can't be written.
+            UsageError: it ignores conditions on a write, or has none, so two drivers could not be kept apart.
+        """
+        if self._root is not None:
+            return
+        probe = f"probe-{secrets.token_hex(8)}"
+        self._created(probe, b"first", "little")
+        twice = self._created(probe, b"second", "little")
+        self.delete(probe)
+        if twice:
+            raise UsageError(
+                f"{self.where}: this store ignores the condition `If-None-Match: *` of a write, by which two drivers "
+                "are kept apart; use one that honours it (see docs/storage.md)"
+            )
 
     @property
     def path(self) -> Path | None:
@@ -90,28 +117,23 @@ class Store:
         Raises:
             StorageError: it could not be written.
         """
-        try:
-            obstore.put(self._writable(path), path, data, mode="create", use_multipart=False)
-            self._flush(path)
-        except AlreadyExistsError:
-            return False
-        except (BaseError, OSError) as e:
-            raise self._refused(path, e) from e
-        return True
+        return self._created(path, data, "usual")
 
-    def replace(self, path: str, data: bytes | bytearray, *, durable: bool = False) -> None:
+    def replace(self, path: str, data: bytes | bytearray, *, durable: bool = False, view: bool = False) -> None:
         """Write a file, in place of one of that name.
 
         Args:
             path: relative to the sweep's folder.
             data: all of its bytes.
             durable: flush it to the device before returning.
+            view: it can be made again from other files, so a silent object store is not waited for.
 
         Raises:
             StorageError: it could not be written; a file that was there before is still there.
         """
         try:
-            obstore.put(self._writable(path), path, data, use_multipart=len(data) > _ONE_PUT)
+            put = partial(obstore.put, path=path, file=data, use_multipart=len(data) > _ONE_PUT)
+            self._write(path, put, len(data), "little" if view else "usual")
             if durable:
                 self._flush(path)
         except (BaseError, OSError) as e:
@@ -125,15 +147,30 @@ class Store:
             Unreachable: the object store does not answer.
             StorageError: the file can't be read.
         """
-        raw = self._readable()
-        if raw is None:
-            raise FileNotFoundError(f"{self.where}/{path}")
-        try:
-            return obstore.get(raw, path).bytes().to_bytes()
-        except FileNotFoundError:
-            raise
-        except (BaseError, OSError) as e:
-            raise self._unreadable(path, e) from e
+        return self._read(path, lambda raw: obstore.get(raw, path).bytes().to_bytes())
+
+    def head(self, path: str, length: int) -> bytes:
+        """The first bytes of a file, at most so many.
+
+        Raises:
+            FileNotFoundError, Unreachable, StorageError: as `read`.
+        """
+        return self._read(path, lambda raw: obstore.get_range(raw, path, start=0, length=length).to_bytes())
+
+    def checksum(self, path: str) -> str:
+        """BLAKE2b (16 bytes) of a file, read in pieces.
+
+        Raises:
+            FileNotFoundError, Unreachable, StorageError: as `read`.
+        """
+
+        def digest_of(raw: ObjectStore) -> str:
+            state = blake2b(digest_size=16)
+            for chunk in obstore.get(raw, path).stream():
+                state.update(chunk)
+            return state.hexdigest()
+
+        return self._read(path, digest_of)
 
     def fetch(self, path: str, cache: Path) -> Path:
         """A file's path on this machine: where it lies, or of a copy in `cache` that is made when there is none yet.
@@ -148,8 +185,9 @@ class Store:
             if not (self._root / path).is_file():
                 raise FileNotFoundError(f"{self.where}/{path}")
             return self._root / path
-        try:
-            found = obstore.get(self._raw, path)  # type: ignore[arg-type] # an object store is always open
+
+        def copied(raw: ObjectStore) -> Path:
+            found = obstore.get(raw, path)
             mark = digest([self.where, path, found.meta["e_tag"], found.meta["size"]])
             copy = cache / f"{mark}{Path(path).suffix}"
             if not copy.is_file():
@@ -159,11 +197,9 @@ class Store:
                     for chunk in found.stream():
                         file.write(chunk)
                 part.replace(copy)
-        except FileNotFoundError:
-            raise
-        except (BaseError, OSError) as e:
-            raise self._unreadable(path, e) from e
-        return copy
+            return copy
+
+        return self._read(path, copied)
 
     def list(self, folder: str) -> list[tuple[str, int]]:
         """Names (without the folder) and sizes in bytes of the files directly in a folder, sorted by name.
@@ -171,15 +207,10 @@ class Store:
         Raises:
             Unreachable, StorageError: the folder can't be listed.
         """
-        raw = self._readable()
-        if raw is None:
-            return []
         try:
-            found = obstore.list_with_delimiter(raw, folder)["objects"]
+            found = self._read(folder, lambda raw: obstore.list_with_delimiter(raw, folder)["objects"])
         except FileNotFoundError:
             return []
-        except (BaseError, OSError) as e:
-            raise self._unreadable(folder, e) from e
         return sorted((str(f["path"]).rsplit("/", 1)[-1], int(f["size"])) for f in found)
 
     def delete(self, path: str) -> None:
@@ -189,7 +220,7 @@ class Store:
             StorageError: it could not be removed.
         """
         try:
-            obstore.delete(self._writable(path), path)
+            self._write(path, lambda raw: obstore.delete(raw, path))
         except FileNotFoundError:
             return
         except (BaseError, OSError) as e:
@@ -202,7 +233,7 @@ class Store:
             StorageError: it could not be moved.
         """
         try:
-            obstore.rename(self._writable(to), path, to)
+            self._write(to, lambda raw: obstore.rename(raw, path, to))
         except FileNotFoundError:
             return
         except (BaseError, OSError) as e:
@@ -221,20 +252,51 @@ class Store:
                     except OSError as e:
                         raise self._refused(f"{folder}/{file.name}", e, "removed") from e
 
-    def _readable(self) -> ObjectStore | None:
-        if self._raw is None and self._root is not None and self._root.is_dir():
-            self._raw = LocalStore(self._root)
-        return self._raw
+    def _read(self, path: str, ask: Callable[[ObjectStore], T]) -> T:
+        try:
+            return self._client.asked(ask)
+        except FileNotFoundError:
+            raise
+        except (BaseError, OSError) as e:
+            raise self._unreadable(path, e) from e
 
-    def _writable(self, path: str) -> ObjectStore:
+    def _write(
+        self, path: str, ask: Callable[[ObjectStore], object], size: int = 0, patience: Patience = "usual"
+    ) -> None:
         if self._root is not None:
             _inside(path)
             # object_store would retry for ever where a folder can't be made, so make it here.
             (self._root / path).parent.mkdir(parents=True, exist_ok=True)
-        raw = self._readable()
-        if raw is None:
-            raise FileNotFoundError(errno.ENOENT, "no such folder", str(self._root))
-        return raw
+        self._client.asked(ask, "bulk" if size > _BULK else patience)
+
+    def _created(self, path: str, data: bytes | bytearray, patience: Patience) -> bool:
+        def put(raw: ObjectStore) -> None:
+            obstore.put(raw, path, data, mode="create", use_multipart=False)
+
+        end = time.monotonic() + ASKING_SECONDS["little" if self._client.silent else patience]
+        while True:
+            try:
+                self._write(path, put, len(data), patience)
+                self._flush(path)
+            except AlreadyExistsError as e:
+                # S3 answers 409 to writes that collide, and may have carried out none of them.
+                if self._root is not None or self._there(path):
+                    return False
+                error = e
+            except (BaseError, OSError) as e:
+                raise self._refused(path, e) from e
+            else:
+                return True
+            if time.monotonic() > end:
+                raise self._refused(path, error) from error
+            time.sleep(0.2)
+
+    def _there(self, path: str) -> bool:
+        try:
+            self._read(path, lambda raw: obstore.head(raw, path))
+        except FileNotFoundError:
+            return False
+        return True
 
     def _flush(self, path: str) -> None:
         """Compaction deletes parts because a bigger one holds them: that one must not be only in the page cache."""
@@ -251,13 +313,20 @@ class Store:
             finally:
                 os.close(handle)
 
-    def _refused(self, path: str, error: BaseException, done: str = "written") -> StorageError:
+    def _refused(self, path: str, error: BaseException, done: str = "written") -> LandsweepError:
         why = _reason(error)
-        known = cloud.advice(self._scheme, str(error)) if self._root is None else None
-        if known is not None:
-            why, until = f"{why}; {known}", "that is mended"
+        if self._root is None:
+            advice = cloud.advice(self._scheme, str(error))
+            why, until = (f"{why}; {advice}", "that is mended") if advice else (why, "the storage works again")
+            if not self.under_way:
+                return Unreachable(f"{self.where}/{path} could not be {done}: {why}")
         elif any(word in why for word in _ROOM):
             until = "there is room again"
+        elif not _has_hard_links((self._root / path).parent):
+            return UsageError(
+                f"{self.where} is on a file system without hard links (FAT, exFAT, some network and FUSE mounts), by "
+                "which a part is written whole or not at all; give a folder on another file system with --out"
+            )
         elif any(word in why for word in _PERMISSION):
             until = "this user may write there"
         else:
@@ -270,8 +339,11 @@ class Store:
     def _unreadable(self, path: str, error: BaseException) -> StorageError | Unreachable:
         if self._root is not None:
             return StorageError(f"{self.where}/{path} could not be read: {_reason(error)}")
-        known = cloud.advice(self._scheme, str(error))
-        return Unreachable(f"{self.where}: {_reason(error)}{f'; {known}' if known else ''}")
+        advice = cloud.advice(self._scheme, str(error))
+        text = f"{self.where}: {_reason(error)}{f'; {advice}' if advice else ''}"
+        if not self.under_way:
+            return Unreachable(text)
+        return StorageError(f"{text}. All rows committed before are safe; the same command goes on once it answers.")
 
     @property
     def _scheme(self) -> str:
@@ -289,63 +361,23 @@ def _inside(path: str) -> None:
         raise UsageError(f"{path!r} is no name of a file inside a results folder: where do these rows come from?")
 
 
-def _checked(where: str) -> str:
-    """A URL that can be stored and shown.
-
-    Raises:
-        UsageError: it is of another kind, names no bucket, or holds credentials.
-    """
-    parts = urlsplit(where)
-    shown = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
-    if "@" in parts.netloc or parts.query or parts.fragment:
-        raise UsageError(
-            f"{shown}: the address of a results folder is kept and shown, so no user, key or option can stand in it; "
-            "give credentials by environment variables or a profile (see docs/storage.md)"
-        )
-    if parts.scheme not in _SCHEMES:
-        raise UsageError(f"{shown}: results are kept in a folder, or at file://, s3:// or gs://")
-    if not parts.netloc:
-        raise UsageError(f"{shown}: no bucket is named; give {parts.scheme}://BUCKET/NAME")
-    return shown.rstrip("/")
-
-
-def _opened(where: str, patience: dict[str, Any]) -> ObjectStore:
-    options: dict[str, Any] = {"retry_config": patience, "client_options": {"connect_timeout": timedelta(seconds=5)}}
-    if where.startswith("s3:"):
-        if os.environ.get("AWS_ENDPOINT_URL", "").startswith("http://"):
-            options["client_options"]["allow_http"] = True  # who names such an endpoint means it
-        options |= _aws_profile()
-    try:
-        return from_url(where, **options)
-    except (BaseError, ValueError, OSError) as e:
-        raise UsageError(f"{where}: no storage can be opened there: {_reason(e)}") from e
-
-
-def _aws_profile() -> dict[str, Any]:
-    """Credentials of AWS's configuration files, single sign-on too: boto3 reads them, the store itself does not."""
-    told = os.environ
-    files = (
-        told.get("AWS_SHARED_CREDENTIALS_FILE", "~/.aws/credentials"),
-        told.get("AWS_CONFIG_FILE", "~/.aws/config"),
-    )
-    profile = told.get("AWS_PROFILE")
-    if "AWS_ACCESS_KEY_ID" in told or not (profile or any(Path(f).expanduser().is_file() for f in files)):
-        return {}
-    try:
-        from botocore.exceptions import BotoCoreError
-        from obstore.auth.boto3 import Boto3CredentialProvider
-    except ImportError:
-        if profile is None:
-            return {}
-        raise UsageError(f"AWS_PROFILE={profile} is read by boto3, which is not installed: pip install boto3") from None
-    try:
-        return {"credential_provider": Boto3CredentialProvider()}
-    except ValueError:  # the files hold no credentials, such as a region only
-        return {}
-    except BotoCoreError as e:
-        raise UsageError(f"AWS_PROFILE={profile}: {e}") from e
-
-
 def _reason(error: BaseException) -> str:
     """What the operating system or the object store says, in one line."""
     return error.strerror if isinstance(error, OSError) and error.strerror else cloud.reason(str(error))
+
+
+def _has_hard_links(folder: Path) -> bool:
+    """Whether a file can have two names there; True where that can't be found out."""
+    file, other = (folder / f".links-{secrets.token_hex(8)}{end}" for end in ("", "-2"))
+    try:
+        file.touch()
+    except OSError:
+        return True
+    try:
+        os.link(file, other)
+    except OSError as e:
+        return e.errno not in (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
+    finally:
+        file.unlink(missing_ok=True)
+        other.unlink(missing_ok=True)
+    return True

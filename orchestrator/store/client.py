@@ -1,0 +1,132 @@
+"""The way to a local folder or an object store: credentials, time limits, and how long a silent store is asked."""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
+
+from obstore.exceptions import BaseError, GenericError
+from obstore.store import LocalStore, from_url
+
+from orchestrator import cloud
+from orchestrator.errors import UsageError
+
+if TYPE_CHECKING:
+    from obstore.store import ObjectStore
+
+__all__ = ["ASKING_SECONDS", "Client", "Patience"]
+
+T = TypeVar("T")
+Patience: TypeAlias = Literal["usual", "little", "bulk"]
+# A driver whose object store is silent ends within 60 s: one request of usual patience (at most 20 + 2 + 10 s), and
+# three of little patience (4 + 4 s each): the status before it, the next one after it, the lock's release.
+ASKING_SECONDS: dict[Patience, float] = {"usual": 20.0, "little": 4.0, "bulk": 20.0}  # no new attempt after these
+_SILENCE_SECONDS: dict[Patience, float] = {"usual": 10.0, "little": 4.0, "bulk": 600.0}  # of one attempt
+_PAUSE_SECONDS = 0.2
+_RETRIES: dict[Patience, int] = {"usual": 1000, "little": 1, "bulk": 1000}
+
+
+class Client:
+    """Carries out requests. Nothing is opened before the first one of its patience, but a URL is checked at once.
+
+    Args:
+        where: URL of an object store.
+        root: the folder, where it is a local one.
+
+    Raises:
+        UsageError: no store can be opened at the URL.
+    """
+
+    def __init__(self, where: str, root: Path | None) -> None:
+        self._where = where
+        self._root = root
+        self._raw: dict[Patience, ObjectStore] = {} if root is not None else {"usual": _opened(where, "usual")}
+        self.silent = False  # the last request got no answer
+
+    def asked(self, ask: Callable[[ObjectStore], T], patience: Patience = "usual") -> T:
+        """The answer to a request. A store that was silent the last time is given little time.
+
+        Raises:
+            FileNotFoundError: there is no such file, or no such local folder.
+            obstore.exceptions.BaseError, OSError: as the storage says.
+        """
+        if self.silent and patience == "usual":
+            patience = "little"
+        end = time.monotonic() + ASKING_SECONDS[patience]
+        while True:
+            try:
+                answer = ask(self._opened(patience))
+            except GenericError as e:
+                # The library repeats most requests itself, but no put with a condition that got no answer, and no
+                # listing that broke off.
+                if self._root is None and cloud.broke_off(str(e)) and time.monotonic() < end:
+                    time.sleep(_PAUSE_SECONDS)
+                    continue
+                self.silent = True
+                raise
+            self.silent = False
+            return answer
+
+    def _opened(self, patience: Patience) -> ObjectStore:
+        if self._root is not None:
+            patience = "usual"
+        if patience not in self._raw:
+            if self._root is not None and not self._root.is_dir():
+                raise FileNotFoundError(errno.ENOENT, "no such folder", str(self._root))
+            self._raw[patience] = _opened(self._where, patience) if self._root is None else LocalStore(self._root)
+        return self._raw[patience]
+
+
+def _opened(where: str, patience: Patience) -> ObjectStore:
+    silence = timedelta(seconds=_SILENCE_SECONDS[patience])
+    options: dict[str, Any] = {
+        "retry_config": {
+            "max_retries": _RETRIES[patience],
+            "retry_timeout": timedelta(seconds=ASKING_SECONDS[patience]),
+            "backoff": {"init_backoff": timedelta(seconds=0.1), "max_backoff": timedelta(seconds=2), "base": 2.0},
+        },
+        # A download may take an hour as long as bytes come.
+        "client_options": {
+            "connect_timeout": min(timedelta(seconds=5), silence),
+            "read_timeout": silence,
+            "timeout": timedelta(hours=1),
+        },
+    }
+    if where.startswith("s3:"):
+        if os.environ.get("AWS_ENDPOINT_URL", "").startswith("http://"):
+            options["client_options"]["allow_http"] = True  # who names such an endpoint means it
+        options |= _aws_profile()
+    try:
+        return from_url(where, **options)
+    except (BaseError, ValueError, OSError) as e:
+        raise UsageError(f"{where}: no storage can be opened there: {cloud.reason(str(e))}") from e
+
+
+def _aws_profile() -> dict[str, Any]:
+    """Credentials of AWS's configuration files, single sign-on too: boto3 reads them, the store itself does not."""
+    told = os.environ
+    files = (
+        told.get("AWS_SHARED_CREDENTIALS_FILE", "~/.aws/credentials"),
+        told.get("AWS_CONFIG_FILE", "~/.aws/config"),
+    )
+    profile = told.get("AWS_PROFILE")
+    if "AWS_ACCESS_KEY_ID" in told or not (profile or any(Path(f).expanduser().is_file() for f in files)):
+        return {}
+    try:
+        from botocore.exceptions import BotoCoreError
+        from obstore.auth.boto3 import Boto3CredentialProvider
+    except ImportError:
+        if profile is None:
+            return {}
+        raise UsageError(f"AWS_PROFILE={profile} is read by boto3, which is not installed: pip install boto3") from None
+    try:
+        return {"credential_provider": Boto3CredentialProvider()}
+    except ValueError:  # the files hold no credentials, such as a region only
+        return {}
+    except BotoCoreError as e:
+        raise UsageError(f"AWS_PROFILE={profile}: {e}") from e

@@ -1,0 +1,128 @@
+"""Parts whose columns differ: plain Parquet readers of the folder see all of them, at any moment."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.dataset as ds
+import pytest
+
+from orchestrator.ledger import Ledger, Store
+from orchestrator.ledger.parts import COLUMNS
+from orchestrator.ledger.schema import fit_batches, unify
+
+PIECES = [
+    {"key": ["a"], "width": [2], "status": ["ok"]},
+    {"key": ["b"], "width": [3], "late": [0.5], "status": ["ok"]},
+    {"key": ["c"], "width": [0.5], "status": ["ok"]},
+    {"key": ["d"], "width": ["wide"], "later": ["text"], "status": ["ok"]},
+]
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2, 3), (1, 0, 3, 2), (3, 2, 1, 0), (2, 3, 0, 1)])
+def test_plain_readers_see_all_columns_after_each_commit_and_each_merge(
+    disk_ledger: Ledger, order: tuple[int, ...]
+) -> None:
+    ledger, folder = disk_ledger, disk_ledger.store.path
+    assert folder is not None
+    with ledger.writing() as writer:
+        for n in order:
+            writer.append(pa.RecordBatch.from_pydict(PIECES[n]))
+            writer.commit()
+            assert_as_our_reader(ledger, folder)
+    assert_as_our_reader(ledger, folder)
+    assert [name for name, _ in ledger.store.list("rows")] == ["part-000004.parquet"], "one part shows its own columns"
+
+
+def assert_as_our_reader(ledger: Ledger, folder: Path) -> None:
+    ours = ledger.rows().to_pandas().sort_values("key").reset_index(drop=True)
+    for theirs in (pd.read_parquet(folder / "rows"), ds.dataset(folder / "rows").to_table().to_pandas()):
+        assert list(theirs.columns) == list(ours.columns)
+        pd.testing.assert_frame_equal(theirs.sort_values("key").reset_index(drop=True), ours)
+
+
+def test_columns_are_shown_again_when_that_file_is_lost_or_damaged(disk_ledger: Ledger) -> None:
+    ledger, folder = disk_ledger, disk_ledger.store.path
+    assert folder is not None
+    with pytest.raises(KeyboardInterrupt), ledger.writing() as writer:
+        for piece in PIECES[:2]:
+            writer.append(pa.RecordBatch.from_pydict(piece))
+            writer.commit()
+        writer._parts = []  # as if it died here: nothing is merged
+        raise KeyboardInterrupt
+    for data in (None, b"PAR1 torn"):
+        ledger.store.delete(COLUMNS) if data is None else ledger.store.replace(COLUMNS, data)
+        if data is not None:
+            assert [d.path for d in ledger.verify().damaged] == [COLUMNS]
+        writer = ledger.writing()
+        assert_as_our_reader(ledger, folder)
+        writer._parts = []
+        writer.close()
+    assert ledger.verify().sound
+
+
+def grow(i: int) -> dict[str, float]:
+    """A unit whose metrics depend on it: the second half has one more."""
+    time.sleep(0.005)
+    return {
+        "loss": 1.0 / (1 + i),
+        **({"accuracy": i / 100} if i >= 20 else {}),
+        **({"text": 1.0} if i % 7 == 3 else {}),
+    }
+
+
+SPEC = "kind: function\nname: grow\nfunction: tests.ledger.test_columns:grow\naxes: {i: {range: 200}}\n"
+
+
+def test_rows_of_a_killed_sweep_are_read_with_all_columns(tmp_path: Path) -> None:
+    (tmp_path / "grow.yaml").write_text(SPEC)
+    site = ["site.executor=local", "site.tracking=false", "site.commit_seconds=0.05", "site.shard_seconds=0.02"]
+    run = [
+        str(Path(sys.executable).parent / "landsweep"),
+        "run",
+        str(tmp_path / "grow.yaml"),
+        "--out",
+        str(tmp_path / "out"),
+    ]
+    root = Path(__file__).parents[2]
+    process = subprocess.Popen([*run, *site], cwd=root, stderr=subprocess.PIPE, text=True)
+    ledger = None
+    deadline = time.monotonic() + 120
+    while ledger is None or ledger.rows(["key"]).num_rows < 60:
+        assert process.poll() is None and time.monotonic() < deadline, process.communicate()[1]
+        time.sleep(0.02)
+        ledger = Ledger.open(Store.at(tmp_path / "out")) if (tmp_path / "out/sweep.json").exists() else None
+    process.kill()
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
+    rows = pd.read_parquet(tmp_path / "out/rows").drop_duplicates("key")  # a kill in a merge leaves its sources
+    assert len(rows) == ledger.rows().num_rows
+    assert {"accuracy", "loss", "text"} <= {*rows.columns}
+    assert (rows["accuracy"].notna() == (rows["i"] >= 20)).all()
+
+
+def test_many_columns_cost_as_many_steps() -> None:
+    """16,000 metrics, of which each batch lacks some: seconds, where the square of the number would take minutes."""
+    names = [f"m{i}" for i in range(16_000)]
+    batches = [
+        pa.RecordBatch.from_pydict({"key": [str(n)], **{name: [1.0] for name in names[n::1] if not name.endswith("7")}})
+        for n in range(2)
+    ]
+    table = fit_batches([*batches, pa.RecordBatch.from_pydict({"key": ["x"], **{name: [2] for name in names}})])
+    assert table.num_columns == 16_001 and table.num_rows == 3
+
+
+def test_columns_keep_their_place() -> None:
+    one = pa.schema([("key", pa.string()), ("a", pa.int64()), ("z", pa.int64())])
+    two = pa.schema(
+        [("first", pa.int64()), ("key", pa.string()), ("a", pa.float64()), ("b", pa.int64()), ("c", pa.int64())]
+    )
+    assert unify([one, two]).names == ["first", "key", "a", "b", "c", "z"]
+    assert unify([two, one]).names == ["first", "key", "a", "z", "b", "c"]
+    assert unify([one, two]).field("a").type == pa.float64()

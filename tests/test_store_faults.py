@@ -1,0 +1,193 @@
+"""An object store that fails: before any work exit code 2, in a run 3 within a minute; the rows are right."""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from orchestrator.errors import StorageError, Unreachable, UsageError
+from orchestrator.ledger import Ledger, Store
+from orchestrator.ledger.lock import DriverLock
+from orchestrator.testing.kind_suite import metrics_of
+from tests.chaos.driver import spec_data
+from tests.chaos.test_driver_killed import assert_undisturbed
+from tests.faulty import Way, faulty_way, now_and_then
+from tests.ledger.driver import content, key, work
+from tests.s3 import S3, environment
+from tests.test_cli import LANDSWEEP, LOCAL, ROOT, command, write_spec
+
+WITHIN = 60.0  # seconds from the first silence to the end, as docs/storage.md says
+STARTUP = 30.0  # of a process on a crowded machine; not part of the promise
+
+
+@pytest.fixture
+def way(s3: S3, monkeypatch: pytest.MonkeyPatch) -> Iterator[Way]:
+    """All of this process's requests, and those of its children, take it."""
+    with faulty_way(s3.endpoint) as way:
+        for name, value in environment(way.endpoint).items():
+            monkeypatch.setenv(name, value)
+        yield way
+
+
+# one request
+
+
+@pytest.mark.parametrize("fault", ["409", "done-409", "500", "503", "done-500", "cut", "done-cut", "slow"])
+def test_a_write_that_meets_a_fault_now_and_then_is_carried_out_once(way: Way, bucket_url: str, fault: str) -> None:
+    store = Store.at(bucket_url)
+    way.choose = now_and_then(0.5, (fault,), 5)
+    for i in range(8):
+        ours, theirs = f"ours {i}".encode(), b"theirs"
+        assert store.create(f"rows/{i}", ours) or store.read(f"rows/{i}") == ours, "a lost answer"
+        assert not store.create(f"rows/{i}", theirs)
+        assert store.read(f"rows/{i}") == ours
+    assert way.faults > 1
+
+
+@pytest.mark.parametrize("fault", ["500", "cut", "half", "slow"])
+def test_reading_is_repeated(way: Way, bucket_url: str, fault: str) -> None:
+    store = Store.at(bucket_url)
+    data = random.Random(3).randbytes(300_000)
+    store.replace("weights/a", data)
+    way.choose = now_and_then(0.5, (fault,), 5)
+    for _ in range(6):
+        assert store.read("weights/a") == data and store.list("weights") == [("a", len(data))]
+    assert way.faults > 1
+
+
+@pytest.mark.parametrize("seed", [0, *(pytest.param(n, marks=pytest.mark.slow) for n in range(1, 20))])
+def test_a_ledger_under_conflicts_is_that_of_a_quiet_day(way: Way, bucket_url: str, seed: int, tmp_path: Path) -> None:
+    quiet = Ledger.create(Store.at(tmp_path), {"id": "a"})
+    with quiet.writing() as writer:
+        work(writer, 8, 2)
+    way.choose = now_and_then(0.3, ("409", "done-409", "done-500", "cut", "done-cut"), seed)
+    ledger = Ledger.create(Store.at(bucket_url), {"id": "a"})
+    with ledger.writing() as writer:
+        work(writer, 8, 2)
+    way.choose = now_and_then(0, (), 0)
+    assert ledger.verify(key(i) for i in range(8)).sound
+    assert content(ledger) == content(quiet)
+
+
+def test_endless_conflicts_end_with_an_error(way: Way, bucket_url: str) -> None:
+    way.choose = now_and_then(1, ("409",), 0)
+    store = Store.at(bucket_url)
+    with pytest.raises(Unreachable, match="ConditionalRequestConflict"):
+        store.prove_exclusive()
+    store.under_way = True
+    with pytest.raises(StorageError, match=r"ConditionalRequestConflict.*goes on once"):
+        store.create("rows/a", b"")
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"), [("501", "no conditional writes"), ("unconditional", "ignores the condition")]
+)
+def test_a_store_that_can_not_keep_drivers_apart_is_refused_at_the_start(
+    way: Way, bucket_url: str, fault: str, said: str, tmp_path: Path
+) -> None:
+    way.choose = now_and_then(1, (fault,), 0)
+    with pytest.raises(UsageError, match=said):
+        Store.at(bucket_url).prove_exclusive()
+    write_spec(tmp_path, spec_data(3, 0.0))
+    done = command("run", "spec.yaml", *LOCAL, "--out", bucket_url, cwd=tmp_path, check=2)
+    assert said in done.stderr
+    way.choose = now_and_then(0, (), 0)
+    assert Store.at(bucket_url).list("") == Store.at(bucket_url).list("rows") == [], "nothing is left behind"
+
+
+def test_a_store_that_honours_conditions_is_taken(way: Way, bucket_url: str) -> None:
+    way.choose = now_and_then(0.3, ("409", "500", "done-cut"), 1)
+    Store.at(bucket_url).prove_exclusive()
+    way.choose = now_and_then(0, (), 0)
+    assert Store.at(bucket_url).list("") == []
+
+
+def test_a_lock_that_the_store_says_is_taken_but_is_not(way: Way, bucket_url: str) -> None:
+    store = Store.at(bucket_url)
+    way.choose = now_and_then(0.6, ("409",), 2)
+    lock = DriverLock.take(store)
+    lock.check()
+    lock.release()
+    assert [name for name, _ in store.list("lock")] == ["000001.json"]
+
+
+# a run
+
+
+def started(bucket_url: str, folder: Path, seconds: float) -> subprocess.Popen[str]:
+    write_spec(folder, spec_data(2000, seconds))
+    site = [*LOCAL, "site.commit_seconds=0.2", "site.shard_seconds=0.2"]
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "200"}
+    words = [*LANDSWEEP, "run", "spec.yaml", *site, "--out", bucket_url]
+    return subprocess.Popen(words, cwd=folder, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", ["hang", "500", "cut", "503"])
+def test_a_store_that_fails_in_a_run_stops_it_with_code_3_within_a_minute(
+    way: Way, bucket_url: str, tmp_path: Path, fault: str
+) -> None:
+    process = started(bucket_url, tmp_path, 0.05)
+    try:
+        deadline = time.monotonic() + 120
+        while not any(name.startswith("part") for name, _ in Store.at(bucket_url).list("rows")):
+            assert process.poll() is None and time.monotonic() < deadline, process.communicate()[0]
+            time.sleep(0.1)
+        way.choose = now_and_then(1, (fault,), 0)
+        began = time.monotonic()
+        said, _ = process.communicate(timeout=WITHIN + STARTUP)
+        seconds = time.monotonic() - began
+    finally:
+        process.kill()
+        process.communicate()
+    assert process.returncode == 3, said
+    assert seconds <= WITHIN + STARTUP
+    assert "Traceback" not in said and "the same command goes on once" in said
+    way.choose = now_and_then(0, (), 0)
+    ledger = Ledger.open(Store.at(bucket_url))
+    assert ledger.verify().sound and ledger.rows().num_rows > 0
+
+
+@pytest.mark.parametrize("fault", ["hang", "500"])
+def test_a_store_that_fails_before_the_start_is_code_2(way: Way, bucket_url: str, tmp_path: Path, fault: str) -> None:
+    way.choose = now_and_then(1, (fault,), 0)
+    write_spec(tmp_path, spec_data(3, 0.0))
+    command("run", "spec.yaml", *LOCAL, "--out", bucket_url, cwd=tmp_path, check=2, timeout=WITHIN + STARTUP)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(100))
+def test_soak(way: Way, bucket_url: str, seed: int) -> None:
+    """Faults of all sorts in each run, and the same command again until it is done: the rows of a quiet day."""
+    soaked(way, bucket_url, seed)
+
+
+def soaked(way: Way, bucket_url: str, seed: int) -> tuple[int, int]:
+    """Runs that it took, and faults that were met."""
+    chance = random.Random(seed)
+    sorts = ("409", "done-409", "500", "503", "done-500", "cut", "done-cut", "half", "slow")
+    runs = 0
+    while True:
+        way.choose = now_and_then(chance.uniform(0.02, 0.4), sorts, chance.randrange(1 << 30))
+        words = [sys.executable, "-m", "tests.chaos.driver", bucket_url]
+        told = '{"units": 60, "site": {"executor": "local", "commit_seconds": 0.02, "shard_seconds": 0.02}}'
+        done = subprocess.run([*words, told], cwd=ROOT, capture_output=True, text=True, timeout=300)
+        runs += 1
+        last = done.stderr.splitlines()[-1:]
+        assert done.returncode == 0 or last[0].startswith(
+            ("orchestrator.errors.StorageError", "orchestrator.errors.Unr")
+        )
+        way.choose = now_and_then(0, (), 0)
+        if done.returncode == 0:
+            break
+        assert runs < 20, done.stderr
+    assert_undisturbed(bucket_url, 60)
+    assert len(metrics_of(bucket_url)) == 60
+    return runs, way.faults
