@@ -109,6 +109,8 @@ class Group:
 def group_table(module: nn.Module, spec: RandomDirections) -> list[Group]:
     """One line for each parameter, in the module's order; a shared parameter has one line, under its first name.
 
+    Frozen parameters do not move, unless a rule names them.
+
     Raises:
         SpecError: a pattern of the rules fits no parameter, or names a dimension that a parameter does not have.
     """
@@ -117,6 +119,8 @@ def group_table(module: nn.Module, spec: RandomDirections) -> list[Group]:
     groups = []
     for name, p in module.named_parameters():
         group = _by_layer(name, tuple(p.shape), owners[id(p)], spec)
+        if not p.requires_grad:
+            group = Group(name, tuple(p.shape), "zero", None, note="frozen (requires_grad=False): stays where it is")
         for pattern, rule in spec.rules.items():
             if fnmatch.fnmatchcase(name, pattern):
                 used.add(pattern)

@@ -185,6 +185,17 @@ def test_rules_and_table(zoo: Zoo) -> None:
         group_table(zoo, RandomDirections(kind="random", rules={"linear.weight": GroupRule(dimension=3)}))
 
 
+def test_frozen_parameters_stay_unless_a_rule_names_them(zoo: Zoo) -> None:
+    for p in (zoo.linear.weight, zoo.norm.weight, zoo.scale):
+        p.requires_grad_(False)
+    for rules, moving in (({}, False), ({"linear.*": {"policy": "raw"}}, True)):
+        spec = RandomDirections.model_validate({"kind": "random", "one_dimensional": "raw", "rules": rules})
+        found = random_directions(arrays(zoo), group_table(zoo, spec), spec, 0, ["x"])["x"]
+        assert bool(found["linear.weight"].any()) == moving
+        assert not found["norm.weight"].any() and not found["scale"].any()
+        assert found["norm.bias"].any() and found["conv.weight"].any()
+
+
 def test_filter_normalised_curvature_identity() -> None:
     """E[d'Hd] = sum over groups of |w_g|^2 / n_g * tr(H_gg), for a full random H; five standard errors."""
     random = np.random.default_rng(4)

@@ -1,8 +1,8 @@
-"""Proof that a back-end computes what the network itself computes: on the first batch, at initial weights.
+"""Proof that a back-end computes what the network itself computes: on first batches, at initial weights.
 
 A back-end is another program for the same function, so it is never trusted for what it says of itself: losses,
 gradients, buffers and outputs of three models with different seeds are compared with those of their modules, each alone
-in a plain autograd loop. Both see the same samples and the same masks of dropout.
+in a plain autograd loop, on samples of the first two batches. Both see the same samples and the same masks of dropout.
 
 They add the same numbers in another order, so equal they are only to rounding, and how large that is depends on the
 network: sums over a batch of B samples and layers of n inputs are off by about sqrt(B n) units in the last place, and a
@@ -22,13 +22,14 @@ import torch
 from torch import Tensor
 
 from orchestrator.errors import SpecError
-from sweeps.lab.data import Data
+from sweeps.lab.data import Data, Split
 from sweeps.lab.models import OwnNet
 from sweeps.lab.packs.assembly import Assembly, assemble, module_of
 from sweeps.lab.packs.backends import Backend, Loop, Unserved
 from sweeps.lab.packs.draws import counted
 from sweeps.lab.packs.dropout import mask_names
 from sweeps.lab.packs.losses import trained_losses
+from sweeps.lab.packs.samples import Samples
 from sweeps.lab.recipe import Recipe
 from sweeps.lab.streams import seeded, stream
 
@@ -60,7 +61,7 @@ def disagreement(backend: type[Backend], recipe: Recipe, data: Data, device: str
         return None
     key = _key(backend, recipe, device, base)
     if key not in _VERDICTS:
-        _VERDICTS[key] = _verdict(backend, recipe, data, device, base)
+        _VERDICTS[key] = _verdict(backend, *_small(recipe, data), device, base)
     return _VERDICTS[key]
 
 
@@ -74,12 +75,22 @@ def exact_rows(backend: type[Backend], recipe: Recipe, data: Data, device: str, 
     key = _key(backend, recipe, device, base)
     if key not in _EXACT:
         claimed = backend.exact_rows(module_of(recipe, data, base))
-        _EXACT[key] = claimed and _same_bits(assemble(_siblings(recipe, _ROWS), data, backend, device, base))
+        few, batches = _small(recipe, data)
+        _EXACT[key] = claimed and _same_bits(assemble(_siblings(few, _ROWS), batches, backend, device, base))
     return _EXACT[key]
 
 
 def _key(backend: type[Backend], recipe: Recipe, device: str, base: Path) -> _Key:
     return backend.name, recipe.pack_key(), device, str(base.resolve())
+
+
+def _small(recipe: Recipe, data: Data) -> tuple[Recipe, Data]:
+    """The recipe on the samples of its first two batches alone: what follows copies and casts them."""
+    samples = Samples([recipe], data)
+    batches = [samples.batch(step) for step in range(2)]
+    split = Split(*(torch.cat([batch[i][0] for batch in batches]) for i in range(2)))
+    as_drawn = {"train_fraction": 1.0, "label_noise": 0.0, "augment": None}
+    return recipe.model_copy(update=as_drawn), Data({recipe.split: split}, data.classes, data.shape)
 
 
 def _siblings(recipe: Recipe, models: int) -> list[Recipe]:

@@ -16,7 +16,9 @@ from torch.nn.modules.module import register_module_forward_hook
 
 from orchestrator.errors import SpecError
 from orchestrator.kind import Workbench
-from orchestrator.testing.kind_suite import run_example
+from orchestrator.run import run_sweep
+from orchestrator.site import Site
+from orchestrator.testing.kind_suite import QuietWatch
 from sweeps.lab.data import Data, Split
 from sweeps.lab.packs import Evaluated, choose, proof, train_pack
 from sweeps.lab.packs.backends import BACKENDS, Bmm, Vmap
@@ -125,15 +127,25 @@ def test_a_wrong_formula_is_passed_over_and_said(wrong_relu: None, data: Data, t
     assert told.note == choice.note and told.backend == choice.backend
 
 
-def test_rows_and_screen_say_why_a_backend_was_passed_over(
-    wrong_relu: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_rows_and_screen_say_why_a_backend_was_passed_over(wrong_relu: None, tmp_path: Path) -> None:
     example = ZooKind().example().model_dump(mode="json", by_alias=True)
     spec = ZooSpec.model_validate({**example, "backend": "auto", "axes": {"optimizer.learning_rate": [0.1]}})
-    assert run_example(ZooKind(), spec, tmp_path).phase == "done"
+    watch = QuietWatch()
+    run_sweep(ZooKind(), spec, Site(executor="local"), tmp_path, folder=Path.cwd(), watch=watch)
+    assert any("trains it, not bmm: the gradient of hidden.0.linear" in line for line in watch.said), watch.said
     rows = Zoo(tmp_path).rows
     assert set(rows["backend"]) <= {"vmap", "loop"}
     assert rows["backend_note"].str.startswith("not bmm: the gradient of hidden.0").all()
+
+
+def test_only_the_samples_of_two_batches_are_copied(data: Data) -> None:
+    """Data of gigabytes would not survive a copy in double precision."""
+    few, batches = proof._small(recipe(augment={"shift": 1}, train_fraction=0.5, label_noise=0.2), data)
+    assert len(batches.splits["train"]) == 64
+    assert few.train_fraction == 1 and few.augment is None and not few.label_noise
+    known = {tuple(row.flatten().tolist()) for row in data.splits["train"].inputs}
+    plain = proof._small(recipe(), data)[1].splits["train"]
+    assert {tuple(row.flatten().tolist()) for row in plain.inputs} <= known
 
 
 @pytest.mark.parametrize("backend", ["vmap", "bmm"])

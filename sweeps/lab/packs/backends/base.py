@@ -111,10 +111,13 @@ def gradients_of(loss: Tensor, leaves: Mapping[str, Tensor], idle: Mapping[str, 
         SpecError: which parameters the loss depends on has changed since the first step.
     """
     grads: Sequence[Tensor | None] = torch.autograd.grad(loss, [*leaves.values(), *idle.values()], allow_unused=True)
+    found = [g for g in grads if g is not None]
+    if len(found) == len(leaves) and not idle:
+        return found
     given = dict(zip((*leaves, *idle), grads, strict=True))
     if changed := [n for n, g in given.items() if (g is None) != (n in idle)]:
         raise SpecError(
             f"net: the loss depends on {changed[0]} in some steps only, and optimizers treat a parameter without "
             "gradient otherwise than one whose gradient is 0; let each step use the same parameters"
         )
-    return [g for g in grads if g is not None]
+    return found

@@ -25,7 +25,7 @@ class Loop(Backend):
     def bind(self) -> None:
         self._leaves: list[dict[str, Tensor]] = []
         self._idle: list[dict[str, Tensor]] = []
-        self._buffers: list[list[tuple[nn.Module, str, Tensor]]] = []
+        self._buffers: list[list[tuple[dict[str, Tensor], str, Tensor]]] = []
         layout, views = self.stack.layout, self.stack.layout.split(self.stack.weights)
         for k, module in enumerate(self.modules):
             module.to(self.stack.weights.device)
@@ -37,7 +37,7 @@ class Loop(Backend):
                 if name in self.stack.buffers:
                     b.data = self.stack.buffers[name][k]
                     owner, _, own = name.rpartition(".")
-                    held.append((module.get_submodule(owner), own, b))
+                    held.append((vars(module.get_submodule(owner))["_buffers"], own, b))
             self._buffers.append(held)
             self._leaves.append({name: parameters[name] for name in views})
             self._idle.append({name: parameters[name] for name in layout.idle})
@@ -77,10 +77,10 @@ class Loop(Backend):
     @torch.no_grad()
     def _take_in(self, k: int) -> None:
         """Buffers that the module has replaced, rather than written to, come back into the stack's memory."""
-        for owner, name, kept in self._buffers[k]:
-            now = getattr(owner, name)
+        for buffers, name, kept in self._buffers[k]:
+            now = buffers[name]
             if now is not kept:
                 if now.shape != kept.shape:
                     raise SpecError(f"net: the buffer {name} has changed its shape to {list(now.shape)} in a step")
                 kept.copy_(now)
-                setattr(owner, name, kept)
+                buffers[name] = kept
