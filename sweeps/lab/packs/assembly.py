@@ -12,6 +12,7 @@ from torch import nn
 from orchestrator.errors import SpecError
 from sweeps.lab.data import Data
 from sweeps.lab.models.fit import check_fit
+from sweeps.lab.models.own import OwnNet
 from sweeps.lab.packs.backends import Backend, Unserved
 from sweeps.lab.packs.dropout import Masks, with_masks
 from sweeps.lab.packs.habits import habits_of
@@ -47,11 +48,12 @@ def assemble(recipes: Sequence[Recipe], data: Data, backend: type[Backend], devi
         raise Unserved(backend.name, reason)
     loss, samples = loss_name(first, data), Samples(recipes, data)
     inputs, targets = samples.batch(0)
-    habits = habits_of(first, modules[0], inputs[0], targets[0], loss)
+    spare = module_of(first, data, base) if isinstance(first.net, OwnNet) else modules[0]
+    habits = habits_of(first, spare, inputs[0], targets[0], loss)
     if habits.draws and not backend.own_modules:
         raise Unserved(backend.name, "it draws random numbers outside of nn.Dropout")
     batch = samples.inputs[: first.batch_size]
-    masks = Masks(modules, recipes, batch, dtype_of(first))
+    masks = Masks(modules, recipes, batch, dtype_of(first), spare)
     stack = Stack(modules, device, habits.idle)
     return Assembly(samples, masks, stack, backend(stack, modules, loss, first.z_loss), loss)
 

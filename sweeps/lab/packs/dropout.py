@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import torch
@@ -15,7 +15,7 @@ from sweeps.lab.plain import altered
 from sweeps.lab.recipe import Recipe
 from sweeps.lab.streams import stream
 
-__all__ = ["MaskedDropout", "Masks", "mask_names", "restore_buffers", "with_masks"]
+__all__ = ["MaskedDropout", "Masks", "mask_names", "with_masks"]
 
 
 class MaskedDropout(nn.Module):
@@ -76,6 +76,7 @@ class Masks:
         recipes: theirs.
         batch: [B, ...] inputs of one full batch, from which shapes are read.
         dtype: of the activations.
+        reader: a module that may be called for that; none: the first one.
 
     Raises:
         SpecError: a layer is used twice in one pass.
@@ -87,6 +88,7 @@ class Masks:
         recipes: Sequence[Recipe],
         batch: Tensor,
         dtype: torch.dtype,
+        reader: nn.Module | None = None,
     ) -> None:
         sites = {n: m for n, m in modules[0].named_modules() if isinstance(m, MaskedDropout) and m.p}
         self._shapes: dict[str, torch.Size] = {}
@@ -94,7 +96,7 @@ class Masks:
         self._device, self._dtype, self._full = batch.device, dtype, len(batch)
         self._generator = torch.Generator()
         if sites:
-            self._shapes = _shapes(modules[0], sites, batch)
+            self._shapes = _shapes(modules[0] if reader is None else reader, sites, batch)
         p = [[_p(m, name) for name in sites] for m in modules]
         self._p = torch.tensor(p, dtype=dtype).view(len(modules), len(sites))
 
@@ -136,7 +138,7 @@ def _p(module: nn.Module, name: str) -> float:
     return float(site.p)
 
 
-def _shapes(module: nn.Module, sites: dict[str, MaskedDropout], batch: Tensor) -> dict[str, torch.Size]:
+def _shapes(module: nn.Module, names: Collection[str], batch: Tensor) -> dict[str, torch.Size]:
     """Shape of the mask of each site for this batch; the module's buffers stay as they were.
 
     Raises:
@@ -147,19 +149,16 @@ def _shapes(module: nn.Module, sites: dict[str, MaskedDropout], batch: Tensor) -
     module.train()
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
         module(batch.cpu())
-        restore_buffers(module, kept)
+        for name, b in module.named_buffers():
+            if name in kept:
+                b.copy_(kept[name])
     for part, mode in training.items():
         part.training = mode
+    read = dict(module.named_modules())
+    sites = {name: site for name in names if isinstance(site := read[name], MaskedDropout)}
     if twice := [name for name, site in sites.items() if len(site.shapes) > 1]:
         raise SpecError(
             f"net: the dropout layer {twice[0]} is used more than once in a pass, where one mask would drop the same "
             "places each time; give each place an nn.Dropout of its own"
         )
     return {name: torch.Size(site.shapes[0]) for name, site in sites.items() if site.shapes}
-
-
-def restore_buffers(module: nn.Module, kept: Mapping[str, Tensor]) -> None:
-    """Put values back into a module's buffers."""
-    for name, b in module.named_buffers():
-        if name in kept:
-            b.copy_(kept[name])

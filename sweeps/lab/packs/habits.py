@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +12,6 @@ from torch import Tensor, nn
 
 from orchestrator.errors import SpecError
 from sweeps.lab.models import OwnNet
-from sweeps.lab.packs.dropout import restore_buffers
 from sweeps.lab.packs.losses import LossName, trained_losses
 from sweeps.lab.recipe import Recipe
 from sweeps.lab.streams import seeded
@@ -39,7 +37,7 @@ def habits_of(recipe: Recipe, module: nn.Module, inputs: Tensor, targets: Tensor
 
     Args:
         recipe: of the network.
-        module: with masks, on the CPU; it is given back as it was.
+        module: with masks, on the CPU; one that does not train, since it may count how often it is called.
         inputs: [B, ...], a batch.
         targets: [B, ...].
         loss: of the recipe.
@@ -50,8 +48,14 @@ def habits_of(recipe: Recipe, module: nn.Module, inputs: Tensor, targets: Tensor
     if not isinstance(recipe.net, OwnNet):
         return Habits()
     _check_memory(module)
-    x, y = inputs.cpu(), targets.cpu()
-    with _as_it_was(module):
+    try:
+        return _seen(module, inputs.cpu(), targets.cpu(), loss, recipe.z_loss)
+    except (RuntimeError, ValueError, TypeError, IndexError) as e:
+        raise SpecError(f"net: {recipe.net.function} can't take a step on a batch of {len(inputs)} samples: {e}") from e
+
+
+def _seen(module: nn.Module, x: Tensor, y: Tensor, loss: LossName, z_loss: float) -> Habits:
+    with seeded(0):
         module.eval()
         given = x.clone()
         with torch.no_grad():
@@ -71,7 +75,7 @@ def habits_of(recipe: Recipe, module: nn.Module, inputs: Tensor, targets: Tensor
                 "operation that makes a new tensor (not inplace=True)"
             )
         trained = {n: p for n, p in module.named_parameters() if p.requires_grad}
-        value = trained_losses(loss, recipe.z_loss, outputs[None], y[None]).mean()
+        value = trained_losses(loss, z_loss, outputs[None], y[None]).mean()
         if not value.requires_grad:
             raise SpecError("net: the loss depends on no parameter that trains (requires_grad=True)")
         grads: Sequence[Tensor | None] = torch.autograd.grad(value, list(trained.values()), allow_unused=True)
@@ -79,30 +83,20 @@ def habits_of(recipe: Recipe, module: nn.Module, inputs: Tensor, targets: Tensor
     return Habits(idle, draws)
 
 
-@contextmanager
-def _as_it_was(module: nn.Module) -> Iterator[None]:
-    """Afterwards modes, buffers and random states are what they were."""
-    buffers = {n: b.detach().clone() for n, b in module.named_buffers()}
-    modes = {m: m.training for m in module.modules()}
-    try:
-        with seeded(0):
-            yield
-    finally:
-        with torch.no_grad():
-            restore_buffers(module, buffers)
-        for part, training in modes.items():
-            part.training = training
-
-
 def _random_state() -> tuple[bytes, object, object]:
     """Of torch, Python and NumPy."""
-    state = np.random.get_state(legacy=False)  # noqa: NPY002 - it is the user's network that draws
-    return torch.get_rng_state().numpy().tobytes(), random.getstate(), str(state)
+    _, keys, *rest = np.random.get_state()  # noqa: NPY002 - it is the user's network that draws
+    return torch.get_rng_state().numpy().tobytes(), random.getstate(), (np.asarray(keys).tobytes(), *rest)
 
 
 def _check_memory(module: nn.Module) -> None:
     owners: dict[int, str] = {}
     for name, p in module.named_parameters():
+        if getattr(p, "_post_accumulate_grad_hooks", None):
+            raise SpecError(
+                f"net: the parameter {name} has a hook that runs after its gradient is accumulated, but gradients are "
+                "not accumulated here; use register_hook"
+            )
         if p.is_complex():
             raise SpecError(f"net: the parameter {name} is complex, but training is in real numbers")
         if p.numel() and owners.setdefault(p.data_ptr(), name) != name:

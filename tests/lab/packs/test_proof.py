@@ -218,6 +218,10 @@ def strange(kind: str) -> nn.Module:
         return nn.Sequential(nn.Flatten(), nn.LazyLinear(10))
     if kind == "same":
         return _ONE
+    if kind == "accumulates":
+        module = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+        module[1].weight.register_post_accumulate_grad_hook(lambda p: None)
+        return module
     if kind == "writes":
         return nn.Sequential(nn.Flatten(), nn.ReLU(inplace=True), nn.Linear(64, 10))
     if kind == "dropout twice":
@@ -249,6 +253,8 @@ class Wandering(nn.Module):
         if self.kind == "draws" and self.training:
             return self.scale * (x + torch.randn_like(x))
         self.calls += self.training
+        if self.kind == "counts":
+            return self.scale * x * self.calls
         return self.scale * x if self.kind != "now and then" or self.calls < 3 else x
 
 
@@ -261,6 +267,7 @@ class Wandering(nn.Module):
         ("dropout twice", "dropout layer 1 is used more than once"),
         ("one memory", "1.weight and 2.weight are two tensors in one memory"),
         ("draws in evaluation", "draws random numbers when it is evaluated"),
+        ("accumulates", "a hook that runs after its gradient is accumulated"),
         ("now and then", "depends on 2.scale in some steps only"),
     ],
 )
@@ -305,6 +312,21 @@ BASE: dict[str, Any] = {
     "batch_size": 8,
     "steps": 2,
 }
+
+
+def test_a_network_that_counts_its_calls_trains_alike_at_every_place(data: Data) -> None:
+    recipes = [recipe(s, net=own("strange", kind="counts"), steps=4) for s in (0, 1, 1, 0)]
+    found = finals(run(recipes, data, "loop"))
+    assert distance(found[0], found[3]) == distance(found[1], found[2]) == 0
+
+
+def test_a_layer_whose_class_was_changed_is_found(data: Data, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No reading sees that: its type is torch's own."""
+    net = {"net": "mlp", "hidden": [11], "activation": "silu"}
+    monkeypatch.setattr(nn.SiLU, "forward", lambda self, x: 3 * F.silu(x))
+    with pytest.raises(SpecError, match="bmm can't train this network: the output differs"):
+        train_pack([recipe(net=net)], data, backend="bmm")
+    assert train_pack([recipe(s, net=net) for s in range(4)], data).backend != "bmm"
 
 
 def chosen(fields: dict[str, Any], data: Data, backend: str) -> list[dict[str, float]]:
