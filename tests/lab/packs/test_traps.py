@@ -124,6 +124,13 @@ def test_every_backend_trains_as_torch_does(parts: list[str], method: str, data:
     assert ("bmm" in served) == READ.issuperset(parts)
 
 
+@pytest.mark.slow
+def test_compiled_trains_as_torch_does(data: Data) -> None:
+    events = list(train_pack([recipe_of(["hooked", "frozen_weight"])], data, backend="compiled"))
+    wanted = slowly(["hooked", "frozen_weight"], "sgd", by_label(events, "step-000000")[0], *halves(data, "train"))
+    assert_same(by_label(events, "last")[0], wanted.state_dict())
+
+
 NO_HESSIAN = {"backhooked", "pulled", "weight_norm", "old_weight_norm"}
 """Hooks that change gradients alone; and torch's derivative of the gradient of weight_norm is wrong."""
 
