@@ -18,6 +18,7 @@ from sweeps.lab.directions import RandomDirections
 from sweeps.lab.evaluate import EvaluatorSpec, evaluator_columns
 from sweeps.lab.identity import by_content
 from sweeps.lab.models import ModelSpec
+from sweeps.lab.outline import foresee_net, foresee_split
 
 __all__ = ["LandscapeSpec", "LineDirections", "landscape_columns"]
 
@@ -75,6 +76,17 @@ class LandscapeSpec(Spec):
                 raise ValueError("an interpolation has nothing to draw; leave `draws` out")
         elif self.batch_norm == "interpolate":
             raise ValueError("batch_norm: interpolate needs directions of kind interpolation; use fixed or reestimate")
+        return self
+
+    @model_validator(mode="after")
+    def _data_fit(self) -> Self:
+        for name, model in self.models.items():
+            foresee_net(model, self.data, f"models.{name}")
+            if model.train is not None:
+                foresee_split(model.train.split, self.data, f"models.{name}.train.split")
+        for name, evaluator in self.evaluators.items():
+            data = self.data if evaluator.data is None else evaluator.data
+            foresee_split(evaluator.split, data, f"evaluators.{name}.split")
         return self
 
     def pinned(self, folder: Path) -> Self:

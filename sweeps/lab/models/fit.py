@@ -11,13 +11,19 @@ from orchestrator.errors import SpecError
 from sweeps.lab.data.base import Data
 from sweeps.lab.models.base import Net, number_type
 
-__all__ = ["check_fit"]
+__all__ = ["check_fit", "misfit_in_words"]
 
 NETS = {
     "vectors": "mlp, own",
     "images": "mlp, cnn, cnn_s, cnn_l, small_cnn, resnet, resnet18, vit, own",
     "tokens": "gpt, own",
 }
+
+
+def misfit_in_words(net: Net, data: Data) -> str | None:
+    """Why a network can't be trained on such data, and which ones can; None where it can."""
+    problem, name = net.misfit(data), getattr(net, "net", type(net).__name__)
+    return None if problem is None else f"{name} {problem}; networks for {data.kind}: {NETS[data.kind]}"
 
 
 def check_fit(net: Net, data: Data, folder: Path = Path(), field: str = "net") -> None:
@@ -42,8 +48,8 @@ def check_fit(net: Net, data: Data, folder: Path = Path(), field: str = "net") -
         raise SpecError(
             f"data: targets to regress on must have the shape [n, outputs], not {list(split.targets.shape)}"
         )
-    if problem := net.misfit(data):
-        raise SpecError(f"{field}: {name} {problem}; networks for {data.kind}: {NETS[data.kind]}")
+    if problem := misfit_in_words(net, data):
+        raise SpecError(f"{field}: {problem}")
     module = net.build(data.shape, data.outputs, 0, folder).eval()
     wanted = [*split.targets[:2].shape[: 2 if data.sequence else 1], data.outputs]
     two = split.inputs[:2].cpu().clone()  # a network that writes into its inputs must not reach the data

@@ -11,11 +11,11 @@ from typing import Any, Protocol
 
 from orchestrator.errors import SpecError
 from orchestrator.spec import parse
-from sweeps.lab.data import Cifar10, Digits, Markov, Mnist, SparseParity, TeacherStudent, Text
 from sweeps.lab.flops import closed_form, count
 from sweeps.lab.models import Net
 from sweeps.lab.models.resize import depth_of, resized
 from sweeps.lab.models.transformer import Transformer
+from sweeps.lab.outline import known_dimensions
 from sweeps.lab.recipe import Recipe
 from sweeps.lab.scaling.features import Features
 
@@ -79,21 +79,8 @@ def dimensions(data: Any) -> tuple[tuple[int, ...], int, int]:  # noqa: ANN401 -
     Raises:
         SpecError: the source says that only once it is loaded.
     """
-    match data:
-        case Markov():
-            return (data.context,), data.states, data.context
-        case Text():
-            return (data.context,), 256, data.context
-        case TeacherStudent():
-            return (data.features,), data.outputs, 1
-        case SparseParity():
-            return (data.bits,), 2, 1
-        case Digits():
-            return (1, 8, 8), 10, 1
-        case Mnist():
-            return (1, 28, 28), 10, 1
-        case Cifar10():
-            return (3, 32, 32), 10, 1
+    if (found := known_dimensions(data)) is not None:
+        return found
     raise SpecError(
         f"recipe.data.source: a study plans before data is loaded, from sources whose shape their spec tells: "
         f"markov, text, teacher_student, sparse_parity, digits, mnist, cifar10; got {data.source}"

@@ -13,6 +13,7 @@ from orchestrator.spec import IsAxis, IsLabel, Model, Spec
 from sweeps.lab.laws.base import Law
 from sweeps.lab.laws.catalogue import LAWS, law_named
 from sweeps.lab.laws.problem import checked_fixed
+from sweeps.lab.outline import foresee_recipe
 from sweeps.lab.recipe import Recipe
 from sweeps.lab.scaling.features import Features
 from sweeps.lab.scaling.plan import checked_plan
@@ -192,6 +193,7 @@ class ScalingSpec(Spec):
             return self
         if not hasattr(self.recipe.optimizer, "learning_rate"):
             raise ValueError(f"recipe.optimizer: {self.recipe.optimizer.method} has no learning_rate to plan with")
+        foresee_recipe(self.recipe)
         splits = self.recipe.evaluate.splits
         if splits is not None and "test" not in splits:
             raise ValueError(f"recipe.evaluate.splits must hold test, which the law is fitted to; got {list(splits)}")

@@ -18,6 +18,7 @@ from orchestrator.spec import IsAxis, IsLabel, Model, Spec
 from sweeps.function import ColumnSpec
 from sweeps.lab.calls import check_arguments, check_setup, imported
 from sweeps.lab.data.base import FolderData
+from sweeps.lab.outline import foresee_recipe
 from sweeps.lab.recipe import Recipe
 from sweeps.lab.search.trials import TRIAL, TrialRecipes, arguments, trial_points
 
@@ -158,7 +159,7 @@ class SearchSpec(Spec):
         for told, values in trial_points(tuple(dimensions.values())):
             if recipes is not None:
                 recipes.check(values)
-                recipes.of(values, told)
+                foresee_recipe(recipes.of(values, told))
             elif twice := sorted(arguments(self.space, values).keys() & {*self.fixed, self.seed_argument}):
                 raise ValueError(f"space and fixed or seed_argument give the argument {twice[0]!r} twice; give it once")
         return self

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from orchestrator.axes import Axis, AxisLike
 from orchestrator.spec import IsAxis, IsLabel, IsNamedAxis, Model, Spec
+from sweeps.lab.outline import foresee_recipe
 from sweeps.lab.recipe import Recipe
 from sweeps.lab.transfer.recipes import SizedRecipes
 from sweeps.lab.zoo.draws import Samples
@@ -142,7 +143,7 @@ class TransferSpec(Spec):
         """Make every recipe in every size once, so that a width that can't be is known before any work."""
         recipes = SizedRecipes(self)
         for params in recipes.sizes():
-            recipes.of(params)
+            foresee_recipe(recipes.of(params))
         return self
 
     def pinned(self, folder: Path) -> Self:

@@ -12,6 +12,7 @@ from orchestrator.row import METERS
 from orchestrator.spec import IsAxis, IsLabel, IsNamedAxis, Spec
 from sweeps.lab.algoperf import Target
 from sweeps.lab.branch import Cooldown
+from sweeps.lab.outline import foresee_recipe
 from sweeps.lab.recipe import Recipe
 from sweeps.lab.zoo.branches import BRANCH, BranchedRecipes
 from sweeps.lab.zoo.draws import Samples
@@ -92,7 +93,7 @@ class ZooSpec(Spec):
         drawn = {short_path(p): "samples.draw" for p in (self.samples.draw if self.samples else ())}
         for told, params in Grid(self).trials():
             recipes.check(params, drawn)
-            recipes.of(params, told)
+            foresee_recipe(recipes.of(params, told))
             for name in self.branches:
                 recipes.of({**params, BRANCH: name}, f"{told}, branch {name}")
         return self
