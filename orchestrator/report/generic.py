@@ -181,14 +181,16 @@ def _pictures(table: _Table) -> list[Part]:
     """Lines or maps over one or two numeric axes, one for each combination of the others; else effects."""
     rows = table.rows
     numeric = [c for c in table.axes if c.type in ("int", "float")]
-    groups = _combinations(rows, [c for c in table.axes if c not in numeric])
+    others = [c for c in table.axes if c not in numeric]
+    few = not others or len(rows[[c.name for c in others]].drop_duplicates()) <= _MOST_PANELS
+    groups = _combinations(rows, others) if few else []
     parts: list[Part] = []
     for metric in table.metrics[:_MOST_METRICS]:
-        if len(numeric) == 1 and len(groups) <= _MOST_PANELS:
+        if len(numeric) == 1 and few:
             lines = [_line(rows[mask], numeric[0], metric, name) for name, mask in groups]
             caption = _caption(table, metric, numeric, "line", Range.of(*(line.values for line in lines)))
             parts.append(line_figure(f"{metric.name}-by-{numeric[0].name}", caption, lines, numeric[0], metric))
-        elif len(numeric) == 2 and len(groups) <= _MOST_PANELS:
+        elif len(numeric) == 2 and few:
             panels = [(name, *_grid(rows[mask], numeric, metric)) for name, mask in groups]
             caption = _caption(table, metric, numeric, "map", Range.of(*(panel[3] for panel in panels)))
             name = f"{metric.name}-by-{'-'.join(c.name for c in numeric)}"
@@ -203,10 +205,10 @@ def _effects(table: _Table, metric: Column) -> Figure:
     panels = []
     for c in axes:
         found, names = _labels(table.rows, c)
-        cells = np.array(found)
+        parts = {name: part.to_numpy() for name, part in pd.Series(values).groupby(found)}
         marks = [c.name for c in axes if c.type in ("int", "float")]
         places = [float(v) if c.name in marks and not is_missing(v) else None for v in ordered(table.rows[c.name])]
-        panels.append((c, names, places, [values[cells == name] for name in names]))
+        panels.append((c, names, places, [parts[name] for name in names]))
     more = f" The first {len(axes)} of {len(table.axes)} axes." if len(axes) < len(table.axes) else ""
     caption = (
         f"{_told(metric)} over each axis: the median over all others, with the quartiles as a band or a bar; "
@@ -277,33 +279,35 @@ def _goal(table: _Table, reading: Reading) -> tuple[Column, bool]:
     return metric, less
 
 
-def _ranked(table: _Table, reading: Reading) -> pd.DataFrame:
-    """A line for each combination of the axes, the best first: its keys, means and their number."""
+def _ranked(table: _Table, reading: Reading) -> tuple[pd.DataFrame, list[int]]:
+    """A line for each combination of the axes, the best first; and for each row the combination it belongs to.
+
+    Returns:
+        Columns `goal`, `metric0`, ... (means), `n` (values that the goal's mean is of) and `first` (place of a row of
+        the combination), by the combination's number; and that number of each row.
+    """
     metric, less = _goal(table, reading)
     shown = table.metrics[:_MOST_METRICS]
-    values = {"goal": metric.name, **{f"metric{i}": c.name for i, c in enumerate(shown)}}
-    frame = pd.DataFrame({"key": table.rows["key"].to_numpy()})
-    for name, column in values.items():
-        found = numbers(table.rows[column])
+    frame = pd.DataFrame(index=range(len(table.rows)))
+    for name, c in {"goal": metric, **{f"metric{i}": c for i, c in enumerate(shown)}}.items():
+        found = numbers(table.rows[c.name])
         frame[name] = np.where(np.isfinite(found), found, np.nan)
-    by = [f"axis{i}" for i in range(len(table.axes))]
-    for name, c in zip(by, table.axes, strict=True):
-        frame[name] = _labels(table.rows, c)[0]
-        frame[f"{name}.value"] = list(table.rows[c.name].astype(object))
-    how = {name: (name, "mean") for name in values} | {f"{name}.value": (f"{name}.value", "first") for name in by}
-    groups = frame.groupby(by or ["key"], sort=False)
-    ranked = groups.agg(n=("goal", "count"), keys=("key", list), **how).reset_index()
-    return ranked.sort_values("goal", ascending=less, kind="stable")
+    names = pd.DataFrame({i: _labels(table.rows, c)[0] for i, c in enumerate(table.axes)}, index=frame.index)
+    codes = names.groupby(list(names), sort=False).ngroup().to_numpy() if len(names.columns) else np.arange(len(frame))
+    groups = frame.groupby(codes)
+    ranked = groups.mean().assign(n=groups["goal"].count())
+    ranked["first"] = np.unique(codes, return_index=True)[1]
+    return ranked.sort_values("goal", ascending=less, kind="stable"), codes.tolist()
 
 
 def _best(table: _Table, reading: Reading) -> Table:
     metric, less = _goal(table, reading)
-    ranked = _ranked(table, reading).dropna(subset="goal")
+    ranked = _ranked(table, reading)[0].dropna(subset="goal")
     metrics = [metric, *(c for c in table.metrics[:_MOST_METRICS] if c.name != metric.name)]
     places = {c.name: f"metric{i}" for i, c in enumerate(table.metrics[:_MOST_METRICS])}
     averaged = bool(table.repeats)
     lines = [
-        [*(line[f"axis{i}.value"] for i in range(len(table.axes))), line["goal"],
+        [*(table.rows[c.name].iloc[int(line["first"])] for c in table.axes), line["goal"],
          *(line[places[c.name]] for c in metrics[1:]), *([int(line["n"])] if averaged else [])]
         for line in ranked.head(_BEST).to_dict("records")
     ]  # fmt: skip
@@ -316,18 +320,19 @@ def _best(table: _Table, reading: Reading) -> Table:
 
 def _along(table: _Table, series: pd.DataFrame, reading: Reading) -> Iterator[Part]:
     """Metrics over steps, a line for each combination of the axes: all of them where they are few, else the best."""
-    ranked = _ranked(table, reading) if table.metrics else None
-    if ranked is None or not len(ranked):
+    if not table.metrics:
         return
+    ranked, codes = _ranked(table, reading)
     shown = ranked.head(_MOST_CURVES)
-    names = [" · ".join(str(line[f"axis{i}"]) for i in range(len(table.axes))) for line in shown.to_dict("records")]
-    for name in ordered(series["metric"])[:_MOST_METRICS]:
+    labels = [_labels(table.rows, c)[0] for c in table.axes]
+    names = {code: " · ".join(found[int(first)] for found in labels) for code, first in shown["first"].items()}
+    of = {key: code for key, code in zip(table.rows["key"], codes, strict=True) if code in names}
+    series = series.assign(code=series["key"].map(of)).dropna(subset="code")
+    for name in ordered(series["metric"].unique())[:_MOST_METRICS]:
         part = series[series["metric"] == name]
-        lines = []
-        for title, keys in zip(names, shown["keys"], strict=True):
-            own = part[part["key"].isin(keys)]
-            if len(own):
-                lines.append(_line(own, Column("step", ""), Column("value", ""), title))
+        own = {code: part[part["code"] == code] for code in names}
+        step, value = Column("step", ""), Column("value", "")
+        lines = [_line(own[code], step, value, title) for code, title in names.items() if len(own[code])]
         if not lines or max(len(line.x) for line in lines) < 2:
             continue
         which = f"the {len(lines)} best" if len(ranked) > _MOST_CURVES else f"all {len(lines)}"

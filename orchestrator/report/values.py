@@ -96,14 +96,30 @@ def group_labels(values: Iterable[Any], given: Sequence[Any] = ()) -> tuple[list
         values: cells.
         given: as `ordered` takes it.
     """
-    cells = [as_python(v) for v in values]
-    names: dict[tuple[str, Any], str] = {}
+    codes, cells = _distinct(values)
+    texts: dict[tuple[str, Any], str] = {}
+    taken: dict[str, int] = {}
     for value in ordered(cells, given):
-        text, i = label(value), 2
-        while text in names.values():
-            text, i = f"{label(value)} ({i})", i + 1
-        names[_mark(value)] = text
-    return [names[_mark(value)] for value in cells], list(names.values())
+        text = label(value)
+        taken[text] = taken.get(text, 0) + 1
+        texts[_mark(value)] = text if taken[text] == 1 else f"{text} ({taken[text]})"
+    names = [texts[_mark(cell)] for cell in cells]
+    return [names[code] for code in codes], list(texts.values())
+
+
+def _distinct(values: Iterable[Any]) -> tuple[list[int], list[Any]]:
+    """For each cell the number of its value, and the values: equal ones of one type are one."""
+    if hasattr(values, "factorize") and str(getattr(values, "dtype", "object")) != "object":
+        codes, found = values.factorize(use_na_sentinel=False)  # a column of one type, which may be long
+        return codes.tolist(), [as_python(v) for v in found]
+    places: dict[tuple[type, Any], int] = {}
+    kinds = ((type(v), v if v == v else None) for v in map(as_python, map(_null, values)))  # nan is unequal to itself
+    numbers = [places.setdefault(kind, len(places)) for kind in kinds]
+    return numbers, [value for _, value in places]
+
+
+def _null(value: object) -> object:
+    return None if is_missing(value) else value
 
 
 def _mark(value: object) -> tuple[str, Any]:
