@@ -11,12 +11,14 @@ LandsweepError
 └── StopSweep               exit 3: stopped, nothing lost, the same command goes on
     ├── StorageError        the results could not be written (disk full, no permission)
     ├── WorkersUnavailable  work is waiting and no worker can come
+    │   └── ClusterLost     the Ray that this run had started has died
     └── TakenOver           another driver holds this sweep now
 """
 
 from __future__ import annotations
 
 __all__ = [
+    "ClusterLost",
     "LandsweepError",
     "NotDeterministic",
     "PreparationFailed",
@@ -85,6 +87,10 @@ class StorageError(StopSweep):
 
 class WorkersUnavailable(StopSweep):
     """Units are waiting, but no worker is alive and none can be started."""
+
+
+class ClusterLost(WorkersUnavailable):
+    """The Ray that this run had started has died, and all workers with it."""
 
 
 class TakenOver(StopSweep):

@@ -6,7 +6,7 @@ import os
 import platform
 import threading
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 
 from orchestrator.errands import Errand, run_errands
 from orchestrator.executors.base import Event, Executor, Finished, Gave, Lost, Refused
+from orchestrator.executors.choice import make_executor
 from orchestrator.kind import Arrays, Preparation, SweepKind
 from orchestrator.ledger import (
     Damage,
@@ -31,11 +32,13 @@ from orchestrator.ledger import (
     set_aside_prepared,
     write_status,
 )
+from orchestrator.losses import Losses
 from orchestrator.planner import Guard
 from orchestrator.row import Cause, Outcome, RowMaker, Status
-from orchestrator.schedule import GivenUp, Schedule
+from orchestrator.schedule import GivenUp, Schedule, Shard
+from orchestrator.silence import Silence
 from orchestrator.site import Site
-from orchestrator.snapshot import Snapshot, Watch
+from orchestrator.snapshot import Pace, Snapshot, Watch
 from orchestrator.spec import Spec
 from orchestrator.sweep import check_same, grown_head, heard, new_head, planned, strays, wanted_files
 from orchestrator.trust import note_sweep
@@ -45,19 +48,7 @@ __all__ = ["Snapshot", "Watch", "make_executor", "run_sweep"]
 
 _POLL_SECONDS = 0.2
 _STATUS_SECONDS = 2.0
-_RATE_SECONDS = 30.0  # the rate shown is that of the last so many seconds
 _ASK = 4096  # units asked from a planner at once while passing over those that are done
-
-
-def make_executor(site: Site) -> Executor:
-    """The executor that a site asks for; only then is its library imported."""
-    if site.executor == "local":
-        from orchestrator.executors.local import LocalExecutor
-
-        return LocalExecutor()
-    from orchestrator.executors.ray import RayExecutor
-
-    return RayExecutor(site)
 
 
 def run_sweep(
@@ -150,12 +141,14 @@ class _Run:
         probe = site.probe_seconds > 0 and kind.deterministic(spec)
         self._schedule = Schedule(site.budgets.by_cause(), site.shard_seconds, probe=probe)
         self._maker = RowMaker(kind.params(spec), kind.columns(spec))
+        self._losses = Losses(store, site.budgets.driver)
+        self._silence = Silence()
         self._began = time.monotonic()
         self._opened = self._may_write = False  # nothing is written before the check has passed
         self._phase, self._note = "starting", ""
         self._old: Counter[str] = Counter()  # rows of earlier runs by status
         self._new: Counter[str] = Counter()  # rows of this run by status
-        self._pace: deque[tuple[float, int]] = deque()
+        self._pace = Pace(self._began)
         self._shown = self._written = -1e9
         self._guard = Guard(kind.name)
         self._status_failed = False
@@ -193,21 +186,30 @@ class _Run:
             self.open(folder)
             self._prepare()
             self._phase, self._note = "running", ""
-            while not self._stop.is_set():
-                self._feed()
-                finished = self._planner.exhausted and not self._schedule.open
-                if finished:
-                    break
-                for event in self._executor.poll(_POLL_SECONDS):
-                    self._absorb(event)
-                writer.commit_if_due(time.monotonic())
-                self._show()
+            flights = self._schedule.flights
+            with self._losses.remembered(writer.done, lambda: flights().values(), self._watch.say):
+                finished = self._compute()
         writer.commit()
         if finished and (why := self._planner.ended_early):
             self._watch.say(why)
         self._phase, self._note = ("done" if finished else "stopped"), ""
         self._show(last=True)
         return self._snapshot()
+
+    def _compute(self) -> bool:
+        """Until all units have a row, or the run is stopped; gives whether they have."""
+        while not self._stop.is_set():
+            self._feed()
+            if self._planner.exhausted and not self._schedule.open and not self._losses.waiting:
+                return True
+            now = time.monotonic()
+            for event in self._executor.poll(_POLL_SECONDS):
+                self._absorb(event)
+                self._silence.heard(event.work, now, ended=not isinstance(event, Gave))
+            self._writer.commit_if_due(time.monotonic())
+            self._note = self._silence.report(time.monotonic(), self._schedule.flights, self._watch.say)
+            self._show()
+        return False
 
     def stopped(self) -> Snapshot:
         """The last snapshot of a run that was stopped before it began to compute."""
@@ -239,19 +241,35 @@ class _Run:
         while wants > 0 and not self._planner.exhausted:
             asked = self._planner.ask(max(wants, _ASK) if not self._planner.listens else wants)
             fresh = [u for u in asked if u.key not in self._writer.done]
-            self._schedule.offer(fresh)
             wants -= len(fresh)
             self._guard.repeated(len(asked) - len(fresh), len(self._writer.done))
+            if self._losses.suspects:
+                fresh, given_up = self._losses.unsuspected(fresh)
+                self._give_up(given_up)
+            self._schedule.offer(fresh)
             if dry := not asked:
                 break
         self._schedule.drained = dry or self._planner.exhausted
+        for piece in self._losses.due(self._writer.done):
+            self._schedule.offer(piece, together=True)
         if dry and not self._schedule.open and not self._planner.exhausted:
             self._guard.waits_for_nothing()
+        self._schedule.most = self._losses.most(self._executor.workers)
+        self._hand_out()
+
+    def _hand_out(self) -> None:
+        shards: list[tuple[str, Shard]] = []
         for worker in self._executor.slots():
             shard = self._schedule.next(self._executor.workers)
             if shard is None:
                 break
+            shards.append((worker, shard))
+        if shards and self._losses.careful:
+            self._losses.note(self._schedule.flights().values())
+        now = time.monotonic()
+        for worker, shard in shards:
             self._executor.start(worker, shard)
+            self._silence.started(worker, shard.id, now)
 
     def _absorb(self, event: Event) -> None:
         match event:
@@ -262,7 +280,7 @@ class _Run:
                 if chunk.rows is not None:
                     self._take(work, chunk.rows, chunk.series)
             case Gave(_, Probed() as probed):
-                self._watch.say(_probe_text(probed, self._site.probe_seconds))
+                self._watch.say(probed.text(self._site.probe_seconds))
             case Finished(work, seconds):
                 self._schedule.finished(work, seconds)
             case Lost(work, cause, why, began, announced):
@@ -340,12 +358,7 @@ class _Run:
         now = time.monotonic()
         counts = self._old + self._new
         new, done = self._new.total(), counts.total()
-        while len(self._pace) > 1 and now - self._pace[0][0] > _RATE_SECONDS:
-            self._pace.popleft()
-        if self._phase == "running":
-            self._pace.append((now, new))
-        since, then = self._pace[0] if self._pace else (self._began, 0)
-        rate = (new - then) / (now - since) if now > since else 0.0
+        rate = self._pace.rate(now, new, counting=self._phase == "running")
         total = self._planner.total
         left = None if total is None else max(0, total - done)
         eta = None if left is None or rate <= 0 else left / rate
@@ -377,11 +390,3 @@ class _Run:
             if problem and not self._status_failed:
                 self._watch.say(f"`landsweep status` shows an old state: {problem}")
             self._status_failed = problem is not None
-
-
-def _probe_text(probed: Probed, limit: float) -> str:
-    if probed.compared:
-        return "the first unit was evaluated twice, with equal results"
-    slow = probed.seconds > limit
-    why = f"took {probed.seconds:.0f} s, more than site.probe_seconds={limit:g}" if slow else "failed or was stopped"
-    return f"the first unit {why}, so it was not evaluated again: whether equal units give equal results is not checked"

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter, deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from orchestrator.row import Cause
@@ -88,6 +88,7 @@ class Schedule:
         self._largest_back = 0
         self._sizes: dict[str, int] = {}  # units of a pack that are best computed at once
         self._most = 0  # units that ever waited, and so are shared out among all workers
+        self.most: int | None = None  # units of one shard, if their number is bounded from outside
         self.drained = False  # True: the planner has nothing more to offer, so the tail is cut fine
 
     @property
@@ -109,8 +110,16 @@ class Schedule:
         most = max(self._size(), *self._sizes.values()) if self._sizes else self._size()
         return max(0, 3 * max(1, slots) * most - len(self._fresh))
 
-    def offer(self, units: Iterable[Unit]) -> None:
+    def flights(self) -> dict[int, list[Unit]]:
+        """By shard that is out, its units without a row."""
+        return {id_: [u for u in f.units.values() if u.key in self._open] for id_, f in self._flights.items()}
+
+    def offer(self, units: Sequence[Unit], *, together: bool = False) -> None:
         """Take in new units.
+
+        Args:
+            units: in the order in which they should be computed.
+            together: as one shard with no others, and soon.
 
         Raises:
             ValueError: a key is proposed twice.
@@ -119,7 +128,10 @@ class Schedule:
             if unit.key in self._open:
                 raise ValueError(f"the planner proposed the same unit twice: {dict(unit.params)}")
             self._open[unit.key] = 0
-            self._fresh.append(unit)
+            if not together:
+                self._fresh.append(unit)
+        if together:
+            self._again.append(list(units))
 
     def next(self, slots: int = 1) -> Shard | None:
         """The next shard for one of `slots` workers, or None when nothing waits."""
@@ -245,4 +257,4 @@ class Schedule:
         if self._unit_seconds is None:
             return 1
         wanted = self._shard_seconds / max(self._unit_seconds, 1e-9)
-        return int(max(1, min(wanted, _GROWTH * self._largest_back, _LARGEST)))
+        return int(max(1, min(wanted, _GROWTH * self._largest_back, self.most or _LARGEST, _LARGEST)))

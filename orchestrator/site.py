@@ -29,6 +29,8 @@ class Budgets(Model):
     timeout: int = Field(1, ge=0, description="it went past unit_timeout")
     error: int = Field(0, ge=0, description="it raised")
 
+    driver: int = Field(2, ge=0, description="driver or its Ray died, each time with this unit and no other in flight")
+
     def by_cause(self) -> dict[Cause, int]:
         """The same as a mapping."""
         return {cause: int(getattr(self, cause.value)) for cause in Cause}

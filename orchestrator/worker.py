@@ -112,6 +112,14 @@ class Probed:
     seconds: float
     compared: bool
 
+    def text(self, limit: float) -> str:
+        """For the user; `limit` is that of the site."""
+        if self.compared:
+            return "the first unit was evaluated twice, with equal results"
+        slow = f"took {self.seconds:.0f} s, more than site.probe_seconds={limit:g}"
+        why = slow if self.seconds > limit else "failed or was stopped"
+        return f"the first unit {why}, so it was not evaluated again: equal results of equal units are not checked"
+
 
 Message: TypeAlias = Prepared | Chunk | Probed
 

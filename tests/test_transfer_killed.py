@@ -71,7 +71,7 @@ def test_workers_killed_while_the_planner_refines_change_no_row(tmp_path: Path) 
     class Killer(QuietWatch):
         def show(self, snapshot: Snapshot) -> None:
             if not victims and snapshot.new >= 8:
-                victims.extend(p.pid for p in psutil.Process().children(recursive=True) if "_Actor" in p.name())
+                victims.extend(p.pid for p in psutil.Process().children(recursive=True) if "Actor" in p.name())
                 for pid in victims:
                     os.kill(pid, signal.SIGKILL)
 

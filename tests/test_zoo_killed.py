@@ -108,7 +108,7 @@ def test_workers_killed_while_packs_train_change_no_bit(tmp_path: Path) -> None:
     class Killer(QuietWatch):
         def show(self, snapshot: Snapshot) -> None:
             if not victims and list((tmp_path / "killed" / "states").glob("*.index.*")):
-                victims.extend(p.pid for p in psutil.Process().children(recursive=True) if "_Actor" in p.name())
+                victims.extend(p.pid for p in psutil.Process().children(recursive=True) if "Actor" in p.name())
                 for pid in victims:
                     os.kill(pid, signal.SIGKILL)
 

@@ -1,1 +1,1 @@
-"""Executors: where units are computed. The only file that imports ray is ray.py."""
+"""Executors: where units are computed. The only file that imports ray is the folder ray."""

@@ -5,19 +5,25 @@ Left alone, Ray listens on every interface of the machine, and writes its token 
 
 from __future__ import annotations
 
+import fcntl
 import math
 import os
 import secrets
+import shutil
+import stat
 import sys
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from orchestrator.site import Site
 
-__all__ = ["loopback_only", "own_modules_first", "private_token", "size_of_own"]
+__all__ = ["OwnFolder", "loopback_only", "own_modules_first", "private_token", "size_of_own", "variables"]
 
+_PREFIX, _LOCK = "landsweep-ray-", "in-use"
+_LONGEST_PATH = 107 - len("12345678/r/session_2026-01-01_00-00-00_123456_1234567/sockets/plasma_store.9")
 _CLUSTERS = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"  # off there by default, and then Ray keeps to the loopback interface
 
 
@@ -29,6 +35,73 @@ def size_of_own(site: Site) -> dict[str, Any]:
     if site.resources:
         options["resources"] = {name: amount * max(1, workers) for name, amount in site.resources.items()}
     return options
+
+
+class OwnFolder:
+    """A temporary folder for a Ray of our own, closed to other users.
+
+    A lock that ends with this process tells later runs that the folder is in use; those that nobody uses any more are
+    removed first.
+
+    Attributes:
+        path: the folder, open to this user alone.
+        inside: what Ray is given: it opens that folder, and all that it makes there, to everyone.
+    """
+
+    def __init__(self) -> None:
+        where = _where()
+        for folder in where.glob(f"{_PREFIX}*"):
+            _remove_abandoned(folder)
+        self.path = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=where))  # with mode 0700
+        self.inside = self.path / "r"
+        self._lock = (self.path / "new").open("w")
+        fcntl.flock(self._lock, fcntl.LOCK_EX)
+        (self.path / "new").rename(self.path / _LOCK)  # so that no lock is seen before it is held
+
+    def remove(self) -> None:
+        """Remove it with all that is in it; what can't be removed now is left to a later run."""
+        _remove(self.path)
+        self._lock.close()
+
+
+def _where() -> Path:
+    """The folder for temporary files; /tmp where it is so long that paths of sockets in it could not be used."""
+    usual = Path(os.environ.get("RAY_TMPDIR") or tempfile.gettempdir()).absolute()
+    return usual if len(str(usual / _PREFIX)) <= _LONGEST_PATH else Path("/tmp")
+
+
+def _remove_abandoned(folder: Path) -> None:
+    """Remove a folder that a run of this user has left behind; one that is in use, or not ours, is left alone."""
+    try:
+        about = folder.lstat()
+        if not stat.S_ISDIR(about.st_mode) or about.st_uid != os.geteuid():
+            return
+        with (folder / _LOCK).open("r+") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _remove(folder)
+    except OSError:  # in use, just being made, or gone meanwhile
+        return
+
+
+def _remove(folder: Path) -> None:
+    """Everything, the lock last: what has none is taken for new."""
+    for path in folder.iterdir():
+        if path.name != _LOCK:
+            shutil.rmtree(path, ignore_errors=True) if path.is_dir() and not path.is_symlink() else path.unlink()
+    if [path.name for path in folder.iterdir()] == [_LOCK]:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def variables(values: Mapping[str, str]) -> Iterator[None]:
+    """While this lasts, these environment variables are set, unless the user has set them."""
+    ours = {name: value for name, value in values.items() if name not in os.environ}
+    os.environ.update(ours)
+    try:
+        yield
+    finally:
+        for name in ours:
+            os.environ.pop(name, None)
 
 
 @contextmanager

@@ -41,7 +41,7 @@ def busy_workers() -> list[psutil.Process]:
     found = []
     for process in psutil.Process().children(recursive=True):
         with contextlib.suppress(psutil.NoSuchProcess, FileNotFoundError):
-            if "ray::_Actor.run" in " ".join(process.cmdline()):
+            if "ray::Actor.run" in " ".join(process.cmdline()):
                 found.append(process)
     return found
 

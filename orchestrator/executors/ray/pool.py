@@ -1,4 +1,4 @@
-"""Persistent Ray actors, each one worker. The only file that imports ray.
+"""A pool of Ray actors.
 
 The pool follows four rules: what was in flight on a dead actor is reported lost, and the actor replaced; how often a
 unit may be lost is the schedule's business; a slot whose actors keep failing at start is taken out of use; when work
@@ -15,30 +15,26 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import logging
 import math
-import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import ray
 from ray import exceptions as failures
 
-from orchestrator.errors import SpecError, Unreachable, UsageError, WorkersUnavailable
+from orchestrator.errors import SpecError, UsageError, WorkersUnavailable
 from orchestrator.executors.base import Event, Executor, Finished, Gave, Lost, Refused
-from orchestrator.executors.private import loopback_only, own_modules_first, private_token, size_of_own
-from orchestrator.executors.signals import keep_signals
+from orchestrator.executors.ray.actor import Actor
+from orchestrator.executors.ray.connection import Connection
 from orchestrator.executors.slots import Call, Slot
 from orchestrator.executors.streams import Pulled, Streamed, sending_interval
-from orchestrator.executors.termination import Termination
 from orchestrator.kind import Arrays
-from orchestrator.reach import answers
 from orchestrator.row import Cause
 from orchestrator.schedule import Shard
 from orchestrator.site import Site
-from orchestrator.worker import Job, Message, Work, Worker
+from orchestrator.worker import Job, Work
 
 __all__ = ["RayExecutor"]
 
@@ -46,56 +42,6 @@ _IN_FLIGHT = 2  # per actor: the next shard waits there while one runs, so no ac
 _MOST_START_FAILURES = 3  # in all, while no worker has opened the sweep yet: then the cause is the same for all
 _MOST_SLOT_FAILURES = 10  # in a row at one slot, once others have shown that it works
 _GROW_SECONDS = 2.0  # how often to look whether the cluster can hold more workers
-
-
-@ray.remote(
-    max_restarts=0, max_task_retries=0, concurrency_groups={"control": 1, "farewell": 1}, enable_task_events=False
-)
-class _Actor:
-    """One worker in a process of its own."""
-
-    def __init__(self, job: Job) -> None:
-        device = "cuda:0" if ray.get_gpu_ids() else "cpu"  # Ray shows each actor only its own share
-        self._termination = Termination()
-        self._worker = Worker(job, device)
-
-    def hello(self) -> str:
-        return str(ray.get_runtime_context().get_node_id())
-
-    @ray.method(concurrency_group="farewell")
-    def farewell(self) -> None:
-        self._termination.wait()
-
-    def share(self, name: str, refs: Mapping[str, Any]) -> None:
-        self._worker.share(name, dict(zip(refs, ray.get(list(refs.values())), strict=True)))
-
-    def open(self) -> UsageError | None:
-        try:
-            self._worker.open()
-        except UsageError as e:  # as a value: it must arrive as what it is, not wrapped
-            return e
-        return None
-
-    @ray.method(num_returns="streaming")
-    def run(self, work: Work) -> Iterator[Message | UsageError]:
-        try:
-            yield from self._worker.run(work)
-        except UsageError as e:
-            yield e
-
-    def begin(self, work: Work) -> None:
-        self._messages = self._worker.run(work)
-
-    def pull(self) -> Message | UsageError | None:
-        """The next message of the work that was begun; None after the last."""
-        try:
-            return next(self._messages, None)
-        except UsageError as e:
-            return e
-
-    @ray.method(concurrency_group="control")
-    def stop(self, key: str) -> None:
-        self._worker.stop(key)
 
 
 class RayExecutor(Executor):
@@ -114,11 +60,11 @@ class RayExecutor(Executor):
         self._grown = -math.inf
         self._alive = time.monotonic()  # when a worker was last ready
         self._last_failure = ""
-        self._connected = self._opened_once = False
-        self._client = site.address.startswith("ray://")
+        self._opened_once = False
+        self._connection = Connection(site)
 
     def open(self, job: Job) -> None:
-        self._connect()
+        self._connection.open()
         workers = self.capacity() if self._site.workers == "auto" else self._site.workers
         self._job = replace(job, flush_seconds=max(job.flush_seconds, sending_interval(workers)))
         if self._site.address == "local" and self.capacity() < 1:
@@ -133,6 +79,7 @@ class RayExecutor(Executor):
                 slot.actor.share.remote(name, self._shared[name])
 
     def slots(self) -> Sequence[str]:
+        self._connection.check()
         self._grow()
         ready = [s for s in self._slots.values() if s.ready and not s.leaving]
         now = time.monotonic()
@@ -143,7 +90,9 @@ class RayExecutor(Executor):
                 f"no worker has been ready for {self._site.start_timeout:g} s. One worker wants {self._wanted()}; "
                 f"the cluster has {ray.cluster_resources()}. {self._last_failure}".strip()
             )
-        return [s.id for free in range(1 if self._client else _IN_FLIGHT) for s in ready if len(s.calls) <= free]
+        return [
+            s.id for free in range(1 if self._connection.client else _IN_FLIGHT) for s in ready if len(s.calls) <= free
+        ]
 
     def start(self, worker: str, work: Work) -> None:
         slot = self._slots[worker]
@@ -152,7 +101,7 @@ class RayExecutor(Executor):
             slot.heard = now
         if isinstance(work, Shard) and not slot.opened and slot.opening is None:
             slot.opening = slot.actor.open.remote()
-        stream = Pulled(slot.actor, work) if self._client else Streamed(slot.actor.run.remote(work))
+        stream = Pulled(slot.actor, work) if self._connection.client else Streamed(slot.actor.run.remote(work))
         slot.calls.append(Call(work, stream, now))
 
     def poll(self, timeout: float) -> Sequence[Event]:
@@ -192,38 +141,11 @@ class RayExecutor(Executor):
 
     def close(self) -> None:
         for slot in self._slots.values():
-            if slot.actor is not None:
+            if slot.actor is not None and not self._connection.lost:
                 ray.kill(slot.actor)
         self._slots.clear()
         self._shared.clear()
-        if self._connected:
-            ray.shutdown()  # ends a Ray of our own; from a cluster that we joined it only disconnects
-            self._connected = False
-
-    def _connect(self) -> None:
-        if ray.is_initialized():  # the caller's own Ray: use it, and leave it running
-            return
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-        options: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": self._site.worker_output}
-        if self._site.address == "local":
-            options |= size_of_own(self._site)
-        else:
-            answers(self._site.address)
-        try:
-            with contextlib.ExitStack() as stack:
-                stack.enter_context(keep_signals())
-                if self._site.address == "local":
-                    private_token()
-                    stack.enter_context(loopback_only(ray._private.ray_constants))
-                stack.enter_context(own_modules_first())
-                ray.init(address=self._site.address, **options)
-        except (ConnectionError, OSError, RuntimeError, ValueError) as e:
-            raise Unreachable(
-                f"site: could not reach a Ray cluster at {self._site.address!r}: {e}\n"
-                "Start one with `ray start --head`, give the address of a running one, or use `address: local`. "
-                "A cluster that wants a token: RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH."
-            ) from e
-        self._connected = True
+        self._connection.close()
 
     def _wanted(self) -> dict[str, float]:
         memory = {} if self._site.memory_gb is None else {"memory": self._site.memory_gb * 1e9}
@@ -232,13 +154,13 @@ class RayExecutor(Executor):
 
     def capacity(self) -> int:
         """How many workers the cluster can hold as it is now."""
-        self._connect()
+        self._connection.open()
         have = ray.cluster_resources()
         return min((math.floor(have.get(n, 0) / amount + 1e-9) for n, amount in self._wanted().items()), default=1)
 
     def held(self) -> dict[str, float]:
         """What is in use on the cluster, by whomever."""
-        self._connect()
+        self._connection.open()
         free = ray.available_resources()
         return {name: n - free.get(name, 0) for name, n in ray.cluster_resources().items() if "memory" not in name}
 
@@ -268,10 +190,10 @@ class RayExecutor(Executor):
     def _spawn(self, slot: Slot) -> None:
         if self._job is None:
             raise RuntimeError("the executor is not open")
-        env = dict(self._site.runtime_env)
+        env = self._connection.actor_env()
         env["env_vars"] = {"OMP_NUM_THREADS": str(self._job.threads), **env.get("env_vars", {})}
         memory = {} if self._site.memory_gb is None else {"memory": self._site.memory_gb * 1e9}
-        slot.actor = _Actor.options(  # type: ignore[attr-defined] # added by ray.remote
+        slot.actor = Actor.options(  # type: ignore[attr-defined] # added by ray.remote
             num_cpus=self._site.cpus,
             num_gpus=self._site.gpus,
             resources=dict(self._site.resources),
@@ -353,7 +275,7 @@ class RayExecutor(Executor):
                 if not self._bid_farewell(slot) and slot.ready and not slot.calls:
                     self._drop(slot, Cause.infra, "it died while it had nothing to do")
         # no public interface tells of drains, and Ray Client has none at all
-        draining = {} if self._client else ray._private.state.state.get_draining_nodes()
+        draining = {} if self._connection.client else ray._private.state.state.get_draining_nodes()
         for slot in self._slots.values():
             if slot.node in draining:
                 slot.leave("its node is being drained")

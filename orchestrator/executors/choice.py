@@ -1,0 +1,19 @@
+"""Which executor computes."""
+
+from __future__ import annotations
+
+from orchestrator.executors.base import Executor
+from orchestrator.site import Site
+
+__all__ = ["make_executor"]
+
+
+def make_executor(site: Site) -> Executor:
+    """The executor that a site asks for; only then is its library imported."""
+    if site.executor == "local":
+        from orchestrator.executors.local import LocalExecutor
+
+        return LocalExecutor()
+    from orchestrator.executors.ray import RayExecutor
+
+    return RayExecutor(site)

@@ -1,0 +1,5 @@
+"""Persistent Ray actors, each one worker. The only folder that imports ray."""
+
+from orchestrator.executors.ray.pool import RayExecutor
+
+__all__ = ["RayExecutor"]

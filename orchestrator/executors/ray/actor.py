@@ -1,0 +1,64 @@
+"""The actor: one worker in a process of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import ray
+
+from orchestrator.errors import UsageError
+from orchestrator.executors.termination import Termination
+from orchestrator.worker import Job, Message, Work, Worker
+
+__all__ = ["Actor"]
+
+
+@ray.remote(
+    max_restarts=0, max_task_retries=0, concurrency_groups={"control": 1, "farewell": 1}, enable_task_events=False
+)
+class Actor:
+    """A worker and its ways in: what it computes comes in order, `stop` and `farewell` at any time."""
+
+    def __init__(self, job: Job) -> None:
+        device = "cuda:0" if ray.get_gpu_ids() else "cpu"  # Ray shows each actor only its own share
+        self._termination = Termination()
+        self._worker = Worker(job, device)
+
+    def hello(self) -> str:
+        return str(ray.get_runtime_context().get_node_id())
+
+    @ray.method(concurrency_group="farewell")
+    def farewell(self) -> None:
+        self._termination.wait()
+
+    def share(self, name: str, refs: Mapping[str, Any]) -> None:
+        self._worker.share(name, dict(zip(refs, ray.get(list(refs.values())), strict=True)))
+
+    def open(self) -> UsageError | None:
+        try:
+            self._worker.open()
+        except UsageError as e:  # as a value: it must arrive as what it is, not wrapped
+            return e
+        return None
+
+    @ray.method(num_returns="streaming")
+    def run(self, work: Work) -> Iterator[Message | UsageError]:
+        try:
+            yield from self._worker.run(work)
+        except UsageError as e:
+            yield e
+
+    def begin(self, work: Work) -> None:
+        self._messages = self._worker.run(work)
+
+    def pull(self) -> Message | UsageError | None:
+        """The next message of the work that was begun; None after the last."""
+        try:
+            return next(self._messages, None)
+        except UsageError as e:
+            return e
+
+    @ray.method(concurrency_group="control")
+    def stop(self, key: str) -> None:
+        self._worker.stop(key)

@@ -1,0 +1,199 @@
+"""The way into a Ray: one of our own, that of the caller, or a cluster that is joined."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+from pathlib import Path
+from typing import Any
+
+import grpc
+import ray
+from ray._private import services
+
+from orchestrator.errors import ClusterLost, SpecError, Unreachable
+from orchestrator.executors.private import (
+    OwnFolder,
+    loopback_only,
+    own_modules_first,
+    private_token,
+    size_of_own,
+    variables,
+)
+from orchestrator.executors.signals import keep_signals
+from orchestrator.reach import answers
+from orchestrator.site import Site
+
+__all__ = ["Connection"]
+
+_FOLDERS = ("working_dir", "py_modules", "excludes")  # Ray takes local folders when it is joined, and only then
+_PATIENCE = 10.0  # s
+_GCS, _CLIENT = "/ray.rpc.NodeInfoGcsService/CheckAlive", "/ray.rpc.RayletDriver/ClusterInfo"
+_START = (
+    "Start one with `ray start --head`, give the address of a running one, or use `address: local`. "
+    "A cluster that wants a token: RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH."
+)
+
+
+class Connection:
+    """Opened before the first use of Ray, closed after the last.
+
+    Args:
+        site: names the address.
+    """
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+        self._opened = False
+        self._env: dict[str, Any] = {}
+        self._folder: OwnFolder | None = None  # of a Ray of our own
+        self.client = site.address.startswith("ray://")
+        self.lost = False  # our Ray has died
+
+    def open(self) -> None:
+        """Connect, unless the caller has done so, or we have.
+
+        Raises:
+            Unreachable: there is no such cluster, or no Ray could be started.
+            SpecError: `runtime_env` is none.
+        """
+        if self._opened and ray.is_initialized():
+            return
+        self._env = env = _checked(self._site.runtime_env)
+        if ray.is_initialized():  # the caller's own Ray: use it, and leave it running
+            if any(name in env for name in _FOLDERS):
+                raise SpecError("site: runtime_env: this Ray runs already: give its folders to ray.init")
+            return
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        options: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": self._site.worker_output}
+        if folders := {name: env[name] for name in _FOLDERS if name in env}:
+            options["runtime_env"] = folders
+        if self._site.address == "local":
+            self._start(options)
+        else:
+            self._join(options)
+        self._opened = True
+
+    def actor_env(self) -> dict[str, Any]:
+        """What each actor adds to the environment that it inherits."""
+        return {name: value for name, value in self._env.items() if name not in _FOLDERS}
+
+    def check(self) -> None:
+        """Make sure that a Ray of our own lives: without it Ray waits for minutes, then ends this process.
+
+        Raises:
+            ClusterLost: it has died.
+        """
+        if self._folder is None:
+            return
+        node = ray._private.worker._global_node
+        for name in ("raylet", "gcs_server"):
+            for started in node.all_processes.get(name, ()):
+                if (code := started.process.poll()) is not None:
+                    self.lost = True
+                    raise ClusterLost(f"the Ray of this run has died (its {name} ended with code {code})")
+
+    def close(self) -> None:
+        """End a Ray of our own; a cluster that was joined is left."""
+        if self._opened:
+            ray.shutdown()
+            self._opened = False
+        if self._folder is not None:
+            self._folder.remove()
+            self._folder = None
+
+    def _start(self, options: dict[str, Any]) -> None:
+        folder = None
+        try:
+            folder = OwnFolder()
+            with keep_signals(), loopback_only(ray._private.ray_constants), variables(_OWN), own_modules_first():
+                private_token()
+                ray.init(address="local", _temp_dir=str(folder.inside), **size_of_own(self._site), **options)
+        except Exception as e:  # Ray raises errors of many kinds here, bare `Exception` too
+            with contextlib.suppress(Exception):
+                ray.shutdown()
+            if folder is not None:
+                folder.remove()
+            raise Unreachable(
+                f"site: a Ray of our own did not start: {_first(e)}\n"
+                "The machine may be too busy, or short of memory or of room in /tmp: try again, ask for fewer "
+                "`site.workers`, or compute in one process with `site.executor=local`."
+            ) from e
+        self._folder = folder
+
+    def _join(self, options: dict[str, Any]) -> None:
+        address = self._site.address
+        try:
+            where = services.get_ray_address_from_environment(address, None) if address == "auto" else address
+            if where is None or where == "auto":
+                raise ConnectionError("no Ray runs on this machine, and RAY_ADDRESS is not set")
+            answers(where)
+            _ask(where)
+            with keep_signals(), own_modules_first():
+                ray.init(address=address, **options)
+        except (SpecError, Unreachable):
+            raise
+        except Exception as e:
+            with contextlib.suppress(Exception):
+                ray.shutdown()
+            raise Unreachable(f"site: could not reach a Ray cluster at {address!r}: {_first(e)}\n{_START}") from e
+
+
+_OWN = {"RAY_process_group_cleanup_enabled": "true"}  # what a worker has started ends with it
+
+
+def _ask(address: str) -> None:
+    """Make sure that Ray answers there: `ray.init` tries for minutes, and writes warnings meanwhile.
+
+    Raises:
+        Unreachable: it does not.
+    """
+    if os.environ.get("RAY_USE_TLS", "0").lower() not in ("0", "false", ""):
+        return  # the certificates are Ray's business
+    client = address.startswith("ray://")
+    with grpc.insecure_channel(address.removeprefix("ray://")) as channel:
+        call = channel.unary_unary(_CLIENT if client else _GCS)
+        try:
+            call(b"", timeout=_PATIENCE, wait_for_ready=True)
+            return
+        except grpc.RpcError as e:
+            code, details = e.code(), e.details()
+    if code is grpc.StatusCode.UNIMPLEMENTED:
+        other = "a port of Ray itself (such as 6379), without ray://" if client else "Ray Client (then add ray://)"
+        raise Unreachable(f"site: what answers at {address} is not the Ray that was asked for; is it {other}?")
+    if code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
+        raise Unreachable(
+            f"site: something listens at {address}, but no Ray answered in {_PATIENCE:g} s ({details}).\n{_START}"
+        )
+
+
+def _checked(given: dict[str, Any]) -> dict[str, Any]:
+    """A site's `runtime_env` with absolute folders.
+
+    Raises:
+        SpecError: Ray knows no such field, or a folder is not there.
+    """
+    env = dict(given)
+    modules = [str(m) for m in env.get("py_modules", ())]
+    for path in [*([str(env["working_dir"])] if env.get("working_dir") else []), *modules]:
+        if "://" not in path and not Path(path).exists():
+            raise SpecError(f"site: runtime_env: there is no folder {path} (looked in {Path.cwd()})")
+    if env.get("working_dir"):
+        env["working_dir"] = _absolute(str(env["working_dir"]))
+    if modules:
+        env["py_modules"] = [_absolute(m) for m in modules]
+    try:
+        ray.runtime_env.RuntimeEnv(**{k: v for k, v in env.items() if k not in _FOLDERS})
+    except Exception as e:  # whatever Ray finds wrong with it
+        raise SpecError(f"site: runtime_env: Ray does not take it: {_first(e)}") from e
+    return env
+
+
+def _absolute(path: str) -> str:
+    return path if "://" in path else str(Path(path).resolve())
+
+
+def _first(error: Exception) -> str:
+    """The first lines of an error: Ray's go on with the logs of its processes."""
+    return "\n".join(str(error).strip().splitlines()[:3]) or type(error).__name__

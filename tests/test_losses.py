@@ -1,0 +1,146 @@
+"""Units that take the driver with them: the suspicion narrows to the culprit, and nobody else pays."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+
+from orchestrator.losses import FILE, Losses
+from orchestrator.row import Cause
+from orchestrator.schedule import Schedule, Shard
+from orchestrator.store import Store
+from orchestrator.unit import Unit
+
+BUDGET = 2
+
+
+class Sweep:
+    """Runs of one sweep, whose driver dies as soon as a worker begins a unit that kills.
+
+    Real schedule, real notes on disk; workers compute in steps of one unit, in an order that is drawn.
+    """
+
+    def __init__(self, folder: Path, units: int, killers: set[int], workers: int, seed: int, pack: str = "") -> None:
+        self.units = [Unit(f"{i:032x}", {"i": i}, pack) for i in range(units)]
+        self.killers = {self.units[i].key for i in killers}
+        self.store, self.workers, self.rng = Store.at(folder), workers, random.Random(seed)
+        self.done: dict[str, str] = {}
+
+    def run(self, *, innocent_death: bool = False) -> bool:
+        """One run; whether it came to its end."""
+        losses, schedule = Losses(self.store, BUDGET), Schedule({Cause.infra: 20})
+        losses.begin(self.done)
+        fresh, given_up = losses.unsuspected(u for u in self.units if u.key not in self.done)
+        self.done |= {g.unit.key: "failed" for g in given_up}
+        schedule.offer(fresh)
+        uncommitted: dict[str, str] = {}
+        busy: dict[int, Shard] = {}
+        while schedule.open or losses.waiting:
+            for piece in losses.due({**self.done, **uncommitted}):
+                schedule.offer(piece, together=True)
+            schedule.most = losses.most(self.workers)
+            while len(busy) < 2 * self.workers and (shard := schedule.next(self.workers)) is not None:
+                busy[shard.id] = shard
+            if losses.careful:
+                losses.note(schedule.flights().values())
+            running = sorted(busy)[: self.workers]
+            shard = busy[self.rng.choice(running)]
+            left = schedule.flights()[shard.id]
+            if not left:
+                schedule.finished(busy.pop(shard.id).id, 0.001 * len(shard.units))
+                continue
+            if left[0].key in self.killers or (innocent_death and self.rng.random() < 0.1):
+                return False  # rows that were not committed are lost with the driver
+            schedule.ended(shard.id, [left[0].key])
+            uncommitted[left[0].key] = "ok"
+            if self.rng.random() < 0.3:
+                self.done |= uncommitted
+        self.done |= uncommitted
+        losses.end(self.done)
+        return True
+
+
+@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("workers", [1, 2, 7])
+def test_a_unit_that_kills_the_driver_fails_alone_after_a_few_deaths(tmp_path: Path, workers: int, seed: int) -> None:
+    culprit = random.Random(seed).randrange(300)
+    sweep = Sweep(tmp_path, 300, {culprit}, workers, seed)
+    deaths = 0
+    while not sweep.run():
+        deaths += 1
+        assert deaths < 20
+    assert sweep.done == {u.key: "failed" if u.params["i"] == culprit else "ok" for u in sweep.units}
+    assert deaths <= 2 + 6 + BUDGET + 1, "unknown, noted, halved down from twice seven, charged"
+    assert not (tmp_path / FILE).exists(), "nothing is remembered of a sweep that has ended"
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_several_of_them_fail_one_after_the_other(tmp_path: Path, seed: int) -> None:
+    culprits = set(random.Random(seed).sample(range(60), 3))
+    sweep = Sweep(tmp_path, 60, culprits, 3, seed)
+    deaths = 0
+    while not sweep.run():
+        deaths += 1
+        assert deaths < 100
+    assert {u.params["i"] for u in sweep.units if sweep.done[u.key] == "failed"} == culprits
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_drivers_that_die_for_other_reasons_cost_no_unit_its_row(tmp_path: Path, seed: int) -> None:
+    sweep = Sweep(tmp_path, 60, set(), 3, seed)
+    for _ in range(40):
+        if sweep.run(innocent_death=True):
+            break
+    assert sweep.run()
+    assert set(sweep.done.values()) == {"ok"}
+
+
+def test_packs_stay_together_the_first_time_and_are_halved_then(tmp_path: Path) -> None:
+    units = [Unit(f"{i:032x}", {"i": i}, "pack") for i in range(8)]
+    sizes = []
+    for _ in range(5):
+        losses = Losses(Store.at(tmp_path), BUDGET)
+        losses.begin({})
+        losses.unsuspected(units)
+        flight = losses.due({}) or [units]
+        sizes.append([len(piece) for piece in flight])
+        losses.careful = True
+        losses.note(flight)
+    assert sizes == [[8], [8], [4], [2], [1]]
+
+
+def test_an_orderly_end_charges_nobody_and_keeps_the_suspicion(tmp_path: Path) -> None:
+    unit = Unit("a" * 32, {"i": 1})
+    for end in ("killed", "killed", "stopped", "stopped", "stopped"):
+        losses = Losses(Store.at(tmp_path), BUDGET)
+        losses.begin({})
+        losses.note([[unit]])
+        if end == "stopped":
+            losses.end({})
+    after = Losses(Store.at(tmp_path), BUDGET)
+    after.begin({})
+    assert after.careful and after.suspects[unit.key].alone == 2
+    after.end({unit.key: "ok"})
+    assert not (tmp_path / FILE).exists()
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", '{"shards": 3, "suspects": {}}', '{"shards": [], "suspects": {"a": 1}}']
+)
+def test_a_damaged_note_only_says_that_the_last_run_was_killed(tmp_path: Path, text: str) -> None:
+    (tmp_path / FILE).write_text(text, encoding="utf-8")
+    losses = Losses(Store.at(tmp_path), BUDGET)
+    losses.begin({})
+    assert losses.careful and not losses.suspects
+
+
+def test_notes_stay_short_whatever_the_number_of_workers(tmp_path: Path) -> None:
+    losses = Losses(Store.at(tmp_path), BUDGET)
+    assert losses.most(1000) is None, "an ordinary run is not held up"
+    losses.begin({})
+    losses = Losses(Store.at(tmp_path), BUDGET)
+    losses.begin({})
+    for workers in (0, 1, 7, 1000, 10**6):
+        assert 1 <= (losses.most(workers) or 0) <= max(1, 8192 // max(1, 2 * workers))
