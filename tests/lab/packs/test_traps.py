@@ -97,7 +97,7 @@ def by_label(events: Sequence[PackEvent], label: str) -> dict[int, State]:
 
 
 BARE = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-READ = {"frozen", "frozen_weight", *PARTS} - {"batch_norm"}  # parts that bmm may read, as far as it goes
+READ = {"frozen", "frozen_weight", "in_place_relu", *PARTS} - {"batch_norm"}  # parts that bmm reads as they are
 
 
 @settings(BARE, max_examples=12)
