@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from orchestrator.errors import StorageError
+from orchestrator.kind import kind_named
 from orchestrator.ledger import Ledger, Store
+from orchestrator.publish import write_report
+from orchestrator.run import run_sweep
+from orchestrator.site import Site
+from orchestrator.spec import parse
+from orchestrator.sweep import Sweep
+from orchestrator.testing.kind_suite import QuietWatch, run_example
+from tests.chaos.driver import spec_data
 from tests.ledger.conftest import Start
 from tests.ledger.driver import batch, content, key, series, work
 
@@ -102,3 +114,59 @@ def test_error_of_the_sweep_is_not_hidden_by_a_commit(ledger: Ledger) -> None:
         writer.append(batch([1, 2]), series([1, 2]))
         raise KeyboardInterrupt
     assert set(ledger.keys()) == {key(1), key(2)}
+
+
+NO_LINKS = """
+#include <errno.h>
+int link(const char *a, const char *b) { errno = EPERM; return -1; }
+int linkat(int a, const char *b, int c, const char *d, int e) { errno = EPERM; return -1; }
+"""
+
+
+def test_a_file_system_without_hard_links_is_named_as_the_cause(tmp_path: Path) -> None:
+    """As FAT answers; a folder that may not be written keeps its own cure."""
+    (tmp_path / "no_links.c").write_text(NO_LINKS)
+    library = tmp_path / "no_links.so"
+    if shutil.which("cc") is None:
+        pytest.skip("no C compiler")
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", library, tmp_path / "no_links.c"], check=True)
+    code = "import sys; from orchestrator.ledger import *; Ledger.create(Store.at(sys.argv[1]), {})"
+    words = [sys.executable, "-c", code, str(tmp_path / "sweep")]
+    done = subprocess.run(words, env={**os.environ, "LD_PRELOAD": str(library)}, capture_output=True, text=True)
+    assert "UsageError" in done.stderr and "without hard links" in done.stderr and "--out" in done.stderr
+    assert list((tmp_path / "sweep").iterdir()) == [], "nothing is left there"
+
+
+@pytest.mark.parametrize("full", [True, False], ids=["full", "read-only"])
+def test_a_report_that_can_not_be_written_is_a_clear_error(small_disk: Path, full: bool) -> None:
+    kind = kind_named("function")
+    folder = small_disk / "sweep"
+    run_example(kind, parse(kind.spec, spec_data(6, 0.0), "spec"), folder)
+    if full:
+        with contextlib.suppress(OSError):
+            (small_disk / "filler").write_bytes(b"x" * (1 << 20))
+    else:
+        remount(small_disk, "ro")
+    with pytest.raises(StorageError, match=r"report could not be written: (No space left|Read-only).*rows are safe"):
+        write_report(Sweep.at(folder), str(folder))
+    assert Sweep.at(folder).verify().sound
+
+
+@pytest.mark.parametrize("harm", ["a folder in its place", "a read-only file system for it"])
+def test_a_status_that_can_not_be_written_does_not_end_a_sweep(tmp_path: Path, harm: str) -> None:
+    folder = tmp_path / "sweep"
+    (folder / "status.json").mkdir(parents=True)
+    (folder / "status.json/x").write_text("")
+    if harm != "a folder in its place":
+        mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "ro", "tmpfs", str(folder / "status.json")])
+        if mounted.returncode:
+            pytest.skip("no right to mount")
+    kind, watch = kind_named("function"), QuietWatch()
+    spec = parse(kind.spec, spec_data(6, 0.0), "spec")
+    try:
+        end = run_sweep(kind, spec, Site(executor="local"), folder, folder=Path.cwd(), watch=watch)
+    finally:
+        subprocess.run(["umount", "-l", str(folder / "status.json")], capture_output=True)
+    assert (end.phase, end.done) == ("done", 6)
+    assert sum("shows an old state" in text for text in watch.said) == 1
+    assert Sweep.at(folder).verify().sound
