@@ -116,7 +116,7 @@ class DriverLock:
             if not store.create(_path(epoch + 1), data) and _read(store, epoch + 1) != data:
                 continue
             epochs = sorted(_epoch(name) for name, _ in store.list(_FOLDER))
-            if epochs[-1] > epoch + 1:  # we were paused, and others have come and gone
+            if max(epochs, default=0) > epoch + 1:  # we were paused, and others have come and gone
                 store.delete(_path(epoch + 1))
                 continue
             store.under_way = True
