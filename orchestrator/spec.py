@@ -28,6 +28,7 @@ __all__ = ["IsAxis", "IsLabel", "IsNamedAxis", "Model", "Spec", "differences", "
 
 
 M = TypeVar("M", bound="Model")
+_DEEPEST = 64  # fields inside each other
 
 
 class IsAxis:
@@ -140,8 +141,10 @@ def override(data: Mapping[str, Any], assignments: Sequence[str], model: type[Mo
     result: dict[str, Any] = _unshared(data)
     for assignment in assignments:
         path, sign, text = assignment.partition("=")
-        if not sign or not path:
-            raise SpecError(f"{assignment!r} is not of the form field=value, such as axes.x.linear=[-1,1,51]")
+        if not sign or not path or path.count(".") >= _DEEPEST:
+            raise SpecError(f"{assignment[:200]!r} is not of the form field=value, such as axes.x.linear=[-1,1,51]")
+        if any("\ud800" <= c <= "\udfff" for c in assignment):  # bytes that are no UTF-8 arrive so
+            raise SpecError(f"{assignment!r} is not text in UTF-8")
         *parents, last = _keys(path, result, model)
         place: Any = result
         for part in parents:

@@ -11,7 +11,7 @@ import pytest
 from orchestrator.errors import SpecError
 from orchestrator.kind import kind_named
 from orchestrator.reading import load_yaml, read_yaml, write_yaml
-from orchestrator.spec import override
+from orchestrator.spec import override, parse
 from tests.test_cli import command
 
 AXES = {"kind": "function", "function": "m:f", "axes": {"x": [1]}}
@@ -142,3 +142,22 @@ def test_a_spec_with_a_long_name_is_refused_before_it_becomes_a_folder(tmp_path:
     file.write_bytes(b" " * (20 * 2**20))
     with pytest.raises(SpecError, match="20,971,520 bytes"):
         read_yaml(file)
+
+
+@pytest.mark.parametrize(
+    "assignment", ["fixed.a=#\udcff", "fixed.\udcff=1", "fixed.a=\udcff", ".".join("a" * 5000) + "=1"]
+)
+def test_overrides_that_no_spec_can_hold_are_refused(assignment: str) -> None:
+    with pytest.raises(SpecError, match=r"UTF-8|not of the form|not valid YAML"):
+        override({}, [assignment])
+
+
+@pytest.mark.parametrize("text", ["[abc", "{x", "[", "{"])
+def test_a_text_that_begins_like_a_list_is_a_text(text: str) -> None:
+    data = {
+        "name": "z",
+        "recipe": {"data": {"source": "digits"}, "net": {"net": "mlp"}, "steps": 9},
+        "axes": {"net.hidden": [text]},
+    }
+    with pytest.raises(SpecError, match=r"net\.hidden"):
+        parse(kind_named("zoo").spec, data, "test")

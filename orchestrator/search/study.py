@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any, Literal
@@ -158,17 +158,23 @@ def directions(search: Search) -> list[Literal["minimize", "maximize"]]:
 
 def told(d: Dimension, value: Value) -> Value:
     """A value as Optuna is told it. It takes options that compare equal, such as 0 and false, for one: then as text."""
-    if d.setting.choice is None:
-        return value
-    options = d.setting.options()
-    return value if len(set(options)) == len(options) else canonical(value)
+    return value if d.setting.choice is None or _told_apart(d.setting.options()) else canonical(value)
+
+
+def _told_apart(options: Sequence[Value]) -> bool:
+    return len(set(options)) == len(options)
+
+
+def _labels(options: Sequence[Value]) -> tuple[Value, ...]:
+    """Options as Optuna is told them."""
+    return tuple(options) if _told_apart(options) else tuple(map(canonical, options))
 
 
 def distribution(d: Dimension) -> BaseDistribution:
     """A setting as Optuna's distribution."""
     setting = d.setting
     if setting.choice is not None:
-        return CategoricalDistribution(tuple(told(d, o) for o in setting.options()))
+        return CategoricalDistribution(_labels(setting.options()))
     low, high = setting.bounds
     if setting.whole:
         return IntDistribution(int(low), int(high), log=setting.log, step=int(setting.step or 1))
@@ -179,8 +185,9 @@ def suggest(trial: optuna.Trial, d: Dimension) -> Value:
     """Let Optuna choose a value for one setting."""
     setting = d.setting
     if setting.choice is not None:
-        options = {told(d, o): o for o in setting.options()}
-        return options[trial.suggest_categorical(d.name, list(options))]
+        options = setting.options()
+        labels = _labels(options)
+        return options[labels.index(trial.suggest_categorical(d.name, labels))]
     low, high = setting.bounds
     if setting.whole:
         return trial.suggest_int(d.name, int(low), int(high), step=int(setting.step or 1), log=setting.log)

@@ -166,7 +166,12 @@ def _lean(model: BaseModel) -> dict[str, Any]:
 
 
 def _decoded(value: Value) -> Any:  # noqa: ANN401 - whatever a recipe's field may hold
-    return json.loads(value) if isinstance(value, str) and value[:1] in ("[", "{") else value
+    if not isinstance(value, str) or value[:1] not in ("[", "{"):
+        return value
+    try:
+        return json.loads(value)
+    except ValueError:  # a text that only begins like a list
+        return value
 
 
 class Grid:
