@@ -94,6 +94,7 @@ _SPACINGS: dict[str, Callable[[Number, Number, int], list[float]]] = {
     "log2": _log2,
     "geometric": _geometric,
 }
+_NUMBERS = {int, float}
 _FORMS = ("values", "linear", "log2", "geometric", "symlog", "range")
 
 
@@ -161,13 +162,12 @@ class Axis(BaseModel):
             raise ValueError(f"the axis is empty ({given[0]}: {getattr(self, given[0])}); give it at least one value")
         if any(isinstance(p, float) and not math.isfinite(p) for p in points):
             raise ValueError("an axis can't hold nan or inf")
-        seen: dict[str, Value] = {}
+        seen: dict[Value, Value] = {}
         for p in points:
-            mark = canonical(p)
+            mark = p if p and type(p) in _NUMBERS else canonical(p)  # equal numbers are one value; 0 and -0.0 are two
             if mark in seen:
-                twice = (
-                    f"{p!r} twice" if repr(p) == repr(seen[mark]) else f"{seen[mark]!r} and {p!r}, one number, twice"
-                )
+                first = seen[mark]
+                twice = f"{p!r} twice" if repr(p) == repr(first) else f"{first!r} and {p!r}, one number, twice"
                 raise ValueError(f"the axis holds {twice}; each value makes units of its own, so give it once")
             seen[mark] = p
         return self

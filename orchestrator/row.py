@@ -79,13 +79,15 @@ class Column:
 
     def cell(self, value: Value) -> Value:
         """What the column holds for a value."""
-        if value is None:
-            return None
+        return self.cells([value])[0]
+
+    def cells(self, values: Iterable[Value]) -> list[Value]:
+        """What the column holds for some values."""
         if self.type == "float":
-            return float(value)
+            return [None if v is None else float(v) for v in values]
         if self.type != "text":
-            return value
-        return canonical(value) if isinstance(value, str) and value in self.quoted else as_text(value)
+            return list(values)
+        return [canonical(v) if isinstance(v, str) and v in self.quoted else as_text(v) for v in values]
 
     def arrow(self) -> pa.Field:
         """The Arrow field, with unit and meaning in its metadata."""
@@ -219,9 +221,9 @@ class RowMaker:
         schema = self.schema(found)
         columns: list[list[Any]] = [[o.key for o in outcomes]]
         for c in self._params:
-            columns.append([c.cell(u.params.get(c.name)) for u in units])
+            columns.append(c.cells(u.params.get(c.name) for u in units))
         for c in self._metrics if self._metrics is not None else found:
-            columns.append([c.cell(o.metrics.get(c.name)) for o in outcomes])
+            columns.append(c.cells(o.metrics.get(c.name) for o in outcomes))
         columns.append([o.status.value for o in outcomes])
         columns.append([None if o.cause is None else o.cause.value for o in outcomes])
         columns.append([o.error for o in outcomes])
@@ -233,25 +235,30 @@ class RowMaker:
 
 def _found(outcomes: Sequence[Outcome]) -> tuple[Column, ...]:
     """Columns of undeclared metrics: numbers as floats, unless a whole number needs more digits than a float has."""
-    types: dict[str, ColumnType] = {}
+    types: dict[str, set[type]] = {}
     large: set[str] = set()
-    whole: dict[str, bool] = {}
     for o in outcomes:
         for name, value in o.metrics.items():
-            if value is None:
-                continue
-            kind: ColumnType = "text" if isinstance(value, str) else "float"
-            types[name] = "text" if types.get(name, kind) == "text" else kind
-            whole[name] = whole.get(name, True) and type(value) is int
+            known = types.get(name)
+            if known is None:
+                known = types[name] = set()
+            known.add(type(value))
             if type(value) is int and not -_EXACT <= value <= _EXACT:
                 large.add(name)
-    for name in large:
-        types[name] = "int" if whole[name] else "text"
-    doc, marks = "found in the units' results", {"int": "large", "float": "whole"}
-    return tuple(
-        Column(name, doc, type=kind, digits=marks.get(kind, "") if whole[name] else "")  # type: ignore[arg-type]
-        for name, kind in sorted(types.items())
-    )
+    columns = []
+    for name in sorted(types):
+        if kinds := types[name] - {type(None)}:
+            columns.append(_found_column(name, kinds, name in large))
+    return tuple(columns)
+
+
+def _found_column(name: str, kinds: set[type], large: bool) -> Column:
+    doc = "found in the units' results"
+    if any(issubclass(kind, str) for kind in kinds) or (large and kinds != {int}):
+        return Column(name, doc, type="text")
+    if large:
+        return Column(name, doc, type="int", digits="large")
+    return Column(name, doc, digits="whole" if kinds == {int} else "")
 
 
 def series_batch(progress: Sequence[Progress]) -> pa.RecordBatch:

@@ -161,7 +161,7 @@ class Dimension:
             return int(cell) if self.setting.whole else float(cell)
         options = self.setting.options()
         (column,) = param_columns({self.name: options})
-        cells = [column.cell(option) for option in options]
+        cells = column.cells(options)
         for held in (cells, options):  # what a column holds, or the value itself
             for option, stored in zip(options, held, strict=True):
                 if _same_cell(stored, cell):
