@@ -14,8 +14,8 @@ from orchestrator.errors import UsageError
 from orchestrator.store import Store
 from orchestrator.sweep import Sweep
 from orchestrator.testing.kind_suite import metrics_of, run_example
-from sweeps.lab.laws.cases import read_table
 from sweeps.lab.laws.commands import register
+from sweeps.lab.laws.tables import read_table
 from sweeps.lab.scaling.forecast import predict
 from tests.test_scaling import KIND, feature_spec
 from tests.test_scaling_branches import spec_of

@@ -6,6 +6,7 @@ import numpy as np
 from scipy.signal import lfilter
 
 from sweeps.lab.laws.base import Floats, Law, Parameter, Points, Quantity, centre, column, decay, grid
+from sweeps.lab.laws.curve_rows import SUM_BEFORE, abrupt, curves, given_before, notes
 
 __all__ = ["ANNEALING", "ANNEALING_CURVES", "Annealing", "AnnealingCurves", "areas"]
 
@@ -70,9 +71,11 @@ class Annealing(Law):
 class AnnealingCurves(Annealing):
     """The law `annealing` for logged curves: rows with `curve`, `step` and `rate` instead of the areas.
 
-    Between two rows of a curve the rate is taken to change linearly; before the first row it is taken to be constant,
-    so that a warm-up counts at the peak, as in the paper. Both areas need all rows of a curve up to a point; they are
-    computed before rows are excluded.
+    Between two rows of a curve the rate is taken to change linearly; where it falls once, between rows at which it
+    stays, at the step of the later row. Before the first row it is taken to be constant, so that a warm-up counts at
+    the peak, as in the paper; `sum_before` gives the sum of rates before the first row where that is not wanted. Both
+    areas need all rows of a curve up to a point; they are computed before rows are excluded, and rows without a loss
+    may bring more of the schedule.
     """
 
     name = "annealing_curves"
@@ -80,18 +83,23 @@ class AnnealingCurves(Annealing):
         Quantity("curve", "", "which rows belong to one run", positive=False, label=True),
         Quantity("step", "steps", "training step, from 0", positive=False),
         Quantity("rate", "", "learning rate at this step", positive=False),
+        SUM_BEFORE,
     )
 
     def prepare(self, x: Points) -> Points:
         forward, annealed = np.empty_like(x["rate"]), np.empty_like(x["rate"])
-        for curve in np.unique(x["curve"]):
-            rows = np.flatnonzero(x["curve"] == curve)
-            rows = rows[np.argsort(x["step"][rows], kind="stable")]
-            steps = np.arange(int(x["step"][rows].max()) + 1)
-            both = areas(np.interp(steps, x["step"][rows], x["rate"][rows]))
-            at = x["step"][rows].astype(int)
-            forward[rows], annealed[rows] = both[0][at], both[1][at]
+        for rows in curves(x):
+            at, rates = x["step"][rows].astype(int), x["rate"][rows]
+            sudden = np.flatnonzero(abrupt(x["step"][rows], rates) & (np.diff(at) > 1))
+            knots = np.insert(at, sudden + 1, at[sudden + 1] - 1), np.insert(rates, sudden + 1, rates[sudden])
+            both = areas(np.interp(np.arange(at[-1] + 1), *knots))
+            before = given_before(x, rows)
+            shift = 0.0 if before is None else before - at[0] * rates[0]
+            forward[rows], annealed[rows] = both[0][at] + shift, both[1][at]
         return {"S1": forward, "S2": annealed}
+
+    def notes(self, x: Points) -> list[str]:
+        return notes(x, peak=True)
 
     def example(self) -> tuple[Floats, Points]:
         step = np.arange(500, 20_001, 500.0)

@@ -1,6 +1,6 @@
 """What a law is: names, units and bounds of its parameters, its prediction with analytic gradient, and its starts.
 
-A law is one file with one subclass of `Law`, listed in `sweeps/lab/laws/__init__.py`. Everything else (objectives,
+A law is one file with one subclass of `Law`, listed in `sweeps/lab/laws/catalogue.py`. Everything else (objectives,
 many starts, intervals, tables, figures) is the fitter's and works for all laws alike.
 
 Shapes: P parameters, n points, S parameter vectors that are evaluated at once.
@@ -16,8 +16,9 @@ from typing import ClassVar, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import expit
 
-__all__ = ["Floats", "Law", "Parameter", "Points", "Quantity", "centre", "column", "decay", "grid"]
+__all__ = ["Floats", "Law", "Parameter", "Points", "Quantity", "centre", "column", "decay", "grid", "two_shares"]
 
 Floats: TypeAlias = NDArray[np.float64]
 Points: TypeAlias = Mapping[str, Floats]
@@ -34,6 +35,7 @@ class Quantity:
         doc: what it is.
         positive: whether values must be > 0, because the law takes their logarithm or a power.
         label: whether it only tells rows apart, such as the name of a curve; its values are numbers of labels.
+        optional: whether a table may lack it; `doc` then says what is taken instead.
     """
 
     name: str
@@ -41,6 +43,7 @@ class Quantity:
     doc: str
     positive: bool = True
     label: bool = False
+    optional: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +107,11 @@ class Law(ABC):
         """What `evaluate` wants of a whole table's inputs [n]: for laws whose points depend on other rows (curves)."""
         return x
 
+    def notes(self, x: Points) -> list[str]:
+        """What has to be assumed about these very inputs [n], as sentences that are shown with the fit."""
+        del x
+        return []
+
     def derived(self, theta: Floats) -> dict[str, Floats]:
         """Numbers [S] that follow from the parameters and are reported with intervals, such as an optimal exponent."""
         del theta
@@ -111,7 +119,7 @@ class Law(ABC):
 
     @property
     def least_points(self) -> int:
-        """A fit needs at least one point more than parameters: without it there is no residual to judge by."""
+        """A fit of all parameters needs at least one point more: without it there is no residual to judge by."""
         return len(self.parameters) + 1
 
     def index(self, parameter: str) -> int:
@@ -137,14 +145,21 @@ def column(theta: Floats, place: int) -> Floats:
 def decay(scale: Floats, exponent: Floats, log_x: Floats) -> tuple[Floats, Floats, Floats]:
     """The term scale x^-exponent with its derivatives by scale and by exponent.
 
+    One exponential of a sum of logarithms: a product of two would overflow where the term itself does not.
+
     Args:
-        scale: [S, 1].
+        scale: [S, 1], positive.
         exponent: [S, 1].
         log_x: logarithm of the input [n].
 
     Returns:
         Three arrays [S, n].
     """
-    power = np.exp(-exponent * log_x)
-    value = scale * power
-    return value, power, -log_x * value
+    value = np.exp(np.log(scale) - exponent * log_x)
+    return value, value / scale, -log_x * value
+
+
+def two_shares(u: Floats) -> Floats:
+    """The entropy of two shares, expit(u) and expit(-u), in nats, to full relative accuracy for any u."""
+    size = np.abs(u)
+    return np.asarray(np.log1p(np.exp(-size)) + size * expit(-size))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.special import expit
 
-from sweeps.lab.laws.base import Floats, Law, Parameter, Points, Quantity, centre, column, grid
+from sweeps.lab.laws.base import Floats, Law, Parameter, Points, Quantity, centre, column, grid, two_shares
 
 __all__ = ["BROKEN_POWER", "BrokenPower"]
 
@@ -51,10 +51,10 @@ class BrokenPower(Law):
             u = (log_x - np.log(d)) / f
             soft, share = np.logaddexp(0, u), expit(u)
             exponent = exponent - c * f * soft
-            parts += [-f * soft, c * share / d, -c * (soft - share * u)]
-        power = np.exp(exponent)
-        reducible = column(theta, 1) * power
-        gradient = [np.ones_like(power), power, -reducible * log_x, *(reducible * p for p in parts)]
+            parts += [-f * soft, c * share / d, -c * two_shares(u)]
+        reducible = np.exp(np.log(column(theta, 1)) + exponent)
+        by_scale = reducible / column(theta, 1)
+        gradient = [np.ones_like(by_scale), by_scale, -reducible * log_x, *(reducible * p for p in parts)]
         return column(theta, 0) + reducible, np.stack(gradient, axis=1)
 
     def starts(self, x: Points, y: Floats) -> Floats:

@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from orchestrator.artifacts import Artifacts
 from orchestrator.errors import UsageError
 from sweeps.lab.laws.base import Floats, Law, Points, Quantity
 from sweeps.lab.laws.expressions import evaluate
 from sweeps.lab.laws.rules import chosen_by_any
+from sweeps.lab.laws.tables import with_numbers
 
-__all__ = ["Cases", "Selection", "read_table", "select"]
-
-_ENDINGS = "the ending must be one of .csv, .parquet, .jsonl, .ndjson, or it is a folder of Parquet files"
+__all__ = ["Cases", "Selection", "select"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +67,7 @@ class Selection:
         held: how many rows are held out.
         weights: column of the weights, if any.
         group: column of the groups, if any.
+        notes: what had to be assumed about the points, as sentences.
     """
 
     columns: Mapping[str, str]
@@ -80,53 +78,7 @@ class Selection:
     held: int = 0
     weights: str | None = None
     group: str | None = None
-
-
-def _read_lines(path: Path) -> pd.DataFrame:
-    return pd.DataFrame(pd.read_json(path, lines=True))
-
-
-_READERS: Mapping[str, Callable[[Path], pd.DataFrame]] = {
-    ".csv": pd.read_csv, ".parquet": pd.read_parquet, ".jsonl": _read_lines, ".ndjson": _read_lines
-}  # fmt: skip
-
-
-def read_table(where: str | Path) -> pd.DataFrame:
-    """A Parquet file or folder of such, a CSV file, or JSON lines; a path, or a URL of an object store.
-
-    Raises:
-        UsageError: there is no such file, or it can't be read; Unreachable, where an object store does not answer.
-    """
-    files = _fetched(str(where)) if "://" in str(where) else _found(Path(where))
-    try:
-        table = pd.concat([_READERS.get(file.suffix.lower(), pd.read_parquet)(file) for file in files])
-    except (ValueError, OSError) as e:
-        raise UsageError(f"{where} can't be read: {e}") from e
-    if table.empty:
-        raise UsageError(f"{where} holds no rows")
-    return table.reset_index(drop=True)
-
-
-def _found(path: Path) -> list[Path]:
-    if not path.exists():
-        raise UsageError(f"there is no table {path}")
-    if not path.is_dir() and path.suffix.lower() not in _READERS:
-        raise UsageError(f"{path}: {_ENDINGS}")
-    return [path]
-
-
-def _fetched(url: str) -> list[Path]:
-    """Copies on this machine of a file, or of the Parquet files directly in a folder, of an object store."""
-    folder, _, name = url.rstrip("/").rpartition("/")
-    whole = Path(name).suffix.lower() not in _READERS
-    store = Artifacts(url if whole else folder)
-    names = [f for f in store.files("") if f.endswith(".parquet")] if whole else [name]
-    if not names:
-        raise UsageError(f"{url}: {_ENDINGS}; no Parquet files are there")
-    try:
-        return [store.path(file) for file in names]
-    except FileNotFoundError:
-        raise UsageError(f"there is no table {url}") from None
+    notes: tuple[str, ...] = ()
 
 
 def select(
@@ -138,6 +90,7 @@ def select(
     holdout: Sequence[str] = (),
     weights: str | None = None,
     group: str | None = None,
+    given: int = 0,
 ) -> tuple[Cases, Cases | None, Selection]:
     """The points of a fit and those held out.
 
@@ -150,6 +103,7 @@ def select(
         holdout: rules; rows that one of them chooses are predicted, not fitted.
         weights: column or arithmetic; weights of the squared residuals, such as 1 / std ** 2.
         group: column; rows with equal values (a seed, a run) are drawn together by the bootstrap.
+        given: how many parameters of the law are not fitted.
 
     Raises:
         UsageError: a column is missing, a value is missing or not positive where it must be, or too few are left.
@@ -158,35 +112,37 @@ def select(
     excluded = chosen_by_any(exclude, named)
     held = chosen_by_any(holdout, named) & ~excluded
     numbers = _numbers(named)
-    inputs = {q.name: _labels(named, q) if q.label else evaluate(q.name, numbers) for q in law.inputs}
+    wanted = [q for q in law.inputs if not q.optional or q.name in numbers]
+    inputs = {q.name: _labels(named, q) if q.label else evaluate(q.name, numbers) for q in wanted}
     y = evaluate(law.output.name, numbers)
     w = np.ones(len(named)) if weights is None else evaluate(weights, numbers)
     used = ~excluded
-    for quantity, values in (*((q, inputs[q.name]) for q in law.inputs), (law.output, y)):
+    for quantity, values in (*((q, inputs[q.name]) for q in wanted), (law.output, y)):
         _check(quantity, values, used)
     _check(Quantity(f"weights ({weights})", "", ""), w, used)
     if group is not None and group not in named.columns:
         raise UsageError(f"group: there is no column {group!r}; the table has {', '.join(map(str, named.columns))}")
     groups = None if group is None else pd.factorize(named[group])[0].astype(np.int64)
     everything = Cases(law.prepare(inputs), y, w, groups)
-    fitted = used & ~held
-    if fitted.sum() < law.least_points:
+    fitted, least = used & ~held, law.least_points - given
+    if fitted.sum() < least:
         raise UsageError(
-            f"{law.name} has {len(law.parameters)} parameters and needs at least {law.least_points} points; "
+            f"{law.name} has {len(law.parameters) - given} parameters to fit and needs at least {least} points; "
             f"{int(fitted.sum())} of {len(table)} rows are left after exclusion ({int(excluded.sum())}) and "
             f"hold-out ({int(held.sum())})"
         )
-    described = {q.name: (columns or {}).get(q.name, q.name) for q in (*law.inputs, law.output)}
+    described = {q.name: (columns or {}).get(q.name, q.name) for q in (*wanted, law.output)}
     described |= {k: v for k, v in (columns or {}).items() if k not in described}
     selection = Selection(
-        described, len(table), tuple(exclude), int(excluded.sum()), tuple(holdout), int(held.sum()), weights, group
-    )
+        described, len(table), tuple(exclude), int(excluded.sum()), tuple(holdout), int(held.sum()), weights, group,
+        tuple(law.notes(inputs)),
+    )  # fmt: skip
     return everything.take(fitted), everything.take(held) if held.any() else None, selection
 
 
 def _named(table: pd.DataFrame, columns: Mapping[str, str]) -> pd.DataFrame:
     """The table with a column more for each name, so that rules and expressions can use it."""
-    table = table.copy()
+    table = with_numbers(table).copy()
     for name, text in columns.items():
         found = table[text] if text in table.columns else evaluate(text.strip(), _numbers(table))
         table[name] = found

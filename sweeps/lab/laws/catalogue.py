@@ -85,6 +85,9 @@ def law_named(name: str) -> Law:
     family, _, number = name.partition(":")
     if family in FAMILIES and number.isdecimal() and 1 <= int(number) <= _MOST:
         return FAMILIES[family](int(number))
+    if name in FAMILIES:
+        what = "breaks" if name == "broken_power" else "domains"
+        raise UsageError(f"{name} needs the number of {what} after a colon, 1 to {_MOST}, such as {name}:2")
     near = get_close_matches(name, [law.name for law in LAWS], n=3, cutoff=0.4)
     hint = f" (near it: {', '.join(near)})" if near else ""
     raise UsageError(

@@ -26,54 +26,76 @@ def register(app: typer.Typer) -> None:
     app.command("laws", epilog="Example: landsweep laws chinchilla")(_laws)
 
 
+Rules = list[str] | None
+Law = Annotated[list[str], typer.Option("--law", help="Name of a law; several are compared. `landsweep laws` lists.")]
+Columns = Annotated[
+    Rules, typer.Option("--columns", help="NAME=COLUMN or NAME=ARITHMETIC,...: where the law's columns are.")
+]
+Exclude = Annotated[
+    Rules, typer.Option("--exclude", help="Rule: rows to leave out, such as 'loss top 5' or 'N < 1e6'.")
+]
+Holdout = Annotated[
+    Rules, typer.Option("--holdout", help="Rule: rows to predict instead of fitting, such as 'C > 1e21'.")
+]
+EveryStatus = Annotated[
+    bool, typer.Option("--every-status", help="Fit also rows of a sweep that diverged, were pruned or failed.")
+]
+By = Annotated[str | None, typer.Option("--by", help="Column: a fit of its own for each of its values.")]
+Fixed = Annotated[Rules, typer.Option("--fixed", help="NAME=VALUE,...: parameters that are given.")]
+Bounds = Annotated[Rules, typer.Option("--bounds", help="NAME=LOW:HIGH,...; one end may be left out.")]
+Start = Annotated[Rules, typer.Option("--start", help="NAME=VALUE,...: a start of your own; repeat it for more.")]
+Starts = Annotated[int | None, typer.Option("--starts", min=1, help="The least number of starts; the rest is drawn.")]
+
+
 def _fit(
     table: Annotated[
-        str, typer.Argument(metavar="TABLE", help="Parquet file or folder, CSV, or JSON lines (.jsonl); path or URL.")
+        str,
+        typer.Argument(
+            metavar="TABLE",
+            help="Parquet, CSV, TSV, text, JSON or JSON lines; a folder of Parquet; results of a sweep. Path or URL.",
+        ),
     ],
-    law: Annotated[
-        list[str], typer.Option("--law", help="Name of a law; several are compared. `landsweep laws` lists.")
-    ],
-    columns: Annotated[
-        str | None, typer.Option("--columns", help="NAME=COLUMN or NAME=ARITHMETIC,...: where the law's columns are.")
-    ] = None,
+    law: Law,
+    columns: Columns = None,
     objective: Annotated[str, typer.Option("--objective", help="huber, lad or least-squares.")] = "huber",
     delta: Annotated[float | None, typer.Option("--delta", help="Of Huber's function; by default 1e-3.")] = None,
     linear: Annotated[bool, typer.Option("--linear", help="Plain residuals instead of those of logarithms.")] = False,
-    exclude: Annotated[
-        list[str] | None, typer.Option("--exclude", help="Rule: rows to leave out, such as 'loss top 5' or 'N < 1e6'.")
-    ] = None,
-    holdout: Annotated[
-        list[str] | None,
-        typer.Option("--holdout", help="Rule: rows to predict instead of fitting, such as 'C > 1e21'."),
-    ] = None,
+    exclude: Exclude = None,
+    holdout: Holdout = None,
+    every_status: EveryStatus = False,
+    by: By = None,
     weights: Annotated[str | None, typer.Option("--weights", help="Column or arithmetic, such as '1/std**2'.")] = None,
     bootstrap: Annotated[int, typer.Option("--bootstrap", min=0, help="Draws for the intervals; 0: curvature.")] = 1000,
     group: Annotated[str | None, typer.Option("--group", help="Column whose equal values are drawn together.")] = None,
-    fixed: Annotated[str | None, typer.Option("--fixed", help="NAME=VALUE,...: parameters that are given.")] = None,
+    fixed: Fixed = None,
+    bounds: Bounds = None,
+    start: Start = None,
+    starts: Starts = None,
     seed: Annotated[int, typer.Option("--seed", help="Of the bootstrap.")] = 0,
     to: Annotated[Path | None, typer.Option("--out", help="Write the fit to this JSON file.")] = None,
-    plot: Annotated[
-        Path | None, typer.Option("--plot", help="Write a figure (PNG): measured against predicted.")
-    ] = None,
+    plot: Annotated[Path | None, typer.Option("--plot", help="Write a figure: measured against predicted.")] = None,
     profile: Annotated[bool, typer.Option("--profile", help="Also intervals from profiles of the objective.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Fit a law to any table: parameters with intervals, objective, convergence, held-out error."""
     if law == ["help"]:
         return _laws(None, as_json)
-    _check_files(law, to, plot)
+    _check_files(law, to, plot, by)
+    from sweeps.lab.laws.options import ends, values
+
     asked = {
         "exclude": exclude or (), "holdout": holdout or (), "weights": weights, "group": group, "bootstrap": bootstrap,
-        "seed": seed, "fixed": _values(fixed),
+        "seed": seed, "fixed": values(fixed, "--fixed"), "bounds": ends(bounds), "every_status": every_status,
+        "starts": [values([one], "--start") for one in start] if start else None, "start_count": starts,
     }  # fmt: skip
-    fits = _fits(table, law, columns, (objective, delta, not linear), asked)
-    _give(fits, to, plot, as_json, profile)
+    fits = _fits(table, law, columns, (objective, delta, not linear), by, asked)
+    _give(fits, by, to, plot, as_json, profile)
     return None
 
 
-def _check_files(law: list[str], to: Path | None, plot: Path | None) -> None:
-    if (to or plot) and len(law) > 1:
-        raise UsageError("--out and --plot belong to one fit; give one --law")
+def _check_files(law: list[str], to: Path | None, plot: Path | None, by: str | None) -> None:
+    if (to or plot) and (len(law) > 1 or by is not None):
+        raise UsageError("--out and --plot belong to one fit; give one --law, and no --by")
     if plot is not None and plot.suffix.lower() != ".png":
         raise UsageError(f"--plot {plot}: the figure is a PNG; give a name that ends in .png")
     for option, path in (("--out", to), ("--plot", plot)):
@@ -86,51 +108,58 @@ def _check_files(law: list[str], to: Path | None, plot: Path | None) -> None:
 
 
 def _fits(
-    table: str, law: list[str], columns: str | None, objective: tuple[str, float | None, bool], asked: dict[str, Any]
-) -> list[Fit]:
+    table: str,
+    law: list[str],
+    columns: list[str] | None,
+    objective: tuple[str, float | None, bool],
+    by: str | None,
+    asked: dict[str, Any],
+) -> dict[str, list[Fit]]:
+    """The fits of all laws, for each value of the column `by`; without one, under the empty name."""
     from rich.console import Console
 
-    from sweeps.lab.laws.cases import read_table
     from sweeps.lab.laws.catalogue import law_named
-    from sweeps.lab.laws.expressions import split_assignments
+    from sweeps.lab.laws.expressions import assignments
     from sweeps.lab.laws.fit import fit
     from sweeps.lab.laws.objective import objective_named
+    from sweeps.lab.laws.options import parts
+    from sweeps.lab.laws.tables import read_table
 
     name, delta, log = objective
     wanted = objective_named(name, delta=delta, log=log)
     laws, data = [law_named(one) for one in law], read_table(table)
-    named = dict(split_assignments(columns, "--columns")) if columns else None
+    named = assignments(columns, "--columns") if columns else None
     with Console(stderr=True).status(f"fitting {', '.join(law)}, {asked['bootstrap']} draws"):
-        return [fit(one, data, columns=named, objective=wanted, **asked) for one in laws]
+        return {
+            value: [fit(one, part, columns=named, objective=wanted, **asked) for one in laws]
+            for value, part in parts(data, by)
+        }
 
 
-def _give(fits: list[Fit], to: Path | None, plot: Path | None, as_json: bool, profile: bool) -> None:
+def _give(
+    fits: dict[str, list[Fit]], by: str | None, to: Path | None, plot: Path | None, as_json: bool, profile: bool
+) -> None:
     from sweeps.lab.laws.pictures import fit_picture
     from sweeps.lab.laws.record import fields, save_fit
-    from sweeps.lab.laws.shown import comparison_text, fit_text, profiles, profiles_text
+    from sweeps.lab.laws.shown import by_text, comparison_text, fit_text, profiles, profiles_text
 
+    every = [(value, f) for value, some in fits.items() for f in some]
     if to is not None:
-        save_fit(fits[0], to)
+        save_fit(every[0][1], to)
     if plot is not None:
-        fit_picture(fits[0]).savefig(plot)
+        fit_picture(every[0][1]).savefig(plot)
     if as_json:
-        found = [fields(f) | ({"profiles": profiles(f)} if profile else {}) for f in fits]
-        typer.echo(json.dumps(found[0] if len(found) == 1 else found))
+        about = [{"by": {by: value}} if by is not None else {} for value, _ in every]
+        more = [{"profiles": profiles(f)} if profile else {} for _, f in every]
+        found = [a | fields(f) | m for a, (_, f), m in zip(about, every, more, strict=True)]
+        typer.echo(json.dumps(found[0] if len(found) == 1 and by is None else found))
         return
-    parts = [fit_text(f) + (f"\n\n{profiles_text(f)}" if profile else "") for f in fits]
-    typer.echo("\n\n".join(parts + ([comparison_text(fits)] if len(fits) > 1 else [])))
-
-
-def _values(text: str | None) -> dict[str, float]:
-    from sweeps.lab.laws.expressions import split_assignments
-
-    found = {}
-    for name, value in split_assignments(text, "--fixed") if text else ():
-        try:
-            found[name] = float(value)
-        except ValueError:
-            raise UsageError(f"--fixed {name}={value}: {value!r} is no number") from None
-    return found
+    parts = []
+    for value, some in fits.items():
+        title = f"{by} = {value}\n" if by is not None else ""
+        parts += [title + fit_text(f) + (f"\n\n{profiles_text(f)}" if profile else "") for f in some]
+        parts += [comparison_text(some)] if len(some) > 1 else []
+    typer.echo("\n\n".join(parts + ([by_text(by, fits)] if by is not None else [])))
 
 
 def _laws(

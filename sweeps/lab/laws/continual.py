@@ -44,6 +44,7 @@ class Continual(Law):
         term, by_scale, by_exponent = decay(scale, alpha, np.log(x["S1p"] + x["S1c"]))
         reach = speed * x["S1c"]
         kept = np.exp(-beta * np.log1p(reach))
+        gone = -np.expm1(-beta * np.log1p(reach))
         ones = np.ones_like(term)
         gradient = [
             ones,
@@ -51,11 +52,11 @@ class Continual(Law):
             by_exponent,
             -x["S2p"] * ones,
             -x["S2c"] * ones,
-            1 - kept,
+            gone,
             shift * beta * kept / (1 + reach) * x["S1c"],
             shift * kept * np.log1p(reach),
         ]
-        value = floor + term - gain_p * x["S2p"] - gain_c * x["S2c"] + shift * (1 - kept)
+        value = floor + term - gain_p * x["S2p"] - gain_c * x["S2c"] + shift * gone
         return value, np.stack(gradient, axis=1)
 
     def starts(self, x: Points, y: Floats) -> Floats:

@@ -28,9 +28,8 @@ class CriticalBatch(Law):
 
     def evaluate(self, theta: Floats, x: Points) -> tuple[Floats, Floats]:
         log_loss, a = np.log(x["loss"]), column(theta, 1)
-        power = np.exp(-log_loss / a)
-        value = column(theta, 0) * power
-        return value, np.stack([power, value * log_loss / a**2], axis=1)
+        value = np.exp(np.log(column(theta, 0)) - log_loss / a)
+        return value, np.stack([value / column(theta, 0), value * log_loss / a**2], axis=1)
 
     def starts(self, x: Points, y: Floats) -> Floats:
         return np.array([(centre(y) * centre(x["loss"]) ** (1 / a), a) for a in (0.05, 0.1, 0.2, 0.5, 1.0)])

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy.special import gammainc
 
 from sweeps.lab.laws.base import Floats, Law, Parameter, Points, Quantity, column, grid
 
 __all__ = ["DATA_CONSTRAINED", "DataConstrained"]
+
+
+_LEAST = 600.0  # exp(-600) parameters are as good as none, and their reciprocal is still a number
+_WORTH = (1e-9, 1e9)  # beyond, a repetition is worth nothing, or as much as something new, to nine digits
 
 
 class DataConstrained(Law):
@@ -36,8 +41,8 @@ class DataConstrained(Law):
         Parameter("B", "loss of one token, nats", log=True),
         Parameter("alpha", "exponent of size", log=True, low=1e-3, high=5),
         Parameter("beta", "exponent of data", log=True, low=1e-3, high=5),
-        Parameter("RN", "excess of parameters, in optimal sizes, that is worth 63 % of its limit", log=True),
-        Parameter("RD", "repetitions that are worth 63 % of their limit", log=True),
+        Parameter("RN", "excess of parameters, in optimal sizes, that is worth 63 % of its limit", True, *_WORTH),
+        Parameter("RD", "repetitions that are worth 63 % of their limit", True, *_WORTH),
     )
 
     def evaluate(self, theta: Floats, x: Points) -> tuple[Floats, Floats]:
@@ -46,10 +51,11 @@ class DataConstrained(Law):
         log_ratio = np.log(alpha * a) - np.log(beta * b)
         optimal = log_ratio / alpha + beta / alpha * log_u  # logarithm of the size that is optimal for U tokens
         limited = optimal < np.log(x["N"])
-        unique_n = np.where(limited, np.exp(np.minimum(optimal, np.log(x["N"]))), x["N"])
+        unique_n = np.where(limited, np.exp(np.clip(optimal, -_LEAST, np.log(x["N"]))), x["N"])
         size, size_by_unique, size_by_worth = _effective(x["N"], unique_n, worth_n)
         data, _, data_by_worth = _effective(x["D"], np.minimum(x["U"], x["D"]), worth_d)
-        term_n, term_d = a * size**-alpha, b * data**-beta
+        term_n = np.exp(np.log(a) - alpha * np.log(size))
+        term_d = np.exp(np.log(b) - beta * np.log(data))
         slope_n, slope_d = -alpha * term_n / size, -beta * term_d / data
         by_optimal = np.where(limited, slope_n * size_by_unique * unique_n, 0.0)  # by the logarithm of Un
         ones = np.ones_like(term_n)
@@ -78,13 +84,10 @@ class DataConstrained(Law):
 
 def _effective(amount: Floats, unique: Floats, worth: Floats) -> tuple[Floats, Floats, Floats]:
     """Effective amount, and its derivatives by the unique amount and by what repetitions are worth."""
-    repeated = amount / unique - 1
-    kept = np.exp(-repeated / worth)
-    return (
-        unique * (1 + worth * (1 - kept)),
-        1 + worth * (1 - kept) - kept * amount / unique,
-        unique * (1 - kept - kept * repeated / worth),
-    )
+    tired = (amount - unique) / unique / worth
+    gone = -np.expm1(-tired)
+    by_worth = gammainc(2, tired)  # 1 - (1 + tired) exp(-tired), which by subtraction loses all digits for small tired
+    return unique * (1 + worth * gone), gone + worth * by_worth, unique * by_worth
 
 
 DATA_CONSTRAINED = DataConstrained()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.special import expit
 
-from sweeps.lab.laws.base import Floats, Law, Parameter, Points, Quantity, column, grid
+from sweeps.lab.laws.base import Floats, Law, Parameter, Points, Quantity, column, grid, two_shares
 
 __all__ = ["DECELERATION", "Deceleration"]
 
@@ -35,15 +35,14 @@ class Deceleration(Law):
         scale, place, before, after, width = (column(theta, i) for i in range(5))
         ratio = np.log(x["t"]) - np.log(place)
         u = ratio / width
-        soft, share = np.logaddexp(0, u), expit(u)
-        power = np.exp(-before * ratio + (before - after) * width * soft)
-        value = scale * power
+        late, early = width * np.logaddexp(0, u), width * np.logaddexp(0, -u)  # late - early = ratio
+        value = np.exp(np.log(scale) + before * early - after * late)
         gradient = [
-            power,
-            value * (before - (before - after) * share) / place,
-            value * (width * soft - ratio),
-            -value * width * soft,
-            value * (before - after) * (soft - share * u),
+            value / scale,
+            value * (before * expit(-u) + after * expit(u)) / place,
+            value * early,
+            -value * late,
+            value * (before - after) * two_shares(u),
         ]
         return value, np.stack(gradient, axis=1)
 

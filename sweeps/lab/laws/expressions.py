@@ -1,21 +1,22 @@
 """Columns of a table, and simple arithmetic of columns: `D = C / 6 / N`. Nothing else is ever evaluated.
 
-Names that are no identifiers stand in backticks: `` `Training FLOP` / 6 / N ``.
+Names stand as they are where they are of letters, digits, `_` and dots; others stand in backticks:
+`` `Training FLOP` / 6 / data.args.N ``.
 """
 
 from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Callable, Mapping
-from typing import Literal
+from collections.abc import Callable, Mapping, Sequence
+from typing import Literal, TypeAlias
 
 import numpy as np
 
 from orchestrator.errors import UsageError
 from sweeps.lab.laws.base import Floats
 
-__all__ = ["evaluate", "split_assignments"]
+__all__ = ["assignments", "evaluate", "split_assignments"]
 
 _BINARY: dict[type[ast.operator], Callable[[Floats, Floats], Floats]] = {
     ast.Add: np.add,
@@ -25,12 +26,35 @@ _BINARY: dict[type[ast.operator], Callable[[Floats, Floats], Floats]] = {
     ast.Pow: np.power,
 }
 _CALLS: dict[str, Callable[[Floats], Floats]] = {"log": np.log, "log10": np.log10, "exp": np.exp, "sqrt": np.sqrt}
-_EXAMPLES = {"--columns": "N=params,D=C/6/N", "--fixed": "E=1.69,alpha=0.34"}
+_EXAMPLES = {
+    "--columns": "N=params,D=C/6/N",
+    "--fixed": "E=1.69,alpha=0.34",
+    "--bounds": "alpha=0:1,A=1:",
+    "--start": "E=1.69,alpha=0.34",
+}
 _LONGEST = 200  # characters of an expression
 _ALLOWED = "numbers, columns, + - * / **, brackets, log, log10, exp, sqrt"
 
 
-def split_assignments(text: str, option: Literal["--columns", "--fixed"]) -> list[tuple[str, str]]:
+Option: TypeAlias = Literal["--columns", "--fixed", "--bounds", "--start"]
+
+
+def assignments(texts: Sequence[str], option: Option) -> dict[str, str]:
+    """What an option that was given once or several times says, name to expression; together, not the last alone.
+
+    Raises:
+        UsageError: a part is no `NAME=EXPRESSION`, or a name is given two expressions.
+    """
+    found: dict[str, str] = {}
+    for name, expression in (pair for text in texts for pair in split_assignments(text, option)):
+        if found.setdefault(name, expression) != expression:
+            raise UsageError(
+                f"{option}: {name} is given twice, as {found[name]!r} and as {expression!r}; leave one of them out"
+            )
+    return found
+
+
+def split_assignments(text: str, option: Option) -> list[tuple[str, str]]:
     """`N=Model Size, D=C/6/N` as pairs of name and expression, in order; `option` is what an error names.
 
     Raises:
@@ -69,7 +93,7 @@ def evaluate(text: str, columns: Mapping[str, Floats]) -> Floats:
     try:
         tree = ast.parse(re.sub(r"`([^`]+)`", place, text).strip(), mode="eval")
     except (SyntaxError, ValueError, RecursionError, MemoryError):
-        raise _missing(text, columns) from None
+        raise _missing(text, columns, text) from None
     with np.errstate(all="ignore"):  # what is not finite is refused where the values are used
         value = _value(tree.body, columns, quoted, text)
     length = len(next(iter(columns.values()))) if columns else 0
@@ -85,10 +109,9 @@ def _value(node: ast.expr, columns: Mapping[str, Floats], quoted: Mapping[str, s
                 return np.asarray(float(number))
             except OverflowError:
                 raise UsageError(f"{text!r}: the number is too large") from None
-        case ast.Name(id=name):
-            name = quoted.get(name, name)
+        case ast.Name() | ast.Attribute() if (name := _dotted(node, quoted)) is not None:
             if name not in columns:
-                raise _missing(name, columns)
+                raise _missing(name, columns, text)
             return columns[name]
         case ast.BinOp(left=left, op=op, right=right) if type(op) in _BINARY:
             return _BINARY[type(op)](_value(left, columns, quoted, text), _value(right, columns, quoted, text))
@@ -96,11 +119,33 @@ def _value(node: ast.expr, columns: Mapping[str, Floats], quoted: Mapping[str, s
             return -_value(inner, columns, quoted, text)
         case ast.Call(func=ast.Name(id=function), args=[inner], keywords=[]) if function in _CALLS:
             return _CALLS[function](_value(inner, columns, quoted, text))
-    raise UsageError(f"{text!r}: only {_ALLOWED} are allowed")
+    raise UsageError(f"{text!r}: only {_ALLOWED} are allowed{_quoting(text, columns)}")
 
 
-def _missing(name: str, columns: Mapping[str, Floats]) -> UsageError:
+def _dotted(node: ast.expr, quoted: Mapping[str, str]) -> str | None:
+    """A name, or names joined by dots, such as `data.args.N`; None for anything else."""
+    if isinstance(node, ast.Name):
+        return quoted.get(node.id, node.id)
+    if isinstance(node, ast.Attribute) and (before := _dotted(node.value, quoted)) is not None:
+        return f"{before}.{node.attr}"
+    return None
+
+
+def _quoting(text: str, columns: Mapping[str, Floats]) -> str:
+    """What to write instead, where a column in the text has a name that arithmetic would take apart."""
+    odd = [c for c in columns if c in text and f"`{c}`" not in text and not all(p.isidentifier() for p in c.split("."))]
+    if not odd:
+        return ""
+    name = max(odd, key=len)
+    return f". The column {name!r} stands in backticks in arithmetic: {text.replace(name, f'`{name}`')}"
+
+
+def _missing(name: str, columns: Mapping[str, Floats], text: str) -> UsageError:
     return UsageError(
-        f"there is no numeric column {name!r}; the table has {', '.join(columns) or 'none'}. "
-        "Say which column is meant with --columns NAME=COLUMN; in arithmetic, names with spaces stand in `backticks`"
+        f"there is no numeric column {name!r}; the table has {', '.join(columns) or 'none'}"
+        + (
+            _quoting(text, columns)
+            or ". Say which column is meant with --columns NAME=COLUMN; in arithmetic, names of other characters than "
+            "letters, digits, _ and dots stand in `backticks`"
+        )
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,20 +12,26 @@ from numpy.typing import NDArray
 
 from orchestrator.errors import UsageError
 from sweeps.lab.laws.base import Floats, Law
-from sweeps.lab.laws.cases import Cases, Selection, read_table, select
+from sweeps.lab.laws.bounds import bounded
+from sweeps.lab.laws.cases import Cases, Selection, select
 from sweeps.lab.laws.intervals import bootstrap as draw
-from sweeps.lab.laws.intervals import covariance
+from sweeps.lab.laws.intervals import covariance, open_ends
 from sweeps.lab.laws.objective import Objective, objective_named
 from sweeps.lab.laws.outcome import Convergence, Fit, HeldOut
 from sweeps.lab.laws.polish import polish
 from sweeps.lab.laws.problem import Coordinates, Problem, checked_fixed
 from sweeps.lab.laws.solver import race
+from sweeps.lab.laws.starts import Starts, begin, drawn
+from sweeps.lab.laws.tables import SWEEP_ROWS, is_sweep, read_table
+from sweeps.lab.laws.valleys import follow
 
 __all__ = ["fit", "fit_cases"]
 
 _STEPS = 200
 _FELT = 1e-24  # of the largest curvature: a parameter below changes the prediction by less than 1e-12 of it
 _SAME = 1e-6  # relative difference of objectives up to which two starts count as having found the same minimum
+_ALONE = 3  # a minimum that fewer starts than that have found is held against others that are found in another way
+_MORE = 256  # starts that are drawn for that
 
 
 def fit(
@@ -40,13 +47,16 @@ def fit(
     bootstrap: int = 0,
     seed: int = 0,
     fixed: Mapping[str, float] | None = None,
-    starts: Floats | None = None,
+    starts: Starts | None = None,
+    start_count: int | None = None,
+    bounds: Mapping[str, tuple[float, float]] | None = None,
+    every_status: bool = False,
 ) -> Fit:
     """Fit a law to any table.
 
     Args:
         law: such as `CHINCHILLA`; `law_named("chinchilla")` finds one by name.
-        table: a DataFrame, or the path of a Parquet, CSV or JSON-lines table.
+        table: a DataFrame, or the path of a table or of the results of a sweep, see `read_table`.
         columns: quantities of the law to columns, or arithmetic of columns: `{"N": "params", "D": "C / 6 / N"}`.
         objective: `huber` (delta 1e-3), `lad`, `least-squares` (all on log prediction - log measured), or an
             `Objective`.
@@ -57,20 +67,29 @@ def fit(
         bootstrap: number of draws; 0 leaves the intervals to the curvature.
         seed: of the draws.
         fixed: parameters that are not fitted, with their values.
-        starts: parameter vectors [S, P] instead of the law's own.
+        starts: parameter vectors [S, P] instead of the law's own starts, or values of some parameters, which replace
+            those of the law's own starts: `[{"alpha": 0.3}]`.
+        start_count: the least number of starts; where there are fewer, more are drawn around them.
+        bounds: parameters to the smallest and largest value allowed; they narrow the law's own bounds.
+        every_status: fit also rows of a sweep whose unit did not end well (diverged, pruned or failed).
 
     Raises:
         UsageError: the table does not fit the law, in the words of what was given and what is wanted.
     """
+    law = bounded(law, bounds or {})
     checked_fixed(law, fixed or {})
-    table = table if isinstance(table, pd.DataFrame) else read_table(Path(table))
+    table = table if isinstance(table, pd.DataFrame) else read_table(table)
+    if is_sweep(table) and not every_status and (table["status"].astype(str) != "ok").any():
+        exclude = [SWEEP_ROWS, *exclude]
     cases, held, selection = select(
-        law, table, columns=columns, exclude=exclude, holdout=holdout, weights=weights, group=group
-    )
+        law, table, columns=columns, exclude=exclude, holdout=holdout, weights=weights, group=group,
+        given=len(fixed or {}),
+    )  # fmt: skip
     wanted = objective if isinstance(objective, Objective) else objective_named(objective)
     return fit_cases(
-        law, cases, wanted, held=held, selection=selection, bootstrap=bootstrap, seed=seed, fixed=fixed, starts=starts
-    )
+        law, cases, wanted, held=held, selection=selection, bootstrap=bootstrap, seed=seed, fixed=fixed, starts=starts,
+        start_count=start_count,
+    )  # fmt: skip
 
 
 def fit_cases(
@@ -83,7 +102,8 @@ def fit_cases(
     bootstrap: int = 0,
     seed: int = 0,
     fixed: Mapping[str, float] | None = None,
-    starts: Floats | None = None,
+    starts: Starts | None = None,
+    start_count: int | None = None,
 ) -> Fit:
     """Fit a law to points that have been chosen already; see `fit`."""
     checked_fixed(law, fixed or {})
@@ -96,8 +116,10 @@ def fit_cases(
         )
     coordinates = Coordinates.of(law)
     problem = Problem(law, cases.x, cases.y, cases.weights, objective, coordinates)
-    free, phi = _begin(law, coordinates, law.starts(cases.x, cases.y) if starts is None else starts, fixed or {})
-    phi, convergence = _search(problem, phi, free)
+    free, phi = begin(problem, cases.y, fixed or {}, starts, start_count)
+    phi, convergence = _search(problem, phi, free, alone=starts is not None)
+    low, high = open_ends(problem, phi, free)
+    convergence = replace(convergence, open_low=low, open_high=high)
     drawn = draw(problem, phi, cases, bootstrap, seed, free) if bootstrap else None
     found = Fit(
         law=law,
@@ -122,20 +144,12 @@ def _range(values: Floats) -> tuple[float, float]:
     return float(values.min()), float(values.max())
 
 
-def _begin(
-    law: Law, coordinates: Coordinates, starts: Floats, fixed: Mapping[str, float]
-) -> tuple[NDArray[np.bool_], Floats]:
-    """Which parameters are fitted [P], and distinct starts in internal coordinates [S, P]."""
-    names = [p.name for p in law.parameters]
-    theta = np.atleast_2d(np.asarray(starts, np.float64)).copy()
-    for name, value in fixed.items():
-        theta[:, names.index(name)] = value
-    phi = coordinates.inside(theta)
-    return np.array([name not in fixed for name in names]), np.unique(phi, axis=0) if fixed else phi
+def _search(problem: Problem, starts: Floats, free: NDArray[np.bool_], *, alone: bool) -> tuple[Floats, Convergence]:
+    """The lowest minimum [P] that a descent from all starts finds, and how well it is established.
 
-
-def _search(problem: Problem, starts: Floats, free: NDArray[np.bool_]) -> tuple[Floats, Convergence]:
-    """The lowest minimum [P] that a descent from all starts finds, and how well it is established."""
+    A minimum that few starts have found, or in which none has come to rest, is held against those at the end of curved
+    valleys, from more starts unless they are `alone`.
+    """
     smooth = problem.smoothed(1e-3) if np.isfinite(problem.objective.delta) else problem
     batch, usable = race(smooth, starts, free, _STEPS)
     if not np.isfinite(batch.value[0]):
@@ -143,8 +157,25 @@ def _search(problem: Problem, starts: Floats, free: NDArray[np.bool_]) -> tuple[
             f"{problem.law.name}: none of {len(starts)} starts gives a finite objective; "
             "are the units of the columns right?"
         )
-    best = polish(problem, batch.phi[0], free)
-    agree = int((batch.value <= batch.value[0] * (1 + _SAME)).sum())
+    best, ends, count = polish(problem, batch.phi[0], free), batch.value, len(starts)
+    convergence = _judged(problem, best, free, ends, usable, count)
+    if convergence.agree < min(_ALONE, len(ends)) or not convergence.reached(problem.values(best[None])[0]):
+        more = starts if alone else np.concatenate([starts, drawn(problem, starts, starts[0], free, _MORE)])
+        others = follow(problem, more, free)
+        rivals = np.concatenate([best[None], others])
+        best = rivals[int(np.argmin(problem.values(rivals)))]
+        ends = np.concatenate([ends, smooth.values(others)])
+        convergence = _judged(problem, best, free, ends, usable, len(more))
+    return best, convergence
+
+
+def _judged(
+    problem: Problem, best: Floats, free: NDArray[np.bool_], ends: Floats, usable: int, starts: int
+) -> Convergence:
+    """How well a minimum [P] is established, given the objectives [m] in which the descents ended."""
+    smooth = problem.smoothed(1e-3) if np.isfinite(problem.objective.delta) else problem
+    lowest = min(float(ends.min()), float(smooth.values(best[None])[0]))
+    agree = int((ends <= lowest * (1 + _SAME) + smooth.rounding).sum())
     _, gradient, curvature = (v[0] for v in problem.terms(best[None], np.zeros(1, np.int64)))
     low, high = problem.coordinates.low, problem.coordinates.high
     felt = np.diag(curvature) > _FELT * np.diag(curvature).max()
@@ -152,13 +183,14 @@ def _search(problem: Problem, starts: Floats, free: NDArray[np.bool_]) -> tuple[
     inner = curvature[np.ix_(moving, moving)]
     decrement = float(gradient[moving] @ np.linalg.pinv(inner, rcond=1e-15, hermitian=True) @ gradient[moving])
     scaled = inner / np.sqrt(np.outer(np.diag(inner), np.diag(inner)))
-    return best, Convergence(
-        starts=len(starts),
+    return Convergence(
+        starts=starts,
         usable=usable,
-        finished=len(batch.phi),
+        finished=len(ends),
         agree=agree,
         gradient=float(np.abs(gradient[moving]).max(initial=0)),
         decrement=decrement,
         condition=float(np.linalg.cond(scaled)) if len(moving) and np.isfinite(scaled).all() else np.inf,
         at_bound=tuple(p.name for i, p in enumerate(problem.law.parameters) if free[i] and i not in moving),
+        rounding=problem.rounding,
     )

@@ -11,11 +11,12 @@ from scipy.stats import chi2, norm
 from sweeps.lab.laws.base import Floats
 from sweeps.lab.laws.cases import Cases
 from sweeps.lab.laws.polish import STAGES
-from sweeps.lab.laws.problem import Problem
+from sweeps.lab.laws.problem import BLOCK, Problem
 from sweeps.lab.laws.solver import Batch, descend
 
-__all__ = ["bootstrap", "covariance", "dispersion", "profile"]
+__all__ = ["bootstrap", "covariance", "dispersion", "open_ends", "profile"]
 
+_LEVEL = 0.95
 _STEPS = 60
 _BOFINGER = 2 * (4.5 * norm.pdf(0) ** 4) ** 0.2  # bandwidth for the density at the median (Bofinger 1975), both sides
 _PROFILE = 30  # values on each side
@@ -44,9 +45,30 @@ def covariance(problem: Problem, phi: Floats, free: NDArray[np.bool_]) -> Floats
     jacobian = problem.jacobian(phi)[moving]
     spread, slope = dispersion(problem, phi, len(moving))
     information = (jacobian * problem.weights) @ jacobian.T
+    scale = np.sqrt(np.diag(information))
+    scale = np.where(scale > 0, scale, 1.0)
+    inverse = np.linalg.pinv(information / np.outer(scale, scale), rcond=1e-15, hermitian=True)
     found = np.zeros((len(phi), len(phi)))
-    found[np.ix_(moving, moving)] = np.linalg.pinv(information, rcond=1e-15, hermitian=True) * spread / slope**2
+    found[np.ix_(moving, moving)] = inverse / np.outer(scale, scale) * spread / slope**2
     return found
+
+
+def open_ends(problem: Problem, phi: Floats, free: NDArray[np.bool_]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Positive parameters that the points don't keep from their lower, and from their upper bound.
+
+    With the parameter there and all others as they are, the objective stays within the limit of a 95 % profile: so the
+    profile's interval, which fits the others again, reaches that bound too.
+    """
+    spread, slope = dispersion(problem, phi, int(free.sum()))
+    limit = float(problem.values(phi[None])[0]) + chi2.ppf(_LEVEL, 1) * spread / slope / 2
+    there = np.flatnonzero(free & problem.coordinates.log)
+    found = []
+    for bound in (problem.coordinates.low, problem.coordinates.high):
+        tried = np.tile(phi, (len(there), 1))
+        tried[np.arange(len(there)), there] = bound[there]
+        within = problem.values(tried) <= limit if len(there) else np.zeros(0, bool)
+        found.append(tuple(problem.law.parameters[i].name for i in there[within]))
+    return found[0], found[1]
 
 
 def bootstrap(problem: Problem, phi: Floats, cases: Cases, draws: int, seed: int, free: NDArray[np.bool_]) -> Floats:
@@ -64,14 +86,16 @@ def bootstrap(problem: Problem, phi: Floats, cases: Cases, draws: int, seed: int
         Internal coordinates [draws, P].
     """
     random = np.random.default_rng(seed)
-    if cases.groups is None:
-        counts = random.multinomial(problem.n, np.full(problem.n, 1 / problem.n), draws)
-    else:
-        _, places = np.unique(cases.groups, return_inverse=True)
-        number = int(places.max()) + 1
-        counts = random.multinomial(number, np.full(number, 1 / number), draws)[:, places]
-    drawn = replace(problem, weights=counts * problem.weights)
-    return _narrowing(drawn, np.tile(phi, (draws, 1)), np.tile(free, (draws, 1))).phi
+    groups = np.arange(problem.n) if cases.groups is None else cases.groups
+    _, places = np.unique(groups, return_inverse=True)
+    number, size = int(places.max()) + 1, max(1, BLOCK // problem.n)
+    found = []
+    for first in range(0, draws, size):  # in blocks: weights for all draws at once could be larger than memory
+        some = min(size, draws - first)
+        counts = random.multinomial(number, np.full(number, 1 / number), some)[:, places]
+        drawn = replace(problem, weights=counts * problem.weights)
+        found.append(_narrowing(drawn, np.tile(phi, (some, 1)), np.tile(free, (some, 1))).phi)
+    return np.concatenate(found)
 
 
 def _narrowing(problem: Problem, phi: Floats, free: NDArray[np.bool_]) -> Batch:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from sweeps.lab.laws.base import Floats, Law, Parameter, Points, Quantity, centre, column, grid
+from sweeps.lab.laws.base import Floats, Law, Parameter, Points, Quantity, centre, column, grid, two_shares
 
 __all__ = ["KAPLAN_JOINT", "KaplanJoint"]
 
@@ -42,7 +42,7 @@ class KaplanJoint(Law):
             value * share_n * a_n / scale_n,
             value * share_d * a_d / scale_d,
             value * share_n * log_n,
-            value * (inner - share_n * by_size),
+            value * (share_d * by_data + two_shares(by_size - by_data)),
         ]
         return value, np.stack(gradient, axis=1)
 

@@ -50,7 +50,7 @@ class MixtureAdditive(Law):
         help_, slopes = powers(theta[:, 5:], x, self.domains)
         mixed = 1 / help_
         gradient = [np.ones_like(size), size_scale, size_exponent, data_scale, data_exponent]
-        gradient += [-(mixed**2) * slope for slope in slopes]
+        gradient += [-mixed * (slope / help_) for slope in slopes]
         return column(theta, 0) + mixed + size + data, np.stack(gradient, axis=1)
 
     def starts(self, x: Points, y: Floats) -> Floats:

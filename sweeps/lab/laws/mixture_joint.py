@@ -57,7 +57,7 @@ class MixtureJoint(Law):
         help_, slopes = powers(theta[:, 5 + 2 * k :], x, k)
         mixed = 1 / help_
         gradient = [np.ones_like(size), size_slopes[0], data_slopes[0], size_slopes[1], data_slopes[1]]
-        gradient += [*size_slopes[2:], *data_slopes[2:], *(-(mixed**2) * slope for slope in slopes)]
+        gradient += [*size_slopes[2:], *data_slopes[2:], *(-mixed * (slope / help_) for slope in slopes)]
         return floor + mixed + size + data, np.stack(gradient, axis=1)
 
     def starts(self, x: Points, y: Floats) -> Floats:
@@ -86,8 +86,7 @@ def _mixed(
     """The term (sum_i a_i h_i)^power x^-exponent, and its derivatives by exponent, power, a_1, a_2, ..."""
     inner = scales @ shares
     value = np.exp(power * np.log(inner) - exponent * log_x)
-    by_scale = value * power / inner
-    return value, [-value * log_x, value * np.log(inner), *(by_scale * share for share in shares)]
+    return value, [-value * log_x, value * np.log(inner), *(value * (power * share / inner) for share in shares)]
 
 
 MIXTURE_JOINT = MixtureJoint(2)

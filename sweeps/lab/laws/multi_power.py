@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import numpy as np
 
+from orchestrator.errors import UsageError
 from sweeps.lab.laws.base import Floats, Law, Parameter, Points, Quantity, centre, column, decay, grid
+from sweeps.lab.laws.curve_rows import SUM_BEFORE, abrupt, curves, given_before, notes
 
 __all__ = ["MULTI_POWER", "MultiPower"]
+
+_MOST = 200_000_000  # rows times drops: the table of what each drop is worth in each row
 
 
 class MultiPower(Law):
     """L = L0 + A S1^-alpha - B sum_k (eta_{k-1} - eta_k) [1 - (1 + C eta_k^-gamma S_k)^-beta] (arXiv 2503.12811).
 
     The sum runs over the drops of the rate before a point; S_k is the sum of rates from drop k on, S1 that from the
-    beginning, warm-up included.
+    beginning, warm-up included. Rises of the rate count as negative drops, but not those of a warm-up: before a curve's
+    rate has fallen for the first time.
 
-    Each curve is a series of rows. Between two rows the rate is taken to move in one drop, half-way between their
-    sums of rates: log rows often where it falls. Before the first row the rate is taken to be constant. The sums need
-    all rows of a curve; they are computed before rows are excluded.
+    Each curve is a series of rows. Between two rows the rate is taken to fall linearly, in one drop at the mean place
+    of all its steps; where it falls once, between rows at which it stays, in one drop at the step of the later row.
+    Before the first row the rate is taken to be constant; `sum_before` gives the sum of rates there where it was not:
+    a linear warm-up of W steps to a peak sums to W peak / 2. The sums need all rows of a curve; they are computed
+    before rows are excluded, and rows without a loss may bring more of the schedule.
     """
 
     name = "multi_power"
@@ -27,6 +34,7 @@ class MultiPower(Law):
         Quantity("curve", "", "which rows belong to one run", positive=False, label=True),
         Quantity("step", "steps", "training step, from 1"),
         Quantity("rate", "", "learning rate at this step", positive=False),
+        SUM_BEFORE,
     )
     output = Quantity("loss", "nats per token", "held-out loss")
     parameters = (
@@ -40,30 +48,35 @@ class MultiPower(Law):
     )
 
     def prepare(self, x: Points) -> Points:
-        curves, steps, rates = x["curve"], x["step"], x["rate"]
-        members = [np.flatnonzero(curves == c) for c in np.unique(curves)]
-        longest = max(len(m) for m in members)
-        drops, after, since = (np.zeros((len(curves), longest)) for _ in range(3))
-        forward = np.empty_like(rates)
-        for rows in members:
-            rows = rows[np.argsort(steps[rows], kind="stable")]
-            gained = np.diff(steps[rows]) * (rates[rows[1:]] + rates[rows[:-1]]) / 2
-            forward[rows] = np.concatenate([[0.0], np.cumsum(gained)]) + steps[rows[0]] * rates[rows[0]]
-            fall = rates[rows[:-1]] - rates[rows[1:]]
-            place = (forward[rows[:-1]] + forward[rows[1:]]) / 2
-            for i, row in enumerate(rows):
-                drops[row, :i] = fall[:i]
-                after[row, :i] = np.maximum(rates[rows[1 : i + 1]], 1e-12 * rates[rows].max())
-                since[row, :i] = forward[row] - place[:i]
-        return {"S1": forward, "drops": drops, "after": np.where(after > 0, after, 1.0), "since": since}
+        members = curves(x)
+        parts = [_schedule(x["step"][rows], x["rate"][rows], given_before(x, rows)) for rows in members]
+        n, most = len(x["rate"]), max(1, *(len(place) for _, place, _, _ in parts))
+        if n * most > _MOST:
+            raise UsageError(
+                f"multi_power needs a number for each row and each drop of the rate before it, here {n} x {most}, and "
+                f"takes at most {_MOST:.0e}; give fewer rows of each curve"
+            )
+        forward, after = np.empty(n), np.ones((n, most))
+        drops, since = np.zeros((n, most)), np.zeros((n, most))
+        for rows, (sums, place, fall, rates) in zip(members, parts, strict=True):
+            forward[rows] = sums
+            before = place[None, :] < sums[:, None]
+            drops[rows, : len(place)] = np.where(before, fall, 0.0)
+            after[rows, : len(place)] = np.where(before, rates, 1.0)
+            since[rows, : len(place)] = np.where(before, sums[:, None] - place[None, :], 0.0)
+        return {"S1": forward, "drops": drops, "after": after, "since": since}
+
+    def notes(self, x: Points) -> list[str]:
+        return notes(x)
 
     def evaluate(self, theta: Floats, x: Points) -> tuple[Floats, Floats]:
         floor, scale, alpha, gain, speed, beta, gamma = (column(theta, i) for i in range(7))
         term, by_scale, by_exponent = decay(scale, alpha, np.log(x["S1"]))
         log_after = np.log(x["after"])
         reach = speed[..., None] * np.exp(-gamma[..., None] * log_after) * x["since"]  # [S, n, K]
-        kept = np.exp(-beta[..., None] * np.log1p(reach))
-        total = (x["drops"] * (1 - kept)).sum(2)
+        waited = beta[..., None] * np.log1p(reach)
+        kept = np.exp(-waited)
+        total = -(x["drops"] * np.expm1(-waited)).sum(2)
         slope = x["drops"] * beta[..., None] * kept / (1 + reach) * reach
         gradient = [
             np.ones_like(term),
@@ -96,6 +109,25 @@ class MultiPower(Law):
         curve = np.repeat(np.arange(float(len(places))), 28)
         x = {"curve": curve, "step": np.concatenate(places), "rate": np.concatenate(curves)}
         return np.array([2.8, 0.6, 0.45, 500.0, 2.0, 0.6, 0.6]), x
+
+
+def _schedule(steps: Floats, rates: Floats, before: float | None) -> tuple[Floats, Floats, Floats, Floats]:
+    """The sum of rates up to each row [m], and of each fall between two rows its place, its size, the rate after it.
+
+    A place is the sum of rates up to the step before the fall. Sums and places are those of the definition where every
+    step has a row; between rows where the rate falls linearly the place is the mean over the steps.
+    """
+    gap, change = np.diff(steps), np.diff(rates)
+    left, right, skipped, last = rates[:-1], rates[1:], np.maximum(gap - 1, 0), np.minimum(gap, 1)
+    sudden = abrupt(steps, rates)
+    gained = np.where(sudden, skipped * left + last * right, (gap * (left + right) + last * change) / 2)
+    start = steps[0] * rates[0] if before is None else before + rates[0]
+    sums = start + np.concatenate([[0.0], np.cumsum(gained)])
+    whole = np.maximum(gap, 1)
+    waited = np.where(sudden, skipped * left, skipped * (left / 2 + change * (whole + 1) / (6 * whole)))
+    after = np.where(sudden, right, left + change * (whole + 1) / (2 * whole))
+    falls = np.flatnonzero((change != 0) & np.logical_or.accumulate(change < 0))
+    return sums, (sums[:-1] + waited)[falls], -change[falls], np.maximum(after, 1e-12 * rates.max())[falls]
 
 
 MULTI_POWER = MultiPower()

@@ -38,9 +38,8 @@ class OptimalSetting(Law):
 
     def evaluate(self, theta: Floats, x: Points) -> tuple[Floats, Floats]:
         log_n, log_d = np.log(x["N"]), np.log(x["D"])
-        power = np.exp(column(theta, 1) * log_n + column(theta, 2) * log_d)
-        value = column(theta, 0) * power
-        return value, np.stack([power, value * log_n, value * log_d], axis=1)
+        value = np.exp(np.log(column(theta, 0)) + column(theta, 1) * log_n + column(theta, 2) * log_d)
+        return value, np.stack([value / column(theta, 0), value * log_n, value * log_d], axis=1)
 
     def starts(self, x: Points, y: Floats) -> Floats:
         found = grid([1.0], (-1.0, -0.3, 0.0, 0.5), (-0.5, 0.0, 0.5))

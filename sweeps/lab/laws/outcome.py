@@ -14,7 +14,7 @@ from sweeps.lab.laws.base import Floats, Law, Points, Quantity
 from sweeps.lab.laws.cases import Cases, Selection
 from sweeps.lab.laws.intervals import profile
 from sweeps.lab.laws.objective import Objective
-from sweeps.lab.laws.problem import Coordinates, Problem
+from sweeps.lab.laws.problem import BLOCK, Coordinates, Problem, predictions
 
 __all__ = ["FAR", "Convergence", "Fit", "HeldOut"]
 
@@ -39,6 +39,9 @@ class Convergence:
             combinations of the parameters.
         at_bound: parameters that stand at a bound, or are so near zero that nothing depends on them: their intervals
             mean nothing.
+        open_low: positive parameters that could as well be at their lower bound.
+        open_high: positive parameters that could as well be at their upper bound.
+        rounding: the objective of residuals as large as the rounding of predictions: no descent can do better.
     """
 
     starts: int
@@ -49,6 +52,13 @@ class Convergence:
     decrement: float
     condition: float
     at_bound: tuple[str, ...] = ()
+    rounding: float = 0.0
+    open_low: tuple[str, ...] = ()
+    open_high: tuple[str, ...] = ()
+
+    def reached(self, value: float) -> bool:
+        """Whether one more step would gain less than a billionth of the objective `value`, or than rounding hides."""
+        return self.decrement <= max(_CONVERGED * value, self.rounding)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +70,9 @@ class HeldOut:
         rmse: root mean square of the residuals: log prediction - log measured, or their plain difference.
         bias: their mean; positive: predicted too high.
         worst: largest size.
+        mae: mean size.
+        r2: share of the points' variance that is explained, of logarithms where the residuals are; nan where the points
+            are all alike.
         covered: share that lies within the 95 % interval for a single measurement.
     """
 
@@ -68,15 +81,26 @@ class HeldOut:
     bias: float
     worst: float
     covered: float
+    mae: float = np.nan
+    r2: float = np.nan
 
     @classmethod
     def of(cls, fit: Fit, cases: Cases) -> HeldOut:
         """Judge a fit on points."""
-        r = fit.objective.residual(fit.law.predict(fit.theta[None], cases.x), cases.y)[0]
-        band = fit.band(lambda theta: fit.law.predict(theta, cases.x), level=0.95, single=True)
+        r = fit.objective.residual(predictions(fit.law, fit.theta[None], cases.x), cases.y)[0]
+        band = fit.band_at(cases.x, level=0.95, single=True)
         inside = (band["low"] <= cases.y) & (cases.y <= band["high"])
-        size = np.abs(r)
-        return cls(len(r), float(np.sqrt((r**2).mean())), float(r.mean()), float(size.max()), float(inside.mean()))
+        size, y = np.abs(r), np.log(cases.y) if fit.objective.log else cases.y
+        varied = float(((y - y.mean()) ** 2).sum())
+        return cls(
+            n=len(r),
+            rmse=float(np.sqrt((r**2).mean())),
+            bias=float(r.mean()),
+            worst=float(size.max()),
+            covered=float(inside.mean()),
+            mae=float(size.mean()),
+            r2=1 - float((r**2).sum()) / varied if varied > 0 else np.nan,
+        )
 
 
 @dataclass(frozen=True)
@@ -123,8 +147,8 @@ class Fit:
 
     @property
     def converged(self) -> bool:
-        """Whether one more step would gain less than a billionth of the objective."""
-        return self.convergence.decrement <= _CONVERGED * max(self.value, 1e-25)
+        """Whether one more step would gain less than a billionth of the objective, or than rounding hides."""
+        return self.convergence.reached(self.value)
 
     @property
     def rmse(self) -> float:
@@ -140,12 +164,13 @@ class Fit:
 
         Columns: `name`, `value`, `error` (standard error), `low`, `high` (interval), `meaning`. With a bootstrap, error
         and interval are the standard deviation and the quantiles of its draws; else they come from the curvature, with
-        Student's t, symmetric in the logarithm of positive parameters.
+        Student's t, symmetric in the logarithm of positive parameters. They are nan where nothing is known: where the
+        fit has not converged, and by curvature for parameters at a bound or without influence.
         """
-        draws = self.samples()
+        draws = self.samples() if self.converged else np.full((2, len(self.theta)), np.nan)
         lines = []
         for i, p in enumerate(self.law.parameters):
-            error, low, high = _spread(draws[:, i], level) if self.draws is not None else self._wald(i, level)
+            error, low, high = self._known(i, level)
             meaning = p.doc + (" (given)" if p.name in self.fixed else "")
             lines.append((p.name, self.theta[i], error, low, high, meaning))
         of_draws = self.law.derived(draws)
@@ -155,8 +180,7 @@ class Fit:
 
     def interval(self, parameter: str, level: float = 0.95) -> tuple[float, float]:
         """Interval of one parameter, as in `parameters`."""
-        i = self.law.index(parameter)
-        found = _spread(self.draws[:, i], level) if self.draws is not None else self._wald(i, level)
+        found = self._known(self.law.index(parameter), level)
         return found[1], found[2]
 
     def profiled(self, parameter: str, level: float = 0.95) -> tuple[float, float]:
@@ -188,27 +212,45 @@ class Fit:
         drawn = phi + np.random.default_rng(0).standard_normal((_SAMPLES, len(phi))) @ root.T
         return coordinates.outside(np.clip(drawn, coordinates.low, coordinates.high))
 
-    def band(
-        self, quantity: Callable[[Floats], Floats], *, level: float = 0.95, single: bool = False
-    ) -> dict[str, Floats]:
+    def band(self, quantity: Callable[[Floats], Floats], *, level: float = 0.95) -> dict[str, Floats]:
         """Any quantity of the parameters with its interval.
 
         Args:
             quantity: from parameter vectors [S, P] to values [S, m].
             level: of confidence.
-            single: add the scatter of single measurements, as the residuals show it; only for the law's own output.
 
         Returns:
             `value`, `low` and `high`, each [m].
         """
         with np.errstate(all="ignore"):
             value, drawn = quantity(self.theta[None])[0], quantity(self.samples())
-        if single:
-            scatter = np.random.default_rng(1).choice(self._inflated(), drawn.shape)
-            drawn = drawn * np.exp(scatter) if self.objective.log else drawn + scatter
-        tail = (1 - level) / 2
-        low, high = np.nanquantile(np.where(np.isfinite(drawn), drawn, np.nan), [tail, 1 - tail], axis=0)
-        return {"value": value, "low": low, "high": high}
+        return {"value": value, **_ends(drawn, level)}
+
+    def band_at(self, x: Points, *, level: float = 0.95, single: bool = False) -> dict[str, Floats]:
+        """The law's predictions with their interval, a block of points at a time: memory does not grow with them.
+
+        Args:
+            x: prepared inputs, each with first dimension n.
+            level: of confidence.
+            single: add the scatter of single measurements, as the residuals show it.
+
+        Returns:
+            `value`, `low` and `high`, each [n].
+        """
+        draws, scatter, random = self.samples(), self._inflated(), np.random.default_rng(1)
+        n = len(next(iter(x.values())))
+        size, parts = max(1, BLOCK // len(draws)), []
+        for first in range(0, n, size):
+            some = {name: values[first : first + size] for name, values in x.items()}
+            with np.errstate(all="ignore"):
+                drawn = predictions(self.law, draws, some)
+                if single:
+                    added = random.choice(scatter, drawn.shape)
+                    drawn = drawn * np.exp(added) if self.objective.log else drawn + added
+            parts.append(_ends(drawn, level))
+        with np.errstate(all="ignore"):
+            value = predictions(self.law, self.theta[None], x)[0]
+        return {"value": value, **{end: np.concatenate([p[end] for p in parts]) for end in ("low", "high")}}
 
     def predict(self, points: pd.DataFrame | Points, level: float = 0.95) -> pd.DataFrame:
         """Predictions with intervals.
@@ -219,15 +261,16 @@ class Fit:
 
         Returns:
             The inputs; `predicted`; `low`, `high`: interval of the law's own curve; `run_low`, `run_high`: interval for
-            a single new measurement; `warning`: where an input lies beyond 100 times the fitted range, else empty.
+            a single new measurement; `warning`: where an input lies beyond 100 times the fitted range, or the fit has
+            not converged, else empty.
 
         Raises:
             UsageError: an input is missing or not positive.
         """
-        x = {q.name: self._input(points, q) for q in self.law.inputs}
+        x = {q.name: self._input(points, q) for q in self.law.inputs if not q.optional or q.name in points}
         prepared = self.law.prepare(x)
-        curve = self.band(lambda theta: self.law.predict(theta, prepared), level=level)
-        run = self.band(lambda theta: self.law.predict(theta, prepared), level=level, single=True)
+        curve = self.band_at(prepared, level=level)
+        run = self.band_at(prepared, level=level, single=True)
         return pd.DataFrame(
             {
                 **x,
@@ -243,7 +286,7 @@ class Fit:
     def warnings(self, x: Points) -> list[str]:
         """For each point what is said about its distance from the fitted points; empty when it is near."""
         n = len(next(iter(x.values())))
-        told: list[list[str]] = [[] for _ in range(n)]
+        told: list[list[str]] = [[] if self.converged else ["the fit has not converged"] for _ in range(n)]
         for name, (low, high) in self.ranges.items():
             if name not in x or low <= 0:
                 continue
@@ -272,6 +315,16 @@ class Fit:
             return end
         return float(np.exp(end)) if self.law.parameters[place].log else end
 
+    def _known(self, place: int, level: float) -> tuple[float, float, float]:
+        """Standard error and interval of one parameter; nan where they would mean nothing."""
+        if not self.converged:
+            return np.nan, np.nan, np.nan
+        if self.draws is not None:
+            return _spread(self.draws[:, place], level)
+        if self.law.parameters[place].name in self.convergence.at_bound:
+            return np.nan, np.nan, np.nan
+        return self._wald(place, level)
+
     def _wald(self, place: int, level: float) -> tuple[float, float, float]:
         coordinates = Coordinates.of(self.law)
         phi = coordinates.inside(self.theta)
@@ -282,12 +335,22 @@ class Fit:
         ends[:, place] += (-half, half)
         ends = np.clip(ends, coordinates.low, coordinates.high)
         low, high = coordinates.outside(ends)[:, place]
+        name = self.law.parameters[place].name
+        low = coordinates.outside(coordinates.low)[place] if name in self.convergence.open_low else low
+        high = coordinates.outside(coordinates.high)[place] if name in self.convergence.open_high else high
         return deviation * float(coordinates.slope(self.theta)[place]), float(low), float(high)
 
     def _inflated(self) -> Floats:
         """Residuals, widened for the parameters that were fitted to them."""
         n, p = len(self.residuals), len(self.theta) - len(self.fixed)
         return np.asarray(self.residuals * np.sqrt(n / max(n - p, 1)))
+
+
+def _ends(drawn: Floats, level: float) -> dict[str, Floats]:
+    """The central interval [m] of draws [S, m]; those that are no numbers do not count."""
+    tail = (1 - level) / 2
+    low, high = np.nanquantile(np.where(np.isfinite(drawn), drawn, np.nan), [tail, 1 - tail], axis=0)
+    return {"low": low, "high": high}
 
 
 def _spread(values: Floats, level: float) -> tuple[float, float, float]:

@@ -29,9 +29,8 @@ class Power(Law):
 
     def evaluate(self, theta: Floats, x: Points) -> tuple[Floats, Floats]:
         log_x = np.log(x["x"])
-        power = np.exp(column(theta, 1) * log_x)
-        value = column(theta, 0) * power
-        return value, np.stack([power, value * log_x], axis=1)
+        value = np.exp(np.log(column(theta, 0)) + column(theta, 1) * log_x)
+        return value, np.stack([value / column(theta, 0), value * log_x], axis=1)
 
     def starts(self, x: Points, y: Floats) -> Floats:
         middle, level = centre(x["x"]), centre(y)

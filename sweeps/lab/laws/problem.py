@@ -14,10 +14,25 @@ from orchestrator.errors import UsageError
 from sweeps.lab.laws.base import Floats, Law, Points
 from sweeps.lab.laws.objective import Objective
 
-__all__ = ["Coordinates", "Problem", "checked_fixed"]
+__all__ = ["BLOCK", "Coordinates", "Problem", "cells", "checked_fixed", "predictions"]
 
 _CHUNK = 80_000  # numbers of one gradient block: it stays in the processor's second cache
+BLOCK = 2_000_000  # numbers of a block of predictions
+_ROUNDED = 64 * float(np.finfo(np.float64).eps)
 _LEAST_LOG, _MOST_LOG = -690.0, 690.0  # beyond them exp leaves the range of a double
+
+
+def cells(x: Points) -> int:
+    """Numbers that one parameter vector makes of prepared inputs: their number of points, or points times drops."""
+    return max(1, *(v.size for v in x.values()))
+
+
+def predictions(law: Law, theta: Floats, x: Points) -> Floats:
+    """A law's predictions [S, n], in blocks of parameter vectors, so that no array on the way outgrows them."""
+    size = max(1, BLOCK // cells(x))
+    if len(theta) <= size:
+        return law.predict(theta, x)
+    return np.concatenate([law.predict(theta[i : i + size], x) for i in range(0, len(theta), size)])
 
 
 def checked_fixed(law: Law, fixed: Mapping[str, float]) -> None:
@@ -107,17 +122,23 @@ class Problem:
         """The same problem with a larger delta."""
         return replace(self, objective=self.objective.smoothed(delta))
 
-    def residuals(self, phi: Floats, rows: np.ndarray | slice = slice(None)) -> Floats:
-        """Residuals [S, n] of internal coordinates [S, P]."""
-        y = self.y if self.y.ndim == 1 else self.y[rows]
-        return self.objective.residual(self.law.predict(self.coordinates.outside(phi), self.x), y)
+    def residuals(self, phi: Floats) -> Floats:
+        """Residuals [S, n] of internal coordinates [S, P], for common measurements."""
+        return self.objective.residual(predictions(self.law, self.coordinates.outside(phi), self.x), self.y)
 
-    def values(self, phi: Floats, rows: np.ndarray | slice = slice(None)) -> Floats:
-        """The objective [S]; inf where a prediction is impossible."""
-        weights = self.weights if self.weights.ndim == 1 else self.weights[rows]
-        with np.errstate(over="ignore", invalid="ignore"):
-            value = (self.objective.rho(self.residuals(phi, rows)) * weights).sum(1)
+    def values(self, phi: Floats) -> Floats:
+        """The objective [S], for common measurements and weights; inf where a prediction is impossible."""
+        size = max(1, BLOCK // cells(self.x))
+        with np.errstate(all="ignore"):
+            parts = [self.objective.rho(self.residuals(phi[i : i + size])) for i in range(0, len(phi), size)]
+            value = np.concatenate([(part * self.weights).sum(1) for part in parts])
         return np.where(np.isfinite(value), value, np.inf)
+
+    @property
+    def rounding(self) -> float:
+        """The objective of residuals that are as large as the rounding of predictions: what no descent can lower."""
+        size = 1 + np.abs(np.log(np.abs(self.y))) if self.objective.log else np.abs(self.y)
+        return float((self.objective.rho(_ROUNDED * size) * self.weights).sum())
 
     def terms(self, phi: Floats, rows: np.ndarray) -> tuple[Floats, Floats, Floats]:
         """Objective [S], gradient [S, P] and reweighted Gauss-Newton curvature [S, P, P] at internal coordinates.
@@ -126,7 +147,7 @@ class Problem:
             phi: internal coordinates [S, P].
             rows: which fit each of them belongs to [S].
         """
-        chunk = max(1, _CHUNK // (self.n * phi.shape[1]))
+        chunk = max(1, _CHUNK // (cells(self.x) * phi.shape[1]))
         with np.errstate(over="ignore", invalid="ignore", divide="ignore", under="ignore"):
             parts = [self._terms(phi[i : i + chunk], rows[i : i + chunk]) for i in range(0, len(phi), chunk)]
         value, gradient, curvature = (np.concatenate(p) for p in zip(*parts, strict=True))

@@ -21,8 +21,7 @@ class Component:
 
     Attributes:
         name: `floor` (no model of size d does better), `learned` (F_pp: what population gradient flow has yet to
-        learn),
-            `embedded` (F_ac: distorted by the random features), `noise` (K_pp: of the stochastic gradient).
+            learn), `embedded` (F_ac: distorted by the random features), `noise` (K_pp: of the stochastic gradient).
         by_size: exponent of the number of features d.
         by_steps: exponent of the number of steps r.
     """
@@ -141,10 +140,9 @@ class RandomFeatures(Law):
         for scale, (exponent, slope_a, slope_b, log_x, shift) in zip(
             (floor, learned, embedded, noise), exponents, strict=True
         ):
-            power = np.exp(-exponent * log_x - shift)
-            term = scale * power
+            term = np.exp(np.log(scale) - exponent * log_x - shift)
             value, by_alpha, by_beta = value + term, by_alpha - slope_a * log_x * term, by_beta - slope_b * log_x * term
-            by_scale.append(power)
+            by_scale.append(term / scale)
         return np.asarray(value), np.stack([by_alpha, by_beta, *by_scale], axis=1)
 
     def starts(self, x: Points, y: Floats) -> Floats:

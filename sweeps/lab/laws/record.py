@@ -11,14 +11,17 @@ from typing import Any
 import numpy as np
 
 from orchestrator.errors import UsageError
+from sweeps.lab.laws.bounds import bounded, narrowed
 from sweeps.lab.laws.cases import Selection
 from sweeps.lab.laws.catalogue import law_named
+from sweeps.lab.laws.lack_of_fit import lack_of_fit
 from sweeps.lab.laws.objective import Objective
 from sweeps.lab.laws.outcome import Convergence, Fit, HeldOut
 
 __all__ = ["FORMAT", "fields", "load_fit", "restore", "save_fit"]
 
 FORMAT = 1
+_NAMES = ("at_bound", "open_low", "open_high")  # of parameters
 
 
 def fields(fit: Fit) -> dict[str, Any]:
@@ -35,7 +38,9 @@ def fields(fit: Fit) -> dict[str, Any]:
         "held_out": None if fit.held is None else asdict(fit.held),
         "selection": None if fit.selection is None else asdict(fit.selection),
         "digest": fit.digest,
+        "lack_of_fit": None if (tested := lack_of_fit(fit)) is None else asdict(tested),
         "fixed": list(fit.fixed),
+        "bounds": {name: list(ends) for name, ends in narrowed(fit.law, law_named(fit.law.name)).items()},
         "ranges": {name: list(ends) for name, ends in fit.ranges.items()},
         "theta": fit.theta.tolist(),
         "covariance": fit.covariance.tolist(),
@@ -81,21 +86,21 @@ def restore(data: dict[str, Any]) -> Fit:
     """
     if data["format"] != FORMAT:
         raise ValueError(f"format {data['format']}, this version reads {FORMAT}")
-    objective, convergence, selection = data["objective"], data["convergence"], data["selection"]
+    objective, selection = data["objective"], data["selection"]
     if selection is not None:
         selection = Selection(
-            **{**selection, "exclude": tuple(selection["exclude"]), "holdout": tuple(selection["holdout"])}
+            **{**selection, **{k: tuple(selection.get(k, ())) for k in ("exclude", "holdout", "notes")}}
         )
+    bounds = {
+        name: (-math.inf if low is None else low, math.inf if high is None else high)
+        for name, (low, high) in data.get("bounds", {}).items()
+    }
     return Fit(
-        law=law_named(data["law"]),
+        law=bounded(law_named(data["law"]), bounds),
         theta=np.array(data["theta"], np.float64),
         objective=Objective(objective["name"], objective["delta"] or math.inf, objective["log"]),
         value=objective["value"],
-        convergence=Convergence(
-            **{k: v for k, v in convergence.items() if k not in ("converged", "at_bound", "condition")},
-            condition=convergence["condition"] or math.inf,
-            at_bound=tuple(convergence["at_bound"]),
-        ),
+        convergence=_convergence(data["convergence"]),
         covariance=np.array(data["covariance"], np.float64),
         draws=None if data["draws"] is None else np.array(data["draws"], np.float64),
         fixed=tuple(data["fixed"]),
@@ -103,5 +108,18 @@ def restore(data: dict[str, Any]) -> Fit:
         ranges={name: (low, high) for name, (low, high) in data["ranges"].items()},
         selection=selection,
         digest=data["digest"],
-        held=None if data["held_out"] is None else HeldOut(**data["held_out"]),
+        held=None if data["held_out"] is None else HeldOut(**_numbers(data["held_out"])),
     )
+
+
+def _numbers(data: dict[str, Any]) -> dict[str, Any]:
+    """The same with nan for null."""
+    return {name: math.nan if value is None else value for name, value in data.items()}
+
+
+def _convergence(data: dict[str, Any]) -> Convergence:
+    """What was stored of it, less what follows from the rest."""
+    given = {name: value for name, value in data.items() if name != "converged"}
+    given |= {name: tuple(given.get(name, ())) for name in _NAMES}
+    given["condition"] = given["condition"] or math.inf
+    return Convergence(**given)

@@ -32,10 +32,10 @@ class Rectified(Law):
     def evaluate(self, theta: Floats, x: Points) -> tuple[Floats, Floats]:
         scale, learned, beta, floor = (column(theta, i) for i in range(4))
         log_d = np.log(x["D"])
-        power = np.exp(beta * log_d)
-        inverse = 1 / (learned + power)
-        value = scale * inverse
-        gradient = [inverse, -value * inverse, -value * inverse * power * log_d, np.ones_like(value)]
+        total = np.logaddexp(np.log(learned), beta * log_d)  # logarithm of Dl + D^beta
+        value = np.exp(np.log(scale) - total)
+        gradient = [value / scale, -value * np.exp(-total), -value * np.exp(beta * log_d - total) * log_d]
+        gradient.append(np.ones_like(value))
         return value + floor, np.stack(gradient, axis=1)
 
     def starts(self, x: Points, y: Floats) -> Floats:

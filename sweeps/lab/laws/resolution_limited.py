@@ -32,9 +32,8 @@ class ResolutionLimited(Law):
 
     def evaluate(self, theta: Floats, x: Points) -> tuple[Floats, Floats]:
         log_x, d = np.log(x["x"]), column(theta, 1)
-        power = np.exp(-_SMOOTHNESS / d * log_x)
-        value = column(theta, 0) * power
-        return value, np.stack([power, value * log_x * _SMOOTHNESS / d**2], axis=1)
+        value = np.exp(np.log(column(theta, 0)) - _SMOOTHNESS / d * log_x)
+        return value, np.stack([value / column(theta, 0), value * log_x * _SMOOTHNESS / d**2], axis=1)
 
     def starts(self, x: Points, y: Floats) -> Floats:
         found = grid([1.0], (1, 2, 4, 8, 16, 64))

@@ -58,6 +58,8 @@ def allocation_lines(table: pd.DataFrame) -> list[list[Any]]:
     lines = []
     for row in table.to_dict("records"):
         spans = [f"{row[f'{k}_low']:.3g} to {row[f'{k}_high']:.3g}" for k in ("N", "D")]
+        if row["end"]:
+            spans = [f"{row['end']} size there is", "-"]
         loss = f"{row['loss_low']:.4g} to {row['loss_high']:.4g}"
         depth = "-" if pd.isna(row["depth"]) else int(row["depth"])
         lines.append(

@@ -12,6 +12,7 @@ from orchestrator.errors import UsageError
 from orchestrator.report.parts import Figure, Part, Report, Section, Table
 from sweeps.lab.data import Markov
 from sweeps.lab.laws.chinchilla import Chinchilla
+from sweeps.lab.laws.lack_of_fit import lack_of_fit
 from sweeps.lab.laws.outcome import Fit
 from sweeps.lab.laws.random_features import components, compute_optimal, phase
 from sweeps.lab.scaling.curves import MOMENTUM, annealed
@@ -35,6 +36,7 @@ __all__ = ["larger_runs", "study_report"]
 _FRONTIER = 40  # budgets along the frontier
 _BEYOND = 30.0  # how far the frontier is drawn beyond the largest run
 _EPOCHS = 1.0
+_OVER_STEPS = {"learned": "what is not yet learned", "noise": "the noise of the gradient"}
 
 
 def study_report(spec: ScalingSpec, rows: pd.DataFrame, series: pd.DataFrame) -> Report:
@@ -171,6 +173,8 @@ def _law(spec: ScalingSpec, study: Study, frontier: pd.DataFrame | None, label: 
     how = "no bootstrap" if fit.draws is None else f"{len(fit.draws)} bootstrap draws of sizes and horizons"
     header = ("parameter", "value", "standard error", "low", "high", "meaning")
     yield Table(f"Parameters, 95 % intervals ({how}).", header, lines)
+    if (tested := lack_of_fit(fit)) is not None:
+        yield tested.text + "."
     yield from _known(spec, study, fit)
     caption = "Loss over tokens for each size: means over seeds, and the law with its 95 % band."
     yield Figure("law", caption, lines_picture(study.table, fit, label))
@@ -178,6 +182,12 @@ def _law(spec: ScalingSpec, study: Study, frontier: pd.DataFrame | None, label: 
     if frontier is not None:
         chosen = frontier.iloc[:: max(1, len(frontier) // 8)]
         yield Table("The best size for a budget; more by `landsweep predict`.", ALLOCATION, allocation_lines(chosen))
+        if len(ends := chosen[chosen["end"] != ""]):
+            yield (
+                f"For {len(ends)} of these budgets, such as {ends['flops'].iloc[-1]:.3g} FLOPs, the "
+                f"{ends['end'].iloc[-1]} size that the family has is the best one: N is where the family ends, not a "
+                "minimum of the law, and has no interval."
+            )
 
 
 def _known(spec: ScalingSpec, study: Study, fit: Fit) -> Iterator[Part]:
@@ -193,17 +203,21 @@ def _known(spec: ScalingSpec, study: Study, fit: Fit) -> Iterator[Part]:
         f"The entropy of the source, below which no model can come, is {entropy:.4f} nats per token. The fitted "
         f"irreducible loss is {fit['E']:.4f} ({low:.4f} to {high:.4f}): {fit['E'] / entropy - 1:+.2%}."
     )
+    tested = lack_of_fit(fit)
+    if not low <= entropy <= high and tested is not None and tested.doubtful:
+        yield "The interval misses the entropy because it holds the scatter of the runs, not the misfit of the law."
 
 
 def _theory(features: Features, study: Study, fit: Fit) -> Iterator[Part]:
     """Exponents of arXiv 2405.15074, which hold in the limit of large sizes."""
     eta, xi = compute_optimal(features.alpha, features.beta)
     known = {c.name: c for c in components(features.alpha, features.beta)}
+    steps = min((known[name] for name in _OVER_STEPS if name in known), key=lambda c: c.by_steps)  # falls slowest
     lines = []
     if isinstance(fit.law, Chinchilla):
         lines = [
             _line("alpha: the floor over N", known["floor"].by_size, fit["alpha"], fit.interval("alpha")),
-            _line("beta: what is not yet learned over D", known["learned"].by_steps, fit["beta"], fit.interval("beta")),
+            _line(f"beta: {_OVER_STEPS[steps.name]} over D", steps.by_steps, fit["beta"], fit.interval("beta")),
         ]
     for told, what, theory in (("N ~ C^p", "size", xi), ("loss ~ C^p", "loss", -eta)):
         if (power := exponent(study.minima, what)) is not None:

@@ -151,7 +151,8 @@ def best_sizes(
 
     Returns:
         `flops`; `N`, `D` and `loss`, each with `_low` and `_high`; the nearest model that can be built: `width`,
-        `depth`, `steps`; `warning`: beyond 100 times the fitted range, or no minimum inside the sizes.
+        `depth`, `steps`; `end`: `smallest` or `largest` where that size is best, so that N is no minimum and its
+        interval means nothing, else empty; `warning`: beyond 100 times the fitted range, or no minimum inside.
 
     Raises:
         UsageError: a budget that is not positive, or that no size can be trained for.
@@ -189,11 +190,12 @@ def _best(found: Fit, budget: float, sizes: Sequence[Size], count: str, level: f
         told |= {name: float(middle[name][0]), f"{name}_low": float(low), f"{name}_high": float(high)}
     at = int(middle["place"][0])
     warnings = found.warnings({k: np.array([told[k]]) for k in ("N", "D")})
-    if at in (0, len(sizes) - 1):
-        warnings.append(f"the {'smallest' if at == 0 else 'largest'} size is best: no minimum between the sizes")
+    end = {0: "smallest", len(sizes) - 1: "largest"}.get(at, "")
+    if end:
+        warnings.append(f"the {end} size is best: no minimum between the sizes")
     steps = max(1, round(budget / sizes[at].step_flops))
     nearest = {"width": sizes[at].width, "depth": sizes[at].depth, "steps": steps}
-    return {**told, **nearest, "warning": "; ".join(w for w in warnings if w)}
+    return {**told, **nearest, "end": end, "warning": "; ".join(w for w in warnings if w)}
 
 
 def _optimum(losses: Floats, n: Floats, d: Floats) -> dict[str, Floats]:

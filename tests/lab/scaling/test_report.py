@@ -1,0 +1,48 @@
+"""What the report of a study says beside its numbers: theory, misfit, and best sizes at the end of a family."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from sweeps.lab.laws.random_features import compute_optimal
+from sweeps.lab.scaling.report import study_report
+from sweeps.scaling import ScalingSpec
+from tests.test_scaling import feature_spec, rows_of, wide
+
+
+def told(spec: ScalingSpec, rows: pd.DataFrame) -> str:
+    return str(study_report(spec, rows, pd.DataFrame()).sections)
+
+
+@pytest.mark.parametrize(
+    ("alpha", "beta", "wanted"),
+    [
+        (0.75, 1.2, "'beta: the noise of the gradient over D', '1.3333'"),  # phase III: learned is 1.9333
+        (1.0, 1.5, "'beta: the noise of the gradient over D', '1.5000'"),  # phase III: learned is 2
+        (1.0, 0.3, "'beta: what is not yet learned over D', '0.8000'"),  # phase Ia: noise is 1.5
+        (1.0, 0.7, "'beta: what is not yet learned over D', '1.2000'"),  # phase II: noise is 1.5
+    ],
+)
+def test_the_exponent_of_the_data_stands_beside_the_term_that_dominates(alpha: float, beta: float, wanted: str) -> None:
+    spec = feature_spec(features={"ambient": 128, "alpha": alpha, "beta": beta}, bootstrap=0)
+    assert wanted in told(spec, rows_of(spec))
+    assert compute_optimal(alpha, beta)[0] > 0
+
+
+def test_a_best_size_at_the_end_of_the_family_is_no_number_with_an_interval() -> None:
+    spec = feature_spec(features={"ambient": 40}, bootstrap=0)
+    text = told(spec, rows_of(spec))
+    assert "largest size there is" in text and "N is where the family ends, not a minimum of the law" in text
+    free = wide(bootstrap=0)
+    assert "size there is" not in told(free, rows_of(free))
+
+
+@pytest.mark.parametrize("bend", [0.0, 0.05])
+def test_misfit_beyond_the_scatter_of_the_seeds_is_told(bend: float) -> None:
+    spec = wide(seeds={"range": 4}, bootstrap=0)
+    rows = rows_of(spec, noise=0.003)
+    rows["test_loss"] *= 1 + bend * np.sin(2 * np.log10(rows["tokens"])) * np.sin(3 * np.log10(rows["parameters"]))
+    text = told(spec, rows)
+    assert ("LACK OF FIT (F(" in text) == (bend > 0) and ("lack of fit: none seen" in text) == (bend == 0)
