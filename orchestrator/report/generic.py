@@ -206,8 +206,9 @@ def _effects(table: _Table, metric: Column) -> Figure:
     for c in axes:
         found, names = _labels(table.rows, c)
         parts = {name: part.to_numpy() for name, part in pd.Series(values).groupby(found)}
-        marks = [c.name for c in axes if c.type in ("int", "float")]
-        places = [float(v) if c.name in marks and not is_missing(v) else None for v in ordered(table.rows[c.name])]
+        places: list[float | None] = [None] * len(names)
+        if c.type in ("int", "float"):
+            places = [None if is_missing(v) else float(v) for v in ordered(table.rows[c.name])]
         panels.append((c, names, places, [parts[name] for name in names]))
     more = f" The first {len(axes)} of {len(table.axes)} axes." if len(axes) < len(table.axes) else ""
     caption = (
