@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -55,7 +56,7 @@ def _submit(
         return out.print(launcher.dry_run(launch))
     job = submit(launcher, launch, err.print)
     out.print(f"job {job.job} ({launcher.name}): results will be in {job.out}")
-    err.print(f"landsweep jobs | landsweep logs {job.home} | landsweep cancel {job.home}")
+    err.print(f"landsweep jobs | landsweep logs {shlex.quote(job.home)} | landsweep cancel {shlex.quote(job.home)}")
     return _follow(job) if follow else None
 
 

@@ -68,7 +68,7 @@ def main() -> NoReturn:
         site = parse_site({**launch.site, **_private(launch)}, "launch.json")
         code = drive(kind, spec, site, launch.out, Path(launch.folder), command=launch.command)
     except LandsweepError as e:
-        err.print(f"[bold red]error:[/] {escape(str(e))}")
+        err.print(f"[bold red]error:[/] {escape(str(e))}", markup=True)
         sys.exit(e.exit_code)
     sys.exit(code)
 

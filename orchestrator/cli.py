@@ -77,7 +77,7 @@ def main() -> NoReturn:
     try:
         app()
     except LandsweepError as e:
-        err.print(f"[bold red]error:[/] {escape(str(e))}")
+        err.print(f"[bold red]error:[/] {escape(str(e))}", markup=True)
         sys.exit(e.exit_code)
     sys.exit(0)
 
@@ -186,7 +186,8 @@ def _say_end(end: Snapshot, where: str) -> None:
     new = f"{end.new:,} new in {end.seconds:.1f} s" if end.new else "nothing was left to compute"
     err.print(f"done: {end.done:,} units ({counts or 'none'}); {new}")
     if end.counts.get("failed"):
-        err.print(f"the report lists the failed units; compute them again: landsweep rerun {where} --status failed")
+        again = f"landsweep rerun {shlex.quote(where)} --status failed"
+        err.print(f"the report lists the failed units; compute them again: {again}")
 
 
 def _many(number: int | None) -> str:

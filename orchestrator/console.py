@@ -13,10 +13,10 @@ __all__ = ["Console", "err", "out"]
 
 
 class Console(rich.console.Console):
-    """Rich's console without its own reading of text: control characters are shown as escapes, `:name:` is no emoji."""
+    """Rich's console without its own reading of text: markup only where it is asked for, control characters escaped."""
 
     def __init__(self, **options: Any) -> None:  # noqa: ANN401 - options of Rich's console
-        super().__init__(**{"highlight": False, "soft_wrap": True, "emoji": False, **options})
+        super().__init__(**{"highlight": False, "soft_wrap": True, "emoji": False, "markup": False, **options})
 
     def render_str(self, text: str, **options: Any) -> Text:  # noqa: ANN401 - options of Rich's console
         """Every text on its way to the terminal, cells of tables among it."""

@@ -22,6 +22,7 @@ from orchestrator.sweep import Sweep
 from orchestrator.text import one_line, shortened
 from orchestrator.tracked import UnitEntry, remarks, unit_entries
 from orchestrator.tracking import check_reachable, default_uri, export, export_safely
+from orchestrator.unit import digest
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,8 +33,16 @@ _MOST_ERROR = 300  # characters of an error in one line
 
 
 def views(where: str) -> Path:
-    """Folder of the views of a sweep: its results folder, or `results/NAME` here when that is an object store."""
-    return Path("results") / where.rstrip("/").rsplit("/", 1)[-1] if is_url(where) else Path(where)
+    """Folder of the views of a sweep: its results folder, or one of its own below `results` for an object store.
+
+    Example:
+        >>> views("s3://bucket/a/fine") == views("s3://bucket/b/fine"), views("results/fine").as_posix()
+        (False, 'results/fine')
+    """
+    if not is_url(where):
+        return Path(where)
+    where = where.rstrip("/")
+    return Path("results") / f"{where.rsplit('/', 1)[-1]}-{digest(where, size=3)}"
 
 
 def check_tracking(site: Site, where: str) -> None:

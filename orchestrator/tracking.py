@@ -19,6 +19,7 @@ from urllib.parse import unquote, urlsplit
 import pandas as pd
 
 from orchestrator.errors import Unreachable
+from orchestrator.inside import no_links
 from orchestrator.reach import answer_of, writable
 from orchestrator.redaction import free_of_credentials
 from orchestrator.report.tables import numbers
@@ -124,6 +125,7 @@ def export(
         digest = artifacts_digest(report_dir, sweep)
         if tags.get("landsweep.artifacts") != digest:
             if report_dir.is_dir():
+                no_links(report_dir)  # the targets would be sent
                 client.log_artifacts(run_id, str(report_dir), "report")
             client.log_text(run_id, spec_text(sweep), "spec.yaml")
             client.set_tag(run_id, "landsweep.artifacts", digest)

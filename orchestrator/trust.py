@@ -75,6 +75,8 @@ def user_code() -> None:
 
 def also_search(folder: str | Path) -> None:
     """Look for the user's own modules in a folder too: after all that is installed, so that it replaces nothing."""
+    for package in OWN_PACKAGES:
+        importlib.import_module(package)  # now: one that is installed for editing is found after all of `sys.path`
     place = str(Path(folder).resolve())
     if place not in _folders:
         _folders.append(place)

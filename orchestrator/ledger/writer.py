@@ -81,7 +81,7 @@ class Writer:
         self._since: float | None = None
         try:
             lock.check()
-            store.clean("rows", "series", "prepared", "lock", "")
+            store.clean("rows", "series", "prepared", "weights", "states", "retired", "damaged", "report", "lock", "")
             self._absorb()
         except BaseException:
             lock.release()

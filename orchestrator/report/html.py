@@ -22,6 +22,7 @@ from markupsafe import Markup
 from matplotlib.text import Text
 from plotly.offline import get_plotlyjs
 
+from orchestrator.inside import write_in
 from orchestrator.report.parts import Figure, Section, Table
 from orchestrator.report.values import is_missing, shown
 from orchestrator.text import one_line, printable, shortened
@@ -162,8 +163,9 @@ class Writer:
         file = f"tables/{self._free(anchor(table.name))}.csv"
         text = io.StringIO()
         lines = [["" if is_missing(as_python(cell)) else cell for cell in line] for line in table.lines]
-        csv.writer(text, lineterminator="\n").writerows([table.header, *lines])
-        self._save(self._folder / file, text.getvalue().encode("utf-8", "backslashreplace"))
+        csv.writer(text, lineterminator="
+").writerows([table.header, *lines])
+        self._save(file, text.getvalue())
         return table_view(table, file)
 
     def figure(self, figure: Figure) -> FigureView:
@@ -182,16 +184,14 @@ class Writer:
         self._names.add(unique)
         return unique
 
-    def _save(self, path: Path, data: bytes) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
-        self.saved.append(path)
+    def _save(self, file: str, data: bytes | str) -> None:
+        self.saved.append(write_in(self._folder, file, data))
 
     def _drawn(self, figure: Figure, name: str) -> FigureView:
         image = ""
         if figure.picture is not None:
             data = _png(figure.picture)
-            self._save(self._folder / "figures" / f"{name}.png", data)
+            self._save(f"figures/{name}.png", data)
             image = f"data:image/png;base64,{base64.b64encode(data).decode()}"
         if figure.interactive is None:
             return FigureView(name, figure.caption, image, problem="" if image else "This figure is empty.")

@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 import yaml
 
+from orchestrator.inside import folder_in, no_links, write_in
 from orchestrator.report.generic import generic_section
 from orchestrator.report.html import SectionView, Writer, page_html, table_view
 from orchestrator.report.parts import Report, Table
@@ -28,9 +29,13 @@ def write(report: Report, head: Head, rows: pd.DataFrame, series: pd.DataFrame, 
     """Write `report/index.html`, `figures/*.png` and `tables/*.csv` beside it; see `orchestrator.report.render`.
 
     Pictures and tables of an earlier report that this one no longer has are removed.
+
+    Raises:
+        Untrusted: the folder of the report is a link, or holds one.
     """
-    folder = out / "report"
-    (folder / "figures").mkdir(parents=True, exist_ok=True)
+    folder = folder_in(out, "report")
+    no_links(folder)  # it is written into, and sent to the tracking store whole
+    folder_in(folder, "figures")
     rows = _complete(rows)
     writer = Writer(folder)
     sections = list(report.sections) or [generic_section(rows, *described(head, rows), series)]
@@ -39,11 +44,9 @@ def write(report: Report, head: Head, rows: pd.DataFrame, series: pd.DataFrame, 
     page = page_html(**parts, interactive=writer.interactive > 0)  # type: ignore[arg-type]
     for old in {*(folder / "figures").glob("*.png"), *(folder / "tables").glob("*.csv")} - set(writer.saved):
         old.unlink()
-    path = folder / "index.html"
-    new = folder / ".index.html.new"
-    new.write_text(page, encoding="utf-8")
-    new.replace(path)  # a browser that reloads sees the old page or the new one
-    return path
+    for left in folder.rglob(".*.new"):  # by a report that was killed
+        left.unlink()
+    return write_in(folder, "index.html", page)  # a browser that reloads sees the old page or the new one
 
 
 def _complete(rows: pd.DataFrame) -> pd.DataFrame:

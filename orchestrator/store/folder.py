@@ -19,6 +19,7 @@ from obstore.exceptions import AlreadyExistsError, BaseError
 
 from orchestrator import cloud
 from orchestrator.errors import LandsweepError, StorageError, Unreachable, UsageError
+from orchestrator.inside import refuse_link
 from orchestrator.store.client import ASKING_SECONDS, Client, Patience
 from orchestrator.unit import digest
 
@@ -233,6 +234,8 @@ class Store:
             StorageError: it could not be moved.
         """
         try:
+            if self._root is not None:
+                refuse_link(self._root, Path(path).parent)
             self._write(to, lambda raw: obstore.rename(raw, path, to))
         except FileNotFoundError:
             return
@@ -245,6 +248,8 @@ class Store:
             return
         for folder in folders:
             directory = self._root / folder
+            if folder and directory.is_symlink():
+                continue
             for file in directory.iterdir() if directory.is_dir() else ():
                 if _STAGED.search(file.name):
                     try:
@@ -265,6 +270,7 @@ class Store:
     ) -> None:
         if self._root is not None:
             _inside(path)
+            refuse_link(self._root, Path(path).parent)
             # object_store would retry for ever where a folder can't be made, so make it here.
             (self._root / path).parent.mkdir(parents=True, exist_ok=True)
         self._client.asked(ask, "bulk" if size > _BULK else patience)

@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import warnings
 from collections.abc import Mapping
 from contextvars import copy_context
 from pathlib import Path
@@ -63,7 +64,8 @@ def command(*words: str | Path, cwd: Path) -> Done:
     sys.argv = ["landsweep", *map(str, words)]
     os.chdir(cwd)
     try:
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        with warnings.catch_warnings(), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            warnings.simplefilter("ignore")  # as a user has it
             copy_context().run(main)
     except SystemExit as e:
         code = e.code

@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from orchestrator.inside import write_in
 from orchestrator.report.html import FigureView, SectionView, TableView, Writer, page_html
 from orchestrator.report.parts import Section
 from orchestrator.report.values import ordered
@@ -37,17 +38,16 @@ def write_card(zoo: Zoo, to: Path) -> list[Path]:
     views = [writer.section(section) for section in sections]
     recipe = yaml.safe_dump(_recipe(head), sort_keys=False, default_flow_style=None, width=100)
     intro = str(head.get("spec", {}).get("description") or f"A model zoo of {len(zoo):,} networks.")
-    page = to / "card.html"
-    page.write_text(
+    page = write_in(
+        to,
+        "card.html",
         page_html(
             name, views, kind="model zoo", intro=intro, facts=_facts(zoo), spec_title="What was swept", spec=recipe
         ),
-        encoding="utf-8",
     )
     beginning = [_front_matter(zoo, name), f"# {_plain(name)}", "", _plain(intro), ""]
     text = "\n".join([*beginning, *_use(zoo), *_markdown(views), *_made(zoo, recipe)])
-    readme = to / "README.md"
-    readme.write_text(text + "\n", encoding="utf-8")
+    readme = write_in(to, "README.md", text + "\n")
     return [readme, page]
 
 

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from orchestrator.errors import UsageError
+from orchestrator.inside import folder_in
 from orchestrator.text import printable
 
 __all__ = ["register"]
@@ -35,7 +36,7 @@ def _card(
     zoo = Zoo(folder)
     if to is None and zoo.files.folder is None:
         raise UsageError(f"{folder} is no folder of this machine: say with --to where the card is to be written")
-    for path in write_card(zoo, to or Path(folder) / "card"):
+    for path in write_card(zoo, to or folder_in(Path(folder), "card")):
         typer.echo(f"card: {path}")
 
 

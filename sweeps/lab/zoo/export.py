@@ -12,6 +12,7 @@ import pandas as pd
 from safetensors.torch import save_file
 
 from orchestrator.errors import UsageError
+from orchestrator.inside import check_names, folder_in, refuse_link
 from sweeps.lab.zoo.card import write_card
 from sweeps.lab.zoo.reader import Member, Zoo
 
@@ -34,11 +35,13 @@ def export_zoo(zoo: Zoo, to: Path, *, per_model: bool = False) -> int:
 
     Raises:
         UsageError: `to` holds something, or the zoo is a published one in another layout.
+        Untrusted: a weight file is a link: what it leads to need not be meant for publishing.
     """
     if not zoo.head:
         raise UsageError(f"{zoo.where} is a published zoo in its own layout; only zoos of this project are exported")
     if to.exists() and (not to.is_dir() or any(to.iterdir())):
         raise UsageError(f"{to} is not empty; give a new folder with --to")
+    check_names(zoo.keys, "key of a model", zoo.where)
     for name in ("rows", "series"):
         (to / name).mkdir(parents=True)
     rows = zoo.rows.drop(columns=[c for c in _PRIVATE if c in zoo.rows])
@@ -46,14 +49,26 @@ def export_zoo(zoo: Zoo, to: Path, *, per_model: bool = False) -> int:
         rows = _one_by_one(zoo, rows, to)
     else:
         for file in sorted(set(rows["weights_file"].dropna())):
-            (to / file).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(zoo.files.path(file), to / file)
+            if not file.endswith(".safetensors"):
+                raise UsageError(f"{zoo.where}: {file!r} is no weight file, and nothing else is exported")
+            if zoo.files.folder is not None:
+                refuse_link(zoo.files.folder, file)
+            source = _there(zoo, file)
+            folder_in(to, Path(file).parent)
+            shutil.copyfile(source, to / file, follow_symlinks=False)
     rows.to_parquet(to / "rows" / "models.parquet", index=False)
     zoo.series().to_parquet(to / "series" / "series.parquet", index=False)
     head = {k: v for k, v in zoo.head.items() if k in _HEAD}
     (to / "sweep.json").write_text(json.dumps(head, indent=2), encoding="utf-8")
     write_card(Zoo(to), to)
     return len(zoo)
+
+
+def _there(zoo: Zoo, file: str) -> Path:
+    try:
+        return zoo.files.path(file)
+    except FileNotFoundError as e:
+        raise UsageError(f"{zoo.where}/{file}: the rows name this weight file, but it is not there") from e
 
 
 def _one_by_one(zoo: Zoo, rows: pd.DataFrame, to: Path) -> pd.DataFrame:

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 
 from orchestrator.artifacts import Artifacts
 from orchestrator.errors import UsageError
+from orchestrator.inside import check_names
 from orchestrator.trust import is_own, reading
 from sweeps.lab.zoo.dataset import WeightSet
 from sweeps.lab.zoo.permute import Hidden, canonical_order, hidden_layers, permuted, prove_permutations
@@ -328,6 +329,7 @@ def _sweep_rows(files: Artifacts, head: Mapping[str, Any]) -> pd.DataFrame:
     if not parts:
         return pd.DataFrame({"key": [], "status": [], "split": [], "weights_file": []})
     rows = pd.concat(parts, ignore_index=True).drop_duplicates("key")
+    check_names(rows["key"], "key of a model", files.where)
     spec = head["spec"]
     drawn = (spec.get("samples") or {}).get("draw", {})
     swept = [p.removeprefix("recipe.") for p in (*spec.get("axes", {}), "sample", *drawn, "seed")]

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from orchestrator.artifacts import Artifacts
 from orchestrator.errors import UsageError
+from orchestrator.inside import check_names
 
 __all__ = ["Shape", "Stacked", "WeightSource", "checksum"]
 
@@ -59,10 +60,12 @@ class Stacked:
         self._names: dict[tuple[str, str], list[str]] = {}
 
     def labels(self, row: Mapping[str, Any]) -> tuple[str, ...]:
-        return tuple(str(row["checkpoints"]).split())
+        labels = tuple(str(row["checkpoints"]).split())
+        check_names(labels, "label of a checkpoint", self._files.where)
+        return labels
 
     def state(self, row: Mapping[str, Any], label: str) -> dict[str, Tensor]:
-        name = str(row["weights_file"]).format(label=label)
+        name = str(row["weights_file"]).replace("{label}", label)
         try:
             file = self._file(name)
             if _is(row["weights_slot"]):
@@ -74,7 +77,7 @@ class Stacked:
 
     def shape(self, row: Mapping[str, Any]) -> Shape:
         label = self.labels(row)[-1]
-        name = str(row["weights_file"]).format(label=label)
+        name = str(row["weights_file"]).replace("{label}", label)
         try:
             about = json.loads(self._file(name).metadata()["packs"])[
                 int(row["weights_pack"] if _is(row["weights_pack"]) else 0)

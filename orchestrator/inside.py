@@ -1,0 +1,98 @@
+"""Writing below a folder that may come from anybody: no link in it is followed, and no name leads out of it.
+
+The folder itself may be a link, and files may be read through links (some hubs keep downloads so). What another process
+changes at the same moment is not seen.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import secrets
+from collections.abc import Iterable
+from pathlib import Path
+
+from orchestrator.errors import Untrusted, UsageError
+
+__all__ = ["check_names", "folder_in", "is_name", "no_links", "refuse_link", "write_in"]
+
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+=@,-]{0,199}")
+
+
+def is_name(text: object) -> bool:
+    """Whether a text can be one part of a path and nothing else: no separator, no dot in front, no option."""
+    return isinstance(text, str) and _NAME.fullmatch(text) is not None
+
+
+def check_names(names: Iterable[object], what: str, source: str) -> None:
+    """Refuse texts from a results folder that will be parts of paths and are none.
+
+    Raises:
+        UsageError: names the first one.
+    """
+    for name in names:
+        if not is_name(name):
+            raise UsageError(f"{source}: {str(name)[:80]!r} is no {what}: it can't be part of a file's name")
+
+
+def refuse_link(root: Path, relative: str | Path) -> None:
+    """Refuse to go on where a part of a path below a folder is a link.
+
+    Raises:
+        Untrusted: names the link and where it leads.
+    """
+    place = root
+    for part in Path(relative).parts:
+        place = place / part
+        if place.is_symlink():
+            raise Untrusted(
+                f"{place} is a link, to {place.readlink()}, and nothing is written through links in a results "
+                "folder: whoever made the folder could have files elsewhere overwritten. Remove the link, or link the "
+                "whole results folder instead"
+            )
+
+
+def no_links(folder: Path) -> None:
+    """Refuse a folder with a link anywhere in it: for what is sent or published whole.
+
+    Raises:
+        Untrusted: names the first link.
+    """
+    for place, folders, files in os.walk(folder):
+        for name in (*folders, *files):
+            refuse_link(Path(place), name)
+
+
+def folder_in(root: Path, relative: str | Path) -> Path:
+    """A folder below another one, made where it is absent.
+
+    Raises:
+        Untrusted: the way there leads through a link.
+    """
+    refuse_link(root, relative)
+    place = root / relative
+    place.mkdir(parents=True, exist_ok=True)
+    return place
+
+
+def write_in(root: Path, relative: str | Path, data: bytes | str) -> Path:
+    """Write a file below a folder, all or nothing, in place of one of that name; gives its path.
+
+    Raises:
+        Untrusted: the way there leads through a link, or the file is one.
+    """
+    refuse_link(root, relative)
+    path = root / relative
+    folder_in(root, Path(relative).parent)
+    new = path.with_name(f".{path.name}.{secrets.token_hex(4)}.new")
+    handle = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data.encode("utf-8", "backslashreplace") if isinstance(data, str) else data)
+        new.replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            new.unlink()
+        raise
+    return path

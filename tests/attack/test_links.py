@@ -1,0 +1,173 @@
+"""Links in a results folder: nothing is written through them, and what they lead to is not published."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from orchestrator.errors import LandsweepError, Untrusted, UsageError
+from orchestrator.inside import is_name, no_links, refuse_link, write_in
+from orchestrator.publish import views
+from orchestrator.store import Store
+from sweeps.lab.zoo.export import export_zoo
+from sweeps.zoo import Zoo
+from tests.attack.folders import ZOO, command, ran
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return ran(tmp_path_factory.mktemp("links"), ZOO)
+
+
+@pytest.fixture
+def results(own: Path, tmp_path: Path) -> Path:
+    shutil.copytree(own, tmp_path / "stranger")
+    return tmp_path / "stranger"
+
+
+@pytest.fixture
+def precious(tmp_path: Path) -> Path:
+    """Files of the user's, elsewhere."""
+    folder = tmp_path / "precious"
+    folder.mkdir()
+    for name in ("a.png", "b.png", "rc", "secret.safetensors", "README.md", "x#1", "t.csv"):
+        (folder / name).write_text(f"precious {name}")
+    return folder
+
+
+def untouched(folder: Path) -> bool:
+    return all(p.read_text() == f"precious {p.name}" for p in folder.iterdir()) and len(list(folder.iterdir())) == 7
+
+
+LINKS = {  # below the results: name of the link and where it leads, in the user's folder
+    "report/figures": "",
+    "report/tables": "",
+    "report": "",
+    "report/index.html": "rc",
+    "report/figures/loss.png": "a.png",
+    "report/.index.html.new": "rc",
+    "report/notes": "secret.safetensors",
+    "card": "",
+    "card/README.md": "README.md",
+    "card/card.html": "rc",
+    "card/figures": "",
+}
+
+
+@pytest.mark.parametrize("name", LINKS)
+def test_views_are_not_written_through_links(results: Path, precious: Path, name: str) -> None:
+    shutil.rmtree(results / "report", ignore_errors=True)
+    link = results / name
+    link.parent.mkdir(parents=True, exist_ok=True)
+    link.symlink_to(precious / LINKS[name])
+    store = f"sqlite:///{results.parent}/mlflow.db"
+    for words in (("report", results), ("zoo-card", results), ("export-mlflow", results, "--uri", store)):
+        done = command(*words, cwd=results.parent)
+        ours = name.startswith("card") == (words[0] == "zoo-card")
+        assert done.returncode == (2 if ours else 0), (words, done.stderr)
+        assert not ours or "is a link" in done.stderr
+    assert untouched(precious)
+    sent = [p.read_bytes() for p in results.parent.glob("**/mlflow-artifacts/**/*") if p.is_file()]
+    assert not any(b"precious" in data for data in sent)
+
+
+@pytest.mark.parametrize("folder", ["rows", "series", "weights", "states", "lock", "prepared", "retired", "damaged"])
+def test_the_ledger_is_not_written_through_links(tmp_path: Path, precious: Path, folder: str) -> None:
+    store = Store.at(tmp_path / "sweep")
+    store.replace("sweep.json", b"{}")
+    (tmp_path / "sweep" / folder).symlink_to(precious)
+    for attempt in (
+        lambda: store.create(f"{folder}/new", b"x"),
+        lambda: store.replace(f"{folder}/rc", b"x"),
+        lambda: store.delete(f"{folder}/rc"),
+        lambda: store.move(f"{folder}/rc", "rows-2"),
+        lambda: store.move("sweep.json", f"{folder}/rc"),
+    ):
+        with pytest.raises(Untrusted, match="is a link"):
+            attempt()
+    store.clean(folder)
+    assert untouched(precious)
+
+
+def test_a_file_that_is_a_link_is_replaced_and_not_what_it_leads_to(tmp_path: Path, precious: Path) -> None:
+    store = Store.at(tmp_path / "sweep")
+    store.replace("a", b"x")
+    (tmp_path / "sweep/status.json").symlink_to(precious / "rc")
+    assert not store.create("status.json", b"new")
+    store.replace("status.json", b"new")
+    assert untouched(precious) and not (tmp_path / "sweep/status.json").is_symlink()
+
+
+def test_a_results_folder_that_is_a_link_itself_is_fine(tmp_path: Path) -> None:
+    (tmp_path / "scratch").mkdir()
+    (tmp_path / "results").symlink_to(tmp_path / "scratch")
+    Store.at(tmp_path / "results").replace("rows/a", b"x")
+    assert write_in(tmp_path / "results", "report/b", "y").read_text() == "y"
+    assert (tmp_path / "scratch/rows/a").read_bytes() == b"x"
+
+
+@pytest.mark.parametrize("per_model", [False, True])
+@pytest.mark.parametrize("what", ["file", "folder"])
+def test_an_export_publishes_no_target_of_a_link(results: Path, precious: Path, what: str, per_model: bool) -> None:
+    weights = results / "weights"
+    if what == "folder":
+        weights.rename(precious.parent / "elsewhere")
+        weights.symlink_to(precious.parent / "elsewhere")
+    else:
+        for file in list(weights.iterdir()):
+            file.unlink()
+            file.symlink_to(precious / "secret.safetensors")
+    to = results.parent / "export"
+    if per_model and what == "folder":  # read and written anew: a state dict, nothing else
+        assert export_zoo(Zoo(results), to, per_model=True) == 2
+    else:
+        with pytest.raises(LandsweepError):
+            export_zoo(Zoo(results), to, per_model=per_model)
+    assert not any(b"precious" in p.read_bytes() for p in to.rglob("*") if p.is_file())
+    assert untouched(precious)
+
+
+def test_staging_files_of_a_killed_driver_are_removed(own: Path, tmp_path: Path) -> None:
+    shutil.copytree(own.parent.parent, tmp_path / "again")
+    results = tmp_path / "again/results/own"
+    left = []
+    for folder in ("rows", "series", "prepared", "weights", "states", "retired", "damaged", "report"):
+        (results / folder).mkdir(exist_ok=True)
+        left.append(results / folder / "left-over.safetensors#1")
+        left[-1].write_text("half")
+    left.append(results / "report/figures/.x.png.0123abcd.new")
+    left[-1].parent.mkdir(exist_ok=True)
+    left[-1].write_text("half")
+    words = ("--out", results, "site.executor=local", "site.tracking=false")
+    assert command("run", tmp_path / "again/spec.yaml", *words, cwd=tmp_path).returncode == 0
+    assert [p for p in left if p.exists()] == []
+
+
+def test_reports_of_two_prefixes_lie_apart() -> None:
+    urls = [f"{s}://{b}/{p}/fine" for s in ("s3", "gs") for b in ("a", "b") for p in ("x", "y", "x/y")]
+    assert len({views(url) for url in urls}) == len(urls)
+    assert views("s3://a/x/fine") == views("s3://a/x/fine/")
+    assert all(views(url).parent == Path("results") for url in urls), "beside the tracking store"
+
+
+@given(st.text())
+@settings(max_examples=300)
+def test_a_name_is_one_part_of_a_path(text: str) -> None:
+    if is_name(text):
+        assert Path(text).name == text and not text.startswith((".", "-")) and "\x00" not in text and text.isascii()
+
+
+@pytest.mark.parametrize("depth", range(1, 5))
+def test_links_are_refused_at_any_depth(tmp_path: Path, depth: int) -> None:
+    place = tmp_path / "/".join("abcdefgh"[:depth])
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.symlink_to("/nowhere")
+    for attempt in (lambda: refuse_link(tmp_path, place.relative_to(tmp_path) / "x"), lambda: no_links(tmp_path)):
+        with pytest.raises(Untrusted):
+            attempt()
+    with pytest.raises(UsageError):
+        write_in(tmp_path, place.relative_to(tmp_path) / "x", "y")
