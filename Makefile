@@ -4,7 +4,7 @@ BIN := .venv/bin
 export OMP_NUM_THREADS ?= 1
 export RAY_USAGE_STATS_ENABLED := 0
 
-.PHONY: demo test test-cluster test-all lint bench clean
+.PHONY: demo test test-cluster test-all fuzz lint bench clean
 .DEFAULT_GOAL := demo
 
 .venv/installed: pyproject.toml constraints.txt
@@ -29,6 +29,9 @@ test-cluster: .venv/installed  ## Slurm for real, where it is installed (apt-get
 test-all: .venv/installed  ## with the slow tests and those that kill at random
 	$(BIN)/python -m pytest -q
 	$(BIN)/python -m pytest -q -n 2 --doctest-modules orchestrator sweeps cluster
+
+fuzz: .venv/installed  ## every reader of a results folder with more odd files than `make test` tries: about 10 minutes
+	LANDSWEEP_FUZZ=2000 $(BIN)/python -m pytest -q tests/attack/test_readers.py
 
 lint: .venv/installed
 	$(BIN)/ruff check .

@@ -9,17 +9,18 @@ from typing import Any, NoReturn
 
 from rich.markup import escape
 
-from cluster.launcher import PRIVATE, Launch, mapping_in, read_launch
+from cluster.launcher import PRIVATE, Launch, read_launch
 from orchestrator.cli import drive
 from orchestrator.console import err
 from orchestrator.errors import LandsweepError, UsageError
 from orchestrator.kind import kind_named
+from orchestrator.readers import json_object
 from orchestrator.site import parse_site
 from orchestrator.spec import parse
 from orchestrator.store import Store
 from orchestrator.trust import also_search
 
-__all__ = ["load_launch", "main"]
+__all__ = ["load_launch", "main", "private_fields"]
 
 
 def load_launch(where: str) -> Launch:
@@ -42,13 +43,13 @@ def load_launch(where: str) -> Launch:
         ) from e
 
 
-def _private(launch: Launch) -> dict[str, Any]:
+def private_fields(launch: Launch) -> dict[str, Any]:
     """Fields of the site that may hold credentials."""
     if not launch.private_file:
         return {}
     file = Path(launch.private_file)
     try:
-        fields = mapping_in(file.read_bytes(), str(file))
+        fields = json_object(file.read_bytes(), str(file))
         return {name: fields[name] for name in PRIVATE if name in fields}
     except OSError as e:
         raise UsageError(
@@ -65,7 +66,7 @@ def main() -> NoReturn:
             also_search(folder)
         kind = kind_named(launch.kind)
         spec = parse(kind.spec, launch.spec, "launch.json")
-        site = parse_site({**launch.site, **_private(launch)}, "launch.json")
+        site = parse_site({**launch.site, **private_fields(launch)}, "launch.json")
         code = drive(kind, spec, site, launch.out, Path(launch.folder), command=launch.command)
     except LandsweepError as e:
         err.print(f"[bold red]error:[/] {escape(str(e))}", markup=True)

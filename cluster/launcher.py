@@ -20,7 +20,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
-from orchestrator.errors import UsageError
+from orchestrator.readers import json_object
 from orchestrator.site import LauncherOptions
 from orchestrator.spec import Model, parse
 
@@ -34,7 +34,6 @@ __all__ = [
     "Launcher",
     "Look",
     "ended",
-    "mapping_in",
     "read_launch",
     "write_private",
 ]
@@ -198,22 +197,7 @@ def read_launch(text: str | bytes, source: str = LAUNCH_FILE) -> Launch:
     Raises:
         UsageError: it is not as landsweep wrote it.
     """
-    return Launch(**parse(_LaunchFile, mapping_in(text, source), source).model_dump())
-
-
-def mapping_in(raw: str | bytes, source: str) -> dict[str, Any]:
-    """The JSON object in a file.
-
-    Raises:
-        UsageError: it holds something else.
-    """
-    try:
-        data = json.loads(raw)
-    except (ValueError, RecursionError) as e:
-        raise UsageError(f"{source} is damaged ({type(e).__name__}: {e}); it is not as landsweep wrote it") from e
-    if not isinstance(data, dict):
-        raise UsageError(f"{source} is damaged: it holds {type(data).__name__}, not fields")
-    return data
+    return Launch(**parse(_LaunchFile, json_object(text, source), source).model_dump())
 
 
 class Launcher(ABC, Generic[Options]):

@@ -19,8 +19,9 @@ from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field
 
-from cluster.launcher import LAUNCH_FILE, JobState, Launch, Launcher, Look, mapping_in, write_private
+from cluster.launcher import LAUNCH_FILE, JobState, Launch, Launcher, Look, write_private
 from orchestrator.errors import SpecError, UsageError
+from orchestrator.readers import json_object
 from orchestrator.site import launcher_type
 from orchestrator.spec import Model, parse
 from orchestrator.store import Store, is_url
@@ -186,7 +187,7 @@ def jobs_of(results: str | Path) -> Iterator[Job]:
 
 def _job(store: Store, number: int) -> Job:
     file = f"jobs/{number:04d}/{_FILE}"
-    data = mapping_in(store.read(file), f"{store.where}/{file}")
+    data = json_object(store.read(file), f"{store.where}/{file}")
     told = parse(_JobFile, data, f"{store.where}/{file}")
     here = store.where if store.path is None else os.path.realpath(store.path)
     known = noted(_SHELF, f"{here}/jobs/{number:04d}#{told.job}")

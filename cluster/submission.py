@@ -23,7 +23,7 @@ from orchestrator.store import is_url
 from orchestrator.sweep import load_spec
 from orchestrator.trust import note, state_folder
 
-__all__ = ["draft", "submit"]
+__all__ = ["draft", "keep_private", "submit"]
 
 _NO_STATE = "~/.local/state/landsweep, or that below XDG_STATE_HOME, is no folder that you alone can write to"
 
@@ -91,7 +91,7 @@ def _may_be_secret(value: object) -> bool:
     return holds_credentials(value) or (isinstance(value, dict) and bool(value.get("env_vars")))
 
 
-def _keep_private(launcher: Launcher[Any], launch: Launch) -> Launch:
+def keep_private(launcher: Launcher[Any], launch: Launch) -> Launch:
     """Credentials of the site into a file that this user alone can read, outside the results.
 
     Raises:
@@ -128,7 +128,7 @@ def submit(launcher: Launcher[Any], launch: Launch, say: Callable[[str], None]) 
     _alone(launch)
     if state_folder() is None:
         raise UsageError(f"the job could not be followed or ended later: {_NO_STATE}")
-    launch = claim(_keep_private(launcher, launch))
+    launch = claim(keep_private(launcher, launch))
     try:
         for name, text in {NONCE: secrets.token_hex(8), **launcher.files(launch)}.items():
             write_private(launch.file(name), text)

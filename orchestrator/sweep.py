@@ -15,14 +15,15 @@ from typing import Any, Self
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
+from pydantic import ConfigDict, Field
 
-from orchestrator.errors import SpecError, SweepMismatch, UsageError
+from orchestrator.errors import LandsweepError, SpecError, SweepMismatch, UsageError
 from orchestrator.kind import SweepKind, kind_named
 from orchestrator.ledger import Findings, Ledger, Store
 from orchestrator.planner import Planner
 from orchestrator.reach import command_line
 from orchestrator.row import reported
-from orchestrator.spec import Spec, differences, override, parse, read_yaml
+from orchestrator.spec import Model, Spec, differences, override, parse, read_yaml
 from orchestrator.trust import is_own, reading
 from orchestrator.unit import Unit
 
@@ -99,11 +100,11 @@ class Sweep:
 
     def __init__(self, ledger: Ledger, *, trust: bool = False) -> None:
         self.ledger = ledger
-        self.head: Mapping[str, Any] = _whole(ledger.sweep, ledger.store.where)
-        self.trusted = trust or is_own(ledger.store.where, self.head)
+        self.head: Mapping[str, Any] = _read(ledger.sweep, f"{ledger.store.where}/sweep.json")
+        self.trusted = trust or is_own(ledger.store.where, ledger.sweep)
         self.kind = kind_named(self.head["kind"])
         with self._reading():
-            self.spec: Spec = parse(self.kind.spec, self.head["spec"], "sweep.json")
+            self.spec: Spec = _spec(self.kind, self.head["spec"], f"{ledger.store.where}/sweep.json")
         self.folder = Path(self.head["folder"])
 
     @classmethod
@@ -275,6 +276,53 @@ def _changed_columns(head: Mapping[str, Any], kind: SweepKind[Any], spec: Spec) 
     parts += [f"{', '.join(added)} in those that are there"] if added else []
     renamed = " A column that only has a new name is split so; `rerun` and --out avoid that." if gone and added else ""
     return f"columns have changed, so these are null: {'; '.join(parts)}.{renamed}" if parts else ""
+
+
+class _Head(Model):
+    """What `sweep.json` holds; fields of other versions are passed over."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    format: int = 1
+    id: str = ""
+    kind: str
+    kind_version: int
+    name: str = "?"
+    fingerprint: str = "-"
+    spec: dict[str, Any]
+    context: dict[str, Any]
+    definitions: dict[str, dict[str, Any]]
+    folder: str
+    versions: dict[str, str | None] = Field(default={})
+    git_commit: str | None = None
+    host: str = "-"
+    command: list[str] | str = ""
+    created: float = 0.0
+
+
+def _read(head: Mapping[str, Any], source: str) -> Mapping[str, Any]:
+    """The head of a sweep, each field of its type.
+
+    Raises:
+        UsageError: it lacks what a sweep has, or was made by a later version.
+    """
+    _whole(head, source.removesuffix("/sweep.json"))
+    known = parse(_Head, head, f"{source} is damaged")
+    if known.format > _FORMAT:
+        raise UsageError(f"{source} has the format {known.format}, of a later landsweep; this one knows {_FORMAT}")
+    as_written = {name: head[name] for name in ("spec", "context", "definitions")}
+    return {**head, **known.model_dump(mode="json"), **as_written}
+
+
+def _spec(kind: SweepKind[Any], fields: Mapping[str, Any], source: str) -> Spec:
+    """The spec of a sweep on disk; whatever its fields are, what is wrong is told as such."""
+    try:
+        spec: Spec = parse(kind.spec, fields, source)
+    except LandsweepError:
+        raise
+    except Exception as e:  # a validator of the kind was given what no spec file can hold
+        raise SpecError(f"{source}: its spec can't be read: {type(e).__name__}: {e}") from e
+    return spec
 
 
 def _whole(head: Mapping[str, Any], where: str) -> Mapping[str, Any]:

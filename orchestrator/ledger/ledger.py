@@ -20,6 +20,7 @@ from orchestrator.ledger.prepared import check_prepared
 from orchestrator.ledger.schema import fit, unify
 from orchestrator.ledger.seal import Damaged
 from orchestrator.ledger.writer import MOST_ROWS, SECONDS, Hook, Writer
+from orchestrator.readers import json_object
 from orchestrator.row import SERIES, Column, RowMaker
 from orchestrator.store import Store
 
@@ -116,14 +117,10 @@ class Ledger:
             UsageError: there is none, or its `sweep.json` can't be understood.
         """
         try:
-            sweep = json.loads(store.read(_SWEEP))
+            raw = store.read(_SWEEP)
         except FileNotFoundError:
             raise UsageError(f"{store.where} holds no sweep: it has no {_SWEEP}") from None
-        except ValueError as e:
-            raise UsageError(f"{store.where}/{_SWEEP} is damaged: {e}; restore it, or use another folder") from e
-        if not isinstance(sweep, dict):
-            raise UsageError(f"{store.where}/{_SWEEP} is not the description of a sweep")
-        return cls(store, sweep)
+        return cls(store, json_object(raw, f"{store.where}/{_SWEEP}"))
 
     def writing(
         self,

@@ -14,7 +14,7 @@ import socket
 import sys
 import threading
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ import psutil
 
 from orchestrator.errors import LandsweepError, StorageError, SweepLocked, TakenOver
 from orchestrator.reach import command_line
+from orchestrator.readers import object_or_none
 from orchestrator.store import Store
 
 __all__ = ["DriverLock", "Holder", "driver_here", "driver_lives"]
@@ -231,18 +232,17 @@ def _who(raw: bytes) -> str:
 
 
 def _parse(raw: bytes) -> dict[str, Any]:
-    try:
-        content = json.loads(raw)
-    except ValueError:
-        return {}  # torn by a power failure: nothing is known of the holder, so its heartbeat is watched
-    return content if isinstance(content, dict) else {}
+    # one that was torn by a power failure: nothing is known of the holder, so its heartbeat is watched
+    return object_or_none(raw) or {}
 
 
 def _holder(content: dict[str, Any]) -> Holder | None:
-    try:
-        return replace(Holder.me(), **{k: content[k] for k in ("host", "boot", "space", "pid", "started")})
-    except KeyError:
+    host, boot, space, pid, started = (content.get(k) for k in ("host", "boot", "space", "pid", "started"))
+    if not (isinstance(host, str) and isinstance(boot, str) and isinstance(space, str)):
         return None
+    if not (isinstance(pid, int) and 0 < pid < 2**31 and isinstance(started, int | float)):
+        return None
+    return Holder(host, boot, space, pid, started)
 
 
 def _path(epoch: int) -> str:
@@ -251,7 +251,7 @@ def _path(epoch: int) -> str:
 
 def _epoch(name: str) -> int:
     stem = name.removesuffix(".json")
-    return int(stem) if stem.isdigit() else 0
+    return int(stem) if stem.isascii() and stem.isdigit() and len(stem) < 16 else 0
 
 
 def _read(store: Store, epoch: int) -> bytes | None:

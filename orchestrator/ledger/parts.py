@@ -230,9 +230,13 @@ def read_rows(store: Store, number: int, columns: Sequence[str] | None = None, s
         series, sweep = known["series"], known.get("sweep")
         if series is not None and not _SERIES.match(series):
             raise ValueError(f"{series!r} is no name of a file of series")
+        if sweep is not None and not isinstance(sweep, str):
+            raise ValueError(f"{sweep!r} is no id of a sweep")
         schema = file.schema_arrow.remove_metadata()
         part = Part(number, int(known["level"]), replaces, series, table.num_rows, size, sweep, schema)
-    except (KeyError, ValueError, TypeError, AttributeError) as e:
+        if (columns is None or "key" in columns) and not _is_text(table.schema.field("key").type):
+            raise ValueError("its keys are no texts")
+    except (KeyError, ValueError, TypeError, AttributeError, RecursionError, OverflowError) as e:
         raise Damaged("it is a sealed file, but not a part of a ledger") from e
     return part, table
 
@@ -244,6 +248,10 @@ def belongs_elsewhere(store: Store, path: str, sweep: str | None) -> bool:
         return match is not None and read_rows(store, int(match[1]), [])[0].sweep not in (None, sweep)
     except (Damaged, FileNotFoundError):
         return False
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 
 def read_series(store: Store, part: Part) -> pa.Table | None:

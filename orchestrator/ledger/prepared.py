@@ -12,6 +12,7 @@ import safetensors.numpy
 
 from orchestrator.errors import NotDeterministic
 from orchestrator.ledger.parts import Damage
+from orchestrator.readers import object_or_none
 from orchestrator.store import Store
 
 __all__ = ["about_prepared", "check_prepared", "load_prepared", "save_prepared", "set_aside_prepared"]
@@ -68,17 +69,20 @@ def load_prepared(store: Store, file: str) -> dict[str, np.ndarray[Any, Any]] | 
     if about is None or about.get("bytes") != _hash(data):
         store.move(f"prepared/{file}", f"damaged/{file}")
         return None
-    arrays: dict[str, np.ndarray[Any, Any]] = safetensors.numpy.load(data)
+    try:
+        arrays: dict[str, np.ndarray[Any, Any]] = safetensors.numpy.load(data)
+    except (safetensors.SafetensorError, KeyError, ValueError, TypeError):
+        store.move(f"prepared/{file}", f"damaged/{file}")
+        return None
     return arrays
 
 
 def about_prepared(store: Store, file: str) -> dict[str, Any] | None:
     """What `save_prepared` remembered: `about`, `digest` of the arrays, `bytes` (hash of the file); None if nothing."""
     try:
-        about = json.loads(store.read(_sidecar(file)))
-    except (FileNotFoundError, ValueError):
+        return object_or_none(store.read(_sidecar(file)))
+    except FileNotFoundError:
         return None
-    return about if isinstance(about, dict) else None
 
 
 def check_prepared(store: Store, wanted: Iterable[str] = ()) -> list[Damage]:

@@ -95,12 +95,19 @@ def unseal(data: bytes | bytearray, columns: Sequence[str] | None = None) -> tup
 
 
 def contents(file: pq.ParquetFile, columns: Sequence[str] | None = None) -> tuple[pa.Table, dict[str, str]]:
-    """The table of an opened file, and the metadata given to `seal`; columns as of `unseal`."""
-    if columns is not None:
-        names = set(file.schema_arrow.names)
-        columns = [n for n in columns if n in names]
-    table = file.read(columns=columns)
-    about = {k.decode(): v.decode() for k, v in (file.metadata.metadata or {}).items()}
+    """The table of an opened file, and the metadata given to `seal`; columns as of `unseal`.
+
+    Raises:
+        Damaged: it can't be read, though its seal is right: somebody else has sealed it.
+    """
+    try:
+        if columns is not None:
+            names = set(file.schema_arrow.names)
+            columns = [n for n in columns if n in names]
+        table = file.read(columns=columns)
+        about = {k.decode(): v.decode() for k, v in (file.metadata.metadata or {}).items()}
+    except (pa.ArrowException, OSError, ValueError, TypeError) as e:
+        raise Damaged(f"it is no table: {type(e).__name__}") from e
     for name in ("ARROW:schema", _NAME):
         about.pop(name, None)
     return table.replace_schema_metadata(None), about
@@ -113,7 +120,10 @@ def open_sealed(data: bytes | bytearray) -> pq.ParquetFile:
         Damaged: the bytes are not those that were sealed.
     """
     check(data)
-    return pq.ParquetFile(pa.BufferReader(data))
+    try:
+        return pq.ParquetFile(pa.BufferReader(data))
+    except (pa.ArrowException, OSError, ValueError) as e:  # sealed, but not by us
+        raise Damaged(f"it is no table: {type(e).__name__}") from e
 
 
 def _digest(data: bytes | bytearray, at: int) -> bytes:

@@ -22,6 +22,7 @@ from markupsafe import Markup
 from matplotlib.text import Text
 from plotly.offline import get_plotlyjs
 
+from orchestrator.errors import Untrusted
 from orchestrator.inside import write_in
 from orchestrator.report.parts import Figure, Section, Table
 from orchestrator.report.values import is_missing, shown
@@ -173,6 +174,8 @@ class Writer:
         name = self._free(anchor(figure.name))
         try:
             return self._drawn(figure, name)
+        except Untrusted:
+            raise
         except Exception as e:  # noqa: BLE001 - a report with one hole is better than none
             told = one_line(traceback.format_exception_only(type(e), e)[-1].strip())
             return FigureView(name, figure.caption, problem=f"This figure could not be drawn: {told}")

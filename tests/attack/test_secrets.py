@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+import random
 import shlex
+import stat
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
+from cluster.driver import private_fields
+from cluster.launcher import write_private
+from cluster.records import claim, record
+from cluster.submission import draft, keep_private
+from orchestrator.errors import UsageError
 from orchestrator.redaction import holds_credentials, is_secret_name, redacted, redacted_words
+from orchestrator.site import parse_site
+from tests.attack.folders import FUNCTION, command
 
 CANARY = "cAnArY7xq"
 TEXTS = [
@@ -56,3 +70,90 @@ def test_what_is_no_credential_stays(text: str) -> None:
 def test_names_of_secrets() -> None:
     assert all(map(is_secret_name, ("password", "DB_PASSWORD", "x-api-key", "sig", "AUTH_TOKEN", "client.secret")))
     assert not any(map(is_secret_name, ("tokens", "design", "signal", "author", "monkey", "keys", "max_tokens")))
+
+
+SECTIONS: dict[str, dict[str, Any]] = {
+    "slurm": {"type": "slurm"},
+    "ssh": {"type": "ssh", "hosts": ["a"]},
+    "rayjobs": {"type": "rayjobs"},
+    "rayjobs shared": {"type": "rayjobs", "shared": True},
+    "kuberay": {"type": "kuberay", "image": "x"},
+    "autoscaler": {
+        "type": "ray-autoscaler", "provider": "aws", "region": "r", "head_machine": "h", "worker_machine": "w",
+    },
+}  # fmt: skip
+PLACES: dict[str, Callable[[dict[str, Any], list[str]], None]] = {
+    "tracking's user": lambda site, words: site.update(tracking=f"http://ann:{CANARY}@host:5000"),
+    "tracking's parameter": lambda site, words: site.update(tracking=f"http://host:5000?token={CANARY}"),
+    "a variable": lambda site, words: site.update(runtime_env={"env_vars": {"ANY_NAME": CANARY}}),
+    "an index": lambda site, words: site.update(runtime_env={"pip": [f"--index-url=https://u:{CANARY}@host/", "x"]}),
+    "a shell line": lambda site, words: site["launcher"].update(setup=[f"export WANDB_API_KEY={CANARY}"]),
+    "an option": lambda site, words: site["launcher"].update(options=["-p", f"--password={CANARY}"]),
+    "the launcher's variable": lambda site, words: site["launcher"].update(
+        runtime_env={"env_vars": {"ANY_NAME": CANARY}, "working_dir": f"https://u:{CANARY}@host/x.zip"}
+    ),
+    "the command's variable": lambda site, words: words.append(f"site.runtime_env.env_vars.X={CANARY}"),
+    "the command's address": lambda site, words: words.append(f"site.tracking=https://u:{CANARY}@host"),
+    "the command's option": lambda site, words: words.extend(["--token", CANARY]),
+}
+
+
+@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("name", SECTIONS)
+def test_no_file_of_a_launch_holds_a_secret(
+    tmp_path: Path, name: str, seed: int, monkeypatch: pytest.MonkeyPatch, state_home: Path
+) -> None:
+    """A secret in random places of site and command: it is refused, or stands in the private file and nowhere else."""
+    draw = random.Random(seed)
+    chosen = [list(PLACES)[seed % len(PLACES)], *draw.sample(list(PLACES), draw.randint(0, 2))]
+    site: dict[str, Any] = {"launcher": dict(SECTIONS[name]), "tracking": "none.db"}
+    typed = ["submit", "spec.yaml"]
+    for place in chosen:
+        PLACES[place](site, typed)
+    (tmp_path / "spec.yaml").write_text(yaml.safe_dump(FUNCTION))
+    (tmp_path / "site.yaml").write_text(yaml.safe_dump(site))
+    results, state = tmp_path / "results", tmp_path / "state"
+    monkeypatch.setenv("XDG_STATE_HOME", str(state))
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", CANARY)
+    try:
+        launcher, launch = draft(
+            tmp_path / "spec.yaml", [], str(tmp_path / "site.yaml"), str(results), redacted_words(typed), offline=True
+        )
+        launch = claim(replace(keep_private(launcher, launch), home=f"{results}/jobs/0001"))
+    except UsageError as e:
+        assert CANARY not in str(e) or "launcher" in str(e)
+        assert not results.exists()
+        return
+    for file, text in launcher.files(launch).items():
+        assert write_private(launch.file(file), text)
+    record(launch, "7", launcher)
+    shown = launcher.dry_run(launch) + launch.text() + repr(launch)
+    assert CANARY not in shown
+    for path in results.rglob("*"):
+        assert path.is_dir() or CANARY not in path.read_text(), path
+        assert path.is_dir() or path.name == "job.json" or stat.S_IMODE(path.stat().st_mode) == 0o600, path
+    kept = [p for p in state.rglob("*.json") if CANARY in p.read_text()]
+    assert all(stat.S_IMODE(p.stat().st_mode) == 0o600 and not p.stat().st_mode & 0o077 for p in kept)
+    if launch.private_file:
+        given = parse_site({**launch.site, **private_fields(launch)}, "test")
+        assert (given.tracking, given.runtime_env) == (site["tracking"], site.get("runtime_env", {}))
+
+
+def test_no_file_of_a_run_holds_a_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable in ("AWS_SECRET_ACCESS_KEY", "MLFLOW_TRACKING_PASSWORD", "RAY_AUTH_TOKEN"):
+        monkeypatch.setenv(variable, CANARY)
+    (tmp_path / "site.yaml").write_text(
+        yaml.safe_dump({"executor": "local", "runtime_env": {"env_vars": {"A": CANARY}}})
+    )
+    (tmp_path / "spec.yaml").write_text(yaml.safe_dump(FUNCTION))
+    results = tmp_path / "out/small"
+    words = ("--site", tmp_path / "site.yaml", "--out", results)
+    done = command("run", tmp_path / "spec.yaml", f"site.runtime_env.env_vars.B={CANARY}", *words, cwd=tmp_path)
+    assert done.returncode == 0 and "MLflow run" in done.stderr, done.stderr
+    again = [command(*w, results, cwd=tmp_path) for w in (("status",), ("verify",), ("report",), ("export-mlflow",))]
+    for one in (done, *again):
+        assert CANARY not in one.stdout + one.stderr
+    files = [p for p in (tmp_path / "out").rglob("*") if p.is_file()]
+    assert any(p.name == "mlflow.db" for p in files) and any(p.name == "index.html" for p in files)
+    for path in files:
+        assert CANARY.encode() not in path.read_bytes(), path

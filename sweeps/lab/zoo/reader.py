@@ -10,7 +10,6 @@ x, y = zoo.part("train").dataset("test_accuracy")[0]     # weights as a vector, 
 from __future__ import annotations
 
 import io
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ from torch import Tensor, nn
 from orchestrator.artifacts import Artifacts
 from orchestrator.errors import UsageError
 from orchestrator.inside import check_names
+from orchestrator.readers import json_object
 from orchestrator.trust import is_own, reading
 from sweeps.lab.zoo.dataset import WeightSet
 from sweeps.lab.zoo.permute import Hidden, canonical_order, hidden_layers, permuted, prove_permutations
@@ -75,7 +75,8 @@ class Zoo:
         self._known: dict[object, Architecture] = {}
         there = self.files.files("")
         if "sweep.json" in there:
-            self.head = json.loads(self.files.read("sweep.json"))
+            self.head = json_object(self.files.read("sweep.json"), f"{where}/sweep.json")
+            _check_head(self.head, str(where))
             if self.head.get("kind") != "zoo":
                 raise UsageError(f"{where} holds a sweep of the kind {self.head.get('kind')!r}, not a zoo")
             self.rows = _sweep_rows(self.files, self.head)
@@ -315,6 +316,14 @@ class Architecture:
         pieces = torch.split(vector, [like[name].numel() for name in self.parameters])
         new = {name: piece.view_as(like[name]) for name, piece in zip(self.parameters, pieces, strict=True)}
         return {**like, **new}
+
+
+def _check_head(head: Mapping[str, Any], where: str) -> None:
+    """Refuse a `sweep.json` whose fields are not of their types; an export lacks some."""
+    types = {"kind": str, "name": str, "spec": dict, "folder": str, "versions": dict}
+    for name, kind in types.items():
+        if not isinstance(head.get(name, kind()), kind):
+            raise UsageError(f"{where}/sweep.json is damaged: {name} is no {kind.__name__}; restore it")
 
 
 def _tables(files: Artifacts, folder: str) -> Iterator[pd.DataFrame]:

@@ -82,9 +82,9 @@ class Stacked:
             about = json.loads(self._file(name).metadata()["packs"])[
                 int(row["weights_pack"] if _is(row["weights_pack"]) else 0)
             ]
-        except (SafetensorError, KeyError, IndexError, TypeError, ValueError) as e:
+            return tuple(int(n) for n in about["shape"]), int(about["outputs"])
+        except (SafetensorError, KeyError, IndexError, TypeError, ValueError, OverflowError, RecursionError) as e:
             raise _damaged(f"{self._files.where}/{name}", e) from e
-        return tuple(about["shape"]), int(about["outputs"])
 
     def _under(self, name: str, prefix: str) -> Sequence[str]:
         if (name, prefix) not in self._names:

@@ -1,0 +1,43 @@
+"""JSON that is read back from a results folder: whatever stands there, an object comes out or a plain refusal."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from orchestrator.errors import UsageError
+
+__all__ = ["json_object", "number_in", "object_or_none"]
+
+
+def json_object(raw: str | bytes, source: str) -> dict[str, Any]:
+    """The JSON object in a file.
+
+    Raises:
+        UsageError: it holds something else.
+    """
+    try:
+        data = json.loads(raw)
+    except (ValueError, RecursionError) as e:
+        told = "it is nested too deeply" if isinstance(e, RecursionError) else str(e)
+        raise UsageError(f"{source} is damaged: {told}; restore it, or use another folder") from e
+    if not isinstance(data, dict):
+        raise UsageError(f"{source} is damaged: it holds {type(data).__name__}, not fields; restore it")
+    return data
+
+
+def object_or_none(raw: str | bytes) -> dict[str, Any] | None:
+    """The same for a file that others can do without: None where it holds something else."""
+    try:
+        return json_object(raw, "")
+    except UsageError:
+        return None
+
+
+def number_in(data: Mapping[str, Any], name: str, otherwise: float = 0.0) -> float:
+    """A finite number from a field; `otherwise` where there is none."""
+    value = data.get(name)
+    usable = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300
+    return float(value) if usable and math.isfinite(value) else otherwise  # type: ignore[arg-type]
