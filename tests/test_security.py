@@ -6,6 +6,7 @@ import ast
 import json
 import os
 import pickle
+import re
 import stat
 import subprocess
 import sys
@@ -57,6 +58,17 @@ class Bomb:
 
     def __reduce__(self) -> Any:
         return Path.touch, (self.trace,)
+
+
+def test_the_tests_that_the_page_names_are_there() -> None:
+    page = (ROOT / "docs/security.md").read_text(encoding="utf-8")
+    named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", page)
+    assert len(named) > 25
+    for file, test in named:
+        functions = ast.walk(ast.parse((ROOT / file).read_text(encoding="utf-8")))
+        assert any(isinstance(f, ast.FunctionDef) and f.name == test for f in functions), f"{file}::{test}"
+    lines = [line for line in page.splitlines() if line.startswith("|") and line.count("|") == 6][2:]
+    assert len(lines) >= 11 and all("::test_" in line for line in lines), "each line of the table is tested"
 
 
 def test_what_is_read_can_not_run(tmp_path: Path) -> None:

@@ -164,8 +164,7 @@ class Writer:
         file = f"tables/{self._free(anchor(table.name))}.csv"
         text = io.StringIO()
         lines = [["" if is_missing(as_python(cell)) else cell for cell in line] for line in table.lines]
-        csv.writer(text, lineterminator="
-").writerows([table.header, *lines])
+        csv.writer(text, lineterminator="\n").writerows([table.header, *lines])
         self._save(file, text.getvalue())
         return table_view(table, file)
 
