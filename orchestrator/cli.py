@@ -265,11 +265,11 @@ def status(
 
 
 @app.command(epilog="Example: landsweep report results/landscape_skip")
-def report(folder: Results) -> None:
+def report(folder: Results, trust: Trust = False) -> None:
     """Write report/index.html and figures from the rows."""
     from orchestrator.publish import write_report
 
-    sweep = _open(folder)
+    sweep = _open(folder, trust=trust)
     out.print(f"report: {write_report(sweep, folder)[0]}", markup=False)
     for damage in sweep.ledger.damaged:
         err.print(f"left out: {damage.path} is damaged ({damage.reason}). The sweep's command mends it", markup=False)

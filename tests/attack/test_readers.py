@@ -274,6 +274,13 @@ def test_weight_files(zoo: Path, data: st.DataObject) -> None:
             refusing(lambda member=member: member.vector())
 
 
+def test_a_zoo_without_its_spec_is_damaged(zoo: Path) -> None:
+    head = content(zoo / "sweep.json")
+    del head["spec"]
+    with replaced(zoo / "sweep.json", json.dumps(head).encode()), pytest.raises(LandsweepError, match="no spec"):
+        Zoo(zoo)
+
+
 def test_formats_of_the_future_are_named(function: Path) -> None:
     head = content(function / "sweep.json")
     with replaced(function / "sweep.json", json.dumps({**head, "format": 99}).encode()):

@@ -140,9 +140,10 @@ def test_one_sweep_per_folder(tmp_path: Path) -> None:
 
 def test_status_is_replaced(ledger: Ledger) -> None:
     assert read_status(ledger.store) is None
-    write_status(ledger.store, {"done": 1})
-    write_status(ledger.store, {"done": 2})
-    assert read_status(ledger.store) == {"done": 2}
+    for done in (1, 2):
+        write_status(ledger.store, {"phase": "running", "done": done, "counts": {"ok": done}})
+    status = read_status(ledger.store)
+    assert status is not None and (status["done"], status["counts"]) == (2, {"ok": 2})
 
 
 def test_prepared_arrays(ledger: Ledger) -> None:

@@ -320,6 +320,8 @@ class Architecture:
 
 def _check_head(head: Mapping[str, Any], where: str) -> None:
     """Refuse a `sweep.json` whose fields are not of their types; an export lacks some."""
+    if "spec" not in head:
+        raise UsageError(f"{where}/sweep.json is damaged: it has no spec; restore it")
     types = {"kind": str, "name": str, "spec": dict, "folder": str, "versions": dict}
     for name, kind in types.items():
         if not isinstance(head.get(name, kind()), kind):
