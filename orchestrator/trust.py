@@ -152,7 +152,7 @@ def untrusted(source: str, names: list[str]) -> Untrusted:
     return Untrusted(
         f"{source} names code that is not part of landsweep: {', '.join(names)}. To go on, this code would be "
         "imported and called as you, and it may do all that you may do. Nothing was run. Where you know who wrote "
-        "it, say so: --trust (rerun, verify, report, regenerate), or Zoo(..., trust=True). Sweeps that you ran yourself, in the place where they are, "
+        "it, say so: --trust, or Zoo(..., trust=True). Sweeps that you ran yourself, in the place where they are, "
         "need no such word."
     )
 
