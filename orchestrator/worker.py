@@ -19,7 +19,7 @@ import pyarrow as pa
 from orchestrator.artifacts import Artifacts
 from orchestrator.errors import NotDeterministic, Unreachable, UsageError
 from orchestrator.faults import cause_of, oversized, shortened, text_of
-from orchestrator.forks import end_if_forked, shielded
+from orchestrator.forks import end_if_forked, generation, shielded
 from orchestrator.kind import Arrays, Session, Workbench, kind_named
 from orchestrator.row import Cause, Metric, Outcome, Progress, RowMaker, Status, series_batch
 from orchestrator.schedule import Shard
@@ -163,8 +163,8 @@ class Worker:
         self._prepared: dict[str, Arrays] = {}
         self._session: Session | None = None
         self._cwd = ""  # of the opened session
-        self._pid = os.getpid()
-        self._name = f"{platform.node()}:{self._pid}"
+        self._generation = generation()
+        self._name = f"{platform.node()}:{os.getpid()}"
 
     def share(self, name: str, arrays: Arrays) -> None:
         """Take in the arrays of a finished preparation."""
@@ -289,15 +289,15 @@ class Worker:
         left = {u.key: u for u in units}
         try:
             for item in session.evaluate(units):
-                end_if_forked(self._pid)
+                end_if_forked(self._generation)
                 if isinstance(item, Outcome) and left.pop(item.key, None) is None:
                     raise RuntimeError(f"the session gave an outcome that was not asked for, or gave it twice: {item}")
                 yield item
-            end_if_forked(self._pid)
+            end_if_forked(self._generation)
             if left:
                 raise RuntimeError(f"the session ended without an outcome for {len(left)} of {len(units)} units")
         except BaseException as e:  # the one place where a unit's errors become rows
-            end_if_forked(self._pid, e)
+            end_if_forked(self._generation, e)
             refused = isinstance(e, UsageError) and not isinstance(e, Unreachable)
             if refused or isinstance(e, KeyboardInterrupt | GeneratorExit):
                 raise

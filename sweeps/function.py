@@ -14,7 +14,6 @@ function, all by keyword. What it gives back becomes the row:
 from __future__ import annotations
 
 import copy
-import os
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -22,7 +21,7 @@ from pydantic import Field, model_validator
 
 from orchestrator.axes import AxisLike
 from orchestrator.faults import text_of
-from orchestrator.forks import end_if_forked
+from orchestrator.forks import end_if_forked, generation
 from orchestrator.kind import Arrays, SweepKind, Workbench, import_callable
 from orchestrator.planner import GridPlanner
 from orchestrator.report.parts import Report
@@ -208,7 +207,7 @@ class FunctionSession:
         self._seed_argument = seed_argument
         self._types = types
         self._stopped = bench.stopped
-        self._pid = os.getpid()
+        self._generation = generation()
 
     def evaluate(self, units: Sequence[Unit]) -> Iterator[Outcome | Progress]:
         """Call the function for each unit; whatever it raises stays with that unit."""
@@ -225,7 +224,7 @@ class FunctionSession:
             try:
                 result = function(**arguments)
             except (Exception, SystemExit) as e:  # a unit is a fault domain
-                end_if_forked(self._pid, e)
+                end_if_forked(self._generation, e)
                 if _out_of_memory(e):
                     raise  # the worker knows what to do then
                 yield _raised(unit, e)
@@ -253,7 +252,7 @@ class FunctionSession:
                     yield self._outcome(unit, last, stopped=step)
                     return
         except (Exception, SystemExit) as e:  # a unit is a fault domain
-            end_if_forked(self._pid, e)
+            end_if_forked(self._generation, e)
             if _out_of_memory(e):
                 raise
             yield _raised(unit, e, last, step)
