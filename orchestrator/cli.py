@@ -326,7 +326,7 @@ def rerun(
     changes: Changes = None,
     with_status: Annotated[
         str,
-        typer.Option("--status", help="failed, diverged, pruned, or damaged: `verify --deep` finds their files so."),
+        typer.Option("--status", help="failed, diverged, pruned, or damaged: files lost or changed (verify --deep)."),
     ] = "failed",
     cause: Annotated[str | None, typer.Option("--cause", help="Of failed ones: error, oom, timeout or infra.")] = None,
     site: SiteName = None,
@@ -343,6 +343,8 @@ def rerun(
         raise SpecError(f"--status {with_status}: give failed, diverged, pruned or damaged")
     if cause is not None and cause not in set(Cause):
         raise SpecError(f"--cause {cause}: give one of {', '.join(Cause)}")
+    if cause is not None and with_status != Status.failed:
+        raise SpecError(f"--cause {cause}: only failed units have a cause; leave it out, or --status {with_status}")
     sweep = _open(folder, trust=trust)
     if not sweep.trusted and (names := foreign_code(sweep.head["spec"])):
         raise untrusted(folder, names)

@@ -111,7 +111,8 @@ BAD = {
     "a dead tracking server": (["run", "spec.yaml", "site.tracking=http://127.0.0.1:1"], ["127.0.0.1:1"]),
     "no such results": (["status", "results/none"], ["no folder results/none"]),
     "a folder without a sweep": (["verify", "."], ["holds no sweep"]),
-    "a wrong status": (["rerun", ".", "--status", "ok"], ["failed, diverged or pruned"]),
+    "a wrong status": (["rerun", ".", "--status", "ok"], ["failed, diverged, pruned or damaged"]),
+    "a cause of what has none": (["rerun", ".", "--status", "damaged", "--cause", "oom"], ["only failed units have"]),
 }
 
 
