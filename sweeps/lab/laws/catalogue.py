@@ -16,9 +16,11 @@ from sweeps.lab.laws.data_constrained import DATA_CONSTRAINED
 from sweeps.lab.laws.deceleration import DECELERATION
 from sweeps.lab.laws.kaplan import KAPLAN_COMPUTE, KAPLAN_DATA, KAPLAN_SIZE
 from sweeps.lab.laws.kaplan_joint import KAPLAN_JOINT
+from sweeps.lab.laws.kaplan_offset import KAPLAN_OFFSET
 from sweeps.lab.laws.kaplan_steps import KAPLAN_STEPS
 from sweeps.lab.laws.loss_to_loss import LOSS_TO_LOSS
 from sweeps.lab.laws.mixture_additive import MIXTURE_ADDITIVE, MixtureAdditive
+from sweeps.lab.laws.mixture_exponential import MIXTURE_EXPONENTIAL, MixtureExponential
 from sweeps.lab.laws.mixture_joint import MIXTURE_JOINT, MixtureJoint
 from sweeps.lab.laws.multi_power import MULTI_POWER
 from sweeps.lab.laws.optimal_settings import OPTIMAL_BATCH, OPTIMAL_RATE
@@ -27,6 +29,7 @@ from sweeps.lab.laws.random_features import RANDOM_FEATURES
 from sweeps.lab.laws.rectified import RECTIFIED
 from sweeps.lab.laws.resolution_limited import RESOLUTION_LIMITED
 from sweeps.lab.laws.steps_to_target import STEPS_TO_TARGET
+from sweeps.lab.laws.task_sigmoid import TASK_SIGMOID
 from sweeps.lab.laws.ticket_ensembling import TICKET_ENSEMBLING
 from sweeps.lab.laws.variance_limited import VARIANCE_LIMITED
 from sweeps.lab.laws.wall_clock import WALL_CLOCK
@@ -40,6 +43,7 @@ LAWS: tuple[Law, ...] = (
     KAPLAN_DATA,
     KAPLAN_COMPUTE,
     KAPLAN_JOINT,
+    KAPLAN_OFFSET,
     KAPLAN_STEPS,
     CRITICAL_BATCH,
     STEPS_TO_TARGET,
@@ -47,6 +51,7 @@ LAWS: tuple[Law, ...] = (
     DATA_CONSTRAINED,
     MIXTURE_ADDITIVE,
     MIXTURE_JOINT,
+    MIXTURE_EXPONENTIAL,
     BROKEN_POWER,
     DECELERATION,
     ANNEALING,
@@ -55,6 +60,7 @@ LAWS: tuple[Law, ...] = (
     CONTINUAL,
     RECTIFIED,
     LOSS_TO_LOSS,
+    TASK_SIGMOID,
     OPTIMAL_RATE,
     OPTIMAL_BATCH,
     VARIANCE_LIMITED,
@@ -67,6 +73,7 @@ LAWS: tuple[Law, ...] = (
 FAMILIES: Mapping[str, Callable[[int], Law]] = {
     "broken_power": BrokenPower,
     "mixture_additive": MixtureAdditive,
+    "mixture_exponential": MixtureExponential,
     "mixture_joint": MixtureJoint,
 }
 """Laws with a number in their name, after a colon: breaks, or domains."""

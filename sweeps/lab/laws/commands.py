@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from orchestrator.errors import UsageError
+from sweeps.lab.transfer.commands import register as register_transfer
 
 if TYPE_CHECKING:
     from sweeps.lab.laws.outcome import Fit
@@ -23,6 +24,7 @@ def register(app: typer.Typer) -> None:
     """Add the commands to the command line."""
     example = 'landsweep fit runs.csv --law chinchilla --columns "N=params,D=C/6/N" --exclude "loss top 5"'
     app.command("fit", epilog=f"Example: {example}")(_fit)
+    register_transfer(app)
     app.command("laws", epilog="Example: landsweep laws chinchilla")(_laws)
 
 

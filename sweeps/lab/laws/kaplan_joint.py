@@ -24,7 +24,7 @@ class KaplanJoint(Law):
         Quantity("D", "tokens", "size of the training set"),
     )
     output = Quantity("loss", "nats per token", "held-out loss")
-    parameters = (
+    parameters: tuple[Parameter, ...] = (
         Parameter("Nc", "parameters", log=True),
         Parameter("Dc", "tokens", log=True),
         Parameter("aN", "exponent of size", low=1e-3, high=5),

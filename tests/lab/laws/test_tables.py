@@ -202,7 +202,7 @@ def test_names_with_dots_stand_as_they_are_and_others_are_shown_in_backticks() -
         evaluate("1-data.args.h2", columns)
 
 
-@pytest.mark.parametrize("name", ["mixture_joint", "mixture_additive"])
+@pytest.mark.parametrize("name", ["mixture_joint", "mixture_additive", "mixture_exponential"])
 def test_a_family_of_laws_asks_for_its_number(name: str) -> None:
     refused = CliRunner().invoke(app, ["laws", name])
     assert isinstance(refused.exception, UsageError)

@@ -1,0 +1,43 @@
+"""Kaplan's law of size and data with an irreducible loss."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from sweeps.lab.laws.base import Floats, Parameter, Points, column
+from sweeps.lab.laws.kaplan_joint import KaplanJoint
+
+__all__ = ["KAPLAN_OFFSET", "KaplanOffset"]
+
+
+class KaplanOffset(KaplanJoint):
+    """L(N, D) = E + [(Nc / N)^(aN / aD) + Dc / D]^aD: equation 1.5 of arXiv 2001.08361 with an irreducible loss.
+
+    The paper has no E, and says itself that its power laws must end; with E the exponents are those of the reducible
+    loss and larger than the published ones. With E fixed at 0 it is the law `kaplan_joint`.
+    """
+
+    name = "kaplan_offset"
+    formula = "L = E + ((Nc/N)^(aN/aD) + Dc/D)^aD"
+    parameters: tuple[Parameter, ...] = (
+        *KaplanJoint.parameters,
+        Parameter("E", "irreducible loss, nats per token", low=0),
+    )
+
+    def evaluate(self, theta: Floats, x: Points) -> tuple[Floats, Floats]:
+        value, gradient = super().evaluate(theta[:, :4], x)
+        return column(theta, 4) + value, np.concatenate([gradient, np.ones_like(value)[:, None]], axis=1)
+
+    def starts(self, x: Points, y: Floats) -> Floats:
+        found = []
+        for floor in (0.0, 0.5 * float(y.min()), 0.9 * float(y.min())):
+            own = super().starts(x, y - floor)
+            found.append(np.column_stack([own, np.full(len(own), floor)]))
+        return np.concatenate(found)
+
+    def example(self) -> tuple[Floats, Points]:
+        _, x = super().example()
+        return np.array([2e9, 3e11, 0.35, 0.4, 1.7]), x
+
+
+KAPLAN_OFFSET = KaplanOffset()

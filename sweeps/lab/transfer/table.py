@@ -1,0 +1,157 @@
+"""Transfer judged from a table that is there: rates x sizes x losses, from wherever."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from orchestrator.errors import UsageError
+from sweeps.lab.laws.outcome import Fit
+from sweeps.lab.laws.shown import table_text
+from sweeps.lab.transfer.curve import Curve, Drift, drift, penalty
+from sweeps.lab.transfer.laws import rate_law
+
+__all__ = ["Judged", "judged"]
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What a table says about transfer.
+
+    Attributes:
+        over: column of the size.
+        curves: loss over learning rate of each size, the smallest first.
+        drift: how the best rate moves.
+        law: best rate = c size^p; None below three bracketed optima.
+        missing: rows without a loss, such as runs that diverged.
+    """
+
+    over: str
+    curves: Mapping[int, Curve]
+    drift: Drift
+    law: Fit | None
+    missing: int
+
+    def lines(self) -> list[dict[str, Any]]:
+        """A line for each size; numbers that are not known are None, and `note` says why."""
+        costs, base = penalty(self.curves), next(iter(self.curves.values())).optimum()
+        found = []
+        for size, curve in self.curves.items():
+            best = curve.optimum()
+            found.append(
+                {
+                    self.over: size,
+                    "best_rate": 2**best.rate if best.bracketed else None,
+                    "lowest_point": 2**best.point,
+                    "loss": best.loss,
+                    "penalty": None if math.isnan(costs[size]) else costs[size],
+                    "rates": int(np.isfinite(curve.means()).sum()),
+                    "seeds": curve.losses.shape[1],
+                    "note": "; ".join(_notes(curve, base.rate, math.isnan(costs[size]))),
+                }
+            )
+        return found
+
+    def json(self) -> dict[str, Any]:
+        """With stable names."""
+        low, high = self.drift.interval
+        p = (
+            None
+            if self.law is None
+            else {"p": self.law["p"], "low": self.law.interval("p")[0], "high": self.law.interval("p")[1]}
+        )
+        numbers = {"per_doubling": self.drift.slope, "low": low, "high": high, "span": self.drift.spread}
+        return {
+            "over": self.over,
+            "sizes": self.lines(),
+            "drift": {k: None if math.isnan(v) else v for k, v in numbers.items()} | {"bracketed": self.drift.sizes},
+            "law": p,
+            "rows_without_loss": self.missing,
+        }
+
+    def text(self) -> str:
+        """For people."""
+        lines = [list(line.values()) for line in self.lines()]
+        header = (self.over, "best rate", "lowest point", "loss", "penalty", "rates", "seeds", "note")
+        d, parts = self.drift, [table_text(header, lines), ""]
+        if self.missing:
+            parts.append(f"{self.missing} rows have no loss; their rates count as not tried by that seed")
+        if math.isnan(d.slope):
+            parts.append(f"drift: not known, {d.sizes} of {len(self.curves)} optima are bracketed and two are needed")
+        else:
+            interval = f" ({d.interval[0]:+.2f} to {d.interval[1]:+.2f})" if math.isfinite(d.interval[0]) else ""
+            parts.append(
+                f"drift: log2 best rate moves by {d.slope:+.2f}{interval} per doubling of {self.over}, and spans "
+                f"{d.spread:.2f}; {d.sizes} of {len(self.curves)} optima are bracketed"
+            )
+        if self.law is not None:
+            low, high = self.law.interval("p")
+            parts.append(f"law: best rate ~ {self.over}^{self.law['p']:+.3f} (95 %: {low:+.3f} to {high:+.3f})")
+        parts.append("penalty: how much higher the loss is at the best rate of the first size than at the size's own")
+        return "\n".join(parts)
+
+
+def judged(table: pd.DataFrame, *, rate: str, over: str, loss: str, seed: str | None) -> Judged:
+    """Judge a table with a row for each run.
+
+    Args:
+        table: any.
+        rate: column of the learning rate, positive.
+        over: column of the size, whole numbers from 1.
+        loss: column of the loss; missing or infinite where a run diverged.
+        seed: column of the seed; None where each size has one run at each rate.
+
+    Raises:
+        UsageError: a column is missing or holds other values, or two runs are one.
+    """
+    wanted = {"--rate": rate, "--over": over, "--loss": loss} | ({} if seed is None else {"--seed": seed})
+    for option, name in wanted.items():
+        if name not in table.columns:
+            raise UsageError(
+                f"{option} {name}: there is no such column; the table has {', '.join(map(str, table.columns))}"
+            )
+    numbers = {name: pd.to_numeric(table[name], errors="coerce").to_numpy(np.float64) for name in (rate, over, loss)}
+    rates, sizes, losses = numbers.values()
+    if not (np.isfinite(rates) & (rates > 0)).all():
+        raise UsageError(f"--rate {rate}: rates must be positive numbers in every row")
+    if not (np.isfinite(sizes) & (sizes >= 1) & (sizes == np.floor(sizes))).all():
+        raise UsageError(f"--over {over}: sizes must be whole numbers from 1 in every row")
+    names = np.zeros(len(table)) if seed is None else table[seed].to_numpy()
+    runs = pd.DataFrame({"rate": np.log2(rates), "size": sizes.astype(int), "seed": names, "loss": losses})
+    runs["loss"] = runs["loss"].where(np.isfinite(runs["loss"]))
+    if (twice := runs.duplicated(["rate", "size", "seed"])).any():
+        row = int(np.flatnonzero(twice)[0])
+        raise UsageError(
+            f"row {row}: {over} {sizes[row]:g} has two runs at the rate {rates[row]:g}"
+            + (" with the same seed" if seed is not None else "; name the column of the seed with --seed")
+        )
+    seeds = sorted(runs["seed"].unique())
+    curves = {}
+    for size, some in runs.groupby("size"):
+        wide = some.pivot(index="rate", columns="seed", values="loss").reindex(columns=seeds)
+        curves[int(size)] = Curve(wide.index.to_numpy(np.float64), wide.to_numpy(np.float64))
+    best = [2 ** c.optimum().rate for c in curves.values()]
+    return Judged(over, curves, drift(curves), rate_law(best, list(curves)), int(runs["loss"].isna().sum()))
+
+
+def _notes(curve: Curve, base: float, unknown: bool) -> list[str]:
+    """Why the best rate or the penalty of a size is not known."""
+    best, there = curve.optimum(), curve.rates[np.isfinite(curve.means())]
+    found = []
+    if not len(there):
+        return ["no run has a loss"]
+    if not best.bracketed:
+        found.append(f"not bracketed: the loss is lowest at an end of the rates that were tried, {2**best.point:.3g}")
+    if unknown and not math.isfinite(base):
+        found.append("no penalty: the first size's best rate is not bracketed")
+    elif unknown:
+        found.append(
+            f"no penalty: the first size's best rate {2**base:.3g} lies outside {2 ** there[0]:.3g} to "
+            f"{2 ** there[-1]:.3g}, where this size has losses"
+        )
+    return found
