@@ -1,0 +1,212 @@
+"""How each block of the documents is run: as printed, but for the small overrides that stand here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+__all__ = ["HOW", "Commands", "Elsewhere", "Listing", "Python", "Site", "SpecBlock"]
+
+
+@dataclass(frozen=True)
+class SpecBlock:
+    """A spec, or fields of one, that is run and must give a sound sweep with a report.
+
+    Args:
+        changes: overrides that make it small.
+        rest: fields that the block leaves out.
+        inside: the field of the spec that the block is part of, if it is.
+    """
+
+    changes: Sequence[str] = ()
+    rest: Mapping[str, Any] = field(default_factory=dict)
+    inside: str = ""
+
+
+@dataclass(frozen=True)
+class Commands:
+    """Commands that are typed one after the other.
+
+    Args:
+        changes: words added to a command, by the beginning of the command.
+        runs: specs whose results the commands expect, with overrides.
+        replaced: placeholders, and what stands for them; `KEY` is the first key of the results.
+        slow: whether it belongs into `make test-all`.
+        says: text that the last command must print.
+    """
+
+    changes: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    runs: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    replaced: Mapping[str, str] = field(default_factory=dict)
+    slow: bool = False
+    says: str = ""
+
+
+@dataclass(frozen=True)
+class Python:
+    """Python code, run in a folder that holds the results it reads.
+
+    Args:
+        runs: specs that are run first, with overrides.
+        shows: an expression that must be true afterwards.
+    """
+
+    runs: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    shows: str = "True"
+
+
+@dataclass(frozen=True)
+class Site:
+    """A site file that must be read, and for which a submission can be printed."""
+
+
+@dataclass(frozen=True)
+class Listing:
+    """Names of files that a sweep leaves."""
+
+    runs: Mapping[str, Sequence[str]]
+
+
+@dataclass(frozen=True)
+class Elsewhere:
+    """Not run here.
+
+    Args:
+        test: the test that runs it, `file::name`; empty where nothing can.
+        reason: why.
+    """
+
+    test: str
+    reason: str
+
+
+DIGITS = {"data": {"source": "digits"}, "net": {"net": "mlp", "hidden": [16]}}
+SEARCH = {
+    "kind": "search",
+    "recipe": {
+        **DIGITS,
+        "data": {"source": "digits", "validation": 200},
+        "optimizer": {"method": "sgd", "momentum": 0.9, "learning_rate": 0.1},
+        "steps": 20,
+        "evaluate": {"every_steps": 10, "splits": ["validation"]},
+    },
+    "goals": [{"minimise": "validation_loss"}],
+    "budget": {"units": 6},
+    "generation": 3,
+}
+SPACE = {
+    "optimizer": {"choice": {"sgd": {"learning_rate": {"log_uniform": [1e-3, 1]}, "momentum": {"uniform": [0, 0.99]}}}}
+}
+ZOO = {"kind": "zoo", "recipe": {**DIGITS, "steps": 20}, "seeds": {"range": 2}}
+SCALING_SMALL = [
+    *("recipe.data.states=8", "recipe.data.context=8", "recipe.data.train=2000", "recipe.schedule.warmup_steps=2"),
+    *(
+        "backend=loop",
+        "widths=[4,8,12]",
+        "budgets.geometric=[2e7,8e7,3]",
+        "limits.least_steps=10",
+        "validate.budgets=[1.6e8]",
+    ),
+]
+SCALING = {
+    "kind": "scaling",
+    "recipe": {
+        "data": {"source": "markov", "states": 8, "context": 8, "train": 2000},
+        "net": {"net": "gpt", "depth": 1},
+        "optimizer": {"method": "adam", "learning_rate": 0.02},
+        "batch_size": 32,
+    },
+    "backend": "loop",
+    "widths": [4, 8, 12],
+    "shape": {"head_width": 4},
+    "budgets": {"geometric": [2e7, 8e7, 3]},
+    "limits": {"least_steps": 10},
+}
+LANDSCAPE = "sweeps/recipes/landscape_skip.yaml"
+LANDSCAPE_SMALL = [
+    *(f"models.{name}.{change}" for name in ("skip", "noskip") for change in ("depth=8", "width=2", "train.epochs=1")),
+    *(f"axes.{axis}.linear=[-1,1,3]" for axis in "xy"),
+    *(f"evaluators.{split}.first=64" for split in ("train", "test")),
+]
+ZOO_MINE = "docs/zoo.md: kind: zoo"
+ZOO_SMALL = ["samples.count=1", "axes.optimizer.learning_rate=[0.1,0.3]"]
+ZOO_HYPER = {"sweeps/recipes/zoo_digits_hyper.yaml": ["samples.count=20", "recipe.steps=100"]}
+SUBMIT = {"landsweep submit": ["--dry-run"]}
+
+HOW: dict[str, SpecBlock | Commands | Python | Site | Listing | Elsewhere] = {
+    "README.md: make demo": Elsewhere(".ci/run", "every run of CI types both commands on a clean checkout"),
+    "README.md: kind: landscape": SpecBlock(LANDSCAPE_SMALL),
+    "README.md: kind: function": SpecBlock(),
+    "README.md: from sweeps.zoo import Zoo": Python(ZOO_HYPER, "len(x) == 1210 and 0 <= y <= 1"),
+    "README.md: space:": SpecBlock(["budget.units=8", "generation=4"], SEARCH),
+    "README.md: kind: transfer": SpecBlock(
+        ["values=[64,128]", "rates={log2: [-6, -2, 3]}", "seeds={range: 1}"], {"recipe": {**DIGITS, "steps": 10}}
+    ),
+    "README.md: landsweep fit runs.csv": Commands(says="E"),
+    "README.md: kind: scaling": SpecBlock(SCALING_SMALL),
+    f"README.md: landsweep run {LANDSCAPE} --site ray-cluster": Commands({"landsweep run": ["--dry-run"]}, says="1,250"),
+    "README.md: results/landscape_skip/": Listing({LANDSCAPE: LANDSCAPE_SMALL, **ZOO_HYPER}),
+    "README.md: import pandas as pd": Python({LANDSCAPE: LANDSCAPE_SMALL}, "len(rows) == 18"),
+    "CONTRIBUTING.md: from collections.abc import": Elsewhere(
+        "tests/test_docs.py::test_the_kind_in_contributing_passes_the_suite", "it is given to the suite of kinds"
+    ),
+    "CONTRIBUTING.md: [project.entry-points": Elsewhere("", "lines of another package's pyproject.toml"),
+    "CONTRIBUTING.md: class TestCoin(KindSuite):": Elsewhere(
+        "tests/test_docs.py::test_the_kind_in_contributing_passes_the_suite", "the same suite, called there"
+    ),
+    f"docs/clusters.md: landsweep submit {LANDSCAPE}": Elsewhere(
+        "tests/cluster/test_documents.py::test_the_commands_of_the_page_on_clusters", "wants a Slurm"
+    ),
+    "docs/clusters.md: $ landsweep drill --seconds 20": Commands({"landsweep drill": []}, slow=True, says="survived"),
+    "docs/clusters.md: $ landsweep drill --site": Elsewhere(
+        "tests/cluster/test_drill.py::test_a_drill_through_slurm_kills_the_driver_from_inside_and_a_node", "wants a Slurm"
+    ),
+    "docs/landscapes.md: python -m sweeps.lab.groups": Commands(replaced={"SPEC": LANDSCAPE}, says="filter"),
+    "docs/laws.md: from sweeps.lab.laws.chinchilla": Python(shows="'alpha' in set(found.parameters()['name'])"),
+    "docs/optimizers.md: optimizer:": SpecBlock((), ZOO, inside="recipe"),
+    "docs/scaling.md: landsweep plan": Commands({"landsweep plan": SCALING_SMALL, "landsweep run": SCALING_SMALL}, says="1e+12"),
+    "docs/scaling.md: recipe:": SpecBlock(["recipe.schedule.warmup_steps=5"], SCALING),
+    "docs/schedules.md: from pathlib import Path": Python(shows="sorted(points) == [1000, 2000, 4000] and len(events) > 0"),
+    "docs/schedules.md: recipe:": SpecBlock(
+        ["recipe.steps=40", "recipe.schedule.warmup_steps=5"]
+        + ["branches.short={at: 10, steps: 5}", "branches.long={at: 40, steps: 8, decay: linear}"],
+        ZOO,
+    ),
+    "docs/schedules.md: >>> from sweeps.lab.bound": Python(),
+    "docs/search.md: space:\n  optimizer.learning_rate": SpecBlock((), SEARCH),
+    "docs/search.md: space:\n  optimizer:": SpecBlock((), SEARCH),
+    "docs/search.md: target:": SpecBlock((), {**SEARCH, "space": SPACE}),
+    "docs/search.md: enqueue:": SpecBlock((), {**SEARCH, "space": SPACE}),
+    "docs/sites/cloud.md: pip install boto3": Elsewhere(
+        "tests/cluster/test_manifests.py::test_rays_autoscaler_takes_the_cluster_file", "machines cost money"
+    ),
+    f"docs/sites/kuberay.md: landsweep submit {LANDSCAPE}": Elsewhere(
+        "tests/cluster/test_kuberay.py::test_a_rayjob_from_creation_to_deletion", "wants a Kubernetes"
+    ),
+    "docs/sites/rayjobs.md: ssh -N": Elsewhere(
+        "tests/cluster/test_documents.py::test_the_commands_of_the_page_on_ray_jobs", "without the tunnel, which wants a host"
+    ),
+    f"docs/sites/rayjobs.md: landsweep submit {LANDSCAPE}": Elsewhere(
+        "tests/cluster/test_documents.py::test_the_commands_of_the_page_on_ray_jobs", "wants a Ray cluster with a dashboard"
+    ),
+    "docs/sites/rayjobs.md: export RAY_AUTH_MODE": Elsewhere(
+        "tests/cluster/test_documents.py::test_the_commands_of_the_page_on_ray_jobs", "the cluster is started the same way there"
+    ),
+    "docs/sites/slurm.md: executor: ray": Site(),
+    "docs/sites/slurm.md: $ landsweep submit": Elsewhere(
+        "tests/cluster/test_documents.py::test_the_worked_example_on_slurm", "wants a Slurm"
+    ),
+    "docs/sites/ssh.md: executor: ray": Site(),
+    f"docs/sites/ssh.md: landsweep submit {LANDSCAPE}": Elsewhere(
+        "tests/cluster/test_conformance.py::TestSsh", "wants hosts; submitted, followed and cancelled there through a real sshd"
+    ),
+    f"docs/storage.md: landsweep run {LANDSCAPE}": Commands({"landsweep run": LANDSCAPE_SMALL}, says="sound"),
+    "docs/transfer.md: kind: transfer": SpecBlock(
+        ["values=[64,128]", "rates={log2: [-6, -2, 3]}", "seeds={range: 1}", "sharpness.times=2"],
+        {"recipe": {**DIGITS, "steps": 10}},
+    ),
+    "docs/zoo.md: kind: zoo": SpecBlock(ZOO_SMALL),
+    "docs/zoo.md: landsweep regenerate": Commands(runs={ZOO_MINE: ZOO_SMALL}, replaced={"KEY": "KEY"}, says="equal"),
+    "docs/zoo.md: from sweeps.zoo import Zoo": Python({ZOO_MINE: ZOO_SMALL}, "len(good) > 0"),
+}  # fmt: skip
