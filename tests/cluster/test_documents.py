@@ -45,7 +45,7 @@ def write_slurm_site(folder: Path, site: dict[str, object], **launcher: object) 
 
 @pytest.mark.slurm
 def test_the_commands_of_the_page_on_clusters(slurm: TestSlurm, tmp_path: Path) -> None:
-    """`--dry-run`, `--follow`, `jobs`, `logs --follow`, `cancel`; the site is the installed one, copied and filled in."""
+    """`--dry-run`, `--follow`, `jobs`, `logs`, `cancel`; the site is the installed one, copied and filled in."""
     write_slurm_site(tmp_path, yaml.safe_load((ROOT / "cluster/sites/slurm.yaml").read_text(encoding="utf-8")))
     lines = block("docs/clusters.md", "landsweep submit").commands
     dry, followed, jobs, logs, _ = type_lines(lines, tmp_path, submit=LANDSCAPE_SMALL)
@@ -67,7 +67,9 @@ def test_the_worked_example_on_slurm(slurm: TestSlurm, tmp_path: Path) -> None:
     printed = done.stderr + done.stdout
     for line in ("results:", "room:", "partition: tests", "shared folder:", "sbatch:"):
         assert line in printed, f"the page shows {line!r}"
-    assert re.search(r"node \S+: sees the folder|a node: no node was free", printed), "a node is looked at where one is free"
+    assert re.search(r"node \S+: sees the folder|a node: no node was free", printed), (
+        "a node is looked at where one is free"
+    )
 
 
 def test_the_commands_of_the_page_on_ray_jobs(

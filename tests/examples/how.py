@@ -129,11 +129,12 @@ LANDSCAPE_SMALL = [
     *(f"axes.{axis}.linear=[-1,1,3]" for axis in "xy"),
     *(f"evaluators.{split}.first=64" for split in ("train", "test")),
 ]
-ZOO_MINE = "docs/zoo.md: kind: zoo"
+ZOO_MINE = "docs/zoo.md: kind: zoo\nname: mine"
 ZOO_SMALL = ["samples.count=1", "axes.optimizer.learning_rate=[0.1,0.3]"]
 ZOO_HYPER = {"sweeps/recipes/zoo_digits_hyper.yaml": ["samples.count=20", "recipe.steps=100"]}
-SUBMIT = {"landsweep submit": ["--dry-run"]}
 
+BRANCHES_SMALL = ["branches.short={at: 10, steps: 5}", "branches.long={at: 40, steps: 8, decay: linear}"]
+CLUSTER = "tests/cluster/test_documents.py"
 HOW: dict[str, SpecBlock | Commands | Python | Site | Listing | Elsewhere] = {
     "README.md: make demo": Elsewhere(".ci/run", "every run of CI types both commands on a clean checkout"),
     "README.md: kind: landscape": SpecBlock(LANDSCAPE_SMALL),
@@ -145,7 +146,9 @@ HOW: dict[str, SpecBlock | Commands | Python | Site | Listing | Elsewhere] = {
     ),
     "README.md: landsweep fit runs.csv": Commands(says="E"),
     "README.md: kind: scaling": SpecBlock(SCALING_SMALL),
-    f"README.md: landsweep run {LANDSCAPE} --site ray-cluster": Commands({"landsweep run": ["--dry-run"]}, says="1,250"),
+    f"README.md: landsweep run {LANDSCAPE} --site ray-cluster": Commands(
+        {"landsweep run": ["--dry-run"]}, says="1,250"
+    ),
     "README.md: results/landscape_skip/": Listing({LANDSCAPE: LANDSCAPE_SMALL, **ZOO_HYPER}),
     "README.md: import pandas as pd": Python({LANDSCAPE: LANDSCAPE_SMALL}, "len(rows) == 18"),
     "CONTRIBUTING.md: from collections.abc import": Elsewhere(
@@ -156,21 +159,26 @@ HOW: dict[str, SpecBlock | Commands | Python | Site | Listing | Elsewhere] = {
         "tests/test_docs.py::test_the_kind_in_contributing_passes_the_suite", "the same suite, called there"
     ),
     f"docs/clusters.md: landsweep submit {LANDSCAPE}": Elsewhere(
-        "tests/cluster/test_documents.py::test_the_commands_of_the_page_on_clusters", "wants a Slurm"
+        f"{CLUSTER}::test_the_commands_of_the_page_on_clusters", "wants a Slurm"
     ),
     "docs/clusters.md: $ landsweep drill --seconds 20": Commands({"landsweep drill": []}, slow=True, says="survived"),
     "docs/clusters.md: $ landsweep drill --site": Elsewhere(
-        "tests/cluster/test_drill.py::test_a_drill_through_slurm_kills_the_driver_from_inside_and_a_node", "wants a Slurm"
+        "tests/cluster/test_drill.py::test_a_drill_through_slurm_kills_the_driver_from_inside_and_a_node", "a Slurm"
     ),
     "docs/landscapes.md: python -m sweeps.lab.groups": Commands(replaced={"SPEC": LANDSCAPE}, says="filter"),
+    "docs/landscapes.md: import torch": Python(shows="rings()['train'][0].shape == (200, 2)"),
+    "docs/landscapes.md: kind: landscape\nname: rings": SpecBlock(["models.trained.train.epochs=2"]),
     "docs/laws.md: from sweeps.lab.laws.chinchilla": Python(shows="'alpha' in set(found.parameters()['name'])"),
     "docs/optimizers.md: optimizer:": SpecBlock((), ZOO, inside="recipe"),
-    "docs/scaling.md: landsweep plan": Commands({"landsweep plan": SCALING_SMALL, "landsweep run": SCALING_SMALL}, says="1e+12"),
+    "docs/scaling.md: landsweep plan": Commands(
+        {"landsweep plan": SCALING_SMALL, "landsweep run": SCALING_SMALL}, says="1e+12"
+    ),
     "docs/scaling.md: recipe:": SpecBlock(["recipe.schedule.warmup_steps=5"], SCALING),
-    "docs/schedules.md: from pathlib import Path": Python(shows="sorted(points) == [1000, 2000, 4000] and len(events) > 0"),
+    "docs/schedules.md: from pathlib import Path": Python(
+        shows="sorted(points) == [1000, 2000, 4000] and len(events) > 0"
+    ),
     "docs/schedules.md: recipe:": SpecBlock(
-        ["recipe.steps=40", "recipe.schedule.warmup_steps=5"]
-        + ["branches.short={at: 10, steps: 5}", "branches.long={at: 40, steps: 8, decay: linear}"],
+        ["recipe.steps=40", "recipe.schedule.warmup_steps=5", *BRANCHES_SMALL],
         ZOO,
     ),
     "docs/schedules.md: >>> from sweeps.lab.bound": Python(),
@@ -185,28 +193,29 @@ HOW: dict[str, SpecBlock | Commands | Python | Site | Listing | Elsewhere] = {
         "tests/cluster/test_kuberay.py::test_a_rayjob_from_creation_to_deletion", "wants a Kubernetes"
     ),
     "docs/sites/rayjobs.md: ssh -N": Elsewhere(
-        "tests/cluster/test_documents.py::test_the_commands_of_the_page_on_ray_jobs", "without the tunnel, which wants a host"
+        f"{CLUSTER}::test_the_commands_of_the_page_on_ray_jobs", "without the tunnel, which wants a host"
     ),
     f"docs/sites/rayjobs.md: landsweep submit {LANDSCAPE}": Elsewhere(
-        "tests/cluster/test_documents.py::test_the_commands_of_the_page_on_ray_jobs", "wants a Ray cluster with a dashboard"
+        f"{CLUSTER}::test_the_commands_of_the_page_on_ray_jobs", "wants a Ray cluster with a dashboard"
     ),
     "docs/sites/rayjobs.md: export RAY_AUTH_MODE": Elsewhere(
-        "tests/cluster/test_documents.py::test_the_commands_of_the_page_on_ray_jobs", "the cluster is started the same way there"
+        f"{CLUSTER}::test_the_commands_of_the_page_on_ray_jobs", "the cluster is started the same way there"
     ),
     "docs/sites/slurm.md: executor: ray": Site(),
     "docs/sites/slurm.md: $ landsweep submit": Elsewhere(
-        "tests/cluster/test_documents.py::test_the_worked_example_on_slurm", "wants a Slurm"
+        f"{CLUSTER}::test_the_worked_example_on_slurm", "wants a Slurm"
     ),
     "docs/sites/ssh.md: executor: ray": Site(),
     f"docs/sites/ssh.md: landsweep submit {LANDSCAPE}": Elsewhere(
-        "tests/cluster/test_conformance.py::TestSsh", "wants hosts; submitted, followed and cancelled there through a real sshd"
+        "tests/cluster/test_conformance.py::TestSsh", "submitted and cancelled there, through a real sshd"
     ),
     f"docs/storage.md: landsweep run {LANDSCAPE}": Commands({"landsweep run": LANDSCAPE_SMALL}, says="sound"),
     "docs/transfer.md: kind: transfer": SpecBlock(
         ["values=[64,128]", "rates={log2: [-6, -2, 3]}", "seeds={range: 1}", "sharpness.times=2"],
         {"recipe": {**DIGITS, "steps": 10}},
     ),
-    "docs/zoo.md: kind: zoo": SpecBlock(ZOO_SMALL),
+    ZOO_MINE: SpecBlock(ZOO_SMALL),
+    "docs/zoo.md: kind: zoo\nname: rings": SpecBlock(),
     "docs/zoo.md: landsweep regenerate": Commands(runs={ZOO_MINE: ZOO_SMALL}, replaced={"KEY": "KEY"}, says="equal"),
     "docs/zoo.md: from sweeps.zoo import Zoo": Python({ZOO_MINE: ZOO_SMALL}, "len(good) > 0"),
-}  # fmt: skip
+}

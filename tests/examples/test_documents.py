@@ -31,6 +31,7 @@ BLOCKS = all_blocks()
 LOCAL = ["--site", "local", "site.tracking=off"]
 for _entry in entry_points(group=COMMANDS):
     _entry.load()(app)
+OWN_MODULE = "docs/landscapes.md: import torch"  # the module that examples of own networks call `mine`
 SCRIPT = """
 def train(learning_rate, seed):
     return {"loss": (learning_rate - 0.1) ** 2 + seed / 100}
@@ -68,12 +69,15 @@ def user_folder(folder: Path) -> Iterator[None]:
     """What a user has who types the examples: the recipes, a script of their own, a table of runs."""
     (folder / "sweeps").symlink_to(ROOT / "sweeps")
     (folder / "my_script.py").write_text(SCRIPT, encoding="utf-8")
+    mine = next(block for block in BLOCKS if key_of(block) == OWN_MODULE)
+    (folder / "mine.py").write_text(mine.text, encoding="utf-8")
     table_of_runs().to_csv(folder / "runs.csv", index=False)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.syspath_prepend(folder)
         yield
-    sys.modules.pop("my_script", None)
+    for module in ("my_script", "mine"):
+        sys.modules.pop(module, None)
 
 
 def table_of_runs() -> pd.DataFrame:
