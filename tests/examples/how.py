@@ -133,6 +133,16 @@ ZOO_MINE = "docs/zoo.md: kind: zoo\nname: mine"
 ZOO_SMALL = ["samples.count=1", "axes.optimizer.learning_rate=[0.1,0.3]"]
 ZOO_HYPER = {"sweeps/recipes/zoo_digits_hyper.yaml": ["samples.count=20", "recipe.steps=100"]}
 
+TRANSFER = {
+    "sweeps/recipes/transfer_mlp.yaml": [
+        *("values=[64,128]", "rates={log2: [-6, -2, 3]}", "seeds={range: 1}", "recipe.steps=5", "planner=grid"),
+    ],
+}
+RESTARTS = {
+    "kind": "function",
+    "function": "my_script:train",
+    "axes": {"learning_rate": [0.1, 0.3], "start": [1, 2]},
+}
 BRANCHES_SMALL = ["branches.short={at: 10, steps: 5}", "branches.long={at: 40, steps: 8, decay: linear}"]
 CLUSTER = "tests/cluster/test_documents.py"
 HOW: dict[str, SpecBlock | Commands | Python | Site | Listing | Elsewhere] = {
@@ -170,6 +180,8 @@ HOW: dict[str, SpecBlock | Commands | Python | Site | Listing | Elsewhere] = {
     "docs/landscapes.md: kind: landscape\nname: rings": SpecBlock(["models.trained.train.epochs=2"]),
     "docs/laws.md: from sweeps.lab.laws.chinchilla": Python(shows="'alpha' in set(found.parameters()['name'])"),
     "docs/optimizers.md: optimizer:": SpecBlock((), ZOO, inside="recipe"),
+    "docs/reports.md: DIR/report/": Listing({LANDSCAPE: LANDSCAPE_SMALL, **TRANSFER}),
+    "docs/reports.md: repeats: [start]": SpecBlock((), RESTARTS),
     "docs/scaling.md: landsweep plan": Commands(
         {"landsweep plan": SCALING_SMALL, "landsweep run": SCALING_SMALL}, says="1e+12"
     ),

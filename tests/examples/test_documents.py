@@ -33,8 +33,8 @@ for _entry in entry_points(group=COMMANDS):
     _entry.load()(app)
 OWN_MODULE = "docs/landscapes.md: import torch"  # the module that examples of own networks call `mine`
 SCRIPT = """
-def train(learning_rate, seed):
-    return {"loss": (learning_rate - 0.1) ** 2 + seed / 100}
+def train(learning_rate, seed=0, start=0):
+    return {"loss": (learning_rate - 0.1) ** 2 + seed / 100 + start / 50}
 """
 
 
@@ -206,13 +206,14 @@ def test_listings_of_files(block: Block, tmp_path: Path) -> None:
     with user_folder(tmp_path):
         prepare(how.runs)
         say("export-mlflow", "results/landscape_skip")
-        top, *lines = [line.split("   ")[0] for line in block.text.splitlines()]
-        for path in [p.strip() for line in lines for p in line.split(",") if line.startswith("  ")]:
-            name = path if "/" not in path else path.split("/", 1)[1]
-            places = sorted(Path("results").glob(f"*/{path}")) + sorted(Path("results").glob(f"*/*/{name}"))
-            assert places or list(Path("results").glob(f"*/report/{path}")), path
-        for path in [line.strip() for line in [top, *lines] if not line.startswith("  ")]:
-            assert Path(path).exists(), path
+        folder = block.text.splitlines()[0].removeprefix("DIR/").removeprefix("results/landscape_skip/")
+        for line in block.text.splitlines():
+            first, *others = line.split("   ")[0].strip().split(", ")
+            paths = [first, *(f"{Path(first).parent}/{name}" for name in others)]
+            if line.startswith("  "):
+                assert all(list(Path("results").glob(f"*/{folder}{path}")) for path in paths), line
+            elif not line.startswith("DIR/"):
+                assert Path(first).exists(), line
 
 
 @pytest.mark.parametrize("block", blocks_run_as(Site))
