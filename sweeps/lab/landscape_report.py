@@ -82,7 +82,7 @@ def _centers(reading: Reading, rows: pd.DataFrame) -> Table:
             loss, se, accuracy, n = (row.get(f"{e}_{what}") for what in ("loss", "loss_se", "accuracy", "n"))
             shown = _text(loss) + ("" if is_missing(se) else f" ± {number(se, 2)}")
             where = "0" if row["_distance"] == 0 else f"distance {row['_distance']:.3g} from 0"
-            lines.append([row["model"], e, where, shown, _percent(accuracy), None if is_missing(n) else int(n)])
+            lines.append([row["model"], e, where, shown, _percent(accuracy), n])
     header = ("model", "evaluator", "point", "loss ± standard error", "accuracy", "samples")
     return Table("At the centre of the grid, or the point nearest to it.", header, lines)
 
