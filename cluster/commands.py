@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from orchestrator.cli import Changes, SpecFile
-from orchestrator.console import Console
+from orchestrator.console import Console, err, out
 from orchestrator.reach import command_line
 from orchestrator.text import printable
 from orchestrator.trust import user_code
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
 __all__ = ["register"]
 
-out = Console(markup=False)
-err = Console(stderr=True, markup=False)
 
 _WIDE = 1000  # characters
 WhichJob = Annotated[str, typer.Argument(metavar="DIR|JOB", help="Results folder (its last job), or a job id.")]
@@ -87,7 +85,7 @@ def _jobs(
     if not table.rows:
         return out.print(f"no jobs below {folder}: `landsweep submit` makes them")
     needed = Measurement.get(out, out.options.update(max_width=_WIDE), table).maximum
-    return Console(width=max(out.width, needed), soft_wrap=False, markup=False).print(table)  # no part of an id is lost
+    return Console(width=max(out.width, needed), soft_wrap=False).print(table)  # no part of an id is lost
 
 
 def _logs(

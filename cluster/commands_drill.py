@@ -9,12 +9,9 @@ from typing import Annotated
 import typer
 
 from orchestrator.cli import AsJson, Out, SiteName
-from orchestrator.console import Console
+from orchestrator.console import err, out
 
 __all__ = ["register"]
-
-out = Console(markup=False)
-err = Console(stderr=True, markup=False)
 
 
 def register(app: typer.Typer) -> None:

@@ -20,6 +20,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
+from orchestrator.errors import UsageError
 from orchestrator.readers import json_object
 from orchestrator.site import LauncherOptions
 from orchestrator.spec import Model, parse
@@ -160,16 +161,21 @@ def ended(home: Path) -> Look | None:
     return Look(state, f"ended with exit code {code}")
 
 
-def write_private(path: Path, text: str) -> bool:
-    """Write a new file that this user alone can read; False if there is one. No link is followed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+def write_private(path: Path, text: str) -> None:
+    """Write a new file that this user alone can read, in a folder that is there.
+
+    Raises:
+        UsageError: there is a file, or a link, of that name: it is not this job's, so it is neither used nor replaced.
+    """
     try:
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-    except FileExistsError:
-        return False
+    except FileExistsError as e:
+        raise UsageError(
+            f"{path} is there already, though this job is new: somebody else writes to that folder. Look at who may, "
+            "and submit again"
+        ) from e
     with os.fdopen(handle, "w", encoding="utf-8") as file:
         file.write(text)
-    return True
 
 
 class _LaunchFile(Model):

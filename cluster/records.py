@@ -21,6 +21,7 @@ from pydantic import ConfigDict, Field
 
 from cluster.launcher import LAUNCH_FILE, JobState, Launch, Launcher, Look, write_private
 from orchestrator.errors import SpecError, UsageError
+from orchestrator.inside import folder_in
 from orchestrator.readers import json_object
 from orchestrator.site import launcher_type
 from orchestrator.spec import Model, parse
@@ -100,12 +101,24 @@ class _JobFile(Model):
 
 
 def claim(launch: Launch) -> Launch:
-    """Take the next free number for a launch, and write its `launch.json`; two who submit at once get two numbers."""
+    """Take the next free number for a launch, and write its `launch.json`; two who submit at once get two numbers.
+
+    The job's folder is a new one: what lies in a folder that is there may come from anybody, and would be run.
+
+    Raises:
+        Untrusted: the folder of jobs is a link.
+        UsageError: no number is free.
+    """
     results = launch.home.rpartition("/jobs/")[0]
+    jobs = folder_in(Path(results), "jobs")
     for number in range(1, 10_000):
         taken = replace(launch, number=number, home=f"{results}/jobs/{number:04d}")
-        if write_private(taken.file(LAUNCH_FILE), taken.text()):
-            return taken
+        try:
+            (jobs / f"{number:04d}").mkdir()
+        except FileExistsError:
+            continue
+        write_private(taken.file(LAUNCH_FILE), taken.text())
+        return taken
     raise UsageError(f"{results}/jobs holds 9,999 jobs; remove old ones")
 
 

@@ -19,7 +19,7 @@ from orchestrator.errors import SpecError, SweepLocked, UsageError
 from orchestrator.forecast import forecast
 from orchestrator.redaction import holds_credentials
 from orchestrator.site import launcher_type, load_site
-from orchestrator.store import is_url
+from orchestrator.store import folder_here, is_url
 from orchestrator.sweep import load_spec
 from orchestrator.trust import note, state_folder
 
@@ -44,7 +44,7 @@ def draft(
         changes: `field=value` of spec and site.
         site: file or name.
         out: results, path or URL.
-        words: the command line, to be told as what resumes.
+        words: the command line, shown as what resumes the sweep.
         offline: do without the results, so without a forecast and the check that they are of the same spec.
 
     Raises:
@@ -61,10 +61,10 @@ def draft(
     launcher: Launcher[Any] = launcher_type(at.launcher.type, site)(at.launcher)
     kind, parsed = load_spec(spec, spec_changes)
     where = out or f"results/{parsed.name}"
-    remote = is_url(where) or not launcher.shares_files
     results = where if is_url(where) else str(Path(where).absolute())
-    home = Path.cwd() / "results" / parsed.name if remote else Path(results)
-    told = None if offline and is_url(results) else forecast(kind, parsed, at, results)
+    elsewhere = is_url(where) or not launcher.shares_files
+    home = folder_here(results).absolute() if elsewhere else Path(results)
+    expected = None if offline and is_url(results) else forecast(kind, parsed, at, results)
     inside = at.model_copy(update={"launcher": None, "executor": "ray", "address": "auto"})
     fields = inside.model_dump(mode="json", exclude_none=True)
     private = {name: fields[name] for name in PRIVATE if _may_be_secret(fields.get(name))}
@@ -81,8 +81,8 @@ def draft(
         private=private,
         command=f"landsweep {shlex.join(words)}",
         versions=own_versions(),
-        seconds=None if told is None or told.seconds is None else told.seconds * (told.workers or 1),
-        bytes=0 if told is None else told.bytes,
+        seconds=None if expected is None or expected.seconds is None else expected.seconds * (expected.workers or 1),
+        bytes=0 if expected is None else expected.bytes,
     )
 
 
@@ -148,12 +148,18 @@ def submit(launcher: Launcher[Any], launch: Launch, say: Callable[[str], None]) 
 
 
 def _alone(launch: Launch) -> None:
+    """Make sure that no other job of this sweep is queued or runs.
+
+    Raises:
+        SweepLocked: one is.
+    """
     last = next(reversed(list(jobs_of(launch.home.rpartition("/jobs/")[0]))), None)
     if last is None or last.state.over or not last.here:
         return
     look = launcher_of(last).look(last.job, Path(last.home))
     if not look.state.over:
+        home = shlex.quote(last.home)
         raise SweepLocked(
             f"job {last.job} works on {last.out} already ({look.told}): follow it with "
-            f"`landsweep logs {last.home} --follow`, or end it with `landsweep cancel {last.home}`"
+            f"`landsweep logs {home} --follow`, or end it with `landsweep cancel {home}`"
         )

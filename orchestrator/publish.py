@@ -17,32 +17,18 @@ from orchestrator.report.readable import readable_rows, readable_series
 from orchestrator.report.tables import Head
 from orchestrator.site import Site
 from orchestrator.spec import Spec
-from orchestrator.store import Store, is_url
+from orchestrator.store import Store, is_url, views
 from orchestrator.sweep import Sweep
 from orchestrator.text import one_line, shortened
 from orchestrator.tracked import UnitEntry, remarks, unit_entries
 from orchestrator.tracking import check_reachable, default_uri, export, export_safely
-from orchestrator.unit import digest
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["check_tracking", "export_now", "make_page", "publish", "views", "write_report"]
+__all__ = ["check_tracking", "export_now", "make_page", "publish", "write_report"]
 
 _MOST_ERROR = 300  # characters of an error in one line
-
-
-def views(where: str) -> Path:
-    """Folder of the views of a sweep: its results folder, or one of its own below `results` for an object store.
-
-    Example:
-        >>> views("s3://bucket/a/fine") == views("s3://bucket/b/fine"), views("results/fine").as_posix()
-        (False, 'results/fine')
-    """
-    if not is_url(where):
-        return Path(where)
-    where = where.rstrip("/")
-    return Path("results") / f"{where.rsplit('/', 1)[-1]}-{digest(where, size=3)}"
 
 
 def check_tracking(site: Site, where: str) -> None:

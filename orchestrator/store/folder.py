@@ -21,15 +21,15 @@ from orchestrator import cloud
 from orchestrator.errors import LandsweepError, StorageError, Unreachable, UsageError
 from orchestrator.inside import refuse_link
 from orchestrator.store.client import ASKING_SECONDS, Client, Patience
+from orchestrator.store.places import is_url
 from orchestrator.unit import digest
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
 
-__all__ = ["Store", "is_url"]
+__all__ = ["Store"]
 
 T = TypeVar("T")
-_URL = re.compile(r"^([a-z][a-z0-9+.-]*):/+")
 _BULK = 4 << 20  # bytes; the time limit of an attempt covers the whole upload
 _ONE_PUT = 1 << 30  # bytes; a killed upload in parts leaves parts that cost money and that no listing shows
 _STAGED = re.compile(r"#\d+$")  # object_store writes `name#1`, then links or renames it to `name`
@@ -63,9 +63,8 @@ class Store:
         Raises:
             UsageError: no store is known for the URL, it holds credentials, or the path is a file.
         """
-        if isinstance(where, str) and (url := _URL.match(where)) and url[1] != "file":
-            where = cloud.address(where)
-            return cls(where, None)
+        if is_url(where):
+            return cls(cloud.address(str(where)), None)
         if isinstance(where, str) and where.startswith("file:"):
             where = unquote(urlsplit(where).path)
         root = Path(where).expanduser().absolute()
@@ -354,11 +353,6 @@ class Store:
     @property
     def _scheme(self) -> str:
         return self.where.partition(":")[0]
-
-
-def is_url(where: str | Path) -> bool:
-    """Whether this names an object store, and not a local folder."""
-    return isinstance(where, str) and (url := _URL.match(where)) is not None and url[1] != "file"
 
 
 def _inside(path: str) -> None:

@@ -15,11 +15,13 @@ from typing import Any
 import pytest
 
 from cluster.follow import looked, progress
-from cluster.launcher import LAUNCH_FILE, JobState, Launch
+from cluster.launcher import LAUNCH_FILE, JobState, Launch, write_private
 from cluster.records import Job, claim, find_job, jobs_of, launcher_of, record
-from orchestrator.errors import UsageError
+from cluster.submission import draft
+from orchestrator.errors import Untrusted, UsageError
 from orchestrator.site import launcher_type, load_site
 from tests.attack.folders import command
+from tests.test_cli import write_spec
 
 SSH = {
     "type": "ssh",
@@ -118,6 +120,62 @@ def submitted(folder: Path, **section: Any) -> Job:
     results = str(folder / "results" / "mine")
     launch = Launch("mine", results, f"{results}/jobs/0001", 1, "function", {}, ".", ".", {}, "x", {})
     return record(claim(launch), "7", launcher)
+
+
+def test_a_job_uses_no_file_that_was_there_before_it(tmp_path: Path) -> None:
+    """A script in the folder of a job that is yet to come would be run for it."""
+    jobs, elsewhere = tmp_path / "results" / "mine" / "jobs", tmp_path / "elsewhere"
+    (jobs / "0001").mkdir(parents=True)
+    (jobs / "0001" / "job.sh").write_text("touch PWN")
+    elsewhere.mkdir()
+    (jobs / "0002").symlink_to(elsewhere)
+    (jobs / "0003").symlink_to(tmp_path / "nowhere")
+    job = submitted(tmp_path)
+    assert job.number == 4
+    assert sorted(p.name for p in Path(job.home).iterdir()) == ["job.json", LAUNCH_FILE]
+    assert not list(elsewhere.iterdir())
+    for name in ("token", "linked"):
+        (Path(job.home) / name).symlink_to(elsewhere / name) if name == "linked" else (Path(job.home) / name).touch()
+        with pytest.raises(UsageError, match=f"{name} is there already, though this job is new"):
+            write_private(Path(job.home) / name, "x")
+    assert not list(elsewhere.iterdir())
+
+
+def test_no_job_is_written_through_a_link(tmp_path: Path) -> None:
+    (tmp_path / "results" / "mine").mkdir(parents=True)
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "results" / "mine" / "jobs").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(Untrusted, match="is a link"):
+        submitted(tmp_path)
+    assert not list((tmp_path / "elsewhere").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("section", "outs"),
+    [
+        ({"type": "slurm"}, ("s3://bucket/a/fine", "s3://bucket/b/fine", "gs://bucket/a/fine")),
+        (
+            {"type": "kuberay", "image": "x", "volume": {"claim": "c"}},
+            ("s3://b/fine", "/results/a/fine", "/results/fine"),
+        ),
+    ],
+)
+def test_jobs_of_two_addresses_share_no_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, section: dict[str, Any], outs: tuple[str, ...]
+) -> None:
+    """Else the job at one address would be refused while one at the other is queued."""
+    monkeypatch.chdir(tmp_path)
+    write_spec(tmp_path, {"kind": "function", "name": "fine", "function": "math:sin", "axes": {"x": [1]}})
+    (tmp_path / "site.yaml").write_text(json.dumps({"tracking": False, "launcher": section}))
+    homes = []
+    for out in outs:
+        launch = draft(tmp_path / "spec.yaml", [], str(tmp_path / "site.yaml"), out, [], offline=True)[1]
+        homes.append(Path(launch.home))
+        assert launch.out == out
+    assert len(set(homes)) == len(outs)
+    assert all(home.parent.parent.parent == tmp_path / "results" for home in homes)
+    shared = draft(tmp_path / "spec.yaml", [], "slurm", None, [], offline=True)[1]
+    assert shared.home == str(tmp_path / "results" / "fine" / "jobs" / "0001"), "beside the rows, where they are here"
 
 
 def test_own_jobs_are_asked_about_as_the_notes_have_them(tmp_path: Path, tools: Path) -> None:

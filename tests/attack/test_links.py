@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 
 from orchestrator.errors import LandsweepError, Untrusted, UsageError
 from orchestrator.inside import is_name, no_links, refuse_link, write_in
-from orchestrator.publish import views
-from orchestrator.store import Store
+from orchestrator.store import Store, views
 from sweeps.lab.zoo.export import export_zoo
 from sweeps.zoo import Zoo
 from tests.attack.folders import ZOO, command, ran

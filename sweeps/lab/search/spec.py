@@ -84,7 +84,10 @@ class SearchSpec(Spec):
     target: Target | None = Field(None, description="a level; its columns are steps_to_target and target_reached")
     sampler: SamplerSpec = Tpe()
     pruner: PrunerSpec = NoPruner()
-    budget: Annotated[Budget, IsAxis()] = Field(description="units, seconds or flops; it may grow")
+    budget: Annotated[Budget, IsAxis()] = Field(
+        description="units, seconds or flops, and in_vain (100): so many trials in a row that fail, or add nothing to "
+        "seconds or flops, end the search too. It may grow"
+    )
     seeds: int = Field(1, ge=1, description="a trial is computed with the seeds 0, 1, ... and judged by the mean")
     generation: int = Field(32, ge=1, description="trials that are asked for at once; they train as packs")
     deterministic: bool = Field(
