@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from orchestrator.console import err
 from orchestrator.errors import UsageError
+from orchestrator.text import one_line, printable
 from sweeps.lab.transfer.commands import register as register_transfer
 
 if TYPE_CHECKING:
@@ -118,8 +120,6 @@ def _fits(
     asked: dict[str, Any],
 ) -> dict[str, list[Fit]]:
     """The fits of all laws, for each value of the column `by`; without one, under the empty name."""
-    from rich.console import Console
-
     from sweeps.lab.laws.catalogue import law_named
     from sweeps.lab.laws.expressions import assignments
     from sweeps.lab.laws.fit import fit
@@ -131,7 +131,7 @@ def _fits(
     wanted = objective_named(name, delta=delta, log=log)
     laws, data = [law_named(one) for one in law], read_table(table)
     named = assignments(columns, "--columns") if columns else None
-    with Console(stderr=True).status(f"fitting {', '.join(law)}, {asked['bootstrap']} draws"):
+    with err.status(f"fitting {', '.join(law)}, {asked['bootstrap']} draws"):
         return {
             value: [fit(one, part, columns=named, objective=wanted, **asked) for one in laws]
             for value, part in parts(data, by)
@@ -158,10 +158,10 @@ def _give(
         return
     parts = []
     for value, some in fits.items():
-        title = f"{by} = {value}\n" if by is not None else ""
+        title = f"{by} = {one_line(value)}\n" if by is not None else ""
         parts += [title + fit_text(f) + (f"\n\n{profiles_text(f)}" if profile else "") for f in some]
         parts += [comparison_text(some)] if len(some) > 1 else []
-    typer.echo("\n\n".join(parts + ([by_text(by, fits)] if by is not None else [])))
+    typer.echo(printable("\n\n".join(parts + ([by_text(by, fits)] if by is not None else []))))
 
 
 def _laws(

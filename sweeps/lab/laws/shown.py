@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from orchestrator.text import one_line
 from sweeps.lab.laws.base import Law
 from sweeps.lab.laws.compare import comparison
 from sweeps.lab.laws.lack_of_fit import lack_of_fit
@@ -47,7 +48,7 @@ def table_text(header: Sequence[str], lines: Sequence[Sequence[object]]) -> str:
 def _cell(value: object) -> str:
     if value is None or (isinstance(value, float) and pd.isna(value)):
         return "-"
-    return f"{value:.5g}" if isinstance(value, float) else str(value)
+    return f"{value:.5g}" if isinstance(value, float) else one_line(value)
 
 
 def fit_text(fit: Fit) -> str:

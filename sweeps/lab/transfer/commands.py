@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from orchestrator.text import one_line, printable
+
 __all__ = ["register"]
 
 
@@ -43,6 +45,5 @@ def _transfer_table(
         lines = [({"by": {by: value}} if by is not None else {}) | one.json() for value, one in found.items()]
         typer.echo(json.dumps(lines if by is not None else lines[0]))
         return
-    typer.echo(
-        "\n\n".join((f"{by} = {value}\n" if by is not None else "") + one.text() for value, one in found.items())
-    )
+    texts = [("" if by is None else f"{by} = {one_line(value)}\n") + one.text() for value, one in found.items()]
+    typer.echo(printable("\n\n".join(texts)))

@@ -317,3 +317,21 @@ def test_series_of_a_sweep_are_a_table_with_a_column_for_each_metric(swept: Path
     assert len(ended) == 30 and ended.loss.to_numpy() == pytest.approx(2 + ended.x**-0.5 + 1 / ended.step)
     found = fit(POWER_OFFSET, swept / "series", columns={"x": "step"})
     assert len(found.residuals) == 30
+
+
+@pytest.mark.parametrize("command", ["fit", "transfer-table"])
+def test_the_terminal_obeys_no_text_of_a_table(tmp_path: Path, command: str) -> None:
+    """A table may be a stranger's: its values are shown, and neither colour, title nor line is forged."""
+    evil = "a\x1b]0;title\x07\x1b[31m\u202e\nconverged: all is well"
+    lines = [
+        {"width": w, "learning_rate": 2.0**r, "loss": w**-0.5 + (r + 5 + w / 64) ** 2, "from": evil}
+        for w in (16, 32, 64)
+        for r in range(-10, 0)
+    ]
+    (tmp_path / "t.json").write_text(json.dumps(lines))
+    given = ["--law", "power", "--columns", "x=width,y=loss", "--bootstrap", "0"] if command == "fit" else []
+    done = CliRunner().invoke(app, [command, str(tmp_path / "t.json"), *given, "--by", "from"])
+    assert done.exit_code == 0, done.output
+    assert not set("\x1b\x07\u202e") & set(done.stdout)
+    assert "a\\x1b]0;title" in done.stdout
+    assert not [line for line in done.stdout.splitlines() if line.startswith("converged: all")]
