@@ -13,16 +13,20 @@ import shutil
 import stat
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from orchestrator.site import Site
 
 __all__ = ["OwnFolder", "loopback_only", "own_modules_first", "private_token", "size_of_own", "variables"]
 
 _PREFIX, _LOCK = "landsweep-ray-", "in-use"
+_NEW_SECONDS = 60.0  # a folder may be without its lock, while it is being made, for a moment
 _LONGEST_PATH = 107 - len("12345678/r/session_2026-01-01_00-00-00_123456_1234567/sockets/plasma_store.9")
 _CLUSTERS = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"  # off there by default, and then Ray keeps to the loopback interface
 
@@ -40,8 +44,8 @@ def size_of_own(site: Site) -> dict[str, Any]:
 class OwnFolder:
     """A temporary folder for a Ray of our own, closed to other users.
 
-    A lock that ends with this process tells later runs that the folder is in use; those that nobody uses any more are
-    removed first.
+    A lock that ends with this process tells later runs that the folder is in use. Folders of earlier runs that nothing
+    uses any more are removed first.
 
     Attributes:
         path: the folder, open to this user alone.
@@ -71,25 +75,46 @@ def _where() -> Path:
 
 
 def _remove_abandoned(folder: Path) -> None:
-    """Remove a folder that a run of this user has left behind; one that is in use, or not ours, is left alone."""
+    """Remove a folder that a run of this user has left; one that is in use, or not this user's, is left alone."""
     try:
         about = folder.lstat()
         if not stat.S_ISDIR(about.st_mode) or about.st_uid != os.geteuid():
             return
-        with (folder / _LOCK).open("r+") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            _remove(folder)
-    except OSError:  # in use, just being made, or gone meanwhile
+        if (folder / _LOCK).exists():
+            with (folder / _LOCK).open("r+") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                _remove(folder)
+        elif time.time() - about.st_mtime > _NEW_SECONDS and not _has_users(folder):
+            # made again by a process of a Ray that did not start, after its folder had been removed
+            shutil.rmtree(folder, ignore_errors=True)
+    except OSError:  # in use, or gone meanwhile
         return
 
 
+def _has_users(folder: Path) -> bool:
+    """Whether a living process of this user has the folder in its command, or a file in it open."""
+    for process in psutil.process_iter():
+        try:
+            if process.uids().effective == os.geteuid() and (
+                any(str(folder) in word for word in process.cmdline())
+                or any(Path(file.path).is_relative_to(folder) for file in process.open_files())
+            ):
+                return True
+        except psutil.Error:  # it has ended, or lets nobody look
+            continue
+    return False
+
+
 def _remove(folder: Path) -> None:
-    """Everything, the lock last: what has none is taken for new."""
-    for path in folder.iterdir():
-        if path.name != _LOCK:
-            shutil.rmtree(path, ignore_errors=True) if path.is_dir() and not path.is_symlink() else path.unlink()
-    if [path.name for path in folder.iterdir()] == [_LOCK]:
-        shutil.rmtree(folder, ignore_errors=True)
+    """Everything that can be removed, the lock last: a folder without one may be one that is just being made."""
+    with suppress(OSError):
+        for path in folder.iterdir():
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path, ignore_errors=True)
+            elif path.name != _LOCK:
+                path.unlink(missing_ok=True)
+        if [path.name for path in folder.iterdir()] == [_LOCK]:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager

@@ -147,6 +147,30 @@ def test_only_what_runs_of_ours_have_left_is_removed(temporary: Path) -> None:
     assert not held.path.exists() and not second.path.exists()
 
 
+def test_a_folder_that_a_late_process_has_made_again_is_removed_once_nothing_uses_it(temporary: Path) -> None:
+    """After a Ray that did not start, a process of it may come late; its folder has no lock."""
+    again, named, opened, new = (temporary / f"landsweep-ray-{n}" for n in ("again", "named", "opened", "new"))
+    for folder in (again, named, opened, new):
+        (folder / "r" / "session" / "logs").mkdir(parents=True)
+    for folder in (again, named, opened):
+        os.utime(folder, (0, 0))
+    by_name = subprocess.Popen(["tail", "-f", "/dev/null", f"--pid={os.getpid()}", str(named / "missing")])
+    with (opened / "r" / "session" / "logs" / "raylet.out").open("w"):
+        OwnFolder().remove()
+    assert [f.exists() for f in (again, named, opened, new)] == [False, True, True, True]
+    by_name.kill()
+    by_name.wait()
+    OwnFolder().remove()
+    assert [f.exists() for f in (named, opened, new)] == [False, False, True], "the last may be just being made"
+
+
+def test_an_own_folder_that_was_removed_from_outside_ends_in_order(temporary: Path) -> None:
+    folder = OwnFolder()
+    shutil.rmtree(folder.path)
+    folder.remove()
+    assert not list(temporary.iterdir())
+
+
 def test_a_folder_is_closed_and_its_sockets_have_short_paths(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     long = tmp_path / ("x" * 60)
     long.mkdir()
