@@ -13,6 +13,7 @@ import pytest
 from orchestrator.errors import SpecError
 from orchestrator.kind import Workbench
 from orchestrator.ledger import Ledger, Store
+from orchestrator.report.parts import Report, Table
 from orchestrator.run import run_sweep
 from orchestrator.site import Site
 from orchestrator.spec import parse
@@ -214,14 +215,26 @@ def test_a_grid_keeps_the_rows_of_an_adaptive_sweep(tmp_path: Path) -> None:
     assert end.new == 2 * 2 * 11 - len(few) > 0
 
 
+def assert_notes(report: Report) -> None:
+    """Each best rate and each penalty that is not known has its reason beside it, and no other has one."""
+    (optima,) = (p for s in report.sections for p in s.parts if isinstance(p, Table) and p.name == "optima")
+    cells = [dict(zip(optima.header, line, strict=True)) for line in optima.lines]
+    for cell in cells:
+        unknown = not cell["bracketed"], np.isnan(cell["penalty"])
+        assert ("not bracketed: " in cell["note"], "no penalty: " in cell["note"]) == unknown
+    assert ("largest_penalty" in report.summary) == any(np.isfinite(cell["penalty"]) for cell in cells)
+
+
 def test_other_sizes_than_the_width(tmp_path: Path) -> None:
     """Horizon, batch size and depth give curves, laws and, with a target, a critical batch size."""
     for over, values in (("steps", [4, 8]), ("batch_size", [32, 128]), ("depth", [1, 3])):
         spec = spec_of(over=over, values=values, recipes=None, coordinates=None, sharpness=None, target=2.0)
         found, rows = ran(spec, tmp_path / over)
         assert sorted(set(rows[over])) == values and len(found.curves("")) == 2
-        text = str(KIND.report(spec, rows, found.series).sections)
+        report = KIND.report(spec, rows, found.series)
+        text = str(report.sections)
         assert "per doubling" in text and ("Critical batch size" in text) == (over == "batch_size")
+        assert_notes(report)
         if over == "steps":
             assert set(rows.loc[rows["steps"] == 8, "steps_done"]) == {8}
         if over == "depth":

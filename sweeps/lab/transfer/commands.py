@@ -40,10 +40,10 @@ def _transfer_table(
 
     data = read_table(table)
     data = data[~chosen_by_any(exclude or (), data)].reset_index(drop=True)
-    found = {value: judged(rows, rate=rate, over=over, loss=loss, seed=seed) for value, rows in parts(data, by)}
+    groups = {value: judged(rows, rate=rate, over=over, loss=loss, seed=seed) for value, rows in parts(data, by)}
     if as_json:
-        lines = [({"by": {by: value}} if by is not None else {}) | one.json() for value, one in found.items()]
-        typer.echo(json.dumps(lines if by is not None else lines[0]))
+        lines = [({"by": {by: value}} if by is not None else {}) | group.json() for value, group in groups.items()]
+        typer.echo(json.dumps(lines if by is not None else lines[0], allow_nan=False))
         return
-    texts = [("" if by is None else f"{by} = {one_line(value)}\n") + one.text() for value, one in found.items()]
+    texts = [("" if by is None else f"{by} = {one_line(value)}\n") + group.text() for value, group in groups.items()]
     typer.echo(printable("\n\n".join(texts)))

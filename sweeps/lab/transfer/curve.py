@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Curve", "Drift", "Optimum", "drift", "penalty", "sensitivity"]
+__all__ = ["Curve", "Drift", "Optimum", "drift", "notes", "penalty", "sensitivity"]
 
 Floats: TypeAlias = NDArray[np.float64]
 DRAWS = 1000  # of a bootstrap
@@ -159,6 +159,31 @@ def penalty(curves: Mapping[int, Curve]) -> dict[int, float]:
         size: c.loss_at(c.optimum().rate) if c.optimum().bracketed else c.optimum().loss for size, c in curves.items()
     }
     return {size: float(np.maximum(c.loss_at(base) - own[size], 0)) for size, c in curves.items()}
+
+
+def notes(curves: Mapping[int, Curve]) -> dict[int, str]:
+    """For each size, why its best rate or its penalty is not known; empty where both are."""
+    costs, base = penalty(curves), next(iter(curves.values())).optimum().rate
+    return {size: "; ".join(_reasons(curve, base, costs[size])) for size, curve in curves.items()}
+
+
+def _reasons(curve: Curve, base: float, cost: float) -> Iterator[str]:
+    """See `notes`; `base` is log2 of the first size's best rate, `cost` the penalty."""
+    best, tried = curve.optimum(), curve.rates[np.isfinite(curve.means())]
+    if not len(tried):
+        yield "no run has a loss"
+        return
+    if not best.bracketed:
+        yield f"not bracketed: the loss is lowest at an end of the rates that were tried, {2**best.point:.3g}"
+    if np.isfinite(cost):
+        return
+    if np.isfinite(base):
+        yield (
+            f"no penalty: the first size's best rate {2**base:.3g} lies outside {2 ** tried[0]:.3g} to "
+            f"{2 ** tried[-1]:.3g}, where this size has losses"
+        )
+    else:
+        yield "no penalty: the first size's best rate is not bracketed"
 
 
 def sensitivity(curve: Curve, initial: float) -> float:

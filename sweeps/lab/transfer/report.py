@@ -9,7 +9,7 @@ import pandas as pd
 
 from orchestrator.report.parts import Part, Report, Section, Table
 from orchestrator.report.tables import numbers
-from sweeps.lab.transfer.curve import Curve, Drift, drift, penalty, sensitivity
+from sweeps.lab.transfer.curve import Curve, Drift, drift, notes, penalty, sensitivity
 from sweeps.lab.transfer.figures import along_figure, coordinates_figure, curves_figure, optimum_figure, steps_figure
 from sweeps.lab.transfer.found import Found
 from sweeps.lab.transfer.laws import critical_batch, rate_law
@@ -48,7 +48,8 @@ def transfer_report(spec: TransferSpec, rows: pd.DataFrame, series: pd.DataFrame
     summary = {f"{_dot(arm)}drift_per_doubling": d.slope for arm, d in drifts.items()}
     for arm, curves in arms.items():
         if curves:
-            summary[f"{_dot(arm)}largest_penalty"] = float(np.max(np.nan_to_num(list(penalty(curves).values()))))
+            costs = [cost for cost in penalty(curves).values() if np.isfinite(cost)]
+            summary[f"{_dot(arm)}largest_penalty"] = max(costs, default=np.nan)
         if (check := found.check(arm)) is not None:
             summary[f"{_dot(arm)}coordinate_slope"] = check.largest
     parts = sections or [Section("Transfer", ["No model has ended yet."])]
@@ -78,7 +79,8 @@ def _rates(
     yield Table(
         f"The best rate of each {spec.over}. Penalty: how much higher the loss is with the best rate of the first one. "
         "Sensitivity: mean excess loss over the rates tried, capped at the initial loss (arXiv 2309.14322). A best "
-        "rate needs a higher loss on both sides: where the lowest one lies at an end there is none.",
+        "rate needs a higher loss on both sides: where the lowest one lies at an end there is none. The note says why "
+        "a best rate or a penalty is not known.",
         (
             "recipe",
             spec.over,
@@ -91,6 +93,7 @@ def _rates(
             "sensitivity",
             "rates tried",
             "diverged",
+            "note",
         ),
         list(_optima(found, arms)),
         name="optima",
@@ -100,7 +103,7 @@ def _rates(
 
 def _optima(found: Found, arms: Mapping[str, Mapping[int, Curve]]) -> Iterator[list[object]]:
     for arm, curves in arms.items():
-        costs, rows = penalty(curves), found.part(arm, CURVE)
+        costs, reasons, rows = penalty(curves), notes(curves), found.part(arm, CURVE)
         for size, curve in curves.items():
             best = curve.optimum()
             diverged = int((rows.loc[rows["size"] == size, "status"] == "diverged").sum())
@@ -117,6 +120,7 @@ def _optima(found: Found, arms: Mapping[str, Mapping[int, Curve]]) -> Iterator[l
                 spread,
                 len(curve.rates),
                 diverged,
+                reasons[size],
             ]
 
 

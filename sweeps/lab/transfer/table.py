@@ -13,7 +13,7 @@ import pandas as pd
 from orchestrator.errors import UsageError
 from sweeps.lab.laws.outcome import Fit
 from sweeps.lab.laws.shown import table_text
-from sweeps.lab.transfer.curve import Curve, Drift, drift, penalty
+from sweeps.lab.transfer.curve import Curve, Drift, drift, notes, penalty
 from sweeps.lab.transfer.laws import rate_law
 
 __all__ = ["Judged", "judged"]
@@ -39,38 +39,31 @@ class Judged:
 
     def lines(self) -> list[dict[str, Any]]:
         """A line for each size; numbers that are not known are None, and `note` says why."""
-        costs, base = penalty(self.curves), next(iter(self.curves.values())).optimum()
-        found = []
+        costs, reasons, lines = penalty(self.curves), notes(self.curves), []
         for size, curve in self.curves.items():
             best = curve.optimum()
-            found.append(
+            numbers = {
+                "best_rate": 2**best.rate, "lowest_point": 2**best.point, "loss": best.loss, "penalty": costs[size]
+            }  # fmt: skip
+            lines.append(
                 {
                     self.over: size,
-                    "best_rate": 2**best.rate if best.bracketed else None,
-                    "lowest_point": 2**best.point,
-                    "loss": best.loss,
-                    "penalty": None if math.isnan(costs[size]) else costs[size],
+                    **_known(numbers),
                     "rates": int(np.isfinite(curve.means()).sum()),
                     "seeds": curve.losses.shape[1],
-                    "note": "; ".join(_notes(curve, base.rate, math.isnan(costs[size]))),
+                    "note": reasons[size],
                 }
             )
-        return found
+        return lines
 
     def json(self) -> dict[str, Any]:
         """With stable names."""
-        low, high = self.drift.interval
-        p = (
-            None
-            if self.law is None
-            else {"p": self.law["p"], "low": self.law.interval("p")[0], "high": self.law.interval("p")[1]}
-        )
-        numbers = {"per_doubling": self.drift.slope, "low": low, "high": high, "span": self.drift.spread}
+        d, law = self.drift, self.law
         return {
             "over": self.over,
             "sizes": self.lines(),
-            "drift": {k: None if math.isnan(v) else v for k, v in numbers.items()} | {"bracketed": self.drift.sizes},
-            "law": p,
+            "drift": _known({"per_doubling": d.slope, **_ends(d.interval), "span": d.spread}) | {"bracketed": d.sizes},
+            "law": None if law is None else _known({"p": law["p"], **_ends(law.interval("p"))}),
             "rows_without_loss": self.missing,
         }
 
@@ -107,7 +100,7 @@ def judged(table: pd.DataFrame, *, rate: str, over: str, loss: str, seed: str | 
         seed: column of the seed; None where each size has one run at each rate.
 
     Raises:
-        UsageError: a column is missing or holds other values, or two runs are one.
+        UsageError: a column is missing, is given twice or holds other values, there is no row, or two rows are one run.
     """
     wanted = {"--rate": rate, "--over": over, "--loss": loss} | ({} if seed is None else {"--seed": seed})
     for option, name in wanted.items():
@@ -115,14 +108,20 @@ def judged(table: pd.DataFrame, *, rate: str, over: str, loss: str, seed: str | 
             raise UsageError(
                 f"{option} {name}: there is no such column; the table has {', '.join(map(str, table.columns))}"
             )
-    numbers = {name: pd.to_numeric(table[name], errors="coerce").to_numpy(np.float64) for name in (rate, over, loss)}
-    rates, sizes, losses = numbers.values()
+    if len(set(wanted.values())) < len(wanted):
+        told = ", ".join(f"{option} {name}" for option, name in wanted.items())
+        raise UsageError(f"{told}: each must be a column of its own")
+    if table.empty:
+        raise UsageError("no row is left to judge; leave fewer out with --exclude")
+    rates, sizes, losses = (pd.to_numeric(table[n], errors="coerce").to_numpy(np.float64) for n in (rate, over, loss))
     if not (np.isfinite(rates) & (rates > 0)).all():
         raise UsageError(f"--rate {rate}: rates must be positive numbers in every row")
     if not (np.isfinite(sizes) & (sizes >= 1) & (sizes == np.floor(sizes))).all():
         raise UsageError(f"--over {over}: sizes must be whole numbers from 1 in every row")
-    names = np.zeros(len(table)) if seed is None else table[seed].to_numpy()
-    runs = pd.DataFrame({"rate": np.log2(rates), "size": sizes.astype(int), "seed": names, "loss": losses})
+    if seed is not None and (missing := int(table[seed].isna().sum())):
+        raise UsageError(f"--seed {seed}: the column is empty in {missing} rows; fill it, or leave such rows out")
+    seeds = np.zeros(len(table), int) if seed is None else pd.factorize(table[seed], sort=True)[0]
+    runs = pd.DataFrame({"rate": np.log2(rates), "size": sizes.astype(int), "seed": seeds, "loss": losses})
     runs["loss"] = runs["loss"].where(np.isfinite(runs["loss"]))
     if (twice := runs.duplicated(["rate", "size", "seed"])).any():
         row = int(np.flatnonzero(twice)[0])
@@ -130,28 +129,18 @@ def judged(table: pd.DataFrame, *, rate: str, over: str, loss: str, seed: str | 
             f"row {row}: {over} {sizes[row]:g} has two runs at the rate {rates[row]:g}"
             + (" with the same seed" if seed is not None else "; name the column of the seed with --seed")
         )
-    seeds = sorted(runs["seed"].unique())
     curves = {}
     for size, some in runs.groupby("size"):
-        wide = some.pivot(index="rate", columns="seed", values="loss").reindex(columns=seeds)
+        wide = some.pivot(index="rate", columns="seed", values="loss").reindex(columns=range(seeds.max() + 1))
         curves[int(size)] = Curve(wide.index.to_numpy(np.float64), wide.to_numpy(np.float64))
     best = [2 ** c.optimum().rate for c in curves.values()]
     return Judged(over, curves, drift(curves), rate_law(best, list(curves)), int(runs["loss"].isna().sum()))
 
 
-def _notes(curve: Curve, base: float, unknown: bool) -> list[str]:
-    """Why the best rate or the penalty of a size is not known."""
-    best, there = curve.optimum(), curve.rates[np.isfinite(curve.means())]
-    found = []
-    if not len(there):
-        return ["no run has a loss"]
-    if not best.bracketed:
-        found.append(f"not bracketed: the loss is lowest at an end of the rates that were tried, {2**best.point:.3g}")
-    if unknown and not math.isfinite(base):
-        found.append("no penalty: the first size's best rate is not bracketed")
-    elif unknown:
-        found.append(
-            f"no penalty: the first size's best rate {2**base:.3g} lies outside {2 ** there[0]:.3g} to "
-            f"{2 ** there[-1]:.3g}, where this size has losses"
-        )
-    return found
+def _ends(interval: tuple[float, float]) -> dict[str, float]:
+    return dict(zip(("low", "high"), interval, strict=True))
+
+
+def _known(numbers: Mapping[str, float]) -> dict[str, float | None]:
+    """The same with None for what is no number."""
+    return {name: value if math.isfinite(value) else None for name, value in numbers.items()}

@@ -74,7 +74,7 @@ def test_tables_that_can_not_be_judged_are_refused(tmp_path: Path) -> None:
     table = runs(0.0)
     for wrong, complaint in (
         (("--over", "depth"), "--over depth: there is no such column; the table has width, lr, val, seed"),
-        (("--rate", "val", "--loss", "lr", "--over", "seed"), "sizes must be whole numbers from 1"),
+        (("--over", "val", "--loss", "width"), "sizes must be whole numbers from 1"),
     ):
         with pytest.raises(UsageError, match=complaint):
             ask(table, tmp_path, *wrong)
@@ -84,6 +84,24 @@ def test_tables_that_can_not_be_judged_are_refused(tmp_path: Path) -> None:
         judged(pd.concat([table, table]), rate="lr", over="width", loss="val", seed="seed")
     with pytest.raises(UsageError, match="rates must be positive"):
         judged(table.assign(lr=0.0), rate="lr", over="width", loss="val", seed="seed")
+    with pytest.raises(UsageError, match="--seed seed: the column is empty in 33 rows"):
+        judged(table.assign(seed=table.seed.where(table.width > 64)), rate="lr", over="width", loss="val", seed="seed")
+    for wrong, complaint in (
+        (("--loss", "lr"), "--rate lr, --over width, --loss lr, --seed seed: each must be a column of its own"),
+        (("--exclude", "width > 1"), "no row is left to judge"),
+    ):
+        with pytest.raises(UsageError, match=complaint):
+            ask(table, tmp_path, *wrong)
+
+
+def test_what_is_not_known_is_null_in_json_and_names_do_not_steer_the_terminal(tmp_path: Path) -> None:
+    table = runs(0.0, seeds=1).rename(columns={"width": "wi\x1b[31mdth"})
+    table.loc[table["wi\x1b[31mdth"] == 64, "val"] = np.nan
+    found = json.loads(ask(table, tmp_path, "--over", "wi\x1b[31mdth", "--json"), parse_constant=pytest.fail)
+    first = found["sizes"][0]
+    assert (first["lowest_point"], first["loss"], first["note"]) == (None, None, "no run has a loss")
+    assert found["drift"]["low"] is None and found["sizes"][1]["best_rate"] is not None
+    assert "\x1b" not in ask(table, tmp_path, "--over", "wi\x1b[31mdth")
 
 
 def test_groups_are_judged_apart(tmp_path: Path) -> None:
