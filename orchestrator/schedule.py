@@ -19,6 +19,7 @@ from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from orchestrator.errors import UsageError
 from orchestrator.row import Cause
 from orchestrator.unit import Unit
 
@@ -122,11 +123,14 @@ class Schedule:
             together: as one shard with no others, and soon.
 
         Raises:
-            ValueError: a key is proposed twice.
+            UsageError: a unit is proposed again while it is under way.
         """
         for unit in units:
             if unit.key in self._open:
-                raise ValueError(f"the planner proposed the same unit twice: {dict(unit.params)}")
+                raise UsageError(
+                    f"the planner proposes the unit {dict(unit.params)} again while it is under way, but no key may be "
+                    "proposed twice (see orchestrator.planner.Planner). No row is lost"
+                )
             self._open[unit.key] = 0
             if not together:
                 self._fresh.append(unit)

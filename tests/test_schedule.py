@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from orchestrator.errors import UsageError
 from orchestrator.row import Cause
 from orchestrator.schedule import Schedule, Shard
 from orchestrator.unit import Unit
@@ -212,7 +213,7 @@ def test_attempts_are_counted_for_units_that_began() -> None:
 def test_the_same_unit_twice_is_an_error() -> None:
     schedule = Schedule({})
     schedule.offer(units(2))
-    with pytest.raises(ValueError, match="same unit twice"):
+    with pytest.raises(UsageError, match=r"the unit .* again while it is under way, but no key may be proposed twice"):
         schedule.offer(units(1))
 
 
