@@ -4,7 +4,7 @@ Operations are those of matrix products and convolutions, a multiplication and a
 counts do. A backward pass forms two products for each one of the forward pass: the gradient of the weights and that of
 the inputs, which the first layer does not need. Attention is counted as it is computed here: all pairs of positions,
 the masked ones too. Element-wise operations and the optimizer are not counted. Searches and scaling studies both count
-so, with every gradient that an optimizer takes: SAM's steps take two.
+so, with every gradient that an optimizer takes: SAM's steps take two. Searches count samples, studies whole batches.
 """
 
 from __future__ import annotations

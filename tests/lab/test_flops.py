@@ -15,7 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from sweeps.lab.flops import count, measured, training_flops
 from sweeps.lab.models import NetSpec, parameter_count
 from sweeps.lab.packs import train_pack
-from sweeps.lab.packs.calendar import samples_seen
+from sweeps.lab.packs.calendar import Calendar, samples_seen
 from sweeps.lab.recipe import Recipe
 from sweeps.lab.scaling.ladder import Ladder
 from sweeps.scaling import ScalingKind
@@ -117,6 +117,16 @@ def test_samples_of_whole_batches_alone() -> None:
         {"data": DIGITS, "net": {"net": "mlp"}, "steps": 6, "batch_size": 16, "drop_last": True}
     )
     assert [samples_seen(recipe, 50, steps) for steps in (0, 2, 3, 4)] == [0, 32, 48, 64]
+
+
+@pytest.mark.parametrize(("batch", "drop_last", "beyond"), [(16, False, 14 * 2), (16, True, 0), (10, False, 0)])
+def test_a_study_counts_whole_batches(batch: int, drop_last: bool, beyond: int) -> None:
+    """Of 50 samples: 14 too many in each epoch that ends with a smaller batch, none where all batches are whole."""
+    fields = {"data": DIGITS, "net": {"net": "mlp"}, "steps": 9, "batch_size": batch, "drop_last": drop_last}
+    recipe = Recipe.model_validate(fields)
+    steps = 2 * Calendar.of(recipe, 50).per_epoch + 1
+    assert steps * batch - samples_seen(recipe, 50, steps) == beyond
+    assert 3 * batch == samples_seen(recipe, 50, 3), "within the first epoch the count is exact"
 
 
 def test_a_study_counts_a_step_as_a_search_does() -> None:

@@ -23,7 +23,7 @@ _REPORTS = 40  # of the risk on the way, evenly in the logarithm of the step
 
 COUNTS = (
     Column("body_parameters", "parameters without embedding and last layer", type="int"),
-    Column("tokens", "tokens, or samples where they are no sequences, that were trained on", type="int"),
+    Column("tokens", "tokens trained on, or samples where they are no sequences; whole batches", type="int"),
     Column("flops", "of all forward and backward passes: matrix products and convolutions", "FLOP"),
     Column("flops_spent", "of those, what this run computed itself: of a branch its cool-down", "FLOP", meter=True),
 )
