@@ -1,7 +1,6 @@
 """Landscapes of sequence models, of networks with dropout, and of users' own networks, data and losses."""
 
 import copy
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,21 +15,13 @@ from torch.func import functional_call
 
 from orchestrator.errors import SpecError
 from orchestrator.kind import Workbench
-from orchestrator.row import RowMaker
 from orchestrator.spec import parse
 from sweeps.lab.data import Markov
-from sweeps.landscape import LandscapeKind, LandscapeSpec
+from sweeps.landscape import LandscapeSpec
+from tests.test_landscape import KIND, directions, prepare, rows_of, state, threads  # noqa: F401 - an autouse fixture
 
-KIND = LandscapeKind()
 HERE = __name__
 DATA = {"source": "callable", "path": f"{HERE}:blobs"}
-
-
-@pytest.fixture(autouse=True)
-def threads() -> Iterator[None]:
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
 
 
 def spec_of(models: dict[str, Any], data: dict[str, Any], **fields: Any) -> LandscapeSpec:
@@ -39,16 +30,9 @@ def spec_of(models: dict[str, Any], data: dict[str, Any], **fields: Any) -> Land
 
 
 def landscape(spec: LandscapeSpec, folder: Path = Path()) -> tuple[pd.DataFrame, dict[str, Any]]:
-    bench, made = Workbench(folder=folder), dict[str, Any]()
-    KIND.check(spec, bench)
-    for step in KIND.preparations(spec):
-        made[step.name] = KIND.prepare(spec, step.name, {n: made[n] for n in step.needs}, bench)
-    session, units = KIND.open(spec, made, bench), KIND.planner(spec).ask(1000)
-    outcomes = list(session.evaluate(units))
-    session.close()
-    maker = RowMaker(KIND.params(spec), KIND.columns(spec))
-    frame: pd.DataFrame = maker.batch(units, outcomes, [{} for _ in units]).to_pandas()
-    return frame, made
+    KIND.check(spec, Workbench(folder=folder))
+    made = prepare(spec, folder)
+    return rows_of(spec, made, folder), made
 
 
 def blobs(dtype: str = "float32", label: int | None = None) -> dict[str, tuple[Any, Any]]:
@@ -132,10 +116,9 @@ def test_a_landscape_of_sequences_means_over_all_positions() -> None:
     rows, made = landscape(spec)
     data = Markov.model_validate(MARKOV).load(Path())
     module = spec.models["gpt"].make(data.shape, data.outputs, Path()).eval()
-    state = {k[6:]: torch.tensor(v) for k, v in made["model-gpt"].items() if k.startswith("state/")}
-    direction = {k[2:]: torch.tensor(v) for k, v in made["directions-gpt-0"].items() if k.startswith("x/")}
+    centre, direction = state(made, "gpt"), directions(made, "x", "directions-gpt-0")["x"]
     for row in rows.itertuples():
-        weights = {k: v + row.x * direction[k] if k in direction else v for k, v in state.items()}
+        weights = {k: v + row.x * direction[k] if k in direction else v for k, v in centre.items()}
         with torch.no_grad():
             z = {k: functional_call(module, weights, s.inputs).double() for k, s in data.splits.items()}
         y = {k: s.targets for k, s in data.splits.items()}
@@ -165,8 +148,8 @@ def test_training_with_dropout_gives_the_same_landscape_again(net: dict[str, Any
     data = MARKOV if net["net"] == "gpt" else {"source": "digits"}
     spec = spec_of({"net": {**net, "train": {"epochs": 1}}}, data, evaluators={"test": {"split": "test"}})
     tables = []
-    for state in range(3):
-        torch.manual_seed(state)
+    for seed in range(3):
+        torch.manual_seed(seed)
         tables.append(landscape(spec)[0])
     pd.testing.assert_frame_equal(tables[0], tables[1], check_exact=True)
     pd.testing.assert_frame_equal(tables[0], tables[2], check_exact=True)
@@ -207,7 +190,7 @@ def test_an_own_loss_of_each_sample_is_averaged() -> None:
     models = {"net": {"net": "own", "build": f"{HERE}:Tied", "train": {"epochs": 2}}}
     rows, made = landscape(spec_of(models, DATA, evaluators={"own": {"loss": f"{HERE}:margin"}}))
     module, (x, y) = Tied(), blobs()["test"]
-    module.load_state_dict({k[6:]: torch.tensor(v) for k, v in made["model-net"].items() if k.startswith("state/")})
+    module.load_state_dict(state(made))
     with torch.no_grad():
         wanted = float(margin(module(torch.from_numpy(x)), torch.from_numpy(y)).mean())
     assert rows.loc[rows["x"] == 0, "own_loss"].tolist() == [pytest.approx(wanted, rel=1e-5)]

@@ -17,11 +17,13 @@ class SpecBlock:
         changes: overrides that make it small.
         rest: fields that the block leaves out.
         inside: the field of the spec that the block is part of, if it is.
+        shows: an expression of `rows`, the results, that must be true.
     """
 
     changes: Sequence[str] = ()
     rest: Mapping[str, Any] = field(default_factory=dict)
     inside: str = ""
+    shows: str = "True"
 
 
 @dataclass(frozen=True)
@@ -177,7 +179,9 @@ HOW: dict[str, SpecBlock | Commands | Python | Site | Listing | Elsewhere] = {
     ),
     "docs/landscapes.md: python -m sweeps.lab.groups": Commands(replaced={"SPEC": LANDSCAPE}, says="filter"),
     "docs/landscapes.md: import torch": Python(shows="rings()['train'][0].shape == (200, 2)"),
-    "docs/landscapes.md: kind: landscape\nname: rings": SpecBlock(["models.trained.train.epochs=2"]),
+    "docs/landscapes.md: kind: landscape\nname: rings": SpecBlock(
+        shows="(rows.test_accuracy[rows.x == 0] > 0.8).all() and (rows.margin_loss[rows.x == 0] < 0).all()"
+    ),
     "docs/laws.md: from sweeps.lab.laws.chinchilla": Python(shows="'alpha' in set(found.parameters()['name'])"),
     "docs/optimizers.md: optimizer:": SpecBlock((), ZOO, inside="recipe"),
     "docs/reports.md: DIR/report/": Listing({LANDSCAPE: LANDSCAPE_SMALL, **TRANSFER}),
@@ -227,7 +231,7 @@ HOW: dict[str, SpecBlock | Commands | Python | Site | Listing | Elsewhere] = {
         {"recipe": {**DIGITS, "steps": 10}},
     ),
     ZOO_MINE: SpecBlock(ZOO_SMALL),
-    "docs/zoo.md: kind: zoo\nname: rings": SpecBlock(),
+    "docs/zoo.md: kind: zoo\nname: rings": SpecBlock(shows="len(rows) == 4 and rows.test_accuracy.max() > 0.8"),
     "docs/zoo.md: landsweep regenerate": Commands(runs={ZOO_MINE: ZOO_SMALL}, replaced={"KEY": "KEY"}, says="equal"),
     "docs/zoo.md: from sweeps.zoo import Zoo": Python({ZOO_MINE: ZOO_SMALL}, "len(good) > 0"),
 }

@@ -19,7 +19,6 @@ import typer.main
 import yaml
 from typer.testing import CliRunner
 
-from cluster.launcher import Launcher
 from orchestrator.cli import COMMANDS, app
 from orchestrator.errors import LandsweepError
 from orchestrator.sweep import Sweep
@@ -89,7 +88,7 @@ def table_of_runs() -> pd.DataFrame:
 
 
 def run_spec(block: Block, how: SpecBlock, name: str) -> str:
-    """Run a block as a spec, and check what it left; gives the results folder."""
+    """Run a block as a spec, and check what it leaves; gives the results folder."""
     given = yaml.safe_load(block.yaml)
     data = merged({how.inside: given} if how.inside else given, how.rest)
     data.setdefault("name", name)
@@ -100,6 +99,7 @@ def run_spec(block: Block, how: SpecBlock, name: str) -> str:
     assert "sound" in say("verify", results)
     rows = Sweep.at(results).rows()
     assert len(rows) and set(rows["status"]) <= {"ok", "pruned"}, rows[["status", "error"]]
+    assert eval(how.shows, {"rows": rows})
     return results
 
 
@@ -221,7 +221,7 @@ def test_site_files(block: Block, tmp_path: Path) -> None:
     with user_folder(tmp_path):
         Path("site.yaml").write_text(block.yaml, encoding="utf-8")
         printed = say("submit", "sweeps/recipes/function_minima.yaml", "--site", "site.yaml", "--dry-run")
-    assert issubclass(Launcher, object) and "function_minima" in printed
+    assert "function_minima" in printed
 
 
 @pytest.mark.parametrize(("document", "line"), inline_commands())

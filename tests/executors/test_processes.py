@@ -33,13 +33,6 @@ def square(x: int) -> int:
     return x * x
 
 
-def _fork(child: Callable[[], object]) -> tuple[object, int]:
-    """Fork; in the child what `child` gives, here None and how the child ended."""
-    if (pid := os.fork()) == 0:
-        return child(), 0
-    return None, os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-
-
 def _pool() -> float:
     for _ in range(10):  # a pool ends its processes by signals, at any moment of their lives
         with multiprocessing.Pool(2) as pool:

@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sweeps.lab.laws.random_features import compute_optimal
 from sweeps.lab.scaling.report import study_report
 from sweeps.scaling import ScalingSpec
 from tests.test_scaling import feature_spec, rows_of, wide
@@ -28,7 +27,6 @@ def told(spec: ScalingSpec, rows: pd.DataFrame) -> str:
 def test_the_exponent_of_the_data_stands_beside_the_term_that_dominates(alpha: float, beta: float, wanted: str) -> None:
     spec = feature_spec(features={"ambient": 128, "alpha": alpha, "beta": beta}, bootstrap=0)
     assert wanted in told(spec, rows_of(spec))
-    assert compute_optimal(alpha, beta)[0] > 0
 
 
 def test_a_best_size_at_the_end_of_the_family_is_no_number_with_an_interval() -> None:
