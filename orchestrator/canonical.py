@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
-__all__ = ["Value", "as_python", "as_text", "canonical", "plain"]
+__all__ = ["Value", "as_python", "as_text", "canonical", "decoded", "plain"]
 
 Value: TypeAlias = int | float | str | bool | None  # what a unit's parameter may be
 
@@ -77,6 +77,21 @@ def plain(value: Any) -> Value:  # noqa: ANN401 - whatever a spec may hold
         (0.1, '[64,64]')
     """
     return value if value is None or isinstance(value, bool | int | float | str) else canonical(value)
+
+
+def decoded(value: object) -> Any:  # noqa: ANN401 - whatever a spec may hold
+    """What `plain` was given: lists and mappings again; a text that only begins like one stays as it is.
+
+    Example:
+        >>> decoded(0.1), decoded("[64,64]"), decoded("[x")
+        (0.1, [64, 64], '[x')
+    """
+    if not isinstance(value, str) or value[:1] not in ("[", "{"):
+        return value
+    try:
+        return json.loads(value)
+    except ValueError:
+        return value
 
 
 def as_text(value: Value) -> str | None:

@@ -183,7 +183,7 @@ class LandscapeKind(SweepKind[LandscapeSpec]):
         """
         torch.set_num_threads(bench.threads)
         data = spec.data.load(bench.folder).to(bench.device)
-        states = {}
+        states, evaluators = {}, dict[torch.dtype, Evaluators]()
         for name, model in spec.models.items():
             check_fit(model, data, bench.folder, f"models.{name}")
             module = model.make(data.shape, data.outputs, bench.folder).to(bench.device).eval()
@@ -198,8 +198,11 @@ class LandscapeKind(SweepKind[LandscapeSpec]):
             if isinstance(spec.directions, RandomDirections):
                 group_table(module, spec.directions)
             states[name] = state_arrays(module)
+            dtype = number_type(module)
             try:
-                _evaluators(spec, data, number_type(module), bench).attempt(module)
+                if dtype not in evaluators:
+                    evaluators[dtype] = _evaluators(spec, data, dtype, bench)
+                evaluators[dtype].attempt(module)
             except (RuntimeError, ValueError, TypeError, IndexError) as e:
                 raise SpecError(f"models.{name} and the evaluators do not fit together: {e}") from e
         if isinstance(spec.directions, LineDirections):

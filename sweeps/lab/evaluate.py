@@ -238,21 +238,22 @@ def _loss(name: str, base: Path) -> LossFunction:
     return _LOSSES[name] if name in _LOSSES else import_callable(name, base)
 
 
-def _hits(outputs: Tensor, targets: Tensor) -> Tensor | None:
-    """Share of right answers of each sample, [n]; None where targets are no classes."""
-    return None if targets.is_floating_point() else _per_sample((outputs.argmax(-1) == targets).double())
+def _hits(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Share of right answers of each sample, [n]."""
+    return _per_sample((outputs.argmax(-1) == targets).double())
 
 
 _Judged: TypeAlias = Iterator[tuple[_View, Tensor, Tensor | None]]
 
 
 def _judged_at_once(pool: _Pool, forward: Callable[[Tensor], Tensor]) -> _Judged:
-    """Losses and hits [n] of each view, from the outputs of the whole pool."""
+    """Losses [n] of each view, and hits [n] where targets are classes, from the outputs of the whole pool."""
     outputs = [forward(batch) for batch in pool.batches]
     together = outputs[0] if len(outputs) == 1 else torch.cat(outputs)
     for view in pool.views:
         own = view.of(together)
-        yield view, view.losses(own, view.targets), _hits(own, view.targets)
+        hits = None if view.targets.is_floating_point() else _hits(own, view.targets)
+        yield view, view.losses(own, view.targets), hits
 
 
 def _judged_in_parts(pool: _Pool, forward: Callable[[Tensor], Tensor]) -> _Judged:
@@ -261,7 +262,7 @@ def _judged_in_parts(pool: _Pool, forward: Callable[[Tensor], Tensor]) -> _Judge
     hits = []
     for batch, targets in zip(pool.batches, torch.split(pool.targets, len(pool.batches[0])), strict=True):
         outputs = forward(batch)
-        hits.append(_per_sample((outputs.argmax(-1) == targets).double()))
+        hits.append(_hits(outputs, targets))
         for view in pool.views:
             losses[view.name].append(view.losses(outputs, targets))
     for view in pool.views:

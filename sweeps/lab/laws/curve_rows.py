@@ -89,14 +89,14 @@ def notes(x: Points, *, peak: bool = False) -> list[str]:
         step, rate = max(late)
         found.append(
             f"{len(late)} of {len(curves(x))} curves begin after step 1 (the latest at step {step:g}, rate {rate:g}); "
-            "the steps before count at the first row's rate. Was there a warm-up, give the sum of the rates before the "
-            f"first row as `sum_before`; for a linear warm-up over all these steps: --columns "
+            "the steps before count at the first row's rate. If there was a warm-up, give the sum of the rates before "
+            f"the first row as `sum_before`; for a linear warm-up over all these steps: --columns "
             f'"sum_before={step / 2:g}*{rate:g}"'
         )
     if coarse:
         found.append(
             f"the rate falls at once between steps {coarse[0][0]:g} and {coarse[0][1]:g} of a curve ({len(coarse)} "
-            "such falls); it is taken to fall at the later one. Fell it earlier, add a row with that step and its new "
-            "rate; it may lack the loss (--exclude 'loss missing')"
+            "such falls); it is taken to fall at the later one. If it fell earlier, add a row with that step and the "
+            "new rate; it may lack the loss (--exclude 'loss missing')"
         )
     return found

@@ -28,7 +28,7 @@ class LackOfFit:
             of the residuals, by rising prediction, change as often as chance has it (Wald and Wolfowitz, 1940).
         statistic: F, or the standardised number of runs.
         freedom: degrees of freedom of F: of misfit, of scatter; none for runs.
-        p: probability of a statistic as extreme, were residuals noise.
+        p: probability of F as large, or of as few runs, if residuals are noise.
     """
 
     test: str

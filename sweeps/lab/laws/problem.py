@@ -131,7 +131,7 @@ class Problem:
         size = max(1, BLOCK // cells(self.x))
         with np.errstate(all="ignore"):
             parts = [self.objective.rho(self.residuals(phi[i : i + size])) for i in range(0, len(phi), size)]
-            value = np.concatenate([(part * self.weights).sum(1) for part in parts])
+            value = np.concatenate([np.zeros(0), *((part * self.weights).sum(1) for part in parts)])
         return np.where(np.isfinite(value), value, np.inf)
 
     @property

@@ -30,14 +30,14 @@ def write_card(zoo: Zoo, to: Path) -> list[Path]:
     name = str(head.get("name", zoo.where.rstrip("/").rsplit("/", 1)[-1]))
     params = [c for c in zoo.swept if c in zoo.rows]
     spec = head.get("spec") or {}
-    names = {field: tuple(spec.get(f"{field}s") or spec.get(f"{field}es") or ()) for field in ("recipe", "branch")}
+    names = {"recipe": tuple(spec.get("recipes") or ()), "branch": tuple(spec.get("branches") or ())}
     sections = (
         zoo_sections(params, zoo.rows, zoo.series(), names) if len(zoo) else [Section("The zoo", ["It has no model."])]
     )
     writer = Writer(to)
     views = [writer.section(section) for section in sections]
     recipe = yaml.safe_dump(_recipe(head), sort_keys=False, default_flow_style=None, width=100)
-    intro = str(head.get("spec", {}).get("description") or f"A model zoo of {len(zoo):,} networks.")
+    intro = str(spec.get("description") or f"A model zoo of {len(zoo):,} networks.")
     page = write_in(
         to,
         "card.html",

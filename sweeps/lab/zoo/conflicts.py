@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from orchestrator.canonical import decoded
 from orchestrator.errors import SpecError
 
 __all__ = ["Write", "refuse_lost_settings"]
@@ -39,7 +39,7 @@ def _overwrites(path: str, held: str, given: object) -> bool:
     """Whether setting `path` changes what was given for `held`."""
     if held == path or held.startswith(f"{path}."):
         return True
-    return path.startswith(f"{held}.") and _holds(_decoded(given), path.removeprefix(f"{held}.").split("."))
+    return path.startswith(f"{held}.") and _holds(decoded(given), path.removeprefix(f"{held}.").split("."))
 
 
 def _holds(value: Any, parts: list[str]) -> bool:  # noqa: ANN401 - whatever a field may hold
@@ -52,8 +52,3 @@ def _holds(value: Any, parts: list[str]) -> bool:  # noqa: ANN401 - whatever a f
     if isinstance(value, list | tuple):
         return part.isdigit() and int(part) < len(value) and _holds(value[int(part)], rest)
     return value is not None
-
-
-def _decoded(value: object) -> Any:  # noqa: ANN401 - whatever a field may hold
-    """Axes hold objects and lists as text."""
-    return json.loads(value) if isinstance(value, str) and value[:1] in ("[", "{") else value

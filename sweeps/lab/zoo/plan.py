@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, Protocol, get_origin
@@ -11,6 +10,7 @@ from typing import Any, Literal, Protocol, get_origin
 from pydantic import BaseModel
 
 from orchestrator.axes import Axis, Value
+from orchestrator.canonical import decoded
 from orchestrator.errors import SpecError
 from orchestrator.planner import ListPlanner
 from orchestrator.row import Column, param_columns
@@ -86,7 +86,7 @@ class Recipes:
             for path, value in self._variants[str(params[VARIANT])].items():
                 data = self._set(data, short_path(path), value)
         for path in _in_order(params):
-            data = self._set(data, path, _decoded(params[path]))
+            data = self._set(data, path, decoded(params[path]))
         return {**data, SEED: params[SEED]} if SEED in params else data
 
     def check(self, params: Mapping[str, Value], parts: Mapping[str, str] = {}) -> None:
@@ -163,15 +163,6 @@ def _lean(model: BaseModel) -> dict[str, Any]:
         elif value != info.get_default(call_default_factory=True):
             found[name] = model.model_dump(mode="json", include={name})[name]
     return found
-
-
-def _decoded(value: Value) -> Any:  # noqa: ANN401 - whatever a recipe's field may hold
-    if not isinstance(value, str) or value[:1] not in ("[", "{"):
-        return value
-    try:
-        return json.loads(value)
-    except ValueError:  # a text that only begins like a list
-        return value
 
 
 class Grid:

@@ -37,15 +37,13 @@ class Backend(ABC):
         name: as in a spec.
         compiles: whether each number of models, and each type of weights, costs seconds before the first step.
         own_modules: whether each model needs a module of its own; else only the first one is used.
+        seeds: gives a seed for each model's own random draws at the present step; None: its modules draw nothing.
 
     Args:
         stack: of K models.
         modules: the K modules the stack was made of, with masks for dropout.
         loss: of the recipe.
         z_loss: of the recipe.
-
-    Attributes:
-        seeds: gives a seed for each model's own random draws at the present step; None: its modules draw nothing.
     """
 
     name: ClassVar[str]
