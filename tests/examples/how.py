@@ -33,7 +33,7 @@ class Commands:
     Args:
         changes: words added to a command, by the beginning of the command.
         runs: specs whose results the commands expect, with overrides.
-        replaced: placeholders, and what stands for them; `KEY` is the first key of the results.
+        replaced: placeholders, and what is typed for them; `KEY` for the first key of the results.
         slow: whether it belongs into `make test-all`.
         says: text that the last command must print.
     """
@@ -202,6 +202,12 @@ HOW: dict[str, SpecBlock | Commands | Python | Site | Listing | Elsewhere] = {
     "docs/search.md: space:\n  optimizer:": SpecBlock((), SEARCH),
     "docs/search.md: target:": SpecBlock((), {**SEARCH, "space": SPACE}),
     "docs/search.md: enqueue:": SpecBlock((), {**SEARCH, "space": SPACE}),
+    "docs/security.md: landsweep regenerate": Commands(
+        {"landsweep rerun": ["site.executor=local", "site.tracking=off"]},
+        {ZOO_MINE: ZOO_SMALL},
+        {"their_zoo": "results/mine", "their_sweep": "results/mine", "3f2a": "KEY"},
+        says="nothing to do",
+    ),
     "docs/sites/cloud.md: pip install boto3": Elsewhere(
         "tests/cluster/test_manifests.py::test_rays_autoscaler_takes_the_cluster_file", "machines cost money"
     ),

@@ -156,9 +156,8 @@ def test_commands(block: Block, tmp_path: Path, request: pytest.FixtureRequest) 
         make_bucket(request.getfixturevalue("s3"), "lab-sweeps")
     with user_folder(tmp_path):
         folders = prepare(how.runs)
-        replaced = {**how.replaced}
-        if "KEY" in replaced:
-            replaced["KEY"] = str(Sweep.at(folders[0]).rows()["key"].iloc[0])
+        key = str(Sweep.at(folders[0]).rows()["key"].iloc[0]) if "KEY" in how.replaced.values() else ""
+        replaced = {word: key if text == "KEY" else text for word, text in how.replaced.items()}
         output = [type_line(line, how, replaced) for line in block.commands]
     assert how.says in output[-1]
 
