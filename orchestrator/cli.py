@@ -25,8 +25,8 @@ from orchestrator.reach import command_line
 from orchestrator.trust import foreign_code, start_reading, untrusted, user_code
 
 if TYPE_CHECKING:
-    from orchestrator.run import Snapshot
     from orchestrator.site import Site
+    from orchestrator.snapshot import Snapshot
     from orchestrator.sweep import Sweep
 
 __all__ = ["COMMANDS", "app", "drive", "main", "split_changes"]
@@ -252,9 +252,10 @@ def status(
 ) -> None:
     """Show where a sweep stands, from any terminal."""
     from orchestrator.display import state, state_text
+    from orchestrator.sweep import ledger_at
 
     while True:
-        now = state(_open(folder))
+        now = state(ledger_at(folder))
         if as_json:
             out.print_json(json.dumps(now))
         else:

@@ -14,13 +14,12 @@ from rich.progress import BarColumn, Progress, TextColumn
 
 from orchestrator.console import Console
 from orchestrator.kind import SweepKind
-from orchestrator.ledger import Findings, driver_lives, read_status
+from orchestrator.ledger import Findings, Ledger, driver_lives, read_status
 from orchestrator.reading import write_yaml
 from orchestrator.report.parts import Table
 from orchestrator.report.values import number
-from orchestrator.run import Snapshot
+from orchestrator.snapshot import Snapshot
 from orchestrator.spec import IsAxis, IsLabel
-from orchestrator.sweep import Sweep
 from orchestrator.text import one_line
 
 __all__ = [
@@ -129,16 +128,17 @@ def live_watch(console: Console) -> Iterator[LiveWatch]:
         yield LiveWatch(progress)
 
 
-def state(sweep: Sweep) -> dict[str, Any]:
+def state(ledger: Ledger) -> dict[str, Any]:
     """Where a sweep stands, with stable fields.
 
     `running` says whether a driver works on it: by its process on this machine, by the age of its last word elsewhere.
     """
-    told = read_status(sweep.ledger.store) or {}
+    told = read_status(ledger.store) or {}
     age = time.time() - told.get("updated", 0.0)
-    lives = driver_lives(sweep.ledger.store)
+    lives = driver_lives(ledger.store)
     running = age < _SILENCE_SECONDS if lives is None else lives
-    return {"name": sweep.head["name"], "kind": sweep.head["kind"], "running": running, "age": age, **told}
+    names = {field: str(ledger.sweep.get(field, "?")) for field in ("name", "kind")}
+    return {**names, "running": running, "age": age, **told}
 
 
 def state_text(now: Mapping[str, Any]) -> str:

@@ -33,6 +33,7 @@ __all__ = [
     "check_same",
     "grown_head",
     "heard",
+    "ledger_at",
     "load_spec",
     "new_head",
     "planned",
@@ -83,6 +84,20 @@ def heard(planner: Planner, ledger: Ledger) -> Planner:
     return planner
 
 
+def ledger_at(where: str | Path) -> Ledger:
+    """The ledger in a results folder, a path or URL, for what needs no kind: that is much quicker than a `Sweep`.
+
+    Raises:
+        SpecError: there is none.
+    """
+    store = Store.at(where)
+    if store.path is not None and not store.path.is_dir():
+        raise SpecError(f"there is no folder {where}; give the results folder of a sweep, such as results/NAME")
+    if not Ledger.exists(store):
+        raise SpecError(f"{where} holds no sweep (no sweep.json); give a folder that `landsweep run` has made")
+    return Ledger.open(store)
+
+
 class Sweep:
     """One sweep: kind, spec and ledger, opened from its results directory.
 
@@ -114,12 +129,7 @@ class Sweep:
         Raises:
             SpecError: there is none.
         """
-        store = Store.at(where)
-        if store.path is not None and not store.path.is_dir():
-            raise SpecError(f"there is no folder {where}; give the results folder of a sweep, such as results/NAME")
-        if not Ledger.exists(store):
-            raise SpecError(f"{where} holds no sweep (no sweep.json); give a folder that `landsweep run` has made")
-        return cls(Ledger.open(store), trust=trust)
+        return cls(ledger_at(where), trust=trust)
 
     def _reading(self) -> AbstractContextManager[None]:
         return reading(self.ledger.store.where, trusted=self.trusted)

@@ -7,7 +7,6 @@ from typing import Literal
 
 import numpy as np
 import torch
-from sklearn.datasets import load_digits
 
 from sweeps.lab.data.base import Data, ImageData, Split, labels
 
@@ -24,6 +23,8 @@ class Digits(ImageData):
 
     def load(self, base: Path) -> Data:
         """Splits `train` and `test`, and `validation` if asked for, on the CPU."""
+        from sklearn.datasets import load_digits  # here: it takes seconds to import, and every spec comes by this file
+
         del base
         raw = load_digits()
         # The files run through writers in order, so the plain tail is another distribution: permute first.
