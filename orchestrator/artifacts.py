@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import safetensors.numpy
 
+from orchestrator.arrays import Spoilt, pack, unpack
 from orchestrator.store import Store
 
 __all__ = ["Artifacts"]
@@ -25,10 +26,14 @@ class Artifacts:
 
     Args:
         where: the results folder, a path or URL.
+
+    Attributes:
+        notes: what the user should read; the worker passes it on.
     """
 
     def __init__(self, where: str) -> None:
         self._store = Store.at(where)
+        self.notes: list[str] = []
 
     @property
     def where(self) -> str:
@@ -84,13 +89,28 @@ class Artifacts:
         self._store.replace(file, data)
         return blake2b(data, digest_size=16).hexdigest()
 
+    def keep(self, file: str, arrays: Mapping[str, np.ndarray[Any, Any]]) -> None:
+        """Keep arrays to go on from as `file`, all or nothing, replacing an older one, with a digest for `load`.
+
+        Raises:
+            StorageError: they can't be written.
+        """
+        self._store.replace(file, pack(file, arrays))
+
     def load(self, file: str) -> dict[str, np.ndarray[Any, Any]] | None:
-        """The arrays kept as `file`; None if there is no such file, or it is cut off or otherwise unreadable."""
+        """The arrays kept as `file`; None if there is no such file, or it is damaged, and then it is set aside.
+
+        Raises:
+            StorageError, Unreachable: it can't be read, or not be moved.
+        """
         try:
-            arrays: dict[str, np.ndarray[Any, Any]] = safetensors.numpy.load(self._store.read(file))
-        except (FileNotFoundError, safetensors.SafetensorError):
+            return unpack(file, self._store.read(file))
+        except FileNotFoundError:
             return None
-        return arrays
+        except Spoilt as e:
+            self._store.move(file, f"damaged/{file.replace('/', '-')}")
+            self.notes.append(f"set aside: {file} ({e}); what would go on from it begins earlier")
+            return None
 
     def drop(self, file: str) -> None:
         """Delete a file; one that is not there is no matter."""

@@ -135,6 +135,8 @@ def drive(
     folder: Path,
     again: tuple[str, ...] = (),
     command: str | None = None,
+    *,
+    deep: bool = False,
 ) -> int:
     """Run a sweep in this process, show its progress, publish its end; gives the exit code.
 
@@ -149,7 +151,7 @@ def drive(
     check_tracking(site, where)
     stop = _stop_on_signals()
     with live_watch(err) if err.is_terminal else LinesWatch(err) as watch:
-        end = run_sweep(kind, spec, site, where, folder=folder, watch=watch, stop=stop, again=again)
+        end = run_sweep(kind, spec, site, where, folder=folder, watch=watch, stop=stop, again=again, deep=deep)
     if end.phase == "stopped":
         err.print(f"stopped: {end.done:,} of {_many(end.total)} units have rows in {where}; nothing is lost.")
         err.print(f"go on with: {command or f'landsweep {shlex.join(command_line())}'}", markup=False)
@@ -280,24 +282,25 @@ def report(folder: Results, trust: Trust = False) -> None:
 def verify(
     folder: Results,
     as_json: AsJson = False,
-    deep: Annotated[bool, typer.Option("--deep", help="Read every byte of weights too.")] = False,
+    deep: Annotated[bool, typer.Option("--deep", help="Read every byte of weights and states too.")] = False,
     reevaluate: Annotated[
-        int, typer.Option("--reevaluate", min=0, help="Compute so many results again, from stored weights (zoos).")
+        int, typer.Option("--reevaluate", min=0, help="As --deep; then compute so many results again, from weights.")
     ] = 0,
     trust: Trust = False,
 ) -> None:
     """Prove that every unit of the plan has exactly one row, and that rows, series and prepared arrays are as written.
 
-    Files that rows name, such as weights, must be there and not cut off; with --deep each of their bytes is read and
-    compared with the checksum in the rows.
+    Files that rows name, such as weights, must be there and not cut off, and states to go on from must not be cut off;
+    with --deep each of their bytes is read and compared with the checksum in the rows or the digest in the state.
     """
-    from orchestrator.display import findings_text
+    from orchestrator.display import findings_text, mending
 
     sweep = _open(folder, trust=trust)
-    findings = sweep.verify(deep=deep)
-    wrong = _audit(sweep, folder, reevaluate) if reevaluate else []
+    findings = sweep.verify(deep=deep or reevaluate > 0)
+    wrong = sweep.audit(reevaluate, findings.units_affected) if reevaluate else []
     if as_json:
-        out.print_json(json.dumps({**asdict(findings), "reevaluated": reevaluate, "not_reproduced": wrong}))
+        more = {"reevaluated": reevaluate, "not_reproduced": wrong, "mend": mending(findings, folder)}
+        out.print_json(json.dumps({**asdict(findings), **more}))
     else:
         out.print(findings_text(findings, folder), markup=False)
         for line in wrong:
@@ -306,17 +309,6 @@ def verify(
             out.print(f"computed again, at most {reevaluate:,} results: all as in their rows", markup=False)
     if not findings.sound or findings.missing or wrong:
         raise typer.Exit(1)
-
-
-def _audit(sweep: Sweep, where: str, n: int) -> list[str]:
-    from orchestrator.artifacts import Artifacts
-    from orchestrator.kind import Workbench
-
-    bench = Workbench(folder=sweep.folder, artifacts=Artifacts(where), trust=sweep.trusted)
-    found = sweep.kind.audit(sweep.spec, sweep.rows(), bench, n)
-    if found is None:
-        raise SpecError(f"--reevaluate: units of the kind {sweep.kind.name} leave nothing to compute results from")
-    return found
 
 
 @app.command(
@@ -349,11 +341,11 @@ def rerun(
     sweep = _open(folder, trust=trust)
     if not sweep.trusted and (names := foreign_code(sweep.head["spec"])):
         raise untrusted(folder, names)
-    rows = sweep.rows()
     if with_status == _DAMAGED:
-        again = sweep.lost_units()
-    else:
-        again = tuple(rows.loc[(rows["status"] == with_status) & ((rows["cause"] == cause) if cause else True), "key"])
+        err.print("every byte of rows, series, prepared arrays, weights and states is compared first")
+        raise typer.Exit(drive(sweep.kind, sweep.spec, load_site(site, site_changes), folder, sweep.folder, deep=True))
+    rows = sweep.rows()
+    again = tuple(rows.loc[(rows["status"] == with_status) & ((rows["cause"] == cause) if cause else True), "key"])
     if not again and not {*sweep.keys()}.difference(rows["key"]):  # units without a row: a rerun that was stopped
         err.print(f"no unit with status {with_status}{f' and cause {cause}' if cause else ''}: nothing to do")
         return

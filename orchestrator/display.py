@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -28,6 +29,7 @@ __all__ = [
     "findings_text",
     "kind_text",
     "live_watch",
+    "mending",
     "span",
     "state",
     "state_text",
@@ -173,18 +175,22 @@ def findings_text(findings: Findings, folder: str) -> str:
 
 def _verdict(findings: Findings, folder: str) -> str:
     """Just what was proved."""
-    if not findings.sound:
-        text = "not sound, see above; the sweep's command sets aside what is damaged and computes these units again"
-        return (
-            f"{text}, but reads no weights: that does landsweep rerun {folder} --status damaged"
-            if findings.deep
-            else text
-        )
+    if (command := mending(findings, folder)) is not None:
+        return f"not sound, see above. This sets aside what is damaged and computes it again:\n  {command}"
     text = "sound: no unit has two rows; rows, series and prepared arrays are what was written"
-    if not findings.files:
-        return text
-    how = "every byte compared" if findings.deep else "neither missing nor cut off (--deep compares every byte)"
-    return f"{text}; files that rows name: {findings.files:,}, {how}"
+    if findings.files:
+        how = "every byte compared" if findings.deep else "neither missing nor cut off (--deep compares every byte)"
+        text += f"; files that rows name: {findings.files:,}, {how}"
+    if findings.states:
+        how = "every byte compared" if findings.deep else "none cut off (--deep compares every byte)"
+        how += f", but {findings.unproved:,} of an earlier version carry no digest" if findings.unproved else ""
+        text += f"; states to go on from: {findings.states:,}, {how}"
+    return text
+
+
+def mending(findings: Findings, folder: str) -> str | None:
+    """The command that mends what `verify` found; None: there is nothing to mend."""
+    return None if findings.sound else f"landsweep rerun {shlex.quote(folder)} --status damaged"
 
 
 def kind_text(kind: SweepKind[Any]) -> str:

@@ -7,7 +7,7 @@ import platform
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
@@ -21,18 +21,16 @@ from orchestrator.executors.base import Event, Executor, Finished, Gave, Lost, R
 from orchestrator.executors.choice import make_executor
 from orchestrator.kind import Arrays, Preparation, SweepKind
 from orchestrator.ledger import (
-    Damage,
-    Kept,
     Ledger,
     Store,
     Writer,
     load_prepared,
-    read_status,
     save_prepared,
     set_aside_prepared,
     write_status,
 )
 from orchestrator.losses import Losses
+from orchestrator.mend import lost_files, retire, set_aside
 from orchestrator.planner import Guard
 from orchestrator.row import Cause, Outcome, RowMaker, Status
 from orchestrator.schedule import GivenUp, Schedule, Shard
@@ -63,6 +61,7 @@ def run_sweep(
     executor: Executor | None = None,
     hook: Callable[[str], None] | None = None,
     again: Collection[str] = (),
+    deep: bool = False,
 ) -> Snapshot:
     """Run, resume or extend a sweep until every unit of its plan has a row, or until `stop` is set.
 
@@ -77,6 +76,7 @@ def run_sweep(
         executor: instead of the one that the site names.
         hook: called at named points of a commit; for tests that kill.
         again: keys of units whose rows are retired first, so that they are computed again.
+        deep: read every byte of the files that rows name, and of states, and compute again what has changed bytes.
 
     Raises:
         UsageError: spec, site or results directory can't be used; nothing was started.
@@ -98,28 +98,23 @@ def run_sweep(
             if stop.is_set():  # before the check has passed, nothing is written
                 return run.stopped()
             ledger = Ledger.create(store, new_head(kind, spec, folder))
-        lost = ledger.lost_files(kind.columns(spec) or ())
+        lost = lost_files(ledger, kind.columns(spec) or (), watch, deep=deep)
         if again or lost:
             run.open(folder)  # rows leave the table only when the input has been checked
             if stop.is_set():
                 return run.stopped()
-            _retire(ledger, again, lost, watch)
+            retire(ledger, again, lost, watch)
         writer = stack.enter_context(ledger.writing(hook, seconds=site.commit_seconds, most_rows=site.commit_rows))
-        for damage in writer.set_aside:
-            watch.say(f"set aside: {damage.path} ({damage.reason}); units that have no row now are computed again")
-        if (head := grown_head(ledger.sweep, spec)) is not None:
-            writer.update_sweep(head)
-        note_sweep(store.where, head or ledger.sweep)
+        set_aside(ledger, writer, watch, states=deep)
+        _grow(ledger, writer, spec)
         return run.go(ledger, writer, folder)
 
 
-def _retire(ledger: Ledger, keys: Collection[str], lost: Sequence[tuple[Kept, Damage]], watch: Watch) -> None:
-    """Rows of these units, and of those that left the lost files, make room for new ones."""
-    for file, damage in lost:
-        watch.say(f"{damage}; the {len(file.keys):,} units that left it are computed again")
-    # The state on disk is of the last run: a kill from here on must not leave one that says all is done.
-    write_status(ledger.store, {**(read_status(ledger.store) or {}), "phase": "computing again"})
-    ledger.retire({*keys, *(key for file, _ in lost for key in file.keys)}, [file.path for file, _ in lost])
+def _grow(ledger: Ledger, writer: Writer, spec: Spec) -> None:
+    """Let `sweep.json` hold all axes of the spec, and remember that this user has run the sweep."""
+    if (head := grown_head(ledger.sweep, spec)) is not None:
+        writer.update_sweep(head)
+    note_sweep(ledger.store.where, head or ledger.sweep)
 
 
 class _Run:
@@ -277,6 +272,8 @@ class _Run:
                 if self._planner.follows:
                     for key in self._planner.hear(chunk.progress):
                         self._executor.stop(key)
+                for note in chunk.notes:
+                    self._watch.say(note)
                 if chunk.rows is not None:
                     self._take(work, chunk.rows, chunk.series)
             case Gave(_, Probed() as probed):

@@ -6,7 +6,7 @@ import platform
 import subprocess
 import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -17,8 +17,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import ConfigDict, Field
 
+from orchestrator.artifacts import Artifacts
 from orchestrator.errors import LandsweepError, SpecError, SweepMismatch, UsageError
-from orchestrator.kind import SweepKind, kind_named
+from orchestrator.kind import SweepKind, Workbench, kind_named
 from orchestrator.ledger import Findings, Ledger, Store
 from orchestrator.planner import Planner
 from orchestrator.reach import command_line
@@ -154,18 +155,28 @@ class Sweep:
         """What is wrong with the sweep's files.
 
         Args:
-            deep: compare all bytes of the files that rows name with their checksums.
+            deep: compare all bytes of the files that rows name, and of states to go on from, with their checksums.
         """
         with self._reading():
             columns, wanted = self.kind.columns(self.spec) or (), wanted_files(self.kind, self.spec)
         return self.ledger.verify(self.keys(), columns, wanted, deep=deep)
 
-    def lost_units(self) -> tuple[str, ...]:
-        """Keys of the units that left files which are missing now, or whose bytes are not those that were written."""
-        with self._reading():
-            columns = self.kind.columns(self.spec) or ()
-        lost = self.ledger.lost_files(columns, deep=True)
-        return tuple(key for file, _ in lost for key in file.keys)
+    def audit(self, n: int, damaged: Collection[str] = ()) -> list[str]:
+        """What is wrong with results that are computed again from what units left, a line for each.
+
+        Args:
+            n: how many, at most.
+            damaged: keys of units that are left out: their files are known to be damaged.
+
+        Raises:
+            SpecError: units of this kind leave nothing of that sort.
+        """
+        bench = Workbench(folder=self.folder, artifacts=Artifacts(self.ledger.store.where), trust=self.trusted)
+        rows = self.rows()
+        found = self.kind.audit(self.spec, rows[~rows["key"].isin(damaged)], bench, n)
+        if found is None:
+            raise SpecError(f"--reevaluate: units of the kind {self.kind.name} leave nothing to compute results from")
+        return found
 
     def rows(self) -> pd.DataFrame:
         """Rows of the units that belong to the plan, in the plan's order."""

@@ -92,11 +92,12 @@ class Prepared:
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Message: some rows of a shard, with the series of just these units, and what running units report."""
+    """Message: some rows of a shard, with the series of just these units, what running units report, and notes."""
 
     rows: pa.RecordBatch | None
     series: pa.RecordBatch | None
     progress: tuple[Progress, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,8 +264,10 @@ class Worker:
 
     def _flush(self, buffer: _Buffer) -> Chunk:
         rows = self._maker.batch(buffer.units, buffer.outcomes, buffer.meters) if buffer.outcomes else None
-        chunk = Chunk(rows, series_batch(buffer.series) if buffer.series else None, tuple(buffer.news))
-        for filled in (buffer.units, buffer.outcomes, buffer.meters, buffer.series, buffer.news):
+        notes = [] if self._bench.artifacts is None else self._bench.artifacts.notes
+        series = series_batch(buffer.series) if buffer.series else None
+        chunk = Chunk(rows, series, tuple(buffer.news), tuple(notes))
+        for filled in (buffer.units, buffer.outcomes, buffer.meters, buffer.series, buffer.news, notes):
             filled.clear()
         return chunk
 

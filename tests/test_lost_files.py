@@ -100,12 +100,15 @@ def test_changed_bytes_are_found_by_reading_them_and_a_rerun_trains_these_again(
         "it claims only what it has seen"
     )
     assert not deep.sound and "rerun zoo --status damaged" in findings_text(deep, "zoo")
-    sweep = Sweep.at(zoo)
-    again = sweep.lost_units()
-    assert again
-    site = Site(executor="local")
-    end = run_sweep(sweep.kind, sweep.spec, site, zoo, folder=sweep.folder, watch=QuietWatch(), again=again)
-    assert (end.phase, end.new) == ("done", len(again))
+    assert deep.units_affected and not quick.units_affected
+    sweep, watch = Sweep.at(zoo), QuietWatch()
+    end = run_sweep(sweep.kind, sweep.spec, Site(executor="local"), zoo, folder=sweep.folder, watch=watch)
+    assert end.new == 0 and any("bytes not compared" in line and "--deep" in line for line in watch.said), "it says so"
+    end = run_sweep(sweep.kind, sweep.spec, Site(executor="local"), zoo, folder=sweep.folder, watch=watch, deep=True)
+    assert (end.phase, end.new) == ("done", len(deep.units_affected))
+    assert {f"damaged/{d.path.replace('/', '-')}" for d in deep.damaged} == {
+        f"damaged/{p.name.rpartition('-')[0]}" for p in (zoo / "damaged").iterdir()
+    }, "what was damaged is kept"
     assert_whole(zoo, zoo_as_made)
 
 

@@ -1,6 +1,6 @@
 """The ledger: Parquet parts of rows and series that survive any kill, and the lock of the driver that writes them."""
 
-from orchestrator.ledger.files import Kept
+from orchestrator.ledger.files import Kept, check_files, check_states
 from orchestrator.ledger.keys import KeySet
 from orchestrator.ledger.ledger import Findings, Ledger
 from orchestrator.ledger.lock import Holder, driver_here, driver_lives
@@ -27,7 +27,9 @@ __all__ = [
     "Store",
     "Writer",
     "about_prepared",
+    "check_files",
     "check_prepared",
+    "check_states",
     "driver_here",
     "driver_lives",
     "load_prepared",

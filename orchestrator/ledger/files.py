@@ -1,4 +1,4 @@
-"""Files that rows name, such as weights: whether each is there, whole, and what was written."""
+"""Files beside the rows: weights and others that rows name, and states to go on from; whether they are as written."""
 
 from __future__ import annotations
 
@@ -9,15 +9,17 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
+from orchestrator.arrays import Spoilt, has_digest, unpack
 from orchestrator.errors import UsageError
 from orchestrator.ledger.parts import Damage
 from orchestrator.row import Column
 from orchestrator.store import Store
 
-__all__ = ["Kept", "check_files", "kept_files"]
+__all__ = ["Kept", "StateFindings", "check_files", "check_states", "kept_files"]
 
 _AT_ONCE = 16  # requests to an object store, each of which takes some 50 ms
 _HEAD = 1 << 16  # bytes; the header of most files is shorter
+_STATES = ("states", "points")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,21 @@ class Kept:
     path: str
     checksums: tuple[str, ...]
     keys: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StateFindings:
+    """What was found of the files to go on from, in `states/` and `points/`.
+
+    Attributes:
+        count: how many there are.
+        unproved: how many of them carry no digest, because an earlier version wrote them.
+        damaged: those that are cut off, or whose bytes are not what was written.
+    """
+
+    count: int = 0
+    unproved: int = 0
+    damaged: Sequence[Damage] = ()
 
 
 def kept_files(rows: pa.Table, columns: Iterable[Column]) -> list[Kept]:
@@ -84,6 +101,37 @@ def check_files(store: Store, files: Sequence[Kept], *, deep: bool) -> list[tupl
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         reasons = list(pool.map(harm, files))
     return [(file, Damage(file.path, why)) for file, why in zip(files, reasons, strict=True) if why is not None]
+
+
+def check_states(store: Store, *, deep: bool) -> StateFindings:
+    """Look at the files that units go on from. Which of them should be there nobody knows: they come and go.
+
+    Args:
+        store: of the sweep.
+        deep: read all of their bytes and compare digests; else see only whether each is cut off.
+
+    Raises:
+        StorageError, Unreachable: a file can't be read.
+    """
+    files = [(f"{folder}/{name}", size) for folder in _STATES for name, size in store.list(folder)]
+    files = [(path, size) for path, size in files if path.endswith(".safetensors")]
+
+    def look(file: tuple[str, int]) -> tuple[bool, Damage | None]:
+        path, size = file
+        try:
+            if not deep and _cut_off(store, path, size) is None:
+                return True, None
+            data = store.read(path)  # what seemed cut off may have been replaced since it was listed
+            unpack(path, data)
+        except FileNotFoundError:  # its unit has ended since
+            return True, None
+        except Spoilt as e:
+            return True, Damage(path, str(e))
+        return has_digest(data), None
+
+    with ThreadPoolExecutor(1 if deep else _AT_ONCE) as pool:  # deep holds a whole file in memory
+        looks = list(pool.map(look, files))
+    return StateFindings(len(files), sum(not proved for proved, _ in looks), [d for _, d in looks if d is not None])
 
 
 def _listed(store: Store, folder: str) -> list[tuple[str, int]]:

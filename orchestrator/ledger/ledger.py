@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from orchestrator.errors import SweepMismatch, UsageError
-from orchestrator.ledger.files import Kept, check_files, kept_files
+from orchestrator.ledger.files import Kept, check_files, check_states, kept_files
 from orchestrator.ledger.keys import KeySet
 from orchestrator.ledger.lock import DriverLock, Holder
 from orchestrator.ledger.parts import Damage, Scan, only, read_series, scan, scan_keys, steady
@@ -39,11 +39,15 @@ class Findings:
         duplicates: keys that more than one row has.
         missing: keys of the plan without a row.
         unexpected: keys of rows that are not in the plan: an axis was made shorter.
-        damaged: parts, prepared files and files that rows name that are missing or not what was written.
+        damaged: parts, prepared files, files that rows name and states to go on from that are not what was written; of
+            all but states also what is missing.
+        units_affected: keys of the units that left one of these files.
         stray_series: keys of series without a row.
         leftovers: files of a kill that no part refers to; harmless, the next run deletes them.
         files: how many files rows name.
-        deep: whether all of their bytes were compared with checksums, not only whether they are there and not cut off.
+        states: how many files there are to go on from.
+        unproved: how many of these carry no digest, because an earlier version wrote them.
+        deep: whether all bytes of both were compared with checksums, not only whether they are there and not cut off.
     """
 
     rows: int
@@ -52,9 +56,12 @@ class Findings:
     missing: Sequence[str]
     unexpected: Sequence[str]
     damaged: Sequence[Damage]
+    units_affected: Sequence[str]
     stray_series: Sequence[str]
     leftovers: Sequence[str]
     files: int = 0
+    states: int = 0
+    unproved: int = 0
     deep: bool = False
 
     @property
@@ -224,16 +231,12 @@ class Ledger:
                 writer.set_file_aside(file)
             return count
 
-    def lost_files(self, columns: Iterable[Column], *, deep: bool = False) -> list[tuple[Kept, Damage]]:
-        """Files that rows name and that are missing or damaged.
+    def named_files(self, columns: Iterable[Column]) -> list[Kept]:
+        """The files that rows name.
 
         Args:
             columns: of the rows; those with a `checksum` name files.
-            deep: compare all bytes with the checksums, instead of seeing whether the files are there and not cut off.
         """
-        return check_files(self.store, self._kept(columns), deep=deep)
-
-    def _kept(self, columns: Iterable[Column]) -> list[Kept]:
         naming = [column for column in columns if column.checksum]
         if not naming:
             return []
@@ -248,7 +251,7 @@ class Ledger:
         *,
         deep: bool = False,
     ) -> Findings:
-        """Read all rows, series and prepared files, and say what is wrong.
+        """Read all rows, series and prepared files, look at the files beside them, and say what is wrong.
 
         Changes nothing, and a driver may go on meanwhile.
 
@@ -256,7 +259,8 @@ class Ledger:
             expected: keys of the plan; None leaves `missing` and `unexpected` empty.
             columns: of the rows; those with a `checksum` name files, which are looked at too.
             prepared: names of the prepared files that a sweep whose units all have rows must have.
-            deep: as of `lost_files`.
+            deep: compare all bytes of files that rows name, and of states to go on from, with their checksums, instead
+                of seeing whether they are there and not cut off.
         """
         tables: list[pa.Table] = []
         in_series = KeySet()
@@ -274,19 +278,22 @@ class Ledger:
         have = KeySet(counts)
         planned = None if expected is None else KeySet(expected)
         missing = [] if planned is None else [k for k in planned if k not in have]
-        kept = self._kept(columns)
-        damaged = [damage for _, damage in check_files(self.store, kept, deep=deep)]
-        damaged += check_prepared(self.store, prepared if len(have) and not missing else ())
+        kept, states = self.named_files(columns), check_states(self.store, deep=deep)
+        lost = check_files(self.store, kept, deep=deep)
+        prepared_damage = check_prepared(self.store, prepared if len(have) and not missing else ())
         return Findings(
             rows=sum(t.num_rows for t in tables),
             by_status=dict(Counter(str(s) for t in tables for s in t.column("status").to_pylist())),
             duplicates=[k for k, n in counts.items() if n > 1],
             missing=missing,
             unexpected=[] if planned is None else [k for k in have if k not in planned],
-            damaged=[*found.damaged, *damaged],
+            damaged=[*found.damaged, *(damage for _, damage in lost), *prepared_damage, *states.damaged],
+            units_affected=sorted({key for file, _ in lost for key in file.keys}),
             stray_series=sorted(k for k in in_series if k not in have),
             leftovers=found.garbage,
             files=len(kept),
+            states=states.count,
+            unproved=states.unproved,
             deep=deep,
         )
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import safetensors.numpy
 
+from orchestrator.arrays import digest_of
 from orchestrator.errors import NotDeterministic
 from orchestrator.ledger.parts import Damage
 from orchestrator.readers import object_or_none
@@ -41,7 +42,7 @@ def save_prepared(
         StorageError: they can't be written.
     """
     solid = {name: np.asarray(a, order="C") for name, a in arrays.items()}
-    digest = _digest_of(solid)
+    digest = digest_of(solid)
     before = about_prepared(store, file)
     if exact and before is not None and before.get("digest") != digest and store.list("rows"):
         raise NotDeterministic(
@@ -130,13 +131,3 @@ def _sidecar(file: str) -> str:
 
 def _hash(data: bytes) -> str:
     return blake2b(data, digest_size=16).hexdigest()
-
-
-def _digest_of(arrays: Mapping[str, np.ndarray[Any, Any]]) -> str:
-    """Hash of names, types, shapes and values: the same whatever the version of the file format."""
-    state = blake2b(digest_size=16)
-    for name in sorted(arrays):
-        a = arrays[name]
-        state.update(f"{name}\n{a.dtype.str}\n{a.shape}\n".encode())
-        state.update(a.tobytes())
-    return state.hexdigest()

@@ -81,7 +81,8 @@ class Writer:
         self._since: float | None = None
         try:
             lock.check()
-            store.clean("rows", "series", "prepared", "weights", "states", "retired", "damaged", "report", "lock", "")
+            store.clean("rows", "series", "prepared", "weights", "states", "points")
+            store.clean("retired", "damaged", "report", "lock", "")
             self._absorb()
         except BaseException:
             lock.release()

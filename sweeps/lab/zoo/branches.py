@@ -1,8 +1,8 @@
 """Branches in a zoo: cool-downs that leave main runs, each a unit that is proposed once its main run has ended.
 
-A main unit keeps a point for each branch in `points/`; a branch unit starts there. Where a point is missing the branch
-starts from the last earlier one that is there, or else trains from the beginning, to the same bits. The folder is not
-needed once a sweep is complete.
+A main unit keeps a point for each branch in `points/`; a branch unit starts there. Where a point is missing or damaged
+the branch starts from the last earlier one that is whole, or else trains from the beginning, to the same bits. The
+folder is not needed once a sweep is complete.
 """
 
 from __future__ import annotations
@@ -175,7 +175,7 @@ class Points:
         """Keep the point of a main run."""
         if self._artifacts is not None and self._recipes is not None:
             file = _file(self._stem(unit), step)
-            self._artifacts.save(file, {name: t.numpy() for name, t in state.items()})
+            self._artifacts.keep(file, {name: t.numpy() for name, t in state.items()})
 
     def begin(self, units: Sequence[Unit]) -> list[dict[str, Tensor]] | None:
         """The points that these branches, which leave after the same step, start from: the last that all of them have.

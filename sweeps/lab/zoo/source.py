@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from hashlib import blake2b
-from pathlib import Path
 from typing import Any, Protocol
 
 from safetensors import SafetensorError, safe_open
@@ -16,7 +14,7 @@ from orchestrator.artifacts import Artifacts
 from orchestrator.errors import UsageError
 from orchestrator.inside import check_names
 
-__all__ = ["Shape", "Stacked", "WeightSource", "checksum"]
+__all__ = ["Shape", "Stacked", "WeightSource"]
 
 _OPEN = 64  # files that are kept open
 Shape = tuple[tuple[int, ...], int]  # of one input, and how many outputs
@@ -36,15 +34,6 @@ class WeightSource(Protocol):
     def shape(self, row: Mapping[str, Any]) -> Shape:
         """Shape of one input and number of outputs of its network."""
         ...
-
-
-def checksum(file: Path) -> str:
-    """BLAKE2b with 16 bytes of a file's content, as the rows hold it."""
-    with file.open("rb") as f:
-        hasher = blake2b(digest_size=16)
-        while block := f.read(1 << 20):
-            hasher.update(block)
-        return hasher.hexdigest()
 
 
 class Stacked:

@@ -67,7 +67,7 @@ class States:
         return found
 
     def load(self, name: str) -> dict[str, NDArray[Any]] | None:
-        """The state of this name, None if there is none that can be read."""
+        """The state of this name; None if there is none, or a damaged one, which is set aside."""
         return None if self._artifacts is None else self._artifacts.load(f"{_FOLDER}/{name}.safetensors")
 
     def save(
@@ -76,9 +76,9 @@ class States:
         """Keep a state, replacing an older one of this name."""
         if self._artifacts is None:
             return
-        self._artifacts.save(f"{_FOLDER}/{name}.safetensors", state)
+        self._artifacts.keep(f"{_FOLDER}/{name}.safetensors", state)
         about = json.dumps([[u.key, dict(u.params), u.key in wanted] for u in units]).encode()
-        self._artifacts.save(f"{_FOLDER}/{name}{_INDEX}", {"units": np.frombuffer(about, np.uint8)})
+        self._artifacts.keep(f"{_FOLDER}/{name}{_INDEX}", {"units": np.frombuffer(about, np.uint8)})
 
     def drop(self, name: str) -> None:
         """Forget a state."""
@@ -90,5 +90,8 @@ class States:
         arrays = None if self._artifacts is None else self._artifacts.load(f"{_FOLDER}/{name}{_INDEX}")
         if arrays is None:
             return None
-        told = json.loads(arrays["units"].tobytes())
-        return Kept(name, tuple(Unit(k, p) for k, p, _ in told), frozenset(k for k, _, wanted in told if wanted))
+        try:
+            told = json.loads(arrays["units"].tobytes())
+            return Kept(name, tuple(Unit(k, p) for k, p, _ in told), frozenset(k for k, _, wanted in told if wanted))
+        except (KeyError, ValueError, TypeError):  # of an earlier version, which had no digest
+            return None

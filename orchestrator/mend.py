@@ -1,0 +1,65 @@
+"""Before a run goes on: files beside its rows are looked at, and rows whose files are lost make room for new ones."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+
+from orchestrator.ledger import (
+    Damage,
+    Kept,
+    Ledger,
+    Writer,
+    check_files,
+    check_states,
+    read_status,
+    write_status,
+)
+from orchestrator.row import Column
+from orchestrator.snapshot import Watch
+
+__all__ = ["lost_files", "retire", "set_aside"]
+
+Lost = Sequence[tuple[Kept, Damage]]
+
+
+def lost_files(ledger: Ledger, columns: Iterable[Column], watch: Watch, *, deep: bool) -> Lost:
+    """The files that rows name and that are missing or damaged; says what was looked at.
+
+    Args:
+        ledger: of the sweep.
+        columns: of its rows; those with a `checksum` name files.
+        watch: told.
+        deep: read all of their bytes; else see only whether each is there and not cut off.
+    """
+    files = ledger.named_files(columns)
+    lost = check_files(ledger.store, files, deep=deep)
+    if files:
+        looked = "every byte was compared" if deep else "looked for, and whether they are cut off; bytes not compared"
+        where = "" if deep else f" (that does landsweep verify {ledger.store.where} --deep)"
+        watch.say(f"files that rows name: {len(files):,}, {looked}{where}")
+    return lost
+
+
+def retire(ledger: Ledger, keys: Collection[str], lost: Lost, watch: Watch) -> None:
+    """Take out the rows of these units and of those that left the lost files, so that they are computed again."""
+    for file, damage in lost:
+        watch.say(f"{damage}; the {len(file.keys):,} units that left it are computed again")
+    # The state on disk is of the last run: a kill from here on must not leave one that says all is done.
+    write_status(ledger.store, {**(read_status(ledger.store) or {}), "phase": "computing again"})
+    ledger.retire({*keys, *(key for file, _ in lost for key in file.keys)}, [file.path for file, _ in lost])
+
+
+def set_aside(ledger: Ledger, writer: Writer, watch: Watch, *, states: bool) -> None:
+    """Say what the writer has set aside.
+
+    Args:
+        ledger: of the sweep.
+        writer: which has just opened it.
+        watch: told.
+        states: read all states to go on from too, and move those whose bytes are not what was written out of the way.
+    """
+    for damage in writer.set_aside:
+        watch.say(f"set aside: {damage.path} ({damage.reason}); units that have no row now are computed again")
+    for damage in check_states(ledger.store, deep=True).damaged if states else ():
+        writer.set_file_aside(damage.path)
+        watch.say(f"set aside: {damage}; what would go on from it begins earlier")
