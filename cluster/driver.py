@@ -7,8 +7,6 @@ import sys
 from pathlib import Path
 from typing import Any, NoReturn
 
-from rich.markup import escape
-
 from cluster.launcher import PRIVATE, Launch, read_launch
 from orchestrator.cli import drive
 from orchestrator.console import err
@@ -69,7 +67,7 @@ def main() -> NoReturn:
         site = parse_site({**launch.site, **private_fields(launch)}, "launch.json")
         code = drive(kind, spec, site, launch.out, Path(launch.folder), command=launch.command)
     except LandsweepError as e:
-        err.print(f"[bold red]error:[/] {escape(str(e))}", markup=True)
+        err.print_error(e)
         sys.exit(e.exit_code)
     sys.exit(code)
 

@@ -26,6 +26,7 @@ from cluster.launcher import LAUNCH_FILE, Launch
 from cluster.node import RayNode, in_own_session, versions_differ
 from orchestrator.errors import LandsweepError, SweepLocked, UsageError
 from orchestrator.ledger.lock import DriverLock
+from orchestrator.readers import object_or_none
 from orchestrator.store import Store
 
 __all__ = ["Member", "main"]
@@ -192,12 +193,12 @@ class Member:
         return RayNode(self._job, words, object_store_gb=o.object_store_gb, scratch=o.scratch)
 
     def _head(self) -> dict[str, str | int]:
-        """What the head has told; of an earlier job, or of an earlier start of this one, nothing counts."""
+        """What the head has noted; of an earlier job, or of an earlier start of this one, nothing counts."""
         try:
-            told: dict[str, str | int] = json.loads(self._store.read(_HEAD))
-        except (FileNotFoundError, ValueError):
+            head = object_or_none(self._store.read(_HEAD)) or {}
+        except FileNotFoundError:
             return {}
-        return told if told.get("job") == self._job else {}
+        return head if head.get("job") == self._job else {}
 
     def _tell(self, what: dict[str, str | int]) -> None:
         self._store.replace(_HEAD, json.dumps({**what, "job": self._job}).encode())

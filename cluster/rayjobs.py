@@ -26,6 +26,7 @@ from cluster.preflight import reachable_results
 from cluster.probe import judged
 from cluster.tool import Tool, ToolFailed
 from orchestrator.errors import Unreachable, UsageError
+from orchestrator.readers import object_or_none
 from orchestrator.redaction import redacted
 from orchestrator.site import LauncherOptions
 
@@ -188,8 +189,15 @@ class RayJobs(Launcher[RayJobsOptions]):
                 f"no Ray dashboard answers at {self.given.address}: {getattr(e, 'reason', e)}. Is the cluster up, and "
                 "its dashboard? From outside, forward the port: ssh -L 8265:127.0.0.1:8265 HEAD"
             ) from e
-        told: object = json.loads(text) if text.strip() else {}
-        return told if isinstance(told, dict) else {}
+        if not text.strip():
+            return {}
+        answer = object_or_none(text)
+        if answer is None:
+            raise Unreachable(
+                f"{url} answers what is no JSON object ({text.strip()[:80]!r}), so that is no Ray dashboard; correct "
+                "launcher.address"
+            )
+        return answer
 
 
 def _without_credentials(value: Any) -> Any:  # noqa: ANN401 - nested JSON

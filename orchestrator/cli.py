@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
-from rich.markup import escape
 from rich.table import Table
 
 from orchestrator.console import err, out
@@ -77,7 +76,7 @@ def main() -> NoReturn:
     try:
         app()
     except LandsweepError as e:
-        err.print(f"[bold red]error:[/] {escape(str(e))}", markup=True)
+        err.print_error(e)
         sys.exit(e.exit_code)
     sys.exit(0)
 
@@ -154,11 +153,11 @@ def drive(
         end = run_sweep(kind, spec, site, where, folder=folder, watch=watch, stop=stop, again=again, deep=deep)
     if end.phase == "stopped":
         err.print(f"stopped: {end.done:,} of {_many(end.total)} units have rows in {where}; nothing is lost.")
-        err.print(f"go on with: {command or f'landsweep {shlex.join(command_line())}'}", markup=False)
+        err.print(f"go on with: {command or f'landsweep {shlex.join(command_line())}'}")
         return 3
     _say_end(end, where)
     opened = partial(_open, where, trust=True)
-    reported = publish(opened, where, site, lambda text: err.print(text, markup=False))
+    reported = publish(opened, where, site, err.print)
     return 1 if end.counts.get("failed") or not reported else 0
 
 
@@ -225,11 +224,11 @@ def plan(
     chosen = load_site(site, site_changes)
     device = "cuda:0" if chosen.gpus else "cpu"
     bench = Workbench(device, max(1, int(chosen.cpus)), spec.parent) if calibrate else None
-    told = forecast(kind, parsed, chosen, where, bench)
+    expected = forecast(kind, parsed, chosen, where, bench)
     if as_json:
-        out.print_json(json.dumps(told.fields()))
+        out.print_json(json.dumps(expected.fields()))
     else:
-        out.print(told.text(), markup=False)
+        out.print(expected.text())
     return None
 
 
@@ -243,7 +242,7 @@ def _tensors(kind: Any, spec: Any, folder: Path, as_json: bool) -> None:  # noqa
     if as_json:
         out.print_json(json.dumps([asdict(table) for table in tables]))
         return
-    out.print("\n\n".join(map(table_text, tables)), markup=False)
+    out.print("\n\n".join(map(table_text, tables)))
 
 
 @app.command(epilog="Example: landsweep status results/landscape_skip --watch")
@@ -261,7 +260,7 @@ def status(
         if as_json:
             out.print_json(json.dumps(now))
         else:
-            out.print(state_text(now), markup=False)
+            out.print(state_text(now))
         if not watch or not now["running"]:
             return
         time.sleep(2)
@@ -273,9 +272,9 @@ def report(folder: Results, trust: Trust = False) -> None:
     from orchestrator.publish import write_report
 
     sweep = _open(folder, trust=trust)
-    out.print(f"report: {write_report(sweep, folder)[0]}", markup=False)
+    out.print(f"report: {write_report(sweep, folder)[0]}")
     for damage in sweep.ledger.damaged:
-        err.print(f"left out: {damage.path} is damaged ({damage.reason}). The sweep's command mends it", markup=False)
+        err.print(f"left out: {damage.path} is damaged ({damage.reason}). The sweep's command mends it")
 
 
 @app.command(epilog="Example: landsweep verify results/landscape_skip")
@@ -302,11 +301,11 @@ def verify(
         more = {"reevaluated": reevaluate, "not_reproduced": wrong, "mend": mending(findings, folder)}
         out.print_json(json.dumps({**asdict(findings), **more}))
     else:
-        out.print(findings_text(findings, folder), markup=False)
+        out.print(findings_text(findings, folder))
         for line in wrong:
-            out.print(line, markup=False)
+            out.print(line)
         if reevaluate and not wrong:
-            out.print(f"computed again, at most {reevaluate:,} results: all as in their rows", markup=False)
+            out.print(f"computed again, at most {reevaluate:,} results: all as in their rows")
     if not findings.sound or findings.missing or wrong:
         raise typer.Exit(1)
 
@@ -363,7 +362,7 @@ def export_mlflow(
     """Show a sweep in MLflow; doing it twice changes nothing."""
     from orchestrator.publish import export_now
 
-    out.print(export_now(_open(folder), folder, uri, experiment, most), markup=False)
+    out.print(export_now(_open(folder), folder, uri, experiment, most))
 
 
 @app.command(epilog="Example: landsweep kinds landscape")
@@ -374,7 +373,7 @@ def kinds(name: Annotated[str | None, typer.Argument(help="Show the fields of th
     from orchestrator.kind import kinds as registered
 
     if name is not None:
-        out.print(kind_text(kind_named(name)), markup=False)
+        out.print(kind_text(kind_named(name)))
         return
     table = Table("kind", "what it computes", box=None, pad_edge=False)
     for found, kind in registered().items():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import rich.console
+from rich.markup import escape
 from rich.text import Text
 
 from orchestrator.text import printable
@@ -25,6 +26,10 @@ class Console(rich.console.Console):
     def print_json(self, json: str | None = None, **options: Any) -> None:  # noqa: ANN401 - options of Rich's console
         """JSON in ASCII: what is no ASCII character is escaped as JSON has it."""
         super().print_json(json, **{"ensure_ascii": True, **options})
+
+    def print_error(self, error: BaseException) -> None:
+        """An error that is meant for the user, without a traceback."""
+        self.print(f"[bold red]error:[/] {escape(str(error))}", markup=True)
 
 
 out = Console()

@@ -81,7 +81,7 @@ class LinesWatch:
 
     def say(self, text: str) -> None:
         """Print it."""
-        self._console.print(text, markup=False)
+        self._console.print(text)
 
     def show(self, snapshot: Snapshot) -> None:
         """Print a line every ten seconds, and when the phase changes."""
@@ -103,7 +103,7 @@ class LiveWatch:
 
     def say(self, text: str) -> None:
         """Print it above the bar."""
-        self._progress.console.print(text, markup=False)
+        self._progress.console.print(text)
 
     def show(self, snapshot: Snapshot) -> None:
         """Move the bar."""
@@ -135,12 +135,12 @@ def state(ledger: Ledger) -> dict[str, Any]:
 
     `running` says whether a driver works on it: by its process on this machine, by the age of its last word elsewhere.
     """
-    told = read_status(ledger.store) or {}
-    age = time.time() - told.get("updated", 0.0)
+    status = read_status(ledger.store) or {}
+    age = time.time() - status.get("updated", 0.0)
     lives = driver_lives(ledger.store)
     running = age < _SILENCE_SECONDS if lives is None else lives
     names = {field: str(ledger.sweep.get(field, "?")) for field in ("name", "kind")}
-    return {**names, "running": running, "age": age, **told}
+    return {**names, "running": running, "age": age, **status}
 
 
 def state_text(now: Mapping[str, Any]) -> str:
@@ -174,7 +174,7 @@ def findings_text(findings: Findings, folder: str) -> str:
 
 
 def _verdict(findings: Findings, folder: str) -> str:
-    """Just what was proved."""
+    """What was proved, and no more; or what to do."""
     if (command := mending(findings, folder)) is not None:
         return f"not sound, see above. This sets aside what is damaged and computes it again:\n  {command}"
     text = "sound: no unit has two rows; rows, series and prepared arrays are what was written"

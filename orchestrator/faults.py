@@ -9,8 +9,9 @@ from types import TracebackType
 
 from orchestrator.errors import StorageError, Unreachable
 from orchestrator.row import Cause, Metric
+from orchestrator.text import shortened
 
-__all__ = ["cause_of", "oversized", "shortened", "text_of"]
+__all__ = ["cause_of", "oversized", "text_of", "without_middle"]
 
 LONGEST_ERROR = 20_000  # characters
 LONGEST_TEXT = 100_000  # characters of a text metric: reports and MLflow hold each of them in memory
@@ -43,18 +44,18 @@ def text_of(error: BaseException, trace: TracebackType | None) -> str:
             )
     except Exception as e:  # noqa: BLE001 - an error whose own text raises must not take the shard with it
         text = f"{type(error).__name__} (its text can't be shown: {type(e).__name__})"
-    return shortened(text)
+    return without_middle(text)
 
 
 def _in_main_thread() -> bool:
     return threading.current_thread() is threading.main_thread()
 
 
-def shortened(text: str, longest: int = LONGEST_ERROR) -> str:
-    r"""A text with its middle left out where it is too long.
+def without_middle(text: str, longest: int = LONGEST_ERROR) -> str:
+    r"""An error's text with its middle left out where it is too long: most of what is kept is its end, which says most.
 
     Example:
-        >>> shortened("abcdefghij", 4)
+        >>> without_middle("abcdefghij", 4)
         'a\n... 6 characters left out ...\nhij'
     """
     if len(text) <= longest:
@@ -74,7 +75,7 @@ def oversized(metrics: Mapping[str, Metric]) -> str | None:
     for name, value in metrics.items():
         if type(value) is str and len(value) > LONGEST_TEXT:
             return (
-                f"the metric {shortened(name, LONGEST_NAME)} is a text of {len(value):,} characters; at most "
+                f"the metric {shortened(str(name), LONGEST_NAME)} is a text of {len(value):,} characters; at most "
                 f"{LONGEST_TEXT:,} fit into a row. Write it to a file of your own and give its path"
             )
         if type(name) is str and len(name) > LONGEST_NAME:

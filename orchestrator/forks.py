@@ -30,7 +30,7 @@ def end_if_forked(worker: int, error: BaseException | None = None) -> None:
         worker: the generation of the worker.
         error: what the user's code raised; a `SystemExit` gives the exit code, any other error 1, none 0.
     """
-    if len(_forks) == worker:
+    if generation() == worker:
         return
     code: object = 0
     if isinstance(error, SystemExit):
@@ -65,6 +65,6 @@ def shielded(what: str) -> Iterator[None]:
         raise
     except BaseException as e:
         end_if_forked(worker, e)
-        told = f"sys.exit({e.code!r})" if isinstance(e, SystemExit) else f"raised {type(e).__name__}: {e}"
-        raise RuntimeError(f"{what} {'called ' if isinstance(e, SystemExit) else ''}{told}") from e
+        event = f"called sys.exit({e.code!r})" if isinstance(e, SystemExit) else f"raised {type(e).__name__}: {e}"
+        raise RuntimeError(f"{what} {event}") from e
     end_if_forked(worker)

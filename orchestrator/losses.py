@@ -18,7 +18,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from orchestrator.errors import ClusterLost, LandsweepError
+from orchestrator.errors import ClusterLost, LandsweepError, TakenOver
+from orchestrator.readers import object_or_none
 from orchestrator.row import Cause
 from orchestrator.schedule import GivenUp
 from orchestrator.store import Store
@@ -73,7 +74,7 @@ class Losses:
         Args:
             done: keys of the units that have a row.
             flights: gives the units that are in flight.
-            say: tells the user.
+            say: shows the user a line.
         """
         self.begin(done)
         if self.careful:
@@ -83,6 +84,8 @@ class Losses:
             yield
         except ClusterLost:
             self.note(flights())
+            raise
+        except TakenOver:  # the file is of the run that has taken over
             raise
         except BaseException:
             with suppress(LandsweepError):  # the first error is the one that counts
@@ -127,7 +130,7 @@ class Losses:
         else:
             self._store.delete(FILE)
 
-    def most(self, slots: int) -> int | None:
+    def longest_shard(self, slots: int) -> int | None:
         """How many units a shard may have so that notes stay short; None: any number."""
         return max(1, _MOST // max(1, 2 * slots)) if self.careful else None
 
@@ -201,12 +204,13 @@ def _suspected(before: Mapping[str, Suspect], shards: list[list[str]]) -> tuple[
 def _read(store: Store) -> dict[str, Any] | None:
     """What the run before has left; None: it ended in order. What can't be read says only that it did not."""
     try:
-        note = json.loads(store.read(FILE))
+        note = object_or_none(store.read(FILE)) or {}
+    except FileNotFoundError:
+        return None
+    try:
         shards, suspects = note["shards"], note["suspects"]
         if not all(isinstance(c, list) and len(c) == 2 and all(type(n) is int for n in c) for c in suspects.values()):
             raise ValueError(suspects)
         return {"shards": [list(map(str, keys)) for keys in shards or ()], "suspects": suspects}
-    except FileNotFoundError:
-        return None
     except (ValueError, KeyError, TypeError, AttributeError):
         return {"shards": None, "suspects": {}}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from orchestrator.errors import StorageError
 from orchestrator.kind import SweepKind
-from orchestrator.redaction import free_of_credentials
+from orchestrator.redaction import redacted
 from orchestrator.report import render
 from orchestrator.report.parts import Report
 from orchestrator.report.readable import readable_rows, readable_series
@@ -48,7 +49,7 @@ def publish(opened: Callable[[], Sweep], where: str, site: Site, say: Callable[[
         opened: gives the sweep.
         where: its results.
         site: where to show it.
-        say: told of each view that was made, or why not.
+        say: shows a line for each view that was made, or why it was not.
 
     Returns:
         Whether the report could be made. Where it could not, the last line says so; the store gets the sweep all the
@@ -72,7 +73,7 @@ def publish(opened: Callable[[], Sweep], where: str, site: Site, say: Callable[[
     if problem:
         say(
             f"error: the report could not be made ({problem}). All rows are safe; to see the whole error: "
-            f"landsweep report {where}"
+            f"landsweep report {shlex.quote(where)}"
         )
     return not problem
 
@@ -160,7 +161,7 @@ def export_now(sweep: Sweep, where: str, uri: str | None, experiment: str | None
     folder, units = views(where) / "report", _units(sweep, most)
     rows, described = sweep.rows(), _described(sweep)
     run = export(rows, folder, described, report.summary, uri, experiment, units)
-    return "; ".join([f"MLflow run {run} in {free_of_credentials(uri)}", *remarks(rows, described, report.summary)])
+    return "; ".join([f"MLflow run {run} in {redacted(uri)}", *remarks(rows, described, report.summary)])
 
 
 def _units(sweep: Sweep, most: int) -> list[UnitEntry]:

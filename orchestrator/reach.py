@@ -13,7 +13,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from orchestrator.errors import Unreachable
-from orchestrator.redaction import free_of_credentials, redacted_words
+from orchestrator.redaction import redacted, redacted_words
 
 __all__ = ["answer_of", "answers", "command_line", "writable"]
 
@@ -34,7 +34,7 @@ def answer_of(uri: str) -> None:
     Raises:
         Unreachable: no answer, an error of the server, or no MLflow.
     """
-    shown = free_of_credentials(uri)
+    shown = redacted(uri)
     url = shown.rstrip("/") + _PROBE
     answers: queue.Queue[int | Exception] = queue.Queue()
     threading.Thread(target=lambda: answers.put(_status(url)), daemon=True).start()

@@ -21,8 +21,8 @@ def json_object(raw: str | bytes, source: str) -> dict[str, Any]:
     try:
         data = json.loads(raw)
     except (ValueError, RecursionError) as e:
-        told = "it is nested too deeply" if isinstance(e, RecursionError) else str(e)
-        raise UsageError(f"{source} is damaged: {told}; restore it, or use another folder") from e
+        reason = "it is nested too deeply" if isinstance(e, RecursionError) else str(e)
+        raise UsageError(f"{source} is damaged: {reason}; restore it, or use another folder") from e
     if not isinstance(data, dict):
         raise UsageError(f"{source} is damaged: it holds {type(data).__name__}, not fields; restore it")
     return data

@@ -155,7 +155,10 @@ def _check_scalar(node: yaml.ScalarNode) -> None:
     elif node.tag == _TAG + "float" and not text.lstrip("+-").startswith((".i", ".I", ".n", ".N")):
         value, digits = float(text), re.split("[eE]", text)[0]
         if abs(value) == float("inf") or (value == 0 and re.search("[1-9]", digits)):
-            raise _refused(f"no float is as large or as small as {text}", node.start_mark)
+            raise _refused(
+                f"no float is as large or as small as {text}; give one between 1e-308 and 1e308, or '{text}' as text",
+                node.start_mark,
+            )
     try:
         node.value = text.encode("utf-16", "surrogatepass").decode("utf-16")  # JSON writes one character as two halves
     except UnicodeDecodeError:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-__all__ = ["free_of_credentials", "holds_credentials", "is_secret_name", "redacted", "redacted_words"]
+__all__ = ["holds_credentials", "is_secret_name", "redacted", "redacted_words"]
 
 _HIDDEN = "..."
 _SURE = r"passw(?:or)?d|passwd|pwd|passphrase|secret|credentials?|private[_-]?key|connection[_-]?string"
@@ -53,7 +53,7 @@ def is_secret_name(name: str) -> bool:
 
 
 def redacted(text: str) -> str:
-    """The text without credentials.
+    """The text, also an address, without credentials: fit to be stored and shown.
 
     Example:
         >>> redacted("mlflow at https://ann:pw@host/x?sig=abc --password hunter2")
@@ -91,11 +91,6 @@ def redacted_words(words: Sequence[str]) -> list[str]:
         else:
             plain.append(redacted(word))
     return plain
-
-
-def free_of_credentials(uri: str) -> str:
-    """An address without user, password and secret parameters, fit to be shown."""
-    return redacted(uri)
 
 
 def holds_credentials(value: Any) -> bool:  # noqa: ANN401 - nested YAML

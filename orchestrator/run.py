@@ -249,7 +249,7 @@ class _Run:
             self._schedule.offer(piece, together=True)
         if dry and not self._schedule.open and not self._planner.exhausted:
             self._guard.waits_for_nothing()
-        self._schedule.most = self._losses.most(self._executor.workers)
+        self._schedule.longest_shard = self._losses.longest_shard(self._executor.workers)
         self._hand_out()
 
     def _hand_out(self) -> None:

@@ -89,7 +89,7 @@ class Schedule:
         self._largest_back = 0
         self._sizes: dict[str, int] = {}  # units of a pack that are best computed at once
         self._most = 0  # units that ever waited, and so are shared out among all workers
-        self.most: int | None = None  # units of one shard, if their number is bounded from outside
+        self.longest_shard: int | None = None  # units, if their number is bounded from outside
         self.drained = False  # True: the planner has nothing more to offer, so the tail is cut fine
 
     @property
@@ -261,4 +261,4 @@ class Schedule:
         if self._unit_seconds is None:
             return 1
         wanted = self._shard_seconds / max(self._unit_seconds, 1e-9)
-        return int(max(1, min(wanted, _GROWTH * self._largest_back, self.most or _LARGEST, _LARGEST)))
+        return int(max(1, min(wanted, _GROWTH * self._largest_back, self.longest_shard or _LARGEST, _LARGEST)))

@@ -195,8 +195,8 @@ def flat(space: Mapping[str, Setting]) -> tuple[Dimension, ...]:
             if name not in found:
                 raise SpecError(f"space.{d.name}.when: there is no setting {name!r}; there are {', '.join(found)}")
             if wrong := [v for v in allowed if not found[name].holds(v)]:
-                told = list(found[name].setting.edges())
-                raise SpecError(f"space.{d.name}.when: {name} is never {wrong[0]!r}; it is one of, or between, {told}")
+                edges = list(found[name].setting.edges())
+                raise SpecError(f"space.{d.name}.when: {name} is never {wrong[0]!r}; it is one of, or between, {edges}")
     ordered: dict[str, Dimension] = {}
     while len(ordered) < len(found):
         ready = [d for n, d in found.items() if n not in ordered and ordered.keys() >= d.when.keys()]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from orchestrator.faults import shortened
+from orchestrator.text import one_line, shortened
 from orchestrator.unit import Unit
 
 __all__ = ["Silence", "Silent"]
@@ -22,7 +22,7 @@ class Silent:
     Attributes:
         worker: its id.
         seconds: since the last sign.
-        work: id of what it computes.
+        work: id of the shard that it computes.
     """
 
     worker: str
@@ -30,8 +30,8 @@ class Silent:
     work: int
 
     def text(self, units: Sequence[Unit] | None) -> str:
-        """For the user; `units` are those of the work that have no row, the one that is computed first."""
-        unit = f" (unit {shortened(str(dict(units[0].params)), 200)})" if units else ""
+        """For the user; `units` are those of the shard that have no row, the one that is being computed first."""
+        unit = f" (unit {one_line(shortened(str(dict(units[0].params)), 200))})" if units else ""
         return f"no news from worker {self.worker} for {self.seconds / 60:.0f} min{unit}"
 
 
@@ -55,7 +55,7 @@ class Silence:
         self._workers: dict[int, str] = {}
 
     def started(self, worker: str, work: int, now: float) -> None:
-        """A worker was given a work."""
+        """A worker was given a shard."""
         desk = self._desks.setdefault(worker, _Desk(now, complain=self._first))
         if not desk.works:
             desk.heard, desk.complain = now, self._first
@@ -63,7 +63,7 @@ class Silence:
         self._workers[work] = worker
 
     def heard(self, work: int, now: float, *, ended: bool) -> None:
-        """A sign of a work."""
+        """A sign of life from a shard."""
         worker = self._workers.pop(work, None) if ended else self._workers.get(work)
         if worker is None:
             return
@@ -95,8 +95,8 @@ class Silence:
 
         Args:
             now: monotonic time.
-            flights: gives the units without a row by work.
-            say: tells the user.
+            flights: gives the units without a row by shard.
+            say: shows the user a line.
         """
         for silent in self.complaints(now):
             say(f"{silent.text(flights().get(silent.work))}. {_ADVICE}")

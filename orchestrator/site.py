@@ -28,8 +28,7 @@ class Budgets(Model):
     oom: int = Field(3, ge=0, description="memory ran out")
     timeout: int = Field(1, ge=0, description="it went past unit_timeout")
     error: int = Field(0, ge=0, description="it raised")
-
-    driver: int = Field(2, ge=0, description="driver or its Ray died, each time with this unit and no other in flight")
+    driver: int = Field(2, ge=0, description="the driver or its Ray died, and only this unit can be the cause")
 
     def by_cause(self) -> dict[Cause, int]:
         """The same as a mapping."""

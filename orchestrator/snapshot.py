@@ -1,4 +1,4 @@
-"""Where a run stands, and who is told."""
+"""Where a run stands, and the watch that shows it."""
 
 from __future__ import annotations
 

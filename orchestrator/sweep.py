@@ -239,7 +239,7 @@ def check_same(head: Mapping[str, Any], kind: SweepKind[Any], spec: Spec, where:
         SweepMismatch: kind, version, context or a definition differs; the message says which field.
         UsageError: the head lacks what a sweep has.
     """
-    head = _whole(head, where)
+    _check_complete(head, f"{where}/sweep.json")
     lines = differences(
         {"kind": head["kind"], "kind_version": head["kind_version"], **head["context"]},
         {"kind": spec.kind, "kind_version": kind.version, **spec.context()},
@@ -327,7 +327,7 @@ def _read(head: Mapping[str, Any], source: str) -> Mapping[str, Any]:
     Raises:
         UsageError: it lacks what a sweep has, or was made by a later version.
     """
-    _whole(head, source.removesuffix("/sweep.json"))
+    _check_complete(head, source)
     known = parse(_Head, head, f"{source} is damaged")
     if known.format > _FORMAT:
         raise UsageError(f"{source} has the format {known.format}, of a later landsweep; this one knows {_FORMAT}")
@@ -336,7 +336,7 @@ def _read(head: Mapping[str, Any], source: str) -> Mapping[str, Any]:
 
 
 def _spec(kind: SweepKind[Any], fields: Mapping[str, Any], source: str) -> Spec:
-    """The spec of a sweep on disk; whatever its fields are, what is wrong is told as such."""
+    """The spec of a sweep on disk; whatever its fields are, an error says that they can't be read."""
     try:
         spec: Spec = parse(kind.spec, fields, source)
     except LandsweepError:
@@ -346,12 +346,9 @@ def _spec(kind: SweepKind[Any], fields: Mapping[str, Any], source: str) -> Spec:
     return spec
 
 
-def _whole(head: Mapping[str, Any], where: str) -> Mapping[str, Any]:
+def _check_complete(head: Mapping[str, Any], source: str) -> None:
     if missing := [name for name in _READ if name not in head]:
-        raise UsageError(
-            f"{where}/sweep.json is damaged: it has no {', '.join(missing)}; restore it, or use another folder"
-        )
-    return head
+        raise UsageError(f"{source} is damaged: it has no {', '.join(missing)}; restore it, or use another folder")
 
 
 def grown_head(head: Mapping[str, Any], spec: Spec) -> dict[str, Any] | None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import shlex
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -21,7 +22,7 @@ import pandas as pd
 from orchestrator.errors import Unreachable
 from orchestrator.inside import no_links
 from orchestrator.reach import answer_of, writable
-from orchestrator.redaction import free_of_credentials
+from orchestrator.redaction import redacted
 from orchestrator.report.tables import numbers
 from orchestrator.row import Status
 from orchestrator.tracked import (
@@ -144,12 +145,12 @@ def export_safely(
     units: Sequence[UnitEntry] = (),
 ) -> tuple[str | None, str]:
     """`export` for the end of a sweep: the run's id, or None, and one line that tells the user what happened."""
-    shown = free_of_credentials(uri)
+    shown = redacted(uri)
     try:
         run_id = export(rows, report_dir, sweep, summary, uri, experiment, units)
     except Exception as e:  # noqa: BLE001 - the rows are safe, so no failure of a view may end the command
         first = (str(e).strip() or "no message").splitlines()[0][:300]
-        again = f"landsweep export-mlflow {sweep.get('where', report_dir.parent)} --uri {shown}"
+        again = shlex.join(["landsweep", "export-mlflow", str(sweep.get("where", report_dir.parent)), "--uri", shown])
         return None, f"MLflow export to {shown} failed: {type(e).__name__}: {first}. No row is lost; later: {again}"
     return run_id, "; ".join([f"MLflow run {run_id} in {shown}", *remarks(rows, sweep, summary)])
 

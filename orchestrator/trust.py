@@ -22,6 +22,7 @@ from types import ModuleType
 from typing import Any
 
 from orchestrator.errors import SpecError, Untrusted
+from orchestrator.readers import object_or_none
 from orchestrator.unit import digest
 
 __all__ = [
@@ -62,9 +63,9 @@ def reading(source: str, *, trusted: bool = False) -> Iterator[None]:
         _reading.reset(token)
 
 
-def start_reading(source: str, *, trusted: bool = False) -> None:
-    """The same until the process ends: for a command that works on one sweep."""
-    _reading.set("" if trusted else source)
+def start_reading(source: str) -> None:
+    """The same until `user_code` is called: for a command that works on one sweep."""
+    _reading.set(source)
 
 
 def user_code() -> None:
@@ -244,10 +245,9 @@ def noted(shelf: str, name: str) -> dict[str, Any] | None:
     """What was noted of this; None when nothing was."""
     folder = state_folder()
     try:
-        content = None if folder is None else json.loads(_note(folder, shelf, name).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return None if folder is None else object_or_none(_note(folder, shelf, name).read_bytes())
+    except OSError:
         return None
-    return content if isinstance(content, dict) else None
 
 
 def _note(folder: Path, shelf: str, name: str) -> Path:

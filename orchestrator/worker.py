@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from orchestrator.artifacts import Artifacts
 from orchestrator.errors import NotDeterministic, Unreachable, UsageError
-from orchestrator.faults import cause_of, oversized, shortened, text_of
+from orchestrator.faults import cause_of, oversized, text_of, without_middle
 from orchestrator.forks import end_if_forked, generation, shielded
 from orchestrator.kind import Arrays, Session, Workbench, kind_named
 from orchestrator.row import Cause, Metric, Outcome, Progress, RowMaker, Status, series_batch
@@ -275,8 +275,8 @@ class Worker:
         """The outcome as a row can hold it: a failure where its metrics can't be one, and no endless texts."""
         complaint = oversized(outcome.metrics) or self._maker.undeclared(outcome)
         if complaint is not None:
-            return _failure(outcome.key, Cause.error, shortened(complaint))
-        if outcome.error is not None and (error := shortened(outcome.error)) is not outcome.error:
+            return _failure(outcome.key, Cause.error, without_middle(complaint))
+        if outcome.error is not None and (error := without_middle(outcome.error)) is not outcome.error:
             return replace(outcome, error=error)
         return outcome
 

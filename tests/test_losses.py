@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.errors import ClusterLost, StorageError, TakenOver
 from orchestrator.losses import FILE, Losses
 from orchestrator.row import Cause
 from orchestrator.schedule import Schedule, Shard
@@ -40,7 +41,7 @@ class Sweep:
         while schedule.open or losses.waiting:
             for piece in losses.due({**self.done, **uncommitted}):
                 schedule.offer(piece, together=True)
-            schedule.most = losses.most(self.workers)
+            schedule.longest_shard = losses.longest_shard(self.workers)
             while len(busy) < 2 * self.workers and (shard := schedule.next(self.workers)) is not None:
                 busy[shard.id] = shard
             if losses.careful:
@@ -126,8 +127,29 @@ def test_an_orderly_end_charges_nobody_and_keeps_the_suspicion(tmp_path: Path) -
     assert not (tmp_path / FILE).exists()
 
 
+@pytest.mark.parametrize("error", [TakenOver, StorageError, ClusterLost])
+def test_a_driver_that_was_replaced_leaves_the_note_of_its_successor(tmp_path: Path, error: type[Exception]) -> None:
+    mine, unit = Losses(Store.at(tmp_path), BUDGET), Unit("a" * 32, {"i": 0})
+    with pytest.raises(error), mine.remembered({}, lambda: [[unit]], print):
+        (tmp_path / FILE).write_text("of the driver that has taken over")
+        raise error("x")
+    left = (tmp_path / FILE).read_text() if (tmp_path / FILE).exists() else None
+    assert (left == "of the driver that has taken over") == (error is TakenOver)
+    assert (left is None) == (error is StorageError) and (unit.key in (left or "")) == (error is ClusterLost)
+
+
 @pytest.mark.parametrize(
-    "text", ["", "{", "[]", '{"shards": 3, "suspects": {}}', '{"shards": [], "suspects": {"a": 1}}']
+    "text",
+    [
+        "",
+        "{",
+        "[]",
+        '{"shards": 3, "suspects": {}}',
+        '{"shards": [], "suspects": {"a": 1}}',
+        "[" * 100_000,
+        '{"a":' * 9999,
+    ],
+    ids=["empty", "cut", "list", "number", "counts", "deep list", "deep object"],
 )
 def test_a_damaged_note_only_says_that_the_last_run_was_killed(tmp_path: Path, text: str) -> None:
     (tmp_path / FILE).write_text(text, encoding="utf-8")
@@ -138,9 +160,9 @@ def test_a_damaged_note_only_says_that_the_last_run_was_killed(tmp_path: Path, t
 
 def test_notes_stay_short_whatever_the_number_of_workers(tmp_path: Path) -> None:
     losses = Losses(Store.at(tmp_path), BUDGET)
-    assert losses.most(1000) is None, "an ordinary run is not held up"
+    assert losses.longest_shard(1000) is None, "an ordinary run is not held up"
     losses.begin({})
     losses = Losses(Store.at(tmp_path), BUDGET)
     losses.begin({})
     for workers in (0, 1, 7, 1000, 10**6):
-        assert 1 <= (losses.most(workers) or 0) <= max(1, 8192 // max(1, 2 * workers))
+        assert 1 <= (losses.longest_shard(workers) or 0) <= max(1, 8192 // max(1, 2 * workers))

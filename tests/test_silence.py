@@ -14,6 +14,7 @@ from orchestrator.silence import Silence, Silent
 from orchestrator.site import Site
 from orchestrator.spec import parse
 from orchestrator.testing.kind_suite import QuietWatch
+from orchestrator.unit import Unit
 from tests.chaos.driver import spec_data
 
 
@@ -50,6 +51,12 @@ def test_work_that_waits_at_a_worker_is_not_silent_and_one_without_work_is_not_e
     silence.heard(2, 21, ended=True)  # a late word of a work that has ended
     silence.started("w0", 3, now=1000)
     assert silence.complaints(1005) == []
+
+
+def test_params_of_any_length_and_kind_stay_one_line() -> None:
+    for value in ("x" * 10_000, "a\nb" * 100, "\x1b[31m"):
+        text = Silent("w0", 600, 1).text([Unit("a" * 32, {"net": value})])
+        assert len(text) < 300 and text.isprintable(), text
 
 
 def test_a_run_names_the_worker_and_its_unit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

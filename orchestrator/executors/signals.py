@@ -17,6 +17,8 @@ from typing import Any
 __all__ = ["keep_signals", "plain_children"]
 
 _DEFAULTS: dict[int, Any] = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
+_ours: dict[int, object] = {}  # handlers that no child should have
+_thread = threading.local()  # `mask`: the signals that were blocked before the fork
 
 
 @contextmanager
@@ -62,7 +64,3 @@ def _put_away() -> None:
         if signal.getsignal(number) is _ours[number]:
             signal.signal(number, handler)
     _let_through()
-
-
-_ours: dict[int, object] = {}
-_thread = threading.local()

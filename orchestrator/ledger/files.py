@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ import pyarrow as pa
 from orchestrator.arrays import Spoilt, has_digest, unpack
 from orchestrator.errors import UsageError
 from orchestrator.ledger.parts import Damage
+from orchestrator.readers import json_object
 from orchestrator.row import Column
 from orchestrator.store import Store
 
@@ -167,7 +167,7 @@ def _whole_length(head: bytes) -> int | None:
     if len(head) < 8 + length and head[8:9] in (b"{", b""):
         return None
     try:
-        fields = json.loads(head[8 : 8 + length])
+        fields = json_object(head[8 : 8 + length], "the header")
         return 8 + length + max((f["data_offsets"][1] for n, f in fields.items() if n != "__metadata__"), default=0)
-    except (ValueError, TypeError, KeyError, IndexError, AttributeError) as e:
+    except (UsageError, TypeError, KeyError, IndexError) as e:
         raise ValueError("it does not begin as a file of arrays does") from e

@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import secrets
+import shlex
 import socket
 import sys
 import threading
@@ -215,7 +216,7 @@ def _wait_for_death(store: Store, epoch: int, raw: bytes, me: Holder, stale: flo
 def _locked(store: Store, raw: bytes, hint: str) -> SweepLocked:
     return SweepLocked(
         f"{store.where} is being worked on by {_who(raw)}.{hint} "
-        f"Watch it with `landsweep status {store.where}`, or stop it first: its rows are kept."
+        f"Watch it with `landsweep status {shlex.quote(store.where)}`, or stop it first: its rows are kept."
     )
 
 

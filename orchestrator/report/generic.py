@@ -119,10 +119,10 @@ def _labels(rows: pd.DataFrame, c: Column) -> tuple[list[str], list[str]]:
 def _words(table: _Table) -> str:
     if not table.axes:
         return "No param varies between these units."
-    told = "Axes: " + ", ".join(f"{c.name} ({_count(table.rows, c)} values)" for c in table.axes) + "."
+    text = "Axes: " + ", ".join(f"{c.name} ({_count(table.rows, c)} values)" for c in table.axes) + "."
     if table.repeats:
-        told += f" Figures average over {' and '.join(c.name for c in table.repeats)}, which only repeats them."
-    return told
+        text += f" Figures average over {' and '.join(c.name for c in table.repeats)}, which only repeats them."
+    return text
 
 
 def _independent(rows: pd.DataFrame, axes: list[Column]) -> list[Column]:
@@ -161,19 +161,19 @@ def _counts(rows: pd.DataFrame, axes: Sequence[Column], metric: Column) -> Figur
     groups = _combinations(rows, by)
     none = [is_missing(v) for v in rows[metric.name]]
     names, seen = group_labels([v for v, missing in zip(rows[metric.name], none, strict=True) if not missing])
-    told = iter(names)
+    remaining = iter(names)
     aside = ("no value", *(s.value for s in Status))
     states = ["no value" if s == Status.ok.value else str(s) for s in rows["status"]]
-    marks = np.array([state if missing else next(told) for state, missing in zip(states, none, strict=True)])
+    marks = np.array([state if missing else next(remaining) for state, missing in zip(states, none, strict=True)])
     extra = [a for a in aside if a in set(marks[np.array(none)])]
     table = {m: [int((marks[mask] == m).sum()) for _, mask in groups] for m in [*seen, *extra]}
     over = " and ".join(c.name for c in by) or "all axes"
-    caption = f"How many units gave each value of {_told(metric)}, by {over}; n = {len(rows)} units."
+    caption = f"How many units gave each value of {_with_meaning(metric)}, by {over}; n = {len(rows)} units."
     labels = [name or "all units" for name, _ in groups]
     return counts_figure(f"counts-{metric.name}", caption, labels, table, metric.name, over, aside)
 
 
-def _told(metric: Column) -> str:
+def _with_meaning(metric: Column) -> str:
     return f"{metric.name} ({metric.doc.rstrip('.')})" if metric.doc else metric.name
 
 
@@ -212,7 +212,7 @@ def _effects(table: _Table, metric: Column) -> Figure:
         panels.append((c, names, places, [parts[name] for name in names]))
     more = f" The first {len(axes)} of {len(table.axes)} axes." if len(axes) < len(table.axes) else ""
     caption = (
-        f"{_told(metric)} over each axis: the median over all others, with the quartiles as a band or a bar; "
+        f"{_with_meaning(metric)} over each axis: the median over all others, with the quartiles as a band or a bar; "
         f"n = {len(values)} units{_lost(values)}.{more}{Range.of(values).remark()}"
     )
     return effects_figure(f"{metric.name}-effects", caption, panels, metric)
@@ -225,7 +225,7 @@ def _lost(values: np.ndarray[Any, Any]) -> str:
 
 def _caption(table: _Table, metric: Column, numeric: Sequence[Column], what: str, shown: Range) -> str:
     others = [c for c in table.axes if c not in numeric]
-    text = f"{_told(metric)} over {' and '.join(c.name for c in numeric)}"
+    text = f"{_with_meaning(metric)} over {' and '.join(c.name for c in numeric)}"
     if others:
         text += f", one {what} per {' and '.join(c.name for c in others)}"
     text += table.over

@@ -176,8 +176,8 @@ class Writer:
         except Untrusted:
             raise
         except Exception as e:  # noqa: BLE001 - a report with one hole is better than none
-            told = one_line(traceback.format_exception_only(type(e), e)[-1].strip())
-            return FigureView(name, figure.caption, problem=f"This figure could not be drawn: {told}")
+            reason = one_line(traceback.format_exception_only(type(e), e)[-1].strip())
+            return FigureView(name, figure.caption, problem=f"This figure could not be drawn: {reason}")
 
     def _free(self, name: str) -> str:
         unique, i = name, 2

@@ -5,11 +5,12 @@ from __future__ import annotations
 import shlex
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
-import yaml
 
 from orchestrator.inside import folder_in, no_links, write_in
+from orchestrator.reading import write_yaml
 from orchestrator.report.generic import generic_section
 from orchestrator.report.html import SectionView, Writer, page_html, table_view
 from orchestrator.report.parts import Report, Table
@@ -63,7 +64,7 @@ def _page(
     spec = head.get("spec", {})
     found = metric_table(rows, metrics) if len(rows) else None
     facts = _facts(head, rows, points)
-    text = yaml.safe_dump(_plain(spec), sort_keys=False, allow_unicode=True, width=100)
+    text = write_yaml(_plain(spec))
     return {
         "title": str(spec.get("name", "sweep")),
         "kind": str(spec.get("kind", "")),
@@ -103,17 +104,17 @@ def _failed(rows: pd.DataFrame, params: list[Column], folder: str) -> dict[str, 
     left = len(failed) - len(first)
     caption = f"The first {len(first)} failed units; {left:,} more are in the rows." if left else ""
     table = Table(caption, [*(c.name for c in params), "cause", "attempts", "what happened", "key"], lines)
-    told: dict[str, str] = {}
+    texts: dict[str, str] = {}
     for error in failed["error"]:
-        if len(told) < _MOST_TRACEBACKS and isinstance(error, str):
-            told.setdefault(shortened(headline(error), _MOST_ERROR), error)
+        if len(texts) < _MOST_TRACEBACKS and isinstance(error, str):
+            texts.setdefault(shortened(headline(error), _MOST_ERROR), error)
     command = f"landsweep rerun {shlex.quote(folder)} --status failed"
-    return {"command": command, "table": table_view(table), "texts": told}
+    return {"command": command, "table": table_view(table), "texts": texts}
 
 
 def _facts(head: Head, rows: pd.DataFrame, points: int) -> dict[str, object]:
     spent = times(rows)
-    told = {
+    names = {
         "unit_seconds": "unit seconds (sum)",
         "cpu_seconds": "CPU seconds (sum)",
         "elapsed_seconds": "elapsed seconds (without pauses over 60 s)",
@@ -123,7 +124,7 @@ def _facts(head: Head, rows: pd.DataFrame, points: int) -> dict[str, object]:
     found: dict[str, object] = {
         "units in this report": f"{len(rows):,}",
         "points of series": f"{points:,}" if points else None,
-        **{told[k]: number(v) for k, v in spent.items()},
+        **{names[k]: number(v) for k, v in spent.items()},
         "workers": rows["worker"].nunique() if len(rows) else None,
         "fingerprint": head.get("fingerprint"),
         "begun": _date(head.get("created")),
@@ -143,7 +144,7 @@ def _date(seconds: object) -> str | None:
     return datetime.fromtimestamp(seconds, tz=UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
-def _plain(value: object) -> object:
+def _plain(value: object) -> Any:  # noqa: ANN401 - YAML holds anything
     """Plain data that YAML can write, whatever a spec was dumped to; fields that were left out are not shown."""
     if isinstance(value, dict):
         return {str(k): _plain(v) for k, v in value.items() if v is not None}

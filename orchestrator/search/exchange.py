@@ -15,7 +15,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from orchestrator.axes import Value
 from orchestrator.errors import UsageError
 from orchestrator.search.planner import StudyPlanner
-from orchestrator.search.study import Goal, Search, directions, distribution, told
+from orchestrator.search.study import Goal, Search, as_option, directions, distribution
 from orchestrator.settings import Dimension
 
 __all__ = ["best_points", "importances", "write_study"]
@@ -42,7 +42,7 @@ def importances(
     spaces = {d.name: distribution(d) for d in dimensions}
     study = optuna.create_study(direction="minimize" if goal.minimise else "maximize")
     for values, value in trials:
-        params = {d.name: told(d, values[d.name]) for d in dimensions}
+        params = {d.name: as_option(d, values[d.name]) for d in dimensions}
         study.add_trial(create_trial(params=params, distributions=dict(spaces), value=value))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

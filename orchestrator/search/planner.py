@@ -29,7 +29,17 @@ from orchestrator.errors import UsageError
 from orchestrator.planner import Planner
 from orchestrator.row import Progress, Status
 from orchestrator.search.limits import InVain, check_counted
-from orchestrator.search.study import Goal, Past, Search, directions, keeps_state, pruner_of, sampler_of, suggest, told
+from orchestrator.search.study import (
+    Goal,
+    Past,
+    Search,
+    as_option,
+    directions,
+    keeps_state,
+    pruner_of,
+    sampler_of,
+    suggest,
+)
 from orchestrator.unit import Unit
 
 __all__ = ["StudyPlanner"]
@@ -180,7 +190,7 @@ class StudyPlanner(Planner):
         if known is not None or start is not None:
             given = known if known is not None else start or {}
             self.study.enqueue_trial(
-                {d.name: told(d, given[d.name]) for d in self._search.dimensions if d.name in given}
+                {d.name: as_option(d, given[d.name]) for d in self._search.dimensions if d.name in given}
             )
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Clip non-finite")  # GP: what a diverged trial counts as

@@ -23,13 +23,13 @@ __all__ = [
     "Goal",
     "Past",
     "Search",
+    "as_option",
     "directions",
     "distribution",
     "keeps_state",
     "pruner_of",
     "sampler_of",
     "suggest",
-    "told",
 ]
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -156,18 +156,18 @@ def directions(search: Search) -> list[Literal["minimize", "maximize"]]:
     return ["minimize" if g.minimise else "maximize" for g in search.goals]
 
 
-def told(d: Dimension, value: Value) -> Value:
-    """A value as Optuna is told it. It takes options that compare equal, such as 0 and false, for one: then as text."""
-    return value if d.setting.choice is None or _told_apart(d.setting.options()) else canonical(value)
+def as_option(d: Dimension, value: Value) -> Value:
+    """A value as Optuna gets it: as text where options compare equal, such as 0 and false, which it takes for one."""
+    return value if d.setting.choice is None or _all_differ(d.setting.options()) else canonical(value)
 
 
-def _told_apart(options: Sequence[Value]) -> bool:
+def _all_differ(options: Sequence[Value]) -> bool:
     return len(set(options)) == len(options)
 
 
 def _labels(options: Sequence[Value]) -> tuple[Value, ...]:
-    """Options as Optuna is told them."""
-    return tuple(options) if _told_apart(options) else tuple(map(canonical, options))
+    """Options as Optuna gets them."""
+    return tuple(options) if _all_differ(options) else tuple(map(canonical, options))
 
 
 def distribution(d: Dimension) -> BaseDistribution:

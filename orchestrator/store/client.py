@@ -109,13 +109,12 @@ def _opened(where: str, patience: Patience) -> ObjectStore:
 
 def _aws_profile() -> dict[str, Any]:
     """Credentials of AWS's configuration files, single sign-on too: boto3 reads them, the store itself does not."""
-    told = os.environ
     files = (
-        told.get("AWS_SHARED_CREDENTIALS_FILE", "~/.aws/credentials"),
-        told.get("AWS_CONFIG_FILE", "~/.aws/config"),
+        os.environ.get("AWS_SHARED_CREDENTIALS_FILE", "~/.aws/credentials"),
+        os.environ.get("AWS_CONFIG_FILE", "~/.aws/config"),
     )
-    profile = told.get("AWS_PROFILE")
-    if "AWS_ACCESS_KEY_ID" in told or not (profile or any(Path(f).expanduser().is_file() for f in files)):
+    profile = os.environ.get("AWS_PROFILE")
+    if "AWS_ACCESS_KEY_ID" in os.environ or not (profile or any(Path(f).expanduser().is_file() for f in files)):
         return {}
     try:
         from botocore.exceptions import BotoCoreError

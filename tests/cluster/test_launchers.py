@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import http.server
 import random
 import socket
+import threading
+from pathlib import Path
 
 import pytest
 
 from cluster.addresses import free_port, own_address
 from cluster.follow import Streams
-from orchestrator.errors import SpecError, UsageError
-from orchestrator.site import load_site
+from orchestrator.errors import SpecError, Unreachable, UsageError
+from orchestrator.site import launcher_type, load_site
 
 
 def test_wrong_launcher_fields_name_those_that_are_known() -> None:
@@ -62,3 +65,26 @@ def test_the_address_on_a_network_that_is_not_here_is_told() -> None:
     assert own_address("lo") == own_address("127.0.0.0/8") == "127.0.0.1"
     with pytest.raises(UsageError, match=r"launcher.network ib7: .* has no address there; it has lo 127.0.0.1"):
         own_address("ib7")
+
+
+@pytest.mark.parametrize("answer", [b"<html>hello</html>", b"[1]", b"[" * 50_000])
+def test_an_address_that_is_no_dashboard_of_ray_is_said(answer: bytes) -> None:
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(answer)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever).start()
+        try:
+            address = f"http://127.0.0.1:{server.server_port}"
+            section = load_site("rayjobs", [f"launcher.address={address}"]).launcher
+            assert section is not None
+            with pytest.raises(Unreachable, match=r"answers what is no JSON object.*launcher\.address"):
+                launcher_type("rayjobs", "test")(section).look("job", Path())
+        finally:
+            server.shutdown()

@@ -30,6 +30,7 @@ __all__ = ["Connection"]
 _FOLDERS = ("working_dir", "py_modules", "excludes")  # Ray takes local folders when it is joined, and only then
 _PATIENCE = 10.0  # s
 _GCS, _CLIENT = "/ray.rpc.NodeInfoGcsService/CheckAlive", "/ray.rpc.RayletDriver/ClusterInfo"
+_OWN = {"RAY_process_group_cleanup_enabled": "true"}  # of a Ray of our own: what a worker has started ends with it
 _START = (
     "Start one with `ray start --head`, give the address of a running one, or use `address: local`. "
     "A cluster that wants a token: RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH."
@@ -60,7 +61,7 @@ class Connection:
         """
         if self._opened and ray.is_initialized():
             return
-        self._env = env = _checked(self._site.runtime_env)
+        env = self._env = _checked(self._site.runtime_env)
         if ray.is_initialized():  # the caller's own Ray: use it, and leave it running
             if any(name in env for name in _FOLDERS):
                 raise SpecError("site: runtime_env: this Ray runs already: give its folders to ray.init")
@@ -138,9 +139,6 @@ class Connection:
             with contextlib.suppress(Exception):
                 ray.shutdown()
             raise Unreachable(f"site: could not reach a Ray cluster at {address!r}: {_first(e)}\n{_START}") from e
-
-
-_OWN = {"RAY_process_group_cleanup_enabled": "true"}  # what a worker has started ends with it
 
 
 def _ask(address: str) -> None:

@@ -269,8 +269,8 @@ class RayExecutor(Executor):
         """Mark workers that were told to end, and those on nodes that are being drained."""
         farewells = {s.farewell: s for s in self._slots.values() if s.farewell is not None and not s.leaving}
         if farewells:
-            told, _ = ray.wait(list(farewells), num_returns=len(farewells), timeout=0)
-            for ref in told:
+            ended, _ = ray.wait(list(farewells), num_returns=len(farewells), timeout=0)
+            for ref in ended:
                 slot = farewells[ref]
                 if not self._bid_farewell(slot) and slot.ready and not slot.calls:
                     self._drop(slot, Cause.infra, "it died while it had nothing to do")
