@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Collection, Iterable, Sequence
 
 from orchestrator.ledger import (
@@ -28,15 +29,17 @@ def lost_files(ledger: Ledger, columns: Iterable[Column], watch: Watch, *, deep:
     Args:
         ledger: of the sweep.
         columns: of its rows; those with a `checksum` name files.
-        watch: told.
+        watch: shows the user what was found.
         deep: read all of their bytes; else see only whether each is there and not cut off.
     """
     files = ledger.named_files(columns)
     lost = check_files(ledger.store, files, deep=deep)
     if files:
-        looked = "every byte was compared" if deep else "looked for, and whether they are cut off; bytes not compared"
-        where = "" if deep else f" (that does landsweep verify {ledger.store.where} --deep)"
-        watch.say(f"files that rows name: {len(files):,}, {looked}{where}")
+        checked = "every byte compared"
+        if not deep:
+            command = f"landsweep verify {shlex.quote(ledger.store.where)} --deep"
+            checked = f"checked to be there and not cut off; their bytes are compared by {command}"
+        watch.say(f"files that rows name: {len(files):,}, {checked}")
     return lost
 
 
@@ -55,7 +58,7 @@ def set_aside(ledger: Ledger, writer: Writer, watch: Watch, *, states: bool) -> 
     Args:
         ledger: of the sweep.
         writer: which has just opened it.
-        watch: told.
+        watch: shows the user what was found.
         states: read all states to go on from too, and move those whose bytes are not what was written out of the way.
     """
     for damage in writer.set_aside:
