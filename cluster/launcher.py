@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
@@ -35,6 +36,7 @@ __all__ = [
     "Launcher",
     "Look",
     "ended",
+    "filled",
     "read_launch",
     "write_private",
 ]
@@ -159,6 +161,19 @@ def ended(home: Path) -> Look | None:
         return None
     state = {0: JobState.done, 3: JobState.cancelled}.get(code, JobState.failed)
     return Look(state, f"ended with exit code {code}")
+
+
+def filled(template: str, texts: Mapping[str, str]) -> str:
+    """A template with each of its @@NAME@@ replaced. Where an empty text has a line of its own, that is left out.
+
+    What is put in is not searched again: a path may hold @@NAME@@, too.
+    """
+
+    def text(match: re.Match[str]) -> str:
+        line, part = match.groups()
+        return texts[part] if line is None else f"{texts[line]}\n" if texts[line] else ""
+
+    return re.sub(r"^@@([A-Z]+)@@\n|@@([A-Z]+)@@", text, template, flags=re.MULTILINE)
 
 
 def write_private(path: Path, text: str) -> None:

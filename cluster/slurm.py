@@ -14,7 +14,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
-from cluster.launcher import EXIT_FILE, LAUNCH_FILE, Check, JobState, Launch, Launcher, Look, ended
+from cluster.launcher import EXIT_FILE, LAUNCH_FILE, Check, JobState, Launch, Launcher, Look, ended, filled
 from cluster.preflight import shared_folder, walltime
 from cluster.probe import judged
 from cluster.tool import Tool, ToolFailed
@@ -93,7 +93,7 @@ class Slurm(Launcher[SlurmOptions]):
     def files(self, launch: Launch) -> Mapping[str, str]:
         o = self.given
         template = (resources.files("cluster") / "templates" / "slurm.sh").read_text(encoding="utf-8")
-        for name, text in {
+        texts = {
             "DIRECTIVES": "\n".join(f"#SBATCH {line}" for line in self._directives(launch)),
             "SETUP": "\n".join(o.setup),
             "RESET": "" if o.array else ' "$EXIT"',
@@ -105,9 +105,8 @@ class Slurm(Launcher[SlurmOptions]):
             "START": _START_ARRAY if o.array else _START,
             "REQUEUE": f"    {_REQUEUE}" if o.requeue else "    echo 'stopped before the limit; submit again to go on'",
             "ENDED": _ENDED_ARRAY if o.array else "",
-        }.items():
-            template = template.replace(f"@@{name}@@\n", f"{text}\n" if text else "").replace(f"@@{name}@@", text)
-        return {_SCRIPT: template}
+        }
+        return {_SCRIPT: filled(template, texts)}
 
     def _directives(self, launch: Launch) -> list[str]:
         o = self.given

@@ -14,7 +14,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, field_validator
 
-from cluster.launcher import Check, JobState, Launch, Launcher, Look, ended, write_private
+from cluster.launcher import Check, JobState, Launch, Launcher, Look, ended, filled, write_private
 from cluster.preflight import shared_folder
 from cluster.probe import judged
 from cluster.tool import Tool
@@ -89,15 +89,14 @@ class Ssh(Launcher[SshOptions]):
         words = [f"--job={zlib.crc32(launch.home.encode()):08x}", f"--object-store-gb={o.object_store_gb:g}"]
         named = {"cpus": o.cpus_per_host, "gpus": o.gpus_per_host, "network": o.network, "scratch": o.scratch}
         words += [f"--{name}={value}" for name, value in named.items() if value is not None]
-        for name, text in {
+        texts = {
             "CWD": shlex.quote(launch.cwd),
             "SETUP": "\n".join(o.setup),
             "HOME": shlex.quote(launch.home),
             "PYTHON": shlex.quote(o.python or sys.executable),
             "MEMBER": shlex.join(words),
-        }.items():
-            template = template.replace(f"@@{name}@@\n", f"{text}\n" if text else "").replace(f"@@{name}@@", text)
-        return {_SCRIPT: template}
+        }
+        return {_SCRIPT: filled(template, texts)}
 
     def commands(self, launch: Launch) -> list[list[str]]:
         return [["ssh", *self._words(host, self._start(launch, host))] for host in self.given.hosts]

@@ -15,9 +15,10 @@ from ray.autoscaler._private.util import prepare_config, validate_config
 
 from cluster.autoscaler import Autoscaler
 from cluster.kuberay import KubeRay, job_name
-from cluster.launcher import Launch, Launcher
+from cluster.launcher import Launch, Launcher, filled
 from orchestrator.errors import SpecError
 from orchestrator.site import Site, launcher_type, load_site, parse_site, site_names
+from tests.test_house_rules import ROOT
 
 HERE = Path(__file__).parent
 SITES = [name for name in site_names() if load_site(name).launcher is not None]
@@ -152,3 +153,15 @@ def test_results_that_would_vanish_with_the_cluster_are_refused() -> None:
         assert next(iter(made.checks(launch(out="s3://bucket/example")))).ok
     inside = launcher(site("kuberay-volume")).checks(launch(out="/results/example"))
     assert next(iter(inside)).ok
+
+
+@pytest.mark.parametrize("changes", [{}, {"array": 2}, {"requeue": False}, {"array": 2, "requeue": False}])
+def test_lines_of_a_template_stay_lines(changes: dict[str, Any]) -> None:
+    """Also after a name whose text is empty."""
+    template = (ROOT / "cluster/templates/slurm.sh").read_text(encoding="utf-8").splitlines()
+    (text,) = launcher(parse_site({"launcher": {"type": "slurm", **changes}}, "test")).files(launch()).values()
+    assert set(text.splitlines()) >= {line for line in template if "@@" not in line}
+
+
+def test_a_template_is_filled_once() -> None:
+    assert filled("@@A@@\n@@B@@\nx@@B@@\n@@A@@@@B@@\n", {"A": "@@B@@", "B": ""}) == "@@B@@\nx\n@@B@@\n"
