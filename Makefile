@@ -30,8 +30,9 @@ test-all: .venv/installed  ## with the slow tests and those that kill at random
 	$(BIN)/python -m pytest -q
 	$(BIN)/python -m pytest -q -n 2 --doctest-modules orchestrator sweeps cluster
 
-fuzz: .venv/installed  ## every reader of a results folder with more odd files than `make test` tries: about 10 minutes
-	LANDSWEEP_FUZZ=2000 $(BIN)/python -m pytest -q tests/attack/test_readers.py
+fuzz: .venv/installed  ## more odd specs, files and messages of sessions than `make test` tries: about half an hour
+	LANDSWEEP_FUZZ=2000 $(BIN)/python -m pytest -q tests/attack/test_readers.py tests/attack/test_fuzz_specs.py \
+		tests/attack/test_fuzz_messages.py
 
 lint: .venv/installed
 	$(BIN)/ruff check .

@@ -288,6 +288,8 @@ class Worker:
                 end_if_forked(self._generation)
                 if isinstance(item, Outcome) and left.pop(item.key, None) is None:
                     raise RuntimeError(f"the session gave an outcome that was not asked for, or gave it twice: {item}")
+                if isinstance(item, Progress) and item.key not in left:
+                    raise RuntimeError(f"the session gave progress of a unit that is not being computed: {item}")
                 yield item
             end_if_forked(self._generation)
             if left:
