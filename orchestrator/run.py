@@ -38,7 +38,7 @@ from orchestrator.silence import Silence
 from orchestrator.site import Site
 from orchestrator.snapshot import Pace, Snapshot, Watch
 from orchestrator.spec import Spec
-from orchestrator.sweep import check_same, grown_head, heard, new_head, planned, strays, wanted_files
+from orchestrator.sweep import begun, check_same, grown_head, heard, planned, strays, wanted_files
 from orchestrator.trust import note_sweep
 from orchestrator.worker import Chunk, Job, Prepared, Probed
 
@@ -97,7 +97,7 @@ def run_sweep(
             run.open(folder)
             if stop.is_set():  # before the check has passed, nothing is written
                 return run.stopped()
-            ledger = Ledger.create(store, new_head(kind, spec, folder))
+            ledger = begun(store, kind, spec, folder)
         lost = lost_files(ledger, kind.columns(spec) or (), watch, deep=deep)
         if again or lost:
             run.open(folder)  # rows leave the table only when the input has been checked

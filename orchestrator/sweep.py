@@ -31,12 +31,12 @@ from orchestrator.unit import Unit
 __all__ = [
     "Sweep",
     "asked",
+    "begun",
     "check_same",
     "grown_head",
     "heard",
     "ledger_at",
     "load_spec",
-    "new_head",
     "planned",
     "strays",
     "wanted_files",
@@ -211,7 +211,7 @@ def wanted_files(kind: SweepKind[Any], spec: Spec) -> list[str]:
     return [step.file for step in kind.preparations(spec) if not step.pack]
 
 
-def new_head(kind: SweepKind[Any], spec: Spec, folder: Path) -> dict[str, Any]:
+def _new_head(kind: SweepKind[Any], spec: Spec, folder: Path) -> dict[str, Any]:
     """What `sweep.json` says of a sweep that begins now."""
     return {
         "format": _FORMAT,
@@ -230,6 +230,21 @@ def new_head(kind: SweepKind[Any], spec: Spec, folder: Path) -> dict[str, Any]:
         "command": command_line(),
         "created": time.time(),
     }
+
+
+def begun(store: Store, kind: SweepKind[Any], spec: Spec, folder: Path) -> Ledger:
+    """A new sweep, or the one that another driver has begun here in the meantime: the lock decides between them.
+
+    Raises:
+        SweepMismatch: the other one has another spec.
+        StorageError: it can't be written.
+    """
+    try:
+        return Ledger.create(store, _new_head(kind, spec, folder))
+    except SweepMismatch:
+        ledger = Ledger.open(store)
+        check_same(ledger.sweep, kind, spec, store.where)
+        return ledger
 
 
 def check_same(head: Mapping[str, Any], kind: SweepKind[Any], spec: Spec, where: str) -> None:
