@@ -1,6 +1,7 @@
 """A driver process for tests that kill: `python -m tests.chaos.driver RESULTS JSON`.
 
-The JSON holds `units`, `site`, and optionally `point`, `nth`, `after`: where to kill this process.
+The JSON holds `units` or a whole `spec`, `site`, and optionally `point`, `nth`, `after`: where to kill this process.
+With `rerun` the failed rows are computed again. The first line that is printed says that the imports are done.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.kind import kind_named
+from orchestrator.ledger import Ledger, Store
 from orchestrator.run import run_sweep
 from orchestrator.site import Site
 from orchestrator.spec import parse
@@ -38,13 +40,21 @@ def spec_data(units: int, seconds: float) -> dict[str, Any]:
     }
 
 
+def failed(where: str) -> list[str]:
+    rows = Ledger.open(Store.at(where)).rows(["key", "status"]).to_pylist()
+    return [row["key"] for row in rows if row["status"] == "failed"]
+
+
 def main() -> None:
     where, told = sys.argv[1], json.loads(sys.argv[2])
-    kind = kind_named("function")
-    spec = parse(kind.spec, spec_data(told["units"], told.get("seconds", 0.0)), "chaos")
+    data = told.get("spec") or spec_data(told["units"], told.get("seconds", 0.0))
+    kind = kind_named(data["kind"])
+    spec = parse(kind.spec, data, "chaos")
     hook = kill_at(told["point"], told.get("nth", 1), told.get("after", 0.0)) if "point" in told else None
     site = Site(**{"tracking": False, **told.get("site", {})})
-    end = run_sweep(kind, spec, site, where, folder=Path.cwd(), watch=QuietWatch(), hook=hook)
+    again = failed(where) if told.get("rerun") else ()
+    print("begun", flush=True)
+    end = run_sweep(kind, spec, site, where, folder=Path.cwd(), watch=QuietWatch(), hook=hook, again=again)
     print(json.dumps({"phase": end.phase, "new": end.new, "done": end.done}))
 
 

@@ -1,0 +1,225 @@
+"""Drivers killed with SIGKILL at random moments, by kind: the rows and series of an undisturbed run.
+
+A moment is counted in seconds from the end of the imports, so it is another one on each machine. Nothing depends on
+it: a run that ends before its kill is compared, and a new one is begun in its place, until all kills were made.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from orchestrator.artifacts import Artifacts
+from orchestrator.kind import Workbench, kind_named
+from orchestrator.ledger import Ledger, Store
+from orchestrator.publish import write_report
+from orchestrator.spec import parse
+from orchestrator.sweep import Sweep
+from orchestrator.testing.kind_suite import metrics_of, run_example
+from tests.attack.amounts import attacks, chance, held
+from tests.chaos.driver import spec_data
+from tests.test_house_rules import ROOT
+from tests.test_transfer import ADAPTIVE
+from tests.test_transfer import spec_of as transfer_of
+from tests.test_zoo import spec_of as zoo_of
+from tests.test_zoo_killed import assert_same_zoos
+
+OFTEN = {"executor": "local", "commit_seconds": 0.05, "shard_seconds": 0.05}
+REPORT = """
+import sys
+from orchestrator.publish import write_report
+from orchestrator.sweep import Sweep
+print("begun", flush=True)
+while True:
+    write_report(Sweep.at(sys.argv[1]), sys.argv[1])
+"""
+
+
+def hill(x: float, seconds: float) -> dict[str, float]:
+    time.sleep(seconds)
+    return {"y": -((x - 0.5) ** 2)}
+
+
+def once_broken(i: int, seconds: float, broken: str) -> dict[str, float]:
+    """Half of the units fail for as long as a file is there."""
+    if i % 2 and Path(broken).exists():
+        raise ValueError("broken")
+    time.sleep(seconds)
+    return {"y": float(i)}
+
+
+def search(trials: int, seconds: float) -> dict[str, Any]:
+    return {
+        "kind": "search",
+        "name": "killed",
+        "function": "tests.attack.test_killed:hill",
+        "fixed": {"seconds": seconds},
+        "space": {"x": {"uniform": [-2, 2]}},
+        "goals": [{"maximise": "y"}],
+        "sampler": {"method": "tpe", "n_startup_trials": 10},
+        "generation": 6,
+        "budget": {"units": trials},
+    }
+
+
+def zoo(models: int) -> dict[str, Any]:
+    recipe = {
+        "data": {"source": "digits"},
+        "net": {"net": "mlp", "hidden": [8]},
+        "optimizer": {"method": "sgd", "momentum": 0.9},
+        "steps": 2000,
+        "batch_size": 32,
+        "evaluate": {"every_steps": 500},
+    }
+    axes = {"optimizer.learning_rate": [0.05, 0.02]}
+    return zoo_of(recipe=recipe, axes=axes, seeds={"range": models // 2}).model_dump(mode="json")
+
+
+def transfer() -> dict[str, Any]:
+    return transfer_of(**ADAPTIVE, seeds=[0]).model_dump(mode="json")
+
+
+def driver(folder: Path, **told: Any) -> subprocess.Popen[str]:
+    """Once it has its imports."""
+    words = [sys.executable, "-m", "tests.chaos.driver", str(folder), json.dumps(told)]
+    return begun(words, folder.with_suffix(".log"))
+
+
+def begun(words: Sequence[str], log: Path) -> subprocess.Popen[str]:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    with log.open("w") as errors:
+        process = subprocess.Popen(words, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=errors, text=True)
+    assert process.stdout is not None and process.stdout.readline() == "begun\n", log.read_text()
+    return process
+
+
+def finish(folder: Path, **told: Any) -> None:
+    process = driver(folder, **told)
+    process.communicate()
+    assert process.returncode == 0, folder.with_suffix(".log").read_text()
+
+
+def kill(process: subprocess.Popen[str], moment: float) -> bool:
+    """Whether it lived until then."""
+    time.sleep(moment)
+    process.kill()
+    process.communicate()
+    assert process.returncode in (0, -signal.SIGKILL)
+    return process.returncode == -signal.SIGKILL
+
+
+def table(folder: Path) -> str:
+    """A hash of all rows, but for meters, and of all series."""
+    series = Ledger.open(Store.at(folder)).series().to_pylist()
+    lines = sorted(json.dumps([s["key"], s["metric"], s["step"], s["value"]]) for s in series)
+    return hashlib.sha256(json.dumps([metrics_of(folder), lines], sort_keys=True).encode()).hexdigest()
+
+
+def whole(folder: Path) -> str:
+    sweep = Sweep.at(folder)
+    findings = sweep.verify(deep=True)
+    assert findings.sound and not findings.missing and not findings.leftovers, findings
+    return table(folder)
+
+
+def killed(
+    name: str, folder: Path, n: int, longest: float, fresh: Callable[[Path], object] | None = None, **told: Any
+) -> tuple[Path, list[Path]]:
+    """Compare runs that are killed `n` times with an undisturbed one; the folders of both.
+
+    Args:
+        name: of the row of the table.
+        folder: for all results.
+        n: kills.
+        longest: seconds from the end of the imports to a kill.
+        fresh: makes a folder in which a run begins; none: it begins without one.
+        told: to the driver.
+    """
+    moments, kills, rounds = chance(name), 0, list[Path]()
+    if fresh is not None:
+        fresh(folder / "whole")
+    finish(folder / "whole", **told)
+    expected = whole(folder / "whole")
+    while kills < n:
+        rounds.append(folder / f"killed-{len(rounds)}")
+        if fresh is not None:
+            fresh(rounds[-1])
+        alive = True
+        while alive and kills < n:
+            alive = kill(driver(rounds[-1], **told), moments.uniform(0, longest))
+            kills += alive
+        finish(rounds[-1], **told)
+        assert whole(rounds[-1]) == expected
+    held(name, kills, n)
+    return folder / "whole", rounds
+
+
+@attacks(None, full=30)
+def test_a_function(tmp_path: Path, n: int) -> None:
+    """At least 6 s of units, in thousands of commits, so that parts are merged in between."""
+    killed("kills of a function", tmp_path, n, 5, spec=spec_data(6000, 0.001), site=OFTEN)
+
+
+@attacks(None, full=12)
+def test_a_search(tmp_path: Path, n: int) -> None:
+    killed("kills of a search", tmp_path, n, 4, spec=search(60, 0.08), site=OFTEN)
+
+
+@attacks(None, full=10)
+def test_a_zoo_with_states(tmp_path: Path, n: int) -> None:
+    """Its weights are those of the undisturbed run, too, none is left over, and five are evaluated again."""
+    site = OFTEN | {"state_seconds": 0.2}
+    undisturbed, rounds = killed("kills of a zoo", tmp_path, n, 5, spec=zoo(48), site=site)
+    for folder in rounds:
+        assert_same_zoos(folder, undisturbed)
+        sweep = Sweep.at(folder)
+        assert sweep.kind.audit(sweep.spec, sweep.rows(), Workbench(artifacts=Artifacts(str(folder))), 5) == []
+        files = {Path(name).name for name in sweep.rows()["weights_file"]}
+        assert {file.name for file in (folder / "weights").iterdir()} == files, "nothing staged, nothing left over"
+        assert not list((folder / "states").glob("*.safetensors"))
+
+
+@attacks(None, full=10)
+def test_an_adaptive_transfer(tmp_path: Path, n: int) -> None:
+    killed("kills of an adaptive transfer", tmp_path, n, 4, spec=transfer(), site=OFTEN)
+
+
+@attacks(None, full=3)
+def test_a_rerun(tmp_path: Path, n: int) -> None:
+    """Of 150 failed units of 300, which take 3 s."""
+    broken = tmp_path / "broken"
+    fixed = {"seconds": 0.02, "broken": str(broken)}
+    spec = spec_data(300, 0.0) | {"function": "tests.attack.test_killed:once_broken", "fixed": fixed}
+    broken.touch()
+    finish(tmp_path / "failed", spec=spec, site=OFTEN)
+    broken.unlink()
+    assert sum(r["status"] == "failed" for r in metrics_of(tmp_path / "failed").values()) == 150
+
+    def fresh(folder: Path) -> None:
+        shutil.copytree(tmp_path / "failed", folder)
+
+    killed("kills of a rerun", tmp_path, n, 2.5, fresh, spec=spec, site=OFTEN, rerun=True)
+
+
+@attacks(None, full=8)
+def test_a_report(tmp_path: Path, n: int) -> None:
+    """One that is written again and again, so that each kill meets it; the next one leaves what the first one did."""
+    folder, moments = tmp_path / "sweep", chance("kills of a report")
+    kind = kind_named("function")
+    run_example(kind, parse(kind.spec, spec_data(30, 0.0), "test"), folder)
+    write_report(Sweep.at(folder), str(folder))
+    files, kills = sorted(folder.rglob("*")), 0
+    for _ in range(n):
+        kills += kill(begun([sys.executable, "-c", REPORT, str(folder)], tmp_path / "log"), moments.uniform(0, 2))
+        write_report(Sweep.at(folder), str(folder))
+        assert sorted(folder.rglob("*")) == files
+    held("kills of a report", kills, n)

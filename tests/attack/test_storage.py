@@ -1,0 +1,169 @@
+"""Disks that fill up or close in the middle of a run, and results that were damaged: found, computed again, sound."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from orchestrator.kind import kind_named
+from orchestrator.run import Snapshot, run_sweep
+from orchestrator.site import Site
+from orchestrator.spec import parse
+from orchestrator.testing.kind_suite import QuietWatch
+from tests.attack.amounts import held
+from tests.attack.folders import command
+from tests.chaos.driver import spec_data
+from tests.chaos.test_driver_killed import assert_undisturbed
+from tests.test_cli import LANDSWEEP, LOCAL, ROOT, write_spec
+from tests.test_cli import command as another_process
+
+OFTEN = ["site.commit_seconds=0.02", "site.shard_seconds=0.02"]
+UNITS = 300
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    place = tmp_path / "disk"
+    place.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", place], capture_output=True, text=True)
+    if mounted.returncode:
+        pytest.skip(f"no right to mount a disk of our own (root is needed): {mounted.stderr.strip()}")
+    yield place
+    subprocess.run(["umount", "-l", place], check=True)
+
+
+def remount(disk: Path, options: str) -> None:
+    """Again and again while a file is open for writing, which makes it busy."""
+    words = ["mount", "-o", f"remount,{options}", str(disk)]
+    while (done := subprocess.run(words, capture_output=True, text=True)).returncode:
+        assert "busy" in done.stderr, done.stderr
+        time.sleep(0.01)
+
+
+FAULTS = {
+    "no space": ("size=64k", "size=64m"),
+    "no inodes": ("nr_inodes=12", "nr_inodes=100k"),
+    "read-only": ("ro", "rw"),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_disk_that_fails_in_a_run(disk: Path, tmp_path: Path, fault: str) -> None:
+    """The run ends with 3, and the same command goes on once the fault is mended."""
+    write_spec(tmp_path, spec_data(2000, 0.01))
+    words = ["run", "spec.yaml", *LOCAL, *OFTEN, "--out", str(disk / "out")]
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with (
+        (log := tmp_path / "log").open("w") as out,
+        subprocess.Popen([*LANDSWEEP, *words], cwd=tmp_path, env=env, stdout=out, stderr=out) as process,
+    ):
+        try:
+            while not list(disk.glob("out/rows/*.parquet")):
+                assert process.poll() is None, log.read_text()
+                time.sleep(0.02)
+            remount(disk, FAULTS[fault][0])
+            process.wait()
+        finally:
+            process.kill()
+    said = log.read_text()
+    assert process.returncode == 3 and "same command goes on" in said and "Traceback" not in said, said
+    remount(disk, FAULTS[fault][1])
+    assert command(*words, cwd=tmp_path).returncode == 0
+    assert_undisturbed(disk / "out", 2000)
+    held(f"storage: {fault}", 1, 1)
+
+
+def moving(i: int, seconds: float) -> dict[str, float]:
+    """A unit that renames or removes the results of the sweep that it belongs to."""
+    if i == UNITS // 2:
+        results = Path(os.environ["LANDSWEEP_TEST_RESULTS"])
+        if results.exists() and os.environ["LANDSWEEP_TEST_DEED"] == "rename":
+            results.rename(results.with_name("renamed"))
+        elif results.exists() and os.environ["LANDSWEEP_TEST_DEED"] == "remove":
+            shutil.rmtree(results)
+    return {"y": i + seconds}
+
+
+@pytest.mark.parametrize("deed", ["rename", "remove"])
+def test_results_that_vanish_in_a_run(tmp_path: Path, deed: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The run ends with 3 and writes no more; it goes on under the new name, or begins anew."""
+    data = spec_data(UNITS, 0.0) | {"function": "tests.attack.test_storage:moving"}
+    write_spec(tmp_path, data)
+    monkeypatch.setenv("LANDSWEEP_TEST_RESULTS", str(tmp_path / "out"))
+    monkeypatch.setenv("LANDSWEEP_TEST_DEED", deed)
+    words = ["run", "spec.yaml", *LOCAL, "site.probe_seconds=0"]
+    another_process(*words, *OFTEN, "--out", "out", cwd=tmp_path, check=3)
+    assert not (tmp_path / "out/rows").exists()
+    monkeypatch.setenv("LANDSWEEP_TEST_DEED", "none")
+    out = "renamed" if deed == "rename" else "out"
+    done = command(*words, "--out", out, cwd=tmp_path)
+    assert done.returncode == 0 and f"{UNITS} units ({UNITS} ok)" in done.stderr
+    assert command("verify", out, cwd=tmp_path).returncode == 0
+    held(f"storage: results {deed}d in a run", 1, 1)
+
+
+def parts(folder: Path, name: str = "rows") -> list[Path]:
+    return sorted((folder / name).glob("*.parquet"))
+
+
+def swap(one: Path, other: Path) -> None:
+    third = one.with_name("third")
+    one.rename(third)
+    other.rename(one)
+    third.rename(other)
+
+
+DAMAGES: dict[str, Callable[[Path], object]] = {
+    "a part removed": lambda folder: parts(folder)[1].unlink(),
+    "a series removed": lambda folder: parts(folder, "series")[1].unlink(),
+    "rows removed": lambda folder: shutil.rmtree(folder / "rows"),
+    "series removed": lambda folder: shutil.rmtree(folder / "series"),
+    "lock removed": lambda folder: shutil.rmtree(folder / "lock"),
+    "a status of garbage": lambda folder: (folder / "status.json").write_bytes(b"\xff{"),
+    "odd files": lambda folder: [(folder / "rows" / odd).write_bytes(b"odd") for odd in ("a b.txt", "part-x.parquet")],
+    "a folder as a part": lambda folder: (folder / "rows" / "part-000040.parquet").mkdir(),
+    "a part of the number 10^12": lambda folder: (folder / f"rows/part-{10**12}.parquet").write_bytes(b"PAR1"),
+    "parts swapped": lambda folder: swap(*parts(folder)[:2]),
+}  # fmt: skip
+
+
+class Unmerged(Exception):
+    """Ends a run before its parts become one."""
+
+
+@pytest.fixture(scope="module")
+def unmerged(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Results in several parts, of a run that ended early."""
+    folder = tmp_path_factory.mktemp("storage") / "unmerged"
+
+    def hook(point: str) -> None:
+        if point == "compacting":
+            raise Unmerged
+
+    with pytest.raises(Unmerged):
+        computed(folder, hook)
+    assert len(parts(folder)) > 2
+    return folder
+
+
+def computed(folder: Path, hook: Callable[[str], None] | None = None) -> Snapshot:
+    kind = kind_named("function")
+    spec = parse(kind.spec, spec_data(UNITS, 0.0), "test")
+    site = Site(executor="local", commit_rows=100, shard_seconds=0.01)
+    return run_sweep(kind, spec, site, folder, folder=ROOT, watch=QuietWatch(), hook=hook)
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_damaged_results_are_mended_by_the_next_run(unmerged: Path, tmp_path: Path, damage: str) -> None:
+    folder = Path(shutil.copytree(unmerged, tmp_path / "sweep"))
+    DAMAGES[damage](folder)
+    assert computed(folder).phase == "done"
+    assert_undisturbed(folder, UNITS)
+    held(f"storage: {damage}", 1, 1)
