@@ -286,10 +286,7 @@ class Worker:
         try:
             for item in session.evaluate(units):
                 end_if_forked(self._generation)
-                if isinstance(item, Outcome) and left.pop(item.key, None) is None:
-                    raise RuntimeError(f"the session gave an outcome that was not asked for, or gave it twice: {item}")
-                if isinstance(item, Progress) and item.key not in left:
-                    raise RuntimeError(f"the session gave progress of a unit that is not being computed: {item}")
+                _expect(item, left)
                 yield item
             end_if_forked(self._generation)
             if left:
@@ -330,6 +327,18 @@ class Worker:
                 + f"\nWhat may be the cause: {self._kind.hint_not_deterministic}."
             )
         return Probed(unit.key, seconds, compared=True)
+
+
+def _expect(item: Outcome | Progress, left: dict[str, Unit]) -> None:
+    """Strike a unit whose outcome this is off those that are left.
+
+    Raises:
+        RuntimeError: it is of no unit that is left.
+    """
+    if isinstance(item, Outcome) and left.pop(item.key, None) is None:
+        raise RuntimeError(f"the session gave an outcome that was not asked for, or gave it twice: {item}")
+    if isinstance(item, Progress) and item.key not in left:
+        raise RuntimeError(f"the session gave progress of a unit that is not being computed: {item}")
 
 
 def _same(a: Metric, b: Metric) -> bool:
