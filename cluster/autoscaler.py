@@ -142,10 +142,10 @@ class Autoscaler(Launcher[AutoscalerOptions]):
 
     def look(self, job: str, home: Path) -> Look:
         try:
-            told = self._inside(home, f"ray job status {job}")
+            output = self._inside(home, f"ray job status {job}")
         except Unreachable:
             return Look(JobState.unknown, "its head does not answer: it goes down when the job has ended")
-        found = [m.group(1) or m.group(2) for m in _STATE.finditer(told)]
+        found = [m.group(1) or m.group(2) for m in _STATE.finditer(output)]
         return Look(
             _STATE_OF.get(found[-1].lower(), JobState.unknown) if found else JobState.unknown, " ".join(found[-1:])
         )
@@ -170,8 +170,8 @@ class Autoscaler(Launcher[AutoscalerOptions]):
 
     def checks(self, launch: Launch) -> Iterator[Check]:
         kept = is_url(launch.out)
-        told = f"results go to {launch.out}" if kept else f"{launch.out} is a folder of this machine"
-        yield Check("results", kept, told, "Give --out s3://... or gs://...")
+        detail = f"results go to {launch.out}" if kept else f"{launch.out} is a folder of this machine"
+        yield Check("results", kept, detail, "Give --out s3://... or gs://...")
         client = _CLIENT[self.given.provider]
         module = {"boto3": "boto3", "google-api-python-client": "googleapiclient"}[client]
         try:

@@ -78,7 +78,7 @@ def _jobs(
     from cluster.follow import looked, progress
     from cluster.records import every_job
 
-    table = Table("sweep", "job", "site", "state", "units", "told", box=None, pad_edge=False)
+    table = Table("sweep", "job", "site", "state", "units", "scheduler says", box=None, pad_edge=False)
     for job in every_job(folder):
         now = looked(job)
         table.add_row(f"{now.name} {now.number}", now.job, now.type, now.state, progress(now), now.told)

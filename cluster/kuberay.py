@@ -219,12 +219,12 @@ class KubeRay(Launcher[KubeRayOptions]):
     def look(self, job: str, home: Path) -> Look:
         del home
         try:
-            told = self._kubectl.say(*self._words("get", "rayjob", job, "-o", "json"))
+            output = self._kubectl.say(*self._words("get", "rayjob", job, "-o", "json"))
         except ToolFailed as e:
             if "NotFound" not in e.said:
                 raise
             return Look(JobState.unknown, "Kubernetes has no such RayJob any more")
-        status = json.loads(told).get("status") or {}
+        status = json.loads(output).get("status") or {}
         deployment, inside = status.get("jobDeploymentStatus", ""), status.get("jobStatus", "")
         state = _STATE_OF.get(inside) or _STATE_OF.get(deployment, JobState.unknown)
         if state is JobState.failed and deployment in ("Running", "Retrying"):

@@ -48,8 +48,8 @@ def results_checks(launch: Launch) -> Iterator[Check]:
     yield Check("results", True, f"{launch.out} can be written")
     if store.path is not None:
         free, needed = shutil.disk_usage(store.path).free, launch.bytes + _RESERVE
-        told = f"{free / 1e9:,.1f} GB free, rows need about {needed / 1e9:,.1f} GB"
-        yield Check("room", free > needed, told, "Make room, or give another --out")
+        detail = f"{free / 1e9:,.1f} GB free, rows need about {needed / 1e9:,.1f} GB"
+        yield Check("room", free > needed, detail, "Make room, or give another --out")
 
 
 def reachable_results(launch: Launch, shared: bool, field: str) -> Check:
@@ -69,13 +69,13 @@ def reachable_results(launch: Launch, shared: bool, field: str) -> Check:
 def shared_folder(launch: Launch) -> Check:
     """Whether the job's folder lies on a file system that other machines can have too."""
     kind, mount = _file_system(Path(launch.home))
-    told = f"{launch.home} is on {kind or 'an unknown file system'} ({mount})"
+    detail = f"{launch.home} is on {kind or 'an unknown file system'} ({mount})"
     if kind in _OWN:
         cure = "Only this machine sees it: give --out on a file system that the nodes share"
-        return Check("shared folder", False, told, cure)
+        return Check("shared folder", False, detail, cure)
     sure = any(kind.startswith(n) for n in _NETWORKED)
     return Check(
-        "shared folder", True if sure else None, told + ("" if sure else "; whether nodes see it, they must tell")
+        "shared folder", True if sure else None, detail + ("" if sure else "; whether nodes see it, they must tell")
     )
 
 
@@ -101,10 +101,10 @@ def walltime(launch: Launch, seconds: float, *, workers: int, requeues: bool) ->
     if launch.seconds is None:
         return Check("time", None, "unknown until some units have run; the job stops cleanly before its limit")
     needed = launch.seconds / workers
-    told = f"about {span(needed)} of work for {workers:,} workers, {span(seconds)} per job"
+    detail = f"about {span(needed)} of work for {workers:,} workers, {span(seconds)} per job"
     if needed <= seconds:
-        return Check("time", True, told)
+        return Check("time", True, detail)
     jobs = -(-needed // seconds)
     if requeues:
-        return Check("time", True, f"{told}: {jobs:,.0f} starts; the job is queued again by itself")
-    return Check("time", False, told, "Ask for more time or nodes, or let it be queued again: launcher.requeue: true")
+        return Check("time", True, f"{detail}: {jobs:,.0f} starts; the job is queued again by itself")
+    return Check("time", False, detail, "Ask for more time or nodes, or let it be queued again: launcher.requeue: true")

@@ -50,19 +50,19 @@ def _gpus() -> int:
     return len(list(Path("/proc/driver/nvidia/gpus").glob("*")))
 
 
-def judged(told: str, launch: Launch, *, gpus: int, sees_folder: bool = True) -> Check:
+def judged(output: str, launch: Launch, *, gpus: int, sees_folder: bool = True) -> Check:
     """The answer of a node as one check: the first thing that is wrong, or what it has.
 
     Args:
-        told: all that the probe printed.
+        output: all that the probe printed.
         launch: what shall run there; its folder holds the nonce.
         gpus: that it should have.
         sees_folder: whether it should see the job's folder.
     """
-    line = next((x for x in told.splitlines() if x.startswith(_MARK)), None)
+    line = next((x for x in output.splitlines() if x.startswith(_MARK)), None)
     if line is None:
         return Check(
-            "a node", False, f"the probe gave no answer, but: {told.strip()[-300:]!r}", "Look at launcher.setup"
+            "a node", False, f"the probe gave no answer, but: {output.strip()[-300:]!r}", "Look at launcher.setup"
         )
     found = json.loads(line.removeprefix(_MARK))
     what = f"node {found['host']}"

@@ -86,16 +86,17 @@ class RayJobs(Launcher[RayJobsOptions]):
 
     def look(self, job: str, home: Path) -> Look:
         del home
-        told = self._ask("GET", f"/api/jobs/{job}", missing_ok=True)
-        if told is None:
+        answer = self._ask("GET", f"/api/jobs/{job}", missing_ok=True)
+        if answer is None:
             return Look(JobState.unknown, "the cluster does not know it")
-        message = " ".join(str(told.get("message") or "").partition(", last available logs")[0].split())
-        return Look(_STATE_OF.get(told["status"], JobState.unknown), f"{told['status']} {message}"[:200])
+        message = " ".join(str(answer.get("message") or "").partition(", last available logs")[0].split())
+        status = str(answer.get("status") or "no status")
+        return Look(_STATE_OF.get(status, JobState.unknown), f"{status} {message}"[:200])
 
     def logs(self, job: str, home: Path) -> Mapping[str, str]:
         del home
-        told = self._ask("GET", f"/api/jobs/{job}/logs", missing_ok=True)
-        return {} if told is None else {"driver": str(told["logs"])}
+        answer = self._ask("GET", f"/api/jobs/{job}/logs", missing_ok=True)
+        return {} if answer is None else {"driver": str(answer.get("logs") or "")}
 
     def cancel(self, job: str, home: Path) -> None:
         if not self.look(job, home).state.over:
@@ -104,9 +105,9 @@ class RayJobs(Launcher[RayJobsOptions]):
     def checks(self, launch: Launch) -> Iterator[Check]:
         version = (self._ask("GET", "/api/version") or {}).get("ray_version")
         mine = own_versions()["ray"]
-        told = f"{self.given.address} answers, ray {version}"
+        detail = f"{self.given.address} answers, ray {version}"
         cure = f"`ray job submit` of {mine} and a cluster of {version} need not understand each other; install the same"
-        yield Check("cluster", version == mine, told, cure)
+        yield Check("cluster", version == mine, detail, cure)
         yield reachable_results(launch, self.given.shared, "launcher.shared")
         if self.given.probe:
             yield self._probe(launch)
@@ -127,12 +128,12 @@ class RayJobs(Launcher[RayJobsOptions]):
                     free = f"the cluster did not run a short job within {_PROBE_SECONDS:g} s"
                     return Check("environment", False, free, "Look at its dashboard")
                 time.sleep(0.5)
-            told = "".join(self.logs(job, Path()).values())
+            output = "".join(self.logs(job, Path()).values())
             if look.state is not JobState.done:
-                why = told.strip().splitlines()[-1:] or [look.told]
+                why = output.strip().splitlines()[-1:] or [look.told]
                 cure = "Install landsweep there, or give launcher.python or launcher.runtime_env"
                 return Check("environment", False, f"`{shlex.join(words)}` fails there: {why[0]}", cure)
-            return judged(told, launch, gpus=0, sees_folder=self.given.shared)
+            return judged(output, launch, gpus=0, sees_folder=self.given.shared)
         finally:
             self.cancel(job, Path())
             self._ask("DELETE", f"/api/jobs/{job}", missing_ok=True)

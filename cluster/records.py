@@ -201,12 +201,12 @@ def jobs_of(results: str | Path) -> Iterator[Job]:
 def _job(store: Store, number: int) -> Job:
     file = f"jobs/{number:04d}/{_FILE}"
     data = json_object(store.read(file), f"{store.where}/{file}")
-    told = parse(_JobFile, data, f"{store.where}/{file}")
+    facts = parse(_JobFile, data, f"{store.where}/{file}")
     here = store.where if store.path is None else os.path.realpath(store.path)
-    known = noted(_SHELF, f"{here}/jobs/{number:04d}#{told.job}")
+    known = noted(_SHELF, f"{here}/jobs/{number:04d}#{facts.job}")
     if known is None:
-        return Job(**{**told.model_dump(), "number": number, "out": here})
-    return Job(**{**told.model_dump(), "number": number, **{k: known[k] for k in ("home", "out", "launcher")}})
+        return Job(**{**facts.model_dump(), "number": number, "out": here})
+    return Job(**{**facts.model_dump(), "number": number, **{k: known[k] for k in ("home", "out", "launcher")}})
 
 
 def every_job(folder: str) -> list[Job]:

@@ -159,10 +159,10 @@ class Slurm(Launcher[SlurmOptions]):
         token = os.environ.get("RAY_AUTH_TOKEN") or secrets.token_hex(32)  # all elements of an array need the same
         env = {**os.environ, "RAY_AUTH_TOKEN": token}
         try:
-            told = self._tools["sbatch"].say(*self.commands(launch)[0][1:], env=env)
+            output = self._tools["sbatch"].say(*self.commands(launch)[0][1:], env=env)
         except ToolFailed as e:
             raise UsageError(f"Slurm refuses the job, nothing was queued: {e.said}") from e
-        return told.strip().split(";")[0]
+        return output.strip().split(";")[0]
 
     def look(self, job: str, home: Path) -> Look:
         if (end := ended(home)) is not None:
@@ -175,18 +175,18 @@ class Slurm(Launcher[SlurmOptions]):
 
     def _ask(self, job: str) -> Look:
         try:
-            told = self._tools["squeue"].say("-j", job, "--states=all", "-h", "-o", "%T|%r")
+            output = self._tools["squeue"].say("-j", job, "--states=all", "-h", "-o", "%T|%r")
         except ToolFailed as e:
             if "Invalid job id" not in e.said:
                 raise
-            told = ""
-        lines = told.splitlines()
+            output = ""
+        lines = output.splitlines()
         if not lines:
             try:
-                told = self._tools["sacct"].say("-j", job, "-X", "-n", "-P", "-o", "State,Reason")
+                output = self._tools["sacct"].say("-j", job, "-X", "-n", "-P", "-o", "State,Reason")
             except Unreachable:  # a cluster without accounting
                 return Look(JobState.unknown, "Slurm has forgotten it")
-            lines = told.splitlines()
+            lines = output.splitlines()
         looks = [
             Look(_STATE_OF.get(w[0].split()[0], JobState.unknown), " ".join(w))
             for w in (line.split("|") for line in lines if line)
@@ -231,11 +231,11 @@ class Slurm(Launcher[SlurmOptions]):
             have = "; ".join(f"{n} ({nodes} nodes, at most {limit})" for n, (limit, nodes) in known.items())
             return Check("partition", False, f"there is no {name!r}", f"Set launcher.partition to one of: {have}")
         limit, nodes = known[name]
-        told = f"{name}, {nodes} nodes, at most {limit}"
+        detail = f"{name}, {nodes} nodes, at most {limit}"
         if limit[:1].isdigit() and minutes(self.given.time) > minutes(limit):  # sbatch may take it and never start it
             cure = "Ask for less: the job is queued again until the sweep is complete"
-            return Check("partition", False, f"{told}, but launcher.time is {self.given.time}", cure)
-        return Check("partition", True, told)
+            return Check("partition", False, f"{detail}, but launcher.time is {self.given.time}", cure)
+        return Check("partition", True, detail)
 
     def _accepted(self, launch: Launch) -> Check:
         script = next(iter(self.files(launch).values()))
@@ -255,7 +255,7 @@ class Slurm(Launcher[SlurmOptions]):
         where += [f"--gpus-per-node={o.gpus_per_node}"] if o.gpus_per_node else []
         setup = " && ".join([*o.setup, f"exec {self._python()} -P -m cluster.probe {shlex.quote(launch.home)}"])
         try:
-            told = self._tools["srun"].say(
+            output = self._tools["srun"].say(
                 *where, "--nodes=1", "--ntasks=1", "--time=1", f"--immediate={o.probe_seconds}",
                 "--job-name=landsweep-probe", "bash", "-c", setup, seconds=o.probe_seconds + 90,
             )  # fmt: skip
@@ -264,7 +264,7 @@ class Slurm(Launcher[SlurmOptions]):
                 free = f"no node was free within {span(o.probe_seconds)}; each node checks itself when the job begins"
                 return Check("a node", None, free)
             return Check("a node", False, e.said.splitlines()[-1], f"The command was: {setup}")
-        return judged(told, launch, gpus=o.gpus_per_node)
+        return judged(output, launch, gpus=o.gpus_per_node)
 
 
 def minutes(time_limit: str) -> float:

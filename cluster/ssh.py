@@ -157,11 +157,11 @@ class Ssh(Launcher[SshOptions]):
         python = shlex.quote(self.given.python or sys.executable)
         lines = [*self.given.setup, f"{python} -P -m cluster.probe {shlex.quote(launch.home)}"]
         try:
-            told = self._ssh.say(*self._words(host, " && ".join([f"cd {shlex.quote(launch.cwd)}", *lines])))
+            output = self._ssh.say(*self._words(host, " && ".join([f"cd {shlex.quote(launch.cwd)}", *lines])))
         except Unreachable as e:
             cure = f"`ssh {shlex.join(self.given.options)} {host}` must work without a password".replace("  ", " ")
             return Check(f"host {host}", False, str(e).splitlines()[-1], cure)
-        return judged(told, launch, gpus=self.given.gpus_per_host or 0)
+        return judged(output, launch, gpus=self.given.gpus_per_host or 0)
 
 
 def _if_ours(home: Path, host: str, command: str) -> str:
