@@ -11,6 +11,7 @@ from orchestrator.spec import parse
 from orchestrator.testing.kind_suite import planned
 from sweeps.lab.search.spec import SearchSpec
 from sweeps.lab.transfer.spec import TransferSpec
+from sweeps.lab.zoo.conflicts import refuse_lost_settings
 from sweeps.lab.zoo.plan import Recipes
 from sweeps.zoo import ZooKind, ZooSpec
 
@@ -79,6 +80,12 @@ def zoo(**fields: Any) -> ZooSpec:
 def test_a_field_that_two_parts_of_a_zoo_set_is_refused(fields: dict[str, Any], message: str) -> None:
     with pytest.raises(SpecError, match=message):
         zoo(**fields)
+
+
+def test_a_text_that_only_begins_like_a_list_is_compared_as_text() -> None:
+    conflict = [("recipes.a", "net.name", "[x"), ("axes.net.name.0", "net.name.0", 1)]
+    with pytest.raises(SpecError, match=r"recipes\.a sets net\.name\.0, which axes\.net\.name\.0 would overwrite"):
+        refuse_lost_settings(conflict)
 
 
 def test_a_field_inside_what_a_recipe_gives_may_be_swept_where_the_recipe_leaves_it_open() -> None:

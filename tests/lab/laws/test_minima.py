@@ -18,7 +18,9 @@ from sweeps.lab.laws.fit import fit
 from sweeps.lab.laws.lack_of_fit import lack_of_fit
 from sweeps.lab.laws.loss_to_loss import LOSS_TO_LOSS
 from sweeps.lab.laws.multi_power import MULTI_POWER
+from sweeps.lab.laws.objective import objective_named
 from sweeps.lab.laws.power import POWER, POWER_OFFSET
+from sweeps.lab.laws.problem import Coordinates, Problem
 from sweeps.lab.laws.record import fields, restore
 from sweeps.lab.laws.shown import fit_text
 from tests.lab.laws.test_fit import line, runs
@@ -171,6 +173,13 @@ def test_without_repeats_runs_of_signs_tell() -> None:
     right = lack_of_fit(fit(POWER, pd.DataFrame({"x": x, "y": 3 * x**-0.4 * noise})))
     assert bent is not None and bent.test == "runs" and bent.doubtful
     assert right is not None and not right.doubtful
+
+
+def test_no_rivals_have_no_objectives() -> None:
+    """As where no least-squares descent ends at a number."""
+    x = {"x": np.geomspace(1, 10, 5)}
+    problem = Problem(POWER, x, x["x"], np.ones(5), objective_named("huber"), Coordinates.of(POWER))
+    assert problem.values(np.empty((0, 2))).shape == (0,) and problem.values(np.zeros((3, 2))).shape == (3,)
 
 
 def test_held_out_rows_have_a_mean_error_and_a_share_that_is_explained() -> None:
