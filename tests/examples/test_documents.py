@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import doctest
+import json
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,6 +24,7 @@ from typer.testing import CliRunner
 from orchestrator.cli import COMMANDS, app
 from orchestrator.errors import LandsweepError
 from orchestrator.sweep import Sweep
+from orchestrator.unit import digest
 from tests.examples.blocks import ROOT, Block, all_blocks, inline_commands
 from tests.examples.how import HOW, Commands, Elsewhere, Listing, Python, Site, SpecBlock
 from tests.s3 import S3
@@ -112,17 +115,29 @@ def merged(given: Mapping[str, Any], rest: Mapping[str, Any]) -> dict[str, Any]:
     return both
 
 
-def prepare(runs: Mapping[str, Sequence[str]]) -> list[str]:
+@pytest.fixture(scope="module")
+def shelf(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Results that several examples read, each run once."""
+    return tmp_path_factory.mktemp("shelf")
+
+
+def prepare(runs: Mapping[str, Sequence[str]], shelf: Path) -> list[str]:
     """Results that an example reads: of recipes, or of blocks that stand before it."""
     folders = []
     for spec, changes in runs.items():
-        if ".yaml" in spec:
-            say("run", spec, *changes, *LOCAL)
-            folders.append(f"results/{Path(spec).stem}")
-        else:
-            block = next(b for b in BLOCKS if key_of(b) == spec)
-            folders.append(run_spec(block, SpecBlock(changes), "before"))
+        shelved = shelf / digest([spec, *changes])
+        if not shelved.exists():
+            shutil.copytree(run_before(spec, changes), shelved)
+        folders.append(f"results/{json.loads((shelved / 'sweep.json').read_text())['name']}")
+        shutil.copytree(shelved, folders[-1], dirs_exist_ok=True)
     return folders
+
+
+def run_before(spec: str, changes: Sequence[str]) -> str:
+    if ".yaml" in spec:
+        say("run", spec, *changes, *LOCAL)
+        return f"results/{Path(spec).stem}"
+    return run_spec(next(b for b in BLOCKS if key_of(b) == spec), SpecBlock(changes), "before")
 
 
 def test_every_block_is_run_and_nothing_else_is_listed() -> None:
@@ -149,13 +164,13 @@ def test_specs(block: Block, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("block", blocks_run_as(Commands))
-def test_commands(block: Block, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+def test_commands(block: Block, tmp_path: Path, shelf: Path, request: pytest.FixtureRequest) -> None:
     how = HOW[key_of(block)]
     assert isinstance(how, Commands)
     if "s3://" in block.text:
         make_bucket(request.getfixturevalue("s3"), "lab-sweeps")
     with user_folder(tmp_path):
-        folders = prepare(how.runs)
+        folders = prepare(how.runs, shelf)
         key = str(Sweep.at(folders[0]).rows()["key"].iloc[0]) if "KEY" in how.replaced.values() else ""
         replaced = {word: key if text == "KEY" else text for word, text in how.replaced.items()}
         output = [type_line(line, how, replaced) for line in block.commands]
@@ -183,12 +198,12 @@ def make_bucket(server: S3, name: str) -> None:
 
 
 @pytest.mark.parametrize("block", blocks_run_as(Python))
-def test_python(block: Block, tmp_path: Path) -> None:
+def test_python(block: Block, tmp_path: Path, shelf: Path) -> None:
     how = HOW[key_of(block)]
     assert isinstance(how, Python)
     names: dict[str, Any] = {}
     with user_folder(tmp_path):
-        prepare(how.runs)
+        prepare(how.runs, shelf)
         if block.text.startswith(">>>"):
             test = doctest.DocTestParser().get_doctest(block.text, names, block.name, block.document, 0)
             assert doctest.DocTestRunner().run(test).failed == 0
@@ -199,11 +214,11 @@ def test_python(block: Block, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("block", blocks_run_as(Listing))
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of what MLflow imports
-def test_listings_of_files(block: Block, tmp_path: Path) -> None:
+def test_listings_of_files(block: Block, tmp_path: Path, shelf: Path) -> None:
     how = HOW[key_of(block)]
     assert isinstance(how, Listing)
     with user_folder(tmp_path):
-        prepare(how.runs)
+        prepare(how.runs, shelf)
         say("export-mlflow", "results/landscape_skip")
         folder = block.text.splitlines()[0].removeprefix("DIR/").removeprefix("results/landscape_skip/")
         for line in block.text.splitlines():
