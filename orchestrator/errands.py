@@ -59,7 +59,7 @@ def run_errands(
 
     Raises:
         UsageError: an errand found the input unusable.
-        PreparationFailed: an errand raised, or its workers died three times.
+        PreparationFailed: an errand raised, or its workers died or hung three times.
     """
     numbers = itertools.count(1)
     pending = {e.name: e for e in errands}
@@ -80,7 +80,8 @@ def run_errands(
                 pending[lost.name] = lost
                 losses[lost.name] += isinstance(event, Lost) and not event.announced
                 if losses[lost.name] >= _MOST_LOSSES and isinstance(event, Lost):
-                    raise PreparationFailed(f"{lost.name}: its worker died {_MOST_LOSSES} times. Last: {event.why}")
+                    times = f"its worker died or hung {_MOST_LOSSES} times"
+                    raise PreparationFailed(f"{lost.name}: {times}. Last: {event.why}")
 
 
 def _once_each(slots: Iterable[str], busy: set[str]) -> list[str]:

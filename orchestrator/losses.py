@@ -6,6 +6,8 @@ death is under suspicion. A unit that kills was in flight at each death, so susp
 They go out each in a shard of its own, at most half of them at once: the next death tells which half. Only a death with
 a single suspect is charged, and a unit that is charged more often than `budgets.driver` allows is given up.
 
+A preparation is one work, so `preparing.json` only counts how many drivers in a row have died during it.
+
 The units of a pack, whose session may have kept the state of just these units, stay together the first time, and are
 halved from then on.
 """
@@ -18,16 +20,16 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from orchestrator.errors import ClusterLost, LandsweepError, TakenOver
-from orchestrator.readers import object_or_none
+from orchestrator.errors import ClusterLost, LandsweepError, PreparationFailed, TakenOver
+from orchestrator.readers import number_in, object_or_none
 from orchestrator.row import Cause
 from orchestrator.schedule import GivenUp
 from orchestrator.store import Store
 from orchestrator.unit import Unit
 
-__all__ = ["FILE", "Losses", "Suspect"]
+__all__ = ["FILE", "PREPARING", "Losses", "Suspect", "preparing"]
 
-FILE = "in-flight.json"
+FILE, PREPARING = "in-flight.json", "preparing.json"
 _MOST = 8192  # units in flight at once, where they are noted: bounds the file
 
 
@@ -185,6 +187,46 @@ class Losses:
     def _write(self, shards: list[list[str]] | None) -> None:
         suspects = {key: list(asdict(suspect).values()) for key, suspect in self.suspects.items()}
         self._store.replace(FILE, json.dumps({"shards": shards, "suspects": suspects}).encode())
+
+
+@contextmanager
+def preparing(store: Store, names: Sequence[str], budget: int) -> Iterator[None]:
+    """While this lasts arrays are prepared; the next run knows if this one dies meanwhile.
+
+    Args:
+        store: of the sweep.
+        names: of the preparations.
+        budget: how many deaths in a row are forgiven.
+
+    Raises:
+        PreparationFailed: there were more; nothing is tried this time, but the next run does so.
+        StorageError: the count can't be written.
+    """
+    deaths = _deaths(store)
+    if deaths > budget:
+        store.delete(PREPARING)
+        raise PreparationFailed(
+            f"the driver or its Ray died {deaths} times in a row while {', '.join(names)} was prepared; "
+            f"site.budgets.driver is {budget}. Is there enough memory for it? The same command tries again"
+        )
+    store.replace(PREPARING, json.dumps({"deaths": deaths + 1}).encode())
+    try:
+        yield
+    except (ClusterLost, TakenOver):  # a death; the file is of the run that has taken over
+        raise
+    except BaseException:
+        with suppress(LandsweepError):  # the first error is the one that counts
+            store.delete(PREPARING)
+        raise
+    store.delete(PREPARING)
+
+
+def _deaths(store: Store) -> int:
+    try:
+        note = object_or_none(store.read(PREPARING)) or {}
+    except FileNotFoundError:
+        return 0
+    return int(number_in(note, "deaths", otherwise=1))  # damaged: a run was killed, nobody knows how often
 
 
 def _suspected(before: Mapping[str, Suspect], shards: list[list[str]]) -> tuple[dict[str, Suspect], list[list[str]]]:

@@ -29,7 +29,7 @@ from orchestrator.ledger import (
     set_aside_prepared,
     write_status,
 )
-from orchestrator.losses import Losses
+from orchestrator.losses import Losses, preparing
 from orchestrator.mend import lost_files, retire, set_aside
 from orchestrator.planner import Guard
 from orchestrator.row import Cause, Outcome, RowMaker, Status
@@ -327,7 +327,9 @@ class _Run:
                 missing[step.name] = step
             else:
                 self._share(step, arrays)
-        self._errands([Errand(name, step) for name, step in missing.items()])
+        if missing:
+            with preparing(self._store, list(missing), self._site.budgets.driver):
+                self._errands([Errand(name, step) for name, step in missing.items()])
 
     def _share(self, step: Preparation, arrays: Arrays) -> None:
         self._executor.share(step.name, arrays)

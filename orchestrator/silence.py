@@ -10,7 +10,10 @@ from orchestrator.unit import Unit
 
 __all__ = ["Silence", "Silent"]
 
-_ADVICE = "It may compute, wait or hang; site.unit_timeout=SECONDS ends units that are silent for longer"
+_ADVICE = (
+    "It may compute, wait or hang. Except with site.executor=local, one that uses no processor time is ended after "
+    "site.idle_seconds, and site.unit_timeout=SECONDS ends each unit that is silent for longer"
+)
 
 _FIRST = 300.0  # s
 

@@ -26,7 +26,7 @@ class Budgets(Model):
 
     infra: int = Field(20, ge=0, description="worker or node died under it, while it stood alone")
     oom: int = Field(3, ge=0, description="memory ran out")
-    timeout: int = Field(1, ge=0, description="it went past unit_timeout")
+    timeout: int = Field(1, ge=0, description="it went past unit_timeout, or hung for idle_seconds")
     error: int = Field(0, ge=0, description="it raised")
     driver: int = Field(2, ge=0, description="the driver or its Ray died, and only this unit can be the cause")
 
@@ -58,7 +58,12 @@ class Site(Model):
     resources: dict[str, PositiveFloat] = Field(default={}, description="custom Ray resources of one worker")
     threads: PositiveInt | None = Field(None, description="threads of one worker; by default its CPUs")
     shard_seconds: PositiveFloat = Field(5, description="how long one shard should take, s")
-    unit_timeout: PositiveFloat | None = Field(None, description="a unit silent for longer is killed, s")
+    unit_timeout: PositiveFloat | None = Field(None, description="not local: a unit silent for longer is killed, s")
+    idle_seconds: PositiveFloat | None = Field(
+        900,
+        description="not local: a worker silent for longer whose processes use less than 3 % of one core is killed, s; "
+        "null: never, for units that wait",
+    )
     start_timeout: PositiveFloat = Field(180, description="give up when no worker is ready for so long, s")
     commit_seconds: PositiveFloat = Field(2, description="rows reach the disk at most so much later, s")
     commit_rows: PositiveInt = Field(32_768, description="or as soon as so many have come")

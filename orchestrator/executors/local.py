@@ -21,8 +21,9 @@ __all__ = ["LocalExecutor"]
 
 
 class LocalExecutor(Executor):
-    """Computes in this process, one message per poll. It can't kill: `unit_timeout` has no effect here.
+    """Computes in this process, one message per poll.
 
+    It can't kill: `unit_timeout` and `idle_seconds` have no effect here.
     What units change of the process (current folder, environment, ...) is theirs: the driver goes on with its own.
     """
 

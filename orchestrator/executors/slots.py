@@ -43,6 +43,7 @@ class Slot:
         farewell: reference that becomes ready when the worker was told to end (SIGTERM).
         opened: whether its session is open.
         node: id of its node, once it has started.
+        pid: id of its process there.
         leaving: why it gets no more work: its node is drained, or it was told to end. Then nobody is to blame for what
             is lost there, and its place is given up as soon as its running work has ended.
         last: id of the work that it ran when it began to leave.
@@ -58,6 +59,7 @@ class Slot:
     farewell: Any = None
     opened: bool = False
     node: str = ""
+    pid: int = 0
     leaving: str = ""
     last: int | None = None
     heard: float = 0.0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import os
 import tempfile
 import time
 from collections import defaultdict
@@ -43,8 +44,8 @@ class _Crowd:
         self._interval = job.flush_seconds
         self._one_at_a_time: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
-    async def ready(self) -> str:
-        return str(ray.get_runtime_context().get_node_id())
+    async def ready(self) -> tuple[str, int]:
+        return str(ray.get_runtime_context().get_node_id()), os.getpid()
 
     async def open(self) -> None:
         return None

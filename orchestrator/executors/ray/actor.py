@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -25,8 +26,9 @@ class Actor:
         self._termination = Termination()
         self._worker = Worker(job, device)
 
-    def hello(self) -> str:
-        return str(ray.get_runtime_context().get_node_id())
+    def hello(self) -> tuple[str, int]:
+        """Where it lives: node and process id."""
+        return str(ray.get_runtime_context().get_node_id()), os.getpid()
 
     @ray.method(concurrency_group="farewell")
     def farewell(self) -> None:

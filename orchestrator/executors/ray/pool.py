@@ -4,8 +4,8 @@ The pool follows four rules: what was in flight on a dead actor is reported lost
 unit may be lost is the schedule's business; a slot whose actors keep failing at start is taken out of use; when work
 waits and no worker can come, that is said at once instead of waited for.
 
-Ray cannot stop a running method and has no time limit for one, so a unit past its limit ends with its actor. Retries
-are ours (`max_restarts=0`): only the ledger knows which units are done.
+Ray cannot stop a running method and has no time limit for one, so a unit past its limit ends with its actor, and so
+does work of any kind that hangs. Retries are ours (`max_restarts=0`): only the ledger knows which units are done.
 
 A worker whose node is drained, or that gets SIGTERM, is leaving: it gets no more work, another one is started
 elsewhere, and what it can't finish is lost without blame.
@@ -26,8 +26,10 @@ from ray import exceptions as failures
 
 from orchestrator.errors import SpecError, UsageError, WorkersUnavailable
 from orchestrator.executors.base import Event, Executor, Finished, Gave, Lost, Refused
+from orchestrator.executors.idleness import Idleness
 from orchestrator.executors.ray.actor import Actor
 from orchestrator.executors.ray.connection import Connection
+from orchestrator.executors.ray.meter import Meter
 from orchestrator.executors.slots import Call, Slot
 from orchestrator.executors.streams import Pulled, Streamed, sending_interval
 from orchestrator.kind import Arrays
@@ -62,6 +64,7 @@ class RayExecutor(Executor):
         self._last_failure = ""
         self._opened_once = False
         self._connection = Connection(site)
+        self._idleness, self._meter = Idleness(site.idle_seconds), Meter()
 
     def open(self, job: Job) -> None:
         self._connection.open()
@@ -128,7 +131,7 @@ class RayExecutor(Executor):
                 events += self._opened(slot)
             else:
                 events += self._heard(slot)
-        return events + self._overdue() + self._left()
+        return events + self._overdue() + self._hung() + self._left()
 
     def stop(self, key: str) -> None:
         for slot in self._slots.values():
@@ -206,7 +209,7 @@ class RayExecutor(Executor):
 
     def _greeted(self, slot: Slot) -> list[Event]:
         try:
-            slot.node = ray.get(slot.greeting)
+            slot.node, slot.pid = ray.get(slot.greeting)
         except failures.RayError as e:
             return self._drop(slot, Cause.infra, str(e), e)
         slot.greeting = None
@@ -263,6 +266,19 @@ class RayExecutor(Executor):
                 continue
             elif slot.calls and slot.opened and isinstance(slot.calls[0].work, Shard) and now - slot.heard > limit:
                 events += self._drop(slot, Cause.timeout, f"nothing was heard of the unit for {limit:g} s")
+        return events
+
+    def _hung(self) -> list[Event]:
+        """End workers that are silent and use no processor time, whatever they do; an opening has its own limit."""
+        if not self._idleness.turn(time.monotonic()):
+            return []
+        busy = {s.id: s for s in self._slots.values() if s.calls and s.ready and s.opening is None}
+        questions = self._idleness.look({id_: (s.calls[0].work.id, s.heard) for id_, s in busy.items()})
+        self._meter.ask((q, busy[q.worker].node, busy[q.worker].pid) for q in questions)
+        events: list[Event] = []
+        for question, seconds in self._meter.answers():
+            if idle := self._idleness.answer(question, seconds):
+                events += self._drop(busy[idle.worker], Cause.timeout, idle.text)
         return events
 
     def _look_for_leaving(self) -> None:
