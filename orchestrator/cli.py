@@ -6,7 +6,6 @@ import json
 import os
 import shlex
 import signal
-import sys
 import threading
 import time
 from dataclasses import asdict
@@ -20,6 +19,7 @@ from rich.table import Table
 
 from orchestrator.console import err, out
 from orchestrator.errors import LandsweepError, SpecError
+from orchestrator.leaving import leave
 from orchestrator.reach import command_line
 from orchestrator.trust import foreign_code, start_reading, untrusted, user_code
 
@@ -77,8 +77,10 @@ def main() -> NoReturn:
         app()
     except LandsweepError as e:
         err.print_error(e)
-        sys.exit(e.exit_code)
-    sys.exit(0)
+        leave(e.exit_code)
+    except SystemExit as e:
+        leave(e.code)
+    leave(0)
 
 
 def split_changes(changes: list[str] | None) -> tuple[list[str], list[str]]:

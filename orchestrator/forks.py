@@ -7,10 +7,11 @@ it would treat signals as its worker does. Here it ends where the user's code en
 from __future__ import annotations
 
 import os
-import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+
+from orchestrator.leaving import leave
 
 __all__ = ["end_if_forked", "generation", "shielded"]
 
@@ -39,12 +40,7 @@ def end_if_forked(worker: int, error: BaseException | None = None) -> None:
         code = 1
         with suppress(Exception):
             traceback.print_exception(error)
-    with suppress(Exception):
-        if code is not None and not isinstance(code, int):  # as Python does: a text is printed, and the code is 1
-            sys.stderr.write(f"{code}\n")
-        sys.stdout.flush()
-        sys.stderr.flush()
-    os._exit(0 if code is None else code & 0xFF if isinstance(code, int) else 1)
+    leave(code)
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import math
 import os
 import platform
 import resource
+import signal
 import time
 import traceback
 import weakref
@@ -284,7 +285,7 @@ class Worker:
         """Exactly one outcome for each unit, come what may short of the death of the process."""
         left = {u.key: u for u in units}
         try:
-            for item in session.evaluate(units):
+            for item in _of_units(session, units):
                 end_if_forked(self._generation)
                 _expect(item, left)
                 yield item
@@ -339,6 +340,28 @@ def _expect(item: Outcome | Progress, left: dict[str, Unit]) -> None:
         raise RuntimeError(f"the session gave an outcome that was not asked for, or gave it twice: {item}")
     if isinstance(item, Progress) and item.key not in left:
         raise RuntimeError(f"the session gave progress of a unit that is not being computed: {item}")
+
+
+class _Interrupted(Exception):
+    """A unit raised what else ends a process or a generator."""
+
+
+def _of_units(session: Session, units: Sequence[Unit]) -> Iterator[Outcome | Progress]:
+    """What the session gives. A `KeyboardInterrupt` or `GeneratorExit` out of a unit is an error of this unit.
+
+    Unless Python's own handler of Ctrl-C stands: then the interrupt is that of a user who runs a sweep from a script.
+    """
+    items = iter(session.evaluate(units))
+    while True:
+        try:
+            item = next(items)
+        except StopIteration:
+            return
+        except (KeyboardInterrupt, GeneratorExit) as e:
+            if isinstance(e, KeyboardInterrupt) and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+                raise
+            raise _Interrupted(f"the unit raised {type(e).__name__}") from e
+        yield item
 
 
 def _same(a: Metric, b: Metric) -> bool:

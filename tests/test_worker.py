@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import time
 from collections.abc import Generator, Iterator
@@ -240,6 +241,22 @@ def test_a_keyboard_interrupt_of_the_user_is_not_a_units_error(monkeypatch: pyte
     monkeypatch.setattr(sys.modules[__name__], "leaves", interrupted)
     with pytest.raises(KeyboardInterrupt):
         list(worker("leaves").run(shard(2)))
+
+
+def test_a_keyboard_interrupt_that_no_user_can_have_meant_is_a_units_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a run handles Ctrl-C itself, none reaches a unit."""
+
+    def interrupted(x: float) -> dict[str, float]:
+        raise KeyboardInterrupt if x == 0 else GeneratorExit if x == 1 else RuntimeError("plain")
+
+    monkeypatch.setattr(sys.modules[__name__], "leaves", interrupted)
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        table = rows(list(worker("leaves").run(shard(3))))
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert [row["status"] for row in table] == ["failed", "failed", "failed"]
+    assert "KeyboardInterrupt" in table[0]["error"] and "GeneratorExit" in table[1]["error"]
 
 
 def test_a_set_up_function_that_exits_is_an_error_and_not_the_end() -> None:

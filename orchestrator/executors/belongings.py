@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import locale
 import os
+import resource
 import sys
 import warnings
 from dataclasses import dataclass
@@ -16,9 +17,12 @@ import numpy as np
 __all__ = ["Belongings"]
 
 
+_LIMITS = (resource.RLIMIT_AS, resource.RLIMIT_DATA, resource.RLIMIT_FSIZE, resource.RLIMIT_NOFILE)
+
+
 @dataclass(frozen=True, slots=True)
 class Belongings:
-    """Current folder, environment, standard streams, filters of warnings, what NumPy raises, and the locale.
+    """Current folder, environment, standard streams, filters of warnings, what NumPy raises, the locale, and limits.
 
     Attributes:
         folder: None where it has been removed.
@@ -27,6 +31,7 @@ class Belongings:
         filters: of `warnings`.
         numpy: what `numpy.geterr` gives.
         locale: as text.
+        limits: number of a resource, such as `resource.RLIMIT_NOFILE`, to its soft limit.
     """
 
     folder: Path | None
@@ -35,6 +40,7 @@ class Belongings:
     filters: list[Any]
     numpy: Any
     locale: str
+    limits: dict[int, int]
 
     @classmethod
     def now(cls) -> Self:
@@ -42,7 +48,8 @@ class Belongings:
         _spares()
         streams = (sys.stdin, sys.stdout, sys.stderr)
         filters = list(warnings.filters)
-        return cls(_folder(), dict(os.environ), streams, filters, np.geterr(), locale.setlocale(locale.LC_ALL))
+        limits = {number: resource.getrlimit(number)[0] for number in _LIMITS}
+        return cls(_folder(), dict(os.environ), streams, filters, np.geterr(), locale.setlocale(locale.LC_ALL), limits)
 
     def restore(self) -> None:
         """Make them what they were; a stream that was closed meanwhile is opened again."""
@@ -58,6 +65,17 @@ class Belongings:
         np.seterr(**self.numpy)
         if locale.setlocale(locale.LC_ALL) != self.locale:
             locale.setlocale(locale.LC_ALL, self.locale)
+        for number, soft in self.limits.items():
+            now, hard = resource.getrlimit(number)
+            if now != soft:
+                resource.setrlimit(number, (_lower(soft, hard), hard))
+
+
+def _lower(soft: int, hard: int) -> int:
+    """The soft limit, or the hard one where that has become lower."""
+    if resource.RLIM_INFINITY in (soft, hard):
+        return hard if soft == resource.RLIM_INFINITY else soft
+    return min(soft, hard)
 
 
 def _folder() -> Path | None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import locale
 import multiprocessing
 import os
+import resource
 import signal
 import subprocess
 import sys
+import threading
 import warnings
 from collections.abc import Callable, Generator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -175,10 +177,12 @@ def changes(how: str) -> dict[str, float]:
             warnings.simplefilter("error")
         case "numpy":
             np.seterr(all="raise")
-        case "locale":
             locale.setlocale(locale.LC_ALL, "C.UTF-8")
         case "signals":
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        case "size of files" | "open files":
+            number = resource.RLIMIT_FSIZE if how == "size of files" else resource.RLIMIT_NOFILE
+            resource.setrlimit(number, (3, resource.getrlimit(number)[1]))
     return {"y": 1.0}
 
 
@@ -192,7 +196,8 @@ def changing_steps(i: int) -> Generator[dict[str, float], None, dict[str, float]
     return {"y": 2.0}
 
 
-HOW = ["folder", "removed folder", "environment", "stdout", "stderr closed", "warnings", "numpy", "locale", "signals"]
+HOW = ["folder", "removed folder", "environment", "stdout", "stderr closed", "warnings", "numpy", "signals"]
+HOW += ["size of files", "open files"]
 
 
 def test_what_units_change_of_this_process_does_not_hurt_the_driver(tmp_path: Path) -> None:
@@ -205,3 +210,30 @@ def test_what_units_change_of_this_process_does_not_hurt_the_driver(tmp_path: Pa
     write_spec(tmp_path, swept("changing_steps", {"i": [0, 1]}))
     done = command("run", "spec.yaml", *LOCAL, "site.commit_seconds=0.001", "--out", "steps", cwd=tmp_path)
     assert "2 units (2 ok)" in done.stderr
+
+
+def never_ends(what: str) -> dict[str, float]:
+    """Leaves something that waits for ever, or leaves as only a process may."""
+    match what:
+        case "thread":
+            threading.Thread(target=threading.Event().wait).start()
+        case "pool of threads":
+            ThreadPoolExecutor(1).submit(threading.Event().wait)
+        case "interrupt":
+            raise KeyboardInterrupt
+        case "generator":
+            raise GeneratorExit
+    return {"y": 1.0}
+
+
+def test_what_a_unit_leaves_or_raises_does_not_keep_or_end_the_driver(tmp_path: Path) -> None:
+    whats = ["thread", "interrupt", "pool of threads", "generator", "nothing"]
+    write_spec(tmp_path, swept("never_ends", {"what": whats}))
+    done = command("run", "spec.yaml", *LOCAL, "--out", "out", cwd=tmp_path, check=1)
+    assert "5 units (2 failed, 3 ok)" in done.stderr
+    rows = {row["what"]: row for row in Ledger.open(Store.at(tmp_path / "out")).rows().to_pylist()}
+    assert {what: row["status"] for what, row in rows.items() if row["status"] == "failed"} == {
+        "interrupt": "failed",
+        "generator": "failed",
+    }
+    assert "KeyboardInterrupt" in rows["interrupt"]["error"] and "GeneratorExit" in rows["generator"]["error"]
