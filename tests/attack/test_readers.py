@@ -30,7 +30,7 @@ from orchestrator.ledger import Ledger, Store, load_prepared
 from orchestrator.ledger.lock import DriverLock, driver_here, driver_lives
 from orchestrator.ledger.prepared import check_prepared
 from orchestrator.ledger.seal import seal
-from orchestrator.sweep import Sweep, check_same
+from orchestrator.sweep import Sweep, check_same, ledger_at
 from orchestrator.trust import is_own
 from sweeps.zoo import Zoo
 from tests.attack.folders import FUNCTION, ZOO, command, ran
@@ -67,8 +67,8 @@ def content(file: Path) -> dict[str, Any]:
 
 
 def shown(results: Path) -> None:
+    state_text(state(ledger_at(results)))  # as `status` reads it
     sweep = Sweep.at(results)
-    state_text(state(sweep))
     findings_text(sweep.ledger.verify(sweep.keys()), "x")
     sweep.rows()
     check_same(sweep.ledger.sweep, sweep.kind, sweep.spec, "x")
