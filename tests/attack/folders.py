@@ -15,9 +15,11 @@ from collections.abc import Mapping
 from contextvars import copy_context
 from pathlib import Path
 from typing import Any, NamedTuple
+from unittest.mock import patch
 
 import yaml
 
+from orchestrator import cli
 from orchestrator.cli import app, main
 
 ZOO = {
@@ -66,7 +68,8 @@ def command(*words: str | Path, cwd: Path) -> Done:
     try:
         with warnings.catch_warnings(), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
             warnings.simplefilter("ignore")  # as a user has it
-            copy_context().run(main)
+            with patch.object(cli, "leave", sys.exit):  # which would end the tests too
+                copy_context().run(main)
     except SystemExit as e:
         code = e.code
     finally:
