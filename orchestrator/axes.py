@@ -33,6 +33,7 @@ PATHS = "keyed_by_path"  # in the schema of a model: a mapping to it has paths a
 Number: TypeAlias = int | float
 Span: TypeAlias = tuple[Number, Number, Annotated[int, Field(ge=1)]]
 
+_MOST = 10_000_000  # points of one axis: they are held in memory
 _DIGITS = Context(prec=60)
 
 
@@ -54,6 +55,13 @@ def _linear(start: Number, stop: Number, count: int) -> list[float]:
     first, step = a.numerator * d.denominator * steps, d.numerator * a.denominator
     below = a.denominator * d.denominator * steps
     return [(first + step * i) / below for i in range(count)]  # Python rounds the quotient of whole numbers correctly
+
+
+def _countable(span: Span) -> Span:
+    """The same span, if its points fit into memory."""
+    if span[2] > _MOST:
+        raise ValueError(f"an axis has at most {_MOST:,} points; got {span[2]:,}")
+    return span
 
 
 def _power(base: Decimal, exponent: Fraction) -> Decimal:
@@ -193,12 +201,14 @@ class Axis(BaseModel):
         if self.range is not None:
             if not 1 <= len(self.range) <= 3 or (len(self.range) == 3 and self.range[2] == 0):
                 raise ValueError(f"range is stop, [start, stop] or [start, stop, step != 0]; got {list(self.range)}")
+            if range(*self.range)[_MOST:][:1]:
+                raise ValueError(f"range {list(self.range)} has more than {_MOST:,} points; give fewer")
             raw = list(range(*self.range))
         elif self.symlog is not None:
-            raw = list(_symlog(*self.symlog, self.threshold))
+            raw = list(_symlog(*_countable(self.symlog), self.threshold))
         else:
             name, spacing = next((n, f) for n, f in _SPACINGS.items() if getattr(self, n) is not None)
-            raw = list(spacing(*getattr(self, name)))
+            raw = list(spacing(*_countable(getattr(self, name))))
         return tuple(0.0 if isinstance(p, float) and p == 0 else p for p in raw)
 
     def __len__(self) -> int:
