@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import safetensors.numpy
 
-__all__ = ["Spoilt", "digest_of", "has_digest", "pack", "unpack"]
+__all__ = ["Spoilt", "digest_of", "encode", "has_digest", "pack", "unpack"]
 
 _DIGEST = "landsweep.digest"
 
@@ -38,6 +38,26 @@ def digest_of(arrays: Mapping[str, np.ndarray[Any, Any]], name: str = "") -> str
     return state.hexdigest()
 
 
+def encode(arrays: Mapping[str, np.ndarray[Any, Any]], about: Mapping[str, str] | None = None) -> bytes:
+    """The bytes of a safetensors file: the same bytes for the same input, in any process.
+
+    Args:
+        arrays: name to array.
+        about: text for its header.
+    """
+    solid = {name: np.asarray(a, order="C") for name, a in arrays.items()}
+    data: bytes = safetensors.numpy.save(solid, None if about is None else dict(about))
+    if about is None or len(about) < 2:
+        return data
+    # The library writes the texts in an order that changes from call to call.
+    end = 8 + int.from_bytes(data[:8], "little")
+    header = json.loads(data[8:end])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    return b"".join([len(text).to_bytes(8, "little"), text, memoryview(data)[end:]])
+
+
 def pack(file: str, arrays: Mapping[str, np.ndarray[Any, Any]]) -> bytes:
     """The bytes of a file with its digest.
 
@@ -46,8 +66,7 @@ def pack(file: str, arrays: Mapping[str, np.ndarray[Any, Any]]) -> bytes:
         arrays: name to array.
     """
     solid = {name: np.asarray(a, order="C") for name, a in arrays.items()}
-    data: bytes = safetensors.numpy.save(solid, {_DIGEST: digest_of(solid, file)})
-    return data
+    return encode(solid, {_DIGEST: digest_of(solid, file)})
 
 
 def unpack(file: str, data: bytes) -> dict[str, np.ndarray[Any, Any]]:

@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import safetensors.numpy
 
-from orchestrator.arrays import Spoilt, pack, unpack
+from orchestrator.arrays import Spoilt, encode, pack, unpack
 from orchestrator.store import Store
 
 __all__ = ["Artifacts"]
@@ -84,8 +83,7 @@ class Artifacts:
         Raises:
             StorageError: it can't be written.
         """
-        solid = {name: np.asarray(a, order="C") for name, a in arrays.items()}
-        data = safetensors.numpy.save(solid, None if about is None else dict(about))
+        data = encode(arrays, about)
         self._store.replace(file, data)
         return blake2b(data, digest_size=16).hexdigest()
 

@@ -143,6 +143,7 @@ class _Run:
         self._phase, self._note = "starting", ""
         self._old: Counter[str] = Counter()  # rows of earlier runs by status
         self._new: Counter[str] = Counter()  # rows of this run by status
+        self._strays = 0  # rows of no unit of the plan
         self._pace = Pace(self._began)
         self._shown = self._written = -1e9
         self._guard = Guard(kind.name)
@@ -185,8 +186,12 @@ class _Run:
             with self._losses.remembered(writer.done, lambda: flights().values(), self._watch.say):
                 finished = self._compute()
         writer.commit()
-        if finished and (why := self._planner.ended_early):
-            self._watch.say(why)
+        if finished:
+            counted = self._old.total() + self._new.total() - writer.dropped
+            planned_units = 0 if self._planner.listens else self._planner.total or 0
+            writer.prove(max(counted, planned_units) + self._strays)
+            if why := self._planner.ended_early:
+                self._watch.say(why)
         self._phase, self._note = ("done" if finished else "stopped"), ""
         self._show(last=True)
         return self._snapshot()
@@ -226,6 +231,7 @@ class _Run:
                 left = True
             else:
                 self._old[status] += 1
+        self._strays = len(ended) - self._old.total()
         for line in strays(ledger.sweep, self._kind, self._spec, len(ended), self._old.total()):
             self._watch.say(line)
         return left

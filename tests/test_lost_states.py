@@ -119,9 +119,33 @@ def test_a_damaged_index_of_a_state_too(stopped: Path, whole: Path, harm: str) -
     assert_same_zoos(stopped, whole)
 
 
-def test_an_older_index_that_can_not_be_understood_is_none(stopped: Path, whole: Path) -> None:
+def text_of(index: Path) -> Any:
+    return json.loads(load_file(index)["units"].tobytes())
+
+
+def index_with(text: str | bytes) -> dict[str, np.ndarray[Any, Any]]:
+    return {"units": np.frombuffer(text if isinstance(text, bytes) else text.encode(), np.uint8)}
+
+
+JUNK: dict[str, Callable[[Any], dict[str, np.ndarray[Any, Any]]]] = {
+    "no JSON": lambda told: index_with(b'[["torn'),
+    "no text": lambda told: index_with(b"\xff\xfe"),
+    "deep": lambda told: index_with("[" * 100_000),
+    "no units": lambda told: {"zzz": np.zeros(3)},
+    "a number": lambda told: index_with("3"),
+    "an object": lambda told: index_with(json.dumps({"units": told})),
+    "no params": lambda told: index_with(json.dumps([[key, None, wanted] for key, _, wanted in told])),
+    "entries of two": lambda told: index_with(json.dumps([entry[:2] for entry in told])),
+    "an entry is missing": lambda told: index_with(json.dumps(told[1:])),
+    "the entries in another order": lambda told: index_with(json.dumps(told[::-1])),
+    "none": lambda told: index_with("[]"),
+}
+
+
+@pytest.mark.parametrize("junk", JUNK)
+def test_an_older_index_that_can_not_be_understood_is_none(stopped: Path, whole: Path, junk: str) -> None:
     for file in files(stopped, index=True):
-        save_file({"units": np.frombuffer(b'[["torn', np.uint8)}, file)
+        save_file(JUNK[junk](text_of(file)), file)
     assert finish(stopped, two_packs()) == []
     assert_same_zoos(stopped, whole)
 

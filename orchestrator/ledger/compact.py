@@ -11,7 +11,7 @@ import pyarrow as pa
 from orchestrator.ledger.keys import KeySet
 from orchestrator.ledger.parts import Part, merge_ranges, only, read_rows, read_series
 from orchestrator.ledger.schema import fit, unify
-from orchestrator.ledger.seal import Damaged, seal_tables
+from orchestrator.ledger.seal import Damaged, check, seal_tables
 from orchestrator.row import SERIES
 from orchestrator.store import Store
 
@@ -86,7 +86,7 @@ def merged(
         nonlocal count
         for p in sources:
             now, table = read_rows(store, p.number)
-            if (now.series, now.sweep) != (p.series, p.sweep):
+            if (now.series, now.seal, now.sweep) != (p.series, p.seal, p.sweep):
                 raise Damaged("another part has taken its place")
             if keep is not None and p.number in keep:
                 table = table.filter(keep[p.number])
@@ -107,7 +107,8 @@ def merged(
     series_bytes = seal_tables(series(), SERIES, {}) if has_series else None
     level = max(p.level for p in sources) + (keep is None)
     replaces = merge_ranges([(p.number, p.number) for p in sources] + [r for p in sources for r in p.replaces])
-    part = Part(number, level, replaces, name, 0, sweep=sweep, schema=schema)
+    mark = None if series_bytes is None else check(series_bytes)
+    part = Part(number, level, replaces, name, 0, sweep=sweep, schema=schema, seal=mark)
     data = seal_tables(rows(), schema, part.about())
     if keep is None and count != sum(p.rows for p in sources):
         raise RuntimeError(f"merging {[p.path for p in sources]} gave {count} rows")

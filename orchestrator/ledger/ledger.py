@@ -40,7 +40,7 @@ class Findings:
         missing: keys of the plan without a row.
         unexpected: keys of rows that are not in the plan: an axis was made shorter.
         damaged: parts, prepared files, files that rows name and states to go on from that are not what was written; of
-            all but states also what is missing.
+            all but states also what is missing; and files in `rows/` and `series/` that are not the sweep's.
         units_affected: keys of the units that left one of these files.
         stray_series: keys of series without a row.
         leftovers: files of a kill that no part refers to; harmless, the next run deletes them.

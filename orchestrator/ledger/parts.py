@@ -1,8 +1,11 @@
 """Parts: which files hold rows, which of them count, and what is damaged.
 
-A part is `rows/part-000012.parquet`, and the file of series that its metadata names. It counts if it is intact and no
-other intact part replaces it. `replaces` is cumulative, so a part that a paused driver writes late, under a number
-that was replaced long ago, never counts. A part that names another sweep never counts, nor what it says it replaces.
+A part is `rows/part-000012.parquet`, and the file of series that its metadata names, with its checksum. It counts if it
+is intact and no other intact part replaces it. `replaces` is cumulative, so a part that a paused driver writes late,
+under a number that was replaced long ago, never counts. A part that names another sweep never counts, nor what it says
+it replaces.
+
+No other files belong into `rows/` and `series/`: a plain reader of the folder would take them for rows.
 """
 
 from __future__ import annotations
@@ -41,8 +44,10 @@ __all__ = [
 
 Ranges: TypeAlias = tuple[tuple[int, int], ...]
 STRANGE = "it belongs to another sweep"
-_ROWS = re.compile(r"^part-(\d{6,})\.parquet$")
-_SERIES = re.compile(r"^part-\d{6,}-[0-9a-f]{8}\.parquet$")
+FOREIGN = "it is no file of this sweep"
+_NUMBER = "([0-9]{6}|[1-9][0-9]{6,})"  # each number has one name
+_ROWS = re.compile(rf"part-{_NUMBER}\.parquet")
+_SERIES = re.compile(rf"part-{_NUMBER}-[0-9a-f]{{8}}\.parquet")
 _ABOUT = "landsweep.part"
 COLUMNS = "rows/columns.parquet"  # no rows, all columns; it sorts before the parts, see `Writer`
 
@@ -56,6 +61,7 @@ class Part:
         level: 0 for a commit; a merged part is one above its sources.
         replaces: ranges of part numbers, both ends included, that this part stands for.
         series: name of its file in `series/`, None without.
+        seal: checksum of that file; None without one, and in parts of earlier versions.
         rows: how many.
         size: bytes, with its series.
         sweep: `id` of the sweep that it is a part of; None in parts of earlier versions, which belong to any.
@@ -70,6 +76,7 @@ class Part:
     size: int = 0
     sweep: str | None = None
     schema: pa.Schema | None = None
+    seal: str | None = None
 
     @property
     def path(self) -> str:
@@ -78,8 +85,8 @@ class Part:
 
     def about(self) -> dict[str, str]:
         """Key-value metadata for its file."""
-        content = {"level": self.level, "replaces": self.replaces, "series": self.series, "sweep": self.sweep}
-        return {_ABOUT: json.dumps(content)}
+        names = ("level", "replaces", "series", "sweep", "seal")
+        return {_ABOUT: json.dumps({name: getattr(self, name) for name in names})}
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,8 +157,8 @@ def scan(
         columns: of the rows given to `each`; None for all.
     """
     found = Scan()
-    sizes = dict(store.list("series"))
-    numbers, found.columns = _listed(store)
+    sizes = dict(store.list("series", deep=True))
+    numbers = _listed(store, found)
     found.next = max([n for n, _ in numbers] + [_number(name) for name, _ in store.list("damaged")], default=-1) + 1
     replaced: Ranges = ()
     used: set[str] = set()  # series of parts of this sweep
@@ -167,7 +174,7 @@ def scan(
                 strange.update(filter(None, [part.series]))
                 continue
             used.update(filter(None, [part.series]))
-            reason = _harm(store, part)
+            reason = _harm(store, part, table)
         except FileNotFoundError:
             found.vanished = True
             continue
@@ -175,7 +182,7 @@ def scan(
             found.damaged.append(Damage(Part(number, 0, (), None, 0).path, str(e)))
             continue
         if reason is not None:
-            found.damaged.append(Damage(part.path, f"its series are damaged: {reason}"))
+            found.damaged.append(Damage(part.path, f"its series are not those that were written: {reason}"))
             if part.series in sizes:
                 found.damaged.append(Damage(f"series/{part.series}", reason))
             continue
@@ -188,7 +195,9 @@ def scan(
     _check_columns(store, found)
     strange = (strange - used) & sizes.keys()
     found.damaged += [Damage(f"series/{name}", STRANGE) for name in sorted(strange)]
-    found.garbage += [f"series/{name}" for name in sizes if _SERIES.match(name) and name not in used | strange]
+    own = {name for name in sizes if _SERIES.fullmatch(name)}
+    found.damaged += [Damage(f"series/{name}", FOREIGN) for name in _visible(sizes) if name not in own]
+    found.garbage += [f"series/{name}" for name in sorted(own - used - strange)]
     return found
 
 
@@ -227,13 +236,15 @@ def read_rows(store: Store, number: int, columns: Sequence[str] | None = None, s
     try:
         known = json.loads(about[_ABOUT])
         replaces = tuple((int(a), int(b)) for a, b in known["replaces"])
-        series, sweep = known["series"], known.get("sweep")
-        if series is not None and not _SERIES.match(series):
+        series, sweep, seal = known["series"], known.get("sweep"), known.get("seal")
+        if series is not None and not _SERIES.fullmatch(series):
             raise ValueError(f"{series!r} is no name of a file of series")
         if sweep is not None and not isinstance(sweep, str):
             raise ValueError(f"{sweep!r} is no id of a sweep")
+        if seal is not None and not isinstance(seal, str):
+            raise ValueError(f"{seal!r} is no checksum")
         schema = file.schema_arrow.remove_metadata()
-        part = Part(number, int(known["level"]), replaces, series, table.num_rows, size, sweep, schema)
+        part = Part(number, int(known["level"]), replaces, series, table.num_rows, size, sweep, schema, seal)
         if (columns is None or "key" in columns) and not _is_text(table.schema.field("key").type):
             raise ValueError("its keys are no texts")
     except (KeyError, ValueError, TypeError, AttributeError, RecursionError, OverflowError) as e:
@@ -243,7 +254,7 @@ def read_rows(store: Store, number: int, columns: Sequence[str] | None = None, s
 
 def belongs_elsewhere(store: Store, path: str, sweep: str | None) -> bool:
     """Whether a file of rows, which may be damaged or gone, is a part of another sweep."""
-    match = _ROWS.match(path.removeprefix("rows/"))
+    match = _ROWS.fullmatch(path.removeprefix("rows/"))
     try:
         return match is not None and read_rows(store, int(match[1]), [])[0].sweep not in (None, sweep)
     except (Damaged, FileNotFoundError):
@@ -258,9 +269,13 @@ def read_series(store: Store, part: Part) -> pa.Table | None:
     """The series of a part, verified; None if it has none.
 
     Raises:
-        Damaged, FileNotFoundError: the file is torn or changed, or not there.
+        Damaged, FileNotFoundError: the file is torn, changed, or another one; or not there.
     """
-    return None if part.series is None else unseal(store.read(f"series/{part.series}"))[0]
+    if part.series is None:
+        return None
+    data = store.read(f"series/{part.series}")
+    _check_seal(part, check(data))
+    return unseal(data)[0]
 
 
 def only(table: pa.Table, keys: pa.Array | None) -> pa.Table:
@@ -268,22 +283,44 @@ def only(table: pa.Table, keys: pa.Array | None) -> pa.Table:
     return table if keys is None else table.filter(pc.is_in(table.column("key").cast(keys.type), value_set=keys))
 
 
-def _listed(store: Store) -> tuple[list[tuple[int, int]], bool]:
-    """Numbers and sizes of the files of rows, by rising number; and whether there is a file `COLUMNS`.
+def _check_seal(part: Part, seal: str) -> None:
+    if part.seal not in (None, seal):
+        raise Damaged("an intact file, but not the one of this part")
+
+
+def _check_keys(lines: pa.Table, rows: pa.Table) -> None:
+    if lines.column_names != ["key"] or not _is_text(lines.schema.field("key").type):
+        raise Damaged("it has no keys")
+    keys = pc.unique(lines.column("key"))
+    own = pc.is_in(keys, value_set=rows.column("key").combine_chunks().cast(keys.type))
+    if not pc.all(own, min_count=0).as_py():
+        raise Damaged("some of its lines are of units of other parts")
+
+
+def _visible(names: Iterable[str]) -> list[str]:
+    """Those that plain readers of a folder don't pass over."""
+    return [name for name in names if not any(piece.startswith((".", "_")) for piece in name.split("/"))]
+
+
+def _listed(store: Store, found: Scan) -> list[tuple[int, int]]:
+    """Numbers and sizes of the files of rows, by rising number; notes what else lies there.
 
     A listing is no snapshot: it may lack a merged part, made since it began, and also the sources, deleted before it
     came to them. The merged part is then in the next listing, so a listing holds once the next has no newer part.
     """
     listed: list[tuple[int, int]] | None = None
     for _ in range(50):
-        before, files = listed, store.list("rows")
-        listed = sorted((int(m[1]), size) for name, size in files if (m := _ROWS.match(name)))
+        before, files = listed, dict(store.list("rows", deep=True))
+        listed = sorted((int(m[1]), size) for name, size in files.items() if (m := _ROWS.fullmatch(name)))
         if before is not None and before[-1:] == listed[-1:]:
-            return before, any(f"rows/{name}" == COLUMNS for name, _ in files)
+            found.columns = files.pop(COLUMNS.removeprefix("rows/"), None) is not None
+            strange = (f"rows/{name}" for name in _visible(files) if not _ROWS.fullmatch(name))
+            found.damaged += [Damage(path, FOREIGN) for path in strange]
+            return before
     raise StorageError("parts of the ledger appear faster than they can be listed; is something else writing there?")
 
 
-def _harm(store: Store, part: Part) -> str | None:
+def _harm(store: Store, part: Part, rows: pa.Table) -> str | None:
     """What is wrong with the series of a part whose rows were just read; None: nothing.
 
     Raises:
@@ -292,7 +329,10 @@ def _harm(store: Store, part: Part) -> str | None:
     if part.series is None:
         return None
     try:
-        check(store.read(f"series/{part.series}"))
+        data = store.read(f"series/{part.series}")
+        _check_seal(part, check(data))
+        if part.seal is None and "key" in rows.column_names:  # of an earlier version
+            _check_keys(unseal(data, ["key"])[0], rows)
     except FileNotFoundError:
         store.read(part.path)
         return "the file is missing"

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import safetensors.numpy
 
-from orchestrator.arrays import digest_of
+from orchestrator.arrays import digest_of, encode
 from orchestrator.errors import NotDeterministic
 from orchestrator.ledger.parts import Damage
 from orchestrator.readers import object_or_none
@@ -50,7 +50,7 @@ def save_prepared(
             f"first one (made on {before.get('host', 'an unknown host')}): the rows that are there belong to the old "
             f"arrays. Put the old file back, or start anew in another folder with --out."
         )
-    data = safetensors.numpy.save(solid)
+    data = encode(solid)
     sidecar = {**about, "digest": digest, "bytes": _hash(data)}
     store.replace(f"prepared/{file}", data, durable=True)
     store.replace(_sidecar(file), json.dumps(sidecar, indent=2).encode(), durable=True)

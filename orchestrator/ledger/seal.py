@@ -68,8 +68,8 @@ def seal_tables(tables: Iterable[pa.Table], schema: pa.Schema, about: Mapping[st
     return data
 
 
-def check(data: bytes | bytearray) -> None:
-    """Verify the checksum.
+def check(data: bytes | bytearray) -> str:
+    """Verify the checksum, and give its digits.
 
     Raises:
         Damaged: a byte was changed, removed or added since `seal`.
@@ -79,6 +79,7 @@ def check(data: bytes | bytearray) -> None:
         raise Damaged(f"torn: its {len(data)} bytes have no seal")
     if data[at : at + 32] != _digest(data, at):
         raise Damaged("its checksum does not match its bytes")
+    return data[at : at + 32].decode()
 
 
 def unseal(data: bytes | bytearray, columns: Sequence[str] | None = None) -> tuple[pa.Table, dict[str, str]]:

@@ -6,6 +6,7 @@ import contextlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from posixpath import splitext
 from types import TracebackType
 from typing import Any
 
@@ -28,7 +29,7 @@ from orchestrator.ledger.parts import (
     scan_keys,
 )
 from orchestrator.ledger.schema import fit_batches, same_columns, unify
-from orchestrator.ledger.seal import Damaged, seal
+from orchestrator.ledger.seal import Damaged, check, seal
 from orchestrator.row import SERIES
 from orchestrator.store import Store
 
@@ -50,7 +51,7 @@ class Writer:
     Attributes:
         done: keys of all rows, committed or buffered.
         dropped: how many rows were refused so far because their unit had one already.
-        set_aside: what was damaged, of another sweep, or there twice, and is in `damaged/` now; units that have no
+        set_aside: what was damaged, no file of this sweep, or there twice, and is in `damaged/` now; units that have no
             other row are not in `done`.
     """
 
@@ -107,6 +108,20 @@ class Writer:
         """Rows that were appended, but not committed yet."""
         return self._count
 
+    def prove(self, expected: int) -> None:
+        """Make sure that at least so many rows are committed, and that the files of their parts are in the folder.
+
+        Raises:
+            StorageError: there are fewer.
+        """
+        files = {f"rows/{name}" for name, _ in self._store.list("rows")}
+        missing = expected - sum(part.rows for part in self._parts if part.path in files)
+        if missing > 0:
+            raise StorageError(
+                f"{missing:,} units should have rows in {self._store.where}, but have none: were files removed from "
+                "rows/ during this run? All other rows are safe; the same command computes the missing ones."
+            )
+
     def append(self, rows: pa.RecordBatch, series: pa.RecordBatch | None = None) -> int:
         """Buffer rows and series; the number of rows dropped because their unit has one already.
 
@@ -162,11 +177,14 @@ class Writer:
         while self._count:  # another driver's late part may hold all of them
             rows = fit_batches(self._rows)
             mine, later = self._series_of(rows)
-            name = f"part-{self._next:06d}-{self._lock.token}.parquet" if mine is not None else None
-            part = Part(self._next, 0, (), name, rows.num_rows, sweep=self._sweep, schema=rows.schema)
+            name, mark, lines = None, None, None
+            if mine is not None:
+                name, lines = f"part-{self._next:06d}-{self._lock.token}.parquet", seal(mine, {})
+                mark = check(lines)
+            part = Part(self._next, 0, (), name, rows.num_rows, sweep=self._sweep, schema=rows.schema, seal=mark)
             data = seal(rows, part.about())
             self._show_columns(rows.schema)
-            if self._put(part, data, None if mine is None else seal(mine, {}), hook=self._hook):
+            if self._put(part, data, lines, hook=self._hook):
                 self._rows, self._count = [], 0
                 self._series = [] if later is None else later.to_batches()
                 self._hook("after-commit")
@@ -333,11 +351,12 @@ class Writer:
         self._parts, self._next = found.parts, found.next
         self._columns = pa.schema([]) if found.columns else None
         buffered, self._rows, self._count = self._rows, [], 0
+        if sum(part.rows for part in self._parts) > len(committed):
+            self._drop_repeats()
+            committed = scan_keys(self._store, self._sweep)[1]
         self.done = committed
         for batch in buffered:
             self.append(batch)
-        if sum(part.rows for part in self._parts) > len(committed):
-            self._drop_repeats()
         self._show_columns()
 
     def _drop_repeats(self) -> None:
@@ -351,8 +370,8 @@ class Writer:
     def _set_aside(self, damaged: Sequence[Damage]) -> None:
         for damage in damaged:
             self._lock.check()
-            flat = damage.path.replace("/", "-").removesuffix(".parquet")
-            self._store.move(damage.path, f"damaged/{flat}-{self._lock.token}.parquet")
+            stem, suffix = splitext(damage.path.replace("/", "-"))
+            self._store.move(damage.path, f"damaged/{stem}-{self._lock.token}{suffix}")
         self.set_aside += damaged
 
     def _of_open_units(self, series: pa.RecordBatch) -> pa.RecordBatch:

@@ -201,17 +201,25 @@ class Store:
 
         return self._read(path, copied)
 
-    def list(self, folder: str) -> list[tuple[str, int]]:
-        """Names (without the folder) and sizes in bytes of the files directly in a folder, sorted by name.
+    def list(self, folder: str, *, deep: bool = False) -> list[tuple[str, int]]:
+        """Names (without the folder) and sizes in bytes of the files in a folder, sorted by name.
+
+        Args:
+            folder: relative to the sweep's.
+            deep: also those in its folders, as `other/file`; else only those directly in it.
 
         Raises:
             Unreachable, StorageError: the folder can't be listed.
         """
         try:
-            found = self._read(folder, lambda raw: obstore.list_with_delimiter(raw, folder)["objects"])
+            if deep:
+                found = self._read(folder, lambda raw: obstore.list(raw, folder).collect())
+            else:
+                found = self._read(folder, lambda raw: obstore.list_with_delimiter(raw, folder)["objects"])
         except FileNotFoundError:
             return []
-        return sorted((str(f["path"]).rsplit("/", 1)[-1], int(f["size"])) for f in found)
+        start = len(folder) + 1 if folder else 0
+        return sorted((str(f["path"])[start:], int(f["size"])) for f in found)
 
     def delete(self, path: str) -> None:
         """Remove a file; no matter if it is gone already.

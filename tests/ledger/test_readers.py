@@ -52,9 +52,9 @@ def test_listing_that_misses_a_merged_part_and_its_sources(ledger: Ledger, monke
         work(writer, 8, 2)
     listing, calls = Store.list, [0]
 
-    def torn(store: Store, folder: str) -> list[tuple[str, int]]:
+    def torn(store: Store, folder: str, *, deep: bool = False) -> list[tuple[str, int]]:
         calls[0] += folder == "rows"
-        return [] if folder == "rows" and calls[0] == 1 else listing(store, folder)
+        return [] if folder == "rows" and calls[0] == 1 else listing(store, folder, deep=deep)
 
     monkeypatch.setattr(Store, "list", torn)
     assert ledger.rows().num_rows == 8

@@ -144,7 +144,7 @@ class ZooSession:
         for kept in self._states.left(pack_key):
             wanted = kept.alive.intersection(left)
             if wanted:
-                members = [(u, self._recipes.of(u.params)) for u in kept.units]
+                members = [left.get(u.key) or (u, self._recipes.of(u.params)) for u in kept.units]
                 for key in wanted:
                     del left[key]
                 yield self._pack(members, data, choice, parameters, wanted), kept.name

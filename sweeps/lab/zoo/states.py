@@ -92,6 +92,9 @@ class States:
             return None
         try:
             told = json.loads(arrays["units"].tobytes())
-            return Kept(name, tuple(Unit(k, p) for k, p, _ in told), frozenset(k for k, _, wanted in told if wanted))
-        except (KeyError, ValueError, TypeError):  # of an earlier version, which had no digest
+            units = tuple(Unit(key, dict(params)) for key, params, _ in told)
+            alive = frozenset(key for key, _, wanted in told if wanted)
+            whole = name == self.name(name.rpartition("-")[0], units, alive)
+        except (KeyError, ValueError, TypeError, RecursionError):  # of an earlier version, which had no digest
             return None
+        return Kept(name, units, alive) if whole else None
