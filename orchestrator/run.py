@@ -30,6 +30,7 @@ from orchestrator.ledger import (
     write_status,
 )
 from orchestrator.losses import Losses, preparing
+from orchestrator.manifest import check_same, grown_head
 from orchestrator.mend import lost_files, retire, set_aside
 from orchestrator.planner import Guard
 from orchestrator.row import Cause, Outcome, RowMaker, Status
@@ -38,7 +39,7 @@ from orchestrator.silence import Silence
 from orchestrator.site import Site
 from orchestrator.snapshot import Pace, Snapshot, Watch
 from orchestrator.spec import Spec
-from orchestrator.sweep import begun, check_same, grown_head, heard, planned, strays, wanted_files
+from orchestrator.sweep import begun, heard, planned, strays, wanted_files
 from orchestrator.trust import note_sweep
 from orchestrator.worker import Chunk, Job, Prepared, Probed
 

@@ -15,16 +15,16 @@ from typing import Any, Self
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
-from pydantic import ConfigDict, Field
 
 from orchestrator.artifacts import Artifacts
-from orchestrator.errors import LandsweepError, SpecError, SweepMismatch, UsageError
+from orchestrator.errors import LandsweepError, SpecError, SweepMismatch
 from orchestrator.kind import SweepKind, Workbench, kind_named
 from orchestrator.ledger import Findings, Ledger, Store
+from orchestrator.manifest import FORMAT, check_same, read_head
 from orchestrator.planner import Planner
 from orchestrator.reach import command_line
 from orchestrator.row import reported
-from orchestrator.spec import Model, Spec, differences, override, parse, read_yaml
+from orchestrator.spec import Spec, override, parse, read_yaml
 from orchestrator.trust import is_own, reading
 from orchestrator.unit import Unit
 
@@ -32,8 +32,6 @@ __all__ = [
     "Sweep",
     "asked",
     "begun",
-    "check_same",
-    "grown_head",
     "heard",
     "ledger_at",
     "load_spec",
@@ -42,9 +40,7 @@ __all__ = [
     "wanted_files",
 ]
 
-_FORMAT = 1
 _ASKED = 4096
-_READ = ("kind", "kind_version", "spec", "context", "definitions", "folder")  # of a head, to go on with it
 _PACKAGES = ("landsweep", "torch", "numpy", "ray", "optuna", "pyarrow", "pandas", "mlflow")
 
 
@@ -116,7 +112,7 @@ class Sweep:
 
     def __init__(self, ledger: Ledger, *, trust: bool = False) -> None:
         self.ledger = ledger
-        self.head: Mapping[str, Any] = _read(ledger.sweep, f"{ledger.store.where}/sweep.json")
+        self.head: Mapping[str, Any] = read_head(ledger.sweep, f"{ledger.store.where}/sweep.json")
         self.trusted = trust or is_own(ledger.store.where, ledger.sweep)
         self.kind = kind_named(self.head["kind"])
         with self._reading():
@@ -214,7 +210,7 @@ def wanted_files(kind: SweepKind[Any], spec: Spec) -> list[str]:
 def _new_head(kind: SweepKind[Any], spec: Spec, folder: Path) -> dict[str, Any]:
     """What `sweep.json` says of a sweep that begins now."""
     return {
-        "format": _FORMAT,
+        "format": FORMAT,
         "id": uuid.uuid4().hex,
         "kind": spec.kind,
         "kind_version": kind.version,
@@ -245,31 +241,6 @@ def begun(store: Store, kind: SweepKind[Any], spec: Spec, folder: Path) -> Ledge
         ledger = Ledger.open(store)
         check_same(ledger.sweep, kind, spec, store.where)
         return ledger
-
-
-def check_same(head: Mapping[str, Any], kind: SweepKind[Any], spec: Spec, where: str) -> None:
-    """Refuse to go on with a spec whose rows would not be comparable with those that are there.
-
-    Raises:
-        SweepMismatch: kind, version, context or a definition differs; the message says which field.
-        UsageError: the head lacks what a sweep has.
-    """
-    _check_complete(head, f"{where}/sweep.json")
-    lines = differences(
-        {"kind": head["kind"], "kind_version": head["kind_version"], **head["context"]},
-        {"kind": spec.kind, "kind_version": kind.version, **spec.context()},
-    )
-    for field, now in spec.definitions().items():
-        before = head["definitions"].get(field, {})
-        common = [name for name in now if name in before]
-        lines += differences({n: before[n] for n in common}, {n: now[n] for n in common}, field)
-    if lines:
-        raise SweepMismatch(
-            f"{where} holds a sweep of another spec:\n"
-            + "\n".join(f"  - {line}" for line in lines)
-            + "\nAxes may grow within a sweep, other fields may not. Give this spec a folder of its own with --out, "
-            "or another name."
-        )
 
 
 def strays(head: Mapping[str, Any], kind: SweepKind[Any], spec: Spec, rows: int, planned: int) -> list[str]:
@@ -314,42 +285,6 @@ def _changed_columns(head: Mapping[str, Any], kind: SweepKind[Any], spec: Spec) 
     return f"columns have changed, so these are null: {'; '.join(parts)}.{renamed}" if parts else ""
 
 
-class _Head(Model):
-    """What `sweep.json` holds; fields of other versions are passed over."""
-
-    model_config = ConfigDict(extra="ignore")
-
-    format: int = 1
-    id: str = ""
-    kind: str
-    kind_version: int
-    name: str = "?"
-    fingerprint: str = "-"
-    spec: dict[str, Any]
-    context: dict[str, Any]
-    definitions: dict[str, dict[str, Any]]
-    folder: str
-    versions: dict[str, str | None] = Field(default={})
-    git_commit: str | None = None
-    host: str = "-"
-    command: list[str] | str = ""
-    created: float = 0.0
-
-
-def _read(head: Mapping[str, Any], source: str) -> Mapping[str, Any]:
-    """The head of a sweep, each field of its type.
-
-    Raises:
-        UsageError: it lacks what a sweep has, or was made by a later version.
-    """
-    _check_complete(head, source)
-    known = parse(_Head, head, f"{source} is damaged")
-    if known.format > _FORMAT:
-        raise UsageError(f"{source} has the format {known.format}, of a later landsweep; this one knows {_FORMAT}")
-    as_written = {name: head[name] for name in ("spec", "context", "definitions")}
-    return {**head, **known.model_dump(mode="json"), **as_written}
-
-
 def _spec(kind: SweepKind[Any], fields: Mapping[str, Any], source: str) -> Spec:
     """The spec of a sweep on disk; whatever its fields are, an error says that they can't be read."""
     try:
@@ -359,20 +294,6 @@ def _spec(kind: SweepKind[Any], fields: Mapping[str, Any], source: str) -> Spec:
     except Exception as e:  # a validator of the kind was given what no spec file can hold
         raise SpecError(f"{source}: its spec can't be read: {type(e).__name__}: {e}") from e
     return spec
-
-
-def _check_complete(head: Mapping[str, Any], source: str) -> None:
-    if missing := [name for name in _READ if name not in head]:
-        raise UsageError(f"{source} is damaged: it has no {', '.join(missing)}; restore it, or use another folder")
-
-
-def grown_head(head: Mapping[str, Any], spec: Spec) -> dict[str, Any] | None:
-    """The head with the axes of `spec`, or None when it holds them already."""
-    now = {
-        "spec": spec.model_dump(mode="json"),
-        "definitions": {f: {**head["definitions"].get(f, {}), **d} for f, d in spec.definitions().items()},
-    }
-    return None if all(head[k] == v for k, v in now.items()) else {**head, **now}
 
 
 def _version(package: str) -> str | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import importlib
-import json
 import pkgutil
 import subprocess
 import sys
@@ -76,14 +75,13 @@ def test_help_starts_without_the_heavy_libraries() -> None:
     assert done.stdout.strip() == "[]"
 
 
-def test_status_starts_without_the_libraries_of_the_kind(tmp_path: Path) -> None:
+def test_status_starts_without_the_libraries_of_the_kind() -> None:
     """It is typed again and again beside a run, so it must not import torch, whatever the kind."""
-    head = {"name": "zoo", "kind": "zoo"}
-    (tmp_path / "sweep.json").write_text(json.dumps(head), encoding="utf-8")
+    zoo = ROOT / "tests/golden/begun/zoo"
     code = (
         "import sys; import orchestrator.cli as cli; "
-        f"cli.app(['status', {str(tmp_path)!r}], standalone_mode=False); "
+        f"cli.app(['status', {str(zoo)!r}], standalone_mode=False); "
         "print([m for m in 'torch ray mlflow optuna scipy sklearn matplotlib plotly'.split() if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines() == ["zoo (zoo): no driver has run yet", "[]"]
+    assert done.stdout.splitlines() == ["zoo-example (zoo): stopped, 8/16 units (8 ok)", "[]"]

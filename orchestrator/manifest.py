@@ -1,0 +1,93 @@
+"""`sweep.json`: what it holds, whether a spec may go on with it, and how it grows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import ConfigDict, Field
+
+from orchestrator.errors import SweepMismatch, UsageError
+from orchestrator.kind import SweepKind
+from orchestrator.spec import Model, Spec, differences, parse
+
+__all__ = ["FORMAT", "check_same", "grown_head", "read_head"]
+
+FORMAT = 1
+
+_NEEDED = ("kind", "kind_version", "spec", "context", "definitions", "folder")  # to go on with a sweep
+
+
+class _Head(Model):
+    """What `sweep.json` holds; fields of other versions are passed over."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    format: int = 1
+    id: str = ""
+    kind: str
+    kind_version: int
+    name: str = "?"
+    fingerprint: str = "-"
+    spec: dict[str, Any]
+    context: dict[str, Any]
+    definitions: dict[str, dict[str, Any]]
+    folder: str
+    versions: dict[str, str | None] = Field(default={})
+    git_commit: str | None = None
+    host: str = "-"
+    command: list[str] | str = ""
+    created: float = 0.0
+
+
+def read_head(head: Mapping[str, Any], source: str) -> Mapping[str, Any]:
+    """The head of a sweep, each field of its type.
+
+    Raises:
+        UsageError: it lacks what a sweep has, or was made by a later version.
+    """
+    _check_complete(head, source)
+    known = parse(_Head, head, f"{source} is damaged")
+    if known.format > FORMAT:
+        raise UsageError(f"{source} has the format {known.format}, of a later landsweep; this one knows {FORMAT}")
+    as_written = {name: head[name] for name in ("spec", "context", "definitions")}
+    return {**head, **known.model_dump(mode="json"), **as_written}
+
+
+def check_same(head: Mapping[str, Any], kind: SweepKind[Any], spec: Spec, where: str) -> None:
+    """Refuse to go on with a spec whose rows would not be comparable with those that are there.
+
+    Raises:
+        SweepMismatch: kind, version, context or a definition differs; the message says which field.
+        UsageError: the head lacks what a sweep has.
+    """
+    _check_complete(head, f"{where}/sweep.json")
+    lines = differences(
+        {"kind": head["kind"], "kind_version": head["kind_version"], **head["context"]},
+        {"kind": spec.kind, "kind_version": kind.version, **spec.context()},
+    )
+    for field, now in spec.definitions().items():
+        before = head["definitions"].get(field, {})
+        common = [name for name in now if name in before]
+        lines += differences({n: before[n] for n in common}, {n: now[n] for n in common}, field)
+    if lines:
+        raise SweepMismatch(
+            f"{where} holds a sweep of another spec:\n"
+            + "\n".join(f"  - {line}" for line in lines)
+            + "\nAxes may grow within a sweep, other fields may not. Give this spec a folder of its own with --out, "
+            "or another name."
+        )
+
+
+def grown_head(head: Mapping[str, Any], spec: Spec) -> dict[str, Any] | None:
+    """The head with the axes of `spec`, or None when it holds them already."""
+    now = {
+        "spec": spec.model_dump(mode="json"),
+        "definitions": {f: {**head["definitions"].get(f, {}), **d} for f, d in spec.definitions().items()},
+    }
+    return None if all(head[k] == v for k, v in now.items()) else {**head, **now}
+
+
+def _check_complete(head: Mapping[str, Any], source: str) -> None:
+    if missing := [name for name in _NEEDED if name not in head]:
+        raise UsageError(f"{source} is damaged: it has no {', '.join(missing)}; restore it, or use another folder")
