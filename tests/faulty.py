@@ -15,7 +15,9 @@ from dataclasses import dataclass, field
 
 __all__ = ["Fault", "Way", "faulty_way", "now_and_then"]
 
-Fault = str  # a status that is answered instead; hang; slow; cut; done-cut; done-500; unconditional; or "" for none
+# A status that is answered instead; hang; slow; drip-N (bytes per second); cut; done-cut; done-500; unconditional; or
+# "" for none.
+Fault = str
 Choose = Callable[[str, str, bool], Fault]  # of method, path, and whether the request has a condition
 _CODES = {409: "ConditionalRequestConflict", 500: "InternalError", 501: "NotImplemented", 503: "SlowDown"}
 
@@ -55,10 +57,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         condition = "If-None-Match" in self.headers
         fault = self.way.choose(self.command, self.path, condition)
-        if fault in ("409", "501", "unconditional") and not condition:
+        if fault in ("409", "done-409", "501", "unconditional") and not condition:
             fault = ""
-        if fault == "done-409":
-            fault = "done-409" if condition else ""
         self.way.met[self.command, fault] += 1
         if fault == "hang":
             self.ended.wait(120)
@@ -77,6 +77,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         if fault.startswith("done-"):
             code = int(fault.removeprefix("done-"))
             return self._answer(code, {}, _error(code))
+        if fault.startswith("drip-"):
+            return self._answer(status, headers, answer, pace=int(fault.removeprefix("drip-")))
         return self._answer(status, headers, answer)
 
     do_PUT = do_POST = do_DELETE = do_HEAD = do_GET  # noqa: N815 - the names that the library wants
@@ -91,7 +93,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         connection.close()
         return response.status, told, answer
 
-    def _answer(self, status: int, headers: dict[str, str], body: bytes, most: int | None = None) -> None:
+    def _answer(
+        self, status: int, headers: dict[str, str], body: bytes, most: int | None = None, pace: int = 0
+    ) -> None:
         self.send_response(status)
         for name, value in headers.items():
             if name.lower() not in ("server", "date", "content-length"):
@@ -99,8 +103,11 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         length = headers.get("Content-Length", len(body)) if self.command == "HEAD" else len(body)
         self.send_header("Content-Length", str(length))
         self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(body[:most])
+        body = b"" if self.command == "HEAD" else body[:most]
+        piece = pace or max(1, len(body))
+        for at in range(0, len(body), piece):
+            self.wfile.write(body[at : at + piece])
+            self.ended.wait(1.0 if pace else 0.0)
 
     def _cut(self) -> None:
         self.close_connection = True

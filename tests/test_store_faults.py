@@ -76,6 +76,32 @@ def test_a_ledger_under_conflicts_is_that_of_a_quiet_day(way: Way, bucket_url: s
     assert content(ledger) == content(quiet)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("what", ["read", "list", "head"])
+def test_a_small_answer_that_comes_byte_by_byte_is_given_up(way: Way, bucket_url: str, what: str) -> None:
+    store = Store.at(bucket_url)
+    store.replace("rows/a", b"x" * 2000)
+    way.choose = now_and_then(1, ("drip-1",), 0)
+    ask = {
+        "read": lambda: store.read("rows/a"),
+        "list": lambda: store.list("rows"),
+        "head": lambda: store.head("rows/a", 500),
+    }
+    began = time.monotonic()
+    with pytest.raises(Unreachable):
+        ask[what]()
+    assert time.monotonic() - began < WITHIN
+
+
+@pytest.mark.slow
+def test_a_large_answer_may_take_longer_as_long_as_it_comes(way: Way, bucket_url: str) -> None:
+    store = Store.at(bucket_url)
+    data = random.Random(3).randbytes(5 << 20)
+    store.replace("weights/a", data)
+    way.choose = now_and_then(1, (f"drip-{len(data) // 35}",), 0)
+    assert store.read("weights/a") == data, "it takes 35 s"
+
+
 def test_endless_conflicts_end_with_an_error(way: Way, bucket_url: str) -> None:
     way.choose = now_and_then(1, ("409",), 0)
     store = Store.at(bucket_url)
@@ -130,7 +156,7 @@ def started(bucket_url: str, folder: Path, seconds: float) -> subprocess.Popen[s
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("fault", ["hang", "500", "cut", "503"])
+@pytest.mark.parametrize("fault", ["hang", "500", "cut", "503", "drip-1"])
 def test_a_store_that_fails_in_a_run_stops_it_with_code_3_within_a_minute(
     way: Way, bucket_url: str, tmp_path: Path, fault: str
 ) -> None:

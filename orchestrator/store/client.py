@@ -22,13 +22,16 @@ if TYPE_CHECKING:
 __all__ = ["ASKING_SECONDS", "Client", "Patience"]
 
 T = TypeVar("T")
-Patience: TypeAlias = Literal["usual", "little", "bulk"]
+Patience: TypeAlias = Literal["usual", "little", "bulk", "stream"]
 # A driver whose object store is silent ends within 60 s: one request of usual patience (at most 20 + 2 + 10 s), and
-# three of little patience (4 + 4 s each): the status before it, the next one after it, the lock's release.
-ASKING_SECONDS: dict[Patience, float] = {"usual": 20.0, "little": 4.0, "bulk": 20.0}  # no new attempt after these
-_SILENCE_SECONDS: dict[Patience, float] = {"usual": 10.0, "little": 4.0, "bulk": 600.0}  # of one attempt
+# three of little patience (4 + 4 s each): the status before it, the next one after it, the lock's release. So does one
+# whose store sends byte after byte without end (30 s, and 8 s each).
+# No new attempt begins after these.
+ASKING_SECONDS: dict[Patience, float] = {"usual": 20.0, "little": 4.0, "bulk": 20.0, "stream": 20.0}
+_SILENCE_SECONDS: dict[Patience, float] = {"usual": 10.0, "little": 4.0, "bulk": 600.0, "stream": 10.0}  # of one
+_WHOLE_SECONDS: dict[Patience, float] = {"usual": 30.0, "little": 8.0, "bulk": 3600.0, "stream": 3600.0}  # of one
 _PAUSE_SECONDS = 0.2
-_RETRIES: dict[Patience, int] = {"usual": 1000, "little": 1, "bulk": 1000}
+_RETRIES: dict[Patience, int] = {"usual": 1000, "little": 1, "bulk": 1000, "stream": 1000}
 
 
 class Client:
@@ -90,11 +93,11 @@ def _opened(where: str, patience: Patience) -> ObjectStore:
             "retry_timeout": timedelta(seconds=ASKING_SECONDS[patience]),
             "backoff": {"init_backoff": timedelta(seconds=0.1), "max_backoff": timedelta(seconds=2), "base": 2.0},
         },
-        # A download may take an hour as long as bytes come.
+        # A download of much may take an hour as long as bytes come.
         "client_options": {
             "connect_timeout": min(timedelta(seconds=5), silence),
             "read_timeout": silence,
-            "timeout": timedelta(hours=1),
+            "timeout": timedelta(seconds=_WHOLE_SECONDS[patience]),
         },
     }
     if where.startswith("s3:"):

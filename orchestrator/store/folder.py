@@ -147,7 +147,14 @@ class Store:
             Unreachable: the object store does not answer.
             StorageError: the file can't be read.
         """
-        return self._read(path, lambda raw: obstore.get(raw, path).bytes().to_bytes())
+
+        def small(raw: ObjectStore) -> bytes | None:
+            file = obstore.get(raw, path)
+            return None if self._root is None and file.meta["size"] > _BULK else file.bytes().to_bytes()
+
+        if (data := self._read(path, small)) is not None:
+            return data
+        return self._read(path, lambda raw: obstore.get(raw, path).bytes().to_bytes(), "stream")
 
     def head(self, path: str, length: int) -> bytes:
         """The first bytes of a file, at most so many.
@@ -170,7 +177,7 @@ class Store:
                 state.update(chunk)
             return state.hexdigest()
 
-        return self._read(path, digest_of)
+        return self._read(path, digest_of, "stream")
 
     def fetch(self, path: str, cache: Path) -> Path:
         """A file's path on this machine: where it lies, or of a copy in `cache` that is made when there is none yet.
@@ -199,7 +206,7 @@ class Store:
                 part.replace(copy)
             return copy
 
-        return self._read(path, copied)
+        return self._read(path, copied, "stream")
 
     def list(self, folder: str, *, deep: bool = False) -> list[tuple[str, int]]:
         """Names (without the folder) and sizes in bytes of the files in a folder, sorted by name.
@@ -264,9 +271,9 @@ class Store:
                     except OSError as e:
                         raise self._refused(f"{folder}/{file.name}", e, "removed") from e
 
-    def _read(self, path: str, ask: Callable[[ObjectStore], T]) -> T:
+    def _read(self, path: str, ask: Callable[[ObjectStore], T], patience: Patience = "usual") -> T:
         try:
-            return self._client.asked(ask)
+            return self._client.asked(ask, patience)
         except FileNotFoundError:
             raise
         except (BaseError, OSError) as e:
