@@ -134,7 +134,10 @@ def test_a_spec_survives_json_and_its_recipe_has_no_length() -> None:
         ({"widths": [8, 12.5]}, ["widths must be whole numbers"]),
         ({"validate": {"budgets": [2e9]}}, ["validate.budgets: 2e+09", "not above the largest run"]),
         ({"validate": {"budgets": [1e11], "seeds": 2}}, ["only 1 seeds"]),
-        ({"law": "power"}, ["the loss as a law of N and D: kaplan_joint, kaplan_offset, chinchilla;", "power gives y from x"]),
+        (
+            {"law": "power"},
+            ["the loss as a law of N and D: kaplan_joint, kaplan_offset, chinchilla;", "power gives y from x"],
+        ),
         ({"law": "kaplan_size"}, ["kaplan_size gives loss from N"]),
         ({"law": "rectified"}, ["rectified gives loss from D"]),
         ({"law": "optimal_rate"}, ["optimal_rate gives rate from N, D"]),
