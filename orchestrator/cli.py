@@ -21,7 +21,7 @@ from orchestrator.console import err, out
 from orchestrator.errors import LandsweepError, SpecError
 from orchestrator.leaving import leave
 from orchestrator.reach import command_line
-from orchestrator.trust import foreign_code, start_reading, untrusted, user_code
+from orchestrator.trust import foreign_code, refuse_files, start_reading, untrusted, user_code
 
 if TYPE_CHECKING:
     from orchestrator.site import Site
@@ -63,7 +63,7 @@ Out = Annotated[
     str | None, typer.Option("--out", help="Results folder, or s3://BUCKET/NAME, gs://...; by default results/NAME.")
 ]
 Trust = Annotated[
-    bool, typer.Option("--trust", help="Run code that DIR names, though this user did not run the sweep here.")
+    bool, typer.Option("--trust", help="Treat DIR as your own: its code may run, the MLflow store beside it is used.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON with stable fields.")]
 
@@ -138,27 +138,29 @@ def drive(
     command: str | None = None,
     *,
     deep: bool = False,
+    own: bool = True,
 ) -> int:
     """Run a sweep in this process, show its progress, publish its end; gives the exit code.
 
     The code is 1, too, where all rows are right but the report could not be made.
 
-    The arguments are those of `run_sweep`, and `command`: what goes on when it was stopped, by default what was typed.
+    The arguments are those of `run_sweep`, and `command`: what goes on when it was stopped, by default what was
+    typed; `own`: the sweep is this user's, or trusted: it is noted so, and the tracking store beside it may be used.
     """
     from orchestrator.display import LinesWatch, live_watch
     from orchestrator.publish import check_tracking, publish
     from orchestrator.run import run_sweep
 
-    check_tracking(site, where)
+    check_tracking(site, where, own=own)
     stop = _stop_on_signals()
     with live_watch(err) if err.is_terminal else LinesWatch(err) as watch:
-        end = run_sweep(kind, spec, site, where, folder=folder, watch=watch, stop=stop, again=again, deep=deep)
+        end = run_sweep(kind, spec, site, where, folder=folder, watch=watch, stop=stop, again=again, deep=deep, own=own)
     if end.phase == "stopped":
         err.print(f"stopped: {end.done:,} of {_many(end.total)} units have rows in {where}; nothing is lost.")
         err.print(f"go on with: {command or f'landsweep {shlex.join(command_line())}'}")
         return 3
     _say_end(end, where)
-    opened = partial(_open, where, trust=True)
+    opened = partial(_open, where, trust=own)
     reported = publish(opened, where, site, err.print)
     return 1 if end.counts.get("failed") or not reported else 0
 
@@ -340,31 +342,37 @@ def rerun(
     if cause is not None and with_status != Status.failed:
         raise SpecError(f"--cause {cause}: only failed units have a cause; leave it out, or --status {with_status}")
     sweep = _open(folder, trust=trust)
-    if not sweep.trusted and (names := foreign_code(sweep.head["spec"])):
-        raise untrusted(folder, names)
+    if not sweep.trusted:
+        if names := foreign_code(sweep.head["spec"]):
+            raise untrusted(folder, names)
+        refuse_files(sweep.head["spec"], sweep.folder, folder)
+    go = partial(drive, sweep.kind, sweep.spec, load_site(site, site_changes), folder, sweep.folder, own=sweep.trusted)
     if with_status == _DAMAGED:
         err.print("every byte of rows, series, prepared arrays, weights and states is compared first")
-        raise typer.Exit(drive(sweep.kind, sweep.spec, load_site(site, site_changes), folder, sweep.folder, deep=True))
+        raise typer.Exit(go(deep=True))
     rows = sweep.rows()
     again = tuple(rows.loc[(rows["status"] == with_status) & ((rows["cause"] == cause) if cause else True), "key"])
     if not again and not {*sweep.keys()}.difference(rows["key"]):  # units without a row: a rerun that was stopped
         err.print(f"no unit with status {with_status}{f' and cause {cause}' if cause else ''}: nothing to do")
         return
     err.print(f"{len(again):,} units will be computed again" if again else "units without a row will be computed")
-    raise typer.Exit(drive(sweep.kind, sweep.spec, load_site(site, site_changes), folder, sweep.folder, again))
+    raise typer.Exit(go(again))
 
 
 @app.command("export-mlflow", epilog="Example: landsweep export-mlflow results/landscape_skip --uri http://mlflow:5000")
 def export_mlflow(
     folder: Results,
-    uri: Annotated[str | None, typer.Option("--uri", help="MLflow tracking URI; by default DIR/../mlflow.db.")] = None,
+    uri: Annotated[
+        str | None, typer.Option("--uri", help="MLflow tracking URI; by default, of your own sweeps, DIR/../mlflow.db.")
+    ] = None,
     experiment: Annotated[str | None, typer.Option("--experiment", help="Its name; by default landsweep-KIND.")] = None,
     most: Annotated[int, typer.Option("--units", min=0, help="Most units with a run of their own.")] = 500,
+    trust: Trust = False,
 ) -> None:
     """Show a sweep in MLflow; doing it twice changes nothing."""
     from orchestrator.publish import export_now
 
-    out.print(export_now(_open(folder), folder, uri, experiment, most))
+    out.print(export_now(_open(folder, trust=trust), folder, uri, experiment, most))
 
 
 @app.command(epilog="Example: landsweep kinds landscape")

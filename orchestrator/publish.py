@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.errors import StorageError
+from orchestrator.errors import StorageError, Untrusted
 from orchestrator.kind import SweepKind
 from orchestrator.redaction import redacted
 from orchestrator.report import render
@@ -32,14 +32,35 @@ __all__ = ["check_tracking", "export_now", "make_page", "publish", "write_report
 _MOST_ERROR = 300  # characters of an error in one line
 
 
-def check_tracking(site: Site, where: str) -> None:
+def check_tracking(site: Site, where: str, *, own: bool = True) -> None:
     """Make sure, before any work, that the tracking store can be reached.
+
+    Args:
+        site: names it.
+        where: the results.
+        own: they are the user's own or trusted, so the store beside them may be used.
 
     Raises:
         Unreachable: it can't.
+        Untrusted: the store would be the one beside the results of somebody else.
     """
     if site.tracking is not False:
-        check_reachable(site.tracking or default_uri(views(where).parent))
+        check_reachable(site.tracking or _beside(where, own, "site.tracking=false, site.tracking=URI"))
+
+
+def _beside(where: str, own: bool, instead: str) -> str:
+    """URI of the default store: beside the results.
+
+    Raises:
+        Untrusted: these are not the user's own, so neither may be the store.
+    """
+    if own:
+        return default_uri(views(where).parent)
+    raise Untrusted(
+        f"{where} is not a sweep that you ran in this place, so MLflow's file beside it may come from somebody else, "
+        f"and could have files of yours written over. Nothing was done. Give {instead}, such as "
+        "sqlite:////absolute/path/mlflow.db, or, where you know who made the folder, --trust"
+    )
 
 
 def publish(opened: Callable[[], Sweep], where: str, site: Site, say: Callable[[str], None]) -> bool:
@@ -67,7 +88,7 @@ def publish(opened: Callable[[], Sweep], where: str, site: Site, say: Callable[[
     except Exception as e:  # noqa: BLE001 - the rows are safe, and the same error can be had again
         problem = shortened(one_line(f"{type(e).__name__}: {e}"), _MOST_ERROR)
     if site.tracking is not False and sweep is not None and rows is not None:
-        uri = site.tracking or default_uri(views(where).parent)
+        uri = site.tracking or _beside(where, sweep.trusted, "site.tracking=URI")
         folder = views(where) / "report"
         say(export_safely(rows, folder, _described(sweep), summary, uri, units=units)[1])
     if problem:
@@ -148,14 +169,15 @@ def export_now(sweep: Sweep, where: str, uri: str | None, experiment: str | None
     Args:
         sweep: to show.
         where: its results.
-        uri: of the store; None: the default one.
+        uri: of the store; None: the default one, beside the results.
         experiment: its name there; None: by kind.
         most: units with a run of their own.
 
     Raises:
         Unreachable: the store does not answer.
+        Untrusted: the store would be the one beside the results of somebody else.
     """
-    uri = uri or default_uri(views(where).parent)
+    uri = uri or _beside(where, sweep.trusted, "--uri URI")
     check_reachable(uri)
     _, report = write_report(sweep, where)
     folder, units = views(where) / "report", _units(sweep, most)
@@ -172,4 +194,4 @@ def _units(sweep: Sweep, most: int) -> list[UnitEntry]:
 def _described(sweep: Sweep) -> dict[str, object]:
     store = sweep.ledger.store
     where = store.where if store.path is None else str(store.path.resolve())
-    return {**sweep.head, "params": sweep.kind.params(sweep.spec), "where": where}
+    return {**sweep.head, "params": sweep.kind.params(sweep.spec), "where": where, "trusted": sweep.trusted}

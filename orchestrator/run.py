@@ -63,6 +63,7 @@ def run_sweep(
     hook: Callable[[str], None] | None = None,
     again: Collection[str] = (),
     deep: bool = False,
+    own: bool = True,
 ) -> Snapshot:
     """Run, resume or extend a sweep until every unit of its plan has a row, or until `stop` is set.
 
@@ -78,6 +79,7 @@ def run_sweep(
         hook: called at named points of a commit; for tests that kill.
         again: keys of units whose rows are retired first, so that they are computed again.
         deep: read every byte of the files that rows name, and of states, and compute again what has changed bytes.
+        own: note that this user has run the sweep here, so that its code may run; not for a folder of somebody else.
 
     Raises:
         UsageError: spec, site or results directory can't be used; nothing was started.
@@ -91,8 +93,7 @@ def run_sweep(
         check_same(ledger.sweep, kind, spec, str(out))
     stop = stop or threading.Event()
     with ExitStack() as stack:
-        executor = executor or make_executor(site)
-        run = _Run(kind, spec, site, store, executor, watch, stop)
+        run = _Run(kind, spec, site, store, executor := executor or make_executor(site), watch, stop)
         stack.callback(executor.close)
         if ledger is None:
             run.open(folder)
@@ -107,15 +108,16 @@ def run_sweep(
             retire(ledger, again, lost, watch)
         writer = stack.enter_context(ledger.writing(hook, seconds=site.commit_seconds, most_rows=site.commit_rows))
         set_aside(ledger, writer, watch, states=deep)
-        _grow(ledger, writer, spec)
+        _grow(ledger, writer, spec, own=own)
         return run.go(ledger, writer, folder)
 
 
-def _grow(ledger: Ledger, writer: Writer, spec: Spec) -> None:
-    """Let `sweep.json` hold all axes of the spec, and remember that this user has run the sweep."""
+def _grow(ledger: Ledger, writer: Writer, spec: Spec, *, own: bool) -> None:
+    """Let `sweep.json` hold all axes of the spec, and remember, of an own one, that this user has run the sweep."""
     if (head := grown_head(ledger.sweep, spec)) is not None:
         writer.update_sweep(head)
-    note_sweep(ledger.store.where, head or ledger.sweep)
+    if own:
+        note_sweep(ledger.store.where, head or ledger.sweep)
 
 
 class _Run:
@@ -178,8 +180,7 @@ class _Run:
         lost = set_aside_prepared(self._store, wanted_files(self._kind, self._spec), complete=finished)
         for damage in lost:
             self._watch.say(f"{damage}; where the sweep needs it, it is computed again")
-        finished = finished and not lost
-        if not finished:
+        if not (finished := finished and not lost):
             self.open(folder)
             self._prepare()
             self._phase, self._note = "running", ""

@@ -10,17 +10,20 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import re
 import shlex
+import stat
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
+from urllib.request import url2pathname
 
 import pandas as pd
 
-from orchestrator.errors import Unreachable
-from orchestrator.inside import no_links
+from orchestrator.errors import Unreachable, Untrusted, UsageError
+from orchestrator.inside import no_links, refuse_link
 from orchestrator.reach import answer_of, writable
 from orchestrator.redaction import redacted
 from orchestrator.report.tables import numbers
@@ -41,6 +44,9 @@ _WAIT = 60  # s
 _SWEEP = "landsweep.sweep"
 _OF, _UNIT, _STATE = "landsweep.of", "landsweep.unit", "landsweep.state"  # of the runs of units
 _PAGE = 1000
+_ROWS = "landsweep.rows"  # of a sweep's run: where its rows lie
+_PARENT = "mlflow.parentRunId"
+_ID = re.compile(r"[0-9a-f]{1,64}")
 _CALM = {  # set unless the user has set them
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",  # with MLflow's own 7 a dead server costs minutes
@@ -71,6 +77,7 @@ def check_reachable(uri: str) -> None:
     if parts.scheme in ("http", "https"):
         answer_of(uri)
     elif parts.scheme == "sqlite":
+        _refuse_links(_database(uri))
         writable(_database(uri))
     elif parts.scheme in ("", "file"):
         raise Unreachable(
@@ -102,7 +109,8 @@ def export(
         rows: of the sweep.
         report_dir: the folder `report` inside the sweep's folder; its page and pictures become artifacts.
         sweep: entries of `sweep.json`, and, if known, `params`, the columns of the units' params, and `where`, the
-            results folder or its URL.
+            results folder or its URL, and `trusted`, whether a run of the same sweep that was made from another
+            folder may be written over.
         summary: name to number, as the kind's report gives it.
         uri: of the store.
         experiment: its name in MLflow; by default `landsweep-<kind>`.
@@ -112,17 +120,25 @@ def export(
         The run's id.
 
     Raises:
+        UsageError: the sweep's id is none, or its run there shows another folder.
+        Untrusted: a file of the store is a link, or a store beside the sweep would have the report written elsewhere.
         Exception: whatever MLflow raises; `export_safely` catches it.
     """
+    if _ID.fullmatch(str(sweep["id"])) is None:
+        raise UsageError(
+            f"sweep.json: id: {str(sweep['id'])[:80]!r} is no id of a sweep; it has the digits 0-9 and a-f only"
+        )
     with _quiet(), _alone(uri):
         from mlflow.tracking import MlflowClient
 
         client = MlflowClient(tracking_uri=uri)
         where = _experiment(client, uri, experiment or f"landsweep-{sweep['kind']}")
-        run = _run(client, where, rows, sweep)
+        new_tags = sweep_tags(rows, report_dir, sweep)
+        run = _run(client, where, rows, sweep, new_tags[_ROWS])
         run_id = str(run.info.run_id)
+        _check_artifacts(uri, str(run.info.artifact_uri), report_dir.parent.parent)
         tags, metrics = dict(run.data.tags), sweep_metrics(rows, sweep, summary)
-        _log(client, run, sweep_params(sweep), metrics, sweep_tags(rows, report_dir, sweep), rows)
+        _log(client, run, sweep_params(sweep), metrics, new_tags, rows)
         digest = artifacts_digest(report_dir, sweep)
         if tags.get("landsweep.artifacts") != digest:
             if report_dir.is_dir():
@@ -131,7 +147,7 @@ def export(
             client.log_text(run_id, spec_text(sweep), "spec.yaml")
             client.set_tag(run_id, "landsweep.artifacts", digest)
         _end(client, run, rows)
-        _write_units(client, where, run_id, str(sweep["id"]), units)
+        _write_units(client, where, run_id, sweep, units)
         return run_id
 
 
@@ -183,7 +199,9 @@ def _alone(uri: str) -> Iterator[None]:
 
     path = _database(uri)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.with_name(f".{path.name}.lock").open("w") as lock:
+    _refuse_links(path)
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
+    with os.fdopen(os.open(_lock_of(path), flags, 0o666), "rb", buffering=0) as lock:
         for _ in range(round(_WAIT / 0.1)):
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -195,6 +213,48 @@ def _alone(uri: str) -> Iterator[None]:
         else:
             raise TimeoutError(f"another export has held {path} for {_WAIT} s")
         yield
+
+
+def _lock_of(database: Path) -> Path:
+    return database.with_name(f".{database.name}.lock")
+
+
+def _refuse_links(database: Path) -> None:
+    """Refuse a SQLite file that is a link, or has one beside it where SQLite or we would write.
+
+    Raises:
+        Untrusted: names it.
+    """
+    beside = (database.with_name(f"{database.name}{end}") for end in ("-wal", "-shm", "-journal"))
+    for path in (database, _lock_of(database), *beside):
+        refuse_link(path.parent, path.name)
+        if path.exists() and not stat.S_ISREG(path.lstat().st_mode) and not path.is_dir():
+            raise Untrusted(f"tracking: {path} is no regular file; remove it, or name another store")
+
+
+def _check_artifacts(uri: str, artifacts: str, folder: Path) -> None:
+    """Make sure that a SQLite store beside the results has their report written below its own folder.
+
+    Args:
+        uri: of the store.
+        artifacts: URI of the run's artifacts, as the store has it.
+        folder: that holds the results folder.
+
+    Raises:
+        Untrusted: it would be written elsewhere, or through a link.
+    """
+    if urlsplit(uri).scheme != "sqlite" or _database(uri).parent.resolve() != folder.resolve():
+        return  # a store that the user has named
+    parts = urlsplit(artifacts)
+    place = Path(url2pathname(parts.path if parts.scheme == "file" else artifacts)).resolve()
+    local = parts.scheme in ("", "file") and not (parts.netloc or parts.query or parts.fragment)
+    if not local or not place.is_relative_to(folder.resolve()):
+        raise Untrusted(
+            f"tracking: {_database(uri)} says that the report is to be written to {redacted(artifacts)}, which is not "
+            f"below {folder.resolve()}. A store that lies beside results may come from whoever made them. Nothing "
+            "was written there: remove the store, or give another one, such as sqlite:////absolute/path/mlflow.db"
+        )
+    no_links(place)
 
 
 def _experiment(client: Any, uri: str, name: str) -> str:  # noqa: ANN401 - mlflow's own client
@@ -209,13 +269,25 @@ def _experiment(client: Any, uri: str, name: str) -> str:  # noqa: ANN401 - mlfl
     return str(client.create_experiment(name, artifact_location=where))
 
 
-def _run(client: Any, experiment_id: str, rows: pd.DataFrame, sweep: Mapping[str, Any]) -> Any:  # noqa: ANN401
+def _run(client: Any, experiment_id: str, rows: pd.DataFrame, sweep: Mapping[str, Any], place: str) -> Any:  # noqa: ANN401
+    """The sweep's run, made where there is none; `place` is where its rows lie.
+
+    Raises:
+        UsageError: it is the run of another folder with the same id, and this folder is not trusted.
+    """
     found = client.search_runs([experiment_id], f"tags.`{_SWEEP}` = '{sweep['id']}'", max_results=1)
     if found:
+        other = found[0].data.tags.get(_ROWS)
+        if other != place and not sweep.get("trusted"):
+            raise UsageError(
+                f"MLflow has a run of a sweep with the id {sweep['id']}, whose rows are {other or 'not named'}; "
+                f"those here are {place}. Nothing was changed. If this folder is a copy, show it in an experiment "
+                "of its own: --experiment NAME; if it is the same sweep, moved, say so: --trust"
+            )
         return found[0]
     began = (numbers(rows["ended"]) - numbers(rows["seconds"])).min() if len(rows) else float("nan")
     start = began if began == began else float(sweep.get("created", 0))
-    tags = {_SWEEP: str(sweep["id"])}
+    tags = {_SWEEP: str(sweep["id"]), _ROWS: place}
     return client.create_run(experiment_id, start_time=int(start * 1000), tags=tags, run_name=str(sweep["name"]))
 
 
@@ -253,14 +325,22 @@ def _end(client: Any, run: Any, rows: pd.DataFrame) -> None:  # noqa: ANN401 - m
         client.set_terminated(run.info.run_id, status, ended)
 
 
-def _write_units(client: Any, experiment_id: str, run_id: str, sweep_id: str, units: Sequence[UnitEntry]) -> None:  # noqa: ANN401
+def _write_units(
+    client: Any,  # noqa: ANN401 - mlflow's own client
+    experiment_id: str,
+    run_id: str,
+    sweep: Mapping[str, Any],
+    units: Sequence[UnitEntry],
+) -> None:
     """A run for each of these units below the sweep's run: new ones are made, changed ones written again."""
     there: dict[str, Any] = {}
+    sweep_id = str(sweep["id"])
     token = None
     while True:
         page = client.search_runs([experiment_id], f"tags.`{_OF}` = '{sweep_id}'", max_results=_PAGE, page_token=token)
         for run in page:
-            there[run.data.tags[_UNIT]] = run
+            if sweep.get("trusted") or run.data.tags.get(_PARENT) == run_id:
+                there[run.data.tags[_UNIT]] = run
         if not (token := page.token):
             break
     wanted = {u.key for u in units}
@@ -284,7 +364,7 @@ def _write_unit(
     if run is not None and run.data.tags.get(_STATE) == unit.digest:
         return
     if run is None:
-        tags = {"mlflow.parentRunId": run_id, _OF: sweep_id, _UNIT: unit.key, "landsweep.status": unit.status}
+        tags = {_PARENT: run_id, _OF: sweep_id, _UNIT: unit.key, "landsweep.status": unit.status}
         name = f"{unit.status} {unit.key[:8]}"
         run = client.create_run(experiment_id, start_time=int(unit.began * 1000), tags=tags, run_name=name)
     ended = int(unit.ended * 1000)

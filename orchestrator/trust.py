@@ -35,6 +35,8 @@ __all__ = [
     "note_sweep",
     "noted",
     "reading",
+    "refuse_files",
+    "refuse_new_code",
     "start_reading",
     "state_folder",
     "untrusted",
@@ -43,8 +45,9 @@ __all__ = [
 
 OWN_PACKAGES = ("orchestrator", "sweeps", "cluster")
 _FOR_SPECS = ("sweeps.lab.functions", "torch.optim")  # modules whose public names any spec may use
+_FILES = ("folder", "file")  # fields of specs that name files, relative to the folder of the spec
 
-_reading: ContextVar[str] = ContextVar("reading", default="")  # the results whose names are only data; empty: none
+_reading: ContextVar[str | None] = ContextVar("reading", default=None)  # results whose names are only data
 _folders: list[str] = []  # of the user's own modules
 
 
@@ -56,7 +59,7 @@ def reading(source: str, *, trusted: bool = False) -> Iterator[None]:
         source: a results folder, for the message.
         trusted: its user has said that its code may run, or it is a sweep of this user.
     """
-    token = _reading.set("" if trusted else source)
+    token = _reading.set(None if trusted else source)
     try:
         yield
     finally:
@@ -70,7 +73,7 @@ def start_reading(source: str) -> None:
 
 def user_code() -> None:
     """From here on, what the user's own spec names may run; modules beside where the user stands are found."""
-    _reading.set("")
+    _reading.set(None)
     also_search(Path.cwd())
 
 
@@ -122,7 +125,7 @@ def load(path: str, folder: Path | None = None) -> object:
     parts = _parts(path)
     if parts is None:
         raise SpecError(f"{path!r} must be of the form package.module:function")
-    if source := _reading.get():
+    if (source := _reading.get()) is not None:
         if (thing := _for_specs(*parts)) is None:
             raise untrusted(source, [path])
         return thing
@@ -156,6 +159,66 @@ def untrusted(source: str, names: list[str]) -> Untrusted:
         "it, say so: --trust, or Zoo(..., trust=True). Sweeps that you ran yourself, in the place where they are, "
         "need no such word."
     )
+
+
+def refuse_files(spec: object, base: Path, where: str) -> None:
+    """Refuse a spec from a results folder that nobody has trusted, if it names files outside of that folder.
+
+    Args:
+        spec: nested data.
+        base: what relative paths in it are relative to.
+        where: the results folder.
+
+    Raises:
+        Untrusted: names the field; a sweep would be computed from files of the user's, and its results are shared.
+    """
+    for field, text in _texts(spec, ""):
+        outside = _leads_out(text)
+        if field.rpartition(".")[2] in _FILES and text and not outside:
+            place = os.path.realpath(base / text)
+            outside = not Path(place).is_relative_to(os.path.realpath(where))
+        if outside:
+            raise Untrusted(
+                f"{where}: {field}: {text!r} is not inside of this folder, so the sweep would be computed from files "
+                "of yours, and whoever gets its results learns of them. Nothing was run. Where you know who wrote it, "
+                "say so: --trust"
+            )
+
+
+def refuse_new_code(data: object, spec: object, source: str) -> None:
+    """Refuse settings from a row that name code which the sweep's spec does not name: no unit of the plan has them.
+
+    Args:
+        data: nested settings, as the row has them.
+        spec: nested data, of the sweep.
+        source: the row, for the message.
+
+    Raises:
+        Untrusted: names the code.
+    """
+    if new := [name for name in foreign_code(data) if name not in named_code(spec)]:
+        raise Untrusted(
+            f"{source} names code that the spec of its sweep does not name: {', '.join(new)}. So the row was changed, "
+            "and nothing was run, whatever is trusted; `landsweep verify DIR --deep` tells more"
+        )
+
+
+def _leads_out(text: str) -> bool:
+    """Whether a text is an absolute path, or one that climbs."""
+    return text.startswith(("/", "~")) or "://" in text or ".." in text.split("/")
+
+
+def _texts(value: object, field: str) -> Iterator[tuple[str, str]]:
+    """All texts in nested data, each with its field; those that are only for people are left out."""
+    if isinstance(value, str):
+        yield field, value
+    elif isinstance(value, Mapping):
+        for name, inner in value.items():
+            if name not in ("description", "digests"):
+                yield from _texts(inner, f"{field}.{name}" if field else str(name))
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            yield from _texts(inner, field)
 
 
 def _module(name: str, path: str, folder: Path | None) -> ModuleType:

@@ -165,7 +165,7 @@ def test_no_rows_all_failed_and_another_sweep_beside(tmp_path: Path, report_dir:
     uri = default_uri(tmp_path)
     shutil.copy(empty_store, tmp_path / "mlflow.db")  # making the tables takes seconds
     one = export(rows_of([]), report_dir, HEAD, {}, uri)
-    two = export(rows_of([None, None]), report_dir, {**HEAD, "id": "other", "name": "o"}, {}, uri, "mine")
+    two = export(rows_of([None, None]), report_dir, {**HEAD, "id": "07e4", "name": "o"}, {}, uri, "mine")
     found = state(uri)
     assert found[one]["metrics"] == {"units.ok": 0, "units.diverged": 0, "units.failed": 0, "units.rows": 0}
     assert (found[one]["info"]["start_time"], found[two]["info"]["status"]) == (900_000, "FAILED")

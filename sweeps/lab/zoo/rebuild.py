@@ -11,8 +11,9 @@ import pandas as pd
 from orchestrator.axes import Value
 from orchestrator.errors import UsageError
 from orchestrator.spec import parse
+from orchestrator.trust import refuse_new_code
 from sweeps.lab.recipe import Recipe
-from sweeps.lab.zoo.branches import BranchedRecipes, branched_columns
+from sweeps.lab.zoo.branches import BRANCH, BranchedRecipes, branched_columns
 from sweeps.lab.zoo.plan import Recipes
 from sweeps.lab.zoo.spec import ZooSpec
 
@@ -52,6 +53,7 @@ class Rebuilder:
 
         Raises:
             UsageError: the row lacks something that the spec sweeps.
+            Untrusted: the row names code that the spec does not.
         """
         if missing := [column.name for column in self._columns if column.name not in row]:
             raise UsageError(f"the rows of this zoo have no column {', '.join(missing)}, which its spec sweeps")
@@ -60,4 +62,6 @@ class Rebuilder:
             value = row[column.name]
             value = None if not isinstance(value, str) and pd.isna(value) else value
             found[column.name] = int(value) if column.type == "int" and value is not None else value
+        settings = self._recipes.data({n: v for n, v in found.items() if n != BRANCH})
+        refuse_new_code(settings, self._head["spec"], f"the row of model {row['key']}")
         return self._recipes.of(found, f"model {row['key']}")
