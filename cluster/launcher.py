@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
 from orchestrator.errors import UsageError
+from orchestrator.inside import refuse_odd
 from orchestrator.readers import json_object
 from orchestrator.site import LauncherOptions
 from orchestrator.spec import Model, parse
@@ -37,6 +38,7 @@ __all__ = [
     "Look",
     "ended",
     "filled",
+    "log_text",
     "read_launch",
     "write_private",
 ]
@@ -155,12 +157,23 @@ class Launch:
 
 def ended(home: Path) -> Look | None:
     """The end of a job whose script writes its exit code beside its log; None before. No scheduler is asked for it."""
+    refuse_odd(home / EXIT_FILE)
     try:
         code = int((home / EXIT_FILE).read_text())
     except (FileNotFoundError, ValueError):
         return None
     state = {0: JobState.done, 3: JobState.cancelled}.get(code, JobState.failed)
     return Look(state, f"ended with exit code {code}")
+
+
+def log_text(file: Path) -> str:
+    """What a log holds.
+
+    Raises:
+        UsageError: it is a pipe or a device.
+    """
+    refuse_odd(file)
+    return file.read_text(errors="replace")
 
 
 def filled(template: str, texts: Mapping[str, str]) -> str:

@@ -14,7 +14,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
-from cluster.launcher import EXIT_FILE, LAUNCH_FILE, Check, JobState, Launch, Launcher, Look, ended, filled
+from cluster.launcher import EXIT_FILE, LAUNCH_FILE, Check, JobState, Launch, Launcher, Look, ended, filled, log_text
 from cluster.preflight import shared_folder, walltime
 from cluster.probe import judged
 from cluster.tool import Tool, ToolFailed
@@ -199,7 +199,7 @@ class Slurm(Launcher[SlurmOptions]):
 
     def logs(self, job: str, home: Path) -> Mapping[str, str]:
         del job
-        return {f.stem: f.read_text(errors="replace") for f in sorted(home.glob("log*.txt"))}
+        return {f.stem: log_text(f) for f in sorted(home.glob("log*.txt"))}
 
     def cancel(self, job: str, home: Path) -> None:
         del home

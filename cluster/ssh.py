@@ -14,7 +14,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, field_validator
 
-from cluster.launcher import Check, JobState, Launch, Launcher, Look, ended, filled, write_private
+from cluster.launcher import Check, JobState, Launch, Launcher, Look, ended, filled, log_text, write_private
 from cluster.preflight import shared_folder
 from cluster.probe import judged
 from cluster.tool import Tool
@@ -134,7 +134,7 @@ class Ssh(Launcher[SshOptions]):
     def logs(self, job: str, home: Path) -> Mapping[str, str]:
         del job
         files = {host: home / f"log-{_plain(host)}.txt" for host in self.given.hosts}
-        return {host: f.read_text(errors="replace") for host, f in files.items() if f.exists()}
+        return {host: log_text(f) for host, f in files.items() if f.exists()}
 
     def cancel(self, job: str, home: Path) -> None:
         del job

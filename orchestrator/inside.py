@@ -1,6 +1,6 @@
-"""Writing below a folder that may come from anybody: no link in it is followed, and no name leads out of it.
+"""Files below a folder that may come from anybody: written through no link, read only where they are regular files.
 
-The folder itself may be a link, and files may be read through links (some hubs keep downloads so). What another process
+No name leads out of the folder. The folder itself may be a link, and files may be read through links (some hubs keep downloads so). What another process
 changes at the same moment is not seen.
 """
 
@@ -10,12 +10,13 @@ import contextlib
 import os
 import re
 import secrets
+import stat
 from collections.abc import Iterable
 from pathlib import Path
 
 from orchestrator.errors import Untrusted, UsageError
 
-__all__ = ["check_names", "folder_in", "is_name", "no_links", "refuse_link", "write_in"]
+__all__ = ["check_names", "folder_in", "is_name", "no_links", "refuse_link", "refuse_odd", "write_in"]
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+=@,-]{0,199}")
 
@@ -53,15 +54,42 @@ def refuse_link(root: Path, relative: str | Path) -> None:
             )
 
 
+def refuse_odd(path: Path) -> None:
+    """Refuse to read what is neither a file nor a folder: a pipe blocks its reader for ever, a device never ends.
+
+    A link counts as what it leads to. What is not there is not refused.
+
+    Raises:
+        UsageError: names it.
+    """
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError):  # opening it will say why
+        return
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        what = next((name for is_one, name in _ODD if is_one(mode)), "special file")
+        raise UsageError(f"{path} is a {what}, not a regular file, and is not read; remove it, or copy the file back")
+
+
+_ODD = (
+    (stat.S_ISFIFO, "named pipe (FIFO)"),
+    (stat.S_ISSOCK, "socket"),
+    (stat.S_ISCHR, "device"),
+    (stat.S_ISBLK, "device"),
+)
+
+
 def no_links(folder: Path) -> None:
-    """Refuse a folder with a link anywhere in it: for what is sent or published whole.
+    """Refuse a folder with a link, pipe or device anywhere in it: for what is sent or published whole.
 
     Raises:
         Untrusted: names the first link.
+        UsageError: names the first pipe or device.
     """
     for place, folders, files in os.walk(folder):
         for name in (*folders, *files):
             refuse_link(Path(place), name)
+            refuse_odd(Path(place, name))
 
 
 def folder_in(root: Path, relative: str | Path) -> Path:
@@ -69,10 +97,14 @@ def folder_in(root: Path, relative: str | Path) -> Path:
 
     Raises:
         Untrusted: the way there leads through a link.
+        UsageError: something there is no folder.
     """
     refuse_link(root, relative)
     place = root / relative
-    place.mkdir(parents=True, exist_ok=True)
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as e:
+        raise UsageError(f"{place} can't be made: it, or a part of the way there, is no folder; remove that") from e
     return place
 
 

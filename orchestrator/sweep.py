@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-import subprocess
 import time
 import uuid
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -17,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from orchestrator.artifacts import Artifacts
+from orchestrator.commits import commit_of
 from orchestrator.errors import LandsweepError, SpecError, SweepMismatch
 from orchestrator.kind import SweepKind, Workbench, kind_named
 from orchestrator.ledger import Findings, Ledger, Store
@@ -221,7 +221,7 @@ def _new_head(kind: SweepKind[Any], spec: Spec, folder: Path) -> dict[str, Any]:
         "definitions": spec.definitions(),
         "folder": str(folder.resolve()),
         "versions": {"python": platform.python_version(), **{p: _version(p) for p in _PACKAGES}},
-        "git_commit": _git_commit(folder),
+        "git_commit": commit_of(folder),
         "host": platform.node(),
         "command": command_line(),
         "created": time.time(),
@@ -301,18 +301,3 @@ def _version(package: str) -> str | None:
         return version(package)
     except PackageNotFoundError:
         return None
-
-
-def _git_commit(folder: Path) -> str | None:
-    """Commit of the spec's folder, `+changes` when the work tree differs; None outside a repository."""
-    try:
-        done = subprocess.run(
-            ["git", "-C", str(folder), "describe", "--always", "--abbrev=40", "--dirty=+changes"],
-            capture_output=True,
-            text=True,
-            timeout=10,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.strip() or None if done.returncode == 0 else None

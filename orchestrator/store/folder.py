@@ -19,7 +19,7 @@ from obstore.exceptions import AlreadyExistsError, BaseError
 
 from orchestrator import cloud
 from orchestrator.errors import LandsweepError, StorageError, Unreachable, UsageError
-from orchestrator.inside import refuse_link
+from orchestrator.inside import refuse_link, refuse_odd
 from orchestrator.store.client import ASKING_SECONDS, Client, Patience
 from orchestrator.store.places import is_url
 from orchestrator.unit import digest
@@ -32,6 +32,7 @@ __all__ = ["Store"]
 T = TypeVar("T")
 _BULK = 4 << 20  # bytes; the time limit of an attempt covers the whole upload
 _ONE_PUT = 1 << 30  # bytes; a killed upload in parts leaves parts that cost money and that no listing shows
+_SMALL = 64 << 20  # bytes, of a `.json` file, which is read whole: sweep, status, lock, job
 _STAGED = re.compile(r"#\d+$")  # object_store writes `name#1`, then links or renames it to `name`
 _ROOM = ("No space left", "quota", "Quota", "File too large")
 _PERMISSION = ("ermission denied", "Read-only", "not permitted", "AccessDenied", "Forbidden")
@@ -148,10 +149,14 @@ class Store:
             FileNotFoundError: there is none.
             Unreachable: the object store does not answer.
             StorageError: the file can't be read.
+            UsageError: it is a pipe or a device, or JSON of more than 64 MiB.
         """
 
         def small(raw: ObjectStore) -> bytes | None:
             file = obstore.get(raw, path)
+            if path.endswith(".json") and (size := file.meta["size"]) > _SMALL:
+                what = f"has {size:,} bytes, and at most {_SMALL:,} of JSON are read"
+                raise UsageError(f"{self.where}/{path} {what}: it is not what was written; restore it, or remove it")
             return None if self._root is None and file.meta["size"] > _BULK else file.bytes().to_bytes()
 
         if (data := self._read(path, small)) is not None:
@@ -162,7 +167,7 @@ class Store:
         """The first bytes of a file, at most so many.
 
         Raises:
-            FileNotFoundError, Unreachable, StorageError: as `read`.
+            FileNotFoundError, Unreachable, StorageError, UsageError: as `read`.
         """
         return self._read(path, lambda raw: obstore.get_range(raw, path, start=0, length=length).to_bytes())
 
@@ -170,7 +175,7 @@ class Store:
         """BLAKE2b (16 bytes) of a file, read in pieces.
 
         Raises:
-            FileNotFoundError, Unreachable, StorageError: as `read`.
+            FileNotFoundError, Unreachable, StorageError, UsageError: as `read`.
         """
 
         def digest_of(raw: ObjectStore) -> str:
@@ -186,11 +191,12 @@ class Store:
 
         Raises:
             FileNotFoundError: there is none.
-            UsageError: the name leads out of the folder.
+            UsageError: the name leads out of the folder, or to a pipe or device.
             Unreachable: the object store does not answer.
         """
         if self._root is not None:
             _inside(path)
+            refuse_odd(self._root / path)
             if not (self._root / path).is_file():
                 raise FileNotFoundError(f"{self.where}/{path}")
             return self._root / path
@@ -274,6 +280,8 @@ class Store:
                         raise self._refused(f"{folder}/{file.name}", e, "removed") from e
 
     def _read(self, path: str, ask: Callable[[ObjectStore], T], patience: Patience = "usual") -> T:
+        if self._root is not None:
+            refuse_odd(self._root / path)
         try:
             return self._client.asked(ask, patience)
         except FileNotFoundError:

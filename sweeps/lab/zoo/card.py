@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from orchestrator.inside import write_in
+from orchestrator.inside import folder_in, write_in
 from orchestrator.report.html import FigureView, SectionView, TableView, Writer, page_html
 from orchestrator.report.parts import Section
 from orchestrator.report.values import ordered
@@ -25,7 +25,7 @@ def write_card(zoo: Zoo, to: Path) -> list[Path]:
 
     What the zoo's makers wrote (names, descriptions, errors) is shown and never read as HTML or Markdown.
     """
-    to.mkdir(parents=True, exist_ok=True)
+    folder_in(to, ".")
     head = zoo.head
     name = str(head.get("name", zoo.where.rstrip("/").rsplit("/", 1)[-1]))
     params = [c for c in zoo.swept if c in zoo.rows]

@@ -26,6 +26,7 @@ from orchestrator.artifacts import Artifacts
 from orchestrator.errors import UsageError
 from orchestrator.inside import check_names
 from orchestrator.readers import json_object
+from orchestrator.text import one_line
 from orchestrator.trust import is_own, reading
 from sweeps.lab.zoo.dataset import WeightSet
 from sweeps.lab.zoo.permute import Hidden, canonical_order, hidden_layers, permuted, prove_permutations
@@ -331,7 +332,11 @@ def _check_head(head: Mapping[str, Any], where: str) -> None:
 def _tables(files: Artifacts, folder: str) -> Iterator[pd.DataFrame]:
     for name in files.files(folder):
         if name.endswith(".parquet"):
-            yield pd.read_parquet(io.BytesIO(files.read(f"{folder}/{name}")))
+            try:
+                yield pd.read_parquet(io.BytesIO(files.read(f"{folder}/{name}")))
+            except (ValueError, OSError) as e:  # what pyarrow raises are these, too
+                reason = one_line(str(e))[:200]
+                raise UsageError(f"{files.where}/{folder}/{name} is no table that can be read: {reason}") from e
 
 
 def _sweep_rows(files: Artifacts, head: Mapping[str, Any]) -> pd.DataFrame:
