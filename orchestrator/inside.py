@@ -1,7 +1,7 @@
 """Files below a folder that may come from anybody: written through no link, read only where they are regular files.
 
-No name leads out of the folder. The folder itself may be a link, and files may be read through links (some hubs keep downloads so). What another process
-changes at the same moment is not seen.
+No name leads out of the folder. The folder itself may be a link, and files may be read through links (some hubs keep
+downloads so). What another process changes at the same moment is not seen.
 """
 
 from __future__ import annotations
