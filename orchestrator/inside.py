@@ -16,7 +16,7 @@ from pathlib import Path
 
 from orchestrator.errors import Untrusted, UsageError
 
-__all__ = ["check_names", "folder_in", "is_name", "no_links", "refuse_link", "refuse_odd", "write_in"]
+__all__ = ["check_names", "folder_in", "is_name", "no_links", "refuse_large", "refuse_link", "refuse_odd", "write_in"]
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+=@,-]{0,199}")
 
@@ -54,7 +54,7 @@ def refuse_link(root: Path, relative: str | Path) -> None:
             )
 
 
-def refuse_odd(path: Path) -> None:
+def refuse_odd(root: Path | None, name: str = "") -> None:
     """Refuse to read what is neither a file nor a folder: a pipe blocks its reader for ever, a device never ends.
 
     A link counts as what it leads to. What is not there is not refused.
@@ -62,6 +62,9 @@ def refuse_odd(path: Path) -> None:
     Raises:
         UsageError: names it.
     """
+    if root is None:
+        return
+    path = root / name
     try:
         mode = path.stat().st_mode
     except (OSError, ValueError):  # opening it will say why
@@ -71,6 +74,14 @@ def refuse_odd(path: Path) -> None:
         raise UsageError(f"{path} is a {what}, not a regular file, and is not read; remove it, or copy the file back")
 
 
+def refuse_large(file: str, size: int) -> None:
+    """Refuse JSON of more than 64 MiB, which is read whole."""
+    if file.endswith(".json") and size > _SMALL:
+        what = f"has {size:,} bytes, and at most {_SMALL:,} of JSON are read"
+        raise UsageError(f"{file} {what}: it is not what was written; restore it, or remove it")
+
+
+_SMALL = 64 << 20  # bytes
 _ODD = (
     (stat.S_ISFIFO, "named pipe (FIFO)"),
     (stat.S_ISSOCK, "socket"),

@@ -19,7 +19,7 @@ from obstore.exceptions import AlreadyExistsError, BaseError
 
 from orchestrator import cloud
 from orchestrator.errors import LandsweepError, StorageError, Unreachable, UsageError
-from orchestrator.inside import refuse_link, refuse_odd
+from orchestrator.inside import refuse_large, refuse_link, refuse_odd
 from orchestrator.store.client import ASKING_SECONDS, Client, Patience
 from orchestrator.store.places import is_url
 from orchestrator.unit import digest
@@ -32,7 +32,6 @@ __all__ = ["Store"]
 T = TypeVar("T")
 _BULK = 4 << 20  # bytes; the time limit of an attempt covers the whole upload
 _ONE_PUT = 1 << 30  # bytes; a killed upload in parts leaves parts that cost money and that no listing shows
-_SMALL = 64 << 20  # bytes, of a `.json` file, which is read whole: sweep, status, lock, job
 _STAGED = re.compile(r"#\d+$")  # object_store writes `name#1`, then links or renames it to `name`
 _ROOM = ("No space left", "quota", "Quota", "File too large")
 _PERMISSION = ("ermission denied", "Read-only", "not permitted", "AccessDenied", "Forbidden")
@@ -76,11 +75,7 @@ class Store:
         return cls(str(where), root)
 
     def reach(self) -> None:
-        """Make sure within seconds, before any work, that an object store answers and lets us read.
-
-        Raises:
-            Unreachable: says why it does not, and what to do.
-        """
+        """Make sure within seconds, before any work, that an object store lets us read; else `Unreachable` says why."""
         if self._root is None:
             try:
                 self._client.asked(lambda raw: obstore.list_with_delimiter(raw, ""), "little")
@@ -154,9 +149,7 @@ class Store:
 
         def small(raw: ObjectStore) -> bytes | None:
             file = obstore.get(raw, path)
-            if path.endswith(".json") and (size := file.meta["size"]) > _SMALL:
-                what = f"has {size:,} bytes, and at most {_SMALL:,} of JSON are read"
-                raise UsageError(f"{self.where}/{path} {what}: it is not what was written; restore it, or remove it")
+            refuse_large(f"{self.where}/{path}", file.meta["size"])
             return None if self._root is None and file.meta["size"] > _BULK else file.bytes().to_bytes()
 
         if (data := self._read(path, small)) is not None:
@@ -196,7 +189,7 @@ class Store:
         """
         if self._root is not None:
             _inside(path)
-            refuse_odd(self._root / path)
+            refuse_odd(self._root, path)
             if not (self._root / path).is_file():
                 raise FileNotFoundError(f"{self.where}/{path}")
             return self._root / path
@@ -280,8 +273,7 @@ class Store:
                         raise self._refused(f"{folder}/{file.name}", e, "removed") from e
 
     def _read(self, path: str, ask: Callable[[ObjectStore], T], patience: Patience = "usual") -> T:
-        if self._root is not None:
-            refuse_odd(self._root / path)
+        refuse_odd(self._root, path)
         try:
             return self._client.asked(ask, patience)
         except FileNotFoundError:
