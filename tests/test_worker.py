@@ -239,8 +239,12 @@ def test_a_keyboard_interrupt_of_the_user_is_not_a_units_error(monkeypatch: pyte
         raise KeyboardInterrupt
 
     monkeypatch.setattr(sys.modules[__name__], "leaves", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        list(worker("leaves").run(shard(2)))
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background it may be ignored
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            list(worker("leaves").run(shard(2)))
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_a_keyboard_interrupt_that_no_user_can_have_meant_is_a_units_error(monkeypatch: pytest.MonkeyPatch) -> None:
