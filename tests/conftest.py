@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
+from orchestrator.trust import reading
 from tests.s3 import S3, running_s3
 
 settings.register_profile("timeless", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("timeless")  # timings never decide a test
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol() -> Generator[None, object, object]:
+    """Commands that a test, or a fixture of it, runs in this process leave it to the next test as they found it."""
+    with reading("what a test reads", trusted=True):
+        return (yield)
 
 
 @pytest.fixture(scope="session", autouse=True)
