@@ -206,7 +206,7 @@ HOW: dict[str, SpecBlock | Commands | Python | Site | Listing | Elsewhere] = {
         {"landsweep rerun": ["site.executor=local", "site.tracking=off"]},
         {ZOO_MINE: ZOO_SMALL},
         {"their_zoo": "results/mine", "their_sweep": "results/mine", "3f2a": "KEY"},
-        says="nothing to do",
+        says="MLflow run",
     ),
     "docs/sites/cloud.md: pip install boto3": Elsewhere(
         "tests/cluster/test_manifests.py::test_rays_autoscaler_takes_the_cluster_file", "machines cost money"
