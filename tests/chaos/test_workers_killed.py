@@ -62,7 +62,7 @@ def test_poison_units_are_listed_and_all_others_are_right(own_ray: None, tmp_pat
         "axes": {"what": ["double", *poison], "x": [0, 1]},
     }
     budgets = {"infra": 1, "timeout": 0, "oom": 1}
-    end = run(spec, tmp_path, workers=2, unit_timeout=3, budgets=budgets, shard_seconds=0.5)
+    end = run(spec, tmp_path, workers=2, unit_timeout=15, budgets=budgets, shard_seconds=0.5)
     assert end.done == 16
     found: dict[str, set[tuple[str, str | None]]] = {}
     for row in Ledger.open(Store.at(tmp_path)).rows().to_pylist():
