@@ -19,13 +19,13 @@ class Call:
 
     Attributes:
         work: what it was given.
-        stream: of its messages.
+        stream: of its messages; None until it is sent.
         began: monotonic time when it became the worker's running work.
         refused: that its input is unusable, once this has been said.
     """
 
     work: Work
-    stream: Stream
+    stream: Stream | None = None
     began: float = 0.0
     refused: UsageError | None = None
 

@@ -104,8 +104,21 @@ class RayExecutor(Executor):
             slot.heard = now
         if isinstance(work, Shard) and not slot.opened and slot.opening is None:
             slot.opening = slot.actor.open.remote()
-        stream = Pulled(slot.actor, work) if self._connection.client else Streamed(slot.actor.run.remote(work))
-        slot.calls.append(Call(work, stream, now))
+        slot.calls.append(Call(work, began=now))
+        self._send(slot)
+
+    def _send(self, slot: Slot) -> None:
+        """Send what waits, but nothing before the session is known to be open.
+
+        A shard that was sent along with `open` could end its worker before the answer to `open` has left it: then
+        nobody could say whether the shard had begun.
+        """
+        if slot.opening is not None:
+            return
+        for call in slot.calls:
+            if call.stream is None:
+                client = self._connection.client
+                call.stream = Pulled(slot.actor, call.work) if client else Streamed(slot.actor.run.remote(call.work))
 
     def poll(self, timeout: float) -> Sequence[Event]:
         waiting: dict[Any, Slot] = {}
@@ -114,8 +127,8 @@ class RayExecutor(Executor):
                 waiting[slot.greeting] = slot
             elif slot.opening is not None:
                 waiting[slot.opening] = slot
-            elif slot.calls:
-                waiting[slot.calls[0].stream.waitable] = slot
+            elif slot.calls and (stream := slot.calls[0].stream) is not None:
+                waiting[stream.waitable] = slot
         if not waiting:
             time.sleep(min(timeout, 0.05))
             return ()
@@ -228,11 +241,14 @@ class RayExecutor(Executor):
             return [Refused(slot.calls[0].work.id, refused)]
         slot.opened, slot.failures, self._opened_once = True, 0, True
         slot.heard = slot.calls[0].began = time.monotonic()
+        self._send(slot)
         return []
 
     def _heard(self, slot: Slot) -> list[Event]:
         """One step of the running work: a message, its end, or the worker's."""
         call = slot.calls[0]
+        if call.stream is None:
+            raise RuntimeError("only work that was sent can be heard")
         now = time.monotonic()
         try:
             message = ray.get(call.stream.take())
