@@ -16,7 +16,7 @@ from orchestrator.errors import SpecError
 from orchestrator.planner import Planner
 from orchestrator.report.parts import Report, Table
 from orchestrator.row import Column, Outcome, Progress
-from orchestrator.spec import Spec
+from orchestrator.spec import Spec, parse
 from orchestrator.trust import load
 from orchestrator.unit import Unit, digest
 
@@ -149,6 +149,34 @@ class SweepKind(ABC, Generic[S]):
             prepared: by preparation name, the arrays; shared between workers, so read-only.
             bench: device, threads and folder of this worker.
         """
+
+    def validate(self, spec: S) -> None:
+        """Refuse a spec whose fields do not fit each other, or that gives no plan; reads no files.
+
+        A model's own validators are for rules about its fields alone. What needs more, such as every recipe that a
+        sweep leads to, belongs here: this runs wherever a spec is read, and again before a run.
+
+        Raises:
+            SpecError: begins with the field's path, and says what was given and what is allowed.
+        """
+
+    def parse(self, fields: Mapping[str, Any], source: str) -> S:
+        """The spec with these fields, validated; not for kinds to override.
+
+        Args:
+            fields: as in a spec file, or in `sweep.json`.
+            source: what to call it in a message.
+
+        Raises:
+            SpecError: one line for each thing that is wrong.
+        """
+        spec = parse(self.spec, fields, source)
+        try:
+            self.validate(spec)
+        except SpecError as e:
+            complaint = str(e).replace("\n", "\n  ")
+            raise SpecError(f"{source}:\n  - {complaint}") from e
+        return spec
 
     def check(self, spec: S, bench: Workbench) -> None:
         """Runs once on a worker before anything is written: raise `UsageError` for input that can't work."""

@@ -133,6 +133,7 @@ class _Run:
         watch: Watch,
         stop: threading.Event,
     ) -> None:
+        kind.validate(spec)
         self._kind, self._spec, self._site, self._store = kind, spec, site, store
         self._executor, self._watch, self._stop = executor, watch, stop
         self._planner = kind.planner(spec)

@@ -24,7 +24,7 @@ from orchestrator.manifest import FORMAT, check_same, read_head
 from orchestrator.planner import Planner
 from orchestrator.reach import command_line
 from orchestrator.row import reported
-from orchestrator.spec import Spec, override, parse, read_yaml
+from orchestrator.spec import Spec, override, read_yaml
 from orchestrator.trust import is_own, reading
 from orchestrator.unit import Unit
 
@@ -48,7 +48,8 @@ def load_spec(path: Path, assignments: Sequence[str] = ()) -> tuple[SweepKind[An
     """The spec in a YAML file, with `field=value` changes, and its kind; files that it names are pinned by digest.
 
     Raises:
-        SpecError: unreadable, of no known kind, or with fields that are unknown, missing or of the wrong type.
+        SpecError: unreadable, of no known kind, or with fields that are unknown, missing, of the wrong type, or
+            that do not fit each other.
     """
     written = read_yaml(path)
     data = override(written, [a for a in assignments if a.startswith("kind=")])
@@ -57,7 +58,7 @@ def load_spec(path: Path, assignments: Sequence[str] = ()) -> tuple[SweepKind[An
     kind = kind_named(str(data["kind"]))
     data = override(written, assignments, kind.spec)
     data.setdefault("name", path.stem)
-    return kind, parse(kind.spec, data, str(path)).pinned(path.parent)
+    return kind, kind.parse(data, str(path)).pinned(path.parent)
 
 
 def planned(kind: SweepKind[Any], spec: Spec) -> Iterator[Unit]:
@@ -271,7 +272,7 @@ def strays(head: Mapping[str, Any], kind: SweepKind[Any], spec: Spec, rows: int,
 def _changed_columns(head: Mapping[str, Any], kind: SweepKind[Any], spec: Spec) -> str:
     """Declared columns of which rows of before, or rows to come, have none."""
     try:
-        before = kind.columns(parse(kind.spec, head["spec"], "sweep.json"))
+        before = kind.columns(kind.parse(head["spec"], "sweep.json"))
     except SpecError:  # of a version whose specs this one can't read
         return ""
     now = kind.columns(spec)
@@ -288,7 +289,7 @@ def _changed_columns(head: Mapping[str, Any], kind: SweepKind[Any], spec: Spec) 
 def _spec(kind: SweepKind[Any], fields: Mapping[str, Any], source: str) -> Spec:
     """The spec of a sweep on disk; whatever its fields are, an error says that they can't be read."""
     try:
-        spec: Spec = parse(kind.spec, fields, source)
+        spec: Spec = kind.parse(fields, source)
     except LandsweepError:
         raise
     except Exception as e:  # a validator of the kind was given what no spec file can hold

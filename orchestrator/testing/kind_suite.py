@@ -21,7 +21,7 @@ from orchestrator.report import render
 from orchestrator.row import METERS, SERIES, RowMaker
 from orchestrator.run import Snapshot, run_sweep
 from orchestrator.site import Site
-from orchestrator.spec import Spec, parse
+from orchestrator.spec import Spec
 from orchestrator.sweep import Sweep, planned
 from orchestrator.testing.chaos import DyingExecutor, StoppingExecutor
 
@@ -93,7 +93,7 @@ class KindSuite:
 
     def test_the_spec_survives_json(self) -> None:
         spec = self.kind.example()
-        again = parse(self.kind.spec, json.loads(json.dumps(spec.model_dump(mode="json"))), "json")
+        again = self.kind.parse(json.loads(json.dumps(spec.model_dump(mode="json"))), "json")
         assert again == spec
         assert again.fingerprint() == spec.fingerprint()
 

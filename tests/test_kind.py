@@ -1,0 +1,77 @@
+"""The contract of kinds: where a spec is refused whose fields do not fit each other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orchestrator.errors import SpecError
+from orchestrator.run import run_sweep
+from orchestrator.site import Site
+from orchestrator.sweep import Sweep, load_spec
+from orchestrator.testing.kind_suite import QuietWatch, run_example
+from sweeps.function import FunctionKind, FunctionSpec
+
+
+class FewPoints(FunctionKind):
+    """Functions over at most four points."""
+
+    most = 4
+
+    def validate(self, spec: FunctionSpec) -> None:
+        if (n := self.planner(spec).total) > self.most:
+            raise SpecError(f"axes: {n} points are planned; at most {self.most} are allowed:\n  - take fewer values")
+
+
+@pytest.fixture
+def kind(monkeypatch: pytest.MonkeyPatch) -> FewPoints:
+    few = FewPoints()
+    for place in ("orchestrator.worker", "orchestrator.sweep"):
+        monkeypatch.setattr(f"{place}.kind_named", lambda name: few)  # as an entry point would
+    return few
+
+
+def fields(points: int) -> dict[str, Any]:
+    call = {"function": "tests.test_plan:spread", "axes": {"a": {"range": points}}}
+    return {"kind": "function", "name": "few", **call}
+
+
+def refusal(read: Callable[[], object]) -> str:
+    with pytest.raises(SpecError) as refused:
+        read()
+    return str(refused.value)
+
+
+COMPLAINT = "  - axes: 5 points are planned; at most 4 are allowed:\n    - take fewer values"
+
+
+def test_a_spec_file_is_validated_after_its_changes(kind: FewPoints, tmp_path: Path) -> None:
+    path = tmp_path / "few.yaml"
+    path.write_text("kind: function\nfunction: tests.test_plan:spread\naxes: {a: {range: 3}}\n", encoding="utf-8")
+    assert load_spec(path)[0] is kind
+    assert refusal(lambda: load_spec(path, ["axes.a.range=5"])) == f"{path}:\n{COMPLAINT}"
+    unknown = refusal(lambda: load_spec(path, ["axes.a.range=5", "wrong=1"]))
+    assert "wrong: unknown field" in unknown and "points" not in unknown, "fields come first"
+
+
+def test_the_spec_of_a_results_folder_is_validated(kind: FewPoints, tmp_path: Path) -> None:
+    run_example(kind, kind.parse(fields(4), "test"), tmp_path)
+    assert len(Sweep.at(tmp_path).rows()) == 4
+    kind.most = 3  # as a later version might
+    assert "sweep.json:\n  - axes: 4 points are planned" in refusal(lambda: Sweep.at(tmp_path))
+
+
+def test_a_run_validates_what_was_never_in_a_file_and_writes_nothing(kind: FewPoints, tmp_path: Path) -> None:
+    spec, out = FunctionSpec.model_validate(fields(5)), tmp_path / "out"
+    site = Site(executor="local")
+    assert "axes: 5 points are planned" in refusal(
+        lambda: run_sweep(kind, spec, site, out, folder=tmp_path, watch=QuietWatch())
+    )
+    assert not out.exists()
+
+
+def test_a_spec_that_fits_comes_back_as_parsed(kind: FewPoints) -> None:
+    assert kind.parse(fields(4), "test") == FunctionSpec.model_validate(fields(4))
