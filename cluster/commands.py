@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from orchestrator.cli import Changes, SpecFile
 from orchestrator.console import Console, err, out
-from orchestrator.reach import command_line
+from orchestrator.options import Changes, SpecFile
+from orchestrator.redaction import command_line
 from orchestrator.text import printable
 from orchestrator.trust import user_code
 

@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from orchestrator.cli import AsJson, Out, SiteName
 from orchestrator.console import err, out
+from orchestrator.options import AsJson, Out, SiteName
 
 __all__ = ["register"]
 

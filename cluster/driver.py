@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from cluster.launcher import PRIVATE, Launch, read_launch
-from orchestrator.cli import drive
 from orchestrator.console import err
+from orchestrator.drive import drive
 from orchestrator.errors import LandsweepError, UsageError
 from orchestrator.kind import kind_named
 from orchestrator.readers import json_object

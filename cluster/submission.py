@@ -14,7 +14,7 @@ from cluster.node import own_versions
 from cluster.preflight import results_checks
 from cluster.probe import NONCE
 from cluster.records import Job, claim, drop, jobs_of, launcher_of, record
-from orchestrator.cli import split_changes
+from orchestrator.assignments import split_changes
 from orchestrator.errors import SpecError, SweepLocked, UsageError
 from orchestrator.forecast import forecast
 from orchestrator.redaction import holds_credentials

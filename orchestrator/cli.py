@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-import shlex
-import signal
-import threading
 import time
 from dataclasses import asdict
 from functools import partial
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.table import Table
@@ -20,20 +16,14 @@ from rich.table import Table
 from orchestrator.console import err, out
 from orchestrator.errors import LandsweepError, SpecError
 from orchestrator.leaving import leave
-from orchestrator.reach import command_line
+from orchestrator.options import AsJson, Changes, Out, Results, SiteName, SpecFile, Trust
 from orchestrator.trust import foreign_code, refuse_files, start_reading, untrusted, user_code
 
-if TYPE_CHECKING:
-    from orchestrator.site import Site
-    from orchestrator.snapshot import Snapshot
-    from orchestrator.sweep import Sweep
-
-__all__ = ["COMMANDS", "app", "drive", "main", "split_changes"]
+__all__ = ["COMMANDS", "app", "main"]
 
 COMMANDS = "landsweep.commands"  # entry points of kinds that bring commands: each is called with `app`
 
 _DAMAGED = "damaged"  # of `rerun`: units whose files are missing or damaged
-_ONE_SIGNAL_SECONDS = 2.0  # schedulers signal a job and its children: what comes twice so soon was meant once
 
 app = typer.Typer(
     name="landsweep",
@@ -46,26 +36,6 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-SpecFile = Annotated[Path, typer.Argument(metavar="SPEC", help="YAML file that says what to compute.")]
-Changes = Annotated[
-    list[str] | None,
-    typer.Argument(
-        metavar="[FIELD=VALUE]...",
-        help="Changes of spec fields; `site.` in front changes the site. Values are YAML, but `#` begins no comment "
-        "(colour=#ff0000), and quotes make text of anything (id='\"1\"'). Axes and settings are named by their whole "
-        "path: axes.optimizer.learning_rate=[0.1,0.2].",
-    ),
-]
-Results = Annotated[str, typer.Argument(metavar="DIR", help="Results folder of a sweep, a path or URL.")]
-SiteName = Annotated[str | None, typer.Option("--site", help="Site file, or name of an installed one.")]
-Out = Annotated[
-    str | None, typer.Option("--out", help="Results folder, or s3://BUCKET/NAME, gs://...; by default results/NAME.")
-]
-Trust = Annotated[
-    bool, typer.Option("--trust", help="Treat DIR as your own: its code may run, the MLflow store beside it is used.")
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON with stable fields.")]
 
 
 def main() -> NoReturn:
@@ -83,23 +53,6 @@ def main() -> NoReturn:
     leave(0)
 
 
-def split_changes(changes: list[str] | None) -> tuple[list[str], list[str]]:
-    """Changes of the spec, changes of the site (without their `site.`)."""
-    site = [c.removeprefix("site.") for c in changes or () if c.startswith("site.")]
-    return [c for c in changes or () if not c.startswith("site.")], site
-
-
-def _open(where: str, *, trust: bool = False) -> Sweep:
-    """A sweep to work on; from here on its code may run if it is the user's own or trusted."""
-    from orchestrator.sweep import Sweep
-
-    start_reading(where)
-    sweep = Sweep.at(where, trust=trust)
-    if sweep.trusted:
-        user_code()
-    return sweep
-
-
 @app.command(epilog="Example: landsweep run sweeps/recipes/landscape_skip.yaml axes.x.linear=[-1,1,101] site.workers=8")
 def run(
     spec: SpecFile,
@@ -113,6 +66,8 @@ def run(
     Exit codes: 0 all units ended well; 1 some failed, or the report could not be made; 2 the input can't be used;
     3 stopped, and the same command goes on.
     """
+    from orchestrator.assignments import split_changes
+    from orchestrator.drive import drive
     from orchestrator.site import load_site
     from orchestrator.sweep import load_spec
 
@@ -126,77 +81,6 @@ def run(
     if at.launcher is not None:
         raise SpecError(f"site {site} is for `landsweep submit`: `run` computes where it is typed, so it needs another")
     raise typer.Exit(drive(kind, parsed, at, where, spec.parent))
-
-
-def drive(
-    kind: Any,  # noqa: ANN401 - any kind
-    spec: Any,  # noqa: ANN401
-    site: Site,
-    where: str,
-    folder: Path,
-    again: tuple[str, ...] = (),
-    command: str | None = None,
-    *,
-    deep: bool = False,
-    own: bool = True,
-) -> int:
-    """Run a sweep in this process, show its progress, publish its end; gives the exit code.
-
-    The code is 1, too, where all rows are right but the report could not be made.
-
-    The arguments are those of `run_sweep`, and `command`: what goes on when it was stopped, by default what was
-    typed; `own`: the sweep is this user's, or trusted: it is noted so, and the tracking store beside it may be used.
-    """
-    from orchestrator.display import LinesWatch, live_watch
-    from orchestrator.publish import check_tracking, publish
-    from orchestrator.run import run_sweep
-
-    check_tracking(site, where, own=own)
-    stop = _stop_on_signals()
-    with live_watch(err) if err.is_terminal else LinesWatch(err) as watch:
-        end = run_sweep(kind, spec, site, where, folder=folder, watch=watch, stop=stop, again=again, deep=deep, own=own)
-    if end.phase == "stopped":
-        err.print(f"stopped: {end.done:,} of {_many(end.total)} units have rows in {where}; nothing is lost.")
-        err.print(f"go on with: {command or f'landsweep {shlex.join(command_line())}'}")
-        return 3
-    _say_end(end, where)
-    opened = partial(_open, where, trust=own)
-    reported = publish(opened, where, site, err.print)
-    return 1 if end.counts.get("failed") or not reported else 0
-
-
-def _stop_on_signals() -> threading.Event:
-    """Set by the first Ctrl-C or SIGTERM; the second ends the process at once, as a crash would."""
-    stop = threading.Event()
-    first = 0.0
-
-    def handle(number: int, frame: object) -> None:
-        nonlocal first
-        del frame
-        if stop.is_set() and time.monotonic() - first < _ONE_SIGNAL_SECONDS:
-            return
-        if stop.is_set():
-            os._exit(128 + number)
-        first = time.monotonic()
-        stop.set()
-        err.print("\nstopping: rows that have come are being written (again to end at once)")
-
-    signal.signal(signal.SIGINT, handle)
-    signal.signal(signal.SIGTERM, handle)
-    return stop
-
-
-def _say_end(end: Snapshot, where: str) -> None:
-    counts = ", ".join(f"{n:,} {status}" for status, n in sorted(end.counts.items()) if n)
-    new = f"{end.new:,} new in {end.seconds:.1f} s" if end.new else "nothing was left to compute"
-    err.print(f"done: {end.done:,} units ({counts or 'none'}); {new}")
-    if end.counts.get("failed"):
-        again = f"landsweep rerun {shlex.quote(where)} --status failed"
-        err.print(f"the report lists the failed units; compute them again: {again}")
-
-
-def _many(number: int | None) -> str:
-    return "an open number of" if number is None else f"{number:,}"
 
 
 @app.command(epilog="Example: landsweep plan sweeps/recipes/landscape_skip.yaml axes.x.linear=[-1,1,201] --json")
@@ -214,6 +98,7 @@ def plan(
     ] = True,
 ) -> None:
     """Show what a run would do: units in all, done and to run, and a forecast of time, files and bytes."""
+    from orchestrator.assignments import split_changes
     from orchestrator.forecast import forecast
     from orchestrator.kind import Workbench
     from orchestrator.site import load_site
@@ -274,8 +159,9 @@ def status(
 def report(folder: Results, trust: Trust = False) -> None:
     """Write report/index.html and figures from the rows."""
     from orchestrator.publish import write_report
+    from orchestrator.sweep import open_sweep
 
-    sweep = _open(folder, trust=trust)
+    sweep = open_sweep(folder, trust=trust)
     out.print(f"report: {write_report(sweep, folder)[0]}")
     for damage in sweep.ledger.damaged:
         err.print(f"left out: {damage.path} is damaged ({damage.reason}). The sweep's command mends it")
@@ -297,8 +183,9 @@ def verify(
     with --deep each of their bytes is read and compared with the checksum in the rows or the digest in the state.
     """
     from orchestrator.display import findings_text, mending
+    from orchestrator.sweep import open_sweep
 
-    sweep = _open(folder, trust=trust)
+    sweep = open_sweep(folder, trust=trust)
     findings = sweep.verify(deep=deep or reevaluate > 0)
     wrong = sweep.audit(reevaluate, findings.units_affected) if reevaluate else []
     if as_json:
@@ -329,8 +216,11 @@ def rerun(
     trust: Trust = False,
 ) -> None:
     """Compute units again that failed, diverged, were pruned or lost their files; present rows are kept in retired/."""
+    from orchestrator.assignments import split_changes
+    from orchestrator.drive import drive
     from orchestrator.row import Cause, Status
     from orchestrator.site import load_site
+    from orchestrator.sweep import open_sweep
 
     spec_changes, site_changes = split_changes(changes)
     if spec_changes:
@@ -341,7 +231,7 @@ def rerun(
         raise SpecError(f"--cause {cause}: give one of {', '.join(Cause)}")
     if cause is not None and with_status != Status.failed:
         raise SpecError(f"--cause {cause}: only failed units have a cause; leave it out, or --status {with_status}")
-    sweep = _open(folder, trust=trust)
+    sweep = open_sweep(folder, trust=trust)
     if not sweep.trusted:
         if names := foreign_code(sweep.head["spec"]):
             raise untrusted(folder, names)
@@ -371,8 +261,9 @@ def export_mlflow(
 ) -> None:
     """Show a sweep in MLflow; doing it twice changes nothing."""
     from orchestrator.publish import export_now
+    from orchestrator.sweep import open_sweep
 
-    out.print(export_now(_open(folder, trust=trust), folder, uri, experiment, most))
+    out.print(export_now(open_sweep(folder, trust=trust), folder, uri, experiment, most))
 
 
 @app.command(epilog="Example: landsweep kinds landscape")

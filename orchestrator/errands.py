@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from orchestrator.errors import PreparationFailed
 from orchestrator.executors.base import Event, Executor, Finished, Gave, Lost, Refused
 from orchestrator.kind import Preparation
+from orchestrator.messages import Check, Prepare, Prepared
 from orchestrator.row import Cause
-from orchestrator.worker import Check, Prepare, Prepared
 
 __all__ = ["Errand", "run_errands"]
 

@@ -17,7 +17,6 @@ from orchestrator.planner import Planner
 from orchestrator.report.parts import Report, Table
 from orchestrator.row import Column, Outcome, Progress
 from orchestrator.spec import Spec, parse
-from orchestrator.trust import load
 from orchestrator.unit import Unit, digest
 
 if TYPE_CHECKING:
@@ -30,7 +29,6 @@ __all__ = [
     "Session",
     "SweepKind",
     "Workbench",
-    "import_callable",
     "kind_named",
     "kinds",
 ]
@@ -275,20 +273,3 @@ def kind_named(name: str) -> SweepKind[Any]:
         raise SpecError(f"kind: there is no kind {name!r}; known kinds: {', '.join(sorted(found))}")
     kind: SweepKind[Any] = found[name].load()()
     return kind
-
-
-def import_callable(path: str, folder: Path | None = None) -> Callable[..., Any]:
-    """The object that `package.module:function` names.
-
-    Args:
-        path: module and attribute, with a colon between.
-        folder: searched for the module first: the folder of the spec.
-
-    Raises:
-        SpecError: not of that form, no such module, or no such callable in it.
-        Untrusted: the name comes from a results folder that nobody has trusted.
-    """
-    found = load(path, folder)
-    if not callable(found):
-        raise SpecError(f"{path!r} names {found!r}, which can't be called")
-    return found

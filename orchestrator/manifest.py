@@ -1,19 +1,28 @@
-"""`sweep.json`: what it holds, whether a spec may go on with it, and how it grows."""
+"""`sweep.json`: what it holds of a sweep that begins, whether a spec may go on with it, and how it grows."""
 
 from __future__ import annotations
 
+import platform
+import time
+import uuid
 from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 from pydantic import ConfigDict, Field
 
+from orchestrator.commits import commit_of
 from orchestrator.errors import SweepMismatch, UsageError
 from orchestrator.kind import SweepKind
+from orchestrator.redaction import command_line
 from orchestrator.spec import Model, Spec, differences, parse
 
-__all__ = ["FORMAT", "check_same", "grown_head", "read_head"]
+__all__ = ["FORMAT", "check_same", "grown_head", "new_head", "read_head"]
 
 FORMAT = 1
+
+_PACKAGES = ("landsweep", "torch", "numpy", "ray", "optuna", "pyarrow", "pandas", "mlflow")
 
 _NEEDED = ("kind", "kind_version", "spec", "context", "definitions", "folder")  # to go on with a sweep
 
@@ -38,6 +47,27 @@ class _Head(Model):
     host: str = "-"
     command: list[str] | str = ""
     created: float = 0.0
+
+
+def new_head(kind: SweepKind[Any], spec: Spec, folder: Path) -> dict[str, Any]:
+    """What `sweep.json` says of a sweep that begins now."""
+    return {
+        "format": FORMAT,
+        "id": uuid.uuid4().hex,
+        "kind": spec.kind,
+        "kind_version": kind.version,
+        "name": spec.name,
+        "fingerprint": spec.fingerprint(),
+        "spec": spec.model_dump(mode="json"),
+        "context": spec.context(),
+        "definitions": spec.definitions(),
+        "folder": str(folder.resolve()),
+        "versions": {"python": platform.python_version(), **{p: _version(p) for p in _PACKAGES}},
+        "git_commit": commit_of(folder),
+        "host": platform.node(),
+        "command": command_line(),
+        "created": time.time(),
+    }
 
 
 def read_head(head: Mapping[str, Any], source: str) -> Mapping[str, Any]:
@@ -91,3 +121,10 @@ def grown_head(head: Mapping[str, Any], spec: Spec) -> dict[str, Any] | None:
 def _check_complete(head: Mapping[str, Any], source: str) -> None:
     if missing := [name for name in _NEEDED if name not in head]:
         raise UsageError(f"{source} is damaged: it has no {', '.join(missing)}; restore it, or use another folder")
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None

@@ -22,7 +22,8 @@ from orchestrator.store import Store, is_url, views
 from orchestrator.sweep import Sweep
 from orchestrator.text import one_line, shortened
 from orchestrator.tracked import UnitEntry, remarks, unit_entries
-from orchestrator.tracking import check_reachable, default_uri, export, export_safely
+from orchestrator.tracking import export, export_safely
+from orchestrator.tracking_store import check_reachable, default_uri
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -7,10 +7,11 @@ name of a secret, and keys whose form gives them away. A secret that nothing mar
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-__all__ = ["holds_credentials", "is_secret_name", "redacted", "redacted_words"]
+__all__ = ["command_line", "holds_credentials", "is_secret_name", "redacted", "redacted_words"]
 
 _HIDDEN = "..."
 _SURE = r"passw(?:or)?d|passwd|pwd|passphrase|secret|credentials?|private[_-]?key|connection[_-]?string"
@@ -91,6 +92,11 @@ def redacted_words(words: Sequence[str]) -> list[str]:
         else:
             plain.append(redacted(word))
     return plain
+
+
+def command_line() -> list[str]:
+    """The words of this command, fit to be stored and shown: without credentials and environment variables."""
+    return redacted_words(sys.argv[1:])
 
 
 def holds_credentials(value: Any) -> bool:  # noqa: ANN401 - nested YAML

@@ -32,6 +32,7 @@ from orchestrator.ledger import (
 from orchestrator.losses import Losses, preparing
 from orchestrator.manifest import check_same, grown_head
 from orchestrator.mend import lost_files, retire, set_aside
+from orchestrator.messages import Chunk, Job, Prepared, Probed
 from orchestrator.planner import Guard
 from orchestrator.row import Cause, Outcome, RowMaker, Status
 from orchestrator.schedule import GivenUp, Schedule, Shard
@@ -41,7 +42,6 @@ from orchestrator.snapshot import Pace, Snapshot, Watch
 from orchestrator.spec import Spec
 from orchestrator.sweep import begun, heard, planned, strays, wanted_files
 from orchestrator.trust import note_sweep
-from orchestrator.worker import Chunk, Job, Prepared, Probed
 
 __all__ = ["Snapshot", "Watch", "make_executor", "run_sweep"]
 

@@ -10,9 +10,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, PositiveFloat, PositiveInt, SerializeAsAny
 
+from orchestrator.assignments import override
 from orchestrator.errors import SpecError
+from orchestrator.reading import read_yaml
 from orchestrator.row import Cause
-from orchestrator.spec import Model, override, parse, read_yaml
+from orchestrator.spec import Model, parse
 
 __all__ = ["LAUNCHERS", "Budgets", "LauncherOptions", "Site", "launcher_type", "load_site", "parse_site", "site_names"]
 

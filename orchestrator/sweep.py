@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import platform
-import time
-import uuid
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Self
 
@@ -16,16 +12,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from orchestrator.artifacts import Artifacts
-from orchestrator.commits import commit_of
+from orchestrator.assignments import override
 from orchestrator.errors import LandsweepError, SpecError, SweepMismatch
 from orchestrator.kind import SweepKind, Workbench, kind_named
 from orchestrator.ledger import Findings, Ledger, Store
-from orchestrator.manifest import FORMAT, check_same, read_head
+from orchestrator.manifest import check_same, new_head, read_head
 from orchestrator.planner import Planner
-from orchestrator.reach import command_line
+from orchestrator.reading import read_yaml
 from orchestrator.row import reported
-from orchestrator.spec import Spec, override, read_yaml
-from orchestrator.trust import is_own, reading
+from orchestrator.spec import Spec
+from orchestrator.trust import is_own, reading, start_reading, user_code
 from orchestrator.unit import Unit
 
 __all__ = [
@@ -35,13 +31,13 @@ __all__ = [
     "heard",
     "ledger_at",
     "load_spec",
+    "open_sweep",
     "planned",
     "strays",
     "wanted_files",
 ]
 
 _ASKED = 4096
-_PACKAGES = ("landsweep", "torch", "numpy", "ray", "optuna", "pyarrow", "pandas", "mlflow")
 
 
 def load_spec(path: Path, assignments: Sequence[str] = ()) -> tuple[SweepKind[Any], Spec]:
@@ -192,6 +188,15 @@ class Sweep:
         return frame
 
 
+def open_sweep(where: str, *, trust: bool = False) -> Sweep:
+    """A sweep to work on; from here on its code may run if it is the user's own or trusted."""
+    start_reading(where)
+    sweep = Sweep.at(where, trust=trust)
+    if sweep.trusted:
+        user_code()
+    return sweep
+
+
 def _frame(table: pa.Table) -> pd.DataFrame:
     """A table for pandas. Whole numbers beside null become floats there: those that floats would round stay whole."""
     frame: pd.DataFrame = table.to_pandas()
@@ -208,27 +213,6 @@ def wanted_files(kind: SweepKind[Any], spec: Spec) -> list[str]:
     return [step.file for step in kind.preparations(spec) if not step.pack]
 
 
-def _new_head(kind: SweepKind[Any], spec: Spec, folder: Path) -> dict[str, Any]:
-    """What `sweep.json` says of a sweep that begins now."""
-    return {
-        "format": FORMAT,
-        "id": uuid.uuid4().hex,
-        "kind": spec.kind,
-        "kind_version": kind.version,
-        "name": spec.name,
-        "fingerprint": spec.fingerprint(),
-        "spec": spec.model_dump(mode="json"),
-        "context": spec.context(),
-        "definitions": spec.definitions(),
-        "folder": str(folder.resolve()),
-        "versions": {"python": platform.python_version(), **{p: _version(p) for p in _PACKAGES}},
-        "git_commit": commit_of(folder),
-        "host": platform.node(),
-        "command": command_line(),
-        "created": time.time(),
-    }
-
-
 def begun(store: Store, kind: SweepKind[Any], spec: Spec, folder: Path) -> Ledger:
     """A new sweep, or the one that another driver has begun here in the meantime: the lock decides between them.
 
@@ -237,7 +221,7 @@ def begun(store: Store, kind: SweepKind[Any], spec: Spec, folder: Path) -> Ledge
         StorageError: it can't be written.
     """
     try:
-        return Ledger.create(store, _new_head(kind, spec, folder))
+        return Ledger.create(store, new_head(kind, spec, folder))
     except SweepMismatch:
         ledger = Ledger.open(store)
         check_same(ledger.sweep, kind, spec, store.where)
@@ -295,10 +279,3 @@ def _spec(kind: SweepKind[Any], fields: Mapping[str, Any], source: str) -> Spec:
     except Exception as e:  # a validator of the kind was given what no spec file can hold
         raise SpecError(f"{source}: its spec can't be read: {type(e).__name__}: {e}") from e
     return spec
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None

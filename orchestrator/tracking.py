@@ -12,19 +12,15 @@ import logging
 import os
 import re
 import shlex
-import stat
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
-from urllib.request import url2pathname
+from urllib.parse import urlsplit
 
 import pandas as pd
 
-from orchestrator.errors import Unreachable, Untrusted, UsageError
-from orchestrator.inside import no_links, refuse_link
-from orchestrator.reach import answer_of, writable
+from orchestrator.errors import UsageError
+from orchestrator.inside import no_links
 from orchestrator.redaction import redacted
 from orchestrator.report.tables import numbers
 from orchestrator.row import Status
@@ -37,10 +33,10 @@ from orchestrator.tracked import (
     sweep_params,
     sweep_tags,
 )
+from orchestrator.tracking_store import alone, check_artifacts, database_of
 
-__all__ = ["check_reachable", "default_uri", "export", "export_safely"]
+__all__ = ["export", "export_safely"]
 
-_WAIT = 60  # s
 _SWEEP = "landsweep.sweep"
 _OF, _UNIT, _STATE = "landsweep.of", "landsweep.unit", "landsweep.state"  # of the runs of units
 _PAGE = 1000
@@ -57,41 +53,6 @@ _CALM = {  # set unless the user has set them
     "MLFLOW_LOGGING_LEVEL": "ERROR",
     "GIT_PYTHON_REFRESH": "quiet",  # MLflow looks for git and complains when there is none
 }
-
-
-def default_uri(results: Path) -> str:
-    """URI of the SQLite store in a folder of results."""
-    return f"sqlite:///{results.resolve()}/mlflow.db"
-
-
-def check_reachable(uri: str) -> None:
-    """Whether an export to this store can work, before any other work is done; takes at most about 3 s.
-
-    Args:
-        uri: `sqlite:///path`, or `http(s)://…` of an MLflow server. Other schemes are left to MLflow.
-
-    Raises:
-        Unreachable: says what was tried and what to do.
-    """
-    parts = urlsplit(uri)
-    if parts.scheme in ("http", "https"):
-        answer_of(uri)
-    elif parts.scheme == "sqlite":
-        _refuse_links(_database(uri))
-        writable(_database(uri))
-    elif parts.scheme in ("", "file"):
-        raise Unreachable(
-            f"tracking: {uri!r} is a folder, and MLflow no longer keeps runs in plain folders; "
-            "give sqlite:////absolute/path/mlflow.db, or the address of a server, such as http://localhost:5000"
-        )
-
-
-def _database(uri: str) -> Path:
-    """The file of a SQLite URI: three slashes and a path, so four for an absolute one."""
-    path = unquote(uri.partition("///")[2].partition("?")[0])
-    if not path or path == ":memory:":
-        raise Unreachable(f"tracking: {uri!r} names no file; give sqlite:////absolute/path/mlflow.db")
-    return Path(path).absolute()
 
 
 def export(
@@ -128,7 +89,7 @@ def export(
         raise UsageError(
             f"sweep.json: id: {str(sweep['id'])[:80]!r} is no id of a sweep; it has the digits 0-9 and a-f only"
         )
-    with _quiet(), _alone(uri):
+    with _quiet(), alone(uri):
         from mlflow.tracking import MlflowClient
 
         client = MlflowClient(tracking_uri=uri)
@@ -136,7 +97,7 @@ def export(
         new_tags = sweep_tags(rows, report_dir, sweep)
         run = _run(client, where, rows, sweep, new_tags[_ROWS])
         run_id = str(run.info.run_id)
-        _check_artifacts(uri, str(run.info.artifact_uri), report_dir.parent.parent)
+        check_artifacts(uri, str(run.info.artifact_uri), report_dir.parent.parent)
         tags, metrics = dict(run.data.tags), sweep_metrics(rows, sweep, summary)
         _log(client, run, sweep_params(sweep), metrics, new_tags, rows)
         digest = artifacts_digest(report_dir, sweep)
@@ -189,74 +150,6 @@ def _quiet() -> Iterator[None]:
             logger.setLevel(level)
 
 
-@contextlib.contextmanager
-def _alone(uri: str) -> Iterator[None]:
-    """One export at a time into a SQLite file: two that create its tables at once break each other."""
-    if urlsplit(uri).scheme != "sqlite":
-        yield
-        return
-    import fcntl
-
-    path = _database(uri)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _refuse_links(path)
-    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
-    with os.fdopen(os.open(_lock_of(path), flags, 0o666), "rb", buffering=0) as lock:
-        for _ in range(round(_WAIT / 0.1)):
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                time.sleep(0.1)
-            except OSError:  # a file system without locks: go on without
-                break
-        else:
-            raise TimeoutError(f"another export has held {path} for {_WAIT} s")
-        yield
-
-
-def _lock_of(database: Path) -> Path:
-    return database.with_name(f".{database.name}.lock")
-
-
-def _refuse_links(database: Path) -> None:
-    """Refuse a SQLite file that is a link, or has one beside it where SQLite or we would write.
-
-    Raises:
-        Untrusted: names it.
-    """
-    beside = (database.with_name(f"{database.name}{end}") for end in ("-wal", "-shm", "-journal"))
-    for path in (database, _lock_of(database), *beside):
-        refuse_link(path.parent, path.name)
-        if path.exists() and not stat.S_ISREG(path.lstat().st_mode) and not path.is_dir():
-            raise Untrusted(f"tracking: {path} is no regular file; remove it, or name another store")
-
-
-def _check_artifacts(uri: str, artifacts: str, folder: Path) -> None:
-    """Make sure that a SQLite store beside the results has their report written below its own folder.
-
-    Args:
-        uri: of the store.
-        artifacts: URI of the run's artifacts, as the store has it.
-        folder: that holds the results folder.
-
-    Raises:
-        Untrusted: it would be written elsewhere, or through a link.
-    """
-    if urlsplit(uri).scheme != "sqlite" or _database(uri).parent.resolve() != folder.resolve():
-        return  # a store that the user has named
-    parts = urlsplit(artifacts)
-    place = Path(url2pathname(parts.path if parts.scheme == "file" else artifacts)).resolve()
-    local = parts.scheme in ("", "file") and not (parts.netloc or parts.query or parts.fragment)
-    if not local or not place.is_relative_to(folder.resolve()):
-        raise Untrusted(
-            f"tracking: {_database(uri)} says that the report is to be written to {redacted(artifacts)}, which is not "
-            f"below {folder.resolve()}. A store that lies beside results may come from whoever made them. Nothing "
-            "was written there: remove the store, or give another one, such as sqlite:////absolute/path/mlflow.db"
-        )
-    no_links(place)
-
-
 def _experiment(client: Any, uri: str, name: str) -> str:  # noqa: ANN401 - mlflow's own client
     found = client.get_experiment_by_name(name)
     if found is not None:
@@ -265,7 +158,7 @@ def _experiment(client: Any, uri: str, name: str) -> str:  # noqa: ANN401 - mlfl
         return str(found.experiment_id)
     where = None
     if urlsplit(uri).scheme == "sqlite":  # never ./mlruns in whatever folder the user stands
-        where = (_database(uri).parent / "mlflow-artifacts").as_uri()
+        where = (database_of(uri).parent / "mlflow-artifacts").as_uri()
     return str(client.create_experiment(name, artifact_location=where))
 
 

@@ -10,121 +10,27 @@ import signal
 import time
 import traceback
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
-from typing import Any, TypeAlias
-
-import pyarrow as pa
+from typing import Any
 
 from orchestrator.artifacts import Artifacts
 from orchestrator.errors import NotDeterministic, Unreachable, UsageError
 from orchestrator.faults import cause_of, oversized, text_of, without_middle
 from orchestrator.forks import end_if_forked, generation, shielded
 from orchestrator.kind import Arrays, Session, Workbench, kind_named
+from orchestrator.messages import Check, Chunk, Job, Message, Prepare, Prepared, Probed, Work
 from orchestrator.row import Cause, Metric, Outcome, Progress, RowMaker, Status, series_batch
 from orchestrator.schedule import Shard
 from orchestrator.spec import parse
 from orchestrator.trust import also_search
 from orchestrator.unit import Unit
 
-__all__ = ["Check", "Chunk", "Job", "Message", "Prepare", "Prepared", "Probed", "Work", "Worker"]
+__all__ = ["Worker"]
 
 _FLUSH_ROWS = 2048
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """All that a worker needs to come to life, as plain data.
-
-    Attributes:
-        kind: name of the kind.
-        spec: the spec's fields.
-        folder: what relative paths in the spec are relative to.
-        threads: of one worker.
-        imports: folders that are searched for the user's own modules.
-        flush_seconds: rows wait at most so long for company before they are sent, s.
-        state_seconds: how often a long unit keeps a state to go on from, s.
-        probe_seconds: a probe evaluates a unit again if that took at most so long, s.
-        pdb: open the debugger where a unit raises.
-        results: the results folder, a path or URL.
-    """
-
-    kind: str
-    spec: Mapping[str, Any]
-    folder: str = "."
-    threads: int = 1
-    imports: tuple[str, ...] = ()
-    flush_seconds: float = 0.02
-    state_seconds: float = 60.0
-    probe_seconds: float = math.inf
-    pdb: bool = False
-    results: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """Work: see whether data, model and functions of the spec fit together."""
-
-    id: int
-
-
-@dataclass(frozen=True, slots=True)
-class Prepare:
-    """Work: compute one preparation."""
-
-    id: int
-    name: str
-    needs: tuple[str, ...] = ()
-
-
-Work: TypeAlias = Check | Prepare | Shard
-
-
-@dataclass(frozen=True, slots=True)
-class Prepared:
-    """Message: the arrays of one preparation."""
-
-    name: str
-    arrays: Arrays
-    seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class Chunk:
-    """Message: some rows of a shard, with the series of just these units, what running units report, and notes."""
-
-    rows: pa.RecordBatch | None
-    series: pa.RecordBatch | None
-    progress: tuple[Progress, ...] = ()
-    notes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Probed:
-    """Message: the first unit has ended, and was evaluated again with an equal result, or was not.
-
-    Attributes:
-        key: of the unit.
-        seconds: that its first evaluation took.
-        compared: whether there was a second one.
-    """
-
-    key: str
-    seconds: float
-    compared: bool
-
-    def text(self, limit: float) -> str:
-        """For the user; `limit` is that of the site."""
-        if self.compared:
-            return "the first unit was evaluated twice, with equal results"
-        slow = f"took {self.seconds:.0f} s, more than site.probe_seconds={limit:g}"
-        why = slow if self.seconds > limit else "failed or was stopped"
-        return f"the first unit {why}, so it was not evaluated again: equal results of equal units are not checked"
-
-
-Message: TypeAlias = Prepared | Chunk | Probed
 
 
 @dataclass(slots=True)

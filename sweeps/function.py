@@ -20,9 +20,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from orchestrator.axes import AxisLike
+from orchestrator.callables import import_callable
 from orchestrator.faults import text_of
 from orchestrator.forks import end_if_forked, generation
-from orchestrator.kind import Arrays, SweepKind, Workbench, import_callable
+from orchestrator.kind import Arrays, SweepKind, Workbench
 from orchestrator.planner import GridPlanner
 from orchestrator.report.parts import Report
 from orchestrator.row import METERS, Cause, Column, Metric, Outcome, Progress, Status

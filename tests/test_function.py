@@ -14,8 +14,9 @@ import pytest
 
 from orchestrator.errors import SpecError
 from orchestrator.kind import Workbench, kind_named
+from orchestrator.reading import read_yaml
 from orchestrator.row import Cause, Outcome, Progress, RowMaker, Status
-from orchestrator.spec import parse, read_yaml
+from orchestrator.spec import parse
 from orchestrator.unit import stream_seed
 from sweeps.function import FunctionKind, FunctionSpec
 

@@ -14,11 +14,12 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from orchestrator.assignments import override
 from orchestrator.errors import SpecError
 from orchestrator.kind import Workbench
 from orchestrator.report.parts import Figure, Report
 from orchestrator.row import RowMaker, Status
-from orchestrator.spec import override, parse
+from orchestrator.spec import parse
 from sweeps.lab.data import Digits
 from sweeps.landscape import LandscapeKind, LandscapeSession, LandscapeSpec
 

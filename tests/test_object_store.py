@@ -19,10 +19,11 @@ import pytest
 from orchestrator.artifacts import Artifacts
 from orchestrator.errors import Unreachable, UsageError
 from orchestrator.ledger import Ledger, Store
+from orchestrator.messages import Check
 from orchestrator.site import Budgets, Site
 from orchestrator.testing.executor_suite import job
 from orchestrator.testing.kind_suite import metrics_of, run_example
-from orchestrator.worker import Check, Worker
+from orchestrator.worker import Worker
 from sweeps.zoo import Zoo, ZooKind
 from tests.s3 import S3, environment, running_s3
 from tests.test_cli import LOCAL, command, write_spec

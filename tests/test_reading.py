@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
+from orchestrator.assignments import override
 from orchestrator.errors import SpecError
 from orchestrator.kind import kind_named
 from orchestrator.reading import load_yaml, read_yaml, write_yaml
-from orchestrator.spec import override, parse
+from orchestrator.spec import parse
 from tests.test_cli import command
 
 AXES = {"kind": "function", "function": "m:f", "axes": {"x": [1]}}

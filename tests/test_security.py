@@ -20,7 +20,7 @@ from safetensors.numpy import save
 from orchestrator.artifacts import Artifacts
 from orchestrator.errors import LandsweepError, SpecError
 from orchestrator.ledger import Ledger, Store
-from orchestrator.spec import read_yaml
+from orchestrator.reading import read_yaml
 from tests.test_house_rules import FILES, ROOT
 
 # where pickle may be named: to catch its errors; to read one published data format, of which only arrays are let in

@@ -8,9 +8,11 @@ from typing import Annotated, Literal
 import pytest
 from pydantic import Field, model_validator
 
+from orchestrator.assignments import override
 from orchestrator.axes import AxisLike
 from orchestrator.errors import SpecError
-from orchestrator.spec import IsAxis, IsNamedAxis, Model, Spec, differences, override, parse, read_yaml
+from orchestrator.reading import read_yaml
+from orchestrator.spec import IsAxis, IsNamedAxis, Model, Spec, differences, parse
 
 
 class Net(Model):

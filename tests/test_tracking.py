@@ -22,7 +22,8 @@ import pytest
 
 from orchestrator.errors import Unreachable
 from orchestrator.row import Cause, Column, Outcome, RowMaker, Status
-from orchestrator.tracking import check_reachable, default_uri, export, export_safely
+from orchestrator.tracking import export, export_safely
+from orchestrator.tracking_store import check_reachable, default_uri
 from orchestrator.unit import Keys
 
 pytestmark = pytest.mark.filterwarnings(
@@ -179,7 +180,8 @@ import sys, pandas as pd
 from pathlib import Path
 sys.path.insert(0, {str(Path(__file__).parents[1])!r})
 from tests.test_tracking import HEAD
-from orchestrator.tracking import export_safely, default_uri
+from orchestrator.tracking import export_safely
+from orchestrator.tracking_store import default_uri
 import socket
 def refuse(*a, **k):
     raise AssertionError("a connection to the outside")
@@ -204,7 +206,8 @@ import sys
 from pathlib import Path
 sys.path.insert(0, {str(Path(__file__).parents[1])!r})
 from tests.test_tracking import HEAD, rows_of
-from orchestrator.tracking import export, default_uri
+from orchestrator.tracking import export
+from orchestrator.tracking_store import default_uri
 uri = default_uri(Path({str(tmp_path)!r}))
 export(rows_of([1.0]), Path({str(report_dir)!r}), {{**HEAD, "id": sys.argv[1]}}, {{}}, uri)
 """

@@ -10,7 +10,8 @@ import pytest
 
 from orchestrator.row import Column, Outcome, RowMaker, Status
 from orchestrator.tracked import UnitEntry, unit_entries
-from orchestrator.tracking import default_uri, export, export_safely
+from orchestrator.tracking import export, export_safely
+from orchestrator.tracking_store import default_uri
 from orchestrator.unit import Keys
 
 pytestmark = pytest.mark.filterwarnings(

@@ -17,6 +17,7 @@ import pytest
 from orchestrator.errors import NotDeterministic
 from orchestrator.kind import kind_named
 from orchestrator.ledger import Ledger, Store
+from orchestrator.messages import Chunk, Job, Message, Prepare, Probed
 from orchestrator.row import Outcome, Progress
 from orchestrator.run import run_sweep
 from orchestrator.schedule import Shard
@@ -24,7 +25,7 @@ from orchestrator.site import Site
 from orchestrator.spec import parse
 from orchestrator.testing.kind_suite import QuietWatch
 from orchestrator.unit import Unit
-from orchestrator.worker import Chunk, Job, Message, Prepare, Probed, Worker
+from orchestrator.worker import Worker
 
 CALLS: list[float] = []
 SPENT: list[tuple[float, float]] = []  # wall and processor time that a unit measured of itself

@@ -17,8 +17,9 @@ from orchestrator.artifacts import Artifacts
 from orchestrator.cli import app
 from orchestrator.errors import SpecError, UsageError
 from orchestrator.kind import Workbench
+from orchestrator.reading import read_yaml
 from orchestrator.row import Outcome, Status
-from orchestrator.spec import parse, read_yaml
+from orchestrator.spec import parse
 from orchestrator.sweep import load_spec, planned
 from orchestrator.testing.kind_suite import run_example
 from sweeps.lab.packs import Training, train_pack

@@ -17,8 +17,8 @@ from typing import TypeAlias
 
 from orchestrator.errors import UsageError
 from orchestrator.kind import Arrays
+from orchestrator.messages import Job, Message, Work
 from orchestrator.row import Cause
-from orchestrator.worker import Job, Message, Work
 
 __all__ = ["Event", "Executor", "Finished", "Gave", "Lost", "Refused"]
 

@@ -13,9 +13,10 @@ from orchestrator.executors.base import Event, Executor, Finished, Gave, Lost, R
 from orchestrator.executors.belongings import Belongings
 from orchestrator.executors.signals import keep_signals, plain_children
 from orchestrator.kind import Arrays
+from orchestrator.messages import Job, Message, Work
 from orchestrator.row import Cause
 from orchestrator.schedule import Shard
-from orchestrator.worker import Job, Message, Work, Worker
+from orchestrator.worker import Worker
 
 __all__ = ["LocalExecutor"]
 

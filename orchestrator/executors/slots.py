@@ -8,7 +8,7 @@ from typing import Any
 
 from orchestrator.errors import UsageError
 from orchestrator.executors.streams import Stream
-from orchestrator.worker import Work
+from orchestrator.messages import Work
 
 __all__ = ["Call", "Slot"]
 

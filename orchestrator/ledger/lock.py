@@ -23,8 +23,8 @@ from typing import Any
 import psutil
 
 from orchestrator.errors import LandsweepError, StorageError, SweepLocked, TakenOver
-from orchestrator.reach import command_line
 from orchestrator.readers import object_or_none
+from orchestrator.redaction import command_line
 from orchestrator.store import Store
 
 __all__ = ["DriverLock", "Holder", "driver_here", "driver_lives"]

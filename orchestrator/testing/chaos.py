@@ -11,9 +11,9 @@ from collections.abc import Callable, Sequence
 from orchestrator.executors.base import Event, Executor, Finished, Gave, Lost
 from orchestrator.executors.local import LocalExecutor
 from orchestrator.kind import Arrays
+from orchestrator.messages import Chunk, Job, Work
 from orchestrator.row import Cause
 from orchestrator.schedule import Shard
-from orchestrator.worker import Chunk, Job, Work
 
 __all__ = ["DyingExecutor", "StoppingExecutor", "kill_at"]
 

@@ -22,10 +22,10 @@ import pyarrow as pa
 import pytest
 
 from orchestrator.executors.base import Event, Executor, Finished, Gave, Lost, Refused
+from orchestrator.messages import Check, Chunk, Job
 from orchestrator.row import Cause
 from orchestrator.schedule import Shard
 from orchestrator.unit import Unit
-from orchestrator.worker import Check, Chunk, Job
 
 __all__ = ["ExecutorSuite", "act", "collect", "job", "rows", "shard"]
 

@@ -13,8 +13,8 @@ import torch.nn.functional as F  # noqa: N812 - torch's own convention
 from pydantic import Field
 from torch import Tensor
 
+from orchestrator.callables import import_callable
 from orchestrator.errors import SpecError
-from orchestrator.kind import import_callable
 from orchestrator.row import Column, Metric
 from orchestrator.spec import Model
 from orchestrator.unit import canonical

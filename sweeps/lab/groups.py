@@ -8,8 +8,10 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from orchestrator.assignments import override
 from orchestrator.errors import SpecError
-from orchestrator.spec import override, parse, read_yaml
+from orchestrator.reading import read_yaml
+from orchestrator.spec import parse
 from sweeps.lab.directions import RandomDirections, format_groups, group_table
 from sweeps.landscape import LandscapeSpec
 

@@ -14,8 +14,8 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
+from orchestrator.callables import import_callable
 from orchestrator.errors import SpecError, Untrusted
-from orchestrator.kind import import_callable
 from orchestrator.sweep import Sweep
 from orchestrator.trust import foreign_code, is_own, named_code, reading
 from sweeps.lab.zoo.audit import reevaluate, regenerate

@@ -21,13 +21,13 @@ from orchestrator.executors.ray import RayExecutor
 from orchestrator.executors.slots import Call, Slot
 from orchestrator.executors.streams import Streamed
 from orchestrator.kind import Arrays, kind_named
+from orchestrator.messages import Chunk, Job, Work
 from orchestrator.row import Outcome, RowMaker
 from orchestrator.run import run_sweep
 from orchestrator.schedule import Shard
 from orchestrator.site import Site
 from orchestrator.spec import Spec, parse
 from orchestrator.testing.kind_suite import QuietWatch
-from orchestrator.worker import Chunk, Job, Work
 
 __all__ = ["Costs", "Idle", "loop_costs", "ray_costs", "spec_of"]
 

@@ -18,13 +18,13 @@ from orchestrator.executors.ray import RayExecutor
 from orchestrator.executors.slots import Slot
 from orchestrator.kind import kind_named
 from orchestrator.ledger import Ledger, Store
+from orchestrator.messages import Chunk, Job, Work
 from orchestrator.row import Outcome, RowMaker
 from orchestrator.run import Snapshot, run_sweep
 from orchestrator.schedule import Shard
 from orchestrator.site import Site
 from orchestrator.spec import parse
 from orchestrator.testing.kind_suite import QuietWatch
-from orchestrator.worker import Chunk, Job, Work
 from tests.benchmarks.scale_costs import spec_of
 
 __all__ = ["overhead"]

@@ -10,7 +10,8 @@ import ray
 
 from orchestrator.errors import UsageError
 from orchestrator.executors.termination import Termination
-from orchestrator.worker import Job, Message, Work, Worker
+from orchestrator.messages import Job, Message, Work
+from orchestrator.worker import Worker
 
 __all__ = ["Actor"]
 

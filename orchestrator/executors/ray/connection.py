@@ -21,8 +21,8 @@ from orchestrator.executors.private import (
     size_of_own,
     variables,
 )
+from orchestrator.executors.reachable import check_listening
 from orchestrator.executors.signals import keep_signals
-from orchestrator.reach import answers
 from orchestrator.site import Site
 
 __all__ = ["Connection"]
@@ -129,7 +129,7 @@ class Connection:
             where = services.get_ray_address_from_environment(address, None) if address == "auto" else address
             if where is None or where == "auto":
                 raise ConnectionError("no Ray runs on this machine, and RAY_ADDRESS is not set")
-            answers(where)
+            check_listening(where)
             _ask(where)
             with keep_signals(), own_modules_first():
                 ray.init(address=address, **options)

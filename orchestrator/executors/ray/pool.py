@@ -33,10 +33,10 @@ from orchestrator.executors.ray.meter import Meter
 from orchestrator.executors.slots import Call, Slot
 from orchestrator.executors.streams import Pulled, Streamed, sending_interval
 from orchestrator.kind import Arrays
+from orchestrator.messages import Job, Work
 from orchestrator.row import Cause
 from orchestrator.schedule import Shard
 from orchestrator.site import Site
-from orchestrator.worker import Job, Work
 
 __all__ = ["RayExecutor"]
 

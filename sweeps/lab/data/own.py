@@ -12,8 +12,8 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from orchestrator.callables import import_callable
 from orchestrator.errors import SpecError
-from orchestrator.kind import import_callable
 from orchestrator.spec import Model
 from sweeps.lab.data.base import Data, Split
 from sweeps.lab.streams import seeded, stream

@@ -11,8 +11,8 @@ from pydantic import AliasChoices, Field
 from torch import nn
 from torch.nn.parameter import is_lazy
 
+from orchestrator.callables import import_callable
 from orchestrator.errors import SpecError
-from orchestrator.kind import import_callable
 from sweeps.lab.models.base import Net
 from sweeps.lab.streams import seeded
 

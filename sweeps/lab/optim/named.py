@@ -10,8 +10,8 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from orchestrator.callables import import_callable
 from orchestrator.errors import SpecError
-from orchestrator.kind import import_callable
 from sweeps.lab.optim.base import Method, Step
 
 __all__ = ["NamedClass"]

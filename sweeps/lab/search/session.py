@@ -6,7 +6,8 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from orchestrator.kind import Arrays, Session, Workbench, import_callable
+from orchestrator.callables import import_callable
+from orchestrator.kind import Arrays, Session, Workbench
 from orchestrator.row import Metric, Outcome, Progress, Status
 from orchestrator.unit import Unit
 from sweeps.function import FunctionSession

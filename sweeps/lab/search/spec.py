@@ -8,9 +8,9 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from orchestrator.callables import import_callable
 from orchestrator.canonical import Value, plain
 from orchestrator.errors import SpecError
-from orchestrator.kind import import_callable
 from orchestrator.row import METERS
 from orchestrator.samplers import Budget, CmaEs, NoPruner, PrunerSpec, SamplerSpec, Tpe
 from orchestrator.settings import Dimension, Setting, flat

@@ -1,0 +1,94 @@
+"""Running a sweep for somebody: progress on the terminal, signals, the report at the end, the exit code."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import threading
+import time
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from orchestrator.console import err
+from orchestrator.display import LinesWatch, live_watch
+from orchestrator.kind import SweepKind
+from orchestrator.publish import check_tracking, publish
+from orchestrator.redaction import command_line
+from orchestrator.run import run_sweep
+from orchestrator.site import Site
+from orchestrator.snapshot import Snapshot
+from orchestrator.spec import Spec
+from orchestrator.sweep import open_sweep
+
+__all__ = ["drive"]
+
+_ONE_SIGNAL_SECONDS = 2.0  # schedulers signal a job and its children: what comes twice so soon was meant once
+
+
+def drive(
+    kind: SweepKind[Any],
+    spec: Spec,
+    site: Site,
+    where: str,
+    folder: Path,
+    again: tuple[str, ...] = (),
+    command: str | None = None,
+    *,
+    deep: bool = False,
+    own: bool = True,
+) -> int:
+    """Run a sweep in this process, show its progress, publish its end; gives the exit code.
+
+    The code is 1, too, where all rows are right but the report could not be made.
+
+    The arguments are those of `run_sweep`, and `command`: what goes on when it was stopped, by default what was
+    typed; `own`: the sweep is this user's, or trusted: it is noted so, and the tracking store beside it may be used.
+    """
+    check_tracking(site, where, own=own)
+    stop = _stop_on_signals()
+    with live_watch(err) if err.is_terminal else LinesWatch(err) as watch:
+        end = run_sweep(kind, spec, site, where, folder=folder, watch=watch, stop=stop, again=again, deep=deep, own=own)
+    if end.phase == "stopped":
+        err.print(f"stopped: {end.done:,} of {_many(end.total)} units have rows in {where}; nothing is lost.")
+        err.print(f"go on with: {command or f'landsweep {shlex.join(command_line())}'}")
+        return 3
+    _say_end(end, where)
+    opened = partial(open_sweep, where, trust=own)
+    reported = publish(opened, where, site, err.print)
+    return 1 if end.counts.get("failed") or not reported else 0
+
+
+def _stop_on_signals() -> threading.Event:
+    """Set by the first Ctrl-C or SIGTERM; the second ends the process at once, as a crash would."""
+    stop = threading.Event()
+    first = 0.0
+
+    def handle(number: int, frame: object) -> None:
+        nonlocal first
+        del frame
+        if stop.is_set() and time.monotonic() - first < _ONE_SIGNAL_SECONDS:
+            return
+        if stop.is_set():
+            os._exit(128 + number)
+        first = time.monotonic()
+        stop.set()
+        err.print("\nstopping: rows that have come are being written (again to end at once)")
+
+    signal.signal(signal.SIGINT, handle)
+    signal.signal(signal.SIGTERM, handle)
+    return stop
+
+
+def _say_end(end: Snapshot, where: str) -> None:
+    counts = ", ".join(f"{n:,} {status}" for status, n in sorted(end.counts.items()) if n)
+    new = f"{end.new:,} new in {end.seconds:.1f} s" if end.new else "nothing was left to compute"
+    err.print(f"done: {end.done:,} units ({counts or 'none'}); {new}")
+    if end.counts.get("failed"):
+        again = f"landsweep rerun {shlex.quote(where)} --status failed"
+        err.print(f"the report lists the failed units; compute them again: {again}")
+
+
+def _many(number: int | None) -> str:
+    return "an open number of" if number is None else f"{number:,}"

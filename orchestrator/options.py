@@ -1,0 +1,30 @@
+"""Arguments and options that several commands have, so that they read the same everywhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+__all__ = ["AsJson", "Changes", "Out", "Results", "SiteName", "SpecFile", "Trust"]
+
+SpecFile = Annotated[Path, typer.Argument(metavar="SPEC", help="YAML file that says what to compute.")]
+Changes = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[FIELD=VALUE]...",
+        help="Changes of spec fields; `site.` in front changes the site. Values are YAML, but `#` begins no comment "
+        "(colour=#ff0000), and quotes make text of anything (id='\"1\"'). Axes and settings are named by their whole "
+        "path: axes.optimizer.learning_rate=[0.1,0.2].",
+    ),
+]
+Results = Annotated[str, typer.Argument(metavar="DIR", help="Results folder of a sweep, a path or URL.")]
+SiteName = Annotated[str | None, typer.Option("--site", help="Site file, or name of an installed one.")]
+Out = Annotated[
+    str | None, typer.Option("--out", help="Results folder, or s3://BUCKET/NAME, gs://...; by default results/NAME.")
+]
+Trust = Annotated[
+    bool, typer.Option("--trust", help="Treat DIR as your own: its code may run, the MLflow store beside it is used.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON with stable fields.")]
