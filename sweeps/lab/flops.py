@@ -9,11 +9,7 @@ so, with every gradient that an optimizer takes: SAM's steps take two. Searches 
 
 from __future__ import annotations
 
-import itertools
-import math
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeGuard
 
 import torch
 from torch import Tensor, nn
@@ -21,40 +17,14 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from sweeps.lab.data import Data
 from sweeps.lab.models.base import Net, number_type, parameter_count
-from sweeps.lab.models.gpt import Gpt
-from sweeps.lab.models.mlp import Mlp
-from sweeps.lab.models.own import OwnNet
+from sweeps.lab.models.count import Count
 from sweeps.lab.recipe import Recipe
 
 __all__ = ["Count", "closed_form", "count", "counted", "measured", "training_flops"]
 
 
-@dataclass(frozen=True, slots=True)
-class Count:
-    """Parameters of a network, and operations for one sample: for a sequence, of all its positions.
-
-    Attributes:
-        parameters: all of them; shared ones count once.
-        embedding: of these, in tables that are looked up: tokens and positions.
-        head: of these, in the last layer.
-        forward: FLOPs of a forward pass.
-        training: FLOPs of a forward and a backward pass.
-    """
-
-    parameters: int
-    embedding: int
-    head: int
-    forward: int
-    training: int
-
-    @property
-    def body(self) -> int:
-        """Parameters without embedding and last layer: the N of arXiv 2001.08361."""
-        return self.parameters - self.embedding - self.head
-
-
 def count(net: Net, shape: tuple[int, ...], outputs: int) -> Count:
-    """Count without computing anything: closed forms for mlp and gpt; of other networks torch counts a dry run.
+    """Count without computing anything: by the network's closed form, else in a dry run, some hundredths of a second.
 
     Args:
         net: the network.
@@ -62,17 +32,16 @@ def count(net: Net, shape: tuple[int, ...], outputs: int) -> Count:
         outputs: how many, as for `Net.build`; for tokens also the size of the vocabulary.
 
     Example:
+        >>> from sweeps.lab.models.mlp import Mlp
         >>> count(Mlp(net="mlp", hidden=(8,)), (4,), 2)
         Count(parameters=58, embedding=0, head=18, forward=96, training=224)
     """
-    if not closed_form(net):
-        return measured(net, shape, outputs)
-    return _mlp(net, shape, outputs) if isinstance(net, Mlp) else _gpt(net, shape[0], outputs)
+    return closed_form(net, shape, outputs) or measured(net, shape, outputs)
 
 
-def closed_form(net: Net) -> TypeGuard[Mlp | Gpt]:
-    """Whether `count` knows a formula for this network; else it takes a dry run, some hundredths of a second."""
-    return isinstance(net, Mlp) or (type(net) is Gpt and not _unknown(net))
+def closed_form(net: Net, shape: tuple[int, ...], outputs: int) -> Count | None:
+    """The same by a formula of this very class, since a subclass may have other layers; None where it has none."""
+    return net.closed_form(shape, outputs) if "closed_form" in vars(type(net)) else None
 
 
 def measured(net: Net, shape: tuple[int, ...], outputs: int) -> Count:
@@ -108,47 +77,9 @@ def training_flops(recipe: Recipe, data: Data, folder: Path = Path()) -> int:
         folder: that relative paths start from.
     """
     net, gradients = recipe.net, recipe.optimizer.gradients
-    if not isinstance(net, OwnNet):
+    if not net.own_code:
         return count(net, data.shape, data.outputs).training * gradients
     # An own network may take anything, and its function may need real memory, so it is run on a real sample.
     module = net.build(data.shape, data.outputs, recipe.seed, folder)
     sample = data.splits[recipe.split].cast(number_type(module)).inputs[:1].cpu()
     return counted(module, sample).training * gradients
-
-
-def _mlp(net: Mlp, shape: tuple[int, ...], outputs: int) -> Count:
-    widths = [math.prod(shape), *net.hidden, outputs]
-    products = [a * b for a, b in itertools.pairwise(widths)]
-    trained_norms = 0 if net.norm == "none" else 2 * sum(net.hidden)
-    forward = 2 * sum(products)
-    return Count(
-        parameters=sum(products) + sum(widths[1:]) + trained_norms,
-        embedding=0,
-        head=products[-1] + outputs,
-        forward=forward,
-        training=3 * forward - 2 * products[0],
-    )
-
-
-def _gpt(net: Gpt, context: int, vocabulary: int) -> Count:
-    w, hidden = net.width, net.ratio * net.width
-    norm = {"layer": 2 * w, "rms": w, "none": 0}[net.norm]
-    matrices = 4 * w * w + 2 * w * hidden
-    block = matrices + 4 * w + hidden + w + 2 * norm
-    embedding, head = (vocabulary + context) * w, vocabulary * w
-    predicted = context if net.logits == "all" else 1
-    attention = 4 * context * context * w
-    forward = net.depth * (2 * context * matrices + attention) + 2 * predicted * head
-    return Count(
-        parameters=embedding + net.depth * block + norm + head,
-        embedding=embedding,
-        head=head,
-        forward=forward,
-        training=3 * forward,
-    )
-
-
-def _unknown(net: Gpt) -> bool:
-    """Whether a setting that the closed form does not know is in use."""
-    known = {"net", "init", "width", "depth", "heads", "ratio", "activation", "norm", "dropout", "logits"}
-    return any(getattr(net, name) != info.default for name, info in type(net).model_fields.items() if name not in known)

@@ -17,7 +17,6 @@ from sweeps.lab.data import DataSpec
 from sweeps.lab.data.base import FolderData
 from sweeps.lab.identity import by_content
 from sweeps.lab.models import Net, NetSpec
-from sweeps.lab.models.resize import width_of
 from sweeps.lab.optim import OptimizerSpec, Sgd
 from sweeps.lab.parametrization import (
     Factors,
@@ -182,7 +181,7 @@ class Recipe(Model):
     def _scaling(self) -> Parametrization | None:
         """The parametrization; None where it changes nothing: the standard one of a network without a width."""
         scheme = self.parametrization
-        return None if isinstance(scheme, Standard) and width_of(self.net) is None else scheme
+        return None if isinstance(scheme, Standard) and self.net.current_width() is None else scheme
 
     def pinned(self, folder: Path) -> Self:
         """This recipe with data files pinned by digest; as it is, where they are absent or there are none."""

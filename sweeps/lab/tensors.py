@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping
 from orchestrator.kind import Workbench
 from orchestrator.report.parts import Table
 from orchestrator.unit import canonical
-from sweeps.lab.models.resize import width_of
 from sweeps.lab.parametrization import Standard, TensorLine, plain_lines, tensor_lines
 from sweeps.lab.recipe import Recipe
 
@@ -38,7 +37,7 @@ def tensor_tables(recipes: Iterable[Recipe], bench: Workbench) -> list[Table]:
         if source not in shapes:
             data = recipe.data.load(bench.folder)
             shapes[source] = data.shape, data.outputs
-        if width_of(recipe.net) is None:
+        if recipe.net.current_width() is None:
             module = recipe.build(*shapes[source], bench.folder)
             lines = plain_lines(module, recipe.optimizer)
         else:

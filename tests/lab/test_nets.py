@@ -14,6 +14,7 @@ from torch.func import functional_call, stack_module_state, vmap
 from orchestrator.errors import SpecError
 from sweeps.lab.data import Data, Digits, Markov, Modular, Split, TeacherStudent, Text
 from sweeps.lab.models import Gpt, Net, NetSpec, check_fit, parameter_count
+from sweeps.lab.recipe import Recipe
 
 IMAGE = (3, 32, 32)
 SMALL: list[dict[str, Any]] = [
@@ -252,9 +253,9 @@ def test_own_networks_are_seeded_and_survive_a_round_trip() -> None:
     assert all(net(s) == net(net(s).model_dump(mode="json")) for s in SMALL)
 
 
-def test_structure_is_what_a_pack_must_share() -> None:
+def test_networks_of_a_pack_differ_in_initialisation_and_share_of_dropout_alone() -> None:
     one, same, other, none = (
-        net({"net": "mlp", **more}).structure()
+        Recipe.model_validate({"data": {"source": "digits"}, "net": {"net": "mlp", **more}, "epochs": 1}).pack_key()
         for more in (
             {"dropout": 0.1},
             {"dropout": 0.4, "init": {"scale": 0.1}},

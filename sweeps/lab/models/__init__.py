@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-from pydantic import Field
-
 from sweeps.lab.models.base import Net, number_type, parameter_count
+from sweeps.lab.models.catalogue import NetSpec
 from sweeps.lab.models.cnn import Cnn
 from sweeps.lab.models.fit import check_fit
 from sweeps.lab.models.gpt import Gpt
@@ -39,6 +36,3 @@ __all__ = [
     "number_type",
     "parameter_count",
 ]
-
-NetSpec = Annotated[Mlp | Cnn | ZooCnn | SmallCnn | ResNet | ResNet18 | Vit | Gpt | OwnNet, Field(discriminator="net")]
-"""A network, told apart by the field `net`: mlp, cnn, cnn_s, cnn_l, small_cnn, resnet, resnet18, vit, gpt or own."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, TypeAlias
+from typing import Annotated, ClassVar, Literal, TypeAlias, get_args
 
 import torch
 from pydantic import Field
@@ -11,13 +12,16 @@ from torch import nn
 
 from orchestrator.spec import Model
 from sweeps.lab.data.base import Data, InputKind
+from sweeps.lab.models.count import Count
 from sweeps.lab.models.initialisation import Init, initialise
 from sweeps.lab.streams import generator
 
-__all__ = ["Dropout", "Net", "Widths", "number_type", "parameter_count"]
+__all__ = ["Dropout", "Feature", "Net", "Size", "Widths", "number_type", "parameter_count"]
 
 Dropout: TypeAlias = Annotated[float, Field(ge=0, lt=1, description="share of activations put to 0 in training")]
 Widths: TypeAlias = tuple[Annotated[int, Field(ge=1)], ...]
+Size: TypeAlias = Literal["width", "depth", "heads"]
+Feature: TypeAlias = Literal["width", "depth", "heads", "branches"]
 
 
 class Net(Model):
@@ -26,9 +30,21 @@ class Net(Model):
     The keys of its state dict depend on the sizes alone: never on activation, normalisation, dropout, initialisation
     or shortcuts. Every module works under `torch.func.functional_call` and `vmap` with stacked parameters and buffers.
     Dropout is always `nn.Dropout`, one module for each place, also where its share is 0.
+
+    What else can be done with a family is said by its class attributes and by the methods after `misfit`. Their
+    defaults are those of a network of one size, without residual branches and attention. The tensors of residual
+    blocks are named `blocks.I.*`.
+
+    Attributes:
+        takes: kinds of inputs.
+        sizes: those that can be changed, by `resized` in `sweeps.lab.models.resize`. `width`, `depth` and `heads` are
+            fields of these names unless the methods say otherwise.
+        own_code: whether the module is the user's: nothing is known of it before it has been built and run.
     """
 
     takes: ClassVar[tuple[InputKind, ...]] = ("vectors", "images", "tokens")
+    sizes: ClassVar[frozenset[Size]] = frozenset()
+    own_code: ClassVar[bool] = False
     init: Init = Init()
 
     def build(
@@ -55,15 +71,82 @@ class Net(Model):
         with torch.device("meta"):
             return self._module(shape, classes, Path())
 
-    def structure(self) -> dict[str, Any]:
-        """What models must have in common to be one stacked program: all but initialisation and dropout's share."""
-        dumped = self.model_dump(mode="json", exclude={"init"})
-        return {**dumped, "dropout": bool(dumped["dropout"])} if "dropout" in dumped else dumped
-
     def misfit(self, data: Data) -> str | None:
         """Why this network can't be trained on such data; None where it can. Sizes only: nothing is built."""
         if data.kind not in self.takes:
             return f"takes {' or '.join(self.takes)}, but the data gives {data.kind} {list(data.shape)}"
+        return None
+
+    @classmethod
+    def families(cls) -> tuple[str, ...]:
+        """What specs call this network: the values of its field `net`."""
+        return get_args(cls.model_fields["net"].annotation)
+
+    @property
+    def family(self) -> str:
+        """What specs call it."""
+        return str(getattr(self, "net", type(self).__name__))
+
+    def current_width(self) -> int | None:
+        """Width of the first hidden layer, which stands for all of them; None where there is none that could change."""
+        return getattr(self, "width") if "width" in self.sizes else None  # noqa: B009 - a field of some families
+
+    def current_depth(self) -> int | None:
+        """The depth as its spec counts it; None where it can't change."""
+        return getattr(self, "depth") if "depth" in self.sizes else None  # noqa: B009
+
+    def attention_heads(self) -> int | None:
+        """How many; None where it has no attention."""
+        return getattr(self, "heads") if "heads" in self.sizes else None  # noqa: B009
+
+    def fields_for(self, sizes: Mapping[Size, int]) -> dict[str, object]:
+        """The fields that give it other sizes.
+
+        Args:
+            sizes: only such that this network has.
+
+        Raises:
+            SpecError: they can't be had together.
+        """
+        return {str(name): value for name, value in sizes.items()}
+
+    def lacks(self, feature: Feature) -> str | None:
+        """Why this network has not what others of its family have, and what to do; None where it has, or none has."""
+        del feature
+        return None
+
+    def residual_blocks(self, depth: int) -> int | None:
+        """Residual blocks that this network has at a depth; None where it has none that the depth could change."""
+        del depth
+        return None
+
+    def branch_ends(self) -> frozenset[str]:
+        """Names in a block of the tensors that a residual branch is proportional to, all those of one kind together."""
+        return frozenset()
+
+    def queries(self) -> frozenset[str]:
+        """Names in a block of the tensors that attention scores are proportional to."""
+        return frozenset()
+
+    def branch_shrink(self, shallower: float = 1.0) -> float:
+        """By how much the tensors of `branch_ends` are drawn smaller than others.
+
+        Args:
+            shallower: by how many times fewer residual blocks the network should be taken to have.
+        """
+        del shallower
+        return 1.0
+
+    def closed_form(self, shape: tuple[int, ...], outputs: int) -> Count | None:
+        """Parameters and operations by a formula; None where there is none: then a dry run counts them.
+
+        A formula holds for the class that it stands in: of subclasses it is not asked.
+
+        Args:
+            shape: of one input, as for `build`.
+            outputs: how many, as for `build`.
+        """
+        del shape, outputs
         return None
 
     def _module(self, shape: tuple[int, ...], classes: int, folder: Path) -> nn.Module:

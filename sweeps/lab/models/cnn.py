@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -10,8 +11,9 @@ from pydantic import Field
 from torch import nn
 
 from sweeps.lab.data.base import InputKind
-from sweeps.lab.models.base import Dropout, Net, Widths
+from sweeps.lab.models.base import Dropout, Net, Size, Widths
 from sweeps.lab.models.layers import Activation, Norm, activation, norm
+from sweeps.lab.models.ratios import scaled
 
 __all__ = ["Cnn"]
 
@@ -23,11 +25,18 @@ class Cnn(Net):
     """
 
     takes: ClassVar[tuple[InputKind, ...]] = ("images",)
+    sizes: ClassVar[frozenset[Size]] = frozenset(("width",))
     net: Literal["cnn"]
     channels: Widths = Field((16, 32), min_length=1, description="of each convolution")
     activation: Activation = "relu"
     norm: Norm = "none"
     dropout: Dropout = 0.0
+
+    def current_width(self) -> int | None:
+        return self.channels[0]
+
+    def fields_for(self, sizes: Mapping[Size, int]) -> dict[str, object]:
+        return {"channels": scaled("channels", self.channels, sizes["width"])}
 
     def _module(self, shape: tuple[int, ...], classes: int, folder: Path) -> nn.Module:
         del folder

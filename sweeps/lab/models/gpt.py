@@ -10,10 +10,15 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from sweeps.lab.data.base import Data, InputKind
+from sweeps.lab.models.count import Count
 from sweeps.lab.models.layers import token_norm
 from sweeps.lab.models.transformer import Block, Transformer
 
 __all__ = ["Gpt"]
+
+_IN_THE_FORMULA = frozenset(
+    ("net", "init", "width", "depth", "heads", "ratio", "activation", "norm", "dropout", "logits")
+)
 
 
 class Gpt(Transformer):
@@ -35,6 +40,30 @@ class Gpt(Transformer):
             needed, there = ("all", "each position") if data.sequence else ("last", "each sample, not position")
             return f"needs `logits: {needed}`, since the data has one target for {there}"
         return general
+
+    def closed_form(self, shape: tuple[int, ...], outputs: int) -> Count | None:
+        if self._beyond_the_formula():
+            return None
+        context, w, hidden = shape[0], self.width, self.ratio * self.width
+        norm = {"layer": 2 * w, "rms": w, "none": 0}[self.norm]
+        matrices = 4 * w * w + 2 * w * hidden
+        block = matrices + 4 * w + hidden + w + 2 * norm
+        embedding, head = (outputs + context) * w, outputs * w
+        predicted = context if self.logits == "all" else 1
+        attention = 4 * context * context * w
+        forward = self.depth * (2 * context * matrices + attention) + 2 * predicted * head
+        return Count(
+            parameters=embedding + self.depth * block + norm + head,
+            embedding=embedding,
+            head=head,
+            forward=forward,
+            training=3 * forward,
+        )
+
+    def _beyond_the_formula(self) -> bool:
+        """Whether a setting that the formula does not know, such as a new one, is in use."""
+        fields = type(self).model_fields.items()
+        return any(getattr(self, name) != info.default for name, info in fields if name not in _IN_THE_FORMULA)
 
     def _module(self, shape: tuple[int, ...], classes: int, folder: Path) -> nn.Module:
         del folder

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import OrderedDict
+from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -11,8 +13,10 @@ from pydantic import Field
 from torch import nn
 
 from sweeps.lab.data.base import InputKind
-from sweeps.lab.models.base import Dropout, Net, Widths
+from sweeps.lab.models.base import Dropout, Feature, Net, Size, Widths
+from sweeps.lab.models.count import Count
 from sweeps.lab.models.layers import Activation, Norm, activation, norm
+from sweeps.lab.models.ratios import scaled
 
 __all__ = ["Mlp"]
 
@@ -24,11 +28,43 @@ class Mlp(Net):
     """
 
     takes: ClassVar[tuple[InputKind, ...]] = ("vectors", "images")
+    sizes: ClassVar[frozenset[Size]] = frozenset(("width", "depth"))
     net: Literal["mlp"]
     hidden: Widths = Field((64, 64), description="width of each hidden layer; [] for a linear model")
     activation: Activation = "relu"
     norm: Norm = "none"
     dropout: Dropout = 0.0
+
+    def current_width(self) -> int | None:
+        return self.hidden[0] if self.hidden else None
+
+    def current_depth(self) -> int | None:
+        """How many hidden layers, where all have one width."""
+        return len(self.hidden) if len(set(self.hidden)) == 1 else None
+
+    def fields_for(self, sizes: Mapping[Size, int]) -> dict[str, object]:
+        hidden = scaled("hidden", self.hidden, sizes["width"]) if "width" in sizes else self.hidden
+        return {"hidden": [hidden[0]] * sizes["depth"] if "depth" in sizes else list(hidden)}
+
+    def lacks(self, feature: Feature) -> str | None:
+        if feature == "width" and not self.hidden:
+            return "an mlp without hidden layers has none; give net.hidden at least one"
+        if feature == "depth" and self.current_depth() is None:
+            return "only an mlp whose hidden layers have one width has one; make all of net.hidden equal"
+        return None
+
+    def closed_form(self, shape: tuple[int, ...], outputs: int) -> Count | None:
+        widths = [math.prod(shape), *self.hidden, outputs]
+        products = [a * b for a, b in itertools.pairwise(widths)]
+        trained_norms = 0 if self.norm == "none" else 2 * sum(self.hidden)
+        forward = 2 * sum(products)
+        return Count(
+            parameters=sum(products) + sum(widths[1:]) + trained_norms,
+            embedding=0,
+            head=products[-1] + outputs,
+            forward=forward,
+            training=3 * forward - 2 * products[0],
+        )
 
     def _module(self, shape: tuple[int, ...], classes: int, folder: Path) -> nn.Module:
         del folder

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from pydantic import AliasChoices, Field
@@ -25,6 +25,7 @@ class OwnNet(Net):
     The function's code is not part of the sweep's identity: put a version into `args` when what it gives changes.
     """
 
+    own_code: ClassVar[bool] = True
     net: Literal["own"]
     function: str = Field(
         # `build` is what it is called in a spec; as an attribute, that is the method of all networks.

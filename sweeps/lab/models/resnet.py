@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from sweeps.lab.data.base import InputKind
-from sweeps.lab.models.base import Dropout, Net
+from sweeps.lab.models.base import Dropout, Feature, Net, Size
 from sweeps.lab.models.layers import Activation, Norm, activation, norm
 
 __all__ = ["ResNet"]
@@ -25,6 +25,7 @@ class ResNet(Net):
     """
 
     takes: ClassVar[tuple[InputKind, ...]] = ("images",)
+    sizes: ClassVar[frozenset[Size]] = frozenset(("width", "depth"))
     net: Literal["resnet"]
     depth: int = Field(20, ge=8, description="6n + 2: 8, 14, 20, 32, 44, 56, 110")
     width: int = Field(16, ge=1, description="channels of the first stage")
@@ -39,6 +40,18 @@ class ResNet(Net):
             below = 6 * ((self.depth - 2) // 6) + 2
             raise ValueError(f"depth must be 6n + 2; the nearest are {below} and {below + 6}")
         return self
+
+    def lacks(self, feature: Feature) -> str | None:
+        if feature == "branches" and not self.skip:
+            return "a resnet without shortcuts has none; set net.skip: true"
+        return None
+
+    def residual_blocks(self, depth: int) -> int | None:
+        return (depth - 2) // 2 if self.skip else None
+
+    def branch_ends(self) -> frozenset[str]:
+        last = "conv2" if self.norm == "none" else "norm2"
+        return frozenset([f"{last}.weight", "norm2.bias"]) if self.skip else frozenset()
 
     def _module(self, shape: tuple[int, ...], classes: int, folder: Path) -> nn.Module:
         del folder

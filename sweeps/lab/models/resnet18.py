@@ -9,7 +9,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from sweeps.lab.data.base import InputKind
-from sweeps.lab.models.base import Dropout, Net
+from sweeps.lab.models.base import Dropout, Net, Size
 from sweeps.lab.models.layers import Activation, Norm, activation, norm
 
 __all__ = ["ResNet18"]
@@ -25,6 +25,7 @@ class ResNet18(Net):
     """
 
     takes: ClassVar[tuple[InputKind, ...]] = ("images",)
+    sizes: ClassVar[frozenset[Size]] = frozenset(("width",))
     net: Literal["resnet18"]
     width: int = Field(64, ge=1, description="channels of the first stage")
     activation: Activation = "relu"

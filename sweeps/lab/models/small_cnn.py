@@ -9,7 +9,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from sweeps.lab.data.base import Data, InputKind
-from sweeps.lab.models.base import Dropout, Net
+from sweeps.lab.models.base import Dropout, Net, Size
 from sweeps.lab.models.layers import Activation, activation
 
 __all__ = ["SmallCnn"]
@@ -23,6 +23,7 @@ class SmallCnn(Net):
     """
 
     takes: ClassVar[tuple[InputKind, ...]] = ("images",)
+    sizes: ClassVar[frozenset[Size]] = frozenset(("width",))
     net: Literal["small_cnn"]
     width: int = Field(16, ge=1, description="channels of each convolution")
     activation: Activation = "relu"

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import Self, cast
+from typing import ClassVar, Self, cast
 
 import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from sweeps.lab.models.base import Dropout, Net
+from sweeps.lab.models.base import Dropout, Net, Size
 from sweeps.lab.models.layers import Activation, TokenNorm, activation, token_norm
 
 __all__ = ["Block", "Transformer"]
@@ -22,6 +22,7 @@ class Transformer(Net):
     embeddings, each attention and each MLP; attention weights themselves are not dropped.
     """
 
+    sizes: ClassVar[frozenset[Size]] = frozenset(("width", "depth", "heads"))
     width: int = Field(64, ge=1, description="of the residual stream")
     depth: int = Field(2, ge=1, description="blocks")
     heads: int = Field(4, ge=1, description="of attention; must divide width")
@@ -39,16 +40,23 @@ class Transformer(Net):
             raise ValueError(f"width must be a multiple of heads, but {self.width} is none of {self.heads}")
         return self
 
-    @property
-    def branch_shrink(self) -> float:
-        """By how much the layers that write to the residual stream are drawn smaller."""
-        return 1 / math.sqrt(2 * self.depth)
+    def residual_blocks(self, depth: int) -> int | None:
+        return depth
+
+    def branch_ends(self) -> frozenset[str]:
+        return frozenset(f"{layer}.{kind}" for layer in ("merge", "down") for kind in ("weight", "bias"))
+
+    def queries(self) -> frozenset[str]:
+        return frozenset(["query_norm.weight"] if self.qk_norm else ["query.weight", "query.bias"])
+
+    def branch_shrink(self, shallower: float = 1.0) -> float:
+        return 1 / math.sqrt(2 * self.depth) * math.sqrt(shallower)
 
     def _initialise(self, module: nn.Module, source: torch.Generator) -> None:
         super()._initialise(module, source)
         for part in module.modules():
             if isinstance(part, Block):
-                part.shrink(self.branch_shrink)
+                part.shrink(self.branch_shrink())
 
 
 class Block(nn.Module):

@@ -11,9 +11,7 @@ from torch import nn
 
 from orchestrator.errors import SpecError
 from sweeps.lab.models.base import Net
-from sweeps.lab.models.resize import lacking_width, resized, width_of
-from sweeps.lab.models.resnet import ResNet
-from sweeps.lab.models.transformer import Transformer
+from sweeps.lab.models.resize import lacking, resized
 
 __all__ = ["Part", "Role", "anatomy"]
 
@@ -34,8 +32,9 @@ class Part:
         grows_in: whether the inputs grow with the width.
         grows_out: whether the outputs do.
         in_block: whether it lies in a residual block.
-        ends_branch: whether the residual branch is proportional to it, with the others of this kind in its block.
-        query: whether the attention scores are.
+        ends_branch: True for the last tensors of a residual branch: multiplying all of one kind in a block by c
+            multiplies the branch by c.
+        query: True for the query projection: attention scores are proportional to it.
     """
 
     name: str
@@ -63,16 +62,16 @@ def anatomy(net: Net, shape: tuple[int, ...], classes: int) -> tuple[Part, ...]:
     Raises:
         SpecError: the network has no width.
     """
-    width = width_of(net)
+    width = net.current_width()
     if width is None:  # asked before the cache is, which an own network's `args` could not be looked up in
-        raise SpecError(f"parametrization: there is no width to compare: {lacking_width(net)}")
+        raise SpecError(f"parametrization: there is no width to compare: {lacking(net, 'width')}")
     return _anatomy(net, width, shape, classes)
 
 
 @lru_cache(maxsize=1024)
 def _anatomy(net: Net, width: int, shape: tuple[int, ...], classes: int) -> tuple[Part, ...]:
     module, wider = (n.skeleton(shape, classes) for n in (net, resized(net, width=2 * width)))
-    ends, queries = _marks(net)
+    ends, queries = net.branch_ends(), net.queries()
     parts = []
     for (name, p), (_, q) in zip(module.named_parameters(), wider.named_parameters(), strict=True):
         owner = module.get_submodule(name.rpartition(".")[0])
@@ -108,14 +107,3 @@ def _role(owner: nn.Module, p: nn.Parameter, grows: list[bool]) -> tuple[Role, b
     if grows_in and grows_out:
         return "hidden", True, True
     return "input" if grows_out else "output", grows_in, grows_out
-
-
-def _marks(net: Net) -> tuple[frozenset[str], frozenset[str]]:
-    """Names inside a block: of what a residual branch is proportional to, and of what attention scores are."""
-    if isinstance(net, Transformer):
-        ends = [f"{layer}.{kind}" for layer in ("merge", "down") for kind in ("weight", "bias")]
-        return frozenset(ends), frozenset(["query_norm.weight"] if net.qk_norm else ["query.weight", "query.bias"])
-    if isinstance(net, ResNet) and net.skip:
-        last = "conv2" if net.norm == "none" else "norm2"
-        return frozenset([f"{last}.weight", "norm2.bias"]), frozenset()
-    return frozenset(), frozenset()

@@ -11,7 +11,6 @@ Clipping sees the gradient by W.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -23,7 +22,6 @@ from orchestrator.errors import SpecError
 from sweeps.lab.layout import Layout
 from sweeps.lab.models.base import Net
 from sweeps.lab.models.initialisation import EMBEDDING_STD, deviation
-from sweeps.lab.models.transformer import Transformer
 from sweeps.lab.optim.base import Family, Method
 from sweeps.lab.parametrization.anatomy import Part, anatomy
 from sweeps.lab.parametrization.base import Growth, Parametrization, Rule
@@ -179,9 +177,7 @@ def _own_std(net: Net, part: Part, growth: Growth | None = None) -> float:
     m = growth.width if growth else 1.0
     fans = part.fan_in / (m if part.grows_in else 1), part.fan_out / (m if part.grows_out else 1)
     std = deviation(net.init.method, *fans) * net.init.scale
-    if isinstance(net, Transformer) and part.ends_branch:
-        std *= net.branch_shrink * (math.sqrt(growth.depth) if growth else 1.0)
-    return std
+    return std * net.branch_shrink(growth.depth if growth else 1.0) if part.ends_branch else std
 
 
 def _std(net: Net, part: Part, growth: Growth, rule: Rule) -> float:

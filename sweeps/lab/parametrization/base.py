@@ -11,8 +11,7 @@ from pydantic import Field
 from orchestrator.errors import SpecError
 from orchestrator.spec import Model
 from sweeps.lab.models.base import Net
-from sweeps.lab.models.resize import depth_of, lacking_width, residual_blocks, width_of
-from sweeps.lab.models.transformer import Transformer
+from sweeps.lab.models.resize import lacking
 from sweeps.lab.optim.base import Family
 from sweeps.lab.parametrization.anatomy import Part
 
@@ -81,21 +80,22 @@ class Parametrization(Model):
 
     def check(self, net: Net) -> str | None:
         """Why this scheme can't be used for a network; None where it can."""
-        if width_of(net) is None:
-            return f"needs a width to compare with base_width, and {lacking_width(net)}"
+        width, heads = net.current_width(), net.attention_heads()
+        if width is None:
+            return f"needs a width to compare with base_width, and {lacking(net, 'width')}"
         if self.base_depth is not None and _blocks(net) is None:
-            return f"has a base_depth, but {_name(net)} has no residual blocks to count; leave it out"
-        if self.base_depth is not None and not residual_blocks(net, self.base_depth):
-            return f"has base_depth {self.base_depth}, at which {_name(net)} has no residual block; give a larger one"
-        if self.base_heads is not None and not isinstance(net, Transformer):
-            return f"has base_heads, but {_name(net)} has no attention; leave it out"
-        if isinstance(net, Transformer):
-            return self._odd_heads(net)
+            return f"has a base_depth, but {net.family} has no residual blocks to count; leave it out"
+        if self.base_depth is not None and not net.residual_blocks(self.base_depth):
+            return f"has base_depth {self.base_depth}, at which {net.family} has no residual block; give a larger one"
+        if heads is not None:
+            return self._odd_heads(width, heads)
+        if self.base_heads is not None:
+            return f"has base_heads, but {net.family} has no attention; leave it out"
         return None
 
-    def _odd_heads(self, net: Transformer) -> str | None:
+    def _odd_heads(self, net_width: int, net_heads: int) -> str | None:
         """Why the base can't have its number of heads, and which numbers it can have."""
-        heads, width, head = self.base_heads or net.heads, self.base_width, net.width // net.heads
+        heads, width, head = self.base_heads or net_heads, self.base_width, net_width // net_heads
         if width % heads == 0:
             return None
         whose = f"base_heads: {heads} does" if self.base_heads else f"the network's {heads} heads do"
@@ -109,11 +109,11 @@ class Parametrization(Model):
         """How much larger the network is than the base."""
         if problem := self.check(net):
             raise SpecError(f"parametrization: {self.scheme} {problem}")
-        width = (width_of(net) or 0) / self.base_width
+        width = (net.current_width() or 0) / self.base_width
         depth = 1.0
         if self.base_depth is not None:
-            depth = (_blocks(net) or 0) / (residual_blocks(net, self.base_depth) or 1)
-        heads = net.heads if isinstance(net, Transformer) else 1
+            depth = (_blocks(net) or 0) / (net.residual_blocks(self.base_depth) or 1)
+        heads = net.attention_heads() or 1
         return Growth(width, depth, width * (self.base_heads or heads) / heads)
 
     def rules(self, part: Part, growth: Growth, family: Family, length: float = 1.0) -> Rule:
@@ -126,9 +126,5 @@ class Parametrization(Model):
 
 
 def _blocks(net: Net) -> int | None:
-    depth = depth_of(net)
-    return None if depth is None else residual_blocks(net, depth)
-
-
-def _name(net: Net) -> str:
-    return str(getattr(net, "net", type(net).__name__))
+    depth = net.current_depth()
+    return None if depth is None else net.residual_blocks(depth)

@@ -8,8 +8,7 @@ from typing import Literal
 from pydantic import Field
 
 from sweeps.lab.models.base import Net
-from sweeps.lab.models.resize import depth_of, residual_blocks
-from sweeps.lab.models.resnet import ResNet
+from sweeps.lab.models.resize import lacking
 from sweeps.lab.optim.base import Family
 from sweeps.lab.parametrization.anatomy import Part
 from sweeps.lab.parametrization.base import Growth, Parametrization, Rule, Size
@@ -24,11 +23,8 @@ class ResidualScheme(Parametrization):
     base_depth: Size = Field(description="depth of the network whose settings carry over")
 
     def check(self, net: Net) -> str | None:
-        if residual_blocks(net, depth_of(net) or 1) is None:
-            if isinstance(net, ResNet):
-                return "scales residual branches, and a resnet without shortcuts has none; set net.skip: true"
-            name = getattr(net, "net", "this network")
-            return f"scales residual branches, and {name} has none; use resnet, vit or gpt"
+        if net.residual_blocks(net.current_depth() or 1) is None:
+            return f"scales residual branches whose number the depth changes, and {lacking(net, 'branches')}"
         return super().check(net)
 
 

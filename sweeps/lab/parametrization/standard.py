@@ -8,7 +8,7 @@ from pydantic import Field
 
 from orchestrator.errors import SpecError
 from sweeps.lab.models.base import Net
-from sweeps.lab.models.resize import lacking_width, width_of
+from sweeps.lab.models.resize import lacking
 from sweeps.lab.optim.base import Family
 from sweeps.lab.parametrization.anatomy import Part
 from sweeps.lab.parametrization.base import Growth, Parametrization, Rule, Size
@@ -23,8 +23,8 @@ class Standard(Parametrization):
     base_width: Size = Field(1, description="not used")
 
     def check(self, net: Net) -> str | None:
-        if self.zero and width_of(net) is None:
-            return f"has `zero`, which needs a width to tell the output layer by, and {lacking_width(net)}"
+        if self.zero and net.current_width() is None:
+            return f"has `zero`, which needs a width to tell the output layer by, and {lacking(net, 'width')}"
         return None
 
     def growth(self, net: Net) -> Growth:

@@ -10,11 +10,9 @@ from functools import cached_property
 from typing import Any, Protocol
 
 from orchestrator.errors import SpecError
-from orchestrator.spec import parse
 from sweeps.lab.flops import closed_form, count
 from sweeps.lab.models import Net
-from sweeps.lab.models.resize import depth_of, resized
-from sweeps.lab.models.transformer import Transformer
+from sweeps.lab.models.resize import lacking, resized
 from sweeps.lab.outline import known_dimensions
 from sweeps.lab.recipe import Recipe
 from sweeps.lab.scaling.features import Features
@@ -141,8 +139,11 @@ class Ladder:
 
     @property
     def _counted_by_dry_runs(self) -> bool:
-        net = self.size(self.step).net
-        return net is not None and not closed_form(net)
+        net, recipe = self.size(self.step).net, self._family.recipe
+        if net is None or recipe is None:
+            return False
+        shape, outputs, _ = dimensions(recipe.data)
+        return closed_form(net, shape, outputs) is None
 
     def _coarse(self) -> Iterator[Size]:
         last = 0
@@ -180,16 +181,15 @@ class Ladder:
         net = _sized(recipe.net, width, self._family.shape)
         found = count(net, shape, outputs)
         flops = found.training * recipe.batch_size * recipe.optimizer.gradients
-        return Size(width, depth_of(net), net, found.parameters, found.body, flops, tokens * recipe.batch_size)
+        return Size(width, net.current_depth(), net, found.parameters, found.body, flops, tokens * recipe.batch_size)
 
 
 def _sized(net: Net, width: int, shape: Shaped) -> Net:
     depth = shape.depth if shape.aspect is None else max(1, round(width / shape.aspect))
     if shape.head_width is None:
         return resized(net, width=width, depth=depth)
-    if not isinstance(net, Transformer):
-        raise SpecError(f"shape.head_width: of transformers only; {getattr(net, 'net', 'this network')} has no heads")
+    if net.attention_heads() is None:
+        raise SpecError(f"shape.head_width: there are no heads that could be so wide: {lacking(net, 'heads')}")
     if width % shape.head_width:
         raise SpecError(f"widths: {width} is no multiple of shape.head_width, {shape.head_width}")
-    heads = {"width": width, "heads": width // shape.head_width, "depth": depth or net.depth}
-    return parse(type(net), {**net.model_dump(mode="json"), **heads}, f"recipe.net with a width of {width}")
+    return resized(net, width=width, depth=depth, heads=width // shape.head_width)

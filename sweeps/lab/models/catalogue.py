@@ -1,0 +1,34 @@
+"""All networks: a new one is a file of its own and its name here. Messages list families by asking these classes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, get_args
+
+from pydantic import Field
+
+from sweeps.lab.models.base import Net
+from sweeps.lab.models.cnn import Cnn
+from sweeps.lab.models.gpt import Gpt
+from sweeps.lab.models.mlp import Mlp
+from sweeps.lab.models.own import OwnNet
+from sweeps.lab.models.resnet import ResNet
+from sweeps.lab.models.resnet18 import ResNet18
+from sweeps.lab.models.small_cnn import SmallCnn
+from sweeps.lab.models.vit import Vit
+from sweeps.lab.models.zoo_cnn import ZooCnn
+
+__all__ = ["NetSpec", "families", "networks"]
+
+NetSpec = Annotated[Mlp | Cnn | ZooCnn | SmallCnn | ResNet | ResNet18 | Vit | Gpt | OwnNet, Field(discriminator="net")]
+"""A network, told apart by the field `net`: mlp, cnn, cnn_s, cnn_l, small_cnn, resnet, resnet18, vit, gpt or own."""
+
+
+def networks() -> tuple[type[Net], ...]:
+    """The classes of all networks that specs can name."""
+    return get_args(get_args(NetSpec)[0])
+
+
+def families(which: Callable[[type[Net]], bool]) -> list[str]:
+    """What specs call the networks of some of the classes."""
+    return [name for net in networks() if which(net) for name in net.families()]
