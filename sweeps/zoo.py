@@ -2,7 +2,7 @@
 
 A spec is a base recipe and what is swept over any of its fields: axes, random samples, named recipes, seeds. Models
 whose recipes have equal pack keys train as one stacked computation; each of them can be trained again alone, from its
-key. `Zoo` reads what came out, without the engine.
+key. `Zoo` reads what came out and needs no running sweep.
 """
 
 from __future__ import annotations

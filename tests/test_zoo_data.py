@@ -151,6 +151,60 @@ def test_the_torch_data_set_gives_vectors_and_targets(zoo: Zoo) -> None:
         zoo.dataset("accuracy")
 
 
+class Chain(nn.Module):
+    """A chain of two layers, or one with a shortcut that no weight tells of."""
+
+    def __init__(self, shortcut: bool) -> None:
+        super().__init__()
+        self.first, self.second, self.shortcut = nn.Linear(64, 64), nn.Linear(64, 10), shortcut
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x.flatten(1)
+        hidden = self.first(x).relu()
+        return self.second(hidden + x if self.shortcut else hidden)
+
+
+@pytest.mark.parametrize("swept", ["axis", "recipes"])
+@pytest.mark.parametrize("first", [False, True])
+def test_permutations_of_one_network_are_not_taken_for_those_of_another(
+    tmp_path: Path, swept: str, first: bool
+) -> None:
+    recipe: dict[str, Any] = {
+        "data": {"source": "digits"}, "net": {"net": "own", "build": "tests.test_zoo_data:Chain", "args": {}},
+        "optimizer": {"method": "sgd", "learning_rate": 0.1}, "steps": 2, "batch_size": 8,
+        "evaluate": {"every_steps": 2},
+    }  # fmt: skip
+    spec: dict[str, Any] = {"name": "zoo", "recipe": recipe, "seeds": {"range": 1}, "backend": "loop"}
+    recipe["net"]["args"] = {"shortcut": False}
+    if swept == "axis":
+        spec["axes"] = {"recipe.net.args.shortcut": [first, not first]}
+    else:
+        spec["recipes"] = {"plain": {}, "shortcut": {"net.args.shortcut": True}}
+    run_example(KIND, ZooKind.spec.model_validate(spec), tmp_path)
+    zoo = Zoo(tmp_path, trust=True)
+    with_shortcut = [model.recipe().net.args["shortcut"] for model in zoo]  # type: ignore[attr-defined]
+    assert sorted(with_shortcut) == [False, True]
+    for i in sorted(range(2), key=lambda i: with_shortcut[i] != first):  # which comes first must not matter
+        if with_shortcut[i]:
+            with pytest.raises(SpecError, match="other outputs"):
+                zoo[i].permuted(0)
+            with pytest.raises(SpecError, match="other outputs"):
+                zoo.dataset(permute=0)[i]
+        else:
+            assert zoo[i].permuted(0)
+
+
+def test_a_selection_shares_the_files_and_leaves_the_zoo_as_it_is(zoo: Zoo) -> None:
+    before = list(zoo.keys)
+    some = zoo.select(zoo.rows.index < 5)
+    again = some.select(some.rows.index % 2 == 0)
+    assert again.keys == before[:5:2] and zoo.keys == before and len(zoo.rows) == 16
+    assert again.models is some.models is zoo.models and again.head is zoo.head
+    assert len(zoo.select(zoo.rows.index < 0)) == 0 and zoo.select(zoo.rows.index < 0).vectors().shape == (0, 0)
+    with pytest.raises(UsageError, match="no key begins with it"):
+        again[before[1]]
+
+
 @pytest.mark.parametrize("per_model", [False, True])
 def test_an_exported_zoo_reads_like_the_original(zoo: Zoo, tmp_path: Path, per_model: bool) -> None:
     assert export_zoo(zoo, tmp_path / "out", per_model=per_model) == 16

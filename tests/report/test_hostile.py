@@ -119,7 +119,7 @@ def test_no_field_of_a_card_becomes_an_element(evil: str, zoo_folder: Path, tmp_
     head |= {"name": evil, "fingerprint": evil, "git_commit": evil, "host": evil, "versions": {evil: evil}}
     head["spec"] |= {"description": evil, "licence": evil, "name": evil}
     zoo = Zoo(zoo_folder)
-    zoo.head = head
+    zoo.models.head = head
     zoo.rows["error"] = evil
     zoo.rows["checkpoints"] = evil
     readme, page = write_card(zoo, tmp_path)

@@ -49,7 +49,7 @@ def _reevaluated(zoo: Zoo, rows: pd.DataFrame, bench: Workbench, n: int) -> list
     data_sets, compared = DataSets(bench), 0
     for i in sorted(chosen):
         member = zoo[keys[i]]
-        recipe = zoo.recipe(member.key)
+        recipe = member.recipe()
         try:
             found = _evaluated(member, recipe, data_sets.of(recipe), bench.device)
         except Untrusted:
@@ -157,15 +157,15 @@ def regenerate(member: Member, *, backend: str | None = None, device: str = "cpu
     Raises:
         UsageError: the zoo holds no recipe for it, because it was not made by this project.
     """
-    with member.zoo.reading():
+    with member.files.reading():
         return _regenerated(member, backend, device)
 
 
 def _regenerated(member: Member, backend: str | None, device: str) -> Comparison:
-    if not member.zoo.head:
-        raise UsageError(f"{member.zoo.where} is a published zoo without recipes: its models can't be trained again")
-    recipe = member.zoo.recipe(member.key)
-    folder = Path(member.zoo.head.get("folder", "."))
+    if not member.files.head:
+        raise UsageError(f"{member.files.where} is a published zoo without recipes: its models can't be trained again")
+    recipe = member.recipe()
+    folder = Path(member.files.head.get("folder", "."))
     data = recipe.data.load(folder).to(device)
     stored = str(member.row["backend"])
     training = train_pack([recipe], data, device=device, backend=backend or stored, base=folder)

@@ -85,6 +85,6 @@ def _one_by_one(zoo: Zoo, rows: pd.DataFrame, to: Path) -> pd.DataFrame:
 
 
 def _about(member: Member) -> dict[str, str]:
-    shape, outputs = member.zoo.shape(member.key)
+    shape, outputs = member.shape
     about = [{"shape": list(shape), "outputs": outputs, "keys": [member.key]}]
     return {"format": "landsweep-zoo-1", "packs": json.dumps(about)}

@@ -1,0 +1,175 @@
+"""The files of a zoo in either layout: rows, series, weights, and the networks that belong to them."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+from torch import Tensor, nn
+
+from orchestrator.artifacts import Artifacts
+from orchestrator.errors import UsageError
+from orchestrator.inside import check_names
+from orchestrator.readers import json_object
+from orchestrator.text import one_line
+from orchestrator.trust import is_own, reading
+from sweeps.lab.zoo.architecture import Architecture
+from sweeps.lab.zoo.rebuild import Rebuilder
+from sweeps.lab.zoo.small_cnn import SmallCnnSource, read_small_cnn_zoo
+from sweeps.lab.zoo.source import Shape, Stacked, WeightSource
+
+if TYPE_CHECKING:
+    from sweeps.lab.recipe import Recipe
+
+__all__ = ["ModelFiles"]
+
+_NO_SETTINGS = {"key", "modeldir", "step", "split", "status", "checkpoints", "weights_file"}  # of a published zoo
+_OF_NETS = ("recipe", "branch", "net")  # columns of swept settings that may change the network, beside `net.*`
+
+
+class ModelFiles:
+    """An open zoo: what its models have in common. `Zoo` and `Member` share one.
+
+    Attributes:
+        files: the folder or bucket where it lies.
+        head: the content of `sweep.json`: spec, versions, when it was made; empty for a published zoo.
+        rows: one line per model, all of them.
+
+    Args:
+        where: as for `Zoo`.
+        trust: as for `Zoo`.
+
+    Raises:
+        UsageError: there is no zoo, or its table is damaged.
+    """
+
+    def __init__(self, where: str | Path, *, trust: bool = False) -> None:
+        self.files = Artifacts(str(where))
+        self.files.reach()
+        self.head: Mapping[str, Any] = {}
+        self._source: WeightSource
+        names = self.files.files("")
+        if "sweep.json" in names:
+            self.head = json_object(self.files.read("sweep.json"), f"{where}/sweep.json")
+            _check_head(self.head, str(where))
+            if self.head.get("kind") != "zoo":
+                raise UsageError(f"{where} holds a sweep of the kind {self.head.get('kind')!r}, not a zoo")
+            self.rows = _sweep_rows(self.files, self.head)
+            self._source = Stacked(self.files)
+        elif "metrics.csv.gz" in names and self.files.folder is not None:
+            self.rows, self._source = read_small_cnn_zoo(self.files.folder)
+        else:
+            raise UsageError(
+                f"{where} is no zoo: it has neither sweep.json (a sweep or an exported zoo) nor metrics.csv.gz "
+                "(a zoo in the layout of the small CNN zoo)"
+            )
+        self._trusted = trust or (bool(self.head) and is_own(where, self.head))
+        self._rebuilder = Rebuilder(self.head)
+        self._architectures: dict[object, Architecture] = {}
+
+    @property
+    def where(self) -> str:
+        """Its path or URL."""
+        return self.files.where
+
+    def reading(self) -> AbstractContextManager[None]:
+        """While this lasts, code that the zoo names is imported only if the zoo is trusted."""
+        return reading(self.where, trusted=self._trusted)
+
+    @property
+    def swept(self) -> tuple[str, ...]:
+        """Names of the columns that hold what was swept; of a published zoo those that vary and are no metrics."""
+        if self.head:
+            return self._rebuilder.params
+        names = [str(c) for c in self.rows if c not in _NO_SETTINGS and not str(c).endswith(("_loss", "_accuracy"))]
+        return tuple(c for c in names if self.rows[c].nunique() > 1)
+
+    def series(self) -> pd.DataFrame:
+        """Evaluations during training: key, step, metric, value."""
+        parts = list(_tables(self.files, "series"))
+        if not parts:
+            return pd.DataFrame({"key": [], "step": [], "metric": [], "value": []})
+        return pd.concat(parts, ignore_index=True).drop_duplicates(["key", "step", "metric"])
+
+    def labels(self, row: Mapping[str, Any]) -> tuple[str, ...]:
+        """Labels of a model's checkpoints, in order of training; none where it has no weights."""
+        return self._source.labels(row) if isinstance(row["weights_file"], str) else ()
+
+    def state(self, row: Mapping[str, Any], label: str) -> dict[str, Tensor]:
+        """The state dict of one of a model's checkpoints."""
+        return self._source.state(row, label)
+
+    def shape(self, row: Mapping[str, Any]) -> Shape:
+        """Shape of one input of a model's network, and the number of its outputs."""
+        return self._source.shape(row)
+
+    def recipe(self, row: Mapping[str, Any]) -> Recipe:
+        """The recipe of a model."""
+        with self.reading():
+            return self._rebuilder.recipe(row)
+
+    def module(self, row: Mapping[str, Any], state: Mapping[str, Tensor]) -> nn.Module:
+        """A model's network with these weights, of their type, in evaluation mode."""
+        module = self._network(row)
+        for dtype in {t.dtype for t in state.values() if t.is_floating_point()}:  # one: weights are kept as trained
+            module.to(dtype)
+        module.load_state_dict(state)
+        return module.eval()
+
+    def _network(self, row: Mapping[str, Any]) -> nn.Module:
+        """A model's network with initial weights."""
+        shape = self.shape(row)
+        if not self.head:
+            return SmallCnnSource.build(row, shape)
+        with self.reading():
+            recipe = self._rebuilder.recipe(row)
+            return recipe.net.build(*shape, recipe.seed, Path(self.head.get("folder", ".")))
+
+    def architecture(self, row: Mapping[str, Any], state: Mapping[str, Tensor]) -> Architecture:
+        """What a model's network is made of; built once for all models of one net and one set of shapes.
+
+        The shapes alone would not do: a shortcut has no weights, and with one hidden units can't be permuted.
+        """
+        shapes = tuple((name, tuple(t.shape)) for name, t in state.items())
+        net = tuple(str(row[name]) for name in row if name in _OF_NETS or name.startswith("net."))
+        if (net, shapes) not in self._architectures:
+            self._architectures[net, shapes] = Architecture(self.module(row, state), self.shape(row)[0])
+        return self._architectures[net, shapes]
+
+
+def _check_head(head: Mapping[str, Any], where: str) -> None:
+    """Refuse a `sweep.json` whose fields are not of their types; an export lacks some."""
+    if "spec" not in head:
+        raise UsageError(f"{where}/sweep.json is damaged: it has no spec; restore it")
+    types = {"kind": str, "name": str, "spec": dict, "folder": str, "versions": dict}
+    for name, kind in types.items():
+        if not isinstance(head.get(name, kind()), kind):
+            raise UsageError(f"{where}/sweep.json is damaged: {name} is no {kind.__name__}; restore it")
+
+
+def _tables(files: Artifacts, folder: str) -> Iterator[pd.DataFrame]:
+    for name in files.files(folder):
+        if name.endswith(".parquet"):
+            try:
+                yield pd.read_parquet(io.BytesIO(files.read(f"{folder}/{name}")))
+            except (ValueError, OSError) as e:  # what pyarrow raises are these, too
+                reason = one_line(str(e))[:200]
+                raise UsageError(f"{files.where}/{folder}/{name} is no table that can be read: {reason}") from e
+
+
+def _sweep_rows(files: Artifacts, head: Mapping[str, Any]) -> pd.DataFrame:
+    """All rows, sorted by what was swept; of rows that a merge has copied, one."""
+    parts = [p for p in _tables(files, "rows") if len(p)]
+    if not parts:
+        return pd.DataFrame({"key": [], "status": [], "split": [], "weights_file": []})
+    rows = pd.concat(parts, ignore_index=True).drop_duplicates("key")
+    check_names(rows["key"], "key of a model", files.where)
+    spec = head["spec"]
+    drawn = (spec.get("samples") or {}).get("draw", {})
+    swept = [p.removeprefix("recipe.") for p in (*spec.get("axes", {}), "sample", *drawn, "seed")]
+    order = [c for c in ("recipe", *swept) if c in rows]
+    return rows.sort_values([*order, "key"], kind="stable").reset_index(drop=True)
