@@ -35,7 +35,7 @@ def allocation(fit: Fit, flops: Sequence[float], *, per_token: float = 6.0, leve
     found: dict[str, object] = {"flops": budgets}
     best = {}
     for name in ("N", "D", "loss"):
-        band = fit.band(lambda theta, name=name: law.optimum(theta, budgets, per_token)[name], level=level)  # type: ignore[misc]
+        band = fit.uncertainty.band(lambda theta, name=name: law.optimum(theta, budgets, per_token)[name], level=level)  # type: ignore[misc]
         best[name] = band["value"]
         found |= {name: band["value"], f"{name}_low": band["low"], f"{name}_high": band["high"]}
     return pd.DataFrame({**found, "warning": fit.warnings({"N": best["N"], "D": best["D"]})})

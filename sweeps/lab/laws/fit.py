@@ -20,7 +20,7 @@ from sweeps.lab.laws.objective import Objective, objective_named
 from sweeps.lab.laws.outcome import Convergence, Fit, HeldOut
 from sweeps.lab.laws.polish import polish
 from sweeps.lab.laws.problem import Coordinates, Problem, checked_fixed
-from sweeps.lab.laws.solver import race
+from sweeps.lab.laws.solver import multi_start
 from sweeps.lab.laws.starts import Starts, begin, drawn
 from sweeps.lab.laws.tables import SWEEP_ROWS, is_sweep, read_table
 from sweeps.lab.laws.valleys import follow
@@ -30,8 +30,9 @@ __all__ = ["fit", "fit_cases"]
 _STEPS = 200
 _FELT = 1e-24  # of the largest curvature: a parameter below changes the prediction by less than 1e-12 of it
 _SAME = 1e-6  # relative difference of objectives up to which two starts count as having found the same minimum
-_ALONE = 3  # a minimum that fewer starts than that have found is held against others that are found in another way
+_ENOUGH = 3  # a minimum in which fewer descents ended has to beat others that are looked for in another way
 _MORE = 256  # starts that are drawn for that
+_WIDTH = 1e-3  # of Huber's kink while many starts descend; that of the objective `huber`
 
 
 def fit(
@@ -85,10 +86,10 @@ def fit(
         law, table, columns=columns, exclude=exclude, holdout=holdout, weights=weights, group=group,
         given=len(fixed or {}),
     )  # fmt: skip
-    wanted = objective if isinstance(objective, Objective) else objective_named(objective)
+    objective = objective if isinstance(objective, Objective) else objective_named(objective)
     return fit_cases(
-        law, cases, wanted, held=held, selection=selection, bootstrap=bootstrap, seed=seed, fixed=fixed, starts=starts,
-        start_count=start_count,
+        law, cases, objective, held=held, selection=selection, bootstrap=bootstrap, seed=seed, fixed=fixed,
+        starts=starts, start_count=start_count,
     )  # fmt: skip
 
 
@@ -117,11 +118,11 @@ def fit_cases(
     coordinates = Coordinates.of(law)
     problem = Problem(law, cases.x, cases.y, cases.weights, objective, coordinates)
     free, phi = begin(problem, cases.y, fixed or {}, starts, start_count)
-    phi, convergence = _search(problem, phi, free, alone=starts is not None)
+    phi, convergence = _search(problem, phi, free, only_these=starts is not None)
     low, high = open_ends(problem, phi, free)
     convergence = replace(convergence, open_low=low, open_high=high)
     drawn = draw(problem, phi, cases, bootstrap, seed, free) if bootstrap else None
-    found = Fit(
+    fitted = Fit(
         law=law,
         theta=coordinates.outside(phi),
         objective=objective,
@@ -137,43 +138,61 @@ def fit_cases(
         cases=cases,
         held_cases=held,
     )
-    return found if held is None else found.judged(HeldOut.of(found, held))
+    return fitted if held is None else fitted.judged(HeldOut.of(fitted, held))
 
 
 def _range(values: Floats) -> tuple[float, float]:
     return float(values.min()), float(values.max())
 
 
-def _search(problem: Problem, starts: Floats, free: NDArray[np.bool_], *, alone: bool) -> tuple[Floats, Convergence]:
-    """The lowest minimum [P] that a descent from all starts finds, and how well it is established.
+def _search(
+    problem: Problem, starts: Floats, free: NDArray[np.bool_], *, only_these: bool
+) -> tuple[Floats, Convergence]:
+    """The lowest minimum [P] that is found, and how well it is established.
 
-    A minimum that few starts have found, or in which none has come to rest, is held against those at the end of curved
-    valleys, from more starts unless they are `alone`.
+    1. Many descents of a smoothed objective, from all starts: where Huber's function has a narrow kink, few would reach
+       the valley.
+    2. The best of them is polished on the objective itself, to the last digits.
+    3. If it is not at rest, or fewer than three descents ended there, it may not be the lowest. It then has to beat the
+       minima at the ends of curved valleys, which are looked for in another way, and from more starts.
+
+    Args:
+        problem: with common measurements and weights.
+        starts: internal coordinates [S, P].
+        free: which of them may move [P].
+        only_these: draw no further starts.
     """
-    smooth = problem.smoothed(1e-3) if np.isfinite(problem.objective.delta) else problem
-    batch, usable = race(smooth, starts, free, _STEPS)
+    smooth = _smooth(problem)
+    batch, usable = multi_start(smooth, starts, free, _STEPS)
     if not np.isfinite(batch.value[0]):
         raise UsageError(
             f"{problem.law.name}: none of {len(starts)} starts gives a finite objective; "
             "are the units of the columns right?"
         )
-    best, ends, count = polish(problem, batch.phi[0], free), batch.value, len(starts)
-    convergence = _judged(problem, best, free, ends, usable, count)
-    if convergence.agree < min(_ALONE, len(ends)) or not convergence.reached(problem.values(best[None])[0]):
-        more = starts if alone else np.concatenate([starts, drawn(problem, starts, starts[0], free, _MORE)])
-        others = follow(problem, more, free)
-        rivals = np.concatenate([best[None], others])
-        best = rivals[int(np.argmin(problem.values(rivals)))]
-        ends = np.concatenate([ends, smooth.values(others)])
-        convergence = _judged(problem, best, free, ends, usable, len(more))
-    return best, convergence
+    best = polish(problem, batch.phi[0], free)
+    convergence = _judged(problem, best, free, batch.value, usable, len(starts))
+    at_rest = convergence.reached(float(problem.values(best[None])[0]))
+    if at_rest and convergence.agree >= min(_ENOUGH, len(batch.value)):
+        return best, convergence
+    if not only_these:
+        starts = np.concatenate([starts, drawn(problem, starts, starts[0], free, _MORE)])
+    valleys = follow(problem, starts, free)
+    candidates = np.concatenate([best[None], valleys])
+    best = candidates[int(np.argmin(problem.values(candidates)))]
+    ends = np.concatenate([batch.value, smooth.values(valleys)])
+    return best, _judged(problem, best, free, ends, usable, len(starts))
+
+
+def _smooth(problem: Problem) -> Problem:
+    """The problem with Huber's kink widened, so that short descents get across it; least squares has none."""
+    return problem.smoothed(_WIDTH) if np.isfinite(problem.objective.delta) else problem
 
 
 def _judged(
     problem: Problem, best: Floats, free: NDArray[np.bool_], ends: Floats, usable: int, starts: int
 ) -> Convergence:
     """How well a minimum [P] is established, given the objectives [m] in which the descents ended."""
-    smooth = problem.smoothed(1e-3) if np.isfinite(problem.objective.delta) else problem
+    smooth = _smooth(problem)
     lowest = min(float(ends.min()), float(smooth.values(best[None])[0]))
     agree = int((ends <= lowest * (1 + _SAME) + smooth.rounding).sum())
     _, gradient, curvature = (v[0] for v in problem.terms(best[None], np.zeros(1, np.int64)))

@@ -1,13 +1,12 @@
-"""A fitted law: parameters with intervals, how well the minimum is established, predictions with bands."""
+"""A fitted law: what was minimised, how well the minimum is established, predictions with bands."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
-from scipy.stats import t as student
 
 from orchestrator.errors import UsageError
 from sweeps.lab.laws.base import Floats, Law, Points, Quantity
@@ -15,11 +14,11 @@ from sweeps.lab.laws.cases import Cases, Selection
 from sweeps.lab.laws.intervals import profile
 from sweeps.lab.laws.objective import Objective
 from sweeps.lab.laws.problem import BLOCK, Coordinates, Problem, predictions
+from sweeps.lab.laws.uncertainty import Uncertainty, central
 
 __all__ = ["FAR", "Convergence", "Fit", "HeldOut"]
 
 FAR = 100.0  # a prediction at more than so many times the fitted range is marked
-_SAMPLES = 2000  # of the parameters, where there was no bootstrap
 _CONVERGED = 1e-9  # of the objective
 
 
@@ -30,7 +29,7 @@ class Convergence:
     Attributes:
         starts: how many there were.
         usable: how many had a finite objective.
-        finished: how many were followed to the end; the others had fallen behind.
+        finished: how many were followed to the end; the others were eliminated early.
         agree: how many of these reached the lowest objective, to a millionth.
         gradient: largest component of the objective's gradient, in internal coordinates (logarithms of positive
             parameters).
@@ -151,6 +150,11 @@ class Fit:
         return self.convergence.reached(self.value)
 
     @property
+    def freedom(self) -> int:
+        """Degrees of freedom of the residuals: points less fitted parameters, but at least 1."""
+        return max(len(self.residuals) - len(self.theta) + len(self.fixed), 1)
+
+    @property
     def rmse(self) -> float:
         """Root mean square residual of the fitted points."""
         return float(np.sqrt((self.residuals**2).mean()))
@@ -159,29 +163,31 @@ class Fit:
         """The same with errors on points held out."""
         return replace(self, held=held)
 
-    def parameters(self, level: float = 0.95) -> pd.DataFrame:
-        """A line for each parameter and each number derived from them.
+    @property
+    def uncertainty(self) -> Uncertainty:
+        """How well the parameters are known."""
+        convergence = self.convergence
+        return Uncertainty(
+            law=self.law,
+            theta=self.theta,
+            covariance=self.covariance,
+            draws=self.draws,
+            freedom=self.freedom,
+            converged=self.converged,
+            fixed=self.fixed,
+            at_bound=convergence.at_bound,
+            open_low=convergence.open_low,
+            open_high=convergence.open_high,
+        )
 
-        Columns: `name`, `value`, `error` (standard error), `low`, `high` (interval), `meaning`. With a bootstrap, error
-        and interval are the standard deviation and the quantiles of its draws; else they come from the curvature, with
-        Student's t, symmetric in the logarithm of positive parameters. They are nan where nothing is known: where the
-        fit has not converged, and by curvature for parameters at a bound or without influence.
-        """
-        draws = self.samples() if self.converged else np.full((2, len(self.theta)), np.nan)
-        lines = []
-        for i, p in enumerate(self.law.parameters):
-            error, low, high = self._known(i, level)
-            meaning = p.doc + (" (given)" if p.name in self.fixed else "")
-            lines.append((p.name, self.theta[i], error, low, high, meaning))
-        of_draws = self.law.derived(draws)
-        for name, value in self.law.derived(self.theta[None]).items():
-            lines.append((name, value[0], *_spread(of_draws[name], level), self.law.meanings.get(name, "")))
-        return pd.DataFrame(lines, columns=["name", "value", "error", "low", "high", "meaning"])
+    def parameters(self, level: float = 0.95) -> pd.DataFrame:
+        """The parameters and what follows from them, with errors and intervals; see `Uncertainty.table`."""
+        return self.uncertainty.table(level)
 
     def interval(self, parameter: str, level: float = 0.95) -> tuple[float, float]:
         """Interval of one parameter, as in `parameters`."""
-        found = self._known(self.law.index(parameter), level)
-        return found[1], found[2]
+        _, low, high = self.uncertainty.interval(parameter, level)
+        return low, high
 
     def profiled(self, parameter: str, level: float = 0.95) -> tuple[float, float]:
         """Interval of one parameter from the profile of the objective; it need not be symmetric.
@@ -201,31 +207,6 @@ class Fit:
         low, high = (self._outside(place, end) for end in ends)
         return low, high
 
-    def samples(self) -> Floats:
-        """Parameter vectors [B, P] as uncertain as the fit: the bootstrap's, else normal ones of the curvature."""
-        if self.draws is not None:
-            return self.draws
-        coordinates = Coordinates.of(self.law)
-        phi = coordinates.inside(self.theta)
-        values, vectors = np.linalg.eigh(self.covariance)
-        root = vectors * np.sqrt(np.maximum(values, 0))
-        drawn = phi + np.random.default_rng(0).standard_normal((_SAMPLES, len(phi))) @ root.T
-        return coordinates.outside(np.clip(drawn, coordinates.low, coordinates.high))
-
-    def band(self, quantity: Callable[[Floats], Floats], *, level: float = 0.95) -> dict[str, Floats]:
-        """Any quantity of the parameters with its interval.
-
-        Args:
-            quantity: from parameter vectors [S, P] to values [S, m].
-            level: of confidence.
-
-        Returns:
-            `value`, `low` and `high`, each [m].
-        """
-        with np.errstate(all="ignore"):
-            value, drawn = quantity(self.theta[None])[0], quantity(self.samples())
-        return {"value": value, **_ends(drawn, level)}
-
     def band_at(self, x: Points, *, level: float = 0.95, single: bool = False) -> dict[str, Floats]:
         """The law's predictions with their interval, a block of points at a time: memory does not grow with them.
 
@@ -237,7 +218,7 @@ class Fit:
         Returns:
             `value`, `low` and `high`, each [n].
         """
-        draws, scatter, random = self.samples(), self._inflated(), np.random.default_rng(1)
+        draws, scatter, random = self.uncertainty.samples(), self._inflated(), np.random.default_rng(1)
         n = len(next(iter(x.values())))
         size, parts = max(1, BLOCK // len(draws)), []
         for first in range(0, n, size):
@@ -247,7 +228,7 @@ class Fit:
                 if single:
                     added = random.choice(scatter, drawn.shape)
                     drawn = drawn * np.exp(added) if self.objective.log else drawn + added
-            parts.append(_ends(drawn, level))
+            parts.append(central(drawn, level))
         with np.errstate(all="ignore"):
             value = predictions(self.law, self.theta[None], x)[0]
         return {"value": value, **{end: np.concatenate([p[end] for p in parts]) for end in ("low", "high")}}
@@ -284,18 +265,18 @@ class Fit:
         )
 
     def warnings(self, x: Points) -> list[str]:
-        """For each point what is said about its distance from the fitted points; empty when it is near."""
+        """A remark on each point that lies far outside the fitted range; empty for the others."""
         n = len(next(iter(x.values())))
-        told: list[list[str]] = [[] if self.converged else ["the fit has not converged"] for _ in range(n)]
+        remarks: list[list[str]] = [[] if self.converged else ["the fit has not converged"] for _ in range(n)]
         for name, (low, high) in self.ranges.items():
             if name not in x or low <= 0:
                 continue
             for i, value in enumerate(x[name]):
                 if value > FAR * high:
-                    told[i].append(f"{name} is {value / high:,.0f}x the largest fitted value")
+                    remarks[i].append(f"{name} is {value / high:,.0f}x the largest fitted value")
                 elif value < low / FAR:
-                    told[i].append(f"{name} is {low / max(value, 1e-300):,.0f}x below the smallest fitted value")
-        return ["; ".join(t) for t in told]
+                    remarks[i].append(f"{name} is {low / max(value, 1e-300):,.0f}x below the smallest fitted value")
+        return ["; ".join(texts) for texts in remarks]
 
     def _input(self, points: pd.DataFrame | Points, quantity: Quantity) -> Floats:
         name, positive = quantity.name, quantity.positive
@@ -315,48 +296,6 @@ class Fit:
             return end
         return float(np.exp(end)) if self.law.parameters[place].log else end
 
-    def _known(self, place: int, level: float) -> tuple[float, float, float]:
-        """Standard error and interval of one parameter; nan where they would mean nothing."""
-        if not self.converged:
-            return np.nan, np.nan, np.nan
-        if self.draws is not None:
-            return _spread(self.draws[:, place], level)
-        if self.law.parameters[place].name in self.convergence.at_bound:
-            return np.nan, np.nan, np.nan
-        return self._wald(place, level)
-
-    def _wald(self, place: int, level: float) -> tuple[float, float, float]:
-        coordinates = Coordinates.of(self.law)
-        phi = coordinates.inside(self.theta)
-        deviation = float(np.sqrt(self.covariance[place, place]))
-        freedom = max(len(self.residuals) - len(phi) + len(self.fixed), 1)
-        half = student.ppf((1 + level) / 2, freedom) * deviation
-        ends = np.tile(phi, (2, 1))
-        ends[:, place] += (-half, half)
-        ends = np.clip(ends, coordinates.low, coordinates.high)
-        low, high = coordinates.outside(ends)[:, place]
-        name = self.law.parameters[place].name
-        low = coordinates.outside(coordinates.low)[place] if name in self.convergence.open_low else low
-        high = coordinates.outside(coordinates.high)[place] if name in self.convergence.open_high else high
-        return deviation * float(coordinates.slope(self.theta)[place]), float(low), float(high)
-
     def _inflated(self) -> Floats:
         """Residuals, widened for the parameters that were fitted to them."""
-        n, p = len(self.residuals), len(self.theta) - len(self.fixed)
-        return np.asarray(self.residuals * np.sqrt(n / max(n - p, 1)))
-
-
-def _ends(drawn: Floats, level: float) -> dict[str, Floats]:
-    """The central interval [m] of draws [S, m]; those that are no numbers do not count."""
-    tail = (1 - level) / 2
-    low, high = np.nanquantile(np.where(np.isfinite(drawn), drawn, np.nan), [tail, 1 - tail], axis=0)
-    return {"low": low, "high": high}
-
-
-def _spread(values: Floats, level: float) -> tuple[float, float, float]:
-    """Standard deviation and central interval of draws."""
-    finite = values[np.isfinite(values)]
-    if len(finite) < 2:
-        return np.nan, np.nan, np.nan
-    low, high = np.quantile(finite, [(1 - level) / 2, (1 + level) / 2])
-    return float(finite.std(ddof=1)), float(low), float(high)
+        return np.asarray(self.residuals * np.sqrt(len(self.residuals) / self.freedom))

@@ -1,8 +1,18 @@
 """A batch of Levenberg-Marquardt descents with Huber's weights, all starts at once.
 
-Each step solves the damped normal equations of all fits together. The weights of Huber's function overestimate the
-curvature, so that plain steps contract slowly near the minimum: while steps succeed they are stretched, up to fourfold.
-Fits that have converged leave the batch.
+Each descent minimises sum_i w_i rho(r_i), see `Objective`. With the residuals r [n], their derivatives J [n, P] by the
+internal coordinates, and W = diag(w_i rho'(r_i) / r_i), a step delta solves the damped normal equations
+
+    (J'WJ + lambda diag(J'WJ)) delta = -J'W r,
+
+all descents together. The step is stretched, clipped to the bounds, and accepted where the objective falls; lambda then
+shrinks tenfold. A step that is refused is tried again: unstretched if it was stretched, else with tenfold lambda. A
+coordinate at a bound from which the objective rises inwards stays there.
+
+Why stretched: Huber's weights overestimate the curvature, so that plain steps contract slowly near the minimum. While
+steps succeed with next to no damping they grow by 1.4 each, up to fourfold.
+
+Descents that have converged leave the batch.
 """
 
 from __future__ import annotations
@@ -15,12 +25,12 @@ from numpy.typing import NDArray
 from sweeps.lab.laws.base import Floats
 from sweeps.lab.laws.problem import Problem
 
-__all__ = ["Batch", "descend", "race"]
+__all__ = ["Batch", "descend", "multi_start"]
 
 _DAMPING, _RAISE, _LOWER, _LEAST, _MOST = 1e-2, 10.0, 0.1, 1e-8, 1e12
 _STRETCH, _LONGEST = 1.4, 4.0
 _DECREMENT = 1e-13  # of the objective: what one more Newton step could still gain
-_HEATS = ((4, 1024), (6, 256), (8, 128))  # steps of a race, and how many of the best go on
+_ELIMINATION_ROUNDS = ((4, 1024), (6, 256), (8, 128))  # steps of each round, and how many of the best survive it
 
 Flags = NDArray[np.bool_]
 
@@ -70,7 +80,7 @@ class Batch:
             getattr(self, name)[chosen] = getattr(other, name)
 
     def step(self, problem: Problem) -> None:
-        """One step of each: taken where the objective falls, else tried again with more damping."""
+        """Try one step of each descent; those whose objective does not fall stay, and try another one next time."""
         low, high = problem.coordinates.low, problem.coordinates.high
         outward = ((self.phi <= low) & (self.gradient > 0)) | ((self.phi >= high) & (self.gradient < 0))
         moves = self.free & ~outward
@@ -118,24 +128,27 @@ def descend(problem: Problem, batch: Batch, steps: int) -> Batch:
     return batch
 
 
-def race(problem: Problem, phi: Floats, free: Flags, steps: int) -> tuple[Batch, int]:
-    """Descend from many starts; after a few steps only the best go on.
+def multi_start(problem: Problem, phi: Floats, free: Flags, steps: int) -> tuple[Batch, int]:
+    """Descend from many starts with early elimination: after a few steps only the best go on.
 
     Args:
         problem: with common measurements and weights.
-        phi: starts [S, P]; all of them take the steps of the first heat.
+        phi: starts [S, P]; all of them take the steps of the first round.
         free: which coordinates may move [P].
-        steps: the most steps of those that stay.
+        steps: the most steps of those that survive all rounds.
 
     Returns:
-        The descents that stayed to the end, best first, and how many starts had a finite objective.
+        The survivors, best first, and how many starts had a finite objective.
     """
     batch = Batch.at(problem, phi, np.tile(free, (len(phi), 1)))
     usable = int(np.isfinite(batch.value).sum())
-    for heat, keep in _HEATS:
-        if len(batch.phi) <= keep:
-            continue
-        batch = descend(problem, batch, heat)
-        batch = batch.take(np.argsort(batch.value, kind="stable")[:keep])
+    for round_steps, survivors in _ELIMINATION_ROUNDS:
+        if len(batch.phi) > survivors:
+            batch = _best(descend(problem, batch, round_steps), survivors)
     batch = descend(problem, batch, steps)
-    return batch.take(np.argsort(batch.value, kind="stable")), usable
+    return _best(batch, len(batch.phi)), usable
+
+
+def _best(batch: Batch, count: int) -> Batch:
+    """The `count` descents with the lowest objective, best first."""
+    return batch.take(np.argsort(batch.value, kind="stable")[:count])

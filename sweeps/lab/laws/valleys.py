@@ -1,4 +1,4 @@
-"""Minima at the end of curved valleys, where a race of many short descents stalls.
+"""Minima at the end of curved valleys, where many short descents stall.
 
 The robust objective has a kink in place of a slope for residuals far from zero, and the longer a valley the longer a
 descent follows that kink. Least squares has none: SciPy's trust-region method follows it from the best starts as far as
@@ -17,11 +17,11 @@ from sweeps.lab.laws.base import Floats
 from sweeps.lab.laws.objective import Objective
 from sweeps.lab.laws.polish import polish
 from sweeps.lab.laws.problem import Problem
-from sweeps.lab.laws.solver import race
+from sweeps.lab.laws.solver import multi_start
 
 __all__ = ["follow"]
 
-_STEPS, _LONG = 60, 1000  # of the race, and of each descent that is followed to its end
+_STEPS, _LONG = 60, 1000  # of the descents from all starts, and of each descent that is followed to its end
 _FOLLOWED = 12
 _SAME = 1e-9  # relative difference of objectives that are one
 _TOLERANCE = 1e-15
@@ -38,7 +38,7 @@ def follow(problem: Problem, starts: Floats, free: NDArray[np.bool_]) -> Floats:
         free: which of them may move [P].
     """
     squares = replace(problem, objective=Objective("least-squares", np.inf, problem.objective.log))
-    batch, _ = race(squares, starts, free, _STEPS)
+    batch, _ = multi_start(squares, starts, free, _STEPS)
     apart = np.diff(batch.value) > _SAME * batch.value[1:]
     distinct = np.flatnonzero(np.concatenate([[True], apart]) & np.isfinite(batch.value))
     found = []

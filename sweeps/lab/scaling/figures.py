@@ -144,7 +144,7 @@ def lines_picture(table: pd.DataFrame, fit: Fit, label: str) -> Any:  # noqa: AN
         plot.errorbar(runs["D"], runs["loss"], runs["sd"], fmt="o", ms=4, color=colour)
         d = np.exp(np.linspace(least, most, 60))
         x = fit.law.prepare({"N": np.full(60, size), "D": d})
-        band = fit.band(lambda theta, x=x: fit.law.predict(theta, x))  # type: ignore[misc]
+        band = fit.uncertainty.band(lambda theta, x=x: fit.law.predict(theta, x))  # type: ignore[misc]
         plot.plot(d, band["value"], color=colour, linewidth=1.2)
         plot.fill_between(d, band["low"], band["high"], color=colour, alpha=0.15, linewidth=0)
     low, high = seen["loss"].min(), seen["loss"].max()

@@ -182,7 +182,7 @@ def _best(found: Fit, budget: float, sizes: Sequence[Size], count: str, level: f
     d = np.array([budget / s.step_flops * s.step_tokens for s in sizes], float)
     x = found.law.prepare({"N": n, "D": d})
     middle = _optimum(found.law.predict(found.theta[None], x), n, d)
-    drawn = _optimum(found.law.predict(found.samples(), x), n, d)
+    drawn = _optimum(found.law.predict(found.uncertainty.samples(), x), n, d)
     told: dict[str, Any] = {"flops": budget}
     tail = (1 - level) / 2
     for name in ("N", "D", "loss"):
