@@ -44,6 +44,16 @@ def bucket_url(s3: S3) -> str:
     return f"s3://{s3.bucket}/{uuid.uuid4().hex}/sweep"
 
 
+@pytest.fixture
+def torch_threads() -> Iterator[None]:
+    """Sessions set how many threads torch uses; afterwards it uses as many as before."""
+    import torch
+
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="module")
 def own_ray() -> Iterator[None]:
     """A Ray of two CPUs, for the tests of one file."""

@@ -9,9 +9,10 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
+
+from tests.support.paths import TESTS
 
 __all__ = ["S3", "environment", "free_port", "running_s3"]
 
@@ -47,7 +48,7 @@ def running_s3() -> Iterator[S3]:
     """Start the server, set the environment, make the bucket."""
     port = free_port()
     command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=Path(__file__).parent)
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=TESTS)
     found = S3(f"http://127.0.0.1:{port}", "landsweep-tests")
     with pytest.MonkeyPatch.context() as patch:
         for name, value in environment(found.endpoint).items():

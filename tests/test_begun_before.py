@@ -14,8 +14,9 @@ from orchestrator.publish import write_report
 from orchestrator.sweep import Sweep
 from orchestrator.testing.kind_suite import metrics_of, run_example
 from orchestrator.unit import canonical
+from tests.support.paths import GOLDEN
 
-BEGUN = sorted((Path(__file__).parent / "golden" / "begun").iterdir())
+BEGUN = sorted((GOLDEN / "begun").iterdir())
 COUNTED_OTHERWISE = "search"  # its rows hold FLOPs by a count that was wrong, so they are not mixed with new ones
 
 

@@ -7,10 +7,8 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -20,29 +18,13 @@ from safetensors.numpy import save_file
 from orchestrator.ledger import Ledger, Store
 from orchestrator.testing.kind_suite import metrics_of
 from tests.chaos.driver import spec_data
-
-LANDSWEEP = [str(Path(sys.executable).parent / "landsweep")]
-ROOT = Path(__file__).parent.parent
-LOCAL = ["--site", "local", "site.tracking=off"]
-
-
-def command(*words: str, cwd: Path, check: int | None = 0, timeout: float = 300) -> subprocess.CompletedProcess[str]:
-    env = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "200"}
-    done = subprocess.run([*LANDSWEEP, *words], cwd=cwd, capture_output=True, text=True, env=env, timeout=timeout)
-    assert check is None or done.returncode == check, done.stdout + done.stderr
-    assert "Traceback" not in done.stderr
-    return done
+from tests.support.cli import LANDSWEEP, LOCAL, command, write_spec
+from tests.support.paths import ROOT, SHIPPED_SPECS
 
 
 @pytest.fixture
 def spec(tmp_path: Path) -> Path:
     return write_spec(tmp_path, spec_data(11, 0.0))
-
-
-def write_spec(folder: Path, data: dict[str, Any], name: str = "spec.yaml") -> Path:
-    file = folder / name
-    file.write_text(yaml.safe_dump(data), encoding="utf-8")
-    return file
 
 
 def test_run_plan_status_verify_report_export(spec: Path, tmp_path: Path) -> None:
@@ -265,5 +247,5 @@ def test_plan_shows_every_tensor(tmp_path: Path) -> None:
     )
     told = command("plan", "own.yaml", "--tensors", cwd=tmp_path).stdout
     assert "own tensors_of_mine:f, standard, sgd" in told and re.search(r"1\.weight +10x64 +Linear", told)
-    refused = command("plan", str(ROOT / "sweeps/recipes/function_minima.yaml"), "--tensors", cwd=tmp_path, check=2)
+    refused = command("plan", str(SHIPPED_SPECS / "function_minima.yaml"), "--tensors", cwd=tmp_path, check=2)
     assert "trains no networks" in refused.stderr

@@ -17,10 +17,10 @@ from orchestrator.cli import COMMANDS as COMMAND_GROUP
 from orchestrator.cli import app
 from orchestrator.sweep import load_spec
 from orchestrator.testing import kind_suite
-from tests.test_house_rules import ROOT
+from tests.support.paths import ROOT, SHIPPED_SPECS
 
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
-RECIPES = sorted((ROOT / "sweeps" / "recipes").glob("*.yaml"))
+RECIPES = sorted(SHIPPED_SPECS.glob("*.yaml"))
 for _entry in entry_points(group=COMMAND_GROUP):  # those that kinds bring
     _entry.load()(app)
 COMMANDS = typer.main.get_command(app)

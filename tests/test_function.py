@@ -19,6 +19,7 @@ from orchestrator.row import Cause, Outcome, Progress, RowMaker, Status
 from orchestrator.spec import parse
 from orchestrator.unit import stream_seed
 from sweeps.function import FunctionKind, FunctionSpec
+from tests.support.paths import SHIPPED_SPECS
 
 KIND = FunctionKind()
 _names = count()
@@ -318,7 +319,7 @@ def test_meaning_of_columns_and_growing_axes_keep_the_keys_but_another_version_d
 
 
 def test_the_example_and_the_recipe_run(tmp_path: Path) -> None:
-    recipe = parse(FunctionSpec, read_yaml(Path("sweeps/recipes/function_minima.yaml")), "recipe")
+    recipe = parse(FunctionSpec, read_yaml(SHIPPED_SPECS / "function_minima.yaml"), "recipe")
     for spec in (KIND.example(), recipe):
         KIND.check(spec, Workbench(folder=tmp_path))
         units = KIND.planner(spec).ask(8)

@@ -5,19 +5,19 @@ from __future__ import annotations
 import ast
 import importlib
 import pkgutil
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
-PACKAGES = ("orchestrator", "sweeps", "cluster")
-FILES = sorted(p for package in PACKAGES for p in (ROOT / package).rglob("*.py"))
+from tests.support.paths import GOLDEN, PACKAGES, ROOT, SOURCES, TESTS
+
 LONGEST_FILE, LONGEST_FUNCTION = 400, 60
 
 
-@pytest.mark.parametrize("file", FILES, ids=lambda p: str(p.relative_to(ROOT)))
+@pytest.mark.parametrize("file", SOURCES, ids=lambda p: str(p.relative_to(ROOT)))
 def test_files_and_functions_fit_the_eye(file: Path) -> None:
     text = file.read_text(encoding="utf-8")
     assert text.count("\n") <= LONGEST_FILE
@@ -30,13 +30,33 @@ def test_files_and_functions_fit_the_eye(file: Path) -> None:
             assert length <= LONGEST_FUNCTION, f"{node.name} has {length} lines"
 
 
+@pytest.mark.parametrize("file", sorted(TESTS.rglob("*.py")), ids=lambda p: str(p.relative_to(ROOT)))
+def test_a_test_file_stands_alone(file: Path) -> None:
+    """What tests share is in `tests/support`, or beside them in a file without tests; places are in `paths.py`."""
+    text = file.read_text(encoding="utf-8")
+    imports = set(re.findall(r"(?:from|import) (tests(?:\.\w+)*)", text))  # also in code that a test gives a process
+    for node in ast.walk(ast.parse(text)):
+        match node:
+            case ast.Import():
+                imports |= {alias.name for alias in node.names}
+            case ast.ImportFrom():
+                imports |= {f"{node.module}.{alias.name}" for alias in node.names}
+            case ast.Name(id="__file__"):
+                assert file.name == "paths.py", (
+                    "a path that breaks when the file moves: take it from tests.support.paths"
+                )
+    assert not [name for name in imports if re.match(r"tests\b.*\.test_", name)], (
+        "put what is shared into tests/support"
+    )
+
+
 @pytest.mark.parametrize(
     ("library", "home"),
     [("ray", "executors/ray/"), ("mlflow", "tracking.py"), ("obstore", "store/"), ("optuna", "search/")],
 )
 def test_a_library_is_imported_in_one_place(library: str, home: str) -> None:
     importing = set()
-    for file in FILES:
+    for file in SOURCES:
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
             names += [node.module or ""] if isinstance(node, ast.ImportFrom) and not node.level else []
@@ -77,7 +97,7 @@ def test_help_starts_without_the_heavy_libraries() -> None:
 
 def test_status_starts_without_the_libraries_of_the_kind() -> None:
     """It is typed again and again beside a run, so it must not import torch, whatever the kind."""
-    zoo = ROOT / "tests/golden/begun/zoo"
+    zoo = GOLDEN / "begun" / "zoo"
     code = (
         "import sys; import orchestrator.cli as cli; "
         f"cli.app(['status', {str(zoo)!r}], standalone_mode=False); "

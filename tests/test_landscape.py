@@ -3,7 +3,7 @@
 import copy
 import math
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,82 +11,40 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.func import functional_call
 
-from orchestrator.assignments import override
 from orchestrator.errors import SpecError
 from orchestrator.kind import Workbench
 from orchestrator.report.parts import Figure, Report
-from orchestrator.row import RowMaker, Status
+from orchestrator.row import Status
 from orchestrator.spec import parse
 from sweeps.lab.data import Digits
-from sweeps.landscape import LandscapeKind, LandscapeSession, LandscapeSpec
+from sweeps.landscape import LandscapeSession, LandscapeSpec
+from tests.support.landscapes import (
+    KIND,
+    directions_of,
+    landscape_rows,
+    landscape_spec,
+    model_state,
+    prepare,
+)
 
-KIND = LandscapeKind()
-BASE: dict[str, Any] = {
-    "kind": "landscape",
-    "name": "t",
-    "data": {"source": "digits"},
-    "models": {"net": {"net": "mlp", "hidden": [8], "norm": "batch", "train": {"epochs": 1}}},
-    "evaluators": {"test": {"split": "test"}},
-    "axes": {"x": [-1, 0, 0.5], "y": [-0.25, 0.75]},
-}
-
-
-@pytest.fixture(autouse=True)
-def threads() -> Iterator[None]:
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
-
-
-def spec_of(*assignments: str, **fields: Any) -> LandscapeSpec:
-    return parse(LandscapeSpec, override({**copy.deepcopy(BASE), **fields}, assignments), "test")
-
-
-def prepare(spec: LandscapeSpec, folder: Path = Path()) -> dict[str, Mapping[str, Any]]:
-    made: dict[str, Mapping[str, Any]] = {}
-    for step in KIND.preparations(spec):
-        arrays = dict(KIND.prepare(spec, step.name, {n: made[n] for n in step.needs}, Workbench(folder=folder)))
-        for a in arrays.values():
-            a.setflags(write=False)  # as they come out of the object store
-        made[step.name] = arrays
-    return made
-
-
-def rows_of(spec: LandscapeSpec, made: Mapping[str, Any], folder: Path = Path()) -> pd.DataFrame:
-    session = KIND.open(spec, made, Workbench(folder=folder))
-    units = KIND.planner(spec).ask(10_000)
-    outcomes = list(session.evaluate(units))
-    session.close()
-    maker = RowMaker(KIND.params(spec), KIND.columns(spec))
-    assert [maker.undeclared(o) for o in outcomes] == [None] * len(units)
-    frame: pd.DataFrame = maker.batch(units, outcomes, [{} for _ in units]).to_pandas()
-    return frame
+pytestmark = pytest.mark.usefixtures("torch_threads")
 
 
 def module_of(spec: LandscapeSpec, made: Mapping[str, Any], name: str = "net") -> nn.Module:
     module: nn.Module = spec.models[name].make((1, 8, 8), 10, Path())
-    module.load_state_dict(state(made, name))
+    module.load_state_dict(model_state(made, name))
     return module.eval()
-
-
-def state(made: Mapping[str, Any], name: str = "net") -> dict[str, Tensor]:
-    arrays = made[f"model-{name}"]
-    return {k[6:]: torch.tensor(v) for k, v in arrays.items() if k.startswith("state/")}
-
-
-def directions(made: Mapping[str, Any], axes: str, name: str = "directions-net-0") -> dict[str, dict[str, Tensor]]:
-    return {a: {k[2:]: torch.tensor(v) for k, v in made[name].items() if k.startswith(f"{a}/")} for a in axes}
 
 
 def test_a_non_square_grid_equals_direct_evaluation() -> None:
     """Every cell against deep copies and functional_call; a transposed grid would not pass."""
-    spec = spec_of()
+    spec = landscape_spec()
     made = prepare(spec)
-    rows = rows_of(spec, made)
-    module, base, d = module_of(spec, made), state(made), directions(made, "xy")
+    rows = landscape_rows(spec, made)
+    module, base, d = module_of(spec, made), model_state(made), directions_of(made, "xy")
     test = Digits(source="digits").load(Path()).splits["test"]
     assert [(r.x, r.y) for r in rows.itertuples()] == [(x, y) for x in (-1, 0, 0.5) for y in (-0.25, 0.75)]
     for row in rows.itertuples():
@@ -104,9 +62,9 @@ def test_a_non_square_grid_equals_direct_evaluation() -> None:
 
 @pytest.mark.parametrize("axes", [{"t": [0, 1]}, {"a": [0, 1], "b": [0], "c": [-1, 0, 2]}], ids=["1-D", "3-D"])
 def test_one_and_three_dimensions(axes: dict[str, Any]) -> None:
-    spec = spec_of(axes=axes)
+    spec = landscape_spec(axes=axes)
     made = prepare(spec)
-    rows = rows_of(spec, made)
+    rows = landscape_rows(spec, made)
     assert len(rows) == math.prod(len(v) for v in axes.values())
     center = rows[(rows[list(axes)] == 0).all(axis=1)]
     test = Digits(source="digits").load(Path()).splits["test"]
@@ -117,7 +75,7 @@ def test_one_and_three_dimensions(axes: dict[str, Any]) -> None:
 
 
 def test_rows_do_not_depend_on_order_or_company() -> None:
-    spec = spec_of("draws={range: 2}")
+    spec = landscape_spec("draws={range: 2}")
     made = prepare(spec)
     units = KIND.planner(spec).ask(100)
     session = KIND.open(spec, made, Workbench())
@@ -130,7 +88,7 @@ def test_rows_do_not_depend_on_order_or_company() -> None:
 
 
 def test_keys_and_directions_survive_growth() -> None:
-    small, large = spec_of(), spec_of("axes.x=[-1, -0.5, 0, 0.5]", "draws={range: 3}")
+    small, large = landscape_spec(), landscape_spec("axes.x=[-1, -0.5, 0, 0.5]", "draws={range: 3}")
     keys = [{u.key for u in KIND.planner(s).ask(1000)} for s in (small, large)]
     assert keys[0] <= keys[1]
     steps = [{p.name: p.file for p in KIND.preparations(s)} for s in (small, large)]
@@ -143,7 +101,7 @@ def test_keys_and_directions_survive_growth() -> None:
 def test_what_rows_depend_on_is_in_their_keys(change: str) -> None:
     old, new = (
         KIND.planner(s).ask(100)
-        for s in (spec_of(directions={"kind": "random"}), spec_of(change, directions={"kind": "random"}))
+        for s in (landscape_spec(directions={"kind": "random"}), landscape_spec(change, directions={"kind": "random"}))
     )
     assert not {u.key for u in old} & {u.key for u in new}
 
@@ -158,7 +116,7 @@ def shared_module() -> nn.Module:
 
 @pytest.mark.parametrize("mode", ["fixed", "reestimate"])
 def test_the_users_module_comes_back_unchanged(mode: str) -> None:
-    spec = spec_of(f"batch_norm={mode}", models={"net": {"net": "own", "build": f"{__name__}:shared_module"}})
+    spec = landscape_spec(f"batch_norm={mode}", models={"net": {"net": "own", "build": f"{__name__}:shared_module"}})
     _SHARED.train()
     before = {k: v.clone() for k, v in _SHARED.state_dict().items()}
     made = prepare(spec)
@@ -179,9 +137,9 @@ def test_the_users_module_comes_back_unchanged(mode: str) -> None:
 def test_batch_norm_modes_against_independent_computation() -> None:
     train_inputs = Digits(source="digits").load(Path()).splits["train"].inputs
     test = Digits(source="digits").load(Path()).splits["test"]
-    spec = spec_of("batch_norm=reestimate", "reestimate_batches=2", "batch_size=100", axes={"x": [0.7]})
+    spec = landscape_spec("batch_norm=reestimate", "reestimate_batches=2", "batch_size=100", axes={"x": [0.7]})
     made = prepare(spec)
-    module, d = module_of(spec, made), directions(made, "x")
+    module, d = module_of(spec, made), directions_of(made, "x")
     with torch.no_grad():
         for k, p in module.named_parameters():
             p += 0.7 * d["x"][k]
@@ -191,10 +149,10 @@ def test_batch_norm_modes_against_independent_computation() -> None:
         bn.running_mean.copy_(torch.stack([h.mean(0) for h in hidden]).mean(0))
         bn.running_var.copy_(torch.stack([h.var(0) for h in hidden]).mean(0))
         wanted = nn.functional.cross_entropy(module(test.inputs), test.targets)
-    row = rows_of(spec, made).iloc[0]
+    row = landscape_rows(spec, made).iloc[0]
     assert row["test_loss"] == pytest.approx(float(wanted), rel=1e-4)
-    fixed = spec_of(axes={"x": [0.7]})
-    assert rows_of(fixed, prepare(fixed)).iloc[0]["test_loss"] != pytest.approx(row["test_loss"], rel=1e-3)
+    fixed = landscape_spec(axes={"x": [0.7]})
+    assert landscape_rows(fixed, prepare(fixed)).iloc[0]["test_loss"] != pytest.approx(row["test_loss"], rel=1e-3)
 
 
 PAIR = {
@@ -205,16 +163,16 @@ PAIR = {
 
 @pytest.mark.parametrize("mode", ["fixed", "interpolate"])
 def test_interpolation_reaches_both_ends(mode: str) -> None:
-    spec = spec_of(
+    spec = landscape_spec(
         f"batch_norm={mode}",
         models=PAIR,
         directions={"kind": "interpolation", "ends": ["a", "b", "c"]},
         axes={"s": [0, 1], "t": [0, 0.5, 1]},
     )
     made = prepare(spec)
-    rows = rows_of(spec, made).set_index(["s", "t"])["test_loss"]
+    rows = landscape_rows(spec, made).set_index(["s", "t"])["test_loss"]
     test = Digits(source="digits").load(Path()).splits["test"]
-    a, b, c = (state(made, name) for name in "abc")
+    a, b, c = (model_state(made, name) for name in "abc")
     for (s, t), loss in rows.items():
         mixed = {k: (1 - s - t) * a[k] + s * b[k] + t * c[k] for k in a if a[k].is_floating_point()}
         if mode == "fixed":
@@ -226,7 +184,7 @@ def test_interpolation_reaches_both_ends(mode: str) -> None:
 
 
 def test_not_finite_is_a_row_with_its_values() -> None:
-    spec = spec_of(axes={"x": [0, 1e30]})
+    spec = landscape_spec(axes={"x": [0, 1e30]})
     made = prepare(spec)
     outcomes = list(KIND.open(spec, made, Workbench()).evaluate(KIND.planner(spec).ask(10)))
     assert [o.status for o in outcomes] == [Status.ok, Status.diverged]
@@ -237,13 +195,13 @@ def test_not_finite_is_a_row_with_its_values() -> None:
 
 def test_checkpoints_and_paths(tmp_path: Path) -> None:
     """Same content elsewhere is the same sweep; a checkpoint gives the loss of the module it was saved from."""
-    trained = spec_of()
+    trained = landscape_spec()
     made = prepare(trained)
     (tmp_path / "elsewhere").mkdir()
-    torch.save(state(made), tmp_path / "a.pt")
+    torch.save(model_state(made), tmp_path / "a.pt")
     shutil.copy(tmp_path / "a.pt", tmp_path / "elsewhere" / "b.pt")  # torch writes the file's name into the file
     specs = [
-        spec_of(models={"net": {"net": "mlp", "hidden": [8], "norm": "batch", "checkpoint": p}}).pinned(tmp_path)
+        landscape_spec(models={"net": {"net": "mlp", "hidden": [8], "norm": "batch", "checkpoint": p}}).pinned(tmp_path)
         for p in ("a.pt", "elsewhere/b.pt")
     ]
     keys = [[u.key for u in KIND.planner(s).ask(10)] for s in specs]
@@ -251,8 +209,8 @@ def test_checkpoints_and_paths(tmp_path: Path) -> None:
     assert specs[0].definitions() == specs[1].definitions()
     again = parse(LandscapeSpec, specs[0].model_dump(mode="json"), "sweep.json")
     assert again == specs[0]
-    rows = rows_of(specs[0], prepare(specs[0], tmp_path), tmp_path)
-    pd.testing.assert_series_equal(rows["test_loss"], rows_of(trained, made)["test_loss"])
+    rows = landscape_rows(specs[0], prepare(specs[0], tmp_path), tmp_path)
+    pd.testing.assert_series_equal(rows["test_loss"], landscape_rows(trained, made)["test_loss"])
 
 
 def no_tensor() -> nn.Module:
@@ -285,7 +243,7 @@ BAD: list[tuple[dict[str, Any], list[str], str]] = [
 @pytest.mark.parametrize(("fields", "assignments", "message"), BAD)
 def test_check_finds_what_can_not_work(fields: dict[str, Any], assignments: list[str], message: str) -> None:
     with pytest.raises(SpecError, match=message):
-        KIND.check(spec_of(*assignments, **fields), Workbench())
+        KIND.check(landscape_spec(*assignments, **fields), Workbench())
 
 
 @pytest.mark.parametrize(
@@ -303,7 +261,7 @@ def test_check_finds_what_can_not_work(fields: dict[str, Any], assignments: list
 )
 def test_bad_specs_say_why(assignments: list[str], message: str) -> None:
     with pytest.raises(SpecError, match=message):
-        spec_of(*assignments)
+        landscape_spec(*assignments)
 
 
 def figures(report: Report) -> list[Figure]:
@@ -319,8 +277,8 @@ def figures(report: Report) -> list[Figure]:
     ],
 )
 def test_reports_are_drawn_from_rows(fields: dict[str, Any], names: list[str], tmp_path: Path) -> None:
-    spec = spec_of(**fields)
-    rows = rows_of(spec, prepare(spec))
+    spec = landscape_spec(**fields)
+    rows = landscape_rows(spec, prepare(spec))
     report = KIND.report(spec, rows.sample(frac=0.9, random_state=0), pd.DataFrame())
     drawn = figures(report)
     assert set(names) <= {f.name for f in drawn}
@@ -335,7 +293,7 @@ def test_reports_are_drawn_from_rows(fields: dict[str, Any], names: list[str], t
 def test_example_runs() -> None:
     spec = KIND.example()
     KIND.check(spec, Workbench())
-    rows = rows_of(spec, prepare(spec))
+    rows = landscape_rows(spec, prepare(spec))
     assert len(rows) == 15
     center = rows[(rows["x"] == 0) & (rows["y"] == 0)].iloc[0]
     assert center["test_loss"] == rows["test_loss"].min()

@@ -18,8 +18,9 @@ from orchestrator.kind import Workbench
 from orchestrator.spec import parse
 from sweeps.lab.data import Markov
 from sweeps.landscape import LandscapeSpec
-from tests.test_landscape import KIND, directions, prepare, rows_of, state, threads  # noqa: F401 - an autouse fixture
+from tests.support.landscapes import KIND, directions_of, landscape_rows, model_state, prepare
 
+pytestmark = pytest.mark.usefixtures("torch_threads")
 HERE = __name__
 DATA = {"source": "callable", "path": f"{HERE}:blobs"}
 
@@ -32,7 +33,7 @@ def spec_of(models: dict[str, Any], data: dict[str, Any], **fields: Any) -> Land
 def landscape(spec: LandscapeSpec, folder: Path = Path()) -> tuple[pd.DataFrame, dict[str, Any]]:
     KIND.check(spec, Workbench(folder=folder))
     made = prepare(spec, folder)
-    return rows_of(spec, made, folder), made
+    return landscape_rows(spec, made, folder), made
 
 
 def blobs(dtype: str = "float32", label: int | None = None) -> dict[str, tuple[Any, Any]]:
@@ -116,7 +117,7 @@ def test_a_landscape_of_sequences_means_over_all_positions() -> None:
     rows, made = landscape(spec)
     data = Markov.model_validate(MARKOV).load(Path())
     module = spec.models["gpt"].make(data.shape, data.outputs, Path()).eval()
-    centre, direction = state(made, "gpt"), directions(made, "x", "directions-gpt-0")["x"]
+    centre, direction = model_state(made, "gpt"), directions_of(made, "x", "directions-gpt-0")["x"]
     for row in rows.itertuples():
         weights = {k: v + row.x * direction[k] if k in direction else v for k, v in centre.items()}
         with torch.no_grad():
@@ -190,7 +191,7 @@ def test_an_own_loss_of_each_sample_is_averaged() -> None:
     models = {"net": {"net": "own", "build": f"{HERE}:Tied", "train": {"epochs": 2}}}
     rows, made = landscape(spec_of(models, DATA, evaluators={"own": {"loss": f"{HERE}:margin"}}))
     module, (x, y) = Tied(), blobs()["test"]
-    module.load_state_dict(state(made))
+    module.load_state_dict(model_state(made))
     with torch.no_grad():
         wanted = float(margin(module(torch.from_numpy(x)), torch.from_numpy(y)).mean())
     assert rows.loc[rows["x"] == 0, "own_loss"].tolist() == [pytest.approx(wanted, rel=1e-5)]

@@ -17,6 +17,7 @@ from orchestrator.sweep import Sweep
 from orchestrator.testing.kind_suite import QuietWatch, metrics_of, run_example
 from sweeps.landscape import LandscapeKind
 from sweeps.zoo import Zoo, ZooKind
+from tests.support.damage import flip, swap
 
 Harm = Callable[[Path], None]
 
@@ -35,18 +36,6 @@ def zoo(zoo_as_made: Path, tmp_path: Path) -> Path:
 
 def weights(zoo: Path) -> list[Path]:
     return sorted((zoo / "weights").iterdir())
-
-
-def flip(file: Path, at: int) -> None:
-    data = bytearray(file.read_bytes())
-    data[at] ^= 1
-    file.write_bytes(data)
-
-
-def swap(one: Path, other: Path) -> None:
-    one.rename(one.with_suffix(".away"))
-    other.rename(one)
-    one.with_suffix(".away").rename(other)
 
 
 def assert_whole(folder: Path, as_made: Path) -> None:

@@ -133,7 +133,7 @@ def test_a_setting_that_another_one_of_a_search_overwrites_is_refused(space: dic
 )
 def test_an_argument_that_is_given_twice_is_refused(changes: dict[str, Any], message: str) -> None:
     fields = {"kind": "search", "name": "s", "goals": [{"minimise": "loss"}], "budget": {"units": 2}}
-    function = {"function": "tests.test_search_kind:plain", "space": {"x": {"uniform": [0, 1]}}}
+    function = {"function": "tests.support.searches:plain", "space": {"x": {"uniform": [0, 1]}}}
     with pytest.raises(SpecError, match=message):
         parse(SearchSpec, {**fields, **function, **changes}, "test")
 

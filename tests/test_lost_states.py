@@ -26,25 +26,31 @@ from orchestrator.testing.kind_suite import QuietWatch, metrics_of
 from sweeps.lab.zoo import session
 from sweeps.zoo import Zoo, ZooSpec
 from tests.lab.packs.cases import distance
-from tests.test_house_rules import ROOT
-from tests.test_lost_files import flip, swap
-from tests.test_zoo import KIND
-from tests.test_zoo_branches import BRANCHES, RECIPE
-from tests.test_zoo_killed import assert_same_zoos, long_spec, resumed, train
+from tests.support.damage import flip, swap
+from tests.support.paths import ROOT
+from tests.support.zoos import (
+    BRANCHED_RECIPE,
+    BRANCHES,
+    KIND,
+    assert_same_zoos,
+    long_zoo_spec,
+    resumed_packs,
+    train_zoo,
+)
 
 Harm = Callable[[list[Path]], None]
 
 
 def two_packs() -> ZooSpec:
     axes = {"optimizer.learning_rate": [0.05], "net.hidden.0": [8, 6]}
-    spec = long_spec(steps=240, seeds=2, backend="bmm").model_dump(mode="json", exclude_defaults=True)
+    spec = long_zoo_spec(steps=240, seeds=2, backend="bmm").model_dump(mode="json", exclude_defaults=True)
     return parse(ZooSpec, {"kind": "zoo", "name": "two", **spec, "axes": axes}, "spec")
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("whole")
-    train(two_packs(), folder)
+    train_zoo(two_packs(), folder)
     return folder
 
 
@@ -103,7 +109,7 @@ def test_a_damaged_state_is_set_aside_and_the_bits_are_those_of_an_undisturbed_r
 ) -> None:
     change, aside, went_on = HARMS[harm]
     change(files(stopped, index=False))
-    with resumed() as began:
+    with resumed_packs() as began:
         said = finish(stopped, two_packs())
     assert sorted(began) == sorted(went_on)
     assert len(said) == aside and all("begins earlier" in line for line in said), said
@@ -238,5 +244,5 @@ def test_a_branch_starts_before_a_damaged_point_and_has_the_same_bits(
 
 
 def branched(branches: dict[str, Any]) -> ZooSpec:
-    fields = {"kind": "zoo", "name": "b", "recipe": RECIPE, "backend": "bmm", "seeds": {"range": 2}}
+    fields = {"kind": "zoo", "name": "b", "recipe": BRANCHED_RECIPE, "backend": "bmm", "seeds": {"range": 2}}
     return parse(ZooSpec, {**fields, "branches": branches}, "spec")

@@ -15,13 +15,12 @@ from typer.testing import CliRunner
 from orchestrator.cli import app
 from orchestrator.kind import kind_named
 from orchestrator.testing.kind_suite import metrics_of, run_example, same
-from tests import test_scaling_branches, test_search_kind, test_transfer, test_zoo_branches
-from tests.test_lost_files import flip
+from tests.support import searches, studies, transfers, zoos
+from tests.support.damage import flip
 
-RATE = {"optimizer.learning_rate": {"log_uniform": [0.001, 3]}}
 SEARCH: dict[str, Any] = {
-    "recipe": {**test_search_kind.TINY, "checkpoints": {"last": True}},
-    "space": RATE,
+    "recipe": {**searches.TINY_RECIPE, "checkpoints": {"last": True}},
+    "space": searches.RATE,
     "sampler": {"method": "tpe", "n_startup_trials": 4},
     "generation": 4,
     "budget": {"units": 8},
@@ -30,14 +29,14 @@ SEARCH: dict[str, Any] = {
 
 
 def specs() -> dict[str, Any]:
-    arms = {"mup": test_transfer.KIND.example().recipes["mup"]}
-    kept = test_transfer.recipe_of(checkpoints={"last": True})
+    arms = {"mup": transfers.KIND.example().recipes["mup"]}
+    kept = transfers.transfer_recipe(checkpoints={"last": True})
     return {
         "zoo": kind_named("zoo").example(),
-        "branches": test_zoo_branches.spec_of(seeds={"range": 1}),
-        "search": test_search_kind.spec_of(**SEARCH),
-        "transfer": test_transfer.spec_of(**{**test_transfer.ADAPTIVE, "seeds": [0], "recipes": arms, "recipe": kept}),
-        "scaling": test_scaling_branches.spec_of(),
+        "branches": zoos.branched_zoo_spec(seeds={"range": 1}),
+        "search": searches.search_spec(**SEARCH),
+        "transfer": transfers.transfer_spec(**{**transfers.ADAPTIVE, "seeds": [0], "recipes": arms, "recipe": kept}),
+        "scaling": studies.branched_study(),
         "landscape": kind_named("landscape").example(),
     }
 

@@ -26,7 +26,7 @@ from orchestrator.testing.kind_suite import metrics_of, run_example
 from orchestrator.worker import Worker
 from sweeps.zoo import Zoo, ZooKind
 from tests.s3 import S3, environment, running_s3
-from tests.test_cli import LOCAL, command, write_spec
+from tests.support.cli import LOCAL, command, write_spec
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from orchestrator.run import run_sweep
 from orchestrator.site import Site, load_site
 from orchestrator.spec import parse
 from orchestrator.testing.kind_suite import QuietWatch, run_example
-from tests.test_cli import LOCAL, command, write_spec
+from tests.support.cli import LOCAL, command, write_spec
 
 FUNCTION, SEARCH = kind_named("function"), kind_named("search")
 

@@ -13,7 +13,8 @@ from orchestrator.errors import SpecError
 from orchestrator.kind import kind_named
 from orchestrator.reading import load_yaml, read_yaml, write_yaml
 from orchestrator.spec import parse
-from tests.test_cli import command
+from tests.support.cli import command
+from tests.support.values import ODD_VALUES
 
 AXES = {"kind": "function", "function": "m:f", "axes": {"x": [1]}}
 FUNCTION = kind_named("function").spec
@@ -77,15 +78,7 @@ def test_values_are_those_of_json_and_text_stays_as_written() -> None:
     assert load_yaml("a: &x {n: 1}\nb: {<<: *x, n: 2}", "it")["b"] == {"n": 2}, "a merge is no second key"
 
 
-ODD: list[Any] = [
-    0, False, 0.0, -0.0, 1, True, "1", "true", None, "null", "~", "", "0", "1e-3", ".inf", "12:30", "2024-01-01", "010",
-    "=", "#x", "a #b", "a: b", "- a", "&a", "*a", "!x", "yes", "0x1F", "1_000", " x ", "a\nb", "\t", "😀",
-    "\u2028", math.inf, -math.inf, 2**53 + 1, 2**64, 10**40, 1e16, 1e-320, 5e-324, [], {},
-    [[1, "1"]], {"1": {"b": [True]}},
-]  # fmt: skip
-
-
-@pytest.mark.parametrize("value", ODD, ids=repr)
+@pytest.mark.parametrize("value", ODD_VALUES, ids=repr)
 def test_what_is_written_is_read_back_as_the_same_value(value: Any) -> None:
     back = load_yaml(write_yaml({"a": value, "b": [value]}), "it")
     assert repr(back) == repr({"a": value, "b": [value]})

@@ -18,9 +18,9 @@ from orchestrator.spec import parse
 from orchestrator.sweep import Sweep
 from orchestrator.testing.kind_suite import metrics_of, run_example, same
 from tests.chaos.driver import spec_data
-from tests.test_cli import LOCAL, command
-from tests.test_house_rules import ROOT
-from tests.test_transfer import ADAPTIVE, KIND, spec_of
+from tests.support.cli import LOCAL, command
+from tests.support.paths import ROOT
+from tests.support.transfers import ADAPTIVE, KIND, transfer_spec
 
 KILLED = """
 import json, sys
@@ -58,7 +58,7 @@ def specs() -> dict[str, tuple[Any, Any]]:
     fields = {**ADAPTIVE, "seeds": [0], "recipes": {"mup": KIND.example().recipes["mup"]}}
     function = kind_named("function")
     return {
-        "transfer, adaptive": (KIND, spec_of(**fields)),
+        "transfer, adaptive": (KIND, transfer_spec(**fields)),
         "search": (kind_named("search"), search_spec()),
         "grid": (function, parse(function.spec, spec_data(12, 0.0), "grid")),
     }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import signal
 import subprocess
 import sys
@@ -31,40 +30,27 @@ from sweeps.lab.scaling.report import larger_runs
 from sweeps.lab.scaling.study import Study, best_sizes, exponent, minima, points
 from sweeps.lab.schedules import Cosine, WarmupStableDecay
 from sweeps.lab.streams import stream
-from sweeps.scaling import ScalingKind, ScalingSpec
-from tests.lab.scaling.test_plan import RECIPE, spec_of
-from tests.test_house_rules import ROOT
-from tests.test_scaling_branches import BASE
-
-KIND = ScalingKind()
-E, A, B, ALPHA, BETA = 2.0, 300.0, 400.0, 0.8, 0.6
-
-
-def law(n: Any, d: Any) -> Any:
-    return E + A / n**ALPHA + B / d**BETA
-
-
-def rows_of(spec: ScalingSpec, noise: float = 0.0) -> pd.DataFrame:
-    """Rows as training would leave them if the law were true, with relative noise."""
-    ladder, random, rows = Ladder(spec), np.random.default_rng(0), []
-    for unit in KIND.planner(spec).ask(10_000):
-        size, steps = ladder.size(int(unit.params["width"] or 0)), int(unit.params["steps"] or 0)
-        tokens = steps * size.step_tokens
-        loss = law(size.parameters, tokens) * math.exp(noise * random.standard_normal())
-        rows.append(
-            {"key": unit.key, **unit.params, "status": "ok", "test_loss": loss, "parameters": size.parameters,
-             "body_parameters": size.body, "tokens": tokens, "flops": float(steps * size.step_flops)}
-        )  # fmt: skip
-    return pd.DataFrame(rows)
-
-
-def wide(**changes: Any) -> ScalingSpec:
-    return spec_of(**{"widths": [4, 8, 12, 16, 24, 32, 48], "budgets": {"geometric": [1e9, 1e11, 5]}, **changes})
+from tests.support.paths import SHIPPED_SPECS
+from tests.support.studies import (
+    ALPHA,
+    BETA,
+    BRANCHED_STUDY,
+    GPT_RECIPE,
+    KIND,
+    A,
+    B,
+    E,
+    feature_study,
+    rows_of_the_law,
+    study_spec,
+    true_loss,
+    wide_study,
+)
 
 
 def test_a_true_law_is_found_again_and_the_best_size_is_the_one_that_a_search_finds() -> None:
-    spec = wide(bootstrap=0)
-    study = Study.of(spec, rows_of(spec))
+    spec = wide_study(bootstrap=0)
+    study = Study.of(spec, rows_of_the_law(spec))
     assert study.fit is not None
     for name, value in (("E", E), ("A", A), ("B", B), ("alpha", ALPHA), ("beta", BETA)):
         assert study.fit[name] == pytest.approx(value, rel=1e-4)
@@ -73,7 +59,7 @@ def test_a_true_law_is_found_again_and_the_best_size_is_the_one_that_a_search_fi
     for budget, line, near in zip(budgets, found.to_dict("records"), steps_between_sizes, strict=True):
         ladder = Ladder(spec)  # an independent search over every width that the family has
         every = [ladder.size(w) for w in range(4, 4000, 4)]
-        losses = [law(s.parameters, budget / s.step_flops * s.step_tokens) for s in every]
+        losses = [true_loss(s.parameters, budget / s.step_flops * s.step_tokens) for s in every]
         place = int(np.argmin(losses))
         best = every[place]
         assert line["loss"] == pytest.approx(min(losses), rel=near)
@@ -83,12 +69,12 @@ def test_a_true_law_is_found_again_and_the_best_size_is_the_one_that_a_search_fi
 
 
 def test_intervals_hold_the_truth_and_widen_with_distance() -> None:
-    spec = wide(seeds={"range": 3}, bootstrap=300)
-    study = Study.of(spec, rows_of(spec, noise=0.003))
+    spec = wide_study(seeds={"range": 3}, bootstrap=300)
+    study = Study.of(spec, rows_of_the_law(spec, noise=0.003))
     assert study.fit is not None
     found = best_sizes(Ladder(spec), study.fit, [1e11, 1e14, 1e17], "all")
-    true = wide(bootstrap=0)
-    exact = best_sizes(Ladder(true), Study.of(true, rows_of(true)).fit, [1e11, 1e14, 1e17], "all")  # type: ignore[arg-type]
+    true = wide_study(bootstrap=0)
+    exact = best_sizes(Ladder(true), Study.of(true, rows_of_the_law(true)).fit, [1e11, 1e14, 1e17], "all")  # type: ignore[arg-type]
     for name in ("N", "D", "loss"):
         assert (found[f"{name}_low"] <= exact[name]).all() and (exact[name] <= found[f"{name}_high"]).all()
     width = np.log(found["N_high"] / found["N_low"])
@@ -97,8 +83,8 @@ def test_intervals_hold_the_truth_and_widen_with_distance() -> None:
 
 
 def test_parabolas_find_the_minima_and_their_power_law_has_the_laws_exponent() -> None:
-    spec = wide(widths=[4, 6, 8, 12, 16, 20, 24, 32, 40, 48, 64], shape={"head_width": 2}, bootstrap=0)
-    rows = rows_of(spec)
+    spec = wide_study(widths=[4, 6, 8, 12, 16, 20, 24, 32, 40, 48, 64], shape={"head_width": 2}, bootstrap=0)
+    rows = rows_of_the_law(spec)
     found = minima(points(rows, "all"))
     study = Study.of(spec, rows)
     assert study.fit is not None and len(found) == 5 and all(m.size is not None for m in found)
@@ -111,14 +97,14 @@ def test_parabolas_find_the_minima_and_their_power_law_has_the_laws_exponent() -
 
 
 def test_a_budget_whose_lowest_size_is_the_last_is_not_bracketed() -> None:
-    spec = wide(widths=[4, 6, 8], shape={"head_width": 2}, budgets=[1e11, 3e11], law="chinchilla", bootstrap=0)
-    found = minima(points(rows_of(spec), "all"))
+    spec = wide_study(widths=[4, 6, 8], shape={"head_width": 2}, budgets=[1e11, 3e11], law="chinchilla", bootstrap=0)
+    found = minima(points(rows_of_the_law(spec), "all"))
     assert [m.size for m in found] == [None, None], "larger sizes would be better still"
 
 
 def test_the_best_learning_rate_of_a_cell_is_fitted_and_bad_runs_are_left_out() -> None:
-    spec = wide(rates=[0.5, 1, 2], seeds={"range": 2}, bootstrap=0)
-    rows = rows_of(spec)
+    spec = wide_study(rates=[0.5, 1, 2], seeds={"range": 2}, bootstrap=0)
+    rows = rows_of_the_law(spec)
     base = rows["learning_rate"].median()
     rows["test_loss"] *= 1 + 0.1 * np.log(rows["learning_rate"] / base) ** 2
     rows.loc[rows["learning_rate"] > base, "status"] = "diverged"
@@ -128,25 +114,20 @@ def test_the_best_learning_rate_of_a_cell_is_fitted_and_bad_runs_are_left_out() 
 
 
 def test_losses_that_are_not_positive_are_told_not_fitted() -> None:
-    spec = wide(bootstrap=0)
-    rows = rows_of(spec)
+    spec = wide_study(bootstrap=0)
+    rows = rows_of_the_law(spec)
     rows.loc[3, "test_loss"] = -0.1
     study = Study.of(spec, rows)
     assert study.fit is None and "positive" in study.reason
     assert any("No law was fitted" in str(p) for s in KIND.report(spec, rows, pd.DataFrame()).sections for p in s.parts)
 
 
-def feature_spec(**changes: Any) -> ScalingSpec:
-    base = {"recipe": None, "features": {"ambient": 128}, "shape": None, "widths": [4, 8, 16, 32], "bootstrap": 50}
-    return spec_of(**{**base, "budgets": [1e4, 4e4], "limits": {"least_steps": 50}, **changes})
-
-
 def test_a_study_of_features_runs_tests_its_fit_and_predicts(tmp_path: Path) -> None:
-    spec = feature_spec(validate={"budgets": [4e5]}, seeds={"range": 2})
+    spec = feature_study(validate={"budgets": [4e5]}, seeds={"range": 2})
     end = run_example(KIND, spec, tmp_path)
     assert end.phase == "done" and end.counts == {"ok": 8 * 2 + 1} and end.total == 17
     rows = Sweep.at(tmp_path).rows()
-    fewer = feature_spec(validate={"budgets": [4e5]})
+    fewer = feature_study(validate={"budgets": [4e5]})
     smaller = forecast(KIND, fewer, Site(), str(tmp_path))
     assert (smaller.total, smaller.done, smaller.to_run) == (9, 9, 0) and "weights" not in smaller.text()
     (test,) = rows[rows["role"] == "validate"].to_dict("records")
@@ -174,14 +155,14 @@ def _error(report: Any) -> float:
 def test_predict_says_what_is_missing(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="there is no folder"):
         predict(str(tmp_path / "none"), [1e6])
-    run_example(KIND, feature_spec(), tmp_path)
+    run_example(KIND, feature_study(), tmp_path)
     for budget, words in ((-1.0, "positive number of FLOPs"), (5.0, "smallest sizes")):
         with pytest.raises(UsageError, match=words):
             predict(str(tmp_path), [budget])
 
 
 def test_plan_tells_flops_and_seconds_and_is_quick_without_them(tmp_path: Path) -> None:
-    kind, spec = load_spec(ROOT / "sweeps" / "recipes" / "scaling_markov.yaml", ["recipe.data.train=200"])
+    kind, spec = load_spec(SHIPPED_SPECS / "scaling_markov.yaml", ["recipe.data.train=200"])
     told = forecast(kind, spec, Site(workers=2), str(tmp_path), Workbench())
     assert told.costs is not None and told.costs.seconds is not None and told.costs.seconds > 0
     assert told.seconds == told.costs.seconds / 2
@@ -194,16 +175,16 @@ def test_plan_tells_flops_and_seconds_and_is_quick_without_them(tmp_path: Path) 
 
 def test_a_study_of_files_that_are_absent_can_be_planned_with_seconds(tmp_path: Path) -> None:
     data, net = {"source": "mnist", "folder": "absent"}, {"net": "mlp", "hidden": [8]}
-    recipe = {**RECIPE, "data": data, "net": net}
+    recipe = {**GPT_RECIPE, "data": data, "net": net}
     changes = {"recipe": recipe, "shape": None, "widths": [4, 8, 16], "budgets": [1e8, 3e8]}
-    told = forecast(KIND, spec_of(**changes), Site(), str(tmp_path), Workbench())
+    told = forecast(KIND, study_spec(**changes), Site(), str(tmp_path), Workbench())
     assert told.costs is not None and told.costs.seconds is not None and told.costs.seconds > 0
 
 
 def test_the_report_says_why_no_larger_run_could_be_proposed() -> None:
     changes = {"recipe": None, "features": {"ambient": 1500}, "shape": None, "bootstrap": 0}
-    spec = spec_of(**changes, widths=[512, 1024], budgets=[1e6, 3e6, 1e7, 3e7], validate={"budgets": [1e8]})
-    rows, planner = rows_of(spec), KIND.planner(spec)
+    spec = study_spec(**changes, widths=[512, 1024], budgets=[1e6, 3e6, 1e7, 3e7], validate={"budgets": [1e8]})
+    rows, planner = rows_of_the_law(spec), KIND.planner(spec)
     for row in rows.to_dict("records"):
         planner.tell({str(k): v for k, v in row.items()})
     assert planner.ask(99) == []
@@ -213,7 +194,7 @@ def test_the_report_says_why_no_larger_run_could_be_proposed() -> None:
 
 
 def test_units_with_rows_cost_nothing_more(tmp_path: Path) -> None:
-    spec = feature_spec()
+    spec = feature_study()
     run_example(KIND, spec, tmp_path)
     told = forecast(KIND, spec, Site(), str(tmp_path), Workbench())
     assert (told.done, told.to_run) == (8, 0) and told.costs is not None and told.costs.table.lines == []
@@ -247,7 +228,7 @@ def test_the_annealing_law_foretells_the_longest_curve_where_it_is_true() -> Non
 
 FEATURES = {"features": {"ambient": 512}, "widths": [8, 16, 32, 64], "budgets": [1e5, 1e6, 1e7],
             "limits": {"least_steps": 50}, "validate": {"budgets": [4e7]}}  # fmt: skip
-BRANCHED = {**{k: v for k, v in BASE.items() if k not in ("seeds", "name", "kind")}, "widths": [2, 4, 8],
+BRANCHED = {**{k: v for k, v in BRANCHED_STUDY.items() if k not in ("seeds", "name", "kind")}, "widths": [2, 4, 8],
             "budgets": [2e6, 4e6, 8e6], "validate": {"budgets": [1.6e7]}, "backend": "loop"}  # fmt: skip
 
 
@@ -303,7 +284,7 @@ def test_a_killed_study_goes_on_and_ends_with_the_same_rows(study: dict[str, Any
 
 @pytest.mark.slow
 def test_the_recipe_on_a_markov_source_finds_the_entropy_and_foretells_a_larger_run(tmp_path: Path) -> None:
-    kind, spec = load_spec(ROOT / "sweeps" / "recipes" / "scaling_markov.yaml", ["bootstrap=200"])
+    kind, spec = load_spec(SHIPPED_SPECS / "scaling_markov.yaml", ["bootstrap=200"])
     assert run_example(kind, spec, tmp_path).counts == {"ok": 39}
     rows = Sweep.at(tmp_path).rows()
     study = Study.of(spec, rows)  # type: ignore[arg-type]

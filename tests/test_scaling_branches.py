@@ -15,48 +15,21 @@ from orchestrator.errors import UsageError
 from orchestrator.forecast import forecast
 from orchestrator.kind import Workbench
 from orchestrator.site import Site
-from orchestrator.spec import parse
 from orchestrator.sweep import Sweep
 from orchestrator.testing.kind_suite import run_example
 from sweeps.lab.packs import Training
 from sweeps.lab.scaling.ladder import Ladder
 from sweeps.lab.zoo.source import Stacked
-from sweeps.scaling import ScalingKind, ScalingSpec
 from tests.lab.packs.cases import distance
+from tests.support.studies import BRANCHED_RECIPE, KIND, WSD, branched_study
 
-KIND = ScalingKind()
-WSD = {"shape": "wsd", "warmup_steps": 5, "cooldown": 0.25}
-RECIPE: dict[str, Any] = {
-    "data": {"source": "teacher_student", "features": 8, "hidden": [16], "train": 2048, "test": 64},
-    "net": {"net": "mlp", "hidden": [4]},
-    "optimizer": {"method": "adam", "learning_rate": 0.03},
-    "schedule": WSD,
-    "batch_size": 64,
-    "evaluate": {"splits": ["test"], "every_steps": 5},
-}
 ADAM = {"name": "torch.optim:Adam", "learning_rate": 0.03}
-BASE: dict[str, Any] = {
-    "kind": "scaling",
-    "name": "branched",
-    "recipe": RECIPE,
-    "widths": [2, 4, 8],
-    "budgets": [1e5, 2e5, 4e5],
-    "limits": {"least_steps": 8},
-    "horizons": "branches",
-    "seeds": {"range": 2},
-    "backend": "bmm",
-    "bootstrap": 0,
-}
 GPT: dict[str, Any] = {
     "data": {"source": "markov", "states": 16, "context": 8, "train": 512, "test": 32},
     "net": {"net": "gpt", "depth": 1, "heads": 2},
     "optimizer": {"method": "adamw", "learning_rate": 0.02},
     "batch_size": 16,
 }
-
-
-def spec_of(**changes: Any) -> ScalingSpec:
-    return parse(ScalingSpec, {k: v for k, v in {**BASE, **changes}.items() if v is not None}, "spec")
 
 
 def horizons(units: Sequence[Any]) -> set[tuple[int, int]]:
@@ -71,8 +44,8 @@ def weights(folder: Path) -> dict[tuple[Any, ...], dict[str, Tensor]]:
 
 
 def test_the_longest_horizon_of_each_size_comes_first_and_the_others_once_it_has_rows() -> None:
-    whole = KIND.planner(spec_of(horizons=None)).ask(99)
-    planner = KIND.planner(spec_of())
+    whole = KIND.planner(branched_study(horizons=None)).ask(99)
+    planner = KIND.planner(branched_study())
     mains = planner.ask(99)
     longest = {w: max(s for v, s in horizons(whole) if v == w) for w in (2, 4, 8)}
     assert horizons(mains) == set(longest.items()) and len(mains) == 6 and planner.total == len(whole)
@@ -94,8 +67,13 @@ def test_the_longest_horizon_of_each_size_comes_first_and_the_others_once_it_has
     "changes",
     [
         {},
-        {"recipe": {**RECIPE, "schedule": {**WSD, "cooldown_steps": 4, "decay": "linear", "final": 0.1}}},
-        {"recipe": {**RECIPE, **GPT}, "shape": {"head_width": 2}, "budgets": [3e6, 6e6, 12e6], "backend": "loop"},
+        {"recipe": {**BRANCHED_RECIPE, "schedule": {**WSD, "cooldown_steps": 4, "decay": "linear", "final": 0.1}}},
+        {
+            "recipe": {**BRANCHED_RECIPE, **GPT},
+            "shape": {"head_width": 2},
+            "budgets": [3e6, 6e6, 12e6],
+            "backend": "loop",
+        },
     ],
     ids=["mlp", "fixed cool-down", "gpt"],
 )
@@ -109,10 +87,10 @@ def test_every_run_has_the_bits_of_one_that_is_trained_alone(
         begun.append(training.step)
 
     monkeypatch.setattr(Training, "begin", begin)
-    spec = spec_of(**changes)
+    spec = branched_study(**changes)
     assert run_example(KIND, spec, tmp_path / "branched").phase == "done"
     branches = len(begun)
-    run_example(KIND, spec_of(**changes, horizons="runs", name="alone"), tmp_path / "alone")
+    run_example(KIND, branched_study(**changes, horizons="runs", name="alone"), tmp_path / "alone")
     assert min(begun) > 0 and len(begun) == branches, "runs that are trained alone begin at no point"
     ours, theirs = weights(tmp_path / "branched"), weights(tmp_path / "alone")
     assert ours.keys() == theirs.keys()
@@ -124,7 +102,7 @@ def test_every_run_has_the_bits_of_one_that_is_trained_alone(
 
 
 def test_plan_report_and_rows_say_what_is_spent(tmp_path: Path) -> None:
-    spec = spec_of(validate={"budgets": [1e6]})
+    spec = branched_study(validate={"budgets": [1e6]})
     plan = forecast(KIND, spec, Site(), str(tmp_path), Workbench())
     assert plan.costs is not None
     lines = plan.costs.table.lines
@@ -136,7 +114,7 @@ def test_plan_report_and_rows_say_what_is_spent(tmp_path: Path) -> None:
         whole += runs * steps * size.step_flops
     assert sum(line[-1] == "-" for line in lines) == 3
     assert f"{spent:.3g} FLOPs in all; {whole:.3g} without branches: {1 - spent / whole:.0%} are saved" in plan.text()
-    alone = forecast(KIND, spec_of(horizons=None), Site(), str(tmp_path / "alone"), Workbench())
+    alone = forecast(KIND, branched_study(horizons=None), Site(), str(tmp_path / "alone"), Workbench())
     assert f"{whole:.3g} FLOPs in all" in alone.text() and "branches" not in alone.text()
     run_example(KIND, spec, tmp_path)
     rows = Sweep.at(tmp_path).rows()
@@ -153,8 +131,8 @@ def test_plan_report_and_rows_say_what_is_spent(tmp_path: Path) -> None:
 
 def test_a_study_grows_by_a_horizon_between_those_that_it_has(tmp_path: Path) -> None:
     """Its own point was not kept, so it starts from the nearest one before, and ends with the same bits."""
-    run_example(KIND, spec_of(), tmp_path / "grown")
-    more = spec_of(budgets=[1e5, 2e5, 3e5, 4e5])
+    run_example(KIND, branched_study(), tmp_path / "grown")
+    more = branched_study(budgets=[1e5, 2e5, 3e5, 4e5])
     run_example(KIND, more, tmp_path / "grown")
     run_example(KIND, more, tmp_path / "fresh")
     ours, fresh = weights(tmp_path / "grown"), weights(tmp_path / "fresh")
@@ -165,7 +143,7 @@ def test_a_study_grows_by_a_horizon_between_those_that_it_has(tmp_path: Path) ->
 
 
 def scheduled(**changes: Any) -> dict[str, Any]:
-    return {"recipe": {**RECIPE, "schedule": changes}}
+    return {"recipe": {**BRANCHED_RECIPE, "schedule": changes}}
 
 
 @pytest.mark.parametrize(
@@ -177,12 +155,12 @@ def scheduled(**changes: Any) -> dict[str, Any]:
         ({"rate": {"horizon": -0.3, "at_horizon": 1e4}}, ["rate.horizon must be 0"]),
         (scheduled(shape="wsd", warmup_steps=30), ["width 8", "10 steps", "no room for a warm-up of 30"]),
         (scheduled(shape="wsd", warmup_steps=5, cooldown=0.05), ["no room for a warm-up of 5 and a cool-down"]),
-        ({"recipe": {**RECIPE, "optimizer": {**ADAM, "method": "class"}}}, ["can't branch"]),
+        ({"recipe": {**BRANCHED_RECIPE, "optimizer": {**ADAM, "method": "class"}}}, ["can't branch"]),
         ({"horizons": "branch"}, ["horizons", "runs", "branches"]),
     ],
     ids=lambda v: str(v)[:60] if isinstance(v, dict) else "",
 )
 def test_what_can_not_branch_is_refused(changes: dict[str, Any], names: list[str]) -> None:
     with pytest.raises(UsageError) as e:
-        KIND.planner(spec_of(**changes))
+        KIND.planner(branched_study(**changes))
     assert all(name in str(e.value) for name in names), e.value

@@ -17,16 +17,15 @@ from orchestrator.testing.kind_suite import metrics_of, run_example
 from sweeps.lab.laws.commands import register
 from sweeps.lab.laws.tables import read_table
 from sweeps.lab.scaling.forecast import predict
-from tests.test_scaling import KIND, feature_spec
-from tests.test_scaling_branches import spec_of
+from tests.support.studies import KIND, branched_study, feature_study
 
 
 def test_predict_and_fit_read_a_study_of_an_object_store(
     bucket_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    run_example(KIND, feature_spec(), bucket_url)
-    run_example(KIND, feature_spec(), tmp_path / "here")
+    run_example(KIND, feature_study(), bucket_url)
+    run_example(KIND, feature_study(), tmp_path / "here")
     far, near = (json.loads(predict(str(place), [1e6]).json()) for place in (bucket_url, tmp_path / "here"))
     assert far == near and far["points"] == 8
     table = read_table(f"{bucket_url}/rows")
@@ -55,8 +54,8 @@ def test_tables_of_an_object_store_are_those_of_the_disk(
 
 
 def test_branches_find_their_points_in_an_object_store(bucket_url: str, tmp_path: Path) -> None:
-    run_example(KIND, spec_of(widths=[2, 4], seeds=None, law="kaplan_joint"), bucket_url)
-    run_example(KIND, spec_of(widths=[2, 4], seeds=None, law="kaplan_joint"), tmp_path / "here")
+    run_example(KIND, branched_study(widths=[2, 4], seeds=None, law="kaplan_joint"), bucket_url)
+    run_example(KIND, branched_study(widths=[2, 4], seeds=None, law="kaplan_joint"), tmp_path / "here")
     rows = Sweep.at(bucket_url).rows()
     assert (rows["flops_spent"] < rows["flops"]).sum() == 4
     assert metrics_of(bucket_url) == metrics_of(tmp_path / "here")

@@ -6,7 +6,6 @@ import math
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -29,63 +28,15 @@ from orchestrator.testing.kind_suite import metrics_of, run_example, same
 from sweeps.lab.search.best import best_text
 from sweeps.lab.search.spec import SearchSpec
 from sweeps.lab.search.table import front_of, trials_of
-from sweeps.search import SearchKind, search_of
+from sweeps.search import search_of
+from tests.support.searches import (
+    KIND,
+    TINY_RECIPE,
+    function_search,
+    tiny_search,
+)
 
-KIND = SearchKind()
 EXAMPLE = KIND.example()
-WALK = "tests.test_search_kind:walk"
-TINY: dict[str, Any] = {
-    "data": {"source": "digits"},
-    "net": {"net": "mlp", "hidden": [8]},
-    "steps": 60,
-    "batch_size": 32,
-    "evaluate": {"every_steps": 10, "splits": ["test"]},
-}
-RATE: dict[str, Any] = {"optimizer.learning_rate": {"log_uniform": [0.001, 3]}}
-
-
-def walk(
-    x: float, method: str, seed: int = 0, momentum: float = 0.0, widths: tuple[int, ...] = (1,)
-) -> Iterator[dict[str, float]]:
-    """A run whose loss falls towards x squared; `adam` has no momentum."""
-    for step in range(1, 11):
-        yield {"step": step, "loss": x * x + seed + 1 / step, "momentum_was": momentum, "total": float(sum(widths))}
-
-
-def wide(layers: Sequence[int], x: float = 0.0) -> dict[str, float]:
-    return {"loss": x * x + sum(layers)}
-
-
-def plain(x: float) -> dict[str, float]:
-    return {"loss": x * x}
-
-
-def spec_of(**changes: Any) -> SearchSpec:
-    data: dict[str, Any] = {
-        "kind": "search",
-        "name": "s",
-        "goals": [{"minimise": "test_loss"}],
-        "budget": {"units": 16},
-    }
-    return parse(SearchSpec, data | changes, "test").pinned(Path())
-
-
-def tiny(**changes: Any) -> SearchSpec:
-    return spec_of(**({"recipe": TINY, "space": RATE, "generation": 8, "backend": "bmm"} | changes))
-
-
-def function_spec(**changes: Any) -> SearchSpec:
-    given: dict[str, Any] = {
-        "function": WALK,
-        "seed_argument": "seed",
-        "space": {
-            "x": {"uniform": [-2, 2]},
-            "method": {"choice": {"sgd": {"momentum": {"uniform": [0, 0.9]}}, "adam": {}}},
-            "widths": {"choice": [[1, 2], [3]]},
-        },
-        "goals": [{"minimise": "loss"}],
-    }
-    return spec_of(**(given | changes))
 
 
 def rows_of(spec: SearchSpec, folder: Path, **site: Any) -> pd.DataFrame:
@@ -95,7 +46,7 @@ def rows_of(spec: SearchSpec, folder: Path, **site: Any) -> pd.DataFrame:
 
 
 def test_a_pruned_model_leaves_its_pack_and_its_neighbours_are_bitwise_untouched() -> None:
-    spec = tiny(target={"metric": "test_accuracy", "at_least": 0.5})
+    spec = tiny_search(target={"metric": "test_accuracy", "at_least": 0.5})
     units = list(planned(KIND, spec))
 
     def train(stop: str | None) -> tuple[dict[str, Outcome], dict[str, list[Progress]]]:
@@ -123,7 +74,7 @@ def test_a_pruned_model_leaves_its_pack_and_its_neighbours_are_bitwise_untouched
 
 
 def test_pruned_trials_stop_early_in_a_real_search_and_are_results(tmp_path: Path) -> None:
-    spec = tiny(
+    spec = tiny_search(
         budget={"units": 48},
         sampler={"method": "random"},
         generation=16,
@@ -146,7 +97,7 @@ def test_pruned_trials_stop_early_in_a_real_search_and_are_results(tmp_path: Pat
 
 
 def test_steps_to_the_target_and_its_censoring_are_those_of_the_series(tmp_path: Path) -> None:
-    spec = tiny(
+    spec = tiny_search(
         target={"metric": "test_accuracy", "at_least": 0.6},
         goals=[{"minimise": "steps_to_target"}],
         sampler={"method": "tpe"},
@@ -162,11 +113,11 @@ def test_steps_to_the_target_and_its_censoring_are_those_of_the_series(tmp_path:
 
 
 def test_a_goal_may_be_the_best_on_a_split_that_chooses(tmp_path: Path) -> None:
-    recipe = TINY | {
-        "data": TINY["data"] | {"validation": 100},
+    recipe = TINY_RECIPE | {
+        "data": TINY_RECIPE["data"] | {"validation": 100},
         "evaluate": {"every_steps": 10, "splits": ["test", "validation"]},
     }
-    spec = tiny(recipe=recipe, goals=[{"minimise": "best_validation_loss"}], budget={"units": 4})
+    spec = tiny_search(recipe=recipe, goals=[{"minimise": "best_validation_loss"}], budget={"units": 4})
     rows, told = rows_of(spec, tmp_path), Sweep.at(tmp_path).series()
     for _, row in rows.iterrows():
         own = told[told["key"] == row["key"]]
@@ -174,7 +125,7 @@ def test_a_goal_may_be_the_best_on_a_split_that_chooses(tmp_path: Path) -> None:
             seen = own[own["metric"] == f"validation_{name}"]["value"]
             assert row[f"best_validation_{name}"] == best(seen)
     with pytest.raises(SpecError, match="no metric 'best_validation_loss'"):
-        tiny(goals=[{"minimise": "best_validation_loss"}])
+        tiny_search(goals=[{"minimise": "best_validation_loss"}])
 
 
 def flops_of(steps: int) -> float:
@@ -186,20 +137,20 @@ def flops_of(steps: int) -> float:
 
 
 def test_operations_are_counted(tmp_path: Path) -> None:
-    rows = rows_of(tiny(budget={"flops": 1e7}), tmp_path)
+    rows = rows_of(tiny_search(budget={"flops": 1e7}), tmp_path)
     assert set(rows[rows["status"] == "ok"]["flops"]) == {flops_of(60)}
     assert len(rows) == 8, "the first generation of eight used it up"
 
 
 def test_a_budget_of_operations_ends_twice_as_soon_with_two_gradients(tmp_path: Path) -> None:
-    given = {"recipe": TINY | {"optimizer": {"method": "sam"}}, "generation": 1, "sampler": {"method": "tpe"}}
-    rows = rows_of(tiny(**given, budget={"flops": 4 * flops_of(60)}), tmp_path)
+    given = {"recipe": TINY_RECIPE | {"optimizer": {"method": "sam"}}, "generation": 1, "sampler": {"method": "tpe"}}
+    rows = rows_of(tiny_search(**given, budget={"flops": 4 * flops_of(60)}), tmp_path)
     assert set(rows["flops"]) == {2 * flops_of(60)} and len(rows) == 2
     assert set(rows["gradient_evaluations"]) == {120}
 
 
 def test_searches_that_counted_otherwise_are_not_mixed_with_new_ones() -> None:
-    assert "flops" in tiny().context() and "flops" not in function_spec().context()
+    assert "flops" in tiny_search().context() and "flops" not in function_search().context()
 
 
 def test_wherever_a_search_is_cut_the_next_trials_are_the_same(tmp_path: Path) -> None:
@@ -237,8 +188,12 @@ def test_killed_with_sigkill_and_run_again_the_rows_are_the_same(tmp_path: Path)
 @pytest.mark.slow
 @pytest.mark.filterwarnings("default")
 def test_one_and_two_workers_try_the_same_with_pruning_too(tmp_path: Path) -> None:
-    spec = tiny(
-        recipe={**TINY, "steps": 3000, "evaluate": {"every_steps": 100, "splits": ["test"]}},  # a stop takes a moment
+    spec = tiny_search(
+        recipe={
+            **TINY_RECIPE,
+            "steps": 3000,
+            "evaluate": {"every_steps": 100, "splits": ["test"]},
+        },  # a stop takes a moment
         budget={"units": 48},
         generation=16,
         seeds=2,
@@ -256,7 +211,7 @@ def test_one_and_two_workers_try_the_same_with_pruning_too(tmp_path: Path) -> No
 
 
 def test_the_best_settings_are_a_spec_that_runs_and_gives_the_same_numbers(tmp_path: Path) -> None:
-    spec = tiny(seeds=2)
+    spec = tiny_search(seeds=2)
     rows = rows_of(spec, tmp_path / "search")
     means = rows[rows["status"] == "ok"].groupby("trial")["test_loss"].agg(["mean", "count"])
     best = int(means[means["count"] == 2]["mean"].idxmin())
@@ -275,7 +230,7 @@ def test_the_best_settings_are_a_spec_that_runs_and_gives_the_same_numbers(tmp_p
 
 
 def test_a_function_gets_names_values_and_seeds_and_its_best_call_runs(tmp_path: Path) -> None:
-    spec = function_spec(seeds=2, budget={"units": 24}, target={"metric": "loss", "at_most": 1.5})
+    spec = function_search(seeds=2, budget={"units": 24}, target={"metric": "loss", "at_most": 1.5})
     rows = rows_of(spec, tmp_path / "search")
     for _, row in rows.iterrows():
         assert row["loss"] == row["x"] ** 2 + row["seed"] + 0.1
@@ -293,15 +248,15 @@ def test_a_function_gets_names_values_and_seeds_and_its_best_call_runs(tmp_path:
 
 def test_the_best_call_has_an_axis_that_an_axis_can_be(tmp_path: Path) -> None:
     layers: dict[str, Any] = {"layers": {"choice": [[8], [16, 16]]}}
-    wider = {"function": "tests.test_search_kind:wide", "seed_argument": None, "budget": {"units": 4}}
-    spec = function_spec(**wider, space=layers | {"x": {"uniform": [-2, 2]}})
+    wider = {"function": "tests.support.searches:wide", "seed_argument": None, "budget": {"units": 4}}
+    spec = function_search(**wider, space=layers | {"x": {"uniform": [-2, 2]}})
     rows = rows_of(spec, tmp_path / "search")
     best = parse(kind_named("function").spec, _yaml(best_text(spec, rows)), "best")
     run_example(kind_named("function"), best, tmp_path / "best")
     assert list(Sweep.at(tmp_path / "best").rows()["loss"]) == [rows["loss"].min()]
-    only = function_spec(**wider, space=layers)
+    only = function_search(**wider, space=layers)
     assert _yaml(best_text(only, rows_of(only, tmp_path / "only")))["axes"]["layers"] == [[8]]
-    odd = function_spec(**wider, space={"layers": {"choice": [[math.inf], [-math.inf]]}})
+    odd = function_search(**wider, space={"layers": {"choice": [[math.inf], [-math.inf]]}})
     with pytest.raises(UsageError, match="an axis holds no nan or inf"):
         best_text(odd, rows_of(odd, tmp_path / "odd"), 0)
 
@@ -315,7 +270,7 @@ def _yaml(text: str) -> dict[str, Any]:
 
 def test_a_goal_that_a_function_does_not_give_is_said_and_rows_stay(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"no metric 'error'; numbers that they give: .*loss"):
-        rows_of(function_spec(goals=[{"minimise": "error"}]), tmp_path)
+        rows_of(function_search(goals=[{"minimise": "error"}]), tmp_path)
 
 
 def test_fronts_are_those_that_nothing_beats() -> None:
@@ -361,7 +316,7 @@ def test_studies_go_to_optunas_storages_and_come_back_as_start_points(tmp_path: 
 
 def exported(folder: Path, url: str, sweep_id: str, **changes: Any) -> tuple[int, int]:
     """Run a search of a function with two seeds and export it."""
-    spec = function_spec(seeds=2, **changes)
+    spec = function_search(seeds=2, **changes)
     rows_of(spec, folder)
     planner = Sweep.at(folder).planner()
     planner.ask(1)

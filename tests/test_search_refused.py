@@ -9,7 +9,7 @@ import pytest
 
 from orchestrator.errors import SpecError
 from orchestrator.kind import Workbench
-from tests.test_search_kind import KIND, RATE, TINY, WALK, function_spec, tiny
+from tests.support.searches import KIND, RATE, TINY_RECIPE, WALK, function_search, tiny_search
 
 
 @pytest.mark.parametrize(
@@ -28,7 +28,7 @@ from tests.test_search_kind import KIND, RATE, TINY, WALK, function_spec, tiny
         ({"goals": [{"minimise": "test_loss", "maximise": "x"}]}, "either `minimise"),
         ({"goals": []}, "at least 1 item"),
         (
-            {"recipe": {**TINY, "evaluate": {}}, "pruner": {"method": "median"}},
+            {"recipe": {**TINY_RECIPE, "evaluate": {}}, "pruner": {"method": "median"}},
             "evaluated only at its end; set evaluate.every_steps",
         ),
         (
@@ -56,7 +56,7 @@ from tests.test_search_kind import KIND, RATE, TINY, WALK, function_spec, tiny
 )
 def test_input_that_can_not_be_is_said_before_any_work(changes: dict[str, Any], complaint: str) -> None:
     with pytest.raises(SpecError, match=f"(?s){complaint}"):
-        tiny(**changes)
+        tiny_search(**changes)
 
 
 @pytest.mark.parametrize(
@@ -64,18 +64,18 @@ def test_input_that_can_not_be_is_said_before_any_work(changes: dict[str, Any], 
     [
         ({"space": {"x": {"uniform": [0, 1]}}}, r"needs \['method'\]"),
         ({"space": {"y": {"uniform": [0, 1]}}}, "takes no argument 'y'"),
-        ({"function": "tests.test_search_kind:plain", "space": {"x": {"uniform": [0, 1]}}, "seed_argument": None,
+        ({"function": "tests.support.searches:plain", "space": {"x": {"uniform": [0, 1]}}, "seed_argument": None,
           "pruner": {"method": "median"}}, "a pruner needs metrics while the function runs: let .*plain yield them"),
-        ({"function": "tests.test_search_kind:nothing"}, "has no 'nothing'"),
+        ({"function": "tests.support.searches:nothing"}, "has no 'nothing'"),
     ],
 )  # fmt: skip
 def test_functions_that_do_not_fit_are_refused(changes: dict[str, Any], complaint: str) -> None:
     with pytest.raises(SpecError, match=complaint):
-        KIND.check(function_spec(**changes), Workbench(folder=Path.cwd()))
+        KIND.check(function_search(**changes), Workbench(folder=Path.cwd()))
 
 
 def test_functions_with_seeds_need_an_argument_for_them() -> None:
     with pytest.raises(SpecError, match="name its argument under `seed_argument`"):
-        function_spec(seeds=2, seed_argument=None)
+        function_search(seeds=2, seed_argument=None)
     with pytest.raises(SpecError, match="no metric 'lss'; there are loss"):
-        function_spec(columns={"loss": {}}, goals=[{"minimise": "lss"}])
+        function_search(columns={"loss": {}}, goals=[{"minimise": "lss"}])

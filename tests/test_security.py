@@ -21,7 +21,7 @@ from orchestrator.artifacts import Artifacts
 from orchestrator.errors import LandsweepError, SpecError
 from orchestrator.ledger import Ledger, Store
 from orchestrator.reading import read_yaml
-from tests.test_house_rules import FILES, ROOT
+from tests.support.paths import ROOT, SOURCES
 
 # where pickle may be named: to catch its errors; to read one published data format, of which only arrays are let in
 PICKLE = {"sweeps/lab/checkpoint.py", "sweeps/lab/data/cifar10.py"}
@@ -31,7 +31,7 @@ def calls(tree: ast.AST) -> list[tuple[str, ast.Call]]:
     return [(ast.unparse(node.func), node) for node in ast.walk(tree) if isinstance(node, ast.Call)]
 
 
-@pytest.mark.parametrize("file", FILES, ids=lambda p: str(p.relative_to(ROOT)))
+@pytest.mark.parametrize("file", SOURCES, ids=lambda p: str(p.relative_to(ROOT)))
 def test_no_source_file_runs_what_it_reads(file: Path) -> None:
     tree = ast.parse(file.read_text(encoding="utf-8"))
     for name, call in calls(tree):

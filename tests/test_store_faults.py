@@ -17,11 +17,12 @@ from orchestrator.ledger import Ledger, Store
 from orchestrator.ledger.lock import DriverLock
 from orchestrator.testing.kind_suite import metrics_of
 from tests.chaos.driver import spec_data
-from tests.chaos.test_driver_killed import assert_undisturbed
 from tests.faulty import Way, faulty_way, now_and_then
 from tests.ledger.driver import content, key, work
 from tests.s3 import S3, environment
-from tests.test_cli import LANDSWEEP, LOCAL, ROOT, command, write_spec
+from tests.support.cli import LANDSWEEP, LOCAL, command, write_spec
+from tests.support.paths import ROOT
+from tests.support.results import assert_undisturbed
 
 WITHIN = 60.0  # seconds from the first silence to the end, as docs/storage.md says
 STARTUP = 30.0  # of a process on a crowded machine; not part of the promise

@@ -17,55 +17,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import pytest
 
 from orchestrator.errors import Unreachable
-from orchestrator.row import Cause, Column, Outcome, RowMaker, Status
 from orchestrator.tracking import export, export_safely
 from orchestrator.tracking_store import check_reachable, default_uri
-from orchestrator.unit import Keys
+from tests.support.paths import ROOT
+from tests.support.tracking import HEAD, tracked_rows
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore::DeprecationWarning", "ignore::FutureWarning"
 )  # of mlflow's own imports
-
-PARAMS = (Column("x", "", type="int"),)
-HEAD: dict[str, Any] = {
-    "id": "0123abcd",
-    "kind": "function",
-    "name": "demo",
-    "fingerprint": "f" * 16,
-    "spec": {
-        "kind": "function",
-        "name": "demo",
-        "description": "a demo",
-        "function": "a:b",
-        "fixed": {"steps": 5, "deep": {"a%b": "y" * 7000}},
-        "axes": {"x": {"range": [0, 4], "values": None, "threshold": 0.001}},
-    },
-    "context": {"function": "a:b", "fixed": {"steps": 5, "deep": {"a%b": "y" * 7000}}},
-    "versions": {"python": "3.11", "torch": None},
-    "git_commit": "abc",
-    "host": "here",
-    "command": ["run", "demo.yaml"],
-    "created": 900.0,
-    "params": PARAMS,
-}
-
-
-def rows_of(losses: list[float | None]) -> pd.DataFrame:
-    """A row for each loss; None is a failed unit."""
-    keys = Keys("function", 1, {})
-    units = [keys.unit({"x": i}) for i in range(len(losses))]
-    outcomes = [
-        Outcome(u.key, {}, Status.failed, "Traceback ...", Cause.error)
-        if loss is None
-        else Outcome(u.key, {"loss": loss, "note": "7"})
-        for u, loss in zip(units, losses, strict=True)
-    ]
-    meters = [{"attempt": 1, "ended": 1000.0 + i, "seconds": 1.0, "cpu_seconds": 1.0} for i in range(len(losses))]
-    return RowMaker(PARAMS, None).batch(units, outcomes, meters).to_pandas()
 
 
 @pytest.fixture
@@ -113,7 +75,7 @@ def state(uri: str) -> dict[str, Any]:
 
 def check_export(uri: str, report_dir: Path) -> None:
     """Export, export again, export after more rows, export after a unit was run again."""
-    first = rows_of([1.0, 3.0, float("inf"), None])
+    first = tracked_rows([1.0, 3.0, float("inf"), None])
     run_id = export(first, report_dir, HEAD, {"gap": 0.25, "bad": float("nan")}, uri)
     before = state(uri)
     run = before[run_id]
@@ -135,7 +97,7 @@ def check_export(uri: str, report_dir: Path) -> None:
 
     (report_dir / "index.html").write_text("<p>longer page</p>", encoding="utf-8")
     grown = {**HEAD, "spec": {**HEAD["spec"], "axes": {"x": {"range": [0, 5]}}}}
-    assert export(rows_of([1.0, 3.0, float("inf"), 5.0, 7.0]), report_dir, grown, {"gap": 0.5}, uri) == run_id
+    assert export(tracked_rows([1.0, 3.0, float("inf"), 5.0, 7.0]), report_dir, grown, {"gap": 0.5}, uri) == run_id
     (after,) = state(uri).values()
     assert after["metrics"]["loss.max"] == 7.0 and after["metrics"]["gap"] == 0.5
     assert [v for *_, v in after["history"]["loss.max"]] == [3.0, 7.0]
@@ -165,8 +127,8 @@ def test_sqlite_store(tmp_path: Path, report_dir: Path, monkeypatch: pytest.Monk
 def test_no_rows_all_failed_and_another_sweep_beside(tmp_path: Path, report_dir: Path, empty_store: Path) -> None:
     uri = default_uri(tmp_path)
     shutil.copy(empty_store, tmp_path / "mlflow.db")  # making the tables takes seconds
-    one = export(rows_of([]), report_dir, HEAD, {}, uri)
-    two = export(rows_of([None, None]), report_dir, {**HEAD, "id": "07e4", "name": "o"}, {}, uri, "mine")
+    one = export(tracked_rows([]), report_dir, HEAD, {}, uri)
+    two = export(tracked_rows([None, None]), report_dir, {**HEAD, "id": "07e4", "name": "o"}, {}, uri, "mine")
     found = state(uri)
     assert found[one]["metrics"] == {"units.ok": 0, "units.diverged": 0, "units.failed": 0, "units.rows": 0}
     assert (found[one]["info"]["start_time"], found[two]["info"]["status"]) == (900_000, "FAILED")
@@ -174,12 +136,12 @@ def test_no_rows_all_failed_and_another_sweep_beside(tmp_path: Path, report_dir:
 
 
 def test_an_export_says_nothing_and_sends_nothing(tmp_path: Path, report_dir: Path) -> None:
-    rows_of([1.0, 2.0]).to_pickle(tmp_path / "rows.pkl")
+    tracked_rows([1.0, 2.0]).to_pickle(tmp_path / "rows.pkl")
     code = f"""
 import sys, pandas as pd
 from pathlib import Path
-sys.path.insert(0, {str(Path(__file__).parents[1])!r})
-from tests.test_tracking import HEAD
+sys.path.insert(0, {str(ROOT)!r})
+from tests.support.tracking import HEAD
 from orchestrator.tracking import export_safely
 from orchestrator.tracking_store import default_uri
 import socket
@@ -204,12 +166,12 @@ def test_two_exports_at_once_into_a_new_store(tmp_path: Path, report_dir: Path) 
     code = f"""
 import sys
 from pathlib import Path
-sys.path.insert(0, {str(Path(__file__).parents[1])!r})
-from tests.test_tracking import HEAD, rows_of
+sys.path.insert(0, {str(ROOT)!r})
+from tests.support.tracking import HEAD, tracked_rows
 from orchestrator.tracking import export
 from orchestrator.tracking_store import default_uri
 uri = default_uri(Path({str(tmp_path)!r}))
-export(rows_of([1.0]), Path({str(report_dir)!r}), {{**HEAD, "id": sys.argv[1]}}, {{}}, uri)
+export(tracked_rows([1.0]), Path({str(report_dir)!r}), {{**HEAD, "id": sys.argv[1]}}, {{}}, uri)
 """
     both = [
         subprocess.Popen([sys.executable, "-c", code, name], stderr=subprocess.PIPE, text=True) for name in ("a", "b")
@@ -221,7 +183,7 @@ export(rows_of([1.0]), Path({str(report_dir)!r}), {{**HEAD, "id": sys.argv[1]}},
 
 def test_a_failed_export_is_told_in_one_line(tmp_path: Path, report_dir: Path) -> None:
     (tmp_path / "mlflow.db").write_text("this is no database, but a text that is long enough to be seen as one\n" * 99)
-    run_id, said = export_safely(rows_of([1.0]), report_dir, HEAD, {}, default_uri(tmp_path))
+    run_id, said = export_safely(tracked_rows([1.0]), report_dir, HEAD, {}, default_uri(tmp_path))
     assert run_id is None
     assert "No row is lost; later: landsweep export-mlflow" in said and "\n" not in said
 
@@ -266,7 +228,7 @@ def test_mlflow_server(tmp_path: Path, report_dir: Path) -> None:
         check_reachable(uri + "/")
         check_export(uri, report_dir)
     begin = time.monotonic()
-    run_id, said = export_safely(rows_of([1.0]), report_dir, HEAD, {}, uri)
+    run_id, said = export_safely(tracked_rows([1.0]), report_dir, HEAD, {}, uri)
     assert run_id is None and uri in said
     assert time.monotonic() - begin < 60, "a server that died costs seconds, not minutes"
 
@@ -337,7 +299,7 @@ def test_names_and_texts_that_mlflow_does_not_take_are_shown_under_others_and_sa
         "trailing/",
         "a\nb",
     ]
-    rows = rows_of([1.0, 2.0])
+    rows = tracked_rows([1.0, 2.0])
     for i, name in enumerate(names):
         rows[name] = [float(i), float(i)]
     fixed = {f"arg{i}": i for i in range(250)} | {"long": "y" * 9000, "odd//key": "v", "list": [1] * 5000}
@@ -352,6 +314,6 @@ def test_names_and_texts_that_mlflow_does_not_take_are_shown_under_others_and_sa
     assert "'val//acc.min' is 'val/acc.min'" in said and "more" in said
     assert "params cut to 6,000 characters: fixed.long, fixed.list" in said
     _, quiet = export_safely(
-        rows_of([1.0]), tmp_path / "report", {**HEAD, "id": "2", "context": {}}, {}, default_uri(tmp_path)
+        tracked_rows([1.0]), tmp_path / "report", {**HEAD, "id": "2", "context": {}}, {}, default_uri(tmp_path)
     )
     assert ";" not in quiet

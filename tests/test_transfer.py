@@ -7,56 +7,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from orchestrator.errors import SpecError
 from orchestrator.kind import Workbench
-from orchestrator.ledger import Ledger, Store
 from orchestrator.report.parts import Report, Table
 from orchestrator.run import run_sweep
 from orchestrator.site import Site
-from orchestrator.spec import parse
-from orchestrator.sweep import Sweep
 from orchestrator.testing.chaos import StoppingExecutor
 from orchestrator.testing.kind_suite import QuietWatch, metrics_of, run_example, same
 from sweeps.lab.transfer.curve import drift
-from sweeps.lab.transfer.found import Found
 from sweeps.lab.transfer.session import score
-from sweeps.transfer import TransferKind, TransferSpec
+from tests.support.transfers import ADAPTIVE, KIND, PERCEPTRON, run_transfer, transfer_recipe, transfer_spec
 
-KIND = TransferKind()
-
-
-def spec_of(**changes: Any) -> TransferSpec:
-    """The example with other fields; None leaves one out."""
-    example = KIND.example().model_dump(mode="json", exclude_defaults=True)
-    data = {"kind": "transfer", "name": "transfer", **example, **changes}
-    return parse(TransferSpec, {k: v for k, v in data.items() if v is not None}, "spec")
-
-
-def recipe_of(**changes: Any) -> dict[str, Any]:
-    return {**KIND.example().recipe.model_dump(mode="json", exclude_defaults=True), **changes}
-
-
-def ran(spec: TransferSpec, folder: Path) -> tuple[Found, pd.DataFrame]:
-    assert run_example(KIND, spec, folder).phase == "done"
-    sweep = Sweep(Ledger.open(Store.at(folder)))
-    rows = sweep.rows()
-    return Found.of(spec.over, tuple(spec.recipes), rows, sweep.series()), rows
-
-
-PERCEPTRON = {
-    "data": {"source": "digits"},
-    "net": {"net": "mlp", "hidden": [64, 64, 64], "activation": "tanh", "init": {"method": "lecun_normal"}},
-    "optimizer": {"method": "adam"},
-    "schedule": {"shape": "linear"},
-    "steps": 40,
-    "batch_size": 128,
-    "drop_last": True,
-    "evaluate": {"splits": ["train"]},
-    "checkpoints": {"last": False},
-}
 ARMS = {n: {"parametrization": {"scheme": n, "base_width": 64, "zero": ["output"]}} for n in ("standard", "mup")}
 
 
@@ -72,13 +35,13 @@ def test_the_best_rate_halves_with_each_doubling_of_the_width_and_stays_under_mu
         "coordinates": None,
         "sharpness": None,
     }
-    found, rows = ran(spec_of(**fields), tmp_path / "grid")
+    found, rows = run_transfer(transfer_spec(**fields), tmp_path / "grid")
     slopes = {arm: drift(found.curves(arm)) for arm in ("standard", "mup")}
     assert all(d.sizes == 3 for d in slopes.values())
     assert slopes["standard"].slope == pytest.approx(-1, abs=0.35)
     assert slopes["standard"].interval[1] < -0.5
     assert abs(slopes["mup"].slope) <= 0.25
-    fewer, chosen = ran(spec_of(**fields, planner="adaptive"), tmp_path / "adaptive")
+    fewer, chosen = run_transfer(transfer_spec(**fields, planner="adaptive"), tmp_path / "adaptive")
     assert len(chosen) <= len(rows) / 2
     for arm in slopes:
         for size, curve in found.curves(arm).items():
@@ -101,7 +64,7 @@ def test_the_coordinate_check_passes_mup_and_nothing_else(method: str, tmp_path:
     base = {"scheme": "mup", "base_width": 128, "zero": ["output"]}
     names = [n for n in BROKEN if (method, n) != ("sgd", "hidden_rate")]  # SGD's rule for hidden layers is no change
     recipe = {**PERCEPTRON, "batch_size": 256, "optimizer": {"method": method}}
-    spec = spec_of(
+    spec = transfer_spec(
         recipe=recipe,
         values=[128],
         rates=[0.001, 0.01, 0.1],
@@ -110,7 +73,7 @@ def test_the_coordinate_check_passes_mup_and_nothing_else(method: str, tmp_path:
         sharpness=None,
         seeds=[0],
     )
-    found, _ = ran(spec, tmp_path)
+    found, _ = run_transfer(spec, tmp_path)
     checks = {n: found.check(n) for n in names}
     for name, check in checks.items():
         assert check is not None and check.steps == (1, 2, 3, 4) and len(check.layers) == 4
@@ -140,19 +103,19 @@ def test_every_family_passes_the_coordinate_check_under_mup_alone(family: str, t
     arms = {n: {"parametrization": {**scheme, "scheme": n}} for n in ("standard", "mup")}
     coordinates = {"learning_rate": 0.005, "values": widths, "first": 64, "seeds": [0, 1]}
     fields = {"values": widths[:1], "rates": [1e-4, 1e-3, 1e-2], "seeds": [0], "sharpness": None, "backend": "loop"}
-    found, _ = ran(spec_of(recipe=recipe, recipes=arms, coordinates=coordinates, **fields), tmp_path)
+    found, _ = run_transfer(transfer_spec(recipe=recipe, recipes=arms, coordinates=coordinates, **fields), tmp_path)
     checks = [found.check(n) for n in ("standard", "mup")]
     assert [c.verdict for c in checks if c is not None] == ["fail", "pass"]
 
 
 def test_rows_judge_a_rate_by_at_most_the_initial_loss(tmp_path: Path) -> None:
     """Gradient descent on a regression at far too large a rate overflows."""
-    recipe = recipe_of(
+    recipe = transfer_recipe(
         data={"source": "teacher_student", "features": 4, "train": 128, "test": 16}, optimizer={"method": "sgd"}
     )
     rates = [0.001, 0.01, 1e6]
-    spec = spec_of(recipe=recipe, rates=rates, recipes=None, coordinates=None, sharpness=None, target=0.5)
-    found, rows = ran(spec, tmp_path)
+    spec = transfer_spec(recipe=recipe, rates=rates, recipes=None, coordinates=None, sharpness=None, target=0.5)
+    found, rows = run_transfer(spec, tmp_path)
     assert (rows["status"] == "diverged").sum() == 4
     bad = rows[rows["status"] == "diverged"]
     assert (bad["loss"] == bad["initial_loss"]).all() and (bad["learning_rate"] == 1e6).all()
@@ -173,18 +136,10 @@ def test_scores() -> None:
     assert score(1.0, None, diverged=False) is None
 
 
-ADAPTIVE: dict[str, Any] = {
-    "planner": "adaptive",
-    "rates": {"log2": [-11, -1, 11]},
-    "sharpness": {"times": 2, "first": 32, "products": 4},
-    "coordinates": None,
-}
-
-
 def test_an_adaptive_sweep_goes_on_where_it_was_stopped(tmp_path: Path) -> None:
     """It hears the ledger's rows first, so it ends with the same rows, those at the best rate of the first size too."""
-    spec = spec_of(**ADAPTIVE)
-    found, rows = ran(spec, tmp_path / "whole")
+    spec = transfer_spec(**ADAPTIVE)
+    found, rows = run_transfer(spec, tmp_path / "whole")
     assert not rows["key"].duplicated().any()
     assert (rows["part"] == "sharpness").sum() == 4
     for arm in spec.recipes:
@@ -209,8 +164,8 @@ def test_an_adaptive_sweep_goes_on_where_it_was_stopped(tmp_path: Path) -> None:
 
 def test_a_grid_keeps_the_rows_of_an_adaptive_sweep(tmp_path: Path) -> None:
     fields = {**ADAPTIVE, "seeds": [0], "sharpness": None}
-    _, few = ran(spec_of(**fields), tmp_path)
-    grid = spec_of(**{**fields, "planner": "grid"})
+    _, few = run_transfer(transfer_spec(**fields), tmp_path)
+    grid = transfer_spec(**{**fields, "planner": "grid"})
     end = run_example(KIND, grid, tmp_path)
     assert end.new == 2 * 2 * 11 - len(few) > 0
 
@@ -228,8 +183,8 @@ def assert_notes(report: Report) -> None:
 def test_other_sizes_than_the_width(tmp_path: Path) -> None:
     """Horizon, batch size and depth give curves, laws and, with a target, a critical batch size."""
     for over, values in (("steps", [4, 8]), ("batch_size", [32, 128]), ("depth", [1, 3])):
-        spec = spec_of(over=over, values=values, recipes=None, coordinates=None, sharpness=None, target=2.0)
-        found, rows = ran(spec, tmp_path / over)
+        spec = transfer_spec(over=over, values=values, recipes=None, coordinates=None, sharpness=None, target=2.0)
+        found, rows = run_transfer(spec, tmp_path / over)
         assert sorted(set(rows[over])) == values and len(found.curves("")) == 2
         report = KIND.report(spec, rows, found.series)
         text = str(report.sections)
@@ -254,8 +209,8 @@ def test_a_transformers_stability_is_in_series_and_report(tmp_path: Path) -> Non
         "checkpoints": {"last": False},
     }
     arms = {"mup": {"parametrization": {"scheme": "mup", "base_width": 8}}}
-    spec = spec_of(recipe=recipe, recipes=arms, seeds=[0], rates=[1e-4, 1e-3, 1e-2], backend="vmap")
-    found, rows = ran(spec, tmp_path)
+    spec = transfer_spec(recipe=recipe, recipes=arms, seeds=[0], rates=[1e-4, 1e-3, 1e-2], backend="vmap")
+    found, rows = run_transfer(spec, tmp_path)
     grown = found.along("mup", "attention_max")
     assert list(grown) == [8, 16] and grown[8]["step"].tolist() == [0, 2, 4, 6]
     titles = [s.title for s in KIND.report(spec, rows, found.series).sections]
@@ -274,18 +229,18 @@ def test_a_transformers_stability_is_in_series_and_report(tmp_path: Path) -> Non
         ({"seeds": [-1]}, "seeds must be whole numbers from 0"),
         ({"recipes": {"mup": {"parametrization": {"scheme": "mup"}}}}, "base_width: missing"),
         ({"recipes": {"mup": {"parametrization": {"scheme": "nup", "base_width": 8}}}}, "'mup'"),
-        ({"over": "depth", "recipe": recipe_of(net={"net": "cnn"}), "recipes": None}, "no depth"),
-        ({"recipe": recipe_of(net={"net": "mlp", "hidden": [8, 6]}), "values": [8, 10]}, "6 would become 7.5"),
-        ({"recipe": recipe_of(net={"net": "vit"}), "values": [8, 18], "recipes": None}, "multiple of heads"),
-        ({"recipe": recipe_of(steps=None, epochs=1)}, "sharpness: give the recipe its length in steps"),
+        ({"over": "depth", "recipe": transfer_recipe(net={"net": "cnn"}), "recipes": None}, "no depth"),
+        ({"recipe": transfer_recipe(net={"net": "mlp", "hidden": [8, 6]}), "values": [8, 10]}, "6 would become 7.5"),
+        ({"recipe": transfer_recipe(net={"net": "vit"}), "values": [8, 18], "recipes": None}, "multiple of heads"),
+        ({"recipe": transfer_recipe(steps=None, epochs=1)}, "sharpness: give the recipe its length in steps"),
         ({"objective": "test_accuracy"}, "objective"),
     ],
 )
 def test_what_can_not_work_is_refused_when_the_spec_is_read(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(SpecError, match=message):
-        spec_of(**changes)
+        transfer_spec(**changes)
 
 
 def test_an_objective_that_is_not_evaluated_is_refused_before_any_work() -> None:
     with pytest.raises(SpecError, match="test_loss is of no evaluated split; evaluated are \\['train'\\]"):
-        KIND.check(spec_of(objective="test_loss"), Workbench())
+        KIND.check(transfer_spec(objective="test_loss"), Workbench())

@@ -10,7 +10,7 @@ import pytest
 
 from sweeps.lab.transfer.curve import drift
 from sweeps.transfer import TransferSpec
-from tests.test_transfer import KIND, PERCEPTRON, ran, spec_of
+from tests.support.transfers import KIND, PERCEPTRON, run_transfer, transfer_spec
 
 DEPTH_SCALED = ("depth_mup", "completep")
 
@@ -29,7 +29,7 @@ def over_depth(**fields: Any) -> TransferSpec:
         "steps": fields.pop("steps"),
     }
     arms = {"mup": {"parametrization": {**base, "scheme": "mup"}}, **deep}
-    return spec_of(recipe=recipe, over="depth", recipes=arms, sharpness=None, backend="loop", **fields)
+    return transfer_spec(recipe=recipe, over="depth", recipes=arms, sharpness=None, backend="loop", **fields)
 
 
 def test_the_coordinate_check_over_depth_passes_depth_scaled_schemes_alone(tmp_path: Path) -> None:
@@ -38,7 +38,7 @@ def test_the_coordinate_check_over_depth_passes_depth_scaled_schemes_alone(tmp_p
     rates = [1e-4, 1e-3, 1e-2]
     size = {"width": 64, "base": 1, "steps": 2, "zero": ["output"]}
     spec = over_depth(**size, values=[1], rates=rates, seeds=[0], coordinates=coordinates)
-    found, rows = ran(spec, tmp_path)
+    found, rows = run_transfer(spec, tmp_path)
     checks = {name: check for name in found.arms if (check := found.check(name)) is not None}
     assert {n: c.verdict for n, c in checks.items()} == {"mup": "fail", "depth_mup": "pass", "completep": "pass"}
     for name, check in checks.items():
@@ -52,7 +52,7 @@ def test_the_coordinate_check_over_depth_passes_depth_scaled_schemes_alone(tmp_p
 def test_the_best_rate_falls_with_the_depth_under_mup_and_stays_where_branches_are_scaled(tmp_path: Path) -> None:
     """AdamW: close to a halving with each doubling of the blocks, and less than a quarter of that."""
     fields = {"values": [2, 4, 8], "rates": {"log2": [-11, -4, 8]}, "seeds": [0, 1], "planner": "adaptive"}
-    found, _ = ran(over_depth(width=16, base=2, steps=40, zero=[], coordinates=None, **fields), tmp_path)
+    found, _ = run_transfer(over_depth(width=16, base=2, steps=40, zero=[], coordinates=None, **fields), tmp_path)
     slopes = {arm: drift(found.curves(arm)) for arm in found.arms}
     assert all(d.sizes == 3 for d in slopes.values())
     assert slopes["mup"].slope < -0.5 and slopes["mup"].interval[1] < -0.4

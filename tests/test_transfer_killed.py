@@ -17,8 +17,8 @@ from orchestrator.run import Snapshot, run_sweep
 from orchestrator.site import Site
 from orchestrator.testing.kind_suite import QuietWatch, metrics_of, run_example, same
 from sweeps.transfer import TransferSpec
-from tests.test_house_rules import ROOT
-from tests.test_transfer import ADAPTIVE, KIND, spec_of
+from tests.support.paths import ROOT
+from tests.support.transfers import ADAPTIVE, KIND, transfer_spec
 
 KILLED = """
 import json, sys
@@ -27,8 +27,8 @@ from orchestrator.run import run_sweep
 from orchestrator.site import Site
 from orchestrator.testing.chaos import kill_at
 from orchestrator.testing.kind_suite import QuietWatch
-from tests.test_transfer import KIND, spec_of
-spec, where, commits = spec_of(**json.loads(sys.argv[1])), sys.argv[2], int(sys.argv[3])
+from tests.support.transfers import KIND, transfer_spec
+spec, where, commits = transfer_spec(**json.loads(sys.argv[1])), sys.argv[2], int(sys.argv[3])
 site = Site(executor="local", commit_rows=1, shard_seconds=1e-9)
 run_sweep(KIND, spec, site, where, folder=Path.cwd(), watch=QuietWatch(), hook=kill_at("after-commit", commits))
 """
@@ -48,7 +48,7 @@ def test_killed_with_sigkill_and_run_again_the_rows_are_the_same(planner: str, c
     fields = {**ADAPTIVE, "planner": planner, "seeds": [0], "recipes": {"mup": KIND.example().recipes["mup"]}}
     if planner == "grid":
         fields |= {"rates": {"log2": [-11, -1, 3]}, "values": [8, 16, 24, 32], "sharpness": None}
-    spec = spec_of(**fields)
+    spec = transfer_spec(**fields)
     run_example(KIND, spec, tmp_path / "whole")
     whole, counts = metrics_of(tmp_path / "whole"), [0]
     for _ in range(2):
@@ -65,7 +65,7 @@ def test_killed_with_sigkill_and_run_again_the_rows_are_the_same(planner: str, c
 @pytest.mark.filterwarnings("default")
 def test_workers_killed_while_the_planner_refines_change_no_row(tmp_path: Path) -> None:
     """Real Ray, SIGKILL to both workers once some rows are there."""
-    spec: TransferSpec = spec_of(**ADAPTIVE)
+    spec: TransferSpec = transfer_spec(**ADAPTIVE)
     victims: list[int] = []
 
     class Killer(QuietWatch):

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.test_transfer import PERCEPTRON, ran, spec_of
+from tests.support.transfers import PERCEPTRON, run_transfer, transfer_spec
 
 METHODS: dict[str, tuple[dict[str, Any], float]] = {
     "muon": ({"method": "muon", "adamw_learning_rate": 0.01}, 0.1),
@@ -26,7 +26,7 @@ QUICK = ("lion", "stable_spam")
 def test_mup_passes_the_coordinate_check_with_every_kind_of_step(name: str, tmp_path: Path) -> None:
     optimizer, rate = METHODS[name]
     arms = {n: {"parametrization": {"scheme": n, "base_width": 128, "zero": ["output"]}} for n in ("standard", "mup")}
-    spec = spec_of(
+    spec = transfer_spec(
         recipe={**PERCEPTRON, "batch_size": 256, "optimizer": optimizer, "steps": 2},
         values=[128],
         rates=[1e-4, 1e-3, 1e-2],
@@ -35,7 +35,7 @@ def test_mup_passes_the_coordinate_check_with_every_kind_of_step(name: str, tmp_
         sharpness=None,
         seeds=[0],
     )
-    found, _ = ran(spec, tmp_path)
+    found, _ = run_transfer(spec, tmp_path)
     checks = {n: check for n in arms if (check := found.check(n)) is not None}
     assert checks["mup"].verdict == "pass", checks["mup"].slopes
     assert checks["standard"].verdict == "fail"

@@ -29,11 +29,11 @@ from sweeps.function import FunctionSession
 from sweeps.lab.search.best import best_text
 from sweeps.lab.search.trials import TRIAL, arguments
 from sweeps.search import search_of
-from tests.test_reading import ODD
+from tests.support.values import ODD_VALUES
 
 FEW = settings(max_examples=10, deadline=None)
 TEXTS = st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=8) | st.sampled_from(
-    [v for v in ODD if isinstance(v, str)]
+    [v for v in ODD_VALUES if isinstance(v, str)]
 )
 NUMBERS = (
     st.integers(-(2**70), 2**70)
@@ -164,7 +164,9 @@ def test_values_that_compare_equal_are_choices_of_their_own(tmp_path: Path) -> N
 @pytest.mark.parametrize("seed", range(20))
 def test_each_choice_is_restored_from_its_cell(seed: int) -> None:
     rng = np.random.default_rng(seed)
-    pool = distinct([*ODD, math.nan, math.inf, np.pi, 2**53, 2.0**53, 2**63, '"', '"1"', "[]", "inf", "Infinity"])
+    pool = distinct(
+        [*ODD_VALUES, math.nan, math.inf, np.pi, 2**53, 2.0**53, 2**63, '"', '"1"', "[]", "inf", "Infinity"]
+    )
     some = [pool[i] for i in rng.permutation(len(pool))[: rng.integers(1, len(pool))]]
     setting = Setting(choice=tuple(some))
     dimension = Dimension("x", setting)

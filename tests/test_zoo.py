@@ -28,29 +28,9 @@ from sweeps.lab.zoo.audit import _difference, regenerate
 from sweeps.lab.zoo.draws import Samples
 from sweeps.lab.zoo.plan import Grid, Recipes
 from sweeps.lab.zoo.states import States
-from sweeps.zoo import Zoo, ZooKind, ZooSpec
-from tests.test_house_rules import ROOT
-
-KIND = ZooKind()
-RECIPES = ROOT / "sweeps" / "recipes"
-
-
-def spec_of(**changes: Any) -> ZooSpec:
-    """The example with other fields."""
-    example = KIND.example()
-    data = {"kind": "zoo", "name": "zoo", **example.model_dump(mode="json", exclude={"kind", "name"})}
-    return parse(ZooSpec, {**data, **changes}, "spec")
-
-
-SMALL = {
-    "data": {"source": "digits"},
-    "net": {"net": "mlp", "hidden": [8]},
-    "optimizer": {"method": "sgd", "momentum": 0.9},
-    "steps": 40,
-    "batch_size": 32,
-    "evaluate": {"every_steps": 20},
-    "checkpoints": {"at_steps": [0, 20]},
-}
+from sweeps.zoo import Zoo, ZooSpec
+from tests.support.paths import SHIPPED_SPECS
+from tests.support.zoos import KIND, SMALL_RECIPE, zoo_spec
 
 
 @pytest.fixture(scope="module")
@@ -67,14 +47,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
      ("zoo_small_cnn_mnist", 30_000), ("zoo_digits_hyper", 1024), ("zoo_digits_phase", 245)],
 )  # fmt: skip
 def test_published_grids_have_the_published_counts(recipe: str, models: int) -> None:
-    kind, spec = load_spec(RECIPES / f"{recipe}.yaml")
+    kind, spec = load_spec(SHIPPED_SPECS / f"{recipe}.yaml")
     assert kind.planner(spec).total == models
     if models < 10_000:
         assert len({u.key for u in planned(kind, spec)}) == models
 
 
 def test_units_of_equal_pack_keys_are_neighbours() -> None:
-    spec = spec_of(axes={"optimizer.learning_rate": [0.1, 0.2], "net.hidden.0": [4, 8]}, seeds={"range": 2})
+    spec = zoo_spec(axes={"optimizer.learning_rate": [0.1, 0.2], "net.hidden.0": [4, 8]}, seeds={"range": 2})
     recipes = Recipes(spec)
     keys = [recipes.of(u.params).pack_key() for u in planned(KIND, spec)]
     changes = sum(a != b for a, b in itertools.pairwise(keys))
@@ -83,7 +63,7 @@ def test_units_of_equal_pack_keys_are_neighbours() -> None:
 
 def test_samples_are_the_same_everywhere_and_more_of_them_keep_the_first() -> None:
     draw = {"optimizer.learning_rate": {"log_uniform": [1e-3, 1]}, "batch_size": {"choice": [16, 32]}}
-    few = [KIND.planner(spec_of(axes={}, samples={"count": n, "draw": draw}, seeds="sample")).ask(99) for n in (3, 8)]
+    few = [KIND.planner(zoo_spec(axes={}, samples={"count": n, "draw": draw}, seeds="sample")).ask(99) for n in (3, 8)]
     assert {u.key for u in few[0]} < {u.key for u in few[1]}
     wider = {**draw, "net.hidden.0": {"integer": [4, 9]}}
     a, b = (Samples.model_validate({"count": 4, "draw": d}) for d in (draw, wider))
@@ -95,7 +75,7 @@ def test_samples_are_the_same_everywhere_and_more_of_them_keep_the_first() -> No
 
 
 def test_zip_recipes_lists_and_whole_objects_make_the_recipes_that_one_reads() -> None:
-    spec = spec_of(
+    spec = zoo_spec(
         axes={"batch_size": [8, 16], "steps": [20, 10], "net.hidden": [[4], [4, 4]]},
         zip=[["batch_size", "recipe.steps"]],
         recipes={"sgd": {}, "adam": {"optimizer": {"method": "adam", "learning_rate": 0.01}}},
@@ -109,7 +89,7 @@ def test_zip_recipes_lists_and_whole_objects_make_the_recipes_that_one_reads() -
 
 
 def test_an_axis_over_a_method_leaves_no_setting_of_the_other_behind() -> None:
-    spec = spec_of(recipe={**SMALL, "optimizer": {"method": "sgd"}}, axes={"optimizer.method": ["sgd", "adam"]})
+    spec = zoo_spec(recipe={**SMALL_RECIPE, "optimizer": {"method": "sgd"}}, axes={"optimizer.method": ["sgd", "adam"]})
     again = parse(ZooSpec, json.loads(json.dumps(spec.model_dump(mode="json"))), "json")
     assert [u.key for u in planned(KIND, again)] == [u.key for u in planned(KIND, spec)]
 
@@ -128,35 +108,35 @@ def test_an_axis_over_a_method_leaves_no_setting_of_the_other_behind() -> None:
         ({"samples": {"count": 3, "draw": {"label_noise": {"uniform": [0, 2]}}}}, ["label_noise", "less than"]),
         ({"samples": {"count": 3, "draw": {"optimizer.learning_rate": {"log_uniform": [0, 1]}}}}, ["above 0"]),
         ({"seeds": [0.5]}, ["seeds", "whole numbers"]),
-        ({"recipe": {**SMALL, "optimizer": {"method": "sgd", "beta1": 0.9}}}, ["beta1", "momentum"]),
+        ({"recipe": {**SMALL_RECIPE, "optimizer": {"method": "sgd", "beta1": 0.9}}}, ["beta1", "momentum"]),
     ],
 )  # fmt: skip
 def test_bad_specs_name_the_field_and_what_is_allowed(changes: dict[str, Any], names: list[str]) -> None:
     with pytest.raises(SpecError) as e:
-        spec_of(**changes)
+        zoo_spec(**changes)
     assert all(name in str(e.value) for name in names), e.value
 
 
 @pytest.mark.parametrize(
     ("recipe", "names"),
     [
-        ({**SMALL, "batch_size": 5000}, ["batch_size", "5000"]),
-        ({**SMALL, "net": {"net": "gpt"}}, ["recipe.net", "gpt"]),
-        ({**SMALL, "split": "valid"}, ["split", "'valid'", "train"]),
-        ({**SMALL, "evaluate": {"splits": ["trai"]}}, ["evaluate.splits", "'trai'", "test"]),
-        ({**SMALL, "checkpoints": {"at_steps": [41]}}, ["checkpoints", "41", "behind the end"]),
-        ({**SMALL, "checkpoints": {"best": "tset_loss"}}, ["checkpoints.best", "'tset_loss'", "test_loss"]),
+        ({**SMALL_RECIPE, "batch_size": 5000}, ["batch_size", "5000"]),
+        ({**SMALL_RECIPE, "net": {"net": "gpt"}}, ["recipe.net", "gpt"]),
+        ({**SMALL_RECIPE, "split": "valid"}, ["split", "'valid'", "train"]),
+        ({**SMALL_RECIPE, "evaluate": {"splits": ["trai"]}}, ["evaluate.splits", "'trai'", "test"]),
+        ({**SMALL_RECIPE, "checkpoints": {"at_steps": [41]}}, ["checkpoints", "41", "behind the end"]),
+        ({**SMALL_RECIPE, "checkpoints": {"best": "tset_loss"}}, ["checkpoints.best", "'tset_loss'", "test_loss"]),
     ],
 )
 def test_parts_that_do_not_fit_are_found_before_any_work(recipe: dict[str, Any], names: list[str]) -> None:
     with pytest.raises(SpecError) as e:
-        KIND.check(spec_of(recipe=recipe, axes={}), Workbench())
+        KIND.check(zoo_spec(recipe=recipe, axes={}), Workbench())
     assert all(name in str(e.value) for name in names), e.value
 
 
 def test_every_share_of_the_data_is_checked_within_a_pack_too() -> None:
-    recipe = {**SMALL, "batch_size": 512, "drop_last": True}
-    spec = spec_of(recipe=recipe, axes={"train_fraction": [1.0, 0.2]})
+    recipe = {**SMALL_RECIPE, "batch_size": 512, "drop_last": True}
+    spec = zoo_spec(recipe=recipe, axes={"train_fraction": [1.0, 0.2]})
     assert len({Recipes(spec).of(p).pack_key() for p in Grid(spec)}) == 1
     with pytest.raises(SpecError, match="batch_size: 512 is more than the"):
         KIND.check(spec, Workbench())
@@ -164,15 +144,15 @@ def test_every_share_of_the_data_is_checked_within_a_pack_too() -> None:
 
 def test_a_pinned_back_end_that_does_not_serve_is_found_before_any_work() -> None:
     named = {"method": "class", "name": "torch.optim:Adagrad", "learning_rate": 0.01}
-    for recipe in ({**SMALL, "net": {"net": "cnn", "channels": [2]}}, {**SMALL, "optimizer": named}):
+    for recipe in ({**SMALL_RECIPE, "net": {"net": "cnn", "channels": [2]}}, {**SMALL_RECIPE, "optimizer": named}):
         with pytest.raises(SpecError, match="bmm"):
-            KIND.check(spec_of(recipe=recipe, axes={}, backend="bmm"), Workbench())
-        KIND.check(spec_of(recipe=recipe, axes={}, backend="loop"), Workbench())
+            KIND.check(zoo_spec(recipe=recipe, axes={}, backend="bmm"), Workbench())
+        KIND.check(zoo_spec(recipe=recipe, axes={}, backend="loop"), Workbench())
 
 
 @pytest.mark.parametrize(("pinned", "used"), [("bmm", "bmm"), ("auto", "loop")])
 def test_a_state_of_another_back_end_does_not_stop_a_sweep(tmp_path: Path, pinned: str, used: str) -> None:
-    spec = spec_of(recipe=SMALL, axes={}, seeds=[0], backend=pinned)
+    spec = zoo_spec(recipe=SMALL_RECIPE, axes={}, seeds=[0], backend=pinned)
     bench = Workbench(artifacts=Artifacts(str(tmp_path)))
     units = list(planned(KIND, spec))
     recipe = Recipes(spec).of(units[0].params)
@@ -192,7 +172,7 @@ def test_an_optimizer_that_can_not_be_kept_trains_without_states(
         raise SpecError(f"{training.backend} can't be kept in the middle")
 
     monkeypatch.setattr(Training, "state", refused)
-    spec = spec_of(recipe=SMALL, axes={}, seeds=[0])
+    spec = zoo_spec(recipe=SMALL_RECIPE, axes={}, seeds=[0])
     bench = Workbench(artifacts=Artifacts(str(tmp_path)), state_seconds=0.0)
     rows = [o for o in session.ZooSession(spec, bench).evaluate(list(planned(KIND, spec))) if isinstance(o, Outcome)]
     assert [o.status for o in rows] == [Status.ok]
@@ -209,8 +189,8 @@ def test_differences_see_what_is_not_finite() -> None:
 
 def test_diverged_models_are_rows_and_keep_the_weights_they_had(tmp_path: Path) -> None:
     net = {"net": "mlp", "hidden": [8], "init": {"scale": 30.0}}
-    recipe = {**SMALL, "net": net, "optimizer": {"method": "sgd", "momentum": 0.99}, "loss": "mse"}
-    spec = spec_of(recipe=recipe, axes={"optimizer.learning_rate": [1e-9, 1e6]}, seeds=[0])
+    recipe = {**SMALL_RECIPE, "net": net, "optimizer": {"method": "sgd", "momentum": 0.99}, "loss": "mse"}
+    spec = zoo_spec(recipe=recipe, axes={"optimizer.learning_rate": [1e-9, 1e6]}, seeds=[0])
     run_example(KIND, spec, tmp_path)
     rows = Zoo(tmp_path).rows.sort_values("optimizer.learning_rate")
     assert list(rows["status"]) == ["ok", "diverged"]
@@ -262,7 +242,7 @@ def test_a_flipped_bit_in_a_weight_file_is_found_and_named(folder: Path, tmp_pat
 
 def test_grids_grow_without_changing_keys_of_what_is_there() -> None:
     small, large = (
-        spec_of(axes={"optimizer.learning_rate": v}, seeds={"range": n}) for v, n in (([0.1], 2), ([0.1, 1], 3))
+        zoo_spec(axes={"optimizer.learning_rate": v}, seeds={"range": n}) for v, n in (([0.1], 2), ([0.1, 1], 3))
     )
     assert {u.key for u in planned(KIND, small)} < {u.key for u in planned(KIND, large)}
     assert small.fingerprint() == large.fingerprint()
@@ -274,5 +254,5 @@ def test_every_row_says_how_it_was_made(folder: Path) -> None:
     assert (rows["steps_done"] == 40).all() and (rows["gradient_evaluations"] == 40).all()
     sizes = {4: 65 * 4 + 5 * 10, 8: 65 * 8 + 9 * 10}
     assert all(row["parameters"] == sizes[row["net.hidden.0"]] for _, row in rows.iterrows())
-    assert set(read_yaml(RECIPES / "zoo_digits_hyper.yaml")) >= {"recipe", "samples"}
+    assert set(read_yaml(SHIPPED_SPECS / "zoo_digits_hyper.yaml")) >= {"recipe", "samples"}
     assert Grid(KIND.example()).total == len(rows) == 16

@@ -11,29 +11,12 @@ import pytest
 from safetensors.numpy import load_file
 
 from orchestrator.errors import SpecError
-from orchestrator.spec import parse
 from orchestrator.testing.kind_suite import run_example
 from sweeps.lab.packs import Training
 from sweeps.lab.zoo.audit import regenerate
-from sweeps.zoo import Zoo, ZooKind, ZooSpec
+from sweeps.zoo import Zoo, ZooSpec
 from tests.lab.packs.cases import distance
-
-KIND = ZooKind()
-RECIPE: dict[str, Any] = {
-    "data": {"source": "digits"},
-    "net": {"net": "mlp", "hidden": [8]},
-    "optimizer": {"method": "adamw"},
-    "schedule": {"shape": "constant", "warmup_steps": 5},
-    "steps": 40,
-    "batch_size": 32,
-    "evaluate": {"every_steps": 10},
-}
-BRANCHES = {"early": {"at": 15, "steps": 5}, "late": {"at": 30, "steps": 12, "decay": "linear"}}
-
-
-def spec_of(**changes: Any) -> ZooSpec:
-    data = {"kind": "zoo", "name": "branches", "recipe": RECIPE, "backend": "bmm", "branches": BRANCHES}
-    return parse(ZooSpec, {**data, "seeds": {"range": 2}, **changes}, "spec")
+from tests.support.zoos import BRANCHED_RECIPE, BRANCHES, KIND, branched_zoo_spec
 
 
 def train(spec: ZooSpec, folder: Path) -> Zoo:
@@ -47,7 +30,7 @@ def weights(zoo: Zoo) -> dict[tuple[int, str], dict[str, Any]]:
 
 
 def test_branches_come_when_their_main_runs_have_ended() -> None:
-    planner = KIND.planner(spec_of())
+    planner = KIND.planner(branched_zoo_spec())
     mains = planner.ask(100)
     assert len(mains) == 2 and planner.total == 6 and not planner.exhausted
     assert planner.ask(100) == []
@@ -69,9 +52,9 @@ def test_main_runs_keep_their_keys_and_branches_hold_their_definition() -> None:
             planner.tell({"key": unit.key})
         return {(u.params["seed"], u.params.get("branch")): u.key for u in [*mains, *planner.ask(100)]}
 
-    plain, more = keys(spec_of(branches={})), keys(spec_of())
+    plain, more = keys(branched_zoo_spec(branches={})), keys(branched_zoo_spec())
     assert plain.items() <= more.items()
-    other = keys(spec_of(branches={**BRANCHES, "late": {"at": 30, "steps": 13}}))
+    other = keys(branched_zoo_spec(branches={**BRANCHES, "late": {"at": 30, "steps": 13}}))
     assert other[0, "early"] == more[0, "early"] and other[0, "late"] != more[0, "late"]
 
 
@@ -83,7 +66,7 @@ def test_a_branch_from_a_point_has_the_bits_of_a_whole_run(tmp_path: Path, monke
         begun.append((training.step, len(points)))
 
     monkeypatch.setattr(Training, "begin", begin)
-    zoo = train(spec_of(), tmp_path / "zoo")
+    zoo = train(branched_zoo_spec(), tmp_path / "zoo")
     assert sorted(begun) == [(15, 2), (30, 2)]
     rows = zoo.rows
     assert regenerate(zoo[str(rows.loc[rows["branch"] == "early", "key"].iloc[0])]).close
@@ -92,31 +75,33 @@ def test_a_branch_from_a_point_has_the_bits_of_a_whole_run(tmp_path: Path, monke
     points = sorted((tmp_path / "zoo" / "points").iterdir())
     assert len(points) == 4 and int(load_file(points[0])["step"]) in (15, 30)
     fall = {"shape": "wsd", "cooldown_steps": 12, "decay": "linear", "warmup_steps": 5}
-    alone = {**RECIPE, "steps": 42, "schedule": fall}
-    whole = weights(train(spec_of(recipe=alone, branches={}, name="whole"), tmp_path / "whole"))
+    alone = {**BRANCHED_RECIPE, "steps": 42, "schedule": fall}
+    whole = weights(train(branched_zoo_spec(recipe=alone, branches={}, name="whole"), tmp_path / "whole"))
     assert all(distance(weights(zoo)[seed, "late"], whole[seed, ""]) == 0 for seed in range(2))
 
 
 def test_a_branch_whose_point_is_gone_trains_from_the_beginning(tmp_path: Path) -> None:
-    first = spec_of(branches={"early": BRANCHES["early"]})
+    first = branched_zoo_spec(branches={"early": BRANCHES["early"]})
     train(first, tmp_path / "zoo")
     shutil.rmtree(tmp_path / "zoo" / "points")
-    zoo = train(spec_of(), tmp_path / "zoo")  # the sweep grows by a branch; its main runs have rows already
-    fresh = train(spec_of(), tmp_path / "fresh")
+    zoo = train(branched_zoo_spec(), tmp_path / "zoo")  # the sweep grows by a branch; its main runs have rows already
+    fresh = train(branched_zoo_spec(), tmp_path / "fresh")
     assert weights(zoo).keys() == weights(fresh).keys()
     assert all(distance(state, weights(fresh)[mark]) == 0 for mark, state in weights(zoo).items())
 
 
 def test_a_branch_starts_from_the_last_point_before_its_own(tmp_path: Path) -> None:
     """A branch that the sweep is given afterwards has no point of its own; torn files and later points do not count."""
-    train(spec_of(), tmp_path / "zoo")
+    train(branched_zoo_spec(), tmp_path / "zoo")
     more = {"middle": {"at": 25, "steps": 5}, "first": {"at": 10, "steps": 5}}
     for file in (tmp_path / "zoo" / "points").glob("*-000030.safetensors"):
         file.write_bytes(b"torn")
-    rows = train(spec_of(branches={**BRANCHES, **more, "again": {"at": 30, "steps": 6}}), tmp_path / "zoo").rows
+    rows = train(
+        branched_zoo_spec(branches={**BRANCHES, **more, "again": {"at": 30, "steps": 6}}), tmp_path / "zoo"
+    ).rows
     begun = {name: set(found) for name, found in rows.groupby(rows["branch"].fillna("main"))["begun_at"]}
     assert begun == {"main": {0}, "early": {15}, "late": {30}, "middle": {15}, "first": {0}, "again": {15}}
-    fresh = train(spec_of(branches=more), tmp_path / "fresh")
+    fresh = train(branched_zoo_spec(branches=more), tmp_path / "fresh")
     for mark, state in weights(fresh).items():
         assert distance(state, weights(Zoo(tmp_path / "zoo"))[mark]) == 0
 
@@ -125,10 +110,10 @@ def test_a_branch_starts_from_the_last_point_before_its_own(tmp_path: Path) -> N
     ("changes", "said"),
     [
         ({"branches": {"x": {"at": 41, "steps": 5}}}, "still holds its rate"),
-        ({"recipe": {**RECIPE, "schedule": {"shape": "cosine"}}}, "cosine, which holds no rate"),
+        ({"recipe": {**BRANCHED_RECIPE, "schedule": {"shape": "cosine"}}}, "cosine, which holds no rate"),
         ({"branches": {"x": {"steps": 5}}}, "branches.x.at"),
     ],
 )
 def test_what_can_not_branch_is_refused(changes: dict[str, Any], said: str) -> None:
     with pytest.raises(SpecError, match=said):
-        spec_of(**changes)
+        branched_zoo_spec(**changes)

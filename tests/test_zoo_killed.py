@@ -7,15 +7,10 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-import pandas as pd
 import psutil
 import pytest
-import torch
 
 from orchestrator.artifacts import Artifacts
 from orchestrator.kind import Workbench
@@ -24,17 +19,17 @@ from orchestrator.run import Snapshot, run_sweep
 from orchestrator.site import Site
 from orchestrator.sweep import planned
 from orchestrator.testing.kind_suite import QuietWatch
-from sweeps.lab.zoo import pack, session
-from sweeps.zoo import Zoo, ZooSpec
-from tests.test_house_rules import ROOT
-from tests.test_zoo import KIND, SMALL, spec_of
+from sweeps.lab.zoo import session
+from sweeps.zoo import Zoo
+from tests.support.paths import ROOT
+from tests.support.zoos import KIND, assert_same_zoos, long_zoo_spec, resumed_packs, train_zoo
 
 
 def test_a_pack_killed_in_the_middle_goes_on_to_the_same_bits(tmp_path: Path) -> None:
     """SIGKILL while a pack trains, after its state was kept; the second run starts from that state."""
     code = (
-        "import sys; from tests.test_zoo_killed import long_spec, train; from pathlib import Path\n"
-        "train(long_spec(), Path(sys.argv[1]))"
+        "import sys; from tests.support.zoos import long_zoo_spec, train_zoo; from pathlib import Path\n"
+        "train_zoo(long_zoo_spec(), Path(sys.argv[1]))"
     )
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "killed")], cwd=ROOT, env=environment)
@@ -45,9 +40,9 @@ def test_a_pack_killed_in_the_middle_goes_on_to_the_same_bits(tmp_path: Path) ->
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert not list((tmp_path / "killed").glob("rows/*.parquet")), "killed before the first row"
-    with resumed() as went_on:
-        train(long_spec(), tmp_path / "killed")
-    train(long_spec(), tmp_path / "whole")
+    with resumed_packs() as went_on:
+        train_zoo(long_zoo_spec(), tmp_path / "killed")
+    train_zoo(long_zoo_spec(), tmp_path / "whole")
     assert went_on == [True], "the second run began from the state of the first"
     assert not list((tmp_path / "killed" / "states").glob("*.safetensors")), "states are dropped at the end"
     assert_same_zoos(tmp_path / "killed", tmp_path / "whole")
@@ -57,7 +52,7 @@ def test_a_pack_killed_in_the_middle_goes_on_to_the_same_bits(tmp_path: Path) ->
 def test_a_pack_goes_on_in_parts_when_its_units_come_in_other_shards(tmp_path: Path, net: str) -> None:
     """A later run may cut shards elsewhere: each worker restores the whole pack and goes on with its own models."""
     nets = {"mlp": {"net": "mlp", "hidden": [8]}, "cnn": {"net": "cnn", "channels": [2, 2]}}
-    spec = long_spec(net=nets[net], steps=600, seeds=4, backend={"mlp": "bmm", "cnn": "vmap"}[net])
+    spec = long_zoo_spec(net=nets[net], steps=600, seeds=4, backend={"mlp": "bmm", "cnn": "vmap"}[net])
     units = list(planned(KIND, spec))
     whole = [o for o in session.ZooSession(spec, Workbench()).evaluate(units) if isinstance(o, Outcome)]
     bench = Workbench(artifacts=Artifacts(str(tmp_path)), state_seconds=0.0)
@@ -67,7 +62,7 @@ def test_a_pack_goes_on_in_parts_when_its_units_come_in_other_shards(tmp_path: P
             break
     told: dict[str, int] = {}
     parts: list[Outcome] = []
-    with resumed() as went_on:
+    with resumed_packs() as went_on:
         for shard in (units[:1], units[1:]):
             for item in session.ZooSession(spec, bench).evaluate(shard):
                 if isinstance(item, Outcome):
@@ -80,29 +75,12 @@ def test_a_pack_goes_on_in_parts_when_its_units_come_in_other_shards(tmp_path: P
         assert [o.metrics[name] for o in parts] == [o.metrics[name] for o in whole]
 
 
-@contextmanager
-def resumed() -> Iterator[list[bool]]:
-    """For each pack that begins meanwhile, whether it goes on from a state."""
-    went_on: list[bool] = []
-    original = pack.train_pack
-
-    def watched(*args: Any, **options: Any) -> Any:
-        went_on.append(options["resume"] is not None)
-        return original(*args, **options)
-
-    pack.train_pack = watched
-    try:
-        yield went_on
-    finally:
-        pack.train_pack = original
-
-
 @pytest.mark.ray
 @pytest.mark.slow
 @pytest.mark.filterwarnings("default")
 def test_workers_killed_while_packs_train_change_no_bit(tmp_path: Path) -> None:
     """Real Ray, SIGKILL to a worker once its pack has kept a state; the pack goes on, as it was, in another worker."""
-    spec = long_spec(steps=6000, seeds=8)
+    spec = long_zoo_spec(steps=6000, seeds=8)
     victims: list[int] = []
 
     class Killer(QuietWatch):
@@ -115,34 +93,8 @@ def test_workers_killed_while_packs_train_change_no_bit(tmp_path: Path) -> None:
     site = Site(workers=2, cpus=0.5, state_seconds=0.0, tracking=False)
     run_sweep(KIND, spec, site, tmp_path / "killed", folder=ROOT, watch=Killer())
     assert victims, "nobody was killed"
-    train(spec, tmp_path / "whole")
+    train_zoo(spec, tmp_path / "whole")
     killed = Zoo(tmp_path / "killed")
     assert set(killed.rows["pack_size"]) == {4}, "a pack comes back as it was"
     assert 2 in set(killed.rows["attempt"])
     assert_same_zoos(tmp_path / "killed", tmp_path / "whole")
-
-
-def train(spec: ZooSpec, folder: Path) -> None:
-    """In this process, with a state kept at every beat."""
-    site = Site(executor="local", state_seconds=0.0, tracking=False)
-    run_sweep(KIND, spec, site, folder, folder=ROOT, watch=QuietWatch())
-
-
-def assert_same_zoos(a: Path, b: Path) -> None:
-    """Bit for bit."""
-    one, other = Zoo(a), Zoo(b)
-    assert sorted(one.keys) == sorted(other.keys)
-    for key in one.keys:
-        for label in one[key].labels:
-            assert all(torch.equal(w, other[key].state(label)[n]) for n, w in one[key].state(label).items())
-    told = ["key", "test_loss", "test_accuracy", "best_step", "steps_done"]
-    tables = [zoo.rows[told].sort_values("key", ignore_index=True) for zoo in (one, other)]
-    pd.testing.assert_frame_equal(*tables)
-
-
-def long_spec(steps: int = 3000, seeds: int = 4, **changes: Any) -> ZooSpec:
-    """Models whose training takes long enough to be killed."""
-    net = changes.pop("net", SMALL["net"])
-    recipe = {**SMALL, "net": net, "steps": steps, "evaluate": {"every_steps": steps // 6}}
-    recipe["checkpoints"] = {"at_steps": [0, steps // 3]}
-    return spec_of(recipe=recipe, axes={"optimizer.learning_rate": [0.05]}, seeds={"range": seeds}, **changes)

@@ -7,7 +7,7 @@ import math
 import re
 from typing import Any
 
-from tests.test_house_rules import ROOT
+from tests.support.paths import ROOT
 
 PAGE = (ROOT / "docs/attacks.md").read_text(encoding="utf-8")
 LINE = re.compile(r"\| (\d+) \| `(tests/[\w/]+)\.py::(\w+)` \|$", re.MULTILINE)

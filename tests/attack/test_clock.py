@@ -19,8 +19,8 @@ from orchestrator.sweep import Sweep
 from orchestrator.testing.kind_suite import run_example
 from tests.attack.amounts import held
 from tests.chaos.driver import spec_data
-from tests.chaos.test_driver_killed import assert_undisturbed
-from tests.test_cli import LANDSWEEP, LOCAL, command, write_spec
+from tests.support.cli import LANDSWEEP, LOCAL, command, write_spec
+from tests.support.results import assert_undisturbed
 
 DAY, YEAR = 86_400.0, 365.25 * 86_400.0
 JUMPS = {"-400 days": -400 * DAY, "+82 years": 82 * YEAR, "-10 days": -10 * DAY, "+1 hour": 3600.0}

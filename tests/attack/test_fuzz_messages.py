@@ -26,7 +26,7 @@ from orchestrator.sweep import Sweep
 from orchestrator.testing.kind_suite import QuietWatch
 from orchestrator.unit import Keys, Unit
 from tests.attack.fuzzing import JSON, ODD, fuzz
-from tests.test_house_rules import ROOT
+from tests.support.paths import ROOT
 
 UNITS = 6
 ODD_UNITS = (1, 4)

@@ -21,7 +21,7 @@ from cluster.submission import draft
 from orchestrator.errors import Untrusted, UsageError
 from orchestrator.site import launcher_type, load_site
 from tests.attack.folders import command
-from tests.test_cli import write_spec
+from tests.support.cli import write_spec
 
 SSH = {
     "type": "ssh",

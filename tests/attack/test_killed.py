@@ -27,11 +27,11 @@ from orchestrator.sweep import Sweep
 from orchestrator.testing.kind_suite import metrics_of, run_example
 from tests.attack.amounts import attacks, chance, held
 from tests.chaos.driver import spec_data
-from tests.test_house_rules import ROOT
-from tests.test_transfer import ADAPTIVE
-from tests.test_transfer import spec_of as transfer_of
-from tests.test_zoo import spec_of as zoo_of
-from tests.test_zoo_killed import assert_same_zoos
+from tests.support.paths import ROOT
+from tests.support.transfers import ADAPTIVE
+from tests.support.transfers import transfer_spec as transfer_of
+from tests.support.zoos import assert_same_zoos
+from tests.support.zoos import zoo_spec as zoo_of
 
 OFTEN = {"executor": "local", "commit_seconds": 0.05, "shard_seconds": 0.05}
 REPORT = """

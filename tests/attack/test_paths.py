@@ -8,7 +8,7 @@ import pytest
 
 from tests.attack.amounts import held
 from tests.attack.folders import FUNCTION, command
-from tests.test_cli import write_spec
+from tests.support.cli import write_spec
 
 NAMES = ["with blanks", " leading", "'single'", '"double"', "a%20b", "a#1", "a?b", "a*b", "[a-z]", "new\nline",
          "back\\slash", "$(touch id)", "~", "a:b", "-rf", "Übungsgröße-沙-🙂"]  # fmt: skip

@@ -18,7 +18,7 @@ from orchestrator.spec import parse
 from orchestrator.sweep import Sweep
 from orchestrator.testing.kind_suite import QuietWatch, metrics_of
 from tests.attack.amounts import attacks, held
-from tests.test_house_rules import ROOT
+from tests.support.paths import ROOT
 
 
 class Evil:

@@ -19,9 +19,9 @@ from orchestrator.testing.kind_suite import metrics_of
 from tests.attack.amounts import attacks, chance, held
 from tests.ledger.conftest import Start, start, where  # noqa: F401 - a fixture
 from tests.ledger.driver import content, key, work
-from tests.ledger.test_drivers import wait_until_stopped
-from tests.test_cli import LANDSWEEP, LOCAL, write_spec
-from tests.test_house_rules import ROOT
+from tests.support.cli import LANDSWEEP, LOCAL, write_spec
+from tests.support.paths import ROOT
+from tests.support.processes import wait_until_stopped
 
 DRIVERS = 4
 

@@ -13,7 +13,7 @@ import yaml
 from orchestrator.errors import SpecError
 from orchestrator.site import parse_site
 from tests.attack.amounts import held
-from tests.cluster.test_manifests import launch, launcher
+from tests.cluster.launches import launch, launcher
 
 WORDS = ["$(touch PWNED)", "`touch PWNED`", "';touch PWNED;'", '";touch PWNED;"', "a\ntouch PWNED\n", "&touch PWNED&",
          "@@PYTHON@@", "@@SETUP@@", "--rm", "a b", "*", "~", "%u", "沙"]  # fmt: skip

@@ -19,9 +19,10 @@ from orchestrator.testing.kind_suite import QuietWatch
 from tests.attack.amounts import held
 from tests.attack.folders import command
 from tests.chaos.driver import spec_data
-from tests.chaos.test_driver_killed import assert_undisturbed
-from tests.test_cli import LANDSWEEP, LOCAL, ROOT, write_spec
-from tests.test_cli import command as another_process
+from tests.support.cli import LANDSWEEP, LOCAL, write_spec
+from tests.support.cli import command as another_process
+from tests.support.paths import ROOT
+from tests.support.results import assert_undisturbed
 
 OFTEN = ["site.commit_seconds=0.02", "site.shard_seconds=0.02"]
 UNITS = 300

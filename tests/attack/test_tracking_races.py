@@ -10,7 +10,8 @@ from pathlib import Path
 
 from tests.attack.amounts import attacks, held
 from tests.attack.folders import FUNCTION
-from tests.test_cli import LANDSWEEP, ROOT, write_spec
+from tests.support.cli import LANDSWEEP, write_spec
+from tests.support.paths import ROOT
 
 SWEEPS = 4
 

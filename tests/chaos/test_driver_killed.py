@@ -14,9 +14,9 @@ from typing import Any
 import psutil
 import pytest
 
-from orchestrator.ledger import Ledger, Store
-from orchestrator.sweep import Sweep
+from orchestrator.ledger import Store
 from orchestrator.testing.kind_suite import metrics_of
+from tests.support.results import assert_undisturbed
 
 UNITS = 400
 LOCAL = {"executor": "local", "commit_seconds": 0.05, "shard_seconds": 0.05}
@@ -36,21 +36,6 @@ def finish(folder: Path | str, **told: Any) -> dict[str, Any]:
     return end
 
 
-def assert_undisturbed(folder: Path | str, units: int = UNITS) -> None:
-    rows = metrics_of(folder)
-    assert sorted((r["i"], r["square"], r["root"], r["status"]) for r in rows.values()) == [
-        (i, float(i * i), i**0.5, "ok") for i in range(units)
-    ]
-    series = Ledger.open(Store.at(folder)).series().to_pylist()
-    place = {key: r["i"] for key, r in rows.items()}
-    assert sorted((place[s["key"]], s["step"], s["metric"], s["value"]) for s in series) == [
-        (i, step, "half", i / 2 + step) for i in range(units) for step in (0, 1)
-    ]
-    sweep = Sweep(Ledger.open(Store.at(folder)))
-    found = sweep.ledger.verify(sweep.keys())
-    assert found.sound and not found.missing, found
-
-
 @pytest.mark.parametrize("point", POINTS)
 def test_killed_at_a_named_point(tmp_path: Path, point: str) -> None:
     """Many small commits, so that parts are merged during the run; killed at the third passing of the point."""
@@ -61,7 +46,7 @@ def test_killed_at_a_named_point(tmp_path: Path, point: str) -> None:
     before = len(metrics_of(tmp_path))
     end = finish(tmp_path, **told)
     assert end["new"] == UNITS - before, "nothing that was committed is computed again"
-    assert_undisturbed(tmp_path)
+    assert_undisturbed(tmp_path, UNITS)
 
 
 def test_killed_again_and_again_at_random(tmp_path: Path) -> None:
@@ -73,7 +58,7 @@ def test_killed_again_and_again_at_random(tmp_path: Path) -> None:
         process.kill()
         process.communicate()
     finish(tmp_path, **told)
-    assert_undisturbed(tmp_path)
+    assert_undisturbed(tmp_path, UNITS)
 
 
 @pytest.mark.slow
@@ -86,7 +71,7 @@ def test_killed_again_and_again_while_writing_to_an_object_store(bucket_url: str
         process.kill()
         process.communicate()
     finish(bucket_url, **told)
-    assert_undisturbed(bucket_url)
+    assert_undisturbed(bucket_url, UNITS)
 
 
 @pytest.mark.slow
@@ -107,7 +92,7 @@ def test_a_driver_that_moves_to_another_host_goes_on(bucket_url: str) -> None:
     first.communicate()
     before = len(metrics_of(bucket_url))
     assert finish(bucket_url, seconds=0.01, through=other)["new"] == UNITS - before
-    assert_undisturbed(bucket_url)
+    assert_undisturbed(bucket_url, UNITS)
 
 
 @pytest.mark.ray

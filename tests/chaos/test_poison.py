@@ -14,7 +14,8 @@ import pytest
 
 from orchestrator.ledger import Ledger, Store
 from orchestrator.losses import FILE
-from tests.test_cli import LANDSWEEP, ROOT, write_spec
+from tests.support.cli import LANDSWEEP, write_spec
+from tests.support.paths import ROOT
 
 MOST_RUNS = 12
 

@@ -18,7 +18,8 @@ from orchestrator.ledger import Ledger, Store
 from orchestrator.run import Snapshot
 from orchestrator.testing.kind_suite import QuietWatch
 from tests.chaos.driver import spec_data
-from tests.chaos.test_workers_killed import busy_workers, run, verified
+from tests.support.results import verified
+from tests.support.workers import busy_workers, run_on_ray
 
 pytestmark = [pytest.mark.ray, pytest.mark.filterwarnings("default")]
 
@@ -57,7 +58,7 @@ def workers_of(folder: Path) -> set[str]:
 
 def test_a_worker_that_gets_sigterm_ends_its_unit_and_no_more(own_ray: None, tmp_path: Path) -> None:
     watch = Once(4, lambda: strike(signal.SIGTERM))
-    end = run(spec_data(24, 0.5), tmp_path, watch, workers=2, **ALONE)
+    end = run_on_ray(spec_data(24, 0.5), tmp_path, watch, workers=2, **ALONE)
     assert watch.done and end.counts == {"ok": 24}
     assert len(workers_of(tmp_path)) == 3, "another worker has come in its place"
     assert verified(tmp_path)
@@ -66,14 +67,14 @@ def test_a_worker_that_gets_sigterm_ends_its_unit_and_no_more(own_ray: None, tmp
 def test_a_spot_termination_charges_nobody(own_ray: None, tmp_path: Path) -> None:
     """SIGTERM, and SIGKILL before the unit has ended."""
     watch = Once(2, lambda: strike(signal.SIGTERM, signal.SIGKILL))
-    end = run(spec_data(8, 3), tmp_path, watch, workers=2, **ALONE)
+    end = run_on_ray(spec_data(8, 3), tmp_path, watch, workers=2, **ALONE)
     assert watch.done and end.counts == {"ok": 8}
     assert verified(tmp_path)
 
 
 def test_all_workers_may_be_told_to_end_at_once(own_ray: None, tmp_path: Path) -> None:
     watch = Once(4, lambda: strike(signal.SIGTERM, workers=2))
-    end = run(spec_data(12, 1), tmp_path, watch, workers=2, **ALONE)
+    end = run_on_ray(spec_data(12, 1), tmp_path, watch, workers=2, **ALONE)
     assert watch.done and end.counts == {"ok": 12}
     assert len(workers_of(tmp_path)) == 4
 
@@ -81,7 +82,7 @@ def test_all_workers_may_be_told_to_end_at_once(own_ray: None, tmp_path: Path) -
 def test_a_death_without_notice_is_charged(own_ray: None, tmp_path: Path) -> None:
     """What the two tests above would show if the notice were not heard."""
     watch = Once(2, lambda: strike(signal.SIGKILL))
-    end = run(spec_data(8, 1), tmp_path, watch, workers=2, **ALONE)
+    end = run_on_ray(spec_data(8, 1), tmp_path, watch, workers=2, **ALONE)
     assert watch.done and end.counts == {"ok": 7, "failed": 1}
 
 
@@ -105,7 +106,7 @@ def test_a_drained_node_gets_no_more_work_and_charges_nobody(tmp_path: Path, tim
 
     watch = Once(3, drain)
     try:
-        end = run(spec_data(15, seconds), tmp_path, watch, workers="auto", cpus=1, **ALONE)
+        end = run_on_ray(spec_data(15, seconds), tmp_path, watch, workers="auto", cpus=1, **ALONE)
         assert watch.done and watch.most == 3
         assert end.counts == {"ok": 15}
         assert verified(tmp_path)
@@ -134,7 +135,7 @@ def test_nodes_that_an_autoscaler_is_asked_for_get_work_when_they_come(tmp_path:
 
     watch = Once(5, scale)
     try:
-        end = run(spec_data(600, 0.1), tmp_path, watch, workers=3, cpus=1, shard_seconds=0.5)
+        end = run_on_ray(spec_data(600, 0.1), tmp_path, watch, workers=3, cpus=1, shard_seconds=0.5)
         assert demands == [2]
         assert end.counts == {"ok": 600}
         assert watch.most == 3 and len(workers_of(tmp_path)) == 3

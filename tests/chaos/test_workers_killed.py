@@ -2,54 +2,26 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import random
 import signal
 import threading
 import time
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
-import psutil
 import pytest
 import ray
 from ray.cluster_utils import Cluster
 
-from orchestrator.kind import kind_named
 from orchestrator.ledger import Ledger, Store
-from orchestrator.run import Snapshot, run_sweep
-from orchestrator.site import Site
-from orchestrator.spec import parse
-from orchestrator.sweep import Sweep
+from orchestrator.run import Snapshot
 from orchestrator.testing.kind_suite import QuietWatch, metrics_of
 from tests.chaos.driver import spec_data
+from tests.support.results import verified
+from tests.support.workers import busy_workers, run_on_ray
 
 pytestmark = [pytest.mark.ray, pytest.mark.filterwarnings("default")]
-
-
-def run(spec: dict[str, Any], folder: Path, watch: QuietWatch | None = None, **site: Any) -> Snapshot:
-    kind = kind_named("function")
-    where = Site(**{"cpus": 0.5, **site})
-    return run_sweep(
-        kind, parse(kind.spec, spec, "chaos"), where, folder, folder=Path.cwd(), watch=watch or QuietWatch()
-    )
-
-
-def busy_workers() -> list[psutil.Process]:
-    """Workers of the Ray that this process has started, in the middle of a shard."""
-    found = []
-    for process in psutil.Process().children(recursive=True):
-        with contextlib.suppress(psutil.NoSuchProcess, FileNotFoundError):
-            if "ray::Actor.run" in " ".join(process.cmdline()):
-                found.append(process)
-    return found
-
-
-def verified(folder: Path) -> bool:
-    sweep = Sweep(Ledger.open(Store.at(folder)))
-    found = sweep.ledger.verify(sweep.keys())
-    return found.sound and not found.missing
 
 
 def test_poison_units_are_listed_and_all_others_are_right(own_ray: None, tmp_path: Path) -> None:
@@ -62,7 +34,7 @@ def test_poison_units_are_listed_and_all_others_are_right(own_ray: None, tmp_pat
         "axes": {"what": ["double", *poison], "x": [0, 1]},
     }
     budgets = {"infra": 1, "timeout": 0, "oom": 1}
-    end = run(spec, tmp_path, workers=2, unit_timeout=15, budgets=budgets, shard_seconds=0.5)
+    end = run_on_ray(spec, tmp_path, workers=2, unit_timeout=15, budgets=budgets, shard_seconds=0.5)
     assert end.done == 16
     found: dict[str, set[tuple[str, str | None]]] = {}
     for row in Ledger.open(Store.at(tmp_path)).rows().to_pylist():
@@ -103,7 +75,7 @@ def test_actors_killed_at_random(own_ray: None, tmp_path: Path) -> None:
     thread = threading.Thread(target=killer)
     thread.start()
     try:
-        end = run(spec_data(400, 0.03), tmp_path, Started(), workers=2, shard_seconds=0.5)
+        end = run_on_ray(spec_data(400, 0.03), tmp_path, Started(), workers=2, shard_seconds=0.5)
     finally:
         stop.set()
         thread.join()
@@ -140,7 +112,7 @@ def test_a_node_is_lost_and_another_one_joins(tmp_path: Path) -> None:
 
     watch = Breaks()
     try:
-        end = run(spec_data(1500, 0.05), tmp_path, watch, workers="auto", cpus=1, shard_seconds=0.5)
+        end = run_on_ray(spec_data(1500, 0.05), tmp_path, watch, workers="auto", cpus=1, shard_seconds=0.5)
         assert watch.lost and watch.joined
         assert (end.done, end.counts) == (1500, {"ok": 1500})
         assert end.workers == 3, "the pool has grown back with the cluster"

@@ -8,14 +8,14 @@ from collections.abc import Iterator
 import pytest
 
 from tests.cluster.raycluster import RayCluster
-from tests.cluster.slurm import MISSING, TestSlurm, until
+from tests.cluster.slurm import MISSING, LocalSlurm, until
 
 
 @pytest.fixture(scope="session")
-def daemons() -> Iterator[TestSlurm]:
+def daemons() -> Iterator[LocalSlurm]:
     if MISSING:
         pytest.skip(MISSING)
-    slurm = TestSlurm()
+    slurm = LocalSlurm()
     try:
         slurm.start()
         yield slurm
@@ -25,8 +25,8 @@ def daemons() -> Iterator[TestSlurm]:
 
 @pytest.fixture
 def slurm(
-    daemons: TestSlurm, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[TestSlurm]:
+    daemons: LocalSlurm, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[LocalSlurm]:
     """Idle nodes at the beginning, and no process of a job left at the end."""
     tmp_path_factory.getbasetemp()  # now, while TMPDIR is still the tests' own
     monkeypatch.setenv("SLURM_CONF", str(daemons.conf))

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import psutil
 
-__all__ = ["MISSING", "TestSlurm", "until"]
+__all__ = ["MISSING", "LocalSlurm", "until"]
 
 _NEEDED = ("munged", "slurmctld", "slurmd", "sbatch")
 _FOUND = {name: shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin:/sbin") for name in _NEEDED}
@@ -75,10 +75,8 @@ def _ports(n: int) -> list[int]:
         return [int(p.getsockname()[1]) for p in probes]
 
 
-class TestSlurm:
+class LocalSlurm:
     """The daemons, by process id. `conf` is for SLURM_CONF."""
-
-    __test__ = False
 
     def __init__(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="sl-", dir="/tmp"))

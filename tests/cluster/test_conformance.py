@@ -17,7 +17,7 @@ import pytest
 from cluster.testing.launcher_suite import LauncherSuite, LiveLauncherSuite
 from orchestrator.site import LAUNCHERS
 from tests.cluster.raycluster import RayCluster, free_port
-from tests.cluster.slurm import TestSlurm, until
+from tests.cluster.slurm import LocalSlurm, until
 
 SSHD = shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin")
 
@@ -78,7 +78,7 @@ class TestSlurmLive(LiveLauncherSuite):
     section: ClassVar[dict[str, Any]] = {"type": "slurm", "nodes": 2, "time": "10"}
 
     @pytest.fixture(autouse=True)
-    def _cluster(self, slurm: TestSlurm) -> None:
+    def _cluster(self, slurm: LocalSlurm) -> None:
         self.settle = slurm.wait_idle  # type: ignore[method-assign]
 
 

@@ -12,9 +12,10 @@ import pytest
 import yaml
 
 from tests.cluster.raycluster import RayCluster
-from tests.cluster.slurm import TestSlurm
-from tests.examples.blocks import ROOT, Block, all_blocks
-from tests.test_cli import command
+from tests.cluster.slurm import LocalSlurm
+from tests.examples.blocks import Block, all_blocks
+from tests.support.cli import command
+from tests.support.paths import ROOT
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.filterwarnings("ignore::ResourceWarning")]
 SLURM = {"partition": "tests", "cpus_per_node": 1, "time": "00:30:00", "setup": []}  # as this cluster wants them
@@ -44,7 +45,7 @@ def write_slurm_site(folder: Path, site: dict[str, object], **launcher: object) 
 
 
 @pytest.mark.slurm
-def test_the_commands_of_the_page_on_clusters(slurm: TestSlurm, tmp_path: Path) -> None:
+def test_the_commands_of_the_page_on_clusters(slurm: LocalSlurm, tmp_path: Path) -> None:
     """`--dry-run`, `--follow`, `jobs`, `logs`, `cancel`; the site is the installed one, copied and filled in."""
     write_slurm_site(tmp_path, yaml.safe_load((ROOT / "cluster/sites/slurm.yaml").read_text(encoding="utf-8")))
     lines = block("docs/clusters.md", "landsweep submit").commands
@@ -55,7 +56,7 @@ def test_the_commands_of_the_page_on_clusters(slurm: TestSlurm, tmp_path: Path) 
 
 
 @pytest.mark.slurm
-def test_the_worked_example_on_slurm(slurm: TestSlurm, tmp_path: Path) -> None:
+def test_the_worked_example_on_slurm(slurm: LocalSlurm, tmp_path: Path) -> None:
     """The site file of the page, and what one then sees: a sweep, the list of jobs, a partition that is refused."""
     write_slurm_site(tmp_path, yaml.safe_load(block("docs/sites/slurm.md", "executor: ray").yaml))
     submitted, listed, refused = block("docs/sites/slurm.md", "$ landsweep submit").commands

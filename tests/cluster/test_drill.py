@@ -23,8 +23,8 @@ from orchestrator.spec import parse
 from orchestrator.testing.kind_suite import run_example
 from orchestrator.testing.mortality import FOLDER
 from tests.cluster.raycluster import RayCluster
-from tests.cluster.slurm import TestSlurm
-from tests.test_cli import command
+from tests.cluster.slurm import LocalSlurm
+from tests.support.cli import command
 
 UNITS = 40
 _TEST = "PYTEST_CURRENT_TEST"  # in the environment of all that a test starts
@@ -137,7 +137,7 @@ def test_a_drill_on_a_cluster_of_others_may_take_a_node(tmp_path: Path, monkeypa
 @pytest.mark.ray
 @pytest.mark.slow
 @pytest.mark.chaos
-def test_a_drill_through_slurm_kills_the_driver_from_inside_and_a_node(slurm: TestSlurm, tmp_path: Path) -> None:
+def test_a_drill_through_slurm_kills_the_driver_from_inside_and_a_node(slurm: LocalSlurm, tmp_path: Path) -> None:
     section = {"type": "slurm", "nodes": 2, "cpus_per_node": 1, "time": "20"}
     (tmp_path / "slurm.yaml").write_text(json.dumps({"shard_seconds": 1, "launcher": section}))
     options = ["--site", "slurm.yaml", "--seconds", "40", "--life", "15", "--drivers", "1", "--allow-node"]

@@ -11,8 +11,9 @@ import pytest
 from cluster.kuberay import KubeRay, KubeRayOptions
 from cluster.launcher import JobState
 from orchestrator.errors import Unreachable
-from tests.cluster.test_manifests import launch
-from tests.test_cli import command
+from tests.cluster.launches import launch
+from tests.support.cli import command
+from tests.support.paths import KUBECTL, SHIPPED_SPECS
 
 LAUNCHER = KubeRay(KubeRayOptions(image="image", namespace="lab"))
 
@@ -21,7 +22,7 @@ LAUNCHER = KubeRay(KubeRayOptions(image="image", namespace="lab"))
 def kube(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     program = tmp_path / "bin" / "kubectl"
     program.parent.mkdir()
-    program.write_text(f'#!/bin/bash\nexec {sys.executable} {Path(__file__).parent / "kubectl.py"} "$@"\n')
+    program.write_text(f'#!/bin/bash\nexec {sys.executable} {KUBECTL} "$@"\n')
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{program.parent}:/usr/bin:/bin")
     monkeypatch.setenv("KUBE_FOLDER", str(tmp_path))
@@ -70,6 +71,6 @@ def test_without_kubectl_the_manifest_can_still_be_printed(tmp_path: Path, monke
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(Unreachable, match=r"no `kubectl` on this machine: install it, or print the manifest"):
         list(LAUNCHER.checks(launch(out="s3://bucket/example")))
-    spec = Path(__file__).parent.parent.parent / "sweeps/recipes/function_minima.yaml"
+    spec = SHIPPED_SPECS / "function_minima.yaml"
     shown = command("submit", str(spec), "--site", "kuberay", "--out", "s3://b/x", "--dry-run", cwd=tmp_path)
     assert "kind: RayJob" in shown.stdout

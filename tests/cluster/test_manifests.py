@@ -15,12 +15,12 @@ from ray.autoscaler._private.util import prepare_config, validate_config
 
 from cluster.autoscaler import Autoscaler
 from cluster.kuberay import KubeRay, job_name
-from cluster.launcher import Launch, Launcher, filled
+from cluster.launcher import filled
 from orchestrator.errors import SpecError
-from orchestrator.site import Site, launcher_type, load_site, parse_site, site_names
-from tests.test_house_rules import ROOT
+from orchestrator.site import Site, load_site, parse_site, site_names
+from tests.cluster.launches import launch, launcher
+from tests.support.paths import CLUSTER_GOLDEN, RAYJOB_SCHEMA, ROOT
 
-HERE = Path(__file__).parent
 SITES = [name for name in site_names() if load_site(name).launcher is not None]
 MORE: dict[str, dict[str, Any]] = {
     "slurm-array": {
@@ -40,29 +40,6 @@ MORE: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
-def launch(**changes: Any) -> Launch:
-    base: dict[str, Any] = {
-        "name": "example",
-        "out": "/shared/results/example",
-        "home": "/shared/results/example/jobs/0001",
-        "number": 1,
-        "kind": "function",
-        "spec": {"kind": "function", "name": "example"},
-        "folder": "/shared",
-        "cwd": "/shared",
-        "site": {"cpus": 1},
-        "command": "landsweep submit example.yaml",
-        "versions": {"python": "3.11.7", "ray": "2.60.0", "landsweep": "0.1.0"},
-    }
-    return Launch(**{**base, **changes})
-
-
-def launcher(site: Site) -> Launcher[Any]:
-    assert site.launcher is not None
-    made: Launcher[Any] = launcher_type(site.launcher.type, "test")(site.launcher)
-    return made
-
-
 def site(name: str) -> Site:
     return parse_site({"launcher": MORE[name]}, name) if name in MORE else load_site(name)
 
@@ -71,7 +48,7 @@ def site(name: str) -> Site:
 def test_what_is_handed_over_is_as_in_the_golden_file(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.executable", "/shared/venv/bin/python")
     text = launcher(site(name)).dry_run(launch()) + "\n"
-    file = HERE / "golden" / f"{name}.txt"
+    file = CLUSTER_GOLDEN / f"{name}.txt"
     if os.environ.get("GOLDEN") == "write":
         file.write_text(text, encoding="utf-8")
     assert text == file.read_text(encoding="utf-8")
@@ -79,7 +56,7 @@ def test_what_is_handed_over_is_as_in_the_golden_file(name: str, monkeypatch: py
 
 @pytest.mark.parametrize("name", [n for n in [*SITES, *MORE] if site(n).launcher.type == "kuberay"])  # type: ignore[union-attr]
 def test_rayjobs_are_as_kuberay_wants_them(name: str) -> None:
-    schema = yaml.safe_load((HERE / "rayjob_schema.yaml").read_text(encoding="utf-8"))
+    schema = yaml.safe_load(RAYJOB_SCHEMA.read_text(encoding="utf-8"))
     (text,) = launcher(site(name)).files(launch()).values()
     config, job = yaml.safe_load_all(text)
     jsonschema.validate(job, schema)
@@ -96,7 +73,7 @@ def test_rayjobs_are_as_kuberay_wants_them(name: str) -> None:
 
 
 def test_the_schema_refuses_what_kuberay_refuses() -> None:
-    schema = yaml.safe_load((HERE / "rayjob_schema.yaml").read_text(encoding="utf-8"))
+    schema = yaml.safe_load(RAYJOB_SCHEMA.read_text(encoding="utf-8"))
     (text,) = launcher(site("kuberay")).files(launch()).values()
     _, job = yaml.safe_load_all(text)
     for path, value in [("backoffLimit", -1), ("shutdownAfterJobFinishes", False), ("entrypointt", "x")]:

@@ -10,12 +10,13 @@ import pytest
 import yaml
 
 from orchestrator.testing.kind_suite import metrics_of
+from tests.cluster.jobs import SLURM_SITE, newest_job, sweep_status
 from tests.cluster.raycluster import RayCluster
-from tests.cluster.slurm import TestSlurm, until
-from tests.cluster.test_slurm import SITE, job_of, status
-from tests.test_cli import ROOT, command
+from tests.cluster.slurm import LocalSlurm, until
+from tests.support.cli import command
+from tests.support.paths import SHIPPED_SPECS
 
-RECIPE = str(ROOT / "sweeps/recipes/landscape_skip.yaml")
+RECIPE = str(SHIPPED_SPECS / "landscape_skip.yaml")
 SMALL = [
     *(f"models.{name}.{change}" for name in ("skip", "noskip") for change in ("train.epochs=1", "depth=14")),
     *("axes.x.linear=[-1,1,21]", "axes.y.linear=[-1,1,21]", "name=same"),
@@ -25,7 +26,7 @@ QUICK = {"tracking": False, "shard_seconds": 0.5, "commit_seconds": 0.5}
 
 
 def site(folder: Path, name: str, launcher: dict[str, Any]) -> list[str]:
-    (folder / f"{name}.yaml").write_text(yaml.safe_dump({**SITE, **QUICK, "launcher": launcher}))
+    (folder / f"{name}.yaml").write_text(yaml.safe_dump({**SLURM_SITE, **QUICK, "launcher": launcher}))
     return ["--site", f"{name}.yaml"]
 
 
@@ -34,7 +35,7 @@ def site(folder: Path, name: str, launcher: dict[str, Any]) -> list[str]:
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 def test_one_spec_gives_the_same_rows_here_as_a_ray_job_and_on_slurm_with_a_dead_node(
-    slurm: TestSlurm, dashboard: RayCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    slurm: LocalSlurm, dashboard: RayCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     command("run", RECIPE, *SMALL, "--site", "local", "site.tracking=off", "--out", "results/here", cwd=tmp_path)
 
@@ -44,19 +45,19 @@ def test_one_spec_gives_the_same_rows_here_as_a_ray_job_and_on_slurm_with_a_dead
         words = ["submit", RECIPE, *SMALL, *site(tmp_path, "rayjobs", rayjobs), "--out", "results/ray", "--follow"]
         command(*words, cwd=tmp_path)
 
-    words = ["submit", RECIPE, *SMALL, *site(tmp_path, "slurm", SITE["launcher"]), "--out", "results/slurm"]
+    words = ["submit", RECIPE, *SMALL, *site(tmp_path, "slurm", SLURM_SITE["launcher"]), "--out", "results/slurm"]
     command(*words, cwd=tmp_path)
-    until("both nodes work", lambda: status(tmp_path, "slurm")["workers"] == 2, 300)
-    until("points have come", lambda: status(tmp_path, "slurm")["done"] > 20, 300)
+    until("both nodes work", lambda: sweep_status(tmp_path, "slurm")["workers"] == 2, 300)
+    until("points have come", lambda: sweep_status(tmp_path, "slurm")["done"] > 20, 300)
     slurm.kill_node("n2")
     try:
-        before = status(tmp_path, "slurm")["done"]
+        before = sweep_status(tmp_path, "slurm")["done"]
         assert before < UNITS, "the node died in the middle"
         followed = command("logs", "results/slurm", "--follow", cwd=tmp_path)
     finally:
         slurm.start_node("n2")
     assert f"{UNITS} units ({UNITS} ok)" in followed.stdout
-    print(f"n2 died after {before} of {UNITS}; job {job_of(tmp_path, 'slurm')['job']}:\n{followed.stdout}")
+    print(f"n2 died after {before} of {UNITS}; job {newest_job(tmp_path, 'slurm')['job']}:\n{followed.stdout}")
 
     here, ray, there = (metrics_of(tmp_path / "results" / name) for name in ("here", "ray", "slurm"))
     assert len(here) == UNITS and {row["status"] for row in here.values()} == {"ok"}

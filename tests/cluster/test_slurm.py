@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import subprocess
 import sys
@@ -15,14 +14,11 @@ import yaml
 from cluster.launcher import JobState
 from cluster.slurm import Slurm, SlurmOptions
 from orchestrator.testing.kind_suite import metrics_of
-from tests.cluster.slurm import TestSlurm, until
-from tests.test_cli import command
+from tests.cluster.jobs import SLURM_SITE, newest_job, sweep_status
+from tests.cluster.slurm import LocalSlurm, until
+from tests.support.cli import command
 
 pytestmark = [pytest.mark.slurm, pytest.mark.ray, pytest.mark.slow]
-SITE: dict[str, Any] = {
-    "tracking": False,
-    "launcher": {"type": "slurm", "nodes": 2, "cpus_per_node": 1, "time": "10", "stop_seconds": 60},
-}
 
 
 def write(folder: Path, units: int, seconds: float, name: str = "fun", **launcher: object) -> None:
@@ -34,22 +30,12 @@ def write(folder: Path, units: int, seconds: float, name: str = "fun", **launche
         "axes": {"i": {"range": units}},
     }
     (folder / "spec.yaml").write_text(yaml.safe_dump(spec))
-    site = {**SITE, "launcher": {**SITE["launcher"], **launcher}, "shard_seconds": 1, "commit_seconds": 0.5}
+    site = {**SLURM_SITE, "launcher": {**SLURM_SITE["launcher"], **launcher}, "shard_seconds": 1, "commit_seconds": 0.5}
     (folder / "site.yaml").write_text(yaml.safe_dump(site))
 
 
 def submit(folder: Path, *words: str, check: int | None = 0) -> subprocess.CompletedProcess[str]:
     return command("submit", "spec.yaml", "--site", "site.yaml", *words, cwd=folder, check=check)
-
-
-def job_of(folder: Path, name: str = "fun") -> dict[str, Any]:
-    last = sorted((folder / "results" / name / "jobs").iterdir())[-1]
-    return json.loads((last / "job.json").read_text())
-
-
-def status(folder: Path, name: str = "fun") -> dict[str, Any]:
-    file = folder / "results" / name / "status.json"
-    return json.loads(file.read_text()) if file.exists() else {"done": 0, "phase": "none", "workers": 0}
 
 
 def expected(folder: Path, units: int, name: str = "fun") -> None:
@@ -58,24 +44,26 @@ def expected(folder: Path, units: int, name: str = "fun") -> None:
     command("verify", f"results/{name}", cwd=folder)
 
 
-def test_one_job_serves_a_sweep_and_leaves_nothing_behind(slurm: TestSlurm, tmp_path: Path) -> None:
+def test_one_job_serves_a_sweep_and_leaves_nothing_behind(slurm: LocalSlurm, tmp_path: Path) -> None:
     write(tmp_path, 60, 0.05)
     done = submit(tmp_path, "--follow")
     assert "job " in done.stdout and str(tmp_path / "results/fun") in done.stdout and "60 new" in done.stdout
     assert "sees the folder" in done.stderr, "a compute node was asked before anything was queued"
     expected(tmp_path, 60)
     listed = command("jobs", cwd=tmp_path).stdout
-    assert "60/60 done" in listed and job_of(tmp_path)["job"] in listed
+    assert "60/60 done" in listed and newest_job(tmp_path)["job"] in listed
     assert "head at 127.0.0.1" in command("logs", "results/fun", cwd=tmp_path).stdout
     slurm.wait_idle()
     assert not slurm.left_over(), "the job has cleaned up after itself"
-    assert not list(slurm.scratch.glob(f"ls{job_of(tmp_path)['job']}-*"))
+    assert not list(slurm.scratch.glob(f"ls{newest_job(tmp_path)['job']}-*"))
 
 
-def test_a_sweep_outlives_one_of_its_nodes(slurm: TestSlurm, tmp_path: Path) -> None:
+def test_a_sweep_outlives_one_of_its_nodes(slurm: LocalSlurm, tmp_path: Path) -> None:
     write(tmp_path, 250, 0.15)
     submit(tmp_path)
-    until("both nodes work", lambda: status(tmp_path)["workers"] == 2 and status(tmp_path)["done"] > 20, 300)
+    until(
+        "both nodes work", lambda: sweep_status(tmp_path)["workers"] == 2 and sweep_status(tmp_path)["done"] > 20, 300
+    )
     slurm.kill_node("n2")
     try:
         done = command("logs", "results/fun", "--follow", cwd=tmp_path)
@@ -85,7 +73,7 @@ def test_a_sweep_outlives_one_of_its_nodes(slurm: TestSlurm, tmp_path: Path) -> 
         slurm.start_node("n2")
 
 
-def test_slurms_own_time_limit_stops_cleanly_and_the_job_goes_on_by_itself(slurm: TestSlurm, tmp_path: Path) -> None:
+def test_slurms_own_time_limit_stops_cleanly_and_the_job_goes_on_by_itself(slurm: LocalSlurm, tmp_path: Path) -> None:
     """Two minutes for more work than fits; Slurm signals up to a minute before the 30 s that were asked for."""
     write(tmp_path, 150, 0.6, nodes=1, time="2", stop_seconds=30)
     submit(tmp_path)
@@ -97,48 +85,52 @@ def test_slurms_own_time_limit_stops_cleanly_and_the_job_goes_on_by_itself(slurm
     expected(tmp_path, 150)
 
 
-def test_two_jobs_share_the_nodes(slurm: TestSlurm, tmp_path: Path) -> None:
+def test_two_jobs_share_the_nodes(slurm: LocalSlurm, tmp_path: Path) -> None:
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
         write(tmp_path / name, 150, 0.1, name=name)
         submit(tmp_path / name)
     until(
         "both run at the same time",
-        lambda: all(status(tmp_path / n, n)["phase"] == "running" for n in ("one", "two")), 300,
+        lambda: all(sweep_status(tmp_path / n, n)["phase"] == "running" for n in ("one", "two")), 300,
     )  # fmt: skip
     for name in ("one", "two"):
         command("logs", f"results/{name}", "--follow", cwd=tmp_path / name)
         expected(tmp_path / name, 150, name)
 
 
-def test_cancel_keeps_the_rows_and_a_second_submission_is_refused_before(slurm: TestSlurm, tmp_path: Path) -> None:
+def test_cancel_keeps_the_rows_and_a_second_submission_is_refused_before(slurm: LocalSlurm, tmp_path: Path) -> None:
     write(tmp_path, 2000, 0.1)
     submit(tmp_path)
-    until("units are done", lambda: status(tmp_path)["done"] > 10, 300)
+    until("units are done", lambda: sweep_status(tmp_path)["done"] > 10, 300)
     again = submit(tmp_path, check=2)
     assert "works on" in again.stderr and "landsweep cancel" in again.stderr
     command("cancel", "results/fun", cwd=tmp_path)
     slurm.wait_idle()
-    assert status(tmp_path)["phase"] == "stopped", "the driver had time to write what it had"
+    assert sweep_status(tmp_path)["phase"] == "stopped", "the driver had time to write what it had"
     rows = metrics_of(tmp_path / "results/fun")
     assert 10 < len(rows) < 2000
     assert "cancelled" in command("jobs", cwd=tmp_path).stdout
 
 
-def test_an_array_elects_a_new_leader_when_the_first_dies(slurm: TestSlurm, tmp_path: Path) -> None:
+def test_an_array_elects_a_new_leader_when_the_first_dies(slurm: LocalSlurm, tmp_path: Path) -> None:
     write(tmp_path, 250, 0.15, nodes=1, array=2)
     submit(tmp_path)
-    until("both elements work", lambda: status(tmp_path)["workers"] == 2 and status(tmp_path)["done"] > 20, 300)
+    until(
+        "both elements work",
+        lambda: sweep_status(tmp_path)["workers"] == 2 and sweep_status(tmp_path)["done"] > 20,
+        300,
+    )
     logs = sorted((tmp_path / "results/fun/jobs/0001").glob("log-*.txt"))
     (first,) = [log.stem.removeprefix("log-") for log in logs if "head at" in log.read_text()]
-    slurm.say("scancel", "--signal=KILL", "--full", f"{job_of(tmp_path)['job']}_{first}")
+    slurm.say("scancel", "--signal=KILL", "--full", f"{newest_job(tmp_path)['job']}_{first}")
     done = command("logs", "results/fun", "--follow", cwd=tmp_path)
     assert done.stdout.count("head at") == 2 and "250 units (250 ok)" in done.stdout
     expected(tmp_path, 250)
 
 
 def test_a_job_that_slurm_has_forgotten_is_unknown_with_and_without_accounting(
-    slurm: TestSlurm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    slurm: LocalSlurm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Here sacct is there and its storage is off; then only squeue can be found."""
     look = Slurm(SlurmOptions()).look("999999", tmp_path)
@@ -165,7 +157,7 @@ def test_a_job_that_slurm_has_forgotten_is_unknown_with_and_without_accounting(
     ],
 )
 def test_what_can_not_work_is_told_before_anything_is_queued(
-    slurm: TestSlurm, tmp_path: Path, launcher: dict[str, Any], expected: list[str]
+    slurm: LocalSlurm, tmp_path: Path, launcher: dict[str, Any], expected: list[str]
 ) -> None:
     if "container" in launcher:  # nodes on which another file system lies over the results
         words = [str(tmp_path) if w == "HIDDEN" else w for w in launcher["container"]]

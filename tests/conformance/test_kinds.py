@@ -20,8 +20,8 @@ from sweeps.scaling import ScalingKind
 from sweeps.search import SearchKind
 from sweeps.transfer import TransferKind
 from sweeps.zoo import ZooKind
+from tests.support.paths import GOLDEN
 
-GOLDEN = Path(__file__).parent.parent / "golden"
 TESTED = {"function", "landscape", "scaling", "search", "transfer", "zoo"}
 
 

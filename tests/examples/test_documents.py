@@ -25,9 +25,10 @@ from orchestrator.cli import COMMANDS, app
 from orchestrator.errors import LandsweepError
 from orchestrator.sweep import Sweep
 from orchestrator.unit import digest
-from tests.examples.blocks import ROOT, Block, all_blocks, inline_commands
+from tests.examples.blocks import Block, all_blocks, inline_commands
 from tests.examples.how import HOW, Commands, Elsewhere, Listing, Python, Site, SpecBlock
 from tests.s3 import S3
+from tests.support.paths import ROOT
 
 BLOCKS = all_blocks()
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of what MLflow imports

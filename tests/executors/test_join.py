@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from orchestrator.testing.kind_suite import metrics_of
-from tests.test_cli import command
+from tests.support.cli import command
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 BIN = Path(sys.executable).parent

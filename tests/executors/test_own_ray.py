@@ -25,7 +25,7 @@ from orchestrator.executors.ray import RayExecutor, connection
 from orchestrator.ledger import Ledger, Store
 from orchestrator.site import Site
 from orchestrator.testing.executor_suite import job
-from tests.test_cli import command, write_spec
+from tests.support.cli import command, write_spec
 
 NOBODY = """
 import json, os, socket, sys

@@ -26,7 +26,7 @@ from orchestrator.run import run_sweep
 from orchestrator.site import Site
 from orchestrator.spec import parse
 from orchestrator.testing.kind_suite import QuietWatch
-from tests.test_cli import LOCAL, command, write_spec
+from tests.support.cli import LOCAL, command, write_spec
 
 PATIENCE = 120.0  # s; a hang ends the unit, and the test fails
 

@@ -12,7 +12,8 @@ import pytest
 
 from orchestrator.testing.kind_suite import metrics_of
 from tests.chaos.driver import spec_data
-from tests.test_cli import LANDSWEEP, ROOT, write_spec
+from tests.support.cli import LANDSWEEP, write_spec
+from tests.support.paths import ROOT
 
 
 @pytest.mark.ray

@@ -8,7 +8,7 @@ from sweeps.lab.ranking import best_of_each
 from sweeps.lab.scaling.study import CELL
 from sweeps.scaling import ScalingKind
 from sweeps.transfer import TransferKind
-from tests.lab.scaling.test_plan import spec_of
+from tests.support.studies import study_spec
 
 
 def test_the_best_of_every_group_come_before_any_second_best() -> None:
@@ -37,5 +37,5 @@ def test_a_study_shows_the_runs_that_its_law_is_fitted_to() -> None:
     runs = [("isoflop", 1e6, 8, 5, 0.3), ("isoflop", 1e6, 8, 5, 0.2), ("isoflop", 1e6, 16, 3, 0.9)]
     columns = ["role", "budget", "width", "steps", "test_loss"]
     rows = pd.DataFrame(runs, columns=columns).assign(depth=None)
-    shown = ScalingKind().tracked(spec_of(), rows)
+    shown = ScalingKind().tracked(study_spec(), rows)
     assert shown["test_loss"].tolist() == [0.2, 0.9, 0.3] and set(CELL) <= set(shown.columns)

@@ -11,8 +11,8 @@ from typing import cast
 import pytest
 
 from orchestrator.ledger import Ledger, Store
+from tests.support.paths import ROOT
 
-ROOT = Path(__file__).parents[2]
 Start = Callable[..., "subprocess.Popen[str]"]
 
 

@@ -16,6 +16,7 @@ import pytest
 from orchestrator.ledger import Ledger, Store
 from orchestrator.ledger.parts import COLUMNS
 from orchestrator.ledger.schema import fit_batches, unify
+from tests.support.paths import ROOT
 
 PIECES = [
     {"key": ["a"], "width": [2], "status": ["ok"]},
@@ -90,8 +91,7 @@ def test_rows_of_a_killed_sweep_are_read_with_all_columns(tmp_path: Path) -> Non
         "--out",
         str(tmp_path / "out"),
     ]
-    root = Path(__file__).parents[2]
-    process = subprocess.Popen([*run, *site], cwd=root, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen([*run, *site], cwd=ROOT, stderr=subprocess.PIPE, text=True)
     ledger = None
     deadline = time.monotonic() + 120
     while ledger is None or ledger.rows(["key"]).num_rows < 60:

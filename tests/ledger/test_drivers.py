@@ -13,11 +13,7 @@ from orchestrator.errors import SweepLocked, TakenOver
 from orchestrator.ledger import Holder, Ledger, Store, Writer
 from tests.ledger.conftest import Start
 from tests.ledger.driver import batch, content, key, series, work
-
-
-def wait_until_stopped(pid: int) -> None:
-    _, status = os.waitpid(pid, os.WUNTRACED)
-    assert os.WIFSTOPPED(status)
+from tests.support.processes import wait_until_stopped
 
 
 def test_second_is_refused_while_the_first_lives(ledger: Ledger, start: Start) -> None:

@@ -21,25 +21,11 @@ from sweeps.lab.laws.objective import Objective, objective_named
 from sweeps.lab.laws.power import POWER, POWER_OFFSET
 from sweeps.lab.laws.record import load_fit, save_fit
 from sweeps.lab.laws.shown import fit_text
-
-TRUE = np.array([1.8, 480.0, 2100.0, 0.35, 0.37])
-
-
-def runs(n: int = 80, noise: float = 0.005, seed: int = 0) -> pd.DataFrame:
-    random = np.random.default_rng(seed)
-    size, tokens = 10 ** random.uniform(7, 10, n), 10 ** random.uniform(8.5, 11.5, n)
-    loss = CHINCHILLA.predict(TRUE[None], {"N": size, "D": tokens})[0]
-    return pd.DataFrame({"N": size, "D": tokens, "loss": loss * np.exp(noise * random.standard_normal(n))})
-
-
-def line(n: int = 30, seed: int = 0) -> pd.DataFrame:
-    random = np.random.default_rng(seed)
-    x = np.geomspace(1e3, 1e9, n)
-    return pd.DataFrame({"x": x, "y": 7 * x**-0.3 * np.exp(0.02 * random.standard_normal(n))})
+from tests.support.law_tables import TRUE, chinchilla_table, power_table
 
 
 def test_least_squares_of_a_power_law_is_linear_regression() -> None:
-    data = line()
+    data = power_table()
     found = fit(POWER, data, objective="least-squares")
     oracle = linregress(np.log(data.x), np.log(data.y))
     assert found["p"] == pytest.approx(oracle.slope, rel=1e-10)
@@ -50,7 +36,7 @@ def test_least_squares_of_a_power_law_is_linear_regression() -> None:
 
 
 def test_profiles_of_a_linear_problem_are_the_curvature_intervals_with_normal_quantiles() -> None:
-    found = fit(POWER, line(), objective="least-squares")
+    found = fit(POWER, power_table(), objective="least-squares")
     error = found.parameters().set_index("name").error["p"]
     low, high = found.profiled("p")
     assert (low, high) == pytest.approx((found["p"] - 1.95996 * error, found["p"] + 1.95996 * error), abs=0.02 * error)
@@ -76,11 +62,11 @@ def test_given_parameters_lie_within_their_bounds_and_leave_something_to_fit() -
     ]
     for fixed, told in cases:
         with pytest.raises(UsageError, match=told):
-            fit(CHINCHILLA, runs(), fixed=fixed)
+            fit(CHINCHILLA, chinchilla_table(), fixed=fixed)
 
 
 def test_a_bootstrap_of_groups_needs_several() -> None:
-    data = line().assign(one=1, two=[0, 1] * 15, many=range(30))
+    data = power_table().assign(one=1, two=[0, 1] * 15, many=range(30))
     with pytest.raises(UsageError, match="belong to one group"):
         fit(POWER, data, bootstrap=10, group="one")
     assert "drew 2 groups for 2 fitted parameters" in fit_text(fit(POWER, data, bootstrap=10, group="two"))
@@ -89,7 +75,7 @@ def test_a_bootstrap_of_groups_needs_several() -> None:
 
 
 def test_weights_are_those_of_the_squared_residuals() -> None:
-    data = line()
+    data = power_table()
     data["w"] = np.arange(1, 31)
     repeated = data.loc[data.index.repeat(data.w)]
     weighted = fit(POWER, data, weights="w", objective="least-squares")
@@ -98,7 +84,7 @@ def test_weights_are_those_of_the_squared_residuals() -> None:
 
 @pytest.mark.parametrize("objective", ["huber", "lad", "least-squares"])
 def test_all_objectives_recover_the_law(objective: str) -> None:
-    found = fit(CHINCHILLA, runs(), objective=objective)
+    found = fit(CHINCHILLA, chinchilla_table(), objective=objective)
     assert found.converged
     for name, true in zip(["E", "alpha", "beta"], TRUE[[0, 3, 4]], strict=True):
         assert found[name] == pytest.approx(true, rel=0.08)
@@ -106,7 +92,7 @@ def test_all_objectives_recover_the_law(objective: str) -> None:
 
 def test_the_objective_is_a_sum_and_its_gradient_vanishes() -> None:
     """Not a mean: 80 points from one bad start end where the gradient, by finite differences, is nothing."""
-    data = runs(noise=0.02)
+    data = chinchilla_table(noise=0.02)
     found = fit(CHINCHILLA, data, starts=np.array([1.69, 406.4, 410.7, 0.34, 0.28]))
     x = {"N": data.N.to_numpy(), "D": data.D.to_numpy()}
 
@@ -124,7 +110,7 @@ def test_the_objective_is_a_sum_and_its_gradient_vanishes() -> None:
 
 
 def test_noise_free_points_give_the_law_back() -> None:
-    assert fit(CHINCHILLA, runs(noise=0)).theta == pytest.approx(TRUE, rel=1e-6)
+    assert fit(CHINCHILLA, chinchilla_table(noise=0)).theta == pytest.approx(TRUE, rel=1e-6)
 
 
 def test_no_irreducible_loss_is_found_at_its_bound() -> None:
@@ -158,7 +144,7 @@ def test_points_that_do_not_determine_the_law_are_reported() -> None:
 
 
 def test_a_race_of_few_starts_finds_what_the_race_of_all_finds() -> None:
-    data = runs()
+    data = chinchilla_table()
     best = fit(CHINCHILLA, data)
     everything = CHINCHILLA.starts({}, data.loss.to_numpy())
     few = fit(CHINCHILLA, data, starts=np.random.default_rng(0).permutation(everything)[:120])  # none is left out
@@ -177,7 +163,7 @@ def test_linear_residuals_of_measurements_that_may_be_negative() -> None:
 
 def test_groups_widen_the_intervals_when_runs_share_their_noise() -> None:
     random = np.random.default_rng(1)
-    curve = line(24)
+    curve = power_table(24)
     shared = pd.concat([curve.assign(y=curve.y * np.exp(0.1 * random.standard_normal()), seed=s) for s in range(12)])
     alone = fit(POWER, shared, bootstrap=300, objective="least-squares").parameters().set_index("name")
     together = fit(POWER, shared, bootstrap=300, group="seed", objective="least-squares").parameters().set_index("name")
@@ -187,7 +173,7 @@ def test_groups_widen_the_intervals_when_runs_share_their_noise() -> None:
 
 
 def test_fixed_parameters_stay_and_have_no_error() -> None:
-    found = fit(CHINCHILLA, runs(), fixed={"alpha": 0.35, "beta": 0.37})
+    found = fit(CHINCHILLA, chinchilla_table(), fixed={"alpha": 0.35, "beta": 0.37})
     lines = found.parameters().set_index("name")
     assert (found["alpha"], found["beta"]) == (0.35, 0.37)
     assert lines.error["alpha"] == 0 and lines.error["E"] > 0
@@ -195,7 +181,7 @@ def test_fixed_parameters_stay_and_have_no_error() -> None:
 
 
 def test_held_out_rows_are_predicted_and_not_fitted() -> None:
-    data = runs(120)
+    data = chinchilla_table(120)
     found = fit(CHINCHILLA, data, holdout=["N > 3e9"])
     fewer = fit(CHINCHILLA, data[data.N <= 3e9])
     assert found.theta == pytest.approx(fewer.theta, rel=1e-9) and found.digest == fewer.digest
@@ -216,7 +202,7 @@ def test_laws_are_compared_on_points_that_none_has_seen() -> None:
 
 
 def test_a_file_gives_the_same_predictions(tmp_path: Path) -> None:
-    found = fit(CHINCHILLA, runs(), bootstrap=50, exclude=["loss top 2"], holdout=["N > 8e9"])
+    found = fit(CHINCHILLA, chinchilla_table(), bootstrap=50, exclude=["loss top 2"], holdout=["N > 8e9"])
     save_fit(found, tmp_path / "fit.json")
     read = load_fit(tmp_path / "fit.json")
     points = {"N": [1e9, 1e14], "D": [1e10, 1e10]}
@@ -231,14 +217,14 @@ def test_a_file_gives_the_same_predictions(tmp_path: Path) -> None:
 
 
 def test_far_predictions_carry_a_warning() -> None:
-    found = fit(CHINCHILLA, runs())
+    found = fit(CHINCHILLA, chinchilla_table())
     far = 150 * found.ranges["N"][1]
     told = found.predict({"N": [1e9, far], "D": [1e10, 1e10]})["warning"]
     assert list(told) == ["", "N is 150x the largest fitted value"]
 
 
 def test_allocation_minimises_the_loss_at_fixed_compute() -> None:
-    found = fit(CHINCHILLA, runs(), bootstrap=200)
+    found = fit(CHINCHILLA, chinchilla_table(), bootstrap=200)
     best = allocation(found, [1e18, 1e21])
     for i, flops in enumerate((1e18, 1e21)):
         sizes = best.N[i] * np.geomspace(0.5, 2, 2001)
@@ -251,7 +237,7 @@ def test_allocation_minimises_the_loss_at_fixed_compute() -> None:
     with pytest.raises(UsageError, match="positive number of FLOPs"):
         allocation(found, [-1.0])
     with pytest.raises(UsageError, match="fit the law chinchilla"):
-        allocation(fit(POWER, line()), [1e20])
+        allocation(fit(POWER, power_table()), [1e20])
 
 
 @pytest.mark.parametrize(
@@ -272,7 +258,7 @@ def test_allocation_minimises_the_loss_at_fixed_compute() -> None:
 )
 def test_bad_input_is_named(change: dict[str, float], options: dict[str, object], complaint: str) -> None:
     with pytest.raises(UsageError, match=complaint):
-        fit(CHINCHILLA, runs().assign(**change), **options)  # type: ignore[arg-type]
+        fit(CHINCHILLA, chinchilla_table().assign(**change), **options)  # type: ignore[arg-type]
 
 
 def test_bad_names_and_points() -> None:
@@ -280,7 +266,7 @@ def test_bad_names_and_points() -> None:
         law_named("chincilla")
     with pytest.raises(UsageError, match="belongs to the objective huber"):
         objective_named("lad", delta=1e-2)
-    found = fit(POWER, line())
+    found = fit(POWER, power_table())
     with pytest.raises(UsageError, match="predicts from x; x is not given"):
         found.predict({"N": [1.0]})
     with pytest.raises(UsageError, match="x must be positive"):

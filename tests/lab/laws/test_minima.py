@@ -23,7 +23,7 @@ from sweeps.lab.laws.power import POWER, POWER_OFFSET
 from sweeps.lab.laws.problem import Coordinates, Problem
 from sweeps.lab.laws.record import fields, restore
 from sweeps.lab.laws.shown import fit_text
-from tests.lab.laws.test_fit import line, runs
+from tests.support.law_tables import chinchilla_table, power_table
 
 
 @pytest.mark.parametrize(("c", "p"), [(3.0, -0.5), (0.09, 0.5), (1e12, -2.0)])
@@ -60,7 +60,7 @@ def test_a_curved_valley_from_a_far_start() -> None:
 
 
 def test_without_convergence_nothing_is_said_of_errors() -> None:
-    found = fit(CHINCHILLA, runs(), bootstrap=20)
+    found = fit(CHINCHILLA, chinchilla_table(), bootstrap=20)
     stalled = replace(found, convergence=replace(found.convergence, decrement=1.0))
     lines = stalled.parameters()
     assert lines[["error", "low", "high"]].isna().all().all() and np.isnan(stalled.interval("E")).all()
@@ -88,14 +88,14 @@ def test_given_parameters_need_no_points() -> None:
     table = pd.DataFrame({"La": la, "Lb": 1.1 * (la - 0.5) ** 1.2 + 0.5})
     found = fit(LOSS_TO_LOSS, table, fixed={"Ea": 0.5, "Eb": 0.5})
     assert found["K"] == pytest.approx(1.1, rel=1e-6) and found["kappa"] == pytest.approx(1.2, rel=1e-6)
-    one = fit(POWER, line(2), fixed={"p": -0.3})
+    one = fit(POWER, power_table(2), fixed={"p": -0.3})
     assert one["c"] == pytest.approx(7, rel=0.1)
     with pytest.raises(UsageError, match="has 3 parameters to fit and needs at least 4 points; 3 of 3"):
         fit(LOSS_TO_LOSS, table, fixed={"Ea": 0.5})
 
 
 def test_starts_and_bounds_of_ones_own() -> None:
-    data = runs()
+    data = chinchilla_table()
     free = fit(CHINCHILLA, data)
     narrow = fit(CHINCHILLA, data, bounds={"alpha": (0.1, 0.3), "A": (1.0, np.inf)})
     assert narrow["alpha"] == 0.3 and "alpha" in narrow.convergence.at_bound and narrow.value > free.value
@@ -103,7 +103,7 @@ def test_starts_and_bounds_of_ones_own() -> None:
     assert [(p.low, p.high) for p in again.law.parameters] == [(p.low, p.high) for p in narrow.law.parameters]
     started = fit(CHINCHILLA, data, starts=[{"alpha": 0.3}, {"alpha": 0.4, "beta": 0.3}])
     assert started.value == pytest.approx(free.value, rel=1e-9)
-    assert fit(POWER, line(), start_count=500).convergence.starts == 500
+    assert fit(POWER, power_table(), start_count=500).convergence.starts == 500
     for options, complaint in (
         ({"bounds": {"gamma": (0.0, 1.0)}}, "bounds: chinchilla has no parameter 'gamma'"),
         ({"bounds": {"alpha": (7.0, 8.0)}}, "leaves nothing of what chinchilla allows, 0 to 5"),
@@ -183,7 +183,7 @@ def test_no_rivals_have_no_objectives() -> None:
 
 
 def test_held_out_rows_have_a_mean_error_and_a_share_that_is_explained() -> None:
-    data = runs(120)
+    data = chinchilla_table(120)
     found = fit(CHINCHILLA, data, holdout=["N > 3e9"])
     held = data[data.N > 3e9]
     residual = np.log(found.predict(held)["predicted"].to_numpy() / held.loss.to_numpy())

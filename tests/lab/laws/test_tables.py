@@ -21,7 +21,7 @@ from sweeps.lab.laws.fit import fit
 from sweeps.lab.laws.power import POWER, POWER_OFFSET
 from sweeps.lab.laws.rules import chosen
 from sweeps.lab.laws.tables import read_table
-from tests.lab.laws.test_fit import runs
+from tests.support.law_tables import chinchilla_table
 
 register(app)
 COLUMNS = {"C": np.array([6.0, 12.0]), "N": np.array([1.0, 2.0]), "Training FLOP": np.array([3.0, 4.0])}
@@ -131,7 +131,7 @@ def test_rules_that_are_refused(rule: str, complaint: str) -> None:
 
 
 def test_all_formats_give_the_same_table(tmp_path: Path) -> None:
-    data = runs(10)
+    data = chinchilla_table(10)
     data.to_csv(tmp_path / "t.csv", index=False)
     data.to_parquet(tmp_path / "t.parquet")
     data.to_json(tmp_path / "t.jsonl", orient="records", lines=True, double_precision=15)
@@ -151,7 +151,7 @@ def test_all_formats_give_the_same_table(tmp_path: Path) -> None:
 
 
 def test_the_command_fits_writes_and_draws(tmp_path: Path) -> None:
-    data = runs(60)
+    data = chinchilla_table(60)
     data["C"] = 6 * data.N * data.D
     data.drop(columns="D").rename(columns={"N": "Model Size"}).to_csv(tmp_path / "t.csv", index=False)
     asked = [
@@ -239,7 +239,7 @@ def test_text_in_columns_of_any_separator(tmp_path: Path) -> None:
 
 
 def test_an_option_that_is_given_twice_adds_up_or_is_refused(tmp_path: Path) -> None:
-    data = runs(60).rename(columns={"N": "n", "D": "d"})
+    data = chinchilla_table(60).rename(columns={"N": "n", "D": "d"})
     data.to_csv(tmp_path / "t.csv", index=False)
     asked = ["fit", str(tmp_path / "t.csv"), "--law", "chinchilla", "--bootstrap", "0", "--json"]
     told = CliRunner().invoke(app, [*asked, "--columns", "N=n", "--columns", "D=d", "--fixed", "alpha=.35", "--fixed",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import get_args
 
 import torch
@@ -12,8 +11,9 @@ from sweeps.lab.optim import Method, NamedClass, OptimizerSpec
 from sweeps.lab.packs.stack import Stack
 from sweeps.lab.packs.updater import StackedUpdater
 from tests.lab.optim.cases import Bag
+from tests.support.paths import ROOT
 
-TABLE = (Path(__file__).parents[3] / "docs" / "optimizers.md").read_text(encoding="utf-8").split("\n## ")[0]
+TABLE = (ROOT / "docs/optimizers.md").read_text(encoding="utf-8").split("\n## ")[0]
 ROWS = {r[0].strip("` "): r for r in (line.strip("| ").split(" | ") for line in re.findall(r"^\| `.*", TABLE, re.M))}
 CLASSES: dict[str, type[Method]] = {
     get_args(c.model_fields["method"].annotation)[0]: c for c in get_args(get_args(OptimizerSpec)[0])

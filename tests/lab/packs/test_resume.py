@@ -11,14 +11,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from safetensors.numpy import save
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from orchestrator.errors import SpecError
 from sweeps.lab.data import Data
 from sweeps.lab.packs import Beat, Ended, Evaluated, PackEvent, Snapshot, train_pack
 from sweeps.lab.recipe import Recipe
 from tests.lab.packs.cases import OPTIMIZERS, as_kept, blobs, digits, ends, finals, label, recipe, run, same
+from tests.lab.packs.driver import long_recipes
+from tests.support.paths import ROOT
 
 CNN = {"net": "cnn", "channels": [4], "norm": "batch"}
 POLICY: dict[str, Any] = {
@@ -107,25 +108,6 @@ def test_a_state_belongs_to_its_recipes(tmp_path: Path) -> None:
     assert train_pack(recipes, data, backend="auto", resume=training.state()).backend == "bmm"
 
 
-def long() -> list[Recipe]:
-    return [recipe(i, net=pack()[0].net.model_dump(), steps=900, evaluate={"every_steps": 50}) for i in range(3)]
-
-
-def forever(file: Path) -> None:
-    """Train, keep each state, and say so; the caller kills this process."""
-    resume = load_file(file) if file.is_file() else None
-    arrays = None if resume is None else {k: t.numpy() for k, t in resume.items()}
-    training = train_pack(long(), digits(), backend="bmm", resume=arrays)
-    for event in training:
-        if isinstance(event, Beat):
-            partial = file.with_suffix(".new")
-            partial.write_bytes(save(training.state()))
-            partial.replace(file)
-            print(training.step, flush=True)
-        if isinstance(event, Snapshot) and event.label == "last":
-            save_file(dict(event.state), file.with_suffix(f".{event.index}"))
-
-
 def test_a_state_that_is_not_whole_is_refused(tmp_path: Path) -> None:
     """A session that is told so starts the pack anew; see `sweeps.lab.zoo.pack`."""
     recipes, data = [recipe(i, **POLICY) for i in range(2)], blobs()
@@ -143,9 +125,9 @@ def test_a_state_that_is_not_whole_is_refused(tmp_path: Path) -> None:
 
 def test_killed_and_started_again(tmp_path: Path) -> None:
     """SIGKILL wherever it strikes after a third of the steps; then to the end."""
-    code = f"import pathlib, tests.lab.packs.test_resume as t; t.forever(pathlib.Path({str(tmp_path / 'state')!r}))"
+    command = [sys.executable, "-m", "tests.lab.packs.driver", str(tmp_path / "state")]
     reached = 0
-    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         for line in process.stdout:
             reached = int(line)
@@ -153,7 +135,7 @@ def test_killed_and_started_again(tmp_path: Path) -> None:
                 process.send_signal(signal.SIGKILL)
                 break
     assert 300 <= reached < 900
-    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
     assert int(done.stdout.split()[0]) > 300
-    for i, state in finals(run(long(), digits(), "bmm")).items():
+    for i, state in finals(run(long_recipes(), digits(), "bmm")).items():
         assert same(load_file(tmp_path / f"state.{i}"), state)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from sweeps.lab.recipe import Recipe
 from tests.lab.packs.cases import digits, finals, recipe, run
-from tests.lab.parametrization.test_parametrization import lines, made
+from tests.lab.parametrization.cases import recipe_of, tensors_of
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
@@ -38,7 +38,7 @@ def test_mup_equals_the_package_mup(optimizer: str) -> None:
         peer = Peer(width).double()
         mup.set_base_shapes(peer, Peer(16), delta=Peer(24), rescale_params=False)
         start = {n: p.detach().double() for n, p in r.build((1, 8, 8), 10).named_parameters()}
-        table = lines(r)
+        table = tensors_of(r)
         with torch.no_grad():
             for name, p in peer.named_parameters():
                 ours = names[name.split(".")[0]] + "." + name.split(".")[1]
@@ -71,7 +71,7 @@ def test_the_initial_deviations_equal_those_of_the_package_mup() -> None:
     mup.set_base_shapes(wide, peer(256), delta=peer(512), rescale_params=False)
     base = {i: 1 / math.sqrt(fan) for i, fan in enumerate((64, 256, 256))}
     net = {"net": "mlp", "hidden": [768, 768], "init": {"method": "lecun_normal"}}
-    table = lines(made(net, {"scheme": "mup", "base_width": 256}))
+    table = tensors_of(recipe_of(net, {"scheme": "mup", "base_width": 256}))
     for i, name in enumerate(("hidden.0.linear.weight", "hidden.1.linear.weight", "out.weight")):
         mup.init.normal_(wide[i].weight, std=base[i])
         assert float(wide[i].weight.detach().std()) == pytest.approx(table[name].init_std, rel=0.05)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import itertools
 import math
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +21,12 @@ from sweeps.lab.layout import Layout
 from sweeps.lab.models import initialisation
 from sweeps.lab.packs import Ended, Evaluated, train_pack
 from sweeps.lab.packs.segments import segments
-from sweeps.lab.parametrization import anatomy, tensor_lines
+from sweeps.lab.parametrization import anatomy
 from sweeps.lab.recipe import Recipe
 from sweeps.lab.tensors import tensor_tables
 from tests.lab.packs.cases import blobs, digits, finals, recipe, run
+from tests.lab.parametrization.cases import ADAM, recipe_of, tensors_of
 
-ADAM = {"method": "adam", "learning_rate": 2**-7}
 SGD = {"method": "sgd", "learning_rate": 0.1}
 GPT = {"net": "gpt", "width": 32, "depth": 4, "heads": 2}
 NETS: dict[str, dict[str, Any]] = {
@@ -37,18 +36,6 @@ NETS: dict[str, dict[str, Any]] = {
     "vit": {"net": "vit", "width": 32, "heads": 2, "depth": 2},
     "gpt": GPT,
 }
-MARKOV = {"source": "markov", "states": 8, "context": 6, "train": 64, "test": 16}
-
-
-def made(net: Mapping[str, Any], scheme: Mapping[str, Any] | None, optimizer: Mapping[str, Any] = ADAM) -> Recipe:
-    data = MARKOV if net["net"] == "gpt" else {"source": "digits"}
-    fields: dict[str, Any] = {"data": data, "net": net, "optimizer": optimizer, "steps": 5}
-    return Recipe.model_validate({**fields, "parametrization": scheme, "evaluate": {"splits": ["test"]}})
-
-
-def lines(recipe: Recipe, shape: tuple[int, ...] = (1, 8, 8), classes: int = 10) -> dict[str, Any]:
-    assert recipe.parametrization is not None
-    return {t.name: t for t in tensor_lines(recipe.parametrization, recipe.net, recipe.optimizer, shape, classes)}
 
 
 def data_of(recipe: Recipe) -> Data:
@@ -84,7 +71,7 @@ def data_of(recipe: Recipe) -> Data:
 )
 def test_roles_are_read_off_the_shapes(net: dict[str, Any], roles: str) -> None:
     shape, classes = ((6,), 8) if net["net"] == "gpt" else ((1, 8, 8), 10)
-    assert [p.role for p in anatomy(made(net, None).net, shape, classes)] == roles.split()
+    assert [p.role for p in anatomy(recipe_of(net, None).net, shape, classes)] == roles.split()
 
 
 def test_the_table_of_mup() -> None:
@@ -106,7 +93,7 @@ def test_the_table_of_mup() -> None:
             "out.bias": (0, 1, 1, 1),
         }
         optimizer = {**(ADAM if family == "adam" else SGD), "weight_decay": 1e-2}
-        found = lines(made(net, {**mup, "form": form}, optimizer))
+        found = tensors_of(recipe_of(net, {**mup, "form": form}, optimizer))
         for name, (std, multiplier, rate, decay) in rows.items():
             line = found[name]
             got = (line.init_std, line.multiplier, line.learning_rate, line.weight_decay)
@@ -119,7 +106,7 @@ def test_the_table_of_completep() -> None:
     optimizer = {"method": "adamw", "learning_rate": 1e-2, "weight_decay": 0.1, "eps": 1e-8}
     for alpha, rate in ((1.0, 1.0), (0.5, 0.5)):
         scheme = {"scheme": "completep", "base_width": 16, "base_depth": 1, "alpha": alpha}
-        found = lines(made(GPT, scheme, optimizer), (6,), 8)
+        found = tensors_of(recipe_of(GPT, scheme, optimizer), (6,), 8)
         merge, up, token = (found[n] for n in ("blocks.0.merge.weight", "blocks.3.up.weight", "token.weight"))
         assert merge.multiplier == 4**-alpha and up.multiplier == 1
         assert merge.learning_rate == up.learning_rate == pytest.approx(1e-2 / 2 * rate)
@@ -128,11 +115,11 @@ def test_the_table_of_completep() -> None:
         assert token.eps == pytest.approx(1e-8 / 2) and token.learning_rate == 1e-2
         assert found["blocks.0.up.bias"].learning_rate == pytest.approx(1e-2 * rate)
         assert found["out.weight"].multiplier == 1 / 2
-        shallow = lines(made({**GPT, "depth": 1}, {**scheme, "base_width": 32}, optimizer), (6,), 8)
+        shallow = tensors_of(recipe_of({**GPT, "depth": 1}, {**scheme, "base_width": 32}, optimizer), (6,), 8)
         assert merge.init_std == pytest.approx(shallow["blocks.0.merge.weight"].init_std)
     depth = {"scheme": "depth_mup", "base_width": 16, "base_depth": 1}
-    half = lines(made(GPT, {**scheme, "alpha": 0.5}, optimizer), (6,), 8)
-    for name, line in lines(made(GPT, depth, optimizer), (6,), 8).items():
+    half = tensors_of(recipe_of(GPT, {**scheme, "alpha": 0.5}, optimizer), (6,), 8)
+    for name, line in tensors_of(recipe_of(GPT, depth, optimizer), (6,), 8).items():
         assert (line.multiplier, line.learning_rate) == (half[name].multiplier, half[name].learning_rate)
 
 
@@ -140,9 +127,9 @@ def test_initial_weights_have_the_deviations_of_the_table() -> None:
     wide = {"net": "mlp", "hidden": [512, 512]}
     for method in ("kaiming_normal", "xavier_uniform", "normal", "trunc_normal", "uniform", "orthogonal"):
         for scheme in ("mup", "ntk"):
-            r = made({**wide, "init": {"method": method}}, {"scheme": scheme, "base_width": 64})
+            r = recipe_of({**wide, "init": {"method": method}}, {"scheme": scheme, "base_width": 64})
             for name, p in r.build((1, 8, 8), 10).named_parameters():
-                line = lines(r)[name]
+                line = tensors_of(r)[name]
                 if p.ndim > 1:
                     assert float(p.detach().std()) == pytest.approx(line.init_std * line.multiplier, rel=0.05), (
                         method,
@@ -168,9 +155,13 @@ def test_at_the_base_size_every_scheme_is_the_standard_one(net: str, scheme: str
     residual = scheme in ("completep", "depth_mup")
     if residual and net in ("mlp", "cnn"):
         with pytest.raises(SpecError, match="has none; use resnet, vit or gpt"):
-            parse(Recipe, made(NETS[net], None).model_dump() | {"parametrization": _at_base(net, scheme)}, "recipe")
+            parse(
+                Recipe,
+                recipe_of(NETS[net], None).model_dump() | {"parametrization": _at_base(net, scheme)},
+                "recipe",
+            )
         return
-    plain, changed = made(NETS[net], None), made(NETS[net], _at_base(net, scheme))
+    plain, changed = recipe_of(NETS[net], None), recipe_of(NETS[net], _at_base(net, scheme))
     data = data_of(plain)
     first, second = (r.build(data.shape, data.outputs).state_dict() for r in (plain, changed))
     assert all(torch.equal(v, second[k]) for k, v in first.items())
@@ -191,7 +182,7 @@ def _at_base(net: str, scheme: str) -> dict[str, Any]:
 def test_both_forms_of_mup_are_the_same_function_with_the_same_updates(net: str, optimizer: dict[str, Any]) -> None:
     decay = {**optimizer, "weight_decay": 1e-2}
     forms = [{"scheme": "mup", "base_width": 8, "form": form} for form in ("multiplier", "rate")]
-    recipes = [made(NETS[net], form, decay).model_copy(update={"dtype": "float64"}) for form in forms]
+    recipes = [recipe_of(NETS[net], form, decay).model_copy(update={"dtype": "float64"}) for form in forms]
     data = data_of(recipes[0])
     first, second = (r.build(data.shape, data.outputs).state_dict() for r in recipes)
     for name, tensor in first.items():
@@ -209,7 +200,7 @@ class Multiplied(nn.Module):
 
     def __init__(self, recipe: Recipe, data: Data) -> None:
         super().__init__()
-        self.lines = lines(recipe, data.shape, data.outputs)
+        self.lines = tensors_of(recipe, data.shape, data.outputs)
         acting = recipe.build(data.shape, data.outputs).double()
         self.stored = nn.ParameterDict(
             {n.replace(".", "/"): p.detach() / self.lines[n].multiplier for n, p in acting.named_parameters()}
@@ -304,7 +295,7 @@ def test_a_training_with_segments_can_be_kept_and_gone_on_with() -> None:
 
 
 def test_zero_starts_at_zero_and_stays_trainable() -> None:
-    r = made(GPT, {"scheme": "mup", "base_width": 8, "zero": ["output", "query"]})
+    r = recipe_of(GPT, {"scheme": "mup", "base_width": 8, "zero": ["output", "query"]})
     data = data_of(r)
     state = r.build(data.shape, data.outputs).state_dict()
     assert not state["out.weight"].any() and not state["blocks.0.query.weight"].any()
@@ -386,7 +377,7 @@ def test_what_does_not_fit_is_refused_with_its_reason(fields: dict[str, Any], me
 )
 def test_networks_without_a_width_have_the_standard_scheme_and_a_table_of_tensors(net: dict[str, Any]) -> None:
     """So that an axis over schemes may hold it, and `plan --tensors` shows what is trained."""
-    plain, standard = made(net, None), made(net, {"scheme": "standard"})
+    plain, standard = recipe_of(net, None), recipe_of(net, {"scheme": "standard"})
     data = data_of(plain)
     first, second = (r.build(data.shape, data.outputs) for r in (plain, standard))
     assert all(torch.equal(v, second.state_dict()[k]) for k, v in first.state_dict().items())

@@ -16,32 +16,12 @@ from sweeps.lab.scaling.ladder import Ladder
 from sweeps.lab.scaling.plan import Cell, cells
 from sweeps.lab.scaling.recipes import StudyRecipes
 from sweeps.lab.scaling.study import proposals
-from sweeps.scaling import ScalingKind, ScalingSpec
-
-KIND = ScalingKind()
-RECIPE = {
-    "data": {"source": "markov", "states": 64, "context": 16, "train": 1000},
-    "net": {"net": "gpt", "depth": 1, "heads": 2},
-    "optimizer": {"method": "adam", "learning_rate": 0.02},
-    "batch_size": 32,
-    "evaluate": {"splits": ["test"]},
-}
-BASE: dict[str, Any] = {
-    "kind": "scaling",
-    "name": "study",
-    "recipe": RECIPE,
-    "widths": [8, 12, 16, 24, 32],
-    "shape": {"head_width": 4},
-    "budgets": [1e9, 3e9],
-}
-
-
-def spec_of(**changes: Any) -> ScalingSpec:
-    return parse(ScalingSpec, {k: v for k, v in {**BASE, **changes}.items() if v is not None}, "spec")
+from sweeps.scaling import ScalingSpec
+from tests.support.studies import GPT_RECIPE, KIND, study_spec
 
 
 def planned_cells(**changes: Any) -> list[Cell]:
-    spec = spec_of(**changes)
+    spec = study_spec(**changes)
     return cells(spec, Ladder(spec))
 
 
@@ -73,7 +53,7 @@ def test_limits_keep_what_lies_between_them() -> None:
 
 
 def test_depth_and_heads_follow_the_width() -> None:
-    spec = spec_of(shape={"aspect": 8, "head_width": 4})
+    spec = study_spec(shape={"aspect": 8, "head_width": 4})
     recipes = StudyRecipes(spec, "loop")
     for unit in KIND.planner(spec).ask(99):
         net: Any = recipes.of(unit.params).net
@@ -87,7 +67,7 @@ def test_depth_and_heads_follow_the_width() -> None:
 
 def test_rates_follow_size_and_horizon() -> None:
     rule = {"size": -0.25, "horizon": -0.5, "at_size": 2040, "at_horizon": 1e5}
-    spec = spec_of(rate=rule, rates=[1, 2])
+    spec = study_spec(rate=rule, rates=[1, 2])
     ladder = Ladder(spec)
     for unit in KIND.planner(spec).ask(99):
         size = ladder.size(int(unit.params["width"] or 0))
@@ -99,18 +79,18 @@ def test_rates_follow_size_and_horizon() -> None:
 
 
 def test_growing_axes_keeps_every_unit() -> None:
-    few = {u.key for u in KIND.planner(spec_of()).ask(99)}
+    few = {u.key for u in KIND.planner(study_spec()).ask(99)}
     changes: list[dict[str, Any]] = [{"budgets": [1e9, 3e9, 1e10]}, {"widths": [8, 10, 12, 16, 24, 32], "shape": None},
         {"seeds": {"range": 2}}, {"rates": [1, 2]}, {"ratios": [20]}, {"validate": {"budgets": [1e11]}}]  # fmt: skip
     for change in changes:
-        base = {u.key for u in KIND.planner(spec_of(shape=None)).ask(99)} if "widths" in change else few
-        assert base < {u.key for u in KIND.planner(spec_of(**change)).ask(99)} or "validate" in change
-    assert spec_of(law="chinchilla", parameters="body").fingerprint() == spec_of().fingerprint()
-    assert spec_of(shape={"head_width": 8}, widths=[8, 16, 24, 32]).fingerprint() != spec_of().fingerprint()
+        base = {u.key for u in KIND.planner(study_spec(shape=None)).ask(99)} if "widths" in change else few
+        assert base < {u.key for u in KIND.planner(study_spec(**change)).ask(99)} or "validate" in change
+    assert study_spec(law="chinchilla", parameters="body").fingerprint() == study_spec().fingerprint()
+    assert study_spec(shape={"head_width": 8}, widths=[8, 16, 24, 32]).fingerprint() != study_spec().fingerprint()
 
 
 def test_dearest_first_and_seeds_of_a_cell_in_one_pack() -> None:
-    units = KIND.planner(spec_of(seeds={"range": 2})).ask(99)
+    units = KIND.planner(study_spec(seeds={"range": 2})).ask(99)
     flops = [cell.flops for cell in planned_cells() for _ in range(2)]
     assert flops == sorted(flops, reverse=True)
     assert [u.params["seed"] for u in units[:4]] == [0, 1, 0, 1]
@@ -118,7 +98,7 @@ def test_dearest_first_and_seeds_of_a_cell_in_one_pack() -> None:
 
 
 def test_a_spec_survives_json_and_its_recipe_has_no_length() -> None:
-    spec = spec_of(validate={"budgets": [1e11]})
+    spec = study_spec(validate={"budgets": [1e11]})
     assert parse(ScalingSpec, json.loads(json.dumps(spec.model_dump(mode="json"))), "json") == spec
 
 
@@ -149,9 +129,9 @@ def test_a_spec_survives_json_and_its_recipe_has_no_length() -> None:
         ({"validate": {"budgets": ["abc"]}}, ["validate.budgets must be numbers above 0, got ['abc']"]),
         ({"law": "chincilla"}, ["there is no law 'chincilla'"]),
         ({"recipe": None}, ["either a `recipe` or `features`"]),
-        ({"recipe": {**RECIPE, "steps": 100}}, ["leave `steps` out: the plan decides"]),
-        ({"recipe": {**RECIPE, "data": {"source": "modular"}}}, ["recipe.data.source", "modular"]),
-        ({"recipe": {**RECIPE, "evaluate": {"splits": ["train"]}}}, ["must hold test"]),
+        ({"recipe": {**GPT_RECIPE, "steps": 100}}, ["leave `steps` out: the plan decides"]),
+        ({"recipe": {**GPT_RECIPE, "data": {"source": "modular"}}}, ["recipe.data.source", "modular"]),
+        ({"recipe": {**GPT_RECIPE, "evaluate": {"splits": ["train"]}}}, ["must hold test"]),
         ({"rate": {"size": -0.2}}, ["size: an exponent needs at_size"]),
         ({"shape": {"depth": 2, "aspect": 4}}, ["`depth` or `aspect`"]),
         ({"limits": {"least_steps": 50, "most_steps": 20}}, ["most_steps must be at least"]),
@@ -162,7 +142,7 @@ def test_a_spec_survives_json_and_its_recipe_has_no_length() -> None:
 )  # fmt: skip
 def test_bad_specs_say_what_was_given_and_what_to_do(changes: dict[str, Any], names: list[str]) -> None:
     with pytest.raises(UsageError) as e:
-        spec_of(**changes)
+        study_spec(**changes)
     assert all(name in str(e.value) for name in names), e.value
 
 
@@ -172,8 +152,8 @@ def test_bad_specs_say_what_was_given_and_what_to_do(changes: dict[str, Any], na
     ids=["resnet", "vit"],
 )
 def test_candidates_of_networks_that_are_counted_by_dry_runs(net: dict[str, Any], shape: dict[str, Any]) -> None:
-    recipe = {**RECIPE, "data": {"source": "digits"}, "net": net}
-    ladder = Ladder(spec_of(recipe=recipe, shape=shape, widths=[4, 8, 16], budgets=[1e10, 1e11]))
+    recipe = {**GPT_RECIPE, "data": {"source": "digits"}, "net": net}
+    ladder = Ladder(study_spec(recipe=recipe, shape=shape, widths=[4, 8, 16], budgets=[1e10, 1e11]))
     few, many = ladder.candidates(1e10), ladder.candidates(1e11, least_steps=2)
     assert len(many) < 100 and many[: len(few)] == few, "budgets share their sizes, so each is counted once"
     assert many[0].width == 4 and 2 * many[-1].step_flops <= 1e11 < 4 * many[-1].step_flops
@@ -190,7 +170,7 @@ def _row(unit: Any, spec: ScalingSpec, ladder: Ladder) -> dict[str, Any]:
 
 
 def test_the_run_that_tests_the_fit_is_of_the_best_size_and_comes_once_all_others_have_rows() -> None:
-    spec = spec_of(validate={"budgets": [1e11]}, budgets=[1e9, 3e9, 1e10])
+    spec = study_spec(validate={"budgets": [1e11]}, budgets=[1e9, 3e9, 1e10])
     ladder, planner = Ladder(spec), KIND.planner(spec)
     units = planner.ask(99)
     assert planner.total == len(units) + 1 and not planner.exhausted
@@ -211,7 +191,7 @@ def test_the_run_that_tests_the_fit_is_of_the_best_size_and_comes_once_all_other
 
 
 def test_where_nothing_can_be_fitted_no_test_is_proposed() -> None:
-    spec = spec_of(validate={"budgets": [1e11]})
+    spec = study_spec(validate={"budgets": [1e11]})
     ladder, planner = Ladder(spec), KIND.planner(spec)
     units = planner.ask(99)
     for unit in units:

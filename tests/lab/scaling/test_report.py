@@ -8,7 +8,7 @@ import pytest
 
 from sweeps.lab.scaling.report import study_report
 from sweeps.scaling import ScalingSpec
-from tests.test_scaling import feature_spec, rows_of, wide
+from tests.support.studies import feature_study, rows_of_the_law, wide_study
 
 
 def told(spec: ScalingSpec, rows: pd.DataFrame) -> str:
@@ -25,22 +25,22 @@ def told(spec: ScalingSpec, rows: pd.DataFrame) -> str:
     ],
 )
 def test_the_exponent_of_the_data_stands_beside_the_term_that_dominates(alpha: float, beta: float, wanted: str) -> None:
-    spec = feature_spec(features={"ambient": 128, "alpha": alpha, "beta": beta}, bootstrap=0)
-    assert wanted in told(spec, rows_of(spec))
+    spec = feature_study(features={"ambient": 128, "alpha": alpha, "beta": beta}, bootstrap=0)
+    assert wanted in told(spec, rows_of_the_law(spec))
 
 
 def test_a_best_size_at_the_end_of_the_family_is_no_number_with_an_interval() -> None:
-    spec = feature_spec(features={"ambient": 40}, bootstrap=0)
-    text = told(spec, rows_of(spec))
+    spec = feature_study(features={"ambient": 40}, bootstrap=0)
+    text = told(spec, rows_of_the_law(spec))
     assert "largest size there is" in text and "N is where the family ends, not a minimum of the law" in text
-    free = wide(bootstrap=0)
-    assert "size there is" not in told(free, rows_of(free))
+    free = wide_study(bootstrap=0)
+    assert "size there is" not in told(free, rows_of_the_law(free))
 
 
 @pytest.mark.parametrize("bend", [0.0, 0.05])
 def test_misfit_beyond_the_scatter_of_the_seeds_is_told(bend: float) -> None:
-    spec = wide(seeds={"range": 4}, bootstrap=0)
-    rows = rows_of(spec, noise=0.003)
+    spec = wide_study(seeds={"range": 4}, bootstrap=0)
+    rows = rows_of_the_law(spec, noise=0.003)
     rows["test_loss"] *= 1 + bend * np.sin(2 * np.log10(rows["tokens"])) * np.sin(3 * np.log10(rows["parameters"]))
     text = told(spec, rows)
     assert ("LACK OF FIT (F(" in text) == (bend > 0) and ("lack of fit: none seen" in text) == (bend == 0)
