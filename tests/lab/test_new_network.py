@@ -22,7 +22,7 @@ from sweeps.lab.models.base import Net
 from sweeps.lab.models.catalogue import families, networks
 from sweeps.lab.models.resize import lacking, resized
 from sweeps.lab.parametrization import Mup
-from tests.test_house_rules import ROOT
+from tests.support.paths import ROOT
 
 FILE = '''
 """A residual network of linear layers."""
