@@ -32,10 +32,15 @@ SOURCES: TypeAdapter[Any] = TypeAdapter(DataSpec)
 )
 def test_an_outline_is_what_loading_gives(source: dict[str, Any]) -> None:
     spec = SOURCES.validate_python(source)
-    told, data = outline(spec), spec.load(Path())
-    assert told is not None
-    assert (told.shape, told.kind, told.sequence, told.outputs) == (data.shape, data.kind, data.sequence, data.outputs)
-    assert list(told.splits) == list(data.splits)
+    outlined, data = outline(spec), spec.load(Path())
+    assert outlined is not None
+    assert (outlined.shape, outlined.kind, outlined.sequence, outlined.outputs) == (
+        data.shape,
+        data.kind,
+        data.sequence,
+        data.outputs,
+    )
+    assert list(outlined.splits) == list(data.splits)
 
 
 def test_sources_that_tell_nothing_have_none() -> None:
@@ -101,3 +106,36 @@ def test_a_landscape_that_its_data_can_not_go_with_can_not_be_planned(changes: d
     models = {"models": {"a": {"net": "mlp", "train": {"epochs": 1}}}}
     with pytest.raises(SpecError, match=message):
         parse(kinds()["landscape"].spec, {**base, **models, **changes}, "test")
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        {"source": "digits"},
+        {"source": "mnist", "folder": "nowhere", "validation": 10},
+        {"source": "cifar10", "folder": "nowhere"},
+        {"source": "text", "folder": "nowhere", "context": 8},
+        {"source": "markov", "states": 4, "context": 3, "train": 10**9},
+        {"source": "teacher_student", "outputs": 3, "train": 10**9},
+        {"source": "sparse_parity", "bits": 6, "train": 10**9},
+    ],
+    ids=str,
+)
+def test_a_stand_in_has_the_shapes_of_the_data_without_its_files_or_its_size(source: dict[str, Any]) -> None:
+    spec = SOURCES.validate_python(source)
+    outlined, data = outline(spec), spec.stand_in(6, Path())
+    assert outlined is not None
+    assert (outlined.shape, outlined.kind, outlined.sequence, outlined.outputs) == (
+        data.shape,
+        data.kind,
+        data.sequence,
+        data.outputs,
+    )
+    assert list(outlined.splits) == list(data.splits) and len(data.splits["train"]) == 6
+
+
+def test_a_stand_in_of_unknown_shape_is_the_beginning_of_the_data() -> None:
+    spec = SOURCES.validate_python({"source": "modular", "modulus": 5})
+    few, whole = spec.stand_in(3, Path()), spec.load(Path())
+    assert few.shape == whole.shape and few.outputs == whole.outputs
+    assert few.splits["train"].inputs.tolist() == whole.splits["train"].inputs[:3].tolist()

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, get_args
 
 from pydantic import Field
 
-from sweeps.lab.data.base import Data, Split
+from sweeps.lab.data.base import Data, Dimensions, Source, Split
 from sweeps.lab.data.cifar10 import Cifar10
 from sweeps.lab.data.digits import Digits
 from sweeps.lab.data.markov import Markov
@@ -22,14 +22,17 @@ __all__ = [
     "Data",
     "DataSpec",
     "Digits",
+    "Dimensions",
     "Markov",
     "Mnist",
     "Modular",
     "OwnData",
+    "Source",
     "SparseParity",
     "Split",
     "TeacherStudent",
     "Text",
+    "sources_with_dimensions",
 ]
 
 DataSpec = Annotated[
@@ -40,3 +43,10 @@ DataSpec = Annotated[
 
 digits, mnist, cifar10, teacher_student, sparse_parity, modular, text, markov or callable.
 """
+
+
+def sources_with_dimensions() -> list[str]:
+    """Names of the sources whose spec alone tells the shapes of their data."""
+    classes: tuple[type[Source], ...] = get_args(get_args(DataSpec)[0])
+    known = [c for c in classes if c.dimensions is not Source.dimensions]
+    return [get_args(c.model_fields["source"].annotation)[0] for c in known]

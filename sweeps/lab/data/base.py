@@ -16,8 +16,22 @@ from torch import Tensor
 
 from orchestrator.errors import SpecError
 from orchestrator.spec import Model
+from sweeps.lab.streams import generator
 
-__all__ = ["Data", "FolderData", "ImageData", "InputKind", "Split", "images", "labels", "pin", "required"]
+__all__ = [
+    "Data",
+    "Dimensions",
+    "DrawnData",
+    "FolderData",
+    "ImageData",
+    "InputKind",
+    "Source",
+    "Split",
+    "images",
+    "labels",
+    "pin",
+    "required",
+]
 
 InputKind: TypeAlias = Literal["vectors", "images", "tokens"]
 
@@ -121,7 +135,64 @@ def _check_range(what: str, values: Tensor, classes: int) -> None:
         )
 
 
-class ImageData(Model):
+@dataclass(frozen=True, slots=True)
+class Dimensions:
+    """What the spec of a source says about its data before any is loaded.
+
+    Attributes:
+        shape: of one input.
+        outputs: numbers that a network gives for each sample, or for each position of a sequence.
+        sequence: whether inputs are tokens [context] with a class for each position.
+        regression: whether targets are numbers [outputs] instead of classes.
+        splits: names of the splits.
+    """
+
+    shape: tuple[int, ...]
+    outputs: int
+    sequence: bool = False
+    regression: bool = False
+    splits: tuple[str, ...] = ("train", "test")
+
+    @property
+    def tokens(self) -> int:
+        """Tokens in one sample; 1 where samples are no sequences."""
+        return self.shape[0] if self.sequence else 1
+
+
+class Source(Model):
+    """Where data come from; see `sweeps.lab.data.DataSpec` for all of them."""
+
+    def load(self, base: Path) -> Data:
+        """The splits on the CPU.
+
+        Args:
+            base: folder that relative paths start from.
+
+        Raises:
+            SpecError: they can't be had; the message says what to change.
+        """
+        raise NotImplementedError
+
+    def dimensions(self) -> Dimensions | None:
+        """Shapes and splits, from the spec alone; None where only loading tells them."""
+        return None
+
+    def stand_in(self, rows: int, base: Path) -> Data:
+        """At most `rows` samples of each split with the shapes of the real ones, to time a training on."""
+        data = self.load(base)
+        few = {name: Split(s.inputs[:rows], s.targets[:rows]) for name, s in data.splits.items()}
+        return Data(few, data.classes, data.shape)
+
+
+class DrawnData(Source):
+    """Samples drawn from a seed, as many as the fields `train` and `test` say."""
+
+    def stand_in(self, rows: int, base: Path) -> Data:
+        """The first `rows` training samples and one test sample: the others are not drawn."""
+        return self.model_copy(update={"train": rows, "test": 1}).load(base)
+
+
+class ImageData(Source):
     """Images that come as a training and a test split; a share of the training images can be held back."""
 
     validation: int | None = Field(
@@ -130,6 +201,11 @@ class ImageData(Model):
         exclude_if=lambda v: v is None,
         description="so many of the last training images become the split `validation`, for choosing settings",
     )
+
+    @property
+    def split_names(self) -> tuple[str, ...]:
+        """`train`, `validation` where it is asked for, `test`."""
+        return ("train", *(("validation",) if self.validation else ()), "test")
 
     def parted(self, train: Split, test: Split) -> Data:
         """Splits `train` and `test`, and `validation` where it is asked for.
@@ -153,7 +229,7 @@ def pin(file: Path) -> str:
         return hashlib.file_digest(f, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
 
 
-class FolderData(Model):
+class FolderData(Source):
     """A data set in files of a local folder. The files' digests, not the folder's path, are its identity."""
 
     folder: str = Field(description="folder with the files, relative to the spec file or absolute")
@@ -166,6 +242,19 @@ class FolderData(Model):
             SpecError: one is missing.
         """
         raise NotImplementedError
+
+    def stand_in(self, rows: int, base: Path) -> Data:
+        """`rows` random samples in each split: no file need be there."""
+        known = self.dimensions()
+        if known is None:
+            return super().stand_in(rows, base)
+        if known.sequence:
+            inputs = torch.randint(known.outputs, (rows, *known.shape), generator=generator(0, "tokens"))
+            split = Split(inputs, inputs)
+        else:
+            inputs = torch.rand((rows, *known.shape), generator=generator(0, "pixels"))
+            split = Split(inputs, torch.arange(rows) % known.outputs)
+        return Data.of(dict.fromkeys(known.splits, split), known.outputs)
 
     def pinned(self, base: Path) -> Self:
         """The same with the digest of every file."""

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orchestrator.errors import SpecError
-from sweeps.lab.data.base import Data, FolderData, ImageData, Split, images, labels, required
+from sweeps.lab.data.base import Data, Dimensions, FolderData, ImageData, Split, images, labels, required
 
 __all__ = ["Cifar10", "read_batch"]
 
@@ -28,6 +28,9 @@ class Cifar10(FolderData, ImageData):
 
     def files(self, base: Path) -> Sequence[Path]:
         return required(base / self.folder, [(n,) for names in PARTS.values() for n in names], "cifar10", WHERE)
+
+    def dimensions(self) -> Dimensions:
+        return Dimensions((3, 32, 32), 10, splits=self.split_names)
 
     def load(self, base: Path) -> Data:
         """Splits `train` and `test`, and `validation` if asked for, on the CPU.

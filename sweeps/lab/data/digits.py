@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 import torch
 
-from sweeps.lab.data.base import Data, ImageData, Split, labels
+from sweeps.lab.data.base import Data, Dimensions, ImageData, Split, labels
 
 __all__ = ["Digits"]
 
@@ -20,6 +20,9 @@ class Digits(ImageData):
     """1400 training and 397 test images [1, 8, 8], split by a fixed permutation, pixels normalised."""
 
     source: Literal["digits"]
+
+    def dimensions(self) -> Dimensions:
+        return Dimensions((1, 8, 8), 10, splits=self.split_names)
 
     def load(self, base: Path) -> Data:
         """Splits `train` and `test`, and `validation` if asked for, on the CPU."""

@@ -11,14 +11,13 @@ from numpy.typing import NDArray
 from pydantic import Field
 from scipy.special import xlogy
 
-from orchestrator.spec import Model
-from sweeps.lab.data.base import Data, Split
+from sweeps.lab.data.base import Data, Dimensions, DrawnData, Split
 from sweeps.lab.streams import stream
 
 __all__ = ["Markov"]
 
 
-class Markov(Model):
+class Markov(DrawnData):
     """Sequences of states as tokens [context]; the target of each position is the state after it.
 
     The rows of the transition matrix are drawn from a symmetric Dirichlet distribution; sequences start in the
@@ -49,6 +48,9 @@ class Markov(Model):
         """Mean over the stationary distribution of the entropy of a row, in nats per token."""
         p = self.transition()
         return float(-self.stationary() @ xlogy(p, p).sum(1))
+
+    def dimensions(self) -> Dimensions:
+        return Dimensions((self.context,), self.states, sequence=True)
 
     def load(self, base: Path) -> Data:
         """Splits `train` and `test` on the CPU."""

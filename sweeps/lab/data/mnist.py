@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orchestrator.errors import SpecError
-from sweeps.lab.data.base import Data, FolderData, ImageData, Split, images, labels, required
+from sweeps.lab.data.base import Data, Dimensions, FolderData, ImageData, Split, images, labels, required
 
 __all__ = ["Mnist", "read_idx"]
 
@@ -30,6 +30,9 @@ class Mnist(FolderData, ImageData):
         stems = [f"{part}-{what}" for part in PARTS.values() for what in ("images-idx3-ubyte", "labels-idx1-ubyte")]
         options = [(stem, f"{stem}.gz", stem.replace("-idx", ".idx")) for stem in stems]
         return required(base / self.folder, options, "mnist", WHERE)
+
+    def dimensions(self) -> Dimensions:
+        return Dimensions((1, 28, 28), 10, splits=self.split_names)
 
     def load(self, base: Path) -> Data:
         """Splits `train` and `test`, and `validation` if asked for, on the CPU.

@@ -10,14 +10,13 @@ import torch.nn.functional as F  # noqa: N812 - torch's own convention
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from orchestrator.spec import Model
-from sweeps.lab.data.base import Data, Split
+from sweeps.lab.data.base import Data, Source, Split
 from sweeps.lab.streams import generator
 
 __all__ = ["Modular"]
 
 
-class Modular(Model):
+class Modular(Source):
     """All pairs a, b below a modulus p, split at random; the class is the result of the operation modulo p.
 
     As tokens an input is [a, b, p], p standing for the sign of equality: so the vocabulary and `classes` have p + 1

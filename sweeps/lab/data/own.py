@@ -14,8 +14,7 @@ from torch import Tensor
 
 from orchestrator.callables import import_callable
 from orchestrator.errors import SpecError
-from orchestrator.spec import Model
-from sweeps.lab.data.base import Data, Split
+from sweeps.lab.data.base import Data, Source, Split
 from sweeps.lab.streams import seeded, stream
 
 __all__ = ["OwnData"]
@@ -23,7 +22,7 @@ __all__ = ["OwnData"]
 _WANTED = "return {'train': (inputs, targets), 'test': (inputs, targets)}, each an array or tensor [n, ...]"
 
 
-class OwnData(Model):
+class OwnData(Source):
     """What a function of the user gives: a mapping from split to (inputs, targets), arrays or tensors.
 
     The global random states of torch, NumPy and Python are seeded while it runs, so that all workers get the same data.

@@ -8,14 +8,13 @@ from typing import Literal, Self
 import torch
 from pydantic import Field, model_validator
 
-from orchestrator.spec import Model
-from sweeps.lab.data.base import Data, Split
+from sweeps.lab.data.base import Data, Dimensions, DrawnData, Split
 from sweeps.lab.streams import generator
 
 __all__ = ["SparseParity"]
 
 
-class SparseParity(Model):
+class SparseParity(DrawnData):
     """Inputs are signs [bits], -1 or 1 alike; the class is 1 where an odd number of the relevant ones is -1.
 
     More samples, for the same seed, begin with the fewer ones.
@@ -38,6 +37,9 @@ class SparseParity(Model):
         """Which bits are relevant, in rising order."""
         drawn = torch.randperm(self.bits, generator=generator(self.seed, "relevant"))
         return tuple(sorted(drawn[: self.relevant].tolist()))
+
+    def dimensions(self) -> Dimensions:
+        return Dimensions((self.bits,), 2)
 
     def load(self, base: Path) -> Data:
         """Splits `train` and `test` on the CPU."""

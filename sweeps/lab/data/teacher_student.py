@@ -10,8 +10,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from orchestrator.spec import Model
-from sweeps.lab.data.base import Data, Split
+from sweeps.lab.data.base import Data, Dimensions, DrawnData, Split
 from sweeps.lab.streams import generator
 
 __all__ = ["TeacherStudent"]
@@ -19,7 +18,7 @@ __all__ = ["TeacherStudent"]
 _ACTIVATIONS = {"relu": torch.relu, "tanh": torch.tanh, "erf": torch.erf}
 
 
-class TeacherStudent(Model):
+class TeacherStudent(DrawnData):
     """Inputs are standard normal [features]; targets come from a perceptron without biases.
 
     The teacher's weights are normal with variance gain / fan_in, gain being 2 for relu and 1 otherwise, and 1 in the
@@ -53,6 +52,9 @@ class TeacherStudent(Model):
             x = x @ weight.T * math.sqrt(gain / widths[i])
             x = _ACTIVATIONS[self.activation](x) if i < len(self.hidden) else x
         return x.to(inputs.dtype)
+
+    def dimensions(self) -> Dimensions:
+        return Dimensions((self.features,), self.outputs, regression=self.task == "regression")
 
     def load(self, base: Path) -> Data:
         """Splits `train` and `test` on the CPU."""

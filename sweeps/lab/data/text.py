@@ -13,7 +13,7 @@ import torch
 from pydantic import Field
 
 from orchestrator.errors import SpecError
-from sweeps.lab.data.base import Data, FolderData, Split
+from sweeps.lab.data.base import Data, Dimensions, FolderData, Split
 
 __all__ = ["Text"]
 
@@ -67,6 +67,9 @@ class Text(FolderData):
     def pinned(self, base: Path) -> Self:
         """The same with the digest of the text."""
         return self.model_copy(update={"digests": _digests(self.text(base))})
+
+    def dimensions(self) -> Dimensions:
+        return Dimensions((self.context,), 256, sequence=True)
 
     def load(self, base: Path) -> Data:
         """Splits `train` and `test` on the CPU.

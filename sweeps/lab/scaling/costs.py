@@ -11,14 +11,11 @@ import torch
 from orchestrator.kind import Costs, Workbench
 from orchestrator.report.parts import Table
 from orchestrator.unit import Unit
-from sweeps.lab.data import Cifar10, Data, Mnist, Split, Text
 from sweeps.lab.packs import train_pack
-from sweeps.lab.recipe import Recipe
 from sweeps.lab.scaling.branches import Horizons
-from sweeps.lab.scaling.ladder import Ladder, Size, dimensions
+from sweeps.lab.scaling.ladder import Ladder, Size
 from sweeps.lab.scaling.plan import Planned, cells, horizons_of
 from sweeps.lab.scaling.recipes import StudyRecipes
-from sweeps.lab.streams import generator
 
 __all__ = ["study_costs"]
 
@@ -114,7 +111,8 @@ def _timer(plan: Planned, bench: Workbench) -> Callable[[Size], float]:
     """Gives seconds of one step of a size."""
     if plan.recipe is None:
         return lambda size: _risk_seconds(plan, size)
-    recipes, data, whole = StudyRecipes(plan, "loop"), _little(plan.recipe, bench), plan.recipe.batch_size
+    recipes, whole = StudyRecipes(plan, "loop"), plan.recipe.batch_size
+    data = plan.recipe.data.stand_in(whole, bench.folder).to(bench.device)
 
     def time_step(size: Size) -> float:
         params = {"width": size.width, "steps": 1 + _STEPS, "learning_rate": plan.base_rate, "seed": 0}
@@ -134,21 +132,3 @@ def _risk_seconds(plan: Planned, size: Size) -> float:
     began = time.perf_counter()
     model.curve(_TRIAL, 0.1 * model.largest_rate, plan.features.batch)
     return (time.perf_counter() - began) / _TRIAL
-
-
-def _little(recipe: Recipe, bench: Workbench) -> Data:
-    """As much data as one batch needs, of the right shape; of files any numbers do, so that none need be there."""
-    source, rows = recipe.data, recipe.batch_size
-    if isinstance(source, Text):
-        tokens = torch.randint(256, (rows, source.context), generator=generator(0, "tokens"))
-        return Data.of({name: Split(tokens, tokens) for name in ("train", "test")}, 256).to(bench.device)
-    if isinstance(source, Mnist | Cifar10):
-        shape, outputs, _ = dimensions(source)
-        pixels = torch.rand((rows, *shape), generator=generator(0, "pixels"))
-        split = Split(pixels, torch.arange(rows) % outputs)
-        return Data.of(dict.fromkeys(("train", "test"), split), outputs).to(bench.device)
-    if isinstance(getattr(source, "train", None), int):
-        source = source.model_copy(update={"train": rows, "test": 1})
-    data = source.load(bench.folder)
-    few = {name: Split(s.inputs[:rows], s.targets[:rows]) for name, s in data.splits.items()}
-    return Data(few, data.classes, data.shape).to(bench.device)

@@ -10,14 +10,14 @@ from functools import cached_property
 from typing import Any, Protocol
 
 from orchestrator.errors import SpecError
+from sweeps.lab.data import DataSpec, Dimensions, sources_with_dimensions
 from sweeps.lab.flops import closed_form, count
 from sweeps.lab.models import Net
 from sweeps.lab.models.resize import lacking, resized
-from sweeps.lab.outline import known_dimensions
 from sweeps.lab.recipe import Recipe
 from sweeps.lab.scaling.features import Features
 
-__all__ = ["Family", "Ladder", "Shaped", "Size", "dimensions"]
+__all__ = ["Family", "Ladder", "Shaped", "Size"]
 
 _CANDIDATES = 400  # sizes among which the best one for a budget is looked for
 _FINENESS = 1.1  # between widths where each one takes a dry run; the same for all budgets, so that runs are shared
@@ -71,17 +71,17 @@ class Size:
     step_tokens: int
 
 
-def dimensions(data: Any) -> tuple[tuple[int, ...], int, int]:  # noqa: ANN401 - one member of a union
-    """Shape of an input, outputs of the network, tokens in a sample, from the spec alone: nothing is loaded.
+def _dimensions_of(source: DataSpec) -> Dimensions:
+    """Shapes of a recipe's data from the spec alone: nothing is loaded.
 
     Raises:
-        SpecError: the source says that only once it is loaded.
+        SpecError: the source knows them only once it is loaded.
     """
-    if (found := known_dimensions(data)) is not None:
-        return found
+    if (known := source.dimensions()) is not None:
+        return known
     raise SpecError(
         f"recipe.data.source: a study plans before data is loaded, from sources whose shape their spec tells: "
-        f"markov, text, teacher_student, sparse_parity, digits, mnist, cifar10; got {data.source}"
+        f"{', '.join(sources_with_dimensions())}; got {source.source}"
     )
 
 
@@ -177,11 +177,12 @@ class Ladder:
         return Size(width, None, None, width, width, _FEATURE_FLOPS * width * found.batch, found.batch)
 
     def _network(self, width: int, recipe: Recipe) -> Size:
-        shape, outputs, tokens = dimensions(recipe.data)
+        data = _dimensions_of(recipe.data)
         net = _sized(recipe.net, width, self._family.shape)
-        found = count(net, shape, outputs)
-        flops = found.training * recipe.batch_size * recipe.optimizer.gradients
-        return Size(width, net.current_depth(), net, found.parameters, found.body, flops, tokens * recipe.batch_size)
+        counts = count(net, data.shape, data.outputs)
+        flops = counts.training * recipe.batch_size * recipe.optimizer.gradients
+        tokens = data.tokens * recipe.batch_size
+        return Size(width, net.current_depth(), net, counts.parameters, counts.body, flops, tokens)
 
 
 def _sized(net: Net, width: int, shape: Shaped) -> Net:
