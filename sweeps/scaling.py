@@ -16,6 +16,7 @@ from orchestrator.report.parts import Report, Table
 from orchestrator.row import Column
 from orchestrator.unit import Keys
 from sweeps.lab.recipe import Recipe
+from sweeps.lab.scaling.checks import check_study
 from sweeps.lab.scaling.ladder import Ladder
 from sweeps.lab.scaling.plan import PARAMS, Proposal, ScalingPlanner, cells
 from sweeps.lab.scaling.recipes import StudyRecipes
@@ -65,6 +66,9 @@ class ScalingKind(SweepKind[ScalingSpec]):
             }
         )
 
+    def validate(self, spec: ScalingSpec) -> None:
+        check_study(spec)
+
     def params(self, spec: ScalingSpec) -> tuple[Column, ...]:
         del spec
         return PARAMS
@@ -80,7 +84,7 @@ class ScalingKind(SweepKind[ScalingSpec]):
 
             return proposals(spec, rows)
 
-        recipes = None if spec.recipe is None else StudyRecipes(spec, spec.backend)
+        recipes = None if spec.recipe is None else StudyRecipes(spec)
 
         def pack(params: Mapping[str, Value]) -> str:
             return "" if recipes is None else recipes.of(params).pack_key()
@@ -112,8 +116,8 @@ class ScalingKind(SweepKind[ScalingSpec]):
 
     def open(self, spec: ScalingSpec, prepared: Mapping[str, Arrays], bench: Workbench) -> Session:
         if spec.recipe is None:
-            return FeatureStudy(spec, bench)
-        return TrainedStudy(spec, spec.backend, prepared, bench)
+            return FeatureStudy(spec)
+        return TrainedStudy(spec, prepared, bench)
 
     def tensors(self, spec: ScalingSpec, bench: Workbench) -> Sequence[Table] | None:
         from sweeps.lab.tensors import tensor_tables
@@ -142,9 +146,9 @@ class ScalingKind(SweepKind[ScalingSpec]):
     @staticmethod
     def _recipes(spec: ScalingSpec) -> dict[str, Recipe]:
         """A recipe for each pack key of the runs that are fitted."""
-        recipes, found = StudyRecipes(spec, spec.backend), dict[str, Recipe]()
+        recipes, by_pack = StudyRecipes(spec), dict[str, Recipe]()
         for cell in cells(spec, Ladder(spec)):
             params: dict[str, Value] = {"width": cell.size.width, "steps": cell.steps}
             recipe = recipes.of({**params, "learning_rate": spec.base_rate, "seed": 0})
-            found.setdefault(recipe.pack_key(), recipe)
-        return found
+            by_pack.setdefault(recipe.pack_key(), recipe)
+        return by_pack

@@ -83,7 +83,7 @@ def test_a_recipe_that_its_data_can_not_go_with_can_not_be_planned(
     if kind == "scaling":
         recipe.pop("steps")
     with pytest.raises(SpecError, match=message):
-        parse(kinds()[kind].spec, {"kind": kind, "name": "t", **KINDS[kind], "recipe": recipe}, "test")
+        kinds()[kind].parse({"kind": kind, "name": "t", **KINDS[kind], "recipe": recipe}, "test")
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from orchestrator.spec import parse
 from sweeps.lab.scaling.ladder import Ladder
 from sweeps.scaling import ScalingKind, ScalingSpec
 
@@ -31,7 +30,7 @@ GPT_STUDY: dict[str, Any] = {
 
 
 def study_spec(**changes: Any) -> ScalingSpec:
-    return parse(ScalingSpec, {k: v for k, v in {**GPT_STUDY, **changes}.items() if v is not None}, "spec")
+    return KIND.parse({k: v for k, v in {**GPT_STUDY, **changes}.items() if v is not None}, "spec")
 
 
 E, A, B, ALPHA, BETA = 2.0, 300.0, 400.0, 0.8, 0.6
@@ -88,4 +87,4 @@ BRANCHED_STUDY: dict[str, Any] = {
 
 
 def branched_study(**changes: Any) -> ScalingSpec:
-    return parse(ScalingSpec, {k: v for k, v in {**BRANCHED_STUDY, **changes}.items() if v is not None}, "spec")
+    return KIND.parse({k: v for k, v in {**BRANCHED_STUDY, **changes}.items() if v is not None}, "spec")

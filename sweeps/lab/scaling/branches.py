@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from orchestrator.axes import Value
@@ -64,41 +63,46 @@ class Horizons:
         Raises:
             SpecError: one is too short for warm-up and cool-down.
         """
-        found: dict[int, set[int]] = {}
+        by_width: dict[int, set[int]] = {}
         for width, steps in planned:
-            found.setdefault(width, set()).add(steps)
-        made = cls(schedule, {width: frozenset(steps) for width, steps in found.items()})
+            by_width.setdefault(width, set()).add(steps)
+        horizons = cls(schedule, {width: frozenset(steps) for width, steps in by_width.items()})
         if schedule is None:
-            return made
-        for width, horizons in made.of.items():
-            for steps in horizons:
-                at = made.leaves(width, steps)
+            return horizons
+        for width, several in horizons.of.items():
+            for steps in several:
+                at = horizons.leaves({"width": width, "steps": steps})
                 if at is not None and not max(1, schedule.warmup_steps) <= at < steps:
                     raise SpecError(
                         f"horizons: a branch of width {width} that ends after {steps} steps has no room for a warm-up "
                         f"of {schedule.warmup_steps} and a cool-down; raise limits.least_steps, or shorten the warm-up"
                     )
-        return made
+        return horizons
 
-    def main(self, width: int) -> int:
-        """The longest horizon of a size."""
-        return max(self.of[width])
+    def main(self, params: Mapping[str, Value]) -> int:
+        """The longest horizon of a unit's size."""
+        return max(self._of(params))
 
-    def leaves(self, width: int, steps: int) -> int | None:
-        """The step after which the run of this horizon leaves the longest; None: it is trained from its start."""
-        if self.schedule is None or width not in self.of or steps not in self.of[width] or steps == self.main(width):
+    def leaves(self, params: Mapping[str, Value]) -> int | None:
+        """The step after which a unit's run leaves the longest of its size; None: it is trained from its start.
+
+        Runs that test the fit are among those: they are no horizon that is fitted.
+        """
+        steps, horizons = int(params["steps"] or 0), self._of(params)
+        tests = params.get("role") == "validate"
+        if self.schedule is None or tests or steps not in horizons or steps == max(horizons):
             return None
         return steps - self.schedule.falls(steps)
 
-    def departures(self, width: int) -> set[int]:
-        """The steps after which shorter horizons leave the longest of a size."""
-        return {at for steps in self.of.get(width, ()) if (at := self.leaves(width, steps)) is not None}
-
-    def leave(self, params: Mapping[str, Value]) -> int | None:
-        """`leaves` of a unit; what tests the fit is trained from its start."""
+    def departures(self, params: Mapping[str, Value]) -> set[int]:
+        """The steps after which shorter horizons leave the main run of a unit's size; none for what tests the fit."""
         if params.get("role") == "validate":
-            return None
-        return self.leaves(int(params["width"] or 0), int(params["steps"] or 0))
+            return set()
+        branches = (self.leaves({**params, "steps": steps}) for steps in self._of(params))
+        return {at for at in branches if at is not None}
+
+    def _of(self, params: Mapping[str, Value]) -> frozenset[int]:
+        return self.of.get(int(params["width"] or 0), frozenset())
 
 
 @dataclass
@@ -114,24 +118,23 @@ class Waiting:
     branches: dict[int, list[Unit]] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, units: Sequence[Unit], horizons: Horizons) -> tuple[deque[Unit], Waiting]:
+    def of(cls, units: Sequence[Unit], horizons: Horizons) -> tuple[list[Unit], Waiting]:
         """Units that need not wait, in order, and those that do."""
-        free, waiting = deque[Unit](), cls()
+        free, waiting = list[Unit](), cls()
         for unit in units:
             width = int(unit.params["width"] or 0)
-            if horizons.leave(unit.params) is None:
+            if horizons.leaves(unit.params) is None:
                 free.append(unit)
                 waiting.left.setdefault(width, set()).add(unit.key)
             else:
                 waiting.branches.setdefault(width, []).append(unit)
         return free, waiting
 
-    def hear(self, row_key: str, width: int) -> Iterator[Unit]:
-        """A row has come: gives the branches for which it was the last of their main runs."""
+    def hear(self, key: str, width: int) -> Sequence[Unit]:
+        """Note that a unit has a row; gives the branches for which it was the last of their main runs."""
         left = self.left.get(width, set())
-        left.discard(row_key)
-        if not left:
-            yield from self.branches.pop(width, [])
+        left.discard(key)
+        return [] if left else self.branches.pop(width, [])
 
     def __bool__(self) -> bool:
         return bool(self.branches)

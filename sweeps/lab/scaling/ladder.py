@@ -7,7 +7,6 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Protocol
 
 from orchestrator.errors import SpecError
 from sweeps.lab.data import DataSpec, Dimensions, sources_with_dimensions
@@ -15,37 +14,13 @@ from sweeps.lab.flops import closed_form, count
 from sweeps.lab.models import Net
 from sweeps.lab.models.resize import lacking, resized
 from sweeps.lab.recipe import Recipe
-from sweeps.lab.scaling.features import Features
+from sweeps.lab.scaling.spec import ScalingSpec, Shape
 
-__all__ = ["Family", "Ladder", "Shaped", "Size"]
+__all__ = ["Ladder", "Size"]
 
 _CANDIDATES = 400  # sizes among which the best one for a budget is looked for
 _FINENESS = 1.1  # between widths where each one takes a dry run; the same for all budgets, so that runs are shared
 _FEATURE_FLOPS = 4  # per feature and sample: 2 for the prediction, 2 for the gradient
-
-
-class Shaped(Protocol):
-    """How depth and heads follow the width; see `sweeps.lab.scaling.spec.Shape`."""
-
-    @property
-    def depth(self) -> int | None: ...
-    @property
-    def aspect(self) -> float | None: ...
-    @property
-    def head_width(self) -> int | None: ...
-
-
-class Family(Protocol):
-    """What a study's spec says about its models."""
-
-    @property
-    def recipe(self) -> Recipe | None: ...
-    @property
-    def features(self) -> Features | None: ...
-    @property
-    def shape(self) -> Shaped: ...
-    @property
-    def widths(self) -> Any: ...  # noqa: ANN401 - an Axis, which the engine types
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,15 +61,15 @@ def _dimensions_of(source: DataSpec) -> Dimensions:
 
 
 class Ladder:
-    """The sizes of a family.
+    """The sizes of the family that a study trains.
 
     Args:
-        family: the spec.
+        spec: of the study.
     """
 
-    def __init__(self, family: Family) -> None:
-        self._family = family
-        self._known: dict[int, Size] = {}
+    def __init__(self, spec: ScalingSpec) -> None:
+        self._spec = spec
+        self._sizes: dict[int, Size] = {}
 
     def size(self, width: int) -> Size:
         """The model of this width.
@@ -102,23 +77,23 @@ class Ladder:
         Raises:
             SpecError: the family has none.
         """
-        if width not in self._known:
-            recipe = self._family.recipe
-            self._known[width] = self._features(width) if recipe is None else self._network(width, recipe)
-        return self._known[width]
+        if width not in self._sizes:
+            recipe = self._spec.recipe
+            self._sizes[width] = self._features(width) if recipe is None else self._network(width, recipe)
+        return self._sizes[width]
 
     @cached_property
     def step(self) -> int:
         """Widths that the family can have are multiples of this: the width of a head, or what all widths share."""
-        if self._family.shape.head_width is not None:
-            return self._family.shape.head_width
-        return math.gcd(*self._widths)
+        if self._spec.shape.head_width is not None:
+            return self._spec.shape.head_width
+        return math.gcd(*self._spec.width_values)
 
     @property
     def most(self) -> int | None:
         """How many sizes the family has at any budget; None without end."""
-        found = self._family.features
-        return None if found is None else (found.ambient - 1) // self.step
+        features = self._spec.features
+        return None if features is None else (features.ambient - 1) // self.step
 
     def candidates(self, flops: float, least_steps: int = 1) -> Sequence[Size]:
         """Sizes, evenly in the logarithm, that can make so many steps with a budget; at most some hundreds."""
@@ -132,10 +107,6 @@ class Ladder:
             middle = (low + high) // 2 // self.step * self.step
             low, high = (middle, high) if self._reaches(middle, flops, least_steps) else (low, middle)
         return [self.size(w) for w in self._spaced(low) if self._reaches(w, flops, least_steps)]
-
-    @property
-    def _widths(self) -> list[int]:
-        return [int(w) for w in self._family.widths.points()]
 
     @property
     def _counted_by_dry_runs(self) -> bool:
@@ -154,38 +125,38 @@ class Ladder:
                 last = width
 
     def _spaced(self, top: int) -> Iterator[int]:
-        last, count_ = 0, min(_CANDIDATES, top // self.step)
-        for i in range(count_):
-            share = i / max(count_ - 1, 1)
+        last, wanted = 0, min(_CANDIDATES, top // self.step)
+        for i in range(wanted):
+            share = i / max(wanted - 1, 1)
             width = round((top / self.step) ** share) * self.step
             if width > last:
                 yield width
                 last = width
 
     def _reaches(self, width: int, flops: float, least_steps: int) -> bool:
-        if self._family.features is not None and width >= self._family.features.ambient:
+        if self._spec.features is not None and width >= self._spec.features.ambient:
             return False
         return self.size(width).step_flops * least_steps <= flops
 
     def _features(self, width: int) -> Size:
-        found = self._family.features
-        assert found is not None, "a family is a recipe or features"
-        if width >= found.ambient:
+        features = self._spec.features
+        assert features is not None, "a family is a recipe or features"
+        if width >= features.ambient:
             raise SpecError(
-                f"widths: {width} features need more than {width} coordinates of the data; ambient: {found.ambient}"
+                f"widths: {width} features need more than {width} coordinates of the data; ambient: {features.ambient}"
             )
-        return Size(width, None, None, width, width, _FEATURE_FLOPS * width * found.batch, found.batch)
+        return Size(width, None, None, width, width, _FEATURE_FLOPS * width * features.batch, features.batch)
 
     def _network(self, width: int, recipe: Recipe) -> Size:
         data = _dimensions_of(recipe.data)
-        net = _sized(recipe.net, width, self._family.shape)
+        net = _sized(recipe.net, width, self._spec.shape)
         counts = count(net, data.shape, data.outputs)
         flops = counts.training * recipe.batch_size * recipe.optimizer.gradients
         tokens = data.tokens * recipe.batch_size
         return Size(width, net.current_depth(), net, counts.parameters, counts.body, flops, tokens)
 
 
-def _sized(net: Net, width: int, shape: Shaped) -> Net:
+def _sized(net: Net, width: int, shape: Shape) -> Net:
     depth = shape.depth if shape.aspect is None else max(1, round(width / shape.aspect))
     if shape.head_width is None:
         return resized(net, width=width, depth=depth)

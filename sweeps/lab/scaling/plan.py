@@ -4,31 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, TypeAlias
+from itertools import islice
+from typing import Any, Literal, TypeAlias
 
-from orchestrator.axes import Axis, Value
+from orchestrator.axes import Value
 from orchestrator.errors import SpecError, UsageError
 from orchestrator.planner import Planner
 from orchestrator.row import Column
 from orchestrator.unit import Keys, Unit
 from sweeps.lab.scaling.branches import Horizons, Waiting, wsd_of
-from sweeps.lab.scaling.ladder import Family, Ladder, Size
+from sweeps.lab.scaling.ladder import Ladder, Size
+from sweeps.lab.scaling.spec import Limits, ScalingSpec
 
-__all__ = [
-    "PARAMS",
-    "Cell",
-    "Limited",
-    "Planned",
-    "Proposal",
-    "Rated",
-    "ScalingPlanner",
-    "Tested",
-    "cell_of",
-    "cells",
-    "checked_plan",
-    "horizons_of",
-    "units_of",
-]
+__all__ = ["PARAMS", "Cell", "Proposal", "ScalingPlanner", "cell_of", "cells", "horizons_of", "units_of"]
 
 Role: TypeAlias = Literal["isoflop", "ladder", "validate"]
 PackOf: TypeAlias = Callable[[Mapping[str, Value]], str]
@@ -43,57 +31,6 @@ PARAMS = (
     Column("learning_rate", "of the unit, as the rule gives it"),
     Column("seed", "of all random streams", type="int"),
 )
-
-
-class Limited(Protocol):
-    """See `sweeps.lab.scaling.spec.Limits`."""
-
-    @property
-    def least_steps(self) -> int: ...
-    @property
-    def most_steps(self) -> int | None: ...
-    @property
-    def tokens_per_parameter(self) -> tuple[float, float] | None: ...
-
-
-class Rated(Protocol):
-    """See `sweeps.lab.scaling.spec.Rate`."""
-
-    @property
-    def horizon(self) -> float: ...
-    def multiplier(self, parameters: float, tokens: float) -> float: ...
-
-
-class Tested(Protocol):
-    """See `sweeps.lab.scaling.spec.Validate`."""
-
-    @property
-    def budgets(self) -> Axis: ...
-    @property
-    def seeds(self) -> int: ...
-
-
-class Planned(Family, Protocol):
-    """What a study's spec says about its units."""
-
-    @property
-    def budgets(self) -> Axis | None: ...
-    @property
-    def ratios(self) -> Axis | None: ...
-    @property
-    def limits(self) -> Limited: ...
-    @property
-    def horizons(self) -> str: ...
-    @property
-    def rate(self) -> Rated: ...
-    @property
-    def rates(self) -> Axis: ...
-    @property
-    def seeds(self) -> Axis: ...
-    @property
-    def validation(self) -> Tested | None: ...
-    @property
-    def base_rate(self) -> float: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,45 +65,46 @@ def cell_of(role: Role, budget: float, size: Size) -> Cell:
     return Cell(role, budget, size, max(1, round(budget / size.step_flops)))
 
 
-def cells(plan: Planned, ladder: Ladder) -> list[Cell]:
+def cells(spec: ScalingSpec, ladder: Ladder) -> list[Cell]:
     """All sizes and horizons that are fitted, the most expensive first: so no long run begins last.
 
     Raises:
         SpecError: a budget or a ratio that no size can be trained for within the limits.
     """
-    sizes = [ladder.size(int(w)) for w in _numbers(plan.widths)]
-    found: list[Cell] = []
-    for budget in _numbers(plan.budgets):
-        there = [c for s in sizes if _within(c := cell_of("isoflop", budget, s), plan.limits)]
-        if not there:
+    sizes = [ladder.size(width) for width in spec.width_values]
+    chosen: list[Cell] = []
+    for budget in spec.budget_values:
+        allowed = [c for s in sizes if _within(c := cell_of("isoflop", budget, s), spec.limits)]
+        if not allowed:
             raise SpecError(
-                f"budgets: {budget:.3g} FLOPs can be spent on no size: {_reach(sizes, budget, plan.limits)}"
+                f"budgets: {budget:.3g} FLOPs can be spent on no size: {_reach(sizes, budget, spec.limits)}"
             )
-        found += there
-    for ratio in _numbers(plan.ratios):
-        made = [Cell("ladder", None, s, max(1, round(ratio * s.parameters / s.step_tokens))) for s in sizes]
-        there = [c for c in made if _within(c, plan.limits)]
-        if not there:
-            steps = ", ".join(f"{c.steps:,}" for c in made)
+        chosen += allowed
+    for ratio in spec.ratio_values:
+        candidates = [Cell("ladder", None, s, max(1, round(ratio * s.parameters / s.step_tokens))) for s in sizes]
+        allowed = [c for c in candidates if _within(c, spec.limits)]
+        if not allowed:
+            steps = ", ".join(f"{c.steps:,}" for c in candidates)
             raise SpecError(
                 f"ratios: at {ratio:g} tokens per parameter the sizes take {steps} steps, all outside the limits; "
                 "change limits, widths or recipe.batch_size"
             )
-        found += there
-    return sorted(found, key=lambda c: -c.flops)
+        chosen += allowed
+    distinct = {(c.role, c.budget, c.size.width, c.steps): c for c in chosen}  # close ratios may give equal steps
+    return sorted(distinct.values(), key=lambda c: -c.flops)
 
 
-def horizons_of(plan: Planned, found: Sequence[Cell]) -> Horizons:
+def horizons_of(spec: ScalingSpec, fitted: Sequence[Cell]) -> Horizons:
     """The horizons of these cells, and which of them are branches.
 
     Raises:
         SpecError: the spec asks for branches where there can be none.
     """
-    schedule = wsd_of(plan.recipe, plan.rate.horizon != 0) if plan.horizons == "branches" else None
-    return Horizons.among(schedule, ((c.size.width, c.steps) for c in found))
+    schedule = wsd_of(spec.recipe, spec.rate.horizon != 0) if spec.horizons == "branches" else None
+    return Horizons.among(schedule, ((c.size.width, c.steps) for c in fitted))
 
 
-def _reach(sizes: Sequence[Size], budget: float, limits: Limited) -> str:
+def _reach(sizes: Sequence[Size], budget: float, limits: Limits) -> str:
     """What the sizes could do with a budget, and what to change."""
     steps = [max(1, round(budget / s.step_flops)) for s in sizes]
     ratios = [n * s.step_tokens / s.parameters for n, s in zip(steps, sizes, strict=True)]
@@ -181,7 +119,7 @@ def _reach(sizes: Sequence[Size], budget: float, limits: Limited) -> str:
     )
 
 
-def _within(cell: Cell, limits: Limited) -> bool:
+def _within(cell: Cell, limits: Limits) -> bool:
     if cell.steps < limits.least_steps or (limits.most_steps is not None and cell.steps > limits.most_steps):
         return False
     if limits.tokens_per_parameter is None:
@@ -190,40 +128,13 @@ def _within(cell: Cell, limits: Limited) -> bool:
     return low <= cell.tokens / cell.size.parameters <= high
 
 
-def checked_plan(plan: Planned, least_points: int) -> None:
-    """See that the plan has enough different runs for the law, and that those that test it are larger.
-
-    Raises:
-        SpecError: naming what was planned and what is needed.
-    """
-    fitted = cells(plan, Ladder(plan))
-    horizons_of(plan, fitted)
-    if len(fitted) < least_points:
-        raise SpecError(
-            f"the plan has {len(fitted)} sizes and horizons, but the law needs at least {least_points}: "
-            "one more than it has parameters; add widths, budgets or ratios"
-        )
-    if plan.validation is not None:
-        largest = fitted[0].flops
-        for budget in _numbers(plan.validation.budgets):
-            if budget <= largest:
-                raise SpecError(
-                    f"validate.budgets: {budget:.3g} FLOPs is not above the largest run that is fitted, "
-                    f"{largest:.3g} FLOPs"
-                )
-
-
-def _numbers(axis: Axis | None) -> list[float]:
-    return [] if axis is None else [float(v) for v in axis.points() if v is not None]
-
-
 def units_of(
-    cell: Cell, plan: Planned, keys: Keys, factors: Sequence[float], seeds: Sequence[int], pack: PackOf
+    cell: Cell, spec: ScalingSpec, keys: Keys, factors: Sequence[float], seeds: Sequence[int], pack: PackOf
 ) -> Iterator[Unit]:
     """A unit for each learning rate and seed of a cell; they can train as one pack."""
-    together: str | None = None
+    pack_key: str | None = None
     for factor in factors:
-        rate = plan.base_rate * factor * plan.rate.multiplier(cell.size.parameters, cell.tokens)
+        rate = spec.base_rate * factor * spec.rate.multiplier(cell.size.parameters, cell.tokens)
         for seed in seeds:
             params: dict[str, Value] = {
                 "role": cell.role,
@@ -234,8 +145,8 @@ def units_of(
                 "learning_rate": float(f"{rate:.{_DIGITS}g}"),
                 "seed": seed,
             }
-            together = pack(params) if together is None else together
-            yield keys.unit(params, pack=together)
+            pack_key = pack(params) if pack_key is None else pack_key
+            yield keys.unit(params, pack=pack_key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,7 +161,7 @@ class ScalingPlanner(Planner):
     """First the runs that are fitted, branches after their main runs; when all have rows, those that test the fit.
 
     Args:
-        plan: the spec.
+        spec: of the study.
         keys: of the sweep.
         propose: from the rows, in the order of their keys, to what tests the fit: one for each budget.
         pack: from params to what units must share to train as one pack.
@@ -261,65 +172,59 @@ class ScalingPlanner(Planner):
 
     def __init__(
         self,
-        plan: Planned,
+        spec: ScalingSpec,
         keys: Keys,
         propose: Callable[[Sequence[Mapping[str, Any]]], Sequence[Proposal]],
         pack: PackOf,
     ) -> None:
-        self._plan, self._keys, self._propose, self._pack = plan, keys, propose, pack
-        factors, self._seeds = _numbers(plan.rates), [int(s) for s in _numbers(plan.seeds)]
-        found = cells(plan, Ladder(plan))
-        self.fitted = [u for c in found for u in units_of(c, plan, keys, factors, self._seeds, pack)]
+        self._spec, self._keys, self._propose, self._pack = spec, keys, propose, pack
+        planned = cells(spec, Ladder(spec))
+        factors, seeds = spec.factor_values, spec.seed_values
+        self.fitted = [u for c in planned for u in units_of(c, spec, keys, factors, seeds, pack)]
         self._fitted = frozenset(u.key for u in self.fitted)
-        self._queue, self._waiting = Waiting.of(self.fitted, horizons_of(plan, found))
+        free, self._waiting = Waiting.of(self.fitted, horizons_of(spec, planned))
+        self._ready = {u.key: u for u in free}  # to be proposed, in this order
         self._rows: dict[str, Mapping[str, Any]] = {}
-        self._tested: set[tuple[float, int]] = set()  # budget and seed of runs that test the fit and have rows
-        self._wanted = _wanted(plan, self._seeds)
-        self._tests = len(self._wanted)
-        self._proposed = not self._wanted
+        tests = 0 if spec.validation is None else spec.validation.seeds
+        self._tests = {(budget, seed) for budget in spec.test_budgets for seed in seeds[:tests]}
+        self._tested: set[tuple[float, int]] = set()  # those that have rows
+        self._total = len(self._fitted) + len(self._tests)
+        self._proposed = not self._tests
         self.listens = bool(self._waiting) or not self._proposed
 
     @property
     def total(self) -> int:
-        return len(self._fitted) + self._tests
+        return self._total
 
     @property
     def exhausted(self) -> bool:
-        self._pass_over()
-        return not self._queue and not self._waiting and (self._proposed or self._wanted <= self._tested)
+        return not self._ready and not self._waiting and (self._proposed or self._tests <= self._tested)
 
     def tell(self, row: Mapping[str, Any]) -> None:
         if row["role"] == "validate":
             self._tested.add((float(row["budget"]), int(row["seed"])))
         elif row["key"] in self._fitted:
             self._rows[row["key"]] = row
-            self._queue.extend(self._waiting.hear(row["key"], int(row["width"])))
+            self._ready.pop(row["key"], None)
+            released = self._waiting.hear(row["key"], int(row["width"]))
+            self._ready |= {u.key: u for u in released if u.key not in self._rows}
 
     def ask(self, limit: int) -> list[Unit]:
-        self._pass_over()
-        if not self._queue and not self.exhausted and len(self._rows) == len(self._fitted):
+        if not self._ready and not self.exhausted and len(self._rows) == len(self._fitted):
             self._proposed = True
-            self._queue.extend(self._larger())
-        return [self._queue.popleft() for _ in range(min(limit, len(self._queue)))]
-
-    def _pass_over(self) -> None:
-        """Units with rows that were told before they were asked for."""
-        while self._queue and self._queue[0].key in self._rows:
-            self._queue.popleft()
+            self._ready = {u.key: u for u in self._larger()}
+        units = list(islice(self._ready.values(), limit))
+        for unit in units:
+            del self._ready[unit.key]
+        return units
 
     def _larger(self) -> Iterator[Unit]:
         """Units that test the fit; none where nothing can be fitted, which the report then says."""
         try:
             proposals = self._propose([self._rows[key] for key in sorted(self._rows)])
         except UsageError:
-            self._tests = len(self._tested)
+            self._total = len(self._fitted) + len(self._tested)
             return
         for p in proposals:
-            seeds = [s for b, s in sorted(self._wanted - self._tested) if b == p.cell.budget]
-            yield from units_of(p.cell, self._plan, self._keys, [p.factor], seeds, self._pack)
-
-
-def _wanted(plan: Planned, seeds: Sequence[int]) -> set[tuple[float, int]]:
-    """Budget and seed of each run that tests the fit."""
-    tested = plan.validation
-    return set() if tested is None else {(b, s) for b in _numbers(tested.budgets) for s in seeds[: tested.seeds]}
+            seeds = [seed for budget, seed in sorted(self._tests - self._tested) if budget == p.cell.budget]
+            yield from units_of(p.cell, self._spec, self._keys, [p.factor], seeds, self._pack)

@@ -9,7 +9,8 @@ from orchestrator.axes import Value
 from sweeps.lab.branch import Cooldown, branch
 from sweeps.lab.recipe import Recipe
 from sweeps.lab.scaling.ladder import Ladder
-from sweeps.lab.scaling.plan import Planned, cells, horizons_of
+from sweeps.lab.scaling.plan import cells, horizons_of
+from sweeps.lab.scaling.spec import ScalingSpec
 from sweeps.lab.zoo.branches import Branching
 from sweeps.lab.zoo.plan import SingleRecipe
 
@@ -20,27 +21,25 @@ class StudyRecipes(Branching):
     """Recipes of a study's units.
 
     Args:
-        plan: the spec, with a recipe.
-        backend: of the spec.
+        spec: of the study, with a recipe.
 
     Attributes:
         base: what a session of the zoo needs of a spec.
     """
 
-    def __init__(self, plan: Planned, backend: str) -> None:
-        assert plan.recipe is not None, "the random-feature model has no recipes"
-        self.base = SingleRecipe(plan.recipe, backend)
+    def __init__(self, spec: ScalingSpec) -> None:
+        assert spec.recipe is not None, "the random-feature model has no recipes"
+        self.base = SingleRecipe(spec.recipe, spec.backend)
         super().__init__(self.base)
-        self._ladder = Ladder(plan)
-        self._recipe = plan.recipe
-        self._horizons = horizons_of(plan, cells(plan, self._ladder))
+        self._ladder = Ladder(spec)
+        self._horizons = horizons_of(spec, cells(spec, self._ladder))
 
     def data(self, params: Mapping[str, Value]) -> dict[str, Any]:
         """The recipe's fields, not yet checked."""
         net = self._ladder.size(int(params["width"] or 0)).net
         assert net is not None, "a recipe has a network"
-        found = super().data({"optimizer.learning_rate": params["learning_rate"]})
-        return {**found, "net": net.model_dump(mode="json"), "steps": params["steps"], "seed": params["seed"]}
+        fields = super().data({"optimizer.learning_rate": params["learning_rate"]})
+        return {**fields, "net": net.model_dump(mode="json"), "steps": params["steps"], "seed": params["seed"]}
 
     def of(self, params: Mapping[str, Value], source: str = "recipe") -> Recipe:
         at, schedule = self.leaves(params), self._horizons.schedule
@@ -58,13 +57,13 @@ class StudyRecipes(Branching):
     def main(self, params: Mapping[str, Value], source: str = "recipe") -> Recipe:
         if self.leaves(params) is None:
             return self.whole(params, source)
-        return self.whole({**params, "steps": self._horizons.main(int(params["width"] or 0))}, source)
+        return self.whole({**params, "steps": self._horizons.main(params)}, source)
 
     def leaves(self, params: Mapping[str, Value]) -> int | None:
-        return self._horizons.leave(params)
+        return self._horizons.leaves(params)
 
     def departures(self, params: Mapping[str, Value]) -> Collection[int]:
-        return self._horizons.departures(int(params["width"] or 0)) if params.get("role") != "validate" else ()
+        return self._horizons.departures(params)
 
     @property
     def branching(self) -> bool:

@@ -266,9 +266,8 @@ def _untested(spec: ScalingSpec, fit: Fit) -> str:
     """Why the planner could propose none of the runs that the spec asks for; empty where it could, or none is asked."""
     if spec.validation is None:
         return ""
-    budgets = [float(b) for b in spec.validation.budgets.points() if b is not None]
     try:
-        best_sizes(Ladder(spec), fit, budgets, spec.parameters, least_steps=spec.limits.least_steps)
+        best_sizes(Ladder(spec), fit, spec.test_budgets, spec.parameters, least_steps=spec.limits.least_steps)
     except UsageError as e:
         return f", and none could be proposed: {e}"
     return ""

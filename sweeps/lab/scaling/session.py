@@ -1,4 +1,4 @@
-"""A study on one worker: the zoo's training, with the counts that a law needs beside each loss."""
+"""A study on one worker: trains packs, and counts for each loss what a law needs beside it."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from orchestrator.kind import Arrays, Workbench
 from orchestrator.row import Column, Metric, Outcome, Progress, Status
 from orchestrator.unit import Unit
 from sweeps.lab.scaling.ladder import Ladder
-from sweeps.lab.scaling.plan import Planned
 from sweeps.lab.scaling.recipes import StudyRecipes
+from sweeps.lab.scaling.spec import ScalingSpec
 from sweeps.lab.zoo.branches import BEGUN
 from sweeps.lab.zoo.session import ZooSession
 
@@ -40,47 +40,45 @@ class TrainedStudy:
     """Trains the units of a shard in packs.
 
     Args:
-        plan: the spec, with a recipe.
-        backend: of the spec.
+        spec: of the study, with a recipe.
         prepared: what was timed for the packs.
         bench: of this worker.
     """
 
-    def __init__(self, plan: Planned, backend: str, prepared: Mapping[str, Arrays], bench: Workbench) -> None:
-        recipes = StudyRecipes(plan, backend)
-        self._inner = ZooSession(recipes.base, bench, prepared, recipes)
-        self._ladder = Ladder(plan)
+    def __init__(self, spec: ScalingSpec, prepared: Mapping[str, Arrays], bench: Workbench) -> None:
+        recipes = StudyRecipes(spec)
+        self._training = ZooSession(recipes.base, bench, prepared, recipes)
+        self._ladder = Ladder(spec)
 
     def evaluate(self, units: Sequence[Unit]) -> Iterator[Outcome | Progress]:
-        """The rows of a zoo, with what was counted."""
+        """The outcomes of the trainings, with what was counted."""
         widths = {u.key: int(u.params["width"] or 0) for u in units}
-        for item in self._inner.evaluate(units):
+        for item in self._training.evaluate(units):
             if isinstance(item, Progress) or item.status is Status.failed:
                 yield item
                 continue
             size, metrics = self._ladder.size(widths[item.key]), dict(item.metrics)
             steps, begun = int(metrics["steps_done"] or 0), int(metrics.pop(BEGUN.name, 0) or 0)
-            counted = {
+            counts = {
                 "body_parameters": size.body,
                 "tokens": steps * size.step_tokens,
                 "flops": float(steps * size.step_flops),
                 "flops_spent": float((steps - begun) * size.step_flops),
             }
-            yield replace(item, metrics={**metrics, **counted})
+            yield replace(item, metrics={**metrics, **counts})
 
 
 class FeatureStudy:
     """Computes the expected risk of the random-feature model along its training.
 
     Args:
-        plan: the spec, with features.
-        bench: of this worker.
+        spec: of the study, with features.
     """
 
-    def __init__(self, plan: Planned, bench: Workbench) -> None:
-        assert plan.features is not None, "a study without a recipe has features"
-        self._features, self._bench, self._ladder = plan.features, bench, Ladder(plan)
-        self._model = lru_cache(maxsize=8)(plan.features.model)
+    def __init__(self, spec: ScalingSpec) -> None:
+        assert spec.features is not None, "a study without a recipe has features"
+        self._features, self._ladder = spec.features, Ladder(spec)
+        self._model = lru_cache(maxsize=8)(spec.features.model)
 
     def evaluate(self, units: Sequence[Unit]) -> Iterator[Outcome | Progress]:
         """One after another."""

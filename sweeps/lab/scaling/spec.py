@@ -8,15 +8,11 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AliasChoices, BeforeValidator, Field, model_validator
 
 from orchestrator.axes import Axis, AxisLike
-from orchestrator.errors import UsageError
 from orchestrator.spec import IsAxis, IsLabel, Model, Spec
 from sweeps.lab.laws.base import Law
-from sweeps.lab.laws.catalogue import LAWS, law_named
-from sweeps.lab.laws.problem import checked_fixed
-from sweeps.lab.outline import foresee_recipe
+from sweeps.lab.laws.catalogue import law_named
 from sweeps.lab.recipe import Recipe
 from sweeps.lab.scaling.features import Features
-from sweeps.lab.scaling.plan import checked_plan
 
 __all__ = ["Limits", "Rate", "ScalingSpec", "Shape", "Validate"]
 
@@ -92,10 +88,6 @@ class Validate(Model):
     seeds: int = Field(1, ge=1, description="how many of the study's seeds, the first ones")
 
 
-def _of_size_and_tokens(law: Law) -> bool:
-    return {q.name for q in law.inputs} == {"N", "D"} and law.output.name == "loss"
-
-
 def _without_length(data: Any) -> Any:  # noqa: ANN401 - pydantic hands over whatever was given
     """The recipe's number of steps is the plan's to say: 0 stands for that."""
     if not isinstance(data, dict):
@@ -104,6 +96,10 @@ def _without_length(data: Any) -> Any:  # noqa: ANN401 - pydantic hands over wha
     if given:
         raise ValueError(f"leave `{given[0]}` out: the plan decides how long each size trains")
     return {**data, "steps": 0}
+
+
+def _numbers(axis: Axis | None) -> tuple[float, ...]:
+    return () if axis is None else tuple(float(v) for v in axis.points() if v is not None)
 
 
 class ScalingSpec(Spec):
@@ -165,6 +161,36 @@ class ScalingSpec(Spec):
         return float(getattr(self.recipe.optimizer, "learning_rate", 0.0)) if self.recipe else 0.0
 
     @property
+    def width_values(self) -> tuple[int, ...]:
+        """The widths, or numbers of features."""
+        return tuple(int(v) for v in _numbers(self.widths))
+
+    @property
+    def budget_values(self) -> tuple[float, ...]:
+        """The budgets, in FLOPs; may be none."""
+        return _numbers(self.budgets)
+
+    @property
+    def ratio_values(self) -> tuple[float, ...]:
+        """The ratios, in tokens or samples per parameter; may be none."""
+        return _numbers(self.ratios)
+
+    @property
+    def factor_values(self) -> tuple[float, ...]:
+        """The factors on the learning rate."""
+        return _numbers(self.rates)
+
+    @property
+    def seed_values(self) -> tuple[int, ...]:
+        """The seeds."""
+        return tuple(int(v) for v in _numbers(self.seeds))
+
+    @property
+    def test_budgets(self) -> tuple[float, ...]:
+        """Budgets of the runs that test the fit, in FLOPs; may be none."""
+        return () if self.validation is None else _numbers(self.validation.budgets)
+
+    @property
     def fitted_law(self) -> Law:
         """The law of this name."""
         return law_named(self.law)
@@ -180,9 +206,9 @@ class ScalingSpec(Spec):
                 raise ValueError(f"{name} must be whole numbers from {least}, got {list(axis.points())}")
         tested = None if self.validation is None else self.validation.budgets
         positive = {"budgets": self.budgets, "ratios": self.ratios, "rates": self.rates, "validate.budgets": tested}
-        for name, found in positive.items():
-            if found is not None and any(isinstance(v, str | bool | None) or v <= 0 for v in found.points()):
-                raise ValueError(f"{name} must be numbers above 0, got {list(found.points())}")
+        for name, given in positive.items():
+            if given is not None and any(isinstance(v, str | bool | None) or v <= 0 for v in given.points()):
+                raise ValueError(f"{name} must be numbers above 0, got {list(given.points())}")
         if self.validation is not None and self.validation.seeds > len(self.seeds):
             raise ValueError(f"validate.seeds: there are only {len(self.seeds)} seeds, got {self.validation.seeds}")
         return self
@@ -193,29 +219,9 @@ class ScalingSpec(Spec):
             return self
         if not hasattr(self.recipe.optimizer, "learning_rate"):
             raise ValueError(f"recipe.optimizer: {self.recipe.optimizer.method} has no learning_rate to plan with")
-        foresee_recipe(self.recipe)
         splits = self.recipe.evaluate.splits
         if splits is not None and "test" not in splits:
             raise ValueError(f"recipe.evaluate.splits must hold test, which the law is fitted to; got {list(splits)}")
-        return self
-
-    @model_validator(mode="after")
-    def _plan_can_be_fitted(self) -> Self:
-        try:
-            law = self.fitted_law
-        except UsageError as e:
-            raise ValueError(f"law: {e}") from e
-        if not _of_size_and_tokens(law):
-            usable = ", ".join(known.name for known in LAWS if _of_size_and_tokens(known))
-            raise ValueError(
-                f"law: a study fits the loss as a law of N and D: {usable}; {self.law} gives {law.output.name} "
-                f"from {', '.join(q.name for q in law.inputs)}"
-            )
-        try:
-            checked_fixed(law, self.fixed)
-        except UsageError as e:
-            raise ValueError(str(e)) from e
-        checked_plan(self, law.least_points - len(self.fixed))
         return self
 
     def pinned(self, folder: Path) -> Self:

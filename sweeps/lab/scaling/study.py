@@ -4,38 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from orchestrator.errors import UsageError
-from sweeps.lab.laws.base import Floats, Law
+from sweeps.lab.laws.base import Floats
 from sweeps.lab.laws.fit import fit
 from sweeps.lab.laws.outcome import Fit
 from sweeps.lab.laws.power import POWER
 from sweeps.lab.scaling.ladder import Ladder, Size
-from sweeps.lab.scaling.plan import Planned, Proposal, cell_of
+from sweeps.lab.scaling.plan import Proposal, cell_of
+from sweeps.lab.scaling.spec import ScalingSpec
 
-__all__ = ["CELL", "Judged", "Minimum", "Study", "best_sizes", "exponent", "fitted", "minima", "points", "proposals"]
+__all__ = ["CELL", "Minimum", "Study", "best_sizes", "exponent", "fitted", "minima", "points", "proposals"]
 
 CELL = ["role", "budget", "width", "depth", "steps"]
 LOSS = "test_loss"
 _AROUND = 2  # sizes on each side of the lowest one that a parabola goes through
 _FEWEST = 3
-
-
-class Judged(Planned, Protocol):
-    """What a study's spec says about its fit."""
-
-    @property
-    def fitted_law(self) -> Law: ...
-    @property
-    def parameters(self) -> str: ...
-    @property
-    def fixed(self) -> Mapping[str, float]: ...
-    @property
-    def bootstrap(self) -> int: ...
 
 
 def points(rows: pd.DataFrame, count: str) -> pd.DataFrame:
@@ -64,22 +52,22 @@ def points(rows: pd.DataFrame, count: str) -> pd.DataFrame:
     return table[table["learning_rate"] == table["cell"].map(best)].reset_index(drop=True)
 
 
-def fitted(judged: Judged, table: pd.DataFrame, bootstrap: int | None = None) -> Fit:
+def fitted(spec: ScalingSpec, table: pd.DataFrame, bootstrap: int | None = None) -> Fit:
     """The law of a study, fitted to all but the runs that test it; the bootstrap draws whole cells.
 
     Raises:
         UsageError: too few points, or losses that are not positive.
     """
     seen = table[table["role"] != "validate"]
-    law, cells = judged.fitted_law, seen["cell"].nunique()
-    least = law.least_points - len(judged.fixed)
+    law, cells = spec.fitted_law, seen["cell"].nunique()
+    least = law.least_points - len(spec.fixed)
     if cells < least:
         raise UsageError(
             f"the law {law.name} needs at least {least} sizes and horizons, one more than are "
             f"fitted of its parameters; {cells} ended well so far"
         )
-    draws = judged.bootstrap if bootstrap is None else bootstrap
-    return fit(law, seen, group="cell", bootstrap=draws, fixed=judged.fixed)
+    draws = spec.bootstrap if bootstrap is None else bootstrap
+    return fit(law, seen, group="cell", bootstrap=draws, fixed=spec.fixed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,15 +95,15 @@ class Minimum:
 
 def minima(table: pd.DataFrame) -> list[Minimum]:
     """A minimum for each budget with at least three sizes; means over seeds, the lowest size and its neighbours."""
-    found = []
+    lowest_points = []
     for budget, runs in table[table["role"] == "isoflop"].groupby("budget"):
         means = runs.groupby("N")[["loss", "D"]].mean().reset_index().sort_values("N")
         if len(means) < _FEWEST:
             continue
         lowest = int(means["loss"].to_numpy().argmin())
         start = min(max(lowest - _AROUND, 0), max(len(means) - 2 * _AROUND - 1, 0))
-        found.append(_minimum(float(budget), means.iloc[start : start + 2 * _AROUND + 1], lowest - start))
-    return found
+        lowest_points.append(_minimum(float(budget), means.iloc[start : start + 2 * _AROUND + 1], lowest - start))
+    return lowest_points
 
 
 def _minimum(budget: float, means: pd.DataFrame, lowest: int) -> Minimum:
@@ -135,17 +123,17 @@ def _minimum(budget: float, means: pd.DataFrame, lowest: int) -> Minimum:
     )
 
 
-def exponent(found: Sequence[Minimum], what: str) -> Fit | None:
+def exponent(minima: Sequence[Minimum], what: str) -> Fit | None:
     """The power law of the best size (`size`), of its tokens or its loss, over the budget; None below three budgets."""
-    there = [m for m in found if m.size is not None]
-    if len(there) < POWER.least_points:
+    bracketed = [m for m in minima if m.size is not None]
+    if len(bracketed) < POWER.least_points:
         return None
-    table = pd.DataFrame({"x": [m.budget for m in there], "y": [getattr(m, what) for m in there]})
+    table = pd.DataFrame({"x": [m.budget for m in bracketed], "y": [getattr(m, what) for m in bracketed]})
     return fit(POWER, table, objective="least-squares")
 
 
 def best_sizes(
-    ladder: Ladder, found: Fit, budgets: Sequence[float], count: str, level: float = 0.95, least_steps: int = 1
+    ladder: Ladder, law: Fit, budgets: Sequence[float], count: str, level: float = 0.95, least_steps: int = 1
 ) -> pd.DataFrame:
     """The best size for each budget, among those that the family has, at their exact cost.
 
@@ -173,29 +161,29 @@ def best_sizes(
                 f"{budget:.3g} FLOPs are less than {least_steps} steps of the family's {_FEWEST} smallest sizes, "
                 f"multiples of the width {ladder.step}"
             )
-        lines.append(_best(found, budget, sizes, count, level))
+        lines.append(_best(law, budget, sizes, count, level))
     return pd.DataFrame(lines)
 
 
-def _best(found: Fit, budget: float, sizes: Sequence[Size], count: str, level: float) -> dict[str, Any]:
+def _best(fit: Fit, budget: float, sizes: Sequence[Size], count: str, level: float) -> dict[str, Any]:
     n = np.array([s.parameters if count == "all" else s.body for s in sizes], float)
     d = np.array([budget / s.step_flops * s.step_tokens for s in sizes], float)
-    x = found.law.prepare({"N": n, "D": d})
-    middle = _optimum(found.law.predict(found.theta[None], x), n, d)
-    drawn = _optimum(found.law.predict(found.uncertainty.samples(), x), n, d)
-    told: dict[str, Any] = {"flops": budget}
+    x = fit.law.prepare({"N": n, "D": d})
+    middle = _optimum(fit.law.predict(fit.theta[None], x), n, d)
+    drawn = _optimum(fit.law.predict(fit.uncertainty.samples(), x), n, d)
+    line: dict[str, Any] = {"flops": budget}
     tail = (1 - level) / 2
     for name in ("N", "D", "loss"):
         low, high = np.nanquantile(drawn[name], [tail, 1 - tail])
-        told |= {name: float(middle[name][0]), f"{name}_low": float(low), f"{name}_high": float(high)}
+        line |= {name: float(middle[name][0]), f"{name}_low": float(low), f"{name}_high": float(high)}
     at = int(middle["place"][0])
-    warnings = found.warnings({k: np.array([told[k]]) for k in ("N", "D")})
+    warnings = fit.warnings({k: np.array([line[k]]) for k in ("N", "D")})
     end = {0: "smallest", len(sizes) - 1: "largest"}.get(at, "")
     if end:
         warnings.append(f"the {end} size is best: no minimum between the sizes")
     steps = max(1, round(budget / sizes[at].step_flops))
     nearest = {"width": sizes[at].width, "depth": sizes[at].depth, "steps": steps}
-    return {**told, **nearest, "end": end, "warning": "; ".join(w for w in warnings if w)}
+    return {**line, **nearest, "end": end, "warning": "; ".join(w for w in warnings if w)}
 
 
 def _optimum(losses: Floats, n: Floats, d: Floats) -> dict[str, Floats]:
@@ -233,42 +221,39 @@ class Study:
     minima: Sequence[Minimum]
 
     @classmethod
-    def of(cls, judged: Judged, rows: pd.DataFrame) -> Study:
+    def of(cls, spec: ScalingSpec, rows: pd.DataFrame) -> Study:
         """Fit what can be fitted."""
-        table = points(rows, judged.parameters)
-        found, reason = None, ""
+        table = points(rows, spec.parameters)
+        law, reason = None, ""
         try:
-            found = fitted(judged, table)
+            law = fitted(spec, table)
         except UsageError as e:
             reason = str(e)
-        return cls(table, found, reason, minima(table))
+        return cls(table, law, reason, minima(table))
 
 
-def proposals(judged: Judged, rows: Sequence[Mapping[str, Any]]) -> list[Proposal]:
+def proposals(spec: ScalingSpec, rows: Sequence[Mapping[str, Any]]) -> list[Proposal]:
     """For each budget of `validate` the size that the fit holds best, with the learning rate of the largest runs.
 
     Raises:
         UsageError: nothing can be fitted yet.
     """
-    assert judged.validation is not None, "asked for only where there is one"
-    table, ladder = points(pd.DataFrame(rows), judged.parameters), Ladder(judged)
-    found = fitted(judged, table, bootstrap=0)
-    budgets = [float(b) for b in judged.validation.budgets.points() if b is not None]
-    best = best_sizes(ladder, found, budgets, judged.parameters, least_steps=judged.limits.least_steps)
-    factor = _factor(judged, ladder, table)
+    table, ladder = points(pd.DataFrame(rows), spec.parameters), Ladder(spec)
+    law = fitted(spec, table, bootstrap=0)
+    best = best_sizes(ladder, law, spec.test_budgets, spec.parameters, least_steps=spec.limits.least_steps)
+    factor = _factor(spec, ladder, table)
     return [
         Proposal(cell_of("validate", budget, ladder.size(int(width))), factor)
-        for budget, width in zip(budgets, best["width"], strict=True)
+        for budget, width in zip(spec.test_budgets, best["width"], strict=True)
     ]
 
 
-def _factor(judged: Judged, ladder: Ladder, table: pd.DataFrame) -> float:
+def _factor(spec: ScalingSpec, ladder: Ladder, table: pd.DataFrame) -> float:
     """The factor on the rule's learning rate that was best for the largest budget, in the middle of its sizes."""
     largest = table[table["C"] > table["C"].max() / 2].drop_duplicates("cell")
-    factors = [float(v) for v in judged.rates.points() if v is not None]
     chosen = []
     for row in largest.to_dict("records"):
         size = ladder.size(int(row["width"]))
-        base = judged.base_rate * judged.rate.multiplier(size.parameters, row["D"])
-        chosen.append(min(factors, key=lambda f: abs(np.log(f * base / row["learning_rate"]))))
+        base = spec.base_rate * spec.rate.multiplier(size.parameters, row["D"])
+        chosen.append(min(spec.factor_values, key=lambda f: abs(np.log(f * base / row["learning_rate"]))))
     return sorted(chosen)[len(chosen) // 2]

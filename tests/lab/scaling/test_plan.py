@@ -11,7 +11,6 @@ import pandas as pd
 import pytest
 
 from orchestrator.errors import UsageError
-from orchestrator.spec import parse
 from sweeps.lab.scaling.ladder import Ladder
 from sweeps.lab.scaling.plan import Cell, cells
 from sweeps.lab.scaling.recipes import StudyRecipes
@@ -52,9 +51,17 @@ def test_limits_keep_what_lies_between_them() -> None:
     assert 0 < len(kept) < len(every) == 10
 
 
+@pytest.mark.parametrize("ratios", [[10, 10.0001], [10, 10.0001, 10.0002, 40], [1e-3, 2e-3]])
+def test_ratios_that_lead_to_equal_steps_give_each_run_once(ratios: list[float]) -> None:
+    spec = study_spec(budgets=[1e9, 3e9], ratios=ratios, limits={"least_steps": 1})
+    planner = KIND.planner(spec)
+    units = planner.ask(999)
+    assert len({u.key for u in units}) == len(units) == planner.total and planner.exhausted
+
+
 def test_depth_and_heads_follow_the_width() -> None:
     spec = study_spec(shape={"aspect": 8, "head_width": 4})
-    recipes = StudyRecipes(spec, "loop")
+    recipes = StudyRecipes(spec)
     for unit in KIND.planner(spec).ask(99):
         net: Any = recipes.of(unit.params).net
         assert (net.width, net.depth, net.heads) == (
@@ -75,7 +82,7 @@ def test_rates_follow_size_and_horizon() -> None:
         rate = 0.02 * (size.parameters / 2040) ** -0.25 * math.sqrt(1e5 / tokens)
         found = float(unit.params["learning_rate"] or 0)
         assert min(abs(found / rate - 1), abs(found / rate - 2)) < 1e-5
-        assert StudyRecipes(spec, "loop").of(unit.params).optimizer.model_dump()["learning_rate"] == found
+        assert StudyRecipes(spec).of(unit.params).optimizer.model_dump()["learning_rate"] == found
 
 
 def test_growing_axes_keeps_every_unit() -> None:
@@ -99,7 +106,7 @@ def test_dearest_first_and_seeds_of_a_cell_in_one_pack() -> None:
 
 def test_a_spec_survives_json_and_its_recipe_has_no_length() -> None:
     spec = study_spec(validate={"budgets": [1e11]})
-    assert parse(ScalingSpec, json.loads(json.dumps(spec.model_dump(mode="json"))), "json") == spec
+    assert KIND.parse(json.loads(json.dumps(spec.model_dump(mode="json"))), "json") == spec
 
 
 @pytest.mark.parametrize(
@@ -188,6 +195,23 @@ def test_the_run_that_tests_the_fit_is_of_the_best_size_and_comes_once_all_other
     for row in [_row(test, spec, ladder), *(_row(u, spec, ladder) for u in reversed(units))]:
         again.tell(row)
     assert again.exhausted and again.ask(99) == [], "with its row there, nothing is left, in whatever order rows come"
+
+
+def test_asking_whether_a_plan_is_exhausted_does_not_change_it() -> None:
+    spec = study_spec(validate={"budgets": [1e11]}, budgets=[1e9, 3e9, 1e10])
+    ladder, read, other = Ladder(spec), KIND.planner(spec), KIND.planner(spec)
+    units = KIND.planner(spec).ask(99)
+    for row in (_row(u, spec, ladder) for u in units[:3]):
+        read.tell(row)
+        other.tell(row)
+        assert not read.exhausted
+    assert [u.key for u in read.ask(5)] == [u.key for u in other.ask(5)] == [u.key for u in units[3:8]]
+    for row in (_row(u, spec, ladder) for u in units):
+        assert not read.exhausted
+        read.tell(row)
+        other.tell(row)
+    assert not read.exhausted and not read.exhausted
+    assert [u.key for u in read.ask(5)] == [u.key for u in other.ask(5)] and read.exhausted and other.exhausted
 
 
 def test_where_nothing_can_be_fitted_no_test_is_proposed() -> None:

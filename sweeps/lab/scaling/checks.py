@@ -1,0 +1,62 @@
+"""What the fields of a study must be together: a law that can be fitted to the plan, and larger runs to test it."""
+
+from __future__ import annotations
+
+from orchestrator.errors import SpecError, UsageError
+from sweeps.lab.laws.base import Law
+from sweeps.lab.laws.catalogue import LAWS, law_named
+from sweeps.lab.laws.problem import checked_fixed
+from sweeps.lab.outline import foresee_recipe
+from sweeps.lab.scaling.ladder import Ladder
+from sweeps.lab.scaling.plan import cells, horizons_of
+from sweeps.lab.scaling.spec import ScalingSpec
+
+__all__ = ["check_study"]
+
+
+def check_study(spec: ScalingSpec) -> None:
+    """Refuse a study whose plan can't be made, or whose law can't be fitted to it.
+
+    Raises:
+        SpecError: names the field, what was planned and what is needed.
+    """
+    if spec.recipe is not None:
+        foresee_recipe(spec.recipe)
+    law = _law_of(spec)
+    fitted = cells(spec, Ladder(spec))
+    horizons_of(spec, fitted)
+    least = law.least_points - len(spec.fixed)
+    if len(fitted) < least:
+        raise SpecError(
+            f"the plan has {len(fitted)} sizes and horizons, but the law needs at least {least}: one more than it has "
+            "parameters; add widths, budgets or ratios"
+        )
+    largest = fitted[0].flops
+    for budget in spec.test_budgets:
+        if budget <= largest:
+            raise SpecError(
+                f"validate.budgets: {budget:.3g} FLOPs is not above the largest run that is fitted, {largest:.3g} FLOPs"
+            )
+
+
+def _law_of(spec: ScalingSpec) -> Law:
+    """The study's law, which must be one of the loss over N and D, and have the parameters that are fixed."""
+    try:
+        law = law_named(spec.law)
+    except UsageError as e:
+        raise SpecError(f"law: {e}") from e
+    if not _of_size_and_tokens(law):
+        usable = ", ".join(known.name for known in LAWS if _of_size_and_tokens(known))
+        raise SpecError(
+            f"law: a study fits the loss as a law of N and D: {usable}; {spec.law} gives {law.output.name} from "
+            f"{', '.join(q.name for q in law.inputs)}"
+        )
+    try:
+        checked_fixed(law, spec.fixed)
+    except UsageError as e:
+        raise SpecError(str(e)) from e
+    return law
+
+
+def _of_size_and_tokens(law: Law) -> bool:
+    return {q.name for q in law.inputs} == {"N", "D"} and law.output.name == "loss"
