@@ -14,6 +14,7 @@ from orchestrator.kind import Arrays, Preparation, SweepKind, Workbench
 from orchestrator.report.parts import Report, Table
 from orchestrator.row import Column
 from orchestrator.unit import Keys
+from sweeps.lab.outline import foresee_recipe
 from sweeps.lab.tensors import tensor_tables
 from sweeps.lab.transfer.plan import TransferPlanner
 from sweeps.lab.transfer.recipes import COORDINATES, CURVE, PART, SizedRecipes
@@ -69,6 +70,12 @@ class TransferKind(SweepKind[TransferSpec]):
             }
         )
 
+    def validate(self, spec: TransferSpec) -> None:
+        """Make every recipe in every size once, so that a width that can't be is refused before any work."""
+        recipes = SizedRecipes(spec)
+        for params in recipes.sizes():
+            foresee_recipe(recipes.of(params))
+
     def params(self, spec: TransferSpec) -> tuple[Column, ...]:
         named = (Column("recipe", "name of the recipe", type="text"),) if spec.recipes else ()
         return (
@@ -98,11 +105,11 @@ class TransferKind(SweepKind[TransferSpec]):
             SpecError: parts of a recipe do not fit; the message names the field.
         """
         recipes = SizedRecipes(spec)
-        made = [recipes.of(params) for params in recipes.sizes()]
-        check_recipes(made, spec.recipe.evaluate.columns(), spec.backend, bench)
-        data = made[0].data.load(bench.folder)
+        sized = [recipes.of(params) for params in recipes.sizes()]
+        check_recipes(sized, spec.recipe.evaluate.columns(), spec.backend, bench)
+        data = sized[0].data.load(bench.folder)
         split = spec.objective.removesuffix("_loss")
-        for recipe in made:
+        for recipe in sized:
             if split not in (recipe.evaluate.splits or tuple(data.splits)):
                 evaluated = list(recipe.evaluate.splits or data.splits)
                 raise SpecError(f"objective: {spec.objective} is of no evaluated split; evaluated are {evaluated}")

@@ -10,9 +10,9 @@ from orchestrator.errors import SpecError
 from orchestrator.spec import parse
 from orchestrator.testing.kind_suite import planned
 from sweeps.lab.search.spec import SearchSpec
-from sweeps.lab.transfer.spec import TransferSpec
 from sweeps.lab.zoo.conflicts import refuse_lost_settings
 from sweeps.lab.zoo.plan import Recipes
+from sweeps.transfer import TransferKind
 from sweeps.zoo import ZooKind, ZooSpec
 
 RECIPE: dict[str, Any] = {"data": {"source": "digits"}, "net": {"net": "mlp", "hidden": [8, 8]}, "steps": 4}
@@ -157,4 +157,4 @@ def test_an_arm_of_a_transfer_sweep_can_not_set_what_the_sweep_does(
 ) -> None:
     fields = {"kind": "transfer", "name": "t", "recipe": RECIPE, "rates": [0.1, 0.2, 0.4], "values": [8, 16]}
     with pytest.raises(SpecError, match=message.removesuffix(r"\.") + ".*would overwrite"):
-        parse(TransferSpec, {**fields, "over": over, "recipes": {"a": arm}}, "test")
+        TransferKind().parse({**fields, "over": over, "recipes": {"a": arm}}, "test")

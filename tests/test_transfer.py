@@ -162,6 +162,26 @@ def test_an_adaptive_sweep_goes_on_where_it_was_stopped(tmp_path: Path) -> None:
     assert again.new == 0
 
 
+@pytest.mark.parametrize("planner", ["adaptive", "grid"])
+def test_asking_whether_a_plan_is_exhausted_does_not_change_it(planner: str) -> None:
+    """One planner is asked again and again, its twin never: both propose the same units in the same order."""
+    spec = transfer_spec(**{**ADAPTIVE, "planner": planner, "sharpness": {"times": 3}})
+    read, twin = KIND.planner(spec), KIND.planner(spec)
+    losses = {rate: (math.log2(rate) + 6.3) ** 2 for rate in spec.rate_values}
+    proposed: list[str] = []
+    while not read.exhausted:
+        assert not read.exhausted
+        units = read.ask(3)
+        assert [u.key for u in twin.ask(3)] == [u.key for u in units] and units
+        proposed += [u.key for u in units]
+        for unit in units:
+            row = {"key": unit.key, "loss": losses[float(unit.params["learning_rate"] or 0)]}
+            read.tell(row)
+            twin.tell(row)
+            assert read.exhausted in (True, False)
+    assert twin.exhausted and twin.ask(3) == [] and len(proposed) == len(set(proposed))
+
+
 def test_a_grid_keeps_the_rows_of_an_adaptive_sweep(tmp_path: Path) -> None:
     fields = {**ADAPTIVE, "seeds": [0], "sharpness": None}
     _, few = run_transfer(transfer_spec(**fields), tmp_path)

@@ -8,10 +8,9 @@ from typing import Any
 import pandas as pd
 
 from orchestrator.ledger import Ledger, Store
-from orchestrator.spec import parse
 from orchestrator.sweep import Sweep
 from orchestrator.testing.kind_suite import run_example
-from sweeps.lab.transfer.found import Found
+from sweeps.lab.transfer.found import Results
 from sweeps.transfer import TransferKind, TransferSpec
 
 KIND = TransferKind()
@@ -21,18 +20,18 @@ def transfer_spec(**changes: Any) -> TransferSpec:
     """The example with other fields; None leaves one out."""
     example = KIND.example().model_dump(mode="json", exclude_defaults=True)
     data = {"kind": "transfer", "name": "transfer", **example, **changes}
-    return parse(TransferSpec, {k: v for k, v in data.items() if v is not None}, "spec")
+    return KIND.parse({k: v for k, v in data.items() if v is not None}, "spec")
 
 
 def transfer_recipe(**changes: Any) -> dict[str, Any]:
     return {**KIND.example().recipe.model_dump(mode="json", exclude_defaults=True), **changes}
 
 
-def run_transfer(spec: TransferSpec, folder: Path) -> tuple[Found, pd.DataFrame]:
+def run_transfer(spec: TransferSpec, folder: Path) -> tuple[Results, pd.DataFrame]:
     assert run_example(KIND, spec, folder).phase == "done"
     sweep = Sweep(Ledger.open(Store.at(folder)))
     rows = sweep.rows()
-    return Found.of(spec.over, tuple(spec.recipes), rows, sweep.series()), rows
+    return Results.of(spec.over, tuple(spec.recipes), rows, sweep.series()), rows
 
 
 PERCEPTRON = {

@@ -22,7 +22,7 @@ class CoordinateCheck:
         layers: names, in the order of the network.
         steps: how many steps had been made.
         slopes: [layers, steps]; nan where an activation was 0 in some size; infinite where in some model it was not
-            finite, or missing, as behind the end of one that diverged.
+            finite, or missing, as after the end of one that diverged.
     """
 
     layers: tuple[str, ...]
@@ -42,8 +42,8 @@ class CoordinateCheck:
         keys are not yet aligned (arXiv 2203.03466).
         """
         shrinks = np.array([layer.endswith(".scores") for layer in self.layers], dtype=bool)[:, None]
-        found = np.where(shrinks, np.maximum(self.slopes, 0), np.abs(self.slopes))
-        return np.where(np.array(self.steps) > 0, found, np.nan)
+        judged = np.where(shrinks, np.maximum(self.slopes, 0), np.abs(self.slopes))
+        return np.where(np.array(self.steps) > 0, judged, np.nan)
 
     @property
     def verdict(self) -> Literal["pass", "fail", "unclear"]:
@@ -61,9 +61,9 @@ def coordinate_check(means: Mapping[int, Sequence[Mapping[tuple[str, int], float
     Returns:
         The check; all slopes are nan below two sizes.
     """
-    every = [m for models in means.values() for m in models]
-    layers = tuple(dict.fromkeys(layer for layer, _ in every[0])) if every else ()
-    steps = tuple(sorted({step for m in every for _, step in m}))
+    all_models = [m for models in means.values() for m in models]
+    layers = tuple(dict.fromkeys(layer for layer, _ in all_models[0])) if all_models else ()
+    steps = tuple(sorted({step for m in all_models for _, step in m}))
     widths = np.log2(np.array(list(means), dtype=float))
     slopes = np.full((len(layers), len(steps)), np.nan)
     for i, layer in enumerate(layers):

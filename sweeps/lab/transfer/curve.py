@@ -50,9 +50,9 @@ class Curve:
 
     def means(self) -> Floats:
         """Means [R] over the seeds that there are."""
-        there = np.isfinite(self.losses)
-        sums = np.where(there, self.losses, 0.0).sum(1)
-        return np.where(there.any(1), sums / np.maximum(there.sum(1), 1), np.nan)
+        finite = np.isfinite(self.losses)
+        sums = np.where(finite, self.losses, 0.0).sum(1)
+        return np.where(finite.any(1), sums / np.maximum(finite.sum(1), 1), np.nan)
 
     def judged(self) -> Curve:
         """The rates that all seeds have judged: an adaptive sweep tries most rates with one seed only."""
@@ -77,14 +77,15 @@ class Curve:
     def loss_at(self, rate: float) -> float:
         """Mean loss at log2 of a rate, on straight lines between the points; nan outside them."""
         means = self.means()
-        there = np.isfinite(means)
-        found = np.interp(rate, self.rates[there], means[there], left=np.nan, right=np.nan) if there.any() else np.nan
-        return float(found)
+        finite = np.isfinite(means)
+        if not finite.any():
+            return np.nan
+        return float(np.interp(rate, self.rates[finite], means[finite], left=np.nan, right=np.nan))
 
 
 def _optimum(rates: Floats, losses: Floats) -> Optimum:
-    there = np.isfinite(losses)
-    x, y = rates[there], losses[there]
+    finite = np.isfinite(losses)
+    x, y = rates[finite], losses[finite]
     if not len(x):
         return Optimum(np.nan, np.nan, np.nan)
     j = int(np.argmin(y))
@@ -124,25 +125,25 @@ def drift(curves: Mapping[int, Curve], seed: int = 0) -> Drift:
     sizes = np.log2(np.array(list(curves), dtype=float))
     rates = np.array([c.optimum().rate for c in curves.values()])
     slope, intercept = _line(sizes, rates)
-    there = np.isfinite(rates)
-    spread = float(np.ptp(rates[there])) if there.any() else np.nan
+    bracketed = rates[np.isfinite(rates)]
+    spread = float(np.ptp(bracketed)) if len(bracketed) else np.nan
     seeds = max((c.losses.shape[1] for c in curves.values()), default=0)
     interval = (np.nan, np.nan)
     if seeds > 1 and np.isfinite(slope):
-        source = np.random.default_rng(seed)
-        drawn = [source.integers(0, seeds, seeds) for _ in range(DRAWS)]
-        slopes = np.array([_line(sizes, np.array([c.resampled(d).rate for c in curves.values()]))[0] for d in drawn])
+        generator = np.random.default_rng(seed)
+        draws = [generator.integers(0, seeds, seeds) for _ in range(DRAWS)]
+        slopes = np.array([_line(sizes, np.array([c.resampled(d).rate for c in curves.values()]))[0] for d in draws])
         if np.isfinite(slopes).sum() > DRAWS // 2:
             low, high = np.nanpercentile(slopes, [2.5, 97.5])
             interval = (float(low), float(high))
-    return Drift(slope, intercept, interval, spread, int(there.sum()))
+    return Drift(slope, intercept, interval, spread, len(bracketed))
 
 
 def _line(x: Floats, y: Floats) -> tuple[float, float]:
-    there = np.isfinite(y)
-    if there.sum() < 2:
+    finite = np.isfinite(y)
+    if finite.sum() < 2:
         return np.nan, np.nan
-    slope, intercept = np.polyfit(x[there], y[there], 1)
+    slope, intercept = np.polyfit(x[finite], y[finite], 1)
     return float(slope), float(intercept)
 
 
@@ -155,16 +156,16 @@ def penalty(curves: Mapping[int, Curve]) -> dict[int, float]:
     base = next(iter(curves.values())).optimum().rate
     if not np.isfinite(base):
         return dict.fromkeys(curves, np.nan)
-    own = {
+    lowest = {
         size: c.loss_at(c.optimum().rate) if c.optimum().bracketed else c.optimum().loss for size, c in curves.items()
     }
-    return {size: float(np.maximum(c.loss_at(base) - own[size], 0)) for size, c in curves.items()}
+    return {size: float(np.maximum(c.loss_at(base) - lowest[size], 0)) for size, c in curves.items()}
 
 
 def notes(curves: Mapping[int, Curve]) -> dict[int, str]:
     """For each size, why its best rate or its penalty is not known; empty where both are."""
-    costs, base = penalty(curves), next(iter(curves.values())).optimum().rate
-    return {size: "; ".join(_reasons(curve, base, costs[size])) for size, curve in curves.items()}
+    penalties, base = penalty(curves), next(iter(curves.values())).optimum().rate
+    return {size: "; ".join(_reasons(curve, base, penalties[size])) for size, curve in curves.items()}
 
 
 def _reasons(curve: Curve, base: float, cost: float) -> Iterator[str]:
@@ -192,8 +193,8 @@ def sensitivity(curve: Curve, initial: float) -> float:
     By the trapezoidal rule over the rates that were tried; nan below two of them.
     """
     means = curve.means()
-    there = np.isfinite(means)
-    x, y = curve.rates[there], np.minimum(means[there], initial)
+    finite = np.isfinite(means)
+    x, y = curve.rates[finite], np.minimum(means[finite], initial)
     if len(x) < 2:
         return np.nan
     return float(np.trapezoid(y - y.min(), x) / (x[-1] - x[0]))

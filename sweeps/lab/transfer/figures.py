@@ -27,7 +27,7 @@ def _colours(sizes: Sequence[int]) -> dict[int, Any]:
 
 
 def _sizes(arms: Mapping[str, Mapping[int, Any]]) -> list[int]:
-    return sorted({size for found in arms.values() for size in found})
+    return sorted({size for by_size in arms.values() for size in by_size})
 
 
 def _panels(names: Sequence[str], lines: int = 1, *, share_y: bool = True) -> tuple[Any, Any]:
@@ -84,18 +84,18 @@ def optimum_figure(arms: Arms, drifts: Mapping[str, Drift], over: str) -> Figure
     plot = picture.add_subplot()
     for i, (name, curves) in enumerate(arms.items()):
         optima = {size: c.optimum() for size, c in curves.items()}
-        good = {size: o.rate for size, o in optima.items() if o.bracketed}
-        colour, found = PALETTE[i % len(PALETTE)], drifts[name]
-        label = f"{name or 'best rate'}: {found.slope:+.2f} per doubling"
-        if np.isfinite(found.interval[0]):
-            label += f" [{found.interval[0]:+.2f}, {found.interval[1]:+.2f}]"
-        x = np.log2(list(good))
-        plot.plot(x, list(good.values()), "o", color=colour, label=label)
-        if np.isfinite(found.slope):
-            plot.plot(x, found.intercept + found.slope * x, "-", lw=1, color=colour)
-        open_ones = [(np.log2(size), o.point) for size, o in optima.items() if not o.bracketed]
-        if open_ones:
-            plot.plot(*zip(*open_ones, strict=True), "o", mfc="none", color=colour)
+        bracketed = {size: o.rate for size, o in optima.items() if o.bracketed}
+        colour, line = PALETTE[i % len(PALETTE)], drifts[name]
+        label = f"{name or 'best rate'}: {line.slope:+.2f} per doubling"
+        if np.isfinite(line.interval[0]):
+            label += f" [{line.interval[0]:+.2f}, {line.interval[1]:+.2f}]"
+        x = np.log2(list(bracketed))
+        plot.plot(x, list(bracketed.values()), "o", color=colour, label=label)
+        if np.isfinite(line.slope):
+            plot.plot(x, line.intercept + line.slope * x, "-", lw=1, color=colour)
+        open_ended = [(np.log2(size), o.point) for size, o in optima.items() if not o.bracketed]
+        if open_ended:
+            plot.plot(*zip(*open_ended, strict=True), "o", mfc="none", color=colour)
     ticks = _sizes(arms)
     plot.set_xticks(np.log2(ticks), [f"{t:,}" for t in ticks])
     plot.yaxis.set_major_formatter(lambda y, _: f"$2^{{{y:g}}}$")
@@ -117,22 +117,22 @@ def steps_figure(
     """Fewest steps to the target over the batch size, with the fitted law, for each recipe."""
     picture = new_picture(6.0, 3.9)
     plot = picture.add_subplot()
-    for i, (name, found) in enumerate(points.items()):
+    for i, (name, steps) in enumerate(points.items()):
         colour, label = PALETTE[i % len(PALETTE)], name or "measured"
-        if name in fits and found:
+        if name in fits and steps:
             label += f": critical batch size {fits[name]['critical']:.3g}"
-            x = np.geomspace(min(found), max(found), 100)
+            x = np.geomspace(min(steps), max(steps), 100)
             plot.plot(x, fits[name].law.predict(fits[name].theta[None], {"batch": x})[0], "-", lw=1, color=colour)
-        plot.plot(list(found), list(found.values()), "o", color=colour, label=label)
-    ticks = sorted({size for found in points.values() for size in found})
+        plot.plot(list(steps), list(steps.values()), "o", color=colour, label=label)
+    ticks = _sizes(points)
     plot.set(
         xscale="log", yscale="log", xlabel="batch size", ylabel=f"steps to {objective.replace('_', ' ')} {target:g}"
     )
     plot.set_xticks(ticks, [f"{t:,}" for t in ticks])
     plot.minorticks_off()
     low, high = plot.get_ylim()
-    steps = [s for e in range(12) for s in (10**e, 2 * 10**e, 5 * 10**e) if low <= s <= high]
-    plot.set_yticks(steps, [f"{s:,}" for s in steps])
+    y_ticks = [s for e in range(12) for s in (10**e, 2 * 10**e, 5 * 10**e) if low <= s <= high]
+    plot.set_yticks(y_ticks, [f"{s:,}" for s in y_ticks])
     plot.grid(alpha=0.3)
     plot.legend(fontsize=8)
     caption = (
@@ -143,7 +143,7 @@ def steps_figure(
     return Figure("critical_batch", caption, picture)
 
 
-def along_figure(metric: str, arms: Mapping[str, Mapping[int, pd.DataFrame]], over: str, told: str) -> Figure:
+def along_figure(metric: str, arms: Mapping[str, Mapping[int, pd.DataFrame]], over: str, caption: str) -> Figure:
     """A probe along training, a line for each size, a panel for each recipe."""
     picture, axes = _panels(list(arms))
     colours = _colours(_sizes(arms))
@@ -156,7 +156,7 @@ def along_figure(metric: str, arms: Mapping[str, Mapping[int, pd.DataFrame]], ov
         _plain(axes[0][0])
     axes[0][0].set_ylabel(metric.replace("_", " "))
     axes[0][-1].legend(fontsize=8)
-    return Figure(metric, told, picture)
+    return Figure(metric, caption, picture)
 
 
 def _positive(arms: Mapping[str, Mapping[int, pd.DataFrame]]) -> bool:
@@ -181,9 +181,9 @@ def coordinates_figure(checks: Mapping[str, CoordinateCheck], over: str) -> Figu
     axes[0][0].set_ylabel(f"slope of log2 mean |activation|\nper doubling of the {over.replace('_', ' ')}")
     if len(next(iter(checks.values())).layers) <= 2 * len(PALETTE):
         axes[0][-1].legend(fontsize=7)
-    told = "depth; of blocks the first and the last" if over == "depth" else over.replace("_", " ")
+    size = "depth; of blocks the first and the last" if over == "depth" else over.replace("_", " ")
     caption = (
-        f"Coordinate check: how the mean absolute activation of each layer changes per doubling of the {told}. Within "
+        f"Coordinate check: how the mean absolute activation of each layer changes per doubling of the {size}. Within "
         f"{PASS:.2f} (lines) in all steps after the first update is a pass, beyond {FAIL:.2f} (dots) a fail."
     )
     return Figure("coordinates", caption, picture)

@@ -15,11 +15,11 @@ from sweeps.lab.transfer.coordinates import CoordinateCheck, coordinate_check
 from sweeps.lab.transfer.curve import Curve
 from sweeps.lab.transfer.recipes import COORDINATES, CURVE, PART, RATE, SHARPNESS
 
-__all__ = ["Found"]
+__all__ = ["Results"]
 
 
 @dataclass(frozen=True)
-class Found:
+class Results:
     """The results of a sweep, by recipe and size.
 
     Attributes:
@@ -35,7 +35,7 @@ class Found:
     series: pd.DataFrame
 
     @classmethod
-    def of(cls, over: str, arms: tuple[str, ...], rows: pd.DataFrame, series: pd.DataFrame) -> Found:
+    def of(cls, over: str, arms: tuple[str, ...], rows: pd.DataFrame, series: pd.DataFrame) -> Results:
         """From the rows as the ledger has them."""
         ended = rows[rows["status"].isin(["ok", "diverged"])].copy()
         ended["arm"] = ended.get("recipe", "")
@@ -49,7 +49,7 @@ class Found:
 
     def curves(self, arm: str) -> dict[int, Curve]:
         """Curves of one recipe, by size."""
-        found, all_rows = {}, self.part(arm, CURVE)
+        curves, all_rows = {}, self.part(arm, CURVE)
         seeds = sorted(set(all_rows["seed"]))  # the same columns in every size, though some have not got so far yet
         for size, rows in all_rows.groupby("size"):
             table = rows.assign(loss=numbers(rows["loss"])).pivot_table(
@@ -57,8 +57,8 @@ class Found:
             )
             if table.size:
                 rates = np.log2(table.index.to_numpy(dtype=float))
-                found[int(size)] = Curve(rates, table.reindex(columns=seeds).to_numpy(dtype=float))
-        return found
+                curves[int(size)] = Curve(rates, table.reindex(columns=seeds).to_numpy(dtype=float))
+        return curves
 
     def initial(self, arm: str, size: int) -> float:
         """Mean loss of the initial weights."""
@@ -90,8 +90,8 @@ class Found:
         if metric != "sharpness":
             rows = self.part(arm, CURVE)
             best = {size: curve.optimum().point for size, curve in self.curves(arm).items()}
-            wanted = rows["size"].map(best)
-            rows = rows[np.isclose(np.log2(numbers(rows[RATE])), wanted) & (rows["seed"] == rows["seed"].min())]
+            best_of_size = rows["size"].map(best)
+            rows = rows[np.isclose(np.log2(numbers(rows[RATE])), best_of_size) & (rows["seed"] == rows["seed"].min())]
         series = self.series[self.series["metric"] == metric] if len(self.series) else self.series
         joined = rows[["key", "size", RATE]].merge(series, on="key")
         joined = joined[np.isfinite(numbers(joined["value"]))]
@@ -105,12 +105,12 @@ _BRANCH_ENDS = (".merge", ".down", ".conv2")  # schemes shrink them; what they a
 def _ends(model: Mapping[tuple[str, int], float]) -> dict[tuple[str, int], float]:
     """Activations under names that networks of any depth share: the first and the last block or hidden layer."""
     last = max((int(m[2]) for layer, _ in model if (m := _NUMBERED.fullmatch(layer))), default=0)
-    found = {}
+    common = {}
     for (layer, step), value in model.items():
         if (m := _NUMBERED.fullmatch(layer)) is None:
-            found[layer, step] = value
+            common[layer, step] = value
             continue
         for place, name in ((0, "first"), (last, "last")):
             if int(m[2]) == place and m[3] not in _BRANCH_ENDS:
-                found[f"{m[1]}.{name}{m[3]}", step] = value
-    return found
+                common[f"{m[1]}.{name}{m[3]}", step] = value
+    return common

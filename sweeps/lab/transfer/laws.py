@@ -39,11 +39,10 @@ def critical_batch(batches: Sequence[float], steps: Sequence[float]) -> Fit | No
     Returns:
         The fit; None below three batch sizes that reached the target, and where steps do not fall with the batch size.
     """
-    found = _fitted(STEPS_TO_TARGET, {"batch": batches, "steps": steps})
-    falls = (
-        found is not None and found["critical"] > 1e-3 * min(batches) and "critical" not in found.convergence.at_bound
-    )
-    return found if falls else None
+    law = _fitted(STEPS_TO_TARGET, {"batch": batches, "steps": steps})
+    if law is None or law["critical"] <= 1e-3 * min(batches) or "critical" in law.convergence.at_bound:
+        return None
+    return law
 
 
 def _fitted(law: Law, columns: dict[str, Sequence[float]]) -> Fit | None:

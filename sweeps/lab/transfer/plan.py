@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator, Mapping
+from itertools import chain, islice
 from typing import Any, NamedTuple
 
 from orchestrator.axes import Value
@@ -18,6 +18,8 @@ __all__ = ["TransferPlanner"]
 
 
 class _Place(NamedTuple):
+    """Where a model of the curves stands: its recipe, its size, and the positions of its rate and its seed."""
+
     arm: str
     size: int
     rate: int
@@ -27,7 +29,7 @@ class _Place(NamedTuple):
 class TransferPlanner(Planner):
     """Proposes units size by size, so that those of equal pack key stand next to each other.
 
-    It listens where the plan depends on rows: an adaptive search, or sharpness at a rate that must be found first.
+    It hears rows where the plan depends on them: an adaptive search, or sharpness at a rate that must be found first.
 
     Args:
         spec: of the sweep.
@@ -46,32 +48,39 @@ class TransferPlanner(Planner):
         }
         self._finding = spec.sharpness is not None and spec.sharpness.learning_rate is None
         self.listens = adaptive or self._finding
-        self._places = dict(self._known()) if self.listens else {}
-        self._asked: set[str] = set()
-        self._ready: deque[Unit] = deque(self._fixed())
+        self._places = dict(self._curve_places()) if self.listens else {}
+        self._proposed: set[str] = set()  # keys, of units that have rows too
+        self._ready = {u.key: u for u in self._fixed()}  # to be proposed, in this order
+        self._total = None if self.listens else len(self._ready)
 
     @property
     def total(self) -> int | None:
-        return None if self.listens else len(self._ready) + len(self._asked)
+        return self._total
 
     @property
     def exhausted(self) -> bool:
-        self._refill()
-        return not self._ready and not any(search.wants() for search in self._searches.values() if self.listens)
+        if self._ready:
+            return False
+        waits = self.listens and any(search.wants() for search in self._searches.values())
+        return not waits and next(self._asked_for(), None) is None
 
     def ask(self, limit: int) -> list[Unit]:
-        self._refill()
-        units = [self._ready.popleft() for _ in range(min(limit, len(self._ready)))]
-        self._asked.update(u.key for u in units)
+        if not self._ready:
+            self._ready = {u.key: u for u in self._asked_for()}
+        units = list(islice(self._ready.values(), limit))
+        for unit in units:
+            del self._ready[unit.key]
+            self._proposed.add(unit.key)
         return units
 
     def tell(self, row: Mapping[str, Any]) -> None:
         key = str(row["key"])
-        self._asked.add(key)
+        self._proposed.add(key)
+        self._ready.pop(key, None)
         if (place := self._places.get(key)) is not None:
             self._searches[place.arm, place.size].tell(place.rate, place.seed, row.get("loss"))
 
-    def _known(self) -> Iterator[tuple[str, _Place]]:
+    def _curve_places(self) -> Iterator[tuple[str, _Place]]:
         for arm, size in self._searches:
             for r in range(len(self._spec.rate_values)):
                 for s in range(len(self._spec.seed_values)):
@@ -88,10 +97,10 @@ class TransferPlanner(Planner):
             definitions[PART] = self._spec.coordinates.model_dump(mode="json", include={"steps", "first"})
         if part == SHARPNESS and self._spec.sharpness is not None:
             definitions[PART] = self._spec.sharpness.model_dump(mode="json", exclude={"learning_rate"})
-        mark = (arm, size, part)
-        if mark not in self._packs:
-            self._packs[mark] = self._recipes.of(params).pack_key()
-        return self._keys.unit(params, definitions, self._packs[mark])
+        alike = (arm, size, part)
+        if alike not in self._packs:
+            self._packs[alike] = self._recipes.of(params).pack_key()
+        return self._keys.unit(params, definitions, self._packs[alike])
 
     def _fixed(self) -> Iterator[Unit]:
         """What does not depend on rows."""
@@ -110,24 +119,25 @@ class TransferPlanner(Planner):
                 for arm in self._arms:
                     yield self._unit(arm, size, spec.sharpness.learning_rate, spec.seed_values[0], SHARPNESS)
 
-    def _refill(self) -> None:
-        """Units that the rows told so far ask for, and that have not been proposed."""
-        if self._ready or not self.listens:
+    def _asked_for(self) -> Iterator[Unit]:
+        """Units that the rows told so far ask for, and that have been neither proposed nor told."""
+        if not self.listens:
             return
+        for unit in chain(self._on_curves(), self._at_the_best()):
+            if unit.key not in self._proposed:
+                yield unit
+
+    def _on_curves(self) -> Iterator[Unit]:
         for (arm, size), search in self._searches.items():
             for r, s in search.wants():
-                self._offer(self._curve(_Place(arm, size, r, s)))
-        if not self._finding:
-            return
-        for arm in self._arms:
-            base = self._searches[arm, self._spec.sizes[0]]
-            best = base.best()
-            if best is not None and not base.wants():
-                for size in self._spec.sizes:
-                    rate = self._spec.rate_values[best]
-                    self._offer(self._unit(arm, size, rate, self._spec.seed_values[0], SHARPNESS))
+                yield self._curve(_Place(arm, size, r, s))
 
-    def _offer(self, unit: Unit) -> None:
-        if unit.key not in self._asked:
-            self._asked.add(unit.key)
-            self._ready.append(unit)
+    def _at_the_best(self) -> Iterator[Unit]:
+        """Sharpness of every size at the first one's best rate, where that is looked for and has been found."""
+        sizes, seed = self._spec.sizes, self._spec.seed_values[0]
+        for arm in self._arms if self._finding else ():
+            search = self._searches[arm, sizes[0]]
+            best = search.best()
+            if best is not None and not search.wants():
+                for size in sizes:
+                    yield self._unit(arm, size, self._spec.rate_values[best], seed, SHARPNESS)

@@ -4,55 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from typing import Any, Protocol
+from typing import Any
 
 from orchestrator.axes import Value
 from orchestrator.errors import SpecError
 from orchestrator.spec import parse
 from sweeps.lab.models.resize import resized
 from sweeps.lab.recipe import Recipe
+from sweeps.lab.transfer.spec import TransferSpec
 from sweeps.lab.zoo.conflicts import Write, refuse_lost_settings
-from sweeps.lab.zoo.plan import SEED, VARIANT, Recipes, Swept, short_path
+from sweeps.lab.zoo.plan import SEED, VARIANT, Recipes, short_path
 
-__all__ = ["COORDINATES", "CURVE", "PART", "RATE", "SHARPNESS", "Sized", "SizedRecipes"]
+__all__ = ["COORDINATES", "CURVE", "PART", "RATE", "SHARPNESS", "SizedRecipes"]
 
 PART, RATE = "part", "learning_rate"
 CURVE, COORDINATES, SHARPNESS = "curve", "coordinates", "sharpness"  # values of PART
-
-
-class _Coordinates(Protocol):
-    @property
-    def steps(self) -> int: ...
-    @property
-    def first(self) -> int: ...
-    @property
-    def sizes(self) -> tuple[int, ...] | None: ...
-
-
-class _Sharpness(Protocol):
-    @property
-    def times(self) -> int: ...
-    @property
-    def first(self) -> int: ...
-    @property
-    def products(self) -> int: ...
-
-
-class Sized(Swept, Protocol):
-    """A transfer sweep's spec as its recipes need it."""
-
-    @property
-    def over(self) -> str: ...
-    @property
-    def sizes(self) -> tuple[int, ...]: ...
-    @property
-    def rate_values(self) -> tuple[float, ...]: ...
-    @property
-    def objective(self) -> str: ...
-    @property
-    def coordinates(self) -> _Coordinates | None: ...
-    @property
-    def sharpness(self) -> _Sharpness | None: ...
 
 
 class SizedRecipes(Recipes):
@@ -62,17 +28,17 @@ class SizedRecipes(Recipes):
         spec: of the sweep.
     """
 
-    def __init__(self, spec: Sized) -> None:
+    def __init__(self, spec: TransferSpec) -> None:
         super().__init__(spec)
         self._spec = spec
-        self._arms = {name: self._made({VARIANT: name}, f"recipes.{name}") for name in spec.recipes}
+        self._arms = {name: self._arm(name) for name in spec.recipes}
         if not self._arms:
             self._arms = {"": spec.recipe}
-        self._known: dict[tuple[Value, ...], dict[str, Any]] = {}
+        self._shaped: dict[tuple[Value, ...], dict[str, Any]] = {}
 
-    def _made(self, params: Mapping[str, Value], source: str) -> Recipe:
-        self._check_arm(str(params[VARIANT]))
-        return parse(Recipe, super().data(params), source)
+    def _arm(self, name: str) -> Recipe:
+        self._check_arm(name)
+        return parse(Recipe, super().data({VARIANT: name}), f"recipes.{name}")
 
     def _check_arm(self, arm: str) -> None:
         """Refuse an arm that sets what the sweep does. A whole network may: other sizes are scaled from its own."""
@@ -103,18 +69,18 @@ class SizedRecipes(Recipes):
     def data(self, params: Mapping[str, Value]) -> dict[str, Any]:
         """The recipe's fields: those that its size and part determine are made once and kept."""
         over = self._spec.over
-        mark = (params.get(VARIANT, ""), params[PART], params[over])
-        if mark not in self._known:
+        alike = (params.get(VARIANT, ""), params[PART], params[over])
+        if alike not in self._shaped:
             arm = self._arms[str(params.get(VARIANT, ""))]
-            changed = self._in_size(arm, int(str(params[over])))
-            self._known[mark] = {**changed, **self._in_part(arm, changed, str(params[PART]))}
-        shaped = self._known[mark]
+            fields = self._in_size(arm, int(str(params[over])))
+            self._shaped[alike] = {**fields, **self._in_part(fields, str(params[PART]))}
+        shaped = self._shaped[alike]
         optimizer = {**shaped["optimizer"], RATE: params[RATE]}
         return {**shaped, "optimizer": optimizer, SEED: params[SEED]}
 
     def _in_size(self, arm: Recipe, size: int) -> dict[str, Any]:
-        over, fields = self._spec.over, arm.model_dump(mode="json")
-        match over:
+        fields = arm.model_dump(mode="json")
+        match self._spec.over:
             case "width":
                 return {**fields, "net": resized(arm.net, width=size).model_dump(mode="json")}
             case "depth":
@@ -123,23 +89,20 @@ class SizedRecipes(Recipes):
                 return {**fields, "steps": size, "epochs": None}
             case "batch_size":
                 return {**fields, "batch_size": size}
-            case _:
-                raise SpecError(f"over: {over!r} is none of width, depth, batch_size, steps")
 
-    def _in_part(self, arm: Recipe, fields: Mapping[str, Any], part: str) -> dict[str, Any]:
+    def _in_part(self, fields: Mapping[str, Any], part: str) -> dict[str, Any]:
         split = self._spec.objective.removesuffix("_loss")
-        few = {"splits": [split], "first": 1}
-        plain = {"best": None, "last": False}
+        no_weights = {"best": None, "last": False}
         coordinates, sharpness = self._spec.coordinates, self._spec.sharpness
         if part == COORDINATES and coordinates is not None:
             probe = {"probe": "activations", "first": coordinates.first}
-            evaluate = {**few, "every_steps": 1, "probes": [probe]}
-            return {"steps": coordinates.steps, "epochs": None, "evaluate": evaluate, "checkpoints": plain}
+            evaluate = {"splits": [split], "first": 1, "every_steps": 1, "probes": [probe]}
+            return {"steps": coordinates.steps, "epochs": None, "evaluate": evaluate, "checkpoints": no_weights}
         if part == SHARPNESS and sharpness is not None:
             if fields["steps"] is None:
                 raise SpecError("sharpness: give the recipe its length in steps, not in epochs")
             every = max(1, math.ceil(fields["steps"] / (sharpness.times - 1)))
             probe = {"probe": "sharpness", "first": sharpness.first, "products": sharpness.products}
             evaluate = {"splits": [split], "every_steps": every, "start": True, "probes": [probe]}
-            return {"evaluate": evaluate, "checkpoints": plain}
+            return {"evaluate": evaluate, "checkpoints": no_weights}
         return {"evaluate": {**fields["evaluate"], "start": True}}  # the initial loss is the score of what diverges

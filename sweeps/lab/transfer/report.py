@@ -11,7 +11,7 @@ from orchestrator.report.parts import Part, Report, Section, Table
 from orchestrator.report.tables import numbers
 from sweeps.lab.transfer.curve import Curve, Drift, drift, notes, penalty, sensitivity
 from sweeps.lab.transfer.figures import along_figure, coordinates_figure, curves_figure, optimum_figure, steps_figure
-from sweeps.lab.transfer.found import Found
+from sweeps.lab.transfer.found import Results
 from sweeps.lab.transfer.laws import critical_batch, rate_law
 from sweeps.lab.transfer.recipes import CURVE, RATE
 from sweeps.lab.transfer.spec import TransferSpec
@@ -36,32 +36,32 @@ def transfer_report(spec: TransferSpec, rows: pd.DataFrame, series: pd.DataFrame
     """
     if not len(rows):
         return Report([Section("Transfer", ["There is no model yet."])])
-    found = Found.of(spec.over, tuple(spec.recipes), rows, series)
-    arms = {arm: found.curves(arm) for arm in found.arms}
+    results = Results.of(spec.over, tuple(spec.recipes), rows, series)
+    arms = {arm: results.curves(arm) for arm in results.arms}
     drifts = {arm: drift(curves) for arm, curves in arms.items()}
     sections = []
     if any(arms.values()):
         drawn = {arm: curves for arm, curves in arms.items() if curves}
-        sections.append(Section("Learning rates", list(_rates(spec, found, drawn, drifts))))
-        sections.append(Section("Laws of the optimum", list(_laws(spec, found, drawn))))
-    sections += _explained(spec, found)
-    summary = {f"{_dot(arm)}drift_per_doubling": d.slope for arm, d in drifts.items()}
+        sections.append(Section("Learning rates", list(_rates(spec, results, drawn, drifts))))
+        sections.append(Section("Laws of the optimum", list(_laws(spec, results, drawn))))
+    sections += _explained(spec, results)
+    summary = {f"{_prefix(arm)}drift_per_doubling": d.slope for arm, d in drifts.items()}
     for arm, curves in arms.items():
         if curves:
-            costs = [cost for cost in penalty(curves).values() if np.isfinite(cost)]
-            summary[f"{_dot(arm)}largest_penalty"] = max(costs, default=np.nan)
-        if (check := found.check(arm)) is not None:
-            summary[f"{_dot(arm)}coordinate_slope"] = check.largest
+            penalties = [value for value in penalty(curves).values() if np.isfinite(value)]
+            summary[f"{_prefix(arm)}largest_penalty"] = max(penalties, default=np.nan)
+        if (check := results.check(arm)) is not None:
+            summary[f"{_prefix(arm)}coordinate_slope"] = check.largest
     parts = sections or [Section("Transfer", ["No model has ended yet."])]
     return Report(parts, {name: value for name, value in summary.items() if np.isfinite(value)})
 
 
-def _dot(arm: str) -> str:
+def _prefix(arm: str) -> str:
     return f"{arm}." if arm else ""
 
 
 def _rates(
-    spec: TransferSpec, found: Found, arms: Mapping[str, Mapping[int, Curve]], drifts: Mapping[str, Drift]
+    spec: TransferSpec, results: Results, arms: Mapping[str, Mapping[int, Curve]], drifts: Mapping[str, Drift]
 ) -> Iterator[Part]:
     yield curves_figure(arms, spec.over, spec.objective)
     yield optimum_figure(arms, drifts, spec.over)
@@ -95,19 +95,19 @@ def _rates(
             "diverged",
             "note",
         ),
-        list(_optima(found, arms)),
+        list(_optima(results, arms)),
         name="optima",
         digits=4,
     )
 
 
-def _optima(found: Found, arms: Mapping[str, Mapping[int, Curve]]) -> Iterator[list[object]]:
+def _optima(results: Results, arms: Mapping[str, Mapping[int, Curve]]) -> Iterator[list[object]]:
     for arm, curves in arms.items():
-        costs, reasons, rows = penalty(curves), notes(curves), found.part(arm, CURVE)
+        penalties, reasons, rows = penalty(curves), notes(curves), results.part(arm, CURVE)
         for size, curve in curves.items():
             best = curve.optimum()
             diverged = int((rows.loc[rows["size"] == size, "status"] == "diverged").sum())
-            spread = sensitivity(curve, found.initial(arm, size))
+            spread = sensitivity(curve, results.initial(arm, size))
             yield [
                 arm or "-",
                 size,
@@ -116,7 +116,7 @@ def _optima(found: Found, arms: Mapping[str, Mapping[int, Curve]]) -> Iterator[l
                 best.point,
                 best.bracketed,
                 best.loss,
-                costs[size],
+                penalties[size],
                 spread,
                 len(curve.rates),
                 diverged,
@@ -124,17 +124,17 @@ def _optima(found: Found, arms: Mapping[str, Mapping[int, Curve]]) -> Iterator[l
             ]
 
 
-def _laws(spec: TransferSpec, found: Found, arms: Mapping[str, Mapping[int, Curve]]) -> Iterator[Part]:
+def _laws(spec: TransferSpec, results: Results, arms: Mapping[str, Mapping[int, Curve]]) -> Iterator[Part]:
     lines, factor = [], _FACTORS[spec.over]
     for arm, curves in arms.items():
-        rows = found.part(arm, CURVE).groupby("size").first()
+        rows = results.part(arm, CURVE).groupby("size").first()
         rates = [2 ** c.optimum().rate for c in curves.values()]
         values = numbers(rows["parameters"]) if factor == "parameters" else np.array(list(curves), dtype=float)
         if factor == "samples":
             values = values * spec.recipe.batch_size
         law = rate_law(rates, list(values)) if len(values) == len(rates) else None
-        told = [np.nan] * 4 if law is None else [law["p"], *law.interval("p"), law.rmse / np.log(2)]
-        lines.append([arm or "-", f"best rate ~ {factor}^p", *told, int(np.isfinite(rates).sum())])
+        cells = [np.nan] * 4 if law is None else [law["p"], *law.interval("p"), law.rmse / np.log(2)]
+        lines.append([arm or "-", f"best rate ~ {factor}^p", *cells, int(np.isfinite(rates).sum())])
     yield Table(
         "Power laws of the best rate, by least squares in logarithms; intervals by Student's t over the sizes. The "
         "residual is the root mean square of log2 rate. Three bracketed optima are needed.",
@@ -144,13 +144,13 @@ def _laws(spec: TransferSpec, found: Found, arms: Mapping[str, Mapping[int, Curv
         digits=3,
     )
     if spec.over == "batch_size" and spec.target is not None:
-        yield from _critical(spec, found, arms)
+        yield from _critical(spec, results, arms)
 
 
-def _critical(spec: TransferSpec, found: Found, arms: Mapping[str, Mapping[int, Curve]]) -> Iterator[Part]:
+def _critical(spec: TransferSpec, results: Results, arms: Mapping[str, Mapping[int, Curve]]) -> Iterator[Part]:
     lines, points, fits = [], {}, {}
     for arm in arms:
-        rows = found.part(arm, CURVE)
+        rows = results.part(arm, CURVE)
         reached = rows.assign(steps=numbers(rows["target_step"])).groupby(["size", RATE])["steps"]
         means = reached.apply(lambda s: s.mean() if s.notna().all() else np.nan).groupby("size").min()
         points[arm] = {int(size): float(steps) for size, steps in means.items() if np.isfinite(steps)}
@@ -174,32 +174,32 @@ def _critical(spec: TransferSpec, found: Found, arms: Mapping[str, Mapping[int, 
     )
 
 
-def _explained(spec: TransferSpec, found: Found) -> Iterator[Section]:
-    sharp = {arm: lines for arm in found.arms if (lines := found.along(arm, "sharpness"))}
+def _explained(spec: TransferSpec, results: Results) -> Iterator[Section]:
+    sharp = {arm: lines for arm in results.arms if (lines := results.along(arm, "sharpness"))}
     if sharp:
         rates = {arm: f"{next(iter(lines.values()))[RATE].iloc[0]:.3g}" for arm, lines in sharp.items()}
-        told = ", ".join(f"{arm} {rate}" if arm else rate for arm, rate in rates.items())
+        named = ", ".join(f"{arm} {rate}" if arm else rate for arm, rate in rates.items())
         caption = (
-            f"Largest Hessian eigenvalue along training, at one rate for every {spec.over} ({told}). Where a rate "
+            f"Largest Hessian eigenvalue along training, at one rate for every {spec.over} ({named}). Where a rate "
             "carries over, it follows the same path in every size (arXiv 2402.17457)."
         )
         yield Section("Sharpness", [along_figure("sharpness", sharp, spec.over, caption)])
     stability: list[Part] = []
     for metric, caption in _ALONG.items():
-        grown = {arm: got for arm in found.arms if (got := found.along(arm, metric))}
-        if grown:
-            stability.append(along_figure(metric, grown, spec.over, caption))
+        series = {arm: by_size for arm in results.arms if (by_size := results.along(arm, metric))}
+        if series:
+            stability.append(along_figure(metric, series, spec.over, caption))
     if stability:
         yield Section("Stability", stability)
-    checks = {arm: check for arm in found.arms if (check := found.check(arm)) is not None}
+    checks = {arm: check for arm in results.arms if (check := results.check(arm)) is not None}
     if checks:
-        worst = []
+        verdicts = []
         for arm, check in checks.items():
             sizes = np.nan_to_num(check.sizes(), nan=-1.0)
             i, j = np.unravel_index(int(sizes.argmax()), sizes.shape) if sizes.size else (0, 0)
             where = f"{check.layers[i]} after {check.steps[j]}" if sizes.size else "-"
-            worst.append([arm or "-", check.verdict, f"{check.largest:.3f}", where])
+            verdicts.append([arm or "-", check.verdict, f"{check.largest:.3f}", where])
         table = Table(
-            "Largest absolute slope after the first update.", ("recipe", "verdict", "slope", "layer, steps"), worst
+            "Largest absolute slope after the first update.", ("recipe", "verdict", "slope", "layer, steps"), verdicts
         )
         yield Section("Coordinate check", [coordinates_figure(checks, spec.over), table])

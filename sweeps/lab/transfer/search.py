@@ -32,31 +32,31 @@ class RateSearch:
 
     def __init__(self, rates: int, seeds: int, *, adaptive: bool) -> None:
         self._rates, self._seeds, self._adaptive = rates, seeds, adaptive
-        self._told: dict[tuple[int, int], float] = {}
+        self._losses: dict[tuple[int, int], float] = {}
 
     def tell(self, rate: int, seed: int, loss: float | None) -> None:
         """Hear the loss of one model; None: it failed, and says nothing good of its rate."""
-        self._told[rate, seed] = math.inf if loss is None or math.isnan(loss) else loss
+        self._losses[rate, seed] = math.inf if loss is None or math.isnan(loss) else loss
 
     def wants(self) -> list[tuple[int, int]]:
         """Positions of rate and seed that are needed now and have not been told; empty: the search has ended."""
-        everyone = range(self._seeds)
+        seeds = range(self._seeds)
         if not self._adaptive:
-            return self._missing((r, s) for r in range(self._rates) for s in everyone)
+            return self._missing((r, s) for r in range(self._rates) for s in seeds)
         stride = 2 ** max(0, round(math.log2(max(self._rates - 1, 1) / 4)))
-        seen = {*range(0, self._rates, stride), self._rates - 1}
-        needed = self._missing((r, 0) for r in seen)
+        level = {*range(0, self._rates, stride), self._rates - 1}
+        needed = self._missing((r, 0) for r in level)
         while not needed and stride > 1:
             stride //= 2
-            # The best of this level's rates: a better one that a finer level has found must not change what is asked.
-            seen.update(self._around(min(seen, key=lambda r: (self._told[r, 0], r)), stride))
-            needed = self._missing((r, 0) for r in seen)
+            # The best of this level's rates: what finer levels have measured must not change what this one asks.
+            level.update(self._around(min(level, key=lambda r: (self._losses[r, 0], r)), stride))
+            needed = self._missing((r, 0) for r in level)
         if not needed:
             needed = self._missing((r, 0) for r in self._around(self._lowest(1), 1))
         if not needed:
-            needed = self._missing((r, s) for r in self._around(self._lowest(1), 1) for s in everyone)
+            needed = self._missing((r, s) for r in self._around(self._lowest(1), 1) for s in seeds)
         if not needed:
-            needed = self._missing((r, s) for r in self._around(self._lowest(self._seeds), 1) for s in everyone)
+            needed = self._missing((r, s) for r in self._around(self._lowest(self._seeds), 1) for s in seeds)
         return needed
 
     def best(self) -> int | None:
@@ -64,15 +64,15 @@ class RateSearch:
         return self._lowest(self._seeds) if any(self._complete(r, self._seeds) for r in range(self._rates)) else None
 
     def _missing(self, wanted: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
-        return sorted(set(wanted) - self._told.keys())
+        return sorted(set(wanted) - self._losses.keys())
 
     def _around(self, rate: int, stride: int) -> list[int]:
         return [r for r in (rate - stride, rate, rate + stride) if 0 <= r < self._rates]
 
     def _complete(self, rate: int, seeds: int) -> bool:
-        return all((rate, s) in self._told for s in range(seeds))
+        return all((rate, s) in self._losses for s in range(seeds))
 
     def _lowest(self, seeds: int) -> int:
         """The rate whose first so many seeds have all been told, with the lowest mean; of equal ones the first."""
         complete = [r for r in range(self._rates) if self._complete(r, seeds)]
-        return min(complete, key=lambda r: sum(self._told[r, s] for s in range(seeds)))
+        return min(complete, key=lambda r: sum(self._losses[r, s] for s in range(seeds)))

@@ -1,4 +1,4 @@
-"""A transfer sweep on one worker: the zoo's training, and each model's score."""
+"""A transfer sweep on one worker: trains its models, and scores each of them."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class TransferSession:
         self._others = ZooSession(alone, bench, {}, recipes)
 
     def evaluate(self, units: Sequence[Unit]) -> Iterator[Outcome | Progress]:
-        """Outcomes of the zoo, with the columns that judge a learning rate."""
+        """The outcomes of the trainings, with the columns that judge a learning rate."""
         curves = [u for u in units if u.params[PART] == CURVE]
         others = [u for u in units if u.params[PART] != CURVE]
         for session, chosen in ((self._curves, curves), (self._others, others)):
@@ -63,21 +63,19 @@ class TransferSession:
     def _judged(self, session: ZooSession, units: Sequence[Unit]) -> Iterator[Outcome | Progress]:
         initial: dict[str, float] = {}
         reached: dict[str, int] = {}
-        for told in session.evaluate(units):
-            if isinstance(told, Progress):
-                loss = told.metrics.get(self._spec.objective, math.nan)
-                if told.step == 0:
-                    initial[told.key] = loss
+        for event in session.evaluate(units):
+            key = event.key
+            if isinstance(event, Progress):
+                loss = event.metrics.get(self._spec.objective, math.nan)
+                if event.step == 0:
+                    initial[key] = loss
                 if self._spec.target is not None and loss <= self._spec.target:
-                    reached.setdefault(told.key, told.step)
-                yield told
+                    reached.setdefault(key, event.step)
+                yield event
                 continue
-            final = told.metrics.get(self._spec.objective)
-            start = initial.get(told.key)
-            judged = score(
-                float(final) if isinstance(final, float | int) else None,
-                start,
-                diverged=told.status is Status.diverged,
-            )
-            more: dict[str, Metric] = {"loss": judged, "initial_loss": start, "target_step": reached.get(told.key)}
-            yield replace(told, metrics={**told.metrics, **more})
+            last = event.metrics.get(self._spec.objective)
+            final = float(last) if isinstance(last, float | int) else None
+            start = initial.get(key)
+            loss_of_rate = score(final, start, diverged=event.status is Status.diverged)
+            scores: dict[str, Metric] = {"loss": loss_of_rate, "initial_loss": start, "target_step": reached.get(key)}
+            yield replace(event, metrics={**event.metrics, **scores})

@@ -9,9 +9,7 @@ from pydantic import Field, model_validator
 
 from orchestrator.axes import Axis, AxisLike
 from orchestrator.spec import IsAxis, IsLabel, IsNamedAxis, Model, Spec
-from sweeps.lab.outline import foresee_recipe
 from sweeps.lab.recipe import Recipe
-from sweeps.lab.transfer.recipes import SizedRecipes
 from sweeps.lab.zoo.draws import Samples
 
 __all__ = ["Coordinates", "SharpnessSeries", "TransferSpec"]
@@ -136,14 +134,6 @@ class TransferSpec(Spec):
             raise ValueError(f"rates must be above 0, got {self.rate_values[0]:g}")
         _whole_numbers("values", self.values, 1)
         _whole_numbers("seeds", self.seeds, 0)
-        return self
-
-    @model_validator(mode="after")
-    def _every_size_fits(self) -> Self:
-        """Make every recipe in every size once, so that a width that can't be is known before any work."""
-        recipes = SizedRecipes(self)
-        for params in recipes.sizes():
-            foresee_recipe(recipes.of(params))
         return self
 
     def pinned(self, folder: Path) -> Self:

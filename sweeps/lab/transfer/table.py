@@ -1,4 +1,4 @@
-"""Transfer judged from a table that is there: rates x sizes x losses, from wherever."""
+"""Transfer judged from any table of runs with learning rates, sizes and losses."""
 
 from __future__ import annotations
 
@@ -39,16 +39,16 @@ class Judged:
 
     def lines(self) -> list[dict[str, Any]]:
         """A line for each size; numbers that are not known are None, and `note` says why."""
-        costs, reasons, lines = penalty(self.curves), notes(self.curves), []
+        penalties, reasons, lines = penalty(self.curves), notes(self.curves), []
         for size, curve in self.curves.items():
             best = curve.optimum()
             numbers = {
-                "best_rate": 2**best.rate, "lowest_point": 2**best.point, "loss": best.loss, "penalty": costs[size]
+                "best_rate": 2**best.rate, "lowest_point": 2**best.point, "loss": best.loss, "penalty": penalties[size]
             }  # fmt: skip
             lines.append(
                 {
                     self.over: size,
-                    **_known(numbers),
+                    **_finite_or_none(numbers),
                     "rates": int(np.isfinite(curve.means()).sum()),
                     "seeds": curve.losses.shape[1],
                     "note": reasons[size],
@@ -62,8 +62,9 @@ class Judged:
         return {
             "over": self.over,
             "sizes": self.lines(),
-            "drift": _known({"per_doubling": d.slope, **_ends(d.interval), "span": d.spread}) | {"bracketed": d.sizes},
-            "law": None if law is None else _known({"p": law["p"], **_ends(law.interval("p"))}),
+            "drift": _finite_or_none({"per_doubling": d.slope, **_ends(d.interval), "span": d.spread})
+            | {"bracketed": d.sizes},
+            "law": None if law is None else _finite_or_none({"p": law["p"], **_ends(law.interval("p"))}),
             "rows_without_loss": self.missing,
         }
 
@@ -102,15 +103,15 @@ def judged(table: pd.DataFrame, *, rate: str, over: str, loss: str, seed: str | 
     Raises:
         UsageError: a column is missing, is given twice or holds other values, there is no row, or two rows are one run.
     """
-    wanted = {"--rate": rate, "--over": over, "--loss": loss} | ({} if seed is None else {"--seed": seed})
-    for option, name in wanted.items():
+    options = {"--rate": rate, "--over": over, "--loss": loss} | ({} if seed is None else {"--seed": seed})
+    for option, name in options.items():
         if name not in table.columns:
             raise UsageError(
                 f"{option} {name}: there is no such column; the table has {', '.join(map(str, table.columns))}"
             )
-    if len(set(wanted.values())) < len(wanted):
-        told = ", ".join(f"{option} {name}" for option, name in wanted.items())
-        raise UsageError(f"{told}: each must be a column of its own")
+    if len(set(options.values())) < len(options):
+        given = ", ".join(f"{option} {name}" for option, name in options.items())
+        raise UsageError(f"{given}: each must be a column of its own")
     if table.empty:
         raise UsageError("no row is left to judge; leave fewer out with --exclude")
     rates, sizes, losses = (pd.to_numeric(table[n], errors="coerce").to_numpy(np.float64) for n in (rate, over, loss))
@@ -130,8 +131,8 @@ def judged(table: pd.DataFrame, *, rate: str, over: str, loss: str, seed: str | 
             + (" with the same seed" if seed is not None else "; name the column of the seed with --seed")
         )
     curves = {}
-    for size, some in runs.groupby("size"):
-        wide = some.pivot(index="rate", columns="seed", values="loss").reindex(columns=range(seeds.max() + 1))
+    for size, group in runs.groupby("size"):
+        wide = group.pivot(index="rate", columns="seed", values="loss").reindex(columns=range(seeds.max() + 1))
         curves[int(size)] = Curve(wide.index.to_numpy(np.float64), wide.to_numpy(np.float64))
     best = [2 ** c.optimum().rate for c in curves.values()]
     return Judged(over, curves, drift(curves), rate_law(best, list(curves)), int(runs["loss"].isna().sum()))
@@ -141,6 +142,6 @@ def _ends(interval: tuple[float, float]) -> dict[str, float]:
     return dict(zip(("low", "high"), interval, strict=True))
 
 
-def _known(numbers: Mapping[str, float]) -> dict[str, float | None]:
+def _finite_or_none(numbers: Mapping[str, float]) -> dict[str, float | None]:
     """The same with None for what is no number."""
     return {name: value if math.isfinite(value) else None for name, value in numbers.items()}
