@@ -110,11 +110,11 @@ class Ladder:
 
     @property
     def _counted_by_dry_runs(self) -> bool:
-        net, recipe = self.size(self.step).net, self._family.recipe
+        net, recipe = self.size(self.step).net, self._spec.recipe
         if net is None or recipe is None:
             return False
-        shape, outputs, _ = dimensions(recipe.data)
-        return closed_form(net, shape, outputs) is None
+        data = _dimensions_of(recipe.data)
+        return closed_form(net, data.shape, data.outputs) is None
 
     def _coarse(self) -> Iterator[Size]:
         last = 0
