@@ -17,10 +17,10 @@ from orchestrator.console import Console
 from orchestrator.kind import SweepKind
 from orchestrator.ledger import Findings, Ledger, driver_lives, read_status
 from orchestrator.manifest import read_head
+from orchestrator.progress import Snapshot
 from orchestrator.reading import write_yaml
 from orchestrator.report.parts import Table
 from orchestrator.report.values import number
-from orchestrator.snapshot import Snapshot
 from orchestrator.spec import IsAxis, IsLabel
 from orchestrator.text import one_line
 

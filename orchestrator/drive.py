@@ -14,11 +14,11 @@ from typing import Any
 from orchestrator.console import err
 from orchestrator.display import LinesWatch, live_watch
 from orchestrator.kind import SweepKind
+from orchestrator.progress import Snapshot
 from orchestrator.publish import check_tracking, publish
 from orchestrator.redaction import command_line
 from orchestrator.run import run_sweep
 from orchestrator.site import Site
-from orchestrator.snapshot import Snapshot
 from orchestrator.spec import Spec
 from orchestrator.sweep import open_sweep
 

@@ -15,8 +15,8 @@ from orchestrator.ledger import (
     read_status,
     write_status,
 )
+from orchestrator.progress import Watch
 from orchestrator.row import Column
-from orchestrator.snapshot import Watch
 
 __all__ = ["lost_files", "retire", "set_aside"]
 

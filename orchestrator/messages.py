@@ -94,18 +94,21 @@ class Probed:
         key: of the unit.
         seconds: that its first evaluation took.
         compared: whether there was a second one.
+        limit: no second one if the first took longer, s.
     """
 
     key: str
     seconds: float
     compared: bool
+    limit: float
 
-    def text(self, limit: float) -> str:
-        """For the user; `limit` is that of the site."""
+    @property
+    def text(self) -> str:
+        """For the user."""
         if self.compared:
             return "the first unit was evaluated twice, with equal results"
-        slow = f"took {self.seconds:.0f} s, more than site.probe_seconds={limit:g}"
-        why = slow if self.seconds > limit else "failed or was stopped"
+        slow = f"took {self.seconds:.0f} s, more than site.probe_seconds={self.limit:g}"
+        why = slow if self.seconds > self.limit else "failed or was stopped"
         return f"the first unit {why}, so it was not evaluated again: equal results of equal units are not checked"
 
 

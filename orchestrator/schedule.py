@@ -102,6 +102,10 @@ class Schedule:
         """Whether units wait for a worker."""
         return bool(self._fresh or self._again)
 
+    def forgives(self, cause: Cause) -> bool:
+        """Whether a unit that failed for this cause may be tried again at all."""
+        return self._budgets.get(cause, 0) > 0
+
     def pack(self, name: str, size: int) -> None:
         """Units of this pack are best computed `size` at once."""
         self._sizes[name] = size

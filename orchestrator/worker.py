@@ -219,8 +219,9 @@ class Worker:
             NotDeterministic: the results differ.
         """
         settled = once.status in (Status.ok, Status.diverged)  # what failed or was stopped need not do so again
-        if not settled or seconds > self._job.probe_seconds:
-            return Probed(unit.key, seconds, compared=False)
+        limit = self._job.probe_seconds
+        if not settled or seconds > limit:
+            return Probed(unit.key, seconds, compared=False, limit=limit)
         twice = next(o for o in list(self._outcomes(session, [unit])) if isinstance(o, Outcome))
         differ = [
             f"{name}: {once.metrics.get(name)!r}, then {twice.metrics.get(name)!r}"
@@ -233,7 +234,7 @@ class Worker:
                 + "\n  ".join(differ or [f"status: {once.status}, then {twice.status}"])
                 + f"\nWhat may be the cause: {self._kind.hint_not_deterministic}."
             )
-        return Probed(unit.key, seconds, compared=True)
+        return Probed(unit.key, seconds, compared=True, limit=limit)
 
 
 def _expect(item: Outcome | Progress, left: dict[str, Unit]) -> None:

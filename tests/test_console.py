@@ -15,7 +15,7 @@ from cluster.commands import register as register_jobs
 from orchestrator.cli import app
 from orchestrator.console import Console
 from orchestrator.display import LiveWatch, live_watch, state_text
-from orchestrator.run import Snapshot
+from orchestrator.progress import Snapshot
 from orchestrator.testing.kind_suite import run_example
 from orchestrator.text import one_line, printable, shortened
 from sweeps.function import FunctionKind

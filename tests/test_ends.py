@@ -12,9 +12,9 @@ import pytest
 from orchestrator.errors import StorageError, SweepLocked, SweepMismatch
 from orchestrator.kind import kind_named
 from orchestrator.ledger import Ledger, Store
+from orchestrator.progress import Snapshot
 from orchestrator.run import run_sweep
 from orchestrator.site import Site
-from orchestrator.snapshot import Snapshot
 from orchestrator.spec import parse
 from orchestrator.sweep import Sweep, begun
 from orchestrator.testing.kind_suite import QuietWatch

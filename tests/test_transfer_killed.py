@@ -13,7 +13,8 @@ from typing import Any
 import psutil
 import pytest
 
-from orchestrator.run import Snapshot, run_sweep
+from orchestrator.progress import Snapshot
+from orchestrator.run import run_sweep
 from orchestrator.site import Site
 from orchestrator.testing.kind_suite import QuietWatch, metrics_of, run_example, same
 from sweeps.transfer import TransferSpec

@@ -14,8 +14,9 @@ import pytest
 
 from orchestrator.artifacts import Artifacts
 from orchestrator.kind import Workbench
+from orchestrator.progress import Snapshot
 from orchestrator.row import Outcome
-from orchestrator.run import Snapshot, run_sweep
+from orchestrator.run import run_sweep
 from orchestrator.site import Site
 from orchestrator.sweep import planned
 from orchestrator.testing.kind_suite import QuietWatch

@@ -17,9 +17,10 @@ import pytest
 from orchestrator.executors.base import Executor
 from orchestrator.executors.local import LocalExecutor
 from orchestrator.ledger import Ledger, Store
+from orchestrator.progress import Snapshot
 from orchestrator.report import render
 from orchestrator.row import METERS, SERIES, RowMaker
-from orchestrator.run import Snapshot, run_sweep
+from orchestrator.run import run_sweep
 from orchestrator.site import Site
 from orchestrator.spec import Spec
 from orchestrator.sweep import Sweep, planned

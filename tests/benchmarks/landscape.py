@@ -28,7 +28,8 @@ from torch import Tensor, nn
 
 from orchestrator.kind import Workbench
 from orchestrator.ledger import Ledger, Store
-from orchestrator.run import Snapshot, run_sweep
+from orchestrator.progress import Snapshot
+from orchestrator.run import run_sweep
 from orchestrator.site import Site
 from orchestrator.sweep import Sweep
 from sweeps.landscape import LandscapeKind, LandscapeSpec

@@ -19,8 +19,9 @@ from orchestrator.executors.slots import Slot
 from orchestrator.kind import kind_named
 from orchestrator.ledger import Ledger, Store
 from orchestrator.messages import Chunk, Job, Work
+from orchestrator.progress import Snapshot
 from orchestrator.row import Outcome, RowMaker
-from orchestrator.run import Snapshot, run_sweep
+from orchestrator.run import run_sweep
 from orchestrator.schedule import Shard
 from orchestrator.site import Site
 from orchestrator.spec import parse

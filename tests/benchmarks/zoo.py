@@ -30,7 +30,8 @@ import torch.nn.functional as F  # noqa: N812 - torch's own convention
 from torch import nn
 
 from orchestrator.kind import kind_named
-from orchestrator.run import Snapshot, run_sweep
+from orchestrator.progress import Snapshot
+from orchestrator.run import run_sweep
 from orchestrator.site import Site
 from orchestrator.spec import Spec, parse
 from orchestrator.testing.kind_suite import QuietWatch

@@ -15,7 +15,7 @@ from ray.cluster_utils import Cluster
 from ray.core.generated import autoscaler_pb2
 
 from orchestrator.ledger import Ledger, Store
-from orchestrator.run import Snapshot
+from orchestrator.progress import Snapshot
 from orchestrator.testing.kind_suite import QuietWatch
 from tests.chaos.driver import spec_data
 from tests.support.results import verified

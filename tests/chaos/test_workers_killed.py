@@ -15,7 +15,7 @@ import ray
 from ray.cluster_utils import Cluster
 
 from orchestrator.ledger import Ledger, Store
-from orchestrator.run import Snapshot
+from orchestrator.progress import Snapshot
 from orchestrator.testing.kind_suite import QuietWatch, metrics_of
 from tests.chaos.driver import spec_data
 from tests.support.results import verified

@@ -1,0 +1,202 @@
+"""The run loop: tell the planner what is known; while not finished, hand out shards, absorb events, append rows."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from orchestrator.executors.base import Event, Executor, Finished, Gave, Lost, Refused
+from orchestrator.kind import SweepKind
+from orchestrator.ledger import Ledger, Writer
+from orchestrator.losses import Losses
+from orchestrator.messages import Chunk, Probed
+from orchestrator.planner import Guard, Planner
+from orchestrator.progress import Progress
+from orchestrator.row import Cause, Outcome, RowMaker, Status
+from orchestrator.schedule import GivenUp, Schedule, Shard
+from orchestrator.silence import Silence
+from orchestrator.spec import Spec
+from orchestrator.sweep import heard, planned, strays
+
+__all__ = ["Loop"]
+
+_POLL_SECONDS = 0.2
+_ASK = 4096  # units asked from a planner at once while passing over those that are done
+
+
+class Loop:
+    """Moves units from planner to workers, and rows from workers to the ledger.
+
+    Args:
+        planner: of the sweep; has heard nothing yet.
+        schedule: knows how packs are cut.
+        executor: open by the time of `run`.
+        writer: of the ledger.
+        maker: of rows for units that are given up.
+        losses: remembers losses that end the run itself.
+        guard: ends a sweep whose planner never would.
+        progress: is told of rows.
+    """
+
+    def __init__(
+        self,
+        planner: Planner,
+        schedule: Schedule,
+        executor: Executor,
+        writer: Writer,
+        maker: RowMaker,
+        losses: Losses,
+        guard: Guard,
+        progress: Progress,
+    ) -> None:
+        self._planner, self._schedule, self._executor, self._writer = planner, schedule, executor, writer
+        self._maker, self._losses, self._guard, self._progress = maker, losses, guard, progress
+        self._silence = Silence()
+        self._strays = 0  # rows of no unit of the plan
+
+    def resume(self, ledger: Ledger, kind: SweepKind[Any], spec: Spec) -> bool:
+        """Tell the planner the rows that the ledger holds: that is resuming. Gives whether any work is left."""
+        if self._planner.listens:
+            heard(self._planner, ledger)
+            self._progress.count_before(ledger.rows(["status"]).column("status").to_pylist())
+            return not self._planner.exhausted
+        rows = ledger.rows(["key", "status"])
+        statuses = dict(zip(rows.column("key").to_pylist(), rows.column("status").to_pylist(), strict=True))
+        done, left = [], False
+        for unit in planned(kind, spec):
+            if (status := statuses.get(unit.key)) is None:
+                left = True
+            else:
+                done.append(status)
+        self._progress.count_before(done)
+        self._strays = len(statuses) - len(done)
+        for line in strays(ledger.sweep, kind, spec, len(statuses), len(done)):
+            self._progress.say(line)
+        return left
+
+    def run(self, stop: threading.Event) -> bool:
+        """Compute until all units have a row, or `stop` is set; gives whether all have."""
+        self._progress.enter("running")
+        flights = self._schedule.flights
+        with self._losses.remembered(self._writer.done, lambda: flights().values(), self._progress.say):
+            while not stop.is_set():
+                self._feed()
+                if self._planner.exhausted and not self._schedule.open and not self._losses.waiting:
+                    return True
+                self._turn()
+        return False
+
+    def end(self, *, finished: bool) -> None:
+        """Commit, and prove that no row of a finished sweep is missing.
+
+        Raises:
+            StorageError: rows could not be written, or files of rows have vanished.
+        """
+        self._writer.commit()
+        if finished:
+            rows = self._progress.rows - self._writer.dropped
+            units = 0 if self._planner.listens else self._planner.total or 0
+            self._writer.prove(max(rows, units) + self._strays)
+            if why := self._planner.ended_early:
+                self._progress.say(why)
+
+    def _turn(self) -> None:
+        """Wait for events and absorb them."""
+        now = time.monotonic()
+        for event in self._executor.poll(_POLL_SECONDS):
+            self._absorb(event)
+            self._silence.heard(event.work, now, ended=not isinstance(event, Gave))
+        self._writer.commit_if_due(time.monotonic())
+        self._progress.tick(self._silence.report(time.monotonic(), self._schedule.flights, self._progress.say))
+
+    def _feed(self) -> None:
+        """Planner -> schedule -> workers."""
+        wanted, dry = self._schedule.wants(self._executor.workers), False
+        while wanted > 0 and not self._planner.exhausted:
+            units = self._planner.ask(max(wanted, _ASK) if not self._planner.listens else wanted)
+            fresh = [u for u in units if u.key not in self._writer.done]
+            wanted -= len(fresh)
+            self._guard.repeated(len(units) - len(fresh), len(self._writer.done))
+            if self._losses.suspects:
+                fresh, given_up = self._losses.unsuspected(fresh)
+                self._give_up(given_up)
+            self._schedule.offer(fresh)
+            if dry := not units:
+                break
+        self._schedule.drained = dry or self._planner.exhausted
+        for suspects in self._losses.due(self._writer.done):
+            self._schedule.offer(suspects, together=True)
+        if dry and not self._schedule.open and not self._planner.exhausted:
+            self._guard.waits_for_nothing()
+        self._schedule.longest_shard = self._losses.longest_shard(self._executor.workers)
+        self._hand_out()
+
+    def _hand_out(self) -> None:
+        shards: list[tuple[str, Shard]] = []
+        for worker in self._executor.slots():
+            shard = self._schedule.next(self._executor.workers)
+            if shard is None:
+                break
+            shards.append((worker, shard))
+        if shards and self._losses.careful:
+            self._losses.note(self._schedule.flights().values())
+        now = time.monotonic()
+        for worker, shard in shards:
+            self._executor.start(worker, shard)
+            self._silence.started(worker, shard.id, now)
+
+    def _absorb(self, event: Event) -> None:
+        match event:
+            case Gave(work, Chunk() as chunk):
+                if self._planner.follows:
+                    for key in self._planner.hear(chunk.progress):
+                        self._executor.stop(key)
+                for note in chunk.notes:
+                    self._progress.say(note)
+                if chunk.rows is not None:
+                    self._take(work, chunk.rows, chunk.series)
+            case Gave(_, Probed() as probed):
+                self._progress.say(probed.text)
+            case Finished(work, seconds):
+                self._schedule.finished(work, seconds)
+            case Lost(work, cause, why, began, announced):
+                self._give_up(self._schedule.lost(work, cause, why, began=began and not announced))
+            case Refused(_, error):
+                raise error
+
+    def _take(self, work: int, rows: pa.RecordBatch, series: pa.RecordBatch | None) -> None:
+        """Rows -> ledger, each unit once; failures that have a budget go back to the schedule."""
+        statuses = rows.column("status").to_pylist()
+        if Status.failed.value in statuses:
+            rows = rows.filter(pa.array([not self._retried(work, row) for row in rows.to_pylist()]))
+        accepted = self._schedule.ended(work, rows.column("key").to_pylist())
+        if not all(accepted):
+            rows = rows.filter(pa.array(accepted, pa.bool_()))
+        if series is not None and rows.num_rows < len(statuses):
+            series = series.filter(pc.is_in(series.column("key"), rows.column("key")))
+        self._append(rows, series)
+
+    def _retried(self, work: int, row: Mapping[str, Any]) -> bool:
+        """Whether a failed row is not the unit's last word."""
+        if row["status"] != Status.failed.value or not self._schedule.forgives(cause := Cause(row["cause"])):
+            return False
+        self._give_up(self._schedule.retry(work, row["key"], cause, row["error"]))
+        return True
+
+    def _give_up(self, given_up: Iterable[GivenUp]) -> None:
+        for g in given_up:
+            outcome = Outcome(g.unit.key, status=Status.failed, error=g.why, cause=g.cause)
+            meters = {"attempt": g.attempts, "ended": time.time()}
+            self._append(self._maker.batch([g.unit], [outcome], [meters]), None)
+
+    def _append(self, rows: pa.RecordBatch, series: pa.RecordBatch | None) -> None:
+        self._writer.append(rows, series)
+        self._progress.count_new(rows.column("status").to_pylist())
+        if self._planner.listens:
+            for row in rows.to_pylist():
+                self._planner.tell(row)
