@@ -116,7 +116,7 @@ class Loop:
 
     def _feed(self) -> None:
         """Planner -> schedule -> workers."""
-        wanted, dry = self._schedule.wants(self._executor.workers), False
+        wanted, dry = self._schedule.demand(self._executor.workers), False
         while wanted > 0 and not self._planner.exhausted:
             units = self._planner.ask(max(wanted, _ASK) if not self._planner.listens else wanted)
             fresh = [u for u in units if u.key not in self._writer.done]
@@ -125,12 +125,12 @@ class Loop:
             if self._losses.suspects:
                 fresh, given_up = self._losses.unsuspected(fresh)
                 self._give_up(given_up)
-            self._schedule.offer(fresh)
+            self._schedule.add(fresh)
             if dry := not units:
                 break
         self._schedule.drained = dry or self._planner.exhausted
         for suspects in self._losses.due(self._writer.done):
-            self._schedule.offer(suspects, together=True)
+            self._schedule.add(suspects, together=True)
         if dry and not self._schedule.open and not self._planner.exhausted:
             self._guard.waits_for_nothing()
         self._schedule.longest_shard = self._losses.longest_shard(self._executor.workers)
@@ -138,7 +138,7 @@ class Loop:
 
     def _hand_out(self) -> None:
         shards: list[tuple[str, Shard]] = []
-        for worker in self._executor.slots():
+        for worker in self._executor.free_workers():
             shard = self._schedule.next(self._executor.workers)
             if shard is None:
                 break
@@ -163,7 +163,7 @@ class Loop:
             case Gave(_, Probed() as probed):
                 self._progress.say(probed.text)
             case Finished(work, seconds):
-                self._schedule.finished(work, seconds)
+                self._schedule.shard_done(work, seconds)
             case Lost(work, cause, why, began, announced):
                 self._give_up(self._schedule.lost(work, cause, why, began=began and not announced))
             case Refused(_, error):
@@ -174,7 +174,7 @@ class Loop:
         statuses = rows.column("status").to_pylist()
         if Status.failed.value in statuses:
             rows = rows.filter(pa.array([not self._retried(work, row) for row in rows.to_pylist()]))
-        accepted = self._schedule.ended(work, rows.column("key").to_pylist())
+        accepted = self._schedule.accept_rows(work, rows.column("key").to_pylist())
         if not all(accepted):
             rows = rows.filter(pa.array(accepted, pa.bool_()))
         if series is not None and rows.num_rows < len(statuses):

@@ -132,9 +132,9 @@ class Losses:
         else:
             self._store.delete(FILE)
 
-    def longest_shard(self, slots: int) -> int | None:
+    def longest_shard(self, workers: int) -> int | None:
         """How many units a shard may have so that notes stay short; None: any number."""
-        return max(1, _MOST // max(1, 2 * slots)) if self.careful else None
+        return max(1, _MOST // max(1, 2 * workers)) if self.careful else None
 
     def unsuspected(self, units: Iterable[Unit]) -> tuple[list[Unit], list[GivenUp]]:
         """Units that may be handed out as usual, and those that are given up; suspects wait until `due` gives them."""

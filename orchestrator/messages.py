@@ -16,11 +16,11 @@ from orchestrator.kind import Arrays
 from orchestrator.row import Progress
 from orchestrator.schedule import Shard
 
-__all__ = ["Check", "Chunk", "Job", "Message", "Prepare", "Prepared", "Probed", "Work"]
+__all__ = ["CheckInput", "Chunk", "Message", "Prepare", "Prepared", "Probed", "Work", "WorkerConfig"]
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class WorkerConfig:
     """All that a worker needs to come to life, as plain data.
 
     Attributes:
@@ -49,7 +49,7 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True)
-class Check:
+class CheckInput:
     """Work: see whether data, model and functions of the spec fit together."""
 
     id: int
@@ -64,7 +64,7 @@ class Prepare:
     needs: tuple[str, ...] = ()
 
 
-Work: TypeAlias = Check | Prepare | Shard
+Work: TypeAlias = CheckInput | Prepare | Shard
 
 
 @dataclass(frozen=True, slots=True)

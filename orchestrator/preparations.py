@@ -18,7 +18,7 @@ from orchestrator.executors.base import Event, Executor, Finished, Gave, Lost, R
 from orchestrator.kind import Arrays, Preparation, SweepKind
 from orchestrator.ledger import Store, load_prepared, save_prepared, set_aside_prepared
 from orchestrator.losses import preparing
-from orchestrator.messages import Check, Job, Prepare, Prepared
+from orchestrator.messages import CheckInput, Prepare, Prepared, WorkerConfig
 from orchestrator.progress import Progress
 from orchestrator.row import Cause
 from orchestrator.schedule import Schedule
@@ -42,9 +42,9 @@ class _Task:
         """Names of tasks that come first."""
         return self.preparation.needs if self.preparation else ()
 
-    def work(self, number: int) -> Check | Prepare:
+    def work(self, number: int) -> CheckInput | Prepare:
         """What a worker is given; ids below zero are those of tasks."""
-        return Prepare(-number, self.name, self.needs) if self.preparation else Check(-number)
+        return Prepare(-number, self.name, self.needs) if self.preparation else CheckInput(-number)
 
 
 class Preparations:
@@ -54,7 +54,7 @@ class Preparations:
         kind: of the sweep.
         spec: of the sweep.
         executor: not open yet.
-        job: what its workers are to compute.
+        config: what its workers are to compute.
         schedule: is told how many units of a pack are best computed at once.
         store: keeps the arrays.
         progress: shows what is done.
@@ -66,14 +66,14 @@ class Preparations:
         kind: SweepKind[Any],
         spec: Spec,
         executor: Executor,
-        job: Job,
+        config: WorkerConfig,
         schedule: Schedule,
         store: Store,
         progress: Progress,
         stop: threading.Event,
     ) -> None:
         self._steps = {step.name: step for step in kind.preparations(spec)}
-        self._executor, self._job, self._schedule = executor, job, schedule
+        self._executor, self._config, self._schedule = executor, config, schedule
         self._store, self._progress, self._stop = store, progress, stop
         self._checked = False
 
@@ -87,7 +87,7 @@ class Preparations:
         if not self._checked:
             self._checked = True
             self._progress.enter("checking", "starting workers")
-            self._executor.open(self._job)
+            self._executor.open(self._config)
             self._do([_Task("check")])
         return not self._stop.is_set()
 
@@ -134,7 +134,7 @@ class Preparations:
             unfinished = {*pending, *(task.name for task, _ in running.values())}
             ready = [task for task in pending.values() if not unfinished.intersection(task.needs)]
             busy = {worker for _, worker in running.values()}
-            for worker, task in zip(_once_each(self._executor.slots(), busy), ready, strict=False):
+            for worker, task in zip(_once_each(self._executor.free_workers(), busy), ready, strict=False):
                 work = pending.pop(task.name).work(next(numbers))
                 running[work.id] = (task, worker)
                 self._executor.start(worker, work)
@@ -176,9 +176,9 @@ class Preparations:
     def _share(self, step: Preparation, arrays: Arrays) -> None:
         self._executor.share(step.name, arrays)
         if step.pack:
-            self._schedule.pack(step.pack, int(arrays["size"][0]))
+            self._schedule.set_pack_size(step.pack, int(arrays["size"][0]))
 
 
-def _once_each(slots: Iterable[str], busy: set[str]) -> list[str]:
+def _once_each(workers: Iterable[str], busy: set[str]) -> list[str]:
     """Workers that have no task; one that can take two works is named twice."""
-    return [worker for worker in dict.fromkeys(slots) if worker not in busy]
+    return [worker for worker in dict.fromkeys(workers) if worker not in busy]

@@ -16,7 +16,7 @@ from orchestrator.loop import Loop
 from orchestrator.losses import Losses
 from orchestrator.manifest import check_same, grown_head
 from orchestrator.mend import lost_files, retire, set_aside
-from orchestrator.messages import Job
+from orchestrator.messages import WorkerConfig
 from orchestrator.planner import Guard
 from orchestrator.preparations import Preparations
 from orchestrator.progress import Progress, Snapshot, Watch
@@ -104,7 +104,7 @@ class _Run:
         probe = site.probe_seconds > 0 and kind.deterministic(spec)
         self._schedule = Schedule(site.budgets.by_cause(), site.shard_seconds, probe=probe)
         self.progress = Progress(watch, self._planner, executor)
-        job = Job(
+        config = WorkerConfig(
             kind=kind.name,
             spec=spec.model_dump(mode="json"),
             folder=str(folder.resolve()),
@@ -115,7 +115,7 @@ class _Run:
             pdb=site.pdb,
             results=store.where if store.path is None else str(store.path.resolve()),
         )
-        self._preparations = Preparations(kind, spec, executor, job, self._schedule, store, self.progress, stop)
+        self._preparations = Preparations(kind, spec, executor, config, self._schedule, store, self.progress, stop)
 
     def ready(self, ledger: Ledger | None, again: Collection[str], *, deep: bool) -> Ledger | None:
         """The ledger, begun where there is none, without rows that are to be computed again; None: the run was stopped.

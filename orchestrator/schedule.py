@@ -1,7 +1,7 @@
 """Who computes what: pure bookkeeping of shards out and events in. No clock, no I/O.
 
-Invariant, held by a property test over any order of events: every unit that was offered ends exactly once, either by
-a row that `ended` accepts or as given up.
+Invariant, held by a property test over any order of events: every unit that was added ends exactly once, either by
+a row that `accept_rows` accepts or as given up.
 
 A lost shard goes back in pieces: its first unfinished unit alone, for sessions compute in order and so that unit is the
 suspect, and the rest whole; a piece that is lost again has its rest halved. A loss counts against a unit only when the
@@ -90,7 +90,7 @@ class Schedule:
         self._sizes: dict[str, int] = {}  # units of a pack that are best computed at once
         self._most = 0  # units that ever waited, and so are shared out among all workers
         self.longest_shard: int | None = None  # units, if their number is bounded from outside
-        self.drained = False  # True: the planner has nothing more to offer, so the tail is cut fine
+        self.drained = False  # True: the planner has no more units, so the tail is cut fine
 
     @property
     def open(self) -> int:
@@ -106,20 +106,20 @@ class Schedule:
         """Whether a unit that failed for this cause may be tried again at all."""
         return self._budgets.get(cause, 0) > 0
 
-    def pack(self, name: str, size: int) -> None:
+    def set_pack_size(self, name: str, size: int) -> None:
         """Units of this pack are best computed `size` at once."""
         self._sizes[name] = size
 
-    def wants(self, slots: int) -> int:
-        """How many more units the planner should propose to keep `slots` workers busy."""
+    def demand(self, workers: int) -> int:
+        """How many more units the planner should propose to keep `workers` workers busy."""
         most = max(self._size(), *self._sizes.values()) if self._sizes else self._size()
-        return max(0, 3 * max(1, slots) * most - len(self._fresh))
+        return max(0, 3 * max(1, workers) * most - len(self._fresh))
 
     def flights(self) -> dict[int, list[Unit]]:
         """By shard that is out, its units without a row."""
         return {id_: [u for u in f.units.values() if u.key in self._open] for id_, f in self._flights.items()}
 
-    def offer(self, units: Sequence[Unit], *, together: bool = False) -> None:
+    def add(self, units: Sequence[Unit], *, together: bool = False) -> None:
         """Take in new units.
 
         Args:
@@ -141,14 +141,14 @@ class Schedule:
         if together:
             self._again.append(list(units))
 
-    def next(self, slots: int = 1) -> Shard | None:
-        """The next shard for one of `slots` workers, or None when nothing waits."""
+    def next(self, workers: int = 1) -> Shard | None:
+        """The next shard for one of `workers` workers, or None when nothing waits."""
         units: list[Unit] = []
         while self._again and not units:
             units = [u for u in self._again.popleft() if u.key in self._open]
         piece = bool(units)
         if not units:
-            units = self._cut(slots)
+            units = self._cut(workers)
         if not units:
             return None
         shard_id = next(self._ids)
@@ -160,15 +160,15 @@ class Schedule:
         self._flights[shard_id] = _Flight({u.key: u for u in units}, len(units), piece, packed, probe)
         return Shard(shard_id, tuple(units), attempts, probe)
 
-    def _cut(self, slots: int) -> list[Unit]:
+    def _cut(self, workers: int) -> list[Unit]:
         """Units for one shard from the front of the queue: of one pack, or of none."""
         while self._fresh and self._fresh[0].key not in self._open:
             self._fresh.popleft()
         if not self._fresh:
             return []
-        size = self._size() if not self.drained else self._tail_size(slots)
+        size = self._size() if not self.drained else self._tail_size(workers)
         pack = self._fresh[0].pack
-        at_once = self._at_once(pack, slots)
+        at_once = self._at_once(pack, workers)
         if at_once > 1:
             size = max(size // at_once, 1) * at_once
         units: list[Unit] = []
@@ -180,14 +180,14 @@ class Schedule:
                 units.append(unit)
         return units
 
-    def _at_once(self, pack: str, slots: int) -> int:
+    def _at_once(self, pack: str, workers: int) -> int:
         """How many units of a pack one worker computes at once: the best number, or fewer so that no worker idles."""
-        best, slots = self._sizes.get(pack, 1), max(1, slots)
+        best, workers = self._sizes.get(pack, 1), max(1, workers)
         self._most = max(self._most, len(self._fresh))
-        rounds = -(-self._most // (best * slots))
-        return min(best, -(-self._most // (rounds * slots)))
+        rounds = -(-self._most // (best * workers))
+        return min(best, -(-self._most // (rounds * workers)))
 
-    def ended(self, shard_id: int, keys: Sequence[str]) -> list[bool]:
+    def accept_rows(self, shard_id: int, keys: Sequence[str]) -> list[bool]:
         """Rows have come; for each key whether it is accepted. A unit's first row counts, whoever computed it."""
         flight = self._flights.get(shard_id)
         accepted = []
@@ -197,7 +197,7 @@ class Schedule:
                 flight.units.pop(key, None)
         return accepted
 
-    def finished(self, shard_id: int, seconds: float) -> None:
+    def shard_done(self, shard_id: int, seconds: float) -> None:
         """A shard has come back whole after `seconds` of wall time."""
         flight = self._flights.pop(shard_id, None)
         if flight is None:
@@ -229,7 +229,7 @@ class Schedule:
             self._again.appendleft(left)
             return []
         if flight.size == 1:
-            return self.again(left[0], cause, why)
+            return self.requeue(left[0], cause, why)
         if flight.packed:
             middle = len(left) if not flight.piece and cause is Cause.infra else -(-len(left) // 2)
             self._again.extend(part for part in (left[:middle], left[middle:]) if part)
@@ -239,7 +239,7 @@ class Schedule:
         self._again.extend(p for p in ([head, rest[:middle], rest[middle:]] if flight.piece else [head, rest]) if p)
         return []
 
-    def again(self, unit: Unit, cause: Cause, why: str) -> list[GivenUp]:
+    def requeue(self, unit: Unit, cause: Cause, why: str) -> list[GivenUp]:
         """Count a failure against one unit: it goes back, alone, or is given up."""
         if unit.key not in self._open:
             return []
@@ -253,11 +253,11 @@ class Schedule:
         """A worker reports that a unit failed for a cause that has a budget, and goes on with the rest."""
         flight = self._flights.get(shard_id)
         unit = flight.units.pop(key, None) if flight else None
-        return self.again(unit, cause, why) if unit is not None else []
+        return self.requeue(unit, cause, why) if unit is not None else []
 
-    def _tail_size(self, slots: int) -> int:
+    def _tail_size(self, workers: int) -> int:
         """Half a fair share of what is left, so that workers end together, but no shard too short to be worth it."""
-        fair = -(-len(self._fresh) // (2 * max(1, slots)))
+        fair = -(-len(self._fresh) // (2 * max(1, workers)))
         worth = int(_SHORTEST * self._shard_seconds / self._unit_seconds) if self._unit_seconds else 1
         return max(1, min(self._size(), max(fair, worth)))
 

@@ -21,7 +21,7 @@ from orchestrator.errors import NotDeterministic, Unreachable, UsageError
 from orchestrator.faults import cause_of, oversized, text_of, without_middle
 from orchestrator.forks import end_if_forked, generation, shielded
 from orchestrator.kind import Arrays, Session, Workbench, kind_named
-from orchestrator.messages import Check, Chunk, Job, Message, Prepare, Prepared, Probed, Work
+from orchestrator.messages import CheckInput, Chunk, Message, Prepare, Prepared, Probed, Work, WorkerConfig
 from orchestrator.row import Cause, Metric, Outcome, Progress, RowMaker, Status, series_batch
 from orchestrator.schedule import Shard
 from orchestrator.spec import parse
@@ -49,23 +49,23 @@ class Worker:
     """Turns work into messages.
 
     Args:
-        job: what to compute.
+        config: what to compute.
         device: `cpu`, or the accelerator this worker was given.
 
     Raises:
-        UsageError: the job's kind or spec is not usable here.
+        UsageError: the config's kind or spec is not usable here.
     """
 
-    def __init__(self, job: Job, device: str = "cpu") -> None:
-        for folder in job.imports:
+    def __init__(self, config: WorkerConfig, device: str = "cpu") -> None:
+        for folder in config.imports:
             also_search(folder)
-        self._job = job
-        self._kind = kind_named(job.kind)
-        self._spec = parse(self._kind.spec, job.spec, "spec")
+        self._config = config
+        self._kind = kind_named(config.kind)
+        self._spec = parse(self._kind.spec, config.spec, "spec")
         self._stopped: set[str] = set()
-        artifacts = None if job.results is None else Artifacts(job.results)
+        artifacts = None if config.results is None else Artifacts(config.results)
         stopped = self._stopped.__contains__
-        self._bench = Workbench(device, job.threads, Path(job.folder), artifacts, stopped, job.state_seconds)
+        self._bench = Workbench(device, config.threads, Path(config.folder), artifacts, stopped, config.state_seconds)
         columns = self._kind.columns(self._spec)
         self._maker = RowMaker(self._kind.params(self._spec), columns)
         self._meters = {c.name for c in columns or () if c.meter}
@@ -107,7 +107,7 @@ class Worker:
             RuntimeError: check, preparation or session called `sys.exit`.
         """
         match work:
-            case Check():
+            case CheckInput():
                 self._reach()
                 with shielded("the check"):
                     self._kind.check(self._spec, self._bench)
@@ -160,7 +160,7 @@ class Worker:
                 buffer.series += buffer.running.pop(item.key, ())
                 os.fchdir(self._folder)  # no unit begins in the folder of another; asking where we are costs more
                 wall, cpu = now, cpu_now
-            if now - flushed >= self._job.flush_seconds or len(buffer.outcomes) >= _FLUSH_ROWS:
+            if now - flushed >= self._config.flush_seconds or len(buffer.outcomes) >= _FLUSH_ROWS:
                 leaving, cpu_leaving = time.perf_counter(), time.process_time()
                 yield self._flush(buffer)
                 flushed = time.perf_counter()
@@ -203,7 +203,7 @@ class Worker:
             refused = isinstance(e, UsageError) and not isinstance(e, Unreachable)
             if refused or isinstance(e, KeyboardInterrupt | GeneratorExit):
                 raise
-            if self._job.pdb:
+            if self._config.pdb:
                 _debug(e)
             if len(units) == 1:
                 for key in left:
@@ -219,7 +219,7 @@ class Worker:
             NotDeterministic: the results differ.
         """
         settled = once.status in (Status.ok, Status.diverged)  # what failed or was stopped need not do so again
-        limit = self._job.probe_seconds
+        limit = self._config.probe_seconds
         if not settled or seconds > limit:
             return Probed(unit.key, seconds, compared=False, limit=limit)
         twice = next(o for o in list(self._outcomes(session, [unit])) if isinstance(o, Outcome))

@@ -35,12 +35,12 @@ class Sweep:
         losses.begin(self.done)
         fresh, given_up = losses.unsuspected(u for u in self.units if u.key not in self.done)
         self.done |= {g.unit.key: "failed" for g in given_up}
-        schedule.offer(fresh)
+        schedule.add(fresh)
         uncommitted: dict[str, str] = {}
         busy: dict[int, Shard] = {}
         while schedule.open or losses.waiting:
             for piece in losses.due({**self.done, **uncommitted}):
-                schedule.offer(piece, together=True)
+                schedule.add(piece, together=True)
             schedule.longest_shard = losses.longest_shard(self.workers)
             while len(busy) < 2 * self.workers and (shard := schedule.next(self.workers)) is not None:
                 busy[shard.id] = shard
@@ -50,11 +50,11 @@ class Sweep:
             shard = busy[self.rng.choice(running)]
             left = schedule.flights()[shard.id]
             if not left:
-                schedule.finished(busy.pop(shard.id).id, 0.001 * len(shard.units))
+                schedule.shard_done(busy.pop(shard.id).id, 0.001 * len(shard.units))
                 continue
             if left[0].key in self.killers or (innocent_death and self.rng.random() < 0.1):
                 return False  # rows that were not committed are lost with the driver
-            schedule.ended(shard.id, [left[0].key])
+            schedule.accept_rows(shard.id, [left[0].key])
             uncommitted[left[0].key] = "ok"
             if self.rng.random() < 0.3:
                 self.done |= uncommitted

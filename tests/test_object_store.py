@@ -19,7 +19,7 @@ import pytest
 from orchestrator.artifacts import Artifacts
 from orchestrator.errors import Unreachable, UsageError
 from orchestrator.ledger import Ledger, Store
-from orchestrator.messages import Check
+from orchestrator.messages import CheckInput
 from orchestrator.site import Budgets, Site
 from orchestrator.testing.executor_suite import job
 from orchestrator.testing.kind_suite import metrics_of, run_example
@@ -159,7 +159,7 @@ def test_no_server_is_said_within_seconds(monkeypatch: pytest.MonkeyPatch) -> No
         Ledger.exists(Store.at("s3://bucket/sweep"))
     worker = Worker(replace(job(), results="s3://bucket/sweep"))
     with pytest.raises(Unreachable, match=r"a worker on .* can't reach the results"):
-        list(worker.run(Check(1)))
+        list(worker.run(CheckInput(1)))
 
 
 def test_weights_that_can_not_be_written_are_no_fault_of_the_unit(tmp_path: Path) -> None:

@@ -35,12 +35,12 @@ def test_each_unit_ends_exactly_once_whatever_happens(
     """A random machine: shards finish, die half-way, time out, are dropped unbegun, and late rows still come in."""
     rng = random.Random(seed)
     schedule = Schedule(BUDGETS, shard_seconds=2.0)
-    schedule.pack("a", pack)
+    schedule.set_pack_size("a", pack)
     to_offer, running, late = [Unit(u.key, u.params, "a" if rng.random() < 0.7 else "") for u in units(n)], [], []
     ended: list[str] = []
     while True:
-        while to_offer and schedule.wants(workers) > 0:
-            schedule.offer([to_offer.pop()])
+        while to_offer and schedule.demand(workers) > 0:
+            schedule.add([to_offer.pop()])
         schedule.drained = not to_offer
         while len(running) < workers and (shard := schedule.next(workers)):
             running.append(shard)
@@ -49,9 +49,9 @@ def test_each_unit_ends_exactly_once_whatever_happens(
         shard: Shard = running.pop(rng.randrange(len(running)))
         cut = len(shard.units) if rng.random() > death else rng.randrange(len(shard.units) + 1)
         keys = [u.key for u in shard.units[:cut]]
-        ended += [k for k, ok in zip(keys, schedule.ended(shard.id, keys), strict=True) if ok]
+        ended += [k for k, ok in zip(keys, schedule.accept_rows(shard.id, keys), strict=True) if ok]
         if cut == len(shard.units):
-            schedule.finished(shard.id, speed * len(shard.units))
+            schedule.shard_done(shard.id, speed * len(shard.units))
             continue
         event = rng.random()
         if event < 0.2:
@@ -63,7 +63,7 @@ def test_each_unit_ends_exactly_once_whatever_happens(
         if rng.random() < 0.3:  # a shard that was given up for lost delivers after all
             shard = late.pop(rng.randrange(len(late)))
             keys = [u.key for u in shard.units]
-            ended += [k for k, ok in zip(keys, schedule.ended(shard.id, keys), strict=True) if ok]
+            ended += [k for k, ok in zip(keys, schedule.accept_rows(shard.id, keys), strict=True) if ok]
     assert sorted(ended) == [u.key for u in units(n)]
     assert schedule.open == 0
 
@@ -77,9 +77,9 @@ def run_with_poison(schedule: Schedule, poison: set[str], cause: Cause) -> tuple
                 deaths += 1
                 given_up += [g.unit.key for g in schedule.lost(shard.id, cause, "poison")]
                 break
-            ended += schedule.ended(shard.id, [unit.key]).count(True)
+            ended += schedule.accept_rows(shard.id, [unit.key]).count(True)
         else:
-            schedule.finished(shard.id, 1e-3)
+            schedule.shard_done(shard.id, 1e-3)
     return given_up, deaths, ended
 
 
@@ -87,7 +87,7 @@ def run_with_poison(schedule: Schedule, poison: set[str], cause: Cause) -> tuple
 def test_poison_is_isolated_and_its_budget_is_exact(cause: Cause, budget: int) -> None:
     schedule = Schedule(BUDGETS)
     all_units = units(1000)
-    schedule.offer(all_units)
+    schedule.add(all_units)
     schedule.drained = True
     poison = {all_units[777].key}
     given_up, deaths, ended = run_with_poison(schedule, poison, cause)
@@ -99,7 +99,7 @@ def test_poison_is_isolated_and_its_budget_is_exact(cause: Cause, budget: int) -
 def test_many_poisons_lose_no_neighbour() -> None:
     schedule = Schedule(BUDGETS)
     all_units = units(500)
-    schedule.offer(all_units)
+    schedule.add(all_units)
     poison = {u.key for u in all_units[::50]}
     given_up, _, ended = run_with_poison(schedule, poison, Cause.infra)
     assert set(given_up) == poison
@@ -108,12 +108,12 @@ def test_many_poisons_lose_no_neighbour() -> None:
 
 def test_shards_grow_to_the_wanted_seconds_and_shrink_at_the_tail() -> None:
     schedule = Schedule({}, shard_seconds=5.0)
-    schedule.offer(units(20_000))
+    schedule.add(units(20_000))
     sizes = []
     while shard := schedule.next(2):
         sizes.append(len(shard.units))
-        schedule.ended(shard.id, [u.key for u in shard.units])
-        schedule.finished(shard.id, 0.01 * len(shard.units))
+        schedule.accept_rows(shard.id, [u.key for u in shard.units])
+        schedule.shard_done(shard.id, 0.01 * len(shard.units))
         schedule.drained = len(sizes) > 6
     assert sizes[:4] == [1, 8, 64, 500], "eight times larger each, then 5 s of 10 ms units"
     assert sizes[-3:] == sorted(sizes[-3:], reverse=True), "finer towards the end, so that workers end together"
@@ -122,13 +122,13 @@ def test_shards_grow_to_the_wanted_seconds_and_shrink_at_the_tail() -> None:
 
 def test_the_tail_of_slow_units_is_single_units() -> None:
     schedule = Schedule({}, shard_seconds=5.0)
-    schedule.offer(units(50))
+    schedule.add(units(50))
     schedule.drained = True
     sizes = []
     while shard := schedule.next(2):
         sizes.append(len(shard.units))
-        schedule.ended(shard.id, [u.key for u in shard.units])
-        schedule.finished(shard.id, 1.0 * len(shard.units))
+        schedule.accept_rows(shard.id, [u.key for u in shard.units])
+        schedule.shard_done(shard.id, 1.0 * len(shard.units))
     assert sizes[-1] == 1
 
 
@@ -151,27 +151,27 @@ def packed(n: int, pack: str) -> list[Unit]:
 def test_slow_units_of_a_pack_are_cut_into_whole_packs(a: int, b: int, workers: int, wanted: list[int]) -> None:
     schedule = Schedule({}, shard_seconds=5.0)
     for name in "ab":
-        schedule.pack(name, 128)
-    schedule.offer(packed(a, "a") + packed(b, "b"))
+        schedule.set_pack_size(name, 128)
+    schedule.add(packed(a, "a") + packed(b, "b"))
     schedule.drained = True
     sizes = []
     while shard := schedule.next(workers):
         assert len({u.pack for u in shard.units}) == 1
         sizes.append(len(shard.units))
-        schedule.ended(shard.id, [u.key for u in shard.units])
-        schedule.finished(shard.id, 3600.0)
+        schedule.accept_rows(shard.id, [u.key for u in shard.units])
+        schedule.shard_done(shard.id, 3600.0)
     assert sizes == wanted
 
 
 def test_fast_units_of_a_pack_make_shards_of_several_whole_packs() -> None:
     schedule = Schedule({}, shard_seconds=5.0)
-    schedule.pack("a", 8)
-    schedule.offer(packed(2000, "a"))
+    schedule.set_pack_size("a", 8)
+    schedule.add(packed(2000, "a"))
     sizes = []
     while (shard := schedule.next(1)) and len(sizes) < 4:
         sizes.append(len(shard.units))
-        schedule.ended(shard.id, [u.key for u in shard.units])
-        schedule.finished(shard.id, 0.02 * len(shard.units))
+        schedule.accept_rows(shard.id, [u.key for u in shard.units])
+        schedule.shard_done(shard.id, 0.02 * len(shard.units))
     assert sizes == [8, 64, 248, 248], "5 s are 250 units, 31 packs of 8"
 
 
@@ -181,8 +181,8 @@ def test_fast_units_of_a_pack_make_shards_of_several_whole_packs() -> None:
 def test_a_lost_pack_goes_back_whole_once_and_is_halved_then(cause: Cause, sizes: list[int]) -> None:
     """Its session may have kept a state of just these units; but memory will not be more the next time."""
     schedule = Schedule(BUDGETS, shard_seconds=5.0)
-    schedule.pack("a", 16)
-    schedule.offer(packed(16, "a"))
+    schedule.set_pack_size("a", 16)
+    schedule.add(packed(16, "a"))
     seen = []
     for lost in [True, True] + [False] * (len(sizes) - 2):
         shard = schedule.next(1)
@@ -191,15 +191,15 @@ def test_a_lost_pack_goes_back_whole_once_and_is_halved_then(cause: Cause, sizes
         if lost:
             assert schedule.lost(shard.id, cause, "died") == []
         else:
-            schedule.ended(shard.id, [u.key for u in shard.units])
-            schedule.finished(shard.id, 1.0)
+            schedule.accept_rows(shard.id, [u.key for u in shard.units])
+            schedule.shard_done(shard.id, 1.0)
     assert seen == sizes
     assert schedule.open == 0
 
 
 def test_attempts_are_counted_for_units_that_began() -> None:
     schedule = Schedule({Cause.infra: 5})
-    schedule.offer(units(1))
+    schedule.add(units(1))
     first = schedule.next()
     assert first is not None and first.attempts == {}
     schedule.lost(first.id, Cause.infra, "never began", began=False)
@@ -212,25 +212,25 @@ def test_attempts_are_counted_for_units_that_began() -> None:
 
 def test_the_same_unit_twice_is_an_error() -> None:
     schedule = Schedule({})
-    schedule.offer(units(2))
+    schedule.add(units(2))
     with pytest.raises(UsageError, match=r"the unit .* again while it is under way, but no key may be proposed twice"):
-        schedule.offer(units(1))
+        schedule.add(units(1))
 
 
 def test_a_unit_retried_by_its_worker_keeps_its_neighbours() -> None:
     schedule = Schedule({Cause.oom: 1})
-    schedule.offer(units(3))
+    schedule.add(units(3))
     first = schedule.next()
     assert first is not None
-    schedule.ended(first.id, [first.units[0].key])
-    schedule.finished(first.id, 1.0)
+    schedule.accept_rows(first.id, [first.units[0].key])
+    schedule.shard_done(first.id, 1.0)
     schedule.drained = False
     shard = schedule.next()
     assert shard is not None
     key = shard.units[0].key
     assert schedule.retry(shard.id, key, Cause.oom, "no memory") == []
-    schedule.ended(shard.id, [u.key for u in shard.units if u.key != key])
-    schedule.finished(shard.id, 1.0)
+    schedule.accept_rows(shard.id, [u.key for u in shard.units if u.key != key])
+    schedule.shard_done(shard.id, 1.0)
     again = schedule.next()
     assert again is not None and [u.key for u in again.units] == [key]
     given_up = schedule.retry(again.id, key, Cause.oom, "no memory")

@@ -118,7 +118,7 @@ from orchestrator.testing.executor_suite import job
 import ray
 ex = RayExecutor(Site(workers=1, cpus=0.5))
 ex.open(job())
-while not ex.slots():
+while not ex.free_workers():
     ex.poll(0.1)
 me = psutil.Process()
 listening = sorted({c.laddr.ip for p in [me, *me.children(recursive=True)] for c in p.net_connections("inet")

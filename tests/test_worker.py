@@ -17,7 +17,7 @@ import pytest
 from orchestrator.errors import NotDeterministic
 from orchestrator.kind import kind_named
 from orchestrator.ledger import Ledger, Store
-from orchestrator.messages import Chunk, Job, Message, Prepare, Probed
+from orchestrator.messages import Chunk, Message, Prepare, Probed, WorkerConfig
 from orchestrator.row import Outcome, Progress
 from orchestrator.run import run_sweep
 from orchestrator.schedule import Shard
@@ -95,9 +95,9 @@ def with_setup(x: float, setup: object) -> dict[str, float]:
 
 
 def worker(function: str, **fields: Any) -> Worker:
-    job = {name: fields.pop(name) for name in ("flush_seconds", "probe_seconds") if name in fields}
+    config = {name: fields.pop(name) for name in ("flush_seconds", "probe_seconds") if name in fields}
     spec = {"name": "w", "function": f"tests.test_worker:{function}", "axes": {"x": [0.0]}, **fields}
-    return Worker(Job("function", {"kind": "function", **spec}, **job))
+    return Worker(WorkerConfig("function", {"kind": "function", **spec}, **config))
 
 
 def shard(n: int, *, probe: bool = False) -> Shard:

@@ -17,7 +17,7 @@ from typing import TypeAlias
 
 from orchestrator.errors import UsageError
 from orchestrator.kind import Arrays
-from orchestrator.messages import Job, Message, Work
+from orchestrator.messages import Message, Work, WorkerConfig
 from orchestrator.row import Cause
 
 __all__ = ["Event", "Executor", "Finished", "Gave", "Lost", "Refused"]
@@ -74,8 +74,8 @@ class Executor(ABC):
     """Owns workers: brings them up, gives them work, replaces them when they die."""
 
     @abstractmethod
-    def open(self, job: Job) -> None:
-        """Bring up what computes `job`; returns before the workers are ready.
+    def open(self, config: WorkerConfig) -> None:
+        """Bring up what computes `config`; returns before the workers are ready.
 
         Raises:
             Unreachable: there is no such cluster.
@@ -87,7 +87,7 @@ class Executor(ABC):
         """Make the arrays of a preparation known to all workers, also to those that come later."""
 
     @abstractmethod
-    def slots(self) -> Sequence[str]:
+    def free_workers(self) -> Sequence[str]:
         """Ids of workers that can take a work now; a worker that can take two stands there twice.
 
         Raises:
@@ -96,7 +96,7 @@ class Executor(ABC):
 
     @abstractmethod
     def start(self, worker: str, work: Work) -> None:
-        """Give a work to a worker named by `slots`."""
+        """Give a work to a worker named by `free_workers`."""
 
     @abstractmethod
     def poll(self, timeout: float) -> Sequence[Event]:

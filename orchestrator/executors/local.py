@@ -13,7 +13,7 @@ from orchestrator.executors.base import Event, Executor, Finished, Gave, Lost, R
 from orchestrator.executors.belongings import Belongings
 from orchestrator.executors.signals import keep_signals, plain_children
 from orchestrator.kind import Arrays
-from orchestrator.messages import Job, Message, Work
+from orchestrator.messages import Message, Work, WorkerConfig
 from orchestrator.row import Cause
 from orchestrator.schedule import Shard
 from orchestrator.worker import Worker
@@ -36,14 +36,14 @@ class LocalExecutor(Executor):
         self._broken = ""
         self._theirs: Belongings | None = None
 
-    def open(self, job: Job) -> None:
+    def open(self, config: WorkerConfig) -> None:
         plain_children()
-        self._worker = Worker(job)
+        self._worker = Worker(config)
 
     def share(self, name: str, arrays: Arrays) -> None:
         self._ready.share(name, arrays)
 
-    def slots(self) -> Sequence[str]:
+    def free_workers(self) -> Sequence[str]:
         if self._broken:
             raise WorkersUnavailable(f"the worker in this process could not open the sweep:\n{self._broken}")
         return () if self._running or self._queue else ("local",)

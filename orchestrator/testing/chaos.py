@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from orchestrator.executors.base import Event, Executor, Finished, Gave, Lost
 from orchestrator.executors.local import LocalExecutor
 from orchestrator.kind import Arrays
-from orchestrator.messages import Chunk, Job, Work
+from orchestrator.messages import Chunk, Work, WorkerConfig
 from orchestrator.row import Cause
 from orchestrator.schedule import Shard
 
@@ -34,14 +34,14 @@ class DyingExecutor(Executor):
         self._doomed: dict[int, bool] = {}  # work -> whether it has died already
         self.deaths = 0
 
-    def open(self, job: Job) -> None:
-        self._inner.open(job)
+    def open(self, config: WorkerConfig) -> None:
+        self._inner.open(config)
 
     def share(self, name: str, arrays: Arrays) -> None:
         self._inner.share(name, arrays)
 
-    def slots(self) -> Sequence[str]:
-        return self._inner.slots()
+    def free_workers(self) -> Sequence[str]:
+        return self._inner.free_workers()
 
     def start(self, worker: str, work: Work) -> None:
         if isinstance(work, Shard) and self._rng.random() < self._share:

@@ -22,12 +22,12 @@ import pyarrow as pa
 import pytest
 
 from orchestrator.executors.base import Event, Executor, Finished, Gave, Lost, Refused
-from orchestrator.messages import Check, Chunk, Job
+from orchestrator.messages import CheckInput, Chunk, WorkerConfig
 from orchestrator.row import Cause
 from orchestrator.schedule import Shard
 from orchestrator.unit import Unit
 
-__all__ = ["ExecutorSuite", "act", "collect", "job", "rows", "shard"]
+__all__ = ["ExecutorSuite", "act", "collect", "config", "rows", "shard"]
 
 _PATIENCE = 120.0  # seconds until a test gives up on an executor
 
@@ -64,15 +64,15 @@ def act(what: str, x: float = 0.0) -> dict[str, Any]:
     raise ValueError(what)
 
 
-def job(**changes: Any) -> Job:  # noqa: ANN401 - fields of Job
-    """A job of the function kind over `act`."""
+def config(**changes: Any) -> WorkerConfig:  # noqa: ANN401 - fields of WorkerConfig
+    """A config of the function kind over `act`."""
     spec = {
         "kind": "function",
         "name": "suite",
         "function": "orchestrator.testing.executor_suite:act",
         "axes": {"what": ["double"], "x": [0.0]},
     }
-    return Job(**{"kind": "function", "spec": spec, **changes})
+    return WorkerConfig(**{"kind": "function", "spec": spec, **changes})
 
 
 def shard(number: int, whats: Iterable[str]) -> Shard:
@@ -88,7 +88,7 @@ def collect(executor: Executor, works: set[int], seconds: float = _PATIENCE) -> 
     open_works = set(works)
     while open_works:
         assert time.monotonic() < deadline, f"works {open_works} have not ended; events so far: {events[-5:]}"
-        executor.slots()
+        executor.free_workers()
         for event in executor.poll(0.2):
             events.append(event)
             if not isinstance(event, Gave):
@@ -118,20 +118,20 @@ class ExecutorSuite:
         """Start works as slots become free."""
         deadline = time.monotonic() + _PATIENCE
         for work in works:
-            while not (slots := executor.slots()):
+            while not (slots := executor.free_workers()):
                 assert time.monotonic() < deadline, "no worker has become ready"
                 executor.poll(0.1)
             executor.start(slots[0], work)
 
     def test_rows_come_back_and_the_work_ends_once(self, executor: Executor) -> None:
-        executor.open(job())
+        executor.open(config())
         self.give(executor, shard(1, ["double"] * 5))
         events = collect(executor, {1})
         assert rows(events, 1)["y"] == [0.0, 2.0, 4.0, 6.0, 8.0]
         assert [type(e) for e in events if not isinstance(e, Gave)] == [Finished]
 
     def test_bad_units_fail_alone(self, executor: Executor) -> None:
-        executor.open(job())
+        executor.open(config())
         self.give(executor, shard(1, ["double", "raise", "unpicklable", "nan", "memory", "double"]))
         found = rows(collect(executor, {1}), 1)
         by_key = dict(zip(found["key"], zip(found["status"], found["cause"], strict=True), strict=True))
@@ -148,14 +148,14 @@ class ExecutorSuite:
 
     def test_input_that_can_not_work_is_refused(self, executor: Executor) -> None:
         wrong = {"kind": "function", "name": "n", "function": "no.such.module:f", "axes": {"x": [1]}}
-        executor.open(job(spec=wrong))
-        self.give(executor, Check(1))
+        executor.open(config(spec=wrong))
+        self.give(executor, CheckInput(1))
         (event,) = [e for e in collect(executor, {1}) if not isinstance(e, Gave)]
         assert isinstance(event, Refused)
         assert "no.such.module" in str(event.error)
 
     def test_shared_arrays_are_taken_at_any_time(self, executor: Executor) -> None:
-        executor.open(job())
+        executor.open(config())
         executor.share("before", {"a": np.arange(4.0)})
         self.give(executor, shard(1, ["double"]))
         collect(executor, {1})
@@ -166,7 +166,7 @@ class ExecutorSuite:
     def test_a_dead_worker_loses_only_its_own_work_and_is_replaced(self, executor: Executor) -> None:
         if not self.kills:
             pytest.skip("a unit that kills its process kills this executor too: it lives in the same one")
-        executor.open(job())
+        executor.open(config())
         for number, poison in ((1, "exit"), (2, "segfault")):
             self.give(executor, shard(number, [poison]))
             events = [e for e in collect(executor, {number}) if not isinstance(e, Gave)]
@@ -176,7 +176,7 @@ class ExecutorSuite:
         assert rows(collect(executor, {3}), 3)["y"] == [0.0]
 
     def test_closing_twice_is_closing_once(self, executor: Executor) -> None:
-        executor.open(job())
+        executor.open(config())
         self.give(executor, shard(1, ["double"]))
         executor.close()
         executor.close()

@@ -21,7 +21,7 @@ from orchestrator.executors.ray import RayExecutor
 from orchestrator.executors.slots import Call, Slot
 from orchestrator.executors.streams import Streamed
 from orchestrator.kind import Arrays, kind_named
-from orchestrator.messages import Chunk, Job, Work
+from orchestrator.messages import Chunk, Work, WorkerConfig
 from orchestrator.row import Outcome, RowMaker
 from orchestrator.run import run_sweep
 from orchestrator.schedule import Shard
@@ -83,15 +83,15 @@ class Idle(Executor):
         self.shards = 0
         self._maker: RowMaker | None = None
 
-    def open(self, job: Job) -> None:
-        kind = kind_named(job.kind)
-        spec = parse(kind.spec, job.spec, "scale")
+    def open(self, config: WorkerConfig) -> None:
+        kind = kind_named(config.kind)
+        spec = parse(kind.spec, config.spec, "scale")
         self._maker = RowMaker(kind.params(spec), kind.columns(spec))
 
     def share(self, name: str, arrays: Arrays) -> None:
         pass
 
-    def slots(self) -> Sequence[str]:
+    def free_workers(self) -> Sequence[str]:
         return list(self._free)
 
     def start(self, worker: str, work: Work) -> None:
@@ -168,7 +168,7 @@ class _Pretender:
 def ray_costs(sizes: Sequence[int], repeats: int) -> tuple[float, float, float, float]:
     """Seconds per turn, per worker in each turn, per message and per start, of `RayExecutor` on real streams.
 
-    A turn is `slots` and `poll` over so many slots, none of which has news.
+    A turn is `free_workers` and `poll` over so many slots, none of which has news.
     """
     executor = RayExecutor(Site(workers=1, cpus=0.1, start_timeout=1e9))
     executor._connect()
@@ -185,7 +185,7 @@ def ray_costs(sizes: Sequence[int], repeats: int) -> tuple[float, float, float, 
         times = []
         for _ in range(repeats):
             began = time.perf_counter()
-            executor.slots()
+            executor.free_workers()
             executor.poll(0)
             times.append(time.perf_counter() - began)
         turns[size] = min(times)  # other work on the machine only adds

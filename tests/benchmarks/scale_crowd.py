@@ -18,7 +18,7 @@ from orchestrator.executors.ray import RayExecutor
 from orchestrator.executors.slots import Slot
 from orchestrator.kind import kind_named
 from orchestrator.ledger import Ledger, Store
-from orchestrator.messages import Chunk, Job, Work
+from orchestrator.messages import Chunk, Work, WorkerConfig
 from orchestrator.progress import Snapshot
 from orchestrator.row import Outcome, RowMaker
 from orchestrator.run import run_sweep
@@ -38,11 +38,11 @@ UNIT_SECONDS = 1.0
 class _Crowd:
     """Several workers in one process. Each computes its shards one after the other, and a unit is a sleep."""
 
-    def __init__(self, job: Job) -> None:
-        kind = kind_named(job.kind)
-        spec = parse(kind.spec, job.spec, "scale")
+    def __init__(self, config: WorkerConfig) -> None:
+        kind = kind_named(config.kind)
+        spec = parse(kind.spec, config.spec, "scale")
         self._maker = RowMaker(kind.params(spec), kind.columns(spec))
-        self._interval = job.flush_seconds
+        self._interval = config.flush_seconds
         self._one_at_a_time: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def ready(self) -> tuple[str, int]:
@@ -96,7 +96,7 @@ class _Crowded(RayExecutor):
 
     def _spawn(self, slot: Slot) -> None:
         while len(self._crowds) < math.ceil(self._count / _PER_PROCESS):
-            made = _Crowd.options(num_cpus=0, max_concurrency=4 * _PER_PROCESS).remote(self._job)  # type: ignore[attr-defined]
+            made = _Crowd.options(num_cpus=0, max_concurrency=4 * _PER_PROCESS).remote(self._config)  # type: ignore[attr-defined]
             ray.get(made.ready.remote())
             self._crowds.append(made)
         slot.actor = _Member(self._crowds[int(slot.id[1:]) % len(self._crowds)], slot.id)

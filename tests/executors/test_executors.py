@@ -13,7 +13,7 @@ from orchestrator.executors.local import LocalExecutor
 from orchestrator.executors.ray import RayExecutor
 from orchestrator.row import Cause
 from orchestrator.site import Site
-from orchestrator.testing.executor_suite import ExecutorSuite, collect, job, shard
+from orchestrator.testing.executor_suite import ExecutorSuite, collect, config, shard
 
 WORKERS = Site(workers=2, cpus=0.5, start_timeout=90)
 
@@ -40,14 +40,14 @@ class TestRay(ExecutorSuite):
 
     def test_a_cluster_that_was_joined_stays_up(self) -> None:
         ex = RayExecutor(WORKERS)
-        ex.open(job())
+        ex.open(config())
         self.give(ex, shard(1, ["double"]))
         collect(ex, {1})
         ex.close()
         assert ray.is_initialized()
 
     def test_all_resources_come_back(self, executor: RayExecutor) -> None:
-        executor.open(job())
+        executor.open(config())
         self.give(executor, shard(1, ["double"]), shard(2, ["exit"]))
         collect(executor, {1, 2})
         executor.close()
@@ -59,10 +59,10 @@ class TestRay(ExecutorSuite):
 
     def test_the_work_behind_a_dead_one_has_not_begun(self) -> None:
         ex = RayExecutor(Site(workers=1, cpus=0.5))
-        ex.open(job())
+        ex.open(config())
         self.give(ex, shard(1, ["double"]))
         collect(ex, {1})
-        while len(slots := ex.slots()) < 2:
+        while len(slots := ex.free_workers()) < 2:
             ex.poll(0.1)
         ex.start(slots[0], shard(2, ["double", "exit"]))
         ex.start(slots[0], shard(3, ["double"]))
@@ -72,7 +72,7 @@ class TestRay(ExecutorSuite):
 
     def test_a_unit_past_its_limit_ends_with_its_worker(self) -> None:
         ex = RayExecutor(Site(workers=1, cpus=0.5, unit_timeout=2))
-        ex.open(job())
+        ex.open(config())
         self.give(ex, shard(1, ["double", "hang"]))
         events = collect(ex, {1})
         (lost,) = [e for e in events if not isinstance(e, Gave)]
@@ -83,19 +83,19 @@ class TestRay(ExecutorSuite):
 
     def test_workers_that_fail_at_start_give_one_clear_error(self) -> None:
         ex = RayExecutor(Site(workers=1, cpus=0.5))
-        ex.open(job(kind="no-such-kind"))
+        ex.open(config(kind="no-such-kind"))
         with pytest.raises(WorkersUnavailable, match=r"fail as soon as they start[\s\S]*no-such-kind"):
             for _ in range(600):
-                ex.slots()
+                ex.free_workers()
                 ex.poll(0.2)
         ex.close()
 
     def test_workers_that_can_never_come_are_waited_for_only_so_long(self) -> None:
         ex = RayExecutor(Site(address="auto", workers=1, cpus=64, start_timeout=1))
-        ex.open(job())
+        ex.open(config())
         with pytest.raises(WorkersUnavailable, match=r"One worker wants \{'CPU': 64"):
             for _ in range(100):
-                ex.slots()
+                ex.free_workers()
                 ex.poll(0.1)
         ex.close()
 
@@ -106,7 +106,7 @@ def test_a_worker_too_large_for_this_machine_is_refused_at_once() -> None:
     ray.shutdown()  # that of the tests above
     ex = RayExecutor(Site(gpus=64))
     with pytest.raises(SpecError, match="'GPU': 64"):
-        ex.open(job())
+        ex.open(config())
     ex.close()
     assert not ray.is_initialized(), "a Ray of our own is ended"
 
@@ -114,4 +114,4 @@ def test_a_worker_too_large_for_this_machine_is_refused_at_once() -> None:
 @pytest.mark.parametrize("address", ["127.0.0.1:1", "ray://127.0.0.1:1"])
 def test_a_cluster_that_does_not_answer_is_said(address: str) -> None:
     with pytest.raises(Unreachable, match="nothing answers"):
-        RayExecutor(Site(address=address)).open(job())
+        RayExecutor(Site(address=address)).open(config())

@@ -24,7 +24,7 @@ from orchestrator.executors.private import OwnFolder
 from orchestrator.executors.ray import RayExecutor, connection
 from orchestrator.ledger import Ledger, Store
 from orchestrator.site import Site
-from orchestrator.testing.executor_suite import job
+from orchestrator.testing.executor_suite import config
 from tests.support.cli import command, write_spec
 
 NOBODY = """
@@ -50,10 +50,10 @@ print(json.dumps(done))
 DRIVER = """
 from orchestrator.executors.ray import RayExecutor
 from orchestrator.site import Site
-from orchestrator.testing.executor_suite import job
+from orchestrator.testing.executor_suite import config
 ex = RayExecutor(Site(workers=1, cpus=0.5))
-ex.open(job())
-while not ex.slots():
+ex.open(config())
+while not ex.free_workers():
     ex.poll(0.1)
 print(ex._connection._folder.path, flush=True)
 input()
@@ -206,16 +206,16 @@ def test_what_is_no_ray_is_said_within_seconds(
 ) -> None:
     monkeypatch.setattr(connection, "_PATIENCE", 2.0)
     with pytest.raises(Unreachable, match="no Ray answered in 2 s"):
-        RayExecutor(Site(address=f"{scheme}127.0.0.1:{silent}")).open(job())
+        RayExecutor(Site(address=f"{scheme}127.0.0.1:{silent}")).open(config())
     with pytest.raises(Unreachable, match="is not the Ray that was asked for"):
-        RayExecutor(Site(address=f"{scheme}127.0.0.1:{other_grpc}")).open(job())
+        RayExecutor(Site(address=f"{scheme}127.0.0.1:{other_grpc}")).open(config())
     assert not ray.is_initialized()
 
 
 def test_an_address_that_a_dead_cluster_has_left_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
     with pytest.raises(Unreachable, match=r"nothing answers at 127\.0\.0\.1:1"):
-        RayExecutor(Site(address="auto")).open(job())
+        RayExecutor(Site(address="auto")).open(config())
 
 
 def test_a_ray_that_does_not_start_is_one_clear_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -237,7 +237,7 @@ def test_a_ray_that_does_not_start_is_one_clear_error(monkeypatch: pytest.Monkey
 )
 def test_an_environment_that_can_not_be_made_is_refused(env: dict[str, object], complaint: str) -> None:
     with pytest.raises(SpecError, match=complaint):
-        RayExecutor(Site(runtime_env=env)).open(job())
+        RayExecutor(Site(runtime_env=env)).open(config())
     assert not ray.is_initialized()
 
 

@@ -9,7 +9,8 @@ from typing import Any
 import psutil
 
 from orchestrator.kind import kind_named
-from orchestrator.run import Snapshot, run_sweep
+from orchestrator.progress import Snapshot
+from orchestrator.run import run_sweep
 from orchestrator.site import Site
 from orchestrator.spec import parse
 from orchestrator.testing.kind_suite import QuietWatch

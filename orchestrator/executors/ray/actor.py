@@ -10,7 +10,7 @@ import ray
 
 from orchestrator.errors import UsageError
 from orchestrator.executors.termination import Termination
-from orchestrator.messages import Job, Message, Work
+from orchestrator.messages import Message, Work, WorkerConfig
 from orchestrator.worker import Worker
 
 __all__ = ["Actor"]
@@ -22,10 +22,10 @@ __all__ = ["Actor"]
 class Actor:
     """A worker and its ways in: what it computes comes in order, `stop` and `farewell` at any time."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, config: WorkerConfig) -> None:
         device = "cuda:0" if ray.get_gpu_ids() else "cpu"  # Ray shows each actor only its own share
         self._termination = Termination()
-        self._worker = Worker(job, device)
+        self._worker = Worker(config, device)
 
     def hello(self) -> tuple[str, int]:
         """Where it lives: node and process id."""

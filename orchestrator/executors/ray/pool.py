@@ -33,7 +33,7 @@ from orchestrator.executors.ray.meter import Meter
 from orchestrator.executors.slots import Call, Slot
 from orchestrator.executors.streams import Pulled, Streamed, sending_interval
 from orchestrator.kind import Arrays
-from orchestrator.messages import Job, Work
+from orchestrator.messages import Work, WorkerConfig
 from orchestrator.row import Cause
 from orchestrator.schedule import Shard
 from orchestrator.site import Site
@@ -55,7 +55,7 @@ class RayExecutor(Executor):
 
     def __init__(self, site: Site) -> None:
         self._site = site
-        self._job: Job | None = None
+        self._config: WorkerConfig | None = None
         self._slots: dict[str, Slot] = {}
         self._numbers = itertools.count()
         self._shared: dict[str, dict[str, Any]] = {}
@@ -66,10 +66,10 @@ class RayExecutor(Executor):
         self._connection = Connection(site)
         self._idleness, self._meter = Idleness(site.idle_seconds), Meter()
 
-    def open(self, job: Job) -> None:
+    def open(self, config: WorkerConfig) -> None:
         self._connection.open()
         workers = self.capacity() if self._site.workers == "auto" else self._site.workers
-        self._job = replace(job, flush_seconds=max(job.flush_seconds, sending_interval(workers)))
+        self._config = replace(config, flush_seconds=max(config.flush_seconds, sending_interval(workers)))
         if self._site.address == "local" and self.capacity() < 1:
             have = {k: v for k, v in ray.cluster_resources().items() if "node" not in k}
             raise SpecError(f"site: one worker wants {self._wanted()}, but this machine has {have}; ask for less")
@@ -81,7 +81,7 @@ class RayExecutor(Executor):
             if slot.actor is not None:
                 slot.actor.share.remote(name, self._shared[name])
 
-    def slots(self) -> Sequence[str]:
+    def free_workers(self) -> Sequence[str]:
         self._connection.check()
         self._grow()
         ready = [s for s in self._slots.values() if s.ready and not s.leaving]
@@ -204,10 +204,10 @@ class RayExecutor(Executor):
             self._spawn(slot)
 
     def _spawn(self, slot: Slot) -> None:
-        if self._job is None:
+        if self._config is None:
             raise RuntimeError("the executor is not open")
         env = self._connection.actor_env()
-        env["env_vars"] = {"OMP_NUM_THREADS": str(self._job.threads), **env.get("env_vars", {})}
+        env["env_vars"] = {"OMP_NUM_THREADS": str(self._config.threads), **env.get("env_vars", {})}
         memory = {} if self._site.memory_gb is None else {"memory": self._site.memory_gb * 1e9}
         slot.actor = Actor.options(  # type: ignore[attr-defined] # added by ray.remote
             num_cpus=self._site.cpus,
@@ -215,7 +215,7 @@ class RayExecutor(Executor):
             resources=dict(self._site.resources),
             runtime_env=env,
             **memory,
-        ).remote(self._job)
+        ).remote(self._config)
         slot.greeting, slot.farewell = slot.actor.hello.remote(), slot.actor.farewell.remote()
         for name, refs in self._shared.items():
             slot.actor.share.remote(name, refs)
