@@ -182,8 +182,8 @@ def _workers(site: Site) -> int:
         return site.workers
     if site.address == "local":
         return max(1, int(len(os.sched_getaffinity(0)) / max(site.cpus, 1e-9)))
-    with _looking(site) as executor:
-        return max(1, int(executor.capacity()))
+    with _looking(site) as cluster:
+        return max(1, int(cluster.capacity()))
 
 
 def _workers_of_job(site: Site) -> int:
@@ -200,19 +200,19 @@ def _held(site: Site) -> dict[str, float]:
     """What is in use on a cluster of others; nothing for one that does not run yet."""
     if site.launcher is not None or site.address == "local":
         return {}
-    with _looking(site) as executor:
-        return dict(executor.held())
+    with _looking(site) as cluster:
+        return dict(cluster.held())
 
 
 @contextlib.contextmanager
 def _looking(site: Site) -> Iterator[Any]:
-    from orchestrator.executors.ray import RayExecutor  # costs seconds, and only clusters of others need it
+    from orchestrator.executors.ray import RayCluster  # costs seconds, and only clusters of others need it
 
-    executor = RayExecutor(site)
+    cluster = RayCluster(site)
     try:
-        yield executor
+        yield cluster
     finally:
-        executor.close()
+        cluster.close()
 
 
 def _still_held(site: Site, before: dict[str, float], processes: set[psutil.Process]) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import os
 import tempfile
 import time
 from collections import deque
@@ -17,9 +19,7 @@ import ray
 from scipy.optimize import nnls
 
 from orchestrator.executors.base import Event, Executor, Finished, Gave
-from orchestrator.executors.ray import RayExecutor
-from orchestrator.executors.slots import Call, Slot
-from orchestrator.executors.streams import Streamed
+from orchestrator.executors.ray import RayCluster, RayExecutor
 from orchestrator.kind import Arrays, kind_named
 from orchestrator.messages import Chunk, Work, WorkerConfig
 from orchestrator.row import Outcome, RowMaker
@@ -154,68 +154,96 @@ def loop_costs(units: int, repeats: int) -> tuple[float, float]:
 
 @ray.remote(max_restarts=0)
 class _Pretender:
-    """Any number of streams from one process: some wait for ever, some give messages at once."""
+    """Any number of workers in one process. A shard with units brings a message for each at once, one without none."""
+
+    async def hello(self) -> tuple[str, int]:
+        return str(ray.get_runtime_context().get_node_id()), os.getpid()
+
+    async def open(self) -> None:
+        return None
+
+    async def farewell(self) -> None:
+        await asyncio.sleep(3600)
 
     @ray.method(num_returns="streaming")
-    async def run(self, messages: int, chunk: Chunk) -> AsyncIterator[Chunk]:
-        for _ in range(messages):
+    async def run(self, work: Shard) -> AsyncIterator[Chunk]:
+        chunk = Chunk(_batch(5), None)
+        for _ in work.units:
             yield chunk
-        if not messages:
+        if not work.units:
             await asyncio.sleep(3600)
             yield chunk
+
+
+class _Pretended(RayCluster):
+    """All workers are one actor."""
+
+    def __init__(self, site: Site, pretender: Any) -> None:
+        super().__init__(site)
+        self._pretender = pretender
+
+    def spawn(self, worker: str, config: WorkerConfig) -> Any:
+        return self._pretender
+
+    def kill(self, actor: Any) -> None:
+        pass
 
 
 def ray_costs(sizes: Sequence[int], repeats: int) -> tuple[float, float, float, float]:
     """Seconds per turn, per worker in each turn, per message and per start, of `RayExecutor` on real streams.
 
-    A turn is `free_workers` and `poll` over so many slots, none of which has news.
+    A turn is `free_workers` and `poll` while no worker has news.
     """
-    executor = RayExecutor(Site(workers=1, cpus=0.1, start_timeout=1e9))
-    executor._connect()
-    executor._grown = float("inf")  # it is given its slots here
-    pretender: Any = _Pretender.options(max_concurrency=max(sizes) + 10, num_cpus=0).remote()
-    chunk = Chunk(_batch(5), None)
-    shard = Shard(0, ())
-    turns: dict[int, float] = {}
+    ray.init(address="local", logging_level=logging.ERROR)
+    pretender: Any = _Pretender.options(max_concurrency=5 * max(sizes) + 10, num_cpus=0).remote()  # type: ignore[attr-defined]
+    turns, starts = {}, []
     for size in sizes:
-        while len(executor._slots) < size:
-            name = f"w{len(executor._slots)}"
-            stream = Streamed(pretender.run.remote(0, chunk))
-            executor._slots[name] = Slot(name, actor=pretender, opened=True, calls=deque([Call(shard, stream)] * 2))
-        times = []
-        for _ in range(repeats):
-            began = time.perf_counter()
-            executor.free_workers()
-            executor.poll(0)
-            times.append(time.perf_counter() - began)
-        turns[size] = min(times)  # other work on the machine only adds
-    (turn, worker), _ = nnls(np.array([[1.0, n] for n in turns]), np.array(list(turns.values())))
-    message = _message_cost(executor, pretender, chunk)
-    executor._slots.clear()
-    ray.kill(pretender)
-    executor.close()
-    return float(turn), float(worker), *message
-
-
-def _message_cost(executor: RayExecutor, pretender: Any, chunk: Chunk) -> tuple[float, float]:
-    """Of taking one message that is there, and of starting one work."""
-    blocks, size = 20, 50
-    slot = Slot("news", actor=pretender, opened=True)
-    stream = Streamed(pretender.run.remote(blocks * size, chunk))
-    slot.calls.append(Call(Shard(1, ()), stream))
-    ray.wait([stream.waitable], timeout=60)
-    time.sleep(3)  # all are there, so that taking them is all that is measured
-    units = Shard(2, tuple(spec_units(5)))
-    takes, starts, streams = [], [], []
-    for _ in range(blocks):
+        executor = _opened(pretender, size)
+        idle = [Shard(i, ()) for i in range(2 * size)]
         began = time.perf_counter()
-        for _ in range(size):
-            executor._heard(slot)
-        taken = time.perf_counter()
-        streams += [pretender.run.remote(1, units) for _ in range(size)]
-        takes.append((taken - began) / size)
-        starts.append((time.perf_counter() - taken) / size)
-    return min(takes), min(starts)
+        for worker, shard in zip(executor.free_workers(), idle, strict=True):
+            executor.start(worker, shard)
+        starts.append((time.perf_counter() - began) / len(idle))
+        turns[size] = min(_turn(executor) for _ in range(repeats))  # other work on the machine only adds
+        executor.close()
+    (turn, worker), _ = nnls(np.array([[1.0, n] for n in turns]), np.array(list(turns.values())))
+    message = max(0.0, float(_message_seconds(pretender) - turn - worker))
+    ray.kill(pretender)
+    ray.shutdown()
+    return float(turn), float(worker), message, min(starts)
+
+
+def _opened(pretender: Any, workers: int) -> RayExecutor:
+    """With workers whose sessions are open: each has answered a first shard."""
+    site = Site(workers=workers, cpus=0.1, start_timeout=1e9, idle_seconds=None)
+    executor = RayExecutor(site, _Pretended(site, pretender))
+    executor.open(WorkerConfig("function", {}))
+    while len(free := executor.free_workers()) < 2 * workers:
+        executor.poll(1)
+    for i, worker in enumerate(free[:workers]):
+        executor.start(worker, Shard(-i - 1, tuple(spec_units(1))))
+    finished = 0
+    while finished < workers:
+        finished += sum(isinstance(event, Finished) for event in executor.poll(1))
+    return executor
+
+
+def _turn(executor: RayExecutor) -> float:
+    began = time.perf_counter()
+    executor.free_workers()
+    executor.poll(0)
+    return time.perf_counter() - began
+
+
+def _message_seconds(pretender: Any) -> float:
+    """Of a turn of one worker whose next message is there."""
+    blocks, size = 20, 50
+    executor = _opened(pretender, 1)
+    executor.start("w0", Shard(0, tuple(spec_units(blocks * size))))
+    time.sleep(3)  # all are there, so that taking them is all that is measured
+    blocks_of = [[_turn(executor) for _ in range(size)] for _ in range(blocks)]
+    executor.close()
+    return min(map(sum, blocks_of)) / size
 
 
 def spec_units(n: int) -> list[Any]:

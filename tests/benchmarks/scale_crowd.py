@@ -14,8 +14,7 @@ from typing import Any
 
 import ray
 
-from orchestrator.executors.ray import RayExecutor
-from orchestrator.executors.slots import Slot
+from orchestrator.executors.ray import RayCluster, RayExecutor
 from orchestrator.kind import kind_named
 from orchestrator.ledger import Ledger, Store
 from orchestrator.messages import Chunk, Work, WorkerConfig
@@ -86,24 +85,25 @@ class _Member:
         self.run = _Method(lambda work: crowd.run.remote(name, work))
 
 
-class _Crowded(RayExecutor):
-    """The executor as it is, but for where its workers live."""
+class _Crowds(RayCluster):
+    """Where so many workers live that not each can have a process."""
 
-    def __init__(self, workers: int) -> None:
-        super().__init__(Site(workers=workers, cpus=0.001, tracking=False, start_timeout=600))
+    def __init__(self, site: Site, workers: int) -> None:
+        super().__init__(site)
         self._crowds: list[Any] = []
         self._count = workers
 
-    def _spawn(self, slot: Slot) -> None:
+    def spawn(self, worker: str, config: WorkerConfig) -> Any:
         while len(self._crowds) < math.ceil(self._count / _PER_PROCESS):
-            made = _Crowd.options(num_cpus=0, max_concurrency=4 * _PER_PROCESS).remote(self._config)  # type: ignore[attr-defined]
-            ray.get(made.ready.remote())
-            self._crowds.append(made)
-        slot.actor = _Member(self._crowds[int(slot.id[1:]) % len(self._crowds)], slot.id)
-        slot.greeting, slot.farewell = slot.actor.hello.remote(), slot.actor.farewell.remote()
+            crowd = _Crowd.options(num_cpus=0, max_concurrency=4 * _PER_PROCESS).remote(config)  # type: ignore[attr-defined]
+            ray.get(crowd.ready.remote())
+            self._crowds.append(crowd)
+        return _Member(self._crowds[int(worker[1:]) % len(self._crowds)], worker)
+
+    def kill(self, actor: Any) -> None:
+        pass  # it shares its process
 
     def close(self) -> None:
-        self._slots.clear()
         for crowd in self._crowds:
             ray.kill(crowd)
         super().close()
@@ -134,7 +134,8 @@ def overhead(workers: int, seconds: int) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder:
         kind = kind_named("function")
         site = Site(workers=workers, cpus=0.001, tracking=False, start_timeout=600)
-        run_sweep(kind, spec_of(units), site, folder, folder=Path.cwd(), watch=watch, executor=_Crowded(workers))
+        executor = RayExecutor(site, _Crowds(site, workers))
+        run_sweep(kind, spec_of(units), site, folder, folder=Path.cwd(), watch=watch, executor=executor)
         rows = Ledger.open(Store.at(folder)).rows(["worker", "ended", "seconds"]).to_pandas().sort_values("ended")
     rows["began"] = rows["ended"] - rows["seconds"]
     since = float(rows.groupby("worker")["ended"].nth(2).max())

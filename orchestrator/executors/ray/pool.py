@@ -8,7 +8,7 @@ Ray cannot stop a running method and has no time limit for one, so a unit past i
 does work of any kind that hangs. Retries are ours (`max_restarts=0`): only the ledger knows which units are done.
 
 A worker whose node is drained, or that gets SIGTERM, is leaving: it gets no more work, another one is started
-elsewhere, and what it can't finish is lost without blame.
+elsewhere, and its unfinished units are requeued without a failure being counted.
 """
 
 from __future__ import annotations
@@ -24,11 +24,10 @@ from typing import Any
 import ray
 from ray import exceptions as failures
 
-from orchestrator.errors import SpecError, UsageError, WorkersUnavailable
+from orchestrator.errors import UsageError, WorkersUnavailable
 from orchestrator.executors.base import Event, Executor, Finished, Gave, Lost, Refused
 from orchestrator.executors.idleness import Idleness
-from orchestrator.executors.ray.actor import Actor
-from orchestrator.executors.ray.connection import Connection
+from orchestrator.executors.ray.cluster import RayCluster
 from orchestrator.executors.ray.meter import Meter
 from orchestrator.executors.slots import Call, Slot
 from orchestrator.executors.streams import Pulled, Streamed, sending_interval
@@ -51,9 +50,10 @@ class RayExecutor(Executor):
 
     Args:
         site: address, number and size of workers, limits.
+        cluster: where workers live; by default the one that the site names.
     """
 
-    def __init__(self, site: Site) -> None:
+    def __init__(self, site: Site, cluster: RayCluster | None = None) -> None:
         self._site = site
         self._config: WorkerConfig | None = None
         self._slots: dict[str, Slot] = {}
@@ -63,16 +63,13 @@ class RayExecutor(Executor):
         self._alive = time.monotonic()  # when a worker was last ready
         self._last_failure = ""
         self._opened_once = False
-        self._connection = Connection(site)
+        self._cluster = cluster or RayCluster(site)
         self._idleness, self._meter = Idleness(site.idle_seconds), Meter()
 
     def open(self, config: WorkerConfig) -> None:
-        self._connection.open()
-        workers = self.capacity() if self._site.workers == "auto" else self._site.workers
-        self._config = replace(config, flush_seconds=max(config.flush_seconds, sending_interval(workers)))
-        if self._site.address == "local" and self.capacity() < 1:
-            have = {k: v for k, v in ray.cluster_resources().items() if "node" not in k}
-            raise SpecError(f"site: one worker wants {self._wanted()}, but this machine has {have}; ask for less")
+        self._cluster.connect()
+        interval = sending_interval(self._target())
+        self._config = replace(config, flush_seconds=max(config.flush_seconds, interval))
         self._grow()
 
     def share(self, name: str, arrays: Arrays) -> None:
@@ -82,20 +79,19 @@ class RayExecutor(Executor):
                 slot.actor.share.remote(name, self._shared[name])
 
     def free_workers(self) -> Sequence[str]:
-        self._connection.check()
+        self._cluster.check()
         self._grow()
-        ready = [s for s in self._slots.values() if s.ready and not s.leaving]
+        ready = [slot for slot in self._slots.values() if slot.ready and not slot.leaving]
         now = time.monotonic()
         if ready:
             self._alive = now
         elif now - self._alive > self._site.start_timeout:
             raise WorkersUnavailable(
-                f"no worker has been ready for {self._site.start_timeout:g} s. One worker wants {self._wanted()}; "
-                f"the cluster has {ray.cluster_resources()}. {self._last_failure}".strip()
+                f"no worker has been ready for {self._site.start_timeout:g} s. One worker wants "
+                f"{self._cluster.wanted}; the cluster has {ray.cluster_resources()}. {self._last_failure}".strip()
             )
-        return [
-            s.id for free in range(1 if self._connection.client else _IN_FLIGHT) for s in ready if len(s.calls) <= free
-        ]
+        in_flight = 1 if self._cluster.client else _IN_FLIGHT
+        return [slot.id for calls in range(in_flight) for slot in ready if len(slot.calls) <= calls]
 
     def start(self, worker: str, work: Work) -> None:
         slot = self._slots[worker]
@@ -117,8 +113,8 @@ class RayExecutor(Executor):
             return
         for call in slot.calls:
             if call.stream is None:
-                client = self._connection.client
-                call.stream = Pulled(slot.actor, call.work) if client else Streamed(slot.actor.run.remote(call.work))
+                pulled = self._cluster.client
+                call.stream = Pulled(slot.actor, call.work) if pulled else Streamed(slot.actor.run.remote(call.work))
 
     def poll(self, timeout: float) -> Sequence[Event]:
         waiting: dict[Any, Slot] = {}
@@ -157,28 +153,15 @@ class RayExecutor(Executor):
 
     def close(self) -> None:
         for slot in self._slots.values():
-            if slot.actor is not None and not self._connection.lost:
-                ray.kill(slot.actor)
+            if slot.actor is not None:
+                self._cluster.kill(slot.actor)
         self._slots.clear()
         self._shared.clear()
-        self._connection.close()
+        self._cluster.close()
 
-    def _wanted(self) -> dict[str, float]:
-        memory = {} if self._site.memory_gb is None else {"memory": self._site.memory_gb * 1e9}
-        wanted = {"CPU": self._site.cpus, "GPU": self._site.gpus, **memory, **self._site.resources}
-        return {name: amount for name, amount in wanted.items() if amount}
-
-    def capacity(self) -> int:
-        """How many workers the cluster can hold as it is now."""
-        self._connection.open()
-        have = ray.cluster_resources()
-        return min((math.floor(have.get(n, 0) / amount + 1e-9) for n, amount in self._wanted().items()), default=1)
-
-    def held(self) -> dict[str, float]:
-        """What is in use on the cluster, by whomever."""
-        self._connection.open()
-        free = ray.available_resources()
-        return {name: n - free.get(name, 0) for name, n in ray.cluster_resources().items() if "memory" not in name}
+    def _target(self) -> int:
+        """How many workers there should be."""
+        return self._cluster.capacity() if self._site.workers == "auto" else self._site.workers
 
     def _grow(self) -> None:
         """Fill empty slots, and make new ones when the cluster has become larger."""
@@ -194,7 +177,7 @@ class RayExecutor(Executor):
             raise WorkersUnavailable(
                 f"workers fail as soon as they start, {failed} times by now:\n{self._last_failure}"
             )
-        target = self.capacity() if self._site.workers == "auto" else self._site.workers
+        target = self._target()
         for _ in range(target - len(staying)):
             slot = Slot(f"w{next(self._numbers)}")
             self._slots[slot.id] = slot
@@ -206,16 +189,7 @@ class RayExecutor(Executor):
     def _spawn(self, slot: Slot) -> None:
         if self._config is None:
             raise RuntimeError("the executor is not open")
-        env = self._connection.actor_env()
-        env["env_vars"] = {"OMP_NUM_THREADS": str(self._config.threads), **env.get("env_vars", {})}
-        memory = {} if self._site.memory_gb is None else {"memory": self._site.memory_gb * 1e9}
-        slot.actor = Actor.options(  # type: ignore[attr-defined] # added by ray.remote
-            num_cpus=self._site.cpus,
-            num_gpus=self._site.gpus,
-            resources=dict(self._site.resources),
-            runtime_env=env,
-            **memory,
-        ).remote(self._config)
+        slot.actor = self._cluster.spawn(slot.id, self._config)
         slot.greeting, slot.farewell = slot.actor.hello.remote(), slot.actor.farewell.remote()
         for name, refs in self._shared.items():
             slot.actor.share.remote(name, refs)
@@ -306,8 +280,7 @@ class RayExecutor(Executor):
                 slot = farewells[ref]
                 if not self._bid_farewell(slot) and slot.ready and not slot.calls:
                     self._drop(slot, Cause.infra, "it died while it had nothing to do")
-        # no public interface tells of drains, and Ray Client has none at all
-        draining = {} if self._connection.client else ray._private.state.state.get_draining_nodes()
+        draining = self._cluster.draining()
         for slot in self._slots.values():
             if slot.node in draining:
                 slot.leave("its node is being drained")
@@ -335,15 +308,16 @@ class RayExecutor(Executor):
     def _drop(self, slot: Slot, cause: Cause, why: str, error: BaseException | None = None) -> list[Event]:
         """End a slot's actor, if it is not dead yet, and report its work lost."""
         announced = cause is Cause.infra and self._announced(slot, error)
-        ray.kill(slot.actor)
+        self._cluster.kill(slot.actor)
         if not announced and not slot.opened and not (slot.calls and not isinstance(slot.calls[0].work, Shard)):
             slot.failures += 1
             self._last_failure = why
         opened = slot.opened
-        events: list[Event] = [
-            Lost(call.work.id, cause, why, first and (opened or not isinstance(call.work, Shard)), announced)
-            for first, call in zip([True, False], slot.vacate(), strict=False)
-        ]
+        events: list[Event] = []
+        for place, call in enumerate(slot.vacate()):
+            running = place == 0  # the others waited for it
+            began = running and (opened or not isinstance(call.work, Shard))
+            events.append(Lost(call.work.id, cause, why, began, announced))
         if slot.leaving:
             del self._slots[slot.id]
         self._grown = -math.inf  # replace it at once
