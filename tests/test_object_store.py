@@ -21,7 +21,7 @@ from orchestrator.errors import Unreachable, UsageError
 from orchestrator.ledger import Ledger, Store
 from orchestrator.messages import CheckInput
 from orchestrator.site import Budgets, Site
-from orchestrator.testing.executor_suite import job
+from orchestrator.testing.executor_suite import config
 from orchestrator.testing.kind_suite import metrics_of, run_example
 from orchestrator.worker import Worker
 from sweeps.zoo import Zoo, ZooKind
@@ -157,7 +157,7 @@ def test_no_server_is_said_within_seconds(monkeypatch: pytest.MonkeyPatch) -> No
         monkeypatch.setenv(name, value)
     with pytest.raises(Unreachable, match=rf"no answer from http://127.0.0.1:{closed}; nothing answers there"):
         Ledger.exists(Store.at("s3://bucket/sweep"))
-    worker = Worker(replace(job(), results="s3://bucket/sweep"))
+    worker = Worker(replace(config(), results="s3://bucket/sweep"))
     with pytest.raises(Unreachable, match=r"a worker on .* can't reach the results"):
         list(worker.run(CheckInput(1)))
 

@@ -114,10 +114,10 @@ import json, os, stat, psutil
 from pathlib import Path
 from orchestrator.executors.ray import RayExecutor
 from orchestrator.site import Site
-from orchestrator.testing.executor_suite import job
+from orchestrator.testing.executor_suite import config
 import ray
 ex = RayExecutor(Site(workers=1, cpus=0.5))
-ex.open(job())
+ex.open(config())
 while not ex.free_workers():
     ex.poll(0.1)
 me = psutil.Process()
