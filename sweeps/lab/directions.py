@@ -22,6 +22,7 @@ from pydantic import Field
 from torch import nn
 
 from orchestrator.errors import SpecError
+from orchestrator.report.parts import Table
 from orchestrator.spec import Model
 from orchestrator.unit import digest
 
@@ -29,7 +30,7 @@ __all__ = [
     "Group",
     "GroupRule",
     "RandomDirections",
-    "format_groups",
+    "direction_table",
     "geometry",
     "group_table",
     "interpolate",
@@ -150,15 +151,27 @@ def _by_layer(name: str, shape: tuple[int, ...], layer: nn.Module, spec: RandomD
     return Group(name, shape, "normalise", 0, note=f"{kind} is not a known layer: slices along dimension 0 are groups")
 
 
-def format_groups(groups: Sequence[Group], *, unusual_only: bool = False) -> str:
-    """The table as text, a line for each parameter."""
-    lines = []
-    for g in groups:
-        if g.note or not unusual_only:
-            along = "whole" if g.dimension is None else f"dim {g.dimension}"
-            text = f"{g.name}  {list(g.shape)}  {g.policy}  {along}  groups: {g.count}"
-            lines.append(text + (f"  ({g.note})" if g.note else ""))
-    return "\n".join(lines)
+def direction_table(model: str, groups: Sequence[Group], spec: RandomDirections) -> Table:
+    """What directions do to each parameter, a line each; those that a reader should look at have a remark.
+
+    Args:
+        model: its name.
+        groups: of its parameters.
+        spec: of the directions.
+    """
+    header = ("tensor", "shape", "policy", "groups along", "groups", "remark")
+    lines = [
+        (
+            g.name,
+            "x".join(map(str, g.shape)) or "1",
+            g.policy,
+            "whole" if g.dimension is None else f"dim {g.dimension}",
+            g.count,
+            g.note,
+        )
+        for g in groups
+    ]
+    return Table(f"{model}: directions {spec.in_words()}.", header, lines)
 
 
 def random_directions(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -17,7 +18,7 @@ from sweeps.lab.data.base import FolderData
 from sweeps.lab.directions import RandomDirections
 from sweeps.lab.evaluate import EvaluatorSpec, evaluator_columns
 from sweeps.lab.identity import by_content
-from sweeps.lab.models import ModelSpec
+from sweeps.lab.models.weighted import LandscapeModel
 from sweeps.lab.outline import foresee_net, foresee_split
 
 __all__ = ["LandscapeSpec", "LineDirections", "landscape_columns"]
@@ -42,7 +43,7 @@ class LandscapeSpec(Spec):
 
     kind: Literal["landscape"]
     data: DataSpec
-    models: Annotated[dict[Name, ModelSpec], IsNamedAxis(), Field(min_length=1)]
+    models: Annotated[dict[Name, LandscapeModel], IsNamedAxis(), Field(min_length=1)]
     evaluators: dict[ColumnName, EvaluatorSpec] = Field(
         {"train": EvaluatorSpec(split="train"), "test": EvaluatorSpec(split="test")}, min_length=1
     )
@@ -56,6 +57,15 @@ class LandscapeSpec(Spec):
     batch_norm: BatchNormMode = "fixed"
     reestimate_batches: int = Field(8, ge=1, description="training batches that `batch_norm: reestimate` uses")
     batch_size: int = Field(512, ge=1, description="samples per forward pass of an evaluation")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _recipes_train_on_its_data(cls, fields: Any) -> Any:  # noqa: ANN401 - pydantic hands over whatever was given
+        """A recipe that names no data is meant to train on those of the landscape."""
+        if not isinstance(fields, Mapping) or "data" not in fields or not isinstance(fields.get("models"), Mapping):
+            return fields
+        models = {name: _with_data(model, fields["data"]) for name, model in fields["models"].items()}
+        return {**fields, "models": models}
 
     @model_validator(mode="after")
     def _fields_fit_together(self) -> Self:
@@ -81,21 +91,21 @@ class LandscapeSpec(Spec):
     @model_validator(mode="after")
     def _data_fit(self) -> Self:
         for name, model in self.models.items():
-            foresee_net(model, self.data, f"models.{name}")
+            foresee_net(model.net, self.data, f"models.{name}")
             if model.train is not None:
                 foresee_split(model.train.split, self.data, f"models.{name}.train.split")
+            if model.recipe is not None:
+                foresee_net(model.net, model.recipe.data, f"models.{name}.recipe.net")
+                foresee_split(model.recipe.split, model.recipe.data, f"models.{name}.recipe.split")
         for name, evaluator in self.evaluators.items():
             data = self.data if evaluator.data is None else evaluator.data
             foresee_split(evaluator.split, data, f"evaluators.{name}.split")
         return self
 
     def pinned(self, folder: Path) -> Self:
-        """This spec with data files and checkpoints pinned by digest."""
+        """This spec with all data files and checkpoints pinned by digest."""
         data = self.data.pinned(folder) if isinstance(self.data, FolderData) else self.data
-        models = {
-            name: m.model_copy(update={"checkpoint": m.checkpoint.pinned(folder)}) if m.checkpoint else m
-            for name, m in self.models.items()
-        }
+        models = {name: model.pinned(folder) for name, model in self.models.items()}
         evaluators = {
             name: e.model_copy(update={"data": e.data.pinned(folder)}) if isinstance(e.data, FolderData) else e
             for name, e in self.evaluators.items()
@@ -117,6 +127,13 @@ class LandscapeSpec(Spec):
         if isinstance(self.directions, LineDirections):
             return {" to ".join(self.directions.ends): self.directions.ends}
         return {name: (name,) for name in self.models}
+
+
+def _with_data(model: Any, data: Any) -> Any:  # noqa: ANN401 - before validation
+    recipe = model.get("recipe") if isinstance(model, Mapping) else None
+    if not isinstance(recipe, Mapping) or "data" in recipe:
+        return model
+    return {**model, "recipe": {"data": data, **recipe}}
 
 
 def landscape_columns(spec: LandscapeSpec) -> tuple[Column, ...]:

@@ -177,7 +177,7 @@ HOW: dict[str, SpecBlock | Commands | Python | Site | Listing | Elsewhere] = {
     "docs/clusters.md: $ landsweep drill --site": Elsewhere(
         "tests/cluster/test_drill.py::test_a_drill_through_slurm_kills_the_driver_from_inside_and_a_node", "a Slurm"
     ),
-    "docs/landscapes.md: python -m sweeps.lab.groups": Commands(replaced={"SPEC": LANDSCAPE}, says="filter"),
+    "docs/landscapes.md: landsweep plan SPEC --tensors": Commands(replaced={"SPEC": LANDSCAPE}, says="filter"),
     "docs/landscapes.md: import torch": Python(shows="rings()['train'][0].shape == (200, 2)"),
     "docs/landscapes.md: kind: landscape\nname: rings": SpecBlock(
         shows="(rows.test_accuracy[rows.x == 0] > 0.8).all() and (rows.margin_loss[rows.x == 0] < 0).all()"

@@ -11,7 +11,7 @@ from orchestrator.errors import SpecError
 from sweeps.lab.directions import (
     GroupRule,
     RandomDirections,
-    format_groups,
+    direction_table,
     geometry,
     group_table,
     interpolate,
@@ -172,13 +172,12 @@ def test_rules_and_table(zoo: Zoo) -> None:
     for i in range(9):
         wanted = np.linalg.norm(zoo.position.detach().numpy()[0, i])
         assert np.linalg.norm(d["position"][:, i]) == pytest.approx(wanted)
-    text = format_groups(group_table(zoo, RandomDirections(kind="random")), unusual_only=True)
-    assert [line.split()[0] for line in text.splitlines()] == [
-        "position",
-        "up.weight",
-        "up_grouped.weight",
-        "embedding.weight",
-    ]
+    plain = RandomDirections(kind="random")
+    table = direction_table("zoo", group_table(zoo, plain), plain)
+    unusual = [line for line in table.lines if line[-1]]
+    assert [line[0] for line in unusual] == ["position", "up.weight", "up_grouped.weight", "embedding.weight"]
+    assert unusual[1][1:5] == ("3x4x2x2", "normalise", "dim 1", 4)
+    assert "normalise filter" in table.caption
     with pytest.raises(SpecError, match=r"'heads\.\*' fits no parameter"):
         group_table(zoo, RandomDirections(kind="random", rules={"heads.*": GroupRule()}))
     with pytest.raises(SpecError, match="has no dimension 3"):

@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 import torch
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 from torch import nn
 
 from sweeps.lab.data import Digits, Split
-from sweeps.lab.models import ModelSpec, parameter_count
+from sweeps.lab.models import parameter_count
+from sweeps.lab.models.weighted import LandscapeModel
 from sweeps.lab.streams import stream
 from sweeps.lab.train import TrainSpec, rate, train
 
@@ -26,8 +27,8 @@ SPECS: list[dict[str, Any]] = [
 
 
 def make(spec: dict[str, Any], shape: tuple[int, ...] = (1, 8, 8), **recipe: object) -> nn.Module:
-    model = TypeAdapter(ModelSpec).validate_python({"train": {"epochs": 0, **recipe}, **spec})
-    return model.make(shape, 10, Path())  # type: ignore[no-any-return]
+    model = LandscapeModel.model_validate({"train": {"epochs": 0, **recipe}, **spec})
+    return model.make(shape, 10, Path())
 
 
 @pytest.mark.parametrize("spec", SPECS, ids=str)
@@ -91,14 +92,14 @@ def test_he_deviation() -> None:
     ("spec", "message"),
     [
         ({"net": "resnet", "depth": 21, "train": {"epochs": 1}}, "nearest are 20 and 26"),
-        ({"net": "mlp"}, "needs either `train` or `checkpoint`, got neither"),
-        ({"net": "mlp", "train": {"epochs": 1}, "checkpoint": "x.pt"}, "got both"),
+        ({"net": "mlp"}, "needs one of `recipe`, `train` and `checkpoint`, got none"),
+        ({"net": "mlp", "train": {"epochs": 1}, "checkpoint": "x.pt"}, "got train and checkpoint"),
         ({"net": "mlp", "train": {"epochs": 1, "momentum": 0, "nesterov": True}}, "momentum above 0"),
     ],
 )
 def test_bad_specs_say_why(spec: dict[str, Any], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
-        TypeAdapter(ModelSpec).validate_python(spec)
+        LandscapeModel.model_validate(spec)
 
 
 def test_training_is_deterministic_and_learns() -> None:

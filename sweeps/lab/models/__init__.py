@@ -14,7 +14,6 @@ from sweeps.lab.models.resnet import ResNet
 from sweeps.lab.models.resnet18 import ResNet18
 from sweeps.lab.models.small_cnn import SmallCnn
 from sweeps.lab.models.vit import Vit
-from sweeps.lab.models.weighted import ModelSpec, Weighted
 from sweeps.lab.models.zoo_cnn import ZooCnn
 
 __all__ = [
@@ -22,7 +21,6 @@ __all__ = [
     "Gpt",
     "Init",
     "Mlp",
-    "ModelSpec",
     "Net",
     "NetSpec",
     "OwnNet",
@@ -30,7 +28,6 @@ __all__ = [
     "ResNet18",
     "SmallCnn",
     "Vit",
-    "Weighted",
     "ZooCnn",
     "check_fit",
     "number_type",

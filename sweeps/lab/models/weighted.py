@@ -1,61 +1,88 @@
-"""Networks with the source of their weights: a training recipe, or a checkpoint. What a landscape is made of."""
+"""The models of a landscape: each a network and the source of its weights."""
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Any, Self
 
-from pydantic import Field, model_validator
+import torch
+from pydantic import AliasChoices, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 from torch import nn
 
+from orchestrator.spec import Model
 from sweeps.lab.checkpoint import Checkpoint
-from sweeps.lab.models.base import Net
-from sweeps.lab.models.cnn import Cnn
-from sweeps.lab.models.gpt import Gpt
-from sweeps.lab.models.mlp import Mlp
-from sweeps.lab.models.own import OwnNet
-from sweeps.lab.models.resnet import ResNet
-from sweeps.lab.models.resnet18 import ResNet18
-from sweeps.lab.models.small_cnn import SmallCnn
-from sweeps.lab.models.vit import Vit
-from sweeps.lab.models.zoo_cnn import ZooCnn
+from sweeps.lab.models.catalogue import NetSpec, networks
+from sweeps.lab.recipe import Recipe
 from sweeps.lab.train import TrainSpec
 
-__all__ = [
-    "ModelSpec",
-    "Weighted",
-    "WeightedCnn",
-    "WeightedGpt",
-    "WeightedMlp",
-    "WeightedOwn",
-    "WeightedResNet",
-    "WeightedResNet18",
-    "WeightedSmallCnn",
-    "WeightedVit",
-    "WeightedZooCnn",
-]
+__all__ = ["LandscapeModel"]
+
+_SOURCES = ("train", "checkpoint", "recipe")
 
 
-class Weighted(Net):
-    """A network and the source of its weights: a training recipe or a checkpoint."""
+class LandscapeModel(Model):
+    """A network and where its weights come from: a recipe, a file, or for a network of the user's own its function.
 
-    train: TrainSpec | None = Field(None, description="recipe that trains it inside the sweep; epochs: 0 for untrained")
+    In a spec, and where it is dumped, the fields of the network and of the source stand side by side, such as
+    `{net: mlp, hidden: [64], checkpoint: FILE}`. A `recipe` holds the network itself.
+    """
+
+    net: NetSpec
+    train: TrainSpec | None = Field(
+        None, description="short form of a recipe, by SGD or AdamW in a loop of its own; epochs: 0 for untrained"
+    )
     checkpoint: Checkpoint | None = Field(None, description="file with a state dict, instead of training")
+    recipe: Recipe | None = Field(
+        None, description="trains it as in a zoo: the same recipe gives the same weights; data: by default the sweep's"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_one_level(cls, data: Any) -> Any:  # noqa: ANN401 - pydantic hands over whatever was given
+        if not isinstance(data, Mapping):
+            return data
+        recipe = data.get("recipe")
+        if "net" not in data and recipe is not None:
+            net = recipe.get("net") if isinstance(recipe, Mapping) else getattr(recipe, "net", None)
+            return {**data, "net": net}
+        if not isinstance(data.get("net"), str):
+            return data
+        net = {name: value for name, value in data.items() if name not in _SOURCES}
+        _refuse_unknown(net)
+        return {"net": net, **{name: data[name] for name in _SOURCES if name in data}}
+
+    @model_serializer(mode="wrap")
+    def _on_one_level(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """As specs and the keys of units have it."""
+        fields: dict[str, Any] = dump(self)
+        net, recipe = fields.pop("net"), fields.pop("recipe", None)
+        return {**net, **fields} if recipe is None else {"recipe": recipe}
 
     @model_validator(mode="after")
     def _one_source_of_weights(self) -> Self:
-        if (self.train is None) == (self.checkpoint is None) and not self._own_weights():
-            given = "both" if self.train is not None else "neither"
-            raise ValueError(f"a model needs either `train` or `checkpoint`, got {given}")
+        given = [name for name in _SOURCES if getattr(self, name) is not None]
+        if len(given) > 1 or not (given or self.net.own_code):
+            raise ValueError(
+                f"a model needs one of `recipe`, `train` and `checkpoint`, got {' and '.join(given) or 'none'}"
+            )
+        if self.recipe is not None and self.net != self.recipe.net:
+            raise ValueError("a recipe holds the network; leave `net` and its fields out beside it")
+        if self.recipe is not None and self.recipe.branched_at is not None:
+            raise ValueError("recipe.branched_at: a landscape has no main run that a branch could leave; leave it out")
         return self
-
-    def _own_weights(self) -> bool:
-        return False
 
     @property
     def seed(self) -> int:
-        """Of the streams that the model draws from."""
+        """Of the streams that the initial weights are drawn from."""
         return 0 if self.train is None else self.train.seed
+
+    @property
+    def split(self) -> str:
+        """Which split of the data it is trained on; `train` where it is not trained here."""
+        source = self.train or self.recipe
+        return "train" if source is None else source.split
 
     def make(self, shape: tuple[int, ...], classes: int, base: Path) -> nn.Module:
         """The module with initial weights; the global random state stays as it was.
@@ -65,58 +92,28 @@ class Weighted(Net):
             classes: how many outputs.
             base: folder that relative paths start from.
         """
-        return self.build(shape, classes, self.seed, base)
+        if self.recipe is None:
+            return self.net.build(shape, classes, self.seed, base)
+        return self.recipe.build(shape, classes, base).to(getattr(torch, self.recipe.dtype))
+
+    def pinned(self, folder: Path) -> Self:
+        """This model with its files pinned by digest."""
+        checkpoint = None if self.checkpoint is None else self.checkpoint.pinned(folder)
+        recipe = None if self.recipe is None else self.recipe.pinned(folder)
+        return self.model_copy(update={"checkpoint": checkpoint, "recipe": recipe})
 
 
-class WeightedMlp(Weighted, Mlp):
-    """A perceptron and its weights."""
-
-
-class WeightedCnn(Weighted, Cnn):
-    """A convolutional network and its weights."""
-
-
-class WeightedResNet(Weighted, ResNet):
-    """A residual network and its weights."""
-
-
-class WeightedZooCnn(Weighted, ZooCnn):
-    """A network of the model-zoo data set and its weights."""
-
-
-class WeightedSmallCnn(Weighted, SmallCnn):
-    """The network of the small CNN zoo and its weights."""
-
-
-class WeightedResNet18(Weighted, ResNet18):
-    """A ResNet-18 and its weights."""
-
-
-class WeightedVit(Weighted, Vit):
-    """A vision transformer and its weights."""
-
-
-class WeightedGpt(Weighted, Gpt):
-    """A decoder and its weights."""
-
-
-class WeightedOwn(Weighted, OwnNet):
-    """The user's network; without `checkpoint` and `train` its weights stay as the user's function made them."""
-
-    def _own_weights(self) -> bool:
-        return self.train is None and self.checkpoint is None
-
-
-ModelSpec = Annotated[
-    WeightedMlp
-    | WeightedCnn
-    | WeightedZooCnn
-    | WeightedSmallCnn
-    | WeightedResNet
-    | WeightedResNet18
-    | WeightedVit
-    | WeightedGpt
-    | WeightedOwn,
-    Field(discriminator="net"),
-]
-"""A network and where its weights come from; told apart by the field `net`, as in `NetSpec`."""
+def _refuse_unknown(fields: Mapping[str, Any]) -> None:
+    """Refuse names that neither a network nor a source of weights has, before the two are taken apart."""
+    network = next((n for n in networks() if fields["net"] in n.families()), None)
+    if network is None:
+        return
+    names = dict.fromkeys(("net", *network.model_fields))
+    for info in network.model_fields.values():
+        if isinstance(info.validation_alias, AliasChoices):
+            names |= dict.fromkeys(str(alias) for alias in info.validation_alias.choices)
+    names |= dict.fromkeys(_SOURCES)
+    if odd := [name for name in fields if name not in names]:
+        close = difflib.get_close_matches(str(odd[0]), names, n=1)
+        hint = f"did you mean {close[0]!r}? " if close else ""
+        raise ValueError(f"{odd[0]}: unknown field; {hint}known here: {', '.join(names)}")
