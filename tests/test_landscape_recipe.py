@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ from sweeps.lab.models.catalogue import NetSpec
 from sweeps.lab.models.weighted import LandscapeModel
 from sweeps.landscape import LandscapeSpec
 from sweeps.zoo import Zoo, ZooKind, ZooSpec
-from tests.test_landscape import KIND, prepare, rows_of, state, threads  # noqa: F401 - an autouse fixture
+from tests.support.landscapes import KIND, landscape_rows, landscape_spec, model_state, prepare
 
 RECIPE: dict[str, Any] = {
     "net": {"net": "mlp", "hidden": [8]},
@@ -32,14 +31,7 @@ RECIPE: dict[str, Any] = {
 
 
 def spec_of(recipe: dict[str, Any], **fields: Any) -> LandscapeSpec:
-    base = {
-        "kind": "landscape",
-        "name": "t",
-        "data": {"source": "digits"},
-        "models": {"net": {"recipe": recipe}},
-        "axes": {"x": [-0.5, 0]},
-    }
-    return parse(LandscapeSpec, copy.deepcopy({**base, **fields}), "test")
+    return landscape_spec(**{"models": {"net": {"recipe": recipe}}, "axes": {"x": [-0.5, 0]}, **fields})
 
 
 CHANGES: dict[str, dict[str, Any]] = {
@@ -72,12 +64,12 @@ def test_the_centre_is_the_model_of_a_zoo_with_this_recipe(change: dict[str, Any
     spec = spec_of(recipe)
     KIND.check(spec, Workbench())
     made = prepare(spec)
-    weights, stored = state(made), member.state()
+    weights, stored = model_state(made), member.state()
     assert weights.keys() == stored.keys()
     for name, tensor in stored.items():
         assert weights[name].dtype == tensor.dtype
         assert torch.equal(weights[name], tensor), name
-    centre = rows_of(spec, made).set_index("x").loc[0]
+    centre = landscape_rows(spec, made).set_index("x").loc[0]
     assert centre["test_loss"] == pytest.approx(member.row["test_loss"], rel=1e-6)
     assert centre["test_accuracy"] == pytest.approx(member.row["test_accuracy"], abs=1e-12)
 
@@ -144,7 +136,7 @@ def test_statistics_are_reestimated_from_the_split_that_the_recipe_trains_on() -
     net = {"net": "mlp", "hidden": [8], "norm": "batch"}
     spec = spec_of({**RECIPE, "net": net, "split": "test"}, batch_norm="reestimate")
     assert spec.models["net"].split == "test"
-    assert set(rows_of(spec, prepare(spec))["status"]) == {"ok"}
+    assert set(landscape_rows(spec, prepare(spec))["status"]) == {"ok"}
 
 
 def test_a_landscape_of_a_regression_is_drawn() -> None:
@@ -156,7 +148,7 @@ def test_a_landscape_of_a_regression_is_drawn() -> None:
         KIND.check(spec, Workbench())
         made = prepare(spec)
         assert made["directions-net-0"]["x/out.weight"].shape == made["model-net"]["state/out.weight"].shape
-        assert set(rows_of(spec, made)["status"]) == {"ok"}
+        assert set(landscape_rows(spec, made)["status"]) == {"ok"}
 
 
 FLAT: list[dict[str, Any]] = [
