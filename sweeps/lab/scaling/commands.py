@@ -26,5 +26,5 @@ def _predict(
     """Say which size, how many tokens and what loss a study's fit holds best for a budget, with intervals."""
     from sweeps.lab.scaling.forecast import predict
 
-    found = predict(folder, flops)
-    typer.echo(found.json() if as_json else printable(found.text()))
+    prediction = predict(folder, flops)
+    typer.echo(prediction.json() if as_json else printable(prediction.text()))

@@ -46,8 +46,8 @@ class Curves:
     """The runs of one size over all their horizons, the shortest first, and the law fitted to all but the longest.
 
     Attributes:
-        width: of the size.
-        parameters: N of the size.
+        width: of the networks.
+        parameters: N of the networks.
         curves: of the runs.
         fit: of the annealing law.
         rmse: of log loss on the longest curve, but for what it shares with a branch; None where there is only one.
@@ -83,35 +83,37 @@ def annealed(table: pd.DataFrame, series: pd.DataFrame, schedule: Schedule, bran
     runs = table[(table["role"] != "validate") & (table["seed"] == table["seed"].min())].sort_values("steps")
     if not len(losses) or not len(runs):
         return None
-    of = dict(tuple(losses.groupby("key")))
+    by_key = dict(tuple(losses.groupby("key")))
     for width in runs.groupby("width").size().sort_values(ascending=False, kind="stable").index:
         chosen = runs[runs["width"] == width]
-        found = [
+        tables = [
             _curve(
-                _whole(of, row, chosen.iloc[-1], schedule) if branches else of[row["key"]],
+                _whole(by_key, row, chosen.iloc[-1], schedule) if branches else by_key[row["key"]],
                 int(row["steps"]),
                 float(row["learning_rate"]),
                 schedule,
             )
             for row in chosen.to_dict("records")
-            if row["key"] in of
+            if row["key"] in by_key
         ]
-        found = [c for c in found if len(c) >= _FEWEST]
-        if found and (made := _fitted(int(width), float(chosen["N"].iloc[0]), found)) is not None:
-            return made
+        tables = [table for table in tables if len(table) >= _FEWEST]
+        curves = _fitted(int(width), float(chosen["N"].iloc[0]), tables) if tables else None
+        if curves is not None:
+            return curves
     return None
 
 
 def _whole(
-    of: Mapping[str, pd.DataFrame], row: Mapping[Hashable, Any], main: pd.Series[Any], schedule: Schedule
+    by_key: Mapping[str, pd.DataFrame], row: Mapping[Hashable, Any], main: pd.Series[Any], schedule: Schedule
 ) -> pd.DataFrame:
     """The curve of a branch with that of the run that it leaves before it."""
-    own = of[row["key"]]
+    losses = by_key[row["key"]]
     shared = isinstance(schedule, WarmupStableDecay) and row["learning_rate"] == main["learning_rate"]
-    if not shared or row["steps"] == main["steps"] or main["key"] not in of:
-        return own
-    before = of[main["key"]]
-    return pd.concat([before[before["step"] <= row["steps"] - schedule.falls(row["steps"])], own])  # type: ignore[attr-defined]
+    if not shared or row["steps"] == main["steps"] or main["key"] not in by_key:
+        return losses
+    before = by_key[main["key"]]
+    leaves = row["steps"] - schedule.falls(row["steps"])  # type: ignore[attr-defined]
+    return pd.concat([before[before["step"] <= leaves], losses])
 
 
 def _fitted(width: int, parameters: float, tables: list[pd.DataFrame]) -> Curves | None:
@@ -125,8 +127,9 @@ def _fitted(width: int, parameters: float, tables: list[pd.DataFrame]) -> Curves
     if longest is not None:
         new = longest.merge(pd.concat(short)[["S1", "S2"]], how="left", on=["S1", "S2"], indicator=True)
         new = new[new["_merge"] == "left_only"]
-        told = np.log(law.law.predict(law.theta[None], {name: new[name].to_numpy(float) for name in ("S1", "S2")})[0])
-        rmse = float(np.sqrt(((told - np.log(new["loss"])) ** 2).mean()))
+        x = {name: new[name].to_numpy(float) for name in ("S1", "S2")}
+        residuals = np.log(law.law.predict(law.theta[None], x)[0]) - np.log(new["loss"])
+        rmse = float(np.sqrt((residuals**2).mean()))
     return Curves(width, parameters, tuple(curves), law, rmse)
 
 
@@ -134,11 +137,11 @@ def _curve(losses: pd.DataFrame, steps: int, peak: float, schedule: Schedule) ->
     forward, annealing = _areas(schedule, peak, steps)
     seen = losses[(losses["step"] > _SKIPPED * steps) & (losses["step"] <= steps)].sort_values("step")
     at = seen["step"].to_numpy(int) - 1
-    found = pd.DataFrame(
+    table = pd.DataFrame(
         {"step": at + 1, "S1": forward[at], "S2": annealing[at], "loss": seen["value"].to_numpy(float)}
     )
-    found.attrs |= {"steps": steps, "peak": peak}
-    return found
+    table.attrs |= {"steps": steps, "peak": peak}
+    return table
 
 
 def _areas(schedule: Schedule, peak: float, steps: int) -> tuple[Floats, Floats]:

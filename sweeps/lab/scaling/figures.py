@@ -190,8 +190,8 @@ def predicted_picture(table: pd.DataFrame, fit: Fit, tested: pd.DataFrame, label
     if len(tested):
         middle = tested["predicted"].to_numpy(float)
         spread = np.abs(tested[["run_low", "run_high"]].to_numpy(float).T - middle)
-        told = f"not fitted (n = {len(tested)})"
-        plot.errorbar(middle, tested["measured"], xerr=spread, fmt="*", ms=12, color=PALETTE[3], label=told, capsize=3)
+        name = f"not fitted (n = {len(tested)})"
+        plot.errorbar(middle, tested["measured"], xerr=spread, fmt="*", ms=12, color=PALETTE[3], label=name, capsize=3)
         ends += [
             middle,
             tested["measured"].to_numpy(float),
@@ -215,8 +215,8 @@ def optimum_picture(minima: Sequence[Minimum], powers: dict[str, Fit | None], fr
     """Best size and tokens over the budget: of the parabolas, with their power law, and of the fitted law."""
     picture = new_picture(8.2, 3.6)
     plots = picture.subplots(1, 2)
-    there = [m for m in minima if m.size is not None]
-    budgets = np.array([m.budget for m in there])
+    bracketed = [m for m in minima if m.size is not None]
+    budgets = np.array([m.budget for m in bracketed])
     for plot, what, name, text in zip(
         plots, ("size", "tokens"), ("N", "D"), ("parameters", "tokens or samples"), strict=True
     ):
@@ -226,13 +226,12 @@ def optimum_picture(minima: Sequence[Minimum], powers: dict[str, Fit | None], fr
             plot.fill_between(
                 c, frontier[f"{name}_low"], frontier[f"{name}_high"], color="black", alpha=0.15, linewidth=0
             )
-        if len(there):
-            plot.plot(budgets, [getattr(m, what) for m in there], "o", color=PALETTE[0], label="iso-FLOP minima")
+        if bracketed:
+            plot.plot(budgets, [getattr(m, what) for m in bracketed], "o", color=PALETTE[0], label="iso-FLOP minima")
         if (power := powers.get(what)) is not None:
-            told = f"their power law, exponent {power['p']:.3f}"
-            plot.plot(
-                budgets, power.law.predict(power.theta[None], {"x": budgets})[0], "--", color=PALETTE[0], label=told
-            )
+            line = power.law.predict(power.theta[None], {"x": budgets})[0]
+            name_of_line = f"their power law, exponent {power['p']:.3f}"
+            plot.plot(budgets, line, "--", color=PALETTE[0], label=name_of_line)
         plot.set(yscale="log", ylabel=f"best {name}, {text}")
         _log_x(plot, "C, training FLOPs")
         plot.grid(alpha=0.3)
@@ -241,15 +240,15 @@ def optimum_picture(minima: Sequence[Minimum], powers: dict[str, Fit | None], fr
     return picture
 
 
-def curves_picture(found: Curves, schedule: Schedule, label: str) -> Any:  # noqa: ANN401 - matplotlib has no types
+def curves_picture(curves: Curves, schedule: Schedule, label: str) -> Any:  # noqa: ANN401 - matplotlib has no types
     """Loss over steps of one size over its horizons: points, and the annealing law's lines."""
     picture = new_picture(7.0, 4.4)
     plot = picture.add_subplot()
-    for i, curve in enumerate(found.curves):
-        colour = _shade(i, len(found.curves)) if curve.fitted else PALETTE[3]
-        told = f"{curve.steps:,} steps" + ("" if curve.fitted else ", predicted")
-        plot.plot(curve.table["step"], curve.table["loss"], "o", ms=4, color=colour, label=told)
-        steps, losses = found.line(curve, schedule)
+    for i, curve in enumerate(curves.curves):
+        colour = _shade(i, len(curves.curves)) if curve.fitted else PALETTE[3]
+        name = f"{curve.steps:,} steps" + ("" if curve.fitted else ", predicted")
+        plot.plot(curve.table["step"], curve.table["loss"], "o", ms=4, color=colour, label=name)
+        steps, losses = curves.line(curve, schedule)
         plot.plot(steps, losses, color=colour, linewidth=1.2, linestyle="-" if curve.fitted else "--")
     _log_x(plot, "step")
     _loss_axis(plot, label)

@@ -76,8 +76,8 @@ def larger_runs(study: Study) -> pd.DataFrame:
         N=("N", "first"), D=("D", "first"), C=("C", "first"), measured=("loss", "mean"), seeds=("seed", "size"),
         width=("width", "first"), steps=("steps", "first"),
     )  # fmt: skip
-    told = study.fit.predict(cells[["N", "D"]].reset_index(drop=True))
-    return pd.concat([cells.reset_index(drop=True), told.drop(columns=["N", "D"])], axis=1)
+    predicted = study.fit.predict(cells[["N", "D"]].reset_index(drop=True))
+    return pd.concat([cells.reset_index(drop=True), predicted.drop(columns=["N", "D"])], axis=1)
 
 
 def _frontier(spec: ScalingSpec, study: Study) -> pd.DataFrame | None:
@@ -139,12 +139,12 @@ def _isoflop(study: Study, frontier: pd.DataFrame | None, label: str) -> Iterato
     yield Table("The best size of each budget, by its parabola.", ("FLOPs", "sizes", "N", "D", "loss"), lines)
     powers = {what: exponent(study.minima, what) for what in ("size", "tokens", "loss")}
     if powers["size"] is not None:
-        told = [
+        exponents = [
             [name, f"{f['p']:.4f}", "{:.4f} to {:.4f}".format(*f.interval("p"))]
             for name, f in (("N ~ C^p", powers["size"]), ("D ~ C^p", powers["tokens"]), ("loss ~ C^p", powers["loss"]))
             if f is not None
         ]
-        yield Table("Power laws of the minima, by least squares; 95 % intervals.", ("law", "p", "interval"), told)
+        yield Table("Power laws of the minima, by least squares; 95 % intervals.", ("law", "p", "interval"), exponents)
     caption = "Best size and tokens over the budget, by the minima above and by the fitted law with its 95 % interval."
     yield Figure("optimum", caption, optimum_picture(study.minima, powers, frontier))
 
@@ -159,12 +159,14 @@ def _law(spec: ScalingSpec, study: Study, frontier: pd.DataFrame | None, label: 
     if study.fit is None:
         yield f"No law was fitted: {study.reason}."
         return
-    fit, found = study.fit, study.fit.convergence
+    fit, convergence = study.fit, study.fit.convergence
+    ended = "converged" if fit.converged else "NOT converged"
+    at_bound = ", ".join(convergence.at_bound)
     yield (
         f"{fit.law.formula} ({fit.law.source}), fitted to {len(fit.residuals)} runs by {fit.objective.text}: objective "
-        f"{fit.value:.6g}, {'converged' if fit.converged else 'NOT converged'}, {found.agree} of {found.finished} "
-        f"followed starts agree, root mean square residual {fit.rmse:.4f}."
-        + (f" At a bound: {', '.join(found.at_bound)}; their intervals mean nothing." if found.at_bound else "")
+        f"{fit.value:.6g}, {ended}, {convergence.agree} of {convergence.finished} followed starts agree, root mean "
+        f"square residual {fit.rmse:.4f}."
+        + (f" At a bound: {at_bound}; their intervals mean nothing." if at_bound else "")
     )
     lines = [
         [line["name"], *(f"{line[k]:.5g}" for k in ("value", "error", "low", "high")), line["meaning"]]
@@ -211,17 +213,17 @@ def _known(spec: ScalingSpec, study: Study, fit: Fit) -> Iterator[Part]:
 def _theory(features: Features, study: Study, fit: Fit) -> Iterator[Part]:
     """Exponents of arXiv 2405.15074, which hold in the limit of large sizes."""
     eta, xi = compute_optimal(features.alpha, features.beta)
-    known = {c.name: c for c in components(features.alpha, features.beta)}
-    steps = min((known[name] for name in _OVER_STEPS if name in known), key=lambda c: c.by_steps)  # falls slowest
+    terms = {c.name: c for c in components(features.alpha, features.beta)}
+    steps = min((terms[name] for name in _OVER_STEPS if name in terms), key=lambda c: c.by_steps)  # falls slowest
     lines = []
     if isinstance(fit.law, Chinchilla):
         lines = [
-            _line("alpha: the floor over N", known["floor"].by_size, fit["alpha"], fit.interval("alpha")),
+            _line("alpha: the floor over N", terms["floor"].by_size, fit["alpha"], fit.interval("alpha")),
             _line(f"beta: {_OVER_STEPS[steps.name]} over D", steps.by_steps, fit["beta"], fit.interval("beta")),
         ]
-    for told, what, theory in (("N ~ C^p", "size", xi), ("loss ~ C^p", "loss", -eta)):
+    for relation, what, theory in (("N ~ C^p", "size", xi), ("loss ~ C^p", "loss", -eta)):
         if (power := exponent(study.minima, what)) is not None:
-            lines.append(_line(f"{told}, of the iso-FLOP minima", theory, power["p"], power.interval("p")))
+            lines.append(_line(f"{relation}, of the iso-FLOP minima", theory, power["p"], power.interval("p")))
     caption = (
         f"Phase {phase(features.alpha, features.beta)} of the model: exponents in the limit of large sizes, and those "
         "of these runs with 95 % intervals."
@@ -229,8 +231,8 @@ def _theory(features: Features, study: Study, fit: Fit) -> Iterator[Part]:
     yield Table(caption, ("exponent", "theory", "here", "interval"), lines)
 
 
-def _line(told: str, theory: float, here: float, interval: tuple[float, float]) -> list[object]:
-    return [told, f"{theory:.4f}", f"{here:.4f}", "{:.4f} to {:.4f}".format(*interval)]
+def _line(name: str, theory: float, fitted: float, interval: tuple[float, float]) -> list[object]:
+    return [name, f"{theory:.4f}", f"{fitted:.4f}", "{:.4f} to {:.4f}".format(*interval)]
 
 
 def _prediction(spec: ScalingSpec, study: Study, tested: pd.DataFrame, label: str) -> Iterator[Part]:
@@ -276,27 +278,28 @@ def _untested(spec: ScalingSpec, fit: Fit) -> str:
 def _curves(spec: ScalingSpec, study: Study, series: pd.DataFrame, label: str) -> Iterator[Part]:
     if spec.recipe is None:
         return
-    found = annealed(study.table, series, spec.recipe.schedule, spec.horizons == "branches")
-    if found is None:
+    curves = annealed(study.table, series, spec.recipe.schedule, spec.horizons == "branches")
+    if curves is None:
         return
-    shown = ", ".join(f"{p.name} {found.fit[p.name]:.4g}" for p in found.fit.law.parameters)
+    law = curves.fit.law
+    shown = ", ".join(f"{p.name} {curves.fit[p.name]:.4g}" for p in law.parameters)
     caption = (
-        f"Loss on the way of the runs of width {found.width}, one seed, with the annealing law {found.fit.law.formula} "
-        f"({found.fit.law.source}, lambda {MOMENTUM:g}) fitted to "
-        + ("the only one: " if found.rmse is None else f"all but the longest: {shown}; ")
-        + (shown if found.rmse is None else f"on the longest it is off by {found.rmse:.2%} (root mean square).")
+        f"Loss on the way of the runs of width {curves.width}, one seed, with the annealing law {law.formula} "
+        f"({law.source}, lambda {MOMENTUM:g}) fitted to "
+        + ("the only one: " if curves.rmse is None else f"all but the longest: {shown}; ")
+        + (shown if curves.rmse is None else f"on the longest it is off by {curves.rmse:.2%} (root mean square).")
     )
-    yield Figure("curves", caption, curves_picture(found, spec.recipe.schedule, label))
+    yield Figure("curves", caption, curves_picture(curves, spec.recipe.schedule, label))
 
 
 def _summary(spec: ScalingSpec, rows: pd.DataFrame, study: Study, tested: pd.DataFrame) -> dict[str, float]:
-    found: dict[str, Any] = {"runs": len(study.table), "flops": study.table["C"].sum()}
+    summary: dict[str, Any] = {"runs": len(study.table), "flops": study.table["C"].sum()}
     if "flops_spent" in rows:
-        found["flops_spent"] = rows["flops_spent"].sum()
+        summary["flops_spent"] = rows["flops_spent"].sum()
     if study.fit is not None:
-        found |= {p.name: study.fit[p.name] for p in study.fit.law.parameters} | {"residual_rms": study.fit.rmse}
+        summary |= {p.name: study.fit[p.name] for p in study.fit.law.parameters} | {"residual_rms": study.fit.rmse}
         if spec.recipe is not None and isinstance(spec.recipe.data, Markov):
-            found["entropy"] = spec.recipe.data.entropy_rate()
+            summary["entropy"] = spec.recipe.data.entropy_rate()
     if len(tested):
-        found["prediction_error"] = float((tested["measured"] / tested["predicted"] - 1).abs().max())
-    return {k: float(v) for k, v in found.items() if np.isfinite(v)}
+        summary["prediction_error"] = float((tested["measured"] / tested["predicted"] - 1).abs().max())
+    return {k: float(v) for k, v in summary.items() if np.isfinite(v)}

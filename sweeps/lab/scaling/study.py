@@ -63,8 +63,8 @@ def fitted(spec: ScalingSpec, table: pd.DataFrame, bootstrap: int | None = None)
     least = law.least_points - len(spec.fixed)
     if cells < least:
         raise UsageError(
-            f"the law {law.name} needs at least {least} sizes and horizons, one more than are "
-            f"fitted of its parameters; {cells} ended well so far"
+            f"the law {law.name} needs at least {least} sizes and horizons, one more than it has parameters "
+            f"to fit; {cells} ended well so far"
         )
     draws = spec.bootstrap if bootstrap is None else bootstrap
     return fit(law, seen, group="cell", bootstrap=draws, fixed=spec.fixed)
@@ -78,7 +78,7 @@ class Minimum:
         budget: FLOPs.
         size: N at the lowest point, D and loss there; None where the parabola has no minimum inside the sizes.
         tokens: D = C / (FLOPs per token) at that size.
-        loss: there.
+        loss: at that size.
         coefficients: of the parabola in log N, highest power first.
         span: smallest and largest N that it goes through.
         sizes: how many it goes through.
