@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 from orchestrator.axes import Value
 from orchestrator.errors import SpecError
-from orchestrator.unit import Unit
 from sweeps.lab.recipe import Recipe
 from sweeps.lab.schedules import WarmupStableDecay
 
-__all__ = ["Horizons", "Waiting", "wsd_of"]
+__all__ = ["Horizons", "wsd_of"]
 
 
 def wsd_of(recipe: Recipe | None, follows_horizon: bool) -> WarmupStableDecay:
@@ -103,38 +102,3 @@ class Horizons:
 
     def _of(self, params: Mapping[str, Value]) -> frozenset[int]:
         return self.of.get(int(params["width"] or 0), frozenset())
-
-
-@dataclass
-class Waiting:
-    """Branches whose main runs have no rows yet.
-
-    Attributes:
-        left: width to keys of the main runs that have none.
-        branches: width to the units that wait for them.
-    """
-
-    left: dict[int, set[str]] = field(default_factory=dict)
-    branches: dict[int, list[Unit]] = field(default_factory=dict)
-
-    @classmethod
-    def of(cls, units: Sequence[Unit], horizons: Horizons) -> tuple[list[Unit], Waiting]:
-        """Units that need not wait, in order, and those that do."""
-        free, waiting = list[Unit](), cls()
-        for unit in units:
-            width = int(unit.params["width"] or 0)
-            if horizons.leaves(unit.params) is None:
-                free.append(unit)
-                waiting.left.setdefault(width, set()).add(unit.key)
-            else:
-                waiting.branches.setdefault(width, []).append(unit)
-        return free, waiting
-
-    def hear(self, key: str, width: int) -> Sequence[Unit]:
-        """Note that a unit has a row; gives the branches for which it was the last of their main runs."""
-        left = self.left.get(width, set())
-        left.discard(key)
-        return [] if left else self.branches.pop(width, [])
-
-    def __bool__(self) -> bool:
-        return bool(self.branches)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any, Literal, TypeAlias
 
 from orchestrator.axes import Value
@@ -12,7 +11,8 @@ from orchestrator.errors import SpecError, UsageError
 from orchestrator.planner import Planner
 from orchestrator.row import Column
 from orchestrator.unit import Keys, Unit
-from sweeps.lab.scaling.branches import Horizons, Waiting, wsd_of
+from sweeps.lab.branch_queue import BranchQueue
+from sweeps.lab.scaling.branches import Horizons, wsd_of
 from sweeps.lab.scaling.ladder import Ladder, Size
 from sweeps.lab.scaling.spec import Limits, ScalingSpec
 
@@ -149,6 +149,16 @@ def units_of(
             yield keys.unit(params, pack=pack_key)
 
 
+def _queue(units: Sequence[Unit], horizons: Horizons) -> BranchQueue:
+    """Runs from their start first; the branches of a width once all its main runs have rows."""
+    branches: dict[Hashable, list[Unit]] = {}
+    for unit in units:
+        if horizons.leaves(unit.params) is not None:
+            branches.setdefault(unit.params["width"], []).append(unit)
+    mains = (unit for unit in units if horizons.leaves(unit.params) is None)
+    return BranchQueue(mains, lambda u: w if (w := u.params["width"]) in branches else None, branches.__getitem__)
+
+
 @dataclass(frozen=True, slots=True)
 class Proposal:
     """A run that tests the fit: its size and horizon, and the factor on the learning rate."""
@@ -182,15 +192,15 @@ class ScalingPlanner(Planner):
         factors, seeds = spec.factor_values, spec.seed_values
         self.fitted = [u for c in planned for u in units_of(c, spec, keys, factors, seeds, pack)]
         self._fitted = frozenset(u.key for u in self.fitted)
-        free, self._waiting = Waiting.of(self.fitted, horizons_of(spec, planned))
-        self._ready = {u.key: u for u in free}  # to be proposed, in this order
+        self._queue = _queue(self.fitted, horizons_of(spec, planned))
+        self._larger: list[Unit] = []  # runs that test the fit and are to be proposed
         self._rows: dict[str, Mapping[str, Any]] = {}
         tests = 0 if spec.validation is None else spec.validation.seeds
         self._tests = {(budget, seed) for budget in spec.test_budgets for seed in seeds[:tests]}
         self._tested: set[tuple[float, int]] = set()  # those that have rows
         self._total = len(self._fitted) + len(self._tests)
         self._proposed = not self._tests
-        self.listens = bool(self._waiting) or not self._proposed
+        self.listens = self._queue.waits or not self._proposed
 
     @property
     def total(self) -> int:
@@ -198,27 +208,25 @@ class ScalingPlanner(Planner):
 
     @property
     def exhausted(self) -> bool:
-        return not self._ready and not self._waiting and (self._proposed or self._tests <= self._tested)
+        return self._queue.empty and not self._larger and (self._proposed or self._tests <= self._tested)
 
     def tell(self, row: Mapping[str, Any]) -> None:
         if row["role"] == "validate":
             self._tested.add((float(row["budget"]), int(row["seed"])))
         elif row["key"] in self._fitted:
             self._rows[row["key"]] = row
-            self._ready.pop(row["key"], None)
-            released = self._waiting.hear(row["key"], int(row["width"]))
-            self._ready |= {u.key: u for u in released if u.key not in self._rows}
+            self._queue.tell(row["key"])
 
     def ask(self, limit: int) -> list[Unit]:
-        if not self._ready and not self.exhausted and len(self._rows) == len(self._fitted):
+        if units := self._queue.take(limit):
+            return units
+        if not self._proposed and not self.exhausted and len(self._rows) == len(self._fitted):
             self._proposed = True
-            self._ready = {u.key: u for u in self._larger()}
-        units = list(islice(self._ready.values(), limit))
-        for unit in units:
-            del self._ready[unit.key]
+            self._larger = list(self._tests_of_the_fit())
+        units, self._larger = self._larger[:limit], self._larger[limit:]
         return units
 
-    def _larger(self) -> Iterator[Unit]:
+    def _tests_of_the_fit(self) -> Iterator[Unit]:
         """Units that test the fit; none where nothing can be fitted, which the report then says."""
         try:
             proposals = self._propose([self._rows[key] for key in sorted(self._rows)])
