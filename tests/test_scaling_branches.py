@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -82,11 +82,13 @@ def test_every_run_has_the_bits_of_one_that_is_trained_alone(
 ) -> None:
     begun: list[int] = []
 
-    def begin(training: Training, points: Sequence[Any], really: Callable[..., None] = Training.begin) -> None:
+    really = Training.start_from
+
+    def start_from(training: Training, points: Sequence[Any]) -> None:
         really(training, points)
         begun.append(training.step)
 
-    monkeypatch.setattr(Training, "begin", begin)
+    monkeypatch.setattr(Training, "start_from", start_from)
     spec = branched_study(**changes)
     assert run_example(KIND, spec, tmp_path / "branched").phase == "done"
     branches = len(begun)

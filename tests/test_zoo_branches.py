@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -61,11 +61,13 @@ def test_main_runs_keep_their_keys_and_branches_hold_their_definition() -> None:
 def test_a_branch_from_a_point_has_the_bits_of_a_whole_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     begun: list[tuple[int, int]] = []
 
-    def begin(training: Training, points: Sequence[Any], really: Callable[..., None] = Training.begin) -> None:
+    really = Training.start_from
+
+    def start_from(training: Training, points: Sequence[Any]) -> None:
         really(training, points)
         begun.append((training.step, len(points)))
 
-    monkeypatch.setattr(Training, "begin", begin)
+    monkeypatch.setattr(Training, "start_from", start_from)
     zoo = train(branched_zoo_spec(), tmp_path / "zoo")
     assert sorted(begun) == [(15, 2), (30, 2)]
     rows = zoo.rows

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Annotated, TypeAlias
 
 import torch
-import torch.nn.functional as F  # noqa: N812 - torch's own convention
 from pydantic import Field
 from torch import Tensor
 
@@ -19,10 +18,10 @@ from orchestrator.row import Column, Metric
 from orchestrator.spec import Model
 from orchestrator.unit import canonical
 from sweeps.lab.data import Data, DataSpec, Split
+from sweeps.lab.losses import LOSSES, LossFunction, right_answers
 
 __all__ = ["EvaluatorSpec", "Evaluators", "evaluator_columns"]
 
-LossFunction: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 Load: TypeAlias = Callable[[DataSpec], Data]
 
 
@@ -210,37 +209,8 @@ def _pool(split: Split, chosen: Mapping[str, Tensor], losses: Mapping[str, LossF
     return _Pool(torch.split(inputs, batch_size), split.targets if whole else split.targets[used], views)
 
 
-def _per_sample(each: Tensor) -> Tensor:
-    """Means [n] of values [n] or [n, ...]."""
-    return each if each.ndim == 1 else each.flatten(1).mean(1)
-
-
-def _cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
-    each = F.cross_entropy(outputs.flatten(0, -2), targets.flatten(), reduction="none")
-    return _per_sample(each.view(targets.shape))
-
-
-def _mse(outputs: Tensor, targets: Tensor) -> Tensor:
-    wanted = targets if targets.is_floating_point() else F.one_hot(targets, outputs.shape[-1]).to(outputs.dtype)
-    if wanted.shape != outputs.shape:
-        raise ValueError(f"outputs have shape {list(outputs.shape)}, but targets {list(wanted.shape)}")
-    return ((outputs - wanted) ** 2).flatten(1).mean(1)
-
-
-def _error(outputs: Tensor, targets: Tensor) -> Tensor:
-    return _per_sample((outputs.argmax(-1) != targets).double())
-
-
-_LOSSES: dict[str, LossFunction] = {"cross_entropy": _cross_entropy, "mse": _mse, "error": _error}
-
-
 def _loss(name: str, base: Path) -> LossFunction:
-    return _LOSSES[name] if name in _LOSSES else import_callable(name, base)
-
-
-def _hits(outputs: Tensor, targets: Tensor) -> Tensor:
-    """Share of right answers of each sample, [n]."""
-    return _per_sample((outputs.argmax(-1) == targets).double())
+    return LOSSES[name] if name in LOSSES else import_callable(name, base)
 
 
 _Judged: TypeAlias = Iterator[tuple[_View, Tensor, Tensor | None]]
@@ -252,7 +222,7 @@ def _judged_at_once(pool: _Pool, forward: Callable[[Tensor], Tensor]) -> _Judged
     together = outputs[0] if len(outputs) == 1 else torch.cat(outputs)
     for view in pool.views:
         own = view.of(together)
-        hits = None if view.targets.is_floating_point() else _hits(own, view.targets)
+        hits = None if view.targets.is_floating_point() else right_answers(own, view.targets)
         yield view, view.losses(own, view.targets), hits
 
 
@@ -262,7 +232,7 @@ def _judged_in_parts(pool: _Pool, forward: Callable[[Tensor], Tensor]) -> _Judge
     hits = []
     for batch, targets in zip(pool.batches, torch.split(pool.targets, len(pool.batches[0])), strict=True):
         outputs = forward(batch)
-        hits.append(_hits(outputs, targets))
+        hits.append(right_answers(outputs, targets))
         for view in pool.views:
             losses[view.name].append(view.losses(outputs, targets))
     for view in pool.views:

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from typing import Literal, Self
 
 import torch
-import torch.nn.functional as F  # noqa: N812 - torch's own convention
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from orchestrator.spec import Model
 from sweeps.lab.data.base import Split
+from sweeps.lab.losses import batch_loss
 from sweeps.lab.streams import generator, seeded, stream
 
 __all__ = ["Epoch", "TrainSpec", "rate", "train"]
@@ -91,7 +91,7 @@ def train(module: nn.Module, data: Split, spec: TrainSpec) -> Iterator[Epoch]:
                     group["lr"] = rate(spec, epoch * steps + i, steps)
                 targets = data.targets[chosen]
                 outputs: Tensor = module(data.inputs[chosen])
-                loss = _loss(outputs, targets)
+                loss = batch_loss(outputs, targets)
                 optimizer.zero_grad()
                 torch.autograd.backward(loss)
                 optimizer.step()
@@ -99,12 +99,6 @@ def train(module: nn.Module, data: Split, spec: TrainSpec) -> Iterator[Epoch]:
                 right += int((outputs.argmax(-1) == targets).sum()) if classes else 0
         yield Epoch(epoch + 1, loss_sum / len(data), right / answers if classes else math.nan)
     module.eval()
-
-
-def _loss(outputs: Tensor, targets: Tensor) -> Tensor:
-    if targets.is_floating_point():
-        return F.mse_loss(outputs, targets)
-    return F.cross_entropy(outputs.flatten(0, -2), targets.flatten())
 
 
 def _optimizer(module: nn.Module, spec: TrainSpec) -> torch.optim.Optimizer:

@@ -12,7 +12,7 @@ from torch import Tensor
 from orchestrator.errors import SpecError
 from sweeps.lab.branch import Cooldown, branch
 from sweeps.lab.data import Data
-from sweeps.lab.packs import Beat, Evaluated, Point, Snapshot, train_pack
+from sweeps.lab.packs import Beat, BranchPoint, Checkpoint, Evaluated, train_pack
 from sweeps.lab.recipe import Recipe
 from tests.lab.packs.cases import OPTIMIZERS, as_kept, blobs, digits, ends, finals, label, recipe, run, same, seen
 
@@ -26,8 +26,8 @@ MAIN: dict[str, Any] = {
 
 
 def points(recipes: list[Recipe], data: Data, backend: str, *at: int) -> dict[tuple[int, int], Mapping[str, Tensor]]:
-    events = run(recipes, data, backend, points=at)
-    return {(e.index, e.step): e.state for e in events if isinstance(e, Point)}
+    events = run(recipes, data, backend, branch_steps=at)
+    return {(e.index, e.step): e.state for e in events if isinstance(e, BranchPoint)}
 
 
 def check(mains: list[Recipe], data: Data, backend: str, cooldown: Cooldown) -> None:
@@ -36,7 +36,7 @@ def check(mains: list[Recipe], data: Data, backend: str, cooldown: Cooldown) -> 
     found = points(mains, data, backend, 20, cooldown.at)
     assert len(found) == len(mains) * len({20, cooldown.at})
     begin = [found[i, cooldown.at] for i in range(len(mains))]
-    short = run(branches, data, backend, begin=begin)
+    short = run(branches, data, backend, start_from=begin)
     whole = run(branches, data, backend)
     for i, r in enumerate(branches):
         assert ends(short)[i].step == ends(whole)[i].step == r.steps
@@ -69,18 +69,22 @@ def test_rates_hold_and_fall() -> None:
 
 def test_evaluations_and_checkpoints_lie_within_the_branch() -> None:
     found = run([branch(recipe(**MAIN), Cooldown(at=24, steps=10))], digits(), "bmm")
-    assert [e.step for e in found if isinstance(e, Snapshot)] == [30, 34]
+    assert [e.step for e in found if isinstance(e, Checkpoint)] == [30, 34]
     assert [e.step for e in found if isinstance(e, Evaluated)] == [28, 32, 34]
 
 
 def test_a_main_run_that_is_cut_off_tells_its_points_again(tmp_path: Path) -> None:
     mains, data = [recipe(i, **MAIN) for i in range(2)], digits()
-    training = train_pack(mains, data, backend="bmm", points=(8, 24))
+    training = train_pack(mains, data, backend="bmm", branch_steps=(8, 24))
     for event in training:
         if isinstance(event, Beat) and training.step >= 12:
             break
     state = as_kept(training.state(), tmp_path / "state")
-    again = [e for e in train_pack(mains, data, backend="bmm", points=(8, 24), resume=state) if isinstance(e, Point)]
+    again = [
+        e
+        for e in train_pack(mains, data, backend="bmm", branch_steps=(8, 24), resume=state)
+        if isinstance(e, BranchPoint)
+    ]
     assert [(e.index, e.step) for e in again] == [(0, 8), (1, 8), (0, 24), (1, 24)]
     whole = points(mains, data, "bmm", 8, 24)
     assert all(same(e.state, whole[e.index, e.step]) for e in again)
@@ -112,7 +116,7 @@ def test_points_of_another_network_are_refused() -> None:
     found = points([recipe(**MAIN)], data, "bmm", 24)
     other = branch(recipe(**MAIN, net={"net": "mlp", "hidden": [8]}), Cooldown(at=24, steps=5))
     with pytest.raises(SpecError, match="another network, optimizer or average"):
-        train_pack([other], data, backend="bmm", begin=[found[0, 24]])
+        train_pack([other], data, backend="bmm", start_from=[found[0, 24]])
     named = recipe(**MAIN, optimizer={"method": "class", "name": "torch.optim:Adagrad", "learning_rate": 0.01})
     with pytest.raises(SpecError, match="can't branch"):
-        train_pack([named], data, points=(8,))
+        train_pack([named], data, branch_steps=(8,))

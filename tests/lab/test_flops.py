@@ -14,8 +14,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from sweeps.lab.flops import count, measured, training_flops
 from sweeps.lab.models import NetSpec, parameter_count
-from sweeps.lab.packs import train_pack
+from sweeps.lab.packs.assembly import assemble
+from sweeps.lab.packs.backends import Loop
 from sweeps.lab.packs.calendar import Calendar, samples_seen
+from sweeps.lab.packs.stepper import Stepper
 from sweeps.lab.recipe import Recipe
 from sweeps.lab.scaling.ladder import Ladder
 from sweeps.scaling import ScalingKind
@@ -103,10 +105,10 @@ def test_a_training_is_counted_as_torch_counts_it_while_it_runs(net: dict[str, A
     fields = {"data": data, "net": net, "optimizer": optimizer, "steps": 6, "batch_size": 16, "evaluate": {"first": 1}}
     recipe = Recipe.model_validate(fields)
     loaded = recipe.data.load(Path())
-    training = train_pack([recipe], loaded, backend="loop")
+    stepper = Stepper(assemble([recipe], loaded, Loop, "cpu", Path()), [recipe], loaded, total=6)
     with FlopCounterMode(display=False) as counter:
         for _ in range(6):
-            training.time_step()
+            stepper.make_step()
     told = training_flops(recipe, loaded) * samples_seen(recipe, 50, 6)
     assert counter.get_total_flops() == told
     assert samples_seen(recipe, 50, 6) == 50 + 2 * 16

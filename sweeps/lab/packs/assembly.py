@@ -11,12 +11,12 @@ from torch import nn
 
 from orchestrator.errors import SpecError
 from sweeps.lab.data import Data
+from sweeps.lab.losses import LossName, loss_name
 from sweeps.lab.models.fit import check_fit
 from sweeps.lab.models.own import OwnNet
 from sweeps.lab.packs.backends import Backend, Unserved
 from sweeps.lab.packs.dropout import Masks, with_masks
 from sweeps.lab.packs.habits import habits_of
-from sweeps.lab.packs.losses import LossName, loss_name
 from sweeps.lab.packs.samples import Samples
 from sweeps.lab.packs.stack import Stack
 from sweeps.lab.recipe import Recipe

@@ -15,11 +15,11 @@ __all__ = ["Averages"]
 
 
 class Averages:
-    """Averages of the weights [K, P]; of `None`, the weights themselves.
+    """Averages of the weights [K, P].
 
     Args:
-        spec: of all models.
-        stack: of the models.
+        spec: how all models average; None: the average is the weights themselves.
+        stack: holds the initial weights, with which an average begins.
     """
 
     def __init__(self, spec: Averaging | None, stack: Stack) -> None:
@@ -31,13 +31,13 @@ class Averages:
             self._mean = stack.weights.clone()
 
     @torch.no_grad()
-    def hear(self, stack: Stack, steps: int) -> None:
+    def update(self, stack: Stack, steps: int) -> None:
         """Take in the weights after so many steps, from 1."""
         self._steps = steps
         if self._mean is None:
             return
         match self._spec:
-            case Latest(last=last, every=every):
+            case Latest(last=last, every=every):  # a ring: the newest weights replace the oldest
                 if steps % every == 0:
                     self._mean[:, (steps // every - 1) % last] = stack.weights
             case Exponential(decay=decay):
@@ -46,15 +46,15 @@ class Averages:
                 self._mean.lerp_(stack.weights, (1 + gamma) / (steps + gamma))
 
     def of(self, weights: Tensor, rows: slice = slice(None)) -> Tensor:
-        """Averages [n, P] of these rows; the weights [K, P] themselves where nothing has been averaged yet."""
+        """Averages [n, P] of these rows of the weights [K, P]; the weights where nothing has been averaged yet."""
         if self._mean is None or not self._steps:
             return weights[rows]
         if isinstance(self._spec, Latest):
-            marked = min(self._steps // self._spec.every, self._spec.last)
-            return self._mean[rows, :marked].mean(1) if marked else weights[rows]
+            filled = min(self._steps // self._spec.every, self._spec.last)
+            return self._mean[rows, :filled].mean(1) if filled else weights[rows]
         return self._mean[rows]
 
-    def kept(self, stack: Stack, row: int) -> dict[str, Tensor]:
+    def state_dict(self, stack: Stack, row: int) -> dict[str, Tensor]:
         """State dict of one model as a checkpoint holds it."""
         if self._spec is None or not self._spec.checkpoints:
             return stack.state_of(row)
@@ -67,20 +67,21 @@ class Averages:
             yield
             return
         with torch.no_grad():
-            own = stack.weights.clone()
+            trained = stack.weights.clone()
+            # In place: back-ends hold views of this memory.
             stack.weights.copy_(self.of(stack.weights))
             yield
-            stack.weights.copy_(own)
+            stack.weights.copy_(trained)
 
     def take(self, keep: Tensor) -> None:
         """Keep only these rows."""
         self._mean = None if self._mean is None else self._mean[keep].contiguous()
 
     def state(self) -> dict[str, Tensor]:
-        """All that it keeps from step to step, but for their number; [K, ...]."""
+        """All that it keeps from step to step, by name, [K, ...] each; the number of steps is known elsewhere."""
         return {} if self._mean is None else {"mean": self._mean}
 
     def load(self, state: Mapping[str, Tensor], steps: int) -> None:
-        """Take on what `state` gave after so many steps."""
+        """Go on from what `state` gave after so many steps."""
         self._steps = steps
         self._mean = None if self._mean is None else state["mean"].to(self._mean.device)

@@ -23,56 +23,63 @@ class Calendar:
             the first one's, and nothing then depends on it.
         evaluations: numbers of steps made, at which models are evaluated.
         snapshots: numbers of steps made, at which weights are kept; the last step only if it is asked for by number.
-        points: numbers of steps made, at which other runs can branch off.
-        after: the step at which a branch begins, up to which nothing is told; None: it is no branch.
+        branch_steps: numbers of steps made, at which other runs can branch off.
+        branched_at: the step at which a branch begins; nothing happens up to there. None: it is no branch.
     """
 
     total: int
     per_epoch: int
     evaluations: frozenset[int]
     snapshots: frozenset[int]
-    points: frozenset[int] = frozenset()
-    after: int | None = None
+    branch_steps: frozenset[int] = frozenset()
+    branched_at: int | None = None
 
     @classmethod
-    def of(cls, recipe: Recipe, samples: int, points: Collection[int] = ()) -> Self:
+    def of(cls, recipe: Recipe, samples: int, branch_steps: Collection[int] = ()) -> Self:
         """The calendar of a recipe.
 
         Args:
             recipe: any of the pack.
             samples: how many it trains on.
-            points: after which steps other runs can branch off; those behind the end are left out.
+            branch_steps: after which steps other runs can branch off; those after the end are left out.
 
         Raises:
-            SpecError: the batch is larger than the data, or a checkpoint lies behind the end.
+            SpecError: the batch is larger than the data, or a checkpoint lies after the end.
         """
         per_epoch = _steps_per_epoch(recipe, samples)
         total = recipe.steps if recipe.steps is not None else per_epoch * (recipe.epochs or 0)
-        seen, kept = recipe.evaluate, recipe.checkpoints
-        evaluations = {0} if seen.start else set()
-        snapshots = {*kept.at_steps, *(e * per_epoch for e in kept.at_epochs)}
-        if recipe.branched_at is None and (behind := [s for s in snapshots if s > total]):
+        evaluate, keep = recipe.evaluate, recipe.checkpoints
+        evaluations = {0} if evaluate.start else set()
+        snapshots = {*keep.at_steps, *(e * per_epoch for e in keep.at_epochs)}
+        if recipe.branched_at is None and (late := [s for s in snapshots if s > total]):
             raise SpecError(
-                f"checkpoints: step {min(behind)} lies behind the end; the training has {total} steps "
+                f"checkpoints: step {min(late)} lies after the end; the training has {total} steps "
                 f"({per_epoch} in an epoch)"
             )
         for chosen, epochs, steps in (
-            (evaluations, seen.every_epochs, seen.every_steps),
-            (snapshots, kept.every_epochs, kept.every_steps),
+            (evaluations, evaluate.every_epochs, evaluate.every_steps),
+            (snapshots, keep.every_epochs, keep.every_steps),
         ):
             for every in ((epochs or 0) * per_epoch, steps or 0):
                 chosen |= set(range(every, total + 1, every)) if every else set()
-        if kept.log_spaced and total:
-            exponents = [i / max(kept.log_spaced - 1, 1) for i in range(kept.log_spaced)]
+        if keep.log_spaced and total:
+            exponents = [i / max(keep.log_spaced - 1, 1) for i in range(keep.log_spaced)]
             snapshots |= {round(math.exp(x * math.log(total))) for x in exponents}
-        begin = -1 if recipe.branched_at is None else recipe.branched_at
-        told, kept_at = ({s for s in steps if begin < s <= total} for steps in (evaluations | {total}, snapshots))
-        marked = frozenset(s for s in points if s <= total)
-        return cls(total, per_epoch, frozenset(told), frozenset(kept_at), marked, recipe.branched_at)
+        start = -1 if recipe.branched_at is None else recipe.branched_at  # a run of its own has a step 0, before all
+        return cls(
+            total,
+            per_epoch,
+            frozenset(s for s in evaluations | {total} if start < s <= total),
+            frozenset(s for s in snapshots if start < s <= total),
+            frozenset(s for s in branch_steps if s <= total),
+            recipe.branched_at,
+        )
 
     def next_stop(self, step: int) -> int:
         """The first step after `step` at which something happens."""
-        stops = self.evaluations | self.snapshots | self.points | ({self.after} if self.after is not None else set())
+        stops = self.evaluations | self.snapshots | self.branch_steps
+        if self.branched_at is not None:
+            stops |= {self.branched_at}
         return min((s for s in stops if s > step), default=self.total)
 
 

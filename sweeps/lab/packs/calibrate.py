@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
-__all__ = ["SIZES", "Choice", "calibrate"]
+import torch
 
+from sweeps.lab.data import Data
+from sweeps.lab.optim import NamedClass
+from sweeps.lab.packs.assembly import assemble, module_of
+from sweeps.lab.packs.backends import BACKENDS, Backend, Loop
+from sweeps.lab.packs.calendar import Calendar
+from sweeps.lab.packs.proof import PackFacts, disagreement, exact_rows, facts
+from sweeps.lab.packs.stepper import Stepper
+from sweeps.lab.recipe import Recipe
+
+__all__ = ["FEW", "LARGEST", "SIZES", "Choice", "calibrate", "choose", "shortest_step", "suited"]
+
+FEW = 4  # fewer models than this train in the loop, where another back-end would add rows that nobody asked for
+LARGEST = {"cpu": 128, "cuda": 512}  # models in a pack, by class of device
 SIZES = (8, 16, 32, 64, 128, 256, 512)
 _STEPS = 4  # timed for each candidate, after one that warms up
 _MARGIN = 0.95  # a pack must take less than this share of the loop's time: timings are noisy, and the loop is simple
@@ -62,3 +77,84 @@ def calibrate(backends: Sequence[str], time_steps: Callable[[str, int, int], flo
     first = next(name for name, s in seconds.items() if s <= _NEAR * least)
     name, _, models = first.partition("@")
     return Choice(name, int(models), seconds)
+
+
+_CHOICES: dict[PackFacts, Choice] = {}
+"""Choices of this process. Timing takes seconds, and two timings may not agree, so that whoever asks twice in one run
+must get the first answer: it has to be one memory for all who ask, whichever session they belong to."""
+
+
+def choose(recipe: Recipe, data: Data, *, device: str = "cpu", base: Path = Path()) -> Choice:
+    """The fastest back-end and pack size for recipes with this one's pack key, timed once per process and device.
+
+    The answer does not depend on how many recipes there are; for a pack of very few, `train_pack` may take the loop.
+
+    Args:
+        recipe: any with the pack key.
+        data: what its `data` loads, on `device`.
+        device: `cpu` or `cuda:0`.
+        base: folder that relative paths start from.
+    """
+    if isinstance(recipe.optimizer, NamedClass):
+        return Choice("loop", 1)
+    key = facts(recipe, data, device, base)
+    if key not in _CHOICES:
+        _CHOICES[key] = _timed(recipe, data, device, base)
+    return _CHOICES[key]
+
+
+def suited(backend: str, recipes: Sequence[Recipe], data: Data, device: str = "cpu", base: Path = Path()) -> str:
+    """The back-end for a pack of just these recipes, `backend` being the fastest for many: few may want the loop."""
+    if backend != "loop" and len(recipes) < FEW:
+        return backend if exact_rows(BACKENDS[backend], recipes[0], data, device, base) else "loop"
+    return backend
+
+
+def _timed(recipe: Recipe, data: Data, device: str, base: Path) -> Choice:
+    """The first choice that computes what the network itself does, of the most special back-end that serves it."""
+    module = module_of(recipe, data, base)
+    passed_over: dict[str, str] = {}
+
+    def time_steps(name: str, size: int, steps: int) -> float:
+        if size == SIZES[0] and (reason := disagreement(BACKENDS[name], recipe, data, device, base)):
+            passed_over[name] = reason
+            return float("inf")
+        try:
+            return shortest_step(BACKENDS[name], [recipe] * size, data, device=device, base=base, steps=steps)
+        except RuntimeError:  # too large for the device
+            if name == "loop":
+                raise
+            return float("inf")
+
+    choice = Choice("loop", 1)
+    for backend in (b for b in reversed(BACKENDS.values()) if b is not Loop and not b.compiles):
+        if backend.serves(module) is not None:
+            continue
+        choice = calibrate([backend.name], time_steps, LARGEST[device.split(":")[0]])
+        if backend.name not in passed_over:
+            break
+    return replace(choice, note="; ".join(f"not {name}: {reason}" for name, reason in passed_over.items()))
+
+
+def shortest_step(
+    backend: type[Backend], recipes: Sequence[Recipe], data: Data, *, device: str, base: Path, steps: int
+) -> float:
+    """Seconds of the shortest of so many steps of a pack, after one that warms up.
+
+    Args:
+        backend: to be timed.
+        recipes: one per model.
+        data: of the recipes, on the device.
+        device: `cpu` or `cuda:0`.
+        base: folder that relative paths start from.
+        steps: how many are timed.
+    """
+    assembly = assemble(recipes, data, backend, device, base)
+    total = Calendar.of(recipes[0], assembly.samples.counts[0]).total
+    stepper = Stepper(assembly, recipes, data, total)
+    seconds = []
+    for _ in range(steps + 1):
+        began = time.perf_counter()
+        bool(torch.isfinite(stepper.make_step()).all())  # as training asks after each step; it waits for the device
+        seconds.append(time.perf_counter() - began)
+    return min(seconds[1:])

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from orchestrator.errors import SpecError
 from sweeps.lab.data import Data
+from sweeps.lab.losses import LossName, hits, sample_losses
 from sweeps.lab.packs.backends import Backend
-from sweeps.lab.packs.losses import LossName, hits, sample_losses
 from sweeps.lab.packs.samples import Samples
 from sweeps.lab.probes import Subject
 from sweeps.lab.recipe import Recipe

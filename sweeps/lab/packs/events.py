@@ -1,14 +1,14 @@
-"""What a pack tells while it trains."""
+"""What a training emits: for its models, one by one, and for the pack as a whole."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 from torch import Tensor
 
-__all__ = ["Beat", "Ended", "Evaluated", "PackEvent", "Point", "Snapshot"]
+__all__ = ["Beat", "Best", "BranchPoint", "Checkpoint", "Ended", "Evaluated", "ModelEvent", "TrainingEvent"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class Evaluated:
 
 
 @dataclass(frozen=True, slots=True)
-class Snapshot:
+class Checkpoint:
     """The weights of one model, as the checkpoint policy asks for.
 
     Attributes:
@@ -50,8 +50,8 @@ class Snapshot:
 
 
 @dataclass(frozen=True, slots=True)
-class Point:
-    """All that going on from a step needs: where other runs can branch off; see `sweeps.lab.branch`.
+class BranchPoint:
+    """All that training on from a step needs, so that other runs can branch off there; see `sweeps.lab.branch`.
 
     Attributes:
         index: of the recipe.
@@ -65,17 +65,31 @@ class Point:
 
 
 @dataclass(frozen=True, slots=True)
+class Best:
+    """The best value of a metric: of a loss the lowest, of an accuracy the highest.
+
+    Attributes:
+        value: always finite.
+        step: after how many steps it was reached first.
+    """
+
+    value: float
+    step: int
+
+
+@dataclass(frozen=True, slots=True)
 class Ended:
     """One model has ended; comes once for each recipe, after its other events.
 
     Attributes:
         index: of the recipe.
-        status: `ok`; `diverged`: its loss became non-finite; `stopped`: `Training.stop` was called.
+        status: `ok`; `diverged`: its loss became non-finite; `stopped`: `Trainer.stop` was called.
         step: after how many steps; of a diverged one, the number of steps made before the loss was non-finite.
         epoch: after how many passes through the training data.
         metrics: those of the last evaluation, and, with a `best` checkpoint, `best_step` and `best_VALUE`.
         error: of a diverged one, what was non-finite, and when.
         seconds: wall time of the pack divided among its models.
+        best: for each loss and accuracy that was ever finite, the best value of all evaluations.
     """
 
     index: int
@@ -85,11 +99,12 @@ class Ended:
     metrics: Mapping[str, float]
     error: str | None = None
     seconds: float = 0.0
+    best: Mapping[str, Best] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Beat:
-    """Nothing happened but time: a chance to keep the state, or to stop a model.
+    """Nothing happened but time: a chance to save the state, or to stop a model.
 
     Attributes:
         step: how many steps have been made.
@@ -100,4 +115,7 @@ class Beat:
     total: int
 
 
-PackEvent: TypeAlias = Evaluated | Snapshot | Point | Ended | Beat
+ModelEvent: TypeAlias = Evaluated | Checkpoint | BranchPoint | Ended
+"""What happens to one model; a state holds all of these so far, and a training that is restored emits them again."""
+
+TrainingEvent: TypeAlias = ModelEvent | Beat

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from orchestrator.errors import SpecError
+from sweeps.lab.losses import LossName, trained_losses
 from sweeps.lab.models import OwnNet
-from sweeps.lab.packs.losses import LossName, trained_losses
 from sweeps.lab.recipe import Recipe
 from sweeps.lab.streams import seeded
 

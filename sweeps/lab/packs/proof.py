@@ -17,32 +17,73 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
 
 from orchestrator.errors import SpecError
 from sweeps.lab.data import Data, Split
+from sweeps.lab.losses import trained_losses
 from sweeps.lab.models import OwnNet
+from sweeps.lab.optim import NamedClass
 from sweeps.lab.packs.assembly import Assembly, assemble, module_of
-from sweeps.lab.packs.backends import Backend, Loop, Unserved
+from sweeps.lab.packs.backends import BACKENDS, Backend, Loop, Unserved
 from sweeps.lab.packs.draws import counted
 from sweeps.lab.packs.dropout import mask_names
-from sweeps.lab.packs.losses import trained_losses
 from sweeps.lab.packs.samples import Samples
 from sweeps.lab.recipe import Recipe
 from sweeps.lab.streams import seeded, stream
 
-__all__ = ["disagreement", "exact_rows"]
+__all__ = ["PackFacts", "check_backend", "check_name", "disagreement", "exact_rows", "facts", "prove_backend"]
 
 _MODELS = 3
 _ROWS = 5  # of the pack in which a model's bits are compared with those it has among fewer
 _LARGEST = {"own": 1e-3, "double": 1e-8}
 _SMALL = 1e-3  # share of the whole gradient, or of all buffers, that a tensor's difference is compared with at least
 _GRADIENT, _BUFFER = "the gradient of ", "the buffer "
-_Key = tuple[str, str, str, str]
-_VERDICTS: dict[_Key, str | None] = {}
-_EXACT: dict[_Key, bool] = {}
+PackFacts: TypeAlias = tuple[str, str, str, tuple[int, ...], int]
+"""All that a proof depends on, beside the back-end; see `facts`."""
+
+# What was proved in this process. A proof takes as long as some 20 steps, and every pack asks for it; it depends on its
+# key and the code of the process alone, so that the answer is the same whoever has asked.
+_VERDICTS: dict[tuple[str, PackFacts], str | None] = {}
+_EXACT: dict[tuple[str, PackFacts], bool] = {}
+
+
+def check_name(backend: str, recipe: Recipe) -> None:
+    """Refuse the name of a back-end that there is not, or that can't train with the optimizer of a recipe.
+
+    Raises:
+        SpecError: so it is.
+    """
+    if backend != "auto" and backend not in BACKENDS:
+        raise SpecError(f"backend: there is no back-end {backend!r}; there are auto, {', '.join(BACKENDS)}")
+    if isinstance(recipe.optimizer, NamedClass) and backend not in ("auto", "loop"):
+        raise SpecError(f"optimizer.method: class trains in the back-end loop only, not in {backend}; use loop or auto")
+
+
+def check_backend(backend: str, recipe: Recipe, data: Data, base: Path = Path()) -> None:
+    """Refuse a back-end, or `auto`, that can't train a recipe, going by its optimizer and the layers of its network.
+
+    Raises:
+        SpecError: there is none of this name, or it serves another optimizer or network.
+    """
+    check_name(backend, recipe)
+    if backend in ("auto", "loop"):
+        return
+    if reason := BACKENDS[backend].serves(module_of(recipe, data, base)):
+        raise Unserved(backend, reason)
+
+
+def prove_backend(backend: str, recipe: Recipe, data: Data, device: str = "cpu", base: Path = Path()) -> None:
+    """Refuse a back-end that computes something else than the recipe's network; proved once for each pack key.
+
+    Raises:
+        SpecError: it does; says what differs.
+    """
+    if reason := disagreement(BACKENDS[backend], recipe, data, device, base):
+        raise Unserved(backend, reason)
 
 
 def disagreement(backend: type[Backend], recipe: Recipe, data: Data, device: str, base: Path) -> str | None:
@@ -59,7 +100,7 @@ def disagreement(backend: type[Backend], recipe: Recipe, data: Data, device: str
     """
     if backend is Loop and not isinstance(recipe.net, OwnNet):
         return None
-    key = _key(backend, recipe, device, base)
+    key = backend.name, facts(recipe, data, device, base)
     if key not in _VERDICTS:
         _VERDICTS[key] = _verdict(backend, *_small(recipe, data), device, base)
     return _VERDICTS[key]
@@ -72,7 +113,7 @@ def exact_rows(backend: type[Backend], recipe: Recipe, data: Data, device: str, 
     """
     if backend is Loop:
         return True
-    key = _key(backend, recipe, device, base)
+    key = backend.name, facts(recipe, data, device, base)
     if key not in _EXACT:
         claimed = backend.exact_rows(module_of(recipe, data, base))
         few, batches = _small(recipe, data)
@@ -80,8 +121,9 @@ def exact_rows(backend: type[Backend], recipe: Recipe, data: Data, device: str, 
     return _EXACT[key]
 
 
-def _key(backend: type[Backend], recipe: Recipe, device: str, base: Path) -> _Key:
-    return backend.name, recipe.pack_key(), device, str(base.resolve())
+def facts(recipe: Recipe, data: Data, device: str, base: Path) -> PackFacts:
+    """What recipes with this pack key have in common where they train, as a key to remember it by."""
+    return recipe.pack_key(), device, str(base.resolve()), tuple(data.shape), data.outputs
 
 
 def _small(recipe: Recipe, data: Data) -> tuple[Recipe, Data]:

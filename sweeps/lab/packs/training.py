@@ -1,53 +1,53 @@
-"""The training of a pack: an iterator of events whose whole state can be kept and gone on from."""
+"""The training of a pack in this process: a calendar of steps becomes events."""
 
 from __future__ import annotations
 
-import json
+import math
 import time
 from collections import deque
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from functools import partial
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from orchestrator.errors import SpecError
-from orchestrator.unit import digest
 from sweeps.lab.data import Data
-from sweeps.lab.identity import by_content
-from sweeps.lab.models.own import OwnNet
-from sweeps.lab.packs.assembly import assemble, dtype_of
-from sweeps.lab.packs.averages import Averages
+from sweeps.lab.packs.assembly import assemble
 from sweeps.lab.packs.backends import Backend
 from sweeps.lab.packs.calendar import Calendar
-from sweeps.lab.packs.draws import counted
 from sweeps.lab.packs.evaluation import Evaluator
-from sweeps.lab.packs.events import Beat, Ended, Evaluated, PackEvent, Point, Snapshot
-from sweeps.lab.packs.history import about_state, entries, pack_events, unpack_events
-from sweeps.lab.packs.points import joined
-from sweeps.lab.packs.proof import exact_rows
-from sweeps.lab.packs.updater import Rates, clip, updater_of
+from sweeps.lab.packs.events import Beat, BranchPoint, Checkpoint, Ended, Evaluated, ModelEvent, TrainingEvent
+from sweeps.lab.packs.roster import Roster
+from sweeps.lab.packs.scores import Scores
+from sweeps.lab.packs.state import Arrays, as_arrays, read_state, recipes_digest
+from sweeps.lab.packs.stepper import Stepper
+from sweeps.lab.packs.trainer import Trainer
 from sweeps.lab.recipe import Recipe
-from sweeps.lab.streams import stream
 
 __all__ = ["Training"]
 
-Arrays: TypeAlias = Mapping[str, NDArray[Any]]
 _BEAT = 0.5  # seconds between events, at most, as far as single steps are shorter
-_SMALLEST = 8  # rows of a back-end that is not row-exact: from here on a model's bits do not depend on their number
 
 
-class Training(Iterator[PackEvent]):
-    """A pack in training: an iterator of events. Made by `train_pack`.
+class Training(Trainer):
+    """A pack in training, made by `train_pack`. It decides when something happens; its parts do it.
+
+    The stepper and the scores know rows of stacked tensors, events know recipes by index, and the roster says which is
+    in which row.
+
+    Args:
+        recipes: of the models, with equal pack keys.
+        data: of the recipes.
+        backend: that trains.
+        device: `cpu` or `cuda:0`.
+        base: folder that relative paths start from.
+        branch_steps: after which steps a `BranchPoint` of each model is emitted.
+        exact: whether a model's bits are the same whatever the number of rows; else idle rows may fill the pack up.
 
     Attributes:
-        backend: the back-end that trains.
-        step: how many steps have been made.
-        began: of these, those that were made before it began: of a branch, by its main run.
         calendar: when something happens.
     """
 
@@ -58,329 +58,218 @@ class Training(Iterator[PackEvent]):
         backend: type[Backend],
         device: str,
         base: Path,
-        points: Collection[int] = (),
+        branch_steps: Collection[int] = (),
+        *,
+        exact: bool,
     ) -> None:
-        first, given, recipes = recipes[0], len(recipes), list(recipes)
-        self._exact = exact_rows(backend, first, data, device, base)
-        if not self._exact:
-            recipes += [first] * (_SMALLEST - given)
-        self._recipes = recipes
-        made = assemble(recipes, data, backend, device, base)
-        self._samples, self._masks, self._stack, self._program = made.samples, made.masks, made.stack, made.program
-        self.step = self.began = 0
-        self.calendar = Calendar.of(first, self._samples.counts[0], points)
-        self._evaluator = Evaluator(first, data, self._samples, made.loss)
-        self._updater = updater_of(recipes, self._stack, [r.factors(data.shape, data.outputs) for r in recipes])
-        self._rates = Rates(recipes, self.calendar.total)
-        self._averages = Averages(first.averaging, self._stack)
-        limits = [float("inf") if r.clip is None else r.clip for r in recipes]
-        self._clip = torch.tensor(limits, dtype=dtype_of(first), device=device).unsqueeze(1)
-        self._rows = list(range(len(recipes)))  # which recipe a row of the stack belongs to
-        if isinstance(first.net, OwnNet):
-            self._roots = [stream(r.seed, "dropout") for r in recipes]
-            self._program.seeds = lambda: [counted(self._roots[index], self.step) for index in self._rows]
-        self._dead = set(range(given, len(recipes)))  # recipes that have ended, but whose rows are still there
-        self._last: dict[int, dict[str, float]] = {}
-        self._best: dict[int, tuple[float, int, float, dict[str, Tensor]]] = {}
-        self._sums = torch.zeros(len(recipes), dtype=torch.float64, device=device)
-        self._summed = 0
-        self._seconds = [0.0] * len(recipes)
+        first = recipes[0]
+        self._roster = Roster(len(recipes), exact=exact)
+        rows = [*recipes, *[first] * (len(self._roster.rows) - len(recipes))]
+        assembly = assemble(rows, data, backend, device, base)
+        self.calendar = Calendar.of(first, assembly.samples.counts[0], branch_steps)
+        evaluator = Evaluator(first, data, assembly.samples, assembly.loss)
+        self._scores = Scores(first, evaluator, len(rows), assembly.stack.weights.device)
+        self._stepper = Stepper(assembly, rows, data, self.calendar.total)
+        self._policy, self._digest = first.checkpoints, recipes_digest(rows)
+        self.started_at = 0
+        self._at_start = True  # nothing has been emitted yet of the step at which it starts
         self._clock = time.perf_counter()  # up to when time has been charged to models
-        self._stops: set[int] = set()
-        self._queue: deque[PackEvent] = deque()
-        self._told: list[PackEvent] = []
-        self._fresh = True
+        self._queue: deque[TrainingEvent] = deque()
+        self._emitted: list[ModelEvent] = []
 
     @property
     def backend(self) -> str:
-        """Name of the back-end that trains."""
-        return self._program.name
+        return self._stepper.backend
 
-    def __next__(self) -> PackEvent:
+    @property
+    def step(self) -> int:
+        """How many steps have been made."""
+        return self._stepper.step
+
+    def __next__(self) -> TrainingEvent:
         while not self._queue:
-            if not self._alive():
+            if not self._roster.active:
                 raise StopIteration
             self._advance()
         return self._queue.popleft()
 
     def stop(self, index: int) -> None:
-        """Let the model of this recipe end now: it is evaluated, its `last` weights come, and it ends as `stopped`."""
-        self._stops.add(index)
+        self._roster.ask_to_stop(index)
 
     def drop(self, indices: Sequence[int]) -> None:
-        """Models of these recipes leave without a word: nothing more is told of them."""
         if indices:
-            self._dead.update(indices)
-            self._compact()
-
-    def time_step(self) -> float:
-        """Make one step as a trial, of all models, and give the seconds it took."""
-        began = time.perf_counter()
-        self._one_step()
-        if self._stack.weights.is_cuda:
-            torch.cuda.synchronize()
-        return time.perf_counter() - began
-
-    def _alive(self) -> list[int]:
-        """Rows whose models have not ended."""
-        return [row for row, index in enumerate(self._rows) if index not in self._dead]
-
-    def _tell(self, event: PackEvent) -> None:
-        self._queue.append(event)
-        if not isinstance(event, Beat):
-            self._told.append(event)
+            self._leave(indices)
 
     def _advance(self) -> None:
         """Train until something happens, or for as long as a beat."""
         began = self._clock = time.perf_counter()
-        if self._stops:
-            self._end([row for row in self._alive() if self._rows[row] in self._stops], "stopped")
-            self._stops.clear()
-        if self._fresh:
-            self._fresh = False
-            self._mark()
+        if rows := self._roster.to_stop():
+            self._evaluate(rows)
+            self._end(rows, "stopped")
+        if self._at_start:
+            self._at_start = False
+            self._follow_calendar()
         goal = self.calendar.next_stop(self.step)
-        while self.step < goal and self._alive() and time.perf_counter() - began < _BEAT:
-            self._one_step()
-        if self.step == goal and self._alive():
-            self._mark()
+        while self.step < goal and self._roster.active and time.perf_counter() - began < _BEAT:
+            self._make_step()
+        if self.step == goal and self._roster.active:
+            self._follow_calendar()
         self._charge()
-        self._tell(Beat(self.step, self.calendar.total))
+        self._queue.append(Beat(self.step, self.calendar.total))
 
-    def _charge(self) -> None:
-        """Share the time since the last charge among the models that have not ended: of steps, evaluations and all."""
-        now, alive = time.perf_counter(), self._alive()
-        for row in alive:
-            self._seconds[self._rows[row]] += (now - self._clock) / len(alive)
-        self._clock = now
-
-    def _one_step(self) -> None:
-        inputs, targets = self._samples.batch(self.step)
-        masks = self._masks.draw(self.step, inputs.shape[1])
-        grads = torch.empty_like(self._stack.weights)
-        losses = self._program.gradients(inputs, targets, masks, grads)
+    def _make_step(self) -> None:
+        losses = self._stepper.gradients()
         if not bool(torch.isfinite(losses).all()):
-            bad = ~torch.isfinite(losses)
-            broken = [row for row in self._alive() if bad[row]]
-            if broken:
-                said = {self._rows[row]: f"the loss was {losses[row].item()} at step {self.step + 1}" for row in broken}
-                kept = self._end(broken, "diverged", said)
-                if not kept:
-                    return
-                rows = torch.tensor(kept, device=losses.device)
-                grads, losses, inputs, targets = grads[rows], losses[rows], inputs[rows], targets[rows]
-                masks = {name: m[rows] for name, m in masks.items()}
-        self._clip_each(grads)
-        frozen = [row for row, index in enumerate(self._rows) if index in self._dead]
-        still = self._stack.weights[frozen] if frozen else None
-        again = partial(self._again, inputs, targets, masks)
-        self._updater.step(self._stack, grads, self._rates, self.step, losses, again)
-        if still is not None:
-            self._stack.weights[frozen] = still
-        self._sums += losses
-        self._summed += 1
-        self.step += 1
-        self._averages.hear(self._stack, self.step)
+            self._end_broken(losses)
+            if not self._roster.active:
+                return
+        self._scores.add(self._stepper.update(self._roster.idle))
 
-    def _again(self, inputs: Tensor, targets: Tensor, masks: Mapping[str, Tensor]) -> Tensor:
-        """Gradients of a batch at what the weights are by now; buffers stay as the first pass left them."""
-        buffers = {name: b.clone() for name, b in self._stack.buffers.items()}
-        grads = torch.empty_like(self._stack.weights)
-        with torch.enable_grad():
-            self._program.gradients(inputs, targets, masks, grads)
-        for name, b in buffers.items():
-            self._stack.buffers[name].copy_(b)
-        self._clip_each(grads)
-        return grads
+    def _end_broken(self, losses: Tensor) -> None:
+        """End the models whose losses [K] are not finite, with the weights that they had before this step."""
+        values = losses.tolist()
+        broken = [row for row in self._roster.active if not math.isfinite(values[row])]
+        if broken:
+            texts = {row: f"the loss was {values[row]} at step {self.step + 1}" for row in broken}
+            self._end(broken, "diverged", {self._roster.rows[row]: text for row, text in texts.items()})
 
-    def _clip_each(self, grads: Tensor) -> None:
-        if bool((self._clip < float("inf")).any()):
-            clip(grads, self._clip)
-
-    def _mark(self) -> None:
-        """What the calendar asks for at this step."""
-        alive = self._alive()
+    def _follow_calendar(self) -> None:
+        """Do what the calendar has for this step."""
         over = self.step == self.calendar.total
         if self.step in self.calendar.evaluations:
-            self._evaluate(alive)
-        if self.step in self.calendar.snapshots and not (over and self._recipes[0].checkpoints.last):
-            for row in alive:
-                self._snapshot(row, f"step-{self.step:06d}")
-        if self.step in self.calendar.points:
-            marked = {**self._tensors(), "step": torch.full((len(self._rows),), self.step)}
-            for row in alive:
-                self._tell(Point(self._rows[row], self.step, {n: t[row].cpu().clone() for n, t in marked.items()}))
-        if self.step == self._recipes[0].branched_at:
-            self._sums.zero_()
-            self._summed = 0
+            self._evaluate(self._roster.active)
+        if self.step in self.calendar.snapshots and not (over and self._policy.last):
+            for row in self._roster.active:
+                self._emit(self._checkpoint(row, f"step-{self.step:06d}"))
+        if self.step in self.calendar.branch_steps:
+            rows = self._roster.active
+            for row, point in zip(rows, self._stepper.branch_points(rows), strict=True):
+                self._emit(BranchPoint(self._roster.rows[row], self.step, point))
+        if self.step == self.calendar.branched_at:
+            self._scores.start_batch_loss()
         if over:
-            bad = {self._rows[row]: self._blown(row) for row in alive}
-            self._end([row for row in alive if bad[self._rows[row]]], "diverged", bad)
-            self._end(self._alive(), "ok")
+            self._end_all()
 
-    def _blown(self, row: int) -> str | None:
-        """What is not finite at the end of training, if anything."""
-        metrics = self._last.get(self._rows[row], {})
-        bad = [f"{n} was {v}" for n, v in metrics.items() if n.endswith("_loss") and not np.isfinite(v)]
-        return f"{', '.join(bad)} after the last step, {self.step}" if bad else None
+    def _end_all(self) -> None:
+        """After the last step: models whose last metrics are not finite have diverged too."""
+        errors: dict[int, str | None] = {}
+        diverged = []
+        for row in self._roster.active:
+            metrics = self._scores.last(self._roster.rows[row])
+            odd = [f"{n} was {v}" for n, v in metrics.items() if n.endswith("_loss") and not math.isfinite(v)]
+            if odd:
+                errors[self._roster.rows[row]] = f"{', '.join(odd)} after the last step, {self.step}"
+                diverged.append(row)
+        self._end(diverged, "diverged", errors)
+        self._end(self._roster.active, "ok")
 
     def _evaluate(self, rows: Sequence[int]) -> None:
-        """Metrics of these rows, told and remembered; the best weights so far are set aside."""
-        with self._averages.evaluated(self._stack):
-            found = self._evaluator(self._program)
-        means = (self._sums / max(self._summed, 1)).tolist()
-        rates = self._rates.learning_rates(self.step - 1) if self.step else [0.0] * len(self._rows)
-        best = self._recipes[0].checkpoints.best
+        """Emit the metrics of these rows, and keep weights that are the best so far."""
+        with self._stepper.evaluated() as backend:
+            metrics = self._scores.measure(backend, self._stepper.learning_rates())
         for row in rows:
-            index, epoch = self._rows[row], self._samples.epoch(row, self.step)
-            metrics = dict(found[row])
-            if self._summed:
-                metrics |= {"batch_loss": means[row], "learning_rate": rates[row]}
-            self._last[index] = metrics
-            self._tell(Evaluated(index, self.step, epoch, metrics))
-            if best is None:
-                continue
-            if best not in metrics:
-                raise SpecError(f"checkpoints.best: there is no metric {best!r}; there are {', '.join(metrics)}")
-            value, sign = metrics[best], -1 if best.endswith("_loss") else 1
-            if np.isfinite(value) and (index not in self._best or sign * value > sign * self._best[index][0]):
-                self._best[index] = (value, self.step, epoch, self._averages.kept(self._stack, row))
-        self._sums.zero_()
-        self._summed = 0
+            event = Evaluated(self._roster.rows[row], self.step, self._stepper.epoch(row), metrics[row])
+            self._emit(event)
+            if self._scores.report(event):
+                self._scores.keep(self._checkpoint(row, "best"))
 
-    def _snapshot(self, row: int, label: str) -> None:
-        epoch = self._samples.epoch(row, self.step)
-        self._tell(Snapshot(self._rows[row], self.step, epoch, label, self._averages.kept(self._stack, row)))
+    def _checkpoint(self, row: int, label: str) -> Checkpoint:
+        state = self._stepper.state_dict(row)
+        return Checkpoint(self._roster.rows[row], self.step, self._stepper.epoch(row), label, state)
 
     def _end(
-        self, rows: Sequence[int], status: Literal["ok", "diverged", "stopped"], said: Mapping[int, str | None] = {}
-    ) -> list[int]:
-        """Models end; gives the rows that are left in the stack, by their old numbers."""
-        if status == "stopped" and rows:
-            self._evaluate(rows)
-        policy = self._recipes[0].checkpoints
-        for row in rows:
-            index = self._rows[row]
-            metrics = dict(self._last.get(index, {}))
-            if index in self._best:
-                value, step, epoch, state = self._best.pop(index)
-                metrics |= {"best_step": float(step), f"best_{policy.best}": value}
-                self._tell(Snapshot(index, step, epoch, "best", state))
-            if policy.last:
-                self._snapshot(row, "last")
-            epoch = self._samples.epoch(row, self.step)
-            self._charge()
-            self._tell(Ended(index, status, self.step, epoch, metrics, said.get(index), self._seconds[index]))
-            self._dead.add(index)
-        return self._compact()
+        self,
+        rows: Sequence[int],
+        status: Literal["ok", "diverged", "stopped"],
+        errors: Mapping[int, str | None] = {},
+    ) -> None:
+        """End the models of these rows, and emit what is left to say of them.
 
-    def _compact(self) -> list[int]:
-        """Take out rows of models that have ended, as far as no other row's bits change by it."""
-        alive, everyone = self._alive(), list(range(len(self._rows)))
-        keep = alive
-        if not self._exact:
-            spare = [row for row in everyone if row not in alive]
-            keep = sorted(alive + spare[: max(_SMALLEST - len(alive), 0)])
-            if len(keep) > len(everyone) // 2:  # copying costs, and so does a smaller stack at first
-                keep = everyone
-        if alive and len(keep) < len(everyone):
-            self._keep(keep)
-            return keep
-        return everyone if alive else []
+        Args:
+            rows: of the models.
+            status: as in `Ended`.
+            errors: by index.
+        """
+        ending = [self._roster.rows[row] for row in rows]
+        for row, index in zip(rows, ending, strict=True):
+            metrics, best = self._scores.last(index), self._scores.best(index)
+            if (weights := self._scores.best_weights(index)) is not None:
+                name = str(self._policy.best)
+                metrics |= {"best_step": float(weights.step), f"best_{name}": best[name].value}
+                self._emit(weights)
+            if self._policy.last:
+                self._emit(self._checkpoint(row, "last"))
+            self._charge()
+            seconds, epoch = self._roster.seconds(index), self._stepper.epoch(row)
+            self._emit(Ended(index, status, self.step, epoch, metrics, errors.get(index), seconds, best))
+            self._roster.end([index])
+        self._leave(ending)
+
+    def _leave(self, indices: Collection[int]) -> None:
+        """Let these models train no longer, and take out rows that nobody needs."""
+        self._roster.end(indices)
+        rows = self._roster.worth_keeping()
+        if len(rows) < len(self._roster.rows):
+            self._keep(rows)
 
     def _keep(self, rows: Sequence[int]) -> None:
-        keep = torch.tensor(rows, device=self._stack.weights.device)
-        self._program.take(keep)
-        self._updater.take(keep, self._stack)
-        self._averages.take(keep)
-        self._samples.take(keep)
-        self._masks.take(rows)
-        self._rates.take(rows)
-        self._clip, self._sums = self._clip[keep], self._sums[keep]
-        self._rows = [self._rows[row] for row in rows]
+        self._stepper.take(rows)
+        self._scores.take(rows)
+        self._roster.take(rows)
 
-    def _tensors(self) -> dict[str, Tensor]:
-        """What training changes from step to step, but for sums of losses; of stacked optimizers all [K, ...]."""
-        tensors = {f"buffer/{n}": b for n, b in self._stack.buffers.items()}
-        tensors |= {f"updater/{n}": t for n, t in self._updater.state().items()}
-        tensors |= {f"averages/{n}": t for n, t in self._averages.state().items()}
-        return {"weights": self._stack.weights, **tensors}
+    def _charge(self) -> None:
+        """Share the time since the last charge among the models that train: of steps, evaluations and all."""
+        now = time.perf_counter()
+        self._roster.charge(now - self._clock)
+        self._clock = now
 
-    @torch.no_grad()
-    def _go_on(self, tensors: Mapping[str, Tensor], step: int) -> None:
-        """Take on what `_tensors` gave after so many steps."""
-        self._stack.weights.copy_(tensors["weights"])
-        for name, buffer in self._stack.buffers.items():
-            buffer.copy_(tensors[f"buffer/{name}"])
-        self._updater.load(_part(tensors, "updater/"))
-        self._averages.load(_part(tensors, "averages/"), step)
-        self.step = step
+    def _emit(self, event: ModelEvent) -> None:
+        self._queue.append(event)
+        self._emitted.append(event)
 
-    def begin(self, points: Sequence[Mapping[str, Tensor]]) -> None:
-        """Start where other runs were, one for each recipe, instead of at the initial weights.
+    def start_from(self, points: Sequence[Mapping[str, Tensor]]) -> None:
+        """Start where other runs were, instead of at the initial weights.
+
+        Args:
+            points: states of `BranchPoint`s, one for each recipe.
 
         Raises:
             SpecError: they are of different steps, or of other networks or optimizers.
         """
-        rows = [*points, *[points[0]] * (len(self._recipes) - len(points))]
-        tensors = joined(rows, {name: t.shape[1:] for name, t in self._tensors().items()})
-        self._go_on(tensors, int(tensors["step"][0]))
-        self.began = self.step
+        spare = len(self._roster.rows) - len(points)
+        self._stepper.start_from([*points, *[points[0]] * spare])
+        self.started_at = self.step
 
     def state(self) -> dict[str, NDArray[Any]]:
-        """All that going on needs, between two events: weights, buffers, optimizer, position, and what was told so far.
+        """All that training on needs, by name: a header, tensors, and all events so far.
 
-        Snapshots that were told are part of it: with a policy that keeps many, a state is as large as they are.
+        The weights in checkpoints are among the events, for it is not known here what became of them. They are not
+        copied, and `WEIGHTS` says which arrays they are, so that whoever saves states often can write each only once.
         """
-        best = {str(i): [value, step, epoch] for i, (value, step, epoch, _) in self._best.items()}
-        about = {
-            "recipes": _digest(self._recipes),
+        header = {
+            "recipes": self._digest,
             "backend": self.backend,
             "step": self.step,
-            "began": self.began,
-            "rows": self._rows,
-            "dead": sorted(self._dead),
-            "fresh": self._fresh,
-            "summed": self._summed,
-            "seconds": self._seconds,
-            "last": {str(i): m for i, m in self._last.items()},
-            "best": best,
+            "began": self.started_at,
+            "fresh": self._at_start,
+            **self._roster.header(),
+            **self._scores.header(),
         }
-        tensors = {**self._tensors(), "sums": self._sums}
-        tensors |= {f"best/{i}/{n}": t for i, (*_, state) in self._best.items() for n, t in state.items()}
-        arrays = {name: t.detach().cpu().numpy().copy() for name, t in tensors.items()} | pack_events(self._told)
-        about["entries"] = entries(arrays)
-        return {"about": np.frombuffer(json.dumps(about).encode(), np.uint8).copy(), **arrays}
+        return as_arrays(header, {**self._stepper.tensors(), **self._scores.tensors()}, self._emitted)
 
     def restore(self, arrays: Arrays) -> None:
-        """Go on from what `state` gave; what was told before is told again first.
-
-        Raises:
-            SpecError: the state is of other recipes, or of another back-end, or not whole.
-        """
-        about = about_state(arrays)
-        if about["recipes"] != _digest(self._recipes) or about["backend"] != self.backend:
+        saved = read_state(arrays)
+        header = saved.header
+        if header["recipes"] != self._digest or header["backend"] != self.backend:
             raise SpecError(
-                f"resume: the state is of {about['backend']} with recipes {about['recipes']}, but this training is of "
-                f"{self.backend} with {_digest(self._recipes)}; give the same recipes in order, and that back-end"
+                f"resume: the state is of {header['backend']} with recipes {header['recipes']}, but this training is "
+                f"of {self.backend} with {self._digest}; give the same recipes in order, and that back-end"
             )
-        if len(about["rows"]) < len(self._rows):
-            self._keep([self._rows.index(index) for index in about["rows"]])
-        tensors = {n: torch.from_numpy(np.array(a)) for n, a in arrays.items()}
-        self._go_on(tensors, about["step"])
-        self._sums = tensors["sums"].to(self._stack.weights.device)
-        self.began, self._fresh, self._summed = about["began"], about["fresh"], about["summed"]
-        self._dead, self._seconds = set(about["dead"]), about["seconds"]
-        self._last = {int(i): m for i, m in about["last"].items()}
-        for i, (value, step, epoch) in about["best"].items():
-            self._best[int(i)] = (value, step, epoch, _part(tensors, f"best/{i}/"))
-        self._told = unpack_events(arrays)
-        self._queue.extend(self._told)
-
-
-def _part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
-
-
-def _digest(recipes: Sequence[Recipe]) -> str:
-    return digest([by_content(r.model_dump(mode="json")) for r in recipes], size=8)
+        if len(header["rows"]) < len(self._roster.rows):
+            self._keep([self._roster.rows.index(index) for index in header["rows"]])
+        self._stepper.load(saved.tensors, header["step"])
+        self._roster.load(header)
+        self._scores.load(header, saved.tensors, saved.events)
+        self.started_at, self._at_start = header["began"], header["fresh"]
+        self._emitted = list(saved.events)
+        self._queue.extend(saved.events)

@@ -11,7 +11,8 @@ import torch
 from orchestrator.kind import Costs, Workbench
 from orchestrator.report.parts import Table
 from orchestrator.unit import Unit
-from sweeps.lab.packs import train_pack
+from sweeps.lab.packs.backends import Loop
+from sweeps.lab.packs.calibrate import shortest_step
 from sweeps.lab.scaling.branches import Horizons
 from sweeps.lab.scaling.ladder import Ladder, Size
 from sweeps.lab.scaling.plan import cells, horizons_of
@@ -123,9 +124,8 @@ def _timer(spec: ScalingSpec, bench: Workbench) -> Callable[[Size], float]:
         recipe = recipes.whole(params)
         rows = min(whole, max(1, round(whole * _STEP_FLOPS / size.step_flops)))
         recipe = recipe.model_copy(update={"batch_size": rows})
-        training = train_pack([recipe], data, device=bench.device, backend="loop", base=bench.folder)
-        training.time_step()
-        return min(training.time_step() for _ in range(_STEPS)) * whole / rows
+        seconds = shortest_step(Loop, [recipe], data, device=bench.device, base=bench.folder, steps=_STEPS)
+        return seconds * whole / rows
 
     return time_step
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from orchestrator.errors import Untrusted, UsageError
 from orchestrator.kind import Workbench
 from sweeps.lab.data import Data, Split
-from sweeps.lab.packs import Ended, Snapshot, train_pack
+from sweeps.lab.packs import Checkpoint, Ended, train_pack
 from sweeps.lab.recipe import Recipe
 from sweeps.lab.zoo.reader import Member, Zoo
 from sweeps.lab.zoo.session import DataSets
@@ -172,7 +172,7 @@ def _regenerated(member: Member, backend: str | None, device: str) -> Comparison
     found: dict[str, dict[str, Tensor]] = {}
     ended = "ok"
     for event in training:
-        if isinstance(event, Snapshot):
+        if isinstance(event, Checkpoint):
             found[event.label] = dict(event.state)
         elif isinstance(event, Ended):
             ended = event.status

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
@@ -14,7 +13,7 @@ from orchestrator.kind import Workbench
 from orchestrator.row import Metric, Outcome, Progress, Status
 from orchestrator.unit import Unit
 from sweeps.lab.data import Data
-from sweeps.lab.packs import Beat, Ended, Evaluated, Point, Snapshot, Training, train_pack
+from sweeps.lab.packs import Beat, Best, BranchPoint, Checkpoint, Ended, Evaluated, Training, train_pack
 from sweeps.lab.recipe import Recipe
 from sweeps.lab.zoo.branches import BEGUN, Points
 from sweeps.lab.zoo.split import split_of
@@ -22,30 +21,6 @@ from sweeps.lab.zoo.states import States
 from sweeps.lab.zoo.weights import Packed
 
 __all__ = ["Pack"]
-
-
-class _Best:
-    """The best of a model's evaluations on each split but those it is trained on."""
-
-    def __init__(self) -> None:
-        self._reached: dict[str, float] = {"test_accuracy": -math.inf, "test_loss": math.inf}
-        self._step: int | None = None
-
-    def hear(self, step: int, metrics: Mapping[str, float]) -> None:
-        accuracy, loss = metrics.get("test_accuracy", math.nan), metrics.get("test_loss", math.nan)
-        if accuracy > self._reached["test_accuracy"] or (math.isnan(accuracy) and loss < self._reached["test_loss"]):
-            self._step = step
-        for name, value in metrics.items():
-            if name.startswith(("train_", "batch_")) or not math.isfinite(value):
-                continue
-            if name.endswith("_accuracy"):
-                self._reached[name] = max(self._reached.get(name, -math.inf), value)
-            elif name.endswith("_loss"):
-                self._reached[name] = min(self._reached.get(name, math.inf), value)
-
-    def metrics(self) -> dict[str, Metric]:
-        best: dict[str, Metric] = {f"best_{n}": v if math.isfinite(v) else None for n, v in self._reached.items()}
-        return best | {"best_step": self._step}
 
 
 class Pack:
@@ -93,7 +68,6 @@ class Pack:
         self.state = States.name(self._recipes[0].pack_key(), self._units, self._wanted)
         self._bench, self._states = bench, states
         self._data, self._parameters = data, parameters
-        self._best = [_Best() for _ in members]
         self._backend, self._note, self._auto = backend, note, auto
         self._can_keep = True
 
@@ -111,9 +85,8 @@ class Pack:
                 continue
             match event:
                 case Evaluated():
-                    self._best[event.index].hear(event.step, event.metrics)
                     yield Progress(self._units[event.index].key, event.step, event.metrics)
-                case Snapshot() | Point() | Ended():
+                case Checkpoint() | BranchPoint() | Ended():
                     self._hear(event, training)
                 case Beat():
                     for i in self._places:
@@ -124,11 +97,11 @@ class Pack:
                         self._keep(training)
                         kept = time.monotonic()
 
-    def _hear(self, event: Snapshot | Point | Ended, training: Training) -> None:
+    def _hear(self, event: Checkpoint | BranchPoint | Ended, training: Training) -> None:
         match event:
-            case Snapshot():
+            case Checkpoint():
                 self.weights.add(self._places[event.index], event.label, event.step, event.state)
-            case Point():
+            case BranchPoint():
                 if self._points is not None:
                     self._points.keep(self._units[event.index], event.step, event.state)
             case Ended():
@@ -154,8 +127,8 @@ class Pack:
             backend=backend,
             resume=resume,
             base=base,
-            points=() if self._points is None else self._points.steps(self._units[0]),
-            begin=begin,
+            branch_steps=() if self._points is None else self._points.steps(self._units[0]),
+            start_from=begin,
         )
 
     def _keep(self, training: Training) -> None:
@@ -176,7 +149,7 @@ class Pack:
         metrics: dict[str, Metric] = {
             **final,
             **{name: event.metrics.get(name) for name in recipe.evaluate.measured()},
-            **self._best[event.index].metrics(),
+            **_best_metrics(event.best),
             "steps_done": event.step,
             "epochs_done": event.epoch,
             "gradient_evaluations": event.step * recipe.optimizer.gradients,
@@ -189,7 +162,16 @@ class Pack:
             "pack_size": len(self._units),
         }
         if self._points is not None and self._points.used:
-            metrics[BEGUN.name] = training.began
+            metrics[BEGUN.name] = training.started_at
         status = {"ok": Status.ok, "diverged": Status.diverged, "stopped": Status.pruned}[event.status]
         error = f"stopped after step {event.step}" if event.status == "stopped" else event.error
         return Outcome(unit.key, metrics, status, error, seconds=event.seconds)
+
+
+def _best_metrics(best: Mapping[str, Best]) -> dict[str, Metric]:
+    """The best values on each split but those that are trained on, and the step of the best on the test split."""
+    reached = {n: b for n, b in best.items() if not n.startswith(("train_", "batch_"))}
+    values: dict[str, Metric] = {"best_test_accuracy": None, "best_test_loss": None}
+    values |= {f"best_{name}": b.value for name, b in reached.items()}
+    test = reached.get("test_accuracy", reached.get("test_loss"))
+    return {**values, "best_step": None if test is None else test.step}

@@ -14,10 +14,10 @@ from orchestrator.kind import Arrays, Workbench
 from orchestrator.row import Metric, Outcome, Progress
 from orchestrator.unit import Unit, canonical
 from sweeps.lab.data import Data
+from sweeps.lab.losses import loss_name
 from sweeps.lab.models import check_fit, parameter_count
 from sweeps.lab.packs import Choice, check_backend, prove_backend, suited
 from sweeps.lab.packs.calendar import Calendar
-from sweeps.lab.packs.losses import loss_name
 from sweeps.lab.recipe import Recipe
 from sweeps.lab.zoo.branches import Points
 from sweeps.lab.zoo.choices import Choices, Trained

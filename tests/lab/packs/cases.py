@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sweeps.lab.data import Data, Split
-from sweeps.lab.packs import Ended, Evaluated, PackEvent, Snapshot, train_pack
+from sweeps.lab.packs import Checkpoint, Ended, Evaluated, TrainingEvent, train_pack
 from sweeps.lab.recipe import Recipe
 
 SGD = {"method": "sgd", "momentum": 0.9}
@@ -60,21 +60,21 @@ def blobs(n: int = 96) -> Data:
     return Data.of({"train": Split(inputs, targets), "test": Split(inputs[:33], targets[:33])})
 
 
-def run(recipes: Sequence[Recipe], data: Data, backend: str, **more: Any) -> list[PackEvent]:
+def run(recipes: Sequence[Recipe], data: Data, backend: str, **more: Any) -> list[TrainingEvent]:
     return list(train_pack(recipes, data, backend=backend, **more))
 
 
-def finals(events: Sequence[PackEvent]) -> dict[int, Mapping[str, Tensor]]:
-    return {e.index: e.state for e in events if isinstance(e, Snapshot) and e.label == "last"}
+def finals(events: Sequence[TrainingEvent]) -> dict[int, Mapping[str, Tensor]]:
+    return {e.index: e.state for e in events if isinstance(e, Checkpoint) and e.label == "last"}
 
 
-def ends(events: Sequence[PackEvent]) -> dict[int, Ended]:
+def ends(events: Sequence[TrainingEvent]) -> dict[int, Ended]:
     found = [e for e in events if isinstance(e, Ended)]
     assert len({e.index for e in found}) == len(found)
     return {e.index: e for e in found}
 
 
-def seen(events: Sequence[PackEvent], index: int) -> list[tuple[int, dict[str, float]]]:
+def seen(events: Sequence[TrainingEvent], index: int) -> list[tuple[int, dict[str, float]]]:
     return [(e.step, dict(e.metrics)) for e in events if isinstance(e, Evaluated) and e.index == index]
 
 

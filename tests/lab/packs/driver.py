@@ -11,7 +11,7 @@ from pathlib import Path
 from safetensors.numpy import save
 from safetensors.torch import load_file, save_file
 
-from sweeps.lab.packs import Beat, Snapshot, train_pack
+from sweeps.lab.packs import Beat, Checkpoint, train_pack
 from sweeps.lab.recipe import Recipe
 from tests.lab.packs.cases import digits, recipe
 
@@ -32,7 +32,7 @@ def main() -> None:
             partial.write_bytes(save(training.state()))
             partial.replace(file)
             print(training.step, flush=True)
-        if isinstance(event, Snapshot) and event.label == "last":
+        if isinstance(event, Checkpoint) and event.label == "last":
             save_file(dict(event.state), file.with_suffix(f".{event.index}"))
 
 

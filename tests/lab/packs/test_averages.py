@@ -11,7 +11,7 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from sweeps.lab.data import Data
-from sweeps.lab.packs import Snapshot
+from sweeps.lab.packs import Checkpoint
 from tests.lab.packs.cases import digits, distance, ends, finals, recipe, run, seen
 
 EACH: list[dict[str, Any]] = [
@@ -30,7 +30,7 @@ def data() -> Data:
 def expected(averaging: dict[str, Any], data: Data) -> dict[str, torch.Tensor]:
     """The average of the checkpoints after each step of a run without one, by other means."""
     plain = recipe(1, steps=STEPS, checkpoints={"every_steps": 1})
-    states = [dict(e.state) for e in run([plain], data, "bmm") if isinstance(e, Snapshot)]
+    states = [dict(e.state) for e in run([plain], data, "bmm") if isinstance(e, Checkpoint)]
     assert len(states) == STEPS
     module = plain.build(data.shape, data.outputs)
     if averaging["average"] == "latest":

@@ -14,7 +14,7 @@ from torch import nn
 
 from orchestrator.errors import SpecError
 from sweeps.lab.data import Data
-from sweeps.lab.packs import Choice, Ended, Snapshot, entry, train_pack
+from sweeps.lab.packs import Checkpoint, Choice, Ended, entry, train_pack
 from sweeps.lab.packs.backends import Backend
 from sweeps.lab.packs.draws import order
 from sweeps.lab.packs.evaluation import Evaluator
@@ -186,7 +186,7 @@ def test_clipping_bounds_the_first_step(data: Data) -> None:
 def test_runs_that_share_a_seed_share_initial_weights_and_order(data: Data) -> None:
     policy = {"checkpoints": {"at_steps": [0]}}
     events = run([recipe(3, lr, **policy) for lr in (0.01, 0.1)] + [recipe(4, **policy)], data, "bmm")
-    start = {e.index: e.state for e in events if isinstance(e, Snapshot) and e.step == 0}
+    start = {e.index: e.state for e in events if isinstance(e, Checkpoint) and e.step == 0}
     assert same(start[0], start[1]) and not same(start[0], start[2])
 
 
@@ -241,7 +241,7 @@ def test_regression_trains_in_all_back_ends() -> None:
 def test_checkpoint_policy(data: Data) -> None:
     policy = {"every_steps": 10, "at_steps": [0, 3], "log_spaced": 3, "best": "test_loss"}
     events = run([recipe(0, checkpoints=policy, evaluate={"every_steps": 7})], data, "bmm")
-    snapshots = [e for e in events if isinstance(e, Snapshot)]
+    snapshots = [e for e in events if isinstance(e, Checkpoint)]
     assert [s.label for s in snapshots] == [f"step-{n:06d}" for n in (0, 1, 3, 5, 10, 20)] + ["best", "last"]
     curve = {step: metrics["test_loss"] for step, metrics in seen(events, 0)}
     assert list(curve) == [7, 14, 21, 28, 30]
@@ -305,7 +305,7 @@ def test_any_optimizer_class_trains_in_the_loop(data: Data) -> None:
         ({"split": "all"}, "loop", "no split 'all'"),
         ({"evaluate": {"splits": ["val"]}}, "loop", "no split 'val'; the data has train, test"),
         ({"checkpoints": {"best": "val_loss"}}, "loop", "checkpoints.best: there is no metric 'val_loss'"),
-        ({"checkpoints": {"at_steps": [31]}}, "loop", "step 31 lies behind the end; the training has 30"),
+        ({"checkpoints": {"at_steps": [31]}}, "loop", "step 31 lies after the end; the training has 30"),
         ({}, "fast", "no back-end 'fast'; there are auto, loop"),
         (
             {"optimizer": {"method": "class", "name": "torch.optim:SGD", "learning_rate": 1}},

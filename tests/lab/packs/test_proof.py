@@ -97,12 +97,12 @@ def test_layers_that_are_not_what_they_seem_are_not_served(name: str) -> None:
 @pytest.fixture
 def wrong_relu(monkeypatch: pytest.MonkeyPatch) -> None:
     """A back-end with a wrong formula: the proof has to find what no reading can."""
-    from sweeps.lab.packs import entry
+    from sweeps.lab.packs import calibrate
     from sweeps.lab.packs.backends import bmm
 
     monkeypatch.setattr(proof, "_VERDICTS", {})
     monkeypatch.setattr(proof, "_EXACT", {})
-    monkeypatch.setattr(entry, "_KNOWN", {})
+    monkeypatch.setattr(calibrate, "_CHOICES", {})
     rule = bmm._RULES[nn.ReLU]
 
     def leaky(layer: nn.Module, x: Tensor) -> Any:

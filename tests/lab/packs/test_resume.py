@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 
 from orchestrator.errors import SpecError
 from sweeps.lab.data import Data
-from sweeps.lab.packs import Beat, Ended, Evaluated, PackEvent, Snapshot, train_pack
+from sweeps.lab.packs import Beat, Checkpoint, Ended, Evaluated, TrainingEvent, train_pack
 from sweeps.lab.recipe import Recipe
 from tests.lab.packs.cases import OPTIMIZERS, as_kept, blobs, digits, ends, finals, label, recipe, run, same
 from tests.lab.packs.driver import long_recipes
@@ -40,21 +40,21 @@ def pack(**fields: Any) -> list[Recipe]:
     return [recipe(i, **{"net": net, **POLICY, **more, **fields}) for i, more in enumerate(each)]
 
 
-def told(events: Sequence[PackEvent]) -> list[str]:
+def told(events: Sequence[TrainingEvent]) -> list[str]:
     """What a consumer learns, but for times; as text, since NaN is not equal to itself."""
     marks: list[object] = []
     for e in events:
         match e:
             case Evaluated():
                 marks.append((e.index, e.step, dict(e.metrics)))
-            case Snapshot():
+            case Checkpoint():
                 marks.append((e.index, e.step, e.label))
             case Ended():
                 marks.append((e.index, e.status, e.step, e.error, dict(e.metrics)))
     return sorted(map(repr, marks))
 
 
-def cut(recipes: Sequence[Recipe], data: Data, backend: str, at: int, file: Path) -> list[PackEvent]:
+def cut(recipes: Sequence[Recipe], data: Data, backend: str, at: int, file: Path) -> list[TrainingEvent]:
     """Train until so many steps are made, forget all but the state, and go on from there."""
     training = train_pack(recipes, data, backend=backend)
     for event in training:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from orchestrator.errors import SpecError
 from orchestrator.testing.kind_suite import run_example
 from sweeps.lab.data import Data
-from sweeps.lab.packs import Ended, Evaluated, PackEvent, Snapshot, train_pack
+from sweeps.lab.packs import Checkpoint, Ended, Evaluated, TrainingEvent, train_pack
 from sweeps.lab.recipe import Recipe
 from sweeps.lab.rig import Rig, state_arrays
 from sweeps.lab.zoo.audit import regenerate
@@ -92,8 +92,8 @@ def assert_same(state: State, wanted: State, tolerance: float = 1e-8) -> None:
         torch.testing.assert_close(state[name], t, rtol=tolerance, atol=tolerance, msg=lambda m, n=name: f"{n}: {m}")
 
 
-def by_label(events: Sequence[PackEvent], label: str) -> dict[int, State]:
-    return {e.index: e.state for e in events if isinstance(e, Snapshot) and e.label == label}
+def by_label(events: Sequence[TrainingEvent], label: str) -> dict[int, State]:
+    return {e.index: e.state for e in events if isinstance(e, Checkpoint) and e.label == label}
 
 
 BARE = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -15,8 +15,8 @@ from torch.func import functional_call
 
 from orchestrator.errors import SpecError
 from sweeps.lab.data import Data
+from sweeps.lab.losses import loss_name
 from sweeps.lab.packs import Evaluated, train_pack
-from sweeps.lab.packs.losses import loss_name
 from sweeps.lab.probes import largest_eigenvalues
 from sweeps.lab.recipe import Recipe
 from tests.lab.packs.cases import SGD, digits, distance, finals, recipe, run

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from orchestrator.errors import SpecError
-from sweeps.lab.packs.losses import LossName
+from sweeps.lab.losses import LossName
 from sweeps.lab.packs.stack import Stack
 
 __all__ = ["Backend", "Unserved", "gradients_of"]

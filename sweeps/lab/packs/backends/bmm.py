@@ -9,10 +9,10 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own convention
 from torch import Tensor, nn
 
+from sweeps.lab.losses import LossName, log_softmax, trained_losses
 from sweeps.lab.models.layers import NoNorm
 from sweeps.lab.packs.backends.base import Backend
 from sweeps.lab.packs.dropout import MaskedDropout
-from sweeps.lab.packs.losses import LossName, log_softmax, trained_losses
 from sweeps.lab.plain import misread
 
 __all__ = ["Bmm"]

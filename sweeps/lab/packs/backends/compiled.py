@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.func import grad_and_value, vmap
 
 from sweeps.lab.batch_norm import running_layers
+from sweeps.lab.losses import trained_losses
 from sweeps.lab.packs.backends.vmap import Vmap
-from sweeps.lab.packs.losses import trained_losses
 
 __all__ = ["Compiled"]
 

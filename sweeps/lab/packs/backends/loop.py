@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from orchestrator.errors import SpecError
+from sweeps.lab.losses import trained_losses
 from sweeps.lab.packs.backends.base import Backend, gradients_of
-from sweeps.lab.packs.losses import trained_losses
 from sweeps.lab.streams import restart, seeded
 
 __all__ = ["Loop"]

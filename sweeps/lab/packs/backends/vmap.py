@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
+from sweeps.lab.losses import trained_losses
 from sweeps.lab.models.layers import NoNorm
 from sweeps.lab.packs.backends.base import Backend, gradients_of
 from sweeps.lab.packs.dropout import MaskedDropout
-from sweeps.lab.packs.losses import trained_losses
 from sweeps.lab.plain import misread
 
 __all__ = ["Vmap"]

@@ -1,0 +1,151 @@
+"""All losses of this project, sample by sample: of packs of K models, and of one network alone.
+
+`sample_losses` and `hits` work on K models at once, and how they sum does not depend on K. `LOSSES` are torch's own
+formulas for one network; in the last bit their cross entropy may differ from the stacked one, so neither stands in for
+the other. The audit of a zoo writes its loss down once more, on purpose: it checks the ones here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+import torch
+import torch.nn.functional as F  # noqa: N812 - torch's own convention
+from torch import Tensor
+
+from orchestrator.errors import SpecError
+
+if TYPE_CHECKING:  # a recipe builds networks, and none of them is needed to compute a loss
+    from sweeps.lab.data import Data
+    from sweeps.lab.recipe import Recipe
+
+__all__ = [
+    "LOSSES",
+    "LossFunction",
+    "LossName",
+    "batch_loss",
+    "hits",
+    "log_softmax",
+    "loss_name",
+    "right_answers",
+    "sample_losses",
+    "trained_losses",
+]
+
+LossName: TypeAlias = Literal["cross_entropy", "mse"]
+LossFunction: TypeAlias = Callable[[Tensor, Tensor], Tensor]
+"""Outputs [n, ...] and targets [n, ...] of one network to the loss of each sample, [n]."""
+
+
+def loss_name(recipe: Recipe, data: Data) -> LossName:
+    """The loss that a recipe means for its data.
+
+    Raises:
+        SpecError: it needs classes, and the data has none.
+    """
+    name: LossName = ("cross_entropy" if data.classes else "mse") if recipe.loss == "auto" else recipe.loss
+    if name == "cross_entropy" and not data.classes:
+        raise SpecError("loss: cross_entropy needs classes, but this data has other targets; use mse or auto")
+    if recipe.z_loss and name != "cross_entropy":
+        raise SpecError(f"z_loss: {recipe.z_loss:g} is a term of cross_entropy, but the loss is {name}; leave it out")
+    return name
+
+
+def log_softmax(outputs: Tensor) -> Tensor:
+    """Logarithm of softmax over the last axis of [K, n, classes], given as [K, classes, n].
+
+    Over an axis that is not the last torch computes it 20 times as fast where classes are few; and with K in front, how
+    it splits the work does not depend on K, so neither do a model's bits.
+    """
+    return torch.log_softmax(outputs.transpose(1, 2).contiguous(), 1)
+
+
+def sample_losses(loss: LossName, outputs: Tensor, targets: Tensor) -> Tensor:
+    """Loss of each sample of K models, [K, n]; of a sequence, the mean over its positions.
+
+    Args:
+        loss: cross_entropy (in nats) or mse (mean over the outputs of a sample; of classes, to their one-hot code).
+        outputs: [K, n, classes], [K, n, positions, classes], or of the shape of the targets.
+        targets: [K, n] or [K, n, positions] classes, or floating point of the shape of the outputs.
+    """
+    k, n = outputs.shape[:2]
+    if loss == "cross_entropy":
+        logs = log_softmax(outputs.flatten(1, -2))
+        each = -logs.gather(1, targets.reshape(k, 1, -1))[:, 0]
+    else:
+        if not targets.is_floating_point():
+            targets = F.one_hot(targets, outputs.shape[-1]).to(outputs.dtype)
+        each = (outputs - targets.reshape(outputs.shape)).square()
+    return each if each.shape == (k, n) else each.reshape(k, n, -1).mean(2)
+
+
+def trained_losses(loss: LossName, z_loss: float, outputs: Tensor, targets: Tensor) -> Tensor:
+    """What training lowers, [K, n]: the loss, and of classes `z_loss` times (log sum exp of the logits)^2.
+
+    Args:
+        loss: as in `sample_losses`.
+        z_loss: weight of the second term, which is that of arXiv 2204.02311, section 5; 0: there is none.
+        outputs: as in `sample_losses`.
+        targets: as in `sample_losses`.
+    """
+    each = sample_losses(loss, outputs, targets)
+    if not z_loss:
+        return each
+    normaliser = outputs.logsumexp(-1).square()
+    return each + z_loss * (normaliser if normaliser.shape == each.shape else normaliser.flatten(2).mean(2))
+
+
+def hits(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Share of right answers in each sample of K models, [K, n]: 0 or 1, of a sequence the mean over its positions.
+
+    Args:
+        outputs: [K, n, classes] or [K, n, positions, classes].
+        targets: [K, n] or [K, n, positions] classes.
+    """
+    k, n = outputs.shape[:2]
+    guesses = outputs.flatten(1, -2).transpose(1, 2).contiguous().argmax(1).view(targets.shape)
+    right = (guesses == targets).to(outputs.dtype)
+    return right if right.ndim == 2 else right.reshape(k, n, -1).mean(2)
+
+
+def batch_loss(outputs: Tensor, targets: Tensor) -> Tensor:
+    """What a network alone lowers: mean cross entropy over all positions for classes, else mean squared error.
+
+    Args:
+        outputs: [n, classes], [n, positions, classes], or of the shape of the targets.
+        targets: [n] or [n, positions] classes, or floating point of the shape of the outputs.
+    """
+    if targets.is_floating_point():
+        return F.mse_loss(outputs, targets)
+    return F.cross_entropy(outputs.flatten(0, -2), targets.flatten())
+
+
+def right_answers(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Share of right answers in each sample of one network, [n], in float64; shapes as in `batch_loss`."""
+    return _sample_means((outputs.argmax(-1) == targets).double())
+
+
+def _cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
+    each = F.cross_entropy(outputs.flatten(0, -2), targets.flatten(), reduction="none")
+    return _sample_means(each.view(targets.shape))
+
+
+def _mse(outputs: Tensor, targets: Tensor) -> Tensor:
+    wanted = targets if targets.is_floating_point() else F.one_hot(targets, outputs.shape[-1]).to(outputs.dtype)
+    if wanted.shape != outputs.shape:
+        raise ValueError(f"outputs have shape {list(outputs.shape)}, but targets {list(wanted.shape)}")
+    return ((outputs - wanted) ** 2).flatten(1).mean(1)
+
+
+def _error(outputs: Tensor, targets: Tensor) -> Tensor:
+    return _sample_means((outputs.argmax(-1) != targets).double())
+
+
+def _sample_means(values: Tensor) -> Tensor:
+    """Means [n] of values [n] or [n, ...]."""
+    return values if values.ndim == 1 else values.flatten(1).mean(1)
+
+
+LOSSES: Mapping[str, LossFunction] = {"cross_entropy": _cross_entropy, "mse": _mse, "error": _error}
+"""Losses of one network by name."""

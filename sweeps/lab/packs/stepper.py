@@ -1,0 +1,210 @@
+"""The numerics of a pack: the steps of all its models. Nothing here knows of events, nor whose a row is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from sweeps.lab.data import Data
+from sweeps.lab.models.own import OwnNet
+from sweeps.lab.packs.assembly import Assembly, dtype_of
+from sweeps.lab.packs.averages import Averages
+from sweeps.lab.packs.backends import Backend
+from sweeps.lab.packs.draws import counted
+from sweeps.lab.packs.points import joined
+from sweeps.lab.packs.updater import Rates, clip, updater_of
+from sweeps.lab.recipe import Recipe
+from sweeps.lab.streams import stream
+
+__all__ = ["Stepper", "under"]
+
+
+@dataclass(slots=True)
+class _Batch:
+    """One batch and what has been computed of it: all [K, ...] by row, masks by name."""
+
+    inputs: Tensor
+    targets: Tensor
+    masks: dict[str, Tensor]
+    grads: Tensor
+    losses: Tensor
+
+    def take(self, keep: Tensor) -> _Batch:
+        masks = {name: m[keep] for name, m in self.masks.items()}
+        return _Batch(self.inputs[keep], self.targets[keep], masks, self.grads[keep], self.losses[keep])
+
+
+class Stepper:
+    """K models in training, each a row of stacked tensors.
+
+    A step has two halves, because a model whose loss is not finite must leave before the weights move: `gradients`
+    computes what the next step needs, and `update` makes it. Rows may be taken out in between.
+
+    Args:
+        assembly: what the gradients are computed with.
+        recipes: one per row.
+        data: of all.
+        total: steps of the whole training, from which schedules take their lengths.
+
+    Attributes:
+        step: how many steps have been made.
+    """
+
+    def __init__(self, assembly: Assembly, recipes: Sequence[Recipe], data: Data, total: int) -> None:
+        first = recipes[0]
+        self._samples, self._masks, self._stack = assembly.samples, assembly.masks, assembly.stack
+        self._backend = assembly.program
+        self._updater = updater_of(recipes, self._stack, [r.factors(data.shape, data.outputs) for r in recipes])
+        self._rates = Rates(recipes, total)
+        self._averages = Averages(first.averaging, self._stack)
+        limits = [float("inf") if r.clip is None else r.clip for r in recipes]
+        self._limits = torch.tensor(limits, dtype=dtype_of(first), device=self._stack.weights.device).unsqueeze(1)
+        self._clips = _bounds(self._limits)
+        self._batch: _Batch | None = None
+        self.step = 0
+        if isinstance(first.net, OwnNet):  # only such a network may draw random numbers by itself
+            self._roots = [stream(r.seed, "dropout") for r in recipes]
+            self._backend.seeds = lambda: [counted(root, self.step) for root in self._roots]
+
+    def __len__(self) -> int:
+        return len(self._stack)
+
+    @property
+    def backend(self) -> str:
+        """Name of the back-end that computes the gradients."""
+        return self._backend.name
+
+    def gradients(self) -> Tensor:
+        """First half of a step: the losses [K] of the next batch; its gradients are kept for `update`."""
+        inputs, targets = self._samples.batch(self.step)
+        masks = self._masks.draw(self.step, inputs.shape[1])
+        grads = torch.empty_like(self._stack.weights)
+        losses = self._backend.gradients(inputs, targets, masks, grads)
+        self._batch = _Batch(inputs, targets, masks, grads, losses)
+        return losses
+
+    def update(self, idle: Sequence[int] = ()) -> Tensor:
+        """Second half of a step: move the weights.
+
+        Args:
+            idle: rows whose weights stay as they are.
+
+        Returns:
+            losses [K] of the batch, before the step.
+        """
+        assert self._batch is not None, "`gradients` comes first"
+        batch, self._batch = self._batch, None
+        weights = self._stack.weights
+        self._clip(batch.grads)
+        # Every row makes the step, since all are one computation; idle ones then get their weights back.
+        before = weights[idle] if idle else None
+        self._updater.step(
+            self._stack, batch.grads, self._rates, self.step, batch.losses, lambda: self._second_gradients(batch)
+        )
+        if before is not None:
+            weights[idle] = before
+        self.step += 1
+        self._averages.update(self._stack, self.step)
+        return batch.losses
+
+    def make_step(self) -> Tensor:
+        """A whole step, whether or not losses are finite; gives them, [K]."""
+        self.gradients()
+        return self.update()
+
+    def _second_gradients(self, batch: _Batch) -> Tensor:
+        """Gradients [K, P] of a batch at what the weights are by now; buffers stay as the first pass left them."""
+        buffers = {name: b.clone() for name, b in self._stack.buffers.items()}
+        grads = torch.empty_like(self._stack.weights)
+        with torch.enable_grad():
+            self._backend.gradients(batch.inputs, batch.targets, batch.masks, grads)
+        for name, b in buffers.items():
+            self._stack.buffers[name].copy_(b)
+        self._clip(grads)
+        return grads
+
+    def _clip(self, grads: Tensor) -> None:
+        if self._clips:
+            clip(grads, self._limits)
+
+    @contextmanager
+    def evaluated(self) -> Iterator[Backend]:
+        """The back-end; while this lasts, the stack holds the weights that the recipes are evaluated at."""
+        with self._averages.evaluated(self._stack):
+            yield self._backend
+
+    def learning_rates(self) -> list[float]:
+        """Learning rate of each row in the last step; 0 before the first."""
+        return self._rates.learning_rates(self.step - 1) if self.step else [0.0] * len(self)
+
+    def epoch(self, row: int) -> float:
+        """Passes through its training data that a row has made."""
+        return self._samples.epoch(row, self.step)
+
+    def state_dict(self, row: int) -> dict[str, Tensor]:
+        """State dict of a row as a checkpoint holds it: on the CPU, a copy of its own."""
+        return self._averages.state_dict(self._stack, row)
+
+    def branch_points(self, rows: Sequence[int]) -> list[dict[str, Tensor]]:
+        """All that training on from here needs, for each of these rows: on the CPU, copies of their own."""
+        tensors = {**self.tensors(), "step": torch.full((len(self),), self.step)}
+        return [{name: t[row].cpu().clone() for name, t in tensors.items()} for row in rows]
+
+    def start_from(self, points: Sequence[Mapping[str, Tensor]]) -> None:
+        """Start where other trainings were, instead of at the initial weights.
+
+        Args:
+            points: of `branch_points`, one per row.
+
+        Raises:
+            SpecError: they are of different steps, or of other networks or optimizers.
+        """
+        tensors = joined(points, {name: t.shape[1:] for name, t in self.tensors().items()})
+        self.load(tensors, int(tensors["step"][0]))
+
+    def take(self, rows: Sequence[int]) -> None:
+        """Keep only these rows, in the middle of a step too."""
+        keep = torch.tensor(rows, device=self._stack.weights.device)
+        self._backend.take(keep)
+        self._updater.take(keep, self._stack)
+        self._averages.take(keep)
+        self._samples.take(keep)
+        self._masks.take(rows)
+        self._rates.take(rows)
+        self._limits = self._limits[keep]
+        self._clips = _bounds(self._limits)
+        if self._backend.seeds is not None:
+            self._roots = [self._roots[row] for row in rows]
+        if self._batch is not None:
+            self._batch = self._batch.take(keep)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All that changes from step to step, by name; of stacked optimizers each [K, ...]."""
+        tensors = {f"buffer/{n}": b for n, b in self._stack.buffers.items()}
+        tensors |= {f"updater/{n}": t for n, t in self._updater.state().items()}
+        tensors |= {f"averages/{n}": t for n, t in self._averages.state().items()}
+        return {"weights": self._stack.weights, **tensors}
+
+    @torch.no_grad()
+    def load(self, tensors: Mapping[str, Tensor], step: int) -> None:
+        """Go on from what `tensors` gave after so many steps."""
+        self._stack.weights.copy_(tensors["weights"])
+        for name, buffer in self._stack.buffers.items():
+            buffer.copy_(tensors[f"buffer/{name}"])
+        self._updater.load(under("updater/", tensors))
+        self._averages.load(under("averages/", tensors), step)
+        self.step = step
+
+
+def _bounds(limits: Tensor) -> bool:
+    """Whether any of these limits can bind; asked once, since the answer waits for the device."""
+    return bool((limits < float("inf")).any())
+
+
+def under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors whose names begin with a prefix, by the rest of their names."""
+    return {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
