@@ -78,6 +78,20 @@ def seen(events: Sequence[TrainingEvent], index: int) -> list[tuple[int, dict[st
     return [(e.step, dict(e.metrics)) for e in events if isinstance(e, Evaluated) and e.index == index]
 
 
+def told(events: Sequence[TrainingEvent]) -> list[str]:
+    """What a consumer learns, but for times; as text, since NaN is not equal to itself."""
+    marks: list[object] = []
+    for e in events:
+        match e:
+            case Evaluated():
+                marks.append((e.index, e.step, dict(e.metrics)))
+            case Checkpoint():
+                marks.append((e.index, e.step, e.label))
+            case Ended():
+                marks.append((e.index, e.status, e.step, e.error, dict(e.metrics)))
+    return sorted(map(repr, marks))
+
+
 def distance(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> float:
     assert a.keys() == b.keys()
     return max(float((a[k].double() - b[k].double()).abs().max()) for k in a)

@@ -15,9 +15,9 @@ from safetensors.torch import load_file
 
 from orchestrator.errors import SpecError
 from sweeps.lab.data import Data
-from sweeps.lab.packs import Beat, Checkpoint, Ended, Evaluated, TrainingEvent, train_pack
+from sweeps.lab.packs import Beat, TrainingEvent, train_pack
 from sweeps.lab.recipe import Recipe
-from tests.lab.packs.cases import OPTIMIZERS, as_kept, blobs, digits, ends, finals, label, recipe, run, same
+from tests.lab.packs.cases import OPTIMIZERS, as_kept, blobs, digits, ends, finals, label, recipe, run, same, told
 from tests.lab.packs.driver import long_recipes
 from tests.support.paths import ROOT
 
@@ -38,20 +38,6 @@ def pack(**fields: Any) -> list[Recipe]:
         {"label_noise": 0.3},
     ]
     return [recipe(i, **{"net": net, **POLICY, **more, **fields}) for i, more in enumerate(each)]
-
-
-def told(events: Sequence[TrainingEvent]) -> list[str]:
-    """What a consumer learns, but for times; as text, since NaN is not equal to itself."""
-    marks: list[object] = []
-    for e in events:
-        match e:
-            case Evaluated():
-                marks.append((e.index, e.step, dict(e.metrics)))
-            case Checkpoint():
-                marks.append((e.index, e.step, e.label))
-            case Ended():
-                marks.append((e.index, e.status, e.step, e.error, dict(e.metrics)))
-    return sorted(map(repr, marks))
 
 
 def cut(recipes: Sequence[Recipe], data: Data, backend: str, at: int, file: Path) -> list[TrainingEvent]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,10 +14,14 @@ from orchestrator.errors import SpecError
 from sweeps.lab.data import Data
 from sweeps.lab.packs import Ended, Evaluated, train_pack
 from sweeps.lab.recipe import Recipe
-from tests.lab.packs.cases import blobs, digits, ends, recipe
-from tests.lab.packs.test_resume import POLICY, told
+from tests.lab.packs.cases import blobs, digits, ends, recipe, told
+from tests.support.paths import GOLDEN
 
-STATES = Path(__file__).parents[2] / "golden" / "states"
+STATES = GOLDEN / "states"
+POLICY: dict[str, Any] = {
+    "evaluate": {"every_steps": 7, "splits": ["test"]},
+    "checkpoints": {"every_steps": 10, "best": "test_loss"},
+}
 NET = {"net": "mlp", "hidden": [3], "dropout": 0.2}
 LATE = {"shape": "step", "at": [0.3], "factor": 1e30}
 CNN = {"net": "cnn", "channels": [2], "norm": "batch"}
