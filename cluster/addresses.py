@@ -67,18 +67,19 @@ def own_address(network: str | None = None) -> str:
     Raises:
         UsageError: this node has no address there.
     """
-    mine = {
+    addresses_of = {
         name: [a.address.partition("%")[0] for a in addresses if a.family in (socket.AF_INET, socket.AF_INET6)]
         for name, addresses in psutil.net_if_addrs().items()
     }
-    every = [a for addresses in mine.values() for a in addresses]
+    every = [a for addresses in addresses_of.values() for a in addresses]
     if network is not None:
-        if (found := next(iter(mine.get(network) or _within(every, network)), None)) is None:
-            have = ", ".join(f"{name} {addresses[0]}" for name, addresses in mine.items() if addresses)
+        address = next(iter(addresses_of.get(network) or _within(every, network)), None)
+        if address is None:
+            have = ", ".join(f"{name} {addresses[0]}" for name, addresses in addresses_of.items() if addresses)
             raise UsageError(f"launcher.network {network}: {socket.gethostname()} has no address there; it has {have}")
-        return found
-    known = os.environ.get("SLURM_LAUNCH_NODE_IPADDR", "")  # the batch script runs on the same node as the head
-    return next(a for a in (known, _named(), _routed(), "127.0.0.1") if a in every)
+        return address
+    by_slurm = os.environ.get("SLURM_LAUNCH_NODE_IPADDR", "")  # the batch script runs on the same node as the head
+    return next(a for a in (by_slurm, _named(), _routed(), "127.0.0.1") if a in every)
 
 
 def _within(addresses: list[str], network: str) -> list[str]:

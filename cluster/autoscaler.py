@@ -6,6 +6,7 @@ The head shuts itself down when the job ends. Results must outlive it: an object
 from __future__ import annotations
 
 import re
+import shlex
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -14,7 +15,9 @@ from typing import Any, ClassVar, Literal
 import yaml
 from pydantic import Field, PositiveInt
 
-from cluster.launcher import LAUNCH_FILE, Check, JobState, Launch, Launcher, Look
+from cluster.launch import LAUNCH_FILE, Launch
+from cluster.launcher import Check, JobState, JobStatus, Launcher
+from cluster.programs import DRIVER
 from cluster.tool import Tool, ToolFailed
 from orchestrator.errors import SpecError, Unreachable, UsageError
 from orchestrator.site import LauncherOptions
@@ -23,7 +26,7 @@ from orchestrator.store import is_url
 __all__ = ["Autoscaler", "AutoscalerOptions"]
 
 _CONFIG = "cluster.yaml"
-_THERE = "/tmp/landsweep/launch.json"
+_LAUNCH_ON_HEAD = "/tmp/landsweep/launch.json"
 _STATE = re.compile(r"\b(PENDING|RUNNING|SUCCEEDED|FAILED|STOPPED)\b|Job '\S+' (succeeded|failed|was stopped)", re.I)
 _STATE_OF = {
     "pending": JobState.queued,
@@ -63,7 +66,7 @@ class Autoscaler(Launcher[AutoscalerOptions]):
     """Brings a cluster up with `ray up`, runs the driver on its head, and lets it go down at the end."""
 
     name: ClassVar[str] = "ray-autoscaler"
-    options: ClassVar[type[LauncherOptions]] = AutoscalerOptions
+    options_type: ClassVar[type[LauncherOptions]] = AutoscalerOptions
 
     def __init__(self, options: AutoscalerOptions) -> None:
         super().__init__(options)
@@ -83,7 +86,7 @@ class Autoscaler(Launcher[AutoscalerOptions]):
         return {_CONFIG: yaml.safe_dump(self._config(launch), sort_keys=False)}
 
     def _config(self, launch: Launch) -> dict[str, Any]:
-        o = self.given
+        o = self.options
         provider: dict[str, Any] = {"type": o.provider, "region": o.region, "cache_stopped_nodes": False}
         if o.provider == "gcp":
             provider |= {"availability_zone": o.zone, "project_id": o.project}
@@ -112,7 +115,7 @@ class Autoscaler(Launcher[AutoscalerOptions]):
                 "worker": {"node_config": worker, "min_workers": o.least, "max_workers": o.most},
             },
             "head_node_type": "head",
-            "file_mounts": {_THERE: str(launch.file(LAUNCH_FILE))},
+            "file_mounts": {_LAUNCH_ON_HEAD: str(launch.file(LAUNCH_FILE))},
             "setup_commands": list(o.setup),
             "head_start_ray_commands": [
                 "ray stop",
@@ -123,7 +126,7 @@ class Autoscaler(Launcher[AutoscalerOptions]):
 
     def commands(self, launch: Launch) -> list[list[str]]:
         config, job = str(launch.file(_CONFIG)), _cluster_name(launch)
-        driver = f"ray job submit --submission-id={job} -- python -P -m cluster.driver {_THERE}"
+        driver = f"ray job submit --submission-id={job} -- python {shlex.join(DRIVER)} {_LAUNCH_ON_HEAD}"
         return [
             ["ray", "up", "--yes", "--no-config-cache", config],
             ["ray", "exec", "--tmux", "--stop", config, driver],  # the head goes down when the driver has ended
@@ -132,23 +135,22 @@ class Autoscaler(Launcher[AutoscalerOptions]):
     def submit(self, launch: Launch) -> str:
         up, start = self.commands(launch)
         try:
-            self._say(*up[1:], seconds=1800)
+            self._run(*up[1:], seconds=1800)
         except ToolFailed as e:
             raise UsageError(
-                f"the cluster did not come up: {e.said}\nEnd what may have come up: ray down {launch.file(_CONFIG)}"
+                f"the cluster did not come up: {e.output}\nEnd what may have come up: ray down {launch.file(_CONFIG)}"
             ) from e
-        self._say(*start[1:])
+        self._run(*start[1:])
         return _cluster_name(launch)
 
-    def look(self, job: str, home: Path) -> Look:
+    def status(self, job: str, home: Path) -> JobStatus:
         try:
             output = self._inside(home, f"ray job status {job}")
         except Unreachable:
-            return Look(JobState.unknown, "its head does not answer: it goes down when the job has ended")
-        found = [m.group(1) or m.group(2) for m in _STATE.finditer(output)]
-        return Look(
-            _STATE_OF.get(found[-1].lower(), JobState.unknown) if found else JobState.unknown, " ".join(found[-1:])
-        )
+            return JobStatus(JobState.unknown, "its head does not answer: it goes down when the job has ended")
+        words = [m.group(1) or m.group(2) for m in _STATE.finditer(output)]
+        word = words[-1] if words else ""
+        return JobStatus(_STATE_OF.get(word.lower(), JobState.unknown), word)
 
     def logs(self, job: str, home: Path) -> Mapping[str, str]:
         try:
@@ -160,28 +162,28 @@ class Autoscaler(Launcher[AutoscalerOptions]):
         try:
             self._inside(home, f"ray job stop {job}")
         finally:
-            self._say("down", "--yes", str(home / _CONFIG), seconds=900)
+            self._run("down", "--yes", str(home / _CONFIG), seconds=900)
 
     def _inside(self, home: Path, command: str) -> str:
-        return self._say("exec", str(home / _CONFIG), command, seconds=120)
+        return self._run("exec", str(home / _CONFIG), command, seconds=120)
 
-    def _say(self, *words: str, seconds: float = 300) -> str:
-        return self._ray.say("-P", "-m", "ray.scripts.scripts", *words, seconds=seconds, shown=("ray", *words))
+    def _run(self, *words: str, seconds: float = 300) -> str:
+        return self._ray.run("-P", "-m", "ray.scripts.scripts", *words, seconds=seconds, shown=("ray", *words))
 
     def checks(self, launch: Launch) -> Iterator[Check]:
-        kept = is_url(launch.out)
-        detail = f"results go to {launch.out}" if kept else f"{launch.out} is a folder of this machine"
-        yield Check("results", kept, detail, "Give --out s3://... or gs://...")
-        client = _CLIENT[self.given.provider]
+        outlives = is_url(launch.out)
+        detail = f"results go to {launch.out}" if outlives else f"{launch.out} is a folder of this machine"
+        yield Check("results", outlives, detail, "Give --out s3://... or gs://...")
+        client = _CLIENT[self.options.provider]
         module = {"boto3": "boto3", "google-api-python-client": "googleapiclient"}[client]
         try:
-            self._ray.say("-c", f"import {module}")
+            self._ray.run("-c", f"import {module}")
         except ToolFailed:
             yield Check("client", False, f"{client} is not installed", f"pip install {client}")
         else:
             yield Check("client", True, f"{client} is installed")
         yield Check(
-            "price", None, f"up to {self.given.most} {self.given.worker_machine}; `ray down` ends them at any time"
+            "price", None, f"up to {self.options.most} {self.options.worker_machine}; `ray down` ends them at any time"
         )
 
 

@@ -75,13 +75,13 @@ def _jobs(
     from rich.measure import Measurement
     from rich.table import Table
 
-    from cluster.follow import looked, progress
+    from cluster.follow import progress, refreshed
     from cluster.records import every_job
 
     table = Table("sweep", "job", "site", "state", "units", "scheduler says", box=None, pad_edge=False)
     for job in every_job(folder):
-        now = looked(job)
-        table.add_row(f"{now.name} {now.number}", now.job, now.type, now.state, progress(now), now.told)
+        now = refreshed(job)
+        table.add_row(f"{now.name} {now.number}", now.job, now.type, now.state, progress(now), now.detail)
     if not table.rows:
         return out.print(f"no jobs below {folder}: `landsweep submit` makes them")
     needed = Measurement.get(out, out.options.update(max_width=_WIDE), table).maximum

@@ -41,9 +41,9 @@ def _drill(
     checks = outcome.checks()
     survived = all(check.ok is not False for check in checks)
     if as_json:
-        told = [{"what": c.what, "ok": c.ok, "found": c.told} for c in checks]
-        deaths = dict(outcome.deaths())
-        out.print_json(json.dumps({"survived": survived, "deaths": deaths, "seconds": outcome.seconds, "checks": told}))
+        verdict = [{"what": c.what, "ok": c.ok, "found": c.detail} for c in checks]
+        facts = {"survived": survived, "deaths": dict(outcome.deaths()), "seconds": outcome.seconds, "checks": verdict}
+        out.print_json(json.dumps(facts))
     else:
         for check in checks:
             out.print(check.text())

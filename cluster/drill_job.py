@@ -46,7 +46,7 @@ def drill_jobs(
         except BaseException:
             launcher.cancel(job, home)
             raise
-        outcome.ended = f"{watch.job.state}: {watch.job.told}"
+        outcome.ended = f"{watch.job.state}: {watch.job.detail}"
         outcome.note_rows()
         if status_of(watch.job).get("phase") == "done":
             return
@@ -54,7 +54,7 @@ def drill_jobs(
         if deaths <= max(before, 0) or watch.job.state is JobState.cancelled:
             tail = "\n".join(Streams().news(launcher.logs(job, home), last=True).splitlines()[-_TAIL:])
             raise LandsweepError(f"job {job} ended by itself ({outcome.ended}):\n{tail}")
-        say(f"job {job} is over ({watch.job.told}); the same is submitted again")
+        say(f"job {job} is over ({watch.job.detail}); the same is submitted again")
 
 
 def _watched(watch: Watch, outcome: Outcome, say: Callable[[str], None]) -> None:

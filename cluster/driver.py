@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any, NoReturn
 
-from cluster.launcher import PRIVATE, Launch, read_launch
+from cluster.launch import PRIVATE, Launch, read_launch
 from orchestrator.console import err
 from orchestrator.drive import drive
 from orchestrator.errors import LandsweepError, UsageError

@@ -7,34 +7,34 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from cluster.launcher import JobState, Launcher, Look
+from cluster.launcher import JobState, JobStatus, Launcher
 from cluster.records import Job, keep, launcher_of
 from orchestrator.errors import LandsweepError
 from orchestrator.ledger import read_status
 from orchestrator.store import Store
 
-__all__ = ["Streams", "Watch", "follow", "look_again", "looked", "progress", "status_of"]
+__all__ = ["Streams", "Watch", "follow", "progress", "refreshed", "refreshed_by", "status_of"]
 
 _LOG_SECONDS = 2.0
 _PATIENCE = 120.0  # s, with a scheduler that does not answer or does not know the job
 
 
-def looked(job: Job) -> Job:
+def refreshed(job: Job) -> Job:
     """The job with what its scheduler says now, written down if it is news."""
     if job.state.over:
         return job
-    if not job.here:
-        return job.with_look(Look(JobState.unknown, f"submitted by {job.user} on {job.host}, not from here"))
-    return look_again(launcher_of(job), job)
+    if not job.submitted_here:
+        return job.with_status(JobStatus(JobState.unknown, f"submitted by {job.user} on {job.host}, not from here"))
+    return refreshed_by(launcher_of(job), job)
 
 
-def look_again(launcher: Launcher[Any], job: Job) -> Job:
+def refreshed_by(launcher: Launcher[Any], job: Job) -> Job:
     """The same by a launcher that remembers when it last asked."""
     try:
-        look = launcher.look(job.job, Path(job.home))
+        status = launcher.status(job.job, Path(job.home))
     except LandsweepError as e:
-        return job.with_look(Look(JobState.unknown, str(e)))
-    now = job.with_look(look)
+        return job.with_status(JobStatus(JobState.unknown, str(e)))
+    now = job.with_status(status)
     if now.state is not job.state:
         keep(now)
     return now
@@ -106,15 +106,15 @@ class Watch:
     def __init__(self, job: Job) -> None:
         self.job = job
         self.launcher = launcher_of(job)
-        self._known = time.monotonic()
+        self._last_known = time.monotonic()
 
     def over(self) -> bool:
         """Whether nothing more comes: so says its scheduler, or it has known nothing of it for minutes."""
-        self.job = look_again(self.launcher, self.job)
+        self.job = refreshed_by(self.launcher, self.job)
         if self.job.state is not JobState.unknown:
-            self._known = time.monotonic()
+            self._last_known = time.monotonic()
             return self.job.state.over
-        return time.monotonic() - self._known > _PATIENCE
+        return time.monotonic() - self._last_known > _PATIENCE
 
 
 def follow(job: Job, write: Callable[[str], object]) -> int:
@@ -136,7 +136,7 @@ def follow(job: Job, write: Callable[[str], object]) -> int:
             status = status_of(job)
             if status.get("phase") == "done":
                 return 1 if status["counts"].get("failed") else 0
-            write(f"job {job.job}: {job.state} ({job.told})\n")
+            write(f"job {job.job}: {job.state} ({job.detail})\n")
             stopped = job.state is JobState.cancelled or status.get("phase") == "stopped"
             return 3 if stopped else 0 if job.state is JobState.done else 1
         time.sleep(_LOG_SECONDS)

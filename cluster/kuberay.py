@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -15,8 +16,10 @@ from typing import Any, ClassVar, Literal
 import yaml
 from pydantic import Field, PositiveFloat, PositiveInt
 
-from cluster.launcher import LAUNCH_FILE, Check, JobState, Launch, Launcher, Look
+from cluster.launch import LAUNCH_FILE, Launch
+from cluster.launcher import Check, JobState, JobStatus, Launcher
 from cluster.node import own_versions
+from cluster.programs import DRIVER
 from cluster.tool import Tool, ToolFailed
 from orchestrator.errors import SpecError, UsageError
 from orchestrator.site import LauncherOptions
@@ -104,7 +107,7 @@ class KubeRay(Launcher[KubeRayOptions]):
     """Applies a ConfigMap and a RayJob through kubectl."""
 
     name: ClassVar[str] = "kuberay"
-    options: ClassVar[type[LauncherOptions]] = KubeRayOptions
+    options_type: ClassVar[type[LauncherOptions]] = KubeRayOptions
 
     def __init__(self, options: KubeRayOptions) -> None:
         super().__init__(options)
@@ -122,20 +125,20 @@ class KubeRay(Launcher[KubeRayOptions]):
 
     @property
     def cpus(self) -> float:
-        return sum(group.replicas * group.cpus for group in self.given.groups)
+        return sum(group.replicas * group.cpus for group in self.options.groups)
 
     def files(self, launch: Launch) -> Mapping[str, str]:
         name = job_name(launch)
         config = {
             "apiVersion": "v1",
             "kind": "ConfigMap",
-            "metadata": {"name": name, "namespace": self.given.namespace},
+            "metadata": {"name": name, "namespace": self.options.namespace},
             "data": {LAUNCH_FILE: launch.text()},
         }
         return {_MANIFEST: yaml.dump_all([config, self._job(launch, name)], Dumper=_Dumper, sort_keys=False)}
 
     def _job(self, launch: Launch, name: str) -> dict[str, Any]:
-        o = self.given
+        o = self.options
         elastic = any((g.most or g.replicas) != g.least for g in o.groups)
         deadline = {} if o.deadline_seconds is None else {"activeDeadlineSeconds": o.deadline_seconds}
         return {
@@ -147,7 +150,7 @@ class KubeRay(Launcher[KubeRayOptions]):
                 "labels": {"app.kubernetes.io/managed-by": "landsweep", **o.labels},
             },
             "spec": {
-                "entrypoint": f"python -P -m cluster.driver {_MOUNT}/{LAUNCH_FILE}",
+                "entrypoint": f"python {shlex.join(DRIVER)} {_MOUNT}/{LAUNCH_FILE}",
                 "submissionMode": "K8sJobMode",
                 "shutdownAfterJobFinishes": True,
                 "ttlSecondsAfterFinished": o.keep_seconds,
@@ -176,7 +179,7 @@ class KubeRay(Launcher[KubeRayOptions]):
         }
 
     def _pod(self, pods: Pods, container: str, config: str) -> dict[str, Any]:
-        o = self.given
+        o = self.options
         amount = {"cpu": f"{pods.cpus:g}", "memory": pods.memory}
         if pods.gpus:
             amount[pods.gpu_resource] = str(pods.gpus)
@@ -203,68 +206,68 @@ class KubeRay(Launcher[KubeRayOptions]):
         return {"spec": spec}
 
     def _words(self, *words: str) -> list[str]:
-        context = [f"--context={self.given.context}"] if self.given.context else []
-        return [*context, f"--namespace={self.given.namespace}", *words]
+        context = [f"--context={self.options.context}"] if self.options.context else []
+        return [*context, f"--namespace={self.options.namespace}", *words]
 
     def commands(self, launch: Launch) -> list[list[str]]:
         return [["kubectl", *self._words("create", "-f", str(launch.file(_MANIFEST)))]]
 
     def submit(self, launch: Launch) -> str:
         try:
-            self._kubectl.say(*self.commands(launch)[0][1:])
+            self._kubectl.run(*self.commands(launch)[0][1:])
         except ToolFailed as e:
-            raise UsageError(f"Kubernetes refuses the job, nothing was queued: {e.said}") from e
+            raise UsageError(f"Kubernetes refuses the job, nothing was queued: {e.output}") from e
         return job_name(launch)
 
-    def look(self, job: str, home: Path) -> Look:
+    def status(self, job: str, home: Path) -> JobStatus:
         del home
         try:
-            output = self._kubectl.say(*self._words("get", "rayjob", job, "-o", "json"))
+            output = self._kubectl.run(*self._words("get", "rayjob", job, "-o", "json"))
         except ToolFailed as e:
-            if "NotFound" not in e.said:
+            if "NotFound" not in e.output:
                 raise
-            return Look(JobState.unknown, "Kubernetes has no such RayJob any more")
+            return JobStatus(JobState.unknown, "Kubernetes has no such RayJob any more")
         status = json.loads(output).get("status") or {}
         deployment, inside = status.get("jobDeploymentStatus", ""), status.get("jobStatus", "")
         state = _STATE_OF.get(inside) or _STATE_OF.get(deployment, JobState.unknown)
         if state is JobState.failed and deployment in ("Running", "Retrying"):
             state = JobState.running  # it starts again on a new cluster
         words = [deployment, inside, str(status.get("reason", "")), str(status.get("message", ""))]
-        return Look(state, " ".join(w for w in words if w)[:200])
+        return JobStatus(state, " ".join(w for w in words if w)[:200])
 
     def logs(self, job: str, home: Path) -> Mapping[str, str]:
         del home
         try:
-            return {"driver": self._kubectl.say(*self._words("logs", f"job/{job}"))}
+            return {"driver": self._kubectl.run(*self._words("logs", f"job/{job}"))}
         except ToolFailed:  # there is no pod yet, or no more
             return {}
 
     def cancel(self, job: str, home: Path) -> None:
         del home
-        self._kubectl.say(
+        self._kubectl.run(
             *self._words("delete", "--ignore-not-found", "--wait=false", f"rayjob/{job}", f"configmap/{job}")
         )
 
     def checks(self, launch: Launch) -> Iterator[Check]:
-        o = self.given
+        o = self.options
         below = o.volume is not None and launch.out.startswith(o.volume.mount.rstrip("/") + "/")
-        cure = (
+        fix = (
             f"Give --out s3://..., or one below {o.volume.mount}"
             if o.volume
             else "Give --out s3://... or launcher.volume"
         )
         gone = f"{launch.out} would vanish with the pods"
-        kept = is_url(launch.out) or below
-        yield Check("results", kept, f"results go to {launch.out}" if kept else gone, cure)
-        allowed = self._kubectl.say(*self._words("auth", "can-i", "create", "rayjobs.ray.io")).strip()
+        outlives = is_url(launch.out) or below
+        yield Check("results", outlives, f"results go to {launch.out}" if outlives else gone, fix)
+        allowed = self._kubectl.run(*self._words("auth", "can-i", "create", "rayjobs.ray.io")).strip()
         yield Check("rights", allowed == "yes", f"creating RayJobs in {o.namespace}: {allowed}", "Ask for the right")
         try:
-            self._kubectl.say(
+            self._kubectl.run(
                 *self._words("create", "--dry-run=server", "-f", "-"), stdin=next(iter(self.files(launch).values()))
             )
         except ToolFailed as e:
-            cure = "Is KubeRay installed (`kubectl get crd rayjobs.ray.io`), does the namespace exist?"
-            yield Check("manifest", False, e.said.splitlines()[-1], cure)
+            fix = "Is KubeRay installed (`kubectl get crd rayjobs.ray.io`), does the namespace exist?"
+            yield Check("manifest", False, e.output.splitlines()[-1], fix)
         else:
             yield Check("manifest", True, "the cluster would accept the RayJob")
         yield Check("image", None, f"{o.image} must hold {', '.join(f'{p} {v}' for p, v in own_versions().items())}")

@@ -1,8 +1,4 @@
-"""The launcher's contract: how a frozen sweep gets to a cluster, and what can be asked about it afterwards.
-
-A launch is frozen at submission: `launch.json` holds spec, site and paths, so that editing a file while the job waits
-changes nothing, and a job that is queued again goes on with exactly the same sweep. Everything else is the engine's:
-the job's driver is `python -m cluster.driver launch.json`, and its rows are the only state that matters.
+"""The launcher's contract: how a launch gets to a cluster, and what can be asked about it afterwards.
 
 A launcher of another package registers its class in the entry-point group `landsweep.launchers` and inherits
 `cluster.testing.launcher_suite`.
@@ -10,42 +6,20 @@ A launcher of another package registers its class in the entry-point group `land
 
 from __future__ import annotations
 
-import json
-import os
-import re
 import shlex
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import ClassVar, Generic, TypeVar
 
-from orchestrator.errors import UsageError
+from cluster.launch import EXIT_FILE, Launch
 from orchestrator.inside import refuse_odd
-from orchestrator.readers import json_object
 from orchestrator.site import LauncherOptions
-from orchestrator.spec import Model, parse
 
-__all__ = [
-    "EXIT_FILE",
-    "LAUNCH_FILE",
-    "PRIVATE",
-    "Check",
-    "JobState",
-    "Launch",
-    "Launcher",
-    "Look",
-    "ended",
-    "filled",
-    "log_text",
-    "read_launch",
-    "write_private",
-]
+__all__ = ["Check", "JobState", "JobStatus", "Launcher", "log_text", "status_at_end"]
 
-LAUNCH_FILE = "launch.json"
-EXIT_FILE = "exit"
-PRIVATE = ("tracking", "runtime_env")  # fields of a site that may hold credentials
 Options = TypeVar("Options", bound=LauncherOptions)
 
 
@@ -66,104 +40,53 @@ class JobState(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class JobStatus:
     """What a scheduler says of a job.
 
     Attributes:
         state: in our words.
-        told: in the scheduler's, with its reason.
+        detail: in the scheduler's words, with its reason.
     """
 
     state: JobState
-    told: str = ""
+    detail: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One pre-flight check.
+    """One check, before a job is queued or after a drill.
 
     Attributes:
-        what: was looked at.
-        ok: whether it is fine; None when it could not be looked at.
-        told: what was found.
-        cure: what to do when it is not fine.
+        what: is checked.
+        ok: whether it is fine; None when that can't be known.
+        detail: what there is.
+        fix: what to do when it is not fine.
     """
 
     what: str
     ok: bool | None
-    told: str
-    cure: str = ""
+    detail: str
+    fix: str = ""
 
     def text(self) -> str:
         """One line for people."""
-        mark = {True: "ok", False: "FAILED", None: "not checked"}[self.ok]
-        return f"{mark:>11}  {self.what}: {self.told}" + (f". {self.cure}" if self.cure and not self.ok else "")
+        verdict = {True: "ok", False: "FAILED", None: "not checked"}[self.ok]
+        return f"{verdict:>11}  {self.what}: {self.detail}" + (f". {self.fix}" if self.fix and not self.ok else "")
 
 
-@dataclass(frozen=True, slots=True)
-class Launch:
-    """A sweep as it was submitted.
+def status_at_end(home: Path) -> JobStatus | None:
+    """The status of a job whose script has written its exit code beside its log, without asking its scheduler.
 
-    Attributes:
-        name: of the sweep.
-        out: results, an absolute path or a URL, as the cluster names it.
-        home: local folder with this job's files: `launch.json`, script or manifest, log.
-        number: of the job among those of this sweep, from 1.
-        kind: of the sweep.
-        spec: all its fields.
-        folder: what relative paths in the spec are relative to.
-        cwd: where it was submitted; modules that the spec names are looked for there and in `folder`.
-        site: its fields, without the section `launcher` and without what may hold credentials.
-        command: what was typed.
-        versions: of Python and of the packages that all nodes must share.
-        seconds: forecast of the work, in seconds of one worker; None when unknown.
-        bytes: forecast of the rows' size.
-        private_file: path of a file that this user alone can read, with the fields of the site that may hold
-            credentials; empty where there are none.
-        private: those fields, until they are in that file; no part of `launch.json`.
+    Returns:
+        None: it has not ended yet.
     """
-
-    name: str
-    out: str
-    home: str
-    number: int
-    kind: str
-    spec: Mapping[str, Any]
-    folder: str
-    cwd: str
-    site: Mapping[str, Any]
-    command: str
-    versions: Mapping[str, str]
-    seconds: float | None = None
-    bytes: int = 0
-    private_file: str = ""
-    private: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
-
-    def file(self, name: str) -> Path:
-        """Path of one of this job's files."""
-        return Path(self.home) / name
-
-    def text(self, indent: int | None = 2) -> str:
-        """As JSON, for `launch.json`."""
-        aside = ("private",) if self.private_file else ("private", "private_file")
-        facts = {name: value for name, value in asdict(self).items() if name not in aside}
-        return json.dumps(facts, indent=indent) + "\n"
-
-    @property
-    def rendezvous(self) -> str:
-        """Where the job's nodes find each other: a folder below the results, path or URL."""
-        return f"{self.out}/jobs/{self.number:04d}"
-
-
-def ended(home: Path) -> Look | None:
-    """The end of a job whose script writes its exit code beside its log; None before. No scheduler is asked for it."""
     refuse_odd(home / EXIT_FILE)
     try:
         code = int((home / EXIT_FILE).read_text())
     except (FileNotFoundError, ValueError):
         return None
     state = {0: JobState.done, 3: JobState.cancelled}.get(code, JobState.failed)
-    return Look(state, f"ended with exit code {code}")
+    return JobStatus(state, f"ended with exit code {code}")
 
 
 def log_text(file: Path) -> str:
@@ -176,77 +99,20 @@ def log_text(file: Path) -> str:
     return file.read_text(errors="replace")
 
 
-def filled(template: str, texts: Mapping[str, str]) -> str:
-    """A template with each of its @@NAME@@ replaced. Where an empty text has a line of its own, that is left out.
-
-    What is put in is not searched again: a path may hold @@NAME@@, too.
-    """
-
-    def text(match: re.Match[str]) -> str:
-        line, part = match.groups()
-        return texts[part] if line is None else f"{texts[line]}\n" if texts[line] else ""
-
-    return re.sub(r"^@@([A-Z]+)@@\n|@@([A-Z]+)@@", text, template, flags=re.MULTILINE)
-
-
-def write_private(path: Path, text: str) -> None:
-    """Write a new file that this user alone can read, in a folder that is there.
-
-    Raises:
-        UsageError: there is a file, or a link, of that name: it is not this job's, so it is neither used nor replaced.
-    """
-    try:
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-    except FileExistsError as e:
-        raise UsageError(
-            f"{path} is there already, though this job is new: somebody else writes to that folder. Look at who may, "
-            "and submit again"
-        ) from e
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        file.write(text)
-
-
-class _LaunchFile(Model):
-    """What `launch.json` holds."""
-
-    name: str
-    out: str
-    home: str
-    number: int
-    kind: str
-    spec: dict[str, Any]
-    folder: str
-    cwd: str
-    site: dict[str, Any]
-    command: str
-    versions: dict[str, str]
-    seconds: float | None = None
-    bytes: int = 0
-    private_file: str = ""
-
-
-def read_launch(text: str | bytes, source: str = LAUNCH_FILE) -> Launch:
-    """The launch in a `launch.json`.
-
-    Raises:
-        UsageError: it is not as landsweep wrote it.
-    """
-    return Launch(**parse(_LaunchFile, json_object(text, source), source).model_dump())
-
-
 class Launcher(ABC, Generic[Options]):
-    """Gets a launch to a cluster. It keeps no state: all that it is asked later is asked by job id.
+    """Gets a launch to a cluster. It keeps no state: whatever it is asked later, the job's id says which job is meant.
 
     Attributes:
         name: in `launcher.type` of a site.
-        options: model of the site's section `launcher`.
+        options_type: model of the site's section `launcher`.
+        options: that section.
     """
 
     name: ClassVar[str]
-    options: ClassVar[type[LauncherOptions]]
+    options_type: ClassVar[type[LauncherOptions]]
 
     def __init__(self, options: Options) -> None:
-        self.given = options
+        self.options = options
 
     @property
     def shares_files(self) -> bool:
@@ -268,7 +134,7 @@ class Launcher(ABC, Generic[Options]):
 
     @abstractmethod
     def checks(self, launch: Launch) -> Iterable[Check]:
-        """What can be found out before anything is queued; nothing is left behind.
+        """What can be checked before anything is queued; nothing is left behind.
 
         Raises:
             Unreachable: the cluster, or the tool that talks to it, is not there.
@@ -276,18 +142,25 @@ class Launcher(ABC, Generic[Options]):
 
     @abstractmethod
     def submit(self, launch: Launch) -> str:
-        """Queue it, after its files have been written to `launch.home`; gives the job id.
+        """Queue it, after its files have been written to `launch.home`.
+
+        Returns:
+            The job's id.
 
         Raises:
             UsageError: the cluster refuses it; nothing was queued.
         """
 
     @abstractmethod
-    def look(self, job: str, home: Path) -> Look:
+    def status(self, job: str, home: Path) -> JobStatus:
         """What the scheduler says of a job.
 
+        Args:
+            job: its id.
+            home: its folder.
+
         Raises:
-            Unreachable: it does not answer.
+            Unreachable: the scheduler does not answer.
         """
 
     @abstractmethod
@@ -296,9 +169,9 @@ class Launcher(ABC, Generic[Options]):
 
     @abstractmethod
     def cancel(self, job: str, home: Path) -> None:
-        """End a job; rows that have come are kept. No matter if it is over already."""
+        """End a job, or do nothing if it is over already; its rows are kept."""
 
     def dry_run(self, launch: Launch) -> str:
         """What would be handed over and how, for people."""
-        parts = [f"# {launch.file(name)}\n{text.rstrip()}" for name, text in self.files(launch).items()]
-        return "\n\n".join([*parts, "\n".join(["# submitted with", *map(shlex.join, self.commands(launch))])])
+        files = [f"# {launch.file(name)}\n{text.rstrip()}" for name, text in self.files(launch).items()]
+        return "\n\n".join([*files, "\n".join(["# submitted with", *map(shlex.join, self.commands(launch))])])

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shlex
 import signal
 import socket
 import sys
@@ -22,8 +23,9 @@ from typing import NoReturn
 
 from cluster.addresses import free_port, own_address
 from cluster.driver import load_launch
-from cluster.launcher import LAUNCH_FILE, Launch
+from cluster.launch import LAUNCH_FILE, Launch
 from cluster.node import RayNode, in_own_session, versions_differ
+from cluster.programs import DRIVER, MEMBER
 from orchestrator.errors import LandsweepError, SweepLocked, UsageError
 from orchestrator.ledger.lock import DriverLock
 from orchestrator.readers import object_or_none
@@ -79,7 +81,7 @@ class Member:
             try:
                 code = self.lead()
                 if code != _STOPPED:
-                    self._tell({"ended": code})
+                    self._announce({"ended": code})
                 return code
             finally:
                 lock.release()
@@ -92,7 +94,7 @@ class Member:
             code = self.lead()
             return code
         finally:
-            self._tell({"ended": code})
+            self._announce({"ended": code})
 
     def worker(self) -> int:
         """Follow until the head has ended."""
@@ -120,15 +122,15 @@ class Member:
             if self.stopping:
                 return _STOPPED
             attempt = 1 if up and time.monotonic() - began > _SHORT else attempt + 1
-            _say(f"Ray's head at {address}:{port} died; the sweep goes on from its rows")
-            _say(node.last_words())
-        _say(f"gave up after {_MOST_STARTS} starts of Ray's head")
+            _log(f"Ray's head at {address}:{port} died; the sweep goes on from its rows")
+            _log(node.last_words())
+        _log(f"gave up after {_MOST_STARTS} starts of Ray's head")
         return 1
 
     def _serve(self, node: RayNode, address: str) -> int | None:
         """Let the workers know, and run the driver, again when something kills it; None when Ray's head died."""
-        self._tell({"address": address})
-        _say(f"head at {address} on {socket.gethostname()}")
+        self._announce({"address": address})
+        _log(f"head at {address} on {socket.gethostname()}")
         deaths = 0
         try:
             while True:
@@ -139,7 +141,7 @@ class Member:
                 deaths = deaths + 1 if time.monotonic() - began < _SHORT else 1
                 if deaths >= _MOST_STARTS:
                     return 128 - code
-                _say(f"signal {-code} has killed the driver; a new one goes on from its rows")
+                _log(f"signal {-code} has killed the driver; a new one goes on from its rows")
         finally:
             self._store.delete(_HEAD)
 
@@ -170,7 +172,7 @@ class Member:
         env = {**os.environ, "RAY_ADDRESS": address, "PYTHONUNBUFFERED": "1"}
         launch = f"{self._launch.home}/{LAUNCH_FILE}"
         where = self._launch.cwd if Path(self._launch.cwd).is_dir() else None
-        command = [sys.executable, "-P", "-m", "cluster.driver", launch]
+        command = [sys.executable, *DRIVER, launch]
         driver = in_own_session(command, env=env, cwd=where, last=signal.SIGTERM)
         asked: float | None = None
         while (code := driver.poll()) is None:
@@ -200,17 +202,17 @@ class Member:
             return {}
         return head if head.get("job") == self._job else {}
 
-    def _tell(self, what: dict[str, str | int]) -> None:
+    def _announce(self, what: dict[str, str | int]) -> None:
         self._store.replace(_HEAD, json.dumps({**what, "job": self._job}).encode())
 
 
-def _say(text: str) -> None:
+def _log(text: str) -> None:
     sys.stderr.write(f"{text}\n")
 
 
 def main() -> NoReturn:
     """Be one node of a job."""
-    parser = argparse.ArgumentParser(prog="python -m cluster.member", description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(prog=f"python {shlex.join(MEMBER)}", description=__doc__.partition("\n")[0])
     parser.add_argument("launch", help="launch.json")
     parser.add_argument("role", choices=["head", "worker", "elect"])
     parser.add_argument("--job", required=True, help="id of this start of the job, the same on all its nodes")
@@ -228,7 +230,7 @@ def main() -> NoReturn:
         member = Member(launch, options.job, options)
         code = {"head": member.head, "worker": member.worker, "elect": member.elect}[options.role]()
     except LandsweepError as e:
-        _say(f"error: {e}")
+        _log(f"error: {e}")
         sys.exit(e.exit_code)
     sys.exit(code)
 

@@ -33,17 +33,17 @@ _LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 def own_versions() -> dict[str, str]:
     """Versions that all nodes of a Ray cluster must share, and this project's."""
-    found = {"python": platform.python_version()}
+    versions = {"python": platform.python_version()}
     for package in ("ray", "landsweep"):
         with contextlib.suppress(PackageNotFoundError):
-            found[package] = version(package)
-    return found
+            versions[package] = version(package)
+    return versions
 
 
 def versions_differ(wanted: Mapping[str, str]) -> str:
-    """What is not as wanted on this machine, with the cure; empty when all is."""
-    mine = own_versions()
-    lines = [f"{p} {mine.get(p, 'missing')} instead of {v}" for p, v in wanted.items() if mine.get(p) != v]
+    """What is not as wanted on this machine, and what to do; empty when all is as wanted."""
+    own = own_versions()
+    lines = [f"{p} {own.get(p, 'missing')} instead of {v}" for p, v in wanted.items() if own.get(p) != v]
     if not lines:
         return ""
     return (
@@ -109,11 +109,11 @@ class RayNode:
                 self._process.wait(10)
         self._process.kill()  # Ray's own processes die with it, by the kernel
         self._process.wait()
-        left = _marked(self._mark)
-        for process in left:
+        survivors = _marked(self._mark)
+        for process in survivors:
             with contextlib.suppress(psutil.Error):
                 process.kill()
-        psutil.wait_procs(left, timeout=5)  # one that still writes would keep the folder
+        psutil.wait_procs(survivors, timeout=5)  # one that still writes would keep the folder
         shutil.rmtree(self._folder, ignore_errors=True)
 
 
@@ -151,9 +151,9 @@ def in_own_session(
 
 def _marked(mark: str) -> list[psutil.Process]:
     """Processes of this user that carry the mark: those of this node's Ray, never those of another job."""
-    found = []
+    processes = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):
             if process.environ().get(_MARK) == mark:
-                found.append(process)
-    return found
+                processes.append(process)
+    return processes

@@ -1,7 +1,8 @@
-"""Checks that hold for any launcher, made before anything is queued."""
+"""Checks before anything is queued that several launchers make."""
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections.abc import Iterator
@@ -9,12 +10,14 @@ from pathlib import Path
 
 import psutil
 
-from cluster.launcher import Check, Launch
+from cluster.launch import NONCE_FILE, Launch
+from cluster.launcher import Check
+from cluster.probe import PREFIX
 from orchestrator.display import span
 from orchestrator.errors import LandsweepError
 from orchestrator.store import Store, is_url
 
-__all__ = ["reachable_results", "results_checks", "shared_folder", "walltime"]
+__all__ = ["node_check", "reachable_results", "results_checks", "shared_folder", "walltime"]
 
 _OWN = {"tmpfs", "ramfs", "overlay", "devtmpfs", "squashfs"}  # never seen by another machine
 _NETWORKED = (
@@ -34,6 +37,7 @@ _NETWORKED = (
 )
 _RESERVE = 100e6  # bytes for report, figures and logs
 _TEST = "jobs/write-test"
+_LEAST_SCRATCH_GB = 1.0
 
 
 def results_checks(launch: Launch) -> Iterator[Check]:
@@ -62,8 +66,8 @@ def reachable_results(launch: Launch, shared: bool, field: str) -> Check:
     """
     if is_url(launch.out) or shared:
         return Check("results", True, f"the cluster writes to {launch.out}")
-    cure = f"Give --out s3://..., or `{field}: true` if the cluster sees that folder"
-    return Check("results", False, f"{launch.out} is a folder of this machine", cure)
+    fix = f"Give --out s3://..., or `{field}: true` if the cluster sees that folder"
+    return Check("results", False, f"{launch.out} is a folder of this machine", fix)
 
 
 def shared_folder(launch: Launch) -> Check:
@@ -71,19 +75,21 @@ def shared_folder(launch: Launch) -> Check:
     kind, mount = _file_system(Path(launch.home))
     detail = f"{launch.home} is on {kind or 'an unknown file system'} ({mount})"
     if kind in _OWN:
-        cure = "Only this machine sees it: give --out on a file system that the nodes share"
-        return Check("shared folder", False, detail, cure)
-    sure = any(kind.startswith(n) for n in _NETWORKED)
+        fix = "Only this machine sees it: give --out on a file system that the nodes share"
+        return Check("shared folder", False, detail, fix)
+    networked = any(kind.startswith(n) for n in _NETWORKED)
     return Check(
-        "shared folder", True if sure else None, detail + ("" if sure else "; whether nodes see it, they must tell")
+        "shared folder",
+        True if networked else None,
+        detail + ("" if networked else "; only the nodes know whether they see it"),
     )
 
 
 def _file_system(path: Path) -> tuple[str, str]:
     """Type and mount point of the file system that holds a path."""
-    there = Path(os.path.realpath(next(p for p in (path, *path.parents) if p.exists())))
+    existing = Path(os.path.realpath(next(p for p in (path, *path.parents) if p.exists())))
     mounts = {p.mountpoint: p.fstype for p in psutil.disk_partitions(all=True)}
-    for folder in (there, *there.parents):
+    for folder in (existing, *existing.parents):
         if str(folder) in mounts:
             return mounts[str(folder)], str(folder)
     return "", "/"
@@ -108,3 +114,39 @@ def walltime(launch: Launch, seconds: float, *, workers: int, requeues: bool) ->
     if requeues:
         return Check("time", True, f"{detail}: {jobs:,.0f} starts; the job is queued again by itself")
     return Check("time", False, detail, "Ask for more time or nodes, or let it be queued again: launcher.requeue: true")
+
+
+def node_check(output: str, launch: Launch, *, gpus: int, sees_folder: bool = True) -> Check:
+    """The answer of `cluster.probe` on a node as one check: the first thing that is wrong, or what the node has.
+
+    Args:
+        output: all that the probe printed.
+        launch: what shall run there; its folder holds the nonce.
+        gpus: that the node should have.
+        sees_folder: whether it should see the job's folder.
+    """
+    line = next((line for line in output.splitlines() if line.startswith(PREFIX)), None)
+    if line is None:
+        printed = f"the probe gave no answer, but: {output.strip()[-300:]!r}"
+        return Check("a node", False, printed, "Look at launcher.setup")
+    node = json.loads(line.removeprefix(PREFIX))
+    what = f"node {node['host']}"
+    wrong = {package: v for package, v in launch.versions.items() if node["versions"].get(package) != v}
+    if wrong:
+        has = ", ".join(f"{p} {node['versions'].get(p, 'missing')} instead of {v}" for p, v in wrong.items())
+        fix = f"It runs {node['python']}: set launcher.python, or load the environment in launcher.setup"
+        return Check(what, False, has, fix)
+    if sees_folder and node["nonce"] != launch.file(NONCE_FILE).read_text():
+        fix = "Give --out on a file system that all nodes share, or an object store (s3://, gs://)"
+        return Check(what, False, f"does not see {launch.home} ({node['nonce']})", fix)
+    if sees_folder and not node["writable"]:
+        return Check(what, False, f"may not write to {launch.home}", "Give --out where your jobs may write")
+    if node["gpus"] < gpus:
+        fix = "Ask for a partition or constraint with GPUs, or set launcher.gpus_per_node"
+        return Check(what, False, f"shows {node['gpus']} GPUs, but {gpus} are asked for", fix)
+    if node["scratch_gb"] < _LEAST_SCRATCH_GB:
+        free = f"has {node['scratch_gb']:.1f} GB free in {node['scratch']}"
+        return Check(what, False, free, "Name another folder with launcher.scratch")
+    versions = ", ".join(f"{package} {v}" for package, v in node["versions"].items())
+    sees = "sees the folder, " if sees_folder else ""
+    return Check(what, True, f"{sees}{node['gpus']} GPUs, {versions}")

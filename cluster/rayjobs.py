@@ -20,10 +20,11 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from cluster.launcher import Check, JobState, Launch, Launcher, Look
+from cluster.launch import Launch
+from cluster.launcher import Check, JobState, JobStatus, Launcher
 from cluster.node import own_versions
-from cluster.preflight import reachable_results
-from cluster.probe import judged
+from cluster.preflight import node_check, reachable_results
+from cluster.programs import DRIVER, PROBE
 from cluster.tool import Tool, ToolFailed
 from orchestrator.errors import Unreachable, UsageError
 from orchestrator.readers import object_or_none
@@ -60,16 +61,16 @@ class RayJobs(Launcher[RayJobsOptions]):
     """Submits with `ray job submit`, and asks the jobs API over HTTP."""
 
     name: ClassVar[str] = "rayjobs"
-    options: ClassVar[type[LauncherOptions]] = RayJobsOptions
+    options_type: ClassVar[type[LauncherOptions]] = RayJobsOptions
 
     @property
     def shares_files(self) -> bool:
-        return self.given.shared
+        return self.options.shared
 
     def files(self, launch: Launch) -> Mapping[str, str]:
         """Without the values of environment variables: those go to the cluster and nowhere else."""
         environment = self._environment(launch)
-        named = dict.fromkeys(self.given.runtime_env.get("env_vars", {}), "...")
+        named = dict.fromkeys(self.options.runtime_env.get("env_vars", {}), "...")
         shown = {**environment, "env_vars": {**environment["env_vars"], **named}}
         return {_ENVIRONMENT: json.dumps(_without_credentials(shown), indent=2) + "\n"}
 
@@ -84,14 +85,14 @@ class RayJobs(Launcher[RayJobsOptions]):
             self._hand_over(self._submission(job, launch, Path(file.name)))
         return job
 
-    def look(self, job: str, home: Path) -> Look:
+    def status(self, job: str, home: Path) -> JobStatus:
         del home
         answer = self._ask("GET", f"/api/jobs/{job}", missing_ok=True)
         if answer is None:
-            return Look(JobState.unknown, "the cluster does not know it")
+            return JobStatus(JobState.unknown, "the cluster does not know it")
         message = " ".join(str(answer.get("message") or "").partition(", last available logs")[0].split())
         status = str(answer.get("status") or "no status")
-        return Look(_STATE_OF.get(status, JobState.unknown), f"{status} {message}"[:200])
+        return JobStatus(_STATE_OF.get(status, JobState.unknown), f"{status} {message}"[:200])
 
     def logs(self, job: str, home: Path) -> Mapping[str, str]:
         del home
@@ -99,61 +100,61 @@ class RayJobs(Launcher[RayJobsOptions]):
         return {} if answer is None else {"driver": str(answer.get("logs") or "")}
 
     def cancel(self, job: str, home: Path) -> None:
-        if not self.look(job, home).state.over:
+        if not self.status(job, home).state.over:
             self._ask("POST", f"/api/jobs/{job}/stop", missing_ok=True)
 
     def checks(self, launch: Launch) -> Iterator[Check]:
         version = (self._ask("GET", "/api/version") or {}).get("ray_version")
-        mine = own_versions()["ray"]
-        detail = f"{self.given.address} answers, ray {version}"
-        cure = f"`ray job submit` of {mine} and a cluster of {version} need not understand each other; install the same"
-        yield Check("cluster", version == mine, detail, cure)
-        yield reachable_results(launch, self.given.shared, "launcher.shared")
-        if self.given.probe:
+        here = own_versions()["ray"]
+        detail = f"{self.options.address} answers, ray {version}"
+        fix = f"`ray job submit` of {here} and a cluster of {version} need not understand each other; install the same"
+        yield Check("cluster", version == here, detail, fix)
+        yield reachable_results(launch, self.options.shared, "launcher.shared")
+        if self.options.probe:
             yield self._probe(launch)
 
     def _probe(self, launch: Launch) -> Check:
         """Run the probe as a job on the cluster's head, and take it away again."""
         job = f"probe-{secrets.token_hex(6)}"
-        environment = {k: v for k, v in self.given.runtime_env.items() if k != "working_dir"}
-        words = [self.given.python, "-P", "-m", "cluster.probe", launch.home]
+        environment = {k: v for k, v in self.options.runtime_env.items() if k != "working_dir"}
+        words = [self.options.python, *PROBE, launch.home]
         with tempfile.NamedTemporaryFile("w", suffix=".json", encoding="utf-8") as file:  # others see command lines
             json.dump(environment, file)
             file.flush()
             self._hand_over(self._words(job, f"--runtime-env={file.name}", words))
         try:
             deadline = time.monotonic() + _PROBE_SECONDS
-            while not (look := self.look(job, Path())).state.over:
+            while not (status := self.status(job, Path())).state.over:
                 if time.monotonic() > deadline:
                     free = f"the cluster did not run a short job within {_PROBE_SECONDS:g} s"
-                    return Check("environment", False, free, "Look at its dashboard")
+                    return Check("environment", False, free, "JobStatus at its dashboard")
                 time.sleep(0.5)
             output = "".join(self.logs(job, Path()).values())
-            if look.state is not JobState.done:
-                why = output.strip().splitlines()[-1:] or [look.told]
-                cure = "Install landsweep there, or give launcher.python or launcher.runtime_env"
-                return Check("environment", False, f"`{shlex.join(words)}` fails there: {why[0]}", cure)
-            return judged(output, launch, gpus=0, sees_folder=self.given.shared)
+            if status.state is not JobState.done:
+                why = output.strip().splitlines()[-1:] or [status.detail]
+                fix = "Install landsweep there, or give launcher.python or launcher.runtime_env"
+                return Check("environment", False, f"`{shlex.join(words)}` fails there: {why[0]}", fix)
+            return node_check(output, launch, gpus=0, sees_folder=self.options.shared)
         finally:
             self.cancel(job, Path())
             self._ask("DELETE", f"/api/jobs/{job}", missing_ok=True)
 
     def _environment(self, launch: Launch) -> dict[str, Any]:
-        given = self.given.runtime_env
-        variables = {"PYTHONUNBUFFERED": "1", **given.get("env_vars", {}), _VARIABLE: launch.text(indent=None)}
-        return {**given, "env_vars": variables}
+        environment = self.options.runtime_env
+        variables = {"PYTHONUNBUFFERED": "1", **environment.get("env_vars", {}), _VARIABLE: launch.text(indent=None)}
+        return {**environment, "env_vars": variables}
 
     def _submission(self, job: str, launch: Launch, environment: Path | None = None) -> list[str]:
-        words = [self.given.python, "-P", "-m", "cluster.driver", f"env:{_VARIABLE}"]
+        words = [self.options.python, *DRIVER, f"env:{_VARIABLE}"]
         return self._words(job, f"--runtime-env={environment or launch.file(_ENVIRONMENT)}", words)
 
     def _words(self, job: str, environment: str, words: list[str]) -> list[str]:
         return [
             *(sys.executable, "-P", "-m", "ray.scripts.scripts", "job", "submit", "--no-wait", "--log-style=record"),
             *(
-                f"--address={self.given.address}",
+                f"--address={self.options.address}",
                 f"--submission-id={job}",
-                f"--entrypoint-num-cpus={self.given.cpus:g}",
+                f"--entrypoint-num-cpus={self.options.cpus:g}",
             ),
             *(environment, "--", *words),
         ]
@@ -163,15 +164,15 @@ class RayJobs(Launcher[RayJobsOptions]):
         env = {**os.environ, "RAY_LOG_TO_STDERR": "1"}
         env.pop("RAY_ADDRESS", None)
         try:
-            Tool(words[0], "install Python").say(*words[1:], seconds=120, env=env, shown=shown)
+            Tool(words[0], "install Python").run(*words[1:], seconds=120, env=env, shown=shown)
         except ToolFailed as e:
             raise UsageError(
-                f"the cluster at {self.given.address} refuses the job, nothing was queued: {e.said}"
+                f"the cluster at {self.options.address} refuses the job, nothing was queued: {e.output}"
             ) from e
 
     def _ask(self, method: str, path: str, *, missing_ok: bool = False) -> dict[str, Any] | None:
         """A question to the jobs API; None where it does not know the job."""
-        url = self.given.address.rstrip("/") + path
+        url = self.options.address.rstrip("/") + path
         request = urllib.request.Request(url, method=method)
         if token := _token():
             request.add_header("Authorization", f"Bearer {token}")
@@ -187,8 +188,8 @@ class RayJobs(Launcher[RayJobsOptions]):
                 raise Unreachable(f"{url} answers {e.code}: {e.read().decode(errors='replace')[:300]}") from e
         except (OSError, ValueError) as e:
             raise Unreachable(
-                f"no Ray dashboard answers at {self.given.address}: {getattr(e, 'reason', e)}. Is the cluster up, and "
-                "its dashboard? From outside, forward the port: ssh -L 8265:127.0.0.1:8265 HEAD"
+                f"no Ray dashboard answers at {self.options.address}: {getattr(e, 'reason', e)}. Is the cluster up, "
+                "and its dashboard? From outside, forward the port: ssh -L 8265:127.0.0.1:8265 HEAD"
             ) from e
         if not text.strip():
             return {}

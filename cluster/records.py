@@ -12,14 +12,14 @@ import os
 import platform
 import shutil
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field
 
-from cluster.launcher import LAUNCH_FILE, JobState, Launch, Launcher, Look, write_private
+from cluster.launch import LAUNCH_FILE, Launch, write_private
+from cluster.launcher import JobState, JobStatus, Launcher
 from orchestrator.errors import SpecError, UsageError
 from orchestrator.inside import folder_in
 from orchestrator.readers import json_object
@@ -35,9 +35,8 @@ _FILE = "job.json"
 _SHELF = "jobs"  # of the user's notes
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
-    """One submission.
+class Job(Model):
+    """One submission; also what `job.json` holds, where fields of other versions are passed over.
 
     Attributes:
         number: among those of its sweep, from 1.
@@ -48,44 +47,18 @@ class Job:
         type: of the launcher.
         command: what was typed.
         submitted: time, s since the epoch.
-        user, host: who submitted, where.
-        state, told, seen: what the scheduler last said, and when.
-        launcher: the section of the site, from the user's notes; empty for a job that this user has not submitted
-            from this place.
+        user: who submitted it.
+        host: where it was submitted.
+        state: what the scheduler last said.
+        detail: the same in the scheduler's words.
+        seen: when it said so, s since the epoch.
+        launcher: the section of the site, from the user's notes and never from the file; empty for a job that this
+            user has not submitted from this place.
     """
 
+    model_config = ConfigDict(extra="ignore", validate_by_name=True, validate_by_alias=True)
+
     number: int
-    name: str
-    out: str
-    home: str
-    job: str
-    type: str
-    command: str
-    submitted: float
-    user: str
-    host: str
-    state: JobState = JobState.queued
-    told: str = ""
-    seen: float = 0.0
-    launcher: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def here(self) -> bool:
-        """Whether this user has submitted it from this place; for others no tool is run."""
-        return bool(self.launcher)
-
-    def with_look(self, look: Look) -> Job:
-        """The same with what the scheduler says now; one that has forgotten the job does not undo what it said."""
-        if look.state is JobState.unknown:
-            look = Look(self.state if self.state.over else JobState.unknown, look.told)
-        return replace(self, state=look.state, told=look.told, seen=time.time())
-
-
-class _JobFile(Model):
-    """What `job.json` holds; fields of other versions are passed over."""
-
-    model_config = ConfigDict(extra="ignore")
-
     name: str
     out: str
     home: str
@@ -96,8 +69,20 @@ class _JobFile(Model):
     user: str
     host: str
     state: JobState = JobState.queued
-    told: str = ""
+    detail: str = Field("", alias="told")
     seen: float = 0.0
+    launcher: dict[str, Any] = Field(default_factory=dict, exclude=True)
+
+    @property
+    def submitted_here(self) -> bool:
+        """Whether this user has submitted it from this place; for others no tool is run."""
+        return bool(self.launcher)
+
+    def with_status(self, status: JobStatus) -> Job:
+        """The same with what the scheduler says now; one that has forgotten the job does not undo what it said."""
+        forgotten = status.state is JobState.unknown
+        state = self.state if forgotten and self.state.over else status.state
+        return self.model_copy(update={"state": state, "detail": status.detail, "seen": time.time()})
 
 
 def claim(launch: Launch) -> Launch:
@@ -112,7 +97,7 @@ def claim(launch: Launch) -> Launch:
     results = launch.home.rpartition("/jobs/")[0]
     jobs = folder_in(Path(results), "jobs")
     for number in range(1, 10_000):
-        taken = replace(launch, number=number, home=f"{results}/jobs/{number:04d}")
+        taken = launch.model_copy(update={"number": number, "home": f"{results}/jobs/{number:04d}"})
         try:
             (jobs / f"{number:04d}").mkdir()
         except FileExistsError:
@@ -131,24 +116,25 @@ def drop(launch: Launch) -> None:
 
 def record(launch: Launch, job: str, launcher: Launcher[Any]) -> Job:
     """Note a job down that was submitted just now."""
-    section = launcher.given.model_dump(mode="json")
-    made = Job(
-        number=launch.number,
-        name=launch.name,
-        out=launch.out,
-        home=launch.home,
-        job=job,
-        type=launcher.name,
-        command=launch.command,
-        submitted=time.time(),
-        user=getpass.getuser(),
-        host=platform.node(),
-        launcher=section,
-    )
-    for place in _places(made):
-        note(_SHELF, f"{place}#{job}", {"home": made.home, "out": made.out, "launcher": section})
-    keep(made)
-    return made
+    section = launcher.options.model_dump(mode="json")
+    facts = {
+        "number": launch.number,
+        "name": launch.name,
+        "out": launch.out,
+        "home": launch.home,
+        "job": job,
+        "type": launcher.name,
+        "command": launch.command,
+        "submitted": time.time(),
+        "user": getpass.getuser(),
+        "host": platform.node(),
+        "launcher": section,
+    }
+    submission = parse(Job, facts, f"job {job}")
+    for place in _places(submission):
+        note(_SHELF, f"{place}#{job}", {"home": launch.home, "out": launch.out, "launcher": section})
+    keep(submission)
+    return submission
 
 
 def _places(job: Job) -> list[str]:
@@ -159,8 +145,7 @@ def _places(job: Job) -> list[str]:
 
 def keep(job: Job) -> None:
     """Write a job's present state: where its other files are, and beside results at a URL too."""
-    facts = {name: value for name, value in asdict(job).items() if name != "launcher"}
-    text = (json.dumps(facts, indent=2) + "\n").encode()
+    text = (json.dumps(job.model_dump(by_alias=True), indent=2) + "\n").encode()
     for results in dict.fromkeys([job.home.rpartition("/jobs/")[0], *([job.out] if is_url(job.out) else [])]):
         Store.at(results).replace(f"jobs/{job.number:04d}/{_FILE}", text)
 
@@ -171,13 +156,13 @@ def launcher_of(job: Job) -> Launcher[Any]:
     Raises:
         UsageError: this user has not submitted it from this place.
     """
-    if not job.here:
+    if not job.submitted_here:
         raise UsageError(
             f"job {job.job} was submitted from {job.home} on {job.host} by {job.user}, and this user has no note of "
             "having done that from here: ask there, or the scheduler itself; its rows tell the rest"
         )
-    made = launcher_type(job.launcher["type"], f"job {job.job}")
-    launcher: Launcher[Any] = made(parse(made.options, job.launcher, f"job {job.job}"))
+    launcher_class = launcher_type(job.launcher["type"], f"job {job.job}")
+    launcher: Launcher[Any] = launcher_class(parse(launcher_class.options_type, job.launcher, f"job {job.job}"))
     return launcher
 
 
@@ -201,12 +186,11 @@ def jobs_of(results: str | Path) -> Iterator[Job]:
 def _job(store: Store, number: int) -> Job:
     file = f"jobs/{number:04d}/{_FILE}"
     data = json_object(store.read(file), f"{store.where}/{file}")
-    facts = parse(_JobFile, data, f"{store.where}/{file}")
-    here = store.where if store.path is None else os.path.realpath(store.path)
-    known = noted(_SHELF, f"{here}/jobs/{number:04d}#{facts.job}")
-    if known is None:
-        return Job(**{**facts.model_dump(), "number": number, "out": here})
-    return Job(**{**facts.model_dump(), "number": number, **{k: known[k] for k in ("home", "out", "launcher")}})
+    where = store.where if store.path is None else os.path.realpath(store.path)
+    job = parse(Job, {**data, "number": number, "launcher": {}}, f"{store.where}/{file}")
+    notes = noted(_SHELF, f"{where}/jobs/{number:04d}#{job.job}")
+    own = {"out": where} if notes is None else {name: notes[name] for name in ("home", "out", "launcher")}
+    return job.model_copy(update=own)
 
 
 def every_job(folder: str) -> list[Job]:
@@ -226,11 +210,11 @@ def find_job(which: str) -> Job:
     if is_url(which) or Path(which).is_dir():
         results, _, number = which.rstrip("/").rpartition("/jobs/")
         if results and number.isdigit():
-            found = [j for j in jobs_of(results) if j.number == int(number)]
+            jobs = [j for j in jobs_of(results) if j.number == int(number)]
         else:
-            found = list(jobs_of(which))
+            jobs = list(jobs_of(which))
     else:
-        found = [j for j in every_job("results") if j.job == which]
-    if not found:
+        jobs = [j for j in every_job("results") if j.job == which]
+    if not jobs:
         raise SpecError(f"no job {which!r}: give a results folder, or an id that `landsweep jobs` shows")
-    return found[-1]
+    return jobs[-1]

@@ -8,15 +8,16 @@ import shlex
 import sys
 import zlib
 from collections.abc import Iterator, Mapping
-from importlib import resources
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, field_validator
 
-from cluster.launcher import Check, JobState, Launch, Launcher, Look, ended, filled, log_text, write_private
-from cluster.preflight import shared_folder
-from cluster.probe import judged
+from cluster.launch import Launch, write_private
+from cluster.launcher import Check, JobState, JobStatus, Launcher, log_text, status_at_end
+from cluster.preflight import node_check, shared_folder
+from cluster.programs import MEMBER, PROBE
+from cluster.script import script
 from cluster.tool import Tool
 from orchestrator.errors import Unreachable, UsageError
 from orchestrator.site import LauncherOptions
@@ -72,7 +73,7 @@ class Ssh(Launcher[SshOptions]):
     """Starts one member on each host and leaves; what it asks later lies in the job's folder, which all share."""
 
     name: ClassVar[str] = "ssh"
-    options: ClassVar[type[LauncherOptions]] = SshOptions
+    options_type: ClassVar[type[LauncherOptions]] = SshOptions
 
     def __init__(self, options: SshOptions) -> None:
         super().__init__(options)
@@ -80,12 +81,11 @@ class Ssh(Launcher[SshOptions]):
 
     @property
     def cpus(self) -> float | None:
-        each = self.given.cpus_per_host
-        return None if each is None else len(self.given.hosts) * each
+        each = self.options.cpus_per_host
+        return None if each is None else len(self.options.hosts) * each
 
     def files(self, launch: Launch) -> Mapping[str, str]:
-        o = self.given
-        template = (resources.files("cluster") / "templates" / "ssh.sh").read_text(encoding="utf-8")
+        o = self.options
         words = [f"--job={zlib.crc32(launch.home.encode()):08x}", f"--object-store-gb={o.object_store_gb:g}"]
         named = {"cpus": o.cpus_per_host, "gpus": o.gpus_per_host, "network": o.network, "scratch": o.scratch}
         words += [f"--{name}={value}" for name, value in named.items() if value is not None]
@@ -93,56 +93,56 @@ class Ssh(Launcher[SshOptions]):
             "CWD": shlex.quote(launch.cwd),
             "SETUP": "\n".join(o.setup),
             "HOME": shlex.quote(launch.home),
-            "PYTHON": shlex.quote(o.python or sys.executable),
-            "MEMBER": shlex.join(words),
+            "MEMBER": shlex.join([o.python or sys.executable, *MEMBER]),
+            "OPTIONS": shlex.join(words),
         }
-        return {_SCRIPT: filled(template, texts)}
+        return {_SCRIPT: script("ssh.sh", texts)}
 
     def commands(self, launch: Launch) -> list[list[str]]:
-        return [["ssh", *self._words(host, self._start(launch, host))] for host in self.given.hosts]
+        return [["ssh", *self._words(host, self._start(launch, host))] for host in self.options.hosts]
 
     def _start(self, launch: Launch, host: str) -> str:
-        role = "head" if host == self.given.hosts[0] else "worker"
+        role = "head" if host == self.options.hosts[0] else "worker"
         script, log = shlex.quote(str(launch.file(_SCRIPT))), shlex.quote(str(launch.file(f"log-{_plain(host)}.txt")))
         return f"nohup setsid bash {script} {role} {_plain(host)} >>{log} 2>&1 </dev/null &"
 
     def _words(self, host: str, command: str) -> list[str]:
-        return ["-o", "BatchMode=yes", "-o", "ConnectTimeout=10", *self.given.options, host, command]
+        return ["-o", "BatchMode=yes", "-o", "ConnectTimeout=10", *self.options.options, host, command]
 
     def submit(self, launch: Launch) -> str:
         write_private(launch.file(_TOKEN), secrets.token_hex(32))
-        for host in self.given.hosts:
+        for host in self.options.hosts:
             try:
-                self._ssh.say(*self._words(host, self._start(launch, host)))
+                self._ssh.run(*self._words(host, self._start(launch, host)))
             except Unreachable as e:
                 self.cancel(launch.name, Path(launch.home))
                 raise UsageError(f"{host}: {e}; what had been started was ended again") from e
-        return f"{_plain(self.given.hosts[0])}:{launch.name}-{launch.number:04d}"
+        return f"{_plain(self.options.hosts[0])}:{launch.name}-{launch.number:04d}"
 
-    def look(self, job: str, home: Path) -> Look:
+    def status(self, job: str, home: Path) -> JobStatus:
         del job
-        if (end := ended(home)) is not None:
+        if (end := status_at_end(home)) is not None:
             return end
-        first = self.given.hosts[0]
+        first = self.options.hosts[0]
         pid = home / f"{_plain(first)}.pid"
         if not pid.exists():
-            return Look(JobState.queued, "not started yet")
-        if self._ssh.say(*self._words(first, _if_ours(home, first, "echo alive"))).split() == ["alive"]:
-            return Look(JobState.running, f"on {len(list(home.glob('*.pid')))} hosts")
-        return ended(home) or Look(JobState.failed, f"its process on {first} is gone")
+            return JobStatus(JobState.queued, "not started yet")
+        if self._ssh.run(*self._words(first, _if_ours(home, first, "echo alive"))).split() == ["alive"]:
+            return JobStatus(JobState.running, f"on {len(list(home.glob('*.pid')))} hosts")
+        return status_at_end(home) or JobStatus(JobState.failed, f"its process on {first} is gone")
 
     def logs(self, job: str, home: Path) -> Mapping[str, str]:
         del job
-        files = {host: home / f"log-{_plain(host)}.txt" for host in self.given.hosts}
+        files = {host: home / f"log-{_plain(host)}.txt" for host in self.options.hosts}
         return {host: log_text(f) for host, f in files.items() if f.exists()}
 
     def cancel(self, job: str, home: Path) -> None:
         del job
         (home / _CANCELLED).touch()  # first: a script that has no process id yet looks for it before it starts
         unreached = []
-        for host in self.given.hosts:
+        for host in self.options.hosts:
             try:
-                self._ssh.say(*self._words(host, _if_ours(home, host, 'kill -TERM "$pid"')))
+                self._ssh.run(*self._words(host, _if_ours(home, host, 'kill -TERM "$pid"')))
             except Unreachable as e:
                 unreached.append(f"{host}: {e}")
         if unreached:
@@ -150,18 +150,18 @@ class Ssh(Launcher[SshOptions]):
 
     def checks(self, launch: Launch) -> Iterator[Check]:
         yield shared_folder(launch)
-        for host in self.given.hosts:
+        for host in self.options.hosts:
             yield self._host(launch, host)
 
     def _host(self, launch: Launch, host: str) -> Check:
-        python = shlex.quote(self.given.python or sys.executable)
-        lines = [*self.given.setup, f"{python} -P -m cluster.probe {shlex.quote(launch.home)}"]
+        python = self.options.python or sys.executable
+        lines = [*self.options.setup, f"{shlex.join([python, *PROBE, launch.home])}"]
         try:
-            output = self._ssh.say(*self._words(host, " && ".join([f"cd {shlex.quote(launch.cwd)}", *lines])))
+            output = self._ssh.run(*self._words(host, " && ".join([f"cd {shlex.quote(launch.cwd)}", *lines])))
         except Unreachable as e:
-            cure = f"`ssh {shlex.join(self.given.options)} {host}` must work without a password".replace("  ", " ")
-            return Check(f"host {host}", False, str(e).splitlines()[-1], cure)
-        return judged(output, launch, gpus=self.given.gpus_per_host or 0)
+            fix = f"`ssh {shlex.join(self.options.options)} {host}` must work without a password".replace("  ", " ")
+            return Check(f"host {host}", False, str(e).splitlines()[-1], fix)
+        return node_check(output, launch, gpus=self.options.gpus_per_host or 0)
 
 
 def _if_ours(home: Path, host: str, command: str) -> str:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import secrets
 import shlex
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from cluster.launcher import PRIVATE, Launch, Launcher, write_private
+from cluster.launch import NONCE_FILE, PRIVATE, Draft, Launch, write_private
+from cluster.launcher import Launcher
 from cluster.node import own_versions
 from cluster.preflight import results_checks
-from cluster.probe import NONCE
 from cluster.records import Job, claim, drop, jobs_of, launcher_of, record
 from orchestrator.assignments import split_changes
 from orchestrator.errors import SpecError, SweepLocked, UsageError
@@ -36,7 +35,7 @@ def draft(
     words: Sequence[str],
     *,
     offline: bool = False,
-) -> tuple[Launcher[Any], Launch]:
+) -> tuple[Launcher[Any], Draft]:
     """The launcher of a site, and the launch that a spec makes; nothing is written.
 
     Args:
@@ -68,7 +67,7 @@ def draft(
     inside = at.model_copy(update={"launcher": None, "executor": "ray", "address": "auto"})
     fields = inside.model_dump(mode="json", exclude_none=True)
     private = {name: fields[name] for name in PRIVATE if _may_be_secret(fields.get(name))}
-    return launcher, Launch(
+    return launcher, Draft(
         name=parsed.name,
         out=results,
         home=f"{home}/jobs/0001",
@@ -91,20 +90,20 @@ def _may_be_secret(value: object) -> bool:
     return holds_credentials(value) or (isinstance(value, dict) and bool(value.get("env_vars")))
 
 
-def keep_private(launcher: Launcher[Any], launch: Launch) -> Launch:
+def keep_private(launcher: Launcher[Any], launch: Draft) -> Launch:
     """Credentials of the site into a file that this user alone can read, outside the results.
 
     Raises:
         UsageError: the cluster could not read that file, or the launcher's section would write them into its script.
     """
-    section = launcher.given.model_dump(mode="json")
+    section = launcher.options.model_dump(mode="json")
     if named := [name for name, value in section.items() if name != "runtime_env" and holds_credentials(value)]:
         raise UsageError(
             f"launcher.{', launcher.'.join(named)}: holds what looks like a credential, and would be written beside "
             "the results. Put it into a file that you alone can read, and load that, such as `source ~/.my_keys`"
         )
     if not launch.private:
-        return launch
+        return Launch(**launch.model_dump())
     names = ", ".join(f"site.{name}" for name in launch.private)
     if not launcher.shares_files:
         raise UsageError(
@@ -115,30 +114,30 @@ def keep_private(launcher: Launcher[Any], launch: Launch) -> Launch:
     file = note("launches", secrets.token_hex(16), launch.private)
     if file is None:
         raise UsageError(f"{names}: can't be kept for the job, because {_NO_STATE}")
-    return replace(launch, private_file=str(file))
+    return Launch(**launch.model_dump() | {"private_file": str(file)})
 
 
-def submit(launcher: Launcher[Any], launch: Launch, say: Callable[[str], None]) -> Job:
+def submit(launcher: Launcher[Any], draft: Draft, say: Callable[[str], None]) -> Job:
     """Check what can be checked, then queue; what was written is removed again if nothing was queued.
 
     Raises:
         SweepLocked: another job of this sweep is queued or runs.
         UsageError: a check failed, or the cluster refuses; nothing was queued.
     """
-    _alone(launch)
+    _alone(draft)
     if state_folder() is None:
         raise UsageError(f"the job could not be followed or ended later: {_NO_STATE}")
-    launch = claim(keep_private(launcher, launch))
+    launch = claim(keep_private(launcher, draft))
     try:
-        for name, text in {NONCE: secrets.token_hex(8), **launcher.files(launch)}.items():
+        for name, text in {NONCE_FILE: secrets.token_hex(8), **launcher.files(launch)}.items():
             write_private(launch.file(name), text)
         failed = []
-        mine = results_checks(launch) if is_url(launch.out) or launcher.shares_files else ()
-        for check in [*mine, *launcher.checks(launch)]:
+        of_results = results_checks(launch) if is_url(launch.out) or launcher.shares_files else ()
+        for check in [*of_results, *launcher.checks(launch)]:
             say(check.text())
             failed += [check] if check.ok is False else []
         if failed:
-            lines = "\n".join(f"  - {c.what}: {c.told}. {c.cure}" for c in failed)
+            lines = "\n".join(f"  - {c.what}: {c.detail}. {c.fix}" for c in failed)
             raise UsageError(f"nothing was queued, for {len(failed)} of the checks failed:\n{lines}")
         job = launcher.submit(launch)
     except BaseException:
@@ -154,12 +153,12 @@ def _alone(launch: Launch) -> None:
         SweepLocked: one is.
     """
     last = next(reversed(list(jobs_of(launch.home.rpartition("/jobs/")[0]))), None)
-    if last is None or last.state.over or not last.here:
+    if last is None or last.state.over or not last.submitted_here:
         return
-    look = launcher_of(last).look(last.job, Path(last.home))
-    if not look.state.over:
+    status = launcher_of(last).status(last.job, Path(last.home))
+    if not status.state.over:
         home = shlex.quote(last.home)
         raise SweepLocked(
-            f"job {last.job} works on {last.out} already ({look.told}): follow it with "
+            f"job {last.job} works on {last.out} already ({status.detail}): follow it with "
             f"`landsweep logs {home} --follow`, or end it with `landsweep cancel {home}`"
         )

@@ -1,4 +1,4 @@
-"""Command-line tools of schedulers: sbatch, kubectl, ray, ssh. Missing or failing ones are told plainly."""
+"""Command-line tools of schedulers: sbatch, kubectl, ray, ssh. One that is missing or fails is named in the error."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ __all__ = ["Tool", "ToolFailed"]
 
 
 class ToolFailed(Unreachable):
-    """A tool ended with an error; `said` holds its own words."""
+    """A tool ended with an error; `output` holds what it said."""
 
-    def __init__(self, command: str, said: str) -> None:
-        self.said = said
-        super().__init__(f"{command} failed: {said or 'it said nothing'}")
+    def __init__(self, command: str, output: str) -> None:
+        self.output = output
+        super().__init__(f"{command} failed: {output or 'it said nothing'}")
 
 
 class Tool:
@@ -25,19 +25,19 @@ class Tool:
 
     Args:
         program: its name.
-        cure: what to do where it is missing.
+        fix: what to do where it is missing.
     """
 
-    def __init__(self, program: str, cure: str) -> None:
+    def __init__(self, program: str, fix: str) -> None:
         self._program = program
-        self._cure = cure
+        self._fix = fix
 
     @property
-    def here(self) -> bool:
+    def installed(self) -> bool:
         """Whether it is installed."""
         return shutil.which(self._program) is not None
 
-    def say(
+    def run(
         self,
         *words: str,
         stdin: str | None = None,
@@ -59,8 +59,8 @@ class Tool:
             ToolFailed: it ended with an error.
         """
         command = shlex.join([self._program, *(words if shown is None else shown)])
-        if not self.here:
-            raise Unreachable(f"there is no `{self._program}` on this machine: {self._cure}")
+        if not self.installed:
+            raise Unreachable(f"there is no `{self._program}` on this machine: {self._fix}")
         try:
             done = subprocess.run(
                 [self._program, *words],

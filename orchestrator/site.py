@@ -122,7 +122,7 @@ def parse_site(data: Mapping[str, Any], source: str) -> Site:
     section = data["launcher"]
     if not isinstance(section, Mapping):
         raise SpecError(f"{source}: launcher: give fields, such as {{type: slurm}} (given: {section!r})")
-    options = launcher_type(section.get("type"), source).options
+    options = launcher_type(section.get("type"), source).options_type
     return parse(Site, {**data, "launcher": parse(options, section, f"{source}: launcher")}, source)
 
 

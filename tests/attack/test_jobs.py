@@ -14,13 +14,15 @@ from typing import Any
 
 import pytest
 
-from cluster.follow import looked, progress
-from cluster.launcher import LAUNCH_FILE, JobState, Launch, write_private
+from cluster.follow import progress, refreshed
+from cluster.launch import LAUNCH_FILE, write_private
+from cluster.launcher import JobState
 from cluster.records import Job, claim, find_job, jobs_of, launcher_of, record
 from cluster.submission import draft
 from orchestrator.errors import Untrusted, UsageError
 from orchestrator.site import launcher_type, load_site
 from tests.attack.folders import command
+from tests.cluster.launches import launch as launch_of
 from tests.support.cli import write_spec
 
 SSH = {
@@ -118,7 +120,7 @@ def submitted(folder: Path, **section: Any) -> Job:
     assert options is not None
     launcher = launcher_type("ssh", "test")(options.model_copy(update=section))
     results = str(folder / "results" / "mine")
-    launch = Launch("mine", results, f"{results}/jobs/0001", 1, "function", {}, ".", ".", {}, "x", {})
+    launch = launch_of(name="mine", out=results, home=f"{results}/jobs/0001")
     return record(claim(launch), "7", launcher)
 
 
@@ -181,7 +183,7 @@ def test_jobs_of_two_addresses_share_no_folder(
 def test_own_jobs_are_asked_about_as_the_notes_have_them(tmp_path: Path, tools: Path) -> None:
     job = submitted(tmp_path)
     found = find_job(str(tmp_path / "results/mine"))
-    assert found == job and found.here and launcher_of(found).name == "ssh"
+    assert found == job and found.submitted_here and launcher_of(found).name == "ssh"
     file = tmp_path / "results/mine/jobs/0001/job.json"
     facts = json.loads(file.read_text())
     assert "launcher" not in facts
@@ -190,7 +192,7 @@ def test_own_jobs_are_asked_about_as_the_notes_have_them(tmp_path: Path, tools: 
         again = find_job(str(tmp_path / "results/mine"))
         assert (again.launcher, again.home, again.out) == (job.launcher, job.home, job.out), "the folder is not asked"
     (tmp_path / "results/mine/jobs/0001" / f"{job.launcher['hosts'][0]}.pid").write_text("1")
-    looked(again)
+    refreshed(again)
     assert "PWN" not in tools.read_text() and "ProxyJump" not in tools.read_text()
 
 
@@ -209,9 +211,9 @@ def test_a_job_elsewhere_is_not_an_own_one(tmp_path: Path, tools: Path, how: str
     else:
         other.symlink_to(mine)  # the same folder by another name: still an own one
     job = next(jobs_of(other))
-    assert job.here is (how == "linked")
-    if not job.here:
-        assert looked(job).state is JobState.unknown
+    assert job.submitted_here is (how == "linked")
+    if not job.submitted_here:
+        assert refreshed(job).state is JobState.unknown
         assert not job.out.startswith("s3:") and progress(job) == "?"
         with pytest.raises(UsageError, match="no note"):
             launcher_of(job)
@@ -242,6 +244,6 @@ def test_a_percent_sign_in_a_path_is_no_pattern_for_slurm(tmp_path: Path) -> Non
         options = load_site("slurm", [f"launcher.array={array or 'null'}", "launcher.nodes=1"]).launcher
         launcher = launcher_type("slurm", "test")(options)
         home = f"{tmp_path}/%u-%j/jobs/0001"
-        script = launcher.files(Launch("mine", home, home, 1, "function", {}, ".", ".", {"cpus": 1}, "x", {}))["job.sh"]
+        script = launcher.files(launch_of(name="mine", out=home, home=home))["job.sh"]
         line = next(x for x in script.splitlines() if "--output=" in x)
         assert "/%%u-%%j/" in line and (("%a" in line) is (array is not None))

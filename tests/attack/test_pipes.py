@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from cluster.launcher import EXIT_FILE, ended, log_text
+from cluster.launch import EXIT_FILE
+from cluster.launcher import log_text, status_at_end
 from orchestrator.errors import UsageError
 from orchestrator.inside import no_links
 from orchestrator.store import Store
@@ -86,7 +87,7 @@ def test_pipes_are_neither_sent_nor_shown(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "index.html")
     refused(tmp_path / "index.html", lambda: no_links(tmp_path))
     os.mkfifo(tmp_path / EXIT_FILE)
-    refused(tmp_path / EXIT_FILE, lambda: ended(tmp_path))
+    refused(tmp_path / EXIT_FILE, lambda: status_at_end(tmp_path))
     os.mkfifo(tmp_path / "log.txt")
     refused(tmp_path / "log.txt", lambda: log_text(tmp_path / "log.txt"))
 

@@ -22,7 +22,7 @@ from safetensors.numpy import save
 
 from cluster.driver import load_launch
 from cluster.follow import progress
-from cluster.launcher import ended
+from cluster.launcher import status_at_end
 from cluster.records import jobs_of
 from orchestrator.display import findings_text, state, state_text
 from orchestrator.errors import LandsweepError
@@ -145,7 +145,7 @@ def test_launch_json_and_the_exit_code(function: Path, data: st.DataObject) -> N
     with replaced(function / "jobs/0001/launch.json", raw):
         refusing(lambda: load_launch(str(function / "jobs/0001/launch.json")))
     with replaced(function / "jobs/0001/exit", raw):
-        ended(function / "jobs/0001")
+        status_at_end(function / "jobs/0001")
 
 
 COLUMNS = st.sampled_from(

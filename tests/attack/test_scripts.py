@@ -16,7 +16,7 @@ from tests.attack.amounts import held
 from tests.cluster.launches import launch, launcher
 
 WORDS = ["$(touch PWNED)", "`touch PWNED`", "';touch PWNED;'", '";touch PWNED;"', "a\ntouch PWNED\n", "&touch PWNED&",
-         "@@PYTHON@@", "@@SETUP@@", "--rm", "a b", "*", "~", "%u", "沙"]  # fmt: skip
+         "@@MEMBER", "@@SETUP", "@@{SETUP}", "--rm", "a b", "*", "~", "%u", "沙"]  # fmt: skip
 WITHOUT_BLANKS = [word.replace(" ", "${IFS}") for word in WORDS if not {"'", '"', "\n", "\\"} & set(word)]
 
 

@@ -6,7 +6,6 @@ import random
 import shlex
 import stat
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ import pytest
 import yaml
 
 from cluster.driver import private_fields
-from cluster.launcher import write_private
+from cluster.launch import write_private
 from cluster.records import claim, record
 from cluster.submission import draft, keep_private
 from orchestrator.errors import UsageError
@@ -119,7 +118,7 @@ def test_no_file_of_a_launch_holds_a_secret(
         launcher, launch = draft(
             tmp_path / "spec.yaml", [], str(tmp_path / "site.yaml"), str(results), redacted_words(typed), offline=True
         )
-        launch = claim(replace(keep_private(launcher, launch), home=f"{results}/jobs/0001"))
+        launch = claim(keep_private(launcher, launch).model_copy(update={"home": f"{results}/jobs/0001"}))
     except UsageError as e:
         assert CANARY not in str(e) or "launcher" in str(e)
         assert not results.exists()

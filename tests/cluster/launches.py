@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from cluster.launcher import Launch, Launcher
+from cluster.launch import Launch
+from cluster.launcher import Launcher
 from orchestrator.site import Site, launcher_type
 
 

@@ -42,7 +42,7 @@ def test_a_rayjob_from_creation_to_deletion(kube: Path) -> None:
     assert all(check.ok is not False for check in LAUNCHER.checks(one))
     assert not list(kube.glob("rayjob-*")), "checks leave nothing behind"
     job = LAUNCHER.submit(one)
-    assert LAUNCHER.look(job, kube).state is JobState.queued
+    assert LAUNCHER.status(job, kube).state is JobState.queued
     for deployment, inside, state in [
         ("Initializing", "", JobState.queued),
         ("Running", "RUNNING", JobState.running),
@@ -51,12 +51,12 @@ def test_a_rayjob_from_creation_to_deletion(kube: Path) -> None:
         ("Failed", "FAILED", JobState.failed),
     ]:
         set_status(kube, jobDeploymentStatus=deployment, jobStatus=inside)
-        assert LAUNCHER.look(job, kube).state is state
+        assert LAUNCHER.status(job, kube).state is state
     assert "1,000 units" in LAUNCHER.logs(job, kube)["driver"]
     LAUNCHER.cancel(job, kube)
     LAUNCHER.cancel(job, kube)
     assert not list(kube.glob("rayjob-*")) and not list(kube.glob("configmap-*"))
-    assert LAUNCHER.look(job, kube).state is JobState.unknown
+    assert LAUNCHER.status(job, kube).state is JobState.unknown
 
 
 def test_what_is_missing_in_the_cluster_is_told_before(kube: Path) -> None:
@@ -64,7 +64,7 @@ def test_what_is_missing_in_the_cluster_is_told_before(kube: Path) -> None:
     (kube / "refuses").touch()
     failed = {c.what: c for c in LAUNCHER.checks(launch(out="s3://bucket/example")) if c.ok is False}
     assert set(failed) == {"rights", "manifest"}
-    assert "Is KubeRay installed" in failed["manifest"].cure
+    assert "Is KubeRay installed" in failed["manifest"].fix
 
 
 def test_without_kubectl_the_manifest_can_still_be_printed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

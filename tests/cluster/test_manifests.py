@@ -15,7 +15,7 @@ from ray.autoscaler._private.util import prepare_config, validate_config
 
 from cluster.autoscaler import Autoscaler
 from cluster.kuberay import KubeRay, job_name
-from cluster.launcher import filled
+from cluster.script import filled
 from orchestrator.errors import SpecError
 from orchestrator.site import Site, load_site, parse_site, site_names
 from tests.cluster.launches import launch, launcher
@@ -126,7 +126,7 @@ def test_results_that_would_vanish_with_the_cluster_are_refused() -> None:
         made = launcher(site(name))
         assert isinstance(made, kind)
         check = next(iter(made.checks(launch())))
-        assert check.ok is False and "--out s3://" in check.cure
+        assert check.ok is False and "--out s3://" in check.fix
         assert next(iter(made.checks(launch(out="s3://bucket/example")))).ok
     inside = launcher(site("kuberay-volume")).checks(launch(out="/results/example"))
     assert next(iter(inside)).ok
@@ -141,4 +141,4 @@ def test_lines_of_a_template_stay_lines(changes: dict[str, Any]) -> None:
 
 
 def test_a_template_is_filled_once() -> None:
-    assert filled("@@A@@\n@@B@@\nx@@B@@\n@@A@@@@B@@\n", {"A": "@@B@@", "B": ""}) == "@@B@@\nx\n@@B@@\n"
+    assert filled("@@A\n@@B\nx@@B\n@@A@@{B}c\n", {"A": "@@B", "B": ""}) == "@@B\nx\n@@Bc\n"

@@ -12,7 +12,8 @@ import pytest
 import yaml
 
 from cluster.launcher import JobState
-from cluster.slurm import Slurm, SlurmOptions
+from cluster.slurm import Slurm
+from cluster.slurm_script import SlurmOptions
 from orchestrator.testing.kind_suite import metrics_of
 from tests.cluster.jobs import SLURM_SITE, newest_job, sweep_status
 from tests.cluster.slurm import LocalSlurm, until
@@ -133,14 +134,14 @@ def test_a_job_that_slurm_has_forgotten_is_unknown_with_and_without_accounting(
     slurm: LocalSlurm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Here sacct is there and its storage is off; then only squeue can be found."""
-    look = Slurm(SlurmOptions()).look("999999", tmp_path)
-    assert (look.state, look.told) == (JobState.unknown, "Slurm has forgotten it")
+    status = Slurm(SlurmOptions()).status("999999", tmp_path)
+    assert (status.state, status.detail) == (JobState.unknown, "Slurm has forgotten it")
     squeue = shutil.which("squeue")
     assert squeue is not None and not slurm.say("sacct", "-n")
     (tmp_path / "squeue").symlink_to(squeue)
     with monkeypatch.context() as without_sacct:
         without_sacct.setenv("PATH", str(tmp_path))
-        assert Slurm(SlurmOptions()).look("999999", tmp_path) == look
+        assert Slurm(SlurmOptions()).status("999999", tmp_path) == status
 
 
 @pytest.mark.parametrize(

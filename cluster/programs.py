@@ -1,0 +1,9 @@
+"""The programs that run on a cluster's nodes, as arguments of Python; `-P` keeps modules of the present folder out."""
+
+from __future__ import annotations
+
+__all__ = ["DRIVER", "MEMBER", "PROBE"]
+
+DRIVER = ("-P", "-m", "cluster.driver")
+MEMBER = ("-P", "-m", "cluster.member")
+PROBE = ("-P", "-m", "cluster.probe")
