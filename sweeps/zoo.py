@@ -16,14 +16,18 @@ from orchestrator.planner import Planner
 from orchestrator.report.parts import Report, Table
 from orchestrator.row import Column
 from orchestrator.unit import Keys
+from sweeps.lab.outline import foresee_recipe
 from sweeps.lab.tensors import tensor_tables
-from sweeps.lab.zoo.branches import BEGUN, BranchedRecipes, BranchPlanner, branched_columns
+from sweeps.lab.zoo.branches import BranchPlanner, branched_columns
+from sweeps.lab.zoo.branching import BEGUN, Points
 from sweeps.lab.zoo.choices import calibrated, calibrations, pack_named
 from sweeps.lab.zoo.columns import trained_columns
-from sweeps.lab.zoo.plan import Grid, Recipes, ZooPlanner, evaluated_otherwise, packs_of
+from sweeps.lab.zoo.plan import Grid, ZooPlanner, evaluated_otherwise, packs_of
 from sweeps.lab.zoo.reader import Member, Zoo
-from sweeps.lab.zoo.session import ZooSession, check_recipes
-from sweeps.lab.zoo.spec import ZooSpec
+from sweeps.lab.zoo.recipes import short_path
+from sweeps.lab.zoo.session import TrainingSession, check_recipes
+from sweeps.lab.zoo.spec import BRANCH, ZooSpec
+from sweeps.lab.zoo.zoo_recipes import ZooRecipes
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -71,6 +75,16 @@ class ZooKind(SweepKind[ZooSpec]):
         keys = Keys(self.name, self.version, spec.context())
         return BranchPlanner(spec, keys) if spec.branches else ZooPlanner(spec, keys)
 
+    def validate(self, spec: ZooSpec) -> None:
+        """Make the recipe of every value of every field once, so that a wrong one is known before any work."""
+        recipes = ZooRecipes(spec)
+        drawn = {short_path(path): "samples.draw" for path in (spec.samples.draw if spec.samples else ())}
+        for name, params in Grid(spec).trials():
+            recipes.check(params, drawn)
+            foresee_recipe(recipes.of(params, name))
+            for branch in spec.branches:
+                recipes.of({**params, BRANCH: branch}, f"{name}, branch {branch}")
+
     def deterministic(self, spec: ZooSpec) -> bool:
         """False: training the first model twice would cost hours; `landsweep regenerate` does it on demand."""
         del spec
@@ -82,9 +96,9 @@ class ZooKind(SweepKind[ZooSpec]):
         Raises:
             SpecError: parts of a recipe do not fit; the message names the field.
         """
-        recipes = Recipes(spec)
-        told = (recipes.of(params, f"the recipe with {dict(params)}") for params in Grid(spec))
-        check_recipes(told, spec.recipe.evaluate.columns(), spec.backend, bench)
+        recipes = ZooRecipes(spec)
+        planned = (recipes.of(params, f"the recipe with {dict(params)}") for params in Grid(spec))
+        check_recipes(planned, spec.recipe.evaluate.columns(), spec.backend, bench)
 
     def preparations(self, spec: ZooSpec) -> tuple[Preparation, ...]:
         return calibrations(spec.backend, {pack: len(members) for pack, members in packs_of(spec).items()})
@@ -93,10 +107,12 @@ class ZooKind(SweepKind[ZooSpec]):
         """Time the back-ends for one pack key."""
         del have
         first, *_ = packs_of(spec)[pack_named(name)]
-        return calibrated(spec.backend, Recipes(spec).of(first), bench)
+        return calibrated(spec.backend, ZooRecipes(spec).of(first), bench)
 
-    def open(self, spec: ZooSpec, prepared: Mapping[str, Arrays], bench: Workbench) -> ZooSession:
-        return ZooSession(spec, bench, prepared, BranchedRecipes(spec))
+    def open(self, spec: ZooSpec, prepared: Mapping[str, Arrays], bench: Workbench) -> TrainingSession:
+        recipes = ZooRecipes(spec)
+        points = Points(bench.artifacts, recipes) if spec.branches else None
+        return TrainingSession(spec.backend, recipes, bench, prepared, points)
 
     def audit(self, spec: ZooSpec, rows: pd.DataFrame, bench: Workbench, n: int) -> list[str]:
         """Evaluate the stored weights of `n` models again; what does not agree with the rows, a line each."""
@@ -108,7 +124,7 @@ class ZooKind(SweepKind[ZooSpec]):
         return reevaluate(Zoo(bench.artifacts.where, trust=bench.trust), rows, bench, n)
 
     def tensors(self, spec: ZooSpec, bench: Workbench) -> list[Table]:
-        recipes = Recipes(spec)
+        recipes = ZooRecipes(spec)
         return tensor_tables((recipes.of(params) for params in Grid(spec)), bench)
 
     def tracked(self, spec: ZooSpec, rows: pd.DataFrame) -> pd.DataFrame:

@@ -11,7 +11,7 @@ from orchestrator.spec import parse
 from orchestrator.testing.kind_suite import planned
 from sweeps.lab.search.spec import SearchSpec
 from sweeps.lab.zoo.conflicts import refuse_lost_settings
-from sweeps.lab.zoo.plan import Recipes
+from sweeps.lab.zoo.zoo_recipes import ZooRecipes
 from sweeps.transfer import TransferKind
 from sweeps.zoo import ZooKind, ZooSpec
 
@@ -20,7 +20,7 @@ SCALES = {"net.init.scale": [1.0, 1.6]}
 
 
 def zoo(**fields: Any) -> ZooSpec:
-    return parse(ZooSpec, {"kind": "zoo", "name": "z", "recipe": RECIPE, **fields}, "test")
+    return ZooKind().parse({"kind": "zoo", "name": "z", "recipe": RECIPE, **fields}, "test")
 
 
 @pytest.mark.parametrize(
@@ -94,7 +94,7 @@ def test_a_field_inside_what_a_recipe_gives_may_be_swept_where_the_recipe_leaves
         axes={"optimizer.learning_rate": [0.01, 0.1], "net.hidden.0": [4, 8]},
     )
     units = list(planned(ZooKind(), spec))
-    recipes = [Recipes(spec).of(u.params) for u in units]
+    recipes = [ZooRecipes(spec).of(u.params) for u in units]
     assert len({r.model_dump_json() for r in recipes}) == len(units) == 12
 
 

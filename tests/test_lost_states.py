@@ -20,10 +20,8 @@ from orchestrator.ledger import Store, check_states
 from orchestrator.row import Outcome
 from orchestrator.run import run_sweep
 from orchestrator.site import Site
-from orchestrator.spec import parse
 from orchestrator.sweep import Sweep, planned
 from orchestrator.testing.kind_suite import QuietWatch, metrics_of
-from sweeps.lab.zoo import session
 from sweeps.zoo import Zoo, ZooSpec
 from tests.lab.packs.cases import distance
 from tests.support.damage import flip, swap
@@ -44,7 +42,7 @@ Harm = Callable[[list[Path]], None]
 def two_packs() -> ZooSpec:
     axes = {"optimizer.learning_rate": [0.05], "net.hidden.0": [8, 6]}
     spec = long_zoo_spec(steps=240, seeds=2, backend="bmm").model_dump(mode="json", exclude_defaults=True)
-    return parse(ZooSpec, {"kind": "zoo", "name": "two", **spec, "axes": axes}, "spec")
+    return KIND.parse({"kind": "zoo", "name": "two", **spec, "axes": axes}, "spec")
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +57,7 @@ def stopped_as_made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Stopped, as by a kill, in the middle of the second pack: both have states, and no unit has a row."""
     folder = tmp_path_factory.mktemp("stopped")
     bench = Workbench(artifacts=Artifacts(str(folder)), state_seconds=0.0)
-    for item in session.ZooSession(two_packs(), bench).evaluate(list(planned(KIND, two_packs()))):
+    for item in KIND.open(two_packs(), {}, bench).evaluate(list(planned(KIND, two_packs()))):
         assert not isinstance(item, Outcome)
         if len(list((folder / "states").glob("*.index.*"))) == 2:
             return folder
@@ -245,4 +243,4 @@ def test_a_branch_starts_before_a_damaged_point_and_has_the_same_bits(
 
 def branched(branches: dict[str, Any]) -> ZooSpec:
     fields = {"kind": "zoo", "name": "b", "recipe": BRANCHED_RECIPE, "backend": "bmm", "seeds": {"range": 2}}
-    return parse(ZooSpec, {**fields, "branches": branches}, "spec")
+    return KIND.parse({**fields, "branches": branches}, "spec")

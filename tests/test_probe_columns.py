@@ -44,7 +44,7 @@ def last(series: pd.DataFrame, key: str, metric: str) -> float:
 
 
 def zoo(**fields: Any) -> ZooSpec:
-    return parse(ZooSpec, {"kind": "zoo", "name": "z", "recipe": RECIPE, "backend": "loop", **fields}, "test")
+    return ZooKind().parse({"kind": "zoo", "name": "z", "recipe": RECIPE, "backend": "loop", **fields}, "test")
 
 
 def test_rows_hold_the_last_values_of_the_series(tmp_path: Path) -> None:

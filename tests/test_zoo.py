@@ -19,16 +19,15 @@ from orchestrator.errors import SpecError, UsageError
 from orchestrator.kind import Workbench
 from orchestrator.reading import read_yaml
 from orchestrator.row import Outcome, Status
-from orchestrator.spec import parse
 from orchestrator.sweep import load_spec, planned
 from orchestrator.testing.kind_suite import run_example
 from sweeps.lab.packs import Training, train_pack
-from sweeps.lab.zoo import session
 from sweeps.lab.zoo.audit import _difference, regenerate
 from sweeps.lab.zoo.draws import Samples
-from sweeps.lab.zoo.plan import Grid, Recipes
+from sweeps.lab.zoo.plan import Grid
 from sweeps.lab.zoo.states import States
-from sweeps.zoo import Zoo, ZooSpec
+from sweeps.lab.zoo.zoo_recipes import ZooRecipes
+from sweeps.zoo import Zoo
 from tests.support.paths import SHIPPED_SPECS
 from tests.support.zoos import KIND, SMALL_RECIPE, zoo_spec
 
@@ -55,7 +54,7 @@ def test_published_grids_have_the_published_counts(recipe: str, models: int) -> 
 
 def test_units_of_equal_pack_keys_are_neighbours() -> None:
     spec = zoo_spec(axes={"optimizer.learning_rate": [0.1, 0.2], "net.hidden.0": [4, 8]}, seeds={"range": 2})
-    recipes = Recipes(spec)
+    recipes = ZooRecipes(spec)
     keys = [recipes.of(u.params).pack_key() for u in planned(KIND, spec)]
     changes = sum(a != b for a, b in itertools.pairwise(keys))
     assert len(set(keys)) == 2 and changes == 1
@@ -81,7 +80,7 @@ def test_zip_recipes_lists_and_whole_objects_make_the_recipes_that_one_reads() -
         recipes={"sgd": {}, "adam": {"optimizer": {"method": "adam", "learning_rate": 0.01}}},
         seeds=[7],
     )
-    recipes = [Recipes(spec).of(u.params) for u in planned(KIND, spec)]
+    recipes = [ZooRecipes(spec).of(u.params) for u in planned(KIND, spec)]
     assert len(recipes) == 8 == KIND.planner(spec).total
     assert {(r.batch_size, r.steps) for r in recipes} == {(8, 20), (16, 10)}
     assert {r.optimizer.method for r in recipes} == {"sgd", "adam"} and {r.seed for r in recipes} == {7}
@@ -90,7 +89,7 @@ def test_zip_recipes_lists_and_whole_objects_make_the_recipes_that_one_reads() -
 
 def test_an_axis_over_a_method_leaves_no_setting_of_the_other_behind() -> None:
     spec = zoo_spec(recipe={**SMALL_RECIPE, "optimizer": {"method": "sgd"}}, axes={"optimizer.method": ["sgd", "adam"]})
-    again = parse(ZooSpec, json.loads(json.dumps(spec.model_dump(mode="json"))), "json")
+    again = KIND.parse(json.loads(json.dumps(spec.model_dump(mode="json"))), "json")
     assert [u.key for u in planned(KIND, again)] == [u.key for u in planned(KIND, spec)]
 
 
@@ -102,6 +101,9 @@ def test_an_axis_over_a_method_leaves_no_setting_of_the_other_behind() -> None:
         ({"axes": {"net.hidden.3": [4]}}, ["net.hidden.3", "position"]),
         ({"axes": {"batch_size.x": [4]}}, ["batch_size.x"]),
         ({"axes": {"seed": [1, 2]}}, ["seeds"]),
+        ({"axes": {"branch": [4]}}, ["'branch'", "no fields of a recipe"]),
+        ({"axes": {"recipe.branch": [4]}}, ["'branch'", "no fields of a recipe"]),
+        ({"samples": {"count": 2, "draw": {"branch": {"integer": [1, 2]}}}}, ["'branch'", "no fields of a recipe"]),
         ({"axes": {"steps": [1, 2]}, "zip": [["steps", "epochs"]]}, ["zip", "epochs"]),
         ({"samples": {"count": 3, "draw": {"batch_size": {"integer": None}}}}, ["batch_size", "bounds"]),
         ({"samples": {"count": 3, "draw": {"label_noise": {"uniform": [0.5, 0.1]}}}}, ["label_noise", "below"]),
@@ -137,7 +139,7 @@ def test_parts_that_do_not_fit_are_found_before_any_work(recipe: dict[str, Any],
 def test_every_share_of_the_data_is_checked_within_a_pack_too() -> None:
     recipe = {**SMALL_RECIPE, "batch_size": 512, "drop_last": True}
     spec = zoo_spec(recipe=recipe, axes={"train_fraction": [1.0, 0.2]})
-    assert len({Recipes(spec).of(p).pack_key() for p in Grid(spec)}) == 1
+    assert len({ZooRecipes(spec).of(p).pack_key() for p in Grid(spec)}) == 1
     with pytest.raises(SpecError, match="batch_size: 512 is more than the"):
         KIND.check(spec, Workbench())
 
@@ -155,12 +157,12 @@ def test_a_state_of_another_back_end_does_not_stop_a_sweep(tmp_path: Path, pinne
     spec = zoo_spec(recipe=SMALL_RECIPE, axes={}, seeds=[0], backend=pinned)
     bench = Workbench(artifacts=Artifacts(str(tmp_path)))
     units = list(planned(KIND, spec))
-    recipe = Recipes(spec).of(units[0].params)
+    recipe = ZooRecipes(spec).of(units[0].params)
     training = train_pack([recipe], recipe.data.load(bench.folder), backend="loop")
     next(training)
     name = States.name(recipe.pack_key(), units, [units[0].key])
     States(bench.artifacts).save(name, units, [units[0].key], training.state())
-    rows = [o for o in session.ZooSession(spec, bench).evaluate(units) if isinstance(o, Outcome)]
+    rows = [o for o in KIND.open(spec, {}, bench).evaluate(units) if isinstance(o, Outcome)]
     assert [(o.status, o.metrics["backend"]) for o in rows] == [(Status.ok, used)]
     assert not list((tmp_path / "states").iterdir())
 
@@ -174,7 +176,7 @@ def test_an_optimizer_that_can_not_be_kept_trains_without_states(
     monkeypatch.setattr(Training, "state", refused)
     spec = zoo_spec(recipe=SMALL_RECIPE, axes={}, seeds=[0])
     bench = Workbench(artifacts=Artifacts(str(tmp_path)), state_seconds=0.0)
-    rows = [o for o in session.ZooSession(spec, bench).evaluate(list(planned(KIND, spec))) if isinstance(o, Outcome)]
+    rows = [o for o in KIND.open(spec, {}, bench).evaluate(list(planned(KIND, spec))) if isinstance(o, Outcome)]
     assert [o.status for o in rows] == [Status.ok]
 
 

@@ -20,7 +20,6 @@ from orchestrator.run import run_sweep
 from orchestrator.site import Site
 from orchestrator.sweep import planned
 from orchestrator.testing.kind_suite import QuietWatch
-from sweeps.lab.zoo import session
 from sweeps.zoo import Zoo
 from tests.support.paths import ROOT
 from tests.support.zoos import KIND, assert_same_zoos, long_zoo_spec, resumed_packs, train_zoo
@@ -55,9 +54,9 @@ def test_a_pack_goes_on_in_parts_when_its_units_come_in_other_shards(tmp_path: P
     nets = {"mlp": {"net": "mlp", "hidden": [8]}, "cnn": {"net": "cnn", "channels": [2, 2]}}
     spec = long_zoo_spec(net=nets[net], steps=600, seeds=4, backend={"mlp": "bmm", "cnn": "vmap"}[net])
     units = list(planned(KIND, spec))
-    whole = [o for o in session.ZooSession(spec, Workbench()).evaluate(units) if isinstance(o, Outcome)]
+    whole = [o for o in KIND.open(spec, {}, Workbench()).evaluate(units) if isinstance(o, Outcome)]
     bench = Workbench(artifacts=Artifacts(str(tmp_path)), state_seconds=0.0)
-    for count, item in enumerate(session.ZooSession(spec, bench).evaluate(units)):  # stopped there, as by a kill
+    for count, item in enumerate(KIND.open(spec, {}, bench).evaluate(units)):  # stopped there, as by a kill
         assert not isinstance(item, Outcome)
         if count >= 10 and list((tmp_path / "states").glob("*.index.*")):
             break
@@ -65,7 +64,7 @@ def test_a_pack_goes_on_in_parts_when_its_units_come_in_other_shards(tmp_path: P
     parts: list[Outcome] = []
     with resumed_packs() as went_on:
         for shard in (units[:1], units[1:]):
-            for item in session.ZooSession(spec, bench).evaluate(shard):
+            for item in KIND.open(spec, {}, bench).evaluate(shard):
                 if isinstance(item, Outcome):
                     parts.append(item)
                 else:

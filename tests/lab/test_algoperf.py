@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 
 from orchestrator.errors import SpecError
 from orchestrator.report.parts import Table
-from orchestrator.spec import parse
 from sweeps.lab.algoperf import (
     Target,
     best_times,
@@ -26,7 +25,7 @@ from sweeps.lab.algoperf import (
     trial_times,
 )
 from sweeps.lab.algoperf_report import benchmark_section
-from sweeps.zoo import ZooKind, ZooSpec
+from sweeps.zoo import ZooKind
 
 INF = math.inf
 EXAMPLE = pd.DataFrame([[1.0, 2.0, 2.4, 3.0, INF]], index=["one"])
@@ -135,7 +134,7 @@ def test_a_benchmark_names_its_workloads(recipes: dict[str, Any], said: str) -> 
     targets = {"mlp": {"metric": "test_loss", "value": 0.5}}
     spec = {**ZooKind().example().model_dump(mode="json"), "recipes": recipes, "targets": targets}
     with pytest.raises(SpecError, match=said):
-        parse(ZooSpec, spec, "spec")
+        ZooKind().parse(spec, "spec")
 
 
 def test_names_and_targets_that_are_missing() -> None:

@@ -12,7 +12,6 @@ import torch
 
 from orchestrator.run import run_sweep
 from orchestrator.site import Site
-from orchestrator.spec import parse
 from orchestrator.testing.kind_suite import QuietWatch
 from sweeps.lab.zoo import pack
 from sweeps.zoo import Zoo, ZooKind, ZooSpec
@@ -25,7 +24,7 @@ def zoo_spec(**changes: Any) -> ZooSpec:
     """The example with other fields."""
     example = KIND.example()
     data = {"kind": "zoo", "name": "zoo", **example.model_dump(mode="json", exclude={"kind", "name"})}
-    return parse(ZooSpec, {**data, **changes}, "spec")
+    return KIND.parse({**data, **changes}, "spec")
 
 
 SMALL_RECIPE = {
@@ -53,7 +52,7 @@ BRANCHES = {"early": {"at": 15, "steps": 5}, "late": {"at": 30, "steps": 12, "de
 
 def branched_zoo_spec(**changes: Any) -> ZooSpec:
     data = {"kind": "zoo", "name": "branches", "recipe": BRANCHED_RECIPE, "backend": "bmm", "branches": BRANCHES}
-    return parse(ZooSpec, {**data, "seeds": {"range": 2}, **changes}, "spec")
+    return KIND.parse({**data, "seeds": {"range": 2}, **changes}, "spec")
 
 
 @contextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import Any
 
 from orchestrator.axes import Value
 from sweeps.lab.branch import Cooldown, branch
@@ -11,35 +10,24 @@ from sweeps.lab.recipe import Recipe
 from sweeps.lab.scaling.ladder import Ladder
 from sweeps.lab.scaling.plan import cells, horizons_of
 from sweeps.lab.scaling.spec import ScalingSpec
-from sweeps.lab.zoo.branches import Branching
-from sweeps.lab.zoo.plan import SingleRecipe
+from sweeps.lab.zoo.branching import BranchingRecipes
+from sweeps.lab.zoo.recipes import RecipeFields
 
 __all__ = ["StudyRecipes"]
 
 
-class StudyRecipes(Branching):
+class StudyRecipes(BranchingRecipes):
     """Recipes of a study's units.
 
     Args:
         spec: of the study, with a recipe.
-
-    Attributes:
-        base: what a session of the zoo needs of a spec.
     """
 
     def __init__(self, spec: ScalingSpec) -> None:
         assert spec.recipe is not None, "the random-feature model has no recipes"
-        self.base = SingleRecipe(spec.recipe, spec.backend)
-        super().__init__(self.base)
+        self._base = RecipeFields(spec.recipe)
         self._ladder = Ladder(spec)
         self._horizons = horizons_of(spec, cells(spec, self._ladder))
-
-    def data(self, params: Mapping[str, Value]) -> dict[str, Any]:
-        """The recipe's fields, not yet checked."""
-        net = self._ladder.size(int(params["width"] or 0)).net
-        assert net is not None, "a recipe has a network"
-        fields = super().data({"optimizer.learning_rate": params["learning_rate"]})
-        return {**fields, "net": net.model_dump(mode="json"), "steps": params["steps"], "seed": params["seed"]}
 
     def of(self, params: Mapping[str, Value], source: str = "recipe") -> Recipe:
         at, schedule = self.leaves(params), self._horizons.schedule
@@ -52,7 +40,11 @@ class StudyRecipes(Branching):
 
     def whole(self, params: Mapping[str, Value], source: str = "recipe") -> Recipe:
         """The recipe of a run of this horizon that is trained from its start."""
-        return super().of(params, source)
+        net = self._ladder.size(int(params["width"] or 0)).net
+        assert net is not None, "a recipe has a network"
+        fields = self._base.set("optimizer.learning_rate", params["learning_rate"])
+        fields = fields.set("net", net.model_dump(mode="json")).set("steps", params["steps"])
+        return fields.set("seed", params["seed"]).recipe(source)
 
     def main(self, params: Mapping[str, Value], source: str = "recipe") -> Recipe:
         if self.leaves(params) is None:
@@ -67,4 +59,5 @@ class StudyRecipes(Branching):
 
     @property
     def branching(self) -> bool:
+        """Whether there are any branches."""
         return self._horizons.schedule is not None

@@ -13,8 +13,8 @@ from orchestrator.unit import Unit
 from sweeps.lab.scaling.ladder import Ladder
 from sweeps.lab.scaling.recipes import StudyRecipes
 from sweeps.lab.scaling.spec import ScalingSpec
-from sweeps.lab.zoo.branches import BEGUN
-from sweeps.lab.zoo.session import ZooSession
+from sweeps.lab.zoo.branching import BEGUN, Points
+from sweeps.lab.zoo.session import TrainingSession
 
 __all__ = ["COUNTS", "FEATURE_COLUMNS", "FeatureStudy", "TrainedStudy"]
 
@@ -47,7 +47,8 @@ class TrainedStudy:
 
     def __init__(self, spec: ScalingSpec, prepared: Mapping[str, Arrays], bench: Workbench) -> None:
         recipes = StudyRecipes(spec)
-        self._training = ZooSession(recipes.base, bench, prepared, recipes)
+        points = Points(bench.artifacts, recipes) if recipes.branching else None
+        self._training = TrainingSession(spec.backend, recipes, bench, prepared, points)
         self._ladder = Ladder(spec)
 
     def evaluate(self, units: Sequence[Unit]) -> Iterator[Outcome | Progress]:

@@ -1,4 +1,4 @@
-"""A search on one worker: the zoo's training or the function kind's calls, with what goals need beside them."""
+"""A search on one worker: trainings or the function kind's calls, with what goals need beside them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sweeps.lab.packs.calendar import Calendar, samples_seen
 from sweeps.lab.recipe import Recipe
 from sweeps.lab.search.spec import SearchSpec, Target
 from sweeps.lab.search.trials import TrialRecipes, arguments
-from sweeps.lab.zoo.session import DataSets, ZooSession
+from sweeps.lab.zoo.session import DataSets, TrainingSession
 
 __all__ = ["FunctionTrials", "RecipeTrials"]
 
@@ -100,7 +100,7 @@ class RecipeTrials(_Watched):
 
     def __init__(self, spec: SearchSpec, prepared: Mapping[str, Arrays], bench: Workbench) -> None:
         self._recipes = TrialRecipes(spec)
-        super().__init__(ZooSession(self._recipes.base, bench, prepared, self._recipes), spec.target)
+        super().__init__(TrainingSession(spec.backend, self._recipes, bench, prepared), spec.target)
         self._data = DataSets(bench)
         self._bench = bench
         self._flops: dict[str, int] = {}

@@ -7,11 +7,12 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
-from orchestrator.canonical import Value, plain
+from orchestrator.canonical import Value, decoded, plain
 from orchestrator.errors import SpecError
 from orchestrator.settings import Dimension, Setting, flat, is_setting
 from sweeps.lab.recipe import Recipe
-from sweeps.lab.zoo.plan import SEED, Recipes, SingleRecipe
+from sweeps.lab.zoo.conflicts import refuse_lost_settings, refuse_set_seed
+from sweeps.lab.zoo.recipes import SEED, RecipeFields, Recipes, shorter_first
 
 __all__ = ["TRIAL", "Space", "TrialRecipes", "arguments", "recipes_by_pack", "trial_points"]
 
@@ -29,8 +30,6 @@ class _Searched(Protocol):
     def recipe(self) -> Recipe | None: ...
     @property
     def space(self) -> Space: ...
-    @property
-    def backend(self) -> str: ...
 
 
 def _changes(space: Space, values: Mapping[str, Value]) -> dict[str, Any]:
@@ -90,28 +89,30 @@ class TrialRecipes(Recipes):
 
     Args:
         searched: the spec, with a recipe.
-
-    Attributes:
-        base: what a session of the zoo needs of a spec.
     """
 
     def __init__(self, searched: _Searched) -> None:
         assert searched.recipe is not None, "a search of a function has no recipes"
-        self.base = SingleRecipe(searched.recipe, searched.backend)
-        super().__init__(self.base)
-        self._space = searched.space
+        self._base, self._space = RecipeFields(searched.recipe), searched.space
 
-    def data(self, params: Mapping[str, Value]) -> dict[str, Any]:
-        """The recipe's fields, not yet checked."""
-        seed = {SEED: params[SEED]} if SEED in params else {}
-        return super().data({**self._fields(params), **seed})
+    def of(self, params: Mapping[str, Value], source: str = "recipe") -> Recipe:
+        settings = {path: decoded(value) for path, value in self._settings(params).items()}
+        fields = self._base.set_all(settings)
+        return (fields.set(SEED, params[SEED]) if SEED in params else fields).recipe(source)
 
-    def check(self, params: Mapping[str, Value], parts: Mapping[str, str] = {}) -> None:
-        fields = self._fields(params)
-        super().check(fields, {**dict.fromkeys(fields, "space"), **parts})
+    def check(self, params: Mapping[str, Value]) -> None:
+        """Whether no setting overwrites another one, or the seed.
 
-    def _fields(self, params: Mapping[str, Value]) -> dict[str, Value]:
-        return {path: plain(v) for path, v in _changes(self._space, params).items()}
+        Raises:
+            SpecError: one would.
+        """
+        settings = self._settings(params)
+        writes = [(f"space.{path}", path, settings[path]) for path in shorter_first(settings)]
+        refuse_set_seed(writes)
+        refuse_lost_settings(writes)
+
+    def _settings(self, params: Mapping[str, Value]) -> dict[str, Value]:
+        return {path: plain(value) for path, value in _changes(self._space, params).items()}
 
 
 def trial_points(dimensions: Sequence[Dimension]) -> Iterator[tuple[str, dict[str, Value]]]:

@@ -12,7 +12,7 @@ from orchestrator.unit import Keys, Unit
 from sweeps.lab.transfer.recipes import COORDINATES, CURVE, PART, SHARPNESS, SizedRecipes
 from sweeps.lab.transfer.search import RateSearch
 from sweeps.lab.transfer.spec import TransferSpec
-from sweeps.lab.zoo.plan import VARIANT
+from sweeps.lab.zoo.recipes import VARIANT
 
 __all__ = ["TransferPlanner"]
 

@@ -13,7 +13,7 @@ from sweeps.lab.models.resize import resized
 from sweeps.lab.recipe import Recipe
 from sweeps.lab.transfer.spec import TransferSpec
 from sweeps.lab.zoo.conflicts import Write, refuse_lost_settings
-from sweeps.lab.zoo.plan import SEED, VARIANT, Recipes, short_path
+from sweeps.lab.zoo.recipes import SEED, VARIANT, RecipeFields, Recipes, short_path
 
 __all__ = ["COORDINATES", "CURVE", "PART", "RATE", "SHARPNESS", "SizedRecipes"]
 
@@ -29,7 +29,6 @@ class SizedRecipes(Recipes):
     """
 
     def __init__(self, spec: TransferSpec) -> None:
-        super().__init__(spec)
         self._spec = spec
         self._arms = {name: self._arm(name) for name in spec.recipes}
         if not self._arms:
@@ -38,7 +37,10 @@ class SizedRecipes(Recipes):
 
     def _arm(self, name: str) -> Recipe:
         self._check_arm(name)
-        return parse(Recipe, super().data({VARIANT: name}), f"recipes.{name}")
+        fields = RecipeFields(self._spec.recipe)
+        for path, value in self._spec.recipes[name].items():
+            fields = fields.set(short_path(path), value)
+        return fields.recipe(f"recipes.{name}")
 
     def _check_arm(self, arm: str) -> None:
         """Refuse an arm that sets what the sweep does. A whole network may: other sizes are scaled from its own."""
@@ -66,8 +68,8 @@ class SizedRecipes(Recipes):
         named: dict[str, Value] = {VARIANT: arm} if arm else {}
         return {**named, PART: part, self._spec.over: size, RATE: rate, SEED: seed}
 
-    def data(self, params: Mapping[str, Value]) -> dict[str, Any]:
-        """The recipe's fields: those that its size and part determine are made once and kept."""
+    def of(self, params: Mapping[str, Value], source: str = "recipe") -> Recipe:
+        """The recipe of a unit; the fields that its size and part determine are made once and kept."""
         over = self._spec.over
         alike = (params.get(VARIANT, ""), params[PART], params[over])
         if alike not in self._shaped:
@@ -76,7 +78,7 @@ class SizedRecipes(Recipes):
             self._shaped[alike] = {**fields, **self._in_part(fields, str(params[PART]))}
         shaped = self._shaped[alike]
         optimizer = {**shaped["optimizer"], RATE: params[RATE]}
-        return {**shaped, "optimizer": optimizer, SEED: params[SEED]}
+        return parse(Recipe, {**shaped, "optimizer": optimizer, SEED: params[SEED]}, source)
 
     def _in_size(self, arm: Recipe, size: int) -> dict[str, Any]:
         fields = arm.model_dump(mode="json")

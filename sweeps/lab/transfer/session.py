@@ -11,7 +11,7 @@ from orchestrator.row import Metric, Outcome, Progress, Status
 from orchestrator.unit import Unit
 from sweeps.lab.transfer.recipes import CURVE, PART, SizedRecipes
 from sweeps.lab.transfer.spec import TransferSpec
-from sweeps.lab.zoo.session import ZooSession
+from sweeps.lab.zoo.session import TrainingSession
 
 __all__ = ["TransferSession", "score"]
 
@@ -47,10 +47,10 @@ class TransferSession:
     def __init__(self, spec: TransferSpec, bench: Workbench, prepared: Mapping[str, Arrays] = {}) -> None:
         self._spec = spec
         recipes = SizedRecipes(spec)
-        self._curves = ZooSession(spec, bench, prepared, recipes)
+        self._curves = TrainingSession(spec.backend, recipes, bench, prepared)
         # Four steps, or one model of a size: timing back-ends would take longer than the training.
-        alone = spec.model_copy(update={"backend": "loop"}) if spec.backend == "auto" else spec
-        self._others = ZooSession(alone, bench, {}, recipes)
+        alone = "loop" if spec.backend == "auto" else spec.backend
+        self._others = TrainingSession(alone, recipes, bench)
 
     def evaluate(self, units: Sequence[Unit]) -> Iterator[Outcome | Progress]:
         """The outcomes of the trainings, with the columns that judge a learning rate."""
@@ -60,7 +60,7 @@ class TransferSession:
             if chosen:
                 yield from self._judged(session, chosen)
 
-    def _judged(self, session: ZooSession, units: Sequence[Unit]) -> Iterator[Outcome | Progress]:
+    def _judged(self, session: TrainingSession, units: Sequence[Unit]) -> Iterator[Outcome | Progress]:
         initial: dict[str, float] = {}
         reached: dict[str, int] = {}
         for event in session.evaluate(units):

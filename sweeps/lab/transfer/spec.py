@@ -10,7 +10,6 @@ from pydantic import Field, model_validator
 from orchestrator.axes import Axis, AxisLike
 from orchestrator.spec import IsAxis, IsLabel, IsNamedAxis, Model, Spec
 from sweeps.lab.recipe import Recipe
-from sweeps.lab.zoo.draws import Samples
 
 __all__ = ["Coordinates", "SharpnessSeries", "TransferSpec"]
 
@@ -101,21 +100,6 @@ class TransferSpec(Spec):
     def seed_values(self) -> tuple[int, ...]:
         """The seeds."""
         return tuple(int(s) for s in self.seeds.points() if s is not None)
-
-    @property
-    def axes(self) -> dict[str, Axis]:
-        """None: what a zoo's spec would sweep beside its recipes."""
-        return {}
-
-    @property
-    def zip(self) -> tuple[tuple[str, ...], ...]:
-        """None, as above."""
-        return ()
-
-    @property
-    def samples(self) -> Samples | None:
-        """None, as above."""
-        return None
 
     @model_validator(mode="after")
     def _points_are_what_they_should_be(self) -> Self:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol
 
 import numpy as np
 
@@ -11,18 +10,10 @@ from orchestrator.kind import Arrays, Preparation, Workbench
 from sweeps.lab.data import Data
 from sweeps.lab.packs import FEW, LARGEST, Choice, choose
 from sweeps.lab.recipe import Recipe
-from sweeps.lab.zoo.plan import Swept
 
-__all__ = ["Choices", "Trained", "calibrated", "calibrations", "pack_named"]
+__all__ = ["Choices", "calibrated", "calibrations", "pack_named"]
 
 _PREFIX = "pack-"
-
-
-class Trained(Swept, Protocol):
-    """A zoo's spec as its training needs it."""
-
-    @property
-    def backend(self) -> str: ...
 
 
 def calibrations(backend: str, packs: Mapping[str, int]) -> tuple[Preparation, ...]:
@@ -70,13 +61,13 @@ class Choices:
     """Gives the choice for a pack key: what was timed for the sweep, else what this worker times.
 
     Args:
-        spec: of the sweep.
+        backend: of the spec.
         prepared: by name, the arrays of the preparations.
         bench: of this worker.
     """
 
-    def __init__(self, spec: Trained, prepared: Mapping[str, Arrays], bench: Workbench) -> None:
-        self._backend = spec.backend
+    def __init__(self, backend: str, prepared: Mapping[str, Arrays], bench: Workbench) -> None:
+        self._backend = backend
         self._prepared = prepared
         self._bench = bench
 

@@ -7,11 +7,23 @@ from typing import Any
 
 from orchestrator.canonical import decoded
 from orchestrator.errors import SpecError
+from sweeps.lab.zoo.recipes import SEED
 
-__all__ = ["Write", "refuse_lost_settings"]
+__all__ = ["Write", "refuse_lost_settings", "refuse_set_seed"]
 
 Write = tuple[str, str, object]
 """Who sets a field (for the message), its path inside the recipe, the value."""
+
+
+def refuse_set_seed(writes: Iterable[Write]) -> None:
+    """Refuse a part of a spec that sets the seed, which each unit has of its own.
+
+    Raises:
+        SpecError: names the part.
+    """
+    for who, path, _ in writes:
+        if path == SEED:
+            raise SpecError(f"{who} sets the seed, which `seeds` would overwrite; give the seeds there")
 
 
 def refuse_lost_settings(writes: Iterable[Write]) -> None:

@@ -15,7 +15,7 @@ from orchestrator.unit import Unit
 from sweeps.lab.data import Data
 from sweeps.lab.packs import Beat, Best, BranchPoint, Checkpoint, Ended, Evaluated, Training, train_pack
 from sweeps.lab.recipe import Recipe
-from sweeps.lab.zoo.branches import BEGUN, Points
+from sweeps.lab.zoo.branching import BEGUN, Points
 from sweeps.lab.zoo.split import split_of
 from sweeps.lab.zoo.states import States
 from sweeps.lab.zoo.weights import Packed
@@ -36,7 +36,7 @@ class Pack:
         note: why no faster one does, for the rows.
         auto: whether a state of another back-end may be gone on from.
         wanted: keys of the units that were asked for; others only stand in the state that is restored.
-        points: where branches leave main runs; none: there are no branches.
+        points: where branches leave main runs; None: there are no branches.
 
     Attributes:
         outcomes: of its wanted models, once it has ended; without the place of the weights.
@@ -161,7 +161,7 @@ class Pack:
             "backend_note": self._note or None,
             "pack_size": len(self._units),
         }
-        if self._points is not None and self._points.used:
+        if self._points is not None:
             metrics[BEGUN.name] = training.started_at
         status = {"ok": Status.ok, "diverged": Status.diverged, "stopped": Status.pruned}[event.status]
         error = f"stopped after step {event.step}" if event.status == "stopped" else event.error

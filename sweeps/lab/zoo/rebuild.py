@@ -13,9 +13,10 @@ from orchestrator.errors import UsageError
 from orchestrator.spec import parse
 from orchestrator.trust import refuse_new_code
 from sweeps.lab.recipe import Recipe
-from sweeps.lab.zoo.branches import BRANCH, BranchedRecipes, branched_columns
-from sweeps.lab.zoo.plan import Recipes
+from sweeps.lab.zoo.branches import branched_columns
+from sweeps.lab.zoo.recipes import Recipes
 from sweeps.lab.zoo.spec import ZooSpec
+from sweeps.lab.zoo.zoo_recipes import ZooRecipes
 
 __all__ = ["Rebuilder"]
 
@@ -46,7 +47,7 @@ class Rebuilder:
 
     @cached_property
     def _recipes(self) -> Recipes:
-        return BranchedRecipes(self.spec)
+        return ZooRecipes(self.spec)
 
     def recipe(self, row: Mapping[str, Any]) -> Recipe:
         """The recipe of the model of a row.
@@ -62,6 +63,6 @@ class Rebuilder:
             value = row[column.name]
             value = None if not isinstance(value, str) and pd.isna(value) else value
             found[column.name] = int(value) if column.type == "int" and value is not None else value
-        settings = self._recipes.data({n: v for n, v in found.items() if n != BRANCH})
-        refuse_new_code(settings, self._head["spec"], f"the row of model {row['key']}")
-        return self._recipes.of(found, f"model {row['key']}")
+        recipe = self._recipes.of(found, f"model {row['key']}")  # runs no code that it names
+        refuse_new_code(recipe.model_dump(mode="json"), self._head["spec"], f"the row of model {row['key']}")
+        return recipe

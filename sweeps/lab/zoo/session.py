@@ -1,4 +1,4 @@
-"""A zoo on one worker: units into packs, packs into files of weights, events into rows."""
+"""Trainings on one worker: units into packs, packs into files of weights, events into rows."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from sweeps.lab.models import check_fit, parameter_count
 from sweeps.lab.packs import Choice, check_backend, prove_backend, suited
 from sweeps.lab.packs.calendar import Calendar
 from sweeps.lab.recipe import Recipe
-from sweeps.lab.zoo.branches import Points
-from sweeps.lab.zoo.choices import Choices, Trained
+from sweeps.lab.zoo.branching import Points
+from sweeps.lab.zoo.choices import Choices
 from sweeps.lab.zoo.pack import Pack
-from sweeps.lab.zoo.plan import Recipes
+from sweeps.lab.zoo.recipes import Recipes
 from sweeps.lab.zoo.states import States
 from sweeps.lab.zoo.weights import Place, WeightFile
 
-__all__ = ["DataSets", "ZooSession", "check_recipes"]
+__all__ = ["DataSets", "TrainingSession", "check_recipes"]
 
 Member: TypeAlias = tuple[Unit, Recipe]
 
@@ -93,27 +93,32 @@ def check_recipes(recipes: Iterable[Recipe], declared: Collection[str], backend:
             raise SpecError(f"checkpoints.best: there is no metric {best!r}; there are {', '.join(metrics)}")
 
 
-class ZooSession:
+class TrainingSession:
     """Trains the units of a shard pack by pack.
 
     Args:
-        spec: of the sweep.
+        backend: of the spec.
+        recipes: of the sweep's units.
         bench: of this worker.
         prepared: what was timed for the packs.
-        recipes: turns params into recipes, where that is not done as in a zoo.
+        points: where branches leave main runs; None: there are no branches.
     """
 
     def __init__(
-        self, spec: Trained, bench: Workbench, prepared: Mapping[str, Arrays] = {}, recipes: Recipes | None = None
+        self,
+        backend: str,
+        recipes: Recipes,
+        bench: Workbench,
+        prepared: Mapping[str, Arrays] = {},
+        points: Points | None = None,
     ) -> None:
         torch.set_num_threads(bench.threads)
-        self._recipes = recipes or Recipes(spec)
+        self._recipes, self._points = recipes, points
         self._data = DataSets(bench)
         self._bench = bench
-        self._choices = Choices(spec, prepared, bench)
-        self._auto = spec.backend == "auto"
+        self._choices = Choices(backend, prepared, bench)
+        self._auto = backend == "auto"
         self._states = States(bench.artifacts)
-        self._points = Points(bench.artifacts, self._recipes)
         self._counts: dict[str, int] = {}
 
     def evaluate(self, units: Sequence[Unit]) -> Iterator[Outcome | Progress]:
@@ -125,8 +130,10 @@ class ZooSession:
         parsed = [(unit, self._recipes.of(unit.params)) for unit in units]
         for _, group in itertools.groupby(parsed, key=lambda pair: pair[1].pack_key()):
             alike = list(group)
-            data = self._data.of(alike[0][1])
-            choice = self._choices.of(self._recipes.main(alike[0][0].params), data)  # a branch is computed as its run
+            unit, recipe = alike[0]
+            data = self._data.of(recipe)
+            main = recipe if self._points is None else self._points.main(unit)
+            choice = self._choices.of(main, data)  # a branch is computed as its main run
             for pack, resume in self._packs(alike, data, choice):
                 yield from pack.train(resume)
                 file.add(pack.weights)

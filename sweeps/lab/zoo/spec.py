@@ -12,13 +12,13 @@ from orchestrator.row import METERS
 from orchestrator.spec import IsAxis, IsLabel, IsNamedAxis, Spec
 from sweeps.lab.algoperf import Target
 from sweeps.lab.branch import Cooldown
-from sweeps.lab.outline import foresee_recipe
 from sweeps.lab.recipe import Recipe
-from sweeps.lab.zoo.branches import BRANCH, BranchedRecipes
 from sweeps.lab.zoo.draws import Samples
-from sweeps.lab.zoo.plan import Grid, short_path
+from sweeps.lab.zoo.recipes import SAMPLE, SEED, VARIANT, short_path
 
-__all__ = ["ZooSpec"]
+__all__ = ["BRANCH", "ZooSpec"]
+
+BRANCH = "branch"  # the param that names a unit's branch; none: a main run
 
 
 class ZooSpec(Spec):
@@ -63,9 +63,9 @@ class ZooSpec(Spec):
         paths = [short_path(p) for p in (*self.axes, *drawn)]
         if twice := sorted({p for p in paths if paths.count(p) > 1}):
             raise ValueError(f"{twice} are swept twice; a field can stand under axes or under samples, once")
-        if "seed" in paths:
+        if SEED in paths:
             raise ValueError("sweep the seed with `seeds`, such as seeds: {range: 5}")
-        if taken := sorted({"key", "recipe", "sample", *(c.name for c in METERS)} & set(paths)):
+        if taken := sorted({"key", VARIANT, SAMPLE, BRANCH, *(c.name for c in METERS)} & set(paths)):
             raise ValueError(f"{taken} are no fields of a recipe, but columns of the rows")
         if isinstance(self.seeds, str) and self.samples is None:
             raise ValueError("seeds: sample needs `samples`")
@@ -84,18 +84,6 @@ class ZooSpec(Spec):
             raise ValueError(
                 f"targets are of {sorted(self.targets)}, but the recipes' workloads are {sorted(workloads)}"
             )
-        return self
-
-    @model_validator(mode="after")
-    def _every_value_fits(self) -> Self:
-        """Try every value of every field once, so that a wrong one is known before any work."""
-        recipes = BranchedRecipes(self)
-        drawn = {short_path(p): "samples.draw" for p in (self.samples.draw if self.samples else ())}
-        for told, params in Grid(self).trials():
-            recipes.check(params, drawn)
-            foresee_recipe(recipes.of(params, told))
-            for name in self.branches:
-                recipes.of({**params, BRANCH: name}, f"{told}, branch {name}")
         return self
 
     def pinned(self, folder: Path) -> Self:

@@ -122,8 +122,7 @@ def test_a_wrong_formula_is_passed_over_and_said(wrong_relu: None, data: Data, t
     with pytest.raises(SpecError, match=r"bmm can't train this network: the gradient of hidden\.0\.linear"):
         check_recipes([recipe()], ["train", "test"], "bmm", Workbench())
     arrays = calibrated("auto", recipe(), Workbench())
-    spec = ZooSpec.model_validate({**ZooKind().example().model_dump(mode="json", by_alias=True), "backend": "auto"})
-    told = Choices(spec, {f"pack-{recipe().pack_key()}": arrays}, Workbench()).of(recipe(), data)
+    told = Choices("auto", {f"pack-{recipe().pack_key()}": arrays}, Workbench()).of(recipe(), data)
     assert told.note == choice.note and told.backend == choice.backend
 
 

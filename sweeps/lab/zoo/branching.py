@@ -1,0 +1,119 @@
+"""Units that are branches: cool-downs that leave a main run, and the points from which they start.
+
+A main unit keeps a point for each of its branches in `points/`; a branch unit starts there. Where a point is missing or
+damaged the branch starts from the last earlier one that is whole, or else trains from the beginning, to the same bits.
+The folder is not needed once a sweep is complete.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from orchestrator.artifacts import Artifacts
+from orchestrator.axes import Value
+from orchestrator.row import Column
+from orchestrator.unit import Unit, digest
+from sweeps.lab.identity import by_content
+from sweeps.lab.recipe import Recipe
+from sweeps.lab.zoo.recipes import Recipes
+
+__all__ = ["BEGUN", "BranchingRecipes", "Points"]
+
+BEGUN = Column("begun_at", "step from which it trained itself: of a branch, that of its point", type="int", meter=True)
+_FOLDER = "points"
+
+
+class BranchingRecipes(Recipes):
+    """Recipes of units, some of which are branches that leave the main run of others."""
+
+    @abstractmethod
+    def main(self, params: Mapping[str, Value], source: str = "recipe") -> Recipe:
+        """The recipe of the main run that the unit with these params leaves; of a main run its own.
+
+        Raises:
+            SpecError: as of `of`.
+        """
+
+    @abstractmethod
+    def leaves(self, params: Mapping[str, Value]) -> int | None:
+        """The step after which the unit with these params leaves its main run; None: it is one."""
+
+    @abstractmethod
+    def departures(self, params: Mapping[str, Value]) -> Collection[int]:
+        """The steps after which branches leave the main run of these params."""
+
+
+class Points:
+    """Where branches leave main runs, kept among the artifacts of a sweep.
+
+    Args:
+        artifacts: of the sweep; None: nothing is kept.
+        recipes: of its units.
+    """
+
+    def __init__(self, artifacts: Artifacts | None, recipes: BranchingRecipes) -> None:
+        self._artifacts, self._recipes = artifacts, recipes
+
+    def main(self, unit: Unit) -> Recipe:
+        """The recipe of the main run that this unit leaves; of a main run its own."""
+        return self._recipes.main(unit.params)
+
+    def steps(self, unit: Unit) -> tuple[int, ...]:
+        """After which steps the run of this unit has to keep a point."""
+        if self._artifacts is None or self._recipes.leaves(unit.params) is not None:
+            return ()
+        return tuple(sorted(self._recipes.departures(unit.params)))
+
+    def keep(self, unit: Unit, step: int, state: Mapping[str, Tensor]) -> None:
+        """Keep the point of a main run."""
+        if self._artifacts is not None:
+            file = _file(self._stem(unit), step)
+            self._artifacts.keep(file, {name: t.numpy() for name, t in state.items()})
+
+    def begin(self, units: Sequence[Unit]) -> list[dict[str, Tensor]] | None:
+        """The points that these branches, which leave after the same step, start from: the last that all of them have.
+
+        None for main runs, and where there is no such point.
+        """
+        at = self._recipes.leaves(units[0].params)
+        if self._artifacts is None or at is None:
+            return None
+        stems = [self._stem(unit) for unit in units]
+        points = self._loaded(self._artifacts, stems, at)
+        earlier = sorted(self._earlier(self._artifacts, stems, at)) if points is None else []
+        while points is None and earlier:
+            points = self._loaded(self._artifacts, stems, earlier.pop())
+        return points
+
+    @staticmethod
+    def _loaded(artifacts: Artifacts, stems: Sequence[str], step: int) -> list[dict[str, Tensor]] | None:
+        points = []
+        for stem in stems:
+            arrays = artifacts.load(_file(stem, step))
+            if arrays is None:
+                return None
+            points.append({name: torch.from_numpy(a.copy()) for name, a in arrays.items()})
+        return points
+
+    @staticmethod
+    def _earlier(artifacts: Artifacts, stems: Sequence[str], at: int) -> set[int]:
+        """Steps before `at` of which every one of these main runs has a point."""
+        steps: dict[str, set[int]] = {stem: set() for stem in stems}
+        for file in artifacts.files(_FOLDER):
+            stem, _, step = Path(file).stem.rpartition("-")
+            if stem in steps and int(step) < at:
+                steps[stem].add(int(step))
+        return set.intersection(*steps.values())
+
+    def _stem(self, unit: Unit) -> str:
+        """By the content of the main run's recipe, so that a branch needs no key of another unit."""
+        return digest(by_content(self.main(unit).model_dump(mode="json")), size=12)
+
+
+def _file(stem: str, step: int) -> str:
+    return f"{_FOLDER}/{stem}-{step:06d}.safetensors"
