@@ -17,7 +17,7 @@ from sweeps.lab.directions import RandomDirections, geometry, group_table, inter
 from sweeps.lab.landscape_spec import LandscapeSpec
 from sweeps.lab.models import number_type
 from sweeps.lab.models.weighted import LandscapeModel
-from sweeps.lab.packs import Ended, Evaluated, Snapshot, Training, train_pack
+from sweeps.lab.packs import Checkpoint, Ended, Evaluated, Training, train_pack
 from sweeps.lab.recipe import Checkpoints, Recipe
 from sweeps.lab.rig import state_arrays
 from sweeps.lab.train import train
@@ -100,7 +100,7 @@ def _by_recipe(spec: LandscapeSpec, name: str, recipe: Recipe, data: Data, bench
     history: dict[int, Evaluated] = {}  # by step, since the last evaluation comes twice
     for event in recipe_training(spec, name, recipe, data, bench):
         match event:
-            case Snapshot():
+            case Checkpoint():
                 arrays = {f"state/{k}": t.numpy() for k, t in event.state.items()}
             case Evaluated():
                 history[event.step] = event
