@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import fields
 from typing import Any, Self
@@ -19,6 +19,7 @@ from orchestrator.ledger import Findings, Ledger, driver_lives, read_status
 from orchestrator.manifest import read_head
 from orchestrator.progress import Snapshot
 from orchestrator.reading import write_yaml
+from orchestrator.report.columns_text import columns_text
 from orchestrator.report.parts import Table
 from orchestrator.report.values import number
 from orchestrator.spec import IsAxis, IsLabel
@@ -215,13 +216,6 @@ def _brief(default: object) -> str:
 
 
 def table_text(table: Table) -> str:
-    """A table of a report as text: its caption, then its lines; columns of numbers stand to the right."""
-    cells = [[number(c) if isinstance(c, int | float) else str(c) for c in line] for line in table.lines]
-    widths = [max(len(text) for text in column) for column in zip(table.header, *cells, strict=True)]
-    right = [all(isinstance(line[i], int | float) for line in table.lines) for i in range(len(widths))]
-
-    def padded(line: Sequence[str]) -> str:
-        ready = (t.rjust(w) if r else t.ljust(w) for t, w, r in zip(line, widths, right, strict=True))
-        return "  ".join(ready).rstrip()
-
-    return "\n".join([table.caption, *(f"  {padded(line)}" for line in (table.header, *cells))])
+    """A table of a report as text: its caption, then its lines, indented."""
+    text = columns_text(table.header, table.lines, lambda c: number(c) if isinstance(c, int | float) else str(c))
+    return "\n".join([table.caption, *(f"  {line}" for line in text.splitlines())])

@@ -1,7 +1,4 @@
-"""The engine's own figures, each as a matplotlib picture and as a Plotly figure for the page.
-
-`Figure` objects without pyplot: no global state, nothing to close, the Agg canvas whatever the display.
-"""
+"""The engine's own figures, each as a matplotlib picture and as a Plotly figure for the page."""
 
 from __future__ import annotations
 
@@ -12,38 +9,24 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import plotly.graph_objects as go
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure as Picture
 from plotly.subplots import make_subplots
 
+from orchestrator.report.canvas import PALETTE, log_ticks, new_picture, page_style, panel_grid, plain, thinned
 from orchestrator.report.parts import Figure
 from orchestrator.report.ranges import Range
 from orchestrator.report.values import number
 from orchestrator.row import Column
 
-__all__ = ["PALETTE", "Line", "counts_figure", "effects_figure", "heat_figure", "line_figure", "new_picture"]
+__all__ = ["Line", "counts_figure", "effects_figure", "heat_figure", "line_figure"]
 
 Floats: TypeAlias = "np.ndarray[Any, np.dtype[np.float64]]"
 
-PALETTE = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#F0E442", "#000000")  # Okabe and Ito
 _GREYS = ("#bbbbbb", "#888888", "#555555", "#333333")
-_MOST_MARKS = 7  # of an axis whose values stand side by side
-
-
-def new_picture(width: float = 7.0, height: float = 4.2) -> Picture:
-    """An empty matplotlib figure on the Agg canvas; sizes in inches."""
-    picture = Picture(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(picture)
-    return picture
+_MOST_TICKS = 7  # of an axis whose values stand side by side
 
 
 def _title(c: Column) -> str:
     return f"{c.name} [{c.unit}]" if c.unit else c.name
-
-
-def _plain(text: str) -> str:
-    """Text that matplotlib does not read as mathematics."""
-    return text.replace("$", r"\$")
 
 
 def _geometric(values: Floats) -> bool:
@@ -53,22 +36,6 @@ def _geometric(values: Floats) -> bool:
         return False
     ratios, steps = np.diff(np.log(points)), np.diff(points)
     return bool(ratios.std() / ratios.mean() < steps.std() / steps.mean())
-
-
-def _page_figure(height: int = 420) -> Any:  # noqa: ANN401 - Plotly has no types
-    figure = go.Figure()
-    _dress(figure, height)
-    return figure
-
-
-def _dress(figure: Any, height: int) -> None:  # noqa: ANN401 - Plotly has no types
-    figure.update_layout(
-        template="plotly_white",
-        height=height,
-        margin={"l": 60, "r": 20, "t": 40, "b": 60},
-        colorway=list(PALETTE),
-        legend={"orientation": "h", "y": 1.02, "yanchor": "bottom"},
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,12 +58,12 @@ def line_figure(name: str, caption: str, lines: Sequence[Line], axis: Column, me
     log_x = _geometric(np.concatenate([line.x for line in lines]))
     span = Range.of(*(line.values for line in lines))
     low, high = span.limits()
-    picture, page = new_picture(), _page_figure()
+    picture, page = new_picture(), page_style(go.Figure(), 420)
     plot = picture.add_subplot()
     for i, line in enumerate(lines):
         colour, y = PALETTE[i % len(PALETTE)], np.where(np.isfinite(line.y), line.y, np.nan)
         marker = "o" if len(line.x) <= 60 else ""
-        plot.plot(line.x, y, marker=marker, markersize=3.5, color=colour, label=_plain(line.name))
+        plot.plot(line.x, y, marker=marker, markersize=3.5, color=colour, label=plain(line.name))
         if line.band is not None:
             lower, upper = (np.clip(edge, low, high) for edge in line.band)
             plot.fill_between(line.x, lower, upper, color=colour, alpha=0.18, linewidth=0)
@@ -104,12 +71,13 @@ def line_figure(name: str, caption: str, lines: Sequence[Line], axis: Column, me
             style = {"fill": "toself", "opacity": 0.2, "line_width": 0, "fillcolor": colour, "line_color": colour}
             page.add_scatter(**around, **style, mode="lines", showlegend=False, hoverinfo="skip")
         page.add_scatter(x=line.x, y=y, name=line.name, mode="lines+markers" if marker else "lines", line_color=colour)
-    plot.set(xlabel=_plain(_title(axis)), ylabel=_plain(_title(metric)))
+    plot.set(xlabel=plain(_title(axis)), ylabel=plain(_title(metric)))
     plot.set(xscale="log" if log_x else "linear", yscale="log" if span.log else "linear", ylim=(low, high))
+    log_ticks(plot)
     plot.grid(alpha=0.3)
     if len(lines) > 1:
         plot.legend(fontsize=8)
-    page.update_layout(showlegend=len(lines) > 1)
+    page.update_layout(showlegend=len(lines) > 1, legend={"orientation": "h", "y": 1.02, "yanchor": "bottom"})
     page.update_xaxes(title=_title(axis), type="log" if log_x else "linear", exponentformat="power")
     ends = [math.log10(low), math.log10(high)] if span.log else [low, high]
     page.update_yaxes(title=_title(metric), type="log" if span.log else "linear", exponentformat="power", range=ends)
@@ -131,8 +99,7 @@ def effects_figure(
         metric: what is shown; on a logarithmic scale when it spans more than three decades.
     """
     span = Range.of(*(v for *_, groups in panels for v in groups))
-    columns = min(3, len(panels))
-    lines = math.ceil(len(panels) / columns)
+    lines, columns = panel_grid(len(panels))
     picture = new_picture(3.3 * columns + 0.8, 2.9 * lines + 0.3)
     for i, (axis, labels, places, groups) in enumerate(panels):
         plot = picture.add_subplot(lines, columns, i + 1)
@@ -146,18 +113,19 @@ def effects_figure(
             edges = (np.clip(edge, *span.limits()) for edge in (low, high))
             plot.fill_between(x, *edges, color=PALETTE[0], alpha=0.2, linewidth=0)
             plot.set_xscale("log" if _geometric(x) else "linear")
-            if len(x) <= _MOST_MARKS:
+            if len(x) <= _MOST_TICKS:
                 plot.set_xticks(x, labels)
                 plot.minorticks_off()
         else:
             x = np.arange(len(labels), dtype=float)
             plot.errorbar(x, middle, (middle - low, high - middle), fmt="o", color=PALETTE[0], capsize=3)
-            marks = range(0, len(labels), -(-len(labels) // _MOST_MARKS))
-            turned = sum(len(labels[m]) for m in marks) > 24
-            plot.set_xticks(marks, [_plain(labels[m]) for m in marks], rotation=30 if turned else 0, size=8)
+            ticks = thinned(len(labels), _MOST_TICKS)
+            turned = sum(len(labels[tick]) for tick in ticks) > 24
+            plot.set_xticks(ticks, [plain(labels[tick]) for tick in ticks], rotation=30 if turned else 0, size=8)
             plot.set_xlim(-0.5, len(labels) - 0.5)
-        plot.set(xlabel=_plain(_title(axis)), ylabel=_plain(_title(metric)) if i % columns == 0 else "")
+        plot.set(xlabel=plain(_title(axis)), ylabel=plain(_title(metric)) if i % columns == 0 else "")
         plot.set(yscale="log" if span.log else "linear", ylim=span.limits())
+        log_ticks(plot)
         plot.grid(alpha=0.3)
     return Figure(name, caption, picture)
 
@@ -185,14 +153,13 @@ def heat_figure(
     shown = [(title, xs, ys, np.log10(grid) if span.log else grid) for title, xs, ys, grid in panels]
     low, high = (math.log10(span.low), math.log10(span.high)) if span.log else (span.low, span.high)
     label = f"log10 {_title(metric)}" if span.log else _title(metric)
-    columns = min(len(shown), 3)
-    lines = math.ceil(len(shown) / columns)
+    lines, columns = panel_grid(len(shown))
     picture = new_picture(max(6.0, 3.8 * columns), 3.6 * lines + 0.4)
     page = make_subplots(rows=lines, cols=columns, subplot_titles=[t for t, *_ in shown] if len(shown) > 1 else None)
     for i, (title, xs, ys, grid) in enumerate(shown):
         plot = picture.add_subplot(lines, columns, i + 1)
         plot.imshow(grid, origin="lower", aspect="auto", vmin=low, vmax=high, interpolation="nearest")
-        plot.set(xlabel=_plain(_title(across)), ylabel=_plain(_title(up)), title=_plain(title), facecolor="#dddddd")
+        plot.set(xlabel=plain(_title(across)), ylabel=plain(_title(up)), title=plain(title), facecolor="#dddddd")
         plot.set_xticks(*_ticks(xs))
         plot.set_yticks(*_ticks(ys))
         where = {"row": i // columns + 1, "col": i % columns + 1}
@@ -204,11 +171,11 @@ def heat_figure(
             (page.update_yaxes, names[1], ys, up),
         ):
             places, shown_texts = _ticks(values)
-            marks = [texts[place] for place in places]  # by name: a number would be looked up as a name, too
-            update(type="category", tickvals=marks, ticktext=shown_texts, title=_title(axis), showgrid=False, **where)
+            at = [texts[place] for place in places]  # by name: a number would be looked up as a name, too
+            update(type="category", tickvals=at, ticktext=shown_texts, title=_title(axis), showgrid=False, **where)
     ends = "both" if span.beyond else "neither"
-    picture.colorbar(picture.axes[0].images[0], ax=picture.axes, label=_plain(label), extend=ends)
-    _dress(page, 380 * lines + 40)
+    picture.colorbar(picture.axes[0].images[0], ax=picture.axes, label=plain(label), extend=ends)
+    page_style(page, 380 * lines + 40)
     page.update_layout(
         plot_bgcolor="#dddddd",
         coloraxis={
@@ -223,7 +190,7 @@ def heat_figure(
 
 def _ticks(values: Sequence[float]) -> tuple[list[int], list[str]]:
     """At most seven positions at equal distances among cells that are evenly spaced, with their values as text."""
-    places = list(range(0, len(values), -(-len(values) // _MOST_MARKS)))
+    places = list(thinned(len(values), _MOST_TICKS))
     return places, [number(values[i], 3) for i in places]
 
 
@@ -234,18 +201,18 @@ def counts_figure(
     table: Mapping[str, Sequence[int]],
     metric: str,
     axis: str,
-    aside: Sequence[str],
+    uncounted: Sequence[str],
 ) -> Figure:
-    """Stacked bars: for each label, how many units gave each category; categories in `aside` are grey."""
+    """Stacked bars: for each label, how many units gave each category; those in `uncounted` are grey."""
     picture = new_picture(max(7.0, 0.45 * len(labels) + 2), 4.4)
-    page = _page_figure(460)
+    page = page_style(go.Figure(), 460)
     plot = picture.add_subplot()
     bottom = np.zeros(len(labels))
     greys = iter(_GREYS)
     for i, (category, heights) in enumerate(table.items()):
-        colour = next(greys) if category in aside else PALETTE[i % len(PALETTE)]
+        colour = next(greys) if category in uncounted else PALETTE[i % len(PALETTE)]
         hatch = "//" if i >= len(PALETTE) else None
-        plot.bar(range(len(labels)), heights, bottom=bottom, color=colour, hatch=hatch, label=_plain(category))
+        plot.bar(range(len(labels)), heights, bottom=bottom, color=colour, hatch=hatch, label=plain(category))
         page.add_bar(
             x=list(range(len(labels))),
             y=list(heights),
@@ -254,11 +221,11 @@ def counts_figure(
             marker_pattern_shape="/" if hatch else "",
         )
         bottom += np.asarray(heights)
-    plot.set(ylabel="units", xlabel=_plain(axis))
+    plot.set(ylabel="units", xlabel=plain(axis))
     turned = sum(len(t) for t in labels) > 60
-    texts = [_plain(t) for t in labels]
+    texts = [plain(t) for t in labels]
     plot.set_xticks(range(len(labels)), texts, rotation=45 if turned else 0, ha="right" if turned else "center")
-    picture.legend(title=_plain(metric), loc="outside right upper")
+    picture.legend(title=plain(metric), loc="outside right upper")
     page.update_layout(
         barmode="stack", legend={"title": {"text": metric}, "orientation": "v", "y": 1, "yanchor": "top"}
     )

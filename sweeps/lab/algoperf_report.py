@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from orchestrator.report.canvas import PALETTE, new_picture, plain
 from orchestrator.report.parts import Figure, Part, Section, Table
-from orchestrator.report.plots import PALETTE, new_picture
 from sweeps.lab.algoperf import (
     LONGEST,
     Clock,
@@ -82,14 +82,14 @@ def _times(best: pd.DataFrame, times: pd.DataFrame, clock: Clock) -> Table:
 
 
 def _scores(best: Mapping[Clock, pd.DataFrame], times: pd.DataFrame, order: pd.Index) -> Table:
-    found = {clock: score(ratios(b)) for clock, b in best.items()}
+    scores = {clock: score(ratios(b)) for clock, b in best.items()}
     band = intervals(times)
     lines = [
         [
             name,
-            f"{found['gradients'][name]:.3f}",
+            f"{scores['gradients'][name]:.3f}",
             f"{band.loc[name, 'low']:.3f} to {band.loc[name, 'high']:.3f}",
-            f"{found['steps'][name]:.3f}",
+            f"{scores['steps'][name]:.3f}",
             f"{int(np.isfinite(best['gradients'].loc[name]).sum())} of {best['gradients'].shape[1]}",
         ]
         for name in order
@@ -102,9 +102,9 @@ def _scores(best: Mapping[Clock, pd.DataFrame], times: pd.DataFrame, order: pd.I
 
 
 def _left_out(best: pd.DataFrame, order: pd.Index) -> Table:
-    found = leave_one_out(best).loc[order]
+    scores = leave_one_out(best).loc[order]
     lines = [
-        [name, *("-" if np.isnan(found.loc[name, o]) else f"{found.loc[name, o]:.3f}" for o in order)] for name in order
+        [name, *("-" if np.isnan(value) else f"{value:.3f}" for value in scores.loc[name, order])] for name in order
     ]
     caption = "Score in gradients when another optimizer is left out of the field: ratios depend on who competes."
     return Table(caption, ("optimizer", *(f"without {o}" for o in order)), lines)
@@ -119,7 +119,7 @@ def _profiles(best: Mapping[Clock, pd.DataFrame], order: list[Any]) -> Any:  # n
         for i, name in enumerate(order):
             style, colour = _MARKS[i % len(_MARKS)], PALETTE[i % len(PALETTE)]
             lift = (len(order) / 2 - i) * 0.008  # so that equal profiles stay visible
-            label = str(name) if plot is plots[0] else None
+            label = plain(str(name)) if plot is plots[0] else None
             plot.plot(taus, shares.loc[name] + lift, color=colour, linestyle=style, linewidth=1.8, label=label)
         plot.set(xlabel="tau", title=f"in {_CLOCKS[clock]}", ylim=(-0.05, 1.05), xlim=(1, LONGEST))
         plot.grid(alpha=0.3)

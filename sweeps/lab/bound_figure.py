@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from orchestrator.report.plots import PALETTE, new_picture
+from orchestrator.report.canvas import PALETTE, new_picture
 from orchestrator.spec import parse
 from sweeps.lab.bound import bound, bounds_along
 from sweeps.lab.packs import Evaluated, train_pack
@@ -55,15 +55,15 @@ def measured(seeds: Sequence[int]) -> dict[str, tuple[float, Floats]]:
     for event in train_pack(recipes, recipes[0].data.load(Path())):
         if isinstance(event, Evaluated):
             curves[event.index].append(event.metrics["train_loss"])
-    found: dict[str, tuple[float, Floats]] = {}
+    by_schedule: dict[str, tuple[float, Floats]] = {}
     for name in SCHEDULES:
         means = {
             rate: np.mean([c for c, (n, r, _) in zip(curves, every, strict=True) if (n, r) == (name, rate)], axis=0)
             for rate in RATES
         }
         best = min(means, key=lambda rate: float(means[rate][-1]))
-        found[name] = (best, means[best])
-    return found
+        by_schedule[name] = (best, means[best])
+    return by_schedule
 
 
 def bound_picture(curves: Mapping[str, tuple[float, Floats]]) -> Any:  # noqa: ANN401 - matplotlib has no types

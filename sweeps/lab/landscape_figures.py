@@ -13,13 +13,13 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 from scipy.stats import t as student
 
+from orchestrator.report.canvas import PALETTE, log_ticks, new_picture, panel_grid, plain
 from sweeps.lab.scale import Scale
 from sweeps.lab.surfaces import Surface
 
-__all__ = ["COLOURS", "Curve", "curves_picture", "draws_curve", "maps_picture", "surfaces_picture"]
+__all__ = ["Curve", "curves_picture", "draws_curve", "maps_picture", "surfaces_picture"]
 
 Array = NDArray[np.float64]
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")  # Okabe and Ito
 _MAP = "viridis"
 
 
@@ -73,21 +73,22 @@ def curves_picture(panels: Sequence[tuple[str, str, bool, Sequence[Curve]]]) -> 
     Args:
         panels: for each its title, the name of the x axis, whether y is logarithmic, and the curves.
     """
-    columns = min(len(panels), 2)
-    rows = -(-len(panels) // columns)
-    canvas = Canvas(figsize=(5.6 * columns, 3.9 * rows), layout="constrained", dpi=150)
+    rows, columns = panel_grid(len(panels), 2)
+    picture = new_picture(5.6 * columns, 3.9 * rows)
     for i, (title, axis, log, curves) in enumerate(panels):
-        ax = canvas.add_subplot(rows, columns, i + 1)
-        for curve, colour in zip(curves, _cycle(len(curves)), strict=True):
-            ax.plot(curve.x, curve.y, color=colour, label=curve.label, lw=1.8)
+        ax = picture.add_subplot(rows, columns, i + 1)
+        for j, curve in enumerate(curves):
+            colour = PALETTE[j % len(PALETTE)]
+            ax.plot(curve.x, curve.y, color=colour, label=plain(curve.label), lw=1.8)
             if curve.low is not None and curve.high is not None:
                 ax.fill_between(curve.x, curve.low, curve.high, color=colour, alpha=0.22, lw=0)
             for at in curve.diverged:
                 ax.axvline(at, color="0.6", ls=":", lw=1)
-        ax.set(title=title, xlabel=axis, yscale="log" if log else "linear")
+        ax.set(title=plain(title), xlabel=plain(axis), yscale="log" if log else "linear")
+        log_ticks(ax)
         ax.grid(alpha=0.25)
         ax.legend(frameon=False)
-    return canvas
+    return picture
 
 
 def maps_picture(panels: Sequence[tuple[str, Surface]], scale: Scale, label: str) -> Canvas:
@@ -98,9 +99,9 @@ def maps_picture(panels: Sequence[tuple[str, Surface]], scale: Scale, label: str
         scale: shared by all.
         label: of the colour bar.
     """
-    canvas = Canvas(figsize=(1.4 + 4.3 * len(panels), 7.6), layout="constrained", dpi=150)
+    picture = new_picture(1.4 + 4.3 * len(panels), 7.6)
     colours = (LogNorm if scale.log else Normalize)(scale.low, scale.high)
-    axes = canvas.subplots(2, len(panels), squeeze=False)
+    axes = picture.subplots(2, len(panels), squeeze=False)
     mesh = None
     for column, (title, surface) in enumerate(panels):
         heat, lines = axes[0][column], axes[1][column]
@@ -113,12 +114,12 @@ def maps_picture(panels: Sequence[tuple[str, Surface]], scale: Scale, label: str
         lines.set(xlim=heat.get_xlim(), ylim=heat.get_ylim())
         for ax, kind in ((heat, "heat map"), (lines, "contours")):
             _hatch(ax, surface)
-            ax.plot(0, 0, "+", color="#D55E00", ms=10, mew=2)
-            ax.set(xlabel=surface.axes[0], ylabel=surface.axes[1])
-            ax.set_title(f"{title}: {kind}", fontsize=11)
+            ax.plot(0, 0, "+", color=PALETTE[3], ms=10, mew=2)
+            ax.set(xlabel=plain(surface.axes[0]), ylabel=plain(surface.axes[1]))
+            ax.set_title(f"{plain(title)}: {kind}", fontsize=11)
     if mesh is not None:
-        canvas.colorbar(mesh, ax=axes, label=label, extend="max" if scale.cut else "neither", shrink=0.8)
-    return canvas
+        picture.colorbar(mesh, ax=axes, label=plain(label), extend="max" if scale.cut else "neither", shrink=0.8)
+    return picture
 
 
 def _hatch(ax: Any, surface: Surface) -> None:  # noqa: ANN401 - matplotlib has no types
@@ -130,22 +131,18 @@ def _hatch(ax: Any, surface: Surface) -> None:  # noqa: ANN401 - matplotlib has 
 
 def surfaces_picture(panels: Sequence[tuple[str, Surface]], scale: Scale, label: str) -> Canvas:
     """Surfaces in space, side by side, of equal height and colour scale."""
-    canvas = Canvas(figsize=(5.2 * len(panels), 4.4), layout="constrained", dpi=150)
+    picture = new_picture(5.2 * len(panels), 4.4)
     bottom, top = scale.height(np.array([scale.low, scale.high]))
     for column, (title, surface) in enumerate(panels):
-        ax = canvas.add_subplot(1, len(panels), column + 1, projection="3d")
+        ax = picture.add_subplot(1, len(panels), column + 1, projection="3d")
         x, y = np.meshgrid(*surface.points, indexing="ij")
         heights = scale.height(surface.values)
         ax.plot_surface(x, y, heights, cmap=_MAP, vmin=bottom, vmax=top, rcount=80, ccount=80, lw=0.1, edgecolor="0.3")
-        ax.set(xlabel=surface.axes[0], ylabel=surface.axes[1], zlim=(bottom, top))
+        ax.set(xlabel=plain(surface.axes[0]), ylabel=plain(surface.axes[1]), zlim=(bottom, top))
         for way in (ax.xaxis, ax.yaxis):
             way.set_major_locator(MaxNLocator(4))
-        ax.set_zlabel(f"log10 {label}" if scale.log else label)
-        ax.set_title(title, fontsize=12, y=0.98)
+        ax.set_zlabel(plain(f"log10 {label}" if scale.log else label))
+        ax.set_title(plain(title), fontsize=12, y=0.98)
         ax.view_init(elev=32, azim=-55)
         ax.set_box_aspect((1, 1, 0.8), zoom=0.9)
-    return canvas
-
-
-def _cycle(count: int) -> list[str]:
-    return [COLOURS[i % len(COLOURS)] for i in range(count)]
+    return picture

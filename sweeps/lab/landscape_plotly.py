@@ -9,7 +9,8 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from sweeps.lab.landscape_figures import COLOURS, Curve
+from orchestrator.report.canvas import PALETTE, page_style, panel_grid
+from sweeps.lab.landscape_figures import Curve
 from sweeps.lab.scale import Scale
 from sweeps.lab.surfaces import Surface
 
@@ -18,14 +19,13 @@ __all__ = ["curves_plot", "surfaces_plot"]
 
 def curves_plot(panels: Sequence[tuple[str, str, bool, Sequence[Curve]]]) -> Any:  # noqa: ANN401 - no types
     """The same as `curves_picture`, to be read off with the pointer."""
-    columns = min(len(panels), 2)
-    rows = -(-len(panels) // columns)
+    rows, columns = panel_grid(len(panels), 2)
     titles = [title for title, _, _, _ in panels]
     figure = make_subplots(rows=rows, cols=columns, subplot_titles=titles, horizontal_spacing=0.1)
     for i, (_, axis, log, curves) in enumerate(panels):
         place = {"row": i // columns + 1, "col": i % columns + 1}
         for j, curve in enumerate(curves):
-            colour = COLOURS[j % len(COLOURS)]
+            colour = PALETTE[j % len(PALETTE)]
             group = {"legendgroup": curve.label, "line": {"color": colour}}
             if curve.low is not None and curve.high is not None:
                 around = {
@@ -45,7 +45,7 @@ def curves_plot(panels: Sequence[tuple[str, str, bool, Sequence[Curve]]]) -> Any
             figure.add_scatter(x=curve.x, y=curve.y, name=curve.label, showlegend=i == 0, **group, **place)
         figure.update_xaxes(title=axis, **place)
         figure.update_yaxes(type="log" if log else "linear", exponentformat="power", **place)
-    return figure.update_layout(height=380 * rows, template="plotly_white", margin={"t": 50, "b": 40})
+    return page_style(figure, 380 * rows)
 
 
 def surfaces_plot(panels: Sequence[tuple[str, Surface]], scale: Scale, label: str) -> Any:  # noqa: ANN401 - no types
@@ -78,4 +78,4 @@ def surfaces_plot(panels: Sequence[tuple[str, Surface]], scale: Scale, label: st
         camera_eye={"x": 1.3, "y": -1.5, "z": 1.0},
     )
     bar = {"colorscale": "Viridis", "cmin": bottom, "cmax": top, "colorbar": {"title": name}}
-    return figure.update_layout(height=520, template="plotly_white", coloraxis=bar, margin={"t": 40, "b": 10, "l": 0})
+    return page_style(figure, 520).update_layout(coloraxis=bar, margin={"b": 10, "l": 0})

@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from matplotlib.ticker import FixedLocator, MaxNLocator
 
-from orchestrator.report.plots import PALETTE, new_picture
+from orchestrator.report.canvas import PALETTE, log_ticks, new_picture, plain
 from sweeps.lab.laws.base import Floats
 from sweeps.lab.laws.outcome import Fit
 
@@ -28,9 +27,9 @@ def fit_picture(fit: Fit) -> Any:  # noqa: ANN401 - matplotlib has no types
         if cases is None:
             continue
         predicted = fit.law.predict(fit.theta[None], cases.x)[0]
-        marks = {"s": 14 if i == 0 else 26, "alpha": 0.65 if i == 0 else 0.9, "color": PALETTE[i], "marker": "o^"[i]}
-        above.scatter(predicted, cases.y, label=f"{name} (n = {len(cases.y)})", linewidths=0, **marks)
-        below.scatter(predicted, _residual(fit, predicted, cases.y), linewidths=0, **marks)
+        style = {"s": 14 if i == 0 else 26, "alpha": 0.65 if i == 0 else 0.9, "color": PALETTE[i], "marker": "o^"[i]}
+        above.scatter(predicted, cases.y, label=f"{name} (n = {len(cases.y)})", linewidths=0, **style)
+        below.scatter(predicted, _residual(fit, predicted, cases.y), linewidths=0, **style)
     _band(fit, above)
     label = _label(fit)
     scale = "log" if fit.objective.log else "linear"
@@ -39,7 +38,7 @@ def fit_picture(fit: Fit) -> Any:  # noqa: ANN401 - matplotlib has no types
     below.set(xlabel=f"predicted {label}", ylabel="log measured\n- log predicted" if fit.objective.log else "residual")
     for plot in (above, below):
         plot.grid(alpha=0.3)
-    _plain_ticks(above, fit)
+    log_ticks(above)
     above.legend(frameon=False)
     return picture
 
@@ -48,7 +47,7 @@ def _label(fit: Fit) -> str:
     """What was measured, by its name in the table, with its unit."""
     quantity = fit.law.output
     name = quantity.name if fit.selection is None else fit.selection.columns[quantity.name]
-    return name + (f" ({quantity.unit})" if quantity.unit not in ("", "any") else "")
+    return plain(name) + (f" ({quantity.unit})" if quantity.unit not in ("", "any") else "")
 
 
 def _residual(fit: Fit, predicted: Floats, y: Floats) -> Floats:
@@ -65,17 +64,3 @@ def _band(fit: Fit, plot: Any) -> None:  # noqa: ANN401 - matplotlib has no type
     edges = (ends * np.exp(low), ends * np.exp(high)) if fit.objective.log else (ends + low, ends + high)
     plot.fill_between(ends, *edges, color="0.5", alpha=0.2, linewidth=0, label="95 % of the fitted residuals")
     plot.plot(ends, ends, color="0.3", linewidth=1)
-
-
-def _plain_ticks(plot: Any, fit: Fit) -> None:  # noqa: ANN401 - matplotlib has no types
-    """Plain numbers on a logarithmic scale that spans less than a decade, where powers of ten say little."""
-    low, high = plot.get_ylim()
-    if fit.objective.log and high / low < 12:
-        for axis in (plot.xaxis, plot.yaxis):
-            axis.set_major_locator(_places(*(plot.get_xlim() if axis is plot.xaxis else (low, high))))
-            axis.set_major_formatter(lambda v, _: f"{v:.3g}")
-            axis.set_minor_formatter(lambda v, _: "")
-
-
-def _places(low: float, high: float) -> Any:  # noqa: ANN401 - matplotlib has no types
-    return FixedLocator([v for v in MaxNLocator(8, steps=[1, 2, 5, 10]).tick_values(low, high) if low <= v <= high])

@@ -7,9 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from inspect import cleandoc
 from typing import Any
 
-import pandas as pd
-
-from orchestrator.text import one_line
+from orchestrator.report.columns_text import columns_text
 from sweeps.lab.laws.base import Law
 from sweeps.lab.laws.compare import comparison
 from sweeps.lab.laws.lack_of_fit import lack_of_fit
@@ -25,30 +23,9 @@ __all__ = [
     "laws_text",
     "profiles",
     "profiles_text",
-    "table_text",
 ]
 
 _ILL = 1e8  # condition numbers beyond it are pointed out
-
-
-def table_text(header: Sequence[str], lines: Sequence[Sequence[object]]) -> str:
-    """Columns of text, numbers to the right."""
-    cells = [[_cell(v) for v in line] for line in lines]
-    widths = [max(len(c) for c in column) for column in zip(header, *cells, strict=True)]
-    right = [all(isinstance(line[i], int | float) for line in lines) for i in range(len(header))]
-
-    def row(values: Sequence[str]) -> str:
-        return "  ".join(
-            v.rjust(w) if r else v.ljust(w) for v, w, r in zip(values, widths, right, strict=True)
-        ).rstrip()
-
-    return "\n".join([row(header), *(row(c) for c in cells)])
-
-
-def _cell(value: object) -> str:
-    if value is None or (isinstance(value, float) and pd.isna(value)):
-        return "-"
-    return f"{value:.5g}" if isinstance(value, float) else one_line(value)
 
 
 def fit_text(fit: Fit) -> str:
@@ -72,7 +49,7 @@ def fit_text(fit: Fit) -> str:
     table = fit.parameters()
     numbers = [tuple(line) for line in table.itertuples(index=False)]
     how = f"bootstrap, {len(fit.draws)} draws" if fit.draws is not None else "curvature"
-    lines += ["", table_text(("parameter", "value", "std. error", "95 % low", "95 % high", "meaning"), numbers)]
+    lines += ["", columns_text(("parameter", "value", "std. error", "95 % low", "95 % high", "meaning"), numbers)]
     lines += ["", f"errors and intervals: {how}; root mean square residual {fit.rmse:.4g}"]
     if (tested := lack_of_fit(fit)) is not None:
         lines.append(tested.text)
@@ -115,24 +92,24 @@ def _warnings(fit: Fit) -> Iterator[str]:
 
 def profiles(fit: Fit) -> dict[str, tuple[float | None, float | None]]:
     """The 95 % interval of each fitted parameter from its profile; None where the end was not reached."""
-    found = {}
+    intervals: dict[str, tuple[float | None, float | None]] = {}
     for p in fit.law.parameters:
         if p.name not in (*fit.fixed, *fit.convergence.at_bound):
             low, high = fit.profiled(p.name)
-            found[p.name] = (low if math.isfinite(low) else None, high if math.isfinite(high) else None)
-    return found
+            intervals[p.name] = (low if math.isfinite(low) else None, high if math.isfinite(high) else None)
+    return intervals
 
 
 def profiles_text(fit: Fit) -> str:
     """The same as a table."""
     lines = [(name, *("open" if end is None else end for end in ends)) for name, ends in profiles(fit).items()]
-    return table_text(("profile", "95 % low", "95 % high"), lines)
+    return columns_text(("profile", "95 % low", "95 % high"), lines)
 
 
 def comparison_text(fits: Sequence[Fit]) -> str:
     """Several fits, the best on held-out points first."""
     table = comparison(fits).drop(columns="formula")
-    return table_text(list(table.columns), [tuple(line) for line in table.astype(object).itertuples(index=False)])
+    return columns_text(list(table.columns), [tuple(line) for line in table.astype(object).itertuples(index=False)])
 
 
 def by_text(by: str, fits: Mapping[str, Sequence[Fit]]) -> str:
@@ -145,14 +122,14 @@ def by_text(by: str, fits: Mapping[str, Sequence[Fit]]) -> str:
              "yes" if f.converged else "NO")
             for value, f in zip(fits, same, strict=True)
         ]  # fmt: skip
-        blocks.append(f"{same[0].law.name}\n{table_text(header, lines)}")
+        blocks.append(f"{same[0].law.name}\n{columns_text(header, lines)}")
     return "\n\n".join(blocks)
 
 
 def laws_text(laws: Sequence[Law]) -> str:
     """A line for each law."""
     lines = [(law.name, law.formula, ", ".join(q.name for q in (*law.inputs, law.output)), law.source) for law in laws]
-    return table_text(("law", "formula", "columns", "source"), lines)
+    return columns_text(("law", "formula", "columns", "source"), lines)
 
 
 def law_text(law: Law) -> str:
@@ -165,9 +142,9 @@ def law_text(law: Law) -> str:
             "",
             cleandoc(law.__doc__ or ""),
             "",
-            table_text(("column", "unit", "meaning"), columns),
+            columns_text(("column", "unit", "meaning"), columns),
             "",
-            table_text(("parameter", "bounds", "meaning"), parameters),
+            columns_text(("parameter", "bounds", "meaning"), parameters),
         ]
     )
 

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from matplotlib.ticker import FixedLocator, LogLocator, MaxNLocator, NullFormatter
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import ListedColormap
 
-from orchestrator.report.plots import PALETTE, new_picture
+from orchestrator.report.canvas import PALETTE, log_ticks, new_picture, plain, shades
 from sweeps.lab.laws.base import Floats
 from sweeps.lab.laws.outcome import Fit
 from sweeps.lab.scaling.curves import Curves
@@ -26,14 +27,6 @@ __all__ = [
     "residual_picture",
 ]
 
-_SHADES = "viridis"
-
-
-def _shade(place: int, of: int) -> Any:  # noqa: ANN401 - matplotlib has no types
-    from matplotlib import colormaps
-
-    return colormaps[_SHADES](0.9 * place / max(of - 1, 1))
-
 
 def _means(runs: pd.DataFrame) -> pd.DataFrame:
     """A line for each cell: N, D, C, mean loss, its standard deviation over seeds, and how many."""
@@ -42,33 +35,10 @@ def _means(runs: pd.DataFrame) -> pd.DataFrame:
     return means.assign(sd=grouped["loss"].std().fillna(0.0), seeds=grouped.size()).reset_index()
 
 
-def _loss_axis(plot: Any, label: str) -> None:  # noqa: ANN401 - matplotlib has no types
-    """A logarithmic axis of losses, with plain numbers where it spans less than a decade."""
-    plot.set(yscale="log", ylabel=label)
-    low, high = plot.get_ylim()
-    if high / low < 12:
-        ticks = [v for v in MaxNLocator(7, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high) if low <= v <= high]
-        plot.yaxis.set_major_locator(FixedLocator(ticks))
-        plot.yaxis.set_major_formatter(lambda v, _: f"{v:.4g}")
-        plot.yaxis.set_minor_formatter(NullFormatter())
-
-
-def _log_x(plot: Any, text: str) -> None:  # noqa: ANN401 - matplotlib has no types
-    """A logarithmic axis; where it spans less than two decades, with short numbers at 1, 2 and 5 of each."""
-    plot.set(xscale="log", xlabel=text)
-    low, high = plot.get_xlim()
-    if high / low < 100:
-        plot.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-        plot.xaxis.set_major_formatter(lambda v, _: _short(v))
-        plot.xaxis.set_minor_formatter(NullFormatter())
-
-
-def _short(value: float) -> str:
-    """2k, 50k, 1.5M; from a trillion on a power of ten."""
-    for size, letter in ((1e9, "B"), (1e6, "M"), (1e3, "k")):
-        if size <= value < 1e12:
-            return f"{value / size:g}{letter}"
-    return f"{value:g}"
+def _log_axes(plot: Any, x: str, y: str) -> None:  # noqa: ANN401 - matplotlib has no types
+    """Both axes logarithmic, with their labels; what is drawn is drawn already."""
+    plot.set(xscale="log", yscale="log", xlabel=x, ylabel=y)
+    log_ticks(plot)
 
 
 def isoflop_picture(table: pd.DataFrame, minima: Sequence[Minimum], label: str) -> Any:  # noqa: ANN401
@@ -78,16 +48,15 @@ def isoflop_picture(table: pd.DataFrame, minima: Sequence[Minimum], label: str) 
     means = _means(table[table["role"] == "isoflop"])
     budgets = sorted(means["budget"].unique())
     of = {m.budget: m for m in minima}
-    for i, budget in enumerate(budgets):
-        cell, colour = means[means["budget"] == budget].sort_values("N"), _shade(i, len(budgets))
+    for budget, colour in zip(budgets, shades(len(budgets)), strict=True):
+        cell = means[means["budget"] == budget].sort_values("N")
         plot.errorbar(cell["N"], cell["loss"], cell["sd"], fmt="o", ms=4, color=colour, label=f"{budget:.2g}")
         if (m := of.get(budget)) is not None:
             x = np.linspace(np.log(m.span[0]), np.log(m.span[1]), 80)
             plot.plot(np.exp(x), np.polyval(m.coefficients, x), color=colour, linewidth=1.2)
             if m.size is not None and m.loss is not None:
                 plot.plot([m.size], [m.loss], marker="*", ms=13, color=colour, markeredgecolor="black", linestyle="")
-    _log_x(plot, "N, parameters")
-    _loss_axis(plot, label)
+    _log_axes(plot, "N, parameters", plain(label))
     plot.grid(alpha=0.3)
     picture.legend(title="FLOPs", loc="outside right upper", fontsize=8)
     return picture
@@ -99,9 +68,9 @@ def compute_picture(table: pd.DataFrame, frontier: pd.DataFrame | None, label: s
     plot = picture.add_subplot()
     seen = _means(table[table["role"] != "validate"])
     sizes = sorted(seen["N"].unique())
-    for i, size in enumerate(sizes):
+    for size, colour in zip(sizes, shades(len(sizes)), strict=True):
         runs = seen[seen["N"] == size].sort_values("C")
-        plot.plot(runs["C"], runs["loss"], "o-", ms=3, linewidth=0.8, color=_shade(i, len(sizes)))
+        plot.plot(runs["C"], runs["loss"], "o-", ms=3, linewidth=0.8, color=colour)
     if frontier is not None:
         plot.plot(
             frontier["flops"], frontier["loss"], color="black", linewidth=1.6, label="best at each budget, fitted"
@@ -111,8 +80,7 @@ def compute_picture(table: pd.DataFrame, frontier: pd.DataFrame | None, label: s
     tested = _means(table[table["role"] == "validate"])
     if len(tested):
         plot.plot(tested["C"], tested["loss"], "*", ms=13, color=PALETTE[3], label="not fitted")
-    _log_x(plot, "C, training FLOPs")
-    _loss_axis(plot, label)
+    _log_axes(plot, "C, training FLOPs", plain(label))
     plot.grid(alpha=0.3)
     _size_bar(picture, plot, sizes)
     if plot.get_legend_handles_labels()[0]:
@@ -122,12 +90,8 @@ def compute_picture(table: pd.DataFrame, frontier: pd.DataFrame | None, label: s
 
 def _size_bar(picture: Any, plot: Any, sizes: Sequence[float]) -> None:  # noqa: ANN401 - matplotlib has no types
     """A bar that says which colour is which size."""
-    from matplotlib import colormaps
-    from matplotlib.cm import ScalarMappable
-    from matplotlib.colors import ListedColormap
-
-    shades = ListedColormap([colormaps[_SHADES](0.9 * i / max(len(sizes) - 1, 1)) for i in range(len(sizes))])
-    bar = picture.colorbar(ScalarMappable(cmap=shades), ax=plot, label="N, parameters")
+    colours = ListedColormap(shades(len(sizes)))
+    bar = picture.colorbar(ScalarMappable(cmap=colours), ax=plot, label="N, parameters")
     shown = range(0, len(sizes), max(1, len(sizes) // 8))
     bar.set_ticks([(i + 0.5) / len(sizes) for i in shown], labels=[f"{sizes[i]:,.0f}" for i in shown])
 
@@ -139,8 +103,8 @@ def lines_picture(table: pd.DataFrame, fit: Fit, label: str) -> Any:  # noqa: AN
     seen = _means(table[table["role"] != "validate"])
     sizes = sorted(seen["N"].unique())
     least, most = float(np.log(seen["D"].min())), float(np.log(seen["D"].max()))
-    for i, size in enumerate(sizes):
-        runs, colour = seen[seen["N"] == size], _shade(i, len(sizes))
+    for size, colour in zip(sizes, shades(len(sizes)), strict=True):
+        runs = seen[seen["N"] == size]
         plot.errorbar(runs["D"], runs["loss"], runs["sd"], fmt="o", ms=4, color=colour)
         d = np.exp(np.linspace(least, most, 60))
         x = fit.law.prepare({"N": np.full(60, size), "D": d})
@@ -149,8 +113,7 @@ def lines_picture(table: pd.DataFrame, fit: Fit, label: str) -> Any:  # noqa: AN
         plot.fill_between(d, band["low"], band["high"], color=colour, alpha=0.15, linewidth=0)
     low, high = seen["loss"].min(), seen["loss"].max()
     plot.set(ylim=(low / (high / low) ** 0.1, high * (high / low) ** 0.15))
-    _log_x(plot, "D, tokens or samples")
-    _loss_axis(plot, label)
+    _log_axes(plot, "D, tokens or samples", plain(label))
     plot.grid(alpha=0.3)
     _size_bar(picture, plot, sizes)
     return picture
@@ -171,7 +134,8 @@ def residual_picture(table: pd.DataFrame, fit: Fit) -> Any:  # noqa: ANN401 - ma
             plot.plot(runs[column], r, marker, ms=size, alpha=0.75, color=colour, label=name, markeredgewidth=0)
     for plot, text in zip(plots, ("N, parameters", "D, tokens or samples", "C, FLOPs"), strict=True):
         plot.axhline(0, color="0.4", linewidth=1)
-        _log_x(plot, text)
+        plot.set(xscale="log", xlabel=text)
+        log_ticks(plot)
         plot.grid(alpha=0.3)
     plots[0].set_ylabel("log measured - log predicted")
     plots[0].legend(frameon=False, fontsize=8)
@@ -199,13 +163,7 @@ def predicted_picture(table: pd.DataFrame, fit: Fit, tested: pd.DataFrame, label
         ]
     low, high = min(e.min() for e in ends), max(e.max() for e in ends)
     plot.plot([low, high], [low, high], color="0.3", linewidth=1)
-    plot.set(xscale="log", yscale="log", xlabel=f"predicted {label}")
-    _loss_axis(plot, f"measured {label}")
-    if high / low < 12:
-        ticks = [v for v in MaxNLocator(6, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high) if low <= v <= high]
-        plot.xaxis.set_major_locator(FixedLocator(ticks))
-        plot.xaxis.set_major_formatter(lambda v, _: f"{v:.4g}")
-        plot.xaxis.set_minor_formatter(NullFormatter())
+    _log_axes(plot, f"predicted {plain(label)}", f"measured {plain(label)}")
     plot.grid(alpha=0.3)
     plot.legend(frameon=False, fontsize=8)
     return picture
@@ -230,28 +188,26 @@ def optimum_picture(minima: Sequence[Minimum], powers: dict[str, Fit | None], fr
             plot.plot(budgets, [getattr(m, what) for m in bracketed], "o", color=PALETTE[0], label="iso-FLOP minima")
         if (power := powers.get(what)) is not None:
             line = power.law.predict(power.theta[None], {"x": budgets})[0]
-            name_of_line = f"their power law, exponent {power['p']:.3f}"
-            plot.plot(budgets, line, "--", color=PALETTE[0], label=name_of_line)
-        plot.set(yscale="log", ylabel=f"best {name}, {text}")
-        _log_x(plot, "C, training FLOPs")
+            label = f"their power law, exponent {power['p']:.3f}"
+            plot.plot(budgets, line, "--", color=PALETTE[0], label=label)
+        _log_axes(plot, "C, training FLOPs", f"best {name}, {text}")
         plot.grid(alpha=0.3)
         if plot.get_legend_handles_labels()[0]:
             plot.legend(frameon=False, fontsize=8)
     return picture
 
 
-def curves_picture(curves: Curves, schedule: Schedule, label: str) -> Any:  # noqa: ANN401 - matplotlib has no types
+def curves_picture(fitted: Curves, schedule: Schedule, label: str) -> Any:  # noqa: ANN401 - matplotlib has no types
     """Loss over steps of one size over its horizons: points, and the annealing law's lines."""
     picture = new_picture(7.0, 4.4)
     plot = picture.add_subplot()
-    for i, curve in enumerate(curves.curves):
-        colour = _shade(i, len(curves.curves)) if curve.fitted else PALETTE[3]
+    for curve, shade in zip(fitted.curves, shades(len(fitted.curves)), strict=True):
+        colour = shade if curve.fitted else PALETTE[3]
         name = f"{curve.steps:,} steps" + ("" if curve.fitted else ", predicted")
         plot.plot(curve.table["step"], curve.table["loss"], "o", ms=4, color=colour, label=name)
-        steps, losses = curves.line(curve, schedule)
+        steps, losses = fitted.line(curve, schedule)
         plot.plot(steps, losses, color=colour, linewidth=1.2, linestyle="-" if curve.fitted else "--")
-    _log_x(plot, "step")
-    _loss_axis(plot, label)
+    _log_axes(plot, "step", plain(label))
     plot.grid(alpha=0.3)
     plot.legend(frameon=False, fontsize=8)
     return picture

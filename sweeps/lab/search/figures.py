@@ -8,34 +8,31 @@ from typing import Any, TypeAlias
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
-from matplotlib.ticker import LogLocator, NullFormatter
 from numpy.typing import NDArray
 from plotly.subplots import make_subplots
 
+from orchestrator.report.canvas import PALETTE, log_ticks, new_picture, page_style, panel_grid, plain, words
 from orchestrator.report.parts import Figure
-from orchestrator.report.plots import PALETTE, new_picture
+from orchestrator.report.ranges import Range
 from orchestrator.settings import Dimension
 from orchestrator.unit import canonical
 from sweeps.lab.search.table import exists_in
 from sweeps.lab.search.trials import TRIAL
 
 __all__ = [
-    "dressed",
-    "few_ticks",
     "floats",
     "front_figure",
     "history_figure",
     "importance_figure",
     "slice_figure",
     "wide",
-    "words",
 ]
 
 Floats: TypeAlias = NDArray[np.float64]
 _GREY = "#9a9a9a"
+_STATES = (("ok", PALETTE[0], "o", "circle"), ("pruned", _GREY, "v", "triangle-down"))  # with matplotlib's and Plotly's
 _WIDE = 8.0  # a positive goal that spans so much is drawn on a logarithmic scale
 _MOST_PANELS = 12
-_DECADES = 200.0
 
 
 def floats(values: Any) -> Floats:  # noqa: ANN401 - a column of a table
@@ -47,28 +44,6 @@ def wide(values: Floats) -> bool:
     """Whether positive values span so much that a logarithmic scale shows them better."""
     finite = values[np.isfinite(values)]
     return bool(len(finite) and finite.min() > 0 and finite.max() / finite.min() > _WIDE)
-
-
-def words(text: str) -> str:
-    """A metric in words; settings keep their path."""
-    return (text if "." in text else text.replace("_", " ")).replace("$", r"\$")
-
-
-def dressed(page: Any, height: int) -> Any:  # noqa: ANN401 - Plotly has no types
-    """A Plotly figure in the style of the page."""
-    page.update_layout(
-        template="plotly_white", height=height, margin={"l": 60, "r": 20, "t": 40, "b": 60}, colorway=list(PALETTE)
-    )
-    return page
-
-
-def few_ticks(plot: Any, low: float, high: float) -> None:  # noqa: ANN401 - matplotlib has no types
-    """Ticks of a logarithmic axis that stand apart: decades, or 1, 2 and 5 of each where there are few."""
-    between = (1.0,) if high / low > _DECADES else (1.0, 2.0, 5.0)
-    plot.xaxis.set_major_locator(LogLocator(subs=between, numticks=7))
-    plot.xaxis.set_minor_formatter(NullFormatter())
-    if high / low <= _DECADES:
-        plot.xaxis.set_major_formatter("{x:g}")
 
 
 def history_figure(trials: pd.DataFrame, goals: Sequence[tuple[str, bool]]) -> Figure:
@@ -89,20 +64,21 @@ def history_figure(trials: pd.DataFrame, goals: Sequence[tuple[str, bool]]) -> F
         plot.step(number, so_far, where="post", color=PALETTE[3], linewidth=1.6, label="best so far", zorder=3)
         at, line = {"row": i, "col": 1}, {"shape": "hv", "color": PALETTE[3]}
         page.add_scatter(x=number, y=so_far, name="best so far", line=line, **at)
-        for state, colour, mark, symbol in (("ok", PALETTE[0], "o", "circle"), ("pruned", _GREY, "v", "triangle-down")):
+        for state, colour, marker, symbol in _STATES:
             chosen = (trials["state"] == state).to_numpy() & np.isfinite(value)
             if chosen.any():
                 label = "trial" if state == "ok" else "pruned, at its end"
                 x, y = number[chosen], value[chosen]
-                plot.plot(x, y, mark, ms=3.6, alpha=0.75, color=colour, label=label, mew=0)
-                marker = {"color": colour, "size": 6, "symbol": symbol, "opacity": 0.75}
-                page.add_scatter(x=x, y=y, mode="markers", name=label, marker=marker, **at)
+                plot.plot(x, y, marker, ms=3.6, alpha=0.75, color=colour, label=label, mew=0)
+                style = {"color": colour, "size": 6, "symbol": symbol, "opacity": 0.75}
+                page.add_scatter(x=x, y=y, mode="markers", name=label, marker=style, **at)
         lost = number[trials["state"].isin(["diverged", "failed"]).to_numpy()]
         if len(lost):
             top = np.full(len(lost), 0.98 if less else 0.02)
             across = plot.get_xaxis_transform()
             plot.plot(lost, top, "x", ms=5, color="black", label="diverged or failed", transform=across)
         plot.set(ylabel=words(metric), yscale="log" if log else "linear")
+        log_ticks(plot)
         plot.grid(alpha=0.3)
         page.update_yaxes(title=words(metric), type="log" if log else "linear", exponentformat="power", **at)
     picture.axes[-1].set(xlabel="trial")
@@ -111,7 +87,7 @@ def history_figure(trials: pd.DataFrame, goals: Sequence[tuple[str, bool]]) -> F
     page.update_layout(showlegend=len(goals) == 1, legend={"orientation": "h", "y": 1.02, "yanchor": "bottom"})
     states = ", ".join(f"{n} {s}" for s, n in trials["state"].value_counts().items())
     caption = f"Value of each trial in the order of their numbers ({states}); the line is the best of those that ended."
-    return Figure("history", caption, picture, dressed(page, 260 * len(goals) + 120))
+    return Figure("history", caption, picture, page_style(page, 260 * len(goals) + 120))
 
 
 def _running_best(values: Floats, *, less: bool) -> Floats:
@@ -137,7 +113,7 @@ def importance_figure(shares: Mapping[str, float], groups: Mapping[str, int], go
         "arXiv 2304.10255). Shares of settings that exist in the same trials sum to 1: those of one colour. A setting "
         "without influence has a small share, not 0."
     )
-    return Figure("importances", caption, picture, dressed(page, 60 + 34 * len(names) + 80))
+    return Figure("importances", caption, picture, page_style(page, 60 + 34 * len(names) + 80))
 
 
 def slice_figure(trials: pd.DataFrame, dimensions: Sequence[Dimension], goal: str) -> Figure:
@@ -145,8 +121,7 @@ def slice_figure(trials: pd.DataFrame, dimensions: Sequence[Dimension], goal: st
     done = trials[np.isfinite(floats(trials[goal]))]
     parts = {d.name: done[exists_in(done, d, dimensions)] for d in dimensions}
     shown = [d for d in dimensions if len(parts[d.name])][:_MOST_PANELS]
-    columns = min(3, len(shown))
-    lines = -(-len(shown) // columns)
+    lines, columns = panel_grid(len(shown))
     picture = new_picture(3.1 * columns + 1.2, 2.7 * lines + 0.4)
     page = make_subplots(rows=lines, cols=columns, shared_yaxes=True, vertical_spacing=0.28 / lines)
     log = wide(floats(done.loc[done["state"] == "ok", goal]))
@@ -161,7 +136,8 @@ def slice_figure(trials: pd.DataFrame, dimensions: Sequence[Dimension], goal: st
         plot.set(xlabel=words(d.name), ylabel=words(goal) if i % columns == 0 else "")
         plot.set(xscale="log" if d.setting.log else "linear", yscale="log" if log else "linear")
         if d.setting.log:
-            few_ticks(plot, *d.setting.bounds)
+            plot.set_xlim(*Range(*d.setting.bounds, log=True, beyond=0).limits())
+        log_ticks(plot)
         plot.grid(alpha=0.3)
         where = {"row": i // columns + 1, "col": i % columns + 1}
         marker = {"color": number, "colorscale": "Viridis", "reversescale": True, "size": 5, "showscale": i == 0}
@@ -170,12 +146,13 @@ def slice_figure(trials: pd.DataFrame, dimensions: Sequence[Dimension], goal: st
         page.update_xaxes(title=d.name, type="log" if d.setting.log else "linear", exponentformat="power", **where)
         page.update_yaxes(title=words(goal) if i % columns == 0 else None, type="log" if log else "linear", **where)
         if names:
-            plot.set_xticks(range(len(names)), names, rotation=25 if sum(map(len, names)) > 22 else 0)
+            turned = 25 if sum(map(len, names)) > 22 else 0
+            plot.set_xticks(range(len(names)), [plain(name) for name in names], rotation=turned)
             page.update_xaxes(tickvals=list(range(len(names))), ticktext=names, **where)
     picture.colorbar(picture.axes[0].collections[0], ax=picture.axes, label="trial", shrink=0.8)
     left = f" The first {len(shown)} settings are shown." if len(shown) < len(dimensions) else ""
     caption = f"{words(goal).capitalize()} of every trial against each of its settings; later trials are darker.{left}"
-    return Figure("slices", caption, picture, dressed(page, 250 * lines + 90))
+    return Figure("slices", caption, picture, page_style(page, 250 * lines + 90))
 
 
 def _places(part: pd.DataFrame, d: Dimension) -> tuple[Floats, list[str]]:
@@ -183,9 +160,9 @@ def _places(part: pd.DataFrame, d: Dimension) -> tuple[Floats, list[str]]:
     if d.setting.choice is None:
         return floats(part[d.name]), []
     options = list(d.setting.options())
-    marks = {canonical(o): i for i, o in enumerate(options)}
+    places = {canonical(o): i for i, o in enumerate(options)}
     names = [str(o) if isinstance(o, str) else canonical(o) for o in options]
-    return floats([marks[canonical(d.restored(cell))] for cell in part[d.name]]), names
+    return floats([places[canonical(d.restored(cell))] for cell in part[d.name]]), names
 
 
 def front_figure(trials: pd.DataFrame, front: pd.DataFrame, goals: Sequence[tuple[str, bool]]) -> Figure:
@@ -201,6 +178,7 @@ def front_figure(trials: pd.DataFrame, front: pd.DataFrame, goals: Sequence[tupl
     )
     scale = ["log" if log else "linear" for log in logs]
     plot.set(xlabel=words(first), ylabel=words(second), xscale=scale[0], yscale=scale[1])
+    log_ticks(plot)
     plot.grid(alpha=0.3)
     plot.legend()
     page.add_scatter(x=done[first], y=done[second], mode="markers", name="trials", marker_color=_GREY, text=done[TRIAL])
@@ -211,4 +189,4 @@ def front_figure(trials: pd.DataFrame, front: pd.DataFrame, goals: Sequence[tupl
         f"{words(second).capitalize()} against {words(first)}; no trial is better in one goal than those on the front "
     )
     caption += "without being worse in another."
-    return Figure("front", caption, picture, dressed(page, 440))
+    return Figure("front", caption, picture, page_style(page, 440))

@@ -12,11 +12,11 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LogNorm, Normalize
 from numpy.typing import NDArray
 
+from orchestrator.report.canvas import new_picture, page_style, plain, words
 from orchestrator.report.parts import Figure
-from orchestrator.report.plots import new_picture
 from orchestrator.settings import Dimension
 from orchestrator.unit import canonical
-from sweeps.lab.search.figures import Floats, dressed, floats, wide, words
+from sweeps.lab.search.figures import Floats, floats, wide
 from sweeps.lab.search.table import exists_in
 
 __all__ = ["parallel_figure"]
@@ -37,9 +37,9 @@ def parallel_figure(trials: pd.DataFrame, dimensions: Sequence[Dimension], goal:
     """
     done = trials[(trials["state"] == "ok") & np.isfinite(floats(trials[goal]))]
     done = done.sort_values(goal, ascending=not minimise, kind="stable")
-    there = {d.name: exists_in(done, d, dimensions) for d in dimensions}
-    shown = [d for d in dimensions if there[d.name].any()][:_MOST]
-    heights = {d.name: _heights(done, d, there[d.name]) for d in shown}
+    exists = {d.name: exists_in(done, d, dimensions) for d in dimensions}
+    shown = [d for d in dimensions if exists[d.name].any()][:_MOST]
+    heights = {d.name: _heights(done, d, exists[d.name]) for d in shown}
     value = floats(done[goal])
     log = wide(value)
     norm = (LogNorm if log else Normalize)(float(value.min()), float(value.max()) or 1.0)
@@ -51,15 +51,8 @@ def parallel_figure(trials: pd.DataFrame, dimensions: Sequence[Dimension], goal:
         plot.plot(line, color=colours(float(norm(v))), alpha=0.5, linewidth=1)
     for i, d in enumerate(shown):
         plot.axvline(i, color="black", linewidth=0.8)
-        for height, text in _marks(d):
-            plot.text(
-                i + 0.04,
-                height,
-                text,
-                size=7,
-                va="center",
-                bbox={"fc": "white", "ec": "none", "alpha": 0.75, "pad": 0.6},
-            )
+        for height, text in _labels(d):
+            plot.text(i + 0.04, height, plain(text), size=7, va="center", bbox=_PLATE)
     plot.axvline(len(shown), color="black", linewidth=0.8)
     if any(d.when for d in shown):
         plot.axhline(_UNSET, color="#cccccc", linewidth=0.6, zorder=0)
@@ -73,7 +66,7 @@ def parallel_figure(trials: pd.DataFrame, dimensions: Sequence[Dimension], goal:
     axes = [_page_axis(d, heights[d.name]) for d in shown]
     axes.append({"label": goal, "values": np.log10(value) if log else value, **(_decades(value) if log else {})})
     line = {"color": np.log10(value) if log else value, "colorscale": "Viridis", "reversescale": not minimise}
-    page = dressed(go.Figure(go.Parcoords(line=line, dimensions=axes, labelangle=-18)), 440)
+    page = page_style(go.Figure(go.Parcoords(line=line, dimensions=axes, labelangle=-18)), 440)
     page.update_layout(margin={"l": 70, "r": 50, "t": 70, "b": 30})
     caption = (
         f"Every one of the {len(done)} trials that ended as a line through its settings to its {words(goal)}, the best "
@@ -82,10 +75,10 @@ def parallel_figure(trials: pd.DataFrame, dimensions: Sequence[Dimension], goal:
     return Figure("parallel", caption, picture, page)
 
 
-def _heights(done: pd.DataFrame, d: Dimension, there: NDArray[np.bool_]) -> Floats:
+def _heights(done: pd.DataFrame, d: Dimension, exists: NDArray[np.bool_]) -> Floats:
     """Where each trial crosses the axis of a setting: 0 at its lower end, 1 at its upper one."""
-    cells = zip(done[d.name], there, strict=True)
-    return floats([_share(d, d.restored(cell)) if exists else _UNSET for cell, exists in cells])
+    cells = zip(done[d.name], exists, strict=True)
+    return floats([_share(d, d.restored(cell)) if is_set else _UNSET for cell, is_set in cells])
 
 
 def _share(d: Dimension, value: object) -> float:
@@ -97,22 +90,22 @@ def _share(d: Dimension, value: object) -> float:
     return float((x - a) / (b - a))
 
 
-def _marks(d: Dimension) -> list[tuple[float, str]]:
+def _labels(d: Dimension) -> list[tuple[float, str]]:
     if d.setting.choice is not None:
         return [(_share(d, o), o if isinstance(o, str) else canonical(o)) for o in d.setting.options()]
     return [(share, f"{end:.3g}") for share, end in zip((0.0, 1.0), d.setting.bounds, strict=True)]
 
 
 def _page_axis(d: Dimension, heights: Floats) -> dict[str, object]:
-    marks = _marks(d)
+    labels = _labels(d)
     if (heights == _UNSET).any():
-        marks = [(_UNSET, "not set"), *marks]
+        labels = [(_UNSET, "not set"), *labels]
     return {
         "label": d.name.split(".", d.name.count(".") - 1)[-1],  # the page is narrow
         "values": heights,
-        "range": [min(h for h, _ in marks), 1],
-        "tickvals": [h for h, _ in marks],
-        "ticktext": [t for _, t in marks],
+        "range": [min(h for h, _ in labels), 1],
+        "tickvals": [h for h, _ in labels],
+        "ticktext": [t for _, t in labels],
     }
 
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
-from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
+from matplotlib.ticker import MaxNLocator
 
+from orchestrator.report.canvas import PALETTE, log_ticks, new_picture, plain, shades, words
 from orchestrator.report.parts import Figure
-from orchestrator.report.plots import PALETTE, new_picture
 from sweeps.lab.laws.outcome import Fit
 from sweeps.lab.transfer.coordinates import FAIL, PASS, CoordinateCheck
 from sweeps.lab.transfer.curve import Curve, Drift
@@ -22,8 +21,7 @@ Arms = Mapping[str, Mapping[int, Curve]]
 
 
 def _colours(sizes: Sequence[int]) -> dict[int, Any]:
-    scale = mpl.colormaps["viridis"]
-    return {s: scale(0.9 * i / max(len(sizes) - 1, 1)) for i, s in enumerate(sorted(sizes))}
+    return dict(zip(sorted(sizes), shades(len(sizes)), strict=True))
 
 
 def _sizes(arms: Mapping[str, Mapping[int, Any]]) -> list[int]:
@@ -38,14 +36,6 @@ def _panels(names: Sequence[str], lines: int = 1, *, share_y: bool = True) -> tu
 def _powers(plot: Any) -> None:  # noqa: ANN401 - matplotlib has no types
     plot.xaxis.set_major_locator(MaxNLocator(integer=True))
     plot.xaxis.set_major_formatter(lambda x, _: f"$2^{{{x:g}}}$")
-
-
-def _plain(plot: Any) -> None:  # noqa: ANN401 - matplotlib has no types
-    """Losses at 1, 2 and 5 times powers of ten, written out: they mostly span a decade or two."""
-    low, high = plot.get_ylim()
-    plot.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 1000 * low else (1,)))
-    plot.yaxis.set_major_formatter(lambda y, _: f"{y:g}")
-    plot.yaxis.set_minor_locator(NullLocator())
 
 
 def curves_figure(arms: Arms, over: str, objective: str) -> Figure:
@@ -64,11 +54,11 @@ def curves_figure(arms: Arms, over: str, objective: str) -> Figure:
                 )
             if optimum.bracketed:
                 plot.plot(optimum.rate, optimum.loss, "*", ms=11, color=colour, mec="black", mew=0.6, zorder=5)
-        plot.set(title=name or None, xlabel="learning rate", yscale="log")
+        plot.set(title=plain(name) or None, xlabel="learning rate", yscale="log")
         plot.grid(alpha=0.3)
         _powers(plot)
-    _plain(axes[0][0])
-    axes[0][0].set_ylabel(objective.replace("_", " "))
+    log_ticks(axes[0][0])
+    axes[0][0].set_ylabel(words(objective))
     axes[0][-1].legend(fontsize=8)
     caption = (
         f"{objective} over the learning rate, which a parametrization scales for each tensor. Lines: means over seeds; "
@@ -86,7 +76,7 @@ def optimum_figure(arms: Arms, drifts: Mapping[str, Drift], over: str) -> Figure
         optima = {size: c.optimum() for size, c in curves.items()}
         bracketed = {size: o.rate for size, o in optima.items() if o.bracketed}
         colour, line = PALETTE[i % len(PALETTE)], drifts[name]
-        label = f"{name or 'best rate'}: {line.slope:+.2f} per doubling"
+        label = f"{plain(name) or 'best rate'}: {line.slope:+.2f} per doubling"
         if np.isfinite(line.interval[0]):
             label += f" [{line.interval[0]:+.2f}, {line.interval[1]:+.2f}]"
         x = np.log2(list(bracketed))
@@ -118,7 +108,7 @@ def steps_figure(
     picture = new_picture(6.0, 3.9)
     plot = picture.add_subplot()
     for i, (name, steps) in enumerate(points.items()):
-        colour, label = PALETTE[i % len(PALETTE)], name or "measured"
+        colour, label = PALETTE[i % len(PALETTE)], plain(name) or "measured"
         if name in fits and steps:
             label += f": critical batch size {fits[name]['critical']:.3g}"
             x = np.geomspace(min(steps), max(steps), 100)
@@ -130,9 +120,7 @@ def steps_figure(
     )
     plot.set_xticks(ticks, [f"{t:,}" for t in ticks])
     plot.minorticks_off()
-    low, high = plot.get_ylim()
-    y_ticks = [s for e in range(12) for s in (10**e, 2 * 10**e, 5 * 10**e) if low <= s <= high]
-    plot.set_yticks(y_ticks, [f"{s:,}" for s in y_ticks])
+    log_ticks(plot)
     plot.grid(alpha=0.3)
     plot.legend(fontsize=8)
     caption = (
@@ -150,11 +138,10 @@ def along_figure(metric: str, arms: Mapping[str, Mapping[int, pd.DataFrame]], ov
     for plot, (name, sizes) in zip(axes[0], arms.items(), strict=True):
         for size, lines in sizes.items():
             plot.plot(lines["step"], lines["value"], "o-", ms=3, lw=1.3, color=colours[size], label=f"{over} {size:,}")
-        plot.set(title=name or None, xlabel="step", yscale="log" if _positive(arms) else "linear")
+        plot.set(title=plain(name) or None, xlabel="step", yscale="log" if _positive(arms) else "linear")
         plot.grid(alpha=0.3)
-    if _positive(arms):
-        _plain(axes[0][0])
-    axes[0][0].set_ylabel(metric.replace("_", " "))
+    log_ticks(axes[0][0])
+    axes[0][0].set_ylabel(words(metric))
     axes[0][-1].legend(fontsize=8)
     return Figure(metric, caption, picture)
 
@@ -171,11 +158,10 @@ def coordinates_figure(checks: Mapping[str, CoordinateCheck], over: str) -> Figu
         for bound, style in ((PASS, "-"), (FAIL, ":")):
             for sign in (1, -1):
                 plot.axhline(sign * bound, color="grey", lw=0.8, ls=style, zorder=0)
-        many = len(check.layers) > len(PALETTE)
+        colours = PALETTE if len(check.layers) <= len(PALETTE) else shades(len(check.layers))
         for i, layer in enumerate(check.layers):
-            colour = mpl.colormaps["viridis"](i / len(check.layers)) if many else PALETTE[i]
-            plot.plot(check.steps, check.slopes[i], "o-", ms=3, lw=1.2, color=colour, label=layer)
-        plot.set(title=f"{name}: {check.verdict}" if name else check.verdict, xlabel="steps made")
+            plot.plot(check.steps, check.slopes[i], "o-", ms=3, lw=1.2, color=colours[i], label=plain(layer))
+        plot.set(title=f"{plain(name)}: {check.verdict}" if name else check.verdict, xlabel="steps made")
         plot.xaxis.set_major_locator(MaxNLocator(integer=True))
         plot.grid(alpha=0.3)
     axes[0][0].set_ylabel(f"slope of log2 mean |activation|\nper doubling of the {over.replace('_', ' ')}")

@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 
 from orchestrator.errors import UsageError
+from orchestrator.report.columns_text import columns_text
 from sweeps.lab.laws.outcome import Fit
-from sweeps.lab.laws.shown import table_text
 from sweeps.lab.transfer.curve import Curve, Drift, drift, notes, penalty
 from sweeps.lab.transfer.laws import rate_law
 
@@ -72,7 +72,7 @@ class Judged:
         """For people."""
         lines = [list(line.values()) for line in self.lines()]
         header = (self.over, "best rate", "lowest point", "loss", "penalty", "rates", "seeds", "note")
-        d, parts = self.drift, [table_text(header, lines), ""]
+        d, parts = self.drift, [columns_text(header, lines), ""]
         if self.missing:
             parts.append(f"{self.missing} rows have no loss; their rates count as not tried by that seed")
         if math.isnan(d.slope):

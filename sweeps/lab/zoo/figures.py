@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from orchestrator.report.plots import PALETTE, new_picture
+from orchestrator.report.canvas import PALETTE, log_ticks, new_picture, panel_grid, plain, thinned, words
 from orchestrator.report.ranges import Range
 from orchestrator.report.tables import numbers
 from orchestrator.report.values import group_labels, label
@@ -27,7 +27,7 @@ __all__ = [
 _BINS = 40
 _MOST_CURVES = 8
 _MOST_VERTICES = 15  # of a median line
-_MOST_MARKS = 12  # names below a panel
+_MOST_NAMES = 12  # below a panel
 MOST_BANDS = 4  # more quartile bands than that hide each other
 _ANNOTATED = 80  # cells of a map that are small enough in number to hold their value as text
 _STRETCH = 15.0  # even values over [0, x] have 9, three decades of log-even ones 250
@@ -44,11 +44,6 @@ def _log(values: Floats) -> bool:
     return bool(high / low > _STRETCH)
 
 
-def _name(text: str) -> str:
-    """A metric in words; fields of a recipe keep their path."""
-    return (text if "." in text else text.replace("_", " ")).replace("$", r"\$")
-
-
 def distribution_picture(values: Mapping[str, Floats], kind: str) -> Any:  # noqa: ANN401 - matplotlib has no types
     """Histograms of one metric on several splits, on common bins; a mark at each median."""
     picture = new_picture(7.0, 3.6)
@@ -63,10 +58,11 @@ def distribution_picture(values: Mapping[str, Floats], kind: str) -> Any:  # noq
     for i, (name, v) in enumerate(values.items()):
         finite = v[np.isfinite(v)]
         colour = PALETTE[i % len(PALETTE)]
-        plot.hist(finite, bins, histtype="stepfilled", alpha=0.35, color=colour, label=_name(name))
+        plot.hist(finite, bins, histtype="stepfilled", alpha=0.35, color=colour, label=words(name))
         plot.hist(finite, bins, histtype="step", color=colour)
         plot.axvline(float(np.median(finite)), color=colour, linestyle="--", linewidth=1)
-    plot.set(xlabel=_name(kind), ylabel="models", xscale="log" if log else "linear")
+    plot.set(xlabel=words(kind), ylabel="models", xscale="log" if log else "linear")
+    log_ticks(plot)
     plot.grid(alpha=0.3)
     plot.legend()
     return picture
@@ -99,24 +95,24 @@ def map_picture(
     grids = [
         np.array([[means.get((title, y, x), np.nan) for x in columns] for y in lines], dtype=float) for title in titles
     ]
-    wide = min(3, len(titles))
+    down, wide = panel_grid(len(titles))
     size = max(5.0, 0.62 * len(columns) + 2.6), max(3.4, 0.42 * len(lines) + 1.4)
     shrink = 1.0 if len(titles) == 1 else 0.7
-    picture = new_picture(size[0] * wide * shrink, size[1] * -(-len(titles) // wide) * (1 if shrink == 1 else 0.9))
+    picture = new_picture(size[0] * wide * shrink, size[1] * down * (1 if shrink == 1 else 0.9))
     span = Range.of(*grids)
     for i, (title, grid) in enumerate(zip(titles, grids, strict=True)):
-        plot = picture.add_subplot(-(-len(titles) // wide), wide, i + 1)
+        plot = picture.add_subplot(down, wide, i + 1)
         shown = np.ma.masked_invalid(grid)
         plot.imshow(shown, origin="lower", aspect="auto", interpolation="nearest", vmin=span.low, vmax=span.high)
-        plot.set(xlabel=_name(across), ylabel=_name(up) if i % wide == 0 else "", facecolor="#dddddd")
+        plot.set(xlabel=words(across), ylabel=words(up) if i % wide == 0 else "", facecolor="#dddddd")
         if title:
-            plot.set_title(_plain(title), size=9)
+            plot.set_title(plain(title), size=9)
         turned = 45 if len(columns) > 8 or sum(map(len, columns)) > 40 else 0
-        plot.set_xticks(range(len(columns)), [_plain(v) for v in columns], rotation=turned)
-        plot.set_yticks(range(len(lines)), [_plain(v) for v in lines])
+        plot.set_xticks(range(len(columns)), [plain(v) for v in columns], rotation=turned)
+        plot.set_yticks(range(len(lines)), [plain(v) for v in lines])
         if grid.size * len(titles) <= _ANNOTATED:
             _write_cells(plot, grid, span)
-    picture.colorbar(picture.axes[0].images[0], ax=picture.axes, label=_name(metric))
+    picture.colorbar(picture.axes[0].images[0], ax=picture.axes, label=words(metric))
     return picture, int(frame.groupby(["panel", "y", "x"]).size().max())
 
 
@@ -128,15 +124,9 @@ def _write_cells(plot: Any, grid: Floats, span: Range) -> None:  # noqa: ANN401 
             plot.text(j, i, text, ha="center", va="center", size=7, color="white" if value < middle else "black")
 
 
-def _plain(text: str) -> str:
-    """Text that matplotlib does not read as mathematics."""
-    return text.replace("$", r"\$")
-
-
 def scatter_picture(rows: pd.DataFrame, fields: Sequence[str], metric: str, names: Mapping[str, Sequence[str]]) -> Any:  # noqa: ANN401 - matplotlib has no types
     """A panel for each field: the metric of every model, its median by value, crosses for those that diverged."""
-    columns = min(3, len(fields))
-    lines = -(-len(fields) // columns)
+    lines, columns = panel_grid(len(fields))
     picture = new_picture(3.2 * columns + 0.8, 2.9 * lines + 0.3)
     values = np.where((rows["status"] == "ok") & np.isfinite(numbers(rows[metric])), numbers(rows[metric]), np.nan)
     good, bad = np.isfinite(values), (rows["status"] == "diverged").to_numpy(dtype=bool)
@@ -149,11 +139,12 @@ def scatter_picture(rows: pd.DataFrame, fields: Sequence[str], metric: str, name
             x = numbers(rows[field])
             _numeric_panel(plot, x[good], x[bad], y)
         else:
-            found, order = group_labels(rows[field], names.get(field, ()))
-            marks = np.array(found)
-            _category_panel(plot, marks[good], marks[bad], y, order)
-        plot.set(xlabel=_name(field), ylabel=_name(metric) if i % columns == 0 else "")
+            labels, order = group_labels(rows[field], names.get(field, ()))
+            by_row = np.array(labels)
+            _category_panel(plot, by_row[good], by_row[bad], y, order)
+        plot.set(xlabel=words(field), ylabel=words(metric) if i % columns == 0 else "")
         plot.set(yscale="log" if log_y else "linear", ylim=Range(span.low, span.high, log_y, 0).limits())
+        log_ticks(plot)
         plot.grid(alpha=0.3)
     return picture
 
@@ -171,11 +162,11 @@ def median_line(x: Floats, y: Floats) -> tuple[Floats, Floats]:
     points, place = np.unique(x[np.isfinite(x)], return_inverse=True)
     inside = y[np.isfinite(x)]
     if len(points) > _MOST_VERTICES:
-        groups = np.minimum(np.arange(len(points)) * _MOST_VERTICES // len(points), _MOST_VERTICES - 1)
-        place = groups[place]
-    found = sorted(set(place.tolist()))
-    middle = [float(np.quantile(x[np.isfinite(x)][place == g], 0.5, method="lower")) for g in found]
-    return np.array(middle), np.array([float(np.median(inside[place == g])) for g in found])
+        neighbours = np.minimum(np.arange(len(points)) * _MOST_VERTICES // len(points), _MOST_VERTICES - 1)
+        place = neighbours[place]
+    groups = sorted(set(place.tolist()))
+    middle = [float(np.quantile(x[np.isfinite(x)][place == g], 0.5, method="lower")) for g in groups]
+    return np.array(middle), np.array([float(np.median(inside[place == g])) for g in groups])
 
 
 def _numeric_panel(plot: Any, x: Floats, lost: Floats, y: Floats) -> None:  # noqa: ANN401 - matplotlib has no types
@@ -195,9 +186,9 @@ def _category_panel(
     names: Sequence[str],
 ) -> None:
     plot.boxplot([y[x == n] for n in names], widths=0.6, showfliers=False, medianprops={"color": "black"})
-    marks = range(0, len(names), -(-len(names) // _MOST_MARKS))
-    turned = 30 if len(marks) > 3 or sum(len(names[m]) for m in marks) > 24 else 0
-    plot.set_xticks([m + 1 for m in marks], [_plain(names[m]) for m in marks], rotation=turned, size=8)
+    ticks = thinned(len(names), _MOST_NAMES)
+    turned = 30 if len(ticks) > 3 or sum(len(names[tick]) for tick in ticks) > 24 else 0
+    plot.set_xticks([tick + 1 for tick in ticks], [plain(names[tick]) for tick in ticks], rotation=turned, size=8)
     for place, n in enumerate(names, 1):
         if count := int((lost == n).sum()):
             plot.plot([place], [0.01], "x", color=PALETTE[3], ms=4, transform=plot.get_xaxis_transform())
@@ -223,15 +214,16 @@ def curves_picture(
         part = merged[merged["_group"] == name].groupby("step")["value"]
         middle, low, high = part.median(), part.quantile(0.25), part.quantile(0.75)
         colour = PALETTE[i % len(PALETTE)]
-        mark = "o" if len(middle) < 20 else ""
-        plot.plot(middle.index, middle, color=colour, marker=mark, ms=3, label=_plain(str(name)))
+        marker = "o" if len(middle) < 20 else ""
+        plot.plot(middle.index, middle, color=colour, marker=marker, ms=3, label=plain(str(name)))
         if len(present) <= MOST_BANDS:
             plot.fill_between(middle.index, low, high, color=colour, alpha=0.18, linewidth=0)
     log = metric.endswith("loss") and _log(merged["value"].to_numpy(float))
-    plot.set(xlabel="step", ylabel=_name(metric), yscale="log" if log else "linear")
+    plot.set(xlabel="step", ylabel=words(metric), yscale="log" if log else "linear")
+    log_ticks(plot)
     plot.grid(alpha=0.3)
     if by is not None and len(present) > 1:
-        picture.legend(title=_name(by), fontsize=8, loc="outside right upper")
+        picture.legend(title=words(by), fontsize=8, loc="outside right upper")
     return picture, len(present)
 
 
@@ -243,5 +235,5 @@ def groups_of(column: pd.Series, parts: int | None, given: Sequence[str] = ()) -
     cut = pd.qcut(values, parts, duplicates="drop")
     ranges = values.groupby(cut, observed=True).agg(["min", "max"])
     names = {i: f"{label(low)} to {label(high)}" for i, low, high in ranges.itertuples()}
-    found = [names.get(i, label(None)) for i in cut]
-    return found, list(dict.fromkeys([*names.values(), *found]))
+    labels = [names.get(i, label(None)) for i in cut]
+    return labels, list(dict.fromkeys([*names.values(), *labels]))
