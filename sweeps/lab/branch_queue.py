@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable
 from itertools import islice
+from typing import Generic, TypeVar
 
 from orchestrator.unit import Unit
 
 __all__ = ["BranchQueue"]
 
+G = TypeVar("G", bound=Hashable)
 
-class BranchQueue:
+
+class BranchQueue(Generic[G]):
     """Units that may be proposed: main runs in order; the branches of a group once all its main runs have rows.
 
     Whole groups wait, not single branches, so that branches which can train as one pack are proposed together.
@@ -36,14 +39,14 @@ class BranchQueue:
     def __init__(
         self,
         mains: Iterable[Unit],
-        group_of: Callable[[Unit], Hashable | None],
-        branches_of: Callable[[Hashable], Iterable[Unit]],
+        group_of: Callable[[Unit], G | None],
+        branches_of: Callable[[G], Iterable[Unit]],
     ) -> None:
         self._ready = {unit.key: unit for unit in mains}
         self._branches_of = branches_of
         groups = {key: group_of(unit) for key, unit in self._ready.items()}
         self._groups = {key: group for key, group in groups.items() if group is not None}
-        self._open: dict[Hashable, set[str]] = {}  # group to keys of its main runs that have no row
+        self._open: dict[G, set[str]] = {}  # group to keys of its main runs that have no row
         for key, group in self._groups.items():
             self._open.setdefault(group, set()).add(key)
         self._told: set[str] = set()
@@ -70,7 +73,7 @@ class BranchQueue:
         self._told.add(key)
         self._ready.pop(key, None)
         group = self._groups.get(key)
-        if group not in self._open:
+        if group is None or group not in self._open:
             return
         self._open[group].discard(key)
         if not self._open[group]:

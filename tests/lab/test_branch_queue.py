@@ -7,20 +7,23 @@ from collections.abc import Sequence
 
 import pytest
 
+from orchestrator.axes import Value
 from orchestrator.unit import Keys, Unit
 from sweeps.lab.branch_queue import BranchQueue
 
 KEYS = Keys("demo", 1, {})
 MAINS = [KEYS.unit({"group": g, "main": i}) for g in range(4) for i in range(3)]
-BRANCHES = {g: [KEYS.unit({"group": g, "branch": i}) for i in range(2)] for g in range(3)}  # none leaves group 3
+BRANCHES: dict[Value, list[Unit]] = {
+    g: [KEYS.unit({"group": g, "branch": i}) for i in range(2)] for g in range(3)
+}  # none leaves group 3
 
 
-def queue_of(mains: Sequence[Unit] = MAINS) -> BranchQueue:
-    def group_of(unit: Unit) -> object:
+def queue_of(mains: Sequence[Unit] = MAINS) -> BranchQueue[Value]:
+    def group_of(unit: Unit) -> Value:
         group = unit.params["group"]
         return group if group in BRANCHES else None
 
-    return BranchQueue(mains, group_of, lambda group: BRANCHES[group])  # type: ignore[index]
+    return BranchQueue(mains, group_of, lambda group: BRANCHES[group])
 
 
 @pytest.mark.parametrize("seed", range(20))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
@@ -149,9 +149,9 @@ def units_of(
             yield keys.unit(params, pack=pack_key)
 
 
-def _queue(units: Sequence[Unit], horizons: Horizons) -> BranchQueue:
+def _queue(units: Sequence[Unit], horizons: Horizons) -> BranchQueue[Value]:
     """Runs from their start first; the branches of a width once all its main runs have rows."""
-    branches: dict[Hashable, list[Unit]] = {}
+    branches: dict[Value, list[Unit]] = {}
     for unit in units:
         if horizons.leaves(unit.params) is not None:
             branches.setdefault(unit.params["width"], []).append(unit)

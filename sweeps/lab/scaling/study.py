@@ -11,7 +11,7 @@ import pandas as pd
 
 from orchestrator.errors import UsageError
 from sweeps.lab.laws.base import Floats
-from sweeps.lab.laws.fit import fit
+from sweeps.lab.laws.fit import fit as fit_law
 from sweeps.lab.laws.outcome import Fit
 from sweeps.lab.laws.power import POWER
 from sweeps.lab.scaling.ladder import Ladder, Size
@@ -67,7 +67,7 @@ def fitted(spec: ScalingSpec, table: pd.DataFrame, bootstrap: int | None = None)
             f"to fit; {cells} ended well so far"
         )
     draws = spec.bootstrap if bootstrap is None else bootstrap
-    return fit(law, seen, group="cell", bootstrap=draws, fixed=spec.fixed)
+    return fit_law(law, seen, group="cell", bootstrap=draws, fixed=spec.fixed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,17 +123,17 @@ def _minimum(budget: float, means: pd.DataFrame, lowest: int) -> Minimum:
     )
 
 
-def exponent(minima: Sequence[Minimum], what: str) -> Fit | None:
+def exponent(parabolas: Sequence[Minimum], what: str) -> Fit | None:
     """The power law of the best size (`size`), of its tokens or its loss, over the budget; None below three budgets."""
-    bracketed = [m for m in minima if m.size is not None]
+    bracketed = [m for m in parabolas if m.size is not None]
     if len(bracketed) < POWER.least_points:
         return None
     table = pd.DataFrame({"x": [m.budget for m in bracketed], "y": [getattr(m, what) for m in bracketed]})
-    return fit(POWER, table, objective="least-squares")
+    return fit_law(POWER, table, objective="least-squares")
 
 
 def best_sizes(
-    ladder: Ladder, law: Fit, budgets: Sequence[float], count: str, level: float = 0.95, least_steps: int = 1
+    ladder: Ladder, fit: Fit, budgets: Sequence[float], count: str, level: float = 0.95, least_steps: int = 1
 ) -> pd.DataFrame:
     """The best size for each budget, among those that the family has, at their exact cost.
 
@@ -161,7 +161,7 @@ def best_sizes(
                 f"{budget:.3g} FLOPs are less than {least_steps} steps of the family's {_FEWEST} smallest sizes, "
                 f"multiples of the width {ladder.step}"
             )
-        lines.append(_best(law, budget, sizes, count, level))
+        lines.append(_best(fit, budget, sizes, count, level))
     return pd.DataFrame(lines)
 
 
@@ -224,12 +224,12 @@ class Study:
     def of(cls, spec: ScalingSpec, rows: pd.DataFrame) -> Study:
         """Fit what can be fitted."""
         table = points(rows, spec.parameters)
-        law, reason = None, ""
+        fit, reason = None, ""
         try:
-            law = fitted(spec, table)
+            fit = fitted(spec, table)
         except UsageError as e:
             reason = str(e)
-        return cls(table, law, reason, minima(table))
+        return cls(table, fit, reason, minima(table))
 
 
 def proposals(spec: ScalingSpec, rows: Sequence[Mapping[str, Any]]) -> list[Proposal]:
@@ -239,8 +239,8 @@ def proposals(spec: ScalingSpec, rows: Sequence[Mapping[str, Any]]) -> list[Prop
         UsageError: nothing can be fitted yet.
     """
     table, ladder = points(pd.DataFrame(rows), spec.parameters), Ladder(spec)
-    law = fitted(spec, table, bootstrap=0)
-    best = best_sizes(ladder, law, spec.test_budgets, spec.parameters, least_steps=spec.limits.least_steps)
+    fit = fitted(spec, table, bootstrap=0)
+    best = best_sizes(ladder, fit, spec.test_budgets, spec.parameters, least_steps=spec.limits.least_steps)
     factor = _factor(spec, ladder, table)
     return [
         Proposal(cell_of("validate", budget, ladder.size(int(width))), factor)
