@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from orchestrator.planner import Planner
 from orchestrator.row import Column, param_columns
 from orchestrator.unit import Keys, Unit
 from sweeps.lab.branch import Cooldown
+from sweeps.lab.branch_queue import BranchQueue
 from sweeps.lab.zoo.plan import Grid, ZooPlanner
 from sweeps.lab.zoo.recipes import VARIANT
 from sweeps.lab.zoo.spec import BRANCH, ZooSpec
@@ -40,25 +40,22 @@ class BranchPlanner(Planner):
         self._recipes, self._keys, self._branches = ZooRecipes(spec), keys, spec.branches
         self._variants = {name: dict(d) for name, d in spec.recipes.items()}
         mains = ZooPlanner(spec, keys).ask(Grid(spec).total)
-        self._mains, self._ready = deque(mains), deque[Unit]()
-        self._packs: dict[str, dict[str, Unit]] = {}
+        self._packs: dict[str, list[Unit]] = {}
         for unit in mains:
-            self._packs.setdefault(unit.pack, {})[unit.key] = unit
-        self._of = {unit.key: unit.pack for unit in mains}
-        self._left = {pack: set(units) for pack, units in self._packs.items()}
+            self._packs.setdefault(unit.pack, []).append(unit)
+        self._queue = BranchQueue(mains, lambda unit: unit.pack, self._branches_of)
+        self._total = len(mains) * (1 + len(spec.branches))
 
     def ask(self, limit: int) -> list[Unit]:
-        source = self._mains or self._ready
-        return [source.popleft() for _ in range(min(limit, len(source)))]
+        return self._queue.take(limit)
 
     def tell(self, row: Mapping[str, Any]) -> None:
-        pack = self._of.get(row["key"])
-        if pack is None or row["key"] not in self._left[pack]:
-            return
-        self._left[pack].discard(row["key"])
-        if not self._left[pack]:
-            for name, cooldown in self._branches.items():
-                self._ready += [self._unit(main, name, cooldown) for main in self._packs[pack].values()]
+        self._queue.tell(row["key"])
+
+    def _branches_of(self, pack: str) -> Iterator[Unit]:
+        for name, cooldown in self._branches.items():
+            for main in self._packs[pack]:
+                yield self._unit(main, name, cooldown)
 
     def _unit(self, main: Unit, name: str, cooldown: Cooldown) -> Unit:
         params = {**main.params, BRANCH: name}
@@ -69,8 +66,8 @@ class BranchPlanner(Planner):
 
     @property
     def exhausted(self) -> bool:
-        return not self._mains and not self._ready and not any(self._left.values())
+        return self._queue.empty
 
     @property
     def total(self) -> int:
-        return len(self._of) * (1 + len(self._branches))
+        return self._total
