@@ -29,7 +29,7 @@ from orchestrator.errors import LandsweepError, UsageError
 from orchestrator.ledger import Ledger, Store
 from orchestrator.site import Site, launcher_type, load_site
 
-__all__ = ["Drill", "spec_of"]
+__all__ = ["Drill", "places_to_die", "spec_of"]
 
 _UNIT_SECONDS = 0.5
 _LOOK_SECONDS = 0.5
@@ -79,7 +79,7 @@ class Drill:
         units = int(spec["axes"]["i"]["range"])
         say(f"{units:,} units of {spec['fixed']['seconds']:.2g} s; results in {self.out}")
         rng = random.Random(self.seed)
-        deaths = _places(rng, units, self.drivers)
+        deaths = places_to_die(rng, units, self.drivers)
         if site.launcher is not None:
             spec["fixed"]["drivers"] = deaths
         outcome = Outcome(store, units, spec["fixed"]["seconds"])
@@ -142,8 +142,17 @@ class Drill:
         return True
 
 
-def _places(rng: random.Random, units: int, n: int) -> list[int]:
-    """Numbers of units at which the driver dies, in order; no two are equal, for each notes its death by its number."""
+def places_to_die(rng: random.Random, units: int, n: int) -> list[int]:
+    """Numbers of units at which the driver dies, in order; no two are equal, for each notes its death by its number.
+
+    Args:
+        rng: draws them.
+        units: of the sweep.
+        n: deaths.
+
+    Raises:
+        UsageError: there are fewer units than deaths.
+    """
     places = range(int(0.1 * units), max(1, int(0.85 * units)))
     if n > len(places):
         raise UsageError(f"the driver can't die {n} times within {units:,} units: ask for at most {len(places)} deaths")

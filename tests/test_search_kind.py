@@ -342,8 +342,8 @@ def test_a_study_that_notes_no_sweep_is_taken_only_if_its_trials_are_the_same(tm
         exported(tmp_path / "a", url, "a")
     _, there = exported(tmp_path / "a", f"sqlite:///{tmp_path}/old.db", "a")
     old = optuna.load_study(study_name="s", storage=f"sqlite:///{tmp_path}/old.db")
-    old._storage.set_study_user_attr(old._study_id, "landsweep.sweep", "a")
-    old._storage.set_study_user_attr(old._study_id, "landsweep.sweep", None)  # as of a version that did not note it
+    old.set_user_attr("landsweep.sweep", "a")
+    old.set_user_attr("landsweep.sweep", None)  # as of a version that did not note it
     assert exported(tmp_path / "a", f"sqlite:///{tmp_path}/old.db", "a") == (0, there)
     old.add_trial(optuna.create_trial(params={}, distributions={}, value=1.0))  # somebody's own
     assert exported(tmp_path / "a", f"sqlite:///{tmp_path}/old.db", "a") == (0, there)

@@ -13,7 +13,7 @@ from typing import Any
 import psutil
 import pytest
 
-from cluster.drill import Drill, _places, spec_of
+from cluster.drill import Drill, places_to_die, spec_of
 from cluster.drill_outcome import Outcome
 from orchestrator.errors import UsageError
 from orchestrator.kind import kind_named
@@ -82,10 +82,10 @@ def test_results_that_a_worker_does_not_see_are_said(outcome: Outcome, tmp_path:
 
 def test_each_death_of_the_driver_has_a_unit_of_its_own() -> None:
     for seed in range(50):
-        places = _places(random.Random(seed), 50, 30)
+        places = places_to_die(random.Random(seed), 50, 30)
         assert places == sorted(set(places)) and len(places) == 30 and 5 <= places[0] <= places[-1] < 43
     with pytest.raises(UsageError, match="at most 3 deaths"):
-        _places(random.Random(0), 4, 4)
+        places_to_die(random.Random(0), 4, 4)
 
 
 def test_a_folder_with_a_sweep_is_refused_and_so_is_a_site_without_workers(outcome: Outcome, tmp_path: Path) -> None:

@@ -15,9 +15,7 @@ from torch import nn
 from orchestrator.errors import SpecError
 from sweeps.lab.data import Data
 from sweeps.lab.packs import Checkpoint, Choice, Ended, entry, train_pack
-from sweeps.lab.packs.backends import Backend
 from sweeps.lab.packs.draws import order
-from sweeps.lab.packs.evaluation import Evaluator
 from sweeps.lab.recipe import Recipe
 from tests.lab.packs.cases import OPTIMIZERS, blobs, digits, distance, ends, finals, label, recipe, run, same, seen
 
@@ -262,22 +260,42 @@ def test_a_stopped_model_ends_and_the_others_do_not_notice(data: Data) -> None:
     assert all(same(finals(events)[i], finals(run(recipes, data, "bmm"))[i]) for i in (0, 2))
 
 
+class Clock:
+    """Stands still, but for what is said to take time."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+CLOCK = Clock()
+
+
+class SlowToEvaluate(nn.Sequential):
+    """A network of which each evaluation takes a second."""
+
+    def __init__(self) -> None:
+        super().__init__(nn.Flatten(), nn.Linear(64, 16), nn.ReLU(), nn.Linear(16, 10))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        CLOCK.now += 0.0 if torch.is_grad_enabled() else 1.0
+        y: torch.Tensor = super().forward(x)
+        return y
+
+
 def test_all_time_is_charged_to_models_and_diverged_ones_bear_their_share(
     data: Data, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    late = {"shape": "step", "at": [0.2], "factor": 1e30}
-    slow = Evaluator.__call__
-
-    def slower(evaluator: Evaluator, backend: Backend) -> list[dict[str, float]]:
-        time.sleep(0.2)
-        return slow(evaluator, backend)
-
-    monkeypatch.setattr(Evaluator, "__call__", slower)
-    began = time.perf_counter()
-    found = ends(run([recipe(0), recipe(1, schedule=late)], data, "bmm"))
-    taken = time.perf_counter() - began
-    assert found[1].status == "diverged" and found[1].seconds > 0
-    assert 0.2 <= found[0].seconds + found[1].seconds <= taken
+    late = {"shape": "step", "at": [0.5], "factor": 1e30}
+    fields = {"net": {"net": "own", "build": f"{__name__}:SlowToEvaluate"}, "evaluate": {"every_steps": 5}}
+    training = train_pack([recipe(0, **fields), recipe(1, schedule=late, **fields)], data, backend="loop")
+    monkeypatch.setattr(time, "perf_counter", CLOCK)
+    began = CLOCK.now
+    over = ends(list(training))
+    assert over[1].status == "diverged" and over[0].seconds > over[1].seconds > 0
+    assert over[0].seconds + over[1].seconds == pytest.approx(CLOCK.now - began) and CLOCK.now > began
 
 
 @pytest.mark.parametrize(("models", "backend"), [(1, "loop"), (3, "loop"), (4, "vmap")])
@@ -337,7 +355,7 @@ class Wayward(nn.Module):
 
 
 def test_a_network_that_can_not_be_stacked_trains_in_the_loop(data: Data) -> None:
-    own = {"net": "own", "build": "tests.lab.packs.test_packs:Wayward"}
+    own = {"net": "own", "build": f"{__name__}:Wayward"}
     training = train_pack([recipe(s, net=own) for s in range(2)], data, backend="auto")
     assert training.backend == "loop"
     assert {e.status for e in ends(list(training)).values()} == {"ok"}
