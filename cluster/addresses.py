@@ -75,8 +75,10 @@ def own_address(network: str | None = None) -> str:
     if network is not None:
         address = next(iter(addresses_of.get(network) or _within(every, network)), None)
         if address is None:
-            have = ", ".join(f"{name} {addresses[0]}" for name, addresses in addresses_of.items() if addresses)
-            raise UsageError(f"launcher.network {network}: {socket.gethostname()} has no address there; it has {have}")
+            networks = ", ".join(f"{name} {addresses[0]}" for name, addresses in addresses_of.items() if addresses)
+            raise UsageError(
+                f"launcher.network {network}: {socket.gethostname()} has no address there; it has {networks}"
+            )
         return address
     by_slurm = os.environ.get("SLURM_LAUNCH_NODE_IPADDR", "")  # the batch script runs on the same node as the head
     return next(a for a in (by_slurm, _named(), _routed(), "127.0.0.1") if a in every)

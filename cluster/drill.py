@@ -92,7 +92,7 @@ class Drill:
                 while not self._drive(file, Path(folder) / "driver.log", deaths, outcome, say):
                     pass
         outcome.seconds = time.monotonic() - outcome.began
-        outcome.left = None if site.launcher is not None else _still_held(site, held, outcome.processes)
+        outcome.not_returned = None if site.launcher is not None else _not_returned(site, held, outcome.processes)
         outcome.spared = self._spared(outcome)
         return outcome
 
@@ -120,7 +120,7 @@ class Drill:
         try:
             while driver.poll() is None:
                 time.sleep(_LOOK_SECONDS)
-                outcome.look(driver.pid)
+                outcome.observe(driver.pid)
                 if deaths and outcome.done >= deaths[0]:
                     before = set(Ledger.open(outcome.store).keys())
                     driver.kill()
@@ -191,7 +191,7 @@ def _workers(site: Site) -> int:
         return site.workers
     if site.address == "local":
         return max(1, int(len(os.sched_getaffinity(0)) / max(site.cpus, 1e-9)))
-    with _looking(site) as cluster:
+    with _cluster(site) as cluster:
         return max(1, int(cluster.capacity()))
 
 
@@ -209,12 +209,12 @@ def _held(site: Site) -> dict[str, float]:
     """What is in use on a cluster of others; nothing for one that does not run yet."""
     if site.launcher is not None or site.address == "local":
         return {}
-    with _looking(site) as cluster:
+    with _cluster(site) as cluster:
         return dict(cluster.held())
 
 
 @contextlib.contextmanager
-def _looking(site: Site) -> Iterator[Any]:
+def _cluster(site: Site) -> Iterator[Any]:
     from orchestrator.executors.ray import RayCluster  # costs seconds, and only clusters of others need it
 
     cluster = RayCluster(site)
@@ -224,22 +224,22 @@ def _looking(site: Site) -> Iterator[Any]:
         cluster.close()
 
 
-def _still_held(site: Site, before: dict[str, float], processes: set[psutil.Process]) -> str:
-    """What has not been given back within the patience."""
+def _not_returned(site: Site, before: dict[str, float], processes: set[psutil.Process]) -> str:
+    """What is still in use after the patience."""
     deadline = time.monotonic() + _PATIENCE
     if site.address == "local":
-        while (alive := [p for p in processes if _lives(p)]) and time.monotonic() < deadline:
+        while (alive := [p for p in processes if _alive(p)]) and time.monotonic() < deadline:
             time.sleep(_LOOK_SECONDS)
         return ", ".join(f"process {p.pid}" for p in alive)
     while True:
         more = {name: n - before.get(name, 0) for name, n in _held(site).items()}
-        kept = {name: n for name, n in more.items() if n > 1e-6}
-        if not kept or time.monotonic() > deadline:
-            return ", ".join(f"{n:g} {name}" for name, n in sorted(kept.items()))
+        in_use = {name: n for name, n in more.items() if n > 1e-6}
+        if not in_use or time.monotonic() > deadline:
+            return ", ".join(f"{n:g} {name}" for name, n in sorted(in_use.items()))
         time.sleep(2)
 
 
-def _lives(process: psutil.Process) -> bool:
+def _alive(process: psutil.Process) -> bool:
     try:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except GONE:

@@ -50,7 +50,7 @@ def drill_jobs(
         outcome.note_rows()
         if status_of(watch.job).get("phase") == "done":
             return
-        before, deaths = deaths, len(outcome.told())
+        before, deaths = deaths, len(outcome.recorded_deaths())
         if deaths <= max(before, 0) or watch.job.state is JobState.cancelled:
             tail = "\n".join(Streams().news(launcher.logs(job, home), last=True).splitlines()[-_TAIL:])
             raise LandsweepError(f"job {job} ended by itself ({outcome.ended}):\n{tail}")
@@ -59,14 +59,14 @@ def drill_jobs(
 
 def _watched(watch: Watch, outcome: Outcome, say: Callable[[str], None]) -> None:
     """Look at a job until it is over."""
-    told = outcome.told()
+    recorded = outcome.recorded_deaths()
     while not watch.over():
         if not outcome.workers:
             outcome.began = time.monotonic()  # what a job waits in a queue is not the deaths' doing
-        outcome.look()
-        for name, what in outcome.told().items():
-            if name not in told and not what.startswith("worker"):
+        outcome.observe()
+        for name, what in outcome.recorded_deaths().items():
+            if name not in recorded and not what.startswith("worker"):
                 rows = outcome.note_rows()
                 say(f"{time.monotonic() - outcome.began:.0f} s: {what} killed after {rows:,} rows")
-        told = outcome.told()
+        recorded = outcome.recorded_deaths()
         time.sleep(_LOOK_SECONDS)

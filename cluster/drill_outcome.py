@@ -35,9 +35,9 @@ class Outcome:
         drivers: how many were killed from here.
         lost: rows that were there before a driver was killed, and not afterwards.
         spared: what should have died and did not, with the reason.
-        noted: keys of the rows that were seen.
+        seen_keys: keys of the rows that were seen.
         processes: of the drivers and what they started on this machine.
-        left: what has not been given back; None: that can't be seen from here.
+        not_returned: CPUs, GPUs or processes that are still in use; None: that can't be seen from here.
         ended: how the last job ended, by its scheduler.
     """
 
@@ -50,15 +50,15 @@ class Outcome:
     workers: int = 0
     drivers: int = 0
     lost: int = 0
-    noted: set[str] = field(default_factory=set)
+    seen_keys: set[str] = field(default_factory=set)
     processes: set[psutil.Process] = field(default_factory=set)
-    left: str | None = ""
+    not_returned: str | None = ""
     ended: str = ""
     spared: dict[str, str] = field(default_factory=dict)
-    _notes: dict[str, str] = field(default_factory=dict)
+    _recorded: dict[str, str] = field(default_factory=dict)
 
-    def look(self, pid: int | None = None) -> None:
-        """Take note of where the sweep stands, and of what a driver of this machine has started."""
+    def observe(self, pid: int | None = None) -> None:
+        """Note how far the sweep is, and which processes a driver of this machine has started."""
         status = read_status(self.store) or {}
         self.done, self.workers = status.get("done", 0), max(self.workers, status.get("workers", 0))
         if pid is not None:
@@ -66,41 +66,43 @@ class Outcome:
                 self.processes.update(psutil.Process(pid).children(recursive=True))
 
     def note_rows(self) -> int:
-        """Take note of the rows that are there now: none of them may be missing later. Gives how many."""
+        """Note the rows that are there now, of which none may be missing later; gives how many they are."""
         keys = set(Ledger.open(self.store).keys()) if Ledger.exists(self.store) else set()
-        self.lost += len(self.noted - keys)
-        self.noted = keys
+        self.lost += len(self.seen_keys - keys)
+        self.seen_keys = keys
         return len(keys)
 
-    def told(self) -> dict[str, str]:
-        """Deaths that units have written down before they brought them about: name of the note, and what died."""
+    def recorded_deaths(self) -> dict[str, str]:
+        """Deaths that units wrote down before they caused them: name of the file, and what died."""
         names = [name for name, _ in self.store.list(FOLDER)]
-        self._notes |= {n: json.loads(self.store.read(f"{FOLDER}/{n}"))["what"] for n in names if n not in self._notes}
-        return dict(self._notes)
+        self._recorded |= {
+            n: json.loads(self.store.read(f"{FOLDER}/{n}"))["what"] for n in names if n not in self._recorded
+        }
+        return dict(self._recorded)
 
     def deaths(self) -> Counter[str]:
         """What died, by what it was."""
-        return Counter(self.told().values()) + Counter({"driver": self.drivers} if self.drivers else {})
+        return Counter(self.recorded_deaths().values()) + Counter({"driver": self.drivers} if self.drivers else {})
 
     def checks(self) -> list[Check]:
         """The verdict, an invariant each."""
         sweep = Sweep(Ledger.open(self.store))
-        found = sweep.verify()
+        findings = sweep.verify()
         rows = sweep.rows().reindex(columns=["i", "status", "square", "sees_results", "host"])
         right = int(((rows["status"] == "ok") & (rows["square"] == rows["i"] ** 2)).sum())
         blind = sorted(set(rows.loc[~rows["sees_results"].fillna(True).astype(bool), "host"]))
-        missing, twice = len(found.missing), len(found.duplicates)
+        missing, twice = len(findings.missing), len(findings.duplicates)
         return [
             Check("somebody died", sum(self.deaths().values()) > 0, _counted(self.deaths()), "give it more --seconds"),
             *(Check(f"death of {what}", None, why) for what, why in self.spared.items()),
             Check(
-                "each unit once", not missing and not twice, f"{found.rows:,} rows, {missing} missing, {twice} twice"
+                "each unit once", not missing and not twice, f"{findings.rows:,} rows, {missing} missing, {twice} twice"
             ),
             Check("nothing lost", self.lost == 0, f"{self.lost} committed rows vanished with a driver"),
             Check(
                 "results right", right == self.units, f"{right:,} of {self.units:,} are ok and have the right number"
             ),
-            Check("files sound", found.sound, f"{len(found.damaged)} damaged files"),
+            Check("files sound", findings.sound, f"{len(findings.damaged)} damaged files"),
             Check(
                 "results seen by all nodes",
                 not blind,
@@ -111,11 +113,11 @@ class Outcome:
         ]
 
     def _returned(self) -> Check:
-        if self.left is None:
+        if self.not_returned is None:
             return Check(
                 "resources returned", None, f"the job is over ({self.ended}); its nodes are not seen from here"
             )
-        return Check("resources returned", not self.left, self.left or "all")
+        return Check("resources returned", not self.not_returned, self.not_returned or "all")
 
     def loss(self) -> str:
         """Time that the deaths, the starts and the engine have cost."""

@@ -123,9 +123,7 @@ def test_shards_grow_to_the_wanted_seconds_and_shrink_at_the_tail() -> None:
     assert unit_seconds * sizes[full] == wanted
     tail = sizes[full:]
     assert tail == sorted(tail, reverse=True), "finer towards the end, so that workers end together"
-    assert unit_seconds * (min(tail[:-1]) + 1) >= wanted / 10, (
-        "but, to a whole unit, no less than a tenth"
-    )
+    assert unit_seconds * (min(tail[:-1]) + 1) >= wanted / 10, "but, to a whole unit, no less than a tenth"
 
 
 def test_the_tail_of_slow_units_is_single_units() -> None:

@@ -51,7 +51,7 @@ def test_a_good_end_is_called_good(outcome: Outcome) -> None:
 
 
 def test_what_is_wrong_is_called_wrong(outcome: Outcome) -> None:
-    outcome.lost, outcome.left = 3, "process 7"
+    outcome.lost, outcome.not_returned = 3, "process 7"
     assert failing(outcome) == ["nothing lost", "resources returned"]
 
 
