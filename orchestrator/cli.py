@@ -277,6 +277,6 @@ def kinds(name: Annotated[str | None, typer.Argument(help="Show the fields of th
         out.print(kind_text(kind_named(name)))
         return
     table = Table("kind", "what it computes", box=None, pad_edge=False)
-    for found, kind in registered().items():
-        table.add_row(found, kind.summary)
+    for kind_name, kind in registered().items():
+        table.add_row(kind_name, kind.summary)
     out.print(table)

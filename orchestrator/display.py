@@ -199,12 +199,12 @@ def kind_text(kind: SweepKind[Any]) -> str:
     """Fields of a kind's spec, then its example as YAML."""
     lines = [f"{kind.name}: {kind.summary}", "", "fields:"]
     for name, field in kind.spec.model_fields.items():
-        mark = "axis" if any(isinstance(m, IsAxis) for m in field.metadata) else "context"
-        mark = "label" if any(isinstance(m, IsLabel) for m in field.metadata) else mark
+        role = "axis" if any(isinstance(m, IsAxis) for m in field.metadata) else "context"
+        role = "label" if any(isinstance(m, IsLabel) for m in field.metadata) else role
         need = "required" if field.is_required() else f"default {_brief(field.get_default(call_default_factory=True))}"
-        lines.append(f"  {name} ({mark}, {need}): {field.description or ''}".rstrip(": "))
-    given = kind.example()
-    example = {"kind": given.kind, "name": given.name, **given.model_dump(mode="json", exclude_defaults=True)}
+        lines.append(f"  {name} ({role}, {need}): {field.description or ''}".rstrip(": "))
+    spec = kind.example()
+    example = {"kind": spec.kind, "name": spec.name, **spec.model_dump(mode="json", exclude_defaults=True)}
     return "\n".join([*lines, "", "example:", *("  " + s for s in write_yaml(example).splitlines())])
 
 

@@ -109,7 +109,7 @@ def forecast(kind: SweepKind[Any], spec: Spec, site: Site, where: str, bench: Wo
         SweepMismatch: `where` holds a sweep of another spec.
     """
     planner = kind.planner(spec)
-    total, known = planner.total, set[str]()
+    total, keys = planner.total, set[str]()
     done, unit_seconds = 0, None
     remarks: list[str] = []
     store = Store.at(where)
@@ -117,16 +117,16 @@ def forecast(kind: SweepKind[Any], spec: Spec, site: Site, where: str, bench: Wo
         ledger = Ledger.open(store)
         check_same(ledger.sweep, kind, spec, where)
         rows = ledger.rows(columns=["key", "seconds", "status"])
-        known = set(rows.column("key").to_pylist())
+        keys = set(rows.column("key").to_pylist())
         if not planner.listens:
-            done = sum(u.key in known for u in planned(kind, spec))
-            remarks = strays(ledger.sweep, kind, spec, len(known), done)
+            done = sum(u.key in keys for u in planned(kind, spec))
+            remarks = strays(ledger.sweep, kind, spec, len(keys), done)
         elif total is None:
-            done = len(known)
+            done = len(keys)
         else:  # rows that a smaller plan no longer holds are neither done nor to run
-            left = sum(u.key not in known for u in asked(heard(planner, ledger)))
+            left = sum(u.key not in keys for u in asked(heard(planner, ledger)))
             total = planner.total or 0
-            done = min(len(known), total - left)
+            done = min(len(keys), total - left)
             if planner.ended_early:
                 total, remarks = done + left, [planner.ended_early]
         ran = rows.filter(pc.not_equal(rows.column("status").cast("string"), Status.failed.value))
@@ -134,7 +134,7 @@ def forecast(kind: SweepKind[Any], spec: Spec, site: Site, where: str, bench: Wo
     to_run = None if total is None else total - done
     workers = None if site.workers == "auto" else site.workers
     seconds = None if unit_seconds is None or to_run is None else unit_seconds * to_run / (workers or 1)
-    costs = None if bench is None else kind.costs(spec, known, bench)
+    costs = None if bench is None else kind.costs(spec, keys, bench)
     if costs is not None and costs.seconds is not None:
         seconds = costs.seconds / (workers or 1)
     preparations = kind.preparations(spec)

@@ -15,6 +15,7 @@ halved from then on.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
@@ -168,7 +169,7 @@ class Losses:
         self._out = [keys for keys in self._out if any(key not in done for key in keys)]
         pieces = [piece for group in self._groups for piece in self._cut(group)]
         self._pieces = max(self._pieces, len(pieces))
-        due = pieces[: max(0, -(-self._pieces // 2) - len(self._out))]
+        due = pieces[: max(0, math.ceil(self._pieces / 2) - len(self._out))]
         for piece in due:
             self._out.append([unit.key for unit in piece])
             for unit in piece:
@@ -181,7 +182,7 @@ class Losses:
             return [[unit] for unit in units]
         if max(self.suspects[unit.key].deaths for unit in units) < 2:
             return [units]
-        middle = -(-len(units) // 2)
+        middle = math.ceil(len(units) / 2)
         return [piece for piece in (units[:middle], units[middle:]) if piece]
 
     def _write(self, shards: list[list[str]] | None) -> None:

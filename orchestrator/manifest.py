@@ -77,11 +77,11 @@ def read_head(head: Mapping[str, Any], source: str) -> Mapping[str, Any]:
         UsageError: it lacks what a sweep has, or was made by a later version.
     """
     _check_complete(head, source)
-    known = parse(_Head, head, f"{source} is damaged")
-    if known.format > FORMAT:
-        raise UsageError(f"{source} has the format {known.format}, of a later landsweep; this one knows {FORMAT}")
+    fields = parse(_Head, head, f"{source} is damaged")
+    if fields.format > FORMAT:
+        raise UsageError(f"{source} has the format {fields.format}, of a later landsweep; this one knows {FORMAT}")
     as_written = {name: head[name] for name in ("spec", "context", "definitions")}
-    return {**head, **known.model_dump(mode="json"), **as_written}
+    return {**head, **fields.model_dump(mode="json"), **as_written}
 
 
 def check_same(head: Mapping[str, Any], kind: SweepKind[Any], spec: Spec, where: str) -> None:

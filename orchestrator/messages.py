@@ -29,7 +29,7 @@ class WorkerConfig:
         folder: what relative paths in the spec are relative to.
         threads: of one worker.
         imports: folders that are searched for the user's own modules.
-        flush_seconds: rows wait at most so long for company before they are sent, s.
+        flush_seconds: longest time that a finished row is buffered before it is sent, s.
         state_seconds: how often a long unit keeps a state to go on from, s.
         probe_seconds: a probe evaluates a unit again if that took at most so long, s.
         pdb: open the debugger where a unit raises.

@@ -14,7 +14,7 @@ from orchestrator.errors import SpecError, UsageError
 from orchestrator.row import Column, Progress, param_columns
 from orchestrator.unit import Keys, Unit, canonical
 
-__all__ = ["GridPlanner", "Guard", "ListPlanner", "Named", "Planner"]
+__all__ = ["GridPlanner", "Guard", "ListPlanner", "Named", "Planner", "zip_groups"]
 
 
 class Planner(ABC):
@@ -30,12 +30,18 @@ class Planner(ABC):
 
     @abstractmethod
     def ask(self, limit: int) -> list[Unit]:
-        """At most `limit` new units; an empty list while this planner waits for rows or has none left."""
+        """At most `limit` new units; an empty list while this planner waits for rows or has none left.
+
+        With `limit` 0 it only takes in what the rows decide, so that `exhausted` knows of them.
+        """
 
     @property
     @abstractmethod
     def exhausted(self) -> bool:
-        """True when no further unit will be proposed, whatever is told."""
+        """True when no further unit will be proposed, whatever is told: as far as the last `ask` has seen.
+
+        Reading it changes nothing.
+        """
 
     def tell(self, row: Mapping[str, Any]) -> None:  # noqa: B027 - optional: most planners don't listen
         """Hear one row: of this run, or, at resume, of the ledger."""
@@ -155,27 +161,13 @@ class GridPlanner(ListPlanner):
         self._points: dict[str, tuple[Value, ...]] = {
             name: tuple(axis.definitions) if isinstance(axis, Named) else tuple(axis) for name, axis in axes.items()
         }
-        self._groups = self._grouped(zipped)
+        self._groups = zip_groups(self._points, zipped)
         super().__init__(self._walk(), math.prod(len(self._points[group[0]]) for group in self._groups))
 
     @property
     def params(self) -> tuple[Column, ...]:
         """Columns of the params, typed by their values."""
         return param_columns(self._points)
-
-    def _grouped(self, zipped: Sequence[Sequence[str]]) -> list[tuple[str, ...]]:
-        of: dict[str, tuple[str, ...]] = {}
-        for group in zipped:
-            for name in group:
-                if name not in self._points:
-                    raise SpecError(f"zip names {name!r}, which is not an axis; the axes are {list(self._points)}")
-                if name in of:
-                    raise SpecError(f"zip names the axis {name!r} twice; an axis can move with one group only")
-                of[name] = tuple(group)
-            if len({len(self._points[name]) for name in group}) > 1:
-                lengths = ", ".join(f"{name}: {len(self._points[name])}" for name in group)
-                raise SpecError(f"zipped axes must have equally many values; got {lengths}")
-        return list(dict.fromkeys(of.get(name, (name,)) for name in self._points))
 
     def _texts(self, name: str) -> list[str]:
         """Canonical text of what the key holds for each point of an axis."""
@@ -194,3 +186,27 @@ class GridPlanner(ListPlanner):
             flat = list(chain(parts))
             identity = "{" + ",".join([flat[i] for i in order]) + "}"
             yield self._keys.unit_of_text(dict(zip(names, chain(values), strict=True)), identity)
+
+
+def zip_groups(axes: Mapping[str, Sequence[Value]], zipped: Sequence[Sequence[str]]) -> list[tuple[str, ...]]:
+    """Names of axes in groups that move together, each group in the place of its first member.
+
+    Raises:
+        SpecError: a zipped name is no axis, stands in two groups, or the axes of a group differ in length.
+
+    Example:
+        >>> zip_groups({"a": (1, 2), "b": (3,), "c": (5, 6)}, [["c", "a"]])
+        [('c', 'a'), ('b',)]
+    """
+    group_of: dict[str, tuple[str, ...]] = {}
+    for group in zipped:
+        for name in group:
+            if name not in axes:
+                raise SpecError(f"zip names {name!r}, which is not an axis; the axes are {list(axes)}")
+            if name in group_of:
+                raise SpecError(f"zip names the axis {name!r} twice; an axis can move with one group only")
+            group_of[name] = tuple(group)
+        if len({len(axes[name]) for name in group}) > 1:
+            lengths = ", ".join(f"{name}: {len(axes[name])}" for name in group)
+            raise SpecError(f"zipped axes must have equally many values; got {lengths}")
+    return list(dict.fromkeys(group_of.get(name, (name,)) for name in axes))

@@ -217,12 +217,12 @@ class RowMaker:
         self, units: Sequence[Unit], outcomes: Sequence[Outcome], meters: Sequence[Mapping[str, Any]]
     ) -> pa.RecordBatch:
         """One row for each outcome; `units` and `meters` run beside them."""
-        found = () if self._metrics is not None else _found(outcomes)
-        schema = self.schema(found)
+        undeclared = () if self._metrics is not None else _found(outcomes)
+        schema = self.schema(undeclared)
         columns: list[list[Any]] = [[o.key for o in outcomes]]
         for c in self._params:
             columns.append(c.cells(u.params.get(c.name) for u in units))
-        for c in self._metrics if self._metrics is not None else found:
+        for c in self._metrics if self._metrics is not None else undeclared:
             columns.append(c.cells(o.metrics.get(c.name) for o in outcomes))
         columns.append([o.status.value for o in outcomes])
         columns.append([None if o.cause is None else o.cause.value for o in outcomes])
@@ -239,10 +239,10 @@ def _found(outcomes: Sequence[Outcome]) -> tuple[Column, ...]:
     large: set[str] = set()
     for o in outcomes:
         for name, value in o.metrics.items():
-            known = types.get(name)
-            if known is None:
-                known = types[name] = set()
-            known.add(type(value))
+            seen = types.get(name)
+            if seen is None:
+                seen = types[name] = set()
+            seen.add(type(value))
             if type(value) is int and not -_EXACT <= value <= _EXACT:
                 large.add(name)
     columns = []
@@ -286,10 +286,10 @@ def series_batch(progress: Sequence[Progress]) -> pa.RecordBatch:
 
 def reported(series: pa.Table) -> Iterator[Progress]:
     """What `series_batch` was given, read back."""
-    found: dict[tuple[str, int], dict[str, float]] = {}
+    by_step: dict[tuple[str, int], dict[str, float]] = {}
     for key, step, metric, value in zip(*(column.to_pylist() for column in series.columns), strict=True):
-        found.setdefault((key, step), {})[metric] = value
-    return (Progress(key, step, metrics) for (key, step), metrics in found.items())
+        by_step.setdefault((key, step), {})[metric] = value
+    return (Progress(key, step, metrics) for (key, step), metrics in by_step.items())
 
 
 SERIES = pa.schema([("key", pa.string()), ("step", pa.int64()), ("metric", pa.string()), ("value", pa.float64())])

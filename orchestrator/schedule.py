@@ -15,6 +15,7 @@ its session may have kept the state of just these units. Lost again, or out of m
 from __future__ import annotations
 
 import itertools
+import math
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -183,9 +184,12 @@ class Schedule:
     def _at_once(self, pack: str, workers: int) -> int:
         """How many units of a pack one worker computes at once: the best number, or fewer so that no worker idles."""
         best, workers = self._sizes.get(pack, 1), max(1, workers)
+        # Of all units that waited at once, not of those that are left: the cut must not get finer towards the end.
         self._most = max(self._most, len(self._fresh))
-        rounds = -(-self._most // (best * workers))
-        return min(best, -(-self._most // (rounds * workers)))
+        # So many times each worker has to compute a pack, whatever its size up to the best. Within these rounds equal
+        # parts end together: 40 units, best 16, 2 workers: 2 rounds of 10 each, instead of 16, 16 and a lone 8.
+        rounds = math.ceil(self._most / (best * workers))
+        return min(best, math.ceil(self._most / (rounds * workers)))
 
     def accept_rows(self, shard_id: int, keys: Sequence[str]) -> list[bool]:
         """Rows have come; for each key whether it is accepted. A unit's first row counts, whoever computed it."""
@@ -205,8 +209,8 @@ class Schedule:
         left = [u for u in flight.units.values() if u.key in self._open]
         if left:
             raise ValueError(f"shard {shard_id} finished without a row for {len(left)} of its units")
-        now = seconds / flight.size
-        self._unit_seconds = now if self._unit_seconds is None else (self._unit_seconds + now) / 2
+        lately = seconds / flight.size
+        self._unit_seconds = lately if self._unit_seconds is None else (self._unit_seconds + lately) / 2
         self._largest_back = max(self._largest_back, flight.size)
 
     def lost(self, shard_id: int, cause: Cause, why: str, *, began: bool = True) -> list[GivenUp]:
@@ -231,7 +235,7 @@ class Schedule:
         if flight.size == 1:
             return self.requeue(left[0], cause, why)
         if flight.packed:
-            middle = len(left) if not flight.piece and cause is Cause.infra else -(-len(left) // 2)
+            middle = len(left) if not flight.piece and cause is Cause.infra else math.ceil(len(left) / 2)
             self._again.extend(part for part in (left[:middle], left[middle:]) if part)
             return []
         head, rest = left[:1], left[1:]
@@ -257,7 +261,7 @@ class Schedule:
 
     def _tail_size(self, workers: int) -> int:
         """Half a fair share of what is left, so that workers end together, but no shard too short to be worth it."""
-        fair = -(-len(self._fresh) // (2 * max(1, workers)))
+        fair = math.ceil(len(self._fresh) / (2 * max(1, workers)))
         worth = int(_SHORTEST * self._shard_seconds / self._unit_seconds) if self._unit_seconds else 1
         return max(1, min(self._size(), max(fair, worth)))
 

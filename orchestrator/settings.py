@@ -82,10 +82,10 @@ class Setting(Model):
             raise ValueError("choice: there is nothing to choose from")
         first: dict[str, Any] = {}
         for option in self.choice:
-            mark = canonical(plain(option))
-            if mark in first:
-                raise ValueError(f"choice: {_alike(first[mark], option)}")
-            first[mark] = option
+            value = canonical(plain(option))
+            if value in first:
+                raise ValueError(f"choice: {_alike(first[value], option)}")
+            first[value] = option
         if self.step is not None:
             raise ValueError("a choice has no `step`")
 
@@ -189,30 +189,34 @@ def flat(space: Mapping[str, Setting]) -> tuple[Dimension, ...]:
     Raises:
         SpecError: a sub-space is not valid; a condition names no setting, a value that can't be, or goes in a circle.
     """
-    found = {d.name: d for name, setting in space.items() for d in _walk(name, setting, {})}
-    for d in found.values():
+    dimensions = {d.name: d for name, setting in space.items() for d in _walk(name, setting, {})}
+    for d in dimensions.values():
         for name, allowed in d.when.items():
-            if name not in found:
-                raise SpecError(f"space.{d.name}.when: there is no setting {name!r}; there are {', '.join(found)}")
-            if wrong := [v for v in allowed if not found[name].holds(v)]:
-                edges = list(found[name].setting.edges())
+            if name not in dimensions:
+                raise SpecError(f"space.{d.name}.when: there is no setting {name!r}; there are {', '.join(dimensions)}")
+            if wrong := [v for v in allowed if not dimensions[name].holds(v)]:
+                edges = list(dimensions[name].setting.edges())
                 raise SpecError(f"space.{d.name}.when: {name} is never {wrong[0]!r}; it is one of, or between, {edges}")
     ordered: dict[str, Dimension] = {}
-    while len(ordered) < len(found):
-        ready = [d for n, d in found.items() if n not in ordered and ordered.keys() >= d.when.keys()]
+    while len(ordered) < len(dimensions):
+        ready = [d for n, d in dimensions.items() if n not in ordered and ordered.keys() >= d.when.keys()]
         if not ready:
-            left = [n for n in found if n not in ordered]
+            left = [n for n in dimensions if n not in ordered]
             raise SpecError(f"space: the conditions of {', '.join(left)} go in a circle")
         ordered |= {d.name: d for d in ready}
     return tuple(ordered.values())
 
 
 def _walk(name: str, setting: Setting, when: Mapping[str, tuple[Value, ...]]) -> Iterator[Dimension]:
-    own = {n: tuple(plain(v) for v in (a if isinstance(a, list | tuple) else [a])) for n, a in setting.when.items()}
-    yield Dimension(name, setting, {**when, **own})
+    conditions = {
+        n: tuple(plain(v) for v in (a if isinstance(a, list | tuple) else [a])) for n, a in setting.when.items()
+    }
+    yield Dimension(name, setting, {**when, **conditions})
     if isinstance(setting.choice, Mapping):
         for branch, below in setting.choice.items():
             for inner, value in below.items():
                 if is_setting(value):
                     path = f"{name}.{branch}.{inner}"
-                    yield from _walk(path, parse(Setting, value, f"space.{path}"), {**when, **own, name: (branch,)})
+                    yield from _walk(
+                        path, parse(Setting, value, f"space.{path}"), {**when, **conditions, name: (branch,)}
+                    )

@@ -132,7 +132,7 @@ def launcher_type(name: object, source: str) -> Any:  # noqa: ANN401 - a class o
     Raises:
         SpecError: there is none.
     """
-    known = {entry.name: entry for entry in entry_points(group=LAUNCHERS)}
-    if name not in known:
-        raise SpecError(f"{source}: launcher.type: give one of {', '.join(sorted(known))} (given: {name!r})")
-    return known[str(name)].load()
+    launchers = {entry.name: entry for entry in entry_points(group=LAUNCHERS)}
+    if name not in launchers:
+        raise SpecError(f"{source}: launcher.type: give one of {', '.join(sorted(launchers))} (given: {name!r})")
+    return launchers[str(name)].load()

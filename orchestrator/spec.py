@@ -83,8 +83,8 @@ class Spec(Model):
 
     def context(self) -> dict[str, Any]:
         """All that the rows depend on beside the params."""
-        aside = {*self._marked(IsAxis), *self._marked(IsLabel)}
-        return {k: v for k, v in self.model_dump(mode="json").items() if k not in aside}
+        not_context = {*self._marked(IsAxis), *self._marked(IsLabel)}
+        return {k: v for k, v in self.model_dump(mode="json").items() if k not in not_context}
 
     def definitions(self) -> dict[str, dict[str, Any]]:
         """For each named axis: name to definition."""

@@ -75,6 +75,7 @@ def heard(planner: Planner, ledger: Ledger) -> Planner:
     if planner.listens:
         for row in ledger.rows().to_pylist():
             planner.tell(row)
+        planner.ask(0)
     return planner
 
 
@@ -166,10 +167,10 @@ class Sweep:
         """
         bench = Workbench(folder=self.folder, artifacts=Artifacts(self.ledger.store.where), trust=self.trusted)
         rows = self.rows()
-        found = self.kind.audit(self.spec, rows[~rows["key"].isin(damaged)], bench, n)
-        if found is None:
+        complaints = self.kind.audit(self.spec, rows[~rows["key"].isin(damaged)], bench, n)
+        if complaints is None:
             raise SpecError(f"--reevaluate: units of the kind {self.kind.name} leave nothing to compute results from")
-        return found
+        return complaints
 
     def rows(self) -> pd.DataFrame:
         """Rows of the units that belong to the plan, in the plan's order."""

@@ -73,11 +73,11 @@ def unit_entries(ranked: pd.DataFrame, params: Mapping[str, object], most: int) 
 
 
 def _entry(line: Mapping[str, Any], params: Mapping[str, object]) -> UnitEntry:
-    aside = {"key", *(c.name for c in METERS), *params} - {"seconds", "peak_memory"}
-    there = {n: line[n] for n in params if not _missing(line.get(n))}
-    found = {n: v for n, v in line.items() if n not in aside and isinstance(v, int | float) and not _missing(v)}
-    metrics = {n: float(v) for n, v in named(found).items() if math.isfinite(v)}
-    settings = {n: _cut(str(v)) for n, v in named(there).items() if v != ""}
+    no_metrics = {"key", *(c.name for c in METERS), *params} - {"seconds", "peak_memory"}
+    params_given = {n: line[n] for n in params if not _missing(line.get(n))}
+    values = {n: v for n, v in line.items() if n not in no_metrics and isinstance(v, int | float) and not _missing(v)}
+    metrics = {n: float(v) for n, v in named(values).items() if math.isfinite(v)}
+    settings = {n: _cut(str(v)) for n, v in named(params_given).items() if v != ""}
     ended = float(line["ended"])
     began = ended - (0.0 if _missing(line.get("seconds")) else float(line["seconds"]))
     state = digest([settings, metrics, str(line["status"]), ended], size=8)
@@ -111,22 +111,22 @@ def remarks(rows: pd.DataFrame, sweep: Mapping[str, Any], summary: Mapping[str, 
 
 
 def _metrics(rows: pd.DataFrame, sweep: Mapping[str, Any], summary: Mapping[str, float]) -> dict[str, float]:
-    found: dict[str, float] = {str(k): float(v) for k, v in summary.items()}
-    found |= {f"units.{k.replace('failed: ', 'failed.')}": float(n) for k, n in counts(rows).items()}
-    found["units.rows"] = float(len(rows))
-    found |= {f"time.{k}": v for k, v in times(rows).items()}
+    metrics: dict[str, float] = {str(k): float(v) for k, v in summary.items()}
+    metrics |= {f"units.{k.replace('failed: ', 'failed.')}": float(n) for k, n in counts(rows).items()}
+    metrics["units.rows"] = float(len(rows))
+    metrics |= {f"time.{k}": v for k, v in times(rows).items()}
     params = {c.name for c in sweep.get("params", ())} | set(sweep.get("spec", {}).get("axes", ()))
-    aside = {"key", *(c.name for c in METERS), *params}
-    for name in (str(c) for c in rows.columns if c not in aside):
+    no_metrics = {"key", *(c.name for c in METERS), *params}
+    for name in (str(c) for c in rows.columns if c not in no_metrics):
         if pd.api.types.is_string_dtype(rows[name]):
             continue
         values = numbers(rows[name])
         finite = values[abs(values) < float("inf")]
         if len(finite):
-            found |= {f"{name}.min": finite.min(), f"{name}.mean": finite.mean(), f"{name}.max": finite.max()}
+            metrics |= {f"{name}.min": finite.min(), f"{name}.mean": finite.mean(), f"{name}.max": finite.max()}
         if pd.api.types.is_numeric_dtype(rows[name]) and (odd := not_finite(rows, name)):
-            found[f"{name}.nonfinite"] = float(odd)
-    return {k: float(v) for k, v in found.items() if abs(v) < float("inf")}
+            metrics[f"{name}.nonfinite"] = float(odd)
+    return {k: float(v) for k, v in metrics.items() if abs(v) < float("inf")}
 
 
 def sweep_params(sweep: Mapping[str, Any]) -> dict[str, str]:
@@ -141,10 +141,10 @@ def _cut(text: str) -> str:
 
 def _flat(value: object, path: str) -> dict[str, str]:
     if isinstance(value, Mapping) and (value or not path):
-        found: dict[str, str] = {}
+        entries: dict[str, str] = {}
         for name, inner in value.items():
-            found |= _flat(inner, f"{path}.{name}" if path else str(name))
-        return found
+            entries |= _flat(inner, f"{path}.{name}" if path else str(name))
+        return entries
     return {} if value is None else {path: str(value)}
 
 
@@ -169,14 +169,14 @@ def sweep_tags(rows: pd.DataFrame, report_dir: Path, sweep: Mapping[str, Any]) -
 
 def _axes(sweep: Mapping[str, Any]) -> dict[str, str]:
     """The fields of the spec that are neither context nor shown elsewhere, as tags: axes may grow, params may not."""
-    aside = {"kind", "name", "description", "columns", *sweep.get("context", {})}
-    found: dict[str, str] = {}
+    shown_elsewhere = {"kind", "name", "description", "columns", *sweep.get("context", {})}
+    tags: dict[str, str] = {}
     for field, value in sweep.get("spec", {}).items():
         if field == "axes" and isinstance(value, Mapping):
-            found |= {f"axis.{name}": _short_axis(axis) for name, axis in value.items()}
-        elif field not in aside and value not in (None, [], {}, ""):
-            found[f"spec.{field}"] = json.dumps(value)
-    return found
+            tags |= {f"axis.{name}": _short_axis(axis) for name, axis in value.items()}
+        elif field not in shown_elsewhere and value not in (None, [], {}, ""):
+            tags[f"spec.{field}"] = json.dumps(value)
+    return tags
 
 
 def _short_axis(axis: object) -> str:
@@ -193,16 +193,16 @@ def named(entries: Mapping[str, Any]) -> dict[str, Any]:
         >>> list(named({"val//acc": 1, "val/acc": 2, "../lr*": 3}))
         ['val/acc', 'val/acc_2', '_/lr_']
     """
-    found: dict[str, Any] = {}
+    by_name: dict[str, Any] = {}
     for name, value in entries.items():
         parts = re.sub(r"[^\w./ :-]", "_", name).split("/")
         path = "/".join("_" if part == ".." else part for part in parts if part not in ("", "."))
         clean = unique = path.strip("/. ")[: _KEY - 4].rstrip("/. ") or "_"
         i = 2
-        while unique in found:
+        while unique in by_name:
             unique, i = f"{clean}_{i}", i + 1
-        found[unique] = value
-    return found
+        by_name[unique] = value
+    return by_name
 
 
 def spec_text(sweep: Mapping[str, Any]) -> str:

@@ -151,11 +151,11 @@ def _quiet() -> Iterator[None]:
 
 
 def _experiment(client: Any, uri: str, name: str) -> str:  # noqa: ANN401 - mlflow's own client
-    found = client.get_experiment_by_name(name)
-    if found is not None:
-        if found.lifecycle_stage == "deleted":
-            client.restore_experiment(found.experiment_id)
-        return str(found.experiment_id)
+    existing = client.get_experiment_by_name(name)
+    if existing is not None:
+        if existing.lifecycle_stage == "deleted":
+            client.restore_experiment(existing.experiment_id)
+        return str(existing.experiment_id)
     where = None
     if urlsplit(uri).scheme == "sqlite":  # never ./mlruns in whatever folder the user stands
         where = (database_of(uri).parent / "mlflow-artifacts").as_uri()
@@ -168,16 +168,16 @@ def _run(client: Any, experiment_id: str, rows: pd.DataFrame, sweep: Mapping[str
     Raises:
         UsageError: it is the run of another folder with the same id, and this folder is not trusted.
     """
-    found = client.search_runs([experiment_id], f"tags.`{_SWEEP}` = '{sweep['id']}'", max_results=1)
-    if found:
-        other = found[0].data.tags.get(_ROWS)
-        if other != place and not sweep.get("trusted"):
+    runs = client.search_runs([experiment_id], f"tags.`{_SWEEP}` = '{sweep['id']}'", max_results=1)
+    if runs:
+        rows_of_run = runs[0].data.tags.get(_ROWS)
+        if rows_of_run != place and not sweep.get("trusted"):
             raise UsageError(
-                f"MLflow has a run of a sweep with the id {sweep['id']}, whose rows are {other or 'not named'}; "
+                f"MLflow has a run of a sweep with the id {sweep['id']}, whose rows are {rows_of_run or 'not named'}; "
                 f"those here are {place}. Nothing was changed. If this folder is a copy, show it in an experiment "
                 "of its own: --experiment NAME; if it is the same sweep, moved, say so: --trust"
             )
-        return found[0]
+        return runs[0]
     began = (numbers(rows["ended"]) - numbers(rows["seconds"])).min() if len(rows) else float("nan")
     start = began if began == began else float(sweep.get("created", 0))
     tags = {_SWEEP: str(sweep["id"]), _ROWS: place}
@@ -226,22 +226,22 @@ def _write_units(
     units: Sequence[UnitEntry],
 ) -> None:
     """A run for each of these units below the sweep's run: new ones are made, changed ones written again."""
-    there: dict[str, Any] = {}
+    runs: dict[str, Any] = {}
     sweep_id = str(sweep["id"])
     token = None
     while True:
         page = client.search_runs([experiment_id], f"tags.`{_OF}` = '{sweep_id}'", max_results=_PAGE, page_token=token)
         for run in page:
             if sweep.get("trusted") or run.data.tags.get(_PARENT) == run_id:
-                there[run.data.tags[_UNIT]] = run
+                runs[run.data.tags[_UNIT]] = run
         if not (token := page.token):
             break
     wanted = {u.key for u in units}
-    for key, run in there.items():
+    for key, run in runs.items():
         if key not in wanted:
             client.delete_run(run.info.run_id)
     for unit in units:
-        _write_unit(client, experiment_id, run_id, sweep_id, unit, there.get(unit.key))
+        _write_unit(client, experiment_id, run_id, sweep_id, unit, runs.get(unit.key))
 
 
 def _write_unit(

@@ -145,10 +145,10 @@ def _for_specs(module: str, name: str) -> object | None:
     """One of the project's public functions or torch's optimizers; None for all else, also what these have imported."""
     if module not in _FOR_SPECS:
         return None
-    there = importlib.import_module(module)
-    thing = getattr(there, name, None) if name in there.__all__ else None
-    home = str(getattr(thing, "__module__", ""))
-    return thing if home == module or home.startswith(f"{module}.") else None
+    imported = importlib.import_module(module)
+    function = getattr(imported, name, None) if name in imported.__all__ else None
+    home = str(getattr(function, "__module__", ""))
+    return function if home == module or home.startswith(f"{module}.") else None
 
 
 def untrusted(source: str, names: list[str]) -> Untrusted:
@@ -229,21 +229,21 @@ def _module(name: str, path: str, folder: Path | None) -> ModuleType:
     """
     top = name.partition(".")[0]
     places = list(dict.fromkeys([*([str(folder.resolve())] if folder is not None else []), *_folders]))
-    found = None if top in OWN_PACKAGES else PathFinder.find_spec(top, places)
-    if found is not None and found.loader is not None and found.origin is not None:
+    module_spec = None if top in OWN_PACKAGES else PathFinder.find_spec(top, places)
+    if module_spec is not None and module_spec.loader is not None and module_spec.origin is not None:
         loaded = sys.modules.get(top)
         if loaded is None:
-            module = module_from_spec(found)
+            module = module_from_spec(module_spec)
             sys.modules[top] = module
             try:
-                found.loader.exec_module(module)
+                module_spec.loader.exec_module(module)
             except BaseException:
                 sys.modules.pop(top, None)
                 raise
-        elif not _same_file(getattr(loaded, "__file__", None), found.origin):
+        elif not _same_file(getattr(loaded, "__file__", None), module_spec.origin):
             other = getattr(loaded, "__file__", None) or "Python itself"
             raise SpecError(
-                f"{path!r}: there are two modules {top!r}: {found.origin} and, imported already, {other}; rename "
+                f"{path!r}: there are two modules {top!r}: {module_spec.origin} and, imported already, {other}; rename "
                 "yours, or use it in another process"
             )
     try:
@@ -260,12 +260,12 @@ def _same_file(one: str | None, other: str) -> bool:
 
 
 def _attribute(module: ModuleType, attribute: str, path: str) -> object:
-    found: object = module
+    value: object = module
     for part in attribute.split("."):
-        if not hasattr(found, part):
+        if not hasattr(value, part):
             raise SpecError(f"{path!r}: module {module.__name__} ({module.__file__}) has no {attribute!r}")
-        found = getattr(found, part)
-    return found
+        value = getattr(value, part)
+    return value
 
 
 def state_folder() -> Path | None:
@@ -324,8 +324,8 @@ def note_sweep(where: str | Path, head: Mapping[str, Any]) -> None:
 
 def is_own(where: str | Path, head: Mapping[str, Any]) -> bool:
     """Whether this user has run just this sweep in just this place; a copy or a moved folder is not it."""
-    there = noted("sweeps", _place(where))
-    return there is not None and there.get("run") == _identity(head)
+    run = noted("sweeps", _place(where))
+    return run is not None and run.get("run") == _identity(head)
 
 
 def _place(where: str | Path) -> str:

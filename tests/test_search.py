@@ -89,13 +89,12 @@ def resume(
     for row in rows:
         p.tell(row)
     waiting: list[Unit] = []
-    while not p.exhausted or waiting:
-        waiting = order(waiting + p.ask(5))
-        unit = waiting.pop()
-        told.append(row_of(unit, s))
+    while waiting := order(waiting + p.ask(5)):
+        told.append(row_of(waiting.pop(), s))
         p.tell(told[-1])
         if stop is not None and len(told) >= stop:
-            break
+            return told
+    assert p.exhausted
     return told
 
 
@@ -161,6 +160,22 @@ def test_without_generations_workers_never_wait_and_rows_are_kept(name: str) -> 
     for unit in first[:5]:
         p.tell(row_of(unit, s))
     assert len(p.ask(100)) == 4
+
+
+@pytest.mark.parametrize("name", ["tpe", "random", "cmaes"])
+def test_asking_whether_a_search_is_exhausted_does_not_change_it(name: str) -> None:
+    """Units, and trials of the study, are the same whether it is asked all the time or never; also at resume."""
+    s = search(sampler=SAMPLERS[name])
+    rows = drive(s)
+    for count in (0, 5, 8, 24):
+        read, never = planner(s), planner(s)
+        for row in rows[:count]:
+            read.tell(row)
+            never.tell(row)
+            assert read.exhausted in (True, False)
+        assert not read.exhausted and len(read.study.trials) == len(never.study.trials) == 0
+        assert [u.key for u in read.ask(99)] == [u.key for u in never.ask(99)]
+        assert read.exhausted == never.exhausted >= (count == 24) and len(read.study.trials) == len(never.study.trials)
 
 
 def test_generations_wait_and_random_search_does_not() -> None:

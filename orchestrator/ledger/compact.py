@@ -107,8 +107,8 @@ def merged(
     series_bytes = seal_tables(series(), SERIES, {}) if has_series else None
     level = max(p.level for p in sources) + (keep is None)
     replaces = merge_ranges([(p.number, p.number) for p in sources] + [r for p in sources for r in p.replaces])
-    mark = None if series_bytes is None else check(series_bytes)
-    part = Part(number, level, replaces, name, 0, sweep=sweep, schema=schema, seal=mark)
+    checksum = None if series_bytes is None else check(series_bytes)
+    part = Part(number, level, replaces, name, 0, sweep=sweep, schema=schema, seal=checksum)
     data = seal_tables(rows(), schema, part.about())
     if keep is None and count != sum(p.rows for p in sources):
         raise RuntimeError(f"merging {[p.path for p in sources]} gave {count} rows")

@@ -108,13 +108,13 @@ class Ledger:
             UsageError: there are rows, but nothing says of which sweep.
         """
         store.reach()
-        there = any(name == _SWEEP for name, _ in store.list(""))
-        if not there and (parts := store.list("rows")):
+        begun = any(name == _SWEEP for name, _ in store.list(""))
+        if not begun and (parts := store.list("rows")):
             raise UsageError(
                 f"{store.where} holds rows (rows/{parts[0][0]}), but no {_SWEEP} that says of which sweep they are: "
                 "put it back, or move rows/ and series/ away, or give another folder with --out"
             )
-        return there
+        return begun
 
     @classmethod
     def open(cls, store: Store) -> Ledger:
@@ -165,8 +165,8 @@ class Ledger:
 
     def keys(self) -> KeySet:
         """Keys of all rows, from verified parts."""
-        found, keys = scan_keys(self.store, self._id)
-        self.damaged = tuple(found.damaged)
+        scanned, keys = scan_keys(self.store, self._id)
+        self.damaged = tuple(scanned.damaged)
         return keys
 
     def rows(self, columns: Sequence[str] | None = None, keys: Iterable[str] | None = None) -> pa.Table:
@@ -205,9 +205,9 @@ class Ledger:
 
         def read() -> Scan:
             tables.clear()
-            found = scan(self.store, self._id)
-            self._each_series(found, lambda table: tables.append(fit(only(table, wanted), SERIES)))
-            return found
+            scanned = scan(self.store, self._id)
+            self._each_series(scanned, lambda table: tables.append(fit(only(table, wanted), SERIES)))
+            return scanned
 
         self._steady(read)
         return pa.concat_tables(tables) if tables else SERIES.empty_table()
@@ -268,51 +268,51 @@ class Ledger:
         def read() -> Scan:  # rows and series of the same parts, so that a commit meanwhile leaves no stray series
             tables.clear()
             in_series.clear()
-            found = scan(self.store, self._id, lambda part, rows: tables.append(rows), ["key", "status"])
-            self._each_series(found, lambda table: in_series.update(pc.unique(table.column("key")).to_pylist()))
-            return found
+            scanned = scan(self.store, self._id, lambda part, rows: tables.append(rows), ["key", "status"])
+            self._each_series(scanned, lambda table: in_series.update(pc.unique(table.column("key")).to_pylist()))
+            return scanned
 
-        found = self._steady(read)
+        scanned = self._steady(read)
         tables.reverse()  # scanned from the newest
         counts = Counter(k for t in tables for k in t.column("key").to_pylist())
-        have = KeySet(counts)
+        keys = KeySet(counts)
         planned = None if expected is None else KeySet(expected)
-        missing = [] if planned is None else [k for k in planned if k not in have]
-        kept, states = self.named_files(columns), check_states(self.store, deep=deep)
-        lost = check_files(self.store, kept, deep=deep)
-        prepared_damage = check_prepared(self.store, prepared if len(have) and not missing else ())
+        missing = [] if planned is None else [k for k in planned if k not in keys]
+        files, states = self.named_files(columns), check_states(self.store, deep=deep)
+        lost = check_files(self.store, files, deep=deep)
+        prepared_damage = check_prepared(self.store, prepared if len(keys) and not missing else ())
         return Findings(
             rows=sum(t.num_rows for t in tables),
             by_status=dict(Counter(str(s) for t in tables for s in t.column("status").to_pylist())),
             duplicates=[k for k, n in counts.items() if n > 1],
             missing=missing,
-            unexpected=[] if planned is None else [k for k in have if k not in planned],
-            damaged=[*found.damaged, *(damage for _, damage in lost), *prepared_damage, *states.damaged],
+            unexpected=[] if planned is None else [k for k in keys if k not in planned],
+            damaged=[*scanned.damaged, *(damage for _, damage in lost), *prepared_damage, *states.damaged],
             units_affected=sorted({key for file, _ in lost for key in file.keys}),
-            stray_series=sorted(k for k in in_series if k not in have),
-            leftovers=found.garbage,
-            files=len(kept),
+            stray_series=sorted(k for k in in_series if k not in keys),
+            leftovers=scanned.garbage,
+            files=len(files),
             states=states.count,
             unproved=states.unproved,
             deep=deep,
         )
 
-    def _each_series(self, found: Scan, each: Callable[[pa.Table], None]) -> None:
+    def _each_series(self, scanned: Scan, each: Callable[[pa.Table], None]) -> None:
         """Read the series of the parts of a scan, and note in it what is damaged or vanished by now."""
-        for part in found.parts:
+        for part in scanned.parts:
             try:
                 table = read_series(self.store, part)
             except FileNotFoundError:
-                found.vanished = True
+                scanned.vanished = True
                 return
             except Damaged as e:
-                found.damaged.append(Damage(f"series/{part.series}", str(e)))
+                scanned.damaged.append(Damage(f"series/{part.series}", str(e)))
                 continue
             if table is not None:
                 each(table)
 
     def _steady(self, read: Callable[[], Scan]) -> Scan:
         """Read until no part was compacted away meanwhile."""
-        found = steady(read)
-        self.damaged = tuple(found.damaged)
-        return found
+        scanned = steady(read)
+        self.damaged = tuple(scanned.damaged)
+        return scanned

@@ -148,11 +148,6 @@ class DriverLock:
         if self._lost is not None:
             raise TakenOver(f"{self._lost}; this driver stops and writes no more. Committed rows are safe.")
 
-    @property
-    def lost(self) -> bool:
-        """Whether a check or the heartbeat found that another driver has taken over."""
-        return self._lost is not None
-
     def release(self) -> None:
         """Let others drive; a failure to write that is no matter, since this process ends soon."""
         self._stop.set()

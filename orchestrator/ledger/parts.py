@@ -156,49 +156,49 @@ def scan(
         each: called with each part that counts and its rows.
         columns: of the rows given to `each`; None for all.
     """
-    found = Scan()
+    scanned = Scan()
     sizes = dict(store.list("series", deep=True))
-    numbers = _listed(store, found)
-    found.next = max([n for n, _ in numbers] + [_number(name) for name, _ in store.list("damaged")], default=-1) + 1
+    numbers = _listed(store, scanned)
+    scanned.next = max([n for n, _ in numbers] + [_number(name) for name, _ in store.list("damaged")], default=-1) + 1
     replaced: Ranges = ()
     used: set[str] = set()  # series of parts of this sweep
-    strange: set[str] = set()  # series of parts of others
+    foreign: set[str] = set()  # series of parts of others
     for number, size in reversed(numbers):
         if covers(replaced, number):
-            found.garbage.append(Part(number, 0, (), None, 0).path)
+            scanned.garbage.append(Part(number, 0, (), None, 0).path)
             continue
         try:
             part, table = read_rows(store, number, columns, size)
             if part.sweep not in (None, sweep):
-                found.damaged.append(Damage(part.path, STRANGE))
-                strange.update(filter(None, [part.series]))
+                scanned.damaged.append(Damage(part.path, STRANGE))
+                foreign.update(filter(None, [part.series]))
                 continue
             used.update(filter(None, [part.series]))
             reason = _harm(store, part, table)
         except FileNotFoundError:
-            found.vanished = True
+            scanned.vanished = True
             continue
         except Damaged as e:
-            found.damaged.append(Damage(Part(number, 0, (), None, 0).path, str(e)))
+            scanned.damaged.append(Damage(Part(number, 0, (), None, 0).path, str(e)))
             continue
         if reason is not None:
-            found.damaged.append(Damage(part.path, f"its series are not those that were written: {reason}"))
+            scanned.damaged.append(Damage(part.path, f"its series are not those that were written: {reason}"))
             if part.series in sizes:
-                found.damaged.append(Damage(f"series/{part.series}", reason))
+                scanned.damaged.append(Damage(f"series/{part.series}", reason))
             continue
         part = replace(part, size=size + sizes.get(part.series or "", 0))
         replaced = merge_ranges([*replaced, *part.replaces])
-        found.parts.append(part)
+        scanned.parts.append(part)
         if each is not None:
             each(part, table)
-    found.parts.reverse()
-    _check_columns(store, found)
-    strange = (strange - used) & sizes.keys()
-    found.damaged += [Damage(f"series/{name}", STRANGE) for name in sorted(strange)]
-    own = {name for name in sizes if _SERIES.fullmatch(name)}
-    found.damaged += [Damage(f"series/{name}", FOREIGN) for name in _visible(sizes) if name not in own]
-    found.garbage += [f"series/{name}" for name in sorted(own - used - strange)]
-    return found
+    scanned.parts.reverse()
+    _check_columns(store, scanned)
+    foreign = (foreign - used) & sizes.keys()
+    scanned.damaged += [Damage(f"series/{name}", STRANGE) for name in sorted(foreign)]
+    names = {name for name in sizes if _SERIES.fullmatch(name)}
+    scanned.damaged += [Damage(f"series/{name}", FOREIGN) for name in _visible(sizes) if name not in names]
+    scanned.garbage += [f"series/{name}" for name in sorted(names - used - foreign)]
+    return scanned
 
 
 def steady(read: Callable[[], Scan]) -> Scan:
@@ -208,9 +208,9 @@ def steady(read: Callable[[], Scan]) -> Scan:
         StorageError: that did not come to an end.
     """
     for _ in range(50):
-        found = read()
-        if not found.vanished:
-            return found
+        scanned = read()
+        if not scanned.vanished:
+            return scanned
     raise StorageError("parts of the ledger vanish while it is read; is something else deleting files there?")
 
 
@@ -234,9 +234,9 @@ def read_rows(store: Store, number: int, columns: Sequence[str] | None = None, s
     file = open_sealed(store.read(Part(number, 0, (), None, 0).path))
     table, about = contents(file, columns)
     try:
-        known = json.loads(about[_ABOUT])
-        replaces = tuple((int(a), int(b)) for a, b in known["replaces"])
-        series, sweep, seal = known["series"], known.get("sweep"), known.get("seal")
+        about_part = json.loads(about[_ABOUT])
+        replaces = tuple((int(a), int(b)) for a, b in about_part["replaces"])
+        series, sweep, seal = about_part["series"], about_part.get("sweep"), about_part.get("seal")
         if series is not None and not _SERIES.fullmatch(series):
             raise ValueError(f"{series!r} is no name of a file of series")
         if sweep is not None and not isinstance(sweep, str):
@@ -244,7 +244,7 @@ def read_rows(store: Store, number: int, columns: Sequence[str] | None = None, s
         if seal is not None and not isinstance(seal, str):
             raise ValueError(f"{seal!r} is no checksum")
         schema = file.schema_arrow.remove_metadata()
-        part = Part(number, int(known["level"]), replaces, series, table.num_rows, size, sweep, schema, seal)
+        part = Part(number, int(about_part["level"]), replaces, series, table.num_rows, size, sweep, schema, seal)
         if (columns is None or "key" in columns) and not _is_text(table.schema.field("key").type):
             raise ValueError("its keys are no texts")
     except (KeyError, ValueError, TypeError, AttributeError, RecursionError, OverflowError) as e:
@@ -292,8 +292,8 @@ def _check_keys(lines: pa.Table, rows: pa.Table) -> None:
     if lines.column_names != ["key"] or not _is_text(lines.schema.field("key").type):
         raise Damaged("it has no keys")
     keys = pc.unique(lines.column("key"))
-    own = pc.is_in(keys, value_set=rows.column("key").combine_chunks().cast(keys.type))
-    if not pc.all(own, min_count=0).as_py():
+    expected = pc.is_in(keys, value_set=rows.column("key").combine_chunks().cast(keys.type))
+    if not pc.all(expected, min_count=0).as_py():
         raise Damaged("some of its lines are of units of other parts")
 
 
@@ -302,7 +302,7 @@ def _visible(names: Iterable[str]) -> list[str]:
     return [name for name in names if not any(piece.startswith((".", "_")) for piece in name.split("/"))]
 
 
-def _listed(store: Store, found: Scan) -> list[tuple[int, int]]:
+def _listed(store: Store, scanned: Scan) -> list[tuple[int, int]]:
     """Numbers and sizes of the files of rows, by rising number; notes what else lies there.
 
     A listing is no snapshot: it may lack a merged part, made since it began, and also the sources, deleted before it
@@ -313,9 +313,9 @@ def _listed(store: Store, found: Scan) -> list[tuple[int, int]]:
         before, files = listed, dict(store.list("rows", deep=True))
         listed = sorted((int(m[1]), size) for name, size in files.items() if (m := _ROWS.fullmatch(name)))
         if before is not None and before[-1:] == listed[-1:]:
-            found.columns = files.pop(COLUMNS.removeprefix("rows/"), None) is not None
+            scanned.columns = files.pop(COLUMNS.removeprefix("rows/"), None) is not None
             strange = (f"rows/{name}" for name in _visible(files) if not _ROWS.fullmatch(name))
-            found.damaged += [Damage(path, FOREIGN) for path in strange]
+            scanned.damaged += [Damage(path, FOREIGN) for path in strange]
             return before
     raise StorageError("parts of the ledger appear faster than they can be listed; is something else writing there?")
 
@@ -341,16 +341,16 @@ def _harm(store: Store, part: Part, rows: pa.Table) -> str | None:
     return None
 
 
-def _check_columns(store: Store, found: Scan) -> None:
+def _check_columns(store: Store, scanned: Scan) -> None:
     try:
-        if found.columns:
+        if scanned.columns:
             check(store.read(COLUMNS))
     except FileNotFoundError:
         pass  # a driver has just ended
     except Damaged as e:
-        found.damaged.append(Damage(COLUMNS, str(e)))
+        scanned.damaged.append(Damage(COLUMNS, str(e)))
 
 
 def _number(damaged: str) -> int:
-    found = re.search(r"part-(\d+)", damaged)
-    return int(found[1]) if found else -1
+    match = re.search(r"part-(\d+)", damaged)
+    return int(match[1]) if match else -1

@@ -93,11 +93,11 @@ def check_prepared(store: Store, wanted: Iterable[str] = ()) -> list[Damage]:
         store: of the sweep.
         wanted: names of files that must be there, besides those whose digest is there.
     """
-    there = {name for name, _ in store.list("prepared")}
-    known = {name.removesuffix(".json") + ".safetensors" for name in there if name.endswith(".json")}
-    files = {name for name in there if name.endswith(".safetensors")}
+    names = {name for name, _ in store.list("prepared")}
+    with_digest = {name.removesuffix(".json") + ".safetensors" for name in names if name.endswith(".json")}
+    files = {name for name in names if name.endswith(".safetensors")}
     damaged = []
-    for name in sorted(files | known | {*wanted}):
+    for name in sorted(files | with_digest | {*wanted}):
         if name not in files:
             damaged.append(Damage(f"prepared/{name}", "the file is missing"))
         elif (about := about_prepared(store, name)) is None:

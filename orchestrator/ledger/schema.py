@@ -26,12 +26,12 @@ def unify(schemas: Iterable[pa.Schema]) -> pa.Schema:
             continue
         last, previous = schema, None
         for field in schema:
-            known = fields.get(field.name)
-            if known is None:
+            earlier = fields.get(field.name)
+            if earlier is None:
                 after[field.name], after[previous] = after[previous], field.name
                 fields[field.name] = field
-            elif known.type != field.type or known.metadata != field.metadata:
-                fields[field.name] = _united(known, field)
+            elif earlier.type != field.type or earlier.metadata != field.metadata:
+                fields[field.name] = _united(earlier, field)
             previous = field.name
     order: list[pa.Field] = []
     name = after[None]

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from orchestrator.errors import StopSweep, StorageError
-from orchestrator.ledger.compact import due, last_of_each, merged, repeats
+from orchestrator.ledger.compact import due, merged, repeats
 from orchestrator.ledger.keys import KeySet
 from orchestrator.ledger.lock import DriverLock
 from orchestrator.ledger.parts import (
@@ -30,7 +30,7 @@ from orchestrator.ledger.parts import (
 )
 from orchestrator.ledger.schema import fit_batches, same_columns, unify
 from orchestrator.ledger.seal import Damaged, check, seal
-from orchestrator.row import SERIES
+from orchestrator.ledger.series import SeriesBuffer
 from orchestrator.store import Store
 
 __all__ = ["Hook", "Writer"]
@@ -78,7 +78,7 @@ class Writer:
         self._columns: pa.Schema | None = None  # of the file COLUMNS; None: there is none
         self._rows: list[pa.RecordBatch] = []
         self._count = 0
-        self._series: list[pa.RecordBatch] = []
+        self._series = SeriesBuffer()
         self._since: float | None = None
         try:
             lock.check()
@@ -103,11 +103,6 @@ class Writer:
             with contextlib.suppress(StopSweep):  # the error under way says more
                 self.close()
 
-    @property
-    def buffered(self) -> int:
-        """Rows that were appended, but not committed yet."""
-        return self._count
-
     def prove(self, expected: int) -> None:
         """Make sure that at least so many rows are committed, and that the files of their parts are in the folder.
 
@@ -125,18 +120,14 @@ class Writer:
     def append(self, rows: pa.RecordBatch, series: pa.RecordBatch | None = None) -> int:
         """Buffer rows and series; the number of rows dropped because their unit has one already.
 
-        Series wait in memory until the row of their unit is committed, with which they are then committed; of equal
-        key, step and metric the last is kept, so that a unit that was tried twice has one series.
+        Series are committed with the row of their unit, and wait for it as long as that takes.
 
         Args:
             rows: with a column `key`; one row per unit.
             series: with the schema `orchestrator.row.SERIES`, of any units that have no row yet, or theirs here.
         """
         if series is not None and series.num_rows:
-            # Before the rows: a late repeat of a unit is told by its key being done already.
-            keep = self._of_open_units(series)
-            if keep.num_rows:
-                self._series.append(keep)
+            self._series.append(series, self.done)  # before the rows, which make their units done
         fresh = [self.done.add(key) for key in rows.column("key").to_pylist()]
         dropped = len(fresh) - sum(fresh)
         if dropped:
@@ -176,17 +167,17 @@ class Writer:
         self._hook("before-commit")
         while self._count:  # another driver's late part may hold all of them
             rows = fit_batches(self._rows)
-            mine, later = self._series_of(rows)
-            name, mark, lines = None, None, None
-            if mine is not None:
-                name, lines = f"part-{self._next:06d}-{self._lock.token}.parquet", seal(mine, {})
-                mark = check(lines)
-            part = Part(self._next, 0, (), name, rows.num_rows, sweep=self._sweep, schema=rows.schema, seal=mark)
+            series, later = self._series.split(rows.column("key").combine_chunks())
+            name, checksum, lines = None, None, None
+            if series is not None:
+                name, lines = f"part-{self._next:06d}-{self._lock.token}.parquet", seal(series, {})
+                checksum = check(lines)
+            part = Part(self._next, 0, (), name, rows.num_rows, sweep=self._sweep, schema=rows.schema, seal=checksum)
             data = seal(rows, part.about())
             self._show_columns(rows.schema)
             if self._put(part, data, lines, hook=self._hook):
                 self._rows, self._count = [], 0
-                self._series = [] if later is None else later.to_batches()
+                self._series = later
                 self._hook("after-commit")
         self._compact()
 
@@ -340,16 +331,16 @@ class Writer:
 
     def _absorb(self) -> None:
         """Read what is there, set aside what is damaged, drop leftovers, and forget buffered rows that are there."""
-        found, committed = scan_keys(self._store, self._sweep)
-        if found.damaged:
-            self._set_aside(found.damaged)
-        for path in found.garbage:
+        scanned, committed = scan_keys(self._store, self._sweep)
+        if scanned.damaged:
+            self._set_aside(scanned.damaged)
+        for path in scanned.garbage:
             if belongs_elsewhere(self._store, path, self._sweep):
                 self._set_aside([Damage(path, STRANGE)])
             else:
                 self._delete(path)
-        self._parts, self._next = found.parts, found.next
-        self._columns = pa.schema([]) if found.columns else None
+        self._parts, self._next = scanned.parts, scanned.next
+        self._columns = pa.schema([]) if scanned.columns else None
         buffered, self._rows, self._count = self._rows, [], 0
         if sum(part.rows for part in self._parts) > len(committed):
             self._drop_repeats()
@@ -373,18 +364,3 @@ class Writer:
             stem, suffix = splitext(damage.path.replace("/", "-"))
             self._store.move(damage.path, f"damaged/{stem}-{self._lock.token}{suffix}")
         self.set_aside += damaged
-
-    def _of_open_units(self, series: pa.RecordBatch) -> pa.RecordBatch:
-        keys = series.column("key").dictionary_encode()
-        open_ = [key not in self.done for key in keys.dictionary.to_pylist()]
-        return series if all(open_) else series.filter(pc.take(pa.array(open_, pa.bool_()), keys.indices))
-
-    def _series_of(self, rows: pa.Table) -> tuple[pa.Table | None, pa.Table | None]:
-        """Buffered series of these rows' units, without repeats; and those of units without a row yet."""
-        if not self._series:
-            return None, None
-        table = pa.Table.from_batches(self._series, schema=SERIES)
-        here = pc.is_in(table.column("key"), value_set=rows.column("key").combine_chunks())
-        mine, later = table.filter(here), table.filter(pc.invert(here))
-        mine = last_of_each(mine)
-        return (mine if mine.num_rows else None), (later if later.num_rows else None)

@@ -72,8 +72,8 @@ def write_study(planner: StudyPlanner, search: Search, url: str, sweep_id: str) 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         study.set_metric_names([g.metric for g in search.goals])
-    there = {t.user_attrs[_NUMBER] for t in study.get_trials(deepcopy=False) if _NUMBER in t.user_attrs}
-    new = [t for t in ours if t.number not in there]
+    written_before = {t.user_attrs[_NUMBER] for t in study.get_trials(deepcopy=False) if _NUMBER in t.user_attrs}
+    new = [t for t in ours if t.number not in written_before]
     for t in new:
         began, ended = planner.span(t.number)
         written = create_trial(
@@ -87,7 +87,7 @@ def write_study(planner: StudyPlanner, search: Search, url: str, sweep_id: str) 
         # Optuna's times are local and without a zone
         written.datetime_start, written.datetime_complete = map(datetime.fromtimestamp, (began, ended))
         study.add_trial(written)
-    return len(new), len(there) + len(new)
+    return len(new), len(written_before) + len(new)
 
 
 def _claim(study: optuna.Study, ours: Sequence[FrozenTrial], url: str, sweep_id: str) -> None:
@@ -96,8 +96,8 @@ def _claim(study: optuna.Study, ours: Sequence[FrozenTrial], url: str, sweep_id:
     if owner == sweep_id:
         return
     params = {t.number: t.params for t in ours}
-    there = study.get_trials(deepcopy=False)
-    if owner is not None or any(params.get(t.user_attrs.get(_NUMBER, -1)) != t.params for t in there):
+    trials = study.get_trials(deepcopy=False)
+    if owner is not None or any(params.get(t.user_attrs.get(_NUMBER, -1)) != t.params for t in trials):
         raise UsageError(
             f"{url} holds a study {study.study_name!r} that is not of this search, and their trials would mix; give "
             "another storage"
@@ -126,8 +126,8 @@ def best_points(url: str, name: str, n: int) -> list[dict[str, Any]]:
     try:
         study = optuna.load_study(study_name=name, storage=url)
     except KeyError as e:
-        known = ", ".join(optuna.get_all_study_names(url)) or "none"
-        raise UsageError(f"{url} has no study {name!r}; it has {known}") from e
+        names = ", ".join(optuna.get_all_study_names(url)) or "none"
+        raise UsageError(f"{url} has no study {name!r}; it has {names}") from e
     except Exception as e:  # a storage may fail in any way of its library
         raise UsageError(f"the storage {url} can't be used: {str(e).splitlines()[0][:200]}") from e
     sign = 1 if study.directions[0] == optuna.study.StudyDirection.MINIMIZE else -1

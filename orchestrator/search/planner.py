@@ -99,7 +99,6 @@ class StudyPlanner(Planner):
 
     @property
     def exhausted(self) -> bool:
-        self._fill()
         return not self._queue and not self._numbers()
 
     @property
@@ -108,11 +107,10 @@ class StudyPlanner(Planner):
 
     def ask(self, limit: int) -> list[Unit]:
         units: list[Unit] = []
-        while len(units) < limit:
-            self._fill()
-            if not self._queue:
-                break
+        self._fill()
+        while len(units) < limit and self._queue:
             units += [self._queue.popleft() for _ in range(min(limit - len(units), len(self._queue)))]
+            self._fill()
         return units
 
     def tell(self, row: Mapping[str, Any]) -> None:
@@ -184,20 +182,20 @@ class StudyPlanner(Planner):
         """Open a trial; `ended` says that all of its generation have rows."""
         began = time.perf_counter()
         rows = self._rows.get(number, {})
-        known = self._restored(next(iter(rows.values()))) if rows else None
+        restored = self._restored(next(iter(rows.values()))) if rows else None
         start = self._search.start[number] if number < len(self._search.start) else None
         self.study.sampler = self._sampler(number, ended=ended)
-        if known is not None or start is not None:
-            given = known if known is not None else start or {}
+        if restored is not None or start is not None:
+            fixed = restored if restored is not None else start or {}
             self.study.enqueue_trial(
-                {d.name: as_option(d, given[d.name]) for d in self._search.dimensions if d.name in given}
+                {d.name: as_option(d, fixed[d.name]) for d in self._search.dimensions if d.name in fixed}
             )
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Clip non-finite")  # GP: what a diverged trial counts as
             handle = self.study.ask()
             handle.relative_params  # noqa: B018 - drawn even where all values are given: samplers note that they drew
             suggested = self._suggested(handle)
-        values = suggested if known is None else known
+        values = suggested if restored is None else restored
         trial = _Trial(number, handle, values, tuple(self._units(number, values)))
         self._open[number] = trial
         self._of |= {u.key: trial for u in trial.units}
@@ -282,9 +280,9 @@ def _reached(row: Mapping[str, Any], goal: Goal) -> float:
     value = row.get(goal.metric)
     given = value is not None
     if (given or row["status"] == Status.ok.value) and not _is_number(value):
-        known = ", ".join(n for n, v in row.items() if _is_number(v))
+        numbers = ", ".join(n for n, v in row.items() if _is_number(v))
         none = f"{goal.metric} is {value!r}, no number" if given else f"the units give no metric {goal.metric!r}"
-        raise UsageError(f"goals: {none}; numbers that they give: {known}")
+        raise UsageError(f"goals: {none}; numbers that they give: {numbers}")
     if value is None or not math.isfinite(value) or row["status"] != Status.ok.value:
         return goal.worst
     return float(value)

@@ -103,10 +103,10 @@ class Past(InMemoryStorage):
     judged: int | None = None
 
     def get_all_trials(self, study_id: int, deepcopy: bool = True, states: Any = None) -> list[FrozenTrial]:  # noqa: ANN401
-        found = super().get_all_trials(study_id, deepcopy, states)
+        trials = super().get_all_trials(study_id, deepcopy, states)
         if self.judged is None:
-            return found
-        return [t for t in found if t.state.is_finished() or t._trial_id == self.judged]
+            return trials
+        return [t for t in trials if t.state.is_finished() or t._trial_id == self.judged]
 
 
 class _Rounded(BaseSampler):
@@ -121,8 +121,8 @@ class _Rounded(BaseSampler):
     def sample_relative(
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        found = self._inner.sample_relative(study, trial, search_space)
-        return {name: _rounded(value, search_space[name]) for name, value in found.items()}
+        values = self._inner.sample_relative(study, trial, search_space)
+        return {name: _rounded(value, search_space[name]) for name, value in values.items()}
 
     def sample_independent(
         self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
@@ -200,7 +200,7 @@ def sampler_of(search: Search, number: int) -> BaseSampler:
 
 
 def _sampler(search: Search, seed: int) -> BaseSampler:
-    made = optuna.samplers
+    samplers = optuna.samplers
     spec = search.sampler
     args = spec.model_dump(exclude={"method"})
     with warnings.catch_warnings():
@@ -208,20 +208,22 @@ def _sampler(search: Search, seed: int) -> BaseSampler:
         match spec:
             case specs.Tpe():
                 group = any(d.when for d in search.dimensions) if spec.group is None else spec.group
-                return made.TPESampler(**{**args, "group": group and spec.multivariate}, seed=seed)
+                return samplers.TPESampler(**{**args, "group": group and spec.multivariate}, seed=seed)
             case specs.Random():
-                return made.RandomSampler(seed=seed)
+                return samplers.RandomSampler(seed=seed)
             case specs.Qmc():
-                apart = made.RandomSampler(seed=seed)
-                return made.QMCSampler(
+                apart = samplers.RandomSampler(seed=seed)
+                return samplers.QMCSampler(
                     **args, seed=_seed(search.seed, -1), independent_sampler=apart, warn_independent_sampling=False
                 )
             case specs.Gp():
-                return made.GPSampler(**args, seed=seed, warn_independent_sampling=False)
+                return samplers.GPSampler(**args, seed=seed, warn_independent_sampling=False)
             case specs.CmaEs():
-                return made.CmaEsSampler(**args, popsize=search.generation, seed=seed, warn_independent_sampling=False)
+                return samplers.CmaEsSampler(
+                    **args, popsize=search.generation, seed=seed, warn_independent_sampling=False
+                )
             case specs.Nsga2():
-                return made.NSGAIISampler(**args, population_size=search.generation, seed=seed)
+                return samplers.NSGAIISampler(**args, population_size=search.generation, seed=seed)
 
 
 def pruner_of(spec: specs.PrunerSpec) -> optuna.pruners.BasePruner:

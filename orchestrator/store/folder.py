@@ -195,14 +195,14 @@ class Store:
             return self._root / path
 
         def copied(raw: ObjectStore) -> Path:
-            found = obstore.get(raw, path)
-            mark = digest([self.where, path, found.meta["e_tag"], found.meta["size"]])
-            copy = cache / f"{mark}{Path(path).suffix}"
+            source = obstore.get(raw, path)
+            identity = digest([self.where, path, source.meta["e_tag"], source.meta["size"]])
+            copy = cache / f"{identity}{Path(path).suffix}"
             if not copy.is_file():
                 cache.mkdir(parents=True, exist_ok=True)
                 part = copy.with_name(f"{copy.name}.{os.getpid()}")
                 with part.open("wb") as file:
-                    for chunk in found.stream():
+                    for chunk in source.stream():
                         file.write(chunk)
                 part.replace(copy)
             return copy
@@ -221,13 +221,13 @@ class Store:
         """
         try:
             if deep:
-                found = self._read(folder, lambda raw: obstore.list(raw, folder).collect())
+                entries = self._read(folder, lambda raw: obstore.list(raw, folder).collect())
             else:
-                found = self._read(folder, lambda raw: obstore.list_with_delimiter(raw, folder)["objects"])
+                entries = self._read(folder, lambda raw: obstore.list_with_delimiter(raw, folder)["objects"])
         except FileNotFoundError:
             return []
         start = len(folder) + 1 if folder else 0
-        return sorted((str(f["path"])[start:], int(f["size"])) for f in found)
+        return sorted((str(f["path"])[start:], int(f["size"])) for f in entries)
 
     def delete(self, path: str) -> None:
         """Remove a file; no matter if it is gone already.

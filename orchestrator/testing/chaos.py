@@ -59,10 +59,12 @@ class DyingExecutor(Executor):
             rows = event.message.rows
             if rows is None or self._rng.random() < 0.5:
                 return [event]
-            kept = rows.slice(0, self._rng.randrange(rows.num_rows + 1))
+            first_rows = rows.slice(0, self._rng.randrange(rows.num_rows + 1))
             self._doomed[event.work] = True
-            first: list[Event] = [Gave(event.work, Chunk(kept, event.message.series))] if kept.num_rows else []
-            return [*first, self._loss(event.work)]
+            events: list[Event] = (
+                [Gave(event.work, Chunk(first_rows, event.message.series))] if first_rows.num_rows else []
+            )
+            return [*events, self._loss(event.work)]
         if isinstance(event, Finished) and not self._doomed.pop(event.work):
             return [self._loss(event.work)]
         return []

@@ -118,10 +118,10 @@ class ExecutorSuite:
         """Start works as slots become free."""
         deadline = time.monotonic() + _PATIENCE
         for work in works:
-            while not (slots := executor.free_workers()):
+            while not (workers := executor.free_workers()):
                 assert time.monotonic() < deadline, "no worker has become ready"
                 executor.poll(0.1)
-            executor.start(slots[0], work)
+            executor.start(workers[0], work)
 
     def test_rows_come_back_and_the_work_ends_once(self, executor: Executor) -> None:
         executor.open(config())
@@ -133,8 +133,8 @@ class ExecutorSuite:
     def test_bad_units_fail_alone(self, executor: Executor) -> None:
         executor.open(config())
         self.give(executor, shard(1, ["double", "raise", "unpicklable", "nan", "memory", "double"]))
-        found = rows(collect(executor, {1}), 1)
-        by_key = dict(zip(found["key"], zip(found["status"], found["cause"], strict=True), strict=True))
+        table = rows(collect(executor, {1}), 1)
+        by_key = dict(zip(table["key"], zip(table["status"], table["cause"], strict=True), strict=True))
         assert [by_key[k] for k in sorted(by_key)] == [
             ("ok", None),
             ("failed", "error"),
@@ -143,7 +143,7 @@ class ExecutorSuite:
             ("failed", "oom"),
             ("ok", None),
         ]
-        errors = dict(zip(found["key"], found["error"], strict=True))
+        errors = dict(zip(table["key"], table["error"], strict=True))
         assert "this unit raises on purpose" in errors[sorted(errors)[1]], "the traceback survives the way"
 
     def test_input_that_can_not_work_is_refused(self, executor: Executor) -> None:

@@ -60,8 +60,8 @@ def metrics_of(folder: str | Path) -> dict[str, dict[str, Any]]:
     """Key to status, params and metrics of each row: all but the meters, which may differ between runs."""
     table = Ledger.open(Store.at(folder)).rows()
     meters = {f.name for f in table.schema if b"meter" in (f.metadata or {})}
-    aside = {c.name for c in METERS} - {"status"} | meters
-    rows = table.drop_columns([c for c in table.column_names if c in aside]).to_pylist()
+    left_out = {c.name for c in METERS} - {"status"} | meters
+    rows = table.drop_columns([c for c in table.column_names if c in left_out]).to_pylist()
     assert len({r["key"] for r in rows}) == len(rows), "a unit has two rows"
     return {r.pop("key"): r for r in rows}
 

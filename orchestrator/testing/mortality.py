@@ -66,14 +66,14 @@ def _sees(results: str) -> bool:
 
 def _die(store: Store, nodes: bool) -> None:
     raylet = psutil.Process().parent()
-    told = {"host": platform.node(), "pid": os.getpid(), "at": time.time()}
+    about = {"host": platform.node(), "pid": os.getpid(), "at": time.time()}
     node = nodes and raylet is not None and _may_fall(raylet)
-    if node and store.create(f"{FOLDER}/node.json", json.dumps({**told, "what": "node"}).encode()):  # one node, ever
+    if node and store.create(f"{FOLDER}/node.json", json.dumps({**about, "what": "node"}).encode()):  # one node, ever
         psutil.Process(os.getppid()).kill()
         time.sleep(60)  # its workers end with it
     announced = random.SystemRandom().random() < _NOTICE
     what = "worker, announced" if announced else "worker"
-    store.create(f"{FOLDER}/{uuid.uuid4().hex}.json", json.dumps({**told, "what": what}).encode())
+    store.create(f"{FOLDER}/{uuid.uuid4().hex}.json", json.dumps({**about, "what": what}).encode())
     if announced:
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(_NOTICE_SECONDS)
@@ -84,8 +84,8 @@ def _kill_driver(store: Store, number: int) -> None:
     """SIGKILL to the driver, if it runs here and no other unit has done so for this number."""
     if number in _seen or (driver := driver_here(store)) is None:
         return
-    told = {"host": platform.node(), "pid": driver.pid, "at": time.time(), "what": "driver"}
-    if store.create(f"{FOLDER}/driver-{number}.json", json.dumps(told).encode()):
+    about = {"host": platform.node(), "pid": driver.pid, "at": time.time(), "what": "driver"}
+    if store.create(f"{FOLDER}/driver-{number}.json", json.dumps(about).encode()):
         psutil.Process(driver.pid).kill()
     _seen.add(number)
 

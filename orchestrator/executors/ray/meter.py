@@ -32,8 +32,8 @@ class Meter:
         for question, node, pid in questions:
             nodes[node].append((question, pid))
         for node, asked in nodes.items():
-            there = NodeAffinitySchedulingStrategy(node, soft=False)
-            measure = self._measure.options(num_cpus=0, max_retries=0, scheduling_strategy=there)
+            on_node = NodeAffinitySchedulingStrategy(node, soft=False)
+            measure = self._measure.options(num_cpus=0, max_retries=0, scheduling_strategy=on_node)
             self._asked[measure.remote([pid for _, pid in asked])] = [question for question, _ in asked]
 
     def answers(self) -> list[tuple[Question, float | None]]:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from orchestrator.axes import Value
-from orchestrator.errors import SpecError
-from orchestrator.planner import ListPlanner
+from orchestrator.planner import ListPlanner, zip_groups
 from orchestrator.row import Column, param_columns
 from orchestrator.unit import Keys, Unit, canonical
 from sweeps.lab.recipe import Recipe
@@ -35,7 +34,7 @@ class Grid:
         self.samples = spec.samples
         self.variants = tuple(spec.recipes)
         self.seeds = spec.seed_values
-        self.groups = _grouped(self.axes, [[short_path(p) for p in group] for group in spec.zip])
+        self.groups = zip_groups(self.axes, [[short_path(p) for p in group] for group in spec.zip])
 
     @property
     def total(self) -> int:
@@ -91,21 +90,6 @@ class Grid:
         for path, draw in self.samples.draw.items() if self.samples else ():
             for value in draw.edges():
                 yield f"samples.draw.{path}: the value {value!r}", {**first, short_path(path): value}
-
-
-def _grouped(axes: Mapping[str, Sequence[Value]], zipped: Sequence[Sequence[str]]) -> list[tuple[str, ...]]:
-    of: dict[str, tuple[str, ...]] = {}
-    for group in zipped:
-        for name in group:
-            if name not in axes:
-                raise SpecError(f"zip names {name!r}, which is not an axis; the axes are {list(axes)}")
-            if name in of:
-                raise SpecError(f"zip names the axis {name!r} twice; an axis can move with one group only")
-            of[name] = tuple(group)
-        if len({len(axes[name]) for name in group}) > 1:
-            lengths = ", ".join(f"{name}: {len(axes[name])}" for name in group)
-            raise SpecError(f"zipped axes must have equally many values; got {lengths}")
-    return list(dict.fromkeys(of.get(name, (name,)) for name in axes))
 
 
 class ZooPlanner(ListPlanner):
