@@ -11,20 +11,18 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from orchestrator.axes import Value
-from orchestrator.kind import Arrays, Costs, Preparation, Session, SweepKind, Workbench
-from orchestrator.report.parts import Report, Table
+from orchestrator.kind import Arrays, Costs, Session, Workbench
+from orchestrator.report.parts import Report
 from orchestrator.row import Column
 from orchestrator.unit import Keys
-from sweeps.lab.recipe import Recipe
 from sweeps.lab.scaling.checks import check_study
 from sweeps.lab.scaling.ladder import Ladder
 from sweeps.lab.scaling.plan import PARAMS, Proposal, ScalingPlanner, cells
 from sweeps.lab.scaling.recipes import StudyRecipes
 from sweeps.lab.scaling.session import COUNTS, FEATURE_COLUMNS, FeatureStudy, TrainedStudy
 from sweeps.lab.scaling.spec import ScalingSpec
-from sweeps.lab.zoo.choices import calibrated, calibrations, pack_named
 from sweeps.lab.zoo.columns import trained_columns
-from sweeps.lab.zoo.session import check_recipes
+from sweeps.lab.zoo.kind import PlannedPack, TrainedKind
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,7 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["ScalingKind", "ScalingSpec"]
 
 
-class ScalingKind(SweepKind[ScalingSpec]):
+class ScalingKind(TrainedKind[ScalingSpec]):
     """Scaling-law studies."""
 
     name: ClassVar[str] = "scaling"
@@ -91,38 +89,25 @@ class ScalingKind(SweepKind[ScalingSpec]):
 
         return ScalingPlanner(spec, Keys(self.name, self.version, spec.context()), propose, pack)
 
-    def deterministic(self, spec: ScalingSpec) -> bool:
-        """False: training the first model, which is among the largest, twice would cost too much."""
-        del spec
-        return False
+    def recipes(self, spec: ScalingSpec) -> StudyRecipes:
+        return StudyRecipes(spec)
 
-    def check(self, spec: ScalingSpec, bench: Workbench) -> None:
-        """Load the data and build every network once.
-
-        Raises:
-            SpecError: parts of the recipe do not fit; the message names the field.
-        """
-        if spec.recipe is not None:
-            check_recipes(self._recipes(spec).values(), spec.recipe.evaluate.columns(), spec.backend, bench)
-
-    def preparations(self, spec: ScalingSpec) -> tuple[Preparation, ...]:
-        packs = {} if spec.recipe is None else dict.fromkeys(self._recipes(spec), len(spec.rates) * len(spec.seeds))
-        return calibrations(spec.backend, packs)
-
-    def prepare(self, spec: ScalingSpec, name: str, have: Mapping[str, Arrays], bench: Workbench) -> Arrays:
-        """Time the back-ends for one pack key."""
-        del have
-        return calibrated(spec.backend, self._recipes(spec)[pack_named(name)], bench)
+    def packs(self, spec: ScalingSpec) -> dict[str, PlannedPack]:
+        """Of the runs that are fitted."""
+        if spec.recipe is None:
+            return {}
+        recipes, units = StudyRecipes(spec), len(spec.rates) * len(spec.seeds)
+        packs: dict[str, PlannedPack] = {}
+        for cell in cells(spec, Ladder(spec)):
+            params: dict[str, Value] = {"width": cell.size.width, "steps": cell.steps}
+            recipe = recipes.of({**params, "learning_rate": spec.base_rate, "seed": 0})
+            packs.setdefault(recipe.pack_key(), PlannedPack(recipe, units))
+        return packs
 
     def open(self, spec: ScalingSpec, prepared: Mapping[str, Arrays], bench: Workbench) -> Session:
         if spec.recipe is None:
             return FeatureStudy(spec)
         return TrainedStudy(spec, prepared, bench)
-
-    def tensors(self, spec: ScalingSpec, bench: Workbench) -> Sequence[Table] | None:
-        from sweeps.lab.tensors import tensor_tables
-
-        return None if spec.recipe is None else tensor_tables(self._recipes(spec).values(), bench)
 
     def costs(self, spec: ScalingSpec, done: Collection[str], bench: Workbench) -> Costs:
         """Seconds of each size and horizon, from timing single steps of the smaller sizes."""
@@ -142,13 +127,3 @@ class ScalingKind(SweepKind[ScalingSpec]):
         from sweeps.lab.scaling.report import study_report
 
         return study_report(spec, rows, series)
-
-    @staticmethod
-    def _recipes(spec: ScalingSpec) -> dict[str, Recipe]:
-        """A recipe for each pack key of the runs that are fitted."""
-        recipes, by_pack = StudyRecipes(spec), dict[str, Recipe]()
-        for cell in cells(spec, Ladder(spec)):
-            params: dict[str, Value] = {"width": cell.size.width, "steps": cell.steps}
-            recipe = recipes.of({**params, "learning_rate": spec.base_rate, "seed": 0})
-            by_pack.setdefault(recipe.pack_key(), recipe)
-        return by_pack

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from orchestrator.axes import Value
-from orchestrator.kind import Arrays, Preparation, Session, SweepKind, Workbench
+from orchestrator.kind import Arrays, Session, Workbench
 from orchestrator.planner import Planner
 from orchestrator.report.parts import Report
 from orchestrator.row import Column, param_columns
@@ -18,9 +18,8 @@ from orchestrator.settings import Dimension
 from orchestrator.unit import Keys, Unit
 from sweeps.lab.search.spec import SearchSpec
 from sweeps.lab.search.trials import TRIAL, TrialRecipes, recipes_by_pack
-from sweeps.lab.zoo.choices import calibrated, calibrations, pack_named
 from sweeps.lab.zoo.columns import trained_columns
-from sweeps.lab.zoo.session import check_recipes
+from sweeps.lab.zoo.kind import PlannedPack, TrainedKind
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -55,7 +54,7 @@ def search_of(spec: SearchSpec) -> Search:
     )
 
 
-class SearchKind(SweepKind[SearchSpec]):
+class SearchKind(TrainedKind[SearchSpec]):
     """Searches over settings."""
 
     name: ClassVar[str] = "search"
@@ -125,10 +124,14 @@ class SearchKind(SweepKind[SearchSpec]):
 
         return StudyPlanner(search_of(spec), units)
 
-    def deterministic(self, spec: SearchSpec) -> bool:
-        """False: training the first model twice would cost as long as a trial."""
-        del spec
-        return False
+    def recipes(self, spec: SearchSpec) -> TrialRecipes:
+        return TrialRecipes(spec)
+
+    def packs(self, spec: SearchSpec) -> dict[str, PlannedPack]:
+        if spec.recipe is None:
+            return {}
+        units = spec.generation * spec.seeds
+        return {key: PlannedPack(recipe, units) for key, recipe in recipes_by_pack(spec).items()}
 
     def check(self, spec: SearchSpec, bench: Workbench) -> None:
         """Load the data and build a network for each pack key; or import the function.
@@ -139,17 +142,7 @@ class SearchKind(SweepKind[SearchSpec]):
         if spec.recipe is None:
             spec.check_function(bench.folder)
         else:
-            check_recipes(recipes_by_pack(spec).values(), spec.recipe.evaluate.columns(), spec.backend, bench)
-
-    def preparations(self, spec: SearchSpec) -> tuple[Preparation, ...]:
-        if spec.recipe is None:
-            return ()
-        return calibrations(spec.backend, dict.fromkeys(recipes_by_pack(spec), spec.generation * spec.seeds))
-
-    def prepare(self, spec: SearchSpec, name: str, have: Mapping[str, Arrays], bench: Workbench) -> Arrays:
-        """Time the back-ends for one pack key."""
-        del have
-        return calibrated(spec.backend, recipes_by_pack(spec)[pack_named(name)], bench)
+            super().check(spec, bench)
 
     def open(self, spec: SearchSpec, prepared: Mapping[str, Arrays], bench: Workbench) -> Session:
         from sweeps.lab.search.session import FunctionTrials, RecipeTrials

@@ -6,23 +6,22 @@ several parametrizations. Beside the curves a coordinate check and the sharpness
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, ClassVar
 
 from orchestrator.errors import SpecError
-from orchestrator.kind import Arrays, Preparation, SweepKind, Workbench
-from orchestrator.report.parts import Report, Table
+from orchestrator.kind import Arrays, Workbench
+from orchestrator.report.parts import Report
 from orchestrator.row import Column
 from orchestrator.unit import Keys
 from sweeps.lab.outline import foresee_recipe
-from sweeps.lab.tensors import tensor_tables
+from sweeps.lab.recipe import Recipe
 from sweeps.lab.transfer.plan import TransferPlanner
 from sweeps.lab.transfer.recipes import COORDINATES, CURVE, PART, SizedRecipes
 from sweeps.lab.transfer.session import TransferSession
 from sweeps.lab.transfer.spec import TransferSpec
-from sweeps.lab.zoo.choices import calibrated, calibrations, pack_named
 from sweeps.lab.zoo.columns import trained_columns
-from sweeps.lab.zoo.session import check_recipes
+from sweeps.lab.zoo.kind import PlannedPack, TrainedKind
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,7 +35,7 @@ _JUDGED = (
 )  # fmt: skip
 
 
-class TransferKind(SweepKind[TransferSpec]):
+class TransferKind(TrainedKind[TransferSpec]):
     """Learning-rate transfer."""
 
     name: ClassVar[str] = "transfer"
@@ -93,10 +92,24 @@ class TransferKind(SweepKind[TransferSpec]):
     def planner(self, spec: TransferSpec) -> TransferPlanner:
         return TransferPlanner(spec, Keys(self.name, self.version, spec.context()))
 
-    def deterministic(self, spec: TransferSpec) -> bool:
-        """False, as for zoos: training the first model twice could cost hours."""
-        del spec
-        return False
+    def recipes(self, spec: TransferSpec) -> SizedRecipes:
+        return SizedRecipes(spec)
+
+    def packs(self, spec: TransferSpec) -> dict[str, PlannedPack]:
+        """Of the curves; what explains them is a few steps, or one model of a size, and is not worth timing."""
+        recipes, each = SizedRecipes(spec), len(spec.rate_values) * len(spec.seed_values)
+        packs: dict[str, PlannedPack] = {}
+        for params in recipes.sizes():
+            if params[PART] == CURVE:
+                recipe = recipes.of(params)
+                pack = packs.get(key := recipe.pack_key(), PlannedPack(recipe, 0))
+                packs[key] = PlannedPack(pack.recipe, pack.units + each)
+        return packs
+
+    def planned_recipes(self, spec: TransferSpec) -> Iterator[Recipe]:
+        """Every recipe in every size, those of the coordinate check and of the sharpness too."""
+        recipes = SizedRecipes(spec)
+        return (recipes.of(params) for params in recipes.sizes())
 
     def check(self, spec: TransferSpec, bench: Workbench) -> None:
         """Load the data, build every network once, see that the objective is evaluated.
@@ -104,39 +117,16 @@ class TransferKind(SweepKind[TransferSpec]):
         Raises:
             SpecError: parts of a recipe do not fit; the message names the field.
         """
-        recipes = SizedRecipes(spec)
-        sized = [recipes.of(params) for params in recipes.sizes()]
-        check_recipes(sized, spec.recipe.evaluate.columns(), spec.backend, bench)
-        data = sized[0].data.load(bench.folder)
+        super().check(spec, bench)
+        splits = list(spec.recipe.data.load(bench.folder).splits)
         split = spec.objective.removesuffix("_loss")
-        for recipe in sized:
-            if split not in (recipe.evaluate.splits or tuple(data.splits)):
-                evaluated = list(recipe.evaluate.splits or data.splits)
+        for recipe in self.planned_recipes(spec):
+            evaluated = list(recipe.evaluate.splits or splits)
+            if split not in evaluated:
                 raise SpecError(f"objective: {spec.objective} is of no evaluated split; evaluated are {evaluated}")
-
-    def preparations(self, spec: TransferSpec) -> tuple[Preparation, ...]:
-        recipes = SizedRecipes(spec)
-        each = len(spec.rate_values) * len(spec.seed_values)
-        packs: dict[str, int] = {}
-        for params in recipes.sizes():
-            if params[PART] == CURVE:
-                key = recipes.of(params).pack_key()
-                packs[key] = packs.get(key, 0) + each
-        return calibrations(spec.backend, packs)
-
-    def prepare(self, spec: TransferSpec, name: str, have: Mapping[str, Arrays], bench: Workbench) -> Arrays:
-        """Time the back-ends for one pack key."""
-        del have
-        recipes = SizedRecipes(spec)
-        alike = (recipes.of(params) for params in recipes.sizes())
-        return calibrated(spec.backend, next(r for r in alike if r.pack_key() == pack_named(name)), bench)
 
     def open(self, spec: TransferSpec, prepared: Mapping[str, Arrays], bench: Workbench) -> TransferSession:
         return TransferSession(spec, bench, prepared)
-
-    def tensors(self, spec: TransferSpec, bench: Workbench) -> list[Table]:
-        recipes = SizedRecipes(spec)
-        return tensor_tables((recipes.of(p) for p in recipes.sizes() if p[PART] == CURVE), bench)
 
     def tracked(self, spec: TransferSpec, rows: pd.DataFrame) -> pd.DataFrame:
         """Models of the curves by loss within their recipe and size; a coordinate check's short runs are left out."""

@@ -7,25 +7,25 @@ key. `Zoo` reads what came out and needs no running sweep.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, ClassVar
 
 from orchestrator.errors import SpecError
-from orchestrator.kind import Arrays, Preparation, SweepKind, Workbench
+from orchestrator.kind import Arrays, Workbench
 from orchestrator.planner import Planner
-from orchestrator.report.parts import Report, Table
+from orchestrator.report.parts import Report
 from orchestrator.row import Column
 from orchestrator.unit import Keys
 from sweeps.lab.outline import foresee_recipe
-from sweeps.lab.tensors import tensor_tables
+from sweeps.lab.recipe import Recipe
 from sweeps.lab.zoo.branches import BranchPlanner, branched_columns
 from sweeps.lab.zoo.branching import BEGUN, Points
-from sweeps.lab.zoo.choices import calibrated, calibrations, pack_named
 from sweeps.lab.zoo.columns import trained_columns
+from sweeps.lab.zoo.kind import PlannedPack, TrainedKind
 from sweeps.lab.zoo.plan import Grid, ZooPlanner, evaluated_otherwise, packs_of
 from sweeps.lab.zoo.reader import Member, Zoo
 from sweeps.lab.zoo.recipes import short_path
-from sweeps.lab.zoo.session import TrainingSession, check_recipes
+from sweeps.lab.zoo.session import TrainingSession
 from sweeps.lab.zoo.spec import BRANCH, ZooSpec
 from sweeps.lab.zoo.zoo_recipes import ZooRecipes
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 __all__ = ["Member", "Zoo", "ZooKind", "ZooSpec"]
 
 
-class ZooKind(SweepKind[ZooSpec]):
+class ZooKind(TrainedKind[ZooSpec]):
     """Model zoos."""
 
     name: ClassVar[str] = "zoo"
@@ -85,29 +85,17 @@ class ZooKind(SweepKind[ZooSpec]):
             for branch in spec.branches:
                 recipes.of({**params, BRANCH: branch}, f"{name}, branch {branch}")
 
-    def deterministic(self, spec: ZooSpec) -> bool:
-        """False: training the first model twice would cost hours; `landsweep regenerate` does it on demand."""
-        del spec
-        return False
+    def recipes(self, spec: ZooSpec) -> ZooRecipes:
+        return ZooRecipes(spec)
 
-    def check(self, spec: ZooSpec, bench: Workbench) -> None:
-        """Load the data, parse the recipe of every unit, build every network once.
-
-        Raises:
-            SpecError: parts of a recipe do not fit; the message names the field.
-        """
+    def packs(self, spec: ZooSpec) -> dict[str, PlannedPack]:
         recipes = ZooRecipes(spec)
-        planned = (recipes.of(params, f"the recipe with {dict(params)}") for params in Grid(spec))
-        check_recipes(planned, spec.recipe.evaluate.columns(), spec.backend, bench)
+        return {key: PlannedPack(recipes.of(units[0]), len(units)) for key, units in packs_of(spec).items()}
 
-    def preparations(self, spec: ZooSpec) -> tuple[Preparation, ...]:
-        return calibrations(spec.backend, {pack: len(members) for pack, members in packs_of(spec).items()})
-
-    def prepare(self, spec: ZooSpec, name: str, have: Mapping[str, Arrays], bench: Workbench) -> Arrays:
-        """Time the back-ends for one pack key."""
-        del have
-        first, *_ = packs_of(spec)[pack_named(name)]
-        return calibrated(spec.backend, ZooRecipes(spec).of(first), bench)
+    def planned_recipes(self, spec: ZooSpec) -> Iterator[Recipe]:
+        """The recipe of every main run: values that fit alone may not fit together."""
+        recipes = ZooRecipes(spec)
+        return (recipes.of(params, f"the recipe with {dict(params)}") for params in Grid(spec))
 
     def open(self, spec: ZooSpec, prepared: Mapping[str, Arrays], bench: Workbench) -> TrainingSession:
         recipes = ZooRecipes(spec)
@@ -122,10 +110,6 @@ class ZooKind(SweepKind[ZooSpec]):
         if bench.artifacts is None:
             raise SpecError("--reevaluate reads weights from the results, and this sweep has none")
         return reevaluate(Zoo(bench.artifacts.where, trust=bench.trust), rows, bench, n)
-
-    def tensors(self, spec: ZooSpec, bench: Workbench) -> list[Table]:
-        recipes = ZooRecipes(spec)
-        return tensor_tables((recipes.of(params) for params in Grid(spec)), bench)
 
     def tracked(self, spec: ZooSpec, rows: pd.DataFrame) -> pd.DataFrame:
         """Models by test accuracy, or by loss where targets are no classes."""

@@ -25,7 +25,7 @@ from orchestrator.settings import Dimension, Setting
 from orchestrator.sweep import Sweep, load_spec
 from orchestrator.testing.kind_suite import run_example
 from orchestrator.unit import Unit
-from sweeps.function import FunctionSession
+from sweeps.lab.callable_session import CallableSession
 from sweeps.lab.search.best import best_text
 from sweeps.lab.search.trials import TRIAL, arguments
 from sweeps.search import search_of
@@ -243,7 +243,7 @@ def test_digits_survive_parts_merges_and_pandas(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("value", [2**63, 2**64, -(2**63) - 1, np.uint64(2**63)])
 def test_a_metric_beyond_64_bits_fails_alone_and_says_so(value: Any) -> None:
-    session = FunctionSession(lambda x: {"n": value}, {}, None, None, Workbench())
+    session = CallableSession(lambda x: {"n": value}, {}, None, None, Workbench())
     (outcome,) = session.evaluate([Unit("k", {"x": 1})])
     assert isinstance(outcome, Outcome) and "64 fit: give it as float or text" in str(outcome.error)
     assert "64 fit" in str(RowMaker((), None).undeclared(Outcome("k", {"n": int(value)})))

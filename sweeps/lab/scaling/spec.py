@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AliasChoices, BeforeValidator, Field, model_validator
 
 from orchestrator.axes import Axis, AxisLike
-from orchestrator.spec import IsAxis, IsLabel, Model, Spec
+from orchestrator.spec import IsAxis, IsLabel, Model
 from sweeps.lab.laws.base import Law
 from sweeps.lab.laws.catalogue import law_named
 from sweeps.lab.recipe import Recipe
 from sweeps.lab.scaling.features import Features
+from sweeps.lab.zoo.kind import TrainedSpec
 
 __all__ = ["Limits", "Rate", "ScalingSpec", "Shape", "Validate"]
 
@@ -102,7 +102,7 @@ def _numbers(axis: Axis | None) -> tuple[float, ...]:
     return () if axis is None else tuple(float(v) for v in axis.points() if v is not None)
 
 
-class ScalingSpec(Spec):
+class ScalingSpec(TrainedSpec):
     """A family of recipes, and which sizes and horizons are trained."""
 
     kind: Annotated[Literal["scaling"], IsLabel()] = Field("scaling", description="this kind")
@@ -144,9 +144,6 @@ class ScalingSpec(Spec):
         "all", description="what N counts: all parameters, or none of the embedding and the last layer"
     )
     bootstrap: Annotated[int, IsLabel()] = Field(1000, ge=0, description="draws for intervals; 0: from the curvature")
-    backend: Annotated[Literal["auto", "loop", "vmap", "bmm", "compiled"], IsLabel()] = Field(
-        "auto", description="how packs are computed, as in a zoo"
-    )
 
     @property
     def family(self) -> str:
@@ -223,7 +220,3 @@ class ScalingSpec(Spec):
         if splits is not None and "test" not in splits:
             raise ValueError(f"recipe.evaluate.splits must hold test, which the law is fitted to; got {list(splits)}")
         return self
-
-    def pinned(self, folder: Path) -> Self:
-        """This spec with data files pinned by digest. Where they are absent it can still be planned, not run."""
-        return self if self.recipe is None else self.model_copy(update={"recipe": self.recipe.pinned(folder)})

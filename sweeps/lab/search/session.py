@@ -10,7 +10,7 @@ from orchestrator.callables import import_callable
 from orchestrator.kind import Arrays, Session, Workbench
 from orchestrator.row import Metric, Outcome, Progress, Status
 from orchestrator.unit import Unit
-from sweeps.function import FunctionSession
+from sweeps.lab.callable_session import CallableSession
 from sweeps.lab.calls import call_setup
 from sweeps.lab.flops import training_flops
 from sweeps.lab.packs.calendar import Calendar, samples_seen
@@ -77,7 +77,7 @@ class FunctionTrials(_Watched):
             fixed["setup"] = call_setup(import_callable(spec.setup, bench.folder), bench)
         types = None if spec.columns is None else {name: c.type for name, c in spec.columns.items()}
         function = import_callable(spec.function, bench.folder)
-        super().__init__(FunctionSession(function, fixed, None, types, bench), spec.target)
+        super().__init__(CallableSession(function, fixed, None, types, bench), spec.target)
         self._spec = spec
 
     def evaluate(self, units: Sequence[Unit]) -> Iterator[Outcome | Progress]:

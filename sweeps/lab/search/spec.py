@@ -14,13 +14,13 @@ from orchestrator.errors import SpecError
 from orchestrator.row import METERS
 from orchestrator.samplers import Budget, CmaEs, NoPruner, PrunerSpec, SamplerSpec, Tpe
 from orchestrator.settings import Dimension, Setting, flat
-from orchestrator.spec import IsAxis, IsLabel, Model, Spec
-from sweeps.function import ColumnSpec
+from orchestrator.spec import IsAxis, IsLabel, Model
+from sweeps.lab.callable_columns import ColumnSpec
 from sweeps.lab.calls import check_arguments, check_setup, imported
-from sweeps.lab.data.base import FolderData
 from sweeps.lab.outline import foresee_recipe
 from sweeps.lab.recipe import Recipe
 from sweeps.lab.search.trials import TRIAL, TrialRecipes, arguments, trial_points
+from sweeps.lab.zoo.kind import TrainedSpec
 
 __all__ = ["GoalSpec", "SearchSpec", "Target"]
 
@@ -66,7 +66,7 @@ class Target(Model):
         return value >= self.at_least if self.at_least is not None else value <= float(self.at_most or 0.0)
 
 
-class SearchSpec(Spec):
+class SearchSpec(TrainedSpec):
     """A recipe or a function, and the settings that are searched."""
 
     kind: Annotated[Literal["search"], IsLabel()] = Field("search", description="this kind")
@@ -97,9 +97,6 @@ class SearchSpec(Spec):
     )
     search_seed: int = Field(0, ge=0, description="of the sampler")
     enqueue: tuple[dict[str, Any], ...] = Field((), description="the first trials; settings left out are drawn")
-    backend: Annotated[Literal["auto", "loop", "vmap", "bmm", "compiled"], IsLabel()] = Field(
-        "auto", description="how packs are computed, see the kind `zoo`"
-    )
 
     @model_validator(mode="before")
     @classmethod
@@ -245,14 +242,3 @@ class SearchSpec(Spec):
         if follows and not inspect.isgeneratorfunction(import_callable(self.function, folder)):
             what = "a target" if isinstance(self.pruner, NoPruner) else "a pruner"
             raise SpecError(f"{what} needs metrics while the function runs: let {self.function} yield them as dicts")
-
-    def pinned(self, folder: Path) -> Self:
-        """This spec with data files pinned by digest. Where they are absent it can still be planned, not run."""
-        data = self.recipe.data if self.recipe is not None else None
-        if self.recipe is None or not isinstance(data, FolderData):
-            return self
-        try:
-            found = data.pinned(folder)
-        except SpecError:
-            return self
-        return self.model_copy(update={"recipe": self.recipe.model_copy(update={"data": found})})

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from orchestrator.axes import Axis, AxisLike
-from orchestrator.spec import IsAxis, IsLabel, IsNamedAxis, Model, Spec
+from orchestrator.spec import IsAxis, IsLabel, IsNamedAxis, Model
 from sweeps.lab.recipe import Recipe
+from sweeps.lab.zoo.kind import TrainedSpec
 
 __all__ = ["Coordinates", "SharpnessSeries", "TransferSpec"]
 
@@ -61,7 +61,7 @@ class SharpnessSeries(Model):
     products: int = Field(24, ge=2, description="Hessian-vector products at most, each time")
 
 
-class TransferSpec(Spec):
+class TransferSpec(TrainedSpec):
     """One recipe in several sizes, each at several learning rates, from several seeds."""
 
     kind: Annotated[Literal["transfer"], IsLabel()] = Field("transfer", description="this kind")
@@ -82,9 +82,6 @@ class TransferSpec(Spec):
     target: float | None = Field(None, description="note the first evaluated step at which the objective is so low")
     coordinates: Annotated[Coordinates | None, IsAxis()] = Field(None, description="add a coordinate check")
     sharpness: Annotated[SharpnessSeries | None, IsAxis()] = Field(None, description="add sharpness along training")
-    backend: Annotated[Literal["auto", "loop", "vmap", "bmm", "compiled"], IsLabel()] = Field(
-        "auto", description="how packs are computed; auto: the fastest, timed once"
-    )
 
     @property
     def sizes(self) -> tuple[int, ...]:
@@ -119,7 +116,3 @@ class TransferSpec(Spec):
         _whole_numbers("values", self.values, 1)
         _whole_numbers("seeds", self.seeds, 0)
         return self
-
-    def pinned(self, folder: Path) -> Self:
-        """This spec with data files pinned by digest, where they are at hand."""
-        return self.model_copy(update={"recipe": self.recipe.pinned(folder)})

@@ -1,4 +1,4 @@
-"""Recipes of models from the head of their zoo and their rows: what modules and regeneration start from."""
+"""Recipes of trained models from the head of their sweep and their rows: what modules and regeneration start from."""
 
 from __future__ import annotations
 
@@ -10,13 +10,12 @@ import pandas as pd
 
 from orchestrator.axes import Value
 from orchestrator.errors import UsageError
-from orchestrator.spec import parse
+from orchestrator.kind import kind_named
+from orchestrator.row import Column
 from orchestrator.trust import refuse_new_code
 from sweeps.lab.recipe import Recipe
-from sweeps.lab.zoo.branches import branched_columns
+from sweeps.lab.zoo.kind import TrainedKind, TrainedSpec
 from sweeps.lab.zoo.recipes import Recipes
-from sweeps.lab.zoo.spec import ZooSpec
-from sweeps.lab.zoo.zoo_recipes import ZooRecipes
 
 __all__ = ["Rebuilder"]
 
@@ -25,44 +24,53 @@ class Rebuilder:
     """Gives the recipe of a row; the spec is only read when the first one is asked for.
 
     Args:
-        head: of the zoo, content of `sweep.json`.
+        head: of the sweep, content of `sweep.json`.
     """
 
     def __init__(self, head: Mapping[str, Any]) -> None:
         self._head = head
 
     @cached_property
-    def spec(self) -> ZooSpec:
-        """Of the zoo."""
-        return parse(ZooSpec, self._head["spec"], "sweep.json")
+    def _kind(self) -> TrainedKind[Any]:
+        kind = kind_named(str(self._head["kind"]))
+        if not isinstance(kind, TrainedKind):
+            raise UsageError(f"units of the kind {kind.name} are no trained models, so they have no recipes")
+        return kind
 
     @cached_property
-    def params(self) -> tuple[str, ...]:
-        """Names of what was swept."""
-        return tuple(c.name for c in self._columns)
+    def _spec(self) -> TrainedSpec:
+        spec: TrainedSpec = self._kind.parse(self._head["spec"], "sweep.json")
+        if spec.recipe is None:
+            raise UsageError(f"the units of {spec.name} are no trained models, so they have no recipes")
+        return spec
 
     @cached_property
-    def _columns(self) -> tuple[Any, ...]:
-        return branched_columns(self.spec)
+    def _columns(self) -> tuple[Column, ...]:
+        return self._kind.params(self._spec)
 
     @cached_property
     def _recipes(self) -> Recipes:
-        return ZooRecipes(self.spec)
+        return self._kind.recipes(self._spec)
+
+    @property
+    def params(self) -> tuple[str, ...]:
+        """Names of what was swept."""
+        return tuple(column.name for column in self._columns)
 
     def recipe(self, row: Mapping[str, Any]) -> Recipe:
         """The recipe of the model of a row.
 
         Raises:
-            UsageError: the row lacks something that the spec sweeps.
+            UsageError: the row lacks something that the spec sweeps, or the sweep trained no models.
             Untrusted: the row names code that the spec does not.
         """
         if missing := [column.name for column in self._columns if column.name not in row]:
             raise UsageError(f"the rows of this zoo have no column {', '.join(missing)}, which its spec sweeps")
-        found: dict[str, Value] = {}
+        params: dict[str, Value] = {}
         for column in self._columns:
             value = row[column.name]
             value = None if not isinstance(value, str) and pd.isna(value) else value
-            found[column.name] = int(value) if column.type == "int" and value is not None else value
-        recipe = self._recipes.of(found, f"model {row['key']}")  # runs no code that it names
+            params[column.name] = int(value) if column.type == "int" and value is not None else value
+        recipe = self._recipes.of(params, f"model {row['key']}")  # parsing runs no code that it names
         refuse_new_code(recipe.model_dump(mode="json"), self._head["spec"], f"the row of model {row['key']}")
         return recipe

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from orchestrator.axes import Axis, AxisLike
 from orchestrator.row import METERS
-from orchestrator.spec import IsAxis, IsLabel, IsNamedAxis, Spec
+from orchestrator.spec import IsAxis, IsLabel, IsNamedAxis
 from sweeps.lab.algoperf import Target
 from sweeps.lab.branch import Cooldown
 from sweeps.lab.recipe import Recipe
 from sweeps.lab.zoo.draws import Samples
+from sweeps.lab.zoo.kind import TrainedSpec
 from sweeps.lab.zoo.recipes import SAMPLE, SEED, VARIANT, short_path
 
 __all__ = ["BRANCH", "ZooSpec"]
@@ -21,7 +21,7 @@ __all__ = ["BRANCH", "ZooSpec"]
 BRANCH = "branch"  # the param that names a unit's branch; none: a main run
 
 
-class ZooSpec(Spec):
+class ZooSpec(TrainedSpec):
     """A base recipe and what is swept over its fields."""
 
     kind: Annotated[Literal["zoo"], IsLabel()] = Field("zoo", description="this kind")
@@ -36,11 +36,6 @@ class ZooSpec(Spec):
     )
     seeds: Annotated[AxisLike | Literal["sample"], IsAxis()] = Field(
         Axis(values=(0,)), description="of the models; sample: each random combination has its number as its seed"
-    )
-    backend: Annotated[Literal["auto", "loop", "vmap", "bmm", "compiled"], IsLabel()] = Field(
-        "auto",
-        description="how packs are computed; auto: the fastest of those that one worker times, which the rows name. "
-        "Back-ends agree within 1e-5 on stable runs; pin one for the same bits on every machine",
     )
     licence: Annotated[str, IsLabel()] = Field("CC-BY-4.0", description="of the zoo as a data set, for its card")
     branches: Annotated[dict[str, Cooldown], IsNamedAxis()] = Field(
@@ -85,7 +80,3 @@ class ZooSpec(Spec):
                 f"targets are of {sorted(self.targets)}, but the recipes' workloads are {sorted(workloads)}"
             )
         return self
-
-    def pinned(self, folder: Path) -> Self:
-        """This spec with data files pinned by digest. Where they are absent it can still be planned, not run."""
-        return self.model_copy(update={"recipe": self.recipe.pinned(folder)})

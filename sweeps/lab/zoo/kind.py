@@ -1,0 +1,95 @@
+"""Kinds whose units are trainings: what each says of its recipes, and all that follows from it."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal, Self, TypeVar
+
+from pydantic import Field
+
+from orchestrator.kind import Arrays, Preparation, SweepKind, Workbench
+from orchestrator.report.parts import Table
+from orchestrator.spec import IsLabel, Spec
+from sweeps.lab.recipe import Recipe
+from sweeps.lab.tensors import tensor_tables
+from sweeps.lab.zoo.choices import calibrated, calibrations, pack_named
+from sweeps.lab.zoo.recipes import Recipes
+from sweeps.lab.zoo.session import check_recipes
+
+__all__ = ["PlannedPack", "TrainedKind", "TrainedSpec"]
+
+
+class TrainedSpec(Spec):
+    """What the specs of all trained kinds have: a recipe, from which units are made, and how packs are computed."""
+
+    recipe: Recipe | None = Field(None, description="what all units share")
+    backend: Annotated[Literal["auto", "loop", "vmap", "bmm", "compiled"], IsLabel()] = Field(
+        "auto",
+        description="how packs are computed; auto: the fastest of those that one worker times, which the rows name. "
+        "Back-ends agree within 1e-5 on stable runs; pin one for the same bits on every machine",
+    )
+
+    def pinned(self, folder: Path) -> Self:
+        """This spec with data files pinned by digest. Where they are absent it can still be planned, not run."""
+        return self if self.recipe is None else self.model_copy(update={"recipe": self.recipe.pinned(folder)})
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedPack:
+    """Units of a plan that can train as one stacked computation.
+
+    Attributes:
+        recipe: of one of them.
+        units: how many there are; 0 where they are trained alone all the same.
+    """
+
+    recipe: Recipe
+    units: int
+
+
+T = TypeVar("T", bound=TrainedSpec)
+
+
+class TrainedKind(SweepKind[T]):
+    """A family of sweeps whose units are trainings; of a spec without a recipe, none are."""
+
+    @abstractmethod
+    def recipes(self, spec: T) -> Recipes:
+        """The recipes of the units of a spec with a recipe."""
+
+    @abstractmethod
+    def packs(self, spec: T) -> Mapping[str, PlannedPack]:
+        """The packs of the plan by pack key, as far as they are known beforehand; none without a recipe."""
+
+    def planned_recipes(self, spec: T) -> Iterable[Recipe]:
+        """Recipes that stand for all of the plan in a check: by default one for each pack."""
+        return (pack.recipe for pack in self.packs(spec).values())
+
+    def deterministic(self, spec: T) -> bool:
+        """False: training the first model twice could cost hours."""
+        del spec
+        return False
+
+    def check(self, spec: T, bench: Workbench) -> None:
+        """Load the data and build every network once.
+
+        Raises:
+            SpecError: parts of a recipe do not fit; the message names the field.
+        """
+        if spec.recipe is not None:
+            check_recipes(self.planned_recipes(spec), spec.recipe.evaluate.columns(), spec.backend, bench)
+
+    def preparations(self, spec: T) -> tuple[Preparation, ...]:
+        """One for each pack with enough units to gain from training together: it times the back-ends."""
+        return calibrations(spec.backend, {key: pack.units for key, pack in self.packs(spec).items()})
+
+    def prepare(self, spec: T, name: str, have: Mapping[str, Arrays], bench: Workbench) -> Arrays:
+        """Time the back-ends for one pack."""
+        del have
+        return calibrated(spec.backend, self.packs(spec)[pack_named(name)].recipe, bench)
+
+    def tensors(self, spec: T, bench: Workbench) -> Sequence[Table] | None:
+        return None if spec.recipe is None else tensor_tables(self.planned_recipes(spec), bench)
