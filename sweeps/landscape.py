@@ -16,7 +16,7 @@ from orchestrator.planner import GridPlanner, Named
 from orchestrator.report.parts import Report, Table
 from orchestrator.row import Column
 from orchestrator.unit import Keys
-from sweeps.lab.checkpoint import fit
+from sweeps.lab.checkpoint import load_into
 from sweeps.lab.data import Data
 from sweeps.lab.directions import RandomDirections, direction_table, group_table, interpolate
 from sweeps.lab.evaluate import Evaluators
@@ -159,7 +159,7 @@ def _checked(spec: LandscapeSpec, name: str, data: Data, bench: Workbench) -> nn
     check_fit(model.net, data, bench.folder, f"models.{name}")
     module = model.make(data.shape, data.outputs, bench.folder).to(bench.device).eval()
     if model.checkpoint is not None:
-        fit(module, model.checkpoint.load(bench.folder), f"models.{name}.checkpoint: {model.checkpoint.file}")
+        load_into(module, model.checkpoint.load(bench.folder), f"models.{name}.checkpoint: {model.checkpoint.file}")
     if model.train is not None and model.train.split not in data.splits:
         raise SpecError(
             f"models.{name}.train.split: there is no split {model.train.split!r}; there are {list(data.splits)}"

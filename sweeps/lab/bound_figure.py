@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from orchestrator.report.canvas import PALETTE, new_picture
 from orchestrator.spec import parse
+from sweeps.lab.arrays import Floats
 from sweeps.lab.bound import bound, bounds_along
 from sweeps.lab.packs import Evaluated, train_pack
 from sweeps.lab.recipe import Recipe
@@ -26,8 +26,6 @@ SCHEDULES: dict[str, dict[str, Any]] = {
 }
 RATES = (0.02, 0.05, 0.1, 0.2, 0.5)
 STEPS, EVERY = 600, 10
-
-Floats = NDArray[np.float64]
 
 
 def recipe(**changes: Any) -> Recipe:  # noqa: ANN401 - fields of a recipe

@@ -18,7 +18,7 @@ from orchestrator.errors import SpecError
 from orchestrator.spec import Model
 from sweeps.lab.data.base import pin
 
-__all__ = ["Checkpoint", "CheckpointFile", "fit", "read_state"]
+__all__ = ["Checkpoint", "CheckpointFile", "load_into", "read_state"]
 
 
 class CheckpointFile(Model):
@@ -101,7 +101,7 @@ def _names(content: object) -> str:
     return ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
 
 
-def fit(module: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
+def load_into(module: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
     """Load a state dict into a module that it must fit exactly.
 
     Where the names do not fit, but would without the `module.` or `_orig_mod.` that DataParallel and torch.compile put

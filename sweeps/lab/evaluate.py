@@ -104,8 +104,8 @@ class Evaluators:
             members.setdefault(canonical([spec.split, _source(spec)]), []).append(name)
         self._pools = []
         for names in members.values():
-            own = specs[names[0]].data
-            source = data if own is None else load(own)
+            other = specs[names[0]].data
+            source = data if other is None else load(other)
             chosen = {name: _chosen(name, specs[name], source) for name in names}
             split = source.splits[specs[names[0]].split]
             losses = {name: _loss(specs[name].loss, base) for name in names}
@@ -178,19 +178,19 @@ def _chosen(name: str, spec: EvaluatorSpec, data: Data) -> Tensor:
     targets = data.splits[spec.split].targets
     if targets.is_floating_point() and (spec.classes is not None or spec.loss in ("cross_entropy", "error")):
         raise SpecError(f"evaluators.{name}: the targets are no classes; use loss: mse or a loss of your own")
-    kept = torch.arange(len(targets), device=targets.device)
+    positions = torch.arange(len(targets), device=targets.device)
     if spec.classes is not None and targets.ndim > 1:
         raise SpecError(f"evaluators.{name}.classes: a sequence has a class at every position; leave it out")
     if spec.classes is not None:
-        kept = kept[torch.isin(targets, torch.tensor(spec.classes, device=targets.device))]
-        if not len(kept):
+        positions = positions[torch.isin(targets, torch.tensor(spec.classes, device=targets.device))]
+        if not len(positions):
             raise SpecError(
                 f"evaluators.{name}.classes: {spec.split} has no sample of {list(spec.classes)}; "
                 f"its classes are 0 to {data.classes - 1}"
             )
-    if spec.first is not None and spec.first > len(kept):
-        raise SpecError(f"evaluators.{name}.first: asks for {spec.first} samples, but there are only {len(kept)}")
-    return kept[: spec.first]
+    if spec.first is not None and spec.first > len(positions):
+        raise SpecError(f"evaluators.{name}.first: asks for {spec.first} samples, but there are only {len(positions)}")
+    return positions[: spec.first]
 
 
 def _pool(split: Split, chosen: Mapping[str, Tensor], losses: Mapping[str, LossFunction], batch_size: int) -> _Pool:
@@ -221,9 +221,9 @@ def _judged_at_once(pool: _Pool, forward: Callable[[Tensor], Tensor]) -> _Judged
     outputs = [forward(batch) for batch in pool.batches]
     together = outputs[0] if len(outputs) == 1 else torch.cat(outputs)
     for view in pool.views:
-        own = view.of(together)
-        hits = None if view.targets.is_floating_point() else right_answers(own, view.targets)
-        yield view, view.losses(own, view.targets), hits
+        viewed = view.of(together)
+        hits = None if view.targets.is_floating_point() else right_answers(viewed, view.targets)
+        yield view, view.losses(viewed, view.targets), hits
 
 
 def _judged_in_parts(pool: _Pool, forward: Callable[[Tensor], Tensor]) -> _Judged:

@@ -10,16 +10,15 @@ import numpy as np
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure as Canvas
 from matplotlib.ticker import MaxNLocator
-from numpy.typing import NDArray
 from scipy.stats import t as student
 
 from orchestrator.report.canvas import PALETTE, log_ticks, new_picture, panel_grid, plain
+from sweeps.lab.arrays import Floats
 from sweeps.lab.scale import Scale
 from sweeps.lab.surfaces import Surface
 
 __all__ = ["Curve", "curves_picture", "draws_curve", "maps_picture", "surfaces_picture"]
 
-Array = NDArray[np.float64]
 _MAP = "viridis"
 
 
@@ -37,11 +36,11 @@ class Curve:
     """
 
     label: str
-    x: Array
-    y: Array
-    low: Array | None
-    high: Array | None
-    diverged: Array
+    x: Floats
+    y: Floats
+    low: Floats | None
+    high: Floats | None
+    diverged: Floats
 
 
 def draws_curve(label: str, draws: Sequence[Surface], *, log: bool) -> Curve:

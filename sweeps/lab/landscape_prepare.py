@@ -11,7 +11,7 @@ from torch import nn
 from orchestrator.errors import SpecError
 from orchestrator.kind import Arrays, Workbench
 from orchestrator.unit import canonical
-from sweeps.lab.checkpoint import fit
+from sweeps.lab.checkpoint import load_into
 from sweeps.lab.data import Data
 from sweeps.lab.directions import RandomDirections, geometry, group_table, interpolate, random_directions
 from sweeps.lab.landscape_spec import LandscapeSpec
@@ -48,7 +48,7 @@ def weights_of(spec: LandscapeSpec, name: str, bench: Workbench) -> dict[str, An
         return arrays | _by_recipe(spec, name, model.recipe, data, bench)
     module = model.make(data.shape, data.outputs, bench.folder).to(bench.device)
     if model.checkpoint is not None:
-        fit(module, model.checkpoint.load(bench.folder), f"models.{name}.checkpoint: {model.checkpoint.file}")
+        load_into(module, model.checkpoint.load(bench.folder), f"models.{name}.checkpoint: {model.checkpoint.file}")
     if model.train is not None:
         history = list(train(module, data.splits[model.train.split].cast(number_type(module)), model.train))
         if history and not np.isfinite(history[-1].loss):

@@ -17,7 +17,7 @@ from sweeps.lab.evaluate import Evaluators
 from sweeps.lab.landscape_prepare import directions_name, under
 from sweeps.lab.landscape_spec import LandscapeSpec
 from sweeps.lab.models import number_type
-from sweeps.lab.rig import Rig
+from sweeps.lab.rig import MovableModule
 
 __all__ = ["LandscapeSession", "evaluators_of", "training_batches"]
 
@@ -34,16 +34,16 @@ class LandscapeSession:
         self._data = spec.data.load(bench.folder).to(bench.device)
         self._by_type: dict[torch.dtype, Evaluators] = {}
         self._at: tuple[str, int] | None = None
-        self._rig: Rig | None = None
+        self._movable: MovableModule | None = None
         self._geometry: dict[str, Metric] = {}
 
     def evaluate(self, units: Sequence[Unit]) -> Iterator[Outcome]:
         """One outcome for each unit; a loss that is not finite makes it `diverged`, with its values kept."""
         try:
             for unit in units:
-                rig = self._rig_of(str(unit.params["model"]), int(unit.params["draw"] or 0))
-                rig.move({axis: float(unit.params[axis] or 0) for axis in self._spec.axes})
-                metrics = self._evaluators(rig.dtype)(rig.forward)
+                movable = self._moved(str(unit.params["model"]), int(unit.params["draw"] or 0))
+                movable.move({axis: float(unit.params[axis] or 0) for axis in self._spec.axes})
+                metrics = self._evaluators(movable.dtype)(movable.forward)
                 losses = {k: v for k, v in metrics.items() if k.endswith("_loss")}
                 infinite = [k for k, v in losses.items() if isinstance(v, float) and not np.isfinite(v)]
                 metrics |= {"batch_norm": self._spec.batch_norm, **self._geometry}
@@ -53,24 +53,24 @@ class LandscapeSession:
                 else:
                     yield Outcome(unit.key, metrics)
         finally:
-            if self._rig is not None:
-                self._rig.restore()
+            if self._movable is not None:
+                self._movable.restore()
 
     def close(self) -> None:
         """Give the module back as it was before this session."""
-        if self._rig is not None:
-            self._rig.close()
-        self._rig = self._at = None
+        if self._movable is not None:
+            self._movable.close()
+        self._movable = self._at = None
 
     def _evaluators(self, dtype: torch.dtype) -> Evaluators:
         if dtype not in self._by_type:
             self._by_type[dtype] = evaluators_of(self._spec, self._data, dtype, self._bench)
         return self._by_type[dtype]
 
-    def _rig_of(self, model: str, draw: int) -> Rig:
+    def _moved(self, model: str, draw: int) -> MovableModule:
         """The module with this centre and these directions; units come in an order in which it seldom changes."""
-        if self._rig is not None and self._at == (model, draw):
-            return self._rig
+        if self._movable is not None and self._at == (model, draw):
+            return self._movable
         self.close()
         spec, bench = self._spec, self._bench
         center = spec.centers()[model][0]
@@ -79,7 +79,7 @@ class LandscapeSession:
         batches: tuple[torch.Tensor, ...] = ()
         if spec.batch_norm == "reestimate":
             batches = training_batches(spec, center, self._data.cast(number_type(module)))
-        self._rig = Rig(
+        self._movable = MovableModule(
             module,
             under("state", self._prepared[f"model-{center}"]),
             {axis: under(axis, directions) for axis in spec.axes},
@@ -89,7 +89,7 @@ class LandscapeSession:
         )
         self._geometry = _geometry_metrics(list(spec.axes), directions)
         self._at = (model, draw)
-        return self._rig
+        return self._movable
 
 
 def evaluators_of(spec: LandscapeSpec, data: Data, dtype: torch.dtype, bench: Workbench) -> Evaluators:

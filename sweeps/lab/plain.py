@@ -57,10 +57,10 @@ def _reasons(module: nn.Module, layers: Collection[type[nn.Module]], *, root: bo
             yield from _odd_layer(name, part, layers)
         if change := altered(name, part):
             yield change
-        for mark, what in ((id(part), name), *((id(p), f"{name}.{n}") for n, p in tensors.items())):
-            if mark in used:
+        for identity, what in ((id(part), name), *((id(p), f"{name}.{n}") for n, p in tensors.items())):
+            if identity in used:
                 yield f"{what} is used in two places"
-            used.add(mark)
+            used.add(identity)
 
 
 def _odd_layer(name: str, layer: nn.Module, layers: Collection[type[nn.Module]]) -> Iterator[str]:

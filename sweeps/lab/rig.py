@@ -1,4 +1,4 @@
-"""A rig: a module set up to be moved, with weights from arrays, and given back as it was."""
+"""A module set up to be moved in the space of its weights, and given back as it was."""
 
 from __future__ import annotations
 
@@ -10,13 +10,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from orchestrator.kind import Arrays
 from sweeps.lab.batch_norm import BatchNormMode, reestimate, running_layers
 from sweeps.lab.models.base import number_type
 from sweeps.lab.space import Space
 
-__all__ = ["Rig", "state_arrays"]
-
-Arrays = Mapping[str, NDArray[Any]]
+__all__ = ["MovableModule", "state_arrays"]
 
 
 def state_arrays(module: nn.Module) -> dict[str, NDArray[Any]]:
@@ -25,7 +24,7 @@ def state_arrays(module: nn.Module) -> dict[str, NDArray[Any]]:
     return {k: (t.float() if t.dtype is torch.bfloat16 else t).detach().cpu().numpy().copy() for k, t in state.items()}
 
 
-class Rig:
+class MovableModule:
     """A module in evaluation mode whose parameters move in a space.
 
     The module's own memory is never written to: it works on copies until `close`.
@@ -55,18 +54,18 @@ class Rig:
         self.dtype = number_type(module)
         self._training = {m: m.training for m in module.modules()}
         tensors: dict[str, Tensor] = {**dict(module.named_parameters()), **dict(module.named_buffers())}
-        kept = module.state_dict(keep_vars=True)
+        stored = module.state_dict(keep_vars=True)
         self._originals = {name: t.data for name, t in tensors.items()}
         self._tensors = tensors
         self._batches = batches if mode == "reestimate" and running_layers(module) else None
         module.eval()
         for name, t in tensors.items():
-            value = torch.from_numpy(np.array(state[name])) if name in kept else t.data.clone()
+            value = torch.from_numpy(np.array(state[name])) if name in stored else t.data.clone()
             t.data = value.to(device=device, dtype=t.dtype)
         self._statistics = {n: b.data.clone() for n, b in module.named_buffers()} if self._batches else {}
         moving: dict[str, Tensor] = dict(module.named_parameters())
         if mode == "interpolate":
-            moving |= {n: b for n, b in module.named_buffers() if b.is_floating_point() and n in kept}
+            moving |= {n: b for n, b in module.named_buffers() if b.is_floating_point() and n in stored}
         self._space = Space(moving, {a: _on(moving, d) for a, d in directions.items()})
 
     def move(self, coordinates: Mapping[str, float]) -> None:

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+
+from sweeps.lab.arrays import Floats
 
 __all__ = ["Scale"]
 
-Array = NDArray[np.float64]
 _SHOWN = 0.98  # share of all values that the scale spans; a few huge ones would leave no colours for the rest
 
 
@@ -31,7 +31,7 @@ class Scale:
     cut: bool
 
     @classmethod
-    def of(cls, fields: Sequence[Array]) -> Scale:
+    def of(cls, fields: Sequence[Floats]) -> Scale:
         """The scale that spans 98 % of all finite values of all fields."""
         values = np.concatenate([f[np.isfinite(f)].ravel() for f in fields])
         if not len(values):
@@ -44,20 +44,20 @@ class Scale:
             high = low * 1.1 if log else low + 1.0
         return cls(low, high, log, cut=bool(values.max() > high))
 
-    def clip(self, values: Array) -> Array:
+    def clip(self, values: Floats) -> Floats:
         """Values within the range; NaN stays NaN."""
-        clipped: Array = np.clip(values, self.low, self.high)
+        clipped: Floats = np.clip(values, self.low, self.high)
         return clipped
 
-    def height(self, values: Array) -> Array:
+    def height(self, values: Floats) -> Floats:
         """Clipped values, as log10 on a logarithmic scale: what a surface plot draws."""
         clipped = self.clip(values)
         return np.log10(clipped) if self.log else clipped
 
-    def levels(self, count: int = 26) -> Array:
+    def levels(self, count: int = 26) -> Floats:
         """Values for contour lines."""
         make = np.geomspace if self.log else np.linspace
-        levels: Array = make(self.low, self.high, count)
+        levels: Floats = make(self.low, self.high, count)
         return levels
 
     def remark(self) -> str:

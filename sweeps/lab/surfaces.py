@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-__all__ = ["Roughness", "Surface", "roughness", "surfaces"]
+from sweeps.lab.arrays import Floats
 
-Array = NDArray[np.float64]
+__all__ = ["Roughness", "Surface", "roughness", "surfaces"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +31,8 @@ class Surface:
     model: str
     draw: int
     axes: tuple[str, ...]
-    points: tuple[Array, ...]
-    values: Array
+    points: tuple[Floats, ...]
+    values: Floats
     diverged: NDArray[np.bool_]
 
     @property
@@ -45,11 +45,11 @@ class Surface:
         """Whether that point is 0 itself."""
         return all(p[i] == 0 for p, i in zip(self.points, self.center, strict=True))
 
-    def line(self, axis: int) -> Array:
+    def line(self, axis: int) -> Floats:
         """Values along an axis through the centre."""
         index: list[int | slice] = list(self.center)
         index[axis] = slice(None)
-        taken: Array = self.values[tuple(index)]
+        taken: Floats = self.values[tuple(index)]
         return taken
 
     def slice(self, first: int, second: int) -> Surface:
@@ -66,7 +66,7 @@ def surfaces(rows: pd.DataFrame, axes: Sequence[str], metric: str) -> list[Surfa
 
     Cells without a row are NaN: a report may be made while the sweep still runs.
     """
-    found = []
+    drawn = []
     points = tuple(np.unique(rows[axis].to_numpy(float)) for axis in axes)
     shape = tuple(len(p) for p in points)
     for (model, draw), part in rows.groupby(["model", "draw"], sort=False):
@@ -75,8 +75,8 @@ def surfaces(rows: pd.DataFrame, axes: Sequence[str], metric: str) -> list[Surfa
         numbers = part[metric].to_numpy(float, na_value=np.nan)
         values[where] = np.where(np.isfinite(numbers), numbers, np.nan)
         diverged[where] = (part["status"] == "diverged").to_numpy(bool)
-        found.append(Surface(str(model), int(draw), tuple(axes), points, values, diverged))
-    return found
+        drawn.append(Surface(str(model), int(draw), tuple(axes), points, values, diverged))
+    return drawn
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,15 +104,15 @@ class Roughness:
 def roughness(surface: Surface) -> Roughness:
     """Roughness over all lines of the grid that run along an axis; points without a finite loss are left out."""
     values = surface.values
-    known = np.isfinite(values)
-    finite = values[known]
+    finite = np.isfinite(values)
+    numbers = values[finite]
     center = values[surface.center]
     lines = list(_lines(surface))
     triples = [t for x, y in lines for t in _convexities(x, y)]
     logs = [np.log10(np.maximum(y, 1e-12)) for _, y in lines]
     return Roughness(
-        below_ten=float(np.mean(values[known] < 10 * center)) if len(finite) else np.nan,
-        below_one=float(np.mean(finite < 1)) if len(finite) else np.nan,
+        below_ten=float(np.mean(values[finite] < 10 * center)) if len(numbers) else np.nan,
+        below_one=float(np.mean(numbers < 1)) if len(numbers) else np.nan,
         variation=_mean([_variation(y) for y in logs]),
         bumps=_mean([_minima(y) - 1 for y in logs]),
         convex=_mean(triples),
@@ -120,30 +120,30 @@ def roughness(surface: Surface) -> Roughness:
     )
 
 
-def _lines(surface: Surface) -> Iterator[tuple[Array, Array]]:
+def _lines(surface: Surface) -> Iterator[tuple[Floats, Floats]]:
     """Coordinates and finite values of each line of the grid with at least three of them."""
     for axis, x in enumerate(surface.points):
         others = [range(n) for i, n in enumerate(surface.values.shape) if i != axis]
         for index in itertools.product(*others):
             place: list[int | slice] = [*index[:axis], slice(None), *index[axis:]]
             y = surface.values[tuple(place)]
-            known = np.isfinite(y)
-            if known.sum() >= 3:
-                yield x[known], y[known]
+            finite = np.isfinite(y)
+            if finite.sum() >= 3:
+                yield x[finite], y[finite]
 
 
-def _convexities(x: Array, y: Array) -> list[bool]:
+def _convexities(x: Floats, y: Floats) -> list[bool]:
     share = (x[1:-1] - x[:-2]) / (x[2:] - x[:-2])
     chord = y[:-2] * (1 - share) + y[2:] * share
     return [bool(c) for c in y[1:-1] <= chord * (1 + 1e-6)]
 
 
-def _variation(y: Array) -> float:
+def _variation(y: Floats) -> float:
     span = float(y.max() - y.min())
     return float(np.abs(np.diff(y)).sum()) / (2 * span) if span > 0 else 0.0
 
 
-def _minima(y: Array) -> int:
+def _minima(y: Floats) -> int:
     slopes = np.sign(np.diff(y))
     slopes = slopes[slopes != 0]
     turns = int(np.sum((slopes[:-1] < 0) & (slopes[1:] > 0)))

@@ -10,7 +10,7 @@ from safetensors.torch import save_file, save_model
 from torch import nn
 
 from orchestrator.errors import SpecError
-from sweeps.lab.checkpoint import CheckpointFile, fit, read_state
+from sweeps.lab.checkpoint import CheckpointFile, load_into, read_state
 
 
 @pytest.fixture
@@ -35,11 +35,11 @@ def test_both_formats_give_the_state_back(module: nn.Module, tmp_path: Path) -> 
 def test_what_does_not_fit_is_listed(module: nn.Module) -> None:
     state = module.state_dict()
     del state["1.num_batches_tracked"]
-    fit(module, state, "whole")  # that one may be absent: older files lack it
+    load_into(module, state, "whole")  # that one may be absent: older files lack it
     state["2.weight"] = torch.zeros(2, 5)
     state["3.bias"] = state.pop("0.bias")
     with pytest.raises(SpecError) as caught:
-        fit(module, state, "model a")
+        load_into(module, state, "model a")
     text = str(caught.value)
     assert "model a does not fit" in text
     assert "missing: 0.bias" in text
@@ -111,7 +111,7 @@ class Tied(nn.Module):
 @pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "module._orig_mod.", "_orig_mod.module."])
 def test_names_of_wrappers_are_taken_off(module: nn.Module, prefix: str) -> None:
     state = {k: v + 1 for k, v in module.state_dict().items()}
-    fit(module, {f"{prefix}{k}": v for k, v in state.items()}, "wrapped")
+    load_into(module, {f"{prefix}{k}": v for k, v in state.items()}, "wrapped")
     assert all(torch.equal(v, state[k]) for k, v in module.state_dict().items())
 
 
@@ -119,16 +119,16 @@ def test_names_of_wrappers_are_taken_off(module: nn.Module, prefix: str) -> None
 def test_a_part_that_is_called_like_a_wrapper_keeps_its_name(name: str) -> None:
     own, state = Wrapping(name), {f"{name}.weight": torch.ones(2, 3), f"{name}.bias": torch.ones(2)}
     for given in (state, {f"module.{k}": v for k, v in state.items()}):
-        fit(own, given, "own")
+        load_into(own, given, "own")
         assert all(torch.equal(v, state[k]) for k, v in own.state_dict().items())
     with pytest.raises(SpecError, match=f"missing: {name}.weight"):
-        fit(own, {k.removeprefix(f"{name}."): v for k, v in state.items()}, "own")
+        load_into(own, {k.removeprefix(f"{name}."): v for k, v in state.items()}, "own")
 
 
 def test_half_wrapped_names_are_not_guessed_at(module: nn.Module) -> None:
     state = {k if k.startswith("0.") else f"module.{k}": v for k, v in module.state_dict().items()}
     with pytest.raises(SpecError, match=r"unexpected: module\.1\.weight"):
-        fit(module, state, "half")
+        load_into(module, state, "half")
 
 
 def test_a_file_that_holds_a_shared_tensor_once_is_whole(tmp_path: Path) -> None:
@@ -136,17 +136,17 @@ def test_a_file_that_holds_a_shared_tensor_once_is_whole(tmp_path: Path) -> None
     save_model(saved, str(tmp_path / "tied.safetensors"))
     state = read_state(tmp_path / "tied.safetensors")
     assert len(state) == len(saved.state_dict()) - 2
-    fit(loaded, state, "tied")
+    load_into(loaded, state, "tied")
     assert all(torch.equal(v, saved.state_dict()[k]) for k, v in loaded.state_dict().items())
     assert loaded.a.weight is loaded.b.weight
-    fit(loaded, {f"module.{k}": v for k, v in state.items()}, "tied and wrapped")
+    load_into(loaded, {f"module.{k}": v for k, v in state.items()}, "tied and wrapped")
     with pytest.raises(SpecError, match=r"missing: .*weight"):
-        fit(Tied(share=False), state, "untied")
+        load_into(Tied(share=False), state, "untied")
 
 
 def test_two_values_of_one_tensor_are_refused() -> None:
     state = {k: v.clone() for k, v in Tied().state_dict().items()}
-    fit(Tied(), state, "both names")
+    load_into(Tied(), state, "both names")
     state["b.weight"] += 1
     with pytest.raises(SpecError, match=r"one tensor in the module, but two values: a\.weight and b\.weight"):
-        fit(Tied(), state, "untied since")
+        load_into(Tied(), state, "untied since")

@@ -34,6 +34,10 @@ CASES: list[tuple[dict[str, Any], tuple[int, ...], int]] = [
     ({"net": "vit", "width": 8, "depth": 2, "heads": 2, "patch": 4}, (3, 8, 8), 10),
     ({"net": "cnn"}, (1, 8, 8), 10),
     ({"net": "resnet", "depth": 8, "width": 4}, (3, 16, 16), 10),
+    ({"net": "resnet18", "width": 2}, (1, 8, 8), 10),
+    ({"net": "small_cnn", "width": 3}, (1, 28, 28), 10),
+    ({"net": "cnn_s"}, (1, 28, 28), 10),
+    ({"net": "gpt", "width": 8, "depth": 2, "heads": 2, "qk_norm": True}, (6,), 13),
 ]
 
 

@@ -37,8 +37,8 @@ class Gpt(Transformer):
         """As for all networks, and there must be one target for each position that gives logits."""
         general = super().misfit(data)
         if general is None and data.sequence != (self.logits == "all"):
-            needed, there = ("all", "each position") if data.sequence else ("last", "each sample, not position")
-            return f"needs `logits: {needed}`, since the data has one target for {there}"
+            needed, targets = ("all", "each position") if data.sequence else ("last", "each sample, not position")
+            return f"needs `logits: {needed}`, since the data has one target for {targets}"
         return general
 
     def closed_form(self, shape: tuple[int, ...], outputs: int) -> Count | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from orchestrator.errors import SpecError
+from orchestrator.kind import Arrays
 from orchestrator.unit import digest
 from sweeps.lab.identity import by_content
 from sweeps.lab.packs.events import BranchPoint, Checkpoint, Ended, Evaluated, ModelEvent
@@ -24,7 +25,6 @@ from sweeps.lab.recipe import Recipe
 
 __all__ = ["WEIGHTS", "Arrays", "SavedState", "as_arrays", "read_header", "read_state", "recipes_digest"]
 
-Arrays: TypeAlias = Mapping[str, NDArray[Any]]
 WEIGHTS = "snapshot/"
 """Names of arrays begin so that belong to an event: they never change, and only become more from state to state."""
 

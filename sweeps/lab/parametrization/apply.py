@@ -104,14 +104,14 @@ def factors(scheme: Parametrization, net: Net, method: Method, shape: tuple[int,
 def _acting(rule: Rule, method: Method, family: Family) -> dict[str, float]:
     a, decay = rule.multiplier, rule.decay or 0.0
     shrinking = decay / (a if method.decoupled else a * a)
-    found = {
+    by_name = {
         "learning_rate": rule.rate * (a * a if family == "sgd" else a),
         "weight_decay": shrinking,
         "adamw_weight_decay": shrinking,
         "eps": rule.eps / a,
     }
-    there = method.coefficients()
-    return {name: factor for name, factor in found.items() if name in there and name in method.scaled}
+    coefficients = method.coefficients()
+    return {name: factor for name, factor in by_name.items() if name in coefficients and name in method.scaled}
 
 
 @torch.no_grad()

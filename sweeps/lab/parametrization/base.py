@@ -118,11 +118,11 @@ class Parametrization(Model):
 
     def rules(self, part: Part, growth: Growth, family: Family, length: float = 1.0) -> Rule:
         """The whole rule of one tensor, whose steps have grown by `length` beside what the rule gives them."""
-        found = self.rule(part, growth, family)
+        plain = self.rule(part, growth, family)
         zero = ("output" in self.zero and part.role == "output") or ("query" in self.zero and part.query)
-        init = 0.0 if zero else found.init
-        decay = (1 / found.rate if found.decay is None else found.decay) * length
-        return replace(found, init=init, rate=found.rate / length, decay=decay**self.decay_exponent)
+        init = 0.0 if zero else plain.init
+        decay = (1 / plain.rate if plain.decay is None else plain.decay) * length
+        return replace(plain, init=init, rate=plain.rate / length, decay=decay**self.decay_exponent)
 
 
 def _blocks(net: Net) -> int | None:

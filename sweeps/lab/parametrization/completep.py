@@ -40,17 +40,17 @@ class CompleteP(ResidualScheme):
     alpha: float = Field(1.0, ge=0.5, le=1, description="of the branch multiplier d^-alpha")
 
     def rule(self, part: Part, growth: Growth, family: Family) -> Rule:
-        found = depth_rule(part, growth, family, self.alpha)
+        scaled = depth_rule(part, growth, family, self.alpha)
         shrunk = growth.depth**-self.alpha if part.in_block else 1.0
-        return replace(found, eps=shrunk / growth.width)
+        return replace(scaled, eps=shrunk / growth.width)
 
 
 def depth_rule(part: Part, growth: Growth, family: Family, alpha: float) -> Rule:
     """The rule of muP, with residual branches times depth^-alpha."""
-    found = mup_rule(part, growth, family)
+    by_width = mup_rule(part, growth, family)
     if not part.in_block:
-        return found
+        return by_width
     branch = growth.depth**-alpha if part.ends_branch else 1.0
     power = 2 * alpha - 1 if family == "sgd" else alpha - 1
-    rate = found.rate * growth.depth**power
-    return replace(found, multiplier=found.multiplier * branch, rate=rate, decay=1 / found.rate)
+    rate = by_width.rate * growth.depth**power
+    return replace(by_width, multiplier=by_width.multiplier * branch, rate=rate, decay=1 / by_width.rate)

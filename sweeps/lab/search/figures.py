@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
-from numpy.typing import NDArray
 from plotly.subplots import make_subplots
 
 from orchestrator.report.canvas import PALETTE, log_ticks, new_picture, page_style, panel_grid, plain, words
@@ -16,6 +15,7 @@ from orchestrator.report.parts import Figure
 from orchestrator.report.ranges import Range
 from orchestrator.settings import Dimension
 from orchestrator.unit import canonical
+from sweeps.lab.arrays import Floats
 from sweeps.lab.search.table import exists_in
 from sweeps.lab.search.trials import TRIAL
 
@@ -28,7 +28,6 @@ __all__ = [
     "wide",
 ]
 
-Floats: TypeAlias = NDArray[np.float64]
 _GREY = "#9a9a9a"
 _STATES = (("ok", PALETTE[0], "o", "circle"), ("pruned", _GREY, "v", "triangle-down"))  # with matplotlib's and Plotly's
 _WIDE = 8.0  # a positive goal that spans so much is drawn on a logarithmic scale

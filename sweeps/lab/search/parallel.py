@@ -16,7 +16,8 @@ from orchestrator.report.canvas import new_picture, page_style, plain, words
 from orchestrator.report.parts import Figure
 from orchestrator.settings import Dimension
 from orchestrator.unit import canonical
-from sweeps.lab.search.figures import Floats, floats, wide
+from sweeps.lab.arrays import Floats
+from sweeps.lab.search.figures import floats, wide
 from sweeps.lab.search.table import exists_in
 
 __all__ = ["parallel_figure"]

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sweeps.lab.arrays import Floats
+
 __all__ = ["Curve", "Drift", "Optimum", "drift", "notes", "penalty", "sensitivity"]
 
-Floats: TypeAlias = NDArray[np.float64]
 DRAWS = 1000  # of a bootstrap
 
 

@@ -13,6 +13,7 @@ from orchestrator.report.canvas import PALETTE, log_ticks, new_picture, panel_gr
 from orchestrator.report.ranges import Range
 from orchestrator.report.tables import numbers
 from orchestrator.report.values import group_labels, label
+from sweeps.lab.arrays import Floats
 
 __all__ = [
     "MOST_BANDS",
@@ -31,8 +32,6 @@ _MOST_NAMES = 12  # below a panel
 MOST_BANDS = 4  # more quartile bands than that hide each other
 _ANNOTATED = 80  # cells of a map that are small enough in number to hold their value as text
 _STRETCH = 15.0  # even values over [0, x] have 9, three decades of log-even ones 250
-
-Floats = NDArray[np.float64]
 
 
 def _log(values: Floats) -> bool:

@@ -17,14 +17,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from orchestrator.artifacts import Artifacts
+from orchestrator.kind import Arrays
 from orchestrator.unit import digest
 
 __all__ = ["FORMAT", "Packed", "Place", "WeightFile"]
 
 FORMAT = "landsweep-zoo-1"
 _STEP = "step-"
-
-Arrays = Mapping[str, NDArray[Any]]
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from orchestrator.testing.kind_suite import run_example
 from sweeps.lab.data import Data
 from sweeps.lab.packs import Checkpoint, Ended, Evaluated, TrainingEvent, train_pack
 from sweeps.lab.recipe import Recipe
-from sweeps.lab.rig import Rig, state_arrays
+from sweeps.lab.rig import MovableModule, state_arrays
 from sweeps.lab.zoo.audit import regenerate
 from sweeps.zoo import Zoo, ZooKind, ZooSpec
 from tests.support.traps import LOOP_ONLY, PARTS, TRAPS, build
@@ -181,15 +181,15 @@ def test_a_moved_module_is_the_module_with_other_weights(parts: list[str], seed:
     module = build(parts).double()
     moving = {n: torch.randn(p.shape, generator=generator, dtype=p.dtype) for n, p in module.named_parameters()}
     state = state_arrays(module)
-    rig = Rig(module, state, {"x": {n: np.array(d) for n, d in moving.items()}}, "fixed", [], "cpu")
+    movable = MovableModule(module, state, {"x": {n: np.array(d) for n, d in moving.items()}}, "fixed", [], "cpu")
     for c in (0.0, 0.7, -0.2):
         plain = restored(parts, {n: torch.from_numpy(a) for n, a in state.items()}).eval()
         with torch.no_grad():
             for name, p in plain.named_parameters():
                 p += c * moving[name]
-            rig.move({"x": c})
-            torch.testing.assert_close(rig.forward(x.clone()), plain(x.clone()), rtol=1e-10, atol=1e-10)
-    rig.close()
+            movable.move({"x": c})
+            torch.testing.assert_close(movable.forward(x.clone()), plain(x.clone()), rtol=1e-10, atol=1e-10)
+    movable.close()
 
 
 def test_a_zoo_of_traps_reads_and_regenerates(tmp_path: Path, data: Data) -> None:
