@@ -14,7 +14,6 @@ from orchestrator.row import METERS, Column
 from orchestrator.spec import IsAxis, IsNamedAxis, Model, Spec
 from sweeps.lab.batch_norm import BatchNormMode
 from sweeps.lab.data import DataSpec
-from sweeps.lab.data.base import FolderData
 from sweeps.lab.directions import RandomDirections
 from sweeps.lab.evaluate import EvaluatorSpec, evaluator_columns
 from sweeps.lab.identity import by_content
@@ -104,13 +103,13 @@ class LandscapeSpec(Spec):
 
     def pinned(self, folder: Path) -> Self:
         """This spec with all data files and checkpoints pinned by digest."""
-        data = self.data.pinned(folder) if isinstance(self.data, FolderData) else self.data
         models = {name: model.pinned(folder) for name, model in self.models.items()}
         evaluators = {
-            name: e.model_copy(update={"data": e.data.pinned(folder)}) if isinstance(e.data, FolderData) else e
+            name: e if e.data is None else e.model_copy(update={"data": e.data.pinned(folder)})
             for name, e in self.evaluators.items()
         }
-        return self.model_copy(update={"data": data, "models": models, "evaluators": evaluators})
+        changes = {"data": self.data.pinned(folder), "models": models, "evaluators": evaluators}
+        return self.model_copy(update=changes)
 
     def context(self) -> dict[str, Any]:
         """All that rows depend on beside the params; files by content, not by path."""

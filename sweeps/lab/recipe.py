@@ -14,7 +14,6 @@ from orchestrator.unit import digest
 from sweeps.lab.augment import AugmentSpec
 from sweeps.lab.averaging import AveragingSpec
 from sweeps.lab.data import DataSpec
-from sweeps.lab.data.base import FolderData
 from sweeps.lab.identity import by_content
 from sweeps.lab.models import Net, NetSpec
 from sweeps.lab.optim import OptimizerSpec, Sgd
@@ -185,8 +184,6 @@ class Recipe(Model):
 
     def pinned(self, folder: Path) -> Self:
         """This recipe with data files pinned by digest; as it is, where they are absent or there are none."""
-        if not isinstance(self.data, FolderData):
-            return self
         try:
             return self.model_copy(update={"data": self.data.pinned(folder)})
         except SpecError:

@@ -173,6 +173,15 @@ class Source(Model):
         """
         raise NotImplementedError
 
+    def pinned(self, base: Path) -> Self:
+        """The same with the digest of every file that it is read from; by default there is none.
+
+        Raises:
+            SpecError: a file is missing.
+        """
+        del base
+        return self
+
     def dimensions(self) -> Dimensions | None:
         """Shapes and splits, from the spec alone; None where only loading tells them."""
         return None
@@ -216,10 +225,10 @@ class ImageData(Source):
         n = self.validation or 0
         if n >= len(train):
             raise SpecError(f"data.validation: {n} of {len(train)} training images leave none; give a smaller number")
-        kept = len(train) - n
-        splits = {"train": Split(train.inputs[:kept], train.targets[:kept])}
+        cut = len(train) - n
+        splits = {"train": Split(train.inputs[:cut], train.targets[:cut])}
         if n:
-            splits["validation"] = Split(train.inputs[kept:], train.targets[kept:])
+            splits["validation"] = Split(train.inputs[cut:], train.targets[cut:])
         return Data.of({**splits, "test": test})
 
 
@@ -245,16 +254,16 @@ class FolderData(Source):
 
     def stand_in(self, rows: int, base: Path) -> Data:
         """`rows` random samples in each split: no file need be there."""
-        known = self.dimensions()
-        if known is None:
+        data = self.dimensions()
+        if data is None:
             return super().stand_in(rows, base)
-        if known.sequence:
-            inputs = torch.randint(known.outputs, (rows, *known.shape), generator=generator(0, "tokens"))
-            split = Split(inputs, inputs)
+        if data.sequence:
+            tokens = torch.randint(data.outputs, (rows, *data.shape), generator=generator(0, "tokens"))
+            split = Split(tokens, tokens)
         else:
-            inputs = torch.rand((rows, *known.shape), generator=generator(0, "pixels"))
-            split = Split(inputs, torch.arange(rows) % known.outputs)
-        return Data.of(dict.fromkeys(known.splits, split), known.outputs)
+            pixels = torch.rand((rows, *data.shape), generator=generator(0, "pixels"))
+            split = Split(pixels, torch.arange(rows) % data.outputs)
+        return Data.of(dict.fromkeys(data.splits, split), data.outputs)
 
     def pinned(self, base: Path) -> Self:
         """The same with the digest of every file."""
@@ -284,11 +293,11 @@ def required(folder: Path, names: Sequence[Sequence[str]], source: str, where: s
     """
     if not folder.is_dir():
         raise SpecError(f"data.folder: there is no folder {folder}; {source} is read from local files: {where}")
-    found = [next((folder / n for n in options if (folder / n).is_file()), None) for options in names]
-    missing = [" or ".join(options) for options, file in zip(names, found, strict=True) if file is None]
+    files = [next((folder / n for n in options if (folder / n).is_file()), None) for options in names]
+    missing = [" or ".join(options) for options, file in zip(names, files, strict=True) if file is None]
     if missing:
         raise SpecError(f"data.folder: {folder} lacks {', '.join(missing)}; {source} needs {len(names)} files: {where}")
-    return [file for file in found if file is not None]
+    return [file for file in files if file is not None]
 
 
 def images(pixels: NDArray[np.uint8], mean: Sequence[float], std: Sequence[float]) -> Tensor:

@@ -67,16 +67,16 @@ class OwnData(Source):
     def _tensor(self, name: str, what: str, value: object) -> Tensor:
         try:
             # A copy of what is no tensor: torch warns when it is given a read-only array.
-            found = value.detach() if isinstance(value, Tensor) else torch.from_numpy(np.array(value))
+            tensor = value.detach() if isinstance(value, Tensor) else torch.from_numpy(np.array(value))
         except (TypeError, ValueError) as e:
-            told = f"data: {what} of split {name!r} of {self.path} can't be read as numbers: {_kind(value)}: {e}"
-            raise SpecError(f"{told}; {_WANTED}") from e
-        if not found.ndim or found.is_complex() or found.layout is not torch.strided:
-            shape = f"{str(found.dtype).removeprefix('torch.')} {list(found.shape)}"
+            message = f"data: {what} of split {name!r} of {self.path} can't be read as numbers: {_kind(value)}: {e}"
+            raise SpecError(f"{message}; {_WANTED}") from e
+        if not tensor.ndim or tensor.is_complex() or tensor.layout is not torch.strided:
+            shape = f"{str(tensor.dtype).removeprefix('torch.')} {list(tensor.shape)}"
             raise SpecError(
                 f"data: {what} of split {name!r} of {self.path} must be dense real numbers [n, ...], got {shape}"
             )
-        return found
+        return tensor
 
     def _check_alike(self, splits: Mapping[str, Split]) -> None:
         """All splits must have inputs of one shape and targets of one kind."""

@@ -49,10 +49,10 @@ class Text(FolderData):
         place = base / self.folder
         if place.is_file():
             return [place]
-        found = [f for f in place.glob(self.pattern) if f.is_file()]
-        if not found:
+        files = [f for f in place.glob(self.pattern) if f.is_file()]
+        if not files:
             raise SpecError(f"data.folder: {place} is no file and has no files {self.pattern!r}; see data.pattern")
-        return sorted(found, key=lambda f: f.relative_to(place).as_posix())
+        return sorted(files, key=lambda f: f.relative_to(place).as_posix())
 
     def text(self, base: Path) -> bytes:
         """The joined files, cut at `max_bytes`."""
