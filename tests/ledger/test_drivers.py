@@ -16,6 +16,10 @@ from tests.ledger.driver import batch, content, key, series, work
 from tests.support.processes import wait_until_stopped
 
 
+def lock_files(ledger: Ledger) -> list[str]:
+    return [name for name, _ in ledger.store.list("lock")]
+
+
 def test_second_is_refused_while_the_first_lives(ledger: Ledger, start: Start) -> None:
     first = start(ledger, at="after-commit", nth=2, signal="SIGSTOP")
     wait_until_stopped(first.pid)
@@ -50,11 +54,10 @@ def test_on_another_machine_the_heartbeat_decides(ledger: Ledger, start: Start) 
 
 
 def test_a_used_process_id_is_not_its_former_owner(ledger: Ledger) -> None:
-    former = replace(Holder.me(), started=1.0)
-    first = ledger.writing(holder=former)
-    first._lock._stop.set()
-    with ledger.writing(stale=1e9) as second:  # not refused, and without waiting for a heartbeat
-        assert second._lock.epoch == first._lock.epoch + 1
+    ledger.writing(holder=replace(Holder.me(), started=1.0), beat=1e9)
+    assert lock_files(ledger) == ["000001.json"]
+    with ledger.writing(stale=1e9):  # not refused, and without waiting for a heartbeat
+        assert lock_files(ledger) == ["000002.json"]
 
 
 def test_paused_driver_that_comes_second_is_refused(ledger: Ledger, start: Start) -> None:
@@ -113,8 +116,7 @@ def test_a_late_taker_does_not_harm_its_successors(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch, ended: bool
 ) -> None:
     """It sees a dead driver and is paused; two others come. It wakes between series and rows of the third's commit."""
-    dead = ledger.writing(holder=replace(Holder.me(), started=1.0))
-    dead._lock._stop.set()
+    ledger.writing(holder=replace(Holder.me(), started=1.0), beat=1e9)
     paused, wake, create, outcome = threading.Event(), threading.Event(), Store.create, list[object]()
 
     def late(store: Store, path: str, data: bytes | bytearray) -> bool:
