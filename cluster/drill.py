@@ -29,7 +29,7 @@ from orchestrator.errors import LandsweepError, UsageError
 from orchestrator.ledger import Ledger, Store
 from orchestrator.site import Site, launcher_type, load_site
 
-__all__ = ["Drill", "places_to_die", "spec_of"]
+__all__ = ["Drill", "drill_spec", "places_to_die"]
 
 _UNIT_SECONDS = 0.5
 _LOOK_SECONDS = 0.5
@@ -75,7 +75,7 @@ class Drill:
             raise UsageError(f"{self.out} holds a sweep already; a drill needs results of its own: --out")
         site = load_site(self.site, self.changes)
         held = _held(site)
-        spec = spec_of(self, _workers(site))
+        spec = drill_spec(self, _workers(site))
         units = int(spec["axes"]["i"]["range"])
         say(f"{units:,} units of {spec['fixed']['seconds']:.2g} s; results in {self.out}")
         rng = random.Random(self.seed)
@@ -159,7 +159,7 @@ def places_to_die(rng: random.Random, units: int, n: int) -> list[int]:
     return sorted(rng.sample(places, n))
 
 
-def spec_of(drill: Drill, workers: int) -> dict[str, Any]:
+def drill_spec(drill: Drill, workers: int) -> dict[str, Any]:
     """The sweep of a drill as a spec, for `landsweep run`."""
     units = drill.units or max(50, int(drill.seconds * workers / _UNIT_SECONDS))
     store = Store.at(drill.out)

@@ -23,14 +23,14 @@ from tests.chaos.driver import spec_data
 KIND = kind_named("function")
 
 
-def spec_of(units: int, seconds: float = 0.0) -> Any:
+def function_spec(units: int, seconds: float = 0.0) -> Any:
     return parse(KIND.spec, spec_data(units, seconds), "test")
 
 
 def run(folder: Path, units: int, watch: QuietWatch | None = None, **options: Any) -> Snapshot:
     site = Site(executor="local", tracking=False, shard_seconds=1e-9, commit_rows=1)
     watch = watch or QuietWatch()
-    return run_sweep(KIND, spec_of(units), site, folder, folder=Path.cwd(), watch=watch, **options)
+    return run_sweep(KIND, function_spec(units), site, folder, folder=Path.cwd(), watch=watch, **options)
 
 
 def removing(folder: Path, point: str, nth: int, names: Callable[[], list[str]]) -> Callable[[str], None]:
@@ -102,7 +102,7 @@ def test_a_driver_that_begins_a_moment_later_is_told_who_works_there(tmp_path: P
     writers = []
 
     def begin() -> None:
-        writers.append(begun(Store.at(tmp_path), KIND, spec_of(6), Path.cwd()).writing())
+        writers.append(begun(Store.at(tmp_path), KIND, function_spec(6), Path.cwd()).writing())
 
     with pytest.raises(SweepLocked, match=r"is being worked on by process \d+ on .*landsweep status"):
         run(tmp_path, 6, Rival(begin))
@@ -118,6 +118,6 @@ def test_a_driver_that_began_and_ended_meanwhile_has_left_its_rows(tmp_path: Pat
 
 
 def test_another_spec_that_began_there_meanwhile_is_named(tmp_path: Path) -> None:
-    other = spec_of(6, seconds=0.5)
+    other = function_spec(6, seconds=0.5)
     with pytest.raises(SweepMismatch, match=r"another spec(.|\n)*seconds(.|\n)*--out"):
         run(tmp_path, 6, Rival(lambda: begun(Store.at(tmp_path), KIND, other, Path.cwd()) and None))

@@ -25,7 +25,7 @@ HERE = __name__
 DATA = {"source": "callable", "path": f"{HERE}:blobs"}
 
 
-def spec_of(models: dict[str, Any], data: dict[str, Any], **fields: Any) -> LandscapeSpec:
+def own_spec(models: dict[str, Any], data: dict[str, Any], **fields: Any) -> LandscapeSpec:
     base = {"kind": "landscape", "name": "t", "axes": {"x": [-1, 0, 0.5]}, "models": models, "data": data}
     return parse(LandscapeSpec, copy.deepcopy({**base, **fields}), "test")
 
@@ -103,7 +103,7 @@ MARKOV = {"source": "markov", "states": 5, "context": 6, "train": 40, "test": 30
 
 
 def test_a_landscape_of_sequences_means_over_all_positions() -> None:
-    spec = spec_of(
+    spec = own_spec(
         {"gpt": {**GPT, "train": {"epochs": 2, "optimizer": "adamw", "learning_rate": 0.01}}},
         MARKOV,
         batch_size=7,
@@ -139,7 +139,7 @@ def test_a_landscape_of_sequences_means_over_all_positions() -> None:
 
 
 def test_a_sequence_has_no_class_of_its_own() -> None:
-    spec = spec_of({"gpt": {**GPT, "train": {"epochs": 0}}}, MARKOV, evaluators={"a": {"classes": [1]}})
+    spec = own_spec({"gpt": {**GPT, "train": {"epochs": 0}}}, MARKOV, evaluators={"a": {"classes": [1]}})
     with pytest.raises(SpecError, match=r"evaluators\.a\.classes: a sequence has a class at every position"):
         KIND.check(spec, Workbench())
 
@@ -147,14 +147,14 @@ def test_a_sequence_has_no_class_of_its_own() -> None:
 @pytest.mark.parametrize("net", [{"net": "mlp", "hidden": [8], "dropout": 0.5}, {**GPT, "dropout": 0.3}])
 def test_training_with_dropout_gives_the_same_landscape_again(net: dict[str, Any]) -> None:
     data = MARKOV if net["net"] == "gpt" else {"source": "digits"}
-    spec = spec_of({"net": {**net, "train": {"epochs": 1}}}, data, evaluators={"test": {"split": "test"}})
+    spec = own_spec({"net": {**net, "train": {"epochs": 1}}}, data, evaluators={"test": {"split": "test"}})
     tables = []
     for seed in range(3):
         torch.manual_seed(seed)
         tables.append(landscape(spec)[0])
     pd.testing.assert_frame_equal(tables[0], tables[1], check_exact=True)
     pd.testing.assert_frame_equal(tables[0], tables[2], check_exact=True)
-    other = spec_of({"net": {**net, "train": {"epochs": 1, "seed": 1}}}, data, evaluators={"test": {"split": "test"}})
+    other = own_spec({"net": {**net, "train": {"epochs": 1, "seed": 1}}}, data, evaluators={"test": {"split": "test"}})
     assert landscape(other)[0]["test_loss"].iloc[1] != tables[0]["test_loss"].iloc[1]
 
 
@@ -164,9 +164,9 @@ def test_labels_that_are_no_classes_are_refused(label: int) -> None:
     odd = {**DATA, "args": {"label": label}}
     told = f"labels of split 'test' must be whole numbers from 0 to 2, but {label} is among them"
     with pytest.raises(SpecError, match=told):
-        KIND.check(spec_of(models, odd), Workbench())
+        KIND.check(own_spec(models, odd), Workbench())
     with pytest.raises(SpecError, match=told):
-        KIND.check(spec_of(models, DATA, evaluators={"odd": {"data": odd}}), Workbench())
+        KIND.check(own_spec(models, DATA, evaluators={"odd": {"data": odd}}), Workbench())
 
 
 @pytest.mark.parametrize(
@@ -182,14 +182,14 @@ def test_labels_that_are_no_classes_are_refused(label: int) -> None:
 )
 def test_own_losses_of_another_shape_are_refused_before_the_grid(loss: str, gave: str) -> None:
     models = {"net": {"net": "mlp", "hidden": [4], "train": {"epochs": 0}}}
-    spec = spec_of(models, DATA, evaluators={"own": {"loss": f"{HERE}:{loss}"}})
+    spec = own_spec(models, DATA, evaluators={"own": {"loss": f"{HERE}:{loss}"}})
     with pytest.raises(SpecError, match=rf"models\.net and the evaluators .*the loss of own .*{gave}"):
         KIND.check(spec, Workbench())
 
 
 def test_an_own_loss_of_each_sample_is_averaged() -> None:
     models = {"net": {"net": "own", "build": f"{HERE}:Tied", "train": {"epochs": 2}}}
-    rows, made = landscape(spec_of(models, DATA, evaluators={"own": {"loss": f"{HERE}:margin"}}))
+    rows, made = landscape(own_spec(models, DATA, evaluators={"own": {"loss": f"{HERE}:margin"}}))
     module, (x, y) = Tied(), blobs()["test"]
     module.load_state_dict(model_state(made))
     with torch.no_grad():
@@ -204,9 +204,9 @@ def test_data_take_the_number_type_of_each_network() -> None:
         "double": {"net": "own", "build": f"{HERE}:double", "train": {"epochs": 1}},
         "half": {"net": "own", "build": f"{HERE}:halved", "train": {"epochs": 1}},
     }
-    single, _ = landscape(spec_of(models, DATA, evaluators={"test": {}, "else": {"data": DATA, "first": 9}}))
+    single, _ = landscape(own_spec(models, DATA, evaluators={"test": {}, "else": {"data": DATA, "first": 9}}))
     wide = {**DATA, "args": {"dtype": "float64"}}
-    rows, made = landscape(spec_of(models, wide, evaluators={"test": {}, "else": {"data": wide, "first": 9}}))
+    rows, made = landscape(own_spec(models, wide, evaluators={"test": {}, "else": {"data": wide, "first": 9}}))
     assert made["model-double"]["state/weight"].dtype == np.float64
     assert set(rows["status"]) == {"ok"}
     np.testing.assert_array_equal(rows["test_loss"][:3], single["test_loss"][:3])  # both are the same float32
@@ -220,7 +220,7 @@ def test_a_tied_network_with_a_part_called_module_comes_from_its_file(tmp_path: 
     torch.save({f"module.{k}": v for k, v in module.state_dict().items()}, tmp_path / "parallel.pt")
     own = {"net": "own", "build": f"{HERE}:Tied"}
     models = {"a": {**own, "checkpoint": "tied.safetensors"}, "b": {**own, "checkpoint": "parallel.pt"}}
-    rows, _ = landscape(spec_of(models, DATA, evaluators={"test": {}}, batch_size=40), tmp_path)
+    rows, _ = landscape(own_spec(models, DATA, evaluators={"test": {}}, batch_size=40), tmp_path)
     x, y = blobs()["test"]
     with torch.no_grad():
         wanted = float(F.cross_entropy(module(torch.from_numpy(x)), torch.from_numpy(y)))

@@ -25,7 +25,7 @@ def spread(a: int = 0, b: int = 0, fail: bool = False, name: str = "loss") -> di
     return {name: a + b}
 
 
-def spec_of(**changes: Any) -> Any:
+def spread_spec(**changes: Any) -> Any:
     data = {"name": "p", "function": "tests.test_plan:spread", "axes": {"a": {"range": 6}}}
     return parse(FUNCTION.spec, data | changes, "test")
 
@@ -56,20 +56,20 @@ def test_rows_of_another_plan_are_said_by_plan_and_by_run(tmp_path: Path) -> Non
     ],
 )
 def test_why_rows_belong_to_no_unit(tmp_path: Path, axes: dict[str, Any], why: str) -> None:
-    run_example(FUNCTION, spec_of(), tmp_path)
-    assert why in planned(spec_of(axes=axes), tmp_path)
+    run_example(FUNCTION, spread_spec(), tmp_path)
+    assert why in planned(spread_spec(axes=axes), tmp_path)
 
 
 def test_a_plan_that_only_grows_says_nothing(tmp_path: Path) -> None:
-    run_example(FUNCTION, spec_of(), tmp_path)
-    assert forecast(FUNCTION, spec_of(axes={"a": {"range": 9}}), load_site(None), str(tmp_path)).remarks == ()
+    run_example(FUNCTION, spread_spec(), tmp_path)
+    assert forecast(FUNCTION, spread_spec(axes={"a": {"range": 9}}), load_site(None), str(tmp_path)).remarks == ()
 
 
 def test_columns_that_change_are_said(tmp_path: Path) -> None:
-    run_example(FUNCTION, spec_of(columns={"loss": {}}), tmp_path)
-    more = planned(spec_of(columns={"loss": {}, "time": {}}), tmp_path)
+    run_example(FUNCTION, spread_spec(columns={"loss": {}}), tmp_path)
+    more = planned(spread_spec(columns={"loss": {}, "time": {}}), tmp_path)
     assert "columns have changed, so these are null: time in those that are there." in more
-    renamed = spec_of(columns={"error_rate": {}}, axes={"a": {"range": 7}})
+    renamed = spread_spec(columns={"error_rate": {}}, axes={"a": {"range": 7}})
     said = "null: loss in new rows; error_rate in those that are there. A column that only has a new name is split so"
     assert said in planned(renamed, tmp_path)
     watch = QuietWatch()
@@ -79,12 +79,12 @@ def test_columns_that_change_are_said(tmp_path: Path) -> None:
 
 
 def test_the_time_is_said_or_why_it_is_not_known(tmp_path: Path) -> None:
-    assert "time: unknown, because no unit has run yet" in planned(spec_of(), tmp_path / "none")
-    run_example(FUNCTION, spec_of(), tmp_path / "done")
-    assert "time: nothing is left to run" in planned(spec_of(), tmp_path / "done")
-    assert "s per unit, so about" in planned(spec_of(axes={"a": {"range": 9}}), tmp_path / "done")
-    run_example(FUNCTION, spec_of(fixed={"fail": True}), tmp_path / "failed")
-    grown = spec_of(fixed={"fail": True}, axes={"a": {"range": 9}})
+    assert "time: unknown, because no unit has run yet" in planned(spread_spec(), tmp_path / "none")
+    run_example(FUNCTION, spread_spec(), tmp_path / "done")
+    assert "time: nothing is left to run" in planned(spread_spec(), tmp_path / "done")
+    assert "s per unit, so about" in planned(spread_spec(axes={"a": {"range": 9}}), tmp_path / "done")
+    run_example(FUNCTION, spread_spec(fixed={"fail": True}), tmp_path / "failed")
+    grown = spread_spec(fixed={"fail": True}, axes={"a": {"range": 9}})
     assert "because all units that have run failed" in planned(grown, tmp_path / "failed")
 
 

@@ -30,7 +30,7 @@ AXES: dict[str, list[Any]] = {
 }
 
 
-def spec_of(axis: str) -> dict[str, Any]:
+def zoo_over(axis: str) -> dict[str, Any]:
     recipe = dict(ZOO["recipe"])  # type: ignore[call-overload]
     if axis == "optimizer.name":
         recipe["optimizer"] = {"method": "class", "name": "torch.optim:SGD", "learning_rate": 0.1}
@@ -39,7 +39,7 @@ def spec_of(axis: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("axis", SWEPT)
 def test_rows_of_an_own_zoo_name_no_new_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, axis: str) -> None:
-    own = ran(tmp_path, spec_of(axis))
+    own = ran(tmp_path, zoo_over(axis))
     assert is_own(own, json.loads((own / "sweep.json").read_text()))
     for part in (own / "rows").glob("part*.parquet"):
         table = pq.read_table(part)

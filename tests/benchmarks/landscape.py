@@ -37,7 +37,7 @@ from sweeps.landscape import LandscapeKind, LandscapeSpec
 KIND = LandscapeKind()
 
 
-def spec_of(side: int) -> LandscapeSpec:
+def grid_spec(side: int) -> LandscapeSpec:
     """A grid of side x side points around a ResNet-32."""
     return LandscapeSpec.model_validate(
         {
@@ -134,7 +134,7 @@ def timed(run: Callable[[], object], points: int) -> dict[str, float]:
 def measure(side: int, repeats: int) -> dict[str, list[dict[str, float]]]:
     """All sides in turn, several times."""
     torch.set_num_threads(1)
-    spec = spec_of(side)
+    spec = grid_spec(side)
     made: dict[str, Any] = {}
     for step in KIND.preparations(spec):
         made[step.name] = KIND.prepare(spec, step.name, made, Workbench())

@@ -40,7 +40,7 @@ def noop(i: int) -> dict[str, float]:
     return {"y": 0.0}
 
 
-def spec_of(units: int) -> Spec:
+def noop_spec(units: int) -> Spec:
     data = {
         "kind": "function",
         "name": "overhead",
@@ -69,7 +69,7 @@ class Timed(QuietWatch):
 def ours(units: int, folder: Path) -> dict[str, Any]:
     watch = Timed()
     site = Site(workers=WORKERS, tracking=False)
-    run_sweep(kind_named("function"), spec_of(units), site, folder, folder=Path.cwd(), watch=watch)
+    run_sweep(kind_named("function"), noop_spec(units), site, folder, folder=Path.cwd(), watch=watch)
     ended = time.perf_counter()
     if watch.began is None:
         raise RuntimeError("the run showed no progress")
@@ -93,7 +93,7 @@ def resumed(units: int, folder: str) -> int:
     """How many units a second run computes: none."""
     site = Site(workers=WORKERS, tracking=False)
     kind = kind_named("function")
-    return run_sweep(kind, spec_of(units), site, folder, folder=Path.cwd(), watch=QuietWatch()).new
+    return run_sweep(kind, noop_spec(units), site, folder, folder=Path.cwd(), watch=QuietWatch()).new
 
 
 def tune(trials: int) -> float:

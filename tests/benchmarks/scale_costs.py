@@ -29,7 +29,7 @@ from orchestrator.site import Site
 from orchestrator.spec import Spec, parse
 from orchestrator.testing.kind_suite import QuietWatch
 
-__all__ = ["Costs", "Idle", "loop_costs", "ray_costs", "spec_of"]
+__all__ = ["Costs", "Idle", "loop_costs", "noop_spec", "ray_costs"]
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def unit(i: int) -> dict[str, float]:
     return {"y": float(i)}
 
 
-def spec_of(units: int) -> Spec:
+def noop_spec(units: int) -> Spec:
     data = {
         "kind": "function",
         "name": "scale",
@@ -142,7 +142,7 @@ def loop_costs(units: int, repeats: int) -> tuple[float, float]:
             executor = Idle(64)
             site = Site(tracking=False, shard_seconds=shard_seconds)
             with tempfile.TemporaryDirectory() as folder:
-                kind, spec = kind_named("function"), spec_of(units)
+                kind, spec = kind_named("function"), noop_spec(units)
                 began = time.process_time()
                 run_sweep(kind, spec, site, folder, folder=Path.cwd(), watch=QuietWatch(), executor=executor)
                 spent = time.process_time() - began - executor.aside
@@ -247,12 +247,12 @@ def _message_seconds(pretender: Any) -> float:
 
 
 def spec_units(n: int) -> list[Any]:
-    kind, spec = kind_named("function"), spec_of(n)
+    kind, spec = kind_named("function"), noop_spec(n)
     return list(kind.planner(spec).ask(n))
 
 
 def _batch(rows: int) -> pa.RecordBatch:
-    kind, spec = kind_named("function"), spec_of(rows)
+    kind, spec = kind_named("function"), noop_spec(rows)
     maker = RowMaker(kind.params(spec), kind.columns(spec))
     units = spec_units(rows)
     return maker.batch(units, [Outcome(u.key, {"y": 0.0}) for u in units], [{"attempt": 1} for _ in units])

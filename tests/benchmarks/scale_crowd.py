@@ -25,7 +25,7 @@ from orchestrator.schedule import Shard
 from orchestrator.site import Site
 from orchestrator.spec import parse
 from orchestrator.testing.kind_suite import QuietWatch
-from tests.benchmarks.scale_costs import spec_of
+from tests.benchmarks.scale_costs import noop_spec
 
 __all__ = ["overhead"]
 
@@ -135,7 +135,7 @@ def overhead(workers: int, seconds: int) -> dict[str, float]:
         kind = kind_named("function")
         site = Site(workers=workers, cpus=0.001, tracking=False, start_timeout=600)
         executor = RayExecutor(site, _Crowds(site, workers))
-        run_sweep(kind, spec_of(units), site, folder, folder=Path.cwd(), watch=watch, executor=executor)
+        run_sweep(kind, noop_spec(units), site, folder, folder=Path.cwd(), watch=watch, executor=executor)
         rows = Ledger.open(Store.at(folder)).rows(["worker", "ended", "seconds"]).to_pandas().sort_values("ended")
     rows["began"] = rows["ended"] - rows["seconds"]
     since = float(rows.groupby("worker")["ended"].nth(2).max())

@@ -13,7 +13,7 @@ from typing import Any
 import psutil
 import pytest
 
-from cluster.drill import Drill, places_to_die, spec_of
+from cluster.drill import Drill, drill_spec, places_to_die
 from cluster.drill_outcome import Outcome
 from orchestrator.errors import UsageError
 from orchestrator.kind import kind_named
@@ -36,7 +36,7 @@ def outcome(tmp_path: Path) -> Outcome:
     drill = Drill(None, [], str(tmp_path / "drill"), seconds=0.02, units=UNITS, life=1e9)
     kind = kind_named("function")
     site = Site(executor="local", commit_rows=5, commit_seconds=1e-3)
-    run_example(kind, parse(kind.spec, spec_of(drill, 2), "drill"), drill.out, site)
+    run_example(kind, parse(kind.spec, drill_spec(drill, 2), "drill"), drill.out, site)
     found = Outcome(Store.at(drill.out), UNITS, 0.001)
     found.store.create(f"{FOLDER}/a.json", json.dumps({"what": "worker"}).encode())
     return found
@@ -73,7 +73,7 @@ def test_a_missing_row_and_a_damaged_file_are_seen(outcome: Outcome) -> None:
 
 def test_results_that_a_worker_does_not_see_are_said(outcome: Outcome, tmp_path: Path) -> None:
     kind, drill = kind_named("function"), Drill(None, [], str(tmp_path / "blind"), 0.02, UNITS, 1e9)
-    spec = spec_of(drill, 2)
+    spec = drill_spec(drill, 2)
     spec["fixed"]["results"] = str(tmp_path / "elsewhere")
     run_example(kind, parse(kind.spec, spec, "drill"), drill.out, Site(executor="local"))
     blind = Outcome(Store.at(drill.out), UNITS, 0.001)
