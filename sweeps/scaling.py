@@ -1,7 +1,7 @@
 """The scaling kind: budgets in, laws out, and a larger run that puts the prediction to the test.
 
 A study plans which sizes of a family train for how many steps, from budgets in FLOPs (iso-FLOP) or from ratios of
-tokens to parameters, trains them as a zoo does, and fits a law to the rows in its report. Where `validate` asks for it,
+tokens to parameters, trains them in packs, and fits a law to the rows in its report. Where `validate` asks for it,
 the planner then proposes runs larger than all that were fitted, of the size that the fit holds best.
 """
 

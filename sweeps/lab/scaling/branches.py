@@ -57,7 +57,7 @@ class Horizons:
 
     @classmethod
     def among(cls, schedule: WarmupStableDecay | None, planned: Iterable[tuple[int, int]]) -> Horizons:
-        """Those of the pairs of width and steps that are planned.
+        """The horizons of planned pairs of width and steps.
 
         Raises:
             SpecError: one is too short for warm-up and cool-down.
@@ -85,11 +85,11 @@ class Horizons:
     def leaves(self, params: Mapping[str, Value]) -> int | None:
         """The step after which a unit's run leaves the longest of its size; None: it is trained from its start.
 
-        Runs that test the fit are among those: they are no horizon that is fitted.
+        That is also None for runs that test the fit: even where their length equals a fitted horizon, they stand alone.
         """
         steps, horizons = int(params["steps"] or 0), self._of(params)
-        tests = params.get("role") == "validate"
-        if self.schedule is None or tests or steps not in horizons or steps == max(horizons):
+        tests_the_fit = params.get("role") == "validate"
+        if self.schedule is None or tests_the_fit or steps not in horizons or steps == max(horizons):
             return None
         return steps - self.schedule.falls(steps)
 

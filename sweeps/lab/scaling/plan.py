@@ -190,7 +190,8 @@ class ScalingPlanner(Planner):
         self._spec, self._keys, self._propose, self._pack = spec, keys, propose, pack
         planned = cells(spec, Ladder(spec))
         factors, seeds = spec.factor_values, spec.seed_values
-        self.fitted = [u for c in planned for u in units_of(c, spec, keys, factors, seeds, pack)]
+        units = (u for c in planned for u in units_of(c, spec, keys, factors, seeds, pack))
+        self.fitted = list({u.key: u for u in units}.values())  # close factors may give equal learning rates
         self._fitted = frozenset(u.key for u in self.fitted)
         self._queue = _queue(self.fitted, horizons_of(spec, planned))
         self._larger: list[Unit] = []  # runs that test the fit and are to be proposed

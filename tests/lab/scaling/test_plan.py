@@ -51,12 +51,19 @@ def test_limits_keep_what_lies_between_them() -> None:
     assert 0 < len(kept) < len(every) == 10
 
 
-@pytest.mark.parametrize("ratios", [[10, 10.0001], [10, 10.0001, 10.0002, 40], [1e-3, 2e-3]])
-def test_ratios_that_lead_to_equal_steps_give_each_run_once(ratios: list[float]) -> None:
-    spec = study_spec(budgets=[1e9, 3e9], ratios=ratios, limits={"least_steps": 1})
-    planner = KIND.planner(spec)
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"ratios": [10, 10.0001]},
+        {"ratios": [10, 10.0001, 10.0002, 40]},
+        {"ratios": [1e-3, 2e-3]},
+        {"rates": [1, 1.0000001, 2]},
+    ],
+)
+def test_ratios_or_rates_that_lead_to_equal_runs_give_each_run_once(changes: dict[str, Any]) -> None:
+    planner = KIND.planner(study_spec(**changes, limits={"least_steps": 1}))
     units = planner.ask(999)
-    assert len({u.key for u in units}) == len(units) == planner.total and planner.exhausted
+    assert len({u.key for u in units}) == len(units) == planner.total == len(planner.fitted) and planner.exhausted
 
 
 def test_depth_and_heads_follow_the_width() -> None:
