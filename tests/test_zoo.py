@@ -126,7 +126,7 @@ def test_bad_specs_name_the_field_and_what_is_allowed(changes: dict[str, Any], n
         ({**SMALL_RECIPE, "net": {"net": "gpt"}}, ["recipe.net", "gpt"]),
         ({**SMALL_RECIPE, "split": "valid"}, ["split", "'valid'", "train"]),
         ({**SMALL_RECIPE, "evaluate": {"splits": ["trai"]}}, ["evaluate.splits", "'trai'", "test"]),
-        ({**SMALL_RECIPE, "checkpoints": {"at_steps": [41]}}, ["checkpoints", "41", "behind the end"]),
+        ({**SMALL_RECIPE, "checkpoints": {"at_steps": [41]}}, ["checkpoints", "41", "after the end"]),
         ({**SMALL_RECIPE, "checkpoints": {"best": "tset_loss"}}, ["checkpoints.best", "'tset_loss'", "test_loss"]),
     ],
 )
@@ -161,7 +161,7 @@ def test_a_state_of_another_back_end_does_not_stop_a_sweep(tmp_path: Path, pinne
     training = train_pack([recipe], recipe.data.load(bench.folder), backend="loop")
     next(training)
     name = States.name(recipe.pack_key(), units, [units[0].key])
-    States(bench.artifacts).save(name, units, [units[0].key], training.state())
+    States(bench.artifacts).files(name).save(units, [units[0].key], training.state())
     rows = [o for o in KIND.open(spec, {}, bench).evaluate(units) if isinstance(o, Outcome)]
     assert [(o.status, o.metrics["backend"]) for o in rows] == [(Status.ok, used)]
     assert not list((tmp_path / "states").iterdir())

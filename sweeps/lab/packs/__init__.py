@@ -16,11 +16,13 @@ from sweeps.lab.packs.calibrate import FEW, LARGEST, Choice, choose, suited
 from sweeps.lab.packs.entry import train_pack
 from sweeps.lab.packs.events import Beat, Best, BranchPoint, Checkpoint, Ended, Evaluated, TrainingEvent
 from sweeps.lab.packs.proof import check_backend, prove_backend
+from sweeps.lab.packs.state import FIXED_ARRAYS
 from sweeps.lab.packs.trainer import Trainer
 from sweeps.lab.packs.training import Training
 
 __all__ = [
     "FEW",
+    "FIXED_ARRAYS",
     "LARGEST",
     "BackendName",
     "Beat",

@@ -23,10 +23,10 @@ from sweeps.lab.packs.events import BranchPoint, Checkpoint, Ended, Evaluated, M
 from sweeps.lab.packs.scores import BestMetrics
 from sweeps.lab.recipe import Recipe
 
-__all__ = ["WEIGHTS", "Arrays", "SavedState", "as_arrays", "read_header", "read_state", "recipes_digest"]
+__all__ = ["FIXED_ARRAYS", "Arrays", "SavedState", "as_arrays", "read_header", "read_state", "recipes_digest"]
 
-WEIGHTS = "snapshot/"
-"""Names of arrays begin so that belong to an event: they never change, and only become more from state to state."""
+FIXED_ARRAYS = "snapshot/"
+"""Arrays whose names begin so are weights of an event: from state to state they only become more, and none changes."""
 
 _TEXTS = ("about", "events")
 
@@ -61,7 +61,7 @@ def read_state(arrays: Arrays) -> SavedState:
         SpecError: it is none, or not whole.
     """
     header = read_header(arrays)
-    names = [n for n in arrays if n not in _TEXTS and not n.startswith(WEIGHTS)]
+    names = [n for n in arrays if n not in _TEXTS and not n.startswith(FIXED_ARRAYS)]
     return SavedState(header, {n: torch.from_numpy(np.array(arrays[n])) for n in names}, _events_in(arrays))
 
 
@@ -106,10 +106,10 @@ def _from_events(events: Sequence[ModelEvent]) -> dict[str, NDArray[Any]]:
                 entry |= {"of": "evaluated", "epoch": event.epoch, "metrics": dict(event.metrics)}
             case Checkpoint():
                 entry |= {"of": "snapshot", "epoch": event.epoch, "label": event.label, "slot": i}
-                arrays |= {f"{WEIGHTS}{i}/{name}": t.numpy() for name, t in event.state.items()}
+                arrays |= {f"{FIXED_ARRAYS}{i}/{name}": t.numpy() for name, t in event.state.items()}
             case BranchPoint():
                 entry |= {"of": "point", "slot": i}
-                arrays |= {f"{WEIGHTS}{i}/{name}": t.numpy() for name, t in event.state.items()}
+                arrays |= {f"{FIXED_ARRAYS}{i}/{name}": t.numpy() for name, t in event.state.items()}
             case Ended():
                 entry |= {"of": "ended", "status": event.status, "epoch": event.epoch, "metrics": dict(event.metrics)}
                 entry |= {"error": event.error, "seconds": event.seconds}
@@ -121,8 +121,8 @@ def _events_in(arrays: Arrays) -> list[ModelEvent]:
     """The events that `_from_events` was given; what was best when a model ended follows from its evaluations."""
     states: dict[int, dict[str, Tensor]] = {}
     for name, array in arrays.items():
-        if name.startswith(WEIGHTS):
-            slot, _, key = name.removeprefix(WEIGHTS).partition("/")
+        if name.startswith(FIXED_ARRAYS):
+            slot, _, key = name.removeprefix(FIXED_ARRAYS).partition("/")
             states.setdefault(int(slot), {})[key] = torch.from_numpy(np.array(array))
     events: list[ModelEvent] = []
     best: dict[int, BestMetrics] = {}

@@ -244,7 +244,7 @@ class Training(Trainer):
         """All that training on needs, by name: a header, tensors, and all events so far.
 
         The weights in checkpoints are among the events, for it is not known here what became of them. They are not
-        copied, and `WEIGHTS` says which arrays they are, so that whoever saves states often can write each only once.
+        copied, and `FIXED_ARRAYS` says which arrays they are, so that whoever saves states often can write each once.
         """
         header = {
             "recipes": self._digest,

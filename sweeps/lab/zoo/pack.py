@@ -13,33 +13,34 @@ from orchestrator.kind import Workbench
 from orchestrator.row import Metric, Outcome, Progress, Status
 from orchestrator.unit import Unit
 from sweeps.lab.data import Data
-from sweeps.lab.packs import Beat, Best, BranchPoint, Checkpoint, Ended, Evaluated, Training, train_pack
+from sweeps.lab.packs import Beat, Best, BranchPoint, Checkpoint, Ended, Evaluated, Trainer, train_pack
 from sweeps.lab.recipe import Recipe
 from sweeps.lab.zoo.branching import BEGUN, Points
 from sweeps.lab.zoo.split import split_of
 from sweeps.lab.zoo.states import States
 from sweeps.lab.zoo.weights import Packed
 
-__all__ = ["Pack"]
+__all__ = ["PackRun"]
 
 
-class Pack:
-    """One pack in training.
+class PackRun:
+    """Trains the models of one pack, and makes outcomes and weights of what its trainer emits.
 
     Args:
         bench: of this worker.
-        states: where its state is kept.
-        members: its units and their recipes, which have equal pack keys.
+        states: among them is the state of this pack, which is saved as it trains.
+        members: units and their recipes, which have equal pack keys.
         data: of the recipes.
         parameters: how many numbers one network has.
         backend: that trains.
-        note: why no faster one does, for the rows.
-        auto: whether a state of another back-end may be gone on from.
-        wanted: keys of the units that were asked for; others only stand in the state that is restored.
+        note: why no faster one does, for the rows; empty: there is no reason to give.
+        auto: whether the back-end was chosen, so that a saved state of another one will do as well.
+        wanted: keys of the units to return; the others are in a saved state, and are dropped once it is restored.
+            None: all.
         points: where branches leave main runs; None: there are no branches.
 
     Attributes:
-        outcomes: of its wanted models, once it has ended; without the place of the weights.
+        outcomes: of the wanted models that have ended; the place of their weights is not yet in them.
         weights: their checkpoints.
         state: name of its state.
     """
@@ -58,114 +59,126 @@ class Pack:
         wanted: Collection[str] | None = None,
         points: Points | None = None,
     ) -> None:
-        self._points = points
         self._units = [unit for unit, _ in members]
         self._recipes = [recipe for _, recipe in members]
         self._wanted = frozenset(u.key for u in self._units) if wanted is None else frozenset(wanted)
-        self._places = {i: n for n, i in enumerate(i for i, u in enumerate(self._units) if u.key in self._wanted)}
+        wanted_indices = [i for i, unit in enumerate(self._units) if unit.key in self._wanted]
+        self._slots = {index: slot for slot, index in enumerate(wanted_indices)}  # place among the weights, by index
         self.outcomes: list[Outcome] = []
-        self.weights = Packed([self._units[i].key for i in self._places], data.shape, data.outputs)
+        self.weights = Packed([self._units[i].key for i in self._slots], data.shape, data.outputs)
         self.state = States.name(self._recipes[0].pack_key(), self._units, self._wanted)
-        self._bench, self._states = bench, states
-        self._data, self._parameters = data, parameters
-        self._backend, self._note, self._auto = backend, note, auto
-        self._can_keep = True
+        self._states, self._files = states, states.files(self.state)
+        self._bench, self._data, self._points = bench, data, points
+        self._backend, self._auto = backend, auto
+        self._facts: dict[str, Metric] = {
+            "parameters": parameters,
+            "backend_note": note or None,
+            "pack_size": len(members),
+        }
+        self._saves = True
 
     def train(self, resume: str | None = None) -> Iterator[Progress]:
         """Train to the end; gives the evaluations on the way.
 
         Args:
-            resume: name of the state to go on from; by default the pack's own, if there is one.
+            resume: name of the state to train on from; None: the pack's own, if there is one.
         """
-        bench, training, kept = self._bench, self._begun(resume or self.state), time.monotonic()
-        training.drop([i for i in range(len(self._units)) if i not in self._places])
+        trainer, saved = self._trainer(resume or self.state), time.monotonic()
+        trainer.drop([i for i in range(len(self._units)) if i not in self._slots])
         stopped: set[int] = set()
-        for event in training:
-            if not isinstance(event, Beat) and event.index not in self._places:
-                continue
-            match event:
-                case Evaluated():
+        for event in trainer:
+            if isinstance(event, Beat):
+                for index in self._to_stop(stopped):
+                    stopped.add(index)
+                    trainer.stop(index)
+                if time.monotonic() - saved > self._bench.state_seconds:
+                    self._save(trainer)
+                    saved = time.monotonic()
+            elif event.index in self._slots:  # a restored state also has events of models that were dropped
+                if isinstance(event, Evaluated):
                     yield Progress(self._units[event.index].key, event.step, event.metrics)
-                case Checkpoint() | BranchPoint() | Ended():
-                    self._hear(event, training)
-                case Beat():
-                    for i in self._places:
-                        if i not in stopped and bench.stopped(self._units[i].key):
-                            stopped.add(i)
-                            training.stop(i)
-                    if time.monotonic() - kept > bench.state_seconds:
-                        self._keep(training)
-                        kept = time.monotonic()
+                else:
+                    self._take(event, trainer)
 
-    def _hear(self, event: Checkpoint | BranchPoint | Ended, training: Training) -> None:
+    def _take(self, event: Checkpoint | BranchPoint | Ended, trainer: Trainer) -> None:
         match event:
             case Checkpoint():
-                self.weights.add(self._places[event.index], event.label, event.step, event.state)
+                self.weights.add(self._slots[event.index], event.label, event.step, event.state)
             case BranchPoint():
                 if self._points is not None:
                     self._points.keep(self._units[event.index], event.step, event.state)
             case Ended():
-                self.outcomes.append(self._outcome(event, training))
+                self.outcomes.append(self._outcome(event, trainer))
 
-    def _begun(self, name: str) -> Training:
-        """The training, from a kept state if one fits; what was done is lost where it does not, but not the sweep."""
-        state = self._states.load(name)
+    def _to_stop(self, stopped: Collection[int]) -> list[int]:
+        return [i for i in self._slots if i not in stopped and self._bench.stopped(self._units[i].key)]
+
+    def _trainer(self, name: str) -> Trainer:
+        """The trainer, restored from the state of this name if it fits; if not, the work in it is done again."""
+        files = self._files if name == self.state else self._states.files(name)
+        state = files.load()
         if state is not None:
             try:
-                return self._training("auto" if self._auto else self._backend, state)
+                return self._new_trainer("auto" if self._auto else self._backend, state)
             except SpecError:
-                self._states.drop(name)
-        return self._training(self._backend, None)
+                files.drop()
+        return self._new_trainer(self._backend, None)
 
-    def _training(self, backend: str, resume: Mapping[str, NDArray[Any]] | None) -> Training:
-        device, base = self._bench.device, self._bench.folder
-        begin = None if resume is not None or self._points is None else self._points.begin(self._units)
+    def _new_trainer(self, backend: str, resume: Mapping[str, NDArray[Any]] | None) -> Trainer:
         return train_pack(
             self._recipes,
             self._data,
-            device=device,
+            device=self._bench.device,
             backend=backend,
             resume=resume,
-            base=base,
+            base=self._bench.folder,
             branch_steps=() if self._points is None else self._points.steps(self._units[0]),
-            start_from=begin,
+            start_from=None if resume is not None or self._points is None else self._points.begin(self._units),
         )
 
-    def _keep(self, training: Training) -> None:
-        if not self._can_keep:
+    def _save(self, trainer: Trainer) -> None:
+        if not self._saves:
             return
         try:
-            state = training.state()
-        except SpecError:  # an optimizer class with something that can't be kept: it trains all the same
-            self._can_keep = False
+            state = trainer.state()
+        except SpecError:  # an optimizer class keeps something that can't be saved: it trains all the same
+            self._saves = False
         else:
-            self._states.save(self.state, self._units, self._wanted, state)
+            self._files.save(self._units, self._wanted, state)
 
-    def _outcome(self, event: Ended, training: Training) -> Outcome:
+    def _outcome(self, event: Ended, trainer: Trainer) -> Outcome:
         unit, recipe = self._units[event.index], self._recipes[event.index]
-        diverged = event.status == "diverged"
-        final = {k: v for k, v in event.metrics.items() if k.endswith(("_loss", "_accuracy"))}
-        final = {k: v for k, v in final.items() if not k.startswith(("best_", "batch_"))}
-        metrics: dict[str, Metric] = {
-            **final,
-            **{name: event.metrics.get(name) for name in recipe.evaluate.measured()},
-            **_best_metrics(event.best),
-            "steps_done": event.step,
-            "epochs_done": event.epoch,
-            "gradient_evaluations": event.step * recipe.optimizer.gradients,
-            "diverged_step": event.step if diverged else None,
-            "parameters": self._parameters,
-            "split": split_of(recipe.seed),
-            "checkpoints": " ".join(self.weights.labels(self._places[event.index])),
-            "backend": training.backend,
-            "backend_note": self._note or None,
-            "pack_size": len(self._units),
-        }
+        labels = self.weights.labels(self._slots[event.index])
+        metrics = self._facts | {"checkpoints": " ".join(labels), "backend": trainer.backend}
         if self._points is not None:
-            metrics[BEGUN.name] = training.started_at
-        status = {"ok": Status.ok, "diverged": Status.diverged, "stopped": Status.pruned}[event.status]
-        error = f"stopped after step {event.step}" if event.status == "stopped" else event.error
-        return Outcome(unit.key, metrics, status, error, seconds=event.seconds)
+            metrics[BEGUN.name] = trainer.started_at
+        return _outcome(unit.key, recipe, event, metrics)
+
+
+def _outcome(key: str, recipe: Recipe, event: Ended, metrics: Mapping[str, Metric]) -> Outcome:
+    """The outcome of a model that has ended.
+
+    Args:
+        key: of the unit.
+        recipe: of the model.
+        event: its end.
+        metrics: that say how it was trained, rather than what came of it.
+    """
+    last = {n: v for n, v in event.metrics.items() if n.endswith(("_loss", "_accuracy"))}
+    columns: dict[str, Metric] = {
+        **{n: v for n, v in last.items() if not n.startswith(("best_", "batch_"))},
+        **{name: event.metrics.get(name) for name in recipe.evaluate.measured()},
+        **_best_metrics(event.best),
+        "steps_done": event.step,
+        "epochs_done": event.epoch,
+        "gradient_evaluations": event.step * recipe.optimizer.gradients,
+        "diverged_step": event.step if event.status == "diverged" else None,
+        "split": split_of(recipe.seed),
+        **metrics,
+    }
+    status = {"ok": Status.ok, "diverged": Status.diverged, "stopped": Status.pruned}[event.status]
+    error = f"stopped after step {event.step}" if event.status == "stopped" else event.error
+    return Outcome(key, columns, status, error, seconds=event.seconds)
 
 
 def _best_metrics(best: Mapping[str, Best]) -> dict[str, Metric]:

@@ -21,7 +21,7 @@ from sweeps.lab.packs.calendar import Calendar
 from sweeps.lab.recipe import Recipe
 from sweeps.lab.zoo.branching import Points
 from sweeps.lab.zoo.choices import Choices
-from sweeps.lab.zoo.pack import Pack
+from sweeps.lab.zoo.pack import PackRun
 from sweeps.lab.zoo.recipes import Recipes
 from sweeps.lab.zoo.states import States
 from sweeps.lab.zoo.weights import Place, WeightFile
@@ -144,7 +144,7 @@ class TrainingSession:
                     opened = time.monotonic()
         yield from self._written(file, waiting, states)
 
-    def _packs(self, alike: Sequence[Member], data: Data, choice: Choice) -> Iterator[tuple[Pack, str | None]]:
+    def _packs(self, alike: Sequence[Member], data: Data, choice: Choice) -> Iterator[tuple[PackRun, str | None]]:
         """Units of one pack key as packs: first those that go on from a state, which is named, then the rest."""
         left = {unit.key: (unit, recipe) for unit, recipe in alike}
         pack_key, parameters = alike[0][1].pack_key(), self._parameters(alike[0][1])
@@ -166,12 +166,12 @@ class TrainingSession:
         choice: Choice,
         parameters: int,
         wanted: Collection[str] | None = None,
-    ) -> Pack:
+    ) -> PackRun:
         backend = choice.backend
         if self._auto:
             recipes = [recipe for _, recipe in members]
             backend = suited(backend, recipes, data, self._bench.device, self._bench.folder)
-        return Pack(
+        return PackRun(
             self._bench,
             self._states,
             members,

@@ -1,7 +1,7 @@
-"""States of packs in training, kept so that another worker, or another run, goes on from them.
+"""States of packs in training, saved so that another worker, or another run, trains on from them.
 
 A later run may cut shards elsewhere, and then some of a pack's models come to one worker and the rest to another. Each
-restores the whole pack, for a state is one computation, and goes on with the models that it was asked for.
+restores the whole pack, for a state is one computation, and trains on with the models that it was asked for.
 """
 
 from __future__ import annotations
@@ -14,13 +14,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from orchestrator.arrays import digest_of
 from orchestrator.artifacts import Artifacts
 from orchestrator.unit import Unit, digest
+from sweeps.lab.packs import FIXED_ARRAYS
 
-__all__ = ["Kept", "States"]
+__all__ = ["Kept", "StateFiles", "States"]
 
 _FOLDER = "states"
 _INDEX = ".index.safetensors"
+_ELSEWHERE = "elsewhere"  # entry of a state: digests by which the other files that hold arrays of it are called
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +41,79 @@ class Kept:
     alive: frozenset[str]
 
 
-class States:
-    """Keeps, finds and drops states in the results folder.
+class StateFiles:
+    """The files of one state, which replaces an older one each time it is saved.
+
+    Weights that checkpoints hold never change once they are in a state, and with a policy that keeps many they are most
+    of it. So each goes into a file of its own kind, once, and the file that is replaced each time names those files.
+    They are called by a digest of their arrays, so that two trainings of one pack can't mix theirs up.
 
     Args:
-        artifacts: of the sweep; None where there is no results folder, and then nothing is kept.
+        artifacts: of the sweep; None where there is no results folder, and then nothing is saved.
+        name: of the state.
+    """
+
+    def __init__(self, artifacts: Artifacts | None, name: str) -> None:
+        self._artifacts = artifacts
+        self._stem = f"{_FOLDER}/{name}"
+        self._written: dict[str, str] = {}  # array that never changes: digest of the file it lies in
+
+    def load(self) -> dict[str, NDArray[Any]] | None:
+        """The state; None if there is none, or some file of it is missing or damaged."""
+        self._written = {}
+        arrays = None if self._artifacts is None else self._artifacts.load(f"{self._stem}.safetensors")
+        if self._artifacts is None or arrays is None or _ELSEWHERE not in arrays:
+            return arrays
+        written: dict[str, str] = {}
+        for file in json.loads(arrays.pop(_ELSEWHERE).tobytes()):
+            more = self._artifacts.load(f"{self._stem}.weights-{file}.safetensors")
+            if more is None:
+                return None
+            arrays |= more
+            written |= dict.fromkeys(more, file)
+        self._written = written
+        return arrays
+
+    def save(self, units: Sequence[Unit], wanted: Collection[str], state: Mapping[str, NDArray[Any]]) -> None:
+        """Save a state.
+
+        Args:
+            units: of the pack, in order.
+            wanted: keys of those that are asked for.
+            state: of their training, after that which this object has saved or loaded before.
+        """
+        if self._artifacts is None:
+            return
+        fixed = {name for name in state if name.startswith(FIXED_ARRAYS)}
+        fresh = {name: np.asarray(state[name], order="C") for name in fixed - self._written.keys()}
+        if fresh:
+            content = digest_of(fresh)
+            self._artifacts.keep(f"{self._stem}.weights-{content}.safetensors", fresh)
+            self._written |= dict.fromkeys(fresh, content)
+        own = {name: a for name, a in state.items() if name not in fixed}
+        if fixed:
+            own[_ELSEWHERE] = _text(sorted({self._written[name] for name in fixed}))
+        self._artifacts.keep(f"{self._stem}.safetensors", own)
+        index = {"units": _text([[u.key, dict(u.params), u.key in wanted] for u in units])}
+        self._artifacts.keep(self._stem + _INDEX, index)
+
+    def drop(self) -> None:
+        """Delete the state, whoever has saved it."""
+        if self._artifacts is None:
+            return
+        self._written = {}
+        self._artifacts.drop(self._stem + _INDEX)
+        self._artifacts.drop(f"{self._stem}.safetensors")
+        for file in self._artifacts.files(_FOLDER):
+            if f"{_FOLDER}/{file}".startswith(f"{self._stem}.weights-"):
+                self._artifacts.drop(f"{_FOLDER}/{file}")
+
+
+class States:
+    """The states in a results folder.
+
+    Args:
+        artifacts: of the sweep; None where there is no results folder, and then there are none.
     """
 
     def __init__(self, artifacts: Artifacts | None) -> None:
@@ -56,45 +127,37 @@ class States:
         """Name of the state of a pack with these units, of which only some may be wanted."""
         return f"{pack}-{digest([[u.key, u.key in wanted] for u in units], size=8)}"
 
+    def files(self, name: str) -> StateFiles:
+        """The files of the state of this name, whether or not there are any yet."""
+        return StateFiles(self._artifacts, name)
+
     def left(self, pack: str) -> list[Kept]:
         """States of this pack key that lay there when this worker began."""
-        found = []
+        states = []
         for name in (n for n in self._left if n.startswith(f"{pack}-")):
             if name not in self._read and (kept := self._index(name)) is not None:
                 self._read[name] = kept
             if name in self._read:
-                found.append(self._read[name])
-        return found
-
-    def load(self, name: str) -> dict[str, NDArray[Any]] | None:
-        """The state of this name; None if there is none, or a damaged one, which is set aside."""
-        return None if self._artifacts is None else self._artifacts.load(f"{_FOLDER}/{name}.safetensors")
-
-    def save(
-        self, name: str, units: Sequence[Unit], wanted: Collection[str], state: Mapping[str, NDArray[Any]]
-    ) -> None:
-        """Keep a state, replacing an older one of this name."""
-        if self._artifacts is None:
-            return
-        self._artifacts.keep(f"{_FOLDER}/{name}.safetensors", state)
-        about = json.dumps([[u.key, dict(u.params), u.key in wanted] for u in units]).encode()
-        self._artifacts.keep(f"{_FOLDER}/{name}{_INDEX}", {"units": np.frombuffer(about, np.uint8)})
+                states.append(self._read[name])
+        return states
 
     def drop(self, name: str) -> None:
-        """Forget a state."""
-        if self._artifacts is not None:
-            self._artifacts.drop(f"{_FOLDER}/{name}{_INDEX}")
-            self._artifacts.drop(f"{_FOLDER}/{name}.safetensors")
+        """Delete a state."""
+        self.files(name).drop()
 
     def _index(self, name: str) -> Kept | None:
         arrays = None if self._artifacts is None else self._artifacts.load(f"{_FOLDER}/{name}{_INDEX}")
         if arrays is None:
             return None
         try:
-            told = json.loads(arrays["units"].tobytes())
-            units = tuple(Unit(key, dict(params)) for key, params, _ in told)
-            alive = frozenset(key for key, _, wanted in told if wanted)
+            entries = json.loads(arrays["units"].tobytes())
+            units = tuple(Unit(key, dict(params)) for key, params, _ in entries)
+            alive = frozenset(key for key, _, wanted in entries if wanted)
             whole = name == self.name(name.rpartition("-")[0], units, alive)
         except (KeyError, ValueError, TypeError, RecursionError):  # of an earlier version, which had no digest
             return None
         return Kept(name, units, alive) if whole else None
+
+
+def _text(value: object) -> NDArray[np.uint8]:
+    return np.frombuffer(json.dumps(value).encode(), np.uint8)
