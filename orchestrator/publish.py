@@ -49,13 +49,13 @@ def check_tracking(site: Site, where: str, *, own: bool = True) -> None:
         check_reachable(site.tracking or _beside(where, own, "site.tracking=false, site.tracking=URI"))
 
 
-def _beside(where: str, own: bool, instead: str) -> str:
+def _beside(where: str, trusted: bool, instead: str) -> str:
     """URI of the default store: beside the results.
 
     Raises:
         Untrusted: these are not the user's own, so neither may be the store.
     """
-    if own:
+    if trusted:
         return default_uri(views(where).parent)
     raise Untrusted(
         f"{where} is not a sweep that you ran in this place, so MLflow's file beside it may come from somebody else, "

@@ -127,13 +127,13 @@ def _words(table: _Table) -> str:
 
 def _independent(rows: pd.DataFrame, axes: list[Column]) -> list[Column]:
     """The axes without those that an earlier one determines, as zipped axes are."""
-    kept: list[Column] = []
+    independent: list[Column] = []
     for c in axes:
         count = _count(rows, c)
-        pairs = (rows[[k.name, c.name]].drop_duplicates() for k in kept if _count(rows, k) == count)
+        pairs = (rows[[k.name, c.name]].drop_duplicates() for k in independent if _count(rows, k) == count)
         if not any(len(pair) == count for pair in pairs):
-            kept.append(c)
-    return kept
+            independent.append(c)
+    return independent
 
 
 def _is_category(rows: pd.DataFrame, c: Column) -> bool:
@@ -162,15 +162,15 @@ def _counts(rows: pd.DataFrame, axes: Sequence[Column], metric: Column) -> Figur
     none = [is_missing(v) for v in rows[metric.name]]
     names, seen = group_labels([v for v, missing in zip(rows[metric.name], none, strict=True) if not missing])
     remaining = iter(names)
-    aside = ("no value", *(s.value for s in Status))
+    uncounted = ("no value", *(s.value for s in Status))
     states = ["no value" if s == Status.ok.value else str(s) for s in rows["status"]]
-    marks = np.array([state if missing else next(remaining) for state, missing in zip(states, none, strict=True)])
-    extra = [a for a in aside if a in set(marks[np.array(none)])]
-    table = {m: [int((marks[mask] == m).sum()) for _, mask in groups] for m in [*seen, *extra]}
+    categories = np.array([state if missing else next(remaining) for state, missing in zip(states, none, strict=True)])
+    extra = [a for a in uncounted if a in set(categories[np.array(none)])]
+    table = {m: [int((categories[mask] == m).sum()) for _, mask in groups] for m in [*seen, *extra]}
     over = " and ".join(c.name for c in by) or "all axes"
     caption = f"How many units gave each value of {_with_meaning(metric)}, by {over}; n = {len(rows)} units."
     labels = [name or "all units" for name, _ in groups]
-    return counts_figure(f"counts-{metric.name}", caption, labels, table, metric.name, over, aside)
+    return counts_figure(f"counts-{metric.name}", caption, labels, table, metric.name, over, uncounted)
 
 
 def _with_meaning(metric: Column) -> str:
@@ -204,8 +204,8 @@ def _effects(table: _Table, metric: Column) -> Figure:
     axes, values = table.axes[:_MOST_EFFECTS], numbers(table.rows[metric.name])
     panels = []
     for c in axes:
-        found, names = _labels(table.rows, c)
-        parts = {name: part.to_numpy() for name, part in pd.Series(values).groupby(found)}
+        by_row, names = _labels(table.rows, c)
+        parts = {name: part.to_numpy() for name, part in pd.Series(values).groupby(by_row)}
         places: list[float | None] = [None] * len(names)
         if c.type in ("int", "float"):
             places = [None if is_missing(v) else float(v) for v in ordered(table.rows[c.name])]
@@ -243,9 +243,9 @@ def _means(x: pd.Series, y: pd.Series) -> pd.DataFrame:
 
 
 def _line(rows: pd.DataFrame, axis: Column, metric: Column, name: str) -> Line:
-    found = _means(rows[axis.name], rows[metric.name])
-    spread = (found["min"].to_numpy(), found["max"].to_numpy()) if (found["count"] > 1).any() else None
-    return Line(name, found.index.to_numpy(dtype=float), found["mean"].to_numpy(), spread)
+    means = _means(rows[axis.name], rows[metric.name])
+    spread = (means["min"].to_numpy(), means["max"].to_numpy()) if (means["count"] > 1).any() else None
+    return Line(name, means.index.to_numpy(dtype=float), means["mean"].to_numpy(), spread)
 
 
 def _grid(
@@ -264,7 +264,7 @@ def _combinations(rows: pd.DataFrame, by: Sequence[Column]) -> list[Group]:
     if not by:
         return [("", np.ones(len(rows), dtype=bool))]
     columns = [_labels(rows, c) for c in by]
-    cells = [np.array(found) for found, _ in columns]
+    cells = [np.array(labels) for labels, _ in columns]
     groups = []
     for combination in itertools.product(*(names for _, names in columns)):
         mask = np.logical_and.reduce([column == name for column, name in zip(cells, combination, strict=True)])
@@ -291,8 +291,8 @@ def _ranked(table: _Table, reading: Reading) -> tuple[pd.DataFrame, list[int]]:
     shown = table.metrics[:_MOST_METRICS]
     frame = pd.DataFrame(index=range(len(table.rows)))
     for name, c in {"goal": metric, **{f"metric{i}": c for i, c in enumerate(shown)}}.items():
-        found = numbers(table.rows[c.name])
-        frame[name] = np.where(np.isfinite(found), found, np.nan)
+        values = numbers(table.rows[c.name])
+        frame[name] = np.where(np.isfinite(values), values, np.nan)
     names = pd.DataFrame({i: _labels(table.rows, c)[0] for i, c in enumerate(table.axes)}, index=frame.index)
     codes = names.groupby(list(names), sort=False).ngroup().to_numpy() if len(names.columns) else np.arange(len(frame))
     groups = frame.groupby(codes)
@@ -326,14 +326,14 @@ def _along(table: _Table, series: pd.DataFrame, reading: Reading) -> Iterator[Pa
     ranked, codes = _ranked(table, reading)
     shown = ranked.head(_MOST_CURVES)
     labels = [_labels(table.rows, c)[0] for c in table.axes]
-    names = {code: " · ".join(found[int(first)] for found in labels) for code, first in shown["first"].items()}
+    names = {code: " · ".join(by_row[int(first)] for by_row in labels) for code, first in shown["first"].items()}
     of = {key: code for key, code in zip(table.rows["key"], codes, strict=True) if code in names}
     series = series.assign(code=series["key"].map(of)).dropna(subset="code")
     for name in ordered(series["metric"].unique())[:_MOST_METRICS]:
         part = series[series["metric"] == name]
-        own = {code: part[part["code"] == code] for code in names}
+        by_code = {code: part[part["code"] == code] for code in names}
         step, value = Column("step", ""), Column("value", "")
-        lines = [_line(own[code], step, value, title) for code, title in names.items() if len(own[code])]
+        lines = [_line(by_code[code], step, value, title) for code, title in names.items() if len(by_code[code])]
         if not lines or max(len(line.x) for line in lines) < 2:
             continue
         which = f"the {len(lines)} best" if len(ranked) > _MOST_CURVES else f"all {len(lines)}"

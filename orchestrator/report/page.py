@@ -62,7 +62,7 @@ def _page(
     """What the template shows beside the sections."""
     params, metrics = described(head, rows)
     spec = head.get("spec", {})
-    found = metric_table(rows, metrics) if len(rows) else None
+    table = metric_table(rows, metrics) if len(rows) else None
     facts = _facts(head, rows, points)
     text = write_yaml(_plain(spec))
     return {
@@ -73,16 +73,16 @@ def _page(
         "failed": _failed(rows, params, str(head.get("folder", out))),
         "summary": {name: number(float(value)) for name, value in report.summary.items()},
         "sections": sections,
-        "metrics": table_view(found) if found else None,
+        "metrics": table_view(table) if table else None,
         "facts": facts,
         "spec_title": "The spec",
         "spec": text,
     }
 
 
-def _tiles(found: dict[str, int]) -> list[tuple[str, str, str]]:
+def _tiles(counters: dict[str, int]) -> list[tuple[str, str, str]]:
     """Class, name and number of each counter."""
-    shown = {k: n for k, n in found.items() if n or k == Status.ok.value}
+    shown = {k: n for k, n in counters.items() if n or k == Status.ok.value}
     return [(k.split(":")[0].replace(" ", "-"), k, f"{n:,}") for k, n in shown.items()]
 
 
@@ -121,7 +121,7 @@ def _facts(head: Head, rows: pd.DataFrame, points: int) -> dict[str, object]:
         "units_per_second": "units per second",
         "peak_memory_mb": "largest worker memory, MB",
     }
-    found: dict[str, object] = {
+    facts: dict[str, object] = {
         "units in this report": f"{len(rows):,}",
         "points of series": f"{points:,}" if points else None,
         **{names[k]: number(v) for k, v in spent.items()},
@@ -134,8 +134,8 @@ def _facts(head: Head, rows: pd.DataFrame, points: int) -> dict[str, object]:
     }
     versions = {k: v for k, v in (head.get("versions") or {}).items() if v is not None}
     if versions:
-        found["versions"] = ", ".join(f"{k} {v}" for k, v in versions.items())
-    return {k: None if v is None else str(v) for k, v in found.items()}
+        facts["versions"] = ", ".join(f"{k} {v}" for k, v in versions.items())
+    return {k: None if v is None else str(v) for k, v in facts.items()}
 
 
 def _date(seconds: object) -> str | None:

@@ -28,12 +28,12 @@ def readable_rows(rows: pd.DataFrame, columns: Sequence[Column]) -> pd.DataFrame
         rows: as a ledger holds them; a column may be missing, hold nulls, or objects of any type.
         columns: of params and metrics.
     """
-    found: dict[str, pd.Series] = {}
+    declared: dict[str, pd.Series] = {}
     for c in (*columns, *METERS):
         cells = rows[c.name] if c.name in rows else pd.Series([None] * len(rows), index=rows.index, dtype=object)
-        found[c.name] = _column(cells, c)
-    rest = {name: rows[name] for name in rows.columns if name not in found}
-    return pd.DataFrame({**rest, **found}, index=rows.index)
+        declared[c.name] = _column(cells, c)
+    rest = {name: rows[name] for name in rows.columns if name not in declared}
+    return pd.DataFrame({**rest, **declared}, index=rows.index)
 
 
 def _column(cells: pd.Series, c: Column) -> pd.Series:

@@ -44,23 +44,23 @@ def described(head: Head, rows: pd.DataFrame) -> tuple[list[Column], list[Column
 
 
 def _guessed(name: str, values: pd.Series) -> Column:
-    there = values.dropna()
-    if len(there) and all(isinstance(v, bool | np.bool_) for v in there):
+    present = values.dropna()
+    if len(present) and all(isinstance(v, bool | np.bool_) for v in present):
         return Column(name, "", type="bool")
-    text = any(isinstance(v, str) for v in there.head(1000))
+    text = any(isinstance(v, str) for v in present.head(1000))
     return Column(name, "", type="text" if text else "float")
 
 
 def counts(rows: pd.DataFrame, total: int | None = None) -> dict[str, int]:
     """Units by status, by cause of failure, and those still to run."""
     status = rows["status"].value_counts().to_dict() if len(rows) else {}
-    found = {s.value: int(status.get(s.value, 0)) for s in Status if s is not Status.pruned or s.value in status}
-    if len(rows) and found["failed"]:
+    units = {s.value: int(status.get(s.value, 0)) for s in Status if s is not Status.pruned or s.value in status}
+    if len(rows) and units["failed"]:
         causes = rows.loc[rows["status"] == Status.failed.value, "cause"].value_counts().to_dict()
-        found |= {f"failed: {c.value}": int(causes[c.value]) for c in Cause if c.value in causes}
+        units |= {f"failed: {c.value}": int(causes[c.value]) for c in Cause if c.value in causes}
     if total is not None and total > len(rows):
-        found["not yet run"] = total - len(rows)
-    return found
+        units["not yet run"] = total - len(rows)
+    return units
 
 
 def times(rows: pd.DataFrame) -> dict[str, float]:
@@ -71,21 +71,21 @@ def times(rows: pd.DataFrame) -> dict[str, float]:
     if not len(rows):
         return {}
     seconds, ended = np.nan_to_num(numbers(rows["seconds"])), numbers(rows["ended"])
-    found = {"unit_seconds": float(seconds.sum()), "cpu_seconds": float(np.nansum(numbers(rows["cpu_seconds"])))}
-    known = np.isfinite(ended)
-    if known.any():
-        stop = ended[known]
-        begin = stop - seconds[known]
+    spent = {"unit_seconds": float(seconds.sum()), "cpu_seconds": float(np.nansum(numbers(rows["cpu_seconds"])))}
+    timed = np.isfinite(ended)
+    if timed.any():
+        stop = ended[timed]
+        begin = stop - seconds[timed]
         order = np.argsort(begin)
         begin, reached = begin[order], np.maximum.accumulate(stop[order])
         gaps = np.maximum(begin[1:] - reached[:-1], 0)
-        found["elapsed_seconds"] = float(reached[-1] - begin[0] - gaps[gaps > _PAUSE].sum())
-        if found["elapsed_seconds"] > 0:
-            found["units_per_second"] = float(known.sum() / found["elapsed_seconds"])
+        spent["elapsed_seconds"] = float(reached[-1] - begin[0] - gaps[gaps > _PAUSE].sum())
+        if spent["elapsed_seconds"] > 0:
+            spent["units_per_second"] = float(timed.sum() / spent["elapsed_seconds"])
     memory = numbers(rows["peak_memory"])
     if np.isfinite(memory).any():
-        found["peak_memory_mb"] = float(np.nanmax(memory))
-    return found
+        spent["peak_memory_mb"] = float(np.nanmax(memory))
+    return spent
 
 
 def metric_table(rows: pd.DataFrame, metrics: Sequence[Column]) -> Table | None:
@@ -93,9 +93,9 @@ def metric_table(rows: pd.DataFrame, metrics: Sequence[Column]) -> Table | None:
     lines: list[list[object]] = []
     for c in metrics:
         if c.type == "text":
-            there = rows[c.name].dropna()
-            shown = f"{there.nunique()} different" if len(there) else "-"
-            lines.append([c.name, c.unit, len(there), "", shown, "", "", "", "", c.doc])
+            present = rows[c.name].dropna()
+            shown = f"{present.nunique()} different" if len(present) else "-"
+            lines.append([c.name, c.unit, len(present), "", shown, "", "", "", "", c.doc])
             continue
         values = numbers(rows[c.name])
         finite = values[np.isfinite(values)]
@@ -124,11 +124,11 @@ def not_finite(rows: pd.DataFrame, name: str) -> int:
 
 
 def headline(error: object) -> str:
-    """The line of an error that says what happened: of a traceback the one behind its last frame, else the first."""
+    """The line of an error that says what happened: of a traceback the one after its last frame, else the first."""
     text = str(error).strip() if isinstance(error, str) else ""
     lines = [line for line in text.splitlines() if line.strip()]
     if not lines:
         return "no message"
     starts = [i for i, line in enumerate(lines) if line.startswith("Traceback (most recent call last)")]
-    behind = lines[starts[-1] + 1 :] if starts else lines
-    return next((line for line in behind if not line.startswith(" ")), lines[-1])
+    after = lines[starts[-1] + 1 :] if starts else lines
+    return next((line for line in after if not line.startswith(" ")), lines[-1])

@@ -110,8 +110,8 @@ def group_labels(values: Iterable[Any], given: Sequence[Any] = ()) -> tuple[list
 def _distinct(values: Iterable[Any]) -> tuple[list[int], list[Any]]:
     """For each cell the number of its value, and the values: equal ones of one type are one."""
     if hasattr(values, "factorize") and str(getattr(values, "dtype", "object")) != "object":
-        codes, found = values.factorize(use_na_sentinel=False)  # a column of one type, which may be long
-        return codes.tolist(), [as_python(v) for v in found]
+        codes, distinct = values.factorize(use_na_sentinel=False)  # a column of one type, which may be long
+        return codes.tolist(), [as_python(v) for v in distinct]
     places: dict[tuple[type, Any], int] = {}
     kinds = ((type(v), v if v == v else None) for v in map(as_python, map(_null, values)))  # nan is unequal to itself
     numbers = [places.setdefault(kind, len(places)) for kind in kinds]
@@ -148,5 +148,5 @@ def _natural(text: str) -> list[tuple[int, float, str]]:
         except (ValueError, RecursionError):
             pass
     pieces = _PIECES.split(text[:_CELL])
-    found = [(0, float(p), "") if i % 2 else (1, 0.0, p) for i, p in enumerate(pieces) if p]
-    return [*found, (2, 0.0, text)]
+    parts = [(0, float(p), "") if i % 2 else (1, 0.0, p) for i, p in enumerate(pieces) if p]
+    return [*parts, (2, 0.0, text)]

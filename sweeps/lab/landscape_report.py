@@ -50,8 +50,9 @@ def landscape_report(reading: Reading, rows: pd.DataFrame) -> Report:
     numbers = Section("Numbers", list(_numbers(reading, good, len(rows))))
     sections = [numbers]
     for evaluator in reading.evaluators:
-        found = surfaces(good, reading.axes, f"{evaluator}_loss")
-        parts = _curves(reading, evaluator, good, found) if len(reading.axes) == 1 else _maps(reading, evaluator, found)
+        measured = surfaces(good, reading.axes, f"{evaluator}_loss")
+        one = len(reading.axes) == 1
+        parts = _curves(reading, evaluator, good, measured) if one else _maps(reading, evaluator, measured)
         sections.append(Section(f"Loss under the evaluator {evaluator}", parts))
     return Report(sections, _summary(reading, good))
 
@@ -101,8 +102,8 @@ def _directions(reading: Reading, rows: pd.DataFrame) -> Table:
 def _roughness(reading: Reading, rows: pd.DataFrame) -> Table:
     lines: list[list[object]] = []
     for e in reading.evaluators:
-        found = surfaces(rows, reading.axes, f"{e}_loss")
-        for model, draws in _by_model(found).items():
+        measured = surfaces(rows, reading.axes, f"{e}_loss")
+        for model, draws in _by_model(measured).items():
             r = [roughness(s) for s in draws]
             cells = [_percent(np.mean([getattr(x, name) for x in r])) for name in ("below_one", "below_ten", "convex")]
             more = [_text(np.mean([x.variation for x in r])), _text(np.mean([x.bumps for x in r]))]
@@ -141,30 +142,30 @@ def _barriers(reading: Reading, rows: pd.DataFrame) -> Table:
     return Table(caption, ("evaluator", "metric", "at 0", "at 1", "above the line", "above the mean", "points"), lines)
 
 
-def _curves(reading: Reading, evaluator: str, rows: pd.DataFrame, found: Sequence[Surface]) -> list[Part]:
-    scale = Scale.of([s.values for s in found])
+def _curves(reading: Reading, evaluator: str, rows: pd.DataFrame, measured: Sequence[Surface]) -> list[Part]:
+    scale = Scale.of([s.values for s in measured])
     panels = []
     for what, log in (("loss", scale.log), ("accuracy", False)):
         if rows[f"{evaluator}_{what}"].notna().any():
             by_model = _by_model(surfaces(rows, reading.axes, f"{evaluator}_{what}"))
             curves = [draws_curve(model, draws, log=log) for model, draws in by_model.items()]
             panels.append((f"{evaluator} {what}", reading.axes[0], log, curves))
-    draws = max(len(d) for d in _by_model(found).values())
+    draws = max(len(d) for d in _by_model(measured).values())
     band = {1: "one draw, so no band", 2: "lines: mean of 2 draws, bands: their range"}.get(
         draws, f"lines: mean of {draws} draws, bands: Student's 95 % confidence interval of the mean"
     )
     if scale.log and draws > 1:
         band += " (of log10 for the loss)"
     caption = (
-        f"Loss and accuracy under {evaluator} along {reading.axes[0]}; {band}; {_caption(reading, found)} "
+        f"Loss and accuracy under {evaluator} along {reading.axes[0]}; {band}; {_caption(reading, measured)} "
         "Dotted lines: points where a draw diverged."
     )
     return [Figure(f"curves-{evaluator}", caption, curves_picture(panels), curves_plot(panels))]
 
 
-def _maps(reading: Reading, evaluator: str, found: Sequence[Surface]) -> list[Part]:
-    scale = Scale.of([s.values for s in found])
-    firsts = [draws[0] for draws in _by_model(found).values()]
+def _maps(reading: Reading, evaluator: str, measured: Sequence[Surface]) -> list[Part]:
+    scale = Scale.of([s.values for s in measured])
+    firsts = [draws[0] for draws in _by_model(measured).values()]
     label = f"{evaluator} loss"
     parts: list[Part] = []
     for first, second in itertools.combinations(range(len(reading.axes)), 2):
@@ -199,9 +200,9 @@ def _caption(reading: Reading, shown: Sequence[Surface]) -> str:
     )
 
 
-def _by_model(found: Sequence[Surface]) -> dict[str, list[Surface]]:
+def _by_model(measured: Sequence[Surface]) -> dict[str, list[Surface]]:
     grouped: dict[str, list[Surface]] = {}
-    for s in found:
+    for s in measured:
         grouped.setdefault(s.model, []).append(s)
     return grouped
 

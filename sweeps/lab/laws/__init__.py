@@ -3,10 +3,10 @@
     from sweeps.lab.laws.chinchilla import CHINCHILLA
     from sweeps.lab.laws.fit import fit
 
-    found = fit(CHINCHILLA, table, columns={"D": "C / 6 / N"}, exclude=["loss top 5"], bootstrap=1000)
-    found.parameters()                         # values, errors, intervals
-    found.predict({"N": [7e9], "D": [1e12]})   # a table with bands and warnings
+    fitted = fit(CHINCHILLA, table, columns={"D": "C / 6 / N"}, exclude=["loss top 5"], bootstrap=1000)
+    fitted.parameters()                         # values, errors, intervals
+    fitted.predict({"N": [7e9], "D": [1e12]})   # a table with bands and warnings
 
-This package needs numpy, scipy and pandas, and nothing of the engine but its errors and its style of pictures.
-`catalogue` lists all laws.
+A law is one file with a formula; `base` says what a law is, `catalogue` lists them all, and both need only numpy and
+scipy. All other files are the fitter's, which reads tables by pandas and writes text and pictures by the engine's.
 """

@@ -32,10 +32,10 @@ def allocation(fit: Fit, flops: Sequence[float], *, per_token: float = 6.0, leve
     budgets = np.asarray(flops, np.float64)
     if not np.isfinite(budgets).all() or (budgets <= 0).any():
         raise UsageError("a budget must be a positive number of FLOPs, such as 1e20")
-    found: dict[str, object] = {"flops": budgets}
+    columns: dict[str, object] = {"flops": budgets}
     best = {}
     for name in ("N", "D", "loss"):
         band = fit.uncertainty.band(lambda theta, name=name: law.optimum(theta, budgets, per_token)[name], level=level)  # type: ignore[misc]
         best[name] = band["value"]
-        found |= {name: band["value"], f"{name}_low": band["low"], f"{name}_high": band["high"]}
-    return pd.DataFrame({**found, "warning": fit.warnings({"N": best["N"], "D": best["D"]})})
+        columns |= {name: band["value"], f"{name}_low": band["low"], f"{name}_high": band["high"]}
+    return pd.DataFrame({**columns, "warning": fit.warnings({"N": best["N"], "D": best["D"]})})

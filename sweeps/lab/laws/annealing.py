@@ -55,9 +55,9 @@ class Annealing(Law):
         return column(theta, 0) + term - column(theta, 2) * x["S2"], gradient
 
     def starts(self, x: Points, y: Floats) -> Floats:
-        found = grid(y.min() * np.array([0.5, 0.8, 0.95]), [1.0], [0.05, 0.3, 1.0], [0.2, 0.5, 1.0])
-        found[:, 1] = np.maximum(centre(y) - found[:, 0], 0.01 * centre(y)) * centre(x["S1"]) ** found[:, 3]
-        return found
+        vectors = grid(y.min() * np.array([0.5, 0.8, 0.95]), [1.0], [0.05, 0.3, 1.0], [0.2, 0.5, 1.0])
+        vectors[:, 1] = np.maximum(centre(y) - vectors[:, 0], 0.01 * centre(y)) * centre(x["S1"]) ** vectors[:, 3]
+        return vectors
 
     def example(self) -> tuple[Floats, Points]:
         steps = np.arange(20_000)

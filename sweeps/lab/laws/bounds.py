@@ -24,21 +24,21 @@ def bounded(law: Law, bounds: Mapping[str, tuple[float, float]]) -> Law:
     """
     if not bounds:
         return law
-    known = {p.name: p for p in law.parameters}
+    parameters = {p.name: p for p in law.parameters}
     for name, (low, high) in bounds.items():
-        if name not in known:
-            raise UsageError(f"bounds: {law.name} has no parameter {name!r}; it has {', '.join(known)}")
-        p = known[name]
+        if name not in parameters:
+            raise UsageError(f"bounds: {law.name} has no parameter {name!r}; it has {', '.join(parameters)}")
+        p = parameters[name]
         least = max(p.low, 0.0) if p.log else p.low
         if not max(low, least) < min(high, p.high):
             raise UsageError(
                 f"bounds: {name} from {low:g} to {high:g} leaves nothing of what {law.name} allows, {least:g} to "
                 f"{p.high:g}; to hold a parameter at one value, fix it (--fixed {name}={low:g})"
             )
-        known[name] = replace(p, low=max(low, p.low), high=min(high, p.high))
-    found = copy.copy(law)
-    found.parameters = tuple(known.values())
-    return found
+        parameters[name] = replace(p, low=max(low, p.low), high=min(high, p.high))
+    narrow = copy.copy(law)
+    narrow.parameters = tuple(parameters.values())
+    return narrow
 
 
 def narrowed(law: Law, listed: Law) -> dict[str, tuple[float, float]]:

@@ -66,10 +66,10 @@ class BrokenPower(Law):
         for i in range(self.breaks):
             where = np.exp(places if self.breaks == 1 else places[2 * i : 2 * i + 2])
             axes += [list(changes), list(where), [0.2, 1.0]]
-        found = np.unique(grid(*axes), axis=0)
-        level = self.predict(found, {"x": np.array([centre(x["x"])])})[:, 0] - found[:, 0]
-        found[:, 1] = np.maximum(centre(y) - found[:, 0], 0.01 * centre(y)) / level
-        return found
+        vectors = np.unique(grid(*axes), axis=0)
+        level = self.predict(vectors, {"x": np.array([centre(x["x"])])})[:, 0] - vectors[:, 0]
+        vectors[:, 1] = np.maximum(centre(y) - vectors[:, 0], 0.01 * centre(y)) / level
+        return vectors
 
     def example(self) -> tuple[Floats, Points]:
         one = [1.0, 40.0, 0.2, 0.5, 1e4, 0.4]

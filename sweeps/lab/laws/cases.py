@@ -48,10 +48,10 @@ class Cases:
 
     def digest(self) -> str:
         """Digest of names and numbers: two fits with equal digests used the same points."""
-        found = hashlib.sha256(json.dumps(sorted(self.x)).encode())
+        sha = hashlib.sha256(json.dumps(sorted(self.x)).encode())
         for array in (*(self.x[name] for name in sorted(self.x)), self.y, self.weights):
-            found.update(np.ascontiguousarray(array, np.float64).tobytes())
-        return found.hexdigest()[:16]
+            sha.update(np.ascontiguousarray(array, np.float64).tobytes())
+        return sha.hexdigest()[:16]
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,8 +144,8 @@ def _named(table: pd.DataFrame, columns: Mapping[str, str]) -> pd.DataFrame:
     """The table with a column more for each name, so that rules and expressions can use it."""
     table = with_numbers(table).copy()
     for name, text in columns.items():
-        found = table[text] if text in table.columns else evaluate(text.strip(), _numbers(table))
-        table[name] = found
+        column = table[text] if text in table.columns else evaluate(text.strip(), _numbers(table))
+        table[name] = column
     return table
 
 

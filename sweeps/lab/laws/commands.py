@@ -153,8 +153,8 @@ def _give(
     if as_json:
         about = [{"by": {by: value}} if by is not None else {} for value, _ in every]
         more = [{"profiles": profiles(f)} if profile else {} for _, f in every]
-        found = [a | fields(f) | m for a, (_, f), m in zip(about, every, more, strict=True)]
-        typer.echo(json.dumps(found[0] if len(found) == 1 and by is None else found))
+        entries = [a | fields(f) | m for a, (_, f), m in zip(about, every, more, strict=True)]
+        typer.echo(json.dumps(entries[0] if len(entries) == 1 and by is None else entries))
         return
     parts = []
     for value, some in fits.items():

@@ -43,7 +43,7 @@ class Continual(Law):
         floor, scale, alpha, gain_p, gain_c, shift, speed, beta = (column(theta, i) for i in range(8))
         term, by_scale, by_exponent = decay(scale, alpha, np.log(x["S1p"] + x["S1c"]))
         reach = speed * x["S1c"]
-        kept = np.exp(-beta * np.log1p(reach))
+        remaining = np.exp(-beta * np.log1p(reach))
         gone = -np.expm1(-beta * np.log1p(reach))
         ones = np.ones_like(term)
         gradient = [
@@ -53,8 +53,8 @@ class Continual(Law):
             -x["S2p"] * ones,
             -x["S2c"] * ones,
             gone,
-            shift * beta * kept / (1 + reach) * x["S1c"],
-            shift * kept * np.log1p(reach),
+            shift * beta * remaining / (1 + reach) * x["S1c"],
+            shift * remaining * np.log1p(reach),
         ]
         value = floor + term - gain_p * x["S2p"] - gain_c * x["S2c"] + shift * gone
         return value, np.stack(gradient, axis=1)
@@ -62,7 +62,7 @@ class Continual(Law):
     def starts(self, x: Points, y: Floats) -> Floats:
         reach = max(float(x["S1c"].max()), 1e-12)
         shifts = y.std() * np.array([-2.0, -0.5, 0.5, 2.0])
-        found = grid(
+        vectors = grid(
             y.min() * np.array([0.5, 0.9]),
             [1.0],
             [0.2, 0.5],
@@ -72,8 +72,9 @@ class Continual(Law):
             np.array([1.0, 30.0]) / reach,
             [0.3, 1],
         )
-        found[:, 1] = np.maximum(centre(y) - found[:, 0], 0.01 * centre(y)) * centre(x["S1p"] + x["S1c"]) ** found[:, 2]
-        return found
+        rise = np.maximum(centre(y) - vectors[:, 0], 0.01 * centre(y))
+        vectors[:, 1] = rise * centre(x["S1p"] + x["S1c"]) ** vectors[:, 2]
+        return vectors
 
     def example(self) -> tuple[Floats, Points]:
         points = []

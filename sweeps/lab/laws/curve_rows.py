@@ -30,7 +30,7 @@ def curves(x: Points) -> list[NDArray[np.int64]]:
     Raises:
         UsageError: a curve has two rates at one step.
     """
-    found = []
+    by_curve = []
     for curve in np.unique(x["curve"]):
         rows = np.flatnonzero(x["curve"] == curve)
         rows = rows[np.argsort(x["step"][rows], kind="stable")]
@@ -41,8 +41,8 @@ def curves(x: Points) -> list[NDArray[np.int64]]:
                 f"curve: the step {steps[twice[0]]:g} of one curve has the rates {rates[twice[0]]:g} and "
                 f"{rates[twice[0] + 1]:g}; runs of different schedules need names of their own in the column of `curve`"
             )
-        found.append(rows)
-    return found
+        by_curve.append(rows)
+    return by_curve
 
 
 def abrupt(steps: Floats, rates: Floats) -> NDArray[np.bool_]:
@@ -78,7 +78,7 @@ def notes(x: Points, *, peak: bool = False) -> list[str]:
         x: `curve`, `step`, `rate` and perhaps `sum_before` [n].
         peak: whether the law counts a warm-up at the peak rate anyway.
     """
-    found, late, coarse = [], [], []
+    sentences, late, coarse = [], [], []
     for rows in curves(x):
         steps, rates = x["step"][rows], x["rate"][rows]
         if steps[0] > 1 and SUM_BEFORE.name not in x and not peak:
@@ -87,16 +87,16 @@ def notes(x: Points, *, peak: bool = False) -> list[str]:
         coarse += [(steps[i], steps[i + 1]) for i in np.flatnonzero(sudden)]
     if late:
         step, rate = max(late)
-        found.append(
+        sentences.append(
             f"{len(late)} of {len(curves(x))} curves begin after step 1 (the latest at step {step:g}, rate {rate:g}); "
             "the steps before count at the first row's rate. If there was a warm-up, give the sum of the rates before "
             f"the first row as `sum_before`; for a linear warm-up over all these steps: --columns "
             f'"sum_before={step / 2:g}*{rate:g}"'
         )
     if coarse:
-        found.append(
+        sentences.append(
             f"the rate falls at once between steps {coarse[0][0]:g} and {coarse[0][1]:g} of a curve ({len(coarse)} "
             "such falls); it is taken to fall at the later one. If it fell earlier, add a row with that step and the "
             "new rate; it may lack the loss (--exclude 'loss missing')"
         )
-    return found
+    return sentences

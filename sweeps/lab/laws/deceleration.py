@@ -48,12 +48,12 @@ class Deceleration(Law):
 
     def starts(self, x: Points, y: Floats) -> Floats:
         log_t, log_y = np.log(x["t"]), np.log(y)
-        found = []
+        vectors = []
         for place in np.quantile(log_t, (0.1, 0.25, 0.5, 0.75)):
             scale = float(np.interp(place, *_ordered(log_t, log_y)))
             for before, after, width in grid((0.1, 0.5, 1.0), (0.02, 0.1), (0.2, 1.0)):
-                found.append((np.exp(scale), np.exp(place), before, after, width))
-        return np.array(found)
+                vectors.append((np.exp(scale), np.exp(place), before, after, width))
+        return np.array(vectors)
 
     def example(self) -> tuple[Floats, Points]:
         return np.array([3.8, 6e3, 0.45, 0.09, 0.3]), {"t": np.geomspace(1e2, 3e5, 120)}

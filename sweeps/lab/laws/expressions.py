@@ -45,13 +45,13 @@ def assignments(texts: Sequence[str], option: Option) -> dict[str, str]:
     Raises:
         UsageError: a part is no `NAME=EXPRESSION`, or a name is given two expressions.
     """
-    found: dict[str, str] = {}
+    named: dict[str, str] = {}
     for name, expression in (pair for text in texts for pair in split_assignments(text, option)):
-        if found.setdefault(name, expression) != expression:
+        if named.setdefault(name, expression) != expression:
             raise UsageError(
-                f"{option}: {name} is given twice, as {found[name]!r} and as {expression!r}; leave one of them out"
+                f"{option}: {name} is given twice, as {named[name]!r} and as {expression!r}; leave one of them out"
             )
-    return found
+    return named
 
 
 def split_assignments(text: str, option: Option) -> list[tuple[str, str]]:

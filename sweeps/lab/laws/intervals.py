@@ -48,9 +48,9 @@ def covariance(problem: Problem, phi: Floats, free: NDArray[np.bool_]) -> Floats
     scale = np.sqrt(np.diag(information))
     scale = np.where(scale > 0, scale, 1.0)
     inverse = np.linalg.pinv(information / np.outer(scale, scale), rcond=1e-15, hermitian=True)
-    found = np.zeros((len(phi), len(phi)))
-    found[np.ix_(moving, moving)] = inverse / np.outer(scale, scale) * spread / slope**2
-    return found
+    matrix = np.zeros((len(phi), len(phi)))
+    matrix[np.ix_(moving, moving)] = inverse / np.outer(scale, scale) * spread / slope**2
+    return matrix
 
 
 def open_ends(problem: Problem, phi: Floats, free: NDArray[np.bool_]) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -61,14 +61,14 @@ def open_ends(problem: Problem, phi: Floats, free: NDArray[np.bool_]) -> tuple[t
     """
     spread, slope = dispersion(problem, phi, int(free.sum()))
     limit = float(problem.values(phi[None])[0]) + chi2.ppf(_LEVEL, 1) * spread / slope / 2
-    there = np.flatnonzero(free & problem.coordinates.log)
-    found = []
+    positive = np.flatnonzero(free & problem.coordinates.log)
+    open_names = []
     for bound in (problem.coordinates.low, problem.coordinates.high):
-        tried = np.tile(phi, (len(there), 1))
-        tried[np.arange(len(there)), there] = bound[there]
-        within = problem.values(tried) <= limit if len(there) else np.zeros(0, bool)
-        found.append(tuple(problem.law.parameters[i].name for i in there[within]))
-    return found[0], found[1]
+        tried = np.tile(phi, (len(positive), 1))
+        tried[np.arange(len(positive)), positive] = bound[positive]
+        within = problem.values(tried) <= limit if len(positive) else np.zeros(0, bool)
+        open_names.append(tuple(problem.law.parameters[i].name for i in positive[within]))
+    return open_names[0], open_names[1]
 
 
 def bootstrap(problem: Problem, phi: Floats, cases: Cases, draws: int, seed: int, free: NDArray[np.bool_]) -> Floats:
@@ -89,13 +89,13 @@ def bootstrap(problem: Problem, phi: Floats, cases: Cases, draws: int, seed: int
     groups = np.arange(problem.n) if cases.groups is None else cases.groups
     _, places = np.unique(groups, return_inverse=True)
     number, size = int(places.max()) + 1, max(1, BLOCK // problem.n)
-    found = []
+    blocks = []
     for first in range(0, draws, size):  # in blocks: weights for all draws at once could be larger than memory
         some = min(size, draws - first)
         counts = random.multinomial(number, np.full(number, 1 / number), some)[:, places]
         drawn = replace(problem, weights=counts * problem.weights)
-        found.append(_narrowing(drawn, np.tile(phi, (some, 1)), np.tile(free, (some, 1))).phi)
-    return np.concatenate(found)
+        blocks.append(_narrowing(drawn, np.tile(phi, (some, 1)), np.tile(free, (some, 1))).phi)
+    return np.concatenate(blocks)
 
 
 def _narrowing(problem: Problem, phi: Floats, free: NDArray[np.bool_]) -> Batch:

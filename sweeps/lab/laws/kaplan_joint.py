@@ -48,12 +48,12 @@ class KaplanJoint(Law):
 
     def starts(self, x: Points, y: Floats) -> Floats:
         exponents = (0.05, 0.1, 0.2, 0.5, 1.0)
-        found = grid([0.0], [0.0], exponents, exponents, (0.1, 0.5, 0.9))
-        level, share = centre(y), found[:, 4]
-        a_n, a_d = found[:, 2], found[:, 3]
-        found[:, 0] = centre(x["N"]) * (share * level ** (1 / a_d)) ** (a_d / a_n)
-        found[:, 1] = centre(x["D"]) * (1 - share) * level ** (1 / a_d)
-        return found[:, :4]
+        vectors = grid([0.0], [0.0], exponents, exponents, (0.1, 0.5, 0.9))
+        level, share = centre(y), vectors[:, 4]
+        a_n, a_d = vectors[:, 2], vectors[:, 3]
+        vectors[:, 0] = centre(x["N"]) * (share * level ** (1 / a_d)) ** (a_d / a_n)
+        vectors[:, 1] = centre(x["D"]) * (1 - share) * level ** (1 / a_d)
+        return vectors[:, :4]
 
     def example(self) -> tuple[Floats, Points]:
         size, data = np.meshgrid(np.geomspace(1e5, 1e9, 9), np.geomspace(2e7, 2e10, 9))

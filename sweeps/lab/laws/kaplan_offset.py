@@ -29,11 +29,11 @@ class KaplanOffset(KaplanJoint):
         return column(theta, 4) + value, np.concatenate([gradient, np.ones_like(value)[:, None]], axis=1)
 
     def starts(self, x: Points, y: Floats) -> Floats:
-        found = []
+        by_floor = []
         for floor in (0.0, 0.5 * float(y.min()), 0.9 * float(y.min())):
-            own = super().starts(x, y - floor)
-            found.append(np.column_stack([own, np.full(len(own), floor)]))
-        return np.concatenate(found)
+            without_floor = super().starts(x, y - floor)
+            by_floor.append(np.column_stack([without_floor, np.full(len(without_floor), floor)]))
+        return np.concatenate(by_floor)
 
     def example(self) -> tuple[Floats, Points]:
         _, x = super().example()

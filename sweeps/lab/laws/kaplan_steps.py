@@ -37,11 +37,11 @@ class KaplanSteps(Law):
         return by_size + by_steps, np.stack(gradient, axis=1)
 
     def starts(self, x: Points, y: Floats) -> Floats:
-        found = grid([0.0], [0.0], (0.05, 0.1, 0.3, 1.0), (0.1, 0.3, 0.7, 1.5), (0.3, 0.7, 0.95))
-        level, share = centre(y), found[:, 4]
-        found[:, 0] = centre(x["N"]) * (share * level) ** (1 / found[:, 2])
-        found[:, 1] = centre(x["S"]) * ((1 - share) * level) ** (1 / found[:, 3])
-        return found[:, :4]
+        vectors = grid([0.0], [0.0], (0.05, 0.1, 0.3, 1.0), (0.1, 0.3, 0.7, 1.5), (0.3, 0.7, 0.95))
+        level, share = centre(y), vectors[:, 4]
+        vectors[:, 0] = centre(x["N"]) * (share * level) ** (1 / vectors[:, 2])
+        vectors[:, 1] = centre(x["S"]) * ((1 - share) * level) ** (1 / vectors[:, 3])
+        return vectors[:, :4]
 
     def example(self) -> tuple[Floats, Points]:
         size, steps = np.meshgrid(np.geomspace(1e5, 1e9, 9), np.geomspace(1e3, 1e6, 9))

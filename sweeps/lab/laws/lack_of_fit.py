@@ -45,15 +45,15 @@ class LackOfFit:
     def text(self) -> str:
         """One sentence."""
         if self.freedom is None:
-            told = f"signs of the residuals by rising prediction: z = {self.statistic:.2f}, p = {self.p:.2g}"
+            test = f"signs of the residuals by rising prediction: z = {self.statistic:.2f}, p = {self.p:.2g}"
             bad = "residuals come in runs, so the law bends otherwise than the points"
         else:
-            told = f"F({self.freedom[0]}, {self.freedom[1]}) = {self.statistic:.3g}, p = {self.p:.2g}"
-            told += ", misfit against the scatter of repeated points"
+            test = f"F({self.freedom[0]}, {self.freedom[1]}) = {self.statistic:.3g}, p = {self.p:.2g}"
+            test += ", misfit against the scatter of repeated points"
             bad = "the law misses the points by more than their scatter"
         if not self.doubtful:
-            return f"lack of fit: none seen ({told})"
-        return f"LACK OF FIT ({told}): {bad}. The intervals do not hold this misfit of the law itself"
+            return f"lack of fit: none seen ({test})"
+        return f"LACK OF FIT ({test}): {bad}. The intervals do not hold this misfit of the law itself"
 
 
 def lack_of_fit(fit: Fit) -> LackOfFit | None:

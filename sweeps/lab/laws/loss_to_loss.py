@@ -39,10 +39,10 @@ class LossToLoss(Law):
 
     def starts(self, x: Points, y: Floats) -> Floats:
         shares = (0.0, 0.5, 0.8, 0.95)
-        found = grid([1.0], (0.5, 1.0, 2.0), x["La"].min() * np.array(shares), y.min() * np.array(shares))
-        rest = np.exp(np.mean(np.log(x["La"] - found[:, 2:3]), axis=1))
-        found[:, 0] = np.mean(y - found[:, 3:4], axis=1) / rest ** found[:, 1]
-        return found
+        vectors = grid([1.0], (0.5, 1.0, 2.0), x["La"].min() * np.array(shares), y.min() * np.array(shares))
+        rest = np.exp(np.mean(np.log(x["La"] - vectors[:, 2:3]), axis=1))
+        vectors[:, 0] = np.mean(y - vectors[:, 3:4], axis=1) / rest ** vectors[:, 1]
+        return vectors
 
     def example(self) -> tuple[Floats, Points]:
         return np.array([1.1, 1.3, 1.7, 1.4]), {"La": 1.7 + np.geomspace(0.06, 4, 120)}

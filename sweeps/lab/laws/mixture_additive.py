@@ -56,12 +56,12 @@ class MixtureAdditive(Law):
     def starts(self, x: Points, y: Floats) -> Floats:
         shares, exponents = (0.1, 0.4), (0.2, 0.6)
         pairs = [axis for _ in range(self.domains) for axis in ((1.0,), (0.3, 1.0) if self.domains < 4 else (0.5,))]
-        found = grid(y.min() * np.array([0.3, 0.8]), shares, exponents, shares, exponents, *pairs)
+        vectors = grid(y.min() * np.array([0.3, 0.8]), shares, exponents, shares, exponents, *pairs)
         level = centre(y)
-        found[:, 1] *= level * centre(x["N"]) ** found[:, 2]
-        found[:, 3] *= level * centre(x["D"]) ** found[:, 4]
-        found[:, 5::2] = 1 / (0.3 * level)
-        return found
+        vectors[:, 1] *= level * centre(x["N"]) ** vectors[:, 2]
+        vectors[:, 3] *= level * centre(x["D"]) ** vectors[:, 4]
+        vectors[:, 5::2] = 1 / (0.3 * level)
+        return vectors
 
     def example(self) -> tuple[Floats, Points]:
         theta = [1.2, 300.0, 0.33, 900.0, 0.35]

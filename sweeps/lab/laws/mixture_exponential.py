@@ -39,11 +39,11 @@ class MixtureExponential(Law):
 
     def starts(self, x: Points, y: Floats) -> Floats:
         shares = np.stack([x[f"h{i + 1}"] for i in range(self.domains)], axis=1)
-        found = []
+        vectors = []
         for e in y.min() * np.array([0.0, 0.3, 0.6, 0.8, 0.9, 0.97]):
             solved = np.linalg.lstsq(shares, np.log(y - e), rcond=None)[0]  # exact where E is right
-            found += [np.concatenate([[e], tilt * solved]) for tilt in (0.7, 1.0)]
-        return np.array(found)
+            vectors += [np.concatenate([[e], tilt * solved]) for tilt in (0.7, 1.0)]
+        return np.array(vectors)
 
     def example(self) -> tuple[Floats, Points]:
         drawn = np.random.default_rng(0).dirichlet(np.ones(self.domains), 30 * self.domains)

@@ -62,15 +62,15 @@ class MixtureJoint(Law):
 
     def starts(self, x: Points, y: Floats) -> Floats:
         k, level, exponents = self.domains, centre(y), (0.2, 0.6)
-        found = grid(
+        vectors = grid(
             y.min() * np.array([0.3, 0.8]), exponents, exponents, (0.5, 1.0, 2.0), (0.5, 1.0, 2.0), *[(1.0,)] * (2 * k),
             *[(1.0,), (0.5,)] * k,
         )  # fmt: skip
         for name, exponent, power, first in (("N", 1, 3, 5), ("D", 2, 4, 5 + k)):
-            scale = 0.2 * level * centre(x[name]) ** found[:, exponent]
-            found[:, first : first + k] = (scale ** (1 / found[:, power]))[:, None]
-        found[:, 5 + 2 * k :: 2] = 1 / (0.3 * level)
-        return found
+            scale = 0.2 * level * centre(x[name]) ** vectors[:, exponent]
+            vectors[:, first : first + k] = (scale ** (1 / vectors[:, power]))[:, None]
+        vectors[:, 5 + 2 * k :: 2] = 1 / (0.3 * level)
+        return vectors
 
     def example(self) -> tuple[Floats, Points]:
         k = self.domains

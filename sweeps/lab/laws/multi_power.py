@@ -75,16 +75,16 @@ class MultiPower(Law):
         log_after = np.log(x["after"])
         reach = speed[..., None] * np.exp(-gamma[..., None] * log_after) * x["since"]  # [S, n, K]
         waited = beta[..., None] * np.log1p(reach)
-        kept = np.exp(-waited)
+        remaining = np.exp(-waited)
         total = -(x["drops"] * np.expm1(-waited)).sum(2)
-        slope = x["drops"] * beta[..., None] * kept / (1 + reach) * reach
+        slope = x["drops"] * beta[..., None] * remaining / (1 + reach) * reach
         gradient = [
             np.ones_like(term),
             by_scale,
             by_exponent,
             -total,
             -gain * slope.sum(2) / speed,
-            -gain * (x["drops"] * kept * np.log1p(reach)).sum(2),
+            -gain * (x["drops"] * remaining * np.log1p(reach)).sum(2),
             gain * (slope * log_after).sum(2),
         ]
         return floor + term - gain * total, np.stack(gradient, axis=1)
@@ -92,13 +92,14 @@ class MultiPower(Law):
     def starts(self, x: Points, y: Floats) -> Floats:
         level = y.min()
         largest = max(float(x["drops"].sum(1).max()), 1e-12)
-        found = grid(level * np.array([0.6, 0.9]), [1.0], [0.3, 0.7], [0.05, 0.3], [0.1, 10.0], [0.3, 1.0], [0.0, 0.6])
-        found[:, 1] = np.maximum(centre(y) - found[:, 0], 0.01 * level) * centre(x["S1"]) ** found[:, 2]
-        found[:, 3] *= level / largest
+        floors = level * np.array([0.6, 0.9])
+        vectors = grid(floors, [1.0], [0.3, 0.7], [0.05, 0.3], [0.1, 10.0], [0.3, 1.0], [0.0, 0.6])
+        vectors[:, 1] = np.maximum(centre(y) - vectors[:, 0], 0.01 * level) * centre(x["S1"]) ** vectors[:, 2]
+        vectors[:, 3] *= level / largest
         waited = x["since"][x["since"] > 0]
         typical = float(np.median(waited)) if waited.size else 1.0
-        found[:, 4] *= np.exp(found[:, 6] * np.log(np.median(x["after"]))) / typical
-        return found
+        vectors[:, 4] *= np.exp(vectors[:, 6] * np.log(np.median(x["after"]))) / typical
+        return vectors
 
     def example(self) -> tuple[Floats, Points]:
         peak, end, places, curves = 3e-4, 24_000, [], []

@@ -42,9 +42,9 @@ class OptimalSetting(Law):
         return value, np.stack([value / column(theta, 0), value * log_n, value * log_d], axis=1)
 
     def starts(self, x: Points, y: Floats) -> Floats:
-        found = grid([1.0], (-1.0, -0.3, 0.0, 0.5), (-0.5, 0.0, 0.5))
-        found[:, 0] = centre(y) * centre(x["N"]) ** -found[:, 1] * centre(x["D"]) ** -found[:, 2]
-        return found
+        vectors = grid([1.0], (-1.0, -0.3, 0.0, 0.5), (-0.5, 0.0, 0.5))
+        vectors[:, 0] = centre(y) * centre(x["N"]) ** -vectors[:, 1] * centre(x["D"]) ** -vectors[:, 2]
+        return vectors
 
     def example(self) -> tuple[Floats, Points]:
         size, tokens = np.meshgrid(np.geomspace(6e7, 1e9, 5), np.geomspace(2e9, 1e11, 5))

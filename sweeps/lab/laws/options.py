@@ -30,21 +30,21 @@ def ends(texts: Sequence[str] | None) -> dict[str, tuple[float, float]]:
     Raises:
         UsageError: a value is no LOW:HIGH, or a name has two.
     """
-    found = {}
+    bounds = {}
     for name, text in assignments(texts or (), "--bounds").items():
         low, colon, high = text.partition(":")
         if not colon:
             raise UsageError(f"--bounds {name}={text}: bounds are LOW:HIGH, one of which may be left out, such as 0:1")
-        told = f"--bounds {name}={text}"
-        found[name] = (_number(low, told) if low else -math.inf, _number(high, told) if high else math.inf)
-    return found
+        option = f"--bounds {name}={text}"
+        bounds[name] = (_number(low, option) if low else -math.inf, _number(high, option) if high else math.inf)
+    return bounds
 
 
-def _number(text: str, told: str) -> float:
+def _number(text: str, option: str) -> float:
     try:
         return float(text)
     except ValueError:
-        raise UsageError(f"{told}: {text!r} is no number") from None
+        raise UsageError(f"{option}: {text!r} is no number") from None
 
 
 def parts(table: pd.DataFrame, by: str | None) -> Iterator[tuple[str, pd.DataFrame]]:

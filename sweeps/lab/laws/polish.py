@@ -35,10 +35,10 @@ def polish(problem: Problem, phi: Floats, free: np.ndarray) -> Floats:
         return phi
     delta = problem.objective.delta
     for width in (*(s for s in STAGES if s > delta and np.isfinite(delta)), delta):
-        found = _descent(problem.smoothed(width), phi, moving)
-        if (found >= low).all() and (found <= high).all():
-            before, after = problem.smoothed(width).values(np.stack([phi, found]))
-            phi = found if after < before else phi
+        end = _descent(problem.smoothed(width), phi, moving)
+        if (end >= low).all() and (end <= high).all():
+            before, after = problem.smoothed(width).values(np.stack([phi, end]))
+            phi = end if after < before else phi
     return phi
 
 
@@ -62,5 +62,5 @@ def _descent(problem: Problem, phi: Floats, moving: np.ndarray) -> Floats:
         return float(value[0]) / scale, white.T @ gradient[0][moving] / scale
 
     options = {"gtol": _GRADIENT, "maxiter": 500}
-    found = minimize(objective, np.zeros(len(moving)), jac=True, method="BFGS", options=options)
-    return at(found.x)
+    result = minimize(objective, np.zeros(len(moving)), jac=True, method="BFGS", options=options)
+    return at(result.x)

@@ -63,9 +63,9 @@ class PowerOffset(Law):
 
     def starts(self, x: Points, y: Floats) -> Floats:
         middle, level, lowest = centre(x["x"]), centre(y), y.min()
-        found = grid(lowest * np.array([0.01, 0.5, 0.8, 0.95, 0.99]), [0.0], [0.05, 0.1, 0.2, 0.5, 1.0, 2.0])
-        found[:, 1] = middle * np.maximum(level - found[:, 0], 1e-3 * level) ** (1 / found[:, 2])
-        return found
+        vectors = grid(lowest * np.array([0.01, 0.5, 0.8, 0.95, 0.99]), [0.0], [0.05, 0.1, 0.2, 0.5, 1.0, 2.0])
+        vectors[:, 1] = middle * np.maximum(level - vectors[:, 0], 1e-3 * level) ** (1 / vectors[:, 2])
+        return vectors
 
     def example(self) -> tuple[Floats, Points]:
         return np.array([2.0, 5e4, 0.2]), {"x": np.geomspace(1e4, 1e9, 60)}

@@ -41,16 +41,16 @@ def checked_fixed(law: Law, fixed: Mapping[str, float]) -> None:
     Raises:
         UsageError: they do not.
     """
-    known = {p.name: p for p in law.parameters}
+    parameters = {p.name: p for p in law.parameters}
     for name, value in fixed.items():
-        if name not in known:
-            raise UsageError(f"fixed: {law.name} has no parameter {name!r}; it has {', '.join(known)}")
-        low, high = known[name].low, known[name].high
-        if known[name].log and value <= 0:
+        if name not in parameters:
+            raise UsageError(f"fixed: {law.name} has no parameter {name!r}; it has {', '.join(parameters)}")
+        low, high = parameters[name].low, parameters[name].high
+        if parameters[name].log and value <= 0:
             raise UsageError(f"fixed: {name} of {law.name} must be above 0; got {value:g}")
         if not np.isfinite(value) or not low <= value <= high:
             raise UsageError(f"fixed: {name} of {law.name} must be a number from {low:g} to {high:g}; got {value:g}")
-    if len(fixed) == len(known):
+    if len(fixed) == len(parameters):
         raise UsageError(f"fixed: all parameters of {law.name} are given, so nothing is left to fit; leave one out")
 
 

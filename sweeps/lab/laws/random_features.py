@@ -50,16 +50,16 @@ def components(alpha: float, beta: float) -> tuple[Component, ...]:
     """
     _check(alpha, beta)
     rate = min(0.0, 2 * alpha - 1)  # exponent of the learning rate in d
-    found = [Component("floor", 2 * alpha - max(0.0, 1 - 2 * beta), 0.0)]
+    terms = [Component("floor", 2 * alpha - max(0.0, 1 - 2 * beta), 0.0)]
     learned = (2 * alpha + 2 * beta - 1) / (2 * alpha)
-    found.append(Component("learned", rate * learned, learned))
+    terms.append(Component("learned", rate * learned, learned))
     if 2 * alpha > 1 and 2 * beta > 1:
         embedded = 1 - 1 / (2 * alpha)
-        found.append(Component("embedded", 1.0, embedded))
+        terms.append(Component("embedded", 1.0, embedded))
     if 4 * alpha > 1:
         noise = 2 - 1 / (2 * alpha)
-        found.append(Component("noise", rate * (noise - 1), noise))
-    return tuple(found)
+        terms.append(Component("noise", rate * (noise - 1), noise))
+    return tuple(terms)
 
 
 def compute_optimal(alpha: float, beta: float) -> tuple[float, float]:
@@ -73,8 +73,8 @@ def compute_optimal(alpha: float, beta: float) -> tuple[float, float]:
     """
     lines = [(c.by_size - c.by_steps, c.by_steps) for c in components(alpha, beta)]  # y <= slope x + offset
     below = [[-slope, 1.0] for slope, _ in lines]
-    found = linprog([0.0, -1.0], A_ub=below, b_ub=[offset for _, offset in lines], bounds=[(0, 1), (None, None)])
-    return float(found.x[1]), float(found.x[0])
+    program = linprog([0.0, -1.0], A_ub=below, b_ub=[offset for _, offset in lines], bounds=[(0, 1), (None, None)])
+    return float(program.x[1]), float(program.x[0])
 
 
 def phase(alpha: float, beta: float) -> str:
@@ -146,10 +146,10 @@ class RandomFeatures(Law):
         return np.asarray(value), np.stack([by_alpha, by_beta, *by_scale], axis=1)
 
     def starts(self, x: Points, y: Floats) -> Floats:
-        found = grid((0.6, 1.0, 1.5), (0.2, 0.6, 0.9, 1.3), [1.0], [1.0], (1e-6, 1.0), (1e-6, 1.0))
+        vectors = grid((0.6, 1.0, 1.5), (0.2, 0.6, 0.9, 1.3), [1.0], [1.0], (1e-6, 1.0), (1e-6, 1.0))
         at = {name: np.array([centre(v)]) for name, v in x.items()}
-        found[:, 2:] *= centre(y) / self.predict(found, at)
-        return found
+        vectors[:, 2:] *= centre(y) / self.predict(vectors, at)
+        return vectors
 
     def derived(self, theta: Floats) -> dict[str, Floats]:
         pairs = np.array([compute_optimal(a, b) if 2 * (a + b) > 1 else (np.nan, np.nan) for a, b in theta[:, :2]])

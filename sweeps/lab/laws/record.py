@@ -27,7 +27,7 @@ _NAMES = ("at_bound", "open_low", "open_high")  # of parameters
 def fields(fit: Fit) -> dict[str, Any]:
     """Everything that JSON can hold about a fit: what is needed to read it again, and the table of parameters."""
     table = fit.parameters().to_dict("records")
-    found: dict[str, Any] = {
+    content: dict[str, Any] = {
         "format": FORMAT,
         "law": fit.law.name,
         "formula": fit.law.formula,
@@ -47,7 +47,7 @@ def fields(fit: Fit) -> dict[str, Any]:
         "residuals": fit.residuals.tolist(),
         "draws": None if fit.draws is None else fit.draws.tolist(),
     }
-    plain: dict[str, Any] = _finite(found)
+    plain: dict[str, Any] = _finite(content)
     return plain
 
 

@@ -40,11 +40,11 @@ class Rectified(Law):
 
     def starts(self, x: Points, y: Floats) -> Floats:
         turns = np.quantile(x["D"], (0.0, 0.25, 0.5, 0.75))
-        found = grid([1.0], turns, (0.3, 0.6, 1.0, 1.5), y.min() * np.array([0.1, 0.6, 0.95]))
-        found[:, 1] **= found[:, 2]
-        smallest = x["D"].min() ** found[:, 2]
-        found[:, 0] = np.maximum(y.max() - found[:, 3], 0.01 * y.max()) * (found[:, 1] + smallest)
-        return found
+        vectors = grid([1.0], turns, (0.3, 0.6, 1.0, 1.5), y.min() * np.array([0.1, 0.6, 0.95]))
+        vectors[:, 1] **= vectors[:, 2]
+        smallest = x["D"].min() ** vectors[:, 2]
+        vectors[:, 0] = np.maximum(y.max() - vectors[:, 3], 0.01 * y.max()) * (vectors[:, 1] + smallest)
+        return vectors
 
     def example(self) -> tuple[Floats, Points]:
         return np.array([900.0, 400.0, 0.75, 1.2]), {"D": np.geomspace(30, 3e6, 80)}

@@ -36,9 +36,9 @@ class ResolutionLimited(Law):
         return value, np.stack([value / column(theta, 0), value * log_x * _SMOOTHNESS / d**2], axis=1)
 
     def starts(self, x: Points, y: Floats) -> Floats:
-        found = grid([1.0], (1, 2, 4, 8, 16, 64))
-        found[:, 0] = centre(y) * centre(x["x"]) ** (_SMOOTHNESS / found[:, 1])
-        return found
+        vectors = grid([1.0], (1, 2, 4, 8, 16, 64))
+        vectors[:, 0] = centre(y) * centre(x["x"]) ** (_SMOOTHNESS / vectors[:, 1])
+        return vectors
 
     def derived(self, theta: Floats) -> dict[str, Floats]:
         return {"alpha": _SMOOTHNESS / theta[:, 1]}

@@ -43,10 +43,10 @@ def chosen(rule: str, table: pd.DataFrame) -> NDArray[np.bool_]:
 
 def chosen_by_any(rules: Sequence[str], table: pd.DataFrame) -> NDArray[np.bool_]:
     """Which rows [n] at least one rule chooses."""
-    found = np.zeros(len(table), bool)
+    rows = np.zeros(len(table), bool)
     for rule in rules:
-        found |= chosen(rule, table)
-    return found
+        rows |= chosen(rule, table)
+    return rows
 
 
 def _part(part: str, rule: str, table: pd.DataFrame) -> NDArray[np.bool_]:
@@ -79,6 +79,6 @@ def _ranked(column: pd.Series, end: str, count: int, rule: str) -> NDArray[np.bo
 def _column(name: str, table: pd.DataFrame, rule: str) -> pd.Series:
     name = name.strip("`")
     if name not in table.columns:
-        known = ", ".join(map(str, table.columns))
-        raise UsageError(f"rule {rule!r}: there is no column {name!r}; the table has {known}")
+        columns = ", ".join(map(str, table.columns))
+        raise UsageError(f"rule {rule!r}: there is no column {name!r}; the table has {columns}")
     return table[name]

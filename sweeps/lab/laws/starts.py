@@ -35,16 +35,16 @@ def begin(
             parameters are fixed 256.
     """
     law, coordinates = problem.law, problem.coordinates
-    own = _given(law, problem.x, y, given)
+    vectors = _given(law, problem.x, y, given)
     free = np.array([p.name not in fixed for p in law.parameters])
-    theta = own.copy()
+    theta = vectors.copy()
     for name, value in fixed.items():
         theta[:, law.index(name)] = value
     phi = coordinates.inside(theta)
     phi = np.unique(phi, axis=0) if fixed else phi
     wanted = count if count is not None else _FEWEST if fixed and given is None else 0
     if len(phi) < wanted:
-        phi = np.concatenate([phi, drawn(problem, coordinates.inside(own), phi[0], free, wanted - len(phi))])
+        phi = np.concatenate([phi, drawn(problem, coordinates.inside(vectors), phi[0], free, wanted - len(phi))])
     return free, phi
 
 
@@ -53,17 +53,17 @@ def _given(law: Law, x: Points, y: Floats, given: Starts | None) -> Floats:
         return law.starts(x, y)
     if isinstance(given, np.ndarray):
         return np.atleast_2d(np.asarray(given, np.float64))
-    own, known = law.starts(x, y), [p.name for p in law.parameters]
-    found = []
+    listed, names = law.starts(x, y), [p.name for p in law.parameters]
+    vectors = []
     for one in given:
-        unknown = [name for name in one if name not in known]
+        unknown = [name for name in one if name not in names]
         if unknown:
-            raise UsageError(f"start: {law.name} has no parameter {unknown[0]!r}; it has {', '.join(known)}")
-        theta = own.copy()
+            raise UsageError(f"start: {law.name} has no parameter {unknown[0]!r}; it has {', '.join(names)}")
+        theta = listed.copy()
         for name, value in one.items():
             theta[:, law.index(name)] = value
-        found.append(np.unique(theta, axis=0))
-    return np.concatenate(found)
+        vectors.append(np.unique(theta, axis=0))
+    return np.concatenate(vectors)
 
 
 def drawn(problem: Problem, around: Floats, held: Floats, free: NDArray[np.bool_], count: int) -> Floats:

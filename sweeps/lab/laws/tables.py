@@ -59,9 +59,9 @@ def with_numbers(table: pd.DataFrame) -> pd.DataFrame:
     """The same with whole numbers from 2^64 on, and decimal ones, as floats: pandas has no type of its own for them."""
     changed = {}
     for name in table.columns[table.dtypes.map(pd.api.types.is_object_dtype)]:
-        known = table[name].dropna()
-        numbers = known.map(lambda v: isinstance(v, int | float | Decimal) and not isinstance(v, bool))
-        if len(known) and numbers.all():
+        present = table[name].dropna()
+        numbers = present.map(lambda v: isinstance(v, int | float | Decimal) and not isinstance(v, bool))
+        if len(present) and numbers.all():
             changed[name] = table[name].map(lambda v: np.nan if pd.isna(v) else float(v)).astype(np.float64)
     return table.assign(**changed) if changed else table
 
@@ -71,8 +71,8 @@ def _swept(where: str) -> pd.DataFrame | None:
     folder, _, name = where.rstrip("/").rpartition("/")
     part = name if name in _PARTS else ""
     home = (folder or ".") if part else where
-    there = _HEAD in Artifacts(home).files("") if "://" in home else (Path(home) / _HEAD).is_file()
-    if not there:
+    has_head = _HEAD in Artifacts(home).files("") if "://" in home else (Path(home) / _HEAD).is_file()
+    if not has_head:
         return None
     from orchestrator.sweep import Sweep  # it knows all kinds, which a table from a file does not need
 
@@ -90,8 +90,8 @@ def _text(path: Path) -> pd.DataFrame:
     """Columns between tabs, semicolons, commas or blanks, whichever the first line has; `#` before it is no matter."""
     lines = path.read_text(encoding="utf-8-sig").lstrip("# ")
     first = lines.partition("\n")[0]
-    mark = next((m for m in "\t;," if m in first), r"\s+")
-    return pd.read_csv(io.StringIO(lines), sep=mark, skipinitialspace=True)
+    separator = next((m for m in "\t;," if m in first), r"\s+")
+    return pd.read_csv(io.StringIO(lines), sep=separator, skipinitialspace=True)
 
 
 def _tabs(path: Path) -> pd.DataFrame:

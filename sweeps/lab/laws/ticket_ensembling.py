@@ -37,9 +37,9 @@ class TicketEnsembling(Law):
         return column(theta, 0) + column(theta, 1) * inverse, np.stack([np.ones_like(inverse), inverse], axis=1)
 
     def starts(self, x: Points, y: Floats) -> Floats:
-        found = grid(y.min() * np.array([0.01, 0.5, 0.9]), [1.0])
-        found[:, 1] = np.maximum(y.max() - found[:, 0], 0.01 * y.max()) * (x["N"] * x["k"]).min()
-        return found
+        vectors = grid(y.min() * np.array([0.01, 0.5, 0.9]), [1.0])
+        vectors[:, 1] = np.maximum(y.max() - vectors[:, 0], 0.01 * y.max()) * (x["N"] * x["k"]).min()
+        return vectors
 
     def example(self) -> tuple[Floats, Points]:
         width, networks = np.meshgrid(np.geomspace(8, 1024, 8), (1.0, 2.0, 4.0, 8.0))

@@ -41,12 +41,12 @@ def follow(problem: Problem, starts: Floats, free: NDArray[np.bool_]) -> Floats:
     batch, _ = multi_start(squares, starts, free, _STEPS)
     apart = np.diff(batch.value) > _SAME * batch.value[1:]
     distinct = np.flatnonzero(np.concatenate([[True], apart]) & np.isfinite(batch.value))
-    found = []
+    minima = []
     for phi in batch.phi[distinct[:_FOLLOWED]]:
-        found.append(polish(problem, _followed(squares, phi, free), free))
-        if problem.values(found[-1][None])[0] <= problem.rounding:
+        minima.append(polish(problem, _followed(squares, phi, free), free))
+        if problem.values(minima[-1][None])[0] <= problem.rounding:
             break
-    return np.array(found).reshape(-1, starts.shape[1])
+    return np.array(minima).reshape(-1, starts.shape[1])
 
 
 def _followed(problem: Problem, phi: Floats, free: NDArray[np.bool_]) -> Floats:

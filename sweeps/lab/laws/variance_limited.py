@@ -32,9 +32,9 @@ class VarianceLimited(Law):
         return column(theta, 0) + column(theta, 1) * inverse, np.stack([np.ones_like(inverse), inverse], axis=1)
 
     def starts(self, x: Points, y: Floats) -> Floats:
-        found = grid(y.min() * np.array([0.1, 0.5, 0.9, 0.99]), [1.0])
-        found[:, 1] = np.maximum(y.max() - found[:, 0], 0.01 * y.max()) * x["x"].min()
-        return found
+        vectors = grid(y.min() * np.array([0.1, 0.5, 0.9, 0.99]), [1.0])
+        vectors[:, 1] = np.maximum(y.max() - vectors[:, 0], 0.01 * y.max()) * x["x"].min()
+        return vectors
 
     def example(self) -> tuple[Floats, Points]:
         return np.array([0.4, 12.0]), {"x": np.geomspace(16, 2048, 40)}

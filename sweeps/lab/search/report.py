@@ -92,10 +92,10 @@ def _importance(search: Search, good: pd.DataFrame, metric: str, index: int) -> 
     for d in search.dimensions:
         groups.setdefault(_when(d), []).append(d)
     for group, (when, dimensions) in enumerate(groups.items()):
-        found = importances(dimensions, search.goals[index], _points(good, dimensions, search, metric))
-        if len(found) > 1 or (found and not when):
-            shares |= found
-            of |= dict.fromkeys(found, group)
+        importance = importances(dimensions, search.goals[index], _points(good, dimensions, search, metric))
+        if len(importance) > 1 or (importance and not when):
+            shares |= importance
+            of |= dict.fromkeys(importance, group)
     if not shares:
         return None
     return _named(importance_figure(shares, of, metric), metric, [(g.metric, g.minimise) for g in search.goals])
@@ -127,9 +127,9 @@ def _table(search: Search, lines: pd.DataFrame, what: str) -> Table:
         spread = search.seeds > 1
         reached = [number(line[m], 5) + (f" ± {number(line[f'{m}.sd'], 2)}" if spread else "") for m in metrics]
         body.append([int(line[TRIAL]), *reached, ", ".join(f"{n} {label(v)}" for n, v in values.items())])
-    told = "on the front" if what == "front" else "the best first"
+    order = "on the front" if what == "front" else "the best first"
     sd = "; ±: standard deviation over seeds" if search.seeds > 1 else ""
-    return Table(f"{len(body)} of {len(lines)} trials, {told}{sd}.", ("trial", *metrics, "settings"), body)
+    return Table(f"{len(body)} of {len(lines)} trials, {order}{sd}.", ("trial", *metrics, "settings"), body)
 
 
 def _best(search: Search, good: pd.DataFrame) -> Iterator[Part]:
@@ -142,11 +142,11 @@ def _best(search: Search, good: pd.DataFrame) -> Iterator[Part]:
 
 
 def _summary(trials: pd.DataFrame, good: pd.DataFrame, goals: Sequence[tuple[str, bool]]) -> dict[str, float]:
-    found = {"trials": float(len(trials)), "best_trial": float(good.iloc[0][TRIAL])}
+    summary = {"trials": float(len(trials)), "best_trial": float(good.iloc[0][TRIAL])}
     for state in ("pruned", "diverged", "failed"):
-        found[f"trials_{state}"] = float((trials["state"] == state).sum())
+        summary[f"trials_{state}"] = float((trials["state"] == state).sum())
     for metric, less in goals:
         best = best_first(trials, metric, minimise=less)
         if len(best):
-            found[f"best.{metric}"] = float(best.iloc[0][metric])
-    return found
+            summary[f"best.{metric}"] = float(best.iloc[0][metric])
+    return summary

@@ -102,8 +102,8 @@ def _use(zoo: Zoo) -> Iterator[str]:
     yield from ("```", "")
     yield "Without this library: `rows/*.parquet` name for each model `weights_file`, `weights_pack`, `weights_slot`;"
     yield 'its tensor NAME at checkpoint LABEL is `file[f"{pack}/{label}/{NAME}"][slot]`.'
-    told = zoo.rows["checkpoints"].dropna().unique() if "checkpoints" in zoo.rows else []
-    labels = ordered({label for text in told for label in str(text).split()})
+    lists = zoo.rows["checkpoints"].dropna().unique() if "checkpoints" in zoo.rows else []
+    labels = ordered({label for text in lists for label in str(text).split()})
     yield from ("", f"Checkpoints: {', '.join(_plain(label) for label in labels) or 'none'}.", "")
     yield f"Licence: {_plain(zoo.head.get('spec', {}).get('licence', 'unknown'))}."
     yield ""
@@ -157,6 +157,6 @@ def _made(zoo: Zoo, recipe: str) -> Iterator[str]:
     head = zoo.head
     yield from ("## How it was made", "")
     yield from ("    " + line for line in printable(recipe).splitlines())  # indented: no text in it can end the block
-    made = f"spec {head.get('fingerprint', '-')}, commit {head.get('git_commit') or '-'}; {_versions(head)}"
-    yield from ("", f"Made by landsweep, {_plain(made)}.")
+    origin = f"spec {head.get('fingerprint', '-')}, commit {head.get('git_commit') or '-'}; {_versions(head)}"
+    yield from ("", f"Made by landsweep, {_plain(origin)}.")
     yield "Each model can be trained again from its row: `landsweep regenerate FOLDER KEY`."

@@ -58,7 +58,7 @@ def hidden_layers(module: nn.Module) -> tuple[Hidden, ...]:
     if reason := misread(module, _KNOWN, root=True):
         raise SpecError(f"permutations: {reason}; only MLPs and plain CNNs are known")
     chain = [(name, layer) for name, layer in module.named_modules() if type(layer) in _KNOWN]
-    found: list[Hidden] = []
+    layers: list[Hidden] = []
     along: list[str] = []
     size = 0
     for name, layer in chain:
@@ -69,16 +69,16 @@ def hidden_layers(module: nn.Module) -> tuple[Hidden, ...]:
             if size:
                 if inputs % size:
                     raise SpecError(f"permutations: {name} has {inputs} inputs after a layer of {size} units: no chain")
-                found.append(Hidden(size, tuple(along), f"{name}.weight", inputs // size))
+                layers.append(Hidden(size, tuple(along), f"{name}.weight", inputs // size))
             size, along = layer.weight.shape[0], [f"{name}.{k}" for k, _ in layer.named_parameters()]
             continue
-        own = {k: v for k, v in layer.state_dict().items() if v.dim()}
+        tensors = {k: v for k, v in layer.state_dict().items() if v.dim()}
         if isinstance(layer, nn.GroupNorm) and layer.num_groups not in (1, size):
             raise SpecError(f"permutations: {name} normalises groups of channels, which fixes their places")
-        if any(v.shape != (size,) for v in own.values()):
+        if any(v.shape != (size,) for v in tensors.values()):
             raise SpecError(f"permutations: {name} is a {type(layer).__name__}; only MLPs and plain CNNs are known")
-        along += [f"{name}.{k}" for k in own]
-    return tuple(found)
+        along += [f"{name}.{k}" for k in tensors]
+    return tuple(layers)
 
 
 def prove_permutations(module: nn.Module, layers: Sequence[Hidden], shape: Sequence[int]) -> None:
@@ -145,7 +145,7 @@ def canonical_order(state: Mapping[str, Tensor], layers: Sequence[Hidden]) -> di
     """
     orders = []
     for layer in layers:
-        own = [state[name].double().reshape(layer.size, -1) for name in layer.along]
-        squares = torch.cat(own, dim=1).square().sort(dim=1).values  # sorted: the sum then has one order too
+        tensors = [state[name].double().reshape(layer.size, -1) for name in layer.along]
+        squares = torch.cat(tensors, dim=1).square().sort(dim=1).values  # sorted: the sum then has one order too
         orders.append(torch.argsort(squares.sum(1), stable=True))
     return permute(state, layers, orders)

@@ -32,8 +32,8 @@ Names = Mapping[str, Sequence[str]]
 
 def splits_of(rows: pd.DataFrame) -> list[str]:
     """The splits that the models were evaluated on: train first, test last, others in between as the columns stand."""
-    found = [str(c).removesuffix("_loss") for c in rows.columns if str(c).endswith("_loss")]
-    splits = [s for s in found if s and s.split("_")[0] not in _ASIDE]
+    names = [str(c).removesuffix("_loss") for c in rows.columns if str(c).endswith("_loss")]
+    splits = [s for s in names if s and s.split("_")[0] not in _ASIDE]
     return sorted(splits, key=lambda s: ("train", "", "test").index(s if s in ("train", "test") else ""))
 
 
@@ -87,15 +87,15 @@ def zoo_sections(
 
 
 def _summary(ended: pd.DataFrame, good: pd.DataFrame) -> dict[str, float]:
-    found = {"models": float(len(ended)), "diverged": float((ended["status"] == "diverged").sum())}
+    summary = {"models": float(len(ended)), "diverged": float((ended["status"] == "diverged").sum())}
     for name in _measured(good):
         values = numbers(good[name])
         values = values[np.isfinite(values)]
         if len(values):
-            found[f"{name}_median"] = float(np.median(values))
-            found[f"{name}_best"] = float(values.min() if name.endswith("loss") else values.max())
+            summary[f"{name}_median"] = float(np.median(values))
+            summary[f"{name}_best"] = float(values.min() if name.endswith("loss") else values.max())
     seconds = np.nansum(numbers(ended["seconds"])) if "seconds" in ended else 0.0
-    return {**found, "model_seconds": float(seconds)}
+    return {**summary, "model_seconds": float(seconds)}
 
 
 def _measured(rows: pd.DataFrame) -> list[str]:
@@ -235,9 +235,9 @@ def _failures(params: Sequence[str], rows: pd.DataFrame, names: Names) -> Iterat
     ended_badly = (rows["status"] != "ok").to_numpy(dtype=bool)
     shares = []
     for p in (*few, *many):
-        marks, order = groups_of(rows[p], 4 if p in many else None, names.get(p, ()))
+        labels, order = groups_of(rows[p], 4 if p in many else None, names.get(p, ()))
         for name in order:
-            chosen = np.array([m == name for m in marks])
+            chosen = np.array([m == name for m in labels])
             shares.append([p, name, int(chosen.sum()), f"{ended_badly[chosen].mean():.1%}"])
     if shares:
         yield Table(

@@ -108,7 +108,7 @@ class SmallCnnSource:
 
     def state(self, row: Mapping[str, Any], label: str) -> dict[str, Tensor]:
         flat = np.asarray(self._weights[self.steps[row["key"]][label]])
-        found = {}
+        tensors = {}
         for name, start, end, shape in zip(
             self._names, self._layout["start_idx"], self._layout["end_idx"], self._layout["shape"], strict=True
         ):
@@ -116,9 +116,9 @@ class SmallCnnSource:
             array = flat[int(start) : int(end)].reshape(sizes)
             if array.ndim == 4:
                 array = array.transpose(3, 2, 0, 1)
-            found[name] = torch.from_numpy(np.ascontiguousarray(array.T if array.ndim == 2 else array).copy())
-        order = sorted(found, key=lambda n: (n.split(".")[0] == "out", n.split(".")[0], n.endswith("bias")))
-        return {name: found[name] for name in order}
+            tensors[name] = torch.from_numpy(np.ascontiguousarray(array.T if array.ndim == 2 else array).copy())
+        order = sorted(tensors, key=lambda n: (n.split(".")[0] == "out", n.split(".")[0], n.endswith("bias")))
+        return {name: tensors[name] for name in order}
 
     def shape(self, row: Mapping[str, Any]) -> Shape:
         state = self.state(row, "last")
