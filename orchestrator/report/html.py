@@ -9,7 +9,7 @@ import re
 import traceback
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -29,7 +29,17 @@ from orchestrator.report.values import is_missing, shown
 from orchestrator.text import one_line, printable, shortened
 from orchestrator.unit import as_python
 
-__all__ = ["FigureView", "SectionView", "TableView", "Writer", "anchor", "page_html", "table_view"]
+__all__ = [
+    "FailuresView",
+    "FigureView",
+    "Page",
+    "PageWriter",
+    "SectionView",
+    "TableView",
+    "anchor",
+    "page_html",
+    "table_view",
+]
 
 _LONGEST = 20_000  # characters of a paragraph, a caption, a traceback or a spec on the page
 _LONGEST_CELL = 500
@@ -50,27 +60,6 @@ _ENVIRONMENT = Environment(
     lstrip_blocks=True,
     finalize=_safe,
 )
-
-
-def page_html(title: str, sections: Sequence[SectionView], *, interactive: bool = False, **parts: object) -> str:
-    """A page that stands by itself, with style and, where it is needed, plotly.js inside.
-
-    Args:
-        title: of the page.
-        sections: in order.
-        interactive: whether a figure needs plotly.js.
-        parts: `kind`, `intro`, `tiles`, `failed`, `summary` and `metrics`, each of which may be missing; `facts`, the
-            names and values under "How it was made", `spec_title` and `spec`, its text.
-    """
-    style = (files("orchestrator.report") / "templates" / "page.css").read_text(encoding="utf-8")
-    given: dict[str, object] = dict.fromkeys(("kind", "intro", "tiles", "failed", "summary", "metrics"))
-    return _ENVIRONMENT.get_template("page.html").render(
-        {**given, **parts},
-        title=title,
-        sections=sections,
-        style=Markup(style),
-        plotly=Markup(get_plotlyjs()) if interactive else None,
-    )
 
 
 def anchor(name: str) -> str:
@@ -128,7 +117,56 @@ def _is_number(text: str) -> bool:
     return bool(re.fullmatch(r"|-|nan|-?inf|[-+]?[\d,]*\.?\d+(e[-+]?\d+)?", text))
 
 
-class Writer:
+@dataclass(frozen=True, slots=True)
+class FailuresView:
+    """The failed units: the command that runs them again, a table of them, and the whole text of some errors."""
+
+    command: str
+    table: TableView
+    texts: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """All that stands on a page; what is empty is left out.
+
+    Attributes:
+        title: of the page.
+        sections: in order.
+        facts: names and values under "How it was made"; None: not known.
+        spec_title: what `spec` is.
+        spec: a spec as text.
+        kind: of thing that the page is about.
+        intro: a paragraph.
+        tiles: class, name and number of each counter.
+        failed: the failed units.
+        summary: names and values under "In short".
+        metrics: the table of metrics.
+        interactive: whether a figure needs plotly.js, which is then part of the page.
+    """
+
+    title: str
+    sections: Sequence[SectionView]
+    facts: Mapping[str, str | None]
+    spec_title: str
+    spec: str
+    kind: str = ""
+    intro: str = ""
+    tiles: Sequence[tuple[str, str, str]] = ()
+    failed: FailuresView | None = None
+    summary: Mapping[str, str] = field(default_factory=dict)
+    metrics: TableView | None = None
+    interactive: bool = False
+
+
+def page_html(page: Page) -> str:
+    """A page that stands by itself, with its style inside. All HTML that the project writes is written here."""
+    style = (files("orchestrator.report") / "templates" / "page.css").read_text(encoding="utf-8")
+    plotly = Markup(get_plotlyjs()) if page.interactive else None
+    return _ENVIRONMENT.get_template("page.html").render(page=page, style=Markup(style), plotly=plotly)
+
+
+class PageWriter:
     """Saves pictures and tables of a report beside its page, and turns parts into what the templates show.
 
     Args:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import pandas as pd
 from orchestrator.inside import folder_in, no_links, write_in
 from orchestrator.reading import write_yaml
 from orchestrator.report.generic import generic_section
-from orchestrator.report.html import SectionView, Writer, page_html, table_view
+from orchestrator.report.html import FailuresView, Page, PageWriter, SectionView, page_html, table_view
 from orchestrator.report.parts import Report, Table
 from orchestrator.report.tables import Head, counts, described, headline, metric_table, times
 from orchestrator.report.values import is_missing, number
@@ -38,11 +39,10 @@ def write(report: Report, head: Head, rows: pd.DataFrame, series: pd.DataFrame, 
     no_links(folder)  # it is written into, and sent to the tracking store whole
     folder_in(folder, "figures")
     rows = _complete(rows)
-    writer = Writer(folder)
+    writer = PageWriter(folder)
     sections = list(report.sections) or [generic_section(rows, *described(head, rows), series)]
     views = [writer.section(section) for section in sections]
-    parts = _page(head, rows, report, views, len(series), out)
-    page = page_html(**parts, interactive=writer.interactive > 0)  # type: ignore[arg-type]
+    page = page_html(replace(_page(head, rows, report, views, len(series), out), interactive=writer.interactive > 0))
     for old in {*(folder / "figures").glob("*.png"), *(folder / "tables").glob("*.csv")} - set(writer.saved):
         old.unlink()
     for left in folder.rglob(".*.new"):  # by a report that was killed
@@ -56,28 +56,24 @@ def _complete(rows: pd.DataFrame) -> pd.DataFrame:
     return rows.assign(**dict.fromkeys(missing)) if missing else rows
 
 
-def _page(
-    head: Head, rows: pd.DataFrame, report: Report, sections: list[SectionView], points: int, out: Path
-) -> dict[str, object]:
-    """What the template shows beside the sections."""
+def _page(head: Head, rows: pd.DataFrame, report: Report, sections: list[SectionView], points: int, out: Path) -> Page:
+    """The page, but for whether it is interactive."""
     params, metrics = described(head, rows)
     spec = head.get("spec", {})
     table = metric_table(rows, metrics) if len(rows) else None
-    facts = _facts(head, rows, points)
-    text = write_yaml(_plain(spec))
-    return {
-        "title": str(spec.get("name", "sweep")),
-        "kind": str(spec.get("kind", "")),
-        "intro": str(spec.get("description") or ""),
-        "tiles": _tiles(counts(rows, head.get("total"))),
-        "failed": _failed(rows, params, str(head.get("folder", out))),
-        "summary": {name: number(float(value)) for name, value in report.summary.items()},
-        "sections": sections,
-        "metrics": table_view(table) if table else None,
-        "facts": facts,
-        "spec_title": "The spec",
-        "spec": text,
-    }
+    return Page(
+        title=str(spec.get("name", "sweep")),
+        kind=str(spec.get("kind", "")),
+        intro=str(spec.get("description") or ""),
+        tiles=_tiles(counts(rows, head.get("total"))),
+        failed=_failed(rows, params, str(head.get("folder", out))),
+        summary={name: number(float(value)) for name, value in report.summary.items()},
+        sections=sections,
+        metrics=table_view(table) if table else None,
+        facts=_facts(head, rows, points),
+        spec_title="The spec",
+        spec=write_yaml(_plain(spec)),
+    )
 
 
 def _tiles(counters: dict[str, int]) -> list[tuple[str, str, str]]:
@@ -86,7 +82,7 @@ def _tiles(counters: dict[str, int]) -> list[tuple[str, str, str]]:
     return [(k.split(":")[0].replace(" ", "-"), k, f"{n:,}") for k, n in shown.items()]
 
 
-def _failed(rows: pd.DataFrame, params: list[Column], folder: str) -> dict[str, object] | None:
+def _failed(rows: pd.DataFrame, params: list[Column], folder: str) -> FailuresView | None:
     failed = rows[rows["status"] == Status.failed.value]
     if not len(failed):
         return None
@@ -109,10 +105,10 @@ def _failed(rows: pd.DataFrame, params: list[Column], folder: str) -> dict[str, 
         if len(texts) < _MOST_TRACEBACKS and isinstance(error, str):
             texts.setdefault(shortened(headline(error), _MOST_ERROR), error)
     command = f"landsweep rerun {shlex.quote(folder)} --status failed"
-    return {"command": command, "table": table_view(table), "texts": texts}
+    return FailuresView(command, table_view(table), texts)
 
 
-def _facts(head: Head, rows: pd.DataFrame, points: int) -> dict[str, object]:
+def _facts(head: Head, rows: pd.DataFrame, points: int) -> dict[str, str | None]:
     spent = times(rows)
     names = {
         "unit_seconds": "unit seconds (sum)",

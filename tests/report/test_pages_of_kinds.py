@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from orchestrator.publish import make_page
-from orchestrator.report.html import FigureView, Writer, page_html
+from orchestrator.report.html import FailuresView, FigureView, Page, PageWriter, page_html
 from orchestrator.report.parts import Section, Table
 from orchestrator.spec import parse
 from orchestrator.sweep import Sweep
@@ -140,19 +140,27 @@ FIELDS = (
 
 def page(text: Mapping[str, str], folder: Path) -> str:
     """A page with a text in each field."""
-    writer = Writer(folder)
+    writer = PageWriter(folder)
     table = Table(text["caption"], [text["header"], "b"], [[text["cell"], 1.0]])
     section = writer.section(Section(text["section"], [text["paragraph"], table]))
     figure = FigureView("name", text["figure"], image="data:,", problem=text["problem"])
     views = [section, type(section)(text["section"], [("figure", figure)])]
-    failed = {
-        "command": text["command"], "table": writer.table(table), "texts": {text["failure"]: text["traceback"]}
-    }  # fmt: skip
+    failed = FailuresView(text["command"], writer.table(table), {text["failure"]: text["traceback"]})
     return page_html(
-        text["title"], views, kind=text["kind"], intro=text["intro"], tiles=[("ok", text["tile"], "1")],
-        failed=failed, summary={text["summary"]: text["number"]}, metrics=writer.table(table),
-        facts={text["fact"]: text["value"]}, spec_title=text["spec_title"], spec=text["spec"],
-    )  # fmt: skip
+        Page(
+            text["title"],
+            views,
+            {text["fact"]: text["value"]},
+            text["spec_title"],
+            text["spec"],
+            kind=text["kind"],
+            intro=text["intro"],
+            tiles=[("ok", text["tile"], "1")],
+            failed=failed,
+            summary={text["summary"]: text["number"]},
+            metrics=writer.table(table),
+        )
+    )
 
 
 def hostile_texts() -> st.SearchStrategy[str]:

@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from orchestrator.inside import folder_in, write_in
-from orchestrator.report.html import FigureView, SectionView, TableView, Writer, page_html
+from orchestrator.report.html import FigureView, Page, PageWriter, SectionView, TableView, page_html
 from orchestrator.report.parts import Section
 from orchestrator.report.values import ordered
 from orchestrator.text import one_line, printable
@@ -34,17 +34,12 @@ def write_card(zoo: Zoo, to: Path) -> list[Path]:
     sections = (
         zoo_sections(params, zoo.rows, zoo.series(), names) if len(zoo) else [Section("The zoo", ["It has no model."])]
     )
-    writer = Writer(to)
+    writer = PageWriter(to)
     views = [writer.section(section) for section in sections]
     recipe = yaml.safe_dump(_recipe(head), sort_keys=False, default_flow_style=None, width=100)
     intro = str(spec.get("description") or f"A model zoo of {len(zoo):,} networks.")
-    page = write_in(
-        to,
-        "card.html",
-        page_html(
-            name, views, kind="model zoo", intro=intro, facts=_facts(zoo), spec_title="What was swept", spec=recipe
-        ),
-    )
+    content = Page(name, views, _facts(zoo), "What was swept", recipe, kind="model zoo", intro=intro)
+    page = write_in(to, "card.html", page_html(content))
     beginning = [_front_matter(zoo, name), f"# {_plain(name)}", "", _plain(intro), ""]
     text = "\n".join([*beginning, *_use(zoo), *_markdown(views), *_made(zoo, recipe)])
     readme = write_in(to, "README.md", text + "\n")
@@ -138,7 +133,7 @@ def _plain(text: object) -> str:
     return re.sub(r"(?i)\b(https?|ftp|mailto|www)(?=[:.])", "\\1\u200b", safe)
 
 
-def _facts(zoo: Zoo) -> dict[str, object]:
+def _facts(zoo: Zoo) -> dict[str, str | None]:
     head = zoo.head
     return {
         "models": f"{len(zoo):,}",
