@@ -22,11 +22,11 @@ from cluster.launch import LAUNCH_FILE, Launch, write_private
 from cluster.launcher import JobState, JobStatus, Launcher
 from orchestrator.errors import SpecError, UsageError
 from orchestrator.inside import folder_in
+from orchestrator.notes import note, noted
 from orchestrator.readers import json_object
 from orchestrator.site import launcher_type
 from orchestrator.spec import Model, parse
 from orchestrator.store import Store, is_url
-from orchestrator.trust import note, noted
 
 __all__ = ["Job", "claim", "drop", "every_job", "find_job", "jobs_of", "keep", "launcher_of", "record"]
 

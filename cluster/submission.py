@@ -16,11 +16,11 @@ from cluster.records import Job, claim, drop, jobs_of, launcher_of, record
 from orchestrator.assignments import split_changes
 from orchestrator.errors import SpecError, SweepLocked, UsageError
 from orchestrator.forecast import forecast
+from orchestrator.notes import note, state_folder
 from orchestrator.redaction import holds_credentials
 from orchestrator.site import launcher_type, load_site
 from orchestrator.store import folder_here, is_url
 from orchestrator.sweep import load_spec
-from orchestrator.trust import note, state_folder
 
 __all__ = ["draft", "keep_private", "submit"]
 

@@ -11,10 +11,10 @@ from orchestrator.display import span, table_text
 from orchestrator.kind import Costs, SweepKind, Workbench
 from orchestrator.ledger import Ledger, Store
 from orchestrator.manifest import check_same
+from orchestrator.plan import asked, heard, planned, strays
 from orchestrator.row import RowMaker, Status
 from orchestrator.site import Site
 from orchestrator.spec import Spec
-from orchestrator.sweep import asked, heard, planned, strays
 
 __all__ = ["Forecast", "forecast"]
 

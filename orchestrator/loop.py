@@ -15,13 +15,13 @@ from orchestrator.kind import SweepKind
 from orchestrator.ledger import Ledger, Writer
 from orchestrator.losses import Losses
 from orchestrator.messages import Chunk, Probed
+from orchestrator.plan import heard, planned, strays
 from orchestrator.planner import Guard, Planner
 from orchestrator.progress import Progress
 from orchestrator.row import Cause, Outcome, RowMaker, Status
-from orchestrator.schedule import GivenUp, Schedule, Shard
+from orchestrator.schedule import GivenUp, Shard, ShardSchedule
 from orchestrator.silence import Silence
 from orchestrator.spec import Spec
-from orchestrator.sweep import heard, planned, strays
 
 __all__ = ["Loop"]
 
@@ -46,7 +46,7 @@ class Loop:
     def __init__(
         self,
         planner: Planner,
-        schedule: Schedule,
+        schedule: ShardSchedule,
         executor: Executor,
         writer: Writer,
         maker: RowMaker,

@@ -21,7 +21,7 @@ from orchestrator.losses import preparing
 from orchestrator.messages import CheckInput, Prepare, Prepared, WorkerConfig
 from orchestrator.progress import Progress
 from orchestrator.row import Cause
-from orchestrator.schedule import Schedule
+from orchestrator.schedule import ShardSchedule
 from orchestrator.spec import Spec
 
 __all__ = ["Preparations"]
@@ -67,7 +67,7 @@ class Preparations:
         spec: Spec,
         executor: Executor,
         config: WorkerConfig,
-        schedule: Schedule,
+        schedule: ShardSchedule,
         store: Store,
         progress: Progress,
         stop: threading.Event,

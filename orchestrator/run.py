@@ -17,15 +17,15 @@ from orchestrator.losses import Losses
 from orchestrator.manifest import check_same, grown_head
 from orchestrator.mend import lost_files, retire, set_aside
 from orchestrator.messages import WorkerConfig
+from orchestrator.notes import note_sweep
 from orchestrator.planner import Guard
 from orchestrator.preparations import Preparations
 from orchestrator.progress import Progress, Snapshot, Watch
 from orchestrator.row import RowMaker
-from orchestrator.schedule import Schedule
+from orchestrator.schedule import ShardSchedule
 from orchestrator.site import Site
 from orchestrator.spec import Spec
 from orchestrator.sweep import begun
-from orchestrator.trust import note_sweep
 
 __all__ = ["make_executor", "run_sweep"]
 
@@ -102,7 +102,7 @@ class _Run:
         self._executor, self._watch, self._stop = executor, watch, stop
         self._planner = kind.planner(spec)
         probe = site.probe_seconds > 0 and kind.deterministic(spec)
-        self._schedule = Schedule(site.budgets.by_cause(), site.shard_seconds, probe=probe)
+        self._schedule = ShardSchedule(site.budgets.by_cause(), site.shard_seconds, probe=probe)
         self.progress = Progress(watch, self._planner, executor)
         config = WorkerConfig(
             kind=kind.name,

@@ -24,7 +24,7 @@ from orchestrator.errors import UsageError
 from orchestrator.row import Cause
 from orchestrator.unit import Unit
 
-__all__ = ["GivenUp", "Schedule", "Shard"]
+__all__ = ["GivenUp", "Shard", "ShardSchedule"]
 
 _LARGEST = 8192  # units of one shard: bounds what one message carries
 _SHORTEST = 0.1  # of the wanted seconds: shorter shards waste packs and messages, and even out little
@@ -67,7 +67,7 @@ class _Flight:
     probe: bool  # its first unit is to be evaluated twice
 
 
-class Schedule:
+class ShardSchedule:
     """Cuts units into shards of about equal seconds and keeps account of each.
 
     Args:

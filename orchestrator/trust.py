@@ -1,44 +1,33 @@
 """Which code may run: what the user's own spec names, or what a results folder names once its user has said so.
 
 A results folder is shared, copied and published, so the names of code in it are data. `reading` marks a stretch of
-work on such a folder; while it lasts, `load` gives nothing but the functions that this project brings for specs. The
-sweeps that this user has run are noted in a folder that is nobody else's, so they need no word of trust.
+work on such a folder; while it lasts, `load` gives nothing but the functions that this project brings for specs.
 """
 
 from __future__ import annotations
 
 import contextlib
 import importlib
-import json
 import os
 import sys
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
 from importlib.machinery import PathFinder
 from importlib.util import module_from_spec
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 from orchestrator.errors import SpecError, Untrusted
-from orchestrator.readers import object_or_none
-from orchestrator.unit import digest
 
 __all__ = [
     "also_search",
     "foreign_code",
-    "is_own",
     "load",
     "named_code",
-    "note",
-    "note_sweep",
-    "noted",
     "reading",
     "refuse_files",
     "refuse_new_code",
     "start_reading",
-    "state_folder",
     "untrusted",
     "user_code",
 ]
@@ -266,75 +255,3 @@ def _attribute(module: ModuleType, attribute: str, path: str) -> object:
             raise SpecError(f"{path!r}: module {module.__name__} ({module.__file__}) has no {attribute!r}")
         value = getattr(value, part)
     return value
-
-
-def state_folder() -> Path | None:
-    """The folder of this user's notes, made when it is absent; None where there is none that is closed to others."""
-    base = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
-    try:
-        folder = Path(base).expanduser() / "landsweep"
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        about = folder.lstat()
-    except (OSError, RuntimeError):  # no home, or one that can't be written
-        return None
-    closed = about.st_uid == os.getuid() and not about.st_mode & 0o022
-    return folder if closed and not folder.is_symlink() else None
-
-
-def note(shelf: str, name: str, content: Mapping[str, Any]) -> Path | None:
-    """Keep a few facts for this user alone, mode 0600; None where they can't be kept.
-
-    Args:
-        shelf: what kind of facts.
-        name: what they are about; they replace earlier ones.
-        content: JSON.
-    """
-    folder = state_folder()
-    if folder is None:
-        return None
-    try:
-        (folder / shelf).mkdir(mode=0o700, exist_ok=True)
-        handle, new = tempfile.mkstemp(dir=folder / shelf, prefix=".new-")
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump({**content, "about": name}, file)
-        path = _note(folder, shelf, name)
-        Path(new).replace(path)
-    except OSError:
-        return None
-    return path
-
-
-def noted(shelf: str, name: str) -> dict[str, Any] | None:
-    """What was noted of this; None when nothing was."""
-    folder = state_folder()
-    try:
-        return None if folder is None else object_or_none(_note(folder, shelf, name).read_bytes())
-    except OSError:
-        return None
-
-
-def _note(folder: Path, shelf: str, name: str) -> Path:
-    return folder / shelf / f"{digest(name, size=16)}.json"
-
-
-def note_sweep(where: str | Path, head: Mapping[str, Any]) -> None:
-    """Note that this user has run the sweep with this head (the content of `sweep.json`) in this place."""
-    note("sweeps", _place(where), {"run": _identity(head)})
-
-
-def is_own(where: str | Path, head: Mapping[str, Any]) -> bool:
-    """Whether this user has run just this sweep in just this place; a copy or a moved folder is not it."""
-    run = noted("sweeps", _place(where))
-    return run is not None and run.get("run") == _identity(head)
-
-
-def _place(where: str | Path) -> str:
-    from orchestrator.store import is_url  # its library is not needed to start
-
-    return str(where).rstrip("/") if is_url(where) else os.path.realpath(Path(where).expanduser())
-
-
-def _identity(head: Mapping[str, Any]) -> str:
-    """Of all that decides which code a sweep runs, and on what."""
-    facts = [head.get(name) for name in ("id", "kind", "spec", "folder")]
-    return digest(json.dumps(facts, sort_keys=True), size=16)

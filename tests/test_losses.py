@@ -10,7 +10,7 @@ import pytest
 from orchestrator.errors import ClusterLost, StorageError, TakenOver
 from orchestrator.losses import FILE, Losses
 from orchestrator.row import Cause
-from orchestrator.schedule import Schedule, Shard
+from orchestrator.schedule import Shard, ShardSchedule
 from orchestrator.store import Store
 from orchestrator.unit import Unit
 
@@ -31,7 +31,7 @@ class Sweep:
 
     def run(self, *, innocent_death: bool = False) -> bool:
         """One run; whether it came to its end."""
-        losses, schedule = Losses(self.store, BUDGET), Schedule({Cause.infra: 20})
+        losses, schedule = Losses(self.store, BUDGET), ShardSchedule({Cause.infra: 20})
         losses.begin(self.done)
         fresh, given_up = losses.unsuspected(u for u in self.units if u.key not in self.done)
         self.done |= {g.unit.key: "failed" for g in given_up}

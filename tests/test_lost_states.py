@@ -17,10 +17,11 @@ from orchestrator.artifacts import Artifacts
 from orchestrator.display import findings_text
 from orchestrator.kind import Workbench
 from orchestrator.ledger import Store, check_states
+from orchestrator.plan import planned
 from orchestrator.row import Outcome
 from orchestrator.run import run_sweep
 from orchestrator.site import Site
-from orchestrator.sweep import Sweep, planned
+from orchestrator.sweep import Sweep
 from orchestrator.testing.kind_suite import QuietWatch, metrics_of
 from sweeps.zoo import Zoo, ZooSpec
 from tests.lab.packs.cases import distance

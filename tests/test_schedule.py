@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from orchestrator.errors import UsageError
 from orchestrator.row import Cause
-from orchestrator.schedule import Schedule, Shard
+from orchestrator.schedule import Shard, ShardSchedule
 from orchestrator.unit import Unit
 
 BUDGETS = {Cause.infra: 3, Cause.timeout: 1, Cause.oom: 2, Cause.error: 0}
@@ -35,7 +35,7 @@ def test_each_unit_ends_exactly_once_whatever_happens(
 ) -> None:
     """A random machine: shards finish, die half-way, time out, are dropped unbegun, and late rows still come in."""
     rng = random.Random(seed)
-    schedule = Schedule(BUDGETS, shard_seconds=2.0)
+    schedule = ShardSchedule(BUDGETS, shard_seconds=2.0)
     schedule.set_pack_size("a", pack)
     to_offer, running, late = [Unit(u.key, u.params, "a" if rng.random() < 0.7 else "") for u in units(n)], [], []
     ended: list[str] = []
@@ -69,7 +69,7 @@ def test_each_unit_ends_exactly_once_whatever_happens(
     assert schedule.open == 0
 
 
-def run_with_poison(schedule: Schedule, poison: set[str], cause: Cause) -> tuple[list[str], int, int]:
+def run_with_poison(schedule: ShardSchedule, poison: set[str], cause: Cause) -> tuple[list[str], int, int]:
     """A worker that computes in order and dies on poison; gives given-up keys, deaths, and ended units."""
     given_up, deaths, ended = [], 0, 0
     while shard := schedule.next(1):
@@ -86,7 +86,7 @@ def run_with_poison(schedule: Schedule, poison: set[str], cause: Cause) -> tuple
 
 @pytest.mark.parametrize(("cause", "budget"), [(Cause.infra, 3), (Cause.timeout, 1), (Cause.oom, 2)])
 def test_poison_is_isolated_and_its_budget_is_exact(cause: Cause, budget: int) -> None:
-    schedule = Schedule(BUDGETS)
+    schedule = ShardSchedule(BUDGETS)
     all_units = units(1000)
     schedule.add(all_units)
     schedule.drained = True
@@ -98,7 +98,7 @@ def test_poison_is_isolated_and_its_budget_is_exact(cause: Cause, budget: int) -
 
 
 def test_many_poisons_lose_no_neighbour() -> None:
-    schedule = Schedule(BUDGETS)
+    schedule = ShardSchedule(BUDGETS)
     all_units = units(500)
     schedule.add(all_units)
     poison = {u.key for u in all_units[::50]}
@@ -109,7 +109,7 @@ def test_many_poisons_lose_no_neighbour() -> None:
 
 def test_shards_grow_to_the_wanted_seconds_and_shrink_at_the_tail() -> None:
     unit_seconds, wanted = 0.01, 5.0
-    schedule = Schedule({}, shard_seconds=wanted)
+    schedule = ShardSchedule({}, shard_seconds=wanted)
     schedule.add(units(20_000))
     sizes = []
     while shard := schedule.next(2):
@@ -127,7 +127,7 @@ def test_shards_grow_to_the_wanted_seconds_and_shrink_at_the_tail() -> None:
 
 
 def test_the_tail_of_slow_units_is_single_units() -> None:
-    schedule = Schedule({}, shard_seconds=5.0)
+    schedule = ShardSchedule({}, shard_seconds=5.0)
     schedule.add(units(50))
     schedule.drained = True
     sizes = []
@@ -155,7 +155,7 @@ def packed(n: int, pack: str) -> list[Unit]:
     ],
 )
 def test_slow_units_of_a_pack_are_cut_into_whole_packs(a: int, b: int, workers: int, wanted: list[int]) -> None:
-    schedule = Schedule({}, shard_seconds=5.0)
+    schedule = ShardSchedule({}, shard_seconds=5.0)
     for name in "ab":
         schedule.set_pack_size(name, 128)
     schedule.add(packed(a, "a") + packed(b, "b"))
@@ -170,7 +170,7 @@ def test_slow_units_of_a_pack_are_cut_into_whole_packs(a: int, b: int, workers: 
 
 
 def test_fast_units_of_a_pack_make_shards_of_several_whole_packs() -> None:
-    schedule = Schedule({}, shard_seconds=5.0)
+    schedule = ShardSchedule({}, shard_seconds=5.0)
     schedule.set_pack_size("a", 8)
     schedule.add(packed(2000, "a"))
     sizes = []
@@ -186,7 +186,7 @@ def test_fast_units_of_a_pack_make_shards_of_several_whole_packs() -> None:
 )
 def test_a_lost_pack_goes_back_whole_once_and_is_halved_then(cause: Cause, sizes: list[int]) -> None:
     """Its session may have kept a state of just these units; but memory will not be more the next time."""
-    schedule = Schedule(BUDGETS, shard_seconds=5.0)
+    schedule = ShardSchedule(BUDGETS, shard_seconds=5.0)
     schedule.set_pack_size("a", 16)
     schedule.add(packed(16, "a"))
     seen = []
@@ -204,7 +204,7 @@ def test_a_lost_pack_goes_back_whole_once_and_is_halved_then(cause: Cause, sizes
 
 
 def test_attempts_are_counted_for_units_that_began() -> None:
-    schedule = Schedule({Cause.infra: 5})
+    schedule = ShardSchedule({Cause.infra: 5})
     schedule.add(units(1))
     first = schedule.next()
     assert first is not None and first.attempts == {}
@@ -217,14 +217,14 @@ def test_attempts_are_counted_for_units_that_began() -> None:
 
 
 def test_the_same_unit_twice_is_an_error() -> None:
-    schedule = Schedule({})
+    schedule = ShardSchedule({})
     schedule.add(units(2))
     with pytest.raises(UsageError, match=r"the unit .* again while it is under way, but no key may be proposed twice"):
         schedule.add(units(1))
 
 
 def test_a_unit_retried_by_its_worker_keeps_its_neighbours() -> None:
-    schedule = Schedule({Cause.oom: 1})
+    schedule = ShardSchedule({Cause.oom: 1})
     schedule.add(units(3))
     first = schedule.next()
     assert first is not None

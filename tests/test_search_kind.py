@@ -19,11 +19,12 @@ from optuna.trial import TrialState
 from orchestrator.errors import SpecError, UsageError
 from orchestrator.kind import Workbench, kind_named
 from orchestrator.ledger import Ledger, Store
+from orchestrator.plan import planned
 from orchestrator.row import Outcome, Progress, Status
 from orchestrator.search import StudyPlanner, best_points, write_study
 from orchestrator.site import Site
 from orchestrator.spec import parse
-from orchestrator.sweep import Sweep, planned
+from orchestrator.sweep import Sweep
 from orchestrator.testing.kind_suite import metrics_of, run_example, same
 from sweeps.lab.search.best import best_text
 from sweeps.lab.search.spec import SearchSpec

@@ -17,9 +17,10 @@ from orchestrator.artifacts import Artifacts
 from orchestrator.cli import app
 from orchestrator.errors import SpecError, UsageError
 from orchestrator.kind import Workbench
+from orchestrator.plan import planned
 from orchestrator.reading import read_yaml
 from orchestrator.row import Outcome, Status
-from orchestrator.sweep import load_spec, planned
+from orchestrator.sweep import load_spec
 from orchestrator.testing.kind_suite import run_example
 from sweeps.lab.packs import Training, train_pack
 from sweeps.lab.zoo.audit import _difference, regenerate

@@ -14,11 +14,11 @@ import pytest
 
 from orchestrator.artifacts import Artifacts
 from orchestrator.kind import Workbench
+from orchestrator.plan import planned
 from orchestrator.progress import Snapshot
 from orchestrator.row import Outcome
 from orchestrator.run import run_sweep
 from orchestrator.site import Site
-from orchestrator.sweep import planned
 from orchestrator.testing.kind_suite import QuietWatch
 from sweeps.zoo import Zoo
 from tests.support.paths import ROOT

@@ -9,7 +9,8 @@ from itertools import groupby
 import pyarrow as pa
 
 from orchestrator.ledger.keys import KeySet
-from orchestrator.ledger.parts import Part, merge_ranges, only, read_rows, read_series
+from orchestrator.ledger.parts import Part, only, read_rows, read_series
+from orchestrator.ledger.scan import merge_ranges
 from orchestrator.ledger.schema import fit, unify
 from orchestrator.ledger.seal import Damaged, check, seal_tables
 from orchestrator.row import SERIES

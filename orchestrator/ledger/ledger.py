@@ -15,8 +15,9 @@ from orchestrator.errors import SweepMismatch, UsageError
 from orchestrator.ledger.files import Kept, check_files, check_states, kept_files
 from orchestrator.ledger.keys import KeySet
 from orchestrator.ledger.lock import DriverLock, Holder
-from orchestrator.ledger.parts import Damage, Scan, only, read_series, scan, scan_keys, steady
+from orchestrator.ledger.parts import Damage, only, read_series
 from orchestrator.ledger.prepared import check_prepared
+from orchestrator.ledger.scan import Scan, scan, scan_keys, steady
 from orchestrator.ledger.schema import fit, unify
 from orchestrator.ledger.seal import Damaged
 from orchestrator.ledger.writer import MOST_ROWS, SECONDS, Hook, Writer

@@ -1,26 +1,19 @@
-"""Parts: which files hold rows, which of them count, and what is damaged.
+"""Parts: files of rows, each with the file of series that its metadata names, and that file's checksum.
 
-A part is `rows/part-000012.parquet`, and the file of series that its metadata names, with its checksum. It counts if it
-is intact and no other intact part replaces it. `replaces` is cumulative, so a part that a paused driver writes late,
-under a number that was replaced long ago, never counts. A part that names another sweep never counts, nor what it says
-it replaces.
-
-No other files belong into `rows/` and `series/`: a plain reader of the folder would take them for rows.
+A part is `rows/part-000012.parquet`; see `orchestrator.ledger.scan` for which of them count.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TypeAlias
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from orchestrator.errors import StorageError
-from orchestrator.ledger.keys import KeySet
 from orchestrator.ledger.seal import Damaged, check, contents, open_sealed, unseal
 from orchestrator.store import Store
 
@@ -30,24 +23,19 @@ __all__ = [
     "Damage",
     "Part",
     "Ranges",
-    "Scan",
     "belongs_elsewhere",
-    "covers",
-    "merge_ranges",
+    "check_seal",
+    "is_text",
     "only",
     "read_rows",
     "read_series",
-    "scan",
-    "scan_keys",
-    "steady",
 ]
 
 Ranges: TypeAlias = tuple[tuple[int, int], ...]
 STRANGE = "it belongs to another sweep"
-FOREIGN = "it is no file of this sweep"
 _NUMBER = "([0-9]{6}|[1-9][0-9]{6,})"  # each number has one name
-_ROWS = re.compile(rf"part-{_NUMBER}\.parquet")
-_SERIES = re.compile(rf"part-{_NUMBER}-[0-9a-f]{{8}}\.parquet")
+ROWS = re.compile(rf"part-{_NUMBER}\.parquet")
+SERIES_FILE = re.compile(rf"part-{_NUMBER}-[0-9a-f]{{8}}\.parquet")
 _ABOUT = "landsweep.part"
 COLUMNS = "rows/columns.parquet"  # no rows, all columns; it sorts before the parts, see `Writer`
 
@@ -100,131 +88,6 @@ class Damage:
         return f"{self.path}: {self.reason}"
 
 
-@dataclass(slots=True)
-class Scan:
-    """What lies in `rows/` and `series/`.
-
-    Attributes:
-        parts: those that count, by rising number.
-        damaged: files to set aside; the units of their rows are to run again.
-        garbage: replaced rows, and series that no part refers to: leftovers of a kill.
-        next: first number that was never used.
-        columns: whether there is a file `COLUMNS`.
-        vanished: the driver compacted parts away while this was read, so it must be done again.
-    """
-
-    parts: list[Part] = field(default_factory=list)
-    damaged: list[Damage] = field(default_factory=list)
-    garbage: list[str] = field(default_factory=list)
-    next: int = 0
-    columns: bool = False
-    vanished: bool = False
-
-
-def merge_ranges(ranges: Iterable[tuple[int, int]]) -> Ranges:
-    """The same numbers in as few ranges as possible.
-
-    Example:
-        >>> merge_ranges([(4, 6), (0, 2), (3, 3), (9, 9)])
-        ((0, 6), (9, 9))
-    """
-    merged: list[tuple[int, int]] = []
-    for low, high in sorted(ranges):
-        if merged and low <= merged[-1][1] + 1:
-            merged[-1] = (merged[-1][0], max(high, merged[-1][1]))
-        else:
-            merged.append((low, high))
-    return tuple(merged)
-
-
-def covers(ranges: Iterable[tuple[int, int]], number: int) -> bool:
-    """Whether a number lies in one of the ranges."""
-    return any(low <= number <= high for low, high in ranges)
-
-
-def scan(
-    store: Store,
-    sweep: str | None,
-    each: Callable[[Part, pa.Table], None] | None = None,
-    columns: Sequence[str] | None = ("key",),
-) -> Scan:
-    """Read and verify every part, the newest first.
-
-    Args:
-        store: of the sweep.
-        sweep: its id; parts of another one are damage.
-        each: called with each part that counts and its rows.
-        columns: of the rows given to `each`; None for all.
-    """
-    scanned = Scan()
-    sizes = dict(store.list("series", deep=True))
-    numbers = _listed(store, scanned)
-    scanned.next = max([n for n, _ in numbers] + [_number(name) for name, _ in store.list("damaged")], default=-1) + 1
-    replaced: Ranges = ()
-    used: set[str] = set()  # series of parts of this sweep
-    foreign: set[str] = set()  # series of parts of others
-    for number, size in reversed(numbers):
-        if covers(replaced, number):
-            scanned.garbage.append(Part(number, 0, (), None, 0).path)
-            continue
-        try:
-            part, table = read_rows(store, number, columns, size)
-            if part.sweep not in (None, sweep):
-                scanned.damaged.append(Damage(part.path, STRANGE))
-                foreign.update(filter(None, [part.series]))
-                continue
-            used.update(filter(None, [part.series]))
-            reason = _harm(store, part, table)
-        except FileNotFoundError:
-            scanned.vanished = True
-            continue
-        except Damaged as e:
-            scanned.damaged.append(Damage(Part(number, 0, (), None, 0).path, str(e)))
-            continue
-        if reason is not None:
-            scanned.damaged.append(Damage(part.path, f"its series are not those that were written: {reason}"))
-            if part.series in sizes:
-                scanned.damaged.append(Damage(f"series/{part.series}", reason))
-            continue
-        part = replace(part, size=size + sizes.get(part.series or "", 0))
-        replaced = merge_ranges([*replaced, *part.replaces])
-        scanned.parts.append(part)
-        if each is not None:
-            each(part, table)
-    scanned.parts.reverse()
-    _check_columns(store, scanned)
-    foreign = (foreign - used) & sizes.keys()
-    scanned.damaged += [Damage(f"series/{name}", STRANGE) for name in sorted(foreign)]
-    names = {name for name in sizes if _SERIES.fullmatch(name)}
-    scanned.damaged += [Damage(f"series/{name}", FOREIGN) for name in _visible(sizes) if name not in names]
-    scanned.garbage += [f"series/{name}" for name in sorted(names - used - foreign)]
-    return scanned
-
-
-def steady(read: Callable[[], Scan]) -> Scan:
-    """Read until no part was compacted away meanwhile.
-
-    Raises:
-        StorageError: that did not come to an end.
-    """
-    for _ in range(50):
-        scanned = read()
-        if not scanned.vanished:
-            return scanned
-    raise StorageError("parts of the ledger vanish while it is read; is something else deleting files there?")
-
-
-def scan_keys(store: Store, sweep: str | None) -> tuple[Scan, KeySet]:
-    """What is there, and the keys of all rows that count."""
-    keys = KeySet()
-
-    def read() -> Scan:
-        keys.clear()
-        return scan(store, sweep, lambda part, rows: keys.update(rows.column("key").to_pylist()))
-
-    return steady(read), keys
-
-
 def read_rows(store: Store, number: int, columns: Sequence[str] | None = None, size: int = 0) -> tuple[Part, pa.Table]:
     """One part and its rows, verified.
 
@@ -237,7 +100,7 @@ def read_rows(store: Store, number: int, columns: Sequence[str] | None = None, s
         about_part = json.loads(about[_ABOUT])
         replaces = tuple((int(a), int(b)) for a, b in about_part["replaces"])
         series, sweep, seal = about_part["series"], about_part.get("sweep"), about_part.get("seal")
-        if series is not None and not _SERIES.fullmatch(series):
+        if series is not None and not SERIES_FILE.fullmatch(series):
             raise ValueError(f"{series!r} is no name of a file of series")
         if sweep is not None and not isinstance(sweep, str):
             raise ValueError(f"{sweep!r} is no id of a sweep")
@@ -245,7 +108,7 @@ def read_rows(store: Store, number: int, columns: Sequence[str] | None = None, s
             raise ValueError(f"{seal!r} is no checksum")
         schema = file.schema_arrow.remove_metadata()
         part = Part(number, int(about_part["level"]), replaces, series, table.num_rows, size, sweep, schema, seal)
-        if (columns is None or "key" in columns) and not _is_text(table.schema.field("key").type):
+        if (columns is None or "key" in columns) and not is_text(table.schema.field("key").type):
             raise ValueError("its keys are no texts")
     except (KeyError, ValueError, TypeError, AttributeError, RecursionError, OverflowError) as e:
         raise Damaged("it is a sealed file, but not a part of a ledger") from e
@@ -254,14 +117,15 @@ def read_rows(store: Store, number: int, columns: Sequence[str] | None = None, s
 
 def belongs_elsewhere(store: Store, path: str, sweep: str | None) -> bool:
     """Whether a file of rows, which may be damaged or gone, is a part of another sweep."""
-    match = _ROWS.fullmatch(path.removeprefix("rows/"))
+    match = ROWS.fullmatch(path.removeprefix("rows/"))
     try:
         return match is not None and read_rows(store, int(match[1]), [])[0].sweep not in (None, sweep)
     except (Damaged, FileNotFoundError):
         return False
 
 
-def _is_text(kind: pa.DataType) -> bool:
+def is_text(kind: pa.DataType) -> bool:
+    """Whether values of this type are text."""
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 
@@ -274,7 +138,7 @@ def read_series(store: Store, part: Part) -> pa.Table | None:
     if part.series is None:
         return None
     data = store.read(f"series/{part.series}")
-    _check_seal(part, check(data))
+    check_seal(part, check(data))
     return unseal(data)[0]
 
 
@@ -283,74 +147,11 @@ def only(table: pa.Table, keys: pa.Array | None) -> pa.Table:
     return table if keys is None else table.filter(pc.is_in(table.column("key").cast(keys.type), value_set=keys))
 
 
-def _check_seal(part: Part, seal: str) -> None:
-    if part.seal not in (None, seal):
-        raise Damaged("an intact file, but not the one of this part")
-
-
-def _check_keys(lines: pa.Table, rows: pa.Table) -> None:
-    if lines.column_names != ["key"] or not _is_text(lines.schema.field("key").type):
-        raise Damaged("it has no keys")
-    keys = pc.unique(lines.column("key"))
-    expected = pc.is_in(keys, value_set=rows.column("key").combine_chunks().cast(keys.type))
-    if not pc.all(expected, min_count=0).as_py():
-        raise Damaged("some of its lines are of units of other parts")
-
-
-def _visible(names: Iterable[str]) -> list[str]:
-    """Those that plain readers of a folder don't pass over."""
-    return [name for name in names if not any(piece.startswith((".", "_")) for piece in name.split("/"))]
-
-
-def _listed(store: Store, scanned: Scan) -> list[tuple[int, int]]:
-    """Numbers and sizes of the files of rows, by rising number; notes what else lies there.
-
-    A listing is no snapshot: it may lack a merged part, made since it began, and also the sources, deleted before it
-    came to them. The merged part is then in the next listing, so a listing holds once the next has no newer part.
-    """
-    listed: list[tuple[int, int]] | None = None
-    for _ in range(50):
-        before, files = listed, dict(store.list("rows", deep=True))
-        listed = sorted((int(m[1]), size) for name, size in files.items() if (m := _ROWS.fullmatch(name)))
-        if before is not None and before[-1:] == listed[-1:]:
-            scanned.columns = files.pop(COLUMNS.removeprefix("rows/"), None) is not None
-            strange = (f"rows/{name}" for name in _visible(files) if not _ROWS.fullmatch(name))
-            scanned.damaged += [Damage(path, FOREIGN) for path in strange]
-            return before
-    raise StorageError("parts of the ledger appear faster than they can be listed; is something else writing there?")
-
-
-def _harm(store: Store, part: Part, rows: pa.Table) -> str | None:
-    """What is wrong with the series of a part whose rows were just read; None: nothing.
+def check_seal(part: Part, seal: str) -> None:
+    """Compare the checksum of a file of series with that in the part.
 
     Raises:
-        FileNotFoundError: the whole part was compacted away meanwhile: rows go first, then their series.
+        Damaged: it is another file.
     """
-    if part.series is None:
-        return None
-    try:
-        data = store.read(f"series/{part.series}")
-        _check_seal(part, check(data))
-        if part.seal is None and "key" in rows.column_names:  # of an earlier version
-            _check_keys(unseal(data, ["key"])[0], rows)
-    except FileNotFoundError:
-        store.read(part.path)
-        return "the file is missing"
-    except Damaged as e:
-        return str(e)
-    return None
-
-
-def _check_columns(store: Store, scanned: Scan) -> None:
-    try:
-        if scanned.columns:
-            check(store.read(COLUMNS))
-    except FileNotFoundError:
-        pass  # a driver has just ended
-    except Damaged as e:
-        scanned.damaged.append(Damage(COLUMNS, str(e)))
-
-
-def _number(damaged: str) -> int:
-    match = re.search(r"part-(\d+)", damaged)
-    return int(match[1]) if match else -1
+    if part.seal not in (None, seal):
+        raise Damaged("an intact file, but not the one of this part")

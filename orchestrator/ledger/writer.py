@@ -17,17 +17,8 @@ from orchestrator.errors import StopSweep, StorageError
 from orchestrator.ledger.compact import due, merged, repeats
 from orchestrator.ledger.keys import KeySet
 from orchestrator.ledger.lock import DriverLock
-from orchestrator.ledger.parts import (
-    COLUMNS,
-    STRANGE,
-    Damage,
-    Part,
-    belongs_elsewhere,
-    only,
-    read_rows,
-    read_series,
-    scan_keys,
-)
+from orchestrator.ledger.parts import COLUMNS, STRANGE, Damage, Part, belongs_elsewhere, only, read_rows, read_series
+from orchestrator.ledger.scan import scan_keys
 from orchestrator.ledger.schema import fit_batches, same_columns, unify
 from orchestrator.ledger.seal import Damaged, check, seal
 from orchestrator.ledger.series import SeriesBuffer

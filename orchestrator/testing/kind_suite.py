@@ -17,13 +17,14 @@ import pytest
 from orchestrator.executors.base import Executor
 from orchestrator.executors.local import LocalExecutor
 from orchestrator.ledger import Ledger, Store
+from orchestrator.plan import planned
 from orchestrator.progress import Snapshot
 from orchestrator.report import render
 from orchestrator.row import METERS, SERIES, RowMaker
 from orchestrator.run import run_sweep
 from orchestrator.site import Site
 from orchestrator.spec import Spec
-from orchestrator.sweep import Sweep, planned
+from orchestrator.sweep import Sweep
 from orchestrator.testing.chaos import DyingExecutor, StoppingExecutor
 
 __all__ = ["KindSuite", "QuietWatch", "metrics_of", "run_example", "same"]

@@ -16,8 +16,9 @@ import yaml
 
 from orchestrator.callables import import_callable
 from orchestrator.errors import SpecError, Untrusted
+from orchestrator.notes import is_own
 from orchestrator.sweep import Sweep
-from orchestrator.trust import foreign_code, is_own, named_code, reading
+from orchestrator.trust import foreign_code, named_code, reading
 from sweeps.lab.zoo.audit import reevaluate, regenerate
 from sweeps.zoo import Zoo
 from tests.attack.folders import FUNCTION, ZOO, command, landsweep, mine, ran, stranger

@@ -31,8 +31,8 @@ from orchestrator.ledger.lock import DriverLock, driver_here, driver_lives
 from orchestrator.ledger.prepared import check_prepared
 from orchestrator.ledger.seal import seal
 from orchestrator.manifest import check_same
+from orchestrator.notes import is_own
 from orchestrator.sweep import Sweep, ledger_at
-from orchestrator.trust import is_own
 from sweeps.zoo import Zoo
 from tests.attack.folders import FUNCTION, ZOO, command, ran
 from tests.attack.fuzzing import RAW, changed, fuzz, refusing

@@ -12,7 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from orchestrator.errors import Untrusted, UsageError
-from orchestrator.trust import foreign_code, is_own, reading, refuse_files, refuse_new_code
+from orchestrator.notes import is_own
+from orchestrator.trust import foreign_code, reading, refuse_files, refuse_new_code
 from sweeps.lab.zoo.audit import regenerate
 from sweeps.zoo import Zoo
 from tests.attack.folders import ZOO, command, mine, ran, stranger

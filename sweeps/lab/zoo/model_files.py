@@ -14,9 +14,10 @@ from torch import Tensor, nn
 from orchestrator.artifacts import Artifacts
 from orchestrator.errors import UsageError
 from orchestrator.inside import check_names
+from orchestrator.notes import is_own
 from orchestrator.readers import json_object
 from orchestrator.text import one_line
-from orchestrator.trust import is_own, reading
+from orchestrator.trust import reading
 from sweeps.lab.zoo.architecture import Architecture
 from sweeps.lab.zoo.rebuild import Rebuilder
 from sweeps.lab.zoo.small_cnn import SmallCnnSource, read_small_cnn_zoo

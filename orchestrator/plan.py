@@ -1,0 +1,87 @@
+"""The units of a plan, and how the rows of a ledger fit it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from orchestrator.errors import SpecError
+from orchestrator.kind import SweepKind
+from orchestrator.ledger import Ledger
+from orchestrator.planner import Planner
+from orchestrator.row import reported
+from orchestrator.spec import Spec
+from orchestrator.unit import Unit
+
+__all__ = ["asked", "heard", "planned", "strays", "wanted_files"]
+
+_ASKED = 4096  # units at once
+
+
+def planned(kind: SweepKind[Any], spec: Spec) -> Iterator[Unit]:
+    """The units that the planner proposes before it has heard any row: of one that listens, only the first ones."""
+    yield from asked(kind.planner(spec))
+
+
+def asked(planner: Planner) -> Iterator[Unit]:
+    """All units that a planner proposes as long as it hears nothing new."""
+    while units := planner.ask(_ASKED):
+        yield from units
+
+
+def heard(planner: Planner, ledger: Ledger) -> Planner:
+    """The planner, after it has heard all that the ledger holds."""
+    if planner.follows:
+        planner.hear(reported(ledger.series()))
+    if planner.listens:
+        for row in ledger.rows().to_pylist():
+            planner.tell(row)
+        planner.ask(0)
+    return planner
+
+
+def wanted_files(kind: SweepKind[Any], spec: Spec) -> list[str]:
+    """Names of the prepared files that rows of a sweep belong to: all but those that only time packs."""
+    return [step.file for step in kind.preparations(spec) if not step.pack]
+
+
+def strays(head: Mapping[str, Any], kind: SweepKind[Any], spec: Spec, rows: int, planned: int) -> list[str]:
+    """What a user should know before a plan goes on whose rows were made by another one: a line each.
+
+    Args:
+        head: of the sweep, as the last run left it.
+        kind: of the spec.
+        spec: what is to be computed now.
+        rows: how many there are.
+        planned: how many of them belong to units of this plan.
+    """
+    lines = []
+    if rows > planned:
+        old, new = head["spec"].get("axes") or {}, spec.model_dump(mode="json").get("axes") or {}
+        gone, added = [f"{n!r}" for n in old if n not in new], [f"{n!r}" for n in new if n not in old]
+        why = [f"the axis {', '.join(names)} is {word}" for names, word in ((added, "new"), (gone, "gone")) if names]
+        lines.append(
+            f"{rows - planned:,} of {rows:,} rows belong to no unit of this plan"
+            + (f" ({'; '.join(why)})" if why else "")
+            + ": they stay, but reports leave them out. To keep both apart, give this spec another folder with --out"
+        )
+    if rows and (changed := _changed_columns(head, kind, spec)):
+        lines.append(changed)
+    return lines
+
+
+def _changed_columns(head: Mapping[str, Any], kind: SweepKind[Any], spec: Spec) -> str:
+    """Declared columns of which rows of before, or rows to come, have none."""
+    try:
+        before = kind.columns(kind.parse(head["spec"], "sweep.json"))
+    except SpecError:  # of a version whose specs this one can't read
+        return ""
+    now = kind.columns(spec)
+    if before is None or now is None:
+        return ""
+    old, new = ([c.name for c in columns] for columns in (before, now))
+    gone, added = [n for n in old if n not in new], [n for n in new if n not in old]
+    parts = [f"{', '.join(gone)} in new rows"] if gone else []
+    parts += [f"{', '.join(added)} in those that are there"] if added else []
+    renamed = " A column that only has a new name is split so; `rerun` and --out avoid that." if gone and added else ""
+    return f"columns have changed, so these are null: {'; '.join(parts)}.{renamed}" if parts else ""
