@@ -233,9 +233,9 @@ def rerun(
         raise SpecError(f"--cause {cause}: only failed units have a cause; leave it out, or --status {with_status}")
     sweep = open_sweep(folder, trust=trust)
     if not sweep.trusted:
-        if names := foreign_code(sweep.head["spec"]):
+        if names := foreign_code(sweep.manifest["spec"]):
             raise untrusted(folder, names)
-        refuse_files(sweep.head["spec"], sweep.folder, folder)
+        refuse_files(sweep.manifest["spec"], sweep.folder, folder)
     go = partial(drive, sweep.kind, sweep.spec, load_site(site, site_changes), folder, sweep.folder, own=sweep.trusted)
     if with_status == _DAMAGED:
         err.print("every byte of rows, series, prepared arrays, weights and states is compared first")

@@ -16,7 +16,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 from orchestrator.console import Console
 from orchestrator.kind import SweepKind
 from orchestrator.ledger import Findings, Ledger, driver_lives, read_status
-from orchestrator.manifest import read_head
+from orchestrator.manifest import read_manifest
 from orchestrator.progress import Snapshot
 from orchestrator.reading import write_yaml
 from orchestrator.report.columns_text import columns_text
@@ -141,8 +141,8 @@ def state(ledger: Ledger) -> dict[str, Any]:
     age = time.time() - status.get("updated", 0.0)
     lives = driver_lives(ledger.store)
     running = age < _SILENCE_SECONDS if lives is None else lives
-    head = read_head(ledger.sweep, f"{ledger.store.where}/sweep.json")
-    return {"name": head["name"], "kind": head["kind"], "running": running, "age": age, **status}
+    manifest = read_manifest(ledger.sweep, f"{ledger.store.where}/sweep.json")
+    return {"name": manifest["name"], "kind": manifest["kind"], "running": running, "age": age, **status}
 
 
 def state_text(now: Mapping[str, Any]) -> str:

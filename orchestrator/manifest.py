@@ -18,7 +18,7 @@ from orchestrator.kind import SweepKind
 from orchestrator.redaction import command_line
 from orchestrator.spec import Model, Spec, differences, parse
 
-__all__ = ["FORMAT", "check_same", "grown_head", "new_head", "read_head"]
+__all__ = ["FORMAT", "check_same", "grown_manifest", "new_manifest", "read_manifest"]
 
 FORMAT = 1
 
@@ -27,7 +27,7 @@ _PACKAGES = ("landsweep", "torch", "numpy", "ray", "optuna", "pyarrow", "pandas"
 _NEEDED = ("kind", "kind_version", "spec", "context", "definitions", "folder")  # to go on with a sweep
 
 
-class _Head(Model):
+class _Manifest(Model):
     """What `sweep.json` holds; fields of other versions are passed over."""
 
     model_config = ConfigDict(extra="ignore")
@@ -49,7 +49,7 @@ class _Head(Model):
     created: float = 0.0
 
 
-def new_head(kind: SweepKind[Any], spec: Spec, folder: Path) -> dict[str, Any]:
+def new_manifest(kind: SweepKind[Any], spec: Spec, folder: Path) -> dict[str, Any]:
     """What `sweep.json` says of a sweep that begins now."""
     return {
         "format": FORMAT,
@@ -70,34 +70,34 @@ def new_head(kind: SweepKind[Any], spec: Spec, folder: Path) -> dict[str, Any]:
     }
 
 
-def read_head(head: Mapping[str, Any], source: str) -> Mapping[str, Any]:
-    """The head of a sweep, each field of its type.
+def read_manifest(manifest: Mapping[str, Any], source: str) -> Mapping[str, Any]:
+    """The manifest of a sweep, each field of its type.
 
     Raises:
         UsageError: it lacks what a sweep has, or was made by a later version.
     """
-    _check_complete(head, source)
-    fields = parse(_Head, head, f"{source} is damaged")
+    _check_complete(manifest, source)
+    fields = parse(_Manifest, manifest, f"{source} is damaged")
     if fields.format > FORMAT:
         raise UsageError(f"{source} has the format {fields.format}, of a later landsweep; this one knows {FORMAT}")
-    as_written = {name: head[name] for name in ("spec", "context", "definitions")}
-    return {**head, **fields.model_dump(mode="json"), **as_written}
+    as_written = {name: manifest[name] for name in ("spec", "context", "definitions")}
+    return {**manifest, **fields.model_dump(mode="json"), **as_written}
 
 
-def check_same(head: Mapping[str, Any], kind: SweepKind[Any], spec: Spec, where: str) -> None:
+def check_same(manifest: Mapping[str, Any], kind: SweepKind[Any], spec: Spec, where: str) -> None:
     """Refuse to go on with a spec whose rows would not be comparable with those that are there.
 
     Raises:
         SweepMismatch: kind, version, context or a definition differs; the message says which field.
-        UsageError: the head lacks what a sweep has.
+        UsageError: the manifest lacks what a sweep has.
     """
-    _check_complete(head, f"{where}/sweep.json")
+    _check_complete(manifest, f"{where}/sweep.json")
     lines = differences(
-        {"kind": head["kind"], "kind_version": head["kind_version"], **head["context"]},
+        {"kind": manifest["kind"], "kind_version": manifest["kind_version"], **manifest["context"]},
         {"kind": spec.kind, "kind_version": kind.version, **spec.context()},
     )
     for field, now in spec.definitions().items():
-        before = head["definitions"].get(field, {})
+        before = manifest["definitions"].get(field, {})
         common = [name for name in now if name in before]
         lines += differences({n: before[n] for n in common}, {n: now[n] for n in common}, field)
     if lines:
@@ -109,17 +109,17 @@ def check_same(head: Mapping[str, Any], kind: SweepKind[Any], spec: Spec, where:
         )
 
 
-def grown_head(head: Mapping[str, Any], spec: Spec) -> dict[str, Any] | None:
-    """The head with the axes of `spec`, or None when it holds them already."""
+def grown_manifest(manifest: Mapping[str, Any], spec: Spec) -> dict[str, Any] | None:
+    """The manifest with the axes of `spec`, or None when it holds them already."""
     now = {
         "spec": spec.model_dump(mode="json"),
-        "definitions": {f: {**head["definitions"].get(f, {}), **d} for f, d in spec.definitions().items()},
+        "definitions": {f: {**manifest["definitions"].get(f, {}), **d} for f, d in spec.definitions().items()},
     }
-    return None if all(head[k] == v for k, v in now.items()) else {**head, **now}
+    return None if all(manifest[k] == v for k, v in now.items()) else {**manifest, **now}
 
 
-def _check_complete(head: Mapping[str, Any], source: str) -> None:
-    if missing := [name for name in _NEEDED if name not in head]:
+def _check_complete(manifest: Mapping[str, Any], source: str) -> None:
+    if missing := [name for name in _NEEDED if name not in manifest]:
         raise UsageError(f"{source} is damaged: it has no {', '.join(missing)}; restore it, or use another folder")
 
 

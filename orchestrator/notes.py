@@ -67,15 +67,15 @@ def _note(folder: Path, shelf: str, name: str) -> Path:
     return folder / shelf / f"{digest(name, size=16)}.json"
 
 
-def note_sweep(where: str | Path, head: Mapping[str, Any]) -> None:
-    """Note that this user has run the sweep with this head (the content of `sweep.json`) in this place."""
-    note("sweeps", _place(where), {"run": _identity(head)})
+def note_sweep(where: str | Path, manifest: Mapping[str, Any]) -> None:
+    """Note that this user has run the sweep with this manifest (the content of `sweep.json`) in this place."""
+    note("sweeps", _place(where), {"run": _identity(manifest)})
 
 
-def is_own(where: str | Path, head: Mapping[str, Any]) -> bool:
+def is_own(where: str | Path, manifest: Mapping[str, Any]) -> bool:
     """Whether this user has run just this sweep in just this place; a copy or a moved folder is not it."""
     run = noted("sweeps", _place(where))
-    return run is not None and run.get("run") == _identity(head)
+    return run is not None and run.get("run") == _identity(manifest)
 
 
 def _place(where: str | Path) -> str:
@@ -84,7 +84,7 @@ def _place(where: str | Path) -> str:
     return str(where).rstrip("/") if is_url(where) else os.path.realpath(Path(where).expanduser())
 
 
-def _identity(head: Mapping[str, Any]) -> str:
+def _identity(manifest: Mapping[str, Any]) -> str:
     """Of all that decides which code a sweep runs, and on what."""
-    facts = [head.get(name) for name in ("id", "kind", "spec", "folder")]
+    facts = [manifest.get(name) for name in ("id", "kind", "spec", "folder")]
     return digest(json.dumps(facts, sort_keys=True), size=16)

@@ -45,11 +45,11 @@ def wanted_files(kind: SweepKind[Any], spec: Spec) -> list[str]:
     return [step.file for step in kind.preparations(spec) if not step.pack]
 
 
-def strays(head: Mapping[str, Any], kind: SweepKind[Any], spec: Spec, rows: int, planned: int) -> list[str]:
+def strays(manifest: Mapping[str, Any], kind: SweepKind[Any], spec: Spec, rows: int, planned: int) -> list[str]:
     """What a user should know before a plan goes on whose rows were made by another one: a line each.
 
     Args:
-        head: of the sweep, as the last run left it.
+        manifest: of the sweep, as the last run left it.
         kind: of the spec.
         spec: what is to be computed now.
         rows: how many there are.
@@ -57,7 +57,7 @@ def strays(head: Mapping[str, Any], kind: SweepKind[Any], spec: Spec, rows: int,
     """
     lines = []
     if rows > planned:
-        old, new = head["spec"].get("axes") or {}, spec.model_dump(mode="json").get("axes") or {}
+        old, new = manifest["spec"].get("axes") or {}, spec.model_dump(mode="json").get("axes") or {}
         gone, added = [f"{n!r}" for n in old if n not in new], [f"{n!r}" for n in new if n not in old]
         why = [f"the axis {', '.join(names)} is {word}" for names, word in ((added, "new"), (gone, "gone")) if names]
         lines.append(
@@ -65,15 +65,15 @@ def strays(head: Mapping[str, Any], kind: SweepKind[Any], spec: Spec, rows: int,
             + (f" ({'; '.join(why)})" if why else "")
             + ": they stay, but reports leave them out. To keep both apart, give this spec another folder with --out"
         )
-    if rows and (changed := _changed_columns(head, kind, spec)):
+    if rows and (changed := _changed_columns(manifest, kind, spec)):
         lines.append(changed)
     return lines
 
 
-def _changed_columns(head: Mapping[str, Any], kind: SweepKind[Any], spec: Spec) -> str:
+def _changed_columns(manifest: Mapping[str, Any], kind: SweepKind[Any], spec: Spec) -> str:
     """Declared columns of which rows of before, or rows to come, have none."""
     try:
-        before = kind.columns(kind.parse(head["spec"], "sweep.json"))
+        before = kind.columns(kind.parse(manifest["spec"], "sweep.json"))
     except SpecError:  # of a version whose specs this one can't read
         return ""
     now = kind.columns(spec)

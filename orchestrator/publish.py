@@ -109,12 +109,12 @@ def write_report(sweep: Sweep, where: str) -> tuple[Path, Report]:
         StorageError: it could not be written, such as on a full disk.
     """
     head: Head = {
-        "spec": sweep.head["spec"],
-        "fingerprint": sweep.head["fingerprint"],
-        "versions": {k: v for k, v in sweep.head["versions"].items() if v},
-        "commit": sweep.head["git_commit"],
-        "host": sweep.head["host"],
-        "created": sweep.head["created"],
+        "spec": sweep.manifest["spec"],
+        "fingerprint": sweep.manifest["fingerprint"],
+        "versions": {k: v for k, v in sweep.manifest["versions"].items() if v},
+        "commit": sweep.manifest["git_commit"],
+        "host": sweep.manifest["host"],
+        "created": sweep.manifest["created"],
         "folder": where,
         "params": sweep.kind.params(sweep.spec),
         "columns": sweep.kind.columns(sweep.spec),
@@ -195,4 +195,4 @@ def _units(sweep: Sweep, most: int) -> list[UnitEntry]:
 def _described(sweep: Sweep) -> dict[str, object]:
     store = sweep.ledger.store
     where = store.where if store.path is None else str(store.path.resolve())
-    return {**sweep.head, "params": sweep.kind.params(sweep.spec), "where": where, "trusted": sweep.trusted}
+    return {**sweep.manifest, "params": sweep.kind.params(sweep.spec), "where": where, "trusted": sweep.trusted}

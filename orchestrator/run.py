@@ -14,7 +14,7 @@ from orchestrator.kind import SweepKind
 from orchestrator.ledger import Ledger, Store, Writer
 from orchestrator.loop import Loop
 from orchestrator.losses import Losses
-from orchestrator.manifest import check_same, grown_head
+from orchestrator.manifest import check_same, grown_manifest
 from orchestrator.mend import lost_files, retire, set_aside
 from orchestrator.messages import WorkerConfig
 from orchestrator.notes import note_sweep
@@ -135,10 +135,10 @@ class _Run:
 
     def compute(self, ledger: Ledger, writer: Writer, *, own: bool) -> Snapshot:
         """Resume, and compute what is left; where nothing is left, no worker is brought up."""
-        if (head := grown_head(ledger.sweep, self._spec)) is not None:
-            writer.update_sweep(head)
+        if (manifest := grown_manifest(ledger.sweep, self._spec)) is not None:
+            writer.update_sweep(manifest)
         if own:
-            note_sweep(self._store.where, head or ledger.sweep)
+            note_sweep(self._store.where, manifest or ledger.sweep)
         self.progress.keep_in(self._store)
         maker = RowMaker(self._kind.params(self._spec), self._kind.columns(self._spec))
         losses = Losses(self._store, self._site.budgets.driver)

@@ -16,7 +16,7 @@ from orchestrator.assignments import override
 from orchestrator.errors import LandsweepError, SpecError, SweepMismatch
 from orchestrator.kind import SweepKind, Workbench, kind_named
 from orchestrator.ledger import Findings, Ledger, Store
-from orchestrator.manifest import check_same, new_head, read_head
+from orchestrator.manifest import check_same, new_manifest, read_manifest
 from orchestrator.notes import is_own
 from orchestrator.plan import heard, planned, wanted_files
 from orchestrator.planner import Planner
@@ -77,12 +77,12 @@ class Sweep:
 
     def __init__(self, ledger: Ledger, *, trust: bool = False) -> None:
         self.ledger = ledger
-        self.head: Mapping[str, Any] = read_head(ledger.sweep, f"{ledger.store.where}/sweep.json")
+        self.manifest: Mapping[str, Any] = read_manifest(ledger.sweep, f"{ledger.store.where}/sweep.json")
         self.trusted = trust or is_own(ledger.store.where, ledger.sweep)
-        self.kind = kind_named(self.head["kind"])
+        self.kind = kind_named(self.manifest["kind"])
         with self._reading():
-            self.spec: Spec = _spec(self.kind, self.head["spec"], f"{ledger.store.where}/sweep.json")
-        self.folder = Path(self.head["folder"])
+            self.spec: Spec = _spec(self.kind, self.manifest["spec"], f"{ledger.store.where}/sweep.json")
+        self.folder = Path(self.manifest["folder"])
 
     @classmethod
     def at(cls, where: str | Path, *, trust: bool = False) -> Self:
@@ -184,7 +184,7 @@ def begun(store: Store, kind: SweepKind[Any], spec: Spec, folder: Path) -> Ledge
         StorageError: it can't be written.
     """
     try:
-        return Ledger.create(store, new_head(kind, spec, folder))
+        return Ledger.create(store, new_manifest(kind, spec, folder))
     except SweepMismatch:
         ledger = Ledger.open(store)
         check_same(ledger.sweep, kind, spec, store.where)

@@ -94,7 +94,7 @@ def test_a_function_gets_what_the_spec_says(value: Any, points: list[Any]) -> No
         assert repr([row["x"] for row in rows]) == repr([column.cell(plain(v)) for v in points])
         assert len({repr(row["x"]) for row in rows}) == len(points), "each value has a cell of its own"
         assert repr(sweep.spec.fixed) == repr(both), "sweep.json holds it"  # type: ignore[attr-defined]
-        assert sweep.head["fingerprint"] == sweep.spec.fingerprint()
+        assert sweep.manifest["fingerprint"] == sweep.spec.fingerprint()
 
 
 @FEW

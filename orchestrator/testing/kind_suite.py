@@ -156,7 +156,7 @@ class KindSuite:
         sweep = Sweep(Ledger.open(Store.at(reference[0])))
         for rows in (sweep.rows(), sweep.rows().iloc[:1], sweep.rows().iloc[:0]):
             report = self.kind.report(sweep.spec, rows, sweep.series())
-            page = render(report, {"spec": dict(sweep.head["spec"])}, rows, sweep.series(), tmp_path)
+            page = render(report, {"spec": dict(sweep.manifest["spec"])}, rows, sweep.series(), tmp_path)
             assert "<html" in page.read_text(encoding="utf-8")
             assert all(math.isfinite(v) for v in report.summary.values())
 
@@ -171,7 +171,7 @@ class KindSuite:
         rows["status"] = ["failed" if i <= len(rows) // 2 else "ok" for i in range(len(rows))]
         series = pd.DataFrame({name: [] for name in SERIES.names})
         report = self.kind.report(sweep.spec, rows, series)
-        assert render(report, {"spec": dict(sweep.head["spec"])}, rows, series, tmp_path).is_file()
+        assert render(report, {"spec": dict(sweep.manifest["spec"])}, rows, series, tmp_path).is_file()
 
     def _params(self) -> list[str]:
         return [c.name for c in self.kind.params(self.kind.example())]

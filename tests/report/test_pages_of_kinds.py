@@ -87,8 +87,8 @@ def test_no_text_of_any_kind_becomes_an_element(results: tuple[Any, Any, Path], 
     rows[["error", "worker"]] = EVIL
     rows.loc[rows.index[-1], ["status", "cause"]] = ["failed", EVIL]
     head = {
-        **poisoned({k: sweep.head[k] for k in ("fingerprint", "versions", "git_commit", "host")}),
-        "spec": {**poisoned(sweep.head["spec"]), "name": EVIL, "kind": EVIL, "description": EVIL},
+        **poisoned({k: sweep.manifest[k] for k in ("fingerprint", "versions", "git_commit", "host")}),
+        "spec": {**poisoned(sweep.manifest["spec"]), "name": EVIL, "kind": EVIL, "description": EVIL},
         "created": 0.0, "folder": EVIL, "command": [EVIL], "params": kind.params(spec), "columns": kind.columns(spec),
     }  # fmt: skip
     page, _ = make_page(kind, spec, head, rows, series, tmp_path)

@@ -62,7 +62,7 @@ def _export(
     planner = sweep.planner()
     planner.ask(1)  # opens what the rows tell of
     assert isinstance(planner, StudyPlanner)
-    new, there = write_study(planner, search_of(sweep.spec), to, sweep.head["id"])  # type: ignore[arg-type]
+    new, there = write_study(planner, search_of(sweep.spec), to, sweep.manifest["id"])  # type: ignore[arg-type]
     typer.echo(f"{new} trials written; the study {one_line(sweep.spec.name)} in {to} has {there}")
 
 
