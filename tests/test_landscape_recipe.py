@@ -188,6 +188,26 @@ def test_bad_models_say_why(model: dict[str, Any], message: str) -> None:
         LandscapeModel.model_validate(model)
 
 
+@pytest.mark.parametrize(
+    ("model", "complaint"),
+    [
+        ({"net": "resnet", "depth": 21, "train": {"epochs": 1}}, "models.a: depth must be 6n + 2"),
+        ({"net": "resnet", "depth": "x", "train": {"epochs": 1}}, "models.a.depth: Input should be a valid integer"),
+        ({"net": "mlp", "init": {"scael": 1}, "train": {"epochs": 1}}, "models.a.init.scael: unknown field"),
+        ({"net": {"net": "mlp", "hiden": [3]}, "train": {"epochs": 1}}, "models.a.net.hiden: unknown field"),
+        ({"recipe": {**RECIPE, "net": {"net": "mlp", "hiden": [3]}}}, "models.a.recipe.net.hiden: unknown field"),
+        ({"recipe": {"epochs": 1}}, "models.a.recipe.net: missing"),
+        ({"net": "own", "train": {"epochs": 1}}, "models.a.build: missing"),
+        ({"net": "mlp", "train": {"epohcs": 1, "epochs": 1}}, "models.a.train.epohcs: unknown field"),
+    ],
+)  # fmt: skip
+def test_a_complaint_names_the_field_where_it_was_given(model: dict[str, Any], complaint: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        spec_of(RECIPE, models={"a": model})
+    _, *lines = str(caught.value).splitlines()
+    assert len(lines) == 1 and lines[0].startswith(f"  - {complaint}")
+
+
 def test_tables_of_tensors_say_how_directions_move_them() -> None:
     spec = spec_of(RECIPE, directions={"kind": "random", "rules": {"out.bias": {"policy": "raw"}}})
     (table,) = KIND.tensors(spec, Workbench())

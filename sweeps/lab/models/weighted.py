@@ -8,7 +8,17 @@ from pathlib import Path
 from typing import Any, Self
 
 import torch
-from pydantic import AliasChoices, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
+from pydantic import (
+    AliasChoices,
+    Field,
+    GetJsonSchemaHandler,
+    ModelWrapValidatorHandler,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
+from pydantic_core import CoreSchema, ErrorDetails, InitErrorDetails
 from torch import nn
 
 from orchestrator.spec import Model
@@ -38,20 +48,29 @@ class LandscapeModel(Model):
         None, description="trains it as in a zoo: the same recipe gives the same weights; data: by default the sweep's"
     )
 
-    @model_validator(mode="before")
+    @model_validator(mode="wrap")
     @classmethod
-    def _from_one_level(cls, data: Any) -> Any:  # noqa: ANN401 - pydantic hands over whatever was given
-        if not isinstance(data, Mapping):
-            return data
-        recipe = data.get("recipe")
-        if "net" not in data and recipe is not None:
-            net = recipe.get("net") if isinstance(recipe, Mapping) else getattr(recipe, "net", None)
-            return {**data, "net": net}
-        if not isinstance(data.get("net"), str):
-            return data
-        net = {name: value for name, value in data.items() if name not in _SOURCES}
-        _refuse_unknown(net)
-        return {"net": net, **{name: data[name] for name in _SOURCES if name in data}}
+    def _from_one_level(cls, data: Any, validate: ModelWrapValidatorHandler[Self]) -> Self:  # noqa: ANN401 - any input
+        nested = _nested(data)
+        try:
+            return validate(nested)
+        except ValidationError as e:
+            if nested is data:
+                raise
+            # A complaint about the network names the field where it was given, not where it stands here; that of a
+            # recipe has been read twice.
+            errors = [err for err in e.errors() if "net" in data or err["loc"][0] != "net"] or e.errors()
+            raise ValidationError.from_exception_data(e.title, [_where_given(err) for err in errors]) from None
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        """The schema of both forms: the fields of a network may also stand beside its source."""
+        schema = handler(core_schema)
+        model = handler.resolve_ref_schema(schema)
+        levels = dict(model)
+        model.clear()
+        model["anyOf"] = [levels, *levels["properties"]["net"]["oneOf"]]
+        return schema
 
     @model_serializer(mode="wrap")
     def _on_one_level(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -101,6 +120,27 @@ class LandscapeModel(Model):
         checkpoint = None if self.checkpoint is None else self.checkpoint.pinned(folder)
         recipe = None if self.recipe is None else self.recipe.pinned(folder)
         return self.model_copy(update={"checkpoint": checkpoint, "recipe": recipe})
+
+
+def _nested(data: Any) -> Any:  # noqa: ANN401 - whatever was given
+    """The network in a field of its own, where its fields stand beside the source of weights, or in the recipe."""
+    if not isinstance(data, Mapping):
+        return data
+    recipe = data.get("recipe")
+    if "net" not in data and recipe is not None:
+        return {**data, "net": recipe.get("net") if isinstance(recipe, Mapping) else getattr(recipe, "net", None)}
+    if not isinstance(data.get("net"), str):
+        return data
+    net = {name: value for name, value in data.items() if name not in _SOURCES}
+    _refuse_unknown(net)
+    return {"net": net, **{name: data[name] for name in _SOURCES if name in data}}
+
+
+def _where_given(error: ErrorDetails) -> InitErrorDetails:
+    loc = error["loc"]
+    if loc[:1] == ("net",) and len(loc) > 1:
+        loc = loc[2:]  # without the tag of the family, which follows
+    return InitErrorDetails(type=error["type"], loc=loc, input=error["input"], ctx=error.get("ctx", {}))
 
 
 def _refuse_unknown(fields: Mapping[str, Any]) -> None:
