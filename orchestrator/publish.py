@@ -153,7 +153,7 @@ def make_page(
 
 
 def _copy(folder: Path, store: Store) -> None:
-    """The report's files to the object store; those of an earlier report that are no more are deleted there too."""
+    """Copy the report to the object store, and delete there the files of an earlier one that this one lacks."""
     beside = [*(folder / "figures").glob("*.png"), *(folder / "tables").glob("*.csv")]
     files = {f"report/{p.parent.name}/{p.name}": p for p in beside}
     for path, file in [*files.items(), ("report/index.html", folder / "index.html")]:

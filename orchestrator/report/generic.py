@@ -153,19 +153,22 @@ def _counts(rows: pd.DataFrame, axes: Sequence[Column], metric: Column) -> Figur
     bars = 1
     for c in axes:
         count = _count(rows, c)
+        # an axis is left out, and averaged over, rather than split units into bars of less than three
         if count <= _MOST_CATEGORIES and bars * count <= _MOST_BARS and len(rows) / (bars * count) >= 3:
             by.append(c)
             bars *= count
     if len(by) == len(axes) or len(rows) < 3:
         return None  # each bar would be a single unit
     groups = _combinations(rows, by)
-    none = [is_missing(v) for v in rows[metric.name]]
-    names, seen = group_labels([v for v, missing in zip(rows[metric.name], none, strict=True) if not missing])
+    without = [is_missing(v) for v in rows[metric.name]]
+    names, seen = group_labels([v for v, missing in zip(rows[metric.name], without, strict=True) if not missing])
     remaining = iter(names)
     uncounted = ("no value", *(s.value for s in Status))
     states = ["no value" if s == Status.ok.value else str(s) for s in rows["status"]]
-    categories = np.array([state if missing else next(remaining) for state, missing in zip(states, none, strict=True)])
-    extra = [a for a in uncounted if a in set(categories[np.array(none)])]
+    categories = np.array(
+        [state if missing else next(remaining) for state, missing in zip(states, without, strict=True)]
+    )
+    extra = [a for a in uncounted if a in set(categories[np.array(without)])]
     table = {m: [int((categories[mask] == m).sum()) for _, mask in groups] for m in [*seen, *extra]}
     over = " and ".join(c.name for c in by) or "all axes"
     caption = f"How many units gave each value of {_with_meaning(metric)}, by {over}; n = {len(rows)} units."

@@ -28,7 +28,7 @@ from sweeps.lab.laws.valleys import follow
 __all__ = ["fit", "fit_cases"]
 
 _STEPS = 200
-_FELT = 1e-24  # of the largest curvature: a parameter below changes the prediction by less than 1e-12 of it
+_INFLUENCE = 1e-24  # of the largest curvature: a parameter with less changes predictions by less than 1e-12 of them
 _SAME = 1e-6  # relative difference of objectives up to which two starts count as having found the same minimum
 _ENOUGH = 3  # a minimum in which fewer descents ended has to beat others that are looked for in another way
 _MORE = 256  # starts that are drawn for that
@@ -197,8 +197,8 @@ def _judged(
     agree = int((ends <= lowest * (1 + _SAME) + smooth.rounding).sum())
     _, gradient, curvature = (v[0] for v in problem.terms(best[None], np.zeros(1, np.int64)))
     low, high = problem.coordinates.low, problem.coordinates.high
-    felt = np.diag(curvature) > _FELT * np.diag(curvature).max()
-    moving = np.flatnonzero(free & (best > low) & (best < high) & felt)
+    influential = np.diag(curvature) > _INFLUENCE * np.diag(curvature).max()
+    moving = np.flatnonzero(free & (best > low) & (best < high) & influential)
     inner = curvature[np.ix_(moving, moving)]
     decrement = float(gradient[moving] @ np.linalg.pinv(inner, rcond=1e-15, hermitian=True) @ gradient[moving])
     scaled = inner / np.sqrt(np.outer(np.diag(inner), np.diag(inner)))

@@ -1,4 +1,4 @@
-"""A fit as a JSON file: plain numbers, no pickle. It predicts as the fit itself does; only the points stay behind."""
+"""A fit as a JSON file: plain numbers, no pickle. It predicts as the fit itself does; only the points are left out."""
 
 from __future__ import annotations
 

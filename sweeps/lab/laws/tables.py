@@ -67,7 +67,7 @@ def with_numbers(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _swept(where: str) -> pd.DataFrame | None:
-    """Rows or series of a sweep; None where there is none."""
+    """Rows or series of a sweep; None where no sweep lies."""
     folder, _, name = where.rstrip("/").rpartition("/")
     part = name if name in _PARTS else ""
     home = (folder or ".") if part else where
@@ -87,7 +87,7 @@ def _swept(where: str) -> pd.DataFrame | None:
 
 
 def _text(path: Path) -> pd.DataFrame:
-    """Columns between tabs, semicolons, commas or blanks, whichever the first line has; `#` before it is no matter."""
+    """Columns between tabs, semicolons, commas or blanks, whichever the first line has; a `#` before it is dropped."""
     lines = path.read_text(encoding="utf-8-sig").lstrip("# ")
     first = lines.partition("\n")[0]
     separator = next((m for m in "\t;," if m in first), r"\s+")

@@ -53,7 +53,7 @@ def export_zoo(zoo: Zoo, to: Path, *, per_model: bool = False) -> int:
                 raise UsageError(f"{zoo.where}: {file!r} is no weight file, and nothing else is exported")
             if zoo.files.folder is not None:
                 refuse_link(zoo.files.folder, file)
-            source = _there(zoo, file)
+            source = _path_of(zoo, file)
             folder_in(to, Path(file).parent)
             shutil.copyfile(source, to / file, follow_symlinks=False)
     rows.to_parquet(to / "rows" / "models.parquet", index=False)
@@ -64,7 +64,8 @@ def export_zoo(zoo: Zoo, to: Path, *, per_model: bool = False) -> int:
     return len(zoo)
 
 
-def _there(zoo: Zoo, file: str) -> Path:
+def _path_of(zoo: Zoo, file: str) -> Path:
+    """A weight file on this machine; one in an object store is fetched."""
     try:
         return zoo.files.path(file)
     except FileNotFoundError as e:
@@ -72,6 +73,7 @@ def _there(zoo: Zoo, file: str) -> Path:
 
 
 def _one_by_one(zoo: Zoo, rows: pd.DataFrame, to: Path) -> pd.DataFrame:
+    """Write a file for each model and checkpoint; gives the rows with their names."""
     places: dict[str, Mapping[str, Any]] = {}
     for member in zoo:
         folder = to / "models" / member.key
