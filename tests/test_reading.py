@@ -12,7 +12,6 @@ from orchestrator.assignments import override
 from orchestrator.errors import SpecError
 from orchestrator.kind import kind_named
 from orchestrator.reading import load_yaml, read_yaml, write_yaml
-from orchestrator.spec import parse
 from tests.support.cli import command
 from tests.support.values import ODD_VALUES
 
@@ -154,4 +153,4 @@ def test_a_text_that_begins_like_a_list_is_a_text(text: str) -> None:
         "axes": {"net.hidden": [text]},
     }
     with pytest.raises(SpecError, match=r"net\.hidden"):
-        parse(kind_named("zoo").spec, data, "test")
+        kind_named("zoo").parse(data, "test")
