@@ -26,7 +26,15 @@ __all__ = ["Assembly", "assemble", "dtype_of", "module_of"]
 
 @dataclass(frozen=True, slots=True)
 class Assembly:
-    """All that gradients of a pack are computed with."""
+    """All that gradients of a pack are computed with.
+
+    Attributes:
+        samples: which samples each model sees in each step.
+        masks: of dropout, in each step.
+        stack: weights and buffers of the models.
+        program: the back-end, bound to the stack.
+        loss: that training lowers.
+    """
 
     samples: Samples
     masks: Masks
@@ -48,6 +56,7 @@ def assemble(recipes: Sequence[Recipe], data: Data, backend: type[Backend], devi
         raise Unserved(backend.name, reason)
     loss, samples = loss_name(first, data), Samples(recipes, data)
     inputs, targets = samples.batch(0)
+    # What is tried out on a user's network may leave traces in it (counters, caches), so that needs one to throw away.
     spare = module_of(first, data, base) if isinstance(first.net, OwnNet) else modules[0]
     habits = habits_of(first, spare, inputs[0], targets[0], loss)
     if habits.draws and not backend.own_modules:
@@ -70,14 +79,14 @@ def module_of(recipe: Recipe, data: Data, base: Path) -> nn.Module:
 
 def _modules(recipes: Sequence[Recipe], data: Data, base: Path, *, alone: bool) -> list[nn.Module]:
     """A module for each recipe; where they need not stand alone, equal networks with equal seeds are one object."""
-    made: dict[object, nn.Module] = {}
+    by_settings: dict[object, nn.Module] = {}
     modules = []
     for i, recipe in enumerate(recipes):
-        mark = i if alone else recipe.model_dump_json(include={"net", "parametrization", "seed"})
-        if mark not in made:
+        settings = i if alone else recipe.model_dump_json(include={"net", "parametrization", "seed"})
+        if settings not in by_settings:
             module = module_of(recipe, data, base)
-            if any(module is other for other in made.values()):
+            if any(module is other for other in by_settings.values()):
                 raise SpecError("net: the function that builds the network gave the same module twice; build a new one")
-            made[mark] = module
-        modules.append(made[mark])
+            by_settings[settings] = module
+        modules.append(by_settings[settings])
     return modules

@@ -38,7 +38,7 @@ class Choice:
         backend: name of the back-end.
         size: most models in one pack.
         seconds: for each candidate, such as `bmm@32`, seconds per step of one model; empty where nothing was timed.
-        note: which faster back-ends were passed over because they compute something else, and what; empty: none.
+        note: which back-ends were passed over because they compute something else, and what; empty: none.
     """
 
     backend: str
@@ -74,7 +74,7 @@ def calibrate(backends: Sequence[str], time_steps: Callable[[str, int, int], flo
     least = min(seconds.values())
     if least > _MARGIN * seconds["loop@1"]:
         return Choice("loop", 1, seconds)
-    first = next(name for name, s in seconds.items() if s <= _NEAR * least)
+    first = next(name for name, s in seconds.items() if s <= _NEAR * least)  # they are in order of size
     name, _, models = first.partition("@")
     return Choice(name, int(models), seconds)
 

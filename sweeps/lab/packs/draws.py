@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 import torch
 from torch import Tensor
 
 from sweeps.lab.streams import generator, stream
 
-__all__ = ["counted", "noisy_labels", "order", "subset"]
+__all__ = ["counted", "noisy_labels", "order", "shuffled", "subset"]
 
 _MASK = (1 << 63) - 1
 
@@ -21,6 +19,7 @@ def counted(root: int, counter: int) -> int:
         root: seed of the stream.
         counter: step or epoch, from 0.
     """
+    # Constants of splitmix64 (Steele, Lea and Flood 2014): seeds of neighbouring counters have nothing in common.
     z = (root + (counter + 1) * 0x9E3779B97F4A7C15) & 0xFFFFFFFFFFFFFFFF
     z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & 0xFFFFFFFFFFFFFFFF
     z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & 0xFFFFFFFFFFFFFFFF
@@ -29,13 +28,18 @@ def counted(root: int, counter: int) -> int:
 
 def order(seed: int, epoch: int, n: int) -> Tensor:
     """The permutation [n] in which a model sees its samples in an epoch, the first being 0."""
-    source = torch.Generator().manual_seed(counted(_order_root(seed), epoch))
-    return torch.randperm(n, generator=source)
+    return shuffled(stream(seed, "order"), epoch, n)
 
 
-@lru_cache(maxsize=4096)
-def _order_root(seed: int) -> int:
-    return stream(seed, "order")
+def shuffled(root: int, epoch: int, n: int) -> Tensor:
+    """The same permutation, for callers that ask every epoch and derive the root, `stream(seed, "order")`, once.
+
+    Args:
+        root: seed of the model's stream `order`.
+        epoch: from 0.
+        n: number of samples.
+    """
+    return torch.randperm(n, generator=torch.Generator().manual_seed(counted(root, epoch)))
 
 
 def subset(seed: int, fraction: float, n: int) -> Tensor | None:
@@ -56,6 +60,7 @@ def noisy_labels(seed: int, share: float, labels: Tensor, classes: int) -> Tenso
     """
     source = generator(seed, "noise")
     flat = labels.flatten().cpu()
+    # Drawn for all labels, whatever the share, so that a larger share replaces the same labels by the same classes.
     chosen = torch.randperm(len(flat), generator=source)
     shift = torch.randint(1, classes, flat.shape, generator=source)
     chosen = chosen[: round(share * len(flat))]

@@ -19,11 +19,13 @@ __all__ = ["MaskedDropout", "Masks", "mask_names", "with_masks"]
 
 
 class MaskedDropout(nn.Module):
-    """Multiplies by a mask from outside while training; it has no state, so keys of state dicts stay as they are.
+    """Dropout that is handed its mask, [batch, ...], while training, instead of drawing one.
+
+    It adds nothing to a state dict, so that checkpoints load into the network as its author wrote it.
 
     Args:
-        p: share that is put to 0.
-        spared: axes of an input that share one draw: none for single activations, the last ones for whole channels.
+        p: probability that an activation becomes 0.
+        spared: how many of an input's last axes share one draw: 0 for single activations; more for whole channels.
     """
 
     def __init__(self, p: float, spared: Callable[[int], int] = lambda ndim: 0) -> None:
@@ -54,11 +56,13 @@ _SPARED: dict[type[nn.Module], Callable[[int], int]] = {
 
 def with_masks(module: nn.Module) -> nn.Module:
     """The module with each plain dropout layer replaced by a `MaskedDropout`; subclasses and layers with hooks stay."""
-    made: dict[int, MaskedDropout] = {}
+    by_layer: dict[int, MaskedDropout] = {}  # a layer that has two names in a module is still one afterwards
     for path, layer in list(module.named_modules(remove_duplicate=False)):
         if path and type(layer) in _SPARED and altered(path, layer) is None:
             parent, _, name = path.rpartition(".")
-            masked = made.setdefault(id(layer), MaskedDropout(float(getattr(layer, "p", 0.0)), _SPARED[type(layer)]))
+            masked = by_layer.setdefault(
+                id(layer), MaskedDropout(float(getattr(layer, "p", 0.0)), _SPARED[type(layer)])
+            )
             setattr(module.get_submodule(parent), name, masked)
     return module
 
@@ -76,7 +80,7 @@ class Masks:
         recipes: theirs.
         batch: [B, ...] inputs of one full batch, from which shapes are read.
         dtype: of the activations.
-        reader: a module that may be called for that; none: the first one.
+        reader: a module that may be called for that; None: the first one.
 
     Raises:
         SpecError: a layer is used twice in one pass.
@@ -97,11 +101,11 @@ class Masks:
         self._generator = torch.Generator()
         if sites:
             self._shapes = _shapes(modules[0] if reader is None else reader, sites, batch)
-        p = [[_p(m, name) for name in sites] for m in modules]
+        p = [[_p(m, name) for name in sites] for m in modules]  # models of one pack may differ in it
         self._p = torch.tensor(p, dtype=dtype).view(len(modules), len(sites))
 
     def draw(self, step: int, size: int) -> dict[str, Tensor]:
-        """Masks [K, size, ...] by name of the buffer, 0 or 1 / (1 - p).
+        """Masks [K, size, ...] by name of the buffer; each entry is 0 or 1 / (1 - p).
 
         Args:
             step: number of the step, from 0.
@@ -114,6 +118,8 @@ class Masks:
                 f"net: the dropout layer {odd[0]} does not have samples along its first axis, so it can't take the "
                 f"smaller last batch of {size}; set drop_last, or a batch_size that divides the samples"
             )
+        # One draw for all layers of a model, so that its generator is seeded once in a step, not once for each layer.
+        # A full batch is drawn even where this one is smaller, so that a mask does not depend on the batch's size.
         counts = [math.prod(s) for s in self._shapes.values()]
         draws = torch.empty(len(self._roots), sum(counts), dtype=self._dtype)
         for row, root in zip(draws, self._roots, strict=True):
@@ -144,18 +150,18 @@ def _shapes(module: nn.Module, names: Collection[str], batch: Tensor) -> dict[st
     Raises:
         SpecError: a site is used twice in one pass.
     """
-    kept = {n: b.clone() for n, b in module.named_buffers()}
+    before = {n: b.clone() for n, b in module.named_buffers()}
     training = {m: m.training for m in module.modules()}
     module.train()
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
         module(batch.cpu())
         for name, b in module.named_buffers():
-            if name in kept:
-                b.copy_(kept[name])
+            if name in before:
+                b.copy_(before[name])
     for part, mode in training.items():
         part.training = mode
-    read = dict(module.named_modules())
-    sites = {name: site for name in names if isinstance(site := read[name], MaskedDropout)}
+    layers = dict(module.named_modules())
+    sites = {name: site for name in names if isinstance(site := layers[name], MaskedDropout)}
     if twice := [name for name, site in sites.items() if len(site.shapes) > 1]:
         raise SpecError(
             f"net: the dropout layer {twice[0]} is used more than once in a pass, where one mask would drop the same "

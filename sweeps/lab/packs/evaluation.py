@@ -23,7 +23,14 @@ _CHUNK = 256  # samples per forward pass: intermediate results of a pack then fi
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """One split: inputs [n, ...], targets [n, ...] shared; of the training split, whose own are in `Samples`."""
+    """One split that is evaluated on.
+
+    Attributes:
+        name: of the split.
+        inputs: [n, ...], the same for all models.
+        targets: [n, ...]; of the training split, models may have their own instead, which `Samples` holds.
+        training: whether it is the split that is trained on.
+    """
 
     name: str
     inputs: Tensor
@@ -63,15 +70,15 @@ class Evaluator:
     @torch.no_grad()
     def __call__(self, backend: Backend) -> list[dict[str, float]]:
         """For each model: `SPLIT_loss` and, for classes, `SPLIT_accuracy`."""
-        found: list[dict[str, float]] = [{} for _ in range(len(backend.stack))]
+        by_row: list[dict[str, float]] = [{} for _ in range(len(backend.stack))]
         for part in self._parts:
             for name, values in self._split(backend, part).items():
-                for metrics, value in zip(found, values, strict=True):
+                for metrics, value in zip(by_row, values, strict=True):
                     metrics[f"{part.name}_{name}"] = value
         for probe in self._probes:
-            for metrics, measured in zip(found, probe.measure(self._subject(backend, probe.first)), strict=True):
+            for metrics, measured in zip(by_row, probe.measure(self._subject(backend, probe.first)), strict=True):
                 metrics |= measured
-        return found
+        return by_row
 
     def _subject(self, backend: Backend, first: int) -> Subject:
         """The pack as probes see it, with the first samples that each model trains on."""

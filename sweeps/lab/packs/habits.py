@@ -57,13 +57,13 @@ def habits_of(recipe: Recipe, module: nn.Module, inputs: Tensor, targets: Tensor
 def _seen(module: nn.Module, x: Tensor, y: Tensor, loss: LossName, z_loss: float) -> Habits:
     with seeded(0):
         module.eval()
-        given = x.clone()
+        given = x.clone()  # `x` stays to compare with, should the network write into its input
         with torch.no_grad():
             before = _random_state()
             module(given)
         if _random_state() != before:
             raise SpecError(
-                "net: the network draws random numbers when it is evaluated, so its metrics can't be told twice; let "
+                "net: the network draws random numbers when it is evaluated, so no two evaluations agree; let "
                 "it draw only `if self.training`"
             )
         module.train()
@@ -99,6 +99,7 @@ def _check_memory(module: nn.Module) -> None:
             )
         if p.is_complex():
             raise SpecError(f"net: the parameter {name} is complex, but training is in real numbers")
+        # Tied parameters are one object, and named once; two objects in one memory would be stacked as two.
         if p.numel() and owners.setdefault(p.data_ptr(), name) != name:
             raise SpecError(
                 f"net: the parameters {owners[p.data_ptr()]} and {name} are two tensors in one memory; to tie them, "

@@ -1,4 +1,4 @@
-"""Points that other runs can branch off from: all that going on needs, of one model after some step."""
+"""Branch points of several models, joined into the arrays of one pack."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ __all__ = ["joined"]
 
 
 def joined(points: Sequence[Mapping[str, Tensor]], shapes: Mapping[str, torch.Size]) -> dict[str, Tensor]:
-    """Points of K models as arrays [K, ...] by name, `step` among them.
+    """Branch points of K models as arrays [K, ...] by name, `step` among them.
 
     Args:
-        points: one for each model.
-        shapes: of what a model of this pack has, by name.
+        points: states of `BranchPoint`s, one for each model.
+        shapes: of one model's arrays in this pack, by name; `step` is not among them.
 
     Raises:
         SpecError: they are of different steps, or do not have these shapes.
@@ -25,9 +25,9 @@ def joined(points: Sequence[Mapping[str, Tensor]], shapes: Mapping[str, torch.Si
     if len({int(point["step"]) for point in points}) > 1:
         raise SpecError("points: models of one pack start after the same step; group them first")
     for point in points:
-        found = {name: t.shape for name, t in point.items() if name != "step"}
-        if found != dict(shapes):
-            wrong = sorted(n for n in {*found, *shapes} if found.get(n) != shapes.get(n))
+        given = {name: t.shape for name, t in point.items() if name != "step"}
+        if given != dict(shapes):
+            wrong = sorted(n for n in {*given, *shapes} if given.get(n) != shapes.get(n))
             raise SpecError(
                 f"points: the point is of another network, optimizer or average: {', '.join(wrong[:5])} differ; "
                 "only schedule, length and evaluation of a branch may be others than its main run's"

@@ -39,7 +39,7 @@ __all__ = ["PackFacts", "check_backend", "check_name", "disagreement", "exact_ro
 
 _MODELS = 3
 _ROWS = 5  # of the pack in which a model's bits are compared with those it has among fewer
-_LARGEST = {"own": 1e-3, "double": 1e-8}
+_ALLOWED = {"own": 1e-3, "double": 1e-8}  # relative difference, by precision
 _SMALL = 1e-3  # share of the whole gradient, or of all buffers, that a tensor's difference is compared with at least
 _GRADIENT, _BUFFER = "the gradient of ", "the buffer "
 PackFacts: TypeAlias = tuple[str, str, str, tuple[int, ...], int]
@@ -87,7 +87,7 @@ def prove_backend(backend: str, recipe: Recipe, data: Data, device: str = "cpu",
 
 
 def disagreement(backend: type[Backend], recipe: Recipe, data: Data, device: str, base: Path) -> str | None:
-    """What a back-end computes otherwise than the network itself; None: nothing, but for rounding.
+    """What a back-end computes differently from the network itself; None: nothing, but for rounding.
 
     Asked once per process for each pack key. The loop calls the network itself, so it is asked for own networks only.
 
@@ -139,15 +139,15 @@ def _siblings(recipe: Recipe, models: int) -> list[Recipe]:
     return [recipe.model_copy(update={"seed": recipe.seed + i}) for i in range(models)]
 
 
-def _same_bits(made: Assembly) -> bool:
+def _same_bits(assembly: Assembly) -> bool:
     """Whether two of the models have the same gradients and outputs together and alone as among all."""
-    program, shared = made.program, made.samples.inputs[: made.samples.batch(0)[0].shape[1]]
+    program, shared = assembly.program, assembly.samples.inputs[: assembly.samples.batch(0)[0].shape[1]]
 
     def computed(rows: Sequence[int]) -> tuple[Tensor, Tensor]:
         chosen = torch.tensor(rows, device=shared.device)
-        inputs, targets = (t[chosen] for t in made.samples.batch(0))
-        masks = {n: m[chosen] for n, m in made.masks.draw(0, inputs.shape[1]).items()}
-        grads = torch.empty_like(made.stack.weights)
+        inputs, targets = (t[chosen] for t in assembly.samples.batch(0))
+        masks = {n: m[chosen] for n, m in assembly.masks.draw(0, inputs.shape[1]).items()}
+        grads = torch.empty_like(assembly.stack.weights)
         program.gradients(inputs, targets, masks, grads)
         return grads, program.outputs(shared)
 
@@ -164,18 +164,18 @@ def _same_bits(made: Assembly) -> bool:
 
 def _verdict(backend: type[Backend], recipe: Recipe, data: Data, device: str, base: Path) -> str | None:
     if recipe.dtype == "float64":
-        return _difference(backend, recipe, data, device, base, _LARGEST["double"], 0)
-    found = _difference(backend, recipe, data, device, base, _LARGEST["own"], 0)
+        return _difference(backend, recipe, data, device, base, _ALLOWED["double"], 0)
+    difference = _difference(backend, recipe, data, device, base, _ALLOWED["own"], 0)
     if backend.compiles:
-        return found
+        return difference
     double = recipe.model_copy(update={"dtype": "float64"})
     try:
         _references(_siblings(double, 1), data, device, base, 0)
     except (RuntimeError, TypeError, ValueError, SpecError):  # a network that knows its own precision only
-        return found
-    if found is not None and _difference(backend, recipe, data, device, base, _LARGEST["own"], 1) is not None:
-        return found  # not a kink that one batch met
-    return _difference(backend, double, data, device, base, _LARGEST["double"], 0)
+        return difference
+    if difference is not None and _difference(backend, recipe, data, device, base, _ALLOWED["own"], 1) is not None:
+        return difference  # not a kink that one batch met
+    return _difference(backend, double, data, device, base, _ALLOWED["double"], 0)
 
 
 def _difference(
@@ -185,9 +185,9 @@ def _difference(
     recipes = _siblings(recipe, _MODELS)
     wanted = _references(recipes, data, device, base, step)
     try:
-        made = assemble(recipes, data, backend, device, base)
-        made.program.seeds = lambda: [_seed(r, step) for r in recipes]
-        given = _computed(made, step)
+        assembly = assemble(recipes, data, backend, device, base)
+        assembly.program.seeds = lambda: [_seed(r, step) for r in recipes]
+        given = _computed(assembly, step)
     except Unserved as e:
         return e.reason
     except (RuntimeError, NotImplementedError) as e:
@@ -198,6 +198,7 @@ def _difference(
             return f"{odd[0]} is missing"
         sizes = {n: float(t.double().norm()) for n, t in theirs.items()}
         for name, t in theirs.items():
+            # A tensor that is tiny beside its group may be all rounding, so a share of the group's size is the least.
             group = next((g for g in (_GRADIENT, _BUFFER) if name.startswith(g)), name)
             floor = _SMALL * math.hypot(*(size for n, size in sizes.items() if n.startswith(group)))
             gap = _gap(ours[name], t, floor)
@@ -216,28 +217,28 @@ def _gap(ours: Tensor, theirs: Tensor, floor: float) -> float:
     return 0.0 if apart == 0 else apart / max(float(b[both].norm()), floor, 1e-30)
 
 
-def _computed(made: Assembly, step: int) -> list[dict[str, Tensor]]:
+def _computed(assembly: Assembly, step: int) -> list[dict[str, Tensor]]:
     """What a back-end gives for each model, by name."""
-    inputs, targets = made.samples.batch(step)
-    shared = made.samples.inputs[: inputs.shape[1]].clone()
-    outputs = made.program.outputs(shared)
-    grads = torch.empty_like(made.stack.weights)
-    losses = made.program.gradients(inputs, targets, made.masks.draw(step, inputs.shape[1]), grads)
-    split = made.stack.layout.split(grads)
+    inputs, targets = assembly.samples.batch(step)
+    shared = assembly.samples.inputs[: inputs.shape[1]].clone()
+    outputs = assembly.program.outputs(shared)
+    grads = torch.empty_like(assembly.stack.weights)
+    losses = assembly.program.gradients(inputs, targets, assembly.masks.draw(step, inputs.shape[1]), grads)
+    split = assembly.stack.layout.split(grads)
     return [
         {"the loss": losses[k], "the output": outputs[k]}
         | {_GRADIENT + n: g[k] for n, g in split.items()}
-        | {_BUFFER + n: b[k] for n, b in made.stack.buffers.items()}
+        | {_BUFFER + n: b[k] for n, b in assembly.stack.buffers.items()}
         for k in range(len(losses))
     ]
 
 
 def _references(recipes: Sequence[Recipe], data: Data, device: str, base: Path, step: int) -> list[dict[str, Tensor]]:
     """The same of each network alone, by autograd; with no weight in common, as they are built one after the other."""
-    made = assemble(recipes, data, Loop, device, base)
-    inputs, targets = made.samples.batch(step)
-    masks = made.masks.draw(step, inputs.shape[1])
-    shared = made.samples.inputs[: inputs.shape[1]]
+    assembly = assemble(recipes, data, Loop, device, base)
+    inputs, targets = assembly.samples.batch(step)
+    masks = assembly.masks.draw(step, inputs.shape[1])
+    shared = assembly.samples.inputs[: inputs.shape[1]]
     rows = []
     for k, recipe in enumerate(recipes):
         module = module_of(recipe, data, base).to(device)
@@ -248,7 +249,7 @@ def _references(recipes: Sequence[Recipe], data: Data, device: str, base: Path, 
             module.get_buffer(name).data = mask[k]
         with seeded(_seed(recipe, step), device):
             outputs: Tensor = module(inputs[k].clone())
-        loss = trained_losses(made.loss, recipe.z_loss, outputs[None], targets[k : k + 1]).mean()
+        loss = trained_losses(assembly.loss, recipe.z_loss, outputs[None], targets[k : k + 1]).mean()
         leaves = {n: p for n, p in module.named_parameters() if p.requires_grad}
         grads: Sequence[Tensor | None] = torch.autograd.grad(loss, list(leaves.values()), allow_unused=True)
         given = {n: g for n, g in zip(leaves, grads, strict=True) if g is not None}

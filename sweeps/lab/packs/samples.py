@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor
 
 from orchestrator.errors import SpecError
 from sweeps.lab.data import Data
-from sweeps.lab.packs.draws import counted, noisy_labels, order, subset
+from sweeps.lab.packs.draws import counted, noisy_labels, shuffled, subset
 from sweeps.lab.recipe import Recipe
 from sweeps.lab.streams import stream
 
@@ -53,9 +54,9 @@ class Samples:
         self.noisy = any(r.label_noise for r in recipes)
         if self.noisy:
             self.targets = self._noisy(recipes, self.targets, data.classes)
-        self._seeds = [r.seed for r in recipes]
+        self._order_roots = [stream(r.seed, "order") for r in recipes]
         self._augment = first.augment
-        self._roots = [stream(r.seed, "augment") for r in recipes]
+        self._augment_roots = [stream(r.seed, "augment") for r in recipes]
         self._batch, self._drop_last = first.batch_size, first.drop_last
         self._block: tuple[int, Tensor] | None = None
 
@@ -70,27 +71,34 @@ class Samples:
         chosen = self._positions(step)
         inputs = _rows(self.inputs, chosen)
         if self._augment is not None:
-            each = (torch.Generator().manual_seed(counted(root, step)) for root in self._roots)
+            each = (torch.Generator().manual_seed(counted(root, step)) for root in self._augment_roots)
             inputs = torch.stack([self._augment.apply(x, g) for x, g in zip(inputs, each, strict=True)])
         if self.noisy:
             return inputs, self.targets[torch.arange(len(chosen), device=chosen.device)[:, None], chosen]
         return inputs, _rows(self.targets, chosen)
 
     def _positions(self, step: int) -> Tensor:
-        """Which samples [K, B] a step takes."""
+        """Which samples [K, B] a step takes; looked up for many steps at once, since that costs hardly more."""
         if self._block is None or not self._block[0] <= step < self._block[0] + self._block[1].shape[1]:
             self._block = (step, self._look_up(step))
         first, block = self._block
         return block[:, step - first]
 
     def _look_up(self, step: int) -> Tensor:
-        """Positions [K, steps, B] for this step and some that follow; a smaller last batch of an epoch stands alone."""
+        """Positions [K, steps, B] for this step and some that follow; a smaller last batch of an epoch stands alone.
+
+        With 100 samples in batches of 30 an epoch is three full batches and one of 10. Asked for step 0, this gives
+        steps 0 to 2 as [K, 3, 30]; for step 3, [K, 1, 10]; for step 4, the full batches of the next epoch.
+        """
         n, b = self.counts[0], self._batch
-        full = n // b
+        full = n // b  # batches of an epoch that are full
         if self._drop_last or n % b == 0:
+            # All batches are alike, so a stretch may run over the end of an epoch; and only here may models differ in
+            # how many samples they have: the pack key keeps them equal where batches are smaller or epochs are counted.
             rows = [self._stretch(k, step, _BLOCK) for k in range(len(self.counts))]
         else:
             epoch, within = divmod(step, full + 1)
+            # Up to the last full batch of this epoch; or the rest of it, which has another width.
             span = slice(within * b, min(within + _BLOCK, full) * b) if within < full else slice(full * b, n)
             rows = [self._order(k, epoch)[span] for k in range(len(self.counts))]
             b = b if within < full else n - full * b
@@ -108,7 +116,7 @@ class Samples:
         return torch.cat(parts)
 
     def _order(self, model: int, epoch: int) -> Tensor:
-        chosen = order(self._seeds[model], epoch, self.counts[model])
+        chosen = shuffled(self._order_roots[model], epoch, self.counts[model])
         own = self._own[model]
         return chosen if own is None else own[chosen]
 
@@ -127,19 +135,19 @@ class Samples:
             targets = shared if self.noisy else shared.expand(k, *shared.shape)
             every = torch.ones((), dtype=torch.bool, device=inputs.device)
             return inputs.expand(k, *inputs.shape), targets, every.expand(k, len(inputs))
-        own = [torch.nonzero(row)[:n, 0] for row in self.member]
-        most = max(len(chosen) for chosen in own)
-        positions = torch.stack([torch.nn.functional.pad(c, (0, most - len(c))) for c in own])
-        counts = torch.tensor([len(c) for c in own])
-        there = torch.arange(most)[None] < counts[:, None]
+        members = [torch.nonzero(row)[:n, 0] for row in self.member]
+        most = max(len(chosen) for chosen in members)
+        positions = torch.stack([torch.nn.functional.pad(c, (0, most - len(c))) for c in members])
+        counts = torch.tensor([len(c) for c in members])
+        real = torch.arange(most)[None] < counts[:, None]  # the others are sample 0, to fill up the array
         rows = torch.arange(k, device=positions.device)[:, None]
         targets = self.targets[rows, positions] if self.noisy else _rows(self.targets, positions)
-        return _rows(self.inputs, positions), targets, there.to(positions.device)
+        return _rows(self.inputs, positions), targets, real.to(positions.device)
 
     def epoch(self, model: int, step: int) -> float:
         """Passes through its data that a model has made after so many steps."""
         n, b = self.counts[model], self._batch
-        per_epoch = n // b if self._drop_last else -(-n // b)
+        per_epoch = n // b if self._drop_last else math.ceil(n / b)
         return step / per_epoch
 
     def take(self, keep: Tensor) -> None:
@@ -149,11 +157,12 @@ class Samples:
             self.targets = self.targets[keep]
         self.member = None if self.member is None else self.member[keep]
         self._own, self.counts = [self._own[k] for k in chosen], [self.counts[k] for k in chosen]
-        self._seeds, self._roots = [self._seeds[k] for k in chosen], [self._roots[k] for k in chosen]
+        self._order_roots = [self._order_roots[k] for k in chosen]
+        self._augment_roots = [self._augment_roots[k] for k in chosen]
         if self._block is not None:
             self._block = (self._block[0], self._block[1][keep.to(self._block[1].device)])
 
 
 def _rows(values: Tensor, chosen: Tensor) -> Tensor:
-    """`values[chosen]`, by the call that is several times as fast."""
+    """`values[chosen]` by `index_select`, which is several times as fast as indexing."""
     return values.index_select(0, chosen.flatten()).view(*chosen.shape, *values.shape[1:])

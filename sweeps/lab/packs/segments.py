@@ -43,20 +43,21 @@ def segments(
         device: of the stack.
         whole: give one segment, for a method whose step needs all columns: factors are then [K, P] where any is not 1.
     """
-    names = sorted({name for found in each if found for tensor in found.values() for name in tensor})
+    names = sorted({name for factors in each if factors for by_name in factors.values() for name in by_name})
     if whole:
         tables = {n: [[1.0 if f is None else f[t].get(n, 1.0) for t in layout.shapes] for f in each] for n in names}
-        made = {n: torch.tensor(t, dtype=torch.float64, device=device) for n, t in tables.items()}
-        return [Segment(slice(0, layout.size), {n: layout.spread(f) for n, f in made.items() if bool((f != 1).any())})]
-    start, last, found = 0, None, list[Segment]()
+        columns = {n: torch.tensor(t, dtype=torch.float64, device=device) for n, t in tables.items()}
+        changed = {n: layout.spread(c) for n, c in columns.items() if bool((c != 1).any())}
+        return [Segment(slice(0, layout.size), changed)]
+    start, last, stretches = 0, None, list[Segment]()
     for tensor, shape in layout.shapes.items():
         end = start + math.prod(shape)
         table = [[1.0 if f is None else f[tensor].get(name, 1.0) for f in each] for name in names]
-        if table == last:
-            found[-1] = Segment(slice(found[-1].columns.start, end), found[-1].factors)
+        if table == last:  # this tensor's factors are those of its neighbour: lengthen the stretch
+            stretches[-1] = Segment(slice(stretches[-1].columns.start, end), stretches[-1].factors)
         else:
-            columns = [torch.tensor(row, dtype=torch.float64, device=device).unsqueeze(1) for row in table]
-            changed = {n: c for n, c, row in zip(names, columns, table, strict=True) if set(row) != {1.0}}
-            found.append(Segment(slice(start, end), changed))
+            each_name = [torch.tensor(row, dtype=torch.float64, device=device).unsqueeze(1) for row in table]
+            changed = {n: c for n, c, row in zip(names, each_name, table, strict=True) if set(row) != {1.0}}
+            stretches.append(Segment(slice(start, end), changed))
         start, last = end, table
-    return found
+    return stretches

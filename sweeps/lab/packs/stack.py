@@ -39,10 +39,10 @@ class Stack:
             each = [dict(m.named_parameters()) for m in modules]
             rows = [torch.cat([p[n].flatten() for n in layout.shapes]) for p in each]
             self.weights = torch.stack(rows).to(device)
-            kept = [{n: b for n, b in m.named_buffers() if n not in masks} for m in modules]
+            buffers = [{n: b for n, b in m.named_buffers() if n not in masks} for m in modules]
             fixed = [{n: p[n].detach() for n in layout.fixed} for p in each]
-            held = [b | f for b, f in zip(kept, fixed, strict=True)]
-            self.buffers = {name: torch.stack([h[name] for h in held]).to(device) for name in held[0]}
+            states = [b | f for b, f in zip(buffers, fixed, strict=True)]
+            self.buffers = {name: torch.stack([s[name] for s in states]).to(device) for name in states[0]}
 
     def __len__(self) -> int:
         return len(self.weights)
@@ -67,6 +67,7 @@ class Stack:
 def _check_alike(modules: Sequence[nn.Module]) -> None:
     first = {n: (p.shape, p.requires_grad) for n, p in modules[0].named_parameters()}
     owners: dict[int, nn.Module] = {}
+    # Networks that are equal are one object in several rows, which is no parameter shared by two.
     for module in {id(m): m for m in modules}.values():
         for name, p in module.named_parameters():
             if p.requires_grad and owners.setdefault(id(p), module) is not module:
@@ -74,9 +75,9 @@ def _check_alike(modules: Sequence[nn.Module]) -> None:
                     f"net: two models share the parameter {name}; the function that builds them must make new "
                     "parameters at each call"
                 )
-        own = {n: (p.shape, p.requires_grad) for n, p in module.named_parameters()}
-        if own != first:
-            odd = sorted(n for n in {*own, *first} if own.get(n) != first.get(n))
+        parameters = {n: (p.shape, p.requires_grad) for n, p in module.named_parameters()}
+        if parameters != first:
+            odd = sorted(n for n in {*parameters, *first} if parameters.get(n) != first.get(n))
             raise SpecError(
                 f"net: models of one pack differ in the parameter {odd[0]}: in its shape, or in whether it trains; "
                 "what the function builds may depend on its arguments only, but for the values of weights"

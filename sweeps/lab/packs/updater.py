@@ -66,7 +66,7 @@ class Updater(ABC):
 
     @abstractmethod
     def step(
-        self, stack: Stack, grads: Tensor, rates: Rates, step: int, losses: Tensor, again: Callable[[], Tensor]
+        self, stack: Stack, grads: Tensor, rates: Rates, step: int, losses: Tensor, regrad: Callable[[], Tensor]
     ) -> None:
         """One step of all models.
 
@@ -76,7 +76,7 @@ class Updater(ABC):
             rates: what the schedules say.
             step: number of the step, from 0.
             losses: [K], of the batch.
-            again: as of `Step`.
+            regrad: gives the gradients [K, P] of the same batch at the current weights, clipped; `Step.again` (SAM).
         """
 
     @abstractmethod
@@ -85,11 +85,11 @@ class Updater(ABC):
 
     @abstractmethod
     def state(self) -> dict[str, Tensor]:
-        """All that it keeps from step to step."""
+        """All that it keeps from step to step, by name."""
 
     @abstractmethod
     def load(self, state: Mapping[str, Tensor]) -> None:
-        """Take on what `state` gave."""
+        """Go on from what `state` gave."""
 
 
 class StackedUpdater(Updater):
@@ -98,8 +98,8 @@ class StackedUpdater(Updater):
     Args:
         methods: settings of each model, all of one class.
         stack: of the models.
-        seeds: of the models; none: 0 for all.
-        factors: of each model's parametrization; none: no model has one.
+        seeds: of the models; None: 0 for all.
+        factors: of each model's parametrization; None: no model has one.
     """
 
     def __init__(
@@ -117,38 +117,42 @@ class StackedUpdater(Updater):
         for name in self._method.columns:  # a column for each segment, since each makes a step of its own
             self._slots[name] = self._slots[name].repeat(1, len(self._segments))
         rows = zip(methods, like, seeds or [0] * k, strict=True)
-        own = [m.start(row, stack.layout, seed) for m, row, seed in rows]
-        self._slots |= {name: torch.stack([o[name] for o in own]) for name in own[0]}
+        starts = [m.start(row, stack.layout, seed) for m, row, seed in rows]
+        self._slots |= {name: torch.stack([s[name] for s in starts]) for name in starts[0]}
         self._t = torch.zeros(k, 1, dtype=torch.float64, device=like.device)
         each = [m.coefficients() for m in methods]
-        self._own = {n: torch.tensor([[c[n]] for c in each], dtype=torch.float64).to(like.device) for n in each[0]}
+        self._coefficients = {
+            n: torch.tensor([[c[n]] for c in each], dtype=torch.float64).to(like.device) for n in each[0]
+        }
         self._cast(like.dtype)
 
     def _cast(self, dtype: torch.dtype) -> None:
         self._dtype = dtype
-        self._c = [{n: (c * s.factors.get(n, 1.0)).to(dtype) for n, c in self._own.items()} for s in self._segments]
+        self._c = [
+            {n: (c * s.factors.get(n, 1.0)).to(dtype) for n, c in self._coefficients.items()} for s in self._segments
+        ]
 
     @torch.no_grad()
     def step(
-        self, stack: Stack, grads: Tensor, rates: Rates, step: int, losses: Tensor, again: Callable[[], Tensor]
+        self, stack: Stack, grads: Tensor, rates: Rates, step: int, losses: Tensor, regrad: Callable[[], Tensor]
     ) -> None:
         self._t += 1
         rate = self._column(rates.learning_rates(step))
         momentum: dict[str, Tensor] = {}
         if rates.sets_momentum:
-            name = "momentum" if "momentum" in self._own else "beta1"
-            both = zip(self._own[name][:, 0].tolist(), rates.momenta(step), strict=True)
-            momentum[name] = self._column([o if m is None else m for o, m in both]).to(self._dtype)
+            name = "momentum" if "momentum" in self._coefficients else "beta1"
+            pairs = zip(self._coefficients[name][:, 0].tolist(), rates.momenta(step), strict=True)
+            momentum[name] = self._column([o if m is None else m for o, m in pairs]).to(self._dtype)
         column = losses.to(self._dtype).unsqueeze(1)
-        for i, (segment, own) in enumerate(zip(self._segments, self._c, strict=True)):
+        for i, (segment, coefficients) in enumerate(zip(self._segments, self._c, strict=True)):
             here = segment.columns
             now = (rate * segment.factors.get("learning_rate", 1.0)).to(self._dtype)
             slots = self._slots
-            if len(self._segments) > 1:
+            if len(self._segments) > 1:  # views, since the rule changes the slots in place
                 single = {n: slots[n][:, i : i + 1] for n in self._method.columns}
                 slots = {n: s[:, here] for n, s in slots.items()} | single
-            weights, c = stack.weights[:, here], {**own, **momentum, "learning_rate": now}
-            self._method.update(Step(weights, grads[:, here], slots, c, self._t, stack.layout, column, again))
+            weights, c = stack.weights[:, here], {**coefficients, **momentum, "learning_rate": now}
+            self._method.update(Step(weights, grads[:, here], slots, c, self._t, stack.layout, column, regrad))
 
     def _column(self, values: Sequence[float]) -> Tensor:
         return torch.tensor(values, dtype=torch.float64).to(device=self._t.device).unsqueeze(1)
@@ -157,7 +161,7 @@ class StackedUpdater(Updater):
         del stack
         self._t = self._t[keep]
         self._slots = {n: s[keep].contiguous() for n, s in self._slots.items()}
-        self._own = {n: c[keep] for n, c in self._own.items()}
+        self._coefficients = {n: c[keep] for n, c in self._coefficients.items()}
         self._segments = [s.take(keep) for s in self._segments]
         self._cast(self._dtype)
 
@@ -187,9 +191,9 @@ class ClassUpdater(Updater):
         self._parameters = [[v[k].detach().requires_grad_() for v in views.values()] for k in range(len(stack))]
 
     def step(
-        self, stack: Stack, grads: Tensor, rates: Rates, step: int, losses: Tensor, again: Callable[[], Tensor]
+        self, stack: Stack, grads: Tensor, rates: Rates, step: int, losses: Tensor, regrad: Callable[[], Tensor]
     ) -> None:
-        del losses, again  # a class takes the gradient as it is
+        del losses, regrad  # a class takes the gradient as it is
         parts = stack.layout.split(grads)
         momenta = rates.momenta(step)
         for k, (optimizer, rate) in enumerate(zip(self._optimizers, rates.learning_rates(step), strict=True)):
@@ -213,35 +217,35 @@ class ClassUpdater(Updater):
             optimizer.load_state_dict(state)
 
     def state(self) -> dict[str, Tensor]:
-        kept: dict[str, Tensor] = {}
+        tensors: dict[str, Tensor] = {}
         for k, optimizer in enumerate(self._optimizers):
-            held = optimizer.state_dict()
-            for i, slots in held["state"].items():
+            state = optimizer.state_dict()
+            for i, slots in state["state"].items():
                 for name, value in slots.items():
-                    mark, tensor = _kept(value, f"{type(optimizer).__name__}.{name}")
-                    kept[f"class/{k}/state/{i}/{mark}/{name}"] = tensor
-            for i, group in enumerate(held["param_groups"]):
+                    kind, tensor = _as_tensor(value, f"{type(optimizer).__name__}.{name}")
+                    tensors[f"class/{k}/state/{i}/{kind}/{name}"] = tensor
+            for i, group in enumerate(state["param_groups"]):
                 for name, value in group.items():
                     if isinstance(value, bool | int | float):
-                        mark, tensor = _kept(value, name)
-                        kept[f"class/{k}/group/{i}/{mark}/{name}"] = tensor
-        return kept
+                        kind, tensor = _as_tensor(value, name)
+                        tensors[f"class/{k}/group/{i}/{kind}/{name}"] = tensor
+        return tensors
 
     def load(self, state: Mapping[str, Tensor]) -> None:
-        held = [optimizer.state_dict() for optimizer in self._optimizers]
+        states = [optimizer.state_dict() for optimizer in self._optimizers]
         for key, tensor in state.items():
-            _, k, part, i, mark, name = key.split("/", 5)
-            value = _NUMBERS[mark](tensor.item()) if mark in _NUMBERS else tensor
+            _, k, part, i, kind, name = key.split("/", 5)
+            value = _NUMBERS[kind](tensor.item()) if kind in _NUMBERS else tensor
             if part == "state":
-                held[int(k)]["state"].setdefault(int(i), {})[name] = value
+                states[int(k)]["state"].setdefault(int(i), {})[name] = value
             else:
-                held[int(k)]["param_groups"][int(i)][name] = value
-        for optimizer, one in zip(self._optimizers, held, strict=True):
+                states[int(k)]["param_groups"][int(i)][name] = value
+        for optimizer, one in zip(self._optimizers, states, strict=True):
             optimizer.load_state_dict(one)
 
 
-def _kept(value: Any, what: str) -> tuple[str, Tensor]:  # noqa: ANN401 - whatever an optimizer keeps
-    """How a value is kept: a mark of its type, and a tensor."""
+def _as_tensor(value: Any, what: str) -> tuple[str, Tensor]:  # noqa: ANN401 - whatever an optimizer keeps
+    """A value that an optimizer keeps: the name of its type, and a tensor of it."""
     if isinstance(value, Tensor):
         return "tensor", value
     if isinstance(value, bool | int | float):

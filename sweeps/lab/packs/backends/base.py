@@ -37,7 +37,7 @@ class Backend(ABC):
         name: as in a spec.
         compiles: whether each number of models, and each type of weights, costs seconds before the first step.
         own_modules: whether each model needs a module of its own; else only the first one is used.
-        seeds: gives a seed for each model's own random draws at the present step; None: its modules draw nothing.
+        seeds: gives a seed for each model's own random draws in the next step; None: its modules draw nothing.
 
     Args:
         stack: of K models.
@@ -72,7 +72,7 @@ class Backend(ABC):
 
     @abstractmethod
     def bind(self) -> None:
-        """Take hold of the stack's memory; called again whenever that is new."""
+        """Take views of the stack's memory; called whenever that is new."""
 
     @abstractmethod
     def gradients(self, inputs: Tensor, targets: Tensor, masks: Mapping[str, Tensor], out: Tensor) -> Tensor:
@@ -109,13 +109,13 @@ def gradients_of(loss: Tensor, leaves: Mapping[str, Tensor], idle: Mapping[str, 
         SpecError: which parameters the loss depends on has changed since the first step.
     """
     grads: Sequence[Tensor | None] = torch.autograd.grad(loss, [*leaves.values(), *idle.values()], allow_unused=True)
-    found = [g for g in grads if g is not None]
-    if len(found) == len(leaves) and not idle:
-        return found
-    given = dict(zip((*leaves, *idle), grads, strict=True))
-    if changed := [n for n, g in given.items() if (g is None) != (n in idle)]:
+    present = [g for g in grads if g is not None]
+    if len(present) == len(leaves) and not idle:
+        return present
+    by_name = dict(zip((*leaves, *idle), grads, strict=True))
+    if changed := [n for n, g in by_name.items() if (g is None) != (n in idle)]:
         raise SpecError(
             f"net: the loss depends on {changed[0]} in some steps only, and optimizers treat a parameter without "
             "gradient otherwise than one whose gradient is 0; let each step use the same parameters"
         )
-    return found
+    return present

@@ -32,13 +32,13 @@ class Loop(Backend):
             parameters = dict(module.named_parameters())
             for name, p in parameters.items():
                 p.data = views[name][k] if name in views else self.stack.buffers[name][k]
-            held = []
+            replaceable = []  # entries of the module's own tables, since a module may put a new tensor there
             for name, b in module.named_buffers():
                 if name in self.stack.buffers:
                     b.data = self.stack.buffers[name][k]
-                    owner, _, own = name.rpartition(".")
-                    held.append((vars(module.get_submodule(owner))["_buffers"], own, b))
-            self._buffers.append(held)
+                    owner, _, key = name.rpartition(".")
+                    replaceable.append((vars(module.get_submodule(owner))["_buffers"], key, b))
+            self._buffers.append(replaceable)
             self._leaves.append({name: parameters[name] for name in views})
             self._idle.append({name: parameters[name] for name in layout.idle})
 
@@ -77,10 +77,10 @@ class Loop(Backend):
     @torch.no_grad()
     def _take_in(self, k: int) -> None:
         """Buffers that the module has replaced, rather than written to, come back into the stack's memory."""
-        for buffers, name, kept in self._buffers[k]:
+        for buffers, name, view in self._buffers[k]:
             now = buffers[name]
-            if now is not kept:
-                if now.shape != kept.shape:
+            if now is not view:
+                if now.shape != view.shape:
                     raise SpecError(f"net: the buffer {name} has changed its shape to {list(now.shape)} in a step")
-                kept.copy_(now)
-                buffers[name] = kept
+                view.copy_(now)
+                buffers[name] = view
