@@ -111,7 +111,7 @@ class Net(Model):
         return {str(name): value for name, value in sizes.items()}
 
     def lacks(self, feature: Feature) -> str | None:
-        """Why this network has not what others of its family have, and what to do; None where it has, or none has."""
+        """Why this network lacks what others of its family have, and what to do; None where it or no other has it."""
         del feature
         return None
 

@@ -59,7 +59,7 @@ class LandscapeModel(Model):
                 raise
             # A complaint about the network names the field where it was given, not where it stands here; that of a
             # recipe has been read twice.
-            errors = [err for err in e.errors() if "net" in data or err["loc"][0] != "net"] or e.errors()
+            errors = [err for err in e.errors() if "net" in data or err["loc"][:1] != ("net",)] or e.errors()
             raise ValidationError.from_exception_data(e.title, [_where_given(err) for err in errors]) from None
 
     @classmethod
