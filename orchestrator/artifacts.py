@@ -1,7 +1,7 @@
 """Files that units leave beside their rows: weights to keep, and states to go on from in the middle of a unit.
 
-Workers write them, straight into the results folder; rows name them. A unit may be computed twice (its worker died
-before the row arrived), so a file belongs to the row that names it, and one that no row names belongs to nobody.
+Workers write them straight into the results folder, and rows name them. A unit may be computed twice, since its worker
+may die before the row arrives: a file is live if a committed row names it, and all others are garbage.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ class Artifacts:
             return None
 
     def drop(self, file: str) -> None:
-        """Delete a file; one that is not there is no matter."""
+        """Delete a file if it exists."""
         self._store.delete(file)
 
     def files(self, folder: str) -> list[str]:

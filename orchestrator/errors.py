@@ -8,6 +8,7 @@ LandsweepError
 │   ├── Unreachable         a cluster, store or tracking server does not answer
 │   ├── Untrusted           a results folder names code, and nobody has said that it may run
 │   └── NotDeterministic    the first unit, evaluated twice, gave two results
+├── PreparationFailed       exit 1: what all units need could not be computed
 └── StopSweep               exit 3: stopped, nothing lost, the same command goes on
     ├── StorageError        the results could not be written (disk full, no permission)
     ├── WorkersUnavailable  work is waiting and no worker can come

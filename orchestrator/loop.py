@@ -40,7 +40,7 @@ class Loop:
         maker: of rows for units that are given up.
         losses: remembers losses that end the run itself.
         guard: ends a sweep whose planner never would.
-        progress: is told of rows.
+        progress: counts rows.
     """
 
     def __init__(

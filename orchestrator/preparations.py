@@ -55,7 +55,7 @@ class Preparations:
         spec: of the sweep.
         executor: not open yet.
         config: what its workers are to compute.
-        schedule: is told how many units of a pack are best computed at once.
+        schedule: takes in the pack sizes that preparations have measured.
         store: keeps the arrays.
         progress: shows what is done.
         stop: set from outside to end early.

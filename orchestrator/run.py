@@ -53,7 +53,7 @@ def run_sweep(
         site: where and how fast.
         out: results directory, a path or URL.
         folder: what relative paths in the spec are relative to.
-        watch: told of progress.
+        watch: shows progress.
         stop: set it to end early; all rows that have come are kept.
         executor: instead of the one that the site names.
         hook: called at named points of a commit; for tests that kill.

@@ -90,7 +90,7 @@ class LocalExecutor(Executor):
 
     @contextmanager
     def _inside(self) -> Iterator[None]:
-        """While units compute they have what they left behind."""
+        """While units compute, the process is as the last unit left it."""
         ours = Belongings.now()
         if self._theirs is not None:
             self._theirs.restore()

@@ -48,7 +48,7 @@ class Slot:
             is lost there, and its place is given up as soon as its running work has ended.
         last: id of the work that it ran when it began to leave.
         heard: monotonic time of the last sign of the running work.
-        calls: the running work, and what waits behind it.
+        calls: the running work first, then what waits for it.
     """
 
     id: str
@@ -71,7 +71,7 @@ class Slot:
         return self.actor is not None and self.greeting is None
 
     def next(self, now: float) -> None:
-        """The running work has ended: the one behind it runs now."""
+        """The running work has ended: the next one runs now."""
         self.calls.popleft()
         self.heard = now
         if self.calls:

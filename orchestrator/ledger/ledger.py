@@ -219,8 +219,8 @@ class Ledger:
         All go at once. They are kept in `retired/`, for the record.
 
         Args:
-            keys: of the units; those without a row are no matter.
-            files: of theirs, to set aside in `damaged/`; those that are not there are no matter.
+            keys: of the units; those without a row are ignored.
+            files: of theirs, to set aside in `damaged/`; missing ones are ignored.
             options: as of `writing`.
 
         Raises:

@@ -149,7 +149,7 @@ class DriverLock:
             raise TakenOver(f"{self._lost}; this driver stops and writes no more. Committed rows are safe.")
 
     def release(self) -> None:
-        """Let others drive; a failure to write that is no matter, since this process ends soon."""
+        """Let others drive. A failure to write that is ignored: a lock without heartbeat goes stale."""
         self._stop.set()
         self._thread.join(_BEAT_SECONDS)  # one that waits for a silent store dies with this process
         if self._lost is None:

@@ -230,7 +230,7 @@ class Store:
         return sorted((str(f["path"])[start:], int(f["size"])) for f in entries)
 
     def delete(self, path: str) -> None:
-        """Remove a file; no matter if it is gone already.
+        """Delete a file if it exists.
 
         Raises:
             StorageError: it could not be removed.
@@ -243,7 +243,7 @@ class Store:
             raise self._refused(path, e, "removed") from e
 
     def move(self, path: str, to: str) -> None:
-        """Rename a file; no matter if it is gone already.
+        """Rename a file if it exists.
 
         Raises:
             StorageError: it could not be moved.
