@@ -123,11 +123,11 @@ def plan(
 
 def _tensors(kind: Any, spec: Any, folder: Path, as_json: bool) -> None:  # noqa: ANN401 - any kind
     from orchestrator.display import table_text
-    from orchestrator.kind import Workbench
+    from orchestrator.kind import ShowsTensors, Workbench
 
-    tables = kind.tensors(spec, Workbench(folder=folder))
-    if tables is None:
+    if not isinstance(kind, ShowsTensors):
         raise SpecError(f"--tensors: the kind {kind.name} trains no networks whose tensors could be shown")
+    tables = kind.tensors(spec, Workbench(folder=folder))
     if as_json:
         out.print_json(json.dumps([asdict(table) for table in tables]))
         return

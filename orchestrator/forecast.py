@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow.compute as pc
 
 from orchestrator.display import span, table_text
-from orchestrator.kind import Costs, SweepKind, Workbench
+from orchestrator.kind import Costed, Costs, SweepKind, Workbench
 from orchestrator.ledger import Ledger, Store
 from orchestrator.manifest import check_same
 from orchestrator.plan import asked, heard, planned, strays
@@ -134,7 +134,7 @@ def forecast(kind: SweepKind[Any], spec: Spec, site: Site, where: str, bench: Wo
     to_run = None if total is None else total - done
     workers = None if site.workers == "auto" else site.workers
     seconds = None if unit_seconds is None or to_run is None else unit_seconds * to_run / (workers or 1)
-    costs = None if bench is None else kind.costs(spec, keys, bench)
+    costs = kind.costs(spec, keys, bench) if bench is not None and isinstance(kind, Costed) else None
     if costs is not None and costs.seconds is not None:
         seconds = costs.seconds / (workers or 1)
     preparations = kind.preparations(spec)

@@ -24,9 +24,13 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Arrays",
+    "Auditable",
+    "Costed",
     "Costs",
     "Preparation",
+    "Ranked",
     "Session",
+    "ShowsTensors",
     "SweepKind",
     "Workbench",
     "kind_named",
@@ -114,7 +118,11 @@ class Session(Protocol):
 
 
 class SweepKind(ABC, Generic[S]):
-    """A family of sweeps. All methods are pure but `check`, `prepare` and `open`, which run on workers."""
+    """A family of sweeps. All methods are pure but `check`, `prepare` and `open`, which run on workers.
+
+    What only some kinds can do is a class of its own that a kind may inherit beside this one: `Auditable`, `Costed`,
+    `Ranked`, `ShowsTensors`.
+    """
 
     name: ClassVar[str]
     version: ClassVar[int] = 1  # raise it when the same spec gives other rows
@@ -193,58 +201,6 @@ class SweepKind(ABC, Generic[S]):
         del spec
         return True
 
-    def audit(self, spec: S, rows: pd.DataFrame, bench: Workbench, n: int) -> list[str] | None:
-        """Compute a few results of a sweep again from what its units left behind; for `landsweep verify`.
-
-        Args:
-            spec: of the sweep.
-            rows: one line per unit of the plan.
-            bench: with the sweep's artifacts.
-            n: how many units to look at.
-
-        Returns:
-            What does not agree with the rows, a line each; None where this kind has nothing to compute again.
-        """
-        del spec, rows, bench, n
-        return None
-
-    def tensors(self, spec: S, bench: Workbench) -> Sequence[Table] | None:
-        """How each tensor is drawn and trained; for `landsweep plan --tensors`.
-
-        Args:
-            spec: of the sweep.
-            bench: with the folder that relative paths start from.
-
-        Returns:
-            A table for each network of the plan; None where this kind trains none.
-        """
-        del spec, bench
-        return None
-
-    def costs(self, spec: S, done: Collection[str], bench: Workbench) -> Costs | None:
-        """What the units of the plan will cost, from a calibration of a few seconds; for `landsweep plan`.
-
-        Args:
-            spec: of the sweep.
-            done: keys of units that have rows.
-            bench: the machine that plans, standing for a worker.
-
-        Returns:
-            None where this kind's units are best timed by running some.
-        """
-        del spec, done, bench
-        return None
-
-    def tracked(self, spec: S, rows: pd.DataFrame) -> pd.DataFrame:
-        """The rows of units that deserve a run of their own in the tracking store, the best first; by default none.
-
-        Args:
-            spec: of the sweep.
-            rows: one line per unit; how many of them are shown, and how many that failed, is decided elsewhere.
-        """
-        del spec
-        return rows.iloc[:0]
-
     def report(self, spec: S, rows: pd.DataFrame, series: pd.DataFrame) -> Report:
         """Tables and figures, from rows and series alone.
 
@@ -255,6 +211,67 @@ class SweepKind(ABC, Generic[S]):
         """
         del spec, rows, series
         return Report(sections=())
+
+
+class Auditable(ABC, Generic[S]):
+    """A kind whose units leave files from which their results can be computed again."""
+
+    @abstractmethod
+    def audit(self, spec: S, rows: pd.DataFrame, bench: Workbench, n: int) -> list[str]:
+        """Compute a few results of a sweep again; for `landsweep verify --reevaluate`.
+
+        Args:
+            spec: of the sweep.
+            rows: one line per unit of the plan.
+            bench: with the sweep's artifacts.
+            n: how many units to look at, at most.
+
+        Returns:
+            What does not agree with the rows, a line each.
+        """
+
+
+class Costed(ABC, Generic[S]):
+    """A kind that can time single steps of its units instead of whole ones."""
+
+    @abstractmethod
+    def costs(self, spec: S, done: Collection[str], bench: Workbench) -> Costs:
+        """What the units of the plan will cost, from a calibration of a few seconds; for `landsweep plan`.
+
+        Args:
+            spec: of the sweep.
+            done: keys of units that have rows.
+            bench: the machine that plans, standing for a worker.
+        """
+
+
+class Ranked(ABC, Generic[S]):
+    """A kind some of whose units deserve a run of their own in the tracking store."""
+
+    @abstractmethod
+    def tracked(self, spec: S, rows: pd.DataFrame) -> pd.DataFrame:
+        """The rows of these units, the best first.
+
+        Args:
+            spec: of the sweep.
+            rows: one line per unit; how many of them are shown, and how many that failed, is decided elsewhere.
+        """
+
+
+class ShowsTensors(ABC, Generic[S]):
+    """A kind of networks whose tensors can be looked at before a run."""
+
+    @abstractmethod
+    def tensors(self, spec: S, bench: Workbench) -> Sequence[Table]:
+        """A table for each network of the plan: what becomes of each of its tensors; for `landsweep plan --tensors`.
+
+        Args:
+            spec: of the sweep.
+            bench: with the folder that relative paths start from.
+
+        Raises:
+            SpecError: this spec has no such networks.
+        """
 
 
 def kinds() -> dict[str, SweepKind[Any]]:

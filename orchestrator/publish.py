@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.errors import StorageError, Untrusted
-from orchestrator.kind import SweepKind
+from orchestrator.kind import Ranked, SweepKind
 from orchestrator.redaction import redacted
 from orchestrator.report import render
 from orchestrator.report.parts import Report
@@ -189,7 +189,8 @@ def export_now(sweep: Sweep, where: str, uri: str | None, experiment: str | None
 
 def _units(sweep: Sweep, most: int) -> list[UnitEntry]:
     params = {c.name: c for c in sweep.kind.params(sweep.spec)}
-    return unit_entries(sweep.kind.tracked(sweep.spec, sweep.rows()), params, most)
+    rows = sweep.kind.tracked(sweep.spec, sweep.rows()) if isinstance(sweep.kind, Ranked) else sweep.rows().iloc[:0]
+    return unit_entries(rows, params, most)
 
 
 def _described(sweep: Sweep) -> dict[str, object]:

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from orchestrator.artifacts import Artifacts
 from orchestrator.assignments import override
 from orchestrator.errors import LandsweepError, SpecError, SweepMismatch
-from orchestrator.kind import SweepKind, Workbench, kind_named
+from orchestrator.kind import Auditable, SweepKind, Workbench, kind_named
 from orchestrator.ledger import Findings, Ledger, Store
 from orchestrator.manifest import check_same, new_manifest, read_manifest
 from orchestrator.notes import is_own
@@ -132,12 +132,11 @@ class Sweep:
         Raises:
             SpecError: units of this kind leave nothing of that sort.
         """
+        if not isinstance(self.kind, Auditable):
+            raise SpecError(f"--reevaluate: units of the kind {self.kind.name} leave nothing to compute results from")
         bench = Workbench(folder=self.folder, artifacts=Artifacts(self.ledger.store.where), trust=self.trusted)
         rows = self.rows()
-        complaints = self.kind.audit(self.spec, rows[~rows["key"].isin(damaged)], bench, n)
-        if complaints is None:
-            raise SpecError(f"--reevaluate: units of the kind {self.kind.name} leave nothing to compute results from")
-        return complaints
+        return self.kind.audit(self.spec, rows[~rows["key"].isin(damaged)], bench, n)
 
     def rows(self) -> pd.DataFrame:
         """Rows of the units that belong to the plan, in the plan's order."""

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from orchestrator.errors import SpecError
-from orchestrator.kind import Arrays, Preparation, SweepKind, Workbench
+from orchestrator.kind import Arrays, Preparation, ShowsTensors, SweepKind, Workbench
 from orchestrator.planner import GridPlanner, Named
 from orchestrator.report.parts import Report, Table
 from orchestrator.row import Column
@@ -30,7 +30,7 @@ from sweeps.lab.rig import state_arrays
 __all__ = ["LandscapeKind", "LandscapeSession", "LandscapeSpec", "LineDirections"]
 
 
-class LandscapeKind(SweepKind[LandscapeSpec]):
+class LandscapeKind(SweepKind[LandscapeSpec], ShowsTensors[LandscapeSpec]):
     """Loss landscapes."""
 
     name: ClassVar[str] = "landscape"

@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from orchestrator.axes import Value
-from orchestrator.kind import Arrays, Costs, Session, Workbench
+from orchestrator.kind import Arrays, Costed, Costs, Ranked, Session, Workbench
 from orchestrator.report.parts import Report
 from orchestrator.row import Column
 from orchestrator.unit import Keys
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["ScalingKind", "ScalingSpec"]
 
 
-class ScalingKind(TrainedKind[ScalingSpec]):
+class ScalingKind(TrainedKind[ScalingSpec], Costed[ScalingSpec], Ranked[ScalingSpec]):
     """Scaling-law studies."""
 
     name: ClassVar[str] = "scaling"

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from orchestrator.axes import Value
-from orchestrator.kind import Arrays, Session, Workbench
+from orchestrator.kind import Arrays, Ranked, Session, Workbench
 from orchestrator.planner import Planner
 from orchestrator.report.parts import Report
 from orchestrator.row import Column, param_columns
@@ -54,7 +54,7 @@ def search_of(spec: SearchSpec) -> Search:
     )
 
 
-class SearchKind(TrainedKind[SearchSpec]):
+class SearchKind(TrainedKind[SearchSpec], Ranked[SearchSpec]):
     """Searches over settings."""
 
     name: ClassVar[str] = "search"

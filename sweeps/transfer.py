@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, ClassVar
 
 from orchestrator.errors import SpecError
-from orchestrator.kind import Arrays, Workbench
+from orchestrator.kind import Arrays, Ranked, Workbench
 from orchestrator.report.parts import Report
 from orchestrator.row import Column
 from orchestrator.unit import Keys
@@ -35,7 +35,7 @@ _JUDGED = (
 )  # fmt: skip
 
 
-class TransferKind(TrainedKind[TransferSpec]):
+class TransferKind(TrainedKind[TransferSpec], Ranked[TransferSpec]):
     """Learning-rate transfer."""
 
     name: ClassVar[str] = "transfer"

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, ClassVar
 
 from orchestrator.errors import SpecError
-from orchestrator.kind import Arrays, Workbench
+from orchestrator.kind import Arrays, Auditable, Ranked, Workbench
 from orchestrator.planner import Planner
 from orchestrator.report.parts import Report
 from orchestrator.row import Column
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 __all__ = ["Member", "Zoo", "ZooKind", "ZooSpec"]
 
 
-class ZooKind(TrainedKind[ZooSpec]):
+class ZooKind(TrainedKind[ZooSpec], Auditable[ZooSpec], Ranked[ZooSpec]):
     """Model zoos."""
 
     name: ClassVar[str] = "zoo"

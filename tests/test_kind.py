@@ -1,4 +1,4 @@
-"""The contract of kinds: where a spec is refused whose fields do not fit each other."""
+"""The contract of kinds: where a spec whose fields do not fit is refused, and what only some kinds can do."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from orchestrator.errors import SpecError
+from orchestrator.kind import Auditable, Costed, Ranked, ShowsTensors, Workbench, kind_named
 from orchestrator.run import run_sweep
 from orchestrator.site import Site
 from orchestrator.sweep import Sweep, load_spec
@@ -75,3 +76,29 @@ def test_a_run_validates_what_was_never_in_a_file_and_writes_nothing(kind: FewPo
 
 def test_a_spec_that_fits_comes_back_as_parsed(kind: FewPoints) -> None:
     assert kind.parse(fields(4), "test") == FunctionSpec.model_validate(fields(4))
+
+
+def test_what_a_kind_can_do_beyond_the_contract_is_said_by_its_classes() -> None:
+    names = ("function", "landscape", "zoo", "search", "transfer", "scaling")
+    able = {
+        ability: {name for name in names if isinstance(kind_named(name), ability)}
+        for ability in (Auditable, Costed, Ranked, ShowsTensors)
+    }
+    trained = {"zoo", "search", "transfer", "scaling"}
+    assert able == {Auditable: {"zoo"}, Costed: {"scaling"}, Ranked: trained, ShowsTensors: {"landscape", *trained}}
+
+
+def test_results_that_can_not_be_computed_again_are_not_audited(kind: FewPoints, tmp_path: Path) -> None:
+    run_example(kind, kind.parse(fields(2), "test"), tmp_path)
+    assert "--reevaluate: units of the kind function leave nothing" in refusal(lambda: Sweep.at(tmp_path).audit(3))
+
+
+def test_a_search_of_a_function_and_a_study_of_features_have_no_tensors() -> None:
+    call = {"name": "f", "function": "math:sin", "space": {"x": {"uniform": [0, 1]}}}
+    search = {**call, "goals": [{"minimise": "y"}], "budget": {"units": 2}}
+    study = {"name": "f", "features": {}, "widths": [8, 16, 32], "ratios": [1, 2, 4]}
+    for name, data in (("search", search), ("scaling", study)):
+        trained = kind_named(name)
+        spec = trained.parse(data, "test")
+        assert isinstance(trained, ShowsTensors)
+        assert "--tensors: f has no recipe" in refusal(lambda k=trained, s=spec: k.tensors(s, Workbench()))

@@ -44,6 +44,19 @@ def test_branches_come_when_their_main_runs_have_ended() -> None:
     assert planner.exhausted
 
 
+def test_units_that_have_rows_are_not_proposed_when_a_zoo_goes_on() -> None:
+    first, again = (KIND.planner(branched_zoo_spec()) for _ in range(2))
+    mains = first.ask(100)
+    again.tell({"key": mains[0].key})
+    assert again.ask(100) == mains[1:]
+    for planner in (first, again):
+        for unit in mains:
+            planner.tell({"key": unit.key})
+    branches = first.ask(100)
+    again.tell({"key": branches[2].key})
+    assert again.ask(100) == [*branches[:2], *branches[3:]] and again.exhausted and again.total == 6
+
+
 def test_main_runs_keep_their_keys_and_branches_hold_their_definition() -> None:
     def keys(spec: ZooSpec) -> dict[Any, str]:
         planner = KIND.planner(spec)

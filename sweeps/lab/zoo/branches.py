@@ -37,12 +37,11 @@ class BranchPlanner(Planner):
     listens = True
 
     def __init__(self, spec: ZooSpec, keys: Keys) -> None:
-        self._recipes, self._keys, self._branches = ZooRecipes(spec), keys, spec.branches
-        self._variants = {name: dict(d) for name, d in spec.recipes.items()}
+        self._spec, self._keys, self._recipes = spec, keys, ZooRecipes(spec)
         mains = ZooPlanner(spec, keys).ask(Grid(spec).total)
-        self._packs: dict[str, list[Unit]] = {}
+        self._mains: dict[str, list[Unit]] = {}
         for unit in mains:
-            self._packs.setdefault(unit.pack, []).append(unit)
+            self._mains.setdefault(unit.pack, []).append(unit)
         self._queue = BranchQueue(mains, lambda unit: unit.pack, self._branches_of)
         self._total = len(mains) * (1 + len(spec.branches))
 
@@ -52,18 +51,6 @@ class BranchPlanner(Planner):
     def tell(self, row: Mapping[str, Any]) -> None:
         self._queue.tell(row["key"])
 
-    def _branches_of(self, pack: str) -> Iterator[Unit]:
-        for name, cooldown in self._branches.items():
-            for main in self._packs[pack]:
-                yield self._unit(main, name, cooldown)
-
-    def _unit(self, main: Unit, name: str, cooldown: Cooldown) -> Unit:
-        params = {**main.params, BRANCH: name}
-        definitions: dict[str, object] = {BRANCH: cooldown.model_dump(mode="json")}
-        if VARIANT in params:
-            definitions[VARIANT] = self._variants[str(params[VARIANT])]
-        return self._keys.unit(params, definitions, self._recipes.of(params).pack_key())
-
     @property
     def exhausted(self) -> bool:
         return self._queue.empty
@@ -71,3 +58,16 @@ class BranchPlanner(Planner):
     @property
     def total(self) -> int:
         return self._total
+
+    def _branches_of(self, pack: str) -> Iterator[Unit]:
+        """The branches of all main runs of a pack, those of one name next to each other."""
+        for name, cooldown in self._spec.branches.items():
+            for main in self._mains[pack]:
+                yield self._unit(main, name, cooldown)
+
+    def _unit(self, main: Unit, name: str, cooldown: Cooldown) -> Unit:
+        params = {**main.params, BRANCH: name}
+        definitions: dict[str, object] = {BRANCH: cooldown.model_dump(mode="json")}
+        if VARIANT in params:
+            definitions[VARIANT] = dict(self._spec.recipes[str(params[VARIANT])])
+        return self._keys.unit(params, definitions, self._recipes.of(params).pack_key())

@@ -10,7 +10,8 @@ from typing import Annotated, Literal, Self, TypeVar
 
 from pydantic import Field
 
-from orchestrator.kind import Arrays, Preparation, SweepKind, Workbench
+from orchestrator.errors import SpecError
+from orchestrator.kind import Arrays, Preparation, ShowsTensors, SweepKind, Workbench
 from orchestrator.report.parts import Table
 from orchestrator.spec import IsLabel, Spec
 from sweeps.lab.recipe import Recipe
@@ -53,7 +54,7 @@ class PlannedPack:
 T = TypeVar("T", bound=TrainedSpec)
 
 
-class TrainedKind(SweepKind[T]):
+class TrainedKind(SweepKind[T], ShowsTensors[T]):
     """A family of sweeps whose units are trainings; of a spec without a recipe, none are."""
 
     @abstractmethod
@@ -91,5 +92,8 @@ class TrainedKind(SweepKind[T]):
         del have
         return calibrated(spec.backend, self.packs(spec)[pack_named(name)].recipe, bench)
 
-    def tensors(self, spec: T, bench: Workbench) -> Sequence[Table] | None:
-        return None if spec.recipe is None else tensor_tables(self.planned_recipes(spec), bench)
+    def tensors(self, spec: T, bench: Workbench) -> Sequence[Table]:
+        """How each tensor is drawn and trained, a table for each network of the plan."""
+        if spec.recipe is None:
+            raise SpecError(f"--tensors: {spec.name} has no recipe, so no networks whose tensors could be shown")
+        return tensor_tables(self.planned_recipes(spec), bench)
