@@ -23,7 +23,7 @@ from cluster.programs import DRIVER
 from cluster.tool import Tool, ToolFailed
 from orchestrator.errors import SpecError, UsageError
 from orchestrator.site import LauncherOptions
-from orchestrator.spec import Model
+from orchestrator.spec import Section
 from orchestrator.store import is_url
 
 __all__ = ["KubeRay", "KubeRayOptions", "Pods", "Volume", "job_name"]
@@ -61,7 +61,7 @@ _Dumper.add_representer(
 )
 
 
-class Pods(Model):
+class Pods(Section):
     """Size and place of the pods of one group."""
 
     name: str = Field("workers", pattern=r"^[a-z]([a-z0-9-]{0,30}[a-z0-9])?$", description="of the group")
@@ -76,7 +76,7 @@ class Pods(Model):
     tolerations: tuple[dict[str, Any], ...] = Field((), description="as Kubernetes takes them")
 
 
-class Volume(Model):
+class Volume(Section):
     """A claim that all pods mount, for results and data."""
 
     claim: str = Field(description="name of a PersistentVolumeClaim (ReadWriteMany for several nodes)")

@@ -16,7 +16,7 @@ from pydantic import Field
 
 from orchestrator.errors import UsageError
 from orchestrator.readers import json_object
-from orchestrator.spec import Model, parse
+from orchestrator.spec import Section, parse
 
 __all__ = ["EXIT_FILE", "LAUNCH_FILE", "NONCE_FILE", "PRIVATE", "Draft", "Launch", "read_launch", "write_private"]
 
@@ -26,7 +26,7 @@ NONCE_FILE = "nonce"  # a node can know what it holds only if it sees the job's 
 PRIVATE = ("tracking", "runtime_env")  # fields of a site that may hold credentials
 
 
-class Launch(Model):
+class Launch(Section):
     """A sweep as it was submitted; also what `launch.json` holds.
 
     Attributes:

@@ -25,7 +25,7 @@ from orchestrator.inside import folder_in
 from orchestrator.notes import note, noted
 from orchestrator.readers import json_object
 from orchestrator.site import launcher_type
-from orchestrator.spec import Model, parse
+from orchestrator.spec import Section, parse
 from orchestrator.store import Store, is_url
 
 __all__ = ["Job", "claim", "drop", "every_job", "find_job", "jobs_of", "keep", "launcher_of", "record"]
@@ -35,7 +35,7 @@ _FILE = "job.json"
 _SHELF = "jobs"  # of the user's notes
 
 
-class Job(Model):
+class Job(Section):
     """One submission; also what `job.json` holds, where fields of other versions are passed over.
 
     Attributes:

@@ -9,14 +9,14 @@ from orchestrator.axes import PATHS
 from orchestrator.errors import SpecError
 from orchestrator.reading import end_of_value, load_yaml
 from orchestrator.schema import values_at
-from orchestrator.spec import Model
+from orchestrator.spec import Section
 
 __all__ = ["override", "split_changes"]
 
 _DEEPEST = 64  # fields inside each other
 
 
-def override(data: Mapping[str, Any], assignments: Sequence[str], model: type[Model] | None = None) -> dict[str, Any]:
+def override(data: Mapping[str, Any], assignments: Sequence[str], model: type[Section] | None = None) -> dict[str, Any]:
     """A copy of nested mappings with `path.to.field=value` assignments made.
 
     A value is YAML, except that `#` begins no comment: `colour=#ff0000` is text. A part of the path is a key of the
@@ -75,7 +75,7 @@ def _assigned(text: str, source: str) -> Any:  # noqa: ANN401 - YAML holds anyth
     return value
 
 
-def _keys(path: str, data: Mapping[str, Any], model: type[Model] | None) -> list[str]:
+def _keys(path: str, data: Mapping[str, Any], model: type[Section] | None) -> list[str]:
     """A path as the keys that it goes through: most are one part of it, some have dots."""
     keys: list[str] = []
     parts = path.split(".")
@@ -91,7 +91,7 @@ def _keys(path: str, data: Mapping[str, Any], model: type[Model] | None) -> list
     return keys
 
 
-def _length(model: type[Model] | None, above: Sequence[str], parts: Sequence[str]) -> int:
+def _length(model: type[Section] | None, above: Sequence[str], parts: Sequence[str]) -> int:
     """How many parts are the key of a mapping; more than one only where its keys are paths."""
     options = [] if model is None else [o for o in values_at(model, above) if o.get(PATHS)]
     fields = {name for option in options for name in option.get("properties", {})}

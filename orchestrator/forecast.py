@@ -11,7 +11,7 @@ from orchestrator.display import span, table_text
 from orchestrator.kind import Costed, Costs, SweepKind, Workbench
 from orchestrator.ledger import Ledger, Store
 from orchestrator.manifest import check_same
-from orchestrator.plan import asked, heard, planned, strays
+from orchestrator.plan import asked, planned, resumed, strays
 from orchestrator.row import RowMaker, Status
 from orchestrator.site import Site
 from orchestrator.spec import Spec
@@ -118,13 +118,13 @@ def forecast(kind: SweepKind[Any], spec: Spec, site: Site, where: str, bench: Wo
         check_same(ledger.sweep, kind, spec, where)
         rows = ledger.rows(columns=["key", "seconds", "status"])
         keys = set(rows.column("key").to_pylist())
-        if not planner.listens:
+        if not planner.adaptive:
             done = sum(u.key in keys for u in planned(kind, spec))
             remarks = strays(ledger.sweep, kind, spec, len(keys), done)
         elif total is None:
             done = len(keys)
         else:  # rows that a smaller plan no longer holds are neither done nor to run
-            left = sum(u.key not in keys for u in asked(heard(planner, ledger)))
+            left = sum(u.key not in keys for u in asked(resumed(planner, ledger)))
             total = planner.total or 0
             done = min(len(keys), total - left)
             if planner.ended_early:

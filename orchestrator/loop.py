@@ -15,7 +15,7 @@ from orchestrator.kind import SweepKind
 from orchestrator.ledger import Ledger, Writer
 from orchestrator.losses import Losses
 from orchestrator.messages import Chunk, Probed
-from orchestrator.plan import heard, planned, strays
+from orchestrator.plan import planned, resumed, strays
 from orchestrator.planner import Guard, Planner
 from orchestrator.progress import Progress
 from orchestrator.row import Cause, Outcome, RowMaker, Status
@@ -33,7 +33,7 @@ class Loop:
     """Moves units from planner to workers, and rows from workers to the ledger.
 
     Args:
-        planner: of the sweep; has heard nothing yet.
+        planner: of the sweep; was told nothing yet.
         schedule: knows how packs are cut.
         executor: open by the time of `run`.
         writer: of the ledger.
@@ -61,8 +61,8 @@ class Loop:
 
     def resume(self, ledger: Ledger, kind: SweepKind[Any], spec: Spec) -> bool:
         """Tell the planner the rows that the ledger holds: that is resuming. Gives whether any work is left."""
-        if self._planner.listens:
-            heard(self._planner, ledger)
+        if self._planner.adaptive:
+            resumed(self._planner, ledger)
             self._progress.count_before(ledger.rows(["status"]).column("status").to_pylist())
             return not self._planner.exhausted
         rows = ledger.rows(["key", "status"])
@@ -100,7 +100,7 @@ class Loop:
         self._writer.commit()
         if finished:
             rows = self._progress.rows - self._writer.dropped
-            units = 0 if self._planner.listens else self._planner.total or 0
+            units = 0 if self._planner.adaptive else self._planner.total or 0
             self._writer.prove(max(rows, units) + self._strays)
             if why := self._planner.ended_early:
                 self._progress.say(why)
@@ -118,7 +118,7 @@ class Loop:
         """Planner -> schedule -> workers."""
         wanted, dry = self._schedule.demand(self._executor.workers), False
         while wanted > 0 and not self._planner.exhausted:
-            units = self._planner.ask(max(wanted, _ASK) if not self._planner.listens else wanted)
+            units = self._planner.ask(max(wanted, _ASK) if not self._planner.adaptive else wanted)
             fresh = [u for u in units if u.key not in self._writer.done]
             wanted -= len(fresh)
             self._guard.repeated(len(units) - len(fresh), len(self._writer.done))
@@ -153,8 +153,8 @@ class Loop:
     def _absorb(self, event: Event) -> None:
         match event:
             case Gave(work, Chunk() as chunk):
-                if self._planner.follows:
-                    for key in self._planner.hear(chunk.progress):
+                if self._planner.prunes:
+                    for key in self._planner.report(chunk.progress):
                         self._executor.stop(key)
                 for note in chunk.notes:
                     self._progress.say(note)
@@ -197,6 +197,6 @@ class Loop:
     def _append(self, rows: pa.RecordBatch, series: pa.RecordBatch | None) -> None:
         self._writer.append(rows, series)
         self._progress.count_new(rows.column("status").to_pylist())
-        if self._planner.listens:
+        if self._planner.adaptive:
             for row in rows.to_pylist():
                 self._planner.tell(row)

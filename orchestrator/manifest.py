@@ -16,7 +16,7 @@ from orchestrator.commits import commit_of
 from orchestrator.errors import SweepMismatch, UsageError
 from orchestrator.kind import SweepKind
 from orchestrator.redaction import command_line
-from orchestrator.spec import Model, Spec, differences, parse
+from orchestrator.spec import Section, Spec, differences, parse
 
 __all__ = ["FORMAT", "check_same", "grown_manifest", "new_manifest", "read_manifest"]
 
@@ -27,7 +27,7 @@ _PACKAGES = ("landsweep", "torch", "numpy", "ray", "optuna", "pyarrow", "pandas"
 _NEEDED = ("kind", "kind_version", "spec", "context", "definitions", "folder")  # to go on with a sweep
 
 
-class _Manifest(Model):
+class _Manifest(Section):
     """What `sweep.json` holds; fields of other versions are passed over."""
 
     model_config = ConfigDict(extra="ignore")

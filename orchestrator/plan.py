@@ -13,27 +13,27 @@ from orchestrator.row import reported
 from orchestrator.spec import Spec
 from orchestrator.unit import Unit
 
-__all__ = ["asked", "heard", "planned", "strays", "wanted_files"]
+__all__ = ["asked", "planned", "resumed", "strays", "wanted_files"]
 
 _ASKED = 4096  # units at once
 
 
 def planned(kind: SweepKind[Any], spec: Spec) -> Iterator[Unit]:
-    """The units that the planner proposes before it has heard any row: of one that listens, only the first ones."""
+    """The units that the planner proposes before it is told any row: of an adaptive one, only the first."""
     yield from asked(kind.planner(spec))
 
 
 def asked(planner: Planner) -> Iterator[Unit]:
-    """All units that a planner proposes as long as it hears nothing new."""
+    """All units that a planner proposes as long as it is told nothing new."""
     while units := planner.ask(_ASKED):
         yield from units
 
 
-def heard(planner: Planner, ledger: Ledger) -> Planner:
-    """The planner, after it has heard all that the ledger holds."""
-    if planner.follows:
-        planner.hear(reported(ledger.series()))
-    if planner.listens:
+def resumed(planner: Planner, ledger: Ledger) -> Planner:
+    """The planner, after it was told all that the ledger holds."""
+    if planner.prunes:
+        planner.report(reported(ledger.series()))
+    if planner.adaptive:
         for row in ledger.rows().to_pylist():
             planner.tell(row)
         planner.ask(0)

@@ -1,4 +1,4 @@
-"""Planners propose units and hear rows. A grid is a planner that does not listen."""
+"""Planners propose units and are told rows. A grid is a planner that ignores them."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class Planner(ABC):
     row that it needs has been told.
     """
 
-    listens: bool = False  # False: `tell` is never called, so rows need not be turned into Python objects
-    follows: bool = False  # False: `hear` is never called
+    adaptive: bool = False  # False: `tell` is never called, so rows need not be turned into Python objects
+    prunes: bool = False  # False: `report` is never called
 
     @abstractmethod
     def ask(self, limit: int) -> list[Unit]:
@@ -43,10 +43,10 @@ class Planner(ABC):
         Reading it changes nothing.
         """
 
-    def tell(self, row: Mapping[str, Any]) -> None:  # noqa: B027 - optional: most planners don't listen
+    def tell(self, row: Mapping[str, Any]) -> None:  # noqa: B027 - optional: most planners ignore rows
         """Hear one row: of this run, or, at resume, of the ledger."""
 
-    def hear(self, progress: Iterable[Progress]) -> Collection[str]:
+    def report(self, progress: Iterable[Progress]) -> Collection[str]:
         """Hear what running units report, at resume the series of the ledger; gives keys of units that should stop.
 
         A unit's last report comes before its row.

@@ -10,7 +10,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from orchestrator.spec import Model
+from orchestrator.spec import Section
 
 __all__ = [
     "Budget",
@@ -32,7 +32,7 @@ Count = Annotated[int, Field(ge=1)]
 FromZero = Annotated[int, Field(ge=0)]
 
 
-class Tpe(Model):
+class Tpe(Section):
     """Tree-structured Parzen estimator (arXiv 2304.11127)."""
 
     method: Literal["tpe"] = "tpe"
@@ -43,13 +43,13 @@ class Tpe(Model):
     constant_liar: bool = Field(True, description="running trials count as bad ones, so that a generation spreads")
 
 
-class Random(Model):
+class Random(Section):
     """Independent draws."""
 
     method: Literal["random"] = "random"
 
 
-class Qmc(Model):
+class Qmc(Section):
     """A low-discrepancy sequence; categorical and conditional settings are drawn at random."""
 
     method: Literal["qmc"]
@@ -57,7 +57,7 @@ class Qmc(Model):
     scramble: bool = True
 
 
-class Gp(Model):
+class Gp(Section):
     """Gaussian process with expected improvement in the logarithm (for several goals: of the hypervolume)."""
 
     method: Literal["gp"]
@@ -65,7 +65,7 @@ class Gp(Model):
     deterministic_objective: bool = Field(False, description="whether the goal has no noise")
 
 
-class CmaEs(Model):
+class CmaEs(Section):
     """Covariance matrix adaptation (arXiv 1604.00772); its population is one generation. Numbers only, one goal."""
 
     method: Literal["cmaes"]
@@ -75,7 +75,7 @@ class CmaEs(Model):
     lr_adapt: bool = Field(False, description="adapts its learning rate to noise")
 
 
-class Nsga2(Model):
+class Nsga2(Section):
     """Non-dominated sorting genetic algorithm; its population is one generation."""
 
     method: Literal["nsga2"]
@@ -87,13 +87,13 @@ class Nsga2(Model):
 SamplerSpec = Annotated[Tpe | Random | Qmc | Gp | CmaEs | Nsga2, Field(discriminator="method")]
 
 
-class NoPruner(Model):
+class NoPruner(Section):
     """Every trial runs to its end."""
 
     method: Literal["none"] = "none"
 
 
-class Median(Model):
+class Median(Section):
     """Stop a trial whose best value so far is worse than the median of the others at the same step."""
 
     method: Literal["median"]
@@ -102,7 +102,7 @@ class Median(Model):
     n_min_trials: Count = Field(1, description="trials that must have reported at a step")
 
 
-class Halving(Model):
+class Halving(Section):
     """Asynchronous successive halving (arXiv 1810.05934)."""
 
     method: Literal["halving"]
@@ -111,7 +111,7 @@ class Halving(Model):
     min_early_stopping_rate: FromZero = 0
 
 
-class Hyperband(Model):
+class Hyperband(Section):
     """Several brackets of successive halving (arXiv 1603.06560)."""
 
     method: Literal["hyperband"]
@@ -129,7 +129,7 @@ class Hyperband(Model):
 PrunerSpec = Annotated[NoPruner | Median | Halving | Hyperband, Field(discriminator="method")]
 
 
-class Budget(Model):
+class Budget(Section):
     """How much is spent. The first limit that is reached ends the search; units that run then are finished."""
 
     units: Count | None = Field(None, description="units in all; a trial takes as many as there are seeds")

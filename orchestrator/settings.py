@@ -17,7 +17,7 @@ from orchestrator.axes import PATHS
 from orchestrator.canonical import Value, as_python, canonical, plain
 from orchestrator.errors import SpecError
 from orchestrator.row import param_columns
-from orchestrator.spec import Model, parse
+from orchestrator.spec import Section, parse
 
 __all__ = ["Dimension", "Setting", "flat", "is_setting", "plain"]
 
@@ -30,7 +30,7 @@ def is_setting(value: object) -> bool:
     return isinstance(value, Mapping) and any(form in value for form in _FORMS)
 
 
-class Setting(Model):
+class Setting(Section):
     """A distribution, given in exactly one form.
 
     Example:

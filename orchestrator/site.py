@@ -14,7 +14,7 @@ from orchestrator.assignments import override
 from orchestrator.errors import SpecError
 from orchestrator.reading import read_yaml
 from orchestrator.row import Cause
-from orchestrator.spec import Model, parse
+from orchestrator.spec import Section, parse
 
 __all__ = ["LAUNCHERS", "Budgets", "LauncherOptions", "Site", "launcher_type", "load_site", "parse_site", "site_names"]
 
@@ -23,7 +23,7 @@ LAUNCHERS = (
 )
 
 
-class Budgets(Model):
+class Budgets(Section):
     """How often one unit may be lost, by cause, before it is given up."""
 
     infra: int = Field(20, ge=0, description="worker or node died under it, while it stood alone")
@@ -37,7 +37,7 @@ class Budgets(Model):
         return {cause: int(getattr(self, cause.value)) for cause in Cause}
 
 
-class LauncherOptions(Model):
+class LauncherOptions(Section):
     """Base of the section `launcher` of a site: how a job reaches the cluster. Subclasses add fields."""
 
     type: str = Field(description="name of the launcher")
@@ -48,7 +48,7 @@ def _off(value: Any) -> Any:  # noqa: ANN401 - pydantic hands over whatever was 
     return False if isinstance(value, str) and value.strip().lower() in ("", "none", "off", "no", "false") else value
 
 
-class Site(Model):
+class Site(Section):
     """Executor, workers, resources, limits, tracking."""
 
     executor: Literal["ray", "local"] = Field("ray", description="ray: actors; local: this process, for debugging")

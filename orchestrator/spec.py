@@ -23,10 +23,10 @@ from orchestrator.errors import SpecError
 from orchestrator.schema import place_at
 from orchestrator.unit import canonical, digest
 
-__all__ = ["IsAxis", "IsLabel", "IsNamedAxis", "Model", "Spec", "differences", "parse"]
+__all__ = ["IsAxis", "IsLabel", "IsNamedAxis", "Section", "Spec", "differences", "parse"]
 
 
-M = TypeVar("M", bound="Model")
+M = TypeVar("M", bound="Section")
 
 
 class IsAxis:
@@ -41,7 +41,7 @@ class IsLabel:
     """Marks a field that changes neither units nor rows."""
 
 
-class Model(BaseModel):
+class Section(BaseModel):
     """Base of everything in a spec or site: frozen, unknown fields refused, no number is nan or inf.
 
     Fields that take anything hold nan and inf too, also when they are dumped.
@@ -52,7 +52,7 @@ class Model(BaseModel):
     )
 
 
-class Spec(Model):
+class Spec(Section):
     """What a sweep computes. Subclass it for a kind and add fields.
 
     Attributes:
@@ -130,7 +130,7 @@ def parse(model: type[M], data: Mapping[str, Any], source: str) -> M:
         raise SpecError(f"{source}:\n" + "\n".join(f"  - {line}" for line in lines)) from e
 
 
-def _complaint(model: type[Model], err: Mapping[str, Any]) -> str:
+def _complaint(model: type[Section], err: Mapping[str, Any]) -> str:
     loc = [str(part) for part in err["loc"]]
     if err["type"] == "extra_forbidden":
         place = place_at(model, loc[:-1])

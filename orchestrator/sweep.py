@@ -18,7 +18,7 @@ from orchestrator.kind import Auditable, SweepKind, Workbench, kind_named
 from orchestrator.ledger import Findings, Ledger, Store
 from orchestrator.manifest import check_same, new_manifest, read_manifest
 from orchestrator.notes import is_own
-from orchestrator.plan import heard, planned, wanted_files
+from orchestrator.plan import planned, resumed, wanted_files
 from orchestrator.planner import Planner
 from orchestrator.reading import read_yaml
 from orchestrator.spec import Spec
@@ -102,15 +102,15 @@ class Sweep:
             return self._keys()
 
     def _keys(self) -> list[str]:
-        if not self.kind.planner(self.spec).listens:
+        if not self.kind.planner(self.spec).adaptive:
             return [u.key for u in planned(self.kind, self.spec)]
         have = self.ledger.rows(["key"]).column("key").to_pylist()
         return list(dict.fromkeys([*have, *(u.key for u in self.planner().ask(_ASKED))]))
 
     def planner(self) -> Planner:
-        """The sweep's planner, after it has heard all that the ledger holds."""
+        """The sweep's planner, after it was told all that the ledger holds."""
         with self._reading():
-            return heard(self.kind.planner(self.spec), self.ledger)
+            return resumed(self.kind.planner(self.spec), self.ledger)
 
     def verify(self, *, deep: bool = False) -> Findings:
         """What is wrong with the sweep's files.
@@ -142,8 +142,8 @@ class Sweep:
         """Rows of the units that belong to the plan, in the plan's order."""
         frame = _frame(self.ledger.rows())
         with self._reading():
-            listens = self.kind.planner(self.spec).listens
-        if listens:
+            adaptive = self.kind.planner(self.spec).adaptive
+        if adaptive:
             return frame  # the plan depends on the rows, so all of them belong to it
         order = {key: i for i, key in enumerate(self.keys())}
         place = frame["key"].map(order) if len(frame) else pd.Series(dtype=float)

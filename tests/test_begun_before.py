@@ -32,7 +32,7 @@ def test_a_sweep_of_an_earlier_version_goes_on(begun: Path, tmp_path: Path) -> N
     after = metrics_of(tmp_path / "sweep")
     run_example(kind, spec, tmp_path / "alone")
     alone = metrics_of(tmp_path / "alone")
-    if not kind.planner(spec).listens:  # what a planner that listens proposes depends on the last bits of its rows
+    if not kind.planner(spec).adaptive:  # what a planner that listens proposes depends on the last bits of its rows
         assert after.keys() == alone.keys()
     assert len(after) == len(alone)
     for key, row in before.items():

@@ -125,7 +125,7 @@ class StuckSpec(Spec):
 class Stuck(Planner):
     """A planner that breaks its contract."""
 
-    listens = True
+    adaptive = True
 
     def __init__(self, spec: StuckSpec) -> None:
         self._does = spec.does

@@ -287,7 +287,7 @@ def pruned_run(s: Search, rows: Sequence[dict[str, Any]], series: Sequence[Progr
     """Units report their loss at steps 1 to 16, all at the same time, in an order that `seed` shuffles."""
     p, rng = planner(s), random.Random(seed)
     told, reports, stopped = list(rows), list(series), dict[str, int]()
-    p.hear(series)
+    p.report(series)
     for row in rows:
         p.tell(row)
     while not p.exhausted and len(told) < stop:
@@ -299,7 +299,7 @@ def pruned_run(s: Search, rows: Sequence[dict[str, Any]], series: Sequence[Progr
                     continue
                 loss = row_of(running[key], s)["loss"] + 1 / step
                 reports.append(Progress(key, step, {"loss": loss, "other": 0.0}))
-                for other in p.hear([reports[-1]]):
+                for other in p.report([reports[-1]]):
                     stopped.setdefault(other, step)
                 if key in stopped and stopped[key] < step:  # it hears of it one step later
                     del running[key]

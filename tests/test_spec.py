@@ -12,20 +12,20 @@ from orchestrator.assignments import override
 from orchestrator.axes import AxisLike
 from orchestrator.errors import SpecError
 from orchestrator.reading import read_yaml
-from orchestrator.spec import IsAxis, IsNamedAxis, Model, Spec, differences, parse
+from orchestrator.spec import IsAxis, IsNamedAxis, Section, Spec, differences, parse
 
 
-class Net(Model):
+class Net(Section):
     width: int = 8
     skip: bool = True
 
 
-class Plain(Model):
+class Plain(Section):
     shape: Literal["plain"] = "plain"
     width: int = 8
 
 
-class Deep(Model):
+class Deep(Section):
     shape: Literal["deep"] = "deep"
     depth: int = 2
 

@@ -1,6 +1,6 @@
 """Searches: Optuna as a planner, and what passes between rows and Optuna's own tools. Only this folder imports optuna.
 
-planner = StudyPlanner(search, units)   # a planner like any other: ask, tell, hear
+planner = StudyPlanner(search, units)   # a planner like any other: ask, tell, report
 """
 
 from __future__ import annotations

@@ -69,7 +69,7 @@ class StudyPlanner(Planner):
         sampler_seconds: wall time that Optuna took.
     """
 
-    listens = True
+    adaptive = True
 
     def __init__(self, search: Search, units: Callable[[int, Mapping[str, Value]], Sequence[Unit]]) -> None:
         self._search = search
@@ -81,7 +81,7 @@ class StudyPlanner(Planner):
             directions=directions(search),
             pruner=pruner_of(search.pruner),
         )
-        self.follows = not isinstance(search.pruner, specs.NoPruner)
+        self.prunes = not isinstance(search.pruner, specs.NoPruner)
         self.sampler_seconds = 0.0
         self._rows: dict[int, dict[str, Mapping[str, Any]]] = {}
         self._curves: dict[str, dict[int, float]] = {}
@@ -128,7 +128,7 @@ class StudyPlanner(Planner):
         rows = self._rows[number].values()
         return min(row["ended"] - (row["seconds"] or 0.0) for row in rows), max(row["ended"] for row in rows)
 
-    def hear(self, progress: Iterable[Progress]) -> Collection[str]:
+    def report(self, progress: Iterable[Progress]) -> Collection[str]:
         """Take in what running units report; gives the keys of those that should stop."""
         metric = self._search.goals[0].metric
         stop: list[str] = []
@@ -250,7 +250,7 @@ class StudyPlanner(Planner):
 
     def _judge(self, trial: _Trial) -> None:
         """Let the pruner see the steps that all units of a trial have reported, in order, until it says stop."""
-        if not self.follows or trial.stopped_at is not None:
+        if not self.prunes or trial.stopped_at is not None:
             return
         curves = [self._curves.get(u.key, {}) for u in trial.units]
         for step in sorted(s for s in curves[0] if s > trial.judged and all(s in c for c in curves)):

@@ -23,7 +23,7 @@ from numpy.typing import ArrayLike, NDArray
 from pydantic import Field
 
 from orchestrator.errors import SpecError
-from orchestrator.spec import Model
+from orchestrator.spec import Section
 
 __all__ = [
     "LONGEST",
@@ -43,7 +43,7 @@ LONGEST = 4.0  # ratios above it count as infinite, and profiles end there
 Clock: TypeAlias = Literal["steps", "gradients"]
 
 
-class Target(Model):
+class Target(Section):
     """What a model of a workload has to reach."""
 
     metric: str = Field(

@@ -7,12 +7,12 @@ import torch.nn.functional as F  # noqa: N812 - torch's own convention
 from pydantic import Field
 from torch import Tensor
 
-from orchestrator.spec import Model
+from orchestrator.spec import Section
 
 __all__ = ["AugmentSpec"]
 
 
-class AugmentSpec(Model):
+class AugmentSpec(Section):
     """Random crops after zero padding, and horizontal flips, as is usual for CIFAR (arXiv 1512.03385, section 4.2)."""
 
     shift: int = Field(0, ge=0, description="largest shift in pixels; what comes in at the edge is 0")

@@ -6,12 +6,12 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from orchestrator.spec import Model
+from orchestrator.spec import Section
 
 __all__ = ["Averaging", "AveragingSpec", "Exponential", "Latest", "Polynomial"]
 
 
-class Averaging(Model):
+class Averaging(Section):
     """What all averages share. Training itself does not see them.
 
     Buffers, such as the statistics of batch normalisation, are not averaged: they are those of the last step.

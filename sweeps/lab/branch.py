@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from orchestrator.errors import SpecError
-from orchestrator.spec import Model, parse
+from orchestrator.spec import Section, parse
 from sweeps.lab.optim import NamedClass
 from sweeps.lab.recipe import Recipe
 from sweeps.lab.schedules import Constant, WarmupStableDecay
@@ -21,7 +21,7 @@ from sweeps.lab.schedules import Constant, WarmupStableDecay
 __all__ = ["Cooldown", "branch"]
 
 
-class Cooldown(Model):
+class Cooldown(Section):
     """Where a branch leaves its main run, and how it cools down."""
 
     at: Annotated[int, Field(ge=1)] = Field(description="the step of the main run after which it leaves")

@@ -7,14 +7,14 @@ from typing import Literal
 from pydantic import Field
 
 from orchestrator.row import METERS
-from orchestrator.spec import Model
+from orchestrator.spec import Section
 
 __all__ = ["RESERVED", "ColumnSpec"]
 
 RESERVED = {"key", *(c.name for c in METERS)}  # columns that every row has
 
 
-class ColumnSpec(Model):
+class ColumnSpec(Section):
     """What a metric means."""
 
     doc: str = Field("", description="one sentence: what the number is")

@@ -15,13 +15,13 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from orchestrator.errors import SpecError
-from orchestrator.spec import Model
+from orchestrator.spec import Section
 from sweeps.lab.data.base import pin
 
 __all__ = ["Checkpoint", "CheckpointFile", "load_into", "read_state"]
 
 
-class CheckpointFile(Model):
+class CheckpointFile(Section):
     """A file with a state dict. Its digest, not its path, is its identity."""
 
     file: str = Field(description="a .safetensors file, or what torch.save wrote of a state dict")

@@ -23,7 +23,7 @@ from torch import nn
 
 from orchestrator.errors import SpecError
 from orchestrator.report.parts import Table
-from orchestrator.spec import Model
+from orchestrator.spec import Section
 from orchestrator.unit import digest
 
 __all__ = [
@@ -44,14 +44,14 @@ _ROWS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Embedding, nn.EmbeddingB
 _TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 
 
-class GroupRule(Model):
+class GroupRule(Section):
     """What happens to parameters whose name fits a pattern."""
 
     policy: Policy = Field("normalise", description="raw leaves the Gaussian as it is; zero keeps the weights fixed")
     dimension: int | None = Field(0, ge=0, description="each slice along it is a group; null: the whole is one group")
 
 
-class RandomDirections(Model):
+class RandomDirections(Section):
     """Gaussian directions."""
 
     kind: Literal["random"]

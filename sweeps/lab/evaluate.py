@@ -15,7 +15,7 @@ from torch import Tensor
 from orchestrator.callables import import_callable
 from orchestrator.errors import SpecError
 from orchestrator.row import Column, Metric
-from orchestrator.spec import Model
+from orchestrator.spec import Section
 from orchestrator.unit import canonical
 from sweeps.lab.data import Data, DataSpec, Split
 from sweeps.lab.losses import LOSSES, LossFunction, right_answers
@@ -25,7 +25,7 @@ __all__ = ["EvaluatorSpec", "Evaluators", "evaluator_columns"]
 Load: TypeAlias = Callable[[DataSpec], Data]
 
 
-class EvaluatorSpec(Model):
+class EvaluatorSpec(Section):
     """Which samples, and which loss."""
 
     split: str = Field("test", description="of the data")

@@ -11,7 +11,7 @@ from pydantic import Field, StringConstraints, model_validator
 
 from orchestrator.axes import Axis, AxisLike
 from orchestrator.row import METERS, Column
-from orchestrator.spec import IsAxis, IsNamedAxis, Model, Spec
+from orchestrator.spec import IsAxis, IsNamedAxis, Section, Spec
 from sweeps.lab.batch_norm import BatchNormMode
 from sweeps.lab.data import DataSpec
 from sweeps.lab.directions import RandomDirections
@@ -26,7 +26,7 @@ Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
 ColumnName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
 
 
-class LineDirections(Model):
+class LineDirections(Section):
     """Lines between models: each axis leads from the first model, at 0, to another one, at 1."""
 
     kind: Literal["interpolation"]

@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from torch import nn
 
 from orchestrator.errors import SpecError
-from orchestrator.spec import Model
+from orchestrator.spec import Section
 from orchestrator.unit import digest
 from sweeps.lab.augment import AugmentSpec
 from sweeps.lab.averaging import AveragingSpec
@@ -34,7 +34,7 @@ __all__ = ["Checkpoints", "Evaluation", "Recipe"]
 Count = Annotated[int, Field(ge=1)]
 
 
-class Evaluation(Model):
+class Evaluation(Section):
     """When and on what a model is evaluated; the end of training always is an evaluation."""
 
     every_epochs: Count | None = Field(None, description="evaluate after every n passes through the training data")
@@ -70,7 +70,7 @@ class Evaluation(Model):
         return self
 
 
-class Checkpoints(Model):
+class Checkpoints(Section):
     """Which weights are kept. What is asked for twice is kept once."""
 
     every_epochs: Count | None = Field(None, description="after every n passes through the training data")
@@ -88,7 +88,7 @@ class Checkpoints(Model):
     last: bool = Field(True, description="keep the final weights")
 
 
-class Recipe(Model):
+class Recipe(Section):
     """Everything needed to train one model.
 
     The same recipe gives the same weights: bit for bit for MLPs, whatever trains beside them; for other networks with

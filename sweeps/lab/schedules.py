@@ -12,14 +12,14 @@ from typing import Annotated, Literal, Self, TypeAlias
 
 from pydantic import Field, model_validator
 
-from orchestrator.spec import Model
+from orchestrator.spec import Section
 
 __all__ = ["Constant", "Cosine", "Linear", "OneCycle", "Schedule", "ScheduleSpec", "Step", "WarmupStableDecay"]
 
 Share: TypeAlias = Annotated[float, Field(ge=0, le=1)]
 
 
-class Schedule(Model):
+class Schedule(Section):
     """What all shapes share: the warm-up."""
 
     shape: str

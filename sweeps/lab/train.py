@@ -11,7 +11,7 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from orchestrator.spec import Model
+from orchestrator.spec import Section
 from sweeps.lab.data.base import Split
 from sweeps.lab.losses import batch_loss
 from sweeps.lab.streams import generator, seeded, stream
@@ -19,7 +19,7 @@ from sweeps.lab.streams import generator, seeded, stream
 __all__ = ["Epoch", "TrainSpec", "rate", "train"]
 
 
-class TrainSpec(Model):
+class TrainSpec(Section):
     """A recipe. The same recipe and seed give the same weights on the same kind of processor."""
 
     epochs: int = Field(ge=0, description="passes through the training data; 0 leaves the initial weights")

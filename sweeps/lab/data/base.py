@@ -15,7 +15,7 @@ from pydantic import Field
 from torch import Tensor
 
 from orchestrator.errors import SpecError
-from orchestrator.spec import Model
+from orchestrator.spec import Section
 from sweeps.lab.streams import generator
 
 __all__ = [
@@ -159,7 +159,7 @@ class Dimensions:
         return self.shape[0] if self.sequence else 1
 
 
-class Source(Model):
+class Source(Section):
     """Where data come from; see `sweeps.lab.data.DataSpec` for all of them."""
 
     def load(self, base: Path) -> Data:

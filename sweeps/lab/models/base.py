@@ -10,7 +10,7 @@ import torch
 from pydantic import Field
 from torch import nn
 
-from orchestrator.spec import Model
+from orchestrator.spec import Section
 from sweeps.lab.data.base import Data, InputKind
 from sweeps.lab.models.count import Count
 from sweeps.lab.models.initialisation import Init, initialise
@@ -24,7 +24,7 @@ Size: TypeAlias = Literal["width", "depth", "heads"]
 Feature: TypeAlias = Literal["width", "depth", "heads", "branches"]
 
 
-class Net(Model):
+class Net(Section):
     """A network: what it is made of, not how it is trained.
 
     The keys of its state dict depend on the sizes alone: never on activation, normalisation, dropout, initialisation

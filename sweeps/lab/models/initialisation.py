@@ -9,7 +9,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from orchestrator.spec import Model
+from orchestrator.spec import Section
 
 __all__ = ["EMBEDDING_STD", "Init", "deviation", "initialise"]
 
@@ -17,7 +17,7 @@ EMBEDDING_STD = 0.02  # of GPT-2
 _CUT_AT_2 = 0.8796256610342398  # deviation of a standard normal cut at 2
 
 
-class Init(Model):
+class Init(Section):
     """How the weights of linear and convolutional layers are drawn; normalisations start as the identity.
 
     Deviation of a weight, before `scale`: kaiming sqrt(2 / fan_in) (arXiv 1502.01852), xavier

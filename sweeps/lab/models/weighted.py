@@ -21,7 +21,7 @@ from pydantic import (
 from pydantic_core import CoreSchema, ErrorDetails, InitErrorDetails
 from torch import nn
 
-from orchestrator.spec import Model
+from orchestrator.spec import Section
 from sweeps.lab.checkpoint import Checkpoint
 from sweeps.lab.models.catalogue import NetSpec, networks
 from sweeps.lab.recipe import Recipe
@@ -32,7 +32,7 @@ __all__ = ["LandscapeModel"]
 _SOURCES = ("train", "checkpoint", "recipe")
 
 
-class LandscapeModel(Model):
+class LandscapeModel(Section):
     """A network and where its weights come from: a recipe, a file, or for a network of the user's own its function.
 
     In a spec, and where it is dumped, the fields of the network and of the source stand side by side, such as

@@ -15,7 +15,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from orchestrator.spec import Model
+from orchestrator.spec import Section
 from sweeps.lab.layout import Layout
 
 __all__ = ["Coefficients", "Family", "Method", "Slots", "Step", "decay"]
@@ -52,7 +52,7 @@ class Step:
     again: Callable[[], Tensor]
 
 
-class Method(Model):
+class Method(Section):
     """The settings of one optimizer and its rule. A subclass per file, told apart by the field `method`.
 
     Attributes:

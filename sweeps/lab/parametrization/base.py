@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from orchestrator.errors import SpecError
-from orchestrator.spec import Model
+from orchestrator.spec import Section
 from sweeps.lab.models.base import Net
 from sweeps.lab.models.resize import lacking
 from sweeps.lab.optim.base import Family
@@ -50,7 +50,7 @@ class Rule:
     eps: float = 1.0
 
 
-class Parametrization(Model):
+class Parametrization(Section):
     """How initialisation, learning rates and weight decay of each tensor depend on the network's size.
 
     At the base size every scheme is the standard one: all factors are 1. A subclass per file, told apart by `scheme`.

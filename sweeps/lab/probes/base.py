@@ -13,7 +13,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from orchestrator.spec import Model
+from orchestrator.spec import Section
 from sweeps.lab.layout import Layout
 
 __all__ = ["Probe", "Subject"]
@@ -64,7 +64,7 @@ class Subject:
         return given
 
 
-class Probe(Model):
+class Probe(Section):
     """A measurement on models in training, at each evaluation. A subclass per file, told apart by `probe`.
 
     It looks at samples as the data holds them, without augmentation, with the labels that the model was given.

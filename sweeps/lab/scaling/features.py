@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from orchestrator.spec import Model
+from orchestrator.spec import Section
 from sweeps.lab.laws.random_features_model import Model as RandomFeatures
 from sweeps.lab.laws.random_features_model import draw_model
 from sweeps.lab.streams import stream
@@ -12,7 +12,7 @@ from sweeps.lab.streams import stream
 __all__ = ["Features"]
 
 
-class Features(Model):
+class Features(Section):
     """One-pass SGD on the solvable model of arXiv 2405.15074; its expected risk is computed exactly, no data is drawn.
 
     Inputs have `ambient` independent normal coordinates of deviation j^-alpha; the target is their sum with weights

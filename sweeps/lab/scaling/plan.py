@@ -201,7 +201,7 @@ class ScalingPlanner(Planner):
         self._tested: set[tuple[float, int]] = set()  # those that have rows
         self._total = len(self._fitted) + len(self._tests)
         self._proposed = not self._tests
-        self.listens = self._queue.waits or not self._proposed
+        self.adaptive = self._queue.waits or not self._proposed
 
     @property
     def total(self) -> int:

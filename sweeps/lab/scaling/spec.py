@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AliasChoices, BeforeValidator, Field, model_validator
 
 from orchestrator.axes import Axis, AxisLike
-from orchestrator.spec import IsAxis, IsLabel, Model
+from orchestrator.spec import IsAxis, IsLabel, Section
 from sweeps.lab.laws.base import Law
 from sweeps.lab.laws.catalogue import law_named
 from sweeps.lab.recipe import Recipe
@@ -17,7 +17,7 @@ from sweeps.lab.zoo.kind import TrainedSpec
 __all__ = ["Limits", "Rate", "ScalingSpec", "Shape", "Validate"]
 
 
-class Shape(Model):
+class Shape(Section):
     """What a network of a given width looks like."""
 
     depth: int | None = Field(None, ge=1, description="layers or blocks of every size; none: as in recipe.net")
@@ -35,7 +35,7 @@ class Shape(Model):
         return self
 
 
-class Limits(Model):
+class Limits(Section):
     """Which sizes a budget is spent on."""
 
     least_steps: int = Field(20, ge=1, description="shorter trainings are left out")
@@ -56,7 +56,7 @@ class Limits(Model):
         return self
 
 
-class Rate(Model):
+class Rate(Section):
     """How the learning rate follows size and horizon: that of the recipe x (N / at_size)^size (D / at_horizon)^horizon.
 
     N counts all parameters, D tokens or samples. arXiv 2409.15156 finds -0.23 and -0.32.
@@ -81,7 +81,7 @@ class Rate(Model):
         return by_size * by_horizon
 
 
-class Validate(Model):
+class Validate(Section):
     """Runs that the fit does not see: at each budget one of the size that the fit holds best, once it can be fitted."""
 
     budgets: AxisLike = Field(description="FLOPs, above those of all runs that are fitted")

@@ -14,7 +14,7 @@ from orchestrator.errors import SpecError
 from orchestrator.row import METERS
 from orchestrator.samplers import Budget, CmaEs, NoPruner, PrunerSpec, SamplerSpec, Tpe
 from orchestrator.settings import Dimension, Setting, flat
-from orchestrator.spec import IsAxis, IsLabel, Model
+from orchestrator.spec import IsAxis, IsLabel, Section
 from sweeps.lab.callable_columns import ColumnSpec
 from sweeps.lab.calls import check_arguments, check_setup, imported
 from sweeps.lab.outline import foresee_recipe
@@ -30,7 +30,7 @@ _TIMES = ("seconds", "cpu_seconds", "peak_memory")
 _OWN = {"key", TRIAL, "seed", *(c.name for c in METERS)}
 
 
-class GoalSpec(Model):
+class GoalSpec(Section):
     """What is better: less, or more, of a metric."""
 
     minimise: str | None = Field(None, description="a column of the rows, such as test_loss, parameters or seconds")
@@ -48,7 +48,7 @@ class GoalSpec(Model):
         return str(self.minimise or self.maximise)
 
 
-class Target(Model):
+class Target(Section):
     """A level to reach; the rows then say after how many steps it was, and whether."""
 
     metric: str = Field(description="of an evaluation, such as test_accuracy")

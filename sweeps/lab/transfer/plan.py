@@ -47,11 +47,11 @@ class TransferPlanner(Planner):
             (arm, size): RateSearch(rates, seeds, adaptive=adaptive) for size in spec.sizes for arm in self._arms
         }
         self._finding = spec.sharpness is not None and spec.sharpness.learning_rate is None
-        self.listens = adaptive or self._finding
-        self._places = dict(self._curve_places()) if self.listens else {}
+        self.adaptive = adaptive or self._finding
+        self._places = dict(self._curve_places()) if self.adaptive else {}
         self._proposed: set[str] = set()  # keys, of units that have rows too
         self._ready = {u.key: u for u in self._fixed()}  # to be proposed, in this order
-        self._total = None if self.listens else len(self._ready)
+        self._total = None if self.adaptive else len(self._ready)
 
     @property
     def total(self) -> int | None:
@@ -61,7 +61,7 @@ class TransferPlanner(Planner):
     def exhausted(self) -> bool:
         if self._ready:
             return False
-        waits = self.listens and any(search.wants() for search in self._searches.values())
+        waits = self.adaptive and any(search.wants() for search in self._searches.values())
         return not waits and next(self._asked_for(), None) is None
 
     def ask(self, limit: int) -> list[Unit]:
@@ -105,7 +105,7 @@ class TransferPlanner(Planner):
     def _fixed(self) -> Iterator[Unit]:
         """What does not depend on rows."""
         spec = self._spec
-        if not self.listens:
+        if not self.adaptive:
             for (arm, size), search in self._searches.items():
                 for r, s in search.wants():
                     yield self._curve(_Place(arm, size, r, s))
@@ -121,7 +121,7 @@ class TransferPlanner(Planner):
 
     def _asked_for(self) -> Iterator[Unit]:
         """Units that the rows told so far ask for, and that have been neither proposed nor told."""
-        if not self.listens:
+        if not self.adaptive:
             return
         for unit in chain(self._on_curves(), self._at_the_best()):
             if unit.key not in self._proposed:

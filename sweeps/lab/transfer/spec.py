@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from orchestrator.axes import Axis, AxisLike
-from orchestrator.spec import IsAxis, IsLabel, IsNamedAxis, Model
+from orchestrator.spec import IsAxis, IsLabel, IsNamedAxis, Section
 from sweeps.lab.recipe import Recipe
 from sweeps.lab.zoo.kind import TrainedSpec
 
@@ -28,7 +28,7 @@ def _whole_numbers(name: str, axis: Axis, least: int) -> tuple[int, ...]:
     return tuple(int(str(p)) for p in points)
 
 
-class Coordinates(Model):
+class Coordinates(Section):
     """The coordinate check: activations of every layer in the first steps, at one large learning rate."""
 
     learning_rate: float = Field(gt=0, description="large, so that what grows with the width shows")
@@ -52,7 +52,7 @@ class Coordinates(Model):
         return None if self.values is None else _whole_numbers("values", self.values, 1)
 
 
-class SharpnessSeries(Model):
+class SharpnessSeries(Section):
     """Sharpness along training, of one model of each size, at the rate that is best for the first size."""
 
     learning_rate: float | None = Field(None, gt=0, description="none: the best of the first size, once known")

@@ -34,7 +34,7 @@ class BranchPlanner(Planner):
         keys: of the sweep.
     """
 
-    listens = True
+    adaptive = True
 
     def __init__(self, spec: ZooSpec, keys: Keys) -> None:
         self._spec, self._keys, self._recipes = spec, keys, ZooRecipes(spec)

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Self
 from pydantic import Field, model_validator
 
 from orchestrator.canonical import Value, canonical, plain
-from orchestrator.spec import Model
+from orchestrator.spec import Section
 
 __all__ = ["Draw", "Samples"]
 
@@ -20,7 +20,7 @@ Bounds = tuple[float, float]
 _FORMS = ("uniform", "log_uniform", "integer", "log_integer", "choice")
 
 
-class Draw(Model):
+class Draw(Section):
     """A distribution, given in exactly one form.
 
     Example:
@@ -90,7 +90,7 @@ def _rounded(x: float) -> float:
     return float(f"{x:.{_DIGITS}g}")
 
 
-class Samples(Model):
+class Samples(Section):
     """Random combinations of values. A larger `count` keeps the first ones, a further field leaves the others alone."""
 
     count: int = Field(ge=1, description="how many combinations")
