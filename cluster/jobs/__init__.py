@@ -1,0 +1,1 @@
+"""Jobs: submit, list, follow, read the output of, cancel."""

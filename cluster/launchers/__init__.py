@@ -1,0 +1,1 @@
+"""Launchers: one file for each way to get a sweep to a cluster."""

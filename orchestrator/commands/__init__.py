@@ -1,0 +1,1 @@
+"""The command line: one front for the engine, and for what kinds and clusters add to it."""

@@ -1,0 +1,1 @@
+"""Tracking: a sweep as MLflow shows it, made from its rows."""

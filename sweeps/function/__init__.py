@@ -1,0 +1,1 @@
+"""The kind `function`: any callable, swept over any axes."""

@@ -1,0 +1,1 @@
+"""Callables of the user: imported, checked, called, and their results as outcomes."""

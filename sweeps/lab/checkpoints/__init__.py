@@ -1,0 +1,1 @@
+"""Files of weights: stacked by us, or state dicts and published zoos of others."""

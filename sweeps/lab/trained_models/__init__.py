@@ -1,0 +1,1 @@
+"""Trained models read back: rows, weights, modules, data sets; of any sweep that keeps weights."""

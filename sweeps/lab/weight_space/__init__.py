@@ -1,0 +1,1 @@
+"""Weight space: directions in it, networks moved along them, and what is evaluated there."""

@@ -1,0 +1,1 @@
+"""The kind `landscape`: losses on a grid along directions in weight space."""

@@ -1,0 +1,1 @@
+"""The fitter: from tables to parameters with intervals, for any law."""
