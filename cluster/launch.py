@@ -14,9 +14,9 @@ from typing import Any
 
 from pydantic import Field
 
-from orchestrator.errors import UsageError
-from orchestrator.readers import json_object
-from orchestrator.spec import Section, parse
+from landsweep.orchestrator.errors import UsageError
+from landsweep.orchestrator.spec import Section, parse
+from landsweep.orchestrator.storage.readers import json_object
 
 __all__ = ["EXIT_FILE", "LAUNCH_FILE", "NONCE_FILE", "PRIVATE", "Draft", "Launch", "read_launch", "write_private"]
 

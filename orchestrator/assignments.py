@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from orchestrator.axes import PATHS
-from orchestrator.errors import SpecError
-from orchestrator.reading import end_of_value, load_yaml
-from orchestrator.schema import values_at
-from orchestrator.spec import Section
+from landsweep.orchestrator.axes import PATHS
+from landsweep.orchestrator.errors import SpecError
+from landsweep.orchestrator.reading import end_of_value, load_yaml
+from landsweep.orchestrator.schema import values_at
+from landsweep.orchestrator.spec import Section
 
 __all__ = ["override", "split_changes"]
 

@@ -24,7 +24,7 @@ from pydantic import (
     model_validator,
 )
 
-from orchestrator.canonical import Value, canonical, plain
+from landsweep.orchestrator.canonical import Value, canonical, plain
 
 __all__ = ["PATHS", "Axis", "AxisLike", "Number", "Value"]
 

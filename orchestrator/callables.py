@@ -6,8 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from orchestrator.errors import SpecError
-from orchestrator.trust import load
+from landsweep.orchestrator.errors import SpecError
+from landsweep.orchestrator.trust import load
 
 __all__ = ["import_callable"]
 

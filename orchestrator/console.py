@@ -8,7 +8,7 @@ import rich.console
 from rich.markup import escape
 from rich.text import Text
 
-from orchestrator.text import printable
+from landsweep.orchestrator.text import printable
 
 __all__ = ["Console", "err", "out"]
 

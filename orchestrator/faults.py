@@ -7,9 +7,9 @@ import traceback
 from collections.abc import Mapping
 from types import TracebackType
 
-from orchestrator.errors import StorageError, Unreachable
-from orchestrator.row import Cause, Metric
-from orchestrator.text import shortened
+from landsweep.orchestrator.errors import StorageError, Unreachable
+from landsweep.orchestrator.row import Cause, Metric
+from landsweep.orchestrator.text import shortened
 
 __all__ = ["cause_of", "oversized", "text_of", "without_middle"]
 

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeAlias, T
 
 import numpy as np
 
-from orchestrator.artifacts import Artifacts
-from orchestrator.errors import SpecError
-from orchestrator.planner import Planner
-from orchestrator.report.parts import Report, Table
-from orchestrator.row import Column, Outcome, Progress
-from orchestrator.spec import Spec, parse
-from orchestrator.unit import Unit, digest
+from landsweep.orchestrator.errors import SpecError
+from landsweep.orchestrator.planner import Planner
+from landsweep.orchestrator.report.parts import Report, Table
+from landsweep.orchestrator.row import Column, Outcome, Progress
+from landsweep.orchestrator.spec import Spec, parse
+from landsweep.orchestrator.storage.artifacts import Artifacts
+from landsweep.orchestrator.unit import Unit, digest
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from orchestrator.readers import object_or_none
-from orchestrator.unit import digest
+from landsweep.orchestrator.storage.readers import object_or_none
+from landsweep.orchestrator.unit import digest
 
 __all__ = ["is_own", "note", "note_sweep", "noted", "state_folder"]
 
@@ -79,7 +79,7 @@ def is_own(where: str | Path, manifest: Mapping[str, Any]) -> bool:
 
 
 def _place(where: str | Path) -> str:
-    from orchestrator.store import is_url  # its library is not needed to start
+    from landsweep.orchestrator.storage.store import is_url  # its library is not needed to start
 
     return str(where).rstrip("/") if is_url(where) else os.path.realpath(Path(where).expanduser())
 

@@ -9,10 +9,10 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from orchestrator.axes import Value
-from orchestrator.errors import SpecError, UsageError
-from orchestrator.row import Column, Progress, param_columns
-from orchestrator.unit import Keys, Unit, canonical
+from landsweep.orchestrator.axes import Value
+from landsweep.orchestrator.errors import SpecError, UsageError
+from landsweep.orchestrator.row import Column, Progress, param_columns
+from landsweep.orchestrator.unit import Keys, Unit, canonical
 
 __all__ = ["GridPlanner", "Guard", "ListPlanner", "Named", "Planner", "zip_groups"]
 
@@ -95,7 +95,7 @@ class Guard:
         self._end("proposes nothing, says that it is not exhausted, and no unit is running whose row it could wait for")
 
     def _end(self, what: str) -> NoReturn:
-        where = "see orchestrator.planner.Planner"
+        where = "see landsweep.orchestrator.planner.Planner"
         raise UsageError(
             f"the planner of the kind {self._kind} {what}; the sweep would never end ({where}). No row is lost"
         )
@@ -147,7 +147,7 @@ class GridPlanner(ListPlanner):
         SpecError: a zipped name is no axis, stands in two groups, or the axes of a group differ in length.
 
     Example:
-        >>> from orchestrator.unit import Keys
+        >>> from landsweep.orchestrator.unit import Keys
         >>> grid = GridPlanner(Keys("demo", 1, {}), {"a": (1, 2), "b": (3, 4), "c": (5, 6)}, zipped=[["a", "c"]])
         >>> [dict(u.params) for u in grid.ask(10)]
         [{'a': 1, 'c': 5, 'b': 3}, {'a': 1, 'c': 5, 'b': 4}, {'a': 2, 'c': 6, 'b': 3}, {'a': 2, 'c': 6, 'b': 4}]

@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from orchestrator.errors import SpecError
+from landsweep.orchestrator.errors import SpecError
 
 __all__ = ["end_of_value", "load_yaml", "read_yaml", "write_yaml"]
 

@@ -9,8 +9,8 @@ from typing import Any, Literal, TypeAlias
 
 import pyarrow as pa
 
-from orchestrator.canonical import Value, as_text, canonical
-from orchestrator.unit import Unit
+from landsweep.orchestrator.canonical import Value, as_text, canonical
+from landsweep.orchestrator.unit import Unit
 
 __all__ = [
     "METERS",

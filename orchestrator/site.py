@@ -10,17 +10,28 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, PositiveFloat, PositiveInt, SerializeAsAny
 
-from orchestrator.assignments import override
-from orchestrator.errors import SpecError
-from orchestrator.reading import read_yaml
-from orchestrator.row import Cause
-from orchestrator.spec import Section, parse
+from landsweep.orchestrator.assignments import override
+from landsweep.orchestrator.errors import SpecError
+from landsweep.orchestrator.reading import read_yaml
+from landsweep.orchestrator.row import Cause
+from landsweep.orchestrator.spec import Section, parse
 
-__all__ = ["LAUNCHERS", "Budgets", "LauncherOptions", "Site", "launcher_type", "load_site", "parse_site", "site_names"]
+__all__ = [
+    "LAUNCHERS",
+    "SITES",
+    "Budgets",
+    "LauncherOptions",
+    "Site",
+    "launcher_type",
+    "load_site",
+    "parse_site",
+    "site_names",
+]
 
 LAUNCHERS = (
     "landsweep.launchers"  # entry points: classes whose attribute `options` is a model of the section `launcher`
 )
+SITES = "landsweep.sites"  # entry points: packages, also without modules, whose YAML files are sites by their names
 
 
 class Budgets(Section):
@@ -85,9 +96,14 @@ class Site(Section):
 
 
 def site_names() -> list[str]:
-    """Names of the site files that are installed with the package."""
-    folder = resources.files("cluster") / "sites"
-    return sorted(p.name.removesuffix(".yaml") for p in folder.iterdir() if p.name.endswith(".yaml"))
+    """Names of the site files that installed packages bring."""
+    return sorted(_site_files())
+
+
+def _site_files() -> dict[str, Path]:
+    folders = [resources.files(entry.value) for entry in entry_points(group=SITES)]
+    files = [file for folder in folders for file in folder.iterdir() if file.name.endswith(".yaml")]
+    return {file.name.removesuffix(".yaml"): Path(str(file)) for file in files}
 
 
 def load_site(name: str | None, assignments: Sequence[str] = ()) -> Site:
@@ -104,9 +120,10 @@ def load_site(name: str | None, assignments: Sequence[str] = ()) -> Site:
     if name is not None:
         path = Path(name)
         if not path.is_file():
-            if name not in site_names():
-                raise SpecError(f"there is no site {name!r}: give a file, or one of {', '.join(site_names())}")
-            path = Path(str(resources.files("cluster") / "sites" / f"{name}.yaml"))
+            files = _site_files()
+            if name not in files:
+                raise SpecError(f"there is no site {name!r}: give a file, or one of {', '.join(sorted(files))}")
+            path = files[name]
         data = read_yaml(path)
     return parse_site(override(data, assignments), f"site {name or '(default)'}")
 

@@ -19,9 +19,9 @@ from typing import Annotated, Any, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from orchestrator.errors import SpecError
-from orchestrator.schema import place_at
-from orchestrator.unit import canonical, digest
+from landsweep.orchestrator.errors import SpecError
+from landsweep.orchestrator.schema import place_at
+from landsweep.orchestrator.unit import canonical, digest
 
 __all__ = ["IsAxis", "IsLabel", "IsNamedAxis", "Section", "Spec", "differences", "parse"]
 

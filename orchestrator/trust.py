@@ -17,10 +17,11 @@ from importlib.util import module_from_spec
 from pathlib import Path
 from types import ModuleType
 
-from orchestrator.errors import SpecError, Untrusted
+from landsweep.orchestrator.errors import SpecError, Untrusted
 
 __all__ = [
     "also_search",
+    "first_name",
     "foreign_code",
     "load",
     "named_code",
@@ -32,8 +33,12 @@ __all__ = [
     "user_code",
 ]
 
-OWN_PACKAGES = ("orchestrator", "sweeps", "cluster")
-_FOR_SPECS = ("sweeps.lab.functions", "torch.optim")  # modules whose public names any spec may use
+OWN_PACKAGES = ("landsweep",)
+_FOR_SPECS = ("landsweep.sweeps.function.examples", "torch.optim")  # modules whose public names any spec may use
+_MOVED = {  # modules that specs of earlier versions name; rows are identified by these first names for good
+    "sweeps.lab.functions": "landsweep.sweeps.function.examples",
+    "orchestrator.testing.mortality": "landsweep.orchestrator.testing.mortality",
+}
 _FILES = ("folder", "file")  # fields of specs that name files, relative to the folder of the spec
 
 _reading: ContextVar[str | None] = ContextVar("reading", default=None)  # results whose names are only data
@@ -90,14 +95,25 @@ def named_code(value: object) -> list[str]:
 
 def foreign_code(value: object) -> list[str]:
     """The same without what any spec may use."""
-    return [name for name in named_code(value) if _for_specs(*name.split(":")) is None]
+    return [name for name in named_code(value) if _for_specs(*(_parts(name) or ("", ""))) is None]
+
+
+def first_name(path: str) -> str:
+    """The name under which a function that has moved identifies rows: the one that it had at first.
+
+    Example:
+        >>> first_name("landsweep.sweeps.function.examples:descend")
+        'sweeps.lab.functions:descend'
+    """
+    module, colon, name = path.partition(":")
+    return next((old for old, new in _MOVED.items() if new == module), module) + colon + name
 
 
 def _parts(path: str) -> tuple[str, str] | None:
     """Module and attribute of `package.module:name`; None for any other text."""
     module, _, attribute = path.partition(":")
     named = all(part.isidentifier() for text in (module, attribute) for part in text.split("."))
-    return (module, attribute) if named else None
+    return (_MOVED.get(module, module), attribute) if named else None
 
 
 def load(path: str, folder: Path | None = None) -> object:

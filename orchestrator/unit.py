@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any
 
-from orchestrator.canonical import Value, as_python, canonical
+from landsweep.orchestrator.canonical import Value, as_python, canonical
 
 __all__ = ["Keys", "Unit", "as_python", "canonical", "digest", "stream_seed"]
 

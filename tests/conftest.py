@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from orchestrator.trust import reading
-from tests.s3 import S3, running_s3
+from landsweep.orchestrator.trust import reading
+from tests.support.s3 import S3, running_s3
 
 settings.register_profile("timeless", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("timeless")  # timings never decide a test

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.errors import SweepMismatch
-from orchestrator.kind import kind_named
-from orchestrator.ledger import Ledger, Store
-from orchestrator.publish import write_report
-from orchestrator.sweep import Sweep
-from orchestrator.testing.kind_suite import metrics_of, run_example
-from orchestrator.unit import canonical
+from landsweep.orchestrator.commands.publish import write_report
+from landsweep.orchestrator.errors import SweepMismatch
+from landsweep.orchestrator.kind import kind_named
+from landsweep.orchestrator.run.sweep import Sweep
+from landsweep.orchestrator.storage.ledger import Ledger, Store
+from landsweep.orchestrator.testing.kind_suite import metrics_of, run_example
+from landsweep.orchestrator.unit import canonical
 from tests.support.paths import GOLDEN
 
 BEGUN = sorted((GOLDEN / "begun").iterdir())

@@ -15,8 +15,8 @@ import pytest
 import yaml
 from safetensors.numpy import save_file
 
-from orchestrator.ledger import Ledger, Store
-from orchestrator.testing.kind_suite import metrics_of
+from landsweep.orchestrator.storage.ledger import Ledger, Store
+from landsweep.orchestrator.testing.kind_suite import metrics_of
 from tests.chaos.driver import spec_data
 from tests.support.cli import LANDSWEEP, LOCAL, command, write_spec
 from tests.support.paths import ROOT, SHIPPED_SPECS

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.commits import commit_of
+from landsweep.orchestrator.run.commits import commit_of
 
 
 def git(folder: Path, *words: str) -> str:

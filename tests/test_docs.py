@@ -13,10 +13,10 @@ import pytest
 import typer.main
 from click import Group
 
-from orchestrator.cli import COMMANDS as COMMAND_GROUP
-from orchestrator.cli import app
-from orchestrator.sweep import load_spec
-from orchestrator.testing import kind_suite
+from landsweep.orchestrator.commands.cli import COMMANDS as COMMAND_GROUP
+from landsweep.orchestrator.commands.cli import app
+from landsweep.orchestrator.run.sweep import load_spec
+from landsweep.orchestrator.testing import kind_suite
 from tests.support.paths import ROOT, SHIPPED_SPECS
 
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -49,7 +49,7 @@ def test_every_recipe_is_valid_and_its_header_says_what_one_gets(recipe: Path) -
     assert kind.planner(spec).ask(1)
     text = recipe.read_text(encoding="utf-8")
     header = text[: text.index("kind:")]
-    for word in (f"landsweep run sweeps/recipes/{recipe.name}", "cores", "see"):
+    for word in (f"landsweep run sweeps/specs/{recipe.name}", "cores", "see"):
         assert word in header, f"the header lacks {word!r}"
 
 
@@ -60,7 +60,7 @@ def test_the_kind_in_contributing_passes_the_suite(tmp_path: Path, monkeypatch: 
     source = re.findall(r"```python\n(.*?)```", text, re.S)[0]
     exec(compile(source, "CONTRIBUTING.md", "exec"), vars(module))
     kind: Any = vars(module)["CoinKind"]()
-    for place in ("orchestrator.worker", "orchestrator.sweep"):
+    for place in ("landsweep.orchestrator.run.worker", "landsweep.orchestrator.run.sweep"):
         monkeypatch.setattr(f"{place}.kind_named", lambda name: kind)  # as the entry point would
     kind_suite.run_example(kind, kind.example(), tmp_path)
     heads = sorted(r["heads"] for r in kind_suite.metrics_of(tmp_path).values())

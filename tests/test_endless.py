@@ -9,17 +9,17 @@ from typing import Annotated, Any
 import pytest
 from pydantic import Field
 
-from orchestrator.axes import AxisLike
-from orchestrator.errors import SpecError, UsageError
-from orchestrator.kind import Arrays, SweepKind, Workbench, kind_named
-from orchestrator.ledger import Ledger, Store
-from orchestrator.planner import Planner
-from orchestrator.row import Column, Outcome
-from orchestrator.run import run_sweep
-from orchestrator.site import Site
-from orchestrator.spec import IsAxis, Spec, parse
-from orchestrator.testing.kind_suite import QuietWatch
-from orchestrator.unit import Keys, Unit
+from landsweep.orchestrator.axes import AxisLike
+from landsweep.orchestrator.errors import SpecError, UsageError
+from landsweep.orchestrator.kind import Arrays, SweepKind, Workbench, kind_named
+from landsweep.orchestrator.planner import Planner
+from landsweep.orchestrator.row import Column, Outcome
+from landsweep.orchestrator.run.start import run_sweep
+from landsweep.orchestrator.site import Site
+from landsweep.orchestrator.spec import IsAxis, Spec, parse
+from landsweep.orchestrator.storage.ledger import Ledger, Store
+from landsweep.orchestrator.testing.kind_suite import QuietWatch
+from landsweep.orchestrator.unit import Keys, Unit
 
 SEARCH = kind_named("search")
 WAITS: dict[str, Any] = {"sampler": {"method": "tpe"}}  # a generation begins when the last has ended
@@ -178,7 +178,9 @@ class StuckKind(SweepKind[StuckSpec]):
 def test_a_planner_that_neither_proposes_nor_ends_is_an_error(
     tmp_path: Path, does: str, complaint: str, rows: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("orchestrator.worker.kind_named", lambda name: StuckKind())  # as an entry point would
+    monkeypatch.setattr(
+        "landsweep.orchestrator.run.worker.kind_named", lambda name: StuckKind()
+    )  # as an entry point would
     with pytest.raises(UsageError, match=complaint):
         run(StuckKind(), parse(StuckSpec, {"kind": "stuck", "name": "n", "does": does}, "t"), tmp_path)
     assert rows <= Ledger.open(Store.at(tmp_path)).rows().num_rows <= 3

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.paths import GOLDEN, PACKAGES, ROOT, SOURCES, TESTS
+from tests.support.paths import GOLDEN, ROOT, SOURCES, TESTS
 
 LONGEST_FILE, LONGEST_FUNCTION = 400, 60
 
@@ -52,7 +52,12 @@ def test_a_test_file_stands_alone(file: Path) -> None:
 
 @pytest.mark.parametrize(
     ("library", "home"),
-    [("ray", "executors/ray/"), ("mlflow", "tracking.py"), ("obstore", "store/"), ("optuna", "search/")],
+    [
+        ("ray", "run/executors/ray/"),
+        ("mlflow", "tracking/mlflow.py"),
+        ("obstore", "storage/store/"),
+        ("optuna", "search/"),
+    ],
 )
 def test_a_library_is_imported_in_one_place(library: str, home: str) -> None:
     importing = set()
@@ -68,25 +73,25 @@ def test_a_library_is_imported_in_one_place(library: str, home: str) -> None:
 def test_all_lists_are_exact() -> None:
     """Every name in `__all__` exists, and every public class and function made in a module is in its `__all__`."""
     wrong: dict[str, set[str]] = {}
-    for package in PACKAGES:
-        for found in pkgutil.walk_packages([str(ROOT / package)], f"{package}."):
-            module = importlib.import_module(found.name)
-            listed = set(getattr(module, "__all__", ()))
-            made = {
-                name
-                for name, value in vars(module).items()
-                if not name.startswith("_") and callable(value) and getattr(value, "__module__", None) == found.name
-            }
-            commands = {name for name in made - listed if found.name == "orchestrator.cli"}
-            missing = {name for name in listed if not hasattr(module, name)}
-            if made - listed - commands or missing:
-                wrong[found.name] = (made - listed) | missing
+    for module_info in pkgutil.walk_packages([str(ROOT / "landsweep")], "landsweep."):
+        name = module_info.name
+        module = importlib.import_module(name)
+        listed = set(getattr(module, "__all__", ()))
+        public = {
+            attribute
+            for attribute, value in vars(module).items()
+            if not attribute.startswith("_") and callable(value) and getattr(value, "__module__", None) == name
+        }
+        commands = public - listed if name == "landsweep.orchestrator.commands.cli" else set()
+        missing = {attribute for attribute in listed if not hasattr(module, attribute)}
+        if public - listed - commands or missing:
+            wrong[name] = (public - listed) | missing
     assert not wrong
 
 
 def test_help_starts_without_the_heavy_libraries() -> None:
     code = (
-        "import sys; import orchestrator.cli as cli; from importlib.metadata import entry_points; "
+        "import sys; import landsweep.orchestrator.commands.cli as cli; from importlib.metadata import entry_points; "
         "[entry.load()(cli.app) for entry in entry_points(group=cli.COMMANDS)]; "
         "heavy = 'torch ray mlflow optuna numpy scipy pandas pyarrow matplotlib plotly'.split(); "
         "print([m for m in heavy if m in sys.modules])"
@@ -99,7 +104,7 @@ def test_status_starts_without_the_libraries_of_the_kind() -> None:
     """It is typed again and again beside a run, so it must not import torch, whatever the kind."""
     zoo = GOLDEN / "begun" / "zoo"
     code = (
-        "import sys; import orchestrator.cli as cli; "
+        "import sys; import landsweep.orchestrator.commands.cli as cli; "
         f"cli.app(['status', {str(zoo)!r}], standalone_mode=False); "
         "print([m for m in 'torch ray mlflow optuna scipy sklearn matplotlib plotly'.split() if m in sys.modules])"
     )

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from orchestrator.cli import app
-from orchestrator.kind import kind_named
-from orchestrator.testing.kind_suite import metrics_of, run_example, same
+from landsweep.orchestrator.commands.cli import app
+from landsweep.orchestrator.kind import kind_named
+from landsweep.orchestrator.testing.kind_suite import metrics_of, run_example, same
 from tests.support import searches, studies, transfers, zoos
 from tests.support.damage import flip
 

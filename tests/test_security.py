@@ -17,14 +17,14 @@ import numpy as np
 import pytest
 from safetensors.numpy import save
 
-from orchestrator.artifacts import Artifacts
-from orchestrator.errors import LandsweepError, SpecError
-from orchestrator.ledger import Ledger, Store
-from orchestrator.reading import read_yaml
+from landsweep.orchestrator.errors import LandsweepError, SpecError
+from landsweep.orchestrator.reading import read_yaml
+from landsweep.orchestrator.storage.artifacts import Artifacts
+from landsweep.orchestrator.storage.ledger import Ledger, Store
 from tests.support.paths import ROOT, SOURCES
 
 # where pickle may be named: to catch its errors; to read one published data format, of which only arrays are let in
-PICKLE = {"sweeps/lab/checkpoint.py", "sweeps/lab/data/cifar10.py"}
+PICKLE = {"sweeps/lab/checkpoints/state_dict.py", "sweeps/lab/data/cifar10.py"}
 
 
 def calls(tree: ast.AST) -> list[tuple[str, ast.Call]]:
@@ -112,9 +112,9 @@ def test_rows_of_strangers_can_not_name_files_elsewhere(tmp_path: Path) -> None:
 OWN_RAY = """
 import json, os, stat, psutil
 from pathlib import Path
-from orchestrator.executors.ray import RayExecutor
-from orchestrator.site import Site
-from orchestrator.testing.executor_suite import config
+from landsweep.orchestrator.run.executors.ray import RayExecutor
+from landsweep.orchestrator.site import Site
+from landsweep.orchestrator.testing.executor_suite import config
 import ray
 ex = RayExecutor(Site(workers=1, cpus=0.5))
 ex.open(config())

@@ -13,22 +13,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestrator.canonical import canonical, plain
-from orchestrator.errors import SpecError
-from orchestrator.kind import Workbench
-from orchestrator.ledger import Ledger, Store
-from orchestrator.ledger.schema import fit_batches
-from orchestrator.reading import load_yaml, write_yaml
-from orchestrator.row import Outcome, RowMaker, param_columns
-from orchestrator.search import StudyPlanner, write_study
-from orchestrator.settings import Dimension, Setting
-from orchestrator.sweep import Sweep, load_spec
-from orchestrator.testing.kind_suite import run_example
-from orchestrator.unit import Unit
-from sweeps.lab.callable_session import CallableSession
-from sweeps.lab.search.best import best_text
-from sweeps.lab.search.trials import TRIAL, arguments
-from sweeps.search import search_of
+from landsweep.orchestrator.canonical import canonical, plain
+from landsweep.orchestrator.errors import SpecError
+from landsweep.orchestrator.kind import Workbench
+from landsweep.orchestrator.reading import load_yaml, write_yaml
+from landsweep.orchestrator.row import Outcome, RowMaker, param_columns
+from landsweep.orchestrator.run.sweep import Sweep, load_spec
+from landsweep.orchestrator.search import StudyPlanner, write_study
+from landsweep.orchestrator.search.space import Dimension, Setting
+from landsweep.orchestrator.storage.ledger import Ledger, Store
+from landsweep.orchestrator.storage.ledger.schema import fit_batches
+from landsweep.orchestrator.testing.kind_suite import run_example
+from landsweep.orchestrator.unit import Unit
+from landsweep.sweeps.lab.callables.session import CallableSession
+from landsweep.sweeps.search.best import best_text
+from landsweep.sweeps.search.kind import search_of
+from landsweep.sweeps.search.trials import TRIAL, arguments
 from tests.support.values import ODD_VALUES
 
 FEW = settings(max_examples=10, deadline=None)

@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from orchestrator.console import err, out
-from orchestrator.options import AsJson, Out, SiteName
+from landsweep.orchestrator.commands.options import AsJson, Out, SiteName
+from landsweep.orchestrator.console import err, out
 
 __all__ = ["register"]
 
@@ -33,7 +33,7 @@ def _drill(
     as_json: AsJson = False,
 ) -> None:
     """Try on your own cluster whether a sweep survives the deaths of workers, driver and node; a verdict at the end."""
-    from cluster.drill import Drill
+    from landsweep.cluster.drill.drill import Drill
 
     where = out_dir or f"results/drill-{time.strftime('%Y%m%d-%H%M%S')}"
     site_changes = [c.removeprefix("site.") for c in changes or ()]

@@ -1,8 +1,8 @@
 """The drill: a synthetic sweep during which workers, a node and the driver are killed, and a verdict at the end.
 
-Workers end themselves (`orchestrator.testing.mortality`). Without a launcher the driver is `landsweep run`, killed from
-here at drawn places of the sweep, and started again; through a launcher the sweep is submitted, and units that run
-beside the driver kill it.
+Workers end themselves (`landsweep.orchestrator.testing.mortality`). Without a launcher the driver is `landsweep run`,
+killed from here at drawn places of the sweep, and started again; through a launcher the sweep is submitted, and units
+that run beside the driver kill it.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from typing import Any
 import psutil
 import yaml
 
-from cluster.drill_job import drill_jobs
-from cluster.drill_outcome import GONE, Outcome
-from orchestrator.errors import LandsweepError, UsageError
-from orchestrator.ledger import Ledger, Store
-from orchestrator.site import Site, launcher_type, load_site
+from landsweep.cluster.drill.outcome import GONE, Outcome
+from landsweep.cluster.drill.through_launcher import drill_jobs
+from landsweep.orchestrator.errors import LandsweepError, UsageError
+from landsweep.orchestrator.site import Site, launcher_type, load_site
+from landsweep.orchestrator.storage.ledger import Ledger, Store
 
 __all__ = ["Drill", "drill_spec", "places_to_die"]
 
@@ -114,7 +114,7 @@ class Drill:
         """One life of the driver; whether the sweep has ended."""
         site = ["--site", self.site] if self.site else []
         words = ["run", str(spec), *site, *self._changes(), "--out", self.out]
-        code = "from orchestrator.cli import main; main()"
+        code = "from landsweep.orchestrator.commands.cli import main; main()"
         with log.open("wb") as output:
             driver = subprocess.Popen([sys.executable, "-c", code, *words], stdout=output, stderr=subprocess.STDOUT)
         try:
@@ -166,7 +166,7 @@ def drill_spec(drill: Drill, workers: int) -> dict[str, Any]:
     return {
         "kind": "function",
         "name": "drill",
-        "function": "orchestrator.testing.mortality:unit",
+        "function": "landsweep.orchestrator.testing.mortality:unit",
         "fixed": {
             "seconds": round(drill.seconds * workers / units, 4),
             "life": drill.life,
@@ -215,7 +215,9 @@ def _held(site: Site) -> dict[str, float]:
 
 @contextlib.contextmanager
 def _cluster(site: Site) -> Iterator[Any]:
-    from orchestrator.executors.ray import RayCluster  # costs seconds, and only clusters of others need it
+    from landsweep.orchestrator.run.executors.ray import (
+        RayCluster,  # costs seconds, and only clusters of others need it
+    )
 
     cluster = RayCluster(site)
     try:

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 
 import psutil
 
-from cluster.launcher import Check
-from orchestrator.ledger import Ledger, Store, read_status
-from orchestrator.sweep import Sweep
-from orchestrator.testing.mortality import FOLDER
+from landsweep.cluster.launchers.launcher import Check
+from landsweep.orchestrator.run.sweep import Sweep
+from landsweep.orchestrator.storage.ledger import Ledger, Store, read_status
+from landsweep.orchestrator.testing.mortality import FOLDER
 
 __all__ = ["GONE", "Outcome"]
 

@@ -6,11 +6,11 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from cluster.drill_outcome import Outcome
-from cluster.follow import Streams, Watch, status_of
-from cluster.launcher import JobState
-from cluster.submission import draft, submit
-from orchestrator.errors import LandsweepError
+from landsweep.cluster.drill.outcome import Outcome
+from landsweep.cluster.jobs.follow import Streams, Watch, status_of
+from landsweep.cluster.jobs.submit import draft, submit
+from landsweep.cluster.launchers.launcher import JobState
+from landsweep.orchestrator.errors import LandsweepError
 
 __all__ = ["drill_jobs"]
 

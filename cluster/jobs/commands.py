@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from orchestrator.console import Console, err, out
-from orchestrator.options import Changes, SpecFile
-from orchestrator.redaction import command_line
-from orchestrator.text import printable
-from orchestrator.trust import user_code
+from landsweep.orchestrator.commands.options import Changes, SpecFile
+from landsweep.orchestrator.console import Console, err, out
+from landsweep.orchestrator.redaction import command_line
+from landsweep.orchestrator.text import printable
+from landsweep.orchestrator.trust import user_code
 
 if TYPE_CHECKING:
-    from cluster.records import Job
+    from landsweep.cluster.jobs.jobs import Job
 
 __all__ = ["register"]
 
@@ -27,7 +27,7 @@ WhichJob = Annotated[str, typer.Argument(metavar="DIR|JOB", help="Results folder
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the command line."""
-    app.command("submit", epilog="Example: landsweep submit sweeps/recipes/landscape_skip.yaml --site my_slurm.yaml")(
+    app.command("submit", epilog="Example: landsweep submit sweeps/specs/landscape_skip.yaml --site my_slurm.yaml")(
         _submit
     )
     app.command("jobs", epilog="Example: landsweep jobs results/landscape_skip")(_jobs)
@@ -46,7 +46,7 @@ def _submit(
     follow: Annotated[bool, typer.Option("--follow", help="Show the job's output until it ends.")] = False,
 ) -> None:
     """Queue a sweep on a cluster; resubmitting the same spec resumes it, or extends it when its axes have grown."""
-    from cluster.submission import draft, submit
+    from landsweep.cluster.jobs.submit import draft, submit
 
     user_code()
     launcher, launch = draft(spec, changes, site, out_dir, command_line(), offline=dry_run)
@@ -59,7 +59,7 @@ def _submit(
 
 
 def _follow(job: Job) -> None:
-    from cluster.follow import follow
+    from landsweep.cluster.jobs.follow import follow
 
     def write(text: str) -> None:
         sys.stdout.write(printable(text.replace("\r", "\n")))
@@ -75,8 +75,8 @@ def _jobs(
     from rich.measure import Measurement
     from rich.table import Table
 
-    from cluster.follow import progress, refreshed
-    from cluster.records import every_job
+    from landsweep.cluster.jobs.follow import progress, refreshed
+    from landsweep.cluster.jobs.jobs import every_job
 
     table = Table("sweep", "job", "site", "state", "units", "scheduler says", box=None, pad_edge=False)
     for job in every_job(folder):
@@ -92,8 +92,8 @@ def _logs(
     which: WhichJob, follow: Annotated[bool, typer.Option("--follow", help="Go on until the job ends.")] = False
 ) -> None:
     """Print what a job has printed."""
-    from cluster.follow import Streams
-    from cluster.records import find_job, launcher_of
+    from landsweep.cluster.jobs.follow import Streams
+    from landsweep.cluster.jobs.jobs import find_job, launcher_of
 
     job = find_job(which)
     if follow:
@@ -104,7 +104,7 @@ def _logs(
 
 def _cancel(which: WhichJob) -> None:
     """End a job; the rows that have come are kept, and submitting again goes on."""
-    from cluster.records import find_job, launcher_of
+    from landsweep.cluster.jobs.jobs import find_job, launcher_of
 
     job = find_job(which)
     launcher_of(job).cancel(job.job, Path(job.home))

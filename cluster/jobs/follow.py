@@ -7,11 +7,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from cluster.launcher import JobState, JobStatus, Launcher
-from cluster.records import Job, keep, launcher_of
-from orchestrator.errors import LandsweepError
-from orchestrator.ledger import read_status
-from orchestrator.store import Store
+from landsweep.cluster.jobs.jobs import Job, keep, launcher_of
+from landsweep.cluster.launchers.launcher import JobState, JobStatus, Launcher
+from landsweep.orchestrator.errors import LandsweepError
+from landsweep.orchestrator.storage.ledger import read_status
+from landsweep.orchestrator.storage.store import Store
 
 __all__ = ["Streams", "Watch", "follow", "progress", "refreshed", "refreshed_by", "status_of"]
 

@@ -18,15 +18,15 @@ from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field
 
-from cluster.launch import LAUNCH_FILE, Launch, write_private
-from cluster.launcher import JobState, JobStatus, Launcher
-from orchestrator.errors import SpecError, UsageError
-from orchestrator.inside import folder_in
-from orchestrator.notes import note, noted
-from orchestrator.readers import json_object
-from orchestrator.site import launcher_type
-from orchestrator.spec import Section, parse
-from orchestrator.store import Store, is_url
+from landsweep.cluster.launch import LAUNCH_FILE, Launch, write_private
+from landsweep.cluster.launchers.launcher import JobState, JobStatus, Launcher
+from landsweep.orchestrator.errors import SpecError, UsageError
+from landsweep.orchestrator.notes import note, noted
+from landsweep.orchestrator.site import launcher_type
+from landsweep.orchestrator.spec import Section, parse
+from landsweep.orchestrator.storage.inside import folder_in
+from landsweep.orchestrator.storage.readers import json_object
+from landsweep.orchestrator.storage.store import Store, is_url
 
 __all__ = ["Job", "claim", "drop", "every_job", "find_job", "jobs_of", "keep", "launcher_of", "record"]
 

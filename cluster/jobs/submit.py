@@ -8,19 +8,19 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from cluster.launch import NONCE_FILE, PRIVATE, Draft, Launch, write_private
-from cluster.launcher import Launcher
-from cluster.node import own_versions
-from cluster.preflight import results_checks
-from cluster.records import Job, claim, drop, jobs_of, launcher_of, record
-from orchestrator.assignments import split_changes
-from orchestrator.errors import SpecError, SweepLocked, UsageError
-from orchestrator.forecast import forecast
-from orchestrator.notes import note, state_folder
-from orchestrator.redaction import holds_credentials
-from orchestrator.site import launcher_type, load_site
-from orchestrator.store import folder_here, is_url
-from orchestrator.sweep import load_spec
+from landsweep.cluster.jobs.jobs import Job, claim, drop, jobs_of, launcher_of, record
+from landsweep.cluster.launch import NONCE_FILE, PRIVATE, Draft, Launch, write_private
+from landsweep.cluster.launchers.launcher import Launcher
+from landsweep.cluster.launchers.preflight import results_checks
+from landsweep.cluster.node.node import own_versions
+from landsweep.orchestrator.assignments import split_changes
+from landsweep.orchestrator.commands.forecast import forecast
+from landsweep.orchestrator.errors import SpecError, SweepLocked, UsageError
+from landsweep.orchestrator.notes import note, state_folder
+from landsweep.orchestrator.redaction import holds_credentials
+from landsweep.orchestrator.run.sweep import load_spec
+from landsweep.orchestrator.site import launcher_type, load_site
+from landsweep.orchestrator.storage.store import folder_here, is_url
 
 __all__ = ["draft", "keep_private", "submit"]
 

@@ -15,13 +15,13 @@ from typing import Any, ClassVar, Literal
 import yaml
 from pydantic import Field, PositiveInt
 
-from cluster.launch import LAUNCH_FILE, Launch
-from cluster.launcher import Check, JobState, JobStatus, Launcher
-from cluster.programs import DRIVER
-from cluster.tool import Tool, ToolFailed
-from orchestrator.errors import SpecError, Unreachable, UsageError
-from orchestrator.site import LauncherOptions
-from orchestrator.store import is_url
+from landsweep.cluster.launch import LAUNCH_FILE, Launch
+from landsweep.cluster.launchers.launcher import Check, JobState, JobStatus, Launcher
+from landsweep.cluster.launchers.tool import Tool, ToolFailed
+from landsweep.cluster.node.programs import DRIVER
+from landsweep.orchestrator.errors import SpecError, Unreachable, UsageError
+from landsweep.orchestrator.site import LauncherOptions
+from landsweep.orchestrator.storage.store import is_url
 
 __all__ = ["Autoscaler", "AutoscalerOptions"]
 

@@ -1,7 +1,7 @@
 """The launcher's contract: how a launch gets to a cluster, and what can be asked about it afterwards.
 
 A launcher of another package registers its class in the entry-point group `landsweep.launchers` and inherits
-`cluster.testing.launcher_suite`.
+`landsweep.cluster.testing.launcher_suite`.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from enum import StrEnum
 from pathlib import Path
 from typing import ClassVar, Generic, TypeVar
 
-from cluster.launch import EXIT_FILE, Launch
-from orchestrator.inside import refuse_odd
-from orchestrator.site import LauncherOptions
+from landsweep.cluster.launch import EXIT_FILE, Launch
+from landsweep.orchestrator.site import LauncherOptions
+from landsweep.orchestrator.storage.inside import refuse_odd
 
 __all__ = ["Check", "JobState", "JobStatus", "Launcher", "log_text", "status_at_end"]
 

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import psutil
 
-from cluster.launch import NONCE_FILE, Launch
-from cluster.launcher import Check
-from cluster.probe import PREFIX
-from orchestrator.display import span
-from orchestrator.errors import LandsweepError
-from orchestrator.store import Store, is_url
+from landsweep.cluster.launch import NONCE_FILE, Launch
+from landsweep.cluster.launchers.launcher import Check
+from landsweep.cluster.node.probe import PREFIX
+from landsweep.orchestrator.commands.display import span
+from landsweep.orchestrator.errors import LandsweepError
+from landsweep.orchestrator.storage.store import Store, is_url
 
 __all__ = ["node_check", "reachable_results", "results_checks", "shared_folder", "walltime"]
 
@@ -117,7 +117,7 @@ def walltime(launch: Launch, seconds: float, *, workers: int, requeues: bool) ->
 
 
 def node_check(output: str, launch: Launch, *, gpus: int, sees_folder: bool = True) -> Check:
-    """The answer of `cluster.probe` on a node as one check: the first thing that is wrong, or what the node has.
+    """A node's answer to `landsweep.cluster.node.probe` as one check: the first thing that is wrong, or what it has.
 
     Args:
         output: all that the probe printed.

@@ -20,16 +20,16 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from cluster.launch import Launch
-from cluster.launcher import Check, JobState, JobStatus, Launcher
-from cluster.node import own_versions
-from cluster.preflight import node_check, reachable_results
-from cluster.programs import DRIVER, PROBE
-from cluster.tool import Tool, ToolFailed
-from orchestrator.errors import Unreachable, UsageError
-from orchestrator.readers import object_or_none
-from orchestrator.redaction import redacted
-from orchestrator.site import LauncherOptions
+from landsweep.cluster.launch import Launch
+from landsweep.cluster.launchers.launcher import Check, JobState, JobStatus, Launcher
+from landsweep.cluster.launchers.preflight import node_check, reachable_results
+from landsweep.cluster.launchers.tool import Tool, ToolFailed
+from landsweep.cluster.node.node import own_versions
+from landsweep.cluster.node.programs import DRIVER, PROBE
+from landsweep.orchestrator.errors import Unreachable, UsageError
+from landsweep.orchestrator.redaction import redacted
+from landsweep.orchestrator.site import LauncherOptions
+from landsweep.orchestrator.storage.readers import object_or_none
 
 __all__ = ["RayJobs", "RayJobsOptions"]
 

@@ -25,7 +25,7 @@ def script(name: str, texts: Mapping[str, str]) -> str:
         name: of a file in `cluster/templates`.
         texts: by their names in the template.
     """
-    return filled((resources.files("cluster") / "templates" / name).read_text(encoding="utf-8"), texts)
+    return filled((resources.files("landsweep.cluster") / "templates" / name).read_text(encoding="utf-8"), texts)
 
 
 def filled(template: str, texts: Mapping[str, str]) -> str:

@@ -11,15 +11,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
-from cluster.launch import Launch
-from cluster.launcher import Check, JobState, JobStatus, Launcher, log_text, status_at_end
-from cluster.preflight import node_check, shared_folder, walltime
-from cluster.programs import PROBE
-from cluster.slurm_script import SlurmOptions, batch_script, python_words
-from cluster.tool import Tool, ToolFailed
-from orchestrator.display import span
-from orchestrator.errors import SpecError, Unreachable, UsageError
-from orchestrator.site import LauncherOptions
+from landsweep.cluster.launch import Launch
+from landsweep.cluster.launchers.launcher import Check, JobState, JobStatus, Launcher, log_text, status_at_end
+from landsweep.cluster.launchers.preflight import node_check, shared_folder, walltime
+from landsweep.cluster.launchers.slurm_script import SlurmOptions, batch_script, python_words
+from landsweep.cluster.launchers.tool import Tool, ToolFailed
+from landsweep.cluster.node.programs import PROBE
+from landsweep.orchestrator.commands.display import span
+from landsweep.orchestrator.errors import SpecError, Unreachable, UsageError
+from landsweep.orchestrator.site import LauncherOptions
 
 __all__ = ["Slurm", "minutes"]
 

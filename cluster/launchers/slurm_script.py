@@ -9,11 +9,11 @@ from typing import Annotated, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
-from cluster.launch import EXIT_FILE, LAUNCH_FILE, Launch
-from cluster.programs import MEMBER
-from cluster.script import script
-from orchestrator.errors import SpecError
-from orchestrator.site import LauncherOptions
+from landsweep.cluster.launch import EXIT_FILE, LAUNCH_FILE, Launch
+from landsweep.cluster.launchers.script import script
+from landsweep.cluster.node.programs import MEMBER
+from landsweep.orchestrator.errors import SpecError
+from landsweep.orchestrator.site import LauncherOptions
 
 __all__ = ["SlurmOptions", "batch_script", "python_words"]
 

@@ -13,14 +13,14 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, field_validator
 
-from cluster.launch import Launch, write_private
-from cluster.launcher import Check, JobState, JobStatus, Launcher, log_text, status_at_end
-from cluster.preflight import node_check, shared_folder
-from cluster.programs import MEMBER, PROBE
-from cluster.script import script
-from cluster.tool import Tool
-from orchestrator.errors import Unreachable, UsageError
-from orchestrator.site import LauncherOptions
+from landsweep.cluster.launch import Launch, write_private
+from landsweep.cluster.launchers.launcher import Check, JobState, JobStatus, Launcher, log_text, status_at_end
+from landsweep.cluster.launchers.preflight import node_check, shared_folder
+from landsweep.cluster.launchers.script import script
+from landsweep.cluster.launchers.tool import Tool
+from landsweep.cluster.node.programs import MEMBER, PROBE
+from landsweep.orchestrator.errors import Unreachable, UsageError
+from landsweep.orchestrator.site import LauncherOptions
 
 __all__ = ["Ssh", "SshOptions"]
 

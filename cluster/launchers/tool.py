@@ -7,7 +7,7 @@ import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
 
-from orchestrator.errors import Unreachable
+from landsweep.orchestrator.errors import Unreachable
 
 __all__ = ["Tool", "ToolFailed"]
 

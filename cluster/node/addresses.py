@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import psutil
 
-from orchestrator.errors import UsageError
+from landsweep.orchestrator.errors import UsageError
 
 __all__ = ["free_port", "own_address", "ports_of"]
 

@@ -1,4 +1,7 @@
-"""The driver of a launched job: `python -m cluster.driver LAUNCH`: a `launch.json`, its URL, or `env:NAME`."""
+"""The driver of a launched job: `python -m landsweep.cluster.node.driver LAUNCH`.
+
+LAUNCH is a `launch.json`, its URL, or `env:NAME`.
+"""
 
 from __future__ import annotations
 
@@ -7,16 +10,16 @@ import sys
 from pathlib import Path
 from typing import Any, NoReturn
 
-from cluster.launch import PRIVATE, Launch, read_launch
-from orchestrator.console import err
-from orchestrator.drive import drive
-from orchestrator.errors import LandsweepError, UsageError
-from orchestrator.kind import kind_named
-from orchestrator.readers import json_object
-from orchestrator.site import parse_site
-from orchestrator.spec import parse
-from orchestrator.store import Store
-from orchestrator.trust import also_search
+from landsweep.cluster.launch import PRIVATE, Launch, read_launch
+from landsweep.orchestrator.commands.drive import drive
+from landsweep.orchestrator.console import err
+from landsweep.orchestrator.errors import LandsweepError, UsageError
+from landsweep.orchestrator.kind import kind_named
+from landsweep.orchestrator.site import parse_site
+from landsweep.orchestrator.spec import parse
+from landsweep.orchestrator.storage.readers import json_object
+from landsweep.orchestrator.storage.store import Store
+from landsweep.orchestrator.trust import also_search
 
 __all__ = ["load_launch", "main", "private_fields"]
 

@@ -1,4 +1,4 @@
-"""One node of a Ray cluster that lives as long as a job: `python -m cluster.member LAUNCH ROLE`.
+"""One node of a Ray cluster that lives as long as a job: `python -m landsweep.cluster.node.member LAUNCH ROLE`.
 
 The head starts Ray, tells the others its address through a file beside the results, and runs the driver; workers join
 and stay until the head has ended. With the role `elect`, nodes that come and go one by one (a job array) settle
@@ -21,15 +21,15 @@ import time
 from pathlib import Path
 from typing import NoReturn
 
-from cluster.addresses import free_port, own_address
-from cluster.driver import load_launch
-from cluster.launch import LAUNCH_FILE, Launch
-from cluster.node import RayNode, in_own_session, versions_differ
-from cluster.programs import DRIVER, MEMBER
-from orchestrator.errors import LandsweepError, SweepLocked, UsageError
-from orchestrator.ledger.lock import DriverLock
-from orchestrator.readers import object_or_none
-from orchestrator.store import Store
+from landsweep.cluster.launch import LAUNCH_FILE, Launch
+from landsweep.cluster.node.addresses import free_port, own_address
+from landsweep.cluster.node.driver import load_launch
+from landsweep.cluster.node.node import RayNode, in_own_session, versions_differ
+from landsweep.cluster.node.programs import DRIVER, MEMBER
+from landsweep.orchestrator.errors import LandsweepError, SweepLocked, UsageError
+from landsweep.orchestrator.storage.ledger.lock import DriverLock
+from landsweep.orchestrator.storage.readers import object_or_none
+from landsweep.orchestrator.storage.store import Store
 
 __all__ = ["Member", "main"]
 

@@ -1,4 +1,4 @@
-"""What a node has: `python -m cluster.probe FOLDER` prints it as one line of JSON."""
+"""What a node has: `python -m landsweep.cluster.node.probe FOLDER` prints it as one line of JSON."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from cluster.launch import NONCE_FILE
-from cluster.node import own_versions
+from landsweep.cluster.launch import NONCE_FILE
+from landsweep.cluster.node.node import own_versions
 
 __all__ = ["PREFIX", "main"]
 

@@ -4,6 +4,6 @@ from __future__ import annotations
 
 __all__ = ["DRIVER", "MEMBER", "PROBE"]
 
-DRIVER = ("-P", "-m", "cluster.driver")
-MEMBER = ("-P", "-m", "cluster.member")
-PROBE = ("-P", "-m", "cluster.probe")
+DRIVER = ("-P", "-m", "landsweep.cluster.node.driver")
+MEMBER = ("-P", "-m", "landsweep.cluster.node.member")
+PROBE = ("-P", "-m", "landsweep.cluster.node.probe")

@@ -10,14 +10,14 @@ from typing import Any, ClassVar
 
 import pytest
 
-from cluster.follow import follow, refreshed
-from cluster.launch import Draft, Launch, read_launch
-from cluster.launcher import JobState, Launcher
-from cluster.records import every_job, find_job, jobs_of
-from cluster.submission import draft, submit
-from orchestrator.errors import SpecError, SweepLocked
-from orchestrator.ledger import Ledger, Store
-from orchestrator.site import Site, launcher_type, parse_site
+from landsweep.cluster.jobs.follow import follow, refreshed
+from landsweep.cluster.jobs.jobs import every_job, find_job, jobs_of
+from landsweep.cluster.jobs.submit import draft, submit
+from landsweep.cluster.launch import Draft, Launch, read_launch
+from landsweep.cluster.launchers.launcher import JobState, Launcher
+from landsweep.orchestrator.errors import SpecError, SweepLocked
+from landsweep.orchestrator.site import Site, launcher_type, parse_site
+from landsweep.orchestrator.storage.ledger import Ledger, Store
 
 __all__ = ["LauncherSuite", "LiveLauncherSuite", "square"]
 
@@ -43,7 +43,7 @@ class LauncherSuite:
         spec = {
             "kind": "function",
             "name": "suite",
-            "function": "cluster.testing.launcher_suite:square",
+            "function": "landsweep.cluster.testing.launcher_suite:square",
             "fixed": {"seconds": seconds},
             "axes": {"i": {"range": units}},
         }

@@ -1,4 +1,4 @@
-"""The convex bound beside measured curves: `python -m sweeps.lab.bound_figure FILE.png`, about a minute on one core."""
+"""The convex bound beside measured curves: `python docs/figures/schedule_bound.py FILE.png`, a minute on one core."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from orchestrator.report.canvas import PALETTE, new_picture
-from orchestrator.spec import parse
-from sweeps.lab.arrays import Floats
-from sweeps.lab.bound import bound, bounds_along
-from sweeps.lab.packs import Evaluated, train_pack
-from sweeps.lab.recipe import Recipe
+from landsweep.orchestrator.report.canvas import PALETTE, new_picture
+from landsweep.orchestrator.spec import parse
+from landsweep.sweeps.lab.arrays import Floats
+from landsweep.sweeps.lab.recipe import Recipe
+from landsweep.sweeps.lab.schedule_bound import bound, bounds_along
+from landsweep.sweeps.lab.training import Evaluated, train_pack
 
 __all__ = ["EVERY", "SCHEDULES", "STEPS", "bound_picture", "measured", "recipe"]
 

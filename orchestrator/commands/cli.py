@@ -13,11 +13,11 @@ from typing import Annotated, Any, NoReturn
 import typer
 from rich.table import Table
 
-from orchestrator.console import err, out
-from orchestrator.errors import LandsweepError, SpecError
-from orchestrator.leaving import leave
-from orchestrator.options import AsJson, Changes, Out, Results, SiteName, SpecFile, Trust
-from orchestrator.trust import foreign_code, refuse_files, start_reading, untrusted, user_code
+from landsweep.orchestrator.commands.options import AsJson, Changes, Out, Results, SiteName, SpecFile, Trust
+from landsweep.orchestrator.console import err, out
+from landsweep.orchestrator.errors import LandsweepError, SpecError
+from landsweep.orchestrator.run.leaving import leave
+from landsweep.orchestrator.trust import foreign_code, refuse_files, start_reading, untrusted, user_code
 
 __all__ = ["COMMANDS", "app", "main"]
 
@@ -29,7 +29,7 @@ app = typer.Typer(
     name="landsweep",
     help="Sweeps for the science of neural-network training: loss landscapes, model zoos, searches, hyper-parameter "
     "transfer, scaling laws, functions of your own; on one machine or a cluster.",
-    epilog="Begin with: landsweep kinds, then landsweep run sweeps/recipes/function_minima.yaml",
+    epilog="Begin with: landsweep kinds, then landsweep run sweeps/specs/function_minima.yaml",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -53,7 +53,7 @@ def main() -> NoReturn:
     leave(0)
 
 
-@app.command(epilog="Example: landsweep run sweeps/recipes/landscape_skip.yaml axes.x.linear=[-1,1,101] site.workers=8")
+@app.command(epilog="Example: landsweep run sweeps/specs/landscape_skip.yaml axes.x.linear=[-1,1,101] site.workers=8")
 def run(
     spec: SpecFile,
     changes: Changes = None,
@@ -66,10 +66,10 @@ def run(
     Exit codes: 0 all units ended well; 1 some failed, or the report could not be made; 2 the input can't be used;
     3 stopped, and the same command goes on.
     """
-    from orchestrator.assignments import split_changes
-    from orchestrator.drive import drive
-    from orchestrator.site import load_site
-    from orchestrator.sweep import load_spec
+    from landsweep.orchestrator.assignments import split_changes
+    from landsweep.orchestrator.commands.drive import drive
+    from landsweep.orchestrator.run.sweep import load_spec
+    from landsweep.orchestrator.site import load_site
 
     user_code()
     spec_changes, site_changes = split_changes(changes)
@@ -83,7 +83,7 @@ def run(
     raise typer.Exit(drive(kind, parsed, at, where, spec.parent))
 
 
-@app.command(epilog="Example: landsweep plan sweeps/recipes/landscape_skip.yaml axes.x.linear=[-1,1,201] --json")
+@app.command(epilog="Example: landsweep plan sweeps/specs/landscape_skip.yaml axes.x.linear=[-1,1,201] --json")
 def plan(
     spec: SpecFile,
     changes: Changes = None,
@@ -98,11 +98,11 @@ def plan(
     ] = True,
 ) -> None:
     """Show what a run would do: units in all, done and to run, and a forecast of time, files and bytes."""
-    from orchestrator.assignments import split_changes
-    from orchestrator.forecast import forecast
-    from orchestrator.kind import Workbench
-    from orchestrator.site import load_site
-    from orchestrator.sweep import load_spec
+    from landsweep.orchestrator.assignments import split_changes
+    from landsweep.orchestrator.commands.forecast import forecast
+    from landsweep.orchestrator.kind import Workbench
+    from landsweep.orchestrator.run.sweep import load_spec
+    from landsweep.orchestrator.site import load_site
 
     user_code()
     spec_changes, site_changes = split_changes(changes)
@@ -122,8 +122,8 @@ def plan(
 
 
 def _tensors(kind: Any, spec: Any, folder: Path, as_json: bool) -> None:  # noqa: ANN401 - any kind
-    from orchestrator.display import table_text
-    from orchestrator.kind import ShowsTensors, Workbench
+    from landsweep.orchestrator.commands.display import table_text
+    from landsweep.orchestrator.kind import ShowsTensors, Workbench
 
     if not isinstance(kind, ShowsTensors):
         raise SpecError(f"--tensors: the kind {kind.name} trains no networks whose tensors could be shown")
@@ -141,8 +141,8 @@ def status(
     watch: Annotated[bool, typer.Option("--watch", help="Show again every 2 s until the run ends.")] = False,
 ) -> None:
     """Show where a sweep stands, from any terminal."""
-    from orchestrator.display import state, state_text
-    from orchestrator.sweep import ledger_at
+    from landsweep.orchestrator.commands.display import state, state_text
+    from landsweep.orchestrator.run.sweep import ledger_at
 
     while True:
         now = state(ledger_at(folder))
@@ -158,8 +158,8 @@ def status(
 @app.command(epilog="Example: landsweep report results/landscape_skip")
 def report(folder: Results, trust: Trust = False) -> None:
     """Write report/index.html and figures from the rows."""
-    from orchestrator.publish import write_report
-    from orchestrator.sweep import open_sweep
+    from landsweep.orchestrator.commands.publish import write_report
+    from landsweep.orchestrator.run.sweep import open_sweep
 
     sweep = open_sweep(folder, trust=trust)
     out.print(f"report: {write_report(sweep, folder)[0]}")
@@ -182,8 +182,8 @@ def verify(
     Files that rows name, such as weights, must be there and not cut off, and states to go on from must not be cut off;
     with --deep each of their bytes is read and compared with the checksum in the rows or the digest in the state.
     """
-    from orchestrator.display import findings_text, mending
-    from orchestrator.sweep import open_sweep
+    from landsweep.orchestrator.commands.display import findings_text, mending
+    from landsweep.orchestrator.run.sweep import open_sweep
 
     sweep = open_sweep(folder, trust=trust)
     findings = sweep.verify(deep=deep or reevaluate > 0)
@@ -216,11 +216,11 @@ def rerun(
     trust: Trust = False,
 ) -> None:
     """Compute units again that failed, diverged, were pruned or lost their files; present rows are kept in retired/."""
-    from orchestrator.assignments import split_changes
-    from orchestrator.drive import drive
-    from orchestrator.row import Cause, Status
-    from orchestrator.site import load_site
-    from orchestrator.sweep import open_sweep
+    from landsweep.orchestrator.assignments import split_changes
+    from landsweep.orchestrator.commands.drive import drive
+    from landsweep.orchestrator.row import Cause, Status
+    from landsweep.orchestrator.run.sweep import open_sweep
+    from landsweep.orchestrator.site import load_site
 
     spec_changes, site_changes = split_changes(changes)
     if spec_changes:
@@ -260,8 +260,8 @@ def export_mlflow(
     trust: Trust = False,
 ) -> None:
     """Show a sweep in MLflow; doing it twice changes nothing."""
-    from orchestrator.publish import export_now
-    from orchestrator.sweep import open_sweep
+    from landsweep.orchestrator.commands.publish import export_now
+    from landsweep.orchestrator.run.sweep import open_sweep
 
     out.print(export_now(open_sweep(folder, trust=trust), folder, uri, experiment, most))
 
@@ -269,9 +269,9 @@ def export_mlflow(
 @app.command(epilog="Example: landsweep kinds landscape")
 def kinds(name: Annotated[str | None, typer.Argument(help="Show the fields of this kind's spec.")] = None) -> None:
     """List the kinds of sweep, or the fields of one kind with an example."""
-    from orchestrator.display import kind_text
-    from orchestrator.kind import kind_named
-    from orchestrator.kind import kinds as registered
+    from landsweep.orchestrator.commands.display import kind_text
+    from landsweep.orchestrator.kind import kind_named
+    from landsweep.orchestrator.kind import kinds as registered
 
     if name is not None:
         out.print(kind_text(kind_named(name)))

@@ -13,17 +13,17 @@ import yaml
 from pydantic import TypeAdapter
 from rich.progress import BarColumn, Progress, TextColumn
 
-from orchestrator.console import Console
-from orchestrator.kind import SweepKind
-from orchestrator.ledger import Findings, Ledger, driver_lives, read_status
-from orchestrator.manifest import read_manifest
-from orchestrator.progress import Snapshot
-from orchestrator.reading import write_yaml
-from orchestrator.report.columns_text import columns_text
-from orchestrator.report.parts import Table
-from orchestrator.report.values import number
-from orchestrator.spec import IsAxis, IsLabel
-from orchestrator.text import one_line
+from landsweep.orchestrator.console import Console
+from landsweep.orchestrator.kind import SweepKind
+from landsweep.orchestrator.reading import write_yaml
+from landsweep.orchestrator.report.columns_text import columns_text
+from landsweep.orchestrator.report.parts import Table
+from landsweep.orchestrator.report.values import number
+from landsweep.orchestrator.run.manifest import read_manifest
+from landsweep.orchestrator.run.progress import Snapshot
+from landsweep.orchestrator.spec import IsAxis, IsLabel
+from landsweep.orchestrator.storage.ledger import Findings, Ledger, driver_lives, read_status
+from landsweep.orchestrator.text import one_line
 
 __all__ = [
     "LinesWatch",

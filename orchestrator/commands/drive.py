@@ -11,16 +11,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from orchestrator.console import err
-from orchestrator.display import LinesWatch, live_watch
-from orchestrator.kind import SweepKind
-from orchestrator.progress import Snapshot
-from orchestrator.publish import check_tracking, publish
-from orchestrator.redaction import command_line
-from orchestrator.run import run_sweep
-from orchestrator.site import Site
-from orchestrator.spec import Spec
-from orchestrator.sweep import open_sweep
+from landsweep.orchestrator.commands.display import LinesWatch, live_watch
+from landsweep.orchestrator.commands.publish import check_tracking, publish
+from landsweep.orchestrator.console import err
+from landsweep.orchestrator.kind import SweepKind
+from landsweep.orchestrator.redaction import command_line
+from landsweep.orchestrator.run.progress import Snapshot
+from landsweep.orchestrator.run.start import run_sweep
+from landsweep.orchestrator.run.sweep import open_sweep
+from landsweep.orchestrator.site import Site
+from landsweep.orchestrator.spec import Spec
 
 __all__ = ["drive"]
 

@@ -7,14 +7,14 @@ from typing import Any
 
 import pyarrow.compute as pc
 
-from orchestrator.display import span, table_text
-from orchestrator.kind import Costed, Costs, SweepKind, Workbench
-from orchestrator.ledger import Ledger, Store
-from orchestrator.manifest import check_same
-from orchestrator.plan import asked, planned, resumed, strays
-from orchestrator.row import RowMaker, Status
-from orchestrator.site import Site
-from orchestrator.spec import Spec
+from landsweep.orchestrator.commands.display import span, table_text
+from landsweep.orchestrator.kind import Costed, Costs, SweepKind, Workbench
+from landsweep.orchestrator.row import RowMaker, Status
+from landsweep.orchestrator.run.manifest import check_same
+from landsweep.orchestrator.run.plan import asked, planned, resumed, strays
+from landsweep.orchestrator.site import Site
+from landsweep.orchestrator.spec import Spec
+from landsweep.orchestrator.storage.ledger import Ledger, Store
 
 __all__ = ["Forecast", "forecast"]
 

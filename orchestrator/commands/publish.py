@@ -9,21 +9,21 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.errors import StorageError, Untrusted
-from orchestrator.kind import Ranked, SweepKind
-from orchestrator.redaction import redacted
-from orchestrator.report import render
-from orchestrator.report.parts import Report
-from orchestrator.report.readable import readable_rows, readable_series
-from orchestrator.report.tables import Head
-from orchestrator.site import Site
-from orchestrator.spec import Spec
-from orchestrator.store import Store, is_url, views
-from orchestrator.sweep import Sweep
-from orchestrator.text import one_line, shortened
-from orchestrator.tracked import UnitEntry, remarks, unit_entries
-from orchestrator.tracking import export, export_safely
-from orchestrator.tracking_store import check_reachable, default_uri
+from landsweep.orchestrator.errors import StorageError, Untrusted
+from landsweep.orchestrator.kind import Ranked, SweepKind
+from landsweep.orchestrator.redaction import redacted
+from landsweep.orchestrator.report import render
+from landsweep.orchestrator.report.parts import Report
+from landsweep.orchestrator.report.readable import readable_rows, readable_series
+from landsweep.orchestrator.report.tables import Head
+from landsweep.orchestrator.run.sweep import Sweep
+from landsweep.orchestrator.site import Site
+from landsweep.orchestrator.spec import Spec
+from landsweep.orchestrator.storage.store import Store, is_url, views
+from landsweep.orchestrator.text import one_line, shortened
+from landsweep.orchestrator.tracking.contents import UnitEntry, remarks, unit_entries
+from landsweep.orchestrator.tracking.mlflow import export, export_safely
+from landsweep.orchestrator.tracking.store import check_reachable, default_uri
 
 if TYPE_CHECKING:
     import pandas as pd

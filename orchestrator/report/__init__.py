@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from orchestrator.report.parts import Report
+from landsweep.orchestrator.report.parts import Report
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from orchestrator.report.tables import Head
+    from landsweep.orchestrator.report.tables import Head
 
 __all__ = ["render"]
 
@@ -28,6 +28,6 @@ def render(report: Report, head: Head, rows: pd.DataFrame, series: pd.DataFrame,
     Returns:
         The path of `report/index.html` under `out`; pictures lie beside it in `figures/`.
     """
-    from orchestrator.report.page import write
+    from landsweep.orchestrator.report.page import write
 
     return write(report, head, rows, series, out)

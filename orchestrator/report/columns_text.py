@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from orchestrator.report.values import shown
+from landsweep.orchestrator.report.values import shown
 
 __all__ = ["columns_text"]
 

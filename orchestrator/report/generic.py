@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from orchestrator.report.parts import Figure, Part, Section, Table
-from orchestrator.report.plots import Line, counts_figure, effects_figure, heat_figure, line_figure
-from orchestrator.report.ranges import Range
-from orchestrator.report.readable import readable_rows, readable_series
-from orchestrator.report.tables import numbers
-from orchestrator.report.values import group_labels, is_missing, label, ordered
-from orchestrator.row import Column, Status
+from landsweep.orchestrator.report.parts import Figure, Part, Section, Table
+from landsweep.orchestrator.report.plots import Line, counts_figure, effects_figure, heat_figure, line_figure
+from landsweep.orchestrator.report.ranges import Range
+from landsweep.orchestrator.report.readable import readable_rows, readable_series
+from landsweep.orchestrator.report.tables import numbers
+from landsweep.orchestrator.report.values import group_labels, is_missing, label, ordered
+from landsweep.orchestrator.row import Column, Status
 
 __all__ = ["Reading", "generic_section"]
 

@@ -22,12 +22,12 @@ from markupsafe import Markup
 from matplotlib.text import Text
 from plotly.offline import get_plotlyjs
 
-from orchestrator.errors import Untrusted
-from orchestrator.inside import write_in
-from orchestrator.report.parts import Figure, Section, Table
-from orchestrator.report.values import is_missing, shown
-from orchestrator.text import one_line, printable, shortened
-from orchestrator.unit import as_python
+from landsweep.orchestrator.errors import Untrusted
+from landsweep.orchestrator.report.parts import Figure, Section, Table
+from landsweep.orchestrator.report.values import is_missing, shown
+from landsweep.orchestrator.storage.inside import write_in
+from landsweep.orchestrator.text import one_line, printable, shortened
+from landsweep.orchestrator.unit import as_python
 
 __all__ = [
     "FailuresView",
@@ -53,7 +53,7 @@ def _safe(value: object) -> object:
 
 
 _ENVIRONMENT = Environment(
-    loader=PackageLoader("orchestrator.report"),
+    loader=PackageLoader("landsweep.orchestrator.report"),
     autoescape=True,
     undefined=StrictUndefined,
     trim_blocks=True,
@@ -161,7 +161,7 @@ class Page:
 
 def page_html(page: Page) -> str:
     """A page that stands by itself, with its style inside. All HTML that the project writes is written here."""
-    style = (files("orchestrator.report") / "templates" / "page.css").read_text(encoding="utf-8")
+    style = (files("landsweep.orchestrator.report") / "templates" / "page.css").read_text(encoding="utf-8")
     plotly = Markup(get_plotlyjs()) if page.interactive else None
     return _ENVIRONMENT.get_template("page.html").render(page=page, style=Markup(style), plotly=plotly)
 

@@ -10,15 +10,15 @@ from typing import Any
 
 import pandas as pd
 
-from orchestrator.inside import folder_in, no_links, write_in
-from orchestrator.reading import write_yaml
-from orchestrator.report.generic import generic_section
-from orchestrator.report.html import FailuresView, Page, PageWriter, SectionView, page_html, table_view
-from orchestrator.report.parts import Report, Table
-from orchestrator.report.tables import Head, counts, described, headline, metric_table, times
-from orchestrator.report.values import is_missing, number
-from orchestrator.row import METERS, Column, Status
-from orchestrator.text import shortened
+from landsweep.orchestrator.reading import write_yaml
+from landsweep.orchestrator.report.generic import generic_section
+from landsweep.orchestrator.report.html import FailuresView, Page, PageWriter, SectionView, page_html, table_view
+from landsweep.orchestrator.report.parts import Report, Table
+from landsweep.orchestrator.report.tables import Head, counts, described, headline, metric_table, times
+from landsweep.orchestrator.report.values import is_missing, number
+from landsweep.orchestrator.row import METERS, Column, Status
+from landsweep.orchestrator.storage.inside import folder_in, no_links, write_in
+from landsweep.orchestrator.text import shortened
 
 __all__ = ["write"]
 
@@ -28,7 +28,7 @@ _MOST_ERROR = 200  # characters of what happened, in the table
 
 
 def write(report: Report, head: Head, rows: pd.DataFrame, series: pd.DataFrame, out: Path) -> Path:
-    """Write `report/index.html`, `figures/*.png` and `tables/*.csv` beside it; see `orchestrator.report.render`.
+    """Write `report/index.html`, `figures/*.png` and `tables/*.csv` beside it; see `report.render`.
 
     Pictures and tables of an earlier report that this one no longer has are removed.
 

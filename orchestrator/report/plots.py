@@ -11,11 +11,11 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from orchestrator.report.canvas import PALETTE, log_ticks, new_picture, page_style, panel_grid, plain, thinned
-from orchestrator.report.parts import Figure
-from orchestrator.report.ranges import Range
-from orchestrator.report.values import number
-from orchestrator.row import Column
+from landsweep.orchestrator.report.canvas import PALETTE, log_ticks, new_picture, page_style, panel_grid, plain, thinned
+from landsweep.orchestrator.report.parts import Figure
+from landsweep.orchestrator.report.ranges import Range
+from landsweep.orchestrator.report.values import number
+from landsweep.orchestrator.row import Column
 
 __all__ = ["Line", "counts_figure", "effects_figure", "heat_figure", "line_figure"]
 

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from orchestrator.report.tables import numbers
-from orchestrator.report.values import is_missing
-from orchestrator.row import METERS, SERIES, Column
-from orchestrator.unit import as_python
+from landsweep.orchestrator.report.tables import numbers
+from landsweep.orchestrator.report.values import is_missing
+from landsweep.orchestrator.row import METERS, SERIES, Column
+from landsweep.orchestrator.unit import as_python
 
 __all__ = ["readable_rows", "readable_series"]
 

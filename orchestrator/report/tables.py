@@ -8,9 +8,9 @@ from typing import Any, TypeAlias
 import numpy as np
 import pandas as pd
 
-from orchestrator.report.parts import Table
-from orchestrator.report.values import number
-from orchestrator.row import METERS, Cause, Column, Status
+from landsweep.orchestrator.report.parts import Table
+from landsweep.orchestrator.report.values import number
+from landsweep.orchestrator.row import METERS, Cause, Column, Status
 
 __all__ = ["Head", "counts", "described", "headline", "metric_table", "not_finite", "numbers", "times"]
 

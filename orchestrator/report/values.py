@@ -8,8 +8,8 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from orchestrator.text import one_line, shortened
-from orchestrator.unit import as_python
+from landsweep.orchestrator.text import one_line, shortened
+from landsweep.orchestrator.unit import as_python
 
 __all__ = ["LABEL", "group_labels", "is_missing", "label", "number", "ordered", "shown"]
 

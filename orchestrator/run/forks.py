@@ -11,7 +11,7 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from orchestrator.leaving import leave
+from landsweep.orchestrator.run.leaving import leave
 
 __all__ = ["end_if_forked", "generation", "shielded"]
 

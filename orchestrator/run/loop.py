@@ -10,18 +10,18 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from orchestrator.executors.base import Event, Executor, Finished, Gave, Lost, Refused
-from orchestrator.kind import SweepKind
-from orchestrator.ledger import Ledger, Writer
-from orchestrator.losses import Losses
-from orchestrator.messages import Chunk, Probed
-from orchestrator.plan import planned, resumed, strays
-from orchestrator.planner import Guard, Planner
-from orchestrator.progress import Progress
-from orchestrator.row import Cause, Outcome, RowMaker, Status
-from orchestrator.schedule import GivenUp, Shard, ShardSchedule
-from orchestrator.silence import Silence
-from orchestrator.spec import Spec
+from landsweep.orchestrator.kind import SweepKind
+from landsweep.orchestrator.planner import Guard, Planner
+from landsweep.orchestrator.row import Cause, Outcome, RowMaker, Status
+from landsweep.orchestrator.run.executors.base import Event, Executor, Finished, Gave, Lost, Refused
+from landsweep.orchestrator.run.losses import Losses
+from landsweep.orchestrator.run.messages import Chunk, Probed
+from landsweep.orchestrator.run.plan import planned, resumed, strays
+from landsweep.orchestrator.run.progress import Progress
+from landsweep.orchestrator.run.schedule import GivenUp, Shard, ShardSchedule
+from landsweep.orchestrator.run.silence import Silence
+from landsweep.orchestrator.spec import Spec
+from landsweep.orchestrator.storage.ledger import Ledger, Writer
 
 __all__ = ["Loop"]
 

@@ -21,12 +21,12 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from orchestrator.errors import ClusterLost, LandsweepError, PreparationFailed, TakenOver
-from orchestrator.readers import number_in, object_or_none
-from orchestrator.row import Cause
-from orchestrator.schedule import GivenUp
-from orchestrator.store import Store
-from orchestrator.unit import Unit
+from landsweep.orchestrator.errors import ClusterLost, LandsweepError, PreparationFailed, TakenOver
+from landsweep.orchestrator.row import Cause
+from landsweep.orchestrator.run.schedule import GivenUp
+from landsweep.orchestrator.storage.readers import number_in, object_or_none
+from landsweep.orchestrator.storage.store import Store
+from landsweep.orchestrator.unit import Unit
 
 __all__ = ["FILE", "PREPARING", "Losses", "Suspect", "preparing"]
 

@@ -12,11 +12,11 @@ from typing import Any
 
 from pydantic import ConfigDict, Field
 
-from orchestrator.commits import commit_of
-from orchestrator.errors import SweepMismatch, UsageError
-from orchestrator.kind import SweepKind
-from orchestrator.redaction import command_line
-from orchestrator.spec import Section, Spec, differences, parse
+from landsweep.orchestrator.errors import SweepMismatch, UsageError
+from landsweep.orchestrator.kind import SweepKind
+from landsweep.orchestrator.redaction import command_line
+from landsweep.orchestrator.run.commits import commit_of
+from landsweep.orchestrator.spec import Section, Spec, differences, parse
 
 __all__ = ["FORMAT", "check_same", "grown_manifest", "new_manifest", "read_manifest"]
 

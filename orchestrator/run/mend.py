@@ -5,7 +5,9 @@ from __future__ import annotations
 import shlex
 from collections.abc import Collection, Iterable, Sequence
 
-from orchestrator.ledger import (
+from landsweep.orchestrator.row import Column
+from landsweep.orchestrator.run.progress import Watch
+from landsweep.orchestrator.storage.ledger import (
     Damage,
     Kept,
     Ledger,
@@ -15,8 +17,6 @@ from orchestrator.ledger import (
     read_status,
     write_status,
 )
-from orchestrator.progress import Watch
-from orchestrator.row import Column
 
 __all__ = ["lost_files", "retire", "set_aside"]
 

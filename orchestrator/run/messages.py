@@ -12,9 +12,9 @@ from typing import Any, TypeAlias
 
 import pyarrow as pa
 
-from orchestrator.kind import Arrays
-from orchestrator.row import Progress
-from orchestrator.schedule import Shard
+from landsweep.orchestrator.kind import Arrays
+from landsweep.orchestrator.row import Progress
+from landsweep.orchestrator.run.schedule import Shard
 
 __all__ = ["CheckInput", "Chunk", "Message", "Prepare", "Prepared", "Probed", "Work", "WorkerConfig"]
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from orchestrator.errors import SpecError
-from orchestrator.kind import SweepKind
-from orchestrator.ledger import Ledger
-from orchestrator.planner import Planner
-from orchestrator.row import reported
-from orchestrator.spec import Spec
-from orchestrator.unit import Unit
+from landsweep.orchestrator.errors import SpecError
+from landsweep.orchestrator.kind import SweepKind
+from landsweep.orchestrator.planner import Planner
+from landsweep.orchestrator.row import reported
+from landsweep.orchestrator.spec import Spec
+from landsweep.orchestrator.storage.ledger import Ledger
+from landsweep.orchestrator.unit import Unit
 
 __all__ = ["asked", "planned", "resumed", "strays", "wanted_files"]
 

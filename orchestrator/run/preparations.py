@@ -13,16 +13,16 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from orchestrator.errors import PreparationFailed
-from orchestrator.executors.base import Event, Executor, Finished, Gave, Lost, Refused
-from orchestrator.kind import Arrays, Preparation, SweepKind
-from orchestrator.ledger import Store, load_prepared, save_prepared, set_aside_prepared
-from orchestrator.losses import preparing
-from orchestrator.messages import CheckInput, Prepare, Prepared, WorkerConfig
-from orchestrator.progress import Progress
-from orchestrator.row import Cause
-from orchestrator.schedule import ShardSchedule
-from orchestrator.spec import Spec
+from landsweep.orchestrator.errors import PreparationFailed
+from landsweep.orchestrator.kind import Arrays, Preparation, SweepKind
+from landsweep.orchestrator.row import Cause
+from landsweep.orchestrator.run.executors.base import Event, Executor, Finished, Gave, Lost, Refused
+from landsweep.orchestrator.run.losses import preparing
+from landsweep.orchestrator.run.messages import CheckInput, Prepare, Prepared, WorkerConfig
+from landsweep.orchestrator.run.progress import Progress
+from landsweep.orchestrator.run.schedule import ShardSchedule
+from landsweep.orchestrator.spec import Spec
+from landsweep.orchestrator.storage.ledger import Store, load_prepared, save_prepared, set_aside_prepared
 
 __all__ = ["Preparations"]
 

@@ -11,9 +11,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Protocol
 
-from orchestrator.executors.base import Executor
-from orchestrator.ledger import Store, write_status
-from orchestrator.planner import Planner
+from landsweep.orchestrator.planner import Planner
+from landsweep.orchestrator.run.executors.base import Executor
+from landsweep.orchestrator.storage.ledger import Store, write_status
 
 __all__ = ["Pace", "Progress", "Snapshot", "Watch"]
 

@@ -20,9 +20,9 @@ from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from orchestrator.errors import UsageError
-from orchestrator.row import Cause
-from orchestrator.unit import Unit
+from landsweep.orchestrator.errors import UsageError
+from landsweep.orchestrator.row import Cause
+from landsweep.orchestrator.unit import Unit
 
 __all__ = ["GivenUp", "Shard", "ShardSchedule"]
 
@@ -134,7 +134,7 @@ class ShardSchedule:
             if unit.key in self._open:
                 raise UsageError(
                     f"the planner proposes the unit {dict(unit.params)} again while it is under way, but no key may be "
-                    "proposed twice (see orchestrator.planner.Planner). No row is lost"
+                    "proposed twice (see landsweep.orchestrator.planner.Planner). No row is lost"
                 )
             self._open[unit.key] = 0
             if not together:

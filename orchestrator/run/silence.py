@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from orchestrator.text import one_line, shortened
-from orchestrator.unit import Unit
+from landsweep.orchestrator.text import one_line, shortened
+from landsweep.orchestrator.unit import Unit
 
 __all__ = ["Silence", "Silent"]
 

@@ -8,24 +8,24 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from orchestrator.executors.base import Executor
-from orchestrator.executors.choice import make_executor
-from orchestrator.kind import SweepKind
-from orchestrator.ledger import Ledger, Store, Writer
-from orchestrator.loop import Loop
-from orchestrator.losses import Losses
-from orchestrator.manifest import check_same, grown_manifest
-from orchestrator.mend import lost_files, retire, set_aside
-from orchestrator.messages import WorkerConfig
-from orchestrator.notes import note_sweep
-from orchestrator.planner import Guard
-from orchestrator.preparations import Preparations
-from orchestrator.progress import Progress, Snapshot, Watch
-from orchestrator.row import RowMaker
-from orchestrator.schedule import ShardSchedule
-from orchestrator.site import Site
-from orchestrator.spec import Spec
-from orchestrator.sweep import begun
+from landsweep.orchestrator.kind import SweepKind
+from landsweep.orchestrator.notes import note_sweep
+from landsweep.orchestrator.planner import Guard
+from landsweep.orchestrator.row import RowMaker
+from landsweep.orchestrator.run.executors.base import Executor
+from landsweep.orchestrator.run.executors.choice import make_executor
+from landsweep.orchestrator.run.loop import Loop
+from landsweep.orchestrator.run.losses import Losses
+from landsweep.orchestrator.run.manifest import check_same, grown_manifest
+from landsweep.orchestrator.run.mend import lost_files, retire, set_aside
+from landsweep.orchestrator.run.messages import WorkerConfig
+from landsweep.orchestrator.run.preparations import Preparations
+from landsweep.orchestrator.run.progress import Progress, Snapshot, Watch
+from landsweep.orchestrator.run.schedule import ShardSchedule
+from landsweep.orchestrator.run.sweep import begun
+from landsweep.orchestrator.site import Site
+from landsweep.orchestrator.spec import Spec
+from landsweep.orchestrator.storage.ledger import Ledger, Store, Writer
 
 __all__ = ["make_executor", "run_sweep"]
 

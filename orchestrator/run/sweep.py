@@ -11,18 +11,18 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from orchestrator.artifacts import Artifacts
-from orchestrator.assignments import override
-from orchestrator.errors import LandsweepError, SpecError, SweepMismatch
-from orchestrator.kind import Auditable, SweepKind, Workbench, kind_named
-from orchestrator.ledger import Findings, Ledger, Store
-from orchestrator.manifest import check_same, new_manifest, read_manifest
-from orchestrator.notes import is_own
-from orchestrator.plan import planned, resumed, wanted_files
-from orchestrator.planner import Planner
-from orchestrator.reading import read_yaml
-from orchestrator.spec import Spec
-from orchestrator.trust import reading, start_reading, user_code
+from landsweep.orchestrator.assignments import override
+from landsweep.orchestrator.errors import LandsweepError, SpecError, SweepMismatch
+from landsweep.orchestrator.kind import Auditable, SweepKind, Workbench, kind_named
+from landsweep.orchestrator.notes import is_own
+from landsweep.orchestrator.planner import Planner
+from landsweep.orchestrator.reading import read_yaml
+from landsweep.orchestrator.run.manifest import check_same, new_manifest, read_manifest
+from landsweep.orchestrator.run.plan import planned, resumed, wanted_files
+from landsweep.orchestrator.spec import Spec
+from landsweep.orchestrator.storage.artifacts import Artifacts
+from landsweep.orchestrator.storage.ledger import Findings, Ledger, Store
+from landsweep.orchestrator.trust import reading, start_reading, user_code
 
 __all__ = ["Sweep", "begun", "ledger_at", "load_spec", "open_sweep"]
 

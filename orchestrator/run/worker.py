@@ -16,17 +16,26 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from orchestrator.artifacts import Artifacts
-from orchestrator.errors import NotDeterministic, Unreachable, UsageError
-from orchestrator.faults import cause_of, oversized, text_of, without_middle
-from orchestrator.forks import end_if_forked, generation, shielded
-from orchestrator.kind import Arrays, Session, Workbench, kind_named
-from orchestrator.messages import CheckInput, Chunk, Message, Prepare, Prepared, Probed, Work, WorkerConfig
-from orchestrator.row import Cause, Metric, Outcome, Progress, RowMaker, Status, series_batch
-from orchestrator.schedule import Shard
-from orchestrator.spec import parse
-from orchestrator.trust import also_search
-from orchestrator.unit import Unit
+from landsweep.orchestrator.errors import NotDeterministic, Unreachable, UsageError
+from landsweep.orchestrator.faults import cause_of, oversized, text_of, without_middle
+from landsweep.orchestrator.kind import Arrays, Session, Workbench, kind_named
+from landsweep.orchestrator.row import Cause, Metric, Outcome, Progress, RowMaker, Status, series_batch
+from landsweep.orchestrator.run.forks import end_if_forked, generation, shielded
+from landsweep.orchestrator.run.messages import (
+    CheckInput,
+    Chunk,
+    Message,
+    Prepare,
+    Prepared,
+    Probed,
+    Work,
+    WorkerConfig,
+)
+from landsweep.orchestrator.run.schedule import Shard
+from landsweep.orchestrator.spec import parse
+from landsweep.orchestrator.storage.artifacts import Artifacts
+from landsweep.orchestrator.trust import also_search
+from landsweep.orchestrator.unit import Unit
 
 __all__ = ["Worker"]
 

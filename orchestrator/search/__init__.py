@@ -5,8 +5,8 @@ planner = StudyPlanner(search, units)   # a planner like any other: ask, tell, r
 
 from __future__ import annotations
 
-from orchestrator.search.exchange import best_points, importances, write_study
-from orchestrator.search.planner import StudyPlanner
-from orchestrator.search.study import Goal, Search
+from landsweep.orchestrator.search.exchange import best_points, importances, write_study
+from landsweep.orchestrator.search.planner import StudyPlanner
+from landsweep.orchestrator.search.study import Goal, Search
 
 __all__ = ["Goal", "Search", "StudyPlanner", "best_points", "importances", "write_study"]

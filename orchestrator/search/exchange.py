@@ -12,11 +12,11 @@ import optuna
 from optuna.importance import get_param_importances
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from orchestrator.axes import Value
-from orchestrator.errors import UsageError
-from orchestrator.search.planner import StudyPlanner
-from orchestrator.search.study import Goal, Search, as_option, directions, distribution
-from orchestrator.settings import Dimension
+from landsweep.orchestrator.axes import Value
+from landsweep.orchestrator.errors import UsageError
+from landsweep.orchestrator.search.planner import StudyPlanner
+from landsweep.orchestrator.search.space import Dimension
+from landsweep.orchestrator.search.study import Goal, Search, as_option, directions, distribution
 
 __all__ = ["best_points", "importances", "write_study"]
 

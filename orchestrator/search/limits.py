@@ -6,9 +6,9 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from orchestrator.errors import UsageError
-from orchestrator.row import Status
-from orchestrator.samplers import Budget
+from landsweep.orchestrator.errors import UsageError
+from landsweep.orchestrator.row import Status
+from landsweep.orchestrator.search.samplers import Budget
 
 __all__ = ["InVain", "check_counted"]
 

@@ -23,13 +23,13 @@ import optuna
 from optuna.samplers import BaseSampler, RandomSampler
 from optuna.trial import TrialState
 
-from orchestrator import samplers as specs
-from orchestrator.axes import Value
-from orchestrator.errors import UsageError
-from orchestrator.planner import Planner
-from orchestrator.row import Progress, Status
-from orchestrator.search.limits import InVain, check_counted
-from orchestrator.search.study import (
+from landsweep.orchestrator.axes import Value
+from landsweep.orchestrator.errors import UsageError
+from landsweep.orchestrator.planner import Planner
+from landsweep.orchestrator.row import Progress, Status
+from landsweep.orchestrator.search import samplers as specs
+from landsweep.orchestrator.search.limits import InVain, check_counted
+from landsweep.orchestrator.search.study import (
     Goal,
     Past,
     Search,
@@ -40,7 +40,7 @@ from orchestrator.search.study import (
     sampler_of,
     suggest,
 )
-from orchestrator.unit import Unit
+from landsweep.orchestrator.unit import Unit
 
 __all__ = ["StudyPlanner"]
 

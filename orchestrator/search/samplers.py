@@ -10,7 +10,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from orchestrator.spec import Section
+from landsweep.orchestrator.spec import Section
 
 __all__ = [
     "Budget",

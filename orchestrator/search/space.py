@@ -13,11 +13,11 @@ from typing import Any, Self
 
 from pydantic import ConfigDict, Field, model_validator
 
-from orchestrator.axes import PATHS
-from orchestrator.canonical import Value, as_python, canonical, plain
-from orchestrator.errors import SpecError
-from orchestrator.row import param_columns
-from orchestrator.spec import Section, parse
+from landsweep.orchestrator.axes import PATHS
+from landsweep.orchestrator.canonical import Value, as_python, canonical, plain
+from landsweep.orchestrator.errors import SpecError
+from landsweep.orchestrator.row import param_columns
+from landsweep.orchestrator.spec import Section, parse
 
 __all__ = ["Dimension", "Setting", "flat", "is_setting", "plain"]
 

@@ -15,9 +15,9 @@ from optuna.samplers import BaseSampler
 from optuna.storages import InMemoryStorage
 from optuna.trial import FrozenTrial
 
-from orchestrator import samplers as specs
-from orchestrator.canonical import Value, canonical
-from orchestrator.settings import Dimension
+from landsweep.orchestrator.canonical import Value, canonical
+from landsweep.orchestrator.search import samplers as specs
+from landsweep.orchestrator.search.space import Dimension
 
 __all__ = [
     "Goal",

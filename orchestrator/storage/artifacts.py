@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from orchestrator.arrays import Spoilt, encode, pack, unpack
-from orchestrator.store import Store
+from landsweep.orchestrator.storage.arrays import Spoilt, encode, pack, unpack
+from landsweep.orchestrator.storage.store import Store
 
 __all__ = ["Artifacts"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from urllib.parse import urlsplit
 
-from orchestrator.errors import UsageError
+from landsweep.orchestrator.errors import UsageError
 
 __all__ = ["address", "advice", "broke_off", "reason"]
 

@@ -14,7 +14,7 @@ import stat
 from collections.abc import Iterable
 from pathlib import Path
 
-from orchestrator.errors import Untrusted, UsageError
+from landsweep.orchestrator.errors import Untrusted, UsageError
 
 __all__ = ["check_names", "folder_in", "is_name", "no_links", "refuse_large", "refuse_link", "refuse_odd", "write_in"]
 

@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from orchestrator.errors import UsageError
+from landsweep.orchestrator.errors import UsageError
 
 __all__ = ["json_object", "number_in", "object_or_none"]
 

@@ -8,12 +8,12 @@ import signal
 import threading
 from collections.abc import Callable, Sequence
 
-from orchestrator.executors.base import Event, Executor, Finished, Gave, Lost
-from orchestrator.executors.local import LocalExecutor
-from orchestrator.kind import Arrays
-from orchestrator.messages import Chunk, Work, WorkerConfig
-from orchestrator.row import Cause
-from orchestrator.schedule import Shard
+from landsweep.orchestrator.kind import Arrays
+from landsweep.orchestrator.row import Cause
+from landsweep.orchestrator.run.executors.base import Event, Executor, Finished, Gave, Lost
+from landsweep.orchestrator.run.executors.local import LocalExecutor
+from landsweep.orchestrator.run.messages import Chunk, Work, WorkerConfig
+from landsweep.orchestrator.run.schedule import Shard
 
 __all__ = ["DyingExecutor", "StoppingExecutor", "kill_at"]
 

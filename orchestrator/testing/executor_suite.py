@@ -21,11 +21,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from orchestrator.executors.base import Event, Executor, Finished, Gave, Lost, Refused
-from orchestrator.messages import CheckInput, Chunk, WorkerConfig
-from orchestrator.row import Cause
-from orchestrator.schedule import Shard
-from orchestrator.unit import Unit
+from landsweep.orchestrator.row import Cause
+from landsweep.orchestrator.run.executors.base import Event, Executor, Finished, Gave, Lost, Refused
+from landsweep.orchestrator.run.messages import CheckInput, Chunk, WorkerConfig
+from landsweep.orchestrator.run.schedule import Shard
+from landsweep.orchestrator.unit import Unit
 
 __all__ = ["ExecutorSuite", "act", "collect", "config", "rows", "shard"]
 
@@ -69,7 +69,7 @@ def config(**changes: Any) -> WorkerConfig:  # noqa: ANN401 - fields of WorkerCo
     spec = {
         "kind": "function",
         "name": "suite",
-        "function": "orchestrator.testing.executor_suite:act",
+        "function": "landsweep.orchestrator.testing.executor_suite:act",
         "axes": {"what": ["double"], "x": [0.0]},
     }
     return WorkerConfig(**{"kind": "function", "spec": spec, **changes})
@@ -106,7 +106,7 @@ def rows(events: Iterable[Event], work: int) -> dict[str, list[Any]]:
 
 
 class ExecutorSuite:
-    """Tests of the contract in `orchestrator.executors.base`."""
+    """Tests of the contract in `landsweep.orchestrator.run.executors.base`."""
 
     kills = True  # whether this executor survives the death of a worker
 

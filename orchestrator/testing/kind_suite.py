@@ -14,18 +14,18 @@ from typing import Any, ClassVar
 import pandas as pd
 import pytest
 
-from orchestrator.executors.base import Executor
-from orchestrator.executors.local import LocalExecutor
-from orchestrator.ledger import Ledger, Store
-from orchestrator.plan import planned
-from orchestrator.progress import Snapshot
-from orchestrator.report import render
-from orchestrator.row import METERS, SERIES, RowMaker
-from orchestrator.run import run_sweep
-from orchestrator.site import Site
-from orchestrator.spec import Spec
-from orchestrator.sweep import Sweep
-from orchestrator.testing.chaos import DyingExecutor, StoppingExecutor
+from landsweep.orchestrator.report import render
+from landsweep.orchestrator.row import METERS, SERIES, RowMaker
+from landsweep.orchestrator.run.executors.base import Executor
+from landsweep.orchestrator.run.executors.local import LocalExecutor
+from landsweep.orchestrator.run.plan import planned
+from landsweep.orchestrator.run.progress import Snapshot
+from landsweep.orchestrator.run.start import run_sweep
+from landsweep.orchestrator.run.sweep import Sweep
+from landsweep.orchestrator.site import Site
+from landsweep.orchestrator.spec import Spec
+from landsweep.orchestrator.storage.ledger import Ledger, Store
+from landsweep.orchestrator.testing.chaos import DyingExecutor, StoppingExecutor
 
 __all__ = ["KindSuite", "QuietWatch", "metrics_of", "run_example", "same"]
 
@@ -73,7 +73,7 @@ def same(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
 
 
 class KindSuite:
-    """Tests of the contract in `orchestrator.kind`."""
+    """Tests of the contract in `landsweep.orchestrator.kind`."""
 
     kind: ClassVar[Any]
     golden: ClassVar[Path | None] = None  # rows that the example must give

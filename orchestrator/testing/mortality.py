@@ -19,8 +19,8 @@ from functools import cache
 
 import psutil
 
-from orchestrator.ledger import driver_here
-from orchestrator.store import Store
+from landsweep.orchestrator.storage.ledger import driver_here
+from landsweep.orchestrator.storage.store import Store
 
 __all__ = ["FOLDER", "unit"]
 

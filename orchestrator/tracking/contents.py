@@ -13,10 +13,10 @@ from typing import Any
 
 import pandas as pd
 
-from orchestrator.reading import write_yaml
-from orchestrator.report.tables import counts, not_finite, numbers, times
-from orchestrator.row import METERS
-from orchestrator.unit import digest
+from landsweep.orchestrator.reading import write_yaml
+from landsweep.orchestrator.report.tables import counts, not_finite, numbers, times
+from landsweep.orchestrator.row import METERS
+from landsweep.orchestrator.unit import digest
 
 __all__ = [
     "UnitEntry",

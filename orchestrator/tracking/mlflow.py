@@ -19,12 +19,12 @@ from urllib.parse import urlsplit
 
 import pandas as pd
 
-from orchestrator.errors import UsageError
-from orchestrator.inside import no_links
-from orchestrator.redaction import redacted
-from orchestrator.report.tables import numbers
-from orchestrator.row import Status
-from orchestrator.tracked import (
+from landsweep.orchestrator.errors import UsageError
+from landsweep.orchestrator.redaction import redacted
+from landsweep.orchestrator.report.tables import numbers
+from landsweep.orchestrator.row import Status
+from landsweep.orchestrator.storage.inside import no_links
+from landsweep.orchestrator.tracking.contents import (
     UnitEntry,
     artifacts_digest,
     remarks,
@@ -33,7 +33,7 @@ from orchestrator.tracked import (
     sweep_params,
     sweep_tags,
 )
-from orchestrator.tracking_store import alone, check_artifacts, database_of
+from landsweep.orchestrator.tracking.store import alone, check_artifacts, database_of
 
 __all__ = ["export", "export_safely"]
 

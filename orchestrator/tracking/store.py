@@ -18,9 +18,9 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 from urllib.request import url2pathname
 
-from orchestrator.errors import Unreachable, Untrusted
-from orchestrator.inside import no_links, refuse_link
-from orchestrator.redaction import redacted
+from landsweep.orchestrator.errors import Unreachable, Untrusted
+from landsweep.orchestrator.redaction import redacted
+from landsweep.orchestrator.storage.inside import no_links, refuse_link
 
 __all__ = ["alone", "check_artifacts", "check_reachable", "database_of", "default_uri"]
 

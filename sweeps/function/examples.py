@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from orchestrator.row import Metric
+from landsweep.orchestrator.row import Metric
 
 __all__ = ["FUNCTIONS", "TestFunction", "descend", "no_op", "runs_to_find_all"]
 

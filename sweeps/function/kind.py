@@ -18,17 +18,18 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from orchestrator.axes import AxisLike
-from orchestrator.callables import import_callable
-from orchestrator.kind import Arrays, SweepKind, Workbench
-from orchestrator.planner import GridPlanner
-from orchestrator.report.parts import Report
-from orchestrator.row import Column
-from orchestrator.spec import IsAxis, IsLabel, Spec
-from orchestrator.unit import Keys
-from sweeps.lab.callable_columns import RESERVED, ColumnSpec
-from sweeps.lab.callable_session import CallableSession
-from sweeps.lab.calls import call_setup, check_arguments, check_setup, imported
+from landsweep.orchestrator.axes import AxisLike
+from landsweep.orchestrator.callables import import_callable
+from landsweep.orchestrator.kind import Arrays, SweepKind, Workbench
+from landsweep.orchestrator.planner import GridPlanner
+from landsweep.orchestrator.report.parts import Report
+from landsweep.orchestrator.row import Column
+from landsweep.orchestrator.spec import IsAxis, IsLabel, Spec
+from landsweep.orchestrator.trust import first_name
+from landsweep.orchestrator.unit import Keys
+from landsweep.sweeps.lab.callables.calls import call_setup, check_arguments, check_setup, imported
+from landsweep.sweeps.lab.callables.columns import RESERVED, ColumnSpec
+from landsweep.sweeps.lab.callables.session import CallableSession
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -101,6 +102,10 @@ class FunctionSpec(Spec):
         extra = [self.seed_argument] if self.seed_argument else []
         return [*self.axes, *self.fixed, *extra, *(["setup"] if self.setup else [])]
 
+    def context(self) -> dict[str, Any]:
+        """All that the rows depend on beside the params; a function that has moved keeps its first name here."""
+        return {**super().context(), "function": first_name(self.function)}
+
 
 class FunctionKind(SweepKind[FunctionSpec]):
     """Any Python callable over any axes."""
@@ -117,7 +122,7 @@ class FunctionKind(SweepKind[FunctionSpec]):
         return FunctionSpec.model_validate(
             {
                 "name": "function-example",
-                "function": "sweeps.lab.functions:descend",
+                "function": "landsweep.sweeps.function.examples:descend",
                 "fixed": {"function": "himmelblau", "steps": 200},
                 "axes": {"start": {"range": 8}, "lr": [0.001, 0.01]},
             }
@@ -159,8 +164,8 @@ class FunctionKind(SweepKind[FunctionSpec]):
         return CallableSession(function, fixed, spec.seed_argument, types, bench, objects)
 
     def report(self, spec: FunctionSpec, rows: pd.DataFrame, series: pd.DataFrame) -> Report:
-        from orchestrator.report.generic import Reading, generic_section
-        from orchestrator.report.tables import described
+        from landsweep.orchestrator.report.generic import Reading, generic_section
+        from landsweep.orchestrator.report.tables import described
 
         params, metrics = described({"params": self.params(spec), "columns": self.columns(spec)}, rows)
         reading = Reading(spec.repeats)

@@ -7,7 +7,7 @@ import torch.nn.functional as F  # noqa: N812 - torch's own convention
 from pydantic import Field
 from torch import Tensor
 
-from orchestrator.spec import Section
+from landsweep.orchestrator.spec import Section
 
 __all__ = ["AugmentSpec"]
 

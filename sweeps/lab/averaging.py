@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from orchestrator.spec import Section
+from landsweep.orchestrator.spec import Section
 
 __all__ = ["Averaging", "AveragingSpec", "Exponential", "Latest", "Polynomial"]
 

@@ -15,10 +15,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from sweeps.lab.data import Data
-from sweeps.lab.models.base import Net, number_type, parameter_count
-from sweeps.lab.models.count import Count
-from sweeps.lab.recipe import Recipe
+from landsweep.sweeps.lab.data import Data
+from landsweep.sweeps.lab.models.base import Net, number_type, parameter_count
+from landsweep.sweeps.lab.models.count import Count
+from landsweep.sweeps.lab.recipe import Recipe
 
 __all__ = ["Count", "closed_form", "count", "counted", "measured", "training_flops"]
 
@@ -32,7 +32,7 @@ def count(net: Net, shape: tuple[int, ...], outputs: int) -> Count:
         outputs: how many, as for `Net.build`; for tokens also the size of the vocabulary.
 
     Example:
-        >>> from sweeps.lab.models.mlp import Mlp
+        >>> from landsweep.sweeps.lab.models.mlp import Mlp
         >>> count(Mlp(net="mlp", hidden=(8,)), (4,), 2)
         Count(parameters=58, embedding=0, head=18, forward=96, training=224)
     """

@@ -10,7 +10,7 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
-from orchestrator.errors import SpecError
+from landsweep.orchestrator.errors import SpecError
 
 __all__ = ["Layout"]
 

@@ -14,11 +14,11 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own convention
 from torch import Tensor
 
-from orchestrator.errors import SpecError
+from landsweep.orchestrator.errors import SpecError
 
 if TYPE_CHECKING:  # a recipe builds networks, and none of them is needed to compute a loss
-    from sweeps.lab.data import Data
-    from sweeps.lab.recipe import Recipe
+    from landsweep.sweeps.lab.data import Data
+    from landsweep.sweeps.lab.recipe import Recipe
 
 __all__ = [
     "LOSSES",

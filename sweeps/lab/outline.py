@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from orchestrator.errors import SpecError
-from sweeps.lab.data import Data, Source, Split
-from sweeps.lab.models import Net
-from sweeps.lab.models.fit import misfit_in_words
+from landsweep.orchestrator.errors import SpecError
+from landsweep.sweeps.lab.data import Data, Source, Split
+from landsweep.sweeps.lab.models import Net
+from landsweep.sweeps.lab.models.fit import misfit_in_words
 
 if TYPE_CHECKING:
-    from sweeps.lab.recipe import Recipe
+    from landsweep.sweeps.lab.recipe import Recipe
 
 __all__ = ["foresee_net", "foresee_recipe", "foresee_split", "outline"]
 

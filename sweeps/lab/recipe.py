@@ -8,16 +8,16 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 from torch import nn
 
-from orchestrator.errors import SpecError
-from orchestrator.spec import Section
-from orchestrator.unit import digest
-from sweeps.lab.augment import AugmentSpec
-from sweeps.lab.averaging import AveragingSpec
-from sweeps.lab.data import DataSpec
-from sweeps.lab.identity import by_content
-from sweeps.lab.models import Net, NetSpec
-from sweeps.lab.optim import OptimizerSpec, Sgd
-from sweeps.lab.parametrization import (
+from landsweep.orchestrator.errors import SpecError
+from landsweep.orchestrator.spec import Section
+from landsweep.orchestrator.unit import digest
+from landsweep.sweeps.lab.augment import AugmentSpec
+from landsweep.sweeps.lab.averaging import AveragingSpec
+from landsweep.sweeps.lab.data import DataSpec
+from landsweep.sweeps.lab.identity import by_content
+from landsweep.sweeps.lab.models import Net, NetSpec
+from landsweep.sweeps.lab.optim import OptimizerSpec, Sgd
+from landsweep.sweeps.lab.parametrization import (
     Factors,
     Parametrization,
     ParametrizationSpec,
@@ -26,8 +26,8 @@ from sweeps.lab.parametrization import (
     family_of,
     rescale,
 )
-from sweeps.lab.probes import ProbeSpec
-from sweeps.lab.schedules import Constant, ScheduleSpec
+from landsweep.sweeps.lab.probes import ProbeSpec
+from landsweep.sweeps.lab.schedules import Constant, ScheduleSpec
 
 __all__ = ["Checkpoints", "Evaluation", "Recipe"]
 

@@ -20,8 +20,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from orchestrator.errors import SpecError
-from sweeps.lab.schedules import Schedule
+from landsweep.orchestrator.errors import SpecError
+from landsweep.sweeps.lab.schedules import Schedule
 
 __all__ = ["Bound", "bound", "bounds_along"]
 

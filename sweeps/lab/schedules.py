@@ -12,7 +12,7 @@ from typing import Annotated, Literal, Self, TypeAlias
 
 from pydantic import Field, model_validator
 
-from orchestrator.spec import Section
+from landsweep.orchestrator.spec import Section
 
 __all__ = ["Constant", "Cosine", "Linear", "OneCycle", "Schedule", "ScheduleSpec", "Step", "WarmupStableDecay"]
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 
-from orchestrator.unit import Unit, stream_seed
+from landsweep.orchestrator.unit import Unit, stream_seed
 
 __all__ = ["generator", "restart", "seeded", "stream"]
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sweeps.lab.arrays import Floats
+from landsweep.sweeps.lab.arrays import Floats
 
 __all__ = ["Scale"]
 

@@ -12,10 +12,10 @@ from matplotlib.figure import Figure as Canvas
 from matplotlib.ticker import MaxNLocator
 from scipy.stats import t as student
 
-from orchestrator.report.canvas import PALETTE, log_ticks, new_picture, panel_grid, plain
-from sweeps.lab.arrays import Floats
-from sweeps.lab.scale import Scale
-from sweeps.lab.surfaces import Surface
+from landsweep.orchestrator.report.canvas import PALETTE, log_ticks, new_picture, panel_grid, plain
+from landsweep.sweeps.lab.arrays import Floats
+from landsweep.sweeps.landscape.colour_scale import Scale
+from landsweep.sweeps.landscape.surfaces import Surface
 
 __all__ = ["Curve", "curves_picture", "draws_curve", "maps_picture", "surfaces_picture"]
 

@@ -9,10 +9,10 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from orchestrator.report.canvas import PALETTE, page_style, panel_grid
-from sweeps.lab.landscape_figures import Curve
-from sweeps.lab.scale import Scale
-from sweeps.lab.surfaces import Surface
+from landsweep.orchestrator.report.canvas import PALETTE, page_style, panel_grid
+from landsweep.sweeps.landscape.colour_scale import Scale
+from landsweep.sweeps.landscape.figures import Curve
+from landsweep.sweeps.landscape.surfaces import Surface
 
 __all__ = ["curves_plot", "surfaces_plot"]
 

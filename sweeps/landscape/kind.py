@@ -10,22 +10,22 @@ import pandas as pd
 import torch
 from torch import nn
 
-from orchestrator.errors import SpecError
-from orchestrator.kind import Arrays, Preparation, ShowsTensors, SweepKind, Workbench
-from orchestrator.planner import GridPlanner, Named
-from orchestrator.report.parts import Report, Table
-from orchestrator.row import Column
-from orchestrator.unit import Keys
-from sweeps.lab.checkpoint import load_into
-from sweeps.lab.data import Data
-from sweeps.lab.directions import RandomDirections, direction_table, group_table, interpolate
-from sweeps.lab.evaluate import Evaluators
-from sweeps.lab.landscape_prepare import directions_name, directions_of, recipe_training, weights_of
-from sweeps.lab.landscape_report import Reading, landscape_report
-from sweeps.lab.landscape_session import LandscapeSession, evaluators_of, training_batches
-from sweeps.lab.landscape_spec import LandscapeSpec, LineDirections, landscape_columns
-from sweeps.lab.models import check_fit, number_type
-from sweeps.lab.rig import state_arrays
+from landsweep.orchestrator.errors import SpecError
+from landsweep.orchestrator.kind import Arrays, Preparation, ShowsTensors, SweepKind, Workbench
+from landsweep.orchestrator.planner import GridPlanner, Named
+from landsweep.orchestrator.report.parts import Report, Table
+from landsweep.orchestrator.row import Column
+from landsweep.orchestrator.unit import Keys
+from landsweep.sweeps.lab.checkpoints.state_dict import load_into
+from landsweep.sweeps.lab.data import Data
+from landsweep.sweeps.lab.models import check_fit, number_type
+from landsweep.sweeps.lab.weight_space.directions import RandomDirections, direction_table, group_table, interpolate
+from landsweep.sweeps.lab.weight_space.evaluators import Evaluators
+from landsweep.sweeps.lab.weight_space.rig import state_arrays
+from landsweep.sweeps.landscape.prepare import directions_name, directions_of, recipe_training, weights_of
+from landsweep.sweeps.landscape.report import Reading, landscape_report
+from landsweep.sweeps.landscape.session import LandscapeSession, evaluators_of, training_batches
+from landsweep.sweeps.landscape.spec import LandscapeSpec, LineDirections, landscape_columns
 
 __all__ = ["LandscapeKind", "LandscapeSession", "LandscapeSpec", "LineDirections"]
 

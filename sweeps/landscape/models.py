@@ -21,11 +21,11 @@ from pydantic import (
 from pydantic_core import CoreSchema, ErrorDetails, InitErrorDetails
 from torch import nn
 
-from orchestrator.spec import Section
-from sweeps.lab.checkpoint import Checkpoint
-from sweeps.lab.models.catalogue import NetSpec, networks
-from sweeps.lab.recipe import Recipe
-from sweeps.lab.train import TrainSpec
+from landsweep.orchestrator.spec import Section
+from landsweep.sweeps.lab.checkpoints.state_dict import Checkpoint
+from landsweep.sweeps.lab.models.catalogue import NetSpec, networks
+from landsweep.sweeps.lab.recipe import Recipe
+from landsweep.sweeps.landscape.train import TrainSpec
 
 __all__ = ["LandscapeModel"]
 

@@ -8,19 +8,25 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from orchestrator.errors import SpecError
-from orchestrator.kind import Arrays, Workbench
-from orchestrator.unit import canonical
-from sweeps.lab.checkpoint import load_into
-from sweeps.lab.data import Data
-from sweeps.lab.directions import RandomDirections, geometry, group_table, interpolate, random_directions
-from sweeps.lab.landscape_spec import LandscapeSpec
-from sweeps.lab.models import number_type
-from sweeps.lab.models.weighted import LandscapeModel
-from sweeps.lab.packs import Checkpoint, Ended, Evaluated, Training, train_pack
-from sweeps.lab.recipe import Checkpoints, Recipe
-from sweeps.lab.rig import state_arrays
-from sweeps.lab.train import train
+from landsweep.orchestrator.errors import SpecError
+from landsweep.orchestrator.kind import Arrays, Workbench
+from landsweep.orchestrator.unit import canonical
+from landsweep.sweeps.lab.checkpoints.state_dict import load_into
+from landsweep.sweeps.lab.data import Data
+from landsweep.sweeps.lab.models import number_type
+from landsweep.sweeps.lab.recipe import Checkpoints, Recipe
+from landsweep.sweeps.lab.training import Checkpoint, Ended, Evaluated, Training, train_pack
+from landsweep.sweeps.lab.weight_space.directions import (
+    RandomDirections,
+    geometry,
+    group_table,
+    interpolate,
+    random_directions,
+)
+from landsweep.sweeps.lab.weight_space.rig import state_arrays
+from landsweep.sweeps.landscape.models import LandscapeModel
+from landsweep.sweeps.landscape.spec import LandscapeSpec
+from landsweep.sweeps.landscape.train import train
 
 __all__ = ["directions_name", "directions_of", "recipe_training", "under", "weights_of"]
 

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from orchestrator.report.parts import Figure, Part, Report, Section, Table
-from orchestrator.report.values import is_missing, number
-from sweeps.lab.landscape_figures import curves_picture, draws_curve, maps_picture, surfaces_picture
-from sweeps.lab.landscape_plotly import curves_plot, surfaces_plot
-from sweeps.lab.scale import Scale
-from sweeps.lab.surfaces import Surface, roughness, surfaces
+from landsweep.orchestrator.report.parts import Figure, Part, Report, Section, Table
+from landsweep.orchestrator.report.values import is_missing, number
+from landsweep.sweeps.landscape.colour_scale import Scale
+from landsweep.sweeps.landscape.figures import curves_picture, draws_curve, maps_picture, surfaces_picture
+from landsweep.sweeps.landscape.interactive import curves_plot, surfaces_plot
+from landsweep.sweeps.landscape.surfaces import Surface, roughness, surfaces
 
 __all__ = ["Reading", "landscape_report"]
 

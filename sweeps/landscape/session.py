@@ -8,16 +8,16 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 import torch
 
-from orchestrator.errors import SpecError
-from orchestrator.kind import Arrays, Workbench
-from orchestrator.row import Metric, Outcome, Status
-from orchestrator.unit import Unit
-from sweeps.lab.data import Data
-from sweeps.lab.evaluate import Evaluators
-from sweeps.lab.landscape_prepare import directions_name, under
-from sweeps.lab.landscape_spec import LandscapeSpec
-from sweeps.lab.models import number_type
-from sweeps.lab.rig import MovableModule
+from landsweep.orchestrator.errors import SpecError
+from landsweep.orchestrator.kind import Arrays, Workbench
+from landsweep.orchestrator.row import Metric, Outcome, Status
+from landsweep.orchestrator.unit import Unit
+from landsweep.sweeps.lab.data import Data
+from landsweep.sweeps.lab.models import number_type
+from landsweep.sweeps.lab.weight_space.evaluators import Evaluators
+from landsweep.sweeps.lab.weight_space.rig import MovableModule
+from landsweep.sweeps.landscape.prepare import directions_name, under
+from landsweep.sweeps.landscape.spec import LandscapeSpec
 
 __all__ = ["LandscapeSession", "evaluators_of", "training_batches"]
 

@@ -9,16 +9,16 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
-from orchestrator.axes import Axis, AxisLike
-from orchestrator.row import METERS, Column
-from orchestrator.spec import IsAxis, IsNamedAxis, Section, Spec
-from sweeps.lab.batch_norm import BatchNormMode
-from sweeps.lab.data import DataSpec
-from sweeps.lab.directions import RandomDirections
-from sweeps.lab.evaluate import EvaluatorSpec, evaluator_columns
-from sweeps.lab.identity import by_content
-from sweeps.lab.models.weighted import LandscapeModel
-from sweeps.lab.outline import foresee_net, foresee_split
+from landsweep.orchestrator.axes import Axis, AxisLike
+from landsweep.orchestrator.row import METERS, Column
+from landsweep.orchestrator.spec import IsAxis, IsNamedAxis, Section, Spec
+from landsweep.sweeps.lab.data import DataSpec
+from landsweep.sweeps.lab.identity import by_content
+from landsweep.sweeps.lab.outline import foresee_net, foresee_split
+from landsweep.sweeps.lab.weight_space.batch_norm import BatchNormMode
+from landsweep.sweeps.lab.weight_space.directions import RandomDirections
+from landsweep.sweeps.lab.weight_space.evaluators import EvaluatorSpec, evaluator_columns
+from landsweep.sweeps.landscape.models import LandscapeModel
 
 __all__ = ["LandscapeSpec", "LineDirections", "landscape_columns"]
 

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from sweeps.lab.arrays import Floats
+from landsweep.sweeps.lab.arrays import Floats
 
 __all__ = ["Roughness", "Surface", "roughness", "surfaces"]
 

@@ -11,10 +11,10 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from orchestrator.spec import Section
-from sweeps.lab.data.base import Split
-from sweeps.lab.losses import batch_loss
-from sweeps.lab.streams import generator, seeded, stream
+from landsweep.orchestrator.spec import Section
+from landsweep.sweeps.lab.data.base import Split
+from landsweep.sweeps.lab.losses import batch_loss
+from landsweep.sweeps.lab.streams import generator, seeded, stream
 
 __all__ = ["Epoch", "TrainSpec", "rate", "train"]
 

@@ -1,7 +1,7 @@
 """Scaling laws: fitted to any table, with intervals, and predictions that say how far they reach.
 
-    from sweeps.lab.laws.chinchilla import CHINCHILLA
-    from sweeps.lab.laws.fit import fit
+    from landsweep.sweeps.laws.chinchilla import CHINCHILLA
+    from landsweep.sweeps.laws.fitting.fit import fit
 
     fitted = fit(CHINCHILLA, table, columns={"D": "C / 6 / N"}, exclude=["loss top 5"], bootstrap=1000)
     fitted.parameters()                         # values, errors, intervals

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from scipy.signal import lfilter
 
-from sweeps.lab.laws.base import Floats, Law, Parameter, Points, Quantity, centre, column, decay, grid
-from sweeps.lab.laws.curve_rows import SUM_BEFORE, abrupt, curves, given_before, notes
+from landsweep.sweeps.laws.base import Floats, Law, Parameter, Points, Quantity, centre, column, decay, grid
+from landsweep.sweeps.laws.fitting.curve_rows import SUM_BEFORE, abrupt, curves, given_before, notes
 
 __all__ = ["ANNEALING", "ANNEALING_CURVES", "Annealing", "AnnealingCurves", "areas"]
 

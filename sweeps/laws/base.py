@@ -1,6 +1,6 @@
 """What a law is: names, units and bounds of its parameters, its prediction with analytic gradient, and its starts.
 
-A law is one file with one subclass of `Law`, listed in `sweeps/lab/laws/catalogue.py`. Everything else (objectives,
+A law is one file with one subclass of `Law`, listed in `sweeps/laws/catalogue.py`. Everything else (objectives,
 many starts, intervals, tables, figures) is the fitter's and works for all laws alike.
 
 Shapes: P parameters, n points, S parameter vectors that are evaluated at once.

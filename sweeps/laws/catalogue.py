@@ -5,34 +5,34 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 
-from orchestrator.errors import UsageError
-from sweeps.lab.laws.annealing import ANNEALING, ANNEALING_CURVES
-from sweeps.lab.laws.base import Law
-from sweeps.lab.laws.broken_power import BROKEN_POWER, BrokenPower
-from sweeps.lab.laws.chinchilla import CHINCHILLA
-from sweeps.lab.laws.continual import CONTINUAL
-from sweeps.lab.laws.critical_batch import CRITICAL_BATCH
-from sweeps.lab.laws.data_constrained import DATA_CONSTRAINED
-from sweeps.lab.laws.deceleration import DECELERATION
-from sweeps.lab.laws.kaplan import KAPLAN_COMPUTE, KAPLAN_DATA, KAPLAN_SIZE
-from sweeps.lab.laws.kaplan_joint import KAPLAN_JOINT
-from sweeps.lab.laws.kaplan_offset import KAPLAN_OFFSET
-from sweeps.lab.laws.kaplan_steps import KAPLAN_STEPS
-from sweeps.lab.laws.loss_to_loss import LOSS_TO_LOSS
-from sweeps.lab.laws.mixture_additive import MIXTURE_ADDITIVE, MixtureAdditive
-from sweeps.lab.laws.mixture_exponential import MIXTURE_EXPONENTIAL, MixtureExponential
-from sweeps.lab.laws.mixture_joint import MIXTURE_JOINT, MixtureJoint
-from sweeps.lab.laws.multi_power import MULTI_POWER
-from sweeps.lab.laws.optimal_settings import OPTIMAL_BATCH, OPTIMAL_RATE
-from sweeps.lab.laws.power import POWER, POWER_OFFSET
-from sweeps.lab.laws.random_features import RANDOM_FEATURES
-from sweeps.lab.laws.rectified import RECTIFIED
-from sweeps.lab.laws.resolution_limited import RESOLUTION_LIMITED
-from sweeps.lab.laws.steps_to_target import STEPS_TO_TARGET
-from sweeps.lab.laws.task_sigmoid import TASK_SIGMOID
-from sweeps.lab.laws.ticket_ensembling import TICKET_ENSEMBLING
-from sweeps.lab.laws.variance_limited import VARIANCE_LIMITED
-from sweeps.lab.laws.wall_clock import WALL_CLOCK
+from landsweep.orchestrator.errors import UsageError
+from landsweep.sweeps.laws.annealing import ANNEALING, ANNEALING_CURVES
+from landsweep.sweeps.laws.base import Law
+from landsweep.sweeps.laws.broken_power import BROKEN_POWER, BrokenPower
+from landsweep.sweeps.laws.chinchilla import CHINCHILLA
+from landsweep.sweeps.laws.continual import CONTINUAL
+from landsweep.sweeps.laws.critical_batch import CRITICAL_BATCH
+from landsweep.sweeps.laws.data_constrained import DATA_CONSTRAINED
+from landsweep.sweeps.laws.deceleration import DECELERATION
+from landsweep.sweeps.laws.kaplan import KAPLAN_COMPUTE, KAPLAN_DATA, KAPLAN_SIZE
+from landsweep.sweeps.laws.kaplan_joint import KAPLAN_JOINT
+from landsweep.sweeps.laws.kaplan_offset import KAPLAN_OFFSET
+from landsweep.sweeps.laws.kaplan_steps import KAPLAN_STEPS
+from landsweep.sweeps.laws.loss_to_loss import LOSS_TO_LOSS
+from landsweep.sweeps.laws.mixture_additive import MIXTURE_ADDITIVE, MixtureAdditive
+from landsweep.sweeps.laws.mixture_exponential import MIXTURE_EXPONENTIAL, MixtureExponential
+from landsweep.sweeps.laws.mixture_joint import MIXTURE_JOINT, MixtureJoint
+from landsweep.sweeps.laws.multi_power import MULTI_POWER
+from landsweep.sweeps.laws.optimal_settings import OPTIMAL_BATCH, OPTIMAL_RATE
+from landsweep.sweeps.laws.power import POWER, POWER_OFFSET
+from landsweep.sweeps.laws.random_features import RANDOM_FEATURES
+from landsweep.sweeps.laws.rectified import RECTIFIED
+from landsweep.sweeps.laws.resolution_limited import RESOLUTION_LIMITED
+from landsweep.sweeps.laws.steps_to_target import STEPS_TO_TARGET
+from landsweep.sweeps.laws.task_sigmoid import TASK_SIGMOID
+from landsweep.sweeps.laws.ticket_ensembling import TICKET_ENSEMBLING
+from landsweep.sweeps.laws.variance_limited import VARIANCE_LIMITED
+from landsweep.sweeps.laws.wall_clock import WALL_CLOCK
 
 __all__ = ["FAMILIES", "LAWS", "law_named"]
 

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from sweeps.lab.laws.base import Floats, Law, Parameter, Points, Quantity, column, grid
+from landsweep.sweeps.laws.base import Floats, Law, Parameter, Points, Quantity, column, grid
 
 __all__ = ["CHINCHILLA", "Chinchilla"]
 

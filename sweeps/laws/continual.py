@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from sweeps.lab.laws.annealing import areas
-from sweeps.lab.laws.base import Floats, Law, Parameter, Points, Quantity, centre, column, decay, grid
+from landsweep.sweeps.laws.annealing import areas
+from landsweep.sweeps.laws.base import Floats, Law, Parameter, Points, Quantity, centre, column, decay, grid
 
 __all__ = ["CONTINUAL", "Continual"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.special import expit
 
-from sweeps.lab.laws.base import Floats, Law, Parameter, Points, Quantity, column, grid, two_shares
+from landsweep.sweeps.laws.base import Floats, Law, Parameter, Points, Quantity, column, grid, two_shares
 
 __all__ = ["DECELERATION", "Deceleration"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from sweeps.lab.laws.base import Floats, Law, Parameter, Points, Quantity, centre, column, grid, two_shares
+from landsweep.sweeps.laws.base import Floats, Law, Parameter, Points, Quantity, centre, column, grid, two_shares
 
 __all__ = ["KAPLAN_JOINT", "KaplanJoint"]
 

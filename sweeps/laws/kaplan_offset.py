@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from sweeps.lab.laws.base import Floats, Parameter, Points, column
-from sweeps.lab.laws.kaplan_joint import KaplanJoint
+from landsweep.sweeps.laws.base import Floats, Parameter, Points, column
+from landsweep.sweeps.laws.kaplan_joint import KaplanJoint
 
 __all__ = ["KAPLAN_OFFSET", "KaplanOffset"]
 

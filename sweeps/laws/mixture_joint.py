@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from sweeps.lab.laws.base import Floats, Law, Parameter, Points, Quantity, centre, column, grid
-from sweeps.lab.laws.mixture_additive import mixture_points, powers
+from landsweep.sweeps.laws.base import Floats, Law, Parameter, Points, Quantity, centre, column, grid
+from landsweep.sweeps.laws.mixture_additive import mixture_points, powers
 
 __all__ = ["MIXTURE_JOINT", "MixtureJoint"]
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from orchestrator.errors import UsageError
-from sweeps.lab.laws.base import Floats, Law, Parameter, Points, Quantity, centre, column, decay, grid
-from sweeps.lab.laws.curve_rows import SUM_BEFORE, abrupt, curves, given_before, notes
+from landsweep.orchestrator.errors import UsageError
+from landsweep.sweeps.laws.base import Floats, Law, Parameter, Points, Quantity, centre, column, decay, grid
+from landsweep.sweeps.laws.fitting.curve_rows import SUM_BEFORE, abrupt, curves, given_before, notes
 
 __all__ = ["MULTI_POWER", "MultiPower"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from sweeps.lab.laws.base import Floats, Law, Parameter, Points, Quantity, centre, column, grid
+from landsweep.sweeps.laws.base import Floats, Law, Parameter, Points, Quantity, centre, column, grid
 
 __all__ = ["POWER", "POWER_OFFSET", "Power", "PowerOffset"]
 

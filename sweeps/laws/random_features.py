@@ -9,8 +9,8 @@ from typing import ClassVar
 import numpy as np
 from scipy.optimize import linprog
 
-from orchestrator.errors import UsageError
-from sweeps.lab.laws.base import Floats, Law, Parameter, Points, Quantity, centre, column, grid
+from landsweep.orchestrator.errors import UsageError
+from landsweep.sweeps.laws.base import Floats, Law, Parameter, Points, Quantity, centre, column, grid
 
 __all__ = ["RANDOM_FEATURES", "Component", "RandomFeatures", "components", "compute_optimal", "phase"]
 

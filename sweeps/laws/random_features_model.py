@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from orchestrator.errors import UsageError
-from sweeps.lab.laws.base import Floats
+from landsweep.orchestrator.errors import UsageError
+from landsweep.sweeps.laws.base import Floats
 
 __all__ = ["Model", "draw_model"]
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from orchestrator.axes import Value
-from orchestrator.errors import SpecError
-from sweeps.lab.recipe import Recipe
-from sweeps.lab.schedules import WarmupStableDecay
+from landsweep.orchestrator.axes import Value
+from landsweep.orchestrator.errors import SpecError
+from landsweep.sweeps.lab.recipe import Recipe
+from landsweep.sweeps.lab.schedules import WarmupStableDecay
 
 __all__ = ["Horizons", "wsd_of"]
 

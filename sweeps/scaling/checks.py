@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from orchestrator.errors import SpecError, UsageError
-from sweeps.lab.laws.base import Law
-from sweeps.lab.laws.catalogue import LAWS, law_named
-from sweeps.lab.laws.problem import checked_fixed
-from sweeps.lab.outline import foresee_recipe
-from sweeps.lab.scaling.ladder import Ladder
-from sweeps.lab.scaling.plan import cells, horizons_of
-from sweeps.lab.scaling.spec import ScalingSpec
+from landsweep.orchestrator.errors import SpecError, UsageError
+from landsweep.sweeps.lab.outline import foresee_recipe
+from landsweep.sweeps.laws.base import Law
+from landsweep.sweeps.laws.catalogue import LAWS, law_named
+from landsweep.sweeps.laws.fitting.problem import checked_fixed
+from landsweep.sweeps.scaling.ladder import Ladder
+from landsweep.sweeps.scaling.plan import cells, horizons_of
+from landsweep.sweeps.scaling.spec import ScalingSpec
 
 __all__ = ["check_study"]
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from orchestrator.text import printable
+from landsweep.orchestrator.text import printable
 
 __all__ = ["register"]
 
@@ -24,7 +24,7 @@ def _predict(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON with stable fields.")] = False,
 ) -> None:
     """Say which size, how many tokens and what loss a study's fit holds best for a budget, with intervals."""
-    from sweeps.lab.scaling.forecast import predict
+    from landsweep.sweeps.scaling.predict import predict
 
     prediction = predict(folder, flops)
     typer.echo(prediction.json() if as_json else printable(prediction.text()))

@@ -8,16 +8,16 @@ from typing import Any
 
 import torch
 
-from orchestrator.kind import Costs, Workbench
-from orchestrator.report.parts import Table
-from orchestrator.unit import Unit
-from sweeps.lab.packs.backends import Loop
-from sweeps.lab.packs.calibrate import shortest_step
-from sweeps.lab.scaling.branches import Horizons
-from sweeps.lab.scaling.ladder import Ladder, Size
-from sweeps.lab.scaling.plan import cells, horizons_of
-from sweeps.lab.scaling.recipes import StudyRecipes
-from sweeps.lab.scaling.spec import ScalingSpec
+from landsweep.orchestrator.kind import Costs, Workbench
+from landsweep.orchestrator.report.parts import Table
+from landsweep.orchestrator.unit import Unit
+from landsweep.sweeps.lab.training.backends import Loop
+from landsweep.sweeps.lab.training.calibrate import shortest_step
+from landsweep.sweeps.scaling.branches import Horizons
+from landsweep.sweeps.scaling.ladder import Ladder, Size
+from landsweep.sweeps.scaling.plan import cells, horizons_of
+from landsweep.sweeps.scaling.recipes import StudyRecipes
+from landsweep.sweeps.scaling.spec import ScalingSpec
 
 __all__ = ["study_costs"]
 

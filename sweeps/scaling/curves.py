@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from orchestrator.errors import UsageError
-from sweeps.lab.laws.annealing import ANNEALING, areas
-from sweeps.lab.laws.base import Floats
-from sweeps.lab.laws.fit import fit
-from sweeps.lab.laws.outcome import Fit
-from sweeps.lab.schedules import Schedule, WarmupStableDecay
+from landsweep.orchestrator.errors import UsageError
+from landsweep.sweeps.lab.schedules import Schedule, WarmupStableDecay
+from landsweep.sweeps.laws.annealing import ANNEALING, areas
+from landsweep.sweeps.laws.base import Floats
+from landsweep.sweeps.laws.fitting.fit import fit
+from landsweep.sweeps.laws.fitting.fitted import Fit
 
 __all__ = ["MOMENTUM", "Curve", "Curves", "annealed"]
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from orchestrator.spec import Section
-from sweeps.lab.laws.random_features_model import Model as RandomFeatures
-from sweeps.lab.laws.random_features_model import draw_model
-from sweeps.lab.streams import stream
+from landsweep.orchestrator.spec import Section
+from landsweep.sweeps.lab.streams import stream
+from landsweep.sweeps.laws.random_features_model import Model as RandomFeatures
+from landsweep.sweeps.laws.random_features_model import draw_model
 
 __all__ = ["Features"]
 

@@ -10,12 +10,12 @@ import pandas as pd
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import ListedColormap
 
-from orchestrator.report.canvas import PALETTE, log_ticks, new_picture, plain, shades
-from sweeps.lab.laws.base import Floats
-from sweeps.lab.laws.outcome import Fit
-from sweeps.lab.scaling.curves import Curves
-from sweeps.lab.scaling.study import Minimum
-from sweeps.lab.schedules import Schedule
+from landsweep.orchestrator.report.canvas import PALETTE, log_ticks, new_picture, plain, shades
+from landsweep.sweeps.lab.schedules import Schedule
+from landsweep.sweeps.laws.base import Floats
+from landsweep.sweeps.laws.fitting.fitted import Fit
+from landsweep.sweeps.scaling.curves import Curves
+from landsweep.sweeps.scaling.study import Minimum
 
 __all__ = [
     "compute_picture",

@@ -10,19 +10,19 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from orchestrator.axes import Value
-from orchestrator.kind import Arrays, Costed, Costs, Ranked, Session, Workbench
-from orchestrator.report.parts import Report
-from orchestrator.row import Column
-from orchestrator.unit import Keys
-from sweeps.lab.scaling.checks import check_study
-from sweeps.lab.scaling.ladder import Ladder
-from sweeps.lab.scaling.plan import PARAMS, Proposal, ScalingPlanner, cells
-from sweeps.lab.scaling.recipes import StudyRecipes
-from sweeps.lab.scaling.session import COUNTS, FEATURE_COLUMNS, FeatureStudy, TrainedStudy
-from sweeps.lab.scaling.spec import ScalingSpec
-from sweeps.lab.zoo.columns import trained_columns
-from sweeps.lab.zoo.kind import PlannedPack, TrainedKind
+from landsweep.orchestrator.axes import Value
+from landsweep.orchestrator.kind import Arrays, Costed, Costs, Ranked, Session, Workbench
+from landsweep.orchestrator.report.parts import Report
+from landsweep.orchestrator.row import Column
+from landsweep.orchestrator.unit import Keys
+from landsweep.sweeps.lab.training_units.columns import trained_columns
+from landsweep.sweeps.lab.training_units.kind import PlannedPack, TrainedKind
+from landsweep.sweeps.scaling.checks import check_study
+from landsweep.sweeps.scaling.ladder import Ladder
+from landsweep.sweeps.scaling.plan import PARAMS, Proposal, ScalingPlanner, cells
+from landsweep.sweeps.scaling.recipes import StudyRecipes
+from landsweep.sweeps.scaling.session import COUNTS, FEATURE_COLUMNS, FeatureStudy, TrainedStudy
+from landsweep.sweeps.scaling.spec import ScalingSpec
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -78,7 +78,7 @@ class ScalingKind(TrainedKind[ScalingSpec], Costed[ScalingSpec], Ranked[ScalingS
 
     def planner(self, spec: ScalingSpec) -> ScalingPlanner:
         def propose(rows: Sequence[Mapping[str, Any]]) -> Sequence[Proposal]:
-            from sweeps.lab.scaling.study import proposals
+            from landsweep.sweeps.scaling.study import proposals
 
             return proposals(spec, rows)
 
@@ -111,19 +111,19 @@ class ScalingKind(TrainedKind[ScalingSpec], Costed[ScalingSpec], Ranked[ScalingS
 
     def costs(self, spec: ScalingSpec, done: Collection[str], bench: Workbench) -> Costs:
         """Seconds of each size and horizon, from timing single steps of the smaller sizes."""
-        from sweeps.lab.scaling.costs import study_costs
+        from landsweep.sweeps.scaling.costs import study_costs
 
         return study_costs(spec, [u for u in self.planner(spec).fitted if u.key not in done], bench)
 
     def tracked(self, spec: ScalingSpec, rows: pd.DataFrame) -> pd.DataFrame:
         """Runs by test loss within their size and horizon: what the law is fitted to comes first."""
-        from sweeps.lab.ranking import best_of_each
-        from sweeps.lab.scaling.study import CELL
+        from landsweep.sweeps.lab.training_units.ranking import best_of_each
+        from landsweep.sweeps.scaling.study import CELL
 
         del spec
         return best_of_each(rows, CELL, "test_loss")
 
     def report(self, spec: ScalingSpec, rows: pd.DataFrame, series: pd.DataFrame) -> Report:
-        from sweeps.lab.scaling.report import study_report
+        from landsweep.sweeps.scaling.report import study_report
 
         return study_report(spec, rows, series)

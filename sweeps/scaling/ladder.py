@@ -8,13 +8,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from orchestrator.errors import SpecError
-from sweeps.lab.data import DataSpec, Dimensions, sources_with_dimensions
-from sweeps.lab.flops import closed_form, count
-from sweeps.lab.models import Net
-from sweeps.lab.models.resize import lacking, resized
-from sweeps.lab.recipe import Recipe
-from sweeps.lab.scaling.spec import ScalingSpec, Shape
+from landsweep.orchestrator.errors import SpecError
+from landsweep.sweeps.lab.data import DataSpec, Dimensions, sources_with_dimensions
+from landsweep.sweeps.lab.flops import closed_form, count
+from landsweep.sweeps.lab.models import Net
+from landsweep.sweeps.lab.models.resize import lacking, resized
+from landsweep.sweeps.lab.recipe import Recipe
+from landsweep.sweeps.scaling.spec import ScalingSpec, Shape
 
 __all__ = ["Ladder", "Size"]
 

@@ -6,15 +6,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
-from orchestrator.axes import Value
-from orchestrator.errors import SpecError, UsageError
-from orchestrator.planner import Planner
-from orchestrator.row import Column
-from orchestrator.unit import Keys, Unit
-from sweeps.lab.branch_queue import BranchQueue
-from sweeps.lab.scaling.branches import Horizons, wsd_of
-from sweeps.lab.scaling.ladder import Ladder, Size
-from sweeps.lab.scaling.spec import Limits, ScalingSpec
+from landsweep.orchestrator.axes import Value
+from landsweep.orchestrator.errors import SpecError, UsageError
+from landsweep.orchestrator.planner import Planner
+from landsweep.orchestrator.row import Column
+from landsweep.orchestrator.unit import Keys, Unit
+from landsweep.sweeps.lab.training_units.branch_queue import BranchQueue
+from landsweep.sweeps.scaling.branches import Horizons, wsd_of
+from landsweep.sweeps.scaling.ladder import Ladder, Size
+from landsweep.sweeps.scaling.spec import Limits, ScalingSpec
 
 __all__ = ["PARAMS", "Cell", "Proposal", "ScalingPlanner", "cell_of", "cells", "horizons_of", "units_of"]
 

@@ -9,13 +9,13 @@ from typing import Any
 
 import pandas as pd
 
-from orchestrator.display import table_text
-from orchestrator.errors import UsageError
-from orchestrator.report.parts import Table
-from orchestrator.sweep import Sweep
-from sweeps.lab.scaling.ladder import Ladder
-from sweeps.lab.scaling.spec import ScalingSpec
-from sweeps.lab.scaling.study import Study, best_sizes
+from landsweep.orchestrator.commands.display import table_text
+from landsweep.orchestrator.errors import UsageError
+from landsweep.orchestrator.report.parts import Table
+from landsweep.orchestrator.run.sweep import Sweep
+from landsweep.sweeps.scaling.ladder import Ladder
+from landsweep.sweeps.scaling.spec import ScalingSpec
+from landsweep.sweeps.scaling.study import Study, best_sizes
 
 __all__ = ["ALLOCATION", "Prediction", "allocation_lines", "predict"]
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
-from orchestrator.axes import Value
-from sweeps.lab.branch import Cooldown, branch
-from sweeps.lab.recipe import Recipe
-from sweeps.lab.scaling.ladder import Ladder
-from sweeps.lab.scaling.plan import cells, horizons_of
-from sweeps.lab.scaling.spec import ScalingSpec
-from sweeps.lab.zoo.branching import BranchingRecipes
-from sweeps.lab.zoo.recipes import RecipeFields
+from landsweep.orchestrator.axes import Value
+from landsweep.sweeps.lab.recipe import Recipe
+from landsweep.sweeps.lab.training_units.branching import BranchingRecipes
+from landsweep.sweeps.lab.training_units.cooldown import Cooldown, branch
+from landsweep.sweeps.lab.training_units.recipes import RecipeFields
+from landsweep.sweeps.scaling.ladder import Ladder
+from landsweep.sweeps.scaling.plan import cells, horizons_of
+from landsweep.sweeps.scaling.spec import ScalingSpec
 
 __all__ = ["StudyRecipes"]
 

@@ -8,16 +8,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from orchestrator.errors import UsageError
-from orchestrator.report.parts import Figure, Part, Report, Section, Table
-from sweeps.lab.data import Markov
-from sweeps.lab.laws.chinchilla import Chinchilla
-from sweeps.lab.laws.lack_of_fit import lack_of_fit
-from sweeps.lab.laws.outcome import Fit
-from sweeps.lab.laws.random_features import components, compute_optimal, phase
-from sweeps.lab.scaling.curves import MOMENTUM, annealed
-from sweeps.lab.scaling.features import Features
-from sweeps.lab.scaling.figures import (
+from landsweep.orchestrator.errors import UsageError
+from landsweep.orchestrator.report.parts import Figure, Part, Report, Section, Table
+from landsweep.sweeps.lab.data import Markov
+from landsweep.sweeps.laws.chinchilla import Chinchilla
+from landsweep.sweeps.laws.fitting.fitted import Fit
+from landsweep.sweeps.laws.fitting.lack_of_fit import lack_of_fit
+from landsweep.sweeps.laws.random_features import components, compute_optimal, phase
+from landsweep.sweeps.scaling.curves import MOMENTUM, annealed
+from landsweep.sweeps.scaling.features import Features
+from landsweep.sweeps.scaling.figures import (
     compute_picture,
     curves_picture,
     isoflop_picture,
@@ -26,10 +26,10 @@ from sweeps.lab.scaling.figures import (
     predicted_picture,
     residual_picture,
 )
-from sweeps.lab.scaling.forecast import ALLOCATION, allocation_lines
-from sweeps.lab.scaling.ladder import Ladder
-from sweeps.lab.scaling.spec import ScalingSpec
-from sweeps.lab.scaling.study import Study, best_sizes, exponent
+from landsweep.sweeps.scaling.ladder import Ladder
+from landsweep.sweeps.scaling.predict import ALLOCATION, allocation_lines
+from landsweep.sweeps.scaling.spec import ScalingSpec
+from landsweep.sweeps.scaling.study import Study, best_sizes, exponent
 
 __all__ = ["larger_runs", "study_report"]
 

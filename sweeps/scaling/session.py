@@ -6,15 +6,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 
-from orchestrator.errors import UsageError
-from orchestrator.kind import Arrays, Workbench
-from orchestrator.row import Column, Metric, Outcome, Progress, Status
-from orchestrator.unit import Unit
-from sweeps.lab.scaling.ladder import Ladder
-from sweeps.lab.scaling.recipes import StudyRecipes
-from sweeps.lab.scaling.spec import ScalingSpec
-from sweeps.lab.zoo.branching import BEGUN, Points
-from sweeps.lab.zoo.session import TrainingSession
+from landsweep.orchestrator.errors import UsageError
+from landsweep.orchestrator.kind import Arrays, Workbench
+from landsweep.orchestrator.row import Column, Metric, Outcome, Progress, Status
+from landsweep.orchestrator.unit import Unit
+from landsweep.sweeps.lab.training_units.branching import BEGUN, Points
+from landsweep.sweeps.lab.training_units.session import TrainingSession
+from landsweep.sweeps.scaling.ladder import Ladder
+from landsweep.sweeps.scaling.recipes import StudyRecipes
+from landsweep.sweeps.scaling.spec import ScalingSpec
 
 __all__ = ["COUNTS", "FEATURE_COLUMNS", "FeatureStudy", "TrainedStudy"]
 

@@ -6,13 +6,13 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AliasChoices, BeforeValidator, Field, model_validator
 
-from orchestrator.axes import Axis, AxisLike
-from orchestrator.spec import IsAxis, IsLabel, Section
-from sweeps.lab.laws.base import Law
-from sweeps.lab.laws.catalogue import law_named
-from sweeps.lab.recipe import Recipe
-from sweeps.lab.scaling.features import Features
-from sweeps.lab.zoo.kind import TrainedSpec
+from landsweep.orchestrator.axes import Axis, AxisLike
+from landsweep.orchestrator.spec import IsAxis, IsLabel, Section
+from landsweep.sweeps.lab.recipe import Recipe
+from landsweep.sweeps.lab.training_units.kind import TrainedSpec
+from landsweep.sweeps.laws.base import Law
+from landsweep.sweeps.laws.catalogue import law_named
+from landsweep.sweeps.scaling.features import Features
 
 __all__ = ["Limits", "Rate", "ScalingSpec", "Shape", "Validate"]
 

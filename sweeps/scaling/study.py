@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from orchestrator.errors import UsageError
-from sweeps.lab.laws.base import Floats
-from sweeps.lab.laws.fit import fit as fit_law
-from sweeps.lab.laws.outcome import Fit
-from sweeps.lab.laws.power import POWER
-from sweeps.lab.scaling.ladder import Ladder, Size
-from sweeps.lab.scaling.plan import Proposal, cell_of
-from sweeps.lab.scaling.spec import ScalingSpec
+from landsweep.orchestrator.errors import UsageError
+from landsweep.sweeps.laws.base import Floats
+from landsweep.sweeps.laws.fitting.fit import fit as fit_law
+from landsweep.sweeps.laws.fitting.fitted import Fit
+from landsweep.sweeps.laws.power import POWER
+from landsweep.sweeps.scaling.ladder import Ladder, Size
+from landsweep.sweeps.scaling.plan import Proposal, cell_of
+from landsweep.sweeps.scaling.spec import ScalingSpec
 
 __all__ = ["CELL", "Minimum", "Study", "best_sizes", "exponent", "fitted", "minima", "points", "proposals"]
 

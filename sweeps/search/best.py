@@ -7,13 +7,13 @@ from typing import Any
 import pandas as pd
 from pydantic import ValidationError
 
-from orchestrator.axes import Axis
-from orchestrator.errors import UsageError
-from orchestrator.reading import write_yaml
-from orchestrator.text import one_line
-from sweeps.lab.search.spec import SearchSpec
-from sweeps.lab.search.table import best_first, trials_of, values_of
-from sweeps.lab.search.trials import TRIAL, TrialRecipes, arguments
+from landsweep.orchestrator.axes import Axis
+from landsweep.orchestrator.errors import UsageError
+from landsweep.orchestrator.reading import write_yaml
+from landsweep.orchestrator.text import one_line
+from landsweep.sweeps.search.spec import SearchSpec
+from landsweep.sweeps.search.table import best_first, trials_of, values_of
+from landsweep.sweeps.search.trials import TRIAL, TrialRecipes, arguments
 
 __all__ = ["best_spec", "best_text"]
 

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from orchestrator.errors import SpecError
-from orchestrator.text import one_line, printable
+from landsweep.orchestrator.errors import SpecError
+from landsweep.orchestrator.text import one_line, printable
 
 if TYPE_CHECKING:
-    from orchestrator.sweep import Sweep
+    from landsweep.orchestrator.run.sweep import Sweep
 
 __all__ = ["register"]
 
@@ -30,8 +30,8 @@ def register(app: typer.Typer) -> None:
 
 
 def _opened(folder: Path) -> Sweep:
-    from orchestrator.sweep import Sweep
-    from sweeps.search import SearchKind
+    from landsweep.orchestrator.run.sweep import Sweep
+    from landsweep.sweeps.search.kind import SearchKind
 
     sweep = Sweep.at(folder)
     if not isinstance(sweep.kind, SearchKind):
@@ -44,7 +44,7 @@ def _best(
     trial: Annotated[int | None, typer.Option("--trial", help="This one instead of the best.")] = None,
 ) -> None:
     """Print the best settings as a spec that is ready to run."""
-    from sweeps.lab.search.best import best_text
+    from landsweep.sweeps.search.best import best_text
 
     sweep = _opened(folder)
     typer.echo(printable(best_text(sweep.spec, sweep.rows(), trial)), nl=False)  # type: ignore[arg-type]
@@ -55,8 +55,8 @@ def _export(
     to: Annotated[str, typer.Option("--to", help="A storage of Optuna, such as sqlite:///study.db.")],
 ) -> None:
     """Write the trials that have ended to a storage of Optuna, for optuna-dashboard; twice is once."""
-    from orchestrator.search import StudyPlanner, write_study
-    from sweeps.search import search_of
+    from landsweep.orchestrator.search import StudyPlanner, write_study
+    from landsweep.sweeps.search.kind import search_of
 
     sweep = _opened(folder)
     planner = sweep.planner()
@@ -72,7 +72,7 @@ def _points(
     best: Annotated[int, typer.Option("--best", min=1, help="So many of its best trials.")] = 5,
 ) -> None:
     """Print the best trials of any Optuna study as start points: the field `enqueue` of a search."""
-    from orchestrator.reading import write_yaml
-    from orchestrator.search import best_points
+    from landsweep.orchestrator.reading import write_yaml
+    from landsweep.orchestrator.search import best_points
 
     typer.echo(printable(write_yaml({"enqueue": best_points(url, study, best)})), nl=False)

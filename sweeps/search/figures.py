@@ -10,14 +10,14 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from orchestrator.report.canvas import PALETTE, log_ticks, new_picture, page_style, panel_grid, plain, words
-from orchestrator.report.parts import Figure
-from orchestrator.report.ranges import Range
-from orchestrator.settings import Dimension
-from orchestrator.unit import canonical
-from sweeps.lab.arrays import Floats
-from sweeps.lab.search.table import exists_in
-from sweeps.lab.search.trials import TRIAL
+from landsweep.orchestrator.report.canvas import PALETTE, log_ticks, new_picture, page_style, panel_grid, plain, words
+from landsweep.orchestrator.report.parts import Figure
+from landsweep.orchestrator.report.ranges import Range
+from landsweep.orchestrator.search.space import Dimension
+from landsweep.orchestrator.unit import canonical
+from landsweep.sweeps.lab.arrays import Floats
+from landsweep.sweeps.search.table import exists_in
+from landsweep.sweeps.search.trials import TRIAL
 
 __all__ = [
     "floats",

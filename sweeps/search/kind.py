@@ -9,22 +9,22 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
-from orchestrator.axes import Value
-from orchestrator.kind import Arrays, Ranked, Session, Workbench
-from orchestrator.planner import Planner
-from orchestrator.report.parts import Report
-from orchestrator.row import Column, param_columns
-from orchestrator.settings import Dimension
-from orchestrator.unit import Keys, Unit
-from sweeps.lab.search.spec import SearchSpec
-from sweeps.lab.search.trials import TRIAL, TrialRecipes, recipes_by_pack
-from sweeps.lab.zoo.columns import trained_columns
-from sweeps.lab.zoo.kind import PlannedPack, TrainedKind
+from landsweep.orchestrator.axes import Value
+from landsweep.orchestrator.kind import Arrays, Ranked, Session, Workbench
+from landsweep.orchestrator.planner import Planner
+from landsweep.orchestrator.report.parts import Report
+from landsweep.orchestrator.row import Column, param_columns
+from landsweep.orchestrator.search.space import Dimension
+from landsweep.orchestrator.unit import Keys, Unit
+from landsweep.sweeps.lab.training_units.columns import trained_columns
+from landsweep.sweeps.lab.training_units.kind import PlannedPack, TrainedKind
+from landsweep.sweeps.search.spec import SearchSpec
+from landsweep.sweeps.search.trials import TRIAL, TrialRecipes, recipes_by_pack
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from orchestrator.search import Search
+    from landsweep.orchestrator.search import Search
 
 __all__ = ["SearchKind", "SearchSpec", "search_of"]
 
@@ -37,7 +37,7 @@ _TARGET = (
 
 def search_of(spec: SearchSpec) -> Search:
     """What the planner is asked for."""
-    from orchestrator.search import Goal, Search
+    from landsweep.orchestrator.search import Goal, Search
 
     return Search(
         name=spec.name,
@@ -113,7 +113,7 @@ class SearchKind(TrainedKind[SearchSpec], Ranked[SearchSpec]):
         return (*(Column(name, c.doc, c.unit, c.type) for name, c in spec.columns.items()), *target)
 
     def planner(self, spec: SearchSpec) -> Planner:
-        from orchestrator.search import StudyPlanner
+        from landsweep.orchestrator.search import StudyPlanner
 
         keys = Keys(self.name, self.version, spec.context())
         recipes = TrialRecipes(spec) if spec.recipe is not None else None
@@ -145,7 +145,7 @@ class SearchKind(TrainedKind[SearchSpec], Ranked[SearchSpec]):
             super().check(spec, bench)
 
     def open(self, spec: SearchSpec, prepared: Mapping[str, Arrays], bench: Workbench) -> Session:
-        from sweeps.lab.search.session import FunctionTrials, RecipeTrials
+        from landsweep.sweeps.search.session import FunctionTrials, RecipeTrials
 
         return FunctionTrials(spec, bench) if spec.recipe is None else RecipeTrials(spec, prepared, bench)
 
@@ -159,7 +159,7 @@ class SearchKind(TrainedKind[SearchSpec], Ranked[SearchSpec]):
         return order.drop(columns="_ended")
 
     def report(self, spec: SearchSpec, rows: pd.DataFrame, series: pd.DataFrame) -> Report:
-        from sweeps.lab.search.report import search_report
+        from landsweep.sweeps.search.report import search_report
 
         return search_report(spec, search_of(spec), rows, series)
 

@@ -12,13 +12,13 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LogNorm, Normalize
 from numpy.typing import NDArray
 
-from orchestrator.report.canvas import new_picture, page_style, plain, words
-from orchestrator.report.parts import Figure
-from orchestrator.settings import Dimension
-from orchestrator.unit import canonical
-from sweeps.lab.arrays import Floats
-from sweeps.lab.search.figures import floats, wide
-from sweeps.lab.search.table import exists_in
+from landsweep.orchestrator.report.canvas import new_picture, page_style, plain, words
+from landsweep.orchestrator.report.parts import Figure
+from landsweep.orchestrator.search.space import Dimension
+from landsweep.orchestrator.unit import canonical
+from landsweep.sweeps.lab.arrays import Floats
+from landsweep.sweeps.search.figures import floats, wide
+from landsweep.sweeps.search.table import exists_in
 
 __all__ = ["parallel_figure"]
 

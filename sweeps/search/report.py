@@ -7,16 +7,16 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import pandas as pd
 
-from orchestrator.axes import Value
-from orchestrator.report.parts import Figure, Part, Report, Section, Table
-from orchestrator.report.values import label, number
-from orchestrator.search import Search, importances
-from orchestrator.settings import Dimension
-from sweeps.lab.search.figures import front_figure, history_figure, importance_figure, slice_figure
-from sweeps.lab.search.parallel import parallel_figure
-from sweeps.lab.search.spec import SearchSpec
-from sweeps.lab.search.table import best_first, front_of, trials_of, values_of
-from sweeps.lab.search.trials import TRIAL
+from landsweep.orchestrator.axes import Value
+from landsweep.orchestrator.report.parts import Figure, Part, Report, Section, Table
+from landsweep.orchestrator.report.values import label, number
+from landsweep.orchestrator.search import Search, importances
+from landsweep.orchestrator.search.space import Dimension
+from landsweep.sweeps.search.figures import front_figure, history_figure, importance_figure, slice_figure
+from landsweep.sweeps.search.parallel import parallel_figure
+from landsweep.sweeps.search.spec import SearchSpec
+from landsweep.sweeps.search.table import best_first, front_of, trials_of, values_of
+from landsweep.sweeps.search.trials import TRIAL
 
 __all__ = ["search_report"]
 

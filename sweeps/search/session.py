@@ -6,18 +6,18 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from orchestrator.callables import import_callable
-from orchestrator.kind import Arrays, Session, Workbench
-from orchestrator.row import Metric, Outcome, Progress, Status
-from orchestrator.unit import Unit
-from sweeps.lab.callable_session import CallableSession
-from sweeps.lab.calls import call_setup
-from sweeps.lab.flops import training_flops
-from sweeps.lab.packs.calendar import Calendar, samples_seen
-from sweeps.lab.recipe import Recipe
-from sweeps.lab.search.spec import SearchSpec, Target
-from sweeps.lab.search.trials import TrialRecipes, arguments
-from sweeps.lab.zoo.session import DataSets, TrainingSession
+from landsweep.orchestrator.callables import import_callable
+from landsweep.orchestrator.kind import Arrays, Session, Workbench
+from landsweep.orchestrator.row import Metric, Outcome, Progress, Status
+from landsweep.orchestrator.unit import Unit
+from landsweep.sweeps.lab.callables.calls import call_setup
+from landsweep.sweeps.lab.callables.session import CallableSession
+from landsweep.sweeps.lab.flops import training_flops
+from landsweep.sweeps.lab.recipe import Recipe
+from landsweep.sweeps.lab.training.calendar import Calendar, samples_seen
+from landsweep.sweeps.lab.training_units.session import DataSets, TrainingSession
+from landsweep.sweeps.search.spec import SearchSpec, Target
+from landsweep.sweeps.search.trials import TrialRecipes, arguments
 
 __all__ = ["FunctionTrials", "RecipeTrials"]
 

@@ -8,19 +8,19 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from orchestrator.callables import import_callable
-from orchestrator.canonical import Value, plain
-from orchestrator.errors import SpecError
-from orchestrator.row import METERS
-from orchestrator.samplers import Budget, CmaEs, NoPruner, PrunerSpec, SamplerSpec, Tpe
-from orchestrator.settings import Dimension, Setting, flat
-from orchestrator.spec import IsAxis, IsLabel, Section
-from sweeps.lab.callable_columns import ColumnSpec
-from sweeps.lab.calls import check_arguments, check_setup, imported
-from sweeps.lab.outline import foresee_recipe
-from sweeps.lab.recipe import Recipe
-from sweeps.lab.search.trials import TRIAL, TrialRecipes, arguments, trial_points
-from sweeps.lab.zoo.kind import TrainedSpec
+from landsweep.orchestrator.callables import import_callable
+from landsweep.orchestrator.canonical import Value, plain
+from landsweep.orchestrator.errors import SpecError
+from landsweep.orchestrator.row import METERS
+from landsweep.orchestrator.search.samplers import Budget, CmaEs, NoPruner, PrunerSpec, SamplerSpec, Tpe
+from landsweep.orchestrator.search.space import Dimension, Setting, flat
+from landsweep.orchestrator.spec import IsAxis, IsLabel, Section
+from landsweep.sweeps.lab.callables.calls import check_arguments, check_setup, imported
+from landsweep.sweeps.lab.callables.columns import ColumnSpec
+from landsweep.sweeps.lab.outline import foresee_recipe
+from landsweep.sweeps.lab.recipe import Recipe
+from landsweep.sweeps.lab.training_units.kind import TrainedSpec
+from landsweep.sweeps.search.trials import TRIAL, TrialRecipes, arguments, trial_points
 
 __all__ = ["GoalSpec", "SearchSpec", "Target"]
 

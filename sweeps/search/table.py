@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from orchestrator.axes import Value
-from orchestrator.settings import Dimension
-from sweeps.lab.search.trials import TRIAL
+from landsweep.orchestrator.axes import Value
+from landsweep.orchestrator.search.space import Dimension
+from landsweep.sweeps.search.trials import TRIAL
 
 __all__ = ["best_first", "exists_in", "front_of", "trials_of", "values_of"]
 

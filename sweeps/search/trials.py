@@ -7,12 +7,12 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
-from orchestrator.canonical import Value, decoded, plain
-from orchestrator.errors import SpecError
-from orchestrator.settings import Dimension, Setting, flat, is_setting
-from sweeps.lab.recipe import Recipe
-from sweeps.lab.zoo.conflicts import refuse_lost_settings, refuse_set_seed
-from sweeps.lab.zoo.recipes import SEED, RecipeFields, Recipes, shorter_first
+from landsweep.orchestrator.canonical import Value, decoded, plain
+from landsweep.orchestrator.errors import SpecError
+from landsweep.orchestrator.search.space import Dimension, Setting, flat, is_setting
+from landsweep.sweeps.lab.recipe import Recipe
+from landsweep.sweeps.lab.training_units.conflicts import refuse_lost_settings, refuse_set_seed
+from landsweep.sweeps.lab.training_units.recipes import SEED, RecipeFields, Recipes, shorter_first
 
 __all__ = ["TRIAL", "Space", "TrialRecipes", "arguments", "recipes_by_pack", "trial_points"]
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from orchestrator.text import one_line, printable
+from landsweep.orchestrator.text import one_line, printable
 
 __all__ = ["register"]
 
@@ -33,10 +33,10 @@ def _transfer_table(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON with stable fields.")] = False,
 ) -> None:
     """Whether the best learning rate carries over between sizes: optima, drift and the cost of carrying it over."""
-    from sweeps.lab.laws.options import parts
-    from sweeps.lab.laws.rules import chosen_by_any
-    from sweeps.lab.laws.tables import read_table
-    from sweeps.lab.transfer.table import judged
+    from landsweep.sweeps.laws.fitting.options import parts
+    from landsweep.sweeps.laws.fitting.rules import chosen_by_any
+    from landsweep.sweeps.laws.fitting.tables import read_table
+    from landsweep.sweeps.transfer.table import judged
 
     data = read_table(table)
     data = data[~chosen_by_any(exclude or (), data)].reset_index(drop=True)

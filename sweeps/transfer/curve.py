@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sweeps.lab.arrays import Floats
+from landsweep.sweeps.lab.arrays import Floats
 
 __all__ = ["Curve", "Drift", "Optimum", "drift", "notes", "penalty", "sensitivity"]
 

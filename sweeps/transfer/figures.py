@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 from matplotlib.ticker import MaxNLocator
 
-from orchestrator.report.canvas import PALETTE, log_ticks, new_picture, plain, shades, words
-from orchestrator.report.parts import Figure
-from sweeps.lab.laws.outcome import Fit
-from sweeps.lab.transfer.coordinates import FAIL, PASS, CoordinateCheck
-from sweeps.lab.transfer.curve import Curve, Drift
+from landsweep.orchestrator.report.canvas import PALETTE, log_ticks, new_picture, plain, shades, words
+from landsweep.orchestrator.report.parts import Figure
+from landsweep.sweeps.laws.fitting.fitted import Fit
+from landsweep.sweeps.transfer.coordinate_check import FAIL, PASS, CoordinateCheck
+from landsweep.sweeps.transfer.curve import Curve, Drift
 
 __all__ = ["along_figure", "coordinates_figure", "curves_figure", "optimum_figure", "steps_figure"]
 

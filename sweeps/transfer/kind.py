@@ -9,19 +9,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, ClassVar
 
-from orchestrator.errors import SpecError
-from orchestrator.kind import Arrays, Ranked, Workbench
-from orchestrator.report.parts import Report
-from orchestrator.row import Column
-from orchestrator.unit import Keys
-from sweeps.lab.outline import foresee_recipe
-from sweeps.lab.recipe import Recipe
-from sweeps.lab.transfer.plan import TransferPlanner
-from sweeps.lab.transfer.recipes import COORDINATES, CURVE, PART, SizedRecipes
-from sweeps.lab.transfer.session import TransferSession
-from sweeps.lab.transfer.spec import TransferSpec
-from sweeps.lab.zoo.columns import trained_columns
-from sweeps.lab.zoo.kind import PlannedPack, TrainedKind
+from landsweep.orchestrator.errors import SpecError
+from landsweep.orchestrator.kind import Arrays, Ranked, Workbench
+from landsweep.orchestrator.report.parts import Report
+from landsweep.orchestrator.row import Column
+from landsweep.orchestrator.unit import Keys
+from landsweep.sweeps.lab.outline import foresee_recipe
+from landsweep.sweeps.lab.recipe import Recipe
+from landsweep.sweeps.lab.training_units.columns import trained_columns
+from landsweep.sweeps.lab.training_units.kind import PlannedPack, TrainedKind
+from landsweep.sweeps.transfer.plan import TransferPlanner
+from landsweep.sweeps.transfer.recipes import COORDINATES, CURVE, PART, SizedRecipes
+from landsweep.sweeps.transfer.session import TransferSession
+from landsweep.sweeps.transfer.spec import TransferSpec
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -130,12 +130,12 @@ class TransferKind(TrainedKind[TransferSpec], Ranked[TransferSpec]):
 
     def tracked(self, spec: TransferSpec, rows: pd.DataFrame) -> pd.DataFrame:
         """Models of the curves by loss within their recipe and size; a coordinate check's short runs are left out."""
-        from sweeps.lab.ranking import best_of_each
+        from landsweep.sweeps.lab.training_units.ranking import best_of_each
 
         named = ["recipe"] if spec.recipes else []
         return best_of_each(rows[rows[PART] != COORDINATES], [PART, *named, spec.over], "loss")
 
     def report(self, spec: TransferSpec, rows: pd.DataFrame, series: pd.DataFrame) -> Report:
-        from sweeps.lab.transfer.report import transfer_report
+        from landsweep.sweeps.transfer.report import transfer_report
 
         return transfer_report(spec, rows, series)

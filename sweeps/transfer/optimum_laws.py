@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from sweeps.lab.laws.base import Law
-from sweeps.lab.laws.fit import fit
-from sweeps.lab.laws.outcome import Fit
-from sweeps.lab.laws.power import POWER
-from sweeps.lab.laws.steps_to_target import STEPS_TO_TARGET
+from landsweep.sweeps.laws.base import Law
+from landsweep.sweeps.laws.fitting.fit import fit
+from landsweep.sweeps.laws.fitting.fitted import Fit
+from landsweep.sweeps.laws.power import POWER
+from landsweep.sweeps.laws.steps_to_target import STEPS_TO_TARGET
 
 __all__ = ["critical_batch", "rate_law"]
 

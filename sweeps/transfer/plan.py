@@ -6,13 +6,13 @@ from collections.abc import Iterator, Mapping
 from itertools import chain, islice
 from typing import Any, NamedTuple
 
-from orchestrator.axes import Value
-from orchestrator.planner import Planner
-from orchestrator.unit import Keys, Unit
-from sweeps.lab.transfer.recipes import COORDINATES, CURVE, PART, SHARPNESS, SizedRecipes
-from sweeps.lab.transfer.search import RateSearch
-from sweeps.lab.transfer.spec import TransferSpec
-from sweeps.lab.zoo.recipes import VARIANT
+from landsweep.orchestrator.axes import Value
+from landsweep.orchestrator.planner import Planner
+from landsweep.orchestrator.unit import Keys, Unit
+from landsweep.sweeps.lab.training_units.recipes import VARIANT
+from landsweep.sweeps.transfer.rate_search import RateSearch
+from landsweep.sweeps.transfer.recipes import COORDINATES, CURVE, PART, SHARPNESS, SizedRecipes
+from landsweep.sweeps.transfer.spec import TransferSpec
 
 __all__ = ["TransferPlanner"]
 

@@ -6,14 +6,14 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from orchestrator.axes import Value
-from orchestrator.errors import SpecError
-from orchestrator.spec import parse
-from sweeps.lab.models.resize import resized
-from sweeps.lab.recipe import Recipe
-from sweeps.lab.transfer.spec import TransferSpec
-from sweeps.lab.zoo.conflicts import Write, refuse_lost_settings
-from sweeps.lab.zoo.recipes import SEED, VARIANT, RecipeFields, Recipes, short_path
+from landsweep.orchestrator.axes import Value
+from landsweep.orchestrator.errors import SpecError
+from landsweep.orchestrator.spec import parse
+from landsweep.sweeps.lab.models.resize import resized
+from landsweep.sweeps.lab.recipe import Recipe
+from landsweep.sweeps.lab.training_units.conflicts import Write, refuse_lost_settings
+from landsweep.sweeps.lab.training_units.recipes import SEED, VARIANT, RecipeFields, Recipes, short_path
+from landsweep.sweeps.transfer.spec import TransferSpec
 
 __all__ = ["COORDINATES", "CURVE", "PART", "RATE", "SHARPNESS", "SizedRecipes"]
 

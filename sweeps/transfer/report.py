@@ -7,14 +7,20 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 import pandas as pd
 
-from orchestrator.report.parts import Part, Report, Section, Table
-from orchestrator.report.tables import numbers
-from sweeps.lab.transfer.curve import Curve, Drift, drift, notes, penalty, sensitivity
-from sweeps.lab.transfer.figures import along_figure, coordinates_figure, curves_figure, optimum_figure, steps_figure
-from sweeps.lab.transfer.found import Results
-from sweeps.lab.transfer.laws import critical_batch, rate_law
-from sweeps.lab.transfer.recipes import CURVE, RATE
-from sweeps.lab.transfer.spec import TransferSpec
+from landsweep.orchestrator.report.parts import Part, Report, Section, Table
+from landsweep.orchestrator.report.tables import numbers
+from landsweep.sweeps.transfer.curve import Curve, Drift, drift, notes, penalty, sensitivity
+from landsweep.sweeps.transfer.figures import (
+    along_figure,
+    coordinates_figure,
+    curves_figure,
+    optimum_figure,
+    steps_figure,
+)
+from landsweep.sweeps.transfer.optimum_laws import critical_batch, rate_law
+from landsweep.sweeps.transfer.recipes import CURVE, RATE
+from landsweep.sweeps.transfer.results import Results
+from landsweep.sweeps.transfer.spec import TransferSpec
 
 __all__ = ["transfer_report"]
 

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from orchestrator.report.tables import numbers
-from sweeps.lab.probes import ACTIVATION
-from sweeps.lab.transfer.coordinates import CoordinateCheck, coordinate_check
-from sweeps.lab.transfer.curve import Curve
-from sweeps.lab.transfer.recipes import COORDINATES, CURVE, PART, RATE, SHARPNESS
+from landsweep.orchestrator.report.tables import numbers
+from landsweep.sweeps.lab.probes import ACTIVATION
+from landsweep.sweeps.transfer.coordinate_check import CoordinateCheck, coordinate_check
+from landsweep.sweeps.transfer.curve import Curve
+from landsweep.sweeps.transfer.recipes import COORDINATES, CURVE, PART, RATE, SHARPNESS
 
 __all__ = ["Results"]
 

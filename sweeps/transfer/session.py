@@ -6,12 +6,12 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from orchestrator.kind import Arrays, Workbench
-from orchestrator.row import Metric, Outcome, Progress, Status
-from orchestrator.unit import Unit
-from sweeps.lab.transfer.recipes import CURVE, PART, SizedRecipes
-from sweeps.lab.transfer.spec import TransferSpec
-from sweeps.lab.zoo.session import TrainingSession
+from landsweep.orchestrator.kind import Arrays, Workbench
+from landsweep.orchestrator.row import Metric, Outcome, Progress, Status
+from landsweep.orchestrator.unit import Unit
+from landsweep.sweeps.lab.training_units.session import TrainingSession
+from landsweep.sweeps.transfer.recipes import CURVE, PART, SizedRecipes
+from landsweep.sweeps.transfer.spec import TransferSpec
 
 __all__ = ["TransferSession", "score"]
 

@@ -6,10 +6,10 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from orchestrator.axes import Axis, AxisLike
-from orchestrator.spec import IsAxis, IsLabel, IsNamedAxis, Section
-from sweeps.lab.recipe import Recipe
-from sweeps.lab.zoo.kind import TrainedSpec
+from landsweep.orchestrator.axes import Axis, AxisLike
+from landsweep.orchestrator.spec import IsAxis, IsLabel, IsNamedAxis, Section
+from landsweep.sweeps.lab.recipe import Recipe
+from landsweep.sweeps.lab.training_units.kind import TrainedSpec
 
 __all__ = ["Coordinates", "SharpnessSeries", "TransferSpec"]
 

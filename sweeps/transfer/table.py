@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from orchestrator.errors import UsageError
-from orchestrator.report.columns_text import columns_text
-from sweeps.lab.laws.outcome import Fit
-from sweeps.lab.transfer.curve import Curve, Drift, drift, notes, penalty
-from sweeps.lab.transfer.laws import rate_law
+from landsweep.orchestrator.errors import UsageError
+from landsweep.orchestrator.report.columns_text import columns_text
+from landsweep.sweeps.laws.fitting.fitted import Fit
+from landsweep.sweeps.transfer.curve import Curve, Drift, drift, notes, penalty
+from landsweep.sweeps.transfer.optimum_laws import rate_law
 
 __all__ = ["Judged", "judged"]
 

@@ -22,8 +22,8 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from pydantic import Field
 
-from orchestrator.errors import SpecError
-from orchestrator.spec import Section
+from landsweep.orchestrator.errors import SpecError
+from landsweep.orchestrator.spec import Section
 
 __all__ = [
     "LONGEST",

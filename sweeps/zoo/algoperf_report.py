@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from orchestrator.report.canvas import PALETTE, new_picture, plain
-from orchestrator.report.parts import Figure, Part, Section, Table
-from sweeps.lab.algoperf import (
+from landsweep.orchestrator.report.canvas import PALETTE, new_picture, plain
+from landsweep.orchestrator.report.parts import Figure, Part, Section, Table
+from landsweep.sweeps.zoo.algoperf import (
     LONGEST,
     Clock,
     Target,

@@ -13,13 +13,13 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own convention
 from torch import Tensor
 
-from orchestrator.errors import Untrusted, UsageError
-from orchestrator.kind import Workbench
-from sweeps.lab.data import Data, Split
-from sweeps.lab.packs import Checkpoint, Ended, train_pack
-from sweeps.lab.recipe import Recipe
-from sweeps.lab.zoo.reader import Member, Zoo
-from sweeps.lab.zoo.session import DataSets
+from landsweep.orchestrator.errors import Untrusted, UsageError
+from landsweep.orchestrator.kind import Workbench
+from landsweep.sweeps.lab.data import Data, Split
+from landsweep.sweeps.lab.recipe import Recipe
+from landsweep.sweeps.lab.trained_models.reader import Member, Zoo
+from landsweep.sweeps.lab.training import Checkpoint, Ended, train_pack
+from landsweep.sweeps.lab.training_units.session import DataSets
 
 __all__ = ["Comparison", "reevaluate", "regenerate"]
 

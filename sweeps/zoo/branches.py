@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from orchestrator.planner import Planner
-from orchestrator.row import Column, param_columns
-from orchestrator.unit import Keys, Unit
-from sweeps.lab.branch import Cooldown
-from sweeps.lab.branch_queue import BranchQueue
-from sweeps.lab.zoo.plan import Grid, ZooPlanner
-from sweeps.lab.zoo.recipes import VARIANT
-from sweeps.lab.zoo.spec import BRANCH, ZooSpec
-from sweeps.lab.zoo.zoo_recipes import ZooRecipes
+from landsweep.orchestrator.planner import Planner
+from landsweep.orchestrator.row import Column, param_columns
+from landsweep.orchestrator.unit import Keys, Unit
+from landsweep.sweeps.lab.training_units.branch_queue import BranchQueue
+from landsweep.sweeps.lab.training_units.cooldown import Cooldown
+from landsweep.sweeps.lab.training_units.recipes import VARIANT
+from landsweep.sweeps.zoo.plan import Grid, ZooPlanner
+from landsweep.sweeps.zoo.recipes import ZooRecipes
+from landsweep.sweeps.zoo.spec import BRANCH, ZooSpec
 
 __all__ = ["BranchPlanner", "branched_columns"]
 

@@ -9,13 +9,13 @@ from typing import Any
 
 import yaml
 
-from orchestrator.inside import folder_in, write_in
-from orchestrator.report.html import FigureView, Page, PageWriter, SectionView, TableView, page_html
-from orchestrator.report.parts import Section
-from orchestrator.report.values import ordered
-from orchestrator.text import one_line, printable
-from sweeps.lab.zoo.reader import Zoo
-from sweeps.lab.zoo.report import zoo_sections
+from landsweep.orchestrator.report.html import FigureView, Page, PageWriter, SectionView, TableView, page_html
+from landsweep.orchestrator.report.parts import Section
+from landsweep.orchestrator.report.values import ordered
+from landsweep.orchestrator.storage.inside import folder_in, write_in
+from landsweep.orchestrator.text import one_line, printable
+from landsweep.sweeps.lab.trained_models.reader import Zoo
+from landsweep.sweeps.zoo.report import zoo_sections
 
 __all__ = ["size_category", "write_card"]
 
@@ -90,7 +90,13 @@ _SIZES = (
 
 
 def _use(zoo: Zoo) -> Iterator[str]:
-    yield from ("## How to load it", "", "```python", "from sweeps.zoo import Zoo", 'zoo = Zoo("path/to/this/folder")')
+    yield from (
+        "## How to load it",
+        "",
+        "```python",
+        "from landsweep.sweeps.zoo.kind import Zoo",
+        'zoo = Zoo("path/to/this/folder")',
+    )
     yield "zoo.rows                                  # a line per model: settings, metrics, split"
     yield "net = zoo[0].module()                     # the network with its final weights"
     yield 'pairs = zoo.part("train").dataset("test_accuracy")   # weight vectors and targets, for torch'

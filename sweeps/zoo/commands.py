@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from orchestrator.errors import UsageError
-from orchestrator.inside import folder_in
-from orchestrator.text import printable
+from landsweep.orchestrator.errors import UsageError
+from landsweep.orchestrator.storage.inside import folder_in
+from landsweep.orchestrator.text import printable
 
 __all__ = ["register"]
 
@@ -30,8 +30,8 @@ def _card(
     ] = None,
 ) -> None:
     """Write the zoo's dataset card: README.md and card.html with figures."""
-    from sweeps.lab.zoo.card import write_card
-    from sweeps.lab.zoo.reader import Zoo
+    from landsweep.sweeps.lab.trained_models.reader import Zoo
+    from landsweep.sweeps.zoo.card import write_card
 
     zoo = Zoo(folder)
     if to is None and zoo.files.folder is None:
@@ -52,8 +52,8 @@ def _regenerate(
     ] = False,
 ) -> None:
     """Train one model again, alone, from its row, and compare the weights of all checkpoints."""
-    from sweeps.lab.zoo.audit import regenerate
-    from sweeps.lab.zoo.reader import Zoo
+    from landsweep.sweeps.lab.trained_models.reader import Zoo
+    from landsweep.sweeps.zoo.audit import regenerate
 
     found = regenerate(Zoo(folder, trust=trust)[key], backend=backend, device=device)
     typer.echo(printable(found.text()))
@@ -69,7 +69,7 @@ def _export(
     ] = False,
 ) -> None:
     """Write the zoo as a folder that can be published: Parquet, safetensors, README card."""
-    from sweeps.lab.zoo.export import export_zoo
-    from sweeps.lab.zoo.reader import Zoo
+    from landsweep.sweeps.lab.trained_models.reader import Zoo
+    from landsweep.sweeps.zoo.export import export_zoo
 
     typer.echo(f"exported {export_zoo(Zoo(folder), to, per_model=per_model)} models to {to}")

@@ -8,8 +8,8 @@ from typing import Annotated, Any, Self
 
 from pydantic import Field, model_validator
 
-from orchestrator.canonical import Value, canonical, plain
-from orchestrator.spec import Section
+from landsweep.orchestrator.canonical import Value, canonical, plain
+from landsweep.orchestrator.spec import Section
 
 __all__ = ["Draw", "Samples"]
 

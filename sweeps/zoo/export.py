@@ -11,10 +11,10 @@ from typing import Any
 import pandas as pd
 from safetensors.torch import save_file
 
-from orchestrator.errors import UsageError
-from orchestrator.inside import check_names, folder_in, refuse_link
-from sweeps.lab.zoo.card import write_card
-from sweeps.lab.zoo.reader import Member, Zoo
+from landsweep.orchestrator.errors import UsageError
+from landsweep.orchestrator.storage.inside import check_names, folder_in, refuse_link
+from landsweep.sweeps.lab.trained_models.reader import Member, Zoo
+from landsweep.sweeps.zoo.card import write_card
 
 __all__ = ["export_zoo"]
 

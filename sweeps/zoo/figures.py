@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from orchestrator.report.canvas import PALETTE, log_ticks, new_picture, panel_grid, plain, thinned, words
-from orchestrator.report.ranges import Range
-from orchestrator.report.tables import numbers
-from orchestrator.report.values import group_labels, label
-from sweeps.lab.arrays import Floats
+from landsweep.orchestrator.report.canvas import PALETTE, log_ticks, new_picture, panel_grid, plain, thinned, words
+from landsweep.orchestrator.report.ranges import Range
+from landsweep.orchestrator.report.tables import numbers
+from landsweep.orchestrator.report.values import group_labels, label
+from landsweep.sweeps.lab.arrays import Floats
 
 __all__ = [
     "MOST_BANDS",

@@ -10,29 +10,29 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, ClassVar
 
-from orchestrator.errors import SpecError
-from orchestrator.kind import Arrays, Auditable, Ranked, Workbench
-from orchestrator.planner import Planner
-from orchestrator.report.parts import Report
-from orchestrator.row import Column
-from orchestrator.unit import Keys
-from sweeps.lab.outline import foresee_recipe
-from sweeps.lab.recipe import Recipe
-from sweeps.lab.zoo.branches import BranchPlanner, branched_columns
-from sweeps.lab.zoo.branching import BEGUN, Points
-from sweeps.lab.zoo.columns import trained_columns
-from sweeps.lab.zoo.kind import PlannedPack, TrainedKind
-from sweeps.lab.zoo.plan import Grid, ZooPlanner, evaluated_otherwise, packs_of
-from sweeps.lab.zoo.reader import Member, Zoo
-from sweeps.lab.zoo.recipes import short_path
-from sweeps.lab.zoo.session import TrainingSession
-from sweeps.lab.zoo.spec import BRANCH, ZooSpec
-from sweeps.lab.zoo.zoo_recipes import ZooRecipes
+from landsweep.orchestrator.errors import SpecError
+from landsweep.orchestrator.kind import Arrays, Auditable, Ranked, Workbench
+from landsweep.orchestrator.planner import Planner
+from landsweep.orchestrator.report.parts import Report
+from landsweep.orchestrator.row import Column
+from landsweep.orchestrator.unit import Keys
+from landsweep.sweeps.lab.outline import foresee_recipe
+from landsweep.sweeps.lab.recipe import Recipe
+from landsweep.sweeps.lab.trained_models.reader import Zoo
+from landsweep.sweeps.lab.training_units.branching import BEGUN, Points
+from landsweep.sweeps.lab.training_units.columns import trained_columns
+from landsweep.sweeps.lab.training_units.kind import PlannedPack, TrainedKind
+from landsweep.sweeps.lab.training_units.recipes import short_path
+from landsweep.sweeps.lab.training_units.session import TrainingSession
+from landsweep.sweeps.zoo.branches import BranchPlanner, branched_columns
+from landsweep.sweeps.zoo.plan import Grid, ZooPlanner, evaluated_otherwise, packs_of
+from landsweep.sweeps.zoo.recipes import ZooRecipes
+from landsweep.sweeps.zoo.spec import BRANCH, ZooSpec
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Member", "Zoo", "ZooKind", "ZooSpec"]
+__all__ = ["ZooKind", "ZooSpec"]
 
 
 class ZooKind(TrainedKind[ZooSpec], Auditable[ZooSpec], Ranked[ZooSpec]):
@@ -104,7 +104,7 @@ class ZooKind(TrainedKind[ZooSpec], Auditable[ZooSpec], Ranked[ZooSpec]):
 
     def audit(self, spec: ZooSpec, rows: pd.DataFrame, bench: Workbench, n: int) -> list[str]:
         """Evaluate the stored weights of `n` models again; what does not agree with the rows, a line each."""
-        from sweeps.lab.zoo.audit import reevaluate
+        from landsweep.sweeps.zoo.audit import reevaluate
 
         del spec
         if bench.artifacts is None:
@@ -113,20 +113,20 @@ class ZooKind(TrainedKind[ZooSpec], Auditable[ZooSpec], Ranked[ZooSpec]):
 
     def tracked(self, spec: ZooSpec, rows: pd.DataFrame) -> pd.DataFrame:
         """Models by test accuracy, or by loss where targets are no classes."""
-        from sweeps.lab.zoo.report import metric_of
+        from landsweep.sweeps.zoo.report import metric_of
 
         del spec
         metric = metric_of(rows)
         return rows.sort_values(metric, ascending=metric.endswith("loss"), kind="stable") if metric in rows else rows
 
     def report(self, spec: ZooSpec, rows: pd.DataFrame, series: pd.DataFrame) -> Report:
-        from sweeps.lab.zoo.report import zoo_report
+        from landsweep.sweeps.zoo.report import zoo_report
 
         names = {"recipe": tuple(spec.recipes), "branch": tuple(spec.branches)}
         found = zoo_report([c.name for c in self.params(spec)], rows, series, names)
         ended = rows[rows["status"].isin(["ok", "diverged"])] if len(rows) else rows
         if not spec.targets or not len(ended):
             return found
-        from sweeps.lab.algoperf_report import benchmark_section
+        from landsweep.sweeps.zoo.algoperf_report import benchmark_section
 
         return Report([benchmark_section(ended, series, spec.targets), *found.sections], found.summary)

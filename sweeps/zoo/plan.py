@@ -7,14 +7,14 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from orchestrator.axes import Value
-from orchestrator.planner import ListPlanner, zip_groups
-from orchestrator.row import Column, param_columns
-from orchestrator.unit import Keys, Unit, canonical
-from sweeps.lab.recipe import Recipe
-from sweeps.lab.zoo.recipes import SAMPLE, SEED, VARIANT, short_path
-from sweeps.lab.zoo.spec import ZooSpec
-from sweeps.lab.zoo.zoo_recipes import ZooRecipes
+from landsweep.orchestrator.axes import Value
+from landsweep.orchestrator.planner import ListPlanner, zip_groups
+from landsweep.orchestrator.row import Column, param_columns
+from landsweep.orchestrator.unit import Keys, Unit, canonical
+from landsweep.sweeps.lab.recipe import Recipe
+from landsweep.sweeps.lab.training_units.recipes import SAMPLE, SEED, VARIANT, short_path
+from landsweep.sweeps.zoo.recipes import ZooRecipes
+from landsweep.sweeps.zoo.spec import ZooSpec
 
 __all__ = ["Grid", "ZooPlanner", "evaluated_otherwise", "packs_of"]
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
-from orchestrator.axes import Value
-from orchestrator.canonical import decoded
-from sweeps.lab.branch import branch
-from sweeps.lab.recipe import Recipe
-from sweeps.lab.zoo.branching import BranchingRecipes
-from sweeps.lab.zoo.conflicts import Write, refuse_lost_settings, refuse_set_seed
-from sweeps.lab.zoo.recipes import SAMPLE, SEED, VARIANT, RecipeFields, short_path, shorter_first
-from sweeps.lab.zoo.spec import BRANCH, ZooSpec
+from landsweep.orchestrator.axes import Value
+from landsweep.orchestrator.canonical import decoded
+from landsweep.sweeps.lab.recipe import Recipe
+from landsweep.sweeps.lab.training_units.branching import BranchingRecipes
+from landsweep.sweeps.lab.training_units.conflicts import Write, refuse_lost_settings, refuse_set_seed
+from landsweep.sweeps.lab.training_units.cooldown import branch
+from landsweep.sweeps.lab.training_units.recipes import SAMPLE, SEED, VARIANT, RecipeFields, short_path, shorter_first
+from landsweep.sweeps.zoo.spec import BRANCH, ZooSpec
 
 __all__ = ["ZooRecipes"]
 

@@ -7,11 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from orchestrator.report.parts import Figure, Part, Report, Section, Table
-from orchestrator.report.tables import numbers
-from orchestrator.report.values import label, number, ordered, shown
-from sweeps.lab.probes import MEASURED
-from sweeps.lab.zoo.figures import (
+from landsweep.orchestrator.report.parts import Figure, Part, Report, Section, Table
+from landsweep.orchestrator.report.tables import numbers
+from landsweep.orchestrator.report.values import label, number, ordered, shown
+from landsweep.sweeps.lab.probes import MEASURED
+from landsweep.sweeps.zoo.figures import (
     MOST_BANDS,
     curves_picture,
     distribution_picture,

@@ -6,15 +6,15 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from orchestrator.axes import Axis, AxisLike
-from orchestrator.row import METERS
-from orchestrator.spec import IsAxis, IsLabel, IsNamedAxis
-from sweeps.lab.algoperf import Target
-from sweeps.lab.branch import Cooldown
-from sweeps.lab.recipe import Recipe
-from sweeps.lab.zoo.draws import Samples
-from sweeps.lab.zoo.kind import TrainedSpec
-from sweeps.lab.zoo.recipes import SAMPLE, SEED, VARIANT, short_path
+from landsweep.orchestrator.axes import Axis, AxisLike
+from landsweep.orchestrator.row import METERS
+from landsweep.orchestrator.spec import IsAxis, IsLabel, IsNamedAxis
+from landsweep.sweeps.lab.recipe import Recipe
+from landsweep.sweeps.lab.training_units.cooldown import Cooldown
+from landsweep.sweeps.lab.training_units.kind import TrainedSpec
+from landsweep.sweeps.lab.training_units.recipes import SAMPLE, SEED, VARIANT, short_path
+from landsweep.sweeps.zoo.algoperf import Target
+from landsweep.sweeps.zoo.draws import Samples
 
 __all__ = ["BRANCH", "ZooSpec"]
 

@@ -19,8 +19,8 @@ from unittest.mock import patch
 
 import yaml
 
-from orchestrator import cli
-from orchestrator.cli import app, main
+from landsweep.orchestrator.commands import cli
+from landsweep.orchestrator.commands.cli import app, main
 
 ZOO = {
     "kind": "zoo",
@@ -37,7 +37,7 @@ ZOO = {
 FUNCTION = {
     "kind": "function",
     "name": "small",
-    "function": "sweeps.lab.functions:no_op",
+    "function": "landsweep.sweeps.function.examples:no_op",
     "axes": {"x": [0.0, 1.0], "y": [0.0, 2.0]},
 }
 

@@ -12,7 +12,7 @@ from typing import Any
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
-from orchestrator.errors import LandsweepError
+from landsweep.orchestrator.errors import LandsweepError
 
 __all__ = ["JSON", "ODD", "RAW", "changed", "fuzz", "mutated", "refusing"]
 

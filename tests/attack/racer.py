@@ -9,9 +9,9 @@ from __future__ import annotations
 import sys
 import time
 
-from orchestrator.errors import SweepLocked
-from orchestrator.ledger import Ledger, Store
-from tests.ledger.driver import work
+from landsweep.orchestrator.errors import SweepLocked
+from landsweep.orchestrator.storage.ledger import Ledger, Store
+from tests.orchestrator.storage.ledger.driver import work
 
 UNITS = 20_000  # more than a winner can write before it is killed
 

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.kind import kind_named
-from orchestrator.publish import write_report
-from orchestrator.site import Site
-from orchestrator.spec import parse
-from orchestrator.sweep import Sweep
-from orchestrator.testing.kind_suite import run_example
+from landsweep.orchestrator.commands.publish import write_report
+from landsweep.orchestrator.kind import kind_named
+from landsweep.orchestrator.run.sweep import Sweep
+from landsweep.orchestrator.site import Site
+from landsweep.orchestrator.spec import parse
+from landsweep.orchestrator.testing.kind_suite import run_example
 from tests.attack.amounts import held
 from tests.chaos.driver import spec_data
 from tests.support.cli import LANDSWEEP, LOCAL, command, write_spec

@@ -14,17 +14,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.executors.local import LocalExecutor
-from orchestrator.kind import Arrays, SweepKind, Workbench
-from orchestrator.ledger import Ledger, Store
-from orchestrator.planner import GridPlanner
-from orchestrator.row import Cause, Column, Outcome, Progress, Status
-from orchestrator.run import run_sweep
-from orchestrator.site import Site
-from orchestrator.spec import Spec
-from orchestrator.sweep import Sweep
-from orchestrator.testing.kind_suite import QuietWatch
-from orchestrator.unit import Keys, Unit
+from landsweep.orchestrator.kind import Arrays, SweepKind, Workbench
+from landsweep.orchestrator.planner import GridPlanner
+from landsweep.orchestrator.row import Cause, Column, Outcome, Progress, Status
+from landsweep.orchestrator.run.executors.local import LocalExecutor
+from landsweep.orchestrator.run.start import run_sweep
+from landsweep.orchestrator.run.sweep import Sweep
+from landsweep.orchestrator.site import Site
+from landsweep.orchestrator.spec import Spec
+from landsweep.orchestrator.storage.ledger import Ledger, Store
+from landsweep.orchestrator.testing.kind_suite import QuietWatch
+from landsweep.orchestrator.unit import Keys, Unit
 from tests.attack.fuzzing import JSON, ODD, fuzz
 from tests.support.paths import ROOT
 
@@ -101,7 +101,7 @@ KIND = OddKind()
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
-        for place in ("orchestrator.worker", "orchestrator.sweep"):
+        for place in ("landsweep.orchestrator.run.worker", "landsweep.orchestrator.run.sweep"):
             patch.setattr(f"{place}.kind_named", lambda name: KIND)  # as the entry point would
         yield tmp_path_factory.mktemp("messages")
 

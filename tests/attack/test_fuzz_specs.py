@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.kind import kinds
+from landsweep.orchestrator.kind import kinds
 from tests.attack.folders import command
 from tests.attack.fuzzing import JSON, ODD, RAW, fuzz, mutated
 

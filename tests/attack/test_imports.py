@@ -14,13 +14,13 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from orchestrator.callables import import_callable
-from orchestrator.errors import SpecError, Untrusted
-from orchestrator.notes import is_own
-from orchestrator.sweep import Sweep
-from orchestrator.trust import foreign_code, named_code, reading
-from sweeps.lab.zoo.audit import reevaluate, regenerate
-from sweeps.zoo import Zoo
+from landsweep import Zoo
+from landsweep.orchestrator.callables import import_callable
+from landsweep.orchestrator.errors import SpecError, Untrusted
+from landsweep.orchestrator.notes import is_own
+from landsweep.orchestrator.run.sweep import Sweep
+from landsweep.orchestrator.trust import foreign_code, named_code, reading
+from landsweep.sweeps.zoo.audit import reevaluate, regenerate
 from tests.attack.folders import FUNCTION, ZOO, command, landsweep, mine, ran, stranger
 
 FAILING = {**FUNCTION, "function": "failing:f"}
@@ -30,7 +30,7 @@ PLACES: dict[str, dict[str, Any]] = {  # every place of a zoo's spec that can na
     "data": {"spec__recipe__data": {"source": "callable", "path": EVIL}},
     "optimizer": {"spec__recipe__optimizer": {"method": "class", "name": EVIL, "learning_rate": 0.1}},
     "net by an axis": {"spec__axes": {"net": [{"net": "own", "build": EVIL}]}},
-    "re-export": {"spec__recipe__net": {"net": "own", "build": "sweeps.lab.functions:np.save"}},
+    "re-export": {"spec__recipe__net": {"net": "own", "build": "landsweep.sweeps.function.examples:np.save"}},
 }
 
 
@@ -92,8 +92,8 @@ def test_the_reader_of_zoos_imports_nothing(zoo: Path, place: str, monkeypatch: 
             attempt()
     with pytest.raises(Untrusted):
         rows = read.rows
-        from orchestrator.artifacts import Artifacts
-        from orchestrator.kind import Workbench
+        from landsweep.orchestrator.kind import Workbench
+        from landsweep.orchestrator.storage.artifacts import Artifacts
 
         reevaluate(read, rows, Workbench(artifacts=Artifacts(str(copy))), 1)
     assert not reached(trace)
@@ -110,7 +110,9 @@ def test_a_trusted_zoo_runs_its_code(zoo: Path, tmp_path: Path) -> None:
     assert Path(f"{trace}-called").exists()
 
 
-@pytest.mark.parametrize("name", ["os:system", "sweeps.lab.functions:np.save", "builtins:exec", "subprocess:run"])
+@pytest.mark.parametrize(
+    "name", ["os:system", "landsweep.sweeps.function.examples:np.save", "builtins:exec", "subprocess:run"]
+)
 def test_rerun_of_a_strangers_sweep_runs_nothing(failing: Path, name: str) -> None:
     copy = stranger(failing, f"rerun-{name.replace(':', '-')}", spec__function=name)
     done = command("rerun", copy, "site.executor=local", cwd=copy.parent)
@@ -169,12 +171,12 @@ def test_names_of_code_are_found_at_any_depth(seed: int) -> None:
 
 def test_what_is_let_in_and_what_is_not() -> None:
     with reading("results/of-a-stranger"):
-        assert callable(import_callable("sweeps.lab.functions:no_op"))
+        assert callable(import_callable("landsweep.sweeps.function.examples:no_op"))
         assert callable(import_callable("torch.optim:Adagrad"))
         refused = (
-            "os:system", "sweeps.lab.functions:np", "sweeps.lab.functions:partial", "torch.optim:lr_scheduler",
-            "sweeps.lab.functions:Path.unlink", "torch:load", "orchestrator.store:Store.at", "cluster.tool:Tool",
-            "sweeps.lab.zoo.export:export_zoo",
+            "os:system", "torch.optim:lr_scheduler", "torch:load", "landsweep.orchestrator.storage.store:Store.at",
+            "landsweep.cluster.launchers.tool:Tool", "landsweep.sweeps.zoo.export:export_zoo",
+            *(f"landsweep.sweeps.function.examples:{name}" for name in ("np", "partial", "Path.unlink")),
         )  # fmt: skip
         for name in refused:
             with pytest.raises(Untrusted, match=name):

@@ -14,15 +14,15 @@ from typing import Any
 
 import pytest
 
-from cluster.follow import progress, refreshed
-from cluster.launch import LAUNCH_FILE, write_private
-from cluster.launcher import JobState
-from cluster.records import Job, claim, find_job, jobs_of, launcher_of, record
-from cluster.submission import draft
-from orchestrator.errors import Untrusted, UsageError
-from orchestrator.site import launcher_type, load_site
+from landsweep.cluster.jobs.follow import progress, refreshed
+from landsweep.cluster.jobs.jobs import Job, claim, find_job, jobs_of, launcher_of, record
+from landsweep.cluster.jobs.submit import draft
+from landsweep.cluster.launch import LAUNCH_FILE, write_private
+from landsweep.cluster.launchers.launcher import JobState
+from landsweep.orchestrator.errors import Untrusted, UsageError
+from landsweep.orchestrator.site import launcher_type, load_site
 from tests.attack.folders import command
-from tests.cluster.launches import launch as launch_of
+from tests.cluster.launchers.launches import launch as launch_of
 from tests.support.cli import write_spec
 
 SSH = {

@@ -18,13 +18,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from orchestrator.artifacts import Artifacts
-from orchestrator.kind import Workbench, kind_named
-from orchestrator.ledger import Ledger, Store
-from orchestrator.publish import write_report
-from orchestrator.spec import parse
-from orchestrator.sweep import Sweep
-from orchestrator.testing.kind_suite import metrics_of, run_example
+from landsweep.orchestrator.commands.publish import write_report
+from landsweep.orchestrator.kind import Workbench, kind_named
+from landsweep.orchestrator.run.sweep import Sweep
+from landsweep.orchestrator.spec import parse
+from landsweep.orchestrator.storage.artifacts import Artifacts
+from landsweep.orchestrator.storage.ledger import Ledger, Store
+from landsweep.orchestrator.testing.kind_suite import metrics_of, run_example
 from tests.attack.amounts import attacks, chance, held
 from tests.chaos.driver import spec_data
 from tests.support.paths import ROOT
@@ -36,8 +36,8 @@ from tests.support.zoos import zoo_spec as zoo_of
 OFTEN = {"executor": "local", "commit_seconds": 0.05, "shard_seconds": 0.05}
 REPORT = """
 import sys
-from orchestrator.publish import write_report
-from orchestrator.sweep import Sweep
+from landsweep.orchestrator.commands.publish import write_report
+from landsweep.orchestrator.run.sweep import Sweep
 print("begun", flush=True)
 while True:
     write_report(Sweep.at(sys.argv[1]), sys.argv[1])

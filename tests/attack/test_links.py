@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestrator.errors import LandsweepError, Untrusted, UsageError
-from orchestrator.inside import is_name, no_links, refuse_link, write_in
-from orchestrator.store import Store, views
-from sweeps.lab.zoo.export import export_zoo
-from sweeps.zoo import Zoo
+from landsweep import Zoo
+from landsweep.orchestrator.errors import LandsweepError, Untrusted, UsageError
+from landsweep.orchestrator.storage.inside import is_name, no_links, refuse_link, write_in
+from landsweep.orchestrator.storage.store import Store, views
+from landsweep.sweeps.zoo.export import export_zoo
 from tests.attack.folders import ZOO, command, ran
 
 

@@ -9,9 +9,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from orchestrator.errors import UsageError
-from sweeps.lab.zoo.export import export_zoo
-from sweeps.zoo import Zoo
+from landsweep import Zoo
+from landsweep.orchestrator.errors import UsageError
+from landsweep.sweeps.zoo.export import export_zoo
 from tests.attack.folders import FUNCTION, ZOO, command, ran
 
 

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from cluster.launch import EXIT_FILE
-from cluster.launcher import log_text, status_at_end
-from orchestrator.errors import UsageError
-from orchestrator.inside import no_links
-from orchestrator.store import Store
+from landsweep.cluster.launch import EXIT_FILE
+from landsweep.cluster.launchers.launcher import log_text, status_at_end
+from landsweep.orchestrator.errors import UsageError
+from landsweep.orchestrator.storage.inside import no_links
+from landsweep.orchestrator.storage.store import Store
 from tests.attack.folders import ZOO, landsweep, ran
 
 READS: dict[str, Callable[[Store, str], object]] = {

@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from orchestrator.kind import kind_named
-from orchestrator.ledger import Ledger, Store
-from orchestrator.run import run_sweep
-from orchestrator.site import Site
-from orchestrator.spec import parse
-from orchestrator.sweep import Sweep
-from orchestrator.testing.kind_suite import QuietWatch, metrics_of
+from landsweep.orchestrator.kind import kind_named
+from landsweep.orchestrator.run.start import run_sweep
+from landsweep.orchestrator.run.sweep import Sweep
+from landsweep.orchestrator.site import Site
+from landsweep.orchestrator.spec import parse
+from landsweep.orchestrator.storage.ledger import Ledger, Store
+from landsweep.orchestrator.testing.kind_suite import QuietWatch, metrics_of
 from tests.attack.amounts import attacks, held
 from tests.support.paths import ROOT
 

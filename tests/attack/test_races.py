@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 
-from orchestrator.ledger import Ledger, Store
-from orchestrator.testing.kind_suite import metrics_of
+from landsweep.orchestrator.storage.ledger import Ledger, Store
+from landsweep.orchestrator.testing.kind_suite import metrics_of
 from tests.attack.amounts import attacks, chance, held
-from tests.ledger.conftest import Start, start, where  # noqa: F401 - a fixture
-from tests.ledger.driver import content, key, work
+from tests.orchestrator.storage.ledger.conftest import Start, start, where  # noqa: F401 - a fixture
+from tests.orchestrator.storage.ledger.driver import content, key, work
 from tests.support.cli import LANDSWEEP, LOCAL, write_spec
 from tests.support.paths import ROOT
 from tests.support.processes import wait_until_stopped

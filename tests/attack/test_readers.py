@@ -20,20 +20,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.numpy import save
 
-from cluster.driver import load_launch
-from cluster.follow import progress
-from cluster.launcher import status_at_end
-from cluster.records import jobs_of
-from orchestrator.display import findings_text, state, state_text
-from orchestrator.errors import LandsweepError
-from orchestrator.ledger import Ledger, Store, load_prepared
-from orchestrator.ledger.lock import DriverLock, driver_here, driver_lives
-from orchestrator.ledger.prepared import check_prepared
-from orchestrator.ledger.seal import seal
-from orchestrator.manifest import check_same
-from orchestrator.notes import is_own
-from orchestrator.sweep import Sweep, ledger_at
-from sweeps.zoo import Zoo
+from landsweep import Zoo
+from landsweep.cluster.jobs.follow import progress
+from landsweep.cluster.jobs.jobs import jobs_of
+from landsweep.cluster.launchers.launcher import status_at_end
+from landsweep.cluster.node.driver import load_launch
+from landsweep.orchestrator.commands.display import findings_text, state, state_text
+from landsweep.orchestrator.errors import LandsweepError
+from landsweep.orchestrator.notes import is_own
+from landsweep.orchestrator.run.manifest import check_same
+from landsweep.orchestrator.run.sweep import Sweep, ledger_at
+from landsweep.orchestrator.storage.ledger import Ledger, Store, load_prepared
+from landsweep.orchestrator.storage.ledger.lock import DriverLock, driver_here, driver_lives
+from landsweep.orchestrator.storage.ledger.prepared import check_prepared
+from landsweep.orchestrator.storage.ledger.seal import seal
 from tests.attack.folders import FUNCTION, ZOO, command, ran
 from tests.attack.fuzzing import RAW, changed, fuzz, refusing
 

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from orchestrator.errors import SpecError
-from orchestrator.site import parse_site
+from landsweep.orchestrator.errors import SpecError
+from landsweep.orchestrator.site import parse_site
 from tests.attack.amounts import held
-from tests.cluster.launches import launch, launcher
+from tests.cluster.launchers.launches import launch, launcher
 
 WORDS = ["$(touch PWNED)", "`touch PWNED`", "';touch PWNED;'", '";touch PWNED;"', "a\ntouch PWNED\n", "&touch PWNED&",
          "@@MEMBER", "@@SETUP", "@@{SETUP}", "--rm", "a b", "*", "~", "%u", "沙"]  # fmt: skip
@@ -55,7 +55,7 @@ def test_a_slurm_script(tmp_path: Path, word: str, array: bool) -> None:
     assert done.returncode == 0 and not done.stderr, done.stderr
     (call,) = words_of(tmp_path / "told")
     place = call.index(f"/py/{word}")
-    assert call[place : place + 5][1:4] == ["-P", "-m", "cluster.member"]
+    assert call[place : place + 5][1:4] == ["-P", "-m", "landsweep.cluster.node.member"]
     assert call[place + 4] == str(home / "launch.json")
     assert f"--scratch=/s/{word}" in call and f"--network={word}" in call
     assert untouched(tmp_path)
@@ -87,7 +87,7 @@ def test_an_ssh_command_and_its_script(tmp_path: Path, word: str) -> None:
     done = subprocess.run(["sh", "-c", command.removesuffix("&").replace("nohup setsid ", "")], cwd=tmp_path / "run")
     assert done.returncode == 0 and (home / "exit").read_text() == "0\n", (home / "log-h.txt").read_text()
     (call,) = words_of(tmp_path / "told")
-    assert call[:5] == ["-P", "-m", "cluster.member", str(home / "launch.json"), "head"]
+    assert call[:5] == ["-P", "-m", "landsweep.cluster.node.member", str(home / "launch.json"), "head"]
     assert f"--scratch=/s/{word}" in call and f"--network={word}" in call
     assert untouched(tmp_path)
     held(f"hostile words, ssh: {word!r}", 1, 1)

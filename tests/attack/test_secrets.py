@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 import yaml
 
-from cluster.driver import private_fields
-from cluster.launch import write_private
-from cluster.records import claim, record
-from cluster.submission import draft, keep_private
-from orchestrator.errors import UsageError
-from orchestrator.redaction import holds_credentials, is_secret_name, redacted, redacted_words
-from orchestrator.site import parse_site
+from landsweep.cluster.jobs.jobs import claim, record
+from landsweep.cluster.jobs.submit import draft, keep_private
+from landsweep.cluster.launch import write_private
+from landsweep.cluster.node.driver import private_fields
+from landsweep.orchestrator.errors import UsageError
+from landsweep.orchestrator.redaction import holds_credentials, is_secret_name, redacted, redacted_words
+from landsweep.orchestrator.site import parse_site
 from tests.attack.folders import FUNCTION, command
 
 CANARY = "cAnArY7xq"

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.kind import kind_named
-from orchestrator.progress import Snapshot
-from orchestrator.run import run_sweep
-from orchestrator.site import Site
-from orchestrator.spec import parse
-from orchestrator.testing.kind_suite import QuietWatch
+from landsweep.orchestrator.kind import kind_named
+from landsweep.orchestrator.run.progress import Snapshot
+from landsweep.orchestrator.run.start import run_sweep
+from landsweep.orchestrator.site import Site
+from landsweep.orchestrator.spec import parse
+from landsweep.orchestrator.testing.kind_suite import QuietWatch
 from tests.attack.amounts import held
 from tests.attack.folders import command
 from tests.chaos.driver import spec_data

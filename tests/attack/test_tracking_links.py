@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from mlflow.tracking import MlflowClient
 
-from orchestrator.notes import is_own
+from landsweep.orchestrator.notes import is_own
 from tests.attack.folders import FUNCTION, Done, command, ran, stranger
 
 KIND = "landsweep-function"

@@ -11,11 +11,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from orchestrator.errors import Untrusted, UsageError
-from orchestrator.notes import is_own
-from orchestrator.trust import foreign_code, reading, refuse_files, refuse_new_code
-from sweeps.lab.zoo.audit import regenerate
-from sweeps.zoo import Zoo
+from landsweep import Zoo
+from landsweep.orchestrator.errors import Untrusted, UsageError
+from landsweep.orchestrator.notes import is_own
+from landsweep.orchestrator.trust import foreign_code, reading, refuse_files, refuse_new_code
+from landsweep.sweeps.zoo.audit import regenerate
 from tests.attack.folders import ZOO, command, mine, ran, stranger
 
 EVIL = "evil_row:f"
@@ -75,7 +75,7 @@ def test_a_folder_without_a_name_is_none(tmp_path: Path, monkeypatch: pytest.Mon
         done = command(*words, cwd=copy)
         assert done.returncode == 2 and "Traceback" not in done.stderr, (words, done.stderr)
     with reading(""), pytest.raises(Untrusted):  # whatever name a source has
-        from orchestrator.trust import load
+        from landsweep.orchestrator.trust import load
 
         load(EVIL)
     assert not (copy / "trace").exists()

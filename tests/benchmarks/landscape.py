@@ -26,13 +26,13 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own convention
 from torch import Tensor, nn
 
-from orchestrator.kind import Workbench
-from orchestrator.ledger import Ledger, Store
-from orchestrator.progress import Snapshot
-from orchestrator.run import run_sweep
-from orchestrator.site import Site
-from orchestrator.sweep import Sweep
-from sweeps.landscape import LandscapeKind, LandscapeSpec
+from landsweep.orchestrator.kind import Workbench
+from landsweep.orchestrator.run.progress import Snapshot
+from landsweep.orchestrator.run.start import run_sweep
+from landsweep.orchestrator.run.sweep import Sweep
+from landsweep.orchestrator.site import Site
+from landsweep.orchestrator.storage.ledger import Ledger, Store
+from landsweep.sweeps.landscape.kind import LandscapeKind, LandscapeSpec
 
 KIND = LandscapeKind()
 

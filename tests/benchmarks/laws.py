@@ -30,12 +30,12 @@ import numpy as np
 import pandas as pd
 from scipy.optimize import minimize
 
-from sweeps.lab.laws.chinchilla import CHINCHILLA
-from sweeps.lab.laws.fit import fit
-from sweeps.lab.laws.intervals import bootstrap
-from sweeps.lab.laws.objective import objective_named
-from sweeps.lab.laws.outcome import Fit
-from sweeps.lab.laws.problem import Coordinates, Problem
+from landsweep.sweeps.laws.chinchilla import CHINCHILLA
+from landsweep.sweeps.laws.fitting.fit import fit
+from landsweep.sweeps.laws.fitting.fitted import Fit
+from landsweep.sweeps.laws.fitting.intervals import bootstrap
+from landsweep.sweeps.laws.fitting.objective import objective_named
+from landsweep.sweeps.laws.fitting.problem import Coordinates, Problem
 
 DELTA = 1e-3
 TIGHT = {"ftol": 1e-15, "gtol": 1e-10, "maxiter": 10_000, "maxfun": 100_000}

@@ -23,12 +23,12 @@ from typing import Any
 import psutil
 import ray
 
-from orchestrator.kind import kind_named
-from orchestrator.progress import Snapshot
-from orchestrator.run import run_sweep
-from orchestrator.site import Site
-from orchestrator.spec import Spec, parse
-from orchestrator.testing.kind_suite import QuietWatch
+from landsweep.orchestrator.kind import kind_named
+from landsweep.orchestrator.run.progress import Snapshot
+from landsweep.orchestrator.run.start import run_sweep
+from landsweep.orchestrator.site import Site
+from landsweep.orchestrator.spec import Spec, parse
+from landsweep.orchestrator.testing.kind_suite import QuietWatch
 
 WORKERS = 2
 TUNE_TRIALS = 100

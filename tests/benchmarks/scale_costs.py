@@ -18,16 +18,16 @@ import pyarrow as pa
 import ray
 from scipy.optimize import nnls
 
-from orchestrator.executors.base import Event, Executor, Finished, Gave
-from orchestrator.executors.ray import RayCluster, RayExecutor
-from orchestrator.kind import Arrays, kind_named
-from orchestrator.messages import Chunk, Work, WorkerConfig
-from orchestrator.row import Outcome, RowMaker
-from orchestrator.run import run_sweep
-from orchestrator.schedule import Shard
-from orchestrator.site import Site
-from orchestrator.spec import Spec, parse
-from orchestrator.testing.kind_suite import QuietWatch
+from landsweep.orchestrator.kind import Arrays, kind_named
+from landsweep.orchestrator.row import Outcome, RowMaker
+from landsweep.orchestrator.run.executors.base import Event, Executor, Finished, Gave
+from landsweep.orchestrator.run.executors.ray import RayCluster, RayExecutor
+from landsweep.orchestrator.run.messages import Chunk, Work, WorkerConfig
+from landsweep.orchestrator.run.schedule import Shard
+from landsweep.orchestrator.run.start import run_sweep
+from landsweep.orchestrator.site import Site
+from landsweep.orchestrator.spec import Spec, parse
+from landsweep.orchestrator.testing.kind_suite import QuietWatch
 
 __all__ = ["Costs", "Idle", "loop_costs", "noop_spec", "ray_costs"]
 

@@ -14,17 +14,17 @@ from typing import Any
 
 import ray
 
-from orchestrator.executors.ray import RayCluster, RayExecutor
-from orchestrator.kind import kind_named
-from orchestrator.ledger import Ledger, Store
-from orchestrator.messages import Chunk, Work, WorkerConfig
-from orchestrator.progress import Snapshot
-from orchestrator.row import Outcome, RowMaker
-from orchestrator.run import run_sweep
-from orchestrator.schedule import Shard
-from orchestrator.site import Site
-from orchestrator.spec import parse
-from orchestrator.testing.kind_suite import QuietWatch
+from landsweep.orchestrator.kind import kind_named
+from landsweep.orchestrator.row import Outcome, RowMaker
+from landsweep.orchestrator.run.executors.ray import RayCluster, RayExecutor
+from landsweep.orchestrator.run.messages import Chunk, Work, WorkerConfig
+from landsweep.orchestrator.run.progress import Snapshot
+from landsweep.orchestrator.run.schedule import Shard
+from landsweep.orchestrator.run.start import run_sweep
+from landsweep.orchestrator.site import Site
+from landsweep.orchestrator.spec import parse
+from landsweep.orchestrator.storage.ledger import Ledger, Store
+from landsweep.orchestrator.testing.kind_suite import QuietWatch
 from tests.benchmarks.scale_costs import noop_spec
 
 __all__ = ["overhead"]

@@ -11,7 +11,7 @@ import heapq
 import random
 from dataclasses import dataclass
 
-from orchestrator.executors.streams import sending_interval
+from landsweep.orchestrator.run.executors.streams import sending_interval
 from tests.benchmarks.scale_costs import Costs
 
 __all__ = ["Result", "saturation", "simulate"]

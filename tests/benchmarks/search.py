@@ -33,20 +33,20 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own convention
 from torch import nn
 
-from orchestrator.executors.local import LocalExecutor
-from orchestrator.kind import kind_named
-from orchestrator.planner import Planner
-from orchestrator.run import run_sweep
-from orchestrator.search import StudyPlanner
-from orchestrator.site import Site
-from orchestrator.spec import parse
-from orchestrator.sweep import Sweep
-from orchestrator.testing.kind_suite import QuietWatch
-from sweeps.lab.data import Data
-from sweeps.lab.packs import Ended, train_pack
-from sweeps.lab.packs.draws import order
-from sweeps.lab.recipe import Recipe
-from sweeps.search import SearchKind, SearchSpec
+from landsweep.orchestrator.kind import kind_named
+from landsweep.orchestrator.planner import Planner
+from landsweep.orchestrator.run.executors.local import LocalExecutor
+from landsweep.orchestrator.run.start import run_sweep
+from landsweep.orchestrator.run.sweep import Sweep
+from landsweep.orchestrator.search import StudyPlanner
+from landsweep.orchestrator.site import Site
+from landsweep.orchestrator.spec import parse
+from landsweep.orchestrator.testing.kind_suite import QuietWatch
+from landsweep.sweeps.lab.data import Data
+from landsweep.sweeps.lab.recipe import Recipe
+from landsweep.sweeps.lab.training import Ended, train_pack
+from landsweep.sweeps.lab.training.draws import order
+from landsweep.sweeps.search.kind import SearchKind, SearchSpec
 
 TRIALS, STEPS, GENERATION, STARTUP = 256, 2000, 16, 32
 RECIPE: dict[str, Any] = {

@@ -29,15 +29,15 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own convention
 from torch import nn
 
-from orchestrator.kind import kind_named
-from orchestrator.progress import Snapshot
-from orchestrator.run import run_sweep
-from orchestrator.site import Site
-from orchestrator.spec import Spec, parse
-from orchestrator.testing.kind_suite import QuietWatch
-from sweeps.lab.data import Data
-from sweeps.lab.packs import choose, train_pack
-from sweeps.lab.recipe import Recipe
+from landsweep.orchestrator.kind import kind_named
+from landsweep.orchestrator.run.progress import Snapshot
+from landsweep.orchestrator.run.start import run_sweep
+from landsweep.orchestrator.site import Site
+from landsweep.orchestrator.spec import Spec, parse
+from landsweep.orchestrator.testing.kind_suite import QuietWatch
+from landsweep.sweeps.lab.data import Data
+from landsweep.sweeps.lab.recipe import Recipe
+from landsweep.sweeps.lab.training import choose, train_pack
 
 WORKERS = 2
 CASES: dict[str, dict[str, Any]] = {

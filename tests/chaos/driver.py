@@ -13,13 +13,13 @@ from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
-from orchestrator.kind import kind_named
-from orchestrator.ledger import Ledger, Store
-from orchestrator.run import run_sweep
-from orchestrator.site import Site
-from orchestrator.spec import parse
-from orchestrator.testing.chaos import kill_at
-from orchestrator.testing.kind_suite import QuietWatch
+from landsweep.orchestrator.kind import kind_named
+from landsweep.orchestrator.run.start import run_sweep
+from landsweep.orchestrator.site import Site
+from landsweep.orchestrator.spec import parse
+from landsweep.orchestrator.storage.ledger import Ledger, Store
+from landsweep.orchestrator.testing.chaos import kill_at
+from landsweep.orchestrator.testing.kind_suite import QuietWatch
 
 
 def work(i: int, seconds: float = 0.0) -> Generator[dict[str, float], None, dict[str, float]]:

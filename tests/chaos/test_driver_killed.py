@@ -14,8 +14,8 @@ from typing import Any
 import psutil
 import pytest
 
-from orchestrator.ledger import Store
-from orchestrator.testing.kind_suite import metrics_of
+from landsweep.orchestrator.storage.ledger import Store
+from landsweep.orchestrator.testing.kind_suite import metrics_of
 from tests.support.results import assert_undisturbed
 
 UNITS = 400

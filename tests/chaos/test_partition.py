@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.ledger import Ledger, Store
-from orchestrator.sweep import Sweep
+from landsweep.orchestrator.run.sweep import Sweep
+from landsweep.orchestrator.storage.ledger import Ledger, Store
 from tests.chaos.hosts import Hosts, hosts
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.chaos]

@@ -12,8 +12,8 @@ from typing import Any
 import psutil
 import pytest
 
-from orchestrator.ledger import Ledger, Store
-from orchestrator.losses import FILE
+from landsweep.orchestrator.run.losses import FILE
+from landsweep.orchestrator.storage.ledger import Ledger, Store
 from tests.support.cli import LANDSWEEP, write_spec
 from tests.support.paths import ROOT
 

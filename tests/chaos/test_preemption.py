@@ -14,9 +14,9 @@ import ray
 from ray.cluster_utils import Cluster
 from ray.core.generated import autoscaler_pb2
 
-from orchestrator.ledger import Ledger, Store
-from orchestrator.progress import Snapshot
-from orchestrator.testing.kind_suite import QuietWatch
+from landsweep.orchestrator.run.progress import Snapshot
+from landsweep.orchestrator.storage.ledger import Ledger, Store
+from landsweep.orchestrator.testing.kind_suite import QuietWatch
 from tests.chaos.driver import spec_data
 from tests.support.results import verified
 from tests.support.workers import busy_workers, run_on_ray

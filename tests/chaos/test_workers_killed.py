@@ -14,9 +14,9 @@ import pytest
 import ray
 from ray.cluster_utils import Cluster
 
-from orchestrator.ledger import Ledger, Store
-from orchestrator.progress import Snapshot
-from orchestrator.testing.kind_suite import QuietWatch, metrics_of
+from landsweep.orchestrator.run.progress import Snapshot
+from landsweep.orchestrator.storage.ledger import Ledger, Store
+from landsweep.orchestrator.testing.kind_suite import QuietWatch, metrics_of
 from tests.chaos.driver import spec_data
 from tests.support.results import verified
 from tests.support.workers import busy_workers, run_on_ray
@@ -30,7 +30,7 @@ def test_poison_units_are_listed_and_all_others_are_right(own_ray: None, tmp_pat
     spec = {
         "kind": "function",
         "name": "poison",
-        "function": "orchestrator.testing.executor_suite:act",
+        "function": "landsweep.orchestrator.testing.executor_suite:act",
         "axes": {"what": ["double", *poison], "x": [0, 1]},
     }
     budgets = {"infra": 1, "timeout": 0, "oom": 1}

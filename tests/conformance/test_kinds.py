@@ -11,15 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.kind import kinds
-from orchestrator.site import Site
-from orchestrator.testing.kind_suite import KindSuite, metrics_of, run_example, same
-from sweeps.function import FunctionKind
-from sweeps.landscape import LandscapeKind
-from sweeps.scaling import ScalingKind
-from sweeps.search import SearchKind
-from sweeps.transfer import TransferKind
-from sweeps.zoo import ZooKind
+from landsweep.orchestrator.kind import kinds
+from landsweep.orchestrator.site import Site
+from landsweep.orchestrator.testing.kind_suite import KindSuite, metrics_of, run_example, same
+from landsweep.sweeps.function.kind import FunctionKind
+from landsweep.sweeps.landscape.kind import LandscapeKind
+from landsweep.sweeps.scaling.kind import ScalingKind
+from landsweep.sweeps.search.kind import SearchKind
+from landsweep.sweeps.transfer.kind import TransferKind
+from landsweep.sweeps.zoo.kind import ZooKind
 from tests.support.paths import GOLDEN
 
 TESTED = {"function", "landscape", "scaling", "search", "transfer", "zoo"}

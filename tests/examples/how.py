@@ -125,7 +125,7 @@ SCALING = {
     "budgets": {"geometric": [2e7, 8e7, 3]},
     "limits": {"least_steps": 10},
 }
-LANDSCAPE = "sweeps/recipes/landscape_skip.yaml"
+LANDSCAPE = "sweeps/specs/landscape_skip.yaml"
 LANDSCAPE_SMALL = [
     *(f"models.{name}.{change}" for name in ("skip", "noskip") for change in ("depth=8", "width=2", "train.epochs=1")),
     *(f"axes.{axis}.linear=[-1,1,3]" for axis in "xy"),
@@ -133,10 +133,10 @@ LANDSCAPE_SMALL = [
 ]
 ZOO_MINE = "docs/zoo.md: kind: zoo\nname: mine"
 ZOO_SMALL = ["samples.count=1", "axes.optimizer.learning_rate=[0.1,0.3]"]
-ZOO_HYPER = {"sweeps/recipes/zoo_digits_hyper.yaml": ["samples.count=20", "recipe.steps=100"]}
+ZOO_HYPER = {"sweeps/specs/zoo_digits_hyper.yaml": ["samples.count=20", "recipe.steps=100"]}
 
 TRANSFER = {
-    "sweeps/recipes/transfer_mlp.yaml": [
+    "sweeps/specs/transfer_mlp.yaml": [
         *("values=[64,128]", "rates={log2: [-6, -2, 3]}", "seeds={range: 1}", "recipe.steps=5", "planner=grid"),
     ],
 }
@@ -151,7 +151,7 @@ HOW: dict[str, SpecBlock | Commands | Python | Site | Listing | Elsewhere] = {
     "README.md: make demo": Elsewhere(".ci/run", "every run of CI types both commands on a clean checkout"),
     "README.md: kind: landscape": SpecBlock(LANDSCAPE_SMALL),
     "README.md: kind: function": SpecBlock(),
-    "README.md: from sweeps.zoo import Zoo": Python(ZOO_HYPER, "len(x) == 1210 and 0 <= y <= 1"),
+    "README.md: from landsweep.sweeps.zoo.kind import Zoo": Python(ZOO_HYPER, "len(x) == 1210 and 0 <= y <= 1"),
     "README.md: space:": SpecBlock(["budget.units=8", "generation=4"], SEARCH),
     "README.md: kind: transfer": SpecBlock(
         ["values=[64,128]", "rates={log2: [-6, -2, 3]}", "seeds={range: 1}"], {"recipe": {**DIGITS, "steps": 10}}
@@ -175,14 +175,15 @@ HOW: dict[str, SpecBlock | Commands | Python | Site | Listing | Elsewhere] = {
     ),
     "docs/clusters.md: $ landsweep drill --seconds 20": Commands({"landsweep drill": []}, slow=True, says="survived"),
     "docs/clusters.md: $ landsweep drill --site": Elsewhere(
-        "tests/cluster/test_drill.py::test_a_drill_through_slurm_kills_the_driver_from_inside_and_a_node", "a Slurm"
+        "tests/cluster/drill/test_drill.py::test_a_drill_through_slurm_kills_the_driver_from_inside_and_a_node",
+        "a Slurm",
     ),
     "docs/landscapes.md: landsweep plan SPEC --tensors": Commands(replaced={"SPEC": LANDSCAPE}, says="filter"),
     "docs/landscapes.md: import torch": Python(shows="rings()['train'][0].shape == (200, 2)"),
     "docs/landscapes.md: kind: landscape\nname: rings": SpecBlock(
         shows="(rows.test_accuracy[rows.x == 0] > 0.8).all() and (rows.margin_loss[rows.x == 0] < 0).all()"
     ),
-    "docs/laws.md: from sweeps.lab.laws.chinchilla": Python(shows="'alpha' in set(found.parameters()['name'])"),
+    "docs/laws.md: from landsweep.sweeps.laws.chinchilla": Python(shows="'alpha' in set(found.parameters()['name'])"),
     "docs/optimizers.md: optimizer:": SpecBlock((), ZOO, inside="recipe"),
     "docs/reports.md: DIR/report/": Listing({LANDSCAPE: LANDSCAPE_SMALL, **TRANSFER}),
     "docs/reports.md: repeats: [start]": SpecBlock((), RESTARTS),
@@ -197,7 +198,7 @@ HOW: dict[str, SpecBlock | Commands | Python | Site | Listing | Elsewhere] = {
         ["recipe.steps=40", "recipe.schedule.warmup_steps=5", *BRANCHES_SMALL],
         ZOO,
     ),
-    "docs/schedules.md: >>> from sweeps.lab.bound": Python(),
+    "docs/schedules.md: >>> from landsweep.sweeps.lab.schedule_bound": Python(),
     "docs/search.md: space:\n  optimizer.learning_rate": SpecBlock((), SEARCH),
     "docs/search.md: space:\n  optimizer:": SpecBlock((), SEARCH),
     "docs/search.md: target:": SpecBlock((), {**SEARCH, "space": SPACE}),
@@ -209,10 +210,10 @@ HOW: dict[str, SpecBlock | Commands | Python | Site | Listing | Elsewhere] = {
         says="MLflow run",
     ),
     "docs/sites/cloud.md: pip install boto3": Elsewhere(
-        "tests/cluster/test_manifests.py::test_rays_autoscaler_takes_the_cluster_file", "machines cost money"
+        "tests/cluster/launchers/test_manifests.py::test_rays_autoscaler_takes_the_cluster_file", "machines cost money"
     ),
     f"docs/sites/kuberay.md: landsweep submit {LANDSCAPE}": Elsewhere(
-        "tests/cluster/test_kuberay.py::test_a_rayjob_from_creation_to_deletion", "wants a Kubernetes"
+        "tests/cluster/launchers/test_kuberay.py::test_a_rayjob_from_creation_to_deletion", "wants a Kubernetes"
     ),
     "docs/sites/rayjobs.md: ssh -N": Elsewhere(
         f"{CLUSTER}::test_the_commands_of_the_page_on_ray_jobs", "without the tunnel, which wants a host"
@@ -229,7 +230,7 @@ HOW: dict[str, SpecBlock | Commands | Python | Site | Listing | Elsewhere] = {
     ),
     "docs/sites/ssh.md: executor: ray": Site(),
     f"docs/sites/ssh.md: landsweep submit {LANDSCAPE}": Elsewhere(
-        "tests/cluster/test_conformance.py::TestSsh", "submitted and cancelled there, through a real sshd"
+        "tests/cluster/launchers/test_conformance.py::TestSsh", "submitted and cancelled there, through a real sshd"
     ),
     f"docs/storage.md: landsweep run {LANDSCAPE}": Commands({"landsweep run": LANDSCAPE_SMALL}, says="sound"),
     "docs/transfer.md: kind: transfer": SpecBlock(
@@ -239,5 +240,5 @@ HOW: dict[str, SpecBlock | Commands | Python | Site | Listing | Elsewhere] = {
     ZOO_MINE: SpecBlock(ZOO_SMALL),
     "docs/zoo.md: kind: zoo\nname: rings": SpecBlock(shows="len(rows) == 4 and rows.test_accuracy.max() > 0.8"),
     "docs/zoo.md: landsweep regenerate": Commands(runs={ZOO_MINE: ZOO_SMALL}, replaced={"KEY": "KEY"}, says="equal"),
-    "docs/zoo.md: from sweeps.zoo import Zoo": Python({ZOO_MINE: ZOO_SMALL}, "len(good) > 0"),
+    "docs/zoo.md: from landsweep.sweeps.zoo.kind import Zoo": Python({ZOO_MINE: ZOO_SMALL}, "len(good) > 0"),
 }

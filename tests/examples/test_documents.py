@@ -21,14 +21,14 @@ import typer.main
 import yaml
 from typer.testing import CliRunner
 
-from orchestrator.cli import COMMANDS, app
-from orchestrator.errors import LandsweepError
-from orchestrator.sweep import Sweep
-from orchestrator.unit import digest
+from landsweep.orchestrator.commands.cli import COMMANDS, app
+from landsweep.orchestrator.errors import LandsweepError
+from landsweep.orchestrator.run.sweep import Sweep
+from landsweep.orchestrator.unit import digest
 from tests.examples.blocks import Block, all_blocks, inline_commands
 from tests.examples.how import HOW, Commands, Elsewhere, Listing, Python, Site, SpecBlock
-from tests.s3 import S3
 from tests.support.paths import ROOT
+from tests.support.s3 import S3
 
 BLOCKS = all_blocks()
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of what MLflow imports
@@ -235,7 +235,7 @@ def test_listings_of_files(block: Block, tmp_path: Path, shelf: Path) -> None:
 def test_site_files(block: Block, tmp_path: Path) -> None:
     with user_folder(tmp_path):
         Path("site.yaml").write_text(block.yaml, encoding="utf-8")
-        printed = say("submit", "sweeps/recipes/function_minima.yaml", "--site", "site.yaml", "--dry-run")
+        printed = say("submit", "sweeps/specs/function_minima.yaml", "--site", "site.yaml", "--dry-run")
     assert "function_minima" in printed
 
 

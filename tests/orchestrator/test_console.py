@@ -11,16 +11,16 @@ import pytest
 from rich.table import Table
 from typer.testing import CliRunner
 
-from cluster.commands import register as register_jobs
-from orchestrator.cli import app
-from orchestrator.console import Console
-from orchestrator.display import LiveWatch, live_watch, state_text
-from orchestrator.progress import Snapshot
-from orchestrator.testing.kind_suite import run_example
-from orchestrator.text import one_line, printable, shortened
-from sweeps.function import FunctionKind
-from sweeps.lab.search.commands import register as register_search
-from sweeps.lab.zoo.commands import register as register_zoo
+from landsweep.cluster.jobs.commands import register as register_jobs
+from landsweep.orchestrator.commands.cli import app
+from landsweep.orchestrator.commands.display import LiveWatch, live_watch, state_text
+from landsweep.orchestrator.console import Console
+from landsweep.orchestrator.run.progress import Snapshot
+from landsweep.orchestrator.testing.kind_suite import run_example
+from landsweep.orchestrator.text import one_line, printable, shortened
+from landsweep.sweeps.function.kind import FunctionKind
+from landsweep.sweeps.search.commands import register as register_search
+from landsweep.sweeps.zoo.commands import register as register_zoo
 
 EVIL = (
     "\x1b]52;c;ZXZpbA==\x07",  # the clipboard
@@ -38,7 +38,11 @@ def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for register in (register_search, register_zoo, register_jobs):
         register(app)
     folder = tmp_path_factory.mktemp("sweep")
-    fields = {"name": "plain", "function": "sweeps.lab.functions:descend", "axes": {"start": [1], "lr": [0.01]}}
+    fields = {
+        "name": "plain",
+        "function": "landsweep.sweeps.function.examples:descend",
+        "axes": {"start": [1], "lr": [0.01]},
+    }
     run_example(FunctionKind(), FunctionKind.spec.model_validate({**fields, "fixed": {"steps": 3}}), folder)
     return folder
 

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from orchestrator.errors import SpecError
-from orchestrator.kind import Auditable, Costed, Ranked, ShowsTensors, Workbench, kind_named
-from orchestrator.run import run_sweep
-from orchestrator.site import Site
-from orchestrator.sweep import Sweep, load_spec
-from orchestrator.testing.kind_suite import QuietWatch, run_example
-from sweeps.function import FunctionKind, FunctionSpec
+from landsweep.orchestrator.errors import SpecError
+from landsweep.orchestrator.kind import Auditable, Costed, Ranked, ShowsTensors, Workbench, kind_named
+from landsweep.orchestrator.run.start import run_sweep
+from landsweep.orchestrator.run.sweep import Sweep, load_spec
+from landsweep.orchestrator.site import Site
+from landsweep.orchestrator.testing.kind_suite import QuietWatch, run_example
+from landsweep.sweeps.function.kind import FunctionKind, FunctionSpec
 
 
 class FewPoints(FunctionKind):
@@ -30,13 +30,13 @@ class FewPoints(FunctionKind):
 @pytest.fixture
 def kind(monkeypatch: pytest.MonkeyPatch) -> FewPoints:
     few = FewPoints()
-    for place in ("orchestrator.worker", "orchestrator.sweep"):
+    for place in ("landsweep.orchestrator.run.worker", "landsweep.orchestrator.run.sweep"):
         monkeypatch.setattr(f"{place}.kind_named", lambda name: few)  # as an entry point would
     return few
 
 
 def fields(points: int) -> dict[str, Any]:
-    call = {"function": "tests.test_plan:spread", "axes": {"a": {"range": points}}}
+    call = {"function": "tests.orchestrator.commands.test_plan:spread", "axes": {"a": {"range": points}}}
     return {"kind": "function", "name": "few", **call}
 
 
@@ -51,7 +51,10 @@ COMPLAINT = "  - axes: 5 points are planned; at most 4 are allowed:\n    - take 
 
 def test_a_spec_file_is_validated_after_its_changes(kind: FewPoints, tmp_path: Path) -> None:
     path = tmp_path / "few.yaml"
-    path.write_text("kind: function\nfunction: tests.test_plan:spread\naxes: {a: {range: 3}}\n", encoding="utf-8")
+    path.write_text(
+        "kind: function\nfunction: tests.orchestrator.commands.test_plan:spread\naxes: {a: {range: 3}}\n",
+        encoding="utf-8",
+    )
     assert load_spec(path)[0] is kind
     assert refusal(lambda: load_spec(path, ["axes.a.range=5"])) == f"{path}:\n{COMPLAINT}"
     unknown = refusal(lambda: load_spec(path, ["axes.a.range=5", "wrong=1"]))

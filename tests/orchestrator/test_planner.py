@@ -6,9 +6,9 @@ import itertools
 
 import pytest
 
-from orchestrator.errors import SpecError
-from orchestrator.planner import GridPlanner, ListPlanner
-from orchestrator.unit import Keys, Unit
+from landsweep.orchestrator.errors import SpecError
+from landsweep.orchestrator.planner import GridPlanner, ListPlanner
+from landsweep.orchestrator.unit import Keys, Unit
 
 KEYS = Keys("k", 1, {})
 
@@ -37,7 +37,7 @@ def test_zips_that_can_not_be(zipped: list[list[str]], complaint: str) -> None:
 
 
 def test_a_finer_grid_keeps_the_keys_of_the_coarser() -> None:
-    from orchestrator.axes import Axis
+    from landsweep.orchestrator.axes import Axis
 
     coarse = {u.key for u in GridPlanner(KEYS, {"x": Axis(linear=(-1, 1, 11)).points()}).ask(1000)}
     fine = {u.key for u in GridPlanner(KEYS, {"x": Axis(linear=(-1, 1, 101)).points()}).ask(1000)}

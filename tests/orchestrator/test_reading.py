@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from orchestrator.assignments import override
-from orchestrator.errors import SpecError
-from orchestrator.kind import kind_named
-from orchestrator.reading import load_yaml, read_yaml, write_yaml
+from landsweep.orchestrator.assignments import override
+from landsweep.orchestrator.errors import SpecError
+from landsweep.orchestrator.kind import kind_named
+from landsweep.orchestrator.reading import load_yaml, read_yaml, write_yaml
 from tests.support.cli import command
 from tests.support.values import ODD_VALUES
 

@@ -8,11 +8,11 @@ from typing import Annotated, Literal
 import pytest
 from pydantic import Field, model_validator
 
-from orchestrator.assignments import override
-from orchestrator.axes import AxisLike
-from orchestrator.errors import SpecError
-from orchestrator.reading import read_yaml
-from orchestrator.spec import IsAxis, IsNamedAxis, Section, Spec, differences, parse
+from landsweep.orchestrator.assignments import override
+from landsweep.orchestrator.axes import AxisLike
+from landsweep.orchestrator.errors import SpecError
+from landsweep.orchestrator.reading import read_yaml
+from landsweep.orchestrator.spec import IsAxis, IsNamedAxis, Section, Spec, differences, parse
 
 
 class Net(Section):

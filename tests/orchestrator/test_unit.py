@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.planner import GridPlanner, Named
-from orchestrator.unit import Keys, Unit, canonical, digest, stream_seed
+from landsweep.orchestrator.planner import GridPlanner, Named
+from landsweep.orchestrator.unit import Keys, Unit, canonical, digest, stream_seed
 
 values = st.recursive(
     st.none()
@@ -117,7 +117,9 @@ def test_streams_are_shared_by_seed_and_differ_by_name() -> None:
 
 def test_keys_are_the_same_in_another_process_with_another_hash_seed() -> None:
     context = "{'b': 1, 'a': {'d': 2, 'c': 3}}"
-    code = f"from orchestrator.unit import Keys; print(Keys('k', 1, {context}).unit({{'x': 0.1, 'y': 's'}}).key)"
+    code = (
+        f"from landsweep.orchestrator.unit import Keys; print(Keys('k', 1, {context}).unit({{'x': 0.1, 'y': 's'}}).key)"
+    )
     keys = {
         subprocess.run(
             [sys.executable, "-c", code], env={"PYTHONHASHSEED": seed}, capture_output=True, text=True, check=True

@@ -11,11 +11,11 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from orchestrator.assignments import override
-from orchestrator.kind import Workbench
-from orchestrator.row import RowMaker
-from orchestrator.spec import parse
-from sweeps.landscape import LandscapeKind, LandscapeSpec
+from landsweep.orchestrator.assignments import override
+from landsweep.orchestrator.kind import Workbench
+from landsweep.orchestrator.row import RowMaker
+from landsweep.orchestrator.spec import parse
+from landsweep.sweeps.landscape.kind import LandscapeKind, LandscapeSpec
 
 KIND = LandscapeKind()
 DIGITS_LANDSCAPE: dict[str, Any] = {

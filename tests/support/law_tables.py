@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from sweeps.lab.laws.chinchilla import CHINCHILLA
+from landsweep.sweeps.laws.chinchilla import CHINCHILLA
 
 TRUE = np.array([1.8, 480.0, 2100.0, 0.35, 0.37])
 

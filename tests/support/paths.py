@@ -8,9 +8,9 @@ ROOT = Path(__file__).resolve().parents[2]
 TESTS = ROOT / "tests"
 GOLDEN = TESTS / "golden"
 """Rows and results folders that earlier versions wrote."""
-PACKAGES = ("orchestrator", "sweeps", "cluster")
-SOURCES = sorted(p for package in PACKAGES for p in (ROOT / package).rglob("*.py"))
-SHIPPED_SPECS = ROOT / "sweeps/recipes"
+FOLDERS = ("orchestrator", "sweeps", "cluster", "landsweep")
+SOURCES = sorted(p for folder in FOLDERS for p in (ROOT / folder).rglob("*.py"))
+SHIPPED_SPECS = ROOT / "sweeps/specs"
 CLUSTER_GOLDEN = TESTS / "cluster/golden"
-KUBECTL = TESTS / "cluster/kubectl.py"
+KUBECTL = TESTS / "cluster/launchers/kubectl.py"
 RAYJOB_SCHEMA = TESTS / "cluster/rayjob_schema.yaml"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from orchestrator.ledger import Ledger, Store
-from orchestrator.sweep import Sweep
-from orchestrator.testing.kind_suite import metrics_of
+from landsweep.orchestrator.run.sweep import Sweep
+from landsweep.orchestrator.storage.ledger import Ledger, Store
+from landsweep.orchestrator.testing.kind_suite import metrics_of
 
 
 def assert_undisturbed(folder: Path | str, units: int) -> None:

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from orchestrator.spec import parse
-from sweeps.lab.search.spec import SearchSpec
-from sweeps.search import SearchKind
+from landsweep.orchestrator.spec import parse
+from landsweep.sweeps.search.kind import SearchKind
+from landsweep.sweeps.search.spec import SearchSpec
 
 KIND = SearchKind()
 WALK = "tests.support.searches:walk"

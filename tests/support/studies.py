@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sweeps.lab.scaling.ladder import Ladder
-from sweeps.scaling import ScalingKind, ScalingSpec
+from landsweep.sweeps.scaling.kind import ScalingKind, ScalingSpec
+from landsweep.sweeps.scaling.ladder import Ladder
 
 KIND = ScalingKind()
 GPT_RECIPE = {

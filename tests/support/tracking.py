@@ -6,8 +6,8 @@ from typing import Any
 
 import pandas as pd
 
-from orchestrator.row import Cause, Column, Outcome, RowMaker, Status
-from orchestrator.unit import Keys
+from landsweep.orchestrator.row import Cause, Column, Outcome, RowMaker, Status
+from landsweep.orchestrator.unit import Keys
 
 PARAMS = (Column("x", "", type="int"),)
 HEAD: dict[str, Any] = {

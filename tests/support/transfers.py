@@ -7,11 +7,11 @@ from typing import Any
 
 import pandas as pd
 
-from orchestrator.ledger import Ledger, Store
-from orchestrator.sweep import Sweep
-from orchestrator.testing.kind_suite import run_example
-from sweeps.lab.transfer.found import Results
-from sweeps.transfer import TransferKind, TransferSpec
+from landsweep.orchestrator.run.sweep import Sweep
+from landsweep.orchestrator.storage.ledger import Ledger, Store
+from landsweep.orchestrator.testing.kind_suite import run_example
+from landsweep.sweeps.transfer.kind import TransferKind, TransferSpec
+from landsweep.sweeps.transfer.results import Results
 
 KIND = TransferKind()
 

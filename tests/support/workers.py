@@ -8,12 +8,12 @@ from typing import Any
 
 import psutil
 
-from orchestrator.kind import kind_named
-from orchestrator.progress import Snapshot
-from orchestrator.run import run_sweep
-from orchestrator.site import Site
-from orchestrator.spec import parse
-from orchestrator.testing.kind_suite import QuietWatch
+from landsweep.orchestrator.kind import kind_named
+from landsweep.orchestrator.run.progress import Snapshot
+from landsweep.orchestrator.run.start import run_sweep
+from landsweep.orchestrator.site import Site
+from landsweep.orchestrator.spec import parse
+from landsweep.orchestrator.testing.kind_suite import QuietWatch
 
 
 def run_on_ray(spec: dict[str, Any], folder: Path, watch: QuietWatch | None = None, **site: Any) -> Snapshot:

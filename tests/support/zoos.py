@@ -10,11 +10,12 @@ from typing import Any
 import pandas as pd
 import torch
 
-from orchestrator.run import run_sweep
-from orchestrator.site import Site
-from orchestrator.testing.kind_suite import QuietWatch
-from sweeps.lab.zoo import pack
-from sweeps.zoo import Zoo, ZooKind, ZooSpec
+from landsweep import Zoo
+from landsweep.orchestrator.run.start import run_sweep
+from landsweep.orchestrator.site import Site
+from landsweep.orchestrator.testing.kind_suite import QuietWatch
+from landsweep.sweeps.lab.training_units import pack_run as pack
+from landsweep.sweeps.zoo.kind import ZooKind, ZooSpec
 from tests.support.paths import ROOT
 
 KIND = ZooKind()

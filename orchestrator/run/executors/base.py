@@ -1,6 +1,6 @@
 """The executor's contract: pieces of work go in, events come out.
 
-Invariants, checked for every executor by `orchestrator.testing.executor_suite`:
+Invariants, checked for every executor by `landsweep.orchestrator.testing.executor_suite`:
 
 - each started work ends with exactly one of `Finished`, `Lost` or `Refused`, after all its `Gave`;
 - a worker's death loses only that worker's work, and the executor replaces the worker;
@@ -15,10 +15,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from orchestrator.errors import UsageError
-from orchestrator.kind import Arrays
-from orchestrator.messages import Message, Work, WorkerConfig
-from orchestrator.row import Cause
+from landsweep.orchestrator.errors import UsageError
+from landsweep.orchestrator.kind import Arrays
+from landsweep.orchestrator.row import Cause
+from landsweep.orchestrator.run.messages import Message, Work, WorkerConfig
 
 __all__ = ["Event", "Executor", "Finished", "Gave", "Lost", "Refused"]
 

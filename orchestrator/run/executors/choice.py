@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from orchestrator.executors.base import Executor
-from orchestrator.site import Site
+from landsweep.orchestrator.run.executors.base import Executor
+from landsweep.orchestrator.site import Site
 
 __all__ = ["make_executor"]
 
@@ -11,9 +11,9 @@ __all__ = ["make_executor"]
 def make_executor(site: Site) -> Executor:
     """The executor that a site asks for; only then is its library imported."""
     if site.executor == "local":
-        from orchestrator.executors.local import LocalExecutor
+        from landsweep.orchestrator.run.executors.local import LocalExecutor
 
         return LocalExecutor()
-    from orchestrator.executors.ray import RayExecutor
+    from landsweep.orchestrator.run.executors.ray import RayExecutor
 
     return RayExecutor(site)

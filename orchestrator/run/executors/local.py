@@ -8,15 +8,15 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from orchestrator.errors import UsageError, WorkersUnavailable
-from orchestrator.executors.base import Event, Executor, Finished, Gave, Lost, Refused
-from orchestrator.executors.belongings import Belongings
-from orchestrator.executors.signals import keep_signals, plain_children
-from orchestrator.kind import Arrays
-from orchestrator.messages import Message, Work, WorkerConfig
-from orchestrator.row import Cause
-from orchestrator.schedule import Shard
-from orchestrator.worker import Worker
+from landsweep.orchestrator.errors import UsageError, WorkersUnavailable
+from landsweep.orchestrator.kind import Arrays
+from landsweep.orchestrator.row import Cause
+from landsweep.orchestrator.run.executors.base import Event, Executor, Finished, Gave, Lost, Refused
+from landsweep.orchestrator.run.executors.belongings import Belongings
+from landsweep.orchestrator.run.executors.signals import keep_signals, plain_children
+from landsweep.orchestrator.run.messages import Message, Work, WorkerConfig
+from landsweep.orchestrator.run.schedule import Shard
+from landsweep.orchestrator.run.worker import Worker
 
 __all__ = ["LocalExecutor"]
 

@@ -21,7 +21,7 @@ from typing import Any
 
 import psutil
 
-from orchestrator.site import Site
+from landsweep.orchestrator.site import Site
 
 __all__ = ["OwnFolder", "loopback_only", "own_modules_first", "private_token", "size_of_own", "variables"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 from urllib.parse import urlsplit
 
-from orchestrator.errors import Unreachable
+from landsweep.orchestrator.errors import Unreachable
 
 __all__ = ["check_listening"]
 

@@ -6,9 +6,9 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Any
 
-from orchestrator.errors import UsageError
-from orchestrator.executors.streams import Stream
-from orchestrator.messages import Work
+from landsweep.orchestrator.errors import UsageError
+from landsweep.orchestrator.run.executors.streams import Stream
+from landsweep.orchestrator.run.messages import Work
 
 __all__ = ["Call", "Slot"]
 

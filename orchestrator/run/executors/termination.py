@@ -7,7 +7,7 @@ import signal
 import threading
 import time
 
-from orchestrator.executors.signals import plain_children
+from landsweep.orchestrator.run.executors.signals import plain_children
 
 __all__ = ["Termination"]
 

@@ -1,20 +1,20 @@
 """The ledger: Parquet parts of rows and series that survive any kill, and the lock of the driver that writes them."""
 
-from orchestrator.ledger.files import Kept, check_files, check_states
-from orchestrator.ledger.keys import KeySet
-from orchestrator.ledger.ledger import Findings, Ledger
-from orchestrator.ledger.lock import Holder, driver_here, driver_lives
-from orchestrator.ledger.parts import Damage
-from orchestrator.ledger.prepared import (
+from landsweep.orchestrator.storage.ledger.files import Kept, check_files, check_states
+from landsweep.orchestrator.storage.ledger.keys import KeySet
+from landsweep.orchestrator.storage.ledger.ledger import Findings, Ledger
+from landsweep.orchestrator.storage.ledger.lock import Holder, driver_here, driver_lives
+from landsweep.orchestrator.storage.ledger.parts import Damage
+from landsweep.orchestrator.storage.ledger.prepared import (
     about_prepared,
     check_prepared,
     load_prepared,
     save_prepared,
     set_aside_prepared,
 )
-from orchestrator.ledger.status import read_status, write_status
-from orchestrator.ledger.writer import Hook, Writer
-from orchestrator.store import Store
+from landsweep.orchestrator.storage.ledger.status import read_status, write_status
+from landsweep.orchestrator.storage.ledger.writer import Hook, Writer
+from landsweep.orchestrator.storage.store import Store
 
 __all__ = [
     "Damage",

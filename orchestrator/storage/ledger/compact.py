@@ -8,13 +8,13 @@ from itertools import groupby
 
 import pyarrow as pa
 
-from orchestrator.ledger.keys import KeySet
-from orchestrator.ledger.parts import Part, only, read_rows, read_series
-from orchestrator.ledger.scan import merge_ranges
-from orchestrator.ledger.schema import fit, unify
-from orchestrator.ledger.seal import Damaged, check, seal_tables
-from orchestrator.row import SERIES
-from orchestrator.store import Store
+from landsweep.orchestrator.row import SERIES
+from landsweep.orchestrator.storage.ledger.keys import KeySet
+from landsweep.orchestrator.storage.ledger.parts import Part, only, read_rows, read_series
+from landsweep.orchestrator.storage.ledger.scan import merge_ranges
+from landsweep.orchestrator.storage.ledger.schema import fit, unify
+from landsweep.orchestrator.storage.ledger.seal import Damaged, check, seal_tables
+from landsweep.orchestrator.storage.store import Store
 
 __all__ = ["FAN_IN", "due", "last_of_each", "merged", "repeats"]
 

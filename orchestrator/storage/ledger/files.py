@@ -8,12 +8,12 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from orchestrator.arrays import Spoilt, has_digest, unpack
-from orchestrator.errors import UsageError
-from orchestrator.ledger.parts import Damage
-from orchestrator.readers import json_object
-from orchestrator.row import Column
-from orchestrator.store import Store
+from landsweep.orchestrator.errors import UsageError
+from landsweep.orchestrator.row import Column
+from landsweep.orchestrator.storage.arrays import Spoilt, has_digest, unpack
+from landsweep.orchestrator.storage.ledger.parts import Damage
+from landsweep.orchestrator.storage.readers import json_object
+from landsweep.orchestrator.storage.store import Store
 
 __all__ = ["Kept", "StateFindings", "check_files", "check_states", "kept_files"]
 

@@ -11,19 +11,19 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from orchestrator.errors import SweepMismatch, UsageError
-from orchestrator.ledger.files import Kept, check_files, check_states, kept_files
-from orchestrator.ledger.keys import KeySet
-from orchestrator.ledger.lock import DriverLock, Holder
-from orchestrator.ledger.parts import Damage, only, read_series
-from orchestrator.ledger.prepared import check_prepared
-from orchestrator.ledger.scan import Scan, scan, scan_keys, steady
-from orchestrator.ledger.schema import fit, unify
-from orchestrator.ledger.seal import Damaged
-from orchestrator.ledger.writer import MOST_ROWS, SECONDS, Hook, Writer
-from orchestrator.readers import json_object
-from orchestrator.row import SERIES, Column, RowMaker
-from orchestrator.store import Store
+from landsweep.orchestrator.errors import SweepMismatch, UsageError
+from landsweep.orchestrator.row import SERIES, Column, RowMaker
+from landsweep.orchestrator.storage.ledger.files import Kept, check_files, check_states, kept_files
+from landsweep.orchestrator.storage.ledger.keys import KeySet
+from landsweep.orchestrator.storage.ledger.lock import DriverLock, Holder
+from landsweep.orchestrator.storage.ledger.parts import Damage, only, read_series
+from landsweep.orchestrator.storage.ledger.prepared import check_prepared
+from landsweep.orchestrator.storage.ledger.scan import Scan, scan, scan_keys, steady
+from landsweep.orchestrator.storage.ledger.schema import fit, unify
+from landsweep.orchestrator.storage.ledger.seal import Damaged
+from landsweep.orchestrator.storage.ledger.writer import MOST_ROWS, SECONDS, Hook, Writer
+from landsweep.orchestrator.storage.readers import json_object
+from landsweep.orchestrator.storage.store import Store
 
 __all__ = ["Findings", "Ledger"]
 

@@ -22,10 +22,10 @@ from typing import Any
 
 import psutil
 
-from orchestrator.errors import LandsweepError, StorageError, SweepLocked, TakenOver
-from orchestrator.readers import object_or_none
-from orchestrator.redaction import command_line
-from orchestrator.store import Store
+from landsweep.orchestrator.errors import LandsweepError, StorageError, SweepLocked, TakenOver
+from landsweep.orchestrator.redaction import command_line
+from landsweep.orchestrator.storage.readers import object_or_none
+from landsweep.orchestrator.storage.store import Store
 
 __all__ = ["DriverLock", "Holder", "driver_here", "driver_lives"]
 

@@ -1,6 +1,6 @@
 """Parts: files of rows, each with the file of series that its metadata names, and that file's checksum.
 
-A part is `rows/part-000012.parquet`; see `orchestrator.ledger.scan` for which of them count.
+A part is `rows/part-000012.parquet`; see `landsweep.orchestrator.storage.ledger.scan` for which of them count.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from typing import TypeAlias
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from orchestrator.ledger.seal import Damaged, check, contents, open_sealed, unseal
-from orchestrator.store import Store
+from landsweep.orchestrator.storage.ledger.seal import Damaged, check, contents, open_sealed, unseal
+from landsweep.orchestrator.storage.store import Store
 
 __all__ = [
     "COLUMNS",

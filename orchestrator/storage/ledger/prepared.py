@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import safetensors.numpy
 
-from orchestrator.arrays import digest_of, encode
-from orchestrator.errors import NotDeterministic
-from orchestrator.ledger.parts import Damage
-from orchestrator.readers import object_or_none
-from orchestrator.store import Store
+from landsweep.orchestrator.errors import NotDeterministic
+from landsweep.orchestrator.storage.arrays import digest_of, encode
+from landsweep.orchestrator.storage.ledger.parts import Damage
+from landsweep.orchestrator.storage.readers import object_or_none
+from landsweep.orchestrator.storage.store import Store
 
 __all__ = ["about_prepared", "check_prepared", "load_prepared", "save_prepared", "set_aside_prepared"]
 

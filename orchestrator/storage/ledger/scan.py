@@ -16,9 +16,9 @@ from dataclasses import dataclass, field, replace
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from orchestrator.errors import StorageError
-from orchestrator.ledger.keys import KeySet
-from orchestrator.ledger.parts import (
+from landsweep.orchestrator.errors import StorageError
+from landsweep.orchestrator.storage.ledger.keys import KeySet
+from landsweep.orchestrator.storage.ledger.parts import (
     COLUMNS,
     ROWS,
     SERIES_FILE,
@@ -30,8 +30,8 @@ from orchestrator.ledger.parts import (
     is_text,
     read_rows,
 )
-from orchestrator.ledger.seal import Damaged, check, unseal
-from orchestrator.store import Store
+from landsweep.orchestrator.storage.ledger.seal import Damaged, check, unseal
+from landsweep.orchestrator.storage.store import Store
 
 __all__ = ["Scan", "covers", "merge_ranges", "scan", "scan_keys", "steady"]
 

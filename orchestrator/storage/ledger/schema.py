@@ -6,11 +6,11 @@ from collections.abc import Iterable, Sequence
 
 import pyarrow as pa
 
-from orchestrator.canonical import as_text
+from landsweep.orchestrator.canonical import as_text
 
 __all__ = ["fit", "fit_batches", "same_columns", "unify"]
 
-_DIGITS = b"digits"  # see `orchestrator.row.Column`
+_DIGITS = b"digits"  # see `landsweep.orchestrator.row.Column`
 
 
 def unify(schemas: Iterable[pa.Schema]) -> pa.Schema:

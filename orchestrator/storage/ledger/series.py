@@ -7,8 +7,8 @@ from collections.abc import Container, Sequence
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from orchestrator.ledger.compact import last_of_each
-from orchestrator.row import SERIES
+from landsweep.orchestrator.row import SERIES
+from landsweep.orchestrator.storage.ledger.compact import last_of_each
 
 __all__ = ["SeriesBuffer"]
 
@@ -26,7 +26,7 @@ class SeriesBuffer:
         """Take in lines, but for those of units that are done: they are a late repeat.
 
         Args:
-            series: with the schema `orchestrator.row.SERIES`.
+            series: with the schema `landsweep.orchestrator.row.SERIES`.
             done: keys of units that have a row already.
         """
         keys = series.column("key").dictionary_encode()

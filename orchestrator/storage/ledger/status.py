@@ -6,9 +6,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from orchestrator.errors import StorageError, Unreachable
-from orchestrator.readers import number_in, object_or_none
-from orchestrator.store import Store
+from landsweep.orchestrator.errors import StorageError, Unreachable
+from landsweep.orchestrator.storage.readers import number_in, object_or_none
+from landsweep.orchestrator.storage.store import Store
 
 __all__ = ["read_status", "write_status"]
 

@@ -13,16 +13,25 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from orchestrator.errors import StopSweep, StorageError
-from orchestrator.ledger.compact import due, merged, repeats
-from orchestrator.ledger.keys import KeySet
-from orchestrator.ledger.lock import DriverLock
-from orchestrator.ledger.parts import COLUMNS, STRANGE, Damage, Part, belongs_elsewhere, only, read_rows, read_series
-from orchestrator.ledger.scan import scan_keys
-from orchestrator.ledger.schema import fit_batches, same_columns, unify
-from orchestrator.ledger.seal import Damaged, check, seal
-from orchestrator.ledger.series import SeriesBuffer
-from orchestrator.store import Store
+from landsweep.orchestrator.errors import StopSweep, StorageError
+from landsweep.orchestrator.storage.ledger.compact import due, merged, repeats
+from landsweep.orchestrator.storage.ledger.keys import KeySet
+from landsweep.orchestrator.storage.ledger.lock import DriverLock
+from landsweep.orchestrator.storage.ledger.parts import (
+    COLUMNS,
+    STRANGE,
+    Damage,
+    Part,
+    belongs_elsewhere,
+    only,
+    read_rows,
+    read_series,
+)
+from landsweep.orchestrator.storage.ledger.scan import scan_keys
+from landsweep.orchestrator.storage.ledger.schema import fit_batches, same_columns, unify
+from landsweep.orchestrator.storage.ledger.seal import Damaged, check, seal
+from landsweep.orchestrator.storage.ledger.series import SeriesBuffer
+from landsweep.orchestrator.storage.store import Store
 
 __all__ = ["Hook", "Writer"]
 
@@ -115,7 +124,7 @@ class Writer:
 
         Args:
             rows: with a column `key`; one row per unit.
-            series: with the schema `orchestrator.row.SERIES`, of any units that have no row yet, or theirs here.
+            series: with the schema `row.SERIES`, of any units that have no row yet, or theirs here.
         """
         if series is not None and series.num_rows:
             self._series.append(series, self.done)  # before the rows, which make their units done

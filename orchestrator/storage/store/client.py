@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
 from obstore.exceptions import BaseError, GenericError
 from obstore.store import LocalStore, from_url
 
-from orchestrator import cloud
-from orchestrator.errors import UsageError
+from landsweep.orchestrator.errors import UsageError
+from landsweep.orchestrator.storage import cloud_errors as cloud
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore

@@ -17,12 +17,12 @@ from urllib.parse import unquote, urlsplit
 import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError
 
-from orchestrator import cloud
-from orchestrator.errors import LandsweepError, StorageError, Unreachable, UsageError
-from orchestrator.inside import refuse_large, refuse_link, refuse_odd
-from orchestrator.store.client import ASKING_SECONDS, Client, Patience
-from orchestrator.store.places import is_url
-from orchestrator.unit import digest
+from landsweep.orchestrator.errors import LandsweepError, StorageError, Unreachable, UsageError
+from landsweep.orchestrator.storage import cloud_errors as cloud
+from landsweep.orchestrator.storage.inside import refuse_large, refuse_link, refuse_odd
+from landsweep.orchestrator.storage.store.client import ASKING_SECONDS, Client, Patience
+from landsweep.orchestrator.storage.store.places import is_url
+from landsweep.orchestrator.unit import digest
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from orchestrator.unit import digest
+from landsweep.orchestrator.unit import digest
 
 __all__ = ["folder_here", "is_url", "views"]
 

@@ -9,9 +9,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from orchestrator.callables import import_callable
-from orchestrator.errors import SpecError
-from orchestrator.kind import Workbench
+from landsweep.orchestrator.callables import import_callable
+from landsweep.orchestrator.errors import SpecError
+from landsweep.orchestrator.kind import Workbench
 
 __all__ = ["call_setup", "check_arguments", "check_setup", "imported"]
 

@@ -6,8 +6,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from orchestrator.row import METERS
-from orchestrator.spec import Section
+from landsweep.orchestrator.row import METERS
+from landsweep.orchestrator.spec import Section
 
 __all__ = ["RESERVED", "ColumnSpec"]
 

@@ -6,12 +6,12 @@ import copy
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from typing import Any
 
-from orchestrator.faults import text_of
-from orchestrator.forks import end_if_forked, generation
-from orchestrator.kind import Workbench
-from orchestrator.row import Cause, Metric, Outcome, Progress, Status
-from orchestrator.unit import Unit, stream_seed
-from sweeps.lab.callable_columns import RESERVED
+from landsweep.orchestrator.faults import text_of
+from landsweep.orchestrator.kind import Workbench
+from landsweep.orchestrator.row import Cause, Metric, Outcome, Progress, Status
+from landsweep.orchestrator.run.forks import end_if_forked, generation
+from landsweep.orchestrator.unit import Unit, stream_seed
+from landsweep.sweeps.lab.callables.columns import RESERVED
 
 __all__ = ["CallableSession"]
 

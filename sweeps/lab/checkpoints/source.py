@@ -10,9 +10,9 @@ from typing import Any, Protocol
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from orchestrator.artifacts import Artifacts
-from orchestrator.errors import UsageError
-from orchestrator.inside import check_names
+from landsweep.orchestrator.errors import UsageError
+from landsweep.orchestrator.storage.artifacts import Artifacts
+from landsweep.orchestrator.storage.inside import check_names
 
 __all__ = ["Shape", "Stacked", "WeightSource"]
 
@@ -37,7 +37,7 @@ class WeightSource(Protocol):
 
 
 class Stacked:
-    """Files with many models each, as `sweeps.lab.zoo.weights` describes them; reads only the slices asked for.
+    """Files with many models each, as `stacked_file` beside this describes them; reads only the slices asked for.
 
     Args:
         files: of the zoo.

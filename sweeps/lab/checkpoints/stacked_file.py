@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from orchestrator.artifacts import Artifacts
-from orchestrator.kind import Arrays
-from orchestrator.unit import digest
+from landsweep.orchestrator.kind import Arrays
+from landsweep.orchestrator.storage.artifacts import Artifacts
+from landsweep.orchestrator.unit import digest
 
 __all__ = ["FORMAT", "Packed", "Place", "WeightFile"]
 

@@ -14,9 +14,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from orchestrator.errors import SpecError
-from orchestrator.spec import Section
-from sweeps.lab.data.base import pin
+from landsweep.orchestrator.errors import SpecError
+from landsweep.orchestrator.spec import Section
+from landsweep.sweeps.lab.data.base import pin
 
 __all__ = ["Checkpoint", "CheckpointFile", "load_into", "read_state"]
 

@@ -6,16 +6,16 @@ from typing import Annotated, get_args
 
 from pydantic import Field
 
-from sweeps.lab.data.base import Data, Dimensions, Source, Split
-from sweeps.lab.data.cifar10 import Cifar10
-from sweeps.lab.data.digits import Digits
-from sweeps.lab.data.markov import Markov
-from sweeps.lab.data.mnist import Mnist
-from sweeps.lab.data.modular import Modular
-from sweeps.lab.data.own import OwnData
-from sweeps.lab.data.sparse_parity import SparseParity
-from sweeps.lab.data.teacher_student import TeacherStudent
-from sweeps.lab.data.text import Text
+from landsweep.sweeps.lab.data.base import Data, Dimensions, Source, Split
+from landsweep.sweeps.lab.data.cifar10 import Cifar10
+from landsweep.sweeps.lab.data.digits import Digits
+from landsweep.sweeps.lab.data.markov import Markov
+from landsweep.sweeps.lab.data.mnist import Mnist
+from landsweep.sweeps.lab.data.modular import Modular
+from landsweep.sweeps.lab.data.own import OwnData
+from landsweep.sweeps.lab.data.sparse_parity import SparseParity
+from landsweep.sweeps.lab.data.teacher_student import TeacherStudent
+from landsweep.sweeps.lab.data.text import Text
 
 __all__ = [
     "Cifar10",

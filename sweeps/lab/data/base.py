@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
-from orchestrator.errors import SpecError
-from orchestrator.spec import Section
-from sweeps.lab.streams import generator
+from landsweep.orchestrator.errors import SpecError
+from landsweep.orchestrator.spec import Section
+from landsweep.sweeps.lab.streams import generator
 
 __all__ = [
     "Data",
@@ -160,7 +160,7 @@ class Dimensions:
 
 
 class Source(Section):
-    """Where data come from; see `sweeps.lab.data.DataSpec` for all of them."""
+    """Where data come from; see `landsweep.sweeps.lab.data.DataSpec` for all of them."""
 
     def load(self, base: Path) -> Data:
         """The splits on the CPU.

@@ -11,8 +11,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from orchestrator.errors import SpecError
-from sweeps.lab.data.base import Data, Dimensions, FolderData, ImageData, Split, images, labels, required
+from landsweep.orchestrator.errors import SpecError
+from landsweep.sweeps.lab.data.base import Data, Dimensions, FolderData, ImageData, Split, images, labels, required
 
 __all__ = ["Cifar10", "read_batch"]
 

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 import torch
 
-from sweeps.lab.data.base import Data, Dimensions, ImageData, Split, labels
+from landsweep.sweeps.lab.data.base import Data, Dimensions, ImageData, Split, labels
 
 __all__ = ["Digits"]
 

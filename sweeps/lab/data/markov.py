@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from pydantic import Field
 from scipy.special import xlogy
 
-from sweeps.lab.data.base import Data, Dimensions, DrawnData, Split
-from sweeps.lab.streams import stream
+from landsweep.sweeps.lab.data.base import Data, Dimensions, DrawnData, Split
+from landsweep.sweeps.lab.streams import stream
 
 __all__ = ["Markov"]
 

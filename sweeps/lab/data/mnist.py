@@ -12,8 +12,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from orchestrator.errors import SpecError
-from sweeps.lab.data.base import Data, Dimensions, FolderData, ImageData, Split, images, labels, required
+from landsweep.orchestrator.errors import SpecError
+from landsweep.sweeps.lab.data.base import Data, Dimensions, FolderData, ImageData, Split, images, labels, required
 
 __all__ = ["Mnist", "read_idx"]
 

@@ -10,8 +10,8 @@ import torch.nn.functional as F  # noqa: N812 - torch's own convention
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from sweeps.lab.data.base import Data, Source, Split
-from sweeps.lab.streams import generator
+from landsweep.sweeps.lab.data.base import Data, Source, Split
+from landsweep.sweeps.lab.streams import generator
 
 __all__ = ["Modular"]
 

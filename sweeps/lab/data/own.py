@@ -12,10 +12,10 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from orchestrator.callables import import_callable
-from orchestrator.errors import SpecError
-from sweeps.lab.data.base import Data, Source, Split
-from sweeps.lab.streams import seeded, stream
+from landsweep.orchestrator.callables import import_callable
+from landsweep.orchestrator.errors import SpecError
+from landsweep.sweeps.lab.data.base import Data, Source, Split
+from landsweep.sweeps.lab.streams import seeded, stream
 
 __all__ = ["OwnData"]
 

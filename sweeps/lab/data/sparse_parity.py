@@ -8,8 +8,8 @@ from typing import Literal, Self
 import torch
 from pydantic import Field, model_validator
 
-from sweeps.lab.data.base import Data, Dimensions, DrawnData, Split
-from sweeps.lab.streams import generator
+from landsweep.sweeps.lab.data.base import Data, Dimensions, DrawnData, Split
+from landsweep.sweeps.lab.streams import generator
 
 __all__ = ["SparseParity"]
 

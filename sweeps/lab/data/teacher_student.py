@@ -10,8 +10,8 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from sweeps.lab.data.base import Data, Dimensions, DrawnData, Split
-from sweeps.lab.streams import generator
+from landsweep.sweeps.lab.data.base import Data, Dimensions, DrawnData, Split
+from landsweep.sweeps.lab.streams import generator
 
 __all__ = ["TeacherStudent"]
 

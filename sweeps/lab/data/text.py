@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from pydantic import Field
 
-from orchestrator.errors import SpecError
-from sweeps.lab.data.base import Data, Dimensions, FolderData, Split
+from landsweep.orchestrator.errors import SpecError
+from landsweep.sweeps.lab.data.base import Data, Dimensions, FolderData, Split
 
 __all__ = ["Text"]
 

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from sweeps.lab.models.base import Net, number_type, parameter_count
-from sweeps.lab.models.catalogue import NetSpec
-from sweeps.lab.models.cnn import Cnn
-from sweeps.lab.models.fit import check_fit
-from sweeps.lab.models.gpt import Gpt
-from sweeps.lab.models.initialisation import Init
-from sweeps.lab.models.mlp import Mlp
-from sweeps.lab.models.own import OwnNet
-from sweeps.lab.models.resnet import ResNet
-from sweeps.lab.models.resnet18 import ResNet18
-from sweeps.lab.models.small_cnn import SmallCnn
-from sweeps.lab.models.vit import Vit
-from sweeps.lab.models.zoo_cnn import ZooCnn
+from landsweep.sweeps.lab.models.base import Net, number_type, parameter_count
+from landsweep.sweeps.lab.models.catalogue import NetSpec
+from landsweep.sweeps.lab.models.cnn import Cnn
+from landsweep.sweeps.lab.models.fit import check_fit
+from landsweep.sweeps.lab.models.gpt import Gpt
+from landsweep.sweeps.lab.models.initialisation import Init
+from landsweep.sweeps.lab.models.mlp import Mlp
+from landsweep.sweeps.lab.models.own import OwnNet
+from landsweep.sweeps.lab.models.resnet import ResNet
+from landsweep.sweeps.lab.models.resnet18 import ResNet18
+from landsweep.sweeps.lab.models.small_cnn import SmallCnn
+from landsweep.sweeps.lab.models.vit import Vit
+from landsweep.sweeps.lab.models.zoo_cnn import ZooCnn
 
 __all__ = [
     "Cnn",

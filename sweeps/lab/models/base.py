@@ -10,11 +10,11 @@ import torch
 from pydantic import Field
 from torch import nn
 
-from orchestrator.spec import Section
-from sweeps.lab.data.base import Data, InputKind
-from sweeps.lab.models.count import Count
-from sweeps.lab.models.initialisation import Init, initialise
-from sweeps.lab.streams import generator
+from landsweep.orchestrator.spec import Section
+from landsweep.sweeps.lab.data.base import Data, InputKind
+from landsweep.sweeps.lab.models.count import Count
+from landsweep.sweeps.lab.models.initialisation import Init, initialise
+from landsweep.sweeps.lab.streams import generator
 
 __all__ = ["Dropout", "Feature", "Net", "Size", "Widths", "number_type", "parameter_count"]
 
@@ -37,7 +37,7 @@ class Net(Section):
 
     Attributes:
         takes: kinds of inputs.
-        sizes: those that can be changed, by `resized` in `sweeps.lab.models.resize`. `width`, `depth` and `heads` are
+        sizes: those that can be changed, by `resize.resized`. `width`, `depth` and `heads` are
             fields of these names unless the methods say otherwise.
         own_code: whether the module is the user's: nothing is known of it before it has been built and run.
     """

@@ -7,10 +7,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from orchestrator.errors import SpecError
-from sweeps.lab.data.base import Data
-from sweeps.lab.models.base import Net, number_type
-from sweeps.lab.models.catalogue import families
+from landsweep.orchestrator.errors import SpecError
+from landsweep.sweeps.lab.data.base import Data
+from landsweep.sweeps.lab.models.base import Net, number_type
+from landsweep.sweeps.lab.models.catalogue import families
 
 __all__ = ["check_fit", "misfit_in_words"]
 

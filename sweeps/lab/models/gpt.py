@@ -9,10 +9,10 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from sweeps.lab.data.base import Data, InputKind
-from sweeps.lab.models.count import Count
-from sweeps.lab.models.layers import token_norm
-from sweeps.lab.models.transformer import Block, Transformer
+from landsweep.sweeps.lab.data.base import Data, InputKind
+from landsweep.sweeps.lab.models.count import Count
+from landsweep.sweeps.lab.models.layers import token_norm
+from landsweep.sweeps.lab.models.transformer import Block, Transformer
 
 __all__ = ["Gpt"]
 

@@ -9,7 +9,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from orchestrator.spec import Section
+from landsweep.orchestrator.spec import Section
 
 __all__ = ["EMBEDDING_STD", "Init", "deviation", "initialise"]
 

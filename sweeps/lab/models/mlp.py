@@ -12,11 +12,11 @@ from typing import ClassVar, Literal
 from pydantic import Field
 from torch import nn
 
-from sweeps.lab.data.base import InputKind
-from sweeps.lab.models.base import Dropout, Feature, Net, Size, Widths
-from sweeps.lab.models.count import Count
-from sweeps.lab.models.layers import Activation, Norm, activation, norm
-from sweeps.lab.models.ratios import scaled
+from landsweep.sweeps.lab.data.base import InputKind
+from landsweep.sweeps.lab.models.base import Dropout, Feature, Net, Size, Widths
+from landsweep.sweeps.lab.models.count import Count
+from landsweep.sweeps.lab.models.layers import Activation, Norm, activation, norm
+from landsweep.sweeps.lab.models.ratios import scaled
 
 __all__ = ["Mlp"]
 

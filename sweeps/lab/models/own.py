@@ -11,10 +11,10 @@ from pydantic import AliasChoices, Field
 from torch import nn
 from torch.nn.parameter import is_lazy
 
-from orchestrator.callables import import_callable
-from orchestrator.errors import SpecError
-from sweeps.lab.models.base import Net
-from sweeps.lab.streams import seeded
+from landsweep.orchestrator.callables import import_callable
+from landsweep.orchestrator.errors import SpecError
+from landsweep.sweeps.lab.models.base import Net
+from landsweep.sweeps.lab.streams import seeded
 
 __all__ = ["OwnNet"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from fractions import Fraction
 
-from orchestrator.errors import SpecError
+from landsweep.orchestrator.errors import SpecError
 
 __all__ = ["scaled"]
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TypeVar
 
-from orchestrator.errors import SpecError
-from orchestrator.spec import parse
-from sweeps.lab.models.base import Feature, Net, Size
-from sweeps.lab.models.catalogue import families
+from landsweep.orchestrator.errors import SpecError
+from landsweep.orchestrator.spec import parse
+from landsweep.sweeps.lab.models.base import Feature, Net, Size
+from landsweep.sweeps.lab.models.catalogue import families
 
 __all__ = ["lacking", "resized"]
 
@@ -41,7 +41,7 @@ def resized(net: N, *, width: int | None = None, depth: int | None = None, heads
         SpecError: this network has no such size, or it can't have this one.
 
     Example:
-        >>> from sweeps.lab.models.mlp import Mlp
+        >>> from landsweep.sweeps.lab.models.mlp import Mlp
         >>> resized(Mlp(net="mlp", hidden=(64, 32)), width=16).hidden
         (16, 8)
         >>> resized(Mlp(net="mlp", hidden=(64, 64)), depth=3).hidden

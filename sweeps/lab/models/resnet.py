@@ -9,9 +9,9 @@ import torch.nn.functional as F  # noqa: N812 - torch's own convention
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from sweeps.lab.data.base import InputKind
-from sweeps.lab.models.base import Dropout, Feature, Net, Size
-from sweeps.lab.models.layers import Activation, Norm, activation, norm
+from landsweep.sweeps.lab.data.base import InputKind
+from landsweep.sweeps.lab.models.base import Dropout, Feature, Net, Size
+from landsweep.sweeps.lab.models.layers import Activation, Norm, activation, norm
 
 __all__ = ["ResNet"]
 

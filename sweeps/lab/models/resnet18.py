@@ -8,9 +8,9 @@ from typing import ClassVar, Literal, cast
 from pydantic import Field
 from torch import Tensor, nn
 
-from sweeps.lab.data.base import InputKind
-from sweeps.lab.models.base import Dropout, Net, Size
-from sweeps.lab.models.layers import Activation, Norm, activation, norm
+from landsweep.sweeps.lab.data.base import InputKind
+from landsweep.sweeps.lab.models.base import Dropout, Net, Size
+from landsweep.sweeps.lab.models.layers import Activation, Norm, activation, norm
 
 __all__ = ["ResNet18"]
 

@@ -8,9 +8,9 @@ from typing import ClassVar, Literal, cast
 from pydantic import Field
 from torch import Tensor, nn
 
-from sweeps.lab.data.base import Data, InputKind
-from sweeps.lab.models.base import Dropout, Net, Size
-from sweeps.lab.models.layers import Activation, activation
+from landsweep.sweeps.lab.data.base import Data, InputKind
+from landsweep.sweeps.lab.models.base import Dropout, Net, Size
+from landsweep.sweeps.lab.models.layers import Activation, activation
 
 __all__ = ["SmallCnn"]
 

@@ -9,8 +9,8 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from sweeps.lab.models.base import Dropout, Net, Size
-from sweeps.lab.models.layers import Activation, TokenNorm, activation, token_norm
+from landsweep.sweeps.lab.models.base import Dropout, Net, Size
+from landsweep.sweeps.lab.models.layers import Activation, TokenNorm, activation, token_norm
 
 __all__ = ["Block", "Transformer"]
 

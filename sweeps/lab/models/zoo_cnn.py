@@ -8,9 +8,9 @@ from typing import ClassVar, Literal, NamedTuple, cast
 import torch.nn.functional as F  # noqa: N812 - torch's own convention
 from torch import Tensor, nn
 
-from sweeps.lab.data.base import Data, InputKind
-from sweeps.lab.models.base import Dropout, Net
-from sweeps.lab.models.layers import Activation, activation
+from landsweep.sweeps.lab.data.base import Data, InputKind
+from landsweep.sweeps.lab.models.base import Dropout, Net
+from landsweep.sweeps.lab.models.layers import Activation, activation
 
 __all__ = ["ZooCnn"]
 

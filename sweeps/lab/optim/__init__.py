@@ -6,25 +6,25 @@ from typing import Annotated
 
 from pydantic import Field
 
-from sweeps.lab.optim.adam import Adam
-from sweeps.lab.optim.adamw import AdamW
-from sweeps.lab.optim.ademamix import AdEMAMix
-from sweeps.lab.optim.base import Method, Step
-from sweeps.lab.optim.dog import Dog
-from sweeps.lab.optim.grams import Grams
-from sweeps.lab.optim.gravity import Gravity
-from sweeps.lab.optim.lion import Lion
-from sweeps.lab.optim.momo import Momo, MomoAdam
-from sweeps.lab.optim.muon import Muon
-from sweeps.lab.optim.nadamw import NAdamW
-from sweeps.lab.optim.named import NamedClass
-from sweeps.lab.optim.prodigy import Prodigy
-from sweeps.lab.optim.rmsprop import RmsProp
-from sweeps.lab.optim.sam import Sam
-from sweeps.lab.optim.sgd import Sgd
-from sweeps.lab.optim.soap import Soap
-from sweeps.lab.optim.stable_spam import StableSpam
-from sweeps.lab.optim.swats import Swats
+from landsweep.sweeps.lab.optim.adam import Adam
+from landsweep.sweeps.lab.optim.adamw import AdamW
+from landsweep.sweeps.lab.optim.ademamix import AdEMAMix
+from landsweep.sweeps.lab.optim.base import Method, Step
+from landsweep.sweeps.lab.optim.dog import Dog
+from landsweep.sweeps.lab.optim.grams import Grams
+from landsweep.sweeps.lab.optim.gravity import Gravity
+from landsweep.sweeps.lab.optim.lion import Lion
+from landsweep.sweeps.lab.optim.momo import Momo, MomoAdam
+from landsweep.sweeps.lab.optim.muon import Muon
+from landsweep.sweeps.lab.optim.nadamw import NAdamW
+from landsweep.sweeps.lab.optim.named import NamedClass
+from landsweep.sweeps.lab.optim.prodigy import Prodigy
+from landsweep.sweeps.lab.optim.rmsprop import RmsProp
+from landsweep.sweeps.lab.optim.sam import Sam
+from landsweep.sweeps.lab.optim.sgd import Sgd
+from landsweep.sweeps.lab.optim.soap import Soap
+from landsweep.sweeps.lab.optim.stable_spam import StableSpam
+from landsweep.sweeps.lab.optim.swats import Swats
 
 __all__ = [
     "AdEMAMix",

@@ -6,8 +6,8 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from sweeps.lab.optim.adam import adam_step
-from sweeps.lab.optim.base import Family, Method, Step, decay
+from landsweep.sweeps.lab.optim.adam import adam_step
+from landsweep.sweeps.lab.optim.base import Family, Method, Step, decay
 
 __all__ = ["AdamW"]
 

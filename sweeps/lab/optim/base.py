@@ -15,8 +15,8 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from orchestrator.spec import Section
-from sweeps.lab.layout import Layout
+from landsweep.orchestrator.spec import Section
+from landsweep.sweeps.lab.layout import Layout
 
 __all__ = ["Coefficients", "Family", "Method", "Slots", "Step", "decay"]
 

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 import torch
 from pydantic import Field
 
-from sweeps.lab.optim.base import Family, Method, Step, decay
+from landsweep.sweeps.lab.optim.base import Family, Method, Step, decay
 
 __all__ = ["Grams"]
 

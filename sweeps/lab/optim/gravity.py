@@ -8,9 +8,9 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from sweeps.lab.layout import Layout
-from sweeps.lab.optim.base import Method, Step
-from sweeps.lab.streams import generator
+from landsweep.sweeps.lab.layout import Layout
+from landsweep.sweeps.lab.optim.base import Method, Step
+from landsweep.sweeps.lab.streams import generator
 
 __all__ = ["Gravity"]
 

@@ -8,8 +8,8 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from sweeps.lab.layout import Layout
-from sweeps.lab.optim.base import Method, Step
+from landsweep.sweeps.lab.layout import Layout
+from landsweep.sweeps.lab.optim.base import Method, Step
 
 __all__ = ["Momo", "MomoAdam"]
 

@@ -10,8 +10,8 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from sweeps.lab.layout import Layout
-from sweeps.lab.optim.base import Family, Method, Step
+from landsweep.sweeps.lab.layout import Layout
+from landsweep.sweeps.lab.optim.base import Family, Method, Step
 
 __all__ = ["Muon", "orthogonal"]
 

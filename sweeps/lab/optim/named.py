@@ -10,9 +10,9 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from orchestrator.callables import import_callable
-from orchestrator.errors import SpecError
-from sweeps.lab.optim.base import Method, Step
+from landsweep.orchestrator.callables import import_callable
+from landsweep.orchestrator.errors import SpecError
+from landsweep.sweeps.lab.optim.base import Method, Step
 
 __all__ = ["NamedClass"]
 

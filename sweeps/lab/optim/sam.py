@@ -8,9 +8,9 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from sweeps.lab.optim.adam import adam_step
-from sweeps.lab.optim.base import Method, Step, decay
-from sweeps.lab.optim.sgd import sgd_step
+from landsweep.sweeps.lab.optim.adam import adam_step
+from landsweep.sweeps.lab.optim.base import Method, Step, decay
+from landsweep.sweeps.lab.optim.sgd import sgd_step
 
 __all__ = ["Sam"]
 

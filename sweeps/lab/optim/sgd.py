@@ -6,7 +6,7 @@ from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from sweeps.lab.optim.base import Family, Method, Step
+from landsweep.sweeps.lab.optim.base import Family, Method, Step
 
 __all__ = ["Sgd", "sgd_step"]
 

@@ -6,15 +6,23 @@ from typing import Annotated
 
 from pydantic import Field
 
-from sweeps.lab.parametrization.anatomy import Part, anatomy
-from sweeps.lab.parametrization.apply import Factors, TensorLine, factors, family_of, plain_lines, rescale, tensor_lines
-from sweeps.lab.parametrization.base import Growth, Parametrization, Rule
-from sweeps.lab.parametrization.completep import CompleteP
-from sweeps.lab.parametrization.depth_mup import DepthMup
-from sweeps.lab.parametrization.embedding_rate import EmbeddingRate
-from sweeps.lab.parametrization.mup import Mup
-from sweeps.lab.parametrization.ntk import Ntk
-from sweeps.lab.parametrization.standard import Standard
+from landsweep.sweeps.lab.parametrization.anatomy import Part, anatomy
+from landsweep.sweeps.lab.parametrization.apply import (
+    Factors,
+    TensorLine,
+    factors,
+    family_of,
+    plain_lines,
+    rescale,
+    tensor_lines,
+)
+from landsweep.sweeps.lab.parametrization.base import Growth, Parametrization, Rule
+from landsweep.sweeps.lab.parametrization.completep import CompleteP
+from landsweep.sweeps.lab.parametrization.depth_mup import DepthMup
+from landsweep.sweeps.lab.parametrization.embedding_rate import EmbeddingRate
+from landsweep.sweeps.lab.parametrization.mup import Mup
+from landsweep.sweeps.lab.parametrization.ntk import Ntk
+from landsweep.sweeps.lab.parametrization.standard import Standard
 
 __all__ = [
     "CompleteP",

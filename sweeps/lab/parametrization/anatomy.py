@@ -9,9 +9,9 @@ from typing import Literal, TypeAlias
 import torch
 from torch import nn
 
-from orchestrator.errors import SpecError
-from sweeps.lab.models.base import Net
-from sweeps.lab.models.resize import lacking, resized
+from landsweep.orchestrator.errors import SpecError
+from landsweep.sweeps.lab.models.base import Net
+from landsweep.sweeps.lab.models.resize import lacking, resized
 
 __all__ = ["Part", "Role", "anatomy"]
 

@@ -18,13 +18,13 @@ from typing import TypeAlias
 import torch
 from torch import nn
 
-from orchestrator.errors import SpecError
-from sweeps.lab.layout import Layout
-from sweeps.lab.models.base import Net
-from sweeps.lab.models.initialisation import EMBEDDING_STD, deviation
-from sweeps.lab.optim.base import Family, Method
-from sweeps.lab.parametrization.anatomy import Part, anatomy
-from sweeps.lab.parametrization.base import Growth, Parametrization, Rule
+from landsweep.orchestrator.errors import SpecError
+from landsweep.sweeps.lab.layout import Layout
+from landsweep.sweeps.lab.models.base import Net
+from landsweep.sweeps.lab.models.initialisation import EMBEDDING_STD, deviation
+from landsweep.sweeps.lab.optim.base import Family, Method
+from landsweep.sweeps.lab.parametrization.anatomy import Part, anatomy
+from landsweep.sweeps.lab.parametrization.base import Growth, Parametrization, Rule
 
 __all__ = ["Factors", "TensorLine", "factors", "family_of", "plain_lines", "rescale", "tensor_lines"]
 

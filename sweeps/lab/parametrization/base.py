@@ -8,12 +8,12 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from orchestrator.errors import SpecError
-from orchestrator.spec import Section
-from sweeps.lab.models.base import Net
-from sweeps.lab.models.resize import lacking
-from sweeps.lab.optim.base import Family
-from sweeps.lab.parametrization.anatomy import Part
+from landsweep.orchestrator.errors import SpecError
+from landsweep.orchestrator.spec import Section
+from landsweep.sweeps.lab.models.base import Net
+from landsweep.sweeps.lab.models.resize import lacking
+from landsweep.sweeps.lab.optim.base import Family
+from landsweep.sweeps.lab.parametrization.anatomy import Part
 
 __all__ = ["Growth", "Parametrization", "Rule"]
 

@@ -7,12 +7,12 @@ from typing import Literal
 
 from pydantic import Field
 
-from sweeps.lab.models.base import Net
-from sweeps.lab.models.resize import lacking
-from sweeps.lab.optim.base import Family
-from sweeps.lab.parametrization.anatomy import Part
-from sweeps.lab.parametrization.base import Growth, Parametrization, Rule, Size
-from sweeps.lab.parametrization.mup import mup_rule
+from landsweep.sweeps.lab.models.base import Net
+from landsweep.sweeps.lab.models.resize import lacking
+from landsweep.sweeps.lab.optim.base import Family
+from landsweep.sweeps.lab.parametrization.anatomy import Part
+from landsweep.sweeps.lab.parametrization.base import Growth, Parametrization, Rule, Size
+from landsweep.sweeps.lab.parametrization.mup import mup_rule
 
 __all__ = ["CompleteP", "ResidualScheme", "depth_rule"]
 

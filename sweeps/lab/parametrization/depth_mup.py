@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Literal
 
-from sweeps.lab.optim.base import Family
-from sweeps.lab.parametrization.anatomy import Part
-from sweeps.lab.parametrization.base import Growth, Rule
-from sweeps.lab.parametrization.completep import ResidualScheme, depth_rule
+from landsweep.sweeps.lab.optim.base import Family
+from landsweep.sweeps.lab.parametrization.anatomy import Part
+from landsweep.sweeps.lab.parametrization.base import Growth, Rule
+from landsweep.sweeps.lab.parametrization.completep import ResidualScheme, depth_rule
 
 __all__ = ["DepthMup"]
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Literal
 
-from orchestrator.errors import SpecError
-from sweeps.lab.optim.base import Family
-from sweeps.lab.parametrization.anatomy import Part
-from sweeps.lab.parametrization.base import Growth, Parametrization, Rule
+from landsweep.orchestrator.errors import SpecError
+from landsweep.sweeps.lab.optim.base import Family
+from landsweep.sweeps.lab.parametrization.anatomy import Part
+from landsweep.sweeps.lab.parametrization.base import Growth, Parametrization, Rule
 
 __all__ = ["EmbeddingRate"]
 

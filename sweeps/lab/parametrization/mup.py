@@ -6,9 +6,9 @@ from typing import Literal
 
 from pydantic import Field
 
-from sweeps.lab.optim.base import Family
-from sweeps.lab.parametrization.anatomy import Part
-from sweeps.lab.parametrization.base import Growth, Parametrization, Rule
+from landsweep.sweeps.lab.optim.base import Family
+from landsweep.sweeps.lab.parametrization.anatomy import Part
+from landsweep.sweeps.lab.parametrization.base import Growth, Parametrization, Rule
 
 __all__ = ["Mup", "mup_rule"]
 

@@ -6,12 +6,12 @@ from typing import Literal
 
 from pydantic import Field
 
-from orchestrator.errors import SpecError
-from sweeps.lab.models.base import Net
-from sweeps.lab.models.resize import lacking
-from sweeps.lab.optim.base import Family
-from sweeps.lab.parametrization.anatomy import Part
-from sweeps.lab.parametrization.base import Growth, Parametrization, Rule, Size
+from landsweep.orchestrator.errors import SpecError
+from landsweep.sweeps.lab.models.base import Net
+from landsweep.sweeps.lab.models.resize import lacking
+from landsweep.sweeps.lab.optim.base import Family
+from landsweep.sweeps.lab.parametrization.anatomy import Part
+from landsweep.sweeps.lab.parametrization.base import Growth, Parametrization, Rule, Size
 
 __all__ = ["Standard"]
 

@@ -9,11 +9,11 @@ from typing import Annotated
 
 from pydantic import Field
 
-from sweeps.lab.probes.activations import ACTIVATION, Activations
-from sweeps.lab.probes.attention import Attention
-from sweeps.lab.probes.base import Probe, Subject
-from sweeps.lab.probes.logits import Logits
-from sweeps.lab.probes.sharpness import Sharpness, largest_eigenvalues
+from landsweep.sweeps.lab.probes.activations import ACTIVATION, Activations
+from landsweep.sweeps.lab.probes.attention import Attention
+from landsweep.sweeps.lab.probes.base import Probe, Subject
+from landsweep.sweeps.lab.probes.logits import Logits
+from landsweep.sweeps.lab.probes.sharpness import Sharpness, largest_eigenvalues
 
 __all__ = [
     "ACTIVATION",

@@ -7,8 +7,8 @@ from typing import Any, Literal
 
 from torch import Tensor, nn
 
-from sweeps.lab.models.transformer import Block
-from sweeps.lab.probes.base import Probe, Subject
+from landsweep.sweeps.lab.models.transformer import Block
+from landsweep.sweeps.lab.probes.base import Probe, Subject
 
 __all__ = ["ACTIVATION", "Activations"]
 

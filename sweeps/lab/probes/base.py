@@ -13,8 +13,8 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from orchestrator.spec import Section
-from sweeps.lab.layout import Layout
+from landsweep.orchestrator.spec import Section
+from landsweep.sweeps.lab.layout import Layout
 
 __all__ = ["Probe", "Subject"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import ClassVar, Literal
 
-from sweeps.lab.probes.base import Probe, Subject
+from landsweep.sweeps.lab.probes.base import Probe, Subject
 
 __all__ = ["Logits"]
 

@@ -10,9 +10,9 @@ from pydantic import Field
 from torch import Tensor
 from torch.func import functional_call, vmap
 
-from orchestrator.errors import SpecError
-from sweeps.lab.probes.base import Probe, Subject
-from sweeps.lab.streams import generator
+from landsweep.orchestrator.errors import SpecError
+from landsweep.sweeps.lab.probes.base import Probe, Subject
+from landsweep.sweeps.lab.streams import generator
 
 __all__ = ["Sharpness", "largest_eigenvalues"]
 

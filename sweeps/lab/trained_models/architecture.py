@@ -8,7 +8,7 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
-from sweeps.lab.zoo.permute import Hidden, hidden_layers, prove_permutations
+from landsweep.sweeps.lab.trained_models.permute import Hidden, hidden_layers, prove_permutations
 
 __all__ = ["Architecture"]
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sweeps.lab.zoo.member import Member
+from landsweep.sweeps.lab.trained_models.member import Member
 
 __all__ = ["WeightSet"]
 

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
-from orchestrator.errors import UsageError
-from sweeps.lab.zoo.architecture import Architecture
-from sweeps.lab.zoo.model_files import ModelFiles
-from sweeps.lab.zoo.permute import canonical_order, permuted
-from sweeps.lab.zoo.source import Shape
+from landsweep.orchestrator.errors import UsageError
+from landsweep.sweeps.lab.checkpoints.source import Shape
+from landsweep.sweeps.lab.trained_models.architecture import Architecture
+from landsweep.sweeps.lab.trained_models.model_files import ModelFiles
+from landsweep.sweeps.lab.trained_models.permute import canonical_order, permuted
 
 if TYPE_CHECKING:
-    from sweeps.lab.recipe import Recipe
+    from landsweep.sweeps.lab.recipe import Recipe
 
 __all__ = ["Member"]
 

@@ -11,20 +11,20 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 from torch import Tensor, nn
 
-from orchestrator.artifacts import Artifacts
-from orchestrator.errors import UsageError
-from orchestrator.inside import check_names
-from orchestrator.notes import is_own
-from orchestrator.readers import json_object
-from orchestrator.text import one_line
-from orchestrator.trust import reading
-from sweeps.lab.zoo.architecture import Architecture
-from sweeps.lab.zoo.rebuild import Rebuilder
-from sweeps.lab.zoo.small_cnn import SmallCnnSource, read_small_cnn_zoo
-from sweeps.lab.zoo.source import Shape, Stacked, WeightSource
+from landsweep.orchestrator.errors import UsageError
+from landsweep.orchestrator.notes import is_own
+from landsweep.orchestrator.storage.artifacts import Artifacts
+from landsweep.orchestrator.storage.inside import check_names
+from landsweep.orchestrator.storage.readers import json_object
+from landsweep.orchestrator.text import one_line
+from landsweep.orchestrator.trust import reading
+from landsweep.sweeps.lab.checkpoints.source import Shape, Stacked, WeightSource
+from landsweep.sweeps.lab.trained_models.architecture import Architecture
+from landsweep.sweeps.lab.trained_models.rebuild import Rebuilder
+from landsweep.sweeps.lab.trained_models.small_cnn_zoo import SmallCnnSource, read_small_cnn_zoo
 
 if TYPE_CHECKING:
-    from sweeps.lab.recipe import Recipe
+    from landsweep.sweeps.lab.recipe import Recipe
 
 __all__ = ["ModelFiles"]
 

@@ -16,9 +16,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from orchestrator.errors import SpecError
-from sweeps.lab.models.layers import NoNorm, Shift
-from sweeps.lab.plain import misread
+from landsweep.orchestrator.errors import SpecError
+from landsweep.sweeps.lab.models.layers import NoNorm, Shift
+from landsweep.sweeps.lab.models.plain import misread
 
 __all__ = ["Hidden", "canonical_order", "hidden_layers", "permute", "permuted", "prove_permutations"]
 

@@ -1,6 +1,6 @@
 """The reader of zoos: rows as a table, weights of any model and checkpoint, modules, a torch data set.
 
-from sweeps.zoo import Zoo
+from landsweep.sweeps.zoo.kind import Zoo
 zoo = Zoo("results/zoo_digits_hyper")
 zoo.rows.groupby("optimizer.learning_rate").test_accuracy.mean()
 net = zoo[0].module()                                    # a torch module with the final weights
@@ -19,17 +19,17 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from orchestrator.artifacts import Artifacts
-from orchestrator.errors import UsageError
-from sweeps.lab.zoo.architecture import Architecture
-from sweeps.lab.zoo.dataset import WeightSet
-from sweeps.lab.zoo.member import Member
-from sweeps.lab.zoo.model_files import ModelFiles
-from sweeps.lab.zoo.source import Shape
+from landsweep.orchestrator.errors import UsageError
+from landsweep.orchestrator.storage.artifacts import Artifacts
+from landsweep.sweeps.lab.checkpoints.source import Shape
+from landsweep.sweeps.lab.trained_models.architecture import Architecture
+from landsweep.sweeps.lab.trained_models.dataset import WeightSet
+from landsweep.sweeps.lab.trained_models.member import Member
+from landsweep.sweeps.lab.trained_models.model_files import ModelFiles
 
 if TYPE_CHECKING:
-    from sweeps.lab.recipe import Recipe
-    from sweeps.lab.zoo.split import Part
+    from landsweep.sweeps.lab.recipe import Recipe
+    from landsweep.sweeps.lab.training_units.split import Part
 
 __all__ = ["Architecture", "Member", "Zoo"]
 

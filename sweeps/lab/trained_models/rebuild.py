@@ -8,14 +8,14 @@ from typing import Any
 
 import pandas as pd
 
-from orchestrator.axes import Value
-from orchestrator.errors import UsageError
-from orchestrator.kind import kind_named
-from orchestrator.row import Column
-from orchestrator.trust import refuse_new_code
-from sweeps.lab.recipe import Recipe
-from sweeps.lab.zoo.kind import TrainedKind, TrainedSpec
-from sweeps.lab.zoo.recipes import Recipes
+from landsweep.orchestrator.axes import Value
+from landsweep.orchestrator.errors import UsageError
+from landsweep.orchestrator.kind import kind_named
+from landsweep.orchestrator.row import Column
+from landsweep.orchestrator.trust import refuse_new_code
+from landsweep.sweeps.lab.recipe import Recipe
+from landsweep.sweeps.lab.training_units.kind import TrainedKind, TrainedSpec
+from landsweep.sweeps.lab.training_units.recipes import Recipes
 
 __all__ = ["Rebuilder"]
 

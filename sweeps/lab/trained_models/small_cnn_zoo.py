@@ -18,12 +18,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from orchestrator.errors import UsageError
-from orchestrator.spec import parse
-from orchestrator.unit import digest
-from sweeps.lab.models import SmallCnn
-from sweeps.lab.zoo.source import Shape
-from sweeps.lab.zoo.split import split_of
+from landsweep.orchestrator.errors import UsageError
+from landsweep.orchestrator.spec import parse
+from landsweep.orchestrator.unit import digest
+from landsweep.sweeps.lab.checkpoints.source import Shape
+from landsweep.sweeps.lab.models import SmallCnn
+from landsweep.sweeps.lab.training_units.split import split_of
 
 __all__ = ["SmallCnnSource", "read_small_cnn_zoo"]
 

@@ -11,14 +11,14 @@ for event in train_pack(recipes, data, device="cpu", backend="auto"):
 
 from __future__ import annotations
 
-from sweeps.lab.packs.backends import BackendName
-from sweeps.lab.packs.calibrate import FEW, LARGEST, Choice, choose, suited
-from sweeps.lab.packs.entry import train_pack
-from sweeps.lab.packs.events import Beat, Best, BranchPoint, Checkpoint, Ended, Evaluated, TrainingEvent
-from sweeps.lab.packs.proof import check_backend, prove_backend
-from sweeps.lab.packs.state import FIXED_ARRAYS
-from sweeps.lab.packs.trainer import Trainer
-from sweeps.lab.packs.training import Training
+from landsweep.sweeps.lab.training.backends import BackendName
+from landsweep.sweeps.lab.training.calibrate import FEW, LARGEST, Choice, choose, suited
+from landsweep.sweeps.lab.training.events import Beat, Best, BranchPoint, Checkpoint, Ended, Evaluated, TrainingEvent
+from landsweep.sweeps.lab.training.proof import check_backend, prove_backend
+from landsweep.sweeps.lab.training.state import FIXED_ARRAYS
+from landsweep.sweeps.lab.training.train import train_pack
+from landsweep.sweeps.lab.training.trainer import Trainer
+from landsweep.sweeps.lab.training.training import Training
 
 __all__ = [
     "FEW",

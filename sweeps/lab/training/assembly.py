@@ -9,17 +9,17 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from orchestrator.errors import SpecError
-from sweeps.lab.data import Data
-from sweeps.lab.losses import LossName, loss_name
-from sweeps.lab.models.fit import check_fit
-from sweeps.lab.models.own import OwnNet
-from sweeps.lab.packs.backends import Backend, Unserved
-from sweeps.lab.packs.dropout import Masks, with_masks
-from sweeps.lab.packs.habits import habits_of
-from sweeps.lab.packs.samples import Samples
-from sweeps.lab.packs.stack import Stack
-from sweeps.lab.recipe import Recipe
+from landsweep.orchestrator.errors import SpecError
+from landsweep.sweeps.lab.data import Data
+from landsweep.sweeps.lab.losses import LossName, loss_name
+from landsweep.sweeps.lab.models.fit import check_fit
+from landsweep.sweeps.lab.models.own import OwnNet
+from landsweep.sweeps.lab.recipe import Recipe
+from landsweep.sweeps.lab.training.backends import Backend, Unserved
+from landsweep.sweeps.lab.training.dropout import Masks, with_masks
+from landsweep.sweeps.lab.training.habits import habits_of
+from landsweep.sweeps.lab.training.samples import Samples
+from landsweep.sweeps.lab.training.stack import Stack
 
 __all__ = ["Assembly", "assemble", "dtype_of", "module_of"]
 

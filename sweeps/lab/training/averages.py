@@ -8,8 +8,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
-from sweeps.lab.averaging import Averaging, Exponential, Latest, Polynomial
-from sweeps.lab.packs.stack import Stack
+from landsweep.sweeps.lab.averaging import Averaging, Exponential, Latest, Polynomial
+from landsweep.sweeps.lab.training.stack import Stack
 
 __all__ = ["Averages"]
 

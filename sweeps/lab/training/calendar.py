@@ -7,8 +7,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Self
 
-from orchestrator.errors import SpecError
-from sweeps.lab.recipe import Recipe
+from landsweep.orchestrator.errors import SpecError
+from landsweep.sweeps.lab.recipe import Recipe
 
 __all__ = ["Calendar", "samples_seen"]
 

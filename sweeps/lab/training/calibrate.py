@@ -9,14 +9,14 @@ from pathlib import Path
 
 import torch
 
-from sweeps.lab.data import Data
-from sweeps.lab.optim import NamedClass
-from sweeps.lab.packs.assembly import assemble, module_of
-from sweeps.lab.packs.backends import BACKENDS, Backend, Loop
-from sweeps.lab.packs.calendar import Calendar
-from sweeps.lab.packs.proof import PackFacts, disagreement, exact_rows, facts
-from sweeps.lab.packs.stepper import Stepper
-from sweeps.lab.recipe import Recipe
+from landsweep.sweeps.lab.data import Data
+from landsweep.sweeps.lab.optim import NamedClass
+from landsweep.sweeps.lab.recipe import Recipe
+from landsweep.sweeps.lab.training.assembly import assemble, module_of
+from landsweep.sweeps.lab.training.backends import BACKENDS, Backend, Loop
+from landsweep.sweeps.lab.training.calendar import Calendar
+from landsweep.sweeps.lab.training.proof import PackFacts, disagreement, exact_rows, facts
+from landsweep.sweeps.lab.training.stepper import Stepper
 
 __all__ = ["FEW", "LARGEST", "SIZES", "Choice", "calibrate", "choose", "shortest_step", "suited"]
 

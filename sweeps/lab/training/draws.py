@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from sweeps.lab.streams import generator, stream
+from landsweep.sweeps.lab.streams import generator, stream
 
 __all__ = ["counted", "noisy_labels", "order", "shuffled", "subset"]
 

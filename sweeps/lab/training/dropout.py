@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from orchestrator.errors import SpecError
-from sweeps.lab.packs.draws import counted
-from sweeps.lab.plain import altered
-from sweeps.lab.recipe import Recipe
-from sweeps.lab.streams import stream
+from landsweep.orchestrator.errors import SpecError
+from landsweep.sweeps.lab.models.plain import altered
+from landsweep.sweeps.lab.recipe import Recipe
+from landsweep.sweeps.lab.streams import stream
+from landsweep.sweeps.lab.training.draws import counted
 
 __all__ = ["MaskedDropout", "Masks", "mask_names", "with_masks"]
 

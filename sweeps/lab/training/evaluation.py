@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from orchestrator.errors import SpecError
-from sweeps.lab.data import Data
-from sweeps.lab.losses import LossName, hits, sample_losses
-from sweeps.lab.packs.backends import Backend
-from sweeps.lab.packs.samples import Samples
-from sweeps.lab.probes import Subject
-from sweeps.lab.recipe import Recipe
+from landsweep.orchestrator.errors import SpecError
+from landsweep.sweeps.lab.data import Data
+from landsweep.sweeps.lab.losses import LossName, hits, sample_losses
+from landsweep.sweeps.lab.probes import Subject
+from landsweep.sweeps.lab.recipe import Recipe
+from landsweep.sweeps.lab.training.backends import Backend
+from landsweep.sweeps.lab.training.samples import Samples
 
 __all__ = ["Evaluator"]
 

@@ -51,7 +51,7 @@ class Checkpoint:
 
 @dataclass(frozen=True, slots=True)
 class BranchPoint:
-    """All that training on from a step needs, so that other runs can branch off there; see `sweeps.lab.branch`.
+    """All that training on from a step needs, so that other runs can branch off there; see `training_units.cooldown`.
 
     Attributes:
         index: of the recipe.

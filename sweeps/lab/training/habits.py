@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from orchestrator.errors import SpecError
-from sweeps.lab.losses import LossName, trained_losses
-from sweeps.lab.models import OwnNet
-from sweeps.lab.recipe import Recipe
-from sweeps.lab.streams import seeded
+from landsweep.orchestrator.errors import SpecError
+from landsweep.sweeps.lab.losses import LossName, trained_losses
+from landsweep.sweeps.lab.models import OwnNet
+from landsweep.sweeps.lab.recipe import Recipe
+from landsweep.sweeps.lab.streams import seeded
 
 __all__ = ["Habits", "habits_of"]
 

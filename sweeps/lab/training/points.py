@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from orchestrator.errors import SpecError
+from landsweep.orchestrator.errors import SpecError
 
 __all__ = ["joined"]
 

@@ -22,18 +22,18 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
-from orchestrator.errors import SpecError
-from sweeps.lab.data import Data, Split
-from sweeps.lab.losses import trained_losses
-from sweeps.lab.models import OwnNet
-from sweeps.lab.optim import NamedClass
-from sweeps.lab.packs.assembly import Assembly, assemble, module_of
-from sweeps.lab.packs.backends import BACKENDS, Backend, Loop, Unserved
-from sweeps.lab.packs.draws import counted
-from sweeps.lab.packs.dropout import mask_names
-from sweeps.lab.packs.samples import Samples
-from sweeps.lab.recipe import Recipe
-from sweeps.lab.streams import seeded, stream
+from landsweep.orchestrator.errors import SpecError
+from landsweep.sweeps.lab.data import Data, Split
+from landsweep.sweeps.lab.losses import trained_losses
+from landsweep.sweeps.lab.models import OwnNet
+from landsweep.sweeps.lab.optim import NamedClass
+from landsweep.sweeps.lab.recipe import Recipe
+from landsweep.sweeps.lab.streams import seeded, stream
+from landsweep.sweeps.lab.training.assembly import Assembly, assemble, module_of
+from landsweep.sweeps.lab.training.backends import BACKENDS, Backend, Loop, Unserved
+from landsweep.sweeps.lab.training.draws import counted
+from landsweep.sweeps.lab.training.dropout import mask_names
+from landsweep.sweeps.lab.training.samples import Samples
 
 __all__ = ["PackFacts", "check_backend", "check_name", "disagreement", "exact_rows", "facts", "prove_backend"]
 

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from orchestrator.errors import SpecError
-from sweeps.lab.data import Data
-from sweeps.lab.packs.draws import counted, noisy_labels, shuffled, subset
-from sweeps.lab.recipe import Recipe
-from sweeps.lab.streams import stream
+from landsweep.orchestrator.errors import SpecError
+from landsweep.sweeps.lab.data import Data
+from landsweep.sweeps.lab.recipe import Recipe
+from landsweep.sweeps.lab.streams import stream
+from landsweep.sweeps.lab.training.draws import counted, noisy_labels, shuffled, subset
 
 __all__ = ["Samples"]
 

@@ -9,12 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from orchestrator.errors import SpecError
-from sweeps.lab.packs.backends import Backend
-from sweeps.lab.packs.evaluation import Evaluator
-from sweeps.lab.packs.events import Best, Checkpoint, Evaluated, ModelEvent
-from sweeps.lab.packs.stepper import under
-from sweeps.lab.recipe import Recipe
+from landsweep.orchestrator.errors import SpecError
+from landsweep.sweeps.lab.recipe import Recipe
+from landsweep.sweeps.lab.training.backends import Backend
+from landsweep.sweeps.lab.training.evaluation import Evaluator
+from landsweep.sweeps.lab.training.events import Best, Checkpoint, Evaluated, ModelEvent
+from landsweep.sweeps.lab.training.stepper import under
 
 __all__ = ["BestMetrics", "Scores"]
 

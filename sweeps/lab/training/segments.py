@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from sweeps.lab.layout import Layout
-from sweeps.lab.parametrization import Factors
+from landsweep.sweeps.lab.layout import Layout
+from landsweep.sweeps.lab.parametrization import Factors
 
 __all__ = ["Segment", "segments"]
 

@@ -7,9 +7,9 @@ from collections.abc import Collection, Sequence
 import torch
 from torch import Tensor, nn
 
-from orchestrator.errors import SpecError
-from sweeps.lab.layout import Layout
-from sweeps.lab.packs.dropout import mask_names
+from landsweep.orchestrator.errors import SpecError
+from landsweep.sweeps.lab.layout import Layout
+from landsweep.sweeps.lab.training.dropout import mask_names
 
 __all__ = ["Stack"]
 

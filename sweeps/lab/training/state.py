@@ -15,13 +15,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from orchestrator.errors import SpecError
-from orchestrator.kind import Arrays
-from orchestrator.unit import digest
-from sweeps.lab.identity import by_content
-from sweeps.lab.packs.events import BranchPoint, Checkpoint, Ended, Evaluated, ModelEvent
-from sweeps.lab.packs.scores import BestMetrics
-from sweeps.lab.recipe import Recipe
+from landsweep.orchestrator.errors import SpecError
+from landsweep.orchestrator.kind import Arrays
+from landsweep.orchestrator.unit import digest
+from landsweep.sweeps.lab.identity import by_content
+from landsweep.sweeps.lab.recipe import Recipe
+from landsweep.sweeps.lab.training.events import BranchPoint, Checkpoint, Ended, Evaluated, ModelEvent
+from landsweep.sweeps.lab.training.scores import BestMetrics
 
 __all__ = ["FIXED_ARRAYS", "Arrays", "SavedState", "as_arrays", "read_header", "read_state", "recipes_digest"]
 

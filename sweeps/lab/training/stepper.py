@@ -9,16 +9,16 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from sweeps.lab.data import Data
-from sweeps.lab.models.own import OwnNet
-from sweeps.lab.packs.assembly import Assembly, dtype_of
-from sweeps.lab.packs.averages import Averages
-from sweeps.lab.packs.backends import Backend
-from sweeps.lab.packs.draws import counted
-from sweeps.lab.packs.points import joined
-from sweeps.lab.packs.updater import Rates, clip, updater_of
-from sweeps.lab.recipe import Recipe
-from sweeps.lab.streams import stream
+from landsweep.sweeps.lab.data import Data
+from landsweep.sweeps.lab.models.own import OwnNet
+from landsweep.sweeps.lab.recipe import Recipe
+from landsweep.sweeps.lab.streams import stream
+from landsweep.sweeps.lab.training.assembly import Assembly, dtype_of
+from landsweep.sweeps.lab.training.averages import Averages
+from landsweep.sweeps.lab.training.backends import Backend
+from landsweep.sweeps.lab.training.draws import counted
+from landsweep.sweeps.lab.training.points import joined
+from landsweep.sweeps.lab.training.updater import Rates, clip, updater_of
 
 __all__ = ["Stepper", "under"]
 

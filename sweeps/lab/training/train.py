@@ -7,15 +7,15 @@ from pathlib import Path
 
 from torch import Tensor
 
-from orchestrator.errors import SpecError
-from sweeps.lab.data import Data
-from sweeps.lab.optim import NamedClass
-from sweeps.lab.packs.backends import BACKENDS, Backend
-from sweeps.lab.packs.calibrate import choose, suited
-from sweeps.lab.packs.proof import check_name, exact_rows, prove_backend
-from sweeps.lab.packs.state import Arrays, read_header
-from sweeps.lab.packs.training import Training
-from sweeps.lab.recipe import Recipe
+from landsweep.orchestrator.errors import SpecError
+from landsweep.sweeps.lab.data import Data
+from landsweep.sweeps.lab.optim import NamedClass
+from landsweep.sweeps.lab.recipe import Recipe
+from landsweep.sweeps.lab.training.backends import BACKENDS, Backend
+from landsweep.sweeps.lab.training.calibrate import choose, suited
+from landsweep.sweeps.lab.training.proof import check_name, exact_rows, prove_backend
+from landsweep.sweeps.lab.training.state import Arrays, read_header
+from landsweep.sweeps.lab.training.training import Training
 
 __all__ = ["train_pack"]
 
@@ -44,7 +44,7 @@ def train_pack(
         base: folder that relative paths start from.
         branch_steps: after which steps a `BranchPoint` of each model is emitted, from which other runs can branch off.
         start_from: states of the branch points that these models start from, one for each, instead of their initial
-            weights; see `sweeps.lab.branch`.
+            weights; see `landsweep.sweeps.lab.training_units.cooldown`.
 
     Raises:
         SpecError: recipes differ in what a pack shares, don't fit the data, or the back-end does not serve them, or

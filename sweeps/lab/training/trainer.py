@@ -8,7 +8,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from sweeps.lab.packs.events import TrainingEvent
+from landsweep.sweeps.lab.training.events import TrainingEvent
 
 __all__ = ["Trainer"]
 

@@ -13,19 +13,27 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from orchestrator.errors import SpecError
-from sweeps.lab.data import Data
-from sweeps.lab.packs.assembly import assemble
-from sweeps.lab.packs.backends import Backend
-from sweeps.lab.packs.calendar import Calendar
-from sweeps.lab.packs.evaluation import Evaluator
-from sweeps.lab.packs.events import Beat, BranchPoint, Checkpoint, Ended, Evaluated, ModelEvent, TrainingEvent
-from sweeps.lab.packs.roster import Roster
-from sweeps.lab.packs.scores import Scores
-from sweeps.lab.packs.state import Arrays, as_arrays, read_state, recipes_digest
-from sweeps.lab.packs.stepper import Stepper
-from sweeps.lab.packs.trainer import Trainer
-from sweeps.lab.recipe import Recipe
+from landsweep.orchestrator.errors import SpecError
+from landsweep.sweeps.lab.data import Data
+from landsweep.sweeps.lab.recipe import Recipe
+from landsweep.sweeps.lab.training.assembly import assemble
+from landsweep.sweeps.lab.training.backends import Backend
+from landsweep.sweeps.lab.training.calendar import Calendar
+from landsweep.sweeps.lab.training.evaluation import Evaluator
+from landsweep.sweeps.lab.training.events import (
+    Beat,
+    BranchPoint,
+    Checkpoint,
+    Ended,
+    Evaluated,
+    ModelEvent,
+    TrainingEvent,
+)
+from landsweep.sweeps.lab.training.roster import Roster
+from landsweep.sweeps.lab.training.scores import Scores
+from landsweep.sweeps.lab.training.state import Arrays, as_arrays, read_state, recipes_digest
+from landsweep.sweeps.lab.training.stepper import Stepper
+from landsweep.sweeps.lab.training.trainer import Trainer
 
 __all__ = ["Training"]
 

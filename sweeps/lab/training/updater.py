@@ -9,12 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from orchestrator.errors import SpecError
-from sweeps.lab.optim import Method, NamedClass, Step
-from sweeps.lab.packs.segments import segments
-from sweeps.lab.packs.stack import Stack
-from sweeps.lab.parametrization import Factors
-from sweeps.lab.recipe import Recipe
+from landsweep.orchestrator.errors import SpecError
+from landsweep.sweeps.lab.optim import Method, NamedClass, Step
+from landsweep.sweeps.lab.parametrization import Factors
+from landsweep.sweeps.lab.recipe import Recipe
+from landsweep.sweeps.lab.training.segments import segments
+from landsweep.sweeps.lab.training.stack import Stack
 
 __all__ = ["ClassUpdater", "Rates", "StackedUpdater", "Updater", "clip", "updater_of"]
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Hashable, Iterable
 from itertools import islice
 from typing import Generic, TypeVar
 
-from orchestrator.unit import Unit
+from landsweep.orchestrator.unit import Unit
 
 __all__ = ["BranchQueue"]
 
@@ -25,7 +25,7 @@ class BranchQueue(Generic[G]):
         branches_of: the branches of a group; asked for once, when its last main run has a row.
 
     Example:
-        >>> from orchestrator.unit import Keys
+        >>> from landsweep.orchestrator.unit import Keys
         >>> a, b, branch = (Keys("demo", 1, {}).unit({"x": x}) for x in (0, 1, 2))
         >>> queue = BranchQueue([a, b], lambda unit: "group", lambda group: [branch])
         >>> queue.take(9) == [a, b], queue.take(9), queue.empty

@@ -14,13 +14,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from orchestrator.artifacts import Artifacts
-from orchestrator.axes import Value
-from orchestrator.row import Column
-from orchestrator.unit import Unit, digest
-from sweeps.lab.identity import by_content
-from sweeps.lab.recipe import Recipe
-from sweeps.lab.zoo.recipes import Recipes
+from landsweep.orchestrator.axes import Value
+from landsweep.orchestrator.row import Column
+from landsweep.orchestrator.storage.artifacts import Artifacts
+from landsweep.orchestrator.unit import Unit, digest
+from landsweep.sweeps.lab.identity import by_content
+from landsweep.sweeps.lab.recipe import Recipe
+from landsweep.sweeps.lab.training_units.recipes import Recipes
 
 __all__ = ["BEGUN", "BranchingRecipes", "Points"]
 

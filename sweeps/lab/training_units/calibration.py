@@ -6,10 +6,10 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from orchestrator.kind import Arrays, Preparation, Workbench
-from sweeps.lab.data import Data
-from sweeps.lab.packs import FEW, LARGEST, Choice, choose
-from sweeps.lab.recipe import Recipe
+from landsweep.orchestrator.kind import Arrays, Preparation, Workbench
+from landsweep.sweeps.lab.data import Data
+from landsweep.sweeps.lab.recipe import Recipe
+from landsweep.sweeps.lab.training import FEW, LARGEST, Choice, choose
 
 __all__ = ["Choices", "calibrated", "calibrations", "pack_named"]
 

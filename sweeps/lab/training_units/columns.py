@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from orchestrator.row import Column
-from sweeps.lab.recipe import Recipe
+from landsweep.orchestrator.row import Column
+from landsweep.sweeps.lab.recipe import Recipe
 
 __all__ = ["trained_columns"]
 

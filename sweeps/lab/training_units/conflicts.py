@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from orchestrator.canonical import decoded
-from orchestrator.errors import SpecError
-from sweeps.lab.zoo.recipes import SEED
+from landsweep.orchestrator.canonical import decoded
+from landsweep.orchestrator.errors import SpecError
+from landsweep.sweeps.lab.training_units.recipes import SEED
 
 __all__ = ["Write", "refuse_lost_settings", "refuse_set_seed"]
 

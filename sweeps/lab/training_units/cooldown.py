@@ -12,11 +12,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from orchestrator.errors import SpecError
-from orchestrator.spec import Section, parse
-from sweeps.lab.optim import NamedClass
-from sweeps.lab.recipe import Recipe
-from sweeps.lab.schedules import Constant, WarmupStableDecay
+from landsweep.orchestrator.errors import SpecError
+from landsweep.orchestrator.spec import Section, parse
+from landsweep.sweeps.lab.optim import NamedClass
+from landsweep.sweeps.lab.recipe import Recipe
+from landsweep.sweeps.lab.schedules import Constant, WarmupStableDecay
 
 __all__ = ["Cooldown", "branch"]
 

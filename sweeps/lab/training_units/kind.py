@@ -10,15 +10,15 @@ from typing import Annotated, Literal, Self, TypeVar
 
 from pydantic import Field
 
-from orchestrator.errors import SpecError
-from orchestrator.kind import Arrays, Preparation, ShowsTensors, SweepKind, Workbench
-from orchestrator.report.parts import Table
-from orchestrator.spec import IsLabel, Spec
-from sweeps.lab.recipe import Recipe
-from sweeps.lab.tensors import tensor_tables
-from sweeps.lab.zoo.choices import calibrated, calibrations, pack_named
-from sweeps.lab.zoo.recipes import Recipes
-from sweeps.lab.zoo.session import check_recipes
+from landsweep.orchestrator.errors import SpecError
+from landsweep.orchestrator.kind import Arrays, Preparation, ShowsTensors, SweepKind, Workbench
+from landsweep.orchestrator.report.parts import Table
+from landsweep.orchestrator.spec import IsLabel, Spec
+from landsweep.sweeps.lab.recipe import Recipe
+from landsweep.sweeps.lab.training_units.calibration import calibrated, calibrations, pack_named
+from landsweep.sweeps.lab.training_units.recipes import Recipes
+from landsweep.sweeps.lab.training_units.session import check_recipes
+from landsweep.sweeps.lab.training_units.tensor_tables import tensor_tables
 
 __all__ = ["PlannedPack", "TrainedKind", "TrainedSpec"]
 

@@ -8,17 +8,17 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from orchestrator.errors import SpecError
-from orchestrator.kind import Workbench
-from orchestrator.row import Metric, Outcome, Progress, Status
-from orchestrator.unit import Unit
-from sweeps.lab.data import Data
-from sweeps.lab.packs import Beat, Best, BranchPoint, Checkpoint, Ended, Evaluated, Trainer, train_pack
-from sweeps.lab.recipe import Recipe
-from sweeps.lab.zoo.branching import BEGUN, Points
-from sweeps.lab.zoo.split import split_of
-from sweeps.lab.zoo.states import States
-from sweeps.lab.zoo.weights import Packed
+from landsweep.orchestrator.errors import SpecError
+from landsweep.orchestrator.kind import Workbench
+from landsweep.orchestrator.row import Metric, Outcome, Progress, Status
+from landsweep.orchestrator.unit import Unit
+from landsweep.sweeps.lab.checkpoints.stacked_file import Packed
+from landsweep.sweeps.lab.data import Data
+from landsweep.sweeps.lab.recipe import Recipe
+from landsweep.sweeps.lab.training import Beat, Best, BranchPoint, Checkpoint, Ended, Evaluated, Trainer, train_pack
+from landsweep.sweeps.lab.training_units.branching import BEGUN, Points
+from landsweep.sweeps.lab.training_units.split import split_of
+from landsweep.sweeps.lab.training_units.states import States
 
 __all__ = ["PackRun"]
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from orchestrator.report.tables import numbers
+from landsweep.orchestrator.report.tables import numbers
 
 __all__ = ["best_of_each"]
 

@@ -9,10 +9,10 @@ from typing import Any, Literal, Self, get_origin
 
 from pydantic import BaseModel
 
-from orchestrator.axes import Value
-from orchestrator.errors import SpecError
-from orchestrator.spec import parse
-from sweeps.lab.recipe import Recipe
+from landsweep.orchestrator.axes import Value
+from landsweep.orchestrator.errors import SpecError
+from landsweep.orchestrator.spec import parse
+from landsweep.sweeps.lab.recipe import Recipe
 
 __all__ = ["SAMPLE", "SEED", "VARIANT", "RecipeFields", "Recipes", "short_path", "shorter_first"]
 

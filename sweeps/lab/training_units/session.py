@@ -9,22 +9,22 @@ from typing import TypeAlias
 
 import torch
 
-from orchestrator.errors import SpecError
-from orchestrator.kind import Arrays, Workbench
-from orchestrator.row import Metric, Outcome, Progress
-from orchestrator.unit import Unit, canonical
-from sweeps.lab.data import Data
-from sweeps.lab.losses import loss_name
-from sweeps.lab.models import check_fit, parameter_count
-from sweeps.lab.packs import Choice, check_backend, prove_backend, suited
-from sweeps.lab.packs.calendar import Calendar
-from sweeps.lab.recipe import Recipe
-from sweeps.lab.zoo.branching import Points
-from sweeps.lab.zoo.choices import Choices
-from sweeps.lab.zoo.pack import PackRun
-from sweeps.lab.zoo.recipes import Recipes
-from sweeps.lab.zoo.states import States
-from sweeps.lab.zoo.weights import Place, WeightFile
+from landsweep.orchestrator.errors import SpecError
+from landsweep.orchestrator.kind import Arrays, Workbench
+from landsweep.orchestrator.row import Metric, Outcome, Progress
+from landsweep.orchestrator.unit import Unit, canonical
+from landsweep.sweeps.lab.checkpoints.stacked_file import Place, WeightFile
+from landsweep.sweeps.lab.data import Data
+from landsweep.sweeps.lab.losses import loss_name
+from landsweep.sweeps.lab.models import check_fit, parameter_count
+from landsweep.sweeps.lab.recipe import Recipe
+from landsweep.sweeps.lab.training import Choice, check_backend, prove_backend, suited
+from landsweep.sweeps.lab.training.calendar import Calendar
+from landsweep.sweeps.lab.training_units.branching import Points
+from landsweep.sweeps.lab.training_units.calibration import Choices
+from landsweep.sweeps.lab.training_units.pack_run import PackRun
+from landsweep.sweeps.lab.training_units.recipes import Recipes
+from landsweep.sweeps.lab.training_units.states import States
 
 __all__ = ["DataSets", "TrainingSession", "check_recipes"]
 

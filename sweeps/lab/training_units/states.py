@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from orchestrator.arrays import digest_of
-from orchestrator.artifacts import Artifacts
-from orchestrator.unit import Unit, digest
-from sweeps.lab.packs import FIXED_ARRAYS
+from landsweep.orchestrator.storage.arrays import digest_of
+from landsweep.orchestrator.storage.artifacts import Artifacts
+from landsweep.orchestrator.unit import Unit, digest
+from landsweep.sweeps.lab.training import FIXED_ARRAYS
 
 __all__ = ["Kept", "StateFiles", "States"]
 

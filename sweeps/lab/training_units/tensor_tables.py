@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from orchestrator.kind import Workbench
-from orchestrator.report.parts import Table
-from orchestrator.unit import canonical
-from sweeps.lab.parametrization import Standard, TensorLine, plain_lines, tensor_lines
-from sweeps.lab.recipe import Recipe
+from landsweep.orchestrator.kind import Workbench
+from landsweep.orchestrator.report.parts import Table
+from landsweep.orchestrator.unit import canonical
+from landsweep.sweeps.lab.parametrization import Standard, TensorLine, plain_lines, tensor_lines
+from landsweep.sweeps.lab.recipe import Recipe
 
 __all__ = ["tensor_tables"]
 

@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import nn
 
-from orchestrator.errors import SpecError
-from orchestrator.report.parts import Table
-from orchestrator.spec import Section
-from orchestrator.unit import digest
+from landsweep.orchestrator.errors import SpecError
+from landsweep.orchestrator.report.parts import Table
+from landsweep.orchestrator.spec import Section
+from landsweep.orchestrator.unit import digest
 
 __all__ = [
     "Group",

@@ -12,13 +12,13 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from orchestrator.callables import import_callable
-from orchestrator.errors import SpecError
-from orchestrator.row import Column, Metric
-from orchestrator.spec import Section
-from orchestrator.unit import canonical
-from sweeps.lab.data import Data, DataSpec, Split
-from sweeps.lab.losses import LOSSES, LossFunction, right_answers
+from landsweep.orchestrator.callables import import_callable
+from landsweep.orchestrator.errors import SpecError
+from landsweep.orchestrator.row import Column, Metric
+from landsweep.orchestrator.spec import Section
+from landsweep.orchestrator.unit import canonical
+from landsweep.sweeps.lab.data import Data, DataSpec, Split
+from landsweep.sweeps.lab.losses import LOSSES, LossFunction, right_answers
 
 __all__ = ["EvaluatorSpec", "Evaluators", "evaluator_columns"]
 

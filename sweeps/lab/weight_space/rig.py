@@ -10,10 +10,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from orchestrator.kind import Arrays
-from sweeps.lab.batch_norm import BatchNormMode, reestimate, running_layers
-from sweeps.lab.models.base import number_type
-from sweeps.lab.space import Space
+from landsweep.orchestrator.kind import Arrays
+from landsweep.sweeps.lab.models.base import number_type
+from landsweep.sweeps.lab.weight_space.batch_norm import BatchNormMode, reestimate, running_layers
+from landsweep.sweeps.lab.weight_space.space import Space
 
 __all__ = ["MovableModule", "state_arrays"]
 

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from orchestrator.errors import UsageError
-from sweeps.lab.laws.chinchilla import Chinchilla
-from sweeps.lab.laws.outcome import Fit
+from landsweep.orchestrator.errors import UsageError
+from landsweep.sweeps.laws.chinchilla import Chinchilla
+from landsweep.sweeps.laws.fitting.fitted import Fit
 
 __all__ = ["allocation"]
 

@@ -6,8 +6,8 @@ import copy
 from collections.abc import Mapping
 from dataclasses import replace
 
-from orchestrator.errors import UsageError
-from sweeps.lab.laws.base import Law
+from landsweep.orchestrator.errors import UsageError
+from landsweep.sweeps.laws.base import Law
 
 __all__ = ["bounded", "narrowed"]
 

@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from orchestrator.console import err
-from orchestrator.errors import UsageError
-from orchestrator.text import one_line, printable
-from sweeps.lab.transfer.commands import register as register_transfer
+from landsweep.orchestrator.console import err
+from landsweep.orchestrator.errors import UsageError
+from landsweep.orchestrator.text import one_line, printable
 
 if TYPE_CHECKING:
-    from sweeps.lab.laws.outcome import Fit
+    from landsweep.sweeps.laws.fitting.fitted import Fit
 
 __all__ = ["register"]
 
@@ -26,7 +25,6 @@ def register(app: typer.Typer) -> None:
     """Add the commands to the command line."""
     example = 'landsweep fit runs.csv --law chinchilla --columns "N=params,D=C/6/N" --exclude "loss top 5"'
     app.command("fit", epilog=f"Example: {example}")(_fit)
-    register_transfer(app)
     app.command("laws", epilog="Example: landsweep laws chinchilla")(_laws)
 
 
@@ -85,7 +83,7 @@ def _fit(
     if law == ["help"]:
         return _laws(None, as_json)
     _check_files(law, to, plot, by)
-    from sweeps.lab.laws.options import ends, values
+    from landsweep.sweeps.laws.fitting.options import ends, values
 
     asked = {
         "exclude": exclude or (), "holdout": holdout or (), "weights": weights, "group": group, "bootstrap": bootstrap,
@@ -120,12 +118,12 @@ def _fits(
     asked: dict[str, Any],
 ) -> dict[str, list[Fit]]:
     """The fits of all laws, for each value of the column `by`; without one, under the empty name."""
-    from sweeps.lab.laws.catalogue import law_named
-    from sweeps.lab.laws.expressions import assignments
-    from sweeps.lab.laws.fit import fit
-    from sweeps.lab.laws.objective import objective_named
-    from sweeps.lab.laws.options import parts
-    from sweeps.lab.laws.tables import read_table
+    from landsweep.sweeps.laws.catalogue import law_named
+    from landsweep.sweeps.laws.fitting.expressions import assignments
+    from landsweep.sweeps.laws.fitting.fit import fit
+    from landsweep.sweeps.laws.fitting.objective import objective_named
+    from landsweep.sweeps.laws.fitting.options import parts
+    from landsweep.sweeps.laws.fitting.tables import read_table
 
     name, delta, log = objective
     wanted = objective_named(name, delta=delta, log=log)
@@ -141,9 +139,9 @@ def _fits(
 def _give(
     fits: dict[str, list[Fit]], by: str | None, to: Path | None, plot: Path | None, as_json: bool, profile: bool
 ) -> None:
-    from sweeps.lab.laws.pictures import fit_picture
-    from sweeps.lab.laws.record import fields, save_fit
-    from sweeps.lab.laws.shown import by_text, comparison_text, fit_text, profiles, profiles_text
+    from landsweep.sweeps.laws.fitting.figures import fit_picture
+    from landsweep.sweeps.laws.fitting.json_file import fields, save_fit
+    from landsweep.sweeps.laws.fitting.text import by_text, comparison_text, fit_text, profiles, profiles_text
 
     every = [(value, f) for value, some in fits.items() for f in some]
     if to is not None:
@@ -169,8 +167,8 @@ def _laws(
     as_json: AsJson = False,
 ) -> None:
     """List the laws with their formulas and columns, or describe one."""
-    from sweeps.lab.laws.catalogue import LAWS, law_named
-    from sweeps.lab.laws.shown import law_fields, law_text, laws_text
+    from landsweep.sweeps.laws.catalogue import LAWS, law_named
+    from landsweep.sweeps.laws.fitting.text import law_fields, law_text, laws_text
 
     if as_json:
         typer.echo(json.dumps([law_fields(law) for law in LAWS] if name is None else law_fields(law_named(name))))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from sweeps.lab.laws.outcome import Fit
+from landsweep.sweeps.laws.fitting.fitted import Fit
 
 __all__ = ["comparison"]
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from orchestrator.errors import UsageError
-from sweeps.lab.laws.base import Floats, Points, Quantity
+from landsweep.orchestrator.errors import UsageError
+from landsweep.sweeps.laws.base import Floats, Points, Quantity
 
 __all__ = ["SUM_BEFORE", "abrupt", "curves", "given_before", "notes"]
 

@@ -13,8 +13,8 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
-from orchestrator.errors import UsageError
-from sweeps.lab.laws.base import Floats
+from landsweep.orchestrator.errors import UsageError
+from landsweep.sweeps.laws.base import Floats
 
 __all__ = ["assignments", "evaluate", "split_assignments"]
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from orchestrator.report.canvas import PALETTE, log_ticks, new_picture, plain
-from sweeps.lab.laws.base import Floats
-from sweeps.lab.laws.outcome import Fit
+from landsweep.orchestrator.report.canvas import PALETTE, log_ticks, new_picture, plain
+from landsweep.sweeps.laws.base import Floats
+from landsweep.sweeps.laws.fitting.fitted import Fit
 
 __all__ = ["fit_picture"]
 

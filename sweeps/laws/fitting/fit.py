@@ -10,20 +10,20 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from orchestrator.errors import UsageError
-from sweeps.lab.laws.base import Floats, Law
-from sweeps.lab.laws.bounds import bounded
-from sweeps.lab.laws.cases import Cases, Selection, select
-from sweeps.lab.laws.intervals import bootstrap as draw
-from sweeps.lab.laws.intervals import covariance, open_ends
-from sweeps.lab.laws.objective import Objective, objective_named
-from sweeps.lab.laws.outcome import Convergence, Fit, HeldOut
-from sweeps.lab.laws.polish import polish
-from sweeps.lab.laws.problem import Coordinates, Problem, checked_fixed
-from sweeps.lab.laws.solver import multi_start
-from sweeps.lab.laws.starts import Starts, begin, drawn
-from sweeps.lab.laws.tables import SWEEP_ROWS, is_sweep, read_table
-from sweeps.lab.laws.valleys import follow
+from landsweep.orchestrator.errors import UsageError
+from landsweep.sweeps.laws.base import Floats, Law
+from landsweep.sweeps.laws.fitting.bounds import bounded
+from landsweep.sweeps.laws.fitting.fitted import Convergence, Fit, HeldOut
+from landsweep.sweeps.laws.fitting.intervals import bootstrap as draw
+from landsweep.sweeps.laws.fitting.intervals import covariance, open_ends
+from landsweep.sweeps.laws.fitting.objective import Objective, objective_named
+from landsweep.sweeps.laws.fitting.points import Cases, Selection, select
+from landsweep.sweeps.laws.fitting.polish import polish
+from landsweep.sweeps.laws.fitting.problem import Coordinates, Problem, checked_fixed
+from landsweep.sweeps.laws.fitting.solver import multi_start
+from landsweep.sweeps.laws.fitting.starts import Starts, begin, drawn
+from landsweep.sweeps.laws.fitting.tables import SWEEP_ROWS, is_sweep, read_table
+from landsweep.sweeps.laws.fitting.valleys import follow
 
 __all__ = ["fit", "fit_cases"]
 

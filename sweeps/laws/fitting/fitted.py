@@ -8,13 +8,13 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pandas as pd
 
-from orchestrator.errors import UsageError
-from sweeps.lab.laws.base import Floats, Law, Points, Quantity
-from sweeps.lab.laws.cases import Cases, Selection
-from sweeps.lab.laws.intervals import profile
-from sweeps.lab.laws.objective import Objective
-from sweeps.lab.laws.problem import BLOCK, Coordinates, Problem, predictions
-from sweeps.lab.laws.uncertainty import Uncertainty, central
+from landsweep.orchestrator.errors import UsageError
+from landsweep.sweeps.laws.base import Floats, Law, Points, Quantity
+from landsweep.sweeps.laws.fitting.intervals import profile
+from landsweep.sweeps.laws.fitting.objective import Objective
+from landsweep.sweeps.laws.fitting.points import Cases, Selection
+from landsweep.sweeps.laws.fitting.problem import BLOCK, Coordinates, Problem, predictions
+from landsweep.sweeps.laws.fitting.uncertainty import Uncertainty, central
 
 __all__ = ["FAR", "Convergence", "Fit", "HeldOut"]
 

@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import chi2, norm
 
-from sweeps.lab.laws.base import Floats
-from sweeps.lab.laws.cases import Cases
-from sweeps.lab.laws.polish import STAGES
-from sweeps.lab.laws.problem import BLOCK, Problem
-from sweeps.lab.laws.solver import Batch, descend
+from landsweep.sweeps.laws.base import Floats
+from landsweep.sweeps.laws.fitting.points import Cases
+from landsweep.sweeps.laws.fitting.polish import STAGES
+from landsweep.sweeps.laws.fitting.problem import BLOCK, Problem
+from landsweep.sweeps.laws.fitting.solver import Batch, descend
 
 __all__ = ["bootstrap", "covariance", "dispersion", "open_ends", "profile"]
 

@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from orchestrator.errors import UsageError
-from sweeps.lab.laws.bounds import bounded, narrowed
-from sweeps.lab.laws.cases import Selection
-from sweeps.lab.laws.catalogue import law_named
-from sweeps.lab.laws.lack_of_fit import lack_of_fit
-from sweeps.lab.laws.objective import Objective
-from sweeps.lab.laws.outcome import Convergence, Fit, HeldOut
+from landsweep.orchestrator.errors import UsageError
+from landsweep.sweeps.laws.catalogue import law_named
+from landsweep.sweeps.laws.fitting.bounds import bounded, narrowed
+from landsweep.sweeps.laws.fitting.fitted import Convergence, Fit, HeldOut
+from landsweep.sweeps.laws.fitting.lack_of_fit import lack_of_fit
+from landsweep.sweeps.laws.fitting.objective import Objective
+from landsweep.sweeps.laws.fitting.points import Selection
 
 __all__ = ["FORMAT", "fields", "load_fit", "restore", "save_fit"]
 

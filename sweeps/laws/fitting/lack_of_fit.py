@@ -8,9 +8,9 @@ import numpy as np
 from scipy.stats import f as fisher
 from scipy.stats import norm
 
-from sweeps.lab.laws.base import Floats
-from sweeps.lab.laws.cases import Cases
-from sweeps.lab.laws.outcome import Fit
+from landsweep.sweeps.laws.base import Floats
+from landsweep.sweeps.laws.fitting.fitted import Fit
+from landsweep.sweeps.laws.fitting.points import Cases
 
 __all__ = ["LackOfFit", "lack_of_fit"]
 

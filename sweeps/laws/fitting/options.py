@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 
 import pandas as pd
 
-from orchestrator.errors import UsageError
-from sweeps.lab.laws.expressions import Option, assignments
+from landsweep.orchestrator.errors import UsageError
+from landsweep.sweeps.laws.fitting.expressions import Option, assignments
 
 __all__ = ["ends", "parts", "values"]
 

@@ -11,11 +11,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from orchestrator.errors import UsageError
-from sweeps.lab.laws.base import Floats, Law, Points, Quantity
-from sweeps.lab.laws.expressions import evaluate
-from sweeps.lab.laws.rules import chosen_by_any
-from sweeps.lab.laws.tables import with_numbers
+from landsweep.orchestrator.errors import UsageError
+from landsweep.sweeps.laws.base import Floats, Law, Points, Quantity
+from landsweep.sweeps.laws.fitting.expressions import evaluate
+from landsweep.sweeps.laws.fitting.rules import chosen_by_any
+from landsweep.sweeps.laws.fitting.tables import with_numbers
 
 __all__ = ["Cases", "Selection", "select"]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from scipy.optimize import minimize
 
-from sweeps.lab.laws.base import Floats
-from sweeps.lab.laws.problem import Problem
+from landsweep.sweeps.laws.base import Floats
+from landsweep.sweeps.laws.fitting.problem import Problem
 
 __all__ = ["STAGES", "polish", "whitening"]
 

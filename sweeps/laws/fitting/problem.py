@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from orchestrator.errors import UsageError
-from sweeps.lab.laws.base import Floats, Law, Points
-from sweeps.lab.laws.objective import Objective
+from landsweep.orchestrator.errors import UsageError
+from landsweep.sweeps.laws.base import Floats, Law, Points
+from landsweep.sweeps.laws.fitting.objective import Objective
 
 __all__ = ["BLOCK", "Coordinates", "Problem", "cells", "checked_fixed", "predictions"]
 

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from orchestrator.errors import UsageError
+from landsweep.orchestrator.errors import UsageError
 
 __all__ = ["chosen", "chosen_by_any"]
 

@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 from scipy.stats import t as student
 
-from sweeps.lab.laws.base import Floats, Law, Points
-from sweeps.lab.laws.objective import objective_named
-from sweeps.lab.laws.problem import Coordinates, Problem
-from sweeps.lab.laws.solver import Batch, descend
+from landsweep.sweeps.laws.base import Floats, Law, Points
+from landsweep.sweeps.laws.fitting.objective import objective_named
+from landsweep.sweeps.laws.fitting.problem import Coordinates, Problem
+from landsweep.sweeps.laws.fitting.solver import Batch, descend
 
 __all__ = ["simulate"]
 

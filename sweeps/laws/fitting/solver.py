@@ -22,8 +22,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sweeps.lab.laws.base import Floats
-from sweeps.lab.laws.problem import Problem
+from landsweep.sweeps.laws.base import Floats
+from landsweep.sweeps.laws.fitting.problem import Problem
 
 __all__ = ["Batch", "descend", "multi_start"]
 

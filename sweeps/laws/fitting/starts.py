@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import qmc
 
-from orchestrator.errors import UsageError
-from sweeps.lab.laws.base import Floats, Law, Points
-from sweeps.lab.laws.problem import Problem
+from landsweep.orchestrator.errors import UsageError
+from landsweep.sweeps.laws.base import Floats, Law, Points
+from landsweep.sweeps.laws.fitting.problem import Problem
 
 __all__ = ["Starts", "begin", "drawn"]
 

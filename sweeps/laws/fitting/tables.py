@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from orchestrator.artifacts import Artifacts
-from orchestrator.errors import UsageError
-from orchestrator.row import Status
+from landsweep.orchestrator.errors import UsageError
+from landsweep.orchestrator.row import Status
+from landsweep.orchestrator.storage.artifacts import Artifacts
 
 __all__ = ["SWEEP_ROWS", "is_sweep", "read_table", "with_numbers"]
 
@@ -74,7 +74,7 @@ def _swept(where: str) -> pd.DataFrame | None:
     has_head = _HEAD in Artifacts(home).files("") if "://" in home else (Path(home) / _HEAD).is_file()
     if not has_head:
         return None
-    from orchestrator.sweep import Sweep  # it knows all kinds, which a table from a file does not need
+    from landsweep.orchestrator.run.sweep import Sweep  # it knows all kinds, which a table from a file does not need
 
     sweep = Sweep.at(home)
     if part != "series":

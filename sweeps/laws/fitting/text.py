@@ -7,12 +7,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from inspect import cleandoc
 from typing import Any
 
-from orchestrator.report.columns_text import columns_text
-from sweeps.lab.laws.base import Law
-from sweeps.lab.laws.compare import comparison
-from sweeps.lab.laws.lack_of_fit import lack_of_fit
-from sweeps.lab.laws.outcome import Fit
-from sweeps.lab.laws.tables import SWEEP_ROWS
+from landsweep.orchestrator.report.columns_text import columns_text
+from landsweep.sweeps.laws.base import Law
+from landsweep.sweeps.laws.fitting.compare import comparison
+from landsweep.sweeps.laws.fitting.fitted import Fit
+from landsweep.sweeps.laws.fitting.lack_of_fit import lack_of_fit
+from landsweep.sweeps.laws.fitting.tables import SWEEP_ROWS
 
 __all__ = [
     "by_text",

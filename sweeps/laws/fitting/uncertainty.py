@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 from scipy.stats import t as student
 
-from sweeps.lab.laws.base import Floats, Law
-from sweeps.lab.laws.problem import Coordinates
+from landsweep.sweeps.laws.base import Floats, Law
+from landsweep.sweeps.laws.fitting.problem import Coordinates
 
 __all__ = ["Uncertainty", "central"]
 

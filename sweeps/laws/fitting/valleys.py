@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import least_squares
 
-from sweeps.lab.laws.base import Floats
-from sweeps.lab.laws.objective import Objective
-from sweeps.lab.laws.polish import polish
-from sweeps.lab.laws.problem import Problem
-from sweeps.lab.laws.solver import multi_start
+from landsweep.sweeps.laws.base import Floats
+from landsweep.sweeps.laws.fitting.objective import Objective
+from landsweep.sweeps.laws.fitting.polish import polish
+from landsweep.sweeps.laws.fitting.problem import Problem
+from landsweep.sweeps.laws.fitting.solver import multi_start
 
 __all__ = ["follow"]
 

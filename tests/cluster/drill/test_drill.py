@@ -13,15 +13,15 @@ from typing import Any
 import psutil
 import pytest
 
-from cluster.drill import Drill, drill_spec, places_to_die
-from cluster.drill_outcome import Outcome
-from orchestrator.errors import UsageError
-from orchestrator.kind import kind_named
-from orchestrator.ledger import Ledger, Store
-from orchestrator.site import Site
-from orchestrator.spec import parse
-from orchestrator.testing.kind_suite import run_example
-from orchestrator.testing.mortality import FOLDER
+from landsweep.cluster.drill.drill import Drill, drill_spec, places_to_die
+from landsweep.cluster.drill.outcome import Outcome
+from landsweep.orchestrator.errors import UsageError
+from landsweep.orchestrator.kind import kind_named
+from landsweep.orchestrator.site import Site
+from landsweep.orchestrator.spec import parse
+from landsweep.orchestrator.storage.ledger import Ledger, Store
+from landsweep.orchestrator.testing.kind_suite import run_example
+from landsweep.orchestrator.testing.mortality import FOLDER
 from tests.cluster.raycluster import RayCluster
 from tests.cluster.slurm import LocalSlurm
 from tests.support.cli import command

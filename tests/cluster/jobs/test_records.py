@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from cluster.launch import Draft, read_launch
-from cluster.launcher import JobState, JobStatus
-from cluster.records import Job, find_job, jobs_of, keep
-from orchestrator.errors import SpecError
-from tests.cluster.launches import launch
+from landsweep.cluster.jobs.jobs import Job, find_job, jobs_of, keep
+from landsweep.cluster.launch import Draft, read_launch
+from landsweep.cluster.launchers.launcher import JobState, JobStatus
+from landsweep.orchestrator.errors import SpecError
+from tests.cluster.launchers.launches import launch
 
 LAUNCH = """{
   "name": "example",

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
-from orchestrator.testing.kind_suite import metrics_of
-from tests.cluster.jobs import SLURM_SITE, newest_job, sweep_status
+from landsweep.orchestrator.testing.kind_suite import metrics_of
+from tests.cluster.jobs.jobs import SLURM_SITE, newest_job, sweep_status
 from tests.cluster.raycluster import RayCluster
 from tests.cluster.slurm import LocalSlurm, until
 from tests.support.cli import command

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 import yaml
 
-from cluster.launcher import JobState
-from cluster.slurm import Slurm
-from cluster.slurm_script import SlurmOptions
-from orchestrator.testing.kind_suite import metrics_of
-from tests.cluster.jobs import SLURM_SITE, newest_job, sweep_status
+from landsweep.cluster.launchers.launcher import JobState
+from landsweep.cluster.launchers.slurm import Slurm
+from landsweep.cluster.launchers.slurm_script import SlurmOptions
+from landsweep.orchestrator.testing.kind_suite import metrics_of
+from tests.cluster.jobs.jobs import SLURM_SITE, newest_job, sweep_status
 from tests.cluster.slurm import LocalSlurm, until
 from tests.support.cli import command
 

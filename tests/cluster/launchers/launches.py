@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from cluster.launch import Launch
-from cluster.launcher import Launcher
-from orchestrator.site import Site, launcher_type
+from landsweep.cluster.launch import Launch
+from landsweep.cluster.launchers.launcher import Launcher
+from landsweep.orchestrator.site import Site, launcher_type
 
 
 def launch(**changes: Any) -> Launch:

@@ -14,8 +14,8 @@ from typing import Any, ClassVar
 
 import pytest
 
-from cluster.testing.launcher_suite import LauncherSuite, LiveLauncherSuite
-from orchestrator.site import LAUNCHERS
+from landsweep.cluster.testing.launcher_suite import LauncherSuite, LiveLauncherSuite
+from landsweep.orchestrator.site import LAUNCHERS
 from tests.cluster.raycluster import RayCluster, free_port
 from tests.cluster.slurm import LocalSlurm, until
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from cluster.kuberay import KubeRay, KubeRayOptions
-from cluster.launcher import JobState
-from orchestrator.errors import Unreachable
-from tests.cluster.launches import launch
+from landsweep.cluster.launchers.kuberay import KubeRay, KubeRayOptions
+from landsweep.cluster.launchers.launcher import JobState
+from landsweep.orchestrator.errors import Unreachable
+from tests.cluster.launchers.launches import launch
 from tests.support.cli import command
 from tests.support.paths import KUBECTL, SHIPPED_SPECS
 

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from cluster.addresses import free_port, own_address
-from cluster.follow import Streams
-from orchestrator.errors import SpecError, Unreachable, UsageError
-from orchestrator.site import launcher_type, load_site
+from landsweep.cluster.jobs.follow import Streams
+from landsweep.cluster.node.addresses import free_port, own_address
+from landsweep.orchestrator.errors import SpecError, Unreachable, UsageError
+from landsweep.orchestrator.site import launcher_type, load_site
 
 
 def test_wrong_launcher_fields_name_those_that_are_known() -> None:

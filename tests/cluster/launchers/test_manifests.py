@@ -13,12 +13,12 @@ import pytest
 import yaml
 from ray.autoscaler._private.util import prepare_config, validate_config
 
-from cluster.autoscaler import Autoscaler
-from cluster.kuberay import KubeRay, job_name
-from cluster.script import filled
-from orchestrator.errors import SpecError
-from orchestrator.site import Site, load_site, parse_site, site_names
-from tests.cluster.launches import launch, launcher
+from landsweep.cluster.launchers.autoscaler import Autoscaler
+from landsweep.cluster.launchers.kuberay import KubeRay, job_name
+from landsweep.cluster.launchers.script import filled
+from landsweep.orchestrator.errors import SpecError
+from landsweep.orchestrator.site import Site, load_site, parse_site, site_names
+from tests.cluster.launchers.launches import launch, launcher
 from tests.support.paths import CLUSTER_GOLDEN, RAYJOB_SCHEMA, ROOT
 
 SITES = [name for name in site_names() if load_site(name).launcher is not None]

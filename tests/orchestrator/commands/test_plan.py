@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from orchestrator.forecast import forecast
-from orchestrator.kind import kind_named
-from orchestrator.run import run_sweep
-from orchestrator.site import Site, load_site
-from orchestrator.spec import parse
-from orchestrator.testing.kind_suite import QuietWatch, run_example
+from landsweep.orchestrator.commands.forecast import forecast
+from landsweep.orchestrator.kind import kind_named
+from landsweep.orchestrator.run.start import run_sweep
+from landsweep.orchestrator.site import Site, load_site
+from landsweep.orchestrator.spec import parse
+from landsweep.orchestrator.testing.kind_suite import QuietWatch, run_example
 from tests.support.cli import LOCAL, command, write_spec
 
 FUNCTION, SEARCH = kind_named("function"), kind_named("search")
@@ -26,7 +26,7 @@ def spread(a: int = 0, b: int = 0, fail: bool = False, name: str = "loss") -> di
 
 
 def spread_spec(**changes: Any) -> Any:
-    data = {"name": "p", "function": "tests.test_plan:spread", "axes": {"a": {"range": 6}}}
+    data = {"name": "p", "function": "tests.orchestrator.commands.test_plan:spread", "axes": {"a": {"range": 6}}}
     return parse(FUNCTION.spec, data | changes, "test")
 
 
@@ -35,7 +35,12 @@ def planned(spec: Any, folder: Path, kind: Any = FUNCTION) -> str:
 
 
 def test_rows_of_another_plan_are_said_by_plan_and_by_run(tmp_path: Path) -> None:
-    data = {"kind": "function", "name": "p", "function": "tests.test_plan:spread", "axes": {"a": [1, 2, 3]}}
+    data = {
+        "kind": "function",
+        "name": "p",
+        "function": "tests.orchestrator.commands.test_plan:spread",
+        "axes": {"a": [1, 2, 3]},
+    }
     write_spec(tmp_path, data)
     command("run", "spec.yaml", *LOCAL, cwd=tmp_path)
     more = ["spec.yaml", "axes.b=[0, 1]"]
@@ -91,7 +96,7 @@ def test_the_time_is_said_or_why_it_is_not_known(tmp_path: Path) -> None:
 def test_the_time_of_a_search_without_a_number_of_units(tmp_path: Path) -> None:
     data = {
         "name": "s",
-        "function": "tests.test_plan:spread",
+        "function": "tests.orchestrator.commands.test_plan:spread",
         "space": {"a": {"integer": [0, 9]}},
         "goals": [{"minimise": "loss"}],
         "budget": {"seconds": 1e-9},

@@ -10,14 +10,19 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from orchestrator.cli import app
-from orchestrator.report.parts import Report
-from orchestrator.testing.kind_suite import run_example
-from sweeps.function import FunctionKind, FunctionSpec
-from sweeps.lab.search.commands import register
-from sweeps.search import SearchKind
+from landsweep.orchestrator.commands.cli import app
+from landsweep.orchestrator.report.parts import Report
+from landsweep.orchestrator.testing.kind_suite import run_example
+from landsweep.sweeps.function.kind import FunctionKind, FunctionSpec
+from landsweep.sweeps.search.commands import register
+from landsweep.sweeps.search.kind import SearchKind
 
-FIELDS = {"kind": "function", "name": "small", "function": "sweeps.lab.functions:descend", "fixed": {"steps": 3}}
+FIELDS = {
+    "kind": "function",
+    "name": "small",
+    "function": "landsweep.sweeps.function.examples:descend",
+    "fixed": {"steps": 3},
+}
 
 
 def spec_file(folder: Path) -> Path:
@@ -60,7 +65,8 @@ def searched(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("search")
     spec = SearchKind.spec.model_validate(
         {
-            "name": "choices", "function": "tests.test_publish:judged", "budget": {"units": 12}, "generation": 4,
+            "name": "choices", "function": "tests.orchestrator.commands.test_publish:judged",
+            "budget": {"units": 12}, "generation": 4,
             "space": {
                 "batch_size": {"choice": [16, 64, 256]}, "nesterov": {"choice": [False, True]},
                 "decay": {"choice": [0.0, 0.1]}, "clip": {"choice": [None, 1.5]}, "layers": {"integer": [1, 3]},

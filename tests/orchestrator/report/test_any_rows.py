@@ -18,9 +18,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from orchestrator.kind import SweepKind, kinds
-from orchestrator.publish import make_page
-from orchestrator.row import METERS, RowMaker
+from landsweep.orchestrator.commands.publish import make_page
+from landsweep.orchestrator.kind import SweepKind, kinds
+from landsweep.orchestrator.row import METERS, RowMaker
 from tests.support.hostile import HOSTILE, Elements
 from tests.support.paths import GOLDEN
 

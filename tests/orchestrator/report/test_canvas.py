@@ -7,7 +7,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from orchestrator.report.canvas import PALETTE, log_ticks, new_picture, panel_grid, plain, shades, thinned, words
+from landsweep.orchestrator.report.canvas import (
+    PALETTE,
+    log_ticks,
+    new_picture,
+    panel_grid,
+    plain,
+    shades,
+    thinned,
+    words,
+)
 
 
 def ticks(low: float, high: float, axis: str, scale: str = "log") -> tuple[list[float], list[str]]:

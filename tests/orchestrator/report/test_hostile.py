@@ -13,12 +13,13 @@ import pytest
 from markdown_it import MarkdownIt
 from matplotlib.figure import Figure as Picture
 
-from orchestrator.report import render
-from orchestrator.report.parts import Figure, Report, Section, Table
-from orchestrator.row import Column
-from orchestrator.testing.kind_suite import run_example
-from sweeps.lab.zoo.card import size_category, write_card
-from sweeps.zoo import Zoo, ZooKind
+from landsweep import Zoo
+from landsweep.orchestrator.report import render
+from landsweep.orchestrator.report.parts import Figure, Report, Section, Table
+from landsweep.orchestrator.row import Column
+from landsweep.orchestrator.testing.kind_suite import run_example
+from landsweep.sweeps.zoo.card import size_category, write_card
+from landsweep.sweeps.zoo.kind import ZooKind
 from tests.support.hostile import HOSTILE, Elements
 
 

@@ -14,7 +14,7 @@ import pytest
 from tests.support.paths import ROOT
 
 PAGE = """
-import orchestrator.report.html as html
+import landsweep.orchestrator.report.html as html
 page = html.page_html(html.Page("a < b", [html.SectionView("s", [("text", "t")])], {"x": "1"}, "spec", "y"))
 print(html.__file__)
 print(page)

@@ -11,18 +11,18 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from orchestrator.publish import make_page
-from orchestrator.report.html import FailuresView, FigureView, Page, PageWriter, page_html
-from orchestrator.report.parts import Section, Table
-from orchestrator.spec import parse
-from orchestrator.sweep import Sweep
-from orchestrator.testing.kind_suite import run_example
-from sweeps.function import FunctionKind
-from sweeps.landscape import LandscapeKind
-from sweeps.scaling import ScalingKind
-from sweeps.search import SearchKind
-from sweeps.transfer import TransferKind
-from sweeps.zoo import ZooKind
+from landsweep.orchestrator.commands.publish import make_page
+from landsweep.orchestrator.report.html import FailuresView, FigureView, Page, PageWriter, page_html
+from landsweep.orchestrator.report.parts import Section, Table
+from landsweep.orchestrator.run.sweep import Sweep
+from landsweep.orchestrator.spec import parse
+from landsweep.orchestrator.testing.kind_suite import run_example
+from landsweep.sweeps.function.kind import FunctionKind
+from landsweep.sweeps.landscape.kind import LandscapeKind
+from landsweep.sweeps.scaling.kind import ScalingKind
+from landsweep.sweeps.search.kind import SearchKind
+from landsweep.sweeps.transfer.kind import TransferKind
+from landsweep.sweeps.zoo.kind import ZooKind
 from tests.support.hostile import HOSTILE, Elements
 
 PIECES = (

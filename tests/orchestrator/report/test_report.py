@@ -18,15 +18,15 @@ import pytest
 from matplotlib.artist import Artist
 from matplotlib.figure import Figure as Picture
 
-from orchestrator.report import render
-from orchestrator.report.generic import Reading, generic_section
-from orchestrator.report.html import anchor
-from orchestrator.report.parts import Figure, Part, Report, Section, Table
-from orchestrator.report.ranges import Range
-from orchestrator.report.tables import counts, headline, metric_table, times
-from orchestrator.report.values import number
-from orchestrator.row import Cause, Column, Outcome, RowMaker, Status
-from orchestrator.unit import Keys
+from landsweep.orchestrator.report import render
+from landsweep.orchestrator.report.generic import Reading, generic_section
+from landsweep.orchestrator.report.html import anchor
+from landsweep.orchestrator.report.parts import Figure, Part, Report, Section, Table
+from landsweep.orchestrator.report.ranges import Range
+from landsweep.orchestrator.report.tables import counts, headline, metric_table, times
+from landsweep.orchestrator.report.values import number
+from landsweep.orchestrator.row import Cause, Column, Outcome, RowMaker, Status
+from landsweep.orchestrator.unit import Keys
 
 NO_SERIES = pd.DataFrame({"key": [], "step": [], "metric": [], "value": []})
 KEYS = Keys("demo", 1, {})
@@ -377,7 +377,8 @@ def test_names_of_files_are_safe() -> None:
 
 def test_no_plotting_library_is_imported_early() -> None:
     code = (
-        "import sys, orchestrator.report, orchestrator.kind, orchestrator.tracking\n"
+        "import sys, landsweep.orchestrator.report, landsweep.orchestrator.kind\n"
+        "import landsweep.orchestrator.tracking.mlflow\n"
         "sys.exit(any(m in sys.modules for m in ('plotly', 'matplotlib', 'mlflow')))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.report.values import group_labels, label, number, ordered, shown
-from orchestrator.settings import Dimension, Setting
-from orchestrator.unit import as_python, canonical, digest
+from landsweep.orchestrator.report.values import group_labels, label, number, ordered, shown
+from landsweep.orchestrator.search.space import Dimension, Setting
+from landsweep.orchestrator.unit import as_python, canonical, digest
 
 CELLS = st.one_of(
     st.none(), st.booleans(), st.integers(-(2**63), 2**63 - 1), st.floats(), st.text(max_size=8),

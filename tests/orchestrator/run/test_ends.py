@@ -9,15 +9,15 @@ from typing import Any
 
 import pytest
 
-from orchestrator.errors import StorageError, SweepLocked, SweepMismatch
-from orchestrator.kind import kind_named
-from orchestrator.ledger import Ledger, Store
-from orchestrator.progress import Snapshot
-from orchestrator.run import run_sweep
-from orchestrator.site import Site
-from orchestrator.spec import parse
-from orchestrator.sweep import Sweep, begun
-from orchestrator.testing.kind_suite import QuietWatch
+from landsweep.orchestrator.errors import StorageError, SweepLocked, SweepMismatch
+from landsweep.orchestrator.kind import kind_named
+from landsweep.orchestrator.run.progress import Snapshot
+from landsweep.orchestrator.run.start import run_sweep
+from landsweep.orchestrator.run.sweep import Sweep, begun
+from landsweep.orchestrator.site import Site
+from landsweep.orchestrator.spec import parse
+from landsweep.orchestrator.storage.ledger import Ledger, Store
+from landsweep.orchestrator.testing.kind_suite import QuietWatch
 from tests.chaos.driver import spec_data
 
 KIND = kind_named("function")

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.errors import ClusterLost, StorageError, TakenOver
-from orchestrator.losses import FILE, Losses
-from orchestrator.row import Cause
-from orchestrator.schedule import Shard, ShardSchedule
-from orchestrator.store import Store
-from orchestrator.unit import Unit
+from landsweep.orchestrator.errors import ClusterLost, StorageError, TakenOver
+from landsweep.orchestrator.row import Cause
+from landsweep.orchestrator.run.losses import FILE, Losses
+from landsweep.orchestrator.run.schedule import Shard, ShardSchedule
+from landsweep.orchestrator.storage.store import Store
+from landsweep.orchestrator.unit import Unit
 
 BUDGET = 2
 

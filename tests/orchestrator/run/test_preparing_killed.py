@@ -8,16 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.errors import ClusterLost, PreparationFailed, StopSweep
-from orchestrator.ledger import Store
-from orchestrator.losses import PREPARING, preparing
+from landsweep.orchestrator.errors import ClusterLost, PreparationFailed, StopSweep
+from landsweep.orchestrator.run.losses import PREPARING, preparing
+from landsweep.orchestrator.storage.ledger import Store
 from tests.support.installed import install
 
 KIND = """
 import os, sys
 import numpy as np
-from orchestrator.kind import Preparation
-from sweeps.function import FunctionKind
+from landsweep.orchestrator.kind import Preparation
+from landsweep.sweeps.function.kind import FunctionKind
 
 class Kind(FunctionKind):
     name = "killing"
@@ -30,11 +30,11 @@ DRIVER = """
 import sys
 from pathlib import Path
 sys.path.insert(0, ".")
-from orchestrator.errors import PreparationFailed
-from orchestrator.kind import kind_named
-from orchestrator.run import run_sweep
-from orchestrator.site import Site
-from orchestrator.testing.kind_suite import QuietWatch
+from landsweep.orchestrator.errors import PreparationFailed
+from landsweep.orchestrator.kind import kind_named
+from landsweep.orchestrator.run.start import run_sweep
+from landsweep.orchestrator.site import Site
+from landsweep.orchestrator.testing.kind_suite import QuietWatch
 kind = kind_named("killing")
 site = Site(executor="local", tracking=False, budgets={"driver": 1})
 try:

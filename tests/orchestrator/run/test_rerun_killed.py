@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from orchestrator.kind import kind_named
-from orchestrator.spec import parse
-from orchestrator.sweep import Sweep
-from orchestrator.testing.kind_suite import metrics_of, run_example, same
+from landsweep.orchestrator.kind import kind_named
+from landsweep.orchestrator.run.sweep import Sweep
+from landsweep.orchestrator.spec import parse
+from landsweep.orchestrator.testing.kind_suite import metrics_of, run_example, same
 from tests.chaos.driver import spec_data
 from tests.support.cli import LOCAL, command
 from tests.support.paths import ROOT
@@ -24,11 +24,11 @@ from tests.support.transfers import ADAPTIVE, KIND, transfer_spec
 
 KILLED = """
 import json, sys
-from orchestrator.run import run_sweep
-from orchestrator.site import Site
-from orchestrator.sweep import Sweep
-from orchestrator.testing.chaos import kill_at
-from orchestrator.testing.kind_suite import QuietWatch
+from landsweep.orchestrator.run.start import run_sweep
+from landsweep.orchestrator.site import Site
+from landsweep.orchestrator.run.sweep import Sweep
+from landsweep.orchestrator.testing.chaos import kill_at
+from landsweep.orchestrator.testing.kind_suite import QuietWatch
 where, keys = sys.argv[1], json.loads(sys.argv[2])
 sweep, site = Sweep.at(where), Site(executor="local")
 options = {"folder": sweep.folder, "watch": QuietWatch(), "again": keys, "hook": kill_at("before-commit", 1)}
@@ -40,7 +40,7 @@ def search_spec() -> Any:
     data = {
         "kind": "search",
         "name": "search",
-        "function": "tests.test_rerun_killed:hill",
+        "function": "tests.orchestrator.run.test_rerun_killed:hill",
         "space": {"x": {"uniform": [-2, 2]}},
         "goals": [{"maximise": "y"}],
         "sampler": {"method": "tpe", "n_startup_trials": 4},

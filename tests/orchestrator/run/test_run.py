@@ -9,18 +9,18 @@ from typing import Annotated, Any
 import numpy as np
 import pytest
 
-from orchestrator.axes import AxisLike
-from orchestrator.errors import NotDeterministic, PreparationFailed
-from orchestrator.executors.local import LocalExecutor
-from orchestrator.kind import Arrays, Preparation, SweepKind, Workbench, kind_named
-from orchestrator.ledger import Ledger, Store
-from orchestrator.planner import GridPlanner
-from orchestrator.row import Column, Outcome
-from orchestrator.run import run_sweep
-from orchestrator.site import Site
-from orchestrator.spec import IsAxis, Spec, parse
-from orchestrator.testing.kind_suite import QuietWatch, metrics_of
-from orchestrator.unit import Keys, Unit
+from landsweep.orchestrator.axes import AxisLike
+from landsweep.orchestrator.errors import NotDeterministic, PreparationFailed
+from landsweep.orchestrator.kind import Arrays, Preparation, SweepKind, Workbench, kind_named
+from landsweep.orchestrator.planner import GridPlanner
+from landsweep.orchestrator.row import Column, Outcome
+from landsweep.orchestrator.run.executors.local import LocalExecutor
+from landsweep.orchestrator.run.start import run_sweep
+from landsweep.orchestrator.site import Site
+from landsweep.orchestrator.spec import IsAxis, Spec, parse
+from landsweep.orchestrator.storage.ledger import Ledger, Store
+from landsweep.orchestrator.testing.kind_suite import QuietWatch, metrics_of
+from landsweep.orchestrator.unit import Keys, Unit
 
 CALLS = {"random": 0}
 
@@ -31,7 +31,12 @@ def unstable(i: int) -> dict[str, float]:
 
 
 def function_spec(**changes: Any) -> Spec:
-    data = {"kind": "function", "name": "n", "function": "tests.test_run:unstable", "axes": {"i": [1, 2, 3]}}
+    data = {
+        "kind": "function",
+        "name": "n",
+        "function": "tests.orchestrator.run.test_run:unstable",
+        "axes": {"i": [1, 2, 3]},
+    }
     return parse(kind_named("function").spec, data | changes, "test")
 
 
@@ -100,7 +105,7 @@ class StepsKind(SweepKind[StepsSpec]):
 @pytest.fixture
 def steps(monkeypatch: pytest.MonkeyPatch) -> StepsKind:
     kind = StepsKind()
-    monkeypatch.setattr("orchestrator.worker.kind_named", lambda name: kind)  # as an entry point would
+    monkeypatch.setattr("landsweep.orchestrator.run.worker.kind_named", lambda name: kind)  # as an entry point would
     return kind
 
 

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestrator.errors import UsageError
-from orchestrator.row import Cause
-from orchestrator.schedule import Shard, ShardSchedule
-from orchestrator.unit import Unit
+from landsweep.orchestrator.errors import UsageError
+from landsweep.orchestrator.row import Cause
+from landsweep.orchestrator.run.schedule import Shard, ShardSchedule
+from landsweep.orchestrator.unit import Unit
 
 BUDGETS = {Cause.infra: 3, Cause.timeout: 1, Cause.oom: 2, Cause.error: 0}
 

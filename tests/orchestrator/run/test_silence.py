@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 
-import orchestrator.silence
-from orchestrator.executors.local import LocalExecutor
-from orchestrator.kind import kind_named
-from orchestrator.run import run_sweep
-from orchestrator.silence import Silence, Silent
-from orchestrator.site import Site
-from orchestrator.spec import parse
-from orchestrator.testing.kind_suite import QuietWatch
-from orchestrator.unit import Unit
+import landsweep.orchestrator.run.silence
+from landsweep.orchestrator.kind import kind_named
+from landsweep.orchestrator.run.executors.local import LocalExecutor
+from landsweep.orchestrator.run.silence import Silence, Silent
+from landsweep.orchestrator.run.start import run_sweep
+from landsweep.orchestrator.site import Site
+from landsweep.orchestrator.spec import parse
+from landsweep.orchestrator.testing.kind_suite import QuietWatch
+from landsweep.orchestrator.unit import Unit
 from tests.chaos.driver import spec_data
 
 
@@ -62,7 +62,7 @@ def test_params_of_any_length_and_kind_stay_one_line() -> None:
 def test_a_run_names_the_worker_and_its_unit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With no patience at all each turn of the loop that finds a unit at work says so."""
     kind = kind_named("function")
-    monkeypatch.setattr(orchestrator.silence.Silence.__init__, "__defaults__", (0.0,))
+    monkeypatch.setattr(landsweep.orchestrator.run.silence.Silence.__init__, "__defaults__", (0.0,))
     watch = QuietWatch()
     spec = parse(kind.spec, spec_data(3, 0.2), "test")
     site = Site(executor="local", probe_seconds=0)

@@ -14,18 +14,18 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from orchestrator.errors import NotDeterministic
-from orchestrator.kind import kind_named
-from orchestrator.ledger import Ledger, Store
-from orchestrator.messages import Chunk, Message, Prepare, Probed, WorkerConfig
-from orchestrator.row import Outcome, Progress
-from orchestrator.run import run_sweep
-from orchestrator.schedule import Shard
-from orchestrator.site import Site
-from orchestrator.spec import parse
-from orchestrator.testing.kind_suite import QuietWatch
-from orchestrator.unit import Unit
-from orchestrator.worker import Worker
+from landsweep.orchestrator.errors import NotDeterministic
+from landsweep.orchestrator.kind import kind_named
+from landsweep.orchestrator.row import Outcome, Progress
+from landsweep.orchestrator.run.messages import Chunk, Message, Prepare, Probed, WorkerConfig
+from landsweep.orchestrator.run.schedule import Shard
+from landsweep.orchestrator.run.start import run_sweep
+from landsweep.orchestrator.run.worker import Worker
+from landsweep.orchestrator.site import Site
+from landsweep.orchestrator.spec import parse
+from landsweep.orchestrator.storage.ledger import Ledger, Store
+from landsweep.orchestrator.testing.kind_suite import QuietWatch
+from landsweep.orchestrator.unit import Unit
 
 CALLS: list[float] = []
 SPENT: list[tuple[float, float]] = []  # wall and processor time that a unit measured of itself
@@ -96,7 +96,7 @@ def with_setup(x: float, setup: object) -> dict[str, float]:
 
 def worker(function: str, **fields: Any) -> Worker:
     config = {name: fields.pop(name) for name in ("flush_seconds", "probe_seconds") if name in fields}
-    spec = {"name": "w", "function": f"tests.test_worker:{function}", "axes": {"x": [0.0]}, **fields}
+    spec = {"name": "w", "function": f"tests.orchestrator.run.test_worker:{function}", "axes": {"x": [0.0]}, **fields}
     return Worker(WorkerConfig("function", {"kind": "function", **spec}, **config))
 
 
@@ -203,7 +203,12 @@ def test_a_run_says_what_the_probe_has_shown(tmp_path: Path, limit: float, said:
     kind = kind_named("function")
     spec = parse(
         kind.spec,
-        {"kind": "function", "name": "n", "function": "tests.test_worker:leaves", "axes": {"x": [3, 4]}},
+        {
+            "kind": "function",
+            "name": "n",
+            "function": "tests.orchestrator.run.test_worker:leaves",
+            "axes": {"x": [3, 4]},
+        },
         "test",
     )
     watch, site = QuietWatch(), Site(executor="local", probe_seconds=limit)
@@ -266,7 +271,7 @@ def test_a_keyboard_interrupt_that_no_user_can_have_meant_is_a_units_error(monke
 
 def test_a_set_up_function_that_exits_is_an_error_and_not_the_end() -> None:
     with pytest.raises(RuntimeError, match=r"opening the sweep called sys.exit\('no licence'\)"):
-        worker("with_setup", setup="tests.test_worker:setup_that_exits").open()
+        worker("with_setup", setup="tests.orchestrator.run.test_worker:setup_that_exits").open()
 
 
 def test_a_preparation_that_exits_is_an_error_and_not_the_end(monkeypatch: pytest.MonkeyPatch) -> None:

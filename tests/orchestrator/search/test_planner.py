@@ -11,13 +11,12 @@ from typing import Any
 import pytest
 from optuna.trial import TrialState
 
-from orchestrator import samplers
-from orchestrator.axes import Value
-from orchestrator.errors import SpecError, UsageError
-from orchestrator.row import Progress
-from orchestrator.search import Goal, Search, StudyPlanner
-from orchestrator.settings import Setting, flat
-from orchestrator.unit import Keys, Unit
+from landsweep.orchestrator.axes import Value
+from landsweep.orchestrator.errors import SpecError, UsageError
+from landsweep.orchestrator.row import Progress
+from landsweep.orchestrator.search import Goal, Search, StudyPlanner, samplers
+from landsweep.orchestrator.search.space import Setting, flat
+from landsweep.orchestrator.unit import Keys, Unit
 
 KEYS = Keys("search", 1, {})
 SPACE: dict[str, Any] = {

@@ -11,8 +11,8 @@ import pytest
 import safetensors
 from safetensors.numpy import load, save
 
-from orchestrator.arrays import encode
-from orchestrator.artifacts import Artifacts
+from landsweep.orchestrator.storage.arrays import encode
+from landsweep.orchestrator.storage.artifacts import Artifacts
 
 ARRAYS = {
     "b/weight": np.arange(6, dtype=np.float32).reshape(2, 3).T,
@@ -42,7 +42,7 @@ def test_the_bytes_depend_on_the_content_alone(tmp_path: Path, about: dict[str, 
 
 def test_another_process_writes_the_same_bytes() -> None:
     code = (
-        "import sys; import numpy as np; from orchestrator.arrays import encode;"
+        "import sys; import numpy as np; from landsweep.orchestrator.storage.arrays import encode;"
         "sys.stdout.buffer.write(encode({'x': np.arange(3.0)}, {'format': '1', 'packs': '[]', 'z': ''}))"
     )
     written = {subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout for _ in range(3)}

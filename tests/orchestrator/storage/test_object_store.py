@@ -16,17 +16,18 @@ from typing import Any
 
 import pytest
 
-from orchestrator.artifacts import Artifacts
-from orchestrator.errors import Unreachable, UsageError
-from orchestrator.ledger import Ledger, Store
-from orchestrator.messages import CheckInput
-from orchestrator.site import Budgets, Site
-from orchestrator.testing.executor_suite import config
-from orchestrator.testing.kind_suite import metrics_of, run_example
-from orchestrator.worker import Worker
-from sweeps.zoo import Zoo, ZooKind
-from tests.s3 import S3, environment, running_s3
+from landsweep import Zoo
+from landsweep.orchestrator.errors import Unreachable, UsageError
+from landsweep.orchestrator.run.messages import CheckInput
+from landsweep.orchestrator.run.worker import Worker
+from landsweep.orchestrator.site import Budgets, Site
+from landsweep.orchestrator.storage.artifacts import Artifacts
+from landsweep.orchestrator.storage.ledger import Ledger, Store
+from landsweep.orchestrator.testing.executor_suite import config
+from landsweep.orchestrator.testing.kind_suite import metrics_of, run_example
+from landsweep.sweeps.zoo.kind import ZooKind
 from tests.support.cli import LOCAL, command, write_spec
+from tests.support.s3 import S3, environment, running_s3
 
 
 @pytest.mark.parametrize(
@@ -274,7 +275,7 @@ def answers_cut(endpoint: str, methods: bytes) -> Iterator[tuple[str, list[bytes
 
 def test_a_commit_whose_answer_is_lost_is_there_once(s3: S3, bucket_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The client repeats the put, and finds that the name is taken: by its own bytes."""
-    from tests.ledger.driver import key, work
+    from tests.orchestrator.storage.ledger.driver import key, work
 
     with answers_cut(s3.endpoint, b"PUT") as (way, cut):
         monkeypatch.setenv("AWS_ENDPOINT_URL", way)

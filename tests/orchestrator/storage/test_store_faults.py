@@ -12,17 +12,17 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.errors import StorageError, Unreachable, UsageError
-from orchestrator.ledger import Ledger, Store
-from orchestrator.ledger.lock import DriverLock
-from orchestrator.testing.kind_suite import metrics_of
+from landsweep.orchestrator.errors import StorageError, Unreachable, UsageError
+from landsweep.orchestrator.storage.ledger import Ledger, Store
+from landsweep.orchestrator.storage.ledger.lock import DriverLock
+from landsweep.orchestrator.testing.kind_suite import metrics_of
 from tests.chaos.driver import spec_data
-from tests.faulty import Way, faulty_way, now_and_then
-from tests.ledger.driver import content, key, work
-from tests.s3 import S3, environment
+from tests.orchestrator.storage.ledger.driver import content, key, work
 from tests.support.cli import LANDSWEEP, LOCAL, command, write_spec
+from tests.support.faulty_s3 import Way, faulty_way, now_and_then
 from tests.support.paths import ROOT
 from tests.support.results import assert_undisturbed
+from tests.support.s3 import S3, environment
 
 WITHIN = 60.0  # seconds from the first silence to the end, as docs/storage.md says
 STARTUP = 30.0  # of a process on a crowded machine; not part of the promise
@@ -209,7 +209,7 @@ def soaked(way: Way, bucket_url: str, seed: int) -> tuple[int, int]:
         runs += 1
         last = done.stderr.splitlines()[-1:]
         assert done.returncode == 0 or last[0].startswith(
-            ("orchestrator.errors.StorageError", "orchestrator.errors.Unr")
+            ("landsweep.orchestrator.errors.StorageError", "landsweep.orchestrator.errors.Unr")
         )
         way.choose = now_and_then(0, (), 0)
         if done.returncode == 0:

@@ -19,9 +19,9 @@ from typing import Any
 
 import pytest
 
-from orchestrator.errors import Unreachable
-from orchestrator.tracking import export, export_safely
-from orchestrator.tracking_store import check_reachable, default_uri
+from landsweep.orchestrator.errors import Unreachable
+from landsweep.orchestrator.tracking.mlflow import export, export_safely
+from landsweep.orchestrator.tracking.store import check_reachable, default_uri
 from tests.support.paths import ROOT
 from tests.support.tracking import HEAD, tracked_rows
 
@@ -142,8 +142,8 @@ import sys, pandas as pd
 from pathlib import Path
 sys.path.insert(0, {str(ROOT)!r})
 from tests.support.tracking import HEAD
-from orchestrator.tracking import export_safely
-from orchestrator.tracking_store import default_uri
+from landsweep.orchestrator.tracking.mlflow import export_safely
+from landsweep.orchestrator.tracking.store import default_uri
 import socket
 def refuse(*a, **k):
     raise AssertionError("a connection to the outside")
@@ -168,8 +168,8 @@ import sys
 from pathlib import Path
 sys.path.insert(0, {str(ROOT)!r})
 from tests.support.tracking import HEAD, tracked_rows
-from orchestrator.tracking import export
-from orchestrator.tracking_store import default_uri
+from landsweep.orchestrator.tracking.mlflow import export
+from landsweep.orchestrator.tracking.store import default_uri
 uri = default_uri(Path({str(tmp_path)!r}))
 export(tracked_rows([1.0]), Path({str(report_dir)!r}), {{**HEAD, "id": sys.argv[1]}}, {{}}, uri)
 """

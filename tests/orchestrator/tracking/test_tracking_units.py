@@ -8,11 +8,11 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from orchestrator.row import Column, Outcome, RowMaker, Status
-from orchestrator.tracked import UnitEntry, unit_entries
-from orchestrator.tracking import export, export_safely
-from orchestrator.tracking_store import default_uri
-from orchestrator.unit import Keys
+from landsweep.orchestrator.row import Column, Outcome, RowMaker, Status
+from landsweep.orchestrator.tracking.contents import UnitEntry, unit_entries
+from landsweep.orchestrator.tracking.mlflow import export, export_safely
+from landsweep.orchestrator.tracking.store import default_uri
+from landsweep.orchestrator.unit import Keys
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore::DeprecationWarning", "ignore::FutureWarning"

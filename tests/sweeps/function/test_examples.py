@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.optimize import approx_fprime
 
-from sweeps.lab.functions import FUNCTIONS, descend, runs_to_find_all
+from landsweep.sweeps.function.examples import FUNCTIONS, descend, runs_to_find_all
 
 NAMES = sorted(FUNCTIONS)
 

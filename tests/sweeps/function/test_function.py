@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 
-from orchestrator.errors import SpecError
-from orchestrator.kind import Workbench, kind_named
-from orchestrator.reading import read_yaml
-from orchestrator.row import Cause, Outcome, Progress, RowMaker, Status
-from orchestrator.spec import parse
-from orchestrator.unit import stream_seed
-from sweeps.function import FunctionKind, FunctionSpec
+from landsweep.orchestrator.errors import SpecError
+from landsweep.orchestrator.kind import Workbench, kind_named
+from landsweep.orchestrator.reading import read_yaml
+from landsweep.orchestrator.row import Cause, Outcome, Progress, RowMaker, Status
+from landsweep.orchestrator.spec import parse
+from landsweep.orchestrator.unit import stream_seed
+from landsweep.sweeps.function.kind import FunctionKind, FunctionSpec
 from tests.support.paths import SHIPPED_SPECS
 
 KIND = FunctionKind()
@@ -139,7 +139,7 @@ def test_an_exception_fails_its_unit_alone_and_the_traceback_begins_in_the_funct
     assert (one.status, one.cause) == (Status.failed, Cause.error)
     lines = (one.error or "").splitlines()
     assert "users_script" in lines[1] and "in f" in lines[1], "first frame is the user's function"
-    assert "sweeps/function.py" not in (one.error or "")
+    assert "sweeps/function/kind.py" not in (one.error or "")
     assert lines[-1] == "KeyError: 'lost'"
     assert "SystemExit: script ends" in (two.error or "")
     assert (three.status, three.metrics) == (Status.ok, {"y": 3})
@@ -332,5 +332,5 @@ def test_the_example_and_the_recipe_run(tmp_path: Path) -> None:
 
 def test_the_kind_is_registered_and_needs_no_torch() -> None:
     assert isinstance(kind_named("function"), FunctionKind)
-    code = "import sys, sweeps.function, sweeps.lab.functions; sys.exit('torch' in sys.modules)"
+    code = "import sys; from landsweep.sweeps.function import examples, kind; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -12,15 +12,15 @@ from pydantic import TypeAdapter
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from sweeps.lab.flops import count, measured, training_flops
-from sweeps.lab.models import NetSpec, parameter_count
-from sweeps.lab.packs.assembly import assemble
-from sweeps.lab.packs.backends import Loop
-from sweeps.lab.packs.calendar import Calendar, samples_seen
-from sweeps.lab.packs.stepper import Stepper
-from sweeps.lab.recipe import Recipe
-from sweeps.lab.scaling.ladder import Ladder
-from sweeps.scaling import ScalingKind
+from landsweep.sweeps.lab.flops import count, measured, training_flops
+from landsweep.sweeps.lab.models import NetSpec, parameter_count
+from landsweep.sweeps.lab.recipe import Recipe
+from landsweep.sweeps.lab.training.assembly import assemble
+from landsweep.sweeps.lab.training.backends import Loop
+from landsweep.sweeps.lab.training.calendar import Calendar, samples_seen
+from landsweep.sweeps.lab.training.stepper import Stepper
+from landsweep.sweeps.scaling.kind import ScalingKind
+from landsweep.sweeps.scaling.ladder import Ladder
 
 NETS: TypeAdapter[Any] = TypeAdapter(NetSpec)
 CASES: list[tuple[dict[str, Any], tuple[int, ...], int]] = [

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter
 
-from orchestrator.errors import SpecError
-from orchestrator.kind import kinds
-from orchestrator.spec import parse
-from sweeps.lab.data import DataSpec
-from sweeps.lab.outline import outline
+from landsweep.orchestrator.errors import SpecError
+from landsweep.orchestrator.kind import kinds
+from landsweep.orchestrator.spec import parse
+from landsweep.sweeps.lab.data import DataSpec
+from landsweep.sweeps.lab.outline import outline
 
 SOURCES: TypeAdapter[Any] = TypeAdapter(DataSpec)
 

@@ -11,13 +11,13 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own convention
 from torch import Tensor, nn
 
-from orchestrator.errors import SpecError
-from sweeps.lab.data import Data, OwnData, Split
-from sweeps.lab.models import OwnNet
-from sweeps.lab.packs import Ended, train_pack
-from sweeps.lab.recipe import Recipe
-from sweeps.lab.streams import seeded
-from sweeps.lab.train import TrainSpec, train
+from landsweep.orchestrator.errors import SpecError
+from landsweep.sweeps.lab.data import Data, OwnData, Split
+from landsweep.sweeps.lab.models import OwnNet
+from landsweep.sweeps.lab.recipe import Recipe
+from landsweep.sweeps.lab.streams import seeded
+from landsweep.sweeps.lab.training import Ended, train_pack
+from landsweep.sweeps.landscape.train import TrainSpec, train
 
 X, Y = torch.ones(4, 3), torch.tensor([0, 1, 2, 1])
 TOKENS, PADDED = torch.ones(2, 3, dtype=torch.long), torch.tensor([[1, 2, -100], [0, -100, -100]])

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from pydantic import TypeAdapter
 
-from orchestrator.errors import SpecError
-from sweeps.lab.bound import bound, bounds_along
-from sweeps.lab.bound_figure import EVERY, SCHEDULES, STEPS, bound_picture
-from sweeps.lab.schedules import Schedule, ScheduleSpec
+from landsweep.orchestrator.errors import SpecError
+from landsweep.sweeps.lab.bound_figure import EVERY, SCHEDULES, STEPS, bound_picture
+from landsweep.sweeps.lab.schedule_bound import bound, bounds_along
+from landsweep.sweeps.lab.schedules import Schedule, ScheduleSpec
 
 SHAPES: dict[str, dict[str, Any]] = {
     "constant": {"shape": "constant"},

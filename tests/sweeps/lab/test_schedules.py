@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 from torch.optim import lr_scheduler as peers
 
-from sweeps.lab.schedules import Schedule, ScheduleSpec
+from landsweep.sweeps.lab.schedules import Schedule, ScheduleSpec
 
 TOTAL = 40
 Peer = Callable[[torch.optim.Optimizer], peers.LRScheduler]

@@ -14,13 +14,13 @@ import torch
 from torch import nn
 from torch.func import functional_call
 
-from orchestrator.errors import SpecError
-from orchestrator.kind import Workbench
-from orchestrator.report.parts import Figure, Report
-from orchestrator.row import Status
-from orchestrator.spec import parse
-from sweeps.lab.data import Digits
-from sweeps.landscape import LandscapeSession, LandscapeSpec
+from landsweep.orchestrator.errors import SpecError
+from landsweep.orchestrator.kind import Workbench
+from landsweep.orchestrator.report.parts import Figure, Report
+from landsweep.orchestrator.row import Status
+from landsweep.orchestrator.spec import parse
+from landsweep.sweeps.lab.data import Digits
+from landsweep.sweeps.landscape.kind import LandscapeSession, LandscapeSpec
 from tests.support.landscapes import (
     KIND,
     directions_of,

@@ -13,11 +13,11 @@ from safetensors.torch import save_model
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from orchestrator.errors import SpecError
-from orchestrator.kind import Workbench
-from orchestrator.spec import parse
-from sweeps.lab.data import Markov
-from sweeps.landscape import LandscapeSpec
+from landsweep.orchestrator.errors import SpecError
+from landsweep.orchestrator.kind import Workbench
+from landsweep.orchestrator.spec import parse
+from landsweep.sweeps.lab.data import Markov
+from landsweep.sweeps.landscape.kind import LandscapeSpec
 from tests.support.landscapes import KIND, directions_of, landscape_rows, model_state, prepare
 
 pytestmark = pytest.mark.usefixtures("torch_threads")

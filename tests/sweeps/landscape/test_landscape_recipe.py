@@ -10,15 +10,16 @@ import pytest
 import torch
 from pydantic import TypeAdapter, ValidationError
 
-from orchestrator.errors import SpecError
-from orchestrator.kind import Workbench
-from orchestrator.spec import parse
-from orchestrator.testing.kind_suite import metrics_of, run_example
-from sweeps.lab.data import Digits
-from sweeps.lab.models.catalogue import NetSpec
-from sweeps.lab.models.weighted import LandscapeModel
-from sweeps.landscape import LandscapeSpec
-from sweeps.zoo import Zoo, ZooKind, ZooSpec
+from landsweep import Zoo
+from landsweep.orchestrator.errors import SpecError
+from landsweep.orchestrator.kind import Workbench
+from landsweep.orchestrator.spec import parse
+from landsweep.orchestrator.testing.kind_suite import metrics_of, run_example
+from landsweep.sweeps.lab.data import Digits
+from landsweep.sweeps.lab.models.catalogue import NetSpec
+from landsweep.sweeps.landscape.kind import LandscapeSpec
+from landsweep.sweeps.landscape.models import LandscapeModel
+from landsweep.sweeps.zoo.kind import ZooKind, ZooSpec
 from tests.support.landscapes import KIND, landscape_rows, landscape_spec, model_state, prepare
 
 RECIPE: dict[str, Any] = {

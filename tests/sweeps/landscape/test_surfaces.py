@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sweeps.lab.scale import Scale
-from sweeps.lab.surfaces import Surface, roughness, surfaces
+from landsweep.sweeps.landscape.colour_scale import Scale
+from landsweep.sweeps.landscape.surfaces import Surface, roughness, surfaces
 
 
 def surface(f: object, *, n: int = 21) -> Surface:

@@ -10,12 +10,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sweeps.lab.laws.base import Floats, Law
-from sweeps.lab.laws.catalogue import LAWS, law_named
-from sweeps.lab.laws.data_constrained import DATA_CONSTRAINED
-from sweeps.lab.laws.fit import fit
-from sweeps.lab.laws.problem import Coordinates
-from sweeps.lab.laws.shown import fit_text
+from landsweep.sweeps.laws.base import Floats, Law
+from landsweep.sweeps.laws.catalogue import LAWS, law_named
+from landsweep.sweeps.laws.data_constrained import DATA_CONSTRAINED
+from landsweep.sweeps.laws.fitting.fit import fit
+from landsweep.sweeps.laws.fitting.problem import Coordinates
+from landsweep.sweeps.laws.fitting.text import fit_text
 
 D = Decimal
 Reference = Callable[[Sequence[Decimal], dict[str, Any]], Sequence[Decimal]]

@@ -11,14 +11,14 @@ import torch
 from scipy.stats import binom
 from torch.utils.flop_counter import FlopCounterMode
 
-from orchestrator.errors import UsageError
-from sweeps.lab.laws.annealing import ANNEALING, ANNEALING_CURVES, areas
-from sweeps.lab.laws.base import Law
-from sweeps.lab.laws.catalogue import LAWS, law_named
-from sweeps.lab.laws.fit import fit
-from sweeps.lab.laws.multi_power import MULTI_POWER
-from sweeps.lab.laws.simulation import simulate
-from sweeps.lab.laws.wall_clock import transformer_step
+from landsweep.orchestrator.errors import UsageError
+from landsweep.sweeps.laws.annealing import ANNEALING, ANNEALING_CURVES, areas
+from landsweep.sweeps.laws.base import Law
+from landsweep.sweeps.laws.catalogue import LAWS, law_named
+from landsweep.sweeps.laws.fitting.fit import fit
+from landsweep.sweeps.laws.fitting.simulation import simulate
+from landsweep.sweeps.laws.multi_power import MULTI_POWER
+from landsweep.sweeps.laws.wall_clock import transformer_step
 
 ALL = [*LAWS, *map(law_named, ("broken_power:2", "mixture_additive:3", "mixture_joint:3"))]
 LARGE = ("broken_power:2", "mixture_joint:2", "mixture_additive:3", "mixture_joint:3")

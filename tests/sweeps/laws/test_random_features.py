@@ -7,9 +7,9 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from orchestrator.errors import UsageError
-from sweeps.lab.laws.random_features import components, compute_optimal, phase
-from sweeps.lab.laws.random_features_model import draw_model
+from landsweep.orchestrator.errors import UsageError
+from landsweep.sweeps.laws.random_features import components, compute_optimal, phase
+from landsweep.sweeps.laws.random_features_model import draw_model
 
 CLOSED: dict[str, Callable[[float, float], tuple[float, float]]] = {  # loss and size, arXiv 2405.15074
     "Ia": lambda a, b: ((1 - 1 / (2 * a + 1)) * (1 + b / a - 1 / (2 * a)), 1 / (2 * a + 1)),

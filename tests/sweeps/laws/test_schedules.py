@@ -6,13 +6,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from orchestrator.errors import UsageError
-from sweeps.lab.laws.annealing import ANNEALING_CURVES, areas
-from sweeps.lab.laws.base import Floats
-from sweeps.lab.laws.cases import select
-from sweeps.lab.laws.fit import fit
-from sweeps.lab.laws.multi_power import MULTI_POWER
-from sweeps.lab.laws.shown import fit_text, law_text
+from landsweep.orchestrator.errors import UsageError
+from landsweep.sweeps.laws.annealing import ANNEALING_CURVES, areas
+from landsweep.sweeps.laws.base import Floats
+from landsweep.sweeps.laws.fitting.fit import fit
+from landsweep.sweeps.laws.fitting.points import select
+from landsweep.sweeps.laws.fitting.text import fit_text, law_text
+from landsweep.sweeps.laws.multi_power import MULTI_POWER
 
 PEAK, WARM, STEPS = 3e-4, 2000, 12_000
 TRUE = np.array([2.6, 0.65, 0.508, 450.0, 2.2, 0.6, 0.6])

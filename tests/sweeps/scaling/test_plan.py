@@ -10,12 +10,12 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from orchestrator.errors import UsageError
-from sweeps.lab.scaling.ladder import Ladder
-from sweeps.lab.scaling.plan import Cell, cells
-from sweeps.lab.scaling.recipes import StudyRecipes
-from sweeps.lab.scaling.study import proposals
-from sweeps.scaling import ScalingSpec
+from landsweep.orchestrator.errors import UsageError
+from landsweep.sweeps.scaling.kind import ScalingSpec
+from landsweep.sweeps.scaling.ladder import Ladder
+from landsweep.sweeps.scaling.plan import Cell, cells
+from landsweep.sweeps.scaling.recipes import StudyRecipes
+from landsweep.sweeps.scaling.study import proposals
 from tests.support.studies import GPT_RECIPE, KIND, study_spec
 
 

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sweeps.lab.scaling.report import study_report
-from sweeps.scaling import ScalingSpec
+from landsweep.sweeps.scaling.kind import ScalingSpec
+from landsweep.sweeps.scaling.report import study_report
 from tests.support.studies import feature_study, rows_of_the_law, wide_study
 
 

@@ -14,22 +14,22 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from orchestrator.errors import UsageError
-from orchestrator.forecast import forecast
-from orchestrator.kind import Workbench
-from orchestrator.site import Site
-from orchestrator.sweep import Sweep, load_spec
-from orchestrator.testing.kind_suite import metrics_of, run_example, same
-from sweeps.lab.data import Markov
-from sweeps.lab.laws.annealing import areas
-from sweeps.lab.laws.random_features_model import draw_model
-from sweeps.lab.scaling.curves import MOMENTUM, annealed
-from sweeps.lab.scaling.forecast import predict
-from sweeps.lab.scaling.ladder import Ladder
-from sweeps.lab.scaling.report import larger_runs
-from sweeps.lab.scaling.study import Study, best_sizes, exponent, minima, points
-from sweeps.lab.schedules import Cosine, WarmupStableDecay
-from sweeps.lab.streams import stream
+from landsweep.orchestrator.commands.forecast import forecast
+from landsweep.orchestrator.errors import UsageError
+from landsweep.orchestrator.kind import Workbench
+from landsweep.orchestrator.run.sweep import Sweep, load_spec
+from landsweep.orchestrator.site import Site
+from landsweep.orchestrator.testing.kind_suite import metrics_of, run_example, same
+from landsweep.sweeps.lab.data import Markov
+from landsweep.sweeps.lab.schedules import Cosine, WarmupStableDecay
+from landsweep.sweeps.lab.streams import stream
+from landsweep.sweeps.laws.annealing import areas
+from landsweep.sweeps.laws.random_features_model import draw_model
+from landsweep.sweeps.scaling.curves import MOMENTUM, annealed
+from landsweep.sweeps.scaling.ladder import Ladder
+from landsweep.sweeps.scaling.predict import predict
+from landsweep.sweeps.scaling.report import larger_runs
+from landsweep.sweeps.scaling.study import Study, best_sizes, exponent, minima, points
 from tests.support.paths import SHIPPED_SPECS
 from tests.support.studies import (
     ALPHA,
@@ -261,7 +261,7 @@ def test_a_killed_study_goes_on_and_ends_with_the_same_rows(study: dict[str, Any
     """SIGKILL in the middle, of the command itself: then the same command again."""
     spec = tmp_path / "study.yaml"
     spec.write_text(json.dumps({"kind": "scaling", "name": "study", "bootstrap": 0, **study}), encoding="utf-8")
-    code = "from orchestrator.cli import main; main()"
+    code = "from landsweep.orchestrator.commands.cli import main; main()"
     site = ["--site", "local", "site.tracking=false", "site.commit_seconds=0.01", "site.shard_seconds=0.001"]
 
     def begun(out: Path) -> subprocess.Popen[bytes]:

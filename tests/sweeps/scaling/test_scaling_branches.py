@@ -10,18 +10,18 @@ import pandas as pd
 import pytest
 from torch import Tensor
 
-from orchestrator.artifacts import Artifacts
-from orchestrator.errors import UsageError
-from orchestrator.forecast import forecast
-from orchestrator.kind import Workbench
-from orchestrator.site import Site
-from orchestrator.sweep import Sweep
-from orchestrator.testing.kind_suite import run_example
-from sweeps.lab.packs import Training
-from sweeps.lab.scaling.ladder import Ladder
-from sweeps.lab.zoo.source import Stacked
-from tests.lab.packs.cases import distance
+from landsweep.orchestrator.commands.forecast import forecast
+from landsweep.orchestrator.errors import UsageError
+from landsweep.orchestrator.kind import Workbench
+from landsweep.orchestrator.run.sweep import Sweep
+from landsweep.orchestrator.site import Site
+from landsweep.orchestrator.storage.artifacts import Artifacts
+from landsweep.orchestrator.testing.kind_suite import run_example
+from landsweep.sweeps.lab.checkpoints.source import Stacked
+from landsweep.sweeps.lab.training import Training
+from landsweep.sweeps.scaling.ladder import Ladder
 from tests.support.studies import BRANCHED_RECIPE, KIND, WSD, branched_study
+from tests.sweeps.lab.training.cases import distance
 
 ADAM = {"name": "torch.optim:Adam", "learning_rate": 0.03}
 GPT: dict[str, Any] = {

@@ -10,13 +10,13 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from orchestrator.errors import UsageError
-from orchestrator.store import Store
-from orchestrator.sweep import Sweep
-from orchestrator.testing.kind_suite import metrics_of, run_example
-from sweeps.lab.laws.commands import register
-from sweeps.lab.laws.tables import read_table
-from sweeps.lab.scaling.forecast import predict
+from landsweep.orchestrator.errors import UsageError
+from landsweep.orchestrator.run.sweep import Sweep
+from landsweep.orchestrator.storage.store import Store
+from landsweep.orchestrator.testing.kind_suite import metrics_of, run_example
+from landsweep.sweeps.laws.fitting.commands import register
+from landsweep.sweeps.laws.fitting.tables import read_table
+from landsweep.sweeps.scaling.predict import predict
 from tests.support.studies import KIND, branched_study, feature_study
 
 

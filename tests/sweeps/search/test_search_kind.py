@@ -16,20 +16,20 @@ import pytest
 import ray
 from optuna.trial import TrialState
 
-from orchestrator.errors import SpecError, UsageError
-from orchestrator.kind import Workbench, kind_named
-from orchestrator.ledger import Ledger, Store
-from orchestrator.plan import planned
-from orchestrator.row import Outcome, Progress, Status
-from orchestrator.search import StudyPlanner, best_points, write_study
-from orchestrator.site import Site
-from orchestrator.spec import parse
-from orchestrator.sweep import Sweep
-from orchestrator.testing.kind_suite import metrics_of, run_example, same
-from sweeps.lab.search.best import best_text
-from sweeps.lab.search.spec import SearchSpec
-from sweeps.lab.search.table import front_of, trials_of
-from sweeps.search import search_of
+from landsweep.orchestrator.errors import SpecError, UsageError
+from landsweep.orchestrator.kind import Workbench, kind_named
+from landsweep.orchestrator.row import Outcome, Progress, Status
+from landsweep.orchestrator.run.plan import planned
+from landsweep.orchestrator.run.sweep import Sweep
+from landsweep.orchestrator.search import StudyPlanner, best_points, write_study
+from landsweep.orchestrator.site import Site
+from landsweep.orchestrator.spec import parse
+from landsweep.orchestrator.storage.ledger import Ledger, Store
+from landsweep.orchestrator.testing.kind_suite import metrics_of, run_example, same
+from landsweep.sweeps.search.best import best_text
+from landsweep.sweeps.search.kind import search_of
+from landsweep.sweeps.search.spec import SearchSpec
+from landsweep.sweeps.search.table import front_of, trials_of
 from tests.support.searches import (
     KIND,
     TINY_RECIPE,
@@ -169,9 +169,10 @@ def test_wherever_a_search_is_cut_the_next_trials_are_the_same(tmp_path: Path) -
 def test_killed_with_sigkill_and_run_again_the_rows_are_the_same(tmp_path: Path) -> None:
     whole = rows_of(EXAMPLE, tmp_path / "whole")
     code = (
-        "from pathlib import Path; from orchestrator.run import run_sweep; from orchestrator.site import Site\n"
-        "from orchestrator.testing.chaos import kill_at; from orchestrator.testing.kind_suite import QuietWatch\n"
-        "from sweeps.search import SearchKind; kind = SearchKind()\n"
+        "from pathlib import Path; from landsweep.orchestrator.run.start import run_sweep\n"
+        "from landsweep.orchestrator.site import Site; from landsweep.orchestrator.testing.chaos import kill_at\n"
+        "from landsweep.orchestrator.testing.kind_suite import QuietWatch\n"
+        "from landsweep.sweeps.search.kind import SearchKind; kind = SearchKind()\n"
         "run_sweep(kind, kind.example(), Site(executor='local', commit_rows=1), {!r}, folder=Path.cwd(),\n"
         "          watch=QuietWatch(), hook=kill_at('after-commit', {}))"
     )

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from orchestrator.errors import SpecError
-from orchestrator.kind import Workbench
+from landsweep.orchestrator.errors import SpecError
+from landsweep.orchestrator.kind import Workbench
 from tests.support.searches import KIND, RATE, TINY_RECIPE, WALK, function_search, tiny_search
 
 

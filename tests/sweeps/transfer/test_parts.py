@@ -10,10 +10,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from sweeps.lab.transfer.coordinates import coordinate_check
-from sweeps.lab.transfer.curve import Curve, drift, penalty, sensitivity
-from sweeps.lab.transfer.laws import critical_batch, rate_law
-from sweeps.lab.transfer.search import RateSearch
+from landsweep.sweeps.transfer.coordinate_check import coordinate_check
+from landsweep.sweeps.transfer.curve import Curve, drift, penalty, sensitivity
+from landsweep.sweeps.transfer.optimum_laws import critical_batch, rate_law
+from landsweep.sweeps.transfer.rate_search import RateSearch
 
 RATES = np.linspace(-12.0, -2.0, 21)
 

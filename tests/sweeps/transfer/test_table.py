@@ -11,9 +11,9 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from orchestrator.errors import UsageError
-from sweeps.lab.transfer.commands import register
-from sweeps.lab.transfer.table import judged
+from landsweep.orchestrator.errors import UsageError
+from landsweep.sweeps.transfer.commands import register
+from landsweep.sweeps.transfer.table import judged
 
 app = typer.Typer()
 register(app)

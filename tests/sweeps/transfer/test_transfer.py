@@ -9,15 +9,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from orchestrator.errors import SpecError
-from orchestrator.kind import Workbench
-from orchestrator.report.parts import Report, Table
-from orchestrator.run import run_sweep
-from orchestrator.site import Site
-from orchestrator.testing.chaos import StoppingExecutor
-from orchestrator.testing.kind_suite import QuietWatch, metrics_of, run_example, same
-from sweeps.lab.transfer.curve import drift
-from sweeps.lab.transfer.session import score
+from landsweep.orchestrator.errors import SpecError
+from landsweep.orchestrator.kind import Workbench
+from landsweep.orchestrator.report.parts import Report, Table
+from landsweep.orchestrator.run.start import run_sweep
+from landsweep.orchestrator.site import Site
+from landsweep.orchestrator.testing.chaos import StoppingExecutor
+from landsweep.orchestrator.testing.kind_suite import QuietWatch, metrics_of, run_example, same
+from landsweep.sweeps.transfer.curve import drift
+from landsweep.sweeps.transfer.session import score
 from tests.support.transfers import ADAPTIVE, KIND, PERCEPTRON, run_transfer, transfer_recipe, transfer_spec
 
 ARMS = {n: {"parametrization": {"scheme": n, "base_width": 64, "zero": ["output"]}} for n in ("standard", "mup")}

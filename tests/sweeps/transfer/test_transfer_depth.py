@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sweeps.lab.transfer.curve import drift
-from sweeps.transfer import TransferSpec
+from landsweep.sweeps.transfer.curve import drift
+from landsweep.sweeps.transfer.kind import TransferSpec
 from tests.support.transfers import KIND, PERCEPTRON, run_transfer, transfer_spec
 
 DEPTH_SCALED = ("depth_mup", "completep")

@@ -13,21 +13,21 @@ from typing import Any
 import psutil
 import pytest
 
-from orchestrator.progress import Snapshot
-from orchestrator.run import run_sweep
-from orchestrator.site import Site
-from orchestrator.testing.kind_suite import QuietWatch, metrics_of, run_example, same
-from sweeps.transfer import TransferSpec
+from landsweep.orchestrator.run.progress import Snapshot
+from landsweep.orchestrator.run.start import run_sweep
+from landsweep.orchestrator.site import Site
+from landsweep.orchestrator.testing.kind_suite import QuietWatch, metrics_of, run_example, same
+from landsweep.sweeps.transfer.kind import TransferSpec
 from tests.support.paths import ROOT
 from tests.support.transfers import ADAPTIVE, KIND, transfer_spec
 
 KILLED = """
 import json, sys
 from pathlib import Path
-from orchestrator.run import run_sweep
-from orchestrator.site import Site
-from orchestrator.testing.chaos import kill_at
-from orchestrator.testing.kind_suite import QuietWatch
+from landsweep.orchestrator.run.start import run_sweep
+from landsweep.orchestrator.site import Site
+from landsweep.orchestrator.testing.chaos import kill_at
+from landsweep.orchestrator.testing.kind_suite import QuietWatch
 from tests.support.transfers import KIND, transfer_spec
 spec, where, commits = transfer_spec(**json.loads(sys.argv[1])), sys.argv[2], int(sys.argv[3])
 site = Site(executor="local", commit_rows=1, shard_seconds=1e-9)

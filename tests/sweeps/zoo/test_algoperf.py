@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.errors import SpecError
-from orchestrator.report.parts import Table
-from sweeps.lab.algoperf import (
+from landsweep.orchestrator.errors import SpecError
+from landsweep.orchestrator.report.parts import Table
+from landsweep.sweeps.zoo.algoperf import (
     Target,
     best_times,
     intervals,
@@ -24,8 +24,8 @@ from sweeps.lab.algoperf import (
     time_to_target,
     trial_times,
 )
-from sweeps.lab.algoperf_report import benchmark_section
-from sweeps.zoo import ZooKind
+from landsweep.sweeps.zoo.algoperf_report import benchmark_section
+from landsweep.sweeps.zoo.kind import ZooKind
 
 INF = math.inf
 EXAMPLE = pd.DataFrame([[1.0, 2.0, 2.4, 3.0, INF]], index=["one"])

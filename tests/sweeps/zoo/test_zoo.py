@@ -13,22 +13,22 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from orchestrator.artifacts import Artifacts
-from orchestrator.cli import app
-from orchestrator.errors import SpecError, UsageError
-from orchestrator.kind import Workbench
-from orchestrator.plan import planned
-from orchestrator.reading import read_yaml
-from orchestrator.row import Outcome, Status
-from orchestrator.sweep import load_spec
-from orchestrator.testing.kind_suite import run_example
-from sweeps.lab.packs import Training, train_pack
-from sweeps.lab.zoo.audit import _difference, regenerate
-from sweeps.lab.zoo.draws import Samples
-from sweeps.lab.zoo.plan import Grid
-from sweeps.lab.zoo.states import States
-from sweeps.lab.zoo.zoo_recipes import ZooRecipes
-from sweeps.zoo import Zoo
+from landsweep import Zoo
+from landsweep.orchestrator.commands.cli import app
+from landsweep.orchestrator.errors import SpecError, UsageError
+from landsweep.orchestrator.kind import Workbench
+from landsweep.orchestrator.reading import read_yaml
+from landsweep.orchestrator.row import Outcome, Status
+from landsweep.orchestrator.run.plan import planned
+from landsweep.orchestrator.run.sweep import load_spec
+from landsweep.orchestrator.storage.artifacts import Artifacts
+from landsweep.orchestrator.testing.kind_suite import run_example
+from landsweep.sweeps.lab.training import Training, train_pack
+from landsweep.sweeps.lab.training_units.states import States
+from landsweep.sweeps.zoo.audit import _difference, regenerate
+from landsweep.sweeps.zoo.draws import Samples
+from landsweep.sweeps.zoo.plan import Grid
+from landsweep.sweeps.zoo.recipes import ZooRecipes
 from tests.support.paths import SHIPPED_SPECS
 from tests.support.zoos import KIND, SMALL_RECIPE, zoo_spec
 
@@ -220,7 +220,7 @@ def test_stored_accuracies_are_those_of_the_stored_weights(folder: Path) -> None
     assert KIND.audit(KIND.example(), zoo.rows, bench, 20) == []
     wrong = zoo.rows.copy()
     zoo.rows.loc[5, "test_accuracy"] += 0.02
-    from sweeps.lab.zoo.audit import reevaluate
+    from landsweep.sweeps.zoo.audit import reevaluate
 
     found = reevaluate(zoo, wrong, bench, len(zoo))
     assert len(found) == 1 and "test_accuracy" in found[0] and zoo.rows["key"][5] in found[0]

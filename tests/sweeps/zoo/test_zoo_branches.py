@@ -10,13 +10,14 @@ from typing import Any
 import pytest
 from safetensors.numpy import load_file
 
-from orchestrator.errors import SpecError
-from orchestrator.testing.kind_suite import run_example
-from sweeps.lab.packs import Training
-from sweeps.lab.zoo.audit import regenerate
-from sweeps.zoo import Zoo, ZooSpec
-from tests.lab.packs.cases import distance
+from landsweep import Zoo
+from landsweep.orchestrator.errors import SpecError
+from landsweep.orchestrator.testing.kind_suite import run_example
+from landsweep.sweeps.lab.training import Training
+from landsweep.sweeps.zoo.audit import regenerate
+from landsweep.sweeps.zoo.kind import ZooSpec
 from tests.support.zoos import BRANCHED_RECIPE, BRANCHES, KIND, branched_zoo_spec
+from tests.sweeps.lab.training.cases import distance
 
 
 def train(spec: ZooSpec, folder: Path) -> Zoo:

@@ -12,15 +12,15 @@ from pathlib import Path
 import psutil
 import pytest
 
-from orchestrator.artifacts import Artifacts
-from orchestrator.kind import Workbench
-from orchestrator.plan import planned
-from orchestrator.progress import Snapshot
-from orchestrator.row import Outcome
-from orchestrator.run import run_sweep
-from orchestrator.site import Site
-from orchestrator.testing.kind_suite import QuietWatch
-from sweeps.zoo import Zoo
+from landsweep import Zoo
+from landsweep.orchestrator.kind import Workbench
+from landsweep.orchestrator.row import Outcome
+from landsweep.orchestrator.run.plan import planned
+from landsweep.orchestrator.run.progress import Snapshot
+from landsweep.orchestrator.run.start import run_sweep
+from landsweep.orchestrator.site import Site
+from landsweep.orchestrator.storage.artifacts import Artifacts
+from landsweep.orchestrator.testing.kind_suite import QuietWatch
 from tests.support.paths import ROOT
 from tests.support.zoos import KIND, assert_same_zoos, long_zoo_spec, resumed_packs, train_zoo
 

@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from orchestrator.publish import make_page
-from orchestrator.report.parts import Figure, Report, Table
-from sweeps.lab.zoo.figures import median_line
-from sweeps.lab.zoo.report import metric_of, splits_of, zoo_report
-from sweeps.zoo import ZooKind
+from landsweep.orchestrator.commands.publish import make_page
+from landsweep.orchestrator.report.parts import Figure, Report, Table
+from landsweep.sweeps.zoo.figures import median_line
+from landsweep.sweeps.zoo.kind import ZooKind
+from landsweep.sweeps.zoo.report import metric_of, splits_of, zoo_report
 
 
 def zoo_rows(**axes: list[Any]) -> pd.DataFrame:

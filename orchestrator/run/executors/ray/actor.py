@@ -8,10 +8,10 @@ from typing import Any
 
 import ray
 
-from orchestrator.errors import UsageError
-from orchestrator.executors.termination import Termination
-from orchestrator.messages import Message, Work, WorkerConfig
-from orchestrator.worker import Worker
+from landsweep.orchestrator.errors import UsageError
+from landsweep.orchestrator.run.executors.termination import Termination
+from landsweep.orchestrator.run.messages import Message, Work, WorkerConfig
+from landsweep.orchestrator.run.worker import Worker
 
 __all__ = ["Actor"]
 

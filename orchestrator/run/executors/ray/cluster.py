@@ -8,11 +8,11 @@ from typing import Any
 
 import ray
 
-from orchestrator.errors import SpecError
-from orchestrator.executors.ray.actor import Actor
-from orchestrator.executors.ray.connection import Connection
-from orchestrator.messages import WorkerConfig
-from orchestrator.site import Site
+from landsweep.orchestrator.errors import SpecError
+from landsweep.orchestrator.run.executors.ray.actor import Actor
+from landsweep.orchestrator.run.executors.ray.connection import Connection
+from landsweep.orchestrator.run.messages import WorkerConfig
+from landsweep.orchestrator.site import Site
 
 __all__ = ["RayCluster"]
 

@@ -12,8 +12,8 @@ import grpc
 import ray
 from ray._private import services
 
-from orchestrator.errors import ClusterLost, SpecError, Unreachable
-from orchestrator.executors.private import (
+from landsweep.orchestrator.errors import ClusterLost, SpecError, Unreachable
+from landsweep.orchestrator.run.executors.private import (
     OwnFolder,
     loopback_only,
     own_modules_first,
@@ -21,9 +21,9 @@ from orchestrator.executors.private import (
     size_of_own,
     variables,
 )
-from orchestrator.executors.reachable import check_listening
-from orchestrator.executors.signals import keep_signals
-from orchestrator.site import Site
+from landsweep.orchestrator.run.executors.reachable import check_listening
+from landsweep.orchestrator.run.executors.signals import keep_signals
+from landsweep.orchestrator.site import Site
 
 __all__ = ["Connection"]
 

@@ -13,8 +13,8 @@ import ray
 from ray import exceptions as failures
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from orchestrator.executors.idleness import Question
-from orchestrator.executors.processes import processor_seconds
+from landsweep.orchestrator.run.executors.idleness import Question
+from landsweep.orchestrator.run.executors.processes import processor_seconds
 
 __all__ = ["Meter"]
 

@@ -24,18 +24,18 @@ from typing import Any
 import ray
 from ray import exceptions as failures
 
-from orchestrator.errors import UsageError, WorkersUnavailable
-from orchestrator.executors.base import Event, Executor, Finished, Gave, Lost, Refused
-from orchestrator.executors.idleness import Idleness
-from orchestrator.executors.ray.cluster import RayCluster
-from orchestrator.executors.ray.meter import Meter
-from orchestrator.executors.slots import Call, Slot
-from orchestrator.executors.streams import Pulled, Streamed, sending_interval
-from orchestrator.kind import Arrays
-from orchestrator.messages import Work, WorkerConfig
-from orchestrator.row import Cause
-from orchestrator.schedule import Shard
-from orchestrator.site import Site
+from landsweep.orchestrator.errors import UsageError, WorkersUnavailable
+from landsweep.orchestrator.kind import Arrays
+from landsweep.orchestrator.row import Cause
+from landsweep.orchestrator.run.executors.base import Event, Executor, Finished, Gave, Lost, Refused
+from landsweep.orchestrator.run.executors.idleness import Idleness
+from landsweep.orchestrator.run.executors.ray.cluster import RayCluster
+from landsweep.orchestrator.run.executors.ray.meter import Meter
+from landsweep.orchestrator.run.executors.slots import Call, Slot
+from landsweep.orchestrator.run.executors.streams import Pulled, Streamed, sending_interval
+from landsweep.orchestrator.run.messages import Work, WorkerConfig
+from landsweep.orchestrator.run.schedule import Shard
+from landsweep.orchestrator.site import Site
 
 __all__ = ["RayExecutor"]
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from sweeps.lab.packs.backends.base import Backend, Unserved
-from sweeps.lab.packs.backends.bmm import Bmm
-from sweeps.lab.packs.backends.compiled import Compiled
-from sweeps.lab.packs.backends.loop import Loop
-from sweeps.lab.packs.backends.vmap import Vmap
+from landsweep.sweeps.lab.training.backends.base import Backend, Unserved
+from landsweep.sweeps.lab.training.backends.bmm import Bmm
+from landsweep.sweeps.lab.training.backends.compiled import Compiled
+from landsweep.sweeps.lab.training.backends.loop import Loop
+from landsweep.sweeps.lab.training.backends.vmap import Vmap
 
 __all__ = ["BACKENDS", "Backend", "BackendName", "Bmm", "Compiled", "Loop", "Unserved", "Vmap"]
 

@@ -9,9 +9,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from orchestrator.errors import SpecError
-from sweeps.lab.losses import LossName
-from sweeps.lab.packs.stack import Stack
+from landsweep.orchestrator.errors import SpecError
+from landsweep.sweeps.lab.losses import LossName
+from landsweep.sweeps.lab.training.stack import Stack
 
 __all__ = ["Backend", "Unserved", "gradients_of"]
 

@@ -9,11 +9,11 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own convention
 from torch import Tensor, nn
 
-from sweeps.lab.losses import LossName, log_softmax, trained_losses
-from sweeps.lab.models.layers import NoNorm
-from sweeps.lab.packs.backends.base import Backend
-from sweeps.lab.packs.dropout import MaskedDropout
-from sweeps.lab.plain import misread
+from landsweep.sweeps.lab.losses import LossName, log_softmax, trained_losses
+from landsweep.sweeps.lab.models.layers import NoNorm
+from landsweep.sweeps.lab.models.plain import misread
+from landsweep.sweeps.lab.training.backends.base import Backend
+from landsweep.sweeps.lab.training.dropout import MaskedDropout
 
 __all__ = ["Bmm"]
 

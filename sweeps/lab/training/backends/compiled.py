@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.func import grad_and_value, vmap
 
-from sweeps.lab.batch_norm import running_layers
-from sweeps.lab.losses import trained_losses
-from sweeps.lab.packs.backends.vmap import Vmap
+from landsweep.sweeps.lab.losses import trained_losses
+from landsweep.sweeps.lab.training.backends.vmap import Vmap
+from landsweep.sweeps.lab.weight_space.batch_norm import running_layers
 
 __all__ = ["Compiled"]
 

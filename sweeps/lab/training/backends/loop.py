@@ -8,10 +8,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from orchestrator.errors import SpecError
-from sweeps.lab.losses import trained_losses
-from sweeps.lab.packs.backends.base import Backend, gradients_of
-from sweeps.lab.streams import restart, seeded
+from landsweep.orchestrator.errors import SpecError
+from landsweep.sweeps.lab.losses import trained_losses
+from landsweep.sweeps.lab.streams import restart, seeded
+from landsweep.sweeps.lab.training.backends.base import Backend, gradients_of
 
 __all__ = ["Loop"]
 

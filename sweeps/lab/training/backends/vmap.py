@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
-from sweeps.lab.losses import trained_losses
-from sweeps.lab.models.layers import NoNorm
-from sweeps.lab.packs.backends.base import Backend, gradients_of
-from sweeps.lab.packs.dropout import MaskedDropout
-from sweeps.lab.plain import misread
+from landsweep.sweeps.lab.losses import trained_losses
+from landsweep.sweeps.lab.models.layers import NoNorm
+from landsweep.sweeps.lab.models.plain import misread
+from landsweep.sweeps.lab.training.backends.base import Backend, gradients_of
+from landsweep.sweeps.lab.training.dropout import MaskedDropout
 
 __all__ = ["Vmap"]
 

@@ -7,13 +7,13 @@ from collections.abc import Iterator
 import pytest
 import ray
 
-from orchestrator.errors import SpecError, Unreachable, WorkersUnavailable
-from orchestrator.executors.base import Gave, Lost
-from orchestrator.executors.local import LocalExecutor
-from orchestrator.executors.ray import RayExecutor
-from orchestrator.row import Cause
-from orchestrator.site import Site
-from orchestrator.testing.executor_suite import ExecutorSuite, collect, config, shard
+from landsweep.orchestrator.errors import SpecError, Unreachable, WorkersUnavailable
+from landsweep.orchestrator.row import Cause
+from landsweep.orchestrator.run.executors.base import Gave, Lost
+from landsweep.orchestrator.run.executors.local import LocalExecutor
+from landsweep.orchestrator.run.executors.ray import RayExecutor
+from landsweep.orchestrator.site import Site
+from landsweep.orchestrator.testing.executor_suite import ExecutorSuite, collect, config, shard
 
 WORKERS = Site(workers=2, cpus=0.5, start_timeout=90)
 

@@ -15,13 +15,13 @@ from typing import Any
 
 import pytest
 
-from orchestrator.errors import PreparationFailed
-from orchestrator.kind import kind_named
-from orchestrator.ledger import Ledger, Store
-from orchestrator.run import run_sweep
-from orchestrator.site import Site
-from orchestrator.spec import parse
-from orchestrator.testing.kind_suite import QuietWatch
+from landsweep.orchestrator.errors import PreparationFailed
+from landsweep.orchestrator.kind import kind_named
+from landsweep.orchestrator.run.start import run_sweep
+from landsweep.orchestrator.site import Site
+from landsweep.orchestrator.spec import parse
+from landsweep.orchestrator.storage.ledger import Ledger, Store
+from landsweep.orchestrator.testing.kind_suite import QuietWatch
 from tests.support.installed import install
 
 IDLE = 3.0  # s
@@ -33,9 +33,9 @@ import threading
 from dataclasses import replace
 from pathlib import Path
 import numpy as np
-from orchestrator.kind import Preparation
-from orchestrator.planner import GridPlanner
-from sweeps.function import FunctionKind
+from landsweep.orchestrator.kind import Preparation
+from landsweep.orchestrator.planner import GridPlanner
+from landsweep.sweeps.function.kind import FunctionKind
 
 def hang(folder, what, times):
     """Hang so many times in this place, over all workers."""
@@ -122,7 +122,12 @@ def run(
     folder: Path, kind_name: str, function: str, axes: dict[str, list[Any]], version: int = 1
 ) -> list[dict[str, Any]]:
     kind = kind_named(kind_name)
-    data = {"kind": "function", "name": "idle", "function": f"tests.executors.test_idle:{function}", "axes": axes}
+    data = {
+        "kind": "function",
+        "name": "idle",
+        "function": f"tests.orchestrator.run.executors.test_idle:{function}",
+        "axes": axes,
+    }
     spec = parse(kind.spec, {**data, "version": version}, "test")
     site = Site(workers=2, cpus=0.5, tracking=False, probe_seconds=0, idle_seconds=IDLE, budgets={"timeout": 0})
     run_sweep(kind, spec, site, folder / "out", folder=folder, watch=QuietWatch())

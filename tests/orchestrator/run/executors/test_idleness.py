@@ -11,8 +11,8 @@ import sys
 import psutil
 import pytest
 
-from orchestrator.executors.idleness import TRIFLE, Idle, Idleness, Question
-from orchestrator.executors.processes import processor_seconds
+from landsweep.orchestrator.run.executors.idleness import TRIFLE, Idle, Idleness, Question
+from landsweep.orchestrator.run.executors.processes import processor_seconds
 
 LIMIT = 900.0
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from orchestrator.testing.kind_suite import metrics_of
+from landsweep.orchestrator.testing.kind_suite import metrics_of
 from tests.support.cli import command
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
@@ -54,7 +54,7 @@ def test_a_running_cluster_is_joined_and_left_running(ports: tuple[int, int], wa
     spec = {
         "kind": "function",
         "name": "join",
-        "function": "orchestrator.testing.executor_suite:act",  # a cluster of others has only what is installed
+        "function": "landsweep.orchestrator.testing.executor_suite:act",  # others' clusters have what is installed
         "axes": {"what": ["double"], "x": {"linear": [0, 59, 60]}},
     }
     (tmp_path / "spec.yaml").write_text(yaml.safe_dump(spec), encoding="utf-8")

@@ -19,12 +19,12 @@ import psutil
 import pytest
 import ray
 
-from orchestrator.errors import SpecError, Unreachable
-from orchestrator.executors.private import OwnFolder
-from orchestrator.executors.ray import RayExecutor, connection
-from orchestrator.ledger import Ledger, Store
-from orchestrator.site import Site
-from orchestrator.testing.executor_suite import config
+from landsweep.orchestrator.errors import SpecError, Unreachable
+from landsweep.orchestrator.run.executors.private import OwnFolder
+from landsweep.orchestrator.run.executors.ray import RayExecutor, connection
+from landsweep.orchestrator.site import Site
+from landsweep.orchestrator.storage.ledger import Ledger, Store
+from landsweep.orchestrator.testing.executor_suite import config
 from tests.support.cli import command, write_spec
 
 NOBODY = """
@@ -48,9 +48,9 @@ for path in json.load(sys.stdin):
 print(json.dumps(done))
 """
 DRIVER = """
-from orchestrator.executors.ray import RayExecutor
-from orchestrator.site import Site
-from orchestrator.testing.executor_suite import config
+from landsweep.orchestrator.run.executors.ray import RayExecutor
+from landsweep.orchestrator.site import Site
+from landsweep.orchestrator.testing.executor_suite import config
 ex = RayExecutor(Site(workers=1, cpus=0.5))
 ex.open(config())
 while not ex.free_workers():
@@ -271,7 +271,7 @@ def starts_a_child(x: float) -> dict[str, float]:
 @pytest.mark.slow
 def test_what_a_unit_has_started_ends_with_its_worker(tmp_path: Path) -> None:
     spec = {"kind": "function", "name": "n", "axes": {"x": [1]}}
-    write_spec(tmp_path, spec | {"function": "tests.executors.test_own_ray:starts_a_child"})
+    write_spec(tmp_path, spec | {"function": "tests.orchestrator.run.executors.test_own_ray:starts_a_child"})
     site = ["site.workers=1", "site.budgets.infra=0", f"site.runtime_env={{env_vars: {{CHILD: {tmp_path / 'pid'}}}}}"]
     command("run", "spec.yaml", "site.tracking=off", *site, cwd=tmp_path, check=1)
     pid = int((tmp_path / "pid").read_text(encoding="utf-8"))

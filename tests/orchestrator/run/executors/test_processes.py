@@ -20,12 +20,12 @@ import numpy as np
 import pytest
 from joblib import Parallel, delayed
 
-from orchestrator.kind import kind_named
-from orchestrator.ledger import Ledger, Store
-from orchestrator.run import run_sweep
-from orchestrator.site import Site
-from orchestrator.spec import parse
-from orchestrator.testing.kind_suite import QuietWatch
+from landsweep.orchestrator.kind import kind_named
+from landsweep.orchestrator.run.start import run_sweep
+from landsweep.orchestrator.site import Site
+from landsweep.orchestrator.spec import parse
+from landsweep.orchestrator.storage.ledger import Ledger, Store
+from landsweep.orchestrator.testing.kind_suite import QuietWatch
 from tests.support.cli import LOCAL, command, write_spec
 
 PATIENCE = 120.0  # s; a hang ends the unit, and the test fails
@@ -110,7 +110,7 @@ def swept(function: str, axes: dict[str, Any], **fields: Any) -> dict[str, Any]:
     return {
         "kind": "function",
         "name": "p",
-        "function": f"tests.executors.test_processes:{function}",
+        "function": f"tests.orchestrator.run.executors.test_processes:{function}",
         "axes": axes,
     } | fields
 

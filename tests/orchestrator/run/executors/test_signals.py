@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.testing.kind_suite import metrics_of
+from landsweep.orchestrator.testing.kind_suite import metrics_of
 from tests.chaos.driver import spec_data
 from tests.support.cli import LANDSWEEP, write_spec
 from tests.support.paths import ROOT

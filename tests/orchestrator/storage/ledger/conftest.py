@@ -10,7 +10,7 @@ from typing import cast
 
 import pytest
 
-from orchestrator.ledger import Ledger, Store
+from landsweep.orchestrator.storage.ledger import Ledger, Store
 from tests.support.paths import ROOT
 
 Start = Callable[..., "subprocess.Popen[str]"]
@@ -46,12 +46,12 @@ def ledger(request: pytest.FixtureRequest) -> Ledger:
 
 @pytest.fixture
 def start() -> Iterator[Start]:
-    """Start `tests.ledger.driver` on a ledger; options by keyword. What still lives at the end is killed."""
+    """Start the driver beside this on a ledger; options by keyword. What still lives at the end is killed."""
     started: list[subprocess.Popen[str]] = []
 
     def start(ledger: Ledger, **options: object) -> subprocess.Popen[str]:
         words = [f"--{name}={value}" for name, value in options.items()]
-        command = [sys.executable, "-m", "tests.ledger.driver", where(ledger), *words]
+        command = [sys.executable, "-m", "tests.orchestrator.storage.ledger.driver", where(ledger), *words]
         process = subprocess.Popen(command, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         started.append(process)
         return process

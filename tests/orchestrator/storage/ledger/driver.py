@@ -14,10 +14,10 @@ from dataclasses import replace
 
 import pyarrow as pa
 
-from orchestrator.errors import LandsweepError
-from orchestrator.ledger import Holder, Ledger, Store, Writer
-from orchestrator.row import Column, Outcome, Progress, RowMaker, series_batch
-from orchestrator.unit import Unit
+from landsweep.orchestrator.errors import LandsweepError
+from landsweep.orchestrator.row import Column, Outcome, Progress, RowMaker, series_batch
+from landsweep.orchestrator.storage.ledger import Holder, Ledger, Store, Writer
+from landsweep.orchestrator.unit import Unit
 
 MAKER = RowMaker([Column("x", "place")], [Column("loss", "of the model"), Column("note", "any text", type="text")])
 

@@ -13,9 +13,9 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 import pytest
 
-from orchestrator.ledger import Ledger, Store
-from orchestrator.ledger.parts import COLUMNS
-from orchestrator.ledger.schema import fit_batches, unify
+from landsweep.orchestrator.storage.ledger import Ledger, Store
+from landsweep.orchestrator.storage.ledger.parts import COLUMNS
+from landsweep.orchestrator.storage.ledger.schema import fit_batches, unify
 from tests.support.paths import ROOT
 
 PIECES = [
@@ -83,7 +83,8 @@ def grow(i: int) -> dict[str, float]:
     }
 
 
-SPEC = "kind: function\nname: grow\nfunction: tests.ledger.test_columns:grow\naxes: {i: {range: 200}}\n"
+GROW = "tests.orchestrator.storage.ledger.test_columns:grow"
+SPEC = f"kind: function\nname: grow\nfunction: {GROW}\naxes: {{i: {{range: 200}}}}\n"
 
 
 def test_rows_of_a_killed_sweep_are_read_with_all_columns(tmp_path: Path) -> None:

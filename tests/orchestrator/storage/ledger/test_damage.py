@@ -12,18 +12,18 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.errors import StorageError
-from orchestrator.kind import kind_named
-from orchestrator.ledger import Ledger, Store
-from orchestrator.publish import write_report
-from orchestrator.run import run_sweep
-from orchestrator.site import Site
-from orchestrator.spec import parse
-from orchestrator.sweep import Sweep
-from orchestrator.testing.kind_suite import QuietWatch, run_example
+from landsweep.orchestrator.commands.publish import write_report
+from landsweep.orchestrator.errors import StorageError
+from landsweep.orchestrator.kind import kind_named
+from landsweep.orchestrator.run.start import run_sweep
+from landsweep.orchestrator.run.sweep import Sweep
+from landsweep.orchestrator.site import Site
+from landsweep.orchestrator.spec import parse
+from landsweep.orchestrator.storage.ledger import Ledger, Store
+from landsweep.orchestrator.testing.kind_suite import QuietWatch, run_example
 from tests.chaos.driver import spec_data
-from tests.ledger.conftest import Start
-from tests.ledger.driver import batch, content, key, series, work
+from tests.orchestrator.storage.ledger.conftest import Start
+from tests.orchestrator.storage.ledger.driver import batch, content, key, series, work
 
 
 @pytest.mark.parametrize("harm", ["torn", "empty", "flipped"])
@@ -130,7 +130,7 @@ def test_a_file_system_without_hard_links_is_named_as_the_cause(tmp_path: Path) 
     if shutil.which("cc") is None:
         pytest.skip("no C compiler")
     subprocess.run(["cc", "-shared", "-fPIC", "-o", library, tmp_path / "no_links.c"], check=True)
-    code = "import sys; from orchestrator.ledger import *; Ledger.create(Store.at(sys.argv[1]), {})"
+    code = "import sys; from landsweep.orchestrator.storage.ledger import *; Ledger.create(Store.at(sys.argv[1]), {})"
     words = [sys.executable, "-c", code, str(tmp_path / "sweep")]
     done = subprocess.run(words, env={**os.environ, "LD_PRELOAD": str(library)}, capture_output=True, text=True)
     assert "UsageError" in done.stderr and "without hard links" in done.stderr and "--out" in done.stderr

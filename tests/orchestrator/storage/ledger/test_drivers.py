@@ -9,10 +9,10 @@ from dataclasses import replace
 
 import pytest
 
-from orchestrator.errors import SweepLocked, TakenOver
-from orchestrator.ledger import Holder, Ledger, Store, Writer
-from tests.ledger.conftest import Start
-from tests.ledger.driver import batch, content, key, series, work
+from landsweep.orchestrator.errors import SweepLocked, TakenOver
+from landsweep.orchestrator.storage.ledger import Holder, Ledger, Store, Writer
+from tests.orchestrator.storage.ledger.conftest import Start
+from tests.orchestrator.storage.ledger.driver import batch, content, key, series, work
 from tests.support.processes import wait_until_stopped
 
 

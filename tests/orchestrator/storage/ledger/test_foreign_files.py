@@ -8,10 +8,10 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from orchestrator.ledger import Ledger
-from orchestrator.ledger.parts import Part, read_rows, read_series
-from orchestrator.ledger.seal import seal, unseal
-from tests.ledger.driver import batch, content, key, series, work
+from landsweep.orchestrator.storage.ledger import Ledger
+from landsweep.orchestrator.storage.ledger.parts import Part, read_rows, read_series
+from landsweep.orchestrator.storage.ledger.seal import seal, unseal
+from tests.orchestrator.storage.ledger.driver import batch, content, key, series, work
 
 UNITS = [key(i) for i in range(6)]
 FOREIGN = pa.table({"other": [1.5]})

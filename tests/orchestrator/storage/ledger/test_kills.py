@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.ledger import Ledger, Store
-from tests.ledger.conftest import Start
-from tests.ledger.driver import content, key, work
+from landsweep.orchestrator.storage.ledger import Ledger, Store
+from tests.orchestrator.storage.ledger.conftest import Start
+from tests.orchestrator.storage.ledger.driver import content, key, work
 
 UNITS, SIZE = 60, 2  # 30 commits: one compaction on the way, one at the end
 

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from orchestrator.errors import NotDeterministic, SweepMismatch, UsageError
-from orchestrator.ledger import Ledger, Store, load_prepared, read_status, save_prepared, write_status
-from orchestrator.row import Progress, series_batch
-from tests.ledger.driver import batch, key, series, work
+from landsweep.orchestrator.errors import NotDeterministic, SweepMismatch, UsageError
+from landsweep.orchestrator.row import Progress, series_batch
+from landsweep.orchestrator.storage.ledger import Ledger, Store, load_prepared, read_status, save_prepared, write_status
+from tests.orchestrator.storage.ledger.driver import batch, key, series, work
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from orchestrator.ledger import Ledger, Store
-from tests.ledger.conftest import Start
-from tests.ledger.driver import key, work
+from landsweep.orchestrator.storage.ledger import Ledger, Store
+from tests.orchestrator.storage.ledger.conftest import Start
+from tests.orchestrator.storage.ledger.driver import key, work
 
 
 @pytest.mark.parametrize("reading", ["rows", "verify"])

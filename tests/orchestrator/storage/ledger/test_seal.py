@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.ledger.seal import Damaged, check, seal, unseal
+from landsweep.orchestrator.storage.ledger.seal import Damaged, check, seal, unseal
 
 TABLE = pa.table({"key": ["a", "b"], "loss": [1.5, None]})
 SEALED = bytes(seal(TABLE, {"mine": "text"}))

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.ledger.files import Kept, check_files
-from orchestrator.store import Store
+from landsweep.orchestrator.storage.ledger.files import Kept, check_files
+from landsweep.orchestrator.storage.store import Store
 
 
 def weights(header: bytes) -> bytes:

@@ -6,12 +6,12 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from orchestrator.errors import UsageError
-from orchestrator.ledger import Ledger, Store
-from orchestrator.ledger.parts import Part
-from orchestrator.ledger.seal import seal, unseal
-from tests.ledger.driver import batch as batch_of
-from tests.ledger.driver import content, key, series, work
+from landsweep.orchestrator.errors import UsageError
+from landsweep.orchestrator.storage.ledger import Ledger, Store
+from landsweep.orchestrator.storage.ledger.parts import Part
+from landsweep.orchestrator.storage.ledger.seal import seal, unseal
+from tests.orchestrator.storage.ledger.driver import batch as batch_of
+from tests.orchestrator.storage.ledger.driver import content, key, series, work
 
 
 @pytest.fixture(params=["disk", "s3"])

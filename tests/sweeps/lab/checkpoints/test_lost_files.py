@@ -9,14 +9,15 @@ from typing import Any
 
 import pytest
 
-from orchestrator.display import findings_text
-from orchestrator.ledger import Store
-from orchestrator.run import run_sweep
-from orchestrator.site import Site
-from orchestrator.sweep import Sweep
-from orchestrator.testing.kind_suite import QuietWatch, metrics_of, run_example
-from sweeps.landscape import LandscapeKind
-from sweeps.zoo import Zoo, ZooKind
+from landsweep import Zoo
+from landsweep.orchestrator.commands.display import findings_text
+from landsweep.orchestrator.run.start import run_sweep
+from landsweep.orchestrator.run.sweep import Sweep
+from landsweep.orchestrator.site import Site
+from landsweep.orchestrator.storage.ledger import Store
+from landsweep.orchestrator.testing.kind_suite import QuietWatch, metrics_of, run_example
+from landsweep.sweeps.landscape.kind import LandscapeKind
+from landsweep.sweeps.zoo.kind import ZooKind
 from tests.support.damage import flip, swap
 
 Harm = Callable[[Path], None]

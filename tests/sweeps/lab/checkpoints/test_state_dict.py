@@ -9,8 +9,8 @@ import torch
 from safetensors.torch import save_file, save_model
 from torch import nn
 
-from orchestrator.errors import SpecError
-from sweeps.lab.checkpoint import CheckpointFile, load_into, read_state
+from landsweep.orchestrator.errors import SpecError
+from landsweep.sweeps.lab.checkpoints.state_dict import CheckpointFile, load_into, read_state
 
 
 @pytest.fixture

@@ -10,14 +10,14 @@ import pytest
 from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
-from orchestrator.artifacts import Artifacts
-from orchestrator.unit import Unit
-from sweeps.lab.data import Data
-from sweeps.lab.packs import FIXED_ARRAYS, Beat, Training, train_pack
-from sweeps.lab.recipe import Recipe
-from sweeps.lab.zoo.states import StateFiles
-from tests.lab.packs.cases import digits, finals, recipe, same, told
+from landsweep.orchestrator.storage.artifacts import Artifacts
+from landsweep.orchestrator.unit import Unit
+from landsweep.sweeps.lab.data import Data
+from landsweep.sweeps.lab.recipe import Recipe
+from landsweep.sweeps.lab.training import FIXED_ARRAYS, Beat, Training, train_pack
+from landsweep.sweeps.lab.training_units.states import StateFiles
 from tests.support.damage import flip
+from tests.sweeps.lab.training.cases import digits, finals, recipe, same, told
 
 UNITS = [Unit("a" * 32, {"i": 0}), Unit("b" * 32, {"i": 1})]
 KEYS = [u.key for u in UNITS]

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from orchestrator.errors import SpecError
-from sweeps.lab.data import Cifar10, Digits, Mnist, OwnData
-from sweeps.lab.data.cifar10 import read_batch
-from sweeps.lab.data.mnist import read_idx
+from landsweep.orchestrator.errors import SpecError
+from landsweep.sweeps.lab.data import Cifar10, Digits, Mnist, OwnData
+from landsweep.sweeps.lab.data.cifar10 import read_batch
+from landsweep.sweeps.lab.data.mnist import read_idx
 
 
 def idx(values: np.ndarray) -> bytes:

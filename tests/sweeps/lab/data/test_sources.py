@@ -11,8 +11,8 @@ import pytest
 import torch
 from pydantic import TypeAdapter, ValidationError
 
-from orchestrator.errors import SpecError
-from sweeps.lab.data import Data, DataSpec, Markov, Modular, SparseParity, TeacherStudent, Text
+from landsweep.orchestrator.errors import SpecError
+from landsweep.sweeps.lab.data import Data, DataSpec, Markov, Modular, SparseParity, TeacherStudent, Text
 
 SPECS: list[dict[str, Any]] = [
     {"source": "teacher_student", "noise": 0.1},

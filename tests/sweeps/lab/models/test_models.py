@@ -9,11 +9,11 @@ import torch
 from pydantic import ValidationError
 from torch import nn
 
-from sweeps.lab.data import Digits, Split
-from sweeps.lab.models import parameter_count
-from sweeps.lab.models.weighted import LandscapeModel
-from sweeps.lab.streams import stream
-from sweeps.lab.train import TrainSpec, rate, train
+from landsweep.sweeps.lab.data import Digits, Split
+from landsweep.sweeps.lab.models import parameter_count
+from landsweep.sweeps.lab.streams import stream
+from landsweep.sweeps.landscape.models import LandscapeModel
+from landsweep.sweeps.landscape.train import TrainSpec, rate, train
 
 SPECS: list[dict[str, Any]] = [
     *({"net": "mlp", "hidden": [12, 7], "norm": norm} for norm in ("none", "batch", "layer")),

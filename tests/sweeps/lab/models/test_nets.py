@@ -11,10 +11,10 @@ from pydantic import TypeAdapter, ValidationError
 from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 
-from orchestrator.errors import SpecError
-from sweeps.lab.data import Data, Digits, Markov, Modular, Split, TeacherStudent, Text
-from sweeps.lab.models import Gpt, Net, NetSpec, check_fit, parameter_count
-from sweeps.lab.recipe import Recipe
+from landsweep.orchestrator.errors import SpecError
+from landsweep.sweeps.lab.data import Data, Digits, Markov, Modular, Split, TeacherStudent, Text
+from landsweep.sweeps.lab.models import Gpt, Net, NetSpec, check_fit, parameter_count
+from landsweep.sweeps.lab.recipe import Recipe
 
 IMAGE = (3, 32, 32)
 SMALL: list[dict[str, Any]] = [

@@ -15,13 +15,13 @@ from typing import Any
 
 import pytest
 
-from sweeps.lab.data import Digits
-from sweeps.lab.flops import closed_form, count, measured
-from sweeps.lab.models import Mlp, OwnNet, check_fit
-from sweeps.lab.models.base import Net
-from sweeps.lab.models.catalogue import families, networks
-from sweeps.lab.models.resize import lacking, resized
-from sweeps.lab.parametrization import Mup
+from landsweep.sweeps.lab.data import Digits
+from landsweep.sweeps.lab.flops import closed_form, count, measured
+from landsweep.sweeps.lab.models import Mlp, OwnNet, check_fit
+from landsweep.sweeps.lab.models.base import Net
+from landsweep.sweeps.lab.models.catalogue import families, networks
+from landsweep.sweeps.lab.models.resize import lacking, resized
+from landsweep.sweeps.lab.parametrization import Mup
 from tests.support.paths import ROOT
 
 FILE = '''
@@ -32,8 +32,8 @@ from typing import ClassVar, Literal
 
 from torch import nn
 
-from sweeps.lab.models.base import Net
-from sweeps.lab.models.count import Count
+from landsweep.sweeps.lab.models.base import Net
+from landsweep.sweeps.lab.models.count import Count
 
 
 class Block(nn.Module):
@@ -76,15 +76,15 @@ USE = """
 import json, sys
 from pathlib import Path
 
-from orchestrator.errors import SpecError
-from orchestrator.spec import parse
-from sweeps.lab.data import Digits
-from sweeps.lab.flops import count, measured
-from sweeps.lab.models import OwnNet, check_fit
-from sweeps.lab.models.resize import resized
-from sweeps.lab.packs import Ended, train_pack
-from sweeps.lab.parametrization import anatomy
-from sweeps.lab.recipe import Recipe
+from landsweep.orchestrator.errors import SpecError
+from landsweep.orchestrator.spec import parse
+from landsweep.sweeps.lab.data import Digits
+from landsweep.sweeps.lab.flops import count, measured
+from landsweep.sweeps.lab.models import OwnNet, check_fit
+from landsweep.sweeps.lab.models.resize import resized
+from landsweep.sweeps.lab.training import Ended, train_pack
+from landsweep.sweeps.lab.parametrization import anatomy
+from landsweep.sweeps.lab.recipe import Recipe
 
 def refusal(act):
     try:
@@ -135,7 +135,7 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     catalogue = folder / "sweeps/lab/models/catalogue.py"
     text = catalogue.read_text()
     assert text.count("NetSpec = Annotated[Mlp |") == 1
-    line = "from sweeps.lab.models.tower import Tower\n\nNetSpec = Annotated[Tower | Mlp |"
+    line = "from landsweep.sweeps.lab.models.tower import Tower\n\nNetSpec = Annotated[Tower | Mlp |"
     catalogue.write_text(text.replace("NetSpec = Annotated[Mlp |", line))
     (folder / "towers.yaml").write_text(TRANSFER)
     return folder
@@ -167,7 +167,7 @@ def test_it_is_resized_counted_parametrised_fitted_and_trained(copy: Path) -> No
 
 
 def test_it_runs_in_a_sweep(copy: Path) -> None:
-    landsweep = ("-c", "from orchestrator.cli import main; main()")
+    landsweep = ("-c", "from landsweep.orchestrator.commands.cli import main; main()")
     run(copy, *landsweep, "run", "towers.yaml", "--site", "local", "site.tracking=off")
     assert "6/6 units (6 ok)" in run(copy, *landsweep, "status", "results/towers")
 

@@ -17,10 +17,10 @@ from pydantic import TypeAdapter
 from pytorch_optimizer.optimizer.muon import base as po_muon
 from torch import Tensor, nn
 
-from sweeps.lab.optim import Method, OptimizerSpec
-from sweeps.lab.packs.stack import Stack
-from sweeps.lab.packs.updater import Rates, StackedUpdater, Updater
-from sweeps.lab.recipe import Recipe
+from landsweep.sweeps.lab.optim import Method, OptimizerSpec
+from landsweep.sweeps.lab.recipe import Recipe
+from landsweep.sweeps.lab.training.stack import Stack
+from landsweep.sweeps.lab.training.updater import Rates, StackedUpdater, Updater
 
 STEPS = 20
 SHAPES: list[tuple[int, ...]] = [(3, 4), (3,), ()]

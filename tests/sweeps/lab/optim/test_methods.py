@@ -10,12 +10,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from orchestrator.errors import SpecError
-from sweeps.lab.optim import Method, NamedClass
-from sweeps.lab.packs.stack import Stack
-from sweeps.lab.packs.updater import ClassUpdater, Rates, StackedUpdater, clip
-from tests.lab.optim import slow
-from tests.lab.optim.cases import (
+from landsweep.orchestrator.errors import SpecError
+from landsweep.sweeps.lab.optim import Method, NamedClass
+from landsweep.sweeps.lab.training.stack import Stack
+from landsweep.sweeps.lab.training.updater import ClassUpdater, Rates, StackedUpdater, clip
+from tests.sweeps.lab.optim import slow
+from tests.sweeps.lab.optim.cases import (
     CASES,
     PEERS,
     STEPS,

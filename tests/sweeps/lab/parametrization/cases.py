@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sweeps.lab.parametrization import tensor_lines
-from sweeps.lab.recipe import Recipe
+from landsweep.sweeps.lab.parametrization import tensor_lines
+from landsweep.sweeps.lab.recipe import Recipe
 
 ADAM = {"method": "adam", "learning_rate": 2**-7}
 MARKOV = {"source": "markov", "states": 8, "context": 6, "train": 64, "test": 16}

@@ -11,13 +11,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from orchestrator.errors import SpecError
-from orchestrator.spec import parse
-from sweeps.lab.optim import Method
-from sweeps.lab.packs.stack import Stack
-from sweeps.lab.packs.updater import Rates, StackedUpdater
-from sweeps.lab.recipe import Recipe
-from tests.lab.packs.cases import digits, finals, recipe, run
+from landsweep.orchestrator.errors import SpecError
+from landsweep.orchestrator.spec import parse
+from landsweep.sweeps.lab.optim import Method
+from landsweep.sweeps.lab.recipe import Recipe
+from landsweep.sweeps.lab.training.stack import Stack
+from landsweep.sweeps.lab.training.updater import Rates, StackedUpdater
+from tests.sweeps.lab.training.cases import digits, finals, recipe, run
 
 METHODS = {c.model_fields["method"].annotation.__args__[0]: c for c in Method.__subclasses__()}  # type: ignore[union-attr]
 RULED = sorted(m for m, c in METHODS.items() if c.family)

@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own convention
 from torch import Tensor, nn
 
-from sweeps.lab.recipe import Recipe
-from tests.lab.packs.cases import digits, finals, recipe, run
-from tests.lab.parametrization.cases import recipe_of, tensors_of
+from landsweep.sweeps.lab.recipe import Recipe
+from tests.sweeps.lab.parametrization.cases import recipe_of, tensors_of
+from tests.sweeps.lab.training.cases import digits, finals, recipe, run
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])

@@ -13,19 +13,19 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own convention
 from torch import Tensor, nn
 
-from orchestrator.errors import SpecError
-from orchestrator.kind import Workbench
-from orchestrator.spec import parse
-from sweeps.lab.data import Data
-from sweeps.lab.layout import Layout
-from sweeps.lab.models import initialisation
-from sweeps.lab.packs import Ended, Evaluated, train_pack
-from sweeps.lab.packs.segments import segments
-from sweeps.lab.parametrization import anatomy
-from sweeps.lab.recipe import Recipe
-from sweeps.lab.tensors import tensor_tables
-from tests.lab.packs.cases import blobs, digits, finals, recipe, run
-from tests.lab.parametrization.cases import ADAM, recipe_of, tensors_of
+from landsweep.orchestrator.errors import SpecError
+from landsweep.orchestrator.kind import Workbench
+from landsweep.orchestrator.spec import parse
+from landsweep.sweeps.lab.data import Data
+from landsweep.sweeps.lab.layout import Layout
+from landsweep.sweeps.lab.models import initialisation
+from landsweep.sweeps.lab.parametrization import anatomy
+from landsweep.sweeps.lab.recipe import Recipe
+from landsweep.sweeps.lab.training import Ended, Evaluated, train_pack
+from landsweep.sweeps.lab.training.segments import segments
+from landsweep.sweeps.lab.training_units.tensor_tables import tensor_tables
+from tests.sweeps.lab.parametrization.cases import ADAM, recipe_of, tensors_of
+from tests.sweeps.lab.training.cases import blobs, digits, finals, recipe, run
 
 SGD = {"method": "sgd", "learning_rate": 0.1}
 GPT = {"net": "gpt", "width": 32, "depth": 4, "heads": 2}

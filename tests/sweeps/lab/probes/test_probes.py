@@ -13,13 +13,13 @@ from torch import Tensor
 from torch.autograd.functional import hessian
 from torch.func import functional_call
 
-from orchestrator.errors import SpecError
-from sweeps.lab.data import Data
-from sweeps.lab.losses import loss_name
-from sweeps.lab.packs import Evaluated, train_pack
-from sweeps.lab.probes import largest_eigenvalues
-from sweeps.lab.recipe import Recipe
-from tests.lab.packs.cases import SGD, digits, distance, finals, recipe, run
+from landsweep.orchestrator.errors import SpecError
+from landsweep.sweeps.lab.data import Data
+from landsweep.sweeps.lab.losses import loss_name
+from landsweep.sweeps.lab.probes import largest_eigenvalues
+from landsweep.sweeps.lab.recipe import Recipe
+from landsweep.sweeps.lab.training import Evaluated, train_pack
+from tests.sweeps.lab.training.cases import SGD, digits, distance, finals, recipe, run
 
 TINY: dict[str, Any] = {
     "data": {"source": "teacher_student", "features": 4, "hidden": [3], "train": 64, "test": 16},

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from orchestrator.errors import Untrusted, UsageError
-from orchestrator.kind import kind_named
-from orchestrator.sweep import planned
-from sweeps.lab.zoo.rebuild import Rebuilder
+from landsweep.orchestrator.errors import Untrusted, UsageError
+from landsweep.orchestrator.kind import kind_named
+from landsweep.orchestrator.run.sweep import planned
+from landsweep.sweeps.lab.trained_models.rebuild import Rebuilder
 
 
 def head_of(kind: str, fields: Mapping[str, Any]) -> dict[str, Any]:

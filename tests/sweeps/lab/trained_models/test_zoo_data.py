@@ -13,16 +13,17 @@ from safetensors.numpy import load_file
 from torch import Tensor, nn
 from typer.testing import CliRunner
 
-from orchestrator.cli import app
-from orchestrator.errors import SpecError, UsageError
-from orchestrator.testing.kind_suite import run_example
-from sweeps.lab.data import Digits
-from sweeps.lab.models import Cnn, Mlp, ResNet, SmallCnn, ZooCnn
-from sweeps.lab.zoo.commands import register
-from sweeps.lab.zoo.export import export_zoo
-from sweeps.lab.zoo.permute import canonical_order, hidden_layers, permuted
-from sweeps.lab.zoo.split import SHARES, split_of
-from sweeps.zoo import Zoo, ZooKind
+from landsweep import Zoo
+from landsweep.orchestrator.commands.cli import app
+from landsweep.orchestrator.errors import SpecError, UsageError
+from landsweep.orchestrator.testing.kind_suite import run_example
+from landsweep.sweeps.lab.data import Digits
+from landsweep.sweeps.lab.models import Cnn, Mlp, ResNet, SmallCnn, ZooCnn
+from landsweep.sweeps.lab.trained_models.permute import canonical_order, hidden_layers, permuted
+from landsweep.sweeps.lab.training_units.split import SHARES, split_of
+from landsweep.sweeps.zoo.commands import register
+from landsweep.sweeps.zoo.export import export_zoo
+from landsweep.sweeps.zoo.kind import ZooKind
 
 KIND = ZooKind()
 
@@ -170,7 +171,8 @@ def test_permutations_of_one_network_are_not_taken_for_those_of_another(
     tmp_path: Path, swept: str, first: bool
 ) -> None:
     recipe: dict[str, Any] = {
-        "data": {"source": "digits"}, "net": {"net": "own", "build": "tests.test_zoo_data:Chain", "args": {}},
+        "data": {"source": "digits"},
+        "net": {"net": "own", "build": "tests.sweeps.lab.trained_models.test_zoo_data:Chain", "args": {}},
         "optimizer": {"method": "sgd", "learning_rate": 0.1}, "steps": 2, "batch_size": 8,
         "evaluate": {"every_steps": 2},
     }  # fmt: skip

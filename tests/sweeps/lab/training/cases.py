@@ -10,9 +10,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sweeps.lab.data import Data, Split
-from sweeps.lab.packs import Checkpoint, Ended, Evaluated, TrainingEvent, train_pack
-from sweeps.lab.recipe import Recipe
+from landsweep.sweeps.lab.data import Data, Split
+from landsweep.sweeps.lab.recipe import Recipe
+from landsweep.sweeps.lab.training import Checkpoint, Ended, Evaluated, TrainingEvent, train_pack
 
 SGD = {"method": "sgd", "momentum": 0.9}
 OPTIMIZERS: list[dict[str, Any]] = [

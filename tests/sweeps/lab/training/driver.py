@@ -1,4 +1,4 @@
-"""A training for tests that kill: `python -m tests.lab.packs.driver FILE` starts from the state in FILE, if any.
+"""A training for tests that kill: `python -m` this module and FILE starts from the state in FILE, if any.
 
 It keeps each state there and prints the step; the weights of model I at the end go to FILE.I.
 """
@@ -11,9 +11,9 @@ from pathlib import Path
 from safetensors.numpy import save
 from safetensors.torch import load_file, save_file
 
-from sweeps.lab.packs import Beat, Checkpoint, train_pack
-from sweeps.lab.recipe import Recipe
-from tests.lab.packs.cases import digits, recipe
+from landsweep.sweeps.lab.recipe import Recipe
+from landsweep.sweeps.lab.training import Beat, Checkpoint, train_pack
+from tests.sweeps.lab.training.cases import digits, recipe
 
 
 def long_recipes() -> list[Recipe]:

@@ -10,9 +10,9 @@ from dog import PolynomialDecayAverager
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from sweeps.lab.data import Data
-from sweeps.lab.packs import Checkpoint
-from tests.lab.packs.cases import digits, distance, ends, finals, recipe, run, seen
+from landsweep.sweeps.lab.data import Data
+from landsweep.sweeps.lab.training import Checkpoint
+from tests.sweeps.lab.training.cases import digits, distance, ends, finals, recipe, run, seen
 
 EACH: list[dict[str, Any]] = [
     {"average": "exponential", "decay": 0.9},

@@ -12,12 +12,25 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own convention
 from torch import nn
 
-from orchestrator.errors import SpecError
-from sweeps.lab.data import Data
-from sweeps.lab.packs import Checkpoint, Choice, Ended, entry, train_pack
-from sweeps.lab.packs.draws import order
-from sweeps.lab.recipe import Recipe
-from tests.lab.packs.cases import OPTIMIZERS, blobs, digits, distance, ends, finals, label, recipe, run, same, seen
+from landsweep.orchestrator.errors import SpecError
+from landsweep.sweeps.lab.data import Data
+from landsweep.sweeps.lab.recipe import Recipe
+from landsweep.sweeps.lab.training import Checkpoint, Choice, Ended, train_pack
+from landsweep.sweeps.lab.training import train as entry
+from landsweep.sweeps.lab.training.draws import order
+from tests.sweeps.lab.training.cases import (
+    OPTIMIZERS,
+    blobs,
+    digits,
+    distance,
+    ends,
+    finals,
+    label,
+    recipe,
+    run,
+    same,
+    seen,
+)
 
 DROPOUT = {"net": "mlp", "hidden": [12, 12], "dropout": 0.3, "activation": "gelu"}
 CNN = {"net": "cnn", "channels": [4], "norm": "batch"}

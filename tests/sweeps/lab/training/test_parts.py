@@ -9,13 +9,13 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from orchestrator.errors import SpecError
-from sweeps.lab.augment import AugmentSpec
-from sweeps.lab.packs import choose
-from sweeps.lab.packs.calendar import Calendar
-from sweeps.lab.packs.calibrate import calibrate
-from sweeps.lab.packs.draws import counted, noisy_labels, order, subset
-from tests.lab.packs.cases import digits, recipe
+from landsweep.orchestrator.errors import SpecError
+from landsweep.sweeps.lab.augment import AugmentSpec
+from landsweep.sweeps.lab.training import choose
+from landsweep.sweeps.lab.training.calendar import Calendar
+from landsweep.sweeps.lab.training.calibrate import calibrate
+from landsweep.sweeps.lab.training.draws import counted, noisy_labels, order, subset
+from tests.sweeps.lab.training.cases import digits, recipe
 
 
 def test_orders_are_permutations_that_only_seed_and_epoch_determine() -> None:

@@ -14,24 +14,25 @@ import torch.nn.functional as F  # noqa: N812 - torch's own convention
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_hook
 
-from orchestrator.errors import SpecError
-from orchestrator.kind import Workbench
-from orchestrator.run import run_sweep
-from orchestrator.site import Site
-from orchestrator.testing.kind_suite import QuietWatch
-from sweeps.lab.data import Data, Split
-from sweeps.lab.packs import Evaluated, choose, proof, train_pack
-from sweeps.lab.packs.backends import BACKENDS, Bmm, Vmap
-from sweeps.lab.packs.dropout import MaskedDropout, with_masks
-from sweeps.lab.packs.samples import Samples
-from sweeps.lab.zoo.choices import Choices, calibrated
-from sweeps.lab.zoo.permute import hidden_layers, prove_permutations
-from sweeps.lab.zoo.session import check_recipes
-from sweeps.zoo import Zoo, ZooKind, ZooSpec
-from tests.lab.packs.cases import digits, distance, ends, finals, recipe, run
+from landsweep import Zoo
+from landsweep.orchestrator.errors import SpecError
+from landsweep.orchestrator.kind import Workbench
+from landsweep.orchestrator.run.start import run_sweep
+from landsweep.orchestrator.site import Site
+from landsweep.orchestrator.testing.kind_suite import QuietWatch
+from landsweep.sweeps.lab.data import Data, Split
+from landsweep.sweeps.lab.trained_models.permute import hidden_layers, prove_permutations
+from landsweep.sweeps.lab.training import Evaluated, choose, proof, train_pack
+from landsweep.sweeps.lab.training.backends import BACKENDS, Bmm, Vmap
+from landsweep.sweeps.lab.training.dropout import MaskedDropout, with_masks
+from landsweep.sweeps.lab.training.samples import Samples
+from landsweep.sweeps.lab.training_units.calibration import Choices, calibrated
+from landsweep.sweeps.lab.training_units.session import check_recipes
+from landsweep.sweeps.zoo.kind import ZooKind, ZooSpec
 from tests.support.traps import Scaled, Shortcut
+from tests.sweeps.lab.training.cases import digits, distance, ends, finals, recipe, run
 
-HERE = "tests.lab.packs.test_proof"
+HERE = "tests.sweeps.lab.training.test_proof"
 
 
 def own(function: str, **args: Any) -> dict[str, Any]:
@@ -97,8 +98,8 @@ def test_layers_that_are_not_what_they_seem_are_not_served(name: str) -> None:
 @pytest.fixture
 def wrong_relu(monkeypatch: pytest.MonkeyPatch) -> None:
     """A back-end with a wrong formula: the proof has to find what no reading can."""
-    from sweeps.lab.packs import calibrate
-    from sweeps.lab.packs.backends import bmm
+    from landsweep.sweeps.lab.training import calibrate
+    from landsweep.sweeps.lab.training.backends import bmm
 
     monkeypatch.setattr(proof, "_VERDICTS", {})
     monkeypatch.setattr(proof, "_EXACT", {})

@@ -13,13 +13,25 @@ import numpy as np
 import pytest
 from safetensors.torch import load_file
 
-from orchestrator.errors import SpecError
-from sweeps.lab.data import Data
-from sweeps.lab.packs import Beat, TrainingEvent, train_pack
-from sweeps.lab.recipe import Recipe
-from tests.lab.packs.cases import OPTIMIZERS, as_kept, blobs, digits, ends, finals, label, recipe, run, same, told
-from tests.lab.packs.driver import long_recipes
+from landsweep.orchestrator.errors import SpecError
+from landsweep.sweeps.lab.data import Data
+from landsweep.sweeps.lab.recipe import Recipe
+from landsweep.sweeps.lab.training import Beat, TrainingEvent, train_pack
 from tests.support.paths import ROOT
+from tests.sweeps.lab.training.cases import (
+    OPTIMIZERS,
+    as_kept,
+    blobs,
+    digits,
+    ends,
+    finals,
+    label,
+    recipe,
+    run,
+    same,
+    told,
+)
+from tests.sweeps.lab.training.driver import long_recipes
 
 CNN = {"net": "cnn", "channels": [4], "norm": "batch"}
 POLICY: dict[str, Any] = {
@@ -95,7 +107,7 @@ def test_a_state_belongs_to_its_recipes(tmp_path: Path) -> None:
 
 
 def test_a_state_that_is_not_whole_is_refused(tmp_path: Path) -> None:
-    """A session that is told so starts the pack anew; see `sweeps.lab.zoo.pack`."""
+    """A session that is told so starts the pack anew; see `landsweep.sweeps.lab.training_units.pack_run`."""
     recipes, data = [recipe(i, **POLICY) for i in range(2)], blobs()
     training = train_pack(recipes, data, backend="bmm")
     while training.step < 12:
@@ -111,7 +123,7 @@ def test_a_state_that_is_not_whole_is_refused(tmp_path: Path) -> None:
 
 def test_killed_and_started_again(tmp_path: Path) -> None:
     """SIGKILL wherever it strikes after a third of the steps; then to the end."""
-    command = [sys.executable, "-m", "tests.lab.packs.driver", str(tmp_path / "state")]
+    command = [sys.executable, "-m", "tests.sweeps.lab.training.driver", str(tmp_path / "state")]
     reached = 0
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None

@@ -7,7 +7,7 @@ import random
 
 import pytest
 
-from sweeps.lab.packs.roster import Roster
+from landsweep.sweeps.lab.training.roster import Roster
 
 SMALLEST = 8
 

@@ -10,12 +10,12 @@ import pytest
 from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
-from orchestrator.errors import SpecError
-from sweeps.lab.data import Data
-from sweeps.lab.packs import Ended, Evaluated, train_pack
-from sweeps.lab.recipe import Recipe
-from tests.lab.packs.cases import blobs, digits, ends, recipe, told
+from landsweep.orchestrator.errors import SpecError
+from landsweep.sweeps.lab.data import Data
+from landsweep.sweeps.lab.recipe import Recipe
+from landsweep.sweeps.lab.training import Ended, Evaluated, train_pack
 from tests.support.paths import GOLDEN
+from tests.sweeps.lab.training.cases import blobs, digits, ends, recipe, told
 
 STATES = GOLDEN / "states"
 POLICY: dict[str, Any] = {

@@ -14,14 +14,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from orchestrator.errors import SpecError
-from orchestrator.testing.kind_suite import run_example
-from sweeps.lab.data import Data
-from sweeps.lab.packs import Checkpoint, Ended, Evaluated, TrainingEvent, train_pack
-from sweeps.lab.recipe import Recipe
-from sweeps.lab.rig import MovableModule, state_arrays
-from sweeps.lab.zoo.audit import regenerate
-from sweeps.zoo import Zoo, ZooKind, ZooSpec
+from landsweep import Zoo
+from landsweep.orchestrator.errors import SpecError
+from landsweep.orchestrator.testing.kind_suite import run_example
+from landsweep.sweeps.lab.data import Data
+from landsweep.sweeps.lab.recipe import Recipe
+from landsweep.sweeps.lab.training import Checkpoint, Ended, Evaluated, TrainingEvent, train_pack
+from landsweep.sweeps.lab.weight_space.rig import MovableModule, state_arrays
+from landsweep.sweeps.zoo.audit import regenerate
+from landsweep.sweeps.zoo.kind import ZooKind, ZooSpec
 from tests.support.traps import LOOP_ONLY, PARTS, TRAPS, build
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # torch warns of what it can't stack, and of deprecated hooks

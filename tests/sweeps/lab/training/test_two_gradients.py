@@ -10,10 +10,10 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own convention
 from torch import nn
 
-from sweeps.lab.data import Data
-from sweeps.lab.packs.draws import order
-from sweeps.lab.recipe import Recipe
-from tests.lab.packs.cases import blobs, digits, distance, finals, recipe, run
+from landsweep.sweeps.lab.data import Data
+from landsweep.sweeps.lab.recipe import Recipe
+from landsweep.sweeps.lab.training.draws import order
+from tests.sweeps.lab.training.cases import blobs, digits, distance, finals, recipe, run
 
 CNN = {"net": "cnn", "channels": [4], "norm": "batch"}
 SAM = {"method": "sam", "learning_rate": 0.05, "momentum": 0.9, "rho": 0.1}

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 import pytest
 
-from orchestrator.axes import Value
-from orchestrator.unit import Keys, Unit
-from sweeps.lab.branch_queue import BranchQueue
+from landsweep.orchestrator.axes import Value
+from landsweep.orchestrator.unit import Keys, Unit
+from landsweep.sweeps.lab.training_units.branch_queue import BranchQueue
 
 KEYS = Keys("demo", 1, {})
 MAINS = [KEYS.unit({"group": g, "main": i}) for g in range(4) for i in range(3)]

@@ -9,12 +9,24 @@ from typing import Any
 import pytest
 from torch import Tensor
 
-from orchestrator.errors import SpecError
-from sweeps.lab.branch import Cooldown, branch
-from sweeps.lab.data import Data
-from sweeps.lab.packs import Beat, BranchPoint, Checkpoint, Evaluated, train_pack
-from sweeps.lab.recipe import Recipe
-from tests.lab.packs.cases import OPTIMIZERS, as_kept, blobs, digits, ends, finals, label, recipe, run, same, seen
+from landsweep.orchestrator.errors import SpecError
+from landsweep.sweeps.lab.data import Data
+from landsweep.sweeps.lab.recipe import Recipe
+from landsweep.sweeps.lab.training import Beat, BranchPoint, Checkpoint, Evaluated, train_pack
+from landsweep.sweeps.lab.training_units.cooldown import Cooldown, branch
+from tests.sweeps.lab.training.cases import (
+    OPTIMIZERS,
+    as_kept,
+    blobs,
+    digits,
+    ends,
+    finals,
+    label,
+    recipe,
+    run,
+    same,
+    seen,
+)
 
 CNN = {"net": "cnn", "channels": [4], "norm": "batch"}
 MAIN: dict[str, Any] = {

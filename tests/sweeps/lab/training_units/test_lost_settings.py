@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 
-from orchestrator.errors import SpecError
-from orchestrator.spec import parse
-from orchestrator.testing.kind_suite import planned
-from sweeps.lab.search.spec import SearchSpec
-from sweeps.lab.zoo.conflicts import refuse_lost_settings
-from sweeps.lab.zoo.zoo_recipes import ZooRecipes
-from sweeps.transfer import TransferKind
-from sweeps.zoo import ZooKind, ZooSpec
+from landsweep.orchestrator.errors import SpecError
+from landsweep.orchestrator.spec import parse
+from landsweep.orchestrator.testing.kind_suite import planned
+from landsweep.sweeps.lab.training_units.conflicts import refuse_lost_settings
+from landsweep.sweeps.search.spec import SearchSpec
+from landsweep.sweeps.transfer.kind import TransferKind
+from landsweep.sweeps.zoo.kind import ZooKind, ZooSpec
+from landsweep.sweeps.zoo.recipes import ZooRecipes
 
 RECIPE: dict[str, Any] = {"data": {"source": "digits"}, "net": {"net": "mlp", "hidden": [8, 8]}, "steps": 4}
 SCALES = {"net.init.scale": [1.0, 1.6]}

@@ -12,19 +12,19 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from orchestrator.arrays import Spoilt, has_digest, pack, unpack
-from orchestrator.artifacts import Artifacts
-from orchestrator.display import findings_text
-from orchestrator.kind import Workbench
-from orchestrator.ledger import Store, check_states
-from orchestrator.plan import planned
-from orchestrator.row import Outcome
-from orchestrator.run import run_sweep
-from orchestrator.site import Site
-from orchestrator.sweep import Sweep
-from orchestrator.testing.kind_suite import QuietWatch, metrics_of
-from sweeps.zoo import Zoo, ZooSpec
-from tests.lab.packs.cases import distance
+from landsweep import Zoo
+from landsweep.orchestrator.commands.display import findings_text
+from landsweep.orchestrator.kind import Workbench
+from landsweep.orchestrator.row import Outcome
+from landsweep.orchestrator.run.plan import planned
+from landsweep.orchestrator.run.start import run_sweep
+from landsweep.orchestrator.run.sweep import Sweep
+from landsweep.orchestrator.site import Site
+from landsweep.orchestrator.storage.arrays import Spoilt, has_digest, pack, unpack
+from landsweep.orchestrator.storage.artifacts import Artifacts
+from landsweep.orchestrator.storage.ledger import Store, check_states
+from landsweep.orchestrator.testing.kind_suite import QuietWatch, metrics_of
+from landsweep.sweeps.zoo.kind import ZooSpec
 from tests.support.damage import flip, swap
 from tests.support.paths import ROOT
 from tests.support.zoos import (
@@ -36,6 +36,7 @@ from tests.support.zoos import (
     resumed_packs,
     train_zoo,
 )
+from tests.sweeps.lab.training.cases import distance
 
 Harm = Callable[[list[Path]], None]
 

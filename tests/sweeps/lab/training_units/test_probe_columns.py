@@ -9,17 +9,17 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from orchestrator.errors import SpecError
-from orchestrator.report.parts import Table
-from orchestrator.site import Site
-from orchestrator.spec import parse
-from orchestrator.sweep import Sweep
-from orchestrator.testing.kind_suite import run_example
-from sweeps.lab.recipe import Recipe
-from sweeps.scaling import ScalingKind
-from sweeps.search import SearchKind, SearchSpec
-from sweeps.transfer import TransferKind, TransferSpec
-from sweeps.zoo import ZooKind, ZooSpec
+from landsweep.orchestrator.errors import SpecError
+from landsweep.orchestrator.report.parts import Table
+from landsweep.orchestrator.run.sweep import Sweep
+from landsweep.orchestrator.site import Site
+from landsweep.orchestrator.spec import parse
+from landsweep.orchestrator.testing.kind_suite import run_example
+from landsweep.sweeps.lab.recipe import Recipe
+from landsweep.sweeps.scaling.kind import ScalingKind
+from landsweep.sweeps.search.kind import SearchKind, SearchSpec
+from landsweep.sweeps.transfer.kind import TransferKind, TransferSpec
+from landsweep.sweeps.zoo.kind import ZooKind, ZooSpec
 
 PROBES = [{"probe": "sharpness", "first": 32}, {"probe": "logits"}, {"probe": "attention"}, {"probe": "activations"}]
 RECIPE: dict[str, Any] = {

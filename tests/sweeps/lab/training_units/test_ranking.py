@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pandas as pd
 
-from sweeps.lab.ranking import best_of_each
-from sweeps.lab.scaling.study import CELL
-from sweeps.scaling import ScalingKind
-from sweeps.transfer import TransferKind
+from landsweep.sweeps.lab.training_units.ranking import best_of_each
+from landsweep.sweeps.scaling.kind import ScalingKind
+from landsweep.sweeps.scaling.study import CELL
+from landsweep.sweeps.transfer.kind import TransferKind
 from tests.support.studies import study_spec
 
 

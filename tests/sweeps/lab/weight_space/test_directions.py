@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from orchestrator.errors import SpecError
-from sweeps.lab.directions import (
+from landsweep.orchestrator.errors import SpecError
+from landsweep.sweeps.lab.weight_space.directions import (
     GroupRule,
     RandomDirections,
     direction_table,

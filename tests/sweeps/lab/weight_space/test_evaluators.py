@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from orchestrator.errors import SpecError
-from sweeps.lab.batch_norm import reestimate
-from sweeps.lab.data import Data, OwnData, Split
-from sweeps.lab.evaluate import Evaluators, EvaluatorSpec, evaluator_columns
+from landsweep.orchestrator.errors import SpecError
+from landsweep.sweeps.lab.data import Data, OwnData, Split
+from landsweep.sweeps.lab.weight_space.batch_norm import reestimate
+from landsweep.sweeps.lab.weight_space.evaluators import Evaluators, EvaluatorSpec, evaluator_columns
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from sweeps.lab.space import Space
+from landsweep.sweeps.lab.weight_space.space import Space
 
 
 def random_like(tensors: dict[str, Tensor], seed: int) -> dict[str, Tensor]:

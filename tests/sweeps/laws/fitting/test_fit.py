@@ -10,17 +10,17 @@ import pandas as pd
 import pytest
 from scipy.stats import linregress
 
-from orchestrator.errors import UsageError
-from sweeps.lab.laws.allocation import allocation
-from sweeps.lab.laws.cases import Cases
-from sweeps.lab.laws.catalogue import law_named
-from sweeps.lab.laws.chinchilla import CHINCHILLA
-from sweeps.lab.laws.compare import comparison
-from sweeps.lab.laws.fit import fit, fit_cases
-from sweeps.lab.laws.objective import Objective, objective_named
-from sweeps.lab.laws.power import POWER, POWER_OFFSET
-from sweeps.lab.laws.record import load_fit, save_fit
-from sweeps.lab.laws.shown import fit_text
+from landsweep.orchestrator.errors import UsageError
+from landsweep.sweeps.laws.catalogue import law_named
+from landsweep.sweeps.laws.chinchilla import CHINCHILLA
+from landsweep.sweeps.laws.fitting.allocation import allocation
+from landsweep.sweeps.laws.fitting.compare import comparison
+from landsweep.sweeps.laws.fitting.fit import fit, fit_cases
+from landsweep.sweeps.laws.fitting.json_file import load_fit, save_fit
+from landsweep.sweeps.laws.fitting.objective import Objective, objective_named
+from landsweep.sweeps.laws.fitting.points import Cases
+from landsweep.sweeps.laws.fitting.text import fit_text
+from landsweep.sweeps.laws.power import POWER, POWER_OFFSET
 from tests.support.law_tables import TRUE, chinchilla_table, power_table
 
 

@@ -9,20 +9,20 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from orchestrator.errors import UsageError
-from sweeps.lab.laws.broken_power import BROKEN_POWER
-from sweeps.lab.laws.chinchilla import CHINCHILLA
-from sweeps.lab.laws.data_constrained import DATA_CONSTRAINED
-from sweeps.lab.laws.deceleration import DECELERATION
-from sweeps.lab.laws.fit import fit
-from sweeps.lab.laws.lack_of_fit import lack_of_fit
-from sweeps.lab.laws.loss_to_loss import LOSS_TO_LOSS
-from sweeps.lab.laws.multi_power import MULTI_POWER
-from sweeps.lab.laws.objective import objective_named
-from sweeps.lab.laws.power import POWER, POWER_OFFSET
-from sweeps.lab.laws.problem import Coordinates, Problem
-from sweeps.lab.laws.record import fields, restore
-from sweeps.lab.laws.shown import fit_text
+from landsweep.orchestrator.errors import UsageError
+from landsweep.sweeps.laws.broken_power import BROKEN_POWER
+from landsweep.sweeps.laws.chinchilla import CHINCHILLA
+from landsweep.sweeps.laws.data_constrained import DATA_CONSTRAINED
+from landsweep.sweeps.laws.deceleration import DECELERATION
+from landsweep.sweeps.laws.fitting.fit import fit
+from landsweep.sweeps.laws.fitting.json_file import fields, restore
+from landsweep.sweeps.laws.fitting.lack_of_fit import lack_of_fit
+from landsweep.sweeps.laws.fitting.objective import objective_named
+from landsweep.sweeps.laws.fitting.problem import Coordinates, Problem
+from landsweep.sweeps.laws.fitting.text import fit_text
+from landsweep.sweeps.laws.loss_to_loss import LOSS_TO_LOSS
+from landsweep.sweeps.laws.multi_power import MULTI_POWER
+from landsweep.sweeps.laws.power import POWER, POWER_OFFSET
 from tests.support.law_tables import chinchilla_table, power_table
 
 

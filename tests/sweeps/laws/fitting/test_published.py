@@ -7,12 +7,12 @@ import pandas as pd
 import pytest
 from scipy.optimize import minimize
 
-from sweeps.lab.laws.annealing import ANNEALING, areas
-from sweeps.lab.laws.chinchilla import CHINCHILLA
-from sweeps.lab.laws.fit import fit
-from sweeps.lab.laws.outcome import Fit
-from sweeps.lab.laws.power import POWER
-from tests.lab.laws.published import CHINCHILLA_COLUMNS, EXCLUDED, published, table
+from landsweep.sweeps.laws.annealing import ANNEALING, areas
+from landsweep.sweeps.laws.chinchilla import CHINCHILLA
+from landsweep.sweeps.laws.fitting.fit import fit
+from landsweep.sweeps.laws.fitting.fitted import Fit
+from landsweep.sweeps.laws.power import POWER
+from tests.sweeps.laws.fitting.published import CHINCHILLA_COLUMNS, EXCLUDED, published, table
 
 pytestmark = published
 HOFFMANN = np.array([1.69, 406.4, 410.7, 0.34, 0.28])  # arXiv 2203.15556, table A3

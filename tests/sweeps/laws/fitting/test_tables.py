@@ -13,14 +13,14 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from orchestrator.cli import app
-from orchestrator.errors import UsageError
-from sweeps.lab.laws.commands import register
-from sweeps.lab.laws.expressions import evaluate, split_assignments
-from sweeps.lab.laws.fit import fit
-from sweeps.lab.laws.power import POWER, POWER_OFFSET
-from sweeps.lab.laws.rules import chosen
-from sweeps.lab.laws.tables import read_table
+from landsweep.orchestrator.commands.cli import app
+from landsweep.orchestrator.errors import UsageError
+from landsweep.sweeps.laws.fitting.commands import register
+from landsweep.sweeps.laws.fitting.expressions import evaluate, split_assignments
+from landsweep.sweeps.laws.fitting.fit import fit
+from landsweep.sweeps.laws.fitting.rules import chosen
+from landsweep.sweeps.laws.fitting.tables import read_table
+from landsweep.sweeps.laws.power import POWER, POWER_OFFSET
 from tests.support.law_tables import chinchilla_table
 
 register(app)
@@ -289,7 +289,14 @@ def swept(tmp_path: Path) -> Path:
     (tmp_path / "s.yaml").write_text(
         "kind: function\nname: s\nfunction: of_mine:f\naxes: {x: [1, 2, 4, 8, 16, 32, 64]}\n"
     )
-    run = [sys.executable, "-c", "from orchestrator.cli import main; main()", "run", "s.yaml", "site.executor=local"]
+    run = [
+        sys.executable,
+        "-c",
+        "from landsweep.orchestrator.commands.cli import main; main()",
+        "run",
+        "s.yaml",
+        "site.executor=local",
+    ]
     done = subprocess.run(run, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode in (0, 1), done.stdout + done.stderr
     folder = next(tmp_path.rglob("sweep.json")).parent

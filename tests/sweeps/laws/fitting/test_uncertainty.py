@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from scipy.stats import t as student
 
-from sweeps.lab.laws.power import POWER
-from sweeps.lab.laws.uncertainty import Uncertainty
+from landsweep.sweeps.laws.fitting.uncertainty import Uncertainty
+from landsweep.sweeps.laws.power import POWER
 
 THETA = np.array([2.0, 0.5])
 NAMES = [p.name for p in POWER.parameters]

@@ -1,0 +1,35 @@
+"""Distributed sweeps for the science of neural-network training.
+
+Most of the work is done by the command `landsweep`; these names are for notebooks and scripts. Each is imported when it
+is asked for, so that `import landsweep` costs nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from landsweep.sweeps.lab.recipe import Recipe as Recipe
+    from landsweep.sweeps.lab.trained_models.reader import Zoo as Zoo
+    from landsweep.sweeps.lab.training.train import train_pack as train_pack
+    from landsweep.sweeps.laws.fitting.fit import fit as fit
+
+__all__ = ["Recipe", "Zoo", "fit", "train_pack"]
+
+_HOME = {
+    "Recipe": "landsweep.sweeps.lab.recipe",
+    "Zoo": "landsweep.sweeps.lab.trained_models.reader",
+    "fit": "landsweep.sweeps.laws.fitting.fit",
+    "train_pack": "landsweep.sweeps.lab.training.train",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,102 @@
+"""What is installed: one import name, with all files that the code reads, and no name of the user in its way."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from tests.support.paths import ROOT
+
+NAMES = ("orchestrator", "sweeps", "cluster")
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A wheel of the sources, built without a network."""
+    folder = tmp_path_factory.mktemp("wheel")
+    source = folder / "source"
+    source.mkdir()
+    for name in (*NAMES, "landsweep"):
+        shutil.copytree(ROOT / name, source / name, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy2(ROOT / name, source / name)
+    pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "-w", str(folder)]
+    subprocess.run([*pip, str(source)], check=True, capture_output=True)
+    return next(folder.glob("landsweep-*.whl"))
+
+
+def test_a_wheel_holds_one_package_with_every_file(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        names = set(archive.namelist())
+    tops = {name.split("/")[0] for name in names}
+    assert {top for top in tops if not top.endswith(".dist-info")} == {"landsweep"}
+    files = (path for name in NAMES for path in (ROOT / name).rglob("*") if path.is_file())
+    assert {f"landsweep/{path.relative_to(ROOT)}" for path in files if "__pycache__" not in path.parts} <= names
+    assert {"landsweep/__init__.py", "landsweep/py.typed"} <= names
+
+
+def test_what_is_unpacked_from_a_wheel_works_alone(wheel: Path, tmp_path: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(tmp_path / "site")
+    code = (
+        "import landsweep; assert landsweep.__file__.startswith(PLACE), landsweep.__file__\n"
+        "from landsweep.orchestrator.commands.cli import main\n"
+        "import sys; sys.argv = ['landsweep', 'plan', SPEC, '--site', 'local', 'site.tracking=off']\n"
+        "main()\n"
+    )
+    spec = tmp_path / "site/landsweep/sweeps/specs/function_minima.yaml"
+    head = f"PLACE, SPEC = {str(tmp_path / 'site')!r}, {str(spec)!r}\n"
+    done = subprocess.run(
+        [sys.executable, "-c", head + code],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(tmp_path / "site")},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "units" in done.stdout
+
+
+def test_public_names_are_imported_when_they_are_asked_for() -> None:
+    code = (
+        "import sys, landsweep\n"
+        "assert not {'torch', 'numpy', 'ray'} & set(sys.modules)\n"
+        "for name in landsweep.__all__: assert getattr(landsweep, name).__name__ == name\n"
+        "assert set(landsweep.__all__) <= set(dir(landsweep))\n"
+        "try: landsweep.nothing\n"
+        "except AttributeError as e: print(e)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "module 'landsweep' has no attribute 'nothing'\n"
+
+
+@pytest.mark.parametrize("as_package", [False, True], ids=["module", "package"])
+def test_names_of_the_users_folder_are_in_nobodys_way(tmp_path: Path, as_package: bool) -> None:
+    """`cluster.py`, `sweeps/` and the like are frequent in research code; ours stay ours, and so do theirs."""
+    for name in NAMES:
+        file = tmp_path / name / "__init__.py" if as_package else tmp_path / f"{name}.py"
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(f"OWNER = 'user'\ndef f(x): return {{'y': 2 * x, 'owner': '{name}'}}\n")
+    code = (
+        "import cluster, orchestrator, sweeps\n"
+        "from landsweep import Zoo, Recipe\n"
+        "from landsweep.cluster.launchers.slurm import Slurm\n"
+        "print(cluster.OWNER, orchestrator.OWNER, sweeps.OWNER, Zoo.__name__)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout == "user user user Zoo\n"
+    (tmp_path / "spec.yaml").write_text(
+        "kind: function\nname: theirs\nfunction: 'sweeps:f'\naxes: {x: [1, 2]}\ncolumns: {y: {}, owner: {type: text}}\n"
+    )
+    landsweep = str(Path(sys.executable).parent / "landsweep")
+    words = ["run", "spec.yaml", "--site", "local", "site.tracking=off", "--out", "results"]
+    done = subprocess.run([landsweep, *words], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    done = subprocess.run([landsweep, "verify", "results"], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
