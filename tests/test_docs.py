@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from importlib.metadata import entry_points
+from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -31,6 +32,15 @@ def test_no_link_is_dead(document: Path) -> None:
     for target in re.findall(r"\]\(([^)#\s]+)", document.read_text(encoding="utf-8")):
         if "://" not in target:
             assert (document.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda p: str(p.relative_to(ROOT)))
+def test_python_programs_that_it_names_are_there(document: Path) -> None:
+    text = document.read_text(encoding="utf-8")
+    for module in re.findall(r"python (?:-P )?-m ((?:landsweep|tests)[.\w]*)", text):
+        assert find_spec(module) is not None, module
+    for script in re.findall(r"python ([\w./-]+\.py)", text):
+        assert (ROOT / script).is_file() or "/" not in script, script
 
 
 @pytest.mark.parametrize(

@@ -50,6 +50,18 @@ def test_a_test_file_stands_alone(file: Path) -> None:
     )
 
 
+def test_modules_that_tests_and_scripts_import_are_there() -> None:
+    """A module that has moved is known here before the whole suite is collected."""
+    absent = set()
+    for file in [*TESTS.rglob("*.py"), *(ROOT / "docs").rglob("*.py")]:
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] in ("landsweep", "tests"):
+                place = ROOT / str(node.module).replace(".", "/")
+                if not (place.is_dir() or place.with_suffix(".py").is_file()):
+                    absent.add((file.relative_to(ROOT).as_posix(), node.module))
+    assert not absent
+
+
 @pytest.mark.parametrize(
     ("library", "home"),
     [

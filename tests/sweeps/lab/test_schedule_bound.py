@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import runpy
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,9 +12,9 @@ import pytest
 from pydantic import TypeAdapter
 
 from landsweep.orchestrator.errors import SpecError
-from landsweep.sweeps.lab.bound_figure import EVERY, SCHEDULES, STEPS, bound_picture
 from landsweep.sweeps.lab.schedule_bound import bound, bounds_along
 from landsweep.sweeps.lab.schedules import Schedule, ScheduleSpec
+from tests.support.paths import ROOT
 
 SHAPES: dict[str, dict[str, Any]] = {
     "constant": {"shape": "constant"},
@@ -123,8 +124,9 @@ def test_what_has_no_bound_is_refused(schedule: list[float], horizon: int, said:
 
 
 def test_the_picture_has_a_curve_for_each_schedule() -> None:
-    curves = {name: (0.1, np.linspace(2, 1, STEPS // EVERY)) for name in SCHEDULES}
-    theory, practice = bound_picture(curves).axes
+    script = runpy.run_path(str(ROOT / "docs/figures/schedule_bound.py"))
+    curves = {name: (0.1, np.linspace(2, 1, script["STEPS"] // script["EVERY"])) for name in script["SCHEDULES"]}
+    theory, practice = script["bound_picture"](curves).axes
     assert len(theory.lines) == len(practice.lines) == 4
     ends = {line.get_label(): line.get_ydata()[-1] for line in theory.lines}
     assert all(label.endswith(f"{end:.3f}") for label, end in ends.items())
