@@ -18,6 +18,7 @@ from landsweep.orchestrator.search.space import Dimension
 from landsweep.orchestrator.unit import Keys, Unit
 from landsweep.sweeps.lab.training_units.columns import trained_columns
 from landsweep.sweeps.lab.training_units.kind import PlannedPack, TrainedKind
+from landsweep.sweeps.search.checks import check_function, check_search
 from landsweep.sweeps.search.spec import SearchSpec
 from landsweep.sweeps.search.trials import TRIAL, TrialRecipes, recipes_by_pack
 
@@ -96,6 +97,9 @@ class SearchKind(TrainedKind[SearchSpec], Ranked[SearchSpec]):
             }
         )
 
+    def validate(self, spec: SearchSpec) -> None:
+        check_search(spec)
+
     def params(self, spec: SearchSpec) -> tuple[Column, ...]:
         columns = [Column(TRIAL, "number of the trial", type="int")]
         for d in spec.dimensions():
@@ -140,7 +144,7 @@ class SearchKind(TrainedKind[SearchSpec], Ranked[SearchSpec]):
             SpecError: parts of a recipe do not fit, or the function does not take its arguments.
         """
         if spec.recipe is None:
-            spec.check_function(bench.folder)
+            check_function(spec, bench.folder)
         else:
             super().check(spec, bench)
 
@@ -150,7 +154,7 @@ class SearchKind(TrainedKind[SearchSpec], Ranked[SearchSpec]):
         return FunctionTrials(spec, bench) if spec.recipe is None else RecipeTrials(spec, prepared, bench)
 
     def tracked(self, spec: SearchSpec, rows: pd.DataFrame) -> pd.DataFrame:
-        """Units by the first goal; pruned ones behind those that ran to their end."""
+        """Units by the first goal; pruned ones after those that ran to their end."""
         goal = spec.goals[0]
         if goal.metric not in rows:
             return rows
@@ -165,8 +169,8 @@ class SearchKind(TrainedKind[SearchSpec], Ranked[SearchSpec]):
 
 
 def _column(d: Dimension) -> Column:
-    told = f"setting {d.name}" + (f", where {', '.join(d.when)} is chosen so" if d.when else "")
+    doc = f"setting {d.name}" + (f", where {', '.join(d.when)} is chosen so" if d.when else "")
     if d.setting.choice is not None:
-        (found,) = param_columns({d.name: d.setting.options()}, {d.name: told})
-        return found
-    return Column(d.name, told, type="int" if d.setting.whole else "float")
+        (column,) = param_columns({d.name: d.setting.options()}, {d.name: doc})
+        return column
+    return Column(d.name, doc, type="int" if d.setting.whole else "float")

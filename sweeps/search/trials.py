@@ -5,14 +5,15 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 from landsweep.orchestrator.canonical import Value, decoded, plain
 from landsweep.orchestrator.errors import SpecError
-from landsweep.orchestrator.search.space import Dimension, Setting, flat, is_setting
+from landsweep.orchestrator.search.space import Dimension, Setting, is_setting
 from landsweep.sweeps.lab.recipe import Recipe
 from landsweep.sweeps.lab.training_units.conflicts import refuse_lost_settings, refuse_set_seed
 from landsweep.sweeps.lab.training_units.recipes import SEED, RecipeFields, Recipes, shorter_first
+from landsweep.sweeps.search.spec import SearchSpec
 
 __all__ = ["TRIAL", "Space", "TrialRecipes", "arguments", "recipes_by_pack", "trial_points"]
 
@@ -21,15 +22,6 @@ _TAGS = {"optimizer": "method", "schedule": "shape", "net": "net", "data": "sour
 _MOST_PACKS = 64  # that are timed before the search begins; further ones are timed where they come up
 
 Space = Mapping[str, Setting]
-
-
-class _Searched(Protocol):
-    """The part of a search's spec that its recipes are made from."""
-
-    @property
-    def recipe(self) -> Recipe | None: ...
-    @property
-    def space(self) -> Space: ...
 
 
 def _changes(space: Space, values: Mapping[str, Value]) -> dict[str, Any]:
@@ -59,41 +51,41 @@ def arguments(space: Space, values: Mapping[str, Value]) -> dict[str, Any]:
     Raises:
         SpecError: two settings give one argument.
     """
-    found: dict[str, Any] = {}
+    given: dict[str, Any] = {}
     for name, setting in space.items():
         if name in values:
-            own = _spread(name, name, setting, values)
-            if twice := sorted(found.keys() & own.keys()):
+            of_setting = _spread(name, name, setting, values)
+            if twice := sorted(given.keys() & of_setting.keys()):
                 raise SpecError(f"space.{name} gives the argument {twice[0]}, which another setting gives too")
-            found |= own
-    return found
+            given |= of_setting
+    return given
 
 
 def _spread(name: str, path: str, setting: Setting, values: Mapping[str, Value]) -> dict[str, Any]:
-    found: dict[str, Any] = {name: values[path]}
+    given: dict[str, Any] = {name: values[path]}
     if isinstance(setting.choice, Mapping):
         branch = str(values[path])
         for inner, value in setting.choice[branch].items():
             below = f"{path}.{branch}.{inner}"
             if not is_setting(value):
-                found[inner] = value
+                given[inner] = value
             elif below in values:
-                found |= _spread(inner, below, Setting.model_validate(value), values)
+                given |= _spread(inner, below, Setting.model_validate(value), values)
     elif setting.choice is not None:
-        found[name] = setting.chosen(values[path])
-    return found
+        given[name] = setting.chosen(values[path])
+    return given
 
 
 class TrialRecipes(Recipes):
     """Turns the params of a search's unit into its recipe.
 
     Args:
-        searched: the spec, with a recipe.
+        spec: of a search of a recipe.
     """
 
-    def __init__(self, searched: _Searched) -> None:
-        assert searched.recipe is not None, "a search of a function has no recipes"
-        self._base, self._space = RecipeFields(searched.recipe), searched.space
+    def __init__(self, spec: SearchSpec) -> None:
+        assert spec.recipe is not None, "a search of a function has no recipes"
+        self._base, self._space = RecipeFields(spec.recipe), spec.space
 
     def of(self, params: Mapping[str, Value], source: str = "recipe") -> Recipe:
         settings = {path: decoded(value) for path, value in self._settings(params).items()}
@@ -124,10 +116,11 @@ def trial_points(dimensions: Sequence[Dimension]) -> Iterator[tuple[str, dict[st
 
 
 def _forced(of: Mapping[str, Dimension], d: Dimension, value: Value) -> dict[str, Value]:
-    found = {d.name: value}
+    """The value of a setting, and of those that it depends on one value each with which it exists."""
+    values = {d.name: value}
     for parent, allowed in d.when.items():
-        found = {**_forced(of, of[parent], allowed[0]), **found}
-    return found
+        values = {**_forced(of, of[parent], allowed[0]), **values}
+    return values
 
 
 def _filled(dimensions: Sequence[Dimension], forced: Mapping[str, Value]) -> dict[str, Value]:
@@ -138,16 +131,16 @@ def _filled(dimensions: Sequence[Dimension], forced: Mapping[str, Value]) -> dic
     return values
 
 
-def recipes_by_pack(searched: _Searched) -> dict[str, Recipe]:
+def recipes_by_pack(spec: SearchSpec) -> dict[str, Recipe]:
     """A recipe for each pack key that the choices of a space lead to, as far as they are not too many."""
-    dimensions = flat(searched.space)
+    dimensions = spec.dimensions()
     choices = [d for d in dimensions if d.setting.choice is not None]
-    recipes, found = TrialRecipes(searched), dict[str, Recipe]()
+    recipes, by_pack = TrialRecipes(spec), dict[str, Recipe]()
     points = [values for _, values in trial_points(dimensions)]
     if math.prod(len(d.setting.edges()) for d in choices) <= _MOST_PACKS:
         for picked in itertools.product(*(d.setting.edges() for d in choices)):
             points.append(_filled(dimensions, dict(zip((d.name for d in choices), picked, strict=True))))
     for values in points:
         recipe = recipes.of(values)
-        found.setdefault(recipe.pack_key(), recipe)
-    return dict(itertools.islice(found.items(), _MOST_PACKS))
+        by_pack.setdefault(recipe.pack_key(), recipe)
+    return dict(itertools.islice(by_pack.items(), _MOST_PACKS))

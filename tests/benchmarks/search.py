@@ -40,7 +40,6 @@ from landsweep.orchestrator.run.start import run_sweep
 from landsweep.orchestrator.run.sweep import Sweep
 from landsweep.orchestrator.search import StudyPlanner
 from landsweep.orchestrator.site import Site
-from landsweep.orchestrator.spec import parse
 from landsweep.orchestrator.testing.kind_suite import QuietWatch
 from landsweep.sweeps.lab.data import Data
 from landsweep.sweeps.lab.recipe import Recipe
@@ -67,7 +66,7 @@ def spec(seed: int, trials: int) -> SearchSpec:
     recipe = {**RECIPE, "seed": seed}
     given: dict[str, Any] = {"name": "bench", "recipe": recipe, "space": space, "goals": [{"minimise": "test_loss"}]}
     given |= {"sampler": {"method": "tpe", "n_startup_trials": STARTUP}, "budget": {"units": trials}}
-    return parse(SearchSpec, {**given, "generation": GENERATION, "search_seed": seed}, "bench")
+    return SearchKind().parse({**given, "generation": GENERATION, "search_seed": seed}, "bench")
 
 
 class Watched(SearchKind):

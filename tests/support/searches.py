@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from landsweep.orchestrator.spec import parse
 from landsweep.sweeps.search.kind import SearchKind
 from landsweep.sweeps.search.spec import SearchSpec
 
@@ -45,7 +44,7 @@ def search_spec(**changes: Any) -> SearchSpec:
         "goals": [{"minimise": "test_loss"}],
         "budget": {"units": 16},
     }
-    return parse(SearchSpec, data | changes, "test").pinned(Path())
+    return KIND.parse(data | changes, "test").pinned(Path())
 
 
 def tiny_search(**changes: Any) -> SearchSpec:

@@ -9,6 +9,8 @@ import pytest
 
 from landsweep.orchestrator.errors import SpecError
 from landsweep.orchestrator.kind import Workbench
+from landsweep.orchestrator.site import Site
+from landsweep.orchestrator.testing.kind_suite import run_example
 from tests.support.searches import KIND, RATE, TINY_RECIPE, WALK, function_search, tiny_search
 
 
@@ -79,3 +81,24 @@ def test_functions_with_seeds_need_an_argument_for_them() -> None:
         function_search(seeds=2, seed_argument=None)
     with pytest.raises(SpecError, match="no metric 'lss'; there are loss"):
         function_search(columns={"loss": {}}, goals=[{"minimise": "lss"}])
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({"goals": ({"minimise": "seconds"},)}, "goals: seconds differs from run to run"),
+        (
+            {"enqueue": ({"optimizer.learning_rate": 9.0},)},
+            r"enqueue\.0\.optimizer\.learning_rate: 9\.0 can't be drawn",
+        ),
+        ({"seeds": 17}, r"budget\.units: 16 are not enough for one trial of 17 seeds"),
+    ],
+)
+def test_a_search_that_was_made_in_python_is_refused_before_its_folder_is_made(
+    changes: dict[str, Any], complaint: str, tmp_path: Path
+) -> None:
+    """Fields that do not fit together are refused by whoever runs a spec, also where no file was read."""
+    spec = type(tiny_search()).model_validate({**tiny_search().model_dump(), **changes})
+    with pytest.raises(SpecError, match=f"^{complaint}"):
+        run_example(KIND, spec, tmp_path / "sweep", Site(executor="local"))
+    assert not (tmp_path / "sweep").exists()

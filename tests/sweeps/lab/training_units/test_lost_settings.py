@@ -7,10 +7,9 @@ from typing import Any
 import pytest
 
 from landsweep.orchestrator.errors import SpecError
-from landsweep.orchestrator.spec import parse
 from landsweep.orchestrator.testing.kind_suite import planned
 from landsweep.sweeps.lab.training_units.conflicts import refuse_lost_settings
-from landsweep.sweeps.search.spec import SearchSpec
+from landsweep.sweeps.search.kind import SearchKind
 from landsweep.sweeps.transfer.kind import TransferKind
 from landsweep.sweeps.zoo.kind import ZooKind, ZooSpec
 from landsweep.sweeps.zoo.recipes import ZooRecipes
@@ -117,7 +116,7 @@ def test_a_field_inside_what_a_recipe_gives_may_be_swept_where_the_recipe_leaves
 def test_a_setting_that_another_one_of_a_search_overwrites_is_refused(space: dict[str, Any], message: str) -> None:
     fields = {"kind": "search", "name": "s", "goals": [{"minimise": "test_loss"}], "budget": {"units": 2}}
     with pytest.raises(SpecError, match=message):
-        parse(SearchSpec, {**fields, "recipe": RECIPE, "space": space}, "test")
+        SearchKind().parse({**fields, "recipe": RECIPE, "space": space}, "test")
 
 
 @pytest.mark.parametrize(
@@ -135,7 +134,7 @@ def test_an_argument_that_is_given_twice_is_refused(changes: dict[str, Any], mes
     fields = {"kind": "search", "name": "s", "goals": [{"minimise": "loss"}], "budget": {"units": 2}}
     function = {"function": "tests.support.searches:plain", "space": {"x": {"uniform": [0, 1]}}}
     with pytest.raises(SpecError, match=message):
-        parse(SearchSpec, {**fields, **function, **changes}, "test")
+        SearchKind().parse({**fields, **function, **changes}, "test")
 
 
 @pytest.mark.parametrize(
