@@ -7,13 +7,18 @@ from pathlib import Path
 
 import pytest
 
+from landsweep.orchestrator.callables import import_callable
 from landsweep.orchestrator.commands.publish import write_report
-from landsweep.orchestrator.errors import SweepMismatch
+from landsweep.orchestrator.errors import SweepMismatch, Untrusted
 from landsweep.orchestrator.kind import kind_named
 from landsweep.orchestrator.run.sweep import Sweep
 from landsweep.orchestrator.storage.ledger import Ledger, Store
+from landsweep.orchestrator.testing import mortality
 from landsweep.orchestrator.testing.kind_suite import metrics_of, run_example
+from landsweep.orchestrator.trust import reading
 from landsweep.orchestrator.unit import canonical
+from landsweep.sweeps.function import examples
+from landsweep.sweeps.function.kind import FunctionSpec
 from tests.support.paths import GOLDEN
 
 BEGUN = sorted((GOLDEN / "begun").iterdir())
@@ -32,12 +37,30 @@ def test_a_sweep_of_an_earlier_version_goes_on(begun: Path, tmp_path: Path) -> N
     after = metrics_of(tmp_path / "sweep")
     run_example(kind, spec, tmp_path / "alone")
     alone = metrics_of(tmp_path / "alone")
-    if not kind.planner(spec).adaptive:  # what a planner that listens proposes depends on the last bits of its rows
+    if not kind.planner(spec).adaptive:  # what an adaptive planner proposes depends on the last bits of its rows
         assert after.keys() == alone.keys()
     assert len(after) == len(alone)
     for key, row in before.items():
         assert canonical({name: after[key][name] for name in row}) == canonical(row), "a row of before is as it was"
     assert Ledger.open(Store.at(tmp_path / "sweep")).verify(list(after)).sound
+
+
+def test_a_function_that_has_moved_is_found_by_its_first_name(tmp_path: Path) -> None:
+    """The first name goes on working, also where nothing of a stranger's may be imported, and identifies the rows."""
+    shutil.copytree(GOLDEN / "begun/function", tmp_path / "sweep")
+    spec, now = Sweep.at(tmp_path / "sweep").spec, kind_named("function").example()
+    assert isinstance(spec, FunctionSpec) and isinstance(now, FunctionSpec)
+    assert spec.function == "sweeps.lab.functions:descend" != now.function
+    assert spec.fingerprint() == now.fingerprint()
+    with reading("results of a stranger"):
+        for name in ("descend", "no_op"):
+            assert import_callable(f"sweeps.lab.functions:{name}") is getattr(examples, name)
+        with pytest.raises(Untrusted, match=r"sweeps\.lab\.functions:np"):
+            import_callable("sweeps.lab.functions:np")
+    assert import_callable("orchestrator.testing.mortality:unit") is mortality.unit
+    run_example(kind_named("function"), spec, tmp_path / "sweep")
+    run_example(kind_named("function"), now, tmp_path / "alone")
+    assert metrics_of(tmp_path / "sweep") == metrics_of(tmp_path / "alone")
 
 
 def test_a_search_whose_flops_were_counted_otherwise_is_refused_and_can_still_be_read(tmp_path: Path) -> None:
