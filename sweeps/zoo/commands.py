@@ -44,7 +44,7 @@ def _regenerate(
     folder: Results,
     key: Annotated[str, typer.Argument(metavar="KEY", help="Of a model; its first digits are enough.")],
     backend: Annotated[
-        str | None, typer.Option("--backend", help="loop, vmap, bmm or compiled; by default the row's.")
+        str | None, typer.Option("--backend", help="How to compute it, such as loop; by default as the row says.")
     ] = None,
     device: Annotated[str, typer.Option("--device", help="cpu or cuda:0.")] = "cpu",
     trust: Annotated[

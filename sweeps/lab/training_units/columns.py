@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from landsweep.orchestrator.row import Column
 from landsweep.sweeps.lab.recipe import Recipe
+from landsweep.sweeps.lab.training.backends import BACKENDS
 
 __all__ = ["trained_columns"]
 
@@ -21,8 +22,9 @@ _OUTCOME = (
     Column("split", "part of the zoo itself, by seed: train, val or test", type="text"),
     Column("checkpoints", "labels of the weights that were kept, by step, separated by spaces", type="text"),
 )  # fmt: skip
+*_SOME, _LAST = BACKENDS
 _METERS = (
-    Column("backend", "how the pack was computed: loop, vmap, bmm or compiled", type="text", meter=True),
+    Column("backend", f"how the pack was computed: {', '.join(_SOME)} or {_LAST}", type="text", meter=True),
     Column("backend_note", "which faster back-end was passed over, and what it gets wrong", type="text", meter=True),
     Column("pack_size", "models that trained as one stacked computation", type="int", meter=True),
     Column("weights_file", "file with the weights", type="text", meter=True, checksum="weights_checksum"),

@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal, Self, TypeVar
+from typing import Annotated, Self, TypeVar
 
 from pydantic import Field
 
@@ -15,6 +15,7 @@ from landsweep.orchestrator.kind import Arrays, Preparation, ShowsTensors, Sweep
 from landsweep.orchestrator.report.parts import Table
 from landsweep.orchestrator.spec import IsLabel, Spec
 from landsweep.sweeps.lab.recipe import Recipe
+from landsweep.sweeps.lab.training.backends import BACKENDS, BackendName
 from landsweep.sweeps.lab.training_units.calibration import calibrated, calibrations, pack_named
 from landsweep.sweeps.lab.training_units.recipes import Recipes
 from landsweep.sweeps.lab.training_units.session import check_recipes
@@ -27,10 +28,11 @@ class TrainedSpec(Spec):
     """What the specs of all trained kinds have: a recipe, from which units are made, and how packs are computed."""
 
     recipe: Recipe | None = Field(None, description="what all units share")
-    backend: Annotated[Literal["auto", "loop", "vmap", "bmm", "compiled"], IsLabel()] = Field(
+    backend: Annotated[BackendName, IsLabel()] = Field(
         "auto",
-        description="how packs are computed; auto: the fastest of those that one worker times, which the rows name. "
-        "Back-ends agree within 1e-5 on stable runs; pin one for the same bits on every machine",
+        description=f"how packs are computed: {', '.join(BACKENDS)}, or auto: the fastest of those that one worker "
+        "times, which the rows name. Back-ends agree within 1e-5 on stable runs; pin one for the same bits on every "
+        "machine",
     )
 
     def pinned(self, folder: Path) -> Self:

@@ -19,6 +19,7 @@ from landsweep.sweeps.lab.losses import loss_name
 from landsweep.sweeps.lab.models import check_fit, parameter_count
 from landsweep.sweeps.lab.recipe import Recipe
 from landsweep.sweeps.lab.training import Choice, check_backend, prove_backend, suited
+from landsweep.sweeps.lab.training.backends import BACKENDS
 from landsweep.sweeps.lab.training.calendar import Calendar
 from landsweep.sweeps.lab.training_units.branching import Points
 from landsweep.sweeps.lab.training_units.calibration import Choices
@@ -86,7 +87,8 @@ def check_recipes(recipes: Iterable[Recipe], declared: Collection[str], backend:
         Calendar.of(recipe, samples)
         loss_name(recipe, data)
         check_backend(backend, recipe, data, bench.folder)
-        proved = "loop" if backend in ("auto", "compiled") else backend  # what is timed or compiled is proved there
+        # What `auto` times is proved when it is timed, and what compiles when it is compiled: that takes seconds.
+        proved = "loop" if backend == "auto" or BACKENDS[backend].compiles else backend
         prove_backend(proved, recipe, data, bench.device, bench.folder)
         metrics = [f"{s}_{m}" for s in evaluated for m in (("loss", "accuracy") if data.classes else ("loss",))]
         if (best := recipe.checkpoints.best) is not None and best not in metrics:

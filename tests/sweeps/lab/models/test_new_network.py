@@ -6,10 +6,6 @@ The package is copied, a file and a name are added to the copy, and a process of
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +18,7 @@ from landsweep.sweeps.lab.models.base import Net
 from landsweep.sweeps.lab.models.catalogue import families, networks
 from landsweep.sweeps.lab.models.resize import lacking, resized
 from landsweep.sweeps.lab.parametrization import Mup
-from tests.support.paths import ROOT
+from tests.support.copied import LANDSWEEP, copy_package, run_python
 
 FILE = '''
 """A residual network of linear layers."""
@@ -128,11 +124,11 @@ seeds: [0]
 
 @pytest.fixture(scope="module")
 def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a copy of `sweeps` that has one network more."""
+    """A folder with a copy of the package that has one network more."""
     folder = tmp_path_factory.mktemp("copy")
-    shutil.copytree(ROOT / "sweeps", folder / "sweeps", ignore=shutil.ignore_patterns("__pycache__"))
-    (folder / "sweeps/lab/models/tower.py").write_text(FILE)
-    catalogue = folder / "sweeps/lab/models/catalogue.py"
+    models = copy_package(folder) / "lab/models"
+    (models / "tower.py").write_text(FILE)
+    catalogue = models / "catalogue.py"
     text = catalogue.read_text()
     assert text.count("NetSpec = Annotated[Mlp |") == 1
     line = "from landsweep.sweeps.lab.models.tower import Tower\n\nNetSpec = Annotated[Tower | Mlp |"
@@ -141,17 +137,8 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def run(folder: Path, *arguments: str) -> str:
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join((str(folder), str(ROOT)))}
-    done = subprocess.run(
-        [sys.executable, *arguments], cwd=folder, env=environment, capture_output=True, text=True, timeout=120
-    )
-    assert not done.returncode, done.stderr
-    return done.stdout
-
-
 def test_it_is_resized_counted_parametrised_fitted_and_trained(copy: Path) -> None:
-    said: dict[str, Any] = json.loads(run(copy, "-c", USE))
+    said: dict[str, Any] = json.loads(run_python(copy, "-c", USE))
     assert said["resized"] == {"net": "tower", "width": 16, "depth": 5}
     assert said["counted"]
     assert said["roles"]["first.weight"] == ["input", False, False]
@@ -167,9 +154,8 @@ def test_it_is_resized_counted_parametrised_fitted_and_trained(copy: Path) -> No
 
 
 def test_it_runs_in_a_sweep(copy: Path) -> None:
-    landsweep = ("-c", "from landsweep.orchestrator.commands.cli import main; main()")
-    run(copy, *landsweep, "run", "towers.yaml", "--site", "local", "site.tracking=off")
-    assert "6/6 units (6 ok)" in run(copy, *landsweep, "status", "results/towers")
+    run_python(copy, *LANDSWEEP, "run", "towers.yaml", "--site", "local", "site.tracking=off")
+    assert "6/6 units (6 ok)" in run_python(copy, *LANDSWEEP, "status", "results/towers")
 
 
 def test_a_network_that_says_nothing_of_itself_has_one_size_and_is_counted_by_a_dry_run() -> None:
