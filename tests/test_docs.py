@@ -1,4 +1,4 @@
-"""What the documents say is true: links, commands, recipes, and the kind that CONTRIBUTING shows."""
+"""What the documents say is true: links, commands, shipped specs, and the kind that CONTRIBUTING shows."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from landsweep.orchestrator.testing import kind_suite
 from tests.support.paths import ROOT, SHIPPED_SPECS
 
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
-RECIPES = sorted(SHIPPED_SPECS.glob("*.yaml"))
+SPECS = sorted(SHIPPED_SPECS.glob("*.yaml"))
 for _entry in entry_points(group=COMMAND_GROUP):  # those that kinds bring
     _entry.load()(app)
 COMMANDS = typer.main.get_command(app)
@@ -52,14 +52,14 @@ def test_every_command_has_help_with_an_example_and_stands_in_the_readme(name: s
     assert f"landsweep {name}" in (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("recipe", RECIPES, ids=lambda p: p.stem)
-def test_every_recipe_is_valid_and_its_header_says_what_one_gets(recipe: Path) -> None:
-    kind, spec = load_spec(recipe)
-    assert spec.name == recipe.stem
+@pytest.mark.parametrize("file", SPECS, ids=lambda p: p.stem)
+def test_every_shipped_spec_is_valid_and_its_header_says_what_one_gets(file: Path) -> None:
+    kind, spec = load_spec(file)
+    assert spec.name == file.stem
     assert kind.planner(spec).ask(1)
-    text = recipe.read_text(encoding="utf-8")
+    text = file.read_text(encoding="utf-8")
     header = text[: text.index("kind:")]
-    for word in (f"landsweep run sweeps/specs/{recipe.name}", "cores", "see"):
+    for word in (f"landsweep run sweeps/specs/{file.name}", "cores", "see"):
         assert word in header, f"the header lacks {word!r}"
 
 

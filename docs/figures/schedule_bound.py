@@ -1,4 +1,7 @@
-"""The convex bound beside measured curves: `python docs/figures/schedule_bound.py FILE.png`, a minute on one core."""
+"""Draws the picture of docs/schedules.md: the convex bound beside measured curves.
+
+Command: python docs/figures/schedule_bound.py FILE.png. It takes about a minute on one core.
+"""
 
 from __future__ import annotations
 

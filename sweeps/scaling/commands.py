@@ -19,11 +19,11 @@ def register(app: typer.Typer) -> None:
 
 
 def _predict(
-    folder: Annotated[str, typer.Argument(metavar="DIR", help="Results of a study, a folder or URL.")],
-    flops: Annotated[list[float], typer.Option("--flops", help="Budget in FLOPs; may be given several times.")],
+    folder: Annotated[str, typer.Argument(metavar="DIR", help="Results of a scaling study, a path or URL.")],
+    flops: Annotated[list[float], typer.Option("--flops", help="Compute budget in FLOPs; may be given several times.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON with stable fields.")] = False,
 ) -> None:
-    """Say which size, how many tokens and what loss a study's fit holds best for a budget, with intervals."""
+    """Predict the best size, number of tokens and loss for a compute budget from a study's fit, with intervals."""
     from landsweep.sweeps.scaling.predict import predict
 
     prediction = predict(folder, flops)

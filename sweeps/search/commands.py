@@ -20,7 +20,7 @@ Results = Annotated[Path, typer.Argument(metavar="DIR", help="Results folder of 
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the command line."""
-    app.command("best", epilog="Example: landsweep best results/search_digits > recipe.yaml")(_best)
+    app.command("best", epilog="Example: landsweep best results/search_digits > best.yaml")(_best)
     app.command("study-export", epilog="Example: landsweep study-export results/search_digits --to sqlite:///study.db")(
         _export
     )
@@ -41,7 +41,9 @@ def _opened(folder: Path) -> Sweep:
 
 def _best(
     folder: Results,
-    trial: Annotated[int | None, typer.Option("--trial", help="This one instead of the best.")] = None,
+    trial: Annotated[
+        int | None, typer.Option("--trial", help="Number of a trial to print instead of the best one.")
+    ] = None,
 ) -> None:
     """Print the best settings as a spec that is ready to run."""
     from landsweep.sweeps.search.best import best_text
@@ -52,9 +54,9 @@ def _best(
 
 def _export(
     folder: Results,
-    to: Annotated[str, typer.Option("--to", help="A storage of Optuna, such as sqlite:///study.db.")],
+    to: Annotated[str, typer.Option("--to", help="URL of an Optuna storage, such as sqlite:///study.db.")],
 ) -> None:
-    """Write the trials that have ended to a storage of Optuna, for optuna-dashboard; twice is once."""
+    """Write finished trials to an Optuna storage, such as for optuna-dashboard; a second time adds only new ones."""
     from landsweep.orchestrator.search import StudyPlanner, write_study
     from landsweep.sweeps.search.kind import search_of
 
@@ -62,14 +64,14 @@ def _export(
     planner = sweep.planner()
     planner.ask(1)  # opens what the rows tell of
     assert isinstance(planner, StudyPlanner)
-    new, there = write_study(planner, search_of(sweep.spec), to, sweep.manifest["id"])  # type: ignore[arg-type]
-    typer.echo(f"{new} trials written; the study {one_line(sweep.spec.name)} in {to} has {there}")
+    new, total = write_study(planner, search_of(sweep.spec), to, sweep.manifest["id"])  # type: ignore[arg-type]
+    typer.echo(f"{new} trials written; the study {one_line(sweep.spec.name)} in {to} has {total}")
 
 
 def _points(
-    url: Annotated[str, typer.Argument(metavar="URL", help="A storage of Optuna.")],
+    url: Annotated[str, typer.Argument(metavar="URL", help="URL of an Optuna storage, such as sqlite:///study.db.")],
     study: Annotated[str, typer.Argument(metavar="STUDY", help="Name of a study in it.")],
-    best: Annotated[int, typer.Option("--best", min=1, help="So many of its best trials.")] = 5,
+    best: Annotated[int, typer.Option("--best", min=1, help="How many of its best trials to print.")] = 5,
 ) -> None:
     """Print the best trials of any Optuna study as start points: the field `enqueue` of a search."""
     from landsweep.orchestrator.reading import write_yaml

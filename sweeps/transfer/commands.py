@@ -23,16 +23,18 @@ def _transfer_table(
         str, typer.Argument(metavar="TABLE", help="Any table that `landsweep fit` reads, or a sweep's folder.")
     ],
     rate: Annotated[str, typer.Option("--rate", help="Column of the learning rate.")] = "learning_rate",
-    over: Annotated[str, typer.Option("--over", help="Column of the size: width, depth, steps, batch size.")] = "width",
+    over: Annotated[
+        str, typer.Option("--over", help="Column of the size: width, depth, steps or batch size.")
+    ] = "width",
     loss: Annotated[str, typer.Option("--loss", help="Column of the loss.")] = "loss",
     seed: Annotated[str | None, typer.Option("--seed", help="Column of the seed, if there are several.")] = None,
-    by: Annotated[str | None, typer.Option("--by", help="Column: judged apart for each of its values.")] = None,
+    by: Annotated[str | None, typer.Option("--by", help="Column; each of its values is analysed separately.")] = None,
     exclude: Annotated[
         list[str] | None, typer.Option("--exclude", help="Rule: rows to leave out, such as 'width < 64'.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON with stable fields.")] = False,
 ) -> None:
-    """Whether the best learning rate carries over between sizes: optima, drift and the cost of carrying it over."""
+    """Analyse whether the best learning rate carries over between sizes: optima, drift, cost of carrying it over."""
     from landsweep.sweeps.laws.fitting.options import parts
     from landsweep.sweeps.laws.fitting.rules import chosen_by_any
     from landsweep.sweeps.laws.fitting.tables import read_table

@@ -26,7 +26,7 @@ def register(app: typer.Typer) -> None:
 def _card(
     folder: Results,
     to: Annotated[
-        Path | None, typer.Option("--to", help="Where to write; by default DIR/card; needed for a URL.")
+        Path | None, typer.Option("--to", help="Folder to write to; by default DIR/card. Required if DIR is a URL.")
     ] = None,
 ) -> None:
     """Write the zoo's dataset card: README.md and card.html with figures."""
@@ -35,20 +35,20 @@ def _card(
 
     zoo = Zoo(folder)
     if to is None and zoo.files.folder is None:
-        raise UsageError(f"{folder} is no folder of this machine: say with --to where the card is to be written")
+        raise UsageError(f"{folder} is not a local folder: give --to FOLDER, where the card is written")
     for path in write_card(zoo, to or folder_in(Path(folder), "card")):
         typer.echo(f"card: {path}")
 
 
 def _regenerate(
     folder: Results,
-    key: Annotated[str, typer.Argument(metavar="KEY", help="Of a model; its first digits are enough.")],
+    key: Annotated[str, typer.Argument(metavar="KEY", help="Key of a model; its first digits are enough.")],
     backend: Annotated[
-        str | None, typer.Option("--backend", help="How to compute it, such as loop; by default as the row says.")
+        str | None, typer.Option("--backend", help="Back-end to train with, such as loop; by default that of its row.")
     ] = None,
     device: Annotated[str, typer.Option("--device", help="cpu or cuda:0.")] = "cpu",
     trust: Annotated[
-        bool, typer.Option("--trust", help="Run code that DIR names, though this user did not train the zoo here.")
+        bool, typer.Option("--trust", help="Let code run that DIR names, though you did not train this zoo here.")
     ] = False,
 ) -> None:
     """Train one model again, alone, from its row, and compare the weights of all checkpoints."""
@@ -63,12 +63,12 @@ def _regenerate(
 
 def _export(
     folder: Results,
-    to: Annotated[Path, typer.Option("--to", help="A new folder.")],
+    to: Annotated[Path, typer.Option("--to", help="Folder to create.")],
     per_model: Annotated[
-        bool, typer.Option("--per-model", help="One file per model and checkpoint, instead of stacked ones.")
+        bool, typer.Option("--per-model", help="Write one file per model and checkpoint, not stacked ones.")
     ] = False,
 ) -> None:
-    """Write the zoo as a folder that can be published: Parquet, safetensors, README card."""
+    """Write the zoo as a folder that can be published: Parquet, safetensors and a README card."""
     from landsweep.sweeps.lab.trained_models.reader import Zoo
     from landsweep.sweeps.zoo.export import export_zoo
 

@@ -30,7 +30,7 @@ def block(document: str, start: str) -> Block:
 
 
 def type_lines(lines: list[str], folder: Path, **more: list[str]) -> list[subprocess.CompletedProcess[str]]:
-    """Type `landsweep` lines in a folder that has the recipes; `more` holds words added to a subcommand."""
+    """Type `landsweep` lines in a folder that has the shipped specs; `more` holds words added to a subcommand."""
     if not (folder / "sweeps").exists():
         (folder / "sweeps").symlink_to(ROOT / "sweeps")
     words = [shlex.split(line)[1:] for line in lines if line.startswith("landsweep ")]

@@ -151,7 +151,7 @@ HOW: dict[str, SpecBlock | Commands | Python | Site | Listing | Elsewhere] = {
     "README.md: make demo": Elsewhere(".ci/run", "every run of CI types both commands on a clean checkout"),
     "README.md: kind: landscape": SpecBlock(LANDSCAPE_SMALL),
     "README.md: kind: function": SpecBlock(),
-    "README.md: from landsweep.sweeps.zoo.kind import Zoo": Python(ZOO_HYPER, "len(x) == 1210 and 0 <= y <= 1"),
+    "README.md: from landsweep import Zoo": Python(ZOO_HYPER, "len(x) == 1210 and 0 <= y <= 1"),
     "README.md: space:": SpecBlock(["budget.units=8", "generation=4"], SEARCH),
     "README.md: kind: transfer": SpecBlock(
         ["values=[64,128]", "rates={log2: [-6, -2, 3]}", "seeds={range: 1}"], {"recipe": {**DIGITS, "steps": 10}}
@@ -170,6 +170,9 @@ HOW: dict[str, SpecBlock | Commands | Python | Site | Listing | Elsewhere] = {
     "CONTRIBUTING.md: class TestCoin(KindSuite):": Elsewhere(
         "tests/test_docs.py::test_the_kind_in_contributing_passes_the_suite", "the same suite, called there"
     ),
+    "docs/architecture.md:                     landsweep/": Elsewhere(
+        "tests/test_architecture.py::test_the_picture_names_every_room", "a picture of the folders"
+    ),
     f"docs/clusters.md: landsweep submit {LANDSCAPE}": Elsewhere(
         f"{CLUSTER}::test_the_commands_of_the_page_on_clusters", "wants a Slurm"
     ),
@@ -178,12 +181,15 @@ HOW: dict[str, SpecBlock | Commands | Python | Site | Listing | Elsewhere] = {
         "tests/cluster/drill/test_drill.py::test_a_drill_through_slurm_kills_the_driver_from_inside_and_a_node",
         "a Slurm",
     ),
+    "docs/landscapes.md: kind: landscape\nname: sources": SpecBlock(
+        shows="set(rows.model) == {'trained', 'untrained'}"
+    ),
     "docs/landscapes.md: landsweep plan SPEC --tensors": Commands(replaced={"SPEC": LANDSCAPE}, says="filter"),
     "docs/landscapes.md: import torch": Python(shows="rings()['train'][0].shape == (200, 2)"),
     "docs/landscapes.md: kind: landscape\nname: rings": SpecBlock(
         shows="(rows.test_accuracy[rows.x == 0] > 0.8).all() and (rows.margin_loss[rows.x == 0] < 0).all()"
     ),
-    "docs/laws.md: from landsweep.sweeps.laws.chinchilla": Python(shows="'alpha' in set(found.parameters()['name'])"),
+    "docs/laws.md: from landsweep import fit": Python(shows="'alpha' in set(fitted.parameters()['name'])"),
     "docs/optimizers.md: optimizer:": SpecBlock((), ZOO, inside="recipe"),
     "docs/reports.md: DIR/report/": Listing({LANDSCAPE: LANDSCAPE_SMALL, **TRANSFER}),
     "docs/reports.md: repeats: [start]": SpecBlock((), RESTARTS),
@@ -240,5 +246,5 @@ HOW: dict[str, SpecBlock | Commands | Python | Site | Listing | Elsewhere] = {
     ZOO_MINE: SpecBlock(ZOO_SMALL),
     "docs/zoo.md: kind: zoo\nname: rings": SpecBlock(shows="len(rows) == 4 and rows.test_accuracy.max() > 0.8"),
     "docs/zoo.md: landsweep regenerate": Commands(runs={ZOO_MINE: ZOO_SMALL}, replaced={"KEY": "KEY"}, says="equal"),
-    "docs/zoo.md: from landsweep.sweeps.zoo.kind import Zoo": Python({ZOO_MINE: ZOO_SMALL}, "len(good) > 0"),
+    "docs/zoo.md: from landsweep import Zoo": Python({ZOO_MINE: ZOO_SMALL}, "len(good) > 0"),
 }

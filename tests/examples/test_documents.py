@@ -70,7 +70,7 @@ def say(*words: str) -> str:
 
 @contextmanager
 def user_folder(folder: Path) -> Iterator[None]:
-    """What a user has who types the examples: the recipes, a script of their own, a table of runs."""
+    """What a user has who types the examples: the shipped specs, a script of their own, a table of runs."""
     (folder / "sweeps").symlink_to(ROOT / "sweeps")
     (folder / "my_script.py").write_text(SCRIPT, encoding="utf-8")
     mine = next(block for block in BLOCKS if key_of(block) == OWN_MODULE)
@@ -124,7 +124,7 @@ def shelf(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def prepare(runs: Mapping[str, Sequence[str]], shelf: Path) -> list[str]:
-    """Results that an example reads: of recipes, or of blocks that stand before it."""
+    """Results that an example reads: of shipped specs, or of blocks that stand before it."""
     folders = []
     for spec, changes in runs.items():
         shelved = shelf / digest([spec, *changes])

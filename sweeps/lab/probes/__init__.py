@@ -5,7 +5,7 @@ Their values go into the series, and the last ones into the rows, where a probe 
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, get_args
 
 from pydantic import Field
 
@@ -31,5 +31,6 @@ __all__ = [
 ProbeSpec = Annotated[Activations | Attention | Logits | Sharpness, Field(discriminator="probe")]
 """A probe; told apart by `probe`: activations, attention, logits or sharpness."""
 
-MEASURED = tuple(name for probe in (Activations, Attention, Logits, Sharpness) for name in probe.measures)
+_PROBES: tuple[type[Probe], ...] = get_args(get_args(ProbeSpec)[0])
+MEASURED = tuple(name for probe in _PROBES for name in probe.measures)
 """Names of all values that a probe can add to the rows."""

@@ -16,7 +16,7 @@ from tests.cluster.slurm import LocalSlurm, until
 from tests.support.cli import command
 from tests.support.paths import SHIPPED_SPECS
 
-RECIPE = str(SHIPPED_SPECS / "landscape_skip.yaml")
+SPEC = str(SHIPPED_SPECS / "landscape_skip.yaml")
 SMALL = [
     *(f"models.{name}.{change}" for name in ("skip", "noskip") for change in ("train.epochs=1", "depth=14")),
     *("axes.x.linear=[-1,1,21]", "axes.y.linear=[-1,1,21]", "name=same"),
@@ -37,15 +37,15 @@ def site(folder: Path, name: str, launcher: dict[str, Any]) -> list[str]:
 def test_one_spec_gives_the_same_rows_here_as_a_ray_job_and_on_slurm_with_a_dead_node(
     slurm: LocalSlurm, dashboard: RayCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    command("run", RECIPE, *SMALL, "--site", "local", "site.tracking=off", "--out", "results/here", cwd=tmp_path)
+    command("run", SPEC, *SMALL, "--site", "local", "site.tracking=off", "--out", "results/here", cwd=tmp_path)
 
     rayjobs = {"type": "rayjobs", "address": dashboard.url, "shared": True, "python": sys.executable}
     with monkeypatch.context() as at_dashboard:
         dashboard.admit(at_dashboard)
-        words = ["submit", RECIPE, *SMALL, *site(tmp_path, "rayjobs", rayjobs), "--out", "results/ray", "--follow"]
+        words = ["submit", SPEC, *SMALL, *site(tmp_path, "rayjobs", rayjobs), "--out", "results/ray", "--follow"]
         command(*words, cwd=tmp_path)
 
-    words = ["submit", RECIPE, *SMALL, *site(tmp_path, "slurm", SLURM_SITE["launcher"]), "--out", "results/slurm"]
+    words = ["submit", SPEC, *SMALL, *site(tmp_path, "slurm", SLURM_SITE["launcher"]), "--out", "results/slurm"]
     command(*words, cwd=tmp_path)
     until("both nodes work", lambda: sweep_status(tmp_path, "slurm")["workers"] == 2, 300)
     until("points have come", lambda: sweep_status(tmp_path, "slurm")["done"] > 20, 300)

@@ -354,7 +354,7 @@ def test_a_zoo_is_read_from_its_url(bucket_url: str, tmp_path: Path, monkeypatch
     run = ["--reevaluate", "2"]
     assert "all as in their rows" in command("verify", bucket_url, *run, cwd=tmp_path).stdout
     assert "the same bits" in command("regenerate", bucket_url, there.keys[0], cwd=tmp_path).stdout
-    assert "say with --to" in command("zoo-card", bucket_url, cwd=tmp_path, check=2).stderr
+    assert "give --to FOLDER" in command("zoo-card", bucket_url, cwd=tmp_path, check=2).stderr
     command("zoo-export", bucket_url, "--to", "exported", cwd=tmp_path)
     assert len(Zoo(tmp_path / "exported")) == len(here)
     file = there.rows["weights_file"].iloc[0]

@@ -318,9 +318,9 @@ def test_meaning_of_columns_and_growing_axes_keep_the_keys_but_another_version_d
     assert not set(keys(version=2)) & set(keys())
 
 
-def test_the_example_and_the_recipe_run(tmp_path: Path) -> None:
-    recipe = parse(FunctionSpec, read_yaml(SHIPPED_SPECS / "function_minima.yaml"), "recipe")
-    for spec in (KIND.example(), recipe):
+def test_the_example_and_the_shipped_spec_run(tmp_path: Path) -> None:
+    shipped = parse(FunctionSpec, read_yaml(SHIPPED_SPECS / "function_minima.yaml"), "spec")
+    for spec in (KIND.example(), shipped):
         KIND.check(spec, Workbench(folder=tmp_path))
         units = KIND.planner(spec).ask(8)
         outcomes = list(KIND.open(spec, {}, Workbench(folder=tmp_path)).evaluate(units))

@@ -283,7 +283,7 @@ def test_a_killed_study_goes_on_and_ends_with_the_same_rows(study: dict[str, Any
 
 
 @pytest.mark.slow
-def test_the_recipe_on_a_markov_source_finds_the_entropy_and_foretells_a_larger_run(tmp_path: Path) -> None:
+def test_the_study_on_a_markov_source_finds_the_entropy_and_predicts_a_larger_run(tmp_path: Path) -> None:
     kind, spec = load_spec(SHIPPED_SPECS / "scaling_markov.yaml", ["bootstrap=200"])
     assert run_example(kind, spec, tmp_path).counts == {"ok": 39}
     rows = Sweep.at(tmp_path).rows()

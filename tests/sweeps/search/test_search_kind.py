@@ -217,7 +217,7 @@ def test_the_best_settings_are_a_spec_that_runs_and_gives_the_same_numbers(tmp_p
     rows = rows_of(spec, tmp_path / "search")
     means = rows[rows["status"] == "ok"].groupby("trial")["test_loss"].agg(["mean", "count"])
     best = int(means[means["count"] == 2]["mean"].idxmin())
-    file = tmp_path / "recipe.yaml"
+    file = tmp_path / "best.yaml"
     command = [Path(sys.executable).parent / "landsweep"]
     file.write_text(
         subprocess.run([*command, "best", str(tmp_path / "search")], capture_output=True, text=True, check=True).stdout

@@ -42,12 +42,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("recipe", "models"),
+    ("name", "models"),
     [("zoo_phase_resnet18_cifar10", 192), ("zoo_taxonomy_resnet18_cifar10", 845), ("zoo_mnist_hyper_2022", 2560),
      ("zoo_small_cnn_mnist", 30_000), ("zoo_digits_hyper", 1024), ("zoo_digits_phase", 245)],
 )  # fmt: skip
-def test_published_grids_have_the_published_counts(recipe: str, models: int) -> None:
-    kind, spec = load_spec(SHIPPED_SPECS / f"{recipe}.yaml")
+def test_published_grids_have_the_published_counts(name: str, models: int) -> None:
+    kind, spec = load_spec(SHIPPED_SPECS / f"{name}.yaml")
     assert kind.planner(spec).total == models
     if models < 10_000:
         assert len({u.key for u in planned(kind, spec)}) == models
