@@ -28,8 +28,11 @@ def export_zoo(zoo: Zoo, to: Path, *, per_model: bool = False) -> int:
     `sweep.json` and `rows/models.parquet` say what there is, `series/series.parquet` how it was trained, `weights/`
     holds the stacked files, or `models/KEY/LABEL.safetensors` a plain state dict each. README.md is the card.
 
+    Stacked files are copied whole: of a selection they may hold weights of other models too, which no row names.
+    `per_model` writes those of the selection alone.
+
     Args:
-        zoo: a sweep's.
+        zoo: a sweep's, or a selection of its models.
         to: a folder that is new or empty.
         per_model: one file per model and checkpoint.
 

@@ -12,6 +12,7 @@ import pandas as pd
 from torch import Tensor, nn
 
 from landsweep.orchestrator.errors import UsageError
+from landsweep.orchestrator.kind import kind_named
 from landsweep.orchestrator.notes import is_own
 from landsweep.orchestrator.storage.artifacts import Artifacts
 from landsweep.orchestrator.storage.inside import check_names
@@ -22,6 +23,7 @@ from landsweep.sweeps.lab.checkpoints.source import Shape, Stacked, WeightSource
 from landsweep.sweeps.lab.trained_models.architecture import Architecture
 from landsweep.sweeps.lab.trained_models.rebuild import Rebuilder
 from landsweep.sweeps.lab.trained_models.small_cnn_zoo import SmallCnnSource, read_small_cnn_zoo
+from landsweep.sweeps.lab.training_units.kind import TrainedKind
 
 if TYPE_CHECKING:
     from landsweep.sweeps.lab.recipe import Recipe
@@ -57,9 +59,7 @@ class ModelFiles:
         if "sweep.json" in names:
             self.head = json_object(self.files.read("sweep.json"), f"{where}/sweep.json")
             _check_head(self.head, str(where))
-            if self.head.get("kind") != "zoo":
-                raise UsageError(f"{where} holds a sweep of the kind {self.head.get('kind')!r}, not a zoo")
-            self.rows = _sweep_rows(self.files, self.head)
+            self.rows = _sweep_rows(self.files, self.head, Rebuilder(self.head))
             self._source = Stacked(self.files)
         elif "metrics.csv.gz" in names and self.files.folder is not None:
             self.rows, self._source = read_small_cnn_zoo(self.files.folder)
@@ -143,13 +143,22 @@ class ModelFiles:
 
 
 def _check_head(head: Mapping[str, Any], where: str) -> None:
-    """Refuse a `sweep.json` whose fields are not of their types; an export lacks some."""
+    """Refuse a `sweep.json` with fields of wrong types, or of a sweep that trained no models; an export lacks some.
+
+    Raises:
+        UsageError: says what is wrong, and of what kind the sweep is.
+    """
     if "spec" not in head:
         raise UsageError(f"{where}/sweep.json is damaged: it has no spec; restore it")
     types = {"kind": str, "name": str, "spec": dict, "folder": str, "versions": dict}
     for name, kind in types.items():
         if not isinstance(head.get(name, kind()), kind):
             raise UsageError(f"{where}/sweep.json is damaged: {name} is no {kind.__name__}; restore it")
+    kind_name = str(head.get("kind"))
+    if not isinstance(kind_named(kind_name), TrainedKind):
+        raise UsageError(f"{where} holds a sweep of the kind {kind_name!r}, whose units are no trained models")
+    if head["spec"].get("recipe") is None:
+        raise UsageError(f"{where} holds a sweep of the kind {kind_name!r} without a recipe, so it trained no models")
 
 
 def _tables(files: Artifacts, folder: str) -> Iterator[pd.DataFrame]:
@@ -162,7 +171,7 @@ def _tables(files: Artifacts, folder: str) -> Iterator[pd.DataFrame]:
                 raise UsageError(f"{files.where}/{folder}/{name} is no table that can be read: {reason}") from e
 
 
-def _sweep_rows(files: Artifacts, head: Mapping[str, Any]) -> pd.DataFrame:
+def _sweep_rows(files: Artifacts, head: Mapping[str, Any], rebuilder: Rebuilder) -> pd.DataFrame:
     """All rows, sorted by what was swept; of rows that a merge has copied, one."""
     parts = [p for p in _tables(files, "rows") if len(p)]
     if not parts:
@@ -172,5 +181,7 @@ def _sweep_rows(files: Artifacts, head: Mapping[str, Any]) -> pd.DataFrame:
     spec = head["spec"]
     drawn = (spec.get("samples") or {}).get("draw", {})
     swept = [p.removeprefix("recipe.") for p in (*spec.get("axes", {}), "sample", *drawn, "seed")]
-    order = [c for c in ("recipe", *swept) if c in rows]
+    if "axes" not in spec:  # other kinds than zoos: what they sweep is not written in their specs by name
+        swept = list(rebuilder.params)
+    order = [c for c in dict.fromkeys(("recipe", *swept)) if c in rows]
     return rows.sort_values([*order, "key"], kind="stable").reset_index(drop=True)

@@ -37,7 +37,9 @@ _SHOWN = 3  # keys in a message
 
 
 class Zoo:
-    """A zoo, or some of its models: results of a sweep, an exported folder, or a published small CNN zoo.
+    """Trained models: of a zoo, a search, a transfer or a scaling sweep, of an exported folder or a small CNN zoo.
+
+    A zoo keeps the weights of all its models; other sweeps keep those that `recipe.checkpoints` asked for.
 
     Attributes:
         models: the open files, which all selections of a zoo share.
@@ -52,7 +54,7 @@ class Zoo:
             trained in this place it may anyway.
 
     Raises:
-        UsageError: there is no zoo.
+        UsageError: there is no zoo, or a sweep that trained no models.
     """
 
     def __init__(
@@ -119,8 +121,9 @@ class Zoo:
         return self.select(self.rows["split"] == name)
 
     def series(self) -> pd.DataFrame:
-        """Evaluations during training of all the zoo's models: key, step, metric, value."""
-        return self.models.series()
+        """Evaluations during training of these models: key, step, metric, value."""
+        series = self.models.series()
+        return series[series["key"].isin(self.rows["key"])].reset_index(drop=True)
 
     def recipe(self, key: str) -> Recipe:
         """The recipe of a model, as `Member.recipe` gives it."""
