@@ -21,7 +21,7 @@ from landsweep.sweeps.lab.training.habits import habits_of
 from landsweep.sweeps.lab.training.samples import Samples
 from landsweep.sweeps.lab.training.stack import Stack
 
-__all__ = ["Assembly", "assemble", "dtype_of", "module_of"]
+__all__ = ["Assembly", "assemble", "dtype_of", "layers_of", "module_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +75,13 @@ def dtype_of(recipe: Recipe) -> torch.dtype:
 def module_of(recipe: Recipe, data: Data, base: Path) -> nn.Module:
     """A recipe's network with masks for dropout."""
     return with_masks(recipe.build(data.shape, data.outputs, base).to(dtype_of(recipe)))
+
+
+def layers_of(recipe: Recipe, data: Data, base: Path) -> nn.Module:
+    """The same for questions about layers, names and shapes: only a network of the user's own code gets weights."""
+    if recipe.net.own_code:
+        return module_of(recipe, data, base)
+    return with_masks(recipe.net.skeleton(data.shape, data.outputs))
 
 
 def _modules(recipes: Sequence[Recipe], data: Data, base: Path, *, alone: bool) -> list[nn.Module]:

@@ -12,7 +12,7 @@ import torch
 from landsweep.sweeps.lab.data import Data
 from landsweep.sweeps.lab.optim import NamedClass
 from landsweep.sweeps.lab.recipe import Recipe
-from landsweep.sweeps.lab.training.assembly import assemble, module_of
+from landsweep.sweeps.lab.training.assembly import assemble, layers_of
 from landsweep.sweeps.lab.training.backends import BACKENDS, Backend, Loop
 from landsweep.sweeps.lab.training.calendar import Calendar
 from landsweep.sweeps.lab.training.proof import PackFacts, disagreement, exact_rows, facts
@@ -112,7 +112,7 @@ def suited(backend: str, recipes: Sequence[Recipe], data: Data, device: str = "c
 
 def _timed(recipe: Recipe, data: Data, device: str, base: Path) -> Choice:
     """The first choice that computes what the network itself does, of the most special back-end that serves it."""
-    module = module_of(recipe, data, base)
+    layers = layers_of(recipe, data, base)
     passed_over: dict[str, str] = {}
 
     def time_steps(name: str, size: int, steps: int) -> float:
@@ -128,7 +128,7 @@ def _timed(recipe: Recipe, data: Data, device: str, base: Path) -> Choice:
 
     choice = Choice("loop", 1)
     for backend in (b for b in reversed(BACKENDS.values()) if b is not Loop and not b.compiles):
-        if backend.serves(module) is not None:
+        if backend.serves(layers) is not None:
             continue
         choice = calibrate([backend.name], time_steps, LARGEST[device.split(":")[0]])
         if backend.name not in passed_over:

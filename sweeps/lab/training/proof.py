@@ -29,7 +29,7 @@ from landsweep.sweeps.lab.models import OwnNet
 from landsweep.sweeps.lab.optim import NamedClass
 from landsweep.sweeps.lab.recipe import Recipe
 from landsweep.sweeps.lab.streams import seeded, stream
-from landsweep.sweeps.lab.training.assembly import Assembly, assemble, module_of
+from landsweep.sweeps.lab.training.assembly import Assembly, assemble, layers_of, module_of
 from landsweep.sweeps.lab.training.backends import BACKENDS, Backend, Loop, Unserved
 from landsweep.sweeps.lab.training.draws import counted
 from landsweep.sweeps.lab.training.dropout import mask_names
@@ -72,7 +72,7 @@ def check_backend(backend: str, recipe: Recipe, data: Data, base: Path = Path())
     check_name(backend, recipe)
     if backend in ("auto", "loop"):
         return
-    if reason := BACKENDS[backend].serves(module_of(recipe, data, base)):
+    if reason := BACKENDS[backend].serves(layers_of(recipe, data, base)):
         raise Unserved(backend, reason)
 
 
@@ -115,7 +115,7 @@ def exact_rows(backend: type[Backend], recipe: Recipe, data: Data, device: str, 
         return True
     key = backend.name, facts(recipe, data, device, base)
     if key not in _EXACT:
-        claimed = backend.exact_rows(module_of(recipe, data, base))
+        claimed = backend.exact_rows(layers_of(recipe, data, base))
         few, batches = _small(recipe, data)
         _EXACT[key] = claimed and _same_bits(assemble(_siblings(few, _ROWS), batches, backend, device, base))
     return _EXACT[key]

@@ -19,6 +19,7 @@ from landsweep.sweeps.lab.losses import loss_name
 from landsweep.sweeps.lab.models import check_fit, parameter_count
 from landsweep.sweeps.lab.recipe import Recipe
 from landsweep.sweeps.lab.training import Choice, check_backend, prove_backend, suited
+from landsweep.sweeps.lab.training.assembly import layers_of
 from landsweep.sweeps.lab.training.backends import BACKENDS
 from landsweep.sweeps.lab.training.calendar import Calendar
 from landsweep.sweeps.lab.training_units.branching import Points
@@ -202,8 +203,7 @@ class TrainingSession:
         key = recipe.pack_key()
         if key not in self._counts:
             data = self._data.of(recipe)
-            module = recipe.net.build(data.shape, data.outputs, recipe.seed, self._bench.folder)
-            self._counts[key] = parameter_count(module)
+            self._counts[key] = parameter_count(layers_of(recipe, data, self._bench.folder))
         return self._counts[key]
 
 
