@@ -172,12 +172,14 @@ class Axis(BaseModel):
             raise ValueError("an axis can't hold nan or inf")
         seen: dict[Value, Value] = {}
         for p in points:
-            mark = p if p and type(p) in _NUMBERS else canonical(p)  # equal numbers are one value; 0 and -0.0 are two
-            if mark in seen:
-                first = seen[mark]
+            identity = (
+                p if p and type(p) in _NUMBERS else canonical(p)
+            )  # equal numbers are one value; 0 and -0.0 are two
+            if identity in seen:
+                first = seen[identity]
                 twice = f"{p!r} twice" if repr(p) == repr(first) else f"{first!r} and {p!r}, one number, twice"
                 raise ValueError(f"the axis holds {twice}; each value makes units of its own, so give it once")
-            seen[mark] = p
+            seen[identity] = p
         return self
 
     @model_serializer

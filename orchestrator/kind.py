@@ -285,8 +285,8 @@ def kind_named(name: str) -> SweepKind[Any]:
     Raises:
         SpecError: there is none.
     """
-    found = {e.name: e for e in entry_points(group=GROUP)}
-    if name not in found:
-        raise SpecError(f"kind: there is no kind {name!r}; known kinds: {', '.join(sorted(found))}")
-    kind: SweepKind[Any] = found[name].load()()
+    registered = {e.name: e for e in entry_points(group=GROUP)}
+    if name not in registered:
+        raise SpecError(f"kind: there is no kind {name!r}; known kinds: {', '.join(sorted(registered))}")
+    kind: SweepKind[Any] = registered[name].load()()
     return kind

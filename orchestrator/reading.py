@@ -41,8 +41,8 @@ class _Loader(yaml.SafeLoader):
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         self._depth += 1
         if self._depth > _DEEPEST:
-            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
-            raise _refused(f"more than {_DEEPEST} lists and mappings inside each other", mark)
+            place = self.peek_event().start_mark  # type: ignore[no-untyped-call]
+            raise _refused(f"more than {_DEEPEST} lists and mappings inside each other", place)
         node: yaml.Node | None = super().compose_node(parent, index)
         self._depth -= 1
         return node
@@ -65,8 +65,8 @@ for _class in (_Loader, _Dumper):
     _class.add_implicit_resolver(_TAG + "float", re.compile(_FLOAT), list("-+0123456789."))
 
 
-def _refused(problem: str, mark: yaml.Mark | None) -> yaml.MarkedYAMLError:
-    return yaml.MarkedYAMLError(problem=problem, problem_mark=mark)
+def _refused(problem: str, place: yaml.Mark | None) -> yaml.MarkedYAMLError:
+    return yaml.MarkedYAMLError(problem=problem, problem_mark=place)
 
 
 def load_yaml(text: str, source: str) -> Any:  # noqa: ANN401 - YAML holds anything
@@ -105,11 +105,11 @@ def end_of_value(text: str) -> int:
 
 def _check(node: yaml.Node, sizes: dict[int, int | None]) -> int:
     """Refuse what a spec can't hold; how many characters a node has with its anchors written out."""
-    known = sizes.get(id(node), 0)
-    if known is None:
+    size = sizes.get(id(node), 0)
+    if size is None:
         raise _refused("an anchor stands inside itself", node.start_mark)
-    if known:
-        return known
+    if size:
+        return size
     sizes[id(node)] = None
     if node.tag not in _KNOWN:
         tag = node.tag.replace(_TAG, "!!")

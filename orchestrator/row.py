@@ -195,9 +195,9 @@ class RowMaker:
         self._allowed = None if metrics is None else {c.name for c in metrics}
         self._taken = {c.name for c in (KEY, *params, *METERS)}
 
-    def schema(self, found: Sequence[Column] = ()) -> pa.Schema:
+    def schema(self, undeclared: Sequence[Column] = ()) -> pa.Schema:
         """Schema of the rows: key, params, metrics, meters."""
-        metrics = found if self._metrics is None else self._metrics
+        metrics = undeclared if self._metrics is None else self._metrics
         return pa.schema([c.arrow() for c in (KEY, *self._params, *metrics, *METERS)])
 
     def undeclared(self, outcome: Outcome) -> str | None:

@@ -78,8 +78,8 @@ class Spec(Section):
         return self
 
     @classmethod
-    def _marked(cls, mark: type) -> list[str]:
-        return [n for n, f in cls.model_fields.items() if any(isinstance(m, mark) for m in f.metadata)]
+    def _marked(cls, marker: type) -> list[str]:
+        return [n for n, f in cls.model_fields.items() if any(isinstance(m, marker) for m in f.metadata)]
 
     def context(self) -> dict[str, Any]:
         """All that the rows depend on beside the params."""
@@ -136,8 +136,8 @@ def _complaint(model: type[Section], err: Mapping[str, Any]) -> str:
         place = place_at(model, loc[:-1])
         close = difflib.get_close_matches(loc[-1], place.fields, n=1)
         hint = f"did you mean {close[0]!r}? " if close else ""
-        known = ", ".join(place.fields) or "none"
-        return f"{'.'.join([*place.path, loc[-1]])}: unknown field; {hint}known here: {known}"
+        fields = ", ".join(place.fields) or "none"
+        return f"{'.'.join([*place.path, loc[-1]])}: unknown field; {hint}known here: {fields}"
     if err["type"] == "missing":
         return f"{'.'.join([*place_at(model, loc[:-1]).path, loc[-1]])}: missing; this field is required"
     message = str(err["msg"]).removeprefix("Value error, ")

@@ -189,8 +189,8 @@ def _job(store: Store, number: int) -> Job:
     where = store.where if store.path is None else os.path.realpath(store.path)
     job = parse(Job, {**data, "number": number, "launcher": {}}, f"{store.where}/{file}")
     notes = noted(_SHELF, f"{where}/jobs/{number:04d}#{job.job}")
-    own = {"out": where} if notes is None else {name: notes[name] for name in ("home", "out", "launcher")}
-    return job.model_copy(update=own)
+    trusted = {"out": where} if notes is None else {name: notes[name] for name in ("home", "out", "launcher")}
+    return job.model_copy(update=trusted)
 
 
 def every_job(folder: str) -> list[Job]:

@@ -42,8 +42,8 @@ def own_versions() -> dict[str, str]:
 
 def versions_differ(wanted: Mapping[str, str]) -> str:
     """What is not as wanted on this machine, and what to do; empty when all is as wanted."""
-    own = own_versions()
-    lines = [f"{p} {own.get(p, 'missing')} instead of {v}" for p, v in wanted.items() if own.get(p) != v]
+    installed = own_versions()
+    lines = [f"{p} {installed.get(p, 'missing')} instead of {v}" for p, v in wanted.items() if installed.get(p) != v]
     if not lines:
         return ""
     return (
@@ -149,11 +149,11 @@ def in_own_session(
     )
 
 
-def _marked(mark: str) -> list[psutil.Process]:
-    """Processes of this user that carry the mark: those of this node's Ray, never those of another job."""
+def _marked(token: str) -> list[psutil.Process]:
+    """Processes of this user that carry the token: those of this node's Ray, never those of another job."""
     processes = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):
-            if process.environ().get(_MARK) == mark:
+            if process.environ().get(_MARK) == token:
                 processes.append(process)
     return processes

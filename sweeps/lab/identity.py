@@ -18,6 +18,6 @@ def by_content(value: Any) -> Any:  # noqa: ANN401 - any dumped spec
         {'data': {'digests': {'x': '1f'}}, 'other': {'folder': '/b', 'digests': None}}
     """
     if isinstance(value, Mapping):
-        aside = _PLACES if value.get("digests") else ()
-        return {k: by_content(v) for k, v in value.items() if k not in aside}
+        places = _PLACES if value.get("digests") else ()
+        return {k: by_content(v) for k, v in value.items() if k not in places}
     return [by_content(v) for v in value] if isinstance(value, list | tuple) else value

@@ -52,8 +52,8 @@ class Layout:
         if not shapes:
             raise SpecError("net: none of its parameters trains: each is frozen (requires_grad=False) or not used")
         names = {id(t): n for n, t in (*module.named_buffers(), *every.items())}
-        kept = module.state_dict(keep_vars=True)
-        if odd := [key for key, t in kept.items() if id(t) not in names]:
+        state = module.state_dict(keep_vars=True)
+        if odd := [key for key, t in state.items() if id(t) not in names]:
             raise SpecError(
                 f"net: its state dict holds {odd[0]!r}, which is neither a parameter nor a buffer of the network; "
                 "register it as a buffer, so that it can be kept with each model"
@@ -61,7 +61,7 @@ class Layout:
         tables = {names.get(id(m.weight), "") for m in module.modules() if isinstance(m, nn.Embedding)}
         return cls(
             shapes,
-            {key: names[id(t)] for key, t in kept.items()},
+            {key: names[id(t)] for key, t in state.items()},
             frozenset(tables),
             tuple(n for n in every if n not in shapes),
             tuple(n for n in every if n in idle),

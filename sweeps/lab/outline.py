@@ -19,15 +19,15 @@ __all__ = ["foresee_net", "foresee_recipe", "foresee_split", "outline"]
 
 def outline(source: Source) -> Data | None:
     """Data of the same splits, kinds and shapes, one sample each; None where the spec does not tell."""
-    known = source.dimensions()
-    if known is None:
+    dimensions = source.dimensions()
+    if dimensions is None:
         return None
-    inputs = torch.zeros((1, *known.shape), dtype=torch.int64 if known.sequence else torch.float32)
-    if known.regression:
-        targets = torch.zeros(1, known.outputs)
+    inputs = torch.zeros((1, *dimensions.shape), dtype=torch.int64 if dimensions.sequence else torch.float32)
+    if dimensions.regression:
+        targets = torch.zeros(1, dimensions.outputs)
     else:
-        targets = torch.zeros((1, *known.shape) if known.sequence else (1,), dtype=torch.int64)
-    return Data.of(dict.fromkeys(known.splits, Split(inputs, targets)), known.outputs)
+        targets = torch.zeros((1, *dimensions.shape) if dimensions.sequence else (1,), dtype=torch.int64)
+    return Data.of(dict.fromkeys(dimensions.splits, Split(inputs, targets)), dimensions.outputs)
 
 
 def foresee_net(net: Net, source: Source, field: str) -> None:

@@ -196,15 +196,15 @@ class Recipe(Section):
         clipping, initialisation, parametrization, label noise, seed, the probability of dropout, and, where every batch
         is full and nothing counts epochs, the share of the training data.
         """
-        aside = {"optimizer", "schedule", "clip", "parametrization", "label_noise", "seed", "net", "train_fraction"}
-        shared = {k: v for k, v in by_content(self.model_dump(mode="json")).items() if k not in aside}
+        free = {"optimizer", "schedule", "clip", "parametrization", "label_noise", "seed", "net", "train_fraction"}
+        shared = {k: v for k, v in by_content(self.model_dump(mode="json")).items() if k not in free}
         if self.epochs is not None or not self.drop_last or self._counts_epochs():
             shared["train_fraction"] = self.train_fraction
         return digest([shared, _structure(self.net), self.optimizer.key()], size=8)
 
     def _counts_epochs(self) -> bool:
-        kept = self.checkpoints
-        return bool(self.evaluate.every_epochs or kept.every_epochs or kept.at_epochs)
+        policy = self.checkpoints
+        return bool(self.evaluate.every_epochs or policy.every_epochs or policy.at_epochs)
 
 
 def _structure(net: Net) -> dict[str, Any]:

@@ -99,11 +99,11 @@ def bounds_along(
     Steps after which it is not defined, since the multiplier was 0, are NaN. Takes horizon^2 operations.
     """
     values = [schedule.multiplier(step, horizon) for step in range(horizon)]
-    made = (
+    bounds = (
         bound(values, t, distance=distance, gradient=gradient).at(rate) if values[t - 1] > 0 else math.nan
         for t in range(1, horizon + 1)
     )
-    return np.fromiter(made, float, horizon)
+    return np.fromiter(bounds, float, horizon)
 
 
 def _suffix(values: NDArray[np.float64]) -> NDArray[np.float64]:

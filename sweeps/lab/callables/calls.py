@@ -34,8 +34,8 @@ def imported(field: str, path: str, folder: Path) -> Callable[..., Any]:
         module = path.partition(":")[0]
         last = traceback.extract_tb(e.__traceback__)[-1]
         where = "" if isinstance(e, SyntaxError) else f" ({last.filename}, line {last.lineno})"  # it tells by itself
-        told = f"{field}: importing {module} failed: {type(e).__name__}: {e}{where}"
-        raise SpecError(f"{told}; try `python -c 'import {module}'`") from e
+        message = f"{field}: importing {module} failed: {type(e).__name__}: {e}{where}"
+        raise SpecError(f"{message}; try `python -c 'import {module}'`") from e
 
 
 def check_arguments(function: Callable[..., Any], path: str, given: Sequence[str]) -> None:
@@ -52,15 +52,15 @@ def check_arguments(function: Callable[..., Any], path: str, given: Sequence[str
     by_position = [n for n, p in signature.parameters.items() if p.kind is p.POSITIONAL_ONLY and p.default is p.empty]
     if by_position:
         raise SpecError(f"function: {shown} takes {by_position} by position only; arguments are passed by keyword")
-    known = {n: p for n, p in signature.parameters.items() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
+    parameters = {n: p for n, p in signature.parameters.items() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
     takes_all = any(p.kind is p.VAR_KEYWORD for p in signature.parameters.values())
     lines = []
     for name in given:
-        if name not in known and not takes_all:
-            close = difflib.get_close_matches(name, known, n=1)
+        if name not in parameters and not takes_all:
+            close = difflib.get_close_matches(name, parameters, n=1)
             hint = f"; did you mean {close[0]!r}?" if close else ""
             lines.append(f"it takes no argument {name!r}{hint}")
-    missing = [n for n, p in known.items() if p.default is p.empty and n not in given]
+    missing = [n for n, p in parameters.items() if p.default is p.empty and n not in given]
     if missing:
         lines.append(f"it needs {missing}: give them under axes or fixed")
     if lines:
@@ -86,7 +86,7 @@ def call_setup(setup: Callable[..., Any], bench: Workbench) -> Any:  # noqa: ANN
 
 def _parameters(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
     try:
-        found = inspect.signature(function).parameters
+        parameters = inspect.signature(function).parameters
     except (TypeError, ValueError):
         return {}
-    return {n: p for n, p in found.items() if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)}
+    return {n: p for n, p in parameters.items() if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)}

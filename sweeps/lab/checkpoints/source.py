@@ -78,10 +78,10 @@ class Stacked:
     def _under(self, name: str, prefix: str) -> Sequence[str]:
         if (name, prefix) not in self._names:
             self._names[name, prefix] = [n for n in self._file(name).keys() if n.startswith(prefix)]  # noqa: SIM118
-        found = self._names[name, prefix]
-        if not found:
+        names = self._names[name, prefix]
+        if not names:
             raise IndexError(f"it holds no tensors {prefix}*")
-        return found
+        return names
 
     def _file(self, name: str) -> Any:  # noqa: ANN401 - safetensors has no types
         if name in self._open:

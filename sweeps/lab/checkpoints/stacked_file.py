@@ -67,15 +67,15 @@ class Packed:
 
     def stacked(self) -> dict[str, NDArray[Any]]:
         """`LABEL/NAME` to [K, ...]."""
-        found: dict[str, NDArray[Any]] = {}
+        arrays: dict[str, NDArray[Any]] = {}
         for label, states in self.states.items():
             for name, like in next(iter(states.values())).items():
                 empty = np.nan if like.dtype.kind == "f" else 0
                 stack = np.full((len(self.keys), *like.shape), empty, like.dtype)
                 for slot, state in states.items():
                     stack[slot] = state[name]
-                found[f"{label}/{name}"] = stack
-        return found
+                arrays[f"{label}/{name}"] = stack
+        return arrays
 
     @property
     def size(self) -> int:

@@ -48,5 +48,5 @@ digits, mnist, cifar10, teacher_student, sparse_parity, modular, text, markov or
 def sources_with_dimensions() -> list[str]:
     """Names of the sources whose spec alone tells the shapes of their data."""
     classes: tuple[type[Source], ...] = get_args(get_args(DataSpec)[0])
-    known = [c for c in classes if c.dimensions is not Source.dimensions]
-    return [get_args(c.model_fields["source"].annotation)[0] for c in known]
+    with_dimensions = [c for c in classes if c.dimensions is not Source.dimensions]
+    return [get_args(c.model_fields["source"].annotation)[0] for c in with_dimensions]

@@ -19,7 +19,7 @@ class Adam(Method):
     w <- w - lr / (1 - b1^t) m / (sqrt(v / (1 - b2^t)) + eps)
     """
 
-    rides: ClassVar[tuple[str, ...]] = ("learning_rate", "weight_decay", "beta1", "beta2", "eps")
+    per_model: ClassVar[tuple[str, ...]] = ("learning_rate", "weight_decay", "beta1", "beta2", "eps")
     slots: ClassVar[tuple[str, ...]] = ("mean", "square")
     family: ClassVar[Family | None] = "adam"
 

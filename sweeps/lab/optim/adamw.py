@@ -18,7 +18,7 @@ class AdamW(Method):
     w <- (1 - lr wd) w, then Adam's step without decay
     """
 
-    rides: ClassVar[tuple[str, ...]] = ("learning_rate", "weight_decay", "beta1", "beta2", "eps")
+    per_model: ClassVar[tuple[str, ...]] = ("learning_rate", "weight_decay", "beta1", "beta2", "eps")
     slots: ClassVar[tuple[str, ...]] = ("mean", "square")
     family: ClassVar[Family | None] = "adam"
     decoupled: ClassVar[bool] = True

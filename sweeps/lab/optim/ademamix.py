@@ -22,7 +22,7 @@ class AdEMAMix(Method):
     1 / ln b3_t = (1 - t / ramp) / ln b1 + (t / ramp) / ln b3.
     """
 
-    rides: ClassVar[tuple[str, ...]] = (
+    per_model: ClassVar[tuple[str, ...]] = (
         *("learning_rate", "weight_decay", "beta1", "beta2", "beta3", "alpha", "ramp", "eps"),
     )
     slots: ClassVar[tuple[str, ...]] = ("mean", "slow", "square")

@@ -56,7 +56,7 @@ class Method(Section):
     """The settings of one optimizer and its rule. A subclass per file, told apart by the field `method`.
 
     Attributes:
-        rides: fields that may differ between the models of a pack; all others are part of the pack key.
+        per_model: fields that may differ between the models of a pack; all others are part of the pack key.
         slots: names of the arrays [K, P] that the rule keeps from step to step; they start at 0.
         columns: names of arrays [K, 1] of float64 that it keeps, and what they start at.
         gradients: of how many gradients a step is made.
@@ -72,7 +72,7 @@ class Method(Section):
             part of the gradient.
     """
 
-    rides: ClassVar[tuple[str, ...]] = ("learning_rate", "weight_decay")
+    per_model: ClassVar[tuple[str, ...]] = ("learning_rate", "weight_decay")
     slots: ClassVar[tuple[str, ...]] = ()
     columns: ClassVar[Mapping[str, float]] = {}
     gradients: ClassVar[int] = 1
@@ -88,7 +88,7 @@ class Method(Section):
 
     def coefficients(self) -> dict[str, float]:
         """What this model contributes to the columns [K, 1]."""
-        return {name: float(getattr(self, name)) for name in self.rides}
+        return {name: float(getattr(self, name)) for name in self.per_model}
 
     def families(self, layout: Layout) -> Mapping[str, Family | None]:
         """The family of the step of each parameter, by name."""
@@ -106,7 +106,7 @@ class Method(Section):
 
     def key(self) -> dict[str, object]:
         """What models of one pack must share."""
-        return {k: v for k, v in self.model_dump(mode="json").items() if k not in self.rides}
+        return {k: v for k, v in self.model_dump(mode="json").items() if k not in self.per_model}
 
     def start(self, weights: Tensor, layout: Layout, seed: int) -> dict[str, Tensor]:
         """What the rule keeps of one model before its first step, where that is not the same for all of them.
@@ -128,10 +128,10 @@ class Method(Section):
 
     def fresh(self, weights: Tensor) -> dict[str, Tensor]:
         """`slots` and `columns` of K models before their first step; the weights are [K, P]."""
-        made = {name: torch.zeros_like(weights) for name in self.slots}
+        arrays = {name: torch.zeros_like(weights) for name in self.slots}
         for name, value in self.columns.items():
-            made[name] = torch.full((len(weights), 1), value, dtype=torch.float64, device=weights.device)
-        return made
+            arrays[name] = torch.full((len(weights), 1), value, dtype=torch.float64, device=weights.device)
+        return arrays
 
 
 def decay(step: Step) -> None:

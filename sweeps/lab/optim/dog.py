@@ -24,7 +24,7 @@ class Dog(Method):
     gradient. The learning rate stays at 1 unless the schedule says otherwise; give the recipe an `averaging`.
     """
 
-    rides: ClassVar[tuple[str, ...]] = ("learning_rate", "weight_decay", "first_step", "eps")
+    per_model: ClassVar[tuple[str, ...]] = ("learning_rate", "weight_decay", "first_step", "eps")
     unruled: ClassVar[str] = "the length of its step follows from norms over the whole model"
 
     method: Literal["dog"]

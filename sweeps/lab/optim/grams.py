@@ -19,7 +19,7 @@ class Grams(Method):
     w <- (1 - lr wd) w - lr sign(g) |m / (1 - b1^t)| / (sqrt(v / (1 - b2^t)) + eps)
     """
 
-    rides: ClassVar[tuple[str, ...]] = ("learning_rate", "weight_decay", "beta1", "beta2", "eps")
+    per_model: ClassVar[tuple[str, ...]] = ("learning_rate", "weight_decay", "beta1", "beta2", "eps")
     slots: ClassVar[tuple[str, ...]] = ("mean", "square")
     family: ClassVar[Family | None] = "adam"
     decoupled: ClassVar[bool] = True

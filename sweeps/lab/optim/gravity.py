@@ -25,7 +25,7 @@ class Gravity(Method):
     The paper has no weight decay; here it is added to the gradient.
     """
 
-    rides: ClassVar[tuple[str, ...]] = ("learning_rate", "weight_decay", "beta", "alpha")
+    per_model: ClassVar[tuple[str, ...]] = ("learning_rate", "weight_decay", "beta", "alpha")
     unruled: ClassVar[str] = "its steps shrink for large gradients and grow in proportion for small ones"
 
     method: Literal["gravity"]

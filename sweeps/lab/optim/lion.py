@@ -18,7 +18,7 @@ class Lion(Method):
     w <- (1 - lr wd) w     w <- w - lr sign(b1 m + (1 - b1) g)     m <- b2 m + (1 - b2) g
     """
 
-    rides: ClassVar[tuple[str, ...]] = ("learning_rate", "weight_decay", "beta1", "beta2")
+    per_model: ClassVar[tuple[str, ...]] = ("learning_rate", "weight_decay", "beta1", "beta2")
     slots: ClassVar[tuple[str, ...]] = ("mean",)
     family: ClassVar[Family | None] = "adam"
     decoupled: ClassVar[bool] = True

@@ -25,7 +25,7 @@ class Momo(Method):
     h' / (1 + lr wd); after it, to f + <d, w> - y - t |d|^2 / 2.
     """
 
-    rides: ClassVar[tuple[str, ...]] = ("learning_rate", "weight_decay", "beta", "lowest")
+    per_model: ClassVar[tuple[str, ...]] = ("learning_rate", "weight_decay", "beta", "lowest")
     slots: ClassVar[tuple[str, ...]] = ("mean",)
     unruled: ClassVar[str] = "the length of its step follows from the loss and norms over the whole model"
 
@@ -41,9 +41,9 @@ class Momo(Method):
 
     def update(self, step: Step) -> None:
         first = step.t == 1
-        kept = torch.where(first, 0.0, step.c["beta"].double())
-        mean = step.slots["mean"].lerp_(step.grads, (1 - kept).to(step.grads.dtype))
-        longest = _model_step(step, kept, mean, mean, torch.ones_like(step.t), estimate=self.estimate)
+        memory = torch.where(first, 0.0, step.c["beta"].double())
+        mean = step.slots["mean"].lerp_(step.grads, (1 - memory).to(step.grads.dtype))
+        longest = _model_step(step, memory, mean, mean, torch.ones_like(step.t), estimate=self.estimate)
         _walk(step, mean, longest)
 
 
@@ -55,7 +55,7 @@ class MomoAdam(Method):
     w <- (w - t d / D) / (1 + lr wd)
     """
 
-    rides: ClassVar[tuple[str, ...]] = ("learning_rate", "weight_decay", "beta1", "beta2", "eps", "lowest")
+    per_model: ClassVar[tuple[str, ...]] = ("learning_rate", "weight_decay", "beta1", "beta2", "eps", "lowest")
     slots: ClassVar[tuple[str, ...]] = ("mean", "square")
     unruled: ClassVar[str] = "the length of its step follows from the loss and norms over the whole model"
 
@@ -83,28 +83,28 @@ class MomoAdam(Method):
 
 def _scalars(weights: Tensor, lowest: float) -> dict[str, Tensor]:
     """What both keep of one model beside arrays: mean loss, mean of <g, w>, and the lower bound."""
-    made = torch.zeros(1, dtype=torch.float64, device=weights.device)
-    return {"loss": made, "product": made.clone(), "bound": torch.full_like(made, lowest)}
+    zero = torch.zeros(1, dtype=torch.float64, device=weights.device)
+    return {"loss": zero, "product": zero.clone(), "bound": torch.full_like(zero, lowest)}
 
 
 def _dot(a: Tensor, b: Tensor) -> Tensor:
     return (a * b).sum(1, keepdim=True).double()
 
 
-def _model_step(step: Step, kept: Tensor, mean: Tensor, along: Tensor, left: Tensor, *, estimate: bool) -> Tensor:
+def _model_step(step: Step, memory: Tensor, mean: Tensor, along: Tensor, left: Tensor, *, estimate: bool) -> Tensor:
     """Length t of the step, [K, 1] of float64, and the lower bound for the next one.
 
     Args:
         step: before the weights are changed.
-        kept: share of the old that stays in mean values, [K, 1].
+        memory: share of the old that stays in mean values, [K, 1].
         mean: of the gradients, [K, P].
         along: which way the step goes, [K, P]: the mean, or the mean over D.
         left: what correction of the start leaves, [K, 1]: 1 where there is none.
         estimate: whether the lower bound is raised.
     """
     weights, slots, c = step.weights, step.slots, step.c
-    loss = slots["loss"].lerp_(step.losses.double(), 1 - kept)
-    product = slots["product"].lerp_(_dot(step.grads, weights), 1 - kept)
+    loss = slots["loss"].lerp_(step.losses.double(), 1 - memory)
+    product = slots["product"].lerp_(_dot(step.grads, weights), 1 - memory)
     here, norm = _dot(mean, weights), _dot(mean, along)
     rate = c["learning_rate"].double()
     grown = 1 + rate * c["weight_decay"]

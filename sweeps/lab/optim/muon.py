@@ -32,7 +32,7 @@ class Muon(Method):
     The rounds are computed in the type of the weights; torch's Muon and pytorch_optimizer's compute them in bfloat16.
     """
 
-    rides: ClassVar[tuple[str, ...]] = (
+    per_model: ClassVar[tuple[str, ...]] = (
         *("learning_rate", "weight_decay", "momentum", "adamw_learning_rate", "adamw_weight_decay"),
         *("beta1", "beta2", "eps"),
     )
@@ -57,8 +57,8 @@ class Muon(Method):
 
     def coefficients(self) -> dict[str, float]:
         share = self.adamw_learning_rate / self.learning_rate
-        own = {name: float(getattr(self, name)) for name in self.rides if name != "adamw_learning_rate"}
-        return {**own, "adamw_share": share}
+        settings = {name: float(getattr(self, name)) for name in self.per_model if name != "adamw_learning_rate"}
+        return {**settings, "adamw_share": share}
 
     def families(self, layout: Layout) -> Mapping[str, Family | None]:
         served = self._served(layout)
@@ -82,8 +82,8 @@ class Muon(Method):
         left1, left2 = (1 - c[b].double() ** step.t for b in ("beta1", "beta2"))
         rate1 = (c["adamw_share"] / left1).to(dtype)
         means, squares = layout.split(step.slots["mean"]), layout.split(step.slots["square"])
-        along, kept = torch.empty_like(step.weights), torch.empty_like(step.weights)
-        alongs, kepts = layout.split(along), layout.split(kept)
+        along, shrinkage = torch.empty_like(step.weights), torch.empty_like(step.weights)
+        alongs, shrinkages = layout.split(along), layout.split(shrinkage)
         for name, g in layout.split(step.grads).items():
             flat, mean, out = g.flatten(1), means[name].view(len(g), -1), alongs[name].view(len(g), -1)
             if name in served:
@@ -91,14 +91,14 @@ class Muon(Method):
                 update = flat.lerp(mean, c["momentum"]) if self.nesterov else mean
                 matrices = update.view(len(g), g.shape[1], -1)
                 out.copy_(orthogonal(matrices, self.rounds).flatten(1) * self.length(*matrices.shape[1:]))
-                kepts[name].view(len(g), -1).copy_(decays[name].flatten(1))
+                shrinkages[name].view(len(g), -1).copy_(decays[name].flatten(1))
                 continue
             mean.lerp_(flat, 1 - c["beta1"])
             square = squares[name].view(len(g), -1).lerp_(flat.square(), 1 - c["beta2"])
             root = torch.sqrt(square).mul_(left2.rsqrt().to(dtype)).add_(eps[name].flatten(1))
             out.copy_(mean / root * rate1)
-            kepts[name].view(len(g), -1).copy_(others[name].flatten(1) * c["adamw_share"])
-        step.weights.mul_(1 - c["learning_rate"] * kept)
+            shrinkages[name].view(len(g), -1).copy_(others[name].flatten(1) * c["adamw_share"])
+        step.weights.mul_(1 - c["learning_rate"] * shrinkage)
         step.weights.addcmul_(along, c["learning_rate"], value=-1)
 
     @staticmethod

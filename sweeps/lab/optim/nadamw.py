@@ -21,7 +21,7 @@ class NAdamW(Method):
     w <- w - lr ((1 - mu_t) g / (1 - prod mu_1..t) + mu_(t+1) m / (1 - prod mu_1..t+1)) / (sqrt(v / (1 - b2^t)) + eps)
     """
 
-    rides: ClassVar[tuple[str, ...]] = ("learning_rate", "weight_decay", "beta1", "beta2", "eps", "momentum_decay")
+    per_model: ClassVar[tuple[str, ...]] = ("learning_rate", "weight_decay", "beta1", "beta2", "eps", "momentum_decay")
     slots: ClassVar[tuple[str, ...]] = ("mean", "square")
     columns: ClassVar[Mapping[str, float]] = {"product": 1.0}
     family: ClassVar[Family | None] = "adam"

@@ -20,7 +20,7 @@ __all__ = ["NamedClass"]
 class NamedClass(Method):
     """What `name` names, called as `Class(parameters, lr=learning_rate, weight_decay=weight_decay, **args)`."""
 
-    rides: ClassVar[tuple[str, ...]] = ("learning_rate", "weight_decay", "args")
+    per_model: ClassVar[tuple[str, ...]] = ("learning_rate", "weight_decay", "args")
     unruled: ClassVar[str] = "a class says nothing of how its step depends on the gradient"
 
     method: Literal["class"]
@@ -36,17 +36,17 @@ class NamedClass(Method):
         Raises:
             SpecError: no such class, or it does not take these arguments.
         """
-        made = import_callable(self.name)
-        if not isinstance(made, type) or not issubclass(made, torch.optim.Optimizer):
+        optimizer = import_callable(self.name)
+        if not isinstance(optimizer, type) or not issubclass(optimizer, torch.optim.Optimizer):
             raise SpecError(f"optimizer.name: {self.name} is not a torch Optimizer; give its class")
-        known = inspect.signature(made).parameters
+        accepted = inspect.signature(optimizer).parameters
         args = {"lr": self.learning_rate, **self.args}
-        if "weight_decay" in known or self.weight_decay:
+        if "weight_decay" in accepted or self.weight_decay:
             args.setdefault("weight_decay", self.weight_decay)
         try:
-            return made(parameters, **args)
+            return optimizer(parameters, **args)
         except (TypeError, ValueError) as e:
-            takes = ", ".join(n for n in known if n not in ("params", "kwargs"))
+            takes = ", ".join(n for n in accepted if n not in ("params", "kwargs"))
             raise SpecError(f"optimizer.args: {self.name} can't be made with {args}: {e}; it takes {takes}") from e
 
     def update(self, step: Step) -> None:

@@ -26,7 +26,7 @@ class Prodigy(Method):
     sqrt(1 - b2^t) / (1 - b1^t).
     """
 
-    rides: ClassVar[tuple[str, ...]] = (
+    per_model: ClassVar[tuple[str, ...]] = (
         *("learning_rate", "weight_decay", "beta1", "beta2", "beta3", "eps", "first", "coef", "growth"),
     )
     slots: ClassVar[tuple[str, ...]] = ("mean", "square", "sum")
@@ -44,10 +44,10 @@ class Prodigy(Method):
     correct: bool = Field(False, description="correct the start of the means")
 
     def coefficients(self) -> dict[str, float]:
-        own = {name: getattr(self, name) for name in self.rides if name != "first"}
-        own["beta3"] = math.sqrt(self.beta2) if self.beta3 is None else self.beta3
-        own["growth"] = math.inf if self.growth is None else self.growth
-        return {name: float(value) for name, value in own.items()}
+        settings = {name: getattr(self, name) for name in self.per_model if name != "first"}
+        settings["beta3"] = math.sqrt(self.beta2) if self.beta3 is None else self.beta3
+        settings["growth"] = math.inf if self.growth is None else self.growth
+        return {name: float(value) for name, value in settings.items()}
 
     def start(self, weights: Tensor, layout: Layout, seed: int) -> dict[str, Tensor]:
         del layout, seed

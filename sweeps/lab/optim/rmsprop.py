@@ -18,7 +18,7 @@ class RmsProp(Method):
     g <- g + wd w     v <- a v + (1 - a) g^2     b <- mu b + g / (sqrt(v) + eps)     w <- w - lr b
     """
 
-    rides: ClassVar[tuple[str, ...]] = ("learning_rate", "weight_decay", "momentum", "alpha", "eps")
+    per_model: ClassVar[tuple[str, ...]] = ("learning_rate", "weight_decay", "momentum", "alpha", "eps")
     slots: ClassVar[tuple[str, ...]] = ("square", "velocity")
     family: ClassVar[Family | None] = "adam"
 

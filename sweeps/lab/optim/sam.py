@@ -32,7 +32,7 @@ class Sam(Method):
     are never moved; the paper takes 0.01.
     """
 
-    rides: ClassVar[tuple[str, ...]] = (
+    per_model: ClassVar[tuple[str, ...]] = (
         *("learning_rate", "weight_decay", "rho", "eta", "momentum", "beta1", "beta2", "eps"),
     )
     gradients: ClassVar[int] = 2

@@ -18,7 +18,7 @@ class Sgd(Method):
                                               w <- w - lr (g + mu v)   (Nesterov)
     """
 
-    rides: ClassVar[tuple[str, ...]] = ("learning_rate", "weight_decay", "momentum")
+    per_model: ClassVar[tuple[str, ...]] = ("learning_rate", "weight_decay", "momentum")
     slots: ClassVar[tuple[str, ...]] = ("velocity",)
     family: ClassVar[Family | None] = "sgd"
 

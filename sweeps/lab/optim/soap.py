@@ -26,7 +26,7 @@ class Soap(Method):
     type of the weights; in pytorch_optimizer 4.1.0 it is float32 even where they are float64.
     """
 
-    rides: ClassVar[tuple[str, ...]] = ("learning_rate", "weight_decay", "beta1", "beta2", "shampoo_beta", "eps")
+    per_model: ClassVar[tuple[str, ...]] = ("learning_rate", "weight_decay", "beta1", "beta2", "shampoo_beta", "eps")
     slots: ClassVar[tuple[str, ...]] = ("mean", "square")
     unruled: ClassVar[str] = (
         "the size of its step in singular values depends on the rank of the gradient, so that rates "
@@ -45,7 +45,7 @@ class Soap(Method):
 
     def start(self, weights: Tensor, layout: Layout, seed: int) -> dict[str, Tensor]:
         del seed
-        sizes = {mark: layout.shapes[name][axis] for name in layout.shapes for axis, mark in self._axes(layout, name)}
+        sizes = {key: layout.shapes[name][axis] for name in layout.shapes for axis, key in self._axes(layout, name)}
         return {f"{what}/{m}": weights.new_zeros(n, n) for m, n in sizes.items() for what in ("gram", "basis")}
 
     def _axes(self, layout: Layout, name: str) -> list[tuple[int, str]]:
@@ -55,8 +55,8 @@ class Soap(Method):
 
     def update(self, step: Step) -> None:
         grads, weights, slots, c, dtype = step.grads, step.weights, step.slots, step.c, step.weights.dtype
-        made = int(step.t[0]) - 1  # steps that changed weights; all models of a pack have made as many
-        if not made:
+        steps = int(step.t[0]) - 1  # steps that changed weights; all models of a pack have made as many
+        if not steps:
             self._measure(step, first=True)
             return
         mean = slots["mean"].lerp_(grads, 1 - c["beta1"])
@@ -65,28 +65,28 @@ class Soap(Method):
         along = self._turned(step, self._turned(step, mean) / torch.sqrt(square).add_(c["eps"]), back=True)
         weights.addcmul_(along, (c["learning_rate"] * left2.sqrt() / left1).to(dtype), value=-1)
         decay(step)
-        self._measure(step, renew=made % self.every == 0)
+        self._measure(step, renew=steps % self.every == 0)
 
     def _turned(self, step: Step, rows: Tensor, *, back: bool = False) -> Tensor:
         """Each parameter of rows [K, P] in its bases, or back from them."""
         turned = rows.clone()
         for name, part in step.layout.split(turned).items():
             x = part
-            for axis, mark in self._axes(step.layout, name):
-                basis = step.slots[f"basis/{mark}"]
+            for axis, key in self._axes(step.layout, name):
+                basis = step.slots[f"basis/{key}"]
                 x = _along(x, axis, basis.transpose(1, 2) if back else basis)
             part.copy_(x)
         return turned
 
     def _measure(self, step: Step, *, first: bool = False, renew: bool = False) -> None:
         """Take this step's gradients into the matrices; make the first bases, or renew them."""
-        slots, kept = step.slots, step.c["shampoo_beta"][:, :1, None]
+        slots, memory = step.slots, step.c["shampoo_beta"][:, :1, None]
         squares = step.layout.split(slots["square"])
         for name, g in step.layout.split(step.grads).items():
-            for axis, mark in self._axes(step.layout, name):
+            for axis, key in self._axes(step.layout, name):
                 flat = g.movedim(axis + 1, 1).flatten(2)
-                gram = slots[f"gram/{mark}"].lerp_(torch.bmm(flat, flat.transpose(1, 2)), 1 - kept)
-                basis = slots[f"basis/{mark}"]
+                gram = slots[f"gram/{key}"].lerp_(torch.bmm(flat, flat.transpose(1, 2)), 1 - memory)
+                basis = slots[f"basis/{key}"]
                 if first:
                     basis.copy_(torch.linalg.eigh(_finite(gram))[1].flip(2))
                 elif renew:

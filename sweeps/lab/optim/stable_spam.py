@@ -25,7 +25,7 @@ class StableSpam(Method):
     stays where it is.
     """
 
-    rides: ClassVar[tuple[str, ...]] = (
+    per_model: ClassVar[tuple[str, ...]] = (
         *("learning_rate", "weight_decay", "beta1", "beta2", "gamma1", "gamma2", "theta", "eps"),
     )
     slots: ClassVar[tuple[str, ...]] = ("mean", "square")

@@ -26,7 +26,7 @@ class Swats(Method):
     tolerance relative to r, and adds 1e-15 under the root; it is the same for a single tensor up to the change.
     """
 
-    rides: ClassVar[tuple[str, ...]] = ("learning_rate", "weight_decay", "beta1", "beta2", "eps", "tolerance")
+    per_model: ClassVar[tuple[str, ...]] = ("learning_rate", "weight_decay", "beta1", "beta2", "eps", "tolerance")
     slots: ClassVar[tuple[str, ...]] = ("mean", "square", "velocity")
     columns: ClassVar[Mapping[str, float]] = {"rate": 0.0, "share": 0.0}  # share: S in learning rates; 0 while Adam
     unruled: ClassVar[str] = (
@@ -56,8 +56,8 @@ class Swats(Method):
 
         along = -(adam * grads).sum(1, keepdim=True).double()
         rate = adam.square().sum(1, keepdim=True).double() / along
-        known = ~changed & (along != 0)
-        slots["rate"].copy_(torch.where(known, slots["rate"].lerp(rate, 1 - c["beta2"].double()), slots["rate"]))
+        measurable = ~changed & (along != 0)
+        slots["rate"].copy_(torch.where(measurable, slots["rate"].lerp(rate, 1 - c["beta2"].double()), slots["rate"]))
         guess = slots["rate"] / left2
-        ready = known & (step.t > 1) & (guess > 0) & ((guess - rate).abs() < c["tolerance"])
+        ready = measurable & (step.t > 1) & (guess > 0) & ((guess - rate).abs() < c["tolerance"])
         slots["share"].copy_(torch.where(ready, guess / now, slots["share"]))

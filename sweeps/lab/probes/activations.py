@@ -37,16 +37,16 @@ class Activations(Probe):
             if m in scores or name.rpartition(".")[0] == "blocks" or (isinstance(m, _LAYERS) and m not in queries)
         ]
         hooks = [m.register_forward_hook(_Noted(ACTIVATION + name, seen)) for name, m in layers]
-        found = []
+        by_model = []
         try:
             with subject.evaluating():
                 for k in range(len(subject.weights)):
                     subject.outputs(k)
-                    found.append(dict(seen))
+                    by_model.append(dict(seen))
         finally:
             for hook in hooks:
                 hook.remove()
-        return found
+        return by_model
 
 
 class _Noted:

@@ -33,14 +33,14 @@ class Attention(Probe):
             largest.append(float(out.max()))
 
         hooks = [b.scores.register_forward_hook(note) for b in blocks]
-        found: list[Mapping[str, float]] = []
+        by_model: list[Mapping[str, float]] = []
         try:
             with subject.evaluating():
                 for k in range(len(subject.weights)):
                     largest.clear()
                     subject.outputs(k)
-                    found.append({"attention_max": max(largest)} if largest else {})
+                    by_model.append({"attention_max": max(largest)} if largest else {})
         finally:
             for hook in hooks:
                 hook.remove()
-        return found
+        return by_model

@@ -58,9 +58,9 @@ class Subject:
     @torch.no_grad()
     def outputs(self, k: int) -> Tensor:
         """Outputs [n, ...] of one model for its own samples, by the module itself, so that hooks see what it does."""
-        own = {name: part[0] for name, part in self.layout.split(self.weights[k : k + 1]).items()}
-        own |= {name: b[k] for name, b in self.buffers.items()}
-        given: Tensor = functional_call(self.module, own, (self.inputs[k][self.own[k]],))
+        tensors = {name: part[0] for name, part in self.layout.split(self.weights[k : k + 1]).items()}
+        tensors |= {name: b[k] for name, b in self.buffers.items()}
+        given: Tensor = functional_call(self.module, tensors, (self.inputs[k][self.own[k]],))
         return given
 
 

@@ -22,10 +22,10 @@ class Logits(Probe):
     probe: Literal["logits"]
 
     def measure(self, subject: Subject) -> Sequence[Mapping[str, float]]:
-        found = []
+        by_model = []
         with subject.evaluating():
             for k in range(len(subject.weights)):
                 outputs = subject.outputs(k).double()
                 size, z = outputs.abs(), outputs.logsumexp(-1).mean()
-                found.append({"logit_mean": float(size.mean()), "logit_max": float(size.max()), "log_z": float(z)})
-        return found
+                by_model.append({"logit_mean": float(size.mean()), "logit_max": float(size.max()), "log_z": float(z)})
+        return by_model

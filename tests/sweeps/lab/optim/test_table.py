@@ -29,7 +29,7 @@ def test_settings_and_what_may_not_differ_in_a_pack() -> None:
         fields = set(kind.model_fields) - {"method", "learning_rate", "weight_decay"}
         told = ROWS[name][2]
         bold = set(re.findall(r"\*\*(\w+)\*\*", told))
-        assert bold == fields - set(kind.rides), name
+        assert bold == fields - set(kind.per_model), name
         if name not in ("sam", "class"):  # which tell theirs in words
             assert set(re.findall(r"\w+", re.sub(r"\(.*?\)", "", told))) == fields, name
 
