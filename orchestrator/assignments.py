@@ -63,7 +63,7 @@ def split_changes(changes: list[str] | None) -> tuple[list[str], list[str]]:
 
 
 def _assigned(text: str, source: str) -> Any:  # noqa: ANN401 - YAML holds anything
-    """The value of an assignment: YAML, in which `#` begins no comment."""
+    """The value of an assignment: YAML, in which `#` starts no comment."""
     stripped = text.strip()
     if "#" not in stripped or "\n" in stripped:
         return load_yaml(text, source)
@@ -71,7 +71,7 @@ def _assigned(text: str, source: str) -> Any:  # noqa: ANN401 - YAML holds anyth
         return stripped  # no number, flag or null has a `#`
     value = load_yaml(text, source)
     if rest := stripped[end_of_value(stripped) :].strip():
-        raise SpecError(f"{source}: {rest!r} comes after its end; put the whole text in quotes")
+        raise SpecError(f"{source}: {rest!r} comes after the end of the value; put the whole text in quotes")
     return value
 
 

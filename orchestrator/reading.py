@@ -107,13 +107,13 @@ def _check(node: yaml.Node, sizes: dict[int, int | None]) -> int:
     """Refuse what a spec can't hold; how many characters a node has with its anchors written out."""
     size = sizes.get(id(node), 0)
     if size is None:
-        raise _refused("an anchor stands inside itself", node.start_mark)
+        raise _refused("an anchor contains itself", node.start_mark)
     if size:
         return size
     sizes[id(node)] = None
     if node.tag not in _KNOWN:
         tag = node.tag.replace(_TAG, "!!")
-        raise _refused(f"{tag} is no value of a spec: give numbers, text, lists and mappings", node.start_mark)
+        raise _refused(f"a spec can't hold {tag}: give numbers, text, lists and mappings", node.start_mark)
     if isinstance(node, yaml.ScalarNode):
         _check_scalar(node)
         size = len(node.value) + 1
@@ -141,7 +141,7 @@ def _check_keys(node: yaml.MappingNode) -> None:
             shown = f"{key.value} is none; write '{key.value}'" if isinstance(key, yaml.ScalarNode) else "here is none"
             raise _refused(f"keys are text, and {shown}", key.start_mark)
         if key.value in lines:
-            raise _refused(f"the key {key.value!r} stands in line {lines[key.value]} already", key.start_mark)
+            raise _refused(f"the key {key.value!r} is already in line {lines[key.value]}", key.start_mark)
         lines[key.value] = key.start_mark.line + 1
 
 
@@ -156,7 +156,7 @@ def _check_scalar(node: yaml.ScalarNode) -> None:
         value, digits = float(text), re.split("[eE]", text)[0]
         if abs(value) == float("inf") or (value == 0 and re.search("[1-9]", digits)):
             raise _refused(
-                f"no float is as large or as small as {text}; give one between 1e-308 and 1e308, or '{text}' as text",
+                f"{text} is too large or too small for a float; give one between 1e-308 and 1e308, or '{text}' as text",
                 node.start_mark,
             )
     try:

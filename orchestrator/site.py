@@ -37,7 +37,7 @@ SITES = "landsweep.sites"  # entry points: packages, also without modules, whose
 class Budgets(Section):
     """How often one unit may be lost, by cause, before it is given up."""
 
-    infra: int = Field(20, ge=0, description="worker or node died under it, while it stood alone")
+    infra: int = Field(20, ge=0, description="worker or node died while it computed only this unit")
     oom: int = Field(3, ge=0, description="memory ran out")
     timeout: int = Field(1, ge=0, description="it went past unit_timeout, or hung for idle_seconds")
     error: int = Field(0, ge=0, description="it raised")
@@ -67,7 +67,7 @@ class Site(Section):
     workers: PositiveInt | Literal["auto"] = Field("auto", description="auto: as many as the cluster holds at any time")
     cpus: float = Field(1, ge=0, description="CPUs of one worker, also a fraction")
     gpus: float = Field(0, ge=0, description="GPUs of one worker, also a fraction")
-    memory_gb: PositiveFloat | None = Field(None, description="memory that Ray sets aside for one worker, GB")
+    memory_gb: PositiveFloat | None = Field(None, description="memory that Ray reserves for one worker, GB")
     resources: dict[str, PositiveFloat] = Field(default={}, description="custom Ray resources of one worker")
     threads: PositiveInt | None = Field(None, description="threads of one worker; by default its CPUs")
     shard_seconds: PositiveFloat = Field(5, description="how long one shard should take, s")
@@ -77,12 +77,14 @@ class Site(Section):
         description="not local: a worker silent for longer whose processes use less than 3 % of one core is killed, s; "
         "null: never, for units that wait",
     )
-    start_timeout: PositiveFloat = Field(180, description="give up when no worker is ready for so long, s")
-    commit_seconds: PositiveFloat = Field(2, description="rows reach the disk at most so much later, s")
-    commit_rows: PositiveInt = Field(32_768, description="or as soon as so many have come")
-    state_seconds: float = Field(60, ge=0, description="long units keep a state to go on from this often, s")
+    start_timeout: PositiveFloat = Field(180, description="give up when no worker is ready within this time, s")
+    commit_seconds: PositiveFloat = Field(2, description="longest time until rows are on disk, s")
+    commit_rows: PositiveInt = Field(32_768, description="or as soon as this many rows wait")
+    state_seconds: float = Field(60, ge=0, description="how often long units save a state to resume from, s")
     probe_seconds: float = Field(
-        10, ge=0, description="the first unit is evaluated twice, to compare, if it took at most so long, s; 0: never"
+        10,
+        ge=0,
+        description="the first unit is evaluated twice, to compare, unless it took longer than this, s; 0: never",
     )
     budgets: Budgets = Budgets()
     runtime_env: dict[str, Any] = Field(default={}, description="handed to Ray: working_dir, pip, env_vars, ...")
@@ -90,7 +92,9 @@ class Site(Section):
     tracking: Annotated[str | Literal[False] | None, BeforeValidator(_off)] = Field(
         None, description="MLflow URI; by default <results>/mlflow.db; off, none or false: no tracking"
     )
-    child_runs: int = Field(100, ge=0, description="most units of a zoo or search with a run of their own in MLflow")
+    child_runs: int = Field(
+        100, ge=0, description="at most this many units of a zoo or search get a run of their own in MLflow"
+    )
     pdb: bool = Field(False, description="local only: open the debugger where a unit raises")
     launcher: SerializeAsAny[LauncherOptions] | None = Field(None, description="how `landsweep submit` gets there")
 

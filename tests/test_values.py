@@ -184,7 +184,7 @@ def test_each_choice_is_restored_from_its_cell(seed: int) -> None:
         ("axes", {"x": ["[1]", [1]]}, r"axes\.x.*twice"),
         ("space", {"x": {"choice": [1, 1.0]}}, r"space\.x.*1 and 1\.0 are one value"),
         ("space", {"x": {"choice": ["[1]", [1]]}}, r"space\.x.*written alike"),
-        ("space", {"x": {"choice": [True, True]}}, r"space\.x.*True stands there twice"),
+        ("space", {"x": {"choice": [True, True]}}, r"space\.x.*True is listed twice"),
         ("space", {"x": {"integer": [0, 2**60]}}, r"space\.x.*exact below 2\*\*53"),
     ],
 )

@@ -64,7 +64,7 @@ def run(
     """Run a sweep; resume it when it was stopped, extend it when its axes have grown.
 
     Exit codes: 0 all units ended well; 1 some failed, or the report could not be made; 2 the input can't be used;
-    3 stopped, and the same command goes on.
+    3 stopped; the same command resumes it.
     """
     from landsweep.orchestrator.assignments import split_changes
     from landsweep.orchestrator.commands.drive import drive
@@ -79,7 +79,7 @@ def run(
     where = out_dir or f"results/{parsed.name}"
     at = load_site(site, site_changes)
     if at.launcher is not None:
-        raise SpecError(f"site {site} is for `landsweep submit`: `run` computes where it is typed, so it needs another")
+        raise SpecError(f"site {site} is for `landsweep submit`: `run` computes on this machine, so give another")
     raise typer.Exit(drive(kind, parsed, at, where, spec.parent))
 
 
@@ -91,10 +91,10 @@ def plan(
     out_dir: Out = None,
     as_json: AsJson = False,
     tensors: Annotated[
-        bool, typer.Option("--tensors", help="Show instead how each tensor is drawn and trained.")
+        bool, typer.Option("--tensors", help="Show how each tensor is drawn and trained instead.")
     ] = False,
     calibrate: Annotated[
-        bool, typer.Option(help="Let a kind that can (scaling) time a few steps here, for the forecast.")
+        bool, typer.Option(help="Time a few steps on this machine for the forecast (scaling only).")
     ] = True,
 ) -> None:
     """Show what a run would do: units in all, done and to run, and a forecast of time, files and bytes."""
@@ -138,7 +138,7 @@ def _tensors(kind: Any, spec: Any, folder: Path, as_json: bool) -> None:  # noqa
 def status(
     folder: Results,
     as_json: AsJson = False,
-    watch: Annotated[bool, typer.Option("--watch", help="Show again every 2 s until the run ends.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Refresh every 2 s until the run ends.")] = False,
 ) -> None:
     """Show where a sweep stands, from any terminal."""
     from landsweep.orchestrator.commands.display import state, state_text
@@ -164,7 +164,7 @@ def report(folder: Results, trust: Trust = False) -> None:
     sweep = open_sweep(folder, trust=trust)
     out.print(f"report: {write_report(sweep, folder)[0]}")
     for damage in sweep.ledger.damaged:
-        err.print(f"left out: {damage.path} is damaged ({damage.reason}). The sweep's command mends it")
+        err.print(f"left out: {damage.path} is damaged ({damage.reason}). Run the sweep again to repair it")
 
 
 @app.command(epilog="Example: landsweep verify results/landscape_skip")
@@ -173,14 +173,14 @@ def verify(
     as_json: AsJson = False,
     deep: Annotated[bool, typer.Option("--deep", help="Read every byte of weights and states too.")] = False,
     reevaluate: Annotated[
-        int, typer.Option("--reevaluate", min=0, help="As --deep; then compute so many results again, from weights.")
+        int, typer.Option("--reevaluate", min=0, help="As --deep; then recompute up to this many results from weights.")
     ] = 0,
     trust: Trust = False,
 ) -> None:
     """Prove that every unit of the plan has exactly one row, and that rows, series and prepared arrays are as written.
 
-    Files that rows name, such as weights, must be there and not cut off, and states to go on from must not be cut off;
-    with --deep each of their bytes is read and compared with the checksum in the rows or the digest in the state.
+    Files that rows name, such as weights, must exist and be whole, and saved states must be whole. With --deep each of
+    their bytes is read and compared with the checksum in the rows or the digest in the state.
     """
     from landsweep.orchestrator.commands.display import findings_text, mending
     from landsweep.orchestrator.run.sweep import open_sweep
@@ -196,7 +196,7 @@ def verify(
         for line in wrong:
             out.print(line)
         if reevaluate and not wrong:
-            out.print(f"computed again, at most {reevaluate:,} results: all as in their rows")
+            out.print(f"recomputed at most {reevaluate:,} results: all as in their rows")
     if not findings.sound or findings.missing or wrong:
         raise typer.Exit(1)
 
@@ -209,13 +209,17 @@ def rerun(
     changes: Changes = None,
     with_status: Annotated[
         str,
-        typer.Option("--status", help="failed, diverged, pruned, or damaged: files lost or changed (verify --deep)."),
+        typer.Option(
+            "--status", help="failed, diverged, pruned or damaged (files lost or changed, as verify --deep finds)."
+        ),
     ] = "failed",
-    cause: Annotated[str | None, typer.Option("--cause", help="Of failed ones: error, oom, timeout or infra.")] = None,
+    cause: Annotated[
+        str | None, typer.Option("--cause", help="Only units that failed by this: error, oom, timeout or infra.")
+    ] = None,
     site: SiteName = None,
     trust: Trust = False,
 ) -> None:
-    """Compute units again that failed, diverged, were pruned or lost their files; present rows are kept in retired/."""
+    """Recompute units that failed, diverged, were pruned or lost their files; their old rows are kept in retired/."""
     from landsweep.orchestrator.assignments import split_changes
     from landsweep.orchestrator.commands.drive import drive
     from landsweep.orchestrator.row import Cause, Status
@@ -238,7 +242,7 @@ def rerun(
         refuse_files(sweep.manifest["spec"], sweep.folder, folder)
     go = partial(drive, sweep.kind, sweep.spec, load_site(site, site_changes), folder, sweep.folder, own=sweep.trusted)
     if with_status == _DAMAGED:
-        err.print("every byte of rows, series, prepared arrays, weights and states is compared first")
+        err.print("first, every byte of rows, series, prepared arrays, weights and states is compared")
         raise typer.Exit(go(deep=True))
     rows = sweep.rows()
     again = tuple(rows.loc[(rows["status"] == with_status) & ((rows["cause"] == cause) if cause else True), "key"])
@@ -253,13 +257,15 @@ def rerun(
 def export_mlflow(
     folder: Results,
     uri: Annotated[
-        str | None, typer.Option("--uri", help="MLflow tracking URI; by default, of your own sweeps, DIR/../mlflow.db.")
+        str | None, typer.Option("--uri", help="MLflow tracking URI; for your own sweeps by default DIR/../mlflow.db.")
     ] = None,
-    experiment: Annotated[str | None, typer.Option("--experiment", help="Its name; by default landsweep-KIND.")] = None,
-    most: Annotated[int, typer.Option("--units", min=0, help="Most units with a run of their own.")] = 500,
+    experiment: Annotated[
+        str | None, typer.Option("--experiment", help="MLflow experiment; by default landsweep-KIND.")
+    ] = None,
+    most: Annotated[int, typer.Option("--units", min=0, help="At most this many units get a run of their own.")] = 500,
     trust: Trust = False,
 ) -> None:
-    """Show a sweep in MLflow; doing it twice changes nothing."""
+    """Export a sweep to MLflow; doing it twice changes nothing."""
     from landsweep.orchestrator.commands.publish import export_now
     from landsweep.orchestrator.run.sweep import open_sweep
 

@@ -157,7 +157,7 @@ def state_text(now: Mapping[str, Any]) -> str:
         speed = f"{now['rate']:,.1f} units/s, {now['workers']} workers, {span(now['eta'])} left"
         return f"{line}, {speed} {note}".rstrip()
     if now["phase"] not in ("done", "stopped"):
-        line += f"; its driver is gone, last heard {span(now['age'])} ago. The command that began it goes on"
+        line += f"; its driver is gone, last heard {span(now['age'])} ago. The command that began it resumes it"
     return line
 
 
@@ -178,7 +178,7 @@ def findings_text(findings: Findings, folder: str) -> str:
 def _verdict(findings: Findings, folder: str) -> str:
     """What was proved, and no more; or what to do."""
     if (command := mending(findings, folder)) is not None:
-        return f"not sound, see above. This sets aside what is damaged and computes it again:\n  {command}"
+        return f"not sound, see above. To set aside what is damaged and compute it again:\n  {command}"
     text = "sound: no unit has two rows; rows, series and prepared arrays are what was written"
     if findings.files:
         how = "every byte compared" if findings.deep else "neither missing nor cut off (--deep compares every byte)"
@@ -186,7 +186,7 @@ def _verdict(findings: Findings, folder: str) -> str:
     if findings.states:
         how = "every byte compared" if findings.deep else "none cut off (--deep compares every byte)"
         how += f", but {findings.unproved:,} of an earlier version carry no digest" if findings.unproved else ""
-        text += f"; states to go on from: {findings.states:,}, {how}"
+        text += f"; saved states: {findings.states:,}, {how}"
     return text
 
 

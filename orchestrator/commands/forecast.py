@@ -73,7 +73,7 @@ class Forecast:
         if self.preparations:
             first = ", ".join(self.preparations[:_NAMED])
             more = f" and {len(self.preparations) - _NAMED:,} more" if len(self.preparations) > _NAMED else ""
-            lines.append(f"before them, once: {first}{more}")
+            lines.append(f"prepared once, before them: {first}{more}")
         on = "1 worker" if self.workers in (None, 1) else f"{self.workers} workers"
         if self.costs is not None:
             lines += [table_text(self.costs.table), f"calibration: {self.costs.note}"]
@@ -85,11 +85,11 @@ class Forecast:
             rows = "no unit has run yet" if not self.done else "all units that have run failed"
             lines.append(f"time: unknown, because {rows}; run, stop after a few (Ctrl-C loses nothing) and plan again")
         elif self.seconds is None:
-            rest = "how many more the search needs depends on what they give"
+            rest = "how many more the search needs depends on their results"
             lines.append(f"time: {self.unit_seconds:.3g} s per unit so far; {rest}")
         else:
             lines.append(f"time: {self.unit_seconds:.3g} s per unit, so about {span(self.seconds)} on {on}")
-        more = "; weights come on top" if self.weights else ""
+        more = ", without weights" if self.weights else ""
         lines += self.remarks
         lines.append(f"disk: rows in at most {self.files:,} files, about {self.bytes / 1e6:,.1f} MB{more}")
         return "\n".join(lines)

@@ -14,8 +14,8 @@ Changes = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="[FIELD=VALUE]...",
-        help="Changes of spec fields; `site.` in front changes the site. Values are YAML, but `#` begins no comment "
-        "(colour=#ff0000), and quotes make text of anything (id='\"1\"'). Axes and settings are named by their whole "
+        help="Changes to spec fields; the prefix `site.` changes the site. Values are YAML, but `#` starts no comment "
+        "(colour=#ff0000), and quotes turn anything into text (id='\"1\"'). Name axes and settings by their whole "
         "path: axes.optimizer.learning_rate=[0.1,0.2].",
     ),
 ]
@@ -25,6 +25,6 @@ Out = Annotated[
     str | None, typer.Option("--out", help="Results folder, or s3://BUCKET/NAME, gs://...; by default results/NAME.")
 ]
 Trust = Annotated[
-    bool, typer.Option("--trust", help="Treat DIR as your own: its code may run, the MLflow store beside it is used.")
+    bool, typer.Option("--trust", help="Treat DIR as your own: run its code, use the MLflow store beside it.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON with stable fields.")]

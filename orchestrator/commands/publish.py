@@ -147,7 +147,7 @@ def make_page(
             return render(report, head, rows, series, out), report
         except OSError as e:
             raise StorageError(
-                f"{out / 'report'} could not be written: {e.strerror or e}. The rows are safe; once that is mended, "
+                f"{out / 'report'} could not be written: {e.strerror or e}. The rows are safe; once that is fixed, "
                 "`landsweep report` makes it again"
             ) from e
 

@@ -81,7 +81,7 @@ class Losses:
         """
         self.begin(done)
         if self.careful:
-            alone = f"; {n:,} units that were in flight go out alone" if (n := len(self.suspects)) else ""
+            alone = f"; {n:,} units that were in flight are computed alone" if (n := len(self.suspects)) else ""
             say(f"the last run was killed: what is in flight is noted from now on{alone}")
         try:
             yield

@@ -79,7 +79,7 @@ def read_manifest(manifest: Mapping[str, Any], source: str) -> Mapping[str, Any]
     _check_complete(manifest, source)
     fields = parse(_Manifest, manifest, f"{source} is damaged")
     if fields.format > FORMAT:
-        raise UsageError(f"{source} has the format {fields.format}, of a later landsweep; this one knows {FORMAT}")
+        raise UsageError(f"{source} has the format {fields.format}, of a later landsweep; this one reads {FORMAT}")
     as_written = {name: manifest[name] for name in ("spec", "context", "definitions")}
     return {**manifest, **fields.model_dump(mode="json"), **as_written}
 

@@ -38,7 +38,7 @@ def lost_files(ledger: Ledger, columns: Iterable[Column], watch: Watch, *, deep:
         checked = "every byte compared"
         if not deep:
             command = f"landsweep verify {shlex.quote(ledger.store.where)} --deep"
-            checked = f"checked to be there and not cut off; their bytes are compared by {command}"
+            checked = f"all present and none cut off; to compare their bytes: {command}"
         watch.say(f"files that rows name: {len(files):,}, {checked}")
     return lost
 
@@ -46,7 +46,7 @@ def lost_files(ledger: Ledger, columns: Iterable[Column], watch: Watch, *, deep:
 def retire(ledger: Ledger, keys: Collection[str], lost: Lost, watch: Watch) -> None:
     """Take out the rows of these units and of those that left the lost files, so that they are computed again."""
     for file, damage in lost:
-        watch.say(f"{damage}; the {len(file.keys):,} units that left it are computed again")
+        watch.say(f"{damage}; the {len(file.keys):,} units that wrote it are computed again")
     # The state on disk is of the last run: a kill from here on must not leave one that says all is done.
     write_status(ledger.store, {**(read_status(ledger.store) or {}), "phase": "computing again"})
     ledger.retire({*keys, *(key for file, _ in lost for key in file.keys)}, [file.path for file, _ in lost])
@@ -62,7 +62,7 @@ def set_aside(ledger: Ledger, writer: Writer, watch: Watch, *, states: bool) -> 
         states: read all states to go on from too, and move those whose bytes are not what was written out of the way.
     """
     for damage in writer.set_aside:
-        watch.say(f"set aside: {damage.path} ({damage.reason}); units that have no row now are computed again")
+        watch.say(f"set aside: {damage.path} ({damage.reason}); units that lost their rows are computed again")
     for damage in check_states(ledger.store, deep=True).damaged if states else ():
         writer.set_file_aside(damage.path)
-        watch.say(f"set aside: {damage}; what would go on from it begins earlier")
+        watch.say(f"set aside: {damage}; units that would resume from it start earlier")

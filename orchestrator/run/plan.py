@@ -63,7 +63,7 @@ def strays(manifest: Mapping[str, Any], kind: SweepKind[Any], spec: Spec, rows: 
         lines.append(
             f"{rows - planned:,} of {rows:,} rows belong to no unit of this plan"
             + (f" ({'; '.join(why)})" if why else "")
-            + ": they stay, but reports leave them out. To keep both apart, give this spec another folder with --out"
+            + ": they stay, but reports leave them out. To keep the two apart, give this spec another folder with --out"
         )
     if rows and (changed := _changed_columns(manifest, kind, spec)):
         lines.append(changed)

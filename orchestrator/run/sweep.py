@@ -133,7 +133,7 @@ class Sweep:
             SpecError: units of this kind leave nothing of that sort.
         """
         if not isinstance(self.kind, Auditable):
-            raise SpecError(f"--reevaluate: units of the kind {self.kind.name} leave nothing to compute results from")
+            raise SpecError(f"--reevaluate: units of the kind {self.kind.name} store nothing to recompute results from")
         bench = Workbench(folder=self.folder, artifacts=Artifacts(self.ledger.store.where), trust=self.trusted)
         rows = self.rows()
         return self.kind.audit(self.spec, rows[~rows["key"].isin(damaged)], bench, n)

@@ -241,7 +241,7 @@ class Worker:
             raise NotDeterministic(
                 f"the unit {dict(unit.params)} was evaluated twice and gave two results:\n  "
                 + "\n  ".join(differ or [f"status: {once.status}, then {twice.status}"])
-                + f"\nWhat may be the cause: {self._kind.hint_not_deterministic}."
+                + f"\nPossible cause: {self._kind.hint_not_deterministic}."
             )
         return Probed(unit.key, seconds, compared=True, limit=limit)
 

@@ -99,7 +99,7 @@ def _claim(study: optuna.Study, ours: Sequence[FrozenTrial], url: str, sweep_id:
     trials = study.get_trials(deepcopy=False)
     if owner is not None or any(params.get(t.user_attrs.get(_NUMBER, -1)) != t.params for t in trials):
         raise UsageError(
-            f"{url} holds a study {study.study_name!r} that is not of this search, and their trials would mix; give "
+            f"{url} holds a study {study.study_name!r} of another search, and their trials would mix; give "
             "another storage"
         )
     study.set_user_attr(_SWEEP, sweep_id)

@@ -107,7 +107,7 @@ class Halving(Section):
 
     method: Literal["halving"]
     min_resource: Count = Field(description="training steps before the first rung")
-    reduction_factor: int = Field(4, ge=2, description="one in so many goes on")
+    reduction_factor: int = Field(4, ge=2, description="one trial in this many goes on to the next rung")
     min_early_stopping_rate: FromZero = 0
 
 
@@ -136,7 +136,7 @@ class Budget(Section):
     seconds: Annotated[float, Field(gt=0)] | None = Field(None, description="seconds of units, summed over workers")
     flops: Annotated[float, Field(gt=0)] | None = Field(None, description="the column `flops`, summed over units")
     in_vain: Count = Field(
-        100, description="so many trials in a row that failed, or added nothing to a limit, end the search too"
+        100, description="this many trials in a row that failed, or added nothing to a limit, end the search too"
     )
 
     @model_validator(mode="after")

@@ -127,10 +127,10 @@ class Setting(Section):
 def _alike(a: object, b: object) -> str:
     """Why two options can't be told apart."""
     if repr(a) == repr(b):
-        return f"{a!r} stands there twice"
+        return f"{a!r} is listed twice"
     if isinstance(a, str) or isinstance(b, str):
         return f"{a!r} and {b!r} are written alike in the rows; leave one out"
-    return f"{a!r} and {b!r} are one value, so it stands there twice"
+    return f"{a!r} and {b!r} are one value, so it is listed twice"
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +202,7 @@ def flat(space: Mapping[str, Setting]) -> tuple[Dimension, ...]:
         ready = [d for n, d in dimensions.items() if n not in ordered and ordered.keys() >= d.when.keys()]
         if not ready:
             left = [n for n in dimensions if n not in ordered]
-            raise SpecError(f"space: the conditions of {', '.join(left)} go in a circle")
+            raise SpecError(f"space: the conditions of {', '.join(left)} depend on each other in a circle")
         ordered |= {d.name: d for d in ready}
     return tuple(ordered.values())
 

@@ -115,7 +115,7 @@ def folder_in(root: Path, relative: str | Path) -> Path:
     try:
         place.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError) as e:
-        raise UsageError(f"{place} can't be made: it, or a part of the way there, is no folder; remove that") from e
+        raise UsageError(f"{place} can't be created: it or one of its parents is not a folder; remove that file") from e
     return place
 
 

@@ -87,7 +87,7 @@ def export(
     """
     if _ID.fullmatch(str(sweep["id"])) is None:
         raise UsageError(
-            f"sweep.json: id: {str(sweep['id'])[:80]!r} is no id of a sweep; it has the digits 0-9 and a-f only"
+            f"sweep.json: id: {str(sweep['id'])[:80]!r} is not the id of a sweep; ids have only the digits 0-9 and a-f"
         )
     with _quiet(), alone(uri):
         from mlflow.tracking import MlflowClient

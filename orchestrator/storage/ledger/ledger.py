@@ -112,7 +112,7 @@ class Ledger:
         begun = any(name == _SWEEP for name, _ in store.list(""))
         if not begun and (parts := store.list("rows")):
             raise UsageError(
-                f"{store.where} holds rows (rows/{parts[0][0]}), but no {_SWEEP} that says of which sweep they are: "
+                f"{store.where} holds rows (rows/{parts[0][0]}), but no {_SWEEP} that says which sweep they belong to: "
                 "put it back, or move rows/ and series/ away, or give another folder with --out"
             )
         return begun

@@ -47,7 +47,7 @@ def save_prepared(
     if exact and before is not None and before.get("digest") != digest and store.list("rows"):
         raise NotDeterministic(
             f"{store.where}/prepared/{file} was lost or damaged and computed again, but the result differs from the "
-            f"first one (made on {before.get('host', 'an unknown host')}): the rows that are there belong to the old "
+            f"first one (made on {before.get('host', 'an unknown host')}): the existing rows belong to the old "
             f"arrays. Put the old file back, or start anew in another folder with --out."
         )
     data = encode(solid)

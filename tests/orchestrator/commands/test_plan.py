@@ -105,7 +105,7 @@ def test_the_time_of_a_search_without_a_number_of_units(tmp_path: Path) -> None:
     run_example(SEARCH, parse(SEARCH.spec, data, "test"), tmp_path)
     more = parse(SEARCH.spec, data | {"budget": {"seconds": 9}}, "test")
     text = planned(more, tmp_path, SEARCH)
-    assert "s per unit so far; how many more the search needs depends on what they give" in text
+    assert "s per unit so far; how many more the search needs depends on their results" in text
 
 
 @pytest.mark.parametrize("word", ["none", "off", "false", "None", "no", "''"])

@@ -392,7 +392,7 @@ def test_settings_that_can_not_be(setting: dict[str, Any], complaint: str) -> No
         (SPACE | {"z": {"uniform": [0, 1], "when": {"method": "lion"}}}, "method is never 'lion'.*sgd"),
         (
             {"a": {"choice": [1, 2], "when": {"b": 1}}, "b": {"choice": [1, 2], "when": {"a": 1}}},
-            "the conditions of a, b go in a circle",
+            "the conditions of a, b depend on each other in a circle",
         ),
         ({"o": {"choice": {"sgd": {"momentum": {"uniform": [1, 0]}}}}}, r"space\.o\.sgd\.momentum.*range is empty"),
     ],

@@ -330,7 +330,7 @@ def test_trials_of_two_searches_never_mix_in_a_storage(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/study.db"
     new, there = exported(tmp_path / "a", url, "a")
     assert new == there > 0
-    with pytest.raises(UsageError, match="not of this search, and their trials would mix; give another storage"):
+    with pytest.raises(UsageError, match="of another search, and their trials would mix; give another storage"):
         exported(tmp_path / "b", url, "b", search_seed=1)
     assert exported(tmp_path / "a", url, "a") == (0, there), "its own again"
     assert exported(tmp_path / "b", f"sqlite:///{tmp_path}/other.db", "b", search_seed=1) == (new, there)

@@ -42,7 +42,7 @@ class RayCluster:
         self._connection.open()
         if self._site.address == "local" and self.capacity() < 1:
             have = {k: v for k, v in ray.cluster_resources().items() if "node" not in k}
-            raise SpecError(f"site: one worker wants {self.wanted}, but this machine has {have}; ask for less")
+            raise SpecError(f"site: one worker needs {self.wanted}, but this machine has {have}; ask for less")
 
     def check(self) -> None:
         """Make sure that a Ray of our own lives.

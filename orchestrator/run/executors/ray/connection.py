@@ -64,7 +64,7 @@ class Connection:
         env = self._env = _checked(self._site.runtime_env)
         if ray.is_initialized():  # the caller's own Ray: use it, and leave it running
             if any(name in env for name in _FOLDERS):
-                raise SpecError("site: runtime_env: this Ray runs already: give its folders to ray.init")
+                raise SpecError("site: runtime_env: Ray already runs in this process: give its folders to ray.init")
             return
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         options: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": self._site.worker_output}
@@ -117,7 +117,7 @@ class Connection:
             if folder is not None:
                 folder.remove()
             raise Unreachable(
-                f"site: a Ray of our own did not start: {_first(e)}\n"
+                f"site: could not start a local Ray: {_first(e)}\n"
                 "The machine may be too busy, or short of memory or of room in /tmp: try again, ask for fewer "
                 "`site.workers`, or compute in one process with `site.executor=local`."
             ) from e
@@ -184,7 +184,7 @@ def _checked(given: dict[str, Any]) -> dict[str, Any]:
     try:
         ray.runtime_env.RuntimeEnv(**{k: v for k, v in env.items() if k not in _FOLDERS})
     except Exception as e:  # whatever Ray finds wrong with it
-        raise SpecError(f"site: runtime_env: Ray does not take it: {_first(e)}") from e
+        raise SpecError(f"site: runtime_env: Ray rejects it: {_first(e)}") from e
     return env
 
 

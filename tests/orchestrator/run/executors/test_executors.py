@@ -93,7 +93,7 @@ class TestRay(ExecutorSuite):
     def test_workers_that_can_never_come_are_waited_for_only_so_long(self) -> None:
         ex = RayExecutor(Site(address="auto", workers=1, cpus=64, start_timeout=1))
         ex.open(config())
-        with pytest.raises(WorkersUnavailable, match=r"One worker wants \{'CPU': 64"):
+        with pytest.raises(WorkersUnavailable, match=r"One worker needs \{'CPU': 64"):
             for _ in range(100):
                 ex.free_workers()
                 ex.poll(0.1)

@@ -162,7 +162,7 @@ def test_prepared_arrays(ledger: Ledger) -> None:
     assert store.list("prepared") == [("base-12345678.json", store.list("prepared")[0][1])]
     with ledger.writing() as writer:
         work(writer, 1, 1)
-    with pytest.raises(NotDeterministic, match="rows that are there belong to the old"):
+    with pytest.raises(NotDeterministic, match="existing rows belong to the old"):
         save_prepared(store, name, {**arrays, "n": np.array(4)}, {})
     save_prepared(store, name, arrays, {})
     assert load_prepared(store, name) is not None

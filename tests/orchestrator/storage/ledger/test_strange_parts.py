@@ -96,7 +96,7 @@ def test_rows_without_their_sweep_are_refused(own: Ledger) -> None:
     with own.writing() as writer:
         work(writer, 2, 2)
     own.store.delete("sweep.json")
-    with pytest.raises(UsageError, match=r"no sweep\.json that says of which sweep.*put it back, or move"):
+    with pytest.raises(UsageError, match=r"no sweep\.json that says which sweep.*put it back, or move"):
         Ledger.exists(own.store)
 
 

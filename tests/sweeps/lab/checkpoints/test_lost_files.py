@@ -93,7 +93,7 @@ def test_changed_bytes_are_found_by_reading_them_and_a_rerun_trains_these_again(
     assert deep.units_affected and not quick.units_affected
     sweep, watch = Sweep.at(zoo), QuietWatch()
     end = run_sweep(sweep.kind, sweep.spec, Site(executor="local"), zoo, folder=sweep.folder, watch=watch)
-    assert end.new == 0 and any("their bytes are compared by" in line for line in watch.said), "it says so"
+    assert end.new == 0 and any("to compare their bytes" in line for line in watch.said), "it says so"
     end = run_sweep(sweep.kind, sweep.spec, Site(executor="local"), zoo, folder=sweep.folder, watch=watch, deep=True)
     assert (end.phase, end.new) == ("done", len(deep.units_affected))
     assert {f"damaged/{d.path.replace('/', '-')}" for d in deep.damaged} == {

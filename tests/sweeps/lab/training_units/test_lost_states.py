@@ -189,7 +189,7 @@ def test_verify_says_what_it_has_seen_of_states(stopped: Path) -> None:
     run_sweep(KIND, two_packs(), site, stopped, folder=ROOT, watch=QuietWatch())
     shutil.copytree(kept, stopped / "states", dirs_exist_ok=True)
     quick, deep = (Sweep.at(stopped).verify(deep=d) for d in (False, True))
-    assert "states to go on from: 8, none cut off (--deep compares every byte)" in findings_text(quick, "zoo")
+    assert "saved states: 8, none cut off (--deep compares every byte)" in findings_text(quick, "zoo")
     assert "8, every byte compared, but 1 of an earlier version carry no digest" in findings_text(deep, "zoo")
     flip(files(stopped, index=False)[1], -1)
     assert Sweep.at(stopped).verify().sound, "not read, not claimed"
