@@ -106,7 +106,7 @@ def write_private(path: Path, text: str) -> None:
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
     except FileExistsError as e:
         raise UsageError(
-            f"{path} is there already, though this job is new: somebody else writes to that folder. Look at who may, "
+            f"{path} exists already, though this job is new: somebody else writes to that folder. Check who may write, "
             "and submit again"
         ) from e
     with os.fdopen(handle, "w", encoding="utf-8") as file:

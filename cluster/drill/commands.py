@@ -20,11 +20,15 @@ def register(app: typer.Typer) -> None:
 
 
 def _drill(
-    changes: Annotated[list[str] | None, typer.Argument(metavar="[site.FIELD=VALUE]...", help="Changes.")] = None,
+    changes: Annotated[
+        list[str] | None, typer.Argument(metavar="[site.FIELD=VALUE]...", help="Changes to the site.")
+    ] = None,
     site: SiteName = None,
-    seconds: Annotated[float, typer.Option("--seconds", min=1, help="Length of the work if nobody died.")] = 60,
+    seconds: Annotated[
+        float, typer.Option("--seconds", min=1, help="How long the work takes if nothing dies, s.")
+    ] = 60,
     units: Annotated[
-        int | None, typer.Option("--units", min=1, help="Units; by default of half a second each.")
+        int | None, typer.Option("--units", min=1, help="Number of units; by default, half a second each.")
     ] = None,
     life: Annotated[float, typer.Option("--life", min=1, help="Mean life of a worker, s.")] = 20,
     drivers: Annotated[int, typer.Option("--drivers", min=0, help="How often the driver is killed.")] = 2,

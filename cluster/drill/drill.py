@@ -201,7 +201,7 @@ def _workers_of_job(site: Site) -> int:
     if site.workers != "auto":
         return site.workers
     if cpus is None:
-        raise UsageError("site.workers: give how many workers the cluster holds, such as site.workers=8; only it knows")
+        raise UsageError("site.workers: give the number of workers that the cluster holds, such as site.workers=8")
     return max(1, int(cpus / max(site.cpus, 1e-9)))
 
 

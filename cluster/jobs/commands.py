@@ -40,7 +40,7 @@ def _submit(
     changes: Changes = None,
     site: Annotated[str, typer.Option("--site", help="Site file with a section `launcher`, or an installed one.")] = "",
     out_dir: Annotated[
-        str | None, typer.Option("--out", help="Results: folder or URL; by default results/NAME.")
+        str | None, typer.Option("--out", help="Results folder or URL; by default results/NAME.")
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print what would be submitted.")] = False,
     follow: Annotated[bool, typer.Option("--follow", help="Show the job's output until it ends.")] = False,
@@ -69,9 +69,11 @@ def _follow(job: Job) -> None:
 
 
 def _jobs(
-    folder: Annotated[str, typer.Argument(metavar="[DIR]", help="Of one sweep, or of several.")] = "results",
+    folder: Annotated[
+        str, typer.Argument(metavar="[DIR]", help="Results of one sweep, or a folder of several.")
+    ] = "results",
 ) -> None:
-    """List submitted jobs with what their scheduler says, and how far their sweeps are."""
+    """List submitted jobs: what their scheduler says of them, and how far their sweeps are."""
     from rich.measure import Measurement
     from rich.table import Table
 
@@ -83,15 +85,15 @@ def _jobs(
         now = refreshed(job)
         table.add_row(f"{now.name} {now.number}", now.job, now.type, now.state, progress(now), now.detail)
     if not table.rows:
-        return out.print(f"no jobs below {folder}: `landsweep submit` makes them")
+        return out.print(f"no jobs below {folder}: `landsweep submit` starts one")
     needed = Measurement.get(out, out.options.update(max_width=_WIDE), table).maximum
     return Console(width=max(out.width, needed), soft_wrap=False).print(table)  # no part of an id is lost
 
 
 def _logs(
-    which: WhichJob, follow: Annotated[bool, typer.Option("--follow", help="Go on until the job ends.")] = False
+    which: WhichJob, follow: Annotated[bool, typer.Option("--follow", help="Keep printing until the job ends.")] = False
 ) -> None:
-    """Print what a job has printed."""
+    """Print the output of a job."""
     from landsweep.cluster.jobs.follow import Streams
     from landsweep.cluster.jobs.jobs import find_job, launcher_of
 
@@ -108,4 +110,4 @@ def _cancel(which: WhichJob) -> None:
 
     job = find_job(which)
     launcher_of(job).cancel(job.job, Path(job.home))
-    out.print(f"job {job.job} is asked to end; its rows in {job.out} are kept")
+    out.print(f"job {job.job} was asked to end; its rows in {job.out} are kept")

@@ -158,8 +158,8 @@ def launcher_of(job: Job) -> Launcher[Any]:
     """
     if not job.submitted_here:
         raise UsageError(
-            f"job {job.job} was submitted from {job.home} on {job.host} by {job.user}, and this user has no note of "
-            "having done that from here: ask there, or the scheduler itself; its rows tell the rest"
+            f"job {job.job} was submitted from {job.home} on {job.host} by {job.user}, and this user has no record of "
+            "doing so from here. Ask on that machine, or ask the scheduler itself; `landsweep status` reads the rows"
         )
     launcher_class = launcher_type(job.launcher["type"], f"job {job.job}")
     launcher: Launcher[Any] = launcher_class(parse(launcher_class.options_type, job.launcher, f"job {job.job}"))

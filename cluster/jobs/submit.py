@@ -54,9 +54,7 @@ def draft(
         raise SpecError("--site: missing; give a site file with a section `launcher`, such as slurm")
     at = load_site(site, site_changes)
     if at.launcher is None:
-        raise SpecError(
-            f"site {site} has no section `launcher`, so a sweep runs there by `landsweep run --site {site}`"
-        )
+        raise SpecError(f"site {site} has no section `launcher`, so run the sweep with `landsweep run --site {site}`")
     launcher: Launcher[Any] = launcher_type(at.launcher.type, site)(at.launcher)
     kind, parsed = load_spec(spec, spec_changes)
     where = out or f"results/{parsed.name}"
@@ -99,7 +97,7 @@ def keep_private(launcher: Launcher[Any], launch: Draft) -> Launch:
     section = launcher.options.model_dump(mode="json")
     if named := [name for name, value in section.items() if name != "runtime_env" and holds_credentials(value)]:
         raise UsageError(
-            f"launcher.{', launcher.'.join(named)}: holds what looks like a credential, and would be written beside "
+            f"launcher.{', launcher.'.join(named)}: holds what looks like a credential, and would be stored beside "
             "the results. Put it into a file that you alone can read, and load that, such as `source ~/.my_keys`"
         )
     if not launch.private:
@@ -108,12 +106,12 @@ def keep_private(launcher: Launcher[Any], launch: Draft) -> Launch:
     if not launcher.shares_files:
         raise UsageError(
             f"{names}: holds credentials or environment variables, which `{launcher.name}` would hand over in plain "
-            "sight. Give them on the cluster: MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, a secret in "
+            "sight. Set them on the cluster: MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, a secret in "
             "launcher.env_from, or launcher.runtime_env"
         )
     file = note("launches", secrets.token_hex(16), launch.private)
     if file is None:
-        raise UsageError(f"{names}: can't be kept for the job, because {_NO_STATE}")
+        raise UsageError(f"{names}: can't be stored for the job, because {_NO_STATE}")
     return Launch(**launch.model_dump() | {"private_file": str(file)})
 
 
@@ -138,7 +136,7 @@ def submit(launcher: Launcher[Any], draft: Draft, say: Callable[[str], None]) ->
             failed += [check] if check.ok is False else []
         if failed:
             lines = "\n".join(f"  - {c.what}: {c.detail}. {c.fix}" for c in failed)
-            raise UsageError(f"nothing was queued, for {len(failed)} of the checks failed:\n{lines}")
+            raise UsageError(f"nothing was queued, because {len(failed)} of the checks failed:\n{lines}")
         job = launcher.submit(launch)
     except BaseException:
         drop(launch)

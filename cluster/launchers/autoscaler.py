@@ -138,7 +138,7 @@ class Autoscaler(Launcher[AutoscalerOptions]):
             self._run(*up[1:], seconds=1800)
         except ToolFailed as e:
             raise UsageError(
-                f"the cluster did not come up: {e.output}\nEnd what may have come up: ray down {launch.file(_CONFIG)}"
+                f"the cluster did not come up: {e.output}\nTo end what did come up: ray down {launch.file(_CONFIG)}"
             ) from e
         self._run(*start[1:])
         return _cluster_name(launch)

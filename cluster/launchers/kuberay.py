@@ -1,6 +1,6 @@
 """KubeRay: a RayJob, which brings its own cluster and takes it away again.
 
-A RayJob's retry (`backoffLimit`) starts on a new cluster; that is harmless here, for the driver goes on from the rows.
+A RayJob's retry (`backoffLimit`) starts on a new cluster; harmless here, since the driver resumes from the rows.
 Results must outlive the cluster: an object store, or a volume.
 """
 
@@ -97,7 +97,7 @@ class KubeRayOptions(LauncherOptions):
     env_from: tuple[str, ...] = Field((), description="names of secrets that become environment variables")
     labels: dict[str, str] = Field({}, description="of the RayJob, such as kueue.x-k8s.io/queue-name")
     retries: int = Field(
-        3, ge=0, description="fresh starts after a failure of the cluster; the sweep goes on from its rows"
+        3, ge=0, description="fresh starts after a failure of the cluster; the sweep resumes from its rows"
     )
     deadline_seconds: PositiveInt | None = Field(None, description="of the whole job, retries included")
     keep_seconds: int = Field(300, ge=0, description="how long the pods stay after the end")

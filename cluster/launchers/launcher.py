@@ -24,7 +24,7 @@ Options = TypeVar("Options", bound=LauncherOptions)
 
 
 class JobState(StrEnum):
-    """Of a job, by its scheduler. Whether the sweep is complete is told by its rows."""
+    """State of a job, as its scheduler says. Only the rows say whether the sweep is complete."""
 
     queued = "queued"
     running = "running"
@@ -134,7 +134,7 @@ class Launcher(ABC, Generic[Options]):
 
     @abstractmethod
     def checks(self, launch: Launch) -> Iterable[Check]:
-        """What can be checked before anything is queued; nothing is left behind.
+        """Check what can be checked before anything is queued; leave nothing on the cluster.
 
         Raises:
             Unreachable: the cluster, or the tool that talks to it, is not there.

@@ -52,7 +52,7 @@ class RayJobsOptions(LauncherOptions):
     address: str = Field("http://127.0.0.1:8265", pattern=r"^https?://", description="of the cluster's dashboard")
     shared: bool = Field(False, description="the cluster's head sees the folders of this machine")
     runtime_env: dict[str, Any] = Field({}, description="of the driver, as Ray takes it: working_dir, pip, env_vars")
-    cpus: float = Field(0, ge=0, description="CPUs that Ray sets aside for the driver")
+    cpus: float = Field(0, ge=0, description="CPUs that Ray reserves for the driver")
     python: str = Field("python", description="on the cluster")
     probe: bool = Field(True, description="look at the cluster's environment with a short job first")
 
@@ -184,7 +184,7 @@ class RayJobs(Launcher[RayJobsOptions]):
                 if e.code == 404 and missing_ok:
                     return None
                 if e.code in (401, 403):
-                    raise Unreachable(f"{url} wants a token: give it by RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH") from e
+                    raise Unreachable(f"{url} needs a token: set RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH") from e
                 raise Unreachable(f"{url} answers {e.code}: {e.read().decode(errors='replace')[:300]}") from e
         except (OSError, ValueError) as e:
             raise Unreachable(
@@ -196,7 +196,7 @@ class RayJobs(Launcher[RayJobsOptions]):
         answer = object_or_none(text)
         if answer is None:
             raise Unreachable(
-                f"{url} answers what is no JSON object ({text.strip()[:80]!r}), so that is no Ray dashboard; correct "
+                f"{url} answers, but with no JSON object ({text.strip()[:80]!r}), so it is no Ray dashboard; correct "
                 "launcher.address"
             )
         return answer

@@ -25,7 +25,7 @@ class SlurmOptions(LauncherOptions):
 
     type: Literal["slurm"] = "slurm"
     nodes: PositiveInt = Field(1, description="of the one allocation; with `array`, 1")
-    array: PositiveInt | None = Field(None, description="so many allocations of one node each, which join one another")
+    array: PositiveInt | None = Field(None, description="this many allocations of one node each, joined as one cluster")
     time: Annotated[str, Field(pattern=r"^\d+$|^(\d+-)?\d+:\d\d(:\d\d)?$|^\d+-\d+$")] = Field(
         "01:00:00", description="limit of one allocation, as sbatch wants it; the job is requeued until the sweep ends"
     )

@@ -60,11 +60,11 @@ class SshOptions(LauncherOptions):
             value = next(rest, "") if word in ("-p", "-i", "-l", "-J", "-o") else None
             if value is None and word not in ("-4", "-6", "-C"):
                 raise ValueError(
-                    f"{word!r} can't be given here; allowed are -p -i -l -J -o -4 -6 -C, more in ~/.ssh/config"
+                    f"{word!r} can't be given here; allowed are -p -i -l -J -o -4 -6 -C. Put others into ~/.ssh/config"
                 )
             if word == "-o" and (key := str(value).partition("=")[0]) not in _SETTINGS:
                 raise ValueError(
-                    f"-o {key} can't be given here; allowed are {', '.join(_SETTINGS)}, more in ~/.ssh/config"
+                    f"-o {key} can't be given here; allowed are {', '.join(_SETTINGS)}. Put others into ~/.ssh/config"
                 )
         return options
 
@@ -116,7 +116,7 @@ class Ssh(Launcher[SshOptions]):
                 self._ssh.run(*self._words(host, self._start(launch, host)))
             except Unreachable as e:
                 self.cancel(launch.name, Path(launch.home))
-                raise UsageError(f"{host}: {e}; what had been started was ended again") from e
+                raise UsageError(f"{host}: {e}; what had started was ended again") from e
         return f"{_plain(self.options.hosts[0])}:{launch.name}-{launch.number:04d}"
 
     def status(self, job: str, home: Path) -> JobStatus:
@@ -146,7 +146,7 @@ class Ssh(Launcher[SshOptions]):
             except Unreachable as e:
                 unreached.append(f"{host}: {e}")
         if unreached:
-            raise Unreachable("could not end what runs on\n" + "\n".join(unreached))
+            raise Unreachable("could not end the processes on\n" + "\n".join(unreached))
 
     def checks(self, launch: Launch) -> Iterator[Check]:
         yield shared_folder(launch)

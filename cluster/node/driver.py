@@ -40,7 +40,7 @@ def load_launch(where: str) -> Launch:
         return read_launch(Store.at(folder or ".").read(name), where)
     except FileNotFoundError as e:
         raise UsageError(
-            f"there is no {where}, seen from {Path.cwd()}: the folder of the job must be visible where it runs"
+            f"there is no {where}, seen from {Path.cwd()}: the nodes of a job must see the folder of the job"
         ) from e
 
 

@@ -122,7 +122,7 @@ class Member:
             if self.stopping:
                 return _STOPPED
             attempt = 1 if up and time.monotonic() - began > _SHORT else attempt + 1
-            _log(f"Ray's head at {address}:{port} died; the sweep goes on from its rows")
+            _log(f"Ray's head at {address}:{port} died; the sweep resumes from its rows")
             _log(node.last_words())
         _log(f"gave up after {_MOST_STARTS} starts of Ray's head")
         return 1
@@ -141,7 +141,7 @@ class Member:
                 deaths = deaths + 1 if time.monotonic() - began < _SHORT else 1
                 if deaths >= _MOST_STARTS:
                     return 128 - code
-                _log(f"signal {-code} has killed the driver; a new one goes on from its rows")
+                _log(f"signal {-code} killed the driver; a new one resumes from its rows")
         finally:
             self._store.delete(_HEAD)
 

@@ -128,7 +128,7 @@ class LiveLauncherSuite(LauncherSuite):
             submit(*self.drafted(tmp_path, 3000, 0.1), print)
         launcher.cancel(job.job, Path(job.home))
         self.until("it has ended", lambda: self.site_launcher().status(job.job, Path(job.home)).state.over)
-        launcher.cancel(job.job, Path(job.home))  # no matter if it is over
+        launcher.cancel(job.job, Path(job.home))  # it may have ended
         assert refreshed(job).state in (JobState.cancelled, JobState.failed, JobState.unknown)
         assert 5 < len(self.units(launch)) < 3000
         self.settle()

@@ -138,7 +138,7 @@ def test_a_job_uses_no_file_that_was_there_before_it(tmp_path: Path) -> None:
     assert not list(elsewhere.iterdir())
     for name in ("token", "linked"):
         (Path(job.home) / name).symlink_to(elsewhere / name) if name == "linked" else (Path(job.home) / name).touch()
-        with pytest.raises(UsageError, match=f"{name} is there already, though this job is new"):
+        with pytest.raises(UsageError, match=f"{name} exists already, though this job is new"):
             write_private(Path(job.home) / name, "x")
     assert not list(elsewhere.iterdir())
 

@@ -84,7 +84,7 @@ def test_an_address_that_is_no_dashboard_of_ray_is_said(answer: bytes) -> None:
             address = f"http://127.0.0.1:{server.server_port}"
             section = load_site("rayjobs", [f"launcher.address={address}"]).launcher
             assert section is not None
-            with pytest.raises(Unreachable, match=r"answers what is no JSON object.*launcher\.address"):
+            with pytest.raises(Unreachable, match=r"answers, but with no JSON object.*launcher\.address"):
                 launcher_type("rayjobs", "test")(section).status("job", Path())
         finally:
             server.shutdown()
