@@ -60,7 +60,7 @@ class Evaluation(Section):
     def _probes_have_names_of_their_own(self) -> Self:
         names = [probe.probe for probe in self.probes]
         if twice := sorted({name for name in names if names.count(name) > 1}):
-            raise ValueError(f"probes: {twice[0]} stands there twice, but its values have one name; leave one out")
+            raise ValueError(f"probes: {twice[0]} is listed twice, but its values have one name; leave one out")
         return self
 
     @model_validator(mode="after")
@@ -128,14 +128,14 @@ class Recipe(Section):
     optimizer: OptimizerSpec = Sgd(method="sgd")
     schedule: ScheduleSpec = Constant(shape="constant")
     averaging: AveragingSpec | None = Field(
-        None, exclude_if=lambda v: v is None, description="weights that the model is evaluated and kept at"
+        None, exclude_if=lambda v: v is None, description="evaluate the model at averaged weights, and store these"
     )
     epochs: Annotated[int, Field(ge=0)] | None = Field(None, description="passes through the training data")
     steps: Annotated[int, Field(ge=0)] | None = Field(None, description="or steps; give one of the two")
     branched_at: Count | None = Field(
         None,
         exclude_if=lambda v: v is None,
-        description="of a branch: the step at which it left its main run; evaluations and checkpoints begin behind it",
+        description="of a branch: the step at which it left its main run; evaluations and checkpoints begin after it",
     )
     batch_size: int = Field(64, ge=1)
     drop_last: bool = Field(False, description="leave out the samples of an epoch that don't fill a batch")
@@ -153,7 +153,7 @@ class Recipe(Section):
         return self
 
     @model_validator(mode="after")
-    def _branch_ends_behind_its_start(self) -> Self:
+    def _branch_ends_after_its_start(self) -> Self:
         if self.branched_at is not None and (self.steps is None or self.branched_at >= self.steps):
             raise ValueError(f"branched_at: a branch that leaves after {self.branched_at} steps needs more `steps`")
         return self

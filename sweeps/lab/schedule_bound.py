@@ -84,7 +84,7 @@ def bound(
     if len(n) < horizon:
         raise SpecError(f"schedule: {len(n)} multipliers for {horizon} steps; give one for each")
     if not np.isfinite(n).all() or (n < 0).any() or n[-1] == 0:
-        raise SpecError("schedule: multipliers must be finite, from 0 on, and above 0 in the last step")
+        raise SpecError("schedule: multipliers must be finite, not negative, and above 0 in the last step")
     squares = np.square(n) * np.square(np.broadcast_to(np.asarray(gradient, dtype=float), n.shape))
     left, left_squares = _suffix(n), _suffix(squares)
     last = float((n[:-1] / left[1:] * left_squares[:-1] / left[:-1]).sum()) / 2

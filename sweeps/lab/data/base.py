@@ -208,7 +208,7 @@ class ImageData(Source):
         None,
         ge=1,
         exclude_if=lambda v: v is None,
-        description="so many of the last training images become the split `validation`, for choosing settings",
+        description="how many of the last training images become the split `validation`, for choosing settings",
     )
 
     @property

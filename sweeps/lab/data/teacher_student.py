@@ -69,6 +69,6 @@ class TeacherStudent(DrawnData):
         return Data.of(splits, 0 if self.task == "regression" else self.outputs)
 
     def _normal(self, name: str, rows: int, columns: int) -> Tensor:
-        # torch draws normals in blocks of 16 and the rest otherwise, so only whole blocks begin alike.
-        drawn = torch.randn(-(-rows // 16) * 16, columns, generator=generator(self.seed, name))
+        # torch draws normals in blocks of 16, and what is left over differently: only whole blocks start alike.
+        drawn = torch.randn(math.ceil(rows / 16) * 16, columns, generator=generator(self.seed, name))
         return drawn[:rows].clone()

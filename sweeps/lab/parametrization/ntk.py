@@ -20,7 +20,7 @@ class Ntk(Parametrization):
 
     Adam's step does not shrink with that gradient, so its rate must (the adaptive limit of arXiv 2308.01814). Seen from
     the function, activations have to move by 1/√m, since the output layer adds up m of them with aligned signs and
-    weights of order 1/√m. A step r on a tensor moves the activations behind it by r, or, where its inputs grow, by
+    weights of order 1/√m. A step r on a tensor moves the activations after it by r, or, where its inputs grow, by
     √m r: m aligned inputs times the multiplier 1/√m. That gives
 
     ===========================================  ===========

@@ -19,7 +19,7 @@ _LAYERS = (nn.Linear, nn.Conv2d, nn.Embedding)
 class Activations(Probe):
     """Mean absolute output of each linear, convolutional and embedding layer, and of each block: `activation/LAYER`.
 
-    A block's output is the residual stream behind it: what grows where branches are not scaled with the depth. Of
+    A block's output is the residual stream after it: what grows where branches are not scaled with the depth. Of
     attention the scores before the softmax instead of the queries: what a parametrization divides
     scores by is part of the query layer's weights.
     """

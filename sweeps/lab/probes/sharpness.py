@@ -33,7 +33,7 @@ class Sharpness(Probe):
     }
 
     probe: Literal["sharpness"]
-    products: int = Field(24, ge=2, description="at most so many Hessian-vector products")
+    products: int = Field(24, ge=2, description="most Hessian-vector products")
     tolerance: float = Field(1e-3, gt=0, description="relative change of the value from one product to the next")
 
     def measure(self, subject: Subject) -> Sequence[Mapping[str, float]]:

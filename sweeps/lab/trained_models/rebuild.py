@@ -65,7 +65,7 @@ class Rebuilder:
             Untrusted: the row names code that the spec does not.
         """
         if missing := [column.name for column in self._columns if column.name not in row]:
-            raise UsageError(f"the rows of this zoo have no column {', '.join(missing)}, which its spec sweeps")
+            raise UsageError(f"the rows of this zoo lack the columns that its spec sweeps: {', '.join(missing)}")
         params: dict[str, Value] = {}
         for column in self._columns:
             value = row[column.name]

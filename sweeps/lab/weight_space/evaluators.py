@@ -123,11 +123,15 @@ class Evaluators:
             outputs: object = forward(batch)  # the user's module may give anything
             if not isinstance(outputs, Tensor) or outputs.ndim < 1 or len(outputs) != len(batch):
                 given = list(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
-                raise ValueError(f"a batch of shape {list(batch.shape)} gives {given}; there must be one line a sample")
+                raise ValueError(
+                    f"a batch of shape {list(batch.shape)} gives {given}; there must be one row per sample"
+                )
             for view in pool.views:
                 few = min(len(outputs), len(view.targets))
                 if not view.targets.is_floating_point() and int(view.targets.max()) >= outputs.shape[-1]:
-                    raise ValueError(f"there are {outputs.shape[-1]} outputs, but a class {int(view.targets.max())}")
+                    raise ValueError(
+                        f"there are {outputs.shape[-1]} outputs, but the targets have a class {int(view.targets.max())}"
+                    )
                 try:
                     view.losses(outputs[:few], view.targets[:few])
                 except ValueError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import TracebackType
@@ -66,7 +67,7 @@ class Space:
         starts, size = {}, 0
         for name in names:
             starts[name] = size
-            size += -(-self._originals[name].numel() // _ALIGN) * _ALIGN
+            size += math.ceil(self._originals[name].numel() / _ALIGN) * _ALIGN
         like = self._originals[names[0]]
 
         def flat(values: Mapping[str, Tensor]) -> Tensor:

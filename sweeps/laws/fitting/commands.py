@@ -29,9 +29,10 @@ def register(app: typer.Typer) -> None:
 
 
 Rules = list[str] | None
-Law = Annotated[list[str], typer.Option("--law", help="Name of a law; several are compared. `landsweep laws` lists.")]
+Law = Annotated[list[str], typer.Option("--law", help="Name of a law (see `landsweep laws`); several are compared.")]
 Columns = Annotated[
-    Rules, typer.Option("--columns", help="NAME=COLUMN or NAME=ARITHMETIC,...: where the law's columns are.")
+    Rules,
+    typer.Option("--columns", help="NAME=COLUMN or NAME=ARITHMETIC,...: what the law's columns are in the table."),
 ]
 Exclude = Annotated[
     Rules, typer.Option("--exclude", help="Rule: rows to leave out, such as 'loss top 5' or 'N < 1e6'.")
@@ -40,13 +41,15 @@ Holdout = Annotated[
     Rules, typer.Option("--holdout", help="Rule: rows to predict instead of fitting, such as 'C > 1e21'.")
 ]
 EveryStatus = Annotated[
-    bool, typer.Option("--every-status", help="Fit also rows of a sweep that diverged, were pruned or failed.")
+    bool, typer.Option("--every-status", help="Also fit rows of a sweep that diverged, were pruned or failed.")
 ]
-By = Annotated[str | None, typer.Option("--by", help="Column: a fit of its own for each of its values.")]
-Fixed = Annotated[Rules, typer.Option("--fixed", help="NAME=VALUE,...: parameters that are given.")]
+By = Annotated[str | None, typer.Option("--by", help="Column: fit each of its values separately.")]
+Fixed = Annotated[Rules, typer.Option("--fixed", help="NAME=VALUE,...: parameters to hold fixed.")]
 Bounds = Annotated[Rules, typer.Option("--bounds", help="NAME=LOW:HIGH,...; one end may be left out.")]
 Start = Annotated[Rules, typer.Option("--start", help="NAME=VALUE,...: a start of your own; repeat it for more.")]
-Starts = Annotated[int | None, typer.Option("--starts", min=1, help="The least number of starts; the rest is drawn.")]
+Starts = Annotated[
+    int | None, typer.Option("--starts", min=1, help="Least number of starts; those not given are drawn.")
+]
 
 
 def _fit(
@@ -60,23 +63,27 @@ def _fit(
     law: Law,
     columns: Columns = None,
     objective: Annotated[str, typer.Option("--objective", help="huber, lad or least-squares.")] = "huber",
-    delta: Annotated[float | None, typer.Option("--delta", help="Of Huber's function; by default 1e-3.")] = None,
-    linear: Annotated[bool, typer.Option("--linear", help="Plain residuals instead of those of logarithms.")] = False,
+    delta: Annotated[
+        float | None, typer.Option("--delta", help="Threshold of Huber's function; by default 1e-3.")
+    ] = None,
+    linear: Annotated[bool, typer.Option("--linear", help="Fit plain residuals instead of logarithmic ones.")] = False,
     exclude: Exclude = None,
     holdout: Holdout = None,
     every_status: EveryStatus = False,
     by: By = None,
     weights: Annotated[str | None, typer.Option("--weights", help="Column or arithmetic, such as '1/std**2'.")] = None,
-    bootstrap: Annotated[int, typer.Option("--bootstrap", min=0, help="Draws for the intervals; 0: curvature.")] = 1000,
-    group: Annotated[str | None, typer.Option("--group", help="Column whose equal values are drawn together.")] = None,
+    bootstrap: Annotated[
+        int, typer.Option("--bootstrap", min=0, help="Bootstrap draws for the intervals; 0: use curvature.")
+    ] = 1000,
+    group: Annotated[str | None, typer.Option("--group", help="Column: its equal values are drawn together.")] = None,
     fixed: Fixed = None,
     bounds: Bounds = None,
     start: Start = None,
     starts: Starts = None,
-    seed: Annotated[int, typer.Option("--seed", help="Of the bootstrap.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of the bootstrap.")] = 0,
     to: Annotated[Path | None, typer.Option("--out", help="Write the fit to this JSON file.")] = None,
     plot: Annotated[Path | None, typer.Option("--plot", help="Write a figure: measured against predicted.")] = None,
-    profile: Annotated[bool, typer.Option("--profile", help="Also intervals from profiles of the objective.")] = False,
+    profile: Annotated[bool, typer.Option("--profile", help="Add intervals from profiles of the objective.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Fit a law to any table: parameters with intervals, objective, convergence, held-out error."""

@@ -64,7 +64,7 @@ def split_assignments(text: str, option: Option) -> list[tuple[str, str]]:
     for part in re.split(r",(?=(?:[^`]*`[^`]*`)*[^`]*$)", text):  # commas outside backticks
         name, equals, expression = part.partition("=")
         if not equals or not name.strip().isidentifier() or not expression.strip():
-            raise UsageError(f"{option}: {part.strip()!r} is no NAME=VALUE, such as {_EXAMPLES[option]}")
+            raise UsageError(f"{option}: {part.strip()!r} is not of the form NAME=VALUE, such as {_EXAMPLES[option]}")
         pairs.append((name.strip(), expression.strip()))
     return pairs
 

@@ -115,5 +115,5 @@ def test_transfer_and_scaling_have_the_columns_of_their_probes() -> None:
 
 
 def test_two_probes_of_one_name_are_refused() -> None:
-    with pytest.raises(SpecError, match="probes: sharpness stands there twice, but its values have one name"):
+    with pytest.raises(SpecError, match="probes: sharpness is listed twice, but its values have one name"):
         zoo(recipe={**RECIPE, "evaluate": {"probes": [PROBES[0], {"probe": "sharpness", "first": 8}]}})

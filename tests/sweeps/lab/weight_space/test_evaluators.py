@@ -156,7 +156,7 @@ def test_an_empty_subset_is_refused(data: Data, spec: EvaluatorSpec, message: st
 
 def test_what_does_not_fit_together_is_found_on_one_batch(data: Data, net: Counting) -> None:
     evaluators(SPECS, data).attempt(net)
-    with pytest.raises(ValueError, match="there are 2 outputs, but a class 2"):
+    with pytest.raises(ValueError, match="there are 2 outputs, but the targets have a class 2"):
         evaluators(SPECS, data).attempt(nn.Linear(4, 2))
     with pytest.raises(ValueError, match="must give one number per sample"):
         evaluators({"bad": EvaluatorSpec(loss=f"{__name__}:scalar")}, data)(net)

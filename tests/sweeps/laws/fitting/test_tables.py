@@ -85,7 +85,7 @@ def test_assignments() -> None:
         ("D", "C/6/N"),
     ]
     for wrong in ("N", "N=", "=3", "a b=3"):
-        with pytest.raises(UsageError, match=r"--fixed: .* is no NAME=VALUE, such as E=1.69"):
+        with pytest.raises(UsageError, match=r"--fixed: .* is not of the form NAME=VALUE, such as E=1.69"):
             split_assignments(wrong, "--fixed")
 
 
