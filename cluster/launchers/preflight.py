@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 from collections.abc import Iterator
@@ -110,7 +111,7 @@ def walltime(launch: Launch, seconds: float, *, workers: int, requeues: bool) ->
     detail = f"about {span(needed)} of work for {workers:,} workers, {span(seconds)} per job"
     if needed <= seconds:
         return Check("time", True, detail)
-    jobs = -(-needed // seconds)
+    jobs = math.ceil(needed / seconds)
     if requeues:
         return Check("time", True, f"{detail}: {jobs:,.0f} starts; the job is queued again by itself")
     return Check("time", False, detail, "Ask for more time or nodes, or let it be queued again: launcher.requeue: true")
