@@ -215,7 +215,7 @@ def test_a_job_elsewhere_is_not_an_own_one(tmp_path: Path, tools: Path, how: str
     if not job.submitted_here:
         assert refreshed(job).state is JobState.unknown
         assert not job.out.startswith("s3:") and progress(job) == "?"
-        with pytest.raises(UsageError, match="no note"):
+        with pytest.raises(UsageError, match="no record"):
             launcher_of(job)
         assert not tools.exists()
 
