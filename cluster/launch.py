@@ -30,16 +30,16 @@ class Launch(Section):
     """A sweep as it was submitted; also what `launch.json` holds.
 
     Attributes:
-        name: of the sweep.
+        name: name of the sweep.
         out: results, an absolute path or a URL, as the cluster names it.
         home: local folder with this job's files: `launch.json`, script or manifest, log.
-        number: of the job among those of this sweep, from 1.
-        kind: of the sweep.
+        number: position of the job among those of this sweep, from 1.
+        kind: name of the kind.
         spec: all its fields.
         folder: what relative paths in the spec are relative to.
         cwd: where it was submitted; modules that the spec names are looked for there and in `folder`.
         site: its fields, without the section `launcher` and without what may hold credentials.
-        command: what was typed.
+        command: the command line that submitted it.
         versions: of Python and of the packages that all nodes must share.
         seconds: forecast of the work, in seconds of one worker; None when unknown.
         bytes: forecast of the rows' size.

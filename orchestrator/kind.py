@@ -151,7 +151,7 @@ class SweepKind(ABC, Generic[S]):
         """Once per worker: load data and model.
 
         Args:
-            spec: of the sweep.
+            spec: the sweep's spec, validated.
             prepared: by preparation name, the arrays; shared between workers, so read-only.
             bench: device, threads and folder of this worker.
         """
@@ -205,7 +205,7 @@ class SweepKind(ABC, Generic[S]):
         """Tables and figures, from rows and series alone.
 
         Args:
-            spec: of the sweep.
+            spec: the sweep's spec, validated.
             rows: one line per unit that belongs to the spec's plan, in the plan's order.
             series: key, step, metric, value.
         """
@@ -221,7 +221,7 @@ class Auditable(ABC, Generic[S]):
         """Compute a few results of a sweep again; for `landsweep verify --reevaluate`.
 
         Args:
-            spec: of the sweep.
+            spec: the sweep's spec, validated.
             rows: one line per unit of the plan.
             bench: with the sweep's artifacts.
             n: how many units to look at, at most.
@@ -239,7 +239,7 @@ class Costed(ABC, Generic[S]):
         """What the units of the plan will cost, from a calibration of a few seconds; for `landsweep plan`.
 
         Args:
-            spec: of the sweep.
+            spec: the sweep's spec, validated.
             done: keys of units that have rows.
             bench: the machine that plans, standing for a worker.
         """
@@ -253,7 +253,7 @@ class Ranked(ABC, Generic[S]):
         """The rows of these units, the best first.
 
         Args:
-            spec: of the sweep.
+            spec: the sweep's spec, validated.
             rows: one line per unit; how many of them are shown, and how many that failed, is decided elsewhere.
         """
 
@@ -266,7 +266,7 @@ class ShowsTensors(ABC, Generic[S]):
         """A table for each network of the plan: what becomes of each of its tensors; for `landsweep plan --tensors`.
 
         Args:
-            spec: of the sweep.
+            spec: the sweep's spec, validated.
             bench: with the folder that relative paths start from.
 
         Raises:

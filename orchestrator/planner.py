@@ -139,7 +139,7 @@ class GridPlanner(ListPlanner):
     """The product of axes, the last one running fastest; zipped axes move together.
 
     Args:
-        keys: of the sweep.
+        keys: give each unit its key.
         axes: name to values, or to `Named` definitions.
         zipped: groups of names that move together as one axis; each group takes the place of its first member.
 

@@ -102,7 +102,7 @@ class Outcome:
     """What a session gives for a unit that has ended.
 
     Attributes:
-        key: of the unit.
+        key: key of the unit.
         metrics: column name to value; a column left out is null in the row.
         status: ok, diverged, pruned or failed.
         error: for failed ones the traceback, for diverged ones what became non-finite and when, for pruned ones when.
@@ -123,7 +123,7 @@ class Progress:
     """Metrics of a unit at a step, given before it ends; they become its series.
 
     Attributes:
-        key: of the unit.
+        key: key of the unit.
         step: rises within the unit.
         metrics: name to number.
     """

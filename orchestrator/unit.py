@@ -59,7 +59,7 @@ class Keys:
         Args:
             params: name to value.
             definitions: for a param whose value is only a name (a model's name, say), what the name stands for.
-            pack: see `Unit`.
+            pack: name of the group of units that may be computed together; see `Unit`.
         """
         identity = params if not definitions else {**params, **{k: [params[k], definitions[k]] for k in definitions}}
         return self.unit_of_text(params, canonical(identity), pack)

@@ -22,7 +22,7 @@ from landsweep.orchestrator.run.sweep import Sweep, load_spec
 from landsweep.orchestrator.search import StudyPlanner, write_study
 from landsweep.orchestrator.search.space import Dimension, Setting
 from landsweep.orchestrator.storage.ledger import Ledger, Store
-from landsweep.orchestrator.storage.ledger.schema import fit_batches
+from landsweep.orchestrator.storage.ledger.schema import table_of
 from landsweep.orchestrator.testing.kind_suite import run_example
 from landsweep.orchestrator.unit import Unit
 from landsweep.sweeps.lab.callables.session import CallableSession
@@ -226,9 +226,9 @@ def test_whole_numbers_keep_their_digits(
     outcomes = [Outcome(str(i), counts(i, large, other)) for i in range(5)]
     units = [Unit(str(i), {}) for i in range(5)]
     if batches == 1:
-        table = fit_batches([maker.batch(units, outcomes, [{}] * 5)])
+        table = table_of([maker.batch(units, outcomes, [{}] * 5)])
     else:
-        table = fit_batches([maker.batch([u], [o], [{}]) for u, o in zip(units, outcomes, strict=True)])
+        table = table_of([maker.batch([u], [o], [{}]) for u, o in zip(units, outcomes, strict=True)])
     assert str(table.schema.field("n").type) == kind
     assert repr(table.column("n").to_pylist()) == repr(cells)
 

@@ -50,7 +50,7 @@ class Drill:
         life: mean life of a worker, s.
         drivers: how often the driver is killed.
         nodes: whether one node other than the head may be killed.
-        seed: of the driver's deaths.
+        seed: draws the times at which the driver is killed.
     """
 
     site: str | None

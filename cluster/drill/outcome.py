@@ -25,11 +25,11 @@ class Outcome:
     """What has happened, and what is left of it in the results.
 
     Attributes:
-        store: the results.
-        units: of the sweep.
-        unit_seconds: of each.
-        began: monotonic time.
-        seconds: from the beginning to the end.
+        store: folder of the results.
+        units: how many the sweep has.
+        unit_seconds: how long each of them takes, s.
+        began: when the drill began, monotonic time, s.
+        seconds: how long the drill took, s.
         done: rows, as the status last said.
         workers: most that were alive at once.
         drivers: how many were killed from here.

@@ -40,18 +40,18 @@ class Job(Section):
 
     Attributes:
         number: among those of its sweep, from 1.
-        name: of the sweep.
+        name: name of the sweep.
         out: its results, as the cluster names them; of a stranger's job the folder in which it was found.
         home: local folder with launch, script and log.
         job: id that the scheduler gave.
-        type: of the launcher.
-        command: what was typed.
+        type: name of the launcher, such as slurm.
+        command: the command line that submitted it.
         submitted: time, s since the epoch.
         user: who submitted it.
         host: where it was submitted.
         state: what the scheduler last said.
-        detail: the same in the scheduler's words.
-        seen: when it said so, s since the epoch.
+        detail: the state in the scheduler's own words.
+        seen: when the scheduler said so, s since the epoch.
         launcher: the section of the site, from the user's notes and never from the file; empty for a job that this
             user has not submitted from this place.
     """

@@ -39,7 +39,7 @@ def draft(
     """The launcher of a site, and the launch that a spec makes; nothing is written.
 
     Args:
-        spec: its file.
+        spec: path of the spec file.
         changes: `field=value` of spec and site.
         site: file or name.
         out: results, path or URL.

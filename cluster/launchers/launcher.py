@@ -156,8 +156,8 @@ class Launcher(ABC, Generic[Options]):
         """What the scheduler says of a job.
 
         Args:
-            job: its id.
-            home: its folder.
+            job: the scheduler's id of it.
+            home: local folder with its launch, script and log.
 
         Raises:
             Unreachable: the scheduler does not answer.

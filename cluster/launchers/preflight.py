@@ -101,7 +101,7 @@ def walltime(launch: Launch, seconds: float, *, workers: int, requeues: bool) ->
 
     Args:
         launch: with its forecast.
-        seconds: of one job until it is stopped.
+        seconds: how long one job may run, s.
         workers: at work at the same time.
         requeues: whether the job goes on by itself afterwards.
     """

@@ -23,7 +23,7 @@ def script(name: str, texts: Mapping[str, str]) -> str:
 
     Args:
         name: of a file in `cluster/templates`.
-        texts: by their names in the template.
+        texts: what to insert, by the name of its place in the template.
     """
     return filled((resources.files("landsweep.cluster") / "templates" / name).read_text(encoding="utf-8"), texts)
 

@@ -24,7 +24,7 @@ class Tool:
     """One program.
 
     Args:
-        program: its name.
+        program: name of the executable, looked up in PATH.
         fix: what to do where it is missing.
     """
 
@@ -48,7 +48,7 @@ class Tool:
         """Run it and give what it prints.
 
         Args:
-            words: its arguments.
+            words: arguments of the program.
             stdin: text for its standard input.
             seconds: at most so long.
             env: its whole environment, if not this process's.

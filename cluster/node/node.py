@@ -58,7 +58,7 @@ class RayNode:
     Args:
         job: id; the name of the temporary folder follows from it.
         words: more arguments of `ray start`.
-        object_store_gb: of shared memory.
+        object_store_gb: shared memory of Ray's object store, GB.
         scratch: where the temporary folder is made; by default where this system has it.
     """
 

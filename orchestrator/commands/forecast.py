@@ -33,13 +33,13 @@ class Forecast:
         where: results folder.
         total: units of the plan, None when they depend on the rows.
         done: of these, those that have a row already.
-        to_run: the rest.
+        to_run: those that have none; None when `total` is.
         preparations: names of what is computed once before.
         unit_seconds: mean wall time of the units that have rows and did not fail; None before any has.
         seconds: of the rest on `workers` workers, None when unknown.
         workers: that the site asks for; None: as many as the cluster holds.
-        files: at most so many for rows and preparations; series as many again.
-        bytes: about how many the rows will take.
+        files: upper bound for rows and preparations; series take as many again.
+        bytes: about what the rows will take on disk.
         costs: of the rest, where the kind has timed them on this machine.
         weights: whether weights are kept beside the rows.
         remarks: what is odd about the rows that are there, and what to do.

@@ -38,7 +38,7 @@ def check_tracking(site: Site, where: str, *, own: bool = True) -> None:
 
     Args:
         site: names it.
-        where: the results.
+        where: results folder, a path or URL.
         own: they are the user's own or trusted, so the store beside them may be used.
 
     Raises:
@@ -69,7 +69,7 @@ def publish(opened: Callable[[], Sweep], where: str, site: Site, say: Callable[[
 
     Args:
         opened: gives the sweep.
-        where: its results.
+        where: its results folder, a path or URL.
         site: where to show it.
         say: shows a line for each view that was made, or why it was not.
 
@@ -169,7 +169,7 @@ def export_now(sweep: Sweep, where: str, uri: str | None, experiment: str | None
 
     Args:
         sweep: to show.
-        where: its results.
+        where: its results folder, a path or URL.
         uri: of the store; None: the default one, beside the results.
         experiment: its name there; None: by kind.
         most: units with a run of their own.

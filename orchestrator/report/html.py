@@ -131,12 +131,12 @@ class Page:
     """All that stands on a page; what is empty is left out.
 
     Attributes:
-        title: of the page.
+        title: heading, and title of the window.
         sections: in order.
         facts: names and values under "How it was made"; None: not known.
         spec_title: what `spec` is.
         spec: a spec as text.
-        kind: of thing that the page is about.
+        kind: what the page is about, such as a sweep.
         intro: a paragraph.
         tiles: class, name and number of each counter.
         failed: the failed units.

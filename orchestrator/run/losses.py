@@ -56,7 +56,7 @@ class Losses:
 
     Attributes:
         careful: whether the run before ended without a word, so that what is in flight is noted.
-        suspects: by key, those without a row.
+        suspects: units without a row that were in flight when a run died, by key.
     """
 
     def __init__(self, store: Store, budget: int) -> None:

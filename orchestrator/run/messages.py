@@ -25,13 +25,13 @@ class WorkerConfig:
 
     Attributes:
         kind: name of the kind.
-        spec: the spec's fields.
+        spec: the spec as plain data.
         folder: what relative paths in the spec are relative to.
-        threads: of one worker.
+        threads: threads of one worker.
         imports: folders that are searched for the user's own modules.
         flush_seconds: longest time that a finished row is buffered before it is sent, s.
         state_seconds: how often a long unit keeps a state to go on from, s.
-        probe_seconds: a probe evaluates a unit again if that took at most so long, s.
+        probe_seconds: a probe evaluates a unit again unless that took longer than this, s.
         pdb: open the debugger where a unit raises.
         results: the results folder, a path or URL.
     """

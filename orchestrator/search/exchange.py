@@ -54,7 +54,7 @@ def write_study(planner: StudyPlanner, search: Search, url: str, sweep_id: str) 
 
     Args:
         planner: that has been told all rows.
-        search: its search.
+        search: goals and dimensions of the sweep.
         url: such as `sqlite:///study.db`; the study has the search's name.
         sweep_id: of the search's sweep: the study belongs to it alone.
 

@@ -42,9 +42,9 @@ class UnitEntry:
 
     Attributes:
         key: of the unit.
-        status: of its row.
+        status: status of its row.
         began: seconds since 1970.
-        ended: the same.
+        ended: likewise.
         params: its settings.
         metrics: its finite numbers.
         digest: of all of this: a unit that was computed again has another.

@@ -28,7 +28,7 @@ def count(net: Net, shape: tuple[int, ...], outputs: int) -> Count:
 
     Args:
         net: the network.
-        shape: of one input, as for `Net.build`.
+        shape: shape of one input, as for `Net.build`.
         outputs: how many, as for `Net.build`; for tokens also the size of the vocabulary.
 
     Example:

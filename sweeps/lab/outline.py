@@ -56,7 +56,7 @@ def foresee_recipe(recipe: Recipe) -> None:
     """Refuse a recipe whose network or splits its data can't go with.
 
     Raises:
-        SpecError: as above.
+        SpecError: names the field, what it is and what is allowed.
     """
     foresee_net(recipe.net, recipe.data, "recipe.net")
     foresee_split(recipe.split, recipe.data, "recipe.split")

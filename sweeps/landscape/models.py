@@ -107,7 +107,7 @@ class LandscapeModel(Section):
         """The module with initial weights; the global random state stays as it was.
 
         Args:
-            shape: of one input.
+            shape: shape of one input, without the batch dimension.
             classes: how many outputs.
             base: folder that relative paths start from.
         """

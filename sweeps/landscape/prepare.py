@@ -73,10 +73,10 @@ def recipe_training(spec: LandscapeSpec, name: str, recipe: Recipe, data: Data, 
 
     Args:
         spec: of the sweep.
-        name: of the model.
-        recipe: of the model.
+        name: name of the model in `models`.
+        recipe: how it is trained.
         data: what the spec's `data` loads, on the device.
-        bench: of this worker.
+        bench: device, threads and folder of this worker.
 
     Raises:
         SpecError: recipe and data do not fit together.
@@ -130,7 +130,7 @@ def directions_of(
         label: value of the param `model`.
         draw: number of the draw.
         have: weights of the models.
-        bench: of this worker.
+        bench: device, threads and folder of this worker.
     """
     names, axes = spec.centers()[label], list(spec.axes)
     first = have[f"model-{names[0]}"]

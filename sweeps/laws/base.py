@@ -51,7 +51,7 @@ class Parameter:
     """One number that a fit determines.
 
     Attributes:
-        name: as in the paper.
+        name: symbol in the paper.
         doc: what it is, with its unit.
         log: whether it is positive and fitted as its logarithm; its interval is then symmetric in the logarithm.
         low: smallest value that is allowed.

@@ -30,7 +30,7 @@ class Belongings:
         streams: `sys.stdin`, `sys.stdout`, `sys.stderr`.
         filters: of `warnings`.
         numpy: what `numpy.geterr` gives.
-        locale: as text.
+        locale: all categories, as `locale.setlocale` writes them.
         limits: number of a resource, such as `resource.RLIMIT_NOFILE`, to its soft limit.
     """
 

@@ -12,7 +12,7 @@ from landsweep.orchestrator.row import SERIES
 from landsweep.orchestrator.storage.ledger.keys import KeySet
 from landsweep.orchestrator.storage.ledger.parts import Part, only, read_rows, read_series
 from landsweep.orchestrator.storage.ledger.scan import merge_ranges
-from landsweep.orchestrator.storage.ledger.schema import fit, unify
+from landsweep.orchestrator.storage.ledger.schema import cast_to, unify
 from landsweep.orchestrator.storage.ledger.seal import Damaged, check, seal_tables
 from landsweep.orchestrator.storage.store import Store
 
@@ -92,7 +92,7 @@ def merged(
             if keep is not None and p.number in keep:
                 table = table.filter(keep[p.number])
             count += table.num_rows
-            yield fit(table, schema)
+            yield cast_to(table, schema)
 
     def series() -> Iterator[pa.Table]:
         for p in sources:
@@ -101,7 +101,7 @@ def merged(
                 have = read_rows(store, p.number, ["key"])[1].filter(keep[p.number])
                 table = last_of_each(only(table, have.column("key").combine_chunks()))
             if table is not None:
-                yield fit(table, SERIES)
+                yield cast_to(table, SERIES)
 
     has_series = any(p.series is not None for p in sources)
     name = f"part-{number:06d}-{token}.parquet" if has_series else None

@@ -19,7 +19,7 @@ from landsweep.orchestrator.storage.ledger.lock import DriverLock, Holder
 from landsweep.orchestrator.storage.ledger.parts import Damage, only, read_series
 from landsweep.orchestrator.storage.ledger.prepared import check_prepared
 from landsweep.orchestrator.storage.ledger.scan import Scan, scan, scan_keys, steady
-from landsweep.orchestrator.storage.ledger.schema import fit, unify
+from landsweep.orchestrator.storage.ledger.schema import cast_to, unify
 from landsweep.orchestrator.storage.ledger.seal import Damaged
 from landsweep.orchestrator.storage.ledger.writer import MOST_ROWS, SECONDS, Hook, Writer
 from landsweep.orchestrator.storage.readers import json_object
@@ -193,7 +193,7 @@ class Ledger:
         schema = unify(t.schema for t in tables) if tables else RowMaker((), ()).schema()
         if columns is not None:
             schema = pa.schema([schema.field(n) if n in schema.names else pa.field(n, pa.null()) for n in columns])
-        return pa.concat_tables([fit(t, schema) for t in tables]) if tables else schema.empty_table()
+        return pa.concat_tables([cast_to(t, schema) for t in tables]) if tables else schema.empty_table()
 
     def series(self, keys: Iterable[str] | None = None) -> pa.Table:
         """Series of the units that have a row: key, step, metric, value.
@@ -207,7 +207,7 @@ class Ledger:
         def read() -> Scan:
             tables.clear()
             scanned = scan(self.store, self._id)
-            self._each_series(scanned, lambda table: tables.append(fit(only(table, wanted), SERIES)))
+            self._each_series(scanned, lambda table: tables.append(cast_to(only(table, wanted), SERIES)))
             return scanned
 
         self._steady(read)
@@ -221,7 +221,7 @@ class Ledger:
         Args:
             keys: of the units; those without a row are ignored.
             files: of theirs, to set aside in `damaged/`; missing ones are ignored.
-            options: as of `writing`.
+            options: arguments of `writing`.
 
         Raises:
             SweepLocked, StorageError, TakenOver: as `writing` and `Writer.commit`.

@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from landsweep.orchestrator.canonical import as_text
 
-__all__ = ["fit", "fit_batches", "same_columns", "unify"]
+__all__ = ["cast_to", "same_columns", "table_of", "unify"]
 
 _DIGITS = b"digits"  # see `landsweep.orchestrator.row.Column`
 
@@ -73,7 +73,7 @@ def _common(a: pa.DataType, b: pa.DataType) -> pa.DataType:
     return pa.string()
 
 
-def fit(table: pa.Table, schema: pa.Schema) -> pa.Table:
+def cast_to(table: pa.Table, schema: pa.Schema) -> pa.Table:
     """The table with exactly the schema's columns; those it does not have are null."""
     if table.schema.equals(schema, check_metadata=True):
         return table
@@ -82,10 +82,10 @@ def fit(table: pa.Table, schema: pa.Schema) -> pa.Table:
     return pa.Table.from_arrays(columns, schema=schema)
 
 
-def fit_batches(batches: Sequence[pa.RecordBatch]) -> pa.Table:
+def table_of(batches: Sequence[pa.RecordBatch]) -> pa.Table:
     """One table of batches whose schemas may differ; at least one batch."""
     schema = unify(b.schema for b in batches)
-    return pa.concat_tables([fit(pa.Table.from_batches([b]), schema) for b in batches])
+    return pa.concat_tables([cast_to(pa.Table.from_batches([b]), schema) for b in batches])
 
 
 def _cast(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:

@@ -28,7 +28,7 @@ from landsweep.orchestrator.storage.ledger.parts import (
     read_series,
 )
 from landsweep.orchestrator.storage.ledger.scan import scan_keys
-from landsweep.orchestrator.storage.ledger.schema import fit_batches, same_columns, unify
+from landsweep.orchestrator.storage.ledger.schema import table_of, same_columns, unify
 from landsweep.orchestrator.storage.ledger.seal import Damaged, check, seal
 from landsweep.orchestrator.storage.ledger.series import SeriesBuffer
 from landsweep.orchestrator.storage.store import Store
@@ -166,7 +166,7 @@ class Writer:
             return
         self._hook("before-commit")
         while self._count:  # another driver's late part may hold all of them
-            rows = fit_batches(self._rows)
+            rows = table_of(self._rows)
             series, later = self._series.split(rows.column("key").combine_chunks())
             name, checksum, lines = None, None, None
             if series is not None:

@@ -43,8 +43,8 @@ class Packed:
 
     Attributes:
         keys: of the units, in the order of the slots.
-        shape: of one input.
-        outputs: of the networks.
+        shape: shape of one input, without the batch dimension.
+        outputs: how many numbers each network gives for a sample.
         states: label to slot to state dict.
         steps: for each slot, label to step: for the order of labels.
     """

@@ -66,7 +66,7 @@ class Data:
         splits: name to samples.
         classes: how many classes the targets have, for tokens the size of the vocabulary; 0 where targets are no
             classes.
-        shape: of one input.
+        shape: shape of one input, without the dimension of samples.
     """
 
     splits: Mapping[str, Split]
@@ -140,7 +140,7 @@ class Dimensions:
     """What the spec of a source says about its data before any is loaded.
 
     Attributes:
-        shape: of one input.
+        shape: shape of one input, without the dimension of samples.
         outputs: numbers that a network gives for each sample, or for each position of a sequence.
         sequence: whether inputs are tokens [context] with a class for each position.
         regression: whether targets are numbers [outputs] instead of classes.

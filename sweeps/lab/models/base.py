@@ -143,7 +143,7 @@ class Net(Section):
         A formula holds for the class that it stands in: of subclasses it is not asked.
 
         Args:
-            shape: of one input, as for `build`.
+            shape: shape of one input, as for `build`.
             outputs: how many, as for `build`.
         """
         del shape, outputs

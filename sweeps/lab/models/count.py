@@ -13,8 +13,8 @@ class Count:
 
     Attributes:
         parameters: all of them; shared ones count once.
-        embedding: of these, in tables that are looked up: tokens and positions.
-        head: of these, in the last layer.
+        embedding: of all parameters, those in tables that are looked up: tokens and positions.
+        head: of all parameters, those in the last layer.
         forward: FLOPs of a forward pass.
         training: FLOPs of a forward and a backward pass.
     """

@@ -14,9 +14,9 @@ def scaled(field: str, widths: Sequence[int], width: int) -> list[int]:
     """Widths of all layers, the first of which becomes `width` while their ratios stay.
 
     Args:
-        field: of the network that holds them, for the message.
+        field: name of the network's field that holds them, for the message.
         widths: at least one.
-        width: of the first.
+        width: new width of the first layer.
 
     Raises:
         SpecError: a width would be no whole number.

@@ -23,8 +23,8 @@ class Part:
     """One tensor of a network.
 
     Attributes:
-        name: as in `named_parameters`.
-        shape: of the tensor.
+        name: name in `named_parameters`.
+        shape: shape of the tensor.
         role: input, hidden or output by which sides grow with the width: only the outputs, both, or only the inputs;
             where neither does, output. embedding: rows looked up by number. norm: gain and shift of a normalisation.
         fan_in: inputs of one output; 1 for embeddings, biases and normalisations.
@@ -55,8 +55,8 @@ def anatomy(net: Net, shape: tuple[int, ...], classes: int) -> tuple[Part, ...]:
     Which sides grow is read off a copy of twice the width, so that no family needs a list of names.
 
     Args:
-        net: of a family that has a width.
-        shape: of one input.
+        net: a network of a family that has a width.
+        shape: shape of one input, without the batch dimension.
         classes: how many outputs.
 
     Raises:

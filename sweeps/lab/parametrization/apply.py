@@ -93,7 +93,7 @@ def factors(scheme: Parametrization, net: Net, method: Method, shape: tuple[int,
         scheme: the parametrization.
         net: the network.
         method: the optimizer.
-        shape: of one input.
+        shape: shape of one input, without the batch dimension.
         classes: how many outputs.
     """
     return {

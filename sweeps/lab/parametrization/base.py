@@ -74,8 +74,8 @@ class Parametrization(Section):
 
         Args:
             part: the tensor.
-            growth: of the network.
-            family: of the optimizer.
+            growth: how much larger the network is than that of the base sizes.
+            family: how the optimizer's step on this tensor depends on its gradient.
         """
 
     def check(self, net: Net) -> str | None:

@@ -26,7 +26,7 @@ class Subject:
     Attributes:
         module: of any of the models; called with the weights of each.
         weights: [K, P], of the parameters that train.
-        layout: of a row of the weights.
+        layout: where each parameter lies in a row of the weights.
         buffers: name to [K, ...], of buffers and of parameters that do not train.
         inputs: [K, n, ...].
         own: [K, n] whether a sample is one that the model trains on; the others only fill up the array.

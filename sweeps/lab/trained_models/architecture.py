@@ -21,7 +21,7 @@ class Architecture:
 
     Args:
         module: one of the networks.
-        shape: of one input.
+        shape: shape of one input, without the batch dimension.
     """
 
     def __init__(self, module: nn.Module, shape: Sequence[int]) -> None:

@@ -89,7 +89,7 @@ def prove_permutations(module: nn.Module, layers: Sequence[Hidden], shape: Seque
     Args:
         module: the network; it stays as it is.
         layers: as `hidden_layers` gives them.
-        shape: of one input.
+        shape: shape of one input, without the batch dimension.
 
     Raises:
         SpecError: the outputs differ.

@@ -77,11 +77,11 @@ class Group:
     """How one parameter is cut into groups, and what is done to them.
 
     Attributes:
-        name: of the parameter.
-        shape: of the parameter.
+        name: name of the parameter.
+        shape: shape of the parameter.
         policy: normalise, zero or raw.
         dimension: each slice along it is a group; None: the whole parameter is one.
-        blocks: of a grouped transposed convolution: dimension 0 is cut into so many blocks first.
+        blocks: of a grouped transposed convolution: into how many blocks dimension 0 is cut first.
         note: why a reader should look at it; empty for the usual layers.
     """
 
@@ -155,9 +155,9 @@ def direction_table(model: str, groups: Sequence[Group], spec: RandomDirections)
     """What directions do to each parameter, a line each; those that a reader should look at have a remark.
 
     Args:
-        model: its name.
-        groups: of its parameters.
-        spec: of the directions.
+        model: name of the model, for the caption.
+        groups: one entry for each of its parameters.
+        spec: how directions are drawn and normalised.
     """
     header = ("tensor", "shape", "policy", "groups along", "groups", "remark")
     lines = [
@@ -184,7 +184,7 @@ def random_directions(
 
     Args:
         weights: the parameters that directions are normalised to.
-        groups: the table.
+        groups: how each parameter is cut, as from `group_table`.
         spec: which normalisation.
         draw: number of the draw.
         axes: their names; with `orthogonal`, Gram-Schmidt takes them in alphabetical order.

@@ -89,7 +89,7 @@ class Evaluators:
 
     Args:
         specs: name to evaluator.
-        data: of the sweep.
+        data: the sweep's data, for evaluators that bring none along.
         load: gives the data that an evaluator brings along.
         batch_size: samples per forward pass; fixed, since floating-point sums depend on it.
         base: folder in which a loss function's module is looked for.

@@ -18,10 +18,10 @@ def allocation(fit: Fit, flops: Sequence[float], *, per_token: float = 6.0, leve
     """A line for each budget: `flops`, then `N`, `D` and `loss`, each with `_low` and `_high`, and `warning`.
 
     Args:
-        fit: of the Chinchilla law.
+        fit: a fit of the Chinchilla law.
         flops: budgets, in FLOPs.
         per_token: FLOPs for one parameter and one token.
-        level: of the intervals.
+        level: confidence level of the intervals.
 
     Raises:
         UsageError: the law is another, or a budget is not positive.

@@ -66,7 +66,7 @@ def fit(
         weights: column or arithmetic for weights of the squared residuals, such as `1 / std ** 2`.
         group: column whose equal values are drawn together by the bootstrap, such as the run or the seed.
         bootstrap: number of draws; 0 leaves the intervals to the curvature.
-        seed: of the draws.
+        seed: seed of the bootstrap draws.
         fixed: parameters that are not fitted, with their values.
         starts: parameter vectors [S, P] instead of the law's own starts, or values of some parameters, which replace
             those of the law's own starts: `[{"alpha": 0.3}]`.

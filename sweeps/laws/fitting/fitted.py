@@ -118,7 +118,7 @@ class Fit:
         residuals: of the fitted points [n].
         ranges: smallest and largest fitted value of each input.
         selection: how the points were chosen.
-        digest: of the points.
+        digest: digest of the fitted points.
         cases: the points; None in a fit that was read from a file.
         held_cases: the points held out, likewise.
         held: errors on points held out.
@@ -212,7 +212,7 @@ class Fit:
 
         Args:
             x: prepared inputs, each with first dimension n.
-            level: of confidence.
+            level: confidence level, between 0 and 1.
             single: add the scatter of single measurements, as the residuals show it.
 
         Returns:
@@ -238,7 +238,7 @@ class Fit:
 
         Args:
             points: a column for each input of the law.
-            level: of confidence.
+            level: confidence level, between 0 and 1.
 
         Returns:
             The inputs; `predicted`; `low`, `high`: interval of the law's own curve; `run_low`, `run_high`: interval for

@@ -79,7 +79,7 @@ def bootstrap(problem: Problem, phi: Floats, cases: Cases, draws: int, seed: int
         phi: internal coordinates [P] of the fit.
         cases: the points; with groups, groups are drawn, else points.
         draws: how many.
-        seed: of the draws.
+        seed: seed of the draws.
         free: which parameters are fitted [P].
 
     Returns:
@@ -120,8 +120,8 @@ def profile(
     Args:
         problem: with common measurements and weights.
         phi: internal coordinates [P] of the fit.
-        place: of the parameter.
-        level: of confidence.
+        place: index of the parameter.
+        level: confidence level, between 0 and 1.
         deviation: its standard error in internal coordinates: sets the range that is tried, 5 on each side.
         free: which parameters are fitted [P].
 

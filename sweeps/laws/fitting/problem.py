@@ -103,7 +103,7 @@ class Problem:
         y: measurements [n], or [S, n] where each fit has its own (simulations).
         weights: of the points [n], or [S, n] where each fit has its own (bootstrap counts).
         objective: what is minimised.
-        coordinates: of the law, with bounds.
+        coordinates: maps the law's parameters to internal ones, with bounds.
     """
 
     law: Law

@@ -22,13 +22,13 @@ def simulate(
     """Fit `runs` studies whose measurements scatter around the law, by least squares on logarithms.
 
     Args:
-        law: the law.
+        law: what the studies follow.
         theta: true parameters [P].
         x: inputs of the study [n], prepared.
         noise: standard deviation of log measured.
         runs: how many studies.
-        level: of the intervals.
-        seed: of the noise.
+        level: confidence level of the intervals.
+        seed: seed of the noise.
 
     Returns:
         A line for each parameter: `name`, `true`, `median`, `bias` and `error` (median error and median standard

@@ -75,7 +75,7 @@ class Uncertainty:
 
         Args:
             quantity: from parameter vectors [S, P] to values [S, m].
-            level: of confidence.
+            level: confidence level, between 0 and 1.
 
         Returns:
             `value`, `low` and `high`, each [m].

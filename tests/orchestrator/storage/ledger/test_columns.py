@@ -15,7 +15,7 @@ import pytest
 
 from landsweep.orchestrator.storage.ledger import Ledger, Store
 from landsweep.orchestrator.storage.ledger.parts import COLUMNS
-from landsweep.orchestrator.storage.ledger.schema import fit_batches, unify
+from landsweep.orchestrator.storage.ledger.schema import table_of, unify
 from tests.support.paths import ROOT
 
 PIECES = [
@@ -120,7 +120,7 @@ def test_many_columns_cost_as_many_steps() -> None:
         pa.RecordBatch.from_pydict({"key": [str(n)], **{name: [1.0] for name in names[n::1] if not name.endswith("7")}})
         for n in range(2)
     ]
-    table = fit_batches([*batches, pa.RecordBatch.from_pydict({"key": ["x"], **{name: [2] for name in names}})])
+    table = table_of([*batches, pa.RecordBatch.from_pydict({"key": ["x"], **{name: [2] for name in names}})])
     assert table.num_columns == 16_001 and table.num_rows == 3
 
 
