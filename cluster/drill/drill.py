@@ -23,7 +23,7 @@ from typing import Any
 import psutil
 import yaml
 
-from landsweep.cluster.drill.outcome import GONE, Outcome
+from landsweep.cluster.drill.outcome import GONE, DrillOutcome
 from landsweep.cluster.drill.through_launcher import drill_jobs
 from landsweep.orchestrator.errors import LandsweepError, UsageError
 from landsweep.orchestrator.site import Site, launcher_type, load_site
@@ -63,7 +63,7 @@ class Drill:
     nodes: bool = False
     seed: int = 0
 
-    def run(self, say: Callable[[str], None]) -> Outcome:
+    def run(self, say: Callable[[str], None]) -> DrillOutcome:
         """Do it.
 
         Raises:
@@ -82,7 +82,7 @@ class Drill:
         deaths = places_to_die(rng, units, self.drivers)
         if site.launcher is not None:
             spec["fixed"]["drivers"] = deaths
-        outcome = Outcome(store, units, spec["fixed"]["seconds"])
+        outcome = DrillOutcome(store, units, spec["fixed"]["seconds"])
         with tempfile.TemporaryDirectory(prefix="landsweep-drill-") as folder:
             file = Path(folder) / "drill.yaml"
             file.write_text(yaml.safe_dump(spec), encoding="utf-8")
@@ -99,7 +99,7 @@ class Drill:
     def _changes(self) -> list[str]:
         return ["site.tracking=off", *(f"site.{c.removeprefix('site.')}" for c in self.changes)]
 
-    def _spared(self, outcome: Outcome) -> dict[str, str]:
+    def _spared(self, outcome: DrillOutcome) -> dict[str, str]:
         """What should have died and did not, with the reason."""
         deaths = outcome.deaths()
         spared = {}
@@ -110,7 +110,9 @@ class Drill:
             spared["node"] = "not tried: no unit met its end on a node other than the head"
         return spared
 
-    def _drive(self, spec: Path, log: Path, deaths: list[int], outcome: Outcome, say: Callable[[str], None]) -> bool:
+    def _drive(
+        self, spec: Path, log: Path, deaths: list[int], outcome: DrillOutcome, say: Callable[[str], None]
+    ) -> bool:
         """One life of the driver; whether the sweep has ended."""
         site = ["--site", self.site] if self.site else []
         words = ["run", str(spec), *site, *self._changes(), "--out", self.out]

@@ -15,13 +15,13 @@ from landsweep.orchestrator.run.sweep import Sweep
 from landsweep.orchestrator.storage.ledger import Ledger, Store, read_status
 from landsweep.orchestrator.testing.mortality import FOLDER
 
-__all__ = ["GONE", "Outcome"]
+__all__ = ["GONE", "DrillOutcome"]
 
 GONE = (psutil.NoSuchProcess, FileNotFoundError, ProcessLookupError)  # psutil lets the last two through in races
 
 
 @dataclass
-class Outcome:
+class DrillOutcome:
     """What has happened, and what is left of it in the results.
 
     Attributes:

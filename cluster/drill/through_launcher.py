@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from landsweep.cluster.drill.outcome import Outcome
-from landsweep.cluster.jobs.follow import Streams, Watch, status_of
+from landsweep.cluster.drill.outcome import DrillOutcome
+from landsweep.cluster.jobs.follow import JobWatch, Streams, status_of
 from landsweep.cluster.jobs.submit import draft, submit
 from landsweep.cluster.launchers.launcher import JobState
 from landsweep.orchestrator.errors import LandsweepError
@@ -19,7 +19,7 @@ _TAIL = 30  # lines of a job's output that are shown when it failed
 
 
 def drill_jobs(
-    spec: Path, site: str, changes: Sequence[str], out: str, outcome: Outcome, say: Callable[[str], None]
+    spec: Path, site: str, changes: Sequence[str], out: str, outcome: DrillOutcome, say: Callable[[str], None]
 ) -> None:
     """Submit the sweep, and again as often as a death has ended its job; what is seen goes into the outcome.
 
@@ -38,7 +38,7 @@ def drill_jobs(
     deaths = -1
     while True:
         launcher, launch = draft(spec, changes, site, out, ["drill", "--site", site, *changes])
-        watch = Watch(submit(launcher, launch, say))
+        watch = JobWatch(submit(launcher, launch, say))
         home, job = Path(watch.job.home), watch.job.job
         say(f"job {job} ({launcher.name}) is queued")
         try:
@@ -57,7 +57,7 @@ def drill_jobs(
         say(f"job {job} is over ({watch.job.detail}); the same is submitted again")
 
 
-def _watched(watch: Watch, outcome: Outcome, say: Callable[[str], None]) -> None:
+def _watched(watch: JobWatch, outcome: DrillOutcome, say: Callable[[str], None]) -> None:
     """Look at a job until it is over."""
     recorded = outcome.recorded_deaths()
     while not watch.over():

@@ -13,7 +13,7 @@ from landsweep.orchestrator.errors import LandsweepError
 from landsweep.orchestrator.storage.ledger import read_status
 from landsweep.orchestrator.storage.store import Store
 
-__all__ = ["Streams", "Watch", "follow", "progress", "refreshed", "refreshed_by", "status_of"]
+__all__ = ["JobWatch", "Streams", "follow", "progress", "refreshed", "refreshed_by", "status_of"]
 
 _LOG_SECONDS = 2.0
 _PATIENCE = 120.0  # s, with a scheduler that does not answer or does not know the job
@@ -95,7 +95,7 @@ class Streams:
         return "".join(parts)
 
 
-class Watch:
+class JobWatch:
     """Looks at a job again and again.
 
     Attributes:
@@ -127,7 +127,7 @@ def follow(job: Job, write: Callable[[str], object]) -> int:
     Returns:
         The exit code of `landsweep run`; 1 also when the job itself failed.
     """
-    watch, streams = Watch(job), Streams()
+    watch, streams = JobWatch(job), Streams()
     while True:
         over = watch.over()
         write(streams.news(watch.launcher.logs(job.job, Path(job.home)), last=over))

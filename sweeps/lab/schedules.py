@@ -14,7 +14,7 @@ from pydantic import Field, model_validator
 
 from landsweep.orchestrator.spec import Section
 
-__all__ = ["Constant", "Cosine", "Linear", "OneCycle", "Schedule", "ScheduleSpec", "Step", "WarmupStableDecay"]
+__all__ = ["Constant", "Cosine", "Linear", "OneCycle", "Schedule", "ScheduleSpec", "StepDecay", "WarmupStableDecay"]
 
 Share: TypeAlias = Annotated[float, Field(ge=0, le=1)]
 
@@ -67,7 +67,7 @@ class Constant(Schedule):
         return 1.0
 
 
-class Step(Schedule):
+class StepDecay(Schedule):
     """Times `factor` at each milestone: torch's MultiStepLR with milestones as shares of the run."""
 
     shape: Literal["step"]
@@ -170,5 +170,7 @@ class WarmupStableDecay(Schedule):
         return self.final + (1 - self.final) * fall
 
 
-ScheduleSpec = Annotated[Constant | Step | Cosine | Linear | OneCycle | WarmupStableDecay, Field(discriminator="shape")]
+ScheduleSpec = Annotated[
+    Constant | StepDecay | Cosine | Linear | OneCycle | WarmupStableDecay, Field(discriminator="shape")
+]
 """A schedule; told apart by the field `shape`: constant, step, cosine, linear, one_cycle or wsd."""

@@ -17,13 +17,13 @@ from landsweep.sweeps.lab.arrays import Floats
 from landsweep.sweeps.landscape.colour_scale import Scale
 from landsweep.sweeps.landscape.surfaces import Surface
 
-__all__ = ["Curve", "curves_picture", "draws_curve", "maps_picture", "surfaces_picture"]
+__all__ = ["MeanCurve", "curves_picture", "draws_curve", "maps_picture", "surfaces_picture"]
 
 _MAP = "viridis"
 
 
 @dataclass(frozen=True, slots=True)
-class Curve:
+class MeanCurve:
     """A line with its band.
 
     Attributes:
@@ -43,7 +43,7 @@ class Curve:
     diverged: Floats
 
 
-def draws_curve(label: str, draws: Sequence[Surface], *, log: bool) -> Curve:
+def draws_curve(label: str, draws: Sequence[Surface], *, log: bool) -> MeanCurve:
     """One-dimensional surfaces of several draws as a mean with a band.
 
     With three or more draws the band is Student's 95 % confidence interval of the mean, with two their range. On a
@@ -63,10 +63,10 @@ def draws_curve(label: str, draws: Sequence[Surface], *, log: bool) -> Curve:
         low, high = mean - half, mean + half
     if log:
         mean, low, high = 10**mean, None if low is None else 10**low, None if high is None else 10**high
-    return Curve(label, draws[0].points[0], mean, low, high, diverged)
+    return MeanCurve(label, draws[0].points[0], mean, low, high, diverged)
 
 
-def curves_picture(panels: Sequence[tuple[str, str, bool, Sequence[Curve]]]) -> Canvas:
+def curves_picture(panels: Sequence[tuple[str, str, bool, Sequence[MeanCurve]]]) -> Canvas:
     """Curves of several models in common axes.
 
     Args:

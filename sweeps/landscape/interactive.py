@@ -11,13 +11,13 @@ from plotly.subplots import make_subplots
 
 from landsweep.orchestrator.report.canvas import PALETTE, page_style, panel_grid
 from landsweep.sweeps.landscape.colour_scale import Scale
-from landsweep.sweeps.landscape.figures import Curve
+from landsweep.sweeps.landscape.figures import MeanCurve
 from landsweep.sweeps.landscape.surfaces import Surface
 
 __all__ = ["curves_plot", "surfaces_plot"]
 
 
-def curves_plot(panels: Sequence[tuple[str, str, bool, Sequence[Curve]]]) -> Any:  # noqa: ANN401 - no types
+def curves_plot(panels: Sequence[tuple[str, str, bool, Sequence[MeanCurve]]]) -> Any:  # noqa: ANN401 - no types
     """The same as `curves_picture`, to be read off with the pointer."""
     rows, columns = panel_grid(len(panels), 2)
     titles = [title for title, _, _, _ in panels]

@@ -28,7 +28,7 @@ from landsweep.orchestrator.storage.ledger.parts import (
     read_series,
 )
 from landsweep.orchestrator.storage.ledger.scan import scan_keys
-from landsweep.orchestrator.storage.ledger.schema import table_of, same_columns, unify
+from landsweep.orchestrator.storage.ledger.schema import same_columns, table_of, unify
 from landsweep.orchestrator.storage.ledger.seal import Damaged, check, seal
 from landsweep.orchestrator.storage.ledger.series import SeriesBuffer
 from landsweep.orchestrator.storage.store import Store

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from landsweep.sweeps.lab.parametrization.anatomy import Part, anatomy
+from landsweep.sweeps.lab.parametrization.anatomy import NetTensor, anatomy
 from landsweep.sweeps.lab.parametrization.apply import (
     Factors,
     TensorLine,
@@ -31,10 +31,10 @@ __all__ = [
     "Factors",
     "Growth",
     "Mup",
+    "NetTensor",
     "Ntk",
     "Parametrization",
     "ParametrizationSpec",
-    "Part",
     "Rule",
     "Standard",
     "TensorLine",

@@ -13,13 +13,13 @@ from landsweep.orchestrator.errors import SpecError
 from landsweep.sweeps.lab.models.base import Net
 from landsweep.sweeps.lab.models.resize import lacking, resized
 
-__all__ = ["Part", "Role", "anatomy"]
+__all__ = ["NetTensor", "Role", "anatomy"]
 
 Role: TypeAlias = Literal["input", "hidden", "output", "embedding", "bias", "norm"]
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class NetTensor:
     """One tensor of a network.
 
     Attributes:
@@ -49,7 +49,7 @@ class Part:
     query: bool
 
 
-def anatomy(net: Net, shape: tuple[int, ...], classes: int) -> tuple[Part, ...]:
+def anatomy(net: Net, shape: tuple[int, ...], classes: int) -> tuple[NetTensor, ...]:
     """The parts of a network, in the order of `named_parameters`.
 
     Which sides grow is read off a copy of twice the width, so that no family needs a list of names.
@@ -69,7 +69,7 @@ def anatomy(net: Net, shape: tuple[int, ...], classes: int) -> tuple[Part, ...]:
 
 
 @lru_cache(maxsize=1024)
-def _anatomy(net: Net, width: int, shape: tuple[int, ...], classes: int) -> tuple[Part, ...]:
+def _anatomy(net: Net, width: int, shape: tuple[int, ...], classes: int) -> tuple[NetTensor, ...]:
     module, wider = (n.skeleton(shape, classes) for n in (net, resized(net, width=2 * width)))
     ends, queries = net.branch_ends(), net.queries()
     parts = []
@@ -79,7 +79,7 @@ def _anatomy(net: Net, width: int, shape: tuple[int, ...], classes: int) -> tupl
         role, grows_in, grows_out = _role(owner, p, grows)
         flat = p.ndim < 2 or role == "embedding"
         parts.append(
-            Part(
+            NetTensor(
                 name=name,
                 shape=p.shape,
                 role=role,

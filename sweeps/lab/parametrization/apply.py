@@ -23,7 +23,7 @@ from landsweep.sweeps.lab.layout import Layout
 from landsweep.sweeps.lab.models.base import Net
 from landsweep.sweeps.lab.models.initialisation import EMBEDDING_STD, deviation
 from landsweep.sweeps.lab.optim.base import Family, Method
-from landsweep.sweeps.lab.parametrization.anatomy import Part, anatomy
+from landsweep.sweeps.lab.parametrization.anatomy import NetTensor, anatomy
 from landsweep.sweeps.lab.parametrization.base import Growth, Parametrization, Rule
 
 __all__ = ["Factors", "TensorLine", "factors", "family_of", "plain_lines", "rescale", "tensor_lines"]
@@ -36,7 +36,7 @@ Factors: TypeAlias = Mapping[str, Mapping[str, float]]
 class TensorLine:
     """What `landsweep plan --tensors` says of one tensor. `eps` is None where the optimizer has none.
 
-    The role is as of `Part`; of networks without a width, whose tensors have none, the kind of layer stands there.
+    The role is as of `NetTensor`; of networks without a width, whose tensors have none, the kind of layer stands there.
     """
 
     name: str
@@ -66,7 +66,7 @@ def family_of(method: Method) -> Family:
 
 def _ruled(
     scheme: Parametrization, net: Net, method: Method, shape: tuple[int, ...], classes: int
-) -> Iterator[tuple[Part, Family, Rule]]:
+) -> Iterator[tuple[NetTensor, Family, Rule]]:
     """Each tensor with the family of its step and its rule."""
     default, growth, parts = family_of(method), scheme.growth(net), anatomy(net, shape, classes)
     tables = frozenset(p.name for p in parts if p.role == "embedding")
@@ -77,7 +77,7 @@ def _ruled(
         yield part, family, scheme.rules(part, growth, family, length)
 
 
-def _lengthened(part: Part, growth: Growth, method: Method) -> float:
+def _lengthened(part: NetTensor, growth: Growth, method: Method) -> float:
     """By how much the singular values of a step are larger than at the base, by the method's own factor."""
     rows, columns = part.shape[0], part.shape[1:].numel()
     m = growth.width
@@ -166,7 +166,7 @@ def plain_lines(module: nn.Module, method: Method) -> list[TensorLine]:
     return lines
 
 
-def _own_std(net: Net, part: Part, growth: Growth | None = None) -> float:
+def _own_std(net: Net, part: NetTensor, growth: Growth | None = None) -> float:
     """Deviation with which the network's own initialisation draws a tensor; with `growth` that of its base."""
     if part.role == "norm":
         return 0.0
@@ -180,7 +180,7 @@ def _own_std(net: Net, part: Part, growth: Growth | None = None) -> float:
     return std * net.branch_shrink(growth.depth if growth else 1.0) if part.ends_branch else std
 
 
-def _std(net: Net, part: Part, growth: Growth, rule: Rule) -> float:
+def _std(net: Net, part: NetTensor, growth: Growth, rule: Rule) -> float:
     if rule.init is None:
         return _own_std(net, part)
     return _own_std(net, part, growth) * rule.init

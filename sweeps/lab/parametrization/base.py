@@ -13,7 +13,7 @@ from landsweep.orchestrator.spec import Section
 from landsweep.sweeps.lab.models.base import Net
 from landsweep.sweeps.lab.models.resize import lacking
 from landsweep.sweeps.lab.optim.base import Family
-from landsweep.sweeps.lab.parametrization.anatomy import Part
+from landsweep.sweeps.lab.parametrization.anatomy import NetTensor
 
 __all__ = ["Growth", "Parametrization", "Rule"]
 
@@ -69,7 +69,7 @@ class Parametrization(Section):
     )
 
     @abstractmethod
-    def rule(self, part: Part, growth: Growth, family: Family) -> Rule:
+    def rule(self, part: NetTensor, growth: Growth, family: Family) -> Rule:
         """The rule of one tensor, before `decay_exponent` and `zero`.
 
         Args:
@@ -116,7 +116,7 @@ class Parametrization(Section):
         heads = net.attention_heads() or 1
         return Growth(width, depth, width * (self.base_heads or heads) / heads)
 
-    def rules(self, part: Part, growth: Growth, family: Family, length: float = 1.0) -> Rule:
+    def rules(self, part: NetTensor, growth: Growth, family: Family, length: float = 1.0) -> Rule:
         """The whole rule of one tensor, whose steps have grown by `length` beside what the rule gives them."""
         plain = self.rule(part, growth, family)
         zero = ("output" in self.zero and part.role == "output") or ("query" in self.zero and part.query)

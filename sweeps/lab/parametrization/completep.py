@@ -10,7 +10,7 @@ from pydantic import Field
 from landsweep.sweeps.lab.models.base import Net
 from landsweep.sweeps.lab.models.resize import lacking
 from landsweep.sweeps.lab.optim.base import Family
-from landsweep.sweeps.lab.parametrization.anatomy import Part
+from landsweep.sweeps.lab.parametrization.anatomy import NetTensor
 from landsweep.sweeps.lab.parametrization.base import Growth, Parametrization, Rule, Size
 from landsweep.sweeps.lab.parametrization.mup import mup_rule
 
@@ -39,13 +39,13 @@ class CompleteP(ResidualScheme):
     scheme: Literal["completep"]
     alpha: float = Field(1.0, ge=0.5, le=1, description="of the branch multiplier d^-alpha")
 
-    def rule(self, part: Part, growth: Growth, family: Family) -> Rule:
+    def rule(self, part: NetTensor, growth: Growth, family: Family) -> Rule:
         scaled = depth_rule(part, growth, family, self.alpha)
         shrunk = growth.depth**-self.alpha if part.in_block else 1.0
         return replace(scaled, eps=shrunk / growth.width)
 
 
-def depth_rule(part: Part, growth: Growth, family: Family, alpha: float) -> Rule:
+def depth_rule(part: NetTensor, growth: Growth, family: Family, alpha: float) -> Rule:
     """The rule of muP, with residual branches times depth^-alpha."""
     by_width = mup_rule(part, growth, family)
     if not part.in_block:

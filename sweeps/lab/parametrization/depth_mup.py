@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from landsweep.sweeps.lab.optim.base import Family
-from landsweep.sweeps.lab.parametrization.anatomy import Part
+from landsweep.sweeps.lab.parametrization.anatomy import NetTensor
 from landsweep.sweeps.lab.parametrization.base import Growth, Rule
 from landsweep.sweeps.lab.parametrization.completep import ResidualScheme, depth_rule
 
@@ -20,5 +20,5 @@ class DepthMup(ResidualScheme):
 
     scheme: Literal["depth_mup"]
 
-    def rule(self, part: Part, growth: Growth, family: Family) -> Rule:
+    def rule(self, part: NetTensor, growth: Growth, family: Family) -> Rule:
         return depth_rule(part, growth, family, alpha=0.5)

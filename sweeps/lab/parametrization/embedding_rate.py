@@ -6,7 +6,7 @@ from typing import Literal
 
 from landsweep.orchestrator.errors import SpecError
 from landsweep.sweeps.lab.optim.base import Family
-from landsweep.sweeps.lab.parametrization.anatomy import Part
+from landsweep.sweeps.lab.parametrization.anatomy import NetTensor
 from landsweep.sweeps.lab.parametrization.base import Growth, Parametrization, Rule
 
 __all__ = ["EmbeddingRate"]
@@ -20,7 +20,7 @@ class EmbeddingRate(Parametrization):
 
     scheme: Literal["embedding_rate"]
 
-    def rule(self, part: Part, growth: Growth, family: Family) -> Rule:
+    def rule(self, part: NetTensor, growth: Growth, family: Family) -> Rule:
         if family == "spectral":
             raise SpecError(
                 "parametrization: embedding_rate is a rule for steps of Adam's kind; with muon use mup, or leave it out"

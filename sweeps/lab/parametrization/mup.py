@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from landsweep.sweeps.lab.optim.base import Family
-from landsweep.sweeps.lab.parametrization.anatomy import Part
+from landsweep.sweeps.lab.parametrization.anatomy import NetTensor
 from landsweep.sweeps.lab.parametrization.base import Growth, Parametrization, Rule
 
 __all__ = ["Mup", "mup_rule"]
@@ -46,12 +46,12 @@ class Mup(Parametrization):
         (), description="rules to leave out, to see what each is for (SGD has no rule for hidden rates)"
     )
 
-    def rule(self, part: Part, growth: Growth, family: Family) -> Rule:
+    def rule(self, part: NetTensor, growth: Growth, family: Family) -> Rule:
         return mup_rule(part, growth, family, self.form, self.omit)
 
 
 def mup_rule(
-    part: Part, growth: Growth, family: Family, form: Form = "multiplier", omit: tuple[Omission, ...] = ()
+    part: NetTensor, growth: Growth, family: Family, form: Form = "multiplier", omit: tuple[Omission, ...] = ()
 ) -> Rule:
     """The rule of muP for one tensor; other schemes build on it."""
     m = growth.width

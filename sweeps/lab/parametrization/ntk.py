@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from landsweep.sweeps.lab.optim.base import Family
-from landsweep.sweeps.lab.parametrization.anatomy import Part
+from landsweep.sweeps.lab.parametrization.anatomy import NetTensor
 from landsweep.sweeps.lab.parametrization.base import Growth, Parametrization, Rule
 
 __all__ = ["Ntk"]
@@ -38,7 +38,7 @@ class Ntk(Parametrization):
 
     scheme: Literal["ntk"]
 
-    def rule(self, part: Part, growth: Growth, family: Family) -> Rule:
+    def rule(self, part: NetTensor, growth: Growth, family: Family) -> Rule:
         shrunk = growth.width**-0.5
         multiplier = shrunk if part.grows_in else 1.0
         if family != "adam":

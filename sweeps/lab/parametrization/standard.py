@@ -10,7 +10,7 @@ from landsweep.orchestrator.errors import SpecError
 from landsweep.sweeps.lab.models.base import Net
 from landsweep.sweeps.lab.models.resize import lacking
 from landsweep.sweeps.lab.optim.base import Family
-from landsweep.sweeps.lab.parametrization.anatomy import Part
+from landsweep.sweeps.lab.parametrization.anatomy import NetTensor
 from landsweep.sweeps.lab.parametrization.base import Growth, Parametrization, Rule, Size
 
 __all__ = ["Standard"]
@@ -32,6 +32,6 @@ class Standard(Parametrization):
             raise SpecError(f"parametrization: {self.scheme} {problem}")
         return Growth()
 
-    def rule(self, part: Part, growth: Growth, family: Family) -> Rule:
+    def rule(self, part: NetTensor, growth: Growth, family: Family) -> Rule:
         del part, growth, family
         return Rule(init=None)

@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from landsweep.cluster.drill.drill import Drill, drill_spec, places_to_die
-from landsweep.cluster.drill.outcome import Outcome
+from landsweep.cluster.drill.outcome import DrillOutcome
 from landsweep.orchestrator.errors import UsageError
 from landsweep.orchestrator.kind import kind_named
 from landsweep.orchestrator.site import Site
@@ -31,36 +31,36 @@ _TEST = "PYTEST_CURRENT_TEST"  # in the environment of all that a test starts
 
 
 @pytest.fixture
-def outcome(tmp_path: Path) -> Outcome:
+def outcome(tmp_path: Path) -> DrillOutcome:
     """A drill in which one worker is said to have died, in this process."""
     drill = Drill(None, [], str(tmp_path / "drill"), seconds=0.02, units=UNITS, life=1e9)
     kind = kind_named("function")
     site = Site(executor="local", commit_rows=5, commit_seconds=1e-3)
     run_example(kind, parse(kind.spec, drill_spec(drill, 2), "drill"), drill.out, site)
-    found = Outcome(Store.at(drill.out), UNITS, 0.001)
+    found = DrillOutcome(Store.at(drill.out), UNITS, 0.001)
     found.store.create(f"{FOLDER}/a.json", json.dumps({"what": "worker"}).encode())
     return found
 
 
-def failing(outcome: Outcome) -> list[str]:
+def failing(outcome: DrillOutcome) -> list[str]:
     return [check.what for check in outcome.checks() if not check.ok]
 
 
-def test_a_good_end_is_called_good(outcome: Outcome) -> None:
+def test_a_good_end_is_called_good(outcome: DrillOutcome) -> None:
     assert failing(outcome) == []
 
 
-def test_what_is_wrong_is_called_wrong(outcome: Outcome) -> None:
+def test_what_is_wrong_is_called_wrong(outcome: DrillOutcome) -> None:
     outcome.lost, outcome.not_returned = 3, "process 7"
     assert failing(outcome) == ["nothing lost", "resources returned"]
 
 
-def test_a_drill_in_which_nobody_died_proves_nothing(outcome: Outcome) -> None:
+def test_a_drill_in_which_nobody_died_proves_nothing(outcome: DrillOutcome) -> None:
     outcome.store.delete(f"{FOLDER}/a.json")
     assert failing(outcome) == ["somebody died"]
 
 
-def test_a_missing_row_and_a_damaged_file_are_seen(outcome: Outcome) -> None:
+def test_a_missing_row_and_a_damaged_file_are_seen(outcome: DrillOutcome) -> None:
     ledger = Ledger.open(outcome.store)
     ledger.retire([ledger.rows(["key"]).column("key").to_pylist()[0]])
     assert failing(outcome) == ["each unit once", "results right"]
@@ -71,12 +71,12 @@ def test_a_missing_row_and_a_damaged_file_are_seen(outcome: Outcome) -> None:
     assert failing(outcome) == ["each unit once", "results right", "files sound"]
 
 
-def test_results_that_a_worker_does_not_see_are_said(outcome: Outcome, tmp_path: Path) -> None:
+def test_results_that_a_worker_does_not_see_are_said(outcome: DrillOutcome, tmp_path: Path) -> None:
     kind, drill = kind_named("function"), Drill(None, [], str(tmp_path / "blind"), 0.02, UNITS, 1e9)
     spec = drill_spec(drill, 2)
     spec["fixed"]["results"] = str(tmp_path / "elsewhere")
     run_example(kind, parse(kind.spec, spec, "drill"), drill.out, Site(executor="local"))
-    blind = Outcome(Store.at(drill.out), UNITS, 0.001)
+    blind = DrillOutcome(Store.at(drill.out), UNITS, 0.001)
     assert "results seen by all nodes" in failing(blind)
 
 
@@ -88,7 +88,9 @@ def test_each_death_of_the_driver_has_a_unit_of_its_own() -> None:
         places_to_die(random.Random(0), 4, 4)
 
 
-def test_a_folder_with_a_sweep_is_refused_and_so_is_a_site_without_workers(outcome: Outcome, tmp_path: Path) -> None:
+def test_a_folder_with_a_sweep_is_refused_and_so_is_a_site_without_workers(
+    outcome: DrillOutcome, tmp_path: Path
+) -> None:
     assert "results of its own" in command("drill", "--out", "drill", cwd=tmp_path, check=2).stderr
     assert "workers that can die" in command("drill", "--site", "local", cwd=tmp_path, check=2).stderr
     assert "start-timeout" not in command("drill", "site.wrokers=2", cwd=tmp_path, check=2).stderr
