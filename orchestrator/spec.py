@@ -21,6 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from landsweep.orchestrator.errors import SpecError
 from landsweep.orchestrator.schema import place_at
+from landsweep.orchestrator.trust import first_names
 from landsweep.orchestrator.unit import canonical, digest
 
 __all__ = ["IsAxis", "IsLabel", "IsNamedAxis", "Section", "Spec", "differences", "parse"]
@@ -82,14 +83,14 @@ class Spec(Section):
         return [n for n, f in cls.model_fields.items() if any(isinstance(m, marker) for m in f.metadata)]
 
     def context(self) -> dict[str, Any]:
-        """All that the rows depend on beside the params."""
+        """All that the rows depend on beside the params; functions that have moved keep their first names here."""
         not_context = {*self._marked(IsAxis), *self._marked(IsLabel)}
-        return {k: v for k, v in self.model_dump(mode="json").items() if k not in not_context}
+        return {k: first_names(v) for k, v in self.model_dump(mode="json").items() if k not in not_context}
 
     def definitions(self) -> dict[str, dict[str, Any]]:
         """For each named axis: name to definition."""
         dumped = self.model_dump(mode="json")
-        return {field: dict(dumped[field]) for field in self._marked(IsNamedAxis)}
+        return {field: first_names(dumped[field]) for field in self._marked(IsNamedAxis)}
 
     def fingerprint(self) -> str:
         """The sweep's identity: 16 hexadecimal digits over kind and context."""

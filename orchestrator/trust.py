@@ -16,12 +16,13 @@ from importlib.machinery import PathFinder
 from importlib.util import module_from_spec
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from landsweep.orchestrator.errors import SpecError, Untrusted
 
 __all__ = [
     "also_search",
-    "first_name",
+    "first_names",
     "foreign_code",
     "load",
     "named_code",
@@ -98,15 +99,19 @@ def foreign_code(value: object) -> list[str]:
     return [name for name in named_code(value) if _for_specs(*(_parts(name) or ("", ""))) is None]
 
 
-def first_name(path: str) -> str:
-    """The name under which a function that has moved identifies rows: the one that it had at first.
+def first_names(value: object) -> Any:  # noqa: ANN401 - nested data, as it was given
+    """Nested data with the first name of every function that has moved: under that one it identifies rows for good.
 
     Example:
-        >>> first_name("landsweep.sweeps.function.examples:descend")
-        'sweeps.lab.functions:descend'
+        >>> first_names({"function": "landsweep.sweeps.function.examples:descend", "note": "a: b"})
+        {'function': 'sweeps.lab.functions:descend', 'note': 'a: b'}
     """
-    module, colon, name = path.partition(":")
-    return next((old for old, new in _MOVED.items() if new == module), module) + colon + name
+    if isinstance(value, str):
+        module, colon, name = value.partition(":")
+        return next((old for old, new in _MOVED.items() if colon and new == module), module) + colon + name
+    if isinstance(value, Mapping):
+        return {key: first_names(inner) for key, inner in value.items()}
+    return [first_names(inner) for inner in value] if isinstance(value, list) else value
 
 
 def _parts(path: str) -> tuple[str, str] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -61,6 +62,26 @@ def test_a_function_that_has_moved_is_found_by_its_first_name(tmp_path: Path) ->
     run_example(kind_named("function"), spec, tmp_path / "sweep")
     run_example(kind_named("function"), now, tmp_path / "alone")
     assert metrics_of(tmp_path / "sweep") == metrics_of(tmp_path / "alone")
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields"),
+    [
+        ("search", {"function": "NAME", "space": {"lr": {"uniform": [0.1, 1.0]}}, "seed_argument": "start"}),
+        ("function", {"function": "mine:f", "setup": "NAME", "axes": {"x": [1]}}),
+        ("function", {"function": "mine:f", "fixed": {"inner": ["NAME"]}, "axes": {"x": [1]}}),
+    ],
+)
+def test_wherever_a_function_is_named_its_first_name_identifies_the_rows(kind: str, fields: dict[str, object]) -> None:
+    def units(name: str) -> list[str]:
+        text = json.dumps({"name": "n", **fields, **more}).replace("NAME", name)
+        spec = kind_named(kind).parse(json.loads(text), "spec")
+        assert name.partition(":")[0] in json.dumps(spec.model_dump(mode="json"))  # as it was written
+        return [spec.fingerprint(), *(unit.key for unit in kind_named(kind).planner(spec).ask(2))]
+
+    more = {"goals": [{"minimise": "loss"}], "budget": {"units": 2}} if kind == "search" else {}
+    assert units("sweeps.lab.functions:descend") == units("landsweep.sweeps.function.examples:descend")
+    assert units("mine:descend") != units("sweeps.lab.functions:descend")
 
 
 def test_a_search_whose_flops_were_counted_otherwise_is_refused_and_can_still_be_read(tmp_path: Path) -> None:

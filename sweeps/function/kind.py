@@ -25,7 +25,6 @@ from landsweep.orchestrator.planner import GridPlanner
 from landsweep.orchestrator.report.parts import Report
 from landsweep.orchestrator.row import Column
 from landsweep.orchestrator.spec import IsAxis, IsLabel, Spec
-from landsweep.orchestrator.trust import first_name
 from landsweep.orchestrator.unit import Keys
 from landsweep.sweeps.lab.callables.calls import call_setup, check_arguments, check_setup, imported
 from landsweep.sweeps.lab.callables.columns import RESERVED, ColumnSpec
@@ -101,10 +100,6 @@ class FunctionSpec(Spec):
         """Names of all arguments that the callable is given."""
         extra = [self.seed_argument] if self.seed_argument else []
         return [*self.axes, *self.fixed, *extra, *(["setup"] if self.setup else [])]
-
-    def context(self) -> dict[str, Any]:
-        """All that the rows depend on beside the params; a function that has moved keeps its first name here."""
-        return {**super().context(), "function": first_name(self.function)}
 
 
 class FunctionKind(SweepKind[FunctionSpec]):
