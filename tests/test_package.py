@@ -14,6 +14,12 @@ import pytest
 from tests.support.paths import ROOT
 
 NAMES = ("orchestrator", "sweeps", "cluster")
+PAGE = """
+import landsweep.orchestrator.report.html as html
+page = html.page_html(html.Page("a < b", [html.SectionView("s", [("text", "t")])], {"x": "1"}, "spec", "y"))
+print(html.__file__)
+print(page)
+"""
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +67,18 @@ def test_what_is_unpacked_from_a_wheel_works_alone(wheel: Path, tmp_path: Path) 
     )
     assert done.returncode == 0, done.stderr
     assert "units" in done.stdout
+
+
+def test_a_page_is_written_from_an_unpacked_wheel(wheel: Path, tmp_path: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(tmp_path)
+    env = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", PAGE], cwd=tmp_path, env=env, check=True, capture_output=True, text=True
+    )
+    where, page = done.stdout.split("\n", 1)
+    assert Path(where).is_relative_to(tmp_path)
+    assert "<h1>a &lt; b</h1>" in page and "--ink: #1c2024" in page and "<dt>x</dt><dd>1</dd>" in page
 
 
 def test_public_names_are_imported_when_they_are_asked_for() -> None:
