@@ -16,7 +16,6 @@ from landsweep.orchestrator.console import err
 from landsweep.orchestrator.errors import LandsweepError, UsageError
 from landsweep.orchestrator.kind import kind_named
 from landsweep.orchestrator.site import parse_site
-from landsweep.orchestrator.spec import parse
 from landsweep.orchestrator.storage.readers import json_object
 from landsweep.orchestrator.storage.store import Store
 from landsweep.orchestrator.trust import also_search
@@ -66,7 +65,7 @@ def main() -> NoReturn:
         for folder in (launch.cwd, launch.folder):
             also_search(folder)
         kind = kind_named(launch.kind)
-        spec = parse(kind.spec, launch.spec, "launch.json")
+        spec = kind.parse(launch.spec, "launch.json")
         site = parse_site({**launch.site, **private_fields(launch)}, "launch.json")
         code = drive(kind, spec, site, launch.out, Path(launch.folder), command=launch.command)
     except LandsweepError as e:

@@ -8,17 +8,11 @@ the other. The audit of a zoo writes its loss down once more, on purpose: it che
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own convention
 from torch import Tensor
-
-from landsweep.orchestrator.errors import SpecError
-
-if TYPE_CHECKING:  # a recipe builds networks, and none of them is needed to compute a loss
-    from landsweep.sweeps.lab.data import Data
-    from landsweep.sweeps.lab.recipe import Recipe
 
 __all__ = [
     "LOSSES",
@@ -27,7 +21,6 @@ __all__ = [
     "batch_loss",
     "hits",
     "log_softmax",
-    "loss_name",
     "right_answers",
     "sample_losses",
     "trained_losses",
@@ -36,20 +29,6 @@ __all__ = [
 LossName: TypeAlias = Literal["cross_entropy", "mse"]
 LossFunction: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 """Outputs [n, ...] and targets [n, ...] of one network to the loss of each sample, [n]."""
-
-
-def loss_name(recipe: Recipe, data: Data) -> LossName:
-    """The loss that a recipe means for its data.
-
-    Raises:
-        SpecError: it needs classes, and the data has none.
-    """
-    name: LossName = ("cross_entropy" if data.classes else "mse") if recipe.loss == "auto" else recipe.loss
-    if name == "cross_entropy" and not data.classes:
-        raise SpecError("loss: cross_entropy needs classes, but this data has other targets; use mse or auto")
-    if recipe.z_loss and name != "cross_entropy":
-        raise SpecError(f"z_loss: {recipe.z_loss:g} is a term of cross_entropy, but the loss is {name}; leave it out")
-    return name
 
 
 def log_softmax(outputs: Tensor) -> Tensor:

@@ -13,8 +13,9 @@ from landsweep.orchestrator.spec import Section
 from landsweep.orchestrator.unit import digest
 from landsweep.sweeps.lab.augment import AugmentSpec
 from landsweep.sweeps.lab.averaging import AveragingSpec
-from landsweep.sweeps.lab.data import DataSpec
+from landsweep.sweeps.lab.data import Data, DataSpec
 from landsweep.sweeps.lab.identity import by_content
+from landsweep.sweeps.lab.losses import LossName
 from landsweep.sweeps.lab.models import Net, NetSpec
 from landsweep.sweeps.lab.optim import OptimizerSpec, Sgd
 from landsweep.sweeps.lab.parametrization import (
@@ -111,7 +112,7 @@ class Recipe(Section):
         description="share of the split's samples whose label is replaced by another class, drawn by `noise`",
     )
     augment: AugmentSpec | None = None
-    loss: Literal["auto", "cross_entropy", "mse"] = Field(
+    loss: Literal["auto", LossName] = Field(
         "auto", description="auto: cross_entropy for classes, mse for other targets; mse of classes is to one-hot"
     )
     z_loss: float = Field(
@@ -176,6 +177,19 @@ class Recipe(Section):
         """For each tensor, what the parametrization multiplies the optimizer's coefficients by."""
         scheme = self._scaling()
         return None if scheme is None else factors(scheme, self.net, self.optimizer, shape, classes)
+
+    def loss_on(self, data: Data) -> LossName:
+        """The loss that this recipe means for its data.
+
+        Raises:
+            SpecError: it needs classes, and the data has none.
+        """
+        name: LossName = ("cross_entropy" if data.classes else "mse") if self.loss == "auto" else self.loss
+        if name == "cross_entropy" and not data.classes:
+            raise SpecError("loss: cross_entropy needs classes, but this data has other targets; use mse or auto")
+        if self.z_loss and name != "cross_entropy":
+            raise SpecError(f"z_loss: {self.z_loss:g} is a term of cross_entropy, but the loss is {name}; leave it out")
+        return name
 
     def _scaling(self) -> Parametrization | None:
         """The parametrization; None where it changes nothing: the standard one of a network without a width."""

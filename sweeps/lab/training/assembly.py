@@ -11,7 +11,7 @@ from torch import nn
 
 from landsweep.orchestrator.errors import SpecError
 from landsweep.sweeps.lab.data import Data
-from landsweep.sweeps.lab.losses import LossName, loss_name
+from landsweep.sweeps.lab.losses import LossName
 from landsweep.sweeps.lab.models.fit import check_fit
 from landsweep.sweeps.lab.models.own import OwnNet
 from landsweep.sweeps.lab.recipe import Recipe
@@ -54,7 +54,7 @@ def assemble(recipes: Sequence[Recipe], data: Data, backend: type[Backend], devi
     modules = _modules(recipes, data, base, alone=backend.own_modules)
     if reason := backend.serves(modules[0]):
         raise Unserved(backend.name, reason)
-    loss, samples = loss_name(first, data), Samples(recipes, data)
+    loss, samples = first.loss_on(data), Samples(recipes, data)
     inputs, targets = samples.batch(0)
     # What is tried out on a user's network may leave traces in it (counters, caches), so that needs one to throw away.
     spare = module_of(first, data, base) if isinstance(first.net, OwnNet) else modules[0]

@@ -15,7 +15,6 @@ from landsweep.orchestrator.row import Metric, Outcome, Progress
 from landsweep.orchestrator.unit import Unit, canonical
 from landsweep.sweeps.lab.checkpoints.stacked_file import Place, WeightFile
 from landsweep.sweeps.lab.data import Data
-from landsweep.sweeps.lab.losses import loss_name
 from landsweep.sweeps.lab.models import check_fit, parameter_count
 from landsweep.sweeps.lab.recipe import Recipe
 from landsweep.sweeps.lab.training import Choice, check_backend, prove_backend, suited
@@ -86,7 +85,7 @@ def check_recipes(recipes: Iterable[Recipe], declared: Collection[str], backend:
             raise SpecError(f"recipe.batch_size: {recipe.batch_size} is more than the {samples} samples of training")
         check_fit(recipe.net, data, bench.folder, "recipe.net")
         Calendar.of(recipe, samples)
-        loss_name(recipe, data)
+        recipe.loss_on(data)
         check_backend(backend, recipe, data, bench.folder)
         # What `auto` times is proved when it is timed, and what compiles when it is compiled: that takes seconds.
         proved = "loop" if backend == "auto" or BACKENDS[backend].compiles else backend

@@ -34,7 +34,7 @@ class EvaluatorSpec(Section):
     first: int | None = Field(None, ge=1, description="only the first n of the samples that are left")
     loss: str = Field(
         "cross_entropy",
-        pattern=r"^(cross_entropy|mse|error|[\w.]+:[\w.]+)$",
+        pattern=rf"^({'|'.join(LOSSES)}|[\w.]+:[\w.]+)$",
         description="cross_entropy, mse (on one-hot targets, mean over outputs), error, or package.module:function "
         "(outputs, targets -> loss of each sample [n]); of a sequence, a sample's loss is the mean over its positions",
     )

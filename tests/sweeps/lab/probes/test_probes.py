@@ -15,7 +15,6 @@ from torch.func import functional_call
 
 from landsweep.orchestrator.errors import SpecError
 from landsweep.sweeps.lab.data import Data
-from landsweep.sweeps.lab.losses import loss_name
 from landsweep.sweeps.lab.probes import largest_eigenvalues
 from landsweep.sweeps.lab.recipe import Recipe
 from landsweep.sweeps.lab.training import Evaluated, train_pack
@@ -172,7 +171,7 @@ def test_z_loss_of_sequences_in_every_backend() -> None:
 
 def test_z_loss_needs_classes() -> None:
     with pytest.raises(SpecError, match=r"z_loss: 0\.1 is a term of cross_entropy"):
-        loss_name(made(TINY, z_loss=0.1), data_of(made(TINY)))
+        made(TINY, z_loss=0.1).loss_on(data_of(made(TINY)))
 
 
 def test_probes_do_not_disturb_the_training() -> None:
