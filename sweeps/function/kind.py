@@ -155,7 +155,7 @@ class FunctionKind(SweepKind[FunctionSpec]):
         if spec.setup is not None:
             fixed["setup"] = call_setup(import_callable(spec.setup, bench.folder), bench)
         types = None if spec.columns is None else {name: c.type for name, c in spec.columns.items()}
-        objects = {name: found for name, axis in spec.axes.items() if (found := axis.objects())}
+        objects = {name: values for name, axis in spec.axes.items() if (values := axis.objects())}
         return CallableSession(function, fixed, spec.seed_argument, types, bench, objects)
 
     def report(self, spec: FunctionSpec, rows: pd.DataFrame, series: pd.DataFrame) -> Report:

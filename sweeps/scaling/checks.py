@@ -46,7 +46,7 @@ def _law_of(spec: ScalingSpec) -> Law:
     except UsageError as e:
         raise SpecError(f"law: {e}") from e
     if not _of_size_and_tokens(law):
-        usable = ", ".join(known.name for known in LAWS if _of_size_and_tokens(known))
+        usable = ", ".join(other.name for other in LAWS if _of_size_and_tokens(other))
         raise SpecError(
             f"law: a study fits the loss as a law of N and D: {usable}; {spec.law} gives {law.output.name} from "
             f"{', '.join(q.name for q in law.inputs)}"

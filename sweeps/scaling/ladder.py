@@ -52,8 +52,8 @@ def _dimensions_of(source: DataSpec) -> Dimensions:
     Raises:
         SpecError: the source knows them only once it is loaded.
     """
-    if (known := source.dimensions()) is not None:
-        return known
+    if (dimensions := source.dimensions()) is not None:
+        return dimensions
     raise SpecError(
         f"recipe.data.source: a study plans before data is loaded, from sources whose shape their spec tells: "
         f"{', '.join(sources_with_dimensions())}; got {source.source}"

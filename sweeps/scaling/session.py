@@ -41,7 +41,7 @@ class TrainedStudy:
 
     Args:
         spec: of the study, with a recipe.
-        prepared: what was timed for the packs.
+        prepared: the back-end and size that was timed for each pack, by name of the preparation.
         bench: of this worker.
     """
 

@@ -69,13 +69,13 @@ def best_text(spec: SearchSpec, rows: pd.DataFrame, trial: int | None = None) ->
     if trial is not None:
         chosen = trials[trials[TRIAL] == trial]
     if not len(chosen):
-        told = "no trial has ended well yet" if trial is None else f"there is no trial {trial} that has ended"
-        raise UsageError(told)
+        reason = "no trial has ended well yet" if trial is None else f"there is no trial {trial} that has ended"
+        raise UsageError(reason)
     line = chosen.iloc[0]
     reached = ", ".join(f"{g.metric} {line[g.metric]:.6g}" for g in spec.goals)
     over = f", mean over {spec.seeds} seeds" if spec.seeds > 1 else ""
-    told = f"Trial {int(line[TRIAL])} of the search {one_line(spec.name)} (n = {len(trials)} trials)"
-    head = f"# {told}: {reached}{over}.\n"
+    origin = f"Trial {int(line[TRIAL])} of the search {one_line(spec.name)} (n = {len(trials)} trials)"
+    head = f"# {origin}: {reached}{over}.\n"
     if len(trials) > 1 and trial is None:
         head += "# The best of many trials looks better than it is; run it with further seeds before it is compared.\n"
     return head + write_yaml(best_spec(spec, line))

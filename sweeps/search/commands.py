@@ -62,7 +62,7 @@ def _export(
 
     sweep = _opened(folder)
     planner = sweep.planner()
-    planner.ask(1)  # opens what the rows tell of
+    planner.ask(1)  # the trials of the rows are opened when the first units are asked for
     assert isinstance(planner, StudyPlanner)
     new, total = write_study(planner, search_of(sweep.spec), to, sweep.manifest["id"])  # type: ignore[arg-type]
     typer.echo(f"{new} trials written; the study {one_line(sweep.spec.name)} in {to} has {total}")

@@ -1,4 +1,4 @@
-"""A search on one worker: trainings or the function kind's calls, with what goals need beside them."""
+"""A search on one worker: trainings or calls of a function, and the columns that only a search's goals need."""
 
 from __future__ import annotations
 
@@ -35,14 +35,15 @@ class _Watched:
         """What the inner session gives, the rows with the columns of the target."""
         for item in self._inner.evaluate(units):
             if isinstance(item, Progress):
-                self._hear(item)
+                self._follow(item)
                 yield item
             elif item.status is Status.failed:
                 yield item
             else:
                 yield replace(item, metrics={**item.metrics, **self._reached(item)})
 
-    def _hear(self, p: Progress) -> None:
+    def _follow(self, p: Progress) -> None:
+        """Note the step, and whether the target is reached for the first time."""
         self._last[p.key] = p.step
         value = p.metrics.get(self._target.metric, math.nan) if self._target is not None else math.nan
         if self._target is not None and p.key not in self._hit and self._target.reached(value):
@@ -94,7 +95,7 @@ class RecipeTrials(_Watched):
 
     Args:
         spec: of the search.
-        prepared: what was timed for the packs.
+        prepared: the back-end and size that was timed for each pack, by name of the preparation.
         bench: of this worker.
     """
 

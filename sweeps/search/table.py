@@ -32,8 +32,8 @@ def trials_of(rows: pd.DataFrame, metrics: Sequence[str], seeds: int) -> pd.Data
         if len(units) < seeds:
             continue
         first = units.iloc[0].to_dict()
-        found = set(units["status"])
-        line = {**first, TRIAL: int(str(number)), "state": next(s for s in _ORDER if s in found)}
+        states = set(units["status"])
+        line = {**first, TRIAL: int(str(number)), "state": next(s for s in _ORDER if s in states)}
         line["seconds"] = float(units["seconds"].sum())
         for metric in metrics:
             values = np.asarray(units[metric], float) if metric in units else np.full(len(units), np.nan)

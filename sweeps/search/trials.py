@@ -30,6 +30,10 @@ def _changes(space: Space, values: Mapping[str, Value]) -> dict[str, Any]:
 
 
 def _built(name: str, setting: Setting, values: Mapping[str, Value]) -> Any:  # noqa: ANN401 - whatever a field holds
+    """The value of a field: as drawn, or of a choice with sub-spaces the object that was chosen.
+
+    `optimizer: sgd` with `optimizer.sgd.momentum: 0.9` gives `{"method": "sgd", "momentum": 0.9}`.
+    """
     if not isinstance(setting.choice, Mapping):
         return values[name]
     branch = str(values[name])
@@ -62,6 +66,7 @@ def arguments(space: Space, values: Mapping[str, Value]) -> dict[str, Any]:
 
 
 def _spread(name: str, path: str, setting: Setting, values: Mapping[str, Value]) -> dict[str, Any]:
+    """A setting as arguments, sub-spaces beside it: `method="sgd", momentum=0.9`, the same as `_built` of a recipe."""
     given: dict[str, Any] = {name: values[path]}
     if isinstance(setting.choice, Mapping):
         branch = str(values[path])
@@ -124,6 +129,10 @@ def _forced(of: Mapping[str, Dimension], d: Dimension, value: Value) -> dict[str
 
 
 def _filled(dimensions: Sequence[Dimension], forced: Mapping[str, Value]) -> dict[str, Value]:
+    """A trial with these values, and the first extreme of every other setting that exists in it.
+
+    Dimensions come after those that they depend on, so one pass settles which exist.
+    """
     values: dict[str, Value] = {}
     for d in dimensions:
         if d.active(values):

@@ -103,7 +103,7 @@ class TransferPlanner(Planner):
         return self._keys.unit(params, definitions, self._packs[alike])
 
     def _fixed(self) -> Iterator[Unit]:
-        """What does not depend on rows."""
+        """Units that are planned whatever the rows say."""
         spec = self._spec
         if not self.adaptive:
             for (arm, size), search in self._searches.items():
@@ -120,7 +120,7 @@ class TransferPlanner(Planner):
                     yield self._unit(arm, size, spec.sharpness.learning_rate, spec.seed_values[0], SHARPNESS)
 
     def _asked_for(self) -> Iterator[Unit]:
-        """Units that the rows told so far ask for, and that have been neither proposed nor told."""
+        """Units that the rows so far call for, without those that were proposed or have rows."""
         if not self.adaptive:
             return
         for unit in chain(self._on_curves(), self._at_the_best()):
@@ -133,7 +133,7 @@ class TransferPlanner(Planner):
                 yield self._curve(_Place(arm, size, r, s))
 
     def _at_the_best(self) -> Iterator[Unit]:
-        """Sharpness of every size at the first one's best rate, where that is looked for and has been found."""
+        """Sharpness of every size at the first one's best rate, once the search for that rate has ended."""
         sizes, seed = self._spec.sizes, self._spec.seed_values[0]
         for arm in self._arms if self._finding else ():
             search = self._searches[arm, sizes[0]]

@@ -35,11 +35,15 @@ class RateSearch:
         self._losses: dict[tuple[int, int], float] = {}
 
     def tell(self, rate: int, seed: int, loss: float | None) -> None:
-        """Hear the loss of one model; None: it failed, and says nothing good of its rate."""
+        """Report the loss of one model. One that failed (None), or has no number, counts as infinite."""
         self._losses[rate, seed] = math.inf if loss is None or math.isnan(loss) else loss
 
     def wants(self) -> list[tuple[int, int]]:
-        """Positions of rate and seed that are needed now and have not been told; empty: the search has ended."""
+        """Positions of the rates and seeds whose losses are needed next; empty: the search has ended.
+
+        Adaptive: every 2^k-th rate with the first seed, then ever closer around the lowest loss, then the lowest rate
+        and its neighbours with all seeds, until the lowest mean has measured neighbours.
+        """
         seeds = range(self._seeds)
         if not self._adaptive:
             return self._missing((r, s) for r in range(self._rates) for s in seeds)
@@ -60,7 +64,7 @@ class RateSearch:
         return needed
 
     def best(self) -> int | None:
-        """Position of the rate with the lowest mean over all seeds; None before any has all of them."""
+        """Position of the rate with the lowest mean over all seeds; None before any rate has all of them."""
         return self._lowest(self._seeds) if any(self._complete(r, self._seeds) for r in range(self._rates)) else None
 
     def _missing(self, wanted: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
@@ -73,6 +77,6 @@ class RateSearch:
         return all((rate, s) in self._losses for s in range(seeds))
 
     def _lowest(self, seeds: int) -> int:
-        """The rate whose first so many seeds have all been told, with the lowest mean; of equal ones the first."""
+        """The rate with the lowest mean over this many seeds, of those that have them all; of equal ones the first."""
         complete = [r for r in range(self._rates) if self._complete(r, seeds)]
         return min(complete, key=lambda r: sum(self._losses[r, s] for s in range(seeds)))

@@ -41,7 +41,7 @@ class TransferSession:
     Args:
         spec: of the sweep.
         bench: of this worker.
-        prepared: what was timed for the packs.
+        prepared: the back-end and size that was timed for each pack, by name of the preparation.
     """
 
     def __init__(self, spec: TransferSpec, bench: Workbench, prepared: Mapping[str, Arrays] = {}) -> None:

@@ -53,8 +53,8 @@ class Target(Section):
 
     def met(self, values: ArrayLike) -> NDArray[np.bool_]:
         """Which of these values meet it; NaN does not."""
-        found = np.asarray(values, dtype=float)
-        return found <= self.value if self.metric.endswith("_loss") else found >= self.value
+        numbers = np.asarray(values, dtype=float)
+        return numbers <= self.value if self.metric.endswith("_loss") else numbers >= self.value
 
 
 def time_to_target(steps: ArrayLike, values: ArrayLike, target: Target) -> float:
@@ -115,8 +115,8 @@ def best_times(times: pd.DataFrame) -> pd.DataFrame:
 
 def ratios(times: pd.DataFrame, longest: float = LONGEST) -> pd.DataFrame:
     """Times over the fastest on each workload; inf above `longest`, and where nobody reached the target."""
-    found = times / times.min()
-    return found.where(np.isfinite(times) & (found <= longest), np.inf)
+    slower = times / times.min()
+    return slower.where(np.isfinite(times) & (slower <= longest), np.inf)
 
 
 def profile(of: pd.DataFrame, taus: Sequence[float] | NDArray[np.float64]) -> pd.DataFrame:
@@ -143,12 +143,12 @@ def intervals(times: pd.DataFrame, draws: int = 1000, level: float = 0.95, seed:
     """
     least = times.groupby(["optimizer", "workload", "study"])["time"].min().unstack("study").fillna(np.inf)
     source, studies = np.random.default_rng(seed), len(least.columns)
-    found = []
+    scores = []
     for _ in range(draws):
         chosen = least.to_numpy()[:, source.integers(0, studies, studies)]
         best = pd.Series(np.median(chosen, axis=1), least.index).unstack("workload").fillna(np.inf)
-        found.append(score(ratios(best)))
-    table = pd.concat(found, axis=1)
+        scores.append(score(ratios(best)))
+    table = pd.concat(scores, axis=1)
     tail = (1 - level) / 2
     return pd.DataFrame({"low": table.quantile(tail, axis=1), "high": table.quantile(1 - tail, axis=1)})
 

@@ -42,8 +42,8 @@ def reevaluate(zoo: Zoo, rows: pd.DataFrame, bench: Workbench, n: int) -> list[s
 
 def _reevaluated(zoo: Zoo, rows: pd.DataFrame, bench: Workbench, n: int) -> list[str]:
     findings: list[str] = []
-    there = set(zoo.keys)
-    keys = [k for k in rows.loc[rows["status"] == "ok", "key"] if k in there]
+    with_weights = set(zoo.keys)
+    keys = [k for k in rows.loc[rows["status"] == "ok", "key"] if k in with_weights]
     keys = [k for k in keys if "last" in zoo[k].labels]
     chosen = np.random.Generator(np.random.Philox(_DRAW)).permutation(len(keys))[:n]
     data_sets, compared = DataSets(bench), 0
@@ -51,19 +51,20 @@ def _reevaluated(zoo: Zoo, rows: pd.DataFrame, bench: Workbench, n: int) -> list
         member = zoo[keys[i]]
         recipe = member.recipe()
         try:
-            found = _evaluated(member, recipe, data_sets.of(recipe), bench.device)
+            metrics = _evaluated(member, recipe, data_sets.of(recipe), bench.device)
         except Untrusted:
             raise
         except UsageError as e:
             findings.append(str(e))
             continue
-        compared += len(found)
-        for name, (value, samples) in found.items():
-            told = float(member.row[name])
-            allowed = _WRONG_SAMPLES / samples if name.endswith("_accuracy") else _LOSS_TOLERANCE * max(1.0, abs(told))
-            if not abs(value - told) <= allowed:
+        compared += len(metrics)
+        for name, (value, samples) in metrics.items():
+            stored = float(member.row[name])
+            of_loss = _LOSS_TOLERANCE * max(1.0, abs(stored))
+            allowed = _WRONG_SAMPLES / samples if name.endswith("_accuracy") else of_loss
+            if not abs(value - stored) <= allowed:
                 findings.append(
-                    f"model {member.key}: {name} is {told:.6g} in its row, but its weights give {value:.6g}"
+                    f"model {member.key}: {name} is {stored:.6g} in its row, but its weights give {value:.6g}"
                 )
     if n and not compared and not findings:
         findings.append(f"nothing was evaluated again: of {len(rows)} rows, {len(keys)} ended ok with final weights")
@@ -74,17 +75,17 @@ def _evaluated(member: Member, recipe: Recipe, data: Data, device: str) -> dict[
     """Metric to value and number of samples, on the splits that all models saw unchanged."""
     module = member.module().to(device)
     loss = ("cross_entropy" if data.classes else "mse") if recipe.loss == "auto" else recipe.loss
-    found: dict[str, tuple[float, int]] = {}
+    metrics: dict[str, tuple[float, int]] = {}
     for name in recipe.evaluate.splits or tuple(data.splits):
         if name == recipe.split and (recipe.label_noise or recipe.train_fraction < 1):
             continue
         split = _typed(data.splits[name], next(module.parameters()).dtype, recipe.evaluate.first)
         with torch.no_grad():
             outputs = torch.cat([module(inputs) for inputs in torch.split(split.inputs, _CHUNK)])
-        found[f"{name}_loss"] = _loss(loss, outputs, split.targets), len(split)
+        metrics[f"{name}_loss"] = _loss(loss, outputs, split.targets), len(split)
         if data.classes:
-            found[f"{name}_accuracy"] = float((outputs.argmax(-1) == split.targets).double().mean()), len(split)
-    return found
+            metrics[f"{name}_accuracy"] = float((outputs.argmax(-1) == split.targets).double().mean()), len(split)
+    return metrics
 
 
 def _loss(loss: str, outputs: Tensor, targets: Tensor) -> float:
@@ -169,17 +170,17 @@ def _regenerated(member: Member, backend: str | None, device: str) -> Comparison
     data = recipe.data.load(folder).to(device)
     stored = str(member.row["backend"])
     training = train_pack([recipe], data, device=device, backend=backend or stored, base=folder)
-    found: dict[str, dict[str, Tensor]] = {}
+    states: dict[str, dict[str, Tensor]] = {}
     ended = "ok"
     for event in training:
         if isinstance(event, Checkpoint):
-            found[event.label] = dict(event.state)
+            states[event.label] = dict(event.state)
         elif isinstance(event, Ended):
             ended = event.status
-    labels = list(dict.fromkeys([*member.labels, *found]))
+    labels = list(dict.fromkeys([*member.labels, *states]))
+    both = states.keys() & set(member.labels)
     differences = {
-        label: _difference(member.state(label), found[label]) if label in found and label in member.labels else math.nan
-        for label in labels
+        label: _difference(member.state(label), states[label]) if label in both else math.nan for label in labels
     }
     return Comparison(member.key, training.backend, stored, differences, ended, str(member.row["status"]))
 

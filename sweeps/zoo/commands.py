@@ -55,9 +55,9 @@ def _regenerate(
     from landsweep.sweeps.lab.trained_models.reader import Zoo
     from landsweep.sweeps.zoo.audit import regenerate
 
-    found = regenerate(Zoo(folder, trust=trust)[key], backend=backend, device=device)
-    typer.echo(printable(found.text()))
-    if not found.close:
+    comparison = regenerate(Zoo(folder, trust=trust)[key], backend=backend, device=device)
+    typer.echo(printable(comparison.text()))
+    if not comparison.close:
         raise typer.Exit(1)
 
 

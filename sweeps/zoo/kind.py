@@ -123,10 +123,10 @@ class ZooKind(TrainedKind[ZooSpec], Auditable[ZooSpec], Ranked[ZooSpec]):
         from landsweep.sweeps.zoo.report import zoo_report
 
         names = {"recipe": tuple(spec.recipes), "branch": tuple(spec.branches)}
-        found = zoo_report([c.name for c in self.params(spec)], rows, series, names)
+        report = zoo_report([c.name for c in self.params(spec)], rows, series, names)
         ended = rows[rows["status"].isin(["ok", "diverged"])] if len(rows) else rows
         if not spec.targets or not len(ended):
-            return found
+            return report
         from landsweep.sweeps.zoo.algoperf_report import benchmark_section
 
-        return Report([benchmark_section(ended, series, spec.targets), *found.sections], found.summary)
+        return Report([benchmark_section(ended, series, spec.targets), *report.sections], report.summary)

@@ -85,8 +85,8 @@ class Grid:
             yield f"recipes.{variant}", {**first, VARIANT: variant}
         for group in self.groups:
             for values in zip(*(self.axes[name] for name in group), strict=True):
-                told = ", ".join(f"axes.{n}: the value {v!r}" for n, v in zip(group, values, strict=True))
-                yield told, {**first, **dict(zip(group, values, strict=True))}
+                source = ", ".join(f"axes.{n}: the value {v!r}" for n, v in zip(group, values, strict=True))
+                yield source, {**first, **dict(zip(group, values, strict=True))}
         for path, draw in self.samples.draw.items() if self.samples else ():
             for value in draw.edges():
                 yield f"samples.draw.{path}: the value {value!r}", {**first, short_path(path): value}
@@ -118,13 +118,13 @@ def packs_of(spec: ZooSpec, grid: Grid | None = None) -> dict[str, list[dict[str
     """All combinations by the pack key of their recipes, in the order of the grid."""
     grid, recipes = grid or Grid(spec), ZooRecipes(spec)
     shaping = _shaping(grid, recipes)
-    known: dict[tuple[Value, ...], str] = {}
+    pack_keys: dict[tuple[Value, ...], str] = {}
     packs: dict[str, list[dict[str, Value]]] = {}
     for params in grid:
-        mark = tuple(params.get(name) for name in shaping)
-        if mark not in known:
-            known[mark] = recipes.of(params).pack_key()
-        packs.setdefault(known[mark], []).append(params)
+        shape = tuple(params.get(name) for name in shaping)
+        if shape not in pack_keys:
+            pack_keys[shape] = recipes.of(params).pack_key()
+        packs.setdefault(pack_keys[shape], []).append(params)
     return packs
 
 
@@ -141,8 +141,8 @@ def _shaping(grid: Grid, recipes: ZooRecipes) -> list[str]:
     """The params on which the pack key depends: those whose values give it more than one value."""
     first = next(iter(grid))
     start = recipes.of(first).pack_key()
-    found = {VARIANT} if grid.variants else set()
+    names = {VARIANT} if grid.variants else set()
     for _, params in grid.trials():
         if recipes.of(params).pack_key() != start:
-            found |= {name for name, value in params.items() if canonical(value) != canonical(first[name])}
-    return sorted(found)
+            names |= {name for name, value in params.items() if canonical(value) != canonical(first[name])}
+    return sorted(names)

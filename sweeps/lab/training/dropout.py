@@ -129,8 +129,8 @@ class Masks:
             zip(torch.split(draws, counts, 1), self._shapes.items(), strict=True)
         ):
             p = self._p[:, i, None]
-            kept = (part >= p).to(self._dtype) / (1 - p)
-            masks[f"{name}.dropout_mask"] = kept.view(-1, *shape)[:, :size].to(self._device)
+            mask = (part >= p).to(self._dtype) / (1 - p)
+            masks[f"{name}.dropout_mask"] = mask.view(-1, *shape)[:, :size].to(self._device)
         return masks
 
     def take(self, keep: Sequence[int]) -> None:

@@ -82,12 +82,12 @@ class Evaluator:
 
     def _subject(self, backend: Backend, first: int) -> Subject:
         """The pack as probes see it, with the first samples that each model trains on."""
-        inputs, targets, own = self._samples.first(first)
+        inputs, targets, trained = self._samples.first(first)
         stack = backend.stack
 
         def losses(outputs: Tensor) -> Tensor:
             each = sample_losses(self._loss, outputs, targets)
-            return each.mean(1) if bool(own.all()) else torch.where(own, each, 0).sum(1) / own.sum(1)
+            return each.mean(1) if bool(trained.all()) else torch.where(trained, each, 0).sum(1) / trained.sum(1)
 
         return Subject(
             backend.modules[0],
@@ -95,7 +95,7 @@ class Evaluator:
             stack.layout,
             stack.buffers,
             inputs,
-            own,
+            trained,
             losses,
             shared=self._samples.member is None,
             stacks=not backend.own_modules,

@@ -44,12 +44,12 @@ class Samples:
         cast = split.cast(dtype)
         self.inputs, self.targets = cast.inputs, cast.targets
         self._own = [subset(r.seed, r.train_fraction, n) for r in recipes]
-        self.counts = [n if own is None else len(own) for own in self._own]
+        self.counts = [n if chosen is None else len(chosen) for chosen in self._own]
         self.member: Tensor | None = None
-        if any(own is not None for own in self._own):
+        if any(chosen is not None for chosen in self._own):
             self.member = torch.zeros(len(recipes), n, dtype=torch.bool)
-            for row, own in zip(self.member, self._own, strict=True):
-                row[slice(None) if own is None else own] = True
+            for row, chosen in zip(self.member, self._own, strict=True):
+                row[slice(None) if chosen is None else chosen] = True
             self.member = self.member.to(device)
         self.noisy = any(r.label_noise for r in recipes)
         if self.noisy:
@@ -117,8 +117,8 @@ class Samples:
 
     def _order(self, model: int, epoch: int) -> Tensor:
         chosen = shuffled(self._order_roots[model], epoch, self.counts[model])
-        own = self._own[model]
-        return chosen if own is None else own[chosen]
+        samples = self._own[model]
+        return chosen if samples is None else samples[chosen]
 
     def first(self, n: int) -> tuple[Tensor, Tensor, Tensor]:
         """The first samples of the split that each model trains on, with the labels that it was given.

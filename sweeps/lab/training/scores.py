@@ -124,14 +124,14 @@ class Scores:
     def header(self) -> dict[str, Any]:
         """What a saved state holds of it, for JSON; the evaluations themselves are among the events."""
         best: dict[str, list[float]] = {}
-        for i, kept in self._weights.items():
+        for i, weights in self._weights.items():
             assert self._metric is not None, "weights are kept only where the policy names a metric"
-            best[str(i)] = [self.best(i)[self._metric].value, kept.step, kept.epoch]
+            best[str(i)] = [self.best(i)[self._metric].value, weights.step, weights.epoch]
         return {"summed": self._summed, "best": best}
 
     def tensors(self) -> dict[str, Tensor]:
         """What a saved state holds of it, by name."""
-        weights = {f"best/{i}/{n}": t for i, kept in self._weights.items() for n, t in kept.state.items()}
+        weights = {f"best/{i}/{n}": t for i, best in self._weights.items() for n, t in best.state.items()}
         return {"sums": self._sums, **weights}
 
     def load(self, header: Mapping[str, Any], tensors: Mapping[str, Tensor], events: Iterable[ModelEvent]) -> None:

@@ -58,7 +58,7 @@ def calibrated(backend: str, recipe: Recipe, bench: Workbench) -> Arrays:
 
 
 class Choices:
-    """Gives the choice for a pack key: what was timed for the sweep, else what this worker times.
+    """Gives the choice for a pack key: as it was timed for the whole sweep, else as this worker times it now.
 
     Args:
         backend: of the spec.

@@ -41,9 +41,9 @@ def refuse_lost_settings(writes: Iterable[Write]) -> None:
     for who, path, value in writes:
         for earlier, held, given in done:
             if _overwrites(path, held, given):
-                told = held if len(held) >= len(path) else path
+                field = held if len(held) >= len(path) else path
                 other = who if who != earlier else f"its own {path}"
-                raise SpecError(f"{earlier} sets {told}, which {other} would overwrite; give it in one place only")
+                raise SpecError(f"{earlier} sets {field}, which {other} would overwrite; give it in one place only")
         done.append((who, path, value))
 
 

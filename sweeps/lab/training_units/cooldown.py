@@ -54,7 +54,7 @@ def branch(main: Recipe, cooldown: Cooldown) -> Recipe:
     stable = [schedule.multiplier(step, main.steps) for step in range(warm, min(cooldown.at, main.steps))]
     if cooldown.at > main.steps or cooldown.at < warm or any(m != 1 for m in stable):
         raise SpecError(
-            f"branches: at: {cooldown.at} must lie behind the warm-up, of {warm} steps, and where the main run, of "
+            f"branches: at: {cooldown.at} must lie after the warm-up, of {warm} steps, and where the main run, of "
             f"{main.steps}, still holds its rate"
         )
     fall: dict[str, Any] = {"shape": "wsd", "cooldown_steps": cooldown.steps, "decay": cooldown.decay}

@@ -40,14 +40,14 @@ class DataSets:
 
     def __init__(self, bench: Workbench) -> None:
         self._bench = bench
-        self._known: dict[str, Data] = {}
+        self._loaded: dict[str, Data] = {}
 
     def of(self, recipe: Recipe) -> Data:
         """The data of a recipe, on the worker's device."""
-        mark = canonical(recipe.data.model_dump(mode="json"))
-        if mark not in self._known:
-            self._known[mark] = recipe.data.load(self._bench.folder).to(self._bench.device)
-        return self._known[mark]
+        source = canonical(recipe.data.model_dump(mode="json"))
+        if source not in self._loaded:
+            self._loaded[source] = recipe.data.load(self._bench.folder).to(self._bench.device)
+        return self._loaded[source]
 
 
 def check_recipes(recipes: Iterable[Recipe], declared: Collection[str], backend: str, bench: Workbench) -> None:
@@ -66,9 +66,9 @@ def check_recipes(recipes: Iterable[Recipe], declared: Collection[str], backend:
     data_sets = DataSets(bench)
     seen = set()
     for recipe in recipes:
-        if (mark := (recipe.pack_key(), recipe.train_fraction)) in seen:
+        if (facts := (recipe.pack_key(), recipe.train_fraction)) in seen:
             continue
-        seen.add(mark)
+        seen.add(facts)
         data = data_sets.of(recipe)
         if recipe.split not in data.splits:
             raise SpecError(f"recipe.split: there is no split {recipe.split!r}; the data has {list(data.splits)}")
@@ -102,7 +102,7 @@ class TrainingSession:
         backend: of the spec.
         recipes: of the sweep's units.
         bench: of this worker.
-        prepared: what was timed for the packs.
+        prepared: the back-end and size that was timed for each pack, by name of the preparation.
         points: where branches leave main runs; None: there are no branches.
     """
 
@@ -150,13 +150,13 @@ class TrainingSession:
         """Units of one pack key as packs: first those that go on from a state, which is named, then the rest."""
         left = {unit.key: (unit, recipe) for unit, recipe in alike}
         pack_key, parameters = alike[0][1].pack_key(), self._parameters(alike[0][1])
-        for kept in self._states.left(pack_key):
-            wanted = kept.alive.intersection(left)
+        for saved in self._states.left(pack_key):
+            wanted = saved.alive.intersection(left)
             if wanted:
-                members = [left.get(u.key) or (u, self._recipes.of(u.params)) for u in kept.units]
+                members = [left.get(u.key) or (u, self._recipes.of(u.params)) for u in saved.units]
                 for key in wanted:
                     del left[key]
-                yield self._pack(members, data, choice, parameters, wanted), kept.name
+                yield self._pack(members, data, choice, parameters, wanted), saved.name
         rest = list(left.values())
         for start in range(0, len(rest), choice.size):
             yield self._pack(rest[start : start + choice.size], data, choice, parameters), None
@@ -189,9 +189,9 @@ class TrainingSession:
     def _written(self, file: WeightFile, waiting: list[Outcome], states: list[str]) -> Iterator[Outcome]:
         places = file.write()
         for outcome in waiting:
-            found = _place_metrics(places.get(outcome.key))
+            place = _place_metrics(places.get(outcome.key))
             yield Outcome(
-                outcome.key, {**outcome.metrics, **found}, outcome.status, outcome.error, seconds=outcome.seconds
+                outcome.key, {**outcome.metrics, **place}, outcome.status, outcome.error, seconds=outcome.seconds
             )
         for name in states:
             self._states.drop(name)

@@ -90,10 +90,10 @@ class StateFiles:
             content = digest_of(fresh)
             self._artifacts.keep(f"{self._stem}.weights-{content}.safetensors", fresh)
             self._written |= dict.fromkeys(fresh, content)
-        own = {name: a for name, a in state.items() if name not in fixed}
+        changing = {name: a for name, a in state.items() if name not in fixed}
         if fixed:
-            own[_ELSEWHERE] = _text(sorted({self._written[name] for name in fixed}))
-        self._artifacts.keep(f"{self._stem}.safetensors", own)
+            changing[_ELSEWHERE] = _text(sorted({self._written[name] for name in fixed}))
+        self._artifacts.keep(f"{self._stem}.safetensors", changing)
         index = {"units": _text([[u.key, dict(u.params), u.key in wanted] for u in units])}
         self._artifacts.keep(self._stem + _INDEX, index)
 
@@ -135,8 +135,8 @@ class States:
         """States of this pack key that lay there when this worker began."""
         states = []
         for name in (n for n in self._left if n.startswith(f"{pack}-")):
-            if name not in self._read and (kept := self._index(name)) is not None:
-                self._read[name] = kept
+            if name not in self._read and (saved := self._index(name)) is not None:
+                self._read[name] = saved
             if name in self._read:
                 states.append(self._read[name])
         return states

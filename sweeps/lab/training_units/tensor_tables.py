@@ -30,8 +30,8 @@ def tensor_tables(recipes: Iterable[Recipe], bench: Workbench) -> list[Table]:
     for recipe in recipes:
         scheme = recipe.parametrization or Standard(scheme="standard")
         net = recipe.net.model_dump(mode="json")
-        mark = canonical([net, scheme.model_dump(mode="json"), recipe.optimizer.method])
-        if mark in tables:
+        identity = canonical([net, scheme.model_dump(mode="json"), recipe.optimizer.method])
+        if identity in tables:
             continue
         source = canonical(recipe.data.model_dump(mode="json"))
         if source not in shapes:
@@ -43,7 +43,7 @@ def tensor_tables(recipes: Iterable[Recipe], bench: Workbench) -> list[Table]:
         else:
             lines = tensor_lines(scheme, recipe.net, recipe.optimizer, *shapes[source])
         cells = [_cells(line) for line in lines]
-        tables[mark] = Table(_caption(net, scheme.model_dump(mode="json"), recipe.optimizer.method), _HEADER, cells)
+        tables[identity] = Table(_caption(net, scheme.model_dump(mode="json"), recipe.optimizer.method), _HEADER, cells)
     return list(tables.values())
 
 
@@ -56,6 +56,6 @@ def _cells(line: TensorLine) -> list[object]:
 def _caption(net: Mapping[str, object], scheme: Mapping[str, object], method: str) -> str:
     sizes = ", ".join(f"{k} {net[k]}" for k in ("hidden", "channels", "width", "depth", "heads") if k in net)
     base = [f"{k} {scheme[k]}" for k in ("base_width", "base_depth", "base_heads") if scheme.get(k) is not None]
-    told = f" ({', '.join(base)})" if base and scheme["scheme"] != "standard" else ""
+    bases = f" ({', '.join(base)})" if base and scheme["scheme"] != "standard" else ""
     name = f"{net['net']} {net['function']}" if "function" in net else f"{net['net']} ({sizes})"
-    return f"{name}, {scheme['scheme']}{told}, {method}. The network uses multiplier x tensor."
+    return f"{name}, {scheme['scheme']}{bases}, {method}. The network uses multiplier x tensor."

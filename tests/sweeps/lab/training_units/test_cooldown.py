@@ -107,7 +107,7 @@ def test_a_main_run_that_is_cut_off_tells_its_points_again(tmp_path: Path) -> No
     [
         ({"schedule": {"shape": "cosine"}}, 20, "cosine, which holds no rate"),
         ({}, 41, "still holds its rate"),
-        ({}, 3, "behind the warm-up, of 4 steps"),
+        ({}, 3, "after the warm-up, of 4 steps"),
         ({"schedule": {"shape": "wsd", "cooldown": 0.5}}, 30, "still holds its rate"),
         ({"steps": None, "epochs": 2}, 20, "as `steps`"),
     ],
