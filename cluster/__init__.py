@@ -1,1 +1,1 @@
-"""Where sweeps run: launchers and site files."""
+"""How a sweep gets to a cluster: launchers, records of jobs, what runs on the nodes, the drill, site files."""

@@ -1,1 +1,1 @@
-"""The science: one file per kind of sweep, and the lab that they share."""
+"""The science: one folder per kind of sweep, the lab that they share, and laws that fit any table."""

@@ -1,1 +1,1 @@
-"""What runs on the nodes of a job: Ray, the driver, the question what a node has."""
+"""What runs on the nodes of a job: Ray, the driver, and the probe that reports what a node has."""

@@ -1,1 +1,1 @@
-"""Suites that a kind, an executor or a ledger must pass, and tools that kill; for other packages too."""
+"""Suites that a kind or an executor must pass, and tools that kill; for other packages too."""

@@ -1,1 +1,1 @@
-"""The laboratory that the kinds share: data, models, training, directions."""
+"""What the kinds share: data, networks, optimizers, recipes, training, weight space, trained models read back."""

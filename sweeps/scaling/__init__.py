@@ -1,1 +1,1 @@
-"""Scaling-law studies: sizes and budgets, the plan, sessions, fits of what was measured, figures, forecasts."""
+"""The kind `scaling`: scaling-law studies; sizes and budgets, the plan, sessions, fits of the rows, predictions."""

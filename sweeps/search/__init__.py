@@ -1,1 +1,1 @@
-"""What the search kind is made of: its spec, trials as recipes, sessions, report, commands."""
+"""The kind `search`: settings chosen by Optuna; its spec, trials as recipes or calls, sessions, report, commands."""

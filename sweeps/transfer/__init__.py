@@ -1,1 +1,1 @@
-"""Learning-rate transfer: the plan, the search for rates, curves and their optimum, coordinate checks, reports."""
+"""The kind `transfer`: does the best learning rate carry over? Search for rates, curves, optima, coordinate checks."""

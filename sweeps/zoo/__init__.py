@@ -1,4 +1,4 @@
-"""Model zoos as data sets: plan, files of weights, reader, split, permutations, card, export, import.
+"""The kind `zoo`: model zoos as data sets; their plan, branches, audit, card, export, and comparisons of optimizers.
 
-The reader (`landsweep.sweeps.zoo.kind.Zoo`) starts no sweep and no worker: it reads the files that a sweep has left.
+The reader, `Zoo`, is in `sweeps/lab/trained_models`: it serves every kind that trains.
 """

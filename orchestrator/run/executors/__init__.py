@@ -1,1 +1,1 @@
-"""Executors: where units are computed. The only file that imports ray is the folder ray."""
+"""Executors: where units are computed, in this process or on Ray. Only the folder `ray` imports ray."""

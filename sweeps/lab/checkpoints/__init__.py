@@ -1,1 +1,1 @@
-"""Files of weights: stacked by us, or state dicts and published zoos of others."""
+"""Files of weights: stacked ones that this project writes, and state dicts from anywhere."""
