@@ -9,29 +9,27 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from pydantic import ConfigDict, Field, model_validator
 
 from landsweep.orchestrator.axes import PATHS
 from landsweep.orchestrator.canonical import Value, as_python, canonical, plain
+from landsweep.orchestrator.distribution import FORMS, Distribution
 from landsweep.orchestrator.errors import SpecError
 from landsweep.orchestrator.row import param_columns
-from landsweep.orchestrator.spec import Section, parse
+from landsweep.orchestrator.spec import parse
 
 __all__ = ["Dimension", "Setting", "flat", "is_setting", "plain"]
-
-_RANGES = ("uniform", "log_uniform", "integer", "log_integer")
-_FORMS = (*_RANGES, "choice")
 
 
 def is_setting(value: object) -> bool:
     """Whether a value of a sub-space is a distribution; anything else there is a constant."""
-    return isinstance(value, Mapping) and any(form in value for form in _FORMS)
+    return isinstance(value, Mapping) and any(form in value for form in FORMS)
 
 
-class Setting(Section):
-    """A distribution, given in exactly one form.
+class Setting(Distribution):
+    """A distribution that a sampler draws from, with steps and a condition.
 
     Example:
         >>> Setting(integer=(8, 64), step=8).edges()
@@ -42,10 +40,8 @@ class Setting(Section):
 
     model_config = ConfigDict(json_schema_extra={PATHS: True})
 
-    uniform: tuple[float, float] | None = Field(None, description="[low, high]")
-    log_uniform: tuple[float, float] | None = Field(None, description="[low, high] above 0, even in the logarithm")
-    integer: tuple[int, int] | None = Field(None, description="[low, high], whole numbers, both ends included")
-    log_integer: tuple[int, int] | None = Field(None, description="[low, high] above 0, whole, even in the logarithm")
+    noun: ClassVar[str] = "setting"
+
     choice: tuple[Any, ...] | dict[str, dict[str, Any]] | None = Field(
         None, description="a list of values, or names with what else is then set: {sgd: {momentum: {uniform: [0, 1]}}}"
     )
@@ -53,27 +49,19 @@ class Setting(Section):
     when: dict[str, Any] = Field({}, description="other setting to the value, or list of values, at which this exists")
 
     @model_validator(mode="after")
-    def _one_form(self) -> Self:
-        given = [form for form in _FORMS if getattr(self, form) is not None]
-        if len(given) != 1:
-            raise ValueError(f"a setting is one of {', '.join(_FORMS)}; got {' and '.join(given) or 'none of them'}")
-        form = given[0]
-        if form == "choice":
+    def _a_sampler_can_draw(self) -> Self:
+        if self.choice is not None:
             self._check_choice()
             return self
-        low, high = getattr(self, form)
+        form, (low, high) = self.form, super().bounds
         if self.whole and max(abs(low), abs(high)) >= 2**53:
             raise ValueError(
                 f"{form}: samplers count in floats, exact below 2**53; give larger whole numbers as a `choice`"
             )
-        if not low < high:
-            raise ValueError(f"{form}: the range is empty; the first bound must be below the second: [{low}, {high}]")
-        if form.startswith("log") and low <= 0:
-            raise ValueError(f"{form}: both bounds must be above 0, got [{low}, {high}]")
         if self.step is not None:
-            if form.startswith("log"):
+            if self.log:
                 raise ValueError(f"{form} has no steps; leave out `step`, or use {form.removeprefix('log_')}")
-            if self.step > high - low or (form == "integer" and self.step != int(self.step)):
+            if self.step > high - low or (self.whole and self.step != int(self.step)):
                 raise ValueError(f"step {self.step:g} does not fit into {form} [{low}, {high}]")
         return self
 
@@ -93,35 +81,14 @@ class Setting(Section):
         """The option that a param stands for, as the spec gives it: a list where the param is its text."""
         return next(o for o in self.choice or () if canonical(plain(o)) == canonical(value))
 
-    def options(self) -> tuple[Value, ...]:
-        """The values of a choice, as params hold them; those of a mapping are its names."""
-        return tuple(plain(v) for v in self.choice or ())
-
     @property
     def bounds(self) -> tuple[float, float]:
         """Both ends of a range; the upper one is a value that can be reached in steps."""
-        low, high = next(getattr(self, f) for f in _RANGES if getattr(self, f) is not None)
+        low, high = super().bounds
         if self.step is not None:
             first, step = Decimal(repr(low)), Decimal(repr(self.step))
             high = float(first + (Decimal(repr(high)) - first) // step * step)
         return low, high
-
-    @property
-    def whole(self) -> bool:
-        """Whether values are whole numbers."""
-        return self.integer is not None or self.log_integer is not None
-
-    @property
-    def log(self) -> bool:
-        """Whether values are even in the logarithm."""
-        return self.log_uniform is not None or self.log_integer is not None
-
-    def edges(self) -> tuple[Value, ...]:
-        """Values between or among which all others lie: what a check must try."""
-        if self.choice is not None:
-            return self.options()
-        low, high = self.bounds
-        return (int(low), int(high)) if self.whole else (low, high)
 
 
 def _alike(a: object, b: object) -> str:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from hashlib import blake2b
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, model_validator
 
 from landsweep.orchestrator.canonical import Value, canonical, plain
+from landsweep.orchestrator.distribution import FORMS, Distribution
 from landsweep.orchestrator.spec import Section
 
 __all__ = ["Draw", "Samples"]
@@ -16,12 +17,9 @@ __all__ = ["Draw", "Samples"]
 _BITS = 64
 _DIGITS = 6  # of a drawn float: so the last bits of a processor's logarithm do not matter
 
-Bounds = tuple[float, float]
-_FORMS = ("uniform", "log_uniform", "integer", "log_integer", "choice")
 
-
-class Draw(Section):
-    """A distribution, given in exactly one form.
+class Draw(Distribution):
+    """A distribution with a value at each position.
 
     Example:
         >>> [Draw(log_uniform=(1e-4, 1)).at(u) for u in (0, 1 << 63)]
@@ -30,10 +28,8 @@ class Draw(Section):
         64
     """
 
-    uniform: Bounds | None = Field(None, description="[low, high], even")
-    log_uniform: Bounds | None = Field(None, description="[low, high] above 0, even in the logarithm")
-    integer: tuple[int, int] | None = Field(None, description="[low, high], whole numbers, both ends included")
-    log_integer: tuple[int, int] | None = Field(None, description="[low, high] above 0, whole, even in the logarithm")
+    noun: ClassVar[str] = "sample"
+
     choice: Annotated[tuple[Any, ...], Field(min_length=1)] | None = Field(
         None, description="any values, equally often"
     )
@@ -42,25 +38,11 @@ class Draw(Section):
     @classmethod
     def _bounds_are_given(cls, data: Any) -> Any:  # noqa: ANN401 - pydantic hands over whatever was given
         if isinstance(data, str | None):
-            raise ValueError(f"a sample needs bounds: one of {', '.join(_FORMS)}, such as {{log_uniform: [1e-4, 1]}}")
+            raise ValueError(f"a sample needs bounds: one of {', '.join(FORMS)}, such as {{log_uniform: [1e-4, 1]}}")
         if isinstance(data, dict) and all(v is None for v in data.values()):
-            form = next((f for f in _FORMS if f in data), "a sample")
+            form = next((f for f in FORMS if f in data), "a sample")
             raise ValueError(f"{form} needs {'values' if form == 'choice' else 'bounds, [low, high]'}")
         return data
-
-    @model_validator(mode="after")
-    def _one_form(self) -> Self:
-        given = [form for form in _FORMS if getattr(self, form) is not None]
-        if len(given) != 1:
-            raise ValueError(f"a sample is one of {', '.join(_FORMS)}; got {' and '.join(given) or 'none of them'}")
-        if given == ["choice"]:
-            return self
-        low, high = getattr(self, given[0])
-        if not low < high:
-            raise ValueError(f"{given[0]}: the first bound must be below the second, got [{low}, {high}]")
-        if given[0].startswith("log") and low <= 0:
-            raise ValueError(f"{given[0]}: both bounds must be above 0, got [{low}, {high}]")
-        return self
 
     def at(self, u: int) -> Value:
         """The value at position `u` of 2**64; floats have six significant digits."""
@@ -78,12 +60,6 @@ class Draw(Section):
         assert self.log_uniform is not None, "one form is given"
         a, b = self.log_uniform
         return _rounded(a * math.exp(math.log(b / a) * share))
-
-    def edges(self) -> tuple[Value, ...]:
-        """Values between or among which all others lie: what a check must try."""
-        if self.choice is not None:
-            return tuple(plain(v) for v in self.choice)
-        return tuple(next(getattr(self, f) for f in _FORMS if getattr(self, f) is not None))
 
 
 def _rounded(x: float) -> float:
