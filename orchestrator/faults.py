@@ -11,11 +11,12 @@ from landsweep.orchestrator.errors import StorageError, Unreachable
 from landsweep.orchestrator.row import Cause, Metric
 from landsweep.orchestrator.text import shortened
 
-__all__ = ["cause_of", "oversized", "text_of", "without_middle"]
+__all__ = ["MOST_POINTS", "cause_of", "oversized", "text_of", "without_middle"]
 
 LONGEST_ERROR = 20_000  # characters
 LONGEST_TEXT = 100_000  # characters of a text metric: reports and MLflow hold each of them in memory
 LONGEST_NAME = 1_000  # characters of a metric's name
+MOST_POINTS = 1_000_000  # of the series of one unit: metrics times steps
 MOST_METRICS = 10_000  # of one unit; each is a column of the sweep's table
 
 

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-__all__ = ["command_line", "holds_credentials", "is_secret_name", "redacted", "redacted_words"]
+__all__ = ["command_line", "holds_credentials", "is_secret_name", "redacted", "redacted_error", "redacted_words"]
 
 _HIDDEN = "..."
 _SURE = r"passw(?:or)?d|passwd|pwd|passphrase|secret|credentials?|private[_-]?key|connection[_-]?string"
@@ -34,6 +34,8 @@ _ASSIGNED = re.compile(
 _OPTION = re.compile(rf"(?P<name>(?<!\S)--?{_NAME})(?P<sign>\s+)(?P<value>{_VALUE})", re.IGNORECASE)
 _USER_OPTION = re.compile(r"(?<!\S)(-u|--user(?:name)?)(\s+|=)([^\s:]+):(\S+)")
 _HEADER = re.compile(r"\b(Authorization[\"']?\s*[=:]\s*[\"']?\s*)?(Bearer|Basic|Digest)\s+[A-Za-z0-9+/=._~-]{6,}")
+_PARAMETER = re.compile(rf"(?<=[?&])(?P<name>{_NAME})(?P<sign>=)(?P<value>[^\s&\"']+)", re.IGNORECASE)
+_VARIABLE = re.compile(rf"\b(?P<name>[A-Z][A-Z0-9]*_[A-Z0-9_]+)(?P<sign>[\"']?\s*[=:]\s*)(?P<value>{_VALUE})")
 _FORMS = re.compile(
     r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)"
     r"|\b(?:AKIA|ASIA)[0-9A-Z]{16}\b|\bgh[pousr]_[A-Za-z0-9]{20,}|\bgithub_pat_\w{20,}|\bglpat-[\w-]{16,}"
@@ -68,6 +70,23 @@ def redacted(text: str) -> str:
     for pattern in (_ASSIGNED, _OPTION):
         text = pattern.sub(_without_value, text)
     return text
+
+
+def redacted_error(text: str) -> str:
+    """An error's text without credentials in addresses, headers, variables and of plain forms.
+
+    Source lines of tracebacks stay: networks have many a `token = ...` that is no secret.
+
+    Example:
+        >>> redacted_error("token = embed(x)  # of https://ann:pw@host/?sig=abc, MY_TOKEN=abc")
+        'token = embed(x)  # of https://host/?sig=..., MY_TOKEN=...'
+    """
+    text = _FORMS.sub(_HIDDEN, text)
+    text = _USER_OF_DATABASE.sub(r"\1", text)
+    text = _USER_OF_URL.sub("", text)
+    text = _HEADER.sub(lambda m: f"{m[1] or ''}{m[2]} {_HIDDEN}", text)
+    text = _PARAMETER.sub(_without_value, text)
+    return _VARIABLE.sub(lambda m: _without_value(m) if is_secret_name(m["name"]) else m[0], text)
 
 
 def _without_value(match: re.Match[str]) -> str:

@@ -10,6 +10,7 @@ from typing import Any, Literal, TypeAlias
 import pyarrow as pa
 
 from landsweep.orchestrator.canonical import Value, as_text, canonical
+from landsweep.orchestrator.redaction import redacted_error
 from landsweep.orchestrator.unit import Unit
 
 __all__ = [
@@ -226,7 +227,7 @@ class RowMaker:
             columns.append(c.cells(o.metrics.get(c.name) for o in outcomes))
         columns.append([o.status.value for o in outcomes])
         columns.append([None if o.cause is None else o.cause.value for o in outcomes])
-        columns.append([o.error for o in outcomes])
+        columns.append([None if o.error is None else redacted_error(o.error) for o in outcomes])
         for c in METERS[3:]:
             columns.append([m.get(c.name) for m in meters])
         arrays = [pa.array(values, type=f.type) for values, f in zip(columns, schema, strict=True)]

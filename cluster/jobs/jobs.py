@@ -6,10 +6,12 @@ submitted, and only as the user's notes have them; what stands in the folder is 
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 import json
 import os
 import platform
+import re
 import shutil
 import time
 from collections.abc import Iterator
@@ -31,6 +33,7 @@ from landsweep.orchestrator.storage.store import Store, is_url
 __all__ = ["Job", "claim", "drop", "every_job", "find_job", "jobs_of", "keep", "launcher_of", "record"]
 
 
+_NUMBER = re.compile(r"[0-9]{4}")
 _FILE = "job.json"
 _SHELF = "jobs"  # of the user's notes
 
@@ -173,14 +176,19 @@ def jobs_of(results: str | Path) -> Iterator[Job]:
         UsageError: a `job.json` is not as landsweep wrote it.
     """
     store = Store.at(results)
-    number, misses = 1, 0
-    while misses < 3:
-        try:
+    for number in _numbers(store):
+        with contextlib.suppress(FileNotFoundError):
             yield _job(store, number)
-            misses = 0
-        except FileNotFoundError:
-            misses += 1
-        number += 1
+
+
+def _numbers(store: Store) -> list[int]:
+    """Numbers of the folders in `jobs/`, in order: of a sweep on disk also of those without a job."""
+    if store.path is None:
+        names = [name.partition("/")[0] for name, _ in store.list("jobs", deep=True)]
+    else:
+        jobs = store.path / "jobs"
+        names = [path.name for path in jobs.iterdir()] if jobs.is_dir() else []
+    return sorted({int(name) for name in names if _NUMBER.fullmatch(name)})
 
 
 def _job(store: Store, number: int) -> Job:

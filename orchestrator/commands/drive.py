@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import signal
 import threading
@@ -16,6 +15,7 @@ from landsweep.orchestrator.commands.publish import check_tracking, publish
 from landsweep.orchestrator.console import err
 from landsweep.orchestrator.kind import SweepKind
 from landsweep.orchestrator.redaction import command_line
+from landsweep.orchestrator.run.leaving import end_process
 from landsweep.orchestrator.run.progress import Snapshot
 from landsweep.orchestrator.run.start import run_sweep
 from landsweep.orchestrator.run.sweep import open_sweep
@@ -71,7 +71,7 @@ def _stop_on_signals() -> threading.Event:
         if stop.is_set() and time.monotonic() - first < _ONE_SIGNAL_SECONDS:
             return
         if stop.is_set():
-            os._exit(128 + number)
+            end_process(128 + number)
         first = time.monotonic()
         stop.set()
         err.print("\nstopping: rows that have come are being written (again to end at once)")

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from landsweep.orchestrator.errors import StorageError, Untrusted
+from landsweep.orchestrator.errors import LandsweepError, StorageError, Unreachable, Untrusted
 from landsweep.orchestrator.kind import Ranked, SweepKind
 from landsweep.orchestrator.redaction import redacted
 from landsweep.orchestrator.report import render
@@ -22,7 +22,7 @@ from landsweep.orchestrator.spec import Spec
 from landsweep.orchestrator.storage.store import Store, is_url, views
 from landsweep.orchestrator.text import one_line, shortened
 from landsweep.orchestrator.tracking.contents import UnitEntry, remarks, unit_entries
-from landsweep.orchestrator.tracking.mlflow import export, export_safely
+from landsweep.orchestrator.tracking.mlflow import export, export_safely, failure
 from landsweep.orchestrator.tracking.store import check_reachable, default_uri
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def publish(opened: Callable[[], Sweep], where: str, site: Site, say: Callable[[
         Whether the report could be made. Where it could not, the last line says so; the store gets the sweep all the
         same, unless its rows can't be read.
     """
-    problem, units, sweep, rows = "", list[UnitEntry](), None, None
+    problem, sweep, rows = "", None, None
     summary: Mapping[str, float] = {}
     try:
         sweep = opened()
@@ -85,12 +85,17 @@ def publish(opened: Callable[[], Sweep], where: str, site: Site, say: Callable[[
         page, report = write_report(sweep, where)
         summary = report.summary
         say(f"report: {page}")
-        units = _units(sweep, site.child_runs)
     except Exception as e:  # noqa: BLE001 - the rows are safe, and the same error can be had again
         problem = shortened(one_line(f"{type(e).__name__}: {e}"), _MOST_ERROR)
     if site.tracking is not False and sweep is not None and rows is not None:
         uri = site.tracking or _beside(where, sweep.trusted, "site.tracking=URI")
         folder = views(where) / "report"
+        units = list[UnitEntry]()
+        try:
+            units = _units(sweep, site.child_runs)
+        except Exception as e:  # noqa: BLE001 - the sweep's own run is shown all the same
+            why = shortened(one_line(f"{type(e).__name__}: {e}"), _MOST_ERROR)
+            say(f"MLflow gets no runs of single units: which to show could not be found out ({why})")
         say(export_safely(rows, folder, _described(sweep), summary, uri, units=units)[1])
     if problem:
         say(
@@ -175,7 +180,7 @@ def export_now(sweep: Sweep, where: str, uri: str | None, experiment: str | None
         most: units with a run of their own.
 
     Raises:
-        Unreachable: the store does not answer.
+        Unreachable: the store does not answer, or MLflow fails.
         Untrusted: the store would be the one beside the results of somebody else.
     """
     uri = uri or _beside(where, sweep.trusted, "--uri URI")
@@ -183,7 +188,12 @@ def export_now(sweep: Sweep, where: str, uri: str | None, experiment: str | None
     _, report = write_report(sweep, where)
     folder, units = views(where) / "report", _units(sweep, most)
     rows, described = sweep.rows(), _described(sweep)
-    run = export(rows, folder, described, report.summary, uri, experiment, units)
+    try:
+        run = export(rows, folder, described, report.summary, uri, experiment, units)
+    except LandsweepError:
+        raise
+    except Exception as e:
+        raise Unreachable(f"MLflow export to {redacted(uri)} failed: {failure(e)}. No row is lost") from e
     return "; ".join([f"MLflow run {run} in {redacted(uri)}", *remarks(rows, described, report.summary)])
 
 

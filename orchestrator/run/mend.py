@@ -49,7 +49,9 @@ def retire(ledger: Ledger, keys: Collection[str], lost: Lost, watch: Watch) -> N
         watch.say(f"{damage}; the {len(file.keys):,} units that wrote it are computed again")
     # The state on disk is of the last run: a kill from here on must not leave one that says all is done.
     write_status(ledger.store, {**(read_status(ledger.store) or {}), "phase": "computing again"})
-    ledger.retire({*keys, *(key for file, _ in lost for key in file.keys)}, [file.path for file, _ in lost])
+    affected = {*keys, *(key for file, _ in lost for key in file.keys)}
+    ledger.retire(affected, [file.path for file, _ in lost])
+    _say_set_aside(ledger.damaged, watch)
 
 
 def set_aside(ledger: Ledger, writer: Writer, watch: Watch, *, states: bool) -> None:
@@ -61,8 +63,12 @@ def set_aside(ledger: Ledger, writer: Writer, watch: Watch, *, states: bool) -> 
         watch: shows the user what was found.
         states: read all states to go on from too, and move those whose bytes are not what was written out of the way.
     """
-    for damage in writer.set_aside:
-        watch.say(f"set aside: {damage.path} ({damage.reason}); units that lost their rows are computed again")
+    _say_set_aside(writer.set_aside, watch)
     for damage in check_states(ledger.store, deep=True).damaged if states else ():
         writer.set_file_aside(damage.path)
         watch.say(f"set aside: {damage}; units that would resume from it start earlier")
+
+
+def _say_set_aside(damaged: Iterable[Damage], watch: Watch) -> None:
+    for damage in damaged:
+        watch.say(f"set aside: {damage.path} ({damage.reason}); units that lost their rows are computed again")

@@ -22,7 +22,7 @@ from landsweep.orchestrator.run.plan import planned, resumed, wanted_files
 from landsweep.orchestrator.spec import Spec
 from landsweep.orchestrator.storage.artifacts import Artifacts
 from landsweep.orchestrator.storage.ledger import Findings, Ledger, Store
-from landsweep.orchestrator.trust import reading, start_reading, user_code
+from landsweep.orchestrator.trust import reading, refuse_files, start_reading, user_code
 
 __all__ = ["Sweep", "begun", "ledger_at", "load_spec", "open_sweep"]
 
@@ -131,7 +131,10 @@ class Sweep:
 
         Raises:
             SpecError: units of this kind leave nothing of that sort.
+            Untrusted: the sweep is not the user's own, and its spec names files outside of its folder.
         """
+        if not self.trusted:
+            refuse_files(self.manifest["spec"], self.folder, self.ledger.store.where)
         if not isinstance(self.kind, Auditable):
             raise SpecError(f"--reevaluate: units of the kind {self.kind.name} store nothing to recompute results from")
         bench = Workbench(folder=self.folder, artifacts=Artifacts(self.ledger.store.where), trust=self.trusted)

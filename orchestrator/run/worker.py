@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from landsweep.orchestrator.errors import NotDeterministic, Unreachable, UsageError
-from landsweep.orchestrator.faults import cause_of, oversized, text_of, without_middle
+from landsweep.orchestrator.faults import MOST_POINTS, cause_of, oversized, text_of, without_middle
 from landsweep.orchestrator.kind import Arrays, Session, Workbench, kind_named
 from landsweep.orchestrator.row import Cause, Metric, Outcome, Progress, RowMaker, Status, series_batch
 from landsweep.orchestrator.run.forks import end_if_forked, generation, shielded
@@ -146,7 +146,9 @@ class Worker:
         cpu = time.process_time()
         for item in chain.from_iterable(self._outcomes(session, part) for part in parts if part):
             now = time.perf_counter()
-            if isinstance(item, Progress):
+            if isinstance(item, _Again):
+                buffer.running.pop(item.key, None)
+            elif isinstance(item, Progress):
                 buffer.news.append(item)
                 buffer.running.setdefault(item.key, []).append(item)
             else:
@@ -196,13 +198,17 @@ class Worker:
             return replace(outcome, error=error)
         return outcome
 
-    def _outcomes(self, session: Session, units: Sequence[Unit]) -> Iterator[Outcome | Progress]:
+    def _outcomes(self, session: Session, units: Sequence[Unit]) -> Iterator[Outcome | Progress | _Again]:
         """Exactly one outcome for each unit, come what may short of the death of the process."""
         left = {u.key: u for u in units}
+        points = dict.fromkeys(left, 0)
         try:
             for item in _of_units(session, units):
                 end_if_forked(self._generation)
                 _expect(item, left)
+                if isinstance(item, Progress):
+                    points[item.key] += len(item.metrics)
+                    _refuse_endless(points[item.key])
                 yield item
             end_if_forked(self._generation)
             if left:
@@ -219,6 +225,7 @@ class Worker:
                     yield _failure(key, cause_of(e), _text(e))
             else:
                 for unit in list(left.values()):
+                    yield _Again(unit.key)
                     yield from self._outcomes(session, [unit])
 
     def _probed(self, session: Session, unit: Unit, once: Outcome, seconds: float) -> Probed:
@@ -256,6 +263,26 @@ def _expect(item: Outcome | Progress, left: dict[str, Unit]) -> None:
         raise RuntimeError(f"the session gave an outcome that was not asked for, or gave it twice: {item}")
     if isinstance(item, Progress) and item.key not in left:
         raise RuntimeError(f"the session gave progress of a unit that is not being computed: {item}")
+
+
+def _refuse_endless(points: int) -> None:
+    """Refuse a unit whose series would fill the memory.
+
+    Raises:
+        RuntimeError: it has too many points.
+    """
+    if points > MOST_POINTS:
+        raise RuntimeError(
+            f"the unit gave more than {MOST_POINTS:,} points of its series (metrics times steps), and at most so many "
+            "fit into the memory of worker and driver; give fewer steps or metrics, or write them to a file of your own"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Again:
+    """A unit begins anew, so what it gave before its end is not part of its series."""
+
+    key: str
 
 
 class _Interrupted(Exception):

@@ -33,9 +33,9 @@ from landsweep.orchestrator.tracking.contents import (
     sweep_params,
     sweep_tags,
 )
-from landsweep.orchestrator.tracking.store import alone, check_artifacts, database_of
+from landsweep.orchestrator.tracking.store import alone, check_artifacts, check_reachable, database_of
 
-__all__ = ["export", "export_safely"]
+__all__ = ["export", "export_safely", "failure"]
 
 _SWEEP = "landsweep.sweep"
 _OF, _UNIT, _STATE = "landsweep.of", "landsweep.unit", "landsweep.state"  # of the runs of units
@@ -45,7 +45,7 @@ _PARENT = "mlflow.parentRunId"
 _ID = re.compile(r"[0-9a-f]{1,64}")
 _CALM = {  # set unless the user has set them
     "MLFLOW_DISABLE_TELEMETRY": "true",
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",  # with MLflow's own 7 a dead server costs minutes
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",  # with MLflow's own 7 a dead server costs minutes
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
@@ -89,7 +89,7 @@ def export(
         raise UsageError(
             f"sweep.json: id: {str(sweep['id'])[:80]!r} is not the id of a sweep; ids have only the digits 0-9 and a-f"
         )
-    with _quiet(), alone(uri):
+    with _quiet(), alone(uri, str(sweep["id"])):
         from mlflow.tracking import MlflowClient
 
         client = MlflowClient(tracking_uri=uri)
@@ -124,12 +124,18 @@ def export_safely(
     """`export` for the end of a sweep: the run's id, or None, and one line that tells the user what happened."""
     shown = redacted(uri)
     try:
+        check_reachable(uri)  # a server that has gone since the sweep began costs seconds, not MLflow's patience
         run_id = export(rows, report_dir, sweep, summary, uri, experiment, units)
     except Exception as e:  # noqa: BLE001 - the rows are safe, so no failure of a view may end the command
-        first = (str(e).strip() or "no message").splitlines()[0][:300]
         again = shlex.join(["landsweep", "export-mlflow", str(sweep.get("where", report_dir.parent)), "--uri", shown])
-        return None, f"MLflow export to {shown} failed: {type(e).__name__}: {first}. No row is lost; later: {again}"
+        return None, f"MLflow export to {shown} failed: {failure(e)}. No row is lost; later: {again}"
     return run_id, "; ".join([f"MLflow run {run_id} in {shown}", *remarks(rows, sweep, summary)])
+
+
+def failure(error: Exception) -> str:
+    """What went wrong in an export, in one line and without credentials."""
+    first = (str(error).strip() or "no message").splitlines()[0]
+    return f"{type(error).__name__}: {redacted(first)[:300]}"
 
 
 @contextlib.contextmanager
@@ -159,7 +165,12 @@ def _experiment(client: Any, uri: str, name: str) -> str:  # noqa: ANN401 - mlfl
     where = None
     if urlsplit(uri).scheme == "sqlite":  # never ./mlruns in whatever folder the user stands
         where = (database_of(uri).parent / "mlflow-artifacts").as_uri()
-    return str(client.create_experiment(name, artifact_location=where))
+    try:
+        return str(client.create_experiment(name, artifact_location=where))
+    except Exception:  # another export has made it meanwhile, or this is an error
+        if (existing := client.get_experiment_by_name(name)) is None:
+            raise
+        return str(existing.experiment_id)
 
 
 def _run(client: Any, experiment_id: str, rows: pd.DataFrame, sweep: Mapping[str, Any], place: str) -> Any:  # noqa: ANN401

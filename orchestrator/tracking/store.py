@@ -19,8 +19,10 @@ from urllib.parse import unquote, urlsplit
 from urllib.request import url2pathname
 
 from landsweep.orchestrator.errors import Unreachable, Untrusted
+from landsweep.orchestrator.notes import state_folder
 from landsweep.orchestrator.redaction import redacted
 from landsweep.orchestrator.storage.inside import no_links, refuse_link
+from landsweep.orchestrator.unit import digest
 
 __all__ = ["alone", "check_artifacts", "check_reachable", "database_of", "default_uri"]
 
@@ -114,18 +116,26 @@ def _check_writable(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def alone(uri: str) -> Iterator[None]:
-    """One export at a time into a SQLite file: two that create its tables at once break each other."""
-    if urlsplit(uri).scheme != "sqlite":
-        yield
-        return
+def alone(uri: str, sweep: str) -> Iterator[None]:
+    """One export at a time: of all sweeps into a SQLite file, of one sweep into a server, by this user on this machine.
+
+    Two that create the tables of a file at once break each other; two of one sweep would make two runs.
+
+    Args:
+        uri: of the store.
+        sweep: its id.
+
+    Raises:
+        TimeoutError: another export has the store for a minute.
+    """
     import fcntl
 
-    path = database_of(uri)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _refuse_links(path)
+    path, mode = _what_to_hold(uri, sweep)
+    if path is None:
+        yield
+        return
     flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
-    with os.fdopen(os.open(_lock_of(path), flags, 0o666), "rb", buffering=0) as lock:
+    with os.fdopen(os.open(path, flags, mode), "rb", buffering=0) as lock:
         for _ in range(round(_WAIT / 0.1)):
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -137,6 +147,19 @@ def alone(uri: str) -> Iterator[None]:
         else:
             raise TimeoutError(f"another export has held {path} for {_WAIT} s")
         yield
+
+
+def _what_to_hold(uri: str, sweep: str) -> tuple[Path | None, int]:
+    """The file whose lock an export holds, and its mode; None where this user has no place for one."""
+    if urlsplit(uri).scheme == "sqlite":
+        path = database_of(uri)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _refuse_links(path)
+        return _lock_of(path), 0o666
+    if (folder := state_folder()) is None:
+        return None, 0
+    (folder / "exports").mkdir(mode=0o700, exist_ok=True)
+    return folder / "exports" / f"{digest([uri, sweep], size=16)}.lock", 0o600
 
 
 def check_artifacts(uri: str, artifacts: str, folder: Path) -> None:

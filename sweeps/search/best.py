@@ -11,6 +11,7 @@ from landsweep.orchestrator.axes import Axis
 from landsweep.orchestrator.errors import UsageError
 from landsweep.orchestrator.reading import write_yaml
 from landsweep.orchestrator.text import one_line
+from landsweep.orchestrator.trust import refuse_new_code
 from landsweep.sweeps.search.spec import SearchSpec
 from landsweep.sweeps.search.table import best_first, trials_of, values_of
 from landsweep.sweeps.search.trials import TRIAL, TrialRecipes, arguments
@@ -62,6 +63,7 @@ def best_text(spec: SearchSpec, rows: pd.DataFrame, trial: int | None = None) ->
 
     Raises:
         UsageError: no trial has ended well, there is none of this number, or no sweep holds it.
+        Untrusted: its row names code that the search's spec does not.
     """
     trials = trials_of(rows, [g.metric for g in spec.goals], spec.seeds)
     goal = spec.goals[0]
@@ -78,4 +80,6 @@ def best_text(spec: SearchSpec, rows: pd.DataFrame, trial: int | None = None) ->
     head = f"# {origin}: {reached}{over}.\n"
     if len(trials) > 1 and trial is None:
         head += "# The best of many trials looks better than it is; run it with further seeds before it is compared.\n"
-    return head + write_yaml(best_spec(spec, line))
+    best = best_spec(spec, line)
+    refuse_new_code(best, spec.model_dump(mode="json"), f"the row of trial {int(line[TRIAL])}")
+    return head + write_yaml(best)

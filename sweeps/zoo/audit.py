@@ -50,6 +50,7 @@ def _reevaluated(zoo: Zoo, rows: pd.DataFrame, bench: Workbench, n: int) -> list
     for i in sorted(chosen):
         member = zoo[keys[i]]
         recipe = member.recipe()
+        zoo.models.refuse_files(recipe)
         try:
             metrics = _evaluated(member, recipe, data_sets.of(recipe), bench.device)
         except Untrusted:
@@ -157,6 +158,7 @@ def regenerate(member: Member, *, backend: str | None = None, device: str = "cpu
 
     Raises:
         UsageError: the zoo holds no recipe for it, because it was not made by this project.
+        Untrusted: the zoo is neither own nor trusted, and names code, or data in files outside of its folder.
     """
     with member.files.reading():
         return _regenerated(member, backend, device)
@@ -166,6 +168,7 @@ def _regenerated(member: Member, backend: str | None, device: str) -> Comparison
     if not member.files.head:
         raise UsageError(f"{member.files.where} is a published zoo without recipes: its models can't be trained again")
     recipe = member.recipe()
+    member.files.refuse_files(recipe)
     folder = Path(member.files.head.get("folder", "."))
     data = recipe.data.load(folder).to(device)
     stored = str(member.row["backend"])

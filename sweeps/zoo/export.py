@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +21,7 @@ from landsweep.sweeps.zoo.card import write_card
 
 __all__ = ["export_zoo"]
 
+_STAGED = ".unfinished"
 _PRIVATE = ("worker", "attempt", "cause")  # say something about the machine, nothing about the model
 _HEAD = ("format", "id", "kind", "kind_version", "name", "fingerprint", "spec", "versions", "git_commit", "created")
 
@@ -27,6 +31,7 @@ def export_zoo(zoo: Zoo, to: Path, *, per_model: bool = False) -> int:
 
     `sweep.json` and `rows/models.parquet` say what there is, `series/series.parquet` how it was trained, `weights/`
     holds the stacked files, or `models/KEY/LABEL.safetensors` a plain state dict each. README.md is the card.
+    After a kill the same call begins again.
 
     Stacked files are copied whole: of a selection they may hold weights of other models too, which no row names.
     `per_model` writes those of the selection alone.
@@ -42,11 +47,42 @@ def export_zoo(zoo: Zoo, to: Path, *, per_model: bool = False) -> int:
     """
     if not zoo.head:
         raise UsageError(f"{zoo.where} is a published zoo in its own layout; only zoos of this project are exported")
-    if to.exists() and (not to.is_dir() or any(to.iterdir())):
+    if to.exists() and (not to.is_dir() or any(entry.name != _STAGED for entry in to.iterdir())):
         raise UsageError(f"{to} is not empty; give a new folder with --to")
     check_names(zoo.keys, "key of a model", zoo.where)
+    with _staged(to) as staged:
+        _write(zoo, staged, per_model=per_model)
+    return len(zoo)
+
+
+@contextmanager
+def _staged(to: Path) -> Iterator[Path]:
+    """A folder in `to` whose files move up once all are written, `sweep.json` last: without it nothing is a zoo.
+
+    Raises:
+        UsageError: another export is writing there.
+        Untrusted: a link has the place of the folder.
+    """
+    staged = folder_in(to, _STAGED)
+    lock = os.open(staged, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)  # released with this process
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as e:
+            raise UsageError(f"another export is writing {to}; wait for it, or give another folder with --to") from e
+        for entry in staged.iterdir():  # of an export that was killed
+            shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
+        yield staged
+        for entry in sorted(staged.iterdir(), key=lambda entry: entry.name == "sweep.json"):
+            entry.rename(to / entry.name)
+        staged.rmdir()
+    finally:
+        os.close(lock)
+
+
+def _write(zoo: Zoo, to: Path, *, per_model: bool) -> None:
     for name in ("rows", "series"):
-        (to / name).mkdir(parents=True)
+        (to / name).mkdir()
     rows = zoo.rows.drop(columns=[c for c in _PRIVATE if c in zoo.rows])
     if per_model:
         rows = _one_by_one(zoo, rows, to)
@@ -64,7 +100,6 @@ def export_zoo(zoo: Zoo, to: Path, *, per_model: bool = False) -> int:
     head = {k: v for k, v in zoo.head.items() if k in _HEAD}
     (to / "sweep.json").write_text(json.dumps(head, indent=2), encoding="utf-8")
     write_card(Zoo(to), to)
-    return len(zoo)
 
 
 def _path_of(zoo: Zoo, file: str) -> Path:

@@ -72,11 +72,11 @@ def mutated(draw: st.DrawFn, content: dict[str, Any]) -> dict[str, Any]:
             place = place[name]
         how = draw(st.sampled_from(["drop", "odd", "any", "new"]))
         if how == "new" and isinstance(place, dict):
-            place[draw(st.text(max_size=5))] = draw(JSON)
+            place[draw(st.text(max_size=5))] = copy.deepcopy(draw(JSON))
         elif name is not None and how == "drop" and isinstance(place, dict):
             del place[name]
         elif name is not None:
-            place[name] = draw(ODD if how == "odd" else JSON)
+            place[name] = copy.deepcopy(draw(ODD if how == "odd" else JSON))  # the strategy gives the same one again
     return data
 
 

@@ -220,6 +220,19 @@ def test_a_job_elsewhere_is_not_an_own_one(tmp_path: Path, tools: Path, how: str
         assert not tools.exists()
 
 
+@pytest.mark.parametrize("planted", [range(1, 4), range(1, 9)])
+def test_empty_folders_of_jobs_hide_no_job(tmp_path: Path, planted: range) -> None:
+    for number in planted:
+        (tmp_path / "z" / "jobs" / f"{number:04d}").mkdir(parents=True)
+    (tmp_path / "z" / "jobs" / "no number").mkdir()
+    (tmp_path / "z" / "jobs" / "0000002").touch()
+    launch = claim(launch_of(home=str(tmp_path / "z" / "jobs" / "0001"), out=str(tmp_path / "z")))
+    assert launch.number == len(planted) + 1
+    record(launch, "77", launcher_type("slurm", "test")(launcher_type("slurm", "test").options_type(type="slurm")))
+    assert [(job.number, job.job) for job in jobs_of(tmp_path / "z")] == [(launch.number, "77")]
+    assert "77" in command("jobs", tmp_path / "z", cwd=tmp_path).stdout
+
+
 @pytest.mark.parametrize("bad", ["--kubeconfig=x", "-oProxyCommand=x", "7; touch PWN", "", "a\nb", "7\n", 7, None])
 def test_ids_are_ids(tmp_path: Path, bad: object) -> None:
     evil(tmp_path, HOMES[0], SSH, job=bad)

@@ -18,6 +18,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from landsweep import Zoo
 from landsweep.orchestrator.commands.publish import write_report
 from landsweep.orchestrator.kind import Workbench, kind_named
 from landsweep.orchestrator.run.sweep import Sweep
@@ -25,6 +26,7 @@ from landsweep.orchestrator.spec import parse
 from landsweep.orchestrator.storage.artifacts import Artifacts
 from landsweep.orchestrator.storage.ledger import Ledger, Store
 from landsweep.orchestrator.testing.kind_suite import metrics_of, run_example
+from landsweep.sweeps.zoo.export import export_zoo
 from tests.attack.amounts import attacks, chance, held
 from tests.chaos.driver import spec_data
 from tests.support.paths import ROOT
@@ -41,6 +43,17 @@ from landsweep.orchestrator.run.sweep import Sweep
 print("begun", flush=True)
 while True:
     write_report(Sweep.at(sys.argv[1]), sys.argv[1])
+"""
+EXPORT = """
+import sys
+from pathlib import Path
+from landsweep import Zoo
+from landsweep.sweeps.zoo.export import export_zoo
+zoo, to, n = Zoo(sys.argv[1]), sys.argv[2], 0
+print("begun", flush=True)
+while True:
+    export_zoo(zoo, Path(f"{to}-{n}"), per_model=True)
+    n += 1
 """
 
 
@@ -82,6 +95,14 @@ def zoo(models: int) -> dict[str, Any]:
     }
     axes = {"optimizer.learning_rate": [0.05, 0.02]}
     return zoo_of(recipe=recipe, axes=axes, seeds={"range": models // 2}).model_dump(mode="json")
+
+
+def scaling() -> dict[str, Any]:
+    """The example, trained for longer: eight sizes and budgets, two seeds, validation."""
+    kind = kind_named("scaling")
+    data = kind.example().model_dump(mode="json", exclude_defaults=True)
+    budgets = {"budgets": {"values": [4e6, 1.2e7]}, "validation": {"budgets": {"values": [4e7]}}}
+    return {**data, "kind": "scaling", **budgets}
 
 
 def transfer() -> dict[str, Any]:
@@ -193,7 +214,12 @@ def test_an_adaptive_transfer(tmp_path: Path, n: int) -> None:
     killed("kills of an adaptive transfer", tmp_path, n, 4, spec=transfer(), site=OFTEN)
 
 
-@attacks(None, full=3)
+@attacks(None, full=10)
+def test_a_scaling_study(tmp_path: Path, n: int) -> None:
+    killed("kills of a scaling study", tmp_path, n, 4, spec=scaling(), site=OFTEN)
+
+
+@attacks(None, full=10)
 def test_a_rerun(tmp_path: Path, n: int) -> None:
     """Of 150 failed units of 300, which take 3 s."""
     broken = tmp_path / "broken"
@@ -210,7 +236,7 @@ def test_a_rerun(tmp_path: Path, n: int) -> None:
     killed("kills of a rerun", tmp_path, n, 2.5, fresh, spec=spec, site=OFTEN, rerun=True)
 
 
-@attacks(None, full=8)
+@attacks(None, full=10)
 def test_a_report(tmp_path: Path, n: int) -> None:
     """One that is written again and again, so that each kill meets it; the next one leaves what the first one did."""
     folder, moments = tmp_path / "sweep", chance("kills of a report")
@@ -223,3 +249,36 @@ def test_a_report(tmp_path: Path, n: int) -> None:
         write_report(Sweep.at(folder), str(folder))
         assert sorted(folder.rglob("*")) == files
     held("kills of a report", kills, n)
+
+
+@attacks(None, full=10)
+def test_an_export_of_a_zoo(tmp_path: Path, n: int) -> None:
+    """Exports are made one after another, so each kill meets one: it is whole or no zoo, and made again it is whole."""
+    folder, moments, kills = tmp_path / "zoo", chance("kills of an export"), 0
+    finish(folder, spec=zoo_of().model_dump(mode="json"), site=OFTEN)
+    export_zoo(Zoo(folder), tmp_path / "whole", per_model=True)
+    files = contents(tmp_path / "whole")
+    for i in range(n):
+        to = tmp_path / f"killed-{i}"
+        kills += kill(
+            begun([sys.executable, "-c", EXPORT, str(folder), str(to)], tmp_path / "log"), moments.uniform(0, 2)
+        )
+        exports = sorted(tmp_path.glob(f"killed-{i}-*"))
+        for export in exports:
+            if (export / "sweep.json").exists():
+                assert contents(export) == files
+            else:
+                export_zoo(Zoo(folder), export, per_model=True)
+                assert contents(export) == files
+    held("kills of an export of a zoo", kills, n)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """All files but pictures, and the page that shows when it was made."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        if path.suffix in (".safetensors", ".json", ".parquet")
+        else b""
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }

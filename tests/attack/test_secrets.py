@@ -19,6 +19,7 @@ from landsweep.cluster.node.driver import private_fields
 from landsweep.orchestrator.errors import UsageError
 from landsweep.orchestrator.redaction import holds_credentials, is_secret_name, redacted, redacted_words
 from landsweep.orchestrator.site import parse_site
+from landsweep.orchestrator.storage.ledger import Ledger, Store
 from tests.attack.folders import FUNCTION, command
 
 CANARY = "cAnArY7xq"
@@ -156,3 +157,33 @@ def test_no_file_of_a_run_holds_a_secret(tmp_path: Path, monkeypatch: pytest.Mon
     assert any(p.name == "mlflow.db" for p in files) and any(p.name == "index.html" for p in files)
     for path in files:
         assert CANARY.encode() not in path.read_bytes(), path
+
+
+LEAKS = [
+    f"can't reach http://ann:{CANARY}@host/x", f"GET https://host/x?a=1&X-Amz-Signature={CANARY}&b=2 gave 403",
+    f"environment: {{'AWS_SECRET_ACCESS_KEY': '{CANARY}', 'HOME': '/home/ann'}}",
+    f"headers: Authorization: Bearer {CANARY}",
+    f"(psycopg2) postgresql://ann:{CANARY}@host:5432/db", "no access with hf_" + "a1B2" * 6,
+]  # fmt: skip
+
+
+def leaky(i: int) -> dict[str, float]:
+    token = "no secret"
+    raise RuntimeError(LEAKS[i] + f" {token = }")
+
+
+def test_no_error_of_a_unit_holds_a_secret(tmp_path: Path) -> None:
+    """Neither rows nor report nor MLflow; names in source lines stay, for they say where it was."""
+    spec = {"kind": "function", "name": "leaky", "function": "tests.attack.test_secrets:leaky"}
+    (tmp_path / "spec.yaml").write_text(yaml.safe_dump({**spec, "axes": {"i": {"range": len(LEAKS)}}}))
+    words = ("run", tmp_path / "spec.yaml", "--out", tmp_path / "out/r", "site.executor=local")
+    done = command(*words, cwd=tmp_path)
+    assert done.returncode == 1 and "MLflow run" in done.stderr, done.stderr
+    errors = [row["error"] for row in Ledger.open(Store.at(tmp_path / "out/r")).rows().to_pylist()]
+    assert len(errors) == len(LEAKS) and all("token = 'no secret'" in error for error in errors)
+    texts = [
+        *errors,
+        done.stderr,
+        *(p.read_bytes().decode("latin-1") for p in tmp_path.rglob("out/**/*") if p.is_file()),
+    ]
+    assert not [text[:200] for text in texts if CANARY in text or "a1B2a1B2" in text]

@@ -14,6 +14,7 @@ import pytest
 from landsweep import Zoo
 from landsweep.orchestrator.errors import Untrusted, UsageError
 from landsweep.orchestrator.notes import is_own
+from landsweep.orchestrator.storage.ledger.seal import seal, unseal
 from landsweep.orchestrator.trust import foreign_code, reading, refuse_files, refuse_new_code
 from landsweep.sweeps.zoo.audit import regenerate
 from tests.attack.folders import ZOO, command, mine, ran, stranger
@@ -116,6 +117,59 @@ def test_a_rerun_of_a_stranger_reads_no_file_of_the_user(texts: Path, tmp_path: 
     assert done.returncode == 2, (done.stdout, done.stderr)
     assert "recipe.data.folder" in text and "--trust" in text
     assert not list((copy / "rows").glob("part*.parquet"))
+
+
+@pytest.mark.parametrize("words", [("regenerate", "KEY"), ("verify", "--reevaluate", "2")])
+@pytest.mark.parametrize("folder", ["{home}/texts", "../home/texts", "link"])
+def test_what_is_computed_from_a_strangers_zoo_reads_no_file_of_the_user(
+    texts: Path, tmp_path: Path, words: tuple[str, ...], folder: str
+) -> None:
+    home, copy = tmp_path / "home", tmp_path / "z"
+    (home / "texts").mkdir(parents=True)
+    (home / "texts" / "a.txt").write_text("hello world " * 400)
+    shutil.copytree(texts, copy)
+    (copy / "link").symlink_to(home / "texts")
+    stranger(copy, "", keep=True, spec__recipe__data__folder=folder.format(home=home), folder=str(copy))
+    key = Zoo(copy).keys[0]
+    given = [key if word == "KEY" else word for word in words]
+    done = command(given[0], copy, *given[1:], cwd=tmp_path)
+    text = " ".join(done.stderr.split())
+    assert done.returncode == 2 and "data.folder" in text and "--trust" in text, (done.stdout, done.stderr)
+    shutil.copytree(home / "texts", copy / "texts")  # what lies in the zoo may be read
+    stranger(copy, "", keep=True, spec__recipe__data__folder="texts")
+    assert command("regenerate", copy, key, cwd=tmp_path).returncode == 0
+
+
+SEARCH = {
+    "kind": "search",
+    "name": "small",
+    "function": "tests.attack.test_trust_gaps:scored",
+    "goals": [{"maximise": "y"}],
+    "budget": {"units": 3},
+}
+
+
+def scored(**given: object) -> dict[str, float]:
+    return {"y": 1.0}
+
+
+@pytest.mark.parametrize(
+    "search",
+    [
+        {**SEARCH, "space": {"way": {"choice": ["mine:a", "mine:b"]}}},
+        {**SEARCH, "space": {"way": {"choice": ["plain", "fancy"]}, "x": {"uniform": [0, 1]}}},
+    ],
+    ids=["instead of code", "instead of a word"],
+)
+def test_best_prints_no_code_that_only_a_row_names(tmp_path: Path, search: dict[str, Any]) -> None:
+    own = ran(tmp_path, search)
+    assert command("best", own, cwd=tmp_path).returncode == 0
+    for part in (own / "rows").glob("part*.parquet"):
+        table, about = unseal(part.read_bytes())
+        at = table.schema.get_field_index("way")
+        part.write_bytes(seal(table.set_column(at, table.schema.field(at), pa.array([EVIL] * len(table))), about))
+    done = command("best", own, cwd=tmp_path)
+    assert done.returncode == 2 and EVIL in done.stderr and EVIL not in done.stdout, (done.stdout, done.stderr)
 
 
 def test_files_inside_of_the_folder_may_be_read(tmp_path: Path) -> None:

@@ -7,14 +7,16 @@ import os
 import resource
 import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 
-__all__ = ["Belongings"]
+__all__ = ["Belongings", "standard_files"]
 
 
 _LIMITS = (resource.RLIMIT_AS, resource.RLIMIT_DATA, resource.RLIMIT_FSIZE, resource.RLIMIT_NOFILE)
@@ -45,7 +47,6 @@ class Belongings:
     @classmethod
     def now(cls) -> Self:
         """Those of this moment."""
-        _spares()
         streams = (sys.stdin, sys.stdout, sys.stderr)
         filters = list(warnings.filters)
         limits = {number: resource.getrlimit(number)[0] for number in _LIMITS}
@@ -89,18 +90,35 @@ def _open(number: int, stream: Any) -> Any:  # noqa: ANN401 - whatever stands in
     """The stream, or a new one in its place if it was closed."""
     if not getattr(stream, "closed", False):
         return stream
-    os.dup2(_spares()[number], number)
     return os.fdopen(number, "r" if number == 0 else "w", encoding="utf-8", closefd=False)
 
 
-@cache
-def _spares() -> tuple[int, ...]:
-    """Second descriptors of the standard streams."""
-    return tuple(_dup(number) for number in range(3))
+@contextmanager
+def standard_files() -> Iterator[None]:
+    """At the end, descriptors 0 to 2 are what they were: a unit that closes them would have the next file opened there.
 
-
-def _dup(number: int) -> int:
+    A closed stream can be opened again on them.
+    """
+    before = tuple(_identity(number) for number in range(3))
+    spares = _spares(before)
     try:
-        return os.dup(number)
+        yield
+    finally:
+        for number, (identity, spare) in enumerate(zip(before, spares, strict=True)):
+            if spare is not None and _identity(number) != identity:
+                os.dup2(spare, number)
+
+
+def _identity(number: int) -> tuple[int, int] | None:
+    """Of the file that a descriptor leads to; None for a closed one."""
+    try:
+        about = os.fstat(number)
     except OSError:  # a service may have none of them
-        return os.open(os.devnull, os.O_RDWR)
+        return None
+    return about.st_dev, about.st_ino
+
+
+@lru_cache(maxsize=1)
+def _spares(identities: tuple[tuple[int, int] | None, ...]) -> tuple[int | None, ...]:
+    """Second descriptors of the files with these identities, which 0 to 2 lead to now."""
+    return tuple(None if identity is None else os.dup(number) for number, identity in enumerate(identities))

@@ -12,8 +12,9 @@ from landsweep.orchestrator.errors import UsageError, WorkersUnavailable
 from landsweep.orchestrator.kind import Arrays
 from landsweep.orchestrator.row import Cause
 from landsweep.orchestrator.run.executors.base import Event, Executor, Finished, Gave, Lost, Refused
-from landsweep.orchestrator.run.executors.belongings import Belongings
+from landsweep.orchestrator.run.executors.belongings import Belongings, standard_files
 from landsweep.orchestrator.run.executors.signals import keep_signals, plain_children
+from landsweep.orchestrator.run.leaving import no_end
 from landsweep.orchestrator.run.messages import Message, Work, WorkerConfig
 from landsweep.orchestrator.run.schedule import Shard
 from landsweep.orchestrator.run.worker import Worker
@@ -95,7 +96,8 @@ class LocalExecutor(Executor):
         if self._theirs is not None:
             self._theirs.restore()
         try:
-            yield
+            with standard_files(), no_end():
+                yield
         finally:
             self._theirs = Belongings.now()
             ours.restore()

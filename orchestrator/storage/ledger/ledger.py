@@ -79,7 +79,7 @@ class Ledger:
     Attributes:
         store: its folder.
         sweep: content of `sweep.json`.
-        damaged: what the last read found damaged.
+        damaged: what the last read or `retire` found damaged.
     """
 
     def __init__(self, store: Store, sweep: dict[str, Any]) -> None:
@@ -216,7 +216,8 @@ class Ledger:
     def retire(self, keys: Iterable[str], files: Iterable[str] = (), **options: Any) -> int:  # noqa: ANN401 - as below
         """Take the rows and series of these units out of the table, so that the units run again; how many rows.
 
-        All go at once. They are kept in `retired/`, for the record.
+        All go at once. They are kept in `retired/`, for the record. As each driver does when it begins, this sets
+        damaged parts aside; `damaged` names them.
 
         Args:
             keys: of the units; those without a row are ignored.
@@ -230,6 +231,7 @@ class Ledger:
             count = writer.retire(pa.array(sorted(set(keys)), pa.string()))
             for file in files:
                 writer.set_file_aside(file)
+            self.damaged = tuple(writer.set_aside)
             return count
 
     def named_files(self, columns: Iterable[Column]) -> list[Kept]:

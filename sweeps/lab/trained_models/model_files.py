@@ -18,7 +18,7 @@ from landsweep.orchestrator.storage.artifacts import Artifacts
 from landsweep.orchestrator.storage.inside import check_names
 from landsweep.orchestrator.storage.readers import json_object
 from landsweep.orchestrator.text import one_line
-from landsweep.orchestrator.trust import reading
+from landsweep.orchestrator.trust import reading, refuse_files
 from landsweep.sweeps.lab.checkpoints.source import Shape, Stacked, WeightSource
 from landsweep.sweeps.lab.trained_models.architecture import Architecture
 from landsweep.sweeps.lab.trained_models.rebuild import Rebuilder
@@ -112,6 +112,15 @@ class ModelFiles:
         """The recipe of a model."""
         with self.reading():
             return self._rebuilder.recipe(row)
+
+    def refuse_files(self, recipe: Recipe) -> None:
+        """Refuse to read files that a model's recipe names outside of the zoo's folder, unless the zoo is trusted.
+
+        Raises:
+            Untrusted: names the field.
+        """
+        if not self._trusted:
+            refuse_files(recipe.model_dump(mode="json"), Path(self.head.get("folder", ".")), self.where)
 
     def module(self, row: Mapping[str, Any], state: Mapping[str, Tensor]) -> nn.Module:
         """A model's network with these weights, of their type, in evaluation mode."""
