@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from landsweep.orchestrator.storage.ledger import Ledger, Store
+from tests.attack.amounts import attacks
 from tests.attack.folders import landsweep
 from tests.support.cli import write_spec
 from tests.support.paths import ROOT
@@ -97,14 +98,21 @@ def ran(folder: Path, function: str, units: int = 4, **fixed: Any) -> tuple[int,
     return done.returncode, done.stderr, sorted(rows, key=lambda row: row["i"])
 
 
-def test_a_unit_that_ends_or_robs_the_process_harms_no_other(tmp_path: Path) -> None:
-    code, said, rows = ran(tmp_path, "tests.attack.test_ends:unit", 2 * len(SORTS))
+@attacks(1, full=1)
+def test_a_unit_that_ends_or_robs_the_process_harms_no_other(tmp_path: Path, n: int) -> None:
+    for i in range(n):
+        (tmp_path / str(i)).mkdir()
+        harms_no_other(tmp_path / str(i))
+
+
+def harms_no_other(folder: Path) -> None:
+    code, said, rows = ran(folder, "tests.attack.test_ends:unit", 2 * len(SORTS))
     assert code == 1 and f"{len(ENDS)} failed" in said and "report:" in said, said
     ends = range(1, 2 * len(ENDS), 2)
     assert [row["i"] for row in rows if row["status"] != "ok"] == [*ends]
     assert all("which would have ended the whole sweep" in rows[i]["error"] for i in ends)
     assert all(row["y"] == row["i"] for row in rows if row["status"] == "ok")
-    assert all(not path.read_text() for path in tmp_path.glob("own-*")), "nothing of ours is in its files"
+    assert all(not path.read_text() for path in folder.glob("own-*")), "nothing of ours is in its files"
     assert rows[-1]["codes"] == 74.0, "children end as they like"
 
 

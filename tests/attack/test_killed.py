@@ -98,7 +98,7 @@ def zoo(models: int) -> dict[str, Any]:
 
 
 def scaling() -> dict[str, Any]:
-    """The example, trained for longer: eight sizes and budgets, two seeds, validation."""
+    """The example, trained for longer: 17 trainings."""
     kind = kind_named("scaling")
     data = kind.example().model_dump(mode="json", exclude_defaults=True)
     budgets = {"budgets": {"values": [4e6, 1.2e7]}, "validation": {"budgets": {"values": [4e7]}}}
