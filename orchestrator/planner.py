@@ -21,7 +21,7 @@ class Planner(ABC):
     """Decides which units a sweep has.
 
     Invariants: the same spec and the same rows told in the same order give the same units; no key is proposed twice;
-    once exhausted, a planner stays so unless a row is told. A unit that needs another's result is proposed after the
+    once exhausted, a planner stays so unless `tell` brings a row. A unit that needs another's result comes after the
     row that it needs has been told.
     """
 
@@ -38,7 +38,7 @@ class Planner(ABC):
     @property
     @abstractmethod
     def exhausted(self) -> bool:
-        """True when no further unit will be proposed, whatever is told: as far as the last `ask` has seen.
+        """True when no further unit will be proposed, whatever rows come: as far as the last `ask` has seen.
 
         Reading it changes nothing.
         """

@@ -42,13 +42,13 @@ def shades(count: int) -> list[Any]:
 
 
 def panel_grid(count: int, most: int = 3) -> tuple[int, int]:
-    """Rows and columns of `count` panels, at most so many side by side."""
+    """Rows and columns of `count` panels, with a limit on the columns."""
     columns = min(most, count)
     return math.ceil(count / columns), columns
 
 
 def thinned(count: int, most: int) -> range:
-    """At most so many of `count` positions, at equal distances from the first one on."""
+    """Positions out of `count`, at most `most` of them, evenly spaced from the first one."""
     return range(0, count, math.ceil(count / most))
 
 

@@ -33,7 +33,7 @@ class Loop:
     """Moves units from planner to workers, and rows from workers to the ledger.
 
     Args:
-        planner: of the sweep; was told nothing yet.
+        planner: a fresh one, to which no row was told yet.
         schedule: knows how packs are cut.
         executor: open by the time of `run`.
         writer: of the ledger.

@@ -27,7 +27,7 @@ from landsweep.orchestrator.storage.ledger import Store, load_prepared, save_pre
 __all__ = ["Preparations"]
 
 _POLL_SECONDS = 0.2
-_MOST_LOSSES = 3  # a task that kills so many workers in a row would kill the next one too
+_MOST_LOSSES = 3  # a task that killed this many workers in a row would kill the next one too
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ __all__ = ["Pace", "Progress", "Snapshot", "Watch"]
 
 _SHOW_SECONDS = 0.2
 _STATUS_SECONDS = 2.0
-_RATE_SECONDS = 30.0  # the rate shown is that of the last so many seconds
+_RATE_SECONDS = 30.0  # window over which the rate shown is measured
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,7 @@ __all__ = ["GivenUp", "Shard", "ShardSchedule"]
 
 _LARGEST = 8192  # units of one shard: bounds what one message carries
 _SHORTEST = 0.1  # of the wanted seconds: shorter shards waste packs and messages, and even out little
-_GROWTH = 8  # a shard is at most so many times larger than the largest that came back: first timings mislead
+_GROWTH = 8  # a shard is at most this many times larger than the largest that came back: first timings mislead
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,7 +53,7 @@ def write_study(planner: StudyPlanner, search: Search, url: str, sweep_id: str) 
     """Write the trials that have ended to a storage of Optuna; those that are there already stay.
 
     Args:
-        planner: that has been told all rows.
+        planner: one to which all rows were told.
         search: goals and dimensions of the sweep.
         url: such as `sqlite:///study.db`; the study has the search's name.
         sweep_id: of the search's sweep: the study belongs to it alone.

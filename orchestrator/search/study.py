@@ -47,7 +47,7 @@ class Goal:
 
     @property
     def worst(self) -> float:
-        """What a trial without a finite value is told as."""
+        """The value reported to Optuna for a trial without a finite one."""
         return math.inf if self.minimise else -math.inf
 
 

@@ -1,4 +1,4 @@
-"""JSON that is read back from a results folder: whatever stands there, an object comes out or a plain refusal."""
+"""JSON that is read back from a results folder: whatever it holds, the result is an object or a plain refusal."""
 
 from __future__ import annotations
 

@@ -78,9 +78,7 @@ class Checkpoints(Section):
     every_steps: Count | None = Field(None, description="after every n steps")
     at_epochs: tuple[Annotated[int, Field(ge=0)], ...] = Field((), description="after these passes; 0 is the start")
     at_steps: tuple[Annotated[int, Field(ge=0)], ...] = Field((), description="after these steps; 0 is the start")
-    log_spaced: Count | None = Field(
-        None, description="after so many steps, evenly spaced in log(step) from 1 to the end"
-    )
+    log_spaced: Count | None = Field(None, description="how many, evenly spaced in log(step) from 1 to the end")
     best: str | None = Field(
         None,
         pattern=r"_(loss|accuracy)$",

@@ -61,7 +61,7 @@ def bound(
     """The bound after `horizon` steps.
 
     Args:
-        schedule: of a run of this length; or at least so many multipliers, of which the first are taken.
+        schedule: the schedule of such a run; or its multipliers, at least `horizon` of them; the rest is ignored.
         horizon: T, from 1.
         distance: D, between the initial weights and a minimiser.
         gradient: G, or G_t of each step.

@@ -44,7 +44,7 @@ class Model:
         return np.asarray(self.floor + (self.start * decay ** steps[:, None]).sum(1))
 
     def kernel(self, steps: Floats, rate: float, batch: int = 1) -> Floats:
-        """What noise of size 1 in one step's loss adds to the expected loss [m] so many steps [m] later."""
+        """What noise of size 1 in one step's loss adds to the expected loss [m], by how many steps [m] later."""
         noise = rate**2 * batch * self.eigenvalues**2
         return np.asarray((noise * self._decay(rate, batch) ** steps[:, None]).sum(1))
 

@@ -88,7 +88,7 @@ class Executor(ABC):
 
     @abstractmethod
     def free_workers(self) -> Sequence[str]:
-        """Ids of workers that can take a work now; a worker that can take two stands there twice.
+        """Ids of workers that can take a work now; a worker that can take two is listed twice.
 
         Raises:
             WorkersUnavailable: no worker is alive and none can come.

@@ -149,7 +149,7 @@ class Ledger:
             stale: seconds without a heartbeat after which a driver on another machine counts as dead.
             beat: seconds between heartbeats.
             seconds: rows wait at most so long for a commit.
-            most_rows: or until they are so many.
+            most_rows: or until this many rows wait.
 
         Raises:
             SweepLocked: another driver is alive.
@@ -301,7 +301,7 @@ class Ledger:
         )
 
     def _each_series(self, scanned: Scan, each: Callable[[pa.Table], None]) -> None:
-        """Read the series of the parts of a scan, and note in it what is damaged or vanished by now."""
+        """Read the series of the parts of a scan, and note in it what is damaged or has vanished."""
         for part in scanned.parts:
             try:
                 table = read_series(self.store, part)

@@ -34,7 +34,7 @@ def save_prepared(
         file: name, ending in `.safetensors`.
         arrays: name to array.
         about: what else to remember: seconds, host.
-        exact: whether rows belong to just these arrays; False for what was timed.
+        exact: whether rows depend on these very arrays; False for timings, which differ from run to run.
 
     Raises:
         NotDeterministic: arrays were kept under this name before, the new ones differ, and there are rows, which

@@ -96,7 +96,7 @@ def unseal(data: bytes | bytearray, columns: Sequence[str] | None = None) -> tup
 
 
 def contents(file: pq.ParquetFile, columns: Sequence[str] | None = None) -> tuple[pa.Table, dict[str, str]]:
-    """The table of an opened file, and the metadata given to `seal`; columns as of `unseal`.
+    """The table of an opened file, and the metadata given to `seal`; columns as for `unseal`.
 
     Raises:
         Damaged: it can't be read, though its seal is right: somebody else has sealed it.

@@ -104,7 +104,7 @@ class Writer:
                 self.close()
 
     def prove(self, expected: int) -> None:
-        """Make sure that at least so many rows are committed, and that the files of their parts are in the folder.
+        """Make sure that at least this many rows are committed, and that the files of their parts are in the folder.
 
         Raises:
             StorageError: there are fewer.

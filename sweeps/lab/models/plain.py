@@ -31,7 +31,7 @@ def altered(name: str, layer: nn.Module) -> str | None:
 
 
 def misread(module: nn.Module, layers: Collection[type[nn.Module]], *, root: bool = False) -> str | None:
-    """Why the network may be no chain of plain layers; None: nothing speaks against it.
+    """Why the network may not be a chain of plain layers; None: no reason was found.
 
     A chain is made of `nn.Sequential` and of layers of exactly the given types, each of them used once, with weights of
     its own, and without hooks, parametrizations or a `forward` of its own. Subclasses may compute anything.

@@ -36,7 +36,7 @@ Factors: TypeAlias = Mapping[str, Mapping[str, float]]
 class TensorLine:
     """What `landsweep plan --tensors` says of one tensor. `eps` is None where the optimizer has none.
 
-    The role is as of `NetTensor`; of networks without a width, whose tensors have none, the kind of layer stands there.
+    The role is that of `NetTensor`; tensors of a network without a width have none, so the kind of layer is shown.
     """
 
     name: str

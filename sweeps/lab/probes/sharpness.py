@@ -70,7 +70,7 @@ def largest_eigenvalues(product: Product, like: Tensor, products: int, tolerance
     Args:
         product: vectors [K, P] to matrix times vector [K, P].
         like: [K, P]; for shape, type and device.
-        products: at most so many.
+        products: most Hessian-vector products.
         tolerance: relative; ends when no value changes by more from one product to the next.
 
     Returns:

@@ -18,7 +18,7 @@ from landsweep.sweeps.laws.fitting.uncertainty import Uncertainty, central
 
 __all__ = ["FAR", "Convergence", "Fit", "HeldOut"]
 
-FAR = 100.0  # a prediction at more than so many times the fitted range is marked
+FAR = 100.0  # a prediction at more than this many times the fitted range gets a warning
 _CONVERGED = 1e-9  # of the objective
 
 

@@ -175,7 +175,7 @@ class RayExecutor(Executor):
         failed = sum(s.failures for s in self._slots.values())
         if (failed >= _MOST_START_FAILURES and not self._opened_once) or (staying and not usable):
             raise WorkersUnavailable(
-                f"workers fail as soon as they start, {failed} times by now:\n{self._last_failure}"
+                f"workers fail as soon as they start, {failed} times so far:\n{self._last_failure}"
             )
         target = self._target()
         for _ in range(target - len(staying)):
@@ -286,7 +286,7 @@ class RayExecutor(Executor):
                 slot.leave("its node is being drained")
 
     def _bid_farewell(self, slot: Slot) -> bool:
-        """Whether a worker was told to end; it is marked then."""
+        """Whether a worker got a signal to end; it is then marked as leaving."""
         with contextlib.suppress(failures.RayError):  # it died untold
             ray.get(slot.farewell, timeout=0)
             slot.leave("it was told to end (SIGTERM)")
