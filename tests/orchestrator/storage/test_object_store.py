@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.server
 import json
 import os
+import re
 import socket
 import threading
 import urllib.request
@@ -311,11 +312,12 @@ def test_every_command_works_on_a_url_and_no_secret_is_left_anywhere(bucket_url:
     state = json.loads(command("status", bucket_url, "--json", cwd=tmp_path).stdout)
     assert (state["phase"], state["done"], state["running"]) == ("done", 9, False)
     assert "sound" in command("verify", bucket_url, cwd=tmp_path).stdout
-    assert "results/sweep/report/index.html" in command("report", bucket_url, cwd=tmp_path).stdout
+    page = command("report", bucket_url, cwd=tmp_path).stdout.removeprefix("report: ").strip()
+    assert re.fullmatch(r"results/sweep-[0-9a-f]{6}/report/index\.html", page)  # an id of the address
     assert "nothing to do" in command("rerun", bucket_url, *LOCAL, cwd=tmp_path).stderr
     assert "MLflow run" in command("export-mlflow", bucket_url, cwd=tmp_path).stdout
     store = Store.at(bucket_url)
-    assert store.read("report/index.html") == (tmp_path / "results/sweep/report/index.html").read_bytes()
+    assert store.read("report/index.html") == (tmp_path / page).read_bytes()
     everything = [store.read(name) for name, _ in store.list("")] + [store.read("lock/000002.json")]
     everything += [p.read_bytes() for p in tmp_path.rglob("*") if p.is_file() and p.suffix != ".yaml"]
     for secret in (b"top-secret-of-the-tests", b"hidden-token"):
