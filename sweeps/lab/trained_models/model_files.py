@@ -59,7 +59,9 @@ class ModelFiles:
         if "sweep.json" in names:
             self.head = json_object(self.files.read("sweep.json"), f"{where}/sweep.json")
             _check_head(self.head, str(where))
-            self.rows = _sweep_rows(self.files, self.head, Rebuilder(self.head))
+        self._rebuilder = Rebuilder(self.head)
+        if self.head:
+            self.rows = _sweep_rows(self.files, self.head, self._rebuilder)
             self._source = Stacked(self.files)
         elif "metrics.csv.gz" in names and self.files.folder is not None:
             self.rows, self._source = read_small_cnn_zoo(self.files.folder)
@@ -69,7 +71,6 @@ class ModelFiles:
                 "(a zoo in the layout of the small CNN zoo)"
             )
         self._trusted = trust or (bool(self.head) and is_own(where, self.head))
-        self._rebuilder = Rebuilder(self.head)
         self._architectures: dict[object, Architecture] = {}
 
     @property
