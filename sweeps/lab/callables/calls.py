@@ -33,9 +33,8 @@ def imported(field: str, path: str, folder: Path) -> Callable[..., Any]:
     except BaseException as e:  # whatever a module does at import
         module = path.partition(":")[0]
         last = traceback.extract_tb(e.__traceback__)[-1]
-        where = (
-            "" if isinstance(e, SyntaxError) else f" ({last.filename}, line {last.lineno})"
-        )  # its message has the place
+        # A SyntaxError says by itself where it is.
+        where = "" if isinstance(e, SyntaxError) else f" ({last.filename}, line {last.lineno})"
         message = f"{field}: importing {module} failed: {type(e).__name__}: {e}{where}"
         raise SpecError(f"{message}; try `python -c 'import {module}'`") from e
 
