@@ -18,6 +18,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from safetensors import safe_open
+
 from landsweep import Zoo
 from landsweep.orchestrator.commands.publish import write_report
 from landsweep.orchestrator.kind import Workbench, kind_named
@@ -273,12 +275,15 @@ def test_an_export_of_a_zoo(tmp_path: Path, n: int) -> None:
     held("kills of an export of a zoo", kills, n)
 
 
-def contents(folder: Path) -> dict[str, bytes]:
-    """All files but pictures, and the page that shows when it was made."""
-    return {
-        str(path.relative_to(folder)): path.read_bytes()
-        if path.suffix in (".safetensors", ".json", ".parquet")
-        else b""
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    }
+def contents(folder: Path) -> dict[str, object]:
+    """All files; of pictures and of the page, which shows when it was made, only that they are there."""
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    return {str(path.relative_to(folder)): content(path) for path in files}
+
+
+def content(path: Path) -> object:
+    """Of weights their tensors and notes: the library writes the notes in any order."""
+    if path.suffix != ".safetensors":
+        return path.read_bytes() if path.suffix in (".json", ".parquet") else b""
+    with safe_open(path, "np") as file:
+        return file.metadata(), {name: file.get_tensor(name).tobytes() for name in file.keys()}  # noqa: SIM118
