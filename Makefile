@@ -21,14 +21,14 @@ demo: .venv/installed  ## two loss landscapes on real data, with and without ski
 test: .venv/installed  ## about 15 minutes on 2 cores
 	$(BIN)/python -m pytest -q -n 2 --dist loadscope -m "not slow and not chaos and not ray"
 	$(BIN)/python -m pytest -q -m "ray and not slow and not chaos"
-	$(BIN)/python -m pytest -q -n 2 --doctest-modules landsweep
+	$(BIN)/python -m pytest -q -n 2 --doctest-modules src/landsweep
 
 test-cluster: .venv/installed  ## Slurm for real, where it is installed (apt-get install slurm-wlm munge); skipped elsewhere
 	$(BIN)/python -m pytest -q -m "not chaos" tests/cluster
 
 test-all: .venv/installed  ## with the slow tests and those that kill at random
 	$(BIN)/python -m pytest -q
-	$(BIN)/python -m pytest -q -n 2 --doctest-modules landsweep
+	$(BIN)/python -m pytest -q -n 2 --doctest-modules src/landsweep
 
 fuzz: .venv/installed  ## more odd specs, files and messages of sessions than `make test` tries: about half an hour
 	LANDSWEEP_FUZZ=2000 $(BIN)/python -m pytest -q tests/attack/test_readers.py tests/attack/test_fuzz_specs.py \
@@ -49,4 +49,4 @@ bench: .venv/installed  ## figures for docs/benchmarks.md; never part of a test
 	$(BIN)/python -m tests.benchmarks.laws
 
 clean:
-	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv build src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -10,7 +10,7 @@ from tests.support.paths import ROOT
 
 PAGE = ROOT / "docs" / "architecture.md"
 TEXT = PAGE.read_text(encoding="utf-8")
-TOPS = ("orchestrator", "sweeps", "cluster", "tests", "landsweep")
+TOPS = ("orchestrator", "sweeps", "cluster", "tests", "src")
 PATHS = sorted({name for name in re.findall(r"`([\w./-]+)`", TEXT) if name.split("/")[0] in TOPS and "/" in name})
 
 

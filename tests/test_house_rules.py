@@ -56,7 +56,8 @@ def test_modules_that_tests_and_scripts_import_are_there() -> None:
     for file in [*TESTS.rglob("*.py"), *(ROOT / "docs").rglob("*.py")]:
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] in ("landsweep", "tests"):
-                place = ROOT / str(node.module).replace(".", "/")
+                folder = ROOT / "src" if str(node.module).startswith("landsweep") else ROOT
+                place = folder / str(node.module).replace(".", "/")
                 if not (place.is_dir() or place.with_suffix(".py").is_file()):
                     absent.add((file.relative_to(ROOT).as_posix(), node.module))
     assert not absent
@@ -85,7 +86,7 @@ def test_a_library_is_imported_in_one_place(library: str, home: str) -> None:
 def test_all_lists_are_exact() -> None:
     """Every name in `__all__` exists, and every public class and function made in a module is in its `__all__`."""
     wrong: dict[str, set[str]] = {}
-    for module_info in pkgutil.walk_packages([str(ROOT / "landsweep")], "landsweep."):
+    for module_info in pkgutil.walk_packages([str(ROOT / "src/landsweep")], "landsweep."):
         name = module_info.name
         module = importlib.import_module(name)
         listed = set(getattr(module, "__all__", ()))

@@ -28,7 +28,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("wheel")
     source = folder / "source"
     source.mkdir()
-    for name in (*NAMES, "landsweep"):
+    for name in (*NAMES, "src"):
         shutil.copytree(ROOT / name, source / name, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy2(ROOT / name, source / name)
@@ -118,3 +118,11 @@ def test_names_of_the_users_folder_are_in_nobodys_way(tmp_path: Path, as_package
     assert done.returncode == 0, done.stdout + done.stderr
     done = subprocess.run([landsweep, "verify", "results"], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_clone_beside_which_python_starts_hides_nothing(tmp_path: Path) -> None:
+    """The clone of this repository is a folder named `landsweep` without an `__init__.py`."""
+    (tmp_path / "landsweep").symlink_to(ROOT)
+    code = "from landsweep import Zoo; import landsweep.cluster.launch; print(Zoo.__name__)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout == "Zoo\n"

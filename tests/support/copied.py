@@ -17,7 +17,7 @@ def copy_package(folder: Path) -> Path:
     """Copy the package into a folder, `sweeps` as real files; gives the folder of `sweeps`."""
     package = folder / "landsweep"
     package.mkdir()
-    for path in (ROOT / "landsweep").iterdir():
+    for path in (ROOT / "src/landsweep").iterdir():
         if path.is_file():
             shutil.copyfile(path, package / path.name)
         elif path.name not in ("sweeps", "__pycache__"):

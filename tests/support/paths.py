@@ -8,7 +8,7 @@ ROOT = Path(__file__).resolve().parents[2]
 TESTS = ROOT / "tests"
 GOLDEN = TESTS / "golden"
 """Rows and results folders that earlier versions wrote."""
-FOLDERS = ("orchestrator", "sweeps", "cluster", "landsweep")
+FOLDERS = ("orchestrator", "sweeps", "cluster", "src")
 SOURCES = sorted(p for folder in FOLDERS for p in (ROOT / folder).rglob("*.py"))
 SHIPPED_SPECS = ROOT / "sweeps/specs"
 CLUSTER_GOLDEN = TESTS / "cluster/golden"
