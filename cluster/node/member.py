@@ -31,7 +31,7 @@ from landsweep.orchestrator.storage.ledger.lock import DriverLock
 from landsweep.orchestrator.storage.readers import object_or_none
 from landsweep.orchestrator.storage.store import Store
 
-__all__ = ["Member", "main"]
+__all__ = ["JobNode", "main"]
 
 _HEAD = "head.json"
 _LOOK_SECONDS = 1.0
@@ -42,7 +42,7 @@ _STOPPED = 3  # exit code
 _PATIENCE = 60.0  # s, for a driver that was asked to stop; then its rows are what it has committed
 
 
-class Member:
+class JobNode:
     """This node's part in a job.
 
     Args:
@@ -227,7 +227,7 @@ def main() -> NoReturn:
         launch = load_launch(options.launch)
         if differ := versions_differ(launch.versions):
             raise UsageError(differ)
-        member = Member(launch, options.job, options)
+        member = JobNode(launch, options.job, options)
         code = {"head": member.head, "worker": member.worker, "elect": member.elect}[options.role]()
     except LandsweepError as e:
         _log(f"error: {e}")

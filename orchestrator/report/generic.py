@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from landsweep.orchestrator.report.parts import Figure, Part, Section, Table
+from landsweep.orchestrator.report.parts import Figure, PageSection, Part, Table
 from landsweep.orchestrator.report.plots import Line, counts_figure, effects_figure, heat_figure, line_figure
 from landsweep.orchestrator.report.ranges import Range
 from landsweep.orchestrator.report.readable import readable_rows, readable_series
@@ -75,10 +75,10 @@ def generic_section(
     metrics: Sequence[Column],
     series: pd.DataFrame | None = None,
     reading: Reading | None = None,
-) -> Section:
+) -> PageSection:
     """What the rows show when the kind says nothing: at most four metrics, in the order of their columns."""
     if not len(rows):
-        return Section("Results", ["There are no rows yet."])
+        return PageSection("Results", ["There are no rows yet."])
     reading = reading or Reading()
     rows = readable_rows(rows, [*params, *metrics])
     counted = [c for c in metrics if _is_category(rows, c)]
@@ -98,7 +98,7 @@ def generic_section(
         parts.append(_first_lines(rows, params, metrics))
     if len(measured) > _MOST_METRICS:
         parts.append(f"{len(measured) - _MOST_METRICS} more metrics are in the table of metrics and in the rows.")
-    return Section("Results", parts)
+    return PageSection("Results", parts)
 
 
 def _repeats(c: Column, reading: Reading) -> bool:

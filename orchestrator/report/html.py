@@ -23,7 +23,7 @@ from matplotlib.text import Text
 from plotly.offline import get_plotlyjs
 
 from landsweep.orchestrator.errors import Untrusted
-from landsweep.orchestrator.report.parts import Figure, Section, Table
+from landsweep.orchestrator.report.parts import Figure, PageSection, Table
 from landsweep.orchestrator.report.values import is_missing, shown
 from landsweep.orchestrator.storage.inside import write_in
 from landsweep.orchestrator.text import one_line, printable, shortened
@@ -183,7 +183,7 @@ class PageWriter:
         self.interactive = 0
         self.saved: list[Path] = []
 
-    def section(self, section: Section) -> SectionView:
+    def section(self, section: PageSection) -> SectionView:
         """A section with its parts in order."""
         parts: list[_View] = []
         for part in section.parts:

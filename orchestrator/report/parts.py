@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-__all__ = ["Figure", "Report", "Section", "Table"]
+__all__ = ["Figure", "PageSection", "Report", "Table"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class Figure:
 
 
 @dataclass(frozen=True, slots=True)
-class Section:
+class PageSection:
     """A headed part of a report: paragraphs of text, tables and figures in order."""
 
     title: str
@@ -62,7 +62,7 @@ class Report:
         summary: name to number, such as `skip.test_loss_at_centre`.
     """
 
-    sections: Sequence[Section]
+    sections: Sequence[PageSection]
     summary: dict[str, float] = field(default_factory=dict)
 
 

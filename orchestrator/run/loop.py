@@ -17,19 +17,19 @@ from landsweep.orchestrator.run.executors.base import Event, Executor, Finished,
 from landsweep.orchestrator.run.losses import Losses
 from landsweep.orchestrator.run.messages import Chunk, Probed
 from landsweep.orchestrator.run.plan import planned, resumed, strays
-from landsweep.orchestrator.run.progress import Progress
+from landsweep.orchestrator.run.progress import RunProgress
 from landsweep.orchestrator.run.schedule import GivenUp, Shard, ShardSchedule
 from landsweep.orchestrator.run.silence import Silence
 from landsweep.orchestrator.spec import Spec
 from landsweep.orchestrator.storage.ledger import Ledger, Writer
 
-__all__ = ["Loop"]
+__all__ = ["RunLoop"]
 
 _POLL_SECONDS = 0.2
 _ASK = 4096  # units asked from a planner at once while passing over those that are done
 
 
-class Loop:
+class RunLoop:
     """Moves units from planner to workers, and rows from workers to the ledger.
 
     Args:
@@ -52,7 +52,7 @@ class Loop:
         maker: RowMaker,
         losses: Losses,
         guard: Guard,
-        progress: Progress,
+        progress: RunProgress,
     ) -> None:
         self._planner, self._schedule, self._executor, self._writer = planner, schedule, executor, writer
         self._maker, self._losses, self._guard, self._progress = maker, losses, guard, progress

@@ -9,8 +9,8 @@ from landsweep.orchestrator.row import Column
 from landsweep.orchestrator.run.progress import Watch
 from landsweep.orchestrator.storage.ledger import (
     Damage,
-    Kept,
     Ledger,
+    NamedFile,
     Writer,
     check_files,
     check_states,
@@ -20,7 +20,7 @@ from landsweep.orchestrator.storage.ledger import (
 
 __all__ = ["lost_files", "retire", "set_aside"]
 
-Lost = Sequence[tuple[Kept, Damage]]
+Lost = Sequence[tuple[NamedFile, Damage]]
 
 
 def lost_files(ledger: Ledger, columns: Iterable[Column], watch: Watch, *, deep: bool) -> Lost:

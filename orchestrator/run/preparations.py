@@ -19,7 +19,7 @@ from landsweep.orchestrator.row import Cause
 from landsweep.orchestrator.run.executors.base import Event, Executor, Finished, Gave, Lost, Refused
 from landsweep.orchestrator.run.losses import preparing
 from landsweep.orchestrator.run.messages import CheckInput, Prepare, Prepared, WorkerConfig
-from landsweep.orchestrator.run.progress import Progress
+from landsweep.orchestrator.run.progress import RunProgress
 from landsweep.orchestrator.run.schedule import ShardSchedule
 from landsweep.orchestrator.spec import Spec
 from landsweep.orchestrator.storage.ledger import Store, load_prepared, save_prepared, set_aside_prepared
@@ -69,7 +69,7 @@ class Preparations:
         config: WorkerConfig,
         schedule: ShardSchedule,
         store: Store,
-        progress: Progress,
+        progress: RunProgress,
         stop: threading.Event,
     ) -> None:
         self._steps = {step.name: step for step in kind.preparations(spec)}

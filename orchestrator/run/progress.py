@@ -15,7 +15,7 @@ from landsweep.orchestrator.planner import Planner
 from landsweep.orchestrator.run.executors.base import Executor
 from landsweep.orchestrator.storage.ledger import Store, write_status
 
-__all__ = ["Pace", "Progress", "Snapshot", "Watch"]
+__all__ = ["Pace", "RunProgress", "Snapshot", "Watch"]
 
 _SHOW_SECONDS = 0.2
 _STATUS_SECONDS = 2.0
@@ -82,7 +82,7 @@ class Pace:
         return (rows - then) / (now - since) if now > since else 0.0
 
 
-class Progress:
+class RunProgress:
     """Counts rows and says where a run stands.
 
     Args:

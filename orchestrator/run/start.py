@@ -14,13 +14,13 @@ from landsweep.orchestrator.planner import Guard
 from landsweep.orchestrator.row import RowMaker
 from landsweep.orchestrator.run.executors.base import Executor
 from landsweep.orchestrator.run.executors.choice import make_executor
-from landsweep.orchestrator.run.loop import Loop
+from landsweep.orchestrator.run.loop import RunLoop
 from landsweep.orchestrator.run.losses import Losses
 from landsweep.orchestrator.run.manifest import check_same, grown_manifest
 from landsweep.orchestrator.run.mend import lost_files, retire, set_aside
 from landsweep.orchestrator.run.messages import WorkerConfig
 from landsweep.orchestrator.run.preparations import Preparations
-from landsweep.orchestrator.run.progress import Progress, Snapshot, Watch
+from landsweep.orchestrator.run.progress import RunProgress, Snapshot, Watch
 from landsweep.orchestrator.run.schedule import ShardSchedule
 from landsweep.orchestrator.run.sweep import begun
 from landsweep.orchestrator.site import Site
@@ -103,7 +103,7 @@ class _Run:
         self._planner = kind.planner(spec)
         probe = site.probe_seconds > 0 and kind.deterministic(spec)
         self._schedule = ShardSchedule(site.budgets.by_cause(), site.shard_seconds, probe=probe)
-        self.progress = Progress(watch, self._planner, executor)
+        self.progress = RunProgress(watch, self._planner, executor)
         config = WorkerConfig(
             kind=kind.name,
             spec=spec.model_dump(mode="json"),
@@ -143,7 +143,7 @@ class _Run:
         maker = RowMaker(self._kind.params(self._spec), self._kind.columns(self._spec))
         losses = Losses(self._store, self._site.budgets.driver)
         guard = Guard(self._kind.name)
-        loop = Loop(self._planner, self._schedule, self._executor, writer, maker, losses, guard, self.progress)
+        loop = RunLoop(self._planner, self._schedule, self._executor, writer, maker, losses, guard, self.progress)
         finished = not loop.resume(ledger, self._kind, self._spec)
         if self._preparations.damaged(complete=finished) or not finished:
             self._preparations.check()

@@ -23,7 +23,7 @@ from landsweep.sweeps.lab.weight_space.directions import RandomDirections, direc
 from landsweep.sweeps.lab.weight_space.evaluators import Evaluators
 from landsweep.sweeps.lab.weight_space.rig import state_arrays
 from landsweep.sweeps.landscape.prepare import directions_name, directions_of, recipe_training, weights_of
-from landsweep.sweeps.landscape.report import Reading, landscape_report
+from landsweep.sweeps.landscape.report import LandscapeFacts, landscape_report
 from landsweep.sweeps.landscape.session import LandscapeSession, evaluators_of, training_batches
 from landsweep.sweeps.landscape.spec import LandscapeSpec, LineDirections, landscape_columns
 
@@ -145,7 +145,7 @@ class LandscapeKind(SweepKind[LandscapeSpec], ShowsTensors[LandscapeSpec]):
         notes = {name: _describe(m.model_dump(mode="json", exclude_defaults=True)) for name, m in spec.models.items()}
         directions = spec.directions.in_words()
         line = isinstance(spec.directions, LineDirections)
-        reading = Reading(tuple(spec.axes), tuple(spec.evaluators), directions, line, spec.batch_norm, notes)
+        reading = LandscapeFacts(tuple(spec.axes), tuple(spec.evaluators), directions, line, spec.batch_norm, notes)
         return landscape_report(reading, rows)
 
 

@@ -9,20 +9,20 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from landsweep.orchestrator.report.parts import Figure, Part, Report, Section, Table
+from landsweep.orchestrator.report.parts import Figure, PageSection, Part, Report, Table
 from landsweep.orchestrator.report.values import is_missing, number
 from landsweep.sweeps.landscape.colour_scale import Scale
 from landsweep.sweeps.landscape.figures import curves_picture, draws_curve, maps_picture, surfaces_picture
 from landsweep.sweeps.landscape.interactive import curves_plot, surfaces_plot
 from landsweep.sweeps.landscape.surfaces import Surface, roughness, surfaces
 
-__all__ = ["Reading", "landscape_report"]
+__all__ = ["LandscapeFacts", "landscape_report"]
 
 _SIDE_BY_SIDE = 3  # models in one picture; more would be too small to read
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class LandscapeFacts:
     """What the report must know beside the rows.
 
     Attributes:
@@ -42,22 +42,22 @@ class Reading:
     models: Mapping[str, str]
 
 
-def landscape_report(reading: Reading, rows: pd.DataFrame) -> Report:
+def landscape_report(reading: LandscapeFacts, rows: pd.DataFrame) -> Report:
     """Numbers, then figures for each evaluator."""
     good = rows[rows["status"].isin(["ok", "diverged"])] if len(rows) else rows
     if not len(good):
-        return Report([Section("Landscape", ["There is no row with a result yet."])])
-    numbers = Section("Numbers", list(_numbers(reading, good, len(rows))))
+        return Report([PageSection("Landscape", ["There is no row with a result yet."])])
+    numbers = PageSection("Numbers", list(_numbers(reading, good, len(rows))))
     sections = [numbers]
     for evaluator in reading.evaluators:
         measured = surfaces(good, reading.axes, f"{evaluator}_loss")
         one = len(reading.axes) == 1
         parts = _curves(reading, evaluator, good, measured) if one else _maps(reading, evaluator, measured)
-        sections.append(Section(f"Loss under the evaluator {evaluator}", parts))
+        sections.append(PageSection(f"Loss under the evaluator {evaluator}", parts))
     return Report(sections, _summary(reading, good))
 
 
-def _numbers(reading: Reading, rows: pd.DataFrame, total: int) -> Iterator[Part]:
+def _numbers(reading: LandscapeFacts, rows: pd.DataFrame, total: int) -> Iterator[Part]:
     yield Table("The networks.", ("model", "definition"), list(reading.models.items()))
     yield (
         f"Directions: {reading.directions}. Batch normalisation: {reading.batch_norm}. Rows: {len(rows)} with a "
@@ -70,13 +70,13 @@ def _numbers(reading: Reading, rows: pd.DataFrame, total: int) -> Iterator[Part]
         yield _barriers(reading, rows)
 
 
-def _center_rows(reading: Reading, rows: pd.DataFrame) -> pd.DataFrame:
+def _center_rows(reading: LandscapeFacts, rows: pd.DataFrame) -> pd.DataFrame:
     """For each model the row of its first draw nearest to 0."""
     distance = np.sqrt(sum(rows[a].to_numpy(float) ** 2 for a in reading.axes))
     return rows.assign(_distance=distance).sort_values("_distance", kind="stable").groupby("model", sort=False).head(1)
 
 
-def _centers(reading: Reading, rows: pd.DataFrame) -> Table:
+def _centers(reading: LandscapeFacts, rows: pd.DataFrame) -> Table:
     lines: list[list[object]] = []
     for _, row in _center_rows(reading, rows).sort_index().iterrows():
         for e in reading.evaluators:
@@ -88,7 +88,7 @@ def _centers(reading: Reading, rows: pd.DataFrame) -> Table:
     return Table("At the centre of the grid, or the point nearest to it.", header, lines)
 
 
-def _directions(reading: Reading, rows: pd.DataFrame) -> Table:
+def _directions(reading: LandscapeFacts, rows: pd.DataFrame) -> Table:
     pairs = [f"cosine_{a}_{b}" for a, b in itertools.combinations(reading.axes, 2)]
     names = [f"norm_{a}" for a in reading.axes] + pairs
     lines = [
@@ -99,7 +99,7 @@ def _directions(reading: Reading, rows: pd.DataFrame) -> Table:
     return Table("Norms of the directions and cosines between them, as used; ranges are over draws.", header, lines)
 
 
-def _roughness(reading: Reading, rows: pd.DataFrame) -> Table:
+def _roughness(reading: LandscapeFacts, rows: pd.DataFrame) -> Table:
     lines: list[list[object]] = []
     for e in reading.evaluators:
         measured = surfaces(rows, reading.axes, f"{e}_loss")
@@ -118,7 +118,7 @@ def _roughness(reading: Reading, rows: pd.DataFrame) -> Table:
     return Table(caption, header, lines)
 
 
-def _barriers(reading: Reading, rows: pd.DataFrame) -> Table:
+def _barriers(reading: LandscapeFacts, rows: pd.DataFrame) -> Table:
     """Two definitions that only agree when the ends tie; so both are named."""
     lines: list[list[object]] = []
     for e, what in itertools.product(reading.evaluators, ("loss", "accuracy")):
@@ -142,7 +142,7 @@ def _barriers(reading: Reading, rows: pd.DataFrame) -> Table:
     return Table(caption, ("evaluator", "metric", "at 0", "at 1", "above the line", "above the mean", "points"), lines)
 
 
-def _curves(reading: Reading, evaluator: str, rows: pd.DataFrame, measured: Sequence[Surface]) -> list[Part]:
+def _curves(reading: LandscapeFacts, evaluator: str, rows: pd.DataFrame, measured: Sequence[Surface]) -> list[Part]:
     scale = Scale.of([s.values for s in measured])
     panels = []
     for what, log in (("loss", scale.log), ("accuracy", False)):
@@ -163,7 +163,7 @@ def _curves(reading: Reading, evaluator: str, rows: pd.DataFrame, measured: Sequ
     return [Figure(f"curves-{evaluator}", caption, curves_picture(panels), curves_plot(panels))]
 
 
-def _maps(reading: Reading, evaluator: str, measured: Sequence[Surface]) -> list[Part]:
+def _maps(reading: LandscapeFacts, evaluator: str, measured: Sequence[Surface]) -> list[Part]:
     scale = Scale.of([s.values for s in measured])
     firsts = [draws[0] for draws in _by_model(measured).values()]
     label = f"{evaluator} loss"
@@ -185,7 +185,7 @@ def _maps(reading: Reading, evaluator: str, measured: Sequence[Surface]) -> list
     return parts
 
 
-def _caption(reading: Reading, shown: Sequence[Surface]) -> str:
+def _caption(reading: LandscapeFacts, shown: Sequence[Surface]) -> str:
     grid = " x ".join(str(len(p)) for p in shown[0].points)
     draws = sorted({s.draw for s in shown})
     which = f"draw {draws[0]}" if len(draws) == 1 else f"{len(draws)} draws"
@@ -207,7 +207,7 @@ def _by_model(measured: Sequence[Surface]) -> dict[str, list[Surface]]:
     return grouped
 
 
-def _summary(reading: Reading, rows: pd.DataFrame) -> dict[str, float]:
+def _summary(reading: LandscapeFacts, rows: pd.DataFrame) -> dict[str, float]:
     summary: dict[str, float] = {}
     for _, row in _center_rows(reading, rows).iterrows():
         for e, what in itertools.product(reading.evaluators, ("loss", "accuracy")):

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from landsweep.orchestrator.errors import UsageError
-from landsweep.orchestrator.report.parts import Figure, Part, Report, Section, Table
+from landsweep.orchestrator.report.parts import Figure, PageSection, Part, Report, Table
 from landsweep.sweeps.lab.data import Markov
 from landsweep.sweeps.laws.chinchilla import Chinchilla
 from landsweep.sweeps.laws.fitting.fitted import Fit
@@ -49,16 +49,16 @@ def study_report(spec: ScalingSpec, rows: pd.DataFrame, series: pd.DataFrame) ->
     """
     study = Study.of(spec, rows)
     if not len(study.table):
-        return Report([Section("Study", ["There is no run yet that ended well."])])
+        return Report([PageSection("Study", ["There is no run yet that ended well."])])
     frontier = _frontier(spec, study)
     tested = larger_runs(study)
     label = "test loss"
     sections = [
-        Section("The study", list(_counts(spec, rows, study))),
-        Section("Iso-FLOP", list(_isoflop(study, frontier, label))),
-        Section("The law", list(_law(spec, study, frontier, label))),
-        Section("Predicted against measured", list(_prediction(spec, study, tested, label))),
-        Section("Loss curves", list(_curves(spec, study, series, label))),
+        PageSection("The study", list(_counts(spec, rows, study))),
+        PageSection("Iso-FLOP", list(_isoflop(study, frontier, label))),
+        PageSection("The law", list(_law(spec, study, frontier, label))),
+        PageSection("Predicted against measured", list(_prediction(spec, study, tested, label))),
+        PageSection("Loss curves", list(_curves(spec, study, series, label))),
     ]
     return Report([s for s in sections if s.parts], _summary(spec, rows, study, tested))
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from landsweep.orchestrator.axes import Value
-from landsweep.orchestrator.report.parts import Figure, Part, Report, Section, Table
+from landsweep.orchestrator.report.parts import Figure, PageSection, Part, Report, Table
 from landsweep.orchestrator.report.values import label, number
 from landsweep.orchestrator.search import Search, importances
 from landsweep.orchestrator.search.space import Dimension
@@ -37,20 +37,22 @@ def search_report(spec: SearchSpec, search: Search, rows: pd.DataFrame, series: 
     trials = trials_of(rows, [m for m, _ in goals], spec.seeds)
     good = best_first(trials, goals[0][0], minimise=goals[0][1])
     if not len(good):
-        return Report([Section("Search", [f"No trial has ended well yet; {len(rows):,} units have rows."])])
-    sections = [Section("The search", list(_overview(spec, search, trials, good)))]
-    sections.append(Section("History", [history_figure(trials, goals)]))
+        return Report([PageSection("Search", [f"No trial has ended well yet; {len(rows):,} units have rows."])])
+    sections = [PageSection("The search", list(_overview(spec, search, trials, good)))]
+    sections.append(PageSection("History", [history_figure(trials, goals)]))
     if len(goals) > 1:
         front = front_of(trials, goals)
-        sections.append(Section("Pareto front", [front_figure(trials, front, goals), _table(search, front, "front")]))
+        sections.append(
+            PageSection("Pareto front", [front_figure(trials, front, goals), _table(search, front, "front")])
+        )
     shares = [_importance(search, good, goal.metric, i) for i, goal in enumerate(search.goals)]
     mattered = [figure for figure in shares if figure is not None]
     for metric, _ in goals:
         mattered.append(_named(slice_figure(trials, search.dimensions, metric), metric, goals))
-    sections.append(Section("What mattered", mattered))
+    sections.append(PageSection("What mattered", mattered))
     parallel = parallel_figure(trials, search.dimensions, goals[0][0], minimise=goals[0][1])
-    sections.append(Section("All trials", [parallel]))
-    sections.append(Section("Best", list(_best(search, good))))
+    sections.append(PageSection("All trials", [parallel]))
+    sections.append(PageSection("Best", list(_best(search, good))))
     return Report(sections, _summary(trials, good, goals))
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from landsweep.sweeps.lab.arrays import Floats
 
-__all__ = ["Curve", "Drift", "Optimum", "drift", "notes", "penalty", "sensitivity"]
+__all__ = ["Drift", "Optimum", "RateCurve", "drift", "notes", "penalty", "sensitivity"]
 
 DRAWS = 1000  # of a bootstrap
 
@@ -37,7 +37,7 @@ class Optimum:
 
 
 @dataclass(frozen=True, slots=True)
-class Curve:
+class RateCurve:
     """Loss over learning rate in one size.
 
     Attributes:
@@ -54,14 +54,14 @@ class Curve:
         sums = np.where(finite, self.losses, 0.0).sum(1)
         return np.where(finite.any(1), sums / np.maximum(finite.sum(1), 1), np.nan)
 
-    def judged(self) -> Curve:
+    def judged(self) -> RateCurve:
         """The rates that all seeds have judged: an adaptive sweep tries most rates with one seed only."""
         counts = np.isfinite(self.losses).sum(1)
         return self.at(counts == counts.max(initial=0))
 
-    def at(self, chosen: NDArray[np.bool_]) -> Curve:
+    def at(self, chosen: NDArray[np.bool_]) -> RateCurve:
         """Some of the rates."""
-        return Curve(self.rates[chosen], self.losses[chosen])
+        return RateCurve(self.rates[chosen], self.losses[chosen])
 
     def optimum(self) -> Optimum:
         """The best rate by the mean over seeds."""
@@ -71,7 +71,7 @@ class Curve:
     def resampled(self, seeds: NDArray[np.int64]) -> Optimum:
         """The best rate where these seeds, positions with repetition, were the ones that were drawn."""
         judged = self.judged()
-        drawn = Curve(judged.rates, judged.losses[:, seeds])
+        drawn = RateCurve(judged.rates, judged.losses[:, seeds])
         return _optimum(drawn.rates, drawn.means())
 
     def loss_at(self, rate: float) -> float:
@@ -116,7 +116,7 @@ class Drift:
     sizes: int
 
 
-def drift(curves: Mapping[int, Curve], seed: int = 0) -> Drift:
+def drift(curves: Mapping[int, RateCurve], seed: int = 0) -> Drift:
     """Slope of the best rates of several sizes.
 
     The bootstrap draws seeds, the same in all sizes: models of one seed share their data order. Draws in which fewer
@@ -147,7 +147,7 @@ def _line(x: Floats, y: Floats) -> tuple[float, float]:
     return float(slope), float(intercept)
 
 
-def penalty(curves: Mapping[int, Curve]) -> dict[int, float]:
+def penalty(curves: Mapping[int, RateCurve]) -> dict[int, float]:
     """For each size, how much higher its loss is at the first size's best rate than at its own best point.
 
     Both on straight lines between the points, its own at its best rate, or at its lowest point where that is not
@@ -162,13 +162,13 @@ def penalty(curves: Mapping[int, Curve]) -> dict[int, float]:
     return {size: float(np.maximum(c.loss_at(base) - lowest[size], 0)) for size, c in curves.items()}
 
 
-def notes(curves: Mapping[int, Curve]) -> dict[int, str]:
+def notes(curves: Mapping[int, RateCurve]) -> dict[int, str]:
     """For each size, why its best rate or its penalty is not known; empty where both are."""
     penalties, base = penalty(curves), next(iter(curves.values())).optimum().rate
     return {size: "; ".join(_reasons(curve, base, penalties[size])) for size, curve in curves.items()}
 
 
-def _reasons(curve: Curve, base: float, cost: float) -> Iterator[str]:
+def _reasons(curve: RateCurve, base: float, cost: float) -> Iterator[str]:
     """See `notes`; `base` is log2 of the first size's best rate, `cost` the penalty."""
     best, tried = curve.optimum(), curve.rates[np.isfinite(curve.means())]
     if not len(tried):
@@ -187,7 +187,7 @@ def _reasons(curve: Curve, base: float, cost: float) -> Iterator[str]:
         yield "no penalty: the first size's best rate is not bracketed"
 
 
-def sensitivity(curve: Curve, initial: float) -> float:
+def sensitivity(curve: RateCurve, initial: float) -> float:
     """Learning-rate sensitivity (arXiv 2309.14322, section 2.2): mean of min(loss, initial) - lowest, over log rate.
 
     By the trapezoidal rule over the rates that were tried; nan below two of them.

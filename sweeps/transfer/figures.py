@@ -13,11 +13,11 @@ from landsweep.orchestrator.report.canvas import PALETTE, log_ticks, new_picture
 from landsweep.orchestrator.report.parts import Figure
 from landsweep.sweeps.laws.fitting.fitted import Fit
 from landsweep.sweeps.transfer.coordinate_check import FAIL, PASS, CoordinateCheck
-from landsweep.sweeps.transfer.curve import Curve, Drift
+from landsweep.sweeps.transfer.curve import Drift, RateCurve
 
 __all__ = ["along_figure", "coordinates_figure", "curves_figure", "optimum_figure", "steps_figure"]
 
-Arms = Mapping[str, Mapping[int, Curve]]
+Arms = Mapping[str, Mapping[int, RateCurve]]
 
 
 def _colours(sizes: Sequence[int]) -> dict[int, Any]:

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 import pandas as pd
 
-from landsweep.orchestrator.report.parts import Part, Report, Section, Table
+from landsweep.orchestrator.report.parts import PageSection, Part, Report, Table
 from landsweep.orchestrator.report.tables import numbers
-from landsweep.sweeps.transfer.curve import Curve, Drift, drift, notes, penalty, sensitivity
+from landsweep.sweeps.transfer.curve import Drift, RateCurve, drift, notes, penalty, sensitivity
 from landsweep.sweeps.transfer.figures import (
     along_figure,
     coordinates_figure,
@@ -41,15 +41,15 @@ def transfer_report(spec: TransferSpec, rows: pd.DataFrame, series: pd.DataFrame
         series: key, step, metric, value; may be empty.
     """
     if not len(rows):
-        return Report([Section("Transfer", ["There is no model yet."])])
+        return Report([PageSection("Transfer", ["There is no model yet."])])
     results = Results.of(spec.over, tuple(spec.recipes), rows, series)
     arms = {arm: results.curves(arm) for arm in results.arms}
     drifts = {arm: drift(curves) for arm, curves in arms.items()}
     sections = []
     if any(arms.values()):
         drawn = {arm: curves for arm, curves in arms.items() if curves}
-        sections.append(Section("Learning rates", list(_rates(spec, results, drawn, drifts))))
-        sections.append(Section("Laws of the optimum", list(_laws(spec, results, drawn))))
+        sections.append(PageSection("Learning rates", list(_rates(spec, results, drawn, drifts))))
+        sections.append(PageSection("Laws of the optimum", list(_laws(spec, results, drawn))))
     sections += _explained(spec, results)
     summary = {f"{_prefix(arm)}drift_per_doubling": d.slope for arm, d in drifts.items()}
     for arm, curves in arms.items():
@@ -58,7 +58,7 @@ def transfer_report(spec: TransferSpec, rows: pd.DataFrame, series: pd.DataFrame
             summary[f"{_prefix(arm)}largest_penalty"] = max(penalties, default=np.nan)
         if (check := results.check(arm)) is not None:
             summary[f"{_prefix(arm)}coordinate_slope"] = check.largest
-    parts = sections or [Section("Transfer", ["No model has ended yet."])]
+    parts = sections or [PageSection("Transfer", ["No model has ended yet."])]
     return Report(parts, {name: value for name, value in summary.items() if np.isfinite(value)})
 
 
@@ -67,7 +67,7 @@ def _prefix(arm: str) -> str:
 
 
 def _rates(
-    spec: TransferSpec, results: Results, arms: Mapping[str, Mapping[int, Curve]], drifts: Mapping[str, Drift]
+    spec: TransferSpec, results: Results, arms: Mapping[str, Mapping[int, RateCurve]], drifts: Mapping[str, Drift]
 ) -> Iterator[Part]:
     yield curves_figure(arms, spec.over, spec.objective)
     yield optimum_figure(arms, drifts, spec.over)
@@ -107,7 +107,7 @@ def _rates(
     )
 
 
-def _optima(results: Results, arms: Mapping[str, Mapping[int, Curve]]) -> Iterator[list[object]]:
+def _optima(results: Results, arms: Mapping[str, Mapping[int, RateCurve]]) -> Iterator[list[object]]:
     for arm, curves in arms.items():
         penalties, reasons, rows = penalty(curves), notes(curves), results.part(arm, CURVE)
         for size, curve in curves.items():
@@ -130,7 +130,7 @@ def _optima(results: Results, arms: Mapping[str, Mapping[int, Curve]]) -> Iterat
             ]
 
 
-def _laws(spec: TransferSpec, results: Results, arms: Mapping[str, Mapping[int, Curve]]) -> Iterator[Part]:
+def _laws(spec: TransferSpec, results: Results, arms: Mapping[str, Mapping[int, RateCurve]]) -> Iterator[Part]:
     lines, factor = [], _FACTORS[spec.over]
     for arm, curves in arms.items():
         rows = results.part(arm, CURVE).groupby("size").first()
@@ -153,7 +153,7 @@ def _laws(spec: TransferSpec, results: Results, arms: Mapping[str, Mapping[int, 
         yield from _critical(spec, results, arms)
 
 
-def _critical(spec: TransferSpec, results: Results, arms: Mapping[str, Mapping[int, Curve]]) -> Iterator[Part]:
+def _critical(spec: TransferSpec, results: Results, arms: Mapping[str, Mapping[int, RateCurve]]) -> Iterator[Part]:
     lines, points, fits = [], {}, {}
     for arm in arms:
         rows = results.part(arm, CURVE)
@@ -180,7 +180,7 @@ def _critical(spec: TransferSpec, results: Results, arms: Mapping[str, Mapping[i
     )
 
 
-def _explained(spec: TransferSpec, results: Results) -> Iterator[Section]:
+def _explained(spec: TransferSpec, results: Results) -> Iterator[PageSection]:
     sharp = {arm: lines for arm in results.arms if (lines := results.along(arm, "sharpness"))}
     if sharp:
         rates = {arm: f"{next(iter(lines.values()))[RATE].iloc[0]:.3g}" for arm, lines in sharp.items()}
@@ -189,14 +189,14 @@ def _explained(spec: TransferSpec, results: Results) -> Iterator[Section]:
             f"Largest Hessian eigenvalue along training, at one rate for every {spec.over} ({named}). Where a rate "
             "carries over, it follows the same path in every size (arXiv 2402.17457)."
         )
-        yield Section("Sharpness", [along_figure("sharpness", sharp, spec.over, caption)])
+        yield PageSection("Sharpness", [along_figure("sharpness", sharp, spec.over, caption)])
     stability: list[Part] = []
     for metric, caption in _ALONG.items():
         series = {arm: by_size for arm in results.arms if (by_size := results.along(arm, metric))}
         if series:
             stability.append(along_figure(metric, series, spec.over, caption))
     if stability:
-        yield Section("Stability", stability)
+        yield PageSection("Stability", stability)
     checks = {arm: check for arm in results.arms if (check := results.check(arm)) is not None}
     if checks:
         verdicts = []
@@ -208,4 +208,4 @@ def _explained(spec: TransferSpec, results: Results) -> Iterator[Section]:
         table = Table(
             "Largest absolute slope after the first update.", ("recipe", "verdict", "slope", "layer, steps"), verdicts
         )
-        yield Section("Coordinate check", [coordinates_figure(checks, spec.over), table])
+        yield PageSection("Coordinate check", [coordinates_figure(checks, spec.over), table])

@@ -12,7 +12,7 @@ import pandas as pd
 from landsweep.orchestrator.report.tables import numbers
 from landsweep.sweeps.lab.probes import ACTIVATION
 from landsweep.sweeps.transfer.coordinate_check import CoordinateCheck, coordinate_check
-from landsweep.sweeps.transfer.curve import Curve
+from landsweep.sweeps.transfer.curve import RateCurve
 from landsweep.sweeps.transfer.recipes import COORDINATES, CURVE, PART, RATE, SHARPNESS
 
 __all__ = ["Results"]
@@ -47,7 +47,7 @@ class Results:
         chosen = self.rows[(self.rows["arm"] == arm) & (self.rows[PART] == part)]
         return chosen.sort_values(["size", RATE, "seed"])
 
-    def curves(self, arm: str) -> dict[int, Curve]:
+    def curves(self, arm: str) -> dict[int, RateCurve]:
         """Curves of one recipe, by size."""
         curves, all_rows = {}, self.part(arm, CURVE)
         seeds = sorted(set(all_rows["seed"]))  # the same columns in every size, though some have not got so far yet
@@ -57,7 +57,7 @@ class Results:
             )
             if table.size:
                 rates = np.log2(table.index.to_numpy(dtype=float))
-                curves[int(size)] = Curve(rates, table.reindex(columns=seeds).to_numpy(dtype=float))
+                curves[int(size)] = RateCurve(rates, table.reindex(columns=seeds).to_numpy(dtype=float))
         return curves
 
     def initial(self, arm: str, size: int) -> float:

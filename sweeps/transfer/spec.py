@@ -11,7 +11,7 @@ from landsweep.orchestrator.spec import IsAxis, IsLabel, IsNamedAxis, Section
 from landsweep.sweeps.lab.recipe import Recipe
 from landsweep.sweeps.lab.training_units.kind import TrainedSpec
 
-__all__ = ["Coordinates", "SharpnessSeries", "TransferSpec"]
+__all__ = ["CoordinateCheck", "SharpnessSeries", "TransferSpec"]
 
 Count = Annotated[int, Field(ge=1)]
 
@@ -28,7 +28,7 @@ def _whole_numbers(name: str, axis: Axis, least: int) -> tuple[int, ...]:
     return tuple(int(str(p)) for p in points)
 
 
-class Coordinates(Section):
+class CoordinateCheck(Section):
     """The coordinate check: activations of every layer in the first steps, at one large learning rate."""
 
     learning_rate: float = Field(gt=0, description="large, so that what grows with the width shows")
@@ -80,7 +80,7 @@ class TransferSpec(TrainedSpec):
     )
     objective: str = Field("train_loss", pattern=r"_loss$", description="loss of an evaluation, at the end of training")
     target: float | None = Field(None, description="note the first evaluated step at which the objective is so low")
-    coordinates: Annotated[Coordinates | None, IsAxis()] = Field(None, description="add a coordinate check")
+    coordinates: Annotated[CoordinateCheck | None, IsAxis()] = Field(None, description="add a coordinate check")
     sharpness: Annotated[SharpnessSeries | None, IsAxis()] = Field(None, description="add sharpness along training")
 
     @property

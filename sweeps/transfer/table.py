@@ -13,7 +13,7 @@ import pandas as pd
 from landsweep.orchestrator.errors import UsageError
 from landsweep.orchestrator.report.columns_text import columns_text
 from landsweep.sweeps.laws.fitting.fitted import Fit
-from landsweep.sweeps.transfer.curve import Curve, Drift, drift, notes, penalty
+from landsweep.sweeps.transfer.curve import Drift, RateCurve, drift, notes, penalty
 from landsweep.sweeps.transfer.optimum_laws import rate_law
 
 __all__ = ["Judged", "judged"]
@@ -32,7 +32,7 @@ class Judged:
     """
 
     over: str
-    curves: Mapping[int, Curve]
+    curves: Mapping[int, RateCurve]
     drift: Drift
     law: Fit | None
     missing: int
@@ -133,7 +133,7 @@ def judged(table: pd.DataFrame, *, rate: str, over: str, loss: str, seed: str | 
     curves = {}
     for size, group in runs.groupby("size"):
         wide = group.pivot(index="rate", columns="seed", values="loss").reindex(columns=range(seeds.max() + 1))
-        curves[int(size)] = Curve(wide.index.to_numpy(np.float64), wide.to_numpy(np.float64))
+        curves[int(size)] = RateCurve(wide.index.to_numpy(np.float64), wide.to_numpy(np.float64))
     best = [2 ** c.optimum().rate for c in curves.values()]
     return Judged(over, curves, drift(curves), rate_law(best, list(curves)), int(runs["loss"].isna().sum()))
 

@@ -28,7 +28,7 @@ from landsweep.orchestrator.spec import Section
 __all__ = [
     "LONGEST",
     "Clock",
-    "Target",
+    "WorkloadTarget",
     "best_times",
     "intervals",
     "leave_one_out",
@@ -43,7 +43,7 @@ LONGEST = 4.0  # ratios above it count as infinite, and profiles end there
 Clock: TypeAlias = Literal["steps", "gradients"]
 
 
-class Target(Section):
+class WorkloadTarget(Section):
     """What a model of a workload has to reach."""
 
     metric: str = Field(
@@ -57,7 +57,7 @@ class Target(Section):
         return numbers <= self.value if self.metric.endswith("_loss") else numbers >= self.value
 
 
-def time_to_target(steps: ArrayLike, values: ArrayLike, target: Target) -> float:
+def time_to_target(steps: ArrayLike, values: ArrayLike, target: WorkloadTarget) -> float:
     """The first step, of those at which was evaluated, whose value meets the target; inf if none does.
 
     Example:
@@ -69,7 +69,7 @@ def time_to_target(steps: ArrayLike, values: ArrayLike, target: Target) -> float
 
 
 def trial_times(
-    rows: pd.DataFrame, series: pd.DataFrame, targets: Mapping[str, Target], clock: Clock = "steps"
+    rows: pd.DataFrame, series: pd.DataFrame, targets: Mapping[str, WorkloadTarget], clock: Clock = "steps"
 ) -> pd.DataFrame:
     """Time to target of each model.
 

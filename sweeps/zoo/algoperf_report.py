@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 
 from landsweep.orchestrator.report.canvas import PALETTE, new_picture, plain
-from landsweep.orchestrator.report.parts import Figure, Part, Section, Table
+from landsweep.orchestrator.report.parts import Figure, PageSection, Part, Table
 from landsweep.sweeps.zoo.algoperf import (
     LONGEST,
     Clock,
-    Target,
+    WorkloadTarget,
     best_times,
     intervals,
     leave_one_out,
@@ -29,7 +29,7 @@ _CLOCKS: dict[Clock, str] = {"steps": "steps", "gradients": "gradient evaluation
 _MARKS = ("-", "--", ":", "-.")  # beside colours, since profiles lie on each other
 
 
-def benchmark_section(rows: pd.DataFrame, series: pd.DataFrame, targets: Mapping[str, Target]) -> Section:
+def benchmark_section(rows: pd.DataFrame, series: pd.DataFrame, targets: Mapping[str, WorkloadTarget]) -> PageSection:
     """What the optimizers of a sweep are worth.
 
     Args:
@@ -57,10 +57,10 @@ def benchmark_section(rows: pd.DataFrame, series: pd.DataFrame, targets: Mapping
         "equal ones stay visible."
     )
     parts.append(Figure("profiles", caption, _profiles(best, list(order))))
-    return Section("Time to target", parts)
+    return PageSection("Time to target", parts)
 
 
-def _sign(target: Target) -> str:
+def _sign(target: WorkloadTarget) -> str:
     return "at most" if target.metric.endswith("_loss") else "at least"
 
 

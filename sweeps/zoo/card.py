@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from landsweep.orchestrator.report.html import FigureView, Page, PageWriter, SectionView, TableView, page_html
-from landsweep.orchestrator.report.parts import Section
+from landsweep.orchestrator.report.parts import PageSection
 from landsweep.orchestrator.report.values import ordered
 from landsweep.orchestrator.storage.inside import folder_in, write_in
 from landsweep.orchestrator.text import one_line, printable
@@ -32,7 +32,9 @@ def write_card(zoo: Zoo, to: Path) -> list[Path]:
     spec = head.get("spec") or {}
     names = {"recipe": tuple(spec.get("recipes") or ()), "branch": tuple(spec.get("branches") or ())}
     sections = (
-        zoo_sections(params, zoo.rows, zoo.series(), names) if len(zoo) else [Section("The zoo", ["It has no model."])]
+        zoo_sections(params, zoo.rows, zoo.series(), names)
+        if len(zoo)
+        else [PageSection("The zoo", ["It has no model."])]
     )
     writer = PageWriter(to)
     views = [writer.section(section) for section in sections]

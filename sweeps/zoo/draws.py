@@ -12,7 +12,7 @@ from landsweep.orchestrator.canonical import Value, canonical, plain
 from landsweep.orchestrator.distribution import FORMS, Distribution
 from landsweep.orchestrator.spec import Section
 
-__all__ = ["Draw", "Samples"]
+__all__ = ["Draw", "RandomSamples"]
 
 _BITS = 64
 _DIGITS = 6  # of a drawn float: so the last bits of a processor's logarithm do not matter
@@ -66,7 +66,7 @@ def _rounded(x: float) -> float:
     return float(f"{x:.{_DIGITS}g}")
 
 
-class Samples(Section):
+class RandomSamples(Section):
     """Random combinations of values. A larger `count` keeps the first ones, a further field leaves the others alone."""
 
     count: int = Field(ge=1, description="how many combinations")

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from landsweep.orchestrator.report.parts import Figure, Part, Report, Section, Table
+from landsweep.orchestrator.report.parts import Figure, PageSection, Part, Report, Table
 from landsweep.orchestrator.report.tables import numbers
 from landsweep.orchestrator.report.values import label, number, ordered, shown
 from landsweep.sweeps.lab.probes import MEASURED
@@ -65,24 +65,26 @@ def zoo_report(params: Sequence[str], rows: pd.DataFrame, series: pd.DataFrame, 
     ended = rows[rows["status"].isin(["ok", "diverged"])] if len(rows) else rows
     good = ended[ended["status"] == "ok"] if len(rows) else rows
     if not len(ended):
-        return Report([Section("Zoo", ["There is no model yet."])])
+        return Report([PageSection("Zoo", ["There is no model yet."])])
     return Report(zoo_sections(params, rows, series, names), _summary(ended, good))
 
 
 def zoo_sections(
     params: Sequence[str], rows: pd.DataFrame, series: pd.DataFrame, names: Names | None = None
-) -> list[Section]:
+) -> list[PageSection]:
     """The sections of a zoo with at least one model that has ended."""
     ended = rows[rows["status"].isin(["ok", "diverged"])]
     good = ended[ended["status"] == "ok"]
     metric = metric_of(good)
-    sections = [Section("The zoo", list(_counts(params, rows, ended, good)))]
+    sections = [PageSection("The zoo", list(_counts(params, rows, ended, good)))]
     if metric in good and np.isfinite(numbers(good[metric])).any():
-        sections.append(Section("Distributions", [_distribution(good, metric), _quantiles(good)]))
-        sections.append(Section("Over the swept settings", list(_settings(params, ended, good, metric, names or {}))))
+        sections.append(PageSection("Distributions", [_distribution(good, metric), _quantiles(good)]))
+        sections.append(
+            PageSection("Over the swept settings", list(_settings(params, ended, good, metric, names or {})))
+        )
         if len(series):
             sections += _curves(params, good, series, metric, names or {})
-    sections.append(Section("Failures", list(_failures(params, rows, names or {}))))
+    sections.append(PageSection("Failures", list(_failures(params, rows, names or {}))))
     return sections
 
 
@@ -200,7 +202,7 @@ def _map_fields(few: Sequence[str], rows: pd.DataFrame) -> tuple[list[str], str 
 
 def _curves(
     params: Sequence[str], good: pd.DataFrame, series: pd.DataFrame, metric: str, names: Names
-) -> list[Section]:
+) -> list[PageSection]:
     part = series[(series["metric"] == metric) & series["key"].isin(good["key"])]
     part = part[np.isfinite(numbers(part["value"]))]
     if part["step"].nunique() < 2:
@@ -213,7 +215,7 @@ def _curves(
     if by is not None:
         caption += f" over models of equal {by}" if by in few else f" over models in {groups} equal groups by {by}"
     return [
-        Section("Learning curves", [Figure("curves", f"{caption}; n = {part['key'].nunique():,} models.", picture)])
+        PageSection("Learning curves", [Figure("curves", f"{caption}; n = {part['key'].nunique():,} models.", picture)])
     ]
 
 

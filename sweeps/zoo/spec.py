@@ -13,8 +13,8 @@ from landsweep.sweeps.lab.recipe import Recipe
 from landsweep.sweeps.lab.training_units.cooldown import Cooldown
 from landsweep.sweeps.lab.training_units.kind import TrainedSpec
 from landsweep.sweeps.lab.training_units.recipes import SAMPLE, SEED, VARIANT, short_path
-from landsweep.sweeps.zoo.algoperf import Target
-from landsweep.sweeps.zoo.draws import Samples
+from landsweep.sweeps.zoo.algoperf import WorkloadTarget
+from landsweep.sweeps.zoo.draws import RandomSamples
 
 __all__ = ["BRANCH", "ZooSpec"]
 
@@ -30,7 +30,9 @@ class ZooSpec(TrainedSpec):
         {}, description="field of the recipe, such as optimizer.learning_rate or net.hidden.0, to its values"
     )
     zip: Annotated[tuple[tuple[str, ...], ...], IsAxis()] = Field((), description="groups of axes that move together")
-    samples: Annotated[Samples | None, IsAxis()] = Field(None, description="random combinations of further fields")
+    samples: Annotated[RandomSamples | None, IsAxis()] = Field(
+        None, description="random combinations of further fields"
+    )
     recipes: Annotated[dict[str, dict[str, Any]], IsNamedAxis()] = Field(
         {}, description="name to changes of the base: a list of recipes"
     )
@@ -41,7 +43,7 @@ class ZooSpec(TrainedSpec):
     branches: Annotated[dict[str, Cooldown], IsNamedAxis()] = Field(
         {}, description="name to cool-down: each main run also gives a model for each of these"
     )
-    targets: Annotated[dict[str, Target], IsLabel()] = Field(
+    targets: Annotated[dict[str, WorkloadTarget], IsLabel()] = Field(
         {},
         description="what the report of a benchmark counts the time to, by workload; recipes are then called "
         "WORKLOAD/OPTIMIZER, and seeds are studies",

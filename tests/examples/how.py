@@ -170,7 +170,7 @@ HOW: dict[str, SpecBlock | Commands | Python | Site | Listing | Elsewhere] = {
     "CONTRIBUTING.md: class TestCoin(KindSuite):": Elsewhere(
         "tests/test_docs.py::test_the_kind_in_contributing_passes_the_suite", "the same suite, called there"
     ),
-    "docs/architecture.md:                  src/landsweep/": Elsewhere(
+    "docs/architecture.md:                   src/landsweep/": Elsewhere(
         "tests/test_architecture.py::test_the_picture_names_every_room", "a picture of the folders"
     ),
     f"docs/clusters.md: landsweep submit {LANDSCAPE}": Elsewhere(

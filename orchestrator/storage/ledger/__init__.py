@@ -1,6 +1,6 @@
 """The ledger: Parquet parts of rows and series that survive any kill, and the lock of the driver that writes them."""
 
-from landsweep.orchestrator.storage.ledger.files import Kept, check_files, check_states
+from landsweep.orchestrator.storage.ledger.files import NamedFile, check_files, check_states
 from landsweep.orchestrator.storage.ledger.keys import KeySet
 from landsweep.orchestrator.storage.ledger.ledger import Findings, Ledger
 from landsweep.orchestrator.storage.ledger.lock import Holder, driver_here, driver_lives
@@ -21,9 +21,9 @@ __all__ = [
     "Findings",
     "Holder",
     "Hook",
-    "Kept",
     "KeySet",
     "Ledger",
+    "NamedFile",
     "Store",
     "Writer",
     "about_prepared",

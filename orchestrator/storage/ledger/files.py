@@ -15,7 +15,7 @@ from landsweep.orchestrator.storage.ledger.parts import Damage
 from landsweep.orchestrator.storage.readers import json_object
 from landsweep.orchestrator.storage.store import Store
 
-__all__ = ["Kept", "StateFindings", "check_files", "check_states", "kept_files"]
+__all__ = ["NamedFile", "StateFindings", "check_files", "check_states", "kept_files"]
 
 _AT_ONCE = 16  # requests to an object store, each of which takes some 50 ms
 _HEAD = 1 << 16  # bytes; the header of most files is shorter
@@ -23,7 +23,7 @@ _STATES = ("states", "points")
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class NamedFile:
     """A file that rows name.
 
     Attributes:
@@ -52,7 +52,7 @@ class StateFindings:
     damaged: Sequence[Damage] = ()
 
 
-def kept_files(rows: pa.Table, columns: Iterable[Column]) -> list[Kept]:
+def kept_files(rows: pa.Table, columns: Iterable[Column]) -> list[NamedFile]:
     """All files that rows name, each once.
 
     Args:
@@ -69,10 +69,10 @@ def kept_files(rows: pa.Table, columns: Iterable[Column]) -> list[Kept]:
             if path is not None:
                 keys.setdefault(path, {})[key] = None
                 sums.setdefault(path, {})[str(checksum)] = None
-    return [Kept(path, tuple(sums[path]), tuple(keys[path])) for path in keys]
+    return [NamedFile(path, tuple(sums[path]), tuple(keys[path])) for path in keys]
 
 
-def check_files(store: Store, files: Sequence[Kept], *, deep: bool) -> list[tuple[Kept, Damage]]:
+def check_files(store: Store, files: Sequence[NamedFile], *, deep: bool) -> list[tuple[NamedFile, Damage]]:
     """The files that are missing or damaged.
 
     Args:
@@ -86,7 +86,7 @@ def check_files(store: Store, files: Sequence[Kept], *, deep: bool) -> list[tupl
     folders = sorted({file.path.rpartition("/")[0] for file in files})
     sizes = {f"{folder}/{name}".lstrip("/"): size for folder in folders for name, size in _listed(store, folder)}
 
-    def harm(file: Kept) -> str | None:
+    def harm(file: NamedFile) -> str | None:
         if file.path not in sizes:
             return "the file is missing"
         try:

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from landsweep.orchestrator.errors import SweepMismatch, UsageError
 from landsweep.orchestrator.row import SERIES, Column, RowMaker
-from landsweep.orchestrator.storage.ledger.files import Kept, check_files, check_states, kept_files
+from landsweep.orchestrator.storage.ledger.files import NamedFile, check_files, check_states, kept_files
 from landsweep.orchestrator.storage.ledger.keys import KeySet
 from landsweep.orchestrator.storage.ledger.lock import DriverLock, Holder
 from landsweep.orchestrator.storage.ledger.parts import Damage, only, read_series
@@ -234,7 +234,7 @@ class Ledger:
             self.damaged = tuple(writer.set_aside)
             return count
 
-    def named_files(self, columns: Iterable[Column]) -> list[Kept]:
+    def named_files(self, columns: Iterable[Column]) -> list[NamedFile]:
         """The files that rows name.
 
         Args:

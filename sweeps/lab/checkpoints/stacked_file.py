@@ -20,14 +20,14 @@ from landsweep.orchestrator.kind import Arrays
 from landsweep.orchestrator.storage.artifacts import Artifacts
 from landsweep.orchestrator.unit import digest
 
-__all__ = ["FORMAT", "Packed", "Place", "WeightFile"]
+__all__ = ["FORMAT", "ModelPlace", "Packed", "WeightFile"]
 
 FORMAT = "landsweep-zoo-1"
 _STEP = "step-"
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ModelPlace:
     """Where a model's weights lie: file, number of the pack in it, place in the pack, labels in order of training."""
 
     file: str
@@ -103,7 +103,7 @@ class WeightFile:
         """Bytes, about."""
         return sum(pack.size for pack in self._packs)
 
-    def write(self) -> dict[str, Place]:
+    def write(self) -> dict[str, ModelPlace]:
         """Write the file; gives key to place for each model with at least one checkpoint. The next file is empty."""
         packs, self._packs = self._packs, []
         arrays = {f"{i}/{name}": a for i, pack in enumerate(packs) for name, a in pack.stacked().items()}
@@ -113,7 +113,7 @@ class WeightFile:
         about = [{"shape": list(p.shape), "outputs": p.outputs, "keys": list(p.keys)} for p in packs]
         checksum = self._artifacts.save(file, arrays, {"format": FORMAT, "packs": json.dumps(about)})
         return {
-            key: Place(file, i, slot, labels, checksum)
+            key: ModelPlace(file, i, slot, labels, checksum)
             for i, pack in enumerate(packs)
             for slot, key in enumerate(pack.keys)
             if (labels := pack.labels(slot))

@@ -13,7 +13,7 @@ from landsweep.orchestrator.errors import SpecError
 from landsweep.orchestrator.kind import Arrays, Workbench
 from landsweep.orchestrator.row import Metric, Outcome, Progress
 from landsweep.orchestrator.unit import Unit, canonical
-from landsweep.sweeps.lab.checkpoints.stacked_file import Place, WeightFile
+from landsweep.sweeps.lab.checkpoints.stacked_file import ModelPlace, WeightFile
 from landsweep.sweeps.lab.data import Data
 from landsweep.sweeps.lab.models import check_fit, parameter_count
 from landsweep.sweeps.lab.recipe import Recipe
@@ -206,7 +206,7 @@ class TrainingSession:
         return self._counts[key]
 
 
-def _place_metrics(place: Place | None) -> dict[str, Metric]:
+def _place_metrics(place: ModelPlace | None) -> dict[str, Metric]:
     if place is None:
         return {}
     return {

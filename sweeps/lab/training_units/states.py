@@ -19,7 +19,7 @@ from landsweep.orchestrator.storage.artifacts import Artifacts
 from landsweep.orchestrator.unit import Unit, digest
 from landsweep.sweeps.lab.training import FIXED_ARRAYS
 
-__all__ = ["Kept", "StateFiles", "States"]
+__all__ = ["SavedState", "StateFiles", "States"]
 
 _FOLDER = "states"
 _INDEX = ".index.safetensors"
@@ -27,7 +27,7 @@ _ELSEWHERE = "elsewhere"  # entry of a state: digests by which the other files t
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class SavedState:
     """A state that an earlier run, or a worker that died, has left.
 
     Attributes:
@@ -120,7 +120,7 @@ class States:
         self._artifacts = artifacts
         files = [] if artifacts is None else artifacts.files(_FOLDER)
         self._left = [f.rpartition("/")[2].removesuffix(_INDEX) for f in files if f.endswith(_INDEX)]
-        self._read: dict[str, Kept] = {}
+        self._read: dict[str, SavedState] = {}
 
     @staticmethod
     def name(pack: str, units: Sequence[Unit], wanted: Collection[str]) -> str:
@@ -131,7 +131,7 @@ class States:
         """The files of the state of this name, whether or not there are any yet."""
         return StateFiles(self._artifacts, name)
 
-    def left(self, pack: str) -> list[Kept]:
+    def left(self, pack: str) -> list[SavedState]:
         """States of this pack key that lay there when this worker began."""
         states = []
         for name in (n for n in self._left if n.startswith(f"{pack}-")):
@@ -145,7 +145,7 @@ class States:
         """Delete a state."""
         self.files(name).drop()
 
-    def _index(self, name: str) -> Kept | None:
+    def _index(self, name: str) -> SavedState | None:
         arrays = None if self._artifacts is None else self._artifacts.load(f"{_FOLDER}/{name}{_INDEX}")
         if arrays is None:
             return None
@@ -156,7 +156,7 @@ class States:
             whole = name == self.name(name.rpartition("-")[0], units, alive)
         except (KeyError, ValueError, TypeError, RecursionError):  # of an earlier version, which had no digest
             return None
-        return Kept(name, units, alive) if whole else None
+        return SavedState(name, units, alive) if whole else None
 
 
 def _text(value: object) -> NDArray[np.uint8]:

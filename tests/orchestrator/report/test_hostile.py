@@ -15,7 +15,7 @@ from matplotlib.figure import Figure as Picture
 
 from landsweep import Zoo
 from landsweep.orchestrator.report import render
-from landsweep.orchestrator.report.parts import Figure, Report, Section, Table
+from landsweep.orchestrator.report.parts import Figure, PageSection, Report, Table
 from landsweep.orchestrator.row import Column
 from landsweep.orchestrator.testing.kind_suite import run_example
 from landsweep.sweeps.zoo.card import size_category, write_card
@@ -45,7 +45,7 @@ def test_no_field_of_a_report_becomes_an_element(evil: str, tmp_path: Path) -> N
     picture.add_subplot().set(title=evil, xlabel=evil)
     chart = go.Figure(go.Scatter(x=[evil, "b"], y=[1, 2], name=evil, hovertemplate=evil), {"title": evil})
     parts = [evil, Table(evil, [evil], [[evil]], name=evil), Figure(evil, evil, picture, chart)]
-    for report in (Report([Section(evil, parts)], {evil: 1.0}), Report(())):
+    for report in (Report([PageSection(evil, parts)], {evil: 1.0}), Report(())):
         page = render(report, head, rows_of(evil), pd.DataFrame(), tmp_path).read_text(encoding="utf-8")
         found = Elements(page)
         assert found.evil == []

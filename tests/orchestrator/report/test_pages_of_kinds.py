@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from landsweep.orchestrator.commands.publish import make_page
 from landsweep.orchestrator.report.html import FailuresView, FigureView, Page, PageWriter, page_html
-from landsweep.orchestrator.report.parts import Section, Table
+from landsweep.orchestrator.report.parts import PageSection, Table
 from landsweep.orchestrator.run.sweep import Sweep
 from landsweep.orchestrator.spec import parse
 from landsweep.orchestrator.testing.kind_suite import run_example
@@ -142,7 +142,7 @@ def page(text: Mapping[str, str], folder: Path) -> str:
     """A page with a text in each field."""
     writer = PageWriter(folder)
     table = Table(text["caption"], [text["header"], "b"], [[text["cell"], 1.0]])
-    section = writer.section(Section(text["section"], [text["paragraph"], table]))
+    section = writer.section(PageSection(text["section"], [text["paragraph"], table]))
     figure = FigureView("name", text["figure"], image="data:,", problem=text["problem"])
     views = [section, type(section)(text["section"], [("figure", figure)])]
     failed = FailuresView(text["command"], writer.table(table), {text["failure"]: text["traceback"]})

@@ -21,7 +21,7 @@ from matplotlib.figure import Figure as Picture
 from landsweep.orchestrator.report import render
 from landsweep.orchestrator.report.generic import Reading, generic_section
 from landsweep.orchestrator.report.html import anchor
-from landsweep.orchestrator.report.parts import Figure, Part, Report, Section, Table
+from landsweep.orchestrator.report.parts import Figure, PageSection, Part, Report, Table
 from landsweep.orchestrator.report.ranges import Range
 from landsweep.orchestrator.report.tables import counts, headline, metric_table, times
 from landsweep.orchestrator.report.values import number
@@ -154,7 +154,7 @@ def test_units_without_numbers_give_a_table(tmp_path: Path) -> None:
     assert "The first 50 units in the plan's order; the other 22 are in rows/*.parquet" in page.words
 
 
-def figure_named(section: Section, name: str) -> Figure:
+def figure_named(section: PageSection, name: str) -> Figure:
     return next(p for p in section.parts if isinstance(p, Figure) and p.name == name)
 
 
@@ -230,7 +230,7 @@ def test_series_become_curves_of_all_combinations_or_the_best() -> None:
 def test_tables_with_a_name_are_files_with_all_digits(tmp_path: Path) -> None:
     rows, head = table([{"x": 1}], [{"loss": 1.0}])
     part = Table("c", ["a", "b", "c"], [[1 / 3, None, "x,y"], [math.nan, True, "z"]], name="some optima", digits=3)
-    page = shown(rows, head, tmp_path, Report([Section("S", [part])]))
+    page = shown(rows, head, tmp_path, Report([PageSection("S", [part])]))
     assert "0.333" in page.words and "0.3333" not in page.words
     file = tmp_path / "report" / "tables" / "some-optima.csv"
     assert file.read_text(encoding="utf-8") == 'a,b,c\n0.3333333333333333,,"x,y"\n,True,z\n'
@@ -276,7 +276,7 @@ def test_text_of_users_is_shown_and_never_run(tmp_path: Path) -> None:
     picture.add_subplot()
     parts: list[Part] = [evil, Table(evil, [evil], [[evil]]), Figure(evil, evil, picture)]
     chart = Figure("chart", evil, None, go.Figure(go.Scatter(x=[1], y=[1], name=evil)))
-    page = shown(rows, head, tmp_path, Report([Section(evil, [*parts, chart])], {evil: 1.0}))
+    page = shown(rows, head, tmp_path, Report([PageSection(evil, [*parts, chart])], {evil: 1.0}))
     html = (tmp_path / "report" / "index.html").read_text(encoding="utf-8")
     assert evil not in html
     assert page.words.count("alert('x')") >= 10, "all of it is there to read"
@@ -298,7 +298,7 @@ def test_plotly_is_inlined_once_and_only_if_needed(tmp_path: Path) -> None:
     assert len(re.findall(r"plotly\.js v\d", html)) == 1
     picture = Picture()
     picture.add_subplot().plot([1, 2])
-    page = shown(rows, head, tmp_path, Report([Section("S", [Figure("only picture", "c", picture)])]))
+    page = shown(rows, head, tmp_path, Report([PageSection("S", [Figure("only picture", "c", picture)])]))
     assert page.images == 1
     assert len((tmp_path / "report" / "index.html").read_bytes()) < 200_000
     assert pictures(tmp_path) == ["only-picture.png"], "pictures of the report before are gone"
@@ -313,7 +313,7 @@ def test_a_figure_that_cannot_be_drawn_leaves_the_rest(tmp_path: Path) -> None:
 
     picture = Picture()
     picture.add_artist(Torn())
-    section = Section("S", [Figure("broken", "c", picture), "after", Figure("none", "empty")])
+    section = PageSection("S", [Figure("broken", "c", picture), "after", Figure("none", "empty")])
     page = shown(rows, head, tmp_path, Report([section]))
     assert "This figure could not be drawn: RuntimeError: torn <b>" in page.words
     assert "after" in page.words and "This figure is empty" in page.words
@@ -323,7 +323,7 @@ def test_text_that_is_no_valid_mathematics_is_drawn_as_it_stands(tmp_path: Path)
     rows, head = table([{"x": 1}], [{"loss": 1.0}])
     picture = Picture()
     picture.add_subplot().set(title="$\\nonsense{$", xlabel="$_$", ylabel="a\\$^$")
-    page = shown(rows, head, tmp_path, Report([Section("S", [Figure("odd", "c", picture)])]))
+    page = shown(rows, head, tmp_path, Report([PageSection("S", [Figure("odd", "c", picture)])]))
     assert "could not be drawn" not in page.words
     assert pictures(tmp_path) == ["odd.png"]
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from landsweep.sweeps.transfer.coordinate_check import coordinate_check
-from landsweep.sweeps.transfer.curve import Curve, drift, penalty, sensitivity
+from landsweep.sweeps.transfer.curve import RateCurve, drift, penalty, sensitivity
 from landsweep.sweeps.transfer.optimum_laws import critical_batch, rate_law
 from landsweep.sweeps.transfer.rate_search import RateSearch
 
@@ -29,12 +29,12 @@ def searched(losses: np.ndarray, *, adaptive: bool = True) -> tuple[RateSearch, 
     return search, asked
 
 
-def curve_of(asked: dict[tuple[int, int], float], shape: tuple[int, int], rates: np.ndarray) -> Curve:
+def curve_of(asked: dict[tuple[int, int], float], shape: tuple[int, int], rates: np.ndarray) -> RateCurve:
     table = np.full(shape, np.nan)
     for place, loss in asked.items():
         table[place] = loss
     there = np.isfinite(table).any(1)
-    return Curve(rates[there], table[there])
+    return RateCurve(rates[there], table[there])
 
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # timings never decide a test
@@ -53,7 +53,7 @@ def test_where_the_loss_falls_and_then_rises_the_adaptive_search_ends_as_the_gri
     losses = means[:, None] * np.linspace(0.9, 1.1, seeds)
     rates = np.arange(len(means), dtype=float)
     search, asked = searched(losses)
-    full = Curve(rates, losses).optimum()
+    full = RateCurve(rates, losses).optimum()
     found = curve_of(asked, losses.shape, rates).optimum()
     assert search.best() == len(falls)
     assert found.point == full.point and found.bracketed == full.bracketed
@@ -91,23 +91,23 @@ def test_models_that_failed_end_a_search_too() -> None:
 
 def test_the_optimum_of_a_parabola_is_its_vertex_whatever_the_spacing() -> None:
     rates = np.array([-9.0, -7.5, -7.0, -5.0, -4.0])
-    best = Curve(rates, (0.3 + 0.7 * (rates + 6.6) ** 2)[:, None]).optimum()
+    best = RateCurve(rates, (0.3 + 0.7 * (rates + 6.6) ** 2)[:, None]).optimum()
     assert best.rate == pytest.approx(-6.6) and best.point == -7 and best.bracketed
 
 
 def test_an_optimum_at_an_end_is_no_number() -> None:
     for losses in ([1.0, 2, 3], [3.0, 2, 1], [2.0], [np.nan, np.nan, np.nan]):
-        best = Curve(np.arange(len(losses), dtype=float), np.array(losses)[:, None]).optimum()
+        best = RateCurve(np.arange(len(losses), dtype=float), np.array(losses)[:, None]).optimum()
         assert not best.bracketed and math.isnan(best.rate)
 
 
 def test_a_rate_that_few_seeds_have_judged_does_not_decide() -> None:
     losses = np.array([[3.0, 3, 3], [2, 2, 2], [0.1, np.nan, np.nan], [1, 1, 1], [4, 4, 4]])
-    assert Curve(np.arange(5.0), losses).optimum().point == 3
+    assert RateCurve(np.arange(5.0), losses).optimum().point == 3
 
 
-def quadratic(best: float, seeds: tuple[float, ...] = (0.0,)) -> Curve:
-    return Curve(RATES, np.array([[(r - best - s) ** 2 + 0.1 for s in seeds] for r in RATES]))
+def quadratic(best: float, seeds: tuple[float, ...] = (0.0,)) -> RateCurve:
+    return RateCurve(RATES, np.array([[(r - best - s) ** 2 + 0.1 for s in seeds] for r in RATES]))
 
 
 def test_drift_is_the_slope_of_the_optima_and_its_interval_that_of_the_seeds() -> None:
@@ -143,8 +143,8 @@ def test_the_penalty_is_what_the_first_sizes_rate_costs() -> None:
 def test_sensitivity_of_a_ramp_and_of_what_diverges() -> None:
     """min(|x|, 1) over [-2, 2] has mean 3/4; a curve that stays at its lowest has none."""
     x = np.linspace(-2, 2, 401)
-    assert sensitivity(Curve(x, np.abs(x)[:, None] * 1.0), 1.0) == pytest.approx(0.75, abs=1e-4)
-    assert sensitivity(Curve(x, np.full((401, 1), 0.3)), 1.0) == 0
+    assert sensitivity(RateCurve(x, np.abs(x)[:, None] * 1.0), 1.0) == pytest.approx(0.75, abs=1e-4)
+    assert sensitivity(RateCurve(x, np.full((401, 1), 0.3)), 1.0) == 0
 
 
 def test_slopes_of_activations_are_fitted_layer_by_layer_and_step_by_step() -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from landsweep.orchestrator.errors import SpecError
 from landsweep.orchestrator.report.parts import Table
 from landsweep.sweeps.zoo.algoperf import (
-    Target,
+    WorkloadTarget,
     best_times,
     intervals,
     leave_one_out,
@@ -75,7 +75,7 @@ STUDIES = [[100.0, 80.0], [INF, 40.0], [INF, INF]]
 
 
 def test_first_evaluation_that_meets_the_target() -> None:
-    loss, accuracy = Target(metric="test_loss", value=0.3), Target(metric="test_accuracy", value=0.9)
+    loss, accuracy = WorkloadTarget(metric="test_loss", value=0.3), WorkloadTarget(metric="test_accuracy", value=0.9)
     assert time_to_target([10, 20, 30], [math.nan, 0.3, 0.1], loss) == 20
     assert time_to_target([10, 20, 30], [0.2, 0.95, 0.5], accuracy) == 20
     assert time_to_target([10, 20], [INF, math.nan], loss) == INF
@@ -101,7 +101,7 @@ def rows_and_series() -> tuple[pd.DataFrame, pd.DataFrame]:
 
 def test_rows_of_a_sweep() -> None:
     rows, series = rows_and_series()
-    target = Target(metric="test_loss", value=0.5)
+    target = WorkloadTarget(metric="test_loss", value=0.5)
     targets = {"mlp": target, "gpt": target}
     steps = best_times(trial_times(rows, series, targets))
     assert steps.loc["sam"].tolist() == [10, 10] and steps.loc["sgd"].tolist() == [30, 30]
@@ -116,7 +116,7 @@ def test_rows_of_a_sweep() -> None:
 
 def test_the_report_says_what_was_not_reached() -> None:
     rows, series = rows_and_series()
-    hard = {"mlp": Target(metric="test_loss", value=0.5), "gpt": Target(metric="test_loss", value=0.05)}
+    hard = {"mlp": WorkloadTarget(metric="test_loss", value=0.5), "gpt": WorkloadTarget(metric="test_loss", value=0.05)}
     section = benchmark_section(rows, series, hard)
     tables = [part for part in section.parts if isinstance(part, Table)]
     steps, gradients, scores = (list(map(list, t.lines)) for t in tables[:3])
@@ -139,7 +139,7 @@ def test_a_benchmark_names_its_workloads(recipes: dict[str, Any], said: str) -> 
 
 def test_names_and_targets_that_are_missing() -> None:
     rows, series = rows_and_series()
-    target = Target(metric="test_loss", value=0.5)
+    target = WorkloadTarget(metric="test_loss", value=0.5)
     with pytest.raises(SpecError, match="none for the workload 'gpt'"):
         trial_times(rows, series, {"mlp": target})
     with pytest.raises(SpecError, match="called WORKLOAD/OPTIMIZER"):

@@ -26,7 +26,7 @@ from landsweep.orchestrator.testing.kind_suite import run_example
 from landsweep.sweeps.lab.training import Training, train_pack
 from landsweep.sweeps.lab.training_units.states import States
 from landsweep.sweeps.zoo.audit import _difference, regenerate
-from landsweep.sweeps.zoo.draws import Samples
+from landsweep.sweeps.zoo.draws import RandomSamples
 from landsweep.sweeps.zoo.plan import Grid
 from landsweep.sweeps.zoo.recipes import ZooRecipes
 from tests.support.paths import SHIPPED_SPECS
@@ -66,7 +66,7 @@ def test_samples_are_the_same_everywhere_and_more_of_them_keep_the_first() -> No
     few = [KIND.planner(zoo_spec(axes={}, samples={"count": n, "draw": draw}, seeds="sample")).ask(99) for n in (3, 8)]
     assert {u.key for u in few[0]} < {u.key for u in few[1]}
     wider = {**draw, "net.hidden.0": {"integer": [4, 9]}}
-    a, b = (Samples.model_validate({"count": 4, "draw": d}) for d in (draw, wider))
+    a, b = (RandomSamples.model_validate({"count": 4, "draw": d}) for d in (draw, wider))
     assert [a.values(i) for i in range(4)] == [{k: b.values(i)[k] for k in draw} for i in range(4)]
     assert a.values(0) == {"optimizer.learning_rate": 0.0115873, "batch_size": 32}, "pinned: must hold on any machine"
     values = [float(a.values(i)["optimizer.learning_rate"] or 0) for i in range(2000)]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from landsweep.orchestrator.storage.ledger.files import Kept, check_files
+from landsweep.orchestrator.storage.ledger.files import NamedFile, check_files
 from landsweep.orchestrator.storage.store import Store
 
 
@@ -28,5 +28,7 @@ def weights(header: bytes) -> bytes:
 def test_a_header_that_is_none_is_damage_and_no_crash(tmp_path: Path, header: bytes) -> None:
     (tmp_path / "weights").mkdir()
     (tmp_path / "weights" / "a.safetensors").write_bytes(weights(header))
-    ((_, damage),) = check_files(Store.at(tmp_path), [Kept("weights/a.safetensors", ("0" * 32,), ("k",))], deep=False)
+    ((_, damage),) = check_files(
+        Store.at(tmp_path), [NamedFile("weights/a.safetensors", ("0" * 32,), ("k",))], deep=False
+    )
     assert damage.reason == "it does not begin as a file of arrays does"
