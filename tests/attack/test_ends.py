@@ -132,15 +132,6 @@ def endless(i: int, metrics: int) -> Iterator[dict[str, float]]:
         step += 1
 
 
-def interrupted(i: int, broken: str) -> Iterator[dict[str, float]]:
-    """Memory runs out in its middle, once."""
-    for step in range(3):
-        yield {"step": step, "y": float(i)}
-        if step == 1 and i == 30 and Path(broken).exists():
-            Path(broken).unlink()
-            raise MemoryError("once")
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("metrics", [9_000, 5_000])
 def test_a_series_without_end_fails_its_unit_alone(tmp_path: Path, metrics: int) -> None:
@@ -148,12 +139,3 @@ def test_a_series_without_end_fails_its_unit_alone(tmp_path: Path, metrics: int)
     assert code == 1, said
     assert [row["status"] for row in rows] == ["ok", "failed", "ok", "ok"]
     assert "more than 1,000,000 points" in rows[1]["error"]
-
-
-@pytest.mark.parametrize("first", [True, False])
-def test_a_unit_that_begins_anew_has_its_series_once(tmp_path: Path, first: bool) -> None:
-    (tmp_path / "broken").touch() if first else None
-    code, said, _ = ran(tmp_path, "tests.attack.test_ends:interrupted", 40, broken=str(tmp_path / "broken"))
-    assert code == 0, said
-    series = Ledger.open(Store.at(tmp_path / "r")).series().to_pandas()
-    assert len(series) == 120 and not series.duplicated(["key", "step", "metric"]).any()

@@ -166,6 +166,31 @@ def test_times_of_units_that_run_side_by_side_add_up(monkeypatch: pytest.MonkeyP
     assert seconds[0] >= 12 * 0.01, "what had been computed until the first of them ended"
 
 
+@pytest.mark.parametrize("ended", [0, 1])  # units of the shard that had ended before
+@pytest.mark.parametrize("flush_seconds", [0.0, 1e9])
+def test_a_unit_that_begins_anew_has_its_series_once(
+    monkeypatch: pytest.MonkeyPatch, flush_seconds: float, ended: int
+) -> None:
+    """A session that fails in the middle of several units: each begins anew, alone, and gives its points again."""
+
+    class Fails:
+        def evaluate(self, units: Any) -> Iterator[Outcome | Progress]:
+            for i, unit in enumerate(units):
+                for step in range(3):
+                    yield Progress(unit.key, step, {"y": 1.0})
+                    if len(units) > 1 and i == ended and step == 1:
+                        raise RuntimeError("not together")
+                yield Outcome(unit.key, {"y": 1.0})
+
+    w = worker("steps", flush_seconds=flush_seconds)
+    monkeypatch.setattr(type(kind_named("function")), "open", lambda *_: Fails())
+    messages = list(w.run(shard(3)))
+    assert [row["status"] for row in rows(messages)] == ["ok"] * 3
+    batches = [m.series for m in messages if isinstance(m, Chunk) and m.series is not None]
+    points = pa.Table.from_batches(batches).to_pandas()
+    assert len(points) == 9 and not points.duplicated(["key", "step"]).any()
+
+
 def test_a_first_unit_that_ends_soon_is_evaluated_twice_and_must_agree() -> None:
     with pytest.raises(NotDeterministic, match=r"y: 1\.0, then 2\.0"):
         list(worker("counted").run(shard(3, probe=True)))
