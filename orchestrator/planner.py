@@ -44,10 +44,10 @@ class Planner(ABC):
         """
 
     def tell(self, row: Mapping[str, Any]) -> None:  # noqa: B027 - optional: most planners ignore rows
-        """Hear one row: of this run, or, at resume, of the ledger."""
+        """Take in one row: of this run, or, at resume, of the ledger."""
 
     def report(self, progress: Iterable[Progress]) -> Collection[str]:
-        """Hear what running units report, at resume the series of the ledger; gives keys of units that should stop.
+        """Take in what running units report, at resume the series of the ledger; gives keys of units that should stop.
 
         A unit's last report comes before its row.
         """

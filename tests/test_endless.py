@@ -76,8 +76,9 @@ def test_a_budget_that_no_row_counts_ends_at_the_first_row(tmp_path: Path, given
 
 @pytest.mark.parametrize("columns", [{"loss": {}}, {"loss": {}, "flops": {"type": "text"}}])
 def test_a_budget_that_no_column_counts_is_refused_before_any_work(columns: dict[str, Any]) -> None:
+    spec = search("counted", columns=columns, budget={"flops": 1.0})
     with pytest.raises(SpecError, match=r"declares no number `flops`"):
-        search("counted", columns=columns, budget={"flops": 1.0})
+        SEARCH.validate(spec)
 
 
 def test_a_budget_that_is_counted_is_spent(tmp_path: Path) -> None:
@@ -135,7 +136,7 @@ class Stuck(Planner):
         first = [self._keys.unit({"x": i}) for i in range(3)]
         if self._does == "repeats":
             return first[:limit]
-        if self._does == "waits":
+        if self._does == "waits" or (limit == 0 and self._does != "gives too many"):
             return []
         self._does = "waits"
         return first
@@ -173,6 +174,7 @@ class StuckKind(SweepKind[StuckSpec]):
         ("waits", "proposes nothing, says that it is not exhausted", 0),
         ("waits later", "proposes nothing, says that it is not exhausted", 3),
         ("repeats", "no key may be proposed twice", 0),  # the first has a row by then, or is still under way
+        ("gives too many", "gave 3 units when it was asked for none", 0),
     ],
 )
 def test_a_planner_that_neither_proposes_nor_ends_is_an_error(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from landsweep.orchestrator.errors import SpecError
+from landsweep.orchestrator.errors import SpecError, UsageError
 from landsweep.orchestrator.kind import SweepKind
 from landsweep.orchestrator.planner import Planner
 from landsweep.orchestrator.row import reported
@@ -36,7 +36,11 @@ def resumed(planner: Planner, ledger: Ledger) -> Planner:
     if planner.adaptive:
         for row in ledger.rows().to_pylist():
             planner.tell(row)
-        planner.ask(0)
+        if units := planner.ask(0):
+            raise UsageError(
+                f"the planner {type(planner).__name__} gave {len(units)} units when it was asked for none: they "
+                "would be lost; `ask(limit)` must give at most `limit` units"
+            )
     return planner
 
 
