@@ -93,7 +93,8 @@ def test_what_a_kind_can_do_beyond_the_contract_is_said_by_its_classes() -> None
 
 def test_results_that_can_not_be_computed_again_are_not_audited(kind: FewPoints, tmp_path: Path) -> None:
     run_example(kind, kind.parse(fields(2), "test"), tmp_path)
-    assert "--reevaluate: units of the kind function leave nothing" in refusal(lambda: Sweep.at(tmp_path).audit(3))
+    message = refusal(lambda: Sweep.at(tmp_path).audit(3))
+    assert "--reevaluate: units of the kind function store nothing to recompute results from" in message
 
 
 def test_a_search_of_a_function_and_a_study_of_features_have_no_tensors() -> None:

@@ -12,5 +12,5 @@ FOLDERS = ("orchestrator", "sweeps", "cluster", "src")
 SOURCES = sorted(p for folder in FOLDERS for p in (ROOT / folder).rglob("*.py"))
 SHIPPED_SPECS = ROOT / "sweeps/specs"
 CLUSTER_GOLDEN = TESTS / "cluster/golden"
-KUBECTL = TESTS / "cluster/launchers/kubectl.py"
+KUBECTL = TESTS / "cluster/kubectl.py"
 RAYJOB_SCHEMA = TESTS / "cluster/rayjob_schema.yaml"
