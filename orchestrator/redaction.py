@@ -78,8 +78,8 @@ def redacted_error(text: str) -> str:
     Source lines of tracebacks stay: networks have many a `token = ...` that is no secret.
 
     Example:
-        >>> redacted_error("token = embed(x)  # of https://ann:pw@host/?sig=abc, MY_TOKEN=abc")
-        'token = embed(x)  # of https://host/?sig=..., MY_TOKEN=...'
+        >>> redacted_error("token = embed(x)  # of https://ann:pw@host/?sig=abc and MY_TOKEN=abc")
+        'token = embed(x)  # of https://host/?sig=... and MY_TOKEN=...'
     """
     text = _FORMS.sub(_HIDDEN, text)
     text = _USER_OF_DATABASE.sub(r"\1", text)

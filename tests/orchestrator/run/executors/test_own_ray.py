@@ -55,7 +55,7 @@ ex = RayExecutor(Site(workers=1, cpus=0.5))
 ex.open(config())
 while not ex.free_workers():
     ex.poll(0.1)
-print(ex._connection._folder.path, flush=True)
+print(ex._cluster._connection._folder.path, flush=True)
 input()
 ex.close()
 """
