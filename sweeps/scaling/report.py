@@ -29,7 +29,7 @@ from landsweep.sweeps.scaling.figures import (
 from landsweep.sweeps.scaling.ladder import Ladder
 from landsweep.sweeps.scaling.predict import ALLOCATION, allocation_lines
 from landsweep.sweeps.scaling.spec import ScalingSpec
-from landsweep.sweeps.scaling.study import Study, best_sizes, exponent
+from landsweep.sweeps.scaling.study import Study, best_sizes, countable, exponent
 
 __all__ = ["larger_runs", "study_report"]
 
@@ -99,6 +99,9 @@ def _counts(spec: ScalingSpec, rows: pd.DataFrame, study: Study) -> Iterator[Par
         f"{table['N'].max():,.0f} parameters, {table['D'].min():.3g} to {table['D'].max():.3g} tokens or samples, "
         f"{table['C'].min():.3g} to {table['C'].max():.3g} FLOPs; {table['C'].sum():.3g} FLOPs in the runs that count."
     )
+    left_out = int((~countable(rows[rows["status"] == "ok"], spec.parameters)).sum())
+    if left_out:
+        yield f"{left_out:,} runs are left out: their rows hold no size, tokens or FLOPs above zero."
     if spec.horizons == "branches":
         spent, whole = rows["flops_spent"].sum(), rows["flops"].sum()
         branches = int((rows["flops_spent"] < rows["flops"]).sum())

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from landsweep.orchestrator.errors import UsageError
 from landsweep.sweeps.laws.base import Floats
@@ -18,12 +19,19 @@ from landsweep.sweeps.scaling.ladder import Ladder, Size
 from landsweep.sweeps.scaling.plan import Proposal, cell_of
 from landsweep.sweeps.scaling.spec import ScalingSpec
 
-__all__ = ["CELL", "Minimum", "Study", "best_sizes", "exponent", "fitted", "minima", "points", "proposals"]
+__all__ = ["CELL", "Minimum", "Study", "best_sizes", "countable", "exponent", "fitted", "minima", "points", "proposals"]
 
 CELL = ["role", "budget", "width", "depth", "steps"]
 LOSS = "test_loss"
 _AROUND = 2  # sizes on each side of the lowest one that a parabola goes through
 _FEWEST = 3
+_PARAMETERS = {"all": "parameters", "body": "body_parameters"}  # what N counts, and its column
+
+
+def countable(rows: pd.DataFrame, count: str) -> NDArray[np.bool_]:
+    """Which rows hold a size, tokens and FLOPs above zero: a law and its logarithmic axes take no others."""
+    numbers = rows[[_PARAMETERS[count], "tokens", "flops"]].astype(float).to_numpy() if len(rows) else np.ones((0, 3))
+    return np.asarray((np.isfinite(numbers) & (numbers > 0)).all(axis=1), bool)
 
 
 def points(rows: pd.DataFrame, count: str) -> pd.DataFrame:
@@ -38,10 +46,11 @@ def points(rows: pd.DataFrame, count: str) -> pd.DataFrame:
         (FLOPs), `loss` and `cell`, a number that the runs of one size and horizon share; in the order of C, N and seed.
     """
     good = rows[(rows["status"] == "ok") & np.isfinite(rows[LOSS].astype(float))] if len(rows) else rows
+    good = good[countable(good, count)]
     if not len(good):
         return pd.DataFrame(columns=["key", *CELL, "learning_rate", "seed", "N", "D", "C", "loss", "cell"])
     table = good[["key", *CELL, "learning_rate", "seed"]].copy()
-    table["N"] = good["parameters" if count == "all" else "body_parameters"].astype(float)
+    table["N"] = good[_PARAMETERS[count]].astype(float)
     table["D"], table["C"] = good["tokens"].astype(float), good["flops"].astype(float)
     table["loss"] = good[LOSS].astype(float)
     table["budget"] = table["budget"].astype(float)

@@ -44,3 +44,15 @@ def test_misfit_beyond_the_scatter_of_the_seeds_is_told(bend: float) -> None:
     rows["test_loss"] *= 1 + bend * np.sin(2 * np.log10(rows["tokens"])) * np.sin(3 * np.log10(rows["parameters"]))
     text = told(spec, rows)
     assert ("LACK OF FIT (F(" in text) == (bend > 0) and ("lack of fit: none seen" in text) == (bend == 0)
+
+
+@pytest.mark.parametrize("column", ["tokens", "flops", "parameters"])
+@pytest.mark.parametrize("value", [0.0, -1.0, np.nan])
+def test_runs_without_a_count_above_zero_are_left_out_and_that_is_said(column: str, value: float) -> None:
+    spec = feature_study()
+    rows = rows_of_the_law(spec)
+    rows[column] = rows[column].astype(float)
+    rows.loc[rows.index[1], column] = value
+    assert "1 runs are left out" in told(spec, rows)
+    rows[column] = value
+    assert "There is no run yet that ended well." in told(spec, rows)
