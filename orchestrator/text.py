@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["CUT", "one_line", "printable", "shortened"]
+__all__ = ["CUT", "encodable", "one_line", "printable", "shortened"]
 
 CUT = " [...] "  # stands where text was left out
 
@@ -32,6 +32,16 @@ def one_line(text: object) -> str:
         zoo\nsound: every checksum is right
     """
     return _UNSAFE_IN_A_LINE.sub(_escape, str(text))
+
+
+def encodable(text: str) -> str:
+    r"""Text that UTF-8 can hold: half characters (surrogates) are written as escapes.
+
+    Example:
+        >>> print(encodable("a\ud83d"))
+        a\ud83d
+    """
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def shortened(text: str, most: int) -> str:
