@@ -62,10 +62,7 @@ def redacted(text: str) -> str:
         >>> redacted("mlflow at https://ann:pw@host/x?sig=abc --password hunter2")
         'mlflow at https://host/x?sig=... --password ...'
     """
-    text = _FORMS.sub(_HIDDEN, text)
-    text = _USER_OF_DATABASE.sub(r"\1", text)
-    text = _USER_OF_URL.sub("", text)
-    text = _HEADER.sub(lambda m: f"{m[1] or ''}{m[2]} {_HIDDEN}", text)
+    text = _without_known_forms(text)
     text = _USER_OPTION.sub(rf"\1\2\3:{_HIDDEN}", text)
     for pattern in (_ASSIGNED, _OPTION):
         text = pattern.sub(_without_value, text)
@@ -73,7 +70,7 @@ def redacted(text: str) -> str:
 
 
 def redacted_error(text: str) -> str:
-    """An error's text without credentials in addresses, headers, variables and of plain forms.
+    """An error's text without credentials in addresses, headers and variables, and without tokens of known forms.
 
     Source lines of tracebacks stay: networks have many a `token = ...` that is no secret.
 
@@ -81,12 +78,17 @@ def redacted_error(text: str) -> str:
         >>> redacted_error("token = embed(x)  # of https://ann:pw@host/?sig=abc and MY_TOKEN=abc")
         'token = embed(x)  # of https://host/?sig=... and MY_TOKEN=...'
     """
+    text = _without_known_forms(text)
+    text = _PARAMETER.sub(_without_value, text)
+    return _VARIABLE.sub(lambda m: _without_value(m) if is_secret_name(m["name"]) else m[0], text)
+
+
+def _without_known_forms(text: str) -> str:
+    """The text without tokens of known forms, users of addresses, and headers of authorization."""
     text = _FORMS.sub(_HIDDEN, text)
     text = _USER_OF_DATABASE.sub(r"\1", text)
     text = _USER_OF_URL.sub("", text)
-    text = _HEADER.sub(lambda m: f"{m[1] or ''}{m[2]} {_HIDDEN}", text)
-    text = _PARAMETER.sub(_without_value, text)
-    return _VARIABLE.sub(lambda m: _without_value(m) if is_secret_name(m["name"]) else m[0], text)
+    return _HEADER.sub(lambda m: f"{m[1] or ''}{m[2]} {_HIDDEN}", text)
 
 
 def _without_value(match: re.Match[str]) -> str:
