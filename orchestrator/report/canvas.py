@@ -65,9 +65,16 @@ def words(name: str) -> str:
 def log_ticks(plot: Any) -> None:  # noqa: ANN401 - matplotlib has no types
     """Short numbers on logarithmic axes that span few decades; called when all is drawn and the limits are known.
 
-    Axes that are linear or have ticks of their own stay as they are.
+    Axes that are linear or have ticks of their own stay as they are. One on which nothing above zero was drawn becomes
+    linear: matplotlib can't draw it.
     """
-    for axis in (plot.xaxis, plot.yaxis):
+    for axis, siblings, lowest in (
+        (plot.xaxis, plot.get_shared_x_axes(), "minposx"),
+        (plot.yaxis, plot.get_shared_y_axes(), "minposy"),
+    ):
+        drawn = [getattr(one.dataLim, lowest) for one in siblings.get_siblings(plot) if one.has_data()]
+        if axis.get_scale() == "log" and drawn and not any(0 < value < math.inf for value in drawn):
+            plot.set(**{f"{axis.axis_name}scale": "linear"})
         if axis.get_scale() != "log" or isinstance(axis.get_major_locator(), FixedLocator):
             continue
         low, high = sorted(axis.get_view_interval())

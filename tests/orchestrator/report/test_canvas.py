@@ -73,6 +73,24 @@ def test_other_axes_stay_as_they_are() -> None:
     assert [t.get_text() for t in plot.get_xticklabels()] == ["few", "many"]
 
 
+@pytest.mark.filterwarnings("ignore:Data has no positive values:UserWarning")
+@pytest.mark.parametrize("values", [[np.nan, np.nan], [0.0, -1.0], [-np.inf, 0.0]])
+@pytest.mark.parametrize("shared", [False, True])
+def test_an_axis_on_which_nothing_is_above_zero_becomes_linear(values: list[float], shared: bool) -> None:
+    """And stays logarithmic where a panel that shares it has such values."""
+    picture = new_picture()
+    one = picture.add_subplot(1, 2, 1)
+    other = picture.add_subplot(1, 2, 2, sharey=one if shared else None)
+    one.plot([1, 10], values)
+    other.plot([1, 10], [1.0, 100.0])
+    for plot in (one, other):
+        plot.set(xscale="log", yscale="log")
+        log_ticks(plot)
+    picture.canvas.draw()
+    assert one.get_xscale() == ("log" if np.isfinite(values).any() else "linear") and other.get_xscale() == "log"
+    assert one.get_yscale() == ("log" if shared else "linear") and other.get_yscale() == "log"
+
+
 def test_panels_and_thinned_positions() -> None:
     assert [panel_grid(n) for n in (1, 3, 4, 7)] == [(1, 1), (1, 3), (2, 3), (3, 3)] and panel_grid(3, 2) == (2, 2)
     assert list(thinned(5, 7)) == [0, 1, 2, 3, 4] and list(thinned(15, 7)) == [0, 3, 6, 9, 12]
