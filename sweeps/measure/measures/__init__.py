@@ -1,0 +1,1 @@
+"""Measures: quantities of stored models, one file each."""

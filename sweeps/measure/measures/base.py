@@ -1,0 +1,61 @@
+"""What all measures share: their place in a spec, the columns that they give, and how they are computed."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal, TypeAlias
+
+from pydantic import Field
+
+from landsweep.orchestrator.row import Column, Metric
+from landsweep.orchestrator.spec import Section
+from landsweep.sweeps.measure.subject import Samples, Subject
+
+__all__ = ["Measure", "Measured", "Of"]
+
+Of: TypeAlias = Literal["model", "pair", "group"]
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What a measure has found for one subject.
+
+    Attributes:
+        values: column to value; each column of `Measure.columns` is there, None where it is not defined.
+        curves: name to numbers, such as a spectrum or the losses along a path; they become series, whose `step` is the
+            position in the curve.
+    """
+
+    values: Mapping[str, Metric]
+    curves: Mapping[str, Sequence[float]] = field(default_factory=dict)
+
+
+class Measure(Section):
+    """A quantity of stored models. A subclass per file, told apart by `measure`.
+
+    Attributes:
+        of: what it measures: a model, a pair or a group of models.
+    """
+
+    of: ClassVar[Of] = "model"
+
+    measure: str
+    on: str = Field("train", description="name of the evaluator whose samples and loss it uses")
+
+    @abstractmethod
+    def columns(self) -> tuple[Column, ...]:
+        """Every value that it gives: name, a sentence, unit and type. Names are unique among all measures."""
+
+    @abstractmethod
+    def compute(self, subjects: Sequence[Subject]) -> Iterator[Measured]:
+        """Measure subjects whose networks have one architecture, in order; the values do not depend on the company.
+
+        Raises:
+            SpecError: the measure is not defined for these networks or samples; says what is, and what to do.
+        """
+
+    def samples(self, subject: Subject) -> Samples:
+        """The samples that this measure looks at."""
+        return subject.samples[self.on]
