@@ -44,6 +44,20 @@ class Measure(Section):
     measure: str
     on: str = Field("train", description="name of the evaluator whose samples and loss it uses")
 
+    def evaluators(self) -> tuple[str, ...]:
+        """Names of the evaluators whose samples it is given: these alone are part of its units' identity."""
+        return (self.on,)
+
+    def check(self, subject: Subject) -> None:
+        """Refuse, before any unit is computed, networks or samples for which the measure is not defined.
+
+        Args:
+            subject: one of those that it will be given; it is called once for each architecture.
+
+        Raises:
+            SpecError: says what was given, what is needed, and what to do.
+        """
+
     @abstractmethod
     def columns(self) -> tuple[Column, ...]:
         """Every value that it gives: name, a sentence, unit and type. Names are unique among all measures."""
