@@ -9,14 +9,39 @@ from typing import Annotated
 
 from pydantic import Field
 
+from landsweep.sweeps.measure.measures.alpha import Alpha
 from landsweep.sweeps.measure.measures.base import Measure, Measured, Of
+from landsweep.sweeps.measure.measures.calibration import Calibration
+from landsweep.sweeps.measure.measures.cka import Cka
+from landsweep.sweeps.measure.measures.class_losses import ClassLosses
+from landsweep.sweeps.measure.measures.disagreement import Disagreement
 from landsweep.sweeps.measure.measures.distance import Distance
+from landsweep.sweeps.measure.measures.distance_from_start import DistanceFromStart
+from landsweep.sweeps.measure.measures.effective_dimension import EffectiveDimension
+from landsweep.sweeps.measure.measures.input_derivatives import InputDerivatives
+from landsweep.sweeps.measure.measures.layer_rotation import LayerRotation
 from landsweep.sweeps.measure.measures.losses import Losses
+from landsweep.sweeps.measure.measures.robustness import Robustness
+from landsweep.sweeps.measure.measures.roughness import Roughness
+from landsweep.sweeps.measure.measures.spectra_alignment import SpectraAlignment
 
 __all__ = ["Measure", "MeasureSpec", "Measured", "Of"]
 
 MeasureSpec = Annotated[
-    Distance | Losses,
+    Alpha
+    | Calibration
+    | Cka
+    | ClassLosses
+    | Disagreement
+    | Distance
+    | DistanceFromStart
+    | EffectiveDimension
+    | InputDerivatives
+    | LayerRotation
+    | Losses
+    | Robustness
+    | Roughness
+    | SpectraAlignment,
     Field(discriminator="measure"),
 ]
-"""A measure; told apart by `measure`: distance, losses."""
+"""A measure; told apart by `measure`, which is the name of its file."""
