@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import ClassVar, Literal, TypeAlias
+from collections.abc import Mapping, Sequence
+from typing import ClassVar, Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor
 from torch.func import functional_call, vmap
 
-from landsweep.orchestrator.errors import SpecError
+from landsweep.sweeps.lab.curvature import Lanczos, Product
 from landsweep.sweeps.lab.probes.base import Probe, Subject
 from landsweep.sweeps.lab.streams import generator
 
 __all__ = ["Sharpness", "largest_eigenvalues"]
-
-_ASYMMETRIC = 1e-3  # of the largest product; rounding in float32 is below 1e-5
-Product: TypeAlias = Callable[[Tensor], Tensor]
 
 
 class Sharpness(Probe):
@@ -81,37 +78,12 @@ def largest_eigenvalues(product: Product, like: Tensor, products: int, tolerance
     """
     k, p = like.shape
     start = torch.randn(p, generator=generator(0, "probe"), dtype=torch.float64).to(like.device, like.dtype)
-    vectors = [(start / start.norm()).expand(k, p)]
-    steps = min(products, p)
-    diagonal, beside = torch.zeros(k, steps, dtype=torch.float64), torch.zeros(k, steps, dtype=torch.float64)
-    value, scale = torch.full((k,), torch.nan, dtype=torch.float64), torch.zeros(k, dtype=torch.float64)
-    for j in range(steps):
-        w = product(vectors[j])
-        diagonal[:, j] = (w * vectors[j]).sum(1).double().cpu()
-        scale = scale.maximum(w.norm(dim=1).double().cpu())
-        if j:  # in exact arithmetic this product is the norm of the step before
-            apart = ((w * vectors[j - 1]).sum(1).double().cpu() - beside[:, j - 1]).abs()
-            if bool((apart > _ASYMMETRIC * scale).any()):
-                raise SpecError(
-                    "sharpness: second derivatives of this network depend on their order, so they are wrong: an "
-                    "operation in it has no right derivative of its gradient (torch's weight_norm, a hook that changes "
-                    "gradients); leave the probe out"
-                )
-        for _ in range(2):  # twice is enough (Parlett 1998, section 6.9)
-            for v in vectors:
-                w = w - (w * v).sum(1, keepdim=True) * v
-        norms = w.norm(dim=1, keepdim=True)
-        before, value = value, _top(diagonal[:, : j + 1], beside[:, :j])
-        if bool(((value - before).abs() <= tolerance * value.abs()).all()) or not bool(norms.isfinite().any()):
+    lanczos = Lanczos(product, start.expand(k, p))
+    value = torch.full((k,), torch.nan, dtype=torch.float64)
+    for _ in range(min(products, p)):
+        lanczos.step()
+        values = lanczos.ritz()[0]
+        before, value = value, values.nan_to_num(nan=-torch.inf).amax(1).where(~values[:, 0].isnan(), torch.nan)
+        if bool(((value - before).abs() <= tolerance * value.abs()).all()) or not bool(lanczos.alive.any()):
             break
-        beside[:, j] = norms[:, 0].double().cpu()
-        vectors.append(torch.where(norms > 0, w / norms, torch.zeros_like(w)))
     return value
-
-
-def _top(diagonal: Tensor, beside: Tensor) -> Tensor:
-    """Largest eigenvalue of tridiagonal matrices; nan where an entry is not finite."""
-    matrices = torch.diag_embed(diagonal) + torch.diag_embed(beside, 1) + torch.diag_embed(beside, -1)
-    bad = ~matrices.isfinite().flatten(1).all(1)
-    values = torch.linalg.eigvalsh(torch.where(bad[:, None, None], torch.zeros_like(matrices), matrices))[:, -1]
-    return torch.where(bad, torch.full_like(values, torch.nan), values)
