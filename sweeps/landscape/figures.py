@@ -15,6 +15,7 @@ from scipy.stats import t as student
 from landsweep.orchestrator.report.canvas import PALETTE, log_ticks, new_picture, panel_grid, plain
 from landsweep.sweeps.lab.arrays import Floats
 from landsweep.sweeps.landscape.colour_scale import Scale
+from landsweep.sweeps.landscape.marks import Marks
 from landsweep.sweeps.landscape.surfaces import Surface
 
 __all__ = ["MeanCurve", "curves_picture", "draws_curve", "maps_picture", "surfaces_picture"]
@@ -90,13 +91,14 @@ def curves_picture(panels: Sequence[tuple[str, str, bool, Sequence[MeanCurve]]])
     return picture
 
 
-def maps_picture(panels: Sequence[tuple[str, Surface]], scale: Scale, label: str) -> Canvas:
+def maps_picture(panels: Sequence[tuple[str, Surface]], scale: Scale, label: str, marks: Sequence[Marks]) -> Canvas:
     """Heat maps above contours, a column for each panel, on one colour scale.
 
     Args:
         panels: title and two-dimensional surface.
         scale: shared by all.
         label: of the colour bar.
+        marks: what else is drawn on each panel.
     """
     picture = new_picture(1.4 + 4.3 * len(panels), 7.6)
     colours = (LogNorm if scale.log else Normalize)(scale.low, scale.high)
@@ -113,12 +115,34 @@ def maps_picture(panels: Sequence[tuple[str, Surface]], scale: Scale, label: str
         lines.set(xlim=heat.get_xlim(), ylim=heat.get_ylim())
         for ax, kind in ((heat, "heat map"), (lines, "contours")):
             _hatch(ax, surface)
+            _mark(ax, marks[column])
             ax.plot(0, 0, "+", color=PALETTE[3], ms=10, mew=2)
             ax.set(xlabel=plain(surface.axes[0]), ylabel=plain(surface.axes[1]))
             ax.set_title(f"{plain(title)}: {kind}", fontsize=11)
     if mesh is not None:
         picture.colorbar(mesh, ax=axes, label=plain(label), extend="max" if scale.cut else "neither", shrink=0.8)
     return picture
+
+
+def _mark(ax: Any, marks: Marks) -> None:  # noqa: ANN401 - matplotlib has no types
+    """The path, from its ring to the centre, and places of models by name."""
+    limits = {"xlim": ax.get_xlim(), "ylim": ax.get_ylim()}
+    if marks.path is not None:
+        ax.plot(*marks.path.T, "-o", color=PALETTE[3], ms=3.5, lw=1.4, mec="white", mew=0.5)
+        ax.plot(*marks.path[0], "o", mfc="white", mec=PALETTE[3], ms=7, mew=1.6)
+    for name, (x, y) in marks.places.items():
+        ax.plot(x, y, "D", color=PALETTE[3], ms=5, mec="white", mew=0.8)
+        ax.annotate(
+            plain(name),
+            (x, y),
+            xytext=(5, 5),
+            textcoords="offset points",
+            fontsize=9,
+            bbox={"boxstyle": "round,pad=0.15", "fc": "white", "ec": "none", "alpha": 0.75},
+        )
+    ax.set(**limits)
+    if marks.aspect is not None:
+        ax.set_aspect(marks.aspect)
 
 
 def _hatch(ax: Any, surface: Surface) -> None:  # noqa: ANN401 - matplotlib has no types

@@ -12,7 +12,7 @@ from torch import nn
 
 from landsweep.orchestrator.errors import SpecError
 from landsweep.orchestrator.kind import Arrays, Preparation, ShowsTensors, SweepKind, Workbench
-from landsweep.orchestrator.planner import GridPlanner, Named
+from landsweep.orchestrator.planner import Planner
 from landsweep.orchestrator.report.parts import Report, Table
 from landsweep.orchestrator.row import Column
 from landsweep.orchestrator.unit import Keys
@@ -22,10 +22,14 @@ from landsweep.sweeps.lab.models import check_fit, number_type
 from landsweep.sweeps.lab.weight_space.directions import RandomDirections, direction_table, group_table, interpolate
 from landsweep.sweeps.lab.weight_space.evaluators import Evaluators
 from landsweep.sweeps.lab.weight_space.rig import state_arrays
-from landsweep.sweeps.landscape.prepare import directions_name, directions_of, recipe_training, weights_of
+from landsweep.sweeps.landscape.directions import parts_of
+from landsweep.sweeps.landscape.evaluation import evaluators_of, training_batches
+from landsweep.sweeps.landscape.plan import landscape_planner
+from landsweep.sweeps.landscape.prepare import directions_name, recipe_training, weights_of
 from landsweep.sweeps.landscape.report import LandscapeFacts, landscape_report
-from landsweep.sweeps.landscape.session import LandscapeSession, evaluators_of, training_batches
+from landsweep.sweeps.landscape.session import LandscapeSession
 from landsweep.sweeps.landscape.spec import LandscapeSpec, LineDirections, landscape_columns
+from landsweep.sweeps.landscape.vectors import check_directions, directions_of, is_judged
 
 __all__ = ["LandscapeKind", "LandscapeSession", "LandscapeSpec", "LineDirections"]
 
@@ -58,17 +62,15 @@ class LandscapeKind(SweepKind[LandscapeSpec], ShowsTensors[LandscapeSpec]):
     def params(self, spec: LandscapeSpec) -> tuple[Column, ...]:
         model = Column("model", "name of the network, or of the networks that the line joins", type="text")
         draw = Column("draw", "number of the draw of directions; 0 for an interpolation", type="int")
-        return (model, draw, *(Column(axis, f"coordinate along the direction of {axis}") for axis in spec.axes))
+        axes = tuple(Column(axis, f"coordinate along the direction of {axis}") for axis in spec.axes)
+        point = Column("checkpoint", "number of the point of the path, from 0; none: a point of the grid", type="int")
+        return (model, draw, *axes, *((point,) if spec.path is not None else ()))
 
     def columns(self, spec: LandscapeSpec) -> tuple[Column, ...]:
         return landscape_columns(spec)
 
-    def planner(self, spec: LandscapeSpec) -> GridPlanner:
-        models = spec.definitions()["models"]
-        centers = Named({label: [models[name] for name in names] for label, names in spec.centers().items()})
-        points = {axis: values.points() for axis, values in spec.axes.items()}
-        keys = Keys(self.name, self.version, spec.context())
-        return GridPlanner(keys, {"model": centers, "draw": spec.draws.points(), **points})
+    def planner(self, spec: LandscapeSpec) -> Planner:
+        return landscape_planner(spec, Keys(self.name, self.version, spec.context()))
 
     def check(self, spec: LandscapeSpec, bench: Workbench) -> None:
         """Load everything, build every module, put one batch through it.
@@ -81,8 +83,7 @@ class LandscapeKind(SweepKind[LandscapeSpec], ShowsTensors[LandscapeSpec]):
         states, evaluators = {}, dict[torch.dtype, Evaluators]()
         for name in spec.models:
             module = _checked(spec, name, data, bench)
-            if isinstance(spec.directions, RandomDirections):
-                group_table(module, spec.directions)
+            check_directions(spec, module, bench)
             states[name] = state_arrays(module)
             dtype = number_type(module)
             try:
@@ -91,8 +92,7 @@ class LandscapeKind(SweepKind[LandscapeSpec], ShowsTensors[LandscapeSpec]):
                 evaluators[dtype].attempt(module)
             except (RuntimeError, ValueError, TypeError, IndexError) as e:
                 raise SpecError(f"models.{name} and the evaluators do not fit together: {e}") from e
-        if isinstance(spec.directions, LineDirections):
-            start, *ends = spec.directions.ends
+        for start, *ends in spec.centers().values():
             for end in ends:
                 interpolate(states[start], states[end])
 
@@ -100,9 +100,13 @@ class LandscapeKind(SweepKind[LandscapeSpec], ShowsTensors[LandscapeSpec]):
         """For each model its weights, then for each centre and draw the directions."""
         context, models = spec.context(), spec.definitions()["models"]
         weights = {name: [self.version, models[name], context["data"]] for name in models}
+        for name, *_ in spec.centers().values() if spec.path is not None else ():
+            weights[name] += [context["path"]]
         steps = [Preparation(f"model-{name}", inputs) for name, inputs in weights.items()]
         for label, names in spec.centers().items():
             inputs = [[weights[name] for name in names], context["directions"], list(spec.axes)]
+            if judged := [part for part in parts_of(spec.directions, list(spec.axes)).values() if is_judged(part)]:
+                inputs += [[context["evaluators"][spec.judge(part)] for part in judged], context["batch_size"]]
             needs = tuple(f"model-{name}" for name in names)
             for draw in spec.draws.points():
                 steps.append(Preparation(directions_name(spec, label, int(draw or 0)), [inputs, draw], needs))
@@ -130,10 +134,13 @@ class LandscapeKind(SweepKind[LandscapeSpec], ShowsTensors[LandscapeSpec]):
         """How directions move each tensor, a table for each model: to be read before a sweep over one's own module.
 
         Raises:
-            SpecError: the directions are lines between models, which move every tensor.
+            SpecError: the directions are not random, so that they move tensors as a whole.
         """
         if not isinstance(spec.directions, RandomDirections):
-            raise SpecError("--tensors: an interpolation moves every tensor from one model to the other, as a whole")
+            what = "an interpolation moves every tensor from one model to the other, as a whole"
+            if not isinstance(spec.directions, LineDirections):
+                what = f"directions of kind {spec.directions.kind} move tensors as a whole; only random ones cut them"
+            raise SpecError(f"--tensors: {what}")
         data, tables = spec.data.load(bench.folder), []
         for name, model in spec.models.items():
             module = model.make(data.shape, data.outputs, bench.folder)
@@ -144,7 +151,7 @@ class LandscapeKind(SweepKind[LandscapeSpec], ShowsTensors[LandscapeSpec]):
         del series
         notes = {name: _describe(m.model_dump(mode="json", exclude_defaults=True)) for name, m in spec.models.items()}
         directions = spec.directions.in_words()
-        line = isinstance(spec.directions, LineDirections)
+        line = spec.directions if isinstance(spec.directions, LineDirections) else None
         reading = LandscapeFacts(tuple(spec.axes), tuple(spec.evaluators), directions, line, spec.batch_norm, notes)
         return landscape_report(reading, rows)
 

@@ -12,8 +12,11 @@ import pandas as pd
 from landsweep.orchestrator.report.parts import Figure, PageSection, Part, Report, Table
 from landsweep.orchestrator.report.values import is_missing, number
 from landsweep.sweeps.landscape.colour_scale import Scale
+from landsweep.sweeps.landscape.directions import LineDirections
 from landsweep.sweeps.landscape.figures import curves_picture, draws_curve, maps_picture, surfaces_picture
 from landsweep.sweeps.landscape.interactive import curves_plot, surfaces_plot
+from landsweep.sweeps.landscape.marks import Marks, marks_of
+from landsweep.sweeps.landscape.path_report import parted, path_section
 from landsweep.sweeps.landscape.surfaces import Surface, roughness, surfaces
 
 __all__ = ["LandscapeFacts", "landscape_report"]
@@ -29,7 +32,7 @@ class LandscapeFacts:
         axes: names.
         evaluators: names.
         directions: in words.
-        line: whether the directions lead from model to model.
+        line: the ends, where the directions lead from model to model.
         batch_norm: mode.
         models: name to definition in words.
     """
@@ -37,23 +40,27 @@ class LandscapeFacts:
     axes: tuple[str, ...]
     evaluators: tuple[str, ...]
     directions: str
-    line: bool
+    line: LineDirections | None
     batch_norm: str
     models: Mapping[str, str]
 
 
 def landscape_report(reading: LandscapeFacts, rows: pd.DataFrame) -> Report:
-    """Numbers, then figures for each evaluator."""
+    """Numbers, then figures for each evaluator, then the path."""
+    rows, path = parted(rows)
     good = rows[rows["status"].isin(["ok", "diverged"])] if len(rows) else rows
     if not len(good):
         return Report([PageSection("Landscape", ["There is no row with a result yet."])])
     numbers = PageSection("Numbers", list(_numbers(reading, good, len(rows))))
     sections = [numbers]
+    marks = marks_of(reading.axes, reading.line, good, path)
     for evaluator in reading.evaluators:
         measured = surfaces(good, reading.axes, f"{evaluator}_loss")
         one = len(reading.axes) == 1
-        parts = _curves(reading, evaluator, good, measured) if one else _maps(reading, evaluator, measured)
+        parts = _curves(reading, evaluator, good, measured) if one else _maps(reading, evaluator, measured, marks)
         sections.append(PageSection(f"Loss under the evaluator {evaluator}", parts))
+    if len(path):
+        sections.append(path_section(reading.axes, reading.evaluators, path))
     return Report(sections, _summary(reading, good))
 
 
@@ -66,7 +73,7 @@ def _numbers(reading: LandscapeFacts, rows: pd.DataFrame, total: int) -> Iterato
     yield _centers(reading, rows)
     yield _directions(reading, rows)
     yield _roughness(reading, rows)
-    if reading.line and len(reading.axes) == 1:
+    if reading.line is not None and len(reading.axes) == 1:
         yield _barriers(reading, rows)
 
 
@@ -163,7 +170,9 @@ def _curves(reading: LandscapeFacts, evaluator: str, rows: pd.DataFrame, measure
     return [Figure(f"curves-{evaluator}", caption, curves_picture(panels), curves_plot(panels))]
 
 
-def _maps(reading: LandscapeFacts, evaluator: str, measured: Sequence[Surface]) -> list[Part]:
+def _maps(
+    reading: LandscapeFacts, evaluator: str, measured: Sequence[Surface], marks: Mapping[str, Marks]
+) -> list[Part]:
     scale = Scale.of([s.values for s in measured])
     firsts = [draws[0] for draws in _by_model(measured).values()]
     label = f"{evaluator} loss"
@@ -177,8 +186,9 @@ def _maps(reading: LandscapeFacts, evaluator: str, measured: Sequence[Surface]) 
             group = panels[i : i + _SIDE_BY_SIDE]
             tail = name if len(panels) <= _SIDE_BY_SIDE else f"{name}-{i // _SIDE_BY_SIDE + 1}"
             shown = f"{where}{_caption(reading, [s for _, s in group])} Colours: {scale.remark()}."
-            hatched = " Cross: the centre. Hatched grey: diverged; white: no row."
-            maps = maps_picture(group, scale, label)
+            drawn = [marks.get(s.model, Marks()) if flat else Marks() for _, s in group]
+            hatched = f" Cross: the centre. {drawn[0].in_words()}Hatched grey: diverged; white: no row."
+            maps = maps_picture(group, scale, label, drawn)
             parts.append(Figure(f"map-{tail}", f"Loss under {evaluator}. {shown}{hatched}", maps))
             solid = (surfaces_picture(group, scale, label), surfaces_plot(group, scale, label))
             parts.append(Figure(f"surface-{tail}", f"Loss under {evaluator} as a surface. {shown}", *solid))

@@ -8,18 +8,17 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 import torch
 
-from landsweep.orchestrator.errors import SpecError
 from landsweep.orchestrator.kind import Arrays, Workbench
 from landsweep.orchestrator.row import Metric, Outcome, Status
 from landsweep.orchestrator.unit import Unit
-from landsweep.sweeps.lab.data import Data
 from landsweep.sweeps.lab.models import number_type
 from landsweep.sweeps.lab.weight_space.evaluators import Evaluators
 from landsweep.sweeps.lab.weight_space.rig import MovableModule
+from landsweep.sweeps.landscape.evaluation import evaluators_of, training_batches
 from landsweep.sweeps.landscape.prepare import directions_name, under
 from landsweep.sweeps.landscape.spec import LandscapeSpec
 
-__all__ = ["LandscapeSession", "evaluators_of", "training_batches"]
+__all__ = ["LandscapeSession"]
 
 
 class LandscapeSession:
@@ -33,7 +32,7 @@ class LandscapeSession:
         self._spec, self._prepared, self._bench = spec, prepared, bench
         self._data = spec.data.load(bench.folder).to(bench.device)
         self._by_type: dict[torch.dtype, Evaluators] = {}
-        self._at: tuple[str, int] | None = None
+        self._at: tuple[str, int, int | None] | None = None
         self._movable: MovableModule | None = None
         self._geometry: dict[str, Metric] = {}
 
@@ -41,10 +40,12 @@ class LandscapeSession:
         """One outcome for each unit; a loss that is not finite makes it `diverged`, with its values kept."""
         try:
             for unit in units:
-                movable = self._moved(str(unit.params["model"]), int(unit.params["draw"] or 0))
-                movable.move({axis: float(unit.params[axis] or 0) for axis in self._spec.axes})
-                metrics = self._evaluators(movable.dtype)(movable.forward)
-                losses = {k: v for k, v in metrics.items() if k.endswith("_loss")}
+                model, draw = str(unit.params["model"]), int(unit.params["draw"] or 0)
+                point = unit.params.get("checkpoint")
+                metrics = self._at_grid_point(unit, model, draw) if point is None else {}
+                if point is not None:
+                    metrics = self._at_point_of_path(model, draw, int(point))
+                losses = {k: v for k, v in metrics.items() if k.endswith(("_loss", "_loss_projected"))}
                 infinite = [k for k, v in losses.items() if isinstance(v, float) and not np.isfinite(v)]
                 metrics |= {"batch_norm": self._spec.batch_norm, **self._geometry}
                 if infinite:
@@ -55,6 +56,31 @@ class LandscapeSession:
         finally:
             if self._movable is not None:
                 self._movable.restore()
+
+    def _at_grid_point(self, unit: Unit, model: str, draw: int) -> dict[str, Metric]:
+        movable = self._moved(model, draw)
+        movable.move({axis: float(unit.params[axis] or 0) for axis in self._spec.axes})
+        return self._evaluators(movable.dtype)(movable.forward)
+
+    def _at_point_of_path(self, model: str, draw: int, point: int) -> dict[str, Metric]:
+        """What a point of the path gives with its own weights, and where the plane comes nearest to it."""
+        directions = self._prepared[directions_name(self._spec, model, draw)]
+        coordinates = dict(zip(self._spec.axes, directions["path_coordinates"][point].tolist(), strict=True))
+        movable = self._moved(model, draw)
+        movable.move(coordinates)
+        nearest = self._evaluators(movable.dtype)(movable.forward)
+        movable = self._moved(model, draw, point)
+        movable.move({})
+        metrics = self._evaluators(movable.dtype)(movable.forward)
+        distance, residual = (float(directions[f"path_{k}"][point]) for k in ("distance", "residual"))
+        return {
+            **metrics,
+            **{f"{e}_loss_projected": nearest[f"{e}_loss"] for e in self._spec.evaluators},
+            **{f"path_{axis}": c for axis, c in coordinates.items()},
+            "step": int(self._prepared[f"model-{self._spec.centers()[model][0]}"]["path_steps"][point]),
+            "distance": distance,
+            "off_plane": residual / distance if distance else None,
+        }
 
     def close(self) -> None:
         """Give the module back as it was before this session."""
@@ -67,52 +93,27 @@ class LandscapeSession:
             self._by_type[dtype] = evaluators_of(self._spec, self._data, dtype, self._bench)
         return self._by_type[dtype]
 
-    def _moved(self, model: str, draw: int) -> MovableModule:
-        """The module with this centre and these directions; units come in an order in which it seldom changes."""
-        if self._movable is not None and self._at == (model, draw):
+    def _moved(self, model: str, draw: int, point: int | None = None) -> MovableModule:
+        """The module with this centre and these directions, or fixed at a point of the path.
+
+        Units come in an order in which it seldom changes.
+        """
+        if self._movable is not None and self._at == (model, draw, point):
             return self._movable
         self.close()
         spec, bench = self._spec, self._bench
         center = spec.centers()[model][0]
-        directions = self._prepared[directions_name(spec, model, draw)]
+        arrays, directions = self._prepared[f"model-{center}"], self._prepared[directions_name(spec, model, draw)]
         module = spec.models[center].make(self._data.shape, self._data.outputs, bench.folder).to(bench.device)
         batches: tuple[torch.Tensor, ...] = ()
         if spec.batch_norm == "reestimate":
             batches = training_batches(spec, center, self._data.cast(number_type(module)))
-        self._movable = MovableModule(
-            module,
-            under("state", self._prepared[f"model-{center}"]),
-            {axis: under(axis, directions) for axis in spec.axes},
-            spec.batch_norm,
-            batches,
-            bench.device,
-        )
+        state = under("state", arrays) if point is None else {k: v[point] for k, v in under("path", arrays).items()}
+        axes = {axis: under(axis, directions) for axis in spec.axes} if point is None else {}
+        self._movable = MovableModule(module, state, axes, spec.batch_norm, batches, bench.device)
         self._geometry = _geometry_metrics(list(spec.axes), directions)
-        self._at = (model, draw)
+        self._at = (model, draw, point)
         return self._movable
-
-
-def evaluators_of(spec: LandscapeSpec, data: Data, dtype: torch.dtype, bench: Workbench) -> Evaluators:
-    """The evaluators for networks whose numbers are of this type."""
-    return Evaluators(
-        spec.evaluators,
-        data.cast(dtype),
-        lambda d: d.load(bench.folder).to(bench.device).cast(dtype),
-        spec.batch_size,
-        bench.folder,
-    )
-
-
-def training_batches(spec: LandscapeSpec, model: str, data: Data) -> tuple[torch.Tensor, ...]:
-    """The first training batches, in the order of the data, from which `batch_norm: reestimate` takes its statistics.
-
-    Raises:
-        SpecError: the data lacks the split that the model is trained on.
-    """
-    split = spec.models[model].split
-    if split not in data.splits:
-        raise SpecError(f"batch_norm: reestimate takes its batches from the split {split!r}, which the data lacks")
-    return torch.split(data.splits[split].inputs, spec.batch_size)[: spec.reestimate_batches]
 
 
 def _geometry_metrics(axes: Sequence[str], directions: Arrays) -> dict[str, Metric]:
@@ -120,4 +121,5 @@ def _geometry_metrics(axes: Sequence[str], directions: Arrays) -> dict[str, Metr
     metrics = {f"norm_{axis}": float(norms[i]) for i, axis in enumerate(axes)}
     for (i, a), (j, b) in itertools.combinations(enumerate(axes), 2):
         metrics[f"cosine_{a}_{b}"] = float(cosines[i, j])
+    metrics |= {name: float(value) for name, value in under("fact", directions).items()}
     return {k: v if np.isfinite(v) else None for k, v in metrics.items()}

@@ -7,34 +7,37 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import Field, model_validator
 
 from landsweep.orchestrator.axes import Axis, AxisLike
 from landsweep.orchestrator.row import METERS, Column
-from landsweep.orchestrator.spec import IsAxis, IsNamedAxis, Section, Spec
+from landsweep.orchestrator.spec import IsAxis, IsNamedAxis, Spec
 from landsweep.sweeps.lab.data import DataSpec
 from landsweep.sweeps.lab.identity import by_content
 from landsweep.sweeps.lab.outline import foresee_net, foresee_split
 from landsweep.sweeps.lab.weight_space.batch_norm import BatchNormMode
 from landsweep.sweeps.lab.weight_space.directions import RandomDirections
 from landsweep.sweeps.lab.weight_space.evaluators import EvaluatorSpec, evaluator_columns
+from landsweep.sweeps.landscape.directions import (
+    ColumnName,
+    Directions,
+    FileDirections,
+    FunctionDirections,
+    GradientDirection,
+    LineDirections,
+    MixedDirections,
+    Name,
+    TowardsDirection,
+    TrainingPath,
+    TrajectoryDirections,
+    direction_columns,
+    parts_of,
+)
 from landsweep.sweeps.landscape.models import LandscapeModel
 
-__all__ = ["LandscapeSpec", "LineDirections", "landscape_columns"]
+__all__ = ["LandscapeSpec", "LineDirections", "landscape_columns", "path_columns"]
 
-Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
-ColumnName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
-
-
-class LineDirections(Section):
-    """Lines between models: each axis leads from the first model, at 0, to another one, at 1."""
-
-    kind: Literal["interpolation"]
-    ends: tuple[Name, ...] = Field(min_length=2, max_length=4, description="names of models: start, then one per axis")
-
-    def in_words(self) -> str:
-        """For captions."""
-        return f"straight from {self.ends[0]} to {' and to '.join(self.ends[1:])}, all parameters"
+_ORDERED = (TrajectoryDirections, MixedDirections)  # directions that depend on the order of the axes
 
 
 class LandscapeSpec(Spec):
@@ -46,8 +49,9 @@ class LandscapeSpec(Spec):
     evaluators: dict[ColumnName, EvaluatorSpec] = Field(
         {"train": EvaluatorSpec(split="train"), "test": EvaluatorSpec(split="test")}, min_length=1
     )
-    directions: Annotated[RandomDirections | LineDirections, Field(discriminator="kind")] = Field(
-        RandomDirections(kind="random")
+    directions: Directions = Field(RandomDirections(kind="random"))
+    path: TrainingPath | None = Field(
+        None, exclude_if=lambda v: v is None, description="points of a training, drawn on the surface"
     )
     draws: Annotated[AxisLike, IsAxis()] = Field(
         Axis(range=(0, 1)), description="numbers of draws: {range: 5} for five"
@@ -72,7 +76,13 @@ class LandscapeSpec(Spec):
             wanted = int if field == "draws" else (int, float)
             if any(isinstance(p, bool) or not isinstance(p, wanted) for p in axis.points()):
                 raise ValueError(f"{field} must hold {'whole ' if field == 'draws' else ''}numbers only")
-        taken = {"key", "model", "draw", *(c.name for c in (*METERS, *landscape_columns(self)))}
+        taken = {
+            "key",
+            "model",
+            "draw",
+            *(["checkpoint"] if self.path is not None else []),
+            *(c.name for c in (*METERS, *landscape_columns(self))),
+        }
         if clash := taken & self.axes.keys():
             raise ValueError(f"axes: {sorted(clash)} are names of other columns; choose other names")
         if isinstance(self.directions, LineDirections):
@@ -85,6 +95,55 @@ class LandscapeSpec(Spec):
                 raise ValueError("an interpolation has nothing to draw; leave `draws` out")
         elif self.batch_norm == "interpolate":
             raise ValueError("batch_norm: interpolate needs directions of kind interpolation; use fixed or reestimate")
+        return self
+
+    @model_validator(mode="after")
+    def _directions_fit(self) -> Self:
+        if isinstance(self.directions, MixedDirections) and self.directions.axes.keys() != self.axes.keys():
+            raise ValueError(
+                f"directions.axes: names {list(self.directions.axes)}, but the axes are {list(self.axes)}; "
+                "give each axis one direction"
+            )
+        parts = parts_of(self.directions, list(self.axes))
+        for names, part in parts.items():
+            match part:
+                case GradientDirection() if len(names) > 1:
+                    raise ValueError(
+                        f"directions: a gradient is one direction, but there are {len(names)} axes; use kind: mixed"
+                    )
+                case TowardsDirection() if part.model not in self.models:
+                    raise ValueError(
+                        f"directions.axes.{names[0]}.model: there is no model {part.model!r}; there are "
+                        f"{list(self.models)}"
+                    )
+                case TrajectoryDirections() if self.path is None:
+                    raise ValueError("directions of kind trajectory need a `path`, such as path: {checkpoints: 20}")
+                case TrajectoryDirections() if part.components is not None and len(part.components) != len(names):
+                    raise ValueError(f"directions.components: {len(part.components)} for {len(names)} axes")
+                case GradientDirection() | FunctionDirections() if self.judge(part) not in self.evaluators:
+                    raise ValueError(
+                        f"directions: there is no evaluator {part.evaluator!r}; there are {list(self.evaluators)}"
+                    )
+        drawn = any(isinstance(part, RandomDirections | FunctionDirections) for part in parts.values())
+        if not drawn and self.draws.points() != (0,):
+            raise ValueError("these directions have nothing to draw; leave `draws` out")
+        if not self.centers():
+            raise ValueError("every model is named as a target of `towards`, so none is left to be the centre")
+        return self
+
+    @model_validator(mode="after")
+    def _path_fits(self) -> Self:
+        if self.path is None:
+            return self
+        centers = [names[0] for names in self.centers().values()]
+        if self.path.files is not None and len(centers) > 1:
+            raise ValueError(f"path.files: the files lead to one model, but there are {len(centers)}: {centers}")
+        without = [name for name in centers if self.models[name].recipe is None]
+        if self.path.files is None and without:
+            raise ValueError(
+                f"path.checkpoints: model {without[0]!r} has no `recipe` whose training could be followed; give it "
+                "one, or list `files`"
+            )
         return self
 
     @model_validator(mode="after")
@@ -108,12 +167,25 @@ class LandscapeSpec(Spec):
             name: e if e.data is None else e.model_copy(update={"data": e.data.pinned(folder)})
             for name, e in self.evaluators.items()
         }
-        changes = {"data": self.data.pinned(folder), "models": models, "evaluators": evaluators}
+        changes: dict[str, Any] = {"data": self.data.pinned(folder), "models": models, "evaluators": evaluators}
+        if self.path is not None:
+            changes["path"] = self.path.pinned(folder)
+        match self.directions:
+            case FileDirections():
+                changes["directions"] = self.directions.pinned(folder)
+            case MixedDirections(axes=axes):
+                pinned = {a: d.pinned(folder) if isinstance(d, FileDirections) else d for a, d in axes.items()}
+                changes["directions"] = self.directions.model_copy(update={"axes": pinned})
+            case _:
+                pass
         return self.model_copy(update=changes)
 
     def context(self) -> dict[str, Any]:
         """All that rows depend on beside the params; files by content, not by path."""
         identity: dict[str, Any] = by_content(super().context())
+        line = isinstance(self.directions, LineDirections) and self.directions.orthogonal
+        if line or isinstance(self.directions, _ORDERED):
+            identity["order"] = list(self.axes)
         return identity
 
     def definitions(self) -> dict[str, dict[str, Any]]:
@@ -125,7 +197,13 @@ class LandscapeSpec(Spec):
         """For each value of the param `model`: the models it stands for, the one at the centre first."""
         if isinstance(self.directions, LineDirections):
             return {" to ".join(self.directions.ends): self.directions.ends}
-        return {name: (name,) for name in self.models}
+        parts = parts_of(self.directions, list(self.axes)).values()
+        targets = tuple(dict.fromkeys(p.model for p in parts if isinstance(p, TowardsDirection)))
+        return {name: (name, *targets) for name in self.models if name not in targets}
+
+    def judge(self, part: GradientDirection | FunctionDirections) -> str:
+        """Name of the evaluator whose samples and loss a direction is computed from."""
+        return part.evaluator or next(iter(self.evaluators))
 
 
 def _with_data(model: Any, data: Any) -> Any:  # noqa: ANN401 - before validation
@@ -145,5 +223,21 @@ def landscape_columns(spec: LandscapeSpec) -> tuple[Column, ...]:
         *(
             Column(f"cosine_{a}_{b}", f"cosine of the angle between the directions of {a} and {b}")
             for a, b in itertools.combinations(axes, 2)
+        ),
+        *direction_columns(spec.directions, axes),
+        *(path_columns(spec) if spec.path is not None else ()),
+    )
+
+
+def path_columns(spec: LandscapeSpec) -> tuple[Column, ...]:
+    """Metrics that only points of the path have."""
+    return (
+        Column("step", "optimizer steps made at this point of the path; of files their number", type="int"),
+        *(Column(f"path_{a}", f"coordinate along {a} of the nearest point of the plane") for a in spec.axes),
+        Column("distance", "Euclidean distance of this point from the centre"),
+        Column("off_plane", "share of that distance that lies outside of the plane"),
+        *(
+            Column(f"{e}_loss_projected", f"mean loss under the evaluator {e} at the nearest point of the plane")
+            for e in spec.evaluators
         ),
     )

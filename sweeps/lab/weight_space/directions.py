@@ -12,7 +12,7 @@ the group: curvature measured in units of the weights.
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
@@ -27,17 +27,22 @@ from landsweep.orchestrator.spec import Section
 from landsweep.orchestrator.unit import digest
 
 __all__ = [
+    "Direction",
     "Group",
     "GroupRule",
     "RandomDirections",
     "direction_table",
     "geometry",
     "group_table",
+    "inner_product",
     "interpolate",
+    "orthogonalise",
     "random_directions",
 ]
 
 Weights: TypeAlias = Mapping[str, NDArray[Any]]
+Direction: TypeAlias = dict[str, NDArray[np.float64]]
+"""By names of parameters; what it leaves out does not move."""
 Policy: TypeAlias = Literal["normalise", "zero", "raw"]
 
 _ROWS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Embedding, nn.EmbeddingBag)
@@ -176,7 +181,7 @@ def direction_table(model: str, groups: Sequence[Group], spec: RandomDirections)
 
 def random_directions(
     weights: Weights, groups: Sequence[Group], spec: RandomDirections, draw: int, axes: Sequence[str]
-) -> dict[str, dict[str, NDArray[np.float64]]]:
+) -> dict[str, Direction]:
     """Directions for each axis, by parameter name, in float64.
 
     The stream of a parameter depends on seed, draw, axis and the parameter's name alone: so a draw stays the same when
@@ -191,7 +196,7 @@ def random_directions(
     """
     raw = {axis: {g.name: _gaussian(g, spec.seed, draw, axis) for g in groups} for axis in sorted(axes)}
     if spec.orthogonal:
-        _gram_schmidt(list(raw.values()))
+        orthogonalise(list(raw.values()))
     return {axis: {g.name: _normalised(raw[axis][g.name], weights[g.name], g, spec) for g in groups} for axis in axes}
 
 
@@ -202,16 +207,23 @@ def _gaussian(group: Group, seed: int, draw: int, axis: str) -> NDArray[np.float
     return np.random.Generator(np.random.PCG64(entropy)).standard_normal(group.shape)
 
 
-def _gram_schmidt(directions: Sequence[dict[str, NDArray[np.float64]]]) -> None:
-    """Subtract from each direction, in place, its parts along those before it."""
+def orthogonalise(directions: Sequence[Direction], over: Collection[str] | None = None) -> None:
+    """Subtract from each direction, in place, its parts along those before it.
+
+    Args:
+        directions: all with the same names.
+        over: names that count for angles, such as those of parameters; none: all. Other tensors go along.
+    """
     for i, later in enumerate(directions):
         for earlier in directions[:i]:
-            along = _dot(later, earlier) / _dot(earlier, earlier)
+            counted = {name: earlier[name] for name in (earlier if over is None else over)}
+            along = inner_product(counted, later) / inner_product(counted, earlier)
             for name in later:
                 later[name] = later[name] - along * earlier[name]
 
 
-def _dot(a: Weights, b: Weights) -> float:
+def inner_product(a: Weights, b: Weights) -> float:
+    """Inner product of two directions with the same names, summed in float64."""
     return float(sum(np.vdot(a[name].astype(np.float64), b[name].astype(np.float64)) for name in a))
 
 
@@ -229,7 +241,7 @@ def _normalised(d: NDArray[np.float64], w: NDArray[Any], group: Group, spec: Ran
     return scaled
 
 
-def interpolate(start: Weights, end: Weights) -> dict[str, NDArray[np.float64]]:
+def interpolate(start: Weights, end: Weights) -> Direction:
     """The direction that leads from `start` at 0 to `end` at 1.
 
     Raises:
@@ -243,7 +255,7 @@ def interpolate(start: Weights, end: Weights) -> dict[str, NDArray[np.float64]]:
 
 def geometry(directions: Sequence[Weights]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Norms [k] and pairwise cosines [k, k] of k directions, summed in float64; a cosine with 0 is NaN."""
-    products = np.array([[_dot(a, b) for b in directions] for a in directions])
+    products = np.array([[inner_product(a, b) for b in directions] for a in directions])
     norms = np.sqrt(np.diag(products))
     with np.errstate(invalid="ignore", divide="ignore"):
         return norms, products / np.outer(norms, norms)

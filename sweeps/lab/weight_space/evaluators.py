@@ -139,6 +139,13 @@ class Evaluators:
                 except Exception as e:  # whatever the user's function does; in the sweep itself it fails its unit
                     raise ValueError(f"the loss of {view.name} raised {type(e).__name__}: {e}") from e
 
+    def samples(self, name: str) -> tuple[list[tuple[Tensor, Tensor]], LossFunction]:
+        """Inputs and targets of one evaluator, batch by batch, and its loss."""
+        pool, view = next((p, v) for p in self._pools for v in p.views if v.name == name)
+        size = len(pool.batches[0])
+        inputs = torch.cat(pool.batches) if view.rows is None else torch.cat(pool.batches)[view.rows]
+        return list(zip(torch.split(inputs, size), torch.split(view.targets, size), strict=True)), view.losses
+
     @torch.inference_mode()
     def __call__(self, forward: Callable[[Tensor], Tensor]) -> dict[str, Metric]:
         """Metrics of every evaluator: NAME_loss, NAME_accuracy, NAME_loss_se, NAME_n.
