@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeAlias, T
 
 import numpy as np
 
-from landsweep.orchestrator.errors import SpecError
+from landsweep.orchestrator.errors import SpecError, UsageError
 from landsweep.orchestrator.planner import Planner
 from landsweep.orchestrator.report.parts import Report, Table
-from landsweep.orchestrator.row import Column, Outcome, Progress
+from landsweep.orchestrator.row import METERS, Column, Outcome, Progress
 from landsweep.orchestrator.spec import Spec, parse
 from landsweep.orchestrator.storage.artifacts import Artifacts
 from landsweep.orchestrator.unit import Unit, digest
@@ -179,10 +179,19 @@ class SweepKind(ABC, Generic[S]):
         spec = parse(self.spec, fields, source)
         try:
             self.validate(spec)
-        except SpecError as e:
+            self._check_claims(spec)
+        except UsageError as e:
             complaint = str(e).replace("\n", "\n  ")
             raise SpecError(f"{source}:\n  - {complaint}") from e
         return spec
+
+    def _check_claims(self, spec: S) -> None:
+        columns = self.columns(spec)
+        if not spec.claims or columns is None:  # such rows may have any columns
+            return
+        from landsweep.orchestrator.report.verdicts import check_claims  # pandas, only where there are claims
+
+        check_claims(spec.claims, (*self.params(spec), *columns, *METERS))
 
     def check(self, spec: S, bench: Workbench) -> None:
         """Runs once on a worker before anything is written: raise `UsageError` for input that can't work."""

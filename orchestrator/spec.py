@@ -17,10 +17,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
+from landsweep.orchestrator.claim import Claim
 from landsweep.orchestrator.errors import SpecError
 from landsweep.orchestrator.schema import place_at
+from landsweep.orchestrator.section import Section
 from landsweep.orchestrator.trust import first_names
 from landsweep.orchestrator.unit import canonical, digest
 
@@ -42,17 +44,6 @@ class IsLabel:
     """Marks a field that changes neither units nor rows."""
 
 
-class Section(BaseModel):
-    """Base of everything in a spec or site: frozen, unknown fields refused, no number is nan or inf.
-
-    Fields that take anything hold nan and inf too, also when they are dumped.
-    """
-
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True, ser_json_inf_nan="constants"
-    )
-
-
 class Spec(Section):
     """What a sweep computes. Subclass it for a kind and add fields.
 
@@ -68,6 +59,9 @@ class Spec(Section):
         description="name of the sweep and of its results folder",
     )
     description: Annotated[str, IsLabel()] = Field("", description="one or two sentences for report and tracking")
+    claims: Annotated[tuple[Claim, ...], IsLabel()] = Field(
+        (), description="what the rows should show; the report says of each whether it holds"
+    )
 
     def pinned(self, folder: Path) -> Self:
         """This spec with every file it names pinned by digest, so that identity follows content, not paths.

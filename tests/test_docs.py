@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import sys
-from importlib.metadata import entry_points
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
@@ -14,16 +13,13 @@ import pytest
 import typer.main
 from click import Group
 
-from landsweep.orchestrator.commands.cli import COMMANDS as COMMAND_GROUP
-from landsweep.orchestrator.commands.cli import app
 from landsweep.orchestrator.run.sweep import load_spec
 from landsweep.orchestrator.testing import kind_suite
+from tests.support.app import app
 from tests.support.paths import ROOT, SHIPPED_SPECS
 
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 SPECS = sorted(SHIPPED_SPECS.glob("*.yaml"))
-for _entry in entry_points(group=COMMAND_GROUP):  # those that kinds bring
-    _entry.load()(app)
 COMMANDS = typer.main.get_command(app)
 
 

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from landsweep.orchestrator.commands.cli import app
 from landsweep.orchestrator.kind import kind_named
 from landsweep.orchestrator.testing.kind_suite import metrics_of, run_example, same
 from tests.support import searches, studies, transfers, zoos
+from tests.support.app import app
 from tests.support.damage import flip
 
 SEARCH: dict[str, Any] = {

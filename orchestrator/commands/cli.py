@@ -13,6 +13,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from rich.table import Table
 
+from landsweep.orchestrator.commands.claims import claims
 from landsweep.orchestrator.commands.options import AsJson, Changes, Out, Results, SiteName, SpecFile, Trust
 from landsweep.orchestrator.console import err, out
 from landsweep.orchestrator.errors import LandsweepError, SpecError
@@ -165,6 +166,9 @@ def report(folder: Results, trust: Trust = False) -> None:
     out.print(f"report: {write_report(sweep, folder)[0]}")
     for damage in sweep.ledger.damaged:
         err.print(f"left out: {damage.path} is damaged ({damage.reason}). Run the sweep again to repair it")
+
+
+app.command(epilog="Example: landsweep claims results/landscape_skip results/transfer_mlp --check")(claims)
 
 
 @app.command(epilog="Example: landsweep verify results/landscape_skip")

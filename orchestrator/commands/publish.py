@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 import shlex
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from landsweep.orchestrator.claim import Verdict
 from landsweep.orchestrator.errors import LandsweepError, StorageError, Unreachable, Untrusted
 from landsweep.orchestrator.kind import Ranked, SweepKind
 from landsweep.orchestrator.redaction import redacted
@@ -16,6 +18,7 @@ from landsweep.orchestrator.report import render
 from landsweep.orchestrator.report.parts import Report
 from landsweep.orchestrator.report.readable import readable_rows, readable_series
 from landsweep.orchestrator.report.tables import Head
+from landsweep.orchestrator.report.verdicts import in_short, judge
 from landsweep.orchestrator.run.sweep import Sweep
 from landsweep.orchestrator.site import Site
 from landsweep.orchestrator.spec import Spec
@@ -28,7 +31,7 @@ from landsweep.orchestrator.tracking.store import check_reachable, default_uri
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["check_tracking", "export_now", "make_page", "publish", "write_report"]
+__all__ = ["check_tracking", "export_now", "make_page", "publish", "report_of", "write_report"]
 
 _MOST_ERROR = 300  # characters of an error in one line
 
@@ -79,12 +82,15 @@ def publish(opened: Callable[[], Sweep], where: str, site: Site, say: Callable[[
     """
     problem, sweep, rows = "", None, None
     summary: Mapping[str, float] = {}
+    verdicts: Sequence[Verdict] = ()
     try:
         sweep = opened()
         rows = sweep.rows()
         page, report = write_report(sweep, where)
-        summary = report.summary
+        summary, verdicts = report.summary, report.verdicts
         say(f"report: {page}")
+        if report.verdicts:
+            say(f"claims: {in_short(report.verdicts)}; see landsweep claims {shlex.quote(where)}")
     except Exception as e:  # noqa: BLE001 - the rows are safe, and the same error can be had again
         problem = shortened(one_line(f"{type(e).__name__}: {e}"), _MOST_ERROR)
     if site.tracking is not False and sweep is not None and rows is not None:
@@ -96,7 +102,7 @@ def publish(opened: Callable[[], Sweep], where: str, site: Site, say: Callable[[
         except Exception as e:  # noqa: BLE001 - the sweep's own run is shown all the same
             why = shortened(one_line(f"{type(e).__name__}: {e}"), _MOST_ERROR)
             say(f"MLflow gets no runs of single units: which to show could not be found out ({why})")
-        say(export_safely(rows, folder, _described(sweep), summary, uri, units=units)[1])
+        say(export_safely(rows, folder, _described(sweep, verdicts), summary, uri, units=units)[1])
     if problem:
         say(
             f"error: the report could not be made ({problem}). All rows are safe; to see the whole error: "
@@ -136,18 +142,11 @@ def make_page(
 ) -> tuple[Path, Report]:
     """The kind's report of these rows as a page under `out`.
 
-    Values may be huge, not finite, or missing: a report shows them, so the libraries' warnings of them are not.
-
     Raises:
         StorageError: the page could not be written, such as on a full disk.
     """
-    with warnings.catch_warnings():
-        for category in (RuntimeWarning, UserWarning):
-            warnings.simplefilter("ignore", category)
-        columns = [*kind.params(spec), *(kind.columns(spec) or ())]
-        report = kind.report(spec, readable_rows(rows, columns), readable_series(series))
-        summary = {name: value for name, value in report.summary.items() if math.isfinite(value)}
-        report = Report(report.sections, summary)
+    report = report_of(kind, spec, rows, series)
+    with _values_of_any_size():
         try:
             return render(report, head, rows, series, out), report
         except OSError as e:
@@ -155,6 +154,25 @@ def make_page(
                 f"{out / 'report'} could not be written: {e.strerror or e}. The rows are safe; once that is fixed, "
                 "`landsweep report` makes it again"
             ) from e
+
+
+def report_of(kind: SweepKind[Any], spec: Spec, rows: pd.DataFrame, series: pd.DataFrame) -> Report:
+    """The kind's report of these rows, with a verdict on each claim of the spec; nothing is written."""
+    with _values_of_any_size():
+        readable = readable_rows(rows, [*kind.params(spec), *(kind.columns(spec) or ())])
+        report = kind.report(spec, readable, readable_series(series))
+        summary = {name: value for name, value in report.summary.items() if math.isfinite(value)}
+        verdicts = judge(spec.claims, readable, summary, report.intervals)
+        return Report(report.sections, summary, report.intervals, verdicts)
+
+
+@contextmanager
+def _values_of_any_size() -> Iterator[None]:
+    """Values may be huge, not finite, or missing: a report shows them, so the libraries' warnings of them are not."""
+    with warnings.catch_warnings():
+        for category in (RuntimeWarning, UserWarning):
+            warnings.simplefilter("ignore", category)
+        yield
 
 
 def _copy(folder: Path, store: Store) -> None:
@@ -187,7 +205,7 @@ def export_now(sweep: Sweep, where: str, uri: str | None, experiment: str | None
     check_reachable(uri)
     _, report = write_report(sweep, where)
     folder, units = views(where) / "report", _units(sweep, most)
-    rows, described = sweep.rows(), _described(sweep)
+    rows, described = sweep.rows(), _described(sweep, report.verdicts)
     try:
         run = export(rows, folder, described, report.summary, uri, experiment, units)
     except LandsweepError:
@@ -203,7 +221,13 @@ def _units(sweep: Sweep, most: int) -> list[UnitEntry]:
     return unit_entries(rows, params, most)
 
 
-def _described(sweep: Sweep) -> dict[str, object]:
+def _described(sweep: Sweep, verdicts: Sequence[Verdict]) -> dict[str, object]:
     store = sweep.ledger.store
     where = store.where if store.path is None else str(store.path.resolve())
-    return {**sweep.manifest, "params": sweep.kind.params(sweep.spec), "where": where, "trusted": sweep.trusted}
+    return {
+        **sweep.manifest,
+        "params": sweep.kind.params(sweep.spec),
+        "where": where,
+        "trusted": sweep.trusted,
+        "verdicts": verdicts,
+    }

@@ -16,6 +16,7 @@ from landsweep.orchestrator.report.html import FailuresView, Page, PageWriter, S
 from landsweep.orchestrator.report.parts import Report, Table
 from landsweep.orchestrator.report.tables import Head, counts, described, headline, metric_table, times
 from landsweep.orchestrator.report.values import is_missing, number
+from landsweep.orchestrator.report.verdicts import claims_section
 from landsweep.orchestrator.row import METERS, Column, Status
 from landsweep.orchestrator.storage.inside import folder_in, no_links, write_in
 from landsweep.orchestrator.text import shortened
@@ -40,7 +41,8 @@ def write(report: Report, head: Head, rows: pd.DataFrame, series: pd.DataFrame, 
     folder_in(folder, "figures")
     rows = _complete(rows)
     writer = PageWriter(folder)
-    sections = list(report.sections) or [generic_section(rows, *described(head, rows), series)]
+    claims = [claims_section(report.verdicts)] if report.verdicts else []
+    sections = [*claims, *(report.sections or [generic_section(rows, *described(head, rows), series)])]
     views = [writer.section(section) for section in sections]
     page = page_html(replace(_page(head, rows, report, views, len(series), out), interactive=writer.interactive > 0))
     for old in {*(folder / "figures").glob("*.png"), *(folder / "tables").glob("*.csv")} - set(writer.saved):

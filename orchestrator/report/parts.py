@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
+
+from landsweep.orchestrator.claim import Verdict
 
 __all__ = ["Figure", "PageSection", "Report", "Table"]
 
@@ -60,10 +62,14 @@ class Report:
     Attributes:
         sections: in order.
         summary: name to number, such as `skip.test_loss_at_centre`.
+        intervals: 95 % intervals of some of these numbers, low and high; what claims about them are judged by.
+        verdicts: on the claims of the spec; the engine adds them, not the kind.
     """
 
     sections: Sequence[PageSection]
     summary: dict[str, float] = field(default_factory=dict)
+    intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    verdicts: Sequence[Verdict] = ()
 
 
 Part: TypeAlias = str | Table | Figure

@@ -163,13 +163,17 @@ def sweep_tags(rows: pd.DataFrame, report_dir: Path, sweep: Mapping[str, Any]) -
         "mlflow.source.git.commit": sweep.get("git_commit"),
         **{f"landsweep.version.{k}": v for k, v in (sweep.get("versions") or {}).items()},
         **{f"landsweep.{name}": text for name, text in _axes(sweep).items()},
+        **{
+            f"landsweep.claim.{i}": f"{v.outcome.value}: {v.claim.says}"
+            for i, v in enumerate(sweep.get("verdicts", ()))
+        },
     }
     return {k: str(v)[:_TAG] for k, v in named(tags).items() if v not in (None, "")}
 
 
 def _axes(sweep: Mapping[str, Any]) -> dict[str, str]:
     """The fields of the spec that are neither context nor shown elsewhere, as tags: axes may grow, params may not."""
-    shown_elsewhere = {"kind", "name", "description", "columns", *sweep.get("context", {})}
+    shown_elsewhere = {"kind", "name", "description", "claims", "columns", *sweep.get("context", {})}
     tags: dict[str, str] = {}
     for field, value in sweep.get("spec", {}).items():
         if field == "axes" and isinstance(value, Mapping):

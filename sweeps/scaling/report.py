@@ -60,7 +60,7 @@ def study_report(spec: ScalingSpec, rows: pd.DataFrame, series: pd.DataFrame) ->
         PageSection("Predicted against measured", list(_prediction(spec, study, tested, label))),
         PageSection("Loss curves", list(_curves(spec, study, series, label))),
     ]
-    return Report([s for s in sections if s.parts], _summary(spec, rows, study, tested))
+    return Report([s for s in sections if s.parts], _summary(spec, rows, study, tested), _intervals(study))
 
 
 def larger_runs(study: Study) -> pd.DataFrame:
@@ -293,6 +293,14 @@ def _curves(spec: ScalingSpec, study: Study, series: pd.DataFrame, label: str) -
         + (shown if curves.rmse is None else f"on the longest it is off by {curves.rmse:.2%} (root mean square).")
     )
     yield Figure("curves", caption, curves_picture(curves, spec.recipe.schedule, label))
+
+
+def _intervals(study: Study) -> dict[str, tuple[float, float]]:
+    """Of the law's parameters; those at a bound have none that means anything."""
+    if study.fit is None:
+        return {}
+    names = [p.name for p in study.fit.law.parameters if p.name not in study.fit.convergence.at_bound]
+    return {name: study.fit.interval(name) for name in names}
 
 
 def _summary(spec: ScalingSpec, rows: pd.DataFrame, study: Study, tested: pd.DataFrame) -> dict[str, float]:

@@ -59,7 +59,8 @@ def transfer_report(spec: TransferSpec, rows: pd.DataFrame, series: pd.DataFrame
         if (check := results.check(arm)) is not None:
             summary[f"{_prefix(arm)}coordinate_slope"] = check.largest
     parts = sections or [PageSection("Transfer", ["No model has ended yet."])]
-    return Report(parts, {name: value for name, value in summary.items() if np.isfinite(value)})
+    intervals = {f"{_prefix(arm)}drift_per_doubling": d.interval for arm, d in drifts.items()}
+    return Report(parts, {name: value for name, value in summary.items() if np.isfinite(value)}, intervals)
 
 
 def _prefix(arm: str) -> str:

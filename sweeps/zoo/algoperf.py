@@ -61,7 +61,7 @@ def time_to_target(steps: ArrayLike, values: ArrayLike, target: WorkloadTarget) 
     """The first step, of those at which was evaluated, whose value meets the target; inf if none does.
 
     Example:
-        >>> time_to_target([10, 20, 30], [0.5, 0.2, 0.3], Target(metric="test_loss", value=0.25))
+        >>> time_to_target([10, 20, 30], [0.5, 0.2, 0.3], WorkloadTarget(metric="test_loss", value=0.25))
         20.0
     """
     at = np.asarray(steps, dtype=float)[target.met(values)]

@@ -81,8 +81,13 @@ def test_all_workers_may_be_told_to_end_at_once(own_ray: None, tmp_path: Path) -
 
 def test_a_death_without_notice_is_charged(own_ray: None, tmp_path: Path) -> None:
     """What the two tests above would show if the notice were not heard."""
-    watch = Once(2, lambda: strike(signal.SIGKILL))
-    end = run_on_ray(spec_data(8, 1), tmp_path, watch, workers=2, **ALONE)
+
+    def kill() -> None:
+        time.sleep(1)  # both workers' rows come at about the same time: now both are in the middle of their next units
+        strike(signal.SIGKILL)
+
+    watch = Once(2, kill)
+    end = run_on_ray(spec_data(8, 3), tmp_path, watch, workers=2, **ALONE)
     assert watch.done and end.counts == {"ok": 7, "failed": 1}
 
 

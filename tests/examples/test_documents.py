@@ -10,7 +10,6 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
@@ -21,20 +20,18 @@ import typer.main
 import yaml
 from typer.testing import CliRunner
 
-from landsweep.orchestrator.commands.cli import COMMANDS, app
 from landsweep.orchestrator.errors import LandsweepError
 from landsweep.orchestrator.run.sweep import Sweep
 from landsweep.orchestrator.unit import digest
 from tests.examples.blocks import Block, all_blocks, inline_commands
 from tests.examples.how import HOW, Commands, Elsewhere, Listing, Python, Site, SpecBlock
+from tests.support.app import app
 from tests.support.paths import ROOT
 from tests.support.s3 import S3
 
 BLOCKS = all_blocks()
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of what MLflow imports
 LOCAL = ["--site", "local", "site.tracking=off"]
-for _entry in entry_points(group=COMMANDS):
-    _entry.load()(app)
 OWN_MODULE = "docs/landscapes.md: import torch"  # the module that examples of own networks call `mine`
 SCRIPT = """
 def train(learning_rate, seed=0, start=0):

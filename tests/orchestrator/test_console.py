@@ -11,16 +11,13 @@ import pytest
 from rich.table import Table
 from typer.testing import CliRunner
 
-from landsweep.cluster.jobs.commands import register as register_jobs
-from landsweep.orchestrator.commands.cli import app
 from landsweep.orchestrator.commands.display import LiveWatch, live_watch, state_text
 from landsweep.orchestrator.console import Console
 from landsweep.orchestrator.run.progress import Snapshot
 from landsweep.orchestrator.testing.kind_suite import run_example
 from landsweep.orchestrator.text import one_line, printable, shortened
 from landsweep.sweeps.function.kind import FunctionKind
-from landsweep.sweeps.search.commands import register as register_search
-from landsweep.sweeps.zoo.commands import register as register_zoo
+from tests.support.app import app
 
 EVIL = (
     "\x1b]52;c;ZXZpbA==\x07",  # the clipboard
@@ -35,8 +32,6 @@ OBEYED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 @pytest.fixture(scope="module")
 def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    for register in (register_search, register_zoo, register_jobs):
-        register(app)
     folder = tmp_path_factory.mktemp("sweep")
     fields = {
         "name": "plain",

@@ -6,26 +6,18 @@ Names stand as they are where they are of letters, digits, `_` and dots; others 
 
 from __future__ import annotations
 
-import ast
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal, TypeAlias
 
 import numpy as np
 
+from landsweep.orchestrator.arithmetic import Resolver, compute, parsed
 from landsweep.orchestrator.errors import UsageError
 from landsweep.sweeps.laws.base import Floats
 
 __all__ = ["assignments", "evaluate", "split_assignments"]
 
-_BINARY: dict[type[ast.operator], Callable[[Floats, Floats], Floats]] = {
-    ast.Add: np.add,
-    ast.Sub: np.subtract,
-    ast.Mult: np.multiply,
-    ast.Div: np.divide,
-    ast.Pow: np.power,
-}
-_CALLS: dict[str, Callable[[Floats], Floats]] = {"log": np.log, "log10": np.log10, "exp": np.exp, "sqrt": np.sqrt}
 _EXAMPLES = {
     "--columns": "N=params,D=C/6/N",
     "--fixed": "E=1.69,alpha=0.34",
@@ -81,54 +73,21 @@ def evaluate(text: str, columns: Mapping[str, Floats]) -> Floats:
     """
     if text in columns:
         return columns[text]
-    if len(text) > _LONGEST:
-        raise UsageError(f"an expression of {len(text)} characters; at most {_LONGEST} are allowed")
-    quoted: dict[str, str] = {}
+    expression = parsed(text, _LONGEST)
+    if expression is None:
+        raise _missing(text, columns, text)
 
-    def place(match: re.Match[str]) -> str:
-        name = f"quoted_{len(quoted)}_"
-        quoted[name] = match.group(1)
-        return f" {name} "
+    def column(name: str) -> Floats:
+        if name not in columns:
+            raise _missing(name, columns, text)
+        return columns[name]
 
-    try:
-        tree = ast.parse(re.sub(r"`([^`]+)`", place, text).strip(), mode="eval")
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        raise _missing(text, columns, text) from None
-    with np.errstate(all="ignore"):  # what is not finite is refused where the values are used
-        value = _value(tree.body, columns, quoted, text)
+    def refused() -> UsageError:
+        return UsageError(f"{text!r}: only {_ALLOWED} are allowed{_quoting(text, columns)}")
+
+    value = compute(expression, expression.tree, Resolver(column, lambda function, arguments: None, refused))
     length = len(next(iter(columns.values()))) if columns else 0
     return np.broadcast_to(np.asarray(value, np.float64), (length,)).copy()
-
-
-def _value(node: ast.expr, columns: Mapping[str, Floats], quoted: Mapping[str, str], text: str) -> Floats:
-    match node:
-        case ast.Constant(value=bool()):
-            pass
-        case ast.Constant(value=int() | float() as number):
-            try:
-                return np.asarray(float(number))
-            except OverflowError:
-                raise UsageError(f"{text!r}: the number is too large") from None
-        case ast.Name() | ast.Attribute() if (name := _dotted(node, quoted)) is not None:
-            if name not in columns:
-                raise _missing(name, columns, text)
-            return columns[name]
-        case ast.BinOp(left=left, op=op, right=right) if type(op) in _BINARY:
-            return _BINARY[type(op)](_value(left, columns, quoted, text), _value(right, columns, quoted, text))
-        case ast.UnaryOp(op=ast.USub(), operand=inner):
-            return -_value(inner, columns, quoted, text)
-        case ast.Call(func=ast.Name(id=function), args=[inner], keywords=[]) if function in _CALLS:
-            return _CALLS[function](_value(inner, columns, quoted, text))
-    raise UsageError(f"{text!r}: only {_ALLOWED} are allowed{_quoting(text, columns)}")
-
-
-def _dotted(node: ast.expr, quoted: Mapping[str, str]) -> str | None:
-    """A name, or names joined by dots, such as `data.args.N`; None for anything else."""
-    if isinstance(node, ast.Name):
-        return quoted.get(node.id, node.id)
-    if isinstance(node, ast.Attribute) and (before := _dotted(node.value, quoted)) is not None:
-        return f"{before}.{node.attr}"
-    return None
 
 
 def _quoting(text: str, columns: Mapping[str, Floats]) -> str:

@@ -10,12 +10,11 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from landsweep.orchestrator.commands.cli import app
 from landsweep.orchestrator.report.parts import Report
 from landsweep.orchestrator.testing.kind_suite import run_example
 from landsweep.sweeps.function.kind import FunctionKind, FunctionSpec
-from landsweep.sweeps.search.commands import register
 from landsweep.sweeps.search.kind import SearchKind
+from tests.support.app import app
 
 FIELDS = {
     "kind": "function",
@@ -61,7 +60,6 @@ def test_a_report_that_fails_ends_with_1_and_the_store_gets_the_sweep(
 @pytest.fixture(scope="module")
 def searched(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Twelve trials over choices of every type, whose best is not the first option."""
-    register(app)
     folder = tmp_path_factory.mktemp("search")
     spec = SearchKind.spec.model_validate(
         {

@@ -14,16 +14,15 @@ from torch import Tensor, nn
 from typer.testing import CliRunner
 
 from landsweep import Zoo
-from landsweep.orchestrator.commands.cli import app
 from landsweep.orchestrator.errors import SpecError, UsageError
 from landsweep.orchestrator.testing.kind_suite import run_example
 from landsweep.sweeps.lab.data import Digits
 from landsweep.sweeps.lab.models import Cnn, Mlp, ResNet, SmallCnn, ZooCnn
 from landsweep.sweeps.lab.trained_models.permute import canonical_order, hidden_layers, permuted
 from landsweep.sweeps.lab.training_units.split import SHARES, split_of
-from landsweep.sweeps.zoo.commands import register
 from landsweep.sweeps.zoo.export import export_zoo
 from landsweep.sweeps.zoo.kind import ZooKind
+from tests.support.app import app
 
 KIND = ZooKind()
 
@@ -293,8 +292,6 @@ def test_damaged_or_foreign_zoos_are_refused_with_reasons(tmp_path: Path) -> Non
 
 
 def test_the_commands_do_what_they_say(zoo: Zoo, tmp_path: Path) -> None:
-    if "regenerate" not in {c.name for c in app.registered_commands}:
-        register(app)
     run, folder = CliRunner(), zoo.where
     told = run.invoke(app, ["regenerate", folder, zoo.keys[2][:12]])
     assert told.exit_code == 0 and "the same bits" in told.output, told.output

@@ -13,17 +13,15 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from landsweep.orchestrator.commands.cli import app
 from landsweep.orchestrator.errors import UsageError
-from landsweep.sweeps.laws.fitting.commands import register
 from landsweep.sweeps.laws.fitting.expressions import evaluate, split_assignments
 from landsweep.sweeps.laws.fitting.fit import fit
 from landsweep.sweeps.laws.fitting.rules import chosen
 from landsweep.sweeps.laws.fitting.tables import read_table
 from landsweep.sweeps.laws.power import POWER, POWER_OFFSET
+from tests.support.app import app
 from tests.support.law_tables import chinchilla_table
 
-register(app)
 COLUMNS = {"C": np.array([6.0, 12.0]), "N": np.array([1.0, 2.0]), "Training FLOP": np.array([3.0, 4.0])}
 
 
