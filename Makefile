@@ -18,13 +18,13 @@ demo: .venv/installed  ## two loss landscapes on real data, with and without ski
 	$(BIN)/landsweep run sweeps/specs/landscape_skip.yaml
 	$(BIN)/landsweep verify results/landscape_skip
 
-test: .venv/installed  ## about 15 minutes on 2 cores
+test: .venv/installed  ## about 25 minutes on 2 cores
 	$(BIN)/python -m pytest -q -n 2 --dist loadscope -m "not slow and not chaos and not ray"
 	$(BIN)/python -m pytest -q -m "ray and not slow and not chaos"
 	$(BIN)/python -m pytest -q -n 2 --doctest-modules src/landsweep
 
-test-cluster: .venv/installed  ## Slurm for real, where it is installed (apt-get install slurm-wlm munge); skipped elsewhere
-	$(BIN)/python -m pytest -q -m "not chaos" tests/cluster
+test-cluster: .venv/installed  ## real jobs: of Ray and ssh, and of Slurm where it is installed (apt-get install slurm-wlm munge)
+	$(BIN)/python -m pytest -q -m "slow and not long and not chaos" tests/cluster
 
 test-all: .venv/installed  ## with the slow tests and those that kill at random
 	$(BIN)/python -m pytest -q

@@ -45,6 +45,7 @@ def write_slurm_site(folder: Path, site: dict[str, object], **launcher: object) 
 
 
 @pytest.mark.slurm
+@pytest.mark.long
 def test_the_commands_of_the_page_on_clusters(slurm: LocalSlurm, tmp_path: Path) -> None:
     """`--dry-run`, `--follow`, `jobs`, `logs`, `cancel`; the site is the installed one, copied and filled in."""
     write_slurm_site(tmp_path, yaml.safe_load((ROOT / "cluster/sites/slurm.yaml").read_text(encoding="utf-8")))
@@ -73,6 +74,7 @@ def test_the_worked_example_on_slurm(slurm: LocalSlurm, tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.long
 def test_the_commands_of_the_page_on_ray_jobs(
     dashboard: RayCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -33,6 +33,7 @@ def site(folder: Path, name: str, launcher: dict[str, Any]) -> list[str]:
 @pytest.mark.slurm
 @pytest.mark.ray
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 def test_one_spec_gives_the_same_rows_here_as_a_ray_job_and_on_slurm_with_a_dead_node(
     slurm: LocalSlurm, dashboard: RayCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
