@@ -35,8 +35,8 @@ def _transfer_table(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON with stable fields.")] = False,
 ) -> None:
     """Analyse whether the best learning rate carries over between sizes: optima, drift, cost of carrying it over."""
+    from landsweep.orchestrator.rules import chosen_by_any
     from landsweep.sweeps.laws.fitting.options import parts
-    from landsweep.sweeps.laws.fitting.rules import chosen_by_any
     from landsweep.sweeps.laws.fitting.tables import read_table
     from landsweep.sweeps.transfer.table import judged
 

@@ -16,13 +16,14 @@ from landsweep.orchestrator.site import Site
 from landsweep.orchestrator.testing.kind_suite import KindSuite, metrics_of, run_example, same
 from landsweep.sweeps.function.kind import FunctionKind
 from landsweep.sweeps.landscape.kind import LandscapeKind
+from landsweep.sweeps.measure.kind import MeasureKind
 from landsweep.sweeps.scaling.kind import ScalingKind
 from landsweep.sweeps.search.kind import SearchKind
 from landsweep.sweeps.transfer.kind import TransferKind
 from landsweep.sweeps.zoo.kind import ZooKind
 from tests.support.paths import GOLDEN
 
-TESTED = {"function", "landscape", "scaling", "search", "transfer", "zoo"}
+TESTED = {"function", "landscape", "measure", "scaling", "search", "transfer", "zoo"}
 
 
 class TestFunction(KindSuite):
@@ -34,6 +35,12 @@ class TestLandscape(KindSuite):
     kind = LandscapeKind()
     golden = GOLDEN / "landscape.json"
     golden_tolerance = 1e-4  # weights are trained, and processors differ in the last bits of a sum
+
+
+class TestMeasure(KindSuite):
+    kind = MeasureKind()
+    golden = GOLDEN / "measure.json"
+    golden_tolerance = 1e-4  # processors differ in the last bits of a sum
 
 
 class TestZoo(KindSuite):

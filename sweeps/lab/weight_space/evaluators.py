@@ -20,7 +20,7 @@ from landsweep.orchestrator.unit import canonical
 from landsweep.sweeps.lab.data import Data, DataSpec, Split
 from landsweep.sweeps.lab.losses import LOSSES, LossFunction, right_answers
 
-__all__ = ["EvaluatorSpec", "Evaluators", "evaluator_columns"]
+__all__ = ["EvaluatorSpec", "Evaluators", "chosen_samples", "evaluator_columns", "loss_named"]
 
 Load: TypeAlias = Callable[[DataSpec], Data]
 
@@ -106,9 +106,9 @@ class Evaluators:
         for names in members.values():
             other = specs[names[0]].data
             source = data if other is None else load(other)
-            chosen = {name: _chosen(name, specs[name], source) for name in names}
+            chosen = {name: chosen_samples(name, specs[name], source) for name in names}
             split = source.splits[specs[names[0]].split]
-            losses = {name: _loss(specs[name].loss, base) for name in names}
+            losses = {name: loss_named(specs[name].loss, base) for name in names}
             self._pools.append(_pool(split, chosen, losses, batch_size))
 
     @torch.inference_mode()
@@ -182,8 +182,17 @@ def _source(spec: EvaluatorSpec) -> object:
     return None if spec.data is None else spec.data.model_dump(mode="json")
 
 
-def _chosen(name: str, spec: EvaluatorSpec, data: Data) -> Tensor:
-    """Positions [m] in the split of the samples that an evaluator uses."""
+def chosen_samples(name: str, spec: EvaluatorSpec, data: Data) -> Tensor:
+    """Positions [m] in the split of the samples that an evaluator uses.
+
+    Args:
+        name: of the evaluator, for the message.
+        spec: of the evaluator.
+        data: what it is to be computed on.
+
+    Raises:
+        SpecError: no such split or class, no sample is left, or the loss does not suit the targets.
+    """
     if spec.split not in data.splits:
         raise SpecError(f"evaluators.{name}.split: there is no split {spec.split!r}; there are {list(data.splits)}")
     targets = data.splits[spec.split].targets
@@ -220,7 +229,8 @@ def _pool(split: Split, chosen: Mapping[str, Tensor], losses: Mapping[str, LossF
     return _Pool(torch.split(inputs, batch_size), split.targets if whole else split.targets[used], views)
 
 
-def _loss(name: str, base: Path) -> LossFunction:
+def loss_named(name: str, base: Path) -> LossFunction:
+    """A loss of one network: one of `LOSSES`, or the user's function, looked for in `base`."""
     return LOSSES[name] if name in LOSSES else import_callable(name, base)
 
 

@@ -12,9 +12,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from landsweep.orchestrator.errors import UsageError
+from landsweep.orchestrator.rules import chosen_by_any
 from landsweep.sweeps.laws.base import Floats, Law, Points, Quantity
 from landsweep.sweeps.laws.fitting.expressions import evaluate
-from landsweep.sweeps.laws.fitting.rules import chosen_by_any
 from landsweep.sweeps.laws.fitting.tables import with_numbers
 
 __all__ = ["Cases", "Selection", "select"]

@@ -21,6 +21,7 @@ from landsweep.sweeps.measure.measures.effective_dimension import EffectiveDimen
 from landsweep.sweeps.measure.measures.input_derivatives import InputDerivatives
 from landsweep.sweeps.measure.measures.layer_rotation import LayerRotation
 from landsweep.sweeps.measure.measures.losses import Losses
+from landsweep.sweeps.measure.measures.own import OwnMeasure
 from landsweep.sweeps.measure.measures.robustness import Robustness
 from landsweep.sweeps.measure.measures.roughness import Roughness
 from landsweep.sweeps.measure.measures.spectra_alignment import SpectraAlignment
@@ -39,6 +40,7 @@ MeasureSpec = Annotated[
     | InputDerivatives
     | LayerRotation
     | Losses
+    | OwnMeasure
     | Robustness
     | Roughness
     | SpectraAlignment,

@@ -44,6 +44,10 @@ class Measure(Section):
     measure: str
     on: str = Field("train", description="name of the evaluator whose samples and loss it uses")
 
+    def takes(self) -> Of:
+        """What it measures, where that depends on its fields."""
+        return self.of
+
     def evaluators(self) -> tuple[str, ...]:
         """Names of the evaluators whose samples it is given: these alone are part of its units' identity."""
         return (self.on,)

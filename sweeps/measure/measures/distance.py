@@ -21,7 +21,7 @@ class Distance(Measure):
 
     of: ClassVar[Of] = "pair"
 
-    measure: Literal["distance"] = "distance"
+    measure: Literal["distance"]
 
     def columns(self) -> tuple[Column, ...]:
         return (

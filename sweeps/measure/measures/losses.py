@@ -19,7 +19,7 @@ __all__ = ["Losses"]
 class Losses(Measure):
     """Mean loss with its standard error, and the share of right answers."""
 
-    measure: Literal["losses"] = "losses"
+    measure: Literal["losses"]
 
     def columns(self) -> tuple[Column, ...]:
         return (

@@ -42,14 +42,14 @@ def linear(*weights: float) -> nn.Module:
 def test_distance_and_angle_are_those_of_the_plane(
     a: tuple[float, ...], b: tuple[float, ...], distance: float, angle: float
 ) -> None:
-    (measured,) = Distance().compute([subject([linear(*a), linear(*b)])])
+    (measured,) = Distance(measure="distance").compute([subject([linear(*a), linear(*b)])])
     assert measured.values["distance"] == pytest.approx(distance, rel=1e-6)
     assert measured.values["angle"] == pytest.approx(angle, rel=1e-6)
-    assert list(measured.values) == [c.name for c in Distance().columns()]
+    assert list(measured.values) == [c.name for c in Distance(measure="distance").columns()]
 
 
 def test_the_angle_to_a_model_of_zeros_is_not_defined() -> None:
-    (measured,) = Distance().compute([subject([linear(0.0, 0.0), linear(3.0, 4.0)])])
+    (measured,) = Distance(measure="distance").compute([subject([linear(0.0, 0.0), linear(3.0, 4.0)])])
     assert measured.values == {"distance": 5.0, "relative_distance": 2.0, "angle": None}
 
 
@@ -59,7 +59,7 @@ def test_losses_are_those_of_all_samples_at_once(batch_size: int) -> None:
     module = nn.Linear(3, 4)
     x, y = torch.randn(20, 3, generator=generator), torch.randint(4, (20,), generator=generator)
     samples = Samples("train", x, y, LOSSES["cross_entropy"], batch_size)
-    (measured,) = Losses().compute([subject([module], samples)])
+    (measured,) = Losses(measure="losses").compute([subject([module], samples)])
     each = F.cross_entropy(module(x), y, reduction="none")
     assert measured.values["loss"] == pytest.approx(each.mean().item(), rel=1e-6)
     assert measured.values["loss_se"] == pytest.approx((each.var() / 20).sqrt().item(), rel=1e-5)
@@ -69,5 +69,5 @@ def test_losses_are_those_of_all_samples_at_once(batch_size: int) -> None:
 
 def test_regression_has_no_accuracy() -> None:
     samples = Samples("test", torch.ones(2, 2), torch.zeros(2, 1), LOSSES["mse"], 8)
-    (measured,) = Losses(on="test").compute([subject([linear(1.0, 2.0)], samples)])
+    (measured,) = Losses(measure="losses", on="test").compute([subject([linear(1.0, 2.0)], samples)])
     assert (measured.values["loss"], measured.values["accuracy"]) == (9.0, None)

@@ -14,9 +14,9 @@ import pytest
 from typer.testing import CliRunner
 
 from landsweep.orchestrator.errors import UsageError
+from landsweep.orchestrator.rules import chosen
 from landsweep.sweeps.laws.fitting.expressions import evaluate, split_assignments
 from landsweep.sweeps.laws.fitting.fit import fit
-from landsweep.sweeps.laws.fitting.rules import chosen
 from landsweep.sweeps.laws.fitting.tables import read_table
 from landsweep.sweeps.laws.power import POWER, POWER_OFFSET
 from tests.support.app import app
