@@ -60,7 +60,7 @@ class Plan:
         self._spec, self._keys = spec, keys
         self._definitions = spec.definitions()
         self.models = chosen_models(spec)
-        self._taken = taken_names(spec)
+        self._taken = _taken_names(spec)
         self.choices = list(choices(spec.subjects, self.models, spec.seed))
 
     def __iter__(self) -> Iterator[PlannedUnit]:
@@ -153,7 +153,7 @@ def chosen_models(spec: MeasureSweepSpec) -> list[Chosen]:
     return list(models.values())
 
 
-def taken_names(spec: MeasureSweepSpec) -> frozenset[str]:
+def _taken_names(spec: MeasureSweepSpec) -> frozenset[str]:
     """Names of columns that params of the models can't have."""
     measured = {column.name for measure in spec.measures.values() for column in measure.columns()}
     return frozenset({"key", MEASURE, *_DOCS, *measured, *(column.name for column in METERS)})
