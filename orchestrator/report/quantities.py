@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import operator
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -67,19 +68,20 @@ class Quantities:
 
     def _summary(self, name: str) -> Floats:
         if name in self.summary:
-            return self._drawn(self.summary[name], *self.intervals.get(name, (np.nan, np.nan)))
+            return self._drawn(name, *self.intervals.get(name, (np.nan, np.nan)))
         if name in self.rows:
             raise UsageError(f"{name!r} is a column; say of which of its values, such as mean({name})")
         listed = ", ".join(self.summary) or "none"
         raise UsageError(f"there is no number {name!r} in the summary of the report; it has {listed}")
 
-    def _drawn(self, value: float, low: float, high: float) -> Floats:
+    def _drawn(self, name: str, low: float, high: float) -> Floats:
         """A number and draws from a normal distribution with a width to each side that gives its interval."""
+        value = self.summary[name]
         if not (np.isfinite(low) and np.isfinite(high)):
             self.units.append(1)
             return np.full(1 + self.draws.count, value)
         self.units.append(self.draws.count)
-        deviates = np.random.default_rng(len(self.units)).standard_normal(self.draws.count) / _NORMAL
+        deviates = np.random.default_rng(zlib.crc32(name.encode())).standard_normal(self.draws.count) / _NORMAL
         widths = np.where(deviates > 0, high - value, value - low)
         return np.concatenate([[value], value + deviates * widths])
 
