@@ -10,13 +10,16 @@ from typing import Annotated
 from pydantic import Field
 
 from landsweep.sweeps.measure.measures.alpha import Alpha
+from landsweep.sweeps.measure.measures.barrier import Barrier
 from landsweep.sweeps.measure.measures.base import Measure, Measured, Of
 from landsweep.sweeps.measure.measures.calibration import Calibration
 from landsweep.sweeps.measure.measures.cka import Cka
 from landsweep.sweeps.measure.measures.class_losses import ClassLosses
+from landsweep.sweeps.measure.measures.curve import Curve
 from landsweep.sweeps.measure.measures.disagreement import Disagreement
 from landsweep.sweeps.measure.measures.distance import Distance
 from landsweep.sweeps.measure.measures.distance_from_start import DistanceFromStart
+from landsweep.sweeps.measure.measures.dropout_stability import DropoutStability
 from landsweep.sweeps.measure.measures.effective_dimension import EffectiveDimension
 from landsweep.sweeps.measure.measures.input_derivatives import InputDerivatives
 from landsweep.sweeps.measure.measures.layer_rotation import LayerRotation
@@ -30,12 +33,15 @@ __all__ = ["Measure", "MeasureSpec", "Measured", "Of"]
 
 MeasureSpec = Annotated[
     Alpha
+    | Barrier
     | Calibration
     | Cka
     | ClassLosses
+    | Curve
     | Disagreement
     | Distance
     | DistanceFromStart
+    | DropoutStability
     | EffectiveDimension
     | InputDerivatives
     | LayerRotation
