@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterable
 from typing import TypeAlias
 
-__all__ = ["Atom", "Product", "Sum", "equate", "fix", "fixed", "free", "length", "parts"]
+__all__ = ["Atom", "Axes", "Product", "Sum", "equate", "fix", "fixed", "free", "length", "parts"]
 
 
 class Atom:
@@ -46,6 +46,8 @@ Product: TypeAlias = tuple[Atom, ...]
 """Axes of which the last runs fastest, as after flattening; empty: of length 1."""
 Sum: TypeAlias = tuple[Product, ...]
 """Stretches one after another, as after concatenation."""
+Axes: TypeAlias = tuple[Sum, ...]
+"""All axes of a tensor."""
 
 
 def free(size: int) -> Sum:

@@ -7,19 +7,17 @@ layer that it ran in. Rules need not be perfect: what comes out is proved on the
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from landsweep.sweeps.lab.matching.axes import Atom, Sum, equate, fix, fixed, free, length, parts
+from landsweep.sweeps.lab.matching.axes import Atom, Axes, Sum, equate, fix, fixed, free, length, parts
+from landsweep.sweeps.lab.matching.views import stretches, viewed
 
 __all__ = ["Trace"]
-
-Axes: TypeAlias = tuple[Sum, ...]
 
 
 def _names(text: str) -> frozenset[str]:
@@ -142,7 +140,7 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]
             kept = len(shapes[0]) - (1 if name.endswith(("1d", "1d_with_indices")) else 2)
             return [(*x[:kept], *(fixed(n) for n in shapes[0][kept:]))]
         if name in _VIEWS:
-            return [_viewed(self._of(args[0]), shapes[0])]
+            return [viewed(self._of(args[0]), shapes[0])]
         rule: Callable[..., list[Axes] | None] | None = getattr(self, f"_op_{name.lstrip('_')}", None)
         found = None if rule is None else rule(*args, shapes=shapes, **kwargs)
         if found is not None:
@@ -199,7 +197,7 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return [tuple(axes)]
 
     def _op_squeeze(self, x: Tensor, *_: object, shapes: Sequence[tuple[int, ...]]) -> list[Axes]:
-        return [_viewed(self._of(x), shapes[0])]
+        return [viewed(self._of(x), shapes[0])]
 
     def _op_expand(self, x: Tensor, *_: object, shapes: Sequence[tuple[int, ...]], **__: object) -> list[Axes]:
         axes = self._of(x)
@@ -340,7 +338,7 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]
         size = x.shape[dim]
         first, last, _ = slice(start, end).indices(size)
         if step == 1:
-            axes[dim] = _stretches(axes[dim], [first, last - first, size - last])[1]
+            axes[dim] = stretches(axes[dim], [first, last - first, size - last])[1]
         else:
             fix(axes[dim])
             axes[dim] = fixed(len(range(first, last, step)))
@@ -352,67 +350,7 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if not differing:
             return [axes]
         dim = differing[0]
-        cut = _stretches(axes[dim], [shape[dim] for shape in shapes])
+        cut = stretches(axes[dim], [shape[dim] for shape in shapes])
         return [(*axes[:dim], piece, *axes[dim + 1 :]) for piece in cut]
 
     _op_split_with_sizes = _op_split
-
-
-def _stretches(axis: Sum, sizes: Sequence[int]) -> list[Sum]:
-    """An axis cut into stretches of these lengths, some of which may be 0."""
-    pieces = [free(n) if n else () for n in sizes]
-    equate(axis, tuple(product for piece in pieces for product in piece))
-    return pieces
-
-
-def _viewed(axes: Axes, shape: tuple[int, ...]) -> Axes:
-    """The axes after a change of shape that keeps the order of the elements."""
-    sizes = [sum(map(length, a)) for a in axes]
-    result: list[Sum] = []
-    i = j = 0
-    while i < len(sizes) or j < len(shape):
-        # The fewest axes before and after that hold equally many elements.
-        before, after = [i], [j]
-        a = sizes[i] if i < len(sizes) else 1
-        b = shape[j] if j < len(shape) else 1
-        while a != b:
-            if a < b:
-                before.append(before[-1] + 1)
-                a *= sizes[before[-1]]
-            else:
-                after.append(after[-1] + 1)
-                b *= shape[after[-1]]
-        merged = _product([axes[k] for k in before if k < len(sizes)])
-        result += _cut([shape[k] for k in after if k < len(shape)], merged)
-        i, j = before[-1] + 1, after[-1] + 1
-    return tuple(result)
-
-
-def _product(axes: Sequence[Sum]) -> Sum:
-    merged: Sum = ((),)
-    for axis in axes:
-        inner = parts(axis)
-        if merged == ((),):
-            merged = inner
-        elif len(inner) == 1:
-            merged = tuple(product + inner[0] for product in merged)
-        else:
-            fix(inner)
-            size = sum(map(length, inner))
-            merged = tuple((*product, Atom(size, fixed=True)) for product in merged)
-    return merged
-
-
-def _cut(sizes: Sequence[int], axis: Sum) -> list[Sum]:
-    """The axes of these sizes whose product is the given axis."""
-    if len(sizes) < 2:
-        return [axis] if sizes else []
-    block = math.prod(sizes[1:])
-    inner = [free(n) for n in sizes[1:]]
-    if any(length(product) % block for product in axis):
-        fix(axis)
-        return [fixed(n) for n in sizes]
-    rest = tuple(atom for a in inner for atom in a[0])
-    first: Sum = tuple(((Atom(length(product) // block),)) for product in axis)
-    equate(axis, tuple(product + rest for product in first))
-    return [first, *inner]
