@@ -293,9 +293,9 @@ def test_a_network_without_hidden_layers_is_refused() -> None:
 def test_matching_names_the_evaluator_that_it_lacks() -> None:
     module, inputs = network("mlp", samples=4)
     targets = torch.zeros(4, dtype=torch.long)
-    given = subject(
-        [module, module], inputs, targets, more={"test": Samples("test", inputs, targets, LOSSES["error"], 4)}
-    )
+    given = subject([module, module], inputs, targets)
+    test = Samples("test", inputs, targets, LOSSES["error"], 4)
+    given = Subject(given.models, {**given.samples, "test": test}, (), 0)
     measure = Barrier(match="activations", match_on="validation")
     assert measure.evaluators() == ("train", "validation")
     with pytest.raises(SpecError, match="no evaluator 'validation'; there are train, test"):
