@@ -179,15 +179,20 @@ class SweepKind(ABC, Generic[S]):
         spec = parse(self.spec, fields, source)
         try:
             self.validate(spec)
-            self._check_claims(spec)
+            if spec.settled():
+                self.check_claims(spec)
         except UsageError as e:
             complaint = str(e).replace("\n", "\n  ")
             raise SpecError(f"{source}:\n  - {complaint}") from e
         return spec
 
-    def _check_claims(self, spec: S) -> None:
-        columns = self.columns(spec)
-        if not spec.claims or columns is None:  # such rows may have any columns
+    def check_claims(self, spec: S) -> None:
+        """Refuse claims about columns that rows will not have; not for kinds to override.
+
+        Raises:
+            UsageError: names the claim.
+        """
+        if not spec.claims or (columns := self.columns(spec)) is None:  # None: such rows may have any columns
             return
         from landsweep.orchestrator.report.verdicts import check_claims  # pandas, only where there are claims
 

@@ -72,6 +72,10 @@ class Spec(Section):
         del folder
         return self
 
+    def settled(self) -> bool:
+        """Whether its plan and columns are known; False for a spec whose inputs are only read when it is pinned."""
+        return True
+
     @classmethod
     def _marked(cls, marker: type) -> list[str]:
         return [n for n, f in cls.model_fields.items() if any(isinstance(m, marker) for m in f.metadata)]

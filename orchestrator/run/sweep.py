@@ -43,7 +43,11 @@ def load_spec(path: Path, assignments: Sequence[str] = ()) -> tuple[SweepKind[An
     kind = kind_named(str(data["kind"]))
     data = override(written, assignments, kind.spec)
     data.setdefault("name", path.stem)
-    return kind, kind.parse(data, str(path)).pinned(path.parent)
+    spec = kind.parse(data, str(path))
+    pinned = spec.pinned(path.parent)
+    if not spec.settled():
+        kind.check_claims(pinned)
+    return kind, pinned
 
 
 def ledger_at(where: str | Path) -> Ledger:

@@ -13,8 +13,8 @@ from landsweep.orchestrator.row import Column
 from landsweep.orchestrator.unit import Keys
 from landsweep.sweeps.lab.trained_models.refs import FileRef, changed
 from landsweep.sweeps.measure.measures.base import Of
-from landsweep.sweeps.measure.plan import Plan
-from landsweep.sweeps.measure.report import measure_report
+from landsweep.sweeps.measure.plan import MEASURE, Plan
+from landsweep.sweeps.measure.report import MeasureFacts, measure_report
 from landsweep.sweeps.measure.session import MeasureSession, check_plan
 from landsweep.sweeps.measure.sources import Sources
 from landsweep.sweeps.measure.spec import MeasureSweepSpec
@@ -102,7 +102,26 @@ class MeasureKind(SweepKind[MeasureSweepSpec]):
         return MeasureSession(spec, self._plan(spec), bench)
 
     def report(self, spec: MeasureSweepSpec, rows: pd.DataFrame, series: pd.DataFrame) -> Report:
-        return measure_report(spec, rows, series)
+        measures = {name: measure.columns() for name, measure in spec.measures.items()}
+        plan = self._plan(spec)
+        params = [column.name for column in plan.params() if column.name != MEASURE]
+        return measure_report(MeasureFacts(measures, params, _models_in_words(spec, plan)), rows, series)
 
     def _plan(self, spec: MeasureSweepSpec) -> Plan:
         return Plan(spec, Keys(self.name, self.version, spec.context()))
+
+
+def _models_in_words(spec: MeasureSweepSpec, plan: Plan) -> str:
+    """How many models there are, where they come from, and what a user should know of their sweeps."""
+    sources = [f"{len(ref.models().models)} of {ref.sweep}" for ref in spec.of if not isinstance(ref, FileRef)]
+    if files := sum(isinstance(ref, FileRef) for ref in spec.of):
+        sources.append(f"{files} given as networks")
+    keys = {model.pinned.key for model in plan.models}
+    counts = ", ".join(
+        f"{sum(c.of == of for c in plan.choices)} {of}s" for of in dict.fromkeys(c.of for c in plan.choices)
+    )
+    notes = "".join(f" {ref.models().note}." for ref in spec.of if ref.models().note)
+    return (
+        f"{len(plan.models)} checkpoints of {len(keys)} models ({'; '.join(sources)}), measured as {counts}. Each is "
+        f"known by its key and the checksum of its weights.{notes}"
+    )

@@ -36,7 +36,7 @@ class MeasureSweepSpec(Spec):
     )
     evaluators: Annotated[dict[Name, EvaluatorSpec], IsNamedAxis(), Field(min_length=1)] = Field(
         {"train": EvaluatorSpec(split="train"), "test": EvaluatorSpec(split="test")},
-        description="samples and loss by name, which measures refer to with `on`",
+        description="samples and loss by name, which measures name as `evaluator`",
     )
     data: DataSpec | None = Field(None, description="of the evaluators; none: what each model was trained on")
     batch_size: int = Field(512, ge=1, description="samples per forward pass")
@@ -99,6 +99,10 @@ class MeasureSweepSpec(Spec):
         }
         data = None if self.data is None else self.data.pinned(folder)
         return self.model_copy(update={"of": tuple(refs), "evaluators": evaluators, "data": data})
+
+    def settled(self) -> bool:
+        """Whether the models of all sweeps that it names have been read."""
+        return all(isinstance(ref, FileRef) or ref.pinned_models is not None for ref in self.of)
 
     def context(self) -> dict[str, Any]:
         """Identity follows files by content, not by path."""

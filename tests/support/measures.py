@@ -35,7 +35,7 @@ def measure_spec(folder: Path, **fields: Any) -> MeasureSweepSpec:
         "kind": "measure",
         "name": "m",
         "of": [{"sweep": "zoo"}],
-        "measures": {"loss": {"measure": "losses", "on": "test"}},
+        "measures": {"loss": {"measure": "losses", "evaluator": "test"}},
         **fields,
     }
     return KIND.parse(data, "spec").pinned(folder)

@@ -42,7 +42,7 @@ class Measure(Section):
     of: ClassVar[Of] = "model"
 
     measure: str
-    on: str = Field("train", description="name of the evaluator whose samples and loss it uses")
+    evaluator: str = Field("train", description="name of the evaluator whose samples and loss it uses")
 
     def takes(self) -> Of:
         """What it measures, where that depends on its fields."""
@@ -50,7 +50,7 @@ class Measure(Section):
 
     def evaluators(self) -> tuple[str, ...]:
         """Names of the evaluators whose samples it is given: these alone are part of its units' identity."""
-        return (self.on,)
+        return (self.evaluator,)
 
     def check(self, subject: Subject) -> None:
         """Refuse, before any unit is computed, networks or samples for which the measure is not defined.
@@ -76,4 +76,4 @@ class Measure(Section):
 
     def samples(self, subject: Subject) -> Samples:
         """The samples that this measure looks at."""
-        return subject.samples[self.on]
+        return subject.samples[self.evaluator]

@@ -69,5 +69,5 @@ def test_losses_are_those_of_all_samples_at_once(batch_size: int) -> None:
 
 def test_regression_has_no_accuracy() -> None:
     samples = Samples("test", torch.ones(2, 2), torch.zeros(2, 1), LOSSES["mse"], 8)
-    (measured,) = Losses(measure="losses", on="test").compute([subject([linear(1.0, 2.0)], samples)])
+    (measured,) = Losses(measure="losses", evaluator="test").compute([subject([linear(1.0, 2.0)], samples)])
     assert (measured.values["loss"], measured.values["accuracy"]) == (9.0, None)

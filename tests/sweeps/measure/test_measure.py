@@ -11,10 +11,11 @@ import pandas as pd
 import pytest
 
 from landsweep import Zoo
-from landsweep.orchestrator.run.sweep import Sweep
+from landsweep.orchestrator.errors import UsageError
+from landsweep.orchestrator.run.sweep import Sweep, load_spec
 from tests.support.measures import KIND, measure_spec, measured, small_zoo
 
-LOSS = {"loss": {"measure": "losses", "on": "test"}}
+LOSS = {"loss": {"measure": "losses", "evaluator": "test"}}
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +64,7 @@ def test_a_zoo_that_grows_brings_new_units_and_keeps_the_rows(tmp_path: Path) ->
 
 def test_another_measure_keeps_the_rows(home: Path, tmp_path: Path) -> None:
     first, _ = measured(measure_spec(home), home, str(tmp_path / "more"))
-    more = {**LOSS, "on-train": {"measure": "losses", "on": "train"}}
+    more = {**LOSS, "on-train": {"measure": "losses", "evaluator": "train"}}
     rows, end = measured(measure_spec(home, measures=more), home, str(tmp_path / "more"))
     assert (len(first), end.new, len(rows)) == (4, 4, 8)
 
@@ -153,3 +154,19 @@ def test_values_do_not_depend_on_the_company(home: Path, tmp_path: Path) -> None
             alone[["key", "loss", "loss_se"]],
             together.loc[together["of_key"] == key, ["key", "loss", "loss_se"]].reset_index(drop=True),
         )
+
+
+def test_claims_about_columns_are_checked_once_the_models_are_known(home: Path) -> None:
+    """Which columns there are is known when the models have been read, not when the fields are parsed."""
+    text = """
+kind: measure
+of: [{sweep: zoo}]
+measures: {loss: {measure: losses, evaluator: test}}
+claims: [{says: larger rates fit better, holds: "CLAIM"}]
+"""
+    good = "mean(loss, optimizer.learning_rate == 0.1) < mean(of_test_loss, seed == 0) + 9"
+    (home / "good.yaml").write_text(text.replace("CLAIM", good), encoding="utf-8")
+    load_spec(home / "good.yaml")
+    (home / "bad.yaml").write_text(text.replace("CLAIM", "mean(lost) < 1"), encoding="utf-8")
+    with pytest.raises(UsageError, match="lost"):
+        load_spec(home / "bad.yaml")

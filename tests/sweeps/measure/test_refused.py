@@ -58,7 +58,7 @@ def test_a_ref_that_can_not_be_followed(home: Path, fields: dict[str, Any], mess
         ),
         ({"subjects": PAIRS}, r"measures\.loss: losses measures a model, but subjects gives pairs; add `each`"),
         ({"subjects": ["each", PAIRS]}, r"subjects: pairs gives each measure a pair, but none of \['loss'\] takes one"),
-        ({"measures": {"loss": {"measure": "losses", "on": "tests"}}}, r"there is no evaluator 'tests'"),
+        ({"measures": {"loss": {"measure": "losses", "evaluator": "tests"}}}, r"there is no evaluator 'tests'"),
         ({"of": [{"sweep": "zoo", "where": "seed == 0", "key": "ab"}]}, r"give `where`.* or `key`"),
         ({"of": [{"sweep": "zoo", "checkpoints": ["all", "last"]}]}, r"`all` alone"),
         ({"of": [{"name": "a", "net": "mlp", "hidden": [4]}]}, r"data: a is a network without a recipe"),
