@@ -17,6 +17,7 @@ from landsweep.orchestrator.report.parts import Report, Table
 from landsweep.orchestrator.row import METERS, Column, Outcome, Progress
 from landsweep.orchestrator.spec import Spec, parse
 from landsweep.orchestrator.storage.artifacts import Artifacts
+from landsweep.orchestrator.summaries import GROUP
 from landsweep.orchestrator.unit import Unit, digest
 
 if TYPE_CHECKING:
@@ -39,7 +40,6 @@ __all__ = [
 
 Arrays: TypeAlias = Mapping[str, "np.ndarray[Any, Any]"]
 S = TypeVar("S", bound=Spec)
-GROUP = "landsweep.kinds"
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,13 +6,11 @@ import ast
 import importlib
 import pkgutil
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from tests.support.paths import GOLDEN, ROOT, SOURCES, TESTS
+from tests.support.paths import ROOT, SOURCES, TESTS
 
 LONGEST_FILE, LONGEST_FUNCTION = 400, 60
 
@@ -100,26 +98,3 @@ def test_all_lists_are_exact() -> None:
         if public - listed - commands or missing:
             wrong[name] = (public - listed) | missing
     assert not wrong
-
-
-def test_help_starts_without_the_heavy_libraries() -> None:
-    code = (
-        "import sys; import landsweep.orchestrator.commands.cli as cli; from importlib.metadata import entry_points; "
-        "[entry.load()(cli.app) for entry in entry_points(group=cli.COMMANDS)]; "
-        "heavy = 'torch ray mlflow optuna numpy scipy pandas pyarrow matplotlib plotly'.split(); "
-        "print([m for m in heavy if m in sys.modules])"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
-
-
-def test_status_starts_without_the_libraries_of_the_kind() -> None:
-    """It is typed again and again beside a run, so it must not import torch, whatever the kind."""
-    zoo = GOLDEN / "begun" / "zoo"
-    code = (
-        "import sys; import landsweep.orchestrator.commands.cli as cli; "
-        f"cli.app(['status', {str(zoo)!r}], standalone_mode=False); "
-        "print([m for m in 'torch ray mlflow optuna scipy sklearn matplotlib plotly'.split() if m in sys.modules])"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines() == ["zoo-example (zoo): stopped, 8/16 units (8 ok)", "[]"]

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any
-
-import pyarrow.compute as pc
+from statistics import fmean
+from typing import TYPE_CHECKING, Any
 
 from landsweep.orchestrator.commands.display import span, table_text
 from landsweep.orchestrator.kind import Costed, Costs, SweepKind, Workbench
@@ -15,6 +14,9 @@ from landsweep.orchestrator.run.plan import asked, planned, resumed, strays
 from landsweep.orchestrator.site import Site
 from landsweep.orchestrator.spec import Spec
 from landsweep.orchestrator.storage.ledger import Ledger, Store
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 __all__ = ["Forecast", "forecast"]
 
@@ -129,8 +131,7 @@ def forecast(kind: SweepKind[Any], spec: Spec, site: Site, where: str, bench: Wo
             done = min(len(keys), total - left)
             if planner.ended_early:
                 total, remarks = done + left, [planner.ended_early]
-        ran = rows.filter(pc.not_equal(rows.column("status").cast("string"), Status.failed.value))
-        unit_seconds = pc.mean(ran.column("seconds")).as_py() if ran.num_rows else None
+        unit_seconds = _mean_seconds(rows)
     to_run = None if total is None else total - done
     workers = None if site.workers == "auto" else site.workers
     seconds = None if unit_seconds is None or to_run is None else unit_seconds * to_run / (workers or 1)
@@ -155,3 +156,10 @@ def forecast(kind: SweepKind[Any], spec: Spec, site: Site, where: str, bench: Wo
         remarks=tuple(remarks),
         weights=any(not p.pack for p in preparations) or any(c.name == _WEIGHTS for c in declared or ()),
     )
+
+
+def _mean_seconds(rows: pa.Table) -> float | None:
+    """Of units that did not fail; in Python, because pyarrow imports pandas to compare with a text."""
+    pairs = zip(rows.column("seconds").to_pylist(), rows.column("status").to_pylist(), strict=True)
+    ran = [seconds for seconds, status in pairs if status != Status.failed.value and seconds is not None]
+    return fmean(ran) if ran else None

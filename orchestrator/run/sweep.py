@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -23,6 +22,9 @@ from landsweep.orchestrator.spec import Spec
 from landsweep.orchestrator.storage.artifacts import Artifacts
 from landsweep.orchestrator.storage.ledger import Findings, Ledger, Store
 from landsweep.orchestrator.trust import reading, refuse_files, start_reading, user_code
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["Sweep", "begun", "ledger_at", "load_spec", "open_sweep"]
 
@@ -147,6 +149,8 @@ class Sweep:
 
     def rows(self) -> pd.DataFrame:
         """Rows of the units that belong to the plan, in the plan's order."""
+        import pandas as pd  # here: what asks for no rows starts without it
+
         frame = _frame(self.ledger.rows())
         with self._reading():
             adaptive = self.kind.planner(self.spec).adaptive
@@ -173,6 +177,8 @@ def open_sweep(where: str, *, trust: bool = False) -> Sweep:
 
 def _frame(table: pa.Table) -> pd.DataFrame:
     """A table for pandas. Whole numbers beside null become floats there: those that floats would round stay whole."""
+    import pandas as pd
+
     frame: pd.DataFrame = table.to_pandas()
     for field in table.schema:
         if pa.types.is_integer(field.type) and frame[field.name].dtype.kind == "f":

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.importance import get_param_importances
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from landsweep.orchestrator.axes import Value
@@ -44,6 +43,8 @@ def importances(
     for values, value in trials:
         params = {d.name: as_option(d, values[d.name]) for d in dimensions}
         study.add_trial(create_trial(params=params, distributions=dict(spaces), value=value))
+    from optuna.importance import get_param_importances  # here: scikit-learn comes with it, and only reports need it
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return {name: float(share) for name, share in get_param_importances(study).items()}

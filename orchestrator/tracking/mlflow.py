@@ -33,6 +33,7 @@ from landsweep.orchestrator.tracking.contents import (
     sweep_params,
     sweep_tags,
 )
+from landsweep.orchestrator.tracking.empty_store import keep_empty, start_from_empty
 from landsweep.orchestrator.tracking.store import alone, check_artifacts, check_reachable, database_of
 
 __all__ = ["export", "export_safely", "failure"]
@@ -90,9 +91,7 @@ def export(
             f"sweep.json: id: {str(sweep['id'])[:80]!r} is not the id of a sweep; ids have only the digits 0-9 and a-f"
         )
     with _quiet(), alone(uri, str(sweep["id"])):
-        from mlflow.tracking import MlflowClient
-
-        client = MlflowClient(tracking_uri=uri)
+        client = _client(uri)
         where = _experiment(client, uri, experiment or f"landsweep-{sweep['kind']}")
         new_tags = sweep_tags(rows, report_dir, sweep)
         run = _run(client, where, rows, sweep, new_tags[_ROWS])
@@ -136,6 +135,19 @@ def failure(error: Exception) -> str:
     """What went wrong in an export, in one line and without credentials."""
     first = (str(error).strip() or "no message").splitlines()[0]
     return f"{type(error).__name__}: {redacted(first)[:300]}"
+
+
+def _client(uri: str) -> Any:  # noqa: ANN401 - mlflow's own client
+    """MLflow's client of a store; a new SQLite file starts from an empty one that is kept, or is kept as that one."""
+    from mlflow import __version__
+    from mlflow.tracking import MlflowClient
+
+    database = database_of(uri) if urlsplit(uri).scheme == "sqlite" else None
+    if database is None or database.exists() or start_from_empty(database, __version__):
+        return MlflowClient(tracking_uri=uri)
+    client = MlflowClient(tracking_uri=uri)
+    keep_empty(database, __version__)
+    return client
 
 
 @contextlib.contextmanager

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-import pandas as pd
 import torch
 from torch import nn
 
@@ -26,10 +25,12 @@ from landsweep.sweeps.landscape.directions import parts_of
 from landsweep.sweeps.landscape.evaluation import evaluators_of, training_batches
 from landsweep.sweeps.landscape.plan import landscape_planner
 from landsweep.sweeps.landscape.prepare import directions_name, recipe_training, weights_of
-from landsweep.sweeps.landscape.report import LandscapeFacts, landscape_report
 from landsweep.sweeps.landscape.session import LandscapeSession
 from landsweep.sweeps.landscape.spec import LandscapeSpec, LineDirections, landscape_columns
 from landsweep.sweeps.landscape.vectors import check_directions, directions_of, is_judged
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["LandscapeKind", "LandscapeSession", "LandscapeSpec", "LineDirections"]
 
@@ -148,6 +149,8 @@ class LandscapeKind(SweepKind[LandscapeSpec], ShowsTensors[LandscapeSpec]):
         return tables
 
     def report(self, spec: LandscapeSpec, rows: pd.DataFrame, series: pd.DataFrame) -> Report:
+        from landsweep.sweeps.landscape.report import LandscapeFacts, landscape_report
+
         del series
         notes = {name: _describe(m.model_dump(mode="json", exclude_defaults=True)) for name, m in spec.models.items()}
         directions = spec.directions.in_words()

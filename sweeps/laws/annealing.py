@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.signal import lfilter
 
 from landsweep.sweeps.laws.base import Floats, Law, Parameter, Points, Quantity, centre, column, decay, grid
 from landsweep.sweeps.laws.fitting.curve_rows import SUM_BEFORE, abrupt, curves, given_before, notes
@@ -21,6 +20,8 @@ def areas(rates: Floats, momentum: float = 0.999) -> tuple[Floats, Floats]:
     Returns:
         S1_t = sum_{i <= t} eta_i and S2_t = sum_{i <= t} m_i with m_i = lambda m_{i-1} + eta_{i-1} - eta_i, each [T].
     """
+    from scipy.signal import lfilter  # here: it is slow to import, and every scaling spec comes by this file
+
     drops = np.concatenate([[0.0], rates[:-1] - rates[1:]])
     moments = lfilter([1.0], [1.0, -momentum], drops)
     return np.cumsum(rates), np.cumsum(moments)

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-from scipy.optimize import linprog
 
 from landsweep.orchestrator.errors import UsageError
 from landsweep.sweeps.laws.base import Floats, Law, Parameter, Points, Quantity, centre, column, grid
@@ -73,6 +72,8 @@ def compute_optimal(alpha: float, beta: float) -> tuple[float, float]:
     """
     lines = [(c.by_size - c.by_steps, c.by_steps) for c in components(alpha, beta)]  # y <= slope x + offset
     below = [[-slope, 1.0] for slope, _ in lines]
+    from scipy.optimize import linprog  # here, as it is slow to import
+
     program = linprog([0.0, -1.0], A_ub=below, b_ub=[offset for _, offset in lines], bounds=[(0, 1), (None, None)])
     return float(program.x[1]), float(program.x[0])
 

@@ -18,7 +18,6 @@ from landsweep.orchestrator.row import Column
 from landsweep.orchestrator.unit import Keys
 from landsweep.sweeps.lab.outline import foresee_recipe
 from landsweep.sweeps.lab.recipe import Recipe
-from landsweep.sweeps.lab.trained_models.reader import Zoo
 from landsweep.sweeps.lab.training_units.branching import BEGUN, Points
 from landsweep.sweeps.lab.training_units.columns import trained_columns
 from landsweep.sweeps.lab.training_units.kind import PlannedPack, TrainedKind
@@ -104,6 +103,7 @@ class ZooKind(TrainedKind[ZooSpec], Auditable[ZooSpec], Ranked[ZooSpec]):
 
     def audit(self, spec: ZooSpec, rows: pd.DataFrame, bench: Workbench, n: int) -> list[str]:
         """Evaluate the stored weights of `n` models again; what does not agree with the rows, a line each."""
+        from landsweep.sweeps.lab.trained_models.reader import Zoo
         from landsweep.sweeps.zoo.audit import reevaluate
 
         del spec

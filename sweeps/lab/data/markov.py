@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import Field
-from scipy.special import xlogy
 
 from landsweep.sweeps.lab.data.base import Data, Dimensions, DrawnData, Split
 from landsweep.sweeps.lab.streams import stream
@@ -46,6 +45,8 @@ class Markov(DrawnData):
 
     def entropy_rate(self) -> float:
         """Mean over the stationary distribution of the entropy of a row, in nats per token."""
+        from scipy.special import xlogy  # here: every spec of a training comes by this file
+
         p = self.transition()
         return float(-self.stationary() @ xlogy(p, p).sum(1))
 
