@@ -73,7 +73,7 @@ class Barrier(Measure):
 
     def evaluators(self) -> tuple[str, ...]:
         looks = self.match in ("activations", "straight_through")
-        return tuple(dict.fromkeys((self.on, self.match_on) if looks else (self.on,)))
+        return tuple(dict.fromkeys((self.evaluator, self.match_on) if looks else (self.evaluator,)))
 
     @model_validator(mode="after")
     def _fields_fit(self) -> Self:

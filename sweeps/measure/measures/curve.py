@@ -81,7 +81,7 @@ class Curve(Measure):
         )
 
     def evaluators(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys((self.on, self.fit_on)))
+        return tuple(dict.fromkeys((self.evaluator, self.fit_on)))
 
     def check(self, subject: Subject) -> None:
         a, _ = pair(subject)
