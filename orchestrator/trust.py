@@ -10,7 +10,7 @@ import contextlib
 import importlib
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextvars import ContextVar
 from importlib.machinery import PathFinder
 from importlib.util import module_from_spec
@@ -21,6 +21,7 @@ from typing import Any
 from landsweep.orchestrator.errors import SpecError, Untrusted
 
 __all__ = [
+    "allow_program",
     "also_search",
     "first_names",
     "foreign_code",
@@ -95,8 +96,39 @@ def named_code(value: object) -> list[str]:
 
 
 def foreign_code(value: object) -> list[str]:
-    """The same without what any spec may use."""
-    return [name for name in named_code(value) if _for_specs(*(_parts(name) or ("", ""))) is None]
+    """The same without what any spec may use, and with every program that a spec would start."""
+    code = [name for name in named_code(value) if _for_specs(*(_parts(name) or ("", ""))) is None]
+    return [*code, *map(_program, _programs(value))]
+
+
+def _programs(value: object) -> Iterator[list[str]]:
+    """The words of each command line in nested data: of what stands under `command` and is no plain text."""
+    if isinstance(value, Mapping):
+        for name, inner in value.items():
+            if name == "command" and isinstance(inner, Mapping | list | tuple):
+                line = inner.get("run", inner) if isinstance(inner, Mapping) else inner
+                yield [text for _, text in _texts(line, "")]
+            yield from _programs(inner)
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            yield from _programs(inner)
+
+
+def _program(words: Iterable[str]) -> str:
+    return f"the program {' '.join(words)[:200]!r}"
+
+
+def allow_program(words: Iterable[str]) -> None:
+    """Ask before a program is started.
+
+    Args:
+        words: of its command line, for the message.
+
+    Raises:
+        Untrusted: it comes from a results folder that nobody has trusted.
+    """
+    if (source := _reading.get()) is not None:
+        raise untrusted(source, [_program(words)])
 
 
 def first_names(value: object) -> Any:  # noqa: ANN401 - nested data, as it was given
@@ -206,7 +238,10 @@ def refuse_new_code(data: object, spec: object, source: str) -> None:
     Raises:
         Untrusted: names the code.
     """
-    if new := [name for name in foreign_code(data) if name not in named_code(spec)]:
+    known, words = named_code(spec), {word for program in _programs(spec) for word in program}
+    new = [name for name in named_code(data) if name not in known and name in foreign_code(name)]
+    new += [_program(program) for program in _programs(data) if not words.issuperset(program)]
+    if new:
         raise Untrusted(
             f"{source} names code that the spec of its sweep does not name: {', '.join(new)}. So the row was changed, "
             "and nothing was run, whatever is trusted; `landsweep verify DIR --deep` tells more"

@@ -91,9 +91,18 @@ def _jobs(
 
 
 def _logs(
-    which: WhichJob, follow: Annotated[bool, typer.Option("--follow", help="Keep printing until the job ends.")] = False
+    which: WhichJob,
+    follow: Annotated[bool, typer.Option("--follow", help="Keep printing until the job ends.")] = False,
+    unit: Annotated[
+        str | None, typer.Option("--unit", help="Of DIR: what one unit has printed; its key, or the first digits.")
+    ] = None,
 ) -> None:
-    """Print the output of a job."""
+    """Print the output of a job, or of one unit."""
+    if unit is not None:
+        from landsweep.orchestrator.run.sweep import ledger_at
+        from landsweep.orchestrator.storage.outputs import unit_output
+
+        return out.print(unit_output(ledger_at(which).store, unit))
     from landsweep.cluster.jobs.follow import Streams
     from landsweep.cluster.jobs.jobs import find_job, launcher_of
 

@@ -87,6 +87,14 @@ class Artifacts:
         self._store.replace(file, data)
         return blake2b(data, digest_size=16).hexdigest()
 
+    def write(self, file: str, data: bytes) -> None:
+        """Keep bytes as `file`, all or nothing, replacing an older one.
+
+        Raises:
+            StorageError: they can't be written.
+        """
+        self._store.replace(file, data)
+
     def keep(self, file: str, arrays: Mapping[str, np.ndarray[Any, Any]]) -> None:
         """Keep arrays to go on from as `file`, all or nothing, replacing an older one, with a digest for `load`.
 

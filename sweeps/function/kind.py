@@ -18,32 +18,26 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from landsweep.orchestrator.axes import AxisLike
 from landsweep.orchestrator.callables import import_callable
-from landsweep.orchestrator.kind import Arrays, SweepKind, Workbench
-from landsweep.orchestrator.planner import GridPlanner
-from landsweep.orchestrator.report.parts import Report
-from landsweep.orchestrator.row import Column
-from landsweep.orchestrator.spec import IsAxis, IsLabel, Spec
-from landsweep.orchestrator.unit import Keys
+from landsweep.orchestrator.kind import Arrays, Workbench
+from landsweep.orchestrator.spec import IsLabel
 from landsweep.sweeps.lab.callables.calls import call_setup, check_arguments, check_setup, imported
-from landsweep.sweeps.lab.callables.columns import RESERVED, ColumnSpec
 from landsweep.sweeps.lab.callables.session import CallableSession
+from landsweep.sweeps.lab.callables.swept import SweptKind, SweptSpec
 
 if TYPE_CHECKING:
-    import pandas as pd
+    pass
 
 __all__ = ["FunctionKind", "FunctionSpec"]
 
 _PATH = r"^[A-Za-z_][\w.]*:[A-Za-z_][\w.]*$"
 
 
-class FunctionSpec(Spec):
+class FunctionSpec(SweptSpec):
     """A callable and the axes it is swept over."""
 
     kind: Annotated[Literal["function"], IsLabel()] = Field("function", description="this kind")
     function: str = Field(pattern=_PATH, description="the callable: package.module:function")
-    version: int = Field(1, description="raise it when the function changed so that it gives other results")
     setup: str | None = Field(
         None,
         pattern=_PATH,
@@ -51,24 +45,8 @@ class FunctionSpec(Spec):
         "It may take the arguments device, threads and folder",
     )
     fixed: dict[str, Any] = Field(default_factory=dict, description="further arguments, equal for all units")
-    axes: Annotated[dict[str, AxisLike], IsAxis()] = Field(min_length=1, description="argument name to its values")
-    zip: Annotated[tuple[tuple[str, ...], ...], IsAxis()] = Field((), description="groups of axes that move together")
     seed_argument: str | None = Field(
         None, description="the argument that gets a seed drawn from the unit's params: 0 <= seed < 2**63"
-    )
-    columns: Annotated[dict[str, ColumnSpec] | None, IsLabel()] = Field(
-        None, description="metrics with meaning, unit and type; left out: whatever the units give"
-    )
-    repeats: Annotated[tuple[str, ...] | None, IsLabel()] = Field(
-        None,
-        description="axes that only repeat a unit, over which the report averages; left out: those that are called "
-        "seed, replicate, repeat, trial or fold",
-    )
-    goal: Annotated[dict[Literal["minimise", "maximise"], str] | None, IsLabel()] = Field(
-        None,
-        max_length=1,
-        description="metric by which the report ranks units, such as {minimise: loss}; left out: the first one that "
-        "varies, of which less is better unless its name speaks of an accuracy, score or reward",
     )
     deterministic: Annotated[bool, IsLabel()] = Field(
         True,
@@ -85,15 +63,6 @@ class FunctionSpec(Spec):
             injected.add(self.seed_argument)
         if taken := sorted(injected & {*self.axes, *self.fixed}):
             raise ValueError(f"{taken} are given by setup or seed_argument, so they can't be axes or fixed")
-        if clash := sorted(RESERVED & self.axes.keys()):
-            raise ValueError(
-                f"the rows have columns of their own named {clash}, so no axis can be called so; "
-                "rename the argument, or wrap the function"
-            )
-        if self.columns is not None and (clash := sorted((RESERVED | self.axes.keys()) & self.columns.keys())):
-            raise ValueError(f"the names {clash} under columns are taken by axes or by the row's own columns")
-        if unknown := sorted(set(self.repeats or ()) - self.axes.keys()):
-            raise ValueError(f"repeats names {unknown}, which are no axes; the axes are {list(self.axes)}")
         return self
 
     def arguments(self) -> list[str]:
@@ -102,7 +71,7 @@ class FunctionSpec(Spec):
         return [*self.axes, *self.fixed, *extra, *(["setup"] if self.setup else [])]
 
 
-class FunctionKind(SweepKind[FunctionSpec]):
+class FunctionKind(SweptKind[FunctionSpec]):
     """Any Python callable over any axes."""
 
     name = "function"
@@ -123,18 +92,6 @@ class FunctionKind(SweepKind[FunctionSpec]):
             }
         )
 
-    def params(self, spec: FunctionSpec) -> tuple[Column, ...]:
-        return self.planner(spec).params
-
-    def columns(self, spec: FunctionSpec) -> tuple[Column, ...] | None:
-        if spec.columns is None:
-            return None
-        return tuple(Column(name, c.doc, c.unit, c.type) for name, c in spec.columns.items())
-
-    def planner(self, spec: FunctionSpec) -> GridPlanner:
-        keys = Keys(self.name, self.version, spec.context())
-        return GridPlanner(keys, {name: axis.points() for name, axis in spec.axes.items()}, spec.zip)
-
     def deterministic(self, spec: FunctionSpec) -> bool:
         return spec.deterministic
 
@@ -154,16 +111,5 @@ class FunctionKind(SweepKind[FunctionSpec]):
         fixed = dict(spec.fixed)
         if spec.setup is not None:
             fixed["setup"] = call_setup(import_callable(spec.setup, bench.folder), bench)
-        types = None if spec.columns is None else {name: c.type for name, c in spec.columns.items()}
         objects = {name: values for name, axis in spec.axes.items() if (values := axis.objects())}
-        return CallableSession(function, fixed, spec.seed_argument, types, bench, objects)
-
-    def report(self, spec: FunctionSpec, rows: pd.DataFrame, series: pd.DataFrame) -> Report:
-        from landsweep.orchestrator.report.generic import Reading, generic_section
-        from landsweep.orchestrator.report.tables import described
-
-        params, metrics = described({"params": self.params(spec), "columns": self.columns(spec)}, rows)
-        reading = Reading(spec.repeats)
-        for way, metric in (spec.goal or {}).items():
-            reading = Reading(spec.repeats, metric, way == "minimise")
-        return Report([generic_section(rows, params, metrics, series, reading)])
+        return CallableSession(function, fixed, spec.seed_argument, spec.types, bench, objects)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
@@ -12,6 +13,7 @@ from landsweep.orchestrator.errors import UsageError
 from landsweep.orchestrator.reading import write_yaml
 from landsweep.orchestrator.text import one_line
 from landsweep.orchestrator.trust import refuse_new_code
+from landsweep.sweeps.lab.programs.words import FIXED, names_in
 from landsweep.sweeps.search.spec import SearchSpec
 from landsweep.sweeps.search.table import best_first, trials_of, values_of
 from landsweep.sweeps.search.trials import TRIAL, TrialRecipes, arguments
@@ -20,7 +22,7 @@ __all__ = ["best_spec", "best_text"]
 
 
 def best_spec(spec: SearchSpec, line: pd.Series) -> dict[str, Any]:
-    """A zoo of one setting and the search's seeds, or a function sweep of one call.
+    """A zoo of one setting and the search's seeds, or a sweep of one call of the function or program.
 
     Args:
         spec: of the search.
@@ -36,6 +38,8 @@ def best_spec(spec: SearchSpec, line: pd.Series) -> dict[str, Any]:
         given = recipe.model_dump(mode="json", exclude={"seed", "checkpoints"}, exclude_none=True)
         return {"kind": "zoo", "name": name, "recipe": given, "seeds": {"range": spec.seeds}}
     chosen = arguments(spec.space, values)
+    if spec.command is not None:
+        return _command_spec(spec, name, chosen)
     fixed = {**spec.fixed, **chosen}
     swept: dict[str, Any] = {spec.seed_argument: {"range": spec.seeds}} if spec.seed_argument is not None else {}
     if not swept:  # a sweep has an axis
@@ -49,6 +53,20 @@ def best_spec(spec: SearchSpec, line: pd.Series) -> dict[str, Any]:
         swept = {first: [fixed.pop(first)]}
     about = {"function": spec.function, **({"setup": spec.setup} if spec.setup is not None else {})}
     return {"kind": "function", "name": name, **about, "version": spec.version, "fixed": fixed, "axes": swept}
+
+
+def _command_spec(spec: SearchSpec, name: str, chosen: Mapping[str, Any]) -> dict[str, Any]:
+    """A sweep of the program with one value on each axis; words of settings that this trial lacks are left out."""
+    assert spec.command is not None
+    if lost := [setting for setting, value in chosen.items() if value is not None and not _on_an_axis(value)]:
+        raise UsageError(f"{name} can't be a command sweep: no axis holds {lost[0]}={chosen[lost[0]]!r}")
+    has = {*chosen, *FIXED}
+    program = spec.command.model_dump(mode="json", exclude_defaults=True)
+    run = [word for word in spec.command.run if isinstance(word, str) or {n for w in word for n in names_in(w)} <= has]
+    axes = {setting: [value] for setting, value in chosen.items()}
+    seeds = {"seed": {"range": spec.seeds}} if "seed" in spec.command.names() else {}
+    command = {**program, "run": [word if isinstance(word, str) else list(word) for word in run]}
+    return {"kind": "command", "name": name, "command": command, "version": spec.version, "axes": {**axes, **seeds}}
 
 
 def _on_an_axis(value: object) -> bool:

@@ -11,6 +11,7 @@ from landsweep.orchestrator.row import METERS
 from landsweep.orchestrator.search.samplers import CmaEs, NoPruner
 from landsweep.sweeps.lab.callables.calls import check_arguments, check_setup, imported
 from landsweep.sweeps.lab.outline import foresee_recipe
+from landsweep.sweeps.lab.programs.spec import Program
 from landsweep.sweeps.search.spec import SearchSpec
 from landsweep.sweeps.search.trials import TRIAL, TrialRecipes, arguments, trial_points
 
@@ -82,22 +83,42 @@ def check_function(spec: SearchSpec, folder: Path) -> None:
 
 def _check_subject(spec: SearchSpec) -> None:
     """Either a recipe or a function, with no field of the other, and a budget that its trials use up."""
-    if (spec.recipe is None) == (spec.function is None):
-        raise SpecError("a search is of either a `recipe` or a `function`")
-    if spec.recipe is not None:
-        if given := [f for f in ("setup", "fixed", "seed_argument", "columns") if getattr(spec, f)]:
-            raise SpecError(f"{given} belong to a function; this search has a recipe")
-    elif spec.seeds > 1 and spec.seed_argument is None:
+    subjects = [name for name in ("recipe", "function", "command") if getattr(spec, name) is not None]
+    if len(subjects) != 1:
+        given = f"; given are {' and '.join(subjects)}" if subjects else ""
+        raise SpecError(f"a search is of either a `recipe`, a `function` or a `command`{given}")
+    foreign = () if spec.function is not None else ("setup", "fixed", "seed_argument")
+    if given_fields := [f for f in (*foreign, *(("columns",) if spec.recipe is not None else ())) if getattr(spec, f)]:
+        raise SpecError(f"{given_fields} belong to a function; this search has a {subjects[0]}")
+    if spec.command is not None:
+        _check_command(spec, spec.command)
+    elif spec.function is not None and spec.seeds > 1 and spec.seed_argument is None:
         raise SpecError("seeds: to run a function with several seeds, name its argument under `seed_argument`")
     if spec.budget.flops is not None and spec.columns is not None:
         flops = spec.columns.get("flops")
         if flops is None or flops.type not in ("float", "int"):
             raise SpecError(
-                "budget.flops: the function declares no number `flops` among its columns, so nothing would use "
-                "this budget up; declare and return it, or give budget.units or budget.seconds"
+                "budget.flops: no number `flops` is declared among the columns, so nothing would use this budget up; "
+                "declare and report it, or give budget.units or budget.seconds"
             )
     if spec.budget.units is not None and spec.budget.units < spec.seeds:
         raise SpecError(f"budget.units: {spec.budget.units} are not enough for one trial of {spec.seeds} seeds")
+
+
+def _check_command(spec: SearchSpec, program: Program) -> None:
+    """Each setting stands in the command, and each placeholder has a value in every trial."""
+    trials = [(source, arguments(spec.space, values)) for source, values in trial_points(spec.dimensions())]
+    names = dict.fromkeys(name for _, given in trials for name in given)
+    if (complaint := program.complaint(names)) is not None:
+        raise SpecError(f"command: {complaint}")
+    for source, given in trials:
+        if missing := program.missing(given):
+            raise SpecError(
+                f"command: {{{missing[0]}}} has no value where {source} is chosen. Put the words that need it into a "
+                f"list of their own, such as [--{missing[0]}, '{{{missing[0]}}}'], which is left out there"
+            )
+    if spec.seeds > 1 and "seed" not in program.names():
+        raise SpecError("seeds: to run a program with several seeds, write {seed} into its command")
 
 
 def _check_names(spec: SearchSpec) -> None:

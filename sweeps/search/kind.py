@@ -1,4 +1,4 @@
-"""The search kind: settings of a recipe or a function, chosen by Optuna, judged by one goal or several.
+"""The search kind: settings of a recipe, a function or a program, chosen by Optuna, judged by one goal or several.
 
 A trial is one choice of settings; it is computed with one seed or more, and each of these is a unit. Trials that can
 train as packs do.
@@ -16,6 +16,7 @@ from landsweep.orchestrator.report.parts import Report
 from landsweep.orchestrator.row import Column, param_columns
 from landsweep.orchestrator.search.space import Dimension
 from landsweep.orchestrator.unit import Keys, Unit
+from landsweep.sweeps.lab.programs.checks import check_program
 from landsweep.sweeps.lab.training_units.columns import trained_columns
 from landsweep.sweeps.lab.training_units.kind import PlannedPack, TrainedKind
 from landsweep.sweeps.search.checks import check_function, check_search
@@ -60,7 +61,7 @@ class SearchKind(TrainedKind[SearchSpec], Ranked[SearchSpec]):
 
     name: ClassVar[str] = "search"
     version: ClassVar[int] = 1
-    summary: ClassVar[str] = "settings of a recipe or a function, chosen by Optuna for one goal or several"
+    summary: ClassVar[str] = "settings of a recipe, a function or a program, chosen by Optuna for one goal or several"
     spec = SearchSpec
 
     def example(self) -> SearchSpec:
@@ -138,20 +139,22 @@ class SearchKind(TrainedKind[SearchSpec], Ranked[SearchSpec]):
         return {key: PlannedPack(recipe, units) for key, recipe in recipes_by_pack(spec).items()}
 
     def check(self, spec: SearchSpec, bench: Workbench) -> None:
-        """Load the data and build a network for each pack key; or import the function.
+        """Load the data and build a network for each pack key; or import the function, or look for the program.
 
         Raises:
-            SpecError: parts of a recipe do not fit, or the function does not take its arguments.
+            SpecError: parts of a recipe do not fit, a function does not take its arguments, or a program is not there.
         """
-        if spec.recipe is None:
+        if spec.command is not None:
+            check_program(spec.command, bench.folder)
+        elif spec.recipe is None:
             check_function(spec, bench.folder)
         else:
             super().check(spec, bench)
 
     def open(self, spec: SearchSpec, prepared: Mapping[str, Arrays], bench: Workbench) -> Session:
-        from landsweep.sweeps.search.session import FunctionTrials, RecipeTrials
+        from landsweep.sweeps.search.session import CodeTrials, RecipeTrials
 
-        return FunctionTrials(spec, bench) if spec.recipe is None else RecipeTrials(spec, prepared, bench)
+        return CodeTrials(spec, bench) if spec.recipe is None else RecipeTrials(spec, prepared, bench)
 
     def tracked(self, spec: SearchSpec, rows: pd.DataFrame) -> pd.DataFrame:
         """Units by the first goal; pruned ones after those that ran to their end."""

@@ -1,4 +1,4 @@
-"""A search on one worker: trainings or calls of a function, and the columns that only a search's goals need."""
+"""A search on one worker: trainings, calls or programs, and the columns that only a search's goals need."""
 
 from __future__ import annotations
 
@@ -9,17 +9,22 @@ from dataclasses import replace
 from landsweep.orchestrator.callables import import_callable
 from landsweep.orchestrator.kind import Arrays, Session, Workbench
 from landsweep.orchestrator.row import Metric, Outcome, Progress, Status
+from landsweep.orchestrator.search.samplers import NoPruner
 from landsweep.orchestrator.unit import Unit
 from landsweep.sweeps.lab.callables.calls import call_setup
 from landsweep.sweeps.lab.callables.session import CallableSession
 from landsweep.sweeps.lab.flops import training_flops
+from landsweep.sweeps.lab.programs.attempt import Wanted
+from landsweep.sweeps.lab.programs.session import ProgramSession
 from landsweep.sweeps.lab.recipe import Recipe
 from landsweep.sweeps.lab.training.calendar import Calendar, samples_seen
 from landsweep.sweeps.lab.training_units.session import DataSets, TrainingSession
 from landsweep.sweeps.search.spec import SearchSpec, Target
 from landsweep.sweeps.search.trials import TrialRecipes, arguments
 
-__all__ = ["FunctionTrials", "RecipeTrials"]
+__all__ = ["CodeTrials", "RecipeTrials"]
+
+_NOT_REPORTED = {"seconds", "cpu_seconds", "peak_memory", "steps_to_target"}  # columns that rows get elsewhere
 
 
 class _Watched:
@@ -63,8 +68,8 @@ class _Watched:
         return self._last.get(key, 0)
 
 
-class FunctionTrials(_Watched):
-    """Calls a function with the settings of a trial.
+class CodeTrials(_Watched):
+    """Calls a function, or starts a program, with the settings of a trial.
 
     Args:
         spec: of the search.
@@ -72,22 +77,33 @@ class FunctionTrials(_Watched):
     """
 
     def __init__(self, spec: SearchSpec, bench: Workbench) -> None:
-        assert spec.function is not None
-        fixed = dict(spec.fixed)
-        if spec.setup is not None:
-            fixed["setup"] = call_setup(import_callable(spec.setup, bench.folder), bench)
-        types = None if spec.columns is None else {name: c.type for name, c in spec.columns.items()}
-        function = import_callable(spec.function, bench.folder)
-        super().__init__(CallableSession(function, fixed, None, types, bench), spec.target)
+        super().__init__(_program(spec, bench) if spec.command is not None else _callable(spec, bench), spec.target)
         self._spec = spec
+        self._seed = "seed" if spec.command is not None else spec.seed_argument
 
     def evaluate(self, units: Sequence[Unit]) -> Iterator[Outcome | Progress]:
-        """One call for each unit."""
+        """One call or process for each unit."""
         return super().evaluate([Unit(u.key, self._arguments(u)) for u in units])
 
     def _arguments(self, unit: Unit) -> dict[str, Metric]:
-        seed = {self._spec.seed_argument: unit.params["seed"]} if self._spec.seed_argument is not None else {}
+        seed = {self._seed: unit.params["seed"]} if self._seed is not None else {}
         return {**arguments(self._spec.space, unit.params), **seed}
+
+
+def _callable(spec: SearchSpec, bench: Workbench) -> CallableSession:
+    assert spec.function is not None
+    fixed = dict(spec.fixed)
+    if spec.setup is not None:
+        fixed["setup"] = call_setup(import_callable(spec.setup, bench.folder), bench)
+    return CallableSession(import_callable(spec.function, bench.folder), fixed, None, spec.types, bench)
+
+
+def _program(spec: SearchSpec, bench: Workbench) -> ProgramSession:
+    assert spec.command is not None
+    goals = tuple(g.metric for g in spec.goals if g.metric not in _NOT_REPORTED)
+    series = () if isinstance(spec.pruner, NoPruner) else goals[:1]
+    target = () if spec.target is None else (spec.target.metric,)
+    return ProgramSession(spec.command, spec.types, bench, Wanted(goals, (*series, *target)))
 
 
 class RecipeTrials(_Watched):

@@ -11,6 +11,7 @@ from landsweep.orchestrator.search.samplers import Budget, NoPruner, PrunerSpec,
 from landsweep.orchestrator.search.space import Dimension, Setting, flat
 from landsweep.orchestrator.spec import IsAxis, IsLabel, Section
 from landsweep.sweeps.lab.callables.columns import ColumnSpec
+from landsweep.sweeps.lab.programs.spec import Program
 from landsweep.sweeps.lab.recipe import Recipe
 from landsweep.sweeps.lab.training_units.kind import TrainedSpec
 
@@ -56,18 +57,24 @@ class Target(Section):
 
 
 class SearchSpec(TrainedSpec):
-    """A recipe or a function, and the settings that are searched."""
+    """A recipe, a function or a program, and the settings that are searched."""
 
     kind: Annotated[Literal["search"], IsLabel()] = Field("search", description="this kind")
     recipe: Recipe | None = Field(None, description="what is trained; the settings of `space` are set in it")
     function: str | None = Field(None, pattern=_PATH, description="or a callable, as of the kind `function`")
-    version: int = Field(1, description="of the function: raise it when it gives other results")
+    command: Program | None = Field(
+        None, description="or a program, as of the kind `command`; {name} stands for a setting, {seed} for 0, 1, ..."
+    )
+    version: int = Field(1, description="of the function or program: raise it when it gives other results")
     setup: str | None = Field(None, pattern=_PATH, description="runs once per worker, see the kind `function`")
     fixed: dict[str, Any] = Field({}, description="further arguments of the function")
     seed_argument: str | None = Field(None, description="the function's argument that gets the seed: 0, 1, ...")
-    columns: Annotated[dict[str, ColumnSpec] | None, IsLabel()] = Field(None, description="the function's metrics")
+    columns: Annotated[dict[str, ColumnSpec] | None, IsLabel()] = Field(
+        None, description="metrics of the function or program"
+    )
     space: dict[str, Setting] = Field(
-        min_length=1, description="field of the recipe, or argument of the function, to its distribution"
+        min_length=1,
+        description="field of the recipe, argument of the function, or {name} in the command, to its distribution",
     )
     goals: tuple[GoalSpec, ...] = Field(min_length=1, description="several give a Pareto front")
     target: Target | None = Field(None, description="a level; its columns are steps_to_target and target_reached")
@@ -102,7 +109,14 @@ class SearchSpec(TrainedSpec):
         In rows without this entry `flops` was three forward passes for each step, a whole batch and one gradient each.
         """
         counting = {} if self.recipe is None else {"flops": "all passes and gradients, by samples"}
-        return {**super().context(), **counting}
+        context = {**super().context(), **counting}
+        del context["command"]
+        return context if self.command is None else {**context, "command": self.command.identity()}
+
+    @property
+    def types(self) -> dict[str, str] | None:
+        """Types of the declared columns; None when any metric is allowed."""
+        return None if self.columns is None else {name: c.type for name, c in self.columns.items()}
 
     def dimensions(self) -> tuple[Dimension, ...]:
         """The settings, each after those that it depends on."""

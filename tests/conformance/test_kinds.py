@@ -14,6 +14,7 @@ import pytest
 from landsweep.orchestrator.kind import kinds
 from landsweep.orchestrator.site import Site
 from landsweep.orchestrator.testing.kind_suite import KindSuite, metrics_of, run_example, same
+from landsweep.sweeps.command.kind import CommandKind
 from landsweep.sweeps.function.kind import FunctionKind
 from landsweep.sweeps.landscape.kind import LandscapeKind
 from landsweep.sweeps.measure.kind import MeasureKind
@@ -23,7 +24,12 @@ from landsweep.sweeps.transfer.kind import TransferKind
 from landsweep.sweeps.zoo.kind import ZooKind
 from tests.support.paths import GOLDEN
 
-TESTED = {"function", "landscape", "measure", "scaling", "search", "transfer", "zoo"}
+TESTED = {"command", "function", "landscape", "measure", "scaling", "search", "transfer", "zoo"}
+
+
+class TestCommand(KindSuite):
+    kind = CommandKind()
+    golden = GOLDEN / "command.json"
 
 
 class TestFunction(KindSuite):

@@ -150,6 +150,8 @@ CLUSTER = "tests/cluster/test_documents.py"
 HOW: dict[str, SpecBlock | Commands | Python | Site | Listing | Elsewhere] = {
     "README.md: make demo": Elsewhere(".ci/run", "every run of CI types both commands on a clean checkout"),
     "README.md: kind: landscape": SpecBlock(LANDSCAPE_SMALL),
+    "README.md: kind: command": SpecBlock(shows="len(rows) == 15 and rows.loss.notna().all()"),
+    "README.md: kind: search": SpecBlock(["budget.units=6", "generation=3"], shows="rows.loss.notna().all()"),
     "README.md: kind: function": SpecBlock(),
     "README.md: from landsweep import Zoo": Python(ZOO_HYPER, "len(x) == 1210 and 0 <= y <= 1"),
     "README.md: space:": SpecBlock(["budget.units=8", "generation=4"], SEARCH),
@@ -197,6 +199,7 @@ HOW: dict[str, SpecBlock | Commands | Python | Site | Listing | Elsewhere] = {
         {"landsweep plan": SCALING_SMALL, "landsweep run": SCALING_SMALL}, says="1e+12"
     ),
     "docs/scaling.md: recipe:": SpecBlock(["recipe.schedule.warmup_steps=5"], SCALING),
+    "docs/programs.md: kind: command": SpecBlock(shows="len(rows) == 6 and rows.loss.notna().all()"),
     "docs/schedules.md: from pathlib import Path": Python(
         shows="sorted(points) == [1000, 2000, 4000] and len(events) > 0"
     ),

@@ -38,6 +38,16 @@ def train(learning_rate, seed=0, start=0):
     return {"loss": (learning_rate - 0.1) ** 2 + seed / 100 + start / 50}
 """
 
+TRAIN = """
+import argparse
+parser = argparse.ArgumentParser()
+for name, kind in {"lr": float, "clip": float, "seed": int, "layers": int, "out": str}.items():
+    parser.add_argument(f"--{name}", type=kind, default=0)
+given = parser.parse_args()
+for step in range(1, 6):
+    print(f"step {step} loss {given.lr + 1 / step:.6f}")
+"""
+
 
 def key_of(block: Block) -> str:
     """The longest key of HOW with which the block begins."""
@@ -70,6 +80,7 @@ def user_folder(folder: Path) -> Iterator[None]:
     """What a user has who types the examples: the shipped specs, a script of their own, a table of runs."""
     (folder / "sweeps").symlink_to(ROOT / "sweeps")
     (folder / "my_script.py").write_text(SCRIPT, encoding="utf-8")
+    (folder / "train.py").write_text(TRAIN, encoding="utf-8")
     mine = next(block for block in BLOCKS if key_of(block) == OWN_MODULE)
     (folder / "mine.py").write_text(mine.text, encoding="utf-8")
     table_of_runs().to_csv(folder / "runs.csv", index=False)

@@ -52,7 +52,7 @@ from tests.support.searches import KIND, RATE, TINY_RECIPE, WALK, function_searc
             "no setting 'optimizer.momentum'; there are optimizer.learning_rate",
         ),
         ({"enqueue": [{"optimizer.learning_rate": 7.0}]}, "can't be drawn"),
-        ({"function": WALK}, "either a `recipe` or a `function`"),
+        ({"function": WALK}, "either a `recipe`, a `function` or a `command`; given are recipe and function"),
         ({"fixed": {"a": 1}}, "belong to a function"),
     ],
 )

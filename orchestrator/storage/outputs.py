@@ -1,0 +1,43 @@
+"""What units have printed, as it is kept in a results folder: `units/KEY/stdout.txt`, `stderr.txt` and `log.txt`."""
+
+from __future__ import annotations
+
+from landsweep.orchestrator.errors import SpecError
+from landsweep.orchestrator.storage.inside import is_name, refuse_odd
+from landsweep.orchestrator.storage.store import Store
+
+__all__ = ["UNITS", "unit_output"]
+
+UNITS = "units"  # folder of the results
+_STREAMS = ("stdout", "stderr", "log")
+_SHOWN = 20  # keys
+
+
+def unit_output(store: Store, key: str) -> str:
+    """All that the last attempt of a unit has printed.
+
+    Args:
+        store: of the results.
+        key: of the unit, or how it begins.
+
+    Raises:
+        SpecError: no unit, or more than one, begins so, or none has printed anything.
+    """
+    if not is_name(key):
+        raise SpecError(f"--unit {key!r}: give the key of a unit, or its first digits; they are in the column `key`")
+    keys = sorted({name.split("/")[0] for name, _ in store.list(UNITS, deep=True) if "/" in name})
+    fitting = [k for k in keys if k.startswith(key)]
+    if len(fitting) != 1:
+        some = ", ".join((fitting or keys)[:_SHOWN]) or "none: units of this sweep keep no output"
+        raise SpecError(f"--unit {key}: {len(fitting)} units that have printed begin so; there are {some}")
+    parts = []
+    for stream in _STREAMS:
+        file = f"{UNITS}/{fitting[0]}/{stream}.txt"
+        refuse_odd(store.path, file)
+        try:
+            text = store.read(file).decode("utf-8", "replace").rstrip()
+        except FileNotFoundError:
+            continue
+        if text:
+            parts.append(f"--- {stream} of {fitting[0]} ---\n{text}")
+    return "\n".join(parts) or f"the unit {fitting[0]} has printed nothing"

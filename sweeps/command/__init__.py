@@ -1,0 +1,1 @@
+"""The kind `command`: any program, unchanged, swept over any axes."""
