@@ -66,9 +66,7 @@ def test_trials_get_their_settings_and_conditional_words_are_left_out(make: Any,
 
 def test_a_pruner_stops_a_program_by_what_it_prints(make: Any, tmp_path: Path) -> None:
     spec = make(pruner={"method": "median", "n_startup_trials": 2}, budget={"units": 12})
-    slow = SOURCE.replace("for step in", "import time\nfor step in").replace(
-        '    print(f"step', '    time.sleep(0.2); print(f"step', 1
-    )
+    slow = SOURCE.replace("for step", "import time\nfor step").replace("    print", "    time.sleep(0.2); print", 1)
     (tmp_path / "flags.py").write_text(slow)
     run_example(KIND, spec, tmp_path / "r", Site(executor="local"))
     rows = Sweep.at(tmp_path / "r").rows()
@@ -93,7 +91,7 @@ def test_the_best_trial_is_a_sweep_that_gives_the_same(make: Any, tmp_path: Path
     [
         (("lr={lr}",), {}, "there is no placeholder {lr}"),
         ((), {"seeds": 2}, "write {seed} into its command"),
-        (("m={momentum}",), {}, "{momentum} has no value where space.x"),
+        (("m={momentum}",), {}, "{momentum} has no value where space.method: the value 'adam' is chosen"),
         (
             (),
             {"space": {"x": {"uniform": [0, 1]}, "method": {"choice": ["a"]}, "y": {"uniform": [0, 1]}}},
