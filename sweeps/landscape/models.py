@@ -5,15 +5,17 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Self, TypeAlias
 
 import torch
 from pydantic import (
     AliasChoices,
+    Discriminator,
     Field,
     GetJsonSchemaHandler,
     ModelWrapValidatorHandler,
     SerializerFunctionWrapHandler,
+    Tag,
     ValidationError,
     model_serializer,
     model_validator,
@@ -25,11 +27,22 @@ from landsweep.orchestrator.spec import Section
 from landsweep.sweeps.lab.checkpoints.state_dict import Checkpoint
 from landsweep.sweeps.lab.models.catalogue import NetSpec, networks
 from landsweep.sweeps.lab.recipe import Recipe
+from landsweep.sweeps.lab.trained_models.refs import SweepRef
 from landsweep.sweeps.landscape.train import TrainSpec
 
 __all__ = ["LandscapeModel"]
 
 _SOURCES = ("train", "checkpoint", "recipe")
+
+
+def _form(value: Any) -> str:  # noqa: ANN401 - before validation
+    return "sweep" if isinstance(value, SweepRef) or (isinstance(value, Mapping) and "sweep" in value) else "file"
+
+
+_Weights: TypeAlias = Annotated[
+    Annotated[Checkpoint, Tag("file")] | Annotated[SweepRef, Tag("sweep")],
+    Discriminator(_form),
+]
 
 
 class LandscapeModel(Section):
@@ -43,7 +56,9 @@ class LandscapeModel(Section):
     train: TrainSpec | None = Field(
         None, description="short form of a recipe, by SGD or AdamW in a loop of its own; epochs: 0 for untrained"
     )
-    checkpoint: Checkpoint | None = Field(None, description="file with a state dict, instead of training")
+    checkpoint: _Weights | None = Field(
+        None, description="file with a state dict, or a model of another sweep: {sweep: FOLDER, key: KEY}"
+    )
     recipe: Recipe | None = Field(
         None, description="trains it as in a zoo: the same recipe gives the same weights; data: by default the sweep's"
     )
@@ -118,6 +133,8 @@ class LandscapeModel(Section):
     def pinned(self, folder: Path) -> Self:
         """This model with its files pinned by digest."""
         checkpoint = None if self.checkpoint is None else self.checkpoint.pinned(folder)
+        if isinstance(checkpoint, SweepRef):
+            checkpoint.single()
         recipe = None if self.recipe is None else self.recipe.pinned(folder)
         return self.model_copy(update={"checkpoint": checkpoint, "recipe": recipe})
 

@@ -10,11 +10,13 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from landsweep.orchestrator.axes import Axis, AxisLike
+from landsweep.orchestrator.errors import UsageError
 from landsweep.orchestrator.row import METERS, Column
 from landsweep.orchestrator.spec import IsAxis, IsNamedAxis, Spec
 from landsweep.sweeps.lab.data import DataSpec
 from landsweep.sweeps.lab.identity import by_content
 from landsweep.sweeps.lab.outline import foresee_net, foresee_split
+from landsweep.sweeps.lab.trained_models.refs import SweepRef
 from landsweep.sweeps.lab.weight_space.batch_norm import BatchNormMode
 from landsweep.sweeps.lab.weight_space.directions import RandomDirections
 from landsweep.sweeps.lab.weight_space.evaluators import EvaluatorSpec, evaluator_columns
@@ -162,7 +164,7 @@ class LandscapeSpec(Spec):
 
     def pinned(self, folder: Path) -> Self:
         """This spec with all data files and checkpoints pinned by digest."""
-        models = {name: model.pinned(folder) for name, model in self.models.items()}
+        models = {name: _pinned(name, model, folder) for name, model in self.models.items()}
         evaluators = {
             name: e if e.data is None else e.model_copy(update={"data": e.data.pinned(folder)})
             for name, e in self.evaluators.items()
@@ -191,6 +193,11 @@ class LandscapeSpec(Spec):
     def definitions(self) -> dict[str, dict[str, Any]]:
         """What the names of models stand for; files by content, not by path."""
         identity: dict[str, dict[str, Any]] = by_content(super().definitions())
+        for name, model in self.models.items():
+            if isinstance(model.checkpoint, SweepRef):
+                stored = model.checkpoint.single()
+                known = {"key": stored.key, "label": stored.label, "weights": stored.weights}
+                identity["models"][name]["checkpoint"] = known
         return identity
 
     def centers(self) -> dict[str, tuple[str, ...]]:
@@ -204,6 +211,14 @@ class LandscapeSpec(Spec):
     def judge(self, part: GradientDirection | FunctionDirections) -> str:
         """Name of the evaluator whose samples and loss a direction is computed from."""
         return part.evaluator or next(iter(self.evaluators))
+
+
+def _pinned(name: str, model: LandscapeModel, folder: Path) -> LandscapeModel:
+    try:
+        return model.pinned(folder)
+    except UsageError as e:
+        stored = isinstance(model.checkpoint, SweepRef)
+        raise (type(e)(f"models.{name}.checkpoint.{e}") if stored else e) from e
 
 
 def _with_data(model: Any, data: Any) -> Any:  # noqa: ANN401 - before validation

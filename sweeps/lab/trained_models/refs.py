@@ -6,23 +6,22 @@ weights. The plan follows from what is pinned alone, so reports need the other s
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Self, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Self, TypeAlias
 
-import pandas as pd
 from pydantic import Discriminator, Field, StringConstraints, Tag, model_validator
+from torch import Tensor
 
 from landsweep.orchestrator.errors import SpecError, UsageError
 from landsweep.orchestrator.kind import kind_named
-from landsweep.orchestrator.rules import chosen
 from landsweep.orchestrator.spec import Section
 from landsweep.orchestrator.unit import digest
 from landsweep.sweeps.lab.checkpoints.state_dict import Checkpoint
 from landsweep.sweeps.lab.data import DataSpec
 from landsweep.sweeps.lab.models.catalogue import NetSpec
-from landsweep.sweeps.lab.trained_models.member import Member
 from landsweep.sweeps.lab.trained_models.pinned import (
     PinnedModel,
     PinnedModels,
@@ -31,7 +30,10 @@ from landsweep.sweeps.lab.trained_models.pinned import (
     values_of,
     weights_digest,
 )
-from landsweep.sweeps.lab.trained_models.reader import Zoo
+
+if TYPE_CHECKING:
+    from landsweep.sweeps.lab.trained_models.member import Member
+    from landsweep.sweeps.lab.trained_models.reader import Zoo
 
 __all__ = ["FileRef", "Ref", "SweepRef", "changed", "zoo_of"]
 
@@ -73,6 +75,41 @@ class SweepRef(Section):
         if self.pinned_models is None:
             raise SpecError(f"the models of {self.sweep} are not pinned; `Spec.pinned(folder)` reads them")
         return self.pinned_models
+
+    def single(self) -> PinnedModel:
+        """The one model at one checkpoint that it stands for, where only one will do.
+
+        Raises:
+            SpecError: it stands for several.
+        """
+        models = self.models().models
+        if len(models) > 1:
+            some = ", ".join(f"{m.key} at {m.label}" for m in models[:_SHOWN])
+            raise SpecError(
+                f"sweep: {self.sweep}: {len(models)} models are chosen, such as {some}, but only one can be here; give "
+                "its `key`, or a rule that one model fits, and one of its checkpoints"
+            )
+        return models[0]
+
+    @property
+    def file(self) -> str:
+        """Where its weights are, for messages."""
+        return self.sweep
+
+    def load(self, folder: Path) -> dict[str, Tensor]:
+        """The state dict of the one model that it stands for.
+
+        Raises:
+            UsageError: the sweep is not there, or the model has other weights than were pinned.
+        """
+        model = self.single()
+        state = zoo_of(self, folder)[model.key].state(model.label)
+        if (now := weights_digest(state)) != model.weights:
+            raise SpecError(
+                f"sweep: {self.sweep}: {model.key} at {model.label} has changed since it was pinned: its weights had "
+                f"the checksum {model.weights}, now {now}. Put the old weights back, or give this sweep another name"
+            )
+        return state
 
     def pinned(self, folder: Path, data: DataSpec | None = None) -> Self:
         """The same with the models that it stands for now.
@@ -174,6 +211,8 @@ def zoo_of(ref: SweepRef, folder: Path) -> Zoo:
     Raises:
         UsageError: there is none, or its units are no trained models.
     """
+    from landsweep.sweeps.lab.trained_models.reader import Zoo  # pandas, which a plan without refs can do without
+
     where = ref.sweep if "://" in ref.sweep else str(folder / Path(ref.sweep).expanduser())
     if "://" not in where and not Path(where).is_dir():
         raise SpecError(f"there is no folder {where}; run that sweep first, or give the folder where its results are")
@@ -184,9 +223,7 @@ def _pinned(ref: SweepRef, zoo: Zoo) -> PinnedModels:
     members, note = _chosen(ref, zoo)
     labels = _labels(ref, members)
     metrics = tuple(
-        str(name)
-        for name, values in zoo.rows.items()
-        if str(name).endswith(_CARRIED) and pd.api.types.is_numeric_dtype(values.dtype)
+        str(name) for name, values in zoo.rows.items() if str(name).endswith(_CARRIED) and values.dtype.kind in "fiu"
     )
     models = []
     for member in members:
@@ -222,6 +259,8 @@ def _chosen(ref: SweepRef, zoo: Zoo) -> tuple[Sequence[Member], str]:
         if not member.labels:
             raise SpecError(f"key: the model {member.key} has no weights (its status is {member.row['status']})")
         return [member], ""
+    from landsweep.orchestrator.rules import chosen  # pandas, too
+
     rows = zoo.rows if ref.where is None else zoo.rows[chosen(ref.where, zoo.rows)]
     stored = rows[rows["weights_file"].notna()]
     if not len(stored):
@@ -279,7 +318,7 @@ def _step(member: Member, label: str) -> int | None:
         return int(match[1])
     column = {"last": "steps_done", "best": "best_step"}.get(label, "")
     value = member.row.get(column)
-    return None if value is None or pd.isna(value) else int(value)
+    return int(value) if isinstance(value, int | float) and math.isfinite(value) else None
 
 
 def changed(ref: SweepRef, zoo: Zoo) -> Iterator[str]:

@@ -1,0 +1,102 @@
+"""Landscapes of models that another sweep has kept."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from landsweep import Zoo
+from landsweep.orchestrator.errors import UsageError
+from landsweep.orchestrator.kind import Workbench
+from landsweep.orchestrator.run.start import run_sweep
+from landsweep.orchestrator.run.sweep import Sweep
+from landsweep.orchestrator.site import Site
+from landsweep.orchestrator.testing.kind_suite import QuietWatch
+from landsweep.sweeps.landscape.kind import LandscapeKind, LandscapeSpec
+from tests.support.measures import small_zoo
+
+KIND = LandscapeKind()
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a zoo of two models."""
+    folder = tmp_path_factory.mktemp("home")
+    small_zoo(folder / "zoo", rates=(0.05,))
+    return folder
+
+
+def spec_of(folder: Path, stored: dict[str, dict[str, Any]], hidden: int = 8, **fields: Any) -> LandscapeSpec:
+    """Networks with stored weights, pinned."""
+    models = {n: {"net": "mlp", "hidden": [hidden], "checkpoint": {"sweep": "zoo", **c}} for n, c in stored.items()}
+    data = {"kind": "landscape", "name": "l", "data": {"source": "digits"}, "models": models, "axes": {"x": [0, 1]}}
+    return KIND.parse({**data, **fields}, "spec").pinned(folder)
+
+
+def run(spec: LandscapeSpec, folder: Path, out: Path) -> Any:
+    run_sweep(KIND, spec, Site(executor="local", tracking=False), out, folder=folder, watch=QuietWatch())
+    return Sweep.at(out).rows()
+
+
+def test_both_ends_of_an_interpolation_are_the_stored_models(home: Path, tmp_path: Path) -> None:
+    line = {"kind": "interpolation", "ends": ["a", "b"]}
+    spec = spec_of(home, {"a": {"where": "seed == 0"}, "b": {"where": "seed == 1"}}, directions=line)
+    rows = run(spec, home, tmp_path / "out").set_index("x")
+    zoo = Zoo(home / "zoo").rows.set_index("seed")
+    for x, seed in ((0, 0), (1, 1)):
+        assert rows.loc[x, "test_loss"] == pytest.approx(zoo.loc[seed, "test_loss"], rel=1e-5)
+
+
+def test_an_earlier_checkpoint_is_the_centre(home: Path, tmp_path: Path) -> None:
+    key = Zoo(home / "zoo").keys[0]
+    spec = spec_of(home, {"a": {"key": key[:8], "checkpoints": ["step-000020"]}})
+    arrays = KIND.prepare(spec, "model-a", {}, Workbench(folder=home))
+    for name, tensor in Zoo(home / "zoo")[key].state("step-000020").items():
+        assert torch.equal(torch.from_numpy(arrays[f"state/{name}"]), tensor)
+
+
+def test_the_rule_and_the_path_are_no_identity(home: Path, tmp_path: Path) -> None:
+    shutil.copytree(home / "zoo", tmp_path / "copy")
+    key = Zoo(home / "zoo").keys[0]
+    by_key = spec_of(home, {"a": {"key": key}})
+    seed = Zoo(home / "zoo")[key].row["seed"]
+    by_rule = spec_of(tmp_path, {"a": {"sweep": "copy", "where": f"seed == {seed}"}})
+    assert by_key.definitions() == by_rule.definitions()
+    assert [u.key for u in KIND.planner(by_key).ask(9)] == [u.key for u in KIND.planner(by_rule).ask(9)]
+
+
+def test_the_spec_survives_json(home: Path) -> None:
+    spec = spec_of(home, {"a": {"where": "seed == 0"}})
+    again = KIND.parse(spec.model_dump(mode="json"), "json")
+    assert again == spec
+    assert again.definitions() == spec.definitions()
+
+
+@pytest.mark.parametrize(
+    ("stored", "hidden", "message"),
+    [
+        ({}, 8, r"models\.a\.checkpoint\.sweep: zoo: 2 models are chosen.*give its `key`"),
+        ({"where": "seed == 0", "checkpoints": ["all"]}, 8, r"3 models are chosen, such as \w+ at step-000000"),
+        ({"sweep": "none"}, 8, r"models\.a\.checkpoint\.sweep: none: there is no folder"),
+        ({"where": "seed == 0"}, 9, r"models\.a\.checkpoint: zoo"),
+    ],
+)
+def test_what_is_not_one_model_of_this_network_is_refused(
+    home: Path, tmp_path: Path, stored: dict[str, Any], hidden: int, message: str
+) -> None:
+    with pytest.raises(UsageError, match=message):
+        run(spec_of(home, {"a": stored}, hidden), home, tmp_path / "out")
+
+
+def test_weights_that_have_changed_are_refused(home: Path, tmp_path: Path) -> None:
+    """The pinned checksum is that of another model: what a zoo with other weights under the same key would give."""
+    spec = spec_of(home, {"a": {"where": "seed == 0"}})
+    dumped = spec.model_dump(mode="json")
+    (model,) = dumped["models"]["a"]["checkpoint"]["pinned_models"]["models"]
+    model["weights"] = "0" * 32
+    with pytest.raises(UsageError, match=rf"{model['key']} at last has changed.*checksum 0+, now \w+"):
+        run(KIND.parse(dumped, "json"), home, tmp_path / "out")
