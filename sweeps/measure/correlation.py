@@ -42,6 +42,16 @@ class RankCorrelation:
             return f"{self.value:.2f} (n = {self.n})"
         return f"{self.value:.2f} (95 % interval {self.low:.2f} to {self.high:.2f}, n = {self.n})"
 
+    def short(self) -> str:
+        """For the title of a panel.
+
+        Example:
+            >>> RankCorrelation(0.912, 0.5, 0.99, 12).short()
+            '0.91 [0.50, 0.99]'
+        """
+        interval = "" if self.low is None or self.high is None else f" [{self.low:.2f}, {self.high:.2f}]"
+        return f"{self.value:.2f}{interval}"
+
 
 def rank_correlation(x: Floats, y: Floats, seed: int = 0) -> RankCorrelation | None:
     """Spearman's correlation of the pairs [n] with two finite values; None with fewer than three, or a constant side.

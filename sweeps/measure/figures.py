@@ -129,35 +129,35 @@ def matrix_picture(names: Sequence[str], grid: Floats, column: str) -> Any:  # n
     return picture
 
 
-def curves_picture(panels: Sequence[tuple[str, pd.DataFrame]], groups: pd.Series | None) -> Any:  # noqa: ANN401
-    """A panel for each curve of a measure: a thin line for each subject, coloured by group.
+def curves_picture(panels: Sequence[tuple[str, pd.DataFrame]], groups: pd.Series | None, *, each: bool) -> Any:  # noqa: ANN401 - matplotlib has no types
+    """A panel for each curve of a measure, coloured by group.
 
     Args:
         panels: name of the curve, and its key, step and value.
         groups: key of the unit to the value of a param; None: one colour.
+        each: a line for each subject; else their median at each position, with quartiles where groups are few.
     """
     down, wide = panel_grid(len(panels), 2)
     picture = new_picture(4.6 * wide + 1.2, 3.2 * down + 0.3)
     labels, order = ([], ["all"]) if groups is None else group_labels(groups)
     group_of = {} if groups is None else dict(zip(groups.index, labels, strict=True))
     colours = PALETTE if len(order) <= len(PALETTE) else shades(len(order))
-    named: set[str] = set()
     for i, (name, curve) in enumerate(panels):
         plot = picture.add_subplot(down, wide, i + 1)
-        for key, line in curve.groupby("key", sort=False):
-            group = group_of.get(key, "all")
-            new = group not in named
-            named.add(group)
-            plot.plot(
-                line["step"],
-                line["value"],
-                color=colours[order.index(group)],
-                alpha=0.6,
-                linewidth=1.1,
-                marker="o" if len(line) < 12 else "",
-                markersize=3,
-                label=plain(group) if new else None,
-            )
+        lines = curve.assign(group=[group_of.get(key, "all") for key in curve["key"]])
+        for k, group in enumerate(order):
+            mine = lines[lines["group"] == group]
+            style: dict[str, Any] = {"color": colours[k], "linewidth": 1.3}
+            if each:
+                for _, line in mine.groupby("key", sort=False):
+                    plot.plot(line["step"], line["value"], alpha=0.7, **style)
+            elif len(mine):
+                at = mine.groupby("step")["value"]
+                plot.plot(at.median().index, at.median(), **style)
+                if len(order) <= 4:
+                    plot.fill_between(at.median().index, at.quantile(0.25), at.quantile(0.75), alpha=0.18, **style)
+            if i == 0:
+                plot.plot([], [], label=plain(group), **style)
         span = Range.of(numbers(curve["value"]))
         plot.set(xlabel="position", ylabel=in_words(name), yscale="log" if span.log else "linear")
         log_ticks(plot)

@@ -14,13 +14,12 @@ from landsweep.orchestrator.unit import Keys
 from landsweep.sweeps.lab.trained_models.refs import FileRef, changed
 from landsweep.sweeps.measure.measures.base import Of
 from landsweep.sweeps.measure.plan import MEASURE, Plan
-from landsweep.sweeps.measure.report import MeasureFacts, measure_report
-from landsweep.sweeps.measure.session import MeasureSession, check_plan
-from landsweep.sweeps.measure.sources import Sources
 from landsweep.sweeps.measure.spec import MeasureSweepSpec
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from landsweep.sweeps.measure.session import MeasureSession
 
 __all__ = ["MeasureKind", "MeasureSweepSpec"]
 
@@ -81,6 +80,9 @@ class MeasureKind(SweepKind[MeasureSweepSpec]):
         Raises:
             UsageError: a sweep is not there, models have changed, or a measure is not defined for them.
         """
+        from landsweep.sweeps.measure.session import check_plan
+        from landsweep.sweeps.measure.sources import Sources
+
         sources = Sources(spec, bench)
         for i, ref in enumerate(spec.of):
             if isinstance(ref, FileRef):
@@ -98,10 +100,14 @@ class MeasureKind(SweepKind[MeasureSweepSpec]):
         check_plan(spec, self._plan(spec), bench)
 
     def open(self, spec: MeasureSweepSpec, prepared: Mapping[str, Arrays], bench: Workbench) -> MeasureSession:
+        from landsweep.sweeps.measure.session import MeasureSession
+
         del prepared
         return MeasureSession(spec, self._plan(spec), bench)
 
     def report(self, spec: MeasureSweepSpec, rows: pd.DataFrame, series: pd.DataFrame) -> Report:
+        from landsweep.sweeps.measure.report import MeasureFacts, measure_report
+
         measures = {name: measure.columns() for name, measure in spec.measures.items()}
         plan = self._plan(spec)
         params = [column.name for column in plan.params() if column.name != MEASURE]

@@ -29,7 +29,7 @@ _COLUMNS = 8  # and tables
 _SCATTERS = 6
 _LINES = 40  # of a table
 _MATRIX = 60  # models of a matrix
-_CURVES = 60  # subjects whose curves are drawn
+_CURVES = 12  # subjects whose curves are drawn one by one
 _GAP = "of_gap"
 _AGAINST = (_GAP, "of_test_loss", "of_test_accuracy", "of_validation_loss", "of_validation_accuracy", "of_train_loss")
 
@@ -164,8 +164,9 @@ class _Section:
         yield Figure(f"{self.name}_by_setting", caption, lines_picture(self.rows, shown, across, by))
 
     def _shown(self) -> list[str]:
-        """Columns that vary, the first few."""
-        return [c for c in self.columns if len(np.unique(_finite(self.rows[c]))) > 1][:_PANELS] or self.columns[:1]
+        """Columns that vary, the first few; standard errors only tell how sure the others are."""
+        vary = [c for c in self.columns if len(np.unique(_finite(self.rows[c]))) > 1 and not c.endswith("_se")]
+        return vary[:_PANELS] or self.columns[:1]
 
     def _ended(self) -> pd.DataFrame:
         """Of each model its last checkpoint: metrics of its own sweep are those of the end of training."""
@@ -197,12 +198,13 @@ class _Section:
         for column in self._shown():
             for metric in dict.fromkeys(m for c, m in correlations if c == column):
                 c = correlations[column, metric]
-                strongest[f"{column} {metric}"] = Scatter(metric, column, f"rank correlation {c.in_words()}")
+                strongest[f"{column} {metric}"] = Scatter(metric, column, f"rank correlation {c.short()}")
         panels = list(strongest.values())[:_SCATTERS]
         if panels:
             by = next((s for s in self.settings if s not in ("of_label", "of_step")), None)
             caption = f"Measure {self.name} against metrics of the models; a point is a model"
-            caption += f", its colour {_words(by)}." if by else "."
+            caption += f", its colour {_words(by)}" if by else ""
+            caption += f"; above each panel the rank correlation and its 95 % interval; n = {len(self._ended())}."
             yield Figure(f"{self.name}_against_metrics", caption, scatter_picture(self._ended(), panels, by))
 
     def _matrix(self) -> Iterator[Figure]:
@@ -225,15 +227,15 @@ class _Section:
     def _curves(self) -> Iterator[Figure]:
         if not len(self.series):
             return
-        keys = self.series["key"].drop_duplicates()
-        chosen = self.series[self.series["key"].isin(keys.iloc[:_CURVES])]
-        panels = [(str(name), part) for name, part in chosen.groupby("metric", sort=False)][:_PANELS]
+        subjects = self.series["key"].nunique()
+        panels = [(str(name), part) for name, part in self.series.groupby("metric", sort=False)][:_PANELS]
         by = next((s for s in self.settings if s != "of_label"), None)
         groups = None if by is None else self.rows.set_index("key")[by]
-        caption = f"Curves of measure {self.name}, a line for each subject"
-        caption += f" (the first {_CURVES} of {len(keys)})" if len(keys) > _CURVES else ""
-        caption += f", coloured by {_words(by)}." if by else "."
-        yield Figure(f"{self.name}_curves", caption, curves_picture(panels, groups))
+        each = subjects <= _CURVES
+        caption = f"Curves of measure {self.name} by position in the curve: "
+        caption += "a line for each subject" if each else "median over subjects, with quartiles where lines are few"
+        caption += f", coloured by {_words(by)}; n = {subjects}." if by else f"; n = {subjects}."
+        yield Figure(f"{self.name}_curves", caption, curves_picture(panels, groups, each=each))
 
 
 def _told(pairs: pd.DataFrame) -> dict[str, str]:
