@@ -1,7 +1,8 @@
-"""Small networks with whole curvature matrices by autograd, written without the lab: references for curvature."""
+"""Small networks as subjects of measures, and their whole curvature matrices by autograd, without the lab."""
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -13,8 +14,9 @@ from torch.func import functional_call
 
 from landsweep.sweeps.lab.losses import LOSSES
 from landsweep.sweeps.lab.models.gpt import Gpt
+from landsweep.sweeps.measure.subject import Samples, StoredModel, Subject
 
-__all__ = ["CASES", "Case", "dense", "flat"]
+__all__ = ["CASES", "Case", "dense", "flat", "subject", "subjects"]
 
 
 @dataclass(frozen=True)
@@ -115,3 +117,17 @@ def dense(case: Case, module: nn.Module, matrix: str = "hessian") -> Tensor:
         each = jacobian(lambda w, y=labels: F.cross_entropy(outputs(w), y, reduction="none"), w, vectorize=True)
         total += each.T @ (out.softmax(1)[:, label, None] * each) / n
     return total
+
+
+def subject(case: Case, module: nn.Module, seed: int = 0, batch_size: int = 10) -> Subject:
+    """A module as the subject of a measure, on all samples of the case as the evaluator `train`."""
+    inputs = case.inputs.to(flat(module)) if case.inputs.is_floating_point() else case.inputs
+    targets = case.targets.to(flat(module)) if case.targets.is_floating_point() else case.targets
+    samples = Samples("train", inputs, targets, LOSSES[case.loss], batch_size)
+    model = StoredModel(f"model{seed}", "last", None, {}, module.state_dict(), lambda: copy.deepcopy(module))
+    return Subject((model,), {"train": samples}, (), seed)
+
+
+def subjects(case: Case, count: int, dtype: torch.dtype = torch.float64) -> list[Subject]:
+    """Models with other weights each."""
+    return [subject(case, case.module(seed).to(dtype), seed) for seed in range(count)]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from landsweep.sweeps.lab.curvature.ascent import Norm, ascend
 from landsweep.sweeps.lab.curvature.density import Density, densities
 from landsweep.sweeps.lab.curvature.derivatives import check_derivatives
 from landsweep.sweeps.lab.curvature.eigenpairs import Eigenpairs, eigenpairs
 from landsweep.sweeps.lab.curvature.eigenvectors import Eigenvector, top_eigenvectors
 from landsweep.sweeps.lab.curvature.lanczos import Lanczos
-from landsweep.sweeps.lab.curvature.objective import Objective
+from landsweep.sweeps.lab.curvature.objective import Objective, differentiating
 from landsweep.sweeps.lab.curvature.products import Matrix, Product, product_with
 from landsweep.sweeps.lab.curvature.stacking import models_at_once, stands_for
 from landsweep.sweeps.lab.curvature.trace import Traces, hutch_plus_plus, hutchinson, signs
@@ -18,11 +19,14 @@ __all__ = [
     "Eigenvector",
     "Lanczos",
     "Matrix",
+    "Norm",
     "Objective",
     "Product",
     "Traces",
+    "ascend",
     "check_derivatives",
     "densities",
+    "differentiating",
     "eigenpairs",
     "hutch_plus_plus",
     "hutchinson",

@@ -71,7 +71,7 @@ def eigenpairs(
     checks = sum(end.count for end in ends)
     room, used = max(1, products - checks), torch.zeros(k, dtype=torch.int64)
     known: list[Tensor] = []
-    rows = torch.ones(k, dtype=torch.bool)
+    rows = torch.full((k,), checks > 0)
     while bool(rows.any()):
         start = torch.stack([torch.randn(p, generator=g, dtype=torch.float64) for g in generators]).to(like)
         lanczos, sizes = _run(Lanczos(product, start, known), ends, (room - used).clamp(max=p), rows)
@@ -124,7 +124,9 @@ class _End:
         best, of_best = self.outermost(*lanczos.ritz(sizes))
         last = self.values[:, -1]
         news = rows & (best[:, 0] > torch.where(last.isfinite(), last + self.tolerance * last.abs(), last))
-        found = torch.bmm(of_best.mT.to(lanczos.basis), lanczos.basis)
+        found = self.vectors.new_zeros(len(rows), best.shape[1], self.vectors.shape[2])
+        for k, size in enumerate(sizes.tolist()):  # how a sum is rounded depends on its length: on a model's own alone
+            found[k] = of_best[k, :size].mT.to(found) @ lanczos.basis[k, :size]
         both = torch.cat([self.values, torch.where(rows[:, None], best, -torch.inf)], 1)
         self.values, places = both.topk(self.count, dim=1)
         places = places[:, :, None].to(found.device).expand(-1, -1, found.shape[2])

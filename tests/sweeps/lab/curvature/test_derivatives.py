@@ -27,6 +27,20 @@ def test_right_networks_pass(name: str) -> None:
         check_derivatives(objective(name, seed=seed).to(torch.float32 if seed % 2 else torch.float64))
 
 
+def test_networks_at_a_minimum_or_saturated_pass() -> None:
+    """Slopes there are next to nothing, and differences are rounding."""
+    case = CASES["linear"]
+    module = case.module()
+    minimum = Objective.of([module], case.inputs, module(case.inputs).detach(), LOSSES["mse"], 100)
+    check_derivatives(minimum)
+    sure = CASES["softmax"].module()
+    nn.init.constant_(sure.get_parameter("weight"), 0.0)
+    with torch.no_grad():
+        sure.get_parameter("weight")[0, 0] = 40.0
+    inputs = torch.ones(20, 5, dtype=torch.float64)
+    check_derivatives(Objective.of([sure], inputs, torch.zeros(20).long(), LOSSES["cross_entropy"], 100))
+
+
 class _Constant(torch.autograd.Function):
     """A square whose slope is a constant to the second derivative: the Hessian stays symmetric."""
 

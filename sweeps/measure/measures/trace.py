@@ -1,0 +1,58 @@
+"""Trace, Frobenius norm and diagonal of the curvature, by random probes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Literal
+
+from pydantic import Field
+
+from landsweep.orchestrator.row import Column
+from landsweep.sweeps.lab.curvature import Matrix, Objective, hutch_plus_plus, hutchinson, product_with
+from landsweep.sweeps.measure.measures.base import Measured
+from landsweep.sweeps.measure.measures.curvature import ModelCurvature, generators
+from landsweep.sweeps.measure.subject import Subject
+
+__all__ = ["Trace"]
+
+
+class Trace(ModelCurvature):
+    """Trace of the Hessian or another curvature matrix of the mean loss, with its standard error.
+
+    `hutchinson` stops, after at least 10 probes, when the standard error is small enough, and gives norms too.
+    `hutch_plus_plus` (Meyer et al. 2021) uses all its products, and needs fewer where few eigenvalues are large.
+    """
+
+    measure: Literal["trace"]
+    matrix: Matrix = Field("hessian", description="hessian, ggn or empirical_fisher; see `eigenvalues`")
+    method: Literal["hutchinson", "hutch_plus_plus"] = Field("hutchinson", description="how the trace is estimated")
+    products: int = Field(200, ge=10, description="most products of the matrix and a vector")
+    tolerance: float = Field(0.05, ge=0, description="hutchinson: standard error, relative to the trace")
+
+    def columns(self) -> tuple[Column, ...]:
+        only = "; none with hutch_plus_plus"
+        return (
+            Column("trace", "estimate of the trace of the curvature matrix"),
+            Column("trace_se", "standard error of `trace` over the random probes"),
+            Column("frobenius", "root of an estimate of the sum of the matrix' squared entries" + only),
+            Column("diagonal_norm", "root of an unbiased estimate of the sum of the squared diagonal" + only),
+            Column("trace_products", "products of the matrix and a vector that the trace took", type="int"),
+        )
+
+    def of_pack(self, objective: Objective, subjects: Sequence[Subject]) -> Iterator[Measured]:
+        product = product_with(self.matrix, objective)
+        if self.method == "hutchinson":
+            found = hutchinson(product, objective.weights, generators(subjects), self.products, self.tolerance)
+        else:
+            found = hutch_plus_plus(product, objective.weights, generators(subjects), self.products)
+        norms = self.method == "hutchinson"
+        for k in range(len(subjects)):
+            yield Measured(
+                {
+                    "trace": found.trace[k].item(),
+                    "trace_se": found.error[k].item(),
+                    "frobenius": found.frobenius[k].item() if norms else None,
+                    "diagonal_norm": found.diagonal[k].item() if norms else None,
+                    "trace_products": int(found.products[k]),
+                }
+            )
