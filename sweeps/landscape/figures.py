@@ -115,6 +115,8 @@ def maps_picture(panels: Sequence[tuple[str, Surface]], scale: Scale, label: str
         lines.set(xlim=heat.get_xlim(), ylim=heat.get_ylim())
         for ax, kind in ((heat, "heat map"), (lines, "contours")):
             _hatch(ax, surface)
+            if ax is lines and (computed := marks[column].computed) is not None:
+                ax.plot(*computed.T, ".", color="0.55", ms=2.2, mec="none", zorder=0.5)
             _mark(ax, marks[column])
             ax.plot(0, 0, "+", color=PALETTE[3], ms=10, mew=2)
             ax.set(xlabel=plain(surface.axes[0]), ylabel=plain(surface.axes[1]))

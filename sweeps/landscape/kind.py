@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -149,13 +150,20 @@ class LandscapeKind(SweepKind[LandscapeSpec], ShowsTensors[LandscapeSpec]):
         return tables
 
     def report(self, spec: LandscapeSpec, rows: pd.DataFrame, series: pd.DataFrame) -> Report:
+        from landsweep.sweeps.landscape.refined import RefinedGrid
         from landsweep.sweeps.landscape.report import LandscapeFacts, landscape_report
 
         del series
         notes = {name: _describe(m.model_dump(mode="json", exclude_defaults=True)) for name, m in spec.models.items()}
         directions = spec.directions.in_words()
         line = spec.directions if isinstance(spec.directions, LineDirections) else None
-        reading = LandscapeFacts(tuple(spec.axes), tuple(spec.evaluators), directions, line, spec.batch_norm, notes)
+        refined = None
+        if spec.refine is not None:
+            points = {axis: np.array([float(str(p)) for p in values.points()]) for axis, values in spec.axes.items()}
+            refined = RefinedGrid(spec.refine, spec.refined_metric(), points)
+        reading = LandscapeFacts(
+            tuple(spec.axes), tuple(spec.evaluators), directions, line, spec.batch_norm, notes, refined
+        )
         return landscape_report(reading, rows)
 
 

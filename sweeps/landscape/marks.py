@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+import numpy as np
 import pandas as pd
 
 from landsweep.sweeps.lab.arrays import Floats
 from landsweep.sweeps.landscape.directions import LineDirections
+from landsweep.sweeps.landscape.surfaces import Surface
 
 __all__ = ["Marks", "marks_of"]
 
@@ -19,19 +21,29 @@ class Marks:
 
     Attributes:
         path: [T, 2] where the plane is nearest to each point of the path; None: there is none.
+        computed: [n, 2] points that were computed, where the others are interpolated; None: all were.
         places: of models, by name.
         aspect: length of the second direction over that of the first, to draw the plane to scale; None: not to scale.
     """
 
     path: Floats | None = None
+    computed: Floats | None = None
     places: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     aspect: float | None = None
 
     def in_words(self) -> str:
         """For captions; ends with a blank where there is anything to say."""
-        words = "Line: the path, from the ring on, projected onto the plane. " if self.path is not None else ""
+        words = "Dots: the points that were computed. " if self.computed is not None else ""
+        words += "Line: the path, from the ring on, projected onto the plane. " if self.path is not None else ""
         words += "Diamonds: the models. " if self.places else ""
         return words + ("The plane is drawn to scale. " if self.aspect is not None else "")
+
+    def on(self, surface: Surface) -> Marks:
+        """These, and which points of the surface were computed."""
+        if surface.computed is None:
+            return self
+        places = np.nonzero(surface.computed)
+        return replace(self, computed=np.stack([p[i] for p, i in zip(surface.points, places, strict=True)], axis=1))
 
 
 def marks_of(
@@ -59,5 +71,5 @@ def marks_of(
             aspect = float(first[f"norm_{axes[1]}"] / first[f"norm_{axes[0]}"])
         own = path[(path["model"] == model) & (path["draw"] == first["draw"])] if len(path) else path
         points = own[[f"path_{a}" for a in axes]].to_numpy(float) if len(own) else None
-        marks[str(model)] = Marks(points, places, aspect)
+        marks[str(model)] = Marks(points, None, places, aspect)
     return marks

@@ -1,16 +1,18 @@
-"""The units of a landscape: points of the grid, and points of the path."""
+"""The units of a landscape: points of the grid, all or only those that are needed, and points of the path."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from itertools import chain
+from collections.abc import Iterator, Mapping
+from itertools import chain, islice, product
+from typing import Any
 
 from landsweep.orchestrator.axes import Value
 from landsweep.orchestrator.planner import GridPlanner, ListPlanner, Named, Planner
 from landsweep.orchestrator.unit import Keys, Unit
-from landsweep.sweeps.landscape.spec import LandscapeSpec
+from landsweep.sweeps.landscape.refinement import Index, Refinement
+from landsweep.sweeps.landscape.spec import LandscapeSpec, Refine
 
-__all__ = ["landscape_planner"]
+__all__ = ["RefiningPlanner", "landscape_planner", "refinement_of"]
 
 _ASKED = 4096  # units at once
 
@@ -22,18 +24,88 @@ def landscape_planner(spec: LandscapeSpec, keys: Keys) -> Planner:
         spec: of the sweep.
         keys: of the sweep.
     """
+    if spec.refine is not None:
+        return RefiningPlanner(spec, spec.refine, keys)
     points = {axis: values.points() for axis, values in spec.axes.items()}
     if spec.path is None:
         return _grid(spec, keys, points)
-    grid = _grid(spec, keys, {**points, "checkpoint": (None,)})
-    path = _grid(spec, keys, {**dict.fromkeys(points, (None,)), "checkpoint": tuple(range(len(spec.path)))})
+    grid, path = _grid(spec, keys, {**points, "checkpoint": (None,)}), _path(spec, keys)
     return ListPlanner(chain(_units(grid), _units(path)), (grid.total or 0) + (path.total or 0))
 
 
-def _grid(spec: LandscapeSpec, keys: Keys, points: dict[str, tuple[Value, ...]]) -> GridPlanner:
+class RefiningPlanner(Planner):
+    """Proposes the points of each surface that its refinement needs; their keys are those of the whole grid.
+
+    Args:
+        spec: of the sweep.
+        refine: how its grid is refined.
+        keys: of the sweep.
+    """
+
+    adaptive = True
+
+    def __init__(self, spec: LandscapeSpec, refine: Refine, keys: Keys) -> None:
+        self._keys, self._metric, self._on_path = keys, spec.refined_metric(), spec.path is not None
+        models = spec.definitions()["models"]
+        self._centers = {label: [models[name] for name in names] for label, names in spec.centers().items()}
+        self._points = {axis: values.points() for axis, values in spec.axes.items()}
+        self._places = {axis: {p: i for i, p in enumerate(points)} for axis, points in self._points.items()}
+        surfaces = product(self._centers, spec.draws.points())
+        self._searches = {(label, draw): refinement_of(spec, refine) for label, draw in surfaces}
+        self._path = list(_units(_path(spec, keys))) if self._on_path else []
+        self._proposed: set[str] = set()  # keys, of units that have rows too
+        self._ready: dict[str, Unit] = {}  # to be proposed, in this order
+
+    @property
+    def exhausted(self) -> bool:
+        return all(s.complete for s in self._searches.values()) and all(u.key in self._proposed for u in self._path)
+
+    def ask(self, limit: int) -> list[Unit]:
+        if not self._ready:
+            self._ready = {u.key: u for u in self._needed() if u.key not in self._proposed}
+        units = list(islice(self._ready.values(), limit))
+        for unit in units:
+            del self._ready[unit.key]
+            self._proposed.add(unit.key)
+        return units
+
+    def tell(self, row: Mapping[str, Any]) -> None:
+        key = str(row["key"])
+        self._proposed.add(key)
+        self._ready.pop(key, None)
+        search = self._searches.get((str(row["model"]), row["draw"]))
+        place = tuple(self._places[axis].get(row[axis]) for axis in self._points)
+        index = tuple(i for i in place if i is not None)
+        if search is not None and len(index) == len(place):
+            search.tell(index, row.get(self._metric))
+
+    def _needed(self) -> Iterator[Unit]:
+        """Units that the rows so far call for, surface by surface, and those of the path."""
+        for surface, search in self._searches.items():
+            yield from (self._unit(*surface, index) for index in search.wants())
+        yield from self._path
+
+    def _unit(self, label: str, draw: Value, index: Index) -> Unit:
+        places = {axis: points[i] for (axis, points), i in zip(self._points.items(), index, strict=True)}
+        params = {"model": label, "draw": draw, **places, **({"checkpoint": None} if self._on_path else {})}
+        return self._keys.unit(params, {"model": self._centers[label]})
+
+
+def refinement_of(spec: LandscapeSpec, refine: Refine) -> Refinement:
+    """The refinement of one surface, nothing told yet."""
+    shape = [len(axis) for axis in spec.axes.values()]
+    return Refinement(shape, refine.tolerance, refine.scale, start=refine.start, checks=refine.checks)
+
+
+def _grid(spec: LandscapeSpec, keys: Keys, points: Mapping[str, tuple[Value, ...]]) -> GridPlanner:
     models = spec.definitions()["models"]
     centers = Named({label: [models[name] for name in names] for label, names in spec.centers().items()})
     return GridPlanner(keys, {"model": centers, "draw": spec.draws.points(), **points})
+
+
+def _path(spec: LandscapeSpec, keys: Keys) -> GridPlanner:
+    count = 0 if spec.path is None else len(spec.path)
+    return _grid(spec, keys, {**dict.fromkeys(spec.axes, (None,)), "checkpoint": tuple(range(count))})
 
 
 def _units(planner: Planner) -> Iterator[Unit]:

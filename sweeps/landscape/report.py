@@ -17,6 +17,7 @@ from landsweep.sweeps.landscape.figures import curves_picture, draws_curve, maps
 from landsweep.sweeps.landscape.interactive import curves_plot, surfaces_plot
 from landsweep.sweeps.landscape.marks import Marks, marks_of
 from landsweep.sweeps.landscape.path_report import parted, path_section
+from landsweep.sweeps.landscape.refined import RefinedGrid
 from landsweep.sweeps.landscape.surfaces import Surface, roughness, surfaces
 
 __all__ = ["LandscapeFacts", "landscape_report"]
@@ -35,6 +36,7 @@ class LandscapeFacts:
         line: the ends, where the directions lead from model to model.
         batch_norm: mode.
         models: name to definition in words.
+        refined: how the grid is refined; None: it is whole.
     """
 
     axes: tuple[str, ...]
@@ -43,6 +45,11 @@ class LandscapeFacts:
     line: LineDirections | None
     batch_norm: str
     models: Mapping[str, str]
+    refined: RefinedGrid | None = None
+
+    def surfaces(self, rows: pd.DataFrame, metric: str) -> list[Surface]:
+        """A surface for each model and draw; of a refined grid with what was not computed interpolated."""
+        return surfaces(rows, self.axes, metric) if self.refined is None else self.refined.surfaces(rows, metric)
 
 
 def landscape_report(reading: LandscapeFacts, rows: pd.DataFrame) -> Report:
@@ -55,7 +62,7 @@ def landscape_report(reading: LandscapeFacts, rows: pd.DataFrame) -> Report:
     sections = [numbers]
     marks = marks_of(reading.axes, reading.line, good, path)
     for evaluator in reading.evaluators:
-        measured = surfaces(good, reading.axes, f"{evaluator}_loss")
+        measured = reading.surfaces(good, f"{evaluator}_loss")
         one = len(reading.axes) == 1
         parts = _curves(reading, evaluator, good, measured) if one else _maps(reading, evaluator, measured, marks)
         sections.append(PageSection(f"Loss under the evaluator {evaluator}", parts))
@@ -70,6 +77,8 @@ def _numbers(reading: LandscapeFacts, rows: pd.DataFrame, total: int) -> Iterato
         f"Directions: {reading.directions}. Batch normalisation: {reading.batch_norm}. Rows: {len(rows)} with a "
         f"result, {int((rows['status'] == 'diverged').sum())} of them diverged, {total - len(rows)} failed."
     )
+    if reading.refined is not None:
+        yield from reading.refined.table(rows)
     yield _centers(reading, rows)
     yield _directions(reading, rows)
     yield _roughness(reading, rows)
@@ -109,7 +118,7 @@ def _directions(reading: LandscapeFacts, rows: pd.DataFrame) -> Table:
 def _roughness(reading: LandscapeFacts, rows: pd.DataFrame) -> Table:
     lines: list[list[object]] = []
     for e in reading.evaluators:
-        measured = surfaces(rows, reading.axes, f"{e}_loss")
+        measured = reading.surfaces(rows, f"{e}_loss")
         for model, draws in _by_model(measured).items():
             r = [roughness(s) for s in draws]
             cells = [_percent(np.mean([getattr(x, name) for x in r])) for name in ("below_one", "below_ten", "convex")]
@@ -129,7 +138,7 @@ def _barriers(reading: LandscapeFacts, rows: pd.DataFrame) -> Table:
     """Two definitions that only agree when the ends tie; so both are named."""
     lines: list[list[object]] = []
     for e, what in itertools.product(reading.evaluators, ("loss", "accuracy")):
-        (s, *_) = surfaces(rows, reading.axes, f"{e}_{what}")
+        (s, *_) = reading.surfaces(rows, f"{e}_{what}")
         x = s.points[0]
         inside = (x >= 0) & (x <= 1) & np.isfinite(s.values)
         ends = [s.values[np.flatnonzero(x == end)] for end in (0, 1)]
@@ -154,7 +163,7 @@ def _curves(reading: LandscapeFacts, evaluator: str, rows: pd.DataFrame, measure
     panels = []
     for what, log in (("loss", scale.log), ("accuracy", False)):
         if rows[f"{evaluator}_{what}"].notna().any():
-            by_model = _by_model(surfaces(rows, reading.axes, f"{evaluator}_{what}"))
+            by_model = _by_model(reading.surfaces(rows, f"{evaluator}_{what}"))
             curves = [draws_curve(model, draws, log=log) for model, draws in by_model.items()]
             panels.append((f"{evaluator} {what}", reading.axes[0], log, curves))
     draws = max(len(d) for d in _by_model(measured).values())
@@ -186,7 +195,7 @@ def _maps(
             group = panels[i : i + _SIDE_BY_SIDE]
             tail = name if len(panels) <= _SIDE_BY_SIDE else f"{name}-{i // _SIDE_BY_SIDE + 1}"
             shown = f"{where}{_caption(reading, [s for _, s in group])} Colours: {scale.remark()}."
-            drawn = [marks.get(s.model, Marks()) if flat else Marks() for _, s in group]
+            drawn = [(marks.get(s.model, Marks()) if flat else Marks()).on(s) for _, s in group]
             hatched = f" Cross: the centre. {drawn[0].in_words()}Hatched grey: diverged; white: no row."
             maps = maps_picture(group, scale, label, drawn)
             parts.append(Figure(f"map-{tail}", f"Loss under {evaluator}. {shown}{hatched}", maps))
@@ -204,6 +213,8 @@ def _caption(reading: LandscapeFacts, shown: Sequence[Surface]) -> str:
         f"{s.model} {_text(s.values[s.center])} at the {'centre' if s.exact_center else 'point nearest to the centre'}"
         for s in firsts
     )
+    if computed := [s.computed for s in shown if s.computed is not None]:
+        grid += f" grid, {np.mean(computed):.1%} computed and the rest interpolated:"
     return (
         f"Loss: {centers}. {grid} points, {which}, directions: {reading.directions}, "
         f"batch normalisation: {reading.batch_norm}."
@@ -224,7 +235,7 @@ def _summary(reading: LandscapeFacts, rows: pd.DataFrame) -> dict[str, float]:
             if not pd.isna(value := row[f"{e}_{what}"]):
                 summary[f"{row['model']}.{e}_{what}_at_centre"] = float(value)
     for e in reading.evaluators:
-        for s in surfaces(rows, reading.axes, f"{e}_loss"):
+        for s in reading.surfaces(rows, f"{e}_loss"):
             if s.draw == 0:
                 summary[f"{s.model}.{e}_share_below_one"] = roughness(s).below_one
     return {k: v for k, v in summary.items() if np.isfinite(v)}

@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 from landsweep.orchestrator.axes import Axis, AxisLike
 from landsweep.orchestrator.errors import UsageError
 from landsweep.orchestrator.row import METERS, Column
-from landsweep.orchestrator.spec import IsAxis, IsNamedAxis, Spec
+from landsweep.orchestrator.spec import IsAxis, IsNamedAxis, Section, Spec
 from landsweep.sweeps.lab.data import DataSpec
 from landsweep.sweeps.lab.identity import by_content
 from landsweep.sweeps.lab.outline import foresee_net, foresee_split
@@ -36,10 +36,23 @@ from landsweep.sweeps.landscape.directions import (
     parts_of,
 )
 from landsweep.sweeps.landscape.models import LandscapeModel
+from landsweep.sweeps.landscape.refinement import ValueScale, ladder
 
-__all__ = ["LandscapeSpec", "LineDirections", "landscape_columns", "path_columns"]
+__all__ = ["LandscapeSpec", "LineDirections", "Refine", "landscape_columns", "path_columns"]
 
 _ORDERED = (TrajectoryDirections, MixedDirections)  # directions that depend on the order of the axes
+
+
+class Refine(Section):
+    """Computes only the points of the grid that the others can't be interpolated from; the same keys, fewer of them."""
+
+    evaluator: ColumnName | None = Field(None, description="whose loss decides; default: the first evaluator")
+    tolerance: float = Field(
+        0.02, gt=0, description="largest difference from the interpolation that is not followed up; see `scale`"
+    )
+    scale: ValueScale = Field("log", description="log: differences in decades of the loss; linear: of the loss itself")
+    start: int = Field(4, ge=2, description="intervals of the coarsest grid along each axis, at least")
+    checks: int = Field(16, ge=0, description="further points of each surface, computed to measure the error")
 
 
 class LandscapeSpec(Spec):
@@ -59,6 +72,9 @@ class LandscapeSpec(Spec):
         Axis(range=(0, 1)), description="numbers of draws: {range: 5} for five"
     )
     axes: Annotated[dict[ColumnName, AxisLike], IsAxis(), Field(min_length=1, max_length=3)]
+    refine: Annotated[Refine | None, IsAxis()] = Field(
+        None, exclude_if=lambda v: v is None, description="compute a part of the grid only, and interpolate the rest"
+    )
     batch_norm: BatchNormMode = "fixed"
     reestimate_batches: int = Field(8, ge=1, description="training batches that `batch_norm: reestimate` uses")
     batch_size: int = Field(512, ge=1, description="samples per forward pass of an evaluation")
@@ -149,6 +165,25 @@ class LandscapeSpec(Spec):
         return self
 
     @model_validator(mode="after")
+    def _grid_can_be_refined(self) -> Self:
+        if self.refine is None:
+            return self
+        if self.refine.evaluator is not None and self.refine.evaluator not in self.evaluators:
+            raise ValueError(
+                f"refine.evaluator: there is no evaluator {self.refine.evaluator!r}; there are {list(self.evaluators)}"
+            )
+        for name, axis in self.axes.items():
+            points = [float(str(p)) for p in axis.points()]
+            if points != sorted(points):
+                raise ValueError(f"axes.{name}: a grid that is refined needs rising coordinates")
+            if len(ladder((len(points),), self.refine.start)) < 3:
+                raise ValueError(
+                    f"axes.{name}: its {len(points)} points can't be halved twice to {self.refine.start} intervals or "
+                    "more, so refining saves nothing; give it a multiple of 4 and one more, such as 17, 33 or 65"
+                )
+        return self
+
+    @model_validator(mode="after")
     def _data_fit(self) -> Self:
         for name, model in self.models.items():
             foresee_net(model.net, self.data, f"models.{name}")
@@ -207,6 +242,11 @@ class LandscapeSpec(Spec):
         parts = parts_of(self.directions, list(self.axes)).values()
         targets = tuple(dict.fromkeys(p.model for p in parts if isinstance(p, TowardsDirection)))
         return {name: (name, *targets) for name in self.models if name not in targets}
+
+    def refined_metric(self) -> str:
+        """Column whose values decide which points of the grid are computed."""
+        chosen = self.refine.evaluator if self.refine is not None else None
+        return f"{chosen or next(iter(self.evaluators))}_loss"
 
     def judge(self, part: GradientDirection | FunctionDirections) -> str:
         """Name of the evaluator whose samples and loss a direction is computed from."""

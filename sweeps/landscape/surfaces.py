@@ -26,6 +26,7 @@ class Surface:
         points: coordinates along each axis, ascending.
         values: [points of each axis]; NaN where there is no row.
         diverged: same shape; where the loss was not finite.
+        computed: same shape; which values were computed, where the others are interpolated. None: all were.
     """
 
     model: str
@@ -34,6 +35,7 @@ class Surface:
     points: tuple[Floats, ...]
     values: Floats
     diverged: NDArray[np.bool_]
+    computed: NDArray[np.bool_] | None = None
 
     @property
     def center(self) -> tuple[int, ...]:
@@ -58,16 +60,27 @@ class Surface:
         index[first] = index[second] = slice(None)
         keep = (first, second)
         axes, points = tuple(self.axes[i] for i in keep), tuple(self.points[i] for i in keep)
-        return Surface(self.model, self.draw, axes, points, self.values[tuple(index)], self.diverged[tuple(index)])
+        cut = tuple(index)
+        computed = None if self.computed is None else self.computed[cut]
+        return Surface(self.model, self.draw, axes, points, self.values[cut], self.diverged[cut], computed)
 
 
-def surfaces(rows: pd.DataFrame, axes: Sequence[str], metric: str) -> list[Surface]:
+def surfaces(
+    rows: pd.DataFrame, axes: Sequence[str], metric: str, points: tuple[Floats, ...] | None = None
+) -> list[Surface]:
     """A surface for each model and draw, all on one grid, in the order in which they appear.
 
     Cells without a row are NaN: a report may be made while the sweep still runs.
+
+    Args:
+        rows: of the grid.
+        axes: names.
+        metric: column of the values.
+        points: coordinates along each axis, which hold those of all rows; none: those that occur.
     """
     drawn = []
-    points = tuple(np.unique(rows[axis].to_numpy(float)) for axis in axes)
+    if points is None:
+        points = tuple(np.unique(rows[axis].to_numpy(float)) for axis in axes)
     shape = tuple(len(p) for p in points)
     for (model, draw), part in rows.groupby(["model", "draw"], sort=False):
         values, diverged = np.full(shape, np.nan), np.zeros(shape, bool)
