@@ -18,7 +18,9 @@ from landsweep.sweeps.landscape.interactive import curves_plot, surfaces_plot
 from landsweep.sweeps.landscape.marks import Marks, marks_of
 from landsweep.sweeps.landscape.path_report import parted, path_section
 from landsweep.sweeps.landscape.refined import RefinedGrid
+from landsweep.sweeps.landscape.sample_size import sample_size_parts
 from landsweep.sweeps.landscape.surfaces import Surface, roughness, surfaces
+from landsweep.sweeps.landscape.topology_report import topology_parts
 
 __all__ = ["LandscapeFacts", "landscape_report"]
 
@@ -65,9 +67,12 @@ def landscape_report(reading: LandscapeFacts, rows: pd.DataFrame) -> Report:
         measured = reading.surfaces(good, f"{evaluator}_loss")
         one = len(reading.axes) == 1
         parts = _curves(reading, evaluator, good, measured) if one else _maps(reading, evaluator, measured, marks)
+        parts += topology_parts(evaluator, {model: draws[0] for model, draws in _by_model(measured).items()})
         sections.append(PageSection(f"Loss under the evaluator {evaluator}", parts))
     if len(path):
         sections.append(path_section(reading.axes, reading.evaluators, path))
+    if sized := sample_size_parts(reading.evaluators, _center_rows(reading, good), good):
+        sections.append(PageSection("Sample size", sized))
     return Report(sections, _summary(reading, good))
 
 
