@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeAlias
+from typing import Annotated, Any, Literal, Self, TypeAlias, TypeGuard
 
 from pydantic import Field, StringConstraints, model_validator
 
@@ -20,14 +20,18 @@ __all__ = [
     "FileDirections",
     "FunctionDirections",
     "GradientDirection",
+    "HessianDirections",
+    "Judged",
     "LineDirections",
     "MixedDirections",
     "Name",
     "OneDirection",
+    "Part",
     "TowardsDirection",
     "TrainingPath",
     "TrajectoryDirections",
     "direction_columns",
+    "is_judged",
     "parts_of",
 ]
 
@@ -121,10 +125,36 @@ class TrajectoryDirections(Section):
         return f"principal components of the path about its {'end' if self.about == 'last' else 'mean'}, length 1"
 
 
+class HessianDirections(Section):
+    """Eigenvectors of the loss's Hessian at the centre: along them the surface bends most, or least."""
+
+    kind: Literal["hessian"]
+    eigenvectors: tuple[int, ...] | None = Field(
+        None,
+        description="one per axis; 1: that of the largest eigenvalue by sign, 2: of the next, -1: of the lowest, which "
+        "may be negative; default: 1, 2, ...",
+    )
+    evaluator: ColumnName | None = Field(None, description="whose samples and loss; default: the first evaluator")
+    products: int = Field(100, ge=2, description="most Hessian-vector products")
+    tolerance: float = Field(1e-3, gt=0, description="of the residual |Hv - lambda v|, relative to |lambda|")
+    scale: Scaling = Field("unit", description=_SCALE)
+
+    @model_validator(mode="after")
+    def _counted_from_one(self) -> Self:
+        if self.eigenvectors is not None and (0 in self.eigenvectors or not self.eigenvectors):
+            raise ValueError("eigenvectors are counted from 1, and from the lowest one on from -1; there is no 0")
+        return self
+
+    def in_words(self) -> str:
+        """For captions."""
+        return f"eigenvectors of the Hessian, {_LENGTHS[self.scale]}"
+
+
 OneDirection: TypeAlias = Annotated[
     RandomDirections
     | TowardsDirection
     | GradientDirection
+    | HessianDirections
     | TrajectoryDirections
     | FileDirections
     | FunctionDirections,
@@ -149,17 +179,21 @@ Directions: TypeAlias = Annotated[
     RandomDirections
     | LineDirections
     | GradientDirection
+    | HessianDirections
     | TrajectoryDirections
     | FileDirections
     | FunctionDirections
     | MixedDirections,
     Field(discriminator="kind"),
 ]
+Judged: TypeAlias = GradientDirection | HessianDirections | FunctionDirections
+"""Directions that depend on samples and loss of an evaluator."""
 Part: TypeAlias = (
     RandomDirections
     | LineDirections
     | TowardsDirection
     | GradientDirection
+    | HessianDirections
     | TrajectoryDirections
     | FileDirections
     | FunctionDirections
@@ -198,6 +232,11 @@ def parts_of(directions: Directions, axes: Sequence[str]) -> Mapping[tuple[str, 
     return {tuple(axes): directions}
 
 
+def is_judged(part: Part) -> TypeGuard[Judged]:
+    """Whether a direction depends on samples and loss of an evaluator."""
+    return isinstance(part, Judged)
+
+
 def direction_columns(directions: Directions, axes: Sequence[str]) -> tuple[Column, ...]:
     """What a row holds of its directions beside their norms and cosines."""
     columns = []
@@ -215,6 +254,11 @@ def direction_columns(directions: Directions, axes: Sequence[str]) -> tuple[Colu
                     ]
                 case GradientDirection():
                     columns.append(Column(f"gradient_norm_{axis}", "Euclidean norm of the gradient at the centre"))
+                case HessianDirections():
+                    columns += [
+                        Column(f"eigenvalue_{axis}", f"eigenvalue of the Hessian for the direction of {axis}"),
+                        Column(f"residual_{axis}", "length of Hv - lambda v: how far that is from an eigenvector"),
+                    ]
                 case _:
                     pass
     return tuple(columns)

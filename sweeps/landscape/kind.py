@@ -22,13 +22,13 @@ from landsweep.sweeps.lab.models import check_fit, number_type
 from landsweep.sweeps.lab.weight_space.directions import RandomDirections, direction_table, group_table, interpolate
 from landsweep.sweeps.lab.weight_space.evaluators import Evaluators
 from landsweep.sweeps.lab.weight_space.rig import state_arrays
-from landsweep.sweeps.landscape.directions import parts_of
+from landsweep.sweeps.landscape.directions import is_judged, parts_of
 from landsweep.sweeps.landscape.evaluation import evaluators_of, training_batches
 from landsweep.sweeps.landscape.plan import landscape_planner
 from landsweep.sweeps.landscape.prepare import directions_name, recipe_training, weights_of
 from landsweep.sweeps.landscape.session import LandscapeSession
 from landsweep.sweeps.landscape.spec import LandscapeSpec, LineDirections, landscape_columns
-from landsweep.sweeps.landscape.vectors import check_directions, directions_of, is_judged
+from landsweep.sweeps.landscape.vectors import check_directions, directions_of
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -211,7 +211,7 @@ def _interpolate(
                 continue
             # Axes before this one are fine already, those after it still coarse.
             place = tuple(slice(None, None, (fine if i <= axis else coarse)[i]) for i in range(given.ndim))
-            lines, seen = (np.moveaxis(array[place], axis, -1) for array in (values, used))
+            lines, seen = np.moveaxis(values[place], axis, -1), np.moveaxis(used[place], axis, -1)
             predicted, edge = _halved(lines[..., ::2])
             new, have = lines[..., 1::2], seen[..., 1::2]
             with np.errstate(invalid="ignore"):

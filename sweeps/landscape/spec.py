@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -26,13 +26,17 @@ from landsweep.sweeps.landscape.directions import (
     FileDirections,
     FunctionDirections,
     GradientDirection,
+    HessianDirections,
+    Judged,
     LineDirections,
     MixedDirections,
     Name,
+    Part,
     TowardsDirection,
     TrainingPath,
     TrajectoryDirections,
     direction_columns,
+    is_judged,
     parts_of,
 )
 from landsweep.sweeps.landscape.models import LandscapeModel
@@ -40,7 +44,7 @@ from landsweep.sweeps.landscape.refinement import ValueScale, ladder
 
 __all__ = ["LandscapeSpec", "LineDirections", "Refine", "landscape_columns", "path_columns"]
 
-_ORDERED = (TrajectoryDirections, MixedDirections)  # directions that depend on the order of the axes
+_ORDERED = (TrajectoryDirections, HessianDirections, MixedDirections)  # directions that depend on the order of the axes
 
 
 class Refine(Section):
@@ -124,30 +128,34 @@ class LandscapeSpec(Spec):
             )
         parts = parts_of(self.directions, list(self.axes))
         for names, part in parts.items():
-            match part:
-                case GradientDirection() if len(names) > 1:
-                    raise ValueError(
-                        f"directions: a gradient is one direction, but there are {len(names)} axes; use kind: mixed"
-                    )
-                case TowardsDirection() if part.model not in self.models:
-                    raise ValueError(
-                        f"directions.axes.{names[0]}.model: there is no model {part.model!r}; there are "
-                        f"{list(self.models)}"
-                    )
-                case TrajectoryDirections() if self.path is None:
-                    raise ValueError("directions of kind trajectory need a `path`, such as path: {checkpoints: 20}")
-                case TrajectoryDirections() if part.components is not None and len(part.components) != len(names):
-                    raise ValueError(f"directions.components: {len(part.components)} for {len(names)} axes")
-                case GradientDirection() | FunctionDirections() if self.judge(part) not in self.evaluators:
-                    raise ValueError(
-                        f"directions: there is no evaluator {part.evaluator!r}; there are {list(self.evaluators)}"
-                    )
+            self._part_fits(names, part)
         drawn = any(isinstance(part, RandomDirections | FunctionDirections) for part in parts.values())
         if not drawn and self.draws.points() != (0,):
             raise ValueError("these directions have nothing to draw; leave `draws` out")
         if not self.centers():
             raise ValueError("every model is named as a target of `towards`, so none is left to be the centre")
         return self
+
+    def _part_fits(self, axes: Sequence[str], part: Part) -> None:
+        match part:
+            case GradientDirection() if len(axes) > 1:
+                raise ValueError(
+                    f"directions: a gradient is one direction, but there are {len(axes)} axes; use kind: mixed"
+                )
+            case TowardsDirection() if part.model not in self.models:
+                raise ValueError(
+                    f"directions.axes.{axes[0]}.model: there is no model {part.model!r}; there are {list(self.models)}"
+                )
+            case TrajectoryDirections() if self.path is None:
+                raise ValueError("directions of kind trajectory need a `path`, such as path: {checkpoints: 20}")
+            case TrajectoryDirections() if part.components is not None and len(part.components) != len(axes):
+                raise ValueError(f"directions.components: {len(part.components)} for {len(axes)} axes")
+            case HessianDirections() if part.eigenvectors is not None and len(part.eigenvectors) != len(axes):
+                raise ValueError(f"directions.eigenvectors: {len(part.eigenvectors)} for {len(axes)} axes")
+            case _:
+                pass
+        if is_judged(part) and self.judge(part) not in self.evaluators:
+            raise ValueError(f"directions: there is no evaluator {part.evaluator!r}; there are {list(self.evaluators)}")
 
     @model_validator(mode="after")
     def _path_fits(self) -> Self:
@@ -248,7 +256,7 @@ class LandscapeSpec(Spec):
         chosen = self.refine.evaluator if self.refine is not None else None
         return f"{chosen or next(iter(self.evaluators))}_loss"
 
-    def judge(self, part: GradientDirection | FunctionDirections) -> str:
+    def judge(self, part: Judged) -> str:
         """Name of the evaluator whose samples and loss a direction is computed from."""
         return part.evaluator or next(iter(self.evaluators))
 

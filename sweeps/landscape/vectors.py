@@ -6,7 +6,7 @@ import inspect
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeGuard
+from typing import Any
 
 import numpy as np
 import torch
@@ -34,6 +34,7 @@ from landsweep.sweeps.landscape.directions import (
     FileDirections,
     FunctionDirections,
     GradientDirection,
+    HessianDirections,
     LineDirections,
     MixedDirections,
     Part,
@@ -41,11 +42,12 @@ from landsweep.sweeps.landscape.directions import (
     TrajectoryDirections,
     parts_of,
 )
+from landsweep.sweeps.landscape.eigenvectors import extreme_eigenvectors
 from landsweep.sweeps.landscape.evaluation import evaluators_of
 from landsweep.sweeps.landscape.prepare import names_of, under
 from landsweep.sweeps.landscape.spec import LandscapeSpec
 
-__all__ = ["check_directions", "directions_of", "is_judged"]
+__all__ = ["check_directions", "directions_of"]
 
 _LENT = ("module", "samples", "axis", "draw")
 _PARALLEL = 1e-6  # of its length; what is left of a direction below it is rounding
@@ -82,11 +84,6 @@ class _Centre:
         module, data = self.module()
         evaluators = evaluators_of(self.spec, data, number_type(module), self.bench)
         return module, *evaluators.samples(evaluator)
-
-
-def is_judged(part: Part) -> TypeGuard[GradientDirection | FunctionDirections]:
-    """Whether a direction depends on samples and loss of an evaluator."""
-    return isinstance(part, GradientDirection | FunctionDirections)
 
 
 def directions_of(
@@ -155,6 +152,8 @@ def _computed(
                 raise SpecError(f"directions: the gradient under the evaluator {evaluator}: {e}") from e
             facts[f"gradient_norm_{axes[0]}"] = math.sqrt(inner_product(slope, slope))
             return {axes[0]: scaled(slope, state, part.scale, "directions: the gradient at the centre")}
+        case HessianDirections():
+            return _eigenvectors(centre, axes, part, facts)
         case TrajectoryDirections():
             return _components(centre, axes, part, facts)
         case FileDirections():
@@ -162,6 +161,33 @@ def _computed(
         case _:
             given = {axis: _of_function(centre, axis, part, draw) for axis in axes}
     return {axis: scaled(d, state, part.scale, f"directions: axis {axis}") for axis, d in given.items()}
+
+
+def _eigenvectors(
+    centre: _Centre, axes: Sequence[str], part: HessianDirections, facts: dict[str, float]
+) -> dict[str, Direction]:
+    evaluator, chosen = centre.spec.judge(part), part.eigenvectors or tuple(range(1, len(axes) + 1))
+    module, samples, loss = centre.samples(evaluator)
+    inputs, targets = (torch.cat(parts) for parts in zip(*samples, strict=True))
+    try:
+        vectors = extreme_eigenvectors(
+            module,
+            inputs,
+            targets,
+            loss,
+            chosen,
+            batch_size=centre.spec.batch_size,
+            products=part.products,
+            tolerance=part.tolerance,
+        )
+    except SpecError as e:
+        raise SpecError(f"directions: the Hessian under the evaluator {evaluator}: {e}") from e
+    directions = {}
+    for axis, vector in zip(axes, vectors, strict=True):
+        facts |= {f"eigenvalue_{axis}": vector.value, f"residual_{axis}": vector.residual}
+        given = {name: t.double().cpu().numpy() for name, t in vector.direction.items()}
+        directions[axis] = scaled(given, centre.state(centre.names[0]), part.scale, "directions: an eigenvector")
+    return directions
 
 
 def _components(

@@ -295,3 +295,56 @@ def test_what_only_a_run_can_see_is_refused_there(tmp_path: Path) -> None:
     error = {"test": {"split": "test", "loss": "error"}}
     with pytest.raises(SpecError, match="under the evaluator test: its loss has no gradient"):
         prepare(spec_of({"kind": "gradient"}, {"x": [0]}, evaluators=error))
+
+
+def test_along_eigenvectors_the_surface_bends_by_their_eigenvalues() -> None:
+    """At both ends of the spectrum, against second differences and a whole Hessian by autograd."""
+    few = {"few": {"split": "train", "first": 40}}
+    small = {"a": {"recipe": {**RECIPE, "net": {"net": "mlp", "hidden": [3], "activation": "tanh"}}}}
+    h = 1e-3
+    axes = {"x": [-h, 0, h], "y": [-h, 0, h]}
+    directions = {"kind": "hessian", "eigenvectors": [1, -1], "tolerance": 1e-6, "products": 230}
+    spec = landscape_spec(models=small, axes=axes, directions=directions, evaluators=few)
+    KIND.check(spec, Workbench())
+    made = prepare(spec)
+    rows = landscape_rows(spec, made)
+    loss = rows.set_index(["x", "y"])["few_loss"]
+    first = rows.iloc[0]
+    for axis, ends in {"x": ((-h, 0), (h, 0)), "y": ((0, -h), (0, h))}.items():
+        bend = (loss[ends[0]] - 2 * loss[0, 0] + loss[ends[1]]) / h**2
+        assert bend == pytest.approx(first[f"eigenvalue_{axis}"], rel=1e-3, abs=1e-6)
+        assert first[f"norm_{axis}"] == pytest.approx(1)
+    module = spec.models["a"].make((1, 8, 8), 10, Path())
+    module.load_state_dict(model_state(made, "a"))
+    train = Digits(source="digits").load(Path()).splits["train"].cast(torch.float64)
+    names, shapes = zip(*((n, p.shape) for n, p in module.named_parameters()), strict=True)
+    flat = torch.cat([p.detach().ravel() for p in module.parameters()])
+
+    def of(vector: torch.Tensor) -> torch.Tensor:
+        parts = torch.split(vector, [s.numel() for s in shapes])
+        weights = {n: p.view(s) for n, p, s in zip(names, parts, shapes, strict=True)}
+        return nn.functional.cross_entropy(functional_call(module, weights, train.inputs[:40]), train.targets[:40])
+
+    values = torch.linalg.eigvalsh(torch.autograd.functional.hessian(of, flat))
+    assert first["eigenvalue_x"] == pytest.approx(float(values[-1]), rel=1e-6)
+    assert first["eigenvalue_y"] == pytest.approx(float(values[0]), rel=1e-5)
+    assert first["eigenvalue_y"] < 0 < first["eigenvalue_x"] and abs(first["cosine_x_y"]) < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("directions", "message"),
+    [
+        ({"eigenvectors": [1, 0]}, "there is no 0"),
+        ({"eigenvectors": [1]}, "1 for 2 axes"),
+        ({"evaluator": "none"}, "there is no evaluator 'none'"),
+    ],
+)
+def test_bad_eigenvectors_say_why(directions: dict[str, Any], message: str) -> None:
+    with pytest.raises(SpecError, match=message):
+        landscape_spec(models={"a": MODELS["a"]}, directions={"kind": "hessian", **directions})
+
+
+def test_eigenvectors_that_are_not_exact_are_refused() -> None:
+    spec = spec_of({"kind": "hessian", "products": 4, "tolerance": 1e-9}, {"x": [0]})
+    with pytest.raises(SpecError, match=r"under the evaluator test: eigenvector 1 .* after 4 products"):
+        prepare(spec)
