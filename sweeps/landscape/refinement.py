@@ -154,11 +154,15 @@ class Refinement:
         return mask
 
     def _around(self, bent: Mask, level: int) -> Mask:
-        """Points at most one stride of the next lattice away from bent ones, along every axis."""
+        """Points at most one stride of this lattice away from bent ones, along every axis.
+
+        The next lattice's own stride would not do: a fold along one axis would be followed on the rows where it was seen,
+        and cut through without a look on the rows between them.
+        """
         grown = bent
         for axis, stride in enumerate(self._ladder[level + 1]):
             wider = grown.copy()
-            for way in (-stride, stride):
+            for way in (-2 * stride, -stride, stride, 2 * stride):
                 wider |= _shifted(grown, axis, way)
             grown = wider
         return grown

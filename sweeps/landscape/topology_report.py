@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.figure import Figure as Canvas
+from matplotlib.ticker import MaxNLocator
 
 from landsweep.orchestrator.report.canvas import PALETTE, new_picture, panel_grid, plain
 from landsweep.orchestrator.report.parts import Figure, Part, Table
@@ -86,6 +87,8 @@ def _diagram(trees: Mapping[str, MergeTree]) -> Canvas:
         ax.plot(births, deaths, "o", color=PALETTE[i % len(PALETTE)], ms=5, mec="white", mew=0.6)
         ax.set(title=plain(model), xlabel="lowest loss of the basin", ylabel="loss where it ends")
         ax.set(xlim=(low, high), ylim=(low, high), aspect="equal")
+        for axis in (ax.xaxis, ax.yaxis):
+            axis.set_major_locator(MaxNLocator(4))
         ax.grid(alpha=0.25)
     return picture
 

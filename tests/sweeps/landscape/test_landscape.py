@@ -285,7 +285,8 @@ def test_reports_are_drawn_from_rows(fields: dict[str, Any], names: list[str], t
     for f in drawn:
         f.picture.savefig(tmp_path / f"{f.name}.png")
         assert f.interactive is None or f.interactive.to_json()
-        assert "directions: Gaussian, normalise filter" in f.caption
+        if f.name.startswith(("curves-", "map-", "surface-")):
+            assert "directions: Gaussian, normalise filter" in f.caption
     assert "net.test_loss_at_centre" in report.summary
     assert KIND.report(spec, rows.iloc[:0], pd.DataFrame()).sections
 

@@ -31,6 +31,11 @@ def crooked(x: Any, y: Any) -> Any:
     return np.exp(np.sin(6 * x) * np.cos(5 * y) + x**2)
 
 
+def valley(x: Any, y: Any) -> Any:
+    """A fold along y, much narrower than the second lattice: rows between those of a lattice must be looked at too."""
+    return 0.003 + 0.32 * x**2 * (1 + 0.3 * y) + 0.003 * (y - 0.3) ** 2
+
+
 def cliff(x: Any, y: Any) -> Any:
     return 0.05 + 5 / (1 + np.exp(-30 * (x + 0.3 * y - 0.2)))
 
@@ -52,12 +57,13 @@ def refined(values: Any, tolerance: float, scale: Any = "log", checks: int = 16)
 
 
 @pytest.mark.parametrize(
-    ("function", "share", "error"), [(bowl, 0.06, 0.02), (double_well, 0.1, 0.03), (crooked, 0.2, 0.01)]
+    ("function", "share", "error"),
+    [(bowl, 0.08, 0.02), (double_well, 0.12, 0.01), (crooked, 0.2, 0.01), (valley, 0.12, 0.02)],
 )
 def test_a_fifth_of_the_points_gives_the_same_surface(function: Function, share: float, error: float) -> None:
     """65 x 65 points of known surfaces whose losses span up to 2.6 decades; errors in decades, over all points."""
     values = surface(function, 65)
-    filled, asked = refined(values, 0.02)
+    filled, asked = refined(values, 0.03)
     assert len(asked) <= share * values.size
     off = np.abs(np.log10(filled.values) - np.log10(values))
     assert off.max() <= error
@@ -71,7 +77,7 @@ def test_points_gather_where_the_surface_bends() -> None:
     x, y = np.meshgrid(np.linspace(-1, 1, 65), np.linspace(-1, 1, 65), indexing="ij")
     near = np.abs(x + 0.3 * y - 0.2) < 0.25
     assert filled.computed[near].mean() > 4 * filled.computed[~near].mean()
-    assert len(asked) < 0.25 * values.size
+    assert len(asked) < 0.35 * values.size
 
 
 @pytest.mark.parametrize("seed", range(20))
