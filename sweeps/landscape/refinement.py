@@ -156,8 +156,8 @@ class Refinement:
     def _around(self, bent: Mask, level: int) -> Mask:
         """Points at most one stride of this lattice away from bent ones, along every axis.
 
-        The next lattice's own stride would not do: a fold along one axis would be followed on the rows where it was seen,
-        and cut through without a look on the rows between them.
+        The next lattice's own stride would not do: a fold along one axis would be followed on the rows where it was
+        seen, and missed on the rows between them.
         """
         grown = bent
         for axis, stride in enumerate(self._ladder[level + 1]):

@@ -77,7 +77,8 @@ def sample_size_parts(evaluators: Sequence[str], centers: pd.DataFrame, rows: pd
         "Expected square of the change of the loss by one more sample, against the number of samples. Solid: at the "
         "centre; dashed: mean over the computed points of the grid. Both fall with the square of the number of samples."
     )
-    return [Table(caption, header, lines, name="sample-size", digits=3), Figure("change-by-sample", shown, _picture(curves))]
+    table = Table(caption, header, lines, name="sample-size", digits=3)
+    return [table, Figure("change-by-sample", shown, _picture(curves))]
 
 
 def _deviation(rows: pd.DataFrame, evaluator: str) -> float:
