@@ -11,11 +11,12 @@ from landsweep.orchestrator.errors import StorageError, Unreachable
 from landsweep.orchestrator.row import Cause, Metric
 from landsweep.orchestrator.text import shortened
 
-__all__ = ["MOST_POINTS", "cause_of", "oversized", "text_of", "without_middle"]
+__all__ = ["MOST_METRICS", "MOST_POINTS", "cause_of", "oversized", "text_of", "without_middle"]
 
 LONGEST_ERROR = 20_000  # characters
 LONGEST_TEXT = 100_000  # characters of a text metric: reports and MLflow hold each of them in memory
 LONGEST_NAME = 1_000  # characters of a metric's name
+MOST_GROUPED = 10_000  # errors inside of one error
 MOST_POINTS = 1_000_000  # of the series of one unit: metrics times steps
 MOST_METRICS = 10_000  # of one unit; each is a column of the sweep's table
 
@@ -36,7 +37,11 @@ def text_of(error: BaseException, trace: TracebackType | None) -> str:
         trace: of the first frame that is shown.
     """
     try:
-        text = "".join(traceback.format_exception(type(error), error, trace))
+        if _many(error):
+            left_out = f"More than {MOST_GROUPED:,} errors inside of it are left out."
+            text = "".join(traceback.format_tb(trace)) + f"{type(error).__name__}: {error}\n{left_out}\n"
+        else:
+            text = "".join(traceback.format_exception(type(error), error, trace))
         if isinstance(error, ValueError) and "main thread" in str(error) and not _in_main_thread():
             text += (
                 "Workers of Ray compute in a thread of their own, so a unit can't set signal handlers there. "
@@ -46,6 +51,20 @@ def text_of(error: BaseException, trace: TracebackType | None) -> str:
     except Exception as e:  # noqa: BLE001 - an error whose own text raises must not take the shard with it
         text = f"{type(error).__name__} (its text can't be shown: {type(e).__name__})"
     return without_middle(text)
+
+
+def _many(error: BaseException) -> bool:
+    """Whether an error holds more others than can be gone through; one in several groups counts once for each."""
+    count, waiting, seen = 0, [error], set[int]()
+    while waiting:
+        one = waiting.pop()
+        count += 1
+        if count > MOST_GROUPED:
+            return True
+        seen.add(id(one))
+        waiting += one.exceptions if isinstance(one, BaseExceptionGroup) else ()
+        waiting += [e for e in (one.__cause__, one.__context__) if e is not None and id(e) not in seen]
+    return False
 
 
 def _in_main_thread() -> bool:

@@ -14,10 +14,8 @@ from typing import Any
 __all__ = ["command_line", "holds_credentials", "is_secret_name", "redacted", "redacted_error", "redacted_words"]
 
 _HIDDEN = "..."
-_SURE = r"passw(?:or)?d|passwd|pwd|passphrase|secret|credentials?|private[_-]?key|connection[_-]?string"
-_LIKELY = (
-    r"token|api[_-]?key|access[_-]?key(?:[_-]?id)?|account[_-]?key|auth(?:orization)?|signature|sig|bearer|cookie|sas"
-)
+_SURE = r"passw(?:or)?d|passwd|pwd|passphrase|secret|credentials?|private[_-]?key|account[_-]?key|connection[_-]?string"
+_LIKELY = r"token|api[_-]?key|access[_-]?key(?:[_-]?id)?|auth(?:orization)?|signature|sig|bearer|cookie|sas"
 _NAME = rf"(?:[A-Za-z0-9]+[._-])*(?:[A-Za-z0-9]*?(?:{_SURE})|[A-Za-z0-9]*?(?:{_LIKELY}))(?:[._-][A-Za-z0-9]+)*"
 _VALUE = r"\"[^\"]*\"|'[^']*'|[^\s\"'&;,}\])]+"
 _NUMBER = re.compile(r"[-+]?(\d[\d_]*)?(\.\d+)?([eE][-+]?\d+)?|true|false|null|none|None|True|False|\.\.\.")
@@ -26,7 +24,7 @@ _SECRET = re.compile(rf"{_NAME}", re.IGNORECASE)
 
 _USER_OF_URL = re.compile(r"(?<=://)[^/\s?#]*@")
 _USER_OF_DATABASE = re.compile(
-    r"((?:mysql|mariadb|postgres|postgresql|mssql|oracle|sqlite|mongodb|redis)[\w+]*://)[^\s@]*@"
+    r"((?:mysql|mariadb|postgres|postgresql|mssql|oracle|sqlite|mongodb|redis)[\w+]*://)[^\s@]{0,500}@"
 )
 _ASSIGNED = re.compile(
     rf"(?<![A-Za-z0-9])(?P<name>{_NAME})(?P<sign>[\"']?\s*[=:]\s*)(?P<value>{_VALUE})", re.IGNORECASE
@@ -34,12 +32,25 @@ _ASSIGNED = re.compile(
 _OPTION = re.compile(rf"(?P<name>(?<!\S)--?{_NAME})(?P<sign>\s+)(?P<value>{_VALUE})", re.IGNORECASE)
 _USER_OPTION = re.compile(r"(?<!\S)(-u|--user(?:name)?)(\s+|=)([^\s:]+):(\S+)")
 _HEADER = re.compile(r"\b(Authorization[\"']?\s*[=:]\s*[\"']?\s*)?(Bearer|Basic|Digest)\s+[A-Za-z0-9+/=._~-]{6,}")
-_PARAMETER = re.compile(rf"(?<=[?&])(?P<name>{_NAME})(?P<sign>=)(?P<value>[^\s&\"']+)", re.IGNORECASE)
+_AUTHORIZATION = re.compile(
+    r"\b(?P<name>Authorization)(?P<sign>[\"']?\s*:\s*[\"']?)(?P<value>(?:[A-Za-z][\w-]*[ \t]+)?[^\s\"',;]+)",
+    re.IGNORECASE,
+)
+_COOKIE = re.compile(
+    r"\b(?P<name>(?:Set-)?Cookie)(?P<sign>[\"']?\s*:\s*[\"']?)(?P<value>[^\s;,\"']+(?:;\s*[^\s;,\"']+)*)", re.IGNORECASE
+)
+_OWN_HEADER = re.compile(
+    rf"(?<![A-Za-z0-9])(?P<name>[A-Za-z]+-{_NAME})(?P<sign>[\"']?\s*:\s*)(?P<value>{_VALUE})", re.IGNORECASE
+)
+_LISTED = re.compile(rf"(?P<name>[\"']--?{_NAME})(?P<sign>[\"'],\s*)(?P<value>\"[^\"]*\"|'[^']*')", re.IGNORECASE)
+_PARAMETER = re.compile(rf"(?<=[?&#;])(?P<name>{_NAME})(?P<sign>=)(?P<value>[^\s&\"']+)", re.IGNORECASE)
 _VARIABLE = re.compile(rf"\b(?P<name>[A-Z][A-Z0-9]*_[A-Z0-9_]+)(?P<sign>[\"']?\s*[=:]\s*)(?P<value>{_VALUE})")
 _FORMS = re.compile(
     r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)"
     r"|\b(?:AKIA|ASIA)[0-9A-Z]{16}\b|\bgh[pousr]_[A-Za-z0-9]{20,}|\bgithub_pat_\w{20,}|\bglpat-[\w-]{16,}"
     r"|\bhf_[A-Za-z0-9]{16,}|\bsk-[\w-]{16,}|\bxox[abprs]-[\w-]{10,}|\bdapi[0-9a-f]{32}\b|\bAIza[\w-]{30,}"
+    r"|\bnpm_[A-Za-z0-9]{30,}|\bpypi-[\w-]{16,}|\b[sr]k_(?:live|test)_[A-Za-z0-9]{16,}|\bya29\.[\w-]{20,}"
+    r"|(?<=hooks\.slack\.com/services/)[\w/]+"
     r"|\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*",
     re.DOTALL,
 )
@@ -70,16 +81,19 @@ def redacted(text: str) -> str:
 
 
 def redacted_error(text: str) -> str:
-    """An error's text without credentials in addresses, headers and variables, and without tokens of known forms.
+    """An error's text without credentials in addresses, headers, options and variables, and without known forms.
 
-    Source lines of tracebacks stay: networks have many a `token = ...` that is no secret.
+    Source lines of tracebacks stay: networks have many a `token = ...` that is no secret. Passwords are none of theirs.
 
     Example:
-        >>> redacted_error("token = embed(x)  # of https://ann:pw@host/?sig=abc and MY_TOKEN=abc")
-        'token = embed(x)  # of https://host/?sig=... and MY_TOKEN=...'
+        >>> redacted_error("token = embed(x)  # of https://ann:pw@host/?sig=abc and MY_TOKEN=abc, X-Api-Key: abc")
+        'token = embed(x)  # of https://host/?sig=... and MY_TOKEN=..., X-Api-Key: ...'
     """
     text = _without_known_forms(text)
-    text = _PARAMETER.sub(_without_value, text)
+    text = _USER_OPTION.sub(rf"\1\2\3:{_HIDDEN}", text)
+    for pattern in (_AUTHORIZATION, _COOKIE, _OWN_HEADER, _OPTION, _LISTED, _PARAMETER):
+        text = pattern.sub(_without_value, text)
+    text = _ASSIGNED.sub(lambda m: _without_value(m) if _SURELY.search(m["name"]) else m[0], text)
     return _VARIABLE.sub(lambda m: _without_value(m) if is_secret_name(m["name"]) else m[0], text)
 
 

@@ -14,6 +14,7 @@ from landsweep.orchestrator.redaction import redacted_error
 from landsweep.orchestrator.unit import Unit
 
 __all__ = [
+    "KEY",
     "METERS",
     "SERIES",
     "Cause",

@@ -68,6 +68,7 @@ def test_modules_that_tests_and_scripts_import_are_there() -> None:
         ("mlflow", "tracking/mlflow.py"),
         ("obstore", "storage/store/"),
         ("optuna", "search/"),
+        ("matplotlib", "report/drawing.py"),
     ],
 )
 def test_a_library_is_imported_in_one_place(library: str, home: str) -> None:

@@ -8,10 +8,15 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from matplotlib import colormaps
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure as Picture
-from matplotlib.ticker import FixedLocator, LogLocator, MaxNLocator, NullFormatter
+from landsweep.orchestrator.report.drawing import Figure as Picture
+from landsweep.orchestrator.report.drawing import (
+    FigureCanvasAgg,
+    FixedLocator,
+    LogLocator,
+    MaxNLocator,
+    NullFormatter,
+    colormaps,
+)
 
 __all__ = ["PALETTE", "log_ticks", "new_picture", "page_style", "panel_grid", "plain", "shades", "thinned", "words"]
 

@@ -14,15 +14,14 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, TypeAlias
 
-import matplotlib as mpl
 import numpy as np
 import plotly.io
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
-from matplotlib.text import Text
 from plotly.offline import get_plotlyjs
 
 from landsweep.orchestrator.errors import Untrusted
+from landsweep.orchestrator.report.drawing import Text, rc_context
 from landsweep.orchestrator.report.parts import Figure, PageSection, Table
 from landsweep.orchestrator.report.values import is_missing, shown
 from landsweep.orchestrator.storage.inside import write_in
@@ -257,7 +256,7 @@ def _png(picture: Any) -> bytes:  # noqa: ANN401 - matplotlib has no types
             picture.savefig(buffer, **options)
         except ValueError:
             buffer = io.BytesIO()
-            with mpl.rc_context({"text.parse_math": False}):
+            with rc_context({"text.parse_math": False}):
                 for text in picture.findobj(Text):
                     text.set_parse_math(False)
                 picture.savefig(buffer, **options)

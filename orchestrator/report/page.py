@@ -6,7 +6,6 @@ import shlex
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
@@ -15,7 +14,7 @@ from landsweep.orchestrator.report.generic import generic_section
 from landsweep.orchestrator.report.html import FailuresView, Page, PageWriter, SectionView, page_html, table_view
 from landsweep.orchestrator.report.parts import Report, Table
 from landsweep.orchestrator.report.tables import Head, counts, described, headline, metric_table, times
-from landsweep.orchestrator.report.values import is_missing, number
+from landsweep.orchestrator.report.values import brief, is_missing, number
 from landsweep.orchestrator.report.verdicts import claims_section
 from landsweep.orchestrator.row import METERS, Column, Status
 from landsweep.orchestrator.storage.inside import folder_in, no_links, write_in
@@ -74,7 +73,7 @@ def _page(head: Head, rows: pd.DataFrame, report: Report, sections: list[Section
         metrics=table_view(table) if table else None,
         facts=_facts(head, rows, points),
         spec_title="The spec",
-        spec=write_yaml(_plain(spec)),
+        spec=write_yaml(brief(spec)),
     )
 
 
@@ -140,12 +139,3 @@ def _date(seconds: object) -> str | None:
     if not isinstance(seconds, int | float):
         return None
     return datetime.fromtimestamp(seconds, tz=UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-
-
-def _plain(value: object) -> Any:  # noqa: ANN401 - YAML holds anything
-    """Plain data that YAML can write, whatever a spec was dumped to; fields that were left out are not shown."""
-    if isinstance(value, dict):
-        return {str(k): _plain(v) for k, v in value.items() if v is not None}
-    if isinstance(value, list | tuple):
-        return [_plain(v) for v in value]
-    return value if isinstance(value, bool | int | float | str | None) else str(value)

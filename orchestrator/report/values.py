@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from landsweep.orchestrator.text import one_line, shortened
 from landsweep.orchestrator.unit import as_python
 
-__all__ = ["LABEL", "group_labels", "is_missing", "label", "number", "ordered", "shown"]
+__all__ = ["LABEL", "brief", "group_labels", "is_missing", "label", "number", "ordered", "shown"]
 
 LABEL = 40  # characters of a text in a figure
 _CELL = 200  # characters of a text in a table
@@ -150,3 +151,32 @@ def _natural(text: str) -> list[tuple[int, float, str]]:
     pieces = _PIECES.split(text[:_CELL])
     parts = [(0, float(p), "") if i % 2 else (1, 0.0, p) for i, p in enumerate(pieces) if p]
     return [*parts, (2, 0.0, text)]
+
+
+def brief(data: Any, most: int = 20_000) -> Any:  # noqa: ANN401 - nested data
+    """Nested data as plain values that YAML can write, only the beginning where there are many: a page shows no more.
+
+    Fields without a value are left out, and so is the middle of long texts.
+
+    Args:
+        data: a spec, which may come from anybody.
+        most: values, and characters of one of them.
+
+    Example:
+        >>> brief({"a": [1, 2, 3, 4], "b": None, "c": (5,)}, most=2)
+        {'a': [1, 2, '...']}
+    """
+    left = most
+
+    def plain(value: object) -> Any:  # noqa: ANN401 - as above
+        nonlocal left
+        if isinstance(value, Mapping):
+            given = ((k, v) for k, v in value.items() if v is not None)
+            return {shortened(str(k), most): plain(v) for k, v in itertools.takewhile(lambda pair: left > 0, given)}
+        if isinstance(value, list | tuple):
+            values = [plain(v) for v in itertools.takewhile(lambda v: left > 0, value)]
+            return [*values, "..."] if len(values) < len(value) else values
+        left -= 1
+        return value if isinstance(value, bool | int | float | None) else shortened(str(value), most)
+
+    return plain(data)

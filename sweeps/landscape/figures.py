@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from matplotlib.colors import LogNorm, Normalize
-from matplotlib.figure import Figure as Canvas
-from matplotlib.ticker import MaxNLocator
 from scipy.stats import t as student
 
 from landsweep.orchestrator.report.canvas import PALETTE, log_ticks, new_picture, panel_grid, plain
+from landsweep.orchestrator.report.drawing import Figure as Canvas
+from landsweep.orchestrator.report.drawing import LogNorm, MaxNLocator, Normalize
 from landsweep.sweeps.lab.arrays import Floats
 from landsweep.sweeps.landscape.colour_scale import Scale
 from landsweep.sweeps.landscape.marks import Marks

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pandas as pd
-from matplotlib.figure import Figure as Canvas
 
 from landsweep.orchestrator.report.canvas import PALETTE, log_ticks, new_picture, plain
+from landsweep.orchestrator.report.drawing import Figure as Canvas
 from landsweep.orchestrator.report.parts import Figure, PageSection, Part, Table
 
 __all__ = ["parted", "path_section"]

@@ -7,10 +7,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from matplotlib.cm import ScalarMappable
-from matplotlib.colors import ListedColormap
 
 from landsweep.orchestrator.report.canvas import PALETTE, log_ticks, new_picture, plain, shades
+from landsweep.orchestrator.report.drawing import ListedColormap, ScalarMappable
 from landsweep.sweeps.lab.schedules import Schedule
 from landsweep.sweeps.laws.base import Floats
 from landsweep.sweeps.laws.fitting.fitted import Fit

@@ -7,12 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
-from matplotlib import colormaps
-from matplotlib.cm import ScalarMappable
-from matplotlib.colors import LogNorm, Normalize
 from numpy.typing import NDArray
 
 from landsweep.orchestrator.report.canvas import new_picture, page_style, plain, words
+from landsweep.orchestrator.report.drawing import LogNorm, Normalize, ScalarMappable, colormaps
 from landsweep.orchestrator.report.parts import Figure
 from landsweep.orchestrator.search.space import Dimension
 from landsweep.orchestrator.unit import canonical

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from matplotlib.ticker import MaxNLocator
 
 from landsweep.orchestrator.report.canvas import PALETTE, log_ticks, new_picture, plain, shades, words
+from landsweep.orchestrator.report.drawing import MaxNLocator
 from landsweep.orchestrator.report.parts import Figure
 from landsweep.sweeps.laws.fitting.fitted import Fit
 from landsweep.sweeps.transfer.coordinate_check import FAIL, PASS, CoordinateCheck

@@ -11,7 +11,7 @@ import yaml
 
 from landsweep.orchestrator.report.html import FigureView, Page, PageWriter, SectionView, TableView, page_html
 from landsweep.orchestrator.report.parts import PageSection
-from landsweep.orchestrator.report.values import ordered
+from landsweep.orchestrator.report.values import brief, ordered
 from landsweep.orchestrator.storage.inside import folder_in, write_in
 from landsweep.orchestrator.text import one_line, printable
 from landsweep.sweeps.lab.trained_models.reader import Zoo
@@ -38,7 +38,7 @@ def write_card(zoo: Zoo, to: Path) -> list[Path]:
     )
     writer = PageWriter(to)
     views = [writer.section(section) for section in sections]
-    recipe = yaml.safe_dump(_recipe(head), sort_keys=False, default_flow_style=None, width=100)
+    recipe = yaml.safe_dump(brief(_recipe(head)), sort_keys=False, default_flow_style=None, width=100)
     intro = str(spec.get("description") or f"A model zoo of {len(zoo):,} networks.")
     content = Page(name, views, _facts(zoo), "What was swept", recipe, kind="model zoo", intro=intro)
     page = write_in(to, "card.html", page_html(content))

@@ -15,13 +15,14 @@ import pandas as pd
 from safetensors.torch import save_file
 
 from landsweep.orchestrator.errors import UsageError
-from landsweep.orchestrator.storage.inside import check_names, folder_in, refuse_link
+from landsweep.orchestrator.storage.inside import check_names, folder_in, no_links, refuse_link
 from landsweep.sweeps.lab.trained_models.reader import Member, Zoo
 from landsweep.sweeps.zoo.card import write_card
 
 __all__ = ["export_zoo"]
 
 _STAGED = ".unfinished"
+_FOLDERS = ("rows", "series")
 _PRIVATE = ("worker", "attempt", "cause")  # say something about the machine, nothing about the model
 _HEAD = ("format", "id", "kind", "kind_version", "name", "fingerprint", "spec", "versions", "git_commit", "created")
 
@@ -43,13 +44,18 @@ def export_zoo(zoo: Zoo, to: Path, *, per_model: bool = False) -> int:
 
     Raises:
         UsageError: `to` holds something, or the zoo is a published one in another layout.
-        Untrusted: a weight file is a link: what it leads to need not be meant for publishing.
+        Untrusted: a file that would be published is a link: what it leads to need not be meant for that.
     """
     if not zoo.head:
         raise UsageError(f"{zoo.where} is a published zoo in its own layout; only zoos of this project are exported")
     if to.exists() and (not to.is_dir() or any(entry.name != _STAGED for entry in to.iterdir())):
         raise UsageError(f"{to} is not empty; give a new folder with --to")
     check_names(zoo.keys, "key of a model", zoo.where)
+    if zoo.files.folder is not None:
+        for name in ("sweep.json", *_FOLDERS):
+            refuse_link(zoo.files.folder, name)
+        for name in _FOLDERS:
+            no_links(zoo.files.folder / name)
     with _staged(to) as staged:
         _write(zoo, staged, per_model=per_model)
     return len(zoo)
@@ -81,7 +87,7 @@ def _staged(to: Path) -> Iterator[Path]:
 
 
 def _write(zoo: Zoo, to: Path, *, per_model: bool) -> None:
-    for name in ("rows", "series"):
+    for name in _FOLDERS:
         (to / name).mkdir()
     rows = zoo.rows.drop(columns=[c for c in _PRIVATE if c in zoo.rows])
     if per_model:
@@ -90,8 +96,7 @@ def _write(zoo: Zoo, to: Path, *, per_model: bool) -> None:
         for file in sorted(set(rows["weights_file"].dropna())):
             if not file.endswith(".safetensors"):
                 raise UsageError(f"{zoo.where}: {file!r} is no weight file, and nothing else is exported")
-            if zoo.files.folder is not None:
-                refuse_link(zoo.files.folder, file)
+            _refuse_link(zoo, file)
             source = _path_of(zoo, file)
             folder_in(to, Path(file).parent)
             shutil.copyfile(source, to / file, follow_symlinks=False)
@@ -100,6 +105,11 @@ def _write(zoo: Zoo, to: Path, *, per_model: bool) -> None:
     head = {k: v for k, v in zoo.head.items() if k in _HEAD}
     (to / "sweep.json").write_text(json.dumps(head, indent=2), encoding="utf-8")
     write_card(Zoo(to), to)
+
+
+def _refuse_link(zoo: Zoo, file: str) -> None:
+    if zoo.files.folder is not None:
+        refuse_link(zoo.files.folder, file)
 
 
 def _path_of(zoo: Zoo, file: str) -> Path:
@@ -117,6 +127,7 @@ def _one_by_one(zoo: Zoo, rows: pd.DataFrame, to: Path) -> pd.DataFrame:
         folder = to / "models" / member.key
         folder.mkdir(parents=True)
         for label in member.labels:
+            _refuse_link(zoo, str(member.row["weights_file"]).replace("{label}", label))
             save_file(member.state(label), folder / f"{label}.safetensors", _about(member))
         places[member.key] = {"weights_file": f"models/{member.key}/{{label}}.safetensors"}
     files = [places.get(key, {}).get("weights_file") for key in rows["key"]]

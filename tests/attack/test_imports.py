@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import shutil
 import sys
@@ -217,6 +218,25 @@ def shadowed(folder: Path, package: bool) -> Path:
     (folder / "beside.py").write_text("import random\ndef f(x, y):\n    return {'r': random.Random(1).random()}\n")
     (folder / "spec.yaml").write_text(yaml.safe_dump({**FUNCTION, "function": "beside:f"}))
     return folder / "results" / "small"
+
+
+def test_settings_of_matplotlib_beside_the_user_do_not_count(zoo: Path, tmp_path: Path) -> None:
+    """Figures are the same, and no TeX is run: its words could read files of the user's into a figure."""
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    for name in ("latex", "kpsewhich", "dvipng"):
+        (tools / name).write_text(f"#!/bin/sh\ntouch {tmp_path}/ran\nexit 1\n")
+        (tools / name).chmod(0o755)
+    env = {"PATH": f"{tools}:{os.environ['PATH']}"}
+    shutil.copytree(zoo, tmp_path / "theirs")
+    figures = []
+    tex = "text.usetex: True\ntext.latex.preamble: \\input{/etc/hosts}\n"
+    for settings in ("", "figure.facecolor: red\nlines.linewidth: 9\n", tex, "\xff\x00 : :"):
+        (tmp_path / "theirs/matplotlibrc").write_bytes(settings.encode("latin-1"))
+        done = landsweep("report", ".", cwd=tmp_path / "theirs", env=env)
+        assert done.returncode == 0, done.stderr
+        figures.append({p.name: p.read_bytes() for p in (tmp_path / "theirs/report/figures").iterdir()})
+    assert figures[0] and all(one == figures[0] for one in figures) and not (tmp_path / "ran").exists()
 
 
 @pytest.mark.parametrize("package", [True, False])

@@ -121,13 +121,34 @@ def test_an_export_publishes_no_target_of_a_link(results: Path, precious: Path, 
             file.unlink()
             file.symlink_to(precious / "secret.safetensors")
     to = results.parent / "export"
-    if per_model and what == "folder":  # read and written anew: a state dict, nothing else
-        assert export_zoo(Zoo(results), to, per_model=True) == 2
-    else:
-        with pytest.raises(LandsweepError):
-            export_zoo(Zoo(results), to, per_model=per_model)
+    with pytest.raises(LandsweepError):
+        export_zoo(Zoo(results), to, per_model=per_model)
     assert not any(b"precious" in p.read_bytes() for p in to.rglob("*") if p.is_file())
     assert untouched(precious)
+
+
+@pytest.mark.parametrize("per_model", [False, True])
+@pytest.mark.parametrize("what", ["rows", "rows/models.parquet", "series", "series/series.parquet", "sweep.json"])
+def test_an_export_publishes_no_table_that_a_link_leads_to(
+    results: Path, precious: Path, what: str, per_model: bool
+) -> None:
+    """The tables of an export are plain Parquet, so a link could lead to any table of the user's."""
+    export_zoo(Zoo(results), results.parent / "first")
+    linked, elsewhere = results.parent / "first" / what, precious.parent / "elsewhere"
+    linked.rename(elsewhere)
+    linked.symlink_to(elsewhere)
+    with pytest.raises(Untrusted, match="is a link"):
+        export_zoo(Zoo(results.parent / "first"), results.parent / "second", per_model=per_model)
+    assert not list((results.parent / "second").rglob("*.*"))
+
+
+def test_an_export_of_one_file_per_model_follows_no_link(results: Path) -> None:
+    export_zoo(Zoo(results), results.parent / "first", per_model=True)
+    file = sorted((results.parent / "first/models").rglob("*.safetensors"))[0]
+    file.rename(results.parent / "private.safetensors")
+    file.symlink_to(results.parent / "private.safetensors")
+    with pytest.raises(Untrusted, match="is a link"):
+        export_zoo(Zoo(results.parent / "first"), results.parent / "second", per_model=True)
 
 
 def test_staging_files_of_a_killed_driver_are_removed(own: Path, tmp_path: Path) -> None:

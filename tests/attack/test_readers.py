@@ -9,12 +9,13 @@ from __future__ import annotations
 import contextlib
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -26,14 +27,17 @@ from landsweep.cluster.jobs.jobs import jobs_of
 from landsweep.cluster.launchers.launcher import status_at_end
 from landsweep.cluster.node.driver import load_launch
 from landsweep.orchestrator.commands.display import findings_text, state, state_text
-from landsweep.orchestrator.errors import LandsweepError
+from landsweep.orchestrator.errors import LandsweepError, UsageError
 from landsweep.orchestrator.notes import is_own
+from landsweep.orchestrator.report.values import brief
 from landsweep.orchestrator.run.manifest import check_same
 from landsweep.orchestrator.run.sweep import Sweep, ledger_at
 from landsweep.orchestrator.storage.ledger import Ledger, Store, load_prepared
 from landsweep.orchestrator.storage.ledger.lock import DriverLock, driver_here, driver_lives
+from landsweep.orchestrator.storage.ledger.parts import _ABOUT
 from landsweep.orchestrator.storage.ledger.prepared import check_prepared
 from landsweep.orchestrator.storage.ledger.seal import seal
+from landsweep.sweeps.zoo.export import export_zoo
 from tests.attack.folders import FUNCTION, ZOO, command, ran
 from tests.attack.fuzzing import RAW, changed, fuzz, refusing
 
@@ -164,7 +168,7 @@ def test_parts_with_a_right_seal(function: Path, data: st.DataObject, folder: st
     """Anybody can seal a file: its columns and its words are as a stranger wants them."""
     names = data.draw(st.lists(st.sampled_from(["key", "status", "x", "error", "step"]), unique=True, max_size=4))
     table = pa.table({name: data.draw(COLUMNS) for name in names})
-    raw = bytes(seal(table, {"landsweep": data.draw(ABOUT), "x": "y"}))
+    raw = bytes(seal(table, {_ABOUT: data.draw(ABOUT), "x": "y"}))
     if data.draw(st.integers(0, 3)) == 0:
         raw = raw[: len(raw) // 2] if data.draw(st.booleans()) else data.draw(RAW)
     with replaced(function / folder / "part-000050.parquet", raw):
@@ -200,6 +204,77 @@ def test_weight_files(zoo: Path, data: st.DataObject) -> None:
             refusing(lambda member=member: member.state())
             refusing(lambda member=member: member.module())
             refusing(lambda member=member: member.vector())
+
+
+@pytest.mark.parametrize("keys", [[None, "b"], [None, None]])
+def test_a_part_whose_rows_lack_keys_is_damage(function: Path, keys: list[str | None]) -> None:
+    table = pa.table({"key": pa.array(keys, pa.string()), "status": ["ok", "ok"]})
+    raw = bytes(seal(table, {_ABOUT: '{"replaces": [], "level": 0, "series": null}'}))
+    with replaced(function / "rows/part-000050.parquet", raw):
+        shown(function)
+        assert [d.path for d in Sweep.at(function).ledger.verify().damaged] == ["rows/part-000050.parquet"]
+
+
+def nested(levels: int, make: Callable[[object], object]) -> object:
+    value: object = 0
+    for _ in range(levels):
+        value = make(value)
+    return value
+
+
+@pytest.mark.parametrize("field", ["description", "fixed", "unknown"])
+@pytest.mark.parametrize("make", [lambda v: [v], lambda v: {"a": v}, lambda v: [{"a": [1, v]}, 2]])
+@pytest.mark.parametrize("levels", [101, 300])
+def test_json_that_is_nested_too_deeply_is_refused(
+    function: Path, field: str, make: Callable[[object], object], levels: int
+) -> None:
+    """Python reads some 1,000 levels; what is made from them then fails in its own ways."""
+    head = content(function / "sweep.json")
+    head["spec"][field] = nested(levels, make)
+    with replaced(function / "sweep.json", json.dumps(head).encode()):
+        for words in (("status",), ("verify",), ("report",)):
+            done = command(words[0], function, cwd=function.parent)
+            assert done.returncode == 2 and "nested too deeply" in done.stderr, done.stderr
+
+
+@pytest.mark.parametrize("folder", ["rows", "series"])
+def test_a_table_of_an_export_that_lacks_columns_is_refused(zoo: Path, tmp_path: Path, folder: str) -> None:
+    export_zoo(Zoo(zoo), tmp_path / "export")
+    for table in (pa.table({"a": [1]}), pa.table({"key": ["a"]}), pa.table({"key": ["a"], "metric": ["b"]})):
+        pq.write_table(table, tmp_path / "export" / folder / "more.parquet")
+        with pytest.raises(UsageError, match="it lacks"):
+            Zoo(tmp_path / "export").series()
+
+
+ENDLESS = {"axes": {f"a{i}": {"range": 100_000} for i in range(3)}}
+
+
+@pytest.mark.parametrize("changes", [ENDLESS, {"axes": {"x": {"linear": [0, 1, 10_000]}, "y": {"range": 1_001}}}])
+def test_a_plan_of_a_stranger_is_not_endless(function: Path, changes: dict[str, Any]) -> None:
+    head = content(function / "sweep.json")
+    head["spec"] |= changes
+    with replaced(function / "sweep.json", json.dumps(head).encode()):
+        for word in ("verify", "report"):
+            done = command(word, function, cwd=function.parent)
+            assert done.returncode == 2 and "can be planned" in done.stderr, done.stderr
+
+
+def test_a_zoo_of_endless_samples_is_not_gone_through(zoo: Path) -> None:
+    head = content(zoo / "sweep.json")
+    head["spec"]["samples"] = {"count": 10**12, "draw": {"optimizer.momentum": {"uniform": [0, 0.9]}}}
+    with replaced(zoo / "sweep.json", json.dumps(head).encode()):
+        done = command("verify", zoo, cwd=zoo.parent)
+        assert done.returncode == 2 and "can be planned" in done.stderr, done.stderr
+
+
+@pytest.mark.parametrize(
+    "spec", [{"a": list(range(3_000_000))}, {"a": "x" * 30_000_000}, {"a": [{"b": [1] * 1000}] * 100_000}]
+)
+def test_a_spec_on_a_page_is_no_longer_than_can_be_read(spec: dict[str, Any]) -> None:
+    shown_values = json.dumps(brief(spec))
+    assert len(shown_values) < 1_000_000 and "..." in shown_values
+    small = {"a": [1, 2.5, {"b": "c"}], "d": None, "e": (True, [])}
+    assert brief(small) == {"a": [1, 2.5, {"b": "c"}], "e": [True, []]}
 
 
 def test_a_zoo_without_its_spec_is_damaged(zoo: Path) -> None:

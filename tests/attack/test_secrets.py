@@ -164,6 +164,14 @@ LEAKS = [
     f"environment: {{'AWS_SECRET_ACCESS_KEY': '{CANARY}', 'HOME': '/home/ann'}}",
     f"headers: Authorization: Bearer {CANARY}",
     f"(psycopg2) postgresql://ann:{CANARY}@host:5432/db", "no access with hf_" + "a1B2" * 6,
+    f"headers: x-api-key: {CANARY}", f"{{'X-Auth-Token': '{CANARY}', 'Accept': '*/*'}}", f"PRIVATE-TOKEN: {CANARY}",
+    f"Authorization: token {CANARY}", f"authorization: bearer {CANARY}", f"{{'Authorization': '{CANARY}'}}",
+    f"Cookie: session={CANARY}; x=1", f"Set-Cookie: sid={CANARY}; Path=/", f"https://host/#access_token={CANARY}",
+    f"host=h user=u password={CANARY} dbname=d", f"connect(password='{CANARY} b')", f'{{"password": "{CANARY}"}}',
+    f"aws_secret_access_key = {CANARY}", f"DefaultEndpointsProtocol=https;AccountKey={CANARY}==;EndpointSuffix=x",
+    f"Command 'load --password {CANARY} x' returned 1", f"Command '['load', '--password', '{CANARY}']' returned 1",
+    "npm_" + "a1B2" * 9, "pypi-" + "a1B2" * 8, "sk_live_" + "a1B2" * 6, "ya29." + "a1B2" * 8,
+    "https://hooks.slack.com/services/T0/B0/" + "a1B2" * 6,
 ]  # fmt: skip
 
 

@@ -14,11 +14,13 @@ from typing import TypeAlias
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from landsweep.orchestrator.row import KEY, METERS
 from landsweep.orchestrator.storage.ledger.seal import Damaged, check, contents, open_sealed, unseal
 from landsweep.orchestrator.storage.store import Store
 
 __all__ = [
     "COLUMNS",
+    "OF_SWEEP",
     "STRANGE",
     "Damage",
     "Part",
@@ -38,6 +40,7 @@ ROWS = re.compile(rf"part-{_NUMBER}\.parquet")
 SERIES_FILE = re.compile(rf"part-{_NUMBER}-[0-9a-f]{{8}}\.parquet")
 _ABOUT = "landsweep.part"
 COLUMNS = "rows/columns.parquet"  # no rows, all columns; it sorts before the parts, see `Writer`
+OF_SWEEP = "landsweep.sweep"  # in its metadata: the id of its sweep; earlier versions have none there
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,11 +111,33 @@ def read_rows(store: Store, number: int, columns: Sequence[str] | None = None, s
             raise ValueError(f"{seal!r} is no checksum")
         schema = file.schema_arrow.remove_metadata()
         part = Part(number, int(about_part["level"]), replaces, series, table.num_rows, size, sweep, schema, seal)
-        if (columns is None or "key" in columns) and not is_text(table.schema.field("key").type):
-            raise ValueError("its keys are no texts")
+        _check_columns(schema)
+        if "key" in table.column_names and table.column("key").null_count:
+            raise ValueError("some of its rows have no keys")
     except (KeyError, ValueError, TypeError, AttributeError, RecursionError, OverflowError) as e:
         raise Damaged("it is a sealed file, but not a part of a ledger") from e
     return part, table
+
+
+def _check_columns(schema: pa.Schema) -> None:
+    """Refuse columns that `RowMaker` does not make: whoever has sealed the part, it was not a driver.
+
+    Raises:
+        ValueError: says which column.
+    """
+    if len(set(schema.names)) < len(schema.names):
+        raise ValueError("it has columns of the same name")
+    for field in schema:
+        if not any(is_one(field.type) for is_one in _PLAIN):
+            raise ValueError(f"the column {field.name!r} has the type {field.type}")
+    for column in (KEY, *METERS):
+        if column.name not in schema.names:
+            if column.name in ("key", "status"):
+                raise ValueError(f"it has no column {column.name!r}")
+            continue
+        kind = schema.field(column.name).type
+        if is_text(kind) != (column.type == "text") and not (pa.types.is_null(kind) and column is not KEY):
+            raise ValueError(f"the column {column.name!r} has the type {kind}")
 
 
 def belongs_elsewhere(store: Store, path: str, sweep: str | None) -> bool:
@@ -127,6 +152,9 @@ def belongs_elsewhere(store: Store, path: str, sweep: str | None) -> bool:
 def is_text(kind: pa.DataType) -> bool:
     """Whether values of this type are text."""
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
+_PLAIN = (is_text, pa.types.is_integer, pa.types.is_floating, pa.types.is_boolean, pa.types.is_null)
 
 
 def read_series(store: Store, part: Part) -> pa.Table | None:

@@ -51,7 +51,7 @@ def save_prepared(
             f"arrays. Put the old file back, or start anew in another folder with --out."
         )
     data = encode(solid)
-    sidecar = {**about, "digest": digest, "bytes": _hash(data)}
+    sidecar = {**about, "file": file, "digest": digest, "bytes": _hash(data)}
     store.replace(f"prepared/{file}", data, durable=True)
     store.replace(_sidecar(file), json.dumps(sidecar, indent=2).encode(), durable=True)
 
@@ -79,11 +79,16 @@ def load_prepared(store: Store, file: str) -> dict[str, np.ndarray[Any, Any]] | 
 
 
 def about_prepared(store: Store, file: str) -> dict[str, Any] | None:
-    """What `save_prepared` remembered: `about`, `digest` of the arrays, `bytes` (hash of the file); None if nothing."""
+    """What `save_prepared` remembered; None if nothing, or if it was remembered of another file.
+
+    It is `about`, with `digest` of the arrays, `bytes` (hash of the file) and its name, `file`, which earlier versions
+    did not keep. The name says what the arrays are made from, so a pair of files does not count in place of another.
+    """
     try:
-        return object_or_none(store.read(_sidecar(file)))
+        about = object_or_none(store.read(_sidecar(file)))
     except FileNotFoundError:
         return None
+    return about if about is not None and about.get("file", file) == file else None
 
 
 def check_prepared(store: Store, wanted: Iterable[str] = ()) -> list[Damage]:
@@ -101,7 +106,7 @@ def check_prepared(store: Store, wanted: Iterable[str] = ()) -> list[Damage]:
         if name not in files:
             damaged.append(Damage(f"prepared/{name}", "the file is missing"))
         elif (about := about_prepared(store, name)) is None:
-            damaged.append(Damage(f"prepared/{name}", "the file with its digest is missing or damaged"))
+            damaged.append(Damage(f"prepared/{name}", "the file with its digest is missing, damaged, or another one"))
         elif about.get("bytes") != store.checksum(f"prepared/{name}"):
             damaged.append(Damage(f"prepared/{name}", "its checksum does not match its bytes"))
     return damaged

@@ -20,6 +20,7 @@ from landsweep.orchestrator.errors import StorageError
 from landsweep.orchestrator.storage.ledger.keys import KeySet
 from landsweep.orchestrator.storage.ledger.parts import (
     COLUMNS,
+    OF_SWEEP,
     ROWS,
     SERIES_FILE,
     STRANGE,
@@ -130,7 +131,7 @@ def scan(
         if each is not None:
             each(part, table)
     scanned.parts.reverse()
-    _check_columns(store, scanned)
+    _check_columns(store, sweep, scanned)
     foreign = (foreign - used) & sizes.keys()
     scanned.damaged += [Damage(f"series/{name}", STRANGE) for name in sorted(foreign)]
     names = {name for name in sizes if SERIES_FILE.fullmatch(name)}
@@ -202,10 +203,15 @@ def _harm(store: Store, part: Part, rows: pa.Table) -> str | None:
     return None
 
 
-def _check_columns(store: Store, scanned: Scan) -> None:
+def _check_columns(store: Store, sweep: str | None, scanned: Scan) -> None:
+    """A plain reader takes the columns of this file for those of all, and its rows, if it had any, for units."""
     try:
         if scanned.columns:
-            check(store.read(COLUMNS))
+            table, about = unseal(store.read(COLUMNS))
+            if table.num_rows:
+                raise Damaged(f"it holds {table.num_rows:,} rows, and should have none")
+            if about.get(OF_SWEEP, sweep) != sweep:
+                raise Damaged(STRANGE)
     except FileNotFoundError:
         pass  # a driver has just ended
     except Damaged as e:

@@ -19,6 +19,7 @@ from landsweep.orchestrator.storage.ledger.keys import KeySet
 from landsweep.orchestrator.storage.ledger.lock import DriverLock
 from landsweep.orchestrator.storage.ledger.parts import (
     COLUMNS,
+    OF_SWEEP,
     STRANGE,
     Damage,
     Part,
@@ -326,7 +327,8 @@ class Writer:
                 self._columns = None
         elif self._columns is None or not same_columns(self._columns, self._schema):
             self._lock.check()
-            self._store.replace(COLUMNS, seal(self._schema.empty_table(), {}), durable=True)
+            about = {} if self._sweep is None else {OF_SWEEP: self._sweep}
+            self._store.replace(COLUMNS, seal(self._schema.empty_table(), about), durable=True)
             self._columns = self._schema
 
     def _absorb(self) -> None:

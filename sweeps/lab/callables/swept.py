@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 from pydantic import Field, model_validator
 
 from landsweep.orchestrator.axes import AxisLike
+from landsweep.orchestrator.faults import MOST_METRICS
 from landsweep.orchestrator.kind import SweepKind
 from landsweep.orchestrator.planner import GridPlanner
 from landsweep.orchestrator.report.parts import Report
@@ -28,7 +29,9 @@ class SweptSpec(Spec):
     axes: Annotated[dict[str, AxisLike], IsAxis()] = Field(min_length=1, description="argument name to its values")
     zip: Annotated[tuple[tuple[str, ...], ...], IsAxis()] = Field((), description="groups of axes that move together")
     columns: Annotated[dict[str, ColumnSpec] | None, IsLabel()] = Field(
-        None, description="metrics with meaning, unit and type; left out: whatever the units give"
+        None,
+        max_length=MOST_METRICS,
+        description="metrics with meaning, unit and type; left out: whatever the units give",
     )
     repeats: Annotated[tuple[str, ...] | None, IsLabel()] = Field(
         None,

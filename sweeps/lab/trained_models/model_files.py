@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["ModelFiles"]
 
 _NO_SETTINGS = {"key", "modeldir", "step", "split", "status", "checkpoints", "weights_file"}  # of a published zoo
+_ROWS, _SERIES = ("key", "status", "weights_file"), ("key", "step", "metric", "value")  # needed in each table
 _OF_NETS = ("recipe", "branch", "net")  # columns of swept settings that may change the network, beside `net.*`
 
 
@@ -92,9 +93,9 @@ class ModelFiles:
 
     def series(self) -> pd.DataFrame:
         """Evaluations during training: key, step, metric, value."""
-        parts = list(_tables(self.files, "series"))
+        parts = list(_tables(self.files, "series", _SERIES))
         if not parts:
-            return pd.DataFrame({"key": [], "step": [], "metric": [], "value": []})
+            return pd.DataFrame({name: [] for name in _SERIES})
         return pd.concat(parts, ignore_index=True).drop_duplicates(["key", "step", "metric"])
 
     def labels(self, row: Mapping[str, Any]) -> tuple[str, ...]:
@@ -171,19 +172,24 @@ def _check_head(head: Mapping[str, Any], where: str) -> None:
         raise UsageError(f"{where} holds a sweep of the kind {kind_name!r} without a recipe, so it trained no models")
 
 
-def _tables(files: Artifacts, folder: str) -> Iterator[pd.DataFrame]:
+def _tables(files: Artifacts, folder: str, needed: Sequence[str]) -> Iterator[pd.DataFrame]:
     for name in files.files(folder):
         if name.endswith(".parquet"):
             try:
-                yield pd.read_parquet(io.BytesIO(files.read(f"{folder}/{name}")))
+                table = pd.read_parquet(io.BytesIO(files.read(f"{folder}/{name}")))
             except (ValueError, OSError) as e:  # what pyarrow raises are these, too
                 reason = one_line(str(e))[:200]
                 raise UsageError(f"{files.where}/{folder}/{name} is no table that can be read: {reason}") from e
+            if missing := [column for column in needed if column not in table]:
+                raise UsageError(
+                    f"{files.where}/{folder}/{name} is no table of {folder}: it lacks {', '.join(missing)}"
+                )
+            yield table
 
 
 def _sweep_rows(files: Artifacts, head: Mapping[str, Any], rebuilder: Rebuilder) -> pd.DataFrame:
     """All rows, sorted by what was swept; of rows that a merge has copied, one."""
-    parts = [p for p in _tables(files, "rows") if len(p)]
+    parts = [p for p in _tables(files, "rows", _ROWS) if len(p)]
     if not parts:
         return pd.DataFrame({"key": [], "status": [], "split": [], "weights_file": []})
     rows = pd.concat(parts, ignore_index=True).drop_duplicates("key")

@@ -14,8 +14,9 @@ import pyarrow.dataset as ds
 import pytest
 
 from landsweep.orchestrator.storage.ledger import Ledger, Store
-from landsweep.orchestrator.storage.ledger.parts import COLUMNS
+from landsweep.orchestrator.storage.ledger.parts import COLUMNS, OF_SWEEP
 from landsweep.orchestrator.storage.ledger.schema import table_of, unify
+from landsweep.orchestrator.storage.ledger.seal import seal
 from tests.support.paths import ROOT
 
 PIECES = [
@@ -69,6 +70,32 @@ def test_columns_are_shown_again_when_that_file_is_lost_or_damaged(disk_ledger: 
         if data is not None:
             assert [d.path for d in ledger.verify().damaged] == [COLUMNS]
         with pytest.raises(Died), ledger.writing(die_before_merging):
+            assert_as_our_reader(ledger, folder)
+    assert ledger.verify().sound
+
+
+@pytest.mark.parametrize("sort", ["a part of the sweep", "a part of another", "columns of another"])
+def test_a_file_of_columns_that_would_mislead_plain_readers_is_damage(disk_ledger: Ledger, sort: str) -> None:
+    """A plain reader takes its columns for those of all rows, and rows in it for units."""
+    ledger, folder = disk_ledger, disk_ledger.store.path
+    assert folder is not None
+    with pytest.raises(Died), ledger.writing(die_before_merging) as writer:
+        for piece in PIECES[:2]:
+            writer.append(pa.RecordBatch.from_pydict(piece))
+            writer.commit()
+    part = next((folder / "rows").glob("part-*")).read_bytes()
+    about = {OF_SWEEP: "another"} if "another" in sort else {}
+    rows = pa.table({"other": [1.0], "key": ["k"]})
+    data = {
+        "a part of the sweep": part,
+        "a part of another": seal(rows, about),
+        "columns of another": seal(rows[:0], about),
+    }
+    for _ in range(2):
+        ledger.store.replace(COLUMNS, data[sort])
+        assert [d.path for d in ledger.verify().damaged] == [COLUMNS]
+        with pytest.raises(Died), ledger.writing(die_before_merging) as writer:
+            assert [d.path for d in writer.set_aside] == [COLUMNS]
             assert_as_our_reader(ledger, folder)
     assert ledger.verify().sound
 

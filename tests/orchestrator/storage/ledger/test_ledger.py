@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -144,6 +145,40 @@ def test_status_is_replaced(ledger: Ledger) -> None:
         write_status(ledger.store, {"phase": "running", "done": done, "counts": {"ok": done}})
     status = read_status(ledger.store)
     assert status is not None and (status["done"], status["counts"]) == (2, {"ok": 2})
+
+
+@pytest.mark.parametrize("sort", ["swapped", "one copied", "of another sweep"])
+def test_prepared_files_in_place_of_others_are_damage(ledger: Ledger, sort: str) -> None:
+    """Each pair of files is intact, so only the name tells that it is another one."""
+    store, names = ledger.store, ["base-1.safetensors", "base-2.safetensors"]
+    for value, name in enumerate([*names, "other-3.safetensors"]):
+        save_prepared(store, name, {"w": np.full(3, value)}, {"host": "here"})
+    pairs = [[f"prepared/{name}", f"prepared/{name}".replace("safetensors", "json")] for name in names]
+    first, second = ([store.read(file) for file in pair] for pair in pairs)
+    other = [store.read("prepared/other-3.safetensors"), store.read("prepared/other-3.json")]
+    given = {"swapped": (second, first), "one copied": (first, first), "of another sweep": (other, second)}[sort]
+    for pair, contents in zip(pairs, given, strict=True):
+        for file, data in zip(pair, contents, strict=True):
+            store.replace(file, data)
+    wrong = [name for name, now, was in zip(names, given, (first, second), strict=True) if now != was]
+    assert [d.path for d in ledger.verify().damaged] == [f"prepared/{name}" for name in wrong]
+    with ledger.writing() as writer:
+        work(writer, 1, 1)
+    for name in wrong:
+        assert load_prepared(store, name) is None
+        save_prepared(store, name, {"w": np.full(3, names.index(name))}, {"host": "here"})
+    assert ledger.verify().damaged == []
+    for value, name in enumerate(names):
+        arrays = load_prepared(store, name)
+        assert arrays is not None and arrays["w"].tolist() == [value] * 3
+
+
+def test_prepared_files_of_earlier_versions_do_not_say_their_name(ledger: Ledger) -> None:
+    save_prepared(ledger.store, "a.safetensors", {"w": np.ones(1)}, {})
+    about = json.loads(ledger.store.read("prepared/a.json"))
+    del about["file"]
+    ledger.store.replace("prepared/a.json", json.dumps(about).encode())
+    assert ledger.verify().damaged == [] and load_prepared(ledger.store, "a.safetensors") is not None
 
 
 def test_prepared_arrays(ledger: Ledger) -> None:

@@ -1,0 +1,53 @@
+"""matplotlib as figures use it, imported in one place: what lies where the user stands does not set it up.
+
+It reads `matplotlibrc` of the current folder before the user's own settings. That folder may come from anybody, and its
+file could have TeX run on words of its own, which read files of the user's into a figure, or end each report.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+
+
+@contextlib.contextmanager
+def _elsewhere() -> Iterator[None]:
+    """While this lasts, the current folder is one in which only the administrator can write."""
+    try:
+        here = os.open(os.curdir, os.O_RDONLY)
+    except OSError:  # it was removed, or can't be read: then neither can a file in it
+        yield
+        return
+    try:
+        os.chdir("/")
+        yield
+    finally:
+        os.fchdir(here)
+        os.close(here)
+
+
+with _elsewhere():
+    from matplotlib import colormaps, rc_context
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import ListedColormap, LogNorm, Normalize
+    from matplotlib.figure import Figure
+    from matplotlib.text import Text
+    from matplotlib.ticker import FixedLocator, LogLocator, MaxNLocator, NullFormatter
+
+__all__ = [
+    "Figure",
+    "FigureCanvasAgg",
+    "FixedLocator",
+    "ListedColormap",
+    "LogLocator",
+    "LogNorm",
+    "MaxNLocator",
+    "Normalize",
+    "NullFormatter",
+    "ScalarMappable",
+    "Text",
+    "colormaps",
+    "rc_context",
+]
