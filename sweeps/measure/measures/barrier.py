@@ -51,7 +51,9 @@ class Barrier(Measure):
     measure: Literal["barrier"] = "barrier"
     points: int = Field(25, ge=3, description="on the line, ends included")
     match: Match = Field("none", description="by what B's hidden units are brought to the places of A's first")
-    match_on: str = Field("train", description="evaluator whose samples matching by activations or losses looks at")
+    match_evaluator: str = Field(
+        "train", description="evaluator whose samples matching by activations or losses looks at"
+    )
     straight_through: StraightThrough = StraightThrough()
     repair: RepairMode = Field(
         "none",
@@ -73,7 +75,7 @@ class Barrier(Measure):
 
     def evaluators(self) -> tuple[str, ...]:
         looks = self.match in ("activations", "straight_through")
-        return tuple(dict.fromkeys((self.evaluator, self.match_on) if looks else (self.evaluator,)))
+        return tuple(dict.fromkeys((*super().evaluators(), *([self.match_evaluator] if looks else []))))
 
     @model_validator(mode="after")
     def _fields_fit(self) -> Self:

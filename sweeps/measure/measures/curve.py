@@ -50,7 +50,7 @@ class Curve(Measure):
     shape: PathShape = Field("bezier", description="bezier, or polygon: straight pieces from bend to bend")
     bends: int = Field(1, ge=1, le=16, description="trained points between the ends")
     points: int = Field(61, ge=5, description="on the curve, ends included; one more than a multiple of 4")
-    fit_on: str = Field("train", description="evaluator on whose samples the curve is trained")
+    fit_evaluator: str = Field("train", description="evaluator on whose samples the curve is trained")
     steps: int = Field(1000, ge=1, description="of the optimizer")
     batch_size: int = Field(128, ge=1, description="samples of a step")
     learning_rate: float = Field(0.03, gt=0, description="of SGD; from half of the steps it falls, to a hundredth")
@@ -81,7 +81,7 @@ class Curve(Measure):
         )
 
     def evaluators(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys((self.evaluator, self.fit_on)))
+        return tuple(dict.fromkeys((*super().evaluators(), self.fit_evaluator)))
 
     def check(self, subject: Subject) -> None:
         a, _ = pair(subject)
@@ -99,7 +99,7 @@ class Curve(Measure):
     def _measured(self, subject: Subject, matcher: Matcher) -> Measured:
         a, _ = pair(subject)
         module = a.build()
-        fit = samples_named(subject, self.fit_on)
+        fit = samples_named(subject, self.fit_evaluator)
         b = matcher.matched(module, subject, fit)
         path = train_path(
             module,

@@ -296,7 +296,7 @@ def test_matching_names_the_evaluator_that_it_lacks() -> None:
     given = subject([module, module], inputs, targets)
     test = Samples("test", inputs, targets, LOSSES["error"], 4)
     given = Subject(given.models, {**given.samples, "test": test}, (), 0)
-    measure = Barrier(match="activations", match_on="validation")
+    measure = Barrier(match="activations", match_evaluator="validation")
     assert measure.evaluators() == ("train", "validation")
     with pytest.raises(SpecError, match="no evaluator 'validation'; there are train, test"):
         list(measure.compute([given]))
