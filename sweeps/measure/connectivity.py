@@ -240,6 +240,6 @@ def barrier_columns(prefix: str, path: str) -> Iterator[Column]:
 
 
 def curves(prefix: str, found: Profile) -> dict[str, tuple[float, ...]]:
-    """The profile as curves: PREFIX_t, PREFIX_loss and, of classes, PREFIX_error."""
+    """The profile as curves, at equal distances from 0 to 1: PREFIX_loss and, of classes, PREFIX_error."""
     error = {} if found.error is None else {f"{prefix}_error": found.error}
-    return {f"{prefix}_t": found.t, f"{prefix}_loss": found.loss, **error}
+    return {f"{prefix}_loss": found.loss, **error}

@@ -21,6 +21,7 @@ from landsweep.sweeps.measure.figures import (
     matrix_picture,
     scatter_picture,
 )
+from landsweep.sweeps.measure.profiles import profile_figures
 
 __all__ = ["MeasureFacts", "measure_report"]
 
@@ -58,6 +59,8 @@ def measure_report(facts: MeasureFacts, rows: pd.DataFrame, series: pd.DataFrame
         section = _Section(name, columns, facts.params, mine, series)
         sections.append(PageSection(name, list(section.parts())))
         summary |= section.summary()
+    if compared := profile_figures(facts.params, rows[rows["status"] == "ok"], series):
+        sections.append(PageSection("Profiles along paths", compared))
     return Report(sections, summary)
 
 
