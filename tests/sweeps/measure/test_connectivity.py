@@ -7,12 +7,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
 
 from landsweep.orchestrator.errors import SpecError
+from landsweep.orchestrator.report.parts import Figure
 from landsweep.sweeps.lab.losses import LOSSES
 from landsweep.sweeps.lab.matching.symmetry import find_symmetry, shuffled
 from landsweep.sweeps.measure.connectivity import StraightThrough
@@ -20,6 +22,7 @@ from landsweep.sweeps.measure.measures.barrier import Barrier
 from landsweep.sweeps.measure.measures.base import Measure
 from landsweep.sweeps.measure.measures.curve import Curve
 from landsweep.sweeps.measure.measures.dropout_stability import DropoutStability
+from landsweep.sweeps.measure.profiles import profile_figures
 from landsweep.sweeps.measure.subject import Samples, Subject
 from tests.support.small_networks import NETWORKS, network
 from tests.support.subjects import samples_of, subject_of
@@ -301,3 +304,33 @@ def test_matching_names_the_evaluator_that_it_lacks() -> None:
     assert measure.evaluators() == ("train", "validation")
     with pytest.raises(SpecError, match="no evaluator 'validation'; there are train, test"):
         list(measure.compute([given]))
+
+
+def test_profiles_of_measures_stand_side_by_side() -> None:
+    """Two widths under two measures: a figure each for loss and error, with a panel for each width."""
+    rows = pd.DataFrame(
+        [
+            {"key": f"{m}{w}{i}", "measure": m, "width": w, "seed_a": i}
+            for m in ("line", "matched")
+            for w in (4, 8)
+            for i in range(3)
+        ]
+    )
+    series = pd.DataFrame(
+        [
+            {"key": key, "step": step, "metric": metric, "value": float(step)}
+            for key in [*rows["key"], "failed"]
+            for metric in ("line_loss", "line_error", "layer_loss")
+            for step in range(5)
+        ]
+    )
+    loss, error = profile_figures(["width", "seed_a"], rows, series)
+    assert isinstance(loss, Figure) and isinstance(error, Figure)
+    assert (loss.name, error.name) == ("profiles_loss", "profiles_error")
+    titles = [axes.get_title() for axes in loss.picture.axes]
+    assert titles == ["width 4", "width 8"]
+    lines = [line for axes in loss.picture.axes for line in axes.get_lines()]
+    assert len(lines) == 4 and list(lines[0].get_xdata()) == [0, 0.25, 0.5, 0.75, 1]
+    assert list(lines[0].get_ydata()) == [0, 1, 2, 3, 4]
+    assert profile_figures(["width"], rows, series.iloc[:0]) == []
+    assert profile_figures(["width"], rows, series[series["metric"] == "layer_loss"]) == []
