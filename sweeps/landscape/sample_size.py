@@ -17,9 +17,9 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure as Canvas
 
 from landsweep.orchestrator.report.canvas import PALETTE, log_ticks, new_picture, plain
+from landsweep.orchestrator.report.drawing import Figure as Canvas
 from landsweep.orchestrator.report.parts import Figure, Part, Table
 from landsweep.orchestrator.report.values import is_missing
 from landsweep.sweeps.lab.arrays import Floats

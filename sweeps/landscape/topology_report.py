@@ -6,10 +6,10 @@ import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from matplotlib.figure import Figure as Canvas
-from matplotlib.ticker import MaxNLocator
 
 from landsweep.orchestrator.report.canvas import PALETTE, new_picture, panel_grid, plain
+from landsweep.orchestrator.report.drawing import Figure as Canvas
+from landsweep.orchestrator.report.drawing import MaxNLocator
 from landsweep.orchestrator.report.parts import Figure, Part, Table
 from landsweep.sweeps.lab.topology import Basin, MergeTree, merge_tree
 from landsweep.sweeps.landscape.surfaces import Surface
