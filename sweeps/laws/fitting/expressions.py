@@ -23,12 +23,13 @@ _EXAMPLES = {
     "--fixed": "E=1.69,alpha=0.34",
     "--bounds": "alpha=0:1,A=1:",
     "--start": "E=1.69,alpha=0.34",
+    "--thresholds": "sharp=10,similar=0.7",
 }
 _LONGEST = 200  # characters of an expression
 _ALLOWED = "numbers, columns, + - * / **, brackets, log, log10, exp, sqrt"
 
 
-Option: TypeAlias = Literal["--columns", "--fixed", "--bounds", "--start"]
+Option: TypeAlias = Literal["--columns", "--fixed", "--bounds", "--start", "--thresholds"]
 
 
 def assignments(texts: Sequence[str], option: Option) -> dict[str, str]:

@@ -31,6 +31,8 @@ from landsweep.sweeps.measure.measures.layer_rotation import LayerRotation
 from landsweep.sweeps.measure.measures.lla import Lla
 from landsweep.sweeps.measure.measures.losses import Losses
 from landsweep.sweeps.measure.measures.own import OwnMeasure
+from landsweep.sweeps.measure.measures.pruning import Pruning
+from landsweep.sweeps.measure.measures.quantisation import Quantisation
 from landsweep.sweeps.measure.measures.relative_flatness import RelativeFlatness
 from landsweep.sweeps.measure.measures.robustness import Robustness
 from landsweep.sweeps.measure.measures.roughness import Roughness
@@ -65,6 +67,8 @@ MeasureSpec = Annotated[
     | Lla
     | Losses
     | OwnMeasure
+    | Pruning
+    | Quantisation
     | RelativeFlatness
     | Robustness
     | Roughness
