@@ -34,7 +34,10 @@ def _phases(
         ),
     ] = None,
     rules: Annotated[
-        str, typer.Option("--rules", help="taxonomy, phase_zoo, three_regimes, or a YAML file of your own rules.")
+        str,
+        typer.Option(
+            "--rules", help="taxonomy, taxonomy_underfit, phase_zoo, three_regimes, or a YAML file of your own rules."
+        ),
     ] = "taxonomy",
     columns: Annotated[
         Rules,

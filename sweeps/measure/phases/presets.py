@@ -64,6 +64,18 @@ _TAXONOMY = PhaseRules(
     ),
 )  # fmt: skip
 
+_TAXONOMY_UNDERFIT = _TAXONOMY.model_copy(
+    update={
+        "name": "taxonomy_underfit",
+        "source": f"{_TAXONOMY.source}; that underfitted cells stand apart is ours",
+        "thresholds": {**_TAXONOMY.thresholds, "underfit": _UNDERFIT},
+        "phases": (
+            Phase(label="U", when="loss > {underfit}", doc="underfitted, whatever else it is"),
+            *_TAXONOMY.phases,
+        ),
+    }
+)
+
 _PHASE_ZOO = PhaseRules(
     name="phase_zoo",
     version=1,
@@ -106,7 +118,9 @@ _THREE_REGIMES = PhaseRules(
     ),
 )  # fmt: skip
 
-PRESETS: dict[str, PhaseRules] = {rules.name: rules for rules in (_TAXONOMY, _PHASE_ZOO, _THREE_REGIMES)}
+PRESETS: dict[str, PhaseRules] = {
+    rules.name: rules for rules in (_TAXONOMY, _TAXONOMY_UNDERFIT, _PHASE_ZOO, _THREE_REGIMES)
+}
 """Rules by name."""
 
 

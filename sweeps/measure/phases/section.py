@@ -42,12 +42,12 @@ def phase_section(diagram: Diagram) -> PageSection:
         [
             Figure("phases", caption, diagram_picture(diagram)),
             Table(_taken(diagram), header, lines, name="phases"),
-            rules_table(diagram),
+            _rules_table(diagram),
         ],
     )
 
 
-def rules_table(diagram: Diagram) -> Table:
+def _rules_table(diagram: Diagram) -> Table:
     """The rules as they were applied, with their numbers."""
     rules = diagram.rules
     lines = [[p.label, p.doc, rules.condition(p)] for p in rules.phases]
