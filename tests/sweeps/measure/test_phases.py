@@ -13,8 +13,8 @@ from typer.testing import CliRunner
 
 from landsweep.orchestrator.errors import SpecError, UsageError
 from landsweep.orchestrator.reading import write_yaml
+from landsweep.sweeps.measure.commands import register
 from landsweep.sweeps.measure.phases import PRESETS, Diagram, PhaseRules, phase_diagram, phase_section, rules_named
-from landsweep.sweeps.measure.phases.commands import register
 from landsweep.sweeps.measure.phases.section import phase_text
 
 CORNERS = {  # sharpness, connectivity, similarity, loss

@@ -1,4 +1,4 @@
-"""The command `phases`. Light: libraries are imported by the command that needs them."""
+"""Commands over what was measured. Light: libraries are imported by the command that needs them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Rules = list[str] | None
 
 
 def register(app: typer.Typer) -> None:
-    """Add the command to the command line."""
+    """Add the commands to the command line."""
     example = 'landsweep phases runs.csv --rules taxonomy --columns "load=width,temperature=batch_size"'
     app.command("phases", epilog=f"Example: {example}")(_phases)
 
