@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import closing
 
+from landsweep.orchestrator.errors import SpecError
 from landsweep.sweeps.lab.streams import stream
-from landsweep.sweeps.lab.weight_space.batch_norm import BatchNormMode
+from landsweep.sweeps.lab.weight_space.batch_norm import BatchNormMode, running_layers
 from landsweep.sweeps.lab.weight_space.directions import RandomDirections, group_table, random_directions
 from landsweep.sweeps.lab.weight_space.rig import MovableModule, state_arrays
 from landsweep.sweeps.measure.predictions import sample_losses
@@ -25,11 +26,15 @@ class Surroundings:
         mode: what happens to batch normalisation away from the centre.
 
     Raises:
-        SpecError: a rule of the directions fits no parameter.
+        SpecError: a rule of the directions fits no parameter, or there is nothing to estimate statistics from.
     """
 
     def __init__(self, subject: Subject, samples: Samples, directions: RandomDirections, mode: BatchNormMode) -> None:
         self._module = subject.models[0].build()
+        if mode == "reestimate" and running_layers(self._module) and not subject.batches:
+            raise SpecError(
+                "batch_norm: reestimate needs training inputs, but there are none; use `batch_norm: fixed`"
+            )
         self._state = state_arrays(self._module)
         self._groups = group_table(self._module, directions)
         drawn = stream(subject.seed, f"directions {directions.seed}")

@@ -8,11 +8,9 @@ import numpy as np
 from pydantic import Field
 
 from landsweep.orchestrator.row import Column
-from landsweep.sweeps.lab.weight_space.batch_norm import BatchNormMode
 from landsweep.sweeps.lab.weight_space.directions import RandomDirections
 from landsweep.sweeps.measure.measures.alone import AloneMeasure
 from landsweep.sweeps.measure.measures.base import Measured
-from landsweep.sweeps.measure.predictions import sample_losses
 from landsweep.sweeps.measure.subject import Subject
 from landsweep.sweeps.measure.surroundings import Surroundings
 
@@ -30,7 +28,7 @@ class Robustness(AloneMeasure):
     scale: float = Field(0.1, gt=0, description="of the noise, in units of the direction")
     draws: int = Field(20, ge=2, description="of the noise")
     directions: RandomDirections = RandomDirections(kind="random")
-    batch_norm: BatchNormMode = Field("fixed", description="fixed, or reestimate at each draw; interpolate is as fixed")
+    batch_norm: Literal["fixed", "reestimate"] = Field("fixed", description="or estimated anew at each draw")
 
     def columns(self) -> tuple[Column, ...]:
         return (
@@ -40,11 +38,13 @@ class Robustness(AloneMeasure):
             Column("robustness_worst", "highest loss over the draws of the noise"),
         )
 
+    def check(self, subject: Subject) -> None:
+        Surroundings(subject, self.samples(subject), self.directions, self.batch_norm)
+
     def of_one(self, subject: Subject) -> Measured:
-        samples = self.samples(subject)
-        around = Surroundings(subject, samples, self.directions, self.batch_norm)
+        around = Surroundings(subject, self.samples(subject), self.directions, self.batch_norm)
         losses = np.array([around.losses(draw, [self.scale]) for draw in range(self.draws)])
-        without = float(sample_losses(subject.models[0].build(), samples).mean())
+        (without,) = around.losses(0, [0.0])
         values = {
             "robustness_loss": float(losses.mean()),
             "robustness_rise": float(losses.mean()) - without,

@@ -9,7 +9,6 @@ from pydantic import Field
 
 from landsweep.orchestrator.row import Column
 from landsweep.sweeps.lab.arrays import Floats
-from landsweep.sweeps.lab.weight_space.batch_norm import BatchNormMode
 from landsweep.sweeps.lab.weight_space.directions import RandomDirections
 from landsweep.sweeps.measure.measures.alone import AloneMeasure
 from landsweep.sweeps.measure.measures.base import Measured
@@ -33,9 +32,7 @@ class Roughness(AloneMeasure):
     reach: float = Field(0.1, gt=0, description="l: how far a line goes to both sides, in units of the direction")
     intervals: int = Field(20, ge=2, description="of a line; an even number has the model itself among its points")
     directions: RandomDirections = RandomDirections(kind="random")
-    batch_norm: BatchNormMode = Field(
-        "fixed", description="fixed, or reestimate at each point; interpolate is as fixed"
-    )
+    batch_norm: Literal["fixed", "reestimate"] = Field("fixed", description="or estimated anew at each point")
 
     def columns(self) -> tuple[Column, ...]:
         return (
@@ -44,6 +41,9 @@ class Roughness(AloneMeasure):
             Column("roughness_range", "largest less smallest loss along a line, mean over the lines"),
             Column("roughness_flat", "lines along which the loss is constant or not finite; not counted", type="int"),
         )
+
+    def check(self, subject: Subject) -> None:
+        Surroundings(subject, self.samples(subject), self.directions, self.batch_norm)
 
     def of_one(self, subject: Subject) -> Measured:
         around = Surroundings(subject, self.samples(subject), self.directions, self.batch_norm)

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from landsweep.orchestrator.errors import SpecError
 from landsweep.sweeps.lab.weight_space.directions import RandomDirections
 from landsweep.sweeps.measure.measures.robustness import Robustness
 from landsweep.sweeps.measure.measures.roughness import Roughness
@@ -111,3 +112,20 @@ def test_batch_normalisation_is_estimated_anew_at_each_point() -> None:
         measure = Robustness(measure="robustness", scale=0.2, draws=3, directions=directions, batch_norm=mode)  # type: ignore[arg-type]
         still[mode] = float(measure.of_one(subject).values["robustness_spread"] or 0)
     assert still["fixed"] != still["reestimate"]
+
+
+def test_the_rise_is_counted_from_statistics_that_were_estimated_anew() -> None:
+    """Of weights alone that batch normalisation scales away, nothing is left once its statistics are estimated anew."""
+    module = nn.Sequential(nn.Linear(2, 1, bias=False), nn.BatchNorm1d(1, eps=1e-14), nn.Linear(1, 3)).double()
+    batch = torch.randn(32, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    with torch.no_grad():
+        module[0].weight.copy_(torch.tensor([[1.0, 0.0]]))  # times 1 + noise: still along the first input
+    own = samples_of(batch, torch.zeros(32, 3).double(), "mse")
+    directions = RandomDirections(kind="random", normalise="weight", rules={"[12].*": {"policy": "zero"}})  # type: ignore[dict-item]
+    measure = Robustness(draws=5, directions=directions, batch_norm="reestimate")
+    values = measure.of_one(subject_of(module, samples=own, batches=[batch])).values
+    assert values["robustness_rise"] == pytest.approx(0, abs=1e-9)
+    assert values["robustness_spread"] == pytest.approx(0, abs=1e-9)
+    for needy in (measure, Roughness(batch_norm="reestimate")):
+        with pytest.raises(SpecError, match="reestimate needs training inputs"):
+            needy.check(subject_of(module, samples=own))
