@@ -32,9 +32,7 @@ class Surroundings:
     def __init__(self, subject: Subject, samples: Samples, directions: RandomDirections, mode: BatchNormMode) -> None:
         self._module = subject.models[0].build()
         if mode == "reestimate" and running_layers(self._module) and not subject.batches:
-            raise SpecError(
-                "batch_norm: reestimate needs training inputs, but there are none; use `batch_norm: fixed`"
-            )
+            raise SpecError("batch_norm: reestimate needs training inputs, but there are none; use `batch_norm: fixed`")
         self._state = state_arrays(self._module)
         self._groups = group_table(self._module, directions)
         drawn = stream(subject.seed, f"directions {directions.seed}")
