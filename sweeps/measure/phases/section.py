@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from matplotlib.colors import LogNorm, Normalize, to_rgb
 
 from landsweep.orchestrator.report.canvas import PALETTE, new_picture, panel_grid, plain
+from landsweep.orchestrator.report.drawing import ListedColormap, LogNorm, Normalize
 from landsweep.orchestrator.report.parts import Figure, PageSection, Table
 from landsweep.orchestrator.report.ranges import Range
 from landsweep.orchestrator.report.values import label, number
@@ -111,7 +111,9 @@ def diagram_picture(diagram: Diagram) -> Any:  # noqa: ANN401 - matplotlib has n
 
 def _phases(plot: Any, diagram: Diagram) -> None:  # noqa: ANN401
     labels = [phase.label for phase in diagram.rules.phases]
-    colours = {name: np.array(to_rgb(PALETTE[i % len(PALETTE)])) for i, name in enumerate(labels)}
+    palette = ListedColormap(PALETTE)
+    colours = {name: np.array(palette(i % len(PALETTE))[:3]) for i, name in enumerate(labels)}
+    empty = ListedColormap([_EMPTY])(0)[:3]
     grid, there = diagram.grid("phase"), diagram.grid("rows")
     shown = np.ones((len(grid), len(grid[0]), 3))
     for i, line in enumerate(grid):
@@ -119,7 +121,7 @@ def _phases(plot: Any, diagram: Diagram) -> None:  # noqa: ANN401
             if isinstance(phase, str):
                 shown[i, j] = _PALE * colours[phase] + 1 - _PALE
             if there[i][j] is None:
-                shown[i, j] = to_rgb(_EMPTY)
+                shown[i, j] = empty
             else:
                 plot.text(j, i, phase if isinstance(phase, str) else _NONE, ha="center", va="center", size=8)
     plot.imshow(shown, origin="lower", aspect="auto", interpolation="nearest")
