@@ -47,6 +47,7 @@ bench: .venv/installed  ## figures for docs/benchmarks.md; never part of a test
 	$(BIN)/python -m tests.benchmarks.zoo
 	$(BIN)/python -m tests.benchmarks.search
 	$(BIN)/python -m tests.benchmarks.laws
+	$(BIN)/python -m tests.benchmarks.scripts
 	$(BIN)/python -m tests.benchmarks.pairs
 
 clean:

@@ -199,6 +199,7 @@ HOW: dict[str, SpecBlock | Commands | Python | Site | Listing | Elsewhere] = {
         {"landsweep plan": SCALING_SMALL, "landsweep run": SCALING_SMALL}, says="1e+12"
     ),
     "docs/scaling.md: recipe:": SpecBlock(["recipe.schedule.warmup_steps=5"], SCALING),
+    "docs/own.md: from landsweep import unit": Python(shows="train(0.1, steps=3)['loss'] < 1"),
     "docs/programs.md: kind: command": SpecBlock(shows="len(rows) == 6 and rows.loss.notna().all()"),
     "docs/schedules.md: from pathlib import Path": Python(
         shows="sorted(points) == [1000, 2000, 4000] and len(events) > 0"

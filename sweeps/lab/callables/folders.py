@@ -44,9 +44,16 @@ class Place:
         """
         return folder_in(self.root, f"{self.name}/{name}")
 
-    def remove(self) -> None:
-        """Remove the folder with all that is in it."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+    def remove(self, but: str = "") -> None:
+        """Remove the folder with all that is in it, or, if it holds a file of the name `but`, all else."""
+        if not but or not (self.folder / but).exists():
+            shutil.rmtree(self.folder, ignore_errors=True)
+            return
+        for path in self.folder.iterdir():
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path, ignore_errors=True)
+            elif path.name != but:
+                path.unlink(missing_ok=True)
 
 
 class UnitFolders:

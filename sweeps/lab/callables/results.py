@@ -8,7 +8,7 @@ from typing import Any
 from landsweep.orchestrator.row import Cause, Metric, Outcome, Status
 from landsweep.sweeps.lab.callables.columns import RESERVED
 
-__all__ = ["Unfit", "outcome_of", "plain_metric", "shown"]
+__all__ = ["Unfit", "outcome_of", "plain_metric", "shown", "step_of"]
 
 _PLAIN = {float, bool, str, type(None)}  # nothing to check or convert; int may be too large
 
@@ -54,6 +54,18 @@ def _verdict(metrics: dict[str, Any], who: str) -> tuple[Status, str | None]:
         return Status.ok, None
     error = metrics.pop("error", None)
     return Status.diverged, f"the {who} says so" if error is None else str(error)
+
+
+def step_of(value: object, before: int) -> int:
+    """A step that was given, as a whole number.
+
+    Raises:
+        Unfit: it is none, or does not rise.
+    """
+    step = plain_metric("step", value)
+    if type(step) is not int or step <= before:
+        raise Unfit(f"`step` must be a whole number that rises; got {step!r} after {before}")
+    return step
 
 
 def plain_metric(name: object, value: object) -> Metric:

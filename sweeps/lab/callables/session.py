@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextvars import copy_context
+from queue import SimpleQueue
+from sys import modules
+from threading import Thread
 from typing import Any
 
 from landsweep.orchestrator.faults import text_of
@@ -11,9 +15,13 @@ from landsweep.orchestrator.kind import Workbench
 from landsweep.orchestrator.row import Cause, Outcome, Progress, Status
 from landsweep.orchestrator.run.forks import end_if_forked, generation
 from landsweep.orchestrator.unit import Unit, stream_seed
-from landsweep.sweeps.lab.callables.results import Unfit, outcome_of, plain_metric, shown
+from landsweep.sweeps.lab.callables.current import CurrentUnit, set_current
+from landsweep.sweeps.lab.callables.results import Unfit, outcome_of, plain_metric, shown, step_of
 
 __all__ = ["CallableSession"]
+
+_SESSION = "landsweep.unit"  # the module by which the user's code reports
+_WELL = (Status.ok, Status.diverged)
 
 
 class CallableSession:
@@ -44,11 +52,19 @@ class CallableSession:
         self._seed_argument = seed_argument
         self._types = types
         self._stopped = bench.stopped
+        self._current = CurrentUnit(bench)
         self._generation = generation()
 
     def evaluate(self, units: Sequence[Unit]) -> Iterator[Outcome | Progress]:
         """Call the function for each unit; whatever it raises stays with that unit."""
-        function, fixed = self._function, self._fixed
+        set_current(self._current)
+        try:
+            yield from self._all(units)
+        finally:
+            set_current(None)
+
+    def _all(self, units: Sequence[Unit]) -> Iterator[Outcome | Progress]:
+        function, fixed, current = self._function, self._fixed, self._current
         for unit in units:
             arguments = {**fixed, **unit.params}
             for name in self._mutable:
@@ -58,18 +74,66 @@ class CallableSession:
                     arguments[name] = copy.deepcopy(of_text[text])
             if self._seed_argument is not None:
                 arguments[self._seed_argument] = stream_seed(unit, "function")
+            current.begin(unit.key)
             try:
-                result = function(**arguments)
+                aside = _SESSION in modules
+                result = (yield from self._aside(function, arguments)) if aside else function(**arguments)
             except (Exception, SystemExit) as e:  # a unit is a fault domain
                 end_if_forked(self._generation, e)
                 if _out_of_memory(e):
                     raise  # the worker knows what to do then
-                yield _raised(unit, e)
+                yield from self._reported()
+                yield _raised(unit, e, current.row, current.step)
                 continue
             if isinstance(result, Generator):
                 yield from self._follow(unit, result)
             else:
-                yield outcome_of(unit.key, result, self._types)
+                if current.points:
+                    yield from self._reported()
+                outcome = self._row(unit, result)
+                yield outcome
+                current.end(well=outcome.status in _WELL)
+
+    def _row(self, unit: Unit, result: object) -> Outcome:
+        """The row of what the function returned, or, if that is nothing, of what it has reported last."""
+        current = self._current
+        stopped = max(current.step, 0) if current.asked else None
+        return outcome_of(
+            unit.key, current.row if result is None and current.row else result, self._types, "function", stopped
+        )
+
+    def _aside(self, function: Callable[..., Any], arguments: Mapping[str, Any]) -> Generator[Progress, None, Any]:
+        """Call the function in a thread of its own, and pass on what it reports meanwhile.
+
+        Only where the user's code has imported `landsweep.unit`: a thread costs more than many functions do.
+        """
+        news: SimpleQueue[tuple[Any, BaseException | None] | None] = SimpleQueue()
+
+        def work() -> None:
+            error: BaseException | None = None
+            result = None
+            try:
+                result = function(**arguments)
+            except BaseException as e:  # noqa: BLE001 - raised again where the session runs
+                error = e
+            end_if_forked(self._generation, error)
+            news.put((result, error))
+
+        self._current.arrived = lambda: news.put(None)
+        Thread(target=copy_context().run, args=(work,), name="landsweep-unit", daemon=True).start()
+        while (end := news.get()) is None:
+            yield from self._reported()
+        result, error = end
+        if error is not None:
+            raise error
+        return result
+
+    def _reported(self) -> Iterator[Progress]:
+        """What the unit has reported since the last call."""
+        current = self._current
+        while current.points:
+            step, numbers = current.points.popleft()
+            yield Progress(current.key, step, numbers)
 
     def _follow(self, unit: Unit, running: Generator[Any, None, Any]) -> Iterator[Outcome | Progress]:
         last: dict[str, Any] = {}
@@ -79,8 +143,12 @@ class CallableSession:
                 try:
                     given = next(running)
                 except StopIteration as end:
-                    yield outcome_of(unit.key, last if end.value is None else end.value, self._types)
+                    yield from self._reported()
+                    outcome = outcome_of(unit.key, last if end.value is None else end.value, self._types)
+                    yield outcome
+                    self._current.end(well=outcome.status in _WELL)
                     return
+                yield from self._reported()
                 last, step = self._step(given, step)
                 if numbers := {k: float(v) for k, v in last.items() if isinstance(v, int | float)}:
                     yield Progress(unit.key, step, numbers)
@@ -100,10 +168,7 @@ class CallableSession:
         if not isinstance(given, Mapping):
             raise Unfit(f"the generator yielded {shown(given)}; it must yield a dict of metrics")
         metrics = {name: plain_metric(name, value) for name, value in given.items()}
-        step = metrics.pop("step", before + 1)
-        if type(step) is not int or step <= before:
-            raise Unfit(f"`step` must be a whole number that rises; got {step!r} after {before}")
-        return metrics, step
+        return metrics, step_of(metrics.pop("step", before + 1), before)
 
 
 def _raised(unit: Unit, e: BaseException, last: Mapping[str, Any] | None = None, step: int = -1) -> Outcome:
@@ -113,7 +178,9 @@ def _raised(unit: Unit, e: BaseException, last: Mapping[str, Any] | None = None,
     if isinstance(e, FloatingPointError):
         when = f" after step {step}" if step >= 0 else ""
         return Outcome(unit.key, last or {}, Status.diverged, f"FloatingPointError{when}: {e}")
-    theirs = e.__traceback__.tb_next if e.__traceback__ else None
+    theirs = e.__traceback__
+    while theirs is not None and theirs.tb_frame.f_code.co_filename == __file__:
+        theirs = theirs.tb_next
     return Outcome(unit.key, {}, Status.failed, text_of(e, theirs), Cause.error)
 
 

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from pydantic import Field
+from pydantic import AliasChoices, Field
 from torch import Tensor
 
 from landsweep.orchestrator.callables import import_callable
@@ -30,7 +30,10 @@ class OwnData(Source):
     """
 
     source: Literal["callable"]
-    path: str = Field(description="package.module:function; it is called with `args`")
+    path: str = Field(
+        validation_alias=AliasChoices("path", "function"),
+        description="package.module:function; it is called with `args`; also written `function`",
+    )
     args: dict[str, Any] = Field({}, description="keyword arguments of the function")
 
     def load(self, base: Path) -> Data:

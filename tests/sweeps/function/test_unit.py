@@ -1,0 +1,213 @@
+"""The module `landsweep.unit`: what a function, a program and a script that runs alone get from it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import textwrap
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from landsweep.orchestrator.kind import Workbench
+from landsweep.orchestrator.row import Outcome, Progress, Status
+from landsweep.orchestrator.spec import parse
+from landsweep.orchestrator.storage.artifacts import Artifacts
+from landsweep.orchestrator.storage.outputs import unit_output
+from landsweep.orchestrator.storage.store import Store
+from landsweep.sweeps.function.kind import FunctionKind, FunctionSpec
+from landsweep.sweeps.lab.data.own import OwnData
+from tests.support.programs import Programs
+
+KIND = FunctionKind()
+_names = count()
+
+
+class Functions:
+    """Modules of the user's, and sweeps of the function `f` in them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.results = folder / "results"
+        self.results.mkdir()
+
+    def spec(self, source: str, **fields: Any) -> FunctionSpec:
+        module = f"users_unit_{next(_names)}"
+        (self.folder / f"{module}.py").write_text(textwrap.dedent(source), encoding="utf-8")
+        return parse(FunctionSpec, {"name": "t", "function": f"{module}:f", "axes": {"x": [1]}, **fields}, "test")
+
+    def bench(self, **given: Any) -> Workbench:
+        return Workbench(folder=self.folder, artifacts=Artifacts(str(self.results)), **given)
+
+    def run(self, spec: FunctionSpec, **bench: Any) -> tuple[Outcome, list[Progress]]:
+        *progress, outcome = KIND.open(spec, {}, self.bench(**bench)).evaluate(KIND.planner(spec).ask(1))
+        assert isinstance(outcome, Outcome)
+        return outcome, [p for p in progress if isinstance(p, Progress)]
+
+
+@pytest.fixture
+def functions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Functions:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    return Functions(tmp_path)
+
+
+def test_reports_become_series_while_the_function_runs_and_the_last_ones_the_row(functions: Functions) -> None:
+    source = """
+    import threading
+    from landsweep import unit
+    went_on = threading.Event()
+    def f(x):
+        unit.report(1, loss=0.5)
+        assert went_on.wait(60), "the report was not passed on while the function ran"
+        unit.report(2, loss=0.25)
+        unit.report(2, acc=1)
+    """
+    spec = functions.spec(source)
+    given = KIND.open(spec, {}, functions.bench()).evaluate(KIND.planner(spec).ask(1))
+    first = next(given)
+    sys.modules[spec.function.partition(":")[0]].went_on.set()
+    *progress, outcome = [first, *given]
+    assert isinstance(outcome, Outcome) and outcome.status is Status.ok, outcome
+    assert dict(outcome.metrics) == {"loss": 0.25, "acc": 1}
+    points = [(p.step, dict(p.metrics)) for p in progress if isinstance(p, Progress)]
+    assert points == [(1, {"loss": 0.5}), (2, {"loss": 0.25}), (2, {"acc": 1.0})]
+
+
+def test_what_is_returned_is_the_row(functions: Functions) -> None:
+    source = "from landsweep import unit\ndef f(x):\n    unit.report(1, loss=0.5)\n    return {'final': x}"
+    assert dict(functions.run(functions.spec(source))[0].metrics) == {"final": 1}
+
+
+@pytest.mark.parametrize("returned", ["None", "{'loss': 7}"])
+def test_a_function_that_is_told_to_stop_is_pruned(functions: Functions, returned: str) -> None:
+    source = f"""
+    from landsweep import unit
+    def f(x):
+        for step in range(10**9):
+            unit.report(step, loss=7)
+            if unit.should_stop():
+                return {returned}
+    """
+    stopped: set[str] = set()
+    spec = functions.spec(source)
+    (one,) = KIND.planner(spec).ask(1)
+    given = KIND.open(spec, {}, functions.bench(stopped=stopped.__contains__)).evaluate([one])
+    next(given)
+    stopped.add(one.key)
+    *_, outcome = given
+    assert isinstance(outcome, Outcome)
+    assert outcome.status is Status.pruned and str(outcome.error).startswith("stopped after step ")
+    assert dict(outcome.metrics) == {"loss": 7}
+
+
+@pytest.mark.parametrize(
+    ("body", "complaint"),
+    [
+        ("unit.report(2, loss=1); unit.report(1, loss=1)", "`step` must be a whole number that rises; got 1 after 1"),
+        ("unit.report(1, loss=1); unit.report(1, loss=2)", "loss was reported twice at step 1"),
+        ("unit.report(1, loss='low')", "the metric loss at step 1 is 'low'"),
+        ("unit.report(1, loss=[1])", "the metric loss is [1] of type list"),
+        ("unit.report(0.5, loss=1)", "`step` must be a whole number"),
+        ("unit.report(1, loss=1); raise KeyError('mine')", "KeyError: 'mine'"),
+    ],
+)
+def test_reports_that_can_be_no_series_fail_the_unit(functions: Functions, body: str, complaint: str) -> None:
+    outcome, _ = functions.run(functions.spec(f"from landsweep import unit\ndef f(x):\n    {body}"))
+    assert outcome.status is Status.failed and complaint in str(outcome.error)
+    assert "session.py" not in str(outcome.error), "the traceback begins in the user's code"
+
+
+def test_checkpoints_are_found_again_after_a_failure_and_removed_after_success(functions: Functions) -> None:
+    source = """
+    from landsweep import unit
+    def f(x):
+        state = unit.checkpoint_dir / "state"
+        start = int(state.read_text()) if state.exists() else 0
+        state.write_text(str(start + 1))
+        if start < 2:
+            raise RuntimeError("again")
+        return {"start": start, "tries": unit.attempt, "device_": unit.device, "known": unit.key}
+    """
+    spec = functions.spec(source)
+    assert [functions.run(spec)[0].status for _ in range(2)] == [Status.failed] * 2
+    outcome, _ = functions.run(spec)
+    assert dict(outcome.metrics) == {"start": 2, "tries": 3, "device_": "cpu", "known": outcome.key}
+    assert not (functions.results / "units" / outcome.key).exists()
+
+
+def test_what_is_to_be_kept_stays_and_a_second_evaluation_does_not_find_it(functions: Functions) -> None:
+    source = """
+    from landsweep import unit
+    def f(x):
+        unit.keep()
+        there = (unit.checkpoint_dir / "state").exists()
+        (unit.checkpoint_dir / "state").touch()
+        return {"there": there}
+    """
+    spec = functions.spec(source)
+    (one,) = KIND.planner(spec).ask(1)
+    session = KIND.open(spec, {}, functions.bench())
+    assert [dict(o.metrics) for _ in range(2) for o in session.evaluate([one])] == [{"there": False}] * 2
+    files = [p.relative_to(functions.results / "units").as_posix() for p in functions.results.rglob("state")]
+    assert files == [f"{one.key}/checkpoints/state"]
+
+
+def test_the_log_of_a_unit_is_shown_and_stays(functions: Functions) -> None:
+    source = "from landsweep import unit\ndef f(x):\n    unit.log('read 3 shards')\n    return {'x_': x}"
+    outcome, _ = functions.run(functions.spec(source))
+    assert "read 3 shards" in unit_output(Store.at(functions.results), outcome.key[:6])
+
+
+def test_generators_may_use_it_too(functions: Functions) -> None:
+    source = """
+    from landsweep import unit
+    def f(x):
+        (unit.checkpoint_dir / "state").touch()
+        yield {"step": 1, "loss": 2}
+        unit.report(1, acc=0.5)
+        yield {"step": 2, "loss": 1}
+    """
+    outcome, progress = functions.run(functions.spec(source))
+    assert dict(outcome.metrics) == {"loss": 1}
+    assert [(p.step, dict(p.metrics)) for p in progress] == [(1, {"loss": 2.0}), (1, {"acc": 0.5}), (2, {"loss": 1.0})]
+
+
+ALONE = """
+from landsweep import unit
+unit.report(3, loss=0.5)
+unit.log("hello")
+assert not unit.should_stop() and unit.attempt == 1 and unit.device == "cpu"
+(unit.checkpoint_dir / "state").touch()
+"""
+
+
+def test_a_script_that_runs_alone_prints(tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", ALONE], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout == "step 3: loss 0.5\nhello\n"
+    assert (tmp_path / "checkpoints" / "state").exists()
+
+
+def test_a_script_that_a_sweep_starts_reports_to_it(tmp_path: Path) -> None:
+    programs = Programs(tmp_path)
+    spec = programs.spec(ALONE)
+    words = [word for word in spec.command.run if word not in ("-I", "-S")]  # so that it finds landsweep
+    spec = programs.spec(ALONE, command={"run": words})
+    (outcome,), progress = programs.run(spec)
+    assert outcome.status is Status.ok, outcome.error
+    assert [(p.step, dict(p.metrics)) for p in progress] == [(3, {"loss": 0.5})]
+    assert programs.file(outcome, "stdout.txt").read_text() == "hello\n"
+    assert programs.file(outcome, "files/checkpoints/state").exists()
+
+
+def test_a_script_that_uses_it_waits_for_no_library() -> None:
+    code = "import sys; from landsweep import unit; unit.report(1, a=1); print(len([m for m in sys.modules if m in "
+    code += "'torch ray pandas numpy pydantic pyarrow'.split()]))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "0"
+
+
+def test_data_may_be_named_as_a_function_too() -> None:
+    one, other = (OwnData.model_validate({"source": "callable", name: "mine:f"}) for name in ("path", "function"))
+    assert one == other and one.model_dump() == {"source": "callable", "path": "mine:f", "args": {}}
