@@ -18,12 +18,14 @@ class SpecBlock:
         rest: fields that the block leaves out.
         inside: the field of the spec that the block is part of, if it is.
         shows: an expression of `rows`, the results, that must be true.
+        runs: specs whose results the block reads, with overrides.
     """
 
     changes: Sequence[str] = ()
     rest: Mapping[str, Any] = field(default_factory=dict)
     inside: str = ""
     shows: str = "True"
+    runs: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -140,6 +142,17 @@ TRANSFER = {
         *("values=[64,128]", "rates={log2: [-6, -2, 3]}", "seeds={range: 1}", "recipe.steps=5", "planner=grid"),
     ],
 }
+PHASE = {
+    "sweeps/specs/zoo_digits_phase.yaml": [
+        "axes={net.hidden.0: [8, 16], optimizer.learning_rate: [0.03, 0.1]}",
+        *("recipe.steps=40", "recipe.evaluate.every_steps=40", "seeds={range: 2}"),
+    ]
+}
+MEASURE = {
+    "kind": "measure",
+    "of": [{"sweep": "results/zoo_digits_phase", "where": "optimizer.learning_rate == 0.1"}],
+    "evaluators": {"train": {"split": "train", "first": 200}, "test": {"split": "test", "first": 100}},
+}
 RESTARTS = {
     "kind": "function",
     "function": "my_script:train",
@@ -183,6 +196,15 @@ HOW: dict[str, SpecBlock | Commands | Python | Site | Listing | Elsewhere] = {
         "tests/cluster/drill/test_drill.py::test_a_drill_through_slurm_kills_the_driver_from_inside_and_a_node",
         "a Slurm",
     ),
+    "docs/connectivity.md: subjects:": SpecBlock(
+        ["measures.bezier.steps=20"],
+        MEASURE,
+        shows="(rows.barrier_loss_line[rows.measure == 'line'] >= 0).all()",
+        runs=PHASE,
+    ),
+    "docs/landscapes.md: kind: landscape\nname: mixed": SpecBlock(shows="len(rows) == 15"),
+    "docs/landscapes.md: kind: landscape\nname: path": SpecBlock(shows="len(rows) > 15"),
+    "docs/landscapes.md: kind: landscape\nname: refined": SpecBlock(shows="len(rows) < 33 * 33"),
     "docs/landscapes.md: kind: landscape\nname: sources": SpecBlock(
         shows="set(rows.model) == {'trained', 'untrained'}"
     ),
@@ -192,8 +214,25 @@ HOW: dict[str, SpecBlock | Commands | Python | Site | Listing | Elsewhere] = {
         shows="(rows.test_accuracy[rows.x == 0] > 0.8).all() and (rows.margin_loss[rows.x == 0] < 0).all()"
     ),
     "docs/laws.md: from landsweep import fit": Python(shows="'alpha' in set(fitted.parameters()['name'])"),
+    "docs/measure.md: kind: measure": SpecBlock(
+        shows="set(rows.measure) == {'loss', 'disagreement', 'distance'}", runs=PHASE
+    ),
+    "docs/measure.md: measures:\n  norm": SpecBlock((), MEASURE, shows="(rows.norm > 0).all()", runs=PHASE),
+    "docs/measure.md: def norm": Python(shows="callable(norm)"),
+    "docs/measure.md: import pandas": Python({"docs/measure.md: kind: measure": ()}, "len(rows) > 0"),
+    "docs/measures-curvature.md: import torch": Python(shows="first.value > second.value"),
     "docs/optimizers.md: optimizer:": SpecBlock((), ZOO, inside="recipe"),
+    "docs/phases.md: landsweep phases results": Elsewhere(
+        "tests/sweeps/measure/test_phases.py::test_the_command",
+        "the measures take ten minutes; a table of their form there",
+    ),
+    "docs/phases.md: landsweep phases --rules": Elsewhere(
+        "tests/sweeps/measure/test_phases.py::test_the_command", "the shell writes the file"
+    ),
     "docs/reports.md: DIR/report/": Listing({LANDSCAPE: LANDSCAPE_SMALL, **TRANSFER}),
+    "docs/reports.md: claims:": SpecBlock(
+        (), {**ZOO, "recipes": {"sgd": {"optimizer.learning_rate": 0.1}, "sam": {"optimizer.learning_rate": 0.2}}}
+    ),
     "docs/reports.md: repeats: [start]": SpecBlock((), RESTARTS),
     "docs/scaling.md: landsweep plan": Commands(
         {"landsweep plan": SCALING_SMALL, "landsweep run": SCALING_SMALL}, says="1e+12"

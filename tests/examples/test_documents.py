@@ -32,6 +32,7 @@ from tests.support.s3 import S3
 BLOCKS = all_blocks()
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of what MLflow imports
 LOCAL = ["--site", "local", "site.tracking=off"]
+OWN_MEASURE = "docs/measure.md: def norm"  # the module `my_measures` of the example
 OWN_MODULE = "docs/landscapes.md: import torch"  # the module that examples of own networks call `mine`
 SCRIPT = """
 def train(learning_rate, seed=0, start=0):
@@ -83,12 +84,14 @@ def user_folder(folder: Path) -> Iterator[None]:
     (folder / "train.py").write_text(TRAIN, encoding="utf-8")
     mine = next(block for block in BLOCKS if key_of(block) == OWN_MODULE)
     (folder / "mine.py").write_text(mine.text, encoding="utf-8")
+    measures = next(block for block in BLOCKS if key_of(block) == OWN_MEASURE)
+    (folder / "my_measures.py").write_text(measures.text, encoding="utf-8")
     table_of_runs().to_csv(folder / "runs.csv", index=False)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.syspath_prepend(folder)
         yield
-    for module in ("my_script", "mine"):
+    for module in ("my_script", "mine", "my_measures"):
         sys.modules.pop(module, None)
 
 
@@ -147,6 +150,10 @@ def run_before(spec: str, changes: Sequence[str]) -> str:
     if ".yaml" in spec:
         say("run", spec, *changes, *LOCAL)
         return f"results/{Path(spec).stem}"
+    how = HOW[spec]
+    assert isinstance(how, SpecBlock)
+    for before, smaller in how.runs.items():
+        run_before(before, smaller)
     return run_spec(next(b for b in BLOCKS if key_of(b) == spec), SpecBlock(changes), "before")
 
 
@@ -166,10 +173,11 @@ def test_what_runs_elsewhere_does_run_there(key: str) -> None:
 
 
 @pytest.mark.parametrize("block", blocks_run_as(SpecBlock))
-def test_specs(block: Block, tmp_path: Path) -> None:
+def test_specs(block: Block, tmp_path: Path, shelf: Path) -> None:
     how = HOW[key_of(block)]
     assert isinstance(how, SpecBlock)
     with user_folder(tmp_path):
+        prepare(how.runs, shelf)
         run_spec(block, how, "example")
 
 
