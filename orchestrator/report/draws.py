@@ -40,9 +40,9 @@ class Draws:
     def __init__(self, rows: pd.DataFrame, over: str | None) -> None:
         if over is not None and over not in rows:
             raise UsageError(f"over: there is no column {over!r}; the rows have {', '.join(map(str, rows.columns))}")
-        named = over or next((c for c in _REPEATS if c in rows and rows[c].nunique() > 1), None)
+        named = over or next((c for c in _REPEATS if c in rows and _groups(rows[c]).max(initial=0) > 0), None)
         self._rows = len(rows)
-        self.groups: NDArray[np.intp] = np.arange(self._rows) if named is None else pd.factorize(rows[named])[0]
+        self.groups: NDArray[np.intp] = np.arange(self._rows) if named is None else _groups(rows[named])
         self._members = None if named is None else _members(self.groups)
         self.basis = "rows" if named is None else f"values of {named}"
         self.count = max(_LEAST_DRAWS, min(_DRAWS, _MOST_PLACES // max(1, self._rows)))
@@ -59,9 +59,17 @@ class Draws:
         for _ in range(self.count):
             if self._members is None:
                 yield chance.integers(0, self._rows, self._rows) if self._rows else np.arange(0)
+            elif not self._members:
+                yield np.arange(0)
             else:
                 picked = chance.integers(0, len(self._members), len(self._members))
                 yield np.concatenate([self._members[i] for i in picked])
+
+
+def _groups(values: pd.Series) -> NDArray[np.intp]:
+    """Numbers of the values, equal ones sharing one; -1 for none. Values may be of any type."""
+    texts = values.map(repr).where(values.notna(), None)
+    return np.asarray(pd.factorize(texts)[0], np.intp)
 
 
 def _members(groups: NDArray[np.intp]) -> list[Places]:

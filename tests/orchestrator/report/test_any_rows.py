@@ -18,6 +18,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from landsweep.orchestrator.claim import Claim
 from landsweep.orchestrator.commands.publish import make_page
 from landsweep.orchestrator.kind import SweepKind, kinds
 from landsweep.orchestrator.row import METERS, RowMaker
@@ -138,6 +139,15 @@ def along(draw: Callable[..., Any], rows: Rows) -> None:
     rows.series = series.reset_index(drop=True)
 
 
+CLAIMS = tuple(
+    Claim(says="so it is", holds=holds, over=over)
+    for over in (None, "worker", "error")
+    for holds in (
+        "mean(seconds) < 1 and max(seconds) < std(seconds)",
+        "share(status == 'ok') > quantile(attempt, 0.5, worker == 'a')",
+        "spearman(seconds, attempt) < slope(seconds, ended) and at_min(seconds, attempt) > count(cpu_seconds)",
+    )
+)
 SPOILERS = (few, ended, values, values, scalars, missing, strange, along)
 
 
@@ -154,8 +164,10 @@ def test_a_page_comes_out_whatever_the_rows_hold(name: str, data: st.DataObject)
         spoil(draw, rows)
     with tempfile.TemporaryDirectory() as folder:
         head = {"spec": kind.example().model_dump(mode="json"), "params": kind.params(kind.example())}
-        page, report = make_page(kind, kind.example(), head, rows.rows, rows.series, Path(folder))
+        spec = kind.example().model_copy(update={"claims": CLAIMS})
+        page, report = make_page(kind, spec, head, rows.rows, rows.series, Path(folder))
         shown = Elements(page.read_text(encoding="utf-8"))
+    assert len(report.verdicts) == len(CLAIMS)
     assert shown.evil == []
     assert "could not be drawn" not in shown.text
     assert "How it was made" in shown.text
