@@ -12,6 +12,7 @@ from landsweep.orchestrator.errors import SpecError
 from landsweep.sweeps.measure.measures import Measure, MeasureSpec
 from landsweep.sweeps.measure.measures.own import OwnMeasure
 from landsweep.sweeps.measure.subject import Subject
+from tests.support.paths import ROOT
 from tests.support.subjects import run_of, samples_of, subject_of
 
 MEASURES: tuple[type[Measure], ...] = get_args(get_args(MeasureSpec)[0])
@@ -27,6 +28,13 @@ def test_columns_are_unique_and_each_measure_is_the_name_of_its_file() -> None:
     names = [column.name for measure in measures for column in measure.columns()]
     assert len(set(names)) == len(names)
     assert all(measure.__doc__ and all(c.doc for c in measure.columns()) for measure in measures)
+
+
+@pytest.mark.parametrize("kind", MEASURES)
+def test_the_pages_list_each_measure(kind: type[Measure]) -> None:
+    pages = [ROOT / "docs" / name for name in ("measure.md", "measures-curvature.md", "connectivity.md")]
+    name = kind.__module__.rpartition(".")[2]
+    assert any(f"`{name}`" in page.read_text(encoding="utf-8") for page in pages)
 
 
 SEQUENCES = samples_of(torch.zeros(8, 4, dtype=torch.int64), torch.zeros(8, 4, dtype=torch.int64))
