@@ -77,7 +77,7 @@ def test_a_budget_that_no_row_counts_ends_at_the_first_row(tmp_path: Path, given
 @pytest.mark.parametrize("columns", [{"loss": {}}, {"loss": {}, "flops": {"type": "text"}}])
 def test_a_budget_that_no_column_counts_is_refused_before_any_work(columns: dict[str, Any]) -> None:
     spec = search("counted", columns=columns, budget={"flops": 1.0})
-    with pytest.raises(SpecError, match=r"declares no number `flops`"):
+    with pytest.raises(SpecError, match=r"no number `flops` is declared"):
         SEARCH.validate(spec)
 
 
