@@ -14,7 +14,25 @@ from landsweep.orchestrator.errors import SpecError, UsageError
 from landsweep.orchestrator.row import Column, Progress, param_columns
 from landsweep.orchestrator.unit import Keys, Unit, canonical
 
-__all__ = ["GridPlanner", "Guard", "ListPlanner", "Named", "Planner", "zip_groups"]
+__all__ = ["MOST_UNITS", "GridPlanner", "Guard", "ListPlanner", "Named", "Planner", "check_total", "zip_groups"]
+
+MOST_UNITS = 10_000_000  # of a plan; each takes some 30 microseconds and 100 bytes to go through
+
+
+def check_total(total: int | None) -> None:
+    """Refuse a plan that would be gone through for ever; it may come from anybody.
+
+    Args:
+        total: how many units there are, if that is known.
+
+    Raises:
+        SpecError: they are more than a driver can hold the keys of.
+    """
+    if total is not None and total > MOST_UNITS:
+        raise SpecError(
+            f"the plan has {total:,} units, and at most {MOST_UNITS:,} can be planned; give axes fewer points, or "
+            "`samples` a smaller count"
+        )
 
 
 class Planner(ABC):

@@ -7,7 +7,7 @@ from typing import Any
 
 from landsweep.orchestrator.errors import SpecError, UsageError
 from landsweep.orchestrator.kind import SweepKind
-from landsweep.orchestrator.planner import Planner
+from landsweep.orchestrator.planner import Planner, check_total
 from landsweep.orchestrator.row import reported
 from landsweep.orchestrator.spec import Spec
 from landsweep.orchestrator.storage.ledger import Ledger
@@ -15,7 +15,6 @@ from landsweep.orchestrator.unit import Unit
 
 __all__ = ["asked", "planned", "resumed", "strays", "wanted_files"]
 
-MOST_UNITS = 10_000_000  # of a plan; each takes some 30 microseconds and 100 bytes to go through
 _ASKED = 4096  # units at once
 
 
@@ -30,11 +29,7 @@ def asked(planner: Planner) -> Iterator[Unit]:
     Raises:
         SpecError: they are more than a driver can hold the keys of; a plan may come from anybody.
     """
-    if planner.total is not None and planner.total > MOST_UNITS:
-        raise SpecError(
-            f"the plan has {planner.total:,} units, and at most {MOST_UNITS:,} can be planned; give axes fewer points, "
-            "or `samples` a smaller count"
-        )
+    check_total(planner.total)
     while units := planner.ask(_ASKED):
         yield from units
 

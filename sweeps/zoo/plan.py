@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from landsweep.orchestrator.axes import Value
-from landsweep.orchestrator.planner import ListPlanner, zip_groups
+from landsweep.orchestrator.planner import ListPlanner, check_total, zip_groups
 from landsweep.orchestrator.row import Column, param_columns
 from landsweep.orchestrator.unit import Keys, Unit, canonical
 from landsweep.sweeps.lab.recipe import Recipe
@@ -115,8 +115,13 @@ def _ordered(spec: ZooSpec, grid: Grid, keys: Keys, definitions: Mapping[str, Ma
 
 
 def packs_of(spec: ZooSpec, grid: Grid | None = None) -> dict[str, list[dict[str, Value]]]:
-    """All combinations by the pack key of their recipes, in the order of the grid."""
+    """All combinations by the pack key of their recipes, in the order of the grid.
+
+    Raises:
+        SpecError: there are too many of them.
+    """
     grid, recipes = grid or Grid(spec), ZooRecipes(spec)
+    check_total(grid.total)
     shaping = _shaping(grid, recipes)
     pack_keys: dict[tuple[Value, ...], str] = {}
     packs: dict[str, list[dict[str, Value]]] = {}
