@@ -58,8 +58,8 @@ def workers_of(folder: Path) -> set[str]:
 
 def test_a_worker_that_gets_sigterm_ends_its_unit_and_no_more(own_ray: None, tmp_path: Path) -> None:
     watch = Once(4, lambda: strike(signal.SIGTERM))
-    end = run_on_ray(spec_data(24, 0.5), tmp_path, watch, workers=2, **ALONE)
-    assert watch.done and end.counts == {"ok": 24}
+    end = run_on_ray(spec_data(40, 0.5), tmp_path, watch, workers=2, **ALONE)
+    assert watch.done and end.counts == {"ok": 40}
     assert len(workers_of(tmp_path)) == 3, "another worker has come in its place"
     assert verified(tmp_path)
 
@@ -74,8 +74,8 @@ def test_a_spot_termination_charges_nobody(own_ray: None, tmp_path: Path) -> Non
 
 def test_all_workers_may_be_told_to_end_at_once(own_ray: None, tmp_path: Path) -> None:
     watch = Once(4, lambda: strike(signal.SIGTERM, workers=2))
-    end = run_on_ray(spec_data(12, 1), tmp_path, watch, workers=2, **ALONE)
-    assert watch.done and end.counts == {"ok": 12}
+    end = run_on_ray(spec_data(24, 1), tmp_path, watch, workers=2, **ALONE)  # enough for workers that start slowly
+    assert watch.done and end.counts == {"ok": 24}
     assert len(workers_of(tmp_path)) == 4
 
 

@@ -89,6 +89,8 @@ def ended(draw: Callable[..., Any], rows: Rows) -> None:
 def values(draw: Callable[..., Any], rows: Rows) -> None:
     """One value, or a mixture, in a column, or in one of its cells."""
     free = rows.metrics + ([p for p in rows.params if p != "seed"] if draw.kind in FREE_PARAMS else [])  # type: ignore[attr-defined]
+    if not free:  # the only metric is missing
+        return
     name = draw(st.sampled_from(free))
     number = pd.api.types.is_numeric_dtype(rows.rows[name])
     pool = st.sampled_from(NUMBERS if number else TEXTS)
@@ -111,6 +113,8 @@ def scalars(draw: Callable[..., Any], rows: Rows) -> None:
 
 def missing(draw: Callable[..., Any], rows: Rows) -> None:
     """A metric whose column came late, and is not there."""
+    if not rows.metrics:
+        return
     name = draw(st.sampled_from(rows.metrics))
     rows.rows = rows.rows.drop(columns=name)
     rows.metrics = [m for m in rows.metrics if m != name]
