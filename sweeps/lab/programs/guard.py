@@ -167,7 +167,8 @@ def _become(
         if os.getppid() != guard:  # it died before that was set
             os._exit(1)
         signal.set_wakeup_fd(-1)
-        for ignored in (signal.SIGPIPE, signal.SIGXFSZ):  # by Python, and programs would inherit that
+        # Python ignores the first two, a shell the third of what it runs in the background; programs would inherit that.
+        for ignored in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGQUIT):
             signal.signal(ignored, signal.SIG_DFL)
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         for standard, descriptor in enumerate(descriptors, start=1):
