@@ -167,7 +167,7 @@ def _become(
         if os.getppid() != guard:  # it died before that was set
             os._exit(1)
         signal.set_wakeup_fd(-1)
-        # Python ignores the first two, a shell the third of what it runs in the background; programs would inherit that.
+        # Python ignores the first two, a shell the third of what runs in the background; programs would inherit that.
         for ignored in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGQUIT):
             signal.signal(ignored, signal.SIG_DFL)
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
