@@ -9,6 +9,7 @@ LandsweepError
 │   ├── Untrusted           a results folder names code, and nobody has said that it may run
 │   └── NotDeterministic    the first unit, evaluated twice, gave two results
 ├── PreparationFailed       exit 1: what all units need could not be computed
+├── DeviceFailed            a worker's accelerator computes no more; the worker ends, and its units go elsewhere
 └── StopSweep               exit 3: stopped, nothing lost, the same command goes on
     ├── StorageError        the results could not be written (disk full, no permission)
     ├── WorkersUnavailable  work is waiting and no worker can come
@@ -20,6 +21,7 @@ from __future__ import annotations
 
 __all__ = [
     "ClusterLost",
+    "DeviceFailed",
     "LandsweepError",
     "NotDeterministic",
     "PreparationFailed",
@@ -74,6 +76,10 @@ class NotDeterministic(UsageError):
 
 class PreparationFailed(LandsweepError):
     """What all units need could not be computed."""
+
+
+class DeviceFailed(LandsweepError):
+    """A worker's accelerator has failed, and with it every further call: the worker has to end."""
 
 
 class StopSweep(LandsweepError):

@@ -7,6 +7,7 @@ import traceback
 from collections.abc import Mapping
 from types import TracebackType
 
+from landsweep.orchestrator.accelerators import out_of_memory
 from landsweep.orchestrator.errors import StorageError, Unreachable
 from landsweep.orchestrator.row import Cause, Metric
 from landsweep.orchestrator.text import shortened
@@ -22,11 +23,10 @@ MOST_METRICS = 10_000  # of one unit; each is a column of the sweep's table
 
 
 def cause_of(error: BaseException) -> Cause:
-    """`infra` where the results can't be reached; `oom` also for accelerators, whose errors have no common base."""
+    """`infra` where the results can't be reached; `oom` also for accelerators."""
     if isinstance(error, StorageError | Unreachable):
         return Cause.infra
-    names = {t.__name__ for t in type(error).__mro__}
-    return Cause.oom if names & {"MemoryError", "OutOfMemoryError"} else Cause.error
+    return Cause.oom if out_of_memory(error) else Cause.error
 
 
 def text_of(error: BaseException, trace: TracebackType | None) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 import numpy as np
 
@@ -30,6 +30,7 @@ __all__ = [
     "Costs",
     "Preparation",
     "Ranked",
+    "SavesMemory",
     "Session",
     "ShowsTensors",
     "SweepKind",
@@ -54,6 +55,7 @@ class Workbench:
         stopped: whether the unit with this key should end early, because it was pruned or cancelled.
         state_seconds: how often a long unit should keep a state to go on from, s.
         trust: code that the results name may run; of a user's own spec it always may.
+        gpus: how many GPUs this worker has, or which share of one.
     """
 
     device: str = "cpu"
@@ -63,6 +65,15 @@ class Workbench:
     stopped: Callable[[str], bool] = lambda key: False
     state_seconds: float = 60.0
     trust: bool = False
+    gpus: float = 0.0
+
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """All devices of this worker, the first of which is `device`."""
+        if self.gpus <= 1:
+            return (self.device,)
+        kind = self.device.partition(":")[0]
+        return tuple(f"{kind}:{i}" for i in range(int(self.gpus)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +124,19 @@ class Session(Protocol):
 
         An exception ends the shard: the worker then gives each unit that has no outcome yet a call of its own, so
         that one bad unit fails alone.
+        """
+        ...
+
+
+@runtime_checkable
+class SavesMemory(Protocol):
+    """What a session may have beside `evaluate`: a way to do with less memory."""
+
+    def save_memory(self) -> bool:
+        """Memory ran out: need less from now on. Whether that is possible.
+
+        It is called when nothing of the failed computation is left. The worker then gives the session all units again
+        that have not ended; if this gave False, each alone, and one that was alone fails.
         """
         ...
 

@@ -8,7 +8,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, PositiveFloat, PositiveInt, SerializeAsAny
+from pydantic import AfterValidator, BeforeValidator, Field, PositiveFloat, PositiveInt, SerializeAsAny
 
 from landsweep.orchestrator.assignments import override
 from landsweep.orchestrator.errors import SpecError
@@ -59,6 +59,13 @@ def _off(value: Any) -> Any:  # noqa: ANN401 - pydantic hands over whatever was 
     return False if isinstance(value, str) and value.strip().lower() in ("", "none", "off", "no", "false") else value
 
 
+def _whole_or_share(gpus: float) -> float:
+    """Ray gives a worker whole GPUs or a share of one."""
+    if gpus > 1 and gpus != int(gpus):
+        raise ValueError(f"a worker can have a share of one GPU or whole ones, not {gpus:g}; give a whole number")
+    return gpus
+
+
 class Site(Section):
     """Executor, workers, resources, limits, tracking."""
 
@@ -66,7 +73,9 @@ class Site(Section):
     address: str = Field("local", description="local: start a Ray of our own; auto, host:port or ray://host:port: join")
     workers: PositiveInt | Literal["auto"] = Field("auto", description="auto: as many as the cluster holds at any time")
     cpus: float = Field(1, ge=0, description="CPUs of one worker, also a fraction")
-    gpus: float = Field(0, ge=0, description="GPUs of one worker, also a fraction")
+    gpus: Annotated[float, AfterValidator(_whole_or_share)] = Field(
+        0, ge=0, description="GPUs of one worker, or a share of one: then also of its memory"
+    )
     memory_gb: PositiveFloat | None = Field(None, description="memory that Ray reserves for one worker, GB")
     resources: dict[str, PositiveFloat] = Field(default={}, description="custom Ray resources of one worker")
     threads: PositiveInt | None = Field(None, description="threads of one worker; by default its CPUs")

@@ -34,6 +34,7 @@ class WorkerConfig:
         probe_seconds: a probe evaluates a unit again unless that took longer than this, s.
         pdb: open the debugger where a unit raises.
         results: the results folder, a path or URL.
+        gpus: of one worker, or its share of one.
     """
 
     kind: str
@@ -46,6 +47,7 @@ class WorkerConfig:
     probe_seconds: float = math.inf
     pdb: bool = False
     results: str | None = None
+    gpus: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

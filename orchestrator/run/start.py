@@ -113,6 +113,7 @@ class _Run:
             state_seconds=site.state_seconds,
             probe_seconds=site.probe_seconds,
             pdb=site.pdb,
+            gpus=site.gpus,
             results=store.where if store.path is None else str(store.path.resolve()),
         )
         self._preparations = Preparations(kind, spec, executor, config, self._schedule, store, self.progress, stop)

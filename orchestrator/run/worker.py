@@ -10,15 +10,16 @@ import signal
 import time
 import traceback
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from landsweep.orchestrator.errors import NotDeterministic, Unreachable, UsageError
+from landsweep.orchestrator.accelerators import device_failure, free_memory
+from landsweep.orchestrator.errors import DeviceFailed, NotDeterministic, Unreachable, UsageError
 from landsweep.orchestrator.faults import MOST_POINTS, cause_of, oversized, text_of, without_middle
-from landsweep.orchestrator.kind import Arrays, Session, Workbench, kind_named
+from landsweep.orchestrator.kind import Arrays, SavesMemory, Session, Workbench, kind_named
 from landsweep.orchestrator.row import Cause, Metric, Outcome, Progress, RowMaker, Status, series_batch
 from landsweep.orchestrator.run.forks import end_if_forked, generation, shielded
 from landsweep.orchestrator.run.messages import (
@@ -74,7 +75,9 @@ class Worker:
         self._stopped: set[str] = set()
         artifacts = None if config.results is None else Artifacts(config.results)
         stopped = self._stopped.__contains__
-        self._bench = Workbench(device, config.threads, Path(config.folder), artifacts, stopped, config.state_seconds)
+        self._bench = Workbench(
+            device, config.threads, Path(config.folder), artifacts, stopped, config.state_seconds, gpus=config.gpus
+        )
         columns = self._kind.columns(self._spec)
         self._maker = RowMaker(self._kind.params(self._spec), columns)
         self._meters = {c.name for c in columns or () if c.meter}
@@ -113,8 +116,20 @@ class Worker:
         Raises:
             UsageError: check, preparation or session found the input unusable.
             NotDeterministic: the probe gave two results.
+            DeviceFailed: the accelerator computes no more, so this worker has to end.
             RuntimeError: check, preparation or session called `sys.exit`.
         """
+        try:
+            yield from self._messages(work)
+        except Exception as e:
+            if not isinstance(e, DeviceFailed) and device_failure(e):
+                raise self._failed(e) from e
+            raise
+
+    def _failed(self, error: BaseException) -> DeviceFailed:
+        return DeviceFailed(f"{self._bench.device} of the worker {self._name} has failed: {device_failure(error)}")
+
+    def _messages(self, work: Work) -> Iterator[Message]:
         match work:
             case CheckInput():
                 self._reach()
@@ -138,10 +153,23 @@ class Worker:
             raise Unreachable(f"a worker on {platform.node()} can't reach the results: {e}") from e
 
     def _shard(self, session: Session, shard: Shard) -> Iterator[Chunk | Probed]:
-        units = {u.key: u for u in shard.units}
         parts = (shard.units[:1], shard.units[1:]) if shard.probe else (shard.units,)
-        probe = shard.units[0].key if shard.probe else None
         buffer = _Buffer()
+        try:
+            yield from self._rows(session, shard, parts, buffer)
+        except DeviceFailed:
+            if buffer.outcomes:  # of units that ended before it
+                yield self._flush(buffer)
+            raise
+        if buffer.outcomes:
+            yield self._flush(buffer)
+
+    def _rows(
+        self, session: Session, shard: Shard, parts: Sequence[Sequence[Unit]], buffer: _Buffer
+    ) -> Iterator[Chunk | Probed]:
+        """What a shard gives; what has not been sent at the end is left in the buffer."""
+        units = {u.key: u for u in shard.units}
+        probe = shard.units[0].key if shard.probe else None
         flushed = wall = time.perf_counter()
         cpu = time.process_time()
         for item in chain.from_iterable(self._outcomes(session, part) for part in parts if part):
@@ -177,8 +205,6 @@ class Worker:
                 flushed = time.perf_counter()
                 wall += flushed - leaving  # what the receiver did meanwhile is no unit's time
                 cpu += time.process_time() - cpu_leaving
-        if buffer.outcomes:
-            yield self._flush(buffer)
 
     def _flush(self, buffer: _Buffer) -> Chunk:
         rows = self._maker.batch(buffer.units, buffer.outcomes, buffer.meters) if buffer.outcomes else None
@@ -199,8 +225,32 @@ class Worker:
         return outcome
 
     def _outcomes(self, session: Session, units: Sequence[Unit]) -> Iterator[Outcome | Progress | _Again]:
-        """Exactly one outcome for each unit, come what may short of the death of the process."""
+        """Exactly one outcome for each unit, come what may short of the death of process or device."""
         left = {u.key: u for u in units}
+        failure = yield from self._tried(session, units, left)
+        # Here nothing holds the frames of what failed any more, nor the tensors in them.
+        if failure is None:
+            return
+        cause, text = failure
+        smaller = False
+        if cause is Cause.oom:
+            free_memory()
+            smaller = isinstance(session, SavesMemory) and session.save_memory()
+        if len(units) == 1 and not smaller:
+            for key in left:
+                yield _failure(key, cause, text)
+            return
+        rest = list(left.values())
+        size = max(1, len(rest)) if smaller else 1
+        for start in range(0, len(rest), size):
+            for unit in rest[start : start + size]:
+                yield _Again(unit.key)
+            yield from self._outcomes(session, rest[start : start + size])
+
+    def _tried(
+        self, session: Session, units: Sequence[Unit], left: dict[str, Unit]
+    ) -> Generator[Outcome | Progress, None, tuple[Cause, str] | None]:
+        """What the session gives for units, striking off `left` those that have ended; returns why it failed, if so."""
         points = dict.fromkeys(left, 0)
         try:
             for item in _of_units(session, units):
@@ -220,13 +270,12 @@ class Worker:
                 raise
             if self._config.pdb:
                 _debug(e)
-            if len(units) == 1:
-                for key in left:
-                    yield _failure(key, cause_of(e), _text(e))
-            else:
-                for unit in list(left.values()):
-                    yield _Again(unit.key)
-                    yield from self._outcomes(session, [unit])
+            if isinstance(e, DeviceFailed):
+                raise
+            if device_failure(e):
+                raise self._failed(e) from e
+            return cause_of(e), _text(e)
+        return None
 
     def _probed(self, session: Session, unit: Unit, once: Outcome, seconds: float) -> Probed:
         """Evaluate a unit again and compare, if that is soon done.

@@ -21,6 +21,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from landsweep.orchestrator.errors import WorkersUnavailable
 from landsweep.orchestrator.row import Cause
 from landsweep.orchestrator.run.executors.base import Event, Executor, Finished, Gave, Lost, Refused
 from landsweep.orchestrator.run.messages import CheckInput, Chunk, WorkerConfig
@@ -32,13 +33,18 @@ __all__ = ["ExecutorSuite", "act", "collect", "config", "rows", "shard"]
 _PATIENCE = 120.0  # seconds until a test gives up on an executor
 
 
+_RAISED = {
+    "raise": RuntimeError("this unit raises on purpose"),
+    "memory": MemoryError("no memory, on purpose"),
+    "device": RuntimeError("CUDA error: an illegal memory access was encountered, on purpose"),
+}
+
+
 def act(what: str, x: float = 0.0) -> dict[str, Any]:
     """The callable that the suite sweeps: does what its param says."""
     match what:
         case "double":
             return {"y": 2 * x}
-        case "raise":
-            raise RuntimeError("this unit raises on purpose")
         case "unpicklable":
 
             class LocalError(Exception):
@@ -59,9 +65,7 @@ def act(what: str, x: float = 0.0) -> dict[str, Any]:
             ctypes.string_at(0)
         case "hang":
             time.sleep(3600)
-        case "memory":
-            raise MemoryError("no memory, on purpose")
-    raise ValueError(what)
+    raise _RAISED[what]
 
 
 def config(**changes: Any) -> WorkerConfig:  # noqa: ANN401 - fields of WorkerConfig
@@ -174,6 +178,28 @@ class ExecutorSuite:
             assert isinstance(events[0], Lost) and events[0].cause is Cause.infra and events[0].began
         self.give(executor, shard(3, ["double"]))
         assert rows(collect(executor, {3}), 3)["y"] == [0.0]
+
+    def test_a_failed_device_ends_its_worker(self, executor: Executor) -> None:
+        """What ended before it has rows; nobody else's units come to that worker."""
+        executor.open(config())
+        self.give(executor, shard(1, ["double", "device", "double"]))
+        ends: list[Event] = []
+        events: list[Event] = []
+        deadline = time.monotonic() + _PATIENCE
+        while not ends:
+            assert time.monotonic() < deadline
+            events += executor.poll(0.2)
+            ends = [e for e in events if not isinstance(e, Gave)]
+        (lost,) = ends
+        assert isinstance(lost, Lost) and lost.cause is Cause.infra and lost.began
+        assert "cpu of the worker" in lost.why and "illegal memory access" in lost.why
+        assert rows(events, 1)["y"] == [0.0], "of the unit that ended before"
+        if not self.kills:
+            with pytest.raises(WorkersUnavailable, match="a new process"):
+                executor.free_workers()
+            return
+        self.give(executor, shard(2, ["double"]))
+        assert rows(collect(executor, {2}), 2)["y"] == [0.0]
 
     def test_closing_twice_is_closing_once(self, executor: Executor) -> None:
         executor.open(config())

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     """For checkpoints: found again when the unit is tried again; removed when it has ended well, unless `keep()`."""
     device: str
     """`cpu`, or `cuda:0` where the worker has a GPU or a share of one."""
+    devices: tuple[str, ...]
+    """All devices of the worker, `device` first: more than one where `site.gpus` is more than 1."""
     key: str
     """Of the unit: 32 hexadecimal digits; empty outside of a sweep."""
     attempt: int
@@ -99,6 +101,8 @@ def __getattr__(name: str) -> object:
         return folder
     if name == "device":
         return unit.device if unit is not None else os.environ.get("LANDSWEEP_DEVICE") or _device_here()
+    if name == "devices":
+        return unit.devices if unit is not None else (__getattr__("device"),)
     if name == "key":
         return unit.key if unit is not None else os.environ.get("LANDSWEEP_KEY", "")
     if name == "attempt":

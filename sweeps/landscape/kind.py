@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from landsweep.orchestrator.accelerators import of_the_machine
 from landsweep.orchestrator.errors import SpecError
 from landsweep.orchestrator.kind import Arrays, Preparation, ShowsTensors, SweepKind, Workbench
 from landsweep.orchestrator.planner import Planner
@@ -18,6 +19,7 @@ from landsweep.orchestrator.row import Column
 from landsweep.orchestrator.unit import Keys
 from landsweep.sweeps.lab.checkpoints.state_dict import load_into
 from landsweep.sweeps.lab.data import Data
+from landsweep.sweeps.lab.device import settle
 from landsweep.sweeps.lab.models import check_fit, number_type
 from landsweep.sweeps.lab.weight_space.directions import RandomDirections, direction_table, group_table, interpolate
 from landsweep.sweeps.lab.weight_space.evaluators import Evaluators
@@ -80,7 +82,7 @@ class LandscapeKind(SweepKind[LandscapeSpec], ShowsTensors[LandscapeSpec]):
         Raises:
             SpecError: something does not fit.
         """
-        torch.set_num_threads(bench.threads)
+        settle(bench)
         data = spec.data.load(bench.folder).to(bench.device)
         states, evaluators = {}, dict[torch.dtype, Evaluators]()
         for name in spec.models:
@@ -93,6 +95,8 @@ class LandscapeKind(SweepKind[LandscapeSpec], ShowsTensors[LandscapeSpec]):
                     evaluators[dtype] = evaluators_of(spec, data, dtype, bench)
                 evaluators[dtype].attempt(module)
             except (RuntimeError, ValueError, TypeError, IndexError) as e:
+                if of_the_machine(e):
+                    raise
                 raise SpecError(f"models.{name} and the evaluators do not fit together: {e}") from e
         for start, *ends in spec.centers().values():
             for end in ends:
@@ -120,7 +124,7 @@ class LandscapeKind(SweepKind[LandscapeSpec], ShowsTensors[LandscapeSpec]):
         Raises:
             SpecError: a checkpoint does not fit, or a training diverged.
         """
-        torch.set_num_threads(bench.threads)
+        settle(bench)
         for model in spec.models:
             if name == f"model-{model}":
                 return weights_of(spec, model, bench)

@@ -11,6 +11,7 @@ import torch
 from landsweep.orchestrator.kind import Arrays, Workbench
 from landsweep.orchestrator.row import Metric, Outcome, Status
 from landsweep.orchestrator.unit import Unit
+from landsweep.sweeps.lab.device import settle
 from landsweep.sweeps.lab.models import number_type
 from landsweep.sweeps.lab.weight_space.evaluators import Evaluators
 from landsweep.sweeps.lab.weight_space.rig import MovableModule
@@ -28,7 +29,7 @@ class LandscapeSession:
     """
 
     def __init__(self, spec: LandscapeSpec, prepared: Mapping[str, Arrays], bench: Workbench) -> None:
-        torch.set_num_threads(bench.threads)
+        settle(bench)
         self._spec, self._prepared, self._bench = spec, prepared, bench
         self._data = spec.data.load(bench.folder).to(bench.device)
         self._by_type: dict[torch.dtype, Evaluators] = {}

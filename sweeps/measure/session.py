@@ -8,10 +8,12 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 
+from landsweep.orchestrator.accelerators import of_the_machine
 from landsweep.orchestrator.errors import UsageError
 from landsweep.orchestrator.kind import Workbench
 from landsweep.orchestrator.row import Metric, Outcome, Progress, Status
 from landsweep.orchestrator.unit import Unit
+from landsweep.sweeps.lab.device import settle
 from landsweep.sweeps.measure.measures import Measure, Measured
 from landsweep.sweeps.measure.plan import Plan, PlannedUnit, carried
 from landsweep.sweeps.measure.sources import Sources
@@ -33,7 +35,7 @@ class MeasureSession:
     """
 
     def __init__(self, spec: MeasureSweepSpec, plan: Plan, bench: Workbench) -> None:
-        torch.set_num_threads(bench.threads)
+        settle(bench)
         self._spec = spec
         self._planned = {planned.unit.key: planned for planned in plan}
         self._sources = Sources(spec, bench)
@@ -62,7 +64,7 @@ def check_plan(spec: MeasureSweepSpec, plan: Plan, bench: Workbench) -> None:
     Raises:
         SpecError: it is not; names the measure.
     """
-    torch.set_num_threads(bench.threads)
+    settle(bench)
     sources = Sources(spec, bench)
     looked_at = set()
     for planned in plan:
@@ -76,6 +78,8 @@ def check_plan(spec: MeasureSweepSpec, plan: Plan, bench: Workbench) -> None:
         except UsageError as e:
             raise type(e)(f"measures.{planned.measure}: {e}") from e
         except (RuntimeError, ValueError, TypeError, IndexError) as e:
+            if of_the_machine(e):
+                raise
             model = subject.models[0]
             raise UsageError(
                 f"measures.{planned.measure}: the network of {model.key} does not take these samples: {e}"

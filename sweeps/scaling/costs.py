@@ -11,6 +11,7 @@ import torch
 from landsweep.orchestrator.kind import Costs, Workbench
 from landsweep.orchestrator.report.parts import Table
 from landsweep.orchestrator.unit import Unit
+from landsweep.sweeps.lab.device import settle
 from landsweep.sweeps.lab.training.backends import Loop
 from landsweep.sweeps.lab.training.calibrate import shortest_step
 from landsweep.sweeps.scaling.branches import Horizons
@@ -87,7 +88,7 @@ def _step_seconds(spec: ScalingSpec, sizes: Sequence[Size], bench: Workbench) ->
     """Width to seconds of one step, and how that was found out."""
     if bench.device.startswith("cuda") and not torch.cuda.is_available():
         return None, "the site's workers have a GPU and this machine has none; plan on such a machine to see times"
-    torch.set_num_threads(bench.threads)
+    settle(bench)
     timed = dict[int, float]()
     time_step = _timer(spec, bench)
     began = first = time.monotonic()

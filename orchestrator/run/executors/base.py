@@ -45,7 +45,7 @@ class Lost:
 
     Attributes:
         work: its id.
-        cause: infra, oom or timeout: the worker is gone; error: the worker lives, but the work raised.
+        cause: infra, oom or timeout: the worker is gone, or its device; error: the worker lives, but the work raised.
         why: what happened.
         began: whether the worker had started on it.
         announced: the worker's end was announced: its node was drained or pre-empted, or it got SIGTERM. Then the loss

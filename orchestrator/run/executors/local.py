@@ -8,7 +8,8 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from landsweep.orchestrator.errors import UsageError, WorkersUnavailable
+from landsweep.orchestrator.accelerators import check_devices
+from landsweep.orchestrator.errors import DeviceFailed, UsageError, WorkersUnavailable
 from landsweep.orchestrator.kind import Arrays
 from landsweep.orchestrator.row import Cause
 from landsweep.orchestrator.run.executors.base import Event, Executor, Finished, Gave, Lost, Refused
@@ -25,11 +26,17 @@ __all__ = ["LocalExecutor"]
 class LocalExecutor(Executor):
     """Computes in this process, one message per poll.
 
-    It can't kill: `unit_timeout` and `idle_seconds` have no effect here.
+    It can't kill: `unit_timeout` and `idle_seconds` have no effect here. Nor can it replace a device that has failed:
+    the run stops, and the same command goes on with a new process.
+
+    Args:
+        gpus: of the worker, or its share of one; 0: it computes on the CPU.
+
     What units change of the process (current folder, environment, ...) is theirs: the driver goes on with its own.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, gpus: float = 0.0) -> None:
+        self._gpus = gpus
         self._worker: Worker | None = None
         self._queue: deque[Work] = deque()
         self._running: tuple[Work, Iterator[Message], float] | None = None
@@ -38,15 +45,16 @@ class LocalExecutor(Executor):
         self._theirs: Belongings | None = None
 
     def open(self, config: WorkerConfig) -> None:
+        check_devices(self._gpus)
         plain_children()
-        self._worker = Worker(config)
+        self._worker = Worker(config, "cuda:0" if self._gpus else "cpu")
 
     def share(self, name: str, arrays: Arrays) -> None:
         self._ready.share(name, arrays)
 
     def free_workers(self) -> Sequence[str]:
         if self._broken:
-            raise WorkersUnavailable(f"the worker in this process could not open the sweep:\n{self._broken}")
+            raise WorkersUnavailable(self._broken)
         return () if self._running or self._queue else ("local",)
 
     def start(self, worker: str, work: Work) -> None:
@@ -71,9 +79,13 @@ class LocalExecutor(Executor):
             event: Event = Finished(work.id, time.perf_counter() - began)
         except UsageError as e:
             event = Refused(work.id, e)
+        except DeviceFailed as e:
+            self._broken = f"{e}. The same command goes on in a new process"
+            event = Lost(work.id, Cause.infra, str(e))
         except Exception:  # noqa: BLE001 - the engine decides what a failed preparation or opening means
             unopened = isinstance(work, Shard) and not self._opened
-            self._broken = traceback.format_exc() if unopened else ""
+            if unopened:
+                self._broken = f"the worker in this process could not open the sweep:\n{traceback.format_exc()}"
             event = Lost(work.id, Cause.error, traceback.format_exc(), began=not unopened)
         self._running = None
         return (event,)

@@ -24,6 +24,7 @@ class CurrentUnit:
 
     Attributes:
         device: of the worker.
+        devices: all of the worker.
         key: of the unit.
         row: the last value of each metric that was reported.
         points: step and numbers, reported and not yet passed on.
@@ -35,7 +36,7 @@ class CurrentUnit:
 
     def __init__(self, bench: Workbench) -> None:
         self._bench, self._stopped = bench, bench.stopped
-        self.device = bench.device
+        self.device, self.devices = bench.device, bench.devices
         self._folders: UnitFolders | None = None
         self._with_files: set[str] = set()
         self.arrived: Callable[[], None] = _nobody

@@ -10,6 +10,7 @@ from sys import modules
 from threading import Thread
 from typing import Any
 
+from landsweep.orchestrator.accelerators import of_the_machine
 from landsweep.orchestrator.faults import text_of
 from landsweep.orchestrator.kind import Workbench
 from landsweep.orchestrator.row import Cause, Outcome, Progress, Status
@@ -80,7 +81,7 @@ class CallableSession:
                 result = (yield from self._aside(function, arguments)) if aside else function(**arguments)
             except (Exception, SystemExit) as e:  # a unit is a fault domain
                 end_if_forked(self._generation, e)
-                if _out_of_memory(e):
+                if of_the_machine(e):
                     raise  # the worker knows what to do then
                 yield from self._reported()
                 yield _raised(unit, e, current.row, current.step)
@@ -158,7 +159,7 @@ class CallableSession:
                     return
         except (Exception, SystemExit) as e:  # a unit is a fault domain
             end_if_forked(self._generation, e)
-            if _out_of_memory(e):
+            if of_the_machine(e):  # the worker's business
                 raise
             yield _raised(unit, e, last, step)
         finally:
@@ -182,7 +183,3 @@ def _raised(unit: Unit, e: BaseException, last: Mapping[str, Any] | None = None,
     while theirs is not None and theirs.tb_frame.f_code.co_filename == __file__:
         theirs = theirs.tb_next
     return Outcome(unit.key, {}, Status.failed, text_of(e, theirs), Cause.error)
-
-
-def _out_of_memory(e: BaseException) -> bool:
-    return isinstance(e, MemoryError) or type(e).__name__ == "OutOfMemoryError"  # accelerators' have no common base

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from landsweep.orchestrator.accelerators import of_the_machine
 from landsweep.orchestrator.errors import SpecError
 from landsweep.sweeps.lab.layout import Layout
 from landsweep.sweeps.lab.losses import LossFunction
@@ -196,7 +197,7 @@ def differentiating() -> Iterator[None]:
         with torch.enable_grad():
             yield
     except (NotImplementedError, RuntimeError) as e:
-        if isinstance(e, torch.OutOfMemoryError) or not any(word in str(e) for word in _UNDERIVED):
+        if of_the_machine(e) or not any(word in str(e) for word in _UNDERIVED):
             raise
         raise SpecError(
             f"an operation of this network has no second derivative, so its curvature is not known: {e}; write the "

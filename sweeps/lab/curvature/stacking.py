@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from landsweep.orchestrator.accelerators import of_the_machine
 from landsweep.sweeps.lab.curvature.objective import Objective, differentiating
 
 __all__ = ["graph_bytes", "models_at_once", "stands_for"]
@@ -59,7 +60,9 @@ def stands_for(objective: Objective, modules: Sequence[nn.Module]) -> bool:
     try:
         outputs = few.outputs(few.weights, few.inputs)
         losses = few.each(outputs, few.targets)
-    except (RuntimeError, ValueError, TypeError):  # vmap refuses what it can't do by errors of many kinds
+    except (RuntimeError, ValueError, TypeError) as e:  # vmap refuses what it can't do by errors of many kinds
+        if of_the_machine(e):
+            raise
         return False
     for k, module in enumerate(modules):
         own = module(few.inputs[k])

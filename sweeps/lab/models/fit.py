@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from landsweep.orchestrator.accelerators import of_the_machine
 from landsweep.orchestrator.errors import SpecError
 from landsweep.sweeps.lab.data.base import Data
 from landsweep.sweeps.lab.models.base import Net, number_type
@@ -55,6 +56,8 @@ def check_fit(net: Net, data: Data, folder: Path = Path(), field: str = "net") -
         with torch.no_grad():
             given: object = module(two.to(number_type(module)) if two.is_floating_point() else two)
     except (RuntimeError, ValueError, TypeError, IndexError) as e:
+        if of_the_machine(e):
+            raise
         raise SpecError(f"{field}: {net.family} can't take the data's {data.kind} {list(data.shape)}: {e}") from e
     shape = list(given.shape) if isinstance(given, Tensor) else type(given).__name__
     if shape != wanted:

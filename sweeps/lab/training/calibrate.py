@@ -9,12 +9,14 @@ from pathlib import Path
 
 import torch
 
+from landsweep.orchestrator.accelerators import device_failure, free_memory
 from landsweep.sweeps.lab.data import Data
 from landsweep.sweeps.lab.optim import NamedClass
 from landsweep.sweeps.lab.recipe import Recipe
 from landsweep.sweeps.lab.training.assembly import assemble, layers_of
 from landsweep.sweeps.lab.training.backends import BACKENDS, Backend, Loop
 from landsweep.sweeps.lab.training.calendar import Calendar
+from landsweep.sweeps.lab.training.evaluation import CHUNK
 from landsweep.sweeps.lab.training.proof import PackFacts, disagreement, exact_rows, facts
 from landsweep.sweeps.lab.training.stepper import Stepper
 
@@ -121,10 +123,11 @@ def _timed(recipe: Recipe, data: Data, device: str, base: Path) -> Choice:
             return float("inf")
         try:
             return shortest_step(BACKENDS[name], [recipe] * size, data, device=device, base=base, steps=steps)
-        except RuntimeError:  # too large for the device
-            if name == "loop":
+        except RuntimeError as e:  # too large for the device
+            if name == "loop" or device_failure(e):
                 raise
-            return float("inf")
+        free_memory()
+        return float("inf")
 
     choice = Choice("loop", 1)
     for backend in (b for b in reversed(BACKENDS.values()) if b is not Loop and not b.compiles):
@@ -150,6 +153,7 @@ def shortest_step(
         steps: how many are timed.
     """
     assembly = assemble(recipes, data, backend, device, base)
+    assembly.program.outputs(assembly.samples.inputs[:CHUNK])  # evaluations need their memory too
     total = Calendar.of(recipes[0], assembly.samples.counts[0]).total
     stepper = Stepper(assembly, recipes, data, total)
     seconds = []

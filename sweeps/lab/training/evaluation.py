@@ -16,9 +16,9 @@ from landsweep.sweeps.lab.recipe import Recipe
 from landsweep.sweeps.lab.training.backends import Backend
 from landsweep.sweeps.lab.training.samples import Samples
 
-__all__ = ["Evaluator"]
+__all__ = ["CHUNK", "Evaluator"]
 
-_CHUNK = 256  # samples per forward pass: intermediate results of a pack then fit a cache
+CHUNK = 256  # samples per forward pass: intermediate results of a pack then fit a cache
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,8 +106,8 @@ class Evaluator:
         member = self._samples.member if part.training else None
         noisy = part.training and self._samples.noisy
         sums = {name: torch.zeros(k, dtype=torch.float64, device=device) for name in ("loss", "accuracy")}
-        for start in range(0, n, _CHUNK):
-            here = slice(start, min(start + _CHUNK, n))
+        for start in range(0, n, CHUNK):
+            here = slice(start, min(start + CHUNK, n))
             outputs = backend.outputs(part.inputs[here])
             targets = (
                 self._samples.targets[:, here] if noisy else part.targets[here].expand(k, *part.targets[here].shape)

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from landsweep.orchestrator.accelerators import of_the_machine
 from landsweep.orchestrator.errors import SpecError
 from landsweep.sweeps.lab.losses import LossName, trained_losses
 from landsweep.sweeps.lab.models import OwnNet
@@ -51,6 +52,8 @@ def habits_of(recipe: Recipe, module: nn.Module, inputs: Tensor, targets: Tensor
     try:
         return _seen(module, inputs.cpu(), targets.cpu(), loss, recipe.z_loss)
     except (RuntimeError, ValueError, TypeError, IndexError) as e:
+        if of_the_machine(e):
+            raise
         raise SpecError(f"net: {recipe.net.function} can't take a step on a batch of {len(inputs)} samples: {e}") from e
 
 

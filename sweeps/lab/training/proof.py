@@ -22,6 +22,7 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
+from landsweep.orchestrator.accelerators import of_the_machine
 from landsweep.orchestrator.errors import SpecError
 from landsweep.sweeps.lab.data import Data, Split
 from landsweep.sweeps.lab.losses import trained_losses
@@ -171,7 +172,9 @@ def _verdict(backend: type[Backend], recipe: Recipe, data: Data, device: str, ba
     double = recipe.model_copy(update={"dtype": "float64"})
     try:
         _references(_siblings(double, 1), data, device, base, 0)
-    except (RuntimeError, TypeError, ValueError, SpecError):  # a network that knows its own precision only
+    except (RuntimeError, TypeError, ValueError, SpecError) as e:  # a network that knows its own precision only
+        if of_the_machine(e):
+            raise
         return difference
     if difference is not None and _difference(backend, recipe, data, device, base, _ALLOWED["own"], 1) is not None:
         return difference  # not a kink that one batch met
@@ -191,6 +194,8 @@ def _difference(
     except Unserved as e:
         return e.reason
     except (RuntimeError, NotImplementedError) as e:
+        if of_the_machine(e):
+            raise
         lines = str(e).strip().splitlines()
         return f"it can't be computed as a stack ({lines[0] if lines else type(e).__name__})"
     for ours, theirs in zip(given, wanted, strict=True):

@@ -38,6 +38,17 @@ class _Batch:
         return _Batch(self.inputs[keep], self.targets[keep], masks, self.grads[keep], self.losses[keep])
 
 
+@dataclass(slots=True)
+class _Seeds:
+    """Of each model's own draws in a step. It knows no stepper: a pack in a circle would outlive its training."""
+
+    roots: list[int]
+    step: int = 0
+
+    def __call__(self) -> list[int]:
+        return [counted(root, self.step) for root in self.roots]
+
+
 class Stepper:
     """K models in training, each a row of stacked tensors.
 
@@ -66,9 +77,9 @@ class Stepper:
         self._clips = _bounds(self._limits)
         self._batch: _Batch | None = None
         self.step = 0
+        self._seeds: _Seeds | None = None
         if isinstance(first.net, OwnNet):  # only such a network may draw random numbers by itself
-            self._roots = [stream(r.seed, "dropout") for r in recipes]
-            self._backend.seeds = lambda: [counted(root, self.step) for root in self._roots]
+            self._backend.seeds = self._seeds = _Seeds([stream(r.seed, "dropout") for r in recipes])
 
     def __len__(self) -> int:
         return len(self._stack)
@@ -80,6 +91,8 @@ class Stepper:
 
     def gradients(self) -> Tensor:
         """First half of a step: the losses [K] of the next batch; its gradients are kept for `update`."""
+        if self._seeds is not None:
+            self._seeds.step = self.step
         inputs, targets = self._samples.batch(self.step)
         masks = self._masks.draw(self.step, inputs.shape[1])
         grads = torch.empty_like(self._stack.weights)
@@ -177,8 +190,8 @@ class Stepper:
         self._rates.take(rows)
         self._limits = self._limits[keep]
         self._clips = _bounds(self._limits)
-        if self._backend.seeds is not None:
-            self._roots = [self._roots[row] for row in rows]
+        if self._seeds is not None:
+            self._seeds.roots = [self._seeds.roots[row] for row in rows]
         if self._batch is not None:
             self._batch = self._batch.take(keep)
 

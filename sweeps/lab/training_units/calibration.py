@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 
+from landsweep.orchestrator.accelerators import free_memory
 from landsweep.orchestrator.kind import Arrays, Preparation, Workbench
 from landsweep.sweeps.lab.data import Data
+from landsweep.sweeps.lab.device import device_name
 from landsweep.sweeps.lab.recipe import Recipe
 from landsweep.sweeps.lab.training import FEW, LARGEST, Choice, choose
 
@@ -51,7 +54,8 @@ def calibrated(backend: str, recipe: Recipe, bench: Workbench) -> Arrays:
         choice = choose(recipe, data, device=bench.device, base=bench.folder)
     else:
         choice = _pinned(backend, bench.device)
-    texts = {"backend": choice.backend, "device": _class(bench.device)}
+    free_memory()  # of the largest packs that were tried; neighbours may share the device
+    texts = {"backend": choice.backend, "device": device_name(bench.device)}
     if choice.note:
         texts["note"] = f"{choice.backend} trains it, {choice.note}"
     return {"size": np.array([choice.size]), **{name: _bytes(text) for name, text in texts.items()}}
@@ -64,17 +68,32 @@ class Choices:
         backend: of the spec.
         prepared: by name, the arrays of the preparations.
         bench: of this worker.
+
+    What did not fit into memory once is not tried again: see `shrink`.
     """
 
     def __init__(self, backend: str, prepared: Mapping[str, Arrays], bench: Workbench) -> None:
         self._backend = backend
         self._prepared = prepared
         self._bench = bench
+        self._largest: dict[str, int] = {}
+
+    def shrink(self, pack: str, size: int) -> None:
+        """A pack with this key is no larger than that from now on."""
+        self._largest[pack] = size
+
+    def fits(self, pack: str, size: int) -> bool:
+        """Whether nothing says that a pack with this key would be too large."""
+        return size <= self._largest.get(pack, size)
 
     def of(self, recipe: Recipe, data: Data) -> Choice:
-        """For recipes with this one's pack key. What was timed on another class of device does not count."""
+        """For recipes with this one's pack key. What was timed on a device of another name does not count."""
+        choice = self._timed(recipe, data)
+        return replace(choice, size=min(choice.size, self._largest.get(recipe.pack_key(), choice.size)))
+
+    def _timed(self, recipe: Recipe, data: Data) -> Choice:
         arrays = self._prepared.get(_PREFIX + recipe.pack_key())
-        if arrays is not None and _text(arrays["device"]) == _class(self._bench.device):
+        if arrays is not None and _text(arrays["device"]) == device_name(self._bench.device):
             note = _text(arrays["note"]).partition(", ")[2] if "note" in arrays else ""
             return Choice(_text(arrays["backend"]), int(arrays["size"][0]), note=note)
         if self._backend == "auto":

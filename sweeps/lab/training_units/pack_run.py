@@ -40,6 +40,8 @@ class PackRun:
         points: where branches leave main runs; None: there are no branches.
 
     Attributes:
+        models: how many train, also those that are not wanted.
+        pack_key: of the recipes.
         outcomes: of the wanted models that have ended; the place of their weights is not yet in them.
         weights: their checkpoints.
         state: name of its state.
@@ -64,9 +66,10 @@ class PackRun:
         self._wanted = frozenset(u.key for u in self._units) if wanted is None else frozenset(wanted)
         wanted_indices = [i for i, unit in enumerate(self._units) if unit.key in self._wanted]
         self._slots = {index: slot for slot, index in enumerate(wanted_indices)}  # place among the weights, by index
+        self.models, self.pack_key = len(members), self._recipes[0].pack_key()
         self.outcomes: list[Outcome] = []
         self.weights = Packed([self._units[i].key for i in self._slots], data.shape, data.outputs)
-        self.state = States.name(self._recipes[0].pack_key(), self._units, self._wanted)
+        self.state = States.name(self.pack_key, self._units, self._wanted)
         self._states, self._files = states, states.files(self.state)
         self._bench, self._data, self._points = bench, data, points
         self._backend, self._auto = backend, auto

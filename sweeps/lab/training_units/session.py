@@ -7,14 +7,13 @@ import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import TypeAlias
 
-import torch
-
 from landsweep.orchestrator.errors import SpecError
 from landsweep.orchestrator.kind import Arrays, Workbench
 from landsweep.orchestrator.row import Metric, Outcome, Progress
 from landsweep.orchestrator.unit import Unit, canonical
 from landsweep.sweeps.lab.checkpoints.stacked_file import ModelPlace, WeightFile
 from landsweep.sweeps.lab.data import Data
+from landsweep.sweeps.lab.device import settle
 from landsweep.sweeps.lab.models import check_fit, parameter_count
 from landsweep.sweeps.lab.recipe import Recipe
 from landsweep.sweeps.lab.training import Choice, check_backend, prove_backend, suited
@@ -62,7 +61,11 @@ def check_recipes(recipes: Iterable[Recipe], declared: Collection[str], backend:
     Raises:
         SpecError: a recipe is not valid, or its parts do not fit together.
     """
-    torch.set_num_threads(bench.threads)
+    settle(bench)
+    if len(bench.devices) > 1:
+        raise SpecError(
+            f"site.gpus: a worker has {len(bench.devices)} GPUs, but trains its models on one; give 1, or a share"
+        )
     data_sets = DataSets(bench)
     seen = set()
     for recipe in recipes:
@@ -114,7 +117,7 @@ class TrainingSession:
         prepared: Mapping[str, Arrays] = {},
         points: Points | None = None,
     ) -> None:
-        torch.set_num_threads(bench.threads)
+        settle(bench)
         self._recipes, self._points = recipes, points
         self._data = DataSets(bench)
         self._bench = bench
@@ -122,6 +125,7 @@ class TrainingSession:
         self._auto = backend == "auto"
         self._states = States(bench.artifacts)
         self._counts: dict[str, int] = {}
+        self._running: PackRun | None = None
 
     def evaluate(self, units: Sequence[Unit]) -> Iterator[Outcome | Progress]:
         """Outcomes come when the file with their weights has been written, so that no row names a missing file."""
@@ -137,7 +141,9 @@ class TrainingSession:
             main = recipe if self._points is None else self._points.main(unit)
             choice = self._choices.of(main, data)  # a branch is computed as its main run
             for pack, resume in self._packs(alike, data, choice):
+                self._running = pack
                 yield from pack.train(resume)
+                self._running = None
                 file.add(pack.weights)
                 waiting += pack.outcomes
                 states.append(pack.state)
@@ -146,13 +152,22 @@ class TrainingSession:
                     opened = time.monotonic()
         yield from self._written(file, waiting, states)
 
+    def save_memory(self) -> bool:
+        """Let packs of the kind that ran out of memory be half as large as that one."""
+        pack, self._running = self._running, None
+        if pack is None or pack.models == 1:
+            return False
+        self._choices.shrink(pack.pack_key, pack.models // 2)
+        self._states.drop(pack.state)  # it would not fit either
+        return True
+
     def _packs(self, alike: Sequence[Member], data: Data, choice: Choice) -> Iterator[tuple[PackRun, str | None]]:
         """Units of one pack key as packs: first those that go on from a state, which is named, then the rest."""
         left = {unit.key: (unit, recipe) for unit, recipe in alike}
         pack_key, parameters = alike[0][1].pack_key(), self._parameters(alike[0][1])
         for saved in self._states.left(pack_key):
             wanted = saved.alive.intersection(left)
-            if wanted:
+            if wanted and self._choices.fits(pack_key, len(saved.units)):
                 members = [left.get(u.key) or (u, self._recipes.of(u.params)) for u in saved.units]
                 for key in wanted:
                     del left[key]

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from landsweep.orchestrator.errors import NotDeterministic
+from landsweep.orchestrator.errors import DeviceFailed, NotDeterministic
 from landsweep.orchestrator.kind import kind_named
 from landsweep.orchestrator.row import Outcome, Progress
 from landsweep.orchestrator.run.messages import Chunk, Message, Prepare, Probed, WorkerConfig
@@ -319,3 +319,75 @@ def wanders(x: float) -> dict[str, str]:
     os.chdir(gone)
     gone.rmdir()
     return {"here": str(here)}
+
+
+class Tight:
+    """Computes at most so many units at once; a larger number runs out of memory half-way."""
+
+    def __init__(self, fits: int, halvings: int) -> None:
+        self.size, self.fits, self.halvings = 8, fits, halvings
+        self.tried: list[int] = []
+
+    def evaluate(self, units: Any) -> Iterator[Outcome | Progress]:
+        for start in range(0, len(units), self.size):
+            pack = units[start : start + self.size]
+            self.tried.append(len(pack))
+            for unit in pack:
+                yield Progress(unit.key, 0, {"y": 1.0})
+            if len(pack) > self.fits:
+                raise MemoryError(f"{len(pack)} units")
+            yield from (Outcome(unit.key, {"y": 1.0}) for unit in pack)
+
+
+class Saving(Tight):
+    def save_memory(self) -> bool:
+        self.halvings -= 1
+        self.size = max(1, self.size // 2)
+        return self.halvings >= 0
+
+
+@pytest.mark.parametrize(
+    ("session", "statuses", "tried"),
+    [
+        (Saving(2, 9), ["ok"] * 8, [8, 4, 2, 2, 2, 2]),
+        (Saving(8, 9), ["ok"] * 8, [8]),
+        (Saving(2, 1), ["ok"] * 8, [8, 4, 1, 1, 1, 1, 1, 1, 1, 1]),  # can't get smaller: each alone
+        (Tight(1, 0), ["ok"] * 8, [8, 1, 1, 1, 1, 1, 1, 1, 1]),  # knows of no smaller packs
+        (Saving(0, 4), ["failed"] * 8, None),
+        (Tight(0, 0), ["failed"] * 8, None),
+    ],
+)
+def test_what_does_not_fit_into_memory_is_given_again_in_what_fits(
+    monkeypatch: pytest.MonkeyPatch, session: Tight, statuses: list[str], tried: list[int] | None
+) -> None:
+    w = worker("steps", flush_seconds=1e9)
+    monkeypatch.setattr(type(kind_named("function")), "open", lambda *_: session)
+    messages = list(w.run(shard(8)))
+    table = rows(messages)
+    assert [row["status"] for row in table] == statuses
+    assert tried is None or session.tried == tried
+    assert {row["cause"] for row in table} == ({None} if "ok" in statuses else {"oom"})
+    batches = [m.series for m in messages if isinstance(m, Chunk) and m.series is not None]
+    assert not pa.Table.from_batches(batches).to_pandas().duplicated(["key", "step"]).any()
+
+
+def test_units_after_a_failed_device_are_not_computed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither as part of the shard nor alone; what ended before keeps its row."""
+    seen = []
+
+    class Breaks:
+        def evaluate(self, units: Any) -> Iterator[Outcome]:
+            for unit in units:
+                seen.append(unit.params["x"])
+                if unit.params["x"] == 2.0:
+                    raise RuntimeError("CUDA error: device-side assert triggered")
+                yield Outcome(unit.key, {"y": 1.0})
+
+    w = worker("steps", flush_seconds=1e9)
+    monkeypatch.setattr(type(kind_named("function")), "open", lambda *_: Breaks())
+    messages: list[Message] = []
+    with pytest.raises(DeviceFailed, match=r"cpu of the worker .* has failed: CUDA error: device-side assert"):
+        for message in w.run(shard(5)):
+            messages.append(message)
+    assert seen == [0.0, 1.0, 2.0]
+    assert [row["x"] for row in rows(messages)] == [0.0, 1.0]

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 import ray
 
-from landsweep.orchestrator.errors import UsageError
+from landsweep.orchestrator.errors import DeviceFailed, UsageError
 from landsweep.orchestrator.run.executors.termination import Termination
 from landsweep.orchestrator.run.messages import Message, Work, WorkerConfig
 from landsweep.orchestrator.run.worker import Worker
 
 __all__ = ["Actor"]
+
+Ending: TypeAlias = UsageError | DeviceFailed  # as a value: it must arrive as what it is, not wrapped
 
 
 @ray.remote(
@@ -46,20 +48,20 @@ class Actor:
         return None
 
     @ray.method(num_returns="streaming")
-    def run(self, work: Work) -> Iterator[Message | UsageError]:
+    def run(self, work: Work) -> Iterator[Message | Ending]:
         try:
             yield from self._worker.run(work)
-        except UsageError as e:
+        except (UsageError, DeviceFailed) as e:
             yield e
 
     def begin(self, work: Work) -> None:
         self._messages = self._worker.run(work)
 
-    def pull(self) -> Message | UsageError | None:
+    def pull(self) -> Message | Ending | None:
         """The next message of the work that was begun; None after the last."""
         try:
             return next(self._messages, None)
-        except UsageError as e:
+        except (UsageError, DeviceFailed) as e:
             return e
 
     @ray.method(concurrency_group="control")

@@ -24,7 +24,7 @@ from typing import Any
 import ray
 from ray import exceptions as failures
 
-from landsweep.orchestrator.errors import UsageError, WorkersUnavailable
+from landsweep.orchestrator.errors import DeviceFailed, UsageError, WorkersUnavailable
 from landsweep.orchestrator.kind import Arrays
 from landsweep.orchestrator.row import Cause
 from landsweep.orchestrator.run.executors.base import Event, Executor, Finished, Gave, Lost, Refused
@@ -241,6 +241,8 @@ class RayExecutor(Executor):
                 return [Refused(call.work.id, call.refused)]
             return [Finished(call.work.id, now - call.began)]
         slot.heard = now
+        if isinstance(message, DeviceFailed):  # no further call would succeed there
+            return self._drop(slot, Cause.infra, str(message))
         if isinstance(message, UsageError):
             call.refused = message
             return []

@@ -1,0 +1,100 @@
+"""Packs that do not fit into memory: freed, halved, and never tried again in that size."""
+
+import gc
+import weakref
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from landsweep import Zoo
+from landsweep.orchestrator.run.start import run_sweep
+from landsweep.orchestrator.site import Site
+from landsweep.orchestrator.testing.kind_suite import QuietWatch
+from landsweep.sweeps.lab.recipe import Recipe
+from landsweep.sweeps.lab.training import train_pack
+from landsweep.sweeps.zoo.kind import ZooKind
+from tests.support.paths import ROOT
+
+ALIVE: "weakref.WeakSet[nn.Module]" = weakref.WeakSet()
+LIMIT = [0]
+CALLS: list[int] = []
+
+
+class Greedy(nn.Module):
+    """Fits into memory as long as not too many of its kind are alive, in whatever frame or traceback."""
+
+    def __init__(self, features: int, classes: int) -> None:
+        super().__init__()
+        self.out = nn.Linear(features, classes)
+        ALIVE.add(self)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if len(ALIVE) > LIMIT[0]:
+            CALLS.append(len(ALIVE))
+            raise torch.OutOfMemoryError(f"CUDA out of memory: {len(ALIVE)} modules")
+        y: Tensor = self.out(x.flatten(1))
+        return y
+
+
+def build() -> nn.Module:
+    return Greedy(64, 10)
+
+
+def spec(backend: str, seeds: int) -> Any:
+    recipe = {
+        "data": {"source": "digits"},
+        "net": {"net": "own", "function": f"{__name__}:build"},
+        "optimizer": {"method": "sgd"},
+        "steps": 4,
+        "batch_size": 32,
+        "evaluate": {"every_steps": 2},
+    }
+    data = {"kind": "zoo", "name": "greedy", "recipe": recipe, "backend": backend, "seeds": {"range": seeds}}
+    return ZooKind().parse(data, "spec")
+
+
+def trained(backend: str, seeds: int, limit: int, folder: Path) -> list[dict[str, Any]]:
+    ALIVE.clear()
+    CALLS.clear()
+    LIMIT[0] = limit
+    site = Site(executor="local", tracking=False, shard_seconds=1000)
+    run_sweep(ZooKind(), spec(backend, seeds), site, folder, folder=ROOT, watch=QuietWatch())
+    return Zoo(folder).rows.to_dict("records")
+
+
+def test_a_pack_that_does_not_fit_is_freed_and_halved(tmp_path: Path) -> None:
+    """If anything held the failed pack, not even a single model would fit beside it."""
+    free = trained("vmap", 40, 10_000, tmp_path / "free")
+    tight = trained("vmap", 40, 24, tmp_path / "tight")
+    assert [r["status"] for r in tight] == ["ok"] * 40
+    assert max(r["pack_size"] for r in free) > 20 >= max(r["pack_size"] for r in tight) >= 10
+    assert len(CALLS) == 1, "the size that worked is remembered"
+    losses = [{r["seed"]: r["test_loss"] for r in rows} for rows in (free, tight)]
+    assert losses[0] == losses[1]
+
+
+@pytest.mark.parametrize("backend", ["loop", "vmap", "bmm"])
+@pytest.mark.parametrize("method", ["adamw", "sam"])
+def test_a_pack_that_has_ended_leaves_its_memory_at_once(backend: str, method: str) -> None:
+    """Not when the garbage collector comes by: the next pack may not fit beside it."""
+    data = {"source": "digits"}
+    net = {"net": "mlp", "hidden": [4], "dropout": 0.1}
+    fields = {"data": data, "net": net, "optimizer": {"method": method}, "steps": 3, "averaging": {"average": "latest"}}
+    recipes = [Recipe.model_validate({**fields, "seed": seed}) for seed in range(4)]
+    loaded = recipes[0].data.load(Path())
+    for _ in train_pack(recipes, loaded, backend=backend):  # what is proved once is remembered
+        pass
+    gc.collect()
+    gc.disable()
+    try:
+        training = train_pack(recipes, loaded, backend=backend)
+        for _ in training:
+            pass
+        weights = weakref.ref(training._stepper._stack.weights)
+        del training
+        assert weights() is None
+    finally:
+        gc.enable()
