@@ -105,8 +105,8 @@ def rows(events: Iterable[Event], work: int) -> dict[str, list[Any]]:
     batches = [
         e.message.rows for e in events if isinstance(e, Gave) and e.work == work and isinstance(e.message, Chunk)
     ]
-    given = [b for b in batches if b is not None]
-    return pa.Table.from_batches(given).to_pydict() if given else {"key": []}
+    given = [pa.Table.from_batches([b]) for b in batches if b is not None]  # their columns may differ
+    return pa.concat_tables(given, promote_options="default").to_pydict() if given else {"key": []}
 
 
 class ExecutorSuite:
