@@ -165,11 +165,14 @@ def report(folder: Results, trust: Trust = False) -> None:
     """Write report/index.html and figures from the rows."""
     from landsweep.orchestrator.commands.publish import write_report
     from landsweep.orchestrator.run.sweep import open_sweep
+    from landsweep.orchestrator.storage.ledger import check_facts
 
     sweep = open_sweep(folder, trust=trust)
     out.print(f"report: {write_report(sweep, folder)[0]}")
     for damage in sweep.ledger.damaged:
         err.print(f"left out: {damage.path} is damaged ({damage.reason}). Run the sweep again to repair it")
+    if (changed := check_facts(sweep.ledger.sweep)) is not None:
+        err.print(f"not proved: what the report says of the sweep itself, since of {changed}")
 
 
 app.command(epilog="Example: landsweep claims results/landscape_skip results/transfer_mlp --check")(claims)

@@ -22,7 +22,7 @@ from landsweep.orchestrator.report.values import number
 from landsweep.orchestrator.run.manifest import read_manifest
 from landsweep.orchestrator.run.progress import Snapshot
 from landsweep.orchestrator.spec import IsAxis, IsLabel
-from landsweep.orchestrator.storage.ledger import Findings, Ledger, driver_lives, read_status
+from landsweep.orchestrator.storage.ledger import FACTS, Findings, Ledger, driver_lives, read_status
 from landsweep.orchestrator.text import one_line
 
 __all__ = [
@@ -177,9 +177,15 @@ def findings_text(findings: Findings, folder: str) -> str:
 
 def _verdict(findings: Findings, folder: str) -> str:
     """What was proved, and no more; or what to do."""
-    if (command := mending(findings, folder)) is not None:
-        return f"not sound, see above. To set aside what is damaged and compute it again:\n  {command}"
+    if not findings.sound:
+        advice = "not sound, see above"
+        if _facts_changed(findings):
+            advice += f". No command can restore {FACTS}: put back a copy of it, or undo what was changed"
+        if (command := mending(findings, folder)) is not None:
+            advice += f". To set aside what is damaged and compute it again:\n  {command}"
+        return advice
     text = "sound: no unit has two rows; rows, series and prepared arrays are what was written"
+    text += f"; so is {FACTS}" if findings.facts_proved else f"; {FACTS}, of an earlier version, carries no checksum"
     if findings.files:
         how = "every byte compared" if findings.deep else "neither missing nor cut off (--deep compares every byte)"
         text += f"; files that rows name: {findings.files:,}, {how}"
@@ -191,8 +197,14 @@ def _verdict(findings: Findings, folder: str) -> str:
 
 
 def mending(findings: Findings, folder: str) -> str | None:
-    """The command that mends what `verify` found; None: there is nothing to mend."""
-    return None if findings.sound else f"landsweep rerun {shlex.quote(folder)} --status damaged"
+    """The command that mends what `verify` found; None: there is nothing that a command can mend."""
+    files = any(damage.path != FACTS for damage in findings.damaged)
+    within = files or findings.duplicates or findings.stray_series
+    return f"landsweep rerun {shlex.quote(folder)} --status damaged" if within else None
+
+
+def _facts_changed(findings: Findings) -> bool:
+    return any(damage.path == FACTS for damage in findings.damaged)
 
 
 def kind_text(kind: SweepKind[Any]) -> str:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import platform
+import secrets
 import time
-import uuid
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -17,6 +17,7 @@ from landsweep.orchestrator.kind import SweepKind
 from landsweep.orchestrator.redaction import command_line
 from landsweep.orchestrator.run.commits import commit_of
 from landsweep.orchestrator.spec import Section, Spec, differences, parse
+from landsweep.orchestrator.storage.ledger import check_facts, has_checksum, with_checksum
 
 __all__ = ["FORMAT", "check_same", "grown_manifest", "new_manifest", "read_manifest"]
 
@@ -51,9 +52,9 @@ class _Manifest(Section):
 
 def new_manifest(kind: SweepKind[Any], spec: Spec, folder: Path) -> dict[str, Any]:
     """What `sweep.json` says of a sweep that begins now."""
-    return {
+    facts = {
         "format": FORMAT,
-        "id": uuid.uuid4().hex,
+        "id": secrets.token_hex(20),
         "kind": spec.kind,
         "kind_version": kind.version,
         "name": spec.name,
@@ -68,6 +69,7 @@ def new_manifest(kind: SweepKind[Any], spec: Spec, folder: Path) -> dict[str, An
         "command": command_line(),
         "created": time.time(),
     }
+    return with_checksum(facts)
 
 
 def read_manifest(manifest: Mapping[str, Any], source: str) -> Mapping[str, Any]:
@@ -110,12 +112,18 @@ def check_same(manifest: Mapping[str, Any], kind: SweepKind[Any], spec: Spec, wh
 
 
 def grown_manifest(manifest: Mapping[str, Any], spec: Spec) -> dict[str, Any] | None:
-    """The manifest with the axes of `spec`, or None when it holds them already."""
+    """The manifest with the axes of `spec`, or None when it holds them already.
+
+    The checksum grows with it, unless it was wrong or missing before: what nothing has proved stays unproved.
+    """
     now = {
         "spec": spec.model_dump(mode="json"),
         "definitions": {f: {**manifest["definitions"].get(f, {}), **d} for f, d in spec.definitions().items()},
     }
-    return None if all(manifest[k] == v for k, v in now.items()) else {**manifest, **now}
+    if all(manifest[k] == v for k, v in now.items()):
+        return None
+    grown = {**manifest, **now}
+    return with_checksum(grown) if has_checksum(manifest) and check_facts(manifest) is None else grown
 
 
 def _check_complete(manifest: Mapping[str, Any], source: str) -> None:

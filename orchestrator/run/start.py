@@ -25,7 +25,7 @@ from landsweep.orchestrator.run.schedule import ShardSchedule
 from landsweep.orchestrator.run.sweep import begun
 from landsweep.orchestrator.site import Site
 from landsweep.orchestrator.spec import Spec
-from landsweep.orchestrator.storage.ledger import Ledger, Store, Writer
+from landsweep.orchestrator.storage.ledger import Ledger, Store, Writer, check_facts
 
 __all__ = ["make_executor", "run_sweep"]
 
@@ -71,6 +71,8 @@ def run_sweep(
     store.prove_exclusive()
     if ledger is not None:
         check_same(ledger.sweep, kind, spec, str(out))
+        if (damage := check_facts(ledger.sweep)) is not None:
+            watch.say(f"{damage}. Put the file back as it was written: no run can")
     kind.validate(spec)
     with ExitStack() as stack:
         executor = executor or make_executor(site)

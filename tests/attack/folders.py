@@ -91,7 +91,7 @@ def ran(folder: Path, spec: Mapping[str, Any], *words: str) -> Path:
     return folder / "results" / "own"
 
 
-def stranger(results: Path, name: str, *, keep: bool = False, **changes: Any) -> Path:
+def stranger(results: Path, name: str, /, *, keep: bool = False, **changes: Any) -> Path:
     """A copy of results with fields of `sweep.json` replaced: path with `__` between, such as `spec__function`."""
     copy = results if keep else results.parent / name
     if not keep:

@@ -1,5 +1,6 @@
 """The ledger: Parquet parts of rows and series that survive any kill, and the lock of the driver that writes them."""
 
+from landsweep.orchestrator.storage.ledger.facts import FACTS, check_facts, has_checksum, with_checksum
 from landsweep.orchestrator.storage.ledger.files import NamedFile, check_files, check_states
 from landsweep.orchestrator.storage.ledger.keys import KeySet
 from landsweep.orchestrator.storage.ledger.ledger import Findings, Ledger
@@ -17,6 +18,7 @@ from landsweep.orchestrator.storage.ledger.writer import Hook, Writer
 from landsweep.orchestrator.storage.store import Store
 
 __all__ = [
+    "FACTS",
     "Damage",
     "Findings",
     "Holder",
@@ -27,14 +29,17 @@ __all__ = [
     "Store",
     "Writer",
     "about_prepared",
+    "check_facts",
     "check_files",
     "check_prepared",
     "check_states",
     "driver_here",
     "driver_lives",
+    "has_checksum",
     "load_prepared",
     "read_status",
     "save_prepared",
     "set_aside_prepared",
+    "with_checksum",
     "write_status",
 ]

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 
 from landsweep.orchestrator.errors import SweepMismatch, UsageError
 from landsweep.orchestrator.row import SERIES, Column, RowMaker
+from landsweep.orchestrator.storage.ledger.facts import FACTS, check_facts, has_checksum
 from landsweep.orchestrator.storage.ledger.files import NamedFile, check_files, check_states, kept_files
 from landsweep.orchestrator.storage.ledger.keys import KeySet
 from landsweep.orchestrator.storage.ledger.lock import DriverLock, Holder
@@ -27,8 +28,6 @@ from landsweep.orchestrator.storage.store import Store
 
 __all__ = ["Findings", "Ledger"]
 
-_SWEEP = "sweep.json"
-
 
 @dataclass(frozen=True, slots=True)
 class Findings:
@@ -41,13 +40,15 @@ class Findings:
         missing: keys of the plan without a row.
         unexpected: keys of rows that are not in the plan: an axis was made shorter.
         damaged: parts, prepared files, files that rows name and states to go on from that are not what was written; of
-            all but states also what is missing; and files in `rows/` and `series/` that are not the sweep's.
+            all but states also what is missing; files in `rows/` and `series/` that are not the sweep's; and
+            `sweep.json`, if it was changed.
         units_affected: keys of the units that left one of these files.
         stray_series: keys of series without a row.
         leftovers: files of a kill that no part refers to; harmless, the next run deletes them.
         files: how many files rows name.
         states: how many files there are to go on from.
         unproved: how many of these carry no digest, because an earlier version wrote them.
+        facts_proved: whether `sweep.json` carries a checksum; those of earlier versions do not.
         deep: whether all bytes of both were compared with checksums, not only whether they are there and not cut off.
     """
 
@@ -63,6 +64,7 @@ class Findings:
     files: int = 0
     states: int = 0
     unproved: int = 0
+    facts_proved: bool = False
     deep: bool = False
 
     @property
@@ -96,7 +98,7 @@ class Ledger:
             StorageError: it can't be written.
         """
         data = json.dumps(sweep, indent=2).encode()
-        if not store.create(_SWEEP, data) and store.read(_SWEEP) != data:
+        if not store.create(FACTS, data) and store.read(FACTS) != data:
             raise SweepMismatch(f"{store.where} already holds a sweep; use another folder with --out")
         return cls.open(store)
 
@@ -109,10 +111,10 @@ class Ledger:
             UsageError: there are rows, but nothing says of which sweep.
         """
         store.reach()
-        begun = any(name == _SWEEP for name, _ in store.list(""))
+        begun = any(name == FACTS for name, _ in store.list(""))
         if not begun and (parts := store.list("rows")):
             raise UsageError(
-                f"{store.where} holds rows (rows/{parts[0][0]}), but no {_SWEEP} that says which sweep they belong to: "
+                f"{store.where} holds rows (rows/{parts[0][0]}), but no {FACTS} that says which sweep they belong to: "
                 "put it back, or move rows/ and series/ away, or give another folder with --out"
             )
         return begun
@@ -125,10 +127,10 @@ class Ledger:
             UsageError: there is none, or its `sweep.json` can't be understood.
         """
         try:
-            raw = store.read(_SWEEP)
+            raw = store.read(FACTS)
         except FileNotFoundError:
-            raise UsageError(f"{store.where} holds no sweep: it has no {_SWEEP}") from None
-        return cls(store, json_object(raw, f"{store.where}/{_SWEEP}"))
+            raise UsageError(f"{store.where} holds no sweep: it has no {FACTS}") from None
+        return cls(store, json_object(raw, f"{store.where}/{FACTS}"))
 
     def writing(
         self,
@@ -282,7 +284,7 @@ class Ledger:
         planned = None if expected is None else KeySet(expected)
         missing = [] if planned is None else [k for k in planned if k not in keys]
         files, states = self.named_files(columns), check_states(self.store, deep=deep)
-        lost = check_files(self.store, files, deep=deep)
+        lost, facts = check_files(self.store, files, deep=deep), check_facts(self.sweep)
         prepared_damage = check_prepared(self.store, prepared if len(keys) and not missing else ())
         return Findings(
             rows=sum(t.num_rows for t in tables),
@@ -290,13 +292,20 @@ class Ledger:
             duplicates=[k for k, n in counts.items() if n > 1],
             missing=missing,
             unexpected=[] if planned is None else [k for k in keys if k not in planned],
-            damaged=[*scanned.damaged, *(damage for _, damage in lost), *prepared_damage, *states.damaged],
+            damaged=[
+                *([facts] if facts else []),
+                *scanned.damaged,
+                *(damage for _, damage in lost),
+                *prepared_damage,
+                *states.damaged,
+            ],
             units_affected=sorted({key for file, _ in lost for key in file.keys}),
             stray_series=sorted(k for k in in_series if k not in keys),
             leftovers=scanned.garbage,
             files=len(files),
             states=states.count,
             unproved=states.unproved,
+            facts_proved=has_checksum(self.sweep),
             deep=deep,
         )
 

@@ -97,8 +97,10 @@ def read_rows(store: Store, number: int, columns: Sequence[str] | None = None, s
     Raises:
         Damaged, FileNotFoundError: it is torn or changed, or not there.
     """
-    file = open_sealed(store.read(Part(number, 0, (), None, 0).path))
-    table, about = contents(file, columns)
+    path = Part(number, 0, (), None, 0).path
+    data = store.read(path)
+    file = open_sealed(data)
+    table, about = contents(file, data, columns, f"{store.where}/{path}")
     try:
         about_part = json.loads(about[_ABOUT])
         replaces = tuple((int(a), int(b)) for a, b in about_part["replaces"])
@@ -167,7 +169,7 @@ def read_series(store: Store, part: Part) -> pa.Table | None:
         return None
     data = store.read(f"series/{part.series}")
     check_seal(part, check(data))
-    return unseal(data)[0]
+    return unseal(data, source=f"{store.where}/series/{part.series}")[0]
 
 
 def only(table: pa.Table, keys: pa.Array | None) -> pa.Table:

@@ -31,6 +31,7 @@ from landsweep.orchestrator.storage.ledger.parts import (
     is_text,
     read_rows,
 )
+from landsweep.orchestrator.storage.ledger.schema import same_columns, unify
 from landsweep.orchestrator.storage.ledger.seal import Damaged, check, unseal
 from landsweep.orchestrator.storage.store import Store
 
@@ -131,7 +132,7 @@ def scan(
         if each is not None:
             each(part, table)
     scanned.parts.reverse()
-    _check_columns(store, sweep, scanned)
+    _check_columns(store, sweep, scanned, unify(part.schema for part in scanned.parts))
     foreign = (foreign - used) & sizes.keys()
     scanned.damaged += [Damage(f"series/{name}", STRANGE) for name in sorted(foreign)]
     names = {name for name in sizes if SERIES_FILE.fullmatch(name)}
@@ -194,7 +195,7 @@ def _harm(store: Store, part: Part, rows: pa.Table) -> str | None:
         data = store.read(f"series/{part.series}")
         check_seal(part, check(data))
         if part.seal is None and "key" in rows.column_names:  # of an earlier version
-            _check_keys(unseal(data, ["key"])[0], rows)
+            _check_keys(unseal(data, ["key"], f"{store.where}/series/{part.series}")[0], rows)
     except FileNotFoundError:
         store.read(part.path)
         return "the file is missing"
@@ -203,15 +204,19 @@ def _harm(store: Store, part: Part, rows: pa.Table) -> str | None:
     return None
 
 
-def _check_columns(store: Store, sweep: str | None, scanned: Scan) -> None:
-    """A plain reader takes the columns of this file for those of all, and its rows, if it had any, for units."""
+def _check_columns(store: Store, sweep: str | None, scanned: Scan, columns: pa.Schema) -> None:
+    """A plain reader takes the columns of the first file for those of all, and the rows of this one for units."""
     try:
         if scanned.columns:
-            table, about = unseal(store.read(COLUMNS))
+            table, about = unseal(store.read(COLUMNS), source=f"{store.where}/{COLUMNS}")
             if table.num_rows:
                 raise Damaged(f"it holds {table.num_rows:,} rows, and should have none")
             if about.get(OF_SWEEP, sweep) != sweep:
                 raise Damaged(STRANGE)
+            if lacking := [name for name in columns.names if name not in table.column_names]:
+                raise Damaged(f"it lacks columns of the parts: {', '.join(map(repr, lacking[:5]))}")
+        elif scanned.parts and not same_columns(scanned.parts[0].schema, columns):
+            raise Damaged("the file is missing: a reader of the whole folder takes the columns of the first part only")
     except FileNotFoundError:
         pass  # a driver has just ended
     except Damaged as e:

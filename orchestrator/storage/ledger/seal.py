@@ -12,6 +12,8 @@ from hashlib import blake2b
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from landsweep.orchestrator.storage.bounds import refuse_bomb
+
 __all__ = ["Damaged", "check", "contents", "open_sealed", "seal", "seal_tables", "unseal"]
 
 _NAME = "landsweep.seal"
@@ -82,29 +84,37 @@ def check(data: bytes | bytearray) -> str:
     return data[at : at + 32].decode()
 
 
-def unseal(data: bytes | bytearray, columns: Sequence[str] | None = None) -> tuple[pa.Table, dict[str, str]]:
+def unseal(
+    data: bytes | bytearray, columns: Sequence[str] | None = None, source: str = "a table"
+) -> tuple[pa.Table, dict[str, str]]:
     """The table of a sealed file, and the metadata given to `seal`.
 
     Args:
         data: all bytes of the file.
         columns: read only these; names that the file does not have are left out.
+        source: what to call it in a message.
 
     Raises:
         Damaged: the bytes are not those that were sealed.
+        TooLarge: they unpack to more than fits into memory.
     """
-    return contents(open_sealed(data), columns)
+    return contents(open_sealed(data), data, columns, source)
 
 
-def contents(file: pq.ParquetFile, columns: Sequence[str] | None = None) -> tuple[pa.Table, dict[str, str]]:
-    """The table of an opened file, and the metadata given to `seal`; columns as for `unseal`.
+def contents(
+    file: pq.ParquetFile, data: bytes | bytearray, columns: Sequence[str] | None, source: str
+) -> tuple[pa.Table, dict[str, str]]:
+    """The table of an opened file, and the metadata given to `seal`; arguments as for `unseal`.
 
     Raises:
         Damaged: it can't be read, though its seal is right: somebody else has sealed it.
+        TooLarge: it unpacks to more than fits into memory.
     """
     try:
         if columns is not None:
             names = set(file.schema_arrow.names)
             columns = [n for n in columns if n in names]
+        refuse_bomb(file, data, source, columns)
         table = file.read(columns=columns)
         about = {k.decode(): v.decode() for k, v in (file.metadata.metadata or {}).items()}
     except (pa.ArrowException, OSError, ValueError, TypeError) as e:

@@ -14,7 +14,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from landsweep.orchestrator.errors import StopSweep, StorageError
+from landsweep.orchestrator.storage.bounds import TooLarge
 from landsweep.orchestrator.storage.ledger.compact import due, merged, repeats
+from landsweep.orchestrator.storage.ledger.facts import FACTS
 from landsweep.orchestrator.storage.ledger.keys import KeySet
 from landsweep.orchestrator.storage.ledger.lock import DriverLock
 from landsweep.orchestrator.storage.ledger.parts import (
@@ -189,7 +191,7 @@ class Writer:
             StorageError, TakenOver: as `commit`.
         """
         self._lock.check()
-        self._store.replace("sweep.json", json.dumps(sweep, indent=2).encode(), durable=True)
+        self._store.replace(FACTS, json.dumps(sweep, indent=2).encode(), durable=True)
 
     def retire(self, keys: pa.Array) -> int:
         """Take rows out of the table at once: one part replaces all that held them; how many rows.
@@ -287,8 +289,8 @@ class Writer:
                 self._hook("compacting")
                 try:
                     part, data, series = merged(self._store, sources, self._next, self._lock.token, self._sweep)
-                except (Damaged, FileNotFoundError):
-                    return  # damaged while we ran: the next start sets it aside
+                except (Damaged, FileNotFoundError, TooLarge):
+                    return  # damaged while we ran: the next start sets it aside; or memory is short
                 if not self._put(part, data, series):
                     return
                 self._hook("compacted")
@@ -297,6 +299,7 @@ class Writer:
     def _drop(self, replaced: list[Part]) -> None:
         gone = {p.number for p in replaced}
         self._parts = [p for p in self._parts if p.number not in gone]
+        self._show_columns(unify(p.schema for p in self._parts))  # before the first part goes, which may have had all
         used = {p.series for p in self._parts}  # a copy of a part names the same file
         with contextlib.suppress(StorageError):  # readers ignore them, and the next start deletes them
             for p in replaced:
@@ -317,9 +320,7 @@ class Writer:
         """Let readers of the whole folder see all columns, also those of a part that comes next."""
         if more is None:
             self._schema = unify(p.schema for p in self._parts)
-        elif more.equals(self._schema, check_metadata=True):
-            return
-        else:
+        elif not more.equals(self._schema, check_metadata=True):
             self._schema = unify([self._schema, more])
         if not self._parts or same_columns(self._parts[0].schema, self._schema):
             if self._columns is not None and more is None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import math
 import zlib
 from collections.abc import Sequence
@@ -13,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from landsweep.orchestrator.errors import SpecError
+from landsweep.orchestrator.storage.bounds import gunzip, room
 from landsweep.sweeps.lab.data.base import Data, Dimensions, FolderData, ImageData, Split, images, labels, required
 
 __all__ = ["Mnist", "read_idx"]
@@ -63,8 +63,8 @@ def read_idx(file: Path, dimensions: int) -> NDArray[np.uint8]:
     raw = file.read_bytes()
     if file.suffix == ".gz":
         try:
-            raw = gzip.decompress(raw)
-        except (EOFError, zlib.error, gzip.BadGzipFile) as e:
+            raw = gunzip(raw, str(file), room())
+        except (EOFError, zlib.error, OSError) as e:
             raise SpecError(f"data: {file} ({len(raw)} bytes) is a damaged gzip file: {e}; fetch it again") from e
     start = 4 + 4 * dimensions
     if raw[:4] != bytes([0, 0, 8, dimensions]) or len(raw) < start:

@@ -15,6 +15,7 @@ from landsweep.orchestrator.errors import UsageError
 from landsweep.orchestrator.kind import kind_named
 from landsweep.orchestrator.notes import is_own
 from landsweep.orchestrator.storage.artifacts import Artifacts
+from landsweep.orchestrator.storage.bounds import opened, refuse_bomb
 from landsweep.orchestrator.storage.inside import check_names
 from landsweep.orchestrator.storage.readers import json_object
 from landsweep.orchestrator.text import one_line
@@ -176,7 +177,9 @@ def _tables(files: Artifacts, folder: str, needed: Sequence[str]) -> Iterator[pd
     for name in files.files(folder):
         if name.endswith(".parquet"):
             try:
-                table = pd.read_parquet(io.BytesIO(files.read(f"{folder}/{name}")))
+                data = files.read(f"{folder}/{name}")
+                refuse_bomb(opened(data), data, f"{files.where}/{folder}/{name}")
+                table = pd.read_parquet(io.BytesIO(data))
             except (ValueError, OSError) as e:  # what pyarrow raises are these, too
                 reason = one_line(str(e))[:200]
                 raise UsageError(f"{files.where}/{folder}/{name} is no table that can be read: {reason}") from e

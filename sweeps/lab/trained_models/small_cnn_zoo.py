@@ -7,7 +7,9 @@ in a row). Kernels are stored as TensorFlow has them: [height, width, in, out] a
 
 from __future__ import annotations
 
+import io
 import re
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,9 @@ from torch import Tensor, nn
 
 from landsweep.orchestrator.errors import UsageError
 from landsweep.orchestrator.spec import parse
+from landsweep.orchestrator.storage.bounds import gunzip, room
+from landsweep.orchestrator.storage.inside import refuse_odd
+from landsweep.orchestrator.text import one_line
 from landsweep.orchestrator.unit import digest
 from landsweep.sweeps.lab.checkpoints.source import Shape
 from landsweep.sweeps.lab.models import SmallCnn
@@ -28,6 +33,7 @@ from landsweep.sweeps.lab.training_units.split import split_of
 __all__ = ["SmallCnnSource", "read_small_cnn_zoo"]
 
 _COLUMNS = {"varname", "start_idx", "end_idx", "shape"}
+_OF_TEXT = 4  # times its size a table takes that is read from text
 _SIDES = {"mnist": 28, "fashion_mnist": 28}  # of images; the other data sets have 32
 
 
@@ -45,7 +51,7 @@ def read_small_cnn_zoo(folder: Path) -> tuple[pd.DataFrame, SmallCnnSource]:
         raise UsageError(
             f"{folder} lacks {' and '.join(missing)}; this layout has weights.npy, metrics.csv.gz, layout.csv"
         )
-    table = pd.read_csv(folder / "metrics.csv.gz")
+    table = _metrics(folder / "metrics.csv.gz")
     if lacking := {"modeldir", "step"} - set(table):
         raise UsageError(f"{folder}/metrics.csv.gz lacks the columns {sorted(lacking)}; it has {', '.join(table)}")
     source = SmallCnnSource(folder, table)
@@ -62,6 +68,14 @@ def read_small_cnn_zoo(folder: Path) -> tuple[pd.DataFrame, SmallCnnSource]:
     rows = rows.assign(**{k: v for k, v in new.items() if k not in ("status",) or k not in rows})
     rows.insert(0, "key", keys)
     return rows, source
+
+
+def _metrics(file: Path) -> pd.DataFrame:
+    refuse_odd(file.parent, file.name)
+    try:
+        return pd.read_csv(io.BytesIO(gunzip(file.read_bytes(), str(file), room() // _OF_TEXT)))
+    except (EOFError, OSError, zlib.error, ValueError) as e:  # pandas' own errors are the last
+        raise UsageError(f"{file} is damaged ({one_line(str(e))[:200]}); fetch it again") from e
 
 
 def _key(modeldir: object) -> str:

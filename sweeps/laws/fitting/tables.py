@@ -16,6 +16,7 @@ import pandas as pd
 from landsweep.orchestrator.errors import UsageError
 from landsweep.orchestrator.row import Status
 from landsweep.orchestrator.storage.artifacts import Artifacts
+from landsweep.orchestrator.storage.bounds import refuse_bombs
 
 __all__ = ["SWEEP_ROWS", "is_sweep", "read_table", "with_numbers"]
 
@@ -40,7 +41,7 @@ def read_table(where: str | Path) -> pd.DataFrame:
     else:
         files = _fetched(str(where)) if "://" in str(where) else _found(Path(where))
         try:
-            table = pd.concat([_READERS.get(file.suffix.lower(), pd.read_parquet)(file) for file in files])
+            table = pd.concat([_READERS.get(file.suffix.lower(), _parquet)(file) for file in files])
         except (ValueError, OSError, csv.Error) as e:
             raise UsageError(f"{where} can't be read: {e}") from e
     if table.empty:
@@ -98,6 +99,13 @@ def _tabs(path: Path) -> pd.DataFrame:
     return pd.read_csv(path, sep="\t")
 
 
+def _parquet(path: Path) -> pd.DataFrame:
+    """A file, or all files below a folder but those whose names begin with `.` or `_`, as pandas reads them."""
+    files = (file for file in path.rglob("*") if file.is_file()) if path.is_dir() else (path,)
+    refuse_bombs(f for f in files if not any(n.startswith((".", "_")) for n in f.relative_to(path).parts))
+    return pd.read_parquet(path)
+
+
 def _json(path: Path) -> pd.DataFrame:
     data = json.loads(path.read_text(encoding="utf-8"))
     columns = isinstance(data, dict) and all(isinstance(v, list | dict) for v in data.values())
@@ -115,7 +123,7 @@ def _json_lines(path: Path) -> pd.DataFrame:
 
 
 _READERS: Mapping[str, Callable[[Path], pd.DataFrame]] = {
-    ".csv": pd.read_csv, ".tsv": _tabs, ".txt": _text, ".parquet": pd.read_parquet, ".json": _json,
+    ".csv": pd.read_csv, ".tsv": _tabs, ".txt": _text, ".parquet": _parquet, ".json": _json,
     ".jsonl": _json_lines, ".ndjson": _json_lines,
 }  # fmt: skip
 _ENDINGS = (

@@ -67,14 +67,13 @@ def test_columns_are_shown_again_when_that_file_is_lost_or_damaged(disk_ledger: 
             writer.commit()
     for data in (None, b"PAR1 torn"):
         ledger.store.delete(COLUMNS) if data is None else ledger.store.replace(COLUMNS, data)
-        if data is not None:
-            assert [d.path for d in ledger.verify().damaged] == [COLUMNS]
+        assert [d.path for d in ledger.verify().damaged] == [COLUMNS]
         with pytest.raises(Died), ledger.writing(die_before_merging):
             assert_as_our_reader(ledger, folder)
     assert ledger.verify().sound
 
 
-@pytest.mark.parametrize("sort", ["a part of the sweep", "a part of another", "columns of another"])
+@pytest.mark.parametrize("sort", ["a part of the sweep", "a part of another", "columns of another", "too few columns"])
 def test_a_file_of_columns_that_would_mislead_plain_readers_is_damage(disk_ledger: Ledger, sort: str) -> None:
     """A plain reader takes its columns for those of all rows, and rows in it for units."""
     ledger, folder = disk_ledger, disk_ledger.store.path
@@ -90,6 +89,7 @@ def test_a_file_of_columns_that_would_mislead_plain_readers_is_damage(disk_ledge
         "a part of the sweep": part,
         "a part of another": seal(rows, about),
         "columns of another": seal(rows[:0], about),
+        "too few columns": seal(rows[:0], {}),
     }
     for _ in range(2):
         ledger.store.replace(COLUMNS, data[sort])
@@ -97,6 +97,23 @@ def test_a_file_of_columns_that_would_mislead_plain_readers_is_damage(disk_ledge
         with pytest.raises(Died), ledger.writing(die_before_merging) as writer:
             assert [d.path for d in writer.set_aside] == [COLUMNS]
             assert_as_our_reader(ledger, folder)
+    assert ledger.verify().sound
+
+
+@pytest.mark.parametrize("gone", ["a", "b"])
+def test_parts_that_lose_rows_leave_columns_behind_them(disk_ledger: Ledger, gone: str) -> None:
+    """The part that had all columns came first, and is replaced by one that comes last; also if a kill follows."""
+    ledger, folder = disk_ledger, disk_ledger.store.path
+    assert folder is not None
+    with pytest.raises(Died), ledger.writing(die_before_merging) as writer:
+        for piece in (PIECES[1] | {"key": ["b"]}, PIECES[0], PIECES[1] | {"key": ["e"]}):
+            writer.append(pa.RecordBatch.from_pydict(piece))
+            writer.commit()
+    with pytest.raises(Died), ledger.writing(die_before_merging) as writer:
+        assert writer.retire(pa.array([gone])) == 1
+        assert ledger.verify().sound
+        assert_as_our_reader(ledger, folder)
+        raise Died
     assert ledger.verify().sound
 
 
