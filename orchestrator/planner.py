@@ -14,7 +14,17 @@ from landsweep.orchestrator.errors import SpecError, UsageError
 from landsweep.orchestrator.row import Column, Progress, param_columns
 from landsweep.orchestrator.unit import Keys, Unit, canonical
 
-__all__ = ["MOST_UNITS", "GridPlanner", "Guard", "ListPlanner", "Named", "Planner", "check_total", "zip_groups"]
+__all__ = [
+    "MOST_UNITS",
+    "GridPlanner",
+    "Guard",
+    "ListPlanner",
+    "Named",
+    "Planner",
+    "RowsPlanner",
+    "check_total",
+    "zip_groups",
+]
 
 MOST_UNITS = 10_000_000  # of a plan; each takes some 30 microseconds and 100 bytes to go through
 
@@ -144,6 +154,54 @@ class ListPlanner(Planner):
     @property
     def total(self) -> int | None:
         return self._total
+
+
+class RowsPlanner(Planner):
+    """Proposes what the rows so far call for, each unit once, those that have rows not at all.
+
+    Args:
+        fixed: units that are planned whatever the rows say; they are proposed first.
+    """
+
+    adaptive = True
+
+    def __init__(self, fixed: Iterable[Unit]) -> None:
+        self._proposed: set[str] = set()  # keys, of units that have rows too
+        self._ready = {u.key: u for u in fixed}  # to be proposed, in this order
+
+    @abstractmethod
+    def wanted(self) -> Iterator[Unit]:
+        """Units that the rows so far call for; those that were proposed may be among them."""
+
+    @abstractmethod
+    def waits(self) -> bool:
+        """Whether a row that is still to come may call for more units."""
+
+    @abstractmethod
+    def take_in(self, row: Mapping[str, Any]) -> None:
+        """Note what a row says about the units to come."""
+
+    @property
+    def exhausted(self) -> bool:
+        return not self._ready and not self.waits() and next(self._new(), None) is None
+
+    def ask(self, limit: int) -> list[Unit]:
+        if not self._ready:
+            self._ready = {u.key: u for u in self._new()}
+        units = list(itertools.islice(self._ready.values(), limit))
+        for unit in units:
+            del self._ready[unit.key]
+            self._proposed.add(unit.key)
+        return units
+
+    def tell(self, row: Mapping[str, Any]) -> None:
+        key = str(row["key"])
+        self._proposed.add(key)
+        self._ready.pop(key, None)
+        self.take_in(row)
+
+    def _new(self) -> Iterator[Unit]:
+        return (u for u in self.wanted() if u.key not in self._proposed)
 
 
 @dataclass(frozen=True, slots=True)

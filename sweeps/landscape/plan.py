@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from itertools import chain, islice, product
+from itertools import chain, product
 from typing import Any
 
 from landsweep.orchestrator.axes import Value
-from landsweep.orchestrator.planner import GridPlanner, ListPlanner, Named, Planner
+from landsweep.orchestrator.planner import GridPlanner, ListPlanner, Named, Planner, RowsPlanner
 from landsweep.orchestrator.unit import Keys, Unit
 from landsweep.sweeps.landscape.refinement import Index, Refinement
 from landsweep.sweeps.landscape.spec import LandscapeSpec, Refine
@@ -33,8 +33,8 @@ def landscape_planner(spec: LandscapeSpec, keys: Keys) -> Planner:
     return ListPlanner(chain(_units(grid), _units(path)), (grid.total or 0) + (path.total or 0))
 
 
-class RefiningPlanner(Planner):
-    """Proposes the points of each surface that its refinement needs; their keys are those of the whole grid.
+class RefiningPlanner(RowsPlanner):
+    """Proposes the points of the path, and those of each surface that its refinement needs; keys are as without it.
 
     Args:
         spec: of the sweep.
@@ -42,9 +42,8 @@ class RefiningPlanner(Planner):
         keys: of the sweep.
     """
 
-    adaptive = True
-
     def __init__(self, spec: LandscapeSpec, refine: Refine, keys: Keys) -> None:
+        super().__init__(() if spec.path is None else _units(_path(spec, keys)))
         self._keys, self._metric, self._on_path = keys, spec.refined_metric(), spec.path is not None
         models = spec.definitions()["models"]
         self._centers = {label: [models[name] for name in names] for label, names in spec.centers().items()}
@@ -52,38 +51,20 @@ class RefiningPlanner(Planner):
         self._places = {axis: {p: i for i, p in enumerate(points)} for axis, points in self._points.items()}
         surfaces = product(self._centers, spec.draws.points())
         self._searches = {(label, draw): refinement_of(spec, refine) for label, draw in surfaces}
-        self._path = list(_units(_path(spec, keys))) if self._on_path else []
-        self._proposed: set[str] = set()  # keys, of units that have rows too
-        self._ready: dict[str, Unit] = {}  # to be proposed, in this order
 
-    @property
-    def exhausted(self) -> bool:
-        return all(s.complete for s in self._searches.values()) and all(u.key in self._proposed for u in self._path)
+    def wanted(self) -> Iterator[Unit]:
+        for surface, search in self._searches.items():
+            yield from (self._unit(*surface, index) for index in search.wants())
 
-    def ask(self, limit: int) -> list[Unit]:
-        if not self._ready:
-            self._ready = {u.key: u for u in self._needed() if u.key not in self._proposed}
-        units = list(islice(self._ready.values(), limit))
-        for unit in units:
-            del self._ready[unit.key]
-            self._proposed.add(unit.key)
-        return units
+    def waits(self) -> bool:
+        return not all(search.complete for search in self._searches.values())
 
-    def tell(self, row: Mapping[str, Any]) -> None:
-        key = str(row["key"])
-        self._proposed.add(key)
-        self._ready.pop(key, None)
+    def take_in(self, row: Mapping[str, Any]) -> None:
         search = self._searches.get((str(row["model"]), row["draw"]))
         place = tuple(self._places[axis].get(row[axis]) for axis in self._points)
         index = tuple(i for i in place if i is not None)
         if search is not None and len(index) == len(place):
             search.tell(index, row.get(self._metric))
-
-    def _needed(self) -> Iterator[Unit]:
-        """Units that the rows so far call for, surface by surface, and those of the path."""
-        for surface, search in self._searches.items():
-            yield from (self._unit(*surface, index) for index in search.wants())
-        yield from self._path
 
     def _unit(self, label: str, draw: Value, index: Index) -> Unit:
         places = {axis: points[i] for (axis, points), i in zip(self._points.items(), index, strict=True)}

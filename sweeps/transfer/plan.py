@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from itertools import chain, islice
 from typing import Any, NamedTuple
 
 from landsweep.orchestrator.axes import Value
-from landsweep.orchestrator.planner import Planner
+from landsweep.orchestrator.planner import RowsPlanner
 from landsweep.orchestrator.unit import Keys, Unit
 from landsweep.sweeps.lab.training_units.recipes import VARIANT
 from landsweep.sweeps.transfer.rate_search import RateSearch
@@ -26,7 +25,7 @@ class _Place(NamedTuple):
     seed: int
 
 
-class TransferPlanner(Planner):
+class TransferPlanner(RowsPlanner):
     """Proposes units size by size, so that those of equal pack key stand next to each other.
 
     It hears rows where the plan depends on them: an adaptive search, or sharpness at a rate that must be found first.
@@ -49,35 +48,23 @@ class TransferPlanner(Planner):
         self._finding = spec.sharpness is not None and spec.sharpness.learning_rate is None
         self.adaptive = adaptive or self._finding
         self._places = dict(self._curve_places()) if self.adaptive else {}
-        self._proposed: set[str] = set()  # keys, of units that have rows too
-        self._ready = {u.key: u for u in self._fixed()}  # to be proposed, in this order
+        super().__init__(self._fixed())
         self._total = None if self.adaptive else len(self._ready)
 
     @property
     def total(self) -> int | None:
         return self._total
 
-    @property
-    def exhausted(self) -> bool:
-        if self._ready:
-            return False
-        waits = self.adaptive and any(search.wants() for search in self._searches.values())
-        return not waits and next(self._asked_for(), None) is None
+    def wanted(self) -> Iterator[Unit]:
+        if self.adaptive:
+            yield from self._on_curves()
+            yield from self._at_the_best()
 
-    def ask(self, limit: int) -> list[Unit]:
-        if not self._ready:
-            self._ready = {u.key: u for u in self._asked_for()}
-        units = list(islice(self._ready.values(), limit))
-        for unit in units:
-            del self._ready[unit.key]
-            self._proposed.add(unit.key)
-        return units
+    def waits(self) -> bool:
+        return self.adaptive and any(search.wants() for search in self._searches.values())
 
-    def tell(self, row: Mapping[str, Any]) -> None:
-        key = str(row["key"])
-        self._proposed.add(key)
-        self._ready.pop(key, None)
-        if (place := self._places.get(key)) is not None:
+    def take_in(self, row: Mapping[str, Any]) -> None:
+        if (place := self._places.get(str(row["key"]))) is not None:
             self._searches[place.arm, place.size].tell(place.rate, place.seed, row.get("loss"))
 
     def _curve_places(self) -> Iterator[tuple[str, _Place]]:
@@ -106,9 +93,7 @@ class TransferPlanner(Planner):
         """Units that are planned whatever the rows say."""
         spec = self._spec
         if not self.adaptive:
-            for (arm, size), search in self._searches.items():
-                for r, s in search.wants():
-                    yield self._curve(_Place(arm, size, r, s))
+            yield from self._on_curves()
         if (check := spec.coordinates) is not None:
             seeds = [int(str(s)) for s in check.seeds.points()]
             for size in check.sizes or spec.sizes:
@@ -118,14 +103,6 @@ class TransferPlanner(Planner):
             for size in spec.sizes:
                 for arm in self._arms:
                     yield self._unit(arm, size, spec.sharpness.learning_rate, spec.seed_values[0], SHARPNESS)
-
-    def _asked_for(self) -> Iterator[Unit]:
-        """Units that the rows so far call for, without those that were proposed or have rows."""
-        if not self.adaptive:
-            return
-        for unit in chain(self._on_curves(), self._at_the_best()):
-            if unit.key not in self._proposed:
-                yield unit
 
     def _on_curves(self) -> Iterator[Unit]:
         for (arm, size), search in self._searches.items():
