@@ -81,5 +81,5 @@ def training_flops(recipe: Recipe, data: Data, folder: Path = Path()) -> int:
         return count(net, data.shape, data.outputs).training * gradients
     # An own network may take anything, and its function may need real memory, so it is run on a real sample.
     module = net.build(data.shape, data.outputs, recipe.seed, folder)
-    sample = data.splits[recipe.split].cast(number_type(module)).inputs[:1].cpu()
+    sample = data.splits[recipe.split].head(1).cast(number_type(module)).inputs.cpu()
     return counted(module, sample).training * gradients

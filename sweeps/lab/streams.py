@@ -11,7 +11,9 @@ import torch
 
 from landsweep.orchestrator.unit import Unit, stream_seed
 
-__all__ = ["generator", "restart", "seeded", "stream"]
+__all__ = ["counted", "generator", "restart", "seeded", "stream"]
+
+_MASK = (1 << 63) - 1
 
 
 def stream(seed: int, name: str) -> int:
@@ -22,6 +24,20 @@ def stream(seed: int, name: str) -> int:
 def generator(seed: int, name: str) -> torch.Generator:
     """A generator on the CPU at the start of the named stream."""
     return torch.Generator().manual_seed(stream(seed, name))
+
+
+def counted(root: int, counter: int) -> int:
+    """A seed for each value of a counter: splitmix64's output function of root and counter.
+
+    Args:
+        root: seed of the stream.
+        counter: step or epoch, from 0.
+    """
+    # Constants of splitmix64 (Steele, Lea and Flood 2014): seeds of neighbouring counters have nothing in common.
+    z = (root + (counter + 1) * 0x9E3779B97F4A7C15) & 0xFFFFFFFFFFFFFFFF
+    z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & 0xFFFFFFFFFFFFFFFF
+    z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & 0xFFFFFFFFFFFFFFFF
+    return (z ^ (z >> 31)) & _MASK
 
 
 @contextmanager

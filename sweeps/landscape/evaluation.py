@@ -33,4 +33,5 @@ def training_batches(spec: LandscapeSpec, model: str, data: Data) -> tuple[torch
     split = spec.models[model].split
     if split not in data.splits:
         raise SpecError(f"batch_norm: reestimate takes its batches from the split {split!r}, which the data lacks")
-    return torch.split(data.splits[split].inputs, spec.batch_size)[: spec.reestimate_batches]
+    first = data.splits[split].head(spec.batch_size * spec.reestimate_batches)
+    return torch.split(first.inputs, spec.batch_size)

@@ -161,7 +161,7 @@ class Sources:
         if split not in data.splits:
             return samples, ()
         size, most = self._spec.batch_size, self._spec.reestimate_batches
-        inputs = data.splits[split].inputs[: size * most]
+        inputs = data.splits[split].head(size * most).inputs
         return samples, torch.split(inputs.to(dtype) if inputs.is_floating_point() else inputs, size)
 
 

@@ -80,7 +80,7 @@ def _evaluated(member: Member, recipe: Recipe, data: Data, device: str) -> dict[
     for name in recipe.evaluate.splits or tuple(data.splits):
         if name == recipe.split and (recipe.label_noise or recipe.train_fraction < 1):
             continue
-        split = _typed(data.splits[name], next(module.parameters()).dtype, recipe.evaluate.first)
+        split = _typed(data.splits[name].head(recipe.evaluate.first), next(module.parameters()).dtype)
         with torch.no_grad():
             outputs = torch.cat([module(inputs) for inputs in torch.split(split.inputs, _CHUNK)])
         metrics[f"{name}_loss"] = _loss(loss, outputs, split.targets), len(split)
@@ -97,9 +97,9 @@ def _loss(loss: str, outputs: Tensor, targets: Tensor) -> float:
     return float(F.mse_loss(outputs.double(), wanted.view(outputs.shape).double()))
 
 
-def _typed(split: Split, dtype: torch.dtype, first: int | None) -> Split:
+def _typed(split: Split, dtype: torch.dtype) -> Split:
     inputs, targets = (t.to(dtype) if t.is_floating_point() else t for t in (split.inputs, split.targets))
-    return Split(inputs[:first], targets[:first])
+    return Split(inputs, targets)
 
 
 @dataclass(frozen=True, slots=True)

@@ -238,6 +238,15 @@ HOW: dict[str, SpecBlock | Commands | Python | Site | Listing | Elsewhere] = {
         {"landsweep plan": SCALING_SMALL, "landsweep run": SCALING_SMALL}, says="1e+12"
     ),
     "docs/scaling.md: recipe:": SpecBlock(["recipe.schedule.warmup_steps=5"], SCALING),
+    "docs/data.md: recipe:": SpecBlock(
+        [
+            *("recipe.data.vocabulary=50", "recipe.data.context=16", "recipe.net.width=16", "recipe.net.depth=1"),
+            *("recipe.net.heads=2", "recipe.steps=6", "recipe.batch_size=4"),
+            *("recipe.evaluate.every_steps=3", "recipe.evaluate.first=8"),
+        ],
+        {"kind": "zoo"},
+        shows="rows.test_loss.notna().all()",
+    ),
     "docs/own.md: from landsweep import unit": Python(shows="train(0.1, steps=3)['loss'] < 1"),
     "docs/programs.md: kind: command": SpecBlock(shows="len(rows) == 6 and rows.loss.notna().all()"),
     "docs/schedules.md: from pathlib import Path": Python(

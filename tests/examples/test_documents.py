@@ -26,6 +26,7 @@ from landsweep.orchestrator.unit import digest
 from tests.examples.blocks import Block, all_blocks, inline_commands
 from tests.examples.how import HOW, Commands, Elsewhere, Listing, Python, Site, SpecBlock
 from tests.support.app import app
+from tests.support.disk_data import write_tokens
 from tests.support.paths import ROOT
 from tests.support.s3 import S3
 
@@ -86,6 +87,7 @@ def user_folder(folder: Path) -> Iterator[None]:
     (folder / "mine.py").write_text(mine.text, encoding="utf-8")
     measures = next(block for block in BLOCKS if key_of(block) == OWN_MEASURE)
     (folder / "my_measures.py").write_text(measures.text, encoding="utf-8")
+    write_tokens(folder / "fineweb", name="fineweb_")
     table_of_runs().to_csv(folder / "runs.csv", index=False)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)

@@ -16,6 +16,7 @@ from landsweep.sweeps.lab.data.own import OwnData
 from landsweep.sweeps.lab.data.sparse_parity import SparseParity
 from landsweep.sweeps.lab.data.teacher_student import TeacherStudent
 from landsweep.sweeps.lab.data.text import Text
+from landsweep.sweeps.lab.data.token_files import TokenFiles
 
 __all__ = [
     "Cifar10",
@@ -32,16 +33,17 @@ __all__ = [
     "Split",
     "TeacherStudent",
     "Text",
+    "TokenFiles",
     "sources_with_dimensions",
 ]
 
 DataSpec = Annotated[
-    Digits | Mnist | Cifar10 | TeacherStudent | SparseParity | Modular | Text | Markov | OwnData,
+    Digits | Mnist | Cifar10 | TeacherStudent | SparseParity | Modular | Text | Markov | OwnData | TokenFiles,
     Field(discriminator="source"),
 ]
 """Where samples come from, told apart by the field `source`.
 
-digits, mnist, cifar10, teacher_student, sparse_parity, modular, text, markov or callable.
+digits, mnist, cifar10, teacher_student, sparse_parity, modular, text, markov, callable or token_files.
 """
 
 

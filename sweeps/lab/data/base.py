@@ -57,6 +57,18 @@ class Split:
         inputs, targets = (t.to(dtype) if t.is_floating_point() else t for t in (self.inputs, self.targets))
         return type(self)(inputs, targets)
 
+    def to(self, device: str) -> Self:
+        """The same samples on a device."""
+        return type(self)(self.inputs.to(device), self.targets.to(device))
+
+    def part(self, start: int, stop: int | None) -> Split:
+        """The samples from `start` up to `stop`, in memory; None: to the end."""
+        return Split(self.inputs[start:stop], self.targets[start:stop])
+
+    def head(self, n: int | None) -> Split:
+        """The first n samples, or as many as there are; None: all."""
+        return self.part(0, n)
+
 
 @dataclass(frozen=True, slots=True)
 class Data:
@@ -96,26 +108,28 @@ class Data:
         """How many numbers a network must give for each sample, or for each position of a sequence."""
         if self.classes:
             return self.classes
-        targets = next(iter(self.splits.values())).targets
+        targets = self._example().targets
         return targets[0].numel() if len(targets) and targets.is_floating_point() else 0
 
     @property
     def kind(self) -> InputKind:
         """What one input is: whole numbers are tokens, three axes are an image [channels, height, width]."""
-        if not next(iter(self.splits.values())).inputs.is_floating_point():
+        if not self._example().inputs.is_floating_point():
             return "tokens"
         return "images" if len(self.shape) == 3 else "vectors"
 
     @property
     def sequence(self) -> bool:
         """Whether there is a class for each position [n, context], rather than for each sample."""
-        targets = next(iter(self.splits.values())).targets
+        targets = self._example().targets
         return not targets.is_floating_point() and targets.ndim == 2
 
+    def _example(self) -> Split:
+        return next(iter(self.splits.values())).head(1)
+
     def to(self, device: str) -> Data:
-        """The same data on a device."""
-        moved = {k: Split(s.inputs.to(device), s.targets.to(device)) for k, s in self.splits.items()}
-        return Data(moved, self.classes, self.shape)
+        """The same data on a device; what is on disk stays there, and is put on the device as it is read."""
+        return Data({k: s.to(device) for k, s in self.splits.items()}, self.classes, self.shape)
 
     def cast(self, dtype: torch.dtype) -> Data:
         """The same with all floating-point numbers of one type."""
@@ -189,8 +203,7 @@ class Source(Section):
     def stand_in(self, rows: int, base: Path) -> Data:
         """At most `rows` samples of each split with the shapes of the real ones, to time a training on."""
         data = self.load(base)
-        few = {name: Split(s.inputs[:rows], s.targets[:rows]) for name, s in data.splits.items()}
-        return Data(few, data.classes, data.shape)
+        return Data({name: s.head(rows) for name, s in data.splits.items()}, data.classes, data.shape)
 
 
 class DrawnData(Source):

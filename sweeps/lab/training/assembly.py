@@ -20,6 +20,7 @@ from landsweep.sweeps.lab.training.dropout import Masks, with_masks
 from landsweep.sweeps.lab.training.habits import habits_of
 from landsweep.sweeps.lab.training.samples import Samples
 from landsweep.sweeps.lab.training.stack import Stack
+from landsweep.sweeps.lab.training.streamed import samples_of
 
 __all__ = ["Assembly", "assemble", "dtype_of", "layers_of", "module_of"]
 
@@ -54,7 +55,7 @@ def assemble(recipes: Sequence[Recipe], data: Data, backend: type[Backend], devi
     modules = _modules(recipes, data, base, alone=backend.own_modules)
     if reason := backend.serves(modules[0]):
         raise Unserved(backend.name, reason)
-    loss, samples = first.loss_on(data), Samples(recipes, data)
+    loss, samples = first.loss_on(data), samples_of(recipes, data)
     inputs, targets = samples.batch(0)
     # What is tried out on a user's network may leave traces in it (counters, caches), so that needs one to throw away.
     spare = module_of(first, data, base) if isinstance(first.net, OwnNet) else modules[0]

@@ -5,25 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from landsweep.sweeps.lab.streams import generator, stream
+from landsweep.sweeps.lab.streams import counted, generator, stream
 
 __all__ = ["counted", "noisy_labels", "order", "shuffled", "subset"]
-
-_MASK = (1 << 63) - 1
-
-
-def counted(root: int, counter: int) -> int:
-    """A seed for each value of a counter: splitmix64's output function of root and counter.
-
-    Args:
-        root: seed of the stream.
-        counter: step or epoch, from 0.
-    """
-    # Constants of splitmix64 (Steele, Lea and Flood 2014): seeds of neighbouring counters have nothing in common.
-    z = (root + (counter + 1) * 0x9E3779B97F4A7C15) & 0xFFFFFFFFFFFFFFFF
-    z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & 0xFFFFFFFFFFFFFFFF
-    z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & 0xFFFFFFFFFFFFFFFF
-    return (z ^ (z >> 31)) & _MASK
 
 
 def order(seed: int, epoch: int, n: int) -> Tensor:

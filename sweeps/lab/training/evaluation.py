@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from landsweep.orchestrator.errors import SpecError
-from landsweep.sweeps.lab.data import Data
+from landsweep.sweeps.lab.data import Data, Split
 from landsweep.sweeps.lab.losses import LossName, hits, sample_losses
 from landsweep.sweeps.lab.probes import Subject
 from landsweep.sweeps.lab.recipe import Recipe
@@ -27,14 +27,15 @@ class _Part:
 
     Attributes:
         name: of the split.
-        inputs: [n, ...], the same for all models.
-        targets: [n, ...]; of the training split, models may have their own instead, which `Samples` holds.
+        samples: the same for all models; of the training split, models may have their own targets instead, which
+            `Samples` holds.
+        count: how many of them are evaluated, from the first.
         training: whether it is the split that is trained on.
     """
 
     name: str
-    inputs: Tensor
-    targets: Tensor
+    samples: Split
+    count: int
     training: bool
 
 
@@ -65,7 +66,8 @@ class Evaluator:
         self._probes = recipe.evaluate.probes
         for name in names:
             split = data.splits[name].cast(dtype)
-            self._parts.append(_Part(name, split.inputs[:first], split.targets[:first], name == recipe.split))
+            count = len(split) if first is None else min(first, len(split))
+            self._parts.append(_Part(name, split, count, name == recipe.split))
 
     @torch.no_grad()
     def __call__(self, backend: Backend) -> list[dict[str, float]]:
@@ -97,21 +99,20 @@ class Evaluator:
             inputs,
             trained,
             losses,
-            shared=self._samples.member is None,
+            shared=self._samples.shared,
             stacks=not backend.own_modules,
         )
 
     def _split(self, backend: Backend, part: _Part) -> dict[str, Sequence[float]]:
-        k, n, device = len(backend.stack), len(part.inputs), part.inputs.device
+        k, n, device = len(backend.stack), part.count, backend.stack.weights.device
         member = self._samples.member if part.training else None
         noisy = part.training and self._samples.noisy
         sums = {name: torch.zeros(k, dtype=torch.float64, device=device) for name in ("loss", "accuracy")}
         for start in range(0, n, CHUNK):
             here = slice(start, min(start + CHUNK, n))
-            outputs = backend.outputs(part.inputs[here])
-            targets = (
-                self._samples.targets[:, here] if noisy else part.targets[here].expand(k, *part.targets[here].shape)
-            )
+            chunk = part.samples.part(here.start, here.stop)
+            outputs = backend.outputs(chunk.inputs)
+            targets = self._samples.targets[:, here] if noisy else chunk.targets.expand(k, *chunk.targets.shape)
             each = {"loss": sample_losses(self._loss, outputs, targets)}
             if self._classes:
                 each["accuracy"] = hits(outputs, targets)

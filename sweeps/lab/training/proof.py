@@ -34,7 +34,7 @@ from landsweep.sweeps.lab.training.assembly import Assembly, assemble, layers_of
 from landsweep.sweeps.lab.training.backends import BACKENDS, Backend, Loop, Unserved
 from landsweep.sweeps.lab.training.draws import counted
 from landsweep.sweeps.lab.training.dropout import mask_names
-from landsweep.sweeps.lab.training.samples import Samples
+from landsweep.sweeps.lab.training.streamed import samples_of
 
 __all__ = ["PackFacts", "check_backend", "check_name", "disagreement", "exact_rows", "facts", "prove_backend"]
 
@@ -129,7 +129,7 @@ def facts(recipe: Recipe, data: Data, device: str, base: Path) -> PackFacts:
 
 def _small(recipe: Recipe, data: Data) -> tuple[Recipe, Data]:
     """The recipe on the samples of its first two batches alone: what follows copies and casts them."""
-    samples = Samples([recipe], data)
+    samples = samples_of([recipe], data)
     batches = [samples.batch(step) for step in range(2)]
     split = Split(*(torch.cat([batch[i][0] for batch in batches]) for i in range(2)))
     as_drawn = {"train_fraction": 1.0, "label_noise": 0.0, "augment": None}

@@ -27,7 +27,7 @@ class Samples:
         data: of all.
 
     Attributes:
-        inputs: [N, ...], of the whole split.
+        inputs: [N, ...], of the whole split; of data on disk, of its first samples, as many as a batch has.
         noisy: whether models have labels of their own.
         targets: [N, ...], or [K, N, ...] where labels are noisy.
         member: [K, N] whether a sample is one of the model's own; None: all are.
@@ -60,6 +60,11 @@ class Samples:
         self._batch, self._drop_last = first.batch_size, first.drop_last
         self._block: tuple[int, Tensor] | None = None
 
+    @property
+    def shared(self) -> bool:
+        """Whether all models have the same samples."""
+        return self.member is None
+
     def _noisy(self, recipes: Sequence[Recipe], labels: Tensor, classes: int) -> Tensor:
         if labels.is_floating_point() or classes < 2:
             raise SpecError("label_noise: the targets of this data are no classes; leave label_noise out")
@@ -69,13 +74,17 @@ class Samples:
     def batch(self, step: int) -> tuple[Tensor, Tensor]:
         """Inputs [K, B, ...] and targets [K, B, ...] of a step, the first being 0."""
         chosen = self._positions(step)
-        inputs = _rows(self.inputs, chosen)
-        if self._augment is not None:
-            each = (torch.Generator().manual_seed(counted(root, step)) for root in self._augment_roots)
-            inputs = torch.stack([self._augment.apply(x, g) for x, g in zip(inputs, each, strict=True)])
+        inputs = self._augmented(_rows(self.inputs, chosen), step)
         if self.noisy:
             return inputs, self.targets[torch.arange(len(chosen), device=chosen.device)[:, None], chosen]
         return inputs, _rows(self.targets, chosen)
+
+    def _augmented(self, inputs: Tensor, step: int) -> Tensor:
+        """Inputs [K, B, ...] of a step as each model sees them."""
+        if self._augment is None:
+            return inputs
+        each = (torch.Generator().manual_seed(counted(root, step)) for root in self._augment_roots)
+        return torch.stack([self._augment.apply(x, g) for x, g in zip(inputs, each, strict=True)])
 
     def _positions(self, step: int) -> Tensor:
         """Which samples [K, B] a step takes; looked up for many steps at once, since that costs hardly more."""

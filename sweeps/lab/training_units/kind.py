@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Self, TypeVar
+from typing import Annotated, Any, Self, TypeVar
 
 from pydantic import Field
 
@@ -14,6 +14,7 @@ from landsweep.orchestrator.errors import SpecError
 from landsweep.orchestrator.kind import Arrays, Preparation, ShowsTensors, SweepKind, Workbench
 from landsweep.orchestrator.report.parts import Table
 from landsweep.orchestrator.spec import IsLabel, Spec
+from landsweep.sweeps.lab.identity import without_processes
 from landsweep.sweeps.lab.recipe import Recipe
 from landsweep.sweeps.lab.training.backends import BACKENDS, BackendName
 from landsweep.sweeps.lab.training_units.calibration import calibrated, calibrations, pack_named
@@ -38,6 +39,16 @@ class TrainedSpec(Spec):
     def pinned(self, folder: Path) -> Self:
         """This spec with data files pinned by digest. Where they are absent it can still be planned, not run."""
         return self if self.recipe is None else self.model_copy(update={"recipe": self.recipe.pinned(folder)})
+
+    def context(self) -> dict[str, Any]:
+        """All that rows depend on beside the params; not how many processes read files."""
+        context: dict[str, Any] = without_processes(super().context())
+        return context
+
+    def definitions(self) -> dict[str, dict[str, Any]]:
+        """Those of the named axes, likewise."""
+        definitions: dict[str, dict[str, Any]] = without_processes(super().definitions())
+        return definitions
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from landsweep.sweeps.lab.training import Choice, check_backend, prove_backend, 
 from landsweep.sweeps.lab.training.assembly import layers_of
 from landsweep.sweeps.lab.training.backends import BACKENDS
 from landsweep.sweeps.lab.training.calendar import Calendar
+from landsweep.sweeps.lab.training.streamed import check_stored
 from landsweep.sweeps.lab.training_units.branching import Points
 from landsweep.sweeps.lab.training_units.calibration import Choices
 from landsweep.sweeps.lab.training_units.pack_run import PackRun
@@ -89,6 +90,7 @@ def check_recipes(recipes: Iterable[Recipe], declared: Collection[str], backend:
         check_fit(recipe.net, data, bench.folder, "recipe.net")
         Calendar.of(recipe, samples)
         recipe.loss_on(data)
+        check_stored(recipe, data)
         check_backend(backend, recipe, data, bench.folder)
         # What `auto` times is proved when it is timed, and what compiles when it is compiled: that takes seconds.
         proved = "loop" if backend == "auto" or BACKENDS[backend].compiles else backend
