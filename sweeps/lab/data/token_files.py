@@ -105,10 +105,10 @@ class TokenShard:
                 first = max(0, self.tokens - _LOOK) * i // (_LOOKS - 1)
                 f.seek(self.start + first * width)
                 tokens = np.frombuffer(f.read(min(_LOOK, self.tokens) * width), self.dtype)
-                check_tokens(tokens, vocabulary, self.path, first)
+                _check_tokens(tokens, vocabulary, self.path, first)
 
 
-def check_tokens(tokens: NDArray[Any], vocabulary: int, path: Path, first: int) -> None:
+def _check_tokens(tokens: NDArray[Any], vocabulary: int, path: Path, first: int) -> None:
     """Refuse tokens that the vocabulary does not have.
 
     Args:
@@ -160,7 +160,7 @@ class TokenReader(Reader):
                 raise SpecError(f"data: {shard.path} has become shorter since the sweep began; put the old file back")
             row[:] = np.frombuffer(read, shard.dtype)
             if row.max() >= self._vocabulary or row.min() < 0:
-                check_tokens(row, self._vocabulary, shard.path, first)
+                _check_tokens(row, self._vocabulary, shard.path, first)
         return tokens[:, :-1], tokens[:, 1:]
 
 
