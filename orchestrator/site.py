@@ -101,8 +101,11 @@ class Site(Section):
     tracking: Annotated[str | Literal[False] | None, BeforeValidator(_off)] = Field(
         None, description="MLflow URI; by default <results>/mlflow.db; off, none or false: no tracking"
     )
+    tracking_seconds: float = Field(
+        60, ge=0, description="how often tracking is brought up to date while the sweep runs, s; 0: only at its end"
+    )
     child_runs: int = Field(
-        100, ge=0, description="at most this many units of a zoo or search get a run of their own in MLflow"
+        100, ge=0, description="at most this many units get a run of their own in MLflow, if the kind's units can"
     )
     pdb: bool = Field(False, description="local only: open the debugger where a unit raises")
     launcher: SerializeAsAny[LauncherOptions] | None = Field(None, description="how `landsweep submit` gets there")

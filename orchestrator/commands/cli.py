@@ -15,7 +15,18 @@ import typer
 from rich.table import Table
 
 from landsweep.orchestrator.commands.claims import claims
-from landsweep.orchestrator.commands.options import AsJson, Changes, Out, Results, SiteName, SpecFile, Trust
+from landsweep.orchestrator.commands.options import (
+    AsJson,
+    Changes,
+    Experiment,
+    MostUnits,
+    Out,
+    Results,
+    SiteName,
+    SpecFile,
+    Trust,
+    Uri,
+)
 from landsweep.orchestrator.console import err, out
 from landsweep.orchestrator.errors import LandsweepError, SpecError
 from landsweep.orchestrator.run.leaving import leave
@@ -267,20 +278,45 @@ def rerun(
 @app.command("export-mlflow", epilog="Example: landsweep export-mlflow results/landscape_skip --uri http://mlflow:5000")
 def export_mlflow(
     folder: Results,
-    uri: Annotated[
-        str | None, typer.Option("--uri", help="MLflow tracking URI; for your own sweeps by default DIR/../mlflow.db.")
-    ] = None,
-    experiment: Annotated[
-        str | None, typer.Option("--experiment", help="MLflow experiment; by default landsweep-KIND.")
-    ] = None,
-    most: Annotated[int, typer.Option("--units", min=0, help="At most this many units get a run of their own.")] = 500,
+    uri: Uri = None,
+    experiment: Experiment = None,
+    most: MostUnits = 500,
     trust: Trust = False,
 ) -> None:
     """Export a sweep to MLflow; doing it twice changes nothing."""
-    from landsweep.orchestrator.commands.publish import export_now
+    from landsweep.orchestrator.commands.publish import write_report
+    from landsweep.orchestrator.commands.tracked import export_now
     from landsweep.orchestrator.run.sweep import open_sweep
 
-    out.print(export_now(open_sweep(folder, trust=trust), folder, uri, experiment, most))
+    sweep = open_sweep(folder, trust=trust)
+    out.print(export_now(sweep, folder, uri, experiment, most, lambda: write_report(sweep, folder)[1]))
+
+
+@app.command(epilog="Example: landsweep track results/landscape_skip --uri http://mlflow:5000")
+def track(
+    folder: Results,
+    uri: Uri = None,
+    experiment: Experiment = None,
+    most: MostUnits = 100,
+    every: Annotated[float, typer.Option("--every", min=1, help="Seconds between two looks.")] = 60,
+    trust: Trust = False,
+) -> None:
+    """Follow a running sweep in MLflow from any machine that sees its results; set its run right if it has ended.
+
+    `landsweep run` does this by itself. Use it where only another machine reaches the tracking server, or where the
+    driver was killed and the run still says RUNNING.
+    """
+    from landsweep.orchestrator.commands.follow import FromAfar, follow
+    from landsweep.orchestrator.commands.tracked import beside
+    from landsweep.orchestrator.run.sweep import open_sweep
+
+    trusted = open_sweep(folder, trust=trust).trusted
+    store = uri or beside(folder, trusted, "--uri URI")
+    heard = FromAfar(folder)
+    line = follow(
+        folder, store, every=every, most=most, trust=trusted, say=err.print, heard=heard, experiment=experiment
+    )
+    out.print(line)
 
 
 @app.command(epilog="Example: landsweep kinds landscape")

@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from landsweep.orchestrator.commands.display import LinesWatch, live_watch
-from landsweep.orchestrator.commands.publish import check_tracking, publish
+from landsweep.orchestrator.commands.follow import Follower
+from landsweep.orchestrator.commands.publish import publish
+from landsweep.orchestrator.commands.tracked import check_tracking
 from landsweep.orchestrator.console import err
 from landsweep.orchestrator.kind import SweepKind
 from landsweep.orchestrator.redaction import command_line
@@ -48,8 +50,10 @@ def drive(
     """
     check_tracking(site, where, own=own)
     stop = _stop_on_signals()
-    with live_watch(err) if err.is_terminal else LinesWatch(err) as watch:
+    shown = live_watch(err) if err.is_terminal else LinesWatch(err)
+    with shown as bar, Follower(bar, site, where, own=own) as watch:
         end = run_sweep(kind, spec, site, where, folder=folder, watch=watch, stop=stop, again=again, deep=deep, own=own)
+        watch.end(end.phase)
     if end.phase == "stopped":
         err.print(f"stopped: {end.done:,} of {_many(end.total)} units have rows in {where}; nothing is lost.")
         err.print(f"go on with: {command or f'landsweep {shlex.join(command_line())}'}")

@@ -7,7 +7,18 @@ from typing import Annotated
 
 import typer
 
-__all__ = ["AsJson", "Changes", "Out", "Results", "SiteName", "SpecFile", "Trust"]
+__all__ = [
+    "AsJson",
+    "Changes",
+    "Experiment",
+    "MostUnits",
+    "Out",
+    "Results",
+    "SiteName",
+    "SpecFile",
+    "Trust",
+    "Uri",
+]
 
 SpecFile = Annotated[Path, typer.Argument(metavar="SPEC", help="YAML file that says what to compute.")]
 Changes = Annotated[
@@ -28,3 +39,8 @@ Trust = Annotated[
     bool, typer.Option("--trust", help="Treat DIR as your own: run its code, use the MLflow store beside it.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON with stable fields.")]
+Uri = Annotated[
+    str | None, typer.Option("--uri", help="MLflow tracking URI; for your own sweeps by default DIR/../mlflow.db.")
+]
+Experiment = Annotated[str | None, typer.Option("--experiment", help="MLflow experiment; by default landsweep-KIND.")]
+MostUnits = Annotated[int, typer.Option("--units", min=0, help="At most this many units get a run of their own.")]

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from landsweep.orchestrator.claim import Verdict
-from landsweep.orchestrator.errors import LandsweepError, StorageError, Unreachable, Untrusted
-from landsweep.orchestrator.kind import Ranked, SweepKind
-from landsweep.orchestrator.redaction import redacted
+from landsweep.orchestrator.commands.tracked import show_end
+from landsweep.orchestrator.errors import StorageError
+from landsweep.orchestrator.kind import SweepKind
 from landsweep.orchestrator.report import render
 from landsweep.orchestrator.report.parts import Report
 from landsweep.orchestrator.report.readable import readable_rows, readable_series
@@ -24,47 +24,13 @@ from landsweep.orchestrator.site import Site
 from landsweep.orchestrator.spec import Spec
 from landsweep.orchestrator.storage.store import Store, is_url, views
 from landsweep.orchestrator.text import one_line, shortened
-from landsweep.orchestrator.tracking.contents import UnitEntry, remarks, unit_entries
-from landsweep.orchestrator.tracking.mlflow import export, export_safely, failure
-from landsweep.orchestrator.tracking.store import check_reachable, default_uri
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["check_tracking", "export_now", "make_page", "publish", "report_of", "write_report"]
+__all__ = ["make_page", "publish", "report_of", "write_report"]
 
 _MOST_ERROR = 300  # characters of an error in one line
-
-
-def check_tracking(site: Site, where: str, *, own: bool = True) -> None:
-    """Make sure, before any work, that the tracking store can be reached.
-
-    Args:
-        site: names it.
-        where: results folder, a path or URL.
-        own: they are the user's own or trusted, so the store beside them may be used.
-
-    Raises:
-        Unreachable: it can't.
-        Untrusted: the store would be the one beside the results of somebody else.
-    """
-    if site.tracking is not False:
-        check_reachable(site.tracking or _beside(where, own, "site.tracking=false, site.tracking=URI"))
-
-
-def _beside(where: str, trusted: bool, instead: str) -> str:
-    """URI of the default store: beside the results.
-
-    Raises:
-        Untrusted: these are not the user's own, so neither may be the store.
-    """
-    if trusted:
-        return default_uri(views(where).parent)
-    raise Untrusted(
-        f"{where} is not a sweep that you ran in this place, so MLflow's file beside it may come from somebody else, "
-        f"and could have files of yours written over. Nothing was done. Give {instead}, such as "
-        "sqlite:////absolute/path/mlflow.db, or, where you know who made the folder, --trust"
-    )
 
 
 def publish(opened: Callable[[], Sweep], where: str, site: Site, say: Callable[[str], None]) -> bool:
@@ -94,15 +60,7 @@ def publish(opened: Callable[[], Sweep], where: str, site: Site, say: Callable[[
     except Exception as e:  # noqa: BLE001 - the rows are safe, and the same error can be had again
         problem = shortened(one_line(f"{type(e).__name__}: {e}"), _MOST_ERROR)
     if site.tracking is not False and sweep is not None and rows is not None:
-        uri = site.tracking or _beside(where, sweep.trusted, "site.tracking=URI")
-        folder = views(where) / "report"
-        units = list[UnitEntry]()
-        try:
-            units = _units(sweep, site.child_runs)
-        except Exception as e:  # noqa: BLE001 - the sweep's own run is shown all the same
-            why = shortened(one_line(f"{type(e).__name__}: {e}"), _MOST_ERROR)
-            say(f"MLflow gets no runs of single units: which to show could not be found out ({why})")
-        say(export_safely(rows, folder, _described(sweep, verdicts), summary, uri, units=units)[1])
+        show_end(sweep, where, site, rows, summary, verdicts, say)
     if problem:
         say(
             f"error: the report could not be made ({problem}). All rows are safe; to see the whole error: "
@@ -185,49 +143,3 @@ def _copy(folder: Path, store: Store) -> None:
         for name, _ in store.list(below):
             if f"{below}/{name}" not in files:
                 store.delete(f"{below}/{name}")
-
-
-def export_now(sweep: Sweep, where: str, uri: str | None, experiment: str | None, most: int) -> str:
-    """Show the sweep in a tracking store, or raise what went wrong; gives one line for the user.
-
-    Args:
-        sweep: to show.
-        where: its results folder, a path or URL.
-        uri: of the store; None: the default one, beside the results.
-        experiment: its name there; None: by kind.
-        most: units with a run of their own.
-
-    Raises:
-        Unreachable: the store does not answer, or MLflow fails.
-        Untrusted: the store would be the one beside the results of somebody else.
-    """
-    uri = uri or _beside(where, sweep.trusted, "--uri URI")
-    check_reachable(uri)
-    _, report = write_report(sweep, where)
-    folder, units = views(where) / "report", _units(sweep, most)
-    rows, described = sweep.rows(), _described(sweep, report.verdicts)
-    try:
-        run = export(rows, folder, described, report.summary, uri, experiment, units)
-    except LandsweepError:
-        raise
-    except Exception as e:
-        raise Unreachable(f"MLflow export to {redacted(uri)} failed: {failure(e)}. No row is lost") from e
-    return "; ".join([f"MLflow run {run} in {redacted(uri)}", *remarks(rows, described, report.summary)])
-
-
-def _units(sweep: Sweep, most: int) -> list[UnitEntry]:
-    params = {c.name: c for c in sweep.kind.params(sweep.spec)}
-    rows = sweep.kind.tracked(sweep.spec, sweep.rows()) if isinstance(sweep.kind, Ranked) else sweep.rows().iloc[:0]
-    return unit_entries(rows, params, most)
-
-
-def _described(sweep: Sweep, verdicts: Sequence[Verdict]) -> dict[str, object]:
-    store = sweep.ledger.store
-    where = store.where if store.path is None else str(store.path.resolve())
-    return {
-        **sweep.manifest,
-        "params": sweep.kind.params(sweep.spec),
-        "where": where,
-        "trusted": sweep.trusted,
-        "verdicts": verdicts,
-    }

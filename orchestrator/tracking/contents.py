@@ -6,8 +6,9 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from dataclasses import field as by_default
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,8 @@ _KEY, PARAM, _TAG = 250, 6000, 5000  # characters; MLflow allows 250, 6000 and (
 _MOST_METRICS = 500  # MLflow's pages slow down with thousands of columns
 _SHOWN = 5  # names in a remark
 _FAILED_SHARE = 0.2  # of the runs of single units, for those that failed
+_CURVE = 200  # points of one curve: the pages show no more, and a store takes a few thousand per second
+_NAME = 100  # characters in the name of a unit's run
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,9 @@ class UnitEntry:
         params: its settings.
         metrics: its finite numbers.
         digest: of all of this: a unit that was computed again has another.
+        name: for people: the settings in which the units shown differ.
+        curves: metric to its points (step, value), at most 200 of each, the first and last among them.
+        files: column to the place of a file that the unit has left, such as its weights.
     """
 
     key: str
@@ -57,22 +63,55 @@ class UnitEntry:
     params: Mapping[str, str]
     metrics: Mapping[str, float]
     digest: str
+    name: str = ""
+    curves: Mapping[str, Sequence[tuple[int, float]]] = by_default(default_factory=dict)
+    files: Mapping[str, str] = by_default(default_factory=dict)
 
 
-def unit_entries(ranked: pd.DataFrame, params: Mapping[str, object], most: int) -> list[UnitEntry]:
+def unit_entries(
+    ranked: pd.DataFrame,
+    params: Mapping[str, object],
+    most: int,
+    series_of: Callable[[Sequence[str]], pd.DataFrame] | None = None,
+    files: Mapping[str, str] | None = None,
+) -> list[UnitEntry]:
     """The units that are shown as runs of their own: the first ones, a fifth of the places for those that failed.
 
     Args:
         ranked: rows, the most interesting first.
         params: names of the units' params.
         most: how many.
+        series_of: gives the series of the units with these keys (key, step, metric, value); None: there are none.
+        files: columns that name files, and the folder or URL below which these lie.
     """
     failed = ranked[ranked["status"] == "failed"].head(math.ceil(_FAILED_SHARE * most))
     others = ranked[ranked["status"] != "failed"].head(most - len(failed))
-    return [_entry(line, params) for part in (others, failed) for line in part.to_dict("records")]
+    lines = [line for part in (others, failed) for line in part.to_dict("records")]
+    keys = [str(line["key"]) for line in lines]
+    curves = _curves(series_of(keys)) if series_of is not None and keys else {}
+    differ = [n for n in params if len({str(line.get(n)) for line in lines}) > 1]
+    return [_entry(line, params, differ, curves.get(str(line["key"]), {}), files or {}) for line in lines]
 
 
-def _entry(line: Mapping[str, Any], params: Mapping[str, object]) -> UnitEntry:
+def _curves(series: pd.DataFrame) -> dict[str, dict[str, list[tuple[int, float]]]]:
+    """By unit and metric, points in the order of steps; evenly thinned, and without values that are not finite."""
+    curves: dict[str, dict[str, list[tuple[int, float]]]] = {}
+    finite = series[series["value"].abs() < float("inf")]
+    for (key, metric), points in finite.sort_values("step", kind="stable").groupby(["key", "metric"], sort=True):
+        last = len(points) - 1
+        chosen = points.iloc[sorted({round(i * last / (_CURVE - 1)) for i in range(_CURVE)})] if last else points
+        steps, values = chosen["step"].tolist(), chosen["value"].tolist()
+        curves.setdefault(str(key), {})[str(metric)] = list(zip(map(int, steps), map(float, values), strict=True))
+    return curves
+
+
+def _entry(
+    line: Mapping[str, Any],
+    params: Mapping[str, object],
+    differ: Sequence[str],
+    curves: Mapping[str, Sequence[tuple[int, float]]],
+    files: Mapping[str, str],
+) -> UnitEntry:
     no_metrics = {"key", *(c.name for c in METERS), *params} - {"seconds", "peak_memory"}
     params_given = {n: line[n] for n in params if not _missing(line.get(n))}
     values = {n: v for n, v in line.items() if n not in no_metrics and isinstance(v, int | float) and not _missing(v)}
@@ -80,8 +119,13 @@ def _entry(line: Mapping[str, Any], params: Mapping[str, object]) -> UnitEntry:
     settings = {n: _cut(str(v)) for n, v in named(params_given).items() if v != ""}
     ended = float(line["ended"])
     began = ended - (0.0 if _missing(line.get("seconds")) else float(line["seconds"]))
-    state = digest([settings, metrics, str(line["status"]), ended], size=8)
-    return UnitEntry(str(line["key"]), str(line["status"]), began, ended, settings, metrics, state)
+    places = {n: f"{folder}/{line[n]}" for n, folder in files.items() if not _missing(line.get(n))}
+    told = [settings, metrics, str(line["status"]), ended, {n: [list(p) for p in c] for n, c in curves.items()}, places]
+    key, status = str(line["key"]), str(line["status"])
+    name = ", ".join(f"{n.rpartition('.')[2]}={line.get(n)}" for n in differ)
+    short = name if len(name) <= _NAME else f"{name[: _NAME - 12]}... {key[:8]}"
+    name = short or f"{status} {key[:8]}"
+    return UnitEntry(key, status, began, ended, settings, metrics, digest(told, size=8), name, curves, places)
 
 
 def _missing(value: object) -> bool:

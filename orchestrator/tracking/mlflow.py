@@ -11,7 +11,6 @@ import contextlib
 import logging
 import os
 import re
-import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -27,6 +26,7 @@ from landsweep.orchestrator.storage.inside import no_links
 from landsweep.orchestrator.tracking.contents import (
     UnitEntry,
     artifacts_digest,
+    named,
     remarks,
     spec_text,
     sweep_metrics,
@@ -35,14 +35,18 @@ from landsweep.orchestrator.tracking.contents import (
 )
 from landsweep.orchestrator.tracking.empty_store import keep_empty, start_from_empty
 from landsweep.orchestrator.tracking.store import alone, check_artifacts, check_reachable, database_of
+from landsweep.orchestrator.tracking.tracker import State, Tracker, View
 
-__all__ = ["export", "export_safely", "failure"]
+__all__ = ["MlflowTracker", "export"]
 
 _SWEEP = "landsweep.sweep"
 _OF, _UNIT, _STATE = "landsweep.of", "landsweep.unit", "landsweep.state"  # of the runs of units
 _PAGE = 1000
 _ROWS = "landsweep.rows"  # of a sweep's run: where its rows lie
 _PARENT = "mlflow.parentRunId"
+_EXPERIMENT = {"mlflow.experimentKind": "custom_model_development"}  # or MLflow shows its pages for chats
+_PROGRESS = "progress."  # before the names of metrics that say how far a sweep is
+_STATUS = {State.running: "RUNNING", State.killed: "KILLED", State.failed: "FAILED", State.finished: "FINISHED"}
 _ID = re.compile(r"[0-9a-f]{1,64}")
 _CALM = {  # set unless the user has set them
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -64,6 +68,10 @@ def export(
     uri: str,
     experiment: str | None = None,
     units: Sequence[UnitEntry] = (),
+    *,
+    state: State | None = None,
+    progress: Mapping[str, float] | None = None,
+    note: str = "",
 ) -> str:
     """Write the sweep's run to MLflow, or bring it up to date.
 
@@ -77,6 +85,9 @@ def export(
         uri: of the store.
         experiment: its name in MLflow; by default `landsweep-<kind>`.
         units: those that get a run of their own below the sweep's; runs of others, from an earlier export, are deleted.
+        state: where the sweep stands; None: it has ended, and the rows say how. While it runs there is no report.
+        progress: how far it is, name to number.
+        note: the same in one line.
 
     Returns:
         The run's id.
@@ -84,7 +95,7 @@ def export(
     Raises:
         UsageError: the sweep's id is none, or its run there shows another folder.
         Untrusted: a file of the store is a link, or a store beside the sweep would have the report written elsewhere.
-        Exception: whatever MLflow raises; `export_safely` catches it.
+        Exception: whatever MLflow raises.
     """
     if _ID.fullmatch(str(sweep["id"])) is None:
         raise UsageError(
@@ -97,44 +108,33 @@ def export(
         run = _run(client, where, rows, sweep, new_tags[_ROWS])
         run_id = str(run.info.run_id)
         check_artifacts(uri, str(run.info.artifact_uri), report_dir.parent.parent)
-        tags, metrics = dict(run.data.tags), sweep_metrics(rows, sweep, summary)
+        if note:
+            new_tags["landsweep.progress"] = note
+        metrics = sweep_metrics(rows, sweep, summary) | _progress(run, progress or {})
         _log(client, run, sweep_params(sweep), metrics, new_tags, rows)
-        digest = artifacts_digest(report_dir, sweep)
-        if tags.get("landsweep.artifacts") != digest:
-            if report_dir.is_dir():
-                no_links(report_dir)  # the targets would be sent
-                client.log_artifacts(run_id, str(report_dir), "report")
-            client.log_text(run_id, spec_text(sweep), "spec.yaml")
-            client.set_tag(run_id, "landsweep.artifacts", digest)
-        _end(client, run, rows)
+        if state is not State.running:
+            _write_artifacts(client, run, report_dir, sweep)
+        _end(client, run, rows, state)
         _write_units(client, where, run_id, sweep, units)
         return run_id
 
 
-def export_safely(
-    rows: pd.DataFrame,
-    report_dir: Path,
-    sweep: Mapping[str, Any],
-    summary: Mapping[str, float],
-    uri: str,
-    experiment: str | None = None,
-    units: Sequence[UnitEntry] = (),
-) -> tuple[str | None, str]:
-    """`export` for the end of a sweep: the run's id, or None, and one line that tells the user what happened."""
-    shown = redacted(uri)
-    try:
-        check_reachable(uri)  # a server that has gone since the sweep began costs seconds, not MLflow's patience
-        run_id = export(rows, report_dir, sweep, summary, uri, experiment, units)
-    except Exception as e:  # noqa: BLE001 - the rows are safe, so no failure of a view may end the command
-        again = shlex.join(["landsweep", "export-mlflow", str(sweep.get("where", report_dir.parent)), "--uri", shown])
-        return None, f"MLflow export to {shown} failed: {failure(e)}. No row is lost; later: {again}"
-    return run_id, "; ".join([f"MLflow run {run_id} in {shown}", *remarks(rows, sweep, summary)])
+class MlflowTracker(Tracker):
+    """MLflow, in a SQLite file, on a server, or wherever else its client reaches."""
 
+    def check(self) -> None:
+        check_reachable(self.uri)
 
-def failure(error: Exception) -> str:
-    """What went wrong in an export, in one line and without credentials."""
-    first = (str(error).strip() or "no message").splitlines()[0]
-    return f"{type(error).__name__}: {redacted(first)[:300]}"
+    def show(self, view: View) -> str:
+        self.check()  # a server that has gone costs seconds, not MLflow's patience
+        folder = view.report or Path(str(view.sweep["where"])) / "report"
+        run_id = export(
+            view.rows, folder, view.sweep, view.summary, self.uri, self.experiment, view.units,
+            state=view.state, progress=view.progress, note=view.note,
+        )  # fmt: skip
+        return "; ".join(
+            [f"MLflow run {run_id} in {redacted(self.uri)}", *remarks(view.rows, view.sweep, view.summary)]
+        )
 
 
 def _client(uri: str) -> Any:  # noqa: ANN401 - mlflow's own client
@@ -178,7 +178,7 @@ def _experiment(client: Any, uri: str, name: str) -> str:  # noqa: ANN401 - mlfl
     if urlsplit(uri).scheme == "sqlite":  # never ./mlruns in whatever folder the user stands
         where = (database_of(uri).parent / "mlflow-artifacts").as_uri()
     try:
-        return str(client.create_experiment(name, artifact_location=where))
+        return str(client.create_experiment(name, artifact_location=where, tags=_EXPERIMENT))
     except Exception:  # another export has made it meanwhile, or this is an error
         if (existing := client.get_experiment_by_name(name)) is None:
             raise
@@ -234,9 +234,32 @@ def _log(
         client.set_tag(run.info.run_id, "landsweep.revision", str(step))
 
 
-def _end(client: Any, run: Any, rows: pd.DataFrame) -> None:  # noqa: ANN401 - mlflow's own client
+def _progress(run: Any, progress: Mapping[str, float]) -> dict[str, float]:  # noqa: ANN401 - mlflow's own
+    """Metrics of how far a sweep is; those that an earlier view had and this one lacks, such as its workers, are 0."""
+    now = {f"{_PROGRESS}{name}": float(value) for name, value in progress.items()}
+    return {name: 0.0 for name in run.data.metrics if name.startswith(_PROGRESS)} | now
+
+
+def _write_artifacts(client: Any, run: Any, report_dir: Path, sweep: Mapping[str, Any]) -> None:  # noqa: ANN401
+    digest = artifacts_digest(report_dir, sweep)
+    if run.data.tags.get("landsweep.artifacts") == digest:
+        return
+    run_id = str(run.info.run_id)
+    if report_dir.is_dir():
+        no_links(report_dir)  # the targets would be sent
+        client.log_artifacts(run_id, str(report_dir), "report")
+    client.log_text(run_id, spec_text(sweep), "spec.yaml")
+    client.set_tag(run_id, "landsweep.artifacts", digest)
+
+
+def _end(client: Any, run: Any, rows: pd.DataFrame, state: State | None) -> None:  # noqa: ANN401 - mlflow's own client
+    if state is State.running:
+        if run.info.status != _STATUS[state]:
+            client.update_run(run.info.run_id, _STATUS[state])
+        return
     ended = int(numbers(rows["ended"]).max() * 1000) if len(rows) else int(run.info.start_time)
-    status = "FAILED" if len(rows) and (rows["status"] == Status.failed.value).all() else "FINISHED"
+    all_failed = len(rows) > 0 and bool((rows["status"] == Status.failed.value).all())
+    status = _STATUS[State.failed if all_failed else state or State.finished]
     if run.info.end_time != ended or run.info.status != status:
         client.set_terminated(run.info.run_id, status, ended)
 
@@ -281,14 +304,29 @@ def _write_unit(
         return
     if run is None:
         tags = {_PARENT: run_id, _OF: sweep_id, _UNIT: unit.key, "landsweep.status": unit.status}
-        name = f"{unit.status} {unit.key[:8]}"
-        run = client.create_run(experiment_id, start_time=int(unit.began * 1000), tags=tags, run_name=name)
+        run = client.create_run(experiment_id, start_time=int(unit.began * 1000), tags=tags, run_name=unit.name)
     ended = int(unit.ended * 1000)
+    files = {f"landsweep.file.{name}": place for name, place in unit.files.items()}
+    metrics = [Metric(k, v, ended, 0) for k, v in unit.metrics.items()]
+    for name, points in named({f"curve/{name}": points for name, points in unit.curves.items()}).items():
+        metrics += [Metric(name, value, when, step) for when, step, value in _timed(unit, points)]
     client.log_batch(
         run.info.run_id,
-        metrics=[Metric(k, v, ended, 0) for k, v in unit.metrics.items()],
+        metrics=metrics,
         params=[Param(k, v) for k, v in unit.params.items() if k not in run.data.params],
         # the state comes last: a run that was cut off half-way is written again
-        tags=[RunTag("landsweep.status", unit.status), RunTag(_STATE, unit.digest)],
+        tags=[
+            *(RunTag(k, v) for k, v in named(files).items()),
+            RunTag("mlflow.runName", unit.name),
+            RunTag("landsweep.status", unit.status),
+            RunTag(_STATE, unit.digest),
+        ],
     )
     client.set_terminated(run.info.run_id, "FAILED" if unit.status == Status.failed.value else "FINISHED", ended)
+
+
+def _timed(unit: UnitEntry, points: Sequence[tuple[int, float]]) -> Iterator[tuple[int, int, float]]:
+    """Points of a curve with times: the rows don't have these, so they are spread evenly over the unit's time."""
+    for i, (step, value) in enumerate(points):
+        when = unit.began + (unit.ended - unit.began) * i / max(1, len(points) - 1)
+        yield int(when * 1000), step, value

@@ -88,7 +88,12 @@ def test_what_a_kind_can_do_beyond_the_contract_is_said_by_its_classes() -> None
         for ability in (Auditable, Costed, Ranked, ShowsTensors)
     }
     trained = {"zoo", "search", "transfer", "scaling"}
-    assert able == {Auditable: {"zoo"}, Costed: {"scaling"}, Ranked: trained, ShowsTensors: {"landscape", *trained}}
+    assert able == {
+        Auditable: {"zoo"},
+        Costed: {"scaling"},
+        Ranked: {"function", *trained},
+        ShowsTensors: {"landscape", *trained},
+    }
 
 
 def test_results_that_can_not_be_computed_again_are_not_audited(kind: FewPoints, tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-__all__ = ["install"]
+__all__ = ["install", "install_tracker"]
 
 
 def install(folder: Path, name: str, code: str) -> None:
@@ -15,8 +15,18 @@ def install(folder: Path, name: str, code: str) -> None:
         name: of the kind; its module is called `NAME_kind`, and the class `Kind`.
         code: of the module.
     """
-    (folder / f"{name}_kind.py").write_text(code, encoding="utf-8")
-    about = folder / f"{name}_kind-1.dist-info"
+    _install(folder, f"{name}_kind", code, f"[landsweep.kinds]\n{name} = {name}_kind:Kind\n")
+
+
+def install_tracker(folder: Path, name: str, code: str, cls: str) -> None:
+    """The same for a tracker: its module is called `NAME_tracker`, and its class `cls`."""
+    _install(folder, f"{name}_tracker", code, f"[landsweep.trackers]\n{name} = {name}_tracker:{cls}\n")
+
+
+def _install(folder: Path, module: str, code: str, entry_points: str) -> None:
+    (folder / f"{module}.py").write_text(code, encoding="utf-8")
+    about = folder / f"{module}-1.dist-info"
     about.mkdir()
-    (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}-kind\nVersion: 1\n", encoding="utf-8")
-    (about / "entry_points.txt").write_text(f"[landsweep.kinds]\n{name} = {name}_kind:Kind\n", encoding="utf-8")
+    name = module.replace("_", "-")
+    (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1\n", encoding="utf-8")
+    (about / "entry_points.txt").write_text(entry_points, encoding="utf-8")

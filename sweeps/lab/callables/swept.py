@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from landsweep.orchestrator.axes import AxisLike
 from landsweep.orchestrator.faults import MOST_METRICS
-from landsweep.orchestrator.kind import SweepKind
+from landsweep.orchestrator.kind import Ranked, SweepKind
 from landsweep.orchestrator.planner import GridPlanner
 from landsweep.orchestrator.report.parts import Report
 from landsweep.orchestrator.row import Column
@@ -67,7 +67,7 @@ class SweptSpec(Spec):
 S = TypeVar("S", bound=SweptSpec)
 
 
-class SweptKind(SweepKind[S]):
+class SweptKind(SweepKind[S], Ranked[S]):
     """A grid over axes, with the report that any grid gets."""
 
     def params(self, spec: S) -> tuple[Column, ...]:
@@ -81,6 +81,13 @@ class SweptKind(SweepKind[S]):
     def planner(self, spec: S) -> GridPlanner:
         keys = Keys(self.name, self.version, spec.context())
         return GridPlanner(keys, {name: axis.points() for name, axis in spec.axes.items()}, spec.zip)
+
+    def tracked(self, spec: S, rows: pd.DataFrame) -> pd.DataFrame:
+        """Units by the goal, if the spec names one, else in the order of the plan."""
+        for way, metric in (spec.goal or {}).items():
+            if metric in rows:
+                return rows.sort_values(metric, ascending=way == "minimise", kind="stable")
+        return rows
 
     def report(self, spec: S, rows: pd.DataFrame, series: pd.DataFrame) -> Report:
         from landsweep.orchestrator.report.generic import Reading, generic_section

@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-import contextlib
 import http.server
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
-import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from landsweep.orchestrator.errors import Unreachable
-from landsweep.orchestrator.tracking.mlflow import export, export_safely
+from landsweep.orchestrator.tracking.mlflow import export
 from landsweep.orchestrator.tracking.store import check_reachable, default_uri
+from tests.support.mlflow_server import free_port, server
 from tests.support.paths import ROOT
-from tests.support.tracking import HEAD, tracked_rows
+from tests.support.tracking import HEAD, export_safely, tracked_rows
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore::DeprecationWarning", "ignore::FutureWarning"
@@ -141,8 +138,7 @@ def test_an_export_says_nothing_and_sends_nothing(tmp_path: Path, report_dir: Pa
 import sys, pandas as pd
 from pathlib import Path
 sys.path.insert(0, {str(ROOT)!r})
-from tests.support.tracking import HEAD
-from landsweep.orchestrator.tracking.mlflow import export_safely
+from tests.support.tracking import HEAD, export_safely
 from landsweep.orchestrator.tracking.store import default_uri
 import socket
 def refuse(*a, **k):
@@ -186,39 +182,6 @@ def test_a_failed_export_is_told_in_one_line(tmp_path: Path, report_dir: Path) -
     run_id, said = export_safely(tracked_rows([1.0]), report_dir, HEAD, {}, default_uri(tmp_path))
     assert run_id is None
     assert "No row is lost; later: landsweep export-mlflow" in said and "\n" not in said
-
-
-def free_port() -> int:
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return int(s.getsockname()[1])
-
-
-@contextlib.contextmanager
-def server(folder: Path) -> Iterator[str]:
-    """A real `mlflow server` with one worker; its whole process group is ended afterwards."""
-    port = free_port()
-    command = [
-        sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1",
-        "--backend-store-uri", f"sqlite:///{folder}/server.db", "--artifacts-destination", str(folder / "artifacts"),
-    ]  # fmt: skip
-    with (folder / "log").open("w") as log:
-        process = subprocess.Popen(
-            command, stdout=log, stderr=subprocess.STDOUT, cwd=folder, start_new_session=True,
-            env={**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true"},
-        )  # fmt: skip
-    try:
-        deadline = time.monotonic() + 90
-        while True:
-            with contextlib.suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=2):
-                break
-            assert process.poll() is None and time.monotonic() < deadline, (folder / "log").read_text()[-3000:]
-            time.sleep(0.2)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
 
 
 @pytest.mark.slow

@@ -10,9 +10,10 @@ import pytest
 
 from landsweep.orchestrator.row import Column, Outcome, RowMaker, Status
 from landsweep.orchestrator.tracking.contents import UnitEntry, unit_entries
-from landsweep.orchestrator.tracking.mlflow import export, export_safely
+from landsweep.orchestrator.tracking.mlflow import export
 from landsweep.orchestrator.tracking.store import default_uri
 from landsweep.orchestrator.unit import Keys
+from tests.support.tracking import export_safely
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore::DeprecationWarning", "ignore::FutureWarning"
