@@ -14,6 +14,7 @@ from typing import Any
 
 import ray
 
+from landsweep.orchestrator.commands.follow import Follower
 from landsweep.orchestrator.kind import kind_named
 from landsweep.orchestrator.row import Outcome, RowMaker
 from landsweep.orchestrator.run.executors.ray import RayCluster, RayExecutor
@@ -122,8 +123,13 @@ class _Load(QuietWatch):
             self.marks.append((time.monotonic(), time.process_time()))
 
 
-def overhead(workers: int, seconds: int) -> dict[str, float]:
+def overhead(workers: int, seconds: int, *, tracking: float = 0.0) -> dict[str, float]:
     """What workers lose with units of 1 s: read from the rows they gave.
+
+    Args:
+        workers: how many.
+        seconds: of work for each.
+        tracking: how often MLflow is brought up to date meanwhile, s; 0: never.
 
     Returns:
         `overhead`: share of the workers' time outside units, from when each has ended three units until the first has
@@ -135,8 +141,12 @@ def overhead(workers: int, seconds: int) -> dict[str, float]:
         kind = kind_named("function")
         site = Site(workers=workers, cpus=0.001, tracking=False, start_timeout=600)
         executor = RayExecutor(site, _Crowds(site, workers))
-        run_sweep(kind, noop_spec(units), site, folder, folder=Path.cwd(), watch=watch, executor=executor)
-        rows = Ledger.open(Store.at(folder)).rows(["worker", "ended", "seconds"]).to_pandas().sort_values("ended")
+        results = Path(folder) / "sweep"
+        followed = Site(tracking_seconds=tracking)
+        with Follower(watch, followed, str(results), own=True) as shown:
+            run_sweep(kind, noop_spec(units), site, results, folder=Path.cwd(), watch=shown, executor=executor)
+            shown.end("done")
+        rows = Ledger.open(Store.at(results)).rows(["worker", "ended", "seconds"]).to_pandas().sort_values("ended")
     rows["began"] = rows["ended"] - rows["seconds"]
     since = float(rows.groupby("worker")["ended"].nth(2).max())
     until = float(rows.groupby("worker")["ended"].max().min())

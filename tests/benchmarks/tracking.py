@@ -1,0 +1,37 @@
+"""What it costs a driver that MLflow follows its sweep: its processor time with and without.
+
+`python -m tests.benchmarks.tracking [--workers 64] [--seconds 40] [--repeats 3]` prints one JSON line.
+
+- `driver_alone`, `driver_tracked`: processor seconds of the driver per second, for each repeat, in turn;
+- `tracking_share`: median of the differences, as a share of one core. MLflow is brought up to date every 5 s, twelve times
+  as often as by default. The process that does this has its own processor time, which is not part of it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+
+import ray
+
+from tests.benchmarks.scale_crowd import overhead
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--workers", type=int, default=64)
+    parser.add_argument("--seconds", type=int, default=40)
+    parser.add_argument("--repeats", type=int, default=3)
+    args = parser.parse_args()
+    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
+    alone, tracked = list[float](), list[float]()
+    for _ in range(args.repeats):
+        alone.append(overhead(args.workers, args.seconds)["driver"])
+        tracked.append(overhead(args.workers, args.seconds, tracking=5.0)["driver"])
+    share = statistics.median(b - a for a, b in zip(alone, tracked, strict=True))
+    print(json.dumps({"driver_alone": alone, "driver_tracked": tracked, "tracking_share": share}))
+
+
+if __name__ == "__main__":
+    main()
