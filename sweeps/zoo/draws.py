@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Mapping
 from hashlib import blake2b
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, TypeVar
 
-from pydantic import Field, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 
 from landsweep.orchestrator.canonical import Value, canonical, plain
 from landsweep.orchestrator.distribution import FORMS, Distribution
 from landsweep.orchestrator.spec import Section
 
-__all__ = ["Draw", "RandomSamples"]
+__all__ = ["Draw", "RandomSamples", "Simplex"]
+
+T = TypeVar("T")
 
 _BITS = 64
 _DIGITS = 6  # of a drawn float: so the last bits of a processor's logarithm do not matter
@@ -66,16 +69,82 @@ def _rounded(x: float) -> float:
     return float(f"{x:.{_DIGITS}g}")
 
 
+class Simplex(Section):
+    """Shares that add up to 1, one for each field below a path; where all numbers are 1 they are uniform."""
+
+    dirichlet: dict[str, Annotated[float, Field(ge=0.01, le=1000)]] = Field(
+        min_length=2, description="name of each share to its number, as of a Dirichlet distribution"
+    )
+
+    def at(self, positions: Mapping[str, int]) -> dict[str, float]:
+        """The shares at positions of 2**64, one for each name; they have six digits.
+
+        Each is a gamma variable, by its quantile, over their sum: a further name leaves the ratios of the others as
+        they are.
+        """
+        from scipy.special import gammaincinv  # here: every spec of a zoo comes by this file
+
+        gammas = {n: float(gammaincinv(a, (positions[n] + 0.5) / 2**_BITS)) for n, a in self.dirichlet.items()}
+        shares = gammas if sum(gammas.values()) else self.dirichlet  # where all are too small to be told from 0
+        return {name: round(value / sum(shares.values()), _DIGITS) for name, value in shares.items()}
+
+    def edges(self) -> tuple[dict[str, float], ...]:
+        """Shares between which all others lie: what a check must try."""
+        return tuple({n: float(n == name) for n in self.dirichlet} for name in self.dirichlet)
+
+
+def _form(given: object) -> str:
+    simplex = "dirichlet" in given if isinstance(given, Mapping) else isinstance(given, Simplex)
+    return "simplex" if simplex else "draw"
+
+
 class RandomSamples(Section):
     """Random combinations of values. A larger `count` keeps the first ones, a further field leaves the others alone."""
 
     count: int = Field(ge=1, description="how many combinations")
-    draw: dict[str, Draw] = Field(min_length=1, description="field of the recipe to its distribution")
+    draw: dict[
+        str, Annotated[Annotated[Draw, Tag("draw")] | Annotated[Simplex, Tag("simplex")], Discriminator(_form)]
+    ] = Field(min_length=1, description="field of the recipe to its distribution; `dirichlet`: of the fields below it")
     seed: int = Field(0, ge=0, description="another seed gives other combinations")
+
+    @property
+    def fields(self) -> dict[str, tuple[Value, ...]]:
+        """Each field that is drawn, to values between or among which all others lie."""
+        fields: dict[str, tuple[Value, ...]] = {}
+        for path, draw in self.draw.items():
+            fields |= (
+                _below(path, dict.fromkeys(draw.dirichlet, (0.0, 1.0)))
+                if isinstance(draw, Simplex)
+                else {path: draw.edges()}
+            )
+        return fields
+
+    def trials(self) -> Iterator[tuple[str, dict[str, Value]]]:
+        """What a check must try: for each extreme value what to call it in a message, and the fields that it sets."""
+        for path, draw in self.draw.items():
+            fields = (
+                [_below(path, edge) for edge in draw.edges()]
+                if isinstance(draw, Simplex)
+                else [{path: edge} for edge in draw.edges()]
+            )
+            for values in fields:
+                given = next(iter(values.values())) if len(values) == 1 else values
+                yield f"samples.draw.{path}: the value {given!r}", dict(values)
 
     def values(self, index: int) -> dict[str, Value]:
         """The combination of this number, from 0."""
-        return {path: draw.at(_position(self.seed, path, index)) for path, draw in self.draw.items()}
+        values: dict[str, Value] = {}
+        for path, draw in self.draw.items():
+            if isinstance(draw, Simplex):
+                positions = {name: _position(self.seed, f"{path}.{name}", index) for name in draw.dirichlet}
+                values |= _below(path, draw.at(positions))
+            else:
+                values[path] = draw.at(_position(self.seed, path, index))
+        return values
+
+
+def _below(path: str, values: Mapping[str, T]) -> dict[str, T]:
+    return {f"{path}.{name}": value for name, value in values.items()}
 
 
 def _position(seed: int, path: str, index: int) -> int:

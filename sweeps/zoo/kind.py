@@ -77,7 +77,7 @@ class ZooKind(TrainedKind[ZooSpec], Auditable[ZooSpec], Ranked[ZooSpec]):
     def validate(self, spec: ZooSpec) -> None:
         """Make the recipe of every value of every field once, so that a wrong one is known before any work."""
         recipes = ZooRecipes(spec)
-        drawn = {short_path(path): "samples.draw" for path in (spec.samples.draw if spec.samples else ())}
+        drawn = {short_path(path): "samples.draw" for path in (spec.samples.fields if spec.samples else ())}
         for name, params in Grid(spec).trials():
             recipes.check(params, drawn)
             foresee_recipe(recipes.of(params, name))

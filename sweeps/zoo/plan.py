@@ -53,9 +53,9 @@ class Grid:
             values[path], docs[path] = list(points), f"field {path} of the recipe"
         if self.samples is not None:
             values[SAMPLE], docs[SAMPLE] = [0], "number of the random combination"
-            for path, draw in self.samples.draw.items():
+            for path, edges in self.samples.fields.items():
                 name = short_path(path)
-                values[name], docs[name] = list(draw.edges()), f"field {name} of the recipe, drawn at random"
+                values[name], docs[name] = list(edges), f"field {name} of the recipe, drawn at random"
         values[SEED], docs[SEED] = [0], "of all random streams: initialisation, data order, dropout, noise"
         return param_columns(values, docs)
 
@@ -87,9 +87,8 @@ class Grid:
             for values in zip(*(self.axes[name] for name in group), strict=True):
                 source = ", ".join(f"axes.{n}: the value {v!r}" for n, v in zip(group, values, strict=True))
                 yield source, {**first, **dict(zip(group, values, strict=True))}
-        for path, draw in self.samples.draw.items() if self.samples else ():
-            for value in draw.edges():
-                yield f"samples.draw.{path}: the value {value!r}", {**first, short_path(path): value}
+        for source, drawn in self.samples.trials() if self.samples else ():
+            yield source, {**first, **{short_path(path): value for path, value in drawn.items()}}
 
 
 class ZooPlanner(ListPlanner):
@@ -135,7 +134,7 @@ def packs_of(spec: ZooSpec, grid: Grid | None = None) -> dict[str, list[dict[str
 
 def evaluated_otherwise(spec: ZooSpec) -> Iterator[Recipe]:
     """Recipes with all evaluations that units may have, where the base's is changed; none where it is not."""
-    drawn = spec.samples.draw if spec.samples else ()
+    drawn = spec.samples.fields if spec.samples else ()
     paths = [*spec.axes, *drawn, *(path for changes in spec.recipes.values() for path in changes)]
     if any(short_path(p).partition(".")[0] == "evaluate" for p in paths):
         recipes = ZooRecipes(spec)

@@ -56,7 +56,7 @@ class ZooSpec(TrainedSpec):
 
     @model_validator(mode="after")
     def _fields_are_swept_once(self) -> Self:
-        drawn = list(self.samples.draw) if self.samples else []
+        drawn = list(self.samples.fields) if self.samples else []
         paths = [short_path(p) for p in (*self.axes, *drawn)]
         if twice := sorted({p for p in paths if paths.count(p) > 1}):
             raise ValueError(f"{twice} are swept twice; a field can stand under axes or under samples, once")

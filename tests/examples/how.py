@@ -238,7 +238,18 @@ HOW: dict[str, SpecBlock | Commands | Python | Site | Listing | Elsewhere] = {
         {"landsweep plan": SCALING_SMALL, "landsweep run": SCALING_SMALL}, says="1e+12"
     ),
     "docs/scaling.md: recipe:": SpecBlock(["recipe.schedule.warmup_steps=5"], SCALING),
-    "docs/data.md: recipe:": SpecBlock(
+    "docs/data.md: import numpy": Python(shows="next(waves('train', 0, 0, 1))[0].shape == (16,)"),
+    "docs/data.md: recipe:\n  data:\n    source: mixture": SpecBlock(
+        [
+            *(f"recipe.data.domains.{d}.{size}" for d in ("web", "wiki") for size in ("vocabulary=300", "context=16")),
+            *("recipe.net.width=16", "recipe.net.depth=1", "recipe.net.heads=2", "recipe.steps=6"),
+            *("recipe.batch_size=4", "recipe.evaluate.first=8", "samples.count=2"),
+        ],
+        {"kind": "zoo"},
+        shows="rows[['test_web_loss', 'test_wiki_loss']].notna().all().all() "
+        "and ((rows['data.weights.web'] + rows['data.weights.wiki'] - 1).abs() < 1e-5).all()",
+    ),
+    "docs/data.md: recipe:\n  data:\n    source: token_files": SpecBlock(
         [
             *("recipe.data.vocabulary=50", "recipe.data.context=16", "recipe.net.width=16", "recipe.net.depth=1"),
             *("recipe.net.heads=2", "recipe.steps=6", "recipe.batch_size=4"),

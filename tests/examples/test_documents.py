@@ -26,7 +26,7 @@ from landsweep.orchestrator.unit import digest
 from tests.examples.blocks import Block, all_blocks, inline_commands
 from tests.examples.how import HOW, Commands, Elsewhere, Listing, Python, Site, SpecBlock
 from tests.support.app import app
-from tests.support.disk_data import write_tokens
+from tests.support.disk_data import write_json_lines, write_tokens
 from tests.support.paths import ROOT
 from tests.support.s3 import S3
 
@@ -88,10 +88,12 @@ def user_folder(folder: Path) -> Iterator[None]:
     measures = next(block for block in BLOCKS if key_of(block) == OWN_MEASURE)
     (folder / "my_measures.py").write_text(measures.text, encoding="utf-8")
     write_tokens(folder / "fineweb", name="fineweb_")
+    write_json_lines(folder / "wiki")
     table_of_runs().to_csv(folder / "runs.csv", index=False)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.syspath_prepend(folder)
+        patch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
         yield
     for module in ("my_script", "mine", "my_measures"):
         sys.modules.pop(module, None)

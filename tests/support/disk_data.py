@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-__all__ = ["write_tokens"]
+__all__ = ["write_json_lines", "write_tokens"]
 
 _LLM_C = {"<u2": (20240520, 1), "<u4": (20240801, 7)}
 
@@ -38,3 +39,11 @@ def _llm_c(path: Path, tokens: np.ndarray[Any, Any], dtype: str) -> None:
     header = np.zeros(256, "<i4")
     header[:3] = [*_LLM_C[dtype], len(tokens)]
     path.write_bytes(header.tobytes() + tokens.astype(dtype).tobytes())
+
+
+def write_json_lines(folder: Path) -> None:
+    """Short texts, to train and to test on."""
+    folder.mkdir()
+    for name, first in (("train", 0), ("val", 400)):
+        lines = [json.dumps({"text": f"{i} times {i} is {i * i}."}) for i in range(first, first + 100)]
+        (folder / f"{name}.jsonl").write_text("\n".join(lines), encoding="utf-8")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, get_args
 
 from pydantic import Field
@@ -9,14 +10,21 @@ from pydantic import Field
 from landsweep.sweeps.lab.data.base import Data, Dimensions, Source, Split
 from landsweep.sweeps.lab.data.cifar10 import Cifar10
 from landsweep.sweeps.lab.data.digits import Digits
+from landsweep.sweeps.lab.data.documents import Documents
+from landsweep.sweeps.lab.data.hf_dataset import HfDataset
+from landsweep.sweeps.lab.data.image_folder import ImageFolder
+from landsweep.sweeps.lab.data.iterable import IterableData
 from landsweep.sweeps.lab.data.markov import Markov
+from landsweep.sweeps.lab.data.mixture import Mixture
 from landsweep.sweeps.lab.data.mnist import Mnist
 from landsweep.sweeps.lab.data.modular import Modular
 from landsweep.sweeps.lab.data.own import OwnData
+from landsweep.sweeps.lab.data.single import SingleSource
 from landsweep.sweeps.lab.data.sparse_parity import SparseParity
 from landsweep.sweeps.lab.data.teacher_student import TeacherStudent
 from landsweep.sweeps.lab.data.text import Text
 from landsweep.sweeps.lab.data.token_files import TokenFiles
+from landsweep.sweeps.lab.data.webdataset import WebDataset
 
 __all__ = [
     "Cifar10",
@@ -24,7 +32,12 @@ __all__ = [
     "DataSpec",
     "Digits",
     "Dimensions",
+    "Documents",
+    "HfDataset",
+    "ImageFolder",
+    "IterableData",
     "Markov",
+    "Mixture",
     "Mnist",
     "Modular",
     "OwnData",
@@ -34,21 +47,23 @@ __all__ = [
     "TeacherStudent",
     "Text",
     "TokenFiles",
+    "WebDataset",
     "sources_with_dimensions",
 ]
 
-DataSpec = Annotated[
-    Digits | Mnist | Cifar10 | TeacherStudent | SparseParity | Modular | Text | Markov | OwnData | TokenFiles,
-    Field(discriminator="source"),
-]
-"""Where samples come from, told apart by the field `source`.
-
-digits, mnist, cifar10, teacher_student, sparse_parity, modular, text, markov, callable or token_files.
-"""
+DataSpec = Annotated[SingleSource | IterableData | Mixture, Field(discriminator="source")]
+"""Where samples come from, told apart by the field `source`: one that `SingleSource` lists, iterable or mixture."""
 
 
 def sources_with_dimensions() -> list[str]:
     """Names of the sources whose spec alone tells the shapes of their data."""
-    classes: tuple[type[Source], ...] = get_args(get_args(DataSpec)[0])
-    with_dimensions = [c for c in classes if c.dimensions is not Source.dimensions]
+    with_dimensions = [c for c in _sources(DataSpec) if c.dimensions is not Source.dimensions]
     return [get_args(c.model_fields["source"].annotation)[0] for c in with_dimensions]
+
+
+def _sources(union: object) -> Iterator[type[Source]]:
+    for part in get_args(union):
+        if isinstance(part, type) and issubclass(part, Source):
+            yield part
+        else:
+            yield from _sources(part)

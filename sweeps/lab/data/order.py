@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from landsweep.sweeps.lab.streams import counted, stream
 
-__all__ = ["Order", "Permutation", "Shuffled", "shuffled_order"]
+__all__ = ["Order", "Permutation", "Shuffled", "scrambled", "shuffled_order"]
 
 _TABLE = 1 << 20  # up to so many places a permutation is a table: 8 MiB, the same as for data in memory
 _ROUNDS = 6
@@ -48,11 +48,11 @@ class Permutation:
     def _mixed(self, values: NDArray[np.uint64]) -> NDArray[np.uint64]:
         left, right = values >> self._half, values & self._mask
         for key in self._keys:
-            left, right = right, left ^ (_scrambled(right + key) & self._mask)
+            left, right = right, left ^ (scrambled(right + key) & self._mask)
         return (left << self._half) | right
 
 
-def _scrambled(z: NDArray[np.uint64]) -> NDArray[np.uint64]:
+def scrambled(z: NDArray[np.uint64]) -> NDArray[np.uint64]:
     """The output function of splitmix64, which overflows on purpose."""
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)

@@ -1,0 +1,154 @@
+"""Documents of text on disk: Parquet, JSON lines and Arrow files become token files, once for each machine."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from landsweep.orchestrator.errors import SpecError
+from landsweep.sweeps.lab.data.base import Data, Dimensions
+from landsweep.sweeps.lab.data.shards import ShardData, fingerprint
+from landsweep.sweeps.lab.data.token_cache import Encoder, cached_shards
+from landsweep.sweeps.lab.data.token_files import token_splits
+
+__all__ = ["Documents", "read_documents"]
+
+_SUFFIXES = (".parquet", ".arrow", ".jsonl", ".ndjson", ".json", ".jsonl.gz", ".ndjson.gz", ".json.gz")
+_ROWS = 1000  # read at once
+
+
+class Documents(ShardData):
+    """Tokens [context] of documents; the target of each position is the token after it.
+
+    Each document is followed by the token `end`. They are made into token files in the cache of the machine, in the
+    order of the files, when they are first needed. A column may also hold lists of tokens, which are taken as they are.
+    """
+
+    source: Literal["documents"]
+    column: str = Field("text", description="column or JSON field with the text, or with lists of tokens")
+    tokenizer: str | None = Field(
+        None, description="tokenizer.json of the package `tokenizers`, relative to the spec; none: bytes as tokens"
+    )
+    end: str | int | None = Field(
+        None, description="token after each document, by its text or number; none: 256 for bytes, else there is none"
+    )
+    vocabulary: int | None = Field(
+        None, ge=2, le=2**31, description="how many tokens there are; none: what the tokenizer has, 257 for bytes"
+    )
+    context: int = Field(1024, ge=1, description="tokens in one sequence")
+    test_fraction: float | None = Field(
+        None, gt=0, lt=1, description="share of the documents, drawn at random, that become the split `test`"
+    )
+
+    @model_validator(mode="after")
+    def _splits_are_made_once(self) -> Self:
+        if self.test_fraction is not None and list(self.shards) != ["train"]:
+            raise ValueError(
+                "test_fraction: takes documents out of `train`; then give `shards: {train: PATTERN}` alone"
+            )
+        return self
+
+    @property
+    def split_names(self) -> tuple[str, ...]:
+        """Of the files, and the one that `test_fraction` makes."""
+        return (*self.shards, *(("test",) if self.test_fraction is not None else ()))
+
+    def holds(self, file: Path) -> bool:
+        return super().holds(file) and file.name.endswith(_SUFFIXES) and not file.name.startswith("dataset_info")
+
+    def dimensions(self) -> Dimensions | None:
+        size = self.vocabulary or (257 if self.tokenizer is None else None)
+        return None if size is None else Dimensions((self.context,), size, sequence=True, splits=self.split_names)
+
+    def more_digests(self, base: Path) -> Mapping[str, str]:
+        if self.tokenizer is None:
+            return {}
+        file = base / self.tokenizer
+        if not file.is_file():
+            raise SpecError(f"data.tokenizer: there is no file {file}")
+        return {"tokenizer": fingerprint(file)}
+
+    def load(self, base: Path) -> Data:
+        """The splits, on disk.
+
+        Raises:
+            SpecError: files are missing or changed, hold no such column, or tokens beyond the vocabulary.
+        """
+        files = self.verified_splits(base)
+        encoder = Encoder.of(None if self.tokenizer is None else base / self.tokenizer, self.end, self.vocabulary)
+        identity = [(self.pinned(base)).digests, self.column, self.test_fraction, dict(self.shards)]
+
+        def documents(split: str) -> Iterator[tuple[Path, str | list[int]]]:
+            for file in files[split]:
+                for document in read_documents(file, self.column):
+                    yield file, document
+
+        shards = cached_shards(identity, documents, tuple(self.shards), encoder, self.test_fraction)
+        return token_splits(shards, self.context, encoder.vocabulary, self.processes)
+
+
+def read_documents(file: Path, column: str) -> Iterator[str | list[int]]:
+    """The values of a column, one after the other; those that are null are left out.
+
+    Raises:
+        SpecError: the file is damaged, has no such column, or it holds neither text nor lists of whole numbers.
+    """
+    reader = _arrow if file.suffix in (".parquet", ".arrow") else _json_lines
+    for number, value in enumerate(reader(file, column)):
+        if value is None:
+            continue
+        if not isinstance(value, str) and not (isinstance(value, list) and all(type(t) is int for t in value)):
+            raise SpecError(
+                f"data.column: {column!r} of row {number} of {file} holds {_short(value)}; it must be text, or a list "
+                "of tokens"
+            )
+        yield value
+
+
+def _short(value: object) -> str:
+    return f"{type(value).__name__} {str(value)[:40]!r}"
+
+
+def _json_lines(file: Path, column: str) -> Iterator[Any]:
+    with gzip.open(file, "rt", encoding="utf-8") if file.suffix == ".gz" else file.open(encoding="utf-8") as lines:
+        number = 0
+        try:
+            for number, line in enumerate(lines, 1):
+                if not line.strip():
+                    continue
+                entry = json.loads(line)
+                if not isinstance(entry, dict) or column not in entry:
+                    has = ", ".join(entry) if isinstance(entry, dict) else _short(entry)
+                    raise SpecError(f"data.column: line {number} of {file} has no field {column!r}; it has {has}")
+                yield entry[column]
+        except (ValueError, EOFError, OSError, RecursionError) as e:
+            raise SpecError(f"data: {file} is no JSON lines, or is cut off, at or after line {number}: {e}") from e
+
+
+def _arrow(file: Path, column: str) -> Iterator[Any]:
+    import pyarrow as pa  # here and below: help and plans start without it
+    import pyarrow.parquet as pq
+
+    try:
+        if file.suffix == ".parquet":
+            with pq.ParquetFile(file) as table:
+                _check_column(file, column, table.schema_arrow.names)
+                for batch in table.iter_batches(_ROWS, columns=[column]):
+                    yield from batch.column(0).to_pylist()
+            return
+        with pa.OSFile(str(file)) as source, pa.ipc.open_stream(source) as stream:
+            _check_column(file, column, stream.schema.names)
+            for batch in stream:
+                yield from batch.column(column).to_pylist()
+    except (pa.ArrowException, OSError) as e:
+        raise SpecError(f"data: {file} can't be read, it is damaged or cut off: {e}") from e
+
+
+def _check_column(file: Path, column: str, names: list[str]) -> None:
+    if column not in names:
+        raise SpecError(f"data.column: {file} has no column {column!r}; it has {', '.join(names)}")
