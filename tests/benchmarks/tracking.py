@@ -3,8 +3,8 @@
 `python -m tests.benchmarks.tracking [--workers 64] [--seconds 40] [--repeats 3]` prints one JSON line.
 
 - `driver_alone`, `driver_tracked`: processor seconds of the driver per second, for each repeat, in turn;
-- `tracking_share`: median of the differences, as a share of one core. MLflow is brought up to date every 5 s, twelve times
-  as often as by default. The process that does this has its own processor time, which is not part of it.
+- `tracking_share`: median of the differences, as a share of one core. MLflow is brought up to date every 5 s, twelve
+  times as often as by default. The process that does this has its own processor time, which is not part of it.
 """
 
 from __future__ import annotations
