@@ -40,6 +40,7 @@ class Step:
         losses: [K, 1], of the batch, at these weights.
         again: gives the gradients [K, P] of the same batch at what the weights are by then, clipped too; dropout drops
             the same places, and buffers stay as the first pass left them.
+        made: how many steps were made before; equal to `t` - 1, but known without asking the device.
     """
 
     weights: Tensor
@@ -50,6 +51,7 @@ class Step:
     layout: Layout
     losses: Tensor
     again: Callable[[], Tensor]
+    made: int
 
 
 class Method(Section):

@@ -72,10 +72,10 @@ class Sam(Method):
 
     def update(self, step: Step) -> None:
         weights, here = step.weights, step.weights.clone()
-        scale = weights.abs().add_(step.c["eta"]) if self.adaptive else torch.ones((), dtype=weights.dtype)
-        along = step.grads * scale.to(weights.device)
+        scale = weights.abs().add_(step.c["eta"]) if self.adaptive else weights.new_ones(())
+        along = step.grads * scale
         norm = torch.linalg.vector_norm(along, dim=1, keepdim=True)
-        weights.addcmul_(along * scale.to(weights.device), step.c["rho"] / (norm + 1e-12))
+        weights.addcmul_(along * scale, step.c["rho"] / (norm + 1e-12))
         step.grads.copy_(step.again())
         weights.copy_(here)
         if self.base == "sgd":

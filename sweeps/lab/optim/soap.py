@@ -55,7 +55,7 @@ class Soap(Method):
 
     def update(self, step: Step) -> None:
         grads, weights, slots, c, dtype = step.grads, step.weights, step.slots, step.c, step.weights.dtype
-        steps = int(step.t[0]) - 1  # steps that changed weights; all models of a pack have made as many
+        steps = step.made
         if not steps:
             self._measure(step, first=True)
             return

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
+import torch
 from torch import Tensor, nn
 
 from landsweep.sweeps.lab.models.transformer import Block
@@ -27,7 +28,7 @@ class Activations(Probe):
     probe: Literal["activations"]
 
     def measure(self, subject: Subject) -> Sequence[Mapping[str, float]]:
-        seen: dict[str, float] = {}
+        seen: dict[str, Tensor] = {}
         named = list(subject.module.named_modules())
         blocks = [m for _, m in named if isinstance(m, Block)]
         queries, scores = ({getattr(b, part) for b in blocks} for part in ("query", "scores"))
@@ -37,7 +38,7 @@ class Activations(Probe):
             if m in scores or name.rpartition(".")[0] == "blocks" or (isinstance(m, _LAYERS) and m not in queries)
         ]
         hooks = [m.register_forward_hook(_Noted(ACTIVATION + name, seen)) for name, m in layers]
-        by_model = []
+        by_model: list[dict[str, Tensor]] = []
         try:
             with subject.evaluating():
                 for k in range(len(subject.weights)):
@@ -46,14 +47,18 @@ class Activations(Probe):
         finally:
             for hook in hooks:
                 hook.remove()
-        return by_model
+        if not seen:
+            return [{} for _ in by_model]
+        values = torch.stack([value for one in by_model for value in one.values()]).tolist()  # one wait for all
+        numbers = iter(values)
+        return [{name: next(numbers) for name in one} for one in by_model]
 
 
 class _Noted:
     """A hook that notes the mean absolute output under a name."""
 
-    def __init__(self, name: str, seen: dict[str, float]) -> None:
+    def __init__(self, name: str, seen: dict[str, Tensor]) -> None:
         self._name, self._seen = name, seen
 
     def __call__(self, module: nn.Module, given: Any, out: Tensor) -> None:  # noqa: ANN401 - what torch passes
-        self._seen[self._name] = float(out.abs().double().mean())
+        self._seen[self._name] = out.abs().double().mean()

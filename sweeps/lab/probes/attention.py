@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
+import torch
 from torch import Tensor, nn
 
 from landsweep.sweeps.lab.models.transformer import Block
@@ -27,20 +28,22 @@ class Attention(Probe):
 
     def measure(self, subject: Subject) -> Sequence[Mapping[str, float]]:
         blocks = [m for m in subject.module.modules() if isinstance(m, Block)]
-        largest: list[float] = []
+        largest: list[Tensor] = []
 
         def note(module: nn.Module, given: Any, out: Tensor) -> None:  # noqa: ANN401 - what torch passes
-            largest.append(float(out.max()))
+            largest.append(out.max())
 
         hooks = [b.scores.register_forward_hook(note) for b in blocks]
-        by_model: list[Mapping[str, float]] = []
+        by_model: list[Tensor] = []
         try:
             with subject.evaluating():
                 for k in range(len(subject.weights)):
                     largest.clear()
                     subject.outputs(k)
-                    by_model.append({"attention_max": max(largest)} if largest else {})
+                    by_model += [torch.stack(largest).max()] if largest else []
         finally:
             for hook in hooks:
                 hook.remove()
-        return by_model
+        if not by_model:
+            return [{} for _ in range(len(subject.weights))]
+        return [{"attention_max": value} for value in torch.stack(by_model).tolist()]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import ClassVar, Literal
 
+import torch
+
 from landsweep.sweeps.lab.probes.base import Probe, Subject
 
 __all__ = ["Logits"]
@@ -27,5 +29,5 @@ class Logits(Probe):
             for k in range(len(subject.weights)):
                 outputs = subject.outputs(k).double()
                 size, z = outputs.abs(), outputs.logsumexp(-1).mean()
-                by_model.append({"logit_mean": float(size.mean()), "logit_max": float(size.max()), "log_z": float(z)})
-        return by_model
+                by_model.append(torch.stack([size.mean(), size.max(), z]))
+        return [dict(zip(self.measures, values, strict=True)) for values in torch.stack(by_model).tolist()]

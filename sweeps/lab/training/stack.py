@@ -58,7 +58,7 @@ class Stack:
 
     def state_of(self, row: int, weights: Tensor | None = None) -> dict[str, Tensor]:
         """State dict of one model, on the CPU, its own copy; with other `weights` [P] than the stack's, if given."""
-        source = self.weights[row] if weights is None else weights
+        source = (self.weights[row] if weights is None else weights).detach().cpu()  # one copy, not one per tensor
         one = {n: v[0] for n, v in self.layout.split(source[None]).items()}
         one |= {n: b[row] for n, b in self.buffers.items()}
         return {key: one[name].detach().cpu().clone() for key, name in self.layout.aliases.items()}

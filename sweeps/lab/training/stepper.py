@@ -76,6 +76,7 @@ class Stepper:
         self._limits = torch.tensor(limits, dtype=dtype_of(first), device=self._stack.weights.device).unsqueeze(1)
         self._clips = _bounds(self._limits)
         self._batch: _Batch | None = None
+        self._idle: tuple[tuple[int, ...], Tensor] | None = None
         self.step = 0
         self._seeds: _Seeds | None = None
         if isinstance(first.net, OwnNet):  # only such a network may draw random numbers by itself
@@ -114,15 +115,22 @@ class Stepper:
         weights = self._stack.weights
         self._clip(batch.grads)
         # Every row makes the step, since all are one computation; idle ones then get their weights back.
-        before = weights[idle] if idle else None
+        still = self._positions(idle) if idle else None
+        before = None if still is None else weights[still]
         self._updater.step(
             self._stack, batch.grads, self._rates, self.step, batch.losses, lambda: self._second_gradients(batch)
         )
         if before is not None:
-            weights[idle] = before
+            weights[still] = before
         self.step += 1
         self._averages.update(self._stack, self.step)
         return batch.losses
+
+    def _positions(self, rows: Sequence[int]) -> Tensor:
+        """Rows as positions on the device, to which they go once."""
+        if self._idle is None or self._idle[0] != tuple(rows):
+            self._idle = tuple(rows), torch.tensor(rows, device=self._stack.weights.device)
+        return self._idle[1]
 
     def make_step(self) -> Tensor:
         """A whole step, whether or not losses are finite; gives them, [K]."""

@@ -19,6 +19,9 @@ from landsweep.sweeps.lab.training.stack import Stack
 __all__ = ["ClassUpdater", "Rates", "StackedUpdater", "Updater", "clip", "updater_of"]
 
 
+_BLOCK = 64  # steps whose learning rates go to the device at once
+
+
 class Rates:
     """What the schedules say: learning rates [K] and, where any sets it, momenta [K], of each step.
 
@@ -38,6 +41,11 @@ class Rates:
         """Learning rate of each model in this step."""
         now = [s.multiplier(step, self._total) for s in self._schedules]
         return [peak * now[i] for i, peak in zip(self._which, self._peaks, strict=True)]
+
+    def table(self, step: int, device: torch.device) -> Tensor:
+        """Learning rates [steps, K] of this step and some that follow, in one copy to the device."""
+        last = max(step + 1, min(step + _BLOCK, self._total))
+        return torch.tensor([self.learning_rates(s) for s in range(step, last)], dtype=torch.float64).to(device)
 
     def momenta(self, step: int) -> list[float | None]:
         """Momentum of each model in this step; None where the optimizer's own stays."""
@@ -121,9 +129,11 @@ class StackedUpdater(Updater):
         self._slots |= {name: torch.stack([s[name] for s in starts]) for name in starts[0]}
         self._t = torch.zeros(k, 1, dtype=torch.float64, device=like.device)
         each = [m.coefficients() for m in methods]
+        self._own = {n: [c[n] for c in each] for n in each[0]}  # on the host, where schedules replace some
         self._coefficients = {
-            n: torch.tensor([[c[n]] for c in each], dtype=torch.float64).to(like.device) for n in each[0]
+            n: torch.tensor(values, dtype=torch.float64).unsqueeze(1).to(like.device) for n, values in self._own.items()
         }
+        self._table: tuple[int, Tensor] | None = None
         self._cast(like.dtype)
 
     def _cast(self, dtype: torch.dtype) -> None:
@@ -137,11 +147,11 @@ class StackedUpdater(Updater):
         self, stack: Stack, grads: Tensor, rates: Rates, step: int, losses: Tensor, regrad: Callable[[], Tensor]
     ) -> None:
         self._t += 1
-        rate = self._column(rates.learning_rates(step))
+        rate = self._rate(rates, step)
         momentum: dict[str, Tensor] = {}
         if rates.sets_momentum:
             name = "momentum" if "momentum" in self._coefficients else "beta1"
-            pairs = zip(self._coefficients[name][:, 0].tolist(), rates.momenta(step), strict=True)
+            pairs = zip(self._own[name], rates.momenta(step), strict=True)
             momentum[name] = self._column([o if m is None else m for o, m in pairs]).to(self._dtype)
         column = losses.to(self._dtype).unsqueeze(1)
         for i, (segment, coefficients) in enumerate(zip(self._segments, self._c, strict=True)):
@@ -152,7 +162,14 @@ class StackedUpdater(Updater):
                 single = {n: slots[n][:, i : i + 1] for n in self._method.columns}
                 slots = {n: s[:, here] for n, s in slots.items()} | single
             weights, c = stack.weights[:, here], {**coefficients, **momentum, "learning_rate": now}
-            self._method.update(Step(weights, grads[:, here], slots, c, self._t, stack.layout, column, regrad))
+            self._method.update(Step(weights, grads[:, here], slots, c, self._t, stack.layout, column, regrad, step))
+
+    def _rate(self, rates: Rates, step: int) -> Tensor:
+        """Learning rates [K, 1] of a step."""
+        if self._table is None or not self._table[0] <= step < self._table[0] + len(self._table[1]):
+            self._table = (step, rates.table(step, self._t.device))
+        first, table = self._table
+        return table[step - first].unsqueeze(1)
 
     def _column(self, values: Sequence[float]) -> Tensor:
         return torch.tensor(values, dtype=torch.float64).to(device=self._t.device).unsqueeze(1)
@@ -162,6 +179,9 @@ class StackedUpdater(Updater):
         self._t = self._t[keep]
         self._slots = {n: s[keep].contiguous() for n, s in self._slots.items()}
         self._coefficients = {n: c[keep] for n, c in self._coefficients.items()}
+        chosen = keep.tolist()
+        self._own = {n: [values[k] for k in chosen] for n, values in self._own.items()}
+        self._table = None
         self._segments = [s.take(keep) for s in self._segments]
         self._cast(self._dtype)
 
