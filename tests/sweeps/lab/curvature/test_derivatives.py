@@ -41,6 +41,21 @@ def test_networks_at_a_minimum_or_saturated_pass() -> None:
     check_derivatives(Objective.of([sure], inputs, torch.zeros(20).long(), LOSSES["cross_entropy"], 100))
 
 
+@pytest.mark.parametrize("norm", [False, True])
+@pytest.mark.parametrize("scale", [0.0, 1e-12, 1e-8, 1e-6, 1e-4])
+def test_units_that_weight_decay_has_erased_are_no_wrong_derivative(scale: float, norm: bool) -> None:
+    """Their kinks lie within the steps of the differences, whatever the step."""
+    torch.manual_seed(5)
+    scaled = nn.BatchNorm1d(12) if norm else nn.Identity()
+    linear = nn.Linear(6, 12)
+    module = nn.Sequential(linear, scaled, nn.ReLU(), nn.Linear(12, 3)).double().eval()
+    with torch.no_grad():
+        for parameter in (scaled if norm else linear).parameters():
+            parameter[:8] *= scale
+    inputs, targets = torch.randn(40, 6, dtype=torch.float64), torch.randint(3, (40,))
+    check_derivatives(Objective.of([module], inputs, targets, LOSSES["cross_entropy"], 40))
+
+
 class _Constant(torch.autograd.Function):
     """A square whose slope is a constant to the second derivative: the Hessian stays symmetric."""
 
