@@ -78,11 +78,14 @@ class MeasureKind(SweepKind[MeasureSweepSpec]):
         """Compare all weights with those that were pinned, and try each measure on each architecture.
 
         Raises:
-            UsageError: a sweep is not there, models have changed, or a measure is not defined for them.
+            UsageError: a sweep is not there, models have changed, a measure is not defined for them, or no measure
+                gives what the phases need.
         """
         from landsweep.sweeps.measure.session import check_plan
         from landsweep.sweeps.measure.sources import Sources
 
+        if spec.phases is not None:
+            spec.phases.check([column.name for column in (*self.params(spec), *self.columns(spec))])
         sources = Sources(spec, bench)
         for i, ref in enumerate(spec.of):
             if isinstance(ref, FileRef):
@@ -111,7 +114,7 @@ class MeasureKind(SweepKind[MeasureSweepSpec]):
         measures = {name: measure.columns() for name, measure in spec.measures.items()}
         plan = self._plan(spec)
         params = [column.name for column in plan.params() if column.name != MEASURE]
-        return measure_report(MeasureFacts(measures, params, _models_in_words(spec, plan)), rows, series)
+        return measure_report(MeasureFacts(measures, params, _models_in_words(spec, plan), spec.phases), rows, series)
 
     def _plan(self, spec: MeasureSweepSpec) -> Plan:
         return Plan(spec, Keys(self.name, self.version, spec.context()))

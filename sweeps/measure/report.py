@@ -21,7 +21,9 @@ from landsweep.sweeps.measure.figures import (
     matrix_picture,
     scatter_picture,
 )
+from landsweep.sweeps.measure.phase_field import PhasesSpec
 from landsweep.sweeps.measure.profiles import profile_figures
+from landsweep.sweeps.measure.spectra import spectra_parts
 
 __all__ = ["MeasureFacts", "measure_report"]
 
@@ -43,23 +45,32 @@ class MeasureFacts:
         measures: name to the columns of the measure.
         params: columns of the units' params, without the name of the measure.
         models: a sentence about the models.
+        phases: rules of the phase diagram, where one is asked for.
     """
 
     measures: Mapping[str, Sequence[Column]]
     params: Sequence[str]
     models: str
+    phases: PhasesSpec | None = None
 
 
 def measure_report(facts: MeasureFacts, rows: pd.DataFrame, series: pd.DataFrame) -> Report:
     """A section for each measure, and the median of its first column for the summary."""
     sections = [PageSection("Models", [facts.models])]
     summary: dict[str, float] = {}
+    if facts.phases is not None and len(rows):
+        section, counts = facts.phases.section(rows)
+        sections.insert(0, section)
+        summary |= counts
     for name, columns in facts.measures.items():
         mine = rows[rows["measure"] == name].reset_index(drop=True)
-        section = _Section(name, columns, facts.params, mine, series)
-        sections.append(PageSection(name, list(section.parts())))
-        summary |= section.summary()
-    if compared := profile_figures(facts.params, rows[rows["status"] == "ok"], series):
+        part = _Section(name, columns, facts.params, mine, series)
+        sections.append(PageSection(name, list(part.parts())))
+        summary |= part.summary()
+    good = rows[rows["status"] == "ok"]
+    if spectra := spectra_parts(facts.params, good, series):
+        sections.append(PageSection("Spectra", spectra))
+    if compared := profile_figures(facts.params, good, series):
         sections.append(PageSection("Profiles along paths", compared))
     return Report(sections, summary)
 

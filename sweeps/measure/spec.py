@@ -15,6 +15,7 @@ from landsweep.sweeps.lab.outline import foresee_split
 from landsweep.sweeps.lab.trained_models.refs import FileRef, Ref
 from landsweep.sweeps.lab.weight_space.evaluators import EvaluatorSpec
 from landsweep.sweeps.measure.measures import MeasureSpec
+from landsweep.sweeps.measure.phase_field import PhasesSpec
 from landsweep.sweeps.measure.subjects import Each, SubjectsSpec
 
 __all__ = ["MeasureSweepSpec"]
@@ -44,6 +45,9 @@ class MeasureSweepSpec(Spec):
         8, ge=1, description="training batches for measures that estimate batch normalisation anew"
     )
     seed: int = Field(0, ge=0, description="of what measures draw at random, and of drawn pairs")
+    phases: Annotated[PhasesSpec | None, IsLabel()] = Field(
+        None, description="rules of a phase diagram that the report shows; none: no diagram"
+    )
 
     @model_validator(mode="after")
     def _fields_fit_together(self) -> Self:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["HOW", "Commands", "Elsewhere", "Listing", "Python", "Site", "SpecBlock"]
+__all__ = ["HOW", "LOCAL", "Commands", "Elsewhere", "Listing", "Python", "Site", "SpecBlock"]
 
 
 @dataclass(frozen=True)
@@ -85,6 +85,7 @@ class Elsewhere:
     reason: str
 
 
+LOCAL = ["--site", "local", "site.tracking=off"]
 DIGITS = {"data": {"source": "digits"}, "net": {"net": "mlp", "hidden": [16]}}
 SEARCH = {
     "kind": "search",
@@ -153,6 +154,18 @@ MEASURE = {
     "of": [{"sweep": "results/zoo_digits_phase", "where": "optimizer.learning_rate == 0.1"}],
     "evaluators": {"train": {"split": "train", "first": 200}, "test": {"split": "test", "first": 100}},
 }
+MEASURED_SMALL = {
+    "landsweep run sweeps/specs/zoo_digits_phase.yaml": [
+        "axes={net.hidden.0: [8, 16], optimizer.learning_rate: [0.01, 0.03]}",
+        *("recipe.steps=40", "recipe.evaluate.every_steps=40", "seeds={range: 2}", *LOCAL),
+    ],
+    "landsweep run sweeps/specs/measure_spectrum.yaml": [
+        *(f"measures.{name}.{change}" for name in ("hessian", "ggn") for change in ("steps=6", "runs=1")),
+        *LOCAL,
+    ],
+    "landsweep run sweeps/specs/measure_rebasin.yaml": LOCAL,
+    "landsweep run sweeps/specs/measure_phases.yaml": ["measures.curve.steps=5", *LOCAL],
+}
 RESTARTS = {
     "kind": "function",
     "function": "my_script:train",
@@ -167,6 +180,7 @@ HOW: dict[str, SpecBlock | Commands | Python | Site | Listing | Elsewhere] = {
     "README.md: kind: search": SpecBlock(["budget.units=6", "generation=3"], shows="rows.loss.notna().all()"),
     "README.md: kind: function": SpecBlock(),
     "README.md: from landsweep import Zoo": Python(ZOO_HYPER, "len(x) == 1210 and 0 <= y <= 1"),
+    "README.md: landsweep run sweeps/specs/zoo_digits_phase.yaml": Commands(MEASURED_SMALL, slow=True, says="report"),
     "README.md: space:": SpecBlock(["budget.units=8", "generation=4"], SEARCH),
     "README.md: kind: transfer": SpecBlock(
         ["values=[64,128]", "rates={log2: [-6, -2, 3]}", "seeds={range: 1}"], {"recipe": {**DIGITS, "steps": 10}}
@@ -218,6 +232,9 @@ HOW: dict[str, SpecBlock | Commands | Python | Site | Listing | Elsewhere] = {
         shows="set(rows.measure) == {'loss', 'disagreement', 'distance'}", runs=PHASE
     ),
     "docs/measure.md: measures:\n  norm": SpecBlock((), MEASURE, shows="(rows.norm > 0).all()", runs=PHASE),
+    "docs/measure.md: phases:": Elsewhere(
+        "tests/sweeps/measure/test_phases.py::test_the_report_of_a_sweep_shows_the_phases", "a field, as in the test"
+    ),
     "docs/measure.md: def norm": Python(shows="callable(norm)"),
     "docs/measure.md: import pandas": Python({"docs/measure.md: kind: measure": ()}, "len(rows) > 0"),
     "docs/measures-curvature.md: import torch": Python(shows="first.value > second.value"),

@@ -24,7 +24,7 @@ from landsweep.orchestrator.errors import LandsweepError
 from landsweep.orchestrator.run.sweep import Sweep
 from landsweep.orchestrator.unit import digest
 from tests.examples.blocks import Block, all_blocks, inline_commands
-from tests.examples.how import HOW, Commands, Elsewhere, Listing, Python, Site, SpecBlock
+from tests.examples.how import HOW, LOCAL, Commands, Elsewhere, Listing, Python, Site, SpecBlock
 from tests.support.app import app
 from tests.support.disk_data import write_json_lines, write_tokens
 from tests.support.paths import ROOT
@@ -32,7 +32,6 @@ from tests.support.s3 import S3
 
 BLOCKS = all_blocks()
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of what MLflow imports
-LOCAL = ["--site", "local", "site.tracking=off"]
 OWN_MEASURE = "docs/measure.md: def norm"  # the module `my_measures` of the example
 OWN_MODULE = "docs/landscapes.md: import torch"  # the module that examples of own networks call `mine`
 SCRIPT = """
@@ -80,7 +79,7 @@ def say(*words: str) -> str:
 @contextmanager
 def user_folder(folder: Path) -> Iterator[None]:
     """What a user has who types the examples: the shipped specs, a script of their own, a table of runs."""
-    (folder / "sweeps").symlink_to(ROOT / "sweeps")
+    shutil.copytree(ROOT / "sweeps/specs", folder / "sweeps/specs")  # no link: some name `../../results`
     (folder / "my_script.py").write_text(SCRIPT, encoding="utf-8")
     (folder / "train.py").write_text(TRAIN, encoding="utf-8")
     mine = next(block for block in BLOCKS if key_of(block) == OWN_MODULE)

@@ -28,7 +28,7 @@ class Spectrum(ModelCurvature):
     to 1. Nothing is smoothed. With full re-orthogonalisation the outermost nodes are eigenvalues without ghost copies
     (of one of multiplicity n, 1 to n are seen). That is how outliers are counted: the nodes that are known as
     eigenvalues, the largest first, are cut where the ratio of one to the next is largest, if it is at least `gap`; what
-    is above the cut are outliers, what is below is the bulk.
+    is above the cut are outliers, the curve `outliers`, what is below is the bulk.
     """
 
     measure: Literal["spectrum"]
@@ -62,16 +62,17 @@ class Spectrum(ModelCurvature):
             order = nodes.argsort()
             nodes, weights = nodes[order], weights[order]
             if not bool(nodes.isfinite().all()):
-                values: dict[str, Metric] = {c.name: math.nan if c.type == "float" else None for c in self.columns()}
-                yield Measured({**values, "spectrum_products": len(nodes)})
+                unknown: dict[str, Metric] = {c.name: math.nan if c.type == "float" else None for c in self.columns()}
+                yield Measured({**unknown, "spectrum_products": len(nodes)})
                 continue
-            yield Measured(
-                self._summary(density, nodes, weights), {"nodes": nodes.tolist(), "weights": weights.tolist()}
-            )
+            outliers, gap, edge = self._outliers(density)
+            curves = {"nodes": nodes.tolist(), "weights": weights.tolist()}
+            curves |= {"outliers": outliers.tolist()} if len(outliers) else {}
+            values = self._summary(density, nodes, weights, edge)
+            yield Measured({**values, "spectrum_outliers": len(outliers), "spectrum_gap": gap}, curves)
 
-    def _summary(self, density: Density, nodes: Tensor, weights: Tensor) -> dict[str, Metric]:
+    def _summary(self, density: Density, nodes: Tensor, weights: Tensor, edge: float) -> dict[str, Metric]:
         means = density.moments(1)
-        outliers, gap, edge = self._outliers(density)
         below = nodes < -self.zero * nodes.abs().max()
         inner = nodes <= edge
         mass = weights[inner].sum()
@@ -81,24 +82,22 @@ class Spectrum(ModelCurvature):
             "spectrum_lowest": nodes[0].item(),
             "spectrum_highest": nodes[-1].item(),
             "spectrum_negative": weights[below].sum().item(),
-            "spectrum_outliers": outliers,
-            "spectrum_gap": gap,
             "spectrum_bulk": ((weights * nodes**2)[inner].sum() / mass).sqrt().item() if mass > 0 else None,
             "spectrum_products": len(nodes),
         }
 
-    def _outliers(self, density: Density) -> tuple[int, float | None, float]:
-        """How many; the ratio at the gap; and the value between them, infinite where there are none."""
+    def _outliers(self, density: Density) -> tuple[Tensor, float | None, float]:
+        """The largest first; the ratio at the gap; and the value in it, infinite where there are none."""
         known = [
             nodes[(residuals <= _KNOWN * nodes) & (nodes > 0)]
             for nodes, residuals in zip(density.nodes, density.residuals, strict=True)
         ]
         falling = max(known, key=len).flip(0)[: self.among]
         if len(falling) < 2:
-            return 0, None, math.inf
+            return falling[:0], None, math.inf
         ratios = falling[:-1] / falling[1:]
         at = int(ratios.argmax())
         gap = ratios[at].item()
         if gap < self.gap:
-            return 0, gap, math.inf
-        return at + 1, gap, (falling[at] * falling[at + 1]).sqrt().item()
+            return falling[:0], gap, math.inf
+        return falling[: at + 1], gap, (falling[at] * falling[at + 1]).sqrt().item()

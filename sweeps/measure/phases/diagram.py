@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -14,9 +13,9 @@ from landsweep.orchestrator.report.values import ordered
 from landsweep.sweeps.lab.arrays import Floats
 from landsweep.sweeps.laws.fitting.expressions import evaluate
 from landsweep.sweeps.laws.fitting.tables import is_sweep
-from landsweep.sweeps.measure.phases.rules import PhaseRules, Quantity
+from landsweep.sweeps.measure.phases.rules import PhaseRules, Quantity, columns_of
 
-__all__ = ["Diagram", "phase_diagram"]
+__all__ = ["Diagram", "phase_diagram", "sources"]
 
 _AXES = ("load", "temperature")
 _APART = {"measure": "measures", "of_label": "checkpoints"}  # columns of a measuring sweep
@@ -107,6 +106,11 @@ def phase_diagram(
     return Diagram(rules, used, cells, total, total - len(placed))
 
 
+def sources(rules: PhaseRules) -> dict[str, Quantity]:
+    """What a table must have: both axes, and the quantities that a rule speaks of."""
+    return {"load": rules.load, "temperature": rules.temperature, **{q: rules.quantities[q] for q in rules.needed()}}
+
+
 def _cells(values: pd.DataFrame, quantities: Sequence[str]) -> pd.DataFrame:
     if values.empty:
         raise UsageError("no row has a load and a temperature and ended well, so there is no cell")
@@ -118,7 +122,7 @@ def _cells(values: pd.DataFrame, quantities: Sequence[str]) -> pd.DataFrame:
 
 def _found(name: str, quantity: Quantity, table: pd.DataFrame) -> str | None:
     """The column that holds a quantity; None where there is none."""
-    there = [c for c in quantity.columns if _names(c) and _names(c) <= set(map(str, table.columns))]
+    there = [c for c in quantity.columns if quantity.held_by(c, set(map(str, table.columns)))]
     there = [c for c in there if _values(table, c).notna().any()]
     varying = [c for c in there if _values(table, c).nunique() > 1]
     if len(varying) > 1 and name in _AXES:
@@ -131,7 +135,7 @@ def _found(name: str, quantity: Quantity, table: pd.DataFrame) -> str | None:
 def _refuse_mixed(table: pd.DataFrame, used: Mapping[str, str]) -> None:
     """Medians over rows of several measures, or of several checkpoints, would mean nothing."""
     for name, expression in used.items():
-        for column in (c for c in _names(expression) & set(table.columns) if name not in _AXES):
+        for column in (c for c in columns_of(expression) & set(table.columns) if name not in _AXES):
             filled = table[table[column].notna()]
             for by, what in _APART.items():
                 if by not in table or (by == "measure" and column.startswith("of_")):
@@ -142,11 +146,6 @@ def _refuse_mixed(table: pd.DataFrame, used: Mapping[str, str]) -> None:
                         f"{name}: {column} stands in rows of several {what}: {', '.join(map(str, values[:6]))}; leave "
                         f"all but one out, such as with --exclude '{by} == {values[-1]}'"
                     )
-
-
-def _names(expression: str) -> set[str]:
-    """The columns that an expression of the rules speaks of."""
-    return set(re.findall(r"[A-Za-z_][\w.]*", expression)) - {"exp", "log", "log10", "sqrt"}
 
 
 def _values(table: pd.DataFrame, expression: str) -> pd.Series:

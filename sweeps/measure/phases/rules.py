@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Annotated, Self
 
 import pandas as pd
@@ -13,9 +13,10 @@ from landsweep.orchestrator.errors import UsageError
 from landsweep.orchestrator.rules import chosen
 from landsweep.orchestrator.spec import Section
 
-__all__ = ["Phase", "PhaseRules", "Quantity", "Threshold"]
+__all__ = ["Phase", "PhaseRules", "Quantity", "Threshold", "columns_of"]
 
 _PLACE = re.compile(r"\{(\w+)\}")
+_FUNCTIONS = {"exp", "log", "log10", "sqrt"}
 Name = Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_]*$")]
 
 
@@ -24,6 +25,10 @@ class Quantity(Section):
 
     doc: str = Field(description="what it is, with its sign and unit")
     columns: tuple[str, ...] = Field(min_length=1, description="columns that may hold it, or arithmetic of columns")
+
+    def held_by(self, expression: str, names: Collection[str]) -> bool:
+        """Whether a table with columns of these names has all that an expression speaks of."""
+        return bool(spoken := columns_of(expression)) and spoken <= set(names)
 
 
 class Threshold(Section):
@@ -107,3 +112,8 @@ class PhaseRules(Section):
             for i in chosen(self.condition(phase), cells).nonzero()[0]:
                 labels[int(i)] = phase.label
         return labels
+
+
+def columns_of(expression: str) -> set[str]:
+    """The columns that an expression of the rules speaks of."""
+    return set(re.findall(r"[A-Za-z_][\w.]*", expression)) - _FUNCTIONS

@@ -170,6 +170,7 @@ def test_outliers_are_above_the_largest_gap_and_the_density_is_that_of_the_matri
     given = quadratic([300, 120, 90, *torch.linspace(1, 3, 20).tolist()])
     (each,) = measured(Spectrum(measure="spectrum", steps=60, runs=3), given)
     assert each.values["spectrum_outliers"] == 3
+    assert each.curves["outliers"] == pytest.approx([300, 120, 90], rel=1e-6)
     assert each.values["spectrum_gap"] == pytest.approx(30, rel=1e-6)
     assert each.values["spectrum_highest"] == pytest.approx(300, rel=1e-9)
     assert each.values["spectrum_lowest"] == pytest.approx(1, rel=1e-9)
@@ -178,6 +179,7 @@ def test_outliers_are_above_the_largest_gap_and_the_density_is_that_of_the_matri
     assert sum(each.curves["weights"]) == pytest.approx(1, rel=1e-12)
     assert list(each.curves["nodes"]) == sorted(each.curves["nodes"])
     (flat_one,) = measured(Spectrum(measure="spectrum", steps=60), quadratic(torch.linspace(1, 1.5, 12).tolist()))
+    assert "outliers" not in flat_one.curves
     assert flat_one.values["spectrum_outliers"] == 0 and flat_one.values["spectrum_gap"] < 1.5  # type: ignore[operator]
 
 

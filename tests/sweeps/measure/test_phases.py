@@ -13,9 +13,11 @@ from typer.testing import CliRunner
 
 from landsweep.orchestrator.errors import SpecError, UsageError
 from landsweep.orchestrator.reading import write_yaml
+from landsweep.orchestrator.run.sweep import Sweep
 from landsweep.sweeps.measure.commands import register
 from landsweep.sweeps.measure.phases import PRESETS, Diagram, PhaseRules, phase_diagram, phase_section, rules_named
 from landsweep.sweeps.measure.phases.section import phase_text
+from tests.support.measures import KIND, measure_spec, measured, small_zoo
 
 CORNERS = {  # sharpness, connectivity, similarity, loss
     "I": (50.0, -20.0, 0.2, 1.0),
@@ -181,3 +183,71 @@ def test_the_command(tmp_path: Path) -> None:
     assert run(str(table), "--rules", str(rules)) == run(str(table), "--rules", "phase_zoo")
     with pytest.raises(UsageError, match="give a TABLE"):
         run()
+
+
+PHASES = {"rules": "phase_zoo", "thresholds": {"underfit": 1.5}}
+PAIRS = {"choose": "pairs", "within": ["net.hidden.0", "optimizer.learning_rate"], "over": "seed"}
+FIELDS = {
+    "subjects": ["each", PAIRS],
+    "measures": {
+        "loss": {"measure": "losses"},
+        "curve": {"measure": "curve", "points": 5, "steps": 2},
+        "cka": {"measure": "cka"},
+    },
+    "evaluators": {"train": {"split": "train", "first": 50}},
+}
+
+
+def test_the_report_of_a_sweep_shows_the_phases_that_its_spec_asks_for(tmp_path: Path) -> None:
+    small_zoo(tmp_path / "zoo", axes={"net.hidden.0": [4, 8]})
+    plain = measure_spec(tmp_path, **FIELDS)
+    asked = measure_spec(tmp_path, **FIELDS, phases=PHASES)
+    assert asked.context() == plain.context()  # a label: no row is computed anew
+    rows, _ = measured(asked, tmp_path)
+    series = Sweep.at(tmp_path / "out").series()
+    report = KIND.report(asked, rows, series)
+    assert [section.title for section in report.sections][:2] == ["Phases", "Models"]
+    wanted = phase_diagram([rows], PRESETS["phase_zoo"].with_thresholds({"underfit": 1.5}))
+    counts = {f"phase_{label}".replace("-", "_"): count for label, count in wanted.counts().items() if label}
+    assert sum(counts.values()) == 4
+    assert {name: report.summary[name] for name in counts} == counts
+    assert "Phases" not in [section.title for section in KIND.report(plain, rows, series).sections]
+    none_left = measure_spec(tmp_path, **FIELDS, phases={**PHASES, "exclude": ["measure != none"]})
+    section = KIND.report(none_left, rows, series).sections[0]
+    assert str(section.parts[0]).startswith("There is no phase diagram: the table has no load")
+
+
+@pytest.mark.parametrize(
+    ("phases", "words"),
+    [
+        ({"rules": "taxonomie"}, "phases.*'taxonomie' is none of taxonomy, taxonomy_underfit"),
+        ({"thresholds": {"warm": 1}}, "phases.*no threshold 'warm'; there are sharp, barrier, similar"),
+        ({"columns": {"heat": "of_seed"}}, "phases.*know no 'heat'; they know load, temperature, sharpness"),
+        ({"rules": {"name": "mine"}}, "phases.*rules"),
+    ],
+)
+def test_phases_that_no_sweep_can_have_are_refused_when_the_spec_is_read(
+    phases: dict[str, object], words: str, tmp_path: Path
+) -> None:
+    with pytest.raises(SpecError, match=words):
+        KIND.parse({**KIND.example().model_dump(mode="json"), "phases": phases}, "spec")
+
+
+@pytest.mark.parametrize(
+    ("columns", "words"),
+    [
+        ({}, r"no column of the rows holds the similarity .*cka_last.*add a measure"),
+        ({"similarity": "-losss"}, "similarity is '-losss', but the rows have no column 'losss'; they have"),
+    ],
+)
+def test_phases_that_no_measure_gives_are_refused_before_any_unit(
+    columns: dict[str, str], words: str, tmp_path: Path
+) -> None:
+    small_zoo(tmp_path / "zoo", recipe={"steps": 2, "checkpoints": {}, "evaluate": {}})
+    fields = {"subjects": "each", "measures": {"loss": {"measure": "losses"}}, "evaluators": FIELDS["evaluators"]}
+    axes = {"load": "seed", "connectivity": "-loss"}
+    spec = measure_spec(tmp_path, **fields, phases={**PHASES, "columns": axes | columns})
+    with pytest.raises(SpecError, match=words):
+        measured(spec, tmp_path)
+    own = measure_spec(tmp_path, **fields, phases={**PHASES, "columns": {**axes, "similarity": "-accuracy / loss"}})
+    assert set(measured(own, tmp_path)[0]["status"]) == {"ok"}
