@@ -65,6 +65,9 @@ class Forecast:
         """The same as JSON, with stable names."""
         return asdict(self)
 
+    def __str__(self) -> str:
+        return self.text()
+
     def text(self) -> str:
         """The same for people."""
         lines = [f"results: {self.where}"]

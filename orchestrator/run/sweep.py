@@ -26,7 +26,7 @@ from landsweep.orchestrator.trust import reading, refuse_files, start_reading, u
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Sweep", "begun", "ledger_at", "load_spec", "open_sweep"]
+__all__ = ["Sweep", "begun", "ledger_at", "load_spec", "open_sweep", "spec_from"]
 
 _ASKED = 4096
 
@@ -38,15 +38,32 @@ def load_spec(path: Path, assignments: Sequence[str] = ()) -> tuple[SweepKind[An
         SpecError: unreadable, of no known kind, or with fields that are unknown, missing, of the wrong type, or
             that do not fit each other.
     """
-    written = read_yaml(path)
+    return spec_from(read_yaml(path), assignments, str(path), path.parent, path.stem)
+
+
+def spec_from(
+    written: Mapping[str, Any], assignments: Sequence[str], source: str, folder: Path, name: str = ""
+) -> tuple[SweepKind[Any], Spec]:
+    """The same of fields that are at hand.
+
+    Args:
+        written: fields, as in a spec file.
+        assignments: `field=value` changes.
+        source: what to call them in a message.
+        folder: what paths in them are relative to.
+        name: of the sweep, if they give none.
+
+    Raises:
+        SpecError: as above.
+    """
     data = override(written, [a for a in assignments if a.startswith("kind=")])
     if "kind" not in data:
-        raise SpecError(f"{path}: kind: missing; say which kind of sweep this is (see `landsweep kinds`)")
+        raise SpecError(f"{source}: kind: missing; say which kind of sweep this is (see `landsweep kinds`)")
     kind = kind_named(str(data["kind"]))
     data = override(written, assignments, kind.spec)
-    data.setdefault("name", path.stem)
-    spec = kind.parse(data, str(path))
-    pinned = spec.pinned(path.parent)
+    data.setdefault("name", name)
+    spec = kind.parse(data, source)
+    pinned = spec.pinned(folder)
     if not spec.settled():
         kind.check_claims(pinned)
     return kind, pinned
@@ -159,6 +176,18 @@ class Sweep:
         order = {key: i for i, key in enumerate(self.keys())}
         place = frame["key"].map(order) if len(frame) else pd.Series(dtype=float)
         return frame[place.notna()].iloc[place.dropna().argsort(kind="stable")].reset_index(drop=True)
+
+    def table(self) -> pa.Table:
+        """The same rows, of the types in which they are stored."""
+        table = self.ledger.rows()
+        with self._reading():
+            adaptive = self.kind.planner(self.spec).adaptive
+        if adaptive:
+            return table
+        places = pc.index_in(table.column("key"), pa.array(self.keys(), pa.string()))
+        in_plan = pc.is_valid(places)
+        order = pc.sort_indices(pc.filter(places, in_plan))
+        return table.filter(in_plan).take(order)
 
     def series(self) -> pd.DataFrame:
         """All series: key, step, metric, value."""

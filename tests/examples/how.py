@@ -166,6 +166,7 @@ MEASURED_SMALL = {
     "landsweep run sweeps/specs/measure_rebasin.yaml": LOCAL,
     "landsweep run sweeps/specs/measure_phases.yaml": ["measures.curve.steps=5", *LOCAL],
 }
+MINIMA = ["axes.start={range: 4}", "axes.lr=[0.001, 0.01]", "fixed.steps=20"]
 RESTARTS = {
     "kind": "function",
     "function": "my_script:train",
@@ -246,6 +247,10 @@ HOW: dict[str, SpecBlock | Commands | Python | Site | Listing | Elsewhere] = {
     "docs/phases.md: landsweep phases --rules": Elsewhere(
         "tests/sweeps/measure/test_phases.py::test_the_command", "the shell writes the file"
     ),
+    "docs/python.md: from landsweep import plan": Python(shows="len(sweep) == 18 and set(sweep.rows.status) == {'ok'}"),
+    "docs/python.md: from landsweep import load": Python(
+        {"sweeps/specs/function_minima.yaml": MINIMA}, "len(sweep.figures) and len(sweep.rows) == 24"
+    ),
     "docs/reports.md: DIR/report/": Listing({LANDSCAPE: LANDSCAPE_SMALL, **TRANSFER}),
     "docs/reports.md: claims:": SpecBlock(
         (), {**ZOO, "recipes": {"sgd": {"optimizer.learning_rate": 0.1}, "sam": {"optimizer.learning_rate": 0.2}}}
@@ -319,6 +324,11 @@ HOW: dict[str, SpecBlock | Commands | Python | Site | Listing | Elsewhere] = {
         "tests/cluster/launchers/test_conformance.py::TestSsh", "submitted and cancelled there, through a real sshd"
     ),
     f"docs/storage.md: landsweep run {LANDSCAPE}": Commands({"landsweep run": LANDSCAPE_SMALL}, says="sound"),
+    "docs/tracking.md: landsweep run": Elsewhere(
+        "tests/orchestrator/tracking/test_following.py::check_live", "wants a server; run there"
+    ),
+    "docs/tracking.md: import json": Python(shows="issubclass(Lines, Tracker)"),
+    "docs/tracking.md: [project.entry-points": Elsewhere("", "lines of another package's pyproject.toml"),
     "docs/transfer.md: kind: transfer": SpecBlock(
         ["values=[64,128]", "rates={log2: [-6, -2, 3]}", "seeds={range: 1}", "sharpness.times=2"],
         {"recipe": {**DIGITS, "steps": 10}},
