@@ -315,8 +315,8 @@ def _importable(value: Any, field: str = "") -> Any:  # noqa: ANN401 - nested da
     module, name = getattr(value, "__module__", None), getattr(value, "__qualname__", "")
     if module in (None, _LOCAL_MODULE) or "<" in name or not name:
         raise SpecError(
-            f"{field}: {name or repr(value)} is defined in this notebook or inside another function, and workers import "
-            "what they run: write it into a file, such as mine.py, and give mine:NAME, or import it from there"
+            f"{field}: {name or repr(value)} is defined in this notebook or inside another function, and workers "
+            "import what they run: write it into a file, such as mine.py, and give mine:NAME, or import it from there"
         )
     return f"{module}:{name}"
 
