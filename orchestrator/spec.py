@@ -15,9 +15,11 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Self, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar, get_args, get_origin
 
-from pydantic import Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_core import to_jsonable_python
 
 from landsweep.orchestrator.claim import Claim
 from landsweep.orchestrator.errors import SpecError
@@ -72,6 +74,11 @@ class Spec(Section):
         del folder
         return self
 
+    def given(self) -> dict[str, Any]:
+        """The fields that differ from their defaults, as one writes them in a file: tags of unions stay."""
+        fields: dict[str, Any] = {"kind": self.kind, "name": self.name, **_as_written(self)}
+        return fields
+
     def settled(self) -> bool:
         """Whether its plan and columns are known; False for a spec whose inputs are only read when it is pinned."""
         return True
@@ -93,6 +100,28 @@ class Spec(Section):
     def fingerprint(self) -> str:
         """The sweep's identity: 16 hexadecimal digits over kind and context."""
         return digest([self.kind, self.context()], size=8)
+
+
+def _as_written(value: Any) -> Any:  # noqa: ANN401 - nested data and models
+    if isinstance(value, BaseModel):
+        if value.__pydantic_decorators__.model_serializers:  # it says itself how it is written
+            return value.model_dump(mode="json", exclude_defaults=True)
+        fields = {n: f for n, f in type(value).model_fields.items() if not f.exclude}
+        kept = {n: getattr(value, n) for n, f in fields.items() if _is_tag(f) or not _is_default(f, getattr(value, n))}
+        return {n: _as_written(v) for n, v in kept.items()}
+    if isinstance(value, Mapping):
+        return {str(k): _as_written(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_as_written(v) for v in value]
+    return to_jsonable_python(value)
+
+
+def _is_tag(field: FieldInfo) -> bool:
+    return get_origin(field.annotation) is Literal and len(get_args(field.annotation)) == 1
+
+
+def _is_default(field: FieldInfo, value: object) -> bool:
+    return not field.is_required() and bool(field.get_default(call_default_factory=True, validated_data={}) == value)
 
 
 def differences(old: object, new: object, path: str = "") -> list[str]:

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
-from rich.table import Table
 
 from landsweep.orchestrator.commands.claims import claims
+from landsweep.orchestrator.commands.doctor import doctor
+from landsweep.orchestrator.commands.kinds import kinds, new
 from landsweep.orchestrator.commands.options import (
     AsJson,
     Changes,
@@ -30,7 +31,6 @@ from landsweep.orchestrator.commands.options import (
 from landsweep.orchestrator.console import err, out
 from landsweep.orchestrator.errors import LandsweepError, SpecError
 from landsweep.orchestrator.run.leaving import leave
-from landsweep.orchestrator.summaries import summaries
 from landsweep.orchestrator.trust import foreign_code, refuse_files, start_reading, untrusted, user_code
 
 __all__ = ["COMMANDS", "app", "main"]
@@ -46,11 +46,18 @@ app = typer.Typer(
     "transfer, scaling laws, functions of your own; on one machine or a cluster.",
     epilog="Begin with: landsweep kinds, then landsweep run sweeps/specs/function_minima.yaml",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def _say_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        out.print(f"landsweep {version('landsweep')}")
+        raise typer.Exit
 
 
 def main() -> NoReturn:
@@ -67,6 +74,15 @@ def main() -> NoReturn:
     except SystemExit as e:
         leave(e.code)
     leave(0)
+
+
+@app.callback()
+def _every(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", is_eager=True, callback=_say_version)
+    ] = False,
+) -> None:
+    """Sweeps for the science of neural-network training."""
 
 
 @app.command(epilog="Example: landsweep run sweeps/specs/landscape_skip.yaml axes.x.linear=[-1,1,101] site.workers=8")
@@ -160,6 +176,11 @@ def status(
     from landsweep.orchestrator.commands.display import state, state_text
     from landsweep.orchestrator.run.sweep import ledger_at
 
+    if watch and not as_json:
+        from landsweep.orchestrator.commands.watching import watch_sweep
+
+        watch_sweep(folder)
+        return
     while True:
         now = state(ledger_at(folder))
         if as_json:
@@ -319,16 +340,6 @@ def track(
     out.print(line)
 
 
-@app.command(epilog="Example: landsweep kinds landscape")
-def kinds(name: Annotated[str | None, typer.Argument(help="Show the fields of this kind's spec.")] = None) -> None:
-    """List the kinds of sweep, or the fields of one kind with an example."""
-    if name is not None:
-        from landsweep.orchestrator.commands.display import kind_text
-        from landsweep.orchestrator.kind import kind_named
-
-        out.print(kind_text(kind_named(name)))
-        return
-    table = Table("kind", "what it computes", box=None, pad_edge=False)
-    for kind_name, summary in summaries().items():
-        table.add_row(kind_name, summary)
-    out.print(table)
+app.command(epilog="Example: landsweep kinds zoo recipe.net")(kinds)
+app.command(epilog="Example: landsweep new zoo > my_zoo.yaml")(new)
+app.command(epilog="Example: landsweep doctor")(doctor)

@@ -216,8 +216,10 @@ def kind_text(kind: SweepKind[Any]) -> str:
         need = "required" if field.is_required() else f"default {_brief(field.get_default(call_default_factory=True))}"
         lines.append(f"  {name} ({role}, {need}): {field.description or ''}".rstrip(": "))
     spec = kind.example()
-    example = {"kind": spec.kind, "name": spec.name, **spec.model_dump(mode="json", exclude_defaults=True)}
-    return "\n".join([*lines, "", "example:", *("  " + s for s in write_yaml(example).splitlines())])
+    below = (
+        f"what is inside a field: landsweep kinds {kind.name} FIELD; a spec to begin with: landsweep new {kind.name}"
+    )
+    return "\n".join([*lines, "", below, "", "example:", *("  " + s for s in write_yaml(spec.given()).splitlines())])
 
 
 def _brief(default: object) -> str:
