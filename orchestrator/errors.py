@@ -8,6 +8,7 @@ LandsweepError
 │   ├── Unreachable         a cluster, store or tracking server does not answer
 │   ├── Untrusted           a results folder names code, and nobody has said that it may run
 │   └── NotDeterministic    the first unit, evaluated twice, gave two results
+├── GangBroken              a member of a gang has died; the unit is computed again by another one
 ├── PreparationFailed       exit 1: what all units need could not be computed
 ├── DeviceFailed            a worker's accelerator computes no more; the worker ends, and its units go elsewhere
 └── StopSweep               exit 3: stopped, nothing lost, the same command goes on
@@ -22,6 +23,7 @@ from __future__ import annotations
 __all__ = [
     "ClusterLost",
     "DeviceFailed",
+    "GangBroken",
     "LandsweepError",
     "NotDeterministic",
     "PreparationFailed",
@@ -72,6 +74,10 @@ class Untrusted(UsageError):
 
 class NotDeterministic(UsageError):
     """Evaluating the same unit twice gave two different results."""
+
+
+class GangBroken(LandsweepError):
+    """A unit that several workers compute together has lost one of them."""
 
 
 class PreparationFailed(LandsweepError):

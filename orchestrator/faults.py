@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from types import TracebackType
 
 from landsweep.orchestrator.accelerators import out_of_memory
-from landsweep.orchestrator.errors import StorageError, Unreachable
+from landsweep.orchestrator.errors import GangBroken, StorageError, Unreachable
 from landsweep.orchestrator.row import Cause, Metric
 from landsweep.orchestrator.text import shortened
 
@@ -23,8 +23,8 @@ MOST_METRICS = 10_000  # of one unit; each is a column of the sweep's table
 
 
 def cause_of(error: BaseException) -> Cause:
-    """`infra` where the results can't be reached; `oom` also for accelerators."""
-    if isinstance(error, StorageError | Unreachable):
+    """`infra` where the results can't be reached, or a gang has lost a member; `oom` also for accelerators."""
+    if isinstance(error, StorageError | Unreachable | GangBroken):
         return Cause.infra
     return Cause.oom if out_of_memory(error) else Cause.error
 

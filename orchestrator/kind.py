@@ -28,6 +28,8 @@ __all__ = [
     "Auditable",
     "Costed",
     "Costs",
+    "Gang",
+    "Ganged",
     "Preparation",
     "Ranked",
     "SavesMemory",
@@ -44,6 +46,27 @@ S = TypeVar("S", bound=Spec)
 
 
 @dataclass(frozen=True, slots=True)
+class Gang:
+    """A worker's place among the processes that compute one unit together; see docs/training.md.
+
+    Attributes:
+        rank: from 0; the first one evaluates units, the others assist it.
+        size: how many they are.
+        host: address of the first one, at which they find each other.
+        port: of it.
+        timeout: give up waiting for another member after so long, s.
+        listener: of the first one: descriptor of a socket that listens there already, so that the port is its own.
+    """
+
+    rank: int
+    size: int
+    host: str
+    port: int
+    timeout: float
+    listener: int = -1
+
+
+@dataclass(frozen=True, slots=True)
 class Workbench:
     """What a worker lends to a kind.
 
@@ -56,6 +79,7 @@ class Workbench:
         state_seconds: how often a long unit should keep a state to go on from, s.
         trust: code that the results name may run; of a user's own spec it always may.
         gpus: how many GPUs this worker has, or which share of one.
+        gang: the worker's place among several that compute a unit together; None: it computes alone.
     """
 
     device: str = "cpu"
@@ -66,6 +90,7 @@ class Workbench:
     state_seconds: float = 60.0
     trust: bool = False
     gpus: float = 0.0
+    gang: Gang | None = None
 
     @property
     def devices(self) -> tuple[str, ...]:
@@ -280,6 +305,28 @@ class Costed(ABC, Generic[S]):
             spec: the sweep's spec, validated.
             done: keys of units that have rows.
             bench: the machine that plans, standing for a worker.
+        """
+
+
+class Ganged(ABC, Generic[S]):
+    """A kind some of whose units take several devices: then as many workers compute them together, as a gang."""
+
+    @abstractmethod
+    def devices(self, spec: S, folder: Path) -> Callable[[Unit], int] | None:
+        """Gives how many devices a unit takes; None: every unit takes one.
+
+        Args:
+            spec: the sweep's spec, validated.
+            folder: what relative paths in the spec are relative to.
+        """
+
+    @abstractmethod
+    def assist(self, spec: S, bench: Workbench) -> None:
+        """What all members of a gang but the first do, until the first has ended: their part of its units.
+
+        Args:
+            spec: the sweep's spec, validated.
+            bench: with `gang`, and this member's own device.
         """
 
 

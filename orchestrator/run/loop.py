@@ -138,11 +138,17 @@ class RunLoop:
 
     def _hand_out(self) -> None:
         shards: list[tuple[str, Shard]] = []
+        self._executor.expect(self._schedule.sizes)
+        empty = set[int]()  # sizes of workers for which nothing waits
         for worker in self._executor.free_workers():
-            shard = self._schedule.next(self._executor.workers)
+            devices = self._executor.devices(worker)
+            if devices in empty:
+                continue
+            shard = self._schedule.next(self._executor.workers, devices)
             if shard is None:
-                break
-            shards.append((worker, shard))
+                empty.add(devices)
+            else:
+                shards.append((worker, shard))
         if shards and self._losses.careful:
             self._losses.note(self._schedule.flights().values())
         now = time.monotonic()

@@ -80,12 +80,17 @@ class Prepared:
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Message: some rows of a shard, with the series of just these units, what running units report, and notes."""
+    """Message: some rows of a shard, with the series of just these units, what running units report, and notes.
+
+    Attributes:
+        broken: the gang that computed them can't compute any more: its members are no longer in step.
+    """
 
     rows: pa.RecordBatch | None
     series: pa.RecordBatch | None
     progress: tuple[Progress, ...] = ()
     notes: tuple[str, ...] = ()
+    broken: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,8 @@ A lost shard goes back in pieces: its first unfinished unit alone, for sessions 
 suspect, and the rest whole; a piece that is lost again has its rest halved. A loss counts against a unit only when the
 unit stood alone, so that nobody pays for a neighbour, and pieces shrink until the culprit does.
 
+A unit that takes several devices goes to a gang of workers, in a shard of its own.
+
 Units of one pack are computed at once, however long it takes, so a shard holds whole packs of the size that the kind
 has found best, or equal parts where that would leave workers idle. A pack whose worker died goes back as it was, once:
 its session may have kept the state of just these units. Lost again, or out of memory, it is halved.
@@ -17,7 +19,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections import Counter, deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from landsweep.orchestrator.errors import UsageError
@@ -28,6 +30,7 @@ __all__ = ["GivenUp", "Shard", "ShardSchedule"]
 
 _LARGEST = 8192  # units of one shard: bounds what one message carries
 _SHORTEST = 0.1  # of the wanted seconds: shorter shards waste packs and messages, and even out little
+_GANGS = 4  # so many times the usual look ahead: units for gangs that wait until no more units are asked for
 _GROWTH = 8  # a shard is at most this many times larger than the largest that came back: first timings mislead
 
 
@@ -40,12 +43,14 @@ class Shard:
         units: in the order in which they should be computed.
         attempts: key to number, for units that are not computed for the first time.
         probe: whether to evaluate the first unit twice and refuse when the results differ.
+        devices: how many the worker must have: more than 1 are a gang.
     """
 
     id: int
     units: tuple[Unit, ...]
     attempts: Mapping[str, int] = field(default_factory=dict)
     probe: bool = False
+    devices: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +70,7 @@ class _Flight:
     piece: bool  # came out of a lost shard
     packed: bool  # its units are computed at once
     probe: bool  # its first unit is to be evaluated twice
+    gang: bool = False  # computed by several workers together
 
 
 class ShardSchedule:
@@ -74,15 +80,25 @@ class ShardSchedule:
         budgets: how often a unit may be lost, by cause, before it is given up; a cause left out allows none.
         shard_seconds: how long a shard should take.
         probe: whether the first shard probes for determinism.
+        devices: gives how many devices a unit takes.
     """
 
-    def __init__(self, budgets: Mapping[Cause, int], shard_seconds: float = 5.0, *, probe: bool = False) -> None:
+    def __init__(
+        self,
+        budgets: Mapping[Cause, int],
+        shard_seconds: float = 5.0,
+        *,
+        probe: bool = False,
+        devices: Callable[[Unit], int] = lambda unit: 1,
+    ) -> None:
         self._budgets = dict(budgets)
         self._shard_seconds = shard_seconds
         self._probe = probe
         self._ids = itertools.count()
         self._fresh: deque[Unit] = deque()
         self._again: deque[list[Unit]] = deque()
+        self._devices = devices
+        self._gangs: dict[int, deque[Unit]] = {}  # units that take several devices, by how many
         self._flights: dict[int, _Flight] = {}
         self._open: dict[str, int] = {}  # key of every unit that has not ended -> times it was handed out
         self._losses: Counter[tuple[str, Cause]] = Counter()
@@ -101,7 +117,13 @@ class ShardSchedule:
     @property
     def waiting(self) -> bool:
         """Whether units wait for a worker."""
-        return bool(self._fresh or self._again)
+        return bool(self._fresh or self._again or any(self._gangs.values()))
+
+    @property
+    def sizes(self) -> dict[int, int]:
+        """How many units wait, by the devices that each takes."""
+        single = len(self._fresh) + sum(map(len, self._again))
+        return {1: single, **{size: len(units) for size, units in self._gangs.items()}}
 
     def forgives(self, cause: Cause) -> bool:
         """Whether a unit that failed for this cause may be tried again at all."""
@@ -114,7 +136,9 @@ class ShardSchedule:
     def demand(self, workers: int) -> int:
         """How many more units the planner should propose to keep `workers` workers busy."""
         most = max(self._size(), *self._sizes.values()) if self._sizes else self._size()
-        return max(0, 3 * max(1, workers) * most - len(self._fresh))
+        wanted = 3 * max(1, workers)
+        enough = sum(map(len, self._gangs.values())) > _GANGS * wanted
+        return 0 if enough else max(0, wanted * most - len(self._fresh))
 
     def flights(self) -> dict[int, list[Unit]]:
         """By shard that is out, its units without a row."""
@@ -137,13 +161,27 @@ class ShardSchedule:
                     "proposed twice (see landsweep.orchestrator.planner.Planner). No row is lost"
                 )
             self._open[unit.key] = 0
-            if not together:
-                self._fresh.append(unit)
-        if together:
-            self._again.append(list(units))
+        singles = self._singles(units)
+        if together and singles:
+            self._again.append(singles)
+        else:
+            self._fresh.extend(singles)
 
-    def next(self, workers: int = 1) -> Shard | None:
-        """The next shard for one of `workers` workers, or None when nothing waits."""
+    def _singles(self, units: Sequence[Unit], *, first: bool = False) -> list[Unit]:
+        """Those of the units that one worker computes; the others wait for gangs now, before all that do if `first`."""
+        singles = []
+        for unit in units:
+            if (devices := self._devices(unit)) == 1:
+                singles.append(unit)
+            else:
+                queue = self._gangs.setdefault(devices, deque())
+                queue.insert(0 if first else len(queue), unit)
+        return singles
+
+    def next(self, workers: int = 1, devices: int = 1) -> Shard | None:
+        """The next shard for one of `workers` workers, which has so many devices, or None when nothing waits for it."""
+        if devices > 1:
+            return self._for_gang(devices)
         units: list[Unit] = []
         while self._again and not units:
             units = [u for u in self._again.popleft() if u.key in self._open]
@@ -160,6 +198,20 @@ class ShardSchedule:
         packed = self._sizes.get(units[0].pack, 1) > 1
         self._flights[shard_id] = _Flight({u.key: u for u in units}, len(units), piece, packed, probe)
         return Shard(shard_id, tuple(units), attempts, probe)
+
+    def _for_gang(self, devices: int) -> Shard | None:
+        queue = self._gangs.get(devices, deque())
+        while queue:
+            unit = queue.popleft()
+            if unit.key in self._open:
+                attempts = {unit.key: self._open[unit.key] + 1} if self._open[unit.key] else {}
+                self._open[unit.key] += 1
+                shard = Shard(next(self._ids), (unit,), attempts, devices=devices)
+                self._flights[shard.id] = _Flight(
+                    {unit.key: unit}, 1, piece=False, packed=False, probe=False, gang=True
+                )
+                return shard
+        return None
 
     def _cut(self, workers: int) -> list[Unit]:
         """Units for one shard from the front of the queue: of one pack, or of none."""
@@ -209,6 +261,8 @@ class ShardSchedule:
         left = [u for u in flight.units.values() if u.key in self._open]
         if left:
             raise ValueError(f"shard {shard_id} finished without a row for {len(left)} of its units")
+        if flight.gang:
+            return  # its time says nothing of shards of single workers
         lately = seconds / flight.size
         self._unit_seconds = lately if self._unit_seconds is None else (self._unit_seconds + lately) / 2
         self._largest_back = max(self._largest_back, flight.size)
@@ -230,7 +284,8 @@ class ShardSchedule:
         if not began:
             for unit in left:
                 self._open[unit.key] -= 1
-            self._again.appendleft(left)
+            if singles := self._singles(left, first=True):
+                self._again.appendleft(singles)
             return []
         if flight.size == 1:
             return self.requeue(left[0], cause, why)
@@ -249,7 +304,8 @@ class ShardSchedule:
             return []
         self._losses[unit.key, cause] += 1
         if self._losses[unit.key, cause] <= self._budgets.get(cause, 0):
-            self._again.append([unit])
+            if self._singles([unit]):
+                self._again.append([unit])
             return []
         return [GivenUp(unit, cause, why, self._open.pop(unit.key))]
 

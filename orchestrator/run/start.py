@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from landsweep.orchestrator.kind import SweepKind
+from landsweep.orchestrator.kind import Ganged, SweepKind
 from landsweep.orchestrator.notes import note_sweep
 from landsweep.orchestrator.planner import Guard
 from landsweep.orchestrator.row import RowMaker
@@ -104,7 +104,9 @@ class _Run:
         self._executor, self._watch, self._stop = executor, watch, stop
         self._planner = kind.planner(spec)
         probe = site.probe_seconds > 0 and kind.deterministic(spec)
-        self._schedule = ShardSchedule(site.budgets.by_cause(), site.shard_seconds, probe=probe)
+        devices = kind.devices(spec, folder) if isinstance(kind, Ganged) else None
+        more = {} if devices is None else {"devices": devices}
+        self._schedule = ShardSchedule(site.budgets.by_cause(), site.shard_seconds, probe=probe, **more)
         self.progress = RunProgress(watch, self._planner, executor)
         config = WorkerConfig(
             kind=kind.name,

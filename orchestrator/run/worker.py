@@ -19,7 +19,7 @@ from typing import Any
 from landsweep.orchestrator.accelerators import device_failure, free_memory
 from landsweep.orchestrator.errors import DeviceFailed, NotDeterministic, Unreachable, UsageError
 from landsweep.orchestrator.faults import MOST_POINTS, cause_of, oversized, text_of, without_middle
-from landsweep.orchestrator.kind import Arrays, SavesMemory, Session, Workbench, kind_named
+from landsweep.orchestrator.kind import Arrays, Gang, Ganged, SavesMemory, Session, Workbench, kind_named
 from landsweep.orchestrator.row import Cause, Metric, Outcome, Progress, RowMaker, Status, series_batch
 from landsweep.orchestrator.run.forks import end_if_forked, generation, shielded
 from landsweep.orchestrator.run.messages import (
@@ -84,12 +84,28 @@ class Worker:
         self._prepared: dict[str, Arrays] = {}
         self._session: Session | None = None
         self._folder = -1  # descriptor of the one in which the session was opened
+        self._broken = False  # it is in a gang whose members are no longer in step
         self._generation = generation()
         self._name = f"{platform.node()}:{os.getpid()}"
 
     def share(self, name: str, arrays: Arrays) -> None:
         """Take in the arrays of a finished preparation."""
         self._prepared[name] = arrays
+
+    def join(self, gang: Gang) -> None:
+        """Compute together with others from now on; to be called before `open`."""
+        self._bench = replace(self._bench, gang=gang)
+
+    def assist(self) -> None:
+        """Do this member's part of the units of a gang, until its first member has ended.
+
+        Raises:
+            RuntimeError: the kind has no units that gangs compute.
+        """
+        if not isinstance(self._kind, Ganged):
+            raise RuntimeError(f"units of the kind {self._kind.name} are computed by one worker each")
+        with shielded("assisting a gang"):
+            self._kind.assist(self._spec, self._bench)
 
     def open(self) -> Session:
         """Open the session, once: load data and model.
@@ -210,7 +226,7 @@ class Worker:
         rows = self._maker.batch(buffer.units, buffer.outcomes, buffer.meters) if buffer.outcomes else None
         notes = [] if self._bench.artifacts is None else self._bench.artifacts.notes
         series = series_batch(buffer.series) if buffer.series else None
-        chunk = Chunk(rows, series, tuple(buffer.news), tuple(notes))
+        chunk = Chunk(rows, series, tuple(buffer.news), tuple(notes), self._broken)
         for filled in (buffer.units, buffer.outcomes, buffer.meters, buffer.series, buffer.news, notes):
             filled.clear()
         return chunk
@@ -265,6 +281,7 @@ class Worker:
                 raise RuntimeError(f"the session ended without an outcome for {len(left)} of {len(units)} units")
         except BaseException as e:  # the one place where a unit's errors become rows
             end_if_forked(self._generation, e)
+            self._broken = self._bench.gang is not None  # the others are somewhere in the middle of the unit
             refused = isinstance(e, UsageError) and not isinstance(e, Unreachable)
             if refused or isinstance(e, KeyboardInterrupt | GeneratorExit):
                 raise

@@ -11,7 +11,7 @@ Invariants, checked for every executor by `landsweep.orchestrator.testing.execut
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -85,6 +85,18 @@ class Executor(ABC):
     @abstractmethod
     def share(self, name: str, arrays: Arrays) -> None:
         """Make the arrays of a preparation known to all workers, also to those that come later."""
+
+    def expect(self, waiting: Mapping[int, int]) -> None:  # noqa: B027 - executors without gangs need not care
+        """Learn how many units wait, by the devices that each takes: an executor that can makes gangs for them."""
+
+    def devices(self, worker: str) -> int:
+        """How many devices a worker named by `free_workers` has: more than 1 if it is a gang."""
+        del worker
+        return 1
+
+    def capacity(self) -> int | None:
+        """How many devices all workers can have together, as far as that is known; to be called after `open`."""
+        return None
 
     @abstractmethod
     def free_workers(self) -> Sequence[str]:

@@ -13,7 +13,7 @@ def make_executor(site: Site) -> Executor:
     if site.executor == "local":
         from landsweep.orchestrator.run.executors.local import LocalExecutor
 
-        return LocalExecutor(site.gpus)
+        return LocalExecutor(site)
     from landsweep.orchestrator.run.executors.ray import RayExecutor
 
     return RayExecutor(site)

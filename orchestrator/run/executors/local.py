@@ -1,11 +1,15 @@
-"""One worker in this process: the same contract without Ray, so that breakpoints and pdb work."""
+"""One worker in this process: the same contract without Ray, so that breakpoints and pdb work.
+
+A unit that takes several devices is computed by as many processes beside this one.
+"""
 
 from __future__ import annotations
 
+import os
 import time
 import traceback
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from landsweep.orchestrator.accelerators import check_devices
@@ -14,29 +18,39 @@ from landsweep.orchestrator.kind import Arrays
 from landsweep.orchestrator.row import Cause
 from landsweep.orchestrator.run.executors.base import Event, Executor, Finished, Gave, Lost, Refused
 from landsweep.orchestrator.run.executors.belongings import Belongings, standard_files
+from landsweep.orchestrator.run.executors.gang import ProcessGang
 from landsweep.orchestrator.run.executors.signals import keep_signals, plain_children
 from landsweep.orchestrator.run.leaving import no_end
 from landsweep.orchestrator.run.messages import Message, Work, WorkerConfig
 from landsweep.orchestrator.run.schedule import Shard
+from landsweep.orchestrator.run.sharing import Sharing
 from landsweep.orchestrator.run.worker import Worker
+from landsweep.orchestrator.site import Site
 
 __all__ = ["LocalExecutor"]
 
+_MOST_FAILURES = 3  # gangs in a row that do not come up: then the cause is the same for all
+
 
 class LocalExecutor(Executor):
-    """Computes in this process, one message per poll.
+    """Computes in this process, one message per poll; or in a gang of processes, one at a time.
 
-    It can't kill: `unit_timeout` and `idle_seconds` have no effect here. Nor can it replace a device that has failed:
-    the run stops, and the same command goes on with a new process.
-
-    Args:
-        gpus: of the worker, or its share of one; 0: it computes on the CPU.
+    It can't kill: `unit_timeout` and `idle_seconds` have no effect here, but that members of a gang give up waiting for
+    each other after `idle_seconds`. Nor can it replace a device that has failed: the run stops, and the same command
+    goes on with a new process.
 
     What units change of the process (current folder, environment, ...) is theirs: the driver goes on with its own.
+
+    Args:
+        site: limits; by default those of a default site.
     """
 
-    def __init__(self, gpus: float = 0.0) -> None:
-        self._gpus = gpus
+    def __init__(self, site: Site | None = None) -> None:
+        self._site = site or Site(executor="local")
+        self._sharing, self._waiting = Sharing(), dict[int, int]()
+        self._config: WorkerConfig | None = None
+        self._gang: ProcessGang | None = None
+        self._failures = 0
         self._worker: Worker | None = None
         self._queue: deque[Work] = deque()
         self._running: tuple[Work, Iterator[Message], float] | None = None
@@ -45,9 +59,9 @@ class LocalExecutor(Executor):
         self._theirs: Belongings | None = None
 
     def open(self, config: WorkerConfig) -> None:
-        check_devices(self._gpus)
+        check_devices(self._site.gpus)
         plain_children()
-        self._worker = Worker(config, "cuda:0" if self._gpus else "cpu")
+        self._worker, self._config = Worker(config, "cuda:0" if self._site.gpus else "cpu"), config
 
     def share(self, name: str, arrays: Arrays) -> None:
         self._ready.share(name, arrays)
@@ -55,14 +69,41 @@ class LocalExecutor(Executor):
     def free_workers(self) -> Sequence[str]:
         if self._broken:
             raise WorkersUnavailable(self._broken)
-        return () if self._running or self._queue else ("local",)
+        if self._failures >= _MOST_FAILURES and self._gang is not None:
+            raise WorkersUnavailable(f"gangs fail as soon as they start, {_MOST_FAILURES} times:\n{self._gang.failure}")
+        busy = self._running or self._queue or (self._gang and self._gang.busy)
+        return () if busy else ("local",)
+
+    def expect(self, waiting: Mapping[int, int]) -> None:
+        self._waiting = dict(waiting)
+
+    def devices(self, worker: str) -> int:
+        del worker
+        return self._sharing.first(self._waiting)
+
+    def capacity(self) -> int:
+        return len(os.sched_getaffinity(0)) if self._site.workers == "auto" else self._site.workers
 
     def start(self, worker: str, work: Work) -> None:
         del worker
+        if isinstance(work, Shard):
+            self._sharing.started(work.devices, self._waiting)
+            if work.devices > 1:
+                self._gang_of(work.devices).start(work)
+                return
+            self._end_gang()
         self._queue.append(work)
 
     def poll(self, timeout: float) -> Sequence[Event]:
-        del timeout
+        if self._gang is not None and self._gang.busy:
+            events = self._gang.poll(timeout)
+            if self._gang.ended:
+                self._failures = self._failures + 1 if self._gang.failure else 0
+            return events
+        return self._turn()
+
+    def _turn(self) -> Sequence[Event]:
+        """The next message of what runs in this process."""
         if self._running is None:
             if not self._queue:
                 return ()
@@ -92,6 +133,8 @@ class LocalExecutor(Executor):
 
     def stop(self, key: str) -> None:
         self._ready.stop(key)
+        if self._gang is not None and self._gang.busy:
+            self._gang.stop(key)
 
     @property
     def workers(self) -> int:
@@ -100,6 +143,22 @@ class LocalExecutor(Executor):
     def close(self) -> None:
         self._worker = self._running = None
         self._queue.clear()
+        self._end_gang()
+
+    def _gang_of(self, devices: int) -> ProcessGang:
+        """The gang of this size: the one that there is, or a new one in its place."""
+        if self._gang is None or self._gang.ended or self._gang.size != devices:
+            self._end_gang()
+            if self._config is None:
+                raise RuntimeError("the executor is not open")
+            names = [f"cuda:{rank}" if self._site.gpus else "cpu" for rank in range(devices)]
+            self._gang = ProcessGang(self._config, names, self._site.idle_seconds or self._site.start_timeout)
+        return self._gang
+
+    def _end_gang(self) -> None:
+        if self._gang is not None:
+            self._gang.close()
+            self._gang = None
 
     @contextmanager
     def _inside(self) -> Iterator[None]:

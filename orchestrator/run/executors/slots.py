@@ -36,14 +36,20 @@ class Slot:
 
     Attributes:
         id: unique within a run.
+        devices: how many it has: more than 1 are those of a gang, of which `actor` is the first member.
         failures: starts in a row that came to nothing.
         actor: the worker, None while there is none.
+        others: the other members of a gang.
+        attending: a reference for each of these that becomes ready when it has ended.
+        farewells: those of the others, as `farewell`.
+        group: the placement group that holds a gang's devices.
         greeting: reference that becomes ready when the worker has started; None afterwards.
         opening: reference that becomes ready when its session is open; None before and afterwards.
         farewell: reference that becomes ready when the worker was told to end (SIGTERM).
         opened: whether its session is open.
         node: id of its node, once it has started.
         pid: id of its process there.
+        yields: whether it leaves to make room for workers of other sizes: until then its devices are taken.
         leaving: why it gets no more work: its node is drained, or it was told to end. Then nobody is to blame for what
             is lost there, and its place is given up as soon as its running work has ended.
         last: id of the work that it ran when it began to leave.
@@ -52,14 +58,20 @@ class Slot:
     """
 
     id: str
+    devices: int = 1
     failures: int = 0
     actor: Any = None
+    others: list[Any] = field(default_factory=list)
+    attending: list[Any] = field(default_factory=list)
+    farewells: list[Any] = field(default_factory=list)
+    group: Any = None
     greeting: Any = None
     opening: Any = None
     farewell: Any = None
     opened: bool = False
     node: str = ""
     pid: int = 0
+    yields: bool = False
     leaving: str = ""
     last: int | None = None
     heard: float = 0.0
@@ -69,6 +81,18 @@ class Slot:
     def ready(self) -> bool:
         """Whether its worker has started."""
         return self.actor is not None and self.greeting is None
+
+    @property
+    def awaited(self) -> list[Any]:
+        """References that become ready when something has happened here."""
+        refs = list(self.attending)
+        if self.greeting is not None:
+            refs.append(self.greeting)
+        elif self.opening is not None:
+            refs.append(self.opening)
+        elif self.calls and (stream := self.calls[0].stream) is not None:
+            refs.append(stream.waitable)
+        return refs
 
     def next(self, now: float) -> None:
         """The running work has ended: the next one runs now."""
@@ -92,7 +116,8 @@ class Slot:
         """Its worker is gone; gives what it had in hand."""
         calls = list(self.calls)
         self.calls.clear()
-        self.actor = self.greeting = self.opening = self.farewell = None
+        self.actor = self.greeting = self.opening = self.farewell = self.group = None
+        self.others, self.attending, self.farewells = [], [], []
         self.opened = False
         self.node = ""
         return calls

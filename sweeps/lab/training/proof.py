@@ -31,7 +31,7 @@ from landsweep.sweeps.lab.optim import NamedClass
 from landsweep.sweeps.lab.recipe import Recipe
 from landsweep.sweeps.lab.streams import seeded, stream
 from landsweep.sweeps.lab.training.assembly import Assembly, assemble, layers_of, module_of
-from landsweep.sweeps.lab.training.backends import BACKENDS, Backend, Loop, Unserved
+from landsweep.sweeps.lab.training.backends import BACKENDS, Backend, Ddp, Loop, Unserved, backend_named
 from landsweep.sweeps.lab.training.draws import counted
 from landsweep.sweeps.lab.training.dropout import mask_names
 from landsweep.sweeps.lab.training.streamed import samples_of
@@ -83,7 +83,7 @@ def prove_backend(backend: str, recipe: Recipe, data: Data, device: str = "cpu",
     Raises:
         SpecError: it does; says what differs.
     """
-    if reason := disagreement(BACKENDS[backend], recipe, data, device, base):
+    if reason := disagreement(backend_named(backend), recipe, data, device, base):
         raise Unserved(backend, reason)
 
 
@@ -99,7 +99,7 @@ def disagreement(backend: type[Backend], recipe: Recipe, data: Data, device: str
         device: `cpu` or `cuda:0`.
         base: folder that relative paths start from.
     """
-    if backend is Loop and not isinstance(recipe.net, OwnNet):
+    if issubclass(backend, Loop) and not isinstance(recipe.net, OwnNet):
         return None
     key = backend.name, facts(recipe, data, device, base)
     if key not in _VERDICTS:
@@ -112,7 +112,7 @@ def exact_rows(backend: type[Backend], recipe: Recipe, data: Data, device: str, 
 
     Arguments as of `disagreement`.
     """
-    if backend is Loop:
+    if issubclass(backend, Loop):
         return True
     key = backend.name, facts(recipe, data, device, base)
     if key not in _EXACT:
@@ -189,6 +189,8 @@ def _difference(
     wanted = _references(recipes, data, device, base, step)
     try:
         assembly = assemble(recipes, data, backend, device, base)
+        if isinstance(assembly.program, Ddp):
+            assembly.program.rehearses = True
         assembly.program.seeds = lambda: [_seed(r, step) for r in recipes]
         given = _computed(assembly, step)
     except Unserved as e:

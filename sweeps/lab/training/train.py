@@ -11,8 +11,9 @@ from landsweep.orchestrator.errors import SpecError
 from landsweep.sweeps.lab.data import Data
 from landsweep.sweeps.lab.optim import NamedClass
 from landsweep.sweeps.lab.recipe import Recipe
-from landsweep.sweeps.lab.training.backends import BACKENDS, Backend
+from landsweep.sweeps.lab.training.backends import BACKENDS, GANG_BACKENDS, Backend, kin
 from landsweep.sweeps.lab.training.calibrate import choose, suited
+from landsweep.sweeps.lab.training.collective import Collective
 from landsweep.sweeps.lab.training.proof import check_name, exact_rows, prove_backend
 from landsweep.sweeps.lab.training.state import Arrays, read_header
 from landsweep.sweeps.lab.training.training import Training
@@ -30,6 +31,7 @@ def train_pack(
     base: Path = Path(),
     branch_steps: Collection[int] = (),
     start_from: Sequence[Mapping[str, Tensor]] | None = None,
+    gang: Collective | None = None,
 ) -> Training:
     """Train all recipes, which must have equal pack keys, as one stacked computation.
 
@@ -45,6 +47,7 @@ def train_pack(
         branch_steps: after which steps a `BranchPoint` of each model is emitted, from which other runs can branch off.
         start_from: states of the branch points that these models start from, one for each, instead of their initial
             weights; see `landsweep.sweeps.lab.training_units.cooldown`.
+        gang: the processes that all call this together, each with its own device; see `lead`.
 
     Raises:
         SpecError: recipes differ in what a pack shares, don't fit the data, or the back-end does not serve them, or
@@ -54,7 +57,7 @@ def train_pack(
     chosen = _backend_for(recipes, data, backend, resume, device, base)
     prove_backend(chosen.name, recipes[0], data, device, base)
     exact = exact_rows(chosen, recipes[0], data, device, base)
-    training = Training(recipes, data, chosen, device, base, branch_steps, exact=exact)
+    training = Training(recipes, data, chosen, device, base, branch_steps, exact=exact, gang=gang)
     if resume is not None:
         training.restore(resume)
     elif start_from is not None:
@@ -76,8 +79,10 @@ def _backend_for(
     recipes: Sequence[Recipe], data: Data, name: str, resume: Arrays | None, device: str, base: Path
 ) -> type[Backend]:
     """The back-end of a name; for `auto` that of the state, else the fastest."""
+    if name in GANG_BACKENDS:
+        return GANG_BACKENDS[name]
     if name == "auto" and resume is not None:
-        name = read_header(resume)["backend"]
+        name = kin(read_header(resume)["backend"])
     check_name(name, recipes[0])
     if name == "auto":
         name = suited(choose(recipes[0], data, device=device, base=base).backend, recipes, data, device, base)

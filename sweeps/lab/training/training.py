@@ -17,8 +17,9 @@ from landsweep.orchestrator.errors import SpecError
 from landsweep.sweeps.lab.data import Data
 from landsweep.sweeps.lab.recipe import Recipe
 from landsweep.sweeps.lab.training.assembly import assemble
-from landsweep.sweeps.lab.training.backends import Backend
+from landsweep.sweeps.lab.training.backends import Backend, kin
 from landsweep.sweeps.lab.training.calendar import Calendar
+from landsweep.sweeps.lab.training.collective import Collective
 from landsweep.sweeps.lab.training.evaluation import Evaluator
 from landsweep.sweeps.lab.training.events import (
     Beat,
@@ -54,6 +55,7 @@ class Training(Trainer):
         base: folder that relative paths start from.
         branch_steps: after which steps a `BranchPoint` of each model is emitted.
         exact: whether a model's bits are the same whatever the number of rows; else idle rows may fill the pack up.
+        gang: the processes that all run this training together; None: it is the only one.
 
     Attributes:
         calendar: when something happens.
@@ -69,7 +71,9 @@ class Training(Trainer):
         branch_steps: Collection[int] = (),
         *,
         exact: bool,
+        gang: Collective | None = None,
     ) -> None:
+        self._gang = gang
         first = recipes[0]
         self._roster = Roster(len(recipes), exact=exact)
         rows = [*recipes, *[first] * (len(self._roster.rows) - len(recipes))]
@@ -118,12 +122,17 @@ class Training(Trainer):
             self._at_start = False
             self._follow_calendar()
         goal = self.calendar.next_stop(self.step)
-        while self.step < goal and self._roster.active and time.perf_counter() - began < _BEAT:
+        while self.step < goal and self._roster.active and not self._is_time(began):
             self._make_step()
         if self.step == goal and self._roster.active:
             self._follow_calendar()
         self._charge()
         self._queue.append(Beat(self.step, self.calendar.total))
+
+    def _is_time(self, began: float) -> bool:
+        """Whether it is time for a beat, which a gang makes after the same step."""
+        late = time.perf_counter() - began >= _BEAT
+        return late if self._gang is None else self._gang.agree(late)
 
     def _make_step(self) -> None:
         losses = self._stepper.gradients()
@@ -175,6 +184,8 @@ class Training(Trainer):
         """Emit the metrics of these rows, and keep weights that are the best so far."""
         with self._stepper.evaluated() as backend:
             metrics = self._scores.measure(backend, self._stepper.learning_rates())
+        if self._gang is not None:
+            metrics = self._gang.same(metrics)  # what follows from them must be the same on other devices too
         for row in rows:
             event = Evaluated(self._roster.rows[row], self.step, self._stepper.epoch(row), metrics[row])
             self._emit(event)
@@ -268,7 +279,7 @@ class Training(Trainer):
     def restore(self, arrays: Arrays) -> None:
         saved = read_state(arrays)
         header = saved.header
-        if header["recipes"] != self._digest or header["backend"] != self.backend:
+        if header["recipes"] != self._digest or kin(header["backend"]) != kin(self.backend):
             raise SpecError(
                 f"resume: the state is of {header['backend']} with recipes {header['recipes']}, but this training is "
                 f"of {self.backend} with {self._digest}; give the same recipes in order, and that back-end"

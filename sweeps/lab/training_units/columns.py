@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from landsweep.orchestrator.row import Column
 from landsweep.sweeps.lab.recipe import Recipe
-from landsweep.sweeps.lab.training.backends import BACKENDS
+from landsweep.sweeps.lab.training.backends import BACKENDS, GANG_BACKENDS
 
 __all__ = ["trained_columns"]
 
@@ -22,11 +22,14 @@ _OUTCOME = (
     Column("split", "part of the zoo itself, by seed: train, val or test", type="text"),
     Column("checkpoints", "labels of the weights that were kept, by step, separated by spaces", type="text"),
 )  # fmt: skip
-*_SOME, _LAST = BACKENDS
+*_SOME, _LAST = (*BACKENDS, *GANG_BACKENDS)
 _METERS = (
     Column("backend", f"how the pack was computed: {', '.join(_SOME)} or {_LAST}", type="text", meter=True),
     Column("backend_note", "which faster back-end was passed over, and what it gets wrong", type="text", meter=True),
     Column("pack_size", "models that trained as one stacked computation", type="int", meter=True),
+    Column("devices", "devices that trained the model together", type="int", meter=True),
+    Column("resumed_at", "step of the state that it went on from, where an earlier worker was lost", type="int",
+           meter=True),
     Column("weights_file", "file with the weights", type="text", meter=True, checksum="weights_checksum"),
     Column("weights_pack", "number of the pack in that file", type="int", meter=True),
     Column("weights_slot", "place of the model in the pack", type="int", meter=True),

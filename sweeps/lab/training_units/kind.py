@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Self, TypeVar
@@ -11,15 +11,20 @@ from typing import Annotated, Any, Self, TypeVar
 from pydantic import Field
 
 from landsweep.orchestrator.errors import SpecError
-from landsweep.orchestrator.kind import Arrays, Preparation, ShowsTensors, SweepKind, Workbench
+from landsweep.orchestrator.kind import Arrays, Ganged, Preparation, ShowsTensors, SweepKind, Workbench
 from landsweep.orchestrator.report.parts import Table
 from landsweep.orchestrator.spec import IsLabel, Spec
+from landsweep.orchestrator.unit import Unit
+from landsweep.sweeps.lab.device import settle
 from landsweep.sweeps.lab.identity import without_processes
 from landsweep.sweeps.lab.recipe import Recipe
-from landsweep.sweeps.lab.training.backends import BACKENDS, BackendName
+from landsweep.sweeps.lab.training.backends import BACKENDS, GANG_BACKENDS, BackendName, single
+from landsweep.sweeps.lab.training.collective import Collective
+from landsweep.sweeps.lab.training.lead import follow
 from landsweep.sweeps.lab.training_units.calibration import calibrated, calibrations, pack_named
+from landsweep.sweeps.lab.training_units.devices import Devices, DevicesSpec, check_devices, devices_of, takes_several
 from landsweep.sweeps.lab.training_units.recipes import Recipes
-from landsweep.sweeps.lab.training_units.session import check_recipes
+from landsweep.sweeps.lab.training_units.session import DataSets, check_recipes
 from landsweep.sweeps.lab.training_units.tensor_tables import tensor_tables
 
 __all__ = ["PlannedPack", "TrainedKind", "TrainedSpec"]
@@ -33,7 +38,13 @@ class TrainedSpec(Spec):
         "auto",
         description=f"how packs are computed: {', '.join(BACKENDS)}, or auto: the fastest of those that one worker "
         "times, which the rows name. Back-ends agree within 1e-5 on stable runs; pin one for the same bits on every "
-        "machine",
+        f"machine. {' and '.join(GANG_BACKENDS)}: the same as auto, but that models on several devices are trained so",
+    )
+    devices: Annotated[DevicesSpec, IsLabel()] = Field(
+        Devices(),
+        exclude_if=lambda v: v == Devices(),
+        description="how many devices train one model together: a number, {per_parameters: 1e9} or {by_parameters: "
+        "{1e9: 8}}; rows say how many did, see docs/training.md",
     )
 
     def pinned(self, folder: Path) -> Self:
@@ -67,7 +78,7 @@ class PlannedPack:
 T = TypeVar("T", bound=TrainedSpec)
 
 
-class TrainedKind(SweepKind[T], ShowsTensors[T]):
+class TrainedKind(SweepKind[T], ShowsTensors[T], Ganged[T]):
     """A family of sweeps whose units are trainings; of a spec without a recipe, none are."""
 
     @abstractmethod
@@ -94,16 +105,31 @@ class TrainedKind(SweepKind[T], ShowsTensors[T]):
             SpecError: parts of a recipe do not fit; the message names the field.
         """
         if spec.recipe is not None:
-            check_recipes(self.planned_recipes(spec), spec.recipe.evaluate.columns(), spec.backend, bench)
+            recipes, declared = list(self.planned_recipes(spec)), spec.recipe.evaluate.columns()
+            check_recipes(recipes, declared, single(spec.backend), bench)
+            check_devices(spec.devices, recipes, spec.backend, bench.folder)
+
+    def devices(self, spec: T, folder: Path) -> Callable[[Unit], int] | None:
+        """By the rule of the spec; None where every model takes one."""
+        return devices_of(spec.devices, None if spec.recipe is None else self.recipes(spec), folder)
+
+    def assist(self, spec: T, bench: Workbench) -> None:
+        """Train what the first member of the gang leads."""
+        del spec
+        assert bench.gang is not None, "only members of a gang assist"
+        settle(bench)
+        follow(Collective.of(bench.gang, bench.device), DataSets(bench).of, bench.device, bench.folder)
 
     def preparations(self, spec: T) -> tuple[Preparation, ...]:
         """One for each pack with enough units to gain from training together: it times the back-ends."""
-        return calibrations(spec.backend, {key: pack.units for key, pack in self.packs(spec).items()})
+        packs = self.packs(spec)
+        alone = {key: pack.units for key, pack in packs.items() if not takes_several(spec.devices, pack.recipe)}
+        return calibrations(single(spec.backend), alone)
 
     def prepare(self, spec: T, name: str, have: Mapping[str, Arrays], bench: Workbench) -> Arrays:
         """Time the back-ends for one pack."""
         del have
-        return calibrated(spec.backend, self.packs(spec)[pack_named(name)].recipe, bench)
+        return calibrated(single(spec.backend), self.packs(spec)[pack_named(name)].recipe, bench)
 
     def tensors(self, spec: T, bench: Workbench) -> Sequence[Table]:
         """How each tensor is drawn and trained, a table for each network of the plan."""

@@ -16,6 +16,9 @@ from landsweep.sweeps.lab.checkpoints.stacked_file import Packed
 from landsweep.sweeps.lab.data import Data
 from landsweep.sweeps.lab.recipe import Recipe
 from landsweep.sweeps.lab.training import Beat, Best, BranchPoint, Checkpoint, Ended, Evaluated, Trainer, train_pack
+from landsweep.sweeps.lab.training.collective import Collective
+from landsweep.sweeps.lab.training.lead import lead
+from landsweep.sweeps.lab.training.state import read_header
 from landsweep.sweeps.lab.training_units.branching import BEGUN, Points
 from landsweep.sweeps.lab.training_units.split import split_of
 from landsweep.sweeps.lab.training_units.states import States
@@ -38,6 +41,7 @@ class PackRun:
         wanted: keys of the units to return; the others are in a saved state, and are dropped once it is restored.
             None: all.
         points: where branches leave main runs; None: there are no branches.
+        gang: the processes that train the model together, of which this is the first; None: it trains alone.
 
     Attributes:
         models: how many train, also those that are not wanted.
@@ -60,6 +64,7 @@ class PackRun:
         auto: bool,
         wanted: Collection[str] | None = None,
         points: Points | None = None,
+        gang: Collective | None = None,
     ) -> None:
         self._units = [unit for unit, _ in members]
         self._recipes = [recipe for _, recipe in members]
@@ -72,11 +77,13 @@ class PackRun:
         self.state = States.name(self.pack_key, self._units, self._wanted)
         self._states, self._files = states, states.files(self.state)
         self._bench, self._data, self._points = bench, data, points
-        self._backend, self._auto = backend, auto
+        self._backend, self._auto, self._gang = backend, auto, gang
         self._facts: dict[str, Metric] = {
             "parameters": parameters,
             "backend_note": note or None,
             "pack_size": len(members),
+            "devices": 1 if gang is None else gang.size,
+            "resumed_at": None,
         }
         self._saves = True
 
@@ -122,22 +129,25 @@ class PackRun:
         state = files.load()
         if state is not None:
             try:
-                return self._new_trainer("auto" if self._auto else self._backend, state)
+                trainer = self._new_trainer("auto" if self._auto else self._backend, state)
+                self._facts["resumed_at"] = read_header(state)["step"]
+                return trainer
             except SpecError:
                 files.drop()
         return self._new_trainer(self._backend, None)
 
     def _new_trainer(self, backend: str, resume: Mapping[str, NDArray[Any]] | None) -> Trainer:
-        return train_pack(
-            self._recipes,
-            self._data,
-            device=self._bench.device,
-            backend=backend,
-            resume=resume,
-            base=self._bench.folder,
-            branch_steps=() if self._points is None else self._points.steps(self._units[0]),
-            start_from=None if resume is not None or self._points is None else self._points.begin(self._units),
-        )
+        settings: dict[str, Any] = {
+            "device": self._bench.device,
+            "backend": backend,
+            "resume": resume,
+            "base": self._bench.folder,
+            "branch_steps": () if self._points is None else self._points.steps(self._units[0]),
+            "start_from": None if resume is not None or self._points is None else self._points.begin(self._units),
+        }
+        if self._gang is not None:
+            return lead(self._gang, self._recipes[0], self._data, **settings)
+        return train_pack(self._recipes, self._data, **settings)
 
     def _save(self, trainer: Trainer) -> None:
         if not self._saves:

@@ -18,8 +18,9 @@ from landsweep.sweeps.lab.models import check_fit, parameter_count
 from landsweep.sweeps.lab.recipe import Recipe
 from landsweep.sweeps.lab.training import Choice, check_backend, prove_backend, suited
 from landsweep.sweeps.lab.training.assembly import layers_of
-from landsweep.sweeps.lab.training.backends import BACKENDS
+from landsweep.sweeps.lab.training.backends import BACKENDS, gang_backend, single
 from landsweep.sweeps.lab.training.calendar import Calendar
+from landsweep.sweeps.lab.training.collective import Collective
 from landsweep.sweeps.lab.training.streamed import check_stored
 from landsweep.sweeps.lab.training_units.branching import Points
 from landsweep.sweeps.lab.training_units.calibration import Choices
@@ -121,6 +122,8 @@ class TrainingSession:
     ) -> None:
         settle(bench)
         self._recipes, self._points = recipes, points
+        self._gang = None if bench.gang is None else Collective.of(bench.gang, bench.device)
+        self._together, backend = gang_backend(backend), single(backend)
         self._data = DataSets(bench)
         self._bench = bench
         self._choices = Choices(backend, prepared, bench)
@@ -141,7 +144,8 @@ class TrainingSession:
             unit, recipe = alike[0]
             data = self._data.of(recipe)
             main = recipe if self._points is None else self._points.main(unit)
-            choice = self._choices.of(main, data)  # a branch is computed as its main run
+            # A branch is computed as its main run.
+            choice = self._choices.of(main, data) if self._gang is None else Choice(self._together, 1)
             for pack, resume in self._packs(alike, data, choice):
                 self._running = pack
                 yield from pack.train(resume)
@@ -187,7 +191,7 @@ class TrainingSession:
         wanted: Collection[str] | None = None,
     ) -> PackRun:
         backend = choice.backend
-        if self._auto:
+        if self._auto and self._gang is None:
             recipes = [recipe for _, recipe in members]
             backend = suited(backend, recipes, data, self._bench.device, self._bench.folder)
         return PackRun(
@@ -198,9 +202,10 @@ class TrainingSession:
             parameters=parameters,
             backend=backend,
             note=choice.note,
-            auto=self._auto,
+            auto=self._auto and self._gang is None,
             wanted=wanted,
             points=self._points,
+            gang=self._gang,
         )
 
     def _written(self, file: WeightFile, waiting: list[Outcome], states: list[str]) -> Iterator[Outcome]:

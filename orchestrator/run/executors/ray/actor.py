@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeAlias
 
 import ray
 
 from landsweep.orchestrator.errors import DeviceFailed, UsageError
+from landsweep.orchestrator.kind import Gang
 from landsweep.orchestrator.run.executors.termination import Termination
 from landsweep.orchestrator.run.messages import Message, Work, WorkerConfig
 from landsweep.orchestrator.run.worker import Worker
@@ -36,6 +38,19 @@ class Actor:
     @ray.method(concurrency_group="farewell")
     def farewell(self) -> None:
         self._termination.wait()
+
+    def meet(self, size: int, timeout: float) -> tuple[str, int]:
+        """Become the first member of a gang; gives where the others find it: host and port."""
+        host = ray.util.get_node_ip_address()
+        self._listener = socket.create_server((host, 0))
+        port = self._listener.getsockname()[1]
+        self._worker.join(Gang(0, size, host, port, timeout, self._listener.fileno()))
+        return host, port
+
+    def attend(self, rank: int, size: int, where: tuple[str, int], timeout: float) -> None:
+        """Be another member of a gang, until its first member has ended."""
+        self._worker.join(Gang(rank, size, *where, timeout))
+        self._worker.assist()
 
     def share(self, name: str, refs: Mapping[str, Any]) -> None:
         self._worker.share(name, dict(zip(refs, ray.get(list(refs.values())), strict=True)))

@@ -7,6 +7,7 @@ from collections.abc import Container
 from typing import Any
 
 import ray
+from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from landsweep.orchestrator.errors import SpecError
 from landsweep.orchestrator.run.executors.ray.actor import Actor
@@ -84,6 +85,19 @@ class RayCluster:
             config: what it computes.
         """
         del worker
+        return self._actor(config)
+
+    def group(self, size: int) -> Any:  # noqa: ANN401
+        """A placement group for a gang: room for so many workers, on one node as far as that is possible."""
+        wanted = self.wanted
+        bundle = {**wanted, "CPU": wanted.get("CPU", 0)}
+        return ray.util.placement_group([bundle] * size, strategy="PACK")
+
+    def member(self, group: Any, place: int, config: WorkerConfig) -> Any:  # noqa: ANN401
+        """A new actor in a placement group; returns before it has started."""
+        return self._actor(config, scheduling_strategy=PlacementGroupSchedulingStrategy(group, place))
+
+    def _actor(self, config: WorkerConfig, **more: Any) -> Any:  # noqa: ANN401
         env = self._connection.actor_env()
         env["env_vars"] = {"OMP_NUM_THREADS": str(config.threads), **env.get("env_vars", {})}
         memory = {} if self._site.memory_gb is None else {"memory": self._site.memory_gb * 1e9}
@@ -93,12 +107,18 @@ class RayCluster:
             resources=dict(self._site.resources),
             runtime_env=env,
             **memory,
+            **more,
         ).remote(config)
 
     def kill(self, actor: Any) -> None:  # noqa: ANN401
         """End an actor, if it is not dead yet."""
         if not self._connection.lost:
             ray.kill(actor)
+
+    def give_back(self, group: Any) -> None:  # noqa: ANN401
+        """Remove a placement group."""
+        if group is not None and not self._connection.lost:
+            ray.util.remove_placement_group(group)
 
     def close(self) -> None:
         """End a Ray of our own; a cluster that was joined is left."""

@@ -9,6 +9,9 @@ does work of any kind that hangs. Retries are ours (`max_restarts=0`): only the 
 
 A worker whose node is drained, or that gets SIGTERM, is leaving: it gets no more work, another one is started
 elsewhere, and its unfinished units are requeued without a failure being counted.
+
+A slot may also hold a gang: several actors in one placement group, of which the first is spoken to and the others
+assist it. They live and die together. Where a gang needs room, workers of other sizes leave.
 """
 
 from __future__ import annotations
@@ -17,7 +20,8 @@ import contextlib
 import itertools
 import math
 import time
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -30,11 +34,13 @@ from landsweep.orchestrator.row import Cause
 from landsweep.orchestrator.run.executors.base import Event, Executor, Finished, Gave, Lost, Refused
 from landsweep.orchestrator.run.executors.idleness import Idleness
 from landsweep.orchestrator.run.executors.ray.cluster import RayCluster
+from landsweep.orchestrator.run.executors.ray.gangs import end_actors, spawn_gang, why_ended
 from landsweep.orchestrator.run.executors.ray.meter import Meter
 from landsweep.orchestrator.run.executors.slots import Call, Slot
 from landsweep.orchestrator.run.executors.streams import Pulled, Streamed, sending_interval
-from landsweep.orchestrator.run.messages import Work, WorkerConfig
+from landsweep.orchestrator.run.messages import Chunk, Message, Work, WorkerConfig
 from landsweep.orchestrator.run.schedule import Shard
+from landsweep.orchestrator.run.sharing import Sharing
 from landsweep.orchestrator.site import Site
 
 __all__ = ["RayExecutor"]
@@ -64,6 +70,7 @@ class RayExecutor(Executor):
         self._last_failure = ""
         self._opened_once = False
         self._cluster = cluster or RayCluster(site)
+        self._sharing, self._waiting = Sharing(), dict[int, int]()
         self._idleness, self._meter = Idleness(site.idle_seconds), Meter()
 
     def open(self, config: WorkerConfig) -> None:
@@ -91,10 +98,24 @@ class RayExecutor(Executor):
                 f"{self._cluster.wanted}; the cluster has {ray.cluster_resources()}. {self._last_failure}".strip()
             )
         in_flight = 1 if self._cluster.client else _IN_FLIGHT
-        return [slot.id for calls in range(in_flight) for slot in ready if len(slot.calls) <= calls]
+        most = {slot.id: in_flight if slot.devices == 1 else 1 for slot in ready}  # units of gangs are long
+        return [s.id for calls in range(in_flight) for s in ready if len(s.calls) <= calls < most[s.id]]
+
+    def expect(self, waiting: Mapping[int, int]) -> None:
+        if waiting != self._waiting and len(waiting) > 1:
+            self._grown = -math.inf  # other sizes may be wanted now
+        self._waiting = dict(waiting)
+
+    def devices(self, worker: str) -> int:
+        return self._slots[worker].devices
+
+    def capacity(self) -> int:
+        return self._target()
 
     def start(self, worker: str, work: Work) -> None:
         slot = self._slots[worker]
+        if isinstance(work, Shard):
+            self._sharing.started(slot.devices, self._waiting)
         now = time.monotonic()
         if not slot.calls:
             slot.heard = now
@@ -117,30 +138,27 @@ class RayExecutor(Executor):
                 call.stream = Pulled(slot.actor, call.work) if pulled else Streamed(slot.actor.run.remote(call.work))
 
     def poll(self, timeout: float) -> Sequence[Event]:
-        waiting: dict[Any, Slot] = {}
-        for slot in self._slots.values():
-            if slot.greeting is not None:
-                waiting[slot.greeting] = slot
-            elif slot.opening is not None:
-                waiting[slot.opening] = slot
-            elif slot.calls and (stream := slot.calls[0].stream) is not None:
-                waiting[stream.waitable] = slot
+        waiting = {ref: slot for slot in self._slots.values() for ref in slot.awaited}
         if not waiting:
             time.sleep(min(timeout, 0.05))
-            return ()
+            return self._left()
         ready, _ = ray.wait(list(waiting), num_returns=1, timeout=timeout)
         if ready and len(waiting) > 1:
             ready, _ = ray.wait(list(waiting), num_returns=len(waiting), timeout=0)
         events: list[Event] = []
         for ref in ready:
-            slot = waiting[ref]
-            if slot.greeting is not None:
-                events += self._greeted(slot)
-            elif slot.opening is not None:
-                events += self._opened(slot)
-            else:
-                events += self._heard(slot)
+            events += self._answered(waiting[ref], ref)
         return events + self._overdue() + self._hung() + self._left()
+
+    def _answered(self, slot: Slot, ref: Any) -> list[Event]:  # noqa: ANN401 - ray is untyped
+        if slot.actor is None:  # its gang has ended since
+            return []
+        if ref in slot.attending:
+            cause, why, error = why_ended(ref, slot.devices)
+            return self._drop(slot, cause, why, error)
+        if slot.greeting is not None:
+            return self._greeted(slot)
+        return self._opened(slot) if slot.opening is not None else self._heard(slot)
 
     def stop(self, key: str) -> None:
         for slot in self._slots.values():
@@ -154,7 +172,7 @@ class RayExecutor(Executor):
     def close(self) -> None:
         for slot in self._slots.values():
             if slot.actor is not None:
-                self._cluster.kill(slot.actor)
+                end_actors(slot, self._cluster)
         self._slots.clear()
         self._shared.clear()
         self._cluster.close()
@@ -162,6 +180,20 @@ class RayExecutor(Executor):
     def _target(self) -> int:
         """How many workers there should be."""
         return self._cluster.capacity() if self._site.workers == "auto" else self._site.workers
+
+    def _places(self, target: int, staying: Sequence[Slot]) -> Mapping[int, int]:
+        """How many workers of each size there should be; those that are too many leave."""
+        have = Counter(slot.devices for slot in staying)
+        if not have.keys() | self._waiting.keys() - {1}:
+            return {1: target}
+        busy = Counter(slot.devices for slot in staying if slot.calls)
+        places = self._sharing.places(target, self._waiting, busy, have)
+        for size, number in have.items():
+            alike = sorted((s for s in staying if s.devices == size), key=lambda s: len(s.calls))
+            for slot in alike[: max(0, number - places.get(size, 0))]:
+                slot.yields = True
+                slot.leave("its devices are needed by units of another size")
+        return places
 
     def _grow(self) -> None:
         """Fill empty slots, and make new ones when the cluster has become larger."""
@@ -178,18 +210,25 @@ class RayExecutor(Executor):
                 f"workers fail as soon as they start, {failed} times so far:\n{self._last_failure}"
             )
         target = self._target()
-        for _ in range(target - len(staying)):
-            slot = Slot(f"w{next(self._numbers)}")
-            self._slots[slot.id] = slot
-            usable.append(slot)
-        empty = [s for s in usable if s.actor is None]
-        for slot in empty[: max(0, target - (len(usable) - len(empty)))]:
-            self._spawn(slot)
+        for size, number in self._places(target, staying).items():
+            for _ in range(number - sum(s.devices == size and not s.leaving for s in staying)):
+                slot = Slot(f"w{next(self._numbers)}", size)
+                self._slots[slot.id] = slot
+                usable.append(slot)
+        usable = [s for s in usable if not s.leaving]
+        room = target - sum(s.devices for s in self._slots.values() if s.actor and (s.yields or not s.leaving))
+        for slot in [s for s in usable if s.actor is None]:
+            if slot.devices <= room:
+                room -= slot.devices
+                self._spawn(slot)
 
     def _spawn(self, slot: Slot) -> None:
         if self._config is None:
             raise RuntimeError("the executor is not open")
-        slot.actor = self._cluster.spawn(slot.id, self._config)
+        if slot.devices > 1:
+            spawn_gang(slot, self._cluster, self._config, self._site.idle_seconds or self._site.start_timeout)
+        else:
+            slot.actor = self._cluster.spawn(slot.id, self._config)
         slot.greeting, slot.farewell = slot.actor.hello.remote(), slot.actor.farewell.remote()
         for name, refs in self._shared.items():
             slot.actor.share.remote(name, refs)
@@ -241,11 +280,17 @@ class RayExecutor(Executor):
                 return [Refused(call.work.id, call.refused)]
             return [Finished(call.work.id, now - call.began)]
         slot.heard = now
+        return self._taken(slot, call, message)
+
+    def _taken(self, slot: Slot, call: Call, message: Message | UsageError | DeviceFailed) -> list[Event]:
+        """A message of the running work."""
         if isinstance(message, DeviceFailed):  # no further call would succeed there
             return self._drop(slot, Cause.infra, str(message))
         if isinstance(message, UsageError):
             call.refused = message
             return []
+        if isinstance(message, Chunk) and message.broken:
+            slot.leave("a unit that its gang computed has failed")
         return [Gave(call.work.id, message)]
 
     def _overdue(self) -> list[Event]:
@@ -275,7 +320,8 @@ class RayExecutor(Executor):
 
     def _look_for_leaving(self) -> None:
         """Mark workers that were told to end, and those on nodes that are being drained."""
-        farewells = {s.farewell: s for s in self._slots.values() if s.farewell is not None and not s.leaving}
+        staying = [s for s in self._slots.values() if s.farewell is not None and not s.leaving]
+        farewells = {ref: s for s in staying for ref in (s.farewell, *s.farewells)}
         if farewells:
             ended, _ = ray.wait(list(farewells), num_returns=len(farewells), timeout=0)
             for ref in ended:
@@ -289,9 +335,10 @@ class RayExecutor(Executor):
 
     def _bid_farewell(self, slot: Slot) -> bool:
         """Whether a worker got a signal to end; it is then marked as leaving."""
-        with contextlib.suppress(failures.RayError):  # it died untold
-            ray.get(slot.farewell, timeout=0)
-            slot.leave("it was told to end (SIGTERM)")
+        for farewell in (slot.farewell, *slot.farewells):
+            with contextlib.suppress(failures.RayError):  # it died untold
+                ray.get(farewell, timeout=0)
+                slot.leave("it was told to end (SIGTERM)")
         return bool(slot.leaving)
 
     def _left(self) -> list[Event]:
@@ -310,7 +357,7 @@ class RayExecutor(Executor):
     def _drop(self, slot: Slot, cause: Cause, why: str, error: BaseException | None = None) -> list[Event]:
         """End a slot's actor, if it is not dead yet, and report its work lost."""
         announced = cause is Cause.infra and self._announced(slot, error)
-        self._cluster.kill(slot.actor)
+        end_actors(slot, self._cluster)
         if not announced and not slot.opened and not (slot.calls and not isinstance(slot.calls[0].work, Shard)):
             slot.failures += 1
             self._last_failure = why

@@ -37,6 +37,8 @@ class Backend(ABC):
         name: as in a spec.
         compiles: whether each number of models, and each type of weights, costs seconds before the first step.
         own_modules: whether each model needs a module of its own; else only the first one is used.
+        gang: whether it is for models that several devices train together; then a pack is one model.
+        computes_as: back-end whose states it can go on from, and which can go on from its own.
         seeds: gives a seed for each model's own random draws in the next step; None: its modules draw nothing.
 
     Args:
@@ -49,6 +51,8 @@ class Backend(ABC):
     name: ClassVar[str]
     compiles: ClassVar[bool] = False
     own_modules: ClassVar[bool] = False
+    gang: ClassVar[bool] = False
+    computes_as: ClassVar[str] = ""
     seeds: Callable[[], Sequence[int]] | None = None
 
     def __init__(self, stack: Stack, modules: Sequence[nn.Module], loss: LossName, z_loss: float = 0.0) -> None:

@@ -21,6 +21,7 @@ class Loop(Backend):
 
     name: ClassVar[str] = "loop"
     own_modules: ClassVar[bool] = True
+    computes_as: ClassVar[str] = "loop"
 
     def bind(self) -> None:
         self._leaves: list[dict[str, Tensor]] = []

@@ -103,4 +103,4 @@ def test_a_name_that_is_no_back_end_is_refused_with_those_that_are(kind: str) ->
     fields = kind_named(kind).example().model_dump(mode="json", by_alias=True)
     with pytest.raises(SpecError, match=r"backend: Input should be 'auto', 'loop', 'vmap', 'bmm' or 'compiled'.*'bm'"):
         kind_named(kind).parse({**fields, "backend": "bm"}, "test")
-    assert get_args(backends.BackendName) == ("auto", *backends.BACKENDS)
+    assert get_args(backends.BackendName) == ("auto", *backends.BACKENDS, *backends.GANG_BACKENDS)

@@ -1,0 +1,143 @@
+"""The processes that train one model together: how they find each other, and what they tell each other.
+
+All of them run the same training, each on its part of every batch, so each comes to every exchange in the same order.
+What depends on time or on messages from outside is decided by the first one alone, and told to the others.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from datetime import timedelta
+from typing import Any, Self
+
+import psutil
+import torch
+import torch.distributed as dist
+from torch._C._distributed_c10d import PrefixStore, Store, TCPStore
+
+from landsweep.orchestrator.errors import GangBroken
+from landsweep.orchestrator.kind import Gang
+
+__all__ = ["Collective", "together"]
+
+_JOINED: dict[Gang, Collective] = {}  # at most one
+_TURN = timedelta(seconds=20)  # of waiting for the next task, after which the first member is looked for again
+
+
+class Collective:
+    """One member's end of the process group; there is at most one in a process.
+
+    Args:
+        store: at the first member.
+        rank: of this member.
+        size: how many there are.
+        device: of this member.
+    """
+
+    def __init__(self, store: Store, rank: int, size: int, device: str) -> None:
+        self.rank, self.size, self._store = rank, size, store
+        self._device = torch.device(device)
+        self._tasks = 0
+
+    @classmethod
+    def of(cls, gang: Gang, device: str) -> Collective:
+        """That of this process; the first time it finds the others, and returns when all are there.
+
+        NCCL on GPUs, Gloo on CPUs.
+
+        Raises:
+            GangBroken: some did not come in time.
+        """
+        if gang not in _JOINED:
+            _JOINED[gang] = cls._join(gang, device)
+        return _JOINED[gang]
+
+    @classmethod
+    def _join(cls, gang: Gang, device: str) -> Self:
+        timeout = timedelta(seconds=gang.timeout)
+        cuda = device.startswith("cuda")
+        _keep_to(gang.host)
+        with together():
+            if cuda:
+                torch.cuda.set_device(device)
+            listener = None if gang.rank else gang.listener
+            store = TCPStore(gang.host, gang.port, gang.size, gang.rank == 0, timeout, master_listen_fd=listener)
+            dist.init_process_group(
+                "nccl" if cuda else "gloo", store=store, rank=gang.rank, world_size=gang.size, timeout=timeout
+            )
+            dist.barrier()
+        return cls(PrefixStore("tasks", store), gang.rank, gang.size, device)
+
+    def tell_task(self, task: Mapping[str, Any]) -> None:
+        """Give the others their next task; of the first member."""
+        with together():
+            self._store.set(f"{self._tasks}", json.dumps(task))
+        self._tasks += 1
+
+    def next_task(self) -> dict[str, Any]:
+        """The next task, whenever it comes; of all others.
+
+        Raises:
+            GangBroken: the first member has ended.
+        """
+        key = f"{self._tasks}"
+        with together():
+            while True:
+                try:
+                    self._store.wait([key], _TURN)
+                    break
+                except dist.DistStoreError as e:  # nothing yet; any other error says that the first member is gone
+                    if "imeout" not in str(e) and "imed out" not in str(e):
+                        raise
+            task: dict[str, Any] = json.loads(self._store.get(key))
+        self._tasks += 1
+        return task
+
+    def same(self, value: Any = None) -> Any:  # noqa: ANN401 - any value
+        """The first member's value, which all get; of the others none is asked."""
+        box = [value]
+        with together():
+            dist.broadcast_object_list(box, src=0, device=self._device)
+        return box[0]
+
+    def settle(self, problem: str | None) -> str | None:
+        """A problem of any member, so that all of them know of it; the first member's own comes first."""
+        problems: list[str | None] = [None] * self.size
+        with together():
+            dist.all_gather_object(problems, problem)
+        return next((p for p in problems if p is not None), None)
+
+    def agree(self, flag: bool) -> bool:
+        """The first member's flag."""
+        tensor = torch.tensor([flag], dtype=torch.uint8, device=self._device)
+        with together():
+            dist.broadcast(tensor, src=0)
+        return bool(tensor.item())
+
+
+@contextlib.contextmanager
+def together() -> Iterator[None]:
+    """Around what needs the other members: if one is gone or silent, that is said as such.
+
+    Raises:
+        GangBroken: so it is.
+    """
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        raise
+    except (RuntimeError, ConnectionError) as e:  # Gloo raises plain RuntimeErrors
+        first = str(e).strip().splitlines() or [type(e).__name__]
+        raise GangBroken(f"the members of a gang have lost each other: {first[0]}") from e
+
+
+def _keep_to(host: str) -> None:
+    """Have the members of one machine talk over its loopback interface alone, unless the user has said otherwise."""
+    interfaces = psutil.net_if_addrs().items()
+    for name, addresses in interfaces:
+        if host.startswith("127.") and any(a.address == host for a in addresses):
+            for variable in ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME"):
+                os.environ.setdefault(variable, name)

@@ -1,0 +1,75 @@
+"""Models that two processes train together: equal losses, and members that die. Real processes, real Gloo."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from landsweep.orchestrator.site import Site
+from tests.support.gangs import has_state, kill, losses, members, recipe, rows, run_gangs, when
+
+LOCAL = Site(executor="local", workers=2, state_seconds=60)
+
+
+@pytest.mark.parametrize("net", ["mlp", "gpt"])
+def test_two_members_give_the_losses_of_one(net: str, tmp_path: Path) -> None:
+    """50 steps in float32, a batch that does not divide by two."""
+    run_gangs(tmp_path / "one", LOCAL, devices=1, backend="loop", recipe=recipe(net))
+    run_gangs(tmp_path / "two", LOCAL, recipe=recipe(net))
+    one, two = rows(tmp_path / "one"), rows(tmp_path / "two")
+    assert list(one["key"]) == list(two["key"]), "how many devices train a model is no part of its identity"
+    assert list(two["devices"]) == [2] and list(two["backend"]) == ["ddp"] and list(one["devices"]) == [1]
+    alone, together = losses(tmp_path / "one"), losses(tmp_path / "two")
+    assert list(alone.index) == list(together.index) and len(alone) >= 15
+    assert float((alone - together).abs().max()) < 1e-6
+    assert not members(), "no process is left"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_killed_member_ends_the_gang_and_the_unit_goes_on_from_its_state(rank: int, tmp_path: Path) -> None:
+    site = LOCAL.model_copy(update={"state_seconds": 0.2})
+    long = recipe(steps=1500, evaluate={"every_steps": 500})
+    folder = tmp_path / "killed"
+    killer = when(lambda: has_state(folder), lambda: kill(members()[rank]))
+    run_gangs(folder, site, recipe=long)
+    killer.join(1)
+    assert not killer.is_alive(), "nobody was killed"
+    run_gangs(tmp_path / "whole", LOCAL, recipe=long)
+    row, whole = rows(folder).iloc[0], rows(tmp_path / "whole").iloc[0]
+    assert (row["status"], row["attempt"], row["devices"]) == ("ok", 2, 2)
+    assert 0 < row["resumed_at"] < 1500, "it began where its last state was"
+    assert row["test_loss"] == whole["test_loss"], "to the same bits"
+    assert not has_state(folder) and not members()
+
+
+def failing(shape: tuple[int, ...], outputs: int, last: int) -> nn.Module:
+    """A network of the user's own that raises after so many calls."""
+    return Failing(shape, outputs, last)
+
+
+class Failing(nn.Module):
+    def __init__(self, shape: tuple[int, ...], outputs: int, last: int) -> None:
+        super().__init__()
+        self.line, self.calls, self.last = nn.Linear(shape[-1] * shape[-2], outputs), 0, last
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.calls += self.training
+        if self.calls > self.last:
+            raise ValueError("raised on purpose")
+        return self.line(x.flatten(1))
+
+
+@pytest.mark.slow
+def test_an_error_of_a_unit_is_its_own_and_the_next_gang_computes_the_others(tmp_path: Path) -> None:
+    own = {"net": "own", "function": f"{__name__}:failing", "args": {"last": 10**6}}
+    axes = {"net.args.last": {"values": [10**6, 20]}}
+    run_gangs(tmp_path, LOCAL, recipe=recipe(net=own), axes=axes, seeds=2)
+    table = rows(tmp_path)
+    ends = sorted(zip(table["net.args.last"], table["status"], table["cause"].fillna(""), strict=True))
+    assert ends == [(20, "failed", "error"), (20, "failed", "error"), (10**6, "ok", ""), (10**6, "ok", "")]
+    assert table["error"].dropna().str.contains("raised on purpose").all()
+    assert not members()
