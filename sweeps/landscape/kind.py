@@ -178,7 +178,7 @@ def _checked(spec: LandscapeSpec, name: str, data: Data, bench: Workbench) -> nn
         SpecError: its parts do not fit together, or not the data.
     """
     model = spec.models[name]
-    check_fit(model.net, data, bench.folder, f"models.{name}")
+    check_fit(model.network, data, bench.folder, f"models.{name}")
     module = model.make(data.shape, data.outputs, bench.folder).to(bench.device).eval()
     if model.checkpoint is not None:
         load_into(module, model.checkpoint.load(bench.folder), f"models.{name}.checkpoint: {model.checkpoint.file}")

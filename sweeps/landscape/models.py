@@ -23,8 +23,10 @@ from pydantic import (
 from pydantic_core import CoreSchema, ErrorDetails, InitErrorDetails
 from torch import nn
 
+from landsweep.orchestrator.errors import SpecError
 from landsweep.orchestrator.spec import Section
 from landsweep.sweeps.lab.checkpoints.state_dict import Checkpoint
+from landsweep.sweeps.lab.models.base import Net
 from landsweep.sweeps.lab.models.catalogue import NetSpec, networks
 from landsweep.sweeps.lab.recipe import Recipe
 from landsweep.sweeps.lab.trained_models.refs import SweepRef
@@ -49,10 +51,11 @@ class LandscapeModel(Section):
     """A network and where its weights come from: a recipe, a file, or for a network of the user's own its function.
 
     In a spec, and where it is dumped, the fields of the network and of the source stand side by side, such as
-    `{net: mlp, hidden: [64], checkpoint: FILE}`. A `recipe` holds the network itself.
+    `{net: mlp, hidden: [64], checkpoint: FILE}`. A `recipe` holds the network itself, and so does a model of another
+    sweep: `{checkpoint: {sweep: FOLDER, key: KEY}}`.
     """
 
-    net: NetSpec
+    net: NetSpec | None = Field(None, description="the network; none: that of the stored model, or of the recipe")
     train: TrainSpec | None = Field(
         None, description="short form of a recipe, by SGD or AdamW in a loop of its own; epochs: 0 for untrained"
     )
@@ -84,28 +87,42 @@ class LandscapeModel(Section):
         model = handler.resolve_ref_schema(schema)
         levels = dict(model)
         model.clear()
-        model["anyOf"] = [levels, *levels["properties"]["net"]["oneOf"]]
+        model["anyOf"] = [levels, *levels["properties"]["net"]["anyOf"][0]["oneOf"]]
         return schema
 
     @model_serializer(mode="wrap")
     def _on_one_level(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """As specs and the keys of units have it."""
         fields: dict[str, Any] = dump(self)
-        net, recipe = fields.pop("net"), fields.pop("recipe", None)
-        return {**net, **fields} if recipe is None else {"recipe": recipe}
+        net, recipe = fields.pop("net", None), fields.pop("recipe", None)
+        return {**(net or {}), **fields} if recipe is None else {"recipe": recipe}
 
     @model_validator(mode="after")
     def _one_source_of_weights(self) -> Self:
         given = [name for name in _SOURCES if getattr(self, name) is not None]
-        if len(given) > 1 or not (given or self.net.own_code):
+        own_code = self.net is not None and self.net.own_code
+        if len(given) > 1 or not (given or own_code):
             raise ValueError(
                 f"a model needs one of `recipe`, `train` and `checkpoint`, got {' and '.join(given) or 'none'}"
             )
         if self.recipe is not None and self.net != self.recipe.net:
             raise ValueError("a recipe holds the network; leave `net` and its fields out beside it")
+        if self.net is None and not isinstance(self.checkpoint, SweepRef):
+            raise ValueError("net: missing; only a `recipe`, or a model of another sweep, says what the network is")
         if self.recipe is not None and self.recipe.branched_at is not None:
             raise ValueError("recipe.branched_at: a landscape has no main run that a branch could leave; leave it out")
         return self
+
+    @property
+    def network(self) -> Net:
+        """The network.
+
+        Raises:
+            SpecError: it is that of a stored model which has not been read yet.
+        """
+        if self.net is None:
+            raise SpecError("the network of a stored model is not known; `Spec.pinned(folder)` reads it")
+        return self.net
 
     @property
     def seed(self) -> int:
@@ -127,16 +144,22 @@ class LandscapeModel(Section):
             base: folder that relative paths start from.
         """
         if self.recipe is None:
-            return self.net.build(shape, classes, self.seed, base)
+            return self.network.build(shape, classes, self.seed, base)
         return self.recipe.build(shape, classes, base).to(getattr(torch, self.recipe.dtype))
 
     def pinned(self, folder: Path) -> Self:
-        """This model with its files pinned by digest."""
+        """This model with its files pinned by digest, and with the network of the stored model where it names none.
+
+        Raises:
+            UsageError: a file or a stored model can't be read.
+        """
         checkpoint = None if self.checkpoint is None else self.checkpoint.pinned(folder)
+        net: Net | None = self.net
         if isinstance(checkpoint, SweepRef):
             checkpoint.single()
+            net = checkpoint.network(folder) if net is None else net
         recipe = None if self.recipe is None else self.recipe.pinned(folder)
-        return self.model_copy(update={"checkpoint": checkpoint, "recipe": recipe})
+        return self.model_copy(update={"net": net, "checkpoint": checkpoint, "recipe": recipe})
 
 
 def _nested(data: Any) -> Any:  # noqa: ANN401 - whatever was given

@@ -182,4 +182,5 @@ def names_of(model: LandscapeModel, arrays: Arrays, bench: Workbench) -> nn.Modu
     """The module for names, shapes and kinds of layers alone: without weights, where it is not the user's."""
     shape = tuple(int(n) for n in arrays["input_shape"])
     outputs = int(arrays["outputs" if "outputs" in arrays else "classes"])  # weights of earlier versions lack it
-    return model.make(shape, outputs, bench.folder) if model.net.own_code else model.net.skeleton(shape, outputs)
+    net = model.network
+    return model.make(shape, outputs, bench.folder) if net.own_code else net.skeleton(shape, outputs)

@@ -194,11 +194,12 @@ class LandscapeSpec(Spec):
     @model_validator(mode="after")
     def _data_fit(self) -> Self:
         for name, model in self.models.items():
-            foresee_net(model.net, self.data, f"models.{name}")
+            if model.net is not None:
+                foresee_net(model.net, self.data, f"models.{name}")
             if model.train is not None:
                 foresee_split(model.train.split, self.data, f"models.{name}.train.split")
             if model.recipe is not None:
-                foresee_net(model.net, model.recipe.data, f"models.{name}.recipe.net")
+                foresee_net(model.network, model.recipe.data, f"models.{name}.recipe.net")
                 foresee_split(model.recipe.split, model.recipe.data, f"models.{name}.recipe.split")
         for name, evaluator in self.evaluators.items():
             data = self.data if evaluator.data is None else evaluator.data

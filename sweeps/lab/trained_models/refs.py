@@ -21,6 +21,7 @@ from landsweep.orchestrator.spec import Section
 from landsweep.orchestrator.unit import digest
 from landsweep.sweeps.lab.checkpoints.state_dict import Checkpoint
 from landsweep.sweeps.lab.data import DataSpec
+from landsweep.sweeps.lab.models.base import Net
 from landsweep.sweeps.lab.models.catalogue import NetSpec
 from landsweep.sweeps.lab.trained_models.pinned import (
     PinnedModel,
@@ -110,6 +111,21 @@ class SweepRef(Section):
                 f"the checksum {model.weights}, now {now}. Put the old weights back, or give this sweep another name"
             )
         return state
+
+    def network(self, folder: Path) -> Net:
+        """The network of the one model that it stands for, as the recipe by which it was trained has it.
+
+        Raises:
+            UsageError: the sweep is not there, keeps no recipes, or the network is code of its author.
+        """
+        zoo = zoo_of(self, folder)
+        beside = "write the network beside the checkpoint, such as {net: mlp, hidden: [64], checkpoint: {sweep: ...}}"
+        if not zoo.head:
+            raise SpecError(f"sweep: {self.sweep}: is a published zoo, which keeps no recipes; {beside}")
+        net = zoo[self.single().key].recipe().net
+        if net.own_code:
+            raise SpecError(f"sweep: {self.sweep}: the network is a function of the sweep's author; {beside}")
+        return net
 
     def pinned(self, folder: Path, data: DataSpec | None = None) -> Self:
         """The same with the models that it stands for now.

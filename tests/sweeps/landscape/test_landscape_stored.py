@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from landsweep import Zoo
-from landsweep.orchestrator.errors import UsageError
+from landsweep.orchestrator.errors import SpecError, UsageError
 from landsweep.orchestrator.kind import Workbench
 from landsweep.orchestrator.run.start import run_sweep
 from landsweep.orchestrator.run.sweep import Sweep
@@ -18,6 +18,7 @@ from landsweep.orchestrator.site import Site
 from landsweep.orchestrator.testing.kind_suite import QuietWatch
 from landsweep.sweeps.landscape.kind import LandscapeKind, LandscapeSpec
 from tests.support.measures import small_zoo
+from tests.support.published import small_cnn_zoo
 
 KIND = LandscapeKind()
 
@@ -30,9 +31,10 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def spec_of(folder: Path, stored: dict[str, dict[str, Any]], hidden: int = 8, **fields: Any) -> LandscapeSpec:
-    """Networks with stored weights, pinned."""
-    models = {n: {"net": "mlp", "hidden": [hidden], "checkpoint": {"sweep": "zoo", **c}} for n, c in stored.items()}
+def spec_of(folder: Path, stored: dict[str, dict[str, Any]], hidden: int | None = 8, **fields: Any) -> LandscapeSpec:
+    """Networks with stored weights, pinned; `hidden`: None leaves the network to the stored recipe."""
+    net = {} if hidden is None else {"net": "mlp", "hidden": [hidden]}
+    models = {n: {**net, "checkpoint": {"sweep": "zoo", **c}} for n, c in stored.items()}
     data = {"kind": "landscape", "name": "l", "data": {"source": "digits"}, "models": models, "axes": {"x": [0, 1]}}
     return KIND.parse({**data, **fields}, "spec").pinned(folder)
 
@@ -42,9 +44,10 @@ def run(spec: LandscapeSpec, folder: Path, out: Path) -> Any:
     return Sweep.at(out).rows()
 
 
-def test_both_ends_of_an_interpolation_are_the_stored_models(home: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("hidden", [8, None])
+def test_both_ends_of_an_interpolation_are_the_stored_models(home: Path, tmp_path: Path, hidden: int | None) -> None:
     line = {"kind": "interpolation", "ends": ["a", "b"]}
-    spec = spec_of(home, {"a": {"where": "seed == 0"}, "b": {"where": "seed == 1"}}, directions=line)
+    spec = spec_of(home, {"a": {"where": "seed == 0"}, "b": {"where": "seed == 1"}}, hidden, directions=line)
     rows = run(spec, home, tmp_path / "out").set_index("x")
     zoo = Zoo(home / "zoo").rows.set_index("seed")
     for x, seed in ((0, 0), (1, 1)):
@@ -69,8 +72,30 @@ def test_the_rule_and_the_path_are_no_identity(home: Path, tmp_path: Path) -> No
     assert [u.key for u in KIND.planner(by_key).ask(9)] == [u.key for u in KIND.planner(by_rule).ask(9)]
 
 
-def test_the_spec_survives_json(home: Path) -> None:
-    spec = spec_of(home, {"a": {"where": "seed == 0"}})
+def test_a_stored_network_need_not_be_written_and_gives_the_same_units(home: Path) -> None:
+    written, left_out = (spec_of(home, {"a": {"where": "seed == 0"}}, hidden) for hidden in (8, None))
+    assert left_out == written
+    assert [u.key for u in KIND.planner(left_out).ask(9)] == [u.key for u in KIND.planner(written).ask(9)]
+    assert KIND.parse(left_out.model_dump(mode="json"), "json").pinned(home) == written  # as `sweep.json` has it
+
+
+def test_a_network_that_nothing_tells_is_refused(home: Path, tmp_path: Path) -> None:
+    data = {"kind": "landscape", "name": "l", "data": {"source": "digits"}, "axes": {"x": [0, 1]}}
+    for model in ({"checkpoint": "weights.pt"}, {"train": {"epochs": 0}}):
+        with pytest.raises(SpecError, match="net: missing; only a `recipe`, or a model of another sweep, says"):
+            KIND.parse({**data, "models": {"a": model}}, "spec")
+    small_cnn_zoo(tmp_path)
+    published = {"checkpoint": {"sweep": ".", "key": Zoo(tmp_path).keys[0]}}
+    with pytest.raises(
+        SpecError,
+        match=r"models\.a\.checkpoint\.sweep: \.: .*keeps no recipes; write the network",
+    ):
+        KIND.parse({**data, "models": {"a": published}}, "spec").pinned(tmp_path)
+
+
+@pytest.mark.parametrize("hidden", [8, None])
+def test_the_spec_survives_json(home: Path, hidden: int | None) -> None:
+    spec = spec_of(home, {"a": {"where": "seed == 0"}}, hidden)
     again = KIND.parse(spec.model_dump(mode="json"), "json")
     assert again == spec
     assert again.definitions() == spec.definitions()
