@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from landsweep.orchestrator.errors import SpecError, UsageError
+from landsweep.sweeps.lab.models import OwnNet
 from landsweep.sweeps.lab.outline import foresee_recipe
 from landsweep.sweeps.laws.base import Law
 from landsweep.sweeps.laws.catalogue import LAWS, law_named
@@ -11,7 +14,7 @@ from landsweep.sweeps.scaling.ladder import Ladder
 from landsweep.sweeps.scaling.plan import cells, horizons_of
 from landsweep.sweeps.scaling.spec import ScalingSpec
 
-__all__ = ["check_study"]
+__all__ = ["check_own_sizes", "check_study"]
 
 
 def check_study(spec: ScalingSpec) -> None:
@@ -37,6 +40,21 @@ def check_study(spec: ScalingSpec) -> None:
             raise SpecError(
                 f"validate.budgets: {budget:.3g} FLOPs is not above the largest run that is fitted, {largest:.3g} FLOPs"
             )
+
+
+def check_own_sizes(spec: ScalingSpec, folder: Path) -> None:
+    """Build every network of the plan that is the user's own, and compare it with what the spec declares.
+
+    Raises:
+        SpecError: it holds or costs something else.
+    """
+    if spec.recipe is None or spec.shape.own is None or (data := spec.recipe.data.dimensions()) is None:
+        return
+    ladder = Ladder(spec)
+    for width in spec.width_values:
+        net = ladder.size(width).net
+        assert isinstance(net, OwnNet), "the ladder refuses other networks"
+        spec.shape.own.check(net, data, folder)
 
 
 def _law_of(spec: ScalingSpec) -> Law:

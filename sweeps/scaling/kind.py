@@ -17,7 +17,7 @@ from landsweep.orchestrator.row import Column
 from landsweep.orchestrator.unit import Keys
 from landsweep.sweeps.lab.training_units.columns import trained_columns
 from landsweep.sweeps.lab.training_units.kind import PlannedPack, TrainedKind
-from landsweep.sweeps.scaling.checks import check_study
+from landsweep.sweeps.scaling.checks import check_own_sizes, check_study
 from landsweep.sweeps.scaling.ladder import Ladder
 from landsweep.sweeps.scaling.plan import PARAMS, Proposal, ScalingPlanner, cells
 from landsweep.sweeps.scaling.recipes import StudyRecipes
@@ -66,6 +66,15 @@ class ScalingKind(TrainedKind[ScalingSpec], Costed[ScalingSpec], Ranked[ScalingS
 
     def validate(self, spec: ScalingSpec) -> None:
         check_study(spec)
+
+    def check(self, spec: ScalingSpec, bench: Workbench) -> None:
+        """Also compare own networks with what their size rule says.
+
+        Raises:
+            SpecError: parts of the recipe do not fit, or a network has another size than was declared.
+        """
+        super().check(spec, bench)
+        check_own_sizes(spec, bench.folder)
 
     def params(self, spec: ScalingSpec) -> tuple[Column, ...]:
         del spec

@@ -11,7 +11,7 @@ from functools import cached_property
 from landsweep.orchestrator.errors import SpecError
 from landsweep.sweeps.lab.data import DataSpec, Dimensions, sources_with_dimensions
 from landsweep.sweeps.lab.flops import closed_form, count
-from landsweep.sweeps.lab.models import Net
+from landsweep.sweeps.lab.models import Net, OwnNet
 from landsweep.sweeps.lab.models.resize import lacking, resized
 from landsweep.sweeps.lab.recipe import Recipe
 from landsweep.sweeps.scaling.spec import ScalingSpec, Shape
@@ -82,6 +82,11 @@ class Ladder:
             self._sizes[width] = self._features(width) if recipe is None else self._network(width, recipe)
         return self._sizes[width]
 
+    @property
+    def declared(self) -> bool:
+        """Whether sizes hold what the spec says, rather than what is known of the network."""
+        return self._spec.shape.own is not None
+
     @cached_property
     def step(self) -> int:
         """Widths that the family can have are multiples of this: the width of a head, or what all widths share."""
@@ -111,7 +116,7 @@ class Ladder:
     @property
     def _counted_by_dry_runs(self) -> bool:
         net, recipe = self.size(self.step).net, self._spec.recipe
-        if net is None or recipe is None:
+        if net is None or recipe is None or isinstance(net, OwnNet):
             return False
         data = _dimensions_of(recipe.data)
         return closed_form(net, data.shape, data.outputs) is None
@@ -150,14 +155,23 @@ class Ladder:
     def _network(self, width: int, recipe: Recipe) -> Size:
         data = _dimensions_of(recipe.data)
         net = _sized(recipe.net, width, self._spec.shape)
-        counts = count(net, data.shape, data.outputs)
+        own = self._spec.shape.own
+        depth = net.current_depth()
+        if own is not None and isinstance(net, OwnNet):
+            counts, depth = own.count(net, data), own.sizes_of(net).get("depth")
+        else:
+            counts = count(net, data.shape, data.outputs)
         flops = counts.training * recipe.batch_size * recipe.optimizer.gradients
         tokens = data.tokens * recipe.batch_size
-        return Size(width, net.current_depth(), net, counts.parameters, counts.body, flops, tokens)
+        return Size(width, depth, net, counts.parameters, counts.body, flops, tokens)
 
 
 def _sized(net: Net, width: int, shape: Shape) -> Net:
     depth = shape.depth if shape.aspect is None else max(1, round(width / shape.aspect))
+    if isinstance(net, OwnNet):
+        return _own_sized(net, width, depth, shape)
+    if shape.own is not None:
+        raise SpecError(f"shape.own: is for own networks; {net.family} has sizes that are known")
     if shape.head_width is None:
         return resized(net, width=width, depth=depth)
     if net.attention_heads() is None:
@@ -165,3 +179,17 @@ def _sized(net: Net, width: int, shape: Shape) -> Net:
     if width % shape.head_width:
         raise SpecError(f"widths: {width} is no multiple of shape.head_width, {shape.head_width}")
     return resized(net, width=width, depth=depth, heads=width // shape.head_width)
+
+
+def _own_sized(net: OwnNet, width: int, depth: int | None, shape: Shape) -> OwnNet:
+    if shape.own is None:
+        raise SpecError(
+            "shape.own: the sizes of an own network are not known; say which arguments they are and how many "
+            "parameters it has, such as own: {arguments: {width: width}, parameters: '(inputs + outputs) * width'}"
+        )
+    sizes = {"width": width} | ({} if depth is None else {"depth": depth})
+    if shape.head_width is not None:
+        if width % shape.head_width:
+            raise SpecError(f"widths: {width} is no multiple of shape.head_width, {shape.head_width}")
+        sizes["heads"] = width // shape.head_width
+    return shape.own.sized(net, sizes)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 
-from landsweep.orchestrator.errors import UsageError
+from landsweep.orchestrator.errors import SpecError, UsageError
 from landsweep.orchestrator.kind import Arrays, Workbench
 from landsweep.orchestrator.row import Column, Metric, Outcome, Progress, Status
 from landsweep.orchestrator.unit import Unit
@@ -59,6 +59,11 @@ class TrainedStudy:
                 yield item
                 continue
             size, metrics = self._ladder.size(widths[item.key]), dict(item.metrics)
+            if self._ladder.declared and size.parameters != metrics["parameters"]:
+                raise SpecError(
+                    f"shape.own.parameters: gives {size.parameters} for width {size.width}, but the network that was "
+                    f"trained has {metrics['parameters']} parameters"
+                )
             steps, begun = int(metrics["steps_done"] or 0), int(metrics.pop(BEGUN.name, 0) or 0)
             counts = {
                 "body_parameters": size.body,

@@ -13,6 +13,7 @@ from landsweep.sweeps.lab.training_units.kind import TrainedSpec
 from landsweep.sweeps.laws.base import Law
 from landsweep.sweeps.laws.catalogue import law_named
 from landsweep.sweeps.scaling.features import Features
+from landsweep.sweeps.scaling.own_sizes import OwnSizes
 
 __all__ = ["Limits", "Rate", "ScalingSpec", "Shape", "Validate"]
 
@@ -26,6 +27,10 @@ class Shape(Section):
     )
     head_width: int | None = Field(
         None, ge=1, description="of transformers: heads = width / head_width; none: as many heads as in recipe.net"
+    )
+
+    own: OwnSizes | None = Field(
+        None, exclude_if=lambda v: v is None, description="of an own network: its arguments, parameters and FLOPs"
     )
 
     @model_validator(mode="after")

@@ -45,7 +45,8 @@ class SizedRecipes(Recipes):
     def _check_arm(self, arm: str) -> None:
         """Refuse an arm that sets what the sweep does. A whole network may: other sizes are scaled from its own."""
         over, given = self._spec.over, self._spec.recipes[arm]
-        paths = {"batch_size": ["batch_size"], "steps": ["steps", "epochs"]}.get(over, [f"net.{over}"])
+        own = over if over.startswith("net.") else f"net.{over}"
+        paths = {"batch_size": ["batch_size"], "steps": ["steps", "epochs"]}.get(over, [own])
         writes: list[Write] = [("rates", f"optimizer.{RATE}", 0.0), ("seeds", SEED, 0)]
         writes += [("values", path, 0) for path in paths if path in {short_path(p) for p in given}]
         refuse_lost_settings([*((f"recipes.{arm}", short_path(p), v) for p, v in given.items()), *writes])
@@ -91,6 +92,12 @@ class SizedRecipes(Recipes):
                 return {**fields, "steps": size, "epochs": None}
             case "batch_size":
                 return {**fields, "batch_size": size}
+            case argument:
+                net = fields["net"]
+                if not arm.net.own_code:
+                    raise SpecError(f"over: {argument} is an argument of an own network; {arm.net.family} has a width")
+                name = argument.removeprefix("net.args.")
+                return {**fields, "net": {**net, "args": {**net["args"], name: size}}}
 
     def _in_part(self, fields: Mapping[str, Any], part: str) -> dict[str, Any]:
         split = self._spec.objective.removesuffix("_loss")

@@ -132,7 +132,7 @@ def _optima(results: Results, arms: Mapping[str, Mapping[int, RateCurve]]) -> It
 
 
 def _laws(spec: TransferSpec, results: Results, arms: Mapping[str, Mapping[int, RateCurve]]) -> Iterator[Part]:
-    lines, factor = [], _FACTORS[spec.over]
+    lines, factor = [], _FACTORS.get(spec.over, "parameters")
     for arm, curves in arms.items():
         rows = results.part(arm, CURVE).groupby("size").first()
         rates = [2 ** c.optimum().rate for c in curves.values()]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from landsweep.orchestrator.axes import Axis, AxisLike
 from landsweep.orchestrator.spec import IsAxis, IsLabel, IsNamedAxis, Section
@@ -66,8 +67,10 @@ class TransferSpec(TrainedSpec):
 
     kind: Annotated[Literal["transfer"], IsLabel()] = Field("transfer", description="this kind")
     recipe: Recipe = Field(description="what all models share")
-    over: Literal["width", "depth", "batch_size", "steps"] = Field(
-        "width", description="what changes: the network's width or depth, the batch size, or the horizon"
+    over: str = Field(
+        "width",
+        description="what changes: `width` or `depth` of the network, `batch_size`, `steps` (the horizon), or, of an "
+        "own network, an argument such as net.args.width",
     )
     values: Annotated[AxisLike, IsAxis()] = Field(description="of `over`, rising; rates carry over from the first")
     rates: Annotated[AxisLike, IsAxis()] = Field(description="learning rates, rising; at least three")
@@ -82,6 +85,13 @@ class TransferSpec(TrainedSpec):
     target: float | None = Field(None, description="note the first evaluated step at which the objective is so low")
     coordinates: Annotated[CoordinateCheck | None, IsAxis()] = Field(None, description="add a coordinate check")
     sharpness: Annotated[SharpnessSeries | None, IsAxis()] = Field(None, description="add sharpness along training")
+
+    @field_validator("over")
+    @classmethod
+    def _is_a_size(cls, over: str) -> str:
+        if over not in ("width", "depth", "batch_size", "steps") and not re.fullmatch(r"net\.args\.[^.]+", over):
+            raise ValueError("should be width, depth, batch_size or steps, or net.args.NAME of an own network")
+        return over
 
     @property
     def sizes(self) -> tuple[int, ...]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from torch import nn
 
 from landsweep.orchestrator.errors import SpecError
 from landsweep.orchestrator.kind import Workbench
@@ -264,3 +265,21 @@ def test_what_can_not_work_is_refused_when_the_spec_is_read(changes: dict[str, A
 def test_an_objective_that_is_not_evaluated_is_refused_before_any_work() -> None:
     with pytest.raises(SpecError, match="test_loss is of no evaluated split; evaluated are \\['train'\\]"):
         KIND.check(transfer_spec(objective="test_loss"), Workbench())
+
+
+def build_own(width: int) -> nn.Module:
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, width), nn.ReLU(), nn.Linear(width, 10))
+
+
+def test_over_an_argument_of_an_own_network(tmp_path: Path) -> None:
+    recipe = transfer_recipe(net={"net": "own", "build": f"{__name__}:build_own", "args": {"width": 3}})
+    more = {"recipes": None, "coordinates": None, "sharpness": None}
+    spec = transfer_spec(over="net.args.width", values=[4, 8], recipe=recipe, **more)
+    found, rows = run_transfer(spec, tmp_path)
+    assert rows.groupby("net.args.width")["parameters"].first().tolist() == [4 * 75 + 10, 8 * 75 + 10]
+    assert sorted(found.curves("")) == [4, 8]
+    assert "per doubling" in str(KIND.report(spec, rows, found.series).sections)
+    with pytest.raises(SpecError, match=r"over: net\.args\.width is an argument of an own network; mlp has a width"):
+        transfer_spec(over="net.args.width", **more)
+    with pytest.raises(SpecError, match=r"over: should be width, depth, batch_size or steps, or net\.args\.NAME"):
+        transfer_spec(over="height")

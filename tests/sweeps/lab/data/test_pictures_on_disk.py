@@ -99,7 +99,9 @@ def test_pixels_and_classes(tmp_path: Path, source: str) -> None:
     assert torch.equal(data.splits["train"].part(7, 9).inputs, whole.inputs[7:9])
 
 
-@pytest.mark.parametrize("source", list(WRITERS))
+@pytest.mark.parametrize(
+    "source", [*list(WRITERS)[:1], *(pytest.param(s, marks=pytest.mark.slow) for s in list(WRITERS)[1:])]
+)
 def test_processes_change_nothing(tmp_path: Path, source: str) -> None:
     WRITERS[source](tmp_path / "data")
     results = []

@@ -129,6 +129,7 @@ def test_killed_in_the_middle_it_sees_the_same_batches(tmp_path: Path) -> None:
     assert not [p for p in readers if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_data(tmp_path: Path) -> None:
     """Ten times the data, 400 MB of it, takes no 40 MB more; the files are holes, which are read like any others."""
     peaks = []

@@ -1,0 +1,1 @@
+"""The libraries that people train with, in a sweep: one module for each, imported by whoever has the library."""
