@@ -36,6 +36,7 @@ FUNCTIONS: Mapping[str, Callable[[Floats], Floats]] = {
 }
 """Functions of numbers that every expression may use."""
 
+_DEEPEST = 100  # what goes down into an expression takes up to five of Python's 1,000 calls for each level
 _PIECES = re.compile(
     r"(?P<text>'[^']*'|\"[^\"]*\")|`(?P<quoted>[^`]+)`"
     r"|(?P<numbered>\b[A-Za-z_]\w*(?:\.\w+)*?\.\d+(?:\.\w+)*)"  # such as net.hidden.0, which Python can't read
@@ -76,7 +77,7 @@ def parsed(text: str, longest: int) -> Expression | None:
     """The tree of a text; None where it can't be read.
 
     Raises:
-        UsageError: it is too long.
+        UsageError: it is too long, or has too many levels.
     """
     if len(text) > longest:
         raise UsageError(f"an expression of {len(text)} characters; at most {longest} are allowed")
@@ -93,7 +94,17 @@ def parsed(text: str, longest: int) -> Expression | None:
         tree = ast.parse(_PIECES.sub(place, text).strip(), mode="eval")
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
+    if _levels(tree.body) > _DEEPEST:
+        raise UsageError(f"an expression of more than {_DEEPEST} operations and brackets inside each other")
     return Expression(text, tree.body, quoted)
+
+
+def _levels(tree: ast.expr) -> int:
+    """How many nodes lie inside each other; a chain of sums has one level for each."""
+    count, level = 0, [tree]
+    while level := [inner for node in level for inner in ast.iter_child_nodes(node) if isinstance(inner, ast.expr)]:
+        count += 1
+    return count
 
 
 def name_of(node: ast.expr, quoted: Mapping[str, str]) -> str | None:

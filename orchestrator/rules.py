@@ -24,7 +24,7 @@ _COMPARE: dict[str, Callable[[Any, Any], Any]] = {
     ">": operator.gt,
 }
 _RULE = re.compile(r"^\s*(?P<column>.+?)\s*(?P<sign><=|>=|==|!=|<|>)\s*(?P<value>[^<>=!]+?)\s*$")
-_RANK = re.compile(r"^\s*(?P<column>.+?)\s+(?P<end>top|bottom)\s+(?P<count>\d+)\s*$")
+_RANK = re.compile(r"^\s*(?P<column>.+?)\s+(?P<end>top|bottom)\s+(?P<count>\d{1,18})\s*$")
 _MISSING = re.compile(r"^\s*(?P<column>.+?)\s+missing\s*$")
 _HELP = "give COLUMN < NUMBER (or <= > >= == !=), COLUMN == WORD, COLUMN top COUNT, COLUMN bottom COUNT, COLUMN missing"
 
@@ -37,7 +37,8 @@ def chosen(rule: str, table: pd.DataFrame) -> NDArray[np.bool_]:
     Raises:
         UsageError: the rule can't be read, or names a column that the table lacks.
     """
-    parts = [_part(part, rule, table) for part in re.split(r"\s+and\s+", rule.strip())]
+    # With single blanks: the patterns below would try each way to share out many.
+    parts = [_part(part, rule, table) for part in " ".join(rule.split()).split(" and ")]
     return np.asarray(np.logical_and.reduce(parts))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import http.client
 import json
 import os
 import pickle
@@ -10,6 +11,7 @@ import re
 import stat
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -121,7 +123,7 @@ ex.open(config())
 while not ex.free_workers():
     ex.poll(0.1)
 me = psutil.Process()
-listening = sorted({c.laddr.ip for p in [me, *me.children(recursive=True)] for c in p.net_connections("inet")
+listening = sorted({tuple(c.laddr) for p in [me, *me.children(recursive=True)] for c in p.net_connections("inet")
                     if c.status == psutil.CONN_LISTEN})
 token = Path.home() / ".ray" / "auth_token"
 print(json.dumps([listening, stat.S_IMODE(token.stat().st_mode), ray.get_runtime_context().gcs_address]), flush=True)
@@ -146,6 +148,18 @@ def python(code: str, *words: str, home: Path) -> subprocess.Popen[str]:
     return subprocess.Popen([sys.executable, "-c", code, *words], env=env, text=True, cwd=ROOT, **pipes)
 
 
+def served(port: int) -> bool:
+    """Whether a port gives pages to whoever asks without a token."""
+    for path in ("/", "/metrics", "/logs", "/api/jobs/"):
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10) as page:
+                if page.status == 200:
+                    return True
+        except (OSError, http.client.HTTPException):
+            continue
+    return False
+
+
 @pytest.mark.ray
 @pytest.mark.slow
 @pytest.mark.parametrize("left_by_ray", [False, True])
@@ -162,7 +176,8 @@ def test_a_ray_of_our_own_is_closed_to_the_network_and_to_other_users(tmp_path: 
     line = mine.stdout.readline()
     assert line, mine.communicate()[1]
     listening, mode, address = json.loads(line)
-    assert set(listening) <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"}, "other machines can knock there"
+    assert {ip for ip, _ in listening} <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"}, "other machines can knock there"
+    assert not any(served(port) for _, port in listening), "other users can read what they serve"
     assert mode == stat.S_IRUSR | stat.S_IWUSR
     out, said = python(STRANGER, address, home=homes[1]).communicate(timeout=120)
     assert "IN" not in out and "AuthenticationError" in said, "a process without the token is not let in"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -11,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from landsweep.orchestrator.assignments import override
-from landsweep.orchestrator.errors import LandsweepError, SpecError, SweepMismatch
+from landsweep.orchestrator.errors import LandsweepError, SpecError, SweepMismatch, UsageError
 from landsweep.orchestrator.kind import Auditable, SweepKind, Workbench, kind_named
 from landsweep.orchestrator.notes import is_own
 from landsweep.orchestrator.planner import Planner
@@ -26,7 +27,7 @@ from landsweep.orchestrator.trust import reading, refuse_files, start_reading, u
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Sweep", "begun", "ledger_at", "load_spec", "open_sweep", "spec_from"]
+__all__ = ["Sweep", "as_frame", "begun", "ledger_at", "load_spec", "open_sweep", "refuse_damaged", "spec_from"]
 
 _ASKED = 4096
 
@@ -168,7 +169,7 @@ class Sweep:
         """Rows of the units that belong to the plan, in the plan's order."""
         import pandas as pd  # here: what asks for no rows starts without it
 
-        frame = _frame(self.ledger.rows())
+        frame = as_frame(self.ledger.rows())
         with self._reading():
             adaptive = self.kind.planner(self.spec).adaptive
         if adaptive:
@@ -204,7 +205,7 @@ def open_sweep(where: str, *, trust: bool = False) -> Sweep:
     return sweep
 
 
-def _frame(table: pa.Table) -> pd.DataFrame:
+def as_frame(table: pa.Table) -> pd.DataFrame:
     """A table for pandas. Whole numbers beside null become floats there: those that floats would round stay whole."""
     import pandas as pd
 
@@ -215,6 +216,21 @@ def _frame(table: pa.Table) -> pd.DataFrame:
             if max(abs(v.as_py() or 0) for v in pc.min_max(column).values()) >= 2**53:
                 frame[field.name] = pd.array(column.to_pylist(), dtype="Int64")
     return frame
+
+
+def refuse_damaged(ledger: Ledger) -> None:
+    """Refuse a ledger whose last read has left out parts: for readers who would not learn of it.
+
+    Raises:
+        UsageError: names a part that was changed, is of another sweep, or can't be read.
+    """
+    for damage in ledger.damaged:
+        if damage.path.startswith(("rows/part-", "series/part-")):
+            where = ledger.store.where
+            raise UsageError(
+                f"{where}/{damage.path}: {damage.reason}. `landsweep rerun {shlex.quote(where)} --status damaged` sets "
+                "it aside and computes its units again; to read the others alone, move the file away"
+            )
 
 
 def begun(store: Store, kind: SweepKind[Any], spec: Spec, folder: Path) -> Ledger:

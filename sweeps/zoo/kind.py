@@ -103,13 +103,15 @@ class ZooKind(TrainedKind[ZooSpec], Auditable[ZooSpec], Ranked[ZooSpec]):
 
     def audit(self, spec: ZooSpec, rows: pd.DataFrame, bench: Workbench, n: int) -> list[str]:
         """Evaluate the stored weights of `n` models again; what does not agree with the rows, a line each."""
+        from landsweep.sweeps.lab.trained_models.model_files import ModelFiles
         from landsweep.sweeps.lab.trained_models.reader import Zoo
         from landsweep.sweeps.zoo.audit import reevaluate
 
         del spec
         if bench.artifacts is None:
             raise SpecError("--reevaluate reads weights from the results, and this sweep has none")
-        return reevaluate(Zoo(bench.artifacts.where, trust=bench.trust), rows, bench, n)
+        models = ModelFiles(bench.artifacts.where, trust=bench.trust, whole=False)  # `verify` names what is damaged
+        return reevaluate(Zoo(models), rows, bench, n)
 
     def tracked(self, spec: ZooSpec, rows: pd.DataFrame) -> pd.DataFrame:
         """Models by test accuracy, or by loss where targets are no classes."""

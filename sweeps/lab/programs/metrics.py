@@ -24,11 +24,11 @@ def parsed(text: str, source: str) -> dict[str, Any]:
     """
     try:
         record = json.loads(text)
-    except ValueError as e:
-        raise Unfit(f"{source}: {text[:200]!r} is no JSON: {e}") from e
-    if not isinstance(record, dict):
-        raise Unfit(f"{source}: {shown(record)}; each line must be an object, such as {{'step': 10, 'loss': 0.5}}")
-    return flat(record)
+        if isinstance(record, dict):
+            return flat(record)
+    except (ValueError, RecursionError) as e:
+        raise Unfit(f"{source}: {text[:200]!r} is no JSON that can be read: {e}") from e
+    raise Unfit(f"{source}: {shown(record)}; each line must be an object, such as {{'step': 10, 'loss': 0.5}}")
 
 
 def flat(record: Mapping[str, Any]) -> dict[str, Any]:
@@ -168,6 +168,6 @@ def _points(path: Path) -> list[Point]:
         try:
             step, numbers = json.loads(line)
             points.append((int(step), {str(name): float(value) for name, value in numbers.items()}))
-        except (ValueError, TypeError, AttributeError):
+        except (ValueError, TypeError, AttributeError, OverflowError, RecursionError):
             break  # the worker was killed while it wrote this line
     return points

@@ -91,18 +91,24 @@ class Sources:
             )
 
     def _of_lines(self, *, last: bool) -> Iterator[Record]:
-        try:
-            with self._path.open("rb") as file:
-                file.seek(self._read)
-                new: list[str] = []
-                while data := file.read(_CHUNK):
-                    self._read += len(data)
-                    new += self._lines.feed(data)
-        except FileNotFoundError:
-            new = []
-        for line in (*new, *(self._lines.rest() if last else ())):
+        for line in self._new_lines(last=last):
             self._records += 1
             yield parsed(line, f"$LANDSWEEP_METRICS, line {self._records}"), "$LANDSWEEP_METRICS"
+
+    def _new_lines(self, *, last: bool) -> Iterator[str]:
+        """Of the file of JSON lines; a running program may write faster than they are read, so only a part at once."""
+        try:
+            with _regular(self._path).open("rb") as file:
+                file.seek(self._read)
+                while data := file.read(_CHUNK):
+                    self._read += len(data)
+                    yield from self._lines.feed(data)
+                    if not last:
+                        return
+        except FileNotFoundError:
+            pass
+        if last:
+            yield from self._lines.rest()
 
     def _of_print(self, line: str) -> Iterator[Record]:
         for number, pattern in enumerate(self._patterns):
@@ -130,7 +136,18 @@ class Sources:
             raise Unfit(f"the program left no file {name} in {{dir}}; there are: {', '.join(there) or 'none'}")
         if fitting[-1].stat().st_mtime < self._began - _SLACK:
             raise Unfit(f"{fitting[-1].name} in {{dir}} is of an earlier attempt: the program did not write it again")
-        return fitting[-1]
+        return _regular(fitting[-1])
+
+
+def _regular(path: Path) -> Path:
+    """A file that can be read to its end; a pipe would hold the worker, and a device would never end.
+
+    Raises:
+        Unfit: it is something else. What is not there is not refused.
+    """
+    if path.exists() and not path.is_file():
+        raise Unfit(f"{path.name} is no regular file; let the program write a plain one")
+    return path
 
 
 def _stamp(path: Path) -> float:
@@ -145,12 +162,13 @@ def _stamp(path: Path) -> float:
 def _of_json(path: Path) -> Iterator[Record]:
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as e:
-        raise Unfit(f"{path.name}: it is no JSON: {e}") from e
-    for record in data if isinstance(data, list) else [data]:
-        if not isinstance(record, dict):
+        records = data if isinstance(data, list) else [data]
+        if not all(isinstance(record, dict) for record in records):
             raise Unfit(f"{path.name}: it must hold an object of metrics, or a list of such")
-        yield flat(record), path.name
+        records = [flat(record) for record in records]
+    except (ValueError, OSError, RecursionError) as e:
+        raise Unfit(f"{path.name}: it is no JSON that can be read: {e}") from e
+    yield from ((record, path.name) for record in records)
 
 
 def _of_json_lines(path: Path) -> Iterator[Record]:
@@ -188,7 +206,7 @@ def lacks_tensorboard() -> str | None:
 def _events(folder: Path) -> Iterator[Record]:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    paths = sorted({path.parent for path in folder.rglob("*tfevents*")})
+    paths = sorted({_regular(path).parent for path in folder.rglob("*tfevents*")})
     if not paths:
         raise Unfit(f"there are no event files of TensorBoard in {folder}")
     for path in paths:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from landsweep.orchestrator.errors import UsageError
 from landsweep.orchestrator.kind import kind_named
 from landsweep.orchestrator.notes import is_own
+from landsweep.orchestrator.run.sweep import as_frame, ledger_at, refuse_damaged
 from landsweep.orchestrator.storage.artifacts import Artifacts
 from landsweep.orchestrator.storage.bounds import opened, refuse_bomb
 from landsweep.orchestrator.storage.inside import check_names
@@ -33,6 +34,7 @@ __all__ = ["ModelFiles"]
 
 _NO_SETTINGS = {"key", "modeldir", "step", "split", "status", "checkpoints", "weights_file"}  # of a published zoo
 _ROWS, _SERIES = ("key", "status", "weights_file"), ("key", "step", "metric", "value")  # needed in each table
+_OF_SWEEPS = "definitions"  # of heads of sweeps, whose tables are a ledger; an exported zoo has plain tables
 _OF_NETS = ("recipe", "branch", "net")  # columns of swept settings that may change the network, beside `net.*`
 
 
@@ -47,12 +49,13 @@ class ModelFiles:
     Args:
         where: as for `Zoo`.
         trust: as for `Zoo`.
+        whole: refuse a sweep with damaged parts; else their rows are left out.
 
     Raises:
         UsageError: there is no zoo, or its table is damaged.
     """
 
-    def __init__(self, where: str | Path, *, trust: bool = False) -> None:
+    def __init__(self, where: str | Path, *, trust: bool = False, whole: bool = True) -> None:
         self.files = Artifacts(str(where))
         self.files.reach()
         self.head: Mapping[str, Any] = {}
@@ -62,8 +65,16 @@ class ModelFiles:
             self.head = json_object(self.files.read("sweep.json"), f"{where}/sweep.json")
             _check_head(self.head, str(where))
         self._rebuilder = Rebuilder(self.head)
+        self._ledger = ledger_at(where) if _OF_SWEEPS in self.head else None
         if self.head:
-            self.rows = _sweep_rows(self.files, self.head, self._rebuilder)
+            if self._ledger is None:
+                parts = [p for p in _tables(self.files, "rows", _ROWS) if len(p)]
+                table = pd.concat(parts, ignore_index=True) if parts else None
+            else:
+                table = as_frame(self._ledger.rows())
+                if whole:
+                    refuse_damaged(self._ledger)
+            self.rows = _sorted_rows(table, self.head, self._rebuilder, str(where))
             self._source = Stacked(self.files)
         elif "metrics.csv.gz" in names and self.files.folder is not None:
             self.rows, self._source = read_small_cnn_zoo(self.files.folder)
@@ -94,7 +105,10 @@ class ModelFiles:
 
     def series(self) -> pd.DataFrame:
         """Evaluations during training: key, step, metric, value."""
-        parts = list(_tables(self.files, "series", _SERIES))
+        if self._ledger is not None:
+            parts = [self._ledger.series().to_pandas()]
+        else:
+            parts = list(_tables(self.files, "series", _SERIES))
         if not parts:
             return pd.DataFrame({name: [] for name in _SERIES})
         return pd.concat(parts, ignore_index=True).drop_duplicates(["key", "step", "metric"])
@@ -190,13 +204,14 @@ def _tables(files: Artifacts, folder: str, needed: Sequence[str]) -> Iterator[pd
             yield table
 
 
-def _sweep_rows(files: Artifacts, head: Mapping[str, Any], rebuilder: Rebuilder) -> pd.DataFrame:
-    """All rows, sorted by what was swept; of rows that a merge has copied, one."""
-    parts = [p for p in _tables(files, "rows", _ROWS) if len(p)]
-    if not parts:
+def _sorted_rows(table: pd.DataFrame | None, head: Mapping[str, Any], rebuilder: Rebuilder, where: str) -> pd.DataFrame:
+    """All rows, sorted by what was swept; of rows that were copied, one."""
+    if table is None or not len(table):
         return pd.DataFrame({"key": [], "status": [], "split": [], "weights_file": []})
-    rows = pd.concat(parts, ignore_index=True).drop_duplicates("key")
-    check_names(rows["key"], "key of a model", files.where)
+    if missing := [column for column in _ROWS if column not in table]:
+        raise UsageError(f"{where}: its rows are no table of models: they lack {', '.join(missing)}")
+    rows = table.drop_duplicates("key")
+    check_names(rows["key"], "key of a model", where)
     spec = head["spec"]
     drawn = (spec.get("samples") or {}).get("draw", {})
     swept = [p.removeprefix("recipe.") for p in (*spec.get("axes", {}), "sample", *drawn, "seed")]

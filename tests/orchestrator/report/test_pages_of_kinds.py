@@ -17,8 +17,10 @@ from landsweep.orchestrator.report.parts import PageSection, Table
 from landsweep.orchestrator.run.sweep import Sweep
 from landsweep.orchestrator.spec import parse
 from landsweep.orchestrator.testing.kind_suite import run_example
+from landsweep.sweeps.command.kind import CommandKind
 from landsweep.sweeps.function.kind import FunctionKind
 from landsweep.sweeps.landscape.kind import LandscapeKind
+from landsweep.sweeps.measure.kind import MeasureKind
 from landsweep.sweeps.scaling.kind import ScalingKind
 from landsweep.sweeps.search.kind import SearchKind
 from landsweep.sweeps.transfer.kind import TransferKind
@@ -35,6 +37,11 @@ SMALL = {
 }  # fmt: skip
 
 
+_PROGRAM = (
+    "import json, os, sys; open(os.environ['LANDSWEEP_METRICS'], 'w').write(json.dumps(dict(loss=float(sys.argv[2]), "
+    "told=sys.argv[1]))); print(sys.argv[1]); sys.exit(sys.argv[1] if float(sys.argv[2]) > 1 else 0)"
+)
+_CLAIMS = [{"says": EVIL, "holds": "1 < 2", "source": EVIL, "scale": EVIL, "exact": True}]
 SPECS: dict[type[Any], dict[str, Any]] = {
     FunctionKind: {
         "function": "tests.support.hostile:said",
@@ -56,6 +63,13 @@ SPECS: dict[type[Any], dict[str, Any]] = {
     },
     LandscapeKind: {},
     ScalingKind: {},
+    CommandKind: {
+        "command": ["{python}", "-I", "-S", "-c", _PROGRAM, "{text}", "{x}"],
+        "axes": {"text": {"values": [t.replace("\x9b", "") for t in HOSTILE]}, "x": {"values": [0.0, 2.0]}},
+        "columns": {"loss": {"doc": EVIL, "unit": "<evil>"}, "told": {"type": "text", "doc": EVIL}},
+        "claims": _CLAIMS,
+    },
+    MeasureKind: {**MeasureKind().example().model_dump(mode="json"), "claims": _CLAIMS},
 }  # fmt: skip
 
 

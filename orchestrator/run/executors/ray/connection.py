@@ -30,7 +30,10 @@ __all__ = ["Connection"]
 _FOLDERS = ("working_dir", "py_modules", "excludes")  # Ray takes local folders when it is joined, and only then
 _PATIENCE = 10.0  # s
 _GCS, _CLIENT = "/ray.rpc.NodeInfoGcsService/CheckAlive", "/ray.rpc.RayletDriver/ClusterInfo"
-_OWN = {"RAY_process_group_cleanup_enabled": "true"}  # of a Ray of our own: what a worker has started ends with it
+_OWN = {  # of a Ray of our own
+    "RAY_process_group_cleanup_enabled": "true",  # what a worker has started ends with it
+    "RAY_enable_metrics_collection": "false",  # they would be served without a token, to every user of the machine
+}
 _START = (
     "Start one with `ray start --head`, give the address of a running one, or use `address: local`. "
     "A cluster that wants a token: RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH."

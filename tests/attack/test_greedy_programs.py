@@ -1,0 +1,71 @@
+"""Programs that give their metrics in ways that would hold a worker for ever, or fill its memory: each fails alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from landsweep.orchestrator.row import Status
+from tests.support.programs import Programs
+
+DEEP = "'{\"a\":' * N + '1' + '}' * N"
+METRICS = "os.environ['LANDSWEEP_METRICS']"
+FILES = "os.environ['LANDSWEEP_DIR']"
+EVIL = {  # what the program does, where its metrics come from, and what its row says
+    "a pipe for lines": (f"os.mkfifo({METRICS})", {}, "metrics.jsonl is no regular file"),
+    "a device for lines": (f"os.symlink('/dev/zero', {METRICS})", {}, "metrics.jsonl is no regular file"),
+    "a folder for lines": (f"os.mkdir({METRICS})", {}, "metrics.jsonl is no regular file"),
+    "a pipe for a file": (f"os.mkfifo({FILES} + '/m.json')", {"file": "m.json"}, "m.json is no regular file"),
+    "a device for a file": (f"os.symlink('/dev/zero', {FILES} + '/m.csv')", {"file": "m.csv"}, "m.csv"),
+    "a folder for a file": (f"os.mkdir({FILES} + '/m.jsonl')", {"file": "m.jsonl"}, "m.jsonl is no regular file"),
+    "a link to nothing": (f"os.symlink('absent', {METRICS})", {}, "the program gave no metrics"),
+    "deep lines": (f"N = 100_000; open({METRICS}, 'w').write({DEEP})", {}, "no JSON that can be read"),
+    "less deep lines": (f"N = 990; open({METRICS}, 'w').write({DEEP})", {}, "no JSON that can be read"),
+    "a deep file": (f"N = 990; open({FILES} + '/m.json', 'w').write({DEEP})", {"file": "m.json"}, "no JSON that can"),
+    "deep lines of a file": (
+        f"N = 990; open({FILES} + '/m.jsonl', 'w').write({DEEP})", {"file": "m.jsonl"}, "no JSON that can be read"
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("sort", EVIL)
+def test_what_is_no_file_of_metrics(sort: str, tmp_path: Path) -> None:
+    source, metrics, message = EVIL[sort]
+    programs = Programs(tmp_path)
+    outcome = programs.one(programs.spec(source, command={"metrics": metrics, "timeout": 60}))
+    assert outcome.status is Status.failed
+    assert message in str(outcome.error)
+
+
+def test_event_files_that_are_pipes(tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    programs = Programs(tmp_path)
+    spec = programs.spec(f"os.mkfifo({FILES} + '/events.out.tfevents.1')", command={"metrics": {"tensorboard": "."}})
+    assert "is no regular file" in str(programs.one(spec).error)
+
+
+def test_a_program_that_writes_faster_than_it_is_read_is_ended_in_time(tmp_path: Path) -> None:
+    programs = Programs(tmp_path)
+    source = f"""
+        lines = b'{{"a": 1}}\\n' * 100_000
+        file = open({METRICS}, 'ab', buffering=0)
+        for _ in range(10_000):  # some 9 GB, if nothing ended it
+            file.write(lines)
+            if file.tell() > 200 << 20:
+                file.truncate(0)
+        """
+    outcome = programs.one(programs.spec(source, command={"timeout": 1, "grace": 0}))
+    assert outcome.status is Status.failed and "took longer than command.timeout=1" in str(outcome.error)
+
+
+def test_lines_are_read_in_parts_and_none_is_lost(tmp_path: Path) -> None:
+    programs = Programs(tmp_path)
+    source = f"""
+        with open({METRICS}, 'w') as file:
+            for i in range(40_000):
+                file.write('{{"step": %d, "loss": %d, "a_name_of_some_length": 0.12345678901234567}}\\n' % (i, i))
+        """
+    outcomes, points = programs.run(programs.spec(source))
+    assert outcomes[0].metrics["loss"] == 39_999
+    assert [p.step for p in points] == list(range(40_000))
