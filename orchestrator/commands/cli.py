@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import json
 import time
@@ -29,7 +30,7 @@ from landsweep.orchestrator.commands.options import (
     Uri,
 )
 from landsweep.orchestrator.console import err, out
-from landsweep.orchestrator.errors import LandsweepError, SpecError
+from landsweep.orchestrator.errors import LandsweepError, SpecError, StorageError, UsageError
 from landsweep.orchestrator.run.leaving import leave
 from landsweep.orchestrator.trust import foreign_code, refuse_files, start_reading, untrusted, user_code
 
@@ -38,6 +39,9 @@ __all__ = ["COMMANDS", "app", "main"]
 COMMANDS = "landsweep.commands"  # entry points of kinds that bring commands: each is called with `app`
 
 _GARBAGE = 100_000  # with Python's 700, a fifth of a short command is spent on looking through imported modules
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO}
+_NO_PLACE = {errno.EACCES, errno.EPERM, errno.EEXIST, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENOTEMPTY,
+             errno.ELOOP, errno.ENAMETOOLONG}  # fmt: skip
 _DAMAGED = "damaged"  # of `rerun`: units whose files are missing or damaged
 
 app = typer.Typer(
@@ -71,6 +75,11 @@ def main() -> NoReturn:
     except LandsweepError as e:
         err.print_error(e)
         leave(e.exit_code)
+    except OSError as e:
+        if (named := _of_files(e)) is None:
+            raise
+        err.print_error(named)
+        leave(named.exit_code)
     except SystemExit as e:
         leave(e.code)
     leave(0)
@@ -83,6 +92,18 @@ def _every(
     ] = False,
 ) -> None:
     """Sweeps for the science of neural-network training."""
+
+
+def _of_files(error: OSError) -> LandsweepError | None:
+    """What the file system refuses, in words; None for other errors of the system."""
+    place = f"{error.filename}: " if error.filename is not None else ""
+    if error.errno in _NO_ROOM:
+        return StorageError(
+            f"{place}{error.strerror}. No row of a sweep is lost; the same command works once it is mended"
+        )
+    if error.errno in _NO_PLACE:
+        return UsageError(f"{place}{error.strerror}. Give another path, or mend this one")
+    return None
 
 
 @app.command(epilog="Example: landsweep run sweeps/specs/landscape_skip.yaml axes.x.linear=[-1,1,101] site.workers=8")

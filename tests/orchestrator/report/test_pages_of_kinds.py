@@ -73,7 +73,14 @@ SPECS: dict[type[Any], dict[str, Any]] = {
 }  # fmt: skip
 
 
-@pytest.fixture(scope="module", params=SPECS, ids=lambda kind: kind.name)
+_LONG = {CommandKind, MeasureKind}
+
+
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(kind, marks=pytest.mark.slow) if kind in _LONG else kind for kind in SPECS],
+    ids=lambda kind: kind.name,
+)
 def results(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Any, Path]:
     kind = request.param()
     given = SPECS[request.param] or kind.example().model_dump(mode="json")
