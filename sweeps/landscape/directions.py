@@ -51,10 +51,21 @@ class LineDirections(Section):
         exclude_if=lambda v: not v,
         description="make each axis orthogonal to those before it; the plane stays the same, and is drawn to scale",
     )
+    match: Literal["none", "weights", "activations"] = Field(
+        "none",
+        exclude_if=lambda v: v == "none",
+        description="by what the hidden units of the other ends are brought to the places of the first one's",
+    )
+    evaluator: ColumnName | None = Field(
+        None,
+        exclude_if=lambda v: v is None,
+        description="whose samples activations are taken from; default: the first evaluator",
+    )
 
     def in_words(self) -> str:
         """For captions."""
         words = f"straight from {self.ends[0]} to {' and to '.join(self.ends[1:])}, all parameters"
+        words += f", hidden units matched by {self.match}" if self.match != "none" else ""
         return words + (", each axis orthogonal to those before it" if self.orthogonal else "")
 
 

@@ -115,6 +115,8 @@ class LandscapeSpec(Spec):
                 raise ValueError(f"{len(ends)} ends span {len(ends) - 1} axes, but there are {len(self.axes)}")
             if self.draws.points() != (0,):
                 raise ValueError("an interpolation has nothing to draw; leave `draws` out")
+            if self.directions.evaluator is not None and self.directions.match != "activations":
+                raise ValueError("directions.evaluator: only match: activations looks at samples; leave it out")
         elif self.batch_norm == "interpolate":
             raise ValueError("batch_norm: interpolate needs directions of kind interpolation; use fixed or reestimate")
         return self
@@ -154,7 +156,7 @@ class LandscapeSpec(Spec):
                 raise ValueError(f"directions.eigenvectors: {len(part.eigenvectors)} for {len(axes)} axes")
             case _:
                 pass
-        if is_judged(part) and self.judge(part) not in self.evaluators:
+        if (is_judged(part) or isinstance(part, LineDirections)) and self.judge(part) not in self.evaluators:
             raise ValueError(f"directions: there is no evaluator {part.evaluator!r}; there are {list(self.evaluators)}")
 
     @model_validator(mode="after")
@@ -257,7 +259,7 @@ class LandscapeSpec(Spec):
         chosen = self.refine.evaluator if self.refine is not None else None
         return f"{chosen or next(iter(self.evaluators))}_loss"
 
-    def judge(self, part: Judged) -> str:
+    def judge(self, part: Judged | LineDirections) -> str:
         """Name of the evaluator whose samples and loss a direction is computed from."""
         return part.evaluator or next(iter(self.evaluators))
 

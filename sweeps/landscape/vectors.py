@@ -17,6 +17,7 @@ from landsweep.orchestrator.errors import SpecError
 from landsweep.orchestrator.kind import Arrays, Workbench
 from landsweep.orchestrator.unit import digest
 from landsweep.sweeps.lab.losses import LossFunction
+from landsweep.sweeps.lab.matching.symmetry import find_symmetry
 from landsweep.sweeps.lab.models import number_type
 from landsweep.sweeps.lab.streams import seeded
 from landsweep.sweeps.lab.weight_space.directions import (
@@ -44,6 +45,7 @@ from landsweep.sweeps.landscape.directions import (
 )
 from landsweep.sweeps.landscape.eigenvectors import extreme_eigenvectors
 from landsweep.sweeps.landscape.evaluation import evaluators_of
+from landsweep.sweeps.landscape.matched import PROVED_ON, matched_ends
 from landsweep.sweeps.landscape.prepare import names_of, under
 from landsweep.sweeps.landscape.spec import LandscapeSpec
 
@@ -71,12 +73,12 @@ class _Centre:
         """The module at the centre for names, shapes and kinds of layers alone."""
         return names_of(self.spec.models[self.names[0]], self.arrays[f"model-{self.names[0]}"], self.bench)
 
-    def module(self) -> tuple[nn.Module, Any]:
-        """The module at the centre with its weights, in evaluation mode, and the data on its device."""
-        spec, bench = self.spec, self.bench
+    def module(self, name: str | None = None) -> tuple[nn.Module, Any]:
+        """A module with its weights, in evaluation mode, and the data on its device; by default that of the centre."""
+        spec, bench, name = self.spec, self.bench, name or self.names[0]
         data = spec.data.load(bench.folder).to(bench.device)
-        module = spec.models[self.names[0]].make(data.shape, data.outputs, bench.folder)
-        module.load_state_dict({k: torch.from_numpy(np.array(v)) for k, v in self.state(self.names[0]).items()})
+        module = spec.models[name].make(data.shape, data.outputs, bench.folder)
+        module.load_state_dict({k: torch.from_numpy(np.array(v)) for k, v in self.state(name).items()})
         return module.to(bench.device).eval(), data
 
     def samples(self, evaluator: str) -> tuple[nn.Module, list[tuple[Tensor, Tensor]], LossFunction]:
@@ -138,7 +140,10 @@ def _computed(
         case RandomDirections():
             return random_directions(state, group_table(centre.skeleton, part), part, draw, axes)
         case LineDirections():
-            ends = [{k: v for k, v in centre.state(n).items() if v.dtype.kind == "f"} for n in centre.names]
+            states: list[Mapping[str, Any]] = [centre.state(n) for n in centre.names]
+            if part.match != "none":
+                states = _matched(centre, part, states)
+            ends = [{k: v for k, v in s.items() if v.dtype.kind == "f"} for s in states]
             return {axis: interpolate(ends[0], end) for axis, end in zip(axes, ends[1:], strict=True)}
         case TowardsDirection():
             weights = [k for k, _ in centre.skeleton.named_parameters()]
@@ -161,6 +166,16 @@ def _computed(
         case _:
             given = {axis: _of_function(centre, axis, part, draw) for axis in axes}
     return {axis: scaled(d, state, part.scale, f"directions: axis {axis}") for axis, d in given.items()}
+
+
+def _matched(centre: _Centre, line: LineDirections, states: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The states of the ends with their hidden units at the places of the first one's."""
+    _, samples, _ = centre.samples(centre.spec.judge(line))
+    modules = [centre.module(name)[0] for name in centre.names]
+    try:
+        return matched_ends(line, states, modules, [inputs for inputs, _ in samples])
+    except SpecError as e:
+        raise SpecError(f"directions.match: {e}") from e
 
 
 def _eigenvectors(
@@ -271,9 +286,19 @@ def check_directions(spec: LandscapeSpec, module: nn.Module, bench: Workbench) -
         match part:
             case RandomDirections():
                 group_table(module, part)
+            case LineDirections() if part.match != "none":
+                _check_matching(spec, module, bench)
             case FileDirections():
                 _of_file(part, axes, module, bench)
             case FunctionDirections():
                 import_callable(part.function, bench.folder)
             case _:
                 pass
+
+
+def _check_matching(spec: LandscapeSpec, module: nn.Module, bench: Workbench) -> None:
+    split = next(iter(spec.data.load(bench.folder).to(bench.device).splits.values()))
+    try:
+        find_symmetry(module, split.inputs[:PROVED_ON])
+    except SpecError as e:
+        raise SpecError(f"directions.match: {e}") from e

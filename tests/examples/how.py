@@ -237,6 +237,9 @@ HOW: dict[str, SpecBlock | Commands | Python | Site | Listing | Elsewhere] = {
         "tests/sweeps/measure/test_phases.py::test_the_report_of_a_sweep_shows_the_phases", "a field, as in the test"
     ),
     "docs/measure.md: def norm": Python(shows="callable(norm)"),
+    "docs/measure.md: from landsweep import Zoo": Python(
+        {"docs/measure.md: kind: measure": (), **PHASE}, "zoo.rows['loss.loss'].notna().any() and len(x) == 1210"
+    ),
     "docs/measure.md: import pandas": Python({"docs/measure.md: kind: measure": ()}, "len(rows) > 0"),
     "docs/measures-curvature.md: import torch": Python(shows="first.value > second.value"),
     "docs/optimizers.md: optimizer:": SpecBlock((), ZOO, inside="recipe"),

@@ -120,6 +120,22 @@ class Zoo:
         """The models of one part of the split: train, val or test. No seed and no lineage is in two parts."""
         return self.select(self.rows["split"] == name)
 
+    def with_measures(self, where: str | Path, label: str = "last") -> Zoo:
+        """The zoo with the values of a measuring sweep in its rows, as columns `MEASURE.COLUMN`.
+
+        Args:
+            where: results of the measuring sweep, path or URL.
+            label: of the checkpoints whose values are taken.
+
+        Raises:
+            UsageError: that sweep has measured no model of this zoo at such a checkpoint.
+        """
+        from landsweep.sweeps.lab.trained_models.joined import (
+            with_measures,
+        )  # with the engine, which readers do without
+
+        return Zoo(self.models, with_measures(self.rows, where, label))
+
     def series(self) -> pd.DataFrame:
         """Evaluations during training of these models: key, step, metric, value."""
         series = self.models.series()

@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -16,8 +17,10 @@ from landsweep.orchestrator.run.start import run_sweep
 from landsweep.orchestrator.run.sweep import Sweep
 from landsweep.orchestrator.site import Site
 from landsweep.orchestrator.testing.kind_suite import QuietWatch
+from landsweep.sweeps.lab.matching.symmetry import find_symmetry, shuffled
+from landsweep.sweeps.lab.streams import generator
 from landsweep.sweeps.landscape.kind import LandscapeKind, LandscapeSpec
-from tests.support.measures import small_zoo
+from tests.support.measures import measure_spec, measured, small_zoo
 from tests.support.published import small_cnn_zoo
 
 KIND = LandscapeKind()
@@ -125,3 +128,57 @@ def test_weights_that_have_changed_are_refused(home: Path, tmp_path: Path) -> No
     model["weights"] = "0" * 32
     with pytest.raises(UsageError, match=rf"{model['key']} at last has changed.*checksum 0+, now \w+"):
         run(KIND.parse(dumped, "json"), home, tmp_path / "out")
+
+
+@pytest.fixture(scope="module")
+def shuffled_home(home: Path) -> Path:
+    """Beside the zoo, files with its first model, and twice with its units in another order."""
+    module = Zoo(home / "zoo")[0].module()
+    symmetry = find_symmetry(module, torch.rand(4, 1, 8, 8))
+    for i, name in enumerate(("plain", "other", "third")):
+        state = module.state_dict() if not i else shuffled(module.state_dict(), symmetry.units, generator(i, "order"))
+        torch.save(dict(state), home / f"{name}.pt")
+    return home
+
+
+def matched_line(folder: Path, names: tuple[str, ...], match: str, tmp_path: Path) -> Any:
+    models = {n: {"net": "mlp", "hidden": [8], "checkpoint": f"{n}.pt"} for n in names}
+    axes = {axis: [0, 0.5, 1] for axis in "xyz"[: len(names) - 1]}
+    line = {"kind": "interpolation", "ends": list(names), "match": match}
+    return run(spec_of(folder, {}, models=models, axes=axes, directions=line), folder, tmp_path / match)
+
+
+@pytest.mark.parametrize("match", ["weights", "activations"])
+@pytest.mark.parametrize("names", [("plain", "other"), ("plain", "other", "third")])
+def test_after_matching_the_line_to_a_shuffled_copy_is_flat(
+    shuffled_home: Path, tmp_path: Path, match: str, names: tuple[str, ...]
+) -> None:
+    flat = matched_line(shuffled_home, names, match, tmp_path)
+    apart = matched_line(shuffled_home, names, "none", tmp_path)
+    assert np.ptp(flat["train_loss"]) < 1e-6 < 0.01 < np.ptp(apart["train_loss"])
+    assert (flat["norm_x"] < 1e-6).all() and (apart["norm_x"] > 0.1).all()
+
+
+def test_a_matched_line_is_that_of_the_barrier(home: Path, tmp_path: Path) -> None:
+    line = {"kind": "interpolation", "ends": ["a", "b"], "match": "weights"}
+    axes = {"x": [0, 0.25, 0.5, 0.75, 1]}
+    ends = {"a": {"where": "seed == 0"}, "b": {"where": "seed == 1"}}
+    rows = run(spec_of(home, ends, None, directions=line, axes=axes), home, tmp_path / "out").sort_values("x")
+    pairs = {"subjects": {"choose": "pairs", "over": "seed"}, "evaluators": {"train": {"split": "train"}}}
+    barrier = {"line": {"measure": "barrier", "match": "weights", "points": 5}}
+    measured(measure_spec(home, measures=barrier, **pairs), home, str(tmp_path / "measured"))
+    series = Sweep.at(tmp_path / "measured").series()
+    wanted = series[series["metric"] == "line_loss"].sort_values("step")["value"]
+    assert list(rows["train_loss"]) == pytest.approx(list(wanted), rel=1e-5)
+
+
+def test_what_can_not_be_matched_is_refused(home: Path, tmp_path: Path) -> None:
+    line = {"kind": "interpolation", "ends": ["a", "b"], "match": "weights"}
+    ends = {"a": {"where": "seed == 0"}, "b": {"where": "seed == 1"}}
+    with pytest.raises(SpecError, match=r"directions\.evaluator: only match: activations looks at samples"):
+        spec_of(home, ends, None, directions={**line, "evaluator": "test"})
+    with pytest.raises(SpecError, match="there is no evaluator 'other'"):
+        spec_of(home, ends, None, directions={**line, "match": "activations", "evaluator": "other"})
+    linear = {n: {"net": "mlp", "hidden": [], "train": {"epochs": 0, "seed": i}} for i, n in enumerate("ab")}
+    with pytest.raises(SpecError, match=r"directions\.match: .*no hidden units of this network can change places"):
+        run(spec_of(home, {}, models=linear, directions=line), home, tmp_path / "out")
