@@ -7,11 +7,11 @@ from typing import Any
 
 __all__ = ["by_content", "without_processes"]
 
-_PLACES = ("folder", "file", "tokenizer", "processes")
+_PLACES = ("folder", "file", "tokenizer")
 
 
 def by_content(value: Any) -> Any:  # noqa: ANN401 - any dumped spec
-    """A dumped spec without the paths of files whose digests it holds.
+    """A dumped spec without the paths of files whose digests it holds, and without numbers of processes.
 
     Example:
         >>> by_content({"data": {"folder": "/a", "digests": {"x": "1f"}}, "other": {"folder": "/b", "digests": None}})
@@ -19,7 +19,8 @@ def by_content(value: Any) -> Any:  # noqa: ANN401 - any dumped spec
     """
     if isinstance(value, Mapping):
         places = _PLACES if value.get("digests") else ()
-        return {k: by_content(v) for k, v in value.items() if k not in places}
+        left_out = {*places, *(("processes",) if "digests" in value else ())}
+        return {k: by_content(v) for k, v in value.items() if k not in left_out}
     return [by_content(v) for v in value] if isinstance(value, list | tuple) else value
 
 

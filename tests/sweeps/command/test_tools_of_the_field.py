@@ -148,6 +148,7 @@ def s3() -> Iterator[S3]:
         yield server
 
 
+@pytest.mark.slow
 def test_results_in_an_object_store(s3: S3, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A failed unit that is computed again finds its folder, in the cache; what it printed is in the store."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))

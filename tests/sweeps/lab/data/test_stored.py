@@ -19,7 +19,7 @@ from pydantic import TypeAdapter, ValidationError
 from landsweep.orchestrator.errors import SpecError
 from landsweep.sweeps.lab.data import Data, DataSpec, Split, TokenFiles
 from landsweep.sweeps.lab.data.order import Permutation, shuffled_order
-from landsweep.sweeps.lab.training import Ended, train_pack
+from landsweep.sweeps.lab.training import Ended, Evaluated, train_pack
 from tests.support.disk_data import write_tokens
 from tests.support.paths import ROOT
 from tests.sweeps.lab.data.stored_driver import stored_recipe
@@ -105,13 +105,21 @@ def driven(folder: Path, state: Path, processes: int, steps: int = 300) -> list[
 
 
 def losses(lines: list[dict[str, float]]) -> dict[tuple[float, float], dict[str, float]]:
-    return {(line["index"], line["step"]): line for line in lines if "step" in line}
+    """Metrics of each model at each step; what was evaluated again after the kill must be the same."""
+    given: dict[tuple[float, float], dict[str, float]] = {}
+    for line in (line for line in lines if "step" in line):
+        place = line["index"], line["step"]
+        metrics = {name: value for name, value in line.items() if name not in ("index", "step")}
+        assert given.setdefault(place, metrics) == metrics
+    return given
 
 
 def test_killed_in_the_middle_it_sees_the_same_batches(tmp_path: Path) -> None:
     """SIGKILL while processes read ahead; they end too, and the losses are those of a training that was left alone."""
     write_tokens(tmp_path / "data")
-    whole = losses(driven(tmp_path / "data", tmp_path / "whole", 0))
+    recipes = [stored_recipe(tmp_path / "data", seed=seed) for seed in (0, 1)]
+    events = train_pack(recipes, recipes[0].data.load(Path()), backend="loop")
+    whole = {(e.index, e.step): dict(e.metrics) for e in events if isinstance(e, Evaluated)}
     lines, readers = [], []
     begun = command(tmp_path / "data", tmp_path / "cut", 2, 300)
     with subprocess.Popen(begun, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
@@ -123,7 +131,7 @@ def test_killed_in_the_middle_it_sees_the_same_batches(tmp_path: Path) -> None:
                 process.send_signal(signal.SIGKILL)
                 break
     assert lines[-1].get("made", 300) < 300
-    lines += driven(tmp_path / "data", tmp_path / "cut", 2)
+    lines += driven(tmp_path / "data", tmp_path / "cut", 0)
     assert losses(lines) == whole
     psutil.wait_procs(readers, timeout=60)
     assert not [p for p in readers if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
