@@ -11,6 +11,7 @@ from torch import nn
 from landsweep.orchestrator.errors import SpecError
 from landsweep.orchestrator.spec import Section
 from landsweep.orchestrator.unit import digest
+from landsweep.sweeps.lab.arithmetic import Precision
 from landsweep.sweeps.lab.augment import AugmentSpec
 from landsweep.sweeps.lab.averaging import AveragingSpec
 from landsweep.sweeps.lab.data import Data, DataSpec
@@ -30,7 +31,7 @@ from landsweep.sweeps.lab.parametrization import (
 from landsweep.sweeps.lab.probes import ProbeSpec
 from landsweep.sweeps.lab.schedules import Constant, ScheduleSpec
 
-__all__ = ["Checkpoints", "Evaluation", "Recipe"]
+__all__ = ["Checkpoints", "Evaluation", "Recipe", "Spike"]
 
 Count = Annotated[int, Field(ge=1)]
 
@@ -85,6 +86,13 @@ class Checkpoints(Section):
         description="metric of an evaluation, such as test_accuracy: keep the first weights that were best by it",
     )
     last: bool = Field(True, description="keep the final weights")
+
+
+class Spike(Section):
+    """A loss of a batch far above the losses before."""
+
+    times: float = Field(3.0, gt=1, description="more than so many times the median of the last losses")
+    window: int = Field(64, ge=4, description="of so many losses; there are no spikes before a quarter of them")
 
 
 class Recipe(Section):
@@ -142,6 +150,33 @@ class Recipe(Section):
     evaluate: Evaluation = Evaluation(every_epochs=1)
     checkpoints: Checkpoints = Checkpoints()
     dtype: Literal["float32", "float64"] = "float32"
+    precision: Precision = Field(
+        "float32",
+        exclude_if=lambda v: v == "float32",
+        description="of products and convolutions, while weights and optimizer stay in float32; see docs/training.md",
+    )
+    micro_batch: Count | None = Field(
+        None,
+        exclude_if=lambda v: v is None,
+        description="compute a batch in parts of so many samples, one after the other, to save memory",
+    )
+    recompute: bool = Field(
+        False,
+        exclude_if=lambda v: not v,
+        description="compute activations of blocks again in the backward pass instead of keeping them",
+    )
+    attention: Literal["written_out", "fused"] = Field(
+        "written_out", exclude_if=lambda v: v == "written_out", description="fused: as one operation, for large models"
+    )
+    compile: bool = Field(
+        False, exclude_if=lambda v: not v, description="compile the network, which takes a minute: for large models"
+    )
+    on_spike: Literal["go_on", "skip", "stop"] = Field(
+        "go_on",
+        exclude_if=lambda v: v == "go_on",
+        description="when the loss of a batch is a spike: skip leaves the step out, stop ends the model as diverged",
+    )
+    spike: Spike = Field(Spike(), exclude_if=lambda v: v == Spike(), description="what a spike is")
     seed: int = Field(0, ge=0)
 
     @model_validator(mode="after")
@@ -149,6 +184,20 @@ class Recipe(Section):
         if (self.epochs is None) == (self.steps is None):
             given = "neither" if self.epochs is None else f"epochs: {self.epochs} and steps: {self.steps}"
             raise ValueError(f"a recipe needs either `epochs` or `steps`; got {given}")
+        return self
+
+    @model_validator(mode="after")
+    def _arithmetic_fits(self) -> Self:
+        if self.dtype != "float32" and self.precision != "float32":
+            raise ValueError(f"precision: {self.precision} is for weights in float32, but dtype is {self.dtype}")
+        if self.precision == "fp16" and self.optimizer.gradients > 1:
+            raise ValueError(
+                f"precision: fp16 scales losses, and {self.optimizer.method} takes two gradients in a step; take bf16"
+            )
+        if self.micro_batch is not None and self.micro_batch > self.batch_size:
+            raise ValueError(f"micro_batch: {self.micro_batch} is more than the batch_size of {self.batch_size}")
+        if self.spike != Spike() and self.on_spike == "go_on":
+            raise ValueError("spike says what a spike is, but on_spike is go_on; give skip or stop")
         return self
 
     @model_validator(mode="after")
@@ -193,6 +242,11 @@ class Recipe(Section):
         """The parametrization; None where it changes nothing: the standard one of a network without a width."""
         scheme = self.parametrization
         return None if isinstance(scheme, Standard) and self.net.current_width() is None else scheme
+
+    @property
+    def skips(self) -> bool:
+        """Whether steps may be left out, which rows then count."""
+        return self.precision == "fp16" or self.on_spike == "skip"
 
     def pinned(self, folder: Path) -> Self:
         """This recipe with data files pinned by digest; as it is, where they are absent or there are none."""

@@ -6,6 +6,7 @@ import math
 from typing import ClassVar, Self, cast
 
 import torch
+import torch.nn.functional as F  # noqa: N812 - torch's own convention
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
@@ -65,6 +66,11 @@ class Block(nn.Module):
     Args:
         spec: sizes and settings.
         causal: whether a token sees only itself and those before it.
+
+    Attributes:
+        fused: whether attention is one operation in training and where no gradients are taken. Elsewhere second
+            derivatives may be wanted, which few fused kernels have; and where a hook looks at `scores` there must be
+            some.
     """
 
     def __init__(self, spec: Transformer, *, causal: bool) -> None:
@@ -82,6 +88,7 @@ class Block(nn.Module):
         self.down = nn.Linear(spec.ratio * spec.width, spec.width)
         self.drop2 = nn.Dropout(spec.dropout)
         self._heads, self._causal = spec.heads, causal
+        self.fused = False
 
     def forward(self, x: Tensor) -> Tensor:
         x = x + self.drop1(self.merge(self._attention(self.norm1(x))))
@@ -97,6 +104,9 @@ class Block(nn.Module):
         n, tokens, width = x.shape
         size = width // self._heads
         q, k, v = (f(x).view(n, tokens, self._heads, size).transpose(1, 2) for f in (self.query, self.key, self.value))
+        if self.fused and not self.scores._forward_hooks and (self.training or not torch.is_grad_enabled()):
+            mixed = F.scaled_dot_product_attention(self.query_norm(q), self.key_norm(k), v, is_causal=self._causal)
+            return mixed.transpose(1, 2).reshape(n, tokens, width)
         scores = self.scores(self.query_norm(q) @ self.key_norm(k).transpose(-1, -2) / math.sqrt(size))
         if self._causal:
             future = torch.ones(tokens, tokens, dtype=torch.bool, device=x.device).triu(1)

@@ -14,15 +14,18 @@ from landsweep.sweeps.lab.data import Data
 from landsweep.sweeps.lab.losses import LossName
 from landsweep.sweeps.lab.models.fit import check_fit
 from landsweep.sweeps.lab.models.own import OwnNet
+from landsweep.sweeps.lab.models.transformer import Block
 from landsweep.sweeps.lab.recipe import Recipe
 from landsweep.sweeps.lab.training.backends import Backend, Unserved
 from landsweep.sweeps.lab.training.dropout import Masks, with_masks
 from landsweep.sweeps.lab.training.habits import habits_of
+from landsweep.sweeps.lab.training.parts import cannot_split
+from landsweep.sweeps.lab.training.recompute import cannot_recompute, fuse_attention, recompute_blocks
 from landsweep.sweeps.lab.training.samples import Samples
 from landsweep.sweeps.lab.training.stack import Stack
 from landsweep.sweeps.lab.training.streamed import samples_of
 
-__all__ = ["Assembly", "assemble", "dtype_of", "layers_of", "module_of"]
+__all__ = ["Assembly", "assemble", "check_settings", "dtype_of", "layers_of", "module_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +56,8 @@ def assemble(recipes: Sequence[Recipe], data: Data, backend: type[Backend], devi
     first = recipes[0]
     check_fit(first.net, data, base)
     modules = _modules(recipes, data, base, alone=backend.own_modules)
-    if reason := backend.serves(modules[0]):
+    check_settings(first, modules[0])
+    if reason := backend.lacks(first) or backend.serves(modules[0]):
         raise Unserved(backend.name, reason)
     loss, samples = first.loss_on(data), samples_of(recipes, data)
     inputs, targets = samples.batch(0)
@@ -65,7 +69,28 @@ def assemble(recipes: Sequence[Recipe], data: Data, backend: type[Backend], devi
     batch = samples.inputs[: first.batch_size]
     masks = Masks(modules, recipes, batch, dtype_of(first), spare)
     stack = Stack(modules, device, habits.idle)
-    return Assembly(samples, masks, stack, backend(stack, modules, loss, first.z_loss), loss)
+    program = backend(stack, modules, loss, first.z_loss)
+    program.precision, program.compile = first.precision, first.compile
+    for module in modules:
+        if first.recompute:
+            recompute_blocks(module, draws=habits.draws)
+        if first.attention == "fused":
+            fuse_attention(module)
+    return Assembly(samples, masks, stack, program, loss)
+
+
+def check_settings(recipe: Recipe, module: nn.Module) -> None:
+    """Refuse settings of memory that a network can't follow, going by its layers.
+
+    Raises:
+        SpecError: so it is; names the setting.
+    """
+    if recipe.micro_batch is not None and recipe.micro_batch < recipe.batch_size and (why := cannot_split(module)):
+        raise SpecError(f"micro_batch: {why}; leave it out")
+    if recipe.recompute and (why := cannot_recompute(module)):
+        raise SpecError(f"recompute: {recipe.net.family}: {why}; leave it out")
+    if recipe.attention == "fused" and not any(isinstance(m, Block) for m in module.modules()):
+        raise SpecError(f"attention: {recipe.net.family} has none that could be fused; leave it out")
 
 
 def dtype_of(recipe: Recipe) -> torch.dtype:

@@ -131,7 +131,7 @@ def _timed(recipe: Recipe, data: Data, device: str, base: Path) -> Choice:
 
     choice = Choice("loop", 1)
     for backend in (b for b in reversed(BACKENDS.values()) if b is not Loop and not b.compiles):
-        if backend.serves(layers) is not None:
+        if backend.lacks(recipe) is not None or backend.serves(layers) is not None:
             continue
         choice = calibrate([backend.name], time_steps, LARGEST[device.split(":")[0]])
         if backend.name not in passed_over:

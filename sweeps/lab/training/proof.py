@@ -30,7 +30,7 @@ from landsweep.sweeps.lab.models import OwnNet
 from landsweep.sweeps.lab.optim import NamedClass
 from landsweep.sweeps.lab.recipe import Recipe
 from landsweep.sweeps.lab.streams import seeded, stream
-from landsweep.sweeps.lab.training.assembly import Assembly, assemble, layers_of, module_of
+from landsweep.sweeps.lab.training.assembly import Assembly, assemble, check_settings, layers_of, module_of
 from landsweep.sweeps.lab.training.backends import BACKENDS, Backend, Ddp, Loop, Unserved, backend_named
 from landsweep.sweeps.lab.training.draws import counted
 from landsweep.sweeps.lab.training.dropout import mask_names
@@ -71,9 +71,11 @@ def check_backend(backend: str, recipe: Recipe, data: Data, base: Path = Path())
         SpecError: there is none of this name, or it serves another optimizer or network.
     """
     check_name(backend, recipe)
+    layers = layers_of(recipe, data, base)
+    check_settings(recipe, layers)
     if backend in ("auto", "loop"):
         return
-    if reason := BACKENDS[backend].serves(layers_of(recipe, data, base)):
+    if reason := BACKENDS[backend].lacks(recipe) or BACKENDS[backend].serves(layers):
         raise Unserved(backend, reason)
 
 
@@ -114,6 +116,8 @@ def exact_rows(backend: type[Backend], recipe: Recipe, data: Data, device: str, 
     """
     if issubclass(backend, Loop):
         return True
+    if recipe.precision != "float32":
+        return False
     key = backend.name, facts(recipe, data, device, base)
     if key not in _EXACT:
         claimed = backend.exact_rows(layers_of(recipe, data, base))
@@ -132,7 +136,7 @@ def _small(recipe: Recipe, data: Data) -> tuple[Recipe, Data]:
     samples = samples_of([recipe], data)
     batches = [samples.batch(step) for step in range(2)]
     split = Split(*(torch.cat([batch[i][0] for batch in batches]) for i in range(2)))
-    as_drawn = {"train_fraction": 1.0, "label_noise": 0.0, "augment": None}
+    as_drawn = {"train_fraction": 1.0, "label_noise": 0.0, "augment": None, "precision": "float32", "micro_batch": None}
     return recipe.model_copy(update=as_drawn), Data({recipe.split: split}, data.classes, data.shape)
 
 

@@ -17,7 +17,9 @@ from landsweep.sweeps.lab.training.assembly import Assembly, dtype_of
 from landsweep.sweeps.lab.training.averages import Averages
 from landsweep.sweeps.lab.training.backends import Backend
 from landsweep.sweeps.lab.training.draws import counted
+from landsweep.sweeps.lab.training.parts import in_parts
 from landsweep.sweeps.lab.training.points import joined
+from landsweep.sweeps.lab.training.scaler import LossScales
 from landsweep.sweeps.lab.training.updater import Rates, clip, updater_of
 
 __all__ = ["Stepper", "under"]
@@ -63,6 +65,7 @@ class Stepper:
 
     Attributes:
         step: how many steps have been made.
+        skipped: rows that left the last step out.
     """
 
     def __init__(self, assembly: Assembly, recipes: Sequence[Recipe], data: Data, total: int) -> None:
@@ -75,6 +78,9 @@ class Stepper:
         limits = [float("inf") if r.clip is None else r.clip for r in recipes]
         self._limits = torch.tensor(limits, dtype=dtype_of(first), device=self._stack.weights.device).unsqueeze(1)
         self._clips = _bounds(self._limits)
+        self._part = first.micro_batch
+        self._scaler = LossScales(len(recipes), self._stack.weights.device) if first.precision == "fp16" else None
+        self.skipped: list[int] = []
         self._batch: _Batch | None = None
         self._idle: tuple[tuple[int, ...], Tensor] | None = None
         self.step = 0
@@ -97,15 +103,25 @@ class Stepper:
         inputs, targets = self._samples.batch(self.step)
         masks = self._masks.draw(self.step, inputs.shape[1])
         grads = torch.empty_like(self._stack.weights)
-        losses = self._backend.gradients(inputs, targets, masks, grads)
+        losses = self._computed(inputs, targets, masks, grads)
         self._batch = _Batch(inputs, targets, masks, grads, losses)
         return losses
 
-    def update(self, idle: Sequence[int] = ()) -> Tensor:
+    def _computed(self, inputs: Tensor, targets: Tensor, masks: Mapping[str, Tensor], grads: Tensor) -> Tensor:
+        """Losses [K] of a batch, whose gradients go into `grads`; in parts, if the recipe says so."""
+        if self._scaler is not None:
+            self._backend.scales = self._scaler.scales
+        if self._part is None or self._part >= inputs.shape[1]:
+            return self._backend.gradients(inputs, targets, masks, grads)
+        return in_parts(self._backend, self._part, inputs, targets, masks, grads)
+
+    def update(self, idle: Sequence[int] = (), skip: Sequence[int] = ()) -> Tensor:
         """Second half of a step: move the weights.
 
         Args:
             idle: rows whose weights stay as they are.
+            skip: rows that leave this step out: weights and optimizer stay as they are. `skipped` also names those
+                whose gradients have overflowed.
 
         Returns:
             losses [K] of the batch, before the step.
@@ -113,12 +129,20 @@ class Stepper:
         assert self._batch is not None, "`gradients` comes first"
         batch, self._batch = self._batch, None
         weights = self._stack.weights
+        overflowed = [] if self._scaler is None else self._scaler.unscale(batch.grads)
+        self.skipped = sorted({*skip, *overflowed})
         self._clip(batch.grads)
         # Every row makes the step, since all are one computation; idle ones then get their weights back.
         still = self._positions(idle) if idle else None
         before = None if still is None else weights[still]
         self._updater.step(
-            self._stack, batch.grads, self._rates, self.step, batch.losses, lambda: self._second_gradients(batch)
+            self._stack,
+            batch.grads,
+            self._rates,
+            self.step,
+            batch.losses,
+            lambda: self._second_gradients(batch),
+            self.skipped,
         )
         if before is not None:
             weights[still] = before
@@ -132,6 +156,12 @@ class Stepper:
             self._idle = tuple(rows), torch.tensor(rows, device=self._stack.weights.device)
         return self._idle[1]
 
+    @property
+    def losses(self) -> Tensor:
+        """The losses [K] of the batch whose gradients wait for `update`; rows may have been taken out since."""
+        assert self._batch is not None, "`gradients` comes first"
+        return self._batch.losses
+
     def make_step(self) -> Tensor:
         """A whole step, whether or not losses are finite; gives them, [K]."""
         self.gradients()
@@ -142,7 +172,7 @@ class Stepper:
         buffers = {name: b.clone() for name, b in self._stack.buffers.items()}
         grads = torch.empty_like(self._stack.weights)
         with torch.enable_grad():
-            self._backend.gradients(batch.inputs, batch.targets, batch.masks, grads)
+            self._computed(batch.inputs, batch.targets, batch.masks, grads)
         for name, b in buffers.items():
             self._stack.buffers[name].copy_(b)
         self._clip(grads)
@@ -193,6 +223,8 @@ class Stepper:
         self._backend.take(keep)
         self._updater.take(keep, self._stack)
         self._averages.take(keep)
+        if self._scaler is not None:
+            self._scaler.take(keep)
         self._samples.take(keep)
         self._masks.take(rows)
         self._rates.take(rows)
@@ -208,6 +240,8 @@ class Stepper:
         tensors = {f"buffer/{n}": b for n, b in self._stack.buffers.items()}
         tensors |= {f"updater/{n}": t for n, t in self._updater.state().items()}
         tensors |= {f"averages/{n}": t for n, t in self._averages.state().items()}
+        if self._scaler is not None:
+            tensors |= {f"scaler/{n}": t for n, t in self._scaler.state().items()}
         return {"weights": self._stack.weights, **tensors}
 
     @torch.no_grad()
@@ -217,6 +251,8 @@ class Stepper:
         for name, buffer in self._stack.buffers.items():
             buffer.copy_(tensors[f"buffer/{name}"])
         self._updater.load(under("updater/", tensors))
+        if self._scaler is not None:
+            self._scaler.load(under("scaler/", tensors))
         self._averages.load(under("averages/", tensors), step)
         self.step = step
 

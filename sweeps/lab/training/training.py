@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -32,6 +32,7 @@ from landsweep.sweeps.lab.training.events import (
 )
 from landsweep.sweeps.lab.training.roster import Roster
 from landsweep.sweeps.lab.training.scores import Scores
+from landsweep.sweeps.lab.training.spikes import Spikes
 from landsweep.sweeps.lab.training.state import Arrays, as_arrays, read_state, recipes_digest
 from landsweep.sweeps.lab.training.stepper import Stepper
 from landsweep.sweeps.lab.training.trainer import Trainer
@@ -82,6 +83,8 @@ class Training(Trainer):
         evaluator = Evaluator(first, data, assembly.samples, assembly.loss)
         self._scores = Scores(first, evaluator, len(rows), assembly.stack.weights.device)
         self._stepper = Stepper(assembly, rows, data, self.calendar.total)
+        self._spikes, self._counts_skips = Spikes(first, len(rows)), first.skips
+        self._skips: Counter[int] = Counter()  # steps left out, by model
         self._policy, self._digest = first.checkpoints, recipes_digest(rows)
         self.started_at = 0
         self._at_start = True  # nothing has been emitted yet of the step at which it starts
@@ -140,7 +143,23 @@ class Training(Trainer):
             self._end_broken(losses)
             if not self._roster.active:
                 return
-        self._scores.add(self._stepper.update(self._roster.idle))
+            losses = self._stepper.losses
+        skip = self._spiked(losses) if self._spikes.watches else []
+        if not self._roster.active:
+            return
+        self._scores.add(self._stepper.update(self._roster.idle, skip))
+        for row in set(self._stepper.skipped).intersection(self._roster.active):
+            self._skips[self._roster.rows[row]] += 1
+
+    def _spiked(self, losses: Tensor) -> list[int]:
+        """Rows that leave this step out, as their losses [K] are spikes; or none, but their models have ended."""
+        spikes = {row: text for row, text in self._spikes.seen(losses.tolist()).items() if row in self._roster.active}
+        if self._spikes.action == "skip":
+            return list(spikes)
+        if spikes:
+            texts = {row: f"the loss was {text} before it, at step {self.step + 1}" for row, text in spikes.items()}
+            self._end(list(spikes), "diverged", {self._roster.rows[row]: text for row, text in texts.items()})
+        return []
 
     def _end_broken(self, losses: Tensor) -> None:
         """End the models whose losses [K] are not finite, with the weights that they had before this step."""
@@ -218,6 +237,8 @@ class Training(Trainer):
                 self._emit(weights)
             if self._policy.last:
                 self._emit(self._checkpoint(row, "last"))
+            if self._counts_skips:
+                metrics |= {"skipped_steps": float(self._skips[index])}
             self._charge()
             seconds, epoch = self._roster.seconds(index), self._stepper.epoch(row)
             self._emit(Ended(index, status, self.step, epoch, metrics, errors.get(index), seconds, best))
@@ -234,6 +255,7 @@ class Training(Trainer):
     def _keep(self, rows: Sequence[int]) -> None:
         self._stepper.take(rows)
         self._scores.take(rows)
+        self._spikes.take(rows)
         self._roster.take(rows)
 
     def _charge(self) -> None:
@@ -273,6 +295,8 @@ class Training(Trainer):
             "fresh": self._at_start,
             **self._roster.header(),
             **self._scores.header(),
+            **self._spikes.header(),
+            **({"skips": self._skips} if self._counts_skips else {}),
         }
         return as_arrays(header, {**self._stepper.tensors(), **self._scores.tensors()}, self._emitted)
 
@@ -289,6 +313,8 @@ class Training(Trainer):
         self._stepper.load(saved.tensors, header["step"])
         self._roster.load(header)
         self._scores.load(header, saved.tensors, saved.events)
+        self._spikes.load(header)
+        self._skips = Counter({int(index): count for index, count in header.get("skips", {}).items()})
         self.started_at, self._at_start = header["began"], header["fresh"]
         self._emitted = list(saved.events)
         self._queue.extend(saved.events)

@@ -74,7 +74,14 @@ class Updater(ABC):
 
     @abstractmethod
     def step(
-        self, stack: Stack, grads: Tensor, rates: Rates, step: int, losses: Tensor, regrad: Callable[[], Tensor]
+        self,
+        stack: Stack,
+        grads: Tensor,
+        rates: Rates,
+        step: int,
+        losses: Tensor,
+        regrad: Callable[[], Tensor],
+        skip: Sequence[int] = (),
     ) -> None:
         """One step of all models.
 
@@ -85,6 +92,7 @@ class Updater(ABC):
             step: number of the step, from 0.
             losses: [K], of the batch.
             regrad: gives the gradients [K, P] of the same batch at the current weights, clipped; `Step.again` (SAM).
+            skip: rows that make no step: all that belongs to them stays as it is.
         """
 
     @abstractmethod
@@ -144,6 +152,28 @@ class StackedUpdater(Updater):
 
     @torch.no_grad()
     def step(
+        self,
+        stack: Stack,
+        grads: Tensor,
+        rates: Rates,
+        step: int,
+        losses: Tensor,
+        regrad: Callable[[], Tensor],
+        skip: Sequence[int] = (),
+    ) -> None:
+        if len(skip) == len(stack):
+            return
+        if skip:  # every row makes the step, since all are one computation; these get back what they had
+            rows = torch.tensor(skip, device=stack.weights.device)
+            before = {name: tensor[rows] for name, tensor in self.state().items()}, stack.weights[rows]
+            self._all(stack, grads, rates, step, losses, regrad)
+            for name, tensor in self.state().items():
+                tensor[rows] = before[0][name]
+            stack.weights[rows] = before[1]
+        else:
+            self._all(stack, grads, rates, step, losses, regrad)
+
+    def _all(
         self, stack: Stack, grads: Tensor, rates: Rates, step: int, losses: Tensor, regrad: Callable[[], Tensor]
     ) -> None:
         self._t += 1
@@ -211,12 +241,21 @@ class ClassUpdater(Updater):
         self._parameters = [[v[k].detach().requires_grad_() for v in views.values()] for k in range(len(stack))]
 
     def step(
-        self, stack: Stack, grads: Tensor, rates: Rates, step: int, losses: Tensor, regrad: Callable[[], Tensor]
+        self,
+        stack: Stack,
+        grads: Tensor,
+        rates: Rates,
+        step: int,
+        losses: Tensor,
+        regrad: Callable[[], Tensor],
+        skip: Sequence[int] = (),
     ) -> None:
         del losses, regrad  # a class takes the gradient as it is
         parts = stack.layout.split(grads)
         momenta = rates.momenta(step)
         for k, (optimizer, rate) in enumerate(zip(self._optimizers, rates.learning_rates(step), strict=True)):
+            if k in skip:
+                continue
             for p, g in zip(self._parameters[k], parts.values(), strict=True):
                 p.grad = g[k]
             for group in optimizer.param_groups:

@@ -23,6 +23,7 @@ _OUTCOME = (
     Column("checkpoints", "labels of the weights that were kept, by step, separated by spaces", type="text"),
 )  # fmt: skip
 *_SOME, _LAST = (*BACKENDS, *GANG_BACKENDS)
+_SKIPPED = Column("skipped_steps", "steps that were left out: spikes of the loss, overflows of fp16", type="int")
 _METERS = (
     Column("backend", f"how the pack was computed: {', '.join(_SOME)} or {_LAST}", type="text", meter=True),
     Column("backend_note", "which faster back-end was passed over, and what it gets wrong", type="text", meter=True),
@@ -44,6 +45,7 @@ def trained_columns(base: Recipe, others: Iterable[Recipe] = ()) -> tuple[Column
         base: the recipe that units are made from: its evaluation says on which splits of the data.
         others: recipes of units whose probes may differ; all that any of them measures has a column.
     """
+    others = tuple(others)
     losses, more = [], []
     for split in base.evaluate.columns():
         losses.append(Column(f"{split}_loss", f"mean loss of the last evaluation on {split}"))
@@ -51,5 +53,6 @@ def trained_columns(base: Recipe, others: Iterable[Recipe] = ()) -> tuple[Column
         if split not in ("train", "test"):
             more.append(Column(f"best_{split}_accuracy", f"highest {split} accuracy of all evaluations"))
             more.append(Column(f"best_{split}_loss", f"lowest {split} loss of all evaluations"))
+    skipped = (_SKIPPED,) if any(recipe.skips for recipe in (base, *others)) else ()
     measured = {name: doc for recipe in (base, *others) for name, doc in recipe.evaluate.measured().items()}
-    return (*losses, *more, *_OUTCOME, *(Column(name, doc) for name, doc in measured.items()), *_METERS)
+    return (*losses, *more, *_OUTCOME, *skipped, *(Column(name, doc) for name, doc in measured.items()), *_METERS)

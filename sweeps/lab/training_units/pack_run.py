@@ -186,6 +186,7 @@ def _outcome(key: str, recipe: Recipe, event: Ended, metrics: Mapping[str, Metri
         "epochs_done": event.epoch,
         "gradient_evaluations": event.step * recipe.optimizer.gradients,
         "diverged_step": event.step if event.status == "diverged" else None,
+        **({"skipped_steps": int(event.metrics["skipped_steps"])} if "skipped_steps" in event.metrics else {}),
         "split": split_of(recipe.seed),
         **metrics,
     }

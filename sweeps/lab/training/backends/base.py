@@ -10,10 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from landsweep.orchestrator.errors import SpecError
+from landsweep.sweeps.lab.arithmetic import Precision
 from landsweep.sweeps.lab.losses import LossName
+from landsweep.sweeps.lab.recipe import Recipe
 from landsweep.sweeps.lab.training.stack import Stack
 
-__all__ = ["Backend", "Unserved", "gradients_of"]
+__all__ = ["Backend", "Unserved", "gradients_of", "wide"]
 
 
 class Unserved(SpecError):
@@ -39,6 +41,10 @@ class Backend(ABC):
         own_modules: whether each model needs a module of its own; else only the first one is used.
         gang: whether it is for models that several devices train together; then a pack is one model.
         computes_as: back-end whose states it can go on from, and which can go on from its own.
+        knows: which of the recipe's settings of arithmetic and memory it follows.
+        precision: of the recipe.
+        compile: of the recipe.
+        scales: what each model's loss is multiplied by before its gradient is taken, [K]; None: nothing.
         seeds: gives a seed for each model's own random draws in the next step; None: its modules draw nothing.
 
     Args:
@@ -53,6 +59,10 @@ class Backend(ABC):
     own_modules: ClassVar[bool] = False
     gang: ClassVar[bool] = False
     computes_as: ClassVar[str] = ""
+    knows: ClassVar[frozenset[str]] = frozenset()
+    precision: Precision = "float32"
+    compile: bool = False
+    scales: Tensor | None = None
     seeds: Callable[[], Sequence[int]] | None = None
 
     def __init__(self, stack: Stack, modules: Sequence[nn.Module], loss: LossName, z_loss: float = 0.0) -> None:
@@ -66,6 +76,15 @@ class Backend(ABC):
     def serves(cls, module: nn.Module) -> str | None:
         """None if this back-end can compute the module; else the reason why it can't."""
         del module
+        return None
+
+    @classmethod
+    def lacks(cls, recipe: Recipe) -> str | None:
+        """None if this back-end follows all settings of a recipe; else the reason why it does not."""
+        for name in ("precision", "micro_batch", "recompute", "attention", "compile"):
+            value = getattr(recipe, name)
+            if name not in cls.knows and value != Recipe.model_fields[name].default:
+                return f"it does not know {name}: {value}"
         return None
 
     @classmethod
@@ -99,6 +118,11 @@ class Backend(ABC):
         if self.own_modules:
             self.modules = [self.modules[k] for k in keep.tolist()]
         self.bind()
+
+
+def wide(outputs: Tensor) -> Tensor:
+    """Outputs in a type in which a loss can be computed: at least float32."""
+    return outputs.float() if outputs.dtype in (torch.bfloat16, torch.float16) else outputs
 
 
 def gradients_of(loss: Tensor, leaves: Mapping[str, Tensor], idle: Mapping[str, Tensor]) -> list[Tensor]:

@@ -81,6 +81,7 @@ class Bmm(Backend):
     """
 
     name: ClassVar[str] = "bmm"
+    knows: ClassVar[frozenset[str]] = frozenset(("micro_batch",))
 
     @classmethod
     def serves(cls, module: nn.Module) -> str | None:

@@ -20,6 +20,7 @@ class Compiled(Vmap):
     """`vmap` of gradient and loss of one model, through torch.compile; evaluation stays as in `vmap`."""
 
     name: ClassVar[str] = "compiled"
+    knows: ClassVar[frozenset[str]] = frozenset(("micro_batch",))
     compiles: ClassVar[bool] = True
 
     @classmethod

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from landsweep.orchestrator.errors import SpecError
+from landsweep.sweeps.lab.arithmetic import arithmetic
 from landsweep.sweeps.lab.losses import trained_losses
 from landsweep.sweeps.lab.streams import restart, seeded
-from landsweep.sweeps.lab.training.backends.base import Backend, gradients_of
+from landsweep.sweeps.lab.training.backends.base import Backend, gradients_of, wide
 
 __all__ = ["Loop"]
 
@@ -22,8 +23,10 @@ class Loop(Backend):
     name: ClassVar[str] = "loop"
     own_modules: ClassVar[bool] = True
     computes_as: ClassVar[str] = "loop"
+    knows: ClassVar[frozenset[str]] = frozenset(("precision", "micro_batch", "recompute", "attention", "compile"))
 
     def bind(self) -> None:
+        self._compiled: dict[int, Callable[[Tensor], Tensor]] = {}
         self._leaves: list[dict[str, Tensor]] = []
         self._idle: list[dict[str, Tensor]] = []
         self._buffers: list[list[tuple[dict[str, Tensor], str, Tensor]]] = []
@@ -49,8 +52,11 @@ class Loop(Backend):
             module.train()
             for name, mask in masks.items():
                 module.get_buffer(name).data = mask[k]
-            loss = trained_losses(self.loss, self.z_loss, module(inputs[k])[None], targets[k : k + 1]).mean()
-            grads = gradients_of(loss, self._leaves[k], self._idle[k])
+            with arithmetic(self.precision, out.device):
+                outputs = wide(self._program(k)(inputs[k]))
+            loss = trained_losses(self.loss, self.z_loss, outputs[None], targets[k : k + 1]).mean()
+            scaled = loss if self.scales is None else loss * self.scales[k]
+            grads = gradients_of(scaled, self._leaves[k], self._idle[k])
             torch.cat([g.reshape(-1) for g in grads], out=out[k])
             losses.append(loss.detach())
             self._take_in(k)
@@ -60,9 +66,19 @@ class Loop(Backend):
     def outputs(self, inputs: Tensor) -> Tensor:
         outputs = []
         for k, module in self._each():
-            outputs.append(module.eval()(inputs))
+            module.eval()
+            with arithmetic(self.precision, inputs.device):
+                outputs.append(wide(self._program(k)(inputs)))
             self._take_in(k)
         return torch.stack(outputs)
+
+    def _program(self, k: int) -> Callable[[Tensor], Tensor]:
+        """A module, or what it was compiled to."""
+        if not self.compile:
+            return self.modules[k]
+        if k not in self._compiled:
+            self._compiled[k] = torch.compile(self.modules[k])
+        return self._compiled[k]
 
     def _each(self) -> Iterator[tuple[int, nn.Module]]:
         """The modules, each with the global random states at its own seed; they are given back at the end."""

@@ -9,10 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
+from landsweep.sweeps.lab.arithmetic import arithmetic
 from landsweep.sweeps.lab.losses import trained_losses
 from landsweep.sweeps.lab.models.layers import NoNorm
 from landsweep.sweeps.lab.models.plain import misread
-from landsweep.sweeps.lab.training.backends.base import Backend, gradients_of
+from landsweep.sweeps.lab.training.backends.base import Backend, gradients_of, wide
 from landsweep.sweeps.lab.training.dropout import MaskedDropout
 
 __all__ = ["Vmap"]
@@ -28,6 +29,7 @@ class Vmap(Backend):
     """
 
     name: ClassVar[str] = "vmap"
+    knows: ClassVar[frozenset[str]] = frozenset(("precision", "micro_batch"))
 
     @classmethod
     def exact_rows(cls, module: nn.Module) -> bool:
@@ -46,15 +48,17 @@ class Vmap(Backend):
     def gradients(self, inputs: Tensor, targets: Tensor, masks: Mapping[str, Tensor], out: Tensor) -> Tensor:
         self._module.train()
         state = {**self._leaves, **self.stack.buffers, **self._idle, **masks}
-        outputs = vmap(self._one)(state, inputs)
+        with arithmetic(self.precision, out.device):
+            outputs = wide(vmap(self._one)(state, inputs))
         k = len(outputs)
         losses = trained_losses(self.loss, self.z_loss, outputs, targets).mean(1)
-        grads = gradients_of(losses.sum(), self._leaves, self._idle)
+        scaled = losses if self.scales is None else losses * self.scales
+        grads = gradients_of(scaled.sum(), self._leaves, self._idle)
         torch.cat([g.reshape(k, -1) for g in grads], 1, out=out)
         return losses.detach()
 
     @torch.no_grad()
     def outputs(self, inputs: Tensor) -> Tensor:
         self._module.eval()
-        outputs: Tensor = vmap(self._one, in_dims=(0, None))({**self._leaves, **self.stack.buffers}, inputs)
-        return outputs
+        with arithmetic(self.precision, inputs.device):
+            return wide(vmap(self._one, in_dims=(0, None))({**self._leaves, **self.stack.buffers}, inputs))

@@ -1,0 +1,57 @@
+"""Gradients of a batch in parts: a micro-batch after the other, so that activations of one fit into memory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from landsweep.orchestrator.errors import SpecError
+from landsweep.sweeps.lab.training.backends import Backend
+
+__all__ = ["cannot_split", "in_parts"]
+
+_NORMS = (nn.modules.batchnorm._BatchNorm,)
+
+
+def cannot_split(module: nn.Module) -> str | None:
+    """Why a batch of this network can't be computed in parts; None where it can, as far as its layers tell."""
+    odd = [name for name, m in module.named_modules() if isinstance(m, _NORMS)]
+    return f"{odd[0]} normalises over the whole batch, so parts of it give other gradients" if odd else None
+
+
+def in_parts(
+    backend: Backend, size: int, inputs: Tensor, targets: Tensor, masks: Mapping[str, Tensor], out: Tensor
+) -> Tensor:
+    """Losses [K] of a batch and its gradients [K, P], as `Backend.gradients` gives them, but for rounding.
+
+    Args:
+        backend: that computes the parts.
+        size: samples of a part; the last one may have fewer.
+        inputs: [K, B, ...].
+        targets: [K, B, ...].
+        masks: of dropout, [K, B, ...] by name of the buffer.
+        out: [K, P], overwritten.
+    """
+    batch = inputs.shape[1]
+    if odd := [name for name, mask in masks.items() if mask.shape[1] != batch]:
+        raise SpecError(
+            f"micro_batch: the dropout layer {odd[0].removesuffix('.dropout_mask')} does not have samples along its "
+            "first axis, so a batch can't be computed in parts; leave micro_batch out"
+        )
+    part = torch.empty_like(out)
+    losses: Tensor | None = None
+    for start in range(0, batch, size):
+        here = slice(start, min(start + size, batch))
+        share = (here.stop - here.start) / batch
+        chosen = {name: mask[:, here] for name, mask in masks.items()}
+        mean = backend.gradients(inputs[:, here], targets[:, here], chosen, part) * share
+        if losses is None:
+            losses = mean
+            torch.mul(part, share, out=out)
+        else:
+            losses = losses + mean
+            out.add_(part, alpha=share)
+    assert losses is not None, "a batch has at least one sample"
+    return losses
