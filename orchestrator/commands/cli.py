@@ -16,6 +16,7 @@ import typer
 
 from landsweep.orchestrator.commands.claims import claims
 from landsweep.orchestrator.commands.doctor import doctor
+from landsweep.orchestrator.commands.figures import figures
 from landsweep.orchestrator.commands.kinds import kinds, new
 from landsweep.orchestrator.commands.options import (
     AsJson,
@@ -364,3 +365,4 @@ def track(
 app.command(epilog="Example: landsweep kinds zoo recipe.net")(kinds)
 app.command(epilog="Example: landsweep new zoo > my_zoo.yaml")(new)
 app.command(epilog="Example: landsweep doctor")(doctor)
+app.command(epilog="Example: landsweep figures results/landscape_skip --style paper --format pdf")(figures)

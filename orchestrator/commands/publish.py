@@ -54,6 +54,8 @@ def publish(opened: Callable[[], Sweep], where: str, site: Site, say: Callable[[
         rows = sweep.rows()
         page, report = write_report(sweep, where)
         summary, verdicts = report.summary, report.verdicts
+        if report.answer:
+            say(one_line(report.answer))
         say(f"report: {page}")
         if report.verdicts:
             say(f"claims: {in_short(report.verdicts)}; see landsweep claims {shlex.quote(where)}")
@@ -121,7 +123,7 @@ def report_of(kind: SweepKind[Any], spec: Spec, rows: pd.DataFrame, series: pd.D
         report = kind.report(spec, readable, readable_series(series))
         summary = {name: value for name, value in report.summary.items() if math.isfinite(value)}
         verdicts = judge(spec.claims, readable, summary, report.intervals)
-        return Report(report.sections, summary, report.intervals, verdicts)
+        return Report(report.sections, summary, report.intervals, verdicts, report.answer)
 
 
 @contextmanager

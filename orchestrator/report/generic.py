@@ -14,15 +14,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from landsweep.orchestrator.report.effects import shares_of_order, shares_table
 from landsweep.orchestrator.report.parts import Figure, PageSection, Part, Table
 from landsweep.orchestrator.report.plots import Line, counts_figure, effects_figure, heat_figure, line_figure
 from landsweep.orchestrator.report.ranges import Range
 from landsweep.orchestrator.report.readable import readable_rows, readable_series
 from landsweep.orchestrator.report.tables import numbers
-from landsweep.orchestrator.report.values import group_labels, is_missing, label, ordered
+from landsweep.orchestrator.report.values import group_labels, is_missing, label, number, ordered
 from landsweep.orchestrator.row import Column, Status
 
-__all__ = ["Reading", "generic_section"]
+__all__ = ["Reading", "generic_answer", "generic_section"]
 
 _MOST_METRICS = 4
 _MOST_PANELS = 6  # lines in one plot, heat maps in one figure
@@ -80,13 +81,10 @@ def generic_section(
     if not len(rows):
         return PageSection("Results", ["There are no rows yet."])
     reading = reading or Reading()
-    rows = readable_rows(rows, [*params, *metrics])
+    table = _table(rows, params, metrics, reading)
+    rows, measured = table.rows, table.metrics
     counted = [c for c in metrics if _is_category(rows, c)]
-    measured = [c for c in metrics if c not in counted and _varies(rows, c)]
-    varying = _independent(rows, [c for c in params if _count(rows, c) > 1])
-    repeats = [c for c in varying if _repeats(c, reading)]
-    axes = [c for c in varying if c not in repeats]
-    table = _Table(rows, axes, repeats, measured) if axes else _Table(rows, repeats, [], measured)
+    varying = [*table.axes, *table.repeats]
     parts: list[Part] = [_words(table)]
     parts += [figure for c in counted[:_MOST_METRICS] if (figure := _counts(rows, varying, c)) is not None]
     parts += _pictures(table)
@@ -94,11 +92,58 @@ def generic_section(
         parts += _along(table, readable_series(series), reading)
     if len(measured) and len(rows) > 1:
         parts.append(_best(table, reading))
+        if len(table.axes) > 1 and (shares := _shares(table, reading)):
+            parts.append(shares_table(shares, _goal(table, reading)[0].name))
     if not any(isinstance(part, Figure) for part in parts):
         parts.append(_first_lines(rows, params, metrics))
     if len(measured) > _MOST_METRICS:
         parts.append(f"{len(measured) - _MOST_METRICS} more metrics are in the table of metrics and in the rows.")
     return PageSection("Results", parts)
+
+
+def generic_answer(
+    rows: pd.DataFrame, params: Sequence[Column], metrics: Sequence[Column], reading: Reading | None = None
+) -> str:
+    """The best units in one sentence, and the axis that matters most; empty where nothing can be compared."""
+    reading = reading or Reading()
+    if len(rows) < 2:
+        return ""
+    table = _table(rows, params, metrics, reading)
+    if not table.metrics or not table.axes:
+        return ""
+    metric, less = _goal(table, reading)
+    ranked = _ranked(table, reading)[0].dropna(subset="goal")
+    if len(ranked) < 2:
+        return ""
+    first = int(ranked["first"].iloc[0])
+    where = ", ".join(f"{c.name} = {label(table.rows[c.name].iloc[first])}" for c in table.axes[:_MOST_METRICS])
+    over = f" (mean over {' and '.join(c.name for c in table.repeats)})" if table.repeats else ""
+    text = (
+        f"The {'lowest' if less else 'highest'} {metric.name} is {number(float(ranked['goal'].iloc[0]), 3)}, at {where}"
+    )
+    text += f"{over}; the median of all {len(ranked):,} {'combinations' if table.repeats else 'units'} is "
+    text += f"{number(float(ranked['goal'].median()), 3)}."
+    shares = _shares(table, reading) if len(table.axes) > 1 else {}
+    if shares:
+        name, share = next(iter(shares.items()))
+        text += f" {name} matters most: alone it explains {share:.0%} of their order."
+    return text
+
+
+def _table(rows: pd.DataFrame, params: Sequence[Column], metrics: Sequence[Column], reading: Reading) -> _Table:
+    rows = readable_rows(rows, [*params, *metrics])
+    measured = [c for c in metrics if not _is_category(rows, c) and _varies(rows, c)]
+    varying = _independent(rows, [c for c in params if _count(rows, c) > 1])
+    repeats = [c for c in varying if _repeats(c, reading)]
+    axes = [c for c in varying if c not in repeats]
+    return _Table(rows, axes, repeats, measured) if axes else _Table(rows, repeats, [], measured)
+
+
+def _shares(table: _Table, reading: Reading) -> dict[str, float]:
+    """Axis to the share of the order of the combinations that it explains alone."""
+    ranked = _ranked(table, reading)[0]
+    labels = pd.DataFrame({c.name: [_labels(table.rows, c)[0][int(i)] for i in ranked["first"]] for c in table.axes})
+    return shares_of_order(labels, ranked["goal"].tolist())
 
 
 def _repeats(c: Column, reading: Reading) -> bool:

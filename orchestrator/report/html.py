@@ -137,6 +137,7 @@ class Page:
         spec: a spec as text.
         kind: what the page is about, such as a sweep.
         intro: a paragraph.
+        answer: the sentences that sum it up.
         tiles: class, name and number of each counter.
         failed: the failed units.
         summary: names and values under "In short".
@@ -150,6 +151,7 @@ class Page:
     spec_title: str
     spec: str
     kind: str = ""
+    answer: str = ""
     intro: str = ""
     tiles: Sequence[tuple[str, str, str]] = ()
     failed: FailuresView | None = None

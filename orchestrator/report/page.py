@@ -66,6 +66,7 @@ def _page(head: Head, rows: pd.DataFrame, report: Report, sections: list[Section
         title=str(spec.get("name", "sweep")),
         kind=str(spec.get("kind", "")),
         intro=str(spec.get("description") or ""),
+        answer=report.answer,
         tiles=_tiles(counts(rows, head.get("total"))),
         failed=_failed(rows, params, str(head.get("folder", out))),
         summary={name: number(float(value)) for name, value in report.summary.items()},

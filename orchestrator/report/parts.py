@@ -64,12 +64,14 @@ class Report:
         summary: name to number, such as `skip.test_loss_at_centre`.
         intervals: 95 % intervals of some of these numbers, low and high; what claims about them are judged by.
         verdicts: on the claims of the spec; the engine adds them, not the kind.
+        answer: one or two sentences with the numbers that matter most; the page begins with them.
     """
 
     sections: Sequence[PageSection]
     summary: dict[str, float] = field(default_factory=dict)
     intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     verdicts: Sequence[Verdict] = ()
+    answer: str = ""
 
 
 Part: TypeAlias = str | Table | Figure

@@ -24,6 +24,7 @@ from landsweep.sweeps.landscape.topology_report import topology_parts
 
 __all__ = ["LandscapeFacts", "landscape_report"]
 
+_NAMED = 4  # models in the first sentence
 _SIDE_BY_SIDE = 3  # models in one picture; more would be too small to read
 
 
@@ -73,7 +74,8 @@ def landscape_report(reading: LandscapeFacts, rows: pd.DataFrame) -> Report:
         sections.append(path_section(reading.axes, reading.evaluators, path))
     if sized := sample_size_parts(reading.evaluators, _center_rows(reading, good), good):
         sections.append(PageSection("Sample size", sized))
-    return Report(sections, _summary(reading, good))
+    summary = _summary(reading, good)
+    return Report(sections, summary, answer=_answer(reading, summary))
 
 
 def _numbers(reading: LandscapeFacts, rows: pd.DataFrame, total: int) -> Iterator[Part]:
@@ -244,6 +246,19 @@ def _summary(reading: LandscapeFacts, rows: pd.DataFrame) -> dict[str, float]:
             if s.draw == 0:
                 summary[f"{s.model}.{e}_share_below_one"] = roughness(s).below_one
     return {k: v for k, v in summary.items() if np.isfinite(v)}
+
+
+def _answer(reading: LandscapeFacts, summary: Mapping[str, float]) -> str:
+    """How much of the plane, or line, lies below loss 1 for each model, by the first evaluator."""
+    for e in reading.evaluators:
+        end = f".{e}_share_below_one"
+        shares = {name.removesuffix(end): share for name, share in summary.items() if name.endswith(end)}
+        if shares:
+            place = "line" if len(reading.axes) == 1 else "plane"
+            told = ", ".join(f"{share:.0%} for {model}" for model, share in list(shares.items())[:_NAMED])
+            more = f" and {len(shares) - _NAMED} more models" if len(shares) > _NAMED else ""
+            return f"Share of the {place} whose loss ({e}) lies below 1: {told}{more}."
+    return ""
 
 
 def _text(value: object) -> str:

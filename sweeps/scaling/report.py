@@ -10,6 +10,7 @@ import pandas as pd
 
 from landsweep.orchestrator.errors import UsageError
 from landsweep.orchestrator.report.parts import Figure, PageSection, Part, Report, Table
+from landsweep.orchestrator.report.values import number
 from landsweep.sweeps.lab.data import Markov
 from landsweep.sweeps.laws.chinchilla import Chinchilla
 from landsweep.sweeps.laws.fitting.fitted import Fit
@@ -60,7 +61,22 @@ def study_report(spec: ScalingSpec, rows: pd.DataFrame, series: pd.DataFrame) ->
         PageSection("Predicted against measured", list(_prediction(spec, study, tested, label))),
         PageSection("Loss curves", list(_curves(spec, study, series, label))),
     ]
-    return Report([s for s in sections if s.parts], _summary(spec, rows, study, tested), _intervals(study))
+    shown, summary = [s for s in sections if s.parts], _summary(spec, rows, study, tested)
+    return Report(shown, summary, _intervals(study), answer=_answer(study, tested))
+
+
+def _answer(study: Study, tested: pd.DataFrame) -> str:
+    """How well the law predicts the largest run that it was not fitted to; else how well it fits."""
+    if len(tested):
+        largest = tested.loc[tested["C"].idxmax()]
+        predicted, measured = float(largest["predicted"]), float(largest["measured"])
+        return (
+            f"At {largest['C']:.2g} FLOPs the law predicts a loss of {number(predicted, 4)}; measured was "
+            f"{number(measured, 4)}, so it is off by {abs(measured / predicted - 1):.1%}."
+        )
+    if study.fit is None:
+        return ""
+    return f"The law fits {len(study.table):,} runs with a residual of {number(float(study.fit.rmse), 2)}."
 
 
 def larger_runs(study: Study) -> pd.DataFrame:

@@ -21,6 +21,7 @@ from landsweep.sweeps.search.trials import TRIAL
 __all__ = ["search_report"]
 
 _BEST = 10
+_NAMED = 4  # settings in the first sentence
 
 
 def search_report(spec: SearchSpec, search: Search, rows: pd.DataFrame, series: pd.DataFrame) -> Report:
@@ -53,7 +54,23 @@ def search_report(spec: SearchSpec, search: Search, rows: pd.DataFrame, series: 
     parallel = parallel_figure(trials, search.dimensions, goals[0][0], minimise=goals[0][1])
     sections.append(PageSection("All trials", [parallel]))
     sections.append(PageSection("Best", list(_best(search, good))))
-    return Report(sections, _summary(trials, good, goals))
+    return Report(sections, _summary(trials, good, goals), answer=_answer(search, trials, good, goals))
+
+
+def _answer(search: Search, trials: pd.DataFrame, good: pd.DataFrame, goals: Sequence[tuple[str, bool]]) -> str:
+    """What the best trial reached, against the median, and by which settings."""
+    metric, _ = goals[0]
+    best, values = good.iloc[0], values_of(good.iloc[0], search.dimensions)
+    settings = ", ".join(f"{name} = {_brief(value)}" for name, value in list(values.items())[:_NAMED])
+    more = ", ..." if len(values) > _NAMED else ""
+    return (
+        f"Trial {int(best[TRIAL])} is the best of {len(trials):,}: {metric} {number(float(best[metric]), 3)} against a "
+        f"median of {number(float(good[metric].median()), 3)}, at {settings}{more}."
+    )
+
+
+def _brief(value: object) -> str:
+    return number(value, 3) if isinstance(value, float) else label(value)
 
 
 def _overview(spec: SearchSpec, search: Search, trials: pd.DataFrame, good: pd.DataFrame) -> Iterator[Part]:

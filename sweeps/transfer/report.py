@@ -60,7 +60,18 @@ def transfer_report(spec: TransferSpec, rows: pd.DataFrame, series: pd.DataFrame
             summary[f"{_prefix(arm)}coordinate_slope"] = check.largest
     parts = sections or [PageSection("Transfer", ["No model has ended yet."])]
     intervals = {f"{_prefix(arm)}drift_per_doubling": d.interval for arm, d in drifts.items()}
-    return Report(parts, {name: value for name, value in summary.items() if np.isfinite(value)}, intervals)
+    finite = {name: value for name, value in summary.items() if np.isfinite(value)}
+    return Report(parts, finite, intervals, answer=_answer(spec, finite))
+
+
+def _answer(spec: TransferSpec, summary: Mapping[str, float]) -> str:
+    """How far the best rate moves with the size, for each arm."""
+    end = "drift_per_doubling"
+    moves = {name.removesuffix(end).rstrip("."): 2**slope for name, slope in summary.items() if name.endswith(end)}
+    if not moves:
+        return ""
+    told = ", ".join(f"{factor:.2f}{f' ({arm})' if arm else ''}" for arm, factor in moves.items())
+    return f"When {spec.over} doubles, the best learning rate is multiplied by {told}; 1 is perfect transfer."
 
 
 def _prefix(arm: str) -> str:

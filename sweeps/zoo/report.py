@@ -66,7 +66,23 @@ def zoo_report(params: Sequence[str], rows: pd.DataFrame, series: pd.DataFrame, 
     good = ended[ended["status"] == "ok"] if len(rows) else rows
     if not len(ended):
         return Report([PageSection("Zoo", ["There is no model yet."])])
-    return Report(zoo_sections(params, rows, series, names), _summary(ended, good))
+    sections = zoo_sections(params, rows, series, names)
+    return Report(sections, _summary(ended, good), answer=_answer(ended, good))
+
+
+def _answer(ended: pd.DataFrame, good: pd.DataFrame) -> str:
+    """How many models there are, and how good they are."""
+    metric = metric_of(good)
+    values = numbers(good[metric]) if metric in good else np.array([])
+    values = values[np.isfinite(values)]
+    diverged = len(ended) - len(good)
+    text = f"{len(ended):,} trained models" + (f", of which {diverged / len(ended):.0%} diverged" if diverged else "")
+    if not len(values):
+        return f"{text}."
+    best = values.min() if metric.endswith("loss") else values.max()
+    return (
+        f"{text}; {metric} has the median {number(float(np.median(values)), 3)} and at best {number(float(best), 3)}."
+    )
 
 
 def zoo_sections(

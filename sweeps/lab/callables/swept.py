@@ -90,11 +90,12 @@ class SweptKind(SweepKind[S], Ranked[S]):
         return rows
 
     def report(self, spec: S, rows: pd.DataFrame, series: pd.DataFrame) -> Report:
-        from landsweep.orchestrator.report.generic import Reading, generic_section
+        from landsweep.orchestrator.report.generic import Reading, generic_answer, generic_section
         from landsweep.orchestrator.report.tables import described
 
         params, metrics = described({"params": self.params(spec), "columns": self.columns(spec)}, rows)
         reading = Reading(spec.repeats)
         for way, metric in (spec.goal or {}).items():
             reading = Reading(spec.repeats, metric, way == "minimise")
-        return Report([generic_section(rows, params, metrics, series, reading)])
+        section = generic_section(rows, params, metrics, series, reading)
+        return Report([section], answer=generic_answer(rows, params, metrics, reading))

@@ -1,0 +1,77 @@
+"""The numbers that a picture shows, read back from what is drawn: lines, points, bars and maps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+__all__ = ["data_of"]
+
+_COLUMNS = ("panel", "mark", "name", "x", "y", "value")
+
+
+def data_of(picture: Any) -> pd.DataFrame:  # noqa: ANN401 - matplotlib has no types
+    """One line per point: the panel that it is in, the mark (line, point, bar, cell), its name, x, y and colour value.
+
+    Bars have their height as y. Cells of a map have the middle of the cell as x and y. Guide lines that span a panel,
+    and what has no numbers of its own, such as bands, are left out.
+    """
+    lines: list[tuple[object, ...]] = []
+    for i, panel in enumerate(picture.axes):
+        if getattr(panel, "_colorbar", None) is not None:
+            continue
+        title = panel.get_title() or panel.get_title("left") or f"panel {i + 1}"
+        lines += [(title, *line) for line in _marks(panel)]
+    return pd.DataFrame(lines, columns=list(_COLUMNS)).dropna(axis="columns", how="all")
+
+
+def _marks(panel: Any) -> Iterator[tuple[object, ...]]:  # noqa: ANN401
+    for line in panel.lines:
+        if line.get_transform() == panel.transData:  # guides are placed in shares of the panel
+            x, y = (np.asarray(part, dtype=object) for part in line.get_data(orig=True))
+            yield from (("line", _name(line), a, b, None) for a, b in zip(x.ravel(), y.ravel(), strict=True))
+    for image in panel.images:
+        yield from _cells(image, image.get_array(), *_middles(image))
+    for collection in panel.collections:
+        yield from _collection(collection)
+    for bars in panel.containers:
+        for bar in (b for b in bars if hasattr(b, "get_height")):
+            yield "bar", _name(bars), bar.get_x() + bar.get_width() / 2, bar.get_y() + bar.get_height(), None
+
+
+def _collection(collection: Any) -> Iterator[tuple[object, ...]]:  # noqa: ANN401
+    if hasattr(collection, "get_coordinates"):  # a map of cells
+        corners = np.asarray(collection.get_coordinates())
+        middles = (corners[:-1, :-1] + corners[1:, 1:]) / 2
+        yield from _cells(collection, collection.get_array(), middles[..., 0], middles[..., 1])
+        return
+    points: Any = np.ma.filled(np.ma.asarray(collection.get_offsets(), dtype=float), np.nan)
+    values = collection.get_array()
+    if type(collection).__name__ == "PathCollection" and len(points):
+        colours = [None] * len(points) if values is None else np.asarray(values, dtype=float).ravel().tolist()
+        for (x, y), value in zip(points.tolist(), colours, strict=True):
+            yield "point", _name(collection), x, y, value
+
+
+def _middles(image: Any) -> tuple[Any, Any]:  # noqa: ANN401
+    left, right, bottom, top = image.get_extent()
+    height, width = image.get_array().shape[:2]
+    x = left + (np.arange(width) + 0.5) * (right - left) / width
+    y = bottom + (np.arange(height) + 0.5) * (top - bottom) / height
+    x, y = np.meshgrid(x, y if image.origin == "lower" else y[::-1])
+    return x, y
+
+
+def _cells(mark: Any, array: Any, x: Any, y: Any) -> Iterator[tuple[object, ...]]:  # noqa: ANN401
+    values: Any = np.ma.filled(np.ma.asarray(array, dtype=float), np.nan)
+    if values.size == x.size:  # else it is a picture in colours
+        for a, b, value in zip(x.ravel().tolist(), y.ravel().tolist(), values.ravel().tolist(), strict=True):
+            yield "cell", _name(mark), a, b, value
+
+
+def _name(mark: Any) -> str:  # noqa: ANN401
+    label = str(mark.get_label() or "")
+    return "" if label.startswith("_") else label
