@@ -47,7 +47,7 @@ def shares_of_order(labels: pd.DataFrame, values: Sequence[float]) -> dict[str, 
 def shares_table(shares: dict[str, float], metric: str) -> Table:
     """The same as a table of a report."""
     caption = (
-        f"What matters for {metric}: how much of the order of the units each axis explains alone (share of the variance "
-        "of their ranks between its values). The rest is noise and what axes do together."
+        f"What matters for {metric}: how much of the order of the units each axis explains alone (the share of the "
+        "variance of their ranks that lies between its values). The rest is noise and what axes do together."
     )
     return Table(caption, ("axis", "share"), [[name, share] for name, share in shares.items()], "shares", digits=2)

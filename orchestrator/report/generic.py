@@ -115,14 +115,12 @@ def generic_answer(
     ranked = _ranked(table, reading)[0].dropna(subset="goal")
     if len(ranked) < 2:
         return ""
-    first = int(ranked["first"].iloc[0])
+    first, goal = int(ranked["first"].iloc[0]), ranked["goal"]
     where = ", ".join(f"{c.name} = {label(table.rows[c.name].iloc[first])}" for c in table.axes[:_MOST_METRICS])
     over = f" (mean over {' and '.join(c.name for c in table.repeats)})" if table.repeats else ""
-    text = (
-        f"The {'lowest' if less else 'highest'} {metric.name} is {number(float(ranked['goal'].iloc[0]), 3)}, at {where}"
-    )
-    text += f"{over}; the median of all {len(ranked):,} {'combinations' if table.repeats else 'units'} is "
-    text += f"{number(float(ranked['goal'].median()), 3)}."
+    best, median = number(float(goal.iloc[0]), 3), number(float(goal.median()), 3)
+    text = f"The {'lowest' if less else 'highest'} {metric.name} is {best}, at {where}{over}; the median of "
+    text += f"{len(ranked):,} {'combinations' if table.repeats else 'units'} is {median}."
     shares = _shares(table, reading) if len(table.axes) > 1 else {}
     if shares:
         name, share = next(iter(shares.items()))

@@ -249,16 +249,26 @@ def _summary(reading: LandscapeFacts, rows: pd.DataFrame) -> dict[str, float]:
 
 
 def _answer(reading: LandscapeFacts, summary: Mapping[str, float]) -> str:
-    """How much of the plane, or line, lies below loss 1 for each model, by the first evaluator."""
+    """How much of the plane, or line, lies below loss 1 for each model, by the first evaluator; else the losses."""
+    place = "line" if len(reading.axes) == 1 else "plane"
     for e in reading.evaluators:
-        end = f".{e}_share_below_one"
-        shares = {name.removesuffix(end): share for name, share in summary.items() if name.endswith(end)}
-        if shares:
-            place = "line" if len(reading.axes) == 1 else "plane"
-            told = ", ".join(f"{share:.0%} for {model}" for model, share in list(shares.items())[:_NAMED])
-            more = f" and {len(shares) - _NAMED} more models" if len(shares) > _NAMED else ""
-            return f"Share of the {place} whose loss ({e}) lies below 1: {told}{more}."
+        shares = _of_models(summary, f".{e}_share_below_one")
+        if len({0.0, 1.0, *shares.values()}) > 2:
+            told = [f"{share:.1%} for {model}" for model, share in shares.items()]
+            return f"Share of the {place} with a loss below 1 ({e}): {_some(told)}."
+        if losses := _of_models(summary, f".{e}_loss_at_centre"):
+            told = [f"{number(loss, 3)} for {model}" for model, loss in losses.items()]
+            return f"Loss at the centre ({e}): {_some(told)}."
     return ""
+
+
+def _of_models(summary: Mapping[str, float], end: str) -> dict[str, float]:
+    return {name.removesuffix(end): value for name, value in summary.items() if name.endswith(end)}
+
+
+def _some(told: Sequence[str]) -> str:
+    more = f" and {len(told) - _NAMED} more models" if len(told) > _NAMED else ""
+    return ", ".join(told[:_NAMED]) + more
 
 
 def _text(value: object) -> str:

@@ -24,8 +24,7 @@ PARAMS = (Column("a", "", type="int"), Column("b", "", type="int"))
 
 
 def rows_of(loss: list[float], **more: list[int]) -> pd.DataFrame:
-    frame = GRID.assign(loss=loss, status="ok", key=[f"k{i}" for i in range(8)], **more)
-    return frame
+    return GRID.assign(loss=loss, status="ok", key=[f"k{i}" for i in range(8)], **more)
 
 
 def test_shares_of_a_sum_are_those_of_its_parts() -> None:
@@ -47,13 +46,13 @@ def test_the_answer_names_the_best_the_median_and_the_axis_that_matters() -> Non
     rows = rows_of([10.0 * a + b + 1 for a, b in zip(GRID["a"], GRID["b"], strict=True)])
     metrics = (Column("loss", "", type="float"),)
     assert generic_answer(rows, PARAMS, metrics) == (
-        "The lowest loss is 1, at a = 0, b = 0; the median of all 8 units is 7.5. "
+        "The lowest loss is 1, at a = 0, b = 0; the median of 8 units is 7.5. "
         "a matters most: alone it explains 76% of their order."
     )
     more = generic_answer(rows, PARAMS, metrics, Reading(goal="loss", less=False))
     assert more.startswith("The highest loss is 14, at a = 1, b = 3; the median")
     averaged = generic_answer(rows, PARAMS, metrics, Reading(repeats=("b",)))
-    assert averaged == "The lowest loss is 2.5, at a = 0 (mean over b); the median of all 2 combinations is 7.5."
+    assert averaged == "The lowest loss is 2.5, at a = 0 (mean over b); the median of 2 combinations is 7.5."
     tables = [p.name for p in generic_section(rows, PARAMS, metrics).parts if isinstance(p, Table)]
     assert tables == ["best", "shares"]
 
