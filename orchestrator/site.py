@@ -107,6 +107,11 @@ class Site(Section):
     child_runs: int = Field(
         100, ge=0, description="at most this many units get a run of their own in MLflow, if the kind's units can"
     )
+    notify: str | None = Field(
+        None,
+        description="a command, or an http(s) address, that is told of the first failure, a standstill and the end",
+    )
+    stall_seconds: PositiveFloat = Field(3600, description="no unit has ended for so long: a standstill, s")
     pdb: bool = Field(False, description="local only: open the debugger where a unit raises")
     launcher: SerializeAsAny[LauncherOptions] | None = Field(None, description="how `landsweep submit` gets there")
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from landsweep.orchestrator.commands.display import LinesWatch, live_watch
 from landsweep.orchestrator.commands.follow import Follower
+from landsweep.orchestrator.commands.hooks import Notifier
 from landsweep.orchestrator.commands.publish import publish
 from landsweep.orchestrator.commands.tracked import check_tracking
 from landsweep.orchestrator.console import err
@@ -51,8 +52,13 @@ def drive(
     check_tracking(site, where, own=own)
     stop = _stop_on_signals()
     shown = live_watch(err) if err.is_terminal else LinesWatch(err)
-    with shown as bar, Follower(bar, site, where, own=own) as watch:
+    with (
+        shown as bar,
+        Follower(bar, site, where, own=own) as followed,
+        Notifier(followed, site, spec.name, where) as watch,
+    ):
         end = run_sweep(kind, spec, site, where, folder=folder, watch=watch, stop=stop, again=again, deep=deep, own=own)
+        followed.end(end.phase)
         watch.end(end.phase)
     if end.phase == "stopped":
         err.print(f"stopped: {end.done:,} of {_many(end.total)} units have rows in {where}; nothing is lost.")
