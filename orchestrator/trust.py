@@ -41,7 +41,7 @@ _MOVED = {  # modules that specs of earlier versions name; rows are identified b
     "sweeps.lab.functions": "landsweep.sweeps.function.examples",
     "orchestrator.testing.mortality": "landsweep.orchestrator.testing.mortality",
 }
-_FILES = ("folder", "file")  # fields of specs that name files, relative to the folder of the spec
+_FILES = ("folder", "file", "tokenizer")  # fields of specs that name files, relative to the folder of the spec
 
 _reading: ContextVar[str | None] = ContextVar("reading", default=None)  # results whose names are only data
 _folders: list[str] = []  # of the user's own modules

@@ -133,6 +133,7 @@ class StreamedSamples(Samples):
             collate_fn=_as_read,
             prefetch_factor=_AHEAD,
             multiprocessing_context=context,
+            generator=torch.Generator(),  # else it draws from the global one
         )
 
     def first(self, n: int) -> tuple[Tensor, Tensor, Tensor]:

@@ -16,7 +16,8 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
-from landsweep.orchestrator.errors import SpecError
+from landsweep.orchestrator.errors import SpecError, Untrusted
+from landsweep.orchestrator.trust import refuse_files
 from landsweep.sweeps.lab.data import Data, DataSpec
 
 TEXTS = [f"number {i} is {'even' if i % 2 == 0 else 'odd'}, naïve ☕" for i in range(300)]
@@ -170,9 +171,21 @@ def test_a_parquet_file_without_the_column_or_with_numbers(tmp_path: Path) -> No
         load(tmp_path, shards={"train": "train*"}, column="n")
 
 
-def test_memory_of_the_tokens_is_on_disk(tmp_path: Path) -> None:
+@pytest.mark.parametrize("field", ["folder", "tokenizer"])
+def test_results_of_others_do_not_lead_to_files_of_ours(tmp_path: Path, field: str) -> None:
+    results = tmp_path / "results"
+    results.mkdir()
+    (tmp_path / "mine").write_text("secret")
+    (results / "link").symlink_to(tmp_path / "mine")
+    (results / "theirs").write_text("{}")
+    refuse_files({"data": {field: "theirs"}}, results, str(results))
+    for place in ("link", "../mine", str(tmp_path / "mine")):
+        with pytest.raises(Untrusted, match=f"data.{field}"):
+            refuse_files({"data": {field: place}}, results, str(results))
+
+
+def test_tokens_are_on_disk(tmp_path: Path) -> None:
     write_all(tmp_path, "parquet", TEXTS, "train")
-    data = load(tmp_path, shards={"train": "train*"})
+    load(tmp_path, shards={"train": "train*"})
     file = next((tmp_path / "cache").rglob("train.bin"))
     assert np.fromfile(file, "<u2").tolist() == as_bytes(TEXTS)
-    assert not hasattr(data.splits["train"].reader, "tokens")  # type: ignore[attr-defined]
