@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from importlib.metadata import entry_points
@@ -114,6 +115,16 @@ class Site(Section):
     stall_seconds: PositiveFloat = Field(3600, description="no unit has ended for so long: a standstill, s")
     pdb: bool = Field(False, description="local only: open the debugger where a unit raises")
     launcher: SerializeAsAny[LauncherOptions] | None = Field(None, description="how `landsweep submit` gets there")
+
+    @property
+    def capacity(self) -> int | None:
+        """How many workers there can be, where that is known without asking a cluster."""
+        if self.workers != "auto":
+            return self.workers
+        alone = self.executor == "local" or self.address == "local"
+        if not alone or self.gpus or self.resources or self.memory_gb:
+            return None
+        return max(1, int(len(os.sched_getaffinity(0)) / max(self.cpus, 1e-3)))
 
 
 def site_names() -> list[str]:

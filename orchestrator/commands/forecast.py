@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,7 @@ from landsweep.orchestrator.commands.display import span, table_text
 from landsweep.orchestrator.kind import Costed, Costs, SweepKind, Workbench
 from landsweep.orchestrator.row import RowMaker, Status
 from landsweep.orchestrator.run.manifest import check_same
-from landsweep.orchestrator.run.plan import asked, planned, resumed, strays
+from landsweep.orchestrator.run.plan import asked, check_sizes, planned, resumed, strays
 from landsweep.orchestrator.site import Site
 from landsweep.orchestrator.spec import Spec
 from landsweep.orchestrator.storage.ledger import Ledger, Store
@@ -111,8 +112,9 @@ def forecast(kind: SweepKind[Any], spec: Spec, site: Site, where: str, bench: Wo
         bench: this machine, where the kind may time what its units do; None: nothing is timed.
 
     Raises:
-        SweepMismatch: `where` holds a sweep of another spec.
+        SweepMismatch, SpecError: `where` holds another sweep; a unit takes more devices than there are.
     """
+    check_sizes(kind, spec, Path() if bench is None else bench.folder, site.capacity)
     planner = kind.planner(spec)
     total, keys = planner.total, set[str]()
     done, unit_seconds = 0, None
@@ -141,8 +143,7 @@ def forecast(kind: SweepKind[Any], spec: Spec, site: Site, where: str, bench: Wo
     costs = kind.costs(spec, keys, bench) if bench is not None and isinstance(kind, Costed) else None
     if costs is not None and costs.seconds is not None:
         seconds = costs.seconds / (workers or 1)
-    preparations = kind.preparations(spec)
-    declared = kind.columns(spec)
+    preparations, declared = kind.preparations(spec), kind.columns(spec)
     columns = len(RowMaker(kind.params(spec), declared).schema())
     return Forecast(
         where=where,

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from landsweep.orchestrator.errors import SpecError, UsageError
-from landsweep.orchestrator.kind import SweepKind
+from landsweep.orchestrator.kind import Ganged, SweepKind
 from landsweep.orchestrator.planner import Planner, check_total
 from landsweep.orchestrator.row import reported
 from landsweep.orchestrator.spec import Spec
 from landsweep.orchestrator.storage.ledger import Ledger
 from landsweep.orchestrator.unit import Unit
 
-__all__ = ["asked", "planned", "resumed", "strays", "wanted_files"]
+__all__ = ["asked", "check_sizes", "planned", "resumed", "strays", "wanted_files"]
 
 _ASKED = 4096  # units at once
 
@@ -32,6 +33,32 @@ def asked(planner: Planner) -> Iterator[Unit]:
     check_total(planner.total)
     while units := planner.ask(_ASKED):
         yield from units
+
+
+def check_sizes(kind: SweepKind[Any], spec: Spec, folder: Path, capacity: int | None) -> None:
+    """Refuse units that take more devices than there are.
+
+    Args:
+        kind: of the spec.
+        spec: whose planned units are looked at.
+        folder: what relative paths in the spec are relative to.
+        capacity: devices in all; None: not known yet.
+
+    Raises:
+        SpecError: names the largest unit, and what would fit.
+    """
+    devices = kind.devices(spec, folder) if isinstance(kind, Ganged) else None
+    if devices is None or capacity is None:
+        return
+    sizes = [(devices(unit), unit) for unit in planned(kind, spec)]
+    large = [(size, unit) for size, unit in sizes if size > capacity]
+    if large:
+        most, unit = max(large, key=lambda pair: pair[0])
+        raise SpecError(
+            f"devices: {len(large):,} of {len(sizes):,} units take more devices than the {capacity} that there are, "
+            f"{dict(unit.params)} takes {most}. Give site.workers={most} or more, or let models take at most what "
+            f"fits: devices.most={capacity}"
+        )
 
 
 def resumed(planner: Planner, ledger: Ledger) -> Planner:

@@ -19,6 +19,7 @@ from landsweep.orchestrator.run.losses import Losses
 from landsweep.orchestrator.run.manifest import check_same, grown_manifest
 from landsweep.orchestrator.run.mend import lost_files, retire, set_aside
 from landsweep.orchestrator.run.messages import WorkerConfig
+from landsweep.orchestrator.run.plan import check_sizes
 from landsweep.orchestrator.run.preparations import Preparations
 from landsweep.orchestrator.run.progress import RunProgress, Snapshot, Watch
 from landsweep.orchestrator.run.schedule import ShardSchedule
@@ -74,6 +75,7 @@ def run_sweep(
         if (damage := check_facts(ledger.sweep)) is not None:
             watch.say(f"{damage}. Put the file back as it was written: no run can")
     kind.validate(spec)
+    check_sizes(kind, spec, folder, site.capacity)
     with ExitStack() as stack:
         executor = executor or make_executor(site)
         stack.callback(executor.close)

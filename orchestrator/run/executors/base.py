@@ -94,10 +94,6 @@ class Executor(ABC):
         del worker
         return 1
 
-    def capacity(self) -> int | None:
-        """How many devices all workers can have together, as far as that is known; to be called after `open`."""
-        return None
-
     @abstractmethod
     def free_workers(self) -> Sequence[str]:
         """Ids of workers that can take a work now; a worker that can take two is listed twice.

@@ -5,7 +5,6 @@ A unit that takes several devices is computed by as many processes beside this o
 
 from __future__ import annotations
 
-import os
 import time
 import traceback
 from collections import deque
@@ -80,9 +79,6 @@ class LocalExecutor(Executor):
     def devices(self, worker: str) -> int:
         del worker
         return self._sharing.first(self._waiting)
-
-    def capacity(self) -> int:
-        return len(os.sched_getaffinity(0)) if self._site.workers == "auto" else self._site.workers
 
     def start(self, worker: str, work: Work) -> None:
         del worker

@@ -44,7 +44,7 @@ class TrainedSpec(Spec):
         Devices(),
         exclude_if=lambda v: v == Devices(),
         description="how many devices train one model together: a number, {per_parameters: 1e9} or {by_parameters: "
-        "{1e9: 8}}; rows say how many did, see docs/training.md",
+        "{'1e9': 8}}; rows say how many did, see docs/training.md",
     )
 
     def pinned(self, folder: Path) -> Self:

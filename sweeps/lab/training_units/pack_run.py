@@ -20,6 +20,7 @@ from landsweep.sweeps.lab.training.collective import Collective
 from landsweep.sweeps.lab.training.lead import lead
 from landsweep.sweeps.lab.training.state import read_header
 from landsweep.sweeps.lab.training_units.branching import BEGUN, Points
+from landsweep.sweeps.lab.training_units.saver import Saver
 from landsweep.sweeps.lab.training_units.split import split_of
 from landsweep.sweeps.lab.training_units.states import States
 
@@ -85,7 +86,7 @@ class PackRun:
             "devices": 1 if gang is None else gang.size,
             "resumed_at": None,
         }
-        self._saves = True
+        self._saver, self._saves = Saver(self._files), True
 
     def train(self, resume: str | None = None) -> Iterator[Progress]:
         """Train to the end; gives the evaluations on the way.
@@ -95,6 +96,13 @@ class PackRun:
         """
         trainer, saved = self._trainer(resume or self.state), time.monotonic()
         trainer.drop([i for i in range(len(self._units)) if i not in self._slots])
+        try:
+            yield from self._events(trainer, saved)
+        finally:
+            self._saver.finish()
+
+    def _events(self, trainer: Trainer, saved: float) -> Iterator[Progress]:
+        """Take what the trainer emits; the last state is from the monotonic time `saved`."""
         stopped: set[int] = set()
         for event in trainer:
             if isinstance(event, Beat):
@@ -157,7 +165,7 @@ class PackRun:
         except SpecError:  # an optimizer class keeps something that can't be saved: it trains all the same
             self._saves = False
         else:
-            self._files.save(self._units, self._wanted, state)
+            self._saver.save(self._units, self._wanted, state)
 
     def _outcome(self, event: Ended, trainer: Trainer) -> Outcome:
         unit, recipe = self._units[event.index], self._recipes[event.index]

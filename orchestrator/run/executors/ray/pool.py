@@ -90,11 +90,11 @@ class RayExecutor(Executor):
         self._grow()
         ready = [slot for slot in self._slots.values() if slot.ready and not slot.leaving]
         now = time.monotonic()
-        if ready:
+        if ready and not self._too_small():
             self._alive = now
         elif now - self._alive > self._site.start_timeout:
             raise WorkersUnavailable(
-                f"no worker has been ready for {self._site.start_timeout:g} s. One worker needs "
+                f"no worker {self._gang_text()}has been ready for {self._site.start_timeout:g} s. One device needs "
                 f"{self._cluster.wanted}; the cluster has {ray.cluster_resources()}. {self._last_failure}".strip()
             )
         in_flight = 1 if self._cluster.client else _IN_FLIGHT
@@ -109,8 +109,15 @@ class RayExecutor(Executor):
     def devices(self, worker: str) -> int:
         return self._slots[worker].devices
 
-    def capacity(self) -> int:
-        return self._target()
+    def _gang_text(self) -> str:
+        sizes = [size for size, units in self._waiting.items() if units and size > 1]
+        return f"of {min(sizes)} devices, as units take that wait, " if sizes else ""
+
+    def _too_small(self) -> bool:
+        """Whether nothing runs, and all units that wait take more devices than the cluster has."""
+        sizes = [size for size, units in self._waiting.items() if units]
+        idle = not any(slot.calls for slot in self._slots.values())
+        return idle and min(sizes, default=1) > 1 and min(sizes) > self._target()
 
     def start(self, worker: str, work: Work) -> None:
         slot = self._slots[worker]

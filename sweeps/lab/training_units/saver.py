@@ -1,0 +1,64 @@
+"""States are written beside the training, in a thread of their own, one at a time."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from numpy.typing import NDArray
+
+from landsweep.orchestrator.unit import Unit
+from landsweep.sweeps.lab.training_units.states import StateFiles
+
+__all__ = ["Saver"]
+
+
+class Saver:
+    """Writes the states of one pack while it trains on.
+
+    A state replaces the one before, so there is never more than one. Where writing takes longer than the time between
+    two states, the training waits for it: else what would be lost grew without bound.
+
+    Args:
+        files: of the state.
+    """
+
+    def __init__(self, files: StateFiles) -> None:
+        self._files = files
+        self._thread: threading.Thread | None = None
+        self._error: Exception | None = None
+
+    def save(self, units: Sequence[Unit], wanted: Collection[str], state: Mapping[str, NDArray[Any]]) -> None:
+        """Begin to write a state, once the one before is written.
+
+        Args:
+            units: of the pack, in order.
+            wanted: keys of those that are asked for.
+            state: of their training; nobody may change its arrays.
+
+        Raises:
+            StorageError: the one before could not be written.
+        """
+        self.finish()
+        self._thread = threading.Thread(target=self._write, args=(units, wanted, state), name="landsweep-state")
+        self._thread.start()
+
+    def finish(self) -> None:
+        """Wait until all is written.
+
+        Raises:
+            StorageError: it could not be.
+        """
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+        if self._error is not None:
+            error, self._error = self._error, None
+            raise error
+
+    def _write(self, units: Sequence[Unit], wanted: Collection[str], state: Mapping[str, NDArray[Any]]) -> None:
+        try:
+            self._files.save(units, wanted, state)
+        except Exception as e:  # noqa: BLE001 - raised where it is waited for
+            self._error = e
