@@ -22,6 +22,7 @@ from landsweep.orchestrator.run.plan import planned, resumed, wanted_files
 from landsweep.orchestrator.spec import Spec
 from landsweep.orchestrator.storage.artifacts import Artifacts
 from landsweep.orchestrator.storage.ledger import Findings, Ledger, Store
+from landsweep.orchestrator.storage.ledger.parts import COLUMNS
 from landsweep.orchestrator.trust import reading, refuse_files, start_reading, user_code
 
 if TYPE_CHECKING:
@@ -225,7 +226,7 @@ def refuse_damaged(ledger: Ledger) -> None:
         UsageError: names a part that was changed, is of another sweep, or can't be read.
     """
     for damage in ledger.damaged:
-        if damage.path.startswith(("rows/part-", "series/part-")):
+        if damage.path.endswith(".parquet") and damage.path != COLUMNS:
             where = ledger.store.where
             raise UsageError(
                 f"{where}/{damage.path}: {damage.reason}. `landsweep rerun {shlex.quote(where)} --status damaged` sets "

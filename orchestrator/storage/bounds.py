@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from landsweep.orchestrator.errors import UsageError
 from landsweep.orchestrator.storage.pages import unpacked_bytes
 
-__all__ = ["TooLarge", "gunzip", "opened", "refuse_bomb", "refuse_bombs", "room"]
+__all__ = ["TooLarge", "gunzip", "opened", "refuse_beyond", "refuse_bomb", "refuse_bombs", "room"]
 
 Buffer: TypeAlias = bytes | bytearray | memoryview | mmap.mmap
 
@@ -32,6 +32,15 @@ class TooLarge(UsageError):
 def room() -> int:
     """Bytes that one table may take."""
     return int(psutil.virtual_memory().available * _SHARE)
+
+
+def refuse_beyond(source: str, size: int) -> None:
+    """Refuse to read a file that does not fit into memory; an archive can carry holes of any size.
+
+    Raises:
+        TooLarge: says how large it is.
+    """
+    _refuse(size, room(), source)
 
 
 def opened(data: Buffer) -> pq.ParquetFile:
@@ -111,8 +120,8 @@ def _measured(file: pq.ParquetFile, group: int, place: int, texts: int, size: in
 def _refuse(size: int, most: int, source: str) -> None:
     if size > most:
         raise TooLarge(
-            f"{source} unpacks to {size / 2**30:,.1f} GiB or more, and here {max(most, 0) / 2**30:,.1f} GiB of memory "
-            "can be had for it. Read it on a machine with more memory; if the file is not what it should be, move it "
+            f"{source} takes {size / 2**30:,.1f} GiB of memory or more, and {max(most, 0) / 2**30:,.1f} GiB can be had "
+            "for it here. Read it on a machine with more memory; if the file is not what it should be, move it "
             "away"
         )
 

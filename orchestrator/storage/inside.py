@@ -15,6 +15,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from landsweep.orchestrator.errors import Untrusted, UsageError
+from landsweep.orchestrator.storage.bounds import refuse_beyond
 
 __all__ = ["check_names", "folder_in", "is_name", "no_links", "refuse_large", "refuse_link", "refuse_odd", "write_in"]
 
@@ -75,10 +76,11 @@ def refuse_odd(root: Path | None, name: str = "") -> None:
 
 
 def refuse_large(file: str, size: int) -> None:
-    """Refuse JSON of more than 64 MiB, which is read whole."""
+    """Refuse JSON of more than 64 MiB, and any file that does not fit into memory: they are read whole."""
     if file.endswith(".json") and size > _SMALL:
         what = f"has {size:,} bytes, and at most {_SMALL:,} of JSON are read"
         raise UsageError(f"{file} {what}: it is not what was written; restore it, or remove it")
+    refuse_beyond(file, size)
 
 
 _SMALL = 64 << 20  # bytes

@@ -15,6 +15,8 @@ __all__ = ["unpacked_bytes"]
 
 _VALUE = 8  # bytes; what a value takes at least, and more than a text takes beside its characters
 _PLAIN, _PREFIXED = 0, 7  # encodings of texts: one after the other; each as an ending to the text before
+_DICTIONARY = 2  # a type of page
+_DATA = {0: (5, 2), 3: (8, 4)}  # others: the field with their number of values, and in it that with their encoding
 _WIDTH = {"BOOLEAN": 1, "INT32": 4, "INT64": 8, "INT96": 12, "FLOAT": 4, "DOUBLE": 8}
 _TEXT = "BYTE_ARRAY"
 
@@ -37,19 +39,27 @@ def unpacked_bytes(file: pq.ParquetFile, data: memoryview, group: int, place: in
     width = _WIDTH.get(column.physical_type) or (
         0 if column.physical_type == _TEXT else file.schema.column(place).length
     )
+    try:
+        values, texts = _values_and_texts(_pages(data, column))
+    except (KeyError, IndexError, TypeError) as e:
+        raise ValueError("a page without its header") from e
+    return values * max(width, _VALUE), 0 if width else texts
+
+
+def _values_and_texts(pages: Iterator[dict[int, Any]]) -> tuple[int, int]:
+    """How many values there are, and at most how many bytes if they are texts."""
     longest = values = texts = 0
-    for page in _pages(data, column):
-        if 7 in page:
-            longest = max(longest, page[2])  # a dictionary may hold one text, for all values
-            continue
-        about = page.get(5) or page.get(8)
-        if about is None:
-            continue  # an index
-        count, encoding = about[1], about[2 if 5 in page else 4]
-        values += count
-        amount = {_PLAIN: page[2], _PREFIXED: page[2] * count}.get(encoding, max(longest * count, page[2]))
-        texts += 0 if width else amount
-    return values * max(width, _VALUE), texts
+    for page in pages:
+        if page[1] == _DICTIONARY:
+            longest = max(longest, page[2])  # it may hold one text, for all values
+        if page[1] in _DATA:
+            about, place = _DATA[page[1]]
+            count, encoding = page[about][1], page[about][place]
+            if count < 0:  # it would be taken from the values of other pages
+                raise ValueError("a page of less than no values")
+            values += count
+            texts += {_PLAIN: page[2], _PREFIXED: page[2] * count}.get(encoding, max(longest * count, page[2]))
+    return values, texts
 
 
 def _pages(data: memoryview, column: pq.ColumnChunkMetaData) -> Iterator[dict[int, Any]]:
@@ -58,15 +68,12 @@ def _pages(data: memoryview, column: pq.ColumnChunkMetaData) -> Iterator[dict[in
     if column.has_dictionary_page and column.dictionary_page_offset:
         starts.append(column.dictionary_page_offset)
     at, end = min(starts), min(starts) + column.total_compressed_size
-    try:
-        while at < end:
-            page, at = _fields(data, at, 0)
-            if page[2] < 0 or page[3] < 0:
-                raise ValueError("a page of less than no bytes")
-            at += page[3]
-            yield page
-    except (KeyError, IndexError, TypeError) as e:
-        raise ValueError("a page without its header") from e
+    while at < end:
+        page, at = _fields(data, at, 0)
+        if page[2] < 0 or page[3] < 0:
+            raise ValueError("a page of less than no bytes")
+        at += page[3]
+        yield page
 
 
 def _fields(data: memoryview, at: int, depth: int) -> tuple[dict[int, Any], int]:

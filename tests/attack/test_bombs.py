@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from landsweep.orchestrator.errors import UsageError
 from landsweep.orchestrator.storage import bounds
 from landsweep.orchestrator.storage.bounds import TooLarge, gunzip, opened, refuse_bomb, refuse_bombs
 from landsweep.orchestrator.storage.ledger import Ledger, Store
 from landsweep.orchestrator.storage.ledger.seal import seal
+from landsweep.orchestrator.storage.pages import unpacked_bytes
 from landsweep.sweeps.lab.data.mnist import read_idx
 from landsweep.sweeps.laws.fitting.tables import read_table
 from tests.attack.folders import FUNCTION, ZOO, command, ran
@@ -54,7 +58,7 @@ def test_what_unpacks_to_more_than_there_is_room_for(sort: str, tmp_path: Path) 
     assert len(data) < 50_000
     file = tmp_path / "bomb.parquet"
     file.write_bytes(data)
-    with pytest.raises(TooLarge, match="bomb unpacks to"):
+    with pytest.raises(TooLarge, match="bomb takes"):
         refuse_bomb(opened(data), data, "bomb", most=5 * MEBIBYTE)
     assert refuse_bomb(opened(data), data, "bomb", most=2**50) >= pq.read_table(file).nbytes, "never less than it takes"
     assert refuse_bomb(opened(data), data, "bomb", [], most=200 * MEBIBYTE) < 120 * MEBIBYTE, "no column, no values"
@@ -135,7 +139,7 @@ def test_a_part_that_is_a_bomb_is_named(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(bounds, "room", lambda: 5 * MEBIBYTE)
     done = command("report", results, cwd=tmp_path)
     assert done.returncode == 2
-    assert "part-000099.parquet unpacks to" in done.stderr.replace("\n", "")
+    assert "part-000099.parquet takes" in done.stderr.replace("\n", "")
     assert "Traceback" not in done.stderr
 
 
@@ -145,7 +149,7 @@ def test_a_series_and_a_zoo_that_are_bombs_are_named(tmp_path: Path, monkeypatch
     for words in (["zoo-card", zoo], ["verify", zoo], ["zoo-export", zoo, "--to", tmp_path / "to"]):
         done = command(*words, cwd=tmp_path)
         assert done.returncode == 2, done
-        assert "unpacks to" in done.stderr and "Traceback" not in done.stderr
+        assert "takes" in done.stderr and "Traceback" not in done.stderr
     with pytest.raises(TooLarge):
         Ledger.open(Store.at(zoo)).series()
 
@@ -158,7 +162,7 @@ def test_tables_for_laws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(bounds, "room", lambda: 200 * MEBIBYTE)
     assert len(read_table(file)) == 1_000_000
     (tmp_path / "below" / "other.parquet").write_bytes(BOMBS["numbers"]())
-    with pytest.raises(TooLarge, match=r"parquet unpacks to"):
+    with pytest.raises(TooLarge, match=r"parquet takes"):
         read_table(tmp_path)
     (tmp_path / "below" / "other.parquet").rename(tmp_path / "below" / "_other.parquet")
     assert len(read_table(tmp_path)) == 1_000_000, "pandas passes these over"
@@ -170,7 +174,7 @@ def test_gzip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(gunzip(data, "zeros", 50 * MEBIBYTE)) == 50 * MEBIBYTE
     many = gzip.compress(bytes(MEBIBYTE)) * 50
     for bomb in (data, many, data + many):
-        with pytest.raises(TooLarge, match="zeros unpacks to"):
+        with pytest.raises(TooLarge, match="zeros takes"):
             gunzip(bomb, "zeros", 50 * MEBIBYTE - 1)
     file = tmp_path / "images.gz"
     file.write_bytes(data)
@@ -184,7 +188,7 @@ def test_a_published_zoo_whose_table_is_a_bomb(tmp_path: Path, monkeypatch: pyte
     np.save(tmp_path / "weights.npy", np.zeros((1, 1)))
     (tmp_path / "layout.csv").write_text("varname,start_idx,end_idx,shape\n")
     for content, message in (
-        (gzip.compress(b"modeldir,step\n" + b"a,1\n" * 100_000), "unpacks to"),
+        (gzip.compress(b"modeldir,step\n" + b"a,1\n" * 100_000), "takes"),
         (b"no gzip", "is damaged"),
         (gzip.compress(b"a,b\n1,2\n")[:-4], "is damaged"),
         (gzip.compress(b'a\n"'), "is damaged"),
@@ -193,3 +197,77 @@ def test_a_published_zoo_whose_table_is_a_bomb(tmp_path: Path, monkeypatch: pyte
         done = command("zoo-card", tmp_path, cwd=tmp_path)
         assert done.returncode == 2, done
         assert message in done.stderr and "Traceback" not in done.stderr
+
+
+def header(**fields: object) -> bytes:
+    """The header of a page of numbers, as Thrift writes it; `type`, `values` and `extra` bytes of further fields."""
+    values = int(fields["values"])  # type: ignore[call-overload]
+    about = b"\x15" + varint(values) + b"\x15\x00\x15\x06\x15\x06\x00"  # plain, levels by RLE
+    kind = varint(int(fields["type"]))  # type: ignore[call-overload]
+    return b"\x15" + kind + b"\x15\x00\x15\x00\x2c" + about + bytes(fields.get("extra", b"")) + b"\x00"  # type: ignore[call-overload]
+
+
+def varint(number: int) -> bytes:
+    zigzag, out = (number << 1) ^ (number >> 63), bytearray()
+    while zigzag > 127:
+        out.append(zigzag & 127 | 128)
+        zigzag >>= 7
+    return bytes([*out, zigzag])
+
+
+class Chunk:
+    """What the footer says of a column."""
+
+    physical_type, num_values, has_dictionary_page, dictionary_page_offset, data_page_offset = "INT64", 1, False, 0, 0
+
+    def __init__(self, size: int) -> None:
+        self.total_compressed_size = size
+
+
+@pytest.mark.parametrize(
+    ("pages", "values"),
+    [
+        ([header(type=0, values=1000)], 1000),
+        ([header(type=0, values=1000), header(type=0, values=-1000)], None),
+        ([header(type=0, values=1000, extra=b"\x2c\x15\x02\x00")], 1000),  # it also says that it is a dictionary
+        ([header(type=2, values=1000)], 0),
+        ([header(type=3, values=1000)], None),
+        ([header(type=0, values=1000)[:-1]], None),
+        ([b"\x15\x00\x15\x00\x15\x00\x00"], None),
+        ([b"\x15\x00\x15\x00\x15\x00\x25\x00\x00"], None),
+        ([b"\x2c" * 60], None),
+        ([b"\x15" + b"\xff" * 20], None),
+    ],
+)
+def test_headers_of_pages_that_were_forged(pages: list[bytes], values: int | None) -> None:
+    """No page hides the values of another one, or its own."""
+    data = b"".join(pages)
+    file = SimpleNamespace(
+        metadata=SimpleNamespace(row_group=lambda g: SimpleNamespace(column=lambda c: Chunk(len(data))))
+    )
+    if values is None:
+        with pytest.raises(ValueError, match=r"page|header|number"):
+            unpacked_bytes(file, memoryview(data), 0, 0)  # type: ignore[arg-type]
+    else:
+        assert unpacked_bytes(file, memoryview(data), 0, 0) == (8 * values, 0)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "file", ["rows/part-000077.parquet", "rows/columns.parquet", "prepared/x.safetensors", "units/aa/stdout.txt"]
+)
+def test_a_file_of_holes_is_not_read_into_memory(tmp_path: Path, file: str) -> None:
+    """An archive of a few bytes can hold it."""
+    path = tmp_path / "sweep" / file
+    path.parent.mkdir(parents=True)
+    path.touch()
+    os.truncate(path, 8 << 40)
+    store = Store.at(tmp_path / "sweep")
+    with pytest.raises(TooLarge, match=rf"{path.name} takes 8,192\.0 GiB"):
+        store.read(file)
+    assert store.head(file, 8) == bytes(8)
+
+
+def test_a_table_that_is_a_pipe(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "table.csv")
+    with pytest.raises(UsageError, match="named pipe"):
+        read_table(tmp_path / "table.csv")

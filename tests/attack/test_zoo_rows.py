@@ -50,6 +50,12 @@ def foreign(zoo: Path) -> None:
     (zoo / "rows" / "part-000077.parquet").write_bytes(seal(table, {"landsweep.part": json.dumps(part)}))
 
 
+def beside(zoo: Path) -> None:
+    """A plain table, as exported zoos have it."""
+    _, table, _ = rows_of(zoo)
+    pq.write_table(table, zoo / "rows" / "models.parquet")
+
+
 def other_series(zoo: Path) -> None:
     """A loss curve that nobody has measured."""
     (file,) = (zoo / "series").glob("*.parquet")
@@ -57,7 +63,7 @@ def other_series(zoo: Path) -> None:
     pq.write_table(table.set_column(3, "value", [[0.0] * table.num_rows]), file)
 
 
-@pytest.mark.parametrize("harm", [edited, foreign, other_series])
+@pytest.mark.parametrize("harm", [edited, foreign, beside, other_series])
 def test_rows_that_are_not_those_of_the_sweep_are_refused(
     zoo: Path, harm: Callable[[Path], None], tmp_path: Path
 ) -> None:

@@ -144,7 +144,7 @@ class Store:
             FileNotFoundError: there is none.
             Unreachable: the object store does not answer.
             StorageError: the file can't be read.
-            UsageError: it is a pipe or a device, or JSON of more than 64 MiB.
+            UsageError: it is a pipe or a device, or JSON of more than 64 MiB, or larger than the memory.
         """
 
         def small(raw: ObjectStore) -> bytes | None:

@@ -17,7 +17,7 @@ from landsweep.orchestrator.notes import is_own
 from landsweep.orchestrator.run.sweep import as_frame, ledger_at, refuse_damaged
 from landsweep.orchestrator.storage.artifacts import Artifacts
 from landsweep.orchestrator.storage.bounds import opened, refuse_bomb
-from landsweep.orchestrator.storage.inside import check_names
+from landsweep.orchestrator.storage.inside import check_names, refuse_odd
 from landsweep.orchestrator.storage.readers import json_object
 from landsweep.orchestrator.text import one_line
 from landsweep.orchestrator.trust import reading, refuse_files
@@ -34,6 +34,7 @@ __all__ = ["ModelFiles"]
 
 _NO_SETTINGS = {"key", "modeldir", "step", "split", "status", "checkpoints", "weights_file"}  # of a published zoo
 _ROWS, _SERIES = ("key", "status", "weights_file"), ("key", "step", "metric", "value")  # needed in each table
+_PARTS = ("rows", "series")
 _OF_SWEEPS = "definitions"  # of heads of sweeps, whose tables are a ledger; an exported zoo has plain tables
 _OF_NETS = ("recipe", "branch", "net")  # columns of swept settings that may change the network, beside `net.*`
 
@@ -71,6 +72,8 @@ class ModelFiles:
                 parts = [p for p in _tables(self.files, "rows", _ROWS) if len(p)]
                 table = pd.concat(parts, ignore_index=True) if parts else None
             else:
+                for path in (f"{folder}/{name}" for folder in _PARTS for name in self.files.files(folder)):
+                    refuse_odd(self.files.folder, path)  # a ledger does not see pipes
                 table = as_frame(self._ledger.rows())
                 if whole:
                     refuse_damaged(self._ledger)

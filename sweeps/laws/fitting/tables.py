@@ -17,6 +17,7 @@ from landsweep.orchestrator.errors import UsageError
 from landsweep.orchestrator.row import Status
 from landsweep.orchestrator.storage.artifacts import Artifacts
 from landsweep.orchestrator.storage.bounds import refuse_bombs
+from landsweep.orchestrator.storage.inside import refuse_odd
 
 __all__ = ["SWEEP_ROWS", "is_sweep", "read_table", "with_numbers"]
 
@@ -134,6 +135,7 @@ _ENDINGS = (
 def _found(path: Path) -> list[Path]:
     if not path.exists():
         raise UsageError(f"there is no table {path}")
+    refuse_odd(path)
     if not path.is_dir() and path.suffix.lower() not in _READERS:
         raise UsageError(f"{path}: {_ENDINGS}")
     if path.is_dir() and not any(path.rglob("*.parquet")):
