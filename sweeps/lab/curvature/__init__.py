@@ -9,7 +9,7 @@ from landsweep.sweeps.lab.curvature.eigenpairs import Eigenpairs, eigenpairs
 from landsweep.sweeps.lab.curvature.eigenvectors import Eigenvector, top_eigenvectors
 from landsweep.sweeps.lab.curvature.lanczos import Lanczos
 from landsweep.sweeps.lab.curvature.objective import Objective, differentiating
-from landsweep.sweeps.lab.curvature.products import Matrix, Product, product_with
+from landsweep.sweeps.lab.curvature.products import Matrix, Product, check_matrix, product_with
 from landsweep.sweeps.lab.curvature.stacking import models_at_once, stands_for
 from landsweep.sweeps.lab.curvature.trace import Traces, hutch_plus_plus, hutchinson, signs
 
@@ -25,6 +25,7 @@ __all__ = [
     "Traces",
     "ascend",
     "check_derivatives",
+    "check_matrix",
     "densities",
     "differentiating",
     "eigenpairs",

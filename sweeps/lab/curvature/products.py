@@ -7,17 +7,21 @@ from product to product where they fit into memory; else they are built anew eac
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Literal, TypeAlias
 
 import torch
 from torch import Tensor
 
+from landsweep.orchestrator.errors import SpecError
 from landsweep.sweeps.lab.curvature.objective import Objective, differentiating
 from landsweep.sweeps.lab.curvature.stacking import graph_bytes
+from landsweep.sweeps.lab.losses import LOSSES
+from landsweep.sweeps.lab.streams import generator
 
-__all__ = ["Matrix", "Product", "product_with"]
+__all__ = ["Matrix", "Product", "check_matrix", "product_with"]
 
-Matrix: TypeAlias = Literal["hessian", "ggn", "empirical_fisher"]
+Matrix: TypeAlias = Literal["hessian", "ggn", "empirical_fisher", "sampled_fisher"]
 Product: TypeAlias = Callable[[Tensor], Tensor]
 """Vectors [K, P] to matrices [K, P, P] times vectors, [K, P]."""
 _Linear: TypeAlias = Callable[[Objective, Tensor, Tensor, Tensor], Product]
@@ -31,13 +35,17 @@ def product_with(matrix: Matrix, objective: Objective) -> Product:
     Args:
         matrix: `hessian`; `ggn`, the generalised Gauss-Newton matrix J' H J, with J the Jacobian of the outputs and H
             the Hessian of the loss in them (for cross entropy it is the Fisher matrix of labels drawn from the model);
-            `empirical_fisher`, the mean of g g' over the gradients g of single samples.
+            `empirical_fisher`, the mean of g g' over the gradients g of single samples; `sampled_fisher`, the same with
+            one label for each sample that is drawn from the model's own probabilities: an unbiased estimate of the
+            Fisher matrix. The random numbers behind the labels are the same for every model and every call.
         objective: of K models.
 
     Raises:
-        SpecError: an operation of the network has no second derivative.
+        SpecError: an operation of the network has no second derivative, or labels can't be drawn.
     """
-    linear = {"hessian": _hessian, "ggn": _gauss_newton, "empirical_fisher": _empirical_fisher}[matrix]
+    linear = {"hessian": _hessian, "ggn": _gauss_newton}.get(matrix, _empirical_fisher)
+    check_matrix(matrix, objective)
+    objective = _with_drawn_labels(objective) if matrix == "sampled_fisher" else objective
     leaves = objective.weights.detach().requires_grad_()
     batches = list(objective.batches())
     kept: list[Product] | None = None
@@ -53,6 +61,36 @@ def product_with(matrix: Matrix, objective: Objective) -> Product:
         return total / objective.samples
 
     return product
+
+
+def check_matrix(matrix: Matrix, objective: Objective) -> None:
+    """Refuse a matrix that is not defined for an objective: labels are drawn for the classes of single samples alone.
+
+    Raises:
+        SpecError: it is not; says why.
+    """
+    if matrix != "sampled_fisher":
+        return
+    if objective.targets.is_floating_point() or objective.targets.dim() != 2:
+        raise SpecError(
+            "matrix: sampled_fisher draws one class for each sample, but these targets are "
+            f"{'numbers' if objective.targets.is_floating_point() else 'sequences'}; use ggn"
+        )
+    if objective.loss is not LOSSES["cross_entropy"]:
+        raise SpecError("matrix: sampled_fisher is defined for the loss cross_entropy; use ggn, or another evaluator")
+
+
+@torch.no_grad()
+def _with_drawn_labels(objective: Objective) -> Objective:
+    """The objective whose targets are drawn from the models' own probabilities."""
+    source = generator(0, "labels")
+    drawn = []
+    for x, y in objective.batches():
+        shares = objective.outputs(objective.weights, x).double().softmax(-1).cumsum(-1)
+        places = torch.rand(y.shape[1], generator=source, dtype=torch.float64).to(shares.device)
+        at = torch.searchsorted(shares, places.expand(len(shares), -1)[:, :, None].contiguous())[:, :, 0]
+        drawn.append(at.clamp(max=shares.shape[-1] - 1))
+    return replace(objective, targets=torch.cat(drawn, 1).to(objective.targets.dtype))
 
 
 def _hessian(objective: Objective, leaves: Tensor, inputs: Tensor, targets: Tensor) -> Product:

@@ -36,7 +36,15 @@ class Curvature(Measure):
 
     def check(self, subject: Subject) -> None:
         """As for all measures: derivatives must be right, and names of parameters known."""
-        next(iter(self.packs([subject])))
+        _, objective = next(iter(self.packs([subject])))
+        self.refuse(objective)
+
+    def refuse(self, objective: Objective) -> None:
+        """Refuse an objective for which the measure is not defined.
+
+        Raises:
+            SpecError: says why.
+        """
 
     def packs(self, subjects: Sequence[Subject]) -> Iterator[tuple[Sequence[Subject], Objective]]:
         """Subjects and the objective of the first model of each, in order, pack by pack.

@@ -10,7 +10,7 @@ from pydantic import Field
 from torch import Tensor
 
 from landsweep.orchestrator.row import Column
-from landsweep.sweeps.lab.curvature import Matrix, Objective, product_with
+from landsweep.sweeps.lab.curvature import Matrix, Objective, check_matrix, product_with
 from landsweep.sweeps.measure.measures.base import Measured
 from landsweep.sweeps.measure.measures.curvature import ModelCurvature, generators
 from landsweep.sweeps.measure.subject import Subject
@@ -25,7 +25,7 @@ class DirectionalCurvature(ModelCurvature):
     """
 
     measure: Literal["directional_curvature"]
-    matrix: Matrix = Field("hessian", description="hessian, ggn or empirical_fisher; see `eigenvalues`")
+    matrix: Matrix = Field("hessian", description="hessian, ggn, empirical_fisher or sampled_fisher; see `eigenvalues`")
     along: Literal["gradient", "sign", "weights", "random"] = Field("gradient", description="the direction")
 
     def columns(self) -> tuple[Column, ...]:
@@ -33,6 +33,9 @@ class DirectionalCurvature(ModelCurvature):
             Column("directional_curvature", "curvature d'Hd / d'd along the direction; none where d is 0"),
             Column("directional_slope", "slope g'd / |d| of the loss along the direction; none where d is 0"),
         )
+
+    def refuse(self, objective: Objective) -> None:
+        check_matrix(self.matrix, objective)
 
     def of_pack(self, objective: Objective, subjects: Sequence[Subject]) -> Iterator[Measured]:
         _, gradients = objective.gradient()

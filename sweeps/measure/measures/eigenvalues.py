@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import Field
 
 from landsweep.orchestrator.row import Column
-from landsweep.sweeps.lab.curvature import Matrix, Objective, eigenpairs, product_with
+from landsweep.sweeps.lab.curvature import Matrix, Objective, check_matrix, eigenpairs, product_with
 from landsweep.sweeps.measure.measures.base import Measured
 from landsweep.sweeps.measure.measures.curvature import ModelCurvature, generators
 from landsweep.sweeps.measure.subject import Subject
@@ -27,7 +27,8 @@ class Eigenvalues(ModelCurvature):
     matrix: Matrix = Field(
         "hessian",
         description="hessian; ggn: generalised Gauss-Newton, of cross entropy the Fisher matrix of labels drawn from "
-        "the model; empirical_fisher: mean of g g' over the gradients g of single samples",
+        "the model; empirical_fisher: mean of g g' over the gradients g of single samples; sampled_fisher: the same "
+        "with labels that are drawn from the model, one for each sample",
     )
     top: int = Field(1, ge=1, le=1000, description="how many of the largest")
     lowest: int = Field(0, ge=0, le=1000, description="how many of the smallest")
@@ -53,6 +54,9 @@ class Eigenvalues(ModelCurvature):
             *(Column(f"lowest_residual_{i}", f"residual of lowest_{i}") for i in _ranks(self.lowest)),
             Column("eigenvalue_products", "products of the matrix and a vector that eigenvalues took", type="int"),
         )
+
+    def refuse(self, objective: Objective) -> None:
+        check_matrix(self.matrix, objective)
 
     def of_pack(self, objective: Objective, subjects: Sequence[Subject]) -> Iterator[Measured]:
         product = product_with(self.matrix, objective)

@@ -11,7 +11,7 @@ from pydantic import Field
 from torch import Tensor
 
 from landsweep.orchestrator.row import Column, Metric
-from landsweep.sweeps.lab.curvature import Density, Matrix, Objective, densities, product_with
+from landsweep.sweeps.lab.curvature import Density, Matrix, Objective, check_matrix, densities, product_with
 from landsweep.sweeps.measure.measures.base import Measured
 from landsweep.sweeps.measure.measures.curvature import ModelCurvature, generators
 from landsweep.sweeps.measure.subject import Subject
@@ -32,7 +32,7 @@ class Spectrum(ModelCurvature):
     """
 
     measure: Literal["spectrum"]
-    matrix: Matrix = Field("hessian", description="hessian, ggn or empirical_fisher; see `eigenvalues`")
+    matrix: Matrix = Field("hessian", description="hessian, ggn, empirical_fisher or sampled_fisher; see `eigenvalues`")
     steps: int = Field(80, ge=2, description="products of a run, and nodes of its quadrature")
     runs: int = Field(4, ge=1, description="random vectors")
     among: int = Field(30, ge=2, description="outliers are looked for among so many of the largest eigenvalues")
@@ -53,6 +53,9 @@ class Spectrum(ModelCurvature):
             Column("spectrum_bulk", "root mean square of the nodes that are no outliers, weighted"),
             Column("spectrum_products", "products of the matrix and a vector that the spectrum took", type="int"),
         )
+
+    def refuse(self, objective: Objective) -> None:
+        check_matrix(self.matrix, objective)
 
     def of_pack(self, objective: Objective, subjects: Sequence[Subject]) -> Iterator[Measured]:
         product = product_with(self.matrix, objective)

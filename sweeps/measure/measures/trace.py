@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import Field
 
 from landsweep.orchestrator.row import Column
-from landsweep.sweeps.lab.curvature import Matrix, Objective, hutch_plus_plus, hutchinson, product_with
+from landsweep.sweeps.lab.curvature import Matrix, Objective, check_matrix, hutch_plus_plus, hutchinson, product_with
 from landsweep.sweeps.measure.measures.base import Measured
 from landsweep.sweeps.measure.measures.curvature import ModelCurvature, generators
 from landsweep.sweeps.measure.subject import Subject
@@ -24,7 +24,7 @@ class Trace(ModelCurvature):
     """
 
     measure: Literal["trace"]
-    matrix: Matrix = Field("hessian", description="hessian, ggn or empirical_fisher; see `eigenvalues`")
+    matrix: Matrix = Field("hessian", description="hessian, ggn, empirical_fisher or sampled_fisher; see `eigenvalues`")
     method: Literal["hutchinson", "hutch_plus_plus"] = Field("hutchinson", description="how the trace is estimated")
     products: int = Field(200, ge=10, description="most products of the matrix and a vector")
     tolerance: float = Field(0.05, ge=0, description="hutchinson: standard error, relative to the trace")
@@ -38,6 +38,9 @@ class Trace(ModelCurvature):
             Column("diagonal_norm", "root of an unbiased estimate of the sum of the squared diagonal" + only),
             Column("trace_products", "products of the matrix and a vector that the trace took", type="int"),
         )
+
+    def refuse(self, objective: Objective) -> None:
+        check_matrix(self.matrix, objective)
 
     def of_pack(self, objective: Objective, subjects: Sequence[Subject]) -> Iterator[Measured]:
         product = product_with(self.matrix, objective)

@@ -83,6 +83,46 @@ def test_of_cross_entropy_the_gauss_newton_matrix_is_the_fisher_matrix() -> None
     torch.testing.assert_close(whole("ggn", objective(case))[1], wanted, rtol=1e-10, atol=1e-13)
 
 
+def repeated(case: Case, times: int) -> Case:
+    return Case(case.build, case.inputs.repeat(times, 1), case.targets.repeat(times), case.loss)
+
+
+@pytest.mark.parametrize("name", ["mlp", "relu", "softmax"])
+def test_with_drawn_labels_the_empirical_fisher_matrix_is_about_that_of_all_labels(name: str) -> None:
+    """Each sample comes 300 times, each time with a label of its own; an error falls as the root of that."""
+    case = CASES[name]
+    given = objective(repeated(case, 300), models=2, batch_size=10_000)
+    for k, each in enumerate(whole("sampled_fisher", given)):
+        wanted = dense(case, case.module(k), "fisher")
+        assert (each - wanted).norm() < 0.08 * wanted.norm()
+        with_given_labels = dense(case, case.module(k), "empirical_fisher")
+        assert (with_given_labels - wanted).norm() > 0.1 * wanted.norm()
+
+
+def test_drawn_labels_do_not_depend_on_the_company_the_batches_or_the_given_labels() -> None:
+    case = CASES["mlp"]
+    alone = whole("sampled_fisher", objective(case, models=1))[0]
+    assert torch.equal(whole("sampled_fisher", objective(case, models=1))[0], alone)
+    other = Case(case.build, case.inputs, (case.targets + 1) % 3, case.loss)
+    for changed in (objective(case, models=4), objective(case, models=1, batch_size=7), objective(other, models=1)):
+        torch.testing.assert_close(whole("sampled_fisher", changed)[0], alone, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("name", "loss", "words"),
+    [
+        ("mlp_mse", "mse", "these targets are numbers; use ggn"),
+        ("gpt", "cross_entropy", "these targets are sequences; use ggn"),
+        ("mlp", "mse", "is defined for the loss cross_entropy; use ggn"),
+    ],
+)
+def test_labels_that_can_not_be_drawn_are_refused(name: str, loss: str, words: str) -> None:
+    case = CASES[name]
+    given = Objective.of([case.module()], case.inputs, case.targets, LOSSES[loss], 10)
+    with pytest.raises(SpecError, match=f"matrix: sampled_fisher .*{words}"):
+        product_with("sampled_fisher", given)
+
+
 def test_a_block_of_the_matrix_is_that_of_the_parameters_named() -> None:
     case = CASES["mlp"]
     module = case.module(2)
