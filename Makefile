@@ -4,7 +4,7 @@ BIN := .venv/bin
 export OMP_NUM_THREADS ?= 1
 export RAY_USAGE_STATS_ENABLED := 0
 
-.PHONY: demo test test-cluster test-all fuzz lint bench clean
+.PHONY: demo test test-cluster test-all fuzz lint bench bench-gpu clean
 .DEFAULT_GOAL := demo
 
 .venv/installed: pyproject.toml constraints.txt
@@ -49,6 +49,9 @@ bench: .venv/installed  ## figures for docs/benchmarks.md; never part of a test
 	$(BIN)/python -m tests.benchmarks.laws
 	$(BIN)/python -m tests.benchmarks.scripts
 	$(BIN)/python -m tests.benchmarks.pairs
+
+bench-gpu: .venv/installed  ## tests and figures of one GPU in less than 8 minutes; `--dry` in the script tries it on a CPU
+	$(BIN)/python -m tests.benchmarks.gpu --out gpu.json
 
 clean:
 	rm -rf .venv build src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -79,6 +79,7 @@ class Workbench:
         state_seconds: how often a long unit should keep a state to go on from, s.
         trust: code that the results name may run; of a user's own spec it always may.
         gpus: how many GPUs this worker has, or which share of one.
+        peak_flops: operations per second that its device can reach, where the site states them.
         gang: the worker's place among several that compute a unit together; None: it computes alone.
     """
 
@@ -90,6 +91,7 @@ class Workbench:
     state_seconds: float = 60.0
     trust: bool = False
     gpus: float = 0.0
+    peak_flops: float | None = None
     gang: Gang | None = None
 
     @property

@@ -77,6 +77,9 @@ class Site(Section):
     gpus: Annotated[float, AfterValidator(_whole_or_share)] = Field(
         0, ge=0, description="GPUs of one worker, or a share of one: then also of its memory"
     )
+    peak_flops: PositiveFloat | None = Field(
+        None, description="FLOP/s that one device can reach, for `mfu`; by default what is known of its name"
+    )
     memory_gb: PositiveFloat | None = Field(None, description="memory that Ray reserves for one worker, GB")
     resources: dict[str, PositiveFloat] = Field(default={}, description="custom Ray resources of one worker")
     threads: PositiveInt | None = Field(None, description="threads of one worker; by default its CPUs")

@@ -35,6 +35,7 @@ class WorkerConfig:
         pdb: open the debugger where a unit raises.
         results: the results folder, a path or URL.
         gpus: of one worker, or its share of one.
+        peak_flops: of one device, FLOP/s, where the site states it.
     """
 
     kind: str
@@ -48,6 +49,7 @@ class WorkerConfig:
     pdb: bool = False
     results: str | None = None
     gpus: float = 0.0
+    peak_flops: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -120,6 +120,7 @@ class _Run:
             probe_seconds=site.probe_seconds,
             pdb=site.pdb,
             gpus=site.gpus,
+            peak_flops=site.peak_flops,
             results=store.where if store.path is None else str(store.path.resolve()),
         )
         self._preparations = Preparations(kind, spec, executor, config, self._schedule, store, self.progress, stop)

@@ -74,10 +74,9 @@ class Worker:
         self._spec = parse(self._kind.spec, config.spec, "spec")
         self._stopped: set[str] = set()
         artifacts = None if config.results is None else Artifacts(config.results)
-        stopped = self._stopped.__contains__
-        self._bench = Workbench(
-            device, config.threads, Path(config.folder), artifacts, stopped, config.state_seconds, gpus=config.gpus
-        )
+        stopped, base = self._stopped.__contains__, Path(config.folder)
+        bench = Workbench(device, config.threads, base, artifacts, stopped, config.state_seconds)
+        self._bench = replace(bench, gpus=config.gpus, peak_flops=config.peak_flops)
         columns = self._kind.columns(self._spec)
         self._maker = RowMaker(self._kind.params(self._spec), columns)
         self._meters = {c.name for c in columns or () if c.meter}

@@ -19,6 +19,7 @@ from landsweep.sweeps.lab.identity import by_content
 from landsweep.sweeps.lab.losses import LossName
 from landsweep.sweeps.lab.models import Net, NetSpec
 from landsweep.sweeps.lab.optim import OptimizerSpec, Sgd
+from landsweep.sweeps.lab.optim.fused import FUSED
 from landsweep.sweeps.lab.parametrization import (
     Factors,
     Parametrization,
@@ -171,6 +172,9 @@ class Recipe(Section):
     compile: bool = Field(
         False, exclude_if=lambda v: not v, description="compile the network, which takes a minute: for large models"
     )
+    fused_step: bool = Field(
+        False, exclude_if=lambda v: not v, description="adam and adamw: the optimizer's step as one kernel"
+    )
     on_spike: Literal["go_on", "skip", "stop"] = Field(
         "go_on",
         exclude_if=lambda v: v == "go_on",
@@ -196,6 +200,8 @@ class Recipe(Section):
             )
         if self.micro_batch is not None and self.micro_batch > self.batch_size:
             raise ValueError(f"micro_batch: {self.micro_batch} is more than the batch_size of {self.batch_size}")
+        if self.fused_step and self.optimizer.method not in FUSED:
+            raise ValueError(f"fused_step: torch has no kernel for {self.optimizer.method}; it has: {', '.join(FUSED)}")
         if self.spike != Spike() and self.on_spike == "go_on":
             raise ValueError("spike says what a spike is, but on_spike is go_on; give skip or stop")
         return self

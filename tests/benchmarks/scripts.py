@@ -10,6 +10,7 @@ Both take turns, and the seconds that a unit takes more are divided by the unit'
   unit do not depend on the unit's length (the table shows both lengths), so they are measured on short ones.
 - `units_per_second`: of `true`, through a whole sweep in this process, from the first unit to the last commit.
 - `by_hand_per_second`: of `true`, by `subprocess.run`.
+- `loop_ratio`: tokens/s of a recipe's language model over those of a plain loop, in turns (`big_model.py`).
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from landsweep.orchestrator.spec import parse
 from landsweep.orchestrator.storage.artifacts import Artifacts
 from landsweep.orchestrator.testing.kind_suite import run_example
 from landsweep.sweeps.command.kind import CommandKind, CommandSpec
+from tests.benchmarks.big_model import paces, recipe_of
 
 SCRIPT = """
 import sys, time
@@ -92,17 +94,22 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as place:
         more = {seconds: differences(Path(place), seconds, units) for seconds, units in plan}
         ours, theirs = rates(Path(place), 100 if given.quick else 1000)
+    pace = paces(recipe_of(256, 3, batch=8, context=128, steps=8 if given.quick else 20, precision="float32"))
     everything = [m for values in more.values() for m in values]
     if not given.json:
         for seconds, values in more.items():
             low, middle, high = statistics.quantiles(values, n=4)
             quartiles = f"{middle * 1e3:6.1f} ms ({low * 1e3:.1f} to {high * 1e3:.1f})"
             print(f"units of {seconds:4.1f} s, n = {len(values):2d}: more by {quartiles}")
+        print(
+            f"tokens/s of a recipe and a plain loop: {pace.ours:.0f}, {pace.plain:.0f} ({pace.parameters:,} parameters)"
+        )
         print(f"trivial units: {ours:.1f}/s in a sweep, {theirs:.1f}/s by hand")
     figures = {
         "command_overhead": statistics.median(everything) / LONG,
         "units_per_second": ours,
         "by_hand_per_second": theirs,
+        "loop_ratio": pace.ratio,
     }
     print(json.dumps({name: round(value, 6) for name, value in figures.items()}))
 

@@ -11,12 +11,13 @@ from torch import Tensor
 
 from landsweep.orchestrator.errors import SpecError
 from landsweep.sweeps.lab.optim import Method, NamedClass, Step
+from landsweep.sweeps.lab.optim.fused import fused_step
 from landsweep.sweeps.lab.parametrization import Factors
 from landsweep.sweeps.lab.recipe import Recipe
 from landsweep.sweeps.lab.training.segments import segments
 from landsweep.sweeps.lab.training.stack import Stack
 
-__all__ = ["ClassUpdater", "Rates", "StackedUpdater", "Updater", "clip", "updater_of"]
+__all__ = ["ClassUpdater", "FusedUpdater", "Rates", "StackedUpdater", "Updater", "clip", "updater_of"]
 
 
 _BLOCK = 64  # steps whose learning rates go to the device at once
@@ -223,6 +224,32 @@ class StackedUpdater(Updater):
         self._slots = {n: state[f"slot/{n}"].to(s.device) for n, s in self._slots.items()}
 
 
+class FusedUpdater(StackedUpdater):
+    """Torch's kernel of the same rule, one model and one segment after the other: for large models."""
+
+    def _all(
+        self, stack: Stack, grads: Tensor, rates: Rates, step: int, losses: Tensor, regrad: Callable[[], Tensor]
+    ) -> None:
+        del losses, regrad
+        self._t += 1
+        times = self._t.float()
+        momenta = rates.momenta(step)
+        for k, rate in enumerate(rates.learning_rates(step)):
+            own = {name: values[k] for name, values in self._own.items()} | {"learning_rate": rate}
+            if (momentum := momenta[k]) is not None:
+                own["beta1"] = momentum
+            for segment, factors in zip(self._segments, self._factors, strict=True):
+                here = segment.columns
+                c = {name: value * factors.get(name, [1.0] * (k + 1))[k] for name, value in own.items()}
+                slots = {name: slot[k, here] for name, slot in self._slots.items()}
+                fused_step(self._name, stack.weights[k, here], grads[k, here], slots, c, times[k, 0])
+
+    def _cast(self, dtype: torch.dtype) -> None:
+        super()._cast(dtype)
+        self._name = str(getattr(self._method, "method"))  # noqa: B009 - a field of every method
+        self._factors = [{n: f[:, 0].tolist() for n, f in s.factors.items()} for s in self._segments]
+
+
 class ClassUpdater(Updater):
     """An optimizer object for each model, of any class: of the back-end `loop`.
 
@@ -321,4 +348,5 @@ def updater_of(recipes: Sequence[Recipe], stack: Stack, factors: Sequence[Factor
     named = [m for m in methods if isinstance(m, NamedClass)]
     if named:
         return ClassUpdater(named, stack)
-    return StackedUpdater(methods, stack, [r.seed for r in recipes], factors)
+    made_of = FusedUpdater if recipes[0].fused_step else StackedUpdater
+    return made_of(methods, stack, [r.seed for r in recipes], factors)

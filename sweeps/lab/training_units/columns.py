@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from landsweep.orchestrator.row import Column
 from landsweep.sweeps.lab.recipe import Recipe
 from landsweep.sweeps.lab.training.backends import BACKENDS, GANG_BACKENDS
+from landsweep.sweeps.lab.training_units.meters import METERS
 
 __all__ = ["trained_columns"]
 
@@ -31,6 +32,7 @@ _METERS = (
     Column("devices", "devices that trained the model together", type="int", meter=True),
     Column("resumed_at", "step of the state that it went on from, where an earlier worker was lost", type="int",
            meter=True),
+    *METERS,
     Column("weights_file", "file with the weights", type="text", meter=True, checksum="weights_checksum"),
     Column("weights_pack", "number of the pack in that file", type="int", meter=True),
     Column("weights_slot", "place of the model in the pack", type="int", meter=True),

@@ -20,6 +20,7 @@ from landsweep.sweeps.lab.training.collective import Collective
 from landsweep.sweeps.lab.training.lead import lead
 from landsweep.sweeps.lab.training.state import read_header
 from landsweep.sweeps.lab.training_units.branching import BEGUN, Points
+from landsweep.sweeps.lab.training_units.meters import Meters
 from landsweep.sweeps.lab.training_units.saver import Saver
 from landsweep.sweeps.lab.training_units.split import split_of
 from landsweep.sweeps.lab.training_units.states import States
@@ -43,6 +44,7 @@ class PackRun:
             None: all.
         points: where branches leave main runs; None: there are no branches.
         gang: the processes that train the model together, of which this is the first; None: it trains alone.
+        meters: of this worker; None: new ones.
 
     Attributes:
         models: how many train, also those that are not wanted.
@@ -66,6 +68,7 @@ class PackRun:
         wanted: Collection[str] | None = None,
         points: Points | None = None,
         gang: Collective | None = None,
+        meters: Meters | None = None,
     ) -> None:
         self._units = [unit for unit, _ in members]
         self._recipes = [recipe for _, recipe in members]
@@ -87,6 +90,7 @@ class PackRun:
             "resumed_at": None,
         }
         self._saver, self._saves = Saver(self._files), True
+        self._meters = Meters(bench) if meters is None else meters
 
     def train(self, resume: str | None = None) -> Iterator[Progress]:
         """Train to the end; gives the evaluations on the way.
@@ -94,6 +98,7 @@ class PackRun:
         Args:
             resume: name of the state to train on from; None: the pack's own, if there is one.
         """
+        self._meters.begin()
         trainer, saved = self._trainer(resume or self.state), time.monotonic()
         trainer.drop([i for i in range(len(self._units)) if i not in self._slots])
         try:
@@ -170,7 +175,9 @@ class PackRun:
     def _outcome(self, event: Ended, trainer: Trainer) -> Outcome:
         unit, recipe = self._units[event.index], self._recipes[event.index]
         labels = self.weights.labels(self._slots[event.index])
-        metrics = self._facts | {"checkpoints": " ".join(labels), "backend": trainer.backend}
+        devices = 1 if self._gang is None else self._gang.size
+        speed = self._meters.of(event, recipe, self._data, started_at=trainer.started_at, devices=devices)
+        metrics = self._facts | speed | {"checkpoints": " ".join(labels), "backend": trainer.backend}
         if self._points is not None:
             metrics[BEGUN.name] = trainer.started_at
         return _outcome(unit.key, recipe, event, metrics)

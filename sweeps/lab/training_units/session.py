@@ -11,6 +11,7 @@ from landsweep.orchestrator.errors import SpecError
 from landsweep.orchestrator.kind import Arrays, Workbench
 from landsweep.orchestrator.row import Metric, Outcome, Progress
 from landsweep.orchestrator.unit import Unit, canonical
+from landsweep.sweeps.lab.arithmetic import check_precision
 from landsweep.sweeps.lab.checkpoints.stacked_file import ModelPlace, WeightFile
 from landsweep.sweeps.lab.data import Data
 from landsweep.sweeps.lab.device import settle
@@ -24,6 +25,7 @@ from landsweep.sweeps.lab.training.collective import Collective
 from landsweep.sweeps.lab.training.streamed import check_stored
 from landsweep.sweeps.lab.training_units.branching import Points
 from landsweep.sweeps.lab.training_units.calibration import Choices
+from landsweep.sweeps.lab.training_units.meters import Meters
 from landsweep.sweeps.lab.training_units.pack_run import PackRun
 from landsweep.sweeps.lab.training_units.recipes import Recipes
 from landsweep.sweeps.lab.training_units.states import States
@@ -92,6 +94,7 @@ def check_recipes(recipes: Iterable[Recipe], declared: Collection[str], backend:
         Calendar.of(recipe, samples)
         recipe.loss_on(data)
         check_stored(recipe, data)
+        check_precision(recipe.precision, bench.device)
         check_backend(backend, recipe, data, bench.folder)
         # What `auto` times is proved when it is timed, and what compiles when it is compiled: that takes seconds.
         proved = "loop" if backend == "auto" or BACKENDS[backend].compiles else backend
@@ -131,6 +134,7 @@ class TrainingSession:
         self._states = States(bench.artifacts)
         self._counts: dict[str, int] = {}
         self._running: PackRun | None = None
+        self._meters = Meters(bench)
 
     def evaluate(self, units: Sequence[Unit]) -> Iterator[Outcome | Progress]:
         """Outcomes come when the file with their weights has been written, so that no row names a missing file."""
@@ -206,6 +210,7 @@ class TrainingSession:
             wanted=wanted,
             points=self._points,
             gang=self._gang,
+            meters=self._meters,
         )
 
     def _written(self, file: WeightFile, waiting: list[Outcome], states: list[str]) -> Iterator[Outcome]:

@@ -1,5 +1,6 @@
 """Settings of arithmetic and memory: against plain loops of torch, and refused where they can't be followed."""
 
+import math
 import statistics
 from pathlib import Path
 from typing import Any
@@ -9,14 +10,21 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
 
+from landsweep import Zoo
 from landsweep.orchestrator.errors import SpecError
+from landsweep.orchestrator.run.start import run_sweep
+from landsweep.orchestrator.site import Site
+from landsweep.orchestrator.testing.kind_suite import QuietWatch
 from landsweep.sweeps.lab.arithmetic import arithmetic
 from landsweep.sweeps.lab.data import Data, Split
 from landsweep.sweeps.lab.losses import trained_losses
 from landsweep.sweeps.lab.recipe import Recipe
 from landsweep.sweeps.lab.training import Beat, Checkpoint, Ended, check_backend, choose, train_pack
 from landsweep.sweeps.lab.training.assembly import module_of
+from landsweep.sweeps.lab.training.calendar import samples_seen
 from landsweep.sweeps.lab.training.draws import order
+from landsweep.sweeps.zoo.kind import ZooKind
+from tests.support.paths import ROOT
 
 GPT = {"net": "gpt", "width": 16, "heads": 2, "depth": 2, "dropout": 0.1}
 LOW, FAST = {"times": 1.02, "window": 4}, {"method": "sgd", "learning_rate": 0.6}
@@ -279,3 +287,42 @@ def test_modules_of_packs_are_left_alone() -> None:
     module = module_of(text(), data_of(text()), Path())
     blocks = module.get_submodule("blocks")
     assert isinstance(blocks, nn.Sequential) and not any(getattr(b, "fused", True) for b in blocks)
+
+
+@pytest.mark.parametrize("method", ["adam", "adamw"])
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"schedule": {"shape": "one_cycle"}},
+        {"parametrization": {"scheme": "mup", "base_width": 4}, "clip": 0.5},
+        {"on_spike": "skip", "spike": LOW},
+    ],
+)
+def test_a_fused_step_is_the_step(method: str, more: dict[str, Any]) -> None:
+    optimizer = {"method": method, "learning_rate": 0.01, "weight_decay": 0.1}
+    fields: dict[str, Any] = {"optimizer": optimizer, "dtype": "float64", "steps": 20, **more}
+    weights, end = final(recipe(**fields), "bmm")
+    fused, ended = final(recipe(**fields, fused_step=True), "bmm")
+    assert apart(weights, fused) < 1e-9
+    assert end.metrics.get("skipped_steps") == ended.metrics.get("skipped_steps")
+
+
+def test_methods_without_a_kernel_are_refused() -> None:
+    with pytest.raises(ValidationError, match="torch has no kernel for sgd; it has: adam, adamw"):
+        recipe(fused_step=True)
+
+
+def test_rows_say_how_fast_a_model_was_trained(tmp_path: Path) -> None:
+    """Samples over seconds; operations by the closed form of the network over the stated peak."""
+    settings = {"precision": "bf16", "on_spike": "skip", "batch_size": 100, "steps": 30}
+    spec = {"kind": "zoo", "name": "fast", "recipe": recipe(**settings).model_dump(mode="json"), "backend": "loop"}
+    site = Site(executor="local", tracking=False, peak_flops=1e9)
+    run_sweep(ZooKind(), ZooKind().parse(spec, "spec"), site, tmp_path / "zoo", folder=ROOT, watch=QuietWatch())
+    (row,) = Zoo(tmp_path / "zoo").rows.to_dict("records")
+    n = len(data_of(recipe()).splits["train"])
+    samples = samples_seen(recipe(**settings), n, 30)
+    assert (row["device"], row["precision"], row["skipped_steps"]) == ("cpu", "bf16", 0)
+    assert row["samples_per_second"] * row["seconds"] == pytest.approx(samples)
+    # 64-8-10: three products of 64 x 8 and 8 x 10 but for the gradient of the first layer's inputs
+    assert row["mfu"] * 1e9 == pytest.approx(row["samples_per_second"] * 2 * (2 * 64 * 8 + 3 * 8 * 10))
+    assert row["tokens_per_second"] is None or math.isnan(row["tokens_per_second"])

@@ -10,82 +10,18 @@ from landsweep.orchestrator.kind import SweepKind
 from landsweep.orchestrator.run.start import run_sweep
 from landsweep.orchestrator.site import Site
 from landsweep.orchestrator.testing.kind_suite import QuietWatch, metrics_of, same
-from landsweep.sweeps.lab.data import Data, Split
-from landsweep.sweeps.lab.recipe import Recipe
-from landsweep.sweeps.lab.training import BranchPoint, Checkpoint, Ended, Evaluated, proof, train_pack
+from landsweep.sweeps.lab.training import proof
 from landsweep.sweeps.landscape.kind import LandscapeKind
 from landsweep.sweeps.scaling.kind import ScalingKind
 from landsweep.sweeps.search.kind import SearchKind
 from landsweep.sweeps.transfer.kind import TransferKind
 from landsweep.sweeps.zoo.kind import ZooKind
 from tests.support.paths import ROOT
-from tests.support.pretend import DeviceMistake, PretendGpu, numbers_of
-from tests.sweeps.lab.training.cases import OPTIMIZERS, label
+from tests.support.pretend import DeviceMistake, PretendGpu
+from tests.sweeps.lab.training.device_cases import CASES, fields, trained
 
-PROBES = [{"probe": name} for name in ("activations", "attention", "logits")]
-MLP: dict[str, Any] = {"net": {"net": "mlp", "hidden": [6]}}
-TEXT = {"source": "markov", "states": 5, "context": 6}
-GPT: dict[str, Any] = {"data": TEXT, "net": {"net": "gpt", "width": 8, "heads": 2, "depth": 1}}
-CNN: dict[str, Any] = {"net": {"net": "cnn", "channels": [2, 3]}}
-
-
-def fields(**more: Any) -> dict[str, Any]:
-    return {
-        "data": {"source": "digits"},
-        "optimizer": {"method": "sgd", "momentum": 0.9, "learning_rate": 0.05},
-        "steps": 4,
-        "batch_size": 8,
-        "evaluate": {"every_steps": 2, "first": 12, "start": True},
-        **MLP,
-        **more,
-    }
-
-
-CASES: dict[str, tuple[str, dict[str, Any]]] = {
-    **{f"bmm-{label(o)}": ("bmm", {"optimizer": o}) for o in OPTIMIZERS},
-    "bmm-mup": ("bmm", {"parametrization": {"scheme": "mup", "base_width": 4}, "optimizer": {"method": "adamw"}}),
-    "bmm-dropout": ("bmm", {"net": {"net": "mlp", "hidden": [6], "dropout": 0.2, "norm": "layer"}}),
-    "bmm-one-cycle": ("bmm", {"schedule": {"shape": "one_cycle"}}),
-    "bmm-clip": ("bmm", {"clip": 0.1, "checkpoints": {"every_steps": 1, "best": "test_loss"}}),
-    "bmm-labels": ("bmm", {"label_noise": 0.3, "train_fraction": 0.5, "drop_last": True}),
-    "bmm-averages": ("bmm", {"averaging": {"average": "exponential"}, "loss": "mse"}),
-    "bmm-double": ("bmm", {"dtype": "float64", "z_loss": 1e-4}),
-    "vmap-batch-norm": ("vmap", {"net": {"net": "mlp", "hidden": [6], "norm": "batch"}}),
-    "vmap-cnn": ("vmap", {**CNN, "augment": {"shift": 1}}),
-    "loop-class": ("loop", {"optimizer": {"method": "class", "name": "torch.optim:AdamW", "learning_rate": 0.01}}),
-    "loop-gpt": ("loop", GPT),
-    "vmap-gpt-probes": ("vmap", {**GPT, "evaluate": {"probes": PROBES, "first": 12}}),
-    "vmap-vit-muon": (
-        "vmap",
-        {"net": {"net": "vit", "width": 8, "heads": 2, "depth": 1, "patch": 4}, "optimizer": {"method": "muon"}},
-    ),
-    "vmap-resnet": ("vmap", {"net": {"net": "resnet", "depth": 8, "width": 2}, "steps": 2}),
-}
 FAST = ("bmm-adamw", "bmm-soap", "vmap-batch-norm", "loop-gpt", "vmap-gpt-probes")
 PROVED = ("bmm-adamw",)  # whose back-end is proved too; that is the slower part
-
-
-def few(recipe: Recipe) -> Data:
-    """A few samples of its data: everything is done there that is done on all of it."""
-    data = recipe.data.load(Path())
-    splits = {name: Split(s.inputs[:40], s.targets[:40]) for name, s in data.splits.items()}
-    return Data(splits, data.classes, data.shape)
-
-
-def trained(device: str, backend: str, recipe: dict[str, Any], models: int = 3) -> list[Any]:
-    recipes = [Recipe.model_validate({**recipe, "seed": seed}) for seed in range(models)]
-    branches = () if recipe["optimizer"]["method"] == "class" else (2,)
-    events = list(
-        train_pack(recipes, few(recipes[0]).to(device), device=device, backend=backend, branch_steps=branches)
-    )
-    given: list[Any] = []
-    for event in events:
-        match event:
-            case Evaluated() | Ended():
-                given.append((type(event).__name__, event.index, event.step, dict(event.metrics)))
-            case Checkpoint() | BranchPoint():
-                given.append((event.index, event.step, {n: numbers_of(t).tolist() for n, t in event.state.items()}))
-    return given
 
 
 @pytest.fixture(autouse=True)
