@@ -11,16 +11,18 @@ import signal
 import subprocess
 import sys
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextvars import copy_context
 from pathlib import Path
 from typing import Any, NamedTuple
 from unittest.mock import patch
 
+import pyarrow as pa
 import yaml
 
 from landsweep.orchestrator.commands import cli
 from landsweep.orchestrator.commands.cli import app, main
+from landsweep.orchestrator.storage.ledger.seal import seal, unseal
 
 ZOO = {
     "kind": "zoo",
@@ -105,6 +107,12 @@ def stranger(results: Path, name: str, /, *, keep: bool = False, **changes: Any)
         place[last] = value
     (copy / "sweep.json").write_text(json.dumps(head))
     return copy
+
+
+def rewritten(part: Path, change: Callable[[pa.Table], pa.Table]) -> None:
+    """A part with other rows and a right seal: whoever knows how, can make one."""
+    table, about = unseal(part.read_bytes())
+    part.write_bytes(seal(change(table), about))
 
 
 def mine(folder: Path, name: str, trace: Path) -> None:

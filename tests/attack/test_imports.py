@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 import pytest
 import yaml
 
@@ -22,7 +21,7 @@ from landsweep.orchestrator.notes import is_own
 from landsweep.orchestrator.run.sweep import Sweep
 from landsweep.orchestrator.trust import foreign_code, named_code, reading
 from landsweep.sweeps.zoo.audit import reevaluate, regenerate
-from tests.attack.folders import FUNCTION, ZOO, command, landsweep, mine, ran, stranger
+from tests.attack.folders import FUNCTION, ZOO, command, landsweep, mine, ran, rewritten, stranger
 
 FAILING = {**FUNCTION, "function": "failing:f"}
 EVIL = "evilmod:f"
@@ -274,8 +273,7 @@ def test_rows_of_a_stranger_name_no_code(zoo: Path) -> None:
     copy = stranger(zoo, "rows", spec__axes={"net": [{"net": "mlp", "hidden": [4]}]}, folder=".")
     trace = trap(copy)
     for part in (copy / "rows").glob("*.parquet"):
-        table = pq.read_table(part)
-        names = [json.dumps({"net": "own", "build": EVIL})] * len(table)
-        pq.write_table(table.append_column("net", [names]), part)
+        net = json.dumps({"net": "own", "build": EVIL})
+        rewritten(part, lambda rows: rows.append_column("net", [[net] * len(rows)]))  # noqa: B023 - called at once
     done = command("regenerate", copy, Zoo(copy).keys[0], cwd=copy)
     assert done.returncode != 0 and not reached(trace)

@@ -6,13 +6,12 @@ import shutil
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from landsweep import Zoo
 from landsweep.orchestrator.errors import UsageError
 from landsweep.sweeps.zoo.export import export_zoo
-from tests.attack.folders import FUNCTION, ZOO, command, ran
+from tests.attack.folders import FUNCTION, ZOO, command, ran, rewritten
 
 
 @pytest.fixture(scope="module")
@@ -20,14 +19,16 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return ran(tmp_path_factory.mktemp("names"), ZOO)
 
 
+def with_first(rows: pa.Table, column: str, value: str) -> pa.Table:
+    values = [value, *rows.column(column).to_pylist()[1:]]
+    return rows.set_column(rows.column_names.index(column), column, pa.array(values, pa.string()))
+
+
 def renamed(own: Path, folder: Path, column: str, value: str) -> Path:
     copy = folder / "results/stranger"
     shutil.copytree(own, copy)
     for part in (copy / "rows").glob("*.parquet"):
-        table = pq.read_table(part)
-        at = table.column_names.index(column)
-        values = [value, *table.column(column).to_pylist()[1:]]
-        pq.write_table(table.set_column(at, column, pa.array(values, pa.string())), part)
+        rewritten(part, lambda rows: with_first(rows, column, value))
     return copy
 
 

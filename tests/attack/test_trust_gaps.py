@@ -8,16 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from landsweep import Zoo
 from landsweep.orchestrator.errors import Untrusted, UsageError
 from landsweep.orchestrator.notes import is_own
-from landsweep.orchestrator.storage.ledger.seal import seal, unseal
 from landsweep.orchestrator.trust import foreign_code, reading, refuse_files, refuse_new_code
 from landsweep.sweeps.zoo.audit import regenerate
-from tests.attack.folders import ZOO, command, mine, ran, stranger
+from tests.attack.folders import ZOO, command, mine, ran, rewritten, stranger
 
 EVIL = "evil_row:f"
 SWEPT = {  # by axis: what the rows are made to say
@@ -32,6 +30,11 @@ AXES: dict[str, list[Any]] = {
 }
 
 
+def with_text(rows: pa.Table, column: str, text: str) -> pa.Table:
+    at = rows.schema.get_field_index(column)
+    return rows.set_column(at, rows.schema.field(at), pa.array([text] * len(rows)))
+
+
 def zoo_over(axis: str) -> dict[str, Any]:
     recipe = dict(ZOO["recipe"])  # type: ignore[call-overload]
     if axis == "optimizer.name":
@@ -44,9 +47,7 @@ def test_rows_of_an_own_zoo_name_no_new_code(tmp_path: Path, monkeypatch: pytest
     own = ran(tmp_path, zoo_over(axis))
     assert is_own(own, json.loads((own / "sweep.json").read_text()))
     for part in (own / "rows").glob("part*.parquet"):
-        table = pq.read_table(part)
-        at = table.schema.get_field_index(axis)
-        pq.write_table(table.set_column(at, table.schema.field(at), pa.array([SWEPT[axis]] * len(table))), part)
+        rewritten(part, lambda rows: with_text(rows, axis, SWEPT[axis]))
     mine(tmp_path, "evil_row", tmp_path / "trace")
     monkeypatch.syspath_prepend(str(tmp_path))
     for zoo in (Zoo(own), Zoo(own, trust=True)):
@@ -165,9 +166,7 @@ def test_best_prints_no_code_that_only_a_row_names(tmp_path: Path, search: dict[
     own = ran(tmp_path, search)
     assert command("best", own, cwd=tmp_path).returncode == 0
     for part in (own / "rows").glob("part*.parquet"):
-        table, about = unseal(part.read_bytes())
-        at = table.schema.get_field_index("way")
-        part.write_bytes(seal(table.set_column(at, table.schema.field(at), pa.array([EVIL] * len(table))), about))
+        rewritten(part, lambda rows: with_text(rows, "way", EVIL))
     done = command("best", own, cwd=tmp_path)
     assert done.returncode == 2 and EVIL in done.stderr and EVIL not in done.stdout, (done.stdout, done.stderr)
 
