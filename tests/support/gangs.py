@@ -41,19 +41,23 @@ def recipe(of: str = "mlp", **changes: Any) -> dict[str, Any]:
     }
 
 
-def run_gangs(folder: Path, site: Site, *, seeds: int = 1, **changes: Any) -> Snapshot:
-    """A zoo without axes, run in this process, within a deadline."""
+def run_gangs(
+    folder: Path, site: Site, *, seeds: int = 1, until: Callable[[], bool] | None = None, **changes: Any
+) -> Snapshot:
+    """A zoo without axes, run in this process, within a deadline; stopped as soon as `until` holds."""
     spec = zoo_spec(
         **{"axes": {}, "seeds": {"range": seeds}, "devices": 2, "backend": "loop", "recipe": recipe(), **changes}
     )
     stop = threading.Event()
     timer = threading.Timer(DEADLINE, stop.set)
     timer.start()
+    if until is not None:
+        when(until, stop.set)
     try:
         end = run_sweep(KIND, spec, site, str(folder), folder=Path(), watch=QuietWatch(), stop=stop)
     finally:
         timer.cancel()
-    assert end.phase == "done", f"not done after {DEADLINE:g} s: {end}"
+    assert until is not None or end.phase == "done", f"not done after {DEADLINE:g} s: {end}"
     return end
 
 

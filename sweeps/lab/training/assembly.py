@@ -68,7 +68,7 @@ def assemble(recipes: Sequence[Recipe], data: Data, backend: type[Backend], devi
         raise Unserved(backend.name, "it draws random numbers outside of nn.Dropout")
     batch = samples.inputs[: first.batch_size]
     masks = Masks(modules, recipes, batch, dtype_of(first), spare)
-    stack = Stack(modules, device, habits.idle)
+    stack = backend.stack_of(modules, device, habits.idle)
     program = backend(stack, modules, loss, first.z_loss)
     program.precision, program.compile = first.precision, first.compile
     for module in modules:

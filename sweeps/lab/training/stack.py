@@ -51,6 +51,14 @@ class Stack:
         """Views of the weights as leaves that gradients are taken of; they follow the weights' memory."""
         return {n: v.requires_grad_() for n, v in self.layout.split(self.weights.detach()).items()}
 
+    def gathered(self, rows: Tensor) -> Tensor:
+        """Rows of weights, or of what is kept of each, as those of whole models; all else as it is."""
+        return rows
+
+    def own_part(self, rows: Tensor) -> Tensor:
+        """Of such rows what this process holds: the reverse of `gathered`."""
+        return rows
+
     def take(self, keep: Tensor) -> None:
         """Keep only these rows, in new memory."""
         self.weights = self.weights[keep].contiguous()

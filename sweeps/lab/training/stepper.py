@@ -180,7 +180,7 @@ class Stepper:
 
     def _clip(self, grads: Tensor) -> None:
         if self._clips:
-            clip(grads, self._limits)
+            clip(grads, self._limits, self._backend.norms(grads))
 
     @contextmanager
     def evaluated(self) -> Iterator[Backend]:
@@ -242,11 +242,12 @@ class Stepper:
         tensors |= {f"averages/{n}": t for n, t in self._averages.state().items()}
         if self._scaler is not None:
             tensors |= {f"scaler/{n}": t for n, t in self._scaler.state().items()}
-        return {"weights": self._stack.weights, **tensors}
+        return {n: self._stack.gathered(t) for n, t in {"weights": self._stack.weights, **tensors}.items()}
 
     @torch.no_grad()
     def load(self, tensors: Mapping[str, Tensor], step: int) -> None:
         """Go on from what `tensors` gave after so many steps."""
+        tensors = {n: self._stack.own_part(t) for n, t in tensors.items()}
         self._stack.weights.copy_(tensors["weights"])
         for name, buffer in self._stack.buffers.items():
             buffer.copy_(tensors[f"buffer/{name}"])

@@ -59,14 +59,16 @@ class Rates:
         self._peaks = [self._peaks[k] for k in keep]
 
 
-def clip(grads: Tensor, largest: Tensor) -> None:
+def clip(grads: Tensor, largest: Tensor, norms: Tensor | None = None) -> None:
     """Scale each row [P] of the gradients [K, P] to a norm of at most its limit, as torch's clip_grad_norm_ does.
 
     Args:
         grads: [K, P], in place.
         largest: [K, 1]; inf leaves a row's bits as they are.
+        norms: [K, 1], of the whole rows where these are only parts of them.
     """
-    norms = torch.linalg.vector_norm(grads, dim=1, keepdim=True)
+    if norms is None:
+        norms = torch.linalg.vector_norm(grads, dim=1, keepdim=True)
     grads.mul_((largest / (norms + 1e-6)).clamp_(max=1.0))
 
 

@@ -12,10 +12,12 @@ from pydantic import BeforeValidator, Field, PositiveFloat, PositiveInt, model_v
 from landsweep.orchestrator.errors import SpecError
 from landsweep.orchestrator.spec import Section
 from landsweep.orchestrator.unit import Unit, canonical
+from landsweep.sweeps.lab.averaging import Latest
 from landsweep.sweeps.lab.models import parameter_count
+from landsweep.sweeps.lab.optim import NamedClass
 from landsweep.sweeps.lab.recipe import Recipe
 from landsweep.sweeps.lab.training.assembly import layers_of
-from landsweep.sweeps.lab.training.backends import GANG_BACKENDS, gang_backend
+from landsweep.sweeps.lab.training.backends import GANG_BACKENDS, Fsdp, gang_backend
 from landsweep.sweeps.lab.training_units.recipes import Recipes
 
 __all__ = ["Devices", "DevicesSpec", "check_devices", "devices_of", "recipe_devices", "takes_several"]
@@ -118,8 +120,20 @@ def check_devices(rule: Devices, recipes: Iterable[Recipe], backend: str, folder
             )
         if devices > 1:
             way = GANG_BACKENDS[gang_backend(backend)]
+            if way is Fsdp and (reason := _not_in_parts(recipe)):
+                raise SpecError(f"backend: fsdp can't train this recipe: {reason}; use backend=ddp")
             if reason := way.serves(layers_of(recipe, recipe.data.load(folder), folder)):
                 raise SpecError(f"devices: {devices} devices can't train this network together: {reason}")
+
+
+def _not_in_parts(recipe: Recipe) -> str | None:
+    """Why no process may hold only a part of a model's weights; None: it may."""
+    method = recipe.optimizer
+    if isinstance(method, NamedClass) or not method.elementwise or method.gradients > 1:
+        return f"a step of {method.method} needs whole tensors"
+    if recipe.evaluate.probes:
+        return "probes look at whole models"
+    return "the last few weights are averaged" if isinstance(recipe.averaging, Latest) else None
 
 
 def _parameters(recipe: Recipe, folder: Path) -> int:

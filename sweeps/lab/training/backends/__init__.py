@@ -8,6 +8,7 @@ from landsweep.sweeps.lab.training.backends.base import Backend, Unserved
 from landsweep.sweeps.lab.training.backends.bmm import Bmm
 from landsweep.sweeps.lab.training.backends.compiled import Compiled
 from landsweep.sweeps.lab.training.backends.ddp import Ddp
+from landsweep.sweeps.lab.training.backends.fsdp import Fsdp
 from landsweep.sweeps.lab.training.backends.loop import Loop
 from landsweep.sweeps.lab.training.backends.vmap import Vmap
 
@@ -19,6 +20,7 @@ __all__ = [
     "Bmm",
     "Compiled",
     "Ddp",
+    "Fsdp",
     "Loop",
     "Unserved",
     "Vmap",
@@ -31,7 +33,7 @@ __all__ = [
 BACKENDS: dict[str, type[Backend]] = {b.name: b for b in (Loop, Vmap, Bmm, Compiled)}
 """By name, the more special the later: `auto` tries them from the end, but those that compile, and ends with `Loop`."""
 
-GANG_BACKENDS: dict[str, type[Backend]] = {b.name: b for b in (Ddp,)}
+GANG_BACKENDS: dict[str, type[Backend]] = {b.name: b for b in (Ddp, Fsdp)}
 """By name, those for models that several devices train together."""
 
 

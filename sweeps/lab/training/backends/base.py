@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import ClassVar
 
 import torch
@@ -111,6 +111,16 @@ class Backend(ABC):
     @abstractmethod
     def outputs(self, inputs: Tensor) -> Tensor:
         """Outputs [K, n, ...] of all models in evaluation mode for the same inputs [n, ...]."""
+
+    @classmethod
+    def stack_of(cls, modules: Sequence[nn.Module], device: str, idle: Collection[str] = ()) -> Stack:
+        """The stack that this back-end computes with; arguments as of `Stack`."""
+        return Stack(modules, device, idle)
+
+    def norms(self, rows: Tensor) -> Tensor:
+        """Norms [K, 1] of the whole gradients of which `rows` are what this process holds."""
+        norms: Tensor = torch.linalg.vector_norm(rows, dim=1, keepdim=True)
+        return norms
 
     def take(self, keep: Tensor) -> None:
         """Keep only these rows of the stack, and the modules that belong to them."""

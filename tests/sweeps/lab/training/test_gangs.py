@@ -8,8 +8,12 @@ import pytest
 import torch
 from torch import nn
 
+from landsweep import Zoo
+from landsweep.orchestrator.errors import SpecError
+from landsweep.orchestrator.kind import Workbench
 from landsweep.orchestrator.site import Site
 from tests.support.gangs import has_state, kill, losses, members, recipe, rows, run_gangs, when
+from tests.support.zoos import KIND, zoo_spec
 
 LOCAL = Site(executor="local", workers=2, state_seconds=60)
 
@@ -73,3 +77,51 @@ def test_an_error_of_a_unit_is_its_own_and_the_next_gang_computes_the_others(tmp
     assert ends == [(20, "failed", "error"), (20, "failed", "error"), (10**6, "ok", ""), (10**6, "ok", "")]
     assert table["error"].dropna().str.contains("raised on purpose").all()
     assert not members()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("net", ["mlp", "gpt"])
+def test_two_members_that_hold_half_of_the_weights_give_the_losses_of_one(net: str, tmp_path: Path) -> None:
+    """FSDP2, with clipping, which needs the norm of the whole gradient; the stored weights are whole."""
+    # Of Adam, weights whose gradient is 0 but for rounding would be steps of random signs: those of keys' biases.
+    settings = {
+        "clip": 0.5,
+        "optimizer": {"method": "sgd", "momentum": 0.9, "learning_rate": 0.05},
+        "averaging": {"average": "exponential", "decay": 0.9},
+    }
+    run_gangs(tmp_path / "one", LOCAL, devices=1, recipe=recipe(net, **settings))
+    run_gangs(tmp_path / "two", LOCAL, backend="fsdp", recipe=recipe(net, **settings))
+    assert list(rows(tmp_path / "two")["backend"]) == ["fsdp"]
+    assert float((losses(tmp_path / "one") - losses(tmp_path / "two")).abs().max()) < 1e-6
+    one, two = (Zoo(tmp_path / name).vectors() for name in ("one", "two"))
+    assert one.shape == two.shape and torch.allclose(one, two, rtol=0, atol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("first", "then"), [(2, 1), (1, 2)])
+def test_a_state_is_read_by_a_gang_of_another_size(first: int, then: int, tmp_path: Path) -> None:
+    """A run that is stopped on one number of devices goes on on another, from half of the weights to all, and back."""
+    long = recipe(steps=1500, evaluate={"every_steps": 500}, optimizer={"method": "adamw", "learning_rate": 1e-4})
+    folder, site = tmp_path / "moved", LOCAL.model_copy(update={"state_seconds": 0.2})
+    run_gangs(folder, site, until=lambda: has_state(folder), backend="fsdp", recipe=long, devices=first)
+    assert has_state(folder)
+    run_gangs(folder, LOCAL, backend="fsdp", recipe=long, devices=then)
+    run_gangs(tmp_path / "whole", LOCAL, devices=1, recipe=long)
+    row, whole = rows(folder).iloc[0], rows(tmp_path / "whole").iloc[0]
+    assert (row["status"], row["devices"]) == ("ok", then)
+    assert 0 < row["resumed_at"] < 1500
+    assert abs(row["test_loss"] - whole["test_loss"]) < 1e-4
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({"optimizer": {"method": "muon"}}, "a step of muon needs whole tensors"),
+        ({"evaluate": {"probes": [{"probe": "sharpness"}]}}, "probes look at whole models"),
+        ({"averaging": {"average": "latest", "last": 3}}, "the last few weights are averaged"),
+    ],
+)
+def test_what_needs_whole_models_is_refused_for_those_in_parts(changes: dict[str, object], complaint: str) -> None:
+    spec = zoo_spec(recipe=recipe(**changes), axes={}, seeds={"range": 1}, backend="fsdp", devices=2)
+    with pytest.raises(SpecError, match=complaint):
+        KIND.check(spec, Workbench())
