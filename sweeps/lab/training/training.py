@@ -17,7 +17,7 @@ from landsweep.orchestrator.errors import SpecError
 from landsweep.sweeps.lab.data import Data
 from landsweep.sweeps.lab.recipe import Recipe
 from landsweep.sweeps.lab.training.assembly import assemble
-from landsweep.sweeps.lab.training.backends import Backend, kin
+from landsweep.sweeps.lab.training.backends import Backend, backend_named, kin
 from landsweep.sweeps.lab.training.calendar import Calendar
 from landsweep.sweeps.lab.training.collective import Collective
 from landsweep.sweeps.lab.training.evaluation import Evaluator
@@ -303,7 +303,9 @@ class Training(Trainer):
     def restore(self, arrays: Arrays) -> None:
         saved = read_state(arrays)
         header = saved.header
-        if header["recipes"] != self._digest or kin(header["backend"]) != kin(self.backend):
+        # A gang rounds otherwise than any back-end of one device, so it need not be a certain one that it goes on from.
+        strange = not backend_named(self.backend).gang and kin(header["backend"]) != kin(self.backend)
+        if header["recipes"] != self._digest or strange:
             raise SpecError(
                 f"resume: the state is of {header['backend']} with recipes {header['recipes']}, but this training is "
                 f"of {self.backend} with {self._digest}; give the same recipes in order, and that back-end"
