@@ -89,6 +89,7 @@ def test_a_function_may_be_given_as_itself_if_workers_can_import_it(here: Path) 
         run({**SPEC, "function": lambda start, lr: {}}, site=LOCAL)
 
 
+@pytest.mark.slow
 def test_what_was_begun_here_goes_on_there(here: Path) -> None:
     write_spec(here, SPEC)
     command("run", "spec.yaml", "--site", "local", "site.tracking=off", "axes.start=[0]", cwd=here)

@@ -101,7 +101,8 @@ def test_the_version_is_printed() -> None:
     ("typed", "offered"),
     [
         ("landsweep kinds land", "landscape"),
-        ("landsweep kinds zoo recipe.opt", "recipe.optimizer"),
+        pytest.param("landsweep kinds zoo recipe.opt", "recipe.optimizer", marks=pytest.mark.slow),
+        ("landsweep kinds function ax", "axes"),
         ("landsweep do", "doctor"),
     ],
 )

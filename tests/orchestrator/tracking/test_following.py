@@ -264,6 +264,7 @@ def test_a_driver_that_raises_shows_a_failed_sweep_and_one_that_is_done_shows_it
     assert said == []
 
 
+@pytest.mark.slow  # the same look as when a driver is killed
 def test_track_sets_the_run_of_a_killed_driver_right(folder: Path) -> None:
     driver = started(folder, "site.tracking=off")
     status = folder / "results" / "gated" / "status.json"
