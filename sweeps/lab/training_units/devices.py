@@ -122,6 +122,10 @@ def check_devices(rule: Devices, recipes: Iterable[Recipe], backend: str, folder
             way = GANG_BACKENDS[gang_backend(backend)]
             if way is Fsdp and (reason := _not_in_parts(recipe)):
                 raise SpecError(f"backend: fsdp can't train this recipe: {reason}; use backend=ddp")
+            if lacking := way.lacks(recipe):
+                raise SpecError(
+                    f"backend: {way.name} can't train this recipe: {lacking}; use backend=ddp or leave it out"
+                )
             if reason := way.serves(layers_of(recipe, recipe.data.load(folder), folder)):
                 raise SpecError(f"devices: {devices} devices can't train this network together: {reason}")
 

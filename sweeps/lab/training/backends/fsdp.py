@@ -27,6 +27,7 @@ class Fsdp(Ddp):
     """
 
     name: ClassVar[str] = "fsdp"
+    knows: ClassVar[frozenset[str]] = frozenset()
     stack: ShardedStack
 
     @classmethod
