@@ -81,6 +81,7 @@ class Workbench:
         gpus: how many GPUs this worker has, or which share of one.
         peak_flops: operations per second that its device can reach, where the site states them.
         gang: the worker's place among several that compute a unit together; None: it computes alone.
+        shortcuts: whether numbers may differ in rounding from the reference, where that is faster.
     """
 
     device: str = "cpu"
@@ -93,6 +94,7 @@ class Workbench:
     gpus: float = 0.0
     peak_flops: float | None = None
     gang: Gang | None = None
+    shortcuts: bool = False
 
     @property
     def devices(self) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""Sites: *where* a sweep runs and how fast. A site changes no number, so it is never part of an identity."""
+"""Sites: *where* a sweep runs and how fast. It changes numbers by rounding at most, so it is no part of an identity."""
 
 from __future__ import annotations
 
@@ -98,6 +98,11 @@ class Site(Section):
         10,
         ge=0,
         description="the first unit is evaluated twice, to compare, unless it took longer than this, s; 0: never",
+    )
+    shortcuts: bool = Field(
+        False,
+        description="let units be computed in faster ways whose numbers agree with the usual ones to rounding; each is "
+        "checked against them, and rows say where it was taken",
     )
     budgets: Budgets = Budgets()
     runtime_env: dict[str, Any] = Field(default={}, description="handed to Ray: working_dir, pip, env_vars, ...")

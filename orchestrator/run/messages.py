@@ -36,6 +36,7 @@ class WorkerConfig:
         results: the results folder, a path or URL.
         gpus: of one worker, or its share of one.
         peak_flops: of one device, FLOP/s, where the site states it.
+        shortcuts: as in `Workbench`.
     """
 
     kind: str
@@ -50,6 +51,7 @@ class WorkerConfig:
     results: str | None = None
     gpus: float = 0.0
     peak_flops: float | None = None
+    shortcuts: bool = False
 
 
 @dataclass(frozen=True, slots=True)

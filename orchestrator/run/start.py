@@ -121,6 +121,7 @@ class _Run:
             pdb=site.pdb,
             gpus=site.gpus,
             peak_flops=site.peak_flops,
+            shortcuts=site.shortcuts,
             results=store.where if store.path is None else str(store.path.resolve()),
         )
         self._preparations = Preparations(kind, spec, executor, config, self._schedule, store, self.progress, stop)

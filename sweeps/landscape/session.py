@@ -14,6 +14,7 @@ from landsweep.orchestrator.unit import Unit
 from landsweep.sweeps.lab.device import settle
 from landsweep.sweeps.lab.models import number_type
 from landsweep.sweeps.lab.weight_space.evaluators import Evaluators
+from landsweep.sweeps.lab.weight_space.folding import Shortcut
 from landsweep.sweeps.lab.weight_space.rig import MovableModule
 from landsweep.sweeps.landscape.evaluation import evaluators_of, training_batches
 from landsweep.sweeps.landscape.prepare import directions_name, under
@@ -35,6 +36,7 @@ class LandscapeSession:
         self._by_type: dict[torch.dtype, Evaluators] = {}
         self._at: tuple[str, int, int | None] | None = None
         self._movable: MovableModule | None = None
+        self._shortcut: Shortcut | None = None
         self._geometry: dict[str, Metric] = {}
 
     def evaluate(self, units: Sequence[Unit]) -> Iterator[Outcome]:
@@ -61,7 +63,12 @@ class LandscapeSession:
     def _at_grid_point(self, unit: Unit, model: str, draw: int) -> dict[str, Metric]:
         movable = self._moved(model, draw)
         movable.move({axis: float(unit.params[axis] or 0) for axis in self._spec.axes})
-        return self._evaluators(movable.dtype)(movable.forward)
+        evaluators = self._evaluators(movable.dtype)
+        if self._shortcut is None:
+            return evaluators(movable.forward)
+        self._shortcut.move()
+        metrics = evaluators(self._shortcut.forward)
+        return {**metrics, "folded": self._shortcut.taken}
 
     def _at_point_of_path(self, model: str, draw: int, point: int) -> dict[str, Metric]:
         """What a point of the path gives with its own weights, and where the plane comes nearest to it."""
@@ -87,7 +94,7 @@ class LandscapeSession:
         """Give the module back as it was before this session."""
         if self._movable is not None:
             self._movable.close()
-        self._movable = self._at = None
+        self._movable = self._shortcut = self._at = None
 
     def _evaluators(self, dtype: torch.dtype) -> Evaluators:
         if dtype not in self._by_type:
@@ -111,7 +118,10 @@ class LandscapeSession:
             batches = training_batches(spec, center, self._data.cast(number_type(module)))
         state = under("state", arrays) if point is None else {k: v[point] for k, v in under("path", arrays).items()}
         axes = {axis: under(axis, directions) for axis in spec.axes} if point is None else {}
-        self._movable = MovableModule(module, state, axes, spec.batch_norm, batches, bench.device)
+        self._movable = movable = MovableModule(module, state, axes, spec.batch_norm, batches, bench.device)
+        if bench.shortcuts and point is None:
+            samples, _ = self._evaluators(movable.dtype).samples(next(iter(spec.evaluators)))
+            self._shortcut = Shortcut(module, movable.forward, samples[0][0])
         self._geometry = _geometry_metrics(list(spec.axes), directions)
         self._at = (model, draw, point)
         return self._movable

@@ -285,6 +285,9 @@ def landscape_columns(spec: LandscapeSpec) -> tuple[Column, ...]:
     return (
         *evaluator_columns(list(spec.evaluators)),
         Column("batch_norm", "statistics of batch normalisation: fixed, interpolate or reestimate", type="text"),
+        Column(
+            "folded", "batch normalisation was computed as part of the layer before it (`site.shortcuts`)", type="bool"
+        ),
         *(Column(f"norm_{a}", f"Euclidean norm of the direction of {a}") for a in axes),
         *(
             Column(f"cosine_{a}_{b}", f"cosine of the angle between the directions of {a} and {b}")

@@ -6,7 +6,8 @@ All sides evaluate the same points of the same ResNet-32 on the same 909 digits 
 accuracy of both), one thread each. In each repeat all sides run one after the other, so that a slow minute of the
 machine hits all of them; the figures are medians of the repeats. The rate of the engine is that of the time between
 the first and the last row, in which all its workers work; start-up is left out. On a machine that others use too,
-`cpu_efficiency`, the same ratio from processor seconds, tells more than the ratio of the rates.
+`cpu_efficiency`, the same ratio from processor seconds, tells more than the ratio of the rates. `folded_ratio` is that
+of the rates of the engine with `site.shortcuts` and of the bare loop. `--quick` takes 25 points, each side once.
 """
 
 from __future__ import annotations
@@ -109,11 +110,11 @@ class Quiet:
     def show(self, snapshot: Snapshot) -> None: ...
 
 
-def engine(spec: LandscapeSpec, workers: int, losses: list[float]) -> dict[str, float]:
+def engine(spec: LandscapeSpec, workers: int, losses: list[float], *, shortcuts: bool = False) -> dict[str, float]:
     """One sweep through Ray: rate while all workers work, wall time in all, processor seconds per point."""
     with tempfile.TemporaryDirectory() as folder:
         began = time.perf_counter()
-        site = Site(workers=workers, cpus=1, threads=1, tracking=False, shard_seconds=2)
+        site = Site(workers=workers, cpus=1, threads=1, tracking=False, shard_seconds=2, shortcuts=shortcuts)
         run_sweep(KIND, spec, site, folder, folder=Path(), watch=Quiet())
         wall = time.perf_counter() - began
         rows = Sweep(Ledger.open(Store.at(folder))).rows()
@@ -148,6 +149,7 @@ def measure(side: int, repeats: int) -> dict[str, list[dict[str, float]]]:
         results.setdefault("session, no engine", []).append(timed(lambda: list(session.evaluate(units)), len(points)))
         for workers in (1, 2):
             results.setdefault(f"engine, workers: {workers}", []).append(engine(spec, workers, losses))
+        results.setdefault("engine, shortcuts", []).append(engine(spec, 1, losses, shortcuts=True))
         if peer is not None:
             results.setdefault("loss-landscapes", []).append(timed(peer, len(points)))
         print({name: round(runs[-1]["rate"], 2) for name, runs in results.items()}, file=sys.stderr, flush=True)
@@ -160,7 +162,10 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=15, help="points along each axis")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--json", action="store_true", help="print only the line of JSON")
+    parser.add_argument("--quick", action="store_true", help="25 points, each side once")
     arguments = parser.parse_args()
+    if arguments.quick:
+        arguments.side, arguments.repeats = 5, 1
     results = measure(arguments.side, arguments.repeats)
     rates = {name: [r["rate"] for r in runs] for name, runs in results.items()}
     cpu = {name: statistics.median(r["cpu"] for r in runs) for name, runs in results.items()}
@@ -178,6 +183,7 @@ def main() -> None:
         "points_per_second": round(statistics.median(one), 3),
         "bare_points_per_second": round(statistics.median(base), 3),
         "efficiency": ratio("engine, workers: 1", base),
+        "folded_ratio": ratio("engine, shortcuts", base),
         "scaling_2_workers": ratio("engine, workers: 2", one),
         "peer_ratio": ratio("engine, workers: 1", rates["loss-landscapes"]) if "loss-landscapes" in rates else None,
         "session_efficiency": ratio("session, no engine", base),

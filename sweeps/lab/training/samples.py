@@ -17,6 +17,7 @@ from landsweep.sweeps.lab.training.draws import counted, noisy_labels, shuffled,
 __all__ = ["Samples"]
 
 _BLOCK = 64  # steps whose samples are looked up at once
+_KEPT = 8_000_000  # positions of all models: their orders are kept for an epoch if they are not more, 64 MB
 
 
 class Samples:
@@ -59,6 +60,7 @@ class Samples:
         self._augment_roots = [stream(r.seed, "augment") for r in recipes]
         self._batch, self._drop_last = first.batch_size, first.drop_last
         self._block: tuple[int, Tensor] | None = None
+        self._orders: dict[int, tuple[int, Tensor]] = {}  # of models, by row: the epoch, and the order in it
 
     @property
     def shared(self) -> bool:
@@ -125,9 +127,15 @@ class Samples:
         return torch.cat(parts)
 
     def _order(self, model: int, epoch: int) -> Tensor:
+        """Positions of a model's samples in the order of an epoch; an epoch has many blocks, so it is kept."""
+        if model in self._orders and self._orders[model][0] == epoch:
+            return self._orders[model][1]
         chosen = shuffled(self._order_roots[model], epoch, self.counts[model])
         samples = self._own[model]
-        return chosen if samples is None else samples[chosen]
+        order = chosen if samples is None else samples[chosen]
+        if len(self.counts) * max(self.counts) <= _KEPT:
+            self._orders[model] = (epoch, order)
+        return order
 
     def first(self, n: int) -> tuple[Tensor, Tensor, Tensor]:
         """The first samples of the split that each model trains on, with the labels that it was given.
@@ -168,6 +176,7 @@ class Samples:
         self._own, self.counts = [self._own[k] for k in chosen], [self.counts[k] for k in chosen]
         self._order_roots = [self._order_roots[k] for k in chosen]
         self._augment_roots = [self._augment_roots[k] for k in chosen]
+        self._orders = {row: self._orders[k] for row, k in enumerate(chosen) if k in self._orders}
         if self._block is not None:
             self._block = (self._block[0], self._block[1][keep.to(self._block[1].device)])
 
