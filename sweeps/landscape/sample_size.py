@@ -36,7 +36,7 @@ def expected_change(deviation: float, k: Floats) -> Floats:
         deviation: standard deviation of the samples' losses, with divisor n - 1.
         k: numbers of samples, from 1 to n - 1.
     """
-    change: Floats = deviation**2 / (k * (k + 1))
+    change: Floats = deviation / k * (deviation / (k + 1))  # the square and the product can overflow
     return change
 
 
@@ -54,7 +54,7 @@ def sample_size_parts(evaluators: Sequence[str], centers: pd.DataFrame, rows: pd
         rows: of the whole grid, as far as it was computed.
     """
     lines: list[list[object]] = []
-    curves: list[tuple[str, str, int, float, float]] = []
+    curves: list[tuple[str, str, float, float, float]] = []
     for e in evaluators:
         for _, centre in centers.iterrows():
             own = rows[rows["model"] == centre["model"]]
@@ -62,7 +62,7 @@ def sample_size_parts(evaluators: Sequence[str], centers: pd.DataFrame, rows: pd
             loss, n = _number(centre[f"{e}_loss"]), _number(centre[f"{e}_n"])
             if not (here > 0 and loss > 0 and n > 1 and math.isfinite(here + everywhere)):
                 continue
-            curves.append((str(centre["model"]), e, int(n), here, everywhere))
+            curves.append((str(centre["model"]), e, n, here, everywhere))
             root = math.sqrt(expected_change(here, np.array(n - 1)))
             lines.append([centre["model"], e, int(n), here, root / loss, samples_for(here, _ENOUGH * loss)])
     if not lines:
@@ -95,7 +95,7 @@ def _number(value: object) -> float:
     return math.nan if is_missing(value) else float(value)  # type: ignore[arg-type]
 
 
-def _picture(curves: Sequence[tuple[str, str, int, float, float]]) -> Canvas:
+def _picture(curves: Sequence[tuple[str, str, float, float, float]]) -> Canvas:
     evaluators = list(dict.fromkeys(e for _, e, *_ in curves))
     models = list(dict.fromkeys(m for m, *_ in curves))
     picture = new_picture(1.0 + 4.6 * len(evaluators), 3.9)

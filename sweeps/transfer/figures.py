@@ -111,7 +111,7 @@ def steps_figure(
         colour, label = PALETTE[i % len(PALETTE)], plain(name) or "measured"
         if name in fits and steps:
             label += f": critical batch size {fits[name]['critical']:.3g}"
-            x = np.geomspace(min(steps), max(steps), 100)
+            x = np.geomspace(float(min(steps)), float(max(steps)), 100)
             plot.plot(x, fits[name].law.predict(fits[name].theta[None], {"batch": x})[0], "-", lw=1, color=colour)
         plot.plot(list(steps), list(steps.values()), "o", color=colour, label=label)
     ticks = _sizes(points)

@@ -66,6 +66,14 @@ def test_nothing_is_said_where_nothing_is_known(columns: dict[str, Any]) -> None
     assert sample_size_parts(["test"], given.iloc[:1], given) == []
 
 
+@pytest.mark.parametrize("count", [2.0, 9_007_199_254_740_992.0, 1e19, 1e37, 1e308])
+def test_any_number_of_samples_is_drawn(count: float, tmp_path: Any) -> None:
+    given = rows(x=[0, 1], test_n=[count, count])
+    _, figure = sample_size_parts(["test"], given.iloc[:1], given)
+    assert isinstance(figure, Figure)
+    figure.picture.savefig(tmp_path / "a.png")
+
+
 def double_well(n: int) -> Surface:
     x = np.linspace(-1.5, 1.5, n)
     y = np.linspace(-1, 1, n)
