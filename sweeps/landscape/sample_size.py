@@ -42,7 +42,7 @@ def expected_change(deviation: float, k: Floats) -> Floats:
 
 def samples_for(deviation: float, change: float) -> int:
     """The least k from which one more sample moves the mean loss by no more than `change`, as a root mean square."""
-    return max(1, math.ceil(math.sqrt(0.25 + (deviation / change) ** 2) - 0.5))
+    return max(1, math.ceil(math.hypot(0.5, deviation / change) - 0.5))
 
 
 def sample_size_parts(evaluators: Sequence[str], centers: pd.DataFrame, rows: pd.DataFrame) -> list[Part]:
@@ -64,7 +64,9 @@ def sample_size_parts(evaluators: Sequence[str], centers: pd.DataFrame, rows: pd
                 continue
             curves.append((str(centre["model"]), e, n, here, everywhere))
             root = math.sqrt(expected_change(here, np.array(n - 1)))
-            lines.append([centre["model"], e, int(n), here, root / loss, samples_for(here, _ENOUGH * loss)])
+            enough = _ENOUGH * loss
+            needed = samples_for(here, enough) if enough > 0 and math.isfinite(here / enough) else None
+            lines.append([centre["model"], e, int(n), here, root / loss, needed])
     if not lines:
         return []
     caption = (
