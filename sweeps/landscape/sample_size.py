@@ -27,6 +27,7 @@ from landsweep.sweeps.lab.arrays import Floats
 __all__ = ["expected_change", "sample_size_parts", "samples_for"]
 
 _ENOUGH = 0.01  # of the loss: a change by one more sample that is small enough for the table
+_ABSURD = 1e15  # samples; nobody has so many, and powers of them overflow
 
 
 def expected_change(deviation: float, k: Floats) -> Floats:
@@ -60,7 +61,7 @@ def sample_size_parts(evaluators: Sequence[str], centers: pd.DataFrame, rows: pd
             own = rows[rows["model"] == centre["model"]]
             here, everywhere = _deviation(centre.to_frame().T, e), _deviation(own, e)
             loss, n = _number(centre[f"{e}_loss"]), _number(centre[f"{e}_n"])
-            if not (here > 0 and loss > 0 and n > 1 and math.isfinite(here + everywhere)):
+            if not (here > 0 and loss > 0 and 1 < n < _ABSURD and math.isfinite(here + everywhere)):
                 continue
             curves.append((str(centre["model"]), e, n, here, everywhere))
             root = math.sqrt(expected_change(here, np.array(n - 1)))
