@@ -332,6 +332,14 @@ HOW: dict[str, SpecBlock | Commands | Python | Site | Listing | Elsewhere] = {
     ),
     "docs/tracking.md: import json": Python(shows="issubclass(Lines, Tracker)"),
     "docs/tracking.md: [project.entry-points": Elsewhere("", "lines of another package's pyproject.toml"),
+    "docs/training.md: devices:": Elsewhere(
+        "tests/sweeps/lab/training/test_devices.py::test_devices_follow_from_parameters",
+        "three ways to write one field",
+    ),
+    "docs/training.md: landsweep run": Elsewhere(
+        "tests/sweeps/lab/training/test_ray_gangs.py::test_a_scaling_study_whose_largest_model_spans_two_devices",
+        "wants a Ray; run there",
+    ),
     "docs/transfer.md: kind: transfer": SpecBlock(
         ["values=[64,128]", "rates={log2: [-6, -2, 3]}", "seeds={range: 1}", "sharpness.times=2"],
         {"recipe": {**DIGITS, "steps": 10}},
