@@ -40,11 +40,11 @@ def check_fit(net: Net, data: Data, folder: Path = Path(), field: str = "net") -
         raise SpecError(
             f"{field}: the data has neither classes nor targets to regress on, so no network can be trained"
         )
-    split = next(iter(data.splits.values())).head(2)
+    whole = next(iter(data.splits.values()))
+    split = whole.head(2)
     if split.targets.is_floating_point() and split.targets.ndim < 2:
-        raise SpecError(
-            f"data: targets to regress on must have the shape [n, outputs], not {list(split.targets.shape)}"
-        )
+        shape = [len(whole), *split.targets.shape[1:]]
+        raise SpecError(f"data: targets to regress on must have the shape [n, outputs], not {shape}")
     if problem := misfit_in_words(net, data):
         raise SpecError(f"{field}: {problem}")
     # A skeleton needs no weights to be drawn; but it looks up no tokens, so it would miss those that are too large.
@@ -59,6 +59,6 @@ def check_fit(net: Net, data: Data, folder: Path = Path(), field: str = "net") -
         if of_the_machine(e):
             raise
         raise SpecError(f"{field}: {net.family} can't take the data's {data.kind} {list(data.shape)}: {e}") from e
-    shape = list(given.shape) if isinstance(given, Tensor) else type(given).__name__
-    if shape != wanted:
-        raise SpecError(f"{field}: {net.family} gives {shape} for two samples, but the data needs {wanted}")
+    output = list(given.shape) if isinstance(given, Tensor) else type(given).__name__
+    if output != wanted:
+        raise SpecError(f"{field}: {net.family} gives {output} for two samples, but the data needs {wanted}")
