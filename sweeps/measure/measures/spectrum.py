@@ -71,8 +71,12 @@ class Spectrum(ModelCurvature):
             outliers, gap, edge = self._outliers(density)
             curves = {"nodes": nodes.tolist(), "weights": weights.tolist()}
             curves |= {"outliers": outliers.tolist()} if len(outliers) else {}
-            values = self._summary(density, nodes, weights, edge)
-            yield Measured({**values, "spectrum_outliers": len(outliers), "spectrum_gap": gap}, curves)
+            values = {
+                **self._summary(density, nodes, weights, edge),
+                "spectrum_outliers": len(outliers),
+                "spectrum_gap": gap,
+            }
+            yield Measured({c.name: values[c.name] for c in self.columns()}, curves)
 
     def _summary(self, density: Density, nodes: Tensor, weights: Tensor, edge: float) -> dict[str, Metric]:
         means = density.moments(1)
