@@ -7,14 +7,15 @@ import io
 import mmap
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import psutil
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from landsweep.orchestrator.errors import UsageError
 from landsweep.orchestrator.storage.pages import unpacked_bytes
+
+if TYPE_CHECKING:
+    import pyarrow.parquet as pq
 
 __all__ = ["TooLarge", "gunzip", "opened", "refuse_beyond", "refuse_bomb", "refuse_bombs", "room"]
 
@@ -49,6 +50,9 @@ def opened(data: Buffer) -> pq.ParquetFile:
     Raises:
         ValueError: there is none.
     """
+    import pyarrow as pa  # here, since commands that read no table need none of it
+    import pyarrow.parquet as pq
+
     return pq.ParquetFile(pa.BufferReader(pa.py_buffer(data)))
 
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from landsweep.sweeps.lab.matching.symmetry import Place, Symmetry, Units, moved
@@ -33,6 +32,8 @@ class Matching:
 
 def assign(similarity: Tensor) -> Tensor:
     """The order [N] of B's units that makes the sum of similarities [N of A, N of B] largest."""
+    from scipy.optimize import linear_sum_assignment  # here, since plans and most sweeps need none of it
+
     _, order = linear_sum_assignment(similarity.cpu().numpy(), maximize=True)
     return torch.from_numpy(np.asarray(order))
 

@@ -179,7 +179,7 @@ def test_the_form_on_one_level_is_dumped_as_ever_and_the_nested_one_is_the_same_
         ({"net": "mlp", "trian": {"epochs": 1}}, "trian: unknown field; did you mean 'train'"),
         ({"net": "resnet", "skipp": True, "train": {"epochs": 1}}, "skipp: unknown field; did you mean 'skip'"),
         ({"net": "nothing", "train": {"epochs": 1}}, "does not match any of the expected tags"),
-        ({"train": {"epochs": 1}}, "Field required"),
+        ({"train": {"epochs": 1}}, "net: missing; only a `recipe`, or a model of another sweep, says what"),
         ({"net": "mlp", "recipe": {**RECIPE, "data": {"source": "digits"}}}, "leave `net` and its fields out"),
         ({"recipe": {**RECIPE, "data": {"source": "digits"}}, "train": {"epochs": 1}}, "got train and recipe"),
     ],
