@@ -7,9 +7,10 @@ protocol of Apache Thrift (https://github.com/apache/parquet-format, `parquet.th
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pyarrow.parquet as pq
+if TYPE_CHECKING:
+    import pyarrow.parquet as pq
 
 __all__ = ["unpacked_bytes"]
 
