@@ -14,6 +14,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from http.client import HTTPException
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 from urllib.request import url2pathname
@@ -91,7 +92,7 @@ def _status_of(url: str) -> int | Exception:
     except urllib.error.HTTPError as e:
         with e:
             return e.code
-    except (OSError, ValueError) as e:
+    except (OSError, ValueError, HTTPException) as e:  # the last: what answers is no web server
         return e
 
 

@@ -78,7 +78,7 @@ def test_a_server_that_hangs_after_the_first_check(tmp_path: Path, answers: int,
     "then", [b"garbage\r\n\r\n", pytest.param(EMPTY % b"500 Internal Server Error", marks=pytest.mark.slow)]
 )
 def test_a_server_that_fails_in_an_export_is_told_in_one_line(own: Path, then: bytes) -> None:
-    with server(1, then=then) as (uri, _):
+    with server(2, then=then) as (uri, _):  # two checks: of the address, and before the export
         done = landsweep("export-mlflow", own, "--uri", uri, cwd=own)
     assert done.returncode == 2 and "Traceback" not in done.stderr, done.stderr
     assert "MLflow export to" in done.stderr and "No row is lost" in done.stderr

@@ -10,9 +10,9 @@ from pathlib import Path
 from tests.support.copied import LANDSWEEP, copy_package, run_python
 
 PARTS = {
-    "optim": ("lion", "Lion", "signer", "Signer", "| Lion |", "| Lion | Signer |"),
-    "data": ("modular", "Modular", "clock", "Clock", "| Modular |", "| Modular | Clock |"),
-    "probes": ("logits", "Logits", "peaks", "Peaks", "| Logits |", "| Logits | Peaks |"),
+    "optim": ("__init__", "lion", "Lion", "signer", "Signer", "| Lion |", "| Lion | Signer |"),
+    "data": ("single", "modular", "Modular", "clock", "Clock", "| Modular |", "| Modular | Clock |"),
+    "probes": ("__init__", "logits", "Logits", "peaks", "Peaks", "| Logits |", "| Logits | Peaks |"),
 }
 ZOO = """
 kind: zoo
@@ -30,7 +30,7 @@ axes: {optimizer.learning_rate: [0.01, 0.1]}
 
 def test_one_sweep_uses_them(tmp_path: Path) -> None:
     lab = copy_package(tmp_path) / "lab"
-    for place, (module, name, new_module, new_name, old, new) in PARTS.items():
+    for place, (list_of, module, name, new_module, new_name, old, new) in PARTS.items():
         text = (lab / place / f"{module}.py").read_text()
         text = text.replace(f'"{module}"', f'"{new_module}"').replace(f'"{name}"', f'"{new_name}"')
         text = (
@@ -38,11 +38,11 @@ def test_one_sweep_uses_them(tmp_path: Path) -> None:
         )
         (lab / place / f"{new_module}.py").write_text(text)
         package = f"landsweep.sweeps.lab.{place}"
-        listed = (lab / place / "__init__.py").read_text()
+        listed = (lab / place / f"{list_of}.py").read_text()
         assert listed.count(old) == 1
         line = f"from {package}.{module} import {name}\n"
         more = f"{line}from {package}.{new_module} import {new_name}\n"
-        (lab / place / "__init__.py").write_text(listed.replace(line, more).replace(old, new))
+        (lab / place / f"{list_of}.py").write_text(listed.replace(line, more).replace(old, new))
     (tmp_path / "parts.yaml").write_text(ZOO)
     run_python(tmp_path, *LANDSWEEP, "run", "parts.yaml", "--site", "local", "site.tracking=off")
     assert "2/2 units (2 ok)" in run_python(tmp_path, *LANDSWEEP, "status", "results/parts")

@@ -42,7 +42,7 @@ def test_the_models_of_a_transfer_sweep(tmp_path: Path) -> None:
         "coordinates": None,
         "sharpness": None,
     }
-    spec = transfer_spec(recipe=recipe, sharpness=None, **fields)
+    spec = transfer_spec(recipe=recipe, **fields)
     assert run_example(TRANSFERS, spec, tmp_path / "zoo").phase == "done"
     rows = agrees(measure_spec(tmp_path), tmp_path)
     assert sorted(rows["width"]) == sorted(Zoo(tmp_path / "zoo").rows["width"]) and rows["width"].nunique() == 2

@@ -19,7 +19,7 @@ from pydantic import TypeAdapter, ValidationError
 from landsweep.orchestrator.errors import SpecError
 from landsweep.sweeps.lab.data import Data, DataSpec, Split, TokenFiles
 from landsweep.sweeps.lab.data.order import Permutation, shuffled_order
-from landsweep.sweeps.lab.training import Ended, Evaluated, train_pack
+from landsweep.sweeps.lab.training import Ended, train_pack
 from tests.support.disk_data import write_tokens
 from tests.support.paths import ROOT
 from tests.sweeps.lab.data.stored_driver import stored_recipe
@@ -117,9 +117,7 @@ def losses(lines: list[dict[str, float]]) -> dict[tuple[float, float], dict[str,
 def test_killed_in_the_middle_it_sees_the_same_batches(tmp_path: Path) -> None:
     """SIGKILL while processes read ahead; they end too, and the losses are those of a training that was left alone."""
     write_tokens(tmp_path / "data")
-    recipes = [stored_recipe(tmp_path / "data", seed=seed) for seed in (0, 1)]
-    events = train_pack(recipes, recipes[0].data.load(Path()), backend="loop")
-    whole = {(e.index, e.step): dict(e.metrics) for e in events if isinstance(e, Evaluated)}
+    whole = losses(driven(tmp_path / "data", tmp_path / "whole", 0))
     lines, readers = [], []
     begun = command(tmp_path / "data", tmp_path / "cut", 2, 300)
     with subprocess.Popen(begun, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
