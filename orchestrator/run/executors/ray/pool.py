@@ -94,7 +94,7 @@ class RayExecutor(Executor):
             self._alive = now
         elif now - self._alive > self._site.start_timeout:
             raise WorkersUnavailable(
-                f"no worker {self._gang_text()}has been ready for {self._site.start_timeout:g} s. One device needs "
+                f"no worker {self._gang_text()}has been ready for {self._site.start_timeout:g} s. One worker needs "
                 f"{self._cluster.wanted}; the cluster has {ray.cluster_resources()}. {self._last_failure}".strip()
             )
         in_flight = 1 if self._cluster.client else _IN_FLIGHT
