@@ -18,7 +18,7 @@ from landsweep.orchestrator.site import Site
 __all__ = ["RayCluster"]
 
 # Workers keep up to half a GB that they have freed: forward passes allocate the same sizes again and again, and asking
-# the system for them each time took a quarter of a landscape's time. The C library reads this when a process starts.
+# the system for them each time took a fifth of a landscape's time. The C library reads this when a process starts.
 _KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(32 << 20), "MALLOC_TRIM_THRESHOLD_": str(512 << 20)}
 
 
