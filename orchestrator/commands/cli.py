@@ -349,15 +349,15 @@ def track(
     `landsweep run` does this by itself. Use it where only another machine reaches the tracking server, or where the
     driver was killed and the run still says RUNNING.
     """
-    from landsweep.orchestrator.commands.follow import FromAfar, follow
+    from landsweep.orchestrator.commands.follow import RemoteRun, follow
     from landsweep.orchestrator.commands.tracked import beside
     from landsweep.orchestrator.run.sweep import open_sweep
 
     trusted = open_sweep(folder, trust=trust).trusted
     store = uri or beside(folder, trusted, "--uri URI")
-    heard = FromAfar(folder)
+    run = RemoteRun(folder)
     line = follow(
-        folder, store, every=every, most=most, trust=trusted, say=err.print, heard=heard, experiment=experiment
+        folder, store, every=every, most=most, trust=trusted, say=err.print, run_end=run, experiment=experiment
     )
     out.print(line)
 

@@ -23,14 +23,14 @@ from landsweep.orchestrator.commands.display import state
 from landsweep.orchestrator.commands.tracked import beside, live_view
 from landsweep.orchestrator.errors import LandsweepError, Unreachable
 from landsweep.orchestrator.redaction import redacted
-from landsweep.orchestrator.run.progress import Snapshot, Watch
+from landsweep.orchestrator.run.progress import Companion, Snapshot, Watch
 from landsweep.orchestrator.run.sweep import ledger_at, open_sweep
 from landsweep.orchestrator.site import Site
 from landsweep.orchestrator.storage.ledger import Ledger
 from landsweep.orchestrator.storage.store import Store, is_url
 from landsweep.orchestrator.tracking.tracker import State, failure, tracker_of
 
-__all__ = ["Follower", "FromAfar", "Heard", "Lifeline", "follow", "main"]
+__all__ = ["Follower", "Lifeline", "RemoteRun", "RunEnd", "follow", "main"]
 
 _GRACE = 10.0  # s: a sweep that ends sooner is shown at its end alone
 _LISTEN = 1.0  # s between looks at what the process says
@@ -41,7 +41,7 @@ _REMOTE_TICK = 5.0  # s between looks at a status file that may lie in an object
 _NICE = 10
 
 
-class Follower:
+class Follower(Companion):
     """A watch of a run that also has the run followed in a tracking store; the driver's side.
 
     Args:
@@ -52,7 +52,7 @@ class Follower:
     """
 
     def __init__(self, watch: Watch, site: Site, where: str, *, own: bool) -> None:
-        self._watch = watch
+        super().__init__(watch)
         self._wanted = site.tracking is not False and site.tracking_seconds > 0
         place = where if is_url(where) else str(Path(where).absolute())
         self._settings = {"where": place, "every": site.tracking_seconds, "most": site.child_runs, "trust": own}
@@ -61,7 +61,7 @@ class Follower:
         self._timer.daemon = True
         self._starting = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
-        self._heard = 0.0
+        self._listened = 0.0
         self._problem = ""
 
     def __enter__(self) -> Self:
@@ -69,21 +69,14 @@ class Follower:
             self._timer.start()  # a thread, because the local executor leaves nobody time while a unit runs
         return self
 
-    def __exit__(self, *error: object) -> None:
-        self.end("failed")
-
-    def say(self, text: str) -> None:
-        """Print a message for the user."""
-        self._watch.say(text)
-
-    def show(self, snapshot: Snapshot) -> None:
-        """Show where the run stands, and pass on what the process that follows it says."""
-        self._watch.show(snapshot)
-        if self._wanted and time.monotonic() - self._heard >= _LISTEN:
+    def look(self, snapshot: Snapshot) -> None:
+        """Pass on what the process that follows the run says."""
+        del snapshot
+        if self._wanted and time.monotonic() - self._listened >= _LISTEN:
             self._listen()
 
     def end(self, how: str) -> None:
-        """The run has ended: `done`, `stopped`, or `failed` where it raised. What comes later is ignored."""
+        """Say to the process how the run has ended, and give it a moment to end too."""
         self._timer.cancel()
         with self._starting:
             self._wanted = False
@@ -124,7 +117,7 @@ class Follower:
             self._problem = f"no process could be started ({e})"
 
     def _listen(self) -> None:
-        self._heard, process = time.monotonic(), self._process
+        self._listened, process = time.monotonic(), self._process
         ended = process is not None and process.poll() is not None
         text = b"" if process is None or process.stdout is None else process.stdout.read() or b""
         for line in text.decode(errors="replace").splitlines():
@@ -136,7 +129,7 @@ class Follower:
                 self.say(f"tracking shows this sweep at its end only: {why}")
 
 
-class Heard(Protocol):
+class RunEnd(Protocol):
     """Tells a process that follows a run how that has ended."""
 
     def wait(self, seconds: float) -> str | None:
@@ -164,7 +157,7 @@ class Lifeline:
         return settings
 
     def wait(self, seconds: float) -> str | None:
-        """See `Heard.wait`."""
+        """See `RunEnd.wait`."""
         end = time.monotonic() + seconds
         while (left := end - time.monotonic()) > 0:
             if select.select([sys.stdin], [], [], min(left, _TICK))[0]:
@@ -174,7 +167,7 @@ class Lifeline:
         return None
 
 
-class FromAfar:
+class RemoteRun:
     """A run that another process drives, perhaps on another machine: its status file tells.
 
     Args:
@@ -185,7 +178,7 @@ class FromAfar:
         self._where = where
 
     def wait(self, seconds: float) -> str | None:
-        """See `Heard.wait`; whoever drives the run shows nothing here, so its end is never `done`."""
+        """See `RunEnd.wait`; whoever drives the run shows nothing here, so its end is never `done`."""
         end = time.monotonic() + seconds
         while True:
             if not state(ledger_at(self._where))["running"]:
@@ -203,7 +196,7 @@ def follow(
     most: int,
     trust: bool,
     say: Callable[[str], None],
-    heard: Heard,
+    run_end: RunEnd,
     experiment: str | None = None,
 ) -> str:
     """Keep a tracking store up to date with a sweep until its run has ended.
@@ -215,7 +208,7 @@ def follow(
         most: units with a run of their own.
         trust: the sweep is the user's own or trusted.
         say: is told once when the store fails, and once when it works again.
-        heard: tells how the run has ended. After `done` nothing is shown: whoever ran the sweep shows its end.
+        run_end: tells how the run has ended. After `done` nothing is shown: whoever ran the sweep shows its end.
         experiment: name in the store.
 
     Returns:
@@ -232,7 +225,7 @@ def follow(
         if (problem is not None) != failing:
             failing = problem is not None
             say(_trouble(uri, problem, every) if problem is not None else f"tracking: {redacted(uri)} works again")
-        how = heard.wait(max(every, _REST * (time.monotonic() - began)))
+        how = run_end.wait(max(every, _REST * (time.monotonic() - began)))
     if how != "done":
         line, problem = _look(where, uri, most, trust, experiment, State.failed if how == "failed" else None)
     if problem is not None:
@@ -275,6 +268,6 @@ def main() -> None:
     try:
         settings = lifeline.settings()
         if lifeline.begun(settings["where"]):
-            follow(**settings, say=say, heard=lifeline)
+            follow(**settings, say=say, run_end=lifeline)
     except Exception as e:  # noqa: BLE001 - its driver passes this on
         say(f"tracking shows this sweep at its end only: {failure(e)}")

@@ -9,10 +9,9 @@ import subprocess
 import threading
 import time
 import urllib.request
-from typing import Self
 
 from landsweep.orchestrator.redaction import redacted
-from landsweep.orchestrator.run.progress import Snapshot, Watch
+from landsweep.orchestrator.run.progress import Companion, Snapshot, Watch
 from landsweep.orchestrator.site import Site
 
 __all__ = ["Notifier"]
@@ -21,7 +20,7 @@ _PATIENCE = 15.0  # s for a command or an answer
 _WEB = ("http://", "https://")
 
 
-class Notifier:
+class Notifier(Companion):
     """A watch of a run that also tells the command or the address under `site.notify` what matters.
 
     It is told once each: `failures`, when the first unit of this run fails; `stalled`, when no unit has ended for
@@ -29,84 +28,74 @@ class Notifier:
 
     Args:
         watch: is shown all that this one is.
-        site: says whom to tell.
+        site: names the command or the address.
         name: of the sweep.
         where: its results folder, a path or URL.
     """
 
     def __init__(self, watch: Watch, site: Site, name: str, where: str) -> None:
-        self._watch, self._whom, self._stall = watch, site.notify, site.stall_seconds
+        super().__init__(watch)
+        self._target, self._stall = site.notify, site.stall_seconds
         self._facts = {"sweep": name, "results": where}
-        self._told: set[str] = set()
+        self._sent: set[str] = set()
         self._threads: list[threading.Thread] = []
         self._problems: list[str] = []
         self._last: Snapshot | None = None
         self._failed = -1  # units that had failed when the run began
         self._new, self._moved = 0, time.monotonic()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.end("failed")
-
-    def say(self, text: str) -> None:
-        """Print a message for the user."""
-        self._watch.say(text)
-
-    def show(self, snapshot: Snapshot) -> None:
-        """Show where the run stands, and tell what is new."""
-        self._watch.show(snapshot)
-        if self._whom is None:
+    def look(self, snapshot: Snapshot) -> None:
+        """Send what is new."""
+        if self._target is None:
             return
         self._last, now = snapshot, time.monotonic()
         failed = snapshot.counts.get("failed", 0)
         if self._failed < 0:
             self._failed = failed - (1 if snapshot.new and failed else 0)
         if failed > self._failed:
-            self._tell("failures")
+            self._notify("failures")
         if snapshot.new != self._new or snapshot.phase != "running":
             self._new, self._moved = snapshot.new, now
         elif now - self._moved > self._stall:
-            self._tell("stalled")
+            self._notify("stalled")
         while self._problems:
             self._watch.say(self._problems.pop())
 
     def end(self, how: str) -> None:
-        """The run has ended: `done`, `stopped`, or `failed` where it raised. What comes later is ignored."""
-        if self._whom is None or self._told & {"done", "stopped", "failed"}:
+        """Send how the run has ended, and wait for whatever is under way."""
+        if self._target is None or self._sent & {"done", "stopped", "failed"}:
             return
-        self._tell(how)
+        self._notify(how)
         for thread in self._threads:
             thread.join(_PATIENCE)
         while self._problems:
             self._watch.say(self._problems.pop())
 
-    def _tell(self, event: str) -> None:
-        if event in self._told:
+    def _notify(self, event: str) -> None:
+        if event in self._sent:
             return
-        self._told.add(event)
+        self._sent.add(event)
         facts = dict(self._facts, event=event, **({} if self._last is None else _numbers(self._last)))
         thread = threading.Thread(target=self._send, args=(facts,), daemon=True)
         thread.start()
         self._threads.append(thread)
 
     def _send(self, facts: dict[str, object]) -> None:
-        whom = str(self._whom)
+        target = str(self._target)
         try:
-            if whom.startswith(_WEB):
+            if target.startswith(_WEB):
                 body = json.dumps({**facts, "text": _text(facts)}).encode()
-                request = urllib.request.Request(whom, body, {"Content-Type": "application/json"})
+                request = urllib.request.Request(target, body, {"Content-Type": "application/json"})
                 urllib.request.urlopen(request, timeout=_PATIENCE).close()
             else:
-                told = {f"LANDSWEEP_{name.upper()}": str(value) for name, value in facts.items()}
-                words = [*shlex.split(whom), _text(facts)]
+                variables = {f"LANDSWEEP_{name.upper()}": str(value) for name, value in facts.items()}
+                words = [*shlex.split(target), _text(facts)]
                 subprocess.run(
-                    words, env={**os.environ, **told}, stdin=subprocess.DEVNULL, capture_output=True,
+                    words, env={**os.environ, **variables}, stdin=subprocess.DEVNULL, capture_output=True,
                     timeout=_PATIENCE, check=True,
                 )  # fmt: skip
         except (OSError, ValueError, subprocess.SubprocessError) as e:
-            self._problems.append(f"site.notify: {redacted(whom)} was not told of {facts['event']!r}: {_why(e)}")
+            self._problems.append(f"site.notify: {redacted(target)} was not told of {facts['event']!r}: {_why(e)}")
 
 
 def _numbers(snapshot: Snapshot) -> dict[str, object]:

@@ -6,16 +6,17 @@ import math
 import os
 import platform
 import time
+from abc import ABC, abstractmethod
 from collections import Counter, deque
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Protocol
+from typing import Protocol, Self
 
 from landsweep.orchestrator.planner import Planner
 from landsweep.orchestrator.run.executors.base import Executor
 from landsweep.orchestrator.storage.ledger import Store, write_status
 
-__all__ = ["Pace", "RunProgress", "Snapshot", "Watch"]
+__all__ = ["Companion", "Pace", "RunProgress", "Snapshot", "Watch"]
 
 _SHOW_SECONDS = 0.2
 _STATUS_SECONDS = 2.0
@@ -59,6 +60,40 @@ class Watch(Protocol):
 
     def show(self, snapshot: Snapshot) -> None:
         """The present state, several times a second."""
+
+
+class Companion(ABC):
+    """A watch that passes all it is told on to another, and does more with it; as a context, it ends with the run.
+
+    Args:
+        watch: the other one.
+    """
+
+    def __init__(self, watch: Watch) -> None:
+        self._watch = watch
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.end("failed")
+
+    def say(self, text: str) -> None:
+        """Print a message for the user."""
+        self._watch.say(text)
+
+    def show(self, snapshot: Snapshot) -> None:
+        """Show where the run stands, and look what else is to be done."""
+        self._watch.show(snapshot)
+        self.look(snapshot)
+
+    @abstractmethod
+    def look(self, snapshot: Snapshot) -> None:
+        """Do what the state of the run calls for; called several times a second, so it must not wait."""
+
+    @abstractmethod
+    def end(self, how: str) -> None:
+        """The run has ended: `done`, `stopped`, or `failed` where it raised. What comes later is ignored."""
 
 
 class Pace:

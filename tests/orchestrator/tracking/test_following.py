@@ -254,8 +254,8 @@ def test_a_driver_that_raises_shows_a_failed_sweep_and_one_that_is_done_shows_it
     def states(how: str, looks: int) -> list[str]:
         shown.unlink(missing_ok=True)
         where = str(folder / "results" / "gated")
-        heard = Says(how, looks)
-        follow(where, f"lines:{shown}", every=60, most=1, trust=True, say=said.append, heard=heard)
+        run_end = Says(how, looks)
+        follow(where, f"lines:{shown}", every=60, most=1, trust=True, say=said.append, run_end=run_end)
         return [json.loads(line)["state"] for line in shown.read_text().splitlines()]
 
     assert states("failed", 1) == ["killed", "failed"]
