@@ -269,7 +269,7 @@ class Recipe(Section):
         is full and nothing counts epochs, the share of the training data.
         """
         free = {"optimizer", "schedule", "clip", "parametrization", "label_noise", "seed", "net", "train_fraction"}
-        shared = {k: v for k, v in by_content(self.model_dump(mode="json")).items() if k not in free}
+        shared = by_content(self.model_dump(mode="json", exclude=free))
         if self.epochs is not None or not self.drop_last or self._counts_epochs():
             shared["train_fraction"] = self.train_fraction
         return digest([shared, _structure(self.net), self.optimizer.key()], size=8)

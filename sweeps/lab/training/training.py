@@ -6,6 +6,7 @@ import math
 import time
 from collections import Counter, deque
 from collections.abc import Collection, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -85,7 +86,7 @@ class Training(Trainer):
         self._stepper = Stepper(assembly, rows, data, self.calendar.total)
         self._spikes, self._counts_skips = Spikes(first, len(rows)), first.skips
         self._skips: Counter[int] = Counter()  # steps left out, by model
-        self._policy, self._digest = first.checkpoints, recipes_digest(rows)
+        self._policy, self._recipes = first.checkpoints, rows
         self.started_at = 0
         self._at_start = True  # nothing has been emitted yet of the step at which it starts
         self._clock = time.perf_counter()  # up to when time has been charged to models
@@ -95,6 +96,11 @@ class Training(Trainer):
     @property
     def backend(self) -> str:
         return self._stepper.backend
+
+    @cached_property
+    def _digest(self) -> str:
+        """Of the recipes; only states need it, and it takes as long as some steps of a large pack."""
+        return recipes_digest(self._recipes)
 
     @property
     def step(self) -> int:
