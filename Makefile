@@ -4,7 +4,7 @@ BIN := .venv/bin
 export OMP_NUM_THREADS ?= 1
 export RAY_USAGE_STATS_ENABLED := 0
 
-.PHONY: demo test test-cluster test-all fuzz lint bench bench-gpu clean
+.PHONY: demo test test-cluster test-all fuzz lint dist docs bench bench-gpu clean
 .DEFAULT_GOAL := demo
 
 .venv/installed: pyproject.toml constraints.txt
@@ -15,7 +15,7 @@ export RAY_USAGE_STATS_ENABLED := 0
 	touch $@
 
 demo: .venv/installed  ## two loss landscapes on real data, with and without skip connections
-	$(BIN)/landsweep run sweeps/specs/landscape_skip.yaml
+	$(BIN)/landsweep run landscape_skip
 	$(BIN)/landsweep verify results/landscape_skip
 
 test: .venv/installed  ## about 30 minutes on 2 cores
@@ -40,6 +40,12 @@ lint: .venv/installed
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+dist: .venv/installed  ## an sdist, and a wheel that is built from it, in dist/
+	rm -rf dist build
+	$(BIN)/python -c "from setuptools import build_meta; build_meta.build_sdist('dist')"
+	$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation -w dist dist/landsweep-*.tar.gz
+	ls dist
+
 bench: .venv/installed  ## figures for docs/benchmarks.md; never part of a test
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[bench]'
 	$(BIN)/python -m tests.benchmarks.overhead --peer
@@ -54,4 +60,4 @@ bench-gpu: .venv/installed  ## tests and figures of one GPU in less than 8 minut
 	$(BIN)/python -m tests.benchmarks.gpu --out gpu.json
 
 clean:
-	rm -rf .venv build src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv build dist site src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from importlib import resources
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -15,6 +14,7 @@ from landsweep.orchestrator.assignments import override
 from landsweep.orchestrator.errors import SpecError
 from landsweep.orchestrator.reading import read_yaml
 from landsweep.orchestrator.row import Cause
+from landsweep.orchestrator.shipped import shipped_files
 from landsweep.orchestrator.spec import Section, parse
 
 __all__ = [
@@ -137,13 +137,7 @@ class Site(Section):
 
 def site_names() -> list[str]:
     """Names of the site files that installed packages bring."""
-    return sorted(_site_files())
-
-
-def _site_files() -> dict[str, Path]:
-    folders = [resources.files(entry.value) for entry in entry_points(group=SITES)]
-    files = [file for folder in folders for file in folder.iterdir() if file.name.endswith(".yaml")]
-    return {file.name.removesuffix(".yaml"): Path(str(file)) for file in files}
+    return sorted(shipped_files(SITES))
 
 
 def load_site(name: str | None, assignments: Sequence[str] = ()) -> Site:
@@ -160,7 +154,7 @@ def load_site(name: str | None, assignments: Sequence[str] = ()) -> Site:
     if name is not None:
         path = Path(name)
         if not path.is_file():
-            files = _site_files()
+            files = shipped_files(SITES)
             if name not in files:
                 raise SpecError(f"there is no site {name!r}: give a file, or one of {', '.join(sorted(files))}")
             path = files[name]

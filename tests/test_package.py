@@ -6,12 +6,13 @@ import os
 import shutil
 import subprocess
 import sys
+import tomllib
 import zipfile
 from pathlib import Path
 
 import pytest
 
-from tests.support.paths import ROOT
+from tests.support.paths import ROOT, SOURCES
 
 NAMES = ("orchestrator", "sweeps", "cluster")
 PAGE = """
@@ -22,9 +23,16 @@ print(page)
 """
 
 
+VERSIONS = ("3.12", "3.13")  # which the package claims, beside the one that runs these tests
+SMALL = [
+    *(f"models.{name}.{field}" for name in ("skip", "noskip") for field in ("depth=8", "width=4", "train.epochs=1")),
+    *(f"axes.{axis}.linear=[-1,1,3]" for axis in "xy"),
+]
+
+
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A wheel of the sources, built without a network."""
+    """A wheel as `make dist` makes it: from an sdist of the sources, without a network."""
     folder = tmp_path_factory.mktemp("wheel")
     source = folder / "source"
     source.mkdir()
@@ -32,8 +40,11 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
         shutil.copytree(ROOT / name, source / name, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy2(ROOT / name, source / name)
+    build = f"from setuptools import build_meta; build_meta.build_sdist({str(folder)!r})"
+    subprocess.run([sys.executable, "-c", build], cwd=source, check=True, capture_output=True)
+    shutil.rmtree(source)
     pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "-w", str(folder)]
-    subprocess.run([*pip, str(source)], check=True, capture_output=True)
+    subprocess.run([*pip, str(next(folder.glob("landsweep-*.tar.gz")))], check=True, capture_output=True)
     return next(folder.glob("landsweep-*.whl"))
 
 
@@ -79,6 +90,59 @@ def test_a_page_is_written_from_an_unpacked_wheel(wheel: Path, tmp_path: Path) -
     where, page = done.stdout.split("\n", 1)
     assert Path(where).is_relative_to(tmp_path)
     assert "<h1>a &lt; b</h1>" in page and "--ink: #1c2024" in page and "<dt>x</dt><dd>1</dd>" in page
+
+
+@pytest.mark.slow
+def test_the_demo_runs_from_an_installed_wheel_far_from_the_repository(wheel: Path, tmp_path: Path) -> None:
+    """In an environment of its own, which finds the libraries that landsweep needs among those of this one."""
+    home = tmp_path / "environment"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(home)], check=True)
+    python = home / "bin/python"
+    pip = [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet", "--no-deps", "--no-index"]
+    subprocess.run([*pip, str(wheel)], check=True, capture_output=True)
+    places = [place for place in sys.path if Path(place).is_dir() and "site-packages" in place]
+    (next(home.glob("lib/python*/site-packages")) / "libraries.pth").write_text("\n".join(places), "utf-8")
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+
+    def say(*words: str) -> str:
+        command = [str(home / "bin/landsweep"), *words]
+        done = subprocess.run(command, cwd=elsewhere, env=env, capture_output=True, text=True, timeout=600)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    where = "import landsweep.sweeps; print(landsweep.sweeps.__file__)"
+    found = subprocess.run([str(python), "-c", where], cwd=elsewhere, env=env, capture_output=True, text=True)
+    assert Path(found.stdout.strip()).is_relative_to(home), found.stdout + found.stderr
+    assert "landscape_skip" in say("specs")
+    say("run", "landscape_skip", "site.executor=local", "site.tracking=off", *SMALL)
+    assert "18 rows" in say("verify", "results/landscape_skip")
+    assert (elsewhere / "results/landscape_skip/report/index.html").is_file()
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_every_file_compiles_without_a_warning_for_the_versions_that_are_claimed(version: str, tmp_path: Path) -> None:
+    pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
+    pythons = [*pyenv.glob(f"{version}.*/bin/python3"), *filter(None, [shutil.which(f"python{version}")])]
+    if not pythons:
+        pytest.skip(f"there is no Python {version} on this machine")
+    code = (
+        "import sys; assert '.'.join(map(str, sys.version_info[:2])) == sys.argv[1]\n"
+        "for path in sys.argv[2:]: compile(open(path, encoding='utf-8').read(), path, 'exec')"
+    )
+    files = [str(path) for path in SOURCES]
+    command = [str(pythons[0]), "-I", "-W", "error", "-c", code, version, *files]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_versions_are_those_that_are_claimed() -> None:
+    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    project = tomllib.loads(text)["project"]
+    claimed = [c.rsplit(" ", 1)[1] for c in project["classifiers"] if ":: Python :: 3." in c]
+    assert claimed == ["3.11", *VERSIONS]
+    assert project["requires-python"] == ">=3.11"
 
 
 def test_public_names_are_imported_when_they_are_asked_for() -> None:

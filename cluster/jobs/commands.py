@@ -27,9 +27,7 @@ WhichJob = Annotated[str, typer.Argument(metavar="DIR|JOB", help="Results folder
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the command line."""
-    app.command("submit", epilog="Example: landsweep submit sweeps/specs/landscape_skip.yaml --site my_slurm.yaml")(
-        _submit
-    )
+    app.command("submit", epilog="Example: landsweep submit landscape_skip --site my_slurm.yaml")(_submit)
     app.command("jobs", epilog="Example: landsweep jobs results/landscape_skip")(_jobs)
     app.command("logs", epilog="Example: landsweep logs results/landscape_skip")(_logs)
     app.command("cancel", epilog="Example: landsweep cancel results/landscape_skip")(_cancel)

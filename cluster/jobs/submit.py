@@ -20,6 +20,7 @@ from landsweep.orchestrator.notes import note, state_folder
 from landsweep.orchestrator.redaction import holds_credentials
 from landsweep.orchestrator.run.sweep import load_spec
 from landsweep.orchestrator.site import launcher_type, load_site
+from landsweep.orchestrator.spec_files import spec_folder
 from landsweep.orchestrator.storage.store import folder_here, is_url
 
 __all__ = ["draft", "keep_private", "submit"]
@@ -72,7 +73,7 @@ def draft(
         number=1,
         kind=kind.name,
         spec=parsed.model_dump(mode="json"),
-        folder=str(spec.parent.resolve()),
+        folder=str(spec_folder(spec).resolve()),
         cwd=str(Path.cwd()),
         site={name: value for name, value in fields.items() if name not in private},
         private=private,

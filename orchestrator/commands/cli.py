@@ -30,9 +30,11 @@ from landsweep.orchestrator.commands.options import (
     Trust,
     Uri,
 )
+from landsweep.orchestrator.commands.specs import specs
 from landsweep.orchestrator.console import err, out
 from landsweep.orchestrator.errors import LandsweepError, SpecError, StorageError, UsageError
 from landsweep.orchestrator.run.leaving import leave
+from landsweep.orchestrator.spec_files import spec_folder
 from landsweep.orchestrator.trust import foreign_code, refuse_files, start_reading, untrusted, user_code
 
 __all__ = ["COMMANDS", "app", "main"]
@@ -49,7 +51,7 @@ app = typer.Typer(
     name="landsweep",
     help="Sweeps for the science of neural-network training: loss landscapes, model zoos, searches, hyper-parameter "
     "transfer, scaling laws, functions of your own; on one machine or a cluster.",
-    epilog="Begin with: landsweep kinds, then landsweep run sweeps/specs/function_minima.yaml",
+    epilog="Begin with: landsweep specs, then landsweep run function_minima",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
@@ -107,7 +109,7 @@ def _of_files(error: OSError) -> LandsweepError | None:
     return None
 
 
-@app.command(epilog="Example: landsweep run sweeps/specs/landscape_skip.yaml axes.x.linear=[-1,1,101] site.workers=8")
+@app.command(epilog="Example: landsweep run landscape_skip axes.x.linear=[-1,1,101] site.workers=8")
 def run(
     spec: SpecFile,
     changes: Changes = None,
@@ -134,10 +136,10 @@ def run(
     at = load_site(site, site_changes)
     if at.launcher is not None:
         raise SpecError(f"site {site} is for `landsweep submit`: `run` computes on this machine, so give another")
-    raise typer.Exit(drive(kind, parsed, at, where, spec.parent))
+    raise typer.Exit(drive(kind, parsed, at, where, spec_folder(spec)))
 
 
-@app.command(epilog="Example: landsweep plan sweeps/specs/landscape_skip.yaml axes.x.linear=[-1,1,201] --json")
+@app.command(epilog="Example: landsweep plan landscape_skip axes.x.linear=[-1,1,201] --json")
 def plan(
     spec: SpecFile,
     changes: Changes = None,
@@ -162,11 +164,11 @@ def plan(
     spec_changes, site_changes = split_changes(changes)
     kind, parsed = load_spec(spec, spec_changes)
     if tensors:
-        return _tensors(kind, parsed, spec.parent, as_json)
+        return _tensors(kind, parsed, spec_folder(spec), as_json)
     where = out_dir or f"results/{parsed.name}"
     chosen = load_site(site, site_changes)
     device = "cuda:0" if chosen.gpus else "cpu"
-    bench = Workbench(device, max(1, int(chosen.cpus)), spec.parent) if calibrate else None
+    bench = Workbench(device, max(1, int(chosen.cpus)), spec_folder(spec)) if calibrate else None
     expected = forecast(kind, parsed, chosen, where, bench)
     if as_json:
         out.print_json(json.dumps(expected.fields()))
@@ -364,5 +366,6 @@ def track(
 
 app.command(epilog="Example: landsweep kinds zoo recipe.net")(kinds)
 app.command(epilog="Example: landsweep new zoo > my_zoo.yaml")(new)
+app.command(epilog="Example: landsweep specs landscape_skip > my_landscape.yaml")(specs)
 app.command(epilog="Example: landsweep doctor")(doctor)
 app.command(epilog="Example: landsweep figures results/landscape_skip --style paper --format pdf")(figures)

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from landsweep.orchestrator.spec_files import spec_path
+
 __all__ = [
     "AsJson",
     "Changes",
@@ -20,7 +22,14 @@ __all__ = [
     "Uri",
 ]
 
-SpecFile = Annotated[Path, typer.Argument(metavar="SPEC", help="YAML file that says what to compute.")]
+SpecFile = Annotated[
+    Path,
+    typer.Argument(
+        metavar="SPEC",
+        parser=spec_path,
+        help="YAML file that says what to compute, or the name of a shipped spec (see `landsweep specs`).",
+    ),
+]
 Changes = Annotated[
     list[str] | None,
     typer.Argument(

@@ -20,6 +20,7 @@ from landsweep.orchestrator.reading import read_yaml
 from landsweep.orchestrator.run.manifest import check_same, new_manifest, read_manifest
 from landsweep.orchestrator.run.plan import planned, resumed, wanted_files
 from landsweep.orchestrator.spec import Spec
+from landsweep.orchestrator.spec_files import spec_folder
 from landsweep.orchestrator.storage.artifacts import Artifacts
 from landsweep.orchestrator.storage.ledger import Findings, Ledger, Store
 from landsweep.orchestrator.storage.ledger.parts import COLUMNS
@@ -40,7 +41,7 @@ def load_spec(path: Path, assignments: Sequence[str] = ()) -> tuple[SweepKind[An
         SpecError: unreadable, of no known kind, or with fields that are unknown, missing, of the wrong type, or
             that do not fit each other.
     """
-    return spec_from(read_yaml(path), assignments, str(path), path.parent, path.stem)
+    return spec_from(read_yaml(path), assignments, str(path), spec_folder(path), path.stem)
 
 
 def spec_from(

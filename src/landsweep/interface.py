@@ -36,6 +36,7 @@ from landsweep.orchestrator.run.start import run_sweep
 from landsweep.orchestrator.run.sweep import Sweep, load_spec, spec_from
 from landsweep.orchestrator.site import Site, load_site
 from landsweep.orchestrator.spec import Spec
+from landsweep.orchestrator.spec_files import spec_folder, spec_path
 from landsweep.orchestrator.storage.store import is_url
 from landsweep.orchestrator.trust import reading, user_code
 
@@ -64,8 +65,8 @@ def run(
     Interrupting the kernel (Ctrl-C) stops the sweep and keeps all rows; the same call goes on.
 
     Args:
-        spec: path of a YAML file, or the fields of a spec, which need a `name`. A function may be given as itself if it
-            is in a module that workers can import.
+        spec: path of a YAML file, name of a shipped spec, or the fields of a spec, which need a `name`. A function may
+            be given as itself if it is in a module that workers can import.
         changes: `field=value`, as on the command line; `site.field=value` changes the site.
         site: where to run: path of a site file, name of an installed one, or its fields; by default a Ray of our own on
             this machine. For small sweeps "local" is quicker.
@@ -295,9 +296,9 @@ def _read(
             raise SpecError("name: missing; a spec built in Python needs one, because it names the results folder")
         kind, parsed = spec_from(_importable(spec), spec_changes, "spec", Path.cwd())
         return kind, parsed, at, Path.cwd()
-    path = Path(spec)
+    path = spec_path(spec)
     kind, parsed = load_spec(path, spec_changes)
-    return kind, parsed, at, path.parent
+    return kind, parsed, at, spec_folder(path)
 
 
 def _importable(value: Any, field: str = "") -> Any:  # noqa: ANN401 - nested data

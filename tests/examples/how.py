@@ -128,7 +128,7 @@ SCALING = {
     "budgets": {"geometric": [2e7, 8e7, 3]},
     "limits": {"least_steps": 10},
 }
-LANDSCAPE = "sweeps/specs/landscape_skip.yaml"
+LANDSCAPE = "landscape_skip"
 LANDSCAPE_SMALL = [
     *(f"models.{name}.{change}" for name in ("skip", "noskip") for change in ("depth=8", "width=2", "train.epochs=1")),
     *(f"axes.{axis}.linear=[-1,1,3]" for axis in "xy"),
@@ -155,16 +155,16 @@ MEASURE = {
     "evaluators": {"train": {"split": "train", "first": 200}, "test": {"split": "test", "first": 100}},
 }
 MEASURED_SMALL = {
-    "landsweep run sweeps/specs/zoo_digits_phase.yaml": [
+    "landsweep run zoo_digits_phase": [
         "axes={net.hidden.0: [8, 16], optimizer.learning_rate: [0.01, 0.03]}",
         *("recipe.steps=40", "recipe.evaluate.every_steps=40", "seeds={range: 2}", *LOCAL),
     ],
-    "landsweep run sweeps/specs/measure_spectrum.yaml": [
+    "landsweep run measure_spectrum": [
         *(f"measures.{name}.{change}" for name in ("hessian", "ggn") for change in ("steps=6", "runs=1")),
         *LOCAL,
     ],
-    "landsweep run sweeps/specs/measure_rebasin.yaml": LOCAL,
-    "landsweep run sweeps/specs/measure_phases.yaml": ["measures.curve.steps=5", *LOCAL],
+    "landsweep run measure_rebasin": LOCAL,
+    "landsweep run measure_phases": ["measures.curve.steps=5", *LOCAL],
 }
 MINIMA = ["axes.start={range: 4}", "axes.lr=[0.001, 0.01]", "fixed.steps=20"]
 RESTARTS = {
@@ -181,7 +181,7 @@ HOW: dict[str, SpecBlock | Commands | Python | Site | Listing | Elsewhere] = {
     "README.md: kind: search": SpecBlock(["budget.units=6", "generation=3"], shows="rows.loss.notna().all()"),
     "README.md: kind: function": SpecBlock(),
     "README.md: from landsweep import Zoo": Python(ZOO_HYPER, "len(x) == 1210 and 0 <= y <= 1"),
-    "README.md: landsweep run sweeps/specs/zoo_digits_phase.yaml": Commands(MEASURED_SMALL, slow=True, says="report"),
+    "README.md: landsweep run zoo_digits_phase": Commands(MEASURED_SMALL, slow=True, says="report"),
     "README.md: space:": SpecBlock(["budget.units=8", "generation=4"], SEARCH),
     "README.md: kind: transfer": SpecBlock(
         ["values=[64,128]", "rates={log2: [-6, -2, 3]}", "seeds={range: 1}"], {"recipe": {**DIGITS, "steps": 10}}

@@ -79,7 +79,8 @@ def say(*words: str) -> str:
 @contextmanager
 def user_folder(folder: Path) -> Iterator[None]:
     """What a user has who types the examples: the shipped specs, a script of their own, a table of runs."""
-    shutil.copytree(ROOT / "sweeps/specs", folder / "sweeps/specs")  # no link: some name `../../results`
+    (folder / "sweeps").mkdir()
+    (folder / "sweeps/specs").symlink_to(ROOT / "sweeps/specs")
     (folder / "my_script.py").write_text(SCRIPT, encoding="utf-8")
     (folder / "train.py").write_text(TRAIN, encoding="utf-8")
     mine = next(block for block in BLOCKS if key_of(block) == OWN_MODULE)
