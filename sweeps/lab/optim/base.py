@@ -40,7 +40,7 @@ class Step:
         losses: [K, 1], of the batch, at these weights.
         again: gives the gradients [K, P] of the same batch at what the weights are by then, clipped too; dropout drops
             the same places, and buffers stay as the first pass left them.
-        made: how many steps were made before; equal to `t` - 1, but known without asking the device.
+        made: how many steps came before, those that were left out too; known without asking the device.
     """
 
     weights: Tensor
@@ -72,6 +72,8 @@ class Method(Section):
         scaled: coefficients that a parametrization scales.
         decoupled: whether the weights shrink by learning rate times weight decay, beside the step; else the decay is
             part of the gradient.
+        needs_every_step: whether the rule does something at certain steps (`Step.made`), so that no model may leave out
+            a step.
     """
 
     per_model: ClassVar[tuple[str, ...]] = ("learning_rate", "weight_decay")
@@ -83,6 +85,7 @@ class Method(Section):
     elementwise: ClassVar[bool] = True
     scaled: ClassVar[tuple[str, ...]] = ("learning_rate", "weight_decay", "eps")
     decoupled: ClassVar[bool] = False
+    needs_every_step: ClassVar[bool] = False
 
     method: str
     learning_rate: float = Field(gt=0, description="the highest of the schedule")

@@ -100,7 +100,10 @@ def dtype_of(recipe: Recipe) -> torch.dtype:
 
 def module_of(recipe: Recipe, data: Data, base: Path) -> nn.Module:
     """A recipe's network with masks for dropout."""
-    return with_masks(recipe.build(data.shape, data.outputs, base).to(dtype_of(recipe)))
+    module, dtype = recipe.build(data.shape, data.outputs, base), dtype_of(recipe)
+    if recipe.net.own_code or dtype != torch.float32:  # else it has the type already, and `to` takes a while to see it
+        module = module.to(dtype)
+    return with_masks(module)
 
 
 def layers_of(recipe: Recipe, data: Data, base: Path) -> nn.Module:

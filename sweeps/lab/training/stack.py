@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -33,10 +33,12 @@ class Stack:
 
     def __init__(self, modules: Sequence[nn.Module], device: str, idle: Collection[str] = ()) -> None:
         self.layout = layout = Layout.of(modules[0], idle)
-        _check_alike(modules)
         masks = mask_names(modules[0])
+        # Networks that are equal are one object in several rows.
+        parameters = {id(m): dict(m.named_parameters()) for m in modules}
+        each = [parameters[id(m)] for m in modules]
+        _check_alike(list(parameters.values()))
         with torch.no_grad():
-            each = [dict(m.named_parameters()) for m in modules]
             rows = [torch.cat([p[n].flatten() for n in layout.shapes]) for p in each]
             self.weights = torch.stack(rows).to(device)
             buffers = [{n: b for n, b in m.named_buffers() if n not in masks} for m in modules]
@@ -72,18 +74,18 @@ class Stack:
         return {key: one[name].detach().cpu().clone() for key, name in self.layout.aliases.items()}
 
 
-def _check_alike(modules: Sequence[nn.Module]) -> None:
-    first = {n: (p.shape, p.requires_grad) for n, p in modules[0].named_parameters()}
-    owners: dict[int, nn.Module] = {}
-    # Networks that are equal are one object in several rows, which is no parameter shared by two.
-    for module in {id(m): m for m in modules}.values():
-        for name, p in module.named_parameters():
-            if p.requires_grad and owners.setdefault(id(p), module) is not module:
+def _check_alike(networks: Sequence[Mapping[str, nn.Parameter]]) -> None:
+    """Refuse networks, each given by its parameters, that share one or differ in names, shapes or in what trains."""
+    first = {n: (p.shape, p.requires_grad) for n, p in networks[0].items()}
+    owners: dict[int, int] = {}
+    for i, network in enumerate(networks):
+        for name, p in network.items():
+            if p.requires_grad and owners.setdefault(id(p), i) != i:
                 raise SpecError(
                     f"net: two models share the parameter {name}; the function that builds them must make new "
                     "parameters at each call"
                 )
-        parameters = {n: (p.shape, p.requires_grad) for n, p in module.named_parameters()}
+        parameters = {n: (p.shape, p.requires_grad) for n, p in network.items()}
         if parameters != first:
             odd = sorted(n for n in {*parameters, *first} if parameters.get(n) != first.get(n))
             raise SpecError(

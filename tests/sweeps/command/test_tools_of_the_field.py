@@ -32,9 +32,12 @@ def script(programs: Programs, source: str) -> str:
 
 
 def test_torchrun_with_two_processes(programs: Programs) -> None:
-    """Gradients of both are averaged by gloo; the first one reports, and the weights are those of the whole batch."""
+    """Gradients of both are averaged by gloo; the first one reports, and the weights are those of the whole batch.
+
+    The ranks leave by `os._exit`: at a common end on a busy machine, torch's threads abort about one process in thirty.
+    """
     source = """
-    import sys, torch
+    import os, sys, torch
     import torch.distributed as dist
     dist.init_process_group("gloo")
     rank, lr = dist.get_rank(), float(sys.argv[1])
@@ -47,6 +50,8 @@ def test_torchrun_with_two_processes(programs: Programs) -> None:
         if rank == 0:
             report(step=step, weight=float(model.module.weight), ranks=dist.get_world_size())
     dist.destroy_process_group()
+    sys.stdout.flush()
+    os._exit(0)
     """
     run = [*TORCHRUN, "--standalone", "--nproc-per-node=2", script(programs, source), "{lr}"]
     spec = programs.spec("", axes={"lr": [0.1]}, command={"run": run})
