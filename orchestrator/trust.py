@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import itertools
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping
@@ -26,6 +27,7 @@ __all__ = [
     "first_names",
     "foreign_code",
     "load",
+    "may_grant",
     "named_code",
     "reading",
     "refuse_files",
@@ -41,7 +43,8 @@ _MOVED = {  # modules that specs of earlier versions name; rows are identified b
     "sweeps.lab.functions": "landsweep.sweeps.function.examples",
     "orchestrator.testing.mortality": "landsweep.orchestrator.testing.mortality",
 }
-_FILES = ("folder", "file", "tokenizer")  # fields of specs that name files, relative to the folder of the spec
+# Fields of specs that name files or results, relative to the folder of the spec.
+_FILES = frozenset({"folder", "file", "tokenizer", "checkpoint", "sweep"})
 
 _reading: ContextVar[str | None] = ContextVar("reading", default=None)  # results whose names are only data
 _folders: list[str] = []  # of the user's own modules
@@ -96,9 +99,26 @@ def named_code(value: object) -> list[str]:
 
 
 def foreign_code(value: object) -> list[str]:
-    """The same without what any spec may use, and with every program that a spec would start."""
+    """The same without what any spec may use, and with every program and every trusted sweep that a spec names."""
     code = [name for name in named_code(value) if _for_specs(*(_parts(name) or ("", ""))) is None]
-    return [*code, *map(_program, _programs(value))]
+    return [*code, *map(_program, _programs(value)), *(f"all code of the sweep {name!r}" for name in _trusting(value))]
+
+
+def _trusting(value: object) -> Iterator[str]:
+    """The sweeps in nested data whose code may run, as the data say."""
+    if isinstance(value, Mapping):
+        if isinstance(value.get("sweep"), str) and value.get("trust", False) is not False:
+            yield value["sweep"]
+        for inner in value.values():
+            yield from _trusting(inner)
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            yield from _trusting(inner)
+
+
+def may_grant() -> bool:
+    """Whether a spec may say that code of another sweep is trusted: not where the spec itself is a stranger's."""
+    return _reading.get() is None
 
 
 def _programs(value: object) -> Iterator[list[str]]:
@@ -214,17 +234,29 @@ def refuse_files(spec: object, base: Path, where: str) -> None:
     Raises:
         Untrusted: names the field; a sweep would be computed from files of the user's, and its results are shared.
     """
+    home = Path(os.path.realpath(where))
     for field, text in _texts(spec, ""):
-        outside = _leads_out(text)
-        if field.rpartition(".")[2] in _FILES and text and not outside:
-            place = os.path.realpath(base / text)
-            outside = not Path(place).is_relative_to(os.path.realpath(where))
+        outside = [text] if _leads_out(text) else []
+        if not outside and _FILES.intersection(field.split(".")):
+            outside = list(itertools.islice(_outside(base / text, home), 1))
         if outside:
+            through = "" if outside[0] == text else f", for {outside[0]} leads out of it"
             raise Untrusted(
-                f"{where}: {field}: {text!r} is not inside of this folder, so the sweep would be computed from files "
-                "of yours, and whoever gets its results learns of them. Nothing was run. Where you know who wrote it, "
-                "say so: --trust"
+                f"{where}: {field}: {text!r} is not inside of this folder{through}, so the sweep would be computed "
+                "from files of yours, and whoever gets its results learns of them. Nothing was run. Where you know "
+                "who wrote it, say so: --trust"
             )
+
+
+def _outside(place: Path, home: Path) -> Iterator[str]:
+    """What of a place lies outside of a folder: itself, or what links in it lead to."""
+    if not Path(os.path.realpath(place)).is_relative_to(home):
+        yield str(place)
+        return
+    for folder, folders, files in os.walk(place):
+        for path in (Path(folder, name) for name in (*folders, *files)):
+            if path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(home):
+                yield str(path)
 
 
 def refuse_new_code(data: object, spec: object, source: str) -> None:
@@ -259,7 +291,8 @@ def _texts(value: object, field: str) -> Iterator[tuple[str, str]]:
         yield field, value
     elif isinstance(value, Mapping):
         for name, inner in value.items():
-            if name not in ("description", "digests"):
+            no_file = name == "folder" and not inner and value.get("source") == "text"  # Python's own library
+            if name not in ("description", "digests", "pinned_models") and not no_file:
                 yield from _texts(inner, f"{field}.{name}" if field else str(name))
     elif isinstance(value, list | tuple):
         for inner in value:

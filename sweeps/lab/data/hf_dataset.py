@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from landsweep.orchestrator.errors import SpecError
+from landsweep.orchestrator.storage.inside import check_names
 from landsweep.sweeps.lab.data.base import Data
 from landsweep.sweeps.lab.data.pictures import Pictures
 from landsweep.sweeps.lab.data.shards import OpenFiles, ShardData
@@ -54,7 +55,10 @@ class HfDataset(ShardData):
             raise SpecError(f"data.folder: there is no folder {place}")
         names = self.shards
         if not names and (place / _PARTS).is_file():
-            names = {name: name for name in _json(place / _PARTS).get("splits", ())}
+            splits = _json(place / _PARTS).get("splits")
+            listed = splits if isinstance(splits, list) else [splits]
+            check_names(listed, "split", str(place / _PARTS))
+            names = {name: name for name in listed}
         return {split: _arrow_files(place / name) for split, name in (names or {"train": "."}).items()}
 
     def load(self, base: Path) -> Data:

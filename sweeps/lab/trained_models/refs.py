@@ -18,6 +18,7 @@ from torch import Tensor
 from landsweep.orchestrator.errors import SpecError, UsageError
 from landsweep.orchestrator.kind import kind_named
 from landsweep.orchestrator.spec import Section
+from landsweep.orchestrator.trust import may_grant
 from landsweep.orchestrator.unit import digest
 from landsweep.sweeps.lab.checkpoints.state_dict import Checkpoint
 from landsweep.sweeps.lab.data import DataSpec
@@ -232,7 +233,7 @@ def zoo_of(ref: SweepRef, folder: Path) -> Zoo:
     where = ref.sweep if "://" in ref.sweep else str(folder / Path(ref.sweep).expanduser())
     if "://" not in where and not Path(where).is_dir():
         raise SpecError(f"there is no folder {where}; run that sweep first, or give the folder where its results are")
-    return Zoo(where, trust=ref.trust)
+    return Zoo(where, trust=ref.trust and may_grant())
 
 
 def _pinned(ref: SweepRef, zoo: Zoo) -> PinnedModels:
