@@ -58,7 +58,7 @@ class HfDataset(ShardData):
             splits = _json(place / _PARTS).get("splits")
             listed = splits if isinstance(splits, list) else [splits]
             check_names(listed, "split", str(place / _PARTS))
-            names = {name: name for name in listed}
+            names = {str(name): str(name) for name in listed}
         return {split: _arrow_files(place / name) for split, name in (names or {"train": "."}).items()}
 
     def load(self, base: Path) -> Data:
