@@ -11,14 +11,15 @@ from pydantic import Field
 from torch import nn
 
 from landsweep.sweeps.lab.data.base import InputKind
-from landsweep.sweeps.lab.models.base import Dropout, Net, Size, Widths
+from landsweep.sweeps.lab.models.base import Dropout, Size, Widths
+from landsweep.sweeps.lab.models.ghost import GhostNormalised
 from landsweep.sweeps.lab.models.layers import Activation, Norm, activation, norm
 from landsweep.sweeps.lab.models.ratios import scaled
 
 __all__ = ["Cnn"]
 
 
-class Cnn(Net):
+class Cnn(GhostNormalised):
     """3x3 convolutions, each but the first halving the image; then the mean over pixels and a linear layer.
 
     Keys: `layers.I.conv.*`, `layers.I.norm.*`, `out.*`.
@@ -43,7 +44,10 @@ class Cnn(Net):
         layers: list[nn.Module] = []
         before = shape[0]
         for i, out in enumerate(self.channels):
-            parts = {"conv": nn.Conv2d(before, out, 3, 2 if i else 1, 1), "norm": norm(self.norm, out)}
+            parts = {
+                "conv": nn.Conv2d(before, out, 3, 2 if i else 1, 1),
+                "norm": norm(self.norm, out, ghost=self.ghost),
+            }
             ends = {"act": activation(self.activation), "drop": nn.Dropout(self.dropout)}
             layers.append(nn.Sequential(OrderedDict(parts | ends)))
             before = out

@@ -8,12 +8,24 @@ published.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Literal, TypeAlias
 
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Activation", "NoNorm", "Norm", "Shift", "TokenNorm", "activation", "norm", "token_norm"]
+__all__ = [
+    "Activation",
+    "GhostNorm1d",
+    "GhostNorm2d",
+    "NoNorm",
+    "Norm",
+    "Shift",
+    "TokenNorm",
+    "activation",
+    "norm",
+    "token_norm",
+]
 
 Activation: TypeAlias = Literal["relu", "gelu", "tanh", "silu", "sigmoid", "leaky_relu", "elu", "selu", "identity"]
 Norm: TypeAlias = Literal["none", "batch", "layer"]
@@ -37,7 +49,7 @@ def activation(name: Activation) -> nn.Module:
     return _ACTIVATIONS[name]()
 
 
-def norm(name: Norm, channels: int, *, flat: bool = False, shift: bool = False) -> nn.Module:
+def norm(name: Norm, channels: int, *, flat: bool = False, shift: bool = False, ghost: int | None = None) -> nn.Module:
     """The normalisation of this name; `layer` is over all channels and pixels of one sample.
 
     Args:
@@ -45,9 +57,12 @@ def norm(name: Norm, channels: int, *, flat: bool = False, shift: bool = False) 
         channels: how many channels or features.
         flat: whether inputs are [n, channels] rather than [n, channels, h, w].
         shift: whether `none` adds a trained bias: for layers before it that have none of their own.
+        ghost: of `batch`, samples that are normalised together in training; None: the whole batch.
     """
     if name == "none":
         return Shift(channels) if shift else NoNorm(channels)
+    if name == "batch" and ghost is not None:
+        return GhostNorm1d(channels, ghost) if flat else GhostNorm2d(channels, ghost)
     if name == "batch":
         return nn.BatchNorm1d(channels) if flat else nn.BatchNorm2d(channels)
     module = nn.LayerNorm(channels) if flat else nn.GroupNorm(1, channels)
@@ -113,3 +128,41 @@ class _ScaleOnly(nn.Module):
         if not self._normalise:
             return x
         return x * torch.rsqrt((x * x).mean(-1, keepdim=True) + 1e-6) * self.weight
+
+
+def _by_ghosts(norm: Callable[[Tensor], Tensor], x: Tensor, ghost: int) -> Tensor:
+    """Outputs of a normalisation for each ghost of a batch [n, ...], one after the other; it keeps its statistics.
+
+    The batch is cut into n / ghost parts, rounded down but at least one, of sizes that differ by one at most.
+    """
+    return torch.cat([norm(part) for part in x.tensor_split(max(1, len(x) // ghost))])
+
+
+class GhostNorm1d(nn.BatchNorm1d):
+    """Ghost batch normalisation (arXiv 1705.08741, algorithm 1) of [n, channels].
+
+    In training each ghost, a part of the batch, is normalised by its own mean and variance, and the running statistics
+    take in one ghost after the other. In evaluation it is batch normalisation.
+
+    Args:
+        channels: how many.
+        ghost: samples of a ghost.
+    """
+
+    def __init__(self, channels: int, ghost: int) -> None:
+        super().__init__(channels)
+        self.ghost = ghost
+
+    def forward(self, x: Tensor) -> Tensor:
+        return _by_ghosts(super().forward, x, self.ghost if self.training else len(x))
+
+
+class GhostNorm2d(nn.BatchNorm2d):
+    """The same of [n, channels, height, width]."""
+
+    def __init__(self, channels: int, ghost: int) -> None:
+        super().__init__(channels)
+        self.ghost = ghost
+
+    def forward(self, x: Tensor) -> Tensor:
+        return _by_ghosts(super().forward, x, self.ghost if self.training else len(x))

@@ -13,15 +13,16 @@ from pydantic import Field
 from torch import nn
 
 from landsweep.sweeps.lab.data.base import InputKind
-from landsweep.sweeps.lab.models.base import Dropout, Feature, Net, Size, Widths
+from landsweep.sweeps.lab.models.base import Dropout, Feature, Size, Widths
 from landsweep.sweeps.lab.models.count import Count
+from landsweep.sweeps.lab.models.ghost import GhostNormalised
 from landsweep.sweeps.lab.models.layers import Activation, Norm, activation, norm
 from landsweep.sweeps.lab.models.ratios import scaled
 
 __all__ = ["Mlp"]
 
 
-class Mlp(Net):
+class Mlp(GhostNormalised):
     """Fully connected layers: linear, normalisation, activation, dropout; at the end linear. Inputs are flattened.
 
     Keys: `hidden.I.linear.*`, `hidden.I.norm.*`, `out.*`.
@@ -71,7 +72,7 @@ class Mlp(Net):
         layers: list[nn.Module] = []
         width = math.prod(shape)
         for out in self.hidden:
-            parts = {"linear": nn.Linear(width, out), "norm": norm(self.norm, out, flat=True)}
+            parts = {"linear": nn.Linear(width, out), "norm": norm(self.norm, out, flat=True, ghost=self.ghost)}
             ends = {"act": activation(self.activation), "drop": nn.Dropout(self.dropout)}
             layers.append(nn.Sequential(OrderedDict(parts | ends)))
             width = out

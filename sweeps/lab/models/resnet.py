@@ -10,13 +10,14 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from landsweep.sweeps.lab.data.base import InputKind
-from landsweep.sweeps.lab.models.base import Dropout, Feature, Net, Size
+from landsweep.sweeps.lab.models.base import Dropout, Feature, Size
+from landsweep.sweeps.lab.models.ghost import GhostNormalised
 from landsweep.sweeps.lab.models.layers import Activation, Norm, activation, norm
 
 __all__ = ["ResNet"]
 
 
-class ResNet(Net):
+class ResNet(GhostNormalised):
     """Depth 6n + 2: a convolution, three stages of n basic blocks with width 1, 2, 4 times `width`, and a linear layer.
 
     The shortcut of a block that changes shape takes every second pixel and pads the new channels with 0 (option A of
@@ -69,9 +70,9 @@ class _Block(nn.Module):
     def __init__(self, before: int, out: int, stride: int, spec: ResNet) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(before, out, 3, stride, 1, bias=False)
-        self.norm1 = norm(spec.norm, out, shift=True)
+        self.norm1 = norm(spec.norm, out, shift=True, ghost=spec.ghost)
         self.conv2 = nn.Conv2d(out, out, 3, 1, 1, bias=False)
-        self.norm2 = norm(spec.norm, out, shift=True)
+        self.norm2 = norm(spec.norm, out, shift=True, ghost=spec.ghost)
         self.act = activation(spec.activation)
         self.drop = nn.Dropout(spec.dropout)
         self.skip, self.stride, self.new = spec.skip, stride, out - before
@@ -87,7 +88,7 @@ class _Net(nn.Module):
     def __init__(self, channels: int, blocks: list[nn.Module], last: int, classes: int, spec: ResNet) -> None:
         super().__init__()
         self.conv = nn.Conv2d(channels, spec.width, 3, 1, 1, bias=False)
-        self.norm = norm(spec.norm, spec.width, shift=True)
+        self.norm = norm(spec.norm, spec.width, shift=True, ghost=spec.ghost)
         self.act = activation(spec.activation)
         self.blocks = nn.Sequential(*blocks)
         self.linear = nn.Linear(last, classes)

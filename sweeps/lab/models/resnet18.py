@@ -9,13 +9,14 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from landsweep.sweeps.lab.data.base import InputKind
-from landsweep.sweeps.lab.models.base import Dropout, Net, Size
+from landsweep.sweeps.lab.models.base import Dropout, Size
+from landsweep.sweeps.lab.models.ghost import GhostNormalised
 from landsweep.sweeps.lab.models.layers import Activation, Norm, activation, norm
 
 __all__ = ["ResNet18"]
 
 
-class ResNet18(Net):
+class ResNet18(GhostNormalised):
     """A 3x3 stem of stride 1 without pooling, then two basic blocks each of width 1, 2, 4, 8 times `width`.
 
     Shortcuts that change the shape are 1x1 convolutions with normalisation (option B of arXiv 1512.03385). With batch
@@ -47,7 +48,7 @@ class _Shortcut(nn.Module):
     def __init__(self, before: int, out: int, stride: int, spec: ResNet18) -> None:
         super().__init__()
         self.conv = nn.Conv2d(before, out, 1, stride, bias=False)
-        self.norm = norm(spec.norm, out, shift=True)
+        self.norm = norm(spec.norm, out, shift=True, ghost=spec.ghost)
 
     def forward(self, x: Tensor) -> Tensor:
         return cast(Tensor, self.norm(self.conv(x)))
@@ -57,9 +58,9 @@ class _Block(nn.Module):
     def __init__(self, before: int, out: int, stride: int, spec: ResNet18) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(before, out, 3, stride, 1, bias=False)
-        self.norm1 = norm(spec.norm, out, shift=True)
+        self.norm1 = norm(spec.norm, out, shift=True, ghost=spec.ghost)
         self.conv2 = nn.Conv2d(out, out, 3, 1, 1, bias=False)
-        self.norm2 = norm(spec.norm, out, shift=True)
+        self.norm2 = norm(spec.norm, out, shift=True, ghost=spec.ghost)
         self.shortcut = _Shortcut(before, out, stride, spec) if before != out else nn.Identity()
         self.act = activation(spec.activation)
         self.drop = nn.Dropout(spec.dropout)
@@ -73,7 +74,7 @@ class _Net(nn.Module):
     def __init__(self, channels: int, blocks: list[_Block], out: nn.Linear, spec: ResNet18) -> None:
         super().__init__()
         self.conv = nn.Conv2d(channels, spec.width, 3, 1, 1, bias=False)
-        self.norm = norm(spec.norm, spec.width, shift=True)
+        self.norm = norm(spec.norm, spec.width, shift=True, ghost=spec.ghost)
         self.act = activation(spec.activation)
         self.blocks = nn.Sequential(*blocks)
         self.out = out

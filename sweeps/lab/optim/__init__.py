@@ -8,6 +8,7 @@ from pydantic import Field
 
 from landsweep.sweeps.lab.optim.adam import Adam
 from landsweep.sweeps.lab.optim.adamw import AdamW
+from landsweep.sweeps.lab.optim.adamw_independent import IndependentAdamW
 from landsweep.sweeps.lab.optim.ademamix import AdEMAMix
 from landsweep.sweeps.lab.optim.base import Method, Step
 from landsweep.sweeps.lab.optim.dog import Dog
@@ -22,6 +23,7 @@ from landsweep.sweeps.lab.optim.prodigy import Prodigy
 from landsweep.sweeps.lab.optim.rmsprop import RmsProp
 from landsweep.sweeps.lab.optim.sam import Sam
 from landsweep.sweeps.lab.optim.sgd import Sgd
+from landsweep.sweeps.lab.optim.sgdw import Sgdw
 from landsweep.sweeps.lab.optim.soap import Soap
 from landsweep.sweeps.lab.optim.stable_spam import StableSpam
 from landsweep.sweeps.lab.optim.swats import Swats
@@ -33,6 +35,7 @@ __all__ = [
     "Dog",
     "Grams",
     "Gravity",
+    "IndependentAdamW",
     "Lion",
     "Method",
     "Momo",
@@ -45,6 +48,7 @@ __all__ = [
     "RmsProp",
     "Sam",
     "Sgd",
+    "Sgdw",
     "Soap",
     "StableSpam",
     "Step",
@@ -52,7 +56,7 @@ __all__ = [
 ]
 
 OptimizerSpec = Annotated[
-    Sgd | Adam | AdamW | RmsProp | Lion | NAdamW
+    Sgd | Sgdw | Adam | AdamW | IndependentAdamW | RmsProp | Lion | NAdamW
     | AdEMAMix | Grams | Swats | Gravity | StableSpam | Sam | Muon | Soap | Dog | Momo | MomoAdam | Prodigy
     | NamedClass,
     Field(discriminator="method"),

@@ -18,7 +18,7 @@ from torch import Tensor
 from landsweep.orchestrator.spec import Section
 from landsweep.sweeps.lab.layout import Layout
 
-__all__ = ["Coefficients", "Family", "Method", "Slots", "Step", "decay"]
+__all__ = ["Coefficients", "Family", "Method", "Slots", "Step", "decay", "independent_decay"]
 
 Coefficients: TypeAlias = Mapping[str, Tensor]
 Slots: TypeAlias = Mapping[str, Tensor]
@@ -142,3 +142,11 @@ class Method(Section):
 def decay(step: Step) -> None:
     """Decoupled weight decay (arXiv 1711.05101) as torch's AdamW: w <- (1 - lr wd) w, so it follows the schedule."""
     step.weights.mul_(1 - step.c["learning_rate"] * step.c["weight_decay"])
+
+
+def independent_decay(step: Step) -> None:
+    """Weight decay as in the text of arXiv 1711.05101: w <- (1 - s wd) w, s being the multiplier of the schedule.
+
+    The rule's coefficients name the highest learning rate `peak`.
+    """
+    step.weights.mul_(1 - step.c["learning_rate"] / step.c["peak"] * step.c["weight_decay"])

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from landsweep.sweeps.lab.optim.base import Family, Method, Step
 
-__all__ = ["Sgd", "sgd_step"]
+__all__ = ["Sgd", "momentum_step", "sgd_step"]
 
 
 class Sgd(Method):
@@ -39,8 +39,13 @@ class Sgd(Method):
 
 def sgd_step(step: Step, *, nesterov: bool) -> None:
     """The step of SGD with its weight decay, in place."""
+    step.grads.addcmul_(step.weights, step.c["weight_decay"])
+    momentum_step(step, nesterov=nesterov)
+
+
+def momentum_step(step: Step, *, nesterov: bool) -> None:
+    """The step of SGD without weight decay, in place."""
     grads, c = step.grads, step.c
-    grads.addcmul_(step.weights, c["weight_decay"])
     velocity = step.slots["velocity"].mul_(c["momentum"]).add_(grads)
     along = grads.addcmul_(velocity, c["momentum"]) if nesterov else velocity
     step.weights.addcmul_(along, c["learning_rate"], value=-1)

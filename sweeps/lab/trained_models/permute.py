@@ -17,13 +17,13 @@ import torch
 from torch import Tensor, nn
 
 from landsweep.orchestrator.errors import SpecError
-from landsweep.sweeps.lab.models.layers import NoNorm, Shift
+from landsweep.sweeps.lab.models.layers import GhostNorm1d, GhostNorm2d, NoNorm, Shift
 from landsweep.sweeps.lab.models.plain import misread
 
 __all__ = ["Hidden", "canonical_order", "hidden_layers", "permute", "permuted", "prove_permutations"]
 
 _ACTIVATIONS = (nn.ReLU, nn.GELU, nn.Tanh, nn.SiLU, nn.Sigmoid, nn.LeakyReLU, nn.ELU, nn.SELU, nn.Identity)
-_NORMS = (NoNorm, Shift, nn.BatchNorm1d, nn.BatchNorm2d, nn.LayerNorm, nn.GroupNorm)
+_NORMS = (NoNorm, Shift, nn.BatchNorm1d, nn.BatchNorm2d, GhostNorm1d, GhostNorm2d, nn.LayerNorm, nn.GroupNorm)
 _DROPOUT = (nn.Dropout, nn.Dropout1d, nn.Dropout2d)
 _SHAPES = (nn.Flatten, nn.AdaptiveAvgPool2d, nn.AvgPool2d, nn.MaxPool2d)
 _KNOWN = (nn.Linear, nn.Conv2d, *_ACTIVATIONS, *_NORMS, *_DROPOUT, *_SHAPES)

@@ -17,6 +17,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from landsweep.sweeps.lab.models.layers import GhostNorm1d, GhostNorm2d
+
 __all__ = ["FoldedModule", "Shortcut", "foldable"]
 
 Forward: TypeAlias = Callable[[Tensor], Tensor]
@@ -28,7 +30,7 @@ _LAYERS: dict[type[nn.Module], int] = {
     nn.Conv2d: 4,
     nn.Conv3d: 5,
 }  # dimensions of their outputs
-_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, GhostNorm1d, GhostNorm2d)
 _TRIALS = 3  # forward passes in which both ways are compared and timed
 _ALLOWED = 100  # units in the last place, of the norm of the outputs
 

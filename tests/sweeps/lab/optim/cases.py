@@ -50,6 +50,12 @@ PEERS: dict[str, Peer] = {
     "sgd": lambda p, s: torch.optim.SGD(
         p, s["learning_rate"], momentum=s["momentum"], weight_decay=s["weight_decay"], nesterov=s["nesterov"]
     ),
+    "sgdw": lambda p, s: po.SGDW(  # which decays by lr wd
+        p, s["learning_rate"], s["momentum"], s["weight_decay"] / s["learning_rate"], nesterov=s["nesterov"]
+    ),
+    "adamw_independent": lambda p, s: torch.optim.AdamW(
+        p, s["learning_rate"], betas(s), s["eps"], s["weight_decay"] / s["learning_rate"]
+    ),
     "adam": lambda p, s: torch.optim.Adam(p, s["learning_rate"], betas(s), s["eps"], s["weight_decay"]),
     "adamw": lambda p, s: torch.optim.AdamW(p, s["learning_rate"], betas(s), s["eps"], s["weight_decay"]),
     "rmsprop": lambda p, s: torch.optim.RMSprop(
@@ -116,7 +122,15 @@ CASES: list[list[Settings]] = [
             {"learning_rate": 3e-3, "weight_decay": 0.1, "beta1": 0.8, "beta2": 0.95},
             {"learning_rate": 1e-3, "weight_decay": 0.01, "beta1": 0.0, "beta2": 0.5},
         )
-        for method in ("adam", "adamw", "lion", "nadamw", "grams", "stable_spam")
+        for method in ("adam", "adamw", "adamw_independent", "lion", "nadamw", "grams", "stable_spam")
+    ),
+    *(
+        case(
+            "sgdw",
+            {"learning_rate": 0.1, "momentum": 0.5, "nesterov": nesterov},
+            {"learning_rate": 0.03, "momentum": 0.9, "weight_decay": 0.01, "nesterov": nesterov},
+        )
+        for nesterov in (False, True)
     ),
     case(
         "rmsprop",

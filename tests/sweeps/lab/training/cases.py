@@ -18,6 +18,8 @@ SGD = {"method": "sgd", "momentum": 0.9}
 OPTIMIZERS: list[dict[str, Any]] = [
     *({"method": m, "learning_rate": 0.003} for m in ("adam", "adamw", "rmsprop", "lion", "nadamw")),
     *({"method": m, "learning_rate": 0.003} for m in ("ademamix", "grams", "swats", "gravity", "stable_spam")),
+    {"method": "sgdw", "learning_rate": 0.05, "weight_decay": 0.01, "momentum": 0.9},
+    {"method": "adamw_independent", "learning_rate": 0.003, "weight_decay": 0.01},
     {"method": "sam", "learning_rate": 0.05, "momentum": 0.9},
     {"method": "sam", "base": "adamw", "adaptive": True, "learning_rate": 0.003},
     {"method": "muon", "learning_rate": 0.02, "ends": True},
