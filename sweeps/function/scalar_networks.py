@@ -8,7 +8,7 @@ gradient-flow solution (GFS sharpness) of arXiv 2305.13064.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Generator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,7 +58,7 @@ def sharpness(weights: Weights) -> float:
 
 def descend(
     depth: int, times: float, start: int, steps: int = 1000, tolerance: float = 1e-12
-) -> Iterator[dict[str, Metric]]:
+) -> Generator[dict[str, Metric], None, dict[str, Metric]]:
     """Gradient descent on a scalar network from random positive weights.
 
     Args:
