@@ -72,7 +72,7 @@ class Symmetry:
     layers: tuple[str, ...]
 
 
-def find_symmetry(module: nn.Module, inputs: Tensor) -> Symmetry:
+def find_symmetry(module: nn.Module, inputs: Tensor, instead: str = "use `match: none`") -> Symmetry:
     """Find the units, and prove on this network that they can change places.
 
     The heads of attention change places as blocks; features inside a head stay.
@@ -80,6 +80,7 @@ def find_symmetry(module: nn.Module, inputs: Tensor) -> Symmetry:
     Args:
         module: the network; it stays as it is.
         inputs: [n, ...] a few samples.
+        instead: what errors suggest where units can't change places.
 
     Raises:
         SpecError: an operation has no rule (which, and in which layer), no unit can move, or outputs change.
@@ -90,13 +91,13 @@ def find_symmetry(module: nn.Module, inputs: Tensor) -> Symmetry:
     if trace.unknown:
         raise SpecError(
             f"matching: it has no rule for what happens to hidden units in {', '.join(trace.unknown[:6])}; "
-            "use `match: none`, or write the layer with operations that have one: linear layers, convolutions, "
+            f"{instead}, or write the layer with operations that have one: linear layers, convolutions, "
             "normalisations, attention, element by element"
         )
     units = _units(trace, trial)
     if not units:
-        raise SpecError("matching: no hidden units of this network can change places; use `match: none`")
-    _prove(trial, units, samples)
+        raise SpecError(f"matching: no hidden units of this network can change places; {instead}")
+    _prove(trial, units, samples, instead)
     matrices = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
     named = dict(trial.named_modules())
     layers = {p.tensor for u in units for p in u.written if isinstance(named[p.tensor], matrices)}
@@ -170,7 +171,7 @@ def _places(name: str, dim: int, axis: Sum, inside: set[int]) -> list[tuple[Atom
     return found
 
 
-def _prove(trial: nn.Module, units: Sequence[Units], samples: Tensor) -> None:
+def _prove(trial: nn.Module, units: Sequence[Units], samples: Tensor, instead: str) -> None:
     """Outputs before and after a shuffle, in double precision, with weights and statistics that are all different."""
     generator = torch.Generator().manual_seed(0)
     state = {
@@ -187,5 +188,5 @@ def _prove(trial: nn.Module, units: Sequence[Units], samples: Tensor) -> None:
     if not bool((before - after).abs().max() <= _EQUAL * before.abs().max()):
         raise SpecError(
             "matching: with its hidden units in another order this network gives other outputs, so what was found of "
-            "its layers does not hold; use `match: none`"
+            f"its layers does not hold; {instead}"
         )

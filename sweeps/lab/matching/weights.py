@@ -11,7 +11,7 @@ from torch import Tensor
 
 from landsweep.sweeps.lab.matching.symmetry import Place, Symmetry, Units, moved
 
-__all__ = ["Matching", "assign", "match_weights"]
+__all__ = ["Matching", "assign", "by_unit", "match_weights"]
 
 _PASSES, _PROGRESS = 100, 1e-12
 
@@ -104,7 +104,7 @@ class _Problem:
         for place in group.places:
             if place.tensor in self._a and (only is None or place.tensor in only):
                 total += (
-                    _by_unit(self._a[place.tensor], place, group.size) @ _by_unit(b[place.tensor], place, group.size).T
+                    by_unit(self._a[place.tensor], place, group.size) @ by_unit(b[place.tensor], place, group.size).T
                 )
         return total
 
@@ -146,7 +146,7 @@ class _Problem:
         return orders
 
 
-def _by_unit(t: Tensor, place: Place, n: int) -> Tensor:
+def by_unit(t: Tensor, place: Place, n: int) -> Tensor:
     """All that belongs to each unit at one place, [N, elements]."""
     part = t.movedim(place.dim, 0)[place.start : place.start + place.outer * n * place.block]
     return part.reshape(place.outer, n, -1).movedim(1, 0).reshape(n, -1)

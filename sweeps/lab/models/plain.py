@@ -30,7 +30,7 @@ def altered(name: str, layer: nn.Module) -> str | None:
     return None
 
 
-def misread(module: nn.Module, layers: Collection[type[nn.Module]], *, root: bool = False) -> str | None:
+def misread(module: nn.Module, layers: Collection[type[nn.Module]]) -> str | None:
     """Why the network may not be a chain of plain layers; None: no reason was found.
 
     A chain is made of `nn.Sequential` and of layers of exactly the given types, each of them used once, with weights of
@@ -39,19 +39,18 @@ def misread(module: nn.Module, layers: Collection[type[nn.Module]], *, root: boo
     Args:
         module: the network.
         layers: types of layers that the reader knows.
-        root: whether the network as a whole may be of any type.
     """
-    return next(_reasons(module, layers, root=root), None)
+    return next(_reasons(module, layers), None)
 
 
-def _reasons(module: nn.Module, layers: Collection[type[nn.Module]], *, root: bool) -> Iterator[str]:
+def _reasons(module: nn.Module, layers: Collection[type[nn.Module]]) -> Iterator[str]:
     if any(getattr(global_hooks, hooks) for hooks in _GLOBAL):
         yield "there are hooks on all modules (register_module_forward_hook and its like)"
     used: set[int] = set()
     for path, part in module.named_modules(remove_duplicate=False):
         name = path or "the network"
         tensors = dict(part.named_parameters(recurse=False, remove_duplicate=False))
-        if type(part) is nn.Sequential or (root and part is module and type(part) not in layers):
+        if type(part) is nn.Sequential:
             yield from (f"{name} has a parameter of its own, {n}" for n in tensors)
         else:
             yield from _odd_layer(name, part, layers)

@@ -1,14 +1,14 @@
-"""What networks of one architecture share: the order of a weight vector, and which hidden units may be permuted."""
+"""What networks of one architecture share: the order of a weight vector, and which hidden units can change places."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import cached_property
 
 import torch
 from torch import Tensor, nn
 
-from landsweep.sweeps.lab.trained_models.permute import Hidden, hidden_layers, prove_permutations
+from landsweep.sweeps.lab.matching.symmetry import Units, find_symmetry
 
 __all__ = ["Architecture"]
 
@@ -21,23 +21,23 @@ class Architecture:
 
     Args:
         module: one of the networks.
-        shape: shape of one input, without the batch dimension.
+        inputs: a few samples, [n, ...].
     """
 
-    def __init__(self, module: nn.Module, shape: Sequence[int]) -> None:
-        self._module, self._shape = module, shape
+    def __init__(self, module: nn.Module, inputs: Tensor) -> None:
+        self._module, self._inputs = module, inputs
         self.parameters = tuple(name for name, _ in module.named_parameters())
 
     @cached_property
-    def hidden(self) -> tuple[Hidden, ...]:
-        """The hidden layers, whose units may be permuted: tried out on this network.
+    def units(self) -> tuple[Units, ...]:
+        """The hidden units that can change places, proved on this network; none where it has a single layer.
 
         Raises:
-            SpecError: its layers form no chain, or its outputs change.
+            SpecError: as `find_symmetry`.
         """
-        layers = hidden_layers(self._module)
-        prove_permutations(self._module, layers, self._shape)
-        return layers
+        if sum(p.dim() > 1 for p in self._module.parameters()) < 2:
+            return ()
+        return find_symmetry(self._module, self._inputs, "take its weights as they are").units
 
     def vector(self, state: Mapping[str, Tensor]) -> Tensor:
         """The parameters [P] of a state dict."""

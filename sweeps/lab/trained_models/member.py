@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from landsweep.orchestrator.errors import UsageError
 from landsweep.sweeps.lab.checkpoints.source import Shape
+from landsweep.sweeps.lab.matching.orders import canonical_order, permuted
 from landsweep.sweeps.lab.trained_models.architecture import Architecture
 from landsweep.sweeps.lab.trained_models.model_files import ModelFiles
-from landsweep.sweeps.lab.trained_models.permute import canonical_order, permuted
 
 if TYPE_CHECKING:
     from landsweep.sweeps.lab.recipe import Recipe
@@ -84,10 +84,10 @@ class Member:
         """The same function with its hidden units shuffled.
 
         Raises:
-            SpecError: the network's layers form no chain: shortcuts, attention.
+            SpecError: an operation of the network has no rule, or none of its hidden units can change places.
         """
         state = self.state(label)
-        return permuted(state, self.files.architecture(self.row, state).hidden, seed)
+        return permuted(state, self.files.architecture(self.row, state).units, seed)
 
     def canonical(self, label: str = "last") -> dict[str, Tensor]:
         """The same function with its hidden units in the canonical order.
@@ -96,4 +96,4 @@ class Member:
             SpecError: as for `permuted`.
         """
         state = self.state(label)
-        return canonical_order(state, self.files.architecture(self.row, state).hidden)
+        return canonical_order(state, self.files.architecture(self.row, state).units)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
+import torch
 from torch import Tensor, nn
 
 from landsweep.orchestrator.errors import UsageError
@@ -22,6 +23,7 @@ from landsweep.orchestrator.storage.readers import json_object
 from landsweep.orchestrator.text import one_line
 from landsweep.orchestrator.trust import reading, refuse_files
 from landsweep.sweeps.lab.checkpoints.source import Shape, Stacked, WeightSource
+from landsweep.sweeps.lab.outline import outline
 from landsweep.sweeps.lab.trained_models.architecture import Architecture
 from landsweep.sweeps.lab.trained_models.rebuild import Rebuilder
 from landsweep.sweeps.lab.trained_models.small_cnn_zoo import SmallCnnSource, read_small_cnn_zoo
@@ -35,6 +37,7 @@ __all__ = ["ModelFiles"]
 _NO_SETTINGS = {"key", "modeldir", "step", "split", "status", "checkpoints", "weights_file"}  # of a published zoo
 _ROWS, _SERIES = ("key", "status", "weights_file"), ("key", "step", "metric", "value")  # needed in each table
 _PARTS = ("rows", "series")
+_TRIED = 4  # random inputs, for which networks are followed
 _OF_SWEEPS = "definitions"  # of heads of sweeps, whose tables are a ledger; an exported zoo has plain tables
 _OF_NETS = ("recipe", "branch", "net")  # columns of swept settings that may change the network, beside `net.*`
 
@@ -159,16 +162,34 @@ class ModelFiles:
             recipe = self._rebuilder.recipe(row)
             return recipe.net.build(*shape, recipe.seed, Path(self.head.get("folder", ".")))
 
+    def _inputs(self, row: Mapping[str, Any]) -> Tensor:
+        """A few random inputs of a model's network: numbers, or tokens where its data are such."""
+        shape, outputs = self.shape(row)
+        if not self.head:
+            return _random_inputs(shape, None)
+        recipe = self.recipe(row)
+        data = outline(recipe.data)
+        tokens = recipe.net.takes == ("tokens",) if data is None else data.kind == "tokens"
+        return _random_inputs(shape, outputs if tokens else None)
+
     def architecture(self, row: Mapping[str, Any], state: Mapping[str, Tensor]) -> Architecture:
         """What a model's network is made of; built once for all models of one net and one set of shapes.
 
-        The shapes alone would not do: a shortcut has no weights, and with one hidden units can't be permuted.
+        The shapes alone would not do: a shortcut has no weights, but with one hidden units are tied to others.
         """
         shapes = tuple((name, tuple(t.shape)) for name, t in state.items())
         net = tuple(str(row[name]) for name in row if name in _OF_NETS or name.startswith("net."))
         if (net, shapes) not in self._architectures:
-            self._architectures[net, shapes] = Architecture(self.module(row, state), self.shape(row)[0])
+            self._architectures[net, shapes] = Architecture(self.module(row, state), self._inputs(row))
         return self._architectures[net, shapes]
+
+
+def _random_inputs(shape: Sequence[int], vocabulary: int | None) -> Tensor:
+    source = torch.Generator().manual_seed(0)
+    size = (_TRIED, *shape)
+    if vocabulary is not None:
+        return torch.randint(vocabulary, size, generator=source)
+    return torch.rand(size, generator=source)
 
 
 def _check_head(head: Mapping[str, Any], where: str) -> None:

@@ -16,8 +16,6 @@ from landsweep import Zoo
 from landsweep.orchestrator.errors import SpecError, UsageError
 from landsweep.orchestrator.testing.kind_suite import run_example
 from landsweep.sweeps.lab.data import Digits
-from landsweep.sweeps.lab.models import Cnn, Mlp, ResNet, SmallCnn, ZooCnn
-from landsweep.sweeps.lab.trained_models.permute import canonical_order, hidden_layers, permuted
 from landsweep.sweeps.lab.training_units.split import SHARES, split_of
 from landsweep.sweeps.zoo.export import export_zoo
 from landsweep.sweeps.zoo.kind import ZooKind
@@ -85,55 +83,6 @@ def test_no_seed_is_in_two_parts_and_growth_moves_none(zoo: Zoo) -> None:
         assert {p: found.count(p) / 400 for p in SHARES} == pytest.approx(SHARES, abs=0.02)
 
 
-def _random(module: nn.Module) -> dict[str, Tensor]:
-    """The module's state with all of it moved away from special values such as 0 and 1."""
-    generator = torch.Generator().manual_seed(0)
-    state = {}
-    for name, t in module.state_dict().items():
-        noise = torch.rand(t.shape, generator=generator) * 0.3
-        state[name] = t + noise if t.is_floating_point() else t
-    return state
-
-
-@pytest.mark.parametrize(
-    ("net", "shape"),
-    [
-        (Mlp(net="mlp", hidden=(13, 7)), (1, 8, 8)),
-        (Mlp(net="mlp", hidden=(13, 7), norm="batch", activation="gelu"), (64,)),
-        (Mlp(net="mlp", hidden=(9,), norm="layer", activation="tanh", dropout=0.5), (64,)),
-        (Cnn(net="cnn", channels=(5, 9), norm="batch"), (3, 8, 8)),
-        (Cnn(net="cnn", channels=(5, 9), norm="layer"), (1, 8, 8)),
-        (ZooCnn(net="cnn_s"), (1, 28, 28)),
-        (ZooCnn(net="cnn_l"), (3, 32, 32)),
-        (SmallCnn(net="small_cnn"), (1, 28, 28)),
-    ],
-    ids=str,
-)
-def test_permutations_keep_the_function_and_canonical_order_forgets_them(net: Any, shape: tuple[int, ...]) -> None:
-    module = net.build(shape, 10, 0).double().eval()  # so that rounding can't hide a mistake, nor look like one
-    state = _random(module)
-    layers = hidden_layers(module)
-    module.load_state_dict(state)
-    x = torch.rand(20, *shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-    with torch.no_grad():
-        before = module(x)
-        shuffled = permuted(state, layers, seed=5)
-        assert any(not torch.equal(shuffled[n], state[n]) for n in state)
-        module.load_state_dict(shuffled)
-        scale = float(before.abs().max().clamp(min=1))
-        assert float((module(x) - before).abs().max()) <= 1e-12 * scale
-        ordered = canonical_order(state, layers)
-        module.load_state_dict(ordered)
-        assert float((module(x) - before).abs().max()) <= 1e-12 * scale
-    again = canonical_order(shuffled, layers)
-    assert all(torch.equal(again[n], ordered[n]) for n in ordered)
-
-
-def test_networks_with_shortcuts_are_refused() -> None:
-    with pytest.raises(SpecError, match=r"permutations: .*only MLPs and plain CNNs"):
-        hidden_layers(ResNet(net="resnet", depth=8, width=4).build((3, 8, 8), 10, 0))
-
-
 def test_the_torch_data_set_gives_vectors_and_targets(zoo: Zoo) -> None:
     part = zoo.select(zoo.rows["net.hidden.0"] == 4)
     data = part.dataset("test_accuracy", labels=("step-000020", "last"))
@@ -187,12 +136,46 @@ def test_permutations_of_one_network_are_not_taken_for_those_of_another(
     assert sorted(with_shortcut) == [False, True]
     for i in sorted(range(2), key=lambda i: with_shortcut[i] != first):  # which comes first must not matter
         if with_shortcut[i]:
-            with pytest.raises(SpecError, match="other outputs"):
+            with pytest.raises(
+                SpecError, match="no hidden units of this network can change places; take its weights as they are"
+            ):
                 zoo[i].permuted(0)
-            with pytest.raises(SpecError, match="other outputs"):
+            with pytest.raises(
+                SpecError, match="no hidden units of this network can change places; take its weights as they are"
+            ):
                 zoo.dataset(permute=0)[i]
         else:
             assert zoo[i].permuted(0)
+
+
+@pytest.mark.parametrize(
+    ("data", "net"),
+    [
+        ({"source": "digits"}, {"net": "resnet", "depth": 8, "width": 4}),
+        (
+            {"source": "markov", "states": 5, "context": 6, "train": 16, "test": 16},
+            {"net": "gpt", "width": 8, "depth": 1, "heads": 2},
+        ),
+    ],
+    ids=["shortcuts", "tokens"],
+)
+def test_models_with_shortcuts_and_attention_are_shuffled(
+    tmp_path: Path, data: dict[str, Any], net: dict[str, Any]
+) -> None:
+    optimizer = {"method": "sgd", "learning_rate": 0.1}
+    recipe = {"data": data, "net": net, "optimizer": optimizer, "steps": 2, "batch_size": 8}
+    spec = {"name": "zoo", "recipe": {**recipe, "evaluate": {"every_steps": 2}}, "seeds": {"range": 1}}
+    run_example(KIND, ZooKind.spec.model_validate(spec), tmp_path)
+    model = Zoo(tmp_path)[0]
+    shape, outputs = model.shape
+    inputs = torch.rand(3, *shape) if data["source"] == "digits" else torch.randint(outputs, (3, *shape))
+    module = model.module()
+    with torch.no_grad():
+        before = module(inputs)
+        for state in (model.permuted(1), model.canonical()):
+            assert any(not torch.equal(t, state[k]) for k, t in module.state_dict().items())
+            module.load_state_dict(state)
+            assert torch.allclose(module(inputs), before, atol=1e-5 * float(before.abs().max()))
 
 
 def test_a_selection_shares_the_files_and_leaves_the_zoo_as_it_is(zoo: Zoo) -> None:

@@ -21,7 +21,6 @@ from landsweep.orchestrator.run.start import run_sweep
 from landsweep.orchestrator.site import Site
 from landsweep.orchestrator.testing.kind_suite import QuietWatch
 from landsweep.sweeps.lab.data import Data, Split
-from landsweep.sweeps.lab.trained_models.permute import hidden_layers, prove_permutations
 from landsweep.sweeps.lab.training import Evaluated, choose, proof, train_pack
 from landsweep.sweeps.lab.training.backends import BACKENDS, Bmm, Vmap
 from landsweep.sweeps.lab.training.dropout import MaskedDropout, with_masks
@@ -385,33 +384,3 @@ def test_a_share_without_samples_among_the_first_is_refused(data: Data) -> None:
     fields = {"train_fraction": 0.05, "evaluate": {"splits": ["train"], "first": 3}}
     with pytest.raises(SpecError, match="has none of its samples among the first 3"):
         run([recipe(s, **fields) for s in range(4)], data, "loop")
-
-
-class Skipping(nn.Module):
-    """Looks like a chain, and is none."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.one, self.two, self.three = nn.Linear(4, 6), nn.Linear(6, 6), nn.Linear(6, 2)
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = torch.relu(self.one(x))
-        y: Tensor = self.three(x + torch.relu(self.two(x)))
-        return y
-
-
-def test_permutations_are_tried_out() -> None:
-    skipping = Skipping()
-    layers = hidden_layers(skipping)
-    with pytest.raises(SpecError, match="in another order this network gives other outputs"):
-        prove_permutations(skipping, layers, (4,))
-    plain = nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 6), nn.Tanh(), nn.Linear(6, 2))
-    state = {n: t.clone() for n, t in plain.state_dict().items()}
-    prove_permutations(plain, hidden_layers(plain), (4,))
-    assert all(torch.equal(t, state[n]) for n, t in plain.state_dict().items())
-
-
-@pytest.mark.parametrize("kind", ["subclass", "hook", "shortcut"])
-def test_permutations_know_exact_types_only(kind: str) -> None:
-    with pytest.raises(SpecError, match=r"permutations: .*only MLPs and plain CNNs"):
-        hidden_layers(ten_times(kind))
