@@ -11,7 +11,7 @@ from landsweep.sweeps.lab.curvature.lanczos import Lanczos
 from landsweep.sweeps.lab.curvature.objective import Objective, differentiating
 from landsweep.sweeps.lab.curvature.products import Matrix, Product, check_matrix, product_with
 from landsweep.sweeps.lab.curvature.stacking import models_at_once, stands_for
-from landsweep.sweeps.lab.curvature.trace import Traces, hutch_plus_plus, hutchinson, signs
+from landsweep.sweeps.lab.curvature.trace import Traces, hutch_plus_plus, hutchinson, signs, xtrace
 
 __all__ = [
     "Density",
@@ -36,4 +36,5 @@ __all__ = [
     "signs",
     "stands_for",
     "top_eigenvectors",
+    "xtrace",
 ]

@@ -33,6 +33,7 @@ MEASURES: tuple[Measure, ...] = (
     Eigenvalues(measure="eigenvalues", top=3, lowest=1, layers=True),
     Trace(measure="trace", tolerance=0.2),
     Trace(measure="trace", method="hutch_plus_plus", products=12),
+    Trace(measure="trace", method="xtrace", products=12),
     Spectrum(measure="spectrum", steps=20, runs=2),
     Lla(measure="lla", steps=20),
     Gradient(measure="gradient", top=3),
@@ -140,7 +141,7 @@ def test_parameters_named_alone_count_and_others_are_constants() -> None:
     assert each.values["eigenvalue_1"] == pytest.approx(float(wanted), rel=1e-9)
 
 
-@pytest.mark.parametrize("method", ["hutchinson", "hutch_plus_plus"])
+@pytest.mark.parametrize("method", ["hutchinson", "hutch_plus_plus", "xtrace"])
 def test_traces_and_norms(method: str) -> None:
     case = CASES["cnn_batch_norm"]
     measure = Trace.model_validate({"measure": "trace", "method": method, "products": 90, "tolerance": 0})

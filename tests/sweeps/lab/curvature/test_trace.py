@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from landsweep.sweeps.lab.curvature import Objective, densities, hutch_plus_plus, hutchinson, product_with
+from landsweep.sweeps.lab.curvature import Objective, densities, hutch_plus_plus, hutchinson, product_with, xtrace
 from landsweep.sweeps.lab.losses import LOSSES
 from tests.support.curvature import CASES, dense
 
@@ -73,17 +73,57 @@ def test_hutch_plus_plus_is_exact_on_low_rank_and_better_than_probes_alone() -> 
     assert 10 * torch.cat(off["plus"]).std() < torch.cat(off["plain"]).std()
 
 
+@pytest.mark.parametrize("products", [14, 15, 40, 400])
+def test_xtrace_is_exact_on_low_rank_and_on_small_matrices(products: int) -> None:
+    g = torch.Generator().manual_seed(0)
+    q = torch.linalg.qr(torch.randn(60, 5, generator=g, dtype=torch.float64))[0]
+    a = q @ torch.diag(torch.tensor([100.0, 50, 20, 10, -5]).double()) @ q.T
+    given = xtrace(lambda v: v @ a, torch.zeros(2, 60).double(), generators(2), products)
+    torch.testing.assert_close(given.trace, a.trace().expand(2), rtol=1e-10, atol=0)
+    assert given.products.tolist() == [min(2 * (products // 2), 120)] * 2 and (given.error < 1e-9).all()
+    whole = matrices(2, 12)
+    given = xtrace(lambda v: (whole @ v[:, :, None])[:, :, 0], torch.zeros(2, 12).double(), generators(2), 24)
+    torch.testing.assert_close(given.trace, whole.diagonal(dim1=1, dim2=2).sum(1), rtol=1e-9, atol=0)
+
+
+@pytest.mark.parametrize("scale", [0.0, math.nan])
+def test_xtrace_of_nothing_is_nothing_and_nan_stays_with_its_matrix(scale: float) -> None:
+    a = matrices()
+    a[1] *= scale
+    given = xtrace(lambda v: (a @ v[:, :, None])[:, :, 0], torch.zeros(3, 40).double(), generators(3), 20)
+    assert given.trace[1].isnan() if scale else given.trace[1] == 0
+    for k in (0, 2):
+        alone = xtrace(lambda v, k=k: v @ a[k], torch.zeros(1, 40).double(), generators(3)[k : k + 1], 20)
+        assert alone.trace[0] == pytest.approx(float(given.trace[k]), rel=1e-9)
+        assert abs(given.trace[k] - a[k].trace()) < 4 * given.error[k]
+
+
+def test_xtrace_needs_fewer_products_than_hutch_plus_plus_where_eigenvalues_decay() -> None:
+    """A mean over draws is the trace; the standard error is a little less than the spread over draws."""
+    values = 0.9 ** torch.arange(200, dtype=torch.float64)
+    q = torch.linalg.qr(torch.randn(200, 200, generator=torch.Generator().manual_seed(0), dtype=torch.float64))[0]
+    a = q @ torch.diag(values) @ q.T
+    like = torch.zeros(100, 200).double()
+    x, plus = (f(lambda v: v @ a, like, generators(100), 60) for f in (xtrace, hutch_plus_plus))
+    off_x, off_plus = x.trace - values.sum(), plus.trace - values.sum()
+    assert 1.5 * off_x.square().mean().sqrt() < off_plus.square().mean().sqrt()
+    assert off_x.mean().abs() < 4 * off_x.std() / 10
+    assert 0.55 < x.error.square().mean().sqrt() / off_x.std() < 1.1
+
+
 @pytest.mark.parametrize("name", ["mlp", "cnn_batch_norm", "gpt"])
 def test_of_networks_trace_and_density_are_those_of_the_whole_hessian(name: str) -> None:
     case = CASES[name]
     given = Objective.of([case.module(s) for s in range(2)], case.inputs, case.targets, LOSSES[case.loss], 10)
     product = product_with("hessian", given)
     traces = hutchinson(product, given.weights, generators(2), 60, 0.0)
+    crossed = xtrace(product, given.weights, generators(2), 60)
     spectra = densities(product, given.weights, generators(2), 30, 6)
     for k, density in enumerate(spectra):
         whole = dense(case, case.module(k))
         p = len(whole)
         assert abs(traces.trace[k] - whole.trace()) < 4 * traces.error[k]
+        assert abs(crossed.trace[k] - whole.trace()) < 4 * crossed.error[k] + 1e-9
         for power, wanted in ((0, torch.tensor(1.0)), (1, whole.trace() / p), (2, whole.square().sum() / p)):
             each = density.moments(power)
             assert abs(each.mean() - wanted) < 6 * each.std() / len(each) ** 0.5 + 1e-9
