@@ -35,6 +35,7 @@ from landsweep.sweeps.lab.schedules import Constant, ScheduleSpec
 __all__ = ["Checkpoints", "Evaluation", "Recipe", "Spike"]
 
 Count = Annotated[int, Field(ge=1)]
+_PRECONDITIONED = ("adam", "adamw", "rmsprop")
 
 
 class Evaluation(Section):
@@ -210,6 +211,16 @@ class Recipe(Section):
             raise ValueError(f"fused_step: torch has no kernel for {self.optimizer.method}; it has: {', '.join(FUSED)}")
         if self.spike != Spike() and self.on_spike == "go_on":
             raise ValueError("spike says what a spike is, but on_spike is go_on; give skip or stop")
+        return self
+
+    @model_validator(mode="after")
+    def _probes_fit(self) -> Self:
+        for probe in self.evaluate.probes:
+            if probe.needs_divisor and not self.optimizer.preconditioned:
+                raise ValueError(
+                    f"evaluate.probes: {probe.probe} is defined for optimizers that divide the gradient by a vector "
+                    f"that is known, not for {self.optimizer.method}; take {', '.join(_PRECONDITIONED)}"
+                )
         return self
 
     @model_validator(mode="after")

@@ -6,10 +6,11 @@ from typing import ClassVar, Literal
 
 import torch
 from pydantic import Field
+from torch import Tensor
 
-from landsweep.sweeps.lab.optim.base import Family, Method, Step
+from landsweep.sweeps.lab.optim.base import Coefficients, Family, Method, Slots, Step
 
-__all__ = ["Adam", "adam_step"]
+__all__ = ["Adam", "adam_divisor", "adam_step"]
 
 
 class Adam(Method):
@@ -22,6 +23,7 @@ class Adam(Method):
     per_model: ClassVar[tuple[str, ...]] = ("learning_rate", "weight_decay", "beta1", "beta2", "eps")
     slots: ClassVar[tuple[str, ...]] = ("mean", "square")
     family: ClassVar[Family | None] = "adam"
+    preconditioned: ClassVar[bool] = True
 
     method: Literal["adam"]
     learning_rate: float = Field(1e-3, gt=0, description="the highest of the schedule")
@@ -32,6 +34,16 @@ class Adam(Method):
     def update(self, step: Step) -> None:
         step.grads.addcmul_(step.weights, step.c["weight_decay"])
         adam_step(step)
+
+    def divisor(self, slots: Slots, c: Coefficients, t: Tensor) -> Tensor:
+        return adam_divisor(slots, c, t)
+
+
+def adam_divisor(slots: Slots, c: Coefficients, t: Tensor) -> Tensor:
+    """(1 - b1^t) (sqrt(v / (1 - b2^t)) + eps), the preconditioner of arXiv 2207.14484."""
+    left1, left2 = (1 - c[b].double() ** t for b in ("beta1", "beta2"))
+    root = (slots["square"].double() / left2).sqrt() + c["eps"].double()
+    return (left1 * root).to(slots["square"])
 
 
 def adam_step(step: Step) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import ClassVar, Literal
 
 from pydantic import Field
+from torch import Tensor
 
-from landsweep.sweeps.lab.optim.adam import adam_step
-from landsweep.sweeps.lab.optim.base import Family, Method, Step, decay
+from landsweep.sweeps.lab.optim.adam import adam_divisor, adam_step
+from landsweep.sweeps.lab.optim.base import Coefficients, Family, Method, Slots, Step, decay
 
 __all__ = ["AdamW"]
 
@@ -22,6 +23,7 @@ class AdamW(Method):
     slots: ClassVar[tuple[str, ...]] = ("mean", "square")
     family: ClassVar[Family | None] = "adam"
     decoupled: ClassVar[bool] = True
+    preconditioned: ClassVar[bool] = True
 
     method: Literal["adamw"]
     learning_rate: float = Field(1e-3, gt=0, description="the highest of the schedule")
@@ -33,3 +35,6 @@ class AdamW(Method):
     def update(self, step: Step) -> None:
         decay(step)
         adam_step(step)
+
+    def divisor(self, slots: Slots, c: Coefficients, t: Tensor) -> Tensor:
+        return adam_divisor(slots, c, t)

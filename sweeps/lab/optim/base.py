@@ -74,6 +74,7 @@ class Method(Section):
             part of the gradient.
         needs_every_step: whether the rule does something at certain steps (`Step.made`), so that no model may leave out
             a step.
+        preconditioned: whether steps divide the gradient, element by element, by a vector that `divisor` gives.
     """
 
     per_model: ClassVar[tuple[str, ...]] = ("learning_rate", "weight_decay")
@@ -86,6 +87,7 @@ class Method(Section):
     scaled: ClassVar[tuple[str, ...]] = ("learning_rate", "weight_decay", "eps")
     decoupled: ClassVar[bool] = False
     needs_every_step: ClassVar[bool] = False
+    preconditioned: ClassVar[bool] = False
 
     method: str
     learning_rate: float = Field(gt=0, description="the highest of the schedule")
@@ -130,6 +132,16 @@ class Method(Section):
     @abstractmethod
     def update(self, step: Step) -> None:
         """One step of all models, in place."""
+
+    def divisor(self, slots: Slots, c: Coefficients, t: Tensor) -> Tensor:
+        """What the last step divided its average of gradients by, [K, P]: the diagonal of the preconditioner.
+
+        Args:
+            slots: as in `Step`.
+            c: as in `Step`; without the learning rate.
+            t: [K, 1] of float64: number of the last step. Where it is 0 the divisor means nothing.
+        """
+        raise NotImplementedError
 
     def fresh(self, weights: Tensor) -> dict[str, Tensor]:
         """`slots` and `columns` of K models before their first step; the weights are [K, P]."""

@@ -6,8 +6,9 @@ from typing import ClassVar, Literal
 
 import torch
 from pydantic import Field
+from torch import Tensor
 
-from landsweep.sweeps.lab.optim.base import Family, Method, Step
+from landsweep.sweeps.lab.optim.base import Coefficients, Family, Method, Slots, Step
 
 __all__ = ["RmsProp"]
 
@@ -21,6 +22,7 @@ class RmsProp(Method):
     per_model: ClassVar[tuple[str, ...]] = ("learning_rate", "weight_decay", "momentum", "alpha", "eps")
     slots: ClassVar[tuple[str, ...]] = ("square", "velocity")
     family: ClassVar[Family | None] = "adam"
+    preconditioned: ClassVar[bool] = True
 
     method: Literal["rmsprop"]
     learning_rate: float = Field(1e-2, gt=0, description="the highest of the schedule")
@@ -34,3 +36,7 @@ class RmsProp(Method):
         square = slots["square"].mul_(c["alpha"]).addcmul_(grads * (1 - c["alpha"]), grads)
         velocity = slots["velocity"].mul_(c["momentum"]).add_(grads / torch.sqrt(square).add_(c["eps"]))
         step.weights.addcmul_(velocity, c["learning_rate"], value=-1)
+
+    def divisor(self, slots: Slots, c: Coefficients, t: Tensor) -> Tensor:
+        del t
+        return torch.sqrt(slots["square"]).add_(c["eps"])

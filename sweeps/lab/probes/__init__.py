@@ -13,6 +13,7 @@ from landsweep.sweeps.lab.probes.activations import ACTIVATION, Activations
 from landsweep.sweeps.lab.probes.attention import Attention
 from landsweep.sweeps.lab.probes.base import Probe, Subject
 from landsweep.sweeps.lab.probes.logits import Logits
+from landsweep.sweeps.lab.probes.preconditioned_sharpness import PreconditionedSharpness
 from landsweep.sweeps.lab.probes.sharpness import Sharpness, largest_eigenvalues
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "Activations",
     "Attention",
     "Logits",
+    "PreconditionedSharpness",
     "Probe",
     "ProbeSpec",
     "Sharpness",
@@ -28,8 +30,10 @@ __all__ = [
     "largest_eigenvalues",
 ]
 
-ProbeSpec = Annotated[Activations | Attention | Logits | Sharpness, Field(discriminator="probe")]
-"""A probe; told apart by `probe`: activations, attention, logits or sharpness."""
+ProbeSpec = Annotated[
+    Activations | Attention | Logits | PreconditionedSharpness | Sharpness, Field(discriminator="probe")
+]
+"""A probe; told apart by `probe`: activations, attention, logits, preconditioned_sharpness or sharpness."""
 
 _PROBES: tuple[type[Probe], ...] = get_args(get_args(ProbeSpec)[0])
 MEASURED = tuple(name for probe in _PROBES for name in probe.measures)

@@ -31,6 +31,8 @@ class Subject:
         inputs: [K, n, ...].
         own: [K, n] whether a sample is one that the model trains on; the others only fill up the array.
         losses: outputs [K, n, ...] of all models to their losses [K], the mean over their own samples.
+        divisor: gives what the last step of the optimizer divided the gradients by, [K, P], with nan in rows that have
+            made no step; None where that is not known.
         shared: whether all models have the same inputs.
         stacks: whether the module may be called with the weights of all models at once.
     """
@@ -42,6 +44,7 @@ class Subject:
     inputs: Tensor
     own: Tensor
     losses: Callable[[Tensor], Tensor]
+    divisor: Callable[[], Tensor | None]
     shared: bool
     stacks: bool
 
@@ -72,9 +75,11 @@ class Probe(Section):
     Attributes:
         measures: name and meaning of each value that is a column of the rows too, with what was measured last. Values
             whose names depend on the network are in the series only.
+        needs_divisor: whether it is defined only where the optimizer divides gradients by a vector.
     """
 
     measures: ClassVar[Mapping[str, str]] = {}
+    needs_divisor: ClassVar[bool] = False
 
     probe: str
     first: int = Field(256, ge=1, description="look at the first n of the samples that the model trains on")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import ClassVar, Literal
 
 import torch
@@ -14,7 +15,7 @@ from landsweep.sweeps.lab.curvature import Lanczos, Product
 from landsweep.sweeps.lab.probes.base import Probe, Subject
 from landsweep.sweeps.lab.streams import generator
 
-__all__ = ["Sharpness", "largest_eigenvalues"]
+__all__ = ["Sharpness", "hessian_products", "largest_eigenvalues"]
 
 
 class Sharpness(Probe):
@@ -34,30 +35,37 @@ class Sharpness(Probe):
     tolerance: float = Field(1e-3, gt=0, description="relative change of the value from one product to the next")
 
     def measure(self, subject: Subject) -> Sequence[Mapping[str, float]]:
-        leaves = subject.weights.detach().requires_grad_()
-
-        def one(state: Mapping[str, Tensor], inputs: Tensor) -> Tensor:
-            outputs: Tensor = functional_call(subject.module, dict(state), (inputs,))
-            return outputs
-
-        with subject.evaluating(), torch.enable_grad():
-            state = {**subject.layout.split(leaves), **subject.buffers}
-            if subject.stacks and subject.shared:
-                outputs = vmap(one, in_dims=(0, None))(state, subject.inputs[0])
-            elif subject.stacks:
-                outputs = vmap(one)(state, subject.inputs)
-            else:
-                each = enumerate(subject.inputs)
-                outputs = torch.stack([one({n: t[k] for n, t in state.items()}, x) for k, x in each])
-            losses = subject.losses(outputs)
-            (grads,) = torch.autograd.grad(losses.sum(), leaves, create_graph=True)
-
-            def product(v: Tensor) -> Tensor:
-                # Models share no weights, so the Hessian of the sum is made of theirs, block by block.
-                return torch.autograd.grad(grads, leaves, v, retain_graph=True)[0]
-
-            values = largest_eigenvalues(product, leaves.detach(), self.products, self.tolerance)
+        with hessian_products(subject) as product:
+            values = largest_eigenvalues(product, subject.weights, self.products, self.tolerance)
         return [{"sharpness": value} for value in values.tolist()]
+
+
+@contextmanager
+def hessian_products(subject: Subject) -> Iterator[Product]:
+    """Products with the Hessians of the losses of the K models, in their weights [K, P], in evaluation mode."""
+    leaves = subject.weights.detach().requires_grad_()
+
+    def one(state: Mapping[str, Tensor], inputs: Tensor) -> Tensor:
+        outputs: Tensor = functional_call(subject.module, dict(state), (inputs,))
+        return outputs
+
+    with subject.evaluating(), torch.enable_grad():
+        state = {**subject.layout.split(leaves), **subject.buffers}
+        if subject.stacks and subject.shared:
+            outputs = vmap(one, in_dims=(0, None))(state, subject.inputs[0])
+        elif subject.stacks:
+            outputs = vmap(one)(state, subject.inputs)
+        else:
+            each = enumerate(subject.inputs)
+            outputs = torch.stack([one({n: t[k] for n, t in state.items()}, x) for k, x in each])
+        losses = subject.losses(outputs)
+        (grads,) = torch.autograd.grad(losses.sum(), leaves, create_graph=True)
+
+        def product(v: Tensor) -> Tensor:
+            # Models share no weights, so the Hessian of the sum is made of theirs, block by block.
+            return torch.autograd.grad(grads, leaves, v, retain_graph=True)[0]
+
+        yield product
 
 
 @torch.no_grad()

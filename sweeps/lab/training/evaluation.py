@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -70,19 +70,26 @@ class Evaluator:
             self._parts.append(_Part(name, split, count, name == recipe.split))
 
     @torch.no_grad()
-    def __call__(self, backend: Backend) -> list[dict[str, float]]:
-        """For each model: `SPLIT_loss` and, for classes, `SPLIT_accuracy`."""
+    def __call__(self, backend: Backend, divisor: Callable[[], Tensor | None]) -> list[dict[str, float]]:
+        """For each model: `SPLIT_loss` and, for classes, `SPLIT_accuracy`; and what probes measure.
+
+        Args:
+            backend: holds the weights.
+            divisor: gives what the last step divided the gradients by, [K, P], for probes that ask.
+        """
         by_row: list[dict[str, float]] = [{} for _ in range(len(backend.stack))]
         for part in self._parts:
             for name, values in self._split(backend, part).items():
                 for metrics, value in zip(by_row, values, strict=True):
                     metrics[f"{part.name}_{name}"] = value
         for probe in self._probes:
-            for metrics, measured in zip(by_row, probe.measure(self._subject(backend, probe.first)), strict=True):
+            for metrics, measured in zip(
+                by_row, probe.measure(self._subject(backend, probe.first, divisor)), strict=True
+            ):
                 metrics |= measured
         return by_row
 
-    def _subject(self, backend: Backend, first: int) -> Subject:
+    def _subject(self, backend: Backend, first: int, divisor: Callable[[], Tensor | None]) -> Subject:
         """The pack as probes see it, with the first samples that each model trains on."""
         inputs, targets, trained = self._samples.first(first)
         stack = backend.stack
@@ -99,6 +106,7 @@ class Evaluator:
             inputs,
             trained,
             losses,
+            divisor,
             shared=self._samples.shared,
             stacks=not backend.own_modules,
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -72,14 +72,17 @@ class Scores:
         self._sums.zero_()
         self._summed = 0
 
-    def measure(self, backend: Backend, rates: Sequence[float]) -> list[dict[str, float]]:
+    def measure(
+        self, backend: Backend, rates: Sequence[float], divisor: Callable[[], Tensor | None]
+    ) -> list[dict[str, float]]:
         """Metrics of each row, as in `Evaluated`; `batch_loss` starts anew.
 
         Args:
             backend: holds the weights to evaluate at.
             rates: learning rate of each row in the last step.
+            divisor: as for `Evaluator`.
         """
-        metrics = self._evaluator(backend)
+        metrics = self._evaluator(backend, divisor)
         if self._summed:
             for row, mean, rate in zip(metrics, (self._sums / self._summed).tolist(), rates, strict=True):
                 row |= {"batch_loss": mean, "learning_rate": rate}

@@ -188,6 +188,10 @@ class Stepper:
         with self._averages.evaluated(self._stack):
             yield self._backend
 
+    def divisor(self) -> Tensor | None:
+        """What the last step divided the gradients by, [K, P], as `Updater.divisor`."""
+        return self._updater.divisor()
+
     def learning_rates(self) -> list[float]:
         """Learning rate of each row in the last step; 0 before the first."""
         return self._rates.learning_rates(self.step - 1) if self.step else [0.0] * len(self)

@@ -208,7 +208,7 @@ class Training(Trainer):
     def _evaluate(self, rows: Sequence[int]) -> None:
         """Emit the metrics of these rows, and keep weights that are the best so far."""
         with self._stepper.evaluated() as backend:
-            metrics = self._scores.measure(backend, self._stepper.learning_rates())
+            metrics = self._scores.measure(backend, self._stepper.learning_rates(), self._stepper.divisor)
         if self._gang is not None:
             metrics = self._gang.same(metrics)  # what follows from them must be the same on other devices too
         for row in rows:

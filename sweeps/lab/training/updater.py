@@ -98,6 +98,10 @@ class Updater(ABC):
             skip: rows that make no step: all that belongs to them stays as it is.
         """
 
+    def divisor(self) -> Tensor | None:
+        """What the last step divided by, `Method.divisor`, [K, P]; nan before a first step. None: it is not known."""
+        return None
+
     @abstractmethod
     def take(self, keep: Tensor, stack: Stack) -> None:
         """Keep only these rows; the stack has been cut already."""
@@ -203,6 +207,16 @@ class StackedUpdater(Updater):
             self._table = (step, rates.table(step, self._t.device))
         first, table = self._table
         return table[step - first].unsqueeze(1)
+
+    @torch.no_grad()
+    def divisor(self) -> Tensor | None:
+        if not self._method.preconditioned:
+            return None
+        parts = [
+            self._method.divisor({n: s[:, segment.columns] for n, s in self._slots.items()}, c, self._t)
+            for segment, c in zip(self._segments, self._c, strict=True)
+        ]
+        return torch.where(self._t > 0, torch.cat(parts, 1), torch.nan)
 
     def _column(self, values: Sequence[float]) -> Tensor:
         return torch.tensor(values, dtype=torch.float64).to(device=self._t.device).unsqueeze(1)
