@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import Field, model_validator
 from torch import nn
@@ -35,7 +35,12 @@ from landsweep.sweeps.lab.schedules import Constant, ScheduleSpec
 __all__ = ["Checkpoints", "Evaluation", "Recipe", "Spike"]
 
 Count = Annotated[int, Field(ge=1)]
-_PRECONDITIONED = ("adam", "adamw", "rmsprop")
+_PRECONDITIONED = [
+    name
+    for m in get_args(get_args(OptimizerSpec)[0])
+    if m.preconditioned
+    for name in get_args(m.model_fields["method"].annotation)
+]
 
 
 class Evaluation(Section):

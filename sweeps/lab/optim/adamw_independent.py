@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import ClassVar, Literal
 
 from pydantic import Field
+from torch import Tensor
 
-from landsweep.sweeps.lab.optim.adam import adam_step
-from landsweep.sweeps.lab.optim.base import Method, Step, independent_decay
+from landsweep.sweeps.lab.optim.adam import adam_divisor, adam_step
+from landsweep.sweeps.lab.optim.base import Coefficients, Method, Slots, Step, independent_decay
 
 __all__ = ["IndependentAdamW"]
 
@@ -25,6 +26,7 @@ class IndependentAdamW(Method):
     slots: ClassVar[tuple[str, ...]] = ("mean", "square")
     unruled: ClassVar[str] = "its weight decay does not follow the learning rate"
     decoupled: ClassVar[bool] = True
+    preconditioned: ClassVar[bool] = True
 
     method: Literal["adamw_independent"]
     learning_rate: float = Field(1e-3, gt=0, description="the highest of the schedule")
@@ -39,3 +41,6 @@ class IndependentAdamW(Method):
     def update(self, step: Step) -> None:
         independent_decay(step)
         adam_step(step)
+
+    def divisor(self, slots: Slots, c: Coefficients, t: Tensor) -> Tensor:
+        return adam_divisor(slots, c, t)

@@ -27,6 +27,7 @@ WHOLE: dict[str, Any] = {
 OPTIMIZERS: dict[str, tuple[dict[str, Any], Any]] = {
     "adam": ({"method": "adam", "beta1": 0.8, "beta2": 0.95, "weight_decay": 0.02}, torch.optim.Adam),
     "adamw": ({"method": "adamw", "beta1": 0.9, "beta2": 0.99, "eps": 1e-3}, torch.optim.AdamW),
+    "adamw_independent": ({"method": "adamw_independent", "weight_decay": 0}, torch.optim.AdamW),
     "rmsprop": ({"method": "rmsprop", "alpha": 0.9, "momentum": 0.5}, torch.optim.RMSprop),
 }
 
@@ -102,7 +103,7 @@ def test_it_is_the_largest_eigenvalue_with_the_state_of_torchs_optimizer(method:
 @pytest.mark.parametrize("method", ["sgd", "lion", "soap"])
 def test_other_optimizers_are_refused(method: str) -> None:
     probes = [{"probe": "preconditioned_sharpness"}]
-    with pytest.raises(ValidationError, match=f"not for {method}; take adam, adamw, rmsprop"):
+    with pytest.raises(ValidationError, match=f"not for {method}; take adam, adamw, adamw_independent, rmsprop"):
         made(WHOLE, optimizer={"method": method, "learning_rate": 0.01}, evaluate={"probes": probes})
 
 
