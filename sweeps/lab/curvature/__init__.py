@@ -11,6 +11,7 @@ from landsweep.sweeps.lab.curvature.lanczos import Lanczos
 from landsweep.sweeps.lab.curvature.objective import Objective, differentiating
 from landsweep.sweeps.lab.curvature.products import Matrix, Product, check_matrix, product_with
 from landsweep.sweeps.lab.curvature.stacking import models_at_once, stands_for
+from landsweep.sweeps.lab.curvature.third import third_derivative
 from landsweep.sweeps.lab.curvature.trace import Traces, hutch_plus_plus, hutchinson, signs, xtrace
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
     "product_with",
     "signs",
     "stands_for",
+    "third_derivative",
     "top_eigenvectors",
     "xtrace",
 ]

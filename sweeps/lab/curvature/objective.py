@@ -125,6 +125,10 @@ class Objective:
         """The same on some of the samples."""
         return replace(self, inputs=self.inputs[:, start:end], targets=self.targets[:, start:end])
 
+    def at(self, weights: Tensor) -> Self:
+        """The same at other weights [K, P]."""
+        return replace(self, weights=weights)
+
     def only(self, names: Collection[str]) -> Self:
         """The same in these parameters alone; the others are constants."""
         parts = self.layout.split(self.weights)

@@ -40,6 +40,7 @@ from landsweep.sweeps.measure.measures.sam_sharpness import SamSharpness
 from landsweep.sweeps.measure.measures.spectra_alignment import SpectraAlignment
 from landsweep.sweeps.measure.measures.spectrum import Spectrum
 from landsweep.sweeps.measure.measures.subspace_drift import SubspaceDrift
+from landsweep.sweeps.measure.measures.third_order import ThirdOrder
 from landsweep.sweeps.measure.measures.trace import Trace
 from landsweep.sweeps.measure.measures.worst_sharpness import WorstSharpness
 
@@ -76,6 +77,7 @@ MeasureSpec = Annotated[
     | SpectraAlignment
     | Spectrum
     | SubspaceDrift
+    | ThirdOrder
     | Trace
     | WorstSharpness,
     Field(discriminator="measure"),

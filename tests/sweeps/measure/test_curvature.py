@@ -24,6 +24,7 @@ from landsweep.sweeps.measure.measures.relative_flatness import RelativeFlatness
 from landsweep.sweeps.measure.measures.sam_sharpness import SamSharpness
 from landsweep.sweeps.measure.measures.spectrum import Spectrum
 from landsweep.sweeps.measure.measures.subspace_drift import SubspaceDrift
+from landsweep.sweeps.measure.measures.third_order import ThirdOrder
 from landsweep.sweeps.measure.measures.trace import Trace
 from landsweep.sweeps.measure.measures.worst_sharpness import WorstSharpness
 from landsweep.sweeps.measure.subject import Subject
@@ -46,6 +47,7 @@ MEASURES: tuple[Measure, ...] = (
     FirstOrderFlatness(measure="first_order_flatness", radius=0.1, steps=5),
     DirectionalCurvature(measure="directional_curvature", along="random"),
     RelativeFlatness(measure="relative_flatness", products=12),
+    ThirdOrder(measure="third_order", products=40),
 )
 
 
