@@ -11,6 +11,7 @@ from landsweep.orchestrator.errors import SpecError
 from landsweep.orchestrator.planner import ListPlanner
 from landsweep.orchestrator.row import METERS, Column, param_columns
 from landsweep.orchestrator.unit import Keys, Unit, canonical, digest
+from landsweep.sweeps.measure.measures.base import Measure
 from landsweep.sweeps.measure.spec import MeasureSweepSpec
 from landsweep.sweeps.measure.subjects import Choice, Chosen, choices
 
@@ -62,13 +63,19 @@ class Plan:
         self.models = chosen_models(spec)
         self._taken = _taken_names(spec)
         self.choices = list(choices(spec.subjects, self.models, spec.seed))
+        for name, measure in spec.measures.items():
+            if not any(_fits(choice, measure) for choice in self.choices):
+                raise SpecError(
+                    f"measures.{name}: {measure.measure} compares weights, but all pairs are of networks whose weights "
+                    "have other names or shapes; leave it out, or choose pairs of one architecture"
+                )
 
     def __iter__(self) -> Iterator[PlannedUnit]:
         """By measure and pack, in the order of the subjects."""
         for name, measure in self._spec.measures.items():
             packs: dict[str, list[Choice]] = {}
             for choice in self.choices:
-                if choice.of == measure.takes():
+                if _fits(choice, measure):
                     packs.setdefault(self._pack(name, choice), []).append(choice)
             for pack, members in packs.items():
                 for choice in members:
@@ -76,8 +83,7 @@ class Plan:
 
     def planner(self) -> ListPlanner:
         """Proposes them."""
-        takes = [measure.takes() for measure in self._spec.measures.values()]
-        total = sum(takes.count(choice.of) for choice in self.choices)
+        total = sum(_fits(choice, measure) for measure in self._spec.measures.values() for choice in self.choices)
         return ListPlanner((planned.unit for planned in self), total)
 
     def params(self) -> tuple[Column, ...]:
@@ -108,7 +114,8 @@ class Plan:
 
     def _pack(self, name: str, choice: Choice) -> str:
         first = choice.models[0].pinned
-        return digest([name, first.network, first.shapes, first.data, len(choice.models)], size=8)
+        others = [] if choice.alike else [[m.pinned.network, m.pinned.shapes] for m in choice.models[1:]]
+        return digest([name, first.network, first.shapes, first.data, len(choice.models), *others], size=8)
 
     def _described(self, choice: Choice) -> dict[str, Value]:
         """Params of a subject: what its models share once, of pairs what differs with the suffixes _a and _b."""
@@ -127,6 +134,10 @@ class Plan:
             described["of_models"] = ", ".join(f"{m.pinned.key} at {m.pinned.label}" for m in choice.models)
             described["of_count"] = len(choice.models)
         return described
+
+
+def _fits(choice: Choice, measure: Measure) -> bool:
+    return choice.of == measure.takes() and (measure.unlike or choice.alike)
 
 
 def chosen_models(spec: MeasureSweepSpec) -> list[Chosen]:

@@ -55,6 +55,11 @@ class Choice:
     of: Of
     models: tuple[Chosen, ...]
 
+    @property
+    def alike(self) -> bool:
+        """Whether the weights of all have the same names and shapes."""
+        return all(model.pinned.shapes == self.models[0].pinned.shapes for model in self.models)
+
 
 class Each(Section):
     """Every model alone."""
@@ -116,6 +121,11 @@ class Pairs(_Together):
 
     choose: Literal["pairs"]
     at_most: int | None = Field(None, ge=1, description="pairs of one cell, drawn from the sweep's seed; none: all")
+    unlike: bool = Field(
+        False,
+        description="also pairs of networks whose weights have other names or shapes, for measures that can: cka, "
+        "disagreement, own",
+    )
 
     def of(self) -> Of:
         """What it gives."""
@@ -126,7 +136,8 @@ class Pairs(_Together):
         for cell in self.cells(models, columns):
             pairs = [(a, b) for a, b in itertools.combinations(cell, 2) if self.differ(a, b)]
             for pair in _drawn(pairs, self.at_most, seed, lambda pair: [m.identity for m in pair]):
-                _refuse_unlike(pair, self.over)
+                if not self.unlike:
+                    _refuse_unlike(pair, self.over)
                 yield Choice("pair", pair)
 
 

@@ -37,9 +37,11 @@ class Measure(Section):
 
     Attributes:
         of: what it measures: a model, a pair or a group of models.
+        unlike: whether the models of a pair may have weights of other names and shapes.
     """
 
     of: ClassVar[Of] = "model"
+    unlike: ClassVar[bool] = False
 
     measure: str
     evaluator: str = Field("train", description="name of the evaluator whose samples and loss it uses")

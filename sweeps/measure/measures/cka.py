@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from landsweep.orchestrator.errors import SpecError
@@ -28,10 +28,12 @@ class Cka(AloneMeasure):
     HSIC is averaged over the batches of the evaluator first, the ratio is taken then (arXiv 2010.15327); a last batch
     that is shorter than the others is left out. CKA is 1 for representations that a rotation and a scale turn into each
     other, and about 0 for independent ones; the unbiased estimate may be a little below 0. A sample's representation is
-    the whole output of the layer: all channels and places of an image, all positions of a sequence.
+    the whole output of the layer: all channels and places of an image, all positions of a sequence. Networks of a pair
+    may differ: layers are paired by name, or `layers` of the first with `layers_b` of the second.
     """
 
     of: ClassVar[Of] = "pair"
+    unlike: ClassVar[bool] = True
 
     measure: Literal["cka"] = "cka"
     estimate: Literal["unbiased", "biased"] = Field(
@@ -40,6 +42,22 @@ class Cka(AloneMeasure):
     layers: tuple[str, ...] | None = Field(
         None, min_length=1, description="names of modules; null: all that have parameters of their own"
     )
+
+    layers_b: tuple[str, ...] | None = Field(
+        None,
+        min_length=1,
+        exclude_if=lambda v: v is None,  # keys of rows from before stay
+        description="names of modules of the second network, one for each of `layers`; null: `layers`",
+    )
+
+    @model_validator(mode="after")
+    def _one_for_each(self) -> Self:
+        if self.layers_b is not None and len(self.layers_b) != len(self.layers or ()):
+            raise ValueError(
+                f"layers_b: {len(self.layers_b)} layers of the second network for {len(self.layers or ())} of the "
+                "first (`layers`); give one for each"
+            )
+        return self
 
     def columns(self) -> tuple[Column, ...]:
         return (
@@ -51,18 +69,15 @@ class Cka(AloneMeasure):
 
     def check(self, subject: Subject) -> None:
         inputs = next(_full_batches(self.samples(subject)))
-        for model in subject.models:
-            self._features(model.build(), inputs)
+        first, second = (model.build() for model in subject.models)
+        self._paired(first, second, inputs)
 
     def of_one(self, subject: Subject) -> Measured:
         first, second = (model.build() for model in subject.models)
         sums: dict[str, Tensor] = {}
         for inputs in _full_batches(self.samples(subject)):
-            left, right = self._features(first, inputs), self._features(second, inputs)
-            for name in left:
-                if name not in right:
-                    raise SpecError(f"cka.layers: one network of the pair has no layer {name!r}; give `layers:`")
-                products = _products(left[name], right[name], self.estimate)
+            for name, left, right in self._paired(first, second, inputs):
+                products = _products(left, right, self.estimate)
                 sums[name] = sums.get(name, torch.zeros_like(products)) + products
         values = {name: _alignment(products) for name, products in sums.items()}
         known = [v for v in values.values() if v is not None]
@@ -74,17 +89,29 @@ class Cka(AloneMeasure):
         }
         return Measured(numbers, {"cka_along_layers": [float("nan") if v is None else v for v in values.values()]})
 
+    def _paired(self, first: nn.Module, second: nn.Module, inputs: Tensor) -> list[tuple[str, Tensor, Tensor]]:
+        """Layers of the first network, with the features of both, in the order of computation of the first."""
+        left = self._features(first, inputs, self.layers)
+        right = self._features(second, inputs, self.layers_b or self.layers)
+        others = dict(zip(self.layers or (), self.layers_b or self.layers or (), strict=True))
+        if absent := [name for name in left if others.get(name, name) not in right]:
+            raise SpecError(
+                f"cka.layers: the second network of the pair has no layer {absent[0]!r}; give `layers` of the first "
+                "and `layers_b` of the second"
+            )
+        return [(name, features, right[others.get(name, name)]) for name, features in left.items()]
+
     @torch.no_grad()
-    def _features(self, module: nn.Module, inputs: Tensor) -> Features:
+    def _features(self, module: nn.Module, inputs: Tensor, names: Sequence[str] | None) -> Features:
         """Outputs [n, features] of the layers on a batch, in the order of computation, centred, in float64."""
-        with _recording(_named_layers(module, self.layers)) as outputs:
+        with _recording(_named_layers(module, names)) as outputs:
             module(inputs)
         for name, given in outputs.items():
-            if self.layers is not None and not _is_one_row_per_sample(given, len(inputs)):
+            if names is not None and not _is_one_row_per_sample(given, len(inputs)):
                 raise SpecError(
                     f"cka.layers: {name!r} gives no single tensor with one row for each sample; name another layer"
                 )
-        if absent := [name for name in self.layers or () if name not in outputs]:
+        if absent := [name for name in names or () if name not in outputs]:
             raise SpecError(f"cka.layers: the network does not call {absent[0]!r}; name a layer that it calls")
         usable = {name: g[0] for name, g in outputs.items() if _is_one_row_per_sample(g, len(inputs))}
         features = {name: t.flatten(1).double() for name, t in usable.items()}

@@ -24,6 +24,7 @@ class Disagreement(AloneMeasure):
     """
 
     of: ClassVar[Of] = "pair"
+    unlike: ClassVar[bool] = True
 
     measure: Literal["disagreement"] = "disagreement"
 

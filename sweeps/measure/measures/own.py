@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -23,6 +23,8 @@ class OwnMeasure(Measure):
     The function's code is not part of the sweep's identity: raise `version` when what it gives changes. Random
     numbers must come from `subject.seed`.
     """
+
+    unlike: ClassVar[bool] = True
 
     measure: Literal["own"]
     function: str = Field(

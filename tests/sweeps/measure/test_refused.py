@@ -157,3 +157,25 @@ def test_one_damaged_subject_fails_alone(home: Path, tmp_path: Path) -> None:
     rows, _ = measured(spec, tmp_path)
     assert rows.set_index("of_key")["status"].to_dict() == {"good": "ok", "bad": "diverged"}
     assert rows["loss"][0] == pytest.approx(Zoo(home / "zoo")[0].row["test_loss"], rel=1e-5)
+
+
+UNLIKE = {"choose": "pairs", "within": ["seed"], "over": "net.hidden", "unlike": True}
+
+
+def test_unlike_networks_are_compared_by_what_they_give(home: Path) -> None:
+    measures = {"cka": {"measure": "cka"}, "differ": {"measure": "disagreement"}, **DISTANCE}
+    spec = measure_spec(home, measures=measures, subjects=[UNLIKE, {"choose": "pairs", "over": "seed"}])
+    rows, _ = measured(spec, home, "unlike")
+    assert set(rows["status"]) == {"ok"}
+    counts = rows.groupby("measure").size().to_dict()
+    assert counts == {"cka": 4, "differ": 4, "far": 2}  # two pairs of unlike widths, two of one width
+    unlike = rows[rows["net.hidden_a"].notna()]
+    assert set(unlike["measure"]) == {"cka", "differ"} and set(unlike["cka_layers"].dropna()) == {2}
+
+
+def test_measures_of_weights_refuse_pairs_of_unlike_networks(home: Path) -> None:
+    spec = measure_spec(home, measures=DISTANCE, subjects=UNLIKE)
+    with pytest.raises(SpecError, match=r"measures\.far: distance compares weights, but all pairs are of networks"):
+        KIND.planner(spec)
+    with pytest.raises(SpecError, match=r"weights of other names or shapes, so they can't be compared"):
+        KIND.planner(measure_spec(home, measures=DISTANCE, subjects={**UNLIKE, "unlike": False}))

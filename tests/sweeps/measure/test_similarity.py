@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import itertools
 import math
+from collections import OrderedDict
 
 import numpy as np
 import pytest
@@ -153,3 +154,40 @@ def test_the_company_changes_nothing() -> None:
     subjects = [subject_of(models[i], models[i + 1], samples=samples) for i in range(3)]
     for measure in (CKA, Disagreement(measure="disagreement")):
         assert list(measure.compute(subjects)) == [m for s in subjects for m in measure.compute([s])]
+
+
+def deeper(seed: int) -> nn.Sequential:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        parts = {
+            "in": nn.Linear(6, 7),
+            "act": nn.ReLU(),
+            "mid": nn.Linear(7, 5),
+            "act2": nn.ReLU(),
+            "out": nn.Linear(5, 4),
+        }
+        return nn.Sequential(OrderedDict(parts)).double()
+
+
+def test_layers_of_unlike_networks_are_paired_by_their_names() -> None:
+    samples = some(9, 9)
+    a, b = network(0), deeper(1)
+    cka = Cka(layers=("0", "2"), layers_b=("mid", "out"))
+    measured = cka.of_one(subject_of(a, b, samples=samples))
+    with torch.no_grad():
+        features = [(a[0](samples.inputs), b[:3](samples.inputs)), (a(samples.inputs), b(samples.inputs))]
+    for value, pair in zip(measured.curves["cka_along_layers"], features, strict=True):
+        k, m = ((f @ f.T).numpy() for f in pair)
+        assert value == pytest.approx(slow_hsic(k, m) / math.sqrt(slow_hsic(k, k) * slow_hsic(m, m)), rel=1e-9)
+    assert measured.values["cka_layers"] == 2
+
+
+def test_layers_that_the_second_network_lacks_are_refused() -> None:
+    pair = subject_of(network(0), deeper(1), samples=some())
+    with pytest.raises(SpecError, match=r"second network of the pair has no layer '0'; give `layers` .* `layers_b`"):
+        CKA.check(pair)
+    with pytest.raises(SpecError, match=r"there is no module 'middle'; there are in, act, mid"):
+        Cka(layers=("0",), layers_b=("middle",)).check(pair)
+    with pytest.raises(ValueError, match=r"layers_b: 2 layers of the second network for 1 of the first"):
+        Cka(layers=("0",), layers_b=("in", "mid"))
+    assert "layers_b" not in CKA.model_dump()  # rows that are there keep their keys
