@@ -46,6 +46,10 @@ dist: .venv/installed  ## an sdist, and a wheel that is built from it, in dist/
 	$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation -w dist dist/landsweep-*.tar.gz
 	ls dist
 
+docs: .venv/installed  ## the documentation site, in site/; a broken link is an error
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[docs]'
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
 bench: .venv/installed  ## figures for docs/benchmarks.md; never part of a test
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[bench]'
 	$(BIN)/python -m tests.benchmarks.overhead --peer

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, TypeAlias
 
 from pydantic import BaseModel
@@ -59,7 +60,7 @@ def place_at(model: type[BaseModel], loc: Sequence[str]) -> Place:
         >>> place_at(Zoo, loc).path, place_at(Zoo, loc[:-1]).fields, place_at(Zoo, loc[:2]).fields
         (['models', 'small', 'width'], ['type', 'width'], ['type', 'width', 'channels'])
     """
-    schema = model.model_json_schema()
+    schema = _schema(model)
     defs = schema.get("$defs", {})
     nodes, path = [schema], []
     for part in loc:
@@ -69,6 +70,12 @@ def place_at(model: type[BaseModel], loc: Sequence[str]) -> Place:
             nodes = below
             path.append(part)
     return Place(path, [option for node in nodes for option in _options(node, defs)])
+
+
+@cache
+def _schema(model: type[BaseModel]) -> Node:
+    """Of a model; it takes tens of milliseconds, and a model does not change."""
+    return model.model_json_schema()
 
 
 def values_at(model: type[BaseModel], path: Sequence[str]) -> list[Node]:

@@ -33,6 +33,7 @@ __all__ = [
     "refuse_files",
     "refuse_new_code",
     "start_reading",
+    "texts_of",
     "untrusted",
     "user_code",
 ]
@@ -127,7 +128,7 @@ def _programs(value: object) -> Iterator[list[str]]:
         for name, inner in value.items():
             if name == "command" and isinstance(inner, Mapping | list | tuple):
                 line = inner.get("run", inner) if isinstance(inner, Mapping) else inner
-                yield [text for _, text in _texts(line, "")]
+                yield [text for _, text in texts_of(line, "")]
             yield from _programs(inner)
     elif isinstance(value, list | tuple):
         for inner in value:
@@ -235,7 +236,7 @@ def refuse_files(spec: object, base: Path, where: str) -> None:
         Untrusted: names the field; a sweep would be computed from files of the user's, and its results are shared.
     """
     home = Path(os.path.realpath(where))
-    for field, text in _texts(spec, ""):
+    for field, text in texts_of(spec, ""):
         outside = [text] if _leads_out(text) else []
         if not outside and _FILES.intersection(field.split(".")):
             outside = list(itertools.islice(_outside(base / text, home), 1))
@@ -285,7 +286,7 @@ def _leads_out(text: str) -> bool:
     return text.startswith(("/", "~")) or "://" in text or ".." in text.split("/")
 
 
-def _texts(value: object, field: str) -> Iterator[tuple[str, str]]:
+def texts_of(value: object, field: str) -> Iterator[tuple[str, str]]:
     """All texts in nested data, each with its field; those that are only for people are left out."""
     if isinstance(value, str):
         yield field, value
@@ -293,10 +294,10 @@ def _texts(value: object, field: str) -> Iterator[tuple[str, str]]:
         for name, inner in value.items():
             no_file = name == "folder" and not inner and value.get("source") == "text"  # Python's own library
             if name not in ("description", "digests", "pinned_models") and not no_file:
-                yield from _texts(inner, f"{field}.{name}" if field else str(name))
+                yield from texts_of(inner, f"{field}.{name}" if field else str(name))
     elif isinstance(value, list | tuple):
         for inner in value:
-            yield from _texts(inner, field)
+            yield from texts_of(inner, field)
 
 
 def _module(name: str, path: str, folder: Path | None) -> ModuleType:

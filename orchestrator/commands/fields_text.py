@@ -10,7 +10,7 @@ from landsweep.orchestrator.errors import SpecError
 from landsweep.orchestrator.kind import SweepKind
 from landsweep.orchestrator.schema import Node, place_at
 
-__all__ = ["fields_text"]
+__all__ = ["fields_text", "type_text"]
 
 _MOST_WORDS = 60  # characters of a default
 _MOST_CHOICES = 12
@@ -39,7 +39,7 @@ def fields_text(kind: SweepKind[Any], path: str) -> str:
 def _option(option: Node, path: str, defs: Mapping[str, Node]) -> str:
     """One of the things that may stand at a place."""
     if not (properties := option.get("properties")):
-        return "\n".join([f"  {_type(option, defs)}", *_inside(option, path, defs)])
+        return "\n".join([f"  {type_text(option, defs)}", *_inside(option, path, defs)])
     tags = [f"{n}: {p['const']}" for n, p in properties.items() if "const" in p]
     about = (option.get("description") or "").strip().split("\n\n")[0].replace("\n", " ")
     lines = [f"  {', '.join(tags)}" if tags else f"  {option.get('title', 'fields')}"]
@@ -67,10 +67,10 @@ def _field(name: str, node: Node, required: bool, defs: Mapping[str, Node]) -> s
         need = f"default {text if len(text) <= _MOST_WORDS else text[: _MOST_WORDS - 3] + '...'}"
     more = ", has fields" if _has_fields(node, defs) else ""
     doc = (node.get("description") or "").strip().replace("\n", " ")
-    return f"{name} ({_type(node, defs)}, {need}{more}): {doc}".rstrip(": ")
+    return f"{name} ({type_text(node, defs)}, {need}{more}): {doc}".rstrip(": ")
 
 
-def _type(node: Node, defs: Mapping[str, Node]) -> str:
+def type_text(node: Node, defs: Mapping[str, Node]) -> str:
     """A type in words, with its bounds."""
     if "const" in node:
         return json.dumps(node["const"])
@@ -83,9 +83,9 @@ def _type(node: Node, defs: Mapping[str, Node]) -> str:
         tags = [str(p["const"]) for p in target.get("properties", {}).values() if "const" in p]
         if tags:
             return tags[0]
-        return name if "properties" in target else _type(target, defs)
+        return name if "properties" in target else type_text(target, defs)
     if members := node.get("anyOf") or node.get("oneOf") or node.get("allOf"):
-        texts = dict.fromkeys("null" if m.get("type") == "null" else _type(m, defs) for m in members)
+        texts = dict.fromkeys("null" if m.get("type") == "null" else type_text(m, defs) for m in members)
         return " or ".join(list(texts)[:_MOST_CHOICES]) + (" or ..." if len(texts) > _MOST_CHOICES else "")
     return _plain(node, defs)
 
@@ -94,10 +94,10 @@ def _plain(node: Node, defs: Mapping[str, Node]) -> str:
     kind = node.get("type")
     if kind == "array":
         items = node.get("items")
-        return f"list of {_type(items, defs)}" if isinstance(items, dict) else "list"
+        return f"list of {type_text(items, defs)}" if isinstance(items, dict) else "list"
     if kind == "object":
         values = _values(node)
-        return f"mapping to {_type(values[0], defs)}" if values else "mapping"
+        return f"mapping to {type_text(values[0], defs)}" if values else "mapping"
     words = {"integer": "whole number", "string": "text", "boolean": "true or false"}
     signs = {"minimum": ">=", "exclusiveMinimum": ">", "maximum": "<=", "exclusiveMaximum": "<"}
     bounds = [f"{sign} {node[word]:g}" for word, sign in signs.items() if word in node]

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from landsweep.orchestrator.assignments import override
+from landsweep.orchestrator.bases import layers_of, merged
 from landsweep.orchestrator.errors import LandsweepError, SpecError, SweepMismatch, UsageError
 from landsweep.orchestrator.kind import Auditable, SweepKind, Workbench, kind_named
 from landsweep.orchestrator.notes import is_own
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["Sweep", "as_frame", "begun", "ledger_at", "load_spec", "open_sweep", "refuse_damaged", "spec_from"]
 
 _ASKED = 4096
+_EARLY = ("kind=", "base=")  # changes that decide what the others mean
 
 
 def load_spec(path: Path, assignments: Sequence[str] = ()) -> tuple[SweepKind[Any], Spec]:
@@ -59,11 +61,13 @@ def spec_from(
     Raises:
         SpecError: as above.
     """
-    data = override(written, [a for a in assignments if a.startswith("kind=")])
-    if "kind" not in data:
+    layers = layers_of(override(written, [a for a in assignments if a.startswith(_EARLY)]), source, folder)
+    kinds = [str(layer.fields["kind"]) for layer in layers if "kind" in layer.fields]
+    if not kinds:
         raise SpecError(f"{source}: kind: missing; say which kind of sweep this is (see `landsweep kinds`)")
-    kind = kind_named(str(data["kind"]))
-    data = override(written, assignments, kind.spec)
+    kind = kind_named(kinds[-1])
+    changes = [a for a in assignments if not a.startswith(_EARLY)]
+    data = override(merged(layers, kind.spec), changes, kind.spec)
     data.setdefault("name", name)
     spec = kind.parse(data, source)
     pinned = spec.pinned(folder)

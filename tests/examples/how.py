@@ -180,6 +180,28 @@ HOW: dict[str, SpecBlock | Commands | Python | Site | Listing | Elsewhere] = {
     "README.md: kind: command": SpecBlock(shows="len(rows) == 15 and rows.loss.notna().all()"),
     "README.md: kind: search": SpecBlock(["budget.units=6", "generation=3"], shows="rows.loss.notna().all()"),
     "README.md: kind: function": SpecBlock(),
+    "docs/start.md: make dist": Elsewhere(
+        "tests/test_package.py::test_the_demo_runs_from_an_installed_wheel_far_from_the_repository",
+        "a wheel is built and installed into an environment of its own",
+    ),
+    "docs/start.md: landsweep specs": Commands(
+        {"landsweep plan": MINIMA, "landsweep run": [*MINIMA, *LOCAL]}, says="sound"
+    ),
+    "docs/start.md: def train": Python(shows="train(0.1, 0) == {'loss': 0.0}"),
+    "docs/start.md: kind: function": SpecBlock(shows="len(rows) == 21"),
+    "docs/start.md: from landsweep import load": Python({"function_minima": MINIMA}, "len(sweep.rows) == 24"),
+    "docs/specs.md: base: function_minima": SpecBlock(shows="len(rows) == 120"),
+    "docs/functions.md: kind: function": SpecBlock(shows="len(rows) == 15"),
+    "docs/have-a-script.md: kind: command": SpecBlock(shows="len(rows) == 15 and rows.loss.notna().all()"),
+    "docs/have-slurm.md: executor: ray": Site(),
+    "docs/want-a-zoo.md: landsweep run": Commands(
+        {"landsweep run": ["samples.count=20", "recipe.steps=100", *LOCAL]}, says="card"
+    ),
+    "docs/want-a-zoo.md: from landsweep import Zoo": Python(ZOO_HYPER, "len(zoo.rows) == 20"),
+    "docs/want-a-law.md: landsweep fit": Commands(says="alpha"),
+    "docs/want-a-law.md: landsweep plan": Commands(
+        {"landsweep plan": SCALING_SMALL, "landsweep run": SCALING_SMALL}, slow=True, says="1e+12"
+    ),
     "README.md: from landsweep import Zoo": Python(ZOO_HYPER, "len(x) == 1210 and 0 <= y <= 1"),
     "README.md: landsweep run zoo_digits_phase": Commands(MEASURED_SMALL, slow=True, says="report"),
     "README.md: space:": SpecBlock(["budget.units=8", "generation=4"], SEARCH),

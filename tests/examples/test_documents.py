@@ -151,7 +151,7 @@ def prepare(runs: Mapping[str, Sequence[str]], shelf: Path) -> list[str]:
 
 
 def run_before(spec: str, changes: Sequence[str]) -> str:
-    if ".yaml" in spec:
+    if ": " not in spec:  # no block of a document
         say("run", spec, *changes, *LOCAL)
         return f"results/{Path(spec).stem}"
     how = HOW[spec]
