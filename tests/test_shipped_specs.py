@@ -13,11 +13,11 @@ from landsweep.orchestrator.spec_files import shipped_specs, spec_folder, spec_p
 from tests.support.cli import LOCAL, command
 from tests.support.paths import SHIPPED_SPECS
 
-NAMES = sorted(file.stem for file in SHIPPED_SPECS.glob("*.yaml"))
+NAMES = sorted(file.stem for file in SHIPPED_SPECS.rglob("*.yaml"))
 
 
 def test_all_are_found_by_name_with_what_they_show(tmp_path: Path) -> None:
-    assert list(shipped_specs()) == NAMES
+    assert list(shipped_specs()) == NAMES and len(set(NAMES)) == len(NAMES)
     lines = command("specs", cwd=tmp_path).stdout.splitlines()
     assert [line.split()[0] for line in lines if not line.startswith(" ")] == ["spec", *NAMES]
     assert any(line.startswith("function_minima") and "How many runs of gradient descent" in line for line in lines)
