@@ -43,7 +43,8 @@ _SWEEP = "landsweep.sweep"
 _OF, _UNIT, _STATE = "landsweep.of", "landsweep.unit", "landsweep.state"  # of the runs of units
 _PAGE = 1000
 _ROWS = "landsweep.rows"  # of a sweep's run: where its rows lie
-_PARENT = "mlflow.parentRunId"
+_PARENT, _NAME = "mlflow.parentRunId", "mlflow.runName"
+_CURVE = "curve/"  # before the names of metrics that are series of a unit
 _EXPERIMENT = {"mlflow.experimentKind": "custom_model_development"}  # or MLflow shows its pages for chats
 _PROGRESS = "progress."  # before the names of metrics that say how far a sweep is
 _STATUS = {State.running: "RUNNING", State.killed: "KILLED", State.failed: "FAILED", State.finished: "FINISHED"}
@@ -273,19 +274,22 @@ def _write_units(
 ) -> None:
     """A run for each of these units below the sweep's run: new ones are made, changed ones written again."""
     runs: dict[str, Any] = {}
+    superfluous: list[Any] = []
     sweep_id = str(sweep["id"])
     token = None
     while True:
         page = client.search_runs([experiment_id], f"tags.`{_OF}` = '{sweep_id}'", max_results=_PAGE, page_token=token)
         for run in page:
             if sweep.get("trusted") or run.data.tags.get(_PARENT) == run_id:
-                runs[run.data.tags[_UNIT]] = run
+                if (key := run.data.tags[_UNIT]) in runs:  # two processes have made it at once
+                    superfluous.append(run)
+                else:
+                    runs[key] = run
         if not (token := page.token):
             break
     wanted = {u.key for u in units}
-    for key, run in runs.items():
-        if key not in wanted:
-            client.delete_run(run.info.run_id)
+    for run in [*superfluous, *(run for key, run in runs.items() if key not in wanted)]:
+        client.delete_run(run.info.run_id)
     for unit in units:
         _write_unit(client, experiment_id, run_id, sweep_id, unit, runs.get(unit.key))
 
@@ -301,28 +305,33 @@ def _write_unit(
     from mlflow.entities import Metric, Param, RunTag
 
     if run is not None and run.data.tags.get(_STATE) == unit.digest:
+        if run.data.tags.get(_NAME) != unit.name:  # more units are shown, which differ in other settings
+            client.set_tag(run.info.run_id, _NAME, unit.name)
         return
+    if run is not None and _STATE in run.data.tags and any(name.startswith(_CURVE) for name in run.data.metrics):
+        client.delete_run(run.info.run_id)  # the unit was computed again, and points of curves can't be taken back
+        run = None
     if run is None:
         tags = {_PARENT: run_id, _OF: sweep_id, _UNIT: unit.key, "landsweep.status": unit.status}
         run = client.create_run(experiment_id, start_time=int(unit.began * 1000), tags=tags, run_name=unit.name)
     ended = int(unit.ended * 1000)
     files = {f"landsweep.file.{name}": place for name, place in unit.files.items()}
     metrics = [Metric(k, v, ended, 0) for k, v in unit.metrics.items()]
-    for name, points in named({f"curve/{name}": points for name, points in unit.curves.items()}).items():
+    for name, points in named({f"{_CURVE}{name}": points for name, points in unit.curves.items()}).items():
         metrics += [Metric(name, value, when, step) for when, step, value in _timed(unit, points)]
     client.log_batch(
         run.info.run_id,
         metrics=metrics,
         params=[Param(k, v) for k, v in unit.params.items() if k not in run.data.params],
-        # the state comes last: a run that was cut off half-way is written again
         tags=[
             *(RunTag(k, v) for k, v in named(files).items()),
-            RunTag("mlflow.runName", unit.name),
+            RunTag(_NAME, unit.name),
             RunTag("landsweep.status", unit.status),
-            RunTag(_STATE, unit.digest),
         ],
     )
     client.set_terminated(run.info.run_id, "FAILED" if unit.status == Status.failed.value else "FINISHED", ended)
+    # The state comes last: a run that was cut off half-way is written again. A batch holds a thousand entries.
+    client.set_tag(run.info.run_id, _STATE, unit.digest)
 
 
 def _timed(unit: UnitEntry, points: Sequence[tuple[int, float]]) -> Iterator[tuple[int, int, float]]:

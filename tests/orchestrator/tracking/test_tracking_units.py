@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +107,83 @@ def test_an_export_that_broke_off_is_mended(tmp_path: Path, monkeypatch: pytest.
     assert len(children(uri)) == 2
     export(rows, tmp_path / "report", HEAD, {}, uri, units=entries(rows))
     assert {r.data.metrics["loss"] for r in children(uri).values()} == {1.0, 3.0, 5.0}
+
+
+def test_units_are_renamed_as_others_come_beside_them(tmp_path: Path) -> None:
+    """While a sweep runs the first unit is shown alone, with nothing to tell it from."""
+    uri, rows = default_uri(tmp_path), rows_of([1.0, 3.0])
+    export(rows, tmp_path / "report", HEAD, {}, uri, units=entries(rows.iloc[:1]))
+    (alone,) = children(uri).values()
+    assert alone.info.run_name == f"ok {rows['key'][0][:8]}"
+    export(rows, tmp_path / "report", HEAD, {}, uri, units=entries(rows))
+    after = children(uri)
+    assert after[rows["key"][0]].info.run_id == alone.info.run_id
+    assert [after[key].info.run_name for key in rows["key"]] == [e.name for e in entries(rows)]
+    assert after[rows["key"][0]].info.run_name.startswith("rate=0.0, seed=0")
+
+
+def with_curves(rows: pd.DataFrame, points: int, metrics: int = 1, shift: float = 0.0) -> list[UnitEntry]:
+    def series(keys: Sequence[str]) -> pd.DataFrame:
+        lines = [(k, i, f"m{m}", i + shift) for k in keys for m in range(metrics) for i in range(points)]
+        return pd.DataFrame(lines, columns=["key", "step", "metric", "value"])
+
+    return unit_entries(rows, {c.name: c for c in PARAMS}, 500, series)
+
+
+def history(uri: str, run: Any, metric: str) -> list[tuple[int, float]]:
+    from mlflow.tracking import MlflowClient
+
+    client = MlflowClient(tracking_uri=uri)
+    return sorted((m.step, m.value) for m in client.get_metric_history(run.info.run_id, metric))
+
+
+def test_curves_that_were_cut_off_are_completed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """MLflow writes at most a thousand numbers at once, the tags with the first of them."""
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    uri, rows = default_uri(tmp_path), rows_of([1.0])
+    units = with_curves(rows, points=200, metrics=6)
+    write, large = SqlAlchemyStore.log_batch, list[int]()
+
+    def failing(self: Any, run_id: str, metrics: Any, params: Any, tags: Any) -> Any:
+        large.append(len(metrics))
+        if len(large) > 1 and large[-2] > 900:
+            raise OSError("killed here")
+        return write(self, run_id, metrics, params, tags)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(SqlAlchemyStore, "log_batch", failing)
+        assert export_safely(rows, tmp_path / "report", HEAD, {}, uri, units=units)[0] is None
+    export(rows, tmp_path / "report", HEAD, {}, uri, units=units)
+    (run,) = children(uri).values()
+    for m in range(6):
+        assert history(uri, run, f"curve/m{m}") == [(i, float(i)) for i in range(200)]
+
+
+def test_a_unit_that_was_computed_again_keeps_no_point_of_its_old_curve(tmp_path: Path) -> None:
+    uri, rows = default_uri(tmp_path), rows_of([1.0, 2.0])
+    export(rows, tmp_path / "report", HEAD, {}, uri, units=with_curves(rows, points=9))
+    again = rows_of([1.5, 2.0], ended=1000.0)
+    units = [with_curves(again, points=4, shift=0.5)[0], with_curves(rows, points=9)[1]]
+    export(again, tmp_path / "report", HEAD, {}, uri, units=units)
+    runs = children(uri)
+    assert history(uri, runs[rows["key"][0]], "curve/m0") == [(i, i + 0.5) for i in range(4)]
+    assert history(uri, runs[rows["key"][1]], "curve/m0") == [(i, float(i)) for i in range(9)]
+    assert len(runs) == 2 and runs[rows["key"][0]].data.metrics["loss"] == 1.5
+
+
+def test_two_runs_of_one_unit_become_one(tmp_path: Path) -> None:
+    """A process that follows a sweep was killed, and its server made the run all the same, beside the driver's."""
+    from mlflow.tracking import MlflowClient
+
+    uri, rows = default_uri(tmp_path), rows_of([1.0])
+    export(rows, tmp_path / "report", HEAD, {}, uri, units=entries(rows))
+    (run,) = children(uri).values()
+    client = MlflowClient(tracking_uri=uri)
+    client.create_run(run.info.experiment_id, tags={k: v for k, v in run.data.tags.items() if k != "landsweep.state"})
+    export(rows, tmp_path / "report", HEAD, {}, uri, units=entries(rows))
+    runs = client.search_runs([run.info.experiment_id], f"tags.`landsweep.unit` = '{rows['key'][0]}'")
+    assert len(runs) == 1 and runs[0].data.metrics["loss"] == 1.0
 
 
 def test_what_is_no_setting_or_number_is_left_out() -> None:
