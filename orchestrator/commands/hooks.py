@@ -9,6 +9,8 @@ import subprocess
 import threading
 import time
 import urllib.request
+from http.client import HTTPException
+from typing import Self
 
 from landsweep.orchestrator.redaction import redacted
 from landsweep.orchestrator.run.progress import Companion, Snapshot, Watch
@@ -17,6 +19,7 @@ from landsweep.orchestrator.site import Site
 __all__ = ["Notifier"]
 
 _PATIENCE = 15.0  # s for a command or an answer
+_LEAST_WAIT = 0.1  # s until the next look for a standstill
 _WEB = ("http://", "https://")
 
 
@@ -38,31 +41,33 @@ class Notifier(Companion):
         self._target, self._stall = site.notify, site.stall_seconds
         self._facts = {"sweep": name, "results": where}
         self._sent: set[str] = set()
+        self._sending = threading.Lock()
         self._threads: list[threading.Thread] = []
         self._problems: list[str] = []
         self._last: Snapshot | None = None
-        self._failed = -1  # units that had failed when the run began
         self._new, self._moved = 0, time.monotonic()
+        self._over = threading.Event()
+
+    def __enter__(self) -> Self:
+        if self._target is not None:  # a thread, because the local executor leaves nobody time while a unit runs
+            threading.Thread(target=self._look_for_standstill, daemon=True).start()
+        return self
 
     def look(self, snapshot: Snapshot) -> None:
         """Send what is new."""
         if self._target is None:
             return
-        self._last, now = snapshot, time.monotonic()
-        failed = snapshot.counts.get("failed", 0)
-        if self._failed < 0:
-            self._failed = failed - (1 if snapshot.new and failed else 0)
-        if failed > self._failed:
+        if self._last is None or snapshot.new != self._new or snapshot.phase != "running":
+            self._new, self._moved = snapshot.new, time.monotonic()
+        self._last = snapshot
+        if snapshot.new_failed:
             self._notify("failures")
-        if snapshot.new != self._new or snapshot.phase != "running":
-            self._new, self._moved = snapshot.new, now
-        elif now - self._moved > self._stall:
-            self._notify("stalled")
         while self._problems:
             self._watch.say(self._problems.pop())
 
     def end(self, how: str) -> None:
         """Send how the run has ended, and wait for whatever is under way."""
+        self._over.set()
         if self._target is None or self._sent & {"done", "stopped", "failed"}:
             return
         self._notify(how)
@@ -71,14 +76,24 @@ class Notifier(Companion):
         while self._problems:
             self._watch.say(self._problems.pop())
 
+    def _look_for_standstill(self) -> None:
+        wait = self._stall
+        while not self._over.wait(min(max(wait, _LEAST_WAIT), threading.TIMEOUT_MAX)):
+            runs = self._last is not None and self._last.phase == "running"
+            wait = self._stall - (time.monotonic() - self._moved) if runs else self._stall
+            if wait <= 0:
+                self._notify("stalled")
+                return
+
     def _notify(self, event: str) -> None:
-        if event in self._sent:
-            return
-        self._sent.add(event)
-        facts = dict(self._facts, event=event, **({} if self._last is None else _numbers(self._last)))
-        thread = threading.Thread(target=self._send, args=(facts,), daemon=True)
-        thread.start()
-        self._threads.append(thread)
+        with self._sending:
+            if event in self._sent:
+                return
+            self._sent.add(event)
+            facts = dict(self._facts, event=event, **({} if self._last is None else _numbers(self._last)))
+            thread = threading.Thread(target=self._send, args=(facts,), daemon=True)
+            thread.start()
+            self._threads.append(thread)
 
     def _send(self, facts: dict[str, object]) -> None:
         target = str(self._target)
@@ -88,13 +103,14 @@ class Notifier(Companion):
                 request = urllib.request.Request(target, body, {"Content-Type": "application/json"})
                 urllib.request.urlopen(request, timeout=_PATIENCE).close()
             else:
-                variables = {f"LANDSWEEP_{name.upper()}": str(value) for name, value in facts.items()}
+                known = {name: value for name, value in facts.items() if value is not None}
+                variables = {f"LANDSWEEP_{name.upper()}": str(value) for name, value in known.items()}
                 words = [*shlex.split(target), _text(facts)]
                 subprocess.run(
                     words, env={**os.environ, **variables}, stdin=subprocess.DEVNULL, capture_output=True,
                     timeout=_PATIENCE, check=True,
                 )  # fmt: skip
-        except (OSError, ValueError, subprocess.SubprocessError) as e:
+        except (OSError, ValueError, HTTPException, subprocess.SubprocessError) as e:
             self._problems.append(f"site.notify: {redacted(target)} was not told of {facts['event']!r}: {_why(e)}")
 
 

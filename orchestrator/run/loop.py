@@ -82,6 +82,7 @@ class RunLoop:
     def run(self, stop: threading.Event) -> bool:
         """Compute until all units have a row, or `stop` is set; gives whether all have."""
         self._progress.enter("running")
+        self._progress.tick("")  # before the first unit, which may have this process for hours
         flights = self._schedule.flights
         with self._losses.remembered(self._writer.done, lambda: flights().values(), self._progress.say):
             while not stop.is_set():

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from typing import Protocol, Self
 
 from landsweep.orchestrator.planner import Planner
+from landsweep.orchestrator.row import Status
 from landsweep.orchestrator.run.executors.base import Executor
 from landsweep.orchestrator.storage.ledger import Store, write_status
 
@@ -38,6 +39,7 @@ class Snapshot:
         workers: alive.
         seconds: since this run began.
         note: what it is busy with.
+        new_failed: rows of this run whose units failed.
     """
 
     phase: str
@@ -50,6 +52,7 @@ class Snapshot:
     workers: int
     seconds: float
     note: str = ""
+    new_failed: int = 0
 
 
 class Watch(Protocol):
@@ -142,8 +145,9 @@ class RunProgress:
         self._watch.say(text)
 
     def enter(self, phase: str, note: str = "") -> None:
-        """A phase of the run begins: see `Snapshot.phase`."""
+        """A phase of the run begins, see `Snapshot.phase`; the next tick shows it, however soon."""
         self._phase, self._note = phase, note
+        self._shown = self._written = -math.inf
 
     def keep_in(self, store: Store) -> None:
         """From now on keep the status file of this sweep; before, a run must not write anything."""
@@ -181,6 +185,7 @@ class RunProgress:
             workers=self._executor.workers,
             seconds=now - self._began,
             note=self._note,
+            new_failed=self._new[Status.failed],
         )
 
     def stopped(self) -> Snapshot:
@@ -197,7 +202,6 @@ class RunProgress:
     def end(self, phase: str) -> Snapshot:
         """The run has ended: show this, and write it to the status file."""
         self.enter(phase)
-        self._written = -math.inf
         return self._show()
 
     def _show(self) -> Snapshot:

@@ -56,7 +56,9 @@ def test_a_command_hears_of_failures_and_of_the_end(here: Path) -> None:
     assert lines[0] == "done 3 landsweep h: done, 3 of 3 units, 1 failed (results/h)"
 
 
-@pytest.mark.parametrize("notify", ["/no/such/program", f"{sys.executable} -c 'raise SystemExit(7)'"])
+@pytest.mark.parametrize(
+    "notify", ["/no/such/program", f"{sys.executable} -c 'raise SystemExit(7)'", "http://127.0.0.1:9/no address"]
+)
 def test_a_command_that_fails_is_a_line(here: Path, notify: str) -> None:
     done = run(notify, "axes.x=[0]")
     assert done.exit_code == 0, done.output
@@ -94,11 +96,31 @@ class Quiet:
         pass
 
 
-def test_a_standstill_is_told_once_and_a_run_that_raises_is_told_as_failed(here: Path) -> None:
-    site = Site(notify=f"{sys.executable} write.py", stall_seconds=1e-9)
+def test_a_run_that_raises_is_told_as_failed(here: Path) -> None:
+    site = Site(notify=f"{sys.executable} write.py")
     with pytest.raises(ZeroDivisionError), Notifier(Quiet(), site, "s", "r") as watch:
-        for _ in range(4):
-            watch.show(Snapshot("running", 4, 2, 0, {"ok": 1, "failed": 1}, 0.0, None, 1, 5.0))
+        watch.show(Snapshot("checking", 4, 0, 0, {}, 0.0, None, 1, 4.0))
+        watch.show(Snapshot("running", 4, 2, 0, {"ok": 1, "failed": 1}, 0.0, None, 1, 5.0))
         _ = 1 / 0
-    events = sorted(line.split()[0] for line in (here / "told").read_text().splitlines())
-    assert events == ["failed", "stalled"], "the unit that failed in an earlier run is no news"
+    events = [line.split()[0] for line in (here / "told").read_text().splitlines()]
+    assert events == ["failed"], "the unit that failed in an earlier run is no news"
+
+
+STUCK = """
+import json, pathlib, time
+def unit(x):
+    assert json.loads(pathlib.Path("results/h/status.json").read_text())["phase"] == "running"
+    end = time.monotonic() + 120
+    while "stalled" not in (pathlib.Path("told").read_text() if pathlib.Path("told").exists() else ""):
+        assert time.monotonic() < end, "nobody was told"
+        time.sleep(0.05)
+    return {"y": x}
+"""
+
+
+def test_a_standstill_is_told_while_the_unit_that_stands_still_has_this_process(here: Path) -> None:
+    (here / "hooked.py").write_text(STUCK)
+    done = run(f"{sys.executable} write.py", "axes.x=[0,1]", "site.stall_seconds=0.2")
+    assert done.exit_code == 0, done.output
+    events = [line.split()[0] for line in (here / "told").read_text().splitlines()]
+    assert events == ["stalled", "done"], "once, however long it lasts"
