@@ -86,10 +86,13 @@ class Choices:
         """Whether nothing says that a pack with this key would be too large."""
         return size <= self._largest.get(pack, size)
 
-    def of(self, recipe: Recipe, data: Data) -> Choice:
-        """For recipes with this one's pack key. What was timed on a device of another name does not count."""
+    def of(self, recipe: Recipe, data: Data, pack: str) -> Choice:
+        """For models of a pack key, by what was timed for a recipe: of a branch it is that of its main run.
+
+        What was timed on a device of another name does not count.
+        """
         choice = self._timed(recipe, data)
-        return replace(choice, size=min(choice.size, self._largest.get(recipe.pack_key(), choice.size)))
+        return replace(choice, size=min(choice.size, self._largest.get(pack, choice.size)))
 
     def _timed(self, recipe: Recipe, data: Data) -> Choice:
         arrays = self._prepared.get(_PREFIX + recipe.pack_key())

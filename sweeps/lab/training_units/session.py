@@ -143,13 +143,13 @@ class TrainingSession:
         states: list[str] = []
         opened = time.monotonic()
         parsed = [(unit, self._recipes.of(unit.params)) for unit in units]
-        for _, group in itertools.groupby(parsed, key=lambda pair: pair[1].pack_key()):
+        for pack_key, group in itertools.groupby(parsed, key=lambda pair: pair[1].pack_key()):
             alike = list(group)
             unit, recipe = alike[0]
             data = self._data.of(recipe)
             main = recipe if self._points is None else self._points.main(unit)
             # A branch is computed as its main run.
-            choice = self._choices.of(main, data) if self._gang is None else Choice(self._together, 1)
+            choice = self._choices.of(main, data, pack_key) if self._gang is None else Choice(self._together, 1)
             for pack, resume in self._packs(alike, data, choice):
                 self._running = pack
                 yield from pack.train(resume)

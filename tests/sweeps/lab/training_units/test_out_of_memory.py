@@ -43,7 +43,7 @@ def build() -> nn.Module:
     return Greedy(64, 10)
 
 
-def spec(backend: str, seeds: int) -> Any:
+def spec(backend: str, seeds: int, **more: Any) -> Any:
     recipe = {
         "data": {"source": "digits"},
         "net": {"net": "own", "function": f"{__name__}:build"},
@@ -52,16 +52,16 @@ def spec(backend: str, seeds: int) -> Any:
         "batch_size": 32,
         "evaluate": {"every_steps": 2},
     }
-    data = {"kind": "zoo", "name": "greedy", "recipe": recipe, "backend": backend, "seeds": {"range": seeds}}
+    data = {"kind": "zoo", "name": "greedy", "recipe": recipe, "backend": backend, "seeds": {"range": seeds}, **more}
     return ZooKind().parse(data, "spec")
 
 
-def trained(backend: str, seeds: int, limit: int, folder: Path) -> list[dict[str, Any]]:
+def trained(backend: str, seeds: int, limit: int, folder: Path, **more: Any) -> list[dict[str, Any]]:
     ALIVE.clear()
     CALLS.clear()
     LIMIT[0] = limit
     site = Site(executor="local", tracking=False, shard_seconds=1000)
-    run_sweep(ZooKind(), spec(backend, seeds), site, folder, folder=ROOT, watch=QuietWatch())
+    run_sweep(ZooKind(), spec(backend, seeds, **more), site, folder, folder=ROOT, watch=QuietWatch())
     return Zoo(folder).rows.to_dict("records")
 
 
@@ -74,6 +74,16 @@ def test_a_pack_that_does_not_fit_is_freed_and_halved(tmp_path: Path) -> None:
     assert len(CALLS) == 1, "the size that worked is remembered"
     losses = [{r["seed"]: r["test_loss"] for r in rows} for rows in (free, tight)]
     assert losses[0] == losses[1]
+
+
+def test_a_pack_of_branches_that_does_not_fit_is_halved_too(tmp_path: Path) -> None:
+    """It is computed as its main run, but its size is its own: the main runs had fitted."""
+    mains = trained("vmap", 40, 10_000, tmp_path)
+    rows = trained("vmap", 40, 24, tmp_path, branches={"early": {"at": 2, "steps": 2}})
+    branches = [r for r in rows if r["branch"] == "early"]
+    assert len(mains) == len(branches) == 40 and {r["status"] for r in rows} == {"ok"}
+    assert 20 >= max(r["pack_size"] for r in branches) >= 10
+    assert len(CALLS) == 1, "the size that worked is remembered"
 
 
 @pytest.mark.parametrize("backend", ["loop", "vmap", "bmm"])
