@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Literal, TypeAlias
 
 import torch
 
 from landsweep.orchestrator.errors import SpecError
 
-__all__ = ["Precision", "arithmetic", "check_precision"]
+__all__ = ["Precision", "arithmetic", "backward_arithmetic", "check_precision"]
 
 Precision: TypeAlias = Literal["float32", "tf32", "bf16", "fp16"]
 _TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -37,6 +37,11 @@ def arithmetic(precision: Precision, device: torch.device) -> Iterator[None]:
             yield
     else:
         yield
+
+
+def backward_arithmetic(precision: Precision, device: torch.device) -> AbstractContextManager[None]:
+    """The same around a backward pass: torch notes for it what autocast did, but not in how many bits products were."""
+    return arithmetic("tf32" if precision == "tf32" else "float32", device)
 
 
 def check_precision(precision: Precision, device: str) -> None:

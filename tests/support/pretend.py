@@ -41,6 +41,7 @@ _VIEWS = re.compile(
 _WAITING = re.compile(
     "nonzero|masked_select|_unique2|unique_dim|unique_consecutive|_local_scalar_dense|is_nonzero|equal|bincount"
 )
+_PRODUCTS = ("mm", "addmm", "bmm", "baddbmm")
 _INDEXING = re.compile("_?index|_?(unsafe_)?index(_put(_impl)?)?_?|_unsafe_index(_put)?")
 
 
@@ -121,6 +122,7 @@ class PretendGpu(TorchDispatchMode):
         kernels: launched, by operation.
         syncs: waits of the host for the GPU, by place; copies to the host are among them.
         uploads: copies of pageable memory to the GPU, by place; the host waits for these too.
+        products: of matrices, by whether they may be in TF32.
     """
 
     def __init__(self) -> None:
@@ -132,6 +134,7 @@ class PretendGpu(TorchDispatchMode):
         self.kernels: Counter[str] = Counter()
         self.syncs: Counter[str] = Counter()
         self.uploads: Counter[str] = Counter()
+        self.products: Counter[bool] = Counter()
 
     def __enter__(self) -> PretendGpu:
         self._patches = [
@@ -200,6 +203,8 @@ class PretendGpu(TorchDispatchMode):
             return func(args[0].held)
         if not _VIEWS.fullmatch(name):
             self.kernels[name] += 1
+        if name in _PRODUCTS:
+            self.products[torch.backends.cuda.matmul.allow_tf32] += 1
         result = func(*tree_map(_down, args), **tree_map(_down, kwargs))
         if device is not None and device.type == "cpu":
             return result

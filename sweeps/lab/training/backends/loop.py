@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from landsweep.orchestrator.errors import SpecError
-from landsweep.sweeps.lab.arithmetic import arithmetic
+from landsweep.sweeps.lab.arithmetic import arithmetic, backward_arithmetic
 from landsweep.sweeps.lab.losses import trained_losses
 from landsweep.sweeps.lab.streams import restart, seeded
 from landsweep.sweeps.lab.training.backends.base import Backend, gradients_of, wide
@@ -56,7 +56,8 @@ class Loop(Backend):
                 outputs = wide(self._program(k)(inputs[k]))
             loss = trained_losses(self.loss, self.z_loss, outputs[None], targets[k : k + 1]).mean()
             scaled = loss if self.scales is None else loss * self.scales[k]
-            grads = gradients_of(scaled, self._leaves[k], self._idle[k])
+            with backward_arithmetic(self.precision, out.device):
+                grads = gradients_of(scaled, self._leaves[k], self._idle[k])
             torch.cat([g.reshape(-1) for g in grads], out=out[k])
             losses.append(loss.detach())
             self._take_in(k)

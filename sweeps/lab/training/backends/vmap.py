@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
-from landsweep.sweeps.lab.arithmetic import arithmetic
+from landsweep.sweeps.lab.arithmetic import arithmetic, backward_arithmetic
 from landsweep.sweeps.lab.losses import trained_losses
 from landsweep.sweeps.lab.models.layers import NoNorm
 from landsweep.sweeps.lab.models.plain import misread
@@ -53,7 +53,8 @@ class Vmap(Backend):
         k = len(outputs)
         losses = trained_losses(self.loss, self.z_loss, outputs, targets).mean(1)
         scaled = losses if self.scales is None else losses * self.scales
-        grads = gradients_of(scaled.sum(), self._leaves, self._idle)
+        with backward_arithmetic(self.precision, out.device):
+            grads = gradients_of(scaled.sum(), self._leaves, self._idle)
         torch.cat([g.reshape(k, -1) for g in grads], 1, out=out)
         return losses.detach()
 

@@ -84,6 +84,16 @@ def test_a_model_is_copied_from_the_gpu_at_once(backend: str) -> None:
     assert sum(kept.syncs.values()) - sum(without.syncs.values()) <= 3 * (1 + 5)  # weights, and the keys of NoNorm
 
 
+@pytest.mark.parametrize("backend", ["loop", "vmap"])
+@pytest.mark.parametrize("precision", ["float32", "tf32"])
+def test_products_are_in_tf32_if_that_is_asked_for(precision: str, backend: str) -> None:
+    """Those of the forward pass, of the backward pass and of evaluations."""
+    with PretendGpu() as gpu:
+        trained("cuda:0", backend, fields(precision=precision))
+    assert set(gpu.products) == {precision == "tf32"}
+    assert not torch.backends.cuda.matmul.allow_tf32
+
+
 SHORT = {"steps": 4, "batch_size": 32, "evaluate": {"every_steps": 2}, "checkpoints": {"last": True}}
 KINDS: dict[str, tuple[SweepKind[Any], dict[str, Any]]] = {
     "zoo": (ZooKind(), {"recipe": SHORT, "axes": {"net.hidden.0": [4]}, "seeds": {"range": 2}}),
