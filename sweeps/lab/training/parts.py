@@ -22,19 +22,21 @@ def cannot_split(module: nn.Module) -> str | None:
 
 
 def in_parts(
-    backend: Backend, size: int, inputs: Tensor, targets: Tensor, masks: Mapping[str, Tensor], out: Tensor
+    backend: Backend, size: int | None, inputs: Tensor, targets: Tensor, masks: Mapping[str, Tensor], out: Tensor
 ) -> Tensor:
     """Losses [K] of a batch and its gradients [K, P], as `Backend.gradients` gives them, but for rounding.
 
     Args:
         backend: that computes the parts.
-        size: samples of a part; the last one may have fewer.
+        size: samples of a part; the last one may have fewer. None: the batch is one part.
         inputs: [K, B, ...].
         targets: [K, B, ...].
         masks: of dropout, [K, B, ...] by name of the buffer.
         out: [K, P], overwritten.
     """
     batch = inputs.shape[1]
+    if size is None or size >= batch:
+        return backend.gradients(inputs, targets, masks, out)
     if odd := [name for name, mask in masks.items() if mask.shape[1] != batch]:
         raise SpecError(
             f"micro_batch: the dropout layer {odd[0].removesuffix('.dropout_mask')} does not have samples along its "

@@ -34,6 +34,7 @@ from landsweep.sweeps.lab.training.assembly import Assembly, assemble, check_set
 from landsweep.sweeps.lab.training.backends import BACKENDS, Backend, Ddp, Loop, Unserved, backend_named
 from landsweep.sweeps.lab.training.draws import counted
 from landsweep.sweeps.lab.training.dropout import mask_names
+from landsweep.sweeps.lab.training.parts import in_parts
 from landsweep.sweeps.lab.training.streamed import samples_of
 
 __all__ = ["PackFacts", "check_backend", "check_name", "disagreement", "exact_rows", "facts", "prove_backend"]
@@ -136,7 +137,7 @@ def _small(recipe: Recipe, data: Data) -> tuple[Recipe, Data]:
     samples = samples_of([recipe], data)
     batches = [samples.batch(step) for step in range(2)]
     split = Split(*(torch.cat([batch[i][0] for batch in batches]) for i in range(2)))
-    as_drawn = {"train_fraction": 1.0, "label_noise": 0.0, "augment": None, "precision": "float32", "micro_batch": None}
+    as_drawn = {"train_fraction": 1.0, "label_noise": 0.0, "augment": None, "precision": "float32"}
     return recipe.model_copy(update=as_drawn), Data({recipe.split: split}, data.classes, data.shape)
 
 
@@ -196,7 +197,7 @@ def _difference(
         if isinstance(assembly.program, Ddp):
             assembly.program.rehearses = True
         assembly.program.seeds = lambda: [_seed(r, step) for r in recipes]
-        given = _computed(assembly, step)
+        given = _computed(assembly, step, recipe.micro_batch)
     except Unserved as e:
         return e.reason
     except (RuntimeError, NotImplementedError) as e:
@@ -214,7 +215,8 @@ def _difference(
             floor = _SMALL * math.hypot(*(size for n, size in sizes.items() if n.startswith(group)))
             gap = _gap(ours[name], t, floor)
             if not gap <= largest:
-                return f"{name} differs from that of the network itself by {gap:.2g} of its size"
+                way = "" if recipe.micro_batch is None else f", with micro_batch {recipe.micro_batch},"
+                return f"{name} differs{way} from that of the network itself by {gap:.2g} of its size"
     return None
 
 
@@ -228,13 +230,13 @@ def _gap(ours: Tensor, theirs: Tensor, floor: float) -> float:
     return 0.0 if apart == 0 else apart / max(float(b[both].norm()), floor, 1e-30)
 
 
-def _computed(assembly: Assembly, step: int) -> list[dict[str, Tensor]]:
-    """What a back-end gives for each model, by name."""
+def _computed(assembly: Assembly, step: int, part: int | None) -> list[dict[str, Tensor]]:
+    """What a back-end gives for each model, by name; of batches in parts of so many samples, if that is given."""
     inputs, targets = assembly.samples.batch(step)
     shared = assembly.samples.inputs[: inputs.shape[1]].clone()
     outputs = assembly.program.outputs(shared)
     grads = torch.empty_like(assembly.stack.weights)
-    losses = assembly.program.gradients(inputs, targets, assembly.masks.draw(step, inputs.shape[1]), grads)
+    losses = in_parts(assembly.program, part, inputs, targets, assembly.masks.draw(step, inputs.shape[1]), grads)
     split = assembly.stack.layout.split(grads)
     return [
         {"the loss": losses[k], "the output": outputs[k]}

@@ -111,8 +111,6 @@ class Stepper:
         """Losses [K] of a batch, whose gradients go into `grads`; in parts, if the recipe says so."""
         if self._scaler is not None:
             self._backend.scales = self._scaler.scales
-        if self._part is None or self._part >= inputs.shape[1]:
-            return self._backend.gradients(inputs, targets, masks, grads)
         return in_parts(self._backend, self._part, inputs, targets, masks, grads)
 
     def update(self, idle: Sequence[int] = (), skip: Sequence[int] = ()) -> Tensor:

@@ -67,6 +67,44 @@ def test_what_only_looks_like_a_perceptron_is_not_read_as_one(kind: str, data: D
         train_pack(recipes, data, backend="bmm")
 
 
+class OverTheBatch(nn.Module):
+    """Something that a sample's output owes to the other samples of its batch, or to a draw of the batch."""
+
+    def __init__(self, habit: str) -> None:
+        super().__init__()
+        self.habit, self.out = habit, nn.Linear(64, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x.flatten(1)
+        if self.habit == "centred":
+            x = x - x.mean(0)
+        elif self.habit == "sorted":
+            x = x + 0.1 * x.sort(0).values
+        elif self.habit == "draws" and self.training:
+            x = x * (torch.rand(len(x), 1) < 0.5)
+        y: Tensor = self.out(x)
+        return y
+
+
+@pytest.mark.parametrize("habit", ["centred", "sorted", "draws"])
+def test_a_batch_in_parts_must_be_the_batch(habit: str, data: Data) -> None:
+    """No layer tells that these networks look at a batch as a whole, so that parts of it have other gradients."""
+    net = own("OverTheBatch", habit=habit)
+    run([recipe(net=net, steps=2)], data, "loop")
+    parts = recipe(net=net, steps=2, micro_batch=5)
+    with pytest.raises(SpecError, match=r"differs, with micro_batch 5, from that of the network itself"):
+        train_pack([parts], data, backend="loop")
+    with pytest.raises(SpecError, match="micro_batch 5"):
+        check_recipes([parts], ("train", "test"), "auto", Workbench("cpu", 1, Path()))
+
+
+@pytest.mark.parametrize("backend", ["loop", "vmap"])
+def test_an_own_network_may_train_in_parts(backend: str, data: Data) -> None:
+    nets = own("OverTheBatch", habit="none")
+    weights = [finals(run([recipe(net=nets, steps=3, **part)], data, backend))[0] for part in ({}, {"micro_batch": 5})]
+    assert distance(*weights) < 1e-5
+
+
 def test_hooks_on_all_modules_are_seen(data: Data) -> None:
     module = with_masks(recipe().net.build(data.shape, data.outputs, 0))
     assert Bmm.serves(module) is None
