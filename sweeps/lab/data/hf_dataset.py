@@ -136,23 +136,15 @@ class _Columns:
     def __init__(self, inputs: Sequence[str], targets: str, pictures: Pictures | None) -> None:
         self.inputs, self.targets, self._pictures = tuple(inputs), targets, pictures
 
-    def read(self, rows: Sequence[Mapping[str, Any]], file: Path) -> Arrays:
-        """Arrays of some rows of a file.
+    def read(self, rows: Sequence[tuple[Mapping[str, Any], Path]]) -> Arrays:
+        """Arrays of some rows, each with the file that it is from; all files lie in one folder.
 
         Raises:
             SpecError: a value is not what the column should hold.
         """
-        given = [self._input(row, file) for row in rows]
-        try:
-            inputs, targets = np.array(given), np.array([row[self.targets] for row in rows])
-        except ValueError as e:
-            raise SpecError(f"data.inputs: {', '.join(self.inputs)} of {file} have values of different lengths") from e
-        for name, array in ((", ".join(self.inputs), inputs), (self.targets, targets)):
-            if array.dtype.kind not in "fiub":
-                raise SpecError(
-                    f"data: {name} of {file} holds {array.dtype}, which are no numbers; text is read by the source "
-                    "`documents`, and rows without a value must be taken out"
-                )
+        folder = rows[0][1].parent
+        inputs = _array([self._input(row, file) for row, file in rows], ", ".join(self.inputs), folder)
+        targets = _array([row[self.targets] for row, _ in rows], self.targets, folder)
         targets = targets.astype(np.float32)[:, None] if targets.dtype.kind == "f" and targets.ndim == 1 else targets
         return inputs.astype(np.float32), targets.astype(np.float32 if targets.dtype.kind == "f" else np.int64)
 
@@ -168,6 +160,20 @@ class _Columns:
                 raise SpecError(f"data: {self.inputs[0]} of {file} holds paths of images, not the images; embed them")
             return self._pictures.decode(content, f"an image in {file}")
         return values[0] if isinstance(values[0], list) else values
+
+
+def _array(values: Sequence[Any], name: str, folder: Path) -> NDArray[Any]:
+    """The values of a column, or of several, as one array of numbers."""
+    try:
+        array = np.array(values)
+    except ValueError as e:
+        raise SpecError(f"data: {name} of {folder} has values of different lengths; make them equal") from e
+    if array.dtype.kind not in "fiub":
+        raise SpecError(
+            f"data: {name} of {folder} holds {array.dtype}, which are no numbers; text is read by the source "
+            "`documents`, and rows without a value must be taken out"
+        )
+    return array
 
 
 class _Rows(Reader):
@@ -194,13 +200,14 @@ class _Rows(Reader):
         return int(self._ends[-1])
 
     def read(self, positions: NDArray[np.int64]) -> Arrays:
-        names, parts = [*self._columns.inputs, self._columns.targets], []
+        names = [*self._columns.inputs, self._columns.targets]
+        rows: list[tuple[Mapping[str, Any], Path]] = []
         for position in positions.tolist():
             number = int(np.searchsorted(self._ends, position, side="right"))
-            table = self._files[self._paths[number]]
+            file = self._paths[number]
             row = position - (int(self._ends[number - 1]) if number else 0)
-            parts.append(self._columns.read(table.select(names).slice(row, 1).to_pylist(), self._paths[number]))
-        inputs, targets = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+            rows += [(values, file) for values in self._files[file].select(names).slice(row, 1).to_pylist()]
+        inputs, targets = self._columns.read(rows)
         if self.classes and ((targets < 0) | (targets >= self.classes)).any():
             raise SpecError(
                 f"data.classes: {self._columns.targets} has {targets.min()} to {targets.max()}; classes go from 0 to "

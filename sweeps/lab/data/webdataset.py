@@ -70,9 +70,12 @@ class WebDataset(ShardData, Pictures):
 
 
 def _index(file: Path, images: Sequence[str], label: str) -> NDArray[np.int64]:
-    """First byte, size and class [n, 3] of each image in a tar file; kept in the cache of the machine."""
+    """First byte, size and class [n, 3] of each image in a tar file; kept in the cache of the machine.
+
+    What a fingerprint of a large file does not see, such as a label that was corrected in place, its time does.
+    """
     endings = "-".join((*images, label)).replace("/", "")
-    kept = cache_folder("tars") / f"{fingerprint(file)}-{endings}.npy"
+    kept = cache_folder("tars") / f"{fingerprint(file)}-{file.stat().st_mtime_ns}-{endings}.npy"
     if kept.is_file():
         try:
             return np.asarray(np.load(kept))

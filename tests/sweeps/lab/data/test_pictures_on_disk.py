@@ -155,6 +155,26 @@ def test_numbers_of_a_real_data_set(tmp_path: Path) -> None:
         load("hf_dataset", tmp_path, inputs="x", pictures=None, targets="a", classes=2).splits["train"].head(None)
 
 
+@pytest.mark.parametrize(
+    ("column", "odd", "message"),
+    [
+        ("x", [1.0, 2.0], r"data: x of .* has values of different lengths; make them equal"),
+        ("y", [0.5], r"data: y of .* has values of different lengths"),
+        ("x", None, r"data: x of .* (has values of different lengths|holds object)"),
+        ("y", [None, None], "data: y of .* holds object, which are no numbers"),
+    ],
+)
+def test_rows_that_are_not_like_the_others(tmp_path: Path, column: str, odd: Any, message: str) -> None:
+    """They are found when they are read, in whichever file they lie."""
+    rows: dict[str, list[Any]] = {"x": [[float(i)] * 3 for i in range(9)], "y": [[0.5, 1.0]] * 9}
+    rows[column][7] = odd
+    datasets.Dataset.from_dict(rows).save_to_disk(tmp_path, num_shards=2)
+    data = load("hf_dataset", tmp_path, inputs="x", targets="y", pictures=None)
+    assert len(data.splits["train"].head(5)) == 5
+    with pytest.raises(SpecError, match=message):
+        data.splits["train"].head(None)
+
+
 def test_damaged_folders_of_datasets(tmp_path: Path) -> None:
     datasets.Dataset.from_dict({"x": [[1.0]] * 9, "y": [1.0] * 9}).save_to_disk(tmp_path)
     fields: dict[str, Any] = {"inputs": "x", "targets": "y", "pictures": None}
@@ -191,6 +211,23 @@ def test_damaged_images(tmp_path: Path) -> None:
         file.unlink()
     with pytest.raises(SpecError, match=r"data\.splits\.test: .*val has no folders with images"):
         load("image_folder", tmp_path)
+
+
+@pytest.mark.parametrize("size", [64, 600_000])
+def test_a_label_that_was_corrected_in_place_is_seen(tmp_path: Path, size: int) -> None:
+    """The headers of a tar file are read once; in a large file the fingerprint does not see every byte."""
+    write_tars(tmp_path)
+    with tarfile.open(tmp_path / "train-0.tar", "w") as tar:
+        for i in range(4):
+            add(tar, f"{i}.png", png(PIXELS[i]))
+            add(tar, f"{i}.json", bytes(size))
+            add(tar, f"{i}.cls", b"1")
+    assert load("webdataset", tmp_path).splits["train"].head(4).targets.tolist() == [1] * 4
+    content = (tmp_path / "train-0.tar").read_bytes()
+    place = content.index(b"1", content.index(b"1.cls") + 512)
+    (tmp_path / "train-0.tar").write_bytes(content[:place] + b"2" + content[place + 1 :])
+    os.utime(tmp_path / "train-0.tar", ns=(0, 0))
+    assert load("webdataset", tmp_path).splits["train"].head(4).targets.tolist() == [1, 2, 1, 1]
 
 
 def test_damaged_tar_shards(tmp_path: Path) -> None:
