@@ -158,7 +158,7 @@ def _write(
     with ExitStack() as stack:
         files: Mapping[str, BinaryIO] = {s: stack.enter_context((folder / f"{s}.bin").open("ab")) for s in counts}
         while some := list(itertools.islice(documents, _BATCH)):
-            for (source, _), tokens in zip(some, encoder.encode([d for _, d in some]), strict=True):
+            for (source, _), tokens in zip(some, _encoded(some, encoder), strict=True):
                 array = np.asarray(tokens, np.int64)
                 _check(array, encoder.vocabulary, source)
                 held_out = test_fraction is not None and counted(root, number) < test_fraction * 2**63
@@ -166,6 +166,20 @@ def _write(
                 files[place].write(array.astype(_dtype(encoder)).tobytes())
                 counts[place] += len(array)
                 number += 1
+
+
+def _encoded(documents: Sequence[tuple[Path, Document]], encoder: Encoder) -> list[list[int]]:
+    try:
+        return encoder.encode([document for _, document in documents])
+    except (UnicodeError, TypeError) as e:  # JSON may hold one half of a character of two
+        odd = next((file for file, document in documents if isinstance(document, str) and not _is_text(document)), None)
+        if odd is None:
+            raise
+        raise SpecError(f"data.column: {odd} has a document that is no Unicode text: {e}") from e
+
+
+def _is_text(document: str) -> bool:
+    return document.isascii() or not any("\ud800" <= character <= "\udfff" for character in document)
 
 
 def _check(tokens: NDArray[np.int64], vocabulary: int, source: Path) -> None:

@@ -19,7 +19,7 @@ from landsweep.sweeps.lab.data.stored import Arrays, Reader, StoredSplit
 
 __all__ = ["TokenFiles", "TokenReader", "TokenShard", "token_splits"]
 
-_HEADERS = {(20240520, 1): "<u2", (20240801, 7): "<u4"}  # of llm.c: magic number and version to the type of a token
+_HEADERS = {20240520: (1, "<u2"), 20240801: (7, "<u4")}  # of llm.c: magic number to version and type of a token
 _HEADER_BYTES = 1024  # 256 int32: magic number, version, count of tokens, zeros
 _TYPES = ("u1", "u2", "u4", "i4", "i8")  # of NumPy arrays
 _LOOKS = 16  # places of each shard at which tokens are checked before work starts
@@ -58,8 +58,13 @@ class TokenShard:
             return cls._numpy(path, size)
         with path.open("rb") as f:
             header = np.frombuffer(f.read(12), "<i4")
-        known = _HEADERS.get((int(header[0]), int(header[1]))) if len(header) == 3 else None
-        if known is not None and size >= _HEADER_BYTES:
+        if len(header) == 3 and (magic := int(header[0])) in _HEADERS:
+            version, known = _HEADERS[magic]
+            if header[1] != version:
+                raise SpecError(
+                    f"data: {path} begins as a file of llm.c with the magic number {magic}, but is of version "
+                    f"{header[1]}, not {version}; write it as that one, or without a header"
+                )
             return cls(path, _HEADER_BYTES, int(header[2]), known)._whole(size)
         width = np.dtype(dtype).itemsize
         if size % width:

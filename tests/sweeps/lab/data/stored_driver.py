@@ -1,13 +1,15 @@
 """Trainings on token files in processes of their own, for tests that kill them or look at their memory.
 
 `python -m` this module, FOLDER, STATE, the number of processes and of steps: trains from STATE, if there is one, keeps
-each state there and prints each evaluation, the step and the peak of its memory in KiB.
+each state there and prints each evaluation, the step and the peak of its memory in KiB. With a fifth argument, a step,
+it trains no further than that, and waits to be killed.
 """
 
 from __future__ import annotations
 
 import json
 import resource
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -34,7 +36,7 @@ def stored_recipe(folder: Path, processes: int = 0, **fields: Any) -> Recipe:
 
 
 def main() -> None:
-    folder, file, (processes, steps) = Path(sys.argv[1]), Path(sys.argv[2]), map(int, sys.argv[3:])
+    folder, file, (processes, steps, *last) = Path(sys.argv[1]), Path(sys.argv[2]), map(int, sys.argv[3:])
     recipes = [stored_recipe(folder, processes, seed=seed, steps=steps) for seed in (0, 1)]
     state = {name: tensor.numpy() for name, tensor in load_file(file).items()} if file.is_file() else None
     training = train_pack(recipes, recipes[0].data.load(Path()), backend="loop", resume=state)
@@ -48,6 +50,8 @@ def main() -> None:
             partial.replace(file)
             peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
             print(json.dumps({"made": training.step, "peak": peak}), flush=True)
+            if last and training.step >= last[0]:
+                signal.pause()
 
 
 if __name__ == "__main__":

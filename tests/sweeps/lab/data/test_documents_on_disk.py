@@ -143,6 +143,19 @@ def test_made_once_and_again_if_anything_changes(tmp_path: Path) -> None:
         load(tmp_path / "texts", **fields)
 
 
+@pytest.mark.parametrize("tokenizer", [None, "tok.json"])
+@pytest.mark.parametrize("half", ["\\ud83d", "fine \\udc00 not", "\\ud83d\\ud83d"])
+def test_halves_of_characters_are_refused(tmp_path: Path, half: str, tokenizer: str | None) -> None:
+    """JSON can spell what no Unicode text may hold; whole characters may be spelt so too."""
+    trained_tokenizer(tmp_path / "tok.json")
+    fields: dict[str, Any] = {"shards": {"train": "*.jsonl"}, "tokenizer": tokenizer}
+    (tmp_path / "train.jsonl").write_text('{"text": "number 7, \\ud83d\\ude00"}\n' * 9)
+    load(tmp_path, **fields)
+    (tmp_path / "train.jsonl").write_text(f'{{"text": "a"}}\n{{"text": "{half}"}}\n')
+    with pytest.raises(SpecError, match=r"data\.column: .*train\.jsonl has a document that is no Unicode text"):
+        load(tmp_path, **fields)
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
