@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from landsweep.orchestrator.callables import import_callable
 from landsweep.orchestrator.errors import SpecError
@@ -20,7 +20,8 @@ from landsweep.sweeps.lab.streams import counted, stream
 
 __all__ = ["IterableData"]
 
-_FIRST = 1000  # samples that are looked at for evaluations and probes of the split that is trained on
+_LOOKED_UP = 100_000  # samples of the split that is trained on, from the first, that evaluations and probes may look at
+_OURS = ("split", "seed", "worker", "workers", "skip")
 
 
 class IterableData(Source):
@@ -42,6 +43,13 @@ class IterableData(Source):
     test: int = Field(ge=1, description="samples to test on")
     classes: int | None = Field(None, ge=2, description="how many classes the targets are; none: they are numbers")
     workers: int = Field(0, ge=0, le=64, description="processes that read; 0: the worker itself. Part of the identity")
+
+    @field_validator("args")
+    @classmethod
+    def _leave_ours_alone(cls, args: dict[str, Any]) -> dict[str, Any]:
+        if odd := [name for name in _OURS if name in args]:
+            raise ValueError(f"{odd[0]}: is given by the training, which asks for one share and pass after the other")
+        return args
 
     def load(self, base: Path) -> Data:
         """The splits: `train` as a stream, `test` in memory.
@@ -114,14 +122,23 @@ def _stacked(opener: _Opener, samples: Iterable[object], n: int) -> Arrays:
     for what, array in (("inputs", inputs), ("targets", targets)):
         if array.dtype.kind not in "fiu":
             raise SpecError(f"data: {what} of {opener.name} hold {array.dtype}, which are no numbers")
-    if opener.classes and (targets.dtype.kind == "f" or targets.min() < 0 or targets.max() >= opener.classes):
+    if opener.classes and (targets.dtype.kind == "f" or not _within(targets, opener.classes)):
         raise SpecError(
             f"data.classes: targets of {opener.name} must be whole numbers from 0 to {opener.classes - 1}; got "
             f"{targets.min()} to {targets.max()}"
         )
+    if opener.classes and targets.ndim == 2 and inputs.dtype.kind in "iu" and not _within(inputs, opener.classes):
+        raise SpecError(
+            f"data.classes: tokens of {opener.name} must be whole numbers from 0 to {opener.classes - 1}; got "
+            f"{inputs.min()} to {inputs.max()}"
+        )
     if not opener.classes:
         targets = targets.astype(np.float32)
     return inputs.astype(np.float32) if inputs.dtype.kind == "f" else inputs, targets
+
+
+def _within(values: NDArray[Any], classes: int) -> bool:
+    return bool(values.min() >= 0 and values.max() < classes)
 
 
 class _Stream(Reader):
@@ -144,7 +161,7 @@ class _Stream(Reader):
 
     def read(self, positions: NDArray[np.int64]) -> Arrays:
         last = int(positions.max(initial=0))
-        if last >= _FIRST * 100:
+        if last >= _LOOKED_UP:
             raise SpecError(f"data: the sample {last} of a stream can't be looked up; give a smaller evaluate.first")
         inputs, targets = self.first(last + 1)
         return inputs[positions], targets[positions]

@@ -48,8 +48,8 @@ class Mixture(Source):
         if self.weights.keys() != self.domains.keys():
             raise ValueError(f"weights: there must be one for each of {list(self.domains)}, got {list(self.weights)}")
         given = self.weights.values()
-        if not all(math.isfinite(w) and w >= 0 for w in given) or not sum(given):
-            raise ValueError(f"weights: must be 0 or more, and one of them above 0; got {dict(self.weights)}")
+        if not all(w >= 0 for w in given) or not 0 < sum(given) < math.inf:
+            raise ValueError(f"weights: must be 0 or more, with a finite sum above 0; got {dict(self.weights)}")
         return self
 
     def pinned(self, base: Path) -> Self:
@@ -60,8 +60,7 @@ class Mixture(Source):
         all_known = [d.dimensions() for d in self.domains.values()]
         if any(known is None for known in all_known) or (first := all_known[0]) is None:
             return None
-        splits = [f"{s}_{n}" for n, d in zip(self.domains, all_known, strict=True) for s in (d.splits if d else ())]
-        tests = tuple(s for s in splits if not s.startswith("train_"))
+        tests = _test_names({n: d.splits if d else () for n, d in zip(self.domains, all_known, strict=True)})
         return Dimensions(first.shape, first.outputs, first.sequence, first.regression, ("train", *tests))
 
     def stand_in(self, rows: int, base: Path) -> Data:
@@ -100,7 +99,27 @@ class Mixture(Source):
 
 
 def _tests(loaded: Mapping[str, Data]) -> dict[str, Split]:
-    return {f"{s}_{name}": split for name, d in loaded.items() for s, split in d.splits.items() if s != "train"}
+    names = _test_names({name: list(data.splits) for name, data in loaded.items()})
+    return {name: loaded[domain].splits[split] for name, (domain, split) in names.items()}
+
+
+def _test_names(splits: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, str]]:
+    """What the splits of the domains that are not trained on are called in the mixture, to domain and split.
+
+    Raises:
+        SpecError: two of them would have one name.
+    """
+    names: dict[str, tuple[str, str]] = {}
+    for domain, own in splits.items():
+        for split in own:
+            if split == "train":
+                continue
+            if (other := names.setdefault(f"{split}_{domain}", (domain, split))) != (domain, split):
+                raise SpecError(
+                    f"data.domains: {split}_{domain} would be both the split {other[1]!r} of {other[0]} and the split "
+                    f"{split!r} of {domain}; give one of these domains another name"
+                )
+    return names
 
 
 class MixtureOrder(Order):
@@ -145,7 +164,10 @@ class MixtureOrder(Order):
         return positions
 
     def own(self, n: int) -> NDArray[np.int64]:
-        return self.positions(0, 0, min(n, self.count))
+        reached = self._at, self._before
+        first = self.positions(0, 0, min(n, self.count))
+        self._at, self._before = reached  # a training goes on from there
+        return first
 
     def _counts(self, number: int) -> NDArray[np.int64]:
         """How many samples of each domain come before the one of this number."""

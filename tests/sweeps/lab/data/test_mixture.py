@@ -62,6 +62,26 @@ def test_a_further_domain_leaves_the_order_of_the_others() -> None:
     assert (mine == few[: len(mine)]).all() and len(mine) > 20
 
 
+class Counting(MixtureOrder):
+    """Counts the samples whose domains it has drawn."""
+
+    drawn = 0
+
+    def domains(self, start: int, stop: int) -> np.ndarray[Any, Any]:
+        self.drawn += stop - start
+        return super().domains(start, stop)
+
+
+def test_an_evaluation_does_not_make_training_begin_anew() -> None:
+    """What comes before a batch is counted once, also where the first samples are looked at in between."""
+    order, plain = (kind(0, SIZES, [1, 1, 1], 10**6) for kind in (Counting, MixtureOrder))
+    order.positions(0, 500_000, 500_010)
+    for start in (500_010, 500_020):
+        order.own(100)
+        assert (order.positions(0, start, start + 10) == plain.positions(0, start, start + 10)).all()
+    assert order.drawn == 500_030 + 2 * 100
+
+
 def load(spec: dict[str, Any], base: Path = Path()) -> Data:
     return TypeAdapter(DataSpec).validate_python(spec).pinned(base).load(base)  # type: ignore[no-any-return]
 
@@ -116,6 +136,8 @@ def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
         load({**MIXTURE, "weights": {"one": 1}})
     with pytest.raises(ValidationError, match="must be 0 or more"):
         load({**MIXTURE, "weights": {"one": 0, "two": 0}})
+    with pytest.raises(ValidationError, match="with a finite sum above 0"):
+        load({**MIXTURE, "weights": {"one": 1e308, "two": 1e308}})
     with pytest.raises(ValidationError, match="is part of the names of columns"):
         load({**MIXTURE, "domains": {"my web": MARKOV}, "weights": None})
     with pytest.raises(SpecError, match=r"one has the classes 8, two has 9"):
@@ -126,6 +148,20 @@ def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
         ).load(tmp_path)
     with pytest.raises(SpecError, match="train_fraction: a mixture has none"):
         trained(MIXTURE, train_fraction=0.5)
+
+
+def test_splits_that_would_have_one_name_are_refused(tmp_path: Path) -> None:
+    """And a split whose name begins as the one that is trained on is one to test on."""
+    write_tokens(tmp_path)
+    tokens = {"source": "token_files", "folder": str(tmp_path), "vocabulary": 50, "context": 8}
+    spec = {"source": "mixture", "domains": {"b": {**tokens, "shards": {"train": "train_0*", "test_a": "val*"}}}}
+    spec["domains"]["a_b"] = {**tokens, "shards": {"train": "train_1*", "test": "val*"}}
+    for act in (load, lambda given: TypeAdapter(DataSpec).validate_python(given).dimensions()):
+        with pytest.raises(SpecError, match="test_a_b would be both the split 'test_a' of b and the split 'test' of"):
+            act(spec)
+    spec["domains"] = {"b": {**tokens, "shards": {"train": "train_0*", "train_too": "val*"}}}
+    assert list(load(spec).splits) == ["train", "train_too_b"]
+    assert TypeAdapter(DataSpec).validate_python(spec).dimensions().splits == ("train", "train_too_b")
 
 
 def stream(split: str, seed: int, worker: int, workers: int, n: int = 10**9, width: int = 3) -> Iterator[Any]:
@@ -156,6 +192,8 @@ def broken(split: str, seed: int, worker: int, workers: int, fault: str) -> Iter
             "text": (["a"], 0),
             "class": ([1.0], 7),
             "short": ([1.0], 0),
+            "token": ([0, 3], [0, 1]),
+            "negative token": ([0, -1], [0, 1]),
         }[fault]
 
 
@@ -205,6 +243,8 @@ def test_shares_of_two_workers_are_the_batches_of_one() -> None:
         ("text", "inputs of .*:broken hold <U1, which are no numbers"),
         ("class", "targets of .*:broken must be whole numbers from 0 to 2; got 7 to 7"),
         ("short", "ended 2 samples too early"),
+        ("token", "tokens of .*:broken must be whole numbers from 0 to 2; got 0 to 3"),
+        ("negative token", "tokens of .*:broken must be whole numbers from 0 to 2; got -1 to 0"),
     ],
 )
 def test_streams_that_are_wrong(fault: str, message: str) -> None:
@@ -212,6 +252,13 @@ def test_streams_that_are_wrong(fault: str, message: str) -> None:
     recipe = streamed(0, data={"source": "iterable", **data}, steps=8)
     with pytest.raises(SpecError, match=message):
         list(train_pack([recipe], recipe.data.load(Path()), backend="loop"))
+
+
+@pytest.mark.parametrize("name", ["seed", "worker", "skip"])
+def test_what_the_training_gives_is_no_argument(name: str) -> None:
+    """A seed of the user's would be the same for every pass, so all passes would be one."""
+    with pytest.raises(ValidationError, match=f"{name}: is given by the training"):
+        streamed(0, data={**streamed(0).data.model_dump(), "args": {name: 0}})
 
 
 def study(**fields: Any) -> ZooSpec:
