@@ -297,8 +297,8 @@ def check_directions(spec: LandscapeSpec, module: nn.Module, bench: Workbench) -
 
 
 def _check_matching(spec: LandscapeSpec, module: nn.Module, bench: Workbench) -> None:
-    split = next(iter(spec.data.load(bench.folder).to(bench.device).splits.values()))
+    data = spec.data.load(bench.folder).to(bench.device)
     try:
-        find_symmetry(module, split.inputs[:PROVED_ON])
+        find_symmetry(module, next(iter(data.splits.values())).head(PROVED_ON).inputs)
     except SpecError as e:
         raise SpecError(f"directions.match: {e}") from e

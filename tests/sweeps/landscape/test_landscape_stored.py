@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from landsweep.orchestrator.testing.kind_suite import QuietWatch
 from landsweep.sweeps.lab.matching.symmetry import find_symmetry, shuffled
 from landsweep.sweeps.lab.streams import generator
 from landsweep.sweeps.landscape.kind import LandscapeKind, LandscapeSpec
+from landsweep.sweeps.landscape.vectors import check_directions
 from tests.support.measures import measure_spec, measured, small_zoo
 from tests.support.published import small_cnn_zoo
 
@@ -170,6 +172,20 @@ def test_a_matched_line_is_that_of_the_barrier(home: Path, tmp_path: Path) -> No
     series = Sweep.at(tmp_path / "measured").series()
     wanted = series[series["metric"] == "line_loss"].sort_values("step")["value"]
     assert list(rows["train_loss"]) == pytest.approx(list(wanted), rel=1e-5)
+
+
+def test_matching_is_checked_on_a_few_samples_of_data_on_disk(tmp_path: Path) -> None:
+    """The file is a hole, too large to be read whole."""
+    for name, size in (("train", 1 << 30), ("val", 1 << 10)):
+        (tmp_path / f"{name}.bin").touch()
+        os.truncate(tmp_path / f"{name}.bin", 2 * size)
+    gpt = {"net": "gpt", "width": 8, "heads": 2, "depth": 1}
+    data = {"source": "token_files", "folder": str(tmp_path), "vocabulary": 5, "context": 6}
+    line = {"kind": "interpolation", "ends": ["a", "b"], "match": "weights"}
+    models = {n: {**gpt, "train": {"epochs": 0, "seed": i}} for i, n in enumerate("ab")}
+    spec = spec_of(tmp_path, {}, models=models, data=data, directions=line)
+    module = spec.models["a"].make((6,), 5, tmp_path)
+    check_directions(spec, module, Workbench("cpu", 1, tmp_path))
 
 
 def test_what_can_not_be_matched_is_refused(home: Path, tmp_path: Path) -> None:
