@@ -25,6 +25,7 @@ from pydantic import (
 )
 
 from landsweep.orchestrator.canonical import Value, canonical, plain
+from landsweep.orchestrator.schema import SHORT
 
 __all__ = ["PATHS", "Axis", "AxisLike", "Number", "Value"]
 
@@ -140,7 +141,7 @@ class Axis(BaseModel):
         (0, 4, 8)
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", json_schema_extra={PATHS: True})
+    model_config = ConfigDict(frozen=True, extra="forbid", json_schema_extra={PATHS: True, SHORT: [{"type": "array"}]})
 
     values: tuple[Given, ...] | None = Field(None, description="the values themselves; also lists and mappings")
     linear: Span | None = Field(None, description="[start, stop, count], equal steps, both ends included")
@@ -148,7 +149,11 @@ class Axis(BaseModel):
     geometric: Span | None = Field(None, description="[start, stop, count], equal ratios; both ends above 0")
     symlog: Span | None = Field(None, description="[start, stop, count], logarithmic on both sides of 0")
     threshold: float = Field(1e-3, gt=0, description="where symlog turns from linear to logarithmic")
-    range: tuple[int, ...] | None = Field(None, description="stop, [start, stop] or [start, stop, step]; whole numbers")
+    range: tuple[int, ...] | None = Field(
+        None,
+        description="stop, [start, stop] or [start, stop, step]; whole numbers",
+        json_schema_extra={SHORT: [{"type": "integer"}]},
+    )
 
     _points: tuple[Value, ...] = PrivateAttr(())
 

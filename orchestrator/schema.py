@@ -14,9 +14,15 @@ from typing import Any, TypeAlias
 
 from pydantic import BaseModel
 
-__all__ = ["Place", "place_at", "values_at"]
+__all__ = ["FLAT", "ITEMS", "OPTIONAL", "SHORT", "Node", "Place", "place_at", "values_at"]
 
 Node: TypeAlias = dict[str, Any]  # a schema, or one inside of it
+
+# Extras of the schema of a model or field, which say what its validators accept beside it (`editor_schema`).
+SHORT = "also_written"  # schemas of short forms, such as a list for an axis; or `ITEMS`
+ITEMS = "one of its items"  # a list may be written as its only item
+FLAT = "written_on_one_level"  # a field whose own fields may stand in its place
+OPTIONAL = "may_leave_out"  # required fields of the model at this place that another place fills in
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
 
 from landsweep.orchestrator.console import out
-from landsweep.orchestrator.errors import SpecError
+from landsweep.orchestrator.errors import SpecError, UsageError
 from landsweep.orchestrator.summaries import summaries
 
 if TYPE_CHECKING:
@@ -49,8 +50,15 @@ def kinds(
         str | None,
         typer.Argument(metavar="[PATH]", help="Show what may stand there: recipe.net, axes.x.", autocompletion=_paths),
     ] = None,
+    json_schema: Annotated[
+        bool, typer.Option("--json-schema", help="Print the JSON schema of its specs, for editors.")
+    ] = False,
 ) -> None:
     """List the kinds of sweep, or the fields of one kind with an example, or what may stand at a place in its spec."""
+    if json_schema and (name is None or path is not None):
+        raise UsageError(
+            "--json-schema: name one kind, and no place: landsweep kinds zoo --json-schema > zoo.schema.json"
+        )
     if name is None:
         table = Table("kind", "what it computes", box=None, pad_edge=False)
         for kind_name, summary in summaries().items():
@@ -62,6 +70,11 @@ def kinds(
     from landsweep.orchestrator.kind import kind_named
 
     kind = kind_named(name)
+    if json_schema:
+        from landsweep.orchestrator.editor_schema import editor_schema
+
+        out.print_json(json.dumps(editor_schema(kind.spec, kind.name)))
+        return
     out.print(kind_text(kind) if path is None else fields_text(kind, path))
 
 

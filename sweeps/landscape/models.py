@@ -24,6 +24,7 @@ from pydantic_core import CoreSchema, ErrorDetails, InitErrorDetails
 from torch import nn
 
 from landsweep.orchestrator.errors import SpecError
+from landsweep.orchestrator.schema import FLAT, OPTIONAL
 from landsweep.orchestrator.spec import Section
 from landsweep.sweeps.lab.checkpoints.state_dict import Checkpoint
 from landsweep.sweeps.lab.models.base import Net
@@ -63,7 +64,9 @@ class LandscapeModel(Section):
         None, description="file with a state dict, or a model of another sweep: {sweep: FOLDER, key: KEY}"
     )
     recipe: Recipe | None = Field(
-        None, description="trains it as in a zoo: the same recipe gives the same weights; data: by default the sweep's"
+        None,
+        description="trains it as in a zoo: the same recipe gives the same weights; data: by default the sweep's",
+        json_schema_extra={OPTIONAL: ["data"]},
     )
 
     @model_validator(mode="wrap")
@@ -85,7 +88,7 @@ class LandscapeModel(Section):
         """The schema of both forms: the fields of a network may also stand beside its source."""
         schema = handler(core_schema)
         model = handler.resolve_ref_schema(schema)
-        levels = dict(model)
+        levels = {**model, FLAT: "net"}
         model.clear()
         model["anyOf"] = [levels, *levels["properties"]["net"]["anyOf"][0]["oneOf"]]
         return schema

@@ -11,6 +11,7 @@ from pydantic import BeforeValidator, Field
 
 from landsweep.orchestrator.axes import Value
 from landsweep.orchestrator.errors import SpecError
+from landsweep.orchestrator.schema import ITEMS, SHORT
 from landsweep.orchestrator.spec import Section
 from landsweep.orchestrator.unit import canonical, digest
 from landsweep.sweeps.lab.trained_models.pinned import PinnedModel
@@ -199,8 +200,10 @@ def _from_word(value: Any) -> Any:  # noqa: ANN401 - before validation
     return {"choose": value} if isinstance(value, str) else value
 
 
+_WORDS = {"enum": ["each", "pairs", "groups", "along"]}  # a rule without fields of its own
 _Rule: TypeAlias = Annotated[
-    Annotated[Each | Pairs | Groups | Along, Field(discriminator="choose")], BeforeValidator(_from_word)
+    Annotated[Each | Pairs | Groups | Along, Field(discriminator="choose", json_schema_extra={SHORT: [_WORDS]})],
+    BeforeValidator(_from_word),
 ]
 
 
@@ -208,7 +211,9 @@ def _from_one(value: Any) -> Any:  # noqa: ANN401 - before validation
     return value if isinstance(value, list | tuple) else [value]
 
 
-SubjectsSpec = Annotated[tuple[_Rule, ...], BeforeValidator(_from_one), Field(min_length=1)]
+SubjectsSpec = Annotated[
+    tuple[_Rule, ...], BeforeValidator(_from_one), Field(min_length=1, json_schema_extra={SHORT: ITEMS})
+]
 """`each`, `along`, `{choose: pairs, within: [...], over: seed}`, `{choose: groups, ...}`, or a list of these."""
 
 

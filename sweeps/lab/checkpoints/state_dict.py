@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Annotated, Any, Self
 
 import torch
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, ConfigDict, Field
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from landsweep.orchestrator.errors import SpecError
+from landsweep.orchestrator.schema import SHORT
 from landsweep.orchestrator.spec import Section
 from landsweep.sweeps.lab.data.base import pin
 
@@ -23,6 +24,8 @@ __all__ = ["Checkpoint", "CheckpointFile", "load_into", "read_state"]
 
 class CheckpointFile(Section):
     """A file with a state dict. Its digest, not its path, is its identity."""
+
+    model_config = ConfigDict(json_schema_extra={SHORT: [{"type": "string"}]})
 
     file: str = Field(description="a .safetensors file, or what torch.save wrote of a state dict")
     entry: str | None = Field(None, description="where in the file the state dict is, such as state_dict; default: top")

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from landsweep.orchestrator.errors import SpecError
+from landsweep.orchestrator.schema import SHORT
 from landsweep.orchestrator.storage.inside import check_names
 from landsweep.sweeps.lab.data.base import Data
 from landsweep.sweeps.lab.data.pictures import Pictures
@@ -34,7 +35,9 @@ class HfDataset(ShardData):
         {}, description="split to its folder inside of `folder`; none: the splits that the data set has"
     )
     inputs: tuple[str, ...] = Field(
-        min_length=1, description="columns of the inputs: one with lists or images, or several with a number each"
+        min_length=1,
+        description="columns of the inputs: one with lists or images, or several with a number each",
+        json_schema_extra={SHORT: [{"type": "string"}]},
     )
     targets: str = Field("label", description="column of the targets")
     classes: int | None = Field(

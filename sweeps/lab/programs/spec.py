@@ -6,10 +6,11 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any, Literal, TypeAlias
 
-from pydantic import Field, PositiveFloat, field_validator, model_validator
+from pydantic import ConfigDict, Field, PositiveFloat, field_validator, model_validator
 
 from landsweep.orchestrator.canonical import Value
 from landsweep.orchestrator.redaction import is_secret_name
+from landsweep.orchestrator.schema import SHORT
 from landsweep.orchestrator.spec import Section
 from landsweep.sweeps.lab.callables.columns import RESERVED
 from landsweep.sweeps.lab.programs.words import FIXED, as_word, filled, names_in, unknown_names
@@ -67,13 +68,20 @@ class Metrics(Section):
 class Program(Section):
     """A program, started once for each unit. In a spec also a plain list: its command line."""
 
+    model_config = ConfigDict(json_schema_extra={SHORT: [{"type": "array"}]})
+
     run: tuple[Words, ...] = Field(
         min_length=1,
         description="the command line, a list: no shell reads it. {name} stands for a param, and "
         + "; ".join(f"{{{name}}} for {text}" if name == "dir" else f"{{{name}}}" for name, text in FIXED.items())
         + ". A list in the list is left out where one of its params is null or does not exist",
+        json_schema_extra={SHORT: [{"type": "array"}]},
     )
-    env: dict[str, str] = Field({}, description="environment variables, beside those of the worker")
+    env: dict[str, str] = Field(
+        {},
+        description="environment variables, beside those of the worker",
+        json_schema_extra={SHORT: [{"type": "object"}]},
+    )
     cwd: str = Field(".", description="where it is started, relative to the spec's folder; may be {dir}")
     metrics: Metrics = Metrics()
     timeout: PositiveFloat | None = Field(None, description="it is ended when it takes longer, s")

@@ -12,11 +12,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Self, TypeAlias
 
-from pydantic import Discriminator, Field, StringConstraints, Tag, model_validator
+from pydantic import ConfigDict, Discriminator, Field, StringConstraints, Tag, model_validator
 from torch import Tensor
 
 from landsweep.orchestrator.errors import SpecError, UsageError
 from landsweep.orchestrator.kind import kind_named
+from landsweep.orchestrator.schema import FLAT
 from landsweep.orchestrator.spec import Section
 from landsweep.orchestrator.trust import may_grant
 from landsweep.orchestrator.unit import digest
@@ -151,6 +152,8 @@ class FileRef(Section):
 
     In a spec the fields of the network stand beside the others: `{name: a, net: mlp, hidden: [64], checkpoint: FILE}`.
     """
+
+    model_config = ConfigDict(json_schema_extra={FLAT: "net"})
 
     name: Label = Field(description="what rows call it")
     net: NetSpec

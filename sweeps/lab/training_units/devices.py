@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from pydantic import BeforeValidator, Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
 
 from landsweep.orchestrator.errors import SpecError
+from landsweep.orchestrator.schema import SHORT
 from landsweep.orchestrator.spec import Section
 from landsweep.orchestrator.unit import Unit, canonical
 from landsweep.sweeps.lab.averaging import Latest
@@ -35,6 +36,8 @@ class Devices(Section):
         >>> [Devices(by_parameters={1e6: 2, 1e9: 8}).of(n) for n in (10**5, 10**6, 10**10)]
         [1, 2, 8]
     """
+
+    model_config = ConfigDict(json_schema_extra={SHORT: [{"type": "integer"}]})
 
     number: PositiveInt | None = Field(None, description="so many for every model")
     per_parameters: PositiveFloat | None = Field(None, description="one for every so many parameters, rounded up")
