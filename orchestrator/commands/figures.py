@@ -9,7 +9,7 @@ import typer
 
 from landsweep.orchestrator.commands.options import Results, Trust
 from landsweep.orchestrator.console import err, out
-from landsweep.orchestrator.errors import StorageError, UsageError
+from landsweep.orchestrator.errors import UsageError
 
 if TYPE_CHECKING:
     from landsweep.orchestrator.report.parts import Figure
@@ -45,20 +45,26 @@ def figures(
         names = ", ".join(f.name for f in drawn) or "none"
         raise UsageError(f"{folder}: there is no such figure to write; its figures are {names}")
     place = where or Path(f"figures-{sweep.spec.name}")
-    try:
-        place.mkdir(parents=True, exist_ok=True)
-        for figure in chosen:
-            _write(figure, place, style, file_format)
-    except OSError as e:
-        raise StorageError(f"{place} can't be written: {e.strerror or e}; name another folder with --out") from e
+    root, inner = Path(), place
+    if where is not None and _below(where, folder):
+        root, inner = Path(folder), where.absolute().relative_to(Path(folder).absolute())
+    elif where is not None:
+        where.mkdir(parents=True, exist_ok=True)
+        root, inner = where, Path()  # which may be a link: its user has named it
+    for figure in chosen:
+        _write(figure, root, inner, style, file_format)
     err.print(f"{len(chosen)} figures and their numbers are in {place}")
 
 
-def _write(figure: Figure, place: Path, style: str, file_format: str) -> None:
-    from landsweep.orchestrator.report.figure_data import data_of
-    from landsweep.orchestrator.report.styles import save_styled
+def _below(place: Path, results: str) -> bool:
+    return place.absolute().is_relative_to(Path(results).absolute())
 
-    data_of(figure.picture).to_csv(place / f"{figure.name}.csv", index=False)
-    path = place / f"{figure.name}.{file_format}"
-    save_styled(figure.picture, path, style)
+
+def _write(figure: Figure, root: Path, inner: Path, style: str, file_format: str) -> None:
+    from landsweep.orchestrator.report.figure_data import data_of
+    from landsweep.orchestrator.report.styles import styled
+    from landsweep.orchestrator.storage.inside import write_in
+
+    write_in(root, inner / f"{figure.name}.csv", data_of(figure.picture).to_csv(index=False))
+    path = write_in(root, inner / f"{figure.name}.{file_format}", styled(figure.picture, file_format, style))
     out.print(f"{path}: {figure.caption}")

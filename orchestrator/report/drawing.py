@@ -7,8 +7,11 @@ file could have TeX run on words of its own, which read files of the user's into
 from __future__ import annotations
 
 import contextlib
+import io
 import os
+import warnings
 from collections.abc import Iterator
+from typing import Any
 
 
 @contextlib.contextmanager
@@ -49,5 +52,27 @@ __all__ = [
     "ScalarMappable",
     "Text",
     "colormaps",
+    "drawn",
     "rc_context",
 ]
+
+
+def drawn(picture: Any, **options: Any) -> bytes:  # noqa: ANN401 - matplotlib has no types
+    """A picture as the bytes of a file. Text that is no valid mathematics is drawn as it stands.
+
+    Args:
+        picture: a matplotlib figure.
+        options: of its `savefig`.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # letters that the font lacks, panels that are narrow
+        buffer = io.BytesIO()
+        try:
+            picture.savefig(buffer, **options)
+        except ValueError:
+            buffer = io.BytesIO()
+            with rc_context({"text.parse_math": False}):
+                for text in picture.findobj(Text):
+                    text.set_parse_math(False)
+                picture.savefig(buffer, **options)
+    return buffer.getvalue()

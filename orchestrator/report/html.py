@@ -7,7 +7,6 @@ import csv
 import io
 import re
 import traceback
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
@@ -21,7 +20,7 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from landsweep.orchestrator.errors import Untrusted
-from landsweep.orchestrator.report.drawing import Text, rc_context
+from landsweep.orchestrator.report.drawing import drawn
 from landsweep.orchestrator.report.parts import Figure, PageSection, Table
 from landsweep.orchestrator.report.values import is_missing, shown
 from landsweep.orchestrator.storage.inside import write_in
@@ -231,7 +230,7 @@ class PageWriter:
     def _drawn(self, figure: Figure, name: str) -> FigureView:
         image = ""
         if figure.picture is not None:
-            data = _png(figure.picture)
+            data = drawn(figure.picture, format="png", dpi=150, metadata={"Software": None})
             self._save(f"figures/{name}.png", data)
             image = f"data:image/png;base64,{base64.b64encode(data).decode()}"
         if figure.interactive is None:
@@ -246,23 +245,6 @@ class PageWriter:
         )
         self.interactive += 1
         return FigureView(name, figure.caption, image, Markup(plot))
-
-
-def _png(picture: Any) -> bytes:  # noqa: ANN401 - matplotlib has no types
-    """The picture as PNG. Text that is no valid mathematics is drawn as it stands."""
-    options: dict[str, Any] = {"format": "png", "dpi": 150, "metadata": {"Software": None}}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # letters that the font lacks, panels that are narrow
-        buffer = io.BytesIO()
-        try:
-            picture.savefig(buffer, **options)
-        except ValueError:
-            buffer = io.BytesIO()
-            with rc_context({"text.parse_math": False}):
-                for text in picture.findobj(Text):
-                    text.set_parse_math(False)
-                picture.savefig(buffer, **options)
-    return buffer.getvalue()
 
 
 def _without_tags(value: Any) -> Any:  # noqa: ANN401 - a tree of a Plotly figure

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
-from landsweep.orchestrator.report.drawing import Text, rc_context
+from landsweep.orchestrator.report.drawing import Text, drawn, rc_context
 
-__all__ = ["save_styled"]
+__all__ = ["styled"]
 
 _COLUMN, _PAGE = 3.3, 6.8  # inches: one and both columns of most templates
 _WIDE = 1.9  # a picture that is so many times as wide as high needs both columns
@@ -17,12 +16,12 @@ _TALK = 10.0  # inches
 _RC = {"pdf.fonttype": 42, "ps.fonttype": 42, "svg.fonttype": "none"}  # text stays text
 
 
-def save_styled(picture: Any, path: Path, style: str) -> None:  # noqa: ANN401 - matplotlib has no types
-    """Write a picture in a style; the picture itself is changed.
+def styled(picture: Any, file_format: str, style: str) -> bytes:  # noqa: ANN401 - matplotlib has no types
+    """A picture in a style, as the bytes of a file; the picture itself is changed.
 
     Args:
         picture: a matplotlib figure.
-        path: its ending says the type of file.
+        file_format: pdf, svg or png.
         style: report, paper or talk.
     """
     if style in _TYPE:
@@ -35,4 +34,4 @@ def save_styled(picture: Any, path: Path, style: str) -> None:  # noqa: ANN401 -
         for line in (line for panel in picture.axes for line in panel.lines):
             line.set_linewidth(line.get_linewidth() * _SCALE[style])
     with rc_context(_RC):
-        picture.savefig(path, dpi=300, bbox_inches="tight", pad_inches=0.02)
+        return drawn(picture, format=file_format, dpi=300, bbox_inches="tight", pad_inches=0.02)

@@ -80,11 +80,13 @@ def _phases(
 
 
 def _write(diagram: Diagram, folder: Path) -> None:
+    from landsweep.orchestrator.report.drawing import drawn
+    from landsweep.orchestrator.storage.inside import write_in
     from landsweep.sweeps.measure.phases.section import diagram_picture
 
     folder.mkdir(parents=True, exist_ok=True)
-    diagram.cells.to_csv(folder / "phases.csv", index=False)
-    diagram_picture(diagram).savefig(folder / "phases.png", dpi=150)
+    write_in(folder, "phases.csv", diagram.cells.to_csv(index=False))
+    write_in(folder, "phases.png", drawn(diagram_picture(diagram), format="png", dpi=150))
 
 
 def _fields(diagram: Diagram) -> dict[str, object]:

@@ -69,3 +69,31 @@ def test_lines_are_read_in_parts_and_none_is_lost(tmp_path: Path) -> None:
     outcomes, points = programs.run(programs.spec(source))
     assert outcomes[0].metrics["loss"] == 39_999
     assert [p.step for p in points] == list(range(40_000))
+
+
+@pytest.mark.parametrize("pattern", ["(?P<y>(a+)+)$", "(?P<y>(a|aa)+)$", "^(?P<y>(a*)*)b"])
+def test_a_pattern_that_would_search_for_years(tmp_path: Path, pattern: str) -> None:
+    programs = Programs(tmp_path)
+    spec = programs.spec("print('a' * 60 + '!')", command={"timeout": 0.5, "metrics": {"pattern": pattern}})
+    outcome = programs.one(spec)
+    assert outcome.status is Status.failed and "take too long: the line 'aaa" in str(outcome.error)
+
+
+def test_many_lines_that_take_long_share_the_time(tmp_path: Path) -> None:
+    metrics = {"pattern": ["(?P<y>(a+)+)$", "n=(?P<n>[0-9]+)"]}
+    programs = Programs(tmp_path)
+    source = "for i in range(100_000): print('a' * 18 + '!')"  # half an hour and more, if nothing ended it
+    outcome = programs.one(programs.spec(source, command={"timeout": 2, "metrics": metrics}))
+    error = str(outcome.error)
+    assert outcome.status is Status.failed
+    assert "take too long" in error or "took longer than command.timeout=2" in error
+
+
+def test_a_pattern_fails_its_unit_alone(tmp_path: Path) -> None:
+    programs = Programs(tmp_path)
+    source = "import sys\nprint('a' * 60 + '!' if sys.argv[1] == '1' else 'aaa')"
+    command = {"timeout": 2, "metrics": {"pattern": r"(?P<y>(a+)+)$"}}
+    spec = programs.spec(source, axes={"x": [0, 1, 2]}, command=command, columns={"y": {"type": "text"}})
+    outcomes, _ = programs.run(spec)
+    assert [o.status for o in outcomes] == [Status.ok, Status.failed, Status.ok]
+    assert outcomes[2].metrics == {"y": "aaa"}

@@ -191,3 +191,36 @@ def test_links_are_refused_at_any_depth(tmp_path: Path, depth: int) -> None:
             attempt()
     with pytest.raises(UsageError):
         write_in(tmp_path, place.relative_to(tmp_path) / "x", "y")
+
+
+@pytest.mark.parametrize("kind", ["files", "the folder"])
+@pytest.mark.parametrize("place", ["figures-small", "stranger/figures"])
+def test_figures_are_not_written_through_links(results: Path, precious: Path, place: str, kind: str) -> None:
+    folder = results.parent / place
+    to = ("--out", folder) if "/" in place else ()  # by default beside the user, where an archive was unpacked
+    if kind == "files":
+        folder.mkdir()
+        for name in ("settings.pdf", "settings.csv", "distribution.pdf", "distribution.csv"):
+            (folder / name).symlink_to(precious / "rc")
+    else:
+        folder.symlink_to(precious)
+    done = command("figures", results, *to, cwd=results.parent)
+    assert done.returncode == 2 and "is a link" in done.stderr, done.stderr
+    assert untouched(precious)
+    shutil.rmtree(folder) if kind == "files" else folder.unlink()
+    done = command("figures", results, *to, "--format", "png", cwd=results.parent)
+    assert done.returncode == 0 and (folder / "settings.png").is_file(), done.stderr
+
+
+def test_a_phase_diagram_is_not_written_through_links(precious: Path, tmp_path: Path) -> None:
+    lines = [f"{w},{t},{5 - w / 9 - t / 7}" for w in (1, 2, 4, 8) for t in (1, 2, 3, 5)]
+    (tmp_path / "table.csv").write_text("\n".join(["w,t,L", *lines]))
+    (tmp_path / "rules.yaml").write_text(
+        "{name: mine, version: 1, source: none, load: {doc: w, columns: [w]}, temperature: {doc: t, columns: [t]}, "
+        "quantities: {l: {doc: l, columns: [L]}}, phases: [{label: A, when: l > 1, doc: a}]}"
+    )
+    (tmp_path / "to").mkdir()
+    (tmp_path / "to" / "phases.csv").symlink_to(precious / "t.csv")
+    done = command("phases", "table.csv", "--rules", "rules.yaml", "--out", "to", cwd=tmp_path)
+    assert done.returncode == 2 and "is a link" in done.stderr, done.stderr
+    assert untouched(precious)

@@ -25,6 +25,7 @@ COMMANDS = {
     "phases": ["phases", "table.csv", "--rules", "rules.yaml", "--out"],
     "fit": ["fit", "table.csv", "--law", "chinchilla", "--columns", "loss=L", "--bootstrap", "0", "--out"],
     "plot": ["fit", "table.csv", "--law", "chinchilla", "--columns", "loss=L", "--bootstrap", "0", "--plot"],
+    "figures": ["figures", "results/own", "--out"],
     "card": ["zoo-card", "results/own", "--to"],
     "export": ["zoo-export", "results/own", "--to"],
 }

@@ -21,6 +21,7 @@ from landsweep.sweeps.lab.programs.leftovers import end_leftovers
 from landsweep.sweeps.lab.programs.metrics import Collected, History
 from landsweep.sweeps.lab.programs.output import Kept
 from landsweep.sweeps.lab.programs.process import CantStart, GuardDied, Launcher, Running
+from landsweep.sweeps.lab.programs.searcher import Searcher
 from landsweep.sweeps.lab.programs.sources import Sources
 from landsweep.sweeps.lab.programs.spec import Program
 from landsweep.sweeps.lab.programs.words import as_word, filled
@@ -69,12 +70,20 @@ class Attempt:
         self._files = place.inner("files")
         self._collected = Collected()
 
-    def run(self, launcher: Launcher) -> Iterator[Outcome | Progress]:
+    def run(self, launcher: Launcher, searcher: Searcher) -> Iterator[Outcome | Progress]:
         """Start the program and follow it to its end."""
         folder, lines = self._place.folder, bool(self._program.metrics.patterns)
         self._out, self._err = (Kept(folder / f"{name}.txt", lines=lines) for name in ("stdout", "stderr"))
         streams = (self._out, self._err)
-        self._sources = Sources(self._program.metrics, folder / "metrics.jsonl", self._files, streams, self._types)
+        self._sources = Sources(
+            self._program.metrics,
+            folder / "metrics.jsonl",
+            self._files,
+            streams,
+            self._types,
+            searcher,
+            self._program.timeout,
+        )
         self._history = History(folder / "reported.jsonl", again=self._place.attempt > 1)
         self._ending = Ending(self._unit.key, self._place, streams)
         try:

@@ -14,6 +14,7 @@ from landsweep.sweeps.lab.callables.folders import Place, UnitFolders
 from landsweep.sweeps.lab.programs.attempt import Attempt, Wanted
 from landsweep.sweeps.lab.programs.leftovers import end_leftovers, end_orphans
 from landsweep.sweeps.lab.programs.process import Launcher
+from landsweep.sweeps.lab.programs.searcher import Searcher
 from landsweep.sweeps.lab.programs.spec import Program
 
 __all__ = ["ProgramSession"]
@@ -38,7 +39,7 @@ class ProgramSession:
         allow_program(program.texts())
         self._program, self._types, self._bench, self._wanted = program, types, bench, wanted or Wanted()
         self._folders = UnitFolders(bench)
-        self._launcher = Launcher(program.grace)
+        self._launcher, self._searcher = Launcher(program.grace), Searcher()
         self._evaluated: set[str] = set()
         end_orphans(self._folders.root)
 
@@ -50,7 +51,8 @@ class ProgramSession:
             if place.attempt > 1:
                 end_leftovers(place.folder)
             began = time.perf_counter()
-            for item in Attempt(self._program, self._types, self._bench, self._wanted, unit, place).run(self._launcher):
+            attempt = Attempt(self._program, self._types, self._bench, self._wanted, unit, place)
+            for item in attempt.run(self._launcher, self._searcher):
                 if isinstance(item, Outcome):
                     self._settle(place, item, apart=apart)
                     yield replace(item, seconds=time.perf_counter() - began)  # the worker's processor time says nothing

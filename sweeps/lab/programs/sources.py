@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 from landsweep.sweeps.lab.callables.results import Unfit
 from landsweep.sweeps.lab.programs.metrics import flat, number_of, parsed
 from landsweep.sweeps.lab.programs.output import Kept, Lines
+from landsweep.sweeps.lab.programs.searcher import Searcher, TooSlow
 from landsweep.sweeps.lab.programs.spec import Metrics
 
 __all__ = ["Sources", "lacks_tensorboard"]
@@ -31,16 +33,26 @@ class Sources:
         files: the folder {dir}.
         streams: what is printed.
         types: of declared columns: what a pattern gives for a column of text stays text.
+        searcher: of patterns.
+        most: seconds that it may take for all that is printed; None: no limit but that of each line.
     """
 
     def __init__(
-        self, metrics: Metrics, lines: Path, files: Path, streams: tuple[Kept, ...], types: Mapping[str, str] | None
+        self,
+        metrics: Metrics,
+        lines: Path,
+        files: Path,
+        streams: tuple[Kept, ...],
+        types: Mapping[str, str] | None,
+        searcher: Searcher,
+        most: float | None,
     ) -> None:
         self._metrics, self._path, self._files, self._streams = metrics, lines, files, streams
         lines.unlink(missing_ok=True)
         self._began = _stamp(lines)
         self._types = types or {}
         self._patterns = metrics.patterns
+        self._searcher, self._searching = searcher, math.inf if most is None else most
         self._matches = [0] * len(self._patterns)
         self._lines = Lines()
         self._read = self._records = self._printed = 0
@@ -56,9 +68,7 @@ class Sources:
         """
         yield from self._of_lines(last=last)
         for stream in self._streams if self._patterns else ():
-            for line in stream.news(last=last):
-                self._printed += 1
-                yield from self._of_print(line)
+            yield from self._of_print(stream.news(last=last))
 
     def at_end(self) -> Iterator[Record]:
         """Records of files that are read once.
@@ -110,12 +120,22 @@ class Sources:
         if last:
             yield from self._lines.rest()
 
-    def _of_print(self, line: str) -> Iterator[Record]:
-        for number, pattern in enumerate(self._patterns):
-            for match in pattern.finditer(line):
-                self._matches[number] += 1
-                groups = {name: text for name, text in match.groupdict().items() if text is not None}
-                yield {name: self._number(name, text, pattern) for name, text in groups.items()}, "the pattern"
+    def _of_print(self, lines: Sequence[str]) -> Iterator[Record]:
+        texts = [pattern.pattern for pattern in self._patterns]
+        self._printed += len(lines)
+        try:
+            for matches, seconds in self._searcher.search(texts, lines, self._searching):
+                self._searching -= seconds
+                for number, groups in matches:
+                    self._matches[number] += 1
+                    pattern = self._patterns[number]
+                    given = {name: text for name, text in groups.items() if text is not None}
+                    yield {name: self._number(name, text, pattern) for name, text in given.items()}, "the pattern"
+        except TooSlow as e:
+            raise Unfit(
+                f"the patterns {', '.join(map(repr, texts))} take too long: the line {e.line[:80]!r} was searched for "
+                f"{e.seconds:.3g} s, and was not the end of it. Repeat nothing that repeats itself, as (a+)+ does"
+            ) from None
 
     def _number(self, name: str, text: str, pattern: re.Pattern[str]) -> Any:  # noqa: ANN401 - a metric
         if self._types.get(name) == "text":

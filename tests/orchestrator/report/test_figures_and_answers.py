@@ -14,7 +14,7 @@ from landsweep.orchestrator.report.effects import shares_of_order
 from landsweep.orchestrator.report.figure_data import data_of
 from landsweep.orchestrator.report.generic import Reading, generic_answer, generic_section
 from landsweep.orchestrator.report.parts import Table
-from landsweep.orchestrator.report.styles import save_styled
+from landsweep.orchestrator.report.styles import styled
 from landsweep.orchestrator.row import Column
 from tests.support.app import app
 from tests.support.cli import command, write_spec
@@ -91,11 +91,21 @@ def test_styles_have_their_sizes(style: str, width: float, tmp_path: Path) -> No
     panel = picture.subplots()
     panel.plot([1, 2], [3, 4])
     panel.set_title("t", fontsize=12)
-    save_styled(picture, tmp_path / "a.svg", style)
+    (tmp_path / "a.svg").write_bytes(styled(picture, "svg", style))
     assert picture.get_size_inches()[0] == width
     assert "<text" in (tmp_path / "a.svg").read_text(), "text stays text"
     size = panel.title.get_fontsize()
     assert (size == 12.0) if style == "report" else (size <= 8.0) if style == "paper" else (size > 12.0)
+
+
+@pytest.mark.parametrize("file_format", ["pdf", "svg", "png"])
+@pytest.mark.parametrize("text", [r"$\evil$", r"$\frac{1}$", "$x^$ </text><script>evil()</script>"])
+def test_text_that_is_no_mathematics_is_drawn_as_it_stands(text: str, file_format: str) -> None:
+    picture = matplotlib.figure.Figure(figsize=(3.0, 2.0))
+    picture.subplots().set_title(text)
+    data = styled(picture, file_format, "paper")
+    assert data.startswith({"pdf": b"%PDF", "svg": b"<?xml", "png": b"\x89PNG"}[file_format])
+    assert b"<script" not in data
 
 
 def test_the_figures_of_a_sweep_and_their_numbers_are_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
