@@ -16,7 +16,11 @@ __all__ = ["command_line", "holds_credentials", "is_secret_name", "redacted", "r
 _HIDDEN = "..."
 _SURE = r"passw(?:or)?d|passwd|pwd|passphrase|secret|credentials?|private[_-]?key|account[_-]?key|connection[_-]?string"
 _LIKELY = r"token|api[_-]?key|access[_-]?key(?:[_-]?id)?|auth(?:orization)?|signature|sig|bearer|cookie|sas"
-_NAME = rf"(?:[A-Za-z0-9]+[._-])*(?:[A-Za-z0-9]*?(?:{_SURE})|[A-Za-z0-9]*?(?:{_LIKELY}))(?:[._-][A-Za-z0-9]+)*"
+_PARTS = 12  # of a name, before and after what gives it away; without a bound, long texts take hours
+_NAME = (
+    rf"(?:[A-Za-z0-9]+[._-]){{0,{_PARTS}}}(?:[A-Za-z0-9]*?(?:{_SURE})|[A-Za-z0-9]*?(?:{_LIKELY}))"
+    rf"(?:[._-][A-Za-z0-9]+){{0,{_PARTS}}}"
+)
 _VALUE = r"\"[^\"]*\"|'[^']*'|[^\s\"'&;,}\])]+"
 _NUMBER = re.compile(r"[-+]?(\d[\d_]*)?(\.\d+)?([eE][-+]?\d+)?|true|false|null|none|None|True|False|\.\.\.")
 _SURELY = re.compile(_SURE, re.IGNORECASE)
@@ -24,7 +28,7 @@ _SECRET = re.compile(rf"{_NAME}", re.IGNORECASE)
 
 _USER_OF_URL = re.compile(r"(?<=://)[^/\s?#]*@")
 _USER_OF_DATABASE = re.compile(
-    r"((?:mysql|mariadb|postgres|postgresql|mssql|oracle|sqlite|mongodb|redis)[\w+]*://)[^\s@]{0,500}@"
+    r"((?:mysql|mariadb|postgres|postgresql|mssql|oracle|sqlite|mongodb|redis)[\w+]{0,40}://)[^\s@]{0,500}@"
 )
 _ASSIGNED = re.compile(
     rf"(?<![A-Za-z0-9])(?P<name>{_NAME})(?P<sign>[\"']?\s*[=:]\s*)(?P<value>{_VALUE})", re.IGNORECASE
@@ -51,7 +55,7 @@ _FORMS = re.compile(
     r"|\bhf_[A-Za-z0-9]{16,}|\bsk-[\w-]{16,}|\bxox[abprs]-[\w-]{10,}|\bdapi[0-9a-f]{32}\b|\bAIza[\w-]{30,}"
     r"|\bnpm_[A-Za-z0-9]{30,}|\bpypi-[\w-]{16,}|\b[sr]k_(?:live|test)_[A-Za-z0-9]{16,}|\bya29\.[\w-]{20,}"
     r"|(?<=hooks\.slack\.com/services/)[\w/]+"
-    r"|\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*",
+    r"|\beyJ[\w-]{8,4096}\.[\w-]{8,4096}\.[\w-]*",
     re.DOTALL,
 )
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import random
 import shlex
 import stat
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,7 @@ from landsweep.orchestrator.redaction import holds_credentials, is_secret_name, 
 from landsweep.orchestrator.site import parse_site
 from landsweep.orchestrator.storage.ledger import Ledger, Store
 from tests.attack.folders import FUNCTION, command
+from tests.support.paths import ROOT
 
 CANARY = "cAnArY7xq"
 TEXTS = [
@@ -195,3 +198,26 @@ def test_no_error_of_a_unit_holds_a_secret(tmp_path: Path) -> None:
         *(p.read_bytes().decode("latin-1") for p in tmp_path.rglob("out/**/*") if p.is_file()),
     ]
     assert not [text[:200] for text in texts if CANARY in text or "a1B2a1B2" in text]
+
+
+LONG = ["A_B_", "a.b.", "token_", "--a-b-", "X-token-", "eyJ-", "redis", "mysql+"]
+
+
+def test_long_texts_are_looked_through_in_time() -> None:
+    """Were the time to grow with the square of the length, each text would take many minutes."""
+    code = (
+        "import resource, sys; resource.setrlimit(resource.RLIMIT_CPU, (120, 120))\n"
+        "from landsweep.orchestrator.redaction import redacted, redacted_error\n"
+        f"text = ' '.join((t * 60_000)[:60_000] for t in {LONG!r}) + ' password=hunter2'\n"
+        "for removed in (redacted, redacted_error): assert removed(text).endswith(' password=...'), removed\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, (done.returncode, done.stderr[-500:])
+
+
+@pytest.mark.parametrize("parts", [1, 8, 12])
+def test_names_of_many_parts_are_names_of_secrets(parts: int) -> None:
+    for name in ("a-" * parts + "password", "password" + "-a" * parts, "A_" * 40 + "PASSWORD"):
+        assert is_secret_name(name.replace("A_" * 40, "A_" * parts))
+        assert redacted(f"{name}=hunter2") == f"{name}=..."
+    assert redacted("--" + "a-" * parts + "password hunter2").endswith("password ...")
