@@ -37,6 +37,7 @@ from landsweep.sweeps.measure.measures.relative_flatness import RelativeFlatness
 from landsweep.sweeps.measure.measures.robustness import Robustness
 from landsweep.sweeps.measure.measures.roughness import Roughness
 from landsweep.sweeps.measure.measures.sam_sharpness import SamSharpness
+from landsweep.sweeps.measure.measures.second_order_barrier import SecondOrderBarrier
 from landsweep.sweeps.measure.measures.spectra_alignment import SpectraAlignment
 from landsweep.sweeps.measure.measures.spectrum import Spectrum
 from landsweep.sweeps.measure.measures.subspace_drift import SubspaceDrift
@@ -74,6 +75,7 @@ MeasureSpec = Annotated[
     | Robustness
     | Roughness
     | SamSharpness
+    | SecondOrderBarrier
     | SpectraAlignment
     | Spectrum
     | SubspaceDrift
