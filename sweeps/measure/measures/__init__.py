@@ -21,6 +21,7 @@ from landsweep.sweeps.measure.measures.directional_curvature import DirectionalC
 from landsweep.sweeps.measure.measures.disagreement import Disagreement
 from landsweep.sweeps.measure.measures.distance import Distance
 from landsweep.sweeps.measure.measures.distance_from_start import DistanceFromStart
+from landsweep.sweeps.measure.measures.dropout_path import DropoutPath
 from landsweep.sweeps.measure.measures.dropout_stability import DropoutStability
 from landsweep.sweeps.measure.measures.effective_dimension import EffectiveDimension
 from landsweep.sweeps.measure.measures.eigenvalues import Eigenvalues
@@ -59,6 +60,7 @@ MeasureSpec = Annotated[
     | Disagreement
     | Distance
     | DistanceFromStart
+    | DropoutPath
     | DropoutStability
     | EffectiveDimension
     | Eigenvalues
