@@ -21,6 +21,7 @@ from landsweep.sweeps.lab.data.modular import Modular
 from landsweep.sweeps.lab.data.own import OwnData
 from landsweep.sweeps.lab.data.single import SingleSource
 from landsweep.sweeps.lab.data.sparse_parity import SparseParity
+from landsweep.sweeps.lab.data.spurious_cue import SpuriousCue
 from landsweep.sweeps.lab.data.teacher_student import TeacherStudent
 from landsweep.sweeps.lab.data.text import Text
 from landsweep.sweeps.lab.data.token_files import TokenFiles
@@ -44,6 +45,7 @@ __all__ = [
     "Source",
     "SparseParity",
     "Split",
+    "SpuriousCue",
     "TeacherStudent",
     "Text",
     "TokenFiles",

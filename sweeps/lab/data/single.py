@@ -16,6 +16,7 @@ from landsweep.sweeps.lab.data.mnist import Mnist
 from landsweep.sweeps.lab.data.modular import Modular
 from landsweep.sweeps.lab.data.own import OwnData
 from landsweep.sweeps.lab.data.sparse_parity import SparseParity
+from landsweep.sweeps.lab.data.spurious_cue import SpuriousCue
 from landsweep.sweeps.lab.data.teacher_student import TeacherStudent
 from landsweep.sweeps.lab.data.text import Text
 from landsweep.sweeps.lab.data.token_files import TokenFiles
@@ -23,7 +24,7 @@ from landsweep.sweeps.lab.data.webdataset import WebDataset
 
 __all__ = ["SingleSource"]
 
-InMemory = Digits | Mnist | Cifar10 | TeacherStudent | SparseParity | Modular | Text | Markov | OwnData
+InMemory = Digits | Mnist | Cifar10 | SpuriousCue | TeacherStudent | SparseParity | Modular | Text | Markov | OwnData
 OnDisk = TokenFiles | Documents | HfDataset | ImageFolder | WebDataset
 SingleSource = Annotated[InMemory | OnDisk, Field(discriminator="source")]
 """Where samples that can be looked up by their place come from."""

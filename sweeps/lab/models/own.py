@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import itertools
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -22,6 +24,8 @@ __all__ = ["OwnNet"]
 class OwnNet(Net):
     """What `build(**args)` gives, with the weights that the function gives it.
 
+    An argument `folder` that has no default gets the folder of the spec, from which relative paths start.
+
     The function's code is not part of the sweep's identity: put a version into `args` when what it gives changes.
     """
 
@@ -37,7 +41,8 @@ class OwnNet(Net):
     def _module(self, shape: tuple[int, ...], classes: int, folder: Path) -> nn.Module:
         del shape, classes
         with seeded(torch.initial_seed()):  # NumPy and Python too; torch's state was at its start already
-            module = import_callable(self.function, folder)(**self.args)
+            function = import_callable(self.function, folder)
+            module = function(**self.args, **({"folder": folder} if self._wants_folder(function) else {}))
         if not isinstance(module, nn.Module):
             raise SpecError(f"{self.function} must give a torch.nn.Module, gave {type(module).__name__}")
         tensors = itertools.chain(module.named_parameters(), module.named_buffers())
@@ -47,6 +52,14 @@ class OwnNet(Net):
                 "instead of lazy ones, or call the module once on a sample before it is returned"
             )
         return module
+
+    def _wants_folder(self, function: Callable[..., Any]) -> bool:
+        """Whether it has an argument `folder` that must be given, and is not."""
+        try:
+            parameter = inspect.signature(function).parameters.get("folder")
+        except ValueError:  # some built-in ones tell nothing
+            return False
+        return parameter is not None and parameter.default is parameter.empty and "folder" not in self.args
 
     def _initialise(self, module: nn.Module, source: torch.Generator) -> None:
         """The function initialises its module itself, from torch's global state, which is seeded for it."""
