@@ -138,6 +138,10 @@ def _gradient_flow(slope: Loss, w: Tensor, rate: float, steps: int, substeps: in
     return points
 
 
+def _highest(matrix: Tensor) -> float:
+    return float(torch.linalg.eigvalsh(matrix)[-1])
+
+
 def _network(seed: int, width: int, samples: int) -> tuple[Loss, Tensor]:
     """Mean squared error of a tanh network with two hidden layers on a wave with noise, and its first weights."""
     source = torch.Generator().manual_seed(seed)
@@ -194,21 +198,20 @@ def follow(
     central = list(central_flow(loss, start, rate, steps, substeps))
     squares = []
     for step in range(1, steps):
-        middle = (path[step - 1] + 2 * path[step] + path[step + 1]) / 4
         window = slice(max(0, step - _WINDOW), step + _WINDOW + 1)
-        mean = statistics.fmean(losses[window])
-        predicted = statistics.fmean(p.predicted for p in central[window])
+        mean, predicted = statistics.fmean(losses[window]), statistics.fmean(p.predicted for p in central[window])
         if 2 * step >= steps:
             squares.append((predicted / mean - 1) ** 2)
         if step % 5 == 0 or step == steps - 1:
+            middle = (path[step - 1] + 2 * path[step] + path[step + 1]) / 4
             yield {
                 "step": step,
                 "loss": losses[step],
                 "mean_loss": mean,
                 "predicted_loss": predicted,
-                "sharpness": float(torch.linalg.eigvalsh(matrix(middle))[-1]),
+                "sharpness": _highest(matrix(middle)),
                 "central_sharpness": central[step].sharpness,
-                "gradient_sharpness": float(torch.linalg.eigvalsh(matrix(plain[step]))[-1]),
+                "gradient_sharpness": _highest(matrix(plain[step])),
                 "central_distance": float((central[step].weights - middle).norm()),
                 "gradient_distance": float((plain[step] - middle).norm()),
             }
