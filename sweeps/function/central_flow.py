@@ -128,18 +128,14 @@ def _semi_definite(x: Tensor) -> Tensor:
     return nearest
 
 
-def _gradient_flow(slope: Loss, w: Tensor, rate: float, steps: int, substeps: int) -> list[Tensor]:
-    """Weights after 0, 1, ..., `steps` units of time, by Euler's method."""
+def _descended(slope: Loss, w: Tensor, rate: float, steps: int, substeps: int) -> list[Tensor]:
+    """Weights after 0, 1, ..., `steps` steps of gradient descent; with several substeps, of Euler's gradient flow."""
     points = [w]
     for _ in range(steps):
         for _ in range(substeps):
             w = w - rate / substeps * slope(w)
         points.append(w)
     return points
-
-
-def _highest(matrix: Tensor) -> float:
-    return float(torch.linalg.eigvalsh(matrix)[-1])
 
 
 def _network(seed: int, width: int, samples: int) -> tuple[Loss, Tensor]:
@@ -171,14 +167,13 @@ def follow(
         rate: learning rate.
         seed: of data and weights.
         steps: of gradient descent.
-        width: of both hidden layers.
+        width: of both hidden layers of the network.
         samples: in the data.
         substeps: of the flows, in each step.
 
     Yields:
-        step; loss of gradient descent, its mean over 21 steps, and what the central flow predicts for it;
-        sharpness of gradient descent's weights, smoothed over three steps, and of both flows; how far each flow is from
-        those weights.
+        step; loss of gradient descent, its mean over 21 steps, and what the central flow predicts for it; sharpness of
+        gradient descent's weights, smoothed over three steps, and of the central flow; how far each flow is from them.
 
     Returns:
         central_error, gradient_error: that distance at the end, over the way that descent has made; loss_error: of the
@@ -188,10 +183,8 @@ def follow(
     loss, start = _network(seed, width, samples)
     slope = grad(loss)
     matrix = jacrev(slope)
-    path = [start]
-    for _ in range(steps + 1):
-        path.append(path[-1] - rate * slope(path[-1]))
-    plain = _gradient_flow(slope, start, rate, steps, substeps)
+    path = _descended(slope, start, rate, steps + 1, 1)
+    plain = _descended(slope, start, rate, steps, substeps)
     if not all(bool(torch.isfinite(w).all()) for w in (path[-1], plain[-1])):
         return {"status": "diverged", "error": "gradient descent or the flow left for infinity; lower the rate"}
     losses = [float(loss(w)) for w in path]
@@ -209,9 +202,8 @@ def follow(
                 "loss": losses[step],
                 "mean_loss": mean,
                 "predicted_loss": predicted,
-                "sharpness": _highest(matrix(middle)),
+                "sharpness": float(torch.linalg.eigvalsh(matrix(middle))[-1]),
                 "central_sharpness": central[step].sharpness,
-                "gradient_sharpness": _highest(matrix(plain[step])),
                 "central_distance": float((central[step].weights - middle).norm()),
                 "gradient_distance": float((plain[step] - middle).norm()),
             }
