@@ -149,7 +149,7 @@ def state_text(now: Mapping[str, Any]) -> str:
     """The same for people."""
     sweep, note = f"{one_line(now['name'])} ({one_line(now['kind'])})", one_line(now.get("note", ""))
     if "phase" not in now:
-        return f"{sweep}: no driver has run yet"
+        return f"{sweep}: {'its driver is starting' if now['running'] else 'no driver has run yet'}"
     counts = ", ".join(f"{n:,} {k}" for k, n in sorted(now["counts"].items()) if n)
     total = "?" if now["total"] is None else f"{now['total']:,}"
     line = f"{sweep}: {now['phase']}, {now['done']:,}/{total} units ({counts or 'no rows'})"

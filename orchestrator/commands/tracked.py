@@ -144,7 +144,7 @@ def _view(
         rows=rows,
         units=units,
         summary=summary,
-        progress=_progress(now, len(rows), live),
+        progress=_progress(now, len(rows), live and "phase" in now),
         note=_note(now, len(rows), live),
         report=None if live else views(where) / "report",
     )
@@ -168,11 +168,11 @@ def _note(now: Mapping[str, Any], rows: int, live: bool) -> str:
     return f"{now['phase']}: {text} {one_line(now['note'])}".rstrip()
 
 
-def _progress(now: Mapping[str, Any], rows: int, live: bool) -> dict[str, float]:
-    """How far a sweep is, as numbers; what only a running one has is left out of others."""
+def _progress(now: Mapping[str, Any], rows: int, heard: bool) -> dict[str, float]:
+    """How far a sweep is, as numbers; what only a driver knows that runs, and has said so, is left out of others."""
     total = now.get("total")
     progress = {"total": float(total), "percent": 100.0 * rows / total} if total else {}
-    return progress | ({"units_per_second": now["rate"], "workers": float(now["workers"])} if live else {})
+    return progress | ({"units_per_second": now["rate"], "workers": float(now["workers"])} if heard else {})
 
 
 def _units(sweep: Sweep, rows: pd.DataFrame, most: int) -> list[UnitEntry]:

@@ -14,7 +14,11 @@ from typing import Any, TypeVar
 
 import pytest
 
+from landsweep.orchestrator.commands.display import state, state_text
 from landsweep.orchestrator.commands.follow import follow
+from landsweep.orchestrator.commands.tracked import live_view
+from landsweep.orchestrator.run.sweep import open_sweep
+from landsweep.orchestrator.storage.ledger.lock import DriverLock
 from tests.support.cli import LANDSWEEP, command, write_spec
 from tests.support.installed import install_tracker
 from tests.support.mlflow_server import bad_server, server
@@ -130,6 +134,26 @@ def test_a_sweep_is_followed_killed_gone_on_with_stopped_and_finished(folder: Pa
     end = last("finished", 4)()
     assert end is not None and end["report"] and end["progress"] == {"total": 4.0, "percent": 100.0}
     assert len({json.loads(line)["sweep"] for line in shown.read_text().splitlines()}) == 1
+
+
+def test_a_driver_that_has_said_nothing_yet_is_a_running_sweep_without_a_pace(folder: Path) -> None:
+    """Its preparations may last longer than the first look of a store."""
+    assert command("run", "spec.yaml", "site.executor=local", "axes.x=[0, 1]", cwd=folder).returncode == 0
+    where = str(folder / "results/gated")
+    status = folder / "results/gated/status.json"
+    status.unlink()
+    assert live_view(open_sweep(where), where, most=4).state == "finished"
+    sweep = open_sweep(where)
+    lock = DriverLock.take(sweep.ledger.store)
+    try:
+        for torn in (None, b"", b"{}"):
+            if torn is not None:
+                status.write_bytes(torn)
+            view = live_view(sweep, where, most=4)
+            assert (view.state, view.progress, view.note) == ("running", {}, "2 of ? units")
+            assert state_text(state(sweep.ledger)) == "gated (function): its driver is starting"
+    finally:
+        lock.release()
 
 
 def runs(uri: str, status: str, rows: int) -> Callable[[], list[Any] | None]:
