@@ -180,6 +180,7 @@ class SweepKind(ABC, Generic[S]):
     name: ClassVar[str]
     version: ClassVar[int] = 1  # raise it when the same spec gives other rows
     summary: ClassVar[str]  # one sentence for `landsweep kinds`
+    leaves_weights: ClassVar[bool] = False  # whether its units may leave models that other sweeps can take
     spec: type[S]
     hint_not_deterministic: ClassVar[str] = "something in it draws random numbers without a seed, or reads the clock"
 

@@ -67,7 +67,7 @@ def main() -> NoReturn:
         kind = kind_named(launch.kind)
         spec = kind.parse(launch.spec, "launch.json")
         site = parse_site({**launch.site, **private_fields(launch)}, "launch.json")
-        code = drive(kind, spec, site, launch.out, Path(launch.folder), command=launch.command)
+        code, _ = drive(kind, spec, site, launch.out, Path(launch.folder), command=launch.command)
     except LandsweepError as e:
         err.print_error(e)
         sys.exit(e.exit_code)

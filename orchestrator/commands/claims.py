@@ -34,6 +34,9 @@ def claims(
     A claim is undecided where the 95 % interval of a difference crosses 0. Exit codes: 0, or with --check 0 where all
     are held, else 1; 2 the input can't be used.
     """
+    from landsweep.orchestrator.commands.stages import folders_of_stages
+
+    folders = folders_of_stages(folders)
     if spec is not None and len(folders) > 1:
         raise UsageError(f"--spec judges one folder, but {len(folders)} were given")
     judged = {folder: _judged(folder, spec, trust) for folder in folders}

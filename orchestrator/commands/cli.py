@@ -119,11 +119,15 @@ def run(
 ) -> None:
     """Run a sweep; resume it when it was stopped, extend it when its axes have grown.
 
+    A spec in stages runs as one: its changes begin with the name of a stage (train.seeds=3).
+
     Exit codes: 0 all units ended well; 1 some failed, or the report could not be made; 2 the input can't be used;
     3 stopped; the same command resumes it.
     """
     from landsweep.orchestrator.assignments import split_changes
     from landsweep.orchestrator.commands.drive import drive
+    from landsweep.orchestrator.commands.stages import run_stages
+    from landsweep.orchestrator.run.stages import read_stages
     from landsweep.orchestrator.run.sweep import load_spec
     from landsweep.orchestrator.site import load_site
 
@@ -131,12 +135,14 @@ def run(
     spec_changes, site_changes = split_changes(changes)
     if dry_run:
         return plan(spec, changes, site, out_dir, False)
-    kind, parsed = load_spec(spec, spec_changes)
-    where = out_dir or f"results/{parsed.name}"
     at = load_site(site, site_changes)
     if at.launcher is not None:
         raise SpecError(f"site {site} is for `landsweep submit`: `run` computes on this machine, so give another")
-    raise typer.Exit(drive(kind, parsed, at, where, spec_folder(spec)))
+    if (stages := read_stages(spec, spec_changes)) is not None:
+        raise typer.Exit(run_stages(stages, at, out_dir or f"results/{stages.name}"))
+    kind, parsed = load_spec(spec, spec_changes)
+    code, _ = drive(kind, parsed, at, out_dir or f"results/{parsed.name}", spec_folder(spec))
+    raise typer.Exit(code)
 
 
 @app.command(epilog="Example: landsweep plan landscape_skip axes.x.linear=[-1,1,201] --json")
@@ -156,12 +162,19 @@ def plan(
     """Show what a run would do: units in all, done and to run, and a forecast of time, files and bytes."""
     from landsweep.orchestrator.assignments import split_changes
     from landsweep.orchestrator.commands.forecast import forecast
+    from landsweep.orchestrator.commands.stages import plan_stages
     from landsweep.orchestrator.kind import Workbench
+    from landsweep.orchestrator.run.stages import read_stages
     from landsweep.orchestrator.run.sweep import load_spec
     from landsweep.orchestrator.site import load_site
 
     user_code()
     spec_changes, site_changes = split_changes(changes)
+    if (stages := read_stages(spec, spec_changes)) is not None:
+        if tensors:
+            raise SpecError(f"--tensors: {spec} is in stages; give the spec of one sweep")
+        root = out_dir or f"results/{stages.name}"
+        return plan_stages(stages, load_site(site, site_changes), root, calibrate=calibrate, as_json=as_json)
     kind, parsed = load_spec(spec, spec_changes)
     if tensors:
         return _tensors(kind, parsed, spec_folder(spec), as_json)
@@ -198,13 +211,19 @@ def status(
 ) -> None:
     """Show where a sweep stands, from any terminal."""
     from landsweep.orchestrator.commands.display import state, state_text
+    from landsweep.orchestrator.commands.stages import stages_at, states_text
     from landsweep.orchestrator.run.sweep import ledger_at
 
+    if (stages := stages_at(folder)) is not None:
+        if watch:
+            raise UsageError(
+                f"--watch: {folder} holds stages; watch one of them, such as {next(iter(stages.values()))}"
+            )
+        return states_text(folder, stages, as_json=as_json)
     if watch and not as_json:
         from landsweep.orchestrator.commands.watching import watch_sweep
 
-        watch_sweep(folder)
-        return
+        return watch_sweep(folder)
     while True:
         now = state(ledger_at(folder))
         if as_json:
@@ -212,7 +231,7 @@ def status(
         else:
             out.print(state_text(now))
         if not watch or not now["running"]:
-            return
+            return None
         time.sleep(2)
 
 
@@ -220,9 +239,13 @@ def status(
 def report(folder: Results, trust: Trust = False) -> None:
     """Write report/index.html and figures from the rows."""
     from landsweep.orchestrator.commands.publish import write_report
+    from landsweep.orchestrator.commands.stages import report_stages, stages_at
     from landsweep.orchestrator.run.sweep import open_sweep
     from landsweep.orchestrator.storage.ledger import check_facts
 
+    if (stages := stages_at(folder)) is not None:
+        out.print(f"all stages: {report_stages(folder, stages, trust=trust)}")
+        return
     sweep = open_sweep(folder, trust=trust)
     out.print(f"report: {write_report(sweep, folder)[0]}")
     for damage in sweep.ledger.damaged:
@@ -310,14 +333,16 @@ def rerun(
     go = partial(drive, sweep.kind, sweep.spec, load_site(site, site_changes), folder, sweep.folder, own=sweep.trusted)
     if with_status == _DAMAGED:
         err.print("first, every byte of rows, series, prepared arrays, weights and states is compared")
-        raise typer.Exit(go(deep=True))
+        code, _ = go(deep=True)
+        raise typer.Exit(code)
     rows = sweep.rows()
     again = tuple(rows.loc[(rows["status"] == with_status) & ((rows["cause"] == cause) if cause else True), "key"])
     if not again and not {*sweep.keys()}.difference(rows["key"]):  # units without a row: a rerun that was stopped
         err.print(f"no unit with status {with_status}{f' and cause {cause}' if cause else ''}: nothing to do")
         return
     err.print(f"{len(again):,} units will be computed again" if again else "units without a row will be computed")
-    raise typer.Exit(go(again))
+    code, _ = go(again)
+    raise typer.Exit(code)
 
 
 @app.command("export-mlflow", epilog="Example: landsweep export-mlflow results/landscape_skip --uri http://mlflow:5000")

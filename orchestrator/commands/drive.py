@@ -18,6 +18,7 @@ from landsweep.orchestrator.commands.tracked import check_tracking
 from landsweep.orchestrator.console import err
 from landsweep.orchestrator.kind import SweepKind
 from landsweep.orchestrator.redaction import command_line
+from landsweep.orchestrator.report.parts import Report
 from landsweep.orchestrator.run.leaving import end_process
 from landsweep.orchestrator.run.progress import Snapshot
 from landsweep.orchestrator.run.start import run_sweep
@@ -25,7 +26,7 @@ from landsweep.orchestrator.run.sweep import open_sweep
 from landsweep.orchestrator.site import Site
 from landsweep.orchestrator.spec import Spec
 
-__all__ = ["drive"]
+__all__ = ["drive", "stop_on_signals"]
 
 _ONE_SIGNAL_SECONDS = 2.0  # schedulers signal a job and its children: what comes twice so soon was meant once
 
@@ -41,16 +42,18 @@ def drive(
     *,
     deep: bool = False,
     own: bool = True,
-) -> int:
-    """Run a sweep in this process, show its progress, publish its end; gives the exit code.
+    stop: threading.Event | None = None,
+) -> tuple[int, Report | None]:
+    """Run a sweep in this process, show its progress, publish its end; gives the exit code and the report.
 
     The code is 1, too, where all rows are right but the report could not be made.
 
     The arguments are those of `run_sweep`, and `command`: what goes on when it was stopped, by default what was
-    typed; `own`: the sweep is this user's, or trusted: it is noted so, and the tracking store beside it may be used.
+    typed; `own`: the sweep is this user's, or trusted: it is noted so, and the tracking store beside it may be used;
+    `stop`: as `stop_on_signals` gives it, which is called where it is None.
     """
     check_tracking(site, where, own=own)
-    stop = _stop_on_signals()
+    stop = stop or stop_on_signals()
     shown = live_watch(err) if err.is_terminal else LinesWatch(err)
     with (
         shown as bar,
@@ -63,14 +66,14 @@ def drive(
     if end.phase == "stopped":
         err.print(f"stopped: {end.done:,} of {_many(end.total)} units have rows in {where}; nothing is lost.")
         err.print(f"go on with: {command or f'landsweep {shlex.join(command_line())}'}")
-        return 3
+        return 3, None
     _say_end(end, where)
     opened = partial(open_sweep, where, trust=own)
-    reported = publish(opened, where, site, err.print)
-    return 1 if end.counts.get("failed") or not reported else 0
+    report = publish(opened, where, site, err.print)
+    return (1 if end.counts.get("failed") or report is None else 0), report
 
 
-def _stop_on_signals() -> threading.Event:
+def stop_on_signals() -> threading.Event:
     """Set by the first Ctrl-C or SIGTERM; the second ends the process at once, as a crash would."""
     stop = threading.Event()
     first = 0.0

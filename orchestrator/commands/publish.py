@@ -33,7 +33,7 @@ __all__ = ["make_page", "publish", "report_of", "write_report"]
 _MOST_ERROR = 300  # characters of an error in one line
 
 
-def publish(opened: Callable[[], Sweep], where: str, site: Site, say: Callable[[str], None]) -> bool:
+def publish(opened: Callable[[], Sweep], where: str, site: Site, say: Callable[[str], None]) -> Report | None:
     """Write the report, then show the sweep in the tracking store; a store that fails harms nothing.
 
     Args:
@@ -43,10 +43,10 @@ def publish(opened: Callable[[], Sweep], where: str, site: Site, say: Callable[[
         say: shows a line for each view that was made, or why it was not.
 
     Returns:
-        Whether the report could be made. Where it could not, the last line says so; the store gets the sweep all the
+        The report; None where it could not be made. Then the last line says so, and the store gets the sweep all the
         same, unless its rows can't be read.
     """
-    problem, sweep, rows = "", None, None
+    problem, sweep, rows, report = "", None, None, None
     summary: Mapping[str, float] = {}
     verdicts: Sequence[Verdict] = ()
     try:
@@ -68,7 +68,7 @@ def publish(opened: Callable[[], Sweep], where: str, site: Site, say: Callable[[
             f"error: the report could not be made ({problem}). All rows are safe; to see the whole error: "
             f"landsweep report {shlex.quote(where)}"
         )
-    return not problem
+    return None if problem else report
 
 
 def write_report(sweep: Sweep, where: str) -> tuple[Path, Report]:

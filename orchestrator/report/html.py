@@ -30,6 +30,7 @@ from landsweep.orchestrator.unit import as_python
 __all__ = [
     "FailuresView",
     "FigureView",
+    "Link",
     "Page",
     "PageWriter",
     "SectionView",
@@ -125,6 +126,21 @@ class FailuresView:
 
 
 @dataclass(frozen=True, slots=True)
+class Link:
+    """Another page.
+
+    Attributes:
+        href: its place, relative to this one; empty: it is not there yet.
+        name: what it is of.
+        text: what it says, in short.
+    """
+
+    href: str
+    name: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Page:
     """All that stands on a page; what is empty is left out.
 
@@ -142,6 +158,7 @@ class Page:
         summary: names and values under "In short".
         metrics: the table of metrics.
         interactive: whether a figure needs plotly.js, which is then part of the page.
+        links: other pages that this one is about.
     """
 
     title: str
@@ -156,6 +173,7 @@ class Page:
     failed: FailuresView | None = None
     summary: Mapping[str, str] = field(default_factory=dict)
     metrics: TableView | None = None
+    links: Sequence[Link] = ()
     interactive: bool = False
 
 

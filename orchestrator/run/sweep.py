@@ -20,17 +20,29 @@ from landsweep.orchestrator.planner import Planner
 from landsweep.orchestrator.reading import read_yaml
 from landsweep.orchestrator.run.manifest import check_same, new_manifest, read_manifest
 from landsweep.orchestrator.run.plan import planned, resumed, wanted_files
+from landsweep.orchestrator.run.stage_list import read_stage_list
 from landsweep.orchestrator.spec import Spec
 from landsweep.orchestrator.spec_files import spec_folder
 from landsweep.orchestrator.storage.artifacts import Artifacts
 from landsweep.orchestrator.storage.ledger import Findings, Ledger, Store
 from landsweep.orchestrator.storage.ledger.parts import COLUMNS
+from landsweep.orchestrator.text import one_line
 from landsweep.orchestrator.trust import reading, refuse_files, start_reading, user_code
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Sweep", "as_frame", "begun", "ledger_at", "load_spec", "open_sweep", "refuse_damaged", "spec_from"]
+__all__ = [
+    "Sweep",
+    "as_frame",
+    "begun",
+    "changed",
+    "ledger_at",
+    "load_spec",
+    "open_sweep",
+    "refuse_damaged",
+    "spec_from",
+]
 
 _ASKED = 4096
 _EARLY = ("kind=", "base=")  # changes that decide what the others mean
@@ -61,19 +73,37 @@ def spec_from(
     Raises:
         SpecError: as above.
     """
-    layers = layers_of(override(written, [a for a in assignments if a.startswith(_EARLY)]), source, folder)
-    kinds = [str(layer.fields["kind"]) for layer in layers if "kind" in layer.fields]
-    if not kinds:
-        raise SpecError(f"{source}: kind: missing; say which kind of sweep this is (see `landsweep kinds`)")
-    kind = kind_named(kinds[-1])
-    changes = [a for a in assignments if not a.startswith(_EARLY)]
-    data = override(merged(layers, kind.spec), changes, kind.spec)
+    kind, data = changed(written, assignments, source, folder)
     data.setdefault("name", name)
     spec = kind.parse(data, source)
     pinned = spec.pinned(folder)
     if not spec.settled():
         kind.check_claims(pinned)
     return kind, pinned
+
+
+def changed(
+    written: Mapping[str, Any], assignments: Sequence[str], source: str, folder: Path
+) -> tuple[SweepKind[Any], dict[str, Any]]:
+    """The kind that fields of a spec name, and the fields, built on their base and changed; nothing is checked yet.
+
+    The arguments are those of `spec_from`.
+
+    Raises:
+        SpecError: they name no known kind, or a change can't be made.
+    """
+    layers = layers_of(override(written, [a for a in assignments if a.startswith(_EARLY)]), source, folder)
+    kinds = [str(layer.fields["kind"]) for layer in layers if "kind" in layer.fields]
+    if not kinds and "stages" in written:
+        raise SpecError(
+            f"{source}: is a spec in stages, which only `landsweep run` and `landsweep plan` take; give the spec of "
+            "one sweep"
+        )
+    if not kinds:
+        raise SpecError(f"{source}: kind: missing; say which kind of sweep this is (see `landsweep kinds`)")
+    kind = kind_named(kinds[-1])
+    changes = [a for a in assignments if not a.startswith(_EARLY)]
+    return kind, override(merged(layers, kind.spec), changes, kind.spec)
 
 
 def ledger_at(where: str | Path) -> Ledger:
@@ -86,6 +116,9 @@ def ledger_at(where: str | Path) -> Ledger:
     if store.path is not None and not store.path.is_dir():
         raise SpecError(f"there is no folder {where}; give the results folder of a sweep, such as results/NAME")
     if not Ledger.exists(store):
+        if (staged := read_stage_list(store)) is not None:
+            folders = ", ".join(f"{store.where}/{name}" for name in staged["stages"])
+            raise SpecError(f"{where} holds the stages of {one_line(staged['name'])}; give one of them: {folders}")
         raise SpecError(f"{where} holds no sweep (no sweep.json); give a folder that `landsweep run` has made")
     return Ledger.open(store)
 

@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Self, TypeVar
+from typing import Annotated, Any, ClassVar, Self, TypeVar
 
 from pydantic import Field
 
@@ -80,6 +80,8 @@ T = TypeVar("T", bound=TrainedSpec)
 
 class TrainedKind(SweepKind[T], ShowsTensors[T], Ganged[T]):
     """A family of sweeps whose units are trainings; of a spec without a recipe, none are."""
+
+    leaves_weights: ClassVar[bool] = True
 
     @abstractmethod
     def recipes(self, spec: T) -> Recipes:

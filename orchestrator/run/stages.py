@@ -1,0 +1,227 @@
+"""Specs in stages: each stage is a sweep of its own, and later ones take what earlier ones have kept.
+
+In a stage's spec the text `stage:NAME` stands for the results folder of an earlier stage, wherever a folder can be
+named: `of: {sweep: "stage:train"}`. A stage begins when the one before it has ended.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from landsweep.orchestrator.errors import SpecError, UsageError
+from landsweep.orchestrator.kind import SweepKind, kind_named
+from landsweep.orchestrator.reading import read_yaml
+from landsweep.orchestrator.run.stage_list import NAME
+from landsweep.orchestrator.run.sweep import changed, spec_from
+from landsweep.orchestrator.spec import Spec
+from landsweep.orchestrator.spec_files import spec_folder, spec_path
+from landsweep.orchestrator.storage.ledger import Ledger, Store
+
+__all__ = ["Stage", "Stages", "read_stages", "results_of"]
+
+_PREFIX = "stage:"
+_FIELDS = ("name", "description", "stages")
+_REF = "sweep"  # the field of a spec that names a sweep whose models it takes
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One stage as it was written.
+
+    Attributes:
+        name: of the stage, and of the folder of its results.
+        fields: of its spec.
+        source: what to call it in a message.
+        folder: what paths in its spec are relative to.
+        mentions: the earlier stages that its spec names, by the field that names them.
+    """
+
+    name: str
+    fields: Mapping[str, Any]
+    source: str
+    folder: Path
+    mentions: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Stages:
+    """Sweeps that are run one after another.
+
+    Attributes:
+        name: of the whole.
+        description: what it is for.
+        stages: in order.
+    """
+
+    name: str
+    description: str
+    stages: tuple[Stage, ...]
+
+    def sweep(self, stage: Stage, root: str) -> tuple[SweepKind[Any], Spec]:
+        """The kind and spec of a stage, as `load_spec` gives them.
+
+        Args:
+            stage: one of these.
+            root: folder of all results, a path or URL.
+
+        Raises:
+            SpecError: its spec can't be used, or has no models to take.
+        """
+        try:
+            return spec_from(self._resolved(stage, root), (), stage.source, stage.folder)
+        except UsageError as e:  # of models that can't be taken: the message does not say where it was
+            if str(e).startswith(stage.source):
+                raise
+            raise type(e)(f"{stage.source}: {e}") from e
+
+    def outline(self, stage: Stage, root: str) -> tuple[SweepKind[Any], Spec]:
+        """The same as far as it can be known before the stages that it takes models of have run.
+
+        Raises:
+            SpecError: its spec can't be used.
+        """
+        fields = self._resolved(stage, root)
+        kind = kind_named(fields["kind"])
+        return kind, kind.parse(fields, stage.source)
+
+    def waits(self, stage: Stage, root: str) -> tuple[str, ...]:
+        """Those of the stages that it takes results of which have none."""
+        needed = dict.fromkeys(stage.mentions.values())
+        return tuple(name for name in needed if not Ledger.exists(Store.at(results_of(root, name))))
+
+    def check(self, root: str) -> None:
+        """Refuse what can be seen to be wrong before any work: of all stages, whether they wait or not.
+
+        Raises:
+            SpecError: a spec can't be used, or takes the models of a stage that keeps none.
+        """
+        keeps: dict[str, bool] = {}
+        for stage in self.stages:
+            look = self.outline if self.waits(stage, root) else self.sweep
+            kind, _ = look(stage, root)
+            keeps[stage.name] = kind.leaves_weights
+            for field, name in stage.mentions.items():
+                if field.rpartition(".")[2] == _REF and not keeps[name]:
+                    raise SpecError(
+                        f"{stage.source}: {field}: the stage {name!r} keeps no weights that could be taken; name one "
+                        "that trains networks"
+                    )
+
+    def _resolved(self, stage: Stage, root: str) -> dict[str, Any]:
+        fields: dict[str, Any] = _replaced(stage.fields, root)
+        return {"name": f"{self.name}_{stage.name}", **fields}
+
+
+def results_of(root: str, stage: str) -> str:
+    """Where the results of a stage lie, under the folder of all."""
+    return f"{root.rstrip('/')}/{stage}"
+
+
+def read_stages(path: Path, changes: Sequence[str] = ()) -> Stages | None:
+    """The stages of a spec file; None where it is the spec of one sweep.
+
+    Args:
+        path: of the file.
+        changes: `STAGE.field=value`, or `name=NAME`.
+
+    Raises:
+        SpecError: a stage has no spec, names one that does not come before it, or a change names no stage.
+    """
+    fields = read_yaml(path)
+    if "stages" not in fields or "kind" in fields:
+        return None
+    if odd := sorted(set(fields) - set(_FIELDS)):
+        raise SpecError(f"{path}: {odd[0]}: unknown field; a spec in stages has {', '.join(_FIELDS)}")
+    written = fields["stages"]
+    if not isinstance(written, Mapping) or not written:
+        raise SpecError(f"{path}: stages: give each stage by its name, such as {{train: zoo.yaml, measure: {{...}}}}")
+    for name in written:
+        if not NAME.fullmatch(str(name)) or name in ("site", "name"):
+            raise SpecError(
+                f"{path}: stages: {str(name)[:60]!r} can't be the name of a stage; take lower-case letters, digits "
+                "and _, not 'site' or 'name'"
+            )
+    name_of_all, of_stages = _sorted_changes(changes, written)
+    stages: list[Stage] = []
+    for name, value in written.items():
+        stage = _stage(path, name, value, of_stages[name])
+        _check_mentions(stage, [s.name for s in stages], list(written))
+        stages.append(stage)
+    return Stages(
+        name_of_all or str(fields.get("name") or path.stem), str(fields.get("description") or ""), tuple(stages)
+    )
+
+
+def _stage(path: Path, name: str, value: object, changes: Sequence[str]) -> Stage:
+    """A stage from what is written after its name: the fields of a spec, or a file that holds them."""
+    source, folder = f"{path}: stages.{name}", spec_folder(path)
+    if isinstance(value, str):
+        file = folder / value
+        file = spec_path(file if file.is_file() else value)
+        value, folder = read_yaml(file), spec_folder(file)
+        source = f"{source} ({file})"
+    if not isinstance(value, Mapping):
+        raise SpecError(f"{source}: give the fields of a spec, or the path of a spec file")
+    _, fields = changed(value, changes, source, folder)
+    return Stage(name, fields, source, folder, dict(_mentions(fields)))
+
+
+def _check_mentions(stage: Stage, earlier: Sequence[str], every: Sequence[str]) -> None:
+    for field, other in stage.mentions.items():
+        if other in earlier:
+            continue
+        if other in every:
+            raise SpecError(
+                f"{stage.source}: {field}: takes the stage {other!r}, which does not come before it; put it first"
+            )
+        close = difflib.get_close_matches(other, every, n=1)
+        like = f" (did you mean {close[0]!r}?)" if close else ""
+        raise SpecError(
+            f"{stage.source}: {field}: there is no stage {other!r}{like}; the stages are {', '.join(every)}"
+        )
+
+
+def _sorted_changes(changes: Sequence[str], stages: Mapping[str, Any]) -> tuple[str, dict[str, list[str]]]:
+    """The name of the whole, if it is changed, and the changes of each stage."""
+    name = ""
+    of_stages: dict[str, list[str]] = {stage: [] for stage in stages}
+    for change in changes:
+        first, _, rest = change.partition(".")
+        if first in of_stages and "=" in rest:
+            of_stages[first].append(rest)
+        elif change.startswith("name="):
+            name = change.removeprefix("name=")
+        else:
+            raise SpecError(
+                f"{change[:200]!r}: begin with the name of a stage, such as {next(iter(stages))}.FIELD=VALUE; the "
+                f"stages are {', '.join(stages)}"
+            )
+    return name, of_stages
+
+
+def _mentions(value: object, place: str = "") -> Iterator[tuple[str, str]]:
+    """Fields that name a stage, and which."""
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from _mentions(inner, f"{place}.{key}" if place else str(key))
+    elif isinstance(value, list):
+        for i, inner in enumerate(value):
+            yield from _mentions(inner, f"{place}.{i}")
+    elif isinstance(value, str) and value.startswith(_PREFIX):
+        yield place, value.removeprefix(_PREFIX)
+
+
+def _replaced(value: Any, root: str) -> Any:  # noqa: ANN401 - nested YAML
+    """A copy with folders in place of the stages that are named."""
+    if isinstance(value, Mapping):
+        return {key: _replaced(inner, root) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_replaced(inner, root) for inner in value]
+    if isinstance(value, str) and value.startswith(_PREFIX):
+        place = results_of(root, value.removeprefix(_PREFIX))
+        return place if "://" in place else str(Path(place).resolve())
+    return value
