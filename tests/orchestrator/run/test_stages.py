@@ -19,6 +19,7 @@ from landsweep.orchestrator.run.stages import read_stages
 from landsweep.orchestrator.run.sweep import load_spec
 from landsweep.orchestrator.storage.ledger import Store
 from tests.support.cli import LANDSWEEP, LOCAL, command
+from tests.support.paths import ROOT
 
 TRAIN: dict[str, Any] = {
     "kind": "zoo",
@@ -131,30 +132,31 @@ def test_a_stage_that_is_a_link_is_refused(tmp_path: Path) -> None:
 
 
 def test_stages_are_planned_run_shown_and_grown_as_one(tmp_path: Path) -> None:
-    spec = {"name": "both", "description": "<b>Two</b> steps", "stages": {"train": TRAIN, "measure": MEASURE}}
-    write_spec(tmp_path, spec)
-    planned = command("plan", "spec.yaml", "--json", cwd=tmp_path).stdout
+    """The example of the documents, with fewer steps."""
+    page = (ROOT / "docs/specs.md").read_text(encoding="utf-8")
+    example = page[page.index("name: trained_and_measured") :].partition("```")[0]
+    (tmp_path / "spec.yaml").write_text(example.replace("Perceptrons", "<b>Perceptrons</b>"), encoding="utf-8")
+    few = ["train.recipe.steps=20", "train.axes={net.hidden.0: [4]}", "train.seeds.range=2", "name=both"]
+    planned = command("plan", "spec.yaml", *few, "--json", cwd=tmp_path).stdout
     assert json.loads(planned)["stages"]["measure"] == {"waits_for": ["train"]}
-    said = command("run", "spec.yaml", *LOCAL, cwd=tmp_path).stderr
-    assert (
-        "stage 1 of 2: train" in said and "stage 2 of 2: measure" in said and "all stages: results/both/report" in said
-    )
+    said = command("run", "spec.yaml", *LOCAL, *few, cwd=tmp_path).stderr
+    assert "stage 1 of 2: train" in said and "stage 2 of 2: measure" in said
+    assert "all stages: results/both/report/index.html" in said
 
     def units() -> list[int]:
         states = json.loads(command("status", "results/both", "--json", cwd=tmp_path).stdout)["stages"]
         assert all(now["phase"] == "done" for now in states.values())
         return [now["done"] for now in states.values()]
 
-    assert units() == [2, 2]
-    page = (tmp_path / "results/both/report/index.html").read_text()
-    assert 'href="../train/report/index.html"' in page and "&lt;b&gt;Two&lt;/b&gt;" in page
-    assert (tmp_path / "results/both/report/../measure/report/index.html").is_file()
-    again = command("run", "spec.yaml", *LOCAL, "train.seeds.range=3", cwd=tmp_path).stderr
-    assert again.count("1 new in") == 2 and units() == [3, 3]
-    refused = command("verify", "results/both", cwd=tmp_path, check=2).stderr
-    assert "holds the stages of both; give one of them: results/both/train, results/both/measure" in " ".join(
-        refused.split()
-    )
+    assert units() == [2, 4]
+    results = tmp_path / "results/both"
+    page = (results / "report/index.html").read_text(encoding="utf-8")
+    assert 'href="../train/report/index.html"' in page and "&lt;b&gt;Perceptrons&lt;/b&gt;" in page
+    assert (results / "train/report/index.html").is_file() and (results / "measure/report/index.html").is_file()
+    again = command("run", "spec.yaml", *LOCAL, *few, "train.seeds.range=3", cwd=tmp_path).stderr
+    assert "1 new in" in again and "2 new in" in again and units() == [3, 6]
+    refused = " ".join(command("verify", "results/both", cwd=tmp_path, check=2).stderr.split())
+    assert "holds the stages of both; give one of them: results/both/train, results/both/measure" in refused
 
 
 @pytest.mark.slow
@@ -168,18 +170,27 @@ def test_stages_go_on_where_a_signal_or_a_kill_stopped_them(tmp_path: Path) -> N
     (tmp_path / "gate.py").write_text(
         "import pathlib, time\n"
         "def unit(x, folder):\n"
+        "    yield {'value': float(x)}\n"
         "    while x == 2 and not pathlib.Path(folder, 'go').exists():\n"
         "        time.sleep(0.05)\n"
-        "    return {'value': x}\n"
+        "        yield {'value': 2.0}\n"
     )
-    write_spec(tmp_path, {"name": "both", "stages": {"first": slow, "second": {**slow, "fixed": {**slow["fixed"]}}}})
-    words = [*LANDSWEEP, "run", "spec.yaml", *LOCAL, "site.commit_seconds=0.1", "site.shard_seconds=0.01"]
+    write_spec(tmp_path, {"name": "both", "stages": {"first": slow, "second": slow}})
+    words = [
+        *LANDSWEEP,
+        "run",
+        "spec.yaml",
+        *LOCAL,
+        "site.probe_seconds=0",
+        "site.commit_seconds=0.1",
+        "site.shard_seconds=0.01",
+    ]
 
     def stopped_by(number: int) -> int:
         driver = subprocess.Popen(words, cwd=tmp_path, stderr=subprocess.DEVNULL)
         rows = tmp_path / "results/both/first/rows"
         end = time.monotonic() + 120
-        while not list(rows.glob("*.parquet")):
+        while not list(rows.rglob("*.parquet")):
             assert time.monotonic() < end
             time.sleep(0.1)
         driver.send_signal(number)
