@@ -17,7 +17,10 @@ from landsweep.orchestrator.report.values import label, ordered
 
 __all__ = ["profile_figures"]
 
-_WHAT = {"loss": ("line_loss", "curve_loss"), "error": ("line_error", "curve_error")}
+_WHAT = {
+    "loss": ("line_loss", "curve_loss", "dropout_path_loss"),
+    "error": ("line_error", "curve_error", "dropout_path_error"),
+}
 _PANELS = 6
 
 
@@ -27,7 +30,8 @@ def profile_figures(params: Sequence[str], rows: pd.DataFrame, series: pd.DataFr
     Args:
         params: columns of the units' params.
         rows: of units that ended well.
-        series: curves of all units; `line_*` and `curve_*` are profiles, whose places are at equal distances.
+        series: curves of all units; `line_*`, `curve_*` and `dropout_path_*` are profiles, whose places are at equal
+            distances.
     """
     if not len(series) or not len(rows):
         return []

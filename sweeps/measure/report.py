@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -258,9 +259,15 @@ def _told(pairs: pd.DataFrame) -> dict[str, str]:
     told = {}
     for end in "ab":
         for row in pairs.to_dict("records"):
-            parts = [f"{name.rpartition('.')[2]} {label(row[f'{name}_{end}'])}" for name in differing]
+            parts = [f"{name.rpartition('.')[2]} {label(_own(row, name, end))}" for name in differing]
             told[row[f"of_key_{end}"]] = ", ".join(parts)
     return told
+
+
+def _own(row: Mapping[Hashable, Any], name: str, end: str) -> Any:  # noqa: ANN401 - a param has any type
+    """A param of one model of a pair, which has no suffix where both have the same."""
+    value = row.get(f"{name}_{end}")
+    return row.get(name) if value is None or value != value else value  # nan is not itself
 
 
 def _with_gap(rows: pd.DataFrame) -> pd.DataFrame:

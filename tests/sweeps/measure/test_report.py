@@ -77,4 +77,8 @@ def test_the_report_answers_first_and_shows_settings_metrics_and_pairs(tmp_path:
     assert line[2] == pytest.approx(1.0)
     pairs = [part.name for part in _section(list(report.sections), "far").parts if isinstance(part, Figure)]
     assert "far_pairs" in pairs
+    matrix = next(p for p in _section(list(report.sections), "far").parts if getattr(p, "name", "") == "far_pairs")
+    assert isinstance(matrix, Figure)
+    names = [text.get_text() for text in matrix.picture.axes[0].get_yticklabels()]
+    assert len(names) == 6 and not any("none" in name for name in names)  # also of pairs that share a rate
     assert report.summary["fit.loss_median"] == pytest.approx(rows["loss"].median())
