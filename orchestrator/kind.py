@@ -182,6 +182,7 @@ class SweepKind(ABC, Generic[S]):
     summary: ClassVar[str]  # one sentence for `landsweep kinds`
     leaves_weights: ClassVar[bool] = False  # whether its units may leave models that other sweeps can take
     spec: type[S]
+    again: ClassVar[str] = ""  # a command that computes one unit again, alone, with {folder} and {key}
     hint_not_deterministic: ClassVar[str] = "something in it draws random numbers without a seed, or reads the clock"
 
     @abstractmethod

@@ -38,6 +38,7 @@ __all__ = [
     "anchor",
     "page_html",
     "table_view",
+    "without_tags",
 ]
 
 _LONGEST = 20_000  # characters of a paragraph, a caption, a traceback or a spec on the page
@@ -254,7 +255,7 @@ class PageWriter:
         if figure.interactive is None:
             return FigureView(name, figure.caption, image, problem="" if image else "This figure is empty.")
         plot = plotly.io.to_html(
-            _without_tags(figure.interactive.to_plotly_json()),
+            without_tags(figure.interactive.to_plotly_json()),
             full_html=False,
             include_plotlyjs=False,
             div_id=f"plot-{name}",
@@ -265,12 +266,12 @@ class PageWriter:
         return FigureView(name, figure.caption, image, Markup(plot))
 
 
-def _without_tags(value: Any) -> Any:  # noqa: ANN401 - a tree of a Plotly figure
+def without_tags(value: Any) -> Any:  # noqa: ANN401 - a tree of a Plotly figure
     """Plotly reads some HTML in texts; here only line breaks and its own marks are left."""
     if isinstance(value, str):
         return _OWN_TAGS.sub("&lt;", printable(value))
     if isinstance(value, Mapping):
-        return {k: _without_tags(v) for k, v in value.items()}
+        return {k: without_tags(v) for k, v in value.items()}
     if isinstance(value, list | tuple) or (isinstance(value, np.ndarray) and value.dtype.kind in "OU"):
-        return [_without_tags(v) for v in value]
+        return [without_tags(v) for v in value]
     return value

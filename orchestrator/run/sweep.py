@@ -128,7 +128,7 @@ class Sweep:
 
     Args:
         ledger: of the directory.
-        trust: code that its `sweep.json` names may run.
+        trust: code that its `sweep.json` names may run; None: none may, even of a sweep of this user.
 
     Attributes:
         trusted: whether it may: `trust`, or the sweep is one that this user has run in this place.
@@ -138,10 +138,10 @@ class Sweep:
         SpecError: it was made by another version and its spec can't be read any more.
     """
 
-    def __init__(self, ledger: Ledger, *, trust: bool = False) -> None:
+    def __init__(self, ledger: Ledger, *, trust: bool | None = False) -> None:
         self.ledger = ledger
         self.manifest: Mapping[str, Any] = read_manifest(ledger.sweep, f"{ledger.store.where}/sweep.json")
-        self.trusted = trust or is_own(ledger.store.where, ledger.sweep)
+        self.trusted = trust is not None and (trust or is_own(ledger.store.where, ledger.sweep))
         self.kind = kind_named(self.manifest["kind"])
         with self._reading():
             self.spec: Spec = _spec(self.kind, self.manifest["spec"], f"{ledger.store.where}/sweep.json")

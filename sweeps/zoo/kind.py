@@ -41,6 +41,7 @@ class ZooKind(TrainedKind[ZooSpec], Auditable[ZooSpec], Ranked[ZooSpec]):
     version: ClassVar[int] = 1
     summary: ClassVar[str] = "many models from one recipe: axes, random samples and seeds, with weights as a data set"
     spec = ZooSpec
+    again: ClassVar[str] = "landsweep regenerate {folder} {key}"
 
     def example(self) -> ZooSpec:
         """Sixteen small perceptrons on the digits."""

@@ -357,6 +357,10 @@ HOW: dict[str, SpecBlock | Commands | Python | Site | Listing | Elsewhere] = {
     ),
     "docs/tracking.md: import json": Python(shows="issubclass(Lines, Tracker)"),
     "docs/tracking.md: [project.entry-points": Elsewhere("", "lines of another package's pyproject.toml"),
+    "docs/ui.md: landsweep ui": Elsewhere(
+        "tests/orchestrator/ui/test_pages.py::test_a_curve_appears_while_the_sweep_runs", "a server; looked at there"
+    ),
+    "docs/ui.md: ssh -L": Elsewhere("", "wants another machine"),
     "docs/training.md: devices:": Elsewhere(
         "tests/sweeps/lab/training/test_devices.py::test_devices_follow_from_parameters",
         "three ways to write one field",

@@ -1,0 +1,1 @@
+"""A local, read-only web application over results folders: `landsweep ui`."""

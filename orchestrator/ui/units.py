@@ -1,0 +1,153 @@
+"""One unit: its params, what came of it, its curves, what it has printed, and the commands that concern it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from landsweep.orchestrator.errors import LandsweepError, SpecError, Untrusted, UsageError
+from landsweep.orchestrator.redaction import redacted, redacted_error
+from landsweep.orchestrator.row import Status
+from landsweep.orchestrator.storage.inside import is_name
+from landsweep.orchestrator.storage.outputs import UNITS, unit_output
+from landsweep.orchestrator.storage.store import Store
+from landsweep.orchestrator.ui.about import problem
+from landsweep.orchestrator.ui.cells import Cell, cell, line, text
+from landsweep.orchestrator.ui.places import Place
+from landsweep.orchestrator.ui.query import sampled
+from landsweep.orchestrator.ui.tables import Snapshot
+
+__all__ = ["curves", "printed", "unit"]
+
+_LONGEST = 100_000  # characters of an error
+_LONGEST_LOG = 200_000
+_MOST_POINTS = 2_000  # of a curve
+_MOST_METRICS = 200
+
+
+def unit(place: Place, snapshot: Snapshot, key: str, again: str) -> dict[str, Any]:
+    """What is known of a unit.
+
+    Args:
+        place: of its sweep.
+        snapshot: its rows.
+        key: of the unit.
+        again: the kind's command that computes a unit again, with {folder} and {key}.
+
+    Raises:
+        UsageError: there is no row with this key.
+    """
+    table = snapshot.table
+    found = pc.index(table.column("key"), pa.scalar(key, table.schema.field("key").type)).as_py()
+    if found < 0:
+        raise UsageError(f"{place.where} has no row of a unit {key[:80]!r}; it may still run, or have been retired")
+    row = table.slice(found, 1).to_pylist()[0]
+    return {
+        "key": line(key),
+        "values": {name: cell(value, 2_000) for name, value in row.items() if name not in ("key", "error")},
+        "error": text(redacted_error(row["error"]), _LONGEST) if isinstance(row.get("error"), str) else "",
+        "log": _log(place, key),
+        "commands": _commands(place, snapshot, row, again),
+    }
+
+
+def curves(snapshot: Snapshot, keys: Sequence[str], metric: str) -> dict[str, Any]:
+    """One metric of the series of some units, a line each, and which metrics there are.
+
+    Args:
+        snapshot: of the sweep.
+        keys: of the units.
+        metric: its name; empty for the first.
+    """
+    series = snapshot.series
+    metrics = sorted(series.column("metric").combine_chunks().dictionary.to_pylist() if series.num_rows else [])
+    wanted = metric or (metrics[0] if metrics else "")
+    lines = []
+    if wanted in metrics:
+        of_metric = series.filter(pc.and_(_is(series, "metric", [wanted]), _is(series, "key", keys)))
+        for key in keys:
+            one = of_metric.filter(_is(of_metric, "key", [key])).sort_by("step")
+            one = one.take(sampled(one.num_rows, _MOST_POINTS))
+            steps, values = one.column("step").to_pylist(), one.column("value").to_pylist()
+            if steps:
+                lines.append({"key": key, "steps": steps, "values": [cell(v) for v in values]})
+    return {
+        "metrics": [{"name": name, "shown": line(name, 80)} for name in metrics[:_MOST_METRICS]],
+        "metric": wanted,
+        "lines": lines,
+    }
+
+
+def _is(series: pa.Table, name: str, values: Sequence[str]) -> pa.Array:
+    """Which lines have one of these texts; compared by their numbers in the dictionary."""
+    column = series.column(name).combine_chunks()
+    if isinstance(column, pa.ChunkedArray):
+        column = column.chunk(0) if column.num_chunks else pa.array([], column.type)
+    places = pc.index_in(pa.array(list(values), column.dictionary.type), column.dictionary).drop_null()
+    return pc.is_in(column.indices, value_set=places.cast(column.indices.type))
+
+
+def printed(place: Place, key: str) -> str:
+    """All that the last attempt of a unit has printed.
+
+    Raises:
+        LandsweepError: it has printed nothing, or that can't be read.
+    """
+    if not is_name(key):
+        raise UsageError(f"{key[:80]!r} is no key of a unit")
+    store = Store.at(place.where)
+    if store.path is not None:
+        _refuse_outside(store.path, store.path / UNITS / key)
+    return unit_output(store, key)
+
+
+def _log(place: Place, key: str) -> dict[str, str]:
+    try:
+        return {"text": text(printed(place, key), _LONGEST_LOG)}
+    except SpecError:
+        return {"note": "This unit has printed nothing that was kept."}
+    except (LandsweepError, OSError) as e:
+        return {"note": problem(e)}
+
+
+def _refuse_outside(root: Path, folder: Path) -> None:
+    """Refuse to read what a link puts into a results folder from elsewhere.
+
+    Raises:
+        Untrusted: names the file.
+    """
+    home = os.path.realpath(root)
+    for path in [folder, *(folder.iterdir() if folder.is_dir() else ())]:
+        if os.path.commonpath([home, os.path.realpath(path)]) != home:
+            raise Untrusted(f"{path} is a link that leads out of the results folder, so it is not read")
+
+
+def _commands(place: Place, snapshot: Snapshot, row: Mapping[str, Any], again: str) -> dict[str, str]:
+    where, key = shlex.quote(redacted(place.where)), shlex.quote(str(row["key"]))
+    commands = {}
+    if again:
+        commands["compute it again and compare"] = again.format(folder=where, key=key)
+    elif assigned := _assigned(snapshot.ledger.sweep.get("spec"), row):
+        what = "compute it again, alone (SPEC: the file of its spec, see About)"
+        commands[what] = f"landsweep run SPEC {assigned} --out results/again"
+    if row.get("status") == Status.failed:
+        cause = f" --cause {row['cause']}" if row.get("cause") else ""
+        commands["compute all units again that failed so"] = f"landsweep rerun {where} --status failed{cause}"
+    commands["print what it has printed"] = f"landsweep logs {where} --unit {key}"
+    return {name: line(command, 4_000) for name, command in commands.items()}
+
+
+def _assigned(spec: object, row: Mapping[str, Any]) -> str:
+    """Changes to a spec that leave of its axes the values of this unit; empty where it has none, or an unknown one."""
+    axes = spec.get("axes") if isinstance(spec, dict) else None
+    if not isinstance(axes, dict) or not axes or not all(name in row for name in axes):
+        return ""
+    values: dict[str, Cell] = {name: row[name] for name in axes}
+    return " ".join(shlex.quote(f"axes.{name}={json.dumps([value])}") for name, value in values.items())

@@ -1,0 +1,88 @@
+"""Questions in SQL: right answers from the tables that are there, and nothing else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from landsweep.orchestrator.errors import UsageError
+from landsweep.orchestrator.ui import sql
+
+pytest.importorskip("duckdb", reason="DuckDB is not installed: pip install 'landsweep[ui]'")
+ROWS = pa.table({"x": [1, 2, 3, 4], "name": ["a", "b", "a", None]})
+
+
+def ask(question: str, most: int = 100) -> tuple[list[dict[str, object]], bool]:
+    table, more = sql.answer(question, {"mine": lambda: ROWS, "other": lambda: pytest.fail("it was not named")}, most)
+    return table.to_pylist(), more
+
+
+def test_an_answer_is_that_of_the_rows() -> None:
+    assert ask("select name, sum(x) as s from mine where name is not null group by name order by name") == (
+        [{"name": "a", "s": 4}, {"name": "b", "s": 2}],
+        False,
+    )
+    assert ask("select x from MINE order by x", 2) == ([{"x": 1}, {"x": 2}], True)
+    assert ask("with m as (select max(x) as x from mine) from m") == ([{"x": 4}], False)
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        "",
+        "select",
+        "select 1; select 2",
+        "select * from nothing",
+        "select * from ROWS",  # a variable of Python
+        "select * from read_csv('{file}')",
+        "select * from '{file}'",
+        "select * from read_text('{file}')",
+        "select * from read_blob('{file}')",
+        "select * from parquet_scan('{file}')",
+        "select * from glob('/*')",
+        "select * from read_csv('http://127.0.0.1:1/x')",
+        "copy mine to '{file}'",
+        "export database '{file}'",
+        "attach '{file}' as a",
+        "install httpfs",
+        "load httpfs",
+        "set enable_external_access = true",
+        "set memory_limit = '1TB'",
+        "pragma enable_external_access = true",
+        "create table t as select 1",
+        "drop view mine",
+        "insert into mine values (1, 'a')",
+        "call pragma_version()",
+        "select getenv('HOME')",
+        "explain analyze copy mine to '{file}'",
+        "x" * 20_001,
+    ],
+)
+def test_what_is_no_question_to_the_tables_is_refused(question: str, tmp_path: Path) -> None:
+    file = tmp_path / "secret.csv"
+    file.write_text("a\nsecret\n")
+    with pytest.raises(UsageError) as refused:
+        ask(question.format(file=file))
+    assert "secret\n" not in str(refused.value) and file.read_text() == "a\nsecret\n"
+    assert sorted(tmp_path.iterdir()) == [file]
+
+
+def test_time_and_memory_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sql, "_SECONDS", 0.2)
+    endless = "with recursive r as (select 1 as a union all select a + 1 from r) select max(a) from r"
+    with pytest.raises(UsageError, match=r"given up after 0\.2 s"):
+        ask(endless)
+    monkeypatch.setattr(sql, "_SECONDS", 60.0)
+    monkeypatch.setattr(sql, "_MEMORY", 64 << 20)
+    with pytest.raises(UsageError, match=r"(?i)memory"):
+        ask("select * from range(100000000) order by random()")
+    assert ask("select count(*) as n from mine") == ([{"n": 4}], False)
+
+
+def test_names_of_sweeps_are_names_in_sql() -> None:
+    names = {"a": "my-sweep", "b": "my sweep", "c": "2d", "d": "'; drop", "e": "", "f": "größe"}
+    assert sql.table_names(names) == {
+        "my_sweep": "a", "my_sweep_2": "b", "t_2d": "c", "drop": "d", "sweep": "e", "gr_e": "f",
+    }  # fmt: skip

@@ -1,0 +1,31 @@
+"""Functions whose sweeps the web application shows in tests."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from landsweep import unit
+
+__all__ = ["gated", "noisy"]
+
+EVIL = "<script>window.evil = 1</script><img src=x onerror=window.evil=2>\x1b[31mred\u202eltr" + "y" * 10_000
+
+
+def noisy(x: float, method: str) -> dict[str, object]:
+    """A few curves; it fails with a hostile text beyond 2, and prints one."""
+    print(EVIL)
+    for step in range(5):
+        unit.report(step, loss=x + 1 / (step + 1), **{"<b>bold</b>": float(step)})
+    if x > 2:
+        raise ValueError(EVIL)
+    return {"loss": x, "said": EVIL, "i": int(x * 10)}
+
+
+def gated(i: int, folder: str) -> dict[str, float]:
+    """Ends once there is a file with its number."""
+    for step in range(3):
+        unit.report(step, loss=float(i + step))
+    while not (Path(folder) / f"go-{i}").exists():
+        time.sleep(0.05)
+    return {"loss": float(i)}
