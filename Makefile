@@ -32,7 +32,7 @@ test-all: .venv/installed  ## with the slow tests and those that kill at random
 
 fuzz: .venv/installed  ## more odd specs, files and messages of sessions than `make test` tries: about half an hour
 	LANDSWEEP_FUZZ=2000 $(BIN)/python -m pytest -q tests/attack/test_readers.py tests/attack/test_fuzz_specs.py \
-		tests/attack/test_fuzz_messages.py
+		tests/attack/test_fuzz_messages.py tests/attack/test_files_of_models.py
 
 lint: .venv/installed
 	$(BIN)/ruff check .

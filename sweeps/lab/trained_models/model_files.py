@@ -23,6 +23,7 @@ from landsweep.orchestrator.storage.readers import json_object
 from landsweep.orchestrator.text import one_line
 from landsweep.orchestrator.trust import reading, refuse_files
 from landsweep.sweeps.lab.checkpoints.source import Shape, Stacked, WeightSource
+from landsweep.sweeps.lab.checkpoints.state_dict import load_into
 from landsweep.sweeps.lab.outline import outline
 from landsweep.sweeps.lab.trained_models.architecture import Architecture
 from landsweep.sweeps.lab.trained_models.rebuild import Rebuilder
@@ -150,7 +151,7 @@ class ModelFiles:
         module = self._network(row)
         for dtype in {t.dtype for t in state.values() if t.is_floating_point()}:  # one: weights are kept as trained
             module.to(dtype)
-        module.load_state_dict(state)
+        load_into(module, state, f"{self.where}: model {row['key']}")
         return module.eval()
 
     def _network(self, row: Mapping[str, Any]) -> nn.Module:

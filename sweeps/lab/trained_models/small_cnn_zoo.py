@@ -8,7 +8,9 @@ in a row). Kernels are stored as TensorFlow has them: [height, width, in, out] a
 from __future__ import annotations
 
 import io
+import math
 import re
+import tokenize
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,7 +24,7 @@ from torch import Tensor, nn
 
 from landsweep.orchestrator.errors import UsageError
 from landsweep.orchestrator.spec import parse
-from landsweep.orchestrator.storage.bounds import gunzip, room
+from landsweep.orchestrator.storage.bounds import gunzip, refuse_beyond, room
 from landsweep.orchestrator.storage.inside import refuse_odd
 from landsweep.orchestrator.text import one_line
 from landsweep.orchestrator.unit import digest
@@ -32,6 +34,7 @@ from landsweep.sweeps.lab.training_units.split import split_of
 
 __all__ = ["SmallCnnSource", "read_small_cnn_zoo"]
 
+_OURS = {"key", "split", "weights_file", "checkpoints"}  # columns that rows get here
 _COLUMNS = {"varname", "start_idx", "end_idx", "shape"}
 _OF_TEXT = 4  # times its size a table takes that is read from text
 _SIDES = {"mnist": 28, "fashion_mnist": 28}  # of images; the other data sets have 32
@@ -55,6 +58,9 @@ def read_small_cnn_zoo(folder: Path) -> tuple[pd.DataFrame, SmallCnnSource]:
     if lacking := {"modeldir", "step"} - set(table):
         raise UsageError(f"{folder}/metrics.csv.gz lacks the columns {sorted(lacking)}; it has {', '.join(table)}")
     source = SmallCnnSource(folder, table)
+    plain = [c.removeprefix("config.") for c in table]
+    if odd := sorted({c for c in plain if plain.count(c) > 1} | _OURS.intersection(plain)):
+        raise UsageError(f"{folder}/metrics.csv.gz: the column {odd[0]!r} is there twice, or is one that rows get here")
     runs = table.sort_values("step", kind="stable").groupby("modeldir", sort=False)
     rows = runs.tail(1).sort_index().drop(columns=[c for c in table if c.startswith("Unnamed")])
     rows = rows.rename(columns={c: c.removeprefix("config.") for c in rows}).reset_index(drop=True)
@@ -73,9 +79,51 @@ def read_small_cnn_zoo(folder: Path) -> tuple[pd.DataFrame, SmallCnnSource]:
 def _metrics(file: Path) -> pd.DataFrame:
     refuse_odd(file.parent, file.name)
     try:
-        return pd.read_csv(io.BytesIO(gunzip(file.read_bytes(), str(file), room() // _OF_TEXT)))
+        table = pd.read_csv(io.BytesIO(gunzip(file.read_bytes(), str(file), room() // _OF_TEXT)))
+        if "step" in table:
+            table["step"] = _whole(table["step"])
     except (EOFError, OSError, zlib.error, ValueError) as e:  # pandas' own errors are the last
-        raise UsageError(f"{file} is damaged ({one_line(str(e))[:200]}); fetch it again") from e
+        raise _damaged(file, e) from e
+    return table
+
+
+def _layout(file: Path) -> pd.DataFrame:
+    """Name, place and sizes of each variable, in the order of the weights.
+
+    Raises:
+        UsageError: the table is damaged, or places and shapes do not fit each other.
+    """
+    refuse_beyond(str(file), _OF_TEXT * file.stat().st_size)
+    try:
+        table = pd.read_csv(file)
+        if lacking := _COLUMNS - set(table):
+            raise ValueError(f"it lacks the columns {sorted(lacking)}; it has {', '.join(table)}")
+        table = table.assign(start_idx=_whole(table["start_idx"]), end_idx=_whole(table["end_idx"]))
+        table["sizes"] = [[int(n) for n in re.findall(r"\d+", str(shape))] for shape in table["shape"]]  # never eval
+        for _, one in table.iterrows():
+            if math.prod(one["sizes"]) != one["end_idx"] - one["start_idx"]:
+                raise ValueError(f"{one['varname']} lies from {one['start_idx']} to {one['end_idx']}: {one['shape']}")
+        table["name"] = _torch_names([str(v) for v in table["varname"]])
+        for name, sizes in zip(table["name"], table["sizes"], strict=True):
+            if len(sizes) != (1 if name.endswith("bias") else 2 if name.startswith("out") else 4):
+                raise ValueError(f"{name} has the shape {sizes}")
+        if lacking := {"conv1.weight", "out.bias"} - set(table["name"]):
+            raise ValueError(f"there is no {sorted(lacking)[0]}")
+    except ValueError as e:
+        raise _damaged(file, e) from e
+    return table.sort_values("start_idx")
+
+
+def _whole(column: pd.Series) -> pd.Series:
+    """Whole numbers from 0; a ValueError where a column holds something else."""
+    numbers = pd.to_numeric(column)
+    if not ((numbers >= 0) & (numbers < 2**53) & (numbers % 1 == 0)).all():
+        raise ValueError(f"{column.name} is not everywhere a whole number from 0")
+    return numbers.astype(np.int64)
+
+
+def _damaged(file: Path, error: Exception) -> UsageError:
+    return UsageError(f"{file} is damaged ({one_line(str(error))[:200]}); fetch it again")
 
 
 def _key(modeldir: object) -> str:
@@ -95,13 +143,12 @@ class SmallCnnSource:
 
     def __init__(self, folder: Path, table: pd.DataFrame) -> None:
         try:
-            self._weights: NDArray[Any] = np.load(folder / "weights.npy", mmap_mode="r", allow_pickle=False)
-        except (ValueError, OSError, EOFError) as e:
-            raise UsageError(f"{folder}/weights.npy is damaged ({e}); fetch it again") from e
-        layout = pd.read_csv(folder / "layout.csv")
-        if lacking := _COLUMNS - set(layout):
-            raise UsageError(f"{folder}/layout.csv lacks the columns {sorted(lacking)}; it has {', '.join(layout)}")
-        self._layout = layout.sort_values("start_idx")
+            self._weights: NDArray[Any] = np.lib.format.open_memmap(folder / "weights.npy", mode="r")
+            if self._weights.dtype.kind != "f":
+                raise ValueError(f"it holds {self._weights.dtype}")
+        except (ValueError, OSError, EOFError, SyntaxError, tokenize.TokenError) as e:  # the head is written in Python
+            raise _damaged(folder / "weights.npy", e) from e
+        self._layout = _layout(folder / "layout.csv")
         width = int(self._layout["end_idx"].max())
         if self._weights.shape != (len(table), width):
             raise UsageError(
@@ -115,7 +162,6 @@ class SmallCnnSource:
             self.steps.setdefault(_key(modeldir), {})[f"step-{int(step):06d}"] = place
         for labels in self.steps.values():
             labels["last"] = labels[next(reversed(labels))]
-        self._names = _torch_names([str(v) for v in self._layout["varname"]])
 
     def labels(self, row: Mapping[str, Any]) -> tuple[str, ...]:
         return tuple(self.steps[row["key"]])
@@ -123,10 +169,8 @@ class SmallCnnSource:
     def state(self, row: Mapping[str, Any], label: str) -> dict[str, Tensor]:
         flat = np.asarray(self._weights[self.steps[row["key"]][label]])
         tensors = {}
-        for name, start, end, shape in zip(
-            self._names, self._layout["start_idx"], self._layout["end_idx"], self._layout["shape"], strict=True
-        ):
-            sizes = [int(n) for n in re.findall(r"\d+", str(shape))]  # never eval: it is a file from elsewhere
+        places = (self._layout[column] for column in ("name", "start_idx", "end_idx", "sizes"))
+        for name, start, end, sizes in zip(*places, strict=True):
             array = flat[int(start) : int(end)].reshape(sizes)
             if array.ndim == 4:
                 array = array.transpose(3, 2, 0, 1)
