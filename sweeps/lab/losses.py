@@ -16,6 +16,7 @@ from torch import Tensor
 
 __all__ = [
     "LOSSES",
+    "OF_CLASSES",
     "LossFunction",
     "LossName",
     "batch_loss",
@@ -26,9 +27,13 @@ __all__ = [
     "trained_losses",
 ]
 
-LossName: TypeAlias = Literal["cross_entropy", "mse"]
+LossName: TypeAlias = Literal["cross_entropy", "mse", "hinge", "squentropy", "stablemax"]
 LossFunction: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 """Outputs [n, ...] and targets [n, ...] of one network to the loss of each sample, [n]."""
+
+
+OF_CLASSES: frozenset[str] = frozenset(("cross_entropy", "hinge", "squentropy", "stablemax"))
+"""Losses that need classes."""
 
 
 def log_softmax(outputs: Tensor) -> Tensor:
@@ -44,7 +49,8 @@ def sample_losses(loss: LossName, outputs: Tensor, targets: Tensor) -> Tensor:
     """Loss of each sample of K models, [K, n]; of a sequence, the mean over its positions.
 
     Args:
-        loss: cross_entropy (in nats) or mse (mean over the outputs of a sample; of classes, to their one-hot code).
+        loss: cross_entropy (in nats); mse (mean over the outputs of a sample; of classes, to their one-hot code);
+            hinge, squentropy or stablemax: see `_margins`, `_squares` and `_stable_max`.
         outputs: [K, n, classes], [K, n, positions, classes], or of the shape of the targets.
         targets: [K, n] or [K, n, positions] classes, or floating point of the shape of the outputs.
     """
@@ -52,11 +58,43 @@ def sample_losses(loss: LossName, outputs: Tensor, targets: Tensor) -> Tensor:
     if loss == "cross_entropy":
         logs = log_softmax(outputs.flatten(1, -2))
         each = -logs.gather(1, targets.reshape(k, 1, -1))[:, 0]
+    elif loss in _OF_LOGITS:
+        each = _OF_LOGITS[loss](outputs.flatten(1, -2), targets.reshape(k, -1))
     else:
         if not targets.is_floating_point():
             targets = F.one_hot(targets, outputs.shape[-1]).to(outputs.dtype)
         each = (outputs - targets.reshape(outputs.shape)).square()
     return each if each.shape == (k, n) else each.reshape(k, n, -1).mean(2)
+
+
+def _margins(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Hinge loss of several classes: the mean over all classes of max(0, 1 - f_y + f_j), 0 for y itself.
+
+    torch's multi_margin_loss. Of two classes it is max(0, 1 - (f_y - f_other)) / 2.
+
+    Args:
+        outputs: [..., classes].
+        targets: [...] classes.
+    """
+    right = outputs.gather(-1, targets.unsqueeze(-1))
+    return ((1 - right + outputs).clamp(min=0).sum(-1) - 1) / outputs.shape[-1]
+
+
+def _squares(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Squentropy (arXiv 2302.03952): cross entropy plus the mean square of the logits of the wrong classes."""
+    right = outputs.gather(-1, targets.unsqueeze(-1)).squeeze(-1)
+    wrong = (outputs.square().sum(-1) - right.square()) / (outputs.shape[-1] - 1)
+    return outputs.logsumexp(-1) - right + wrong
+
+
+def _stable_max(outputs: Tensor, targets: Tensor) -> Tensor:
+    """StableMax cross entropy (arXiv 2501.04697): -log(s_y / sum of s_j), s = f + 1 above 0 and 1 / (1 - f) below."""
+    sizes = torch.where(outputs >= 0, outputs + 1, 1 / (1 - outputs.clamp(max=0)))
+    right = sizes.gather(-1, targets.unsqueeze(-1)).squeeze(-1)
+    return sizes.sum(-1).log() - right.log()
+
+
+_OF_LOGITS: Mapping[str, LossFunction] = {"hinge": _margins, "squentropy": _squares, "stablemax": _stable_max}
 
 
 def trained_losses(loss: LossName, z_loss: float, outputs: Tensor, targets: Tensor) -> Tensor:
@@ -126,5 +164,12 @@ def _sample_means(values: Tensor) -> Tensor:
     return values if values.ndim == 1 else values.flatten(1).mean(1)
 
 
-LOSSES: Mapping[str, LossFunction] = {"cross_entropy": _cross_entropy, "mse": _mse, "error": _error}
+LOSSES: Mapping[str, LossFunction] = {
+    "cross_entropy": _cross_entropy,
+    "mse": _mse,
+    "hinge": lambda outputs, targets: _sample_means(_margins(outputs, targets)),
+    "squentropy": lambda outputs, targets: _sample_means(_squares(outputs, targets)),
+    "stablemax": lambda outputs, targets: _sample_means(_stable_max(outputs, targets)),
+    "error": _error,
+}
 """Losses of one network by name."""

@@ -16,7 +16,7 @@ from landsweep.sweeps.lab.augment import AugmentSpec
 from landsweep.sweeps.lab.averaging import AveragingSpec
 from landsweep.sweeps.lab.data import Data, DataSpec
 from landsweep.sweeps.lab.identity import by_content
-from landsweep.sweeps.lab.losses import LossName
+from landsweep.sweeps.lab.losses import OF_CLASSES, LossName
 from landsweep.sweeps.lab.models import Net, NetSpec
 from landsweep.sweeps.lab.optim import OptimizerSpec, Sgd
 from landsweep.sweeps.lab.optim.fused import FUSED
@@ -126,7 +126,9 @@ class Recipe(Section):
     )
     augment: AugmentSpec | None = None
     loss: Literal["auto", LossName] = Field(
-        "auto", description="auto: cross_entropy for classes, mse for other targets; mse of classes is to one-hot"
+        "auto",
+        description="auto: cross_entropy for classes, mse for other targets; mse of classes is to one-hot; "
+        "hinge, squentropy (arXiv 2302.03952) and stablemax (arXiv 2501.04697) are of classes",
     )
     z_loss: float = Field(
         0.0,
@@ -260,8 +262,8 @@ class Recipe(Section):
             SpecError: it needs classes, and the data has none.
         """
         name: LossName = ("cross_entropy" if data.classes else "mse") if self.loss == "auto" else self.loss
-        if name == "cross_entropy" and not data.classes:
-            raise SpecError("loss: cross_entropy needs classes, but this data has other targets; use mse or auto")
+        if name in OF_CLASSES and not data.classes:
+            raise SpecError(f"loss: {name} needs classes, but this data has other targets; use mse or auto")
         if self.z_loss and name != "cross_entropy":
             raise SpecError(f"z_loss: {self.z_loss:g} is a term of cross_entropy, but the loss is {name}; leave it out")
         return name

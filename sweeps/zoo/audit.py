@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -93,8 +93,27 @@ def _loss(loss: str, outputs: Tensor, targets: Tensor) -> float:
     """Mean over samples and positions; written anew, so that an error in the training's own would show."""
     if loss == "cross_entropy":
         return float(F.cross_entropy(outputs.flatten(0, -2).double(), targets.flatten()))
+    if loss in _OF_CLASSES:
+        return float(_OF_CLASSES[loss](outputs.flatten(0, -2).double(), targets.flatten()))
     wanted = targets if targets.is_floating_point() else F.one_hot(targets, outputs.shape[-1])
     return float(F.mse_loss(outputs.double(), wanted.view(outputs.shape).double()))
+
+
+def _squentropy(outputs: Tensor, targets: Tensor) -> Tensor:
+    wrong = outputs[F.one_hot(targets, outputs.shape[-1]) == 0]
+    return F.cross_entropy(outputs, targets) + wrong.square().mean()
+
+
+def _stablemax(outputs: Tensor, targets: Tensor) -> Tensor:
+    sizes = F.relu(outputs) + 1 / (1 + F.relu(-outputs))
+    return F.nll_loss((sizes / sizes.sum(1, keepdim=True)).log(), targets)
+
+
+_OF_CLASSES: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "hinge": F.multi_margin_loss,
+    "squentropy": _squentropy,
+    "stablemax": _stablemax,
+}
 
 
 def _typed(split: Split, dtype: torch.dtype) -> Split:

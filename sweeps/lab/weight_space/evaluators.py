@@ -18,7 +18,7 @@ from landsweep.orchestrator.row import Column, Metric
 from landsweep.orchestrator.spec import Section
 from landsweep.orchestrator.unit import canonical
 from landsweep.sweeps.lab.data import Data, DataSpec, Split
-from landsweep.sweeps.lab.losses import LOSSES, LossFunction, right_answers
+from landsweep.sweeps.lab.losses import LOSSES, OF_CLASSES, LossFunction, right_answers
 
 __all__ = ["EvaluatorSpec", "Evaluators", "chosen_samples", "evaluator_columns", "loss_named"]
 
@@ -35,8 +35,9 @@ class EvaluatorSpec(Section):
     loss: str = Field(
         "cross_entropy",
         pattern=rf"^({'|'.join(LOSSES)}|[\w.]+:[\w.]+)$",
-        description="cross_entropy, mse (on one-hot targets, mean over outputs), error, or package.module:function "
-        "(outputs, targets -> loss of each sample [n]); of a sequence, a sample's loss is the mean over its positions",
+        description="cross_entropy, mse (on one-hot targets, mean over outputs), hinge, squentropy, stablemax, error, "
+        "or package.module:function (outputs, targets -> loss of each sample [n]); of a sequence, a sample's loss is "
+        "the mean over its positions",
     )
 
 
@@ -196,7 +197,7 @@ def chosen_samples(name: str, spec: EvaluatorSpec, data: Data) -> Tensor:
     if spec.split not in data.splits:
         raise SpecError(f"evaluators.{name}.split: there is no split {spec.split!r}; there are {list(data.splits)}")
     targets = data.splits[spec.split].targets
-    if targets.is_floating_point() and (spec.classes is not None or spec.loss in ("cross_entropy", "error")):
+    if targets.is_floating_point() and (spec.classes is not None or spec.loss in (*OF_CLASSES, "error")):
         raise SpecError(f"evaluators.{name}: the targets are no classes; use loss: mse or a loss of your own")
     positions = torch.arange(len(targets), device=targets.device)
     if spec.classes is not None and targets.ndim > 1:
