@@ -102,7 +102,9 @@ def __getattr__(name: str) -> object:
     if name == "device":
         return unit.device if unit is not None else os.environ.get("LANDSWEEP_DEVICE") or _device_here()
     if name == "devices":
-        return unit.devices if unit is not None else (__getattr__("device"),)
+        if unit is not None:
+            return unit.devices
+        return tuple((os.environ.get("LANDSWEEP_DEVICES") or __getattr__("device")).split(","))
     if name == "key":
         return unit.key if unit is not None else os.environ.get("LANDSWEEP_KEY", "")
     if name == "attempt":

@@ -163,9 +163,9 @@ class TokenReader(Reader):
             read = os.pread(self._files[shard.path], len(row) * width, shard.start + first * width)
             if len(read) < len(row) * width:
                 raise SpecError(f"data: {shard.path} has become shorter since the sweep began; put the old file back")
-            row[:] = np.frombuffer(read, shard.dtype)
+            row[:] = stored = np.frombuffer(read, shard.dtype)
             if row.max() >= self._vocabulary or row.min() < 0:
-                _check_tokens(row, self._vocabulary, shard.path, first)
+                _check_tokens(stored, self._vocabulary, shard.path, first)
         return tokens[:, :-1], tokens[:, 1:]
 
 

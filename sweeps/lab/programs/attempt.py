@@ -203,6 +203,7 @@ class Attempt:
             "LANDSWEEP_KEY": self._unit.key,
             "LANDSWEEP_ATTEMPT": str(self._place.attempt),
             "LANDSWEEP_DEVICE": self._bench.device,
+            "LANDSWEEP_DEVICES": ",".join(self._bench.devices),
             "LANDSWEEP_PARAMS": json.dumps(dict(self._unit.params)),
         }
 

@@ -9,6 +9,7 @@ import os
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
@@ -26,6 +27,9 @@ __all__ = ["StreamedSamples", "check_stored", "samples_of"]
 _SOON = 8  # steps that are read here before processes are started: timings and proofs make no more
 _AHEAD = 2  # batches that each process reads ahead
 _POLL = 1.0  # seconds
+
+_Read: TypeAlias = list[Arrays] | SpecError
+"""For each feed the samples of a batch, or why they can't be had."""
 
 
 def samples_of(recipes: Sequence[Recipe], data: Data) -> Samples:
@@ -91,7 +95,7 @@ class StreamedSamples(Samples):
         self._augment_roots = [stream(r.seed, "augment") for r in recipes]
         self._batch, self._drop_last = first.batch_size, first.drop_last
         self._made = 0
-        self._ahead: Iterator[list[Arrays]] | None = None
+        self._ahead: Iterator[_Read] | None = None
         self._next = 0  # step whose batch `_ahead` gives next
 
     @property
@@ -117,12 +121,15 @@ class StreamedSamples(Samples):
             self._ahead, self._made = None, 0
             return self._batches(step).read()
         self._next += 1
-        return next(self._ahead)
+        read = next(self._ahead)
+        if isinstance(read, SpecError):
+            raise read
+        return read
 
     def _batches(self, start: int) -> _Batches:
         return _Batches(self._feeds, self._batch, self._drop_last, start)
 
-    def _loader(self, start: int) -> DataLoader[list[Arrays]]:
+    def _loader(self, start: int) -> DataLoader[_Read]:
         # From a clean process: a copy of this one would hold its locks and sockets, and its threads would be missing.
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload([__name__])
@@ -157,8 +164,8 @@ class StreamedSamples(Samples):
         self._augment_roots = [self._augment_roots[k] for k in chosen]
 
 
-class _Batches(IterableDataset[list[Arrays]]):
-    """The batches of a pack from a step on, for each feed; with several processes each has every so manieth."""
+class _Batches(IterableDataset["_Read"]):
+    """The batches of a pack from a step on, for each feed; n processes have every n-th each."""
 
     def __init__(self, feeds: Sequence[Feed], batch: int, drop_last: bool, start: int) -> None:
         self._feeds, self._batch, self._drop_last, self._start = feeds, batch, drop_last, start
@@ -174,13 +181,17 @@ class _Batches(IterableDataset[list[Arrays]]):
         epoch, within = divmod(step, per_epoch)
         return epoch, within * self._batch, min((within + 1) * self._batch, n), within
 
-    def __iter__(self) -> Iterator[list[Arrays]]:
+    def __iter__(self) -> Iterator[_Read]:
         worker = get_worker_info()
         if worker is not None:
             threading.Thread(target=_end_with, args=(self._trainer,), daemon=True).start()
         first, apart = (0, 1) if worker is None else (worker.id, worker.num_workers)
         for step in itertools.count(self._start + first, apart):
-            yield self.read(step)
+            try:
+                yield self.read(step)
+            except SpecError as e:  # raised where the batch is taken: the loader would make a traceback of its text
+                yield e
+                return
 
 
 def _end_with(process: int) -> None:
@@ -193,7 +204,7 @@ def _end_with(process: int) -> None:
         time.sleep(_POLL)
 
 
-def _as_read(batch: list[Arrays]) -> list[Arrays]:
+def _as_read(batch: _Read) -> _Read:
     return batch
 
 

@@ -178,7 +178,7 @@ ALONE = """
 from landsweep import unit
 unit.report(3, loss=0.5)
 unit.log("hello")
-assert not unit.should_stop() and unit.attempt == 1 and unit.device == "cpu"
+assert not unit.should_stop() and unit.attempt == 1 and unit.device == "cpu" and unit.devices == ("cpu",)
 (unit.checkpoint_dir / "state").touch()
 """
 
@@ -187,6 +187,17 @@ def test_a_script_that_runs_alone_prints(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", ALONE], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert done.stdout == "step 3: loss 0.5\nhello\n"
     assert (tmp_path / "checkpoints" / "state").exists()
+
+
+@pytest.mark.parametrize(("gpus", "devices"), [(0, ["cpu"]), (0.5, ["cuda:0"]), (3, ["cuda:0", "cuda:1", "cuda:2"])])
+def test_a_script_that_a_sweep_starts_knows_all_devices(tmp_path: Path, gpus: float, devices: list[str]) -> None:
+    programs = Programs(tmp_path)
+    source = "from landsweep import unit; report(first=unit.device, all=' '.join(unit.devices))"
+    words = [word for word in programs.spec(source).command.run if word not in ("-I", "-S")]
+    spec = programs.spec(source, command={"run": words})
+    (outcome,), _ = programs.run(spec, gpus=gpus, device="cuda:0" if gpus else "cpu")
+    assert outcome.status is Status.ok, outcome.error
+    assert dict(outcome.metrics) == {"first": devices[0], "all": " ".join(devices)}
 
 
 def test_a_script_that_a_sweep_starts_reports_to_it(tmp_path: Path) -> None:

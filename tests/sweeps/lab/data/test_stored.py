@@ -208,6 +208,20 @@ def test_tokens_beyond_the_vocabulary_deep_in_a_file(tmp_path: Path) -> None:
         loaded(tmp_path).splits["train"].head(10_000)
 
 
+@pytest.mark.parametrize("processes", [0, 2])
+def test_what_a_reader_finds_wrong_is_said_as_it_is(tmp_path: Path, processes: int) -> None:
+    """Also by a process that reads ahead, whose errors torch would wrap into a traceback."""
+    tokens = np.zeros(300_000, "<u2")
+    within = shuffled_order(0, (len(tokens) - 1) // 16).positions(0, 12 * 8, 40 * 8) * 16 + 5  # of steps 12 to 39
+    looked_at = np.concatenate([np.arange(4096) + (len(tokens) - 4096) * i // 15 for i in range(16)])
+    tokens[np.setdiff1d(within, looked_at)] = 60
+    tokens.tofile(tmp_path / "train.bin")
+    np.zeros(1000, "<u2").tofile(tmp_path / "val.bin")
+    recipe = stored_recipe(tmp_path, processes, steps=40)
+    with pytest.raises(SpecError, match=r"^data\.vocabulary: .*train\.bin has the token 60 .*\(uint16\)"):
+        list(train_pack([recipe], recipe.data.load(Path()), backend="loop"))
+
+
 def test_files_are_pinned(tmp_path: Path) -> None:
     write_tokens(tmp_path)
     big = np.zeros(2_000_000, "<u2")
