@@ -15,6 +15,7 @@ from landsweep.sweeps.lab.models import Cnn, Mlp, Net, ResNet, ResNet18
 from landsweep.sweeps.lab.weight_space import folding
 from landsweep.sweeps.lab.weight_space.folding import FoldedModule, Shortcut, foldable
 from tests.support.landscapes import KIND, landscape_rows, landscape_spec, prepare
+from tests.support.pretend import PretendGpu
 
 IMAGES = torch.randn(6, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 
@@ -144,6 +145,25 @@ def test_a_folded_module_that_differs_is_given_up(name: str, monkeypatch: pytest
         with torch.inference_mode():
             assert torch.equal(shortcut.forward(IMAGES), module(IMAGES))
         assert not shortcut.taken
+
+
+def test_on_a_gpu_both_ways_are_timed_to_their_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A GPU computes on when a call has returned: the clock is read when it has done all, until the choice is made."""
+    waits: list[object] = []
+    module = settled(SUITED["plain"][0]())
+    with PretendGpu(), torch.no_grad():
+        monkeypatch.setattr(torch.cuda, "synchronize", waits.append)
+        monkeypatch.setattr(folding.time, "perf_counter", lambda: 0.0)
+        images = IMAGES.to("cuda:0")
+        shortcut = Shortcut(module.to("cuda:0"), module, images)
+        for _ in range(3):
+            shortcut.move()
+            shortcut.forward(images)
+        assert len(waits) == 3 * (2 + 3)
+        shortcut.move()
+        shortcut.forward(images)
+        assert shortcut.taken and len(waits) <= 3 * (2 + 3) + 1
+        monkeypatch.undo()
 
 
 @pytest.mark.parametrize("mode", ["fixed", "reestimate"])
