@@ -18,7 +18,7 @@ from tests.support.zoos import KIND, zoo_spec
 LOCAL = Site(executor="local", workers=2, state_seconds=60)
 
 
-@pytest.mark.parametrize("net", ["mlp", "gpt"])
+@pytest.mark.parametrize("net", ["mlp", pytest.param("gpt", marks=pytest.mark.slow)])
 def test_two_members_give_the_losses_of_one(net: str, tmp_path: Path) -> None:
     """50 steps in float32, a batch that does not divide by two."""
     run_gangs(tmp_path / "one", LOCAL, devices=1, backend="loop", recipe=recipe(net))

@@ -86,7 +86,7 @@ class Plain:
         return dict(self.module.state_dict())
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_bf16_is_autocast_with_weights_in_float32(seed: int) -> None:
     one = recipe(precision="bf16", seed=seed)
     weights, end = final(one)
@@ -117,8 +117,9 @@ def test_fp16_scales_its_losses_and_leaves_out_steps_that_overflow(scale: float)
     assert apart(weights, expected) < 1e-6
 
 
-@pytest.mark.parametrize("part", [1, 5, 16, 32])
-@pytest.mark.parametrize("backend", ["loop", "vmap", "bmm"])
+@pytest.mark.parametrize(
+    ("backend", "part"), [("loop", 1), ("loop", 5), ("loop", 16), ("loop", 32), ("vmap", 5), ("bmm", 5)]
+)
 def test_a_batch_in_parts_is_the_whole_batch(backend: str, part: int) -> None:
     fields: dict[str, Any] = {"net": {"net": "mlp", "hidden": [8], "dropout": 0.2}, "dtype": "float64", "clip": 0.5}
     whole, _ = final(recipe(**fields), backend)
@@ -172,7 +173,7 @@ def spiky(one: Recipe) -> tuple[dict[str, Tensor], int, int | None]:
 
 
 @pytest.mark.parametrize("backend", ["loop", "bmm"])
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(2))
 def test_a_spike_is_skipped(seed: int, backend: str) -> None:
     one = recipe(on_spike="skip", spike=LOW, seed=seed, steps=40, optimizer=FAST)
     weights, end = final(one, backend)

@@ -20,7 +20,8 @@ from tests.support.paths import ROOT
 from tests.support.pretend import DeviceMistake, PretendGpu
 from tests.sweeps.lab.training.device_cases import CASES, fields, trained
 
-FAST = ("bmm-adamw", "bmm-soap", "vmap-batch-norm", "loop-gpt", "vmap-gpt-probes")
+FAST = ("bmm-adamw", "vmap-batch-norm", "loop-gpt")
+FEW_WAITS = ("bmm-adamw", "bmm-soap")
 PROVED = ("bmm-adamw",)  # whose back-end is proved too; that is the slower part
 
 
@@ -65,7 +66,7 @@ BUDGET = {  # waits and copies in each step; a wait is for the losses, of which 
 }
 
 
-@pytest.mark.parametrize("case", [pytest.param(c, marks=() if c in FAST else pytest.mark.slow) for c in BUDGET])
+@pytest.mark.parametrize("case", [pytest.param(c, marks=() if c in FEW_WAITS else pytest.mark.slow) for c in BUDGET])
 def test_a_step_waits_for_the_gpu_once(case: str) -> None:
     """More waits or copies than its budget mean that somebody asks the GPU for what the host could know."""
     backend, more = CASES[case]
@@ -84,12 +85,11 @@ def test_a_model_is_copied_from_the_gpu_at_once(backend: str) -> None:
     assert sum(kept.syncs.values()) - sum(without.syncs.values()) <= 3 * (1 + 5)  # weights, and the keys of NoNorm
 
 
-@pytest.mark.parametrize("backend", ["loop", "vmap"])
-@pytest.mark.parametrize("precision", ["float32", "tf32"])
+@pytest.mark.parametrize(("precision", "backend"), [("tf32", "loop"), ("tf32", "vmap"), ("float32", "vmap")])
 def test_products_are_in_tf32_if_that_is_asked_for(precision: str, backend: str) -> None:
     """Those of the forward pass, of the backward pass and of evaluations."""
     with PretendGpu() as gpu:
-        trained("cuda:0", backend, fields(precision=precision))
+        trained("cuda:0", backend, fields(precision=precision, steps=2), models=1 if backend == "loop" else 4)
     assert set(gpu.products) == {precision == "tf32"}
     assert not torch.backends.cuda.matmul.allow_tf32
 
