@@ -20,7 +20,7 @@ from landsweep.sweeps.lab.training.draws import counted
 from landsweep.sweeps.lab.training.parts import in_parts
 from landsweep.sweeps.lab.training.points import joined
 from landsweep.sweeps.lab.training.scaler import LossScales
-from landsweep.sweeps.lab.training.updater import Rates, clip, updater_of
+from landsweep.sweeps.lab.training.updater import Gradients, Rates, clip, updater_of
 
 __all__ = ["Stepper", "under"]
 
@@ -133,15 +133,8 @@ class Stepper:
         # Every row makes the step, since all are one computation; idle ones then get their weights back.
         still = self._positions(idle) if idle else None
         before = None if still is None else weights[still]
-        self._updater.step(
-            self._stack,
-            batch.grads,
-            self._rates,
-            self.step,
-            batch.losses,
-            lambda: self._second_gradients(batch),
-            self.skipped,
-        )
+        gradients = Gradients(batch.grads, batch.losses, lambda: self._second_gradients(batch))
+        self._updater.step(self._stack, gradients, self._rates, self.step, self.skipped)
         if before is not None:
             weights[still] = before
         self.step += 1

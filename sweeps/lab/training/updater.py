@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -17,7 +18,7 @@ from landsweep.sweeps.lab.recipe import Recipe
 from landsweep.sweeps.lab.training.segments import segments
 from landsweep.sweeps.lab.training.stack import Stack
 
-__all__ = ["ClassUpdater", "FusedUpdater", "Rates", "StackedUpdater", "Updater", "clip", "updater_of"]
+__all__ = ["ClassUpdater", "FusedUpdater", "Gradients", "Rates", "StackedUpdater", "Updater", "clip", "updater_of"]
 
 
 _BLOCK = 64  # steps whose learning rates go to the device at once
@@ -72,29 +73,33 @@ def clip(grads: Tensor, largest: Tensor, norms: Tensor | None = None) -> None:
     grads.mul_((largest / (norms + 1e-6)).clamp_(max=1.0))
 
 
+@dataclass(frozen=True, slots=True)
+class Gradients:
+    """What a batch says of the weights of K models.
+
+    Attributes:
+        rows: [K, P], clipped; a step may overwrite them.
+        losses: [K].
+        again: gives the gradients [K, P] of the same batch at the current weights, clipped; `Step.again` (SAM).
+    """
+
+    rows: Tensor
+    losses: Tensor
+    again: Callable[[], Tensor]
+
+
 class Updater(ABC):
     """Makes the steps of all models of a stack."""
 
     @abstractmethod
-    def step(
-        self,
-        stack: Stack,
-        grads: Tensor,
-        rates: Rates,
-        step: int,
-        losses: Tensor,
-        regrad: Callable[[], Tensor],
-        skip: Sequence[int] = (),
-    ) -> None:
+    def step(self, stack: Stack, gradients: Gradients, rates: Rates, step: int, skip: Sequence[int] = ()) -> None:
         """One step of all models.
 
         Args:
             stack: of the models.
-            grads: [K, P]; may be overwritten.
+            gradients: of the next batch.
             rates: what the schedules say.
             step: number of the step, from 0.
-            losses: [K], of the batch.
-            regrad: gives the gradients [K, P] of the same batch at the current weights, clipped; `Step.again` (SAM).
             skip: rows that make no step: all that belongs to them stays as it is.
         """
 
@@ -158,31 +163,20 @@ class StackedUpdater(Updater):
         ]
 
     @torch.no_grad()
-    def step(
-        self,
-        stack: Stack,
-        grads: Tensor,
-        rates: Rates,
-        step: int,
-        losses: Tensor,
-        regrad: Callable[[], Tensor],
-        skip: Sequence[int] = (),
-    ) -> None:
+    def step(self, stack: Stack, gradients: Gradients, rates: Rates, step: int, skip: Sequence[int] = ()) -> None:
         if len(skip) == len(stack):
             return
         if skip:  # every row makes the step, since all are one computation; these get back what they had
             rows = torch.tensor(skip, device=stack.weights.device)
             before = {name: tensor[rows] for name, tensor in self.state().items()}, stack.weights[rows]
-            self._all(stack, grads, rates, step, losses, regrad)
+            self._all(stack, gradients, rates, step)
             for name, tensor in self.state().items():
                 tensor[rows] = before[0][name]
             stack.weights[rows] = before[1]
         else:
-            self._all(stack, grads, rates, step, losses, regrad)
+            self._all(stack, gradients, rates, step)
 
-    def _all(
-        self, stack: Stack, grads: Tensor, rates: Rates, step: int, losses: Tensor, regrad: Callable[[], Tensor]
-    ) -> None:
+    def _all(self, stack: Stack, gradients: Gradients, rates: Rates, step: int) -> None:
         self._t += 1
         rate = self._rate(rates, step)
         momentum: dict[str, Tensor] = {}
@@ -190,7 +184,7 @@ class StackedUpdater(Updater):
             name = "momentum" if "momentum" in self._coefficients else "beta1"
             pairs = zip(self._own[name], rates.momenta(step), strict=True)
             momentum[name] = self._column([o if m is None else m for o, m in pairs]).to(self._dtype)
-        column = losses.to(self._dtype).unsqueeze(1)
+        column = gradients.losses.to(self._dtype).unsqueeze(1)
         for i, (segment, coefficients) in enumerate(zip(self._segments, self._c, strict=True)):
             here = segment.columns
             now = (rate * segment.factors.get("learning_rate", 1.0)).to(self._dtype)
@@ -199,7 +193,8 @@ class StackedUpdater(Updater):
                 single = {n: slots[n][:, i : i + 1] for n in self._method.columns}
                 slots = {n: s[:, here] for n, s in slots.items()} | single
             weights, c = stack.weights[:, here], {**coefficients, **momentum, "learning_rate": now}
-            self._method.update(Step(weights, grads[:, here], slots, c, self._t, stack.layout, column, regrad, step))
+            rows, again = gradients.rows[:, here], gradients.again
+            self._method.update(Step(weights, rows, slots, c, self._t, stack.layout, column, again, step))
 
     def _rate(self, rates: Rates, step: int) -> Tensor:
         """Learning rates [K, 1] of a step."""
@@ -243,10 +238,7 @@ class StackedUpdater(Updater):
 class FusedUpdater(StackedUpdater):
     """Torch's kernel of the same rule, one model and one segment after the other: for large models."""
 
-    def _all(
-        self, stack: Stack, grads: Tensor, rates: Rates, step: int, losses: Tensor, regrad: Callable[[], Tensor]
-    ) -> None:
-        del losses, regrad
+    def _all(self, stack: Stack, gradients: Gradients, rates: Rates, step: int) -> None:
         self._t += 1
         times = self._t.float()
         momenta = rates.momenta(step)
@@ -258,7 +250,7 @@ class FusedUpdater(StackedUpdater):
                 here = segment.columns
                 c = {name: value * factors.get(name, [1.0] * (k + 1))[k] for name, value in own.items()}
                 slots = {name: slot[k, here] for name, slot in self._slots.items()}
-                fused_step(self._name, stack.weights[k, here], grads[k, here], slots, c, times[k, 0])
+                fused_step(self._name, stack.weights[k, here], gradients.rows[k, here], slots, c, times[k, 0])
 
     def _cast(self, dtype: torch.dtype) -> None:
         super()._cast(dtype)
@@ -283,18 +275,8 @@ class ClassUpdater(Updater):
         views = stack.layout.split(stack.weights)
         self._parameters = [[v[k].detach().requires_grad_() for v in views.values()] for k in range(len(stack))]
 
-    def step(
-        self,
-        stack: Stack,
-        grads: Tensor,
-        rates: Rates,
-        step: int,
-        losses: Tensor,
-        regrad: Callable[[], Tensor],
-        skip: Sequence[int] = (),
-    ) -> None:
-        del losses, regrad  # a class takes the gradient as it is
-        parts = stack.layout.split(grads)
+    def step(self, stack: Stack, gradients: Gradients, rates: Rates, step: int, skip: Sequence[int] = ()) -> None:
+        parts = stack.layout.split(gradients.rows)
         momenta = rates.momenta(step)
         for k, (optimizer, rate) in enumerate(zip(self._optimizers, rates.learning_rates(step), strict=True)):
             if k in skip:

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from landsweep.sweeps.lab.optim import Method, OptimizerSpec
 from landsweep.sweeps.lab.recipe import Recipe
 from landsweep.sweeps.lab.training.stack import Stack
-from landsweep.sweeps.lab.training.updater import Rates, StackedUpdater, Updater
+from landsweep.sweeps.lab.training.updater import Gradients, Rates, StackedUpdater, Updater
 
 STEPS = 20
 SHAPES: list[tuple[int, ...]] = [(3, 4), (3,), ()]
@@ -295,7 +295,7 @@ def trained(
     rates = Rates(recipes(settings, schedule={"shape": "cosine"}), STEPS)
     for step in range(STEPS):
         again = functools.partial(lambda: slope(stack.weights))
-        updater.step(stack, slope(stack.weights), rates, step, losses(stack.weights), again)
+        updater.step(stack, Gradients(slope(stack.weights), losses(stack.weights), again), rates, step)
     return stack, rates, updater
 
 

@@ -11,7 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 from landsweep.orchestrator.errors import SpecError
 from landsweep.sweeps.lab.optim import Method, OptimizerSpec
 from landsweep.sweeps.lab.training.stack import Stack
-from landsweep.sweeps.lab.training.updater import Rates, StackedUpdater
+from landsweep.sweeps.lab.training.updater import Gradients, Rates, StackedUpdater
 from tests.sweeps.lab.optim.cases import Bag, methods, recipes, slope, trained
 
 STEPS = 30
@@ -24,7 +24,7 @@ def walked(settings: list[dict[str, object]], *, flat: bool) -> torch.Tensor:
     rates = Rates(recipes(settings, schedule={"shape": "linear"}), STEPS)
     for step in range(STEPS):
         grads = torch.zeros_like(stack.weights) if flat else slope(stack.weights)
-        updater.step(stack, grads, rates, step, torch.zeros(len(stack)), lambda: stack.weights)
+        updater.step(stack, Gradients(grads, torch.zeros(len(stack)), lambda: stack.weights), rates, step)
     return stack.weights
 
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from landsweep.orchestrator.errors import SpecError
 from landsweep.sweeps.lab.optim import Method, NamedClass
 from landsweep.sweeps.lab.training.stack import Stack
-from landsweep.sweeps.lab.training.updater import ClassUpdater, Rates, StackedUpdater, clip
+from landsweep.sweeps.lab.training.updater import ClassUpdater, Gradients, Rates, StackedUpdater, clip
 from tests.sweeps.lab.optim import slow
 from tests.sweeps.lab.optim.cases import (
     CASES,
@@ -119,7 +119,7 @@ def test_muon_is_torch_s_but_for_its_bfloat16() -> None:
     before = {n: p.detach().clone() for n, p in served.items()}
     updater = StackedUpdater(methods([setting]), stack)
     rates = Rates(recipes([setting]), STEPS)
-    updater.step(stack, slope(stack.weights), rates, 0, losses(stack.weights), never)
+    updater.step(stack, Gradients(slope(stack.weights), losses(stack.weights), never), rates, 0)
     for p in served.values():
         p.grad = slope(p.detach())
     peer.step()
@@ -187,7 +187,7 @@ def test_a_schedule_may_set_the_momentum() -> None:
         for p in bag.parameters():
             p.grad = slope(p.detach())
         peer.step()
-        updater.step(stack, slope(stack.weights), rates, step, losses(stack.weights), never)
+        updater.step(stack, Gradients(slope(stack.weights), losses(stack.weights), never), rates, step)
         if step + 1 < STEPS:
             scheduler.step()
     wanted = torch.cat([p.detach().flatten() for p in bag.parameters()])

@@ -16,7 +16,7 @@ from landsweep.orchestrator.spec import parse
 from landsweep.sweeps.lab.optim import Method
 from landsweep.sweeps.lab.recipe import Recipe
 from landsweep.sweeps.lab.training.stack import Stack
-from landsweep.sweeps.lab.training.updater import Rates, StackedUpdater
+from landsweep.sweeps.lab.training.updater import Gradients, Rates, StackedUpdater
 from tests.sweeps.lab.training.cases import digits, finals, recipe, run
 
 METHODS = {c.model_fields["method"].annotation.__args__[0]: c for c in Method.__subclasses__()}  # type: ignore[union-attr]
@@ -47,7 +47,7 @@ def test_a_method_with_a_family_steps_tensor_by_tensor_and_scales_as_it_says(met
         for step in range(4):
             wave = torch.sin(3 * start + step)
             grads = (wave + wave.sign()) * factor
-            updater.step(stack, grads, rates, step, torch.zeros(2), start.clone)
+            updater.step(stack, Gradients(grads, torch.zeros(2), start.clone), rates, step)
         ends.append(stack.weights - start)
     torch.testing.assert_close(ends[1], ends[0], rtol=1e-9, atol=1e-12)
     wanted = ends[0] * 64 if spec.family == "sgd" else ends[0]
@@ -65,7 +65,7 @@ def test_factors_of_a_tensor_scale_its_step_and_no_other(method: str) -> None:
         start = stack.weights.clone()
         factors = {"weight": {"learning_rate": factor}, "bias": {"learning_rate": 1.0}}
         updater = StackedUpdater([spec], stack, None, [factors])
-        updater.step(stack, torch.sin(start), Rates([recipe()], 5), 0, torch.zeros(1), start.clone)
+        updater.step(stack, Gradients(torch.sin(start), torch.zeros(1), start.clone), Rates([recipe()], 5), 0)
         ends.append(stack.layout.split(stack.weights - start))
     torch.testing.assert_close(ends[1]["weight"], ends[0]["weight"] / 4)
     torch.testing.assert_close(ends[1]["bias"], ends[0]["bias"])
