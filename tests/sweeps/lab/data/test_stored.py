@@ -44,7 +44,7 @@ def ended(recipes: list[Any], data: Data, backend: str = "loop") -> list[dict[st
     return [dict(e.metrics) for e in train_pack(recipes, data, backend=backend) if isinstance(e, Ended)]
 
 
-@pytest.mark.parametrize("n", [1, 2, 3, 1000, (1 << 20) + 7, (1 << 21) + 1])
+@pytest.mark.parametrize("n", [1, 2, 3, 1000, (1 << 20) + 7, pytest.param((1 << 21) + 1, marks=pytest.mark.slow)])
 def test_permutations_are_bijections(n: int) -> None:
     one = Permutation(5, n)(np.arange(n))
     assert (np.bincount(one, minlength=n) == 1).all() and len(one) == n
@@ -116,6 +116,7 @@ def losses(lines: list[dict[str, float]]) -> dict[tuple[float, float], dict[str,
     return given
 
 
+@pytest.mark.slow
 def test_killed_in_the_middle_it_sees_the_same_batches(tmp_path: Path) -> None:
     """SIGKILL while processes read ahead; they end too, and the losses are those of a training that was left alone."""
     write_tokens(tmp_path / "data")
