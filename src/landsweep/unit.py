@@ -104,7 +104,7 @@ def __getattr__(name: str) -> object:
     if name == "devices":
         if unit is not None:
             return unit.devices
-        return tuple((os.environ.get("LANDSWEEP_DEVICES") or __getattr__("device")).split(","))
+        return tuple((os.environ.get("LANDSWEEP_DEVICES") or str(__getattr__("device"))).split(","))
     if name == "key":
         return unit.key if unit is not None else os.environ.get("LANDSWEEP_KEY", "")
     if name == "attempt":
