@@ -65,6 +65,8 @@ def _write(figure: Figure, root: Path, inner: Path, style: str, file_format: str
     from landsweep.orchestrator.report.styles import styled
     from landsweep.orchestrator.storage.inside import write_in
 
-    write_in(root, inner / f"{figure.name}.csv", data_of(figure.picture).to_csv(index=False))
+    data = figure.data if figure.data is not None else data_of(figure.picture)
+    if len(data):
+        write_in(root, inner / f"{figure.name}.csv", data.to_csv(index=False))
     path = write_in(root, inner / f"{figure.name}.{file_format}", styled(figure.picture, file_format, style))
     out.print(f"{path}: {figure.caption}")

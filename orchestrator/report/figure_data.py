@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.category import StrCategoryFormatter
+from matplotlib.patches import Polygon
+from matplotlib.ticker import FixedFormatter, FixedLocator, FuncFormatter
 
 __all__ = ["data_of"]
 
@@ -14,18 +17,42 @@ _COLUMNS = ("panel", "mark", "name", "x", "y", "value")
 
 
 def data_of(picture: Any) -> pd.DataFrame:  # noqa: ANN401 - matplotlib has no types
-    """One line per point: the panel that it is in, the mark (line, point, bar, cell), its name, x, y and colour value.
+    """One line per point: the panel that it is in, the mark (line, point, bar, cell, outline), name, x, y and value.
 
-    Bars have their height as y. Cells of a map have the middle of the cell as x and y. Guide lines that span a panel,
-    and what has no numbers of its own, such as bands, are left out.
+    Bars have their own height as y, or their length as x if they lie; stacked ones too. Cells of a map have the middle
+    of the cell as x and y, and what their colour stands for as value. Corners of histograms are an outline. Where an
+    axis has words at all the places of a mark, x or y is the word. Guide lines that span a panel, and what has no
+    numbers of its own, such as bands, are left out; of a picture without any, there is no line.
     """
     lines: list[tuple[object, ...]] = []
     for i, panel in enumerate(picture.axes):
         if getattr(panel, "_colorbar", None) is not None:
             continue
         title = panel.get_title() or panel.get_title("left") or f"panel {i + 1}"
-        lines += [(title, *line) for line in _marks(panel)]
+        lines += [(title, *line) for line in _in_words(list(_marks(panel)), panel)]
     return pd.DataFrame(lines, columns=list(_COLUMNS)).dropna(axis="columns", how="all")
+
+
+def _in_words(marks: list[tuple[Any, ...]], panel: Any) -> list[tuple[Any, ...]]:  # noqa: ANN401
+    """Points of marks by the words at their places, on axes that have these instead of numbers."""
+    frame = pd.DataFrame(marks, columns=list(_COLUMNS[1:]), dtype=object)
+    for column, axis in (("x", panel.xaxis), ("y", panel.yaxis)):
+        words = _words(axis)
+        for _, places in frame.groupby(["mark", "name"], sort=False)[column]:
+            if words and all(place in words for place in places):
+                frame.loc[places.index, column] = [words[place] for place in places]
+    return list(frame.itertuples(index=False, name=None))
+
+
+def _words(axis: Any) -> Mapping[float, str]:  # noqa: ANN401
+    """Place to label of an axis with labels of its own; empty where these are the numbers at the places, rounded."""
+    formatter, places = axis.get_major_formatter(), [float(p) for p in axis.get_majorticklocs()]
+    given = isinstance(formatter, FixedFormatter | FuncFormatter) and isinstance(axis.get_major_locator(), FixedLocator)
+    if not given and not isinstance(formatter, StrCategoryFormatter):
+        return {}
+    words = {p: w.replace("\\$", "$") for p, w in zip(places, formatter.format_ticks(places), strict=True)}
+    values = pd.to_numeric(pd.Series(list(words.values()), dtype=object), errors="coerce")
+    return {} if np.allclose(values, places, rtol=0.01, atol=0) else words
 
 
 def _marks(panel: Any) -> Iterator[tuple[object, ...]]:  # noqa: ANN401
@@ -38,8 +65,14 @@ def _marks(panel: Any) -> Iterator[tuple[object, ...]]:  # noqa: ANN401
     for collection in panel.collections:
         yield from _collection(collection)
     for bars in panel.containers:
+        lying = getattr(bars, "orientation", "vertical") == "horizontal"
         for bar in (b for b in bars if hasattr(b, "get_height")):
-            yield "bar", _name(bars), bar.get_x() + bar.get_width() / 2, bar.get_y() + bar.get_height(), None
+            x = bar.get_width() if lying else bar.get_x() + bar.get_width() / 2
+            y = bar.get_y() + bar.get_height() / 2 if lying else bar.get_height()
+            yield "bar", _name(bars), x, y, None
+    for patch in panel.patches:
+        if isinstance(patch, Polygon) and patch.get_fill() and patch.get_data_transform() == panel.transData:
+            yield from (("outline", _name(patch), x, y, None) for x, y in patch.get_xy().tolist())
 
 
 def _collection(collection: Any) -> Iterator[tuple[object, ...]]:  # noqa: ANN401

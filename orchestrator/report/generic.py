@@ -33,6 +33,7 @@ _MOST_BARS = 24
 _MOST_LINES = 50
 _MOST_CURVES = 8
 _BEST = 10
+_LEAST_SHARE = 0.1  # of the order: an axis that explains less is not said to matter
 _REPEATS = re.compile(r"(^|[._])(seed|replicate|replica|repeat|repetition|rep|trial|fold)s?(_?(id|index))?$", re.I)
 _MORE = re.compile(r"acc|score|reward|return|auc|f1|precision|recall|throughput|per_second|success|correlation", re.I)
 
@@ -113,7 +114,7 @@ def generic_answer(
         return ""
     metric, less = _goal(table, reading)
     ranked = _ranked(table, reading)[0].dropna(subset="goal")
-    if len(ranked) < 2:
+    if len(ranked) < 2 or ranked["goal"].iloc[0] == ranked["goal"].median():  # then half of them are as good
         return ""
     first, goal = int(ranked["first"].iloc[0]), ranked["goal"]
     where = ", ".join(f"{c.name} = {label(table.rows[c.name].iloc[first])}" for c in table.axes[:_MOST_METRICS])
@@ -122,8 +123,8 @@ def generic_answer(
     text = f"The {'lowest' if less else 'highest'} {metric.name} is {best}, at {where}{over}; the median of "
     text += f"{len(ranked):,} {'combinations' if table.repeats else 'units'} is {median}."
     shares = _shares(table, reading) if len(table.axes) > 1 else {}
-    if shares:
-        name, share = next(iter(shares.items()))
+    name, share = next(iter(shares.items()), ("", 0.0))
+    if share >= _LEAST_SHARE:
         text += f" {name} matters most: alone it explains {share:.0%} of their order."
     return text
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from landsweep.orchestrator.claim import Verdict
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["Figure", "PageSection", "Report", "Table"]
 
@@ -39,12 +42,14 @@ class Figure:
         caption: says what is seen, with the numbers a paper's caption needs.
         picture: a matplotlib figure, saved as `figures/<name>.png`.
         interactive: a Plotly figure, shown on the page instead of the picture.
+        data: the numbers that the picture shows, where they can't be read off it, such as cells on a log scale.
     """
 
     name: str
     caption: str
     picture: Any = None
     interactive: Any = None
+    data: pd.DataFrame | None = None
 
 
 @dataclass(frozen=True, slots=True)

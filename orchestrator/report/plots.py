@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
+import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
@@ -185,7 +186,9 @@ def heat_figure(
             "colorbar": {"title": {"text": label, "side": "right"}},
         },
     )
-    return Figure(name, caption, picture, page)
+    cells = [(t, x, y, grid[j, i]) for t, xs, ys, grid in panels for j, y in enumerate(ys) for i, x in enumerate(xs)]
+    data = pd.DataFrame(cells, columns=["panel", across.name, up.name, metric.name])
+    return Figure(name, caption, picture, page, data)
 
 
 def _ticks(values: Sequence[float]) -> tuple[list[int], list[str]]:

@@ -14,6 +14,7 @@ from landsweep.orchestrator.report.effects import shares_of_order
 from landsweep.orchestrator.report.figure_data import data_of
 from landsweep.orchestrator.report.generic import Reading, generic_answer, generic_section
 from landsweep.orchestrator.report.parts import Table
+from landsweep.orchestrator.report.plots import heat_figure
 from landsweep.orchestrator.report.styles import styled
 from landsweep.orchestrator.row import Column
 from tests.support.app import app
@@ -33,6 +34,32 @@ def test_shares_of_a_sum_are_those_of_its_parts() -> None:
     assert shares_of_order(GRID, values) == pytest.approx({"a": 32 / 42, "b": 10 / 42})
     assert shares_of_order(GRID, [*values[:-1], 1e37]) == pytest.approx({"a": 32 / 42, "b": 10 / 42})
     assert shares_of_order(GRID, [-v for v in values]) == pytest.approx({"a": 32 / 42, "b": 10 / 42})
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_an_axis_explains_no_order_of_chance_however_many_values_it_has(seed: int) -> None:
+    """Between the 60 values of an axis lies half of the variance of 120 random ranks: all of it is chance."""
+    random = np.random.default_rng(seed)
+    grid = pd.DataFrame([(a, b) for a in range(60) for b in range(2)], columns=["many", "two"])
+    assert max(shares_of_order(grid, random.normal(size=120).tolist()).values()) < 0.35
+    pulled = shares_of_order(grid, (2 * grid["two"] + random.normal(size=120)).tolist())
+    assert next(iter(pulled)) == "two" and 0.3 < pulled["two"] < 0.7
+
+
+def test_shares_of_chance_are_none_on_average_and_those_of_a_sum_hold_with_missing_units() -> None:
+    random, grid = np.random.default_rng(0), pd.DataFrame([(a, b) for a in range(30) for b in range(4)])
+    found = [shares_of_order(grid, random.normal(size=120).tolist()) for _ in range(200)]
+    assert np.mean([share["0"] for share in found]) < 0.06, "a fourth of the variance without the correction"
+    thin = grid.drop(index=[3, 17, 40, 41, 99]).reset_index(drop=True)
+    plain = pd.Series(list(range(len(thin)))).rank()
+    shares = shares_of_order(thin, (thin[0] * 10.0 + thin[1]).tolist())
+    between = plain.groupby(thin[0]).transform("mean") - plain.mean()
+    assert shares["0"] == pytest.approx((between**2).sum() / ((plain - plain.mean()) ** 2).sum(), abs=1e-3)
+
+
+def test_axes_with_as_many_values_as_there_are_units_explain_nothing() -> None:
+    units = pd.DataFrame({"id": range(10), "b": [0, 1] * 5})
+    assert shares_of_order(units, list(range(10))) == {}
 
 
 def test_shares_are_not_made_of_too_little() -> None:
@@ -57,7 +84,7 @@ def test_the_answer_names_the_best_the_median_and_the_axis_that_matters() -> Non
     assert tables == ["best", "shares"]
 
 
-@pytest.mark.parametrize("loss", [[1.0] * 8, [float("nan")] * 8])
+@pytest.mark.parametrize("loss", [[1.0] * 8, [float("nan")] * 8, [0.0, 0, 0, 0, 0, 1, 2, 3]])
 def test_nothing_to_compare_is_no_answer(loss: list[float]) -> None:
     assert generic_answer(rows_of(loss), PARAMS, (Column("loss", "", type="float"),)) == ""
     assert generic_answer(rows_of(loss).iloc[:1], PARAMS, (Column("loss", "", type="float"),)) == ""
@@ -83,6 +110,32 @@ def test_the_data_of_a_picture_are_what_is_drawn() -> None:
     assert ["panel 2", "cell", "", 0.5, 1.0, 8.0] in lines and ["panel 2", "cell", "", 1.5, 1.0, 9.0] in lines
     assert ["panel 2", "cell", "", 0.5, 1.5, 3.0] in lines and ["panel 2", "cell", "", 1.5, 0.5, 2.0] in lines
     assert len(lines) == 2 + 1 + 1 + 2 + 4
+
+
+def test_bars_have_their_own_size_and_the_words_of_their_axis() -> None:
+    picture = matplotlib.figure.Figure()
+    stacked, lying, numbers, drawn = picture.subplots(1, 4)
+    stacked.bar([0, 1], [2.0, 3.0], label="a")
+    stacked.bar([0, 1], [4.0, 5.0], bottom=[2.0, 3.0], label="b")
+    stacked.set_xticks([0, 1], ["sgd", r"\$adam"])
+    lying.barh(["depth", "width"], [0.25, 0.75])
+    numbers.plot([0.00123, 2.0], [1.0, 2.0])
+    numbers.set_xticks([0.00123, 2.0], ["0.00123", "2"])
+    drawn.hist([1.0, 1.0, 2.0], bins=[0.5, 1.5, 2.5], histtype="stepfilled", label="h")
+    lines = [list(line) for line in data_of(picture)[["mark", "name", "x", "y"]].itertuples(index=False)]
+    assert lines[:2] == [["bar", "a", "sgd", 2.0], ["bar", "a", "$adam", 3.0]]
+    assert lines[2:4] == [["bar", "b", "sgd", 4.0], ["bar", "b", "$adam", 5.0]], "not the top of the stack"
+    assert lines[4:6] == [["bar", "", 0.25, "depth"], ["bar", "", 0.75, "width"]]
+    assert lines[6:8] == [["line", "", 0.00123, 1.0], ["line", "", 2.0, 2.0]], "numbers are not rounded to their labels"
+    assert ["outline", "h", 1.5, 2.0] in lines and ["outline", "h", 2.5, 1.0] in lines
+
+
+def test_cells_of_a_map_have_the_values_of_axes_and_metric() -> None:
+    """On the picture they stand at 0, 1, ..., and their colours are logarithms."""
+    a, b, m = Column("a", ""), Column("b", ""), Column("loss", "")
+    figure = heat_figure("f", "c", [("p", [0.1, 0.2], [3.0], np.array([[1e-9, 1.0]]))], a, b, m)
+    assert figure.data is not None
+    assert figure.data.to_dict("list") == {"panel": ["p", "p"], "a": [0.1, 0.2], "b": [3.0, 3.0], "loss": [1e-9, 1.0]}
 
 
 @pytest.mark.parametrize(("style", "width"), [("report", 7.0), ("paper", 3.3), ("talk", 10.0)])
