@@ -9,6 +9,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from landsweep import Results, load, plan, run
@@ -69,6 +70,26 @@ def test_a_curve_stands_beside_the_settings(here: Path, monkeypatch: pytest.Monk
     ]
 
 
+REPORTED = """
+from landsweep import unit
+
+def train(rate):
+    for step in range(2):
+        unit.report(step, rate=rate / (step + 1))
+    return {"loss": rate}
+"""
+
+
+def test_a_metric_may_have_the_name_of_a_param(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Schedules report the rate that an axis begins with."""
+    (here / "reported.py").write_text(REPORTED)
+    monkeypatch.syspath_prepend(here)
+    spec = {"kind": "function", "name": "r", "function": "reported:train", "axes": {"rate": [1.0, 4.0]}}
+    curve = run(spec, site=LOCAL, report=False).curve("rate")
+    assert list(curve.columns) == ["key", "rate_param", "step", "rate"]
+    assert curve[["rate_param", "step", "rate"]].to_numpy().tolist() == [[1, 0, 1], [1, 1, 0.5], [4, 0, 4], [4, 1, 2]]
+
+
 def test_figures_show_themselves_and_are_saved(here: Path) -> None:
     figures = run(SPEC, site=LOCAL, report=False).figures
     assert not (here / "results/minima/report").exists()
@@ -87,6 +108,44 @@ def test_a_function_may_be_given_as_itself_if_workers_can_import_it(here: Path) 
     assert sweep.spec["function"] == "landsweep.sweeps.function.examples:descend"
     with pytest.raises(SpecError, match=r"function: .*<lambda>.* workers import what they run"):
         run({**SPEC, "function": lambda start, lr: {}}, site=LOCAL)
+
+
+def descend_twice() -> None:
+    """What a decorator might have left behind under a name that means something else now."""
+
+
+descend_before, descend_twice = descend_twice, lambda: None  # type: ignore[assignment]
+
+
+class Model:
+    def train(self, start: int, lr: float) -> dict[str, float]:
+        return {"value": start * lr}
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"function": Model().train}, "is not the function that was given"),
+        ({"function": descend_before}, "is not the function that was given"),
+        ({"fixed": {"x": object()}}, "fixed.x: <object"),
+        ({"fixed": {"x": {1, 2}}}, "give numbers, texts, lists and mappings"),
+    ],
+)
+def test_what_a_spec_can_not_hold_is_refused_with_its_field(changed: dict[str, Any], words: str) -> None:
+    with pytest.raises(SpecError, match=words):
+        plan({**SPEC, **changed}, site="local")
+
+
+def test_numbers_of_numpy_and_paths_are_taken_as_what_they_say(here: Path) -> None:
+    """A grid in a notebook is often an array; keys are those of the same spec in a file."""
+    plain = {**SPEC, "axes": {"start": [0, 1], "lr": [0.001, 0.01]}}
+    axes = {"start": np.arange(2), "lr": np.array([0.001, 0.01])}
+    arrays = {**SPEC, "name": "arrays", "fixed": {**SPEC["fixed"], "steps": np.int64(20)}, "axes": axes}
+    first, second = (run(spec, site=LOCAL, report=False) for spec in (plain, arrays))
+    assert first.rows["key"].tolist() == second.rows["key"].tolist() and len(first) == 4
+    assert plan({**SPEC, "axes": {"start": range(3), "lr": [np.float32(0.5)]}}, site="local").total == 3
+    given = plan({**plain, "name": "p", "fixed": {**SPEC["fixed"], "note": Path("data")}}, site="local")
+    assert given.total == 4
 
 
 @pytest.mark.slow

@@ -16,9 +16,11 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from datetime import date
 from functools import cached_property
-from pathlib import Path
+from operator import attrgetter
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 from landsweep.orchestrator.assignments import override, split_changes
@@ -181,6 +183,8 @@ class Results:
     def curve(self, metric: str) -> pd.DataFrame:
         """One metric of the series beside the units' params: a line per unit and step, for plots and groupings.
 
+        A param with the name of the metric, such as a learning rate that was also reported, is called NAME_param there.
+
         Raises:
             UsageError: the series have no such metric.
         """
@@ -189,7 +193,8 @@ class Results:
             raise UsageError(f"{self.where} has no series of {metric!r}; there are {', '.join(known) or 'none'}")
         params = [c.name for c in self._sweep.kind.params(self._sweep.spec)]
         chosen = self.series[self.series["metric"] == metric].rename(columns={"value": metric})
-        return self.rows[["key", *params]].merge(chosen.drop(columns="metric"), on="key")
+        settings = self.rows[["key", *params]].rename(columns={n: f"{n}_param" for n in (metric, "step")})
+        return settings.merge(chosen.drop(columns="metric"), on="key")
 
     @cached_property
     def prepared(self) -> dict[str, Mapping[str, np.ndarray[Any, Any]]]:
@@ -294,32 +299,48 @@ def _read(
     if isinstance(spec, Mapping):
         if not spec.get("name"):
             raise SpecError("name: missing; a spec built in Python needs one, because it names the results folder")
-        kind, parsed = spec_from(_importable(spec), spec_changes, "spec", Path.cwd())
+        kind, parsed = spec_from(_written(spec), spec_changes, "spec", Path.cwd())
         return kind, parsed, at, Path.cwd()
     path = spec_path(spec)
     kind, parsed = load_spec(path, spec_changes)
     return kind, parsed, at, spec_folder(path)
 
 
-def _importable(value: Any, field: str = "") -> Any:  # noqa: ANN401 - nested data
-    """Nested data with `package.module:function` for each function in it.
+def _written(value: Any, field: str = "") -> Any:  # noqa: ANN401 - nested data
+    """Nested data as a spec file has it: `package.module:function` for functions, numbers and lists for NumPy's.
 
     Raises:
-        SpecError: a function can't be imported by its name, as workers do.
+        SpecError: a function can't be imported by its name, as workers do; or something that no file can hold.
     """
     if isinstance(value, Mapping):
-        return {k: _importable(v, f"{field}.{k}" if field else str(k)) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_importable(v, field) for v in value]
-    if not callable(value):
+        return {k: _written(v, f"{field}.{k}" if field else str(k)) for k, v in value.items()}
+    if hasattr(value, "tolist"):  # arrays and numbers of NumPy
+        return _written(value.tolist(), field)
+    if isinstance(value, list | tuple | range):
+        return [_written(v, field) for v in value]
+    if isinstance(value, str | int | float | date | None):
         return value
-    module, name = getattr(value, "__module__", None), getattr(value, "__qualname__", "")
+    if isinstance(value, PurePath):
+        return str(value)
+    if not callable(value):
+        raise SpecError(f"{field}: {value!r} ({type(value).__name__}); give numbers, texts, lists and mappings of them")
+    return _name_of(value, field)
+
+
+def _name_of(function: Any, field: str) -> str:  # noqa: ANN401
+    module, name = getattr(function, "__module__", None), getattr(function, "__qualname__", "")
     if module in (None, _LOCAL_MODULE) or "<" in name or not name:
         raise SpecError(
-            f"{field}: {name or repr(value)} is defined in this notebook or inside another function, and workers "
+            f"{field}: {name or repr(function)} is defined in this notebook or inside another function, and workers "
             "import what they run: write it into a file, such as mine.py, and give mine:NAME, or import it from there"
         )
-    return f"{module}:{name}"
+    with suppress(AttributeError):
+        if attrgetter(name)(sys.modules.get(module)) == function:
+            return f"{module}:{name}"
+    raise SpecError(
+        f"{field}: {module}:{name} is not the function that was given, but workers would run it: a method of an "
+        "object, or what a name stood for before. Give a function of a module, by the name that it has there"
+    )
 
 
 @contextmanager
