@@ -36,9 +36,10 @@ from landsweep.orchestrator.report.parts import Figure, Report, Table
 from landsweep.orchestrator.run.progress import Snapshot, Watch
 from landsweep.orchestrator.run.start import run_sweep
 from landsweep.orchestrator.run.sweep import Sweep, load_spec, spec_from
-from landsweep.orchestrator.site import Site, load_site
+from landsweep.orchestrator.site import Site, load_site, parse_site
 from landsweep.orchestrator.spec import Spec
 from landsweep.orchestrator.spec_files import spec_folder, spec_path
+from landsweep.orchestrator.storage.ledger import load_prepared
 from landsweep.orchestrator.storage.store import is_url
 from landsweep.orchestrator.trust import reading, user_code
 
@@ -52,7 +53,6 @@ if TYPE_CHECKING:
 __all__ = ["CellWatch", "Picture", "Results", "load", "plan", "run"]
 
 _SHOW_SECONDS = 0.5  # between two changes of the line below a cell
-_LOCAL_MODULE = "__main__"
 
 
 def run(
@@ -181,9 +181,7 @@ class Results:
         return self._sweep.series()
 
     def curve(self, metric: str) -> pd.DataFrame:
-        """One metric of the series beside the units' params: a line per unit and step, for plots and groupings.
-
-        A param with the name of the metric, such as a learning rate that was also reported, is called NAME_param there.
+        """One metric of the series beside the units' params (NAME_param if named like it): a line per unit and step.
 
         Raises:
             UsageError: the series have no such metric.
@@ -199,8 +197,6 @@ class Results:
     @cached_property
     def prepared(self) -> dict[str, Mapping[str, np.ndarray[Any, Any]]]:
         """What the units share, by name: trained weights, directions. What is not computed yet is left out."""
-        from landsweep.orchestrator.storage.ledger import load_prepared
-
         with self._reading():
             files = {p.name: p.file for p in self._sweep.kind.preparations(self._sweep.spec)}
         arrays = {name: load_prepared(self._sweep.ledger.store, file) for name, file in files.items()}
@@ -291,8 +287,6 @@ def _read(
     """Kind, spec, site, and the folder that paths in the spec are relative to."""
     spec_changes, site_changes = split_changes(list(changes))
     if isinstance(site, Mapping):
-        from landsweep.orchestrator.site import parse_site
-
         at = parse_site(override(site, site_changes), "site")
     else:
         at = load_site(site, site_changes)
@@ -318,10 +312,8 @@ def _written(value: Any, field: str = "") -> Any:  # noqa: ANN401 - nested data
         return _written(value.tolist(), field)
     if isinstance(value, list | tuple | range):
         return [_written(v, field) for v in value]
-    if isinstance(value, str | int | float | date | None):
-        return value
-    if isinstance(value, PurePath):
-        return str(value)
+    if isinstance(value, str | int | float | date | PurePath | None):
+        return str(value) if isinstance(value, PurePath) else value
     if not callable(value):
         raise SpecError(f"{field}: {value!r} ({type(value).__name__}); give numbers, texts, lists and mappings of them")
     return _name_of(value, field)
@@ -329,7 +321,7 @@ def _written(value: Any, field: str = "") -> Any:  # noqa: ANN401 - nested data
 
 def _name_of(function: Any, field: str) -> str:  # noqa: ANN401
     module, name = getattr(function, "__module__", None), getattr(function, "__qualname__", "")
-    if module in (None, _LOCAL_MODULE) or "<" in name or not name:
+    if module in (None, "__main__") or "<" in name or not name:
         raise SpecError(
             f"{field}: {name or repr(function)} is defined in this notebook or inside another function, and workers "
             "import what they run: write it into a file, such as mine.py, and give mine:NAME, or import it from there"
@@ -338,8 +330,8 @@ def _name_of(function: Any, field: str) -> str:  # noqa: ANN401
         if attrgetter(name)(sys.modules.get(module)) == function:
             return f"{module}:{name}"
     raise SpecError(
-        f"{field}: {module}:{name} is not the function that was given, but workers would run it: a method of an "
-        "object, or what a name stood for before. Give a function of a module, by the name that it has there"
+        f"{field}: {module}:{name}, which workers would run, is not the function that was given. Give a function of a "
+        "module, by the name that it has there; no method of an object"
     )
 
 
