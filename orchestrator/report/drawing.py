@@ -33,23 +33,29 @@ def _elsewhere() -> Iterator[None]:
 with _elsewhere():
     from matplotlib import colormaps, rc_context
     from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.category import StrCategoryFormatter
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import ListedColormap, LogNorm, Normalize
     from matplotlib.figure import Figure
+    from matplotlib.patches import Polygon
     from matplotlib.text import Text
-    from matplotlib.ticker import FixedLocator, LogLocator, MaxNLocator, NullFormatter
+    from matplotlib.ticker import FixedFormatter, FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 __all__ = [
     "Figure",
     "FigureCanvasAgg",
+    "FixedFormatter",
     "FixedLocator",
+    "FuncFormatter",
     "ListedColormap",
     "LogLocator",
     "LogNorm",
     "MaxNLocator",
     "Normalize",
     "NullFormatter",
+    "Polygon",
     "ScalarMappable",
+    "StrCategoryFormatter",
     "Text",
     "colormaps",
     "drawn",

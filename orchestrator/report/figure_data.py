@@ -7,9 +7,14 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from matplotlib.category import StrCategoryFormatter
-from matplotlib.patches import Polygon
-from matplotlib.ticker import FixedFormatter, FixedLocator, FuncFormatter
+
+from landsweep.orchestrator.report.drawing import (
+    FixedFormatter,
+    FixedLocator,
+    FuncFormatter,
+    Polygon,
+    StrCategoryFormatter,
+)
 
 __all__ = ["data_of"]
 
