@@ -16,6 +16,7 @@ from landsweep.orchestrator.unit import Unit
 __all__ = [
     "KEY",
     "METERS",
+    "PARAM",
     "SERIES",
     "Cause",
     "Column",
@@ -28,6 +29,8 @@ __all__ = [
     "reported",
     "series_batch",
 ]
+
+PARAM = "param of the unit"  # what a column says of itself that is no more than this
 
 Metric: TypeAlias = int | float | bool | str | None
 ColumnType: TypeAlias = Literal["float", "int", "bool", "text"]
@@ -154,10 +157,7 @@ def param_columns(values: Mapping[str, Iterable[Value]], docs: Mapping[str, str]
 
     Two values never have the same cell: a number that the column's type would round makes the column text.
     """
-    return tuple(
-        _param_column(name, (docs or {}).get(name, "param of the unit"), list(points))
-        for name, points in values.items()
-    )
+    return tuple(_param_column(name, (docs or {}).get(name, PARAM), list(points)) for name, points in values.items())
 
 
 def _param_column(name: str, doc: str, points: Sequence[Value]) -> Column:

@@ -23,6 +23,7 @@ __all__ = [
     "Budgets",
     "LauncherOptions",
     "Site",
+    "cores",
     "launcher_type",
     "load_site",
     "parse_site",
@@ -65,6 +66,11 @@ def _whole_or_share(gpus: float) -> float:
     if gpus > 1 and gpus != int(gpus):
         raise ValueError(f"a worker can have a share of one GPU or whole ones, not {gpus:g}; give a whole number")
     return gpus
+
+
+def cores() -> int:
+    """Cores that this process may use; all of the machine where the system does not tell, as macOS."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class Site(Section):
@@ -132,7 +138,7 @@ class Site(Section):
         alone = self.executor == "local" or self.address == "local"
         if not alone or self.gpus or self.resources or self.memory_gb:
             return None
-        return max(1, int(len(os.sched_getaffinity(0)) / max(self.cpus, 1e-3)))
+        return max(1, int(cores() / max(self.cpus, 1e-3)))
 
 
 def site_names() -> list[str]:

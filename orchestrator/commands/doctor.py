@@ -111,9 +111,10 @@ def _packages() -> Finding:
 def _machine() -> Finding:
     import psutil
 
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    from landsweep.orchestrator.site import cores
+
     memory = psutil.virtual_memory()
-    text = f"{cores} cores, {memory.available / 1e9:,.1f} of {memory.total / 1e9:,.1f} GB of memory free"
+    text = f"{cores()} cores, {memory.available / 1e9:,.1f} of {memory.total / 1e9:,.1f} GB of memory free"
     if memory.available < 2e9:
         return Finding("machine", "warning", text, "each worker needs about 0.5 GB: give site.workers a small number")
     return Finding("machine", "ok", text)
@@ -123,8 +124,10 @@ def _gpus() -> Finding:
     nodes = sorted(p.name for p in Path("/dev").glob("nvidia[0-9]*"))
     if not nodes:
         return Finding("GPUs", "ok", "none; sweeps run on processors")
-    import torch
-
+    try:
+        import torch
+    except ImportError:
+        return Finding("GPUs", "warning", f"{len(nodes)} in this machine, but no torch to use them")
     if torch.cuda.is_available():
         names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
         return Finding("GPUs", "ok", f"{', '.join(names)}; use them with site.gpus=1")

@@ -15,7 +15,7 @@ from rich.text import Text
 from landsweep.orchestrator.commands.display import span, state, state_text
 from landsweep.orchestrator.console import out
 from landsweep.orchestrator.report.values import number
-from landsweep.orchestrator.row import METERS
+from landsweep.orchestrator.row import METERS, PARAM
 from landsweep.orchestrator.run.sweep import ledger_at
 from landsweep.orchestrator.storage.ledger import Ledger
 
@@ -87,7 +87,8 @@ def ranges(rows: pa.Table, sweep: Mapping[str, Any]) -> dict[str, tuple[float, f
     passed = {"key", *(c.name for c in METERS), *spec.get("axes", {}), *spec.get("space", {})}
     values: dict[str, tuple[float, float, float]] = {}
     for field in rows.schema:
-        if field.name in passed or not pa.types.is_floating(field.type):
+        is_param = (field.metadata or {}).get(b"doc") == PARAM.encode()
+        if is_param or field.name in passed or not pa.types.is_floating(field.type):
             continue
         finite = rows.column(field.name).drop_null()
         finite = finite.filter(pc.is_finite(finite))

@@ -21,7 +21,7 @@ from typing import Any
 
 import psutil
 
-from landsweep.orchestrator.site import Site
+from landsweep.orchestrator.site import Site, cores
 
 __all__ = ["OwnFolder", "loopback_only", "own_modules_first", "private_token", "size_of_own", "variables"]
 
@@ -34,8 +34,7 @@ _CLUSTERS = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"  # off there by default, and the
 def size_of_own(site: Site) -> dict[str, Any]:
     """Options of `ray.init` for a Ray that holds the site's workers, at least one for each core."""
     workers = 0 if site.workers == "auto" else site.workers
-    cores = len(os.sched_getaffinity(0))
-    options: dict[str, Any] = {"include_dashboard": False, "num_cpus": max(cores, math.ceil(workers * site.cpus))}
+    options: dict[str, Any] = {"include_dashboard": False, "num_cpus": max(cores(), math.ceil(workers * site.cpus))}
     if site.resources:
         options["resources"] = {name: amount * max(1, workers) for name, amount in site.resources.items()}
     return options

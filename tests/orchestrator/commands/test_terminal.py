@@ -6,6 +6,7 @@ import io
 import json
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pyarrow as pa
@@ -14,10 +15,14 @@ import yaml
 from typer.testing import CliRunner
 
 from landsweep.orchestrator.commands import watching
+from landsweep.orchestrator.commands.doctor import Finding, _gpus
 from landsweep.orchestrator.commands.watching import ranges
 from landsweep.orchestrator.console import Console
 from landsweep.orchestrator.kind import kinds
+from landsweep.orchestrator.row import Outcome, RowMaker, param_columns
 from landsweep.orchestrator.run.sweep import load_spec
+from landsweep.orchestrator.site import Site, cores
+from landsweep.orchestrator.unit import Keys
 from tests.support.app import app
 from tests.support.cli import LANDSWEEP, command, write_spec
 
@@ -93,6 +98,17 @@ def test_the_doctor_says_what_is_fine_and_what_is_in_the_way(tmp_path: Path, mon
     assert "there is no site 'nowhere'" in CliRunner().invoke(app, ["doctor", "--site", "nowhere"]).output
 
 
+def test_a_system_without_affinities_has_the_cores_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(os, "sched_getaffinity")
+    assert Site(executor="local", cpus=1).capacity == os.cpu_count() == cores()
+
+
+def test_gpus_without_torch_are_a_finding_and_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Path, "glob", lambda self, pattern: [Path("/dev/nvidia0")] if self == Path("/dev") else [])
+    monkeypatch.setitem(sys.modules, "torch", None)
+    assert _gpus() == Finding("GPUs", "warning", "1 in this machine, but no torch to use them")
+
+
 def test_the_version_is_printed() -> None:
     assert say("--version").startswith("landsweep 0.")
 
@@ -131,6 +147,14 @@ def test_ranges_are_of_finite_metrics_alone() -> None:
     )
     values = ranges(rows, {"spec": {"axes": {"x": {}}}})
     assert values == {"loss": (1.0, 3.0, 1.0), "odd": (2.0, 2.0, 2.0)}
+
+
+def test_ranges_leave_out_params_that_are_drawn() -> None:
+    """A zoo draws its settings, which then are no axes of the spec."""
+    params = param_columns({"optimizer.learning_rate": [0.1, 0.25]})
+    unit = Keys("zoo", 1, {}).unit({"optimizer.learning_rate": 0.25})
+    batch = RowMaker(params, None).batch([unit], [Outcome(unit.key, {"loss": 1.5})], [{"attempt": 1}])
+    assert ranges(pa.Table.from_batches([batch]), {"spec": {}}) == {"loss": (1.5, 1.5, 1.5)}
 
 
 def test_a_watched_sweep_shows_its_state_and_values(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
