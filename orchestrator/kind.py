@@ -256,6 +256,16 @@ class SweepKind(ABC, Generic[S]):
     def check(self, spec: S, bench: Workbench) -> None:
         """Runs once on a worker before anything is written: raise `UsageError` for input that can't work."""
 
+    def light(self, spec: S) -> bool:
+        """Whether `check` is so quick that every plan may run it."""
+        del spec
+        return False
+
+    def in_words(self, spec: S) -> Sequence[str]:
+        """What one unit does, a sentence or two; for `landsweep explain`."""
+        del spec
+        return ()
+
     def preparations(self, spec: S) -> tuple[Preparation, ...]:
         """What must be computed once before the first unit, in an order in which needs come first."""
         del spec

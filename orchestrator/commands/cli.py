@@ -6,16 +6,16 @@ import errno
 import gc
 import json
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from importlib.metadata import entry_points
-from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 
 from landsweep.orchestrator.commands.claims import claims
 from landsweep.orchestrator.commands.doctor import doctor
+from landsweep.orchestrator.commands.explain import explain
 from landsweep.orchestrator.commands.figures import figures
 from landsweep.orchestrator.commands.kinds import kinds, new
 from landsweep.orchestrator.commands.options import (
@@ -134,7 +134,7 @@ def run(
     user_code()
     spec_changes, site_changes = split_changes(changes)
     if dry_run:
-        return plan(spec, changes, site, out_dir, False)
+        return plan(spec, changes, site, out_dir)
     at = load_site(site, site_changes)
     if at.launcher is not None:
         raise SpecError(f"site {site} is for `landsweep submit`: `run` computes on this machine, so give another")
@@ -158,10 +158,21 @@ def plan(
     calibrate: Annotated[
         bool, typer.Option(help="Time a few steps on this machine for the forecast (scaling only).")
     ] = True,
+    check: Annotated[
+        bool | None,
+        typer.Option(
+            help="Look for modules, functions, arguments and data as a run does; by default of functions and programs "
+            "on this machine only."
+        ),
+    ] = None,
 ) -> None:
-    """Show what a run would do: units in all, done and to run, and a forecast of time, files and bytes."""
+    """Show what a run would do: units in all, done and to run, and a forecast of time, files and bytes.
+
+    Exit codes: 0; 2 the input can't be used, or the check finds that the plan can't be run.
+    """
     from landsweep.orchestrator.assignments import split_changes
     from landsweep.orchestrator.commands.forecast import forecast
+    from landsweep.orchestrator.commands.looking import problem_of, show_tensors
     from landsweep.orchestrator.commands.stages import plan_stages
     from landsweep.orchestrator.kind import Workbench
     from landsweep.orchestrator.run.stages import read_stages
@@ -177,30 +188,20 @@ def plan(
         return plan_stages(stages, load_site(site, site_changes), root, calibrate=calibrate, as_json=as_json)
     kind, parsed = load_spec(spec, spec_changes)
     if tensors:
-        return _tensors(kind, parsed, spec_folder(spec), as_json)
+        return show_tensors(kind, parsed, spec_folder(spec), as_json)
     where = out_dir or f"results/{parsed.name}"
     chosen = load_site(site, site_changes)
     device = "cuda:0" if chosen.gpus else "cpu"
-    bench = Workbench(device, max(1, int(chosen.cpus)), spec_folder(spec)) if calibrate else None
-    expected = forecast(kind, parsed, chosen, where, bench)
+    bench = Workbench(device, max(1, int(chosen.cpus)), spec_folder(spec))
+    expected = forecast(kind, parsed, chosen, where, bench if calibrate else None)
+    expected = replace(expected, problem=problem_of(kind, parsed, chosen, bench, check))
     if as_json:
         out.print_json(json.dumps(expected.fields()))
     else:
         out.print(expected.text())
+    if expected.problem is not None:
+        raise SpecError(f"the plan can't be run here: {expected.problem}")
     return None
-
-
-def _tensors(kind: Any, spec: Any, folder: Path, as_json: bool) -> None:  # noqa: ANN401 - any kind
-    from landsweep.orchestrator.commands.display import table_text
-    from landsweep.orchestrator.kind import ShowsTensors, Workbench
-
-    if not isinstance(kind, ShowsTensors):
-        raise SpecError(f"--tensors: the kind {kind.name} trains no networks whose tensors could be shown")
-    tables = kind.tensors(spec, Workbench(folder=folder))
-    if as_json:
-        out.print_json(json.dumps([asdict(table) for table in tables]))
-        return
-    out.print("\n\n".join(map(table_text, tables)))
 
 
 @app.command(epilog="Example: landsweep status results/landscape_skip --watch")
@@ -393,4 +394,5 @@ app.command(epilog="Example: landsweep kinds zoo recipe.net")(kinds)
 app.command(epilog="Example: landsweep new zoo > my_zoo.yaml")(new)
 app.command(epilog="Example: landsweep specs landscape_skip > my_landscape.yaml")(specs)
 app.command(epilog="Example: landsweep doctor")(doctor)
+app.command(epilog="Example: landsweep explain zoo_digits_hyper samples.count=100")(explain)
 app.command(epilog="Example: landsweep figures results/landscape_skip --style paper --format pdf")(figures)

@@ -46,6 +46,7 @@ class Forecast:
         costs: of the rest, where the kind has timed them on this machine.
         weights: whether weights are kept beside the rows.
         remarks: what is odd about the rows that are there, and what to do.
+        problem: why it can't be run on this machine, where that was checked; None: nothing was found.
     """
 
     where: str
@@ -61,6 +62,7 @@ class Forecast:
     costs: Costs | None = None
     weights: bool = False
     remarks: tuple[str, ...] = ()
+    problem: str | None = None
 
     def fields(self) -> dict[str, Any]:
         """The same as JSON, with stable names."""

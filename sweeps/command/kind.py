@@ -81,6 +81,14 @@ class CommandKind(SweptKind[CommandSpec]):
     def deterministic(self, spec: CommandSpec) -> bool:
         return spec.deterministic
 
+    def light(self, spec: CommandSpec) -> bool:
+        del spec
+        return True
+
+    def in_words(self, spec: CommandSpec) -> list[str]:
+        words = [word if isinstance(word, str) else f"[{' '.join(word)}]" for word in spec.command.run]
+        return [f"Each unit starts the program: {' '.join(words)}"]
+
     def check(self, spec: CommandSpec, bench: Workbench) -> None:
         """Look for the program, its folder and its script.
 

@@ -95,6 +95,14 @@ class FunctionKind(SweptKind[FunctionSpec]):
     def deterministic(self, spec: FunctionSpec) -> bool:
         return spec.deterministic
 
+    def light(self, spec: FunctionSpec) -> bool:
+        del spec
+        return True
+
+    def in_words(self, spec: FunctionSpec) -> list[str]:
+        first = f"{spec.setup} is called once per worker. " if spec.setup else ""
+        return [f"{first}Each unit calls {spec.function}({', '.join(spec.arguments())})."]
+
     def check(self, spec: FunctionSpec, bench: Workbench) -> None:
         """Import the callables and compare their arguments with those of the spec.
 

@@ -76,6 +76,13 @@ class LandscapeKind(SweepKind[LandscapeSpec], ShowsTensors[LandscapeSpec]):
     def planner(self, spec: LandscapeSpec) -> Planner:
         return landscape_planner(spec, Keys(self.name, self.version, spec.context()))
 
+    def in_words(self, spec: LandscapeSpec) -> list[str]:
+        evaluators = ", ".join(spec.evaluators)
+        return [
+            f"Each unit evaluates a network at one point of the space of its weights, on {evaluators}: its trained "
+            f"weights, moved along {spec.directions.kind} directions."
+        ]
+
     def check(self, spec: LandscapeSpec, bench: Workbench) -> None:
         """Load everything, build every module, put one batch through it.
 

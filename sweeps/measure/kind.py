@@ -74,6 +74,11 @@ class MeasureKind(SweepKind[MeasureSweepSpec]):
     def planner(self, spec: MeasureSweepSpec) -> ListPlanner:
         return self._plan(spec).planner()
 
+    def in_words(self, spec: MeasureSweepSpec) -> list[str]:
+        rules = ", ".join(dict.fromkeys(rule.choose for rule in spec.subjects))
+        names = ", ".join(spec.measures)
+        return [f"Nothing is trained: each unit measures stored models ({rules}) by one of these: {names}."]
+
     def check(self, spec: MeasureSweepSpec, bench: Workbench) -> None:
         """Compare all weights with those that were pinned, and try each measure on each architecture.
 

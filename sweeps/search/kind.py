@@ -138,6 +138,14 @@ class SearchKind(TrainedKind[SearchSpec], Ranked[SearchSpec]):
         units = spec.generation * spec.seeds
         return {key: PlannedPack(recipe, units) for key, recipe in recipes_by_pack(spec).items()}
 
+    def light(self, spec: SearchSpec) -> bool:
+        return spec.recipe is None
+
+    def in_words(self, spec: SearchSpec) -> list[str]:
+        goals = ", ".join(f"{'minimise' if goal.minimise else 'maximise'} {goal.metric}" for goal in spec.goals)
+        names = ", ".join(dimension.name for dimension in spec.dimensions())
+        return [*super().in_words(spec), f"{spec.sampler.method} chooses {names}, to {goals}."]
+
     def check(self, spec: SearchSpec, bench: Workbench) -> None:
         """Load the data and build a network for each pack key; or import the function, or look for the program.
 

@@ -95,6 +95,20 @@ class TrainedKind(SweepKind[T], ShowsTensors[T], Ganged[T]):
         """Recipes that stand for all of the plan in a check: by default one for each pack."""
         return (pack.recipe for pack in self.packs(spec).values())
 
+    def in_words(self, spec: T) -> list[str]:
+        if (recipe := spec.recipe) is None:
+            return []
+        length = "for as long as the plan says"
+        if recipe.epochs:
+            length = f"for {recipe.epochs:,} passes through the training data"
+        elif recipe.steps:
+            length = f"for {recipe.steps:,} steps"
+        net, data, method = recipe.net.family, recipe.data.source, recipe.optimizer.method
+        return [
+            f"Each unit trains a network: unless an axis says otherwise, {net} on {data} by {method}, {length}, "
+            f"{recipe.batch_size:,} samples a step.",
+        ]
+
     def deterministic(self, spec: T) -> bool:
         """False: training the first model twice could cost hours."""
         del spec

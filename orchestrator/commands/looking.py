@@ -1,0 +1,57 @@
+"""A look at a plan on this machine, before any worker is started: its tensors, and the check of a run."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from landsweep.orchestrator.commands.display import table_text
+from landsweep.orchestrator.console import out
+from landsweep.orchestrator.errors import LandsweepError, SpecError
+from landsweep.orchestrator.kind import ShowsTensors, SweepKind, Workbench
+from landsweep.orchestrator.site import Site
+from landsweep.orchestrator.spec import Spec
+
+__all__ = ["problem_of", "show_tensors"]
+
+
+def problem_of(kind: SweepKind[Any], spec: Spec, site: Site, bench: Workbench, wanted: bool | None) -> str | None:
+    """What a worker would refuse: an absent module, function or file, wrong arguments, parts that do not fit.
+
+    Args:
+        kind: of the spec.
+        spec: what would be computed.
+        site: where.
+        bench: this machine, standing for a worker.
+        wanted: whether to look; None: where it is quick, and the workers are on this machine.
+    """
+    here = site.launcher is None and "local" in (site.executor, site.address) and not site.runtime_env
+    if not (kind.light(spec) and here if wanted is None else wanted):
+        return None
+    try:
+        with contextlib.redirect_stdout(sys.stderr):  # what a module prints while it is imported
+            kind.check(spec, bench)
+    except LandsweepError as e:
+        return str(e)
+    except Exception as e:  # noqa: BLE001 - whatever code of the user's raises
+        return f"{type(e).__name__}: {e}"
+    return None
+
+
+def show_tensors(kind: SweepKind[Any], spec: Spec, folder: Path, as_json: bool) -> None:
+    """Print how each tensor of a plan is drawn and trained.
+
+    Raises:
+        SpecError: the kind trains no networks.
+    """
+    if not isinstance(kind, ShowsTensors):
+        raise SpecError(f"--tensors: the kind {kind.name} trains no networks whose tensors could be shown")
+    tables = kind.tensors(spec, Workbench(folder=folder))
+    if as_json:
+        out.print_json(json.dumps([asdict(table) for table in tables]))
+        return
+    out.print("\n\n".join(map(table_text, tables)))
