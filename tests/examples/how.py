@@ -185,7 +185,7 @@ HOW: dict[str, SpecBlock | Commands | Python | Site | Listing | Elsewhere] = {
         "a wheel is built and installed into an environment of its own",
     ),
     "docs/start.md: landsweep specs": Commands(
-        {"landsweep plan": MINIMA, "landsweep run": [*MINIMA, *LOCAL]}, says="sound"
+        {"landsweep plan": MINIMA, "landsweep explain": MINIMA, "landsweep run": [*MINIMA, *LOCAL]}, says="sound"
     ),
     "docs/start.md: def train": Python(shows="train(0.1, 0) == {'loss': 0.0}"),
     "docs/start.md: kind: function": SpecBlock(shows="len(rows) == 21"),
