@@ -19,7 +19,7 @@ def settle(bench: Workbench) -> None:
     """Set up a worker's device and threads; each session begins with it, and nothing else in the lab does.
 
     Float32 is computed as such: by default torch lets convolutions on CUDA round to TF32, with 10 bits of mantissa.
-    Algorithms are deterministic ones, where torch has a choice between them. Of a shared GPU no more than the worker's
+    Matrix products and convolutions are computed by deterministic algorithms. Of a shared GPU no more than the worker's
     share of its memory is used, so that its neighbours have theirs.
 
     Raises:

@@ -43,10 +43,10 @@ def matched_ends(
     for state, module in zip(states[1:], modules[1:], strict=True):
         other = _tensors(state)
         if line.match == "weights":
-            found = match_weights(first, other, symmetry, names, generator(0, "match"))
+            matching = match_weights(first, other, symmetry, names, generator(0, "match"))
         else:
-            found = match_activations(modules[0], module, symmetry, inputs)
-        ends.append({k: t.numpy() for k, t in permute(other, symmetry.units, found.orders).items()})
+            matching = match_activations(modules[0], module, symmetry, inputs)
+        ends.append({k: t.numpy() for k, t in permute(other, symmetry.units, matching.orders).items()})
     return ends
 
 

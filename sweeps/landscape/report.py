@@ -254,11 +254,11 @@ def _answer(reading: LandscapeFacts, summary: Mapping[str, float]) -> str:
     for e in reading.evaluators:
         shares = _of_models(summary, f".{e}_share_below_one")
         if len({0.0, 1.0, *shares.values()}) > 2:
-            told = [f"{share:.1%} for {model}" for model, share in shares.items()]
-            return f"Share of the {place} with a loss below 1 ({e}): {_some(told)}."
+            texts = [f"{share:.1%} for {model}" for model, share in shares.items()]
+            return f"Share of the {place} with a loss below 1 ({e}): {_some(texts)}."
         if losses := _of_models(summary, f".{e}_loss_at_centre"):
-            told = [f"{number(loss, 3)} for {model}" for model, loss in losses.items()]
-            return f"Loss at the centre ({e}): {_some(told)}."
+            texts = [f"{number(loss, 3)} for {model}" for model, loss in losses.items()]
+            return f"Loss at the centre ({e}): {_some(texts)}."
     return ""
 
 
@@ -266,9 +266,9 @@ def _of_models(summary: Mapping[str, float], end: str) -> dict[str, float]:
     return {name.removesuffix(end): value for name, value in summary.items() if name.endswith(end)}
 
 
-def _some(told: Sequence[str]) -> str:
-    more = f" and {len(told) - _NAMED} more models" if len(told) > _NAMED else ""
-    return ", ".join(told[:_NAMED]) + more
+def _some(texts: Sequence[str]) -> str:
+    more = f" and {len(texts) - _NAMED} more models" if len(texts) > _NAMED else ""
+    return ", ".join(texts[:_NAMED]) + more
 
 
 def _text(value: object) -> str:

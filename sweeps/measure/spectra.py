@@ -109,9 +109,9 @@ def _counts(rows: pd.DataFrame, setting: str | None) -> Table:
     lines: list[list[object]] = []
     order = pd.Categorical(rows["_line"], rows["_line"].unique())
     for cell, part in rows.assign(_line=order).groupby(by, observed=True):
-        found = numbers(part["spectrum_outliers"])
+        counts = numbers(part["spectrum_outliers"])
         medians = [float(np.nanmedian(v)) if np.isfinite(v := numbers(part[c])).any() else None for c in shown]
-        lines.append([*map(str, cell[:1]), *cell[1:], len(part), *medians, f"{found.min():.0f} to {found.max():.0f}"])
+        lines.append([*map(str, cell[:1]), *cell[1:], len(part), *medians, f"{counts.min():.0f} to {counts.max():.0f}"])
     header = ["spectrum", *([] if setting is None else [in_words(setting)]), "models"]
     names = ["outliers", "gap", "largest", "bulk", "lowest", "outliers, range"]
     caption = (

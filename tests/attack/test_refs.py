@@ -143,4 +143,4 @@ def test_a_data_set_names_no_folder_elsewhere(tmp_path: Path, splits: object) ->
     (tmp_path / "data" / "dataset_dict.json").write_text(json.dumps({"splits": splits}))
     data = parse(HfDataset, {"source": "hf_dataset", "folder": "data", "inputs": "x"}, "test")
     with pytest.raises(UsageError, match="is no split"):
-        data.found(tmp_path)
+        data.files_by_split(tmp_path)

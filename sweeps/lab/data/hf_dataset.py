@@ -52,7 +52,7 @@ class HfDataset(ShardData):
             return {**data, "inputs": [data["inputs"]]}
         return data
 
-    def found(self, base: Path) -> dict[str, list[Path]]:
+    def files_by_split(self, base: Path) -> dict[str, list[Path]]:
         place = base / self.folder
         if not place.is_dir():
             raise SpecError(f"data.folder: there is no folder {place}")

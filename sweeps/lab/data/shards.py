@@ -56,7 +56,7 @@ class ShardData(FolderData):
                 raise ValueError(f"{split}: {pattern!r} must be the name of a file inside of the folder, or a pattern")
         return shards
 
-    def found(self, base: Path) -> dict[str, list[Path]]:
+    def files_by_split(self, base: Path) -> dict[str, list[Path]]:
         """Split to its files, in the order of their names.
 
         Raises:
@@ -89,7 +89,7 @@ class ShardData(FolderData):
         return not file.name.startswith(".")
 
     def files(self, base: Path) -> Sequence[Path]:
-        return [file for files in self.found(base).values() for file in files]
+        return [file for files in self.files_by_split(base).values() for file in files]
 
     def pinned(self, base: Path) -> Self:
         """The same with the digest of every file; of very many, one digest of all."""
@@ -109,7 +109,7 @@ class ShardData(FolderData):
         Raises:
             SpecError: a file is missing, or another one than when the sweep began.
         """
-        found = self.found(base)
+        files = self.files_by_split(base)
         if self.digests is not None:
             now = self.pinned(base).digests or {}
             if odd := sorted(n for n in {*now, *self.digests} if now.get(n) != self.digests.get(n)):
@@ -118,7 +118,7 @@ class ShardData(FolderData):
                     f"data: of {base / self.folder}, {odd[0]} {state} since the spec was pinned; put the old files "
                     "back, or give the sweep another name to start anew"
                 )
-        return found
+        return files
 
 
 T = TypeVar("T")
