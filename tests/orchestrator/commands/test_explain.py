@@ -72,9 +72,9 @@ def test_shipped_specs_are_explained(tmp_path: Path) -> None:
         (None, {}, "there is no module 'mine'"),
         ("def trian(): pass", {}, "has no 'train'"),
         (MODULE, {"fixed": {"stps": 5}}, "stps"),
-        ("import sys; sys.exit(3)", {}, "calls sys.exit(3)"),
-        ("1 / 0", {}, "ZeroDivisionError"),
-        ("import not_there_at_all", {}, "not_there_at_all"),
+        pytest.param("import sys; sys.exit(3)", {}, "calls sys.exit(3)", marks=pytest.mark.slow),
+        pytest.param("1 / 0", {}, "ZeroDivisionError", marks=pytest.mark.slow),
+        pytest.param("import not_there_at_all", {}, "not_there_at_all", marks=pytest.mark.slow),
     ],
 )
 def test_a_plan_finds_what_a_run_would_refuse(
