@@ -59,6 +59,7 @@ bench: .venv/installed  ## figures for docs/benchmarks.md; never part of a test
 	$(BIN)/python -m tests.benchmarks.laws
 	$(BIN)/python -m tests.benchmarks.scripts
 	$(BIN)/python -m tests.benchmarks.pairs
+	$(BIN)/python -m tests.benchmarks.ui
 
 bench-gpu: .venv/installed  ## tests and figures of one GPU in less than 8 minutes; `--dry` in the script tries it on a CPU
 	$(BIN)/python -m tests.benchmarks.gpu --out gpu.json
