@@ -4,7 +4,7 @@ BIN := .venv/bin
 export OMP_NUM_THREADS ?= 1
 export RAY_USAGE_STATS_ENABLED := 0
 
-.PHONY: demo test test-cluster test-all fuzz lint dist docs bench bench-gpu clean
+.PHONY: demo test test-cluster test-all fuzz papers lint dist docs bench bench-gpu clean
 .DEFAULT_GOAL := demo
 
 .venv/installed: pyproject.toml constraints.txt
@@ -33,6 +33,9 @@ test-all: .venv/installed  ## with the slow tests and those that kill at random
 fuzz: .venv/installed  ## more odd specs, files and messages of sessions than `make test` tries: about half an hour
 	LANDSWEEP_FUZZ=2000 $(BIN)/python -m pytest -q tests/attack/test_readers.py tests/attack/test_fuzz_specs.py \
 		tests/attack/test_fuzz_messages.py tests/attack/test_files_of_models.py
+
+papers: .venv/installed  ## runs the specs of papers, one after another, and writes docs/papers.md; goes on where it was stopped
+	nice -n 10 $(BIN)/python docs/papers/run.py
 
 lint: .venv/installed
 	$(BIN)/ruff check .

@@ -1,0 +1,116 @@
+"""Laws fitted to the results of another sweep: units of the kind `function`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from landsweep.orchestrator.errors import UsageError
+from landsweep.sweeps.laws.annealing import ANNEALING, areas
+from landsweep.sweeps.laws.catalogue import law_named
+from landsweep.sweeps.laws.fitting.fit import fit
+from landsweep.sweeps.laws.fitting.tables import read_table
+
+__all__ = ["curves", "here", "mixtures", "published_annealing", "sizes", "slowdown"]
+
+
+def here(folder: Path) -> Path:
+    """The folder of the spec, which paths are relative to."""
+    return folder
+
+
+def _curves(setup: Path, sweep: str, metrics: list[str], seed: int) -> pd.DataFrame:
+    """Key, recipe, step and the metrics at each step, of the models with a seed."""
+    table = read_table(setup / sweep / "series")
+    return table[table["seed"] == seed].dropna(subset=metrics).sort_values(["key", "step"])
+
+
+def curves(
+    setup: Path, sweep: str, law: str, seed: int, loss: str, rate: str, fitted: list[str], first: int
+) -> dict[str, float | int]:
+    """A law of learning curves, fitted to those of some recipes and tested on all others, from the step `first` on."""
+    table = _curves(setup, sweep, [loss, rate], seed)
+    table = table.assign(curve=pd.factorize(table["key"])[0], rate=table[rate], loss=table[loss])
+    table = table[["recipe", "curve", "step", "rate", "loss"]]
+    late = table[table["step"] >= first]
+    rule = " or ".join(f"recipe == {name}" for name in sorted(set(table["recipe"]) - set(fitted)))
+    made = fit(law_named(law), late, holdout=rule.split(" or "))
+    held = made.held
+    if held is None:
+        raise UsageError(f"{sweep} has no other recipe than {', '.join(fitted)}")
+    return {"error_held": float(held.rmse), "error_fitted": float(made.rmse), "points": int(held.n)}
+
+
+def mixtures(setup: Path, sweep: str, law: str, domain: str, held: int) -> dict[str, float]:
+    """A mixture law of one domain's loss, fitted to three quarters of the mixtures and tested on the quarter `held`."""
+    rows = read_table(setup / sweep)
+    table = pd.DataFrame(
+        {
+            "N": rows["parameters"].astype(float),
+            "D": rows["steps"] * 32.0 * 12,
+            "h1": rows["data.weights.a"],
+            "h2": rows["data.weights.b"],
+            "loss": rows[f"test_{domain}_loss"],
+            "part": rows["sample"] % 4,
+        }
+    )
+    test = table[table["part"] == held]
+    made = fit(law_named(law), table[table["part"] != held])
+    predicted = np.asarray(made.predict({c: test[c].to_numpy() for c in ("N", "D", "h1", "h2")})["predicted"])
+    measured = test["loss"].to_numpy()
+    return {
+        "error_held": float(np.abs(predicted / measured - 1).mean()),
+        "spread": float(np.abs(measured / measured.mean() - 1).mean()),
+    }
+
+
+def published_annealing(parameter: str) -> dict[str, float]:
+    """A parameter of the annealing law, fitted to the two curves that came with arXiv 2408.11029.
+
+    Peak rate 2e-4, 20,000 steps, 500 of warm-up counted at the peak; a cosine to zero and a constant rate.
+
+    Raises:
+        UsageError: the variable LANDSWEEP_PUBLISHED_DATA does not name the folder with `tissue_annealing.csv`.
+    """
+    folder = os.environ.get("LANDSWEEP_PUBLISHED_DATA")
+    if folder is None:
+        raise UsageError("LANDSWEEP_PUBLISHED_DATA must name the folder that holds tissue_annealing.csv")
+    points = pd.read_csv(Path(folder) / "tissue_annealing.csv")
+    steps = np.arange(20_001)
+    cosine = np.where(steps < 500, 2e-4, 1e-4 * (1 + np.cos(np.pi * (steps - 500) / 19_500)))
+    curves = {"cosine": areas(cosine), "constant": areas(np.full(20_001, 2e-4))}
+    for i, name in enumerate(("S1", "S2")):
+        points[name] = [curves[s][i][t] for s, t in zip(points["schedule"], points["step"], strict=True)]
+    printed = {"L0": 2.628, "A": 0.430, "C": 0.411, "alpha": 0.550}
+    return {"ours": fit(ANNEALING, points)[parameter], "printed": printed[parameter]}
+
+
+def slowdown(setup: Path, sweep: str, law: str, seed: int, loss: str) -> dict[str, float]:
+    """A law of the loss over the step, fitted to the curve of a constant rate from the tenth step on."""
+    table = _curves(setup, sweep, [loss], seed)
+    table = table[(table["recipe"] == "constant") & (table["step"] >= 10)]
+    over = "t" if law == "deceleration" else "x"
+    made = fit(law_named(law), pd.DataFrame({over: table["step"].astype(float), _output(law): table[loss]}))
+    return {
+        "rmse": float(made.rmse),
+        **({"step": made["td"], "before": made["r0"], "after": made["rd"]} if over == "t" else {}),
+    }
+
+
+def _output(law: str) -> str:
+    """Name of what a law predicts."""
+    return law_named(law).output.name
+
+
+def sizes(setup: Path, sweep: str, recipe: str, seed: int, loss: str) -> dict[str, float]:
+    """A power law with a floor in the number of parameters, fitted to all but the largest size, which it predicts."""
+    rows = read_table(setup / sweep)
+    rows = rows[(rows["recipe"] == recipe) & (rows["seed"] == seed)]
+    table = pd.DataFrame({"x": rows["parameters"].astype(float), "loss": rows[loss]}).sort_values("x")
+    made = fit(law_named("power_offset"), table[:-1], bounds={"Linf": (0.0, float(table["loss"].min()))})
+    measured = float(table["loss"].iloc[-1])
+    predicted = float(np.asarray(made.predict({"x": [table["x"].iloc[-1]]})["predicted"])[0])
+    return {"measured": measured, "predicted": predicted, "error_held": abs(predicted / measured - 1)}

@@ -1,0 +1,95 @@
+"""The specs of papers: they can be planned, say what one gets, run small, and stand on the page."""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from landsweep import Results, run
+from landsweep.orchestrator.kind import kind_named
+from landsweep.orchestrator.reading import read_yaml
+from landsweep.orchestrator.run.sweep import load_spec
+from tests.support.paths import ROOT, SHIPPED_SPECS
+
+FOLDER, DOCS = SHIPPED_SPECS / "papers", ROOT / "docs/papers"
+PAPERS: list[dict[str, Any]] = read_yaml(DOCS / "list.yaml")["papers"]
+SPECS: dict[str, dict[str, Any]] = {
+    name: settings or {} for paper in PAPERS for name, settings in (paper.get("specs") or {}).items()
+}
+NAMES = sorted(SPECS)
+
+
+def parents(name: str) -> list[str]:
+    """Specs whose results it reads."""
+    return re.findall(r"results/(\w+)", (FOLDER / f"{name}.yaml").read_text(encoding="utf-8").partition("kind:")[2])
+
+
+def run_small(name: str, folder: Path) -> Results:
+    """A spec with the overrides of the list, after those whose results it reads."""
+    changes = list(SPECS[name].get("small", ()))
+    for parent in parents(name):
+        if not (folder / parent).is_dir():
+            run_small(parent, folder)
+        changes.append(f"{SPECS[name].get('parent', 'of.0.sweep')}={folder / parent}")
+    return run(FOLDER / f"{name}.yaml", *changes, site={"executor": "local"}, out=folder / name, report=False)
+
+
+def test_every_paper_has_specs_that_are_there_or_a_reason() -> None:
+    assert set(SPECS) <= {file.stem for file in FOLDER.glob("*.yaml")}  # others are of further papers
+    assert len({paper["arxiv"] for paper in PAPERS}) == len(PAPERS) == 60
+    for paper in PAPERS:
+        assert paper.get("specs") or paper.get("missing"), paper["title"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_spec_can_be_planned_and_its_head_says_what_one_gets(name: str) -> None:
+    file = FOLDER / f"{name}.yaml"
+    text = file.read_text(encoding="utf-8")
+    if parents(name):  # its models are those of another spec
+        assert all((FOLDER / f"{parent}.yaml").is_file() for parent in parents(name))
+        fields = read_yaml(file)
+        spec = kind_named(fields["kind"]).parse(fields, file.name)
+    else:
+        kind, spec = load_spec(file)
+        assert kind.planner(spec).ask(1)
+    assert spec.name == file.stem
+    assert any(paper["arxiv"].replace(".", "_") in name for paper in PAPERS)
+    head = text[: text.index("kind:")]
+    for word in ("Command: landsweep run", name, "cores", "see"):
+        assert word in head, f"the head lacks {word!r}"
+    assert spec.claims or any(name in parents(other) for other in SPECS), "it claims nothing, and nothing stands on it"
+    assert all(claim.source for claim in spec.claims), "a claim needs its source"
+
+
+def test_one_spec_a_day_runs_small(tmp_path: Path) -> None:
+    """Another one each day, so that all of them run now and then; the slow tests run all."""
+    name = NAMES[date.today().toordinal() % len(NAMES)]
+    results = run_small(name, tmp_path)
+    assert len(results) and set(results.rows["status"]) <= {"ok", "diverged"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
+def test_every_spec_runs_small_and_its_claims_can_be_judged(name: str, tmp_path: Path) -> None:
+    results = run_small(name, tmp_path)
+    assert len(results) and set(results.rows["status"]) <= {"ok", "diverged"}
+    assert results.report.sections
+    assert len(results.report.verdicts) == len(results.spec["claims"])
+
+
+def test_the_page_has_a_line_for_every_paper_and_small_figures() -> None:
+    page = (ROOT / "docs/papers.md").read_text(encoding="utf-8")
+    for paper in PAPERS:
+        assert f"](https://arxiv.org/abs/{paper['arxiv']})" in page, paper["title"]
+    for file in DOCS.glob("*.json"):
+        assert file.stem in SPECS
+        kept = json.loads(file.read_text(encoding="utf-8"))
+        said = read_yaml(FOLDER / f"{file.stem}.yaml").get("claims", [])
+        assert [c["says"] for c in kept["claims"]] == [c["says"] for c in said], "claims changed: run it again"
+    for picture in DOCS.glob("*.png"):
+        assert picture.stat().st_size <= 60_000

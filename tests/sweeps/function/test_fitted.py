@@ -1,0 +1,73 @@
+"""Laws fitted to the results of another sweep: planted laws are found again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from landsweep.orchestrator.errors import UsageError
+from landsweep.sweeps.function.fitted import curves, here, mixtures, published_annealing, sizes, slowdown
+from landsweep.sweeps.laws.annealing import areas
+
+
+def test_a_planted_power_of_the_size_predicts_the_largest(tmp_path: Path) -> None:
+    n = np.array([100, 200, 400, 800, 3200])
+    table = pd.DataFrame({"recipe": "mup", "seed": 0, "parameters": n, "test_loss": 1.5 + (50 / n) ** 0.7})
+    pd.concat([table, table.assign(seed=1, test_loss=9.0), table.assign(recipe="other")]).to_csv(tmp_path / "runs.csv")
+    found = sizes(here(tmp_path), "runs.csv", "mup", 0, "test_loss")
+    assert found["error_held"] < 1e-4 and found["measured"] == pytest.approx(float(table["test_loss"].iloc[-1]))
+
+
+def _series(folder: Path, curve: dict[str, np.ndarray], loss: dict[str, np.ndarray]) -> None:
+    """Curves as the series of a sweep, every fifth step."""
+    parts = [
+        pd.DataFrame({"key": name, "recipe": name, "seed": 0, "step": np.arange(1, len(rate) + 1),
+                      "learning_rate": rate, "test_loss": loss[name]})[4::5]
+        for name, rate in curve.items()
+    ]  # fmt: skip
+    (folder / "sweep/series").mkdir(parents=True)
+    pd.concat(parts).to_parquet(folder / "sweep/series/part.parquet")
+
+
+def test_a_planted_annealing_law_predicts_a_schedule_that_was_not_fitted(tmp_path: Path) -> None:
+    steps = np.arange(200)
+    rates = {"constant": np.full(200, 0.01), "wsd20": np.where(steps < 160, 0.01, 0.01 * (200 - steps) / 40),
+             "linear": 0.01 * (200 - steps) / 200}  # fmt: skip
+    losses = {}
+    for name, rate in rates.items():
+        first, second = areas(rate, 0.99) if name else (rate, rate)
+        losses[name] = 1 + 0.5 * first**-0.5 - 0.3 * second
+    _series(tmp_path, rates, losses)
+    found = curves(tmp_path, "sweep", "annealing_curves", 0, "test_loss", "learning_rate", ["constant", "wsd20"], 20)
+    assert found["points"] == 36 and found["error_held"] < 0.02
+    with pytest.raises(UsageError, match="no other recipe"):
+        curves(tmp_path, "sweep", "annealing_curves", 0, "test_loss", "learning_rate", list(rates), 20)
+
+
+def test_a_break_is_found_where_it_was_planted(tmp_path: Path) -> None:
+    t = np.arange(1, 401.0)
+    loss = 2 * (t / 60) ** -0.4 * (1 + (t / 60) ** 10) ** 0.03
+    _series(tmp_path, {"constant": np.full(400, 0.01)}, {"constant": loss})
+    broken, plain = (slowdown(tmp_path, "sweep", law, 0, "test_loss") for law in ("deceleration", "power"))
+    assert broken["rmse"] < 0.1 * plain["rmse"] and broken["step"] == pytest.approx(60, rel=0.1)
+
+
+def test_a_planted_mixture_law_predicts_mixtures(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    h = random.uniform(0.05, 0.95, 48)
+    n, steps = random.choice([1000, 4000], 48), random.choice([100, 300], 48)
+    loss = 1 + 1 / (1.5 * h**0.5 + 0.5 * (1 - h) ** 0.4) + 20 / n**0.6 + 90 / (steps * 384.0) ** 0.5
+    table = pd.DataFrame({"parameters": n, "steps": steps, "data.weights.a": h, "data.weights.b": 1 - h,
+                          "sample": np.arange(48), "test_a_loss": loss})  # fmt: skip
+    table.to_csv(tmp_path / "runs.csv")
+    found = mixtures(tmp_path, "runs.csv", "mixture_additive:2", "a", 1)
+    assert found["error_held"] < 0.01 < found["spread"]
+
+
+def test_published_points_must_be_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("LANDSWEEP_PUBLISHED_DATA", raising=False)
+    with pytest.raises(UsageError, match="LANDSWEEP_PUBLISHED_DATA"):
+        published_annealing("L0")
