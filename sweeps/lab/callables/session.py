@@ -92,8 +92,8 @@ class CallableSession:
                 if current.points:
                     yield from self._reported()
                 outcome = self._row(unit, result)
+                current.end(well=outcome.status in _WELL)  # first: who gets the outcome may evaluate the unit again
                 yield outcome
-                current.end(well=outcome.status in _WELL)
 
     def _row(self, unit: Unit, result: object) -> Outcome:
         """The row of what the function returned, or, if that is nothing, of what it has reported last."""
@@ -146,8 +146,8 @@ class CallableSession:
                 except StopIteration as end:
                     yield from self._reported()
                     outcome = outcome_of(unit.key, last if end.value is None else end.value, self._types)
-                    yield outcome
                     self._current.end(well=outcome.status in _WELL)
+                    yield outcome
                     return
                 yield from self._reported()
                 last, step = self._step(given, step)

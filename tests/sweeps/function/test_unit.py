@@ -19,6 +19,7 @@ from landsweep.orchestrator.storage.outputs import unit_output
 from landsweep.orchestrator.storage.store import Store
 from landsweep.sweeps.function.kind import FunctionKind, FunctionSpec
 from landsweep.sweeps.lab.data.own import OwnData
+from tests.support.cli import command, write_spec
 from tests.support.programs import Programs
 
 KIND = FunctionKind()
@@ -222,3 +223,39 @@ def test_a_script_that_uses_it_waits_for_no_library() -> None:
 def test_data_may_be_named_as_a_function_too() -> None:
     one, other = (OwnData.model_validate({"source": "callable", name: "mine:f"}) for name in ("path", "function"))
     assert one == other and one.model_dump() == {"source": "callable", "path": "mine:f", "args": {}}
+
+
+@pytest.mark.parametrize("way", ["return {'y': n}", "yield {'y': n}"])
+def test_a_unit_that_is_evaluated_again_as_soon_as_it_has_ended_finds_no_checkpoint(
+    functions: Functions, way: str
+) -> None:
+    """As a worker does that compares the two: it asks for nothing between."""
+    source = f"""
+    from landsweep import unit
+    def f(x):
+        file = unit.checkpoint_dir / "n"
+        n = int(file.read_text()) + 1 if file.exists() else 1
+        file.write_text(str(n))
+        {way}
+    """
+    spec = functions.spec(source)
+    session, units = KIND.open(spec, {}, functions.bench()), KIND.planner(spec).ask(1)
+    once = next(o for o in session.evaluate(units) if isinstance(o, Outcome))
+    running = session.evaluate(units)
+    first = next(o for o in running if isinstance(o, Outcome))
+    again = next(o for o in session.evaluate(units) if isinstance(o, Outcome))
+    assert once.metrics == first.metrics == again.metrics == {"y": 1}
+    running.close()
+
+
+def test_the_first_unit_with_checkpoints_is_compared_with_itself(tmp_path: Path) -> None:
+    (tmp_path / "keeps.py").write_text(
+        "from landsweep import unit\n"
+        "def f(x):\n"
+        "    file = unit.checkpoint_dir / 'n'\n"
+        "    file.write_text(file.read_text() + '.' if file.exists() else '.')\n"
+        "    return {'y': x * len(file.read_text())}\n"
+    )
+    write_spec(tmp_path, {"kind": "function", "name": "k", "function": "keeps:f", "axes": {"x": [1, 2]}})
+    said = command("run", "spec.yaml", "--site", "local", "site.tracking=off", cwd=tmp_path).stderr
+    assert "the first unit was evaluated twice, with equal results" in said and "2 units (2 ok)" in said
