@@ -59,6 +59,8 @@ class Follower(Companion):
         self._uri, self._folder = site.tracking, Path.cwd()
         self._timer = threading.Timer(min(_GRACE, site.tracking_seconds), self._start)
         self._timer.daemon = True
+        # As it is now: a unit of a local run could change it before the process starts.
+        self._environment = {**os.environ, "OMP_NUM_THREADS": "1"}
         self._starting = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._listened = 0.0
@@ -106,7 +108,7 @@ class Follower(Companion):
         try:
             process = subprocess.Popen(
                 words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-                cwd=self._folder, start_new_session=True, env={**os.environ, "OMP_NUM_THREADS": "1"},
+                cwd=self._folder, start_new_session=True, env=self._environment,
             )  # fmt: skip
             if process.stdin is not None and process.stdout is not None:
                 os.set_blocking(process.stdout.fileno(), False)

@@ -375,6 +375,10 @@ HOW: dict[str, SpecBlock | Commands | Python | Site | Listing | Elsewhere] = {
     ),
     ZOO_MINE: SpecBlock(ZOO_SMALL),
     "docs/zoo.md: kind: zoo\nname: rings": SpecBlock(shows="len(rows) == 4 and rows.test_accuracy.max() > 0.8"),
+    "docs/zoo.md: recipe:": Elsewhere(
+        "tests/sweeps/lab/trained_models/test_child.py::test_what_is_pruned_or_frozen_stays_so_while_the_rest_trains",
+        "needs a sweep of parents",
+    ),
     "docs/zoo.md: landsweep regenerate": Commands(runs={ZOO_MINE: ZOO_SMALL}, replaced={"KEY": "KEY"}, says="equal"),
     "docs/zoo.md: from landsweep import Zoo": Python({ZOO_MINE: ZOO_SMALL}, "len(good) > 0"),
 }

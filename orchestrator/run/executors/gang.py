@@ -49,7 +49,8 @@ class ProcessGang:
                 heard = listener.fileno() if rank == 0 else -1
                 gang = Gang(rank, self.size, _HOST, port, timeout, heard)
                 self._processes.append(self._start(config, gang))
-                self._members[rank].send((config, gang, device))
+                with suppress(OSError):  # it died at once, which the first poll says
+                    self._members[rank].send((config, gang, device))
 
     def _start(self, config: WorkerConfig, gang: Gang) -> subprocess.Popen[bytes]:
         ours, theirs = socket.socketpair()
