@@ -132,6 +132,7 @@ def test_hostile_texts_are_texts_on_every_page(looker: Looker, rows: pd.DataFram
     page.wait_for_selector("details.group")
 
 
+@pytest.mark.slow
 def test_one_unit_shows_its_row_and_its_curves(looker: Looker, rows: pd.DataFrame) -> None:
     page = opened(looker)
     row = rows[rows["method"] == "plain"].iloc[0]
@@ -141,6 +142,7 @@ def test_one_unit_shows_its_row_and_its_curves(looker: Looker, rows: pd.DataFram
     assert row["key"] in text and "plain" in text and f"landsweep logs results/noisy --unit {row['key']}" in text
 
 
+@pytest.mark.slow
 def test_figures_are_those_of_the_report_and_can_be_saved(looker: Looker) -> None:
     page = opened(looker)
     page.click(".tabs >> text=Figures")
@@ -157,6 +159,7 @@ def test_figures_are_those_of_the_report_and_can_be_saved(looker: Looker) -> Non
         assert Path(download.value.path()).read_bytes().startswith(begin)
 
 
+@pytest.mark.slow
 def test_an_axis_of_the_parallel_coordinates_filters(looker: Looker) -> None:
     page = opened(looker)
     page.click(".tabs >> text=Charts")
