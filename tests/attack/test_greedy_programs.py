@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from landsweep.orchestrator.row import Status
+from landsweep.sweeps.lab.programs.searcher import Searcher
 from tests.support.programs import Programs
 
 DEEP = "'{\"a\":' * N + '1' + '}' * N"
@@ -97,3 +98,25 @@ def test_a_pattern_fails_its_unit_alone(tmp_path: Path) -> None:
     outcomes, _ = programs.run(spec)
     assert [o.status for o in outcomes] == [Status.ok, Status.failed, Status.ok]
     assert outcomes[2].metrics == {"y": "aaa"}
+
+
+def test_what_one_unit_left_unread_is_no_answer_to_the_next(tmp_path: Path) -> None:
+    programs = Programs(tmp_path)
+    source = """
+        import sys
+        x = int(sys.argv[1])
+        print('\\n'.join(['y=none' if x == 0 else 'y=1', *['y=%d' % (10 * x)] * 5]))
+        """
+    outcomes, _ = programs.run(
+        programs.spec(source, axes={"x": [0, 1, 2]}, command={"metrics": {"pattern": r"y=(?P<y>\S+)"}})
+    )
+    assert outcomes[0].status is Status.failed and "is no number" in str(outcomes[0].error)
+    assert [o.metrics["y"] for o in outcomes[1:]] == [10, 20]
+
+
+def test_an_answer_that_nobody_reads_is_dropped() -> None:
+    searcher = Searcher()
+    first = searcher.search(["(?P<y>.)"], ["a", "b", "c"], 60.0)
+    assert next(first)[0][0].groups == {"y": "a"}
+    first.close()
+    assert [m[0].groups["y"] for m, _ in searcher.search(["(?P<y>.)"], ["d", "e"], 60.0)] == ["d", "e"]

@@ -77,24 +77,28 @@ class Searcher:
         process = self._process if self._process is not None and self._process.poll() is None else self._started()
         assert process.stdin is not None and process.stdout is not None
         order = json.dumps([list(patterns), list(lines), min(most, 1e9)]).encode() + b"\n"
+        self._process = None  # until all answers are read: the next order must not get those that nobody wanted
         with suppress(BrokenPipeError):
             process.stdin.write(order)
             process.stdin.flush()
-        for line in lines:
-            answer = process.stdout.readline()
-            if not answer.endswith(b"\n"):
-                self._process = None
-                raise TooSlow(line, max(min(_LINE, most), _LEAST))
-            matches, seconds = json.loads(answer)
-            most -= seconds
-            yield [Match(*match) for match in matches], seconds
+        try:
+            for line in lines:
+                answer = process.stdout.readline()
+                if not answer.endswith(b"\n"):
+                    raise TooSlow(line, max(min(_LINE, most), _LEAST))
+                matches, seconds = json.loads(answer)
+                most -= seconds
+                yield [Match(*match) for match in matches], seconds
+        except BaseException:
+            _end(process)
+            raise
+        self._process = process
 
     def _started(self) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-I", "-S", __file__]
         pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
         process = subprocess.Popen(command, start_new_session=True, **pipes)
         weakref.finalize(self, _end, process)
-        self._process = process
         return process
 
 
