@@ -27,7 +27,7 @@ def rank_agreement(subject: Subject) -> dict[str, float]:
                 along += [0.0] * (3 - len(along))
                 break
             value = slope[:, j]
-            along.append(float(value.abs().mean()))
+            along.append(float(value.detach().abs().mean()))
             if not value.requires_grad:
                 along += [0.0] * (3 - len(along))
                 break

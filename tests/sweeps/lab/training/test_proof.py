@@ -160,8 +160,9 @@ def test_a_wrong_formula_is_passed_over_and_said(wrong_relu: None, data: Data, t
     with pytest.raises(SpecError, match=r"bmm can't train this network: the gradient of hidden\.0\.linear"):
         check_recipes([recipe()], ["train", "test"], "bmm", Workbench())
     arrays = calibrated("auto", recipe(), Workbench())
-    told = Choices("auto", {f"pack-{recipe().pack_key()}": arrays}, Workbench()).of(recipe(), data)
-    assert told.note == choice.note and told.backend == choice.backend
+    key = recipe().pack_key()
+    kept = Choices("auto", {f"pack-{key}": arrays}, Workbench()).of(recipe(), data, key)
+    assert kept.note == choice.note and kept.backend == choice.backend
 
 
 def test_rows_and_screen_say_why_a_backend_was_passed_over(wrong_relu: None, tmp_path: Path) -> None:
