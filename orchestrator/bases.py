@@ -17,7 +17,7 @@ from landsweep.orchestrator.errors import SpecError
 from landsweep.orchestrator.reading import read_yaml
 from landsweep.orchestrator.schema import place_at
 from landsweep.orchestrator.section import Section
-from landsweep.orchestrator.spec_files import spec_folder, spec_path
+from landsweep.orchestrator.spec_files import is_file, spec_folder, spec_path
 from landsweep.orchestrator.trust import texts_of
 
 __all__ = ["BASE", "Layer", "layers_of", "merged"]
@@ -112,7 +112,7 @@ def _file(given: str, source: str, folder: Path) -> Path:
         raise SpecError(f"{source}: base: {given}: a base is a file; fetch it, and name the copy")
     beside = folder / Path(given).expanduser()
     try:
-        return beside if beside.is_file() else spec_path(given if "/" not in given else beside)
+        return beside if is_file(beside) else spec_path(given if "/" not in given else beside)
     except SpecError as e:
         raise SpecError(f"{source}: base: {e}; a path is relative to {folder}") from e
 

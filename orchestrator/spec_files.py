@@ -8,15 +8,24 @@ from pathlib import Path
 from landsweep.orchestrator.errors import SpecError
 from landsweep.orchestrator.shipped import shipped_files
 
-__all__ = ["SPECS", "shipped_specs", "spec_folder", "spec_path"]
+__all__ = ["SPECS", "is_file", "shipped_specs", "spec_folder", "spec_path"]
 
 SPECS = "landsweep.specs"  # entry points: packages whose YAML files are specs
+_LONGEST = 200  # characters of a name that a message repeats
 _ENDS = (".yaml", ".yml")
 
 
 def shipped_specs() -> dict[str, Path]:
     """The specs that installed packages ship, by name, in order."""
     return shipped_files(SPECS)
+
+
+def is_file(path: Path) -> bool:
+    """Whether there is such a file; of a name that no file can have, no."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
 
 
 def spec_path(given: str | Path) -> Path:
@@ -26,14 +35,16 @@ def spec_path(given: str | Path) -> Path:
         SpecError: neither exists; names the shipped specs that are called alike.
     """
     path, name = Path(given), str(given)
-    if path.is_file():
+    if is_file(path):
         return path
     shipped = shipped_specs()
     if name in shipped:
         return shipped[name]
-    close = difflib.get_close_matches(path.stem, shipped, n=3)
+    close = difflib.get_close_matches(path.stem[:_LONGEST], shipped, n=3)
     like = f" (did you mean {' or '.join(close)}?)" if close else ""
-    if path.is_dir():
+    if len(name) > _LONGEST:
+        problem = f"there is no file {name[:_LONGEST]!r}..., a name of {len(name):,} characters"
+    elif path.is_dir():
         problem = f"{name} is a folder, not a spec"
     elif path.suffix in _ENDS or path.name != name:
         problem = f"there is no file {name}"

@@ -83,8 +83,9 @@ def ranges(rows: pa.Table, sweep: Mapping[str, Any]) -> dict[str, tuple[float, f
         rows: of the sweep.
         sweep: its `sweep.json`.
     """
-    spec = sweep.get("spec", {})
-    passed = {"key", *(c.name for c in METERS), *spec.get("axes", {}), *spec.get("space", {})}
+    spec = sweep.get("spec")
+    swept = [spec.get(name) for name in ("axes", "space")] if isinstance(spec, dict) else []
+    passed = {"key", *(c.name for c in METERS), *(name for names in swept if isinstance(names, dict) for name in names)}
     values: dict[str, tuple[float, float, float]] = {}
     for field in rows.schema:
         is_param = (field.metadata or {}).get(b"doc") == PARAM.encode()

@@ -7,6 +7,7 @@ named: `of: {sweep: "stage:train"}`. A stage begins when the one before it has e
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,13 +19,15 @@ from landsweep.orchestrator.reading import read_yaml
 from landsweep.orchestrator.run.stage_list import NAME
 from landsweep.orchestrator.run.sweep import changed, spec_from
 from landsweep.orchestrator.spec import Spec
-from landsweep.orchestrator.spec_files import spec_folder, spec_path
+from landsweep.orchestrator.spec_files import is_file, spec_folder, spec_path
 from landsweep.orchestrator.storage.ledger import Ledger, Store
 
 __all__ = ["Stage", "Stages", "read_stages", "results_of"]
 
 _PREFIX = "stage:"
 _FIELDS = ("name", "description", "stages")
+_NAME_OF_ALL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,149}")
+_OTHER_NAMES = ("site", "name", "rows", "report")  # of changes, of folders of a sweep, and of the page of all stages
 _REF = "sweep"  # the field of a spec that names a sweep whose models it takes
 
 
@@ -140,20 +143,24 @@ def read_stages(path: Path, changes: Sequence[str] = ()) -> Stages | None:
     if not isinstance(written, Mapping) or not written:
         raise SpecError(f"{path}: stages: give each stage by its name, such as {{train: zoo.yaml, measure: {{...}}}}")
     for name in written:
-        if not NAME.fullmatch(str(name)) or name in ("site", "name"):
+        if not NAME.fullmatch(str(name)) or name in _OTHER_NAMES:
             raise SpecError(
                 f"{path}: stages: {str(name)[:60]!r} can't be the name of a stage; take lower-case letters, digits "
-                "and _, not 'site' or 'name'"
+                f"and _, not {', '.join(map(repr, _OTHER_NAMES))}"
             )
     name_of_all, of_stages = _sorted_changes(changes, written)
+    name_of_all = name_of_all or str(fields.get("name") or path.stem)
+    if not _NAME_OF_ALL.fullmatch(name_of_all):
+        raise SpecError(
+            f"{path}: name: {name_of_all[:100]!r} can't be the name of a folder of results; begin with a letter or "
+            "digit, and take letters, digits and . _ - (at most 150)"
+        )
     stages: list[Stage] = []
     for name, value in written.items():
         stage = _stage(path, name, value, of_stages[name])
         _check_mentions(stage, [s.name for s in stages], list(written))
         stages.append(stage)
-    return Stages(
-        name_of_all or str(fields.get("name") or path.stem), str(fields.get("description") or ""), tuple(stages)
-    )
+    return Stages(name_of_all, str(fields.get("description") or ""), tuple(stages))
 
 
 def _stage(path: Path, name: str, value: object, changes: Sequence[str]) -> Stage:
@@ -161,7 +168,7 @@ def _stage(path: Path, name: str, value: object, changes: Sequence[str]) -> Stag
     source, folder = f"{path}: stages.{name}", spec_folder(path)
     if isinstance(value, str):
         file = folder / value
-        file = spec_path(file if file.is_file() else value)
+        file = spec_path(file if is_file(file) else value)
         value, folder = read_yaml(file), spec_folder(file)
         source = f"{source} ({file})"
     if not isinstance(value, Mapping):

@@ -18,7 +18,7 @@ from landsweep.orchestrator.row import METERS, Column
 from landsweep.orchestrator.run.manifest import read_manifest
 from landsweep.orchestrator.run.sweep import ledger_at
 from landsweep.orchestrator.storage.ledger import Ledger, check_facts
-from landsweep.orchestrator.ui.cells import line, text
+from landsweep.orchestrator.ui.cells import command_text, line, text
 from landsweep.orchestrator.ui.places import Place
 from landsweep.orchestrator.ui.tables import Snapshot
 
@@ -169,7 +169,7 @@ def _commands(place: Place, manifest: Mapping[str, Any]) -> dict[str, str]:
     """What to type to act on the sweep: this page only looks on."""
     where = shlex.quote(redacted(place.where))
     words = manifest["command"]
-    typed = words if isinstance(words, str) else shlex.join(redacted_words(words))
+    typed = shlex.join(_words_of(redacted(words)) if isinstance(words, str) else redacted_words(words))
     commands = {
         "resume it": f"landsweep {typed}" if typed else "",
         "follow it in a terminal": f"landsweep status {where} --watch",
@@ -178,4 +178,12 @@ def _commands(place: Place, manifest: Mapping[str, Any]) -> dict[str, str]:
         "write its report": f"landsweep report {where}",
         "write its figures for a paper": f"landsweep figures {where} --style paper --format pdf",
     }
-    return {name: line(command, _LONGEST) for name, command in commands.items() if command}
+    return {name: command_text(command) for name, command in commands.items() if command}
+
+
+def _words_of(command: str) -> list[str]:
+    """The words of a command that was kept as one text; each is quoted again, so that none is a command of a shell."""
+    try:
+        return shlex.split(command)
+    except ValueError:
+        return [command]

@@ -8,12 +8,13 @@ from typing import TypeAlias
 
 from landsweep.orchestrator.text import one_line, printable, shortened
 
-__all__ = ["Cell", "cell", "cells", "line", "text"]
+__all__ = ["Cell", "cell", "cells", "command_text", "line", "text"]
 
 Cell: TypeAlias = str | int | float | bool | None
 
 _EXACT = 2**53  # whole numbers that JavaScript holds exactly
 _LONGEST = 300  # characters of a text in a table
+_LONGEST_COMMAND = 4_000
 
 
 def cell(value: object, most: int = _LONGEST) -> Cell:
@@ -42,6 +43,13 @@ def line(value: object, most: int = _LONGEST) -> str:
 def text(value: str, most: int) -> str:
     """The same for a text of several lines."""
     return printable(shortened(value, most))
+
+
+def command_text(command: str) -> str:
+    """A command line in one line, or a remark in its place: were it cut, quoted text could become a command."""
+    if len(command) > _LONGEST_COMMAND:
+        return f"# this command has {len(command):,} characters, too many to be shown here"
+    return line(command, _LONGEST_COMMAND)
 
 
 def cells(values: Iterable[object]) -> list[Cell]:

@@ -12,7 +12,7 @@ import ipaddress
 import secrets
 import socket
 from collections.abc import Iterable
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import parse_qsl, quote, urlencode
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import cookie_parser
@@ -22,6 +22,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 __all__ = ["Guard", "names_of"]
 
 TOKEN = "token"
+_ANSWERS = "/api/"  # where pages ask; a link leads to a page
 _HEADERS = {
     "content-security-policy": (
         "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; "
@@ -92,7 +93,7 @@ class Guard:
     def _let_in(self, scope: Scope, query: list[tuple[str, str]]) -> Response:
         """The same address without the token, which should stand in no history and no link."""
         rest = urlencode([(name, value) for name, value in query if name != TOKEN])
-        path = "/" + scope["path"].lstrip("/\\")
+        path = "/" + quote(scope["path"].lstrip("/\\"))
         response = Response(status_code=303, headers={"location": f"{path}?{rest}" if rest else path})
         response.set_cookie(self._cookie, self._session, httponly=True, samesite="strict", path="/")
         return response
@@ -112,10 +113,11 @@ class Guard:
         return True
 
     def _from_elsewhere(self, scope: Scope, headers: Headers) -> Response | None:
-        """Refuses what a page of another site asks for, unless its user follows a link."""
+        """Refuses what a page of another site asks for, unless its user follows a link to a page."""
         origin, site = headers.get("origin"), headers.get("sec-fetch-site", "none")
         own = f"{scope['scheme']}://{headers.get('host', '')}"
         follows = headers.get("sec-fetch-mode") == "navigate" and headers.get("sec-fetch-dest") == "document"
+        follows &= not scope["path"].startswith(_ANSWERS)
         if (origin is not None and origin != own) or (site not in ("same-origin", "none") and not follows):
             return PlainTextResponse("Pages of other sites get no answer.", 403)
         return None

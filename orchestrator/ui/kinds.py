@@ -56,7 +56,7 @@ class Kinds:
 
     def columns(self, snapshot: Snapshot, place: Place) -> dict[str, Any]:
         """The columns of the rows as the kind declares them; where it can't, why."""
-        schema, spec = snapshot.table.schema, snapshot.ledger.sweep.get("spec", {})
+        schema, spec = snapshot.table.schema, snapshot.spec
         try:
             with self._lock:
                 sweep = self._open(snapshot, place)

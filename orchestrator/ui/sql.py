@@ -17,7 +17,10 @@ __all__ = ["answer", "is_installed", "table_names"]
 _SECONDS = 20.0
 _MEMORY = 2 << 30  # bytes, and at most a quarter of what is free
 _THREADS = 2
-_BATCH = 100_000  # rows
+_BATCH = 10_000  # rows
+_LARGEST = 512 << 20  # bytes of an answer
+# What JSON, CSV and Parquet hold alike; values of other types become texts as DuckDB writes them.
+_PLAIN = re.compile(r"BOOLEAN|U?(TINY|SMALL|BIG|HUGE)INT|U?INTEGER|FLOAT|DOUBLE|VARCHAR|DECIMAL\(.*\)|\"?NULL\"?")
 _LONGEST = 20_000  # characters of a question
 _STATEMENT = "SELECT"
 _one_at_a_time = threading.Lock()
@@ -100,18 +103,34 @@ def _asked(question: str, tables: Mapping[str, Callable[[], pa.Table]], most: in
         if len(statements) != 1 or statements[0].type.name != _STATEMENT:
             raise UsageError("give one SELECT: this page reads, and changes nothing")
         timer.start()
-        batches, count = [], 0
-        reader: pa.RecordBatchReader = connection.sql(question).to_arrow_reader(min(most + 1, _BATCH))
-        for batch in reader:
-            batches.append(batch)
-            count += batch.num_rows
-            if count > most:
-                break
-        return pa.Table.from_batches(batches, reader.schema).slice(0, most), count > most
-    except duckdb.InterruptException:
-        raise UsageError(f"given up after {_SECONDS:g} s; ask for less, such as one sweep or fewer columns") from None
-    except duckdb.Error as e:
+        answer = connection.sql(question)
+        types = [str(kind) for kind in answer.types]
+        columns = [f"#{i}" if _PLAIN.fullmatch(t) else f"CAST(#{i} AS VARCHAR)" for i, t in enumerate(types, 1)]
+        reader = answer.project(", ".join(columns)).to_arrow_reader(min(most + 1, _BATCH))
+        table = _read(reader, most)
+        return table.slice(0, most).rename_columns(answer.columns), table.num_rows > most
+    except (duckdb.Error, OSError, pa.ArrowException) as e:  # of the reader's, errors of DuckDB are OSErrors
+        if isinstance(e, duckdb.InterruptException) or "INTERRUPT" in str(e):
+            raise UsageError(
+                f"given up after {_SECONDS:g} s; ask for less, such as one sweep or fewer columns"
+            ) from None
         raise UsageError(str(e)) from e
     finally:
         timer.cancel()
         connection.close()
+
+
+def _read(reader: pa.RecordBatchReader, most: int) -> pa.Table:
+    """The rows of an answer, and one more than `most` where there are more.
+
+    Raises:
+        UsageError: they take too much memory.
+    """
+    batches: list[pa.RecordBatch] = []
+    for batch in reader:
+        batches.append(batch)
+        if sum(b.nbytes for b in batches) > _LARGEST:
+            raise UsageError(f"the answer takes more than {_LARGEST >> 20} MiB; ask for fewer rows or shorter texts")
+        if sum(b.num_rows for b in batches) > most:
+            break
+    return pa.Table.from_batches(batches, reader.schema)

@@ -9,7 +9,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import psutil
 import pyarrow as pa
@@ -79,6 +79,12 @@ class Snapshot:
         return series.unify_dictionaries().combine_chunks()
 
     @property
+    def spec(self) -> dict[str, Any]:
+        """Of the sweep, as its folder has it; empty where that is none."""
+        spec = self.ledger.sweep.get("spec")
+        return spec if isinstance(spec, dict) else {}
+
+    @property
     def bytes(self) -> int:
         """That it takes in memory."""
         return int(self.table.nbytes + (self.__dict__["series"].nbytes if "series" in self.__dict__ else 0))
@@ -145,4 +151,4 @@ def _thread(run: Callable[[], None]) -> None:
 def _version(ledger: Ledger) -> str:
     """Changes with the files of rows, and when a sweep is replaced by another."""
     files: Mapping[str, int] = dict(ledger.store.list("rows"))
-    return digest([ledger.sweep.get("id"), sorted(files.items())], 6)
+    return digest([repr(ledger.sweep.get("id")), sorted(files.items())], 6)  # repr: it may be no Unicode

@@ -14,12 +14,12 @@ import pyarrow.compute as pc
 
 from landsweep.orchestrator.errors import LandsweepError, SpecError, Untrusted, UsageError
 from landsweep.orchestrator.redaction import redacted, redacted_error
-from landsweep.orchestrator.row import Status
+from landsweep.orchestrator.row import Cause, Status
 from landsweep.orchestrator.storage.inside import is_name
 from landsweep.orchestrator.storage.outputs import UNITS, unit_output
 from landsweep.orchestrator.storage.store import Store
 from landsweep.orchestrator.ui.about import problem
-from landsweep.orchestrator.ui.cells import Cell, cell, line, text
+from landsweep.orchestrator.ui.cells import Cell, cell, command_text, line, text
 from landsweep.orchestrator.ui.places import Place
 from landsweep.orchestrator.ui.query import sampled
 from landsweep.orchestrator.ui.tables import Snapshot
@@ -134,19 +134,19 @@ def _commands(place: Place, snapshot: Snapshot, row: Mapping[str, Any], again: s
     commands = {}
     if again:
         commands["compute it again and compare"] = again.format(folder=where, key=key)
-    elif assigned := _assigned(snapshot.ledger.sweep.get("spec"), row):
+    elif assigned := _assigned(snapshot.spec, row):
         what = "compute it again, alone (SPEC: the file of its spec, see About)"
         commands[what] = f"landsweep run SPEC {assigned} --out results/again"
     if row.get("status") == Status.failed:
-        cause = f" --cause {row['cause']}" if row.get("cause") else ""
+        cause = f" --cause {row['cause']}" if row.get("cause") in set(Cause) else ""
         commands["compute all units again that failed so"] = f"landsweep rerun {where} --status failed{cause}"
     commands["print what it has printed"] = f"landsweep logs {where} --unit {key}"
-    return {name: line(command, 4_000) for name, command in commands.items()}
+    return {name: command_text(command) for name, command in commands.items()}
 
 
-def _assigned(spec: object, row: Mapping[str, Any]) -> str:
+def _assigned(spec: Mapping[str, Any], row: Mapping[str, Any]) -> str:
     """Changes to a spec that leave of its axes the values of this unit; empty where it has none, or an unknown one."""
-    axes = spec.get("axes") if isinstance(spec, dict) else None
+    axes = spec.get("axes")
     if not isinstance(axes, dict) or not axes or not all(name in row for name in axes):
         return ""
     values: dict[str, Cell] = {name: row[name] for name in axes}

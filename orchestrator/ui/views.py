@@ -144,7 +144,7 @@ def compared(snapshots: Mapping[str, Snapshot]) -> dict[str, Any]:
         values = ranges(snapshot.table, snapshot.ledger.sweep)
         lines: list[str] = []
         if first is not None:
-            lines = differences(first.ledger.sweep.get("spec", {}), snapshot.ledger.sweep.get("spec", {}))
+            lines = differences(first.spec, snapshot.spec)
         first = first or snapshot
         sweeps.append(
             {

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -120,3 +122,17 @@ def test_an_answer_that_nobody_reads_is_dropped() -> None:
     assert next(first)[0][0].groups == {"y": "a"}
     first.close()
     assert [m[0].groups["y"] for m, _ in searcher.search(["(?P<y>.)"], ["d", "e"], 60.0)] == ["d", "e"]
+
+
+@pytest.mark.parametrize(
+    "way", ["signal.signal(signal.SIGALRM, signal.SIG_IGN)", "signal.pthread_sigmask(0, [14])", "0"]
+)
+def test_a_process_that_ignores_or_blocks_alarms_ends_a_search_all_the_same(way: str) -> None:
+    source = (
+        f"import signal; {way}\n"
+        "from landsweep.sweeps.lab.programs.searcher import Searcher, TooSlow\n"
+        "try:\n    list(Searcher().search(['(a+)+$'], ['a' * 40 + 'b'], 0.2))\n"
+        "except TooSlow:\n    print('too slow')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, timeout=60, check=False)
+    assert done.stdout == "too slow\n", done.stderr

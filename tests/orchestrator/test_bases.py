@@ -12,6 +12,7 @@ from landsweep.orchestrator.errors import SpecError
 from landsweep.orchestrator.kind import kind_named
 from landsweep.orchestrator.reading import write_yaml
 from landsweep.orchestrator.run.sweep import load_spec, spec_from
+from landsweep.orchestrator.spec_files import spec_path
 from tests.support.cli import LOCAL, command
 
 FUNCTION = "landsweep.sweeps.function.examples:descend"
@@ -175,3 +176,11 @@ def test_a_base_elsewhere_that_names_files_beside_it_is_refused(tmp_path: Path) 
     (tmp_path / "mine/train.py").unlink()
     (tmp_path / "mine/train.py").symlink_to("../common/train.py")  # the same file
     load_spec(file)
+
+
+@pytest.mark.parametrize("name", ["x" * 5000, "y/" * 3000, "z" * 300 + ".yaml"])
+def test_a_base_that_no_file_can_be_is_refused(name: str, tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match="there is no file"):
+        load_spec(write(tmp_path, "a.yaml", {"base": name, "name": "a"}))
+    with pytest.raises(SpecError, match="there is no file"):
+        spec_path(name)

@@ -4,6 +4,9 @@ import { address, ask, Problem } from "./api.js";
 import { command, el, link, problem, shown } from "./dom.js";
 import { State } from "./view.js";
 
+/** The question that was run last in this tab: a link only writes one, which its user reads before it is run. */
+const ASKED = "asked";
+
 export async function showSql({ page, title, isLeft }) {
   title("SQL", el("span", {}, "SQL"));
   const state = new State();
@@ -28,6 +31,7 @@ export async function showSql({ page, title, isLeft }) {
     const q = field.value.trim();
     state.set({ q });
     if (!q) return;
+    sessionStorage.setItem(ASKED, q);
     run.disabled = true;
     result.replaceChildren(el("p", { class: "faint" }, "running..."));
     try {
@@ -44,7 +48,7 @@ export async function showSql({ page, title, isLeft }) {
   field.addEventListener("keydown", (event) => {
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) ask_();
   });
-  if (field.value.trim()) await ask_();
+  if (field.value.trim() && sessionStorage.getItem(ASKED) === field.value.trim()) await ask_();
 }
 
 function drawn(answer, q) {

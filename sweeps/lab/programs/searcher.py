@@ -113,6 +113,8 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 def _serve() -> None:
     """Answer each order with a line for each line in it; the alarm ends the process."""
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)  # a process that ignores or blocks it hands that on
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGALRM])
     for order in sys.stdin.buffer:
         texts, lines, most = json.loads(order)
         patterns = [re.compile(text) for text in texts]

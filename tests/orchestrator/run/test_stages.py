@@ -53,6 +53,27 @@ def write_spec(folder: Path, data: dict[str, Any], name: str = "spec.yaml") -> P
     return file
 
 
+@pytest.mark.parametrize("name", ["rows", "report", "site", "Upper", "a.b", "../up"])
+def test_a_stage_that_would_lie_on_files_of_a_sweep_is_refused(name: str, tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match="can't be the name of a stage"):
+        read_stages(write_spec(tmp_path, {"stages": {name: MINIMA}}))
+
+
+@pytest.mark.parametrize("name", ["../up", "/abs", "a/b", "-rf", ".", "x" * 300, ["a"]])
+def test_a_name_of_all_that_leads_elsewhere_is_refused(name: object, tmp_path: Path) -> None:
+    spec = write_spec(tmp_path, {"name": name, "stages": {"a": {**MINIMA, "name": "fine"}}})
+    with pytest.raises(SpecError, match="can't be the name of a folder of results"):
+        read_stages(spec)
+    with pytest.raises(SpecError, match="can't be the name of a folder of results"):
+        read_stages(write_spec(tmp_path, {"stages": {"a": MINIMA}}), ["name=../up"])
+
+
+@pytest.mark.parametrize("value", ["x" * 5000, "y/" * 3000, "z" * 300 + ".yaml"])
+def test_a_stage_of_a_file_that_can_not_be_is_refused(value: str, tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match="there is no file"):
+        read_stages(write_spec(tmp_path, {"stages": {"a": value}}))
+
+
 def taking(stage: str) -> dict[str, Any]:
     return {**MEASURE, "of": [{"sweep": f"stage:{stage}"}]}
 

@@ -126,6 +126,25 @@ def test_a_link_from_elsewhere_is_followed_by_the_page_itself(server: Server) ->
     assert status == 200 and b"refresh" in body and b"main.js" not in body
 
 
+@pytest.mark.parametrize("site", ["cross-site", "same-site"])
+@pytest.mark.parametrize("path", ["/api/sql?q=select%201", "/api/sweeps", "/api/sql.csv?q=select%201"])
+def test_a_link_to_an_answer_is_not_followed(server: Server, site: str, path: str) -> None:
+    follows = {"sec-fetch-site": site, "sec-fetch-mode": "navigate", "sec-fetch-dest": "document"}
+    for headers in (follows, {**follows, "cookie": server.cookie()}):  # a site on another port gets the cookie sent
+        status, _, body = server.ask(path, headers)
+        assert status == 403 and b"refresh" not in body
+
+
+@pytest.mark.parametrize(
+    "path", ["/%09/evil.example", "/a%0d%0aset-cookie:%20b=c", "/%e2%82%ac", "/%ff", "/%5c%5cevil.example"]
+)
+def test_the_address_without_the_token_is_one_of_this_server(server: Server, path: str) -> None:
+    status, headers, _ = server.ask(f"{path}?token={server.url.partition('token=')[2]}")
+    place = headers["location"]
+    assert status == 303 and place.startswith("/") and place[1] not in "/\\" and place.isascii()
+    assert not any(c.isspace() for c in place) and "b=c" not in headers["set-cookie"]
+
+
 def test_answers_tie_the_browser_down(server: Server) -> None:
     for path in ("/", "/api/sweeps", "/static/main.js", "/nothing"):
         _, headers, _ = server.ask(path, {"cookie": server.cookie()})

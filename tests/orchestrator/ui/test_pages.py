@@ -213,6 +213,25 @@ def test_a_curve_appears_while_the_sweep_runs(browser: Any, tmp_path: Path) -> N
         assert not looker.wrong
 
 
+@pytest.mark.slow
+def test_a_link_with_a_question_does_not_run_it(looker: Looker, server: Server) -> None:
+    pytest.importorskip("duckdb", reason="DuckDB is not installed: pip install 'landsweep[ui]'")
+    asked: list[str] = []
+    looker.page.on("request", lambda request: asked.append(request.url))
+    link = f"{server.base}/sql?q=select+41+%2B+1+as+answer"
+    looker.page.goto(link)
+    looker.page.wait_for_selector("dl")
+    assert looker.page.input_value("textarea") == "select 41 + 1 as answer"
+    assert not [url for url in asked if "/api/sql?" in url]
+    looker.page.click("button:text-is('Run')")
+    looker.page.wait_for_selector("td:text-is('42')")
+    looker.page.reload()  # one that was run in this tab is run again
+    looker.page.wait_for_selector("td:text-is('42')")
+    looker.page.goto(link.replace("41", "1"))
+    looker.page.wait_for_selector("dl")
+    assert looker.page.query_selector("td") is None
+
+
 def test_a_page_of_another_site_learns_nothing(looker: Looker, server: Server) -> None:
     """The browser has the cookie; another origin on the same host, so the nearest there is, tries all ways to ask."""
     target = f"{server.base}/api/sweeps"

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from landsweep.orchestrator.errors import UsageError
-from landsweep.orchestrator.ui import sql
+from landsweep.orchestrator.ui import sql, views
 
 pytest.importorskip("duckdb", reason="DuckDB is not installed: pip install 'landsweep[ui]'")
 ROWS = pa.table({"x": [1, 2, 3, 4], "name": ["a", "b", "a", None]})
@@ -79,6 +79,49 @@ def test_time_and_memory_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UsageError, match=r"(?i)memory"):
         ask("select * from range(100000000) order by random()")
     assert ask("select count(*) as n from mine") == ([{"n": 4}], False)
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ("'infinity'::timestamp", "infinity"),
+        ("timestamp '290000-01-01'", "290000-01-01 00:00:00"),
+        ("'-infinity'::date", "-infinity"),
+        ("time '24:00:00'", "24:00:00"),
+        ("interval 9000000 years", "9000000 years"),
+        ("map([1], [2])", "{1=2}"),
+        ("[1, null]", "[1, NULL]"),
+        ("{'a': 1}", "{'a': 1}"),
+        ("'101'::bit", "101"),
+        ("'\\xff'::blob", "\\xFF"),
+        ("union_value(k := 1)", "1"),
+        ("1.50::decimal(9, 2)", "1.50"),
+    ],
+)
+def test_values_of_any_type_are_shown_and_written_as_they_are(value: str, shown: str) -> None:
+    table, _ = sql.answer(f"select {value} as a, x, 2 as a from mine order by x desc", {"mine": lambda: ROWS}, 2)
+    fields = views.table_json(table)
+    assert fields["header"] == ["a", "x", "a"] and fields["columns"][1:] == [[4, 3], [2, 2]]
+    assert [text.replace("\\\\", "\\") for text in fields["columns"][0]] == [shown, shown]
+    assert shown in b"".join(views.as_csv(table)).decode().replace('""', '"') and views.as_parquet(table)[:4] == b"PAR1"
+
+
+@pytest.mark.parametrize(
+    "question", ["select * from test_all_types()", "describe mine", "summarize mine", "show tables"]
+)
+def test_answers_of_any_form_become_files(question: str) -> None:
+    table, _ = sql.answer(question, {"mine": lambda: ROWS}, 100)
+    assert views.table_json(table)["header"] == table.column_names
+    assert b"".join(views.as_csv(table)) and views.as_parquet(table)
+
+
+@pytest.mark.parametrize(
+    "question", ["select repeat('a', 100000) from range(1000)", "select range(50000) from range(500)"]
+)
+def test_an_answer_that_is_too_large_is_refused(question: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sql, "_LARGEST", 10 << 20)
+    with pytest.raises(UsageError, match="the answer takes more than 10 MiB"):
+        ask(question, 1000)
 
 
 def test_names_of_sweeps_are_names_in_sql() -> None:

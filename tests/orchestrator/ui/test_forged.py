@@ -1,0 +1,79 @@
+"""What a forged folder makes the web application answer: views, or one line that says what is wrong."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from landsweep.orchestrator.errors import LandsweepError
+from landsweep.orchestrator.storage.ledger.seal import unseal
+from landsweep.orchestrator.ui import about, units, views
+from landsweep.orchestrator.ui.kinds import Kinds
+from landsweep.orchestrator.ui.places import Place, Places
+from landsweep.orchestrator.ui.tables import Snapshot, Tables
+from tests.attack.folders import rewritten
+from tests.support.paths import GOLDEN
+
+EVIL = "x; touch evil #"
+LONG = ["run", "a " * 2_000, "b" * 4_000, EVIL]  # cut in the middle, it would lose one quotation mark
+
+
+def forged(folder: Path, **fields: Any) -> tuple[Place, Snapshot]:
+    copy = folder / "copy"
+    shutil.copytree(GOLDEN / "begun" / "function", copy)
+    facts = json.loads((copy / "sweep.json").read_text())
+    (copy / "sweep.json").write_text(json.dumps({**facts, **fields}))
+    (place,) = Places([str(copy)]).all()
+    return place, Tables().read(place)
+
+
+@pytest.mark.parametrize("spec", [None, 3, "text", [], [[]], {"axes": 3}, {"space": "x", "axes": None}])
+def test_a_spec_that_is_none_keeps_no_rows_from_being_shown(spec: object, tmp_path: Path) -> None:
+    place, snapshot = forged(tmp_path, spec=spec)
+    assert Kinds().columns(snapshot, place)["columns"]
+    (shown,) = views.compared({place.id: snapshot})["sweeps"]
+    assert shown["rows"] == 9 and "value" in shown["metrics"]
+    key = views.keys(snapshot, views.Query(), 1)[0]
+    assert units.unit(place, snapshot, key, "")["values"]
+
+
+@pytest.mark.parametrize("name", ["\ud800", ["a"], {"\udfff": 1}])
+def test_an_id_that_is_no_text_keeps_no_rows_from_being_shown(name: object, tmp_path: Path) -> None:
+    _, snapshot = forged(tmp_path, id=name)
+    assert snapshot.table.num_rows == 9 and snapshot.version
+
+
+@pytest.mark.parametrize(
+    "typed", [f"run a.yaml {EVIL}", ["run", EVIL, "$(touch evil)"], "run `touch evil`", "run 'a; touch evil", LONG]
+)
+@pytest.mark.parametrize("cause", [EVIL, "error", "$(touch evil)"])
+def test_no_command_that_is_shown_holds_a_command_of_a_folder(typed: object, cause: str, tmp_path: Path) -> None:
+    place, _ = forged(tmp_path, command=typed)
+    for part in (Path(place.where) / "rows").glob("part-*.parquet"):
+        rewritten(part, lambda t: _with(_with(t, "cause", cause), "status", "failed"))
+        key = unseal(part.read_bytes())[0].column("key")[0].as_py()
+    snapshot = Tables().read(place)
+    shown = {**about.about(place, snapshot)["commands"], **units.unit(place, snapshot, key, "")["commands"]}
+    assert "resume it" in shown and (" --cause error" in str(shown)) == (cause == "error")
+    shell = tmp_path / "shell"
+    shell.mkdir()
+    for command in shown.values():
+        subprocess.run(["bash", "-c", f"landsweep() {{ :; }}\n{command}"], cwd=shell, check=False, capture_output=True)
+        assert not list(shell.iterdir()), command
+
+
+def _with(table: pa.Table, name: str, value: str) -> pa.Table:
+    return table.set_column(table.schema.get_field_index(name), name, pa.array([value] * table.num_rows))
+
+
+def test_a_sweep_whose_rows_are_gone_says_so(tmp_path: Path) -> None:
+    place, _ = forged(tmp_path)
+    shutil.rmtree(place.where)
+    with pytest.raises(LandsweepError, match="copy"):
+        Tables().read(place)
