@@ -91,7 +91,7 @@ def ranges(rows: pa.Table, sweep: Mapping[str, Any]) -> dict[str, tuple[float, f
         is_param = (field.metadata or {}).get(b"doc") == PARAM.encode()
         if is_param or field.name in passed or not pa.types.is_floating(field.type):
             continue
-        finite = rows.column(field.name).drop_null()
+        finite = rows.column(field.name).drop_null().cast(pa.float64())  # Arrow has no ends of halves
         finite = finite.filter(pc.is_finite(finite))
         if len(finite):
             ends = pc.min_max(finite)

@@ -192,7 +192,8 @@ def _sortable(column: pa.ChunkedArray, rows: pa.Array | None) -> pa.ChunkedArray
 def _column(table: pa.Table, name: str) -> pa.ChunkedArray:
     if name not in table.column_names:
         raise UsageError(f"there is no column {name[:100]!r}; there are {', '.join(table.column_names)[:1000]}")
-    return table.column(name)
+    column = table.column(name)
+    return column.cast(pa.float32()) if pa.types.is_float16(column.type) else column  # Arrow compares no halves
 
 
 def _texts(given: str) -> list[str]:

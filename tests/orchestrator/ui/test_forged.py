@@ -68,6 +68,19 @@ def test_no_command_that_is_shown_holds_a_command_of_a_folder(typed: object, cau
         assert not list(shell.iterdir()), command
 
 
+@pytest.mark.parametrize("kind", [pa.float16(), pa.float32(), pa.float64()])
+def test_numbers_of_any_precision_are_compared_and_sorted(kind: pa.DataType, tmp_path: Path) -> None:
+    place, _ = forged(tmp_path)
+    for part in (Path(place.where) / "rows").glob("part-*.parquet"):
+        rewritten(part, lambda t: t.append_column("odd", pa.array([-i / 4 for i in range(t.num_rows)]).cast(kind)))
+    snapshot = Tables().read(place)
+    query = views.Query.read(['["odd", "<", "-0.3"]'], ['["odd", "ascending"]'])
+    shown = views.page(snapshot, query, ["odd"], 0, 100)
+    assert shown["rows"]["odd"] == [-i / 4 for i in range(8, 1, -1)]
+    (sweep,) = views.compared({place.id: snapshot})["sweeps"]
+    assert sweep["metrics"]["odd"] == {"least": -2.0, "largest": 0.0}
+
+
 def _with(table: pa.Table, name: str, value: str) -> pa.Table:
     return table.set_column(table.schema.get_field_index(name), name, pa.array([value] * table.num_rows))
 
