@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hmac
 import ipaddress
+import re
 import secrets
 import socket
 from collections.abc import Iterable
@@ -23,6 +24,9 @@ __all__ = ["Guard", "names_of"]
 
 TOKEN = "token"
 _ANSWERS = "/api/"  # where pages ask; a link leads to a page
+_HOST = re.compile(
+    r"(?:\[([^\[\]]*)\]|([^:\[\]@]*))(?::[0-9]*)?"
+)  # an address of IPv6 in brackets, or a name, and a port
 _HEADERS = {
     "content-security-policy": (
         "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; "
@@ -135,10 +139,9 @@ def names_of(host: str) -> list[str]:
 
 
 def _host_name(host: str) -> str:
-    """A `Host` header without its port."""
-    if host.startswith("["):
-        return host[1:].partition("]")[0]
-    return host.rpartition(":")[0] or host if host.count(":") == 1 else host
+    """A `Host` header without its port; empty where it has another form."""
+    match = _HOST.fullmatch(host)
+    return (match[1] or match[2] or "") if match else ""
 
 
 def _equal(one: str, other: str) -> bool:

@@ -100,6 +100,9 @@ def test_the_token_becomes_a_cookie_and_leaves_the_address(server: Server) -> No
         ({"host": "127.0.0.1.evil.example:PORT"}, False),
         ({"host": "localhost.:PORT"}, False),
         ({"host": ""}, False),
+        ({"host": "localhost:1@evil.example"}, False),
+        ({"host": "[::1"}, False),
+        ({"host": "[::1]evil.example"}, False),
         ({"host": "localhost:PORT"}, True),
         ({"host": "LOCALHOST:1234"}, True),  # a forwarded port
         ({"host": "[::1]:PORT"}, True),
