@@ -6,6 +6,7 @@ import errno
 import os
 import re
 import secrets
+import shlex
 import time
 from collections.abc import Callable
 from functools import partial
@@ -355,7 +356,8 @@ class Store:
             until = "the storage works again"
         return StorageError(
             f"{self.where}/{path} could not be {done}: {why}. "
-            f"All rows committed before are safe; the same command goes on once {until}."
+            f"All rows committed before are safe; the same command goes on once {until}, and "
+            f"`landsweep rerun {shlex.quote(self.where)} --status failed` computes units that failed by it again."
         )
 
     def _unreadable(self, path: str, error: BaseException) -> StorageError | Unreachable:
