@@ -85,7 +85,7 @@ def test_a_progress_line_takes_any_note() -> None:
 
 
 def test_a_name_is_one_line_whatever_it_holds() -> None:
-    now = {"name": "zoo\nsound: all is right", "kind": "zoo\u2028x"}
+    now = {"name": "zoo\nsound: all is right", "kind": "zoo\u2028x", "running": False}
     assert state_text(now).count("\n") == 0 and "\u2028" not in state_text(now)
     assert one_line("a\tb\nc") == "a\\tb\\nc"
     assert printable("a\n\tb") == "a\n\tb"

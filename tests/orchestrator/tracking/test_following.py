@@ -171,7 +171,8 @@ def runs(uri: str, status: str, rows: int) -> Callable[[], list[Any] | None]:
     return look
 
 
-@pytest.mark.parametrize("store", ["file", pytest.param("server", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("store", ["file", "server"])
 def test_mlflow_shows_a_running_sweep_its_units_and_their_curves(folder: Path, store: str) -> None:
     with server(folder) if store == "server" else contextlib.nullcontext(f"sqlite:///{folder}/store.db") as uri:
         check_live(folder, uri)

@@ -42,7 +42,7 @@ def test_a_planted_annealing_law_predicts_a_schedule_that_was_not_fitted(tmp_pat
         losses[name] = 1 + 0.5 * first**-0.5 - 0.3 * second
     _series(tmp_path, rates, losses)
     found = curves(tmp_path, "sweep", "annealing_curves", 0, "test_loss", "learning_rate", ["constant", "wsd20"], 20)
-    assert found["points"] == 36 and found["error_held"] < 0.02
+    assert found["points"] == 37 and found["error_held"] < 0.02
     with pytest.raises(UsageError, match="no other recipe"):
         curves(tmp_path, "sweep", "annealing_curves", 0, "test_loss", "learning_rate", list(rates), 20)
 

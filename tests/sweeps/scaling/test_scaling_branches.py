@@ -67,7 +67,10 @@ def test_the_longest_horizon_of_each_size_comes_first_and_the_others_once_it_has
     "changes",
     [
         {},
-        {"recipe": {**BRANCHED_RECIPE, "schedule": {**WSD, "cooldown_steps": 4, "decay": "linear", "final": 0.1}}},
+        pytest.param(
+            {"recipe": {**BRANCHED_RECIPE, "schedule": {**WSD, "cooldown_steps": 4, "decay": "linear", "final": 0.1}}},
+            marks=pytest.mark.slow,
+        ),
         {
             "recipe": {**BRANCHED_RECIPE, **GPT},
             "shape": {"head_width": 2},
@@ -131,6 +134,7 @@ def test_plan_report_and_rows_say_what_is_spent(tmp_path: Path) -> None:
     assert report.summary["flops_spent"] == rows["flops_spent"].sum()
 
 
+@pytest.mark.slow
 def test_a_study_grows_by_a_horizon_between_those_that_it_has(tmp_path: Path) -> None:
     """Its own point was not kept, so it starts from the nearest one before, and ends with the same bits."""
     run_example(KIND, branched_study(), tmp_path / "grown")

@@ -32,7 +32,11 @@ _PATIENCE = 10.0  # s
 _GCS, _CLIENT = "/ray.rpc.NodeInfoGcsService/CheckAlive", "/ray.rpc.RayletDriver/ClusterInfo"
 _OWN = {  # of a Ray of our own
     "RAY_process_group_cleanup_enabled": "true",  # what a worker has started ends with it
-    "RAY_enable_metrics_collection": "false",  # they would be served without a token, to every user of the machine
+    # Metrics would be served without a token, to every user of the machine. Those of autoscaler and dashboard have no
+    # switch: they give them up where their port is none, and go on.
+    "RAY_enable_metrics_collection": "false",
+    "AUTOSCALER_METRIC_PORT": "65536",
+    "DASHBOARD_METRIC_PORT": "65536",
 }
 _START = (
     "Start one with `ray start --head`, give the address of a running one, or use `address: local`. "

@@ -85,6 +85,7 @@ def test_specs_columns_and_auto_know_it(copy: Path) -> None:
     assert said["auto"] == "toy" and said["tried"] == ["loop", "toy"], "the last in the list is the most special"
 
 
+@pytest.mark.slow
 def test_commands_know_it(copy: Path) -> None:
     run_python(copy, *LANDSWEEP, "run", "toys.yaml", "--site", "local", "site.tracking=off")
     assert "2/2 units (2 ok)" in run_python(copy, *LANDSWEEP, "status", "results/toys")
