@@ -36,8 +36,8 @@ def curves(
     table = table.assign(curve=pd.factorize(table["key"])[0], rate=table[rate], loss=table[loss])
     table = table[["recipe", "curve", "step", "rate", "loss"]]
     late = table[table["step"] >= first]
-    rule = " or ".join(f"recipe == {name}" for name in sorted(set(table["recipe"]) - set(fitted)))
-    made = fit(law_named(law), late, holdout=rule.split(" or "))
+    others = sorted(set(table["recipe"]) - set(fitted))
+    made = fit(law_named(law), late, holdout=[f"recipe == {name}" for name in others])
     held = made.held
     if held is None:
         raise UsageError(f"{sweep} has no other recipe than {', '.join(fitted)}")

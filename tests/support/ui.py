@@ -118,14 +118,21 @@ class Looker:
         self.context.close()
 
     def column(self, name: str) -> list[str]:
-        """The cells of a column of the table of units, from the top, of the rows that are drawn."""
+        """The cells of a column of the table of units, from the top, of the rows that are drawn, once there are any.
+
+        The table is drawn again as its page takes shape, and has no rows for a moment.
+        """
         script = """name => {
             const heads = [...document.querySelectorAll('.thead .tr:first-child .th')];
             const place = heads.findIndex(h => h.textContent.replace(/ [▲▼]$/, '') === name);
             return [...document.querySelectorAll('.tbody .tr')]
                 .sort((a, b) => a.ariaRowIndex - b.ariaRowIndex).map(r => r.children[place].textContent);
         }"""
-        cells: list[str] = self.page.evaluate(script, name)
+        cells: list[str] = []
+        end = time.monotonic() + SECONDS
+        while not cells and time.monotonic() < end:
+            cells = self.page.evaluate(script, name)
+            self.page.wait_for_timeout(50)
         return cells
 
     def until(self, script: str, argument: object = None) -> None:

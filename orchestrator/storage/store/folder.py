@@ -6,7 +6,6 @@ import errno
 import os
 import re
 import secrets
-import shlex
 import time
 from collections.abc import Callable
 from functools import partial
@@ -355,9 +354,8 @@ class Store:
         else:
             until = "the storage works again"
         return StorageError(
-            f"{self.where}/{path} could not be {done}: {why}. "
-            f"All rows committed before are safe; the same command goes on once {until}, and "
-            f"`landsweep rerun {shlex.quote(self.where)} --status failed` computes units that failed by it again."
+            f"{self.where}/{path} could not be {done}: {why}. All rows committed before are safe; the same command "
+            f"goes on once {until}, and `landsweep rerun DIR --status failed` computes units that failed by it again."
         )
 
     def _unreadable(self, path: str, error: BaseException) -> StorageError | Unreachable:

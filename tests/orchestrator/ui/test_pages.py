@@ -75,7 +75,7 @@ def test_sorting_and_filtering_give_the_right_rows_and_the_link_restores_them(
     looker: Looker, browser: Any, server: Server, rows: pd.DataFrame
 ) -> None:
     page = opened(looker)
-    assert page.inner_text(COUNT) == "20 rows"
+    looker.until("() => document.querySelector('.count')?.textContent === '20 rows'")
     page.fill("input[data-column=x]", "0.7 .. 2.2")
     looker.until("() => document.querySelector('.count').textContent === '12 of 20 rows'")
     page.click(".th button:text-is('loss')")
