@@ -62,22 +62,27 @@ def run_stages(stages: Stages, site: Site, root: str) -> int:
 
 
 def plan_stages(stages: Stages, site: Site, root: str, *, calibrate: bool, as_json: bool) -> None:
-    """Print the forecast of each stage; of one that waits for the models of others, which they are."""
+    """Print the forecast of each stage; of one that takes models of stages with units to run, which they are."""
     from landsweep.orchestrator.commands.forecast import forecast
     from landsweep.orchestrator.run.stages import results_of
 
     stages.check(root)
     fields: dict[str, Any] = {}
+    unfinished: set[str] = set()
     for i, stage in enumerate(stages.stages, 1):
         line = f"stage {i} of {len(stages.stages)}: {stage.name}"
-        if waits := stages.waits(stage, root):
+        if waits := [name for name in dict.fromkeys(stage.mentions.values()) if name in unfinished]:
             fields[stage.name] = {"waits_for": waits}
+            unfinished.add(stage.name)
             text = f"takes models of {', '.join(waits)}, which must run first: its units are known then"
         else:
             kind, spec = stages.sweep(stage, root)
+            where = results_of(root, stage.name)
             bench = Workbench("cuda:0" if site.gpus else "cpu", max(1, int(site.cpus)), stage.folder)
-            expected = forecast(kind, spec, site, results_of(root, stage.name), bench if calibrate else None)
+            expected = forecast(kind, spec, site, where, bench if calibrate else None)
             fields[stage.name], text = expected.fields(), expected.text()
+            if expected.to_run or (expected.to_run is None and not _ended(where)):
+                unfinished.add(stage.name)
         if not as_json:
             out.print(f"{line}\n{text}\n" if i < len(stages.stages) else f"{line}\n{text}")
     if as_json:
@@ -126,6 +131,11 @@ def report_stages(where: str, folders: Mapping[str, str], *, trust: bool) -> Pat
             page, reports[name] = write_report(open_sweep(folder, trust=trust), folder)
             out.print(f"{name}: {page}")
     return _write_page(where, reports)
+
+
+def _ended(where: str) -> bool:
+    """Whether a sweep's run has come to its end: of one that depends on its rows the plan does not tell."""
+    return Ledger.exists(Store.at(where)) and state(ledger_at(where)).get("phase") == "done"
 
 
 def _begun(folder: str) -> Iterator[str]:

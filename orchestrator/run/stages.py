@@ -20,7 +20,6 @@ from landsweep.orchestrator.run.stage_list import NAME
 from landsweep.orchestrator.run.sweep import changed, spec_from
 from landsweep.orchestrator.spec import Spec
 from landsweep.orchestrator.spec_files import is_file, spec_folder, spec_path
-from landsweep.orchestrator.storage.ledger import Ledger, Store
 
 __all__ = ["Stage", "Stages", "read_stages", "results_of"]
 
@@ -82,7 +81,7 @@ class Stages:
             raise type(e)(f"{stage.source}: {e}") from e
 
     def outline(self, stage: Stage, root: str) -> tuple[SweepKind[Any], Spec]:
-        """The same as far as it can be known before the stages that it takes models of have run.
+        """The same as far as it can be known without the models of other stages.
 
         Raises:
             SpecError: its spec can't be used.
@@ -91,20 +90,20 @@ class Stages:
         kind = kind_named(fields["kind"])
         return kind, kind.parse(fields, stage.source)
 
-    def waits(self, stage: Stage, root: str) -> tuple[str, ...]:
-        """Those of the stages that it takes results of which have none."""
-        needed = dict.fromkeys(stage.mentions.values())
-        return tuple(name for name in needed if not Ledger.exists(Store.at(results_of(root, name))))
-
     def check(self, root: str) -> None:
-        """Refuse what can be seen to be wrong before any work: of all stages, whether they wait or not.
+        """Refuse what can be seen to be wrong before any work.
+
+        The models of other stages are not looked at: they may be those of a run that was stopped, and more may come.
+
+        Args:
+            root: folder of all results, a path or URL.
 
         Raises:
             SpecError: a spec can't be used, or takes the models of a stage that keeps none.
         """
         keeps: dict[str, bool] = {}
         for stage in self.stages:
-            look = self.outline if self.waits(stage, root) else self.sweep
+            look = self.outline if stage.mentions else self.sweep
             kind, _ = look(stage, root)
             keeps[stage.name] = kind.leaves_weights
             for field, name in stage.mentions.items():

@@ -152,6 +152,17 @@ def test_a_stage_that_is_a_link_is_refused(tmp_path: Path) -> None:
         stages_at(str(tmp_path / "theirs"))
 
 
+def killed_at_its_start(folder: Path, *changes: str) -> None:
+    """The first stage has results by then, but no rows."""
+    driver = subprocess.Popen([*LANDSWEEP, "run", "spec.yaml", *LOCAL, *changes], cwd=folder, stderr=subprocess.DEVNULL)
+    end = time.monotonic() + 120
+    while not (folder / "results/both/train/sweep.json").is_file():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    driver.kill()
+    driver.wait(timeout=120)
+
+
 def test_stages_are_planned_run_shown_and_grown_as_one(tmp_path: Path) -> None:
     """The example of the documents, with fewer steps."""
     page = (ROOT / "docs/specs.md").read_text(encoding="utf-8")
@@ -160,6 +171,9 @@ def test_stages_are_planned_run_shown_and_grown_as_one(tmp_path: Path) -> None:
     few = ["train.recipe.steps=20", "train.axes={net.hidden.0: [4]}", "train.seeds.range=2", "name=both"]
     planned = command("plan", "spec.yaml", *few, "--json", cwd=tmp_path).stdout
     assert json.loads(planned)["stages"]["measure"] == {"waits_for": ["train"]}
+    killed_at_its_start(tmp_path, *few)
+    planned = command("plan", "spec.yaml", *few, "--json", cwd=tmp_path).stdout
+    assert json.loads(planned)["stages"]["measure"] == {"waits_for": ["train"]}, "it has begun, and no model is there"
     said = command("run", "spec.yaml", *LOCAL, *few, cwd=tmp_path).stderr
     assert "stage 1 of 2: train" in said and "stage 2 of 2: measure" in said
     assert "all stages: results/both/report/index.html" in said
@@ -174,6 +188,11 @@ def test_stages_are_planned_run_shown_and_grown_as_one(tmp_path: Path) -> None:
     page = (results / "report/index.html").read_text(encoding="utf-8")
     assert 'href="../train/report/index.html"' in page and "&lt;b&gt;Perceptrons&lt;/b&gt;" in page
     assert (results / "train/report/index.html").is_file() and (results / "measure/report/index.html").is_file()
+    planned = command("plan", "spec.yaml", *few, "train.seeds.range=3", "--json", cwd=tmp_path).stdout
+    assert json.loads(planned)["stages"]["measure"] == {"waits_for": ["train"]}, "one more model will come"
+    assert (
+        json.loads(command("plan", "spec.yaml", *few, "--json", cwd=tmp_path).stdout)["stages"]["measure"]["done"] == 4
+    )
     again = command("run", "spec.yaml", *LOCAL, *few, "train.seeds.range=3", cwd=tmp_path).stderr
     assert "1 new in" in again and "2 new in" in again and units() == [3, 6]
     refused = " ".join(command("verify", "results/both", cwd=tmp_path, check=2).stderr.split())
