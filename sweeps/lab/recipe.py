@@ -231,6 +231,16 @@ class Recipe(Section):
         return self
 
     @model_validator(mode="after")
+    def _one_average(self) -> Self:
+        if not self.optimizer.averages:
+            return self
+        if self.averaging is not None:
+            raise ValueError(f"averaging: {self.optimizer.method} averages the weights by itself; leave averaging out")
+        if self.schedule.momentum(0, 1) is not None:
+            raise ValueError(f"schedule.momenta: {self.optimizer.method} averages by its momentum; leave momenta out")
+        return self
+
+    @model_validator(mode="after")
     def _branch_ends_after_its_start(self) -> Self:
         if self.branched_at is not None and (self.steps is None or self.branched_at >= self.steps):
             raise ValueError(f"branched_at: a branch that leaves after {self.branched_at} steps needs more `steps`")

@@ -7,6 +7,7 @@ over the steps that are left, as if the run began there. Lengths are shares of t
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import Annotated, Literal, Self, TypeAlias
 
@@ -14,9 +15,20 @@ from pydantic import Field, model_validator
 
 from landsweep.orchestrator.spec import Section
 
-__all__ = ["Constant", "Cosine", "Linear", "OneCycle", "Schedule", "ScheduleSpec", "StepDecay", "WarmupStableDecay"]
+__all__ = [
+    "Constant",
+    "Cosine",
+    "Cycles",
+    "Linear",
+    "OneCycle",
+    "Schedule",
+    "ScheduleSpec",
+    "StepDecay",
+    "WarmupStableDecay",
+]
 
 Share: TypeAlias = Annotated[float, Field(ge=0, le=1)]
+Decay: TypeAlias = Literal["linear", "cosine", "1-sqrt", "1-square"]
 
 
 class Schedule(Section):
@@ -87,7 +99,7 @@ class Cosine(Schedule):
     final: Share = 0.0
 
     def _after(self, step: int, total: int) -> float:
-        return self.final + (1 - self.final) * (1 + math.cos(math.pi * step / total)) / 2
+        return _half_cosine(step, total, self.final)
 
 
 class Linear(Schedule):
@@ -146,7 +158,7 @@ class WarmupStableDecay(Schedule):
     cooldown_steps: Annotated[int, Field(ge=1)] | None = Field(
         None, exclude_if=lambda v: v is None, description="the same in steps; takes precedence over the share"
     )
-    decay: Literal["linear", "cosine", "1-sqrt", "1-square"] = "1-sqrt"
+    decay: Decay = "1-sqrt"
     final: Share = 0.0
 
     def falls(self, total: int) -> int:
@@ -157,20 +169,58 @@ class WarmupStableDecay(Schedule):
         return round(self.cooldown * total) if self.cooldown_steps is None else min(self.cooldown_steps, total)
 
     def _after(self, step: int, total: int) -> float:
-        length = self._length(total)
-        t = (step - (total - length)) / length if length else 0.0
-        if t <= 0:
-            return 1.0
-        fall = {
-            "linear": 1 - t,
-            "cosine": (1 + math.cos(math.pi * t)) / 2,
-            "1-sqrt": 1 - math.sqrt(t),
-            "1-square": 1 - t * t,
-        }[self.decay]
-        return self.final + (1 - self.final) * fall
+        return _cooled(step, total, self._length(total), self.decay, self.final)
+
+
+class Cycles(Schedule):
+    """One cycle after the other, each with its own way down, on one line: WSD-S and cyclic cosine (arXiv 2410.05192).
+
+    After an end the rate is back at 1 at once, and training goes on from the weights that the way down has led to.
+    A cycle is as `wsd` or `cosine` over its own steps.
+    """
+
+    shape: Literal["cycles"]
+    ends: tuple[Annotated[float, Field(gt=0, le=1)], ...] = Field(
+        min_length=1, description="where cycles end, as rising shares of the steps after the warm-up; the last is 1"
+    )
+    within: Literal["wsd", "cosine"] = Field("wsd", description="wsd: 1, and then a cool-down; cosine: half a cosine")
+    cooldown: Share = Field(0.1, description="of wsd: share of a cycle's steps")
+    decay: Decay = Field("1-sqrt", description="of wsd, as there")
+    final: Share = 0.0
+
+    @model_validator(mode="after")
+    def _ends_rise(self) -> Self:
+        if self.ends[-1] != 1 or any(a >= b for a, b in itertools.pairwise(self.ends)):
+            raise ValueError(f"ends: shares must rise up to 1, the end of the run; got {list(self.ends)}")
+        return self
+
+    def _after(self, step: int, total: int) -> float:
+        bounds = [0, *(round(end * total) for end in self.ends)]
+        start, end = next((a, b) for a, b in itertools.pairwise(bounds) if step < b)
+        if self.within == "cosine":
+            return _half_cosine(step - start, end - start, self.final)
+        return _cooled(step - start, end - start, round(self.cooldown * (end - start)), self.decay, self.final)
+
+
+def _half_cosine(step: int, total: int, final: float) -> float:
+    return final + (1 - final) * (1 + math.cos(math.pi * step / total)) / 2
+
+
+def _cooled(step: int, total: int, length: int, decay: Decay, final: float) -> float:
+    """1, and over the last `length` of `total` steps down to `final`."""
+    t = (step - (total - length)) / length if length else 0.0
+    if t <= 0:
+        return 1.0
+    fall = {
+        "linear": 1 - t,
+        "cosine": (1 + math.cos(math.pi * t)) / 2,
+        "1-sqrt": 1 - math.sqrt(t),
+        "1-square": 1 - t * t,
+    }[decay]
+    return final + (1 - final) * fall
 
 
 ScheduleSpec = Annotated[
-    Constant | StepDecay | Cosine | Linear | OneCycle | WarmupStableDecay, Field(discriminator="shape")
+    Constant | StepDecay | Cosine | Linear | OneCycle | WarmupStableDecay | Cycles, Field(discriminator="shape")
 ]
-"""A schedule; told apart by the field `shape`: constant, step, cosine, linear, one_cycle or wsd."""
+"""A schedule; told apart by the field `shape`: constant, step, cosine, linear, one_cycle, wsd or cycles."""

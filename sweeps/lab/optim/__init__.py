@@ -11,6 +11,8 @@ from landsweep.sweeps.lab.optim.adamw import AdamW
 from landsweep.sweeps.lab.optim.adamw_independent import IndependentAdamW
 from landsweep.sweeps.lab.optim.ademamix import AdEMAMix
 from landsweep.sweeps.lab.optim.base import Method, Step
+from landsweep.sweeps.lab.optim.critical_adam import CriticalAdam
+from landsweep.sweeps.lab.optim.dadapt import DAdaptAdam
 from landsweep.sweeps.lab.optim.dog import Dog
 from landsweep.sweeps.lab.optim.grams import Grams
 from landsweep.sweeps.lab.optim.gravity import Gravity
@@ -22,6 +24,7 @@ from landsweep.sweeps.lab.optim.named import NamedClass
 from landsweep.sweeps.lab.optim.prodigy import Prodigy
 from landsweep.sweeps.lab.optim.rmsprop import RmsProp
 from landsweep.sweeps.lab.optim.sam import Sam
+from landsweep.sweeps.lab.optim.schedule_free import ScheduleFreeAdamW, ScheduleFreeSgd
 from landsweep.sweeps.lab.optim.sgd import Sgd
 from landsweep.sweeps.lab.optim.sgdw import Sgdw
 from landsweep.sweeps.lab.optim.soap import Soap
@@ -32,6 +35,8 @@ __all__ = [
     "AdEMAMix",
     "Adam",
     "AdamW",
+    "CriticalAdam",
+    "DAdaptAdam",
     "Dog",
     "Grams",
     "Gravity",
@@ -47,6 +52,8 @@ __all__ = [
     "Prodigy",
     "RmsProp",
     "Sam",
+    "ScheduleFreeAdamW",
+    "ScheduleFreeSgd",
     "Sgd",
     "Sgdw",
     "Soap",
@@ -58,6 +65,7 @@ __all__ = [
 OptimizerSpec = Annotated[
     Sgd | Sgdw | Adam | AdamW | IndependentAdamW | RmsProp | Lion | NAdamW
     | AdEMAMix | Grams | Swats | Gravity | StableSpam | Sam | Muon | Soap | Dog | Momo | MomoAdam | Prodigy
+    | DAdaptAdam | ScheduleFreeSgd | ScheduleFreeAdamW | CriticalAdam
     | NamedClass,
     Field(discriminator="method"),
 ]  # fmt: skip

@@ -75,6 +75,7 @@ class Method(Section):
         needs_every_step: whether the rule does something at certain steps (`Step.made`), so that no model may leave out
             a step.
         preconditioned: whether steps divide the gradient, element by element, by a vector that `divisor` gives.
+        averages: whether models are evaluated and kept at an average that the rule itself makes, `evaluated`.
     """
 
     per_model: ClassVar[tuple[str, ...]] = ("learning_rate", "weight_decay")
@@ -88,6 +89,7 @@ class Method(Section):
     decoupled: ClassVar[bool] = False
     needs_every_step: ClassVar[bool] = False
     preconditioned: ClassVar[bool] = False
+    averages: ClassVar[bool] = False
 
     method: str
     learning_rate: float = Field(gt=0, description="the highest of the schedule")
@@ -140,6 +142,16 @@ class Method(Section):
             slots: as in `Step`.
             c: as in `Step`; without the learning rate.
             t: [K, 1] of float64: number of the last step. Where it is 0 the divisor means nothing.
+        """
+        raise NotImplementedError
+
+    def evaluated(self, weights: Tensor, slots: Slots, c: Coefficients) -> Tensor:
+        """Of a method that `averages`: the weights [K, P] that models are evaluated and kept at.
+
+        Args:
+            weights: [K, P], which gradients are taken at.
+            slots: as in `Step`.
+            c: as in `Step`; without the learning rate.
         """
         raise NotImplementedError
 

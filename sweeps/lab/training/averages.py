@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 import torch
@@ -20,10 +20,13 @@ class Averages:
     Args:
         spec: how all models average; None: the average is the weights themselves.
         stack: holds the initial weights, with which an average begins.
+        own: gives the average [K, P] that the optimizer itself makes; None: it makes none.
     """
 
-    def __init__(self, spec: Averaging | None, stack: Stack) -> None:
-        self._spec, self._steps = spec, 0
+    def __init__(self, spec: Averaging | None, stack: Stack, own: Callable[[], Tensor] | None = None) -> None:
+        self._spec, self._own, self._steps = spec, own, 0
+        self._judged = own is not None or (spec is not None and spec.evaluate)
+        self._stored = own is not None or (spec is not None and spec.checkpoints)
         self._mean: Tensor | None = None
         if isinstance(spec, Latest):  # the last few, [K, last, P]
             self._mean = stack.weights.new_zeros(len(stack), spec.last, stack.weights.shape[1])
@@ -47,6 +50,8 @@ class Averages:
 
     def of(self, weights: Tensor, rows: slice = slice(None)) -> Tensor:
         """Averages [n, P] of these rows of the weights [K, P]; the weights where nothing has been averaged yet."""
+        if self._own is not None:
+            return self._own()[rows]
         if self._mean is None or not self._steps:
             return weights[rows]
         if isinstance(self._spec, Latest):
@@ -56,14 +61,14 @@ class Averages:
 
     def state_dict(self, stack: Stack, row: int) -> dict[str, Tensor]:
         """State dict of one model as a checkpoint holds it."""
-        if self._spec is None or not self._spec.checkpoints:
+        if not self._stored:
             return stack.state_of(row)
         return stack.state_of(row, self.of(stack.weights, slice(row, row + 1))[0])
 
     @contextmanager
     def evaluated(self, stack: Stack) -> Iterator[None]:
         """While this lasts, the stack holds the weights to evaluate at."""
-        if self._spec is None or not self._spec.evaluate:
+        if not self._judged:
             yield
             return
         with torch.no_grad():

@@ -74,7 +74,9 @@ class Stepper:
         self._backend = assembly.program
         self._updater = updater_of(recipes, self._stack, [r.factors(data.shape, data.outputs) for r in recipes])
         self._rates = Rates(recipes, total)
-        self._averages = Averages(first.averaging, self._stack)
+        stack, updater = self._stack, self._updater
+        own = (lambda: updater.evaluated(stack.weights)) if first.optimizer.averages else None
+        self._averages = Averages(first.averaging, stack, own)
         limits = [float("inf") if r.clip is None else r.clip for r in recipes]
         self._limits = torch.tensor(limits, dtype=dtype_of(first), device=self._stack.weights.device).unsqueeze(1)
         self._clips = _bounds(self._limits)

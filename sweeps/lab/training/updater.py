@@ -107,6 +107,10 @@ class Updater(ABC):
         """What the last step divided by, `Method.divisor`, [K, P]; nan before a first step. None: it is not known."""
         return None
 
+    def evaluated(self, weights: Tensor) -> Tensor:
+        """The weights [K, P] that models are evaluated and kept at, where the optimizer averages by itself."""
+        return weights
+
     @abstractmethod
     def take(self, keep: Tensor, stack: Stack) -> None:
         """Keep only these rows; the stack has been cut already."""
@@ -212,6 +216,11 @@ class StackedUpdater(Updater):
             for segment, c in zip(self._segments, self._c, strict=True)
         ]
         return torch.where(self._t > 0, torch.cat(parts, 1), torch.nan)
+
+    @torch.no_grad()
+    def evaluated(self, weights: Tensor) -> Tensor:
+        c = {n: value.to(self._dtype) for n, value in self._coefficients.items()}
+        return self._method.evaluated(weights, self._slots, c)
 
     def _column(self, values: Sequence[float]) -> Tensor:
         return torch.tensor(values, dtype=torch.float64).to(device=self._t.device).unsqueeze(1)

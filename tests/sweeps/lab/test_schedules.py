@@ -84,6 +84,8 @@ SHAPES: list[dict[str, Any]] = [
     {"shape": "linear"},
     {"shape": "one_cycle"},
     {"shape": "wsd"},
+    {"shape": "cycles", "ends": [0.3, 1]},
+    {"shape": "cycles", "ends": [0.5, 1], "within": "cosine", "final": 0.1},
 ]
 
 
@@ -100,6 +102,24 @@ def test_warm_up_comes_before_any_shape(fields: dict[str, Any]) -> None:
 def test_multipliers_lie_between_0_and_1(fields: dict[str, Any], total: int, warmup: float, cooldown: float) -> None:
     more = {"cooldown": cooldown} if fields["shape"] == "wsd" else {}
     assert all(-1e-12 <= m <= 1 + 1e-12 for m in curve(schedule(**fields, **more, warmup=warmup), total))
+
+
+@pytest.mark.parametrize("within", ["wsd", "cosine"])
+@pytest.mark.parametrize("ends", [[1], [0.25, 0.5, 1], [0.1, 0.9, 1]])
+def test_cycles_are_that_shape_over_their_own_steps(within: str, ends: list[float]) -> None:
+    own: dict[str, Any] = {"cooldown": 0.3, "decay": "linear"} if within == "wsd" else {}
+    found = curve(schedule(shape="cycles", ends=ends, within=within, final=0.2, **own))
+    wanted: list[float] = []
+    for end in ends:
+        wanted += curve(schedule(shape=within, final=0.2, **own), round(end * TOTAL) - len(wanted))
+    assert found == wanted  # bit for bit
+    assert all(found[round(end * TOTAL)] == 1 for end in ends[:-1])
+
+
+@pytest.mark.parametrize("ends", [[0.5], [0.5, 0.5, 1], [0.9, 0.3, 1], []])
+def test_cycles_end_in_order_and_with_the_run(ends: list[float]) -> None:
+    with pytest.raises(ValidationError, match="ends"):
+        schedule(shape="cycles", ends=ends)
 
 
 def test_two_lengths_of_warm_up_are_refused() -> None:

@@ -21,6 +21,7 @@ from landsweep.sweeps.lab.optim import Method, OptimizerSpec
 from landsweep.sweeps.lab.recipe import Recipe
 from landsweep.sweeps.lab.training.stack import Stack
 from landsweep.sweeps.lab.training.updater import Gradients, Rates, StackedUpdater, Updater
+from tests.sweeps.lab.optim import slow
 
 STEPS = 20
 SHAPES: list[tuple[int, ...]] = [(3, 4), (3,), ()]
@@ -99,6 +100,19 @@ PEERS: dict[str, Peer] = {
     "prodigy": lambda p, s: po.Prodigy(
         p, s["learning_rate"], betas(s), s["beta3"], s["first"], s["coef"], s["growth"] or float("inf"),
         s["weight_decay"], bias_correction=s["correct"], eps=s["eps"],
+    ),
+    "dadapt_adam": lambda p, s: po.DAdaptAdam(
+        p, s["learning_rate"], betas(s), s["first"], s["growth"] or float("inf"), s["weight_decay"],
+        weight_decouple=True, bias_correction=s["correct"], eps=s["eps"],
+    ),
+    "schedule_free_sgd": lambda p, s: po.ScheduleFreeSGD(
+        p, s["learning_rate"], s["momentum"], s["weight_decay"], s["r"], s["power"]
+    ),
+    "schedule_free_adamw": lambda p, s: po.ScheduleFreeAdamW(
+        p, s["learning_rate"], betas(s), s["weight_decay"], s["r"], s["power"], eps=s["eps"]
+    ),
+    "critical_adam": lambda p, s: slow.CriticalAdam(
+        p, s["learning_rate"], betas(s), s["eps"], s["weight_decay"], s["fading"], s["kept"]
     ),
 }  # fmt: skip
 
@@ -209,6 +223,30 @@ CASES: list[list[Settings]] = [
             {"first": 3e-3, "correct": correct, "weight_decay": 0.1, "coef": 0.5, "beta2": 0.99},
         )
         for correct in (False, True)
+    ),
+    *(
+        case(
+            "dadapt_adam",
+            {"first": 1e-2, "correct": correct, "growth": 1.3, "beta2": 0.95},
+            {"first": 3e-3, "correct": correct, "weight_decay": 0.1, "beta2": 0.99, "growth": 1.2},
+        )
+        for correct in (False, True)
+    ),
+    case("schedule_free_sgd", {"learning_rate": 0.1}, {"learning_rate": 0.03, "momentum": 0.5, "weight_decay": 0.1}),
+    case("schedule_free_sgd", {"learning_rate": 0.1, "r": 2.0}, {"learning_rate": 0.05, "power": 0.0}),
+    case(
+        "schedule_free_adamw",
+        {"learning_rate": 1e-2},
+        {"learning_rate": 3e-3, "weight_decay": 0.1, "beta1": 0.8, "beta2": 0.95, "r": 1.0, "power": 1.0},
+    ),
+    *(
+        case(
+            "critical_adam",
+            {"learning_rate": 1e-2, "kept": kept},
+            {"learning_rate": 3e-3, "weight_decay": 0.1, "beta1": 0.8, "fading": 0.95, "kept": kept},
+            {"learning_rate": 0.03, "beta2": 0.9, "fading": 0.0, "kept": kept},
+        )
+        for kept in (1, 3)
     ),
     case("swats", {"learning_rate": 1e-2}, {"learning_rate": 3e-3, "weight_decay": 0.1, "beta1": 0.8, "beta2": 0.95}),
 ]

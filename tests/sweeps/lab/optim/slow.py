@@ -6,11 +6,13 @@ Each is a generator: it is sent gradients of the weights that it gives.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import nn
 
 Array: TypeAlias = NDArray[np.float64]
 Arrays: TypeAlias = list[Array]
@@ -138,3 +140,50 @@ def _soap(w: Array, slope: Slope, rates: Sequence[float], s: Settings) -> Array:
                 bases[i] = np.linalg.qr(product[:, order])[0]
                 v = np.take(v, order, axis=i)
     return w
+
+
+class CriticalAdam(torch.optim.Optimizer):
+    """Adam with critical momenta (arXiv 2307.09638): a list of (priority, momenta) of one model."""
+
+    def __init__(
+        self,
+        params: Iterable[nn.Parameter],
+        lr: float,
+        betas: tuple[float, float],
+        eps: float,
+        weight_decay: float,
+        fading: float,
+        kept: int,
+    ) -> None:
+        super().__init__(params, {"lr": lr})
+        self._s = (*betas, eps, weight_decay, fading, kept)
+        self._params: list[nn.Parameter] = self.param_groups[0]["params"]
+        self._m = [torch.zeros_like(p) for p in self._params]
+        self._v = [torch.zeros_like(p) for p in self._params]
+        self._buffer: list[tuple[float, list[torch.Tensor]]] = []
+        self._t = 0
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> None:
+        b1, b2, eps, decay, fading, kept = self._s
+        self._t += 1
+        lr = self.param_groups[0]["lr"]
+        grads = [p.grad.clone() for p in self._params if p.grad is not None]
+        size = sum(float(g.norm()) for g in grads)
+        if self._t == 1:
+            along, new = [torch.zeros_like(g) for g in grads], grads
+        else:
+            self._m = new = [b1 * m + (1 - b1) * g for m, g in zip(self._m, grads, strict=True)]
+            sums = [sum(tensors) for tensors in zip(*(momenta for _, momenta in self._buffer), strict=True)]
+            along = [m + s / len(self._buffer) for m, s in zip(new, sums, strict=True)]
+        if len(self._buffer) == kept:
+            lowest = min(range(kept), key=lambda i: self._buffer[i][0])
+            if size > self._buffer[lowest][0]:
+                self._buffer[lowest] = (size, new)
+        else:
+            self._buffer.append((size, new))
+        self._buffer = [(fading * priority, momenta) for priority, momenta in self._buffer]
+        for p, a, v in zip(self._params, along, self._v, strict=True):
+            v.mul_(b2).add_((1 - b2) * a * a)
+            p.mul_(1 - lr * decay)
+            p.sub_(lr / (1 - b1**self._t) * a / ((v / (1 - b2**self._t)).sqrt() + eps))

@@ -59,7 +59,7 @@ def kept() -> set[str]:
     found, todo = set[str](), [Method]
     while todo:
         todo += (below := todo.pop().__subclasses__())
-        found |= {get_args(c.model_fields["method"].annotation)[0] for c in below}
+        found |= {name for c in below for name in get_args(c.model_fields["method"].annotation)}
     return found - {"class"}
 
 

@@ -28,6 +28,10 @@ OPTIMIZERS: list[dict[str, Any]] = [
     {"method": "momo", "learning_rate": 1.0, "estimate": True},
     {"method": "momo_adam", "learning_rate": 0.01, "estimate": True},
     {"method": "prodigy", "first": 1e-3},
+    {"method": "dadapt_adam", "first": 1e-3},
+    {"method": "schedule_free_sgd", "learning_rate": 0.05},
+    {"method": "schedule_free_adamw", "learning_rate": 0.003},
+    {"method": "critical_adam", "learning_rate": 0.003, "kept": 2},
 ]
 """Every stacked method but sgd, which all other tests train with."""
 
