@@ -42,10 +42,10 @@ class CommandSpec(SweptSpec):
 
     @model_validator(mode="after")
     def _names_fit(self) -> CommandSpec:
-        if (complaint := self.command.complaint(self.axes)) is not None:
+        if (complaint := self.command.complaint(self.swept)) is not None:
             raise ValueError(f"command: {complaint}")
-        if missing := self.command.missing(self.axes):
-            raise ValueError(f"command: {{{missing[0]}}} is no axis")
+        if missing := self.command.missing(self.swept):
+            raise ValueError(f"command: {{{missing[0]}}} is neither an axis nor drawn")
         return self
 
     def context(self) -> dict[str, Any]:

@@ -56,19 +56,21 @@ class FunctionSpec(SweptSpec):
 
     @model_validator(mode="after")
     def _names_are_free(self) -> FunctionSpec:
-        if both := sorted(self.axes.keys() & self.fixed.keys()):
-            raise ValueError(f"{both} stand under axes and under fixed; an argument can have one source only")
+        if both := sorted({*self.swept} & self.fixed.keys()):
+            raise ValueError(
+                f"{both} stand under axes or samples and under fixed; an argument can have one source only"
+            )
         injected = {"setup"} if self.setup else set()
         if self.seed_argument is not None:
             injected.add(self.seed_argument)
-        if taken := sorted(injected & {*self.axes, *self.fixed}):
-            raise ValueError(f"{taken} are given by setup or seed_argument, so they can't be axes or fixed")
+        if taken := sorted(injected & {*self.swept, *self.fixed}):
+            raise ValueError(f"{taken} are given by setup or seed_argument, so they can't be swept or fixed")
         return self
 
     def arguments(self) -> list[str]:
         """Names of all arguments that the callable is given."""
         extra = [self.seed_argument] if self.seed_argument else []
-        return [*self.axes, *self.fixed, *extra, *(["setup"] if self.setup else [])]
+        return [*self.swept, *self.fixed, *extra, *(["setup"] if self.setup else [])]
 
 
 class FunctionKind(SweptKind[FunctionSpec]):
@@ -119,5 +121,4 @@ class FunctionKind(SweptKind[FunctionSpec]):
         fixed = dict(spec.fixed)
         if spec.setup is not None:
             fixed["setup"] = call_setup(import_callable(spec.setup, bench.folder), bench)
-        objects = {name: values for name, axis in spec.axes.items() if (values := axis.objects())}
-        return CallableSession(function, fixed, spec.seed_argument, spec.types, bench, objects)
+        return CallableSession(function, fixed, spec.seed_argument, spec.types, bench, spec.objects())

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from landsweep.orchestrator.axes import Axis, AxisLike
+from landsweep.orchestrator.draws import RandomSamples
 from landsweep.orchestrator.row import METERS
 from landsweep.orchestrator.spec import IsAxis, IsLabel, IsNamedAxis
 from landsweep.sweeps.lab.recipe import Recipe
@@ -14,7 +15,6 @@ from landsweep.sweeps.lab.training_units.cooldown import Cooldown
 from landsweep.sweeps.lab.training_units.kind import TrainedSpec
 from landsweep.sweeps.lab.training_units.recipes import SAMPLE, SEED, VARIANT, short_path
 from landsweep.sweeps.zoo.algoperf import WorkloadTarget
-from landsweep.sweeps.zoo.draws import RandomSamples
 
 __all__ = ["BRANCH", "ZooSpec"]
 

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from landsweep.orchestrator.distribution import Distribution
+from landsweep.orchestrator.draws import Draw
 from landsweep.orchestrator.errors import SpecError
 from landsweep.orchestrator.search.space import Setting
 from landsweep.orchestrator.spec import parse
-from landsweep.sweeps.zoo.draws import Draw
 
 
 @pytest.mark.parametrize("kind", [Setting, Draw])

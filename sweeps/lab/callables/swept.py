@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 from pydantic import Field, model_validator
 
-from landsweep.orchestrator.axes import AxisLike
+from landsweep.orchestrator.axes import AxisLike, Value
+from landsweep.orchestrator.draws import Draw, RandomSamples, Simplex
 from landsweep.orchestrator.faults import MOST_METRICS
 from landsweep.orchestrator.kind import Ranked, SweepKind
 from landsweep.orchestrator.planner import GridPlanner
@@ -26,8 +27,11 @@ class SweptSpec(Spec):
     """Axes over which code of the user's is swept, and what its metrics mean."""
 
     version: int = Field(1, description="raise it when the code changed so that it gives other results")
-    axes: Annotated[dict[str, AxisLike], IsAxis()] = Field(min_length=1, description="argument name to its values")
+    axes: Annotated[dict[str, AxisLike], IsAxis()] = Field({}, description="argument name to its values")
     zip: Annotated[tuple[tuple[str, ...], ...], IsAxis()] = Field((), description="groups of axes that move together")
+    samples: Annotated[RandomSamples | None, IsAxis()] = Field(
+        None, description="random combinations of further arguments, each for all values of the axes"
+    )
     columns: Annotated[dict[str, ColumnSpec] | None, IsLabel()] = Field(
         None,
         max_length=MOST_METRICS,
@@ -46,17 +50,56 @@ class SweptSpec(Spec):
     )
 
     @model_validator(mode="after")
+    def _arguments_are_swept_once(self) -> SweptSpec:
+        if not self.axes and self.samples is None:
+            raise ValueError("nothing is swept; give axes, such as axes: {lr: [0.01, 0.1]}, or samples")
+        draw = self.samples.draw if self.samples else {}
+        if simplex := [name for name, d in draw.items() if isinstance(d, Simplex)]:
+            raise ValueError(
+                f"samples.draw.{simplex[0]}: dirichlet gives shares of several fields, but an argument has one value; "
+                "draw a number for each and let your code divide them by their sum"
+            )
+        if twice := sorted(self.axes.keys() & draw.keys()):
+            raise ValueError(f"{twice} are swept twice; an argument can stand under axes or under samples, once")
+        if zipped := sorted({name for group in self.zip for name in group} & draw.keys()):
+            raise ValueError(f"zip names {zipped}, which are drawn together already; it is for axes")
+        return self
+
+    @model_validator(mode="after")
     def _columns_are_free(self) -> SweptSpec:
-        if clash := sorted(RESERVED & self.axes.keys()):
+        swept = set(self.swept)
+        if clash := sorted(RESERVED & swept):
             raise ValueError(
                 f"the rows have columns of their own named {clash}, so no axis can be called so; "
                 "rename the argument, or wrap the function"
             )
-        if self.columns is not None and (clash := sorted((RESERVED | self.axes.keys()) & self.columns.keys())):
+        if self.columns is not None and (clash := sorted((RESERVED | swept) & self.columns.keys())):
             raise ValueError(f"the names {clash} under columns are taken by axes or by the row's own columns")
         if unknown := sorted(set(self.repeats or ()) - self.axes.keys()):
             raise ValueError(f"repeats names {unknown}, which are no axes; the axes are {list(self.axes)}")
         return self
+
+    @property
+    def swept(self) -> list[str]:
+        """Names of all arguments that differ between units."""
+        return [*self.axes, *(self.samples.draw if self.samples else ())]
+
+    def combinations(self) -> dict[str, tuple[Value, ...]]:
+        """Each drawn argument to its values, one for each random combination; one that was drawn before is left out."""
+        if self.samples is None:
+            return {}
+        drawn = dict.fromkeys(tuple(self.samples.values(i).values()) for i in range(self.samples.count))
+        return dict(zip(self.samples.draw, zip(*drawn, strict=True), strict=True))
+
+    def objects(self) -> dict[str, dict[str, Any]]:
+        """For each argument the lists and mappings among its values, by the text that stands for each as a param."""
+        listed = {name: axis.objects() for name, axis in self.axes.items()}
+        drawn = {
+            name: draw.objects()
+            for name, draw in (self.samples.draw if self.samples else {}).items()
+            if isinstance(draw, Draw)
+        }
+        return {name: values for name, values in (listed | drawn).items() if values}
 
     @property
     def types(self) -> dict[str, str] | None:
@@ -80,7 +123,8 @@ class SweptKind(SweepKind[S], Ranked[S]):
 
     def planner(self, spec: S) -> GridPlanner:
         keys = Keys(self.name, self.version, spec.context())
-        return GridPlanner(keys, {name: axis.points() for name, axis in spec.axes.items()}, spec.zip)
+        drawn, axes = spec.combinations(), {name: axis.points() for name, axis in spec.axes.items()}
+        return GridPlanner(keys, drawn | axes, [*([tuple(drawn)] if drawn else []), *spec.zip])
 
     def tracked(self, spec: S, rows: pd.DataFrame) -> pd.DataFrame:
         """Units by the goal, if the spec names one, else in the order of the plan."""

@@ -292,7 +292,7 @@ def test_a_script_that_ends_the_process_at_import_is_refused_with_the_cause(
 @pytest.mark.parametrize(
     ("fields", "complaint"),
     [
-        ({"fixed": {"x": 1}}, "['x'] stand under axes and under fixed"),
+        ({"fixed": {"x": 1}}, "['x'] stand under axes or samples and under fixed"),
         ({"axes": {"setup": [1]}, "setup": "a:b"}, "['setup'] are given by setup or seed_argument"),
         ({"axes": {"seconds": [1]}}, "columns of their own named ['seconds']"),
         ({"columns": {"x": {}}}, "the names ['x'] under columns are taken"),

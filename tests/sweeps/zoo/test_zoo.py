@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 from landsweep import Zoo
 from landsweep.orchestrator.commands.cli import app
+from landsweep.orchestrator.draws import RandomSamples
 from landsweep.orchestrator.errors import SpecError, UsageError
 from landsweep.orchestrator.kind import Workbench
 from landsweep.orchestrator.reading import read_yaml
@@ -26,7 +27,6 @@ from landsweep.orchestrator.testing.kind_suite import run_example
 from landsweep.sweeps.lab.training import Training, train_pack
 from landsweep.sweeps.lab.training_units.states import States
 from landsweep.sweeps.zoo.audit import _difference, regenerate
-from landsweep.sweeps.zoo.draws import RandomSamples
 from landsweep.sweeps.zoo.plan import Grid
 from landsweep.sweeps.zoo.recipes import ZooRecipes
 from tests.support.paths import SHIPPED_SPECS

@@ -47,6 +47,10 @@ class Draw(Distribution):
             raise ValueError(f"{form} needs {'values' if form == 'choice' else 'bounds, [low, high]'}")
         return data
 
+    def objects(self) -> dict[str, Any]:
+        """The lists and mappings that may be drawn, by the text that stands for each as a param."""
+        return {canonical(v): v for v in self.choice or () if isinstance(v, list | tuple | dict)}
+
     def at(self, u: int) -> Value:
         """The value at position `u` of 2**64; floats have six significant digits."""
         if self.choice is not None:
@@ -104,7 +108,10 @@ class RandomSamples(Section):
     count: int = Field(ge=1, description="how many combinations")
     draw: dict[
         str, Annotated[Annotated[Draw, Tag("draw")] | Annotated[Simplex, Tag("simplex")], Discriminator(_form)]
-    ] = Field(min_length=1, description="field of the recipe to its distribution; `dirichlet`: of the fields below it")
+    ] = Field(
+        min_length=1,
+        description="name of what is drawn to its distribution; `dirichlet`: of the fields of a recipe below it",
+    )
     seed: int = Field(0, ge=0, description="another seed gives other combinations")
 
     @property
