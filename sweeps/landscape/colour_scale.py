@@ -23,20 +23,22 @@ class Scale:
         high: highest value shown; higher ones are drawn as this one.
         log: whether the scale is logarithmic.
         cut: whether there are values above `high`.
+        contours: how many contour lines, those of both ends included.
     """
 
     low: float
     high: float
     log: bool
     cut: bool
+    contours: int = 26
 
     @classmethod
-    def of(cls, fields: Sequence[Floats]) -> Scale:
-        """The scale that spans 98 % of all finite values of all fields."""
+    def of(cls, fields: Sequence[Floats], *, linear: bool = False) -> Scale:
+        """The scale that spans 98 % of all finite values of all fields; `linear` though no value be negative."""
         values = np.concatenate([f[np.isfinite(f)].ravel() for f in fields])
         if not len(values):
             return cls(1.0, 10.0, log=True, cut=False)
-        log = bool((values >= 0).all() and (values > 0).any())
+        log = not linear and bool((values >= 0).all() and (values > 0).any())
         low = float(values[values > 0].min() if log else values.min())
         high = float(np.quantile(values, _SHOWN))
         high = float(values.max()) if high <= low else high
@@ -54,10 +56,10 @@ class Scale:
         clipped = self.clip(values)
         return np.log10(clipped) if self.log else clipped
 
-    def levels(self, count: int = 26) -> Floats:
+    def levels(self) -> Floats:
         """Values for contour lines."""
         make = np.geomspace if self.log else np.linspace
-        levels: Floats = make(self.low, self.high, count)
+        levels: Floats = make(self.low, self.high, self.contours)
         return levels
 
     def remark(self) -> str:

@@ -17,7 +17,7 @@ from landsweep.sweeps.landscape.colour_scale import Scale
 from landsweep.sweeps.landscape.marks import Marks
 from landsweep.sweeps.landscape.surfaces import Surface
 
-__all__ = ["MeanCurve", "curves_picture", "draws_curve", "maps_picture", "surfaces_picture"]
+__all__ = ["MeanCurve", "curves_picture", "draw_marks", "draws_curve", "maps_picture", "surfaces_picture"]
 
 _MAP = "viridis"
 
@@ -116,8 +116,8 @@ def maps_picture(panels: Sequence[tuple[str, Surface]], scale: Scale, label: str
             _hatch(ax, surface)
             if ax is lines and (computed := marks[column].computed) is not None:
                 ax.plot(*computed.T, ".", color="0.55", ms=2.2, mec="none", zorder=0.5)
-            _mark(ax, marks[column])
-            ax.plot(0, 0, "+", color=PALETTE[3], ms=10, mew=2)
+            draw_marks(ax, marks[column])
+            ax.plot(*surface.origin, "+", color=PALETTE[3], ms=10, mew=2)
             ax.set(xlabel=plain(surface.axes[0]), ylabel=plain(surface.axes[1]))
             ax.set_title(f"{plain(title)}: {kind}", fontsize=11)
     if mesh is not None:
@@ -125,8 +125,8 @@ def maps_picture(panels: Sequence[tuple[str, Surface]], scale: Scale, label: str
     return picture
 
 
-def _mark(ax: Any, marks: Marks) -> None:  # noqa: ANN401 - matplotlib has no types
-    """The path, from its ring to the centre, and places of models by name."""
+def draw_marks(ax: Any, marks: Marks) -> None:  # noqa: ANN401 - matplotlib has no types
+    """The path, from its ring to the centre, and places of models or samples by name."""
     limits = {"xlim": ax.get_xlim(), "ylim": ax.get_ylim()}
     if marks.path is not None:
         ax.plot(*marks.path.T, "-o", color=PALETTE[3], ms=3.5, lw=1.4, mec="white", mew=0.5)

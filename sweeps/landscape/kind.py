@@ -12,7 +12,7 @@ from torch import nn
 
 from landsweep.orchestrator.accelerators import of_the_machine
 from landsweep.orchestrator.errors import SpecError
-from landsweep.orchestrator.kind import Arrays, Preparation, ShowsTensors, SweepKind, Workbench
+from landsweep.orchestrator.kind import Arrays, Preparation, Session, ShowsTensors, SweepKind, Workbench
 from landsweep.orchestrator.planner import Planner
 from landsweep.orchestrator.report.parts import Report, Table
 from landsweep.orchestrator.row import Column
@@ -26,9 +26,13 @@ from landsweep.sweeps.lab.weight_space.evaluators import Evaluators
 from landsweep.sweeps.lab.weight_space.rig import state_arrays
 from landsweep.sweeps.landscape.directions import is_judged, parts_of
 from landsweep.sweeps.landscape.evaluation import evaluators_of, training_batches
+from landsweep.sweeps.landscape.input_plane import check_inputs
+from landsweep.sweeps.landscape.input_session import InputSession, attempt_input, prepare_plane
 from landsweep.sweeps.landscape.plan import landscape_planner
 from landsweep.sweeps.landscape.prepare import directions_name, recipe_training, weights_of
+from landsweep.sweeps.landscape.quantised_session import QuantisedSession, tensors_of
 from landsweep.sweeps.landscape.session import LandscapeSession
+from landsweep.sweeps.landscape.spaces import InputSpace, QuantisationSpace
 from landsweep.sweeps.landscape.spec import LandscapeSpec, LineDirections, landscape_columns
 from landsweep.sweeps.landscape.vectors import check_directions, directions_of
 
@@ -66,7 +70,7 @@ class LandscapeKind(SweepKind[LandscapeSpec], ShowsTensors[LandscapeSpec]):
     def params(self, spec: LandscapeSpec) -> tuple[Column, ...]:
         model = Column("model", "name of the network, or of the networks that the line joins", type="text")
         draw = Column("draw", "number of the draw of directions; 0 for an interpolation", type="int")
-        axes = tuple(Column(axis, f"coordinate along the direction of {axis}") for axis in spec.axes)
+        axes = tuple(Column(axis, _meaning(spec, axis)) for axis in spec.axes)
         point = Column("checkpoint", "number of the point of the path, from 0; none: a point of the grid", type="int")
         return (model, draw, *axes, *((point,) if spec.path is not None else ()))
 
@@ -78,6 +82,13 @@ class LandscapeKind(SweepKind[LandscapeSpec], ShowsTensors[LandscapeSpec]):
 
     def in_words(self, spec: LandscapeSpec) -> list[str]:
         evaluators = ", ".join(spec.evaluators)
+        if isinstance(spec.space, InputSpace):
+            return [f"Each unit puts one input through a trained network: {spec.space.in_words(list(spec.axes))}."]
+        if isinstance(spec.space, QuantisationSpace):
+            return [
+                f"Each unit quantises the weights of a trained network and evaluates it on {evaluators}: "
+                f"{spec.space.in_words(list(spec.axes))}."
+            ]
         return [
             f"Each unit evaluates a network at one point of the space of its weights, on {evaluators}: its trained "
             f"weights, moved along {spec.directions.kind} directions."
@@ -91,9 +102,16 @@ class LandscapeKind(SweepKind[LandscapeSpec], ShowsTensors[LandscapeSpec]):
         """
         settle(bench)
         data = spec.data.load(bench.folder).to(bench.device)
+        if isinstance(spec.space, InputSpace):
+            check_inputs(spec.space, data, list(spec.axes))
+            for name in spec.models:
+                attempt_input(spec.space, name, _checked(spec, name, data, bench), data, bench)
+            return
         states, evaluators = {}, dict[torch.dtype, Evaluators]()
         for name in spec.models:
             module = _checked(spec, name, data, bench)
+            if isinstance(spec.space, QuantisationSpace):
+                tensors_of(spec, spec.space, module)
             check_directions(spec, module, bench)
             states[name] = state_arrays(module)
             dtype = number_type(module)
@@ -116,8 +134,11 @@ class LandscapeKind(SweepKind[LandscapeSpec], ShowsTensors[LandscapeSpec]):
         for name, *_ in spec.centers().values() if spec.path is not None else ():
             weights[name] += [context["path"]]
         steps = [Preparation(f"model-{name}", inputs) for name, inputs in weights.items()]
+        if isinstance(spec.space, QuantisationSpace):
+            return tuple(steps)  # scales need no directions
         for label, names in spec.centers().items():
-            inputs = [[weights[name] for name in names], context["directions"], list(spec.axes)]
+            moved = context["directions"] if spec.space is None else context["space"]
+            inputs = [[weights[name] for name in names], moved, list(spec.axes)]
             if judged := [part for part in parts_of(spec.directions, list(spec.axes)).values() if is_judged(part)]:
                 inputs += [[context["evaluators"][spec.judge(part)] for part in judged], context["batch_size"]]
             needs = tuple(f"model-{name}" for name in names)
@@ -137,11 +158,19 @@ class LandscapeKind(SweepKind[LandscapeSpec], ShowsTensors[LandscapeSpec]):
                 return weights_of(spec, model, bench)
         for label, draw in itertools.product(spec.centers(), spec.draws.points()):
             if name == directions_name(spec, label, int(draw or 0)):
+                if isinstance(spec.space, InputSpace):
+                    return prepare_plane(spec, spec.space, label, int(draw or 0), have, bench)
                 return directions_of(spec, label, int(draw or 0), have, bench)
         raise LookupError(f"kind {self.name} has no preparation {name!r}")
 
-    def open(self, spec: LandscapeSpec, prepared: Mapping[str, Arrays], bench: Workbench) -> LandscapeSession:
-        return LandscapeSession(spec, prepared, bench)
+    def open(self, spec: LandscapeSpec, prepared: Mapping[str, Arrays], bench: Workbench) -> Session:
+        match spec.space:
+            case InputSpace():
+                return InputSession(spec, spec.space, prepared, bench)
+            case QuantisationSpace():
+                return QuantisedSession(spec, spec.space, prepared, bench)
+            case None:
+                return LandscapeSession(spec, prepared, bench)
 
     def tensors(self, spec: LandscapeSpec, bench: Workbench) -> list[Table]:
         """How directions move each tensor, a table for each model: to be read before a sweep over one's own module.
@@ -161,21 +190,33 @@ class LandscapeKind(SweepKind[LandscapeSpec], ShowsTensors[LandscapeSpec]):
         return tables
 
     def report(self, spec: LandscapeSpec, rows: pd.DataFrame, series: pd.DataFrame) -> Report:
+        from landsweep.sweeps.landscape.input_report import InputFacts, input_report
         from landsweep.sweeps.landscape.refined import RefinedGrid
         from landsweep.sweeps.landscape.report import LandscapeFacts, landscape_report
 
         del series
+        axes = tuple(spec.axes)
         notes = {name: _describe(m.model_dump(mode="json", exclude_defaults=True)) for name, m in spec.models.items()}
-        directions = spec.directions.in_words()
+        if isinstance(spec.space, InputSpace):
+            return input_report(InputFacts(spec.space, axes, notes), rows)
+        points = {axis: np.array([float(str(p)) for p in values.points()]) for axis, values in spec.axes.items()}
+        refined = None if spec.refine is None else RefinedGrid(spec.refine, spec.refined_metric(), points)
         line = spec.directions if isinstance(spec.directions, LineDirections) else None
-        refined = None
-        if spec.refine is not None:
-            points = {axis: np.array([float(str(p)) for p in values.points()]) for axis, values in spec.axes.items()}
-            refined = RefinedGrid(spec.refine, spec.refined_metric(), points)
-        reading = LandscapeFacts(
-            tuple(spec.axes), tuple(spec.evaluators), directions, line, spec.batch_norm, notes, refined
-        )
-        return landscape_report(reading, rows)
+        words, origin = spec.directions.in_words(), dict[str, float]()
+        if isinstance(spec.space, QuantisationSpace):
+            words = spec.space.in_words(axes)
+            origin = {axis: float(points[axis].max()) if axis == spec.space.bits else 1.0 for axis in axes}
+        facts = LandscapeFacts(axes, tuple(spec.evaluators), words, line, spec.batch_norm, notes, refined, origin)
+        return landscape_report(facts, rows)
+
+
+def _meaning(spec: LandscapeSpec, axis: str) -> str:
+    """Of the column of an axis."""
+    if not isinstance(spec.space, QuantisationSpace):
+        return f"coordinate along the direction of {axis}"
+    return (
+        "bits for each weight" if axis == spec.space.bits else f"factor of the clipping range of the tensors of {axis}"
+    )
 
 
 def _checked(spec: LandscapeSpec, name: str, data: Data, bench: Workbench) -> nn.Module:

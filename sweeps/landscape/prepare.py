@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from torch import nn
 
 from landsweep.orchestrator.errors import SpecError
@@ -22,7 +23,7 @@ from landsweep.sweeps.landscape.models import LandscapeModel
 from landsweep.sweeps.landscape.spec import LandscapeSpec
 from landsweep.sweeps.landscape.train import train
 
-__all__ = ["directions_name", "names_of", "recipe_training", "under", "weights_of"]
+__all__ = ["directions_name", "loaded", "names_of", "recipe_training", "under", "weights_of"]
 
 
 def under(prefix: str, arrays: Arrays) -> dict[str, Any]:
@@ -184,3 +185,12 @@ def names_of(model: LandscapeModel, arrays: Arrays, bench: Workbench) -> nn.Modu
     outputs = int(arrays["outputs" if "outputs" in arrays else "classes"])  # weights of earlier versions lack it
     net = model.network
     return model.make(shape, outputs, bench.folder) if net.own_code else net.skeleton(shape, outputs)
+
+
+def loaded(spec: LandscapeSpec, name: str, arrays: Arrays, bench: Workbench) -> nn.Module:
+    """A module of its own with the prepared weights of a model, on the device and in evaluation mode."""
+    shape = tuple(int(n) for n in arrays["input_shape"])
+    outputs = int(arrays["outputs" if "outputs" in arrays else "classes"])  # weights of earlier versions lack it
+    module = spec.models[name].make(shape, outputs, bench.folder)
+    module.load_state_dict({k: torch.from_numpy(np.array(v)) for k, v in under("state", arrays).items()})
+    return module.to(bench.device).eval()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
@@ -39,6 +39,7 @@ class LandscapeFacts:
         line: the ends, where the directions lead from model to model.
         batch_norm: mode.
         models: name to definition in words.
+        origin: coordinates of the centre, by axis; where one is left out it is 0.
         refined: how the grid is refined; None: it is whole.
     """
 
@@ -49,10 +50,12 @@ class LandscapeFacts:
     batch_norm: str
     models: Mapping[str, str]
     refined: RefinedGrid | None = None
+    origin: Mapping[str, float] = field(default_factory=dict)
 
     def surfaces(self, rows: pd.DataFrame, metric: str) -> list[Surface]:
         """A surface for each model and draw; of a refined grid with what was not computed interpolated."""
-        return surfaces(rows, self.axes, metric) if self.refined is None else self.refined.surfaces(rows, metric)
+        drawn = surfaces(rows, self.axes, metric) if self.refined is None else self.refined.surfaces(rows, metric)
+        return [replace(s, origin=tuple(self.origin.get(axis, 0.0) for axis in self.axes)) for s in drawn]
 
 
 def landscape_report(reading: LandscapeFacts, rows: pd.DataFrame) -> Report:
@@ -87,15 +90,16 @@ def _numbers(reading: LandscapeFacts, rows: pd.DataFrame, total: int) -> Iterato
     if reading.refined is not None:
         yield from reading.refined.table(rows)
     yield _centers(reading, rows)
-    yield _directions(reading, rows)
+    if f"norm_{reading.axes[0]}" in rows:
+        yield _directions(reading, rows)
     yield _roughness(reading, rows)
     if reading.line is not None and len(reading.axes) == 1:
         yield _barriers(reading, rows)
 
 
 def _center_rows(reading: LandscapeFacts, rows: pd.DataFrame) -> pd.DataFrame:
-    """For each model the row of its first draw nearest to 0."""
-    distance = np.sqrt(sum(rows[a].to_numpy(float) ** 2 for a in reading.axes))
+    """For each model the row of its first draw nearest to the centre."""
+    distance = np.sqrt(sum((rows[a].to_numpy(float) - reading.origin.get(a, 0)) ** 2 for a in reading.axes))
     return rows.assign(_distance=distance).sort_values("_distance", kind="stable").groupby("model", sort=False).head(1)
 
 
@@ -105,7 +109,8 @@ def _centers(reading: LandscapeFacts, rows: pd.DataFrame) -> Table:
         for e in reading.evaluators:
             loss, se, accuracy, n = (row.get(f"{e}_{what}") for what in ("loss", "loss_se", "accuracy", "n"))
             shown = _text(loss) + ("" if is_missing(se) else f" ± {number(se, 2)}")
-            where = "0" if row["_distance"] == 0 else f"distance {row['_distance']:.3g} from 0"
+            center = " and ".join(f"{c:g}" for c in dict.fromkeys(reading.origin.get(a, 0) for a in reading.axes))
+            where = center if row["_distance"] == 0 else f"distance {row['_distance']:.3g} from {center}"
             lines.append([row["model"], e, where, shown, _percent(accuracy), n])
     header = ("model", "evaluator", "point", "loss ± standard error", "accuracy", "samples")
     return Table("At the centre of the grid, or the point nearest to it.", header, lines)

@@ -20,7 +20,7 @@ from landsweep.sweeps.landscape.evaluation import evaluators_of, training_batche
 from landsweep.sweeps.landscape.prepare import directions_name, under
 from landsweep.sweeps.landscape.spec import LandscapeSpec
 
-__all__ = ["LandscapeSession"]
+__all__ = ["LandscapeSession", "geometry_metrics", "outcome_of"]
 
 
 class LandscapeSession:
@@ -48,14 +48,7 @@ class LandscapeSession:
                 metrics = self._at_grid_point(unit, model, draw) if point is None else {}
                 if point is not None:
                     metrics = self._at_point_of_path(model, draw, int(point))
-                losses = {k: v for k, v in metrics.items() if k.endswith(("_loss", "_loss_projected"))}
-                infinite = [k for k, v in losses.items() if isinstance(v, float) and not np.isfinite(v)]
-                metrics |= {"batch_norm": self._spec.batch_norm, **self._geometry}
-                if infinite:
-                    values = ", ".join(f"{k} = {losses[k]}" for k in infinite)
-                    yield Outcome(unit.key, metrics, Status.diverged, error=f"not finite at this point: {values}")
-                else:
-                    yield Outcome(unit.key, metrics)
+                yield outcome_of(unit.key, {**metrics, "batch_norm": self._spec.batch_norm, **self._geometry})
         finally:
             if self._movable is not None:
                 self._movable.restore()
@@ -122,12 +115,23 @@ class LandscapeSession:
         if bench.shortcuts and point is None:
             samples, _ = self._evaluators(movable.dtype).samples(next(iter(spec.evaluators)))
             self._shortcut = Shortcut(module, movable.forward, samples[0][0])
-        self._geometry = _geometry_metrics(list(spec.axes), directions)
+        self._geometry = geometry_metrics(list(spec.axes), directions)
         self._at = (model, draw, point)
         return self._movable
 
 
-def _geometry_metrics(axes: Sequence[str], directions: Arrays) -> dict[str, Metric]:
+def outcome_of(key: str, metrics: dict[str, Metric]) -> Outcome:
+    """The outcome of one point: `diverged` where a loss is not finite, with all values kept."""
+    losses = {k: v for k, v in metrics.items() if k.endswith(("_loss", "_loss_projected"))}
+    infinite = [k for k, v in losses.items() if isinstance(v, float) and not np.isfinite(v)]
+    if not infinite:
+        return Outcome(key, metrics)
+    values = ", ".join(f"{k} = {losses[k]}" for k in infinite)
+    return Outcome(key, metrics, Status.diverged, error=f"not finite at this point: {values}")
+
+
+def geometry_metrics(axes: Sequence[str], directions: Arrays) -> dict[str, Metric]:
+    """What rows say of directions: their norms, the cosines between them, and what was found on the way."""
     norms, cosines = directions["norms"], directions["cosines"]
     metrics = {f"norm_{axis}": float(norms[i]) for i, axis in enumerate(axes)}
     for (i, a), (j, b) in itertools.combinations(enumerate(axes), 2):

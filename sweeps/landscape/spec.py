@@ -41,10 +41,16 @@ from landsweep.sweeps.landscape.directions import (
 )
 from landsweep.sweeps.landscape.models import LandscapeModel
 from landsweep.sweeps.landscape.refinement import ValueScale, ladder
+from landsweep.sweeps.landscape.spaces import InputSpace, QuantisationSpace, Spaces, input_columns
 
 __all__ = ["LandscapeSpec", "LineDirections", "Refine", "landscape_columns", "path_columns"]
 
 _ORDERED = (TrajectoryDirections, HessianDirections, MixedDirections)  # directions that depend on the order of the axes
+
+_UNUSED = {  # fields that a space of another kind than weights has no use for
+    "inputs": ("directions", "path", "refine", "evaluators", "batch_norm", "reestimate_batches", "batch_size"),
+    "quantisation": ("directions", "path"),
+}
 
 
 class Refine(Section):
@@ -67,6 +73,11 @@ class LandscapeSpec(Spec):
     models: Annotated[dict[Name, LandscapeModel], IsNamedAxis(), Field(min_length=1)]
     evaluators: dict[ColumnName, EvaluatorSpec] = Field(
         {"train": EvaluatorSpec(split="train"), "test": EvaluatorSpec(split="test")}, min_length=1
+    )
+    space: Spaces | None = Field(
+        None,
+        exclude_if=lambda v: v is None,
+        description="what the axes move instead of the weights: inputs, or scales of quantised weights",
     )
     directions: Directions = Field(RandomDirections(kind="random"))
     path: TrainingPath | None = Field(
@@ -119,6 +130,16 @@ class LandscapeSpec(Spec):
                 raise ValueError("directions.evaluator: only match: activations looks at samples; leave it out")
         elif self.batch_norm == "interpolate":
             raise ValueError("batch_norm: interpolate needs directions of kind interpolation; use fixed or reestimate")
+        return self
+
+    @model_validator(mode="after")
+    def _space_fits(self) -> Self:
+        if self.space is None:
+            return self
+        for field in _UNUSED[self.space.kind]:
+            if getattr(self, field) != type(self).model_fields[field].get_default():
+                raise ValueError(f"{field}: a landscape of {self.space.kind} makes no use of it; leave it out")
+        self.space.check_axes({name: axis.points() for name, axis in self.axes.items()}, self.draws.points())
         return self
 
     @model_validator(mode="after")
@@ -203,6 +224,9 @@ class LandscapeSpec(Spec):
             if model.recipe is not None:
                 foresee_net(model.network, model.recipe.data, f"models.{name}.recipe.net")
                 foresee_split(model.recipe.split, model.recipe.data, f"models.{name}.recipe.split")
+        if isinstance(self.space, InputSpace):
+            foresee_split(self.space.split, self.data, "space.split")
+            return self
         for name, evaluator in self.evaluators.items():
             data = self.data if evaluator.data is None else evaluator.data
             foresee_split(evaluator.split, data, f"evaluators.{name}.split")
@@ -282,17 +306,30 @@ def _with_data(model: Any, data: Any) -> Any:  # noqa: ANN401 - before validatio
 def landscape_columns(spec: LandscapeSpec) -> tuple[Column, ...]:
     """Metrics of a row."""
     axes = list(spec.axes)
-    return (
-        *evaluator_columns(list(spec.evaluators)),
-        Column("batch_norm", "statistics of batch normalisation: fixed, interpolate or reestimate", type="text"),
-        Column(
-            "folded", "batch normalisation was computed as part of the layer before it (`site.shortcuts`)", type="bool"
-        ),
+    batch_norm = Column(
+        "batch_norm", "statistics of batch normalisation: fixed, interpolate or reestimate", type="text"
+    )
+    lengths = (
         *(Column(f"norm_{a}", f"Euclidean norm of the direction of {a}") for a in axes),
         *(
             Column(f"cosine_{a}_{b}", f"cosine of the angle between the directions of {a} and {b}")
             for a, b in itertools.combinations(axes, 2)
         ),
+    )
+    match spec.space:
+        case InputSpace():
+            return (*input_columns(spec.space, axes), *lengths)
+        case QuantisationSpace():
+            return (*evaluator_columns(list(spec.evaluators)), batch_norm)
+        case None:
+            pass
+    return (
+        *evaluator_columns(list(spec.evaluators)),
+        batch_norm,
+        Column(
+            "folded", "batch normalisation was computed as part of the layer before it (`site.shortcuts`)", type="bool"
+        ),
+        *lengths,
         *direction_columns(spec.directions, axes),
         *(path_columns(spec) if spec.path is not None else ()),
     )

@@ -27,6 +27,7 @@ class Surface:
         values: [points of each axis]; NaN where there is no row.
         diverged: same shape; where the loss was not finite.
         computed: same shape; which values were computed, where the others are interpolated. None: all were.
+        origin: coordinates of the centre, one for each axis.
     """
 
     model: str
@@ -36,16 +37,21 @@ class Surface:
     values: Floats
     diverged: NDArray[np.bool_]
     computed: NDArray[np.bool_] | None = None
+    origin: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.origin:
+            object.__setattr__(self, "origin", (0.0,) * len(self.axes))
 
     @property
     def center(self) -> tuple[int, ...]:
-        """Index of the grid point nearest to 0."""
-        return tuple(int(np.argmin(np.abs(p))) for p in self.points)
+        """Index of the grid point nearest to the origin."""
+        return tuple(int(np.argmin(np.abs(p - o))) for p, o in zip(self.points, self.origin, strict=True))
 
     @property
     def exact_center(self) -> bool:
-        """Whether that point is 0 itself."""
-        return all(p[i] == 0 for p, i in zip(self.points, self.center, strict=True))
+        """Whether that point is the origin itself."""
+        return all(p[i] == o for p, i, o in zip(self.points, self.center, self.origin, strict=True))
 
     def line(self, axis: int) -> Floats:
         """Values along an axis through the centre."""
@@ -62,7 +68,8 @@ class Surface:
         axes, points = tuple(self.axes[i] for i in keep), tuple(self.points[i] for i in keep)
         cut = tuple(index)
         computed = None if self.computed is None else self.computed[cut]
-        return Surface(self.model, self.draw, axes, points, self.values[cut], self.diverged[cut], computed)
+        origin = (self.origin[first], self.origin[second])
+        return Surface(self.model, self.draw, axes, points, self.values[cut], self.diverged[cut], computed, origin)
 
 
 def surfaces(

@@ -46,7 +46,7 @@ from landsweep.sweeps.landscape.directions import (
 from landsweep.sweeps.landscape.eigenvectors import extreme_eigenvectors
 from landsweep.sweeps.landscape.evaluation import evaluators_of
 from landsweep.sweeps.landscape.matched import PROVED_ON, matched_ends
-from landsweep.sweeps.landscape.prepare import names_of, under
+from landsweep.sweeps.landscape.prepare import loaded, names_of, under
 from landsweep.sweeps.landscape.spec import LandscapeSpec
 
 __all__ = ["check_directions", "directions_of"]
@@ -76,10 +76,7 @@ class _Centre:
     def module(self, name: str | None = None) -> tuple[nn.Module, Any]:
         """A module with its weights, in evaluation mode, and the data on its device; by default that of the centre."""
         spec, bench, name = self.spec, self.bench, name or self.names[0]
-        data = spec.data.load(bench.folder).to(bench.device)
-        module = spec.models[name].make(data.shape, data.outputs, bench.folder)
-        module.load_state_dict({k: torch.from_numpy(np.array(v)) for k, v in self.state(name).items()})
-        return module.to(bench.device).eval(), data
+        return loaded(spec, name, self.arrays[f"model-{name}"], bench), spec.data.load(bench.folder).to(bench.device)
 
     def samples(self, evaluator: str) -> tuple[nn.Module, list[tuple[Tensor, Tensor]], LossFunction]:
         """The module, and inputs, targets and the loss of an evaluator."""

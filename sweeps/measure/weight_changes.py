@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import fnmatch
 from dataclasses import dataclass
 from typing import Self
 
 import torch
 from torch import Tensor
 
-from landsweep.orchestrator.errors import SpecError
 from landsweep.sweeps.lab.curvature import Objective, Product, product_with
 from landsweep.sweeps.lab.layout import Layout
 from landsweep.sweeps.lab.losses import right_answers
 from landsweep.sweeps.measure.subject import Samples, Subject
 
-__all__ = ["Perturbed", "weight_tensors"]
+__all__ = ["Perturbed"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -72,24 +70,3 @@ class Perturbed:
         at = self.weights + change
         right = [right_answers(self.objective.outputs(at, x)[0], y[0]) for x, y in self.objective.batches()]
         return float(torch.cat(right).mean())
-
-
-def weight_tensors(layout: Layout, patterns: tuple[str, ...] | None, field: str) -> list[str]:
-    """Names of the parameters that match one of the patterns; without patterns those of two or more dimensions.
-
-    Raises:
-        SpecError: a pattern matches none, or there is none of two or more dimensions.
-    """
-    if patterns is None:
-        names = [name for name, shape in layout.shapes.items() if len(shape) > 1]
-    else:
-        for pattern in patterns:
-            if not fnmatch.filter(layout.shapes, pattern):
-                every = ", ".join(layout.shapes)
-                raise SpecError(f"{field}: {pattern!r} is the name of no trained parameter; there are {every}")
-        names = [name for name in layout.shapes if any(fnmatch.fnmatchcase(name, p) for p in patterns)]
-    if not names:
-        raise SpecError(
-            f"{field}: no trained parameter has two or more dimensions; name some: {', '.join(layout.shapes)}"
-        )
-    return names

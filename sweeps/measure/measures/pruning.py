@@ -11,10 +11,11 @@ from torch import Tensor
 from landsweep.orchestrator.row import Column
 from landsweep.sweeps.lab.curvature import Product, signs
 from landsweep.sweeps.lab.streams import generator
+from landsweep.sweeps.lab.weight_space.quantisation import weight_names
 from landsweep.sweeps.measure.measures.alone import AloneMeasure
 from landsweep.sweeps.measure.measures.base import Measured
 from landsweep.sweeps.measure.subject import Subject
-from landsweep.sweeps.measure.weight_changes import Perturbed, weight_tensors
+from landsweep.sweeps.measure.weight_changes import Perturbed
 
 __all__ = ["Pruning"]
 
@@ -48,7 +49,7 @@ class Pruning(AloneMeasure):
 
     def of_one(self, subject: Subject) -> Measured:
         model = Perturbed.of(subject, self.samples(subject))
-        names = weight_tensors(model.layout, self.tensors, "pruning.tensors")
+        names = weight_names(model.layout.shapes, self.tensors, "pruning.tensors")
         hessian_times = model.hessian()
         saliency = self._saliency(model, hessian_times, subject.seed)
         stays = self._stays(model.layout.split(saliency), names)

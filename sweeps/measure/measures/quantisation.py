@@ -10,12 +10,13 @@ from pydantic import Field
 from torch import Tensor
 
 from landsweep.orchestrator.row import Column
+from landsweep.sweeps.lab.weight_space.quantisation import quantised, weight_names
 from landsweep.sweeps.measure.measures.alone import AloneMeasure
 from landsweep.sweeps.measure.measures.base import Measured
 from landsweep.sweeps.measure.subject import Subject
-from landsweep.sweeps.measure.weight_changes import Perturbed, weight_tensors
+from landsweep.sweeps.measure.weight_changes import Perturbed
 
-__all__ = ["Quantisation", "quantised"]
+__all__ = ["Quantisation"]
 
 
 class Quantisation(AloneMeasure):
@@ -45,7 +46,7 @@ class Quantisation(AloneMeasure):
 
     def of_one(self, subject: Subject) -> Measured:
         model = Perturbed.of(subject, self.samples(subject))
-        names = weight_tensors(model.layout, self.tensors, "quantisation.tensors")
+        names = weight_names(model.layout.shapes, self.tensors, "quantisation.tensors")
         changes = self._changes(model, names)
         whole = torch.stack(list(changes.values())).sum(0)
         first = {name: _dot(model.gradient, change) for name, change in changes.items()}
@@ -86,12 +87,6 @@ class Quantisation(AloneMeasure):
         for point, weight in zip(points, weights, strict=True):
             total += weight / 2 * model.gradient_at((point + 1) / 2 * whole)
         return {name: _dot(total, change) for name, change in changes.items()}
-
-
-def quantised(weight: Tensor, bits: int) -> Tensor:
-    """The nearest of 2^bits - 1 evenly spaced values between minus and plus the largest absolute weight."""
-    scale = weight.abs().max() / (2 ** (bits - 1) - 1)
-    return torch.round(weight / scale) * scale if bool(scale > 0) else weight.clone()
 
 
 def _dot(a: Tensor, b: Tensor) -> float:
