@@ -95,6 +95,18 @@ class Verdict:
         """In one line."""
         return f"{self.outcome.value}: {self.claim.says}"
 
+    def fields(self) -> dict[str, str]:
+        """For programs, with stable names."""
+        return {
+            "says": self.claim.says,
+            "verdict": self.outcome.value,
+            "numbers": self.numbers,
+            "basis": self.reason,
+            "holds": self.claim.holds,
+            "source": self.claim.source,
+            "scale": self.claim.scale,
+        }
+
 
 def comparisons(holds: str) -> tuple[Expression, tuple[Comparison, ...]]:
     """The comparisons of a claim, all of which must hold; `a < b < c` are two.

@@ -20,6 +20,8 @@ LandsweepError
 
 from __future__ import annotations
 
+import errno
+
 __all__ = [
     "ClusterLost",
     "DeviceFailed",
@@ -37,7 +39,12 @@ __all__ = [
     "Untrusted",
     "UsageError",
     "WorkersUnavailable",
+    "of_files",
 ]
+
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO}
+_NO_PLACE = {errno.EACCES, errno.EPERM, errno.EEXIST, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENOTEMPTY,
+             errno.ELOOP, errno.ENAMETOOLONG}  # fmt: skip
 
 
 class LandsweepError(Exception):
@@ -108,3 +115,15 @@ class ClusterLost(WorkersUnavailable):
 
 class TakenOver(StopSweep):
     """Another driver has taken this sweep over; this one must not write any more."""
+
+
+def of_files(error: OSError) -> LandsweepError | None:
+    """What the file system refuses, in words; None for other errors of the system."""
+    place = f"{error.filename}: " if error.filename is not None else ""
+    if error.errno in _NO_ROOM:
+        return StorageError(
+            f"{place}{error.strerror}. No row of a sweep is lost; the same command works once it is mended"
+        )
+    if error.errno in _NO_PLACE:
+        return UsageError(f"{place}{error.strerror}. Give another path, or mend this one")
+    return None

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from landsweep.orchestrator.errors import UsageError
 
-__all__ = ["chosen", "chosen_by_any"]
+__all__ = ["check_readable", "chosen", "chosen_by_any"]
 
 _COMPARE: dict[str, Callable[[Any, Any], Any]] = {
     "<=": operator.le,
@@ -40,6 +40,19 @@ def chosen(rule: str, table: pd.DataFrame) -> NDArray[np.bool_]:
     # With single blanks: the patterns below would try each way to share out many.
     parts = [_part(part, rule, table) for part in " ".join(rule.split()).split(" and ")]
     return np.asarray(np.logical_and.reduce(parts))
+
+
+def check_readable(rule: str) -> None:
+    """Refuse a rule that can't decide about a single row, before there are any.
+
+    Raises:
+        UsageError: it can't be read, or ranks rows.
+    """
+    for part in " ".join(rule.split()).split(" and "):
+        if _RANK.match(part):
+            raise UsageError(f"rule {rule!r}: top and bottom rank all rows, but here each row is looked at by itself")
+        if not (_MISSING.match(part) or _RULE.match(part)):
+            raise UsageError(f"rule {rule!r} can't be read; {_HELP}")
 
 
 def chosen_by_any(rules: Sequence[str], table: pd.DataFrame) -> NDArray[np.bool_]:

@@ -21,6 +21,7 @@ __all__ = [
     "LAUNCHERS",
     "SITES",
     "Budgets",
+    "EndWhen",
     "LauncherOptions",
     "Site",
     "cores",
@@ -48,6 +49,18 @@ class Budgets(Section):
     def by_cause(self) -> dict[Cause, int]:
         """The same as a mapping."""
         return {cause: int(getattr(self, cause.value)) for cause in Cause}
+
+
+class EndWhen(Section):
+    """What ends a run although units are left; the same command goes on."""
+
+    row: str | None = Field(
+        None,
+        min_length=1,
+        description="a unit of this run ended well with values such as `loss < 0.01 and width == 64`",
+    )
+    failed: PositiveInt | None = Field(None, description="so many units of this run failed")
+    seconds: PositiveFloat | None = Field(None, description="this run has computed for so long, s")
 
 
 class LauncherOptions(Section):
@@ -111,6 +124,7 @@ class Site(Section):
         "checked against them, and rows say where it was taken",
     )
     budgets: Budgets = Budgets()
+    end_when: EndWhen = EndWhen()
     runtime_env: dict[str, Any] = Field(default={}, description="handed to Ray: working_dir, pip, env_vars, ...")
     worker_output: bool = Field(False, description="show what workers print")
     tracking: Annotated[str | Literal[False] | None, BeforeValidator(_off)] = Field(

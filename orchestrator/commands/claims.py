@@ -41,7 +41,7 @@ def claims(
         raise UsageError(f"--spec judges one folder, but {len(folders)} were given")
     judged = {folder: _judged(folder, spec, trust) for folder in folders}
     if as_json:
-        out.print_json(json.dumps({folder: [_fields(v) for v in verdicts] for folder, verdicts in judged.items()}))
+        out.print_json(json.dumps({folder: [v.fields() for v in verdicts] for folder, verdicts in judged.items()}))
     else:
         for folder, verdicts in judged.items():
             _show(folder, verdicts)
@@ -63,19 +63,6 @@ def _judged(folder: str, file: Path | None, trust: bool) -> Sequence[Verdict]:
     if not spec.claims:
         err.print(f"{folder}: the spec makes no claims; add `claims:` and run it again, or give --spec FILE")
     return report_of(sweep.kind, spec, sweep.rows(), sweep.series()).verdicts
-
-
-def _fields(verdict: Verdict) -> dict[str, object]:
-    """Of one claim, for programs."""
-    return {
-        "says": verdict.claim.says,
-        "verdict": verdict.outcome.value,
-        "numbers": verdict.numbers,
-        "basis": verdict.reason,
-        "holds": verdict.claim.holds,
-        "source": verdict.claim.source,
-        "scale": verdict.claim.scale,
-    }
 
 
 def _show(folder: str, verdicts: Sequence[Verdict]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import gc
 import json
 import time
@@ -32,7 +31,7 @@ from landsweep.orchestrator.commands.options import (
 )
 from landsweep.orchestrator.commands.specs import specs
 from landsweep.orchestrator.console import err, out
-from landsweep.orchestrator.errors import LandsweepError, SpecError, StorageError, UsageError
+from landsweep.orchestrator.errors import LandsweepError, SpecError, UsageError, of_files
 from landsweep.orchestrator.run.leaving import leave
 from landsweep.orchestrator.spec_files import spec_folder
 from landsweep.orchestrator.trust import foreign_code, refuse_files, start_reading, untrusted, user_code
@@ -42,9 +41,6 @@ __all__ = ["COMMANDS", "app", "main"]
 COMMANDS = "landsweep.commands"  # entry points of kinds that bring commands: each is called with `app`
 
 _GARBAGE = 100_000  # with Python's 700, a fifth of a short command is spent on looking through imported modules
-_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO}
-_NO_PLACE = {errno.EACCES, errno.EPERM, errno.EEXIST, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENOTEMPTY,
-             errno.ELOOP, errno.ENAMETOOLONG}  # fmt: skip
 _DAMAGED = "damaged"  # of `rerun`: units whose files are missing or damaged
 
 app = typer.Typer(
@@ -79,7 +75,7 @@ def main() -> NoReturn:
         err.print_error(e)
         leave(e.exit_code)
     except OSError as e:
-        if (named := _of_files(e)) is None:
+        if (named := of_files(e)) is None:
             raise
         err.print_error(named)
         leave(named.exit_code)
@@ -97,18 +93,6 @@ def _every(
     """Sweeps for the science of neural-network training."""
 
 
-def _of_files(error: OSError) -> LandsweepError | None:
-    """What the file system refuses, in words; None for other errors of the system."""
-    place = f"{error.filename}: " if error.filename is not None else ""
-    if error.errno in _NO_ROOM:
-        return StorageError(
-            f"{place}{error.strerror}. No row of a sweep is lost; the same command works once it is mended"
-        )
-    if error.errno in _NO_PLACE:
-        return UsageError(f"{place}{error.strerror}. Give another path, or mend this one")
-    return None
-
-
 @app.command(epilog="Example: landsweep run landscape_skip axes.x.linear=[-1,1,101] site.workers=8")
 def run(
     spec: SpecFile,
@@ -116,6 +100,7 @@ def run(
     site: SiteName = None,
     out_dir: Out = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show the plan.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Run a sweep; resume it when it was stopped, extend it when its axes have grown.
 
@@ -125,7 +110,7 @@ def run(
     3 stopped; the same command resumes it.
     """
     from landsweep.orchestrator.assignments import split_changes
-    from landsweep.orchestrator.commands.drive import drive
+    from landsweep.orchestrator.commands.drive import drive, outcome
     from landsweep.orchestrator.commands.stages import run_stages
     from landsweep.orchestrator.run.stages import read_stages
     from landsweep.orchestrator.run.sweep import load_spec
@@ -134,14 +119,17 @@ def run(
     user_code()
     spec_changes, site_changes = split_changes(changes)
     if dry_run:
-        return plan(spec, changes, site, out_dir)
+        return plan(spec, changes, site, out_dir, as_json)
     at = load_site(site, site_changes)
     if at.launcher is not None:
         raise SpecError(f"site {site} is for `landsweep submit`: `run` computes on this machine, so give another")
     if (stages := read_stages(spec, spec_changes)) is not None:
-        raise typer.Exit(run_stages(stages, at, out_dir or f"results/{stages.name}"))
+        raise typer.Exit(run_stages(stages, at, out_dir or f"results/{stages.name}", as_json=as_json))
     kind, parsed = load_spec(spec, spec_changes)
-    code, _ = drive(kind, parsed, at, out_dir or f"results/{parsed.name}", spec_folder(spec))
+    where = out_dir or f"results/{parsed.name}"
+    code, report = drive(kind, parsed, at, where, spec_folder(spec))
+    if as_json:
+        out.print_json(json.dumps(outcome(where, code, report)))
     raise typer.Exit(code)
 
 

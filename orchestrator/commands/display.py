@@ -158,6 +158,8 @@ def state_text(now: Mapping[str, Any]) -> str:
         return f"{line}, {speed} {note}".rstrip()
     if now["phase"] not in ("done", "stopped"):
         line += f"; its driver is gone, last heard {span(now['age'])} ago. The command that began it resumes it"
+    if now.get("ended_early"):
+        line += f"; ended early: {one_line(now['ended_early'])}"
     return line
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 import signal
 import threading
@@ -10,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from landsweep.orchestrator.commands.display import LinesWatch, live_watch
+from landsweep.orchestrator.commands.display import LinesWatch, live_watch, state
 from landsweep.orchestrator.commands.follow import Follower
 from landsweep.orchestrator.commands.hooks import Notifier
 from landsweep.orchestrator.commands.publish import publish
@@ -22,11 +23,11 @@ from landsweep.orchestrator.report.parts import Report
 from landsweep.orchestrator.run.leaving import end_process
 from landsweep.orchestrator.run.progress import Snapshot
 from landsweep.orchestrator.run.start import run_sweep
-from landsweep.orchestrator.run.sweep import open_sweep
+from landsweep.orchestrator.run.sweep import ledger_at, open_sweep
 from landsweep.orchestrator.site import Site
 from landsweep.orchestrator.spec import Spec
 
-__all__ = ["drive", "stop_on_signals"]
+__all__ = ["drive", "outcome", "stop_on_signals"]
 
 _ONE_SIGNAL_SECONDS = 2.0  # schedulers signal a job and its children: what comes twice so soon was meant once
 
@@ -46,7 +47,8 @@ def drive(
 ) -> tuple[int, Report | None]:
     """Run a sweep in this process, show its progress, publish its end; gives the exit code and the report.
 
-    The code is 1, too, where all rows are right but the report could not be made.
+    The code is 1, too, where all rows are right but the report could not be made. A run that `site.end_when` has ended
+    is no stopped one, which a cluster would queue again: it has a report, and the code of a run that ended by itself.
 
     The arguments are those of `run_sweep`, and `command`: what goes on when it was stopped, by default what was
     typed; `own`: the sweep is this user's, or trusted: it is noted so, and the tracking store beside it may be used;
@@ -66,11 +68,32 @@ def drive(
     if end.phase == "stopped":
         err.print(f"stopped: {end.done:,} of {_many(end.total)} units have rows in {where}; nothing is lost.")
         err.print(f"go on with: {command or f'landsweep {shlex.join(command_line())}'}")
-        return 3, None
-    _say_end(end, where)
+        if not end.ended_early:
+            return 3, None
+    else:
+        _say_end(end, where)
     opened = partial(open_sweep, where, trust=own)
     report = publish(opened, where, site, err.print)
     return (1 if end.counts.get("failed") or report is None else 0), report
+
+
+def outcome(where: str, code: int, report: Report | None) -> dict[str, Any]:
+    """What a run came to, with stable fields: those of `status`, and what the report says.
+
+    Args:
+        where: the results folder, a path or URL.
+        code: exit code of the run.
+        report: of the run, None where there is none.
+    """
+    summary = {} if report is None else report.summary
+    return {
+        **state(ledger_at(where)),
+        "where": where,
+        "code": code,
+        "answer": "" if report is None else report.answer,
+        "summary": {name: value if math.isfinite(value) else None for name, value in summary.items()},
+        "claims": [] if report is None else [verdict.fields() for verdict in report.verdicts],
+    }
 
 
 def stop_on_signals() -> threading.Event:

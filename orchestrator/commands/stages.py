@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from landsweep.orchestrator.commands.display import state, state_text
 from landsweep.orchestrator.console import err, out
+from landsweep.orchestrator.errors import SpecError
 from landsweep.orchestrator.kind import Workbench
 from landsweep.orchestrator.redaction import command_line
 from landsweep.orchestrator.run.stage_list import read_stage_list, write_stage_list
 from landsweep.orchestrator.run.sweep import ledger_at, open_sweep
-from landsweep.orchestrator.site import Site
+from landsweep.orchestrator.site import EndWhen, Site
 from landsweep.orchestrator.storage.inside import folder_in, refuse_link, write_in
 from landsweep.orchestrator.storage.ledger import Ledger, Store
 from landsweep.orchestrator.storage.store import views
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["folders_of_stages", "plan_stages", "report_stages", "run_stages", "stages_at", "states_text"]
 
 
-def run_stages(stages: Stages, site: Site, root: str) -> int:
+def run_stages(stages: Stages, site: Site, root: str, *, as_json: bool = False) -> int:
     """Run one stage after another, each as a sweep of its own; gives the exit code.
 
     Units that failed do not keep later stages from running: they take the models that are there.
@@ -36,15 +37,26 @@ def run_stages(stages: Stages, site: Site, root: str) -> int:
         stages: to run; all of them are checked before the first begins.
         site: where.
         root: folder that the stages' results folders lie in, a path or URL.
+        as_json: also print where each stage stands at the end, as JSON.
 
     Returns:
         0, or 1 where units failed or a report could not be made, or 3: stopped.
     """
+    stages.check(root)
+    if site.end_when != EndWhen():
+        raise SpecError("site.end_when ends one sweep; of stages, the next would begin with models that are missing")
+    write_stage_list(Store.at(root), stages.name, stages.description, [stage.name for stage in stages.stages])
+    code = _run_all(stages, site, root)
+    if as_json:
+        states_text(root, stages_at(root) or {}, as_json=True)
+    return code
+
+
+def _run_all(stages: Stages, site: Site, root: str) -> int:
+    """The exit code of the stage that was stopped, or the highest."""
     from landsweep.orchestrator.commands.drive import drive, stop_on_signals
     from landsweep.orchestrator.run.stages import results_of
 
-    stages.check(root)
-    write_stage_list(Store.at(root), stages.name, stages.description, [stage.name for stage in stages.stages])
     stop = stop_on_signals()
     code, reports = 0, dict[str, "Report | None"]()
     for i, stage in enumerate(stages.stages, 1):

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from landsweep.orchestrator.kind import SweepKind
 from landsweep.orchestrator.planner import Guard, Planner
 from landsweep.orchestrator.row import Cause, Outcome, RowMaker, Status
+from landsweep.orchestrator.run.ending import Ending
 from landsweep.orchestrator.run.executors.base import Event, Executor, Finished, Gave, Lost, Refused
 from landsweep.orchestrator.run.losses import Losses
 from landsweep.orchestrator.run.messages import Chunk, Probed
@@ -41,6 +42,7 @@ class RunLoop:
         losses: remembers losses that end the run itself.
         guard: ends a sweep whose planner never would.
         progress: counts rows.
+        ending: says when to end although units are left.
     """
 
     def __init__(
@@ -53,9 +55,11 @@ class RunLoop:
         losses: Losses,
         guard: Guard,
         progress: RunProgress,
+        ending: Ending,
     ) -> None:
         self._planner, self._schedule, self._executor, self._writer = planner, schedule, executor, writer
         self._maker, self._losses, self._guard, self._progress = maker, losses, guard, progress
+        self._ending = ending
         self._silence = Silence()
         self._strays = 0  # rows of no unit of the plan
 
@@ -80,7 +84,7 @@ class RunLoop:
         return left
 
     def run(self, stop: threading.Event) -> bool:
-        """Compute until all units have a row, or `stop` is set; gives whether all have."""
+        """Compute until all units have a row, `stop` is set, or the site wants an end; gives whether all have."""
         self._progress.enter("running")
         self._progress.tick("")  # before the first unit, which may have this process for hours
         flights = self._schedule.flights
@@ -89,6 +93,9 @@ class RunLoop:
                 self._feed()
                 if self._planner.exhausted and not self._schedule.open and not self._losses.waiting:
                     return True
+                if why := self._ending.why():
+                    self._progress.end_early(why)
+                    return False
                 self._turn()
         return False
 
@@ -204,6 +211,7 @@ class RunLoop:
     def _append(self, rows: pa.RecordBatch, series: pa.RecordBatch | None) -> None:
         self._writer.append(rows, series)
         self._progress.count_new(rows.column("status").to_pylist())
+        self._ending.take(rows)
         if self._planner.adaptive:
             for row in rows.to_pylist():
                 self._planner.tell(row)

@@ -40,6 +40,7 @@ class Snapshot:
         seconds: since this run began.
         note: what it is busy with.
         new_failed: rows of this run whose units failed.
+        ended_early: why the run ended although units are left, where the site wanted that; else empty.
     """
 
     phase: str
@@ -53,6 +54,7 @@ class Snapshot:
     seconds: float
     note: str = ""
     new_failed: int = 0
+    ended_early: str = ""
 
 
 class Watch(Protocol):
@@ -133,7 +135,7 @@ class RunProgress:
         self._watch, self._planner, self._executor = watch, planner, executor
         self._store: Store | None = None  # of the status file
         self._began = time.monotonic()
-        self._phase, self._note = "starting", ""
+        self._phase, self._note, self._ended_early = "starting", "", ""
         self._before: Counter[str] = Counter()  # rows of earlier runs by status
         self._new: Counter[str] = Counter()  # rows of this run by status
         self._pace = Pace(self._began)
@@ -148,6 +150,11 @@ class RunProgress:
         """A phase of the run begins, see `Snapshot.phase`; the next tick shows it, however soon."""
         self._phase, self._note = phase, note
         self._shown = self._written = -math.inf
+
+    def end_early(self, why: str) -> None:
+        """The run will end although units are left."""
+        self._ended_early = why
+        self.say(f"ended early: {why}")
 
     def keep_in(self, store: Store) -> None:
         """From now on keep the status file of this sweep; before, a run must not write anything."""
@@ -186,6 +193,7 @@ class RunProgress:
             seconds=now - self._began,
             note=self._note,
             new_failed=self._new[Status.failed],
+            ended_early=self._ended_early,
         )
 
     def stopped(self) -> Snapshot:

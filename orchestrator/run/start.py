@@ -12,6 +12,7 @@ from landsweep.orchestrator.kind import Ganged, SweepKind
 from landsweep.orchestrator.notes import note_sweep
 from landsweep.orchestrator.planner import Guard
 from landsweep.orchestrator.row import RowMaker
+from landsweep.orchestrator.run.ending import Ending
 from landsweep.orchestrator.run.executors.base import Executor
 from landsweep.orchestrator.run.executors.choice import make_executor
 from landsweep.orchestrator.run.loop import RunLoop
@@ -104,7 +105,7 @@ class _Run:
     ) -> None:
         self._kind, self._spec, self._site, self._store, self._folder = kind, spec, site, store, folder
         self._executor, self._watch, self._stop = executor, watch, stop
-        self._planner = kind.planner(spec)
+        self._planner, self._ending = kind.planner(spec), Ending(site.end_when, kind, spec)
         probe = site.probe_seconds > 0 and kind.deterministic(spec)
         devices = kind.devices(spec, folder) if isinstance(kind, Ganged) else None
         more = {} if devices is None else {"devices": devices}
@@ -152,7 +153,9 @@ class _Run:
         maker = RowMaker(self._kind.params(self._spec), self._kind.columns(self._spec))
         losses = Losses(self._store, self._site.budgets.driver)
         guard = Guard(self._kind.name)
-        loop = RunLoop(self._planner, self._schedule, self._executor, writer, maker, losses, guard, self.progress)
+        loop = RunLoop(
+            self._planner, self._schedule, self._executor, writer, maker, losses, guard, self.progress, self._ending
+        )
         finished = not loop.resume(ledger, self._kind, self._spec)
         if self._preparations.damaged(complete=finished) or not finished:
             self._preparations.check()

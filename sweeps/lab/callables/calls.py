@@ -63,7 +63,7 @@ def check_arguments(function: Callable[..., Any], path: str, given: Sequence[str
             lines.append(f"it takes no argument {name!r}{hint}")
     missing = [n for n, p in parameters.items() if p.default is p.empty and n not in given]
     if missing:
-        lines.append(f"it needs {missing}: give them under axes or fixed")
+        lines.append(f"it needs {missing}: give them under axes, samples or fixed")
     if lines:
         raise SpecError(f"function: {shown}: " + "; ".join(lines))
 

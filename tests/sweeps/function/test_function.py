@@ -254,7 +254,7 @@ def test_declared_columns_are_kept(script: Script) -> None:
     ("signature", "fields", "complaint"),
     [
         ("x, rate=1", {"axes": {"x": [1], "rat": [2]}}, "takes no argument 'rat'; did you mean 'rate'?"),
-        ("x, lr", {}, "f(x, lr): it needs ['lr']: give them under axes or fixed"),
+        ("x, lr", {}, "f(x, lr): it needs ['lr']: give them under axes, samples or fixed"),
         ("x, /", {}, "by position only"),
         ("x", {"seed_argument": "seed"}, "takes no argument 'seed'"),
     ],
