@@ -46,7 +46,7 @@ class Claim(Section):
     says: str = Field(min_length=1, description="the claim in words")
     holds: str = Field(
         description="comparisons of numbers, joined by `and`; of columns of the rows by mean, median, min, max, std, "
-        "quantile, share, count, spearman, slope and at_min, and of numbers of the report's summary"
+        "quantile, share, count, spearman, slope, at_min and lowest_mean, and of numbers of the report's summary"
     )
     source: str = Field("", description="where the claim is made: arXiv id, section or figure")
     scale: str = Field("", description="what differs from the source: size, data, steps")

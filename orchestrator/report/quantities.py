@@ -170,6 +170,14 @@ def _at_min(column: Floats, by: Floats) -> float:
     return float(values[np.argmin(means)])
 
 
+def _lowest_mean(column: Floats, over: Floats) -> float:
+    """The lowest of the means of a column, one for each value of another: its mean at the best setting."""
+    if not len(column):
+        return np.nan
+    places = np.unique(over, return_inverse=True)[1]
+    return float((np.bincount(places, column) / np.bincount(places)).min())
+
+
 def _slope(y: Floats, x: Floats) -> float:
     """Slope of the line through the points by least squares."""
     if len(np.unique(x)) < 2 or not (np.isfinite(x).all() and np.isfinite(y).all()):
@@ -205,6 +213,7 @@ STATISTICS: Mapping[str, tuple[int, Statistic]] = {
     "spearman": (2, _spearman),
     "slope": (2, _slope),
     "at_min": (2, _at_min),
+    "lowest_mean": (2, _lowest_mean),
 }
 """Name to the number of columns that a statistic takes, and the statistic; rows without a value are left out."""
 
@@ -215,5 +224,6 @@ FORMS: Mapping[str, str] = {
     "spearman": "two columns",
     "slope": "a column and the one that it depends on",
     "at_min": "a column and the one whose mean is to be lowest",
+    "lowest_mean": "a column and the one over whose values its lowest mean is looked for",
 }
 """What each statistic takes."""

@@ -28,6 +28,7 @@ from landsweep.sweeps.laws.power import POWER, POWER_OFFSET
 from landsweep.sweeps.laws.random_features import RANDOM_FEATURES
 from landsweep.sweeps.laws.rectified import RECTIFIED
 from landsweep.sweeps.laws.resolution_limited import RESOLUTION_LIMITED
+from landsweep.sweeps.laws.steps_batch import STEPS_BATCH
 from landsweep.sweeps.laws.steps_to_target import STEPS_TO_TARGET
 from landsweep.sweeps.laws.task_sigmoid import TASK_SIGMOID
 from landsweep.sweeps.laws.ticket_ensembling import TICKET_ENSEMBLING
@@ -45,6 +46,7 @@ LAWS: tuple[Law, ...] = (
     KAPLAN_JOINT,
     KAPLAN_OFFSET,
     KAPLAN_STEPS,
+    STEPS_BATCH,
     CRITICAL_BATCH,
     STEPS_TO_TARGET,
     CHINCHILLA,

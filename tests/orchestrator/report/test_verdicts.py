@@ -50,6 +50,9 @@ def judged(holds: str, rows: pd.DataFrame = ROWS, **fields: Any) -> Verdict:
         ("abs(-mean(loss, seed == 0))", 2.5),
         ("slope(loss + 2 * seed, seed, method == 'sgd')", 2 - 0.2 / 35),  # sum of (seed - 2.5) (loss - 3), by 17.5
         ("at_min(rate, loss, method == 'sgd')", 0.1 + 0.1),  # means 3.0, 3.05, 2.95
+        ("lowest_mean(loss, rate, method == 'sgd')", 2.95),
+        ("lowest_mean(-loss, rate, method == 'sgd')", -3.05),
+        ("lowest_mean(loss, seed, method == 'sgd')", 2.8),
         ("best.loss", 1.9),
         ("2 * `models` - 1", 21),
     ],

@@ -17,7 +17,9 @@ from landsweep.sweeps.laws.base import Law
 from landsweep.sweeps.laws.catalogue import LAWS, law_named
 from landsweep.sweeps.laws.fitting.fit import fit
 from landsweep.sweeps.laws.fitting.simulation import simulate
+from landsweep.sweeps.laws.kaplan_steps import KAPLAN_STEPS
 from landsweep.sweeps.laws.multi_power import MULTI_POWER
+from landsweep.sweeps.laws.steps_batch import STEPS_BATCH
 from landsweep.sweeps.laws.wall_clock import transformer_step
 
 ALL = [*LAWS, *map(law_named, ("broken_power:2", "mixture_additive:3", "mixture_joint:3"))]
@@ -171,3 +173,16 @@ def test_transformer_step_counts_its_products() -> None:
         torch.empty(tokens, d) @ torch.empty(d, vocabulary)
     shapes = [np.array([float(v)]) for v in (layers, d, heads, context, batch, vocabulary)]
     assert transformer_step(*shapes)["flops"][0] == 3 * counter.get_total_flops()
+
+
+def test_the_law_of_steps_and_batch_solves_its_equation_and_ends_in_that_of_steps() -> None:
+    theta, x = STEPS_BATCH.example()
+    loss = STEPS_BATCH.predict(theta[None], x)[0]
+    scale_n, scale_s, a_n, a_s, batch, a_b = theta
+    steps = x["S"] / (1 + batch / loss ** (1 / a_b) / x["B"])
+    assert np.allclose(loss, (scale_n / x["N"]) ** a_n + (scale_s / steps) ** a_s, rtol=1e-12)
+    large = {**x, "B": np.full_like(x["B"], 1e30)}
+    assert np.allclose(STEPS_BATCH.predict(theta[None], large), KAPLAN_STEPS.predict(theta[None, :4], x), rtol=1e-12)
+    tiny = {**x, "B": np.full_like(x["B"], 1e-3)}  # far below the critical batch, exponents at their bounds
+    for row in ([1e3, 10, 1e-3, 5, 1e9, 0.01], [1e13, 1e6, 5, 1e-3, 1e-9, 10]):
+        assert np.isfinite(STEPS_BATCH.predict(np.array([row]), tiny)).all()
