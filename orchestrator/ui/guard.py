@@ -2,11 +2,13 @@
 
 A page of another site can make a browser ask any address, also on loopback. It is stopped three times: its requests
 carry no cookie (SameSite=Strict), they say where they come from (Origin, Sec-Fetch-Site), and a name of its own that it
-points at this machine (DNS rebinding) is no name of this server.
+points at this machine (DNS rebinding) is no name of this server. Servers on other ports of this host name do get the
+cookie from a browser that opens them; it counts for the user of the machine alone to whom it was given.
 """
 
 from __future__ import annotations
 
+import hashlib
 import hmac
 import ipaddress
 import re
@@ -19,6 +21,8 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import cookie_parser
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from landsweep.orchestrator.ui.peers import user_of
 
 __all__ = ["Guard", "names_of"]
 
@@ -55,7 +59,7 @@ class Guard:
     def __init__(self, app: ASGIApp, token: str, names: Iterable[str], cookie: str) -> None:
         self._app = app
         self._token = token
-        self._session = secrets.token_urlsafe(32)
+        self._secret = secrets.token_bytes(32)
         self._names = {name.lower() for name in names}
         self._cookie = cookie
 
@@ -88,7 +92,7 @@ class Guard:
         given = [value for name, value in query if name == TOKEN]
         if given:
             return self._let_in(scope, query) if _equal(given[0], self._token) else PlainTextResponse(_ASK, 401)
-        if self._has_cookie(headers):
+        if self._has_cookie(scope, headers):
             return None
         if headers.get("sec-fetch-site") in ("cross-site", "same-site") and headers.get("sec-fetch-mode") == "navigate":
             return HTMLResponse(_AGAIN)  # a link in a chat or a mail: asked by this page, the cookie comes along
@@ -99,12 +103,18 @@ class Guard:
         rest = urlencode([(name, value) for name, value in query if name != TOKEN])
         path = "/" + quote(scope["path"].lstrip("/\\"))
         response = Response(status_code=303, headers={"location": f"{path}?{rest}" if rest else path})
-        response.set_cookie(self._cookie, self._session, httponly=True, samesite="strict", path="/")
+        response.set_cookie(self._cookie, self._session(scope), httponly=True, samesite="strict", path="/")
         return response
 
-    def _has_cookie(self, headers: Headers) -> bool:
+    def _has_cookie(self, scope: Scope, headers: Headers) -> bool:
         cookies = cookie_parser(headers.get("cookie", ""))
-        return _equal(cookies.get(self._cookie, ""), self._session)
+        return _equal(cookies.get(self._cookie, ""), self._session(scope))
+
+    def _session(self, scope: Scope) -> str:
+        """The value of the cookie for the user who asks."""
+        client, server = scope.get("client"), scope.get("server")
+        user = user_of(client, server) if client and server else None
+        return hmac.new(self._secret, str(user).encode(), hashlib.sha256).hexdigest()
 
     def _is_own(self, host: str) -> bool:
         name = _host_name(host)

@@ -56,7 +56,7 @@ def _answer(places: Places, listener: socket.socket, token: str, host: str) -> N
     guard = Guard(application(places, tables), token, names_of(host), cookie)
     config = uvicorn.Config(
         guard, log_level="warning", access_log=False, server_header=False, ws="none", lifespan="off",
-        timeout_graceful_shutdown=2,
+        timeout_graceful_shutdown=2, proxy_headers=False,  # who asks is known from the connection, not from a header
     )  # fmt: skip
     with listener:
         try:

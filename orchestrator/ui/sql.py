@@ -1,28 +1,33 @@
-"""Questions in SQL, answered by DuckDB in memory: it reads the tables of sweeps that it is given, and nothing else."""
+"""Questions in SQL, answered by DuckDB in a process of its own, which reads the tables that it is given alone."""
 
 from __future__ import annotations
 
 import importlib.util
+import json
+import os
 import re
+import signal
+import subprocess
+import sys
+import tempfile
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from typing import IO
 
 import psutil
 import pyarrow as pa
 
 from landsweep.orchestrator.errors import UsageError
+from landsweep.orchestrator.ui import asking
+from landsweep.orchestrator.ui.asking import Order, mapped
 
 __all__ = ["answer", "is_installed", "table_names"]
 
 _SECONDS = 20.0
 _MEMORY = 2 << 30  # bytes, and at most a quarter of what is free
-_THREADS = 2
-_BATCH = 10_000  # rows
 _LARGEST = 512 << 20  # bytes of an answer
-# What JSON, CSV and Parquet hold alike; values of other types become texts as DuckDB writes them.
-_PLAIN = re.compile(r"BOOLEAN|U?(TINY|SMALL|BIG|HUGE)INT|U?INTEGER|FLOAT|DOUBLE|VARCHAR|DECIMAL\(.*\)|\"?NULL\"?")
 _LONGEST = 20_000  # characters of a question
-_STATEMENT = "SELECT"
 _one_at_a_time = threading.Lock()
 
 
@@ -78,59 +83,56 @@ def answer(question: str, tables: Mapping[str, Callable[[], pa.Table]], most: in
 
 
 def _asked(question: str, tables: Mapping[str, Callable[[], pa.Table]], most: int) -> tuple[pa.Table, bool]:
-    import duckdb
-
     room = min(_MEMORY, psutil.virtual_memory().available // 4)
-    connection = duckdb.connect(
-        ":memory:",
-        config={
-            "threads": _THREADS,
-            "memory_limit": f"{room >> 20}MiB",
-            "temp_directory": "",
-            "python_enable_replacements": False,
-            "autoinstall_known_extensions": False,
-            "autoload_known_extensions": False,
-        },
-    )
-    timer = threading.Timer(_SECONDS, connection.interrupt)
-    try:
+    with ExitStack() as files:
+        named: dict[str, int] = {}
         for name, read in tables.items():
             if re.search(rf"(?i)(?<!\w){re.escape(name)}(?!\w)", question):
-                connection.register(name, read())
-        connection.execute("SET enable_external_access = false")
-        connection.execute("SET lock_configuration = true")
-        statements = connection.extract_statements(question)
-        if len(statements) != 1 or statements[0].type.name != _STATEMENT:
-            raise UsageError("give one SELECT: this page reads, and changes nothing")
-        timer.start()
-        answer = connection.sql(question)
-        types = [str(kind) for kind in answer.types]
-        columns = [f"#{i}" if _PLAIN.fullmatch(t) else f"CAST(#{i} AS VARCHAR)" for i, t in enumerate(types, 1)]
-        reader = answer.project(", ".join(columns)).to_arrow_reader(min(most + 1, _BATCH))
-        table = _read(reader, most)
-        return table.slice(0, most).rename_columns(answer.columns), table.num_rows > most
-    except (duckdb.Error, OSError, pa.ArrowException) as e:  # of the reader's, errors of DuckDB are OSErrors
-        if isinstance(e, duckdb.InterruptException) or "INTERRUPT" in str(e):
-            raise UsageError(
-                f"given up after {_SECONDS:g} s; ask for less, such as one sweep or fewer columns"
-            ) from None
-        raise UsageError(str(e)) from e
+                named[name] = _written(read(), files.enter_context(_file()))
+        answer = files.enter_context(_file()).fileno()
+        order = Order(
+            question=question, tables=named, answer=answer, most=most, seconds=_SECONDS, memory=room, largest=_LARGEST
+        )  # fmt: skip
+        if refused := _reply(order):
+            raise UsageError(refused)
+        table = mapped(answer)
+    return table.slice(0, most), table.num_rows > most
+
+
+def _reply(order: Order) -> str | None:
+    """Why there is no answer; None where its file holds one."""
+    process = subprocess.Popen(
+        [sys.executable, "-P", asking.__file__],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        pass_fds=[order["answer"], *order["tables"].values()],
+        start_new_session=True,
+    )
+    try:
+        said, _ = process.communicate(json.dumps(order).encode())
     finally:
-        timer.cancel()
-        connection.close()
+        process.kill()
+        process.wait()
+    if process.returncode == 0:
+        refused: str | None = json.loads(said)["refused"]
+        return refused
+    if process.returncode == -signal.SIGALRM:
+        return f"given up after {_SECONDS:g} s; ask for less, such as one sweep or fewer columns"
+    return (
+        f"DuckDB's process ended with code {process.returncode}: it had no more memory, which is bounded at "
+        f"{order['memory'] / 2**30:.1f} GiB, or has a fault. Ask for less, such as one sweep or shorter texts"
+    )
 
 
-def _read(reader: pa.RecordBatchReader, most: int) -> pa.Table:
-    """The rows of an answer, and one more than `most` where there are more.
+def _file() -> IO[bytes]:
+    """A file without a name, in memory where the system has such files."""
+    return os.fdopen(os.memfd_create("landsweep"), "w+b") if sys.platform == "linux" else tempfile.TemporaryFile()
 
-    Raises:
-        UsageError: they take too much memory.
-    """
-    batches: list[pa.RecordBatch] = []
-    for batch in reader:
-        batches.append(batch)
-        if sum(b.nbytes for b in batches) > _LARGEST:
-            raise UsageError(f"the answer takes more than {_LARGEST >> 20} MiB; ask for fewer rows or shorter texts")
-        if sum(b.num_rows for b in batches) > most:
-            break
-    return pa.Table.from_batches(batches, reader.schema)
+
+def _written(table: pa.Table, file: IO[bytes]) -> int:
+    """The descriptor of a file that holds the table now."""
+    with pa.ipc.new_stream(file, table.schema) as writer:
+        writer.write_table(table)
+    file.flush()
+    return file.fileno()

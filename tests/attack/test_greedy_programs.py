@@ -92,6 +92,20 @@ def test_many_lines_that_take_long_share_the_time(tmp_path: Path) -> None:
     assert "take too long" in error or "took longer than command.timeout=2" in error
 
 
+@pytest.mark.parametrize(
+    "pattern", ["(?=(?P<y>.*))", "(?P<y>.)(?P<z>(?=.)(?<=.))*(?=(?P<w>.*b))", "(?P<y>.)(?=(?P<z>.{0,5000}))"]
+)
+def test_a_pattern_that_finds_more_than_there_is_memory_for(tmp_path: Path, pattern: str) -> None:
+    """64 KB in which a match begins at each character, and reaches far: 2 GB."""
+    programs = Programs(tmp_path)
+    columns = {name: {"type": "text"} for name in "wyz"}
+    source = "print('ab' * 150_000)"
+    spec = programs.spec(source, columns=columns, command={"timeout": 60, "metrics": {"pattern": pattern}})
+    outcome = programs.one(spec)
+    assert outcome.status is Status.failed
+    assert "find too much, or take too much memory, in the line 'abab" in str(outcome.error)
+
+
 def test_a_pattern_fails_its_unit_alone(tmp_path: Path) -> None:
     programs = Programs(tmp_path)
     source = "import sys\nprint('a' * 60 + '!' if sys.argv[1] == '1' else 'aaa')"

@@ -1,13 +1,16 @@
-"""Regular expressions in a process of their own, in bounded time: a few characters can keep one busy for years.
+"""Regular expressions in a process of their own, in bounded time and memory: a few characters can take years, or all.
 
 While one searches, nothing else in its process runs, and only a signal ends it; so the process has an alarm, which ends
-it. The file is also the program of that process, and imports nothing that Python does not bring.
+it. What it may find and take is bounded too. The file is also the program of that process, and imports nothing that
+Python does not bring.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import re
+import resource
 import signal
 import subprocess
 import sys
@@ -15,13 +18,17 @@ import time
 import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, NamedTuple
 
-__all__ = ["Match", "Searcher", "TooSlow"]
+__all__ = ["Match", "Searcher", "TooMuch", "TooSlow"]
 
 _LINE = 10.0  # s for one line
 _LEAST = 1e-3  # s
 _AT_ONCE = 1000  # lines
+_LARGEST = 1 << 24  # characters that are found in a line; each match counts as some, also an empty one
+_OF_A_MATCH = 64  # characters
+_MEMORY = 1 << 30  # bytes by which the process may grow
 
 
 class TooSlow(Exception):
@@ -35,6 +42,18 @@ class TooSlow(Exception):
     def __init__(self, line: str, seconds: float) -> None:
         super().__init__(line, seconds)
         self.line, self.seconds = line, seconds
+
+
+class TooMuch(Exception):
+    """More was found in a line, or taken for the search in it, than memory is there for.
+
+    Attributes:
+        line: which one was searched.
+    """
+
+    def __init__(self, line: str) -> None:
+        super().__init__(line)
+        self.line = line
 
 
 class Match(NamedTuple):
@@ -65,6 +84,7 @@ class Searcher:
 
         Raises:
             TooSlow: names the line.
+            TooMuch: names the line.
         """
         for start in range(0, len(lines), _AT_ONCE):
             for matches, seconds in self._searched(patterns, lines[start : start + _AT_ONCE], most):
@@ -85,7 +105,9 @@ class Searcher:
             for line in lines:
                 answer = process.stdout.readline()
                 if not answer.endswith(b"\n"):
-                    raise TooSlow(line, max(min(_LINE, most), _LEAST))
+                    if process.wait() == -signal.SIGALRM:
+                        raise TooSlow(line, max(min(_LINE, most), _LEAST))
+                    raise TooMuch(line)
                 matches, seconds = json.loads(answer)
                 most -= seconds
                 yield [Match(*match) for match in matches], seconds
@@ -115,18 +137,47 @@ def _serve() -> None:
     """Answer each order with a line for each line in it; the alarm ends the process."""
     signal.signal(signal.SIGALRM, signal.SIG_DFL)  # a process that ignores or blocks it hands that on
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGALRM])
+    _bound()
     for order in sys.stdin.buffer:
         texts, lines, most = json.loads(order)
         patterns = [re.compile(text) for text in texts]
         for line in lines:
             began = time.monotonic()
             signal.setitimer(signal.ITIMER_REAL, max(min(_LINE, most), _LEAST))
-            matches = [(n, match.groupdict()) for n, pattern in enumerate(patterns) for match in pattern.finditer(line)]
+            matches = _matches(patterns, line)
             signal.setitimer(signal.ITIMER_REAL, 0)
             seconds = time.monotonic() - began
             most -= seconds
             sys.stdout.buffer.write(json.dumps([matches, seconds]).encode() + b"\n")
             sys.stdout.buffer.flush()
+
+
+def _matches(patterns: Sequence[re.Pattern[str]], line: str) -> list[tuple[int, dict[str, str | None]]]:
+    """Number and groups of each match.
+
+    Raises:
+        MemoryError: they are too many, or too long.
+    """
+    matches = []
+    room = _LARGEST
+    for number, pattern in enumerate(patterns):
+        for match in pattern.finditer(line):
+            groups = match.groupdict()
+            room -= _OF_A_MATCH + sum(len(text) for text in groups.values() if text)
+            if room < 0:
+                raise MemoryError
+            matches.append((number, groups))
+    return matches
+
+
+def _bound() -> None:
+    """Let this process grow by so much; systems other than Linux have no such bound."""
+    with suppress(OSError):
+        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
+        most = pages * os.sysconf("SC_PAGE_SIZE") + _MEMORY
+        _, hard = resource.getrlimit(resource.RLIMIT_AS)
+        most = most if hard == resource.RLIM_INFINITY else min(most, hard)
+        resource.setrlimit(resource.RLIMIT_AS, (most, most))
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from typing import Any
 from landsweep.sweeps.lab.callables.results import Unfit
 from landsweep.sweeps.lab.programs.metrics import flat, number_of, parsed
 from landsweep.sweeps.lab.programs.output import Kept, Lines
-from landsweep.sweeps.lab.programs.searcher import Searcher, TooSlow
+from landsweep.sweeps.lab.programs.searcher import Searcher, TooMuch, TooSlow
 from landsweep.sweeps.lab.programs.spec import Metrics
 
 __all__ = ["Sources", "lacks_tensorboard"]
@@ -135,6 +135,11 @@ class Sources:
             raise Unfit(
                 f"the patterns {', '.join(map(repr, texts))} take too long: the line {e.line[:80]!r} was searched for "
                 f"{e.seconds:.3g} s, and was not the end of it. Repeat nothing that repeats itself, as (a+)+ does"
+            ) from None
+        except TooMuch as e:
+            raise Unfit(
+                f"the patterns {', '.join(map(repr, texts))} find too much, or take too much memory, in the line "
+                f"{e.line[:80]!r} of {len(e.line):,} characters. Let no match begin inside of another, as (?=(.*)) does"
             ) from None
 
     def _number(self, name: str, text: str, pattern: re.Pattern[str]) -> Any:  # noqa: ANN401 - a metric

@@ -6,6 +6,8 @@ import json
 import os
 import shutil
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -136,6 +138,35 @@ def test_a_link_to_an_answer_is_not_followed(server: Server, site: str, path: st
     for headers in (follows, {**follows, "cookie": server.cookie()}):  # a site on another port gets the cookie sent
         status, _, body = server.ask(path, headers)
         assert status == 403 and b"refresh" not in body
+
+
+ANOTHER_USER = """
+import encodings.idna, http.client, os, sys
+os.setgroups([]); os.setgid(65534); os.setuid(65534)
+port, path, cookie, *forged = sys.argv[1:]
+connection = http.client.HTTPConnection("127.0.0.1", int(port), timeout=60)
+connection.request("GET", path, headers={"cookie": cookie, **dict(h.split("=") for h in forged)})
+answer = connection.getresponse()
+print(answer.status, (answer.getheader("set-cookie") or "").partition(";")[0])
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux" or os.geteuid() != 0, reason="only root can become another user")
+def test_a_cookie_counts_for_the_user_who_got_it(server: Server) -> None:
+    """A browser sends it to other ports of this host too, where somebody else may listen."""
+
+    def asked(path: str, cookie: str, *forged: str) -> list[str]:
+        words = [sys.executable, "-I", "-S", "-c", ANOTHER_USER, str(server.port), path, cookie, *forged]
+        return subprocess.run(words, capture_output=True, text=True, check=True, timeout=60).stdout.split()
+
+    mine = server.cookie()
+    assert server.ask("/api/sweeps", {"cookie": mine})[0] == 200
+    assert asked("/api/sweeps", mine) == ["401"]
+    assert asked("/api/sweeps", mine, f"x-forwarded-for=127.0.0.1:{server.port}", "forwarded=for") == ["401"]
+    status, theirs = asked(f"/?token={server.url.partition('token=')[2]}", "")  # whom the address was given
+    assert status == "303" and theirs != mine
+    assert asked("/api/sweeps", theirs) == ["200"]
+    assert server.ask("/api/sweeps", {"cookie": theirs})[0] == 401
 
 
 @pytest.mark.parametrize(

@@ -82,28 +82,60 @@ def test_time_and_memory_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "shown"),
+    "question",
     [
-        ("'infinity'::timestamp", "infinity"),
-        ("timestamp '290000-01-01'", "290000-01-01 00:00:00"),
-        ("'-infinity'::date", "-infinity"),
-        ("time '24:00:00'", "24:00:00"),
-        ("interval 9000000 years", "9000000 years"),
-        ("map([1], [2])", "{1=2}"),
-        ("[1, null]", "[1, NULL]"),
-        ("{'a': 1}", "{'a': 1}"),
-        ("'101'::bit", "101"),
-        ("'\\xff'::blob", "\\xFF"),
-        ("union_value(k := 1)", "1"),
-        ("1.50::decimal(9, 2)", "1.50"),
+        "select levenshtein(repeat('a', 200000), repeat('b', 200000))",  # 4e10 steps of one call
+        "select jaro_similarity(repeat('ab', 300000), repeat('ba', 300000))",
+        "select count(*) from mine, (select sum(len(range(10000000))) from range(300))",
     ],
 )
-def test_values_of_any_type_are_shown_and_written_as_they_are(value: str, shown: str) -> None:
-    table, _ = sql.answer(f"select {value} as a, x, 2 as a from mine order by x desc", {"mine": lambda: ROWS}, 2)
+def test_one_call_of_a_function_that_takes_hours_is_ended(question: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sql, "_SECONDS", 0.5)
+    with pytest.raises(UsageError, match=r"given up after 0\.5 s"):
+        ask(question)
+
+
+@pytest.mark.parametrize(
+    "question",
+    ["select len(range(300000000))", "select len(list_resize([1], 400000000))", "select map(range(200000000), [1])"],
+)
+def test_one_call_of_a_function_gets_no_more_memory_than_there_is_for_all(
+    question: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sql, "_MEMORY", 64 << 20)
+    with pytest.raises(UsageError, match=r"(?i)memory|given up"):
+        ask(question)
+
+
+VALUES = {
+    "'infinity'::timestamp": "infinity",
+    "timestamp '290000-01-01'": "290000-01-01 00:00:00",
+    "'-infinity'::date": "-infinity",
+    "time '24:00:00'": "24:00:00",
+    "interval 9000000 years": "9000000 years",
+    "map([1], [2])": "{1=2}",
+    "[1, null]": "[1, NULL]",
+    "{'a': 1}": "{'a': 1}",
+    "'101'::bit": "101",
+    "'\\xff'::blob": "\\xFF",
+    "union_value(k := 1)": "1",
+    "1.50::decimal(9, 2)": "1.50",
+}
+
+
+def test_values_of_any_type_are_shown_and_written_as_they_are() -> None:
+    columns = ", ".join(f"{value} as c{n}" for n, value in enumerate(VALUES))
+    question = f"select {columns}, x, 2 as c0 from mine order by x desc"
+    table, _ = sql.answer(question, {"mine": lambda: ROWS}, 2)
     fields = views.table_json(table)
-    assert fields["header"] == ["a", "x", "a"] and fields["columns"][1:] == [[4, 3], [2, 2]]
-    assert [text.replace("\\\\", "\\") for text in fields["columns"][0]] == [shown, shown]
-    assert shown in b"".join(views.as_csv(table)).decode().replace('""', '"') and views.as_parquet(table)[:4] == b"PAR1"
+    assert fields["header"] == [*(f"c{n}" for n in range(len(VALUES))), "x", "c0"]
+    *given, x, last = fields["columns"]
+    assert (x, last) == ([4, 3], [2, 2])
+    csv = b"".join(views.as_csv(table)).decode().replace('""', '"')
+    for texts, shown in zip(given, VALUES.values(), strict=True):
+        assert [text.replace("\\\\", "\\") for text in texts] == [shown, shown]
+        assert shown in csv
+    assert views.as_parquet(table)[:4] == b"PAR1"
 
 
 @pytest.mark.parametrize(
