@@ -118,7 +118,8 @@ class Drill:
         words = ["run", str(spec), *site, *self._changes(), "--out", self.out]
         code = "from landsweep.orchestrator.commands.cli import main; main()"
         with log.open("wb") as output:
-            driver = subprocess.Popen([sys.executable, "-c", code, *words], stdout=output, stderr=subprocess.STDOUT)
+            line = [sys.executable, "-P", "-c", code, *words]
+            driver = subprocess.Popen(line, stdout=output, stderr=subprocess.STDOUT)
         try:
             while driver.poll() is None:
                 time.sleep(_LOOK_SECONDS)

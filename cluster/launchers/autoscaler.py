@@ -177,7 +177,7 @@ class Autoscaler(Launcher[AutoscalerOptions]):
         client = _CLIENT[self.options.provider]
         module = {"boto3": "boto3", "google-api-python-client": "googleapiclient"}[client]
         try:
-            self._ray.run("-c", f"import {module}")
+            self._ray.run("-P", "-c", f"import {module}")
         except ToolFailed:
             yield Check("client", False, f"{client} is not installed", f"pip install {client}")
         else:

@@ -21,6 +21,7 @@ from landsweep.orchestrator.run.schedule import Shard
 __all__ = ["ProcessGang"]
 
 _HOST = "127.0.0.1"
+_MEMBER = "landsweep.orchestrator.run.executors.member"
 
 
 class ProcessGang:
@@ -57,7 +58,7 @@ class ProcessGang:
         self._members.append(Connection(ours.detach()))
         with theirs:
             inherited = [theirs.fileno(), *([gang.listener] if gang.rank == 0 else [])]
-            command = [sys.executable, "-m", "landsweep.orchestrator.run.executors.member", str(theirs.fileno())]
+            command = [sys.executable, "-P", "-m", _MEMBER, str(theirs.fileno())]
             environment = {**os.environ, "OMP_NUM_THREADS": str(config.threads)}
             return subprocess.Popen(command, pass_fds=inherited, env=environment)
 

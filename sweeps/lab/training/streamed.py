@@ -9,6 +9,7 @@ import os
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TypeAlias
 
 import torch
@@ -27,6 +28,7 @@ __all__ = ["StreamedSamples", "check_stored", "samples_of"]
 _SOON = 8  # steps that are read here before processes are started: timings and proofs make no more
 _AHEAD = 2  # batches that each process reads ahead
 _POLL = 1.0  # seconds
+_SAFE_PATH = "PYTHONSAFEPATH"
 
 _Read: TypeAlias = list[Arrays] | SpecError
 """For each feed the samples of a batch, or why they can't be had."""
@@ -114,7 +116,9 @@ class StreamedSamples(Samples):
         """For each feed the samples of a step, as they were read ahead where steps follow one another."""
         self._made += 1
         if self._ahead is None and self._split.processes and self._made > _SOON:
-            self._ahead, self._next = iter(self._loader(step)), step
+            loader = self._loader(step)
+            with _current_folder_not_searched():
+                self._ahead, self._next = iter(loader), step
         if self._ahead is None:
             return self._batches(step).read()
         if step != self._next:
@@ -169,7 +173,7 @@ class _Batches(IterableDataset["_Read"]):
 
     def __init__(self, feeds: Sequence[Feed], batch: int, drop_last: bool, start: int) -> None:
         self._feeds, self._batch, self._drop_last, self._start = feeds, batch, drop_last, start
-        self._trainer = os.getpid()
+        self._trainer, self._safe_path = os.getpid(), os.environ.get(_SAFE_PATH)
 
     def read(self, step: int | None = None) -> list[Arrays]:
         """For each feed the samples of a step; None: the first."""
@@ -185,6 +189,7 @@ class _Batches(IterableDataset["_Read"]):
         worker = get_worker_info()
         if worker is not None:
             threading.Thread(target=_end_with, args=(self._trainer,), daemon=True).start()
+            _set(_SAFE_PATH, self._safe_path)
         first, apart = (0, 1) if worker is None else (worker.id, worker.num_workers)
         for step in itertools.count(self._start + first, apart):
             try:
@@ -192,6 +197,27 @@ class _Batches(IterableDataset["_Read"]):
             except SpecError as e:  # raised where the batch is taken: the loader would make a traceback of its text
                 yield e
                 return
+
+
+@contextmanager
+def _current_folder_not_searched() -> Iterator[None]:
+    """While this lasts, Python processes that begin do not look for modules where the user stands, as `-c` has them do.
+
+    A `random.py` there would replace the library's in the fork server, and in what `multiprocessing` starts beside it.
+    """
+    before = os.environ.get(_SAFE_PATH)
+    os.environ[_SAFE_PATH] = "1"
+    try:
+        yield
+    finally:
+        _set(_SAFE_PATH, before)
+
+
+def _set(variable: str, value: str | None) -> None:
+    if value is None:
+        os.environ.pop(variable, None)
+    else:
+        os.environ[variable] = value
 
 
 def _end_with(process: int) -> None:
