@@ -14,7 +14,7 @@ from landsweep.sweeps.laws.catalogue import law_named
 from landsweep.sweeps.laws.fitting.fit import fit
 from landsweep.sweeps.laws.fitting.tables import read_table
 
-__all__ = ["curves", "here", "mixtures", "published_annealing", "sizes", "slowdown"]
+__all__ = ["budgets", "curves", "here", "mixtures", "published_annealing", "sizes", "slowdown", "two_stacks"]
 
 
 def here(folder: Path) -> Path:
@@ -114,3 +114,40 @@ def sizes(setup: Path, sweep: str, recipe: str, seed: int, loss: str) -> dict[st
     measured = float(table["loss"].iloc[-1])
     predicted = float(np.asarray(made.predict({"x": [table["x"].iloc[-1]]})["predicted"])[0])
     return {"measured": measured, "predicted": predicted, "error_held": abs(predicted / measured - 1)}
+
+
+def two_stacks(setup: Path, sweep: str, seed: int, floor: float) -> dict[str, float]:
+    """Laws of encoder-decoders over both depths, and over all parameters together; `floor` is the least loss.
+
+    Blocks of one kind are all alike, so their number stands for the parameters of a stack: that changes the law's
+    factor alone.
+    """
+    rows = read_table(setup / sweep)
+    rows = rows[rows["seed"] == seed]
+    sizes = {"Ne": rows["net.encoder_depth"], "Nd": rows["net.depth"], "x": rows["parameters"]}
+    table = pd.DataFrame({**sizes, "loss": rows["test_loss"]}).astype(float)
+    two, total = (fit(law_named(law), table, fixed={"Linf": floor}) for law in ("two_stacks", "power_offset"))
+    return {
+        "by_encoder": two["pe"],
+        "by_decoder": two["pd"],
+        "error_two": float(two.rmse),
+        "error_total": float(total.rmse),
+    }
+
+
+def budgets(setup: Path, sweep: str, seed: int) -> dict[str, float]:
+    """A power law in compute, fitted to the best size of all budgets of a scaling study but the largest one.
+
+    Returns:
+        the loss at the largest budget, measured and predicted; and the exponent with which the best size grows.
+    """
+    rows = read_table(setup / sweep)
+    rows = rows[(rows["seed"] == seed) & rows["budget"].notna()]
+    best = rows.loc[rows.groupby("budget")["test_loss"].idxmin()].sort_values("budget")
+    table = pd.DataFrame({"x": best["budget"], "y": best["test_loss"], "N": best["parameters"]}).astype(float)
+    made = fit(law_named("power"), table[:-1])
+    measured, largest = float(table["y"].iloc[-1]), float(table["x"].iloc[-1])
+    predicted = float(np.asarray(made.predict({"x": [largest]})["predicted"])[0])
+    growth = float(np.polyfit(np.log(table["x"]), np.log(table["N"]), 1)[0])
+    error = abs(predicted / measured - 1)
+    return {"measured": measured, "predicted": predicted, "error_held": error, "growth": growth}

@@ -1,25 +1,55 @@
-"""Augmentation of images: each sample of each step is shifted and flipped by draws that its model's seed determines."""
+"""What is drawn anew for each sample of each step, by its model's seed: shifts and flips of images, or their noise."""
 
 from __future__ import annotations
 
+from typing import Self
+
 import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own convention
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor
 
 from landsweep.orchestrator.spec import Section
+from landsweep.sweeps.lab.data.denoising import Times, renewed
 
 __all__ = ["AugmentSpec"]
 
 
 class AugmentSpec(Section):
-    """Random crops after zero padding, and horizontal flips, as is usual for CIFAR (arXiv 1512.03385, section 4.2)."""
+    """Random crops after zero padding, and horizontal flips, as is usual for CIFAR (arXiv 1512.03385, section 4.2).
+
+    Of `denoising` data: other noise at other times in each step, instead.
+    """
 
     shift: int = Field(0, ge=0, description="largest shift in pixels; what comes in at the edge is 0")
     flip: bool = Field(False, description="mirror left and right with probability 1/2")
 
-    def apply(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        """Augmented copies.
+    noise: Times | None = Field(
+        None,
+        exclude_if=lambda v: v is None,
+        description="of denoising data: noise and times are drawn anew, these uniform or logit_normal",
+    )
+
+    @model_validator(mode="after")
+    def _noise_alone(self) -> Self:
+        if self.noise is not None and (self.shift or self.flip):
+            raise ValueError("noise: denoising data can't be shifted or flipped too; leave shift and flip out")
+        return self
+
+    def apply(self, inputs: Tensor, targets: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Augmented copies of inputs [n, channels, h, w], and their targets [n, ...].
+
+        Args:
+            inputs: as the data has them.
+            targets: as the data has them.
+            generator: on the CPU; what it draws depends on the shapes alone.
+        """
+        if self.noise is not None:
+            return renewed(inputs, targets, self.noise, generator)
+        return self._moved(inputs, generator), targets
+
+    def _moved(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        """Shifted and flipped copies.
 
         Args:
             images: [n, channels, h, w].

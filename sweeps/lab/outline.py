@@ -27,7 +27,8 @@ def outline(source: Source) -> Data | None:
         targets = torch.zeros(1, dimensions.outputs)
     else:
         targets = torch.zeros((1, *dimensions.shape) if dimensions.sequence else (1,), dtype=torch.int64)
-    return Data.of(dict.fromkeys(dimensions.splits, Split(inputs, targets)), dimensions.outputs)
+    classes = 0 if dimensions.regression else dimensions.outputs
+    return Data.of(dict.fromkeys(dimensions.splits, Split(inputs, targets)), classes)
 
 
 def foresee_net(net: Net, source: Source, field: str) -> None:

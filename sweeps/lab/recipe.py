@@ -231,6 +231,15 @@ class Recipe(Section):
         return self
 
     @model_validator(mode="after")
+    def _noise_is_of_its_data(self) -> Self:
+        if self.augment is not None and self.data.source == "denoising":
+            if self.augment.noise is None:
+                raise ValueError("augment: images of denoising data can't be shifted or flipped; leave augment out")
+        elif self.augment is not None and self.augment.noise is not None:
+            raise ValueError(f"augment.noise: is for denoising data, not for {self.data.source}; leave it out")
+        return self
+
+    @model_validator(mode="after")
     def _one_average(self) -> Self:
         if not self.optimizer.averages:
             return self

@@ -32,6 +32,7 @@ from landsweep.sweeps.laws.steps_batch import STEPS_BATCH
 from landsweep.sweeps.laws.steps_to_target import STEPS_TO_TARGET
 from landsweep.sweeps.laws.task_sigmoid import TASK_SIGMOID
 from landsweep.sweeps.laws.ticket_ensembling import TICKET_ENSEMBLING
+from landsweep.sweeps.laws.two_stacks import TWO_STACKS
 from landsweep.sweeps.laws.variance_limited import VARIANCE_LIMITED
 from landsweep.sweeps.laws.wall_clock import WALL_CLOCK
 
@@ -70,6 +71,7 @@ LAWS: tuple[Law, ...] = (
     RANDOM_FEATURES,
     TICKET_ENSEMBLING,
     WALL_CLOCK,
+    TWO_STACKS,
 )
 
 FAMILIES: Mapping[str, Callable[[int], Law]] = {

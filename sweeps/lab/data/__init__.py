@@ -9,6 +9,7 @@ from pydantic import Field
 
 from landsweep.sweeps.lab.data.base import Data, Dimensions, Source, Split
 from landsweep.sweeps.lab.data.cifar10 import Cifar10
+from landsweep.sweeps.lab.data.denoising import Denoising
 from landsweep.sweeps.lab.data.digits import Digits
 from landsweep.sweeps.lab.data.documents import Documents
 from landsweep.sweeps.lab.data.hf_dataset import HfDataset
@@ -25,12 +26,14 @@ from landsweep.sweeps.lab.data.spurious_cue import SpuriousCue
 from landsweep.sweeps.lab.data.teacher_student import TeacherStudent
 from landsweep.sweeps.lab.data.text import Text
 from landsweep.sweeps.lab.data.token_files import TokenFiles
+from landsweep.sweeps.lab.data.translation import Translation
 from landsweep.sweeps.lab.data.webdataset import WebDataset
 
 __all__ = [
     "Cifar10",
     "Data",
     "DataSpec",
+    "Denoising",
     "Digits",
     "Dimensions",
     "Documents",
@@ -49,6 +52,7 @@ __all__ = [
     "TeacherStudent",
     "Text",
     "TokenFiles",
+    "Translation",
     "WebDataset",
     "sources_with_dimensions",
 ]

@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from landsweep.sweeps.lab.data.cifar10 import Cifar10
+from landsweep.sweeps.lab.data.denoising import Denoising
 from landsweep.sweeps.lab.data.digits import Digits
 from landsweep.sweeps.lab.data.documents import Documents
 from landsweep.sweeps.lab.data.hf_dataset import HfDataset
@@ -20,11 +21,13 @@ from landsweep.sweeps.lab.data.spurious_cue import SpuriousCue
 from landsweep.sweeps.lab.data.teacher_student import TeacherStudent
 from landsweep.sweeps.lab.data.text import Text
 from landsweep.sweeps.lab.data.token_files import TokenFiles
+from landsweep.sweeps.lab.data.translation import Translation
 from landsweep.sweeps.lab.data.webdataset import WebDataset
 
 __all__ = ["SingleSource"]
 
-InMemory = Digits | Mnist | Cifar10 | SpuriousCue | TeacherStudent | SparseParity | Modular | Text | Markov | OwnData
+Images = Digits | Mnist | Cifar10 | SpuriousCue | Denoising
+InMemory = Images | TeacherStudent | SparseParity | Modular | Text | Markov | Translation | OwnData
 OnDisk = TokenFiles | Documents | HfDataset | ImageFolder | WebDataset
 SingleSource = Annotated[InMemory | OnDisk, Field(discriminator="source")]
 """Where samples that can be looked up by their place come from."""

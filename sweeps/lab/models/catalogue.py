@@ -9,6 +9,8 @@ from pydantic import Field
 
 from landsweep.sweeps.lab.models.base import Net
 from landsweep.sweeps.lab.models.cnn import Cnn
+from landsweep.sweeps.lab.models.dit import Dit
+from landsweep.sweeps.lab.models.encdec import EncoderDecoder
 from landsweep.sweeps.lab.models.gpt import Gpt
 from landsweep.sweeps.lab.models.mlp import Mlp
 from landsweep.sweeps.lab.models.own import OwnNet
@@ -20,8 +22,14 @@ from landsweep.sweeps.lab.models.zoo_cnn import ZooCnn
 
 __all__ = ["NetSpec", "families", "networks"]
 
-NetSpec = Annotated[Mlp | Cnn | ZooCnn | SmallCnn | ResNet | ResNet18 | Vit | Gpt | OwnNet, Field(discriminator="net")]
-"""A network, told apart by the field `net`: mlp, cnn, cnn_s, cnn_l, small_cnn, resnet, resnet18, vit, gpt or own."""
+NetSpec = Annotated[
+    Mlp | Cnn | ZooCnn | SmallCnn | ResNet | ResNet18 | Vit | Dit | Gpt | EncoderDecoder | OwnNet,
+    Field(discriminator="net"),
+]
+"""A network, told apart by the field `net`.
+
+It is mlp, cnn, cnn_s, cnn_l, small_cnn, resnet, resnet18, vit, dit, gpt, encdec or own.
+"""
 
 
 def networks() -> tuple[type[Net], ...]:

@@ -76,17 +76,19 @@ class Samples:
     def batch(self, step: int) -> tuple[Tensor, Tensor]:
         """Inputs [K, B, ...] and targets [K, B, ...] of a step, the first being 0."""
         chosen = self._positions(step)
-        inputs = self._augmented(_rows(self.inputs, chosen), step)
         if self.noisy:
-            return inputs, self.targets[torch.arange(len(chosen), device=chosen.device)[:, None], chosen]
-        return inputs, _rows(self.targets, chosen)
+            targets = self.targets[torch.arange(len(chosen), device=chosen.device)[:, None], chosen]
+        else:
+            targets = _rows(self.targets, chosen)
+        return self._augmented(_rows(self.inputs, chosen), targets, step)
 
-    def _augmented(self, inputs: Tensor, step: int) -> Tensor:
-        """Inputs [K, B, ...] of a step as each model sees them."""
+    def _augmented(self, inputs: Tensor, targets: Tensor, step: int) -> tuple[Tensor, Tensor]:
+        """Inputs and targets [K, B, ...] of a step as each model sees them."""
         if self._augment is None:
-            return inputs
+            return inputs, targets
         each = (torch.Generator().manual_seed(counted(root, step)) for root in self._augment_roots)
-        return torch.stack([self._augment.apply(x, g) for x, g in zip(inputs, each, strict=True)])
+        pairs = [self._augment.apply(x, y, g) for x, y, g in zip(inputs, targets, each, strict=True)]
+        return torch.stack([x for x, _ in pairs]), torch.stack([y for _, y in pairs])
 
     def _positions(self, step: int) -> Tensor:
         """Which samples [K, B] a step takes; looked up for many steps at once, since that costs hardly more."""

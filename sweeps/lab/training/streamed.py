@@ -110,7 +110,7 @@ class StreamedSamples(Samples):
         splits = [as_split(a, self._split.dtype, self._split.device) for a in self._arrays(step)]
         rows = torch.tensor(self._feed_of, device=splits[0].inputs.device)
         inputs, targets = (torch.stack(t).index_select(0, rows) for t in zip(*map(_pair, splits), strict=True))
-        return self._augmented(inputs, step), targets
+        return self._augmented(inputs, targets, step)
 
     def _arrays(self, step: int) -> list[Arrays]:
         """For each feed the samples of a step, as they were read ahead where steps follow one another."""

@@ -27,6 +27,7 @@ SOURCES: TypeAdapter[Any] = TypeAdapter(DataSpec)
         {"source": "teacher_student", "outputs": 3, "train": 5, "test": 2},
         {"source": "teacher_student", "outputs": 3, "task": "classification", "train": 5, "test": 2},
         {"source": "sparse_parity", "bits": 6, "train": 5, "test": 2},
+        {"source": "denoising", "of": {"source": "digits"}},
     ],
     ids=str,
 )
@@ -34,11 +35,12 @@ def test_an_outline_is_what_loading_gives(source: dict[str, Any]) -> None:
     spec = SOURCES.validate_python(source)
     outlined, data = outline(spec), spec.load(Path())
     assert outlined is not None
-    assert (outlined.shape, outlined.kind, outlined.sequence, outlined.outputs) == (
+    assert (outlined.shape, outlined.kind, outlined.sequence, outlined.outputs, outlined.classes) == (
         data.shape,
         data.kind,
         data.sequence,
         data.outputs,
+        data.classes,
     )
     assert list(outlined.splits) == list(data.splits)
 

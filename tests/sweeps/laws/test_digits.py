@@ -116,6 +116,7 @@ REFERENCES: dict[str, Reference] = {
     "resolution_limited": lambda t, x: (t[0] * x["x"] ** (-4 / t[1]),),
     "random_features": _features,
     "ticket_ensembling": lambda t, x: (t[0], t[1] / (x["N"] * x["k"])),
+    "two_stacks": lambda t, x: (t[0] * x["Ne"] ** -t[1] * x["Nd"] ** -t[2], t[3]),
     "wall_clock": lambda t, x: (t[0], t[1] * x["flops"], t[2] * x["moved"]),
 }  # fmt: skip
 every_law = pytest.mark.parametrize("law", [*LAWS, law_named("broken_power:2")], ids=lambda law: law.name)

@@ -273,7 +273,11 @@ def images(n: int) -> Data:
 
 TEXT = Text(source="text", max_bytes=2000, context=8)
 MISFITS: list[tuple[dict[str, Any], Any, str]] = [
-    ({"net": "resnet18"}, TEXT, r"net: resnet18 takes images, but the data gives tokens \[8\]; .* tokens: gpt, own"),
+    (
+        {"net": "resnet18"},
+        TEXT,
+        r"resnet18 takes images, but the data gives tokens \[8\]; .* tokens: gpt, encdec, own",
+    ),
     ({"net": "mlp"}, Markov(source="markov"), "mlp takes vectors or images, but the data gives tokens"),
     ({"net": "gpt"}, Digits(source="digits"), r"gpt takes tokens, but the data gives images \[1, 8, 8\]; .*small_cnn"),
     ({"net": "cnn"}, TeacherStudent(source="teacher_student"), r"cnn takes images, but the data gives vectors \[20\]"),
@@ -335,7 +339,7 @@ def test_targets_that_would_be_broadcast_are_refused() -> None:
         ({"net": "mlp", "init": {"method": "he"}}, "'kaiming_normal'"),
         ({"net": "mlp", "norm": "rms"}, "'none', 'batch' or 'layer'"),
         ({"net": "mlp", "train": {"epochs": 1}}, "Extra inputs"),
-        ({"net": "rnn"}, "'mlp', 'cnn', 'cnn_s', 'cnn_l', 'small_cnn', 'resnet', 'resnet18', 'vit', 'gpt'"),
+        ({"net": "rnn"}, "'mlp', 'cnn', 'cnn_s', 'cnn_l', 'small_cnn', 'resnet', 'resnet18', 'vit', 'dit', 'gpt'"),
     ],
     ids=str,
 )

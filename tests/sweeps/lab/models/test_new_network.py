@@ -130,9 +130,9 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (models / "tower.py").write_text(FILE)
     catalogue = models / "catalogue.py"
     text = catalogue.read_text()
-    assert text.count("NetSpec = Annotated[Mlp |") == 1
-    line = "from landsweep.sweeps.lab.models.tower import Tower\n\nNetSpec = Annotated[Tower | Mlp |"
-    catalogue.write_text(text.replace("NetSpec = Annotated[Mlp |", line))
+    assert text.count("NetSpec = Annotated[\n    Mlp |") == 1
+    line = "from landsweep.sweeps.lab.models.tower import Tower\n\nNetSpec = Annotated[\n    Tower | Mlp |"
+    catalogue.write_text(text.replace("NetSpec = Annotated[\n    Mlp |", line))
     (folder / "towers.yaml").write_text(TRANSFER)
     return folder
 
@@ -148,8 +148,10 @@ def test_it_is_resized_counted_parametrised_fitted_and_trained(copy: Path) -> No
     # Twice as wide and as deep as the base: branches count half, and Adam's rate for hidden layers is halved.
     assert said["factors"]["blocks.0.down.weight"]["learning_rate"] == 0.5 * 0.5
     assert said["factors"]["blocks.0.up.weight"]["learning_rate"] == 0.5
-    assert said["fit"].endswith("networks for images: mlp, cnn, cnn_s, cnn_l, small_cnn, resnet, resnet18, vit, own")
-    assert "use tower, mlp, cnn, small_cnn, resnet, resnet18, vit or gpt" in said["width"]
+    assert said["fit"].endswith(
+        "networks for images: mlp, cnn, cnn_s, cnn_l, small_cnn, resnet, resnet18, vit, dit, own"
+    )
+    assert "use tower, mlp, cnn, small_cnn, resnet, resnet18, vit, dit or gpt" in said["width"]
     assert said["ended"] == ["ok"]
 
 
@@ -193,4 +195,6 @@ def test_every_network_is_in_the_messages_that_it_belongs_to(net: type[Net]) -> 
 
 def test_what_has_no_width_is_refused_by_a_scheme_with_the_names_of_those_that_have() -> None:
     scheme = Mup(scheme="mup", base_width=4)
-    assert "use mlp, cnn, small_cnn, resnet, resnet18, vit or gpt" in str(scheme.check(OwnNet(net="own", build="a:b")))
+    assert "use mlp, cnn, small_cnn, resnet, resnet18, vit, dit or gpt" in str(
+        scheme.check(OwnNet(net="own", build="a:b"))
+    )
