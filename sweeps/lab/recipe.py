@@ -260,6 +260,8 @@ class Recipe(Section):
         if self.parametrization is not None:
             family_of(self.optimizer)
             self.parametrization.growth(self.net)
+            if self.net.init.meta is not None:
+                raise ValueError("parametrization: it sets the norms of weights, as MetaInit does; leave init.meta out")
         return self
 
     def build(self, shape: tuple[int, ...], classes: int, folder: Path = Path()) -> nn.Module:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal, TypeAlias, get_args
+from typing import Annotated, ClassVar, Literal, Self, TypeAlias, get_args
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import nn
 
 from landsweep.orchestrator.spec import Section
 from landsweep.sweeps.lab.data.base import Data, InputKind
 from landsweep.sweeps.lab.models.count import Count
 from landsweep.sweeps.lab.models.initialisation import Init, initialise
+from landsweep.sweeps.lab.models.meta_init import tune_norms
 from landsweep.sweeps.lab.streams import generator
 
 __all__ = ["Dropout", "Feature", "Net", "Size", "Widths", "number_type", "parameter_count"]
@@ -47,6 +48,15 @@ class Net(Section):
     own_code: ClassVar[bool] = False
     init: Init = Init()
 
+    @model_validator(mode="after")
+    def _metainit_fits(self) -> Self:
+        if self.init.meta is not None and (self.own_code or not {"vectors", "images"} & {*self.takes}):
+            what = "is the user's own" if self.own_code else "takes tokens"
+            raise ValueError(
+                f"init.meta: its inputs are drawn as normal numbers, and {self.family} {what}; leave it out"
+            )
+        return self
+
     def build(
         self, shape: tuple[int, ...], classes: int, seed: int | torch.Generator, folder: Path = Path()
     ) -> nn.Module:
@@ -64,6 +74,8 @@ class Net(Section):
             torch.default_generator.manual_seed(source.initial_seed())
             module = self._module(shape, classes, folder)
         self._initialise(module, source)
+        if self.init.meta is not None:
+            tune_norms(module, shape, self.init.meta, source)
         return module
 
     def skeleton(self, shape: tuple[int, ...], classes: int) -> nn.Module:

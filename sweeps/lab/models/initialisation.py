@@ -10,6 +10,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from landsweep.orchestrator.spec import Section
+from landsweep.sweeps.lab.models.meta_init import MetaInit
 
 __all__ = ["EMBEDDING_STD", "Init", "deviation", "initialise"]
 
@@ -43,6 +44,9 @@ class Init(Section):
     scale: float = Field(1.0, gt=0, description="multiplies every weight, but not embeddings and biases")
     bias: float = Field(0.0, description="mean of the biases")
     bias_std: float = Field(0.0, ge=0, description="deviation of the biases, which are normal")
+    meta: MetaInit | None = Field(
+        None, exclude_if=lambda v: v is None, description="then move the norms of weights so that gradients last longer"
+    )
 
 
 @torch.no_grad()
