@@ -1,4 +1,4 @@
-"""The JSON schema of a kind's spec as people write it, for editors.
+"""The JSON schemas of a kind's spec and of a site as people write them, for editors.
 
 The schema that pydantic makes of a model describes the model, not all that its validators accept: a plain list for an
 axis, a number for devices. Models say so beside their fields, by `SHORT`, `FLAT` and `OPTIONAL`.
@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Mapping
-from typing import Any
+from importlib.metadata import entry_points
+from typing import Any, Union
 
-from pydantic import BaseModel
+from pydantic import BaseModel, create_model
 
 from landsweep.orchestrator.axes import PATHS
 from landsweep.orchestrator.bases import BASE
 from landsweep.orchestrator.schema import FLAT, ITEMS, OPTIONAL, SHORT, Node
+from landsweep.orchestrator.site import LAUNCHERS, Site
 
-__all__ = ["editor_schema"]
+__all__ = ["editor_schema", "site_schema"]
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _DEFS = "#/$defs/"
@@ -68,6 +70,16 @@ def editor_schema(model: type[BaseModel], kind: str) -> Node:
         "else": whole,
         "$defs": {**parts, **partial},
     }
+
+
+def site_schema() -> Node:
+    """The schema of a site file; its launcher is one of those that are installed."""
+    launchers = tuple(entry.load().options_type for entry in sorted(entry_points(group=LAUNCHERS)))
+    file = create_model("SiteFile", __base__=Site, launcher=(Union[(*launchers, None)], None))
+    raw = file.model_json_schema()
+    defs = raw.pop("$defs", {})
+    parts = {name: _written(node, defs) for name, node in defs.items()}
+    return {"$schema": _DIALECT, **_written(raw, defs), "title": "landsweep: a site", "$defs": parts}
 
 
 def _with_both_names(node: Node, by_name: Node) -> Node:

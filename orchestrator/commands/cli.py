@@ -29,6 +29,7 @@ from landsweep.orchestrator.commands.options import (
     Trust,
     Uri,
 )
+from landsweep.orchestrator.commands.sites import sites
 from landsweep.orchestrator.commands.specs import specs
 from landsweep.orchestrator.console import err, out
 from landsweep.orchestrator.errors import LandsweepError, SpecError, UsageError, of_files
@@ -381,6 +382,7 @@ def track(
 app.command(epilog="Example: landsweep kinds zoo recipe.net")(kinds)
 app.command(epilog="Example: landsweep new zoo > my_zoo.yaml")(new)
 app.command(epilog="Example: landsweep specs landscape_skip > my_landscape.yaml")(specs)
+app.command(epilog="Example: landsweep sites slurm > my_cluster.yaml")(sites)
 app.command(epilog="Example: landsweep doctor")(doctor)
 app.command(epilog="Example: landsweep explain zoo_digits_hyper samples.count=100")(explain)
 app.command(epilog="Example: landsweep figures results/landscape_skip --style paper --format pdf")(figures)

@@ -11,7 +11,7 @@ from rich.table import Table
 from landsweep.orchestrator.console import out
 from landsweep.orchestrator.spec_files import shipped_specs, spec_path
 
-__all__ = ["specs", "specs_about"]
+__all__ = ["first_comment", "specs", "specs_about"]
 
 
 def _names(incomplete: str) -> list[str]:
@@ -36,10 +36,11 @@ def specs(
 
 def specs_about() -> dict[str, str]:
     """What each shipped spec shows, by its name: the first paragraph of the comment that it begins with."""
-    return {name: _about(file) for name, file in shipped_specs().items()}
+    return {name: first_comment(file) for name, file in shipped_specs().items()}
 
 
-def _about(file: Path) -> str:
+def first_comment(file: Path) -> str:
+    """The first paragraph of the comment that a YAML file begins with."""
     lines = []
     for line in file.read_text(encoding="utf-8").splitlines():
         text = line.removeprefix("#").strip()

@@ -10,11 +10,16 @@ from typing import Any
 import pytest
 import yaml
 from jsonschema import Draft202012Validator
+from typer.testing import CliRunner
 
-from landsweep.orchestrator.editor_schema import editor_schema
+from landsweep.orchestrator.editor_schema import editor_schema, site_schema
+from landsweep.orchestrator.errors import SpecError, UsageError
 from landsweep.orchestrator.kind import kind_named, kinds
 from landsweep.orchestrator.reading import load_yaml, read_yaml
+from landsweep.orchestrator.shipped import shipped_files
+from landsweep.orchestrator.site import SITES, site_names
 from tests.examples.blocks import all_blocks
+from tests.support.app import app
 from tests.support.cli import command
 from tests.support.paths import SHIPPED_SPECS
 
@@ -120,3 +125,43 @@ def test_the_command_prints_it(tmp_path: Path) -> None:
     assert "name one kind" in command("kinds", "zoo", "recipe", "--json-schema", cwd=tmp_path, check=2).stderr
     text = command("new", "zoo", cwd=tmp_path).stdout
     assert not complaints(yaml.safe_load(text))
+
+
+SITE_SCHEMA = Draft202012Validator(site_schema())
+
+
+@pytest.mark.parametrize("name", site_names())
+def test_sites_that_come_with_landsweep_are_valid(name: str) -> None:
+    assert not [*SITE_SCHEMA.iter_errors(read_yaml(shipped_files(SITES)[name]))]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"wrkers": 4},
+        {"workers": 0},
+        {"executor": "dask"},
+        {"budgets": {"oom": -1}},
+        {"end_when": {"row": 3}},
+        {"launcher": {"type": "slurm", "ndoes": 3}},
+        {"launcher": {"type": "pbs"}},
+    ],
+)
+def test_what_is_wrong_with_a_site_is_marked(change: dict[str, Any]) -> None:
+    site = read_yaml(shipped_files(SITES)["slurm"])
+    assert not [*SITE_SCHEMA.iter_errors(site)] and [*SITE_SCHEMA.iter_errors({**site, **change})]
+
+
+def test_the_command_lists_sites_and_prints_one() -> None:
+    def sites(*words: str, code: int = 0) -> str:
+        done = CliRunner().invoke(app, ["sites", *words])
+        assert done.exit_code == code, done.output
+        return done.stdout
+
+    assert [line.split()[0] for line in sites().splitlines()[1:] if line[:1].strip()] == site_names()
+    assert sites("slurm") == shipped_files(SITES)["slurm"].read_text(encoding="utf-8")
+    assert json.loads(sites("--json-schema")) == json.loads(json.dumps(site_schema()))
+    with pytest.raises(SpecError, match="the names are aws, "):
+        CliRunner().invoke(app, ["sites", "slrum"], catch_exceptions=False)
+    with pytest.raises(UsageError, match="is the same for all sites"):
+        CliRunner().invoke(app, ["sites", "slurm", "--json-schema"], catch_exceptions=False)
