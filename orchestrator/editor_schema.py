@@ -74,8 +74,8 @@ def editor_schema(model: type[BaseModel], kind: str) -> Node:
 
 def site_schema() -> Node:
     """The schema of a site file; its launcher is one of those that are installed."""
-    launchers = tuple(entry.load().options_type for entry in sorted(entry_points(group=LAUNCHERS)))
-    file = create_model("SiteFile", __base__=Site, launcher=(Union[(*launchers, None)], None))
+    launchers: Any = Union[(*(entry.load().options_type for entry in sorted(entry_points(group=LAUNCHERS))), None)]
+    file = create_model("SiteFile", __base__=Site, launcher=(launchers, None))
     raw = file.model_json_schema()
     defs = raw.pop("$defs", {})
     parts = {name: _written(node, defs) for name, node in defs.items()}

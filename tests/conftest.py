@@ -11,10 +11,19 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from landsweep.orchestrator.trust import reading
+from tests.support.rotation import DAY, due
 from tests.support.s3 import S3, running_s3
 
 settings.register_profile("timeless", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("timeless")  # timings never decide a test
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that take turns count as slow on the days when others are due."""
+    for item in items:
+        if item.get_closest_marker("rotating") and not due(item.nodeid, DAY):
+            item.add_marker("slow")
 
 
 @pytest.hookimpl(wrapper=True)
