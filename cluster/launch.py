@@ -23,7 +23,7 @@ __all__ = ["EXIT_FILE", "LAUNCH_FILE", "NONCE_FILE", "PRIVATE", "Draft", "Launch
 LAUNCH_FILE = "launch.json"
 EXIT_FILE = "exit"  # the job's exit code, once it has ended
 NONCE_FILE = "nonce"  # a node can know what it holds only if it sees the job's folder
-PRIVATE = ("tracking", "runtime_env")  # fields of a site that may hold credentials
+PRIVATE = ("tracking", "runtime_env", "notify")  # fields of a site that may hold credentials
 
 
 class Launch(Section):

@@ -34,6 +34,7 @@ _ASSIGNED = re.compile(
     rf"(?<![A-Za-z0-9])(?P<name>{_NAME})(?P<sign>[\"']?\s*[=:]\s*)(?P<value>{_VALUE})", re.IGNORECASE
 )
 _OPTION = re.compile(rf"(?P<name>(?<!\S)--?{_NAME})(?P<sign>\s+)(?P<value>{_VALUE})", re.IGNORECASE)
+_NOTIFY = re.compile(r"((?:site\.)?notify=\w+://[^/\s?#]*)\S+")  # who knows the address of a chat can write there
 _USER_OPTION = re.compile(r"(?<!\S)(-u|--user(?:name)?)(\s+|=)([^\s:]+):(\S+)")
 _HEADER = re.compile(r"\b(Authorization[\"']?\s*[=:]\s*[\"']?\s*)?(Bearer|Basic|Digest)\s+[A-Za-z0-9+/=._~-]{6,}")
 _AUTHORIZATION = re.compile(
@@ -54,7 +55,8 @@ _FORMS = re.compile(
     r"|\b(?:AKIA|ASIA)[0-9A-Z]{16}\b|\bgh[pousr]_[A-Za-z0-9]{20,}|\bgithub_pat_\w{20,}|\bglpat-[\w-]{16,}"
     r"|\bhf_[A-Za-z0-9]{16,}|\bsk-[\w-]{16,}|\bxox[abprs]-[\w-]{10,}|\bdapi[0-9a-f]{32}\b|\bAIza[\w-]{30,}"
     r"|\bnpm_[A-Za-z0-9]{30,}|\bpypi-[\w-]{16,}|\b[sr]k_(?:live|test)_[A-Za-z0-9]{16,}|\bya29\.[\w-]{20,}"
-    r"|(?<=hooks\.slack\.com/services/)[\w/]+"
+    r"|(?<=hooks\.slack\.com/services/)[\w/]+|(?<=/api/webhooks/)[\w/-]{16,}|(?<=api\.telegram\.org/bot)[\w:-]{16,}"
+    r"|\bdckr_pat_[\w-]{16,}|\bSG\.[\w-]{16,}\.[\w-]{16,}|\bwhsec_[\w+/=-]{16,}|\bAGE-SECRET-KEY-1[0-9A-Z]{16,}"
     r"|\beyJ[\w-]{8,4096}\.[\w-]{8,4096}\.[\w-]*",
     re.DOTALL,
 )
@@ -129,7 +131,7 @@ def redacted_words(words: Sequence[str]) -> list[str]:
         elif (named := re.match(r"((?:site\.)?(?:launcher\.)?runtime_env[^=]*)=", word)) is not None:
             plain.append(f"{named[1]}={_HIDDEN}")
         else:
-            plain.append(redacted(word))
+            plain.append(redacted(_NOTIFY.sub(rf"\1/{_HIDDEN}", word)))
     return plain
 
 

@@ -66,6 +66,8 @@ def draft(
     inside = at.model_copy(update={"launcher": None, "executor": "ray", "address": "auto"})
     fields = inside.model_dump(mode="json", exclude_none=True)
     private = {name: fields[name] for name in PRIVATE if _may_be_secret(fields.get(name))}
+    if at.notify is not None and launcher.shares_files:
+        private["notify"] = at.notify  # addresses of chats are secrets as a whole, whatever their form
     return launcher, Draft(
         name=parsed.name,
         out=results,

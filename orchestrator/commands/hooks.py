@@ -111,7 +111,8 @@ class Notifier(Companion):
                     timeout=_PATIENCE, check=True,
                 )  # fmt: skip
         except (OSError, ValueError, HTTPException, subprocess.SubprocessError) as e:
-            self._problems.append(f"site.notify: {redacted(target)} was not told of {facts['event']!r}: {_why(e)}")
+            named = target.partition("://")[2].partition("/")[0] if target.startswith(_WEB) else redacted(target)
+            self._problems.append(f"site.notify: {named} was not told of {facts['event']!r}: {_why(e)}")
 
 
 def _numbers(snapshot: Snapshot) -> dict[str, object]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import ipaddress
+import os
 import re
 import secrets
 import socket
@@ -54,11 +55,12 @@ class Guard:
         token: lets its holder in, once as `?token=...`, from then on as a cookie.
         names: host names of this server; addresses by number are always let through, since no name leads to them.
         cookie: name of the cookie; servers on other ports of a machine get each other's.
+        ticket: lets this user in, once, in place of the token: what a browser is started with, all users can read.
     """
 
-    def __init__(self, app: ASGIApp, token: str, names: Iterable[str], cookie: str) -> None:
+    def __init__(self, app: ASGIApp, token: str, names: Iterable[str], cookie: str, ticket: str | None = None) -> None:
         self._app = app
-        self._token = token
+        self._token, self._ticket = token, ticket
         self._secret = secrets.token_bytes(32)
         self._names = {name.lower() for name in names}
         self._cookie = cookie
@@ -91,12 +93,21 @@ class Guard:
         query = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
         given = [value for name, value in query if name == TOKEN]
         if given:
-            return self._let_in(scope, query) if _equal(given[0], self._token) else PlainTextResponse(_ASK, 401)
+            enters = self._may_enter(scope, given[0]) or self._has_cookie(scope, headers)
+            return self._let_in(scope, query) if enters else PlainTextResponse(_ASK, 401)
         if self._has_cookie(scope, headers):
             return None
         if headers.get("sec-fetch-site") in ("cross-site", "same-site") and headers.get("sec-fetch-mode") == "navigate":
             return HTMLResponse(_AGAIN)  # a link in a chat or a mail: asked by this page, the cookie comes along
         return PlainTextResponse(_ASK, 401)
+
+    def _may_enter(self, scope: Scope, given: str) -> bool:
+        if _equal(given, self._token):
+            return True
+        if self._ticket is None or not _equal(given, self._ticket) or _user(scope) not in (None, os.getuid()):
+            return False
+        self._ticket = None
+        return True
 
     def _let_in(self, scope: Scope, query: list[tuple[str, str]]) -> Response:
         """The same address without the token, which should stand in no history and no link."""
@@ -112,9 +123,7 @@ class Guard:
 
     def _session(self, scope: Scope) -> str:
         """The value of the cookie for the user who asks."""
-        client, server = scope.get("client"), scope.get("server")
-        user = user_of(client, server) if client and server else None
-        return hmac.new(self._secret, str(user).encode(), hashlib.sha256).hexdigest()
+        return hmac.new(self._secret, str(_user(scope)).encode(), hashlib.sha256).hexdigest()
 
     def _is_own(self, host: str) -> bool:
         name = _host_name(host)
@@ -146,6 +155,12 @@ def names_of(host: str) -> list[str]:
     except ValueError:
         pass
     return names
+
+
+def _user(scope: Scope) -> int | None:
+    """Number of the user of this machine who asks, as far as the system says."""
+    client, server = scope.get("client"), scope.get("server")
+    return user_of(client, server) if client and server else None
 
 
 def _host_name(host: str) -> str:

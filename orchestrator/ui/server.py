@@ -37,13 +37,14 @@ def serve(named: Sequence[str], host: str, port: int, *, open_browser: bool = Fa
     address = f"http://[{shown}]:{port}/" if ":" in shown else f"http://{shown}:{port}/"
     out.print(f"{address}?token={token}")
     _say(places, host, listener.getsockname()[0])
-    if open_browser:
-        webbrowser.open(f"{address}?token={token}")
+    ticket = secrets.token_urlsafe(24) if open_browser else None
+    if ticket is not None:
+        webbrowser.open(f"{address}?token={ticket}")
     start_reading("the web page")  # whatever these folders name, nothing of it is imported
-    _answer(places, listener, token, host)
+    _answer(places, listener, token, host, ticket)
 
 
-def _answer(places: Places, listener: socket.socket, token: str, host: str) -> None:
+def _answer(places: Places, listener: socket.socket, token: str, host: str, ticket: str | None) -> None:
     import uvicorn  # here: whoever asks before this is done waits a moment, but the address is there at once
 
     from landsweep.orchestrator.ui.app import application
@@ -53,7 +54,7 @@ def _answer(places: Places, listener: socket.socket, token: str, host: str) -> N
     tables = Tables()
     tables.read_ahead(places)
     cookie = f"landsweep-{listener.getsockname()[1]}"
-    guard = Guard(application(places, tables), token, names_of(host), cookie)
+    guard = Guard(application(places, tables), token, names_of(host), cookie, ticket)
     config = uvicorn.Config(
         guard, log_level="warning", access_log=False, server_header=False, ws="none", lifespan="off",
         timeout_graceful_shutdown=2, proxy_headers=False,  # who asks is known from the connection, not from a header

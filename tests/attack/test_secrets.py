@@ -97,6 +97,9 @@ PLACES: dict[str, Callable[[dict[str, Any], list[str]], None]] = {
     ),
     "the command's variable": lambda site, words: words.append(f"site.runtime_env.env_vars.X={CANARY}"),
     "the command's address": lambda site, words: words.append(f"site.tracking=https://u:{CANARY}@host"),
+    "a chat": lambda site, words: site.update(notify=f"https://discord.com/api/webhooks/1234567890/{CANARY * 2}"),
+    "a notifier": lambda site, words: site.update(notify=f"curl -H 'Authorization: Bearer {CANARY}' https://host"),
+    "the command's chat": lambda site, words: words.append(f"site.notify=https://ntfy.sh/{CANARY}"),
     "the command's option": lambda site, words: words.extend(["--token", CANARY]),
 }
 
@@ -174,7 +177,9 @@ LEAKS = [
     f"aws_secret_access_key = {CANARY}", f"DefaultEndpointsProtocol=https;AccountKey={CANARY}==;EndpointSuffix=x",
     f"Command 'load --password {CANARY} x' returned 1", f"Command '['load', '--password', '{CANARY}']' returned 1",
     "npm_" + "a1B2" * 9, "pypi-" + "a1B2" * 8, "sk_live_" + "a1B2" * 6, "ya29." + "a1B2" * 8,
-    "https://hooks.slack.com/services/T0/B0/" + "a1B2" * 6,
+    "https://hooks.slack.com/services/T0/B0/" + "a1B2" * 6, "https://discord.com/api/webhooks/12345/" + "a1B2" * 6,
+    "https://api.telegram.org/bot123:" + "a1B2" * 8 + "/sendMessage", "dckr_pat_" + "a1B2" * 6, "whsec_" + "a1B2" * 6,
+    "SG." + "a1B2" * 6 + "." + "a1B2" * 6,
 ]  # fmt: skip
 
 

@@ -151,22 +151,46 @@ print(answer.status, (answer.getheader("set-cookie") or "").partition(";")[0])
 """
 
 
+def as_another_user(server: Server, path: str, cookie: str, *forged: str) -> list[str]:
+    """Status and new cookie that somebody else on this machine gets."""
+    words = [sys.executable, "-I", "-S", "-c", ANOTHER_USER, str(server.port), path, cookie, *forged]
+    return subprocess.run(words, capture_output=True, text=True, check=True, timeout=60).stdout.split()
+
+
 @pytest.mark.skipif(sys.platform != "linux" or os.geteuid() != 0, reason="only root can become another user")
 def test_a_cookie_counts_for_the_user_who_got_it(server: Server) -> None:
     """A browser sends it to other ports of this host too, where somebody else may listen."""
-
-    def asked(path: str, cookie: str, *forged: str) -> list[str]:
-        words = [sys.executable, "-I", "-S", "-c", ANOTHER_USER, str(server.port), path, cookie, *forged]
-        return subprocess.run(words, capture_output=True, text=True, check=True, timeout=60).stdout.split()
-
     mine = server.cookie()
     assert server.ask("/api/sweeps", {"cookie": mine})[0] == 200
-    assert asked("/api/sweeps", mine) == ["401"]
-    assert asked("/api/sweeps", mine, f"x-forwarded-for=127.0.0.1:{server.port}", "forwarded=for") == ["401"]
-    status, theirs = asked(f"/?token={server.url.partition('token=')[2]}", "")  # whom the address was given
+    assert as_another_user(server, "/api/sweeps", mine) == ["401"]
+    forged = f"x-forwarded-for=127.0.0.1:{server.port}", "forwarded=for"
+    assert as_another_user(server, "/api/sweeps", mine, *forged) == ["401"]
+    status, theirs = as_another_user(server, f"/?token={server.url.partition('token=')[2]}", "")  # it was given to them
     assert status == "303" and theirs != mine
-    assert asked("/api/sweeps", theirs) == ["200"]
+    assert as_another_user(server, "/api/sweeps", theirs) == ["200"]
     assert server.ask("/api/sweeps", {"cookie": theirs})[0] == 401
+
+
+def test_the_words_of_a_browser_that_is_opened_are_of_no_use_to_others(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All users of a machine can read the words with which a process was started."""
+    browser, opened = tmp_path / "browser", tmp_path / "opened"
+    browser.write_text(f'#!/bin/sh\nprintf %s "$1" > {opened}\n')
+    browser.chmod(0o755)
+    monkeypatch.setenv("BROWSER", f"{browser} %s")
+    with running_ui("results", "--open", cwd=folder) as server:
+        assert server.ask(server.url.removeprefix(server.base))[0] == 303  # by then the browser was opened
+        words = opened.read_text()
+        assert words.startswith(server.base) and words != server.url
+        path = words.removeprefix(server.base)
+        if sys.platform == "linux" and os.geteuid() == 0:
+            assert as_another_user(server, path, "") == ["401"]
+        status, headers, _ = server.ask(path)
+        cookie = headers["set-cookie"].partition(";")[0]
+        assert status == 303 and server.ask("/api/sweeps", {"cookie": cookie})[0] == 200
+        assert server.ask(path)[0] == 401
+        assert server.ask(path, {"cookie": cookie})[0] == 303  # the same window, loaded again
 
 
 @pytest.mark.parametrize(
