@@ -80,11 +80,14 @@ class TableView:
 
 @dataclass(frozen=True, slots=True)
 class FigureView:
-    """A figure as it stands on a page: an image inside the page, an interactive plot, or what went wrong."""
+    """A figure as it stands on a page: an image inside the page, an interactive plot, or what went wrong.
+
+    An image is markup of our own, since texts of a page are cut where they are long.
+    """
 
     name: str
     caption: str
-    image: str = ""
+    image: Markup | None = None
     plot: Markup | None = None
     problem: str = ""
 
@@ -247,11 +250,11 @@ class PageWriter:
         self.saved.append(write_in(self._folder, file, data))
 
     def _drawn(self, figure: Figure, name: str) -> FigureView:
-        image = ""
+        image = None
         if figure.picture is not None:
             data = drawn(figure.picture, format="png", dpi=150, metadata={"Software": None})
             self._save(f"figures/{name}.png", data)
-            image = f"data:image/png;base64,{base64.b64encode(data).decode()}"
+            image = Markup("data:image/png;base64,") + base64.b64encode(data).decode()
         if figure.interactive is None:
             return FigureView(name, figure.caption, image, problem="" if image else "This figure is empty.")
         plot = plotly.io.to_html(

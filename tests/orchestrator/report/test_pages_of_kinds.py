@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from markupsafe import Markup
 
 from landsweep.orchestrator.commands.publish import make_page
 from landsweep.orchestrator.report.html import FailuresView, FigureView, Page, PageWriter, page_html
@@ -164,7 +165,7 @@ def page(text: Mapping[str, str], folder: Path) -> str:
     writer = PageWriter(folder)
     table = Table(text["caption"], [text["header"], "b"], [[text["cell"], 1.0]])
     section = writer.section(PageSection(text["section"], [text["paragraph"], table]))
-    figure = FigureView("name", text["figure"], image="data:,", problem=text["problem"])
+    figure = FigureView("name", text["figure"], image=Markup("data:,"), problem=text["problem"])
     views = [section, type(section)(text["section"], [("figure", figure)])]
     failed = FailuresView(text["command"], writer.table(table), {text["failure"]: text["traceback"]})
     return page_html(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import math
 import re
 import subprocess
@@ -302,6 +303,19 @@ def test_plotly_is_inlined_once_and_only_if_needed(tmp_path: Path) -> None:
     assert page.images == 1
     assert len((tmp_path / "report" / "index.html").read_bytes()) < 200_000
     assert pictures(tmp_path) == ["only-picture.png"], "pictures of the report before are gone"
+
+
+@pytest.mark.parametrize("pixels", [2, 60, 300])
+def test_a_picture_on_the_page_is_the_whole_file_beside_it(pixels: int, tmp_path: Path) -> None:
+    """Noise can't be compressed: 2 pixels give a file of some kilobytes, 300 one of more than a hundred."""
+    rows, head = table([{"x": 1}], [{"loss": 1.0}])
+    picture = Picture()
+    picture.add_subplot().imshow(np.random.default_rng(0).random((pixels, pixels)), interpolation="nearest")
+    shown(rows, head, tmp_path, Report([PageSection("S", [Figure("noise", "c" * 30_000, picture)])]))
+    html = (tmp_path / "report" / "index.html").read_text(encoding="utf-8")
+    (given,) = re.findall(r'src="data:image/png;base64,([^"]*)"', html)
+    assert base64.b64decode(given, validate=True) == (tmp_path / "report/figures/noise.png").read_bytes()
+    assert "c" * 20_000 not in html, "texts are still cut"
 
 
 def test_a_figure_that_cannot_be_drawn_leaves_the_rest(tmp_path: Path) -> None:

@@ -14,10 +14,12 @@ import torch
 from landsweep import Zoo
 from landsweep.orchestrator.errors import SpecError, UsageError
 from landsweep.orchestrator.kind import Workbench
+from landsweep.orchestrator.report.parts import Figure, Report
 from landsweep.orchestrator.run.start import run_sweep
 from landsweep.orchestrator.run.sweep import Sweep
 from landsweep.orchestrator.site import Site
 from landsweep.orchestrator.testing.kind_suite import QuietWatch
+from landsweep.sweeps.lab.data import Digits
 from landsweep.sweeps.lab.matching.symmetry import find_symmetry, shuffled
 from landsweep.sweeps.lab.streams import generator
 from landsweep.sweeps.landscape.kind import LandscapeKind, LandscapeSpec
@@ -65,6 +67,32 @@ def test_an_earlier_checkpoint_is_the_centre(home: Path, tmp_path: Path) -> None
     arrays = KIND.prepare(spec, "model-a", {}, Workbench(folder=home))
     for name, tensor in Zoo(home / "zoo")[key].state("step-000020").items():
         assert torch.equal(torch.from_numpy(arrays[f"state/{name}"]), tensor)
+
+
+def test_small_grids_along_a_training_have_one_scale_and_the_losses_of_its_checkpoints(
+    home: Path, tmp_path: Path
+) -> None:
+    zoo = Zoo(home / "zoo")
+    key = zoo.keys[0]
+    labels = {"start": "step-000000", "early": "step-000020", "end": "last"}
+    stored = {name: {"key": key, "checkpoints": [label]} for name, label in labels.items()}
+    rows = run(spec_of(home, stored, None, axes={"x": [-0.1, 0, 0.1], "y": [0, 0.1]}), home, tmp_path / "out")
+    centers = rows[(rows["x"] == 0) & (rows["y"] == 0)].set_index("model")
+    test = Digits(source="digits").load(Path()).splits["test"]
+    for name, label in labels.items():
+        outputs = zoo[key].module(label)(test.inputs)
+        told = float(torch.nn.functional.cross_entropy(outputs.detach(), test.targets))
+        assert centers.loc[name, "test_loss"] == pytest.approx(told, rel=1e-6)
+        weights = zoo[key].state(label)
+        moved = sum(float((w.double() ** 2).sum()) for w in weights.values() if w.ndim > 1) ** 0.5
+        assert centers.loc[name, "norm_x"] == pytest.approx(moved, rel=1e-5)  # each by the norms of its own filters
+    captions = [p.caption for s in _report(home, stored, rows).sections for p in s.parts if isinstance(p, Figure)]
+    assert any("one logarithmic scale for all" in caption for caption in captions)
+
+
+def _report(home: Path, stored: dict[str, dict[str, Any]], rows: Any) -> Report:
+    spec = spec_of(home, stored, None, axes={"x": [-0.1, 0, 0.1], "y": [0, 0.1]})
+    return KIND.report(spec, rows, rows.head(0))
 
 
 def test_the_rule_and_the_path_are_no_identity(home: Path, tmp_path: Path) -> None:

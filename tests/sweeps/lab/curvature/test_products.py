@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from sklearn.datasets import load_digits
 from torch import Tensor, nn
 
 from landsweep.orchestrator.errors import SpecError
@@ -75,6 +76,22 @@ def test_closed_forms_of_linear_models() -> None:
     torch.testing.assert_close(given, torch.block_diag(block, block, block), rtol=1e-12, atol=1e-14)
     softmax = objective(CASES["softmax"])
     torch.testing.assert_close(whole("hessian", softmax), whole("ggn", softmax), rtol=1e-12, atol=1e-15)
+
+
+def test_of_zero_weights_softmax_regression_on_the_digits_has_a_product_as_its_hessian() -> None:
+    """(I - J / C) / C of C classes, times the mean of x x', x with a 1 for the biases: at least 65 null directions."""
+    digits = load_digits()
+    inputs = torch.tensor(digits.data[:300] / 16)
+    module = nn.Linear(64, 10).double()
+    nn.init.zeros_(module.weight)
+    nn.init.zeros_(module.bias)
+    given = Objective.of([module], inputs, torch.tensor(digits.target[:300]), LOSSES["cross_entropy"], 300)
+    values = torch.linalg.eigvalsh(whole("hessian", given)[0])
+    extended = torch.cat([inputs, torch.ones(300, 1, dtype=torch.float64)], 1)
+    moments = torch.linalg.eigvalsh(extended.T @ extended / 300)
+    wanted = torch.cat([torch.zeros(65, dtype=torch.float64), (moments / 10).repeat(9)]).sort().values
+    torch.testing.assert_close(values, wanted, rtol=1e-10, atol=1e-13)
+    assert int((values.abs() < 1e-12).sum()) >= 65
 
 
 def test_of_cross_entropy_the_gauss_newton_matrix_is_the_fisher_matrix() -> None:
