@@ -9,8 +9,20 @@ import pandas as pd
 import pytest
 
 from landsweep.orchestrator.errors import UsageError
-from landsweep.sweeps.function.fitted import curves, here, mixtures, published_annealing, sizes, slowdown
+from landsweep.orchestrator.reading import read_yaml
+from landsweep.sweeps.function.fitted import (
+    budgets,
+    curves,
+    here,
+    mixtures,
+    published_annealing,
+    sizes,
+    slowdown,
+    two_stacks,
+)
+from landsweep.sweeps.lab.data import Translation
 from landsweep.sweeps.laws.annealing import areas
+from tests.support.paths import SHIPPED_SPECS
 
 
 def test_a_planted_power_of_the_size_predicts_the_largest(tmp_path: Path) -> None:
@@ -19,6 +31,36 @@ def test_a_planted_power_of_the_size_predicts_the_largest(tmp_path: Path) -> Non
     pd.concat([table, table.assign(seed=1, test_loss=9.0), table.assign(recipe="other")]).to_csv(tmp_path / "runs.csv")
     found = sizes(here(tmp_path), "runs.csv", "mup", 0, "test_loss")
     assert found["error_held"] < 1e-4 and found["measured"] == pytest.approx(float(table["test_loss"].iloc[-1]))
+
+
+def test_planted_exponents_of_two_stacks_come_back(tmp_path: Path) -> None:
+    encoder, decoder = (a.ravel().astype(float) for a in np.meshgrid([1, 2, 3], [1, 3]))
+    loss = 0.26 + 0.5 * encoder**-0.2 * decoder**-0.6
+    table = pd.DataFrame({"net.encoder_depth": encoder, "net.depth": decoder, "seed": 0, "test_loss": loss,
+                          "parameters": 1000 + 500 * encoder + 700 * decoder})  # fmt: skip
+    pd.concat([table, table.assign(seed=1, test_loss=1.0)]).to_csv(tmp_path / "runs.csv")
+    found = two_stacks(tmp_path, "runs.csv", 0, 0.26)
+    assert found["by_encoder"] == pytest.approx(0.2, abs=1e-4) and found["by_decoder"] == pytest.approx(0.6, abs=1e-4)
+    assert found["error_two"] < 1e-5 < 0.02 < found["error_total"]
+
+
+def test_the_floor_of_the_shipped_spec_is_the_entropy_of_its_data() -> None:
+    fitted, runs = (read_yaml(SHIPPED_SPECS / f"papers/translation_2109_07740{end}.yaml") for end in ("", "_runs"))
+    entropy = Translation.model_validate(runs["recipe"]["data"]).entropy()
+    assert fitted["fixed"]["floor"] == pytest.approx(entropy, abs=1e-4)
+
+
+def test_the_best_size_of_each_budget_predicts_the_largest_one(tmp_path: Path) -> None:
+    lines = []
+    for budget in (1e9, 2e9, 4e9, 8e9, None):
+        for size in (0.5, 1.0, 2.0):  # the one in the middle is best
+            best = 3 * (budget or 1e12) ** -0.1
+            lines.append({"budget": budget, "parameters": size * (budget or 1.0) ** 0.5, "seed": 0,
+                          "test_loss": best * (1.0 if size == 1 else 1.1)})  # fmt: skip
+    pd.DataFrame(lines).to_csv(tmp_path / "runs.csv")
+    found = budgets(tmp_path, "runs.csv", 0)
+    assert found["error_held"] < 1e-6 and found["growth"] == pytest.approx(0.5, abs=1e-6)
+    assert found["measured"] == pytest.approx(3 * 8e9**-0.1)
 
 
 def _series(folder: Path, curve: dict[str, np.ndarray], loss: dict[str, np.ndarray]) -> None:
