@@ -56,6 +56,7 @@ docs: .venv/installed  ## the documentation site, in site/; a broken link is an 
 bench: .venv/installed  ## figures for docs/benchmarks.md; never part of a test
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[bench]'
 	$(BIN)/python -m tests.benchmarks.overhead --peer
+	$(BIN)/python -m tests.benchmarks.growth
 	$(BIN)/python -m tests.benchmarks.landscape
 	$(BIN)/python -m tests.benchmarks.zoo
 	$(BIN)/python -m tests.benchmarks.search

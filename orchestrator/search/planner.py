@@ -21,6 +21,7 @@ from typing import Any
 
 import optuna
 from optuna.samplers import BaseSampler, RandomSampler
+from optuna.search_space import IntersectionSearchSpace
 from optuna.trial import TrialState
 
 from landsweep.orchestrator.axes import Value
@@ -51,6 +52,7 @@ class _Trial:
     handle: optuna.Trial
     values: dict[str, Value]
     units: tuple[Unit, ...]
+    awaited: set[str]  # keys of its units without a row
     judged: int = -1  # the last step that the pruner has seen
     stopped_at: int | None = None
     curve: dict[int, float] = field(default_factory=dict)
@@ -81,11 +83,13 @@ class StudyPlanner(Planner):
             directions=directions(search),
             pruner=pruner_of(search.pruner),
         )
+        self._shared = IntersectionSearchSpace(include_pruned=True)  # as TPE counts them
         self.prunes = not isinstance(search.pruner, specs.NoPruner)
         self.sampler_seconds = 0.0
         self._rows: dict[int, dict[str, Mapping[str, Any]]] = {}
         self._curves: dict[str, dict[int, float]] = {}
         self._open: dict[int, _Trial] = {}
+        self._ended: list[_Trial] = []  # those of the open ones that await no row
         self._of: dict[str, _Trial] = {}
         self._queue: deque[Unit] = deque()
         self._next = 0
@@ -120,8 +124,12 @@ class StudyPlanner(Planner):
             self._seconds += row.get("seconds") or 0.0
             self._flops += row.get("flops") or 0.0
         rows[row["key"]] = row
-        if row["key"] in self._of:
-            self._settle()
+        trial = self._of.get(row["key"])
+        if trial is not None and row["key"] in trial.awaited:
+            trial.awaited.remove(row["key"])
+            if not trial.awaited:
+                self._ended.append(trial)
+                self._settle()
 
     def span(self, number: int) -> tuple[float, float]:
         """When the first unit of a trial began and when its last one ended, seconds since 1970."""
@@ -196,8 +204,11 @@ class StudyPlanner(Planner):
             handle.relative_params  # noqa: B018 - drawn even where all values are given: samplers note that they drew
             suggested = self._suggested(handle)
         values = suggested if restored is None else restored
-        trial = _Trial(number, handle, values, tuple(self._units(number, values)))
+        units = tuple(self._units(number, values))
+        trial = _Trial(number, handle, values, units, {u.key for u in units if u.key not in rows})
         self._open[number] = trial
+        if not trial.awaited:
+            self._ended.append(trial)
         self._of |= {u.key: trial for u in trial.units}
         self._queue += [u for u in trial.units if u.key not in rows]
         self.sampler_seconds += time.perf_counter() - began
@@ -210,7 +221,7 @@ class StudyPlanner(Planner):
         """
         if ended and not keeps_state(self._search.sampler):
             return RandomSampler(seed=0)
-        return sampler_of(self._search, number)
+        return sampler_of(self._search, number, self._shared)
 
     def _restored(self, row: Mapping[str, Any]) -> dict[str, Value]:
         values: dict[str, Value] = {}
@@ -226,24 +237,20 @@ class StudyPlanner(Planner):
                 values[d.name] = suggest(trial, d)
         return values
 
-    def _ended(self, trial: _Trial) -> bool:
-        rows = self._rows.get(trial.number, {})
-        return all(u.key in rows for u in trial.units)
-
     def _settle(self) -> None:
         """Tell Optuna of trials that have ended."""
-        ended = [t for t in self._open.values() if self._ended(t)]
-        if self._search.waits and len(ended) < len(self._open):
+        if self._search.waits and len(self._ended) < len(self._open):
             return
         began = time.perf_counter()
-        ended.sort(key=lambda t: t.number)
-        for trial in ended:  # before any is told, so that those of one generation do not see each other
+        self._ended.sort(key=lambda t: t.number)
+        for trial in self._ended:  # before any is told, so that those of one generation do not see each other
             self._judge(trial)
-        for trial in ended:
+        while self._ended:
+            trial = self._ended[0]
             state, values = self._result(trial)
             self._in_vain.note(trial.number, self._rows[trial.number].values())
             self.study.tell(trial.handle, values, state=state)
-            del self._open[trial.number]
+            del self._open[trial.number], self._ended[0]
             for unit in trial.units:
                 self._curves.pop(unit.key, None)
         self.sampler_seconds += time.perf_counter() - began

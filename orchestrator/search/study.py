@@ -12,6 +12,7 @@ from typing import Any, Literal
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.samplers import BaseSampler
+from optuna.search_space import IntersectionSearchSpace
 from optuna.storages import InMemoryStorage
 from optuna.trial import FrozenTrial
 
@@ -112,11 +113,13 @@ class Past(InMemoryStorage):
 class _Rounded(BaseSampler):
     """Any sampler, its floats rounded to six digits: what the study knows is then exactly what the rows hold."""
 
-    def __init__(self, inner: BaseSampler) -> None:
-        self._inner = inner
+    def __init__(self, inner: BaseSampler, shared: IntersectionSearchSpace | None = None) -> None:
+        self._inner, self._shared = inner, shared
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        return self._inner.infer_relative_search_space(study, trial)
+        if self._shared is None:
+            return self._inner.infer_relative_search_space(study, trial)
+        return {name: d for name, d in self._shared.calculate(study, use_cache=True).items() if not d.single()}
 
     def sample_relative(
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
@@ -194,9 +197,25 @@ def suggest(trial: optuna.Trial, d: Dimension) -> Value:
     return trial.suggest_float(d.name, low, high, step=setting.step, log=setting.log)
 
 
-def sampler_of(search: Search, number: int) -> BaseSampler:
-    """The sampler of one trial, with all of its arguments and a seed drawn from the trial's number."""
-    return _Rounded(_sampler(search, _seed(search.seed, number)))
+def sampler_of(search: Search, number: int, shared: IntersectionSearchSpace | None = None) -> BaseSampler:
+    """The sampler of one trial, with all of its arguments and a seed drawn from the trial's number.
+
+    Args:
+        search: what is sought.
+        number: of the trial.
+        shared: what all samplers of the study know of the settings that its trials have in common. Without it each TPE
+            looks through all trials for that, which is a quarter of its time at a thousand trials.
+    """
+    sampler = _sampler(search, _seed(search.seed, number))
+    plain = isinstance(search.sampler, specs.Tpe) and search.sampler.multivariate and not _grouped(search)
+    return _Rounded(sampler, shared if plain else None)
+
+
+def _grouped(search: Search) -> bool:
+    """Whether TPE draws groups of settings that occur together."""
+    spec = search.sampler
+    assert isinstance(spec, specs.Tpe)
+    return spec.multivariate and (any(d.when for d in search.dimensions) if spec.group is None else spec.group)
 
 
 def _sampler(search: Search, seed: int) -> BaseSampler:
@@ -207,8 +226,7 @@ def _sampler(search: Search, seed: int) -> BaseSampler:
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         match spec:
             case specs.Tpe():
-                group = any(d.when for d in search.dimensions) if spec.group is None else spec.group
-                return samplers.TPESampler(**{**args, "group": group and spec.multivariate}, seed=seed)
+                return samplers.TPESampler(**{**args, "group": _grouped(search)}, seed=seed)
             case specs.Random():
                 return samplers.RandomSampler(seed=seed)
             case specs.Qmc():

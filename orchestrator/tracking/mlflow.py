@@ -42,6 +42,7 @@ __all__ = ["MlflowTracker", "export"]
 _SWEEP = "landsweep.sweep"
 _OF, _UNIT, _STATE = "landsweep.of", "landsweep.unit", "landsweep.state"  # of the runs of units
 _PAGE = 1000
+_BATCH, _BATCH_OF_ONE = 1000, 100  # entries of one batch in all, and params or tags of one
 _ROWS = "landsweep.rows"  # of a sweep's run: where its rows lie
 _PARENT, _NAME = "mlflow.parentRunId", "mlflow.runName"
 _CURVE = "curve/"  # before the names of metrics that are series of a unit
@@ -311,27 +312,28 @@ def _write_unit(
     if run is not None and _STATE in run.data.tags and any(name.startswith(_CURVE) for name in run.data.metrics):
         client.delete_run(run.info.run_id)  # the unit was computed again, and points of curves can't be taken back
         run = None
-    if run is None:
-        tags = {_PARENT: run_id, _OF: sweep_id, _UNIT: unit.key, "landsweep.status": unit.status}
-        run = client.create_run(experiment_id, start_time=int(unit.began * 1000), tags=tags, run_name=unit.name)
     ended = int(unit.ended * 1000)
-    files = {f"landsweep.file.{name}": place for name, place in unit.files.items()}
+    files = named({f"landsweep.file.{name}": place for name, place in unit.files.items()})
+    tags = {**files, "landsweep.status": unit.status}
+    if run is None:
+        of = {_PARENT: run_id, _OF: sweep_id, _UNIT: unit.key}
+        run = client.create_run(experiment_id, int(unit.began * 1000), {**of, **tags}, run_name=unit.name)
+        tags = {}
+    elif run.data.tags.get(_NAME) != unit.name:
+        tags[_NAME] = unit.name
     metrics = [Metric(k, v, ended, 0) for k, v in unit.metrics.items()]
     for name, points in named({f"{_CURVE}{name}": points for name, points in unit.curves.items()}).items():
         metrics += [Metric(name, value, when, step) for when, step, value in _timed(unit, points)]
-    client.log_batch(
-        run.info.run_id,
-        metrics=metrics,
-        params=[Param(k, v) for k, v in unit.params.items() if k not in run.data.params],
-        tags=[
-            *(RunTag(k, v) for k, v in named(files).items()),
-            RunTag(_NAME, unit.name),
-            RunTag("landsweep.status", unit.status),
-        ],
-    )
+    params = [Param(k, v) for k, v in unit.params.items() if k not in run.data.params]
     client.set_terminated(run.info.run_id, "FAILED" if unit.status == Status.failed.value else "FINISHED", ended)
-    # The state comes last: a run that was cut off half-way is written again. A batch holds a thousand entries.
-    client.set_tag(run.info.run_id, _STATE, unit.digest)
+    # The state comes last: a run that was cut off half-way is written again. MLflow writes a batch's tags after all
+    # else in it, but what does not fit into one batch in several.
+    whole = len(metrics) + len(params) + len(tags) < _BATCH and max(len(params), len(tags)) < _BATCH_OF_ONE
+    if whole:
+        tags[_STATE] = unit.digest
+    client.log_batch(run.info.run_id, metrics, params, [RunTag(k, v) for k, v in tags.items()])
+    if not whole:
+        client.set_tag(run.info.run_id, _STATE, unit.digest)
 
 
 def _timed(unit: UnitEntry, points: Sequence[tuple[int, float]]) -> Iterator[tuple[int, int, float]]:

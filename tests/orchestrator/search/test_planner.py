@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import random
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -16,6 +17,7 @@ from landsweep.orchestrator.errors import SpecError, UsageError
 from landsweep.orchestrator.row import Progress
 from landsweep.orchestrator.search import Goal, Search, StudyPlanner, samplers
 from landsweep.orchestrator.search.space import Setting, flat
+from landsweep.orchestrator.search.study import sampler_of
 from landsweep.orchestrator.unit import Keys, Unit
 
 KEYS = Keys("search", 1, {})
@@ -187,6 +189,62 @@ def test_generations_wait_and_random_search_does_not() -> None:
     assert len(p.ask(100)) == 8
     everything = planner(search(sampler=SAMPLERS["random"]))
     assert len([u for _ in range(9) for u in everything.ask(100)]) == 24
+
+
+@pytest.mark.parametrize(
+    ("changes", "free"),
+    [
+        ({"sampler": samplers.Random()}, True),
+        ({"sampler": samplers.Random(), "seeds": 3}, True),
+        ({"sampler": samplers.Tpe(n_startup_trials=10_000), "deterministic": False}, False),
+    ],
+)
+def test_a_row_costs_the_same_however_many_trials_are_open(changes: dict[str, Any], free: bool) -> None:
+    calls = []
+    for running in (64, 640):
+        s = search(budget=samplers.Budget(units=3 * running * changes.get("seeds", 1)), generation=running, **changes)
+        assert s.free == free
+        p = planner(s)
+        units = p.ask(running * s.seeds)
+        rows = [row_of(u, s) for u in units[: 16 * s.seeds]]
+        calls.append(calls_of(lambda p=p, rows=rows: [p.tell(row) for row in rows]))
+    assert calls[1] <= 1.1 * calls[0], calls
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("deterministic", [True, False])
+def test_what_samplers_share_of_the_space_is_what_each_finds_by_itself(seed: int, deterministic: bool) -> None:
+    """Trials end in any order, some of them failed; the space is that of Optuna's own sampler of the trial."""
+    s = search(sampler=samplers.Tpe(n_startup_trials=3), deterministic=deterministic, generation=4)
+    p, draw = planner(s), random.Random(seed)
+    assert sampler_of(s, 0, p._shared)._shared is p._shared  # type: ignore[attr-defined]
+    running: list[Unit] = []
+    spaces = set()
+    while running := [*running, *p.ask(3)]:
+        trials = p.study.get_trials(deepcopy=False)
+        given, own = (sampler_of(s, 0, shared).infer_relative_search_space(p.study, trials[-1])
+                      for shared in (p._shared, None))  # fmt: skip
+        assert given == own and list(given) == list(own)
+        spaces.add(tuple(given))
+        row = row_of(running.pop(draw.randrange(len(running))), s)
+        p.tell(row | ({"status": "failed", "loss": None} if draw.random() < 0.2 else {}))
+    assert spaces == {(), ("x", "y")}
+
+
+def calls_of(act: Callable[[], object]) -> int:
+    """How many functions are called, each of Python and of C."""
+    count = 0
+
+    def note(frame: object, event: str, argument: object) -> None:
+        nonlocal count
+        count += event in ("call", "c_call")
+
+    sys.setprofile(note)
+    try:
+        act()
+    finally:
+        sys.setprofile(None)
+    return count
 
 
 @pytest.mark.parametrize("name", ["tpe", pytest.param("gp", marks=pytest.mark.slow), "cmaes", "nsga2"])

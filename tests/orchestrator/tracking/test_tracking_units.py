@@ -160,6 +160,50 @@ def test_curves_that_were_cut_off_are_completed(tmp_path: Path, monkeypatch: pyt
         assert history(uri, run, f"curve/m{m}") == [(i, float(i)) for i in range(200)]
 
 
+@pytest.mark.parametrize(("metrics", "points"), [(1, 3), (5, 199)])
+def test_the_state_of_a_unit_is_written_after_all_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, metrics: int, points: int
+) -> None:
+    """Wherever the store is killed at a commit, the next export completes the unit; a small unit has one batch."""
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    rows = rows_of([1.0])
+    units = with_curves(rows, points=points, metrics=metrics)
+    writes = ("_log_params", "_log_metrics", "_set_tags", "set_tag", "update_run_info")
+    written: list[tuple[str, Any]] = []
+
+    def noting(name: str, write: Any, most: int) -> Any:
+        def call(self: Any, *args: Any, **given: Any) -> Any:
+            if len(written) == most:
+                raise OSError("killed here")
+            written.append((name, args))
+            return write(self, *args, **given)
+
+        return call
+
+    def exported(uri: str, most: int = 10_000) -> bool:
+        written.clear()
+        with monkeypatch.context() as watched:
+            for name in writes:
+                watched.setattr(SqlAlchemyStore, name, noting(name, getattr(SqlAlchemyStore, name), most))
+            return export_safely(rows, tmp_path / "report", HEAD, {}, uri, units=units)[0] is not None
+
+    assert exported(default_uri(tmp_path / "whole"))
+    assert "landsweep.state" in str(written[-1]), "nothing is written after the state"
+    steps = len(written)
+    if points < 199:
+        assert [name for name, _ in written[-4:]] == ["update_run_info", "_log_params", "_log_metrics", "_set_tags"]
+    for most in range(steps - 5, steps):
+        uri = default_uri(tmp_path / str(most))
+        assert not exported(uri, most)
+        assert not any("landsweep.state" in r.data.tags for r in children(uri).values())
+        assert exported(uri)
+        (run,) = children(uri).values()
+        assert run.info.status == "FINISHED" and "landsweep.state" in run.data.tags and run.data.params["seed"] == "0"
+        for m in range(metrics):
+            assert history(uri, run, f"curve/m{m}") == [(i, float(i)) for i in range(points)]
+
+
 def test_a_unit_that_was_computed_again_keeps_no_point_of_its_old_curve(tmp_path: Path) -> None:
     uri, rows = default_uri(tmp_path), rows_of([1.0, 2.0])
     export(rows, tmp_path / "report", HEAD, {}, uri, units=with_curves(rows, points=9))
