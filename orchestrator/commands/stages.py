@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,11 +41,16 @@ def run_stages(stages: Stages, site: Site, root: str, *, as_json: bool = False) 
 
     Returns:
         0, or 1 where units failed or a report could not be made, or 3: stopped.
+
+    Raises:
+        Untrusted: the folder of a stage is a link.
     """
     stages.check(root)
     if site.end_when != EndWhen():
         raise SpecError("site.end_when ends one sweep; of stages, the next would begin with models that are missing")
-    write_stage_list(Store.at(root), stages.name, stages.description, [stage.name for stage in stages.stages])
+    names = [stage.name for stage in stages.stages]
+    _refuse_links(Store.at(root), names)
+    write_stage_list(Store.at(root), stages.name, stages.description, names)
     code = _run_all(stages, site, root)
     if as_json:
         states_text(root, stages_at(root) or {}, as_json=True)
@@ -105,16 +110,14 @@ def stages_at(where: str) -> Mapping[str, str] | None:
     """The results folders of the stages in a folder, by their names, in order; None where it holds no stages.
 
     Raises:
-        Untrusted: one of them is a link, which could lead anywhere.
+        Untrusted: one of them is a link.
     """
     store = Store.at(where)
     if store.path is not None and not store.path.is_dir():
         return None
     if (listed := read_stage_list(store)) is None:
         return None
-    for name in listed["stages"]:
-        if store.path is not None:
-            refuse_link(store.path, name)
+    _refuse_links(store, listed["stages"])
     return {name: f"{where.rstrip('/')}/{name}" for name in listed["stages"]}
 
 
@@ -143,6 +146,17 @@ def report_stages(where: str, folders: Mapping[str, str], *, trust: bool) -> Pat
             page, reports[name] = write_report(open_sweep(folder, trust=trust), folder)
             out.print(f"{name}: {page}")
     return _write_page(where, reports)
+
+
+def _refuse_links(store: Store, stages: Iterable[str]) -> None:
+    """Refuse stages whose folders are links, which could lead anywhere.
+
+    Raises:
+        Untrusted: names it.
+    """
+    for name in stages:
+        if store.path is not None:
+            refuse_link(store.path, name)
 
 
 def _ended(where: str) -> bool:

@@ -15,6 +15,7 @@ from landsweep.orchestrator.storage.inside import is_name, no_links, refuse_link
 from landsweep.orchestrator.storage.store import Store, views
 from landsweep.sweeps.zoo.export import export_zoo
 from tests.attack.folders import ZOO, command, ran
+from tests.support.cli import write_spec
 
 
 @pytest.fixture(scope="module")
@@ -224,3 +225,22 @@ def test_a_phase_diagram_is_not_written_through_links(precious: Path, tmp_path: 
     done = command("phases", "table.csv", "--rules", "rules.yaml", "--out", "to", cwd=tmp_path)
     assert done.returncode == 2 and "is a link" in done.stderr, done.stderr
     assert untouched(precious)
+
+
+@pytest.mark.parametrize("stage", ["first", "second"])
+@pytest.mark.parametrize("leads", ["a folder", "nothing", "a sweep"])
+def test_no_stage_is_run_through_a_link(stage: str, leads: str, own: Path, tmp_path: Path) -> None:
+    """A folder for results that came from somebody, and has a link where the results of a stage will lie."""
+    fields = {"kind": "function", "function": "landsweep.sweeps.function.examples:no_op", "axes": {"x": [0]}}
+    spec = write_spec(tmp_path, {"name": "two", "stages": {"first": fields, "second": fields}})
+    elsewhere, out = tmp_path / "elsewhere", tmp_path / "out"
+    out.mkdir()
+    if leads == "a sweep":
+        shutil.copytree(own, elsewhere)
+    elif leads == "a folder":
+        elsewhere.mkdir()
+    before = sorted(elsewhere.rglob("*"))
+    (out / stage).symlink_to(elsewhere)
+    done = command("run", spec, "--out", out, "site.executor=local", "site.tracking=false", cwd=tmp_path)
+    assert done.returncode == 2 and f"{out / stage} is a link" in done.stderr
+    assert sorted(elsewhere.rglob("*")) == before and [p.name for p in out.iterdir()] == [stage]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import warnings
 from collections.abc import Callable, Mapping
 from decimal import Decimal
 from pathlib import Path
@@ -12,11 +13,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from landsweep.orchestrator.errors import UsageError
 from landsweep.orchestrator.row import Status
 from landsweep.orchestrator.storage.artifacts import Artifacts
-from landsweep.orchestrator.storage.bounds import refuse_bombs
+from landsweep.orchestrator.storage.bounds import refuse_beyond, refuse_bombs, room
 from landsweep.orchestrator.storage.inside import refuse_odd
 
 __all__ = ["SWEEP_ROWS", "is_sweep", "read_table", "with_numbers"]
@@ -24,6 +26,13 @@ __all__ = ["SWEEP_ROWS", "is_sweep", "read_table", "with_numbers"]
 SWEEP_ROWS = "status != ok"
 """The rule that leaves out rows of a sweep that did not end well."""
 _HEAD = "sweep.json"
+# What readers raise for a file that is none of theirs: pandas trusts the description of a table that Parquet carries,
+# and nesting ends in the interpreter's limit.
+_UNREADABLE = (
+    ValueError, OSError, csv.Error, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError,
+    NotImplementedError, pa.ArrowException,
+)  # fmt: skip
+_CELL = 8  # bytes of a number
 _PARTS = {"rows", "series"}  # folders of a sweep that are tables
 
 
@@ -43,11 +52,15 @@ def read_table(where: str | Path) -> pd.DataFrame:
         files = _fetched(str(where)) if "://" in str(where) else _found(Path(where))
         try:
             table = pd.concat([_READERS.get(file.suffix.lower(), _parquet)(file) for file in files])
-        except (ValueError, OSError, csv.Error) as e:
-            raise UsageError(f"{where} can't be read: {e}") from e
+        except _UNREADABLE as e:
+            kind = "" if isinstance(e, ValueError | OSError | csv.Error) else f"{type(e).__name__}: "
+            raise UsageError(f"{where} can't be read: {kind}{e}") from e
     if table.empty:
         raise UsageError(f"{where} holds no rows")
-    return with_numbers(table.reset_index(drop=True))
+    try:
+        return with_numbers(table.reset_index(drop=True))
+    except OverflowError as e:
+        raise UsageError(f"{where} can't be read: it holds whole numbers that no float can hold") from e
 
 
 def is_sweep(table: pd.DataFrame) -> bool:
@@ -82,10 +95,26 @@ def _swept(where: str) -> pd.DataFrame | None:
     if part != "series":
         return sweep.rows()
     series = sweep.series()
+    _refuse_wide(where, series)
     wide = series.pivot_table(index=["key", "step"], columns="metric", values="value", aggfunc="last").reset_index()
     wide.columns.name = None
     rows = sweep.rows()
     return pd.DataFrame(wide.merge(rows.drop(columns=[c for c in rows if c in wide and c != "key"]), on="key"))
+
+
+def _refuse_wide(where: str, series: pd.DataFrame) -> None:
+    """Refuse series that take more memory than there is once each metric has a column.
+
+    Raises:
+        TooLarge: each of many metrics has steps of its own, say.
+    """
+    metrics = series["metric"].nunique()
+    if metrics * len(series) * _CELL > room():  # no step has more than one line, at the worst
+        refuse_beyond(f"{where}, with a column for each of {metrics:,} metrics,", metrics * _steps(series) * _CELL)
+
+
+def _steps(series: pd.DataFrame) -> int:
+    return int(series.groupby(["key", "step"]).ngroups)
 
 
 def _text(path: Path) -> pd.DataFrame:
@@ -93,11 +122,25 @@ def _text(path: Path) -> pd.DataFrame:
     lines = path.read_text(encoding="utf-8-sig").lstrip("# ")
     first = lines.partition("\n")[0]
     separator = next((m for m in "\t;," if m in first), r"\s+")
-    return pd.read_csv(io.StringIO(lines), sep=separator, skipinitialspace=True)
+    return _csv(io.StringIO(lines), sep=separator, skipinitialspace=True)
+
+
+def _csv(source: Path | io.StringIO, *, sep: str = ",", skipinitialspace: bool = False) -> pd.DataFrame:
+    """A table with a head. pandas takes values beyond it for an index, and moves all others under wrong names.
+
+    Raises:
+        ValueError: lines have more values than the head has names.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", pd.errors.ParserWarning)
+        try:
+            return pd.read_csv(source, sep=sep, skipinitialspace=skipinitialspace, index_col=False)
+        except pd.errors.ParserWarning as e:
+            raise ValueError("its lines have more values than its first line has names; name each column there") from e
 
 
 def _tabs(path: Path) -> pd.DataFrame:
-    return pd.read_csv(path, sep="\t")
+    return _csv(path, sep="\t")
 
 
 def _parquet(path: Path) -> pd.DataFrame:
@@ -124,7 +167,7 @@ def _json_lines(path: Path) -> pd.DataFrame:
 
 
 _READERS: Mapping[str, Callable[[Path], pd.DataFrame]] = {
-    ".csv": pd.read_csv, ".tsv": _tabs, ".txt": _text, ".parquet": _parquet, ".json": _json,
+    ".csv": _csv, ".tsv": _tabs, ".txt": _text, ".parquet": _parquet, ".json": _json,
     ".jsonl": _json_lines, ".ndjson": _json_lines,
 }  # fmt: skip
 _ENDINGS = (
