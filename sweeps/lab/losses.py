@@ -27,7 +27,7 @@ __all__ = [
     "trained_losses",
 ]
 
-LossName: TypeAlias = Literal["cross_entropy", "mse", "hinge", "squentropy", "stablemax"]
+LossName: TypeAlias = Literal["cross_entropy", "mse", "hinge", "squentropy", "stablemax", "outputs"]
 LossFunction: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 """Outputs [n, ...] and targets [n, ...] of one network to the loss of each sample, [n]."""
 
@@ -50,7 +50,8 @@ def sample_losses(loss: LossName, outputs: Tensor, targets: Tensor) -> Tensor:
 
     Args:
         loss: cross_entropy (in nats); mse (mean over the outputs of a sample; of classes, to their one-hot code);
-            hinge, squentropy or stablemax: see `_margins`, `_squares` and `_stable_max`.
+            hinge, squentropy or stablemax: see `_margins`, `_squares` and `_stable_max`; outputs (their mean, whatever
+            the targets: of networks that compute their own loss).
         outputs: [K, n, classes], [K, n, positions, classes], or of the shape of the targets.
         targets: [K, n] or [K, n, positions] classes, or floating point of the shape of the outputs.
     """
@@ -60,6 +61,8 @@ def sample_losses(loss: LossName, outputs: Tensor, targets: Tensor) -> Tensor:
         each = -logs.gather(1, targets.reshape(k, 1, -1))[:, 0]
     elif loss in _OF_LOGITS:
         each = _OF_LOGITS[loss](outputs.flatten(1, -2), targets.reshape(k, -1))
+    elif loss == "outputs":
+        each = outputs
     else:
         if not targets.is_floating_point():
             targets = F.one_hot(targets, outputs.shape[-1]).to(outputs.dtype)
@@ -170,6 +173,7 @@ LOSSES: Mapping[str, LossFunction] = {
     "hinge": lambda outputs, targets: _sample_means(_margins(outputs, targets)),
     "squentropy": lambda outputs, targets: _sample_means(_squares(outputs, targets)),
     "stablemax": lambda outputs, targets: _sample_means(_stable_max(outputs, targets)),
+    "outputs": lambda outputs, targets: _sample_means(outputs),
     "error": _error,
 }
 """Losses of one network by name."""

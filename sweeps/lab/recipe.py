@@ -128,7 +128,8 @@ class Recipe(Section):
     loss: Literal["auto", LossName] = Field(
         "auto",
         description="auto: cross_entropy for classes, mse for other targets; mse of classes is to one-hot; "
-        "hinge, squentropy (arXiv 2302.03952) and stablemax (arXiv 2501.04697) are of classes",
+        "hinge, squentropy (arXiv 2302.03952) and stablemax (arXiv 2501.04697) are of classes; outputs: the mean of "
+        "what the network gives, of networks that compute their own loss",
     )
     z_loss: float = Field(
         0.0,

@@ -32,6 +32,7 @@ from landsweep.sweeps.laws.steps_batch import STEPS_BATCH
 from landsweep.sweeps.laws.steps_to_target import STEPS_TO_TARGET
 from landsweep.sweeps.laws.task_sigmoid import TASK_SIGMOID
 from landsweep.sweeps.laws.ticket_ensembling import TICKET_ENSEMBLING
+from landsweep.sweeps.laws.transferred_data import TRANSFERRED_DATA
 from landsweep.sweeps.laws.two_stacks import TWO_STACKS
 from landsweep.sweeps.laws.variance_limited import VARIANCE_LIMITED
 from landsweep.sweeps.laws.wall_clock import WALL_CLOCK
@@ -62,6 +63,7 @@ LAWS: tuple[Law, ...] = (
     MULTI_POWER,
     CONTINUAL,
     RECTIFIED,
+    TRANSFERRED_DATA,
     LOSS_TO_LOSS,
     TASK_SIGMOID,
     OPTIMAL_RATE,

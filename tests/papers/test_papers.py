@@ -39,7 +39,8 @@ def run_small(name: str, folder: Path) -> Results:
     for parent in parents(name):
         if not (folder / parent).is_dir():
             run_small(parent, folder)
-        changes.append(f"{SPECS[name].get('parent', 'of.0.sweep')}={folder / parent}")
+        field = SPECS[name].get("parent", "of.0.sweep")
+        changes.append(f"{field[parent] if isinstance(field, dict) else field}={folder / parent}")
     return run(FOLDER / f"{name}.yaml", *changes, site={"executor": "local"}, out=folder / name, report=False)
 
 

@@ -2,13 +2,30 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.datasets import load_digits
 
-__all__ = ["bigrams", "clusters", "composed", "cued_digits", "graded_table", "random_features", "square"]
+from landsweep.sweeps.lab.data.digits import Digits
+
+__all__ = [
+    "bigrams",
+    "clusters",
+    "composed",
+    "cued_digits",
+    "graded_table",
+    "next_digits",
+    "next_pixels",
+    "next_tokens",
+    "noisy_digits",
+    "random_features",
+    "square",
+    "token_odds",
+    "wrong_digits",
+]
 
 Splits = dict[str, tuple[NDArray[Any], NDArray[Any]]]
 
@@ -80,6 +97,63 @@ def bigrams(tokens: int = 32, certain: int = 16, train: int = 16384, test: int =
     return splits
 
 
+def token_odds(domain: int, tokens: int = 12, shared: float = 0.5) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Of a domain, the probabilities of two tokens [tokens, tokens] and of the next one [tokens, tokens, tokens].
+
+    Both are softmaxes of normal logits of variance 4; of those of the next token a share `shared` of the variance is
+    the same in all domains.
+    """
+    common, own = np.random.default_rng([0, tokens]), np.random.default_rng([1, domain, tokens])
+    sizes = (tokens,) * 3
+    logits = 2 * (np.sqrt(shared) * common.normal(size=sizes) + np.sqrt(1 - shared) * own.normal(size=sizes))
+    pairs, after = np.exp(own.normal(size=(tokens, tokens))), np.exp(logits)
+    return pairs / pairs.sum(), after / after.sum(-1, keepdims=True)
+
+
+def next_tokens(domain: int, tokens: int = 12, shared: float = 0.5, train: int = 8192, test: int = 2048) -> Splits:
+    """The token after two others, which are one-hot, by the probabilities of `token_odds`."""
+    pairs, after = token_odds(domain, tokens, shared)
+    splits: Splits = {}
+    for number, (split, n) in enumerate((("train", train), ("test", test))):
+        random = np.random.default_rng([2, domain, number])
+        chosen = random.choice(tokens * tokens, size=n, p=pairs.ravel())
+        first, second = np.divmod(chosen, tokens)
+        bounds = after[first, second].cumsum(1)
+        target = np.minimum((bounds < random.random((n, 1))).sum(1), tokens - 1)
+        splits[split] = (np.hstack([np.eye(tokens)[first], np.eye(tokens)[second]]), target)
+    return splits
+
+
+def next_pixels(levels: int = 8) -> Splits:
+    """A pixel of a digit, as one of `levels` greys, from the four before it in raster order, one-hot."""
+    greys = np.minimum(load_digits().images.reshape(-1, 64) * levels / 17, levels - 1).astype(int)
+    windows = np.stack([greys[:, i : i - 4 or None][:, :60] for i in range(5)], 2)  # [images, places, 5]
+    order = np.random.default_rng(0).permutation(len(windows))
+    parts = {"train": windows[order[:1400]], "test": windows[order[1400:]]}
+    return {
+        split: (np.eye(levels)[part.reshape(-1, 5)[:, :4]].reshape(-1, 4 * levels), part.reshape(-1, 5)[:, 4])
+        for split, part in parts.items()
+    }
+
+
+def next_digits(train: int = 65536, test: int = 4096) -> Splits:
+    """A digit of the sum of two numbers below 100, from both numbers and the digits of the sum so far, one-hot.
+
+    The sum is written from its last digit on; each sample is one of its three digits, and digits that are not written
+    yet are 0 in all their ten places.
+    """
+    splits: Splits = {}
+    for split, n in (("train", train), ("test", test)):
+        random = np.random.default_rng([3, split == "test"])
+        a, b, place = random.integers(100, size=n), random.integers(100, size=n), random.integers(3, size=n)
+        total = a + b
+        written = np.stack([np.eye(10)[total // 10**i % 10] * (place > i)[:, None] for i in range(2)], 1)
+        numbers = np.stack([np.eye(10)[v] for v in (a % 10, a // 10, b % 10, b // 10)], 1)
+        inputs = np.hstack([numbers.reshape(n, -1), written.reshape(n, -1), np.eye(3)[place]])
+        splits[split] = (inputs, total // 10**place % 10)
+    return splits
+
+
 def clusters(classes: int, train: int = 600, test: int = 600, inputs: int = 10, deviation: float = 1.0) -> Splits:
     """As many Gaussian clusters as classes, with centres of length 4."""
     random = np.random.default_rng(0)
@@ -113,6 +187,30 @@ def cued_digits(cue: int) -> Splits:
         "right": of(test, labels),
         "wrong": of(test, (labels + shift) % 10),
     }
+
+
+def noisy_digits() -> Splits:
+    """The digits as the source `digits` gives them, and test digits with Gaussian noise.
+
+    The splits `noise05` to `noise20` have noise of 0.5 to 2 deviations of a pixel.
+    """
+    splits = {
+        name: (s.inputs.numpy(), s.targets.numpy()) for name, s in Digits(source="digits").load(Path()).splits.items()
+    }
+    images, labels = splits["test"]
+    noise = np.random.default_rng(0).normal(size=images.shape)
+    noisy = {f"noise{round(10 * size):02d}": (images + size * noise, labels) for size in (0.5, 1.0, 1.5, 2.0)}
+    return {**splits, **{name: (x.astype(images.dtype), y) for name, (x, y) in noisy.items()}}
+
+
+def wrong_digits(share: float) -> Splits:
+    """Digits as vectors of 64 pixels; of the training labels a share is replaced by random ones, whatever the seed."""
+    digits = load_digits()
+    random = np.random.default_rng(0)
+    order = random.permutation(len(digits.target))
+    images, labels = digits.data[order] / 8 - 1, digits.target[order].copy()
+    labels[:1400] = np.where(random.random(1400) < share, random.integers(10, size=1400), labels[:1400])
+    return {"train": (images[:1400], labels[:1400]), "test": (images[1400:], labels[1400:])}
 
 
 def graded_table(train: int = 1024, test: int = 512) -> Splits:

@@ -36,8 +36,8 @@ class EvaluatorSpec(Section):
         "cross_entropy",
         pattern=rf"^({'|'.join(LOSSES)}|[\w.]+:[\w.]+)$",
         description="cross_entropy, mse (on one-hot targets, mean over outputs), hinge, squentropy, stablemax, error, "
-        "or package.module:function (outputs, targets -> loss of each sample [n]); of a sequence, a sample's loss is "
-        "the mean over its positions",
+        "outputs (their mean), or package.module:function (outputs, targets -> loss of each sample [n]); of a "
+        "sequence, a sample's loss is the mean over its positions",
     )
 
 

@@ -32,6 +32,9 @@ class OwnMeasure(Measure):
     )
     measures: Of = Field("model", description="what a subject is: a model, a pair or a group")
     args: dict[str, Any] = Field({}, description="further keyword arguments of the function")
+    also: tuple[str, ...] = Field(
+        (), exclude_if=lambda v: not v, description="further evaluators whose samples the function is given"
+    )
     version: int = Field(1, description="raise it when the function changed so that it gives other results")
     values: dict[str, ColumnSpec] = Field(min_length=1, description="the columns that it gives, with their meaning")
 
@@ -45,6 +48,9 @@ class OwnMeasure(Measure):
 
     def takes(self) -> Of:
         return self.measures
+
+    def evaluators(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys((self.evaluator, *self.also)))
 
     def columns(self) -> tuple[Column, ...]:
         return tuple(Column(n, c.doc or f"{n} of {self.function}", c.unit, c.type) for n, c in self.values.items())

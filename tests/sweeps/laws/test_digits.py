@@ -108,6 +108,7 @@ REFERENCES: dict[str, Reference] = {
     "annealing_curves": lambda t, x: (t[0], t[1] * x["S1"] ** -t[3], -t[2] * x["S2"]),
     "multi_power": _multi,
     "continual": _continual,
+    "transferred_data": lambda t, x: (t[0] * (t[2] + x["n"] + t[3] * x["m"] ** t[4]) ** -t[1], t[5]),
     "rectified": lambda t, x: (t[0] / (t[1] + x["D"] ** t[2]), t[3]),
     "loss_to_loss": lambda t, x: (t[0] * (x["La"] - t[2]) ** t[1], t[3]),
     "optimal_rate": lambda t, x: (t[0] * x["N"] ** t[1] * x["D"] ** t[2],),
