@@ -34,7 +34,8 @@ _ASSIGNED = re.compile(
     rf"(?<![A-Za-z0-9])(?P<name>{_NAME})(?P<sign>[\"']?\s*[=:]\s*)(?P<value>{_VALUE})", re.IGNORECASE
 )
 _OPTION = re.compile(rf"(?P<name>(?<!\S)--?{_NAME})(?P<sign>\s+)(?P<value>{_VALUE})", re.IGNORECASE)
-_NOTIFY = re.compile(r"((?:site\.)?notify=\w+://[^/\s?#]*)\S+")  # who knows the address of a chat can write there
+_NOTIFY = re.compile(r"\bnotify\b[\"']?\s*[=:]")
+_BEYOND_HOST = re.compile(r"(?<=://)([^/\s?#\"'}]+)[/?#][^\s\"'}]*")  # who knows the address of a chat can write there
 _USER_OPTION = re.compile(r"(?<!\S)(-u|--user(?:name)?)(\s+|=)([^\s:]+):(\S+)")
 _HEADER = re.compile(r"\b(Authorization[\"']?\s*[=:]\s*[\"']?\s*)?(Bearer|Basic|Digest)\s+[A-Za-z0-9+/=._~-]{6,}")
 _AUTHORIZATION = re.compile(
@@ -131,7 +132,7 @@ def redacted_words(words: Sequence[str]) -> list[str]:
         elif (named := re.match(r"((?:site\.)?(?:launcher\.)?runtime_env[^=]*)=", word)) is not None:
             plain.append(f"{named[1]}={_HIDDEN}")
         else:
-            plain.append(redacted(_NOTIFY.sub(rf"\1/{_HIDDEN}", word)))
+            plain.append(redacted(_BEYOND_HOST.sub(rf"\1/{_HIDDEN}", word) if _NOTIFY.search(word) else word))
     return plain
 
 

@@ -226,3 +226,17 @@ def test_names_of_many_parts_are_names_of_secrets(parts: int) -> None:
         assert is_secret_name(name.replace("A_" * 40, "A_" * parts))
         assert redacted(f"{name}=hunter2") == f"{name}=..."
     assert redacted("--" + "a-" * parts + "password hunter2").endswith("password ...")
+
+
+@pytest.mark.parametrize(
+    "address", ["https://ntfy.sh/{}", "HTTPS://u:{0}@h:80/{0}", "http://[::1]?t={}", "https://h#{}"]
+)
+@pytest.mark.parametrize(
+    "word",
+    ["site.notify={}", "site.notify='{}'", 'site.notify="{}"', "site.notify= {}", "site={{notify: {}}}",
+     'site={{"notify": "{}"}}', "site.notify=curl -d x {}", "--set=notify={}"],
+)  # fmt: skip
+def test_of_the_address_of_a_chat_the_host_is_kept(word: str, address: str) -> None:
+    (kept,) = redacted_words([word.format(address.format(CANARY))])
+    assert CANARY not in kept and "://" in kept and redacted_words([kept]) == [kept]
+    assert redacted_words(["site.notify=https://host"]) == ["site.notify=https://host"]
