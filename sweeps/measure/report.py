@@ -35,6 +35,7 @@ _LINES = 40  # of a table
 _MATRIX = 60  # models of a matrix
 _CURVES = 12  # subjects whose curves are drawn one by one
 _GAP = "of_gap"
+_NO_SETTINGS = ("seed", "of_key", "of_step")  # they name one model, or are put first where there are several
 _AGAINST = (_GAP, "of_test_loss", "of_test_accuracy", "of_validation_loss", "of_validation_accuracy", "of_train_loss")
 
 
@@ -89,7 +90,7 @@ class _Section:
         self.meaning = {c.name: c.doc for c in columns}
         self.series = series[series["key"].isin(self.rows["key"])] if len(series) else series
         varying = [p for p in params if p in self.rows and self.rows[p].nunique(dropna=False) > 1]
-        free = [p for p in varying if p != "seed" and not p.endswith(("_a", "_b"))]
+        free = [p for p in varying if p not in _NO_SETTINGS and not p.endswith(("_a", "_b"))]
         self.settings = [p for p in free if len(self.rows) == 0 or self.rows[p].nunique() < max(2, len(self.rows))]
         if "of_step" in self.rows and self.rows["of_step"].nunique() > 1:
             self.settings = ["of_step", *self.settings]

@@ -28,6 +28,7 @@ from landsweep.orchestrator.report.tables import counts, headline, metric_table,
 from landsweep.orchestrator.report.values import number
 from landsweep.orchestrator.row import Cause, Column, Outcome, RowMaker, Status
 from landsweep.orchestrator.unit import Keys
+from tests.support.ui import Looker, running_browser
 
 NO_SERIES = pd.DataFrame({"key": [], "step": [], "metric": [], "value": []})
 KEYS = Keys("demo", 1, {})
@@ -316,6 +317,29 @@ def test_a_picture_on_the_page_is_the_whole_file_beside_it(pixels: int, tmp_path
     (given,) = re.findall(r'src="data:image/png;base64,([^"]*)"', html)
     assert base64.b64decode(given, validate=True) == (tmp_path / "report/figures/noise.png").read_bytes()
     assert "c" * 20_000 not in html, "texts are still cut"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("columns", [3, 15, 30])
+def test_printed_pages_are_dark_on_white_and_no_table_is_wider_than_the_page(columns: int, tmp_path: Path) -> None:
+    rows, head = table([{"x": 1}], [{"loss": 1.0}], {0: (Status.failed, TRACEBACK)})
+    picture = Picture()
+    picture.add_subplot().imshow(np.random.default_rng(0).random((60, 60)))
+    header = [f"spectrum_outliers_{i}" for i in range(columns)]
+    parts = [Table("c", header, [[f"{i}" * 32, *([0.123456789] * (columns - 1))] for i in range(3)])]
+    shown(rows, head, tmp_path, Report([PageSection("S", [*parts, Figure("noise", "c", picture)])]))
+    with running_browser() as browser, Looker(browser, color_scheme="dark") as looker:
+        looker.page.set_viewport_size({"width": 720, "height": 1000})  # an A4 page less its margins
+        looker.page.goto((tmp_path / "report" / "index.html").as_uri())
+        assert looker.page.evaluate("[...document.images].map(i => i.complete && i.naturalWidth > 0)") == [True]
+        looker.page.emulate_media(media="print", color_scheme="dark")
+        width, colour, ground, bad = looker.page.evaluate(
+            "[document.documentElement.scrollWidth, getComputedStyle(document.body).color, "
+            "getComputedStyle(document.body).backgroundColor, "
+            "getComputedStyle(document.querySelector('.failed b, .failed h2, .problem')).color]"
+        )
+        assert (colour, ground, bad) == ("rgb(0, 0, 0)", "rgb(255, 255, 255)", "rgb(179, 38, 30)")
+        assert width <= 720 and not looker.wrong
 
 
 def test_a_figure_that_cannot_be_drawn_leaves_the_rest(tmp_path: Path) -> None:

@@ -82,3 +82,17 @@ def test_the_report_answers_first_and_shows_settings_metrics_and_pairs(tmp_path:
     names = [text.get_text() for text in matrix.picture.axes[0].get_yticklabels()]
     assert len(names) == 6 and not any("none" in name for name in names)  # also of pairs that share a rate
     assert report.summary["fit.loss_median"] == pytest.approx(rows["loss"].median())
+
+
+def test_several_checkpoints_of_each_model_are_medians_by_step_and_setting(tmp_path: Path) -> None:
+    small_zoo(tmp_path / "zoo", rates=(0.003, 0.1))
+    of = [{"sweep": "zoo", "checkpoints": ["step-000000", "last"]}]
+    spec = measure_spec(tmp_path, of=of, measures={"fit": {"measure": "losses", "evaluator": "train"}})
+    rows, _ = measured(spec, tmp_path)
+    report = KIND.report(spec, rows, Sweep.at(tmp_path / "out").series())
+    fit = _section(list(report.sections), "fit")
+    medians = next(p for p in fit.parts if isinstance(p, Table) and p.name == "fit_medians")
+    assert list(medians.header[:3]) == ["step", "optimizer.learning_rate", "subjects"]
+    assert [line[2] for line in medians.lines] == [2, 2, 2, 2]  # seeds; a key is no setting
+    losses = rows.groupby(["of_step", "optimizer.learning_rate"])["loss"].median()
+    assert [line[3] for line in medians.lines] == pytest.approx(losses.tolist())
