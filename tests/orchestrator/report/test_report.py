@@ -326,7 +326,7 @@ def test_printed_pages_are_dark_on_white_and_no_table_is_wider_than_the_page(col
     picture = Picture()
     picture.add_subplot().imshow(np.random.default_rng(0).random((60, 60)))
     header = [f"spectrum_outliers_{i}" for i in range(columns)]
-    parts = [Table("c", header, [[f"{i}" * 32, *([0.123456789] * (columns - 1))] for i in range(3)])]
+    parts = [Table("c", header, [[f"{i}a" * 16, *([0.0123456] * (columns - 1))] for i in range(3)])]
     shown(rows, head, tmp_path, Report([PageSection("S", [*parts, Figure("noise", "c", picture)])]))
     with running_browser() as browser, Looker(browser, color_scheme="dark") as looker:
         looker.page.set_viewport_size({"width": 720, "height": 1000})  # an A4 page less its margins
