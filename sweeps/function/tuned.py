@@ -115,7 +115,7 @@ def _points(
 
 
 def best_mixture(
-    setup: Path, sweep: str, domains: list[str], batch: int, seed: int, share: str = "data.weights"
+    setup: Path, sweep: str, domains: list[str], batch: int, seed: int, mixtures: dict[str, float]
 ) -> dict[str, float]:
     """The mixture that a law of transferred data calls best at the largest size, against the best one of the grid.
 
@@ -123,11 +123,11 @@ def best_mixture(
 
     Args:
         setup: folder that paths start from.
-        sweep: of children over weights of two domains and steps.
+        sweep: of children over recipes, which are mixtures of two domains, and steps.
         domains: names of the two.
         batch: samples of a step.
         seed: of the children.
-        share: column of the weights, before the domain.
+        mixtures: recipe to the share of the first domain.
 
     Returns:
         The share of the first domain that the law chooses and that is best on the grid, the mean losses measured there,
@@ -136,7 +136,7 @@ def best_mixture(
     rows = read_table(setup / sweep)
     rows = rows[rows["seed"] == seed]
     a, b = domains
-    shares = (rows[f"{share}.{a}"] / (rows[f"{share}.{a}"] + rows[f"{share}.{b}"])).to_numpy(float)
+    shares = rows["recipe"].map(mixtures).to_numpy(float)
     total = rows["steps"].to_numpy(float) * batch
     counts = {a: total * shares, b: total * (1 - shares)}
     law, largest = law_named("transferred_data"), total == total.max()

@@ -54,14 +54,15 @@ def test_a_planted_law_of_continual_training_predicts_another_schedule(tmp_path:
 def test_the_planted_best_mixture_is_chosen(tmp_path: Path) -> None:
     share, steps = (v.ravel() for v in np.meshgrid([0.05, 0.2, 0.35, 0.5, 0.65, 0.8, 0.95], [50, 100, 200, 400]))
     n, m = 32 * steps * share, 32 * steps * (1 - share)
-    table = pd.DataFrame({"seed": 0, "steps": steps, "data.weights.a": share, "data.weights.b": 1 - share})
+    names = [f"a{round(100 * s):02d}" for s in share]
+    table = pd.DataFrame({"seed": 0, "steps": steps, "recipe": names, "share": share})
     table["test_a_loss"] = 20 * (100 + n + 0.1 * m**0.9) ** -0.5 + 0.6
     table["test_b_loss"] = 60 * (100 + m + 0.3 * n**0.9) ** -0.5 + 0.4
     table.to_csv(tmp_path / "grid.csv", index=False)
-    found = best_mixture(tmp_path, "grid.csv", ["a", "b"], 32, 0)
+    found = best_mixture(tmp_path, "grid.csv", ["a", "b"], 32, 0, dict(zip(names, share, strict=True)))
     last = table[table["steps"] == 400]
     mean = (last["test_a_loss"] + last["test_b_loss"]) / 2
-    assert found["share_grid"] == last["data.weights.a"].to_numpy()[mean.argmin()]
+    assert found["share_grid"] == last["share"].to_numpy()[mean.argmin()]
     assert abs(found["share_law"] - found["share_grid"]) < 0.08 and found["regret"] < 1e-3
     assert found["loss_grid"] == pytest.approx(mean.min())
 
