@@ -13,8 +13,19 @@ from landsweep.sweeps.laws.annealing import ANNEALING, areas
 from landsweep.sweeps.laws.catalogue import law_named
 from landsweep.sweeps.laws.fitting.fit import fit
 from landsweep.sweeps.laws.fitting.tables import read_table
+from landsweep.sweeps.laws.steps_batch import STEPS_BATCH
 
-__all__ = ["budgets", "curves", "here", "mixtures", "published_annealing", "sizes", "slowdown", "two_stacks"]
+__all__ = [
+    "budgets",
+    "curves",
+    "here",
+    "mixtures",
+    "published_annealing",
+    "sizes",
+    "slowdown",
+    "trajectory",
+    "two_stacks",
+]
 
 
 def here(folder: Path) -> Path:
@@ -44,26 +55,44 @@ def curves(
     return {"error_held": float(held.rmse), "error_fitted": float(made.rmse), "points": int(held.n)}
 
 
-def mixtures(setup: Path, sweep: str, law: str, domain: str, held: int) -> dict[str, float]:
-    """A mixture law of one domain's loss, fitted to three quarters of the mixtures and tested on the quarter `held`."""
-    rows = read_table(setup / sweep)
+def mixtures(
+    setup: Path, sweep: str, law: str, domain: str, held: int, tokens: int, until: int
+) -> dict[str, float | int]:
+    """A mixture law of one domain's loss, tested on mixtures and lengths of training that were not fitted.
+
+    Fitted are the evaluations up to the step `until` of all samples but every fourth; predicted are the later ones of
+    each fourth sample.
+
+    Args:
+        setup: the folder of the spec.
+        sweep: results folder of the runs, relative to it, whose samples are mixtures of the domains a and b.
+        law: for two domains.
+        domain: whose loss it is.
+        held: which of the four quarters of the samples is predicted.
+        tokens: of a step.
+        until: the last step that is fitted.
+    """
+    series = read_table(setup / sweep / "series")
+    series = series[series["step"] > 0].dropna(subset=[f"test_{domain}_loss"])
+    shares = series["data.weights.a"] / (series["data.weights.a"] + series["data.weights.b"])
     table = pd.DataFrame(
         {
-            "N": rows["parameters"].astype(float),
-            "D": rows["steps"] * 32.0 * 12,
-            "h1": rows["data.weights.a"],
-            "h2": rows["data.weights.b"],
-            "loss": rows[f"test_{domain}_loss"],
-            "part": rows["sample"] % 4,
+            "N": series["parameters"].astype(float),
+            "D": series["step"] * float(tokens),
+            "h1": shares,
+            "h2": 1 - shares,
+            "loss": series[f"test_{domain}_loss"],
         }
     )
-    test = table[table["part"] == held]
-    made = fit(law_named(law), table[table["part"] != held])
+    part, late = series["sample"] % 4 == held, series["step"] > until
+    test = table[part & late]
+    made = fit(law_named(law), table[~part & ~late])
     predicted = np.asarray(made.predict({c: test[c].to_numpy() for c in ("N", "D", "h1", "h2")})["predicted"])
     measured = test["loss"].to_numpy()
     return {
         "error_held": float(np.abs(predicted / measured - 1).mean()),
         "spread": float(np.abs(measured / measured.mean() - 1).mean()),
+        "points": len(test),
     }
 
 
@@ -151,3 +180,48 @@ def budgets(setup: Path, sweep: str, seed: int) -> dict[str, float]:
     growth = float(np.polyfit(np.log(table["x"]), np.log(table["N"]), 1)[0])
     error = abs(predicted / measured - 1)
     return {"measured": measured, "predicted": predicted, "error_held": error, "growth": growth}
+
+
+def trajectory(
+    setup: Path, sweep: str, seed: int, loss: str, batch: int, tokens: int, first: int, held: str
+) -> dict[str, float | int]:
+    """The law of size, steps and batch size, fitted to some learning curves, predicts others at every step.
+
+    Args:
+        setup: the folder of the spec.
+        sweep: results folder of models over sizes and `batch_size`, relative to it.
+        seed: of the models.
+        loss: column of the series.
+        batch: a batch size whose curves are not fitted; neither are those of the largest size.
+        tokens: of a sample.
+        first: step from which curves are looked at.
+        held: which curves are predicted: of the largest `size` at the fitted batch sizes, of the `batch` in the fitted
+            sizes, or of the one that is `both`.
+
+    Raises:
+        UsageError: there is no such curve.
+    """
+    series = read_table(setup / sweep / "series")
+    series = series[(series["seed"] == seed) & (series["step"] >= first)].dropna(subset=[loss])
+    table = pd.DataFrame(
+        {
+            "N": series["parameters"].astype(float),
+            "S": series["step"].astype(float),
+            "B": series["batch_size"] * float(tokens),
+            "loss": series[loss],
+        }
+    )
+    largest, of_batch = table["N"] == table["N"].max(), series["batch_size"] == batch
+    tested = {"size": largest & ~of_batch, "batch": ~largest & of_batch, "both": largest & of_batch}
+    if held not in tested or not tested[held].any():
+        raise UsageError(f"{sweep} has no curves for held: {held}, batch: {batch}; held is one of {', '.join(tested)}")
+    made = fit(STEPS_BATCH, table[~largest & ~of_batch])
+    test = table[tested[held]]
+    predicted = np.asarray(made.predict({c: test[c].to_numpy() for c in ("N", "S", "B")})["predicted"])
+    off = np.log(predicted / test["loss"].to_numpy())
+    return {
+        "error_held": float(np.sqrt(np.mean(off**2))),
+        "error_fitted": float(made.rmse),
+        "fall": float(np.log(test["loss"].max() / test["loss"].min())),
+        "points": len(test),
+    }

@@ -18,10 +18,12 @@ from landsweep.sweeps.function.fitted import (
     published_annealing,
     sizes,
     slowdown,
+    trajectory,
     two_stacks,
 )
 from landsweep.sweeps.lab.data import Translation
 from landsweep.sweeps.laws.annealing import areas
+from landsweep.sweeps.laws.steps_batch import STEPS_BATCH
 from tests.support.paths import SHIPPED_SPECS
 
 
@@ -97,16 +99,34 @@ def test_a_break_is_found_where_it_was_planted(tmp_path: Path) -> None:
     assert broken["rmse"] < 0.1 * plain["rmse"] and broken["step"] == pytest.approx(60, rel=0.1)
 
 
-def test_a_planted_mixture_law_predicts_mixtures(tmp_path: Path) -> None:
+def test_a_planted_mixture_law_predicts_mixtures_and_longer_training(tmp_path: Path) -> None:
     random = np.random.default_rng(0)
-    h = random.uniform(0.05, 0.95, 48)
-    n, steps = random.choice([1000, 4000], 48), random.choice([100, 300], 48)
-    loss = 1 + 1 / (1.5 * h**0.5 + 0.5 * (1 - h) ** 0.4) + 20 / n**0.6 + 90 / (steps * 384.0) ** 0.5
-    table = pd.DataFrame({"parameters": n, "steps": steps, "data.weights.a": h, "data.weights.b": 1 - h,
-                          "sample": np.arange(48), "test_a_loss": loss})  # fmt: skip
-    table.to_csv(tmp_path / "runs.csv")
-    found = mixtures(tmp_path, "runs.csv", "mixture_additive:2", "a", 1)
+    h, n = random.uniform(0.05, 0.95, 16), random.choice([1000, 4000], 16)
+    sample, steps = np.repeat(np.arange(16), 5), np.tile([0, 100, 200, 300, 600], 16)
+    h, n = h[sample], n[sample]
+    loss = 1 + 1 / (1.5 * h**0.5 + 0.5 * (1 - h) ** 0.4) + 20 / n**0.6 + 90 / (np.maximum(steps, 1) * 384.0) ** 0.5
+    table = pd.DataFrame({"parameters": n, "step": steps, "data.weights.a": 3 * h, "data.weights.b": 3 - 3 * h,
+                          "sample": sample, "test_a_loss": loss})  # fmt: skip
+    (tmp_path / "sweep/series").mkdir(parents=True)
+    table.to_parquet(tmp_path / "sweep/series/part.parquet")
+    found = mixtures(tmp_path, "sweep", "mixture_additive:2", "a", 1, 384, 300)
+    assert found["points"] == 4  # of the samples 1, 5, 9 and 13 the step 600
     assert found["error_held"] < 0.01 < found["spread"]
+
+
+def test_a_planted_law_of_size_steps_and_batch_predicts_whole_curves(tmp_path: Path) -> None:
+    size, batch, step = (v.ravel() for v in np.meshgrid([1e3, 2e3, 4e3], [4, 16, 64], np.arange(0, 1001, 50)))
+    points = {"N": size, "S": np.maximum(step, 1.0), "B": batch * 2.0}
+    loss = STEPS_BATCH.predict(np.array([[500, 40, 0.3, 0.6, 20, 0.4]]), points)[0]
+    table = pd.DataFrame({"parameters": size, "batch_size": batch, "step": step, "seed": 0, "test_loss": loss})
+    (tmp_path / "sweep/series").mkdir(parents=True)
+    pd.concat([table, table.assign(seed=1, test_loss=3.0)]).to_parquet(tmp_path / "sweep/series/part.parquet")
+    for held, curves_held in (("size", 2), ("batch", 2), ("both", 1)):
+        found = trajectory(tmp_path, "sweep", 0, "test_loss", 16, 2, 100, held)
+        assert found["points"] == 19 * curves_held  # steps 100 to 1,000
+        assert found["error_held"] < 1e-3 < found["fall"]
+    with pytest.raises(UsageError, match="no curves for held: both, batch: 5"):
+        trajectory(tmp_path, "sweep", 0, "test_loss", 5, 2, 100, "both")
 
 
 def test_published_points_must_be_named(monkeypatch: pytest.MonkeyPatch) -> None:
