@@ -90,7 +90,8 @@ def small(figure: Any) -> bytes:  # noqa: ANN401 - matplotlib has no types
     for width in range(min(WIDEST, picture.width), 200, -50):
         size = (width, round(picture.height * width / picture.width))
         bytes_ = io.BytesIO()
-        picture.resize(size, Image.Resampling.LANCZOS).quantize(48).save(bytes_, format="png", optimize=True)
+        resized = picture.resize(size, Image.Resampling.LANCZOS)  # median cut would merge the colours of thin lines
+        resized.quantize(48, Image.Quantize.MAXCOVERAGE).save(bytes_, format="png", optimize=True)
         if len(bytes_.getvalue()) <= MOST_BYTES:
             return bytes_.getvalue()
     raise UsageError("the figure can't be made small enough")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import io
 import json
 import os
 import re
@@ -9,7 +11,10 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from matplotlib.figure import Figure
+from PIL import Image
 
 from landsweep import Results, run
 from landsweep.orchestrator.kind import kind_named
@@ -98,3 +103,20 @@ def test_the_page_has_a_line_for_every_paper_and_small_figures() -> None:
         assert [c["says"] for c in kept["claims"]] == [c["says"] for c in said], "claims changed: run it again"
     for picture in DOCS.glob("*.png"):
         assert picture.stat().st_size <= 60_000
+
+
+@pytest.mark.parametrize("width", [3, 12])  # inches: a figure that is kept in size, and one that is made narrower
+def test_small_figures_keep_the_colours_of_thin_lines(width: int) -> None:
+    script = importlib.util.spec_from_file_location("papers_run", DOCS / "run.py")
+    assert script is not None and script.loader is not None
+    module = importlib.util.module_from_spec(script)
+    script.loader.exec_module(module)
+    colours = {"#0072B2": (0, 114, 178), "#E69F00": (230, 159, 0), "#009E73": (0, 158, 115), "#D55E00": (213, 94, 0)}
+    figure = Figure(figsize=(width, 2 * width / 3))
+    axes = figure.subplots()
+    for i, colour in enumerate(colours):
+        axes.plot([0, 1, 2], [i, i + 3, i], color=colour)
+        axes.fill_between([0, 1, 2], [i - 1, i, i - 1], [i, i + 3, i], color=colour, alpha=0.15)
+    pixels = np.asarray(Image.open(io.BytesIO(module.small(figure))).convert("RGB")).reshape(-1, 3).astype(float)
+    for colour, rgb in colours.items():
+        assert np.abs(pixels - rgb).max(axis=1).min() < 30, colour
