@@ -217,7 +217,7 @@ def find_job(which: str) -> Job:
     """
     if is_url(which) or Path(which).is_dir():
         results, _, number = which.rstrip("/").rpartition("/jobs/")
-        if results and number.isdigit():
+        if results and number.isascii() and number.isdigit():  # `int` reads no other digits, such as ²
             jobs = [j for j in jobs_of(results) if j.number == int(number)]
         else:
             jobs = list(jobs_of(which))

@@ -260,3 +260,13 @@ def test_a_percent_sign_in_a_path_is_no_pattern_for_slurm(tmp_path: Path) -> Non
         script = launcher.files(launch_of(name="mine", out=home, home=home))["job.sh"]
         line = next(x for x in script.splitlines() if "--output=" in x)
         assert "/%%u-%%j/" in line and (("%a" in line) is (array is not None))
+
+
+def test_a_folder_whose_name_is_no_number_is_no_job(tmp_path: Path) -> None:
+    """`²` is a digit to Python, but `int` does not read it."""
+    folder = evil(tmp_path, HOMES[0], SSH)
+    (folder / "jobs" / "²").mkdir()
+    for words in ("logs", "cancel"):
+        done = command(words, "results/evil/jobs/²", cwd=tmp_path)
+        assert done.returncode == 2 and "no job" in done.stderr and "Traceback" not in done.stderr, done.stderr
+    assert find_job(f"{folder}/jobs/0001").number == 1
