@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -65,14 +66,22 @@ def _front_matter(zoo: Zoo, name: str) -> str:
     """What the Hugging Face hub reads."""
     licence = str(zoo.head.get("spec", {}).get("licence", "unknown")).lower()
     config = {"config_name": "models", "data_files": "rows/*.parquet"}
+    texts = _without_tags("pretty_name", name) + _without_tags("license", licence)
     matter = {
-        "pretty_name": name,
-        "license": licence,
         "size_categories": [size_category(len(zoo))],
         "configs": [config],
     }
     matter["tags"] = ["model-zoo", "weight-space-learning", "landsweep"]
-    return f"---\n{yaml.safe_dump(matter, sort_keys=False)}---\n"
+    return f"---\n{texts}{yaml.safe_dump(matter, sort_keys=False)}---\n"
+
+
+def _without_tags(field: str, text: str) -> str:
+    """A text as YAML without the signs of HTML: to many a reader of Markdown these lines are a text like all others."""
+    if not _SIGNS.search(text):
+        return yaml.safe_dump({field: text})
+    quoted = yaml.safe_dump(text, default_style='"', width=math.inf)
+    escaped = _SIGNS.sub(lambda sign: f"\\x{ord(sign[0]):02X}", quoted)
+    return f"{field}: {escaped}"
 
 
 def size_category(models: int) -> str:
@@ -132,6 +141,7 @@ def _table(table: TableView) -> Iterator[str]:
     yield from ("", f"*{_plain(table.caption)}*", "")
 
 
+_SIGNS = re.compile(r"[<>&]")
 _MARKS = re.compile(r"[\\`*_\[\]|~$!#]")
 
 
