@@ -83,7 +83,7 @@ def record(name: str, results: Results, seconds: float, figure: str | None) -> N
 
 
 def small(figure: Any) -> bytes:  # noqa: ANN401 - matplotlib has no types
-    """A figure as a PNG of few colours, made narrower until it has at most 60 kB."""
+    """A figure as a PNG of 256 colours, made narrower until it has at most 60 kB."""
     drawn = io.BytesIO()
     figure.savefig(drawn, format="png", dpi=150, bbox_inches="tight")
     picture = Image.open(drawn).convert("RGB")
@@ -91,7 +91,7 @@ def small(figure: Any) -> bytes:  # noqa: ANN401 - matplotlib has no types
         size = (width, round(picture.height * width / picture.width))
         bytes_ = io.BytesIO()
         resized = picture.resize(size, Image.Resampling.LANCZOS)  # median cut would merge the colours of thin lines
-        resized.quantize(48, Image.Quantize.MAXCOVERAGE).save(bytes_, format="png", optimize=True)
+        resized.quantize(256, Image.Quantize.MAXCOVERAGE).save(bytes_, format="png", optimize=True)
         if len(bytes_.getvalue()) <= MOST_BYTES:
             return bytes_.getvalue()
     raise UsageError("the figure can't be made small enough")
