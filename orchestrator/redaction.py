@@ -33,7 +33,7 @@ _USER_OF_DATABASE = re.compile(
 _ASSIGNED = re.compile(
     rf"(?<![A-Za-z0-9])(?P<name>{_NAME})(?P<sign>[\"']?\s*[=:]\s*)(?P<value>{_VALUE})", re.IGNORECASE
 )
-_OPTION = re.compile(rf"(?P<name>(?<!\S)--?{_NAME})(?P<sign>\s+)(?P<value>{_VALUE})", re.IGNORECASE)
+_OPTION = re.compile(rf"(?P<name>(?<![^\s\"'])--?{_NAME})(?P<sign>\s+|=)(?P<value>{_VALUE})", re.IGNORECASE)
 _NOTIFY = re.compile(r"\bnotify\b[\"']?\s*[=:]")
 _BEYOND_HOST = re.compile(r"(?<=://)([^/\s?#\"'}]+)[/?#][^\s\"'}]*")  # who knows the address of a chat can write there
 _USER_OPTION = re.compile(r"(?<!\S)(-u|--user(?:name)?)(\s+|=)([^\s:]+):(\S+)")
@@ -82,7 +82,7 @@ def redacted(text: str) -> str:
     """
     text = _without_known_forms(text)
     text = _USER_OPTION.sub(rf"\1\2\3:{_HIDDEN}", text)
-    for pattern in (_ASSIGNED, _OPTION):
+    for pattern in (_AUTHORIZATION, _ASSIGNED, _OPTION):
         text = pattern.sub(_without_value, text)
     return text
 

@@ -19,7 +19,7 @@ from landsweep.cluster.jobs.submit import draft, keep_private
 from landsweep.cluster.launch import write_private
 from landsweep.cluster.node.driver import private_fields
 from landsweep.orchestrator.errors import UsageError
-from landsweep.orchestrator.redaction import holds_credentials, is_secret_name, redacted, redacted_words
+from landsweep.orchestrator.redaction import holds_credentials, is_secret_name, redacted, redacted_error, redacted_words
 from landsweep.orchestrator.site import parse_site
 from landsweep.orchestrator.storage.ledger import Ledger, Store
 from tests.attack.folders import FUNCTION, command
@@ -37,6 +37,7 @@ TEXTS = [
     f"https://host/x?X-Amz-Credential={CANARY}", f"https://host/x?access_token={CANARY}",
     f"https://host/x?sv=2020&sig={CANARY}", f"?api_key={CANARY}", f"AccountName=a;AccountKey={CANARY};b=c",
     f"SharedAccessSignature={CANARY}", f"Authorization: Bearer {CANARY}", f"-H 'Authorization: Basic {CANARY}='",
+    f"Authorization: token {CANARY}", f"-H 'Authorization: ApiKey {CANARY}'", f"authorization: {CANARY}",
     f"curl -u ann:{CANARY} x", f"curl --user=ann:{CANARY} x", "AKIAIOSFODNN7EXAMPLE", "ghp_" + "a1B2" * 9,
     "hf_" + "a1B2" * 6, "sk-" + "a1B2" * 6, "xoxb-1234567890-abc", "glpat-" + "a1B2" * 5, "dapi" + "0f" * 16,
     "eyJhbGciOiJI.eyJzdWIiOiIx.c2lnbmF0dXJl", "-----BEGIN RSA PRIVATE KEY-----\nabc\n-----END RSA PRIVATE KEY-----",
@@ -62,6 +63,19 @@ def test_every_form_of_a_credential_is_removed(text: str) -> None:
         assert CANARY not in shown and "a1B2a1B2" not in shown and "0f0f0f" not in shown and "EXAMPLE" not in shown
     assert redacted(redacted(text)) == redacted(text), "twice is once"
     assert holds_credentials({"a": [text]})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"--token={CANARY}", f"Command 'curl --token={CANARY} x' returned 1", f"['curl', '--api-key={CANARY}']",
+        f"--api-key='{CANARY} b'", f"-token={CANARY}", f"--password={CANARY}", f"Authorization: token {CANARY}",
+    ],
+)  # fmt: skip
+def test_options_and_headers_are_removed_from_errors(text: str) -> None:
+    assert CANARY not in redacted_error(text) and redacted_error(redacted_error(text)) == redacted_error(text)
+    code = "y = embed(x, token=token) --tokens=5 --max-tokens=9"
+    assert redacted_error(f"{code} {text}").startswith(code)
 
 
 @pytest.mark.parametrize("text", HARMLESS)
