@@ -75,9 +75,11 @@ def _check_server(uri: str) -> None:
     try:
         answer = answers.get(timeout=_PATIENCE)
     except queue.Empty:
-        raise Unreachable(f"tracking: {shown} did not answer within {_PATIENCE:g} s (asked {url}); {advice}") from None
+        answer = TimeoutError()
+    reason = getattr(answer, "reason", None) or answer
+    if isinstance(reason, TimeoutError):  # of the wait here, or of the connection, which has the same patience
+        raise Unreachable(f"tracking: {shown} did not answer within {_PATIENCE:g} s (asked {url}); {advice}")
     if isinstance(answer, Exception):
-        reason = getattr(answer, "reason", None) or answer
         raise Unreachable(f"tracking: {shown} does not answer: {reason} (asked {url}); {advice}")
     if answer not in (200, 401, 403):
         raise Unreachable(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from landsweep.orchestrator.commands import cli
+from landsweep.orchestrator.errors import of_files
 from tests.attack.folders import ZOO, command, ran
 
 RULES = """
@@ -66,7 +66,7 @@ def test_a_full_disk(folder: Path, name: str) -> None:
     "number", [errno.ENOSPC, errno.EROFS, errno.EACCES, errno.ENOENT, errno.ECONNRESET, errno.EINTR]
 )
 def test_only_what_the_file_system_says_is_put_in_words(number: int) -> None:
-    named = cli._of_files(OSError(number, os.strerror(number), "place"))
+    named = of_files(OSError(number, os.strerror(number), "place"))
     known = {errno.ENOSPC: 3, errno.EROFS: 3, errno.EACCES: 2, errno.ENOENT: 2}.get(number)
     assert (None if named is None else named.exit_code) == known
     assert named is None or str(named).startswith("place: ")

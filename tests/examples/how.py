@@ -195,6 +195,10 @@ HOW: dict[str, SpecBlock | Commands | Python | Site | Listing | Elsewhere] = {
         "tests/orchestrator/run/test_stages.py::test_stages_are_planned_run_shown_and_grown_as_one", "fewer steps"
     ),
     "docs/functions.md: kind: function": SpecBlock(shows="len(rows) == 15"),
+    "docs/functions.md: axes: {seed: {range: 3}}": Elsewhere(
+        "tests/sweeps/function/test_samples.py::test_each_combination_meets_all_values_of_the_axes",
+        "part of a spec whose function is the reader's",
+    ),
     "docs/have-a-script.md: kind: command": SpecBlock(shows="len(rows) == 15 and rows.loss.notna().all()"),
     "docs/have-slurm.md: executor: ray": Site(),
     "docs/want-a-zoo.md: landsweep run": Commands(
@@ -242,6 +246,12 @@ HOW: dict[str, SpecBlock | Commands | Python | Site | Listing | Elsewhere] = {
         shows="(rows.barrier_loss_line[rows.measure == 'line'] >= 0).all()",
         runs=PHASE,
     ),
+    "docs/landscapes.md: models:\n  start:": Elsewhere(
+        "tests/sweeps/landscape/test_landscape_stored.py::test_small_grids_along_a_training_have_one_scale_and_the_losses_of_its_checkpoints",
+        "names a model of the reader's zoo",
+    ),
+    "docs/landscapes.md: kind: landscape\nname: inputs": SpecBlock(shows="len(rows) == 15"),
+    "docs/landscapes.md: kind: landscape\nname: scales": SpecBlock(shows="len(rows) == 25"),
     "docs/landscapes.md: kind: landscape\nname: mixed": SpecBlock(shows="len(rows) == 15"),
     "docs/landscapes.md: kind: landscape\nname: path": SpecBlock(shows="len(rows) > 15"),
     "docs/landscapes.md: kind: landscape\nname: refined": SpecBlock(shows="len(rows) < 33 * 33"),

@@ -24,7 +24,7 @@ def quantised(weight: Tensor, bits: int | None, factor: float = 1.0, *, units: b
 
     Example:
         >>> quantised(torch.tensor([0.2, -0.9, 1.0]), 2)
-        tensor([0., -1., 1.])
+        tensor([ 0., -1.,  1.])
         >>> quantised(torch.tensor([0.2, -0.9, 1.0]), None, 0.5)
         tensor([ 0.2000, -0.5000,  0.5000])
     """

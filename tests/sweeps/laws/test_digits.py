@@ -82,6 +82,25 @@ def _features(t: Sequence[Decimal], x: dict[str, Any]) -> Sequence[Decimal]:
     )
 
 
+def _steps_batch(t: Sequence[Decimal], x: dict[str, Any]) -> Sequence[Decimal]:
+    """The equation for the loss solved by Newton's method in its logarithm, from below."""
+    sized = (t[0] / x["N"]) ** t[2]
+
+    def right(u: Decimal) -> tuple[Decimal, Decimal, Decimal]:
+        more = t[4] / x["B"] * (-u / t[5]).exp()
+        stepped = (t[1] * (1 + more) / x["S"]) ** t[3]
+        return (sized + stepped).ln(), stepped, stepped / (sized + stepped) * t[3] * more / (1 + more) / t[5]
+
+    u = (sized + (t[1] / x["S"]) ** t[3]).ln()
+    for _round in range(200):
+        log, _, slope = right(u)
+        step = (log - u) / (1 + slope)
+        u += step
+        if abs(step) < D("1e-50"):
+            break
+    return sized, right(u)[1]
+
+
 REFERENCES: dict[str, Reference] = {
     "power": lambda t, x: (t[0] * x["x"] ** t[1],),
     "power_offset": lambda t, x: (t[0], (t[1] / x["x"]) ** t[2]),
@@ -117,6 +136,7 @@ REFERENCES: dict[str, Reference] = {
     "resolution_limited": lambda t, x: (t[0] * x["x"] ** (-4 / t[1]),),
     "random_features": _features,
     "ticket_ensembling": lambda t, x: (t[0], t[1] / (x["N"] * x["k"])),
+    "steps_batch": _steps_batch,
     "two_stacks": lambda t, x: (t[0] * x["Ne"] ** -t[1] * x["Nd"] ** -t[2], t[3]),
     "wall_clock": lambda t, x: (t[0], t[1] * x["flops"], t[2] * x["moved"]),
 }  # fmt: skip

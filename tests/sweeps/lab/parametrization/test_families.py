@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -19,7 +19,16 @@ from landsweep.sweeps.lab.training.stack import Stack
 from landsweep.sweeps.lab.training.updater import Gradients, Rates, StackedUpdater
 from tests.sweeps.lab.training.cases import digits, finals, recipe, run
 
-METHODS = {c.model_fields["method"].annotation.__args__[0]: c for c in Method.__subclasses__()}  # type: ignore[union-attr]
+
+def _methods(base: type[Method]) -> Iterator[tuple[str, type[Method]]]:
+    """Each method by its tag; a class that several share has none."""
+    for c in base.__subclasses__():
+        for tag in get_args(c.model_fields["method"].annotation):
+            yield str(tag), c
+        yield from _methods(c)
+
+
+METHODS = dict(_methods(Method))
 RULED = sorted(m for m, c in METHODS.items() if c.family)
 SERVES_ALL = {"muon": {"ends": True}}  # a lone matrix is none between the first and the last
 

@@ -154,7 +154,7 @@ def parse_methods() -> list[str]:
 def test_at_the_base_size_every_scheme_is_the_standard_one(net: str, scheme: str) -> None:
     residual = scheme in ("completep", "depth_mup")
     if residual and net in ("mlp", "cnn"):
-        with pytest.raises(SpecError, match="has none; use resnet, vit, dit or gpt"):
+        with pytest.raises(SpecError, match="has none; use resnet, vit, dit, gpt or encdec"):
             parse(
                 Recipe,
                 recipe_of(NETS[net], None).model_dump() | {"parametrization": _at_base(net, scheme)},
