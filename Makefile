@@ -18,7 +18,7 @@ demo: .venv/installed  ## two loss landscapes on real data, with and without ski
 	$(BIN)/landsweep run landscape_skip
 	$(BIN)/landsweep verify results/landscape_skip
 
-test: .venv/installed  ## about 30 minutes on 2 cores
+test: .venv/installed  ## about 30 minutes on 2 cores; tests marked rotating take turns, a quarter of them each day
 	$(BIN)/python -m pytest -q -n 2 --dist loadscope -m "not slow and not chaos and not ray"
 	$(BIN)/python -m pytest -q -m "ray and not slow and not chaos"
 	$(BIN)/python -m pytest -q -n 2 --doctest-modules src/landsweep

@@ -17,7 +17,7 @@ from landsweep.orchestrator.notes import is_own
 from tests.attack.folders import FUNCTION, Done, command, ran, stranger
 
 KIND = "landsweep-function"
-pytestmark = pytest.mark.filterwarnings("ignore")  # of MLflow's own imports
+pytestmark = [pytest.mark.rotating, pytest.mark.filterwarnings("ignore")]  # of MLflow's own imports
 
 
 @pytest.fixture(scope="module")

@@ -59,7 +59,9 @@ def key_of(block: Block) -> str:
 def blocks_run_as(way: type) -> list[Any]:
     chosen = [b for b in BLOCKS if isinstance(HOW.get(key_of(b)), way)]
     return [
-        pytest.param(b, id=key_of(b), marks=[pytest.mark.slow] if getattr(HOW[key_of(b)], "slow", False) else [])
+        pytest.param(
+            b, id=key_of(b), marks=pytest.mark.slow if getattr(HOW[key_of(b)], "slow", False) else pytest.mark.rotating
+        )
         for b in chosen
     ]
 

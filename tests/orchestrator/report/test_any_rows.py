@@ -25,6 +25,8 @@ from landsweep.orchestrator.row import METERS, RowMaker
 from tests.support.hostile import HOSTILE, Elements
 from tests.support.paths import GOLDEN
 
+pytestmark = pytest.mark.rotating
+
 KINDS = sorted(kinds())
 NUMBERS = (0.0, -0.0, 1.0, -1.0, 1e-300, 5e-324, 1e37, -1e37, 1e308, -1e308, math.inf, -math.inf, math.nan, None, 2**53)
 TEXTS = (None, "", " ", "[4,8]", "4", "null", "nan", "$x_1$", "x" * 10**5, "\ud83d\ude00", *HOSTILE)

@@ -24,6 +24,8 @@ from tests.support.paths import ROOT
 from tests.support.results import assert_undisturbed
 from tests.support.s3 import S3, environment
 
+pytestmark = pytest.mark.rotating
+
 WITHIN = 60.0  # seconds from the first silence to the end, as docs/storage.md says
 STARTUP = 30.0  # of a process on a crowded machine; not part of the promise
 

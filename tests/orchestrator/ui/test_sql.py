@@ -10,6 +10,8 @@ import pytest
 from landsweep.orchestrator.errors import UsageError
 from landsweep.orchestrator.ui import sql, views
 
+pytestmark = pytest.mark.rotating
+
 pytest.importorskip("duckdb", reason="DuckDB is not installed: pip install 'landsweep[ui]'")
 ROWS = pa.table({"x": [1, 2, 3, 4], "name": ["a", "b", "a", None]})
 

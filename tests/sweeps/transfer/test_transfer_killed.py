@@ -21,6 +21,8 @@ from landsweep.sweeps.transfer.kind import TransferSpec
 from tests.support.paths import ROOT
 from tests.support.transfers import ADAPTIVE, KIND, transfer_spec
 
+pytestmark = pytest.mark.rotating
+
 KILLED = """
 import json, sys
 from pathlib import Path

@@ -38,6 +38,8 @@ from tests.support.zoos import (
 )
 from tests.sweeps.lab.training.cases import distance
 
+pytestmark = pytest.mark.rotating
+
 Harm = Callable[[list[Path]], None]
 
 
