@@ -56,7 +56,7 @@ def curves(
 
 
 def mixtures(
-    setup: Path, sweep: str, law: str, domain: str, held: int, tokens: int, until: int
+    setup: Path, sweep: str, law: str, domain: str, held: int, tokens: int, until: int, alpha: float | None = None
 ) -> dict[str, float | int]:
     """A mixture law of one domain's loss, tested on mixtures and lengths of training that were not fitted.
 
@@ -71,6 +71,7 @@ def mixtures(
         held: which of the four quarters of the samples is predicted.
         tokens: of a step.
         until: the last step that is fitted.
+        alpha: exponent of the size, which is then not fitted; two sizes do not determine it.
     """
     series = read_table(setup / sweep / "series")
     series = series[series["step"] > 0].dropna(subset=[f"test_{domain}_loss"])
@@ -86,7 +87,8 @@ def mixtures(
     )
     part, late = series["sample"] % 4 == held, series["step"] > until
     test = table[part & late]
-    made = fit(law_named(law), table[~part & ~late])
+    held_at = {} if alpha is None else {"alpha": alpha}
+    made = fit(law_named(law), table[~part & ~late], fixed=held_at)
     predicted = np.asarray(made.predict({c: test[c].to_numpy() for c in ("N", "D", "h1", "h2")})["predicted"])
     measured = test["loss"].to_numpy()
     return {

@@ -109,9 +109,10 @@ def test_a_planted_mixture_law_predicts_mixtures_and_longer_training(tmp_path: P
                           "sample": sample, "test_a_loss": loss})  # fmt: skip
     (tmp_path / "sweep/series").mkdir(parents=True)
     table.to_parquet(tmp_path / "sweep/series/part.parquet")
-    found = mixtures(tmp_path, "sweep", "mixture_additive:2", "a", 1, 384, 300)
-    assert found["points"] == 4  # of the samples 1, 5, 9 and 13 the step 600
-    assert found["error_held"] < 0.01 < found["spread"]
+    for alpha in (None, 0.6, 1.5):  # two sizes do not determine the exponent of size: any will do
+        found = mixtures(tmp_path, "sweep", "mixture_additive:2", "a", 1, 384, 300, alpha)
+        assert found["points"] == 4  # of the samples 1, 5, 9 and 13 the step 600
+        assert found["error_held"] < 0.01 < found["spread"]
 
 
 def test_a_planted_law_of_size_steps_and_batch_predicts_whole_curves(tmp_path: Path) -> None:
