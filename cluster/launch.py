@@ -34,8 +34,8 @@ class Launch(Section):
         out: results, an absolute path or a URL, as the cluster names it.
         home: local folder with this job's files: `launch.json`, script or manifest, log.
         number: position of the job among those of this sweep, from 1.
-        kind: name of the kind.
-        spec: all its fields.
+        kind: name of the kind, or `stages` for a spec in stages.
+        spec: all its fields, or the stages as they were frozen.
         folder: what relative paths in the spec are relative to.
         cwd: where it was submitted; modules that the spec names are looked for there and in `folder`.
         site: its fields, without the section `launcher` and without what may hold credentials.

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from landsweep import Results, load, plan, run
+from landsweep import Results, load, plan, run, run_stages
 from landsweep.interface import CellWatch
 from landsweep.orchestrator.errors import SpecError, SweepMismatch, UsageError
 from landsweep.orchestrator.run.progress import Snapshot
@@ -247,3 +247,33 @@ def test_a_notebook(here: Path) -> None:
     assert "0.001" in table[0].data["text/plain"]
     assert {"image/png", "text/html", "application/vnd.plotly.v1+json"} & set(figure[0].data)
     assert "mine is defined in this notebook" in refusal[0].text
+
+
+def test_stages_are_run_and_grown(here: Path) -> None:
+    recipe = {
+        "data": {"source": "digits"},
+        "net": {"net": "mlp", "hidden": [4]},
+        "optimizer": {"method": "sgd", "learning_rate": 0.1},
+        "steps": 10,
+        "batch_size": 32,
+    }
+    measure = {
+        "kind": "measure",
+        "of": [{"sweep": "stage:train"}],
+        "measures": {"loss": {"measure": "losses", "evaluator": "test"}},
+        "evaluators": {"test": {"split": "test"}},
+    }
+    stages = {"train": {"kind": "zoo", "recipe": recipe, "seeds": range(2)}, "measure": measure}
+    spec = {"name": "both", "stages": stages}
+    results = run_stages(spec, site=LOCAL)
+    assert {name: len(stage) for name, stage in results.items()} == {"train": 2, "measure": 2}
+    assert (here / "results/both/report/index.html").is_file() and len(results["train"].models) == 2
+    more = run_stages(spec, "train.seeds={range: 3}", site=LOCAL, report=False)
+    assert {name: len(stage) for name, stage in more.items()} == {"train": 3, "measure": 3}
+    assert set(results["train"].rows["key"]) < set(more["train"].rows["key"])
+    with pytest.raises(SpecError, match="the spec of one sweep, which `run` takes"):
+        run_stages(SPEC, site=LOCAL)
+    with pytest.raises(SpecError, match="name: missing"):
+        run_stages({"stages": stages}, site=LOCAL)
+    with pytest.raises(SpecError, match=r"which `landsweep run`, .* and `run_stages` in Python"):
+        run(spec, site=LOCAL)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from landsweep.cluster.jobs.jobs import Job, keep, launcher_of
 from landsweep.cluster.launchers.launcher import JobState, JobStatus, Launcher
+from landsweep.orchestrator.commands.stages import stages_at
 from landsweep.orchestrator.errors import LandsweepError
 from landsweep.orchestrator.storage.ledger import read_status
 from landsweep.orchestrator.storage.store import Store
@@ -46,15 +48,33 @@ def progress(job: Job) -> str:
     if not status:
         return "?"
     total = "?" if status["total"] is None else f"{status['total']:,}"
-    return f"{status['done']:,}/{total} {status['phase']}"
+    stage = f"{status['stage']}: " if "stage" in status else ""
+    return f"{stage}{status['done']:,}/{total} {status['phase']}"
 
 
 def status_of(job: Job) -> dict[str, Any]:
-    """What the driver of this job last wrote; empty while it has not, or where it can't be seen."""
+    """What the driver of this job last wrote; empty while it has not, or where it can't be seen.
+
+    Of stages it is what it wrote of the last one that has begun, with its name as `stage`. The phase is `done` only
+    where that is the last of all, and `counts` are those of all stages.
+    """
     try:
-        status = read_status(Store.at(job.out)) or {}
+        stages = stages_at(job.out)
+        if stages is None:
+            return _news(job, job.out)
+        begun = {name: status for name, where in stages.items() if (status := _news(job, where))}
     except LandsweepError:
         return {}
+    if not begun:
+        return {}
+    stage, status = list(begun.items())[-1]
+    counts = sum((Counter(s["counts"]) for s in begun.values()), Counter[str]())
+    phase = "between stages" if status["phase"] == "done" and stage != list(stages)[-1] else status["phase"]
+    return {**status, "stage": stage, "phase": phase, "counts": dict(counts)}
+
+
+def _news(job: Job, where: str) -> dict[str, Any]:
+    status = read_status(Store.at(where)) or {}
     return status if status.get("updated", 0.0) > job.submitted else {}
 
 

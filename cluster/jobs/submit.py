@@ -14,12 +14,14 @@ from landsweep.cluster.launchers.launcher import Launcher
 from landsweep.cluster.launchers.preflight import results_checks
 from landsweep.cluster.node.node import own_versions
 from landsweep.orchestrator.assignments import split_changes
-from landsweep.orchestrator.commands.forecast import forecast
+from landsweep.orchestrator.commands.forecast import Forecast, forecast
+from landsweep.orchestrator.commands.stages import check_stages, forecasts
 from landsweep.orchestrator.errors import SpecError, SweepLocked, UsageError
 from landsweep.orchestrator.notes import note, state_folder
 from landsweep.orchestrator.redaction import holds_credentials
+from landsweep.orchestrator.run.stages import STAGES, read_stages
 from landsweep.orchestrator.run.sweep import load_spec
-from landsweep.orchestrator.site import launcher_type, load_site
+from landsweep.orchestrator.site import Site, launcher_type, load_site
 from landsweep.orchestrator.spec_files import spec_folder
 from landsweep.orchestrator.storage.store import folder_here, is_url
 
@@ -57,33 +59,54 @@ def draft(
     if at.launcher is None:
         raise SpecError(f"site {site} has no section `launcher`, so run the sweep with `landsweep run --site {site}`")
     launcher: Launcher[Any] = launcher_type(at.launcher.type, site)(at.launcher)
-    kind, parsed = load_spec(spec, spec_changes)
-    where = out or f"results/{parsed.name}"
-    results = where if is_url(where) else str(Path(where).absolute())
-    elsewhere = is_url(where) or not launcher.shares_files
-    home = folder_here(results).absolute() if elsewhere else Path(results)
-    expected = None if offline and is_url(results) else forecast(kind, parsed, at, results)
+    what = _what(spec, spec_changes, at, out, offline=offline)
+    elsewhere = is_url(what["out"]) or not launcher.shares_files
+    home = folder_here(what["out"]).absolute() if elsewhere else Path(what["out"])
     inside = at.model_copy(update={"launcher": None, "executor": "ray", "address": "auto"})
     fields = inside.model_dump(mode="json", exclude_none=True)
     private = {name: fields[name] for name in PRIVATE if _may_be_secret(fields.get(name))}
     if at.notify is not None and launcher.shares_files:
         private["notify"] = at.notify  # addresses of chats are secrets as a whole, whatever their form
     return launcher, Draft(
-        name=parsed.name,
-        out=results,
+        **what,
         home=f"{home}/jobs/0001",
         number=1,
-        kind=kind.name,
-        spec=parsed.model_dump(mode="json"),
         folder=str(spec_folder(spec).resolve()),
         cwd=str(Path.cwd()),
         site={name: value for name, value in fields.items() if name not in private},
         private=private,
         command=f"landsweep {shlex.join(words)}",
         versions=own_versions(),
-        seconds=None if expected is None or expected.seconds is None else expected.seconds * (expected.workers or 1),
-        bytes=0 if expected is None else expected.bytes,
     )
+
+
+def _what(spec: Path, changes: Sequence[str], at: Site, out: str | None, *, offline: bool) -> dict[str, Any]:
+    """The fields of a launch that say what is run, where its results go, and what is expected of it."""
+
+    def results(name: str) -> str:
+        where = out or f"results/{name}"
+        return where if is_url(where) else str(Path(where).absolute())
+
+    expected: list[Forecast | None] = []
+    if (stages := read_stages(spec, changes)) is None:
+        kind, parsed = load_spec(spec, changes)
+        where = results(parsed.name)
+        what = {"name": parsed.name, "out": where, "kind": kind.name, "spec": parsed.model_dump(mode="json")}
+        if not (offline and is_url(where)):
+            expected = [forecast(kind, parsed, at, where)]
+    else:
+        where = results(stages.name)
+        check_stages(stages, at, where)
+        what = {"name": stages.name, "out": where, "kind": STAGES, "spec": stages.frozen()}
+        if not (offline and is_url(where)):
+            expected = [stage.forecast for stage in forecasts(stages, at, where, calibrate=False)]
+    return {**what, "seconds": _seconds(expected), "bytes": sum(e.bytes for e in expected if e is not None)}
+
+
+def _seconds(expected: Sequence[Forecast | None]) -> float | None:
+    """Of one worker, for all of them; None where some are unknown."""
+    known = [e.seconds * (e.workers or 1) for e in expected if e is not None and e.seconds is not None]
+    return sum(known) if known and len(known) == len(expected) else None
 
 
 def _may_be_secret(value: object) -> bool:

@@ -10,12 +10,14 @@ import sys
 from pathlib import Path
 from typing import Any, NoReturn
 
-from landsweep.cluster.launch import PRIVATE, Launch, read_launch
+from landsweep.cluster.launch import LAUNCH_FILE, PRIVATE, Launch, read_launch
 from landsweep.orchestrator.commands.drive import drive
+from landsweep.orchestrator.commands.stages import drive_stages
 from landsweep.orchestrator.console import err
 from landsweep.orchestrator.errors import LandsweepError, UsageError
 from landsweep.orchestrator.kind import kind_named
-from landsweep.orchestrator.site import parse_site
+from landsweep.orchestrator.run.stages import STAGES, Stages
+from landsweep.orchestrator.site import Site, parse_site
 from landsweep.orchestrator.storage.readers import json_object
 from landsweep.orchestrator.storage.store import Store
 from landsweep.orchestrator.trust import also_search
@@ -64,14 +66,25 @@ def main() -> NoReturn:
         launch = load_launch(sys.argv[1])
         for folder in (launch.cwd, launch.folder):
             also_search(folder)
-        kind = kind_named(launch.kind)
-        spec = kind.parse(launch.spec, "launch.json")
-        site = parse_site({**launch.site, **private_fields(launch)}, "launch.json")
-        code, _ = drive(kind, spec, site, launch.out, Path(launch.folder), command=launch.command)
+        site = parse_site({**launch.site, **private_fields(launch)}, LAUNCH_FILE)
+        code = _run_all(launch, site) if launch.kind == STAGES else _run(launch, site)
     except LandsweepError as e:
         err.print_error(e)
         sys.exit(e.exit_code)
     sys.exit(code)
+
+
+def _run(launch: Launch, site: Site) -> int:
+    kind = kind_named(launch.kind)
+    spec = kind.parse(launch.spec, LAUNCH_FILE)
+    return drive(kind, spec, site, launch.out, Path(launch.folder), command=launch.command)[0]
+
+
+def _run_all(launch: Launch, site: Site) -> int:
+    stages = Stages.thawed(launch.spec, LAUNCH_FILE)
+    for stage in stages.stages:
+        also_search(stage.folder)
+    return drive_stages(stages, site, launch.out, command=launch.command)
 
 
 if __name__ == "__main__":

@@ -6,9 +6,10 @@ __all__ = ["page"]
 
 SECTIONS = {
     "Sweeps from Python": ("Runs, plans and results; [the guide](../python.md) shows them in use.", [
-        "landsweep.interface.run", "landsweep.interface.plan", "landsweep.interface.load",
-        "landsweep.interface.Results",
-        "landsweep.interface.Picture", "landsweep.orchestrator.commands.forecast.Forecast",
+        "landsweep.interface.run", "landsweep.interface.run_stages", "landsweep.interface.plan",
+        "landsweep.results.load",
+        "landsweep.results.Results",
+        "landsweep.results.Picture", "landsweep.orchestrator.commands.forecast.Forecast",
     ]),
     "Inside a unit": ("What functions and scripts may use while they are swept ([guide](../own.md)).", [
         "landsweep.unit",

@@ -112,7 +112,7 @@ def run(
     """
     from landsweep.orchestrator.assignments import split_changes
     from landsweep.orchestrator.commands.drive import drive, outcome
-    from landsweep.orchestrator.commands.stages import run_stages
+    from landsweep.orchestrator.commands.stages import drive_stages
     from landsweep.orchestrator.run.stages import read_stages
     from landsweep.orchestrator.run.sweep import load_spec
     from landsweep.orchestrator.site import load_site
@@ -125,7 +125,7 @@ def run(
     if at.launcher is not None:
         raise SpecError(f"site {site} is for `landsweep submit`: `run` computes on this machine, so give another")
     if (stages := read_stages(spec, spec_changes)) is not None:
-        raise typer.Exit(run_stages(stages, at, out_dir or f"results/{stages.name}", as_json=as_json))
+        raise typer.Exit(drive_stages(stages, at, out_dir or f"results/{stages.name}", as_json=as_json))
     kind, parsed = load_spec(spec, spec_changes)
     where = out_dir or f"results/{parsed.name}"
     code, report = drive(kind, parsed, at, where, spec_folder(spec))

@@ -18,11 +18,13 @@ from landsweep.orchestrator.kind import SweepKind, kind_named
 from landsweep.orchestrator.reading import read_yaml
 from landsweep.orchestrator.run.stage_list import NAME
 from landsweep.orchestrator.run.sweep import changed, spec_from
-from landsweep.orchestrator.spec import Spec
+from landsweep.orchestrator.spec import Section, Spec, parse
 from landsweep.orchestrator.spec_files import is_file, spec_folder, spec_path
 
-__all__ = ["Stage", "Stages", "read_stages", "results_of"]
+__all__ = ["STAGES", "Stage", "Stages", "read_stages", "results_of", "stages_from"]
 
+STAGES = "stages"
+"""What stands in the place of a kind where all stages are meant."""
 _PREFIX = "stage:"
 _FIELDS = ("name", "description", "stages")
 _NAME_OF_ALL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,149}")
@@ -113,9 +115,44 @@ class Stages:
                         "that trains networks"
                     )
 
+    def frozen(self) -> dict[str, Any]:
+        """All of them as JSON can hold it, for `thawed`: no file of a spec is read again."""
+        stages = {s.name: {"fields": dict(s.fields), "source": s.source, "folder": str(s.folder)} for s in self.stages}
+        return {"name": self.name, "description": self.description, "stages": stages}
+
+    @classmethod
+    def thawed(cls, fields: Mapping[str, Any], source: str) -> Stages:
+        """The stages that were frozen.
+
+        Args:
+            fields: as `frozen` gives them.
+            source: what to call them in a message.
+
+        Raises:
+            SpecError: they are not as `frozen` gives them.
+        """
+        frozen = parse(_Frozen, fields, source)
+        stages = (
+            Stage(name, s.fields, s.source, Path(s.folder), dict(_mentions(s.fields)))
+            for name, s in frozen.stages.items()
+        )
+        return cls(frozen.name, frozen.description, tuple(stages))
+
     def _resolved(self, stage: Stage, root: str) -> dict[str, Any]:
         fields: dict[str, Any] = _replaced(stage.fields, root)
         return {"name": f"{self.name}_{stage.name}", **fields}
+
+
+class _FrozenStage(Section):
+    fields: dict[str, Any]
+    source: str
+    folder: str
+
+
+class _Frozen(Section):
+    name: str
+    description: str
+    stages: dict[str, _FrozenStage]
 
 
 def results_of(root: str, stage: str) -> str:
@@ -133,38 +170,54 @@ def read_stages(path: Path, changes: Sequence[str] = ()) -> Stages | None:
     Raises:
         SpecError: a stage has no spec, names one that does not come before it, or a change names no stage.
     """
-    fields = read_yaml(path)
-    if "stages" not in fields or "kind" in fields:
+    return stages_from(read_yaml(path), changes, str(path), spec_folder(path), path.stem)
+
+
+def stages_from(
+    fields: Mapping[str, Any], changes: Sequence[str], source: str, folder: Path, name: str = ""
+) -> Stages | None:
+    """The same of fields that are at hand.
+
+    Args:
+        fields: as in a spec file.
+        changes: as above.
+        source: what to call them in a message.
+        folder: what paths in them are relative to.
+        name: of the whole, if they give none.
+
+    Raises:
+        SpecError: as above.
+    """
+    if STAGES not in fields or "kind" in fields:
         return None
     if odd := sorted(set(fields) - set(_FIELDS)):
-        raise SpecError(f"{path}: {odd[0]}: unknown field; a spec in stages has {', '.join(_FIELDS)}")
-    written = fields["stages"]
+        raise SpecError(f"{source}: {odd[0]}: unknown field; a spec in stages has {', '.join(_FIELDS)}")
+    written = fields[STAGES]
     if not isinstance(written, Mapping) or not written:
-        raise SpecError(f"{path}: stages: give each stage by its name, such as {{train: zoo.yaml, measure: {{...}}}}")
-    for name in written:
-        if not NAME.fullmatch(str(name)) or name in _OTHER_NAMES:
+        raise SpecError(f"{source}: stages: give each stage by its name, such as {{train: zoo.yaml, measure: {{...}}}}")
+    for stage in map(str, written):
+        if not NAME.fullmatch(stage) or stage in _OTHER_NAMES:
             raise SpecError(
-                f"{path}: stages: {str(name)[:60]!r} can't be the name of a stage; take lower-case letters, digits "
+                f"{source}: stages: {stage[:60]!r} can't be the name of a stage; take lower-case letters, digits "
                 f"and _, not {', '.join(map(repr, _OTHER_NAMES))}"
             )
-    name_of_all, of_stages = _sorted_changes(changes, written)
-    name_of_all = name_of_all or str(fields.get("name") or path.stem)
-    if not _NAME_OF_ALL.fullmatch(name_of_all):
+    changed_name, of_stages = _sorted_changes(changes, written)
+    name = changed_name or str(fields.get("name") or name)
+    if not _NAME_OF_ALL.fullmatch(name):
         raise SpecError(
-            f"{path}: name: {name_of_all[:100]!r} can't be the name of a folder of results; begin with a letter or "
+            f"{source}: name: {name[:100]!r} can't be the name of a folder of results; begin with a letter or "
             "digit, and take letters, digits and . _ - (at most 150)"
         )
     stages: list[Stage] = []
-    for name, value in written.items():
-        stage = _stage(path, name, value, of_stages[name])
-        _check_mentions(stage, [s.name for s in stages], list(written))
-        stages.append(stage)
-    return Stages(name_of_all, str(fields.get("description") or ""), tuple(stages))
+    for stage, value in written.items():
+        read = _stage(stage, value, f"{source}: stages.{stage}", folder, of_stages[stage])
+        _check_mentions(read, [s.name for s in stages], list(written))
+        stages.append(read)
+    return Stages(name, str(fields.get("description") or ""), tuple(stages))
 
 
-def _stage(path: Path, name: str, value: object, changes: Sequence[str]) -> Stage:
+def _stage(name: str, value: object, source: str, folder: Path, changes: Sequence[str]) -> Stage:
     """A stage from what is written after its name: the fields of a spec, or a file that holds them."""
-    source, folder = f"{path}: stages.{name}", spec_folder(path)
     if isinstance(value, str):
         file = folder / value
         file = spec_path(file if is_file(file) else value)

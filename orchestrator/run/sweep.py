@@ -96,8 +96,8 @@ def changed(
     kinds = [str(layer.fields["kind"]) for layer in layers if "kind" in layer.fields]
     if not kinds and "stages" in written:
         raise SpecError(
-            f"{source}: is a spec in stages, which only `landsweep run` and `landsweep plan` take; give the spec of "
-            "one sweep"
+            f"{source}: is a spec in stages, which `landsweep run`, `plan` and `submit` take, and `run_stages` in "
+            "Python; give the spec of one sweep"
         )
     if not kinds:
         raise SpecError(f"{source}: kind: missing; say which kind of sweep this is (see `landsweep kinds`)")

@@ -10,25 +10,27 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from landsweep.interface import Results as Results
-    from landsweep.interface import load as load
     from landsweep.interface import plan as plan
     from landsweep.interface import run as run
+    from landsweep.interface import run_stages as run_stages
+    from landsweep.results import Results as Results
+    from landsweep.results import load as load
     from landsweep.sweeps.lab.recipe import Recipe as Recipe
     from landsweep.sweeps.lab.trained_models.reader import Zoo as Zoo
     from landsweep.sweeps.lab.training.train import train_pack as train_pack
     from landsweep.sweeps.laws.fitting.fit import fit as fit
 
-__all__ = ["Recipe", "Results", "Zoo", "fit", "load", "plan", "run", "train_pack"]
+__all__ = ["Recipe", "Results", "Zoo", "fit", "load", "plan", "run", "run_stages", "train_pack"]
 
 _HOME = {
     "Recipe": "landsweep.sweeps.lab.recipe",
-    "Results": "landsweep.interface",
+    "Results": "landsweep.results",
     "Zoo": "landsweep.sweeps.lab.trained_models.reader",
     "fit": "landsweep.sweeps.laws.fitting.fit",
-    "load": "landsweep.interface",
+    "load": "landsweep.results",
     "plan": "landsweep.interface",
     "run": "landsweep.interface",
+    "run_stages": "landsweep.interface",
     "train_pack": "landsweep.sweeps.lab.training.train",
 }
 

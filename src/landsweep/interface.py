@@ -1,4 +1,4 @@
-"""Sweeps from Python: plan them, run them, and read what they have computed. For notebooks and scripts.
+"""Sweeps from Python: plan them and run them. For notebooks and scripts.
 
     from landsweep import load, plan, run
 
@@ -10,7 +10,6 @@ What can be done here is what the command line does, with the same files: either
 
 from __future__ import annotations
 
-import io
 import signal
 import sys
 import threading
@@ -18,40 +17,35 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from datetime import date
-from functools import cached_property
 from operator import attrgetter
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from landsweep.orchestrator.assignments import override, split_changes
-from landsweep.orchestrator.commands.display import LinesWatch, live_watch, span, state, state_text
+from landsweep.orchestrator.commands.display import LinesWatch, live_watch, span
 from landsweep.orchestrator.commands.follow import Follower
 from landsweep.orchestrator.commands.forecast import Forecast, forecast
-from landsweep.orchestrator.commands.publish import publish, report_of
+from landsweep.orchestrator.commands.publish import publish
+from landsweep.orchestrator.commands.stages import begun_stages, write_page
+from landsweep.orchestrator.commands.stages import run_stages as in_order
 from landsweep.orchestrator.commands.tracked import check_tracking
 from landsweep.orchestrator.console import err
-from landsweep.orchestrator.errors import SpecError, UsageError
+from landsweep.orchestrator.errors import SpecError
 from landsweep.orchestrator.kind import SweepKind, Workbench
-from landsweep.orchestrator.report.parts import Figure, Report, Table
+from landsweep.orchestrator.report.parts import Report
 from landsweep.orchestrator.run.progress import Snapshot, Watch
+from landsweep.orchestrator.run.stages import read_stages, stages_from
 from landsweep.orchestrator.run.start import run_sweep
 from landsweep.orchestrator.run.sweep import Sweep, load_spec, spec_from
 from landsweep.orchestrator.site import Site, load_site, parse_site
 from landsweep.orchestrator.spec import Spec
 from landsweep.orchestrator.spec_files import spec_folder, spec_path
-from landsweep.orchestrator.storage.ledger import load_prepared
-from landsweep.orchestrator.storage.store import is_url
-from landsweep.orchestrator.trust import reading, user_code
+from landsweep.orchestrator.trust import user_code
+from landsweep.results import Results
 
-if TYPE_CHECKING:
-    import numpy as np
-    import pandas as pd
-    import pyarrow as pa
+__all__ = ["CellWatch", "plan", "run", "run_stages"]
 
-    from landsweep.sweeps.lab.trained_models.reader import Zoo
-
-__all__ = ["CellWatch", "Picture", "Results", "load", "plan", "run"]
-
+_STOPPED = 3  # exit code of a run that was stopped and can go on
 _SHOW_SECONDS = 0.5  # between two changes of the line below a cell
 
 
@@ -86,18 +80,51 @@ def run(
     user_code()
     kind, parsed, at, folder = _read(spec, changes, site)
     where = str(out or f"results/{parsed.name}")
-    if at.launcher is not None:
-        raise SpecError("this site is for `landsweep submit`: `run` computes on this machine, so give another")
-    if report:
-        check_tracking(at, where)
-    else:
-        at = at.model_copy(update={"tracking": False})
-    with _stop_on_interrupt() as stop, _watch() as bar, Follower(bar, at, where, own=True) as watch:
-        end = run_sweep(kind, parsed, at, where, folder=folder, watch=watch, stop=stop)
-        watch.end(end.phase)
-    if report and end.phase != "stopped":
-        publish(lambda: Sweep.at(where), where, at, bar.say)
+    _refuse_launcher(at)
+    with _stop_on_interrupt() as stop:
+        _run(kind, parsed, at, where, folder, stop, report=report)
     return Results(where)
+
+
+def run_stages(
+    spec: str | Path | Mapping[str, Any],
+    *changes: str,
+    site: str | Mapping[str, Any] | None = None,
+    out: str | Path | None = None,
+    report: bool = True,
+) -> dict[str, Results]:
+    """Run a spec in stages, one sweep after another; resume it where it was stopped, extend it where it has grown.
+
+    The arguments are those of `run`. Changes begin with the name of a stage, `train.seeds.range=5`, or with `site.`;
+    `out` is the folder that the stages' results folders lie in.
+
+    Returns:
+        What is known of each stage, by its name, in order. After a stop, of those that have begun.
+
+    Raises:
+        UsageError: spec, site or results folder can't be used; where it can be seen before, nothing was started.
+        PreparationFailed: what the units of a stage share could not be computed.
+        StopSweep: results could not be written, or no worker can come.
+    """
+    user_code()
+    spec_changes, at = _site(changes, site)
+    _refuse_launcher(at)
+    if isinstance(spec, Mapping):
+        stages = stages_from(_named(spec), spec_changes, "spec", Path.cwd())
+    else:
+        stages = read_stages(spec_path(spec), spec_changes)
+    if stages is None:
+        raise SpecError("this is the spec of one sweep, which `run` takes; a spec in stages has the field `stages`")
+    root = str(out or f"results/{stages.name}")
+    with _stop_on_interrupt() as stop:
+
+        def go(kind: SweepKind[Any], parsed: Spec, where: str, folder: Path) -> tuple[int, Report | None]:
+            return _run(kind, parsed, at, where, folder, stop, report=report)
+
+        code, reports = in_order(stages, at, root, go, stop)
+    if report and code != _STOPPED:
+        write_page(root, reports)
+    return {stage: Results(where) for stage, where in (begun_stages(root) or {}).items()}
 
 
 def plan(
@@ -116,188 +143,54 @@ def plan(
     return forecast(kind, parsed, at, str(out or f"results/{parsed.name}"), bench)
 
 
-def load(where: str | Path, *, trust: bool = False) -> Results:
-    """What is known of a sweep, finished or running.
-
-    Args:
-        where: its results folder, a path or URL.
-        trust: code that the sweep names may run; that of a sweep of your own may anyway.
-
-    Raises:
-        SpecError: there is no sweep.
-    """
-    return Results(str(where), trust=trust)
-
-
-class Results:
-    """A sweep's results. What was read is kept; `reload()` looks again, such as at a sweep that runs.
-
-    Attributes:
-        where: its results folder, a path or URL.
-    """
-
-    def __init__(self, where: str, *, trust: bool = False) -> None:
-        self.where = where
-        self._trust = trust
-        self._sweep = Sweep.at(where, trust=trust)
-
-    def reload(self) -> Results:
-        """The same sweep as it is now."""
-        return Results(self.where, trust=self._trust)
-
-    @property
-    def name(self) -> str:
-        """Its name."""
-        return str(self._sweep.manifest["name"])
-
-    @property
-    def kind(self) -> str:
-        """Name of its kind."""
-        return self._sweep.kind.name
-
-    @property
-    def spec(self) -> dict[str, Any]:
-        """Its spec, with all defaults."""
-        return self._sweep.spec.model_dump(mode="json")
-
-    @property
-    def status(self) -> dict[str, Any]:
-        """Where it stands now: `running`, `phase`, `done`, `total`, `counts` by status, and more."""
-        return state(self._sweep.ledger)
-
-    @cached_property
-    def rows(self) -> pd.DataFrame:
-        """One line per unit of the plan that has ended: key, status, params, metrics, meters."""
-        return self._sweep.rows()
-
-    @cached_property
-    def arrow(self) -> pa.Table:
-        """The same rows as an Arrow table, of the types in which they are stored."""
-        return self._sweep.table()
-
-    @cached_property
-    def series(self) -> pd.DataFrame:
-        """What units gave step by step: key, step, metric, value."""
-        return self._sweep.series()
-
-    def curve(self, metric: str) -> pd.DataFrame:
-        """One metric of the series beside the units' params (NAME_param if named like it): a line per unit and step.
-
-        Raises:
-            UsageError: the series have no such metric.
-        """
-        known = sorted(self.series["metric"].unique())
-        if metric not in known:
-            raise UsageError(f"{self.where} has no series of {metric!r}; there are {', '.join(known) or 'none'}")
-        params = [c.name for c in self._sweep.kind.params(self._sweep.spec)]
-        chosen = self.series[self.series["metric"] == metric].rename(columns={"value": metric})
-        settings = self.rows[["key", *params]].rename(columns={n: f"{n}_param" for n in (metric, "step")})
-        return settings.merge(chosen.drop(columns="metric"), on="key")
-
-    @cached_property
-    def prepared(self) -> dict[str, Mapping[str, np.ndarray[Any, Any]]]:
-        """What the units share, by name: trained weights, directions. What is not computed yet is left out."""
-        with self._reading():
-            files = {p.name: p.file for p in self._sweep.kind.preparations(self._sweep.spec)}
-        arrays = {name: load_prepared(self._sweep.ledger.store, file) for name, file in files.items()}
-        return {name: a for name, a in arrays.items() if a is not None}
-
-    @cached_property
-    def models(self) -> Zoo:
-        """The networks that the sweep has trained and kept.
-
-        Raises:
-            UsageError: it has trained none.
-        """
-        from landsweep.sweeps.lab.trained_models.reader import Zoo
-
-        return Zoo(self.where, trust=self._trust)
-
-    @cached_property
-    def report(self) -> Report:
-        """The kind's report: sections with text, tables and figures, and the numbers that sum the sweep up."""
-        with self._reading():
-            return report_of(self._sweep.kind, self._sweep.spec, self.rows, self.series)
-
-    @property
-    def summary(self) -> dict[str, float]:
-        """The few numbers that sum the sweep up."""
-        return dict(self.report.summary)
-
-    @property
-    def figures(self) -> dict[str, Picture]:
-        """The figures of the report, by name; a notebook shows them."""
-        parts = [part for section in self.report.sections for part in section.parts]
-        return {part.name: Picture(part) for part in parts if isinstance(part, Figure)}
-
-    @property
-    def tables(self) -> dict[str, pd.DataFrame]:
-        """The tables of the report that have a name."""
-        import pandas as pd
-
-        parts = [part for section in self.report.sections for part in section.parts]
-        named = [part for part in parts if isinstance(part, Table) and part.name]
-        return {t.name: pd.DataFrame([list(line) for line in t.lines], columns=list(t.header)) for t in named}
-
-    def _reading(self) -> AbstractContextManager[None]:
-        return reading(self.where, trusted=self._sweep.trusted)
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __repr__(self) -> str:
-        place = self.where if is_url(self.where) else str(Path(self.where))
-        return f"<{state_text(self.status)} in {place}>"
+def _run(
+    kind: SweepKind[Any], spec: Spec, at: Site, where: str, folder: Path, stop: threading.Event, *, report: bool
+) -> tuple[int, Report | None]:
+    """Run a sweep, show its progress, and publish its end if a report is wanted; gives exit code and report."""
+    if report:
+        check_tracking(at, where)
+    else:
+        at = at.model_copy(update={"tracking": False})
+    with _watch() as bar, Follower(bar, at, where, own=True) as watch:
+        end = run_sweep(kind, spec, at, where, folder=folder, watch=watch, stop=stop)
+        watch.end(end.phase)
+    if end.phase == "stopped":
+        return _STOPPED, None
+    return 0, publish(lambda: Sweep.at(where), where, at, bar.say) if report else None
 
 
-class Picture:
-    """A figure of a report, which a notebook shows.
-
-    Attributes:
-        name: of its file.
-        caption: what is seen.
-        figure: as matplotlib or Plotly has it.
-    """
-
-    def __init__(self, part: Figure) -> None:
-        self.name, self.caption = part.name, part.caption
-        self.figure = part.picture if part.picture is not None else part.interactive
-        self._drawn = part.picture is not None
-
-    def save(self, path: str | Path) -> None:
-        """Write it as a file of the type that the name ends in: png, pdf, svg; html for an interactive one."""
-        if self._drawn:
-            self.figure.savefig(path, bbox_inches="tight")
-        else:
-            self.figure.write_html(path)
-
-    def _repr_mimebundle_(self, **wanted: object) -> dict[str, object]:
-        del wanted
-        if not self._drawn:
-            bundle: dict[str, object] = self.figure._repr_mimebundle_()
-            return bundle
-        picture = io.BytesIO()
-        self.figure.savefig(picture, format="png", bbox_inches="tight")
-        return {"image/png": picture.getvalue(), "text/plain": f"{self.name}: {self.caption}"}
+def _refuse_launcher(at: Site) -> None:
+    if at.launcher is not None:
+        raise SpecError("this site is for `landsweep submit`: `run` computes on this machine, so give another")
 
 
 def _read(
     spec: str | Path | Mapping[str, Any], changes: tuple[str, ...], site: str | Mapping[str, Any] | None
 ) -> tuple[SweepKind[Any], Spec, Site, Path]:
     """Kind, spec, site, and the folder that paths in the spec are relative to."""
-    spec_changes, site_changes = split_changes(list(changes))
-    if isinstance(site, Mapping):
-        at = parse_site(override(site, site_changes), "site")
-    else:
-        at = load_site(site, site_changes)
+    spec_changes, at = _site(changes, site)
     if isinstance(spec, Mapping):
-        if not spec.get("name"):
-            raise SpecError("name: missing; a spec built in Python needs one, because it names the results folder")
-        kind, parsed = spec_from(_written(spec), spec_changes, "spec", Path.cwd())
+        kind, parsed = spec_from(_named(spec), spec_changes, "spec", Path.cwd())
         return kind, parsed, at, Path.cwd()
     path = spec_path(spec)
     kind, parsed = load_spec(path, spec_changes)
     return kind, parsed, at, spec_folder(path)
+
+
+def _site(changes: tuple[str, ...], site: str | Mapping[str, Any] | None) -> tuple[list[str], Site]:
+    """The changes of a spec, and the site with its own."""
+    spec_changes, site_changes = split_changes(list(changes))
+    if isinstance(site, Mapping):
+        return spec_changes, parse_site(override(site, site_changes), "site")
+    return spec_changes, load_site(site, site_changes)
+
+
+def _named(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a spec that was built in Python, as a spec file has them."""
+    if not spec.get("name"):
+        raise SpecError("name: missing; a spec built in Python needs one, because it names the results folder")
+    fields: dict[str, Any] = _written(spec)
+    return fields
 
 
 def _written(value: Any, field: str = "") -> Any:  # noqa: ANN401 - nested data

@@ -15,7 +15,7 @@ import yaml
 from landsweep.orchestrator.commands.stages import stages_at
 from landsweep.orchestrator.errors import SpecError, Untrusted
 from landsweep.orchestrator.run.stage_list import read_stage_list
-from landsweep.orchestrator.run.stages import read_stages
+from landsweep.orchestrator.run.stages import Stages, read_stages
 from landsweep.orchestrator.run.sweep import load_spec
 from landsweep.orchestrator.storage.ledger import Store
 from tests.support.cli import LANDSWEEP, LOCAL, command
@@ -119,7 +119,7 @@ def test_what_is_wrong_with_a_stage_is_said_before_any_work(
 
 def test_a_spec_of_one_sweep_has_no_stages_and_one_in_stages_is_no_sweep(tmp_path: Path) -> None:
     assert read_stages(write_spec(tmp_path, MINIMA)) is None
-    with pytest.raises(SpecError, match="is a spec in stages, which only `landsweep run` and `landsweep plan` take"):
+    with pytest.raises(SpecError, match="is a spec in stages, which `landsweep run`, `plan` and `submit` take"):
         load_spec(write_spec(tmp_path, {"stages": {"train": TRAIN}}))
     with pytest.raises(SpecError, match="color: unknown field; a spec in stages has name, description, stages"):
         read_stages(write_spec(tmp_path, {"stages": {"train": TRAIN}, "color": 1}))
@@ -242,3 +242,17 @@ def test_stages_go_on_where_a_signal_or_a_kill_stopped_them(tmp_path: Path) -> N
     command("run", "spec.yaml", *LOCAL, cwd=tmp_path)
     text = command("status", "results/both", cwd=tmp_path).stdout
     assert text.count("done, 4/4 units (4 ok)") == 2
+
+
+def test_frozen_stages_are_those_that_were_written_whatever_becomes_of_their_files(tmp_path: Path) -> None:
+    (tmp_path / "parts").mkdir()
+    part = write_spec(tmp_path / "parts", TRAIN, "train.yaml")
+    written = {"name": "both", "description": "why", "stages": {"train": "parts/train.yaml", "measure": MEASURE}}
+    stages = read_stages(write_spec(tmp_path, written), ["train.seeds.range=3"])
+    assert stages is not None
+    frozen = json.dumps(stages.frozen())
+    part.unlink()
+    thawed = Stages.thawed(json.loads(frozen), "launch.json")
+    assert thawed == stages and thawed.stages[1].mentions == {"of.0.sweep": "train"}
+    with pytest.raises(SpecError, match=r"launch.json:\n  - stages.train.folder: missing"):
+        Stages.thawed({**stages.frozen(), "stages": {"train": {"fields": {}, "source": ""}}}, "launch.json")
