@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import Self
 
 import torch
@@ -82,6 +83,12 @@ class Layout:
         """Views [K, *shape] of rows [K, P]."""
         parts = zip(self.shapes.items(), torch.split(rows, self.sizes, 1), strict=True)
         return {name: part.view(len(part), *shape) for (name, shape), part in parts}
+
+    def places(self, names: Collection[str]) -> Tensor:
+        """Columns [n] of a row that hold these parameters, in the row's order."""
+        ends = [0, *accumulate(self.sizes)]
+        spans = [torch.arange(ends[i], ends[i + 1]) for i, name in enumerate(self.shapes) if name in names]
+        return torch.cat([torch.arange(0), *spans])
 
     def each(self, rows: Tensor, reduction: Callable[[Tensor], Tensor]) -> Tensor:
         """A number for each parameter, [K, T].

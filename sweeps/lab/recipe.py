@@ -205,13 +205,14 @@ class Recipe(Section):
             raise ValueError(f"precision: {self.precision} is for weights in float32, but dtype is {self.dtype}")
         if self.precision == "fp16" and self.optimizer.gradients > 1:
             raise ValueError(
-                f"precision: fp16 scales losses, and {self.optimizer.method} takes two gradients in a step; take bf16"
+                f"precision: fp16 scales losses, and {self.optimizer.method} takes more than one gradient in a step; "
+                "take bf16"
             )
         if self.skips and self.optimizer.needs_every_step:
             setting = "precision: fp16" if self.precision == "fp16" else "on_spike: skip"
             raise ValueError(
-                f"{setting} may leave out a step, and {self.optimizer.method} must make them all: it makes its bases "
-                "in the first one and renews them at certain others; take bf16, and on_spike: stop or go_on"
+                f"{setting} may leave out a step, and {self.optimizer.method} must make them all: it renews what it "
+                "keeps at certain ones; take bf16, and on_spike: stop or go_on"
             )
         if self.micro_batch is not None and self.micro_batch > self.batch_size:
             raise ValueError(f"micro_batch: {self.micro_batch} is more than the batch_size of {self.batch_size}")

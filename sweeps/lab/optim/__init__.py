@@ -14,6 +14,9 @@ from landsweep.sweeps.lab.optim.base import Method, Step
 from landsweep.sweeps.lab.optim.critical_adam import CriticalAdam
 from landsweep.sweeps.lab.optim.dadapt import DAdaptAdam
 from landsweep.sweeps.lab.optim.dog import Dog
+from landsweep.sweeps.lab.optim.entropy_sgd import EntropySgd
+from landsweep.sweeps.lab.optim.frugal import Frugal
+from landsweep.sweeps.lab.optim.gam import Gam
 from landsweep.sweeps.lab.optim.grams import Grams
 from landsweep.sweeps.lab.optim.gravity import Gravity
 from landsweep.sweeps.lab.optim.lion import Lion
@@ -29,6 +32,7 @@ from landsweep.sweeps.lab.optim.sgd import Sgd
 from landsweep.sweeps.lab.optim.sgdw import Sgdw
 from landsweep.sweeps.lab.optim.soap import Soap
 from landsweep.sweeps.lab.optim.stable_spam import StableSpam
+from landsweep.sweeps.lab.optim.swan import Swan
 from landsweep.sweeps.lab.optim.swats import Swats
 
 __all__ = [
@@ -38,6 +42,9 @@ __all__ = [
     "CriticalAdam",
     "DAdaptAdam",
     "Dog",
+    "EntropySgd",
+    "Frugal",
+    "Gam",
     "Grams",
     "Gravity",
     "IndependentAdamW",
@@ -59,6 +66,7 @@ __all__ = [
     "Soap",
     "StableSpam",
     "Step",
+    "Swan",
     "Swats",
 ]
 
@@ -66,6 +74,7 @@ OptimizerSpec = Annotated[
     Sgd | Sgdw | Adam | AdamW | IndependentAdamW | RmsProp | Lion | NAdamW
     | AdEMAMix | Grams | Swats | Gravity | StableSpam | Sam | Muon | Soap | Dog | Momo | MomoAdam | Prodigy
     | DAdaptAdam | ScheduleFreeSgd | ScheduleFreeAdamW | CriticalAdam
+    | Swan | Frugal | Gam | EntropySgd
     | NamedClass,
     Field(discriminator="method"),
 ]  # fmt: skip

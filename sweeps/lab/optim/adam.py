@@ -10,7 +10,7 @@ from torch import Tensor
 
 from landsweep.sweeps.lab.optim.base import Coefficients, Family, Method, Slots, Step
 
-__all__ = ["Adam", "adam_divisor", "adam_step"]
+__all__ = ["Adam", "adam_divisor", "adam_quotient", "adam_step"]
 
 
 class Adam(Method):
@@ -48,9 +48,20 @@ def adam_divisor(slots: Slots, c: Coefficients, t: Tensor) -> Tensor:
 
 def adam_step(step: Step) -> None:
     """Adam's step without weight decay, in place."""
-    grads, c, dtype = step.grads, step.c, step.weights.dtype
-    mean = step.slots["mean"].lerp_(grads, 1 - c["beta1"])
-    square = step.slots["square"].mul_(c["beta2"]).addcmul_(grads * (1 - c["beta2"]), grads)
-    left1, left2 = (1 - c[b].double() ** step.t for b in ("beta1", "beta2"))
-    root = torch.sqrt(square).mul_(left2.rsqrt().to(dtype)).add_(c["eps"])
-    step.weights.addcmul_(mean / root, (c["learning_rate"] / left1).to(dtype), value=-1)
+    along, left1 = adam_quotient(step.grads, step.slots, step.c, step.t)
+    step.weights.addcmul_(along, (step.c["learning_rate"] / left1).to(along), value=-1)
+
+
+def adam_quotient(grads: Tensor, slots: Slots, c: Coefficients, t: Tensor) -> tuple[Tensor, Tensor]:
+    """What Adam steps along, m / (sqrt(v / (1 - b2^t)) + eps), [K, n]; and 1 - b1^t, [K, 1], which divides it too.
+
+    Args:
+        grads: [K, n].
+        slots: `mean` and `square`, [K, n] each, in place.
+        c: as in `Step`.
+        t: [K, 1] of float64: number of this step, from 1.
+    """
+    mean = slots["mean"].lerp_(grads, 1 - c["beta1"])
+    square = slots["square"].mul_(c["beta2"]).addcmul_(grads * (1 - c["beta2"]), grads)
+    left1, left2 = (1 - c[b].double() ** t for b in ("beta1", "beta2"))
+    return mean / torch.sqrt(square).mul_(left2.rsqrt().to(grads)).add_(c["eps"]), left1

@@ -61,7 +61,6 @@ class Method(Section):
         per_model: fields that may differ between the models of a pack; all others are part of the pack key.
         slots: names of the arrays [K, P] that the rule keeps from step to step; they start at 0.
         columns: names of arrays [K, 1] of float64 that it keeps, and what they start at.
-        gradients: of how many gradients a step is made.
         family: how the step of a tensor depends on its gradient: in proportion (`sgd`); not on its scale, with steps of
             one size for every element (`adam`: divided by its own size, or a sign); or not on any of its singular
             values, which all become one (`spectral`). A parametrization needs it, since it gives each tensor its own
@@ -81,7 +80,6 @@ class Method(Section):
     per_model: ClassVar[tuple[str, ...]] = ("learning_rate", "weight_decay")
     slots: ClassVar[tuple[str, ...]] = ()
     columns: ClassVar[Mapping[str, float]] = {}
-    gradients: ClassVar[int] = 1
     family: ClassVar[Family | None] = None
     unruled: ClassVar[str] = "its step is neither in proportion to the gradient nor independent of its scale"
     elementwise: ClassVar[bool] = True
@@ -94,6 +92,11 @@ class Method(Section):
     method: str
     learning_rate: float = Field(gt=0, description="the highest of the schedule")
     weight_decay: float = Field(0.0, ge=0)
+
+    @property
+    def gradients(self) -> int:
+        """Of how many gradients a step is made."""
+        return 1
 
     def coefficients(self) -> dict[str, float]:
         """What this model contributes to the columns [K, 1]."""

@@ -13,9 +13,11 @@ from torch import Tensor
 from landsweep.sweeps.lab.layout import Layout
 from landsweep.sweeps.lab.optim.base import Family, Method, Step
 
-__all__ = ["Muon", "orthogonal"]
+__all__ = ["CUBIC", "Muon", "orthogonal"]
 
 _QUINTIC = (3.4445, -4.7750, 2.0315)  # of Jordan et al.: steep at 0, so that five rounds are enough
+CUBIC = (1.5, -0.5, 0.0)
+"""Newton-Schulz iterations that end at singular values of 1; small ones grow by half in each round."""
 
 
 class Muon(Method):
@@ -107,16 +109,17 @@ class Muon(Method):
         return step.layout.split(step.c[name].expand_as(step.weights))
 
 
-def orthogonal(matrices: Tensor, rounds: int = 5) -> Tensor:
-    """Roughly U V^T of each matrix U S V^T: its singular values are brought near 1, to within about 0.3.
+def orthogonal(matrices: Tensor, rounds: int = 5, factors: tuple[float, float, float] = _QUINTIC) -> Tensor:
+    """Roughly U V^T of each matrix U S V^T: its singular values are brought near 1, by default to within about 0.3.
 
     X <- a X + (b X X^T + c (X X^T)^2) X, after X is divided by its Frobenius norm.
 
     Args:
         matrices: [K, rows, columns].
         rounds: how often.
+        factors: a, b and c.
     """
-    a, b, c = _QUINTIC
+    a, b, c = factors
     tall = matrices.shape[1] > matrices.shape[2]
     norms: Tensor = torch.linalg.vector_norm(matrices, dim=(1, 2), keepdim=True)
     x = (matrices.transpose(1, 2) if tall else matrices) / norms.clamp(min=1e-7)

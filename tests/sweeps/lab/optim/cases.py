@@ -111,6 +111,10 @@ PEERS: dict[str, Peer] = {
     "schedule_free_adamw": lambda p, s: po.ScheduleFreeAdamW(
         p, s["learning_rate"], betas(s), s["weight_decay"], s["r"], s["power"], eps=s["eps"]
     ),
+    "swan": slow.Swan,
+    "frugal": slow.Frugal,
+    "gam": slow.Gam,
+    "entropy_sgd": slow.EntropySgd,
     "critical_adam": lambda p, s: slow.CriticalAdam(
         p, s["learning_rate"], betas(s), s["eps"], s["weight_decay"], s["fading"], s["kept"]
     ),
@@ -248,6 +252,51 @@ CASES: list[list[Settings]] = [
         )
         for kept in (1, 3)
     ),
+    *(
+        case(
+            "swan",
+            {"learning_rate": 1e-2, **shared},
+            {"learning_rate": 3e-3, "weight_decay": 0.1, "beta1": 0.8, "beta2": 0.95, **shared},
+        )
+        for shared in ({}, {"ends": True, "rounds": 5})
+    ),
+    *(
+        case(
+            "frugal",
+            {"learning_rate": 1e-2, **shared},
+            {"learning_rate": 3e-3, "weight_decay": 0.1, "beta1": 0.8, "free_factor": 0.3, **shared},
+        )
+        for shared in ({"density": 0.4, "every": 6}, {"density": 0.0, "every": 1}, {"density": 1.0})
+    ),
+    case(
+        "gam",
+        {"learning_rate": 0.02},
+        {"learning_rate": 0.01, "rho": 0.3, "rho_norm": 0.1, "gamma": 0.5, "momentum": 0.9, "weight_decay": 0.01},
+    ),
+    case(
+        "gam",
+        {"base": "adamw", "learning_rate": 1e-2},
+        {"base": "adamw", "learning_rate": 3e-3, "gamma": 0.0, "beta1": 0.8, "weight_decay": 0.1},
+    ),
+    *(
+        case(
+            "entropy_sgd",
+            {"learning_rate": 0.5, "walk": 5, "momentum": 0.5, "nesterov": nesterov},
+            {
+                "learning_rate": 0.2,
+                "walk": 5,
+                "momentum": 0.9,
+                "nesterov": nesterov,
+                "weight_decay": 0.01,
+                "walk_rate": 0.03,
+                "noise": 0.1,
+                "memory": 0.5,
+                "scope": 0.3,
+                "scope_growth": 0.05,
+            },
+        )
+        for nesterov in (False, True)
+    ),
     case("swats", {"learning_rate": 1e-2}, {"learning_rate": 3e-3, "weight_decay": 0.1, "beta1": 0.8, "beta2": 0.95}),
 ]
 
@@ -257,7 +306,11 @@ def shapes_of(settings: list[Settings]) -> list[tuple[int, ...]]:
 
     SOAP's first basis is that of one gradient's L: it must have no null space of two dimensions, in which any is right.
     """
-    special = {"swats": [(3, 4)], "muon": MATRICES, "soap": [(3, 3), (4, 4), (3,), (2, 3, 2)]}
+    special = {
+        "swats": [(3, 4)],
+        **dict.fromkeys(("muon", "swan", "frugal"), MATRICES),
+        "soap": [(3, 3), (4, 4), (3,), (2, 3, 2)],
+    }
     return special.get(settings[0]["method"], SHAPES)
 
 
@@ -310,17 +363,20 @@ def all_in(dtype: torch.dtype) -> Iterator[None]:
 def advance(peer: torch.optim.Optimizer, bag: Bag) -> None:
     """One step of a reference, by the protocol that it has."""
     whole = torch.cat([p.detach().flatten() for p in bag.parameters()])[None]
-    for p in bag.parameters():
-        p.grad = slope(p.detach())
-    if isinstance(peer, po.SAM):
-        peer.first_step()
+
+    def gradients() -> None:
         for p in bag.parameters():
             p.grad = slope(p.detach())
+
+    gradients()
+    if isinstance(peer, po.SAM):
+        peer.first_step()
+        gradients()
         peer.second_step()
     elif isinstance(peer, Momo | MomoAdam):
         peer.step(loss=losses(whole)[0])
     else:
-        peer.step()
+        peer.step(gradients if isinstance(peer, slow.Gam | slow.EntropySgd) else None)
 
 
 def trained(
@@ -345,6 +401,8 @@ def referred(settings: list[Settings], dtype: torch.dtype) -> Tensor:
         peer = PEERS[spec["method"]](list(bag.parameters()), spec)
         if spec["method"] == "gravity":
             start(peer, bag, methods(settings)[k], k)
+        if isinstance(peer, slow.Frugal | slow.EntropySgd):
+            peer.seed = k
         rates = Rates(recipes(settings, schedule={"shape": "cosine"}), STEPS)
         peaks = [group["lr"] for group in peer.param_groups]
         for step in range(STEPS):

@@ -14,6 +14,8 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from landsweep.sweeps.lab.streams import counted, stream
+
 Array: TypeAlias = NDArray[np.float64]
 Arrays: TypeAlias = list[Array]
 Settings: TypeAlias = dict[str, Any]
@@ -187,3 +189,147 @@ class CriticalAdam(torch.optim.Optimizer):
             v.mul_(b2).add_((1 - b2) * a * a)
             p.mul_(1 - lr * decay)
             p.sub_(lr / (1 - b1**self._t) * a / ((v / (1 - b2**self._t)).sqrt() + eps))
+
+
+class _OneModel(torch.optim.Optimizer):
+    """What the next ones share: the settings of one model, the seed of its draws, and how many steps it has made."""
+
+    def __init__(self, params: Iterable[nn.Parameter], s: Settings) -> None:
+        super().__init__(params, {"lr": s["learning_rate"]})
+        self._s, self._t, self.seed = s, 0, 0
+        self._params: list[nn.Parameter] = self.param_groups[0]["params"]
+        self._m = [torch.zeros_like(p) for p in self._params]
+        self._v = [torch.zeros_like(p) for p in self._params]
+
+    @property
+    def _rate(self) -> float:
+        return float(self.param_groups[0]["lr"])
+
+    def _adam(self, i: int, g: torch.Tensor, t: int, where: Any = ...) -> torch.Tensor:
+        """Adam's step along, in learning rates, in a part of the parameter i."""
+        b1, b2 = self._s["beta1"], self._s["beta2"]
+        self._m[i][where] = b1 * self._m[i][where] + (1 - b1) * g
+        self._v[i][where] = b2 * self._v[i][where] + (1 - b2) * g * g
+        return self._m[i][where] / (1 - b1**t) / ((self._v[i][where] / (1 - b2**t)).sqrt() + self._s["eps"])
+
+    def _base(self, grads: Sequence[torch.Tensor]) -> None:
+        """SGD's or AdamW's step with these gradients."""
+        s, lr = self._s, self._rate
+        for i, (p, g) in enumerate(zip(self._params, grads, strict=True)):
+            if s.get("base", "sgd") == "adamw":
+                p.mul_(1 - lr * s["weight_decay"]).sub_(lr * self._adam(i, g, self._t))
+                continue
+            g = g + s["weight_decay"] * p
+            self._m[i] = s["momentum"] * self._m[i] + g
+            p.sub_(lr * (g + s["momentum"] * self._m[i] if s["nesterov"] else self._m[i]))
+
+    def _inner(self) -> list[int]:
+        wide = [i for i, p in enumerate(self._params) if p.ndim >= 2]
+        return wide if self._s.get("ends") else wide[1:-1]
+
+
+class Swan(_OneModel):
+    """arXiv 2412.13148: whitening through the singular values, to which Newton-Schulz iterations are applied."""
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> None:
+        self._t += 1
+        for i, p in enumerate(self._params):
+            assert p.grad is not None
+            p.mul_(1 - self._rate * self._s["weight_decay"])
+            if i not in self._inner():
+                p.sub_(self._rate * self._adam(i, p.grad, self._t))
+                continue
+            g = p.grad.reshape(len(p), -1)
+            n = torch.stack([(row - row.mean()) / row.std(correction=0) for row in g])
+            u, values, vt = torch.linalg.svd(n, full_matrices=False)
+            values = values / values.norm()
+            for _ in range(self._s["rounds"]):
+                values = 1.5 * values - 0.5 * values**3
+            white = (u * values) @ vt
+            p.sub_((self._rate * n.norm() / white.norm() * white).reshape(p.shape))
+
+
+class Frugal(_OneModel):
+    """arXiv 2411.07837: AdamW in columns that are drawn anew, signSGD in the others."""
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> None:
+        s, inner = self._s, self._inner()
+        if self._t % s["every"] == 0:
+            source = torch.Generator().manual_seed(counted(stream(self.seed, "columns"), self._t // s["every"]))
+            widths = {i: self._params[i].numel() // len(self._params[i]) for i in inner}
+            orders = {i: torch.randperm(n, generator=source) for i, n in widths.items()}
+            self._columns = {i: order[: round(s["density"] * len(order))] for i, order in orders.items()}
+            for i in inner:
+                self._m[i] = torch.zeros_like(self._params[i]).reshape(len(self._params[i]), -1)
+                self._v[i] = torch.zeros_like(self._m[i])
+        self._t += 1
+        for i, p in enumerate(self._params):
+            assert p.grad is not None
+            if i in inner:
+                g, where = p.grad.reshape(len(p), -1), (slice(None), self._columns[i])
+                along = s["free_factor"] * g.sign()
+                along[where] = self._adam(i, g[where], (self._t - 1) % s["every"] + 1, where)
+            else:
+                along = self._adam(i, p.grad, self._t)
+            p.mul_(1 - self._rate * s["weight_decay"]).sub_(self._rate * along.reshape(p.shape))
+
+
+class _Again(_OneModel):
+    """One that asks for more gradients: its `step` takes a closure that gives those at the weights of by then."""
+
+    def _slope(self, closure: Any) -> torch.Tensor:
+        closure()
+        return torch.cat([p.grad.flatten() for p in self._params if p.grad is not None])
+
+    def _whole(self) -> torch.Tensor:
+        return torch.cat([p.flatten() for p in self._params])
+
+    def _put(self, row: torch.Tensor) -> None:
+        for p, part in zip(self._params, self._parts(row), strict=True):
+            p.copy_(part)
+
+    def _parts(self, row: torch.Tensor) -> list[torch.Tensor]:
+        parts = row.split([p.numel() for p in self._params])
+        return [part.reshape(p.shape) for p, part in zip(self._params, parts, strict=True)]
+
+
+class Gam(_Again):
+    """arXiv 2303.03108, algorithm of the authors' code."""
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> None:
+        s, w = self._s, self._whole()
+        self._t += 1
+        g0 = self._slope(closure)
+        self._put(w + s["rho"] * g0 / g0.norm())
+        g1 = self._slope(closure)
+        near = w + s["rho_norm"] * (g1 - g0) / (g1 - g0).norm()
+        self._put(near)
+        g2 = self._slope(closure)
+        self._put(near + s["rho"] * g2 / g2.norm())
+        g3 = self._slope(closure)
+        h, p = g1 + g3, g0 + g2
+        cosine = (h @ p) / (h.norm() * p.norm())
+        self._put(w)
+        self._base(self._parts(h - s["gamma"] * (p - cosine * p.norm() * h / h.norm())))
+
+
+class EntropySgd(_Again):
+    """arXiv 1611.01838, algorithm 1, with gradients of one batch."""
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> None:
+        s, w = self._s, self._whole()
+        x, mean, scope = w.clone(), w.clone(), s["scope"] * (1 + s["scope_growth"]) ** self._t
+        for i in range(s["walk"]):
+            self._put(x)
+            slope = self._slope(closure) + s["weight_decay"] * x - scope * (w - x)
+            source = torch.Generator().manual_seed(counted(stream(self.seed, "walk"), self._t * s["walk"] + i))
+            noise = torch.randn(len(w), generator=source, dtype=w.dtype)
+            x = x - s["walk_rate"] * slope + s["walk_rate"] ** 0.5 * s["noise"] * noise
+            mean = s["memory"] * mean + (1 - s["memory"]) * x
+        self._t += 1
+        self._put(w)
+        self._base(self._parts(w - mean))

@@ -32,6 +32,10 @@ OPTIMIZERS: list[dict[str, Any]] = [
     {"method": "schedule_free_sgd", "learning_rate": 0.05},
     {"method": "schedule_free_adamw", "learning_rate": 0.003},
     {"method": "critical_adam", "learning_rate": 0.003, "kept": 2},
+    {"method": "swan", "learning_rate": 0.003, "ends": True},
+    {"method": "frugal", "learning_rate": 0.003, "density": 0.3, "every": 5},
+    {"method": "gam", "learning_rate": 0.05, "momentum": 0.9},
+    {"method": "entropy_sgd", "learning_rate": 0.7, "walk": 3, "noise": 0.01},
 ]
 """Every stacked method but sgd, which all other tests train with."""
 
