@@ -20,10 +20,10 @@ settings.load_profile("timeless")  # timings never decide a test
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that take turns count as slow on the days when others are due."""
+    """Tests that take turns count as slow on the days when others are due, and slow ones as long."""
     for item in items:
         if item.get_closest_marker("rotating") and not due(item.nodeid, DAY):
-            item.add_marker("slow")
+            item.add_marker("long" if item.get_closest_marker("slow") else "slow")
 
 
 @pytest.hookimpl(wrapper=True)

@@ -19,3 +19,10 @@ def test_each_test_has_its_turn_once(day: int) -> None:
 @pytest.mark.parametrize("case", range(40))
 def test_those_that_are_not_due_count_as_slow(case: int, request: pytest.FixtureRequest) -> None:
     assert (request.node.get_closest_marker("slow") is None) == due(request.node.nodeid, DAY)
+
+
+@pytest.mark.slow
+@pytest.mark.rotating
+@pytest.mark.parametrize("case", range(40))
+def test_slow_ones_that_are_not_due_count_as_long(case: int, request: pytest.FixtureRequest) -> None:
+    assert (request.node.get_closest_marker("long") is None) == due(request.node.nodeid, DAY)

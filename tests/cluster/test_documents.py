@@ -17,7 +17,12 @@ from tests.examples.blocks import Block, all_blocks
 from tests.support.cli import command
 from tests.support.paths import ROOT
 
-pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.filterwarnings("ignore::ResourceWarning")]
+pytestmark = [
+    pytest.mark.ray,
+    pytest.mark.slow,
+    pytest.mark.rotating,
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+]
 SLURM = {"partition": "tests", "cpus_per_node": 1, "time": "00:30:00", "setup": []}  # as this cluster wants them
 LANDSCAPE_SMALL = [
     *(f"models.{name}.{change}" for name in ("skip", "noskip") for change in ("depth=8", "width=2", "train.epochs=1")),

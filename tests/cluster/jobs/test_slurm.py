@@ -19,7 +19,7 @@ from tests.cluster.jobs.jobs import SLURM_SITE, newest_job, sweep_status
 from tests.cluster.slurm import LocalSlurm, until
 from tests.support.cli import command
 
-pytestmark = [pytest.mark.slurm, pytest.mark.ray, pytest.mark.slow]
+pytestmark = [pytest.mark.slurm, pytest.mark.ray, pytest.mark.slow, pytest.mark.rotating]
 
 
 def write(folder: Path, units: int, seconds: float, name: str = "fun", **launcher: object) -> None:

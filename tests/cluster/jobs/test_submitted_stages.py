@@ -11,7 +11,7 @@ from tests.cluster.jobs.jobs import SLURM_SITE
 from tests.cluster.slurm import LocalSlurm
 from tests.support.cli import command
 
-pytestmark = [pytest.mark.slurm, pytest.mark.ray, pytest.mark.slow]
+pytestmark = [pytest.mark.slurm, pytest.mark.ray, pytest.mark.slow, pytest.mark.rotating]
 
 TRAIN = {
     "kind": "zoo",
