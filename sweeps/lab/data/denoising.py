@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated, Literal, Self, TypeAlias
+from typing import Literal, TypeAlias
 
 import torch
-from pydantic import Field, model_validator
+from pydantic import Field
 from torch import Tensor
 
-from landsweep.sweeps.lab.data.base import Data, Dimensions, Source, Split
-from landsweep.sweeps.lab.data.cifar10 import Cifar10
-from landsweep.sweeps.lab.data.digits import Digits
-from landsweep.sweeps.lab.data.mnist import Mnist
+from landsweep.sweeps.lab.data.base import Data, Dimensions, Split
+from landsweep.sweeps.lab.data.images_of import ImagesOf
 from landsweep.sweeps.lab.streams import generator
 
 __all__ = ["Denoising", "Times", "drawn", "renewed"]
@@ -20,7 +17,7 @@ __all__ = ["Denoising", "Times", "drawn", "renewed"]
 Times: TypeAlias = Literal["uniform", "logit_normal"]
 
 
-class Denoising(Source):
+class Denoising(ImagesOf):
     """Images of another source on the straight way to noise, as in rectified flow (arXiv 2209.03003, 2403.03206).
 
     x_t = (1 - t) x + t e     target: e - x, flattened
@@ -32,33 +29,14 @@ class Denoising(Source):
     """
 
     source: Literal["denoising"]
-    of: Annotated[Digits | Mnist | Cifar10, Field(discriminator="source")] = Field(
-        Digits(source="digits"), description="where the images come from"
-    )
     times: Times = Field("logit_normal", description="how t is distributed; logit_normal: most in the middle")
     seed: int = Field(0, ge=0, description="of noise and times; recipes have a seed of their own")
-
-    @model_validator(mode="after")
-    def _no_validation_images(self) -> Self:
-        if self.of.validation is not None:
-            raise ValueError("of.validation: there is no such split here; leave it out")
-        return self
-
-    def pinned(self, base: Path) -> Self:
-        return self.model_copy(update={"of": self.of.pinned(base)})
 
     def dimensions(self) -> Dimensions:
         channels, height, width = self.of.dimensions().shape
         return Dimensions((channels + 1, height, width), channels * height * width, regression=True)
 
-    def stand_in(self, rows: int, base: Path) -> Data:
-        return self._noised(self.of.stand_in(rows, base))
-
-    def load(self, base: Path) -> Data:
-        """Splits `train` and `test` on the CPU."""
-        return self._noised(self.of.load(base))
-
-    def _noised(self, plain: Data) -> Data:
+    def made_from(self, plain: Data) -> Data:
         each = {
             name: Split(*drawn(split.inputs, self.times, generator(self.seed, f"noise of {name}")))
             for name, split in plain.splits.items()

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Literal
 
 import torch
-from pydantic import Field, model_validator
+from pydantic import Field
 from torch import Tensor
 
 from landsweep.orchestrator.errors import SpecError
-from landsweep.sweeps.lab.data.base import Data, Dimensions, Source, Split
-from landsweep.sweeps.lab.data.cifar10 import Cifar10
-from landsweep.sweeps.lab.data.digits import Digits
-from landsweep.sweeps.lab.data.mnist import Mnist
+from landsweep.sweeps.lab.data.base import Data, Dimensions, Split
+from landsweep.sweeps.lab.data.images_of import ImagesOf
 from landsweep.sweeps.lab.streams import generator
 
 __all__ = ["SpuriousCue"]
 
 
-class SpuriousCue(Source):
+class SpuriousCue(ImagesOf):
     """Images of another source with a patch on their border, as in arXiv 2211.08422.
 
     The patch of class c begins at the c-th of so many places as there are classes, evenly spaced along the border from
@@ -34,39 +31,16 @@ class SpuriousCue(Source):
     """
 
     source: Literal["spurious_cue"]
-    of: Annotated[Digits | Mnist | Cifar10, Field(discriminator="source")] = Field(
-        Digits(source="digits"), description="where the images come from"
-    )
     share: float = Field(1.0, ge=0, le=1, description="of the training images whose cue tells their class")
     size: int = Field(1, ge=1, description="pixels along a side of the patch")
     brightness: float = Field(3.0, description="of the patch, in deviations of a pixel")
     seed: int = Field(0, ge=0, description="of random cues and images; recipes have a seed of their own")
 
-    @model_validator(mode="after")
-    def _no_validation_images(self) -> Self:
-        if self.of.validation is not None:
-            raise ValueError("of.validation: there is no such split here; leave it out")
-        return self
-
-    def pinned(self, base: Path) -> Self:
-        return self.model_copy(update={"of": self.of.pinned(base)})
-
     def dimensions(self) -> Dimensions:
         plain = self.of.dimensions()
         return Dimensions(plain.shape, plain.outputs, splits=_SPLITS)
 
-    def stand_in(self, rows: int, base: Path) -> Data:
-        return self._cued(self.of.stand_in(rows, base))
-
-    def load(self, base: Path) -> Data:
-        """All splits on the CPU.
-
-        Raises:
-            SpecError: the images are too small for the patches.
-        """
-        return self._cued(self.of.load(base))
-
-    def _cued(self, plain: Data) -> Data:
+    def made_from(self, plain: Data) -> Data:
         train, test = plain.splits["train"], plain.splits["test"]
         told = torch.rand(len(train), generator=self._stream("which")) < self.share
         cues = torch.where(told, train.targets, self._classes("cues of train", len(train), plain.classes))
