@@ -5,8 +5,9 @@ from __future__ import annotations
 import inspect
 import itertools
 from collections.abc import Iterable, Iterator
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +22,7 @@ from landsweep.sweeps.lab.streams import counted, stream
 __all__ = ["IterableData"]
 
 _LOOKED_UP = 100_000  # samples of the split that is trained on, from the first, that evaluations and probes may look at
-_OURS = ("split", "seed", "worker", "workers", "skip")
+_OURS = ("split", "seed", "worker", "workers", "skip", "rank", "ranks")
 
 
 class IterableData(Source):
@@ -34,6 +35,10 @@ class IterableData(Source):
 
     A training that goes on in the middle of a pass skips what it has had: by `skip=n` where the function takes this
     argument, else by reading and leaving out as many samples. The same seed must give the same samples.
+
+    Where `ranks` devices train one model together, each batch is shared out among them: `rank` computes the samples
+    number rank, rank + ranks, ... of it. A function that takes the arguments `rank` and `ranks` gives these alone, of
+    the whole share, and `skip` counts what it would have given; of any other the rest is read and left out.
     """
 
     source: Literal["iterable"]
@@ -57,7 +62,7 @@ class IterableData(Source):
         Raises:
             SpecError: there is no such function, it raises, or gives something else than pairs of numbers.
         """
-        import_callable(self.function, base)
+        import_callable(self.function, base)  # refused before anything is read
         opener = _Opener(self.function, base, self.args, self.classes or 0)
         test = as_split(_stacked(opener, itertools.islice(opener.samples("test", 0, 0, 1, 0), self.test), self.test))
         reader = _Stream(opener, self.train, max(1, self.workers))
@@ -86,11 +91,20 @@ class _Opener:
     def __init__(self, function: str, base: Path, args: dict[str, Any], classes: int) -> None:
         self.name, self._base, self._args, self.classes = function, base, args, classes
 
-    def samples(self, split: str, seed: int, worker: int, workers: int, skip: int) -> Iterator[object]:
-        """The samples of a share after so many."""
+    @cached_property
+    def takes(self) -> frozenset[str]:
+        """Names of the function's arguments."""
+        return frozenset(inspect.signature(import_callable(self.name, self._base)).parameters)
+
+    def samples(
+        self, split: str, seed: int, worker: int, workers: int, skip: int, rank: int = 0, ranks: int = 1
+    ) -> Iterator[object]:
+        """The samples of a share after so many; of a member of a gang its own, if the function takes `ranks`."""
         function = import_callable(self.name, self._base)
         given = {"split": split, "seed": seed, "worker": worker, "workers": workers, **self._args}
-        skips = skip and "skip" in inspect.signature(function).parameters
+        if self.takes.issuperset(("rank", "ranks")):
+            given |= {"rank": rank, "ranks": ranks}
+        skips = skip and "skip" in self.takes
         try:
             stream: Iterable[object] = function(**given, **({"skip": skip} if skips else {}))
             yield from itertools.islice(stream, 0 if skips else skip, None)
@@ -141,6 +155,10 @@ def _within(values: NDArray[Any], classes: int) -> bool:
     return bool(values.min() >= 0 and values.max() < classes)
 
 
+_Place: TypeAlias = tuple[int, int, tuple[int, int]]
+"""Of a stream that is open: pass, number of its next sample among all of the share, and whose they are: rank, ranks."""
+
+
 class _Stream(Reader):
     """The split that is trained on. Only its first samples can be read by their place.
 
@@ -185,18 +203,24 @@ class _StreamFeed(Feed):
     def __init__(self, opener: _Opener, reader: _Stream, root: int, workers: int) -> None:
         self.count = len(reader)
         self._opener, self._reader, self._root, self._workers = opener, reader, root, workers
-        self._open: dict[int, tuple[int, int, Iterator[object]]] = {}  # share: pass, next sample of it, stream
+        self._open: dict[int, tuple[_Place, Iterator[object]]] = {}  # by share: what it gives next
 
-    def take(self, epoch: int, start: int, stop: int, batch: int) -> Arrays:
-        full = start // batch if batch else stop - start
+    def take(self, epoch: int, start: int, stop: int, batch: int, rank: int = 0, ranks: int = 1) -> Arrays:
+        samples, full = stop - start, start // batch if batch else stop - start
         share, earlier = batch % self._workers, batch // self._workers * full
-        opened = self._open.pop(share, None)
-        if opened is None or opened[:2] != (epoch, earlier):
+        # Every `ranks`-th sample of the stream is every `ranks`-th of each batch only where both divide.
+        own = self._opener.takes.issuperset(("rank", "ranks")) and not earlier % ranks and not samples % ranks
+        shares = (rank, ranks) if own else (0, 1)
+        cut = slice(None) if own else slice(rank if rank < samples else 0, None, ranks)
+        place, stream = self._open.pop(share, (None, iter(())))
+        if place != (epoch, earlier, shares):
             seed = counted(self._root, epoch)
-            opened = epoch, earlier, self._opener.samples("train", seed, share, self._workers, earlier)
-        samples = _stacked(self._opener, itertools.islice(opened[2], stop - start), stop - start)
-        self._open[share] = epoch, earlier + stop - start, opened[2]
-        return samples
+            skipped = earlier // shares[1]
+            stream = self._opener.samples("train", seed, share, self._workers, skipped, *shares)
+        n = samples // shares[1]
+        inputs, targets = _stacked(self._opener, itertools.islice(stream, n), n)
+        self._open[share] = (epoch, earlier + samples, shares), stream
+        return inputs[cut], targets[cut]
 
     def first(self, n: int) -> Arrays:
         return self._reader.first(min(n, self.count))

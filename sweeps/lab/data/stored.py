@@ -32,14 +32,16 @@ class Feed(ABC):
     count: int
 
     @abstractmethod
-    def take(self, epoch: int, start: int, stop: int, batch: int) -> Arrays:
-        """The samples from `start` up to `stop` of a pass, which are a batch.
+    def take(self, epoch: int, start: int, stop: int, batch: int, rank: int = 0, ranks: int = 1) -> Arrays:
+        """The samples from `start` up to `stop` of a pass, which are a batch, or a part of them.
 
         Args:
             epoch: number of the pass, from 0.
             start: first sample.
             stop: after the last; both within the pass.
             batch: number of the batch within the pass, from 0.
+            rank: of the member of a gang that asks; it gets those number rank, rank + ranks, ..., or else the first.
+            ranks: members of the gang, which share each batch.
 
         Raises:
             SpecError: they can't be had; names the file.
@@ -85,9 +87,10 @@ class OrderedFeed(Feed):
     def __init__(self, reader: Reader, order: Order) -> None:
         self._reader, self._order, self.count = reader, order, order.count
 
-    def take(self, epoch: int, start: int, stop: int, batch: int) -> Arrays:
+    def take(self, epoch: int, start: int, stop: int, batch: int, rank: int = 0, ranks: int = 1) -> Arrays:
         del batch
-        return self._reader.read(self._order.positions(epoch, start, stop))
+        first = rank if rank < stop - start else 0
+        return self._reader.read(self._order.positions(epoch, start, stop)[first::ranks])
 
     def first(self, n: int) -> Arrays:
         return self._reader.read(self._order.own(n))

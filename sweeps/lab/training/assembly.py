@@ -59,7 +59,7 @@ def assemble(recipes: Sequence[Recipe], data: Data, backend: type[Backend], devi
     check_settings(first, modules[0])
     if reason := backend.lacks(first) or backend.serves(modules[0]):
         raise Unserved(backend.name, reason)
-    loss, samples = first.loss_on(data), samples_of(recipes, data)
+    loss, samples = first.loss_on(data), samples_of(recipes, data, backend.place())
     inputs, targets = samples.batch(0)
     # What is tried out on a user's network may leave traces in it (counters, caches), so that needs one to throw away.
     spare = module_of(first, data, base) if isinstance(first.net, OwnNet) else modules[0]

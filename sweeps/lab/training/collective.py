@@ -21,7 +21,7 @@ from torch._C._distributed_c10d import PrefixStore, Store, TCPStore
 from landsweep.orchestrator.errors import GangBroken
 from landsweep.orchestrator.kind import Gang
 
-__all__ = ["Collective", "together"]
+__all__ = ["Collective", "passing", "together"]
 
 _JOINED: dict[Gang, Collective] = {}  # at most one
 _TURN = timedelta(seconds=20)  # of waiting for the next task, after which the first member is looked for again
@@ -120,7 +120,7 @@ class Collective:
 
 @contextlib.contextmanager
 def together() -> Iterator[None]:
-    """Around what needs the other members: if one is gone or silent, that is said as such.
+    """Around an exchange with the other members: if one is gone or silent, that is said as such.
 
     Raises:
         GangBroken: so it is.
@@ -130,8 +130,34 @@ def together() -> Iterator[None]:
     except torch.OutOfMemoryError:
         raise
     except (RuntimeError, ConnectionError) as e:  # Gloo raises plain RuntimeErrors
-        first = str(e).strip().splitlines() or [type(e).__name__]
-        raise GangBroken(f"the members of a gang have lost each other: {first[0]}") from e
+        raise _broken(e) from e
+
+
+@contextlib.contextmanager
+def passing() -> Iterator[None]:
+    """Around a pass of a network in which there are exchanges: other errors are the network's own.
+
+    Raises:
+        GangBroken: a member is gone or silent.
+    """
+    try:
+        yield
+    except (RuntimeError, ConnectionError) as e:
+        if not _of_an_exchange(e):
+            raise
+        raise _broken(e) from e
+
+
+def _of_an_exchange(error: RuntimeError | ConnectionError) -> bool:
+    """Whether it says that a member is gone or silent: torch has types for NCCL's errors, and no type for Gloo's."""
+    if isinstance(error, dist.DistError | ConnectionError):
+        return True
+    return any(word in str(error) for word in ("/gloo/", "caused pair closure"))
+
+
+def _broken(error: Exception) -> GangBroken:
+    first = str(error).strip().splitlines() or [type(error).__name__]
+    return GangBroken(f"the members of a gang have lost each other: {first[0]}")
 
 
 def _keep_to(host: str) -> None:

@@ -112,11 +112,16 @@ class Evaluator:
         )
 
     def _split(self, backend: Backend, part: _Part) -> dict[str, Sequence[float]]:
+        """Sums over all samples, of which each member of a gang adds up those of its chunks, in the same rounds."""
         k, n, device = len(backend.stack), part.count, backend.stack.weights.device
+        place = backend.place()
         member = self._samples.member if part.training else None
         noisy = part.training and self._samples.noisy
         sums = {name: torch.zeros(k, dtype=torch.float64, device=device) for name in ("loss", "accuracy")}
-        for start in range(0, n, CHUNK):
+        for first in range(0, n, CHUNK * place.size):
+            start = first + CHUNK * place.rank
+            counted = start < n  # else others have a chunk left, and may need this member to gather weights
+            start = start if counted else 0
             here = slice(start, min(start + CHUNK, n))
             chunk = part.samples.part(here.start, here.stop)
             outputs = backend.outputs(chunk.inputs)
@@ -125,7 +130,8 @@ class Evaluator:
             if self._classes:
                 each["accuracy"] = hits(outputs, targets)
             for name, values in each.items():
-                rows = values.double()
+                rows = values.double() * counted
                 sums[name] += (rows if member is None else rows * member[:, here]).sum(1)
         counts = float(n) if member is None else member[:, :n].sum(1).clamp(min=1)
-        return {name: (s / counts).tolist() for name, s in sums.items() if name == "loss" or self._classes}
+        named = {name: s for name, s in sums.items() if name == "loss" or self._classes}
+        return {name: (backend.total(s) / counts).tolist() for name, s in named.items()}

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import TypeAlias
 
 import torch
 from torch import Tensor, nn
 
 from landsweep.orchestrator.errors import SpecError
-from landsweep.sweeps.lab.training.backends import Backend
 
 __all__ = ["cannot_split", "in_parts"]
+
+_Gradients: TypeAlias = Callable[[Tensor, Tensor, Mapping[str, Tensor], Tensor], Tensor]
 
 _NORMS = (nn.modules.batchnorm._BatchNorm,)
 
@@ -22,12 +24,12 @@ def cannot_split(module: nn.Module) -> str | None:
 
 
 def in_parts(
-    backend: Backend, size: int | None, inputs: Tensor, targets: Tensor, masks: Mapping[str, Tensor], out: Tensor
+    gradients: _Gradients, size: int | None, inputs: Tensor, targets: Tensor, masks: Mapping[str, Tensor], out: Tensor
 ) -> Tensor:
     """Losses [K] of a batch and its gradients [K, P], as `Backend.gradients` gives them, but for rounding.
 
     Args:
-        backend: that computes the parts.
+        gradients: `Backend.gradients` of the back-end that computes the parts.
         size: samples of a part; the last one may have fewer. None: the batch is one part.
         inputs: [K, B, ...].
         targets: [K, B, ...].
@@ -36,7 +38,7 @@ def in_parts(
     """
     batch = inputs.shape[1]
     if size is None or size >= batch:
-        return backend.gradients(inputs, targets, masks, out)
+        return gradients(inputs, targets, masks, out)
     if odd := [name for name, mask in masks.items() if mask.shape[1] != batch]:
         raise SpecError(
             f"micro_batch: the dropout layer {odd[0].removesuffix('.dropout_mask')} does not have samples along its "
@@ -48,7 +50,7 @@ def in_parts(
         here = slice(start, min(start + size, batch))
         share = (here.stop - here.start) / batch
         chosen = {name: mask[:, here] for name, mask in masks.items()}
-        mean = backend.gradients(inputs[:, here], targets[:, here], chosen, part) * share
+        mean = gradients(inputs[:, here], targets[:, here], chosen, part) * share
         if losses is None:
             losses = mean
             torch.mul(part, share, out=out)

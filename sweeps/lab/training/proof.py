@@ -31,7 +31,7 @@ from landsweep.sweeps.lab.optim import NamedClass
 from landsweep.sweeps.lab.recipe import Recipe
 from landsweep.sweeps.lab.streams import seeded, stream
 from landsweep.sweeps.lab.training.assembly import Assembly, assemble, check_settings, layers_of, module_of
-from landsweep.sweeps.lab.training.backends import BACKENDS, Backend, Ddp, Loop, Unserved, backend_named
+from landsweep.sweeps.lab.training.backends import BACKENDS, Backend, Loop, Unserved, backend_named
 from landsweep.sweeps.lab.training.draws import counted
 from landsweep.sweeps.lab.training.dropout import mask_names
 from landsweep.sweeps.lab.training.parts import in_parts
@@ -193,11 +193,9 @@ def _difference(
     recipes = _siblings(recipe, _MODELS)
     wanted = _references(recipes, data, device, base, step)
     try:
-        assembly = assemble(recipes, data, backend, device, base)
-        if isinstance(assembly.program, Ddp):
-            assembly.program.rehearses = True
+        assembly = assemble(recipes, data, Loop if backend.gang else backend, device, base)
         assembly.program.seeds = lambda: [_seed(r, step) for r in recipes]
-        given = _computed(assembly, step, recipe.micro_batch)
+        given = _computed(assembly, step, _part(recipe, backend))
     except Unserved as e:
         return e.reason
     except (RuntimeError, NotImplementedError) as e:
@@ -216,8 +214,15 @@ def _difference(
             gap = _gap(ours[name], t, floor)
             if not gap <= largest:
                 way = "" if recipe.micro_batch is None else f", with micro_batch {recipe.micro_batch},"
+                way = ", computed on parts of a batch," if backend.gang else way
                 return f"{name} differs{way} from that of the network itself by {gap:.2g} of its size"
     return None
+
+
+def _part(recipe: Recipe, backend: type[Backend]) -> int | None:
+    """Of how many samples the parts of a batch are; a gang is rehearsed by computing two parts one after the other."""
+    half = math.ceil(recipe.batch_size / 2)
+    return min(recipe.micro_batch or half, half) if backend.gang else recipe.micro_batch
 
 
 def _gap(ours: Tensor, theirs: Tensor, floor: float) -> float:
@@ -236,7 +241,8 @@ def _computed(assembly: Assembly, step: int, part: int | None) -> list[dict[str,
     shared = assembly.samples.inputs[: inputs.shape[1]].clone()
     outputs = assembly.program.outputs(shared)
     grads = torch.empty_like(assembly.stack.weights)
-    losses = in_parts(assembly.program, part, inputs, targets, assembly.masks.draw(step, inputs.shape[1]), grads)
+    masks = assembly.masks.draw(step, inputs.shape[1])
+    losses = in_parts(assembly.program.gradients, part, inputs, targets, masks, grads)
     split = assembly.stack.layout.split(grads)
     return [
         {"the loss": losses[k], "the output": outputs[k]}

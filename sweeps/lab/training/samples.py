@@ -13,6 +13,7 @@ from landsweep.sweeps.lab.data import Data
 from landsweep.sweeps.lab.recipe import Recipe
 from landsweep.sweeps.lab.streams import stream
 from landsweep.sweeps.lab.training.draws import counted, noisy_labels, shuffled, subset
+from landsweep.sweeps.lab.training.place import ALONE, Place
 
 __all__ = ["Samples"]
 
@@ -26,6 +27,7 @@ class Samples:
     Args:
         recipes: one per model.
         data: of all.
+        place: which samples of each batch are asked for.
 
     Attributes:
         inputs: [N, ...], of the whole split; of data on disk, of its first samples, as many as a batch has.
@@ -35,7 +37,7 @@ class Samples:
         counts: how many samples each model has.
     """
 
-    def __init__(self, recipes: Sequence[Recipe], data: Data) -> None:
+    def __init__(self, recipes: Sequence[Recipe], data: Data, place: Place = ALONE) -> None:
         first = recipes[0]
         if first.split not in data.splits:
             raise SpecError(f"split: there is no split {first.split!r}; the data has {', '.join(data.splits)}")
@@ -58,7 +60,7 @@ class Samples:
         self._order_roots = [stream(r.seed, "order") for r in recipes]
         self._augment = first.augment
         self._augment_roots = [stream(r.seed, "augment") for r in recipes]
-        self._batch, self._drop_last = first.batch_size, first.drop_last
+        self._batch, self._drop_last, self._place = first.batch_size, first.drop_last, place
         self._block: tuple[int, Tensor] | None = None
         self._orders: dict[int, tuple[int, Tensor]] = {}  # of models, by row: the epoch, and the order in it
 
@@ -74,21 +76,30 @@ class Samples:
         return torch.stack(rows)
 
     def batch(self, step: int) -> tuple[Tensor, Tensor]:
-        """Inputs [K, B, ...] and targets [K, B, ...] of a step, the first being 0."""
+        """Inputs [K, b, ...] and targets [K, b, ...] of a step, the first being 0: the batch, or the part asked for."""
         chosen = self._positions(step)
+        if self._augment is None:
+            chosen = chosen[:, self._place.part(chosen.shape[1])]
         if self.noisy:
             targets = self.targets[torch.arange(len(chosen), device=chosen.device)[:, None], chosen]
         else:
             targets = _rows(self.targets, chosen)
         return self._augmented(_rows(self.inputs, chosen), targets, step)
 
+    def width(self, step: int) -> int:
+        """Samples in the whole batch of a step."""
+        n, b = self.counts[0], self._batch
+        short = not self._drop_last and n % b and step % math.ceil(n / b) == n // b
+        return n % b if short else b
+
     def _augmented(self, inputs: Tensor, targets: Tensor, step: int) -> tuple[Tensor, Tensor]:
-        """Inputs and targets [K, B, ...] of a step as each model sees them."""
+        """Inputs and targets of a step as each model sees them: from the whole batch, for that is what is drawn for."""
         if self._augment is None:
             return inputs, targets
         each = (torch.Generator().manual_seed(counted(root, step)) for root in self._augment_roots)
         pairs = [self._augment.apply(x, y, g) for x, y, g in zip(inputs, targets, each, strict=True)]
-        return torch.stack([x for x, _ in pairs]), torch.stack([y for _, y in pairs])
+        part = self._place.part(inputs.shape[1])
+        return torch.stack([x[part] for x, _ in pairs]), torch.stack([y[part] for _, y in pairs])
 
     def _positions(self, step: int) -> Tensor:
         """Which samples [K, B] a step takes; looked up for many steps at once, since that costs hardly more."""

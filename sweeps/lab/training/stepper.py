@@ -17,7 +17,6 @@ from landsweep.sweeps.lab.training.assembly import Assembly, dtype_of
 from landsweep.sweeps.lab.training.averages import Averages
 from landsweep.sweeps.lab.training.backends import Backend
 from landsweep.sweeps.lab.training.draws import counted
-from landsweep.sweeps.lab.training.parts import in_parts
 from landsweep.sweeps.lab.training.points import joined
 from landsweep.sweeps.lab.training.scaler import LossScales
 from landsweep.sweeps.lab.training.updater import Gradients, Rates, clip, updater_of
@@ -27,8 +26,9 @@ __all__ = ["Stepper", "under"]
 
 @dataclass(slots=True)
 class _Batch:
-    """One batch and what has been computed of it: all [K, ...] by row, masks by name."""
+    """One batch, or this process's part of it, and what has been computed: all [K, ...] by row, masks by name."""
 
+    samples: int
     inputs: Tensor
     targets: Tensor
     masks: dict[str, Tensor]
@@ -37,7 +37,7 @@ class _Batch:
 
     def take(self, keep: Tensor) -> _Batch:
         masks = {name: m[keep] for name, m in self.masks.items()}
-        return _Batch(self.inputs[keep], self.targets[keep], masks, self.grads[keep], self.losses[keep])
+        return _Batch(self.samples, self.inputs[keep], self.targets[keep], masks, self.grads[keep], self.losses[keep])
 
 
 @dataclass(slots=True)
@@ -80,7 +80,7 @@ class Stepper:
         limits = [float("inf") if r.clip is None else r.clip for r in recipes]
         self._limits = torch.tensor(limits, dtype=dtype_of(first), device=self._stack.weights.device).unsqueeze(1)
         self._clips = _bounds(self._limits)
-        self._part = first.micro_batch
+        self._micro_batch = first.micro_batch
         self._scaler = LossScales(len(recipes), self._stack.weights.device) if first.precision == "fp16" else None
         self.skipped: list[int] = []
         self._batch: _Batch | None = None
@@ -103,17 +103,20 @@ class Stepper:
         if self._seeds is not None:
             self._seeds.step = self.step
         inputs, targets = self._samples.batch(self.step)
-        masks = self._masks.draw(self.step, inputs.shape[1])
+        samples = self._samples.width(self.step)
+        masks = self._backend.place().masks_of(self._masks.draw(self.step, samples), samples)
         grads = torch.empty_like(self._stack.weights)
-        losses = self._computed(inputs, targets, masks, grads)
-        self._batch = _Batch(inputs, targets, masks, grads, losses)
-        return losses
+        self._batch = _Batch(samples, inputs, targets, masks, grads, grads)
+        self._batch.losses = self._computed(self._batch, grads)
+        return self._batch.losses
 
-    def _computed(self, inputs: Tensor, targets: Tensor, masks: Mapping[str, Tensor], grads: Tensor) -> Tensor:
+    def _computed(self, batch: _Batch, grads: Tensor) -> Tensor:
         """Losses [K] of a batch, whose gradients go into `grads`; in parts, if the recipe says so."""
         if self._scaler is not None:
             self._backend.scales = self._scaler.scales
-        return in_parts(self._backend, self._part, inputs, targets, masks, grads)
+        return self._backend.batch_gradients(
+            batch.inputs, batch.targets, batch.masks, grads, samples=batch.samples, micro_batch=self._micro_batch
+        )
 
     def update(self, idle: Sequence[int] = (), skip: Sequence[int] = ()) -> Tensor:
         """Second half of a step: move the weights.
@@ -165,7 +168,7 @@ class Stepper:
         buffers = {name: b.clone() for name, b in self._stack.buffers.items()}
         grads = torch.empty_like(self._stack.weights)
         with torch.enable_grad():
-            self._computed(batch.inputs, batch.targets, batch.masks, grads)
+            self._computed(batch, grads)
         for name, b in buffers.items():
             self._stack.buffers[name].copy_(b)
         self._clip(grads)

@@ -21,6 +21,7 @@ from landsweep.sweeps.lab.data import Data, Split
 from landsweep.sweeps.lab.data.stored import Arrays, Feed, StoredSplit, as_split
 from landsweep.sweeps.lab.recipe import Recipe
 from landsweep.sweeps.lab.streams import stream
+from landsweep.sweeps.lab.training.place import ALONE, Place
 from landsweep.sweeps.lab.training.samples import Samples
 
 __all__ = ["StreamedSamples", "check_stored", "samples_of"]
@@ -34,14 +35,14 @@ _Read: TypeAlias = list[Arrays] | SpecError
 """For each feed the samples of a batch, or why they can't be had."""
 
 
-def samples_of(recipes: Sequence[Recipe], data: Data) -> Samples:
-    """The training data of each model, in memory or read as it trains."""
+def samples_of(recipes: Sequence[Recipe], data: Data, place: Place = ALONE) -> Samples:
+    """The training data of each model, in memory or read as it trains; of each batch what `place` computes."""
     split = data.splits.get(recipes[0].split)
     if not isinstance(split, StoredSplit):
-        return Samples(recipes, data)
+        return Samples(recipes, data, place)
     for recipe in recipes:
         check_stored(recipe, data)
-    return StreamedSamples(recipes, split)
+    return StreamedSamples(recipes, split, place)
 
 
 def check_stored(recipe: Recipe, data: Data) -> None:
@@ -79,9 +80,10 @@ class StreamedSamples(Samples):
     Args:
         recipes: one per model.
         split: that they train on.
+        place: which samples of each batch are asked for. Only these are read, but for augmented ones.
     """
 
-    def __init__(self, recipes: Sequence[Recipe], split: StoredSplit) -> None:
+    def __init__(self, recipes: Sequence[Recipe], split: StoredSplit, place: Place = ALONE) -> None:
         first = recipes[0]
         self._split = split.cast(torch.float64 if first.dtype == "float64" else torch.float32)
         example = self._split.head(first.batch_size)
@@ -95,7 +97,7 @@ class StreamedSamples(Samples):
         self._whole = all(r.train_fraction == 1 for r in recipes)
         self._augment = first.augment
         self._augment_roots = [stream(r.seed, "augment") for r in recipes]
-        self._batch, self._drop_last = first.batch_size, first.drop_last
+        self._batch, self._drop_last, self._place = first.batch_size, first.drop_last, place
         self._made = 0
         self._ahead: Iterator[_Read] | None = None
         self._next = 0  # step whose batch `_ahead` gives next
@@ -131,7 +133,8 @@ class StreamedSamples(Samples):
         return read
 
     def _batches(self, start: int) -> _Batches:
-        return _Batches(self._feeds, self._batch, self._drop_last, start)
+        read = self._place if self._augment is None else ALONE
+        return _Batches(self._feeds, self._batch, self._drop_last, start, read)
 
     def _loader(self, start: int) -> DataLoader[_Read]:
         # From a clean process: a copy of this one would hold its locks and sockets, and its threads would be missing.
@@ -171,15 +174,16 @@ class StreamedSamples(Samples):
 class _Batches(IterableDataset["_Read"]):
     """The batches of a pack from a step on, for each feed; n processes have every n-th each."""
 
-    def __init__(self, feeds: Sequence[Feed], batch: int, drop_last: bool, start: int) -> None:
-        self._feeds, self._batch, self._drop_last, self._start = feeds, batch, drop_last, start
+    def __init__(self, feeds: Sequence[Feed], batch: int, drop_last: bool, start: int, place: Place) -> None:
+        self._feeds, self._batch, self._drop_last, self._start, self._own = feeds, batch, drop_last, start, place
         self._trainer, self._safe_path = os.getpid(), os.environ.get(_SAFE_PATH)
 
     def read(self, step: int | None = None) -> list[Arrays]:
         """For each feed the samples of a step; None: the first."""
-        return [feed.take(*self._place(feed.count, self._start if step is None else step)) for feed in self._feeds]
+        step = self._start if step is None else step
+        return [feed.take(*self._stretch(feed.count, step), self._own.rank, self._own.size) for feed in self._feeds]
 
-    def _place(self, n: int, step: int) -> tuple[int, int, int, int]:
+    def _stretch(self, n: int, step: int) -> tuple[int, int, int, int]:
         """Pass, first sample there, the one after its last, and number of the batch in the pass."""
         per_epoch = n // self._batch if self._drop_last else math.ceil(n / self._batch)
         epoch, within = divmod(step, per_epoch)

@@ -13,6 +13,8 @@ from landsweep.orchestrator.errors import SpecError
 from landsweep.sweeps.lab.arithmetic import Precision
 from landsweep.sweeps.lab.losses import LossName
 from landsweep.sweeps.lab.recipe import Recipe
+from landsweep.sweeps.lab.training.parts import in_parts
+from landsweep.sweeps.lab.training.place import ALONE, Place
 from landsweep.sweeps.lab.training.stack import Stack
 
 __all__ = ["Backend", "Unserved", "gradients_of", "wide"]
@@ -108,6 +110,29 @@ class Backend(ABC):
             out: [K, P], overwritten.
         """
 
+    def batch_gradients(
+        self,
+        inputs: Tensor,
+        targets: Tensor,
+        masks: Mapping[str, Tensor],
+        out: Tensor,
+        *,
+        samples: int,
+        micro_batch: int | None = None,
+    ) -> Tensor:
+        """Losses and gradients of a whole batch, of which this process computes its part; as of `gradients`.
+
+        Args:
+            inputs: [K, b, ...], the samples of `place`.
+            targets: [K, b, ...].
+            masks: of dropout, [K, b, ...] by name of the buffer.
+            out: [K, P], overwritten.
+            samples: in the whole batch.
+            micro_batch: compute at most so many samples at a time; None: all of them.
+        """
+        del samples
+        return in_parts(self.gradients, micro_batch, inputs, targets, masks, out)
+
     @abstractmethod
     def outputs(self, inputs: Tensor) -> Tensor:
         """Outputs [K, n, ...] of all models in evaluation mode for the same inputs [n, ...]."""
@@ -116,6 +141,15 @@ class Backend(ABC):
     def stack_of(cls, modules: Sequence[nn.Module], device: str, idle: Collection[str] = ()) -> Stack:
         """The stack that this back-end computes with; arguments as of `Stack`."""
         return Stack(modules, device, idle)
+
+    @classmethod
+    def place(cls) -> Place:
+        """Which samples of each batch this process computes."""
+        return ALONE
+
+    def total(self, sums: Tensor) -> Tensor:
+        """Sums over all samples of those over this process's."""
+        return sums
 
     def norms(self, rows: Tensor) -> Tensor:
         """Norms [K, 1] of the whole gradients of which `rows` are what this process holds."""

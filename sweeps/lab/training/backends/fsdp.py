@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from typing import ClassVar
 
@@ -11,9 +12,12 @@ from torch import Tensor, nn
 from torch.distributed.fsdp import FSDPModule
 from torch.distributed.tensor import DTensor
 
+from landsweep.sweeps.lab.arithmetic import arithmetic, backward_arithmetic
 from landsweep.sweeps.lab.losses import trained_losses
-from landsweep.sweeps.lab.training.backends.ddp import Ddp, part_of, place
-from landsweep.sweeps.lab.training.collective import together
+from landsweep.sweeps.lab.recipe import Recipe
+from landsweep.sweeps.lab.training.backends.base import wide
+from landsweep.sweeps.lab.training.backends.ddp import Ddp
+from landsweep.sweeps.lab.training.collective import passing, together
 from landsweep.sweeps.lab.training.sharded import ShardedStack
 from landsweep.sweeps.lab.training.stack import Stack
 
@@ -24,11 +28,20 @@ class Fsdp(Ddp):
     """FSDP2: the weights of a block are gathered when it computes, and the sum of its gradients is scattered.
 
     The rows of the stack are this member's part [1, P/n] of weights and gradients, so the optimizer's slots are too.
+    Weights are gathered in float32, and autocast rounds them as it does on one device, so that `precision` means the
+    same. The gradients of each micro-batch are scattered at once: kept whole until the last one they would take the
+    memory that micro-batches are to save.
     """
 
     name: ClassVar[str] = "fsdp"
-    knows: ClassVar[frozenset[str]] = frozenset()
+    knows: ClassVar[frozenset[str]] = frozenset(("precision", "micro_batch", "recompute", "attention"))
     stack: ShardedStack
+
+    @classmethod
+    def lacks(cls, recipe: Recipe) -> str | None:
+        if recipe.precision == "fp16":
+            return "in fp16 a step is left out when a gradient overflows, which only the device that holds it would see"
+        return super().lacks(recipe)
 
     @classmethod
     def stack_of(cls, modules: Sequence[nn.Module], device: str, idle: Collection[str] = ()) -> Stack:
@@ -44,31 +57,51 @@ class Fsdp(Ddp):
             if name in self.stack.buffers:
                 buffer.data = self.stack.buffers[name][0]
 
-    def gradients(self, inputs: Tensor, targets: Tensor, masks: Mapping[str, Tensor], out: Tensor) -> Tensor:
-        if self.rehearses or not dist.is_initialized():
-            return super().gradients(inputs, targets, masks, out)
-        rank, size = place()
-        part, share = part_of(inputs.shape[1], rank, size)
+    def batch_gradients(
+        self,
+        inputs: Tensor,
+        targets: Tensor,
+        masks: Mapping[str, Tensor],
+        out: Tensor,
+        *,
+        samples: int,
+        micro_batch: int | None = None,
+    ) -> Tensor:
+        if not dist.is_initialized():
+            return super().batch_gradients(inputs, targets, masks, out, samples=samples, micro_batch=micro_batch)
         self._load()
         self._module.train()
-        for name, mask in masks.items():
-            self._module.get_buffer(name).data = mask[0, part]
-        with together(), torch.enable_grad():
-            outputs = self._module(inputs[0, part])
-            loss = trained_losses(self.loss, self.z_loss, outputs[None], targets[:, part]).mean()
-            torch.autograd.backward(loss * (share * size))  # the gradients of members are averaged
-            losses = loss.detach()[None] * share
-            dist.all_reduce(losses)
+        place = self.place()
+        own, most = place.count(samples), math.ceil(samples / place.size)
+        size = min(micro_batch or most, most)
+        losses = out.new_zeros(1)
+        for start in range(0, most, size):  # as often at each member, for they gather weights together
+            count = max(0, min(start + size, own) - start)
+            here = slice(start, start + count) if count else slice(0, 1)
+            for name, mask in masks.items():
+                self._module.get_buffer(name).data = mask[0, here]
+            losses += self._backward(inputs[0, here], targets[:, here], count / samples)
         self.stack.gather_gradients(out)
-        return losses
+        return self.total(losses)
+
+    def _backward(self, inputs: Tensor, targets: Tensor, share: float) -> Tensor:
+        """What some samples, a share of the batch, add to the gradients in the module, and to the loss [1]."""
+        device = inputs.device
+        with passing(), torch.enable_grad():
+            with arithmetic(self.precision, device):
+                outputs = wide(self._module(inputs))
+            loss = trained_losses(self.loss, self.z_loss, outputs[None], targets).mean()
+            with backward_arithmetic(self.precision, device):  # the gradients of members are averaged
+                torch.autograd.backward(loss * (share * self.place().size))
+        return loss.detach()[None] * share
 
     @torch.no_grad()
     def outputs(self, inputs: Tensor) -> Tensor:
         if not dist.is_initialized():
             return super().outputs(inputs)
         self._load()
-        with together():
-            outputs: Tensor = self._module.eval()(inputs)
+        with passing(), arithmetic(self.precision, inputs.device):
+            outputs = wide(self._module.eval()(inputs))
         for module in self._module.modules():  # or the next pass would use the weights that were gathered for this one
             if isinstance(module, FSDPModule):
                 module.reshard()

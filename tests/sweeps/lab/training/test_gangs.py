@@ -118,8 +118,8 @@ def test_a_state_is_read_by_a_gang_of_another_size(first: int, then: int, tmp_pa
     [
         ({"optimizer": {"method": "muon"}}, "a step of muon needs whole tensors"),
         ({"evaluate": {"probes": [{"probe": "sharpness"}]}}, "probes look at whole models"),
-        ({"precision": "bf16"}, "it does not know precision: bf16"),
-        ({"micro_batch": 4}, "it does not know micro_batch: 4"),
+        ({"precision": "fp16"}, "in fp16 a step is left out when a gradient overflows"),
+        ({"compile": True}, "it does not know compile: True"),
         ({"averaging": {"average": "latest", "last": 3}}, "the last few weights are averaged"),
     ],
 )
