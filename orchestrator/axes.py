@@ -27,7 +27,7 @@ from pydantic import (
 from landsweep.orchestrator.canonical import Value, canonical, plain
 from landsweep.orchestrator.schema import SHORT
 
-__all__ = ["PATHS", "Axis", "AxisLike", "Number", "Value"]
+__all__ = ["PATHS", "Axis", "AxisLike", "DefaultedAxis", "DefaultedAxisLike", "Number", "Value"]
 
 PATHS = "keyed_by_path"  # in the schema of a model: a mapping to it has paths as keys, whose dots part no fields
 
@@ -190,6 +190,9 @@ class Axis(BaseModel):
     @model_serializer
     def _as_given(self) -> dict[str, Any]:
         """Only the form that was given: this is what people read in `sweep.json` and the report."""
+        return self._form()
+
+    def _form(self) -> dict[str, Any]:
         form = next(name for name in _FORMS if getattr(self, name) is not None)
         return {form: getattr(self, form)} | ({"threshold": self.threshold} if form == "symlog" else {})
 
@@ -226,5 +229,50 @@ def _from_list(data: Any) -> Any:  # noqa: ANN401 - pydantic hands over whatever
     return {"values": data} if isinstance(data, list | tuple) else data
 
 
+class DefaultedAxis(Axis):
+    """An axis that may be added to a sweep that has rows already: it can say which value they had.
+
+    Example:
+        >>> DefaultedAxis(values=(0, 0.5, 0.9), default=0).before
+        0
+    """
+
+    default: Given = Field(
+        None,
+        description="for an axis that is new in a sweep: the value that the rows of before had, one of its values",
+    )
+
+    @model_validator(mode="after")
+    def _default_is_a_point(self) -> DefaultedAxis:
+        if not self.has_default:
+            return self
+        texts = {canonical(p) for p in self.points()}
+        if canonical(self.before) not in texts:
+            raise ValueError(f"default: {self.default!r} is none of the axis's values; add it to them")
+        if self.before is not None and canonical(None) in texts:
+            raise ValueError(
+                "an axis with a default can't hold null beside it: rows of before have null there, so that the two "
+                "could not be told apart"
+            )
+        return self
+
+    @property
+    def has_default(self) -> bool:
+        """Whether one is given; it may be null."""
+        return "default" in self.model_fields_set
+
+    @property
+    def before(self) -> Value:
+        """The value that rows of before had, as a unit's param."""
+        return plain(self.default)
+
+    @model_serializer
+    def _as_given(self) -> dict[str, Any]:
+        return self._form() | ({"default": self.default} if self.has_default else {})
+
+
 AxisLike = Annotated[Axis, BeforeValidator(_from_list)]
 """A field type: an `Axis`, also written as a plain list of values."""
+
+DefaultedAxisLike = Annotated[DefaultedAxis, BeforeValidator(_from_list)]
+"""The same for a `DefaultedAxis`."""

@@ -246,11 +246,11 @@ class GridPlanner(ListPlanner):
         return param_columns(self._points)
 
     def _texts(self, name: str) -> list[str]:
-        """Canonical text of what the key holds for each point of an axis."""
+        """Canonical text of what the key holds for each point of an axis; empty where that is nothing."""
         axis, label = self._axes[name], canonical(name) + ":"
         if isinstance(axis, Named):
             return [label + canonical([n, d]) for n, d in axis.definitions.items()]
-        return [label + canonical(p) for p in axis]
+        return ["" if self._keys.left_out(name, p) else label + canonical(p) for p in axis]
 
     def _walk(self) -> Iterator[Unit]:
         names = [name for group in self._groups for name in group]
@@ -260,7 +260,7 @@ class GridPlanner(ListPlanner):
         chain = itertools.chain.from_iterable
         for values, parts in zip(itertools.product(*points), itertools.product(*texts), strict=True):
             flat = list(chain(parts))
-            identity = "{" + ",".join([flat[i] for i in order]) + "}"
+            identity = "{" + ",".join([flat[i] for i in order if flat[i]]) + "}"
             yield self._keys.unit_of_text(dict(zip(names, chain(values), strict=True)), identity)
 
 

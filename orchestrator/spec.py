@@ -15,12 +15,13 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar, get_args, get_origin
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, Field, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import to_jsonable_python
 
+from landsweep.orchestrator.canonical import Value
 from landsweep.orchestrator.claim import Claim
 from landsweep.orchestrator.errors import SpecError
 from landsweep.orchestrator.schema import place_at
@@ -28,10 +29,12 @@ from landsweep.orchestrator.section import Section
 from landsweep.orchestrator.trust import first_names
 from landsweep.orchestrator.unit import canonical, digest
 
-__all__ = ["IsAxis", "IsLabel", "IsNamedAxis", "Section", "Spec", "differences", "parse"]
+__all__ = ["DEFAULTS", "IsAxis", "IsLabel", "IsNamedAxis", "Section", "Spec", "differences", "parse"]
 
 
 M = TypeVar("M", bound="Section")
+
+DEFAULTS = "defaults"  # among the definitions: what rows had that lack a param
 
 
 class IsAxis:
@@ -53,6 +56,8 @@ class Spec(Section):
         kind: the registered kind this spec belongs to.
         name: label and default directory of the results.
     """
+
+    takes_defaults: ClassVar[bool] = False  # whether its axes can say what rows without them had
 
     kind: Annotated[str, IsLabel()] = Field(description="the kind of sweep; see `landsweep kinds`")
     name: Annotated[str, IsLabel()] = Field(
@@ -92,10 +97,15 @@ class Spec(Section):
         not_context = {*self._marked(IsAxis), *self._marked(IsLabel)}
         return {k: first_names(v) for k, v in self.model_dump(mode="json").items() if k not in not_context}
 
+    def defaults(self) -> dict[str, Value]:
+        """For each param that is new in a sweep with rows: the value that they had without it."""
+        return {}
+
     def definitions(self) -> dict[str, dict[str, Any]]:
-        """For each named axis: name to definition."""
-        dumped = self.model_dump(mode="json")
-        return {field: first_names(dumped[field]) for field in self._marked(IsNamedAxis)}
+        """What can't change within a sweep: for each named axis name to definition, and the defaults of new axes."""
+        dumped, defaults = self.model_dump(mode="json"), self.defaults()
+        named = {field: first_names(dumped[field]) for field in self._marked(IsNamedAxis)}
+        return named | ({DEFAULTS: dict(defaults)} if defaults else {})
 
     def fingerprint(self) -> str:
         """The sweep's identity: 16 hexadecimal digits over kind and context."""

@@ -46,9 +46,14 @@ class Keys:
         kind: name of the kind.
         version: of the kind's numbers; raise it when the same spec gives other rows.
         context: all that the rows depend on beside the params.
+        defaults: for each param that units of before did not have, the value that they had: a unit of this value is
+            one of them, so its key leaves the param out.
     """
 
-    def __init__(self, kind: str, version: int, context: Mapping[str, Any]) -> None:
+    def __init__(
+        self, kind: str, version: int, context: Mapping[str, Any], defaults: Mapping[str, Value] | None = None
+    ) -> None:
+        self._defaults = {name: canonical(value) for name, value in (defaults or {}).items()}
         self._prefix = blake2b(f"{kind}@{version}\n{canonical(context)}\n".encode(), digest_size=_KEY_BYTES)
 
     def unit(
@@ -62,7 +67,13 @@ class Keys:
             pack: name of the group of units that may be computed together; see `Unit`.
         """
         identity = params if not definitions else {**params, **{k: [params[k], definitions[k]] for k in definitions}}
+        if self._defaults:
+            identity = {name: value for name, value in identity.items() if not self.left_out(name, value)}
         return self.unit_of_text(params, canonical(identity), pack)
+
+    def left_out(self, name: str, value: object) -> bool:
+        """Whether a param of this value is no part of a key, since units of before had the value without the param."""
+        return name in self._defaults and canonical(value) == self._defaults[name]
 
     def unit_of_text(self, params: Mapping[str, Value], identity: str, pack: str = "") -> Unit:
         """The unit whose identity is already canonical text: the fast way for grids."""

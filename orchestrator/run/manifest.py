@@ -16,6 +16,7 @@ from landsweep.orchestrator.errors import SweepMismatch, UsageError
 from landsweep.orchestrator.kind import SweepKind
 from landsweep.orchestrator.redaction import command_line
 from landsweep.orchestrator.run.commits import commit_of
+from landsweep.orchestrator.run.new_axes import changed_defaults
 from landsweep.orchestrator.spec import Section, Spec, differences, parse
 from landsweep.orchestrator.storage.ledger import check_facts, has_checksum, with_checksum
 
@@ -102,6 +103,7 @@ def check_same(manifest: Mapping[str, Any], kind: SweepKind[Any], spec: Spec, wh
         before = manifest["definitions"].get(field, {})
         common = [name for name in now if name in before]
         lines += differences({n: before[n] for n in common}, {n: now[n] for n in common}, field)
+    lines += changed_defaults(manifest, kind, spec)
     if lines:
         raise SweepMismatch(
             f"{where} holds a sweep of another spec:\n"
@@ -118,7 +120,10 @@ def grown_manifest(manifest: Mapping[str, Any], spec: Spec) -> dict[str, Any] | 
     """
     now = {
         "spec": spec.model_dump(mode="json"),
-        "definitions": {f: {**manifest["definitions"].get(f, {}), **d} for f, d in spec.definitions().items()},
+        "definitions": {
+            **manifest["definitions"],
+            **{f: {**manifest["definitions"].get(f, {}), **d} for f, d in spec.definitions().items()},
+        },
     }
     if all(manifest[k] == v for k, v in now.items()):
         return None

@@ -17,6 +17,7 @@ from landsweep.orchestrator.unit import Unit
 __all__ = ["asked", "check_sizes", "planned", "resumed", "strays", "wanted_files"]
 
 _ASKED = 4096  # units at once
+_TO_KEEP = ". To take them over, say which value of the new axis they had, as its `default`"
 
 
 def planned(kind: SweepKind[Any], spec: Spec) -> Iterator[Unit]:
@@ -100,6 +101,7 @@ def strays(manifest: Mapping[str, Any], kind: SweepKind[Any], spec: Spec, rows: 
             f"{rows - planned:,} of {rows:,} rows belong to no unit of this plan"
             + (f" ({'; '.join(why)})" if why else "")
             + ": they stay, but reports leave them out. To keep the two apart, give this spec another folder with --out"
+            + (_TO_KEEP if added and spec.takes_defaults else "")
         )
     if rows and (changed := _changed_columns(manifest, kind, spec)):
         lines.append(changed)

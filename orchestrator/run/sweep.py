@@ -19,9 +19,10 @@ from landsweep.orchestrator.notes import is_own
 from landsweep.orchestrator.planner import Planner
 from landsweep.orchestrator.reading import read_yaml
 from landsweep.orchestrator.run.manifest import check_same, new_manifest, read_manifest
+from landsweep.orchestrator.run.new_axes import with_defaults
 from landsweep.orchestrator.run.plan import planned, resumed, wanted_files
 from landsweep.orchestrator.run.stage_list import read_stage_list
-from landsweep.orchestrator.spec import Spec
+from landsweep.orchestrator.spec import DEFAULTS, Spec
 from landsweep.orchestrator.spec_files import spec_folder
 from landsweep.orchestrator.storage.artifacts import Artifacts
 from landsweep.orchestrator.storage.ledger import Findings, Ledger, Store
@@ -42,6 +43,7 @@ __all__ = [
     "open_sweep",
     "refuse_damaged",
     "spec_from",
+    "stored_rows",
 ]
 
 _ASKED = 4096
@@ -204,11 +206,20 @@ class Sweep:
         rows = self.rows()
         return self.kind.audit(self.spec, rows[~rows["key"].isin(damaged)], bench, n)
 
+    def stored(self) -> pa.Table:
+        """All rows, those of other plans too; rows of this one that lack an axis have its default."""
+        table, defaults = self.ledger.rows(), self.spec.defaults()
+        if not defaults:
+            return table
+        keys = self.keys()
+        with self._reading():
+            return with_defaults(table, self.kind.params(self.spec), defaults, keys)
+
     def rows(self) -> pd.DataFrame:
         """Rows of the units that belong to the plan, in the plan's order."""
         import pandas as pd  # here: what asks for no rows starts without it
 
-        frame = as_frame(self.ledger.rows())
+        frame = as_frame(self.stored())
         with self._reading():
             adaptive = self.kind.planner(self.spec).adaptive
         if adaptive:
@@ -219,7 +230,7 @@ class Sweep:
 
     def table(self) -> pa.Table:
         """The same rows, of the types in which they are stored."""
-        table = self.ledger.rows()
+        table = self.stored()
         with self._reading():
             adaptive = self.kind.planner(self.spec).adaptive
         if adaptive:
@@ -242,6 +253,18 @@ def open_sweep(where: str, *, trust: bool = False) -> Sweep:
     if sweep.trusted:
         user_code()
     return sweep
+
+
+def stored_rows(ledger: Ledger, *, trust: bool | None) -> pa.Table:
+    """All rows of a ledger, with what those of its plan had of axes that were added; the kind is only asked then.
+
+    Args:
+        ledger: of the sweep.
+        trust: as for `Sweep`.
+    """
+    definitions = ledger.sweep.get("definitions")
+    added = isinstance(definitions, dict) and bool(definitions.get(DEFAULTS))
+    return Sweep(ledger, trust=trust).stored() if added else ledger.rows()
 
 
 def as_frame(table: pa.Table) -> pd.DataFrame:

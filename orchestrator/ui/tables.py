@@ -7,6 +7,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ import psutil
 import pyarrow as pa
 
 from landsweep.orchestrator.errors import LandsweepError
-from landsweep.orchestrator.run.sweep import ledger_at
+from landsweep.orchestrator.run.sweep import ledger_at, stored_rows
 from landsweep.orchestrator.storage.ledger import Damage, Ledger
 from landsweep.orchestrator.ui.places import Place, Places
 from landsweep.orchestrator.ui.query import Query
@@ -115,7 +116,7 @@ class Tables:
                 if have.version == version or (rests and have.ledger.sweep.get("id") == ledger.sweep.get("id")):
                     return have
             began = time.monotonic()
-            table = ledger.rows().combine_chunks()
+            table = _rows(ledger).combine_chunks()
             snapshot = Snapshot(ledger, table, version, ledger.damaged, time.monotonic() - began)
             self._keep(place.id, snapshot)
             return snapshot
@@ -141,6 +142,13 @@ class Tables:
                 len(self._kept) > _MOST_TABLES or sum(s.bytes for s in self._kept.values()) > room
             ):
                 self._kept.popitem(last=False)
+
+
+def _rows(ledger: Ledger) -> pa.Table:
+    """All rows; where the spec can't be read, as they are stored: what the kind says of its columns tells why."""
+    with suppress(LandsweepError):
+        return stored_rows(ledger, trust=None)
+    return ledger.rows()
 
 
 def _thread(run: Callable[[], None]) -> None:

@@ -14,19 +14,22 @@ function, all by keyword. What it gives back becomes the row:
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
 from landsweep.orchestrator.callables import import_callable
 from landsweep.orchestrator.kind import Arrays, Workbench
 from landsweep.orchestrator.spec import IsLabel
-from landsweep.sweeps.lab.callables.calls import call_setup, check_arguments, check_setup, imported
+from landsweep.sweeps.lab.callables.calls import (
+    call_setup,
+    check_arguments,
+    check_defaults,
+    check_setup,
+    imported,
+)
 from landsweep.sweeps.lab.callables.session import CallableSession
 from landsweep.sweeps.lab.callables.swept import SweptKind, SweptSpec
-
-if TYPE_CHECKING:
-    pass
 
 __all__ = ["FunctionKind", "FunctionSpec"]
 
@@ -35,6 +38,8 @@ _PATH = r"^[A-Za-z_][\w.]*:[A-Za-z_][\w.]*$"
 
 class FunctionSpec(SweptSpec):
     """A callable and the axes it is swept over."""
+
+    takes_defaults: ClassVar[bool] = True
 
     kind: Annotated[Literal["function"], IsLabel()] = Field("function", description="this kind")
     function: str = Field(pattern=_PATH, description="the callable: package.module:function")
@@ -63,6 +68,11 @@ class FunctionSpec(SweptSpec):
         injected = {"setup"} if self.setup else set()
         if self.seed_argument is not None:
             injected.add(self.seed_argument)
+        if self.seed_argument is not None and "seed" in self.defaults():
+            raise ValueError(
+                f"axes.seed: default: {self.seed_argument} is drawn from the seed where there is one, so that units "
+                "with and without it differ; leave default out"
+            )
         if taken := sorted(injected & {*self.swept, *self.fixed}):
             raise ValueError(f"{taken} are given by setup or seed_argument, so they can't be swept or fixed")
         return self
@@ -109,9 +119,12 @@ class FunctionKind(SweptKind[FunctionSpec]):
         """Import the callables and compare their arguments with those of the spec.
 
         Raises:
-            SpecError: a callable can't be imported, or does not take what it would be given.
+            SpecError: a callable can't be imported, does not take what it would be given, or has another default than
+                an axis says.
         """
-        check_arguments(imported("function", spec.function, bench.folder), spec.function, spec.arguments())
+        function = imported("function", spec.function, bench.folder)
+        check_arguments(function, spec.function, spec.arguments())
+        check_defaults(function, spec.function, {name: spec.axes[name].default for name in spec.defaults()})
         if spec.setup is not None:
             check_setup(imported("setup", spec.setup, bench.folder), spec.setup)
 

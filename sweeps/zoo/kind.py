@@ -24,6 +24,7 @@ from landsweep.sweeps.lab.training_units.kind import PlannedPack, TrainedKind
 from landsweep.sweeps.lab.training_units.recipes import short_path
 from landsweep.sweeps.lab.training_units.session import TrainingSession
 from landsweep.sweeps.zoo.branches import BranchPlanner, branched_columns
+from landsweep.sweeps.zoo.defaults import refuse_wrong_defaults
 from landsweep.sweeps.zoo.plan import Grid, ZooPlanner, evaluated_otherwise, packs_of
 from landsweep.sweeps.zoo.recipes import ZooRecipes
 from landsweep.sweeps.zoo.spec import BRANCH, ZooSpec
@@ -72,7 +73,7 @@ class ZooKind(TrainedKind[ZooSpec], Auditable[ZooSpec], Ranked[ZooSpec]):
         return (*trained_columns(spec.recipe, evaluated_otherwise(spec)), *begun)
 
     def planner(self, spec: ZooSpec) -> Planner:
-        keys = Keys(self.name, self.version, spec.context())
+        keys = Keys(self.name, self.version, spec.context(), spec.defaults())
         return BranchPlanner(spec, keys) if spec.branches else ZooPlanner(spec, keys)
 
     def validate(self, spec: ZooSpec) -> None:
@@ -84,6 +85,7 @@ class ZooKind(TrainedKind[ZooSpec], Auditable[ZooSpec], Ranked[ZooSpec]):
             foresee_recipe(recipes.of(params, name))
             for branch in spec.branches:
                 recipes.of({**params, BRANCH: branch}, f"{name}, branch {branch}")
+        refuse_wrong_defaults(spec)
 
     def recipes(self, spec: ZooSpec) -> ZooRecipes:
         return ZooRecipes(spec)

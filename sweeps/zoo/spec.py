@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from landsweep.orchestrator.axes import Axis, AxisLike
+from landsweep.orchestrator.axes import Axis, AxisLike, DefaultedAxisLike, Value
 from landsweep.orchestrator.draws import RandomSamples
 from landsweep.orchestrator.row import METERS
 from landsweep.orchestrator.spec import IsAxis, IsLabel, IsNamedAxis
@@ -24,9 +24,11 @@ BRANCH = "branch"  # the param that names a unit's branch; none: a main run
 class ZooSpec(TrainedSpec):
     """A base recipe and what is swept over its fields."""
 
+    takes_defaults: ClassVar[bool] = True
+
     kind: Annotated[Literal["zoo"], IsLabel()] = Field("zoo", description="this kind")
     recipe: Recipe = Field(description="the base: what all models share, and the values of fields that nothing sweeps")
-    axes: Annotated[dict[str, AxisLike], IsAxis()] = Field(
+    axes: Annotated[dict[str, DefaultedAxisLike], IsAxis()] = Field(
         {}, description="field of the recipe, such as optimizer.learning_rate or net.hidden.0, to its values"
     )
     zip: Annotated[tuple[tuple[str, ...], ...], IsAxis()] = Field((), description="groups of axes that move together")
@@ -54,6 +56,9 @@ class ZooSpec(TrainedSpec):
         """The seeds; None where each random combination has its own."""
         return None if isinstance(self.seeds, str) else tuple(int(s) for s in self.seeds.points() if s is not None)
 
+    def defaults(self) -> dict[str, Value]:
+        return {short_path(path): axis.before for path, axis in self.axes.items() if axis.has_default}
+
     @model_validator(mode="after")
     def _fields_are_swept_once(self) -> Self:
         drawn = list(self.samples.fields) if self.samples else []
@@ -68,6 +73,11 @@ class ZooSpec(TrainedSpec):
             raise ValueError("seeds: sample needs `samples`")
         if not isinstance(self.seeds, str) and any(type(s) is not int or s < 0 for s in self.seeds.points()):
             raise ValueError(f"seeds must be whole numbers from 0, got {list(self.seeds.points())}")
+        if self.branches and (defaults := list(self.defaults())):
+            raise ValueError(
+                f"axes.{defaults[0]}: default: a zoo with branches can't take one; leave it out, and give this spec "
+                "another folder with --out"
+            )
         return self
 
     @model_validator(mode="after")

@@ -5,11 +5,12 @@ from __future__ import annotations
 import difflib
 import inspect
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from landsweep.orchestrator.callables import import_callable
+from landsweep.orchestrator.canonical import canonical
 from landsweep.orchestrator.errors import SpecError
 from landsweep.orchestrator.kind import Workbench
 
@@ -66,6 +67,39 @@ def check_arguments(function: Callable[..., Any], path: str, given: Sequence[str
         lines.append(f"it needs {missing}: give them under axes, samples or fixed")
     if lines:
         raise SpecError(f"function: {shown}: " + "; ".join(lines))
+
+
+def check_defaults(function: Callable[..., Any], path: str, defaults: Mapping[str, object]) -> None:
+    """Whether a callable without some arguments does what it does with these.
+
+    Args:
+        function: the callable.
+        path: of it, for messages.
+        defaults: argument to the value that an axis says that it had.
+
+    Raises:
+        SpecError: the signature has no default, or another one.
+    """
+    parameters = _parameters(function)
+    for name, value in defaults.items():
+        has = parameters[name].default if name in parameters else inspect.Parameter.empty
+        if has is inspect.Parameter.empty:
+            why = f"{path} has no default for {name}"
+        elif _text(has) != _text(value):
+            why = f"without {name} {path} takes {has!r}"
+        else:
+            continue
+        raise SpecError(
+            f"axes.{name}: default: {value!r}, but {why}; rows of before would be taken for others. Give what the "
+            "signature has, or leave default out"
+        )
+
+
+def _text(value: object) -> str | None:
+    try:
+        return canonical(value)
+    except TypeError:  # an object, which no axis can hold
+        return None
 
 
 def check_setup(setup: Callable[..., Any], path: str) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 from pydantic import Field, model_validator
 
-from landsweep.orchestrator.axes import AxisLike, Value
+from landsweep.orchestrator.axes import DefaultedAxisLike, Value
 from landsweep.orchestrator.draws import Draw, RandomSamples, Simplex
 from landsweep.orchestrator.faults import MOST_METRICS
 from landsweep.orchestrator.kind import Ranked, SweepKind
@@ -27,7 +27,7 @@ class SweptSpec(Spec):
     """Axes over which code of the user's is swept, and what its metrics mean."""
 
     version: int = Field(1, description="raise it when the code changed so that it gives other results")
-    axes: Annotated[dict[str, AxisLike], IsAxis()] = Field({}, description="argument name to its values")
+    axes: Annotated[dict[str, DefaultedAxisLike], IsAxis()] = Field({}, description="argument name to its values")
     zip: Annotated[tuple[tuple[str, ...], ...], IsAxis()] = Field((), description="groups of axes that move together")
     samples: Annotated[RandomSamples | None, IsAxis()] = Field(
         None, description="random combinations of further arguments, each for all values of the axes"
@@ -84,6 +84,9 @@ class SweptSpec(Spec):
         """Names of all arguments that differ between units."""
         return [*self.axes, *(self.samples.draw if self.samples else ())]
 
+    def defaults(self) -> dict[str, Value]:
+        return {name: axis.before for name, axis in self.axes.items() if axis.has_default}
+
     def combinations(self) -> dict[str, tuple[Value, ...]]:
         """Each drawn argument to its values, one for each random combination; one that was drawn before is left out."""
         if self.samples is None:
@@ -122,7 +125,7 @@ class SweptKind(SweepKind[S], Ranked[S]):
         return tuple(Column(name, c.doc, c.unit, c.type) for name, c in spec.columns.items())
 
     def planner(self, spec: S) -> GridPlanner:
-        keys = Keys(self.name, self.version, spec.context())
+        keys = Keys(self.name, self.version, spec.context(), spec.defaults())
         drawn, axes = spec.combinations(), {name: axis.points() for name, axis in spec.axes.items()}
         return GridPlanner(keys, drawn | axes, [*([tuple(drawn)] if drawn else []), *spec.zip])
 

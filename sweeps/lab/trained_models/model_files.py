@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from landsweep.orchestrator.errors import UsageError
 from landsweep.orchestrator.kind import kind_named
 from landsweep.orchestrator.notes import is_own
-from landsweep.orchestrator.run.sweep import as_frame, ledger_at, refuse_damaged
+from landsweep.orchestrator.run.sweep import as_frame, ledger_at, refuse_damaged, stored_rows
 from landsweep.orchestrator.storage.artifacts import Artifacts
 from landsweep.orchestrator.storage.bounds import opened, refuse_bomb
 from landsweep.orchestrator.storage.inside import check_names, refuse_odd
@@ -78,7 +78,7 @@ class ModelFiles:
             else:
                 for path in (f"{folder}/{name}" for folder in _PARTS for name in self.files.files(folder)):
                     refuse_odd(self.files.folder, path)  # a ledger does not see pipes
-                table = as_frame(self._ledger.rows())
+                table = as_frame(stored_rows(self._ledger, trust=trust))
                 if whole:
                     refuse_damaged(self._ledger)
             self.rows = _sorted_rows(table, self.head, self._rebuilder, str(where))
