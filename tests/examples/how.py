@@ -191,7 +191,7 @@ HOW: dict[str, SpecBlock | Commands | Python | Site | Listing | Elsewhere] = {
     "docs/start.md: kind: function": SpecBlock(shows="len(rows) == 21"),
     "docs/start.md: from landsweep import load": Python({"function_minima": MINIMA}, "len(sweep.rows) == 24"),
     "docs/specs.md: base: function_minima": SpecBlock(shows="len(rows) == 120"),
-    "docs/specs.md: kind: function": SpecBlock(changes=["axes.steps.values=[10, 1000]"], shows="len(rows) == 32"),
+    "docs/specs.md: kind: function": SpecBlock(shows="len(rows) == 48"),
     "docs/specs.md: name: trained_and_measured": Elsewhere(
         "tests/orchestrator/run/test_stages.py::test_stages_are_planned_run_shown_and_grown_as_one", "fewer steps"
     ),

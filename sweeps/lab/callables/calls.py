@@ -14,7 +14,7 @@ from landsweep.orchestrator.canonical import canonical
 from landsweep.orchestrator.errors import SpecError
 from landsweep.orchestrator.kind import Workbench
 
-__all__ = ["call_setup", "check_arguments", "check_setup", "imported"]
+__all__ = ["call_setup", "check_arguments", "check_defaults", "check_setup", "imported"]
 
 _LENT = ("device", "threads", "folder")
 

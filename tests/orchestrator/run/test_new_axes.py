@@ -140,9 +140,9 @@ def test_a_default_stays_what_it_was(tmp_path: Path) -> None:
         with pytest.raises(SweepMismatch, match=says):
             run_example(FUNCTION, spec_of(A | axes), tmp_path)
     run_example(FUNCTION, spec_of(A), tmp_path)  # the axis is gone: rows with the default are those of before
-    with pytest.raises(SweepMismatch, match="defaults.b: was 0.5, is 0"):
+    with pytest.raises(SweepMismatch, match=r"defaults\.b: was 0\.5, is 0"):
         run_example(FUNCTION, spec_of(A | {"b": {**b, "default": 0}}), tmp_path)
-    with pytest.raises(SweepMismatch, match="axes.a: default is for an axis that is new"):
+    with pytest.raises(SweepMismatch, match=r"axes\.a: default is for an axis that is new"):
         run_example(FUNCTION, spec_of({"a": {"values": [1, 2], "default": 1}}), tmp_path)
 
 

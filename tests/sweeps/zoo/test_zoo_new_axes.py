@@ -21,6 +21,7 @@ def spec_of(axes: dict[str, Any], **changes: Any) -> Any:
     return zoo_spec(recipe={**SMALL_RECIPE, "steps": 20}, axes=axes, **{"seeds": [0, 1], **changes})
 
 
+@pytest.mark.rotating
 def test_models_of_before_have_the_default(tmp_path: Path) -> None:
     rates = {"optimizer.learning_rate": [0.01, 0.1]}
     run_example(KIND, spec_of(rates), tmp_path / "zoo")
