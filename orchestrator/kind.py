@@ -55,6 +55,7 @@ class Gang:
         host: address of the first one, at which they find each other.
         port: of it.
         timeout: give up waiting for another member after so long, s.
+        secret: which members alone know; what they tell each other is signed with it.
         listener: of the first one: descriptor of a socket that listens there already, so that the port is its own.
     """
 
@@ -63,6 +64,7 @@ class Gang:
     host: str
     port: int
     timeout: float
+    secret: bytes = field(repr=False)
     listener: int = -1
 
 

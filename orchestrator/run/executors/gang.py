@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -45,10 +46,10 @@ class ProcessGang:
         self._processes: list[subprocess.Popen[bytes]] = []
         self._members: list[Connection] = []
         with socket.create_server((_HOST, 0)) as listener:
-            port = listener.getsockname()[1]
+            port, secret = listener.getsockname()[1], secrets.token_bytes()
             for rank, device in enumerate(devices):
                 heard = listener.fileno() if rank == 0 else -1
-                gang = Gang(rank, self.size, _HOST, port, timeout, heard)
+                gang = Gang(rank, self.size, _HOST, port, timeout, secret, heard)
                 self._processes.append(self._start(config, gang))
                 with suppress(OSError):  # it died at once, which the first poll says
                     self._members[rank].send((config, gang, device))

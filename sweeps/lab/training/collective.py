@@ -2,11 +2,16 @@
 
 All of them run the same training, each on its part of every batch, so each comes to every exchange in the same order.
 What depends on time or on messages from outside is decided by the first one alone, and told to the others.
+
+The store and Gloo take whoever finds their ports for a member, and what members tell each other names code to run. So
+each message is signed with a secret that only members have, and read once its signature is right.
 """
 
 from __future__ import annotations
 
 import contextlib
+import hmac
+import io
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -24,6 +29,7 @@ from landsweep.orchestrator.kind import Gang
 __all__ = ["Collective", "passing", "together"]
 
 _JOINED: dict[Gang, Collective] = {}  # at most one
+_SIGNATURE = 32  # bytes
 _TURN = timedelta(seconds=20)  # of waiting for the next task, after which the first member is looked for again
 
 
@@ -35,12 +41,13 @@ class Collective:
         rank: of this member.
         size: how many there are.
         device: of this member.
+        secret: which all members have.
     """
 
-    def __init__(self, store: Store, rank: int, size: int, device: str) -> None:
-        self.rank, self.size, self._store = rank, size, store
+    def __init__(self, store: Store, rank: int, size: int, device: str, secret: bytes) -> None:
+        self.rank, self.size, self._store, self._secret = rank, size, store, secret
         self._device = torch.device(device)
-        self._tasks = 0
+        self._tasks = self._messages = 0
 
     @classmethod
     def of(cls, gang: Gang, device: str) -> Collective:
@@ -69,12 +76,13 @@ class Collective:
                 "nccl" if cuda else "gloo", store=store, rank=gang.rank, world_size=gang.size, timeout=timeout
             )
             dist.barrier()
-        return cls(PrefixStore("tasks", store), gang.rank, gang.size, device)
+        return cls(PrefixStore("tasks", store), gang.rank, gang.size, device, gang.secret)
 
     def tell_task(self, task: Mapping[str, Any]) -> None:
         """Give the others their next task; of the first member."""
+        message = self._signed(json.dumps(task).encode(), f"task {self._tasks}")
         with together():
-            self._store.set(f"{self._tasks}", json.dumps(task))
+            self._store.set(f"{self._tasks}", message)  # type: ignore[arg-type]  # it takes bytes, too
         self._tasks += 1
 
     def next_task(self) -> dict[str, Any]:
@@ -92,22 +100,22 @@ class Collective:
                 except dist.DistStoreError as e:  # nothing yet; any other error says that the first member is gone
                     if "imeout" not in str(e) and "imed out" not in str(e):
                         raise
-            task: dict[str, Any] = json.loads(self._store.get(key))
+            message = self._store.get(key)
+        task: dict[str, Any] = json.loads(self._verified(message, f"task {self._tasks}"))
         self._tasks += 1
         return task
 
-    def same(self, value: Any = None) -> Any:  # noqa: ANN401 - any value
-        """The first member's value, which all get; of the others none is asked."""
-        box = [value]
-        with together():
-            dist.broadcast_object_list(box, src=0, device=self._device)
-        return box[0]
+    def same(self, value: Any = None) -> Any:  # noqa: ANN401 - as below
+        """The first member's value, which all get; of the others none is asked.
+
+        Args:
+            value: tensors, plain values, and containers of them. Tensors arrive on the CPU.
+        """
+        return self._told(value, 0)
 
     def settle(self, problem: str | None) -> str | None:
         """A problem of any member, so that all of them know of it; the first member's own comes first."""
-        problems: list[str | None] = [None] * self.size
-        with together():
-            dist.all_gather_object(problems, problem)
+        problems = [self._told(problem, rank) for rank in range(self.size)]
         return next((p for p in problems if p is not None), None)
 
     def agree(self, flag: bool) -> bool:
@@ -116,6 +124,42 @@ class Collective:
         with together():
             dist.broadcast(tensor, src=0)
         return bool(tensor.item())
+
+    def _told(self, value: Any, source: int) -> Any:  # noqa: ANN401 - what `torch.save` takes
+        """A value of one member, which all others get."""
+        place = f"message {self._messages} of {source}"
+        self._messages += 1
+        file = io.BytesIO()
+        if self.rank == source:
+            torch.save(value, file)
+        message = bytearray(self._signed(file.getvalue(), place))
+        length = torch.tensor([len(message)], device=self._device)
+        with together():
+            dist.broadcast(length, source)
+            if self.rank == source:
+                content = torch.frombuffer(message, dtype=torch.uint8).to(self._device)
+            else:
+                content = torch.empty(int(length), dtype=torch.uint8, device=self._device)
+            dist.broadcast(content, source)
+        if self.rank == source:
+            return value
+        body = self._verified(content.cpu().numpy().tobytes(), place)
+        return torch.load(io.BytesIO(body), map_location="cpu", weights_only=True)
+
+    def _signed(self, body: bytes, place: str) -> bytes:
+        """A message for this place in the course of all messages."""
+        return hmac.digest(self._secret, place.encode() + b"\0" + body, "sha256") + body
+
+    def _verified(self, message: bytes, place: str) -> bytes:
+        """What a message says.
+
+        Raises:
+            GangBroken: no member has written it for this place.
+        """
+        body = message[_SIGNATURE:]
+        if not hmac.compare_digest(message, self._signed(body, place)):
+            raise GangBroken(f"no member of this gang of {self.size} wrote {place}: another program is among them")
+        return body
 
 
 @contextlib.contextmanager

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -43,11 +44,12 @@ def lead(
         SpecError: a member can't train it.
         GangBroken: a member is gone.
     """
-    settings = {"backend": backend, "branch_steps": sorted(branch_steps)}
+    settings: dict[str, Any] = {"backend": backend, "branch_steps": sorted(branch_steps)}
     gang.tell_task({"recipe": recipe.model_dump(mode="json"), **settings})
-    begin = {"resume": resume, "start_from": start_from}
-    gang.same(begin)
-    return _Lead(_together(gang, recipe, lambda: data, device, base, {**settings, **begin}), gang)
+    tensors = None if resume is None else {name: torch.from_numpy(array) for name, array in resume.items()}
+    gang.same((tensors, start_from))
+    settings |= {"resume": resume, "start_from": start_from}
+    return _Lead(_together(gang, recipe, lambda: data, device, base, settings), gang)
 
 
 def follow(gang: Collective, data_of: Callable[[Recipe], Data], device: str, base: Path) -> None:
@@ -65,9 +67,11 @@ def follow(gang: Collective, data_of: Callable[[Recipe], Data], device: str, bas
     while True:
         task = gang.next_task()
         recipe = Recipe.model_validate(task.pop("recipe"))
-        begin = gang.same()
+        tensors, start_from = gang.same()
+        resume = None if tensors is None else {name: tensor.numpy() for name, tensor in tensors.items()}
+        settings = {**task, "resume": resume, "start_from": start_from}
         try:
-            training = _together(gang, recipe, partial(data_of, recipe), device, base, {**task, **begin})
+            training = _together(gang, recipe, partial(data_of, recipe), device, base, settings)
         except SpecError:  # which the first member reports
             continue
         for event in training:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import secrets
 import socket
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any, TypeAlias
 
 import ray
@@ -39,17 +41,17 @@ class Actor:
     def farewell(self) -> None:
         self._termination.wait()
 
-    def meet(self, size: int, timeout: float) -> tuple[str, int]:
-        """Become the first member of a gang; gives where the others find it: host and port."""
+    def meet(self, size: int, timeout: float) -> Gang:
+        """Become the first member of a gang; gives its place, from which the others know where they find it."""
         host = ray.util.get_node_ip_address()
         self._listener = socket.create_server((host, 0))
-        port = self._listener.getsockname()[1]
-        self._worker.join(Gang(0, size, host, port, timeout, self._listener.fileno()))
-        return host, port
+        first = Gang(0, size, host, self._listener.getsockname()[1], timeout, secrets.token_bytes())
+        self._worker.join(replace(first, listener=self._listener.fileno()))
+        return first
 
-    def attend(self, rank: int, size: int, where: tuple[str, int], timeout: float) -> None:
+    def attend(self, rank: int, first: Gang) -> None:
         """Be another member of a gang, until its first member has ended."""
-        self._worker.join(Gang(rank, size, *where, timeout))
+        self._worker.join(replace(first, rank=rank))
         self._worker.assist()
 
     def share(self, name: str, refs: Mapping[str, Any]) -> None:

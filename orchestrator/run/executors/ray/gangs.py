@@ -28,8 +28,8 @@ def spawn_gang(slot: Slot, cluster: RayCluster, config: WorkerConfig, timeout: f
     size = slot.devices
     slot.group = cluster.group(size)
     slot.actor, *slot.others = (cluster.member(slot.group, place, config) for place in range(size))
-    where = slot.actor.meet.remote(size, timeout)
-    slot.attending = [m.attend.remote(rank, size, where, timeout) for rank, m in enumerate(slot.others, start=1)]
+    first = slot.actor.meet.remote(size, timeout)
+    slot.attending = [m.attend.remote(rank, first) for rank, m in enumerate(slot.others, start=1)]
     slot.farewells = [m.farewell.remote() for m in slot.others]
 
 
