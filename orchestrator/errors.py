@@ -14,7 +14,7 @@ LandsweepError
 └── StopSweep               exit 3: stopped, nothing lost, the same command goes on
     ├── StorageError        the results could not be written (disk full, no permission)
     ├── WorkersUnavailable  work is waiting and no worker can come
-    │   └── ClusterLost     the Ray that this run had started has died
+    │   └── ClusterLost     the Ray that this run had started, or its one process, is of no more use
     └── TakenOver           another driver holds this sweep now
 """
 
@@ -110,7 +110,7 @@ class WorkersUnavailable(StopSweep):
 
 
 class ClusterLost(WorkersUnavailable):
-    """The Ray that this run had started has died, and all workers with it."""
+    """What this run had started is of no more use, with all workers: its Ray has died, or a unit spoilt its process."""
 
 
 class TakenOver(StopSweep):

@@ -21,7 +21,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from landsweep.orchestrator.errors import ClusterLost, LandsweepError, PreparationFailed, TakenOver
+from landsweep.orchestrator.errors import ClusterLost, LandsweepError, PreparationFailed, StorageError, TakenOver
 from landsweep.orchestrator.row import Cause
 from landsweep.orchestrator.run.schedule import GivenUp
 from landsweep.orchestrator.storage.readers import number_in, object_or_none
@@ -86,7 +86,8 @@ class Losses:
         try:
             yield
         except ClusterLost:
-            self.note(flights())
+            with suppress(StorageError):  # the mark of this run says at least that it did not end in order
+                self.note(flights())
             raise
         except TakenOver:  # the file is of the run that has taken over
             raise

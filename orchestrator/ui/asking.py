@@ -13,7 +13,6 @@ import re
 import resource
 import signal
 import sys
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -116,13 +115,24 @@ def _connected(order: Order) -> Any:  # noqa: ANN401 - a connection of DuckDB, w
 
 
 def _bound(room: int) -> None:
-    """Let this process grow by so many bytes; systems other than Linux have no such bound."""
-    with suppress(OSError):
+    """Let this process grow by so many bytes; systems other than Linux have no such bound.
+
+    Raises:
+        _Refused: the system does not say how large it is, such as one without /proc.
+    """
+    if sys.platform != "linux":
+        return
+    try:
         pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
         most = pages * os.sysconf("SC_PAGE_SIZE") + room
         _, hard = resource.getrlimit(resource.RLIMIT_AS)
         most = most if hard == resource.RLIM_INFINITY else min(most, hard)
         resource.setrlimit(resource.RLIMIT_AS, (most, most))
+    except (OSError, ValueError, IndexError) as e:
+        raise _Refused(
+            f"no question is answered: the memory for it can't be bounded, because this system does not say in "
+            f"/proc/self/statm how much a process takes ({e}). Mount /proc"
+        ) from e
 
 
 def _read(reader: pa.RecordBatchReader, most: int, largest: int) -> pa.Table:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import locale
 import os
 import resource
+import signal
 import sys
 import warnings
 from collections.abc import Iterator
@@ -16,10 +17,11 @@ from typing import Any, Self
 
 import numpy as np
 
-__all__ = ["Belongings", "standard_files"]
+__all__ = ["Belongings", "MaskAndAlarm", "standard_files"]
 
-
-_LIMITS = (resource.RLIMIT_AS, resource.RLIMIT_DATA, resource.RLIMIT_FSIZE, resource.RLIMIT_NOFILE)
+_LIMITED = ("AS", "CPU", "DATA", "FSIZE", "NOFILE", "NPROC", "STACK")  # not all systems have each
+_LIMITS = tuple(getattr(resource, f"RLIMIT_{name}") for name in _LIMITED if hasattr(resource, f"RLIMIT_{name}"))
+_LEAST = {resource.RLIMIT_NOFILE: ("its open files", 64), resource.RLIMIT_FSIZE: ("bytes of its files", 1 << 20)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +35,7 @@ class Belongings:
         filters: of `warnings`.
         numpy: what `numpy.geterr` gives.
         locale: all categories, as `locale.setlocale` writes them.
-        limits: number of a resource, such as `resource.RLIMIT_NOFILE`, to its soft limit.
+        limits: number of a resource, such as `resource.RLIMIT_NOFILE`, to its soft and hard limit.
     """
 
     folder: Path | None
@@ -42,14 +44,14 @@ class Belongings:
     filters: list[Any]
     numpy: Any
     locale: str
-    limits: dict[int, int]
+    limits: dict[int, tuple[int, int]]
 
     @classmethod
     def now(cls) -> Self:
         """Those of this moment."""
         streams = (sys.stdin, sys.stdout, sys.stderr)
         filters = list(warnings.filters)
-        limits = {number: resource.getrlimit(number)[0] for number in _LIMITS}
+        limits = {number: resource.getrlimit(number) for number in _LIMITS}
         return cls(_folder(), dict(os.environ), streams, filters, np.geterr(), locale.setlocale(locale.LC_ALL), limits)
 
     def restore(self) -> None:
@@ -66,10 +68,27 @@ class Belongings:
         np.seterr(**self.numpy)
         if locale.setlocale(locale.LC_ALL) != self.locale:
             locale.setlocale(locale.LC_ALL, self.locale)
-        for number, soft in self.limits.items():
-            now, hard = resource.getrlimit(number)
-            if now != soft:
-                resource.setrlimit(number, (_lower(soft, hard), hard))
+        for number, limits in self.limits.items():
+            _limit(number, *limits)
+
+    def lost(self) -> str:
+        """The limit that stays so low that no driver could write rows, since only root may raise it; "": none."""
+        for number, (name, least) in _LEAST.items():
+            (_, hard), before = resource.getrlimit(number), self.limits[number]
+            if before[1] != hard != resource.RLIM_INFINITY and hard < least:
+                return f"{name} to {hard:,}"
+        return ""
+
+
+def _limit(number: int, soft: int, hard: int) -> None:
+    """Give a resource its limits back; a hard one that has become lower stays so where only root may raise it."""
+    if resource.getrlimit(number) == (soft, hard):
+        return
+    try:
+        resource.setrlimit(number, (soft, hard))
+    except (ValueError, OSError):  # which of the two depends on the version of Python
+        hard = resource.getrlimit(number)[1]
+        resource.setrlimit(number, (_lower(soft, hard), hard))
 
 
 def _lower(soft: int, hard: int) -> int:
@@ -91,6 +110,27 @@ def _open(number: int, stream: Any) -> Any:  # noqa: ANN401 - whatever stands in
     if not getattr(stream, "closed", False):
         return stream
     return os.fdopen(number, "r" if number == 0 else "w", encoding="utf-8", closefd=False)
+
+
+class MaskAndAlarm:
+    """The access that new files get, and a signal that is to come: reading either of them sets it."""
+
+    def __init__(self) -> None:
+        self._mask = os.umask(0o077)
+        os.umask(self._mask)
+        self._alarm = (0.0, 0.0)
+
+    @contextmanager
+    def of_units(self) -> Iterator[None]:
+        """While this lasts, they are as the last unit left them."""
+        ours = os.umask(self._mask)
+        if any(self._alarm):
+            signal.setitimer(signal.ITIMER_REAL, *self._alarm)
+        try:
+            yield
+        finally:
+            self._alarm = signal.setitimer(signal.ITIMER_REAL, 0.0)
+            self._mask = os.umask(ours)
 
 
 @contextmanager

@@ -12,11 +12,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from landsweep.orchestrator.accelerators import check_devices
-from landsweep.orchestrator.errors import DeviceFailed, UsageError, WorkersUnavailable
+from landsweep.orchestrator.errors import ClusterLost, DeviceFailed, UsageError, WorkersUnavailable
 from landsweep.orchestrator.kind import Arrays
 from landsweep.orchestrator.row import Cause
 from landsweep.orchestrator.run.executors.base import Event, Executor, Finished, Gave, Lost, Refused
-from landsweep.orchestrator.run.executors.belongings import Belongings, standard_files
+from landsweep.orchestrator.run.executors.belongings import Belongings, MaskAndAlarm, standard_files
 from landsweep.orchestrator.run.executors.gang import ProcessGang
 from landsweep.orchestrator.run.executors.signals import keep_signals, plain_children
 from landsweep.orchestrator.run.leaving import no_end
@@ -56,6 +56,7 @@ class LocalExecutor(Executor):
         self._opened = False
         self._broken = ""
         self._theirs: Belongings | None = None
+        self._mask_and_alarm = MaskAndAlarm()
 
     def open(self, config: WorkerConfig) -> None:
         check_devices(self._site.gpus)
@@ -116,6 +117,8 @@ class LocalExecutor(Executor):
             event: Event = Finished(work.id, time.perf_counter() - began)
         except UsageError as e:
             event = Refused(work.id, e)
+        except ClusterLost:
+            raise
         except DeviceFailed as e:
             self._broken = f"{e}. The same command goes on in a new process"
             event = Lost(work.id, Cause.infra, str(e))
@@ -163,11 +166,16 @@ class LocalExecutor(Executor):
         if self._theirs is not None:
             self._theirs.restore()
         try:
-            with standard_files(), no_end():
+            with standard_files(), no_end(), self._mask_and_alarm.of_units():
                 yield
         finally:
             self._theirs = Belongings.now()
             ours.restore()
+            if limit := ours.lost():
+                raise ClusterLost(
+                    f"a unit has limited this process for good: {limit}. The same command goes on in a new process; a "
+                    "unit that does so again and again fails alone"
+                )
 
     @property
     def _ready(self) -> Worker:

@@ -29,6 +29,7 @@ _AT_ONCE = 1000  # lines
 _LARGEST = 1 << 24  # characters that are found in a line; each match counts as some, also an empty one
 _OF_A_MATCH = 64  # characters
 _MEMORY = 1 << 30  # bytes by which the process may grow
+_UNBOUND = 3  # exit code of a process that can't bound itself
 
 
 class TooSlow(Exception):
@@ -85,6 +86,7 @@ class Searcher:
         Raises:
             TooSlow: names the line.
             TooMuch: names the line.
+            OSError: the memory for it can't be bounded.
         """
         for start in range(0, len(lines), _AT_ONCE):
             for matches, seconds in self._searched(patterns, lines[start : start + _AT_ONCE], most):
@@ -105,8 +107,14 @@ class Searcher:
             for line in lines:
                 answer = process.stdout.readline()
                 if not answer.endswith(b"\n"):
-                    if process.wait() == -signal.SIGALRM:
+                    code = process.wait()
+                    if code == -signal.SIGALRM:
                         raise TooSlow(line, max(min(_LINE, most), _LEAST))
+                    if code == _UNBOUND:
+                        raise OSError(
+                            "no pattern is searched: the memory for it can't be bounded, because this system does not "
+                            "say in /proc/self/statm how much a process takes. Mount /proc"
+                        )
                     raise TooMuch(line)
                 matches, seconds = json.loads(answer)
                 most -= seconds
@@ -137,7 +145,10 @@ def _serve() -> None:
     """Answer each order with a line for each line in it; the alarm ends the process."""
     signal.signal(signal.SIGALRM, signal.SIG_DFL)  # a process that ignores or blocks it hands that on
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGALRM])
-    _bound()
+    try:
+        _bound()
+    except (OSError, ValueError, IndexError):
+        sys.exit(_UNBOUND)
     for order in sys.stdin.buffer:
         texts, lines, most = json.loads(order)
         patterns = [re.compile(text) for text in texts]
@@ -171,13 +182,18 @@ def _matches(patterns: Sequence[re.Pattern[str]], line: str) -> list[tuple[int, 
 
 
 def _bound() -> None:
-    """Let this process grow by so much; systems other than Linux have no such bound."""
-    with suppress(OSError):
-        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
-        most = pages * os.sysconf("SC_PAGE_SIZE") + _MEMORY
-        _, hard = resource.getrlimit(resource.RLIMIT_AS)
-        most = most if hard == resource.RLIM_INFINITY else min(most, hard)
-        resource.setrlimit(resource.RLIMIT_AS, (most, most))
+    """Let this process grow by so much; systems other than Linux have no such bound.
+
+    Raises:
+        OSError, ValueError, IndexError: the system does not say how large it is, such as one without /proc.
+    """
+    if sys.platform != "linux":
+        return
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
+    most = pages * os.sysconf("SC_PAGE_SIZE") + _MEMORY
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    most = most if hard == resource.RLIM_INFINITY else min(most, hard)
+    resource.setrlimit(resource.RLIMIT_AS, (most, most))
 
 
 if __name__ == "__main__":

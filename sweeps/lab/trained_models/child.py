@@ -19,7 +19,8 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from landsweep.orchestrator.errors import SpecError
-from landsweep.sweeps.lab.trained_models.refs import SweepRef, zoo_of
+from landsweep.orchestrator.storage.store import Store
+from landsweep.sweeps.lab.trained_models.refs import SweepRef, place_of, zoo_of
 
 __all__ = ["Mask", "child", "prune"]
 
@@ -67,7 +68,8 @@ def child(
     Raises:
         SpecError: not one model fits, it has other weights than were asked for, or a setting fits nothing in it.
     """
-    stored, checksum = _stored(sweep, _filled(where, values), label, folder)
+    ref = SweepRef(sweep=sweep, where=_filled(where, values), checkpoints=(label,))
+    stored, checksum = _stored(ref, folder, _state_of(place_of(ref, folder)))
     if weights is not None and checksum != weights:
         raise SpecError(f"weights: the model at {label} of {sweep} has the checksum {checksum}, not {weights}")
     module = copy.deepcopy(stored)
@@ -83,12 +85,28 @@ def child(
     return module.train()
 
 
+def _state_of(place: str) -> tuple[bytes, tuple[tuple[str, int], ...]]:
+    """What tells that a sweep is another one or that models were trained again: its facts; files and sizes of rows."""
+    store = Store.at(place)
+    try:
+        facts = store.read("sweep.json")
+    except FileNotFoundError:  # a published zoo has none
+        facts = b""
+    return facts, tuple(store.list("rows") or store.list(""))
+
+
 @lru_cache(maxsize=8)  # a pack builds each of its networks several times
-def _stored(sweep: str, rule: str, label: str, folder: Path) -> tuple[nn.Module, str]:
-    """The network of the one model that fits a rule, with its weights, and their checksum."""
-    ref = SweepRef(sweep=sweep, where=rule, checkpoints=(label,)).pinned(folder)
-    model = ref.single()
-    return zoo_of(ref, folder)[model.key].module(label), model.weights
+def _stored(ref: SweepRef, folder: Path, state: tuple[bytes, tuple[tuple[str, int], ...]]) -> tuple[nn.Module, str]:
+    """The network of the one model that a ref stands for, with its weights, and their checksum.
+
+    Args:
+        ref: not pinned.
+        folder: of the spec.
+        state: of the sweep; another one is read anew.
+    """
+    del state
+    model = ref.pinned(folder).single()
+    return zoo_of(ref, folder)[model.key].module(model.label), model.weights
 
 
 def prune(module: nn.Module, density: float, scope: Scope = "global") -> None:

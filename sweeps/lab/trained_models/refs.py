@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from landsweep.sweeps.lab.trained_models.member import Member
     from landsweep.sweeps.lab.trained_models.reader import Zoo
 
-__all__ = ["FileRef", "Ref", "SweepRef", "changed", "zoo_of"]
+__all__ = ["FileRef", "Ref", "SweepRef", "changed", "place_of", "zoo_of"]
 
 _ALL = "all"
 _SHOWN = 3  # models in a message
@@ -225,6 +225,18 @@ Ref: TypeAlias = Annotated[
 """Stored models: `{sweep: FOLDER, where: RULE}`, or `{name: A, net: mlp, checkpoint: FILE}`."""
 
 
+def place_of(ref: SweepRef, folder: Path) -> str:
+    """Path or URL of the sweep that a ref names.
+
+    Raises:
+        SpecError: there is no such folder.
+    """
+    where = ref.sweep if "://" in ref.sweep else str(folder / Path(ref.sweep).expanduser())
+    if "://" not in where and not Path(where).is_dir():
+        raise SpecError(f"there is no folder {where}; run that sweep first, or give the folder where its results are")
+    return where
+
+
 def zoo_of(ref: SweepRef, folder: Path) -> Zoo:
     """The sweep that a ref names, opened.
 
@@ -233,10 +245,7 @@ def zoo_of(ref: SweepRef, folder: Path) -> Zoo:
     """
     from landsweep.sweeps.lab.trained_models.reader import Zoo  # pandas, which a plan without refs can do without
 
-    where = ref.sweep if "://" in ref.sweep else str(folder / Path(ref.sweep).expanduser())
-    if "://" not in where and not Path(where).is_dir():
-        raise SpecError(f"there is no folder {where}; run that sweep first, or give the folder where its results are")
-    return Zoo(where, trust=ref.trust and may_grant())
+    return Zoo(place_of(ref, folder), trust=ref.trust and may_grant())
 
 
 def _pinned(ref: SweepRef, zoo: Zoo) -> PinnedModels:

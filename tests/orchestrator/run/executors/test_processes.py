@@ -157,6 +157,24 @@ def test_a_unit_that_sets_a_signal_handler_on_ray_is_told_why_it_can_not(tmp_pat
     assert "only works in main thread" in row["error"] and "compute with site.executor=local" in row["error"]
 
 
+def lower(number: int) -> None:
+    resource.setrlimit(number, (3, resource.getrlimit(number)[1]))
+
+
+def ask_for_alarm() -> None:
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.setitimer(signal.ITIMER_REAL, 0.05)
+
+
+LIMITS: dict[str, Callable[[], object]] = {
+    "size of files": lambda: lower(resource.RLIMIT_FSIZE),
+    "open files": lambda: lower(resource.RLIMIT_NOFILE),
+    "seconds": lambda: lower(resource.RLIMIT_CPU),
+    "access of files": lambda: os.umask(0o777),
+    "alarm": ask_for_alarm,
+}
+
+
 def changes(how: str) -> dict[str, float]:
     """Changes what the whole process has once."""
     match how:
@@ -180,9 +198,8 @@ def changes(how: str) -> dict[str, float]:
             locale.setlocale(locale.LC_ALL, "C.UTF-8")
         case "signals":
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        case "size of files" | "open files":
-            number = resource.RLIMIT_FSIZE if how == "size of files" else resource.RLIMIT_NOFILE
-            resource.setrlimit(number, (3, resource.getrlimit(number)[1]))
+        case _:
+            LIMITS[how]()
     return {"y": 1.0}
 
 
@@ -197,7 +214,7 @@ def changing_steps(i: int) -> Generator[dict[str, float], None, dict[str, float]
 
 
 HOW = ["folder", "removed folder", "environment", "stdout", "stderr closed", "warnings", "numpy", "signals"]
-HOW += ["size of files", "open files"]
+HOW += LIMITS
 
 
 def test_what_units_change_of_this_process_does_not_hurt_the_driver(tmp_path: Path) -> None:
@@ -205,11 +222,34 @@ def test_what_units_change_of_this_process_does_not_hurt_the_driver(tmp_path: Pa
     write_spec(tmp_path, swept("changes", {"how": HOW}))
     done = command("run", "spec.yaml", "--site", "local", "--out", "out", cwd=tmp_path)
     assert f"{len(HOW)} units ({len(HOW)} ok)" in done.stderr
-    assert (tmp_path / "out/report/index.html").is_file()
+    page, sweep = (tmp_path / "out" / name for name in ("report/index.html", "sweep.json"))
+    assert page.stat().st_mode == sweep.stat().st_mode, "the access that files had before the units"
     assert (tmp_path / "mlflow.db").is_file() and "MLflow run" in done.stderr
     write_spec(tmp_path, swept("changing_steps", {"i": [0, 1]}))
     done = command("run", "spec.yaml", *LOCAL, "site.commit_seconds=0.001", "--out", "steps", cwd=tmp_path)
     assert "2 units (2 ok)" in done.stderr
+
+
+def limits_for_good(i: int, number: int) -> dict[str, float]:
+    if i == 1:
+        resource.setrlimit(number, (3, 3))
+    return {"y": float(i)}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["NOFILE", "FSIZE"])
+def test_a_unit_that_spoils_the_process_of_the_driver_fails_alone_in_the_end(name: str, tmp_path: Path) -> None:
+    """Each run that it ends is remembered. Whoever may raise hard limits again (CAP_SYS_RESOURCE) loses nothing."""
+    number = int(getattr(resource, f"RLIMIT_{name}"))
+    write_spec(tmp_path, swept("limits_for_good", {"i": [0, 1, 2]}, fixed={"number": number}))
+    words = ("run", "spec.yaml", *LOCAL, "--out", "out")
+    codes = []
+    while not codes or codes[-1] == 3:
+        done = command(*words, cwd=tmp_path, check=None)
+        codes.append(done.returncode)
+        assert len(codes) < 9, done.stderr
+    rows = {row["i"]: row for row in Ledger.open(Store.at(tmp_path / "out")).rows().to_pylist()}
+    assert [rows[i]["status"] for i in range(3)] == ["ok", "failed" if codes[-1] else "ok", "ok"]
 
 
 def never_ends(what: str) -> dict[str, float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import torch
 from landsweep import Zoo
 from landsweep.orchestrator.errors import UsageError
 from landsweep.sweeps.lab.models import OwnNet
-from landsweep.sweeps.lab.trained_models.child import child, prune
+from landsweep.sweeps.lab.trained_models.child import _stored, child, prune
 from landsweep.sweeps.lab.trained_models.pinned import weights_digest
 from tests.support.small_networks import network
 from tests.support.zoos import KIND, SMALL_RECIPE, train_zoo, zoo_spec
@@ -123,3 +124,17 @@ def test_only_a_function_that_must_be_given_a_folder_gets_the_spec_s(tmp_path: P
     ):
         net = OwnNet.model_validate({"net": "own", "function": f"folders:{function}", "args": args})
         assert net.build((2,), 2, 0, tmp_path).told == told
+
+
+def test_a_sweep_that_has_changed_is_read_anew(tmp_path: Path) -> None:
+    """Within one worker, which keeps the network of a sweep that has not."""
+    for steps in (1, 2):
+        recipe = {**SMALL_RECIPE, "steps": steps, "checkpoints": {}}
+        spec = zoo_spec(recipe=recipe, axes={}, seeds={"range": 1}, backend="bmm")
+        shutil.rmtree(tmp_path / "parents", ignore_errors=True)
+        train_zoo(spec, tmp_path / "parents")
+        known = _stored.cache_info().misses
+        for _ in range(2):
+            module = child(str(tmp_path / "parents"), "seed == 0", folder=tmp_path)
+            assert weights_digest(module.state_dict()) == weights_digest(Zoo(tmp_path / "parents")[0].state())
+        assert _stored.cache_info().misses == known + 1
