@@ -61,7 +61,7 @@ class LandscapeSession:
             return evaluators(movable.forward)
         self._shortcut.move()
         metrics = evaluators(self._shortcut.forward)
-        return {**metrics, "folded": self._shortcut.taken}
+        return {**metrics, "folded": self._shortcut.taken, "shortcut_difference": self._shortcut.difference}
 
     def _at_point_of_path(self, model: str, draw: int, point: int) -> dict[str, Metric]:
         """What a point of the path gives with its own weights, and where the plane comes nearest to it."""

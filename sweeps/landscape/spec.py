@@ -327,7 +327,15 @@ def landscape_columns(spec: LandscapeSpec) -> tuple[Column, ...]:
         *evaluator_columns(list(spec.evaluators)),
         batch_norm,
         Column(
-            "folded", "batch normalisation was computed as part of the layer before it (`site.shortcuts`)", type="bool"
+            "folded",
+            "computed in a faster way than usual: batch normalisation as part of the layer before it, convolutions "
+            "row by row, or both (`site.shortcuts`)",
+            type="bool",
+        ),
+        Column(
+            "shortcut_difference",
+            "how far outputs computed in that way were from the usual ones, where both were computed: the norm of the "
+            "difference over that of the outputs",
         ),
         *lengths,
         *direction_columns(spec.directions, axes),

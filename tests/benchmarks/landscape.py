@@ -7,7 +7,8 @@ accuracy of both), one thread each. In each repeat all sides run one after the o
 machine hits all of them; the figures are medians of the repeats. The rate of the engine is that of the time between
 the first and the last row, in which all its workers work; start-up is left out. On a machine that others use too,
 `cpu_efficiency`, the same ratio from processor seconds, tells more than the ratio of the rates. `folded_ratio` is that
-of the rates of the engine with `site.shortcuts` and of the bare loop. `--quick` takes 25 points, each side once.
+of the rates of the engine with `site.shortcuts` and of the bare loop, `folded_cpu_ratio` that from processor seconds.
+`--quick` takes 25 points, each side once.
 """
 
 from __future__ import annotations
@@ -184,6 +185,7 @@ def main() -> None:
         "bare_points_per_second": round(statistics.median(base), 3),
         "efficiency": ratio("engine, workers: 1", base),
         "folded_ratio": ratio("engine, shortcuts", base),
+        "folded_cpu_ratio": round(cpu["bare loop"] / cpu["engine, shortcuts"], 3),
         "scaling_2_workers": ratio("engine, workers: 2", one),
         "peer_ratio": ratio("engine, workers: 1", rates["loss-landscapes"]) if "loss-landscapes" in rates else None,
         "session_efficiency": ratio("session, no engine", base),

@@ -1,16 +1,19 @@
-"""Batch normalisation folded into the layer before it: the same function in fewer passes over memory.
+"""Faster ways to compute a module's outputs: batch normalisation folded into the layer before it, convolutions by rows.
 
 At fixed statistics a normalisation is affine in each channel, (x - mean) / sqrt(var + eps) * weight + bias, and so is
 the convolution before it; their product is one convolution with other weights. Sums are rounded in another order, so
 that outputs agree to rounding only. Which normalisation follows which layer is seen in one forward pass, and that the
-folded network computes the same is not taken for granted: `Shortcut` compares both.
+folded network computes the same is not taken for granted: `Shortcut` compares both. It also tries convolutions computed
+row by row (`RowConvolution`), and takes what is fastest for this module on this machine.
 """
 
 from __future__ import annotations
 
 import copy
+import math
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import TypeAlias, cast
 
 import torch
@@ -18,6 +21,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from landsweep.sweeps.lab.models.layers import GhostNorm1d, GhostNorm2d
+from landsweep.sweeps.lab.weight_space.row_convolution import RowConvolution, row_by_row
 
 __all__ = ["FoldedModule", "Shortcut", "foldable"]
 
@@ -31,7 +35,7 @@ _LAYERS: dict[type[nn.Module], int] = {
     nn.Conv3d: 5,
 }  # dimensions of their outputs
 _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, GhostNorm1d, GhostNorm2d)
-_TRIALS = 3  # forward passes in which both ways are compared and timed
+_TRIALS = 3  # forward passes in which all ways are compared and, after the first, timed
 _ALLOWED = 100  # units in the last place, of the norm of the outputs
 
 
@@ -73,9 +77,10 @@ class FoldedModule:
     Args:
         module: in evaluation mode; its tensors may be written to in place afterwards, not replaced.
         pairs: what `foldable` gave for it.
+        rows: whether convolutions are computed by `RowConvolution` where it can be.
     """
 
-    def __init__(self, module: nn.Module, pairs: Mapping[str, str]) -> None:
+    def __init__(self, module: nn.Module, pairs: Mapping[str, str], *, rows: bool = False) -> None:
         self._module = copy.deepcopy(module)
         tensors = {**dict(module.named_parameters()), **dict(module.named_buffers())}
         for name, t in (*self._module.named_parameters(), *self._module.named_buffers()):
@@ -89,6 +94,10 @@ class FoldedModule:
             layer.bias = nn.Parameter(source.weight.new_empty(len(source.weight)), requires_grad=False)
             self._module.set_submodule(norm_name, nn.Identity())
             self._folds.append((norm, source, layer))
+        if rows:
+            for name in _in_rows(self._module):
+                layer = cast(nn.Conv2d, self._module.get_submodule(name))
+                self._module.set_submodule(name, RowConvolution(layer))
 
     @torch.no_grad()
     def fold(self) -> None:
@@ -110,10 +119,25 @@ class FoldedModule:
         return outputs
 
 
-class Shortcut:
-    """Forward passes of a module that moves, by the folded one if that agrees with it and is faster.
+@dataclass(slots=True)
+class _Way:
+    """One way to compute a module's outputs.
 
-    The first passes are made both ways, and count as the module's own.
+    Attributes:
+        module: None: the module itself.
+        seconds: that the timed passes took.
+        difference: largest one found, relative to the norm of the outputs.
+    """
+
+    module: FoldedModule | None
+    seconds: float = 0.0
+    difference: float = 0.0
+
+
+class Shortcut:
+    """Forward passes of a module that moves, by the fastest way that agrees with it.
+
+    The first passes are made in all ways, and count as the module's own.
 
     Args:
         module: in evaluation mode, set up to be moved.
@@ -121,58 +145,97 @@ class Shortcut:
         batch: inputs to find out with what can be folded.
 
     Attributes:
-        taken: whether the passes since the last `move` were those of the folded module.
+        taken: whether the passes since the last `move` were those of a faster way.
     """
 
     def __init__(self, module: nn.Module, forward: Forward, batch: Tensor) -> None:
         self._exact, self._device = forward, batch.device
-        self._folded: FoldedModule | None = None
-        self._seconds = [0.0, 0.0]
+        self._ways = [_Way(None)]
         self._trials = 0
         self.taken = False
-        pairs = foldable(module, batch) if batch.dtype in (torch.float32, torch.float64) else {}
+        if batch.dtype not in (torch.float32, torch.float64):
+            return
+        pairs = foldable(module, batch)
         if pairs:
-            self._folded = FoldedModule(module, pairs)
+            self._ways.append(_Way(FoldedModule(module, pairs)))
+        if batch.device.type == "cpu" and batch.ndim == 4 and _in_rows(module):
+            self._ways.append(_Way(FoldedModule(module, pairs, rows=True)))
+
+    @property
+    def difference(self) -> float | None:
+        """Between the outputs of the way that was taken and the module's own, where both were computed.
+
+        The norm of their difference over that of the outputs, the largest of the first passes; None where the module's
+        own outputs are taken.
+        """
+        return self._ways[0].difference if self.taken else None
 
     def move(self) -> None:
         """Note that the module is somewhere else now."""
-        if self._folded is None:
-            return
-        began = self._clock()
-        self._folded.fold()
-        self.taken = self._trials >= _TRIALS
-        self._seconds[1] += self._clock() - began
+        self.taken = len(self._ways) == 1 and self._ways[0].module is not None
+        for way in self._ways:
+            if way.module is not None:
+                began = self._clock()
+                way.module.fold()
+                self._count(way, began)
 
     def forward(self, batch: Tensor) -> Tensor:
         """Outputs of the module where it is."""
-        if self._folded is None:
-            return self._exact(batch)
         if self.taken:
-            return self._folded.forward(batch)
-        began = self._clock()
-        outputs = self._exact(batch)
-        middle = self._clock()
-        folded = self._folded.forward(batch)
-        self._seconds[0] += middle - began
-        self._seconds[1] += self._clock() - middle
+            return self._by(self._ways[0], batch)
+        if len(self._ways) == 1:
+            return self._exact(batch)
+        return self._try_all(batch)
+
+    def _try_all(self, batch: Tensor) -> Tensor:
+        own, *others = self._ways
+        outputs = self._timed(own, batch)
+        for way in others:
+            try:
+                difference = _difference(outputs, self._timed(way, batch))
+            except RuntimeError:  # such as `view` of outputs that lie in another order
+                difference = math.nan
+            way.difference = max(difference, way.difference)  # in this order nan stays
         self._trials += 1
-        if not _agree(outputs, folded) or (self._trials >= _TRIALS and self._seconds[1] > self._seconds[0]):
-            self._folded = None
+        allowed = _ALLOWED * torch.finfo(batch.dtype).eps
+        self._ways = [own, *(way for way in others if way.difference <= allowed)]
+        if self._trials == _TRIALS:
+            self._ways = [min(self._ways, key=lambda way: (way.seconds, way is own))]
         return outputs
 
+    def _timed(self, way: _Way, batch: Tensor) -> Tensor:
+        began = self._clock()
+        outputs = self._by(way, batch)
+        self._count(way, began)
+        return outputs
+
+    def _by(self, way: _Way, batch: Tensor) -> Tensor:
+        return self._exact(batch) if way.module is None else way.module.forward(batch)
+
+    def _count(self, way: _Way, began: float) -> None:
+        """Add what has passed since then, but not in the first trial, in which libraries prepare themselves."""
+        if self._trials:
+            way.seconds += self._clock() - began
+
     def _clock(self) -> float:
-        """Seconds, at which a GPU has done all that it was asked for."""
-        if self._device.type == "cuda" and not self.taken:
+        """Seconds: of a GPU when it has done all that it was asked for, of processors those that were spent here."""
+        if self._device.type != "cuda":
+            return time.process_time()  # others on this machine do not count
+        if not self.taken:
             torch.cuda.synchronize(self._device)
         return time.perf_counter()
 
 
-def _agree(outputs: Tensor, others: Tensor) -> bool:
-    """Whether outputs are equal to rounding; those that are not finite prove nothing."""
+def _in_rows(module: nn.Module) -> list[str]:
+    """Names of the convolutions that can be computed row by row."""
+    return [name for name, m in module.named_modules() if row_by_row(m) and not _has_hooks(m)]
+
+
+def _difference(outputs: Tensor, others: Tensor) -> float:
+    """Norm of the difference over that of the outputs; nan where they can't be compared."""
     if outputs.shape != others.shape:
-        return False
-    allowed = _ALLOWED * torch.finfo(outputs.dtype).eps * outputs.norm()
-    return bool((outputs - others).norm() <= allowed)
+        return math.nan
+    return float((outputs - others).norm() / outputs.norm())
 
 
 def _is_fixed_norm(module: nn.Module) -> bool:

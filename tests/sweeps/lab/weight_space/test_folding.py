@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +15,7 @@ from landsweep.orchestrator.kind import Workbench
 from landsweep.sweeps.lab.models import Cnn, Mlp, Net, ResNet, ResNet18
 from landsweep.sweeps.lab.weight_space import folding
 from landsweep.sweeps.lab.weight_space.folding import FoldedModule, Shortcut, foldable
+from landsweep.sweeps.lab.weight_space.row_convolution import row_by_row
 from tests.support.landscapes import KIND, landscape_rows, landscape_spec, prepare
 from tests.support.pretend import PretendGpu
 
@@ -127,6 +129,58 @@ def test_networks_of_the_catalogue(name: str, seed: int) -> None:
         torch.testing.assert_close(folded.forward(IMAGES.double()), module(IMAGES.double()), rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.parametrize("name", ["cnn", "resnet", "resnet18", "cnn without norm"])
+def test_networks_with_convolutions_by_rows(name: str) -> None:
+    net = NETS.get(name, Cnn(net="cnn", channels=(4, 6), norm="none"))
+    module = settled(net.build((3, 8, 8), 5, seed=0)).double()
+    folded = FoldedModule(module, foldable(module, IMAGES.double()), rows=True)
+    folded.fold()
+    assert not [m for m in folded._module.modules() if row_by_row(m)], "none is left"
+    with torch.no_grad():
+        torch.testing.assert_close(folded.forward(IMAGES.double()), module(IMAGES.double()), rtol=1e-9, atol=1e-9)
+
+
+def counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A clock by which convolutions of the library take a second each, and nothing else any time."""
+    calls = itertools.count()
+    now = [0.0]
+    plain = nn.Conv2d._conv_forward
+
+    def convolve(*args: Any) -> Tensor:
+        now[0] = 1.0 + next(calls)
+        return plain(*args)
+
+    monkeypatch.setattr(nn.Conv2d, "_conv_forward", convolve)
+    monkeypatch.setattr(folding.time, "process_time", lambda: now[0])
+
+
+def test_the_fastest_way_is_taken_and_its_difference_noted(monkeypatch: pytest.MonkeyPatch) -> None:
+    counted(monkeypatch)
+    module = settled(NETS["cnn"].build((3, 8, 8), 5, seed=0))
+    shortcut = Shortcut(module, module, IMAGES)
+    for passes in range(5):
+        shortcut.move()
+        with torch.inference_mode():
+            outputs, own = shortcut.forward(IMAGES), module(IMAGES)
+        assert torch.equal(outputs, own) is not shortcut.taken
+        torch.testing.assert_close(outputs, own, rtol=1e-5, atol=1e-5)
+        assert shortcut.taken is (passes >= 3)
+        assert (shortcut.difference is None) is not shortcut.taken
+    assert shortcut.difference is not None and 0 < shortcut.difference < 1e-5
+
+
+def test_networks_that_need_their_own_order_of_memory_keep_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`view` of outputs that lie in another order raises; the network itself goes on."""
+    counted(monkeypatch)
+    module = settled(Block(lambda conv, norm, x: conv(x).view(len(x), -1)))
+    shortcut = Shortcut(module, module, IMAGES)
+    for _ in range(5):
+        shortcut.move()
+        with torch.inference_mode():
+            assert torch.equal(shortcut.forward(IMAGES), module(IMAGES))
+        assert not shortcut.taken and shortcut.difference is None
+
+
 @pytest.mark.parametrize("name", UNSUITED)
 def test_what_is_not_foldable_stays_as_it_is(name: str) -> None:
     module = settled(UNSUITED[name]())
@@ -136,7 +190,7 @@ def test_what_is_not_foldable_stays_as_it_is(name: str) -> None:
 
 @pytest.mark.parametrize("name", WRONG)
 def test_a_folded_module_that_differs_is_given_up(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(folding.time, "perf_counter", lambda: 0.0)  # it would be taken, for it is no slower
+    monkeypatch.setattr(folding.time, "process_time", lambda: 0.0)  # it would be taken, for it is no slower
     module = settled(WRONG[name]())
     assert foldable(module, IMAGES)
     shortcut = Shortcut(module, module, IMAGES)
@@ -159,24 +213,27 @@ def test_on_a_gpu_both_ways_are_timed_to_their_ends(monkeypatch: pytest.MonkeyPa
         for _ in range(3):
             shortcut.move()
             shortcut.forward(images)
-        assert len(waits) == 3 * (2 + 3)
+        assert len(waits) == 3 + 2 * (2 + 4)  # of the first trial only the beginnings, and then both ends
         shortcut.move()
         shortcut.forward(images)
-        assert shortcut.taken and len(waits) <= 3 * (2 + 3) + 1
+        assert shortcut.taken and len(waits) == 3 + 2 * (2 + 4)
         monkeypatch.undo()
 
 
 @pytest.mark.parametrize("mode", ["fixed", "reestimate"])
 def test_rows_of_a_landscape_agree_to_rounding(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(folding.time, "perf_counter", lambda: 0.0)
+    monkeypatch.setattr(folding.time, "process_time", lambda: 0.0)
     spec = landscape_spec(f"batch_norm={mode}", axes={"x": [-1, -0.5, 0, 0.5, 1], "y": [-1, 0.5]})
     made = prepare(spec)
     exact = landscape_rows(spec, made)
     assert exact["folded"].isna().all(), "without the setting rows are as they were"
+    assert exact["shortcut_difference"].isna().all()
     session = KIND.open(spec, made, Workbench(shortcuts=True))
     metrics: list[Any] = [dict(o.metrics) for o in session.evaluate(KIND.planner(spec).ask(100))]
     session.close()
     assert [m["folded"] for m in metrics] == [False] * 3 + [True] * 7
+    assert [m["shortcut_difference"] is None for m in metrics] == [True] * 3 + [False] * 7
+    assert all(m["shortcut_difference"] < 1e-5 for m in metrics[3:])
     losses = [m["test_loss"] for m in metrics]
     assert losses == pytest.approx(exact["test_loss"].tolist(), rel=1e-5)
     assert losses[:3] == exact["test_loss"].tolist()[:3]
