@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Self
 
 import torch
@@ -36,27 +37,29 @@ class AugmentSpec(Section):
             raise ValueError("noise: denoising data can't be shifted or flipped too; leave shift and flip out")
         return self
 
-    def apply(self, inputs: Tensor, targets: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Augmented copies of inputs [n, channels, h, w], and their targets [n, ...].
+    def apply(self, inputs: Tensor, targets: Tensor, generators: Iterable[torch.Generator]) -> tuple[Tensor, Tensor]:
+        """Augmented copies of inputs [K, n, channels, h, w] of K models, and their targets [K, n, ...].
 
         Args:
             inputs: as the data has them.
             targets: as the data has them.
-            generator: on the CPU; what it draws depends on the shapes alone.
+            generators: one for each model, on the CPU; what each draws depends on the shapes alone.
         """
         if self.noise is not None:
-            return renewed(inputs, targets, self.noise, generator)
-        return self._moved(inputs, generator), targets
+            each = zip(inputs, targets, generators, strict=True)
+            pairs = [renewed(x, y, self.noise, generator) for x, y, generator in each]
+            return torch.stack([x for x, _ in pairs]), torch.stack([y for _, y in pairs])
+        draws = torch.stack([torch.rand(3, inputs.shape[1], generator=g) for g in generators], 1)
+        return self._moved(inputs.flatten(0, 1), draws.flatten(1)).view(inputs.shape), targets
 
-    def _moved(self, images: Tensor, generator: torch.Generator) -> Tensor:
+    def _moved(self, images: Tensor, draws: Tensor) -> Tensor:
         """Shifted and flipped copies.
 
         Args:
             images: [n, channels, h, w].
-            generator: on the CPU; what it draws depends on n alone.
+            draws: [3, n] uniform numbers, on the CPU.
         """
         n, _, height, width = images.shape
-        draws = torch.rand(3, n, generator=generator)
         result = images
         if self.flip:
             mirrored = (draws[0] < 0.5).to(images.device)[:, None, None, None]
@@ -68,4 +71,4 @@ class AugmentSpec(Section):
             columns = corner[1][:, None] + torch.arange(width, device=images.device)
             each = torch.arange(n, device=images.device)[:, None, None]
             result = padded[each, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
-        return result
+        return result.contiguous()

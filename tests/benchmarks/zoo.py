@@ -2,22 +2,23 @@
 
 `python -m tests.benchmarks.zoo [--quick] [--json]` prints a table and, last, one JSON line.
 
-- `speedup_mlp_1k`, `speedup_mlp_10k`, `speedup_cnn`: time per step of one model of an nn.Module trained with a
-  torch.optim optimizer, over that of `train_pack` with the back-end and size that calibration chose; building of
+- `speedup_mlp_1k`, `speedup_mlp_10k`, `speedup_cnn`: processor time per step of one model of an nn.Module trained with
+  a torch.optim optimizer, over that of `train_pack` with the back-end and size that calibration chose; building of
   networks included on both sides, evaluation and calibration on neither. Digits, batch 32, momentum SGD, a learning
-  rate, a seed and an order of its own for each model.
+  rate, a seed and an order of its own for each model. With `_adamw` at the end: the same with AdamW.
 - `tune_reuse_ratio`, `tune_default_ratio`: models per second of a zoo of 256 MLPs (1.2k parameters, 600 steps) in two
   Ray workers over those of Ray Tune with one trial per model, with and without `reuse_actors` (without it on 16
   models). Both are timed from the moment when the first model can train; `..._with_start` from the command on, so
   that a few seconds of starting two workers and importing torch count on both sides. Ray itself runs already.
 - `zoo_1024_seconds`: 1,024 MLPs x 600 steps in two workers, with weights, metrics and index on disk.
 
-`--quick` measures the first three.
+`--quick` measures the speedups.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import statistics
 import tempfile
@@ -45,15 +46,20 @@ CASES: dict[str, dict[str, Any]] = {
     "mlp_10k": {"net": "mlp", "hidden": [128]},
     "cnn": {"net": "cnn", "channels": [16, 32]},
 }
+OPTIMIZERS: dict[str, dict[str, Any]] = {
+    "sgd": {"method": "sgd", "learning_rate": 0.01, "momentum": 0.9},
+    "adamw": {"method": "adamw", "learning_rate": 0.001},
+}
 STEPS = 600
 SEQUENTIAL = 4  # models of the loop that is compared with, per repetition
 
 
-def recipe(seed: int, net: dict[str, Any], steps: int) -> Recipe:
+def recipe(seed: int, net: dict[str, Any], steps: int, method: str = "sgd") -> Recipe:
+    optimizer = OPTIMIZERS[method]
     data = {
         "data": {"source": "digits"},
         "net": net,
-        "optimizer": {"method": "sgd", "learning_rate": 0.01 * (1 + seed % 8), "momentum": 0.9},
+        "optimizer": {**optimizer, "learning_rate": optimizer["learning_rate"] * (1 + seed % 8)},
         "steps": steps,
         "batch_size": 32,
         "evaluate": {"splits": ["test"], "first": 1},
@@ -72,11 +78,15 @@ def module_of(net: dict[str, Any]) -> nn.Module:
     return nn.Sequential(*convolutions, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(b, 10))
 
 
-def train_alone(net: dict[str, Any], data: Data, rate: float, seed: int, steps: int) -> nn.Module:
+def train_alone(net: dict[str, Any], data: Data, rate: float, seed: int, steps: int, method: str = "sgd") -> nn.Module:
     """One model, in the plain way."""
     torch.manual_seed(seed)
     module = module_of(net)
-    optimizer = torch.optim.SGD(module.parameters(), rate, momentum=0.9)
+    optimizer: torch.optim.Optimizer
+    if method == "sgd":
+        optimizer = torch.optim.SGD(module.parameters(), rate, momentum=0.9)
+    else:
+        optimizer = torch.optim.AdamW(module.parameters(), rate)
     inputs, targets = data.splits["train"].inputs, data.splits["train"].targets
     made = 0
     while made < steps:
@@ -89,26 +99,27 @@ def train_alone(net: dict[str, Any], data: Data, rate: float, seed: int, steps: 
     return module
 
 
-def speedup(name: str, steps: int, repeats: int) -> dict[str, float | str]:
+def speedup(name: str, method: str, steps: int, repeats: int) -> dict[str, float | str]:
     """Medians over the repetitions, which alternate between the two sides; the ratio is that of neighbours in time."""
     net = CASES[name]
-    data = recipe(0, net, steps).data.load(Path())
-    began = time.perf_counter()
-    choice = choose(recipe(0, net, steps), data)
-    calibration = time.perf_counter() - began
+    first = recipe(0, net, steps, method)
+    data = first.data.load(Path())
+    began = time.process_time()
+    choice = choose(first, data)
+    calibration = time.process_time() - began
     models = max(choice.size, SEQUENTIAL)
-    recipes = [recipe(i, net, steps) for i in range(models)]
+    recipes = [recipe(i, net, steps, method) for i in range(models)]
     ours, theirs = [], []
     for _ in range(repeats):
-        began = time.perf_counter()
+        began = time.process_time()
         for seed in range(SEQUENTIAL):
-            train_alone(net, data, 0.05, seed, steps)
-        middle = time.perf_counter()
+            train_alone(net, data, 5 * OPTIMIZERS[method]["learning_rate"], seed, steps, method)
+        middle = time.process_time()
         for start in range(0, models, choice.size):
             for _ in train_pack(recipes[start : start + choice.size], data, backend=choice.backend):
                 pass
         theirs.append((middle - began) / SEQUENTIAL / steps)
-        ours.append((time.perf_counter() - middle) / models / steps)
+        ours.append((time.process_time() - middle) / models / steps)
     ratios = [t / o for t, o in zip(theirs, ours, strict=True)]
     return {
         "speedup": statistics.median(ratios),
@@ -224,12 +235,13 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(1)
     found: dict[str, Any] = {}
-    for name in CASES:
-        measured = speedup(name, *((60, 5) if args.quick else (400, 7)))
-        found[f"speedup_{name}"] = measured["speedup"]
+    for name, method in itertools.product(CASES, OPTIMIZERS):
+        measured = speedup(name, method, *((60, 5) if args.quick else (400, 7)))
+        key = f"speedup_{name}" + ("" if method == "sgd" else f"_{method}")
+        found[key] = measured["speedup"]
         if not args.json:
             said = ", ".join(f"{k} {v if isinstance(v, str) else f'{v:.3g}'}" for k, v in measured.items())
-            print(f"{name:>10}  {said}", flush=True)
+            print(f"{key:>24}  {said}", flush=True)
     if not args.quick:
         zoos = compare_zoos()
         found |= {k: v for k, v in zoos.items() if "models_per_second" not in k}

@@ -56,7 +56,7 @@ def adam_quotient(grads: Tensor, slots: Slots, c: Coefficients, t: Tensor) -> tu
     """What Adam steps along, m / (sqrt(v / (1 - b2^t)) + eps), [K, n]; and 1 - b1^t, [K, 1], which divides it too.
 
     Args:
-        grads: [K, n].
+        grads: [K, n]; overwritten.
         slots: `mean` and `square`, [K, n] each, in place.
         c: as in `Step`.
         t: [K, 1] of float64: number of this step, from 1.
@@ -64,4 +64,6 @@ def adam_quotient(grads: Tensor, slots: Slots, c: Coefficients, t: Tensor) -> tu
     mean = slots["mean"].lerp_(grads, 1 - c["beta1"])
     square = slots["square"].mul_(c["beta2"]).addcmul_(grads * (1 - c["beta2"]), grads)
     left1, left2 = (1 - c[b].double() ** t for b in ("beta1", "beta2"))
-    return mean / torch.sqrt(square).mul_(left2.rsqrt().to(grads)).add_(c["eps"]), left1
+    # The gradients' memory is used again: new arrays of a pack cost as much as the arithmetic.
+    root = torch.sqrt(square, out=grads).mul_(left2.rsqrt().to(grads)).add_(c["eps"])
+    return torch.div(mean, root, out=root), left1

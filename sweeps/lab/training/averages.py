@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -59,11 +59,11 @@ class Averages:
             return self._mean[rows, :filled].mean(1) if filled else weights[rows]
         return self._mean[rows]
 
-    def state_dict(self, stack: Stack, row: int) -> dict[str, Tensor]:
-        """State dict of one model as a checkpoint holds it."""
-        if not self._stored:
-            return stack.state_of(row)
-        return stack.state_of(row, self.of(stack.weights, slice(row, row + 1))[0])
+    def state_dicts(self, stack: Stack, rows: Sequence[int]) -> list[dict[str, Tensor]]:
+        """State dicts of these rows as checkpoints hold them."""
+        if not self._stored or not rows:
+            return stack.states_of(rows)
+        return stack.states_of(rows, torch.cat([self.of(stack.weights, slice(row, row + 1)) for row in rows]))
 
     @contextmanager
     def evaluated(self, stack: Stack) -> Iterator[None]:

@@ -39,7 +39,7 @@ class Checkpoint:
         step: after how many steps.
         epoch: after how many passes through the training data.
         label: `step-000120`, `best` or `last`; the last step is only ever labelled `last` if `last` is kept.
-        state: a whole state dict, buffers too, on the CPU; the caller's own copy.
+        state: a whole state dict, buffers too, on the CPU; nobody changes it.
     """
 
     index: int
@@ -56,7 +56,7 @@ class BranchPoint:
     Attributes:
         index: of the recipe.
         step: after how many steps.
-        state: weights, buffers, what the optimizer keeps and averages, by name; on the CPU, the caller's own copy.
+        state: weights, buffers, what the optimizer keeps and averages, by name; on the CPU, nobody changes them.
     """
 
     index: int

@@ -97,9 +97,9 @@ class Samples:
         if self._augment is None:
             return inputs, targets
         each = (torch.Generator().manual_seed(counted(root, step)) for root in self._augment_roots)
-        pairs = [self._augment.apply(x, y, g) for x, y, g in zip(inputs, targets, each, strict=True)]
+        inputs, targets = self._augment.apply(inputs, targets, each)
         part = self._place.part(inputs.shape[1])
-        return torch.stack([x[part] for x, _ in pairs]), torch.stack([y[part] for _, y in pairs])
+        return inputs[:, part], targets[:, part]
 
     def _positions(self, step: int) -> Tensor:
         """Which samples [K, B] a step takes; looked up for many steps at once, since that costs hardly more."""

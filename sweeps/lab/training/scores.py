@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -105,8 +106,9 @@ class Scores:
         return self._metric in improved
 
     def keep(self, checkpoint: Checkpoint) -> None:
-        """Keep the best weights of a model until it ends."""
-        self._weights[checkpoint.index] = checkpoint
+        """Keep the best weights of a model until it ends: its own copy, since others' may be given up earlier."""
+        state = {name: t.clone() for name, t in checkpoint.state.items()}
+        self._weights[checkpoint.index] = replace(checkpoint, state=state)
 
     def last(self, index: int) -> dict[str, float]:
         """Metrics of a model's last evaluation; empty before the first."""

@@ -86,12 +86,10 @@ class ShardedStack(Stack):
             parts.append(chunks[rank].flatten() if rank < len(chunks) else view.new_zeros(0))
         return torch.cat(parts)[None]
 
-    def state_of(self, row: int, weights: Tensor | None = None) -> dict[str, Tensor]:
+    def states_of(self, rows: Sequence[int], weights: Tensor | None = None) -> list[dict[str, Tensor]]:
         """As of `Stack`; all members have to ask for it together."""
-        source = self.weights if weights is None else weights[None]
-        one = {n: v[0] for n, v in self.whole.split(self.gathered(source)).items()}
-        one |= {n: b[row] for n, b in self.buffers.items()}
-        return {key: one[name].detach().cpu().clone() for key, name in self.whole.aliases.items()}
+        source = self.gathered(self.weights if weights is None else weights)
+        return self._named(self.whole.split(source.detach().cpu().clone()), rows)
 
 
 def _blocks(module: nn.Module) -> list[nn.Module]:

@@ -66,12 +66,20 @@ class Stack:
         self.weights = self.weights[keep].contiguous()
         self.buffers = {name: b[keep].contiguous() for name, b in self.buffers.items()}
 
-    def state_of(self, row: int, weights: Tensor | None = None) -> dict[str, Tensor]:
-        """State dict of one model, on the CPU, its own copy; with other `weights` [P] than the stack's, if given."""
-        source = (self.weights[row] if weights is None else weights).detach().cpu()  # one copy, not one per tensor
-        one = {n: v[0] for n, v in self.layout.split(source[None]).items()}
-        one |= {n: b[row] for n, b in self.buffers.items()}
-        return {key: one[name].detach().cpu().clone() for key, name in self.layout.aliases.items()}
+    def states_of(self, rows: Sequence[int], weights: Tensor | None = None) -> list[dict[str, Tensor]]:
+        """State dicts of these rows, on the CPU: views of copies that they share, one for each kind of array.
+
+        Args:
+            rows: of the models.
+            weights: [n, P] of these rows, instead of the stack's.
+        """
+        source = (self.weights[list(rows)] if weights is None else weights).detach().cpu()
+        return self._named(self.layout.split(source), rows)
+
+    def _named(self, weights: Mapping[str, Tensor], rows: Sequence[int]) -> list[dict[str, Tensor]]:
+        """The same of weights by name, [n, ...] each, and of the stack's buffers."""
+        every = {**weights, **{n: b[list(rows)].cpu() for n, b in self.buffers.items()}}
+        return [{key: every[name][i] for key, name in self.layout.aliases.items()} for i in range(len(rows))]
 
 
 def _check_alike(networks: Sequence[Mapping[str, nn.Parameter]]) -> None:

@@ -196,14 +196,15 @@ class Stepper:
         """Passes through its training data that a row has made."""
         return self._samples.epoch(row, self.step)
 
-    def state_dict(self, row: int) -> dict[str, Tensor]:
-        """State dict of a row as a checkpoint holds it: on the CPU, a copy of its own."""
-        return self._averages.state_dict(self._stack, row)
+    def state_dicts(self, rows: Sequence[int]) -> list[dict[str, Tensor]]:
+        """State dicts of these rows as checkpoints hold them: on the CPU, views of copies that they share."""
+        return self._averages.state_dicts(self._stack, rows)
 
     def branch_points(self, rows: Sequence[int]) -> list[dict[str, Tensor]]:
-        """All that training on from here needs, for each of these rows: on the CPU, copies of their own."""
+        """All that training on from here needs, for each of these rows: on the CPU, views of copies that they share."""
         tensors = {**self.tensors(), "step": torch.full((len(self),), self.step)}
-        return [{name: t[row].cpu().clone() for name, t in tensors.items()} for row in rows]
+        copies = {name: t[list(rows)].cpu() for name, t in tensors.items()}
+        return [{name: t[i] for name, t in copies.items()} for i in range(len(rows))]
 
     def start_from(self, points: Sequence[Mapping[str, Tensor]]) -> None:
         """Start where other trainings were, instead of at the initial weights.

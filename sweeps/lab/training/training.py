@@ -181,8 +181,8 @@ class Training(Trainer):
         if self.step in self.calendar.evaluations:
             self._evaluate(self._roster.active)
         if self.step in self.calendar.snapshots and not (over and self._policy.last):
-            for row in self._roster.active:
-                self._emit(self._checkpoint(row, f"step-{self.step:06d}"))
+            for checkpoint in self._checkpoints(self._roster.active, f"step-{self.step:06d}"):
+                self._emit(checkpoint)
         if self.step in self.calendar.branch_steps:
             rows = self._roster.active
             for row, point in zip(rows, self._stepper.branch_points(rows), strict=True):
@@ -211,15 +211,22 @@ class Training(Trainer):
             metrics = self._scores.measure(backend, self._stepper.learning_rates(), self._stepper.divisor)
         if self._gang is not None:
             metrics = self._gang.same(metrics)  # what follows from them must be the same on other devices too
+        better = []
         for row in rows:
             event = Evaluated(self._roster.rows[row], self.step, self._stepper.epoch(row), metrics[row])
             self._emit(event)
             if self._scores.report(event):
-                self._scores.keep(self._checkpoint(row, "best"))
+                better.append(row)
+        for checkpoint in self._checkpoints(better, "best"):
+            self._scores.keep(checkpoint)
 
-    def _checkpoint(self, row: int, label: str) -> Checkpoint:
-        state = self._stepper.state_dict(row)
-        return Checkpoint(self._roster.rows[row], self.step, self._stepper.epoch(row), label, state)
+    def _checkpoints(self, rows: Sequence[int], label: str) -> list[Checkpoint]:
+        """One for each of these rows."""
+        states = self._stepper.state_dicts(rows)
+        return [
+            Checkpoint(self._roster.rows[row], self.step, self._stepper.epoch(row), label, state)
+            for row, state in zip(rows, states, strict=True)
+        ]
 
     def _end(
         self,
@@ -235,14 +242,15 @@ class Training(Trainer):
             errors: by index.
         """
         ending = [self._roster.rows[row] for row in rows]
-        for row, index in zip(rows, ending, strict=True):
+        last = self._checkpoints(rows, "last") if self._policy.last else []
+        for i, (row, index) in enumerate(zip(rows, ending, strict=True)):
             metrics, best = self._scores.last(index), self._scores.best(index)
             if (weights := self._scores.best_weights(index)) is not None:
                 name = str(self._policy.best)
                 metrics |= {"best_step": float(weights.step), f"best_{name}": best[name].value}
                 self._emit(weights)
-            if self._policy.last:
-                self._emit(self._checkpoint(row, "last"))
+            if last:
+                self._emit(last[i])
             if self._counts_skips:
                 metrics |= {"skipped_steps": float(self._skips[index])}
             self._charge()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -44,10 +45,20 @@ class Rates:
         now = [s.multiplier(step, self._total) for s in self._schedules]
         return [peak * now[i] for i, peak in zip(self._which, self._peaks, strict=True)]
 
-    def table(self, step: int, device: torch.device) -> Tensor:
-        """Learning rates [steps, K] of this step and some that follow, in one copy to the device."""
-        last = max(step + 1, min(step + _BLOCK, self._total))
-        return torch.tensor([self.learning_rates(s) for s in range(step, last)], dtype=torch.float64).to(device)
+    def table(self, step: int, device: torch.device) -> tuple[Tensor, Tensor | None]:
+        """Learning rates and momenta [steps, K] of this step and some that follow, each in one copy to the device.
+
+        A momentum is nan where the optimizer's own stays; None: it does so everywhere.
+        """
+        steps = range(step, max(step + 1, min(step + _BLOCK, self._total)))
+        now = [[s.multiplier(i, self._total) for s in self._schedules] for i in steps]
+        peaks = torch.tensor(self._peaks, dtype=torch.float64)
+        rates = torch.tensor(now, dtype=torch.float64)[:, self._which] * peaks
+        if not self.sets_momentum:
+            return rates.to(device), None
+        set_to = [[s.momentum(i, self._total) for s in self._schedules] for i in steps]
+        momenta = [[math.nan if m is None else m for m in row] for row in set_to]
+        return rates.to(device), torch.tensor(momenta, dtype=torch.float64)[:, self._which].to(device)
 
     def momenta(self, step: int) -> list[float | None]:
         """Momentum of each model in this step; None where the optimizer's own stays."""
@@ -153,11 +164,10 @@ class StackedUpdater(Updater):
         self._slots |= {name: torch.stack([s[name] for s in starts]) for name in starts[0]}
         self._t = torch.zeros(k, 1, dtype=torch.float64, device=like.device)
         each = [m.coefficients() for m in methods]
-        self._own = {n: [c[n] for c in each] for n in each[0]}  # on the host, where schedules replace some
         self._coefficients = {
-            n: torch.tensor(values, dtype=torch.float64).unsqueeze(1).to(like.device) for n, values in self._own.items()
+            n: torch.tensor([c[n] for c in each], dtype=torch.float64).unsqueeze(1).to(like.device) for n in each[0]
         }
-        self._table: tuple[int, Tensor] | None = None
+        self._table: tuple[int, tuple[Tensor, Tensor | None]] | None = None
         self._cast(like.dtype)
 
     def _cast(self, dtype: torch.dtype) -> None:
@@ -182,12 +192,11 @@ class StackedUpdater(Updater):
 
     def _all(self, stack: Stack, gradients: Gradients, rates: Rates, step: int) -> None:
         self._t += 1
-        rate = self._rate(rates, step)
+        rate, set_to = self._scheduled(rates, step)
         momentum: dict[str, Tensor] = {}
-        if rates.sets_momentum:
+        if set_to is not None:
             name = "momentum" if "momentum" in self._coefficients else "beta1"
-            pairs = zip(self._own[name], rates.momenta(step), strict=True)
-            momentum[name] = self._column([o if m is None else m for o, m in pairs]).to(self._dtype)
+            momentum[name] = torch.where(set_to.isnan(), self._coefficients[name], set_to).to(self._dtype)
         column = gradients.losses.to(self._dtype).unsqueeze(1)
         for i, (segment, coefficients) in enumerate(zip(self._segments, self._c, strict=True)):
             here = segment.columns
@@ -200,12 +209,12 @@ class StackedUpdater(Updater):
             rows, again = gradients.rows[:, here], gradients.again
             self._method.update(Step(weights, rows, slots, c, self._t, stack.layout, column, again, step))
 
-    def _rate(self, rates: Rates, step: int) -> Tensor:
-        """Learning rates [K, 1] of a step."""
-        if self._table is None or not self._table[0] <= step < self._table[0] + len(self._table[1]):
+    def _scheduled(self, rates: Rates, step: int) -> tuple[Tensor, Tensor | None]:
+        """Learning rates and momenta [K, 1] of a step, as `Rates.table` has them."""
+        if self._table is None or not self._table[0] <= step < self._table[0] + len(self._table[1][0]):
             self._table = (step, rates.table(step, self._t.device))
-        first, table = self._table
-        return table[step - first].unsqueeze(1)
+        first, (learning, momenta) = self._table
+        return learning[step - first].unsqueeze(1), None if momenta is None else momenta[step - first].unsqueeze(1)
 
     @torch.no_grad()
     def divisor(self) -> Tensor | None:
@@ -222,16 +231,11 @@ class StackedUpdater(Updater):
         c = {n: value.to(self._dtype) for n, value in self._coefficients.items()}
         return self._method.evaluated(weights, self._slots, c)
 
-    def _column(self, values: Sequence[float]) -> Tensor:
-        return torch.tensor(values, dtype=torch.float64).to(device=self._t.device).unsqueeze(1)
-
     def take(self, keep: Tensor, stack: Stack) -> None:
         del stack
         self._t = self._t[keep]
         self._slots = {n: s[keep].contiguous() for n, s in self._slots.items()}
         self._coefficients = {n: c[keep] for n, c in self._coefficients.items()}
-        chosen = keep.tolist()
-        self._own = {n: [values[k] for k in chosen] for n, values in self._own.items()}
         self._table = None
         self._segments = [s.take(keep) for s in self._segments]
         self._cast(self._dtype)
@@ -265,6 +269,7 @@ class FusedUpdater(StackedUpdater):
         super()._cast(dtype)
         self._name = str(getattr(self._method, "method"))  # noqa: B009 - a field of every method
         self._factors = [{n: f[:, 0].tolist() for n, f in s.factors.items()} for s in self._segments]
+        self._own = {n: c[:, 0].tolist() for n, c in self._coefficients.items()}
 
 
 class ClassUpdater(Updater):

@@ -45,16 +45,25 @@ def test_smaller_subsets_and_noises_nest() -> None:
 
 def test_augmentation_shifts_and_flips() -> None:
     images = torch.arange(1, 9 * 400 + 1, dtype=torch.float32).view(400, 1, 3, 3)
-    generator, targets = torch.Generator().manual_seed(0), torch.arange(400)
-    flipped = AugmentSpec(flip=True).apply(images, targets, generator)[0]
+    labels = torch.arange(400)
+
+    def augmented(spec: AugmentSpec) -> tuple[torch.Tensor, torch.Tensor]:
+        """Of the second of two models, with the same images."""
+        generators = [torch.Generator().manual_seed(seed) for seed in (1, 0)]
+        inputs, targets = spec.apply(images.expand(2, *images.shape), labels.expand(2, 400), generators)
+        alone = spec.apply(images[None], labels[None], [torch.Generator().manual_seed(0)])
+        assert inputs[1].equal(alone[0][0]) and targets[1].equal(alone[1][0]), "a model depends on no other"
+        return inputs[1], targets[1]
+
+    flipped = augmented(AugmentSpec(flip=True))[0]
     kept = [bool(a.equal(b)) for a, b in zip(flipped, images, strict=True)]
     turned = [bool(a.equal(b.flip(2))) for a, b in zip(flipped, images, strict=True)]
     assert all(k != t for k, t in zip(kept, turned, strict=True)) and 150 < sum(turned) < 250
-    shifted = AugmentSpec(shift=1).apply(images, targets, generator)[0]
+    shifted = augmented(AugmentSpec(shift=1))[0]
     places = {tuple((s == image[0, 1, 1]).nonzero()[0].tolist()[1:]) for s, image in zip(shifted, images, strict=True)}
     assert places == {(i, j) for i in range(3) for j in range(3)}
-    assert AugmentSpec().apply(images, targets, generator)[0].equal(images)
-    assert AugmentSpec(flip=True).apply(images, targets, generator)[1].equal(targets)
+    assert augmented(AugmentSpec())[0].equal(images)
+    assert augmented(AugmentSpec(flip=True))[1].equal(labels)
 
 
 def test_calendar_of_epochs() -> None:
