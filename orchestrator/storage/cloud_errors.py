@@ -30,6 +30,7 @@ _CASES: tuple[tuple[str, str], ...] = (
         r"169\.254\.169\.254|169\.254\.170\.2|latest/api/token|latest/meta-data|computeMetadata",
         "no credentials were found; the usual ways are {keys}",
     ),
+    (r"RequestTimeTooSkewed", "the clock of this machine is too far from the store's: set it right"),
     (r"ExpiredToken|[Tt]oken.{0,20}expired|RequestExpired", "the credentials have expired: log in again"),
     (
         r"InvalidAccessKeyId|SignatureDoesNotMatch|InvalidToken|invalid_grant|401 ",
@@ -38,7 +39,7 @@ _CASES: tuple[tuple[str, str], ...] = (
     (r"AccessDenied|AllAccessDisabled|403 ", "these credentials may not do that: list, read, write, delete are needed"),
     (r"PermanentRedirect|AuthorizationHeaderMalformed|301 |Received redirect", "another region: set AWS_REGION"),
     (
-        r"error sending request|dns|[Cc]onnection|timed? ?out|error trying to connect",
+        r"error sending request|dns|[Cc]onnection|(?<!retry_)timed? ?out|error trying to connect",
         "nothing answers there: is the network up, is the address right (AWS_ENDPOINT_URL)?",
     ),
 )

@@ -19,7 +19,13 @@ __all__ = ["Fault", "Way", "faulty_way", "now_and_then"]
 # "" for none.
 Fault = str
 Choose = Callable[[str, str, bool], Fault]  # of method, path, and whether the request has a condition
-_CODES = {409: "ConditionalRequestConflict", 500: "InternalError", 501: "NotImplemented", 503: "SlowDown"}
+_CODES = {
+    403: "RequestTimeTooSkewed",
+    409: "ConditionalRequestConflict",
+    500: "InternalError",
+    501: "NotImplemented",
+    503: "SlowDown",
+}
 
 
 @dataclass

@@ -116,6 +116,22 @@ def test_endless_conflicts_end_with_an_error(way: Way, bucket_url: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        ("500", "InternalError: on purpose"),
+        ("503", "SlowDown: on purpose"),
+        ("403", "RequestTimeTooSkewed.*the clock of this"),
+    ],
+)
+def test_an_error_that_is_answered_is_no_silence(way: Way, bucket_url: str, fault: str, said: str) -> None:
+    """The library names its own `retry_timeout` in the text of each error."""
+    way.choose = now_and_then(1, (fault,), 0)
+    with pytest.raises(Unreachable, match=said) as refused:
+        Store.at(bucket_url).reach()
+    assert "nothing answers" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
     ("fault", "said"), [("501", "no conditional writes"), ("unconditional", "ignores the condition")]
 )
 def test_a_store_that_can_not_keep_drivers_apart_is_refused_at_the_start(
