@@ -15,11 +15,12 @@ from dataclasses import dataclass, field
 
 __all__ = ["Fault", "Way", "faulty_way", "now_and_then"]
 
-# A status that is answered instead; hang; slow; drip-N (bytes per second); cut; done-cut; done-500; unconditional; or
-# "" for none.
+# A status that is answered instead; hidden (listed, but not there); hang; slow; drip-N (bytes per second); cut;
+# done-cut; done-500; unconditional; or "" for none.
 Fault = str
 Choose = Callable[[str, str, bool], Fault]  # of method, path, and whether the request has a condition
 _CODES = {
+    404: "NoSuchKey",
     403: "RequestTimeTooSkewed",
     409: "ConditionalRequestConflict",
     500: "InternalError",
@@ -61,10 +62,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        condition = "If-None-Match" in self.headers
-        fault = self.way.choose(self.command, self.path, condition)
-        if fault in ("409", "done-409", "501", "unconditional") and not condition:
-            fault = ""
+        fault = self._fault()
         self.way.met[self.command, fault] += 1
         if fault == "hang":
             self.ended.wait(120)
@@ -88,6 +86,15 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         return self._answer(status, headers, answer)
 
     do_PUT = do_POST = do_DELETE = do_HEAD = do_GET  # noqa: N815 - the names that the library wants
+
+    def _fault(self) -> Fault:
+        condition = "If-None-Match" in self.headers
+        fault = self.way.choose(self.command, self.path, condition)
+        if fault in ("409", "done-409", "501", "unconditional") and not condition:
+            return ""
+        if fault == "hidden":
+            return "404" if self.command == "GET" and "list-type" not in self.path else ""
+        return fault
 
     def _carry(self, body: bytes, unconditional: bool) -> tuple[int, dict[str, str], bytes]:
         headers = {k: v for k, v in self.headers.items() if not (unconditional and k.lower() == "if-none-match")}

@@ -22,7 +22,7 @@ from typing import Any
 
 import psutil
 
-from landsweep.orchestrator.errors import LandsweepError, StorageError, SweepLocked, TakenOver
+from landsweep.orchestrator.errors import LandsweepError, StorageError, SweepLocked, TakenOver, Unreachable
 from landsweep.orchestrator.redaction import command_line
 from landsweep.orchestrator.storage.readers import object_or_none
 from landsweep.orchestrator.storage.store import Store
@@ -31,6 +31,7 @@ __all__ = ["DriverLock", "Holder", "driver_here", "driver_lives"]
 
 _FOLDER = "lock"
 _BEAT_SECONDS = 1.0
+_LOOKS, _PAUSE_SECONDS = 30, 0.1  # for a file that is listed, but not there
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,13 +259,26 @@ def _read(store: Store, epoch: int) -> bytes | None:
 
 
 def _highest(store: Store) -> tuple[int, bytes | None]:
-    epoch = max((_epoch(name) for name, _ in store.list(_FOLDER)), default=0)
-    if epoch == 0:
-        return 0, None
-    try:
-        return epoch, store.read(_path(epoch))
-    except FileNotFoundError:
-        return _highest(store)
+    """The highest epoch and what its file holds; 0 and None where there is none.
+
+    Raises:
+        StorageError, Unreachable: a file is listed again and again, and not there when it is read.
+    """
+    looks = _LOOKS
+    while True:
+        epoch = max((_epoch(name) for name, _ in store.list(_FOLDER)), default=0)
+        if epoch == 0:
+            return 0, None
+        try:
+            return epoch, store.read(_path(epoch))
+        except FileNotFoundError:  # a later driver has removed it meanwhile
+            looks -= 1
+        if not looks:
+            raise (StorageError if store.under_way else Unreachable)(
+                f"{store.where} lists {_path(epoch)}, but does not find it. All rows committed before are safe; the "
+                "same command goes on once the storage works again"
+            )
+        time.sleep(_PAUSE_SECONDS)
 
 
 def _boot() -> str:

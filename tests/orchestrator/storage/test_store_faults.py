@@ -14,7 +14,7 @@ import pytest
 
 from landsweep.orchestrator.errors import StorageError, Unreachable, UsageError
 from landsweep.orchestrator.storage.ledger import Ledger, Store
-from landsweep.orchestrator.storage.ledger.lock import DriverLock
+from landsweep.orchestrator.storage.ledger.lock import DriverLock, driver_lives
 from landsweep.orchestrator.testing.kind_suite import metrics_of
 from tests.chaos.driver import spec_data
 from tests.orchestrator.storage.ledger.driver import content, key, work
@@ -163,6 +163,21 @@ def test_a_lock_that_the_store_says_is_taken_but_is_not(way: Way, bucket_url: st
     assert [name for name, _ in store.list("lock")] == ["000001.json"]
 
 
+def test_a_lock_that_is_listed_but_not_there(way: Way, bucket_url: str) -> None:
+    """Neither the driver nor who asks for one looks for it without end."""
+    store, other = Store.at(bucket_url), Store.at(bucket_url)
+    lock = DriverLock.take(store, beat=1000)
+    way.choose = now_and_then(1, ("hidden",), 0)
+    with pytest.raises(StorageError, match=r"lists lock/000001\.json, but does not find it.*goes on once"):
+        lock.check()
+    for ask in (DriverLock.take, driver_lives):
+        with pytest.raises(Unreachable, match="does not find it"):
+            ask(other)
+    way.choose = now_and_then(0, (), 0)
+    lock.check()
+    lock.release()
+
+
 # a run
 
 
@@ -175,7 +190,7 @@ def started(bucket_url: str, folder: Path, seconds: float) -> subprocess.Popen[s
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("fault", ["hang", "500", "cut", "503", "drip-1"])
+@pytest.mark.parametrize("fault", ["hang", "500", "cut", "503", "drip-1", "hidden"])
 def test_a_store_that_fails_in_a_run_stops_it_with_code_3_within_a_minute(
     way: Way, bucket_url: str, tmp_path: Path, fault: str
 ) -> None:
