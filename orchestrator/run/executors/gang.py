@@ -16,6 +16,7 @@ from landsweep.orchestrator.errors import UsageError
 from landsweep.orchestrator.kind import Gang
 from landsweep.orchestrator.row import Cause
 from landsweep.orchestrator.run.executors.base import Event, Finished, Gave, Lost, Refused
+from landsweep.orchestrator.run.freed_memory import KEEP_FREED_MEMORY
 from landsweep.orchestrator.run.messages import Chunk, WorkerConfig
 from landsweep.orchestrator.run.schedule import Shard
 
@@ -60,7 +61,7 @@ class ProcessGang:
         with theirs:
             inherited = [theirs.fileno(), *([gang.listener] if gang.rank == 0 else [])]
             command = [sys.executable, "-P", "-m", _MEMBER, str(theirs.fileno())]
-            environment = {**os.environ, "OMP_NUM_THREADS": str(config.threads)}
+            environment = {**KEEP_FREED_MEMORY, **os.environ, "OMP_NUM_THREADS": str(config.threads)}
             return subprocess.Popen(command, pass_fds=inherited, env=environment)
 
     @property

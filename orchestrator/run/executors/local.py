@@ -19,6 +19,7 @@ from landsweep.orchestrator.run.executors.base import Event, Executor, Finished,
 from landsweep.orchestrator.run.executors.belongings import Belongings, MaskAndAlarm, standard_files
 from landsweep.orchestrator.run.executors.gang import ProcessGang
 from landsweep.orchestrator.run.executors.signals import keep_signals, plain_children
+from landsweep.orchestrator.run.freed_memory import give_back, keep_freed_memory
 from landsweep.orchestrator.run.leaving import no_end
 from landsweep.orchestrator.run.messages import Message, Work, WorkerConfig
 from landsweep.orchestrator.run.schedule import Shard
@@ -61,6 +62,7 @@ class LocalExecutor(Executor):
     def open(self, config: WorkerConfig) -> None:
         check_devices(self._site.gpus)
         plain_children()
+        keep_freed_memory()
         self._worker, self._config = Worker(config, "cuda:0" if self._site.gpus else "cpu"), config
 
     def share(self, name: str, arrays: Arrays) -> None:
@@ -143,6 +145,7 @@ class LocalExecutor(Executor):
         self._worker = self._running = None
         self._queue.clear()
         self._end_gang()
+        give_back()
 
     def _gang_of(self, devices: int) -> ProcessGang:
         """The gang of this size: the one that there is, or a new one in its place."""

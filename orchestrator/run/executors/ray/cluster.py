@@ -12,14 +12,11 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 from landsweep.orchestrator.errors import SpecError
 from landsweep.orchestrator.run.executors.ray.actor import Actor
 from landsweep.orchestrator.run.executors.ray.connection import Connection
+from landsweep.orchestrator.run.freed_memory import KEEP_FREED_MEMORY
 from landsweep.orchestrator.run.messages import WorkerConfig
 from landsweep.orchestrator.site import Site
 
 __all__ = ["RayCluster"]
-
-# Workers keep up to half a GB that they have freed: forward passes allocate the same sizes again and again, and asking
-# the system for them each time took a fifth of a landscape's time. The C library reads this when a process starts.
-_KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(32 << 20), "MALLOC_TRIM_THRESHOLD_": str(512 << 20)}
 
 
 class RayCluster:
@@ -103,7 +100,7 @@ class RayCluster:
 
     def _actor(self, config: WorkerConfig, **more: Any) -> Any:  # noqa: ANN401
         env = self._connection.actor_env()
-        env["env_vars"] = {"OMP_NUM_THREADS": str(config.threads), **_KEEP_MEMORY, **env.get("env_vars", {})}
+        env["env_vars"] = {"OMP_NUM_THREADS": str(config.threads), **KEEP_FREED_MEMORY, **env.get("env_vars", {})}
         memory = {} if self._site.memory_gb is None else {"memory": self._site.memory_gb * 1e9}
         return Actor.options(  # type: ignore[attr-defined] # added by ray.remote
             num_cpus=self._site.cpus,
