@@ -8,6 +8,7 @@ the other. The audit of a zoo writes its loss down once more, on purpose: it che
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 import torch
@@ -19,12 +20,12 @@ __all__ = [
     "OF_CLASSES",
     "LossFunction",
     "LossName",
+    "TrainingLoss",
     "batch_loss",
     "hits",
     "log_softmax",
     "right_answers",
     "sample_losses",
-    "trained_losses",
 ]
 
 LossName: TypeAlias = Literal["cross_entropy", "mse", "hinge", "squentropy", "stablemax", "outputs"]
@@ -100,20 +101,40 @@ def _stable_max(outputs: Tensor, targets: Tensor) -> Tensor:
 _OF_LOGITS: Mapping[str, LossFunction] = {"hinge": _margins, "squentropy": _squares, "stablemax": _stable_max}
 
 
-def trained_losses(loss: LossName, z_loss: float, outputs: Tensor, targets: Tensor) -> Tensor:
-    """What training lowers, [K, n]: the loss, and of classes `z_loss` times (log sum exp of the logits)^2.
+@dataclass(frozen=True, slots=True)
+class TrainingLoss:
+    """What training lowers: a loss, and terms that evaluation leaves out.
 
-    Args:
-        loss: as in `sample_losses`.
-        z_loss: weight of the second term, which is that of arXiv 2204.02311, section 5; 0: there is none.
-        outputs: as in `sample_losses`.
-        targets: as in `sample_losses`.
+    Attributes:
+        name: as in `sample_losses`.
+        z_loss: times (log sum exp of the logits)^2 is added (arXiv 2204.02311, section 5); 0: there is none.
+        label_smoothing: share of each sample's weight that is spread evenly over all classes (arXiv 1512.00567,
+            section 7), as in torch's cross entropy. Both are of cross entropy.
     """
-    each = sample_losses(loss, outputs, targets)
-    if not z_loss:
-        return each
-    normaliser = outputs.logsumexp(-1).square()
-    return each + z_loss * (normaliser if normaliser.shape == each.shape else normaliser.flatten(2).mean(2))
+
+    name: LossName
+    z_loss: float = 0.0
+    label_smoothing: float = 0.0
+
+    @property
+    def plain(self) -> bool:
+        """Whether it is the loss alone."""
+        return not (self.z_loss or self.label_smoothing)
+
+    def __call__(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Losses [K, n]; arguments as in `sample_losses`."""
+        each = sample_losses(self.name, outputs, targets)
+        if self.plain:
+            return each
+        normaliser = outputs.logsumexp(-1)
+        if self.label_smoothing:
+            each = each.lerp(_by_sample(normaliser - outputs.mean(-1)), self.label_smoothing)
+        return each + self.z_loss * _by_sample(normaliser.square()) if self.z_loss else each
+
+
+def _by_sample(values: Tensor) -> Tensor:
+    """Means [K, n] of values [K, n] or [K, n, ...]."""
+    return values if values.ndim == 2 else values.flatten(2).mean(2)
 
 
 def hits(outputs: Tensor, targets: Tensor) -> Tensor:

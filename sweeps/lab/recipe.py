@@ -16,7 +16,7 @@ from landsweep.sweeps.lab.augment import AugmentSpec
 from landsweep.sweeps.lab.averaging import AveragingSpec
 from landsweep.sweeps.lab.data import Data, DataSpec
 from landsweep.sweeps.lab.identity import by_content
-from landsweep.sweeps.lab.losses import OF_CLASSES, LossName
+from landsweep.sweeps.lab.losses import OF_CLASSES, LossName, TrainingLoss
 from landsweep.sweeps.lab.models import Net, NetSpec
 from landsweep.sweeps.lab.optim import OptimizerSpec, Sgd
 from landsweep.sweeps.lab.optim.fused import FUSED
@@ -136,6 +136,13 @@ class Recipe(Section):
         ge=0,
         exclude_if=lambda v: not v,
         description="times (log sum exp of the logits)^2 is added to cross entropy in training; usually 1e-4",
+    )
+    label_smoothing: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        exclude_if=lambda v: not v,
+        description="share of each target that is spread over all classes, of cross entropy in training",
     )
     parametrization: ParametrizationSpec | None = Field(
         None,
@@ -287,9 +294,14 @@ class Recipe(Section):
         name: LossName = ("cross_entropy" if data.classes else "mse") if self.loss == "auto" else self.loss
         if name in OF_CLASSES and not data.classes:
             raise SpecError(f"loss: {name} needs classes, but this data has other targets; use mse or auto")
-        if self.z_loss and name != "cross_entropy":
-            raise SpecError(f"z_loss: {self.z_loss:g} is a term of cross_entropy, but the loss is {name}; leave it out")
+        for term in ("z_loss", "label_smoothing"):
+            if (value := getattr(self, term)) and name != "cross_entropy":
+                raise SpecError(f"{term}: {value:g} is of cross_entropy, but the loss is {name}; leave it out")
         return name
+
+    def training_loss(self, data: Data) -> TrainingLoss:
+        """What training lowers on this data; see `loss_on`."""
+        return TrainingLoss(self.loss_on(data), self.z_loss, self.label_smoothing)
 
     def _scaling(self) -> Parametrization | None:
         """The parametrization; None where it changes nothing: the standard one of a network without a width."""

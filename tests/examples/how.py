@@ -392,4 +392,5 @@ HOW: dict[str, SpecBlock | Commands | Python | Site | Listing | Elsewhere] = {
     ),
     "docs/zoo.md: landsweep regenerate": Commands(runs={ZOO_MINE: ZOO_SMALL}, replaced={"KEY": "KEY"}, says="equal"),
     "docs/zoo.md: from landsweep import Zoo": Python({ZOO_MINE: ZOO_SMALL}, "len(good) > 0"),
+    "docs/zoo.md: from pathlib import Path": Python(shows="1 < least < 2.7"),
 }

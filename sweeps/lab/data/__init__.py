@@ -13,13 +13,16 @@ from landsweep.sweeps.lab.data.denoising import Denoising
 from landsweep.sweeps.lab.data.digits import Digits
 from landsweep.sweeps.lab.data.documents import Documents
 from landsweep.sweeps.lab.data.hf_dataset import HfDataset
+from landsweep.sweeps.lab.data.hidden_markov import HiddenMarkov
 from landsweep.sweeps.lab.data.image_folder import ImageFolder
+from landsweep.sweeps.lab.data.imbalanced import Imbalanced
 from landsweep.sweeps.lab.data.iterable import IterableData
 from landsweep.sweeps.lab.data.markov import Markov
 from landsweep.sweeps.lab.data.mixture import Mixture
 from landsweep.sweeps.lab.data.mnist import Mnist
 from landsweep.sweeps.lab.data.modular import Modular
 from landsweep.sweeps.lab.data.own import OwnData
+from landsweep.sweeps.lab.data.reconstruction import Reconstruction
 from landsweep.sweeps.lab.data.single import SingleSource
 from landsweep.sweeps.lab.data.sparse_parity import SparseParity
 from landsweep.sweeps.lab.data.spurious_cue import SpuriousCue
@@ -38,13 +41,16 @@ __all__ = [
     "Dimensions",
     "Documents",
     "HfDataset",
+    "HiddenMarkov",
     "ImageFolder",
+    "Imbalanced",
     "IterableData",
     "Markov",
     "Mixture",
     "Mnist",
     "Modular",
     "OwnData",
+    "Reconstruction",
     "Source",
     "SparseParity",
     "Split",

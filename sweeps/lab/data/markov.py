@@ -13,7 +13,7 @@ from pydantic import Field
 from landsweep.sweeps.lab.data.base import Data, Dimensions, DrawnData, Split
 from landsweep.sweeps.lab.streams import stream
 
-__all__ = ["Markov"]
+__all__ = ["Markov", "picked", "stationary", "walked"]
 
 
 class Markov(DrawnData):
@@ -39,9 +39,7 @@ class Markov(DrawnData):
 
     def stationary(self) -> NDArray[np.float64]:
         """Probability [states] of each state: the left eigenvector of the transition matrix for eigenvalue 1."""
-        n = self.states
-        equations = np.vstack([self.transition().T - np.eye(n), np.ones(n)])
-        return np.asarray(np.linalg.lstsq(equations, np.eye(n + 1)[n], rcond=None)[0])
+        return stationary(self.transition())
 
     def entropy_rate(self) -> float:
         """Mean over the stationary distribution of the entropy of a row, in nats per token."""
@@ -56,15 +54,10 @@ class Markov(DrawnData):
     def load(self, base: Path) -> Data:
         """Splits `train` and `test` on the CPU."""
         del base
-        bounds, start = self.transition().cumsum(1), self.stationary().cumsum()
         splits = {}
         for name, count in (("train", self.train), ("test", self.test)):
             draws = self._random(f"inputs of {name}").random((count, self.context + 1))
-            states = np.zeros((count, self.context + 1), np.int64)
-            states[:, 0] = _pick(np.broadcast_to(start, (count, self.states)), draws[:, 0])
-            for t in range(self.context):
-                states[:, t + 1] = _pick(bounds[states[:, t]], draws[:, t + 1])
-            tokens = torch.from_numpy(states)
+            tokens = torch.from_numpy(walked(self.transition(), draws))
             splits[name] = Split(tokens[:, :-1].clone(), tokens[:, 1:].clone())
         return Data.of(splits, self.states)
 
@@ -72,7 +65,30 @@ class Markov(DrawnData):
         return np.random.Generator(np.random.PCG64(stream(self.seed, name)))
 
 
-def _pick(bounds: NDArray[Any], draws: NDArray[Any]) -> NDArray[np.int64]:
+def stationary(transition: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The probability [states] that a transition matrix [states, states] keeps."""
+    n = len(transition)
+    equations = np.vstack([transition.T - np.eye(n), np.ones(n)])
+    return np.asarray(np.linalg.lstsq(equations, np.eye(n + 1)[n], rcond=None)[0])
+
+
+def walked(transition: NDArray[np.float64], draws: NDArray[np.float64]) -> NDArray[np.int64]:
+    """States [n, length] of walks that begin in the stationary distribution.
+
+    Args:
+        transition: probability [states, states] of the column's state after the row's.
+        draws: [n, length] from [0, 1), one for each state.
+    """
+    count, length = draws.shape
+    bounds, start = transition.cumsum(1), stationary(transition).cumsum()
+    states = np.zeros((count, length), np.int64)
+    states[:, 0] = picked(np.broadcast_to(start, (count, len(start))), draws[:, 0])
+    for t in range(length - 1):
+        states[:, t + 1] = picked(bounds[states[:, t]], draws[:, t + 1])
+    return states
+
+
+def picked(bounds: NDArray[Any], draws: NDArray[Any]) -> NDArray[np.int64]:
     """For each row of rising bounds [n, states] the first that a draw [n] from [0, 1) is below."""
-    picked = (draws[:, None] >= bounds).sum(1)
-    return np.asarray(np.minimum(picked, bounds.shape[1] - 1))  # the last bound may round to less than 1
+    passed = (draws[:, None] >= bounds).sum(1)
+    return np.asarray(np.minimum(passed, bounds.shape[1] - 1))  # the last bound may round to less than 1

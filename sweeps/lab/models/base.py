@@ -17,7 +17,7 @@ from landsweep.sweeps.lab.models.initialisation import Init, initialise
 from landsweep.sweeps.lab.models.meta_init import tune_norms
 from landsweep.sweeps.lab.streams import generator
 
-__all__ = ["Dropout", "Feature", "Net", "Size", "Widths", "number_type", "parameter_count"]
+__all__ = ["Dropout", "Feature", "Net", "Size", "Widths", "logits_misfit", "number_type", "parameter_count"]
 
 Dropout: TypeAlias = Annotated[float, Field(ge=0, lt=1, description="share of activations put to 0 in training")]
 Widths: TypeAlias = tuple[Annotated[int, Field(ge=1)], ...]
@@ -166,6 +166,14 @@ class Net(Section):
 
     def _initialise(self, module: nn.Module, source: torch.Generator) -> None:
         initialise(module, self.init, source)
+
+
+def logits_misfit(logits: Literal["all", "last"], data: Data) -> str | None:
+    """Why the logits of all positions, or of the last one, are not what the data asks for; None where they are."""
+    if data.sequence == (logits == "all"):
+        return None
+    needed, targets = ("all", "each position") if data.sequence else ("last", "each sample, not position")
+    return f"needs `logits: {needed}`, since the data has one target for {targets}"
 
 
 def parameter_count(module: nn.Module) -> int:

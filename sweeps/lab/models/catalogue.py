@@ -14,6 +14,7 @@ from landsweep.sweeps.lab.models.encdec import EncoderDecoder
 from landsweep.sweeps.lab.models.gpt import Gpt
 from landsweep.sweeps.lab.models.mlp import Mlp
 from landsweep.sweeps.lab.models.own import OwnNet
+from landsweep.sweeps.lab.models.recurrent import Recurrent
 from landsweep.sweeps.lab.models.resnet import ResNet
 from landsweep.sweeps.lab.models.resnet18 import ResNet18
 from landsweep.sweeps.lab.models.small_cnn import SmallCnn
@@ -23,12 +24,12 @@ from landsweep.sweeps.lab.models.zoo_cnn import ZooCnn
 __all__ = ["NetSpec", "families", "networks"]
 
 NetSpec = Annotated[
-    Mlp | Cnn | ZooCnn | SmallCnn | ResNet | ResNet18 | Vit | Dit | Gpt | EncoderDecoder | OwnNet,
+    Mlp | Cnn | ZooCnn | SmallCnn | ResNet | ResNet18 | Vit | Dit | Gpt | EncoderDecoder | Recurrent | OwnNet,
     Field(discriminator="net"),
 ]
 """A network, told apart by the field `net`.
 
-It is mlp, cnn, cnn_s, cnn_l, small_cnn, resnet, resnet18, vit, dit, gpt, encdec or own.
+It is mlp, cnn, cnn_s, cnn_l, small_cnn, resnet, resnet18, vit, dit, gpt, encdec, rnn, gru, lstm or own.
 """
 
 

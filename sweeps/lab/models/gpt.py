@@ -10,6 +10,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from landsweep.sweeps.lab.data.base import Data, InputKind
+from landsweep.sweeps.lab.models.base import logits_misfit
 from landsweep.sweeps.lab.models.count import Count
 from landsweep.sweeps.lab.models.layers import token_norm
 from landsweep.sweeps.lab.models.transformer import Block, Transformer
@@ -35,11 +36,7 @@ class Gpt(Transformer):
 
     def misfit(self, data: Data) -> str | None:
         """As for all networks, and there must be one target for each position that gives logits."""
-        general = super().misfit(data)
-        if general is None and data.sequence != (self.logits == "all"):
-            needed, targets = ("all", "each position") if data.sequence else ("last", "each sample, not position")
-            return f"needs `logits: {needed}`, since the data has one target for {targets}"
-        return general
+        return super().misfit(data) or logits_misfit(self.logits, data)
 
     def closed_form(self, shape: tuple[int, ...], outputs: int) -> Count | None:
         if self._beyond_the_formula():

@@ -16,6 +16,7 @@ from landsweep.sweeps.lab.data.base import InputKind
 from landsweep.sweeps.lab.models.base import Dropout, Feature, Size, Widths
 from landsweep.sweeps.lab.models.count import Count
 from landsweep.sweeps.lab.models.ghost import GhostNormalised
+from landsweep.sweeps.lab.models.harmonic import Distances
 from landsweep.sweeps.lab.models.layers import Activation, Norm, activation, norm
 from landsweep.sweeps.lab.models.ratios import scaled
 
@@ -25,7 +26,7 @@ __all__ = ["Mlp"]
 class Mlp(GhostNormalised):
     """Fully connected layers: linear, normalisation, activation, dropout; at the end linear. Inputs are flattened.
 
-    Keys: `hidden.I.linear.*`, `hidden.I.norm.*`, `out.*`.
+    Keys: `hidden.I.linear.*`, `hidden.I.norm.*`, `out.*`; with `harmonic` no `out.bias`.
     """
 
     takes: ClassVar[tuple[InputKind, ...]] = ("vectors", "images")
@@ -35,9 +36,15 @@ class Mlp(GhostNormalised):
     activation: Activation = "relu"
     norm: Norm = "none"
     dropout: Dropout = 0.0
+    harmonic: float | None = Field(
+        None,
+        gt=0,
+        exclude_if=lambda v: v is None,
+        description="exponent n: the last layer gives -n log of distances, so cross entropy is the harmonic loss",
+    )
 
     def current_width(self) -> int | None:
-        return self.hidden[0] if self.hidden else None
+        return self.hidden[0] if self.hidden and self.harmonic is None else None
 
     def current_depth(self) -> int | None:
         """How many hidden layers, where all have one width."""
@@ -48,6 +55,8 @@ class Mlp(GhostNormalised):
         return {"hidden": [hidden[0]] * sizes["depth"] if "depth" in sizes else list(hidden)}
 
     def lacks(self, feature: Feature) -> str | None:
+        if feature == "width" and self.harmonic is not None:
+            return "no parametrization has rules for distances; leave net.harmonic out"
         if feature == "width" and not self.hidden:
             return "an mlp without hidden layers has none; give net.hidden at least one"
         if feature == "depth" and self.current_depth() is None:
@@ -55,6 +64,8 @@ class Mlp(GhostNormalised):
         return None
 
     def closed_form(self, shape: tuple[int, ...], outputs: int) -> Count | None:
+        if self.harmonic is not None:
+            return None
         widths = [math.prod(shape), *self.hidden, outputs]
         products = [a * b for a, b in itertools.pairwise(widths)]
         trained_norms = 0 if self.norm == "none" else 2 * sum(self.hidden)
@@ -76,5 +87,6 @@ class Mlp(GhostNormalised):
             ends = {"act": activation(self.activation), "drop": nn.Dropout(self.dropout)}
             layers.append(nn.Sequential(OrderedDict(parts | ends)))
             width = out
-        ends = {"hidden": nn.Sequential(*layers), "out": nn.Linear(width, classes)}
+        out_layer = nn.Linear(width, classes) if self.harmonic is None else Distances(width, classes, self.harmonic)
+        ends = {"hidden": nn.Sequential(*layers), "out": out_layer}
         return nn.Sequential(OrderedDict({"flatten": nn.Flatten(), **ends}))

@@ -11,7 +11,7 @@ from torch import nn
 
 from landsweep.orchestrator.errors import SpecError
 from landsweep.sweeps.lab.data import Data
-from landsweep.sweeps.lab.losses import LossName
+from landsweep.sweeps.lab.losses import TrainingLoss
 from landsweep.sweeps.lab.models.fit import check_fit
 from landsweep.sweeps.lab.models.own import OwnNet
 from landsweep.sweeps.lab.models.transformer import Block
@@ -44,7 +44,7 @@ class Assembly:
     masks: Masks
     stack: Stack
     program: Backend
-    loss: LossName
+    loss: TrainingLoss
 
 
 def assemble(recipes: Sequence[Recipe], data: Data, backend: type[Backend], device: str, base: Path) -> Assembly:
@@ -59,7 +59,7 @@ def assemble(recipes: Sequence[Recipe], data: Data, backend: type[Backend], devi
     check_settings(first, modules[0])
     if reason := backend.lacks(first) or backend.serves(modules[0]):
         raise Unserved(backend.name, reason)
-    loss, samples = first.loss_on(data), samples_of(recipes, data, backend.place())
+    loss, samples = first.training_loss(data), samples_of(recipes, data, backend.place())
     inputs, targets = samples.batch(0)
     # What is tried out on a user's network may leave traces in it (counters, caches), so that needs one to throw away.
     spare = module_of(first, data, base) if isinstance(first.net, OwnNet) else modules[0]
@@ -69,7 +69,7 @@ def assemble(recipes: Sequence[Recipe], data: Data, backend: type[Backend], devi
     batch = samples.inputs[: first.batch_size]
     masks = Masks(modules, recipes, batch, dtype_of(first), spare)
     stack = backend.stack_of(modules, device, habits.idle)
-    program = backend(stack, modules, loss, first.z_loss)
+    program = backend(stack, modules, loss)
     program.precision, program.compile = first.precision, first.compile
     for module in modules:
         if first.recompute:

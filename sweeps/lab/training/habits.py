@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from landsweep.orchestrator.accelerators import of_the_machine
 from landsweep.orchestrator.errors import SpecError
-from landsweep.sweeps.lab.losses import LossName, trained_losses
+from landsweep.sweeps.lab.losses import TrainingLoss
 from landsweep.sweeps.lab.models import OwnNet
 from landsweep.sweeps.lab.recipe import Recipe
 from landsweep.sweeps.lab.streams import seeded
@@ -33,7 +33,7 @@ class Habits:
     draws: bool = False
 
 
-def habits_of(recipe: Recipe, module: nn.Module, inputs: Tensor, targets: Tensor, loss: LossName) -> Habits:
+def habits_of(recipe: Recipe, module: nn.Module, inputs: Tensor, targets: Tensor, loss: TrainingLoss) -> Habits:
     """The habits of a recipe's network; those of built-in ones are known.
 
     Args:
@@ -50,14 +50,14 @@ def habits_of(recipe: Recipe, module: nn.Module, inputs: Tensor, targets: Tensor
         return Habits()
     _check_memory(module)
     try:
-        return _seen(module, inputs.cpu(), targets.cpu(), loss, recipe.z_loss)
+        return _seen(module, inputs.cpu(), targets.cpu(), loss)
     except (RuntimeError, ValueError, TypeError, IndexError) as e:
         if of_the_machine(e):
             raise
         raise SpecError(f"net: {recipe.net.function} can't take a step on a batch of {len(inputs)} samples: {e}") from e
 
 
-def _seen(module: nn.Module, x: Tensor, y: Tensor, loss: LossName, z_loss: float) -> Habits:
+def _seen(module: nn.Module, x: Tensor, y: Tensor, loss: TrainingLoss) -> Habits:
     with seeded(0):
         module.eval()
         given = x.clone()  # `x` stays to compare with, should the network write into its input
@@ -78,7 +78,7 @@ def _seen(module: nn.Module, x: Tensor, y: Tensor, loss: LossName, z_loss: float
                 "operation that makes a new tensor (not inplace=True)"
             )
         trained = {n: p for n, p in module.named_parameters() if p.requires_grad}
-        value = trained_losses(loss, z_loss, outputs[None], y[None]).mean()
+        value = loss(outputs[None], y[None]).mean()
         if not value.requires_grad:
             raise SpecError("net: the loss depends on no parameter that trains (requires_grad=True)")
         grads: Sequence[Tensor | None] = torch.autograd.grad(value, list(trained.values()), allow_unused=True)

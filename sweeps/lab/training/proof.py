@@ -25,7 +25,6 @@ from torch import Tensor
 from landsweep.orchestrator.accelerators import of_the_machine
 from landsweep.orchestrator.errors import SpecError
 from landsweep.sweeps.lab.data import Data, Split
-from landsweep.sweeps.lab.losses import trained_losses
 from landsweep.sweeps.lab.models import OwnNet
 from landsweep.sweeps.lab.optim import NamedClass
 from landsweep.sweeps.lab.recipe import Recipe
@@ -268,7 +267,7 @@ def _references(recipes: Sequence[Recipe], data: Data, device: str, base: Path, 
             module.get_buffer(name).data = mask[k]
         with seeded(_seed(recipe, step), device):
             outputs: Tensor = module(inputs[k].clone())
-        loss = trained_losses(assembly.loss, recipe.z_loss, outputs[None], targets[k : k + 1]).mean()
+        loss = assembly.loss(outputs[None], targets[k : k + 1]).mean()
         leaves = {n: p for n, p in module.named_parameters() if p.requires_grad}
         grads: Sequence[Tensor | None] = torch.autograd.grad(loss, list(leaves.values()), allow_unused=True)
         given = {n: g for n, g in zip(leaves, grads, strict=True) if g is not None}

@@ -81,7 +81,7 @@ class Training(Trainer):
         rows = [*recipes, *[first] * (len(self._roster.rows) - len(recipes))]
         assembly = assemble(rows, data, backend, device, base)
         self.calendar = Calendar.of(first, assembly.samples.counts[0], branch_steps)
-        evaluator = Evaluator(first, data, assembly.samples, assembly.loss)
+        evaluator = Evaluator(first, data, assembly.samples, assembly.loss.name)
         self._scores = Scores(first, evaluator, len(rows), assembly.stack.weights.device)
         self._stepper = Stepper(assembly, rows, data, self.calendar.total)
         self._spikes, self._counts_skips = Spikes(first, len(rows)), first.skips

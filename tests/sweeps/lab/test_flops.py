@@ -40,6 +40,8 @@ CASES: list[tuple[dict[str, Any], tuple[int, ...], int]] = [
     ({"net": "gpt", "width": 8, "depth": 2, "heads": 2, "qk_norm": True}, (6,), 13),
     ({"net": "dit", "width": 8, "depth": 2, "heads": 2}, (2, 8, 8), 64),
     ({"net": "encdec", "width": 8, "depth": 2, "encoder_depth": 1, "heads": 2, "source": 4}, (10,), 13),
+    ({"net": "gru", "width": 8, "depth": 2}, (5,), 13),
+    ({"net": "mlp", "hidden": [6], "harmonic": 4.0}, (5,), 3),
 ]
 
 
@@ -48,7 +50,7 @@ def test_counts_equal_those_of_a_real_training_step(net: dict[str, Any], shape: 
     spec, batch = NETS.validate_python(net), 3
     told = count(spec, shape, outputs)
     module = spec.build(shape, outputs, 0)
-    tokens = net["net"] in ("gpt", "encdec")
+    tokens = net["net"] in ("gpt", "encdec", "gru")
     inputs = torch.randint(outputs, (batch, *shape)) if tokens else torch.randn(batch, *shape)
     assert told.parameters == parameter_count(module) == sum(p.numel() for p in module.parameters())
     with torch.no_grad(), FlopCounterMode(display=False) as counter:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 import torch
@@ -15,7 +15,8 @@ from landsweep.orchestrator.errors import SpecError
 from landsweep.orchestrator.kind import Workbench
 from landsweep.orchestrator.storage.artifacts import Artifacts
 from landsweep.sweeps.lab.data import TeacherStudent
-from landsweep.sweeps.lab.losses import LOSSES, OF_CLASSES, LossName, sample_losses
+from landsweep.sweeps.lab.losses import LOSSES, OF_CLASSES, LossName, TrainingLoss, sample_losses
+from landsweep.sweeps.lab.training import Evaluated
 from landsweep.sweeps.zoo.audit import reevaluate
 from tests.support.zoos import SMALL_RECIPE, train_zoo, zoo_spec
 from tests.sweeps.lab.training.cases import finals, recipe, run
@@ -80,6 +81,37 @@ def test_all_back_ends_lower_it_alike(name: LossName) -> None:
                 torch.testing.assert_close(tensor, other[index][key], rtol=1e-9, atol=1e-11)
 
 
+@pytest.mark.parametrize("backend", ["loop", "vmap", "bmm"])
+@pytest.mark.parametrize("z_loss", [0.0, 0.3])
+def test_smoothed_labels_are_torch_s_in_training_and_evaluation_is_plain(backend: str, z_loss: float) -> None:
+    rate: dict[str, Any] = {"steps": 1, "batch_size": 1400, "dtype": "float64"}
+    r = recipe(label_smoothing=0.2, z_loss=z_loss, optimizer={"method": "sgd", "learning_rate": 0.1}, **rate)
+    data = r.data.load(Path())
+    events = run([r], data, backend)
+    module = r.net.build((1, 8, 8), 10, 0).double()
+    train, test = (data.splits[name].cast(torch.float64) for name in ("train", "test"))
+    outputs = module(train.inputs)
+    smooth = F.cross_entropy(outputs, train.targets, label_smoothing=0.2)
+    (smooth + z_loss * outputs.logsumexp(1).square().mean()).backward()  # type: ignore[no-untyped-call]
+    for name, p in module.named_parameters():
+        assert p.grad is not None
+        wanted = p.detach() - 0.1 * p.grad
+        torch.testing.assert_close(finals(events)[0][name], wanted, rtol=1e-9, atol=1e-11)
+    module.load_state_dict(finals(events)[0])
+    losses = [e.metrics["test_loss"] for e in events if isinstance(e, Evaluated) and e.step == 1]
+    assert losses == [pytest.approx(float(F.cross_entropy(module(test.inputs), test.targets).detach()), rel=1e-9)]
+
+
+def test_smoothed_labels_of_sequences_are_means_over_positions() -> None:
+    source = torch.Generator().manual_seed(0)
+    outputs = torch.randn(2, 3, 5, 4, generator=source, dtype=torch.float64)
+    targets = torch.randint(4, (2, 3, 5), generator=source)
+    each = F.cross_entropy(outputs.flatten(0, 2), targets.flatten(), label_smoothing=0.3, reduction="none")
+    torch.testing.assert_close(
+        TrainingLoss("cross_entropy", 0.0, 0.3)(outputs, targets), each.view(2, 3, 5).mean(2), rtol=1e-12, atol=1e-12
+    )
+
+
 def test_rows_are_what_the_audit_finds(tmp_path: Path) -> None:
     spec = zoo_spec(recipe=SMALL_RECIPE, axes={"loss": [*NEW, "mse"]}, seeds={"range": 1}, backend="bmm")
     train_zoo(spec, tmp_path / "zoo")
@@ -94,5 +126,7 @@ def test_targets_that_are_no_classes_are_refused() -> None:
     for name in NEW:
         with pytest.raises(SpecError, match=f"{name} needs classes"):
             recipe(loss=name).loss_on(data)
-    with pytest.raises(SpecError, match=r"z_loss: 0\.1 is a term of cross_entropy, but the loss is hinge"):
+    with pytest.raises(SpecError, match=r"z_loss: 0\.1 is of cross_entropy, but the loss is hinge"):
         recipe(loss="hinge", z_loss=0.1).loss_on(recipe().data.load(Path()))
+    with pytest.raises(SpecError, match=r"label_smoothing: 0\.2 is of cross_entropy, but the loss is mse"):
+        recipe(loss="mse", label_smoothing=0.2).loss_on(recipe().data.load(Path()))

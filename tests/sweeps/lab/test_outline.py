@@ -28,6 +28,9 @@ SOURCES: TypeAdapter[Any] = TypeAdapter(DataSpec)
         {"source": "teacher_student", "outputs": 3, "task": "classification", "train": 5, "test": 2},
         {"source": "sparse_parity", "bits": 6, "train": 5, "test": 2},
         {"source": "denoising", "of": {"source": "digits"}},
+        {"source": "reconstruction", "of": {"source": "digits"}},
+        {"source": "imbalanced", "of": {"source": "digits"}, "ratio": 4},
+        {"source": "hidden_markov", "states": 3, "words": 4, "context": 2, "train": 5, "test": 3},
     ],
     ids=str,
 )

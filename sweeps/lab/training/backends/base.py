@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from landsweep.orchestrator.errors import SpecError
 from landsweep.sweeps.lab.arithmetic import Precision
-from landsweep.sweeps.lab.losses import LossName
+from landsweep.sweeps.lab.losses import TrainingLoss
 from landsweep.sweeps.lab.recipe import Recipe
 from landsweep.sweeps.lab.training.parts import in_parts
 from landsweep.sweeps.lab.training.place import ALONE, Place
@@ -53,7 +53,6 @@ class Backend(ABC):
         stack: of K models.
         modules: the K modules the stack was made of, with masks for dropout.
         loss: of the recipe.
-        z_loss: of the recipe.
     """
 
     name: ClassVar[str]
@@ -67,11 +66,10 @@ class Backend(ABC):
     scales: Tensor | None = None
     seeds: Callable[[], Sequence[int]] | None = None
 
-    def __init__(self, stack: Stack, modules: Sequence[nn.Module], loss: LossName, z_loss: float = 0.0) -> None:
+    def __init__(self, stack: Stack, modules: Sequence[nn.Module], loss: TrainingLoss) -> None:
         self.stack = stack
         self.modules = list(modules)
-        self.loss: LossName = loss
-        self.z_loss = z_loss
+        self.loss = loss
         self.bind()
 
     @classmethod

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own convention
 from torch import Tensor, nn
 
-from landsweep.sweeps.lab.losses import LossName, log_softmax, trained_losses
+from landsweep.sweeps.lab.losses import TrainingLoss, log_softmax
 from landsweep.sweeps.lab.models.layers import NoNorm
 from landsweep.sweeps.lab.models.plain import misread
 from landsweep.sweeps.lab.training.backends.base import Backend
@@ -112,7 +112,7 @@ class Bmm(Backend):
             x, pullback = self._layer(name, layer, x, masks, grads, lowest=not tape)
             if pullback is not None:
                 tape.append(pullback)
-        losses, d = _loss(self.loss, self.z_loss, x, targets)
+        losses, d = _loss(self.loss, x, targets)
         for pullback in reversed(tape):
             d = pullback(d)
         return losses
@@ -193,10 +193,10 @@ class Bmm(Backend):
         return x
 
 
-def _loss(loss: LossName, z_loss: float, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+def _loss(loss: TrainingLoss, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     """Loss of each model, [K], and the gradient of their sum by the outputs [K, B, ...]."""
     k, b = outputs.shape[:2]
-    if loss == "cross_entropy" and not z_loss:
+    if loss.name == "cross_entropy" and loss.plain:
         logs = log_softmax(outputs)
         chosen = targets.unsqueeze(1)
         losses = -logs.gather(1, chosen)[:, 0].mean(1)
@@ -204,7 +204,7 @@ def _loss(loss: LossName, z_loss: float, outputs: Tensor, targets: Tensor) -> tu
         return losses, d.transpose(1, 2)
     with torch.enable_grad():
         leaf = outputs.detach().requires_grad_()
-        losses = trained_losses(loss, z_loss, leaf, targets).mean(1)
+        losses = loss(leaf, targets).mean(1)
         (d,) = torch.autograd.grad(losses.sum(), leaf)
     return losses.detach(), d
 

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 from torch.func import grad_and_value, vmap
 
-from landsweep.sweeps.lab.losses import trained_losses
 from landsweep.sweeps.lab.training.backends.vmap import Vmap
 from landsweep.sweeps.lab.weight_space.batch_norm import running_layers
 
@@ -38,7 +37,7 @@ class Compiled(Vmap):
         self._program = torch.compile(vmap(grad_and_value(self._loss)), dynamic=False)
 
     def _loss(self, weights: Mapping[str, Tensor], others: Mapping[str, Tensor], x: Tensor, y: Tensor) -> Tensor:
-        return trained_losses(self.loss, self.z_loss, self._one({**weights, **others}, x)[None], y[None]).mean()
+        return self.loss(self._one({**weights, **others}, x)[None], y[None]).mean()
 
     def gradients(self, inputs: Tensor, targets: Tensor, masks: Mapping[str, Tensor], out: Tensor) -> Tensor:
         self._module.train()

@@ -13,7 +13,6 @@ from torch.distributed.fsdp import FSDPModule
 from torch.distributed.tensor import DTensor
 
 from landsweep.sweeps.lab.arithmetic import arithmetic, backward_arithmetic
-from landsweep.sweeps.lab.losses import trained_losses
 from landsweep.sweeps.lab.recipe import Recipe
 from landsweep.sweeps.lab.training.backends.base import wide
 from landsweep.sweeps.lab.training.backends.ddp import Ddp
@@ -90,7 +89,7 @@ class Fsdp(Ddp):
         with passing(), torch.enable_grad():
             with arithmetic(self.precision, device):
                 outputs = wide(self._module(inputs))
-            loss = trained_losses(self.loss, self.z_loss, outputs[None], targets).mean()
+            loss = self.loss(outputs[None], targets).mean()
             with backward_arithmetic(self.precision, device):  # the gradients of members are averaged
                 torch.autograd.backward(loss * (share * self.place().size))
         return loss.detach()[None] * share

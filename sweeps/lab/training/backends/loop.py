@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from landsweep.orchestrator.errors import SpecError
 from landsweep.sweeps.lab.arithmetic import arithmetic, backward_arithmetic
-from landsweep.sweeps.lab.losses import trained_losses
 from landsweep.sweeps.lab.streams import restart, seeded
 from landsweep.sweeps.lab.training.backends.base import Backend, gradients_of, wide
 
@@ -54,7 +53,7 @@ class Loop(Backend):
                 module.get_buffer(name).data = mask[k]
             with arithmetic(self.precision, out.device):
                 outputs = wide(self._program(k)(inputs[k]))
-            loss = trained_losses(self.loss, self.z_loss, outputs[None], targets[k : k + 1]).mean()
+            loss = self.loss(outputs[None], targets[k : k + 1]).mean()
             scaled = loss if self.scales is None else loss * self.scales[k]
             with backward_arithmetic(self.precision, out.device):
                 grads = gradients_of(scaled, self._leaves[k], self._idle[k])

@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
 from landsweep.sweeps.lab.arithmetic import arithmetic, backward_arithmetic
-from landsweep.sweeps.lab.losses import trained_losses
 from landsweep.sweeps.lab.models.layers import NoNorm
 from landsweep.sweeps.lab.models.plain import misread
 from landsweep.sweeps.lab.training.backends.base import Backend, gradients_of, wide
@@ -51,7 +50,7 @@ class Vmap(Backend):
         with arithmetic(self.precision, out.device):
             outputs = wide(vmap(self._one)(state, inputs))
         k = len(outputs)
-        losses = trained_losses(self.loss, self.z_loss, outputs, targets).mean(1)
+        losses = self.loss(outputs, targets).mean(1)
         scaled = losses if self.scales is None else losses * self.scales
         with backward_arithmetic(self.precision, out.device):
             grads = gradients_of(scaled.sum(), self._leaves, self._idle)

@@ -276,7 +276,7 @@ MISFITS: list[tuple[dict[str, Any], Any, str]] = [
     (
         {"net": "resnet18"},
         TEXT,
-        r"resnet18 takes images, but the data gives tokens \[8\]; .* tokens: gpt, encdec, own",
+        r"resnet18 takes images, but the data gives tokens \[8\]; .* tokens: gpt, encdec, rnn, gru, lstm, own",
     ),
     ({"net": "mlp"}, Markov(source="markov"), "mlp takes vectors or images, but the data gives tokens"),
     ({"net": "gpt"}, Digits(source="digits"), r"gpt takes tokens, but the data gives images \[1, 8, 8\]; .*small_cnn"),
@@ -339,7 +339,7 @@ def test_targets_that_would_be_broadcast_are_refused() -> None:
         ({"net": "mlp", "init": {"method": "he"}}, "'kaiming_normal'"),
         ({"net": "mlp", "norm": "rms"}, "'none', 'batch' or 'layer'"),
         ({"net": "mlp", "train": {"epochs": 1}}, "Extra inputs"),
-        ({"net": "rnn"}, "'mlp', 'cnn', 'cnn_s', 'cnn_l', 'small_cnn', 'resnet', 'resnet18', 'vit', 'dit', 'gpt'"),
+        ({"net": "kan"}, "'mlp', 'cnn', 'cnn_s', 'cnn_l', 'small_cnn', 'resnet', 'resnet18', 'vit', 'dit', 'gpt'"),
     ],
     ids=str,
 )

@@ -170,7 +170,7 @@ def test_z_loss_of_sequences_in_every_backend() -> None:
 
 
 def test_z_loss_needs_classes() -> None:
-    with pytest.raises(SpecError, match=r"z_loss: 0\.1 is a term of cross_entropy"):
+    with pytest.raises(SpecError, match=r"z_loss: 0\.1 is of cross_entropy"):
         made(TINY, z_loss=0.1).loss_on(data_of(made(TINY)))
 
 

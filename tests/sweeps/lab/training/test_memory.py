@@ -93,7 +93,7 @@ def test_a_network_of_the_same_name_in_another_folder_does_not_get_the_answer_of
 
 def sample(net: str) -> tuple[tuple[int, ...], dict[str, Any]]:
     """Shape of an input that a network takes, and its smallest fields."""
-    shapes = {"gpt": (6,), "transformer": (6,), "encdec": (6,)}
+    shapes = dict.fromkeys(("gpt", "transformer", "encdec", "rnn", "gru", "lstm"), (6,))
     return shapes.get(net, (3, 32, 32)), {"net": net, **({"source": 2} if net == "encdec" else {})}
 
 

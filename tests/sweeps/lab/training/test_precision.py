@@ -17,7 +17,7 @@ from landsweep.orchestrator.site import Site
 from landsweep.orchestrator.testing.kind_suite import QuietWatch
 from landsweep.sweeps.lab.arithmetic import arithmetic
 from landsweep.sweeps.lab.data import Data, Split
-from landsweep.sweeps.lab.losses import trained_losses
+from landsweep.sweeps.lab.losses import TrainingLoss
 from landsweep.sweeps.lab.recipe import Recipe
 from landsweep.sweeps.lab.training import Beat, Checkpoint, Ended, check_backend, choose, train_pack
 from landsweep.sweeps.lab.training.assembly import module_of
@@ -74,7 +74,7 @@ class Plain:
         chosen = order(self.recipe.seed, 0, n)[step * b : (step + 1) * b]
         with arithmetic(self.recipe.precision, torch.device("cpu")):
             outputs = self.module(self.split.inputs[chosen])
-        return trained_losses("cross_entropy", 0.0, outputs.float()[None], self.split.targets[chosen][None]).mean()
+        return TrainingLoss("cross_entropy")(outputs.float()[None], self.split.targets[chosen][None]).mean()
 
     def train(self) -> dict[str, Tensor]:
         scaler = torch.amp.GradScaler("cpu", enabled=self.recipe.precision == "fp16")
