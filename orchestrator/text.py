@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["CUT", "encodable", "one_line", "printable", "shortened"]
+__all__ = ["CUT", "anchor", "encodable", "one_line", "printable", "shortened"]
 
 CUT = " [...] "  # stands where text was left out
 
@@ -12,6 +12,14 @@ CUT = " [...] "  # stands where text was left out
 _CONTROLS = "\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff"
 _UNSAFE = re.compile(f"[{_CONTROLS}]")
 _UNSAFE_IN_A_LINE = re.compile(f"[\t\n\u2028\u2029{_CONTROLS}]")
+
+
+_LONGEST_NAME = 80  # of a file
+
+
+def anchor(name: str) -> str:
+    """A name that is safe as a file name and as an anchor of a page."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", name)[:_LONGEST_NAME].strip("-.") or "figure"
 
 
 def printable(text: str) -> str:

@@ -57,6 +57,12 @@ def test_a_small_sweep_starts_neither_ray_nor_torch_and_is_planned_without_panda
     assert imported(plan, tmp_path) == TABLES  # now there are rows whose times it averages
 
 
+def test_the_web_page_answers_before_what_draws_is_imported() -> None:
+    code = "import sys, landsweep.orchestrator.ui.app; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert {*HEAVY} & {*done.stdout.split()} == TABLES
+
+
 def test_summaries_are_those_of_the_classes() -> None:
     assert summaries() == {name: kind.summary for name, kind in kinds().items()}
 

@@ -24,7 +24,7 @@ from landsweep.orchestrator.report.drawing import drawn
 from landsweep.orchestrator.report.parts import Figure, PageSection, Table
 from landsweep.orchestrator.report.values import is_missing, shown
 from landsweep.orchestrator.storage.inside import write_in
-from landsweep.orchestrator.text import one_line, printable, shortened
+from landsweep.orchestrator.text import anchor, one_line, printable, shortened
 from landsweep.orchestrator.unit import as_python
 
 __all__ = [
@@ -35,7 +35,6 @@ __all__ = [
     "PageWriter",
     "SectionView",
     "TableView",
-    "anchor",
     "page_html",
     "table_view",
     "without_tags",
@@ -43,7 +42,6 @@ __all__ = [
 
 _LONGEST = 20_000  # characters of a paragraph, a caption, a traceback or a spec on the page
 _LONGEST_CELL = 500
-_LONGEST_NAME = 80  # of a file
 _OWN_TAGS = re.compile(r"<(?!br>|extra></extra>)")  # all that Plotly's own templates need
 
 
@@ -60,11 +58,6 @@ _ENVIRONMENT = Environment(
     lstrip_blocks=True,
     finalize=_safe,
 )
-
-
-def anchor(name: str) -> str:
-    """A name that is safe as a file name and as an anchor."""
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", name)[:_LONGEST_NAME].strip("-.") or "figure"
 
 
 @dataclass(frozen=True, slots=True)

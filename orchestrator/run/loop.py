@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterable, Mapping
+from itertools import chain
 from typing import Any
 
 import pyarrow as pa
@@ -19,6 +20,7 @@ from landsweep.orchestrator.run.losses import Losses
 from landsweep.orchestrator.run.messages import Chunk, Probed
 from landsweep.orchestrator.run.plan import planned, resumed, strays
 from landsweep.orchestrator.run.progress import RunProgress
+from landsweep.orchestrator.run.reports import Reports
 from landsweep.orchestrator.run.schedule import GivenUp, Shard, ShardSchedule
 from landsweep.orchestrator.run.silence import Silence
 from landsweep.orchestrator.spec import Spec
@@ -43,6 +45,7 @@ class RunLoop:
         guard: ends a sweep whose planner never would.
         progress: counts rows.
         ending: says when to end although units are left.
+        reports: keeps what running units report, for those who look on.
     """
 
     def __init__(
@@ -56,10 +59,11 @@ class RunLoop:
         guard: Guard,
         progress: RunProgress,
         ending: Ending,
+        reports: Reports,
     ) -> None:
         self._planner, self._schedule, self._executor, self._writer = planner, schedule, executor, writer
         self._maker, self._losses, self._guard, self._progress = maker, losses, guard, progress
-        self._ending = ending
+        self._ending, self._reports = ending, reports
         self._silence = Silence()
         self._strays = 0  # rows of no unit of the plan
 
@@ -106,6 +110,7 @@ class RunLoop:
             StorageError: rows could not be written, or files of rows have vanished.
         """
         self._writer.commit()
+        self._reports.ended()
         if finished:
             rows = self._progress.rows - self._writer.dropped
             units = 0 if self._planner.adaptive else self._planner.total or 0
@@ -120,6 +125,7 @@ class RunLoop:
             self._absorb(event)
             self._silence.heard(event.work, now, ended=not isinstance(event, Gave))
         self._writer.commit_if_due(time.monotonic())
+        self._reports.write_if_due(time.monotonic(), lambda: chain(*self._schedule.flights().values()))
         self._progress.tick(self._silence.report(time.monotonic(), self._schedule.flights, self._progress.say))
 
     def _feed(self) -> None:
@@ -170,6 +176,7 @@ class RunLoop:
                 if self._planner.prunes:
                     for key in self._planner.report(chunk.progress):
                         self._executor.stop(key)
+                self._reports.take(chunk.progress)
                 for note in chunk.notes:
                     self._progress.say(note)
                 if chunk.rows is not None:

@@ -23,6 +23,7 @@ from landsweep.orchestrator.run.messages import WorkerConfig
 from landsweep.orchestrator.run.plan import check_sizes
 from landsweep.orchestrator.run.preparations import Preparations
 from landsweep.orchestrator.run.progress import RunProgress, Snapshot, Watch
+from landsweep.orchestrator.run.reports import Reports
 from landsweep.orchestrator.run.schedule import ShardSchedule
 from landsweep.orchestrator.run.sweep import begun
 from landsweep.orchestrator.site import Site
@@ -153,9 +154,11 @@ class _Run:
         maker = RowMaker(self._kind.params(self._spec), self._kind.columns(self._spec))
         losses = Losses(self._store, self._site.budgets.driver)
         guard = Guard(self._kind.name)
+        reports = Reports(self._store, self._site.commit_seconds, self.progress.say)
         loop = RunLoop(
-            self._planner, self._schedule, self._executor, writer, maker, losses, guard, self.progress, self._ending
-        )
+            self._planner, self._schedule, self._executor, writer, maker, losses, guard, self.progress, self._ending,
+            reports,
+        )  # fmt: skip
         finished = not loop.resume(ledger, self._kind, self._spec)
         if self._preparations.damaged(complete=finished) or not finished:
             self._preparations.check()

@@ -18,6 +18,7 @@ from landsweep.orchestrator.row import METERS, Column
 from landsweep.orchestrator.run.manifest import read_manifest
 from landsweep.orchestrator.run.sweep import ledger_at
 from landsweep.orchestrator.storage.ledger import Ledger, check_facts
+from landsweep.orchestrator.storage.ledger.running import running_version
 from landsweep.orchestrator.ui.cells import command_text, line, text
 from landsweep.orchestrator.ui.places import Place
 from landsweep.orchestrator.ui.tables import Snapshot
@@ -34,7 +35,7 @@ def progress(place: Place) -> dict[str, Any]:
     """Where a sweep stands; for a folder that can't be read, why."""
     fields: dict[str, Any] = {"id": place.id, "where": line(redacted(place.where))}
     try:
-        return fields | _state(ledger_at(place.where))
+        return fields | _state(ledger_at(place.path))
     except (LandsweepError, OSError) as e:
         return fields | {"problem": problem(e)}
 
@@ -51,6 +52,7 @@ def _state(ledger: Ledger) -> dict[str, Any]:
         "name": line(now["name"]),
         "kind": line(now["kind"]),
         "running": now["running"],
+        "reports": running_version(ledger.store) if now["running"] else "",
         "phase": line(now.get("phase", "no driver has run yet")),
         "note": line(now.get("note", "")),
         "done": now.get("done", 0),

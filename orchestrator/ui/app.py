@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable, Mapping
 from functools import partial, wraps
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-import plotly
 import pyarrow as pa
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -18,14 +18,16 @@ from starlette.responses import FileResponse, JSONResponse, Response, StreamingR
 from starlette.routing import Route
 
 from landsweep.orchestrator.errors import LandsweepError, UsageError
-from landsweep.orchestrator.report.html import anchor
+from landsweep.orchestrator.text import anchor
 from landsweep.orchestrator.ui import sql, units, views
 from landsweep.orchestrator.ui.about import about, problem, progress, spec_text
 from landsweep.orchestrator.ui.cells import line
-from landsweep.orchestrator.ui.kinds import Kinds
 from landsweep.orchestrator.ui.places import Place, Places
 from landsweep.orchestrator.ui.query import Query
 from landsweep.orchestrator.ui.tables import Snapshot, Tables
+
+if TYPE_CHECKING:
+    from landsweep.orchestrator.ui.kinds import Kinds
 
 __all__ = ["application"]
 
@@ -96,7 +98,17 @@ class _Views:
     def __init__(self, places: Places, tables: Tables) -> None:
         self._places = places
         self._tables = tables
-        self._kinds = Kinds()
+        self._importing = threading.Lock()
+        self._opened: Kinds | None = None
+
+    @property
+    def _kinds(self) -> Kinds:
+        with self._importing:
+            if self._opened is None:
+                from landsweep.orchestrator.ui.kinds import Kinds  # and pandas, and what draws: rows can be seen before
+
+                self._opened = Kinds()
+            return self._opened
 
     def sweeps(self, request: Request) -> Response:
         del request
@@ -133,12 +145,11 @@ class _Views:
         return _json(views.points(self._read(request)[1], _query(request), names))
 
     def curves(self, request: Request) -> Response:
-        snapshot = self._read(request)[1]
-        most = min(_number(request, "limit", 10), _MOST_CURVES)
-        keys = views.keys(snapshot, _query(request), most)
-        return _json(
-            {**units.curves(snapshot, keys, request.query_params.get("metric", "")), "version": snapshot.version}
-        )
+        place, snapshot = self._read(request)
+        query, most = _query(request), min(_number(request, "limit", 10), _MOST_CURVES)
+        keys, running = views.keys(snapshot, query, most), units.under_way(place, snapshot, query)[:most]
+        shown = units.curves(snapshot, keys, request.query_params.get("metric", ""), running)
+        return _json({**shown, "version": snapshot.version})
 
     def unit_curves(self, request: Request) -> Response:
         key, metric = request.path_params["key"], request.query_params.get("metric", "")
@@ -250,6 +261,8 @@ def _static(request: Request, name: str = "") -> Response:
 
 
 def _plotly(request: Request) -> Response:
+    import plotly
+
     del request
     script = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
     return FileResponse(script, media_type="text/javascript", headers={"cache-control": "private, max-age=86400"})

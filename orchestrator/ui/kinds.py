@@ -16,12 +16,13 @@ from landsweep.orchestrator.errors import LandsweepError, UsageError
 from landsweep.orchestrator.report.drawing import drawn
 from landsweep.orchestrator.report.figure_data import data_of
 from landsweep.orchestrator.report.generic import generic_section
-from landsweep.orchestrator.report.html import anchor, table_view, without_tags
+from landsweep.orchestrator.report.html import table_view, without_tags
 from landsweep.orchestrator.report.parts import Figure, PageSection, Report, Table
 from landsweep.orchestrator.report.tables import described
 from landsweep.orchestrator.report.values import number
 from landsweep.orchestrator.report.verdicts import claims_section
 from landsweep.orchestrator.run.sweep import Sweep
+from landsweep.orchestrator.text import anchor
 from landsweep.orchestrator.trust import reading
 from landsweep.orchestrator.ui.about import columns, problem
 from landsweep.orchestrator.ui.cells import line, text

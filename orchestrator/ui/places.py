@@ -25,11 +25,13 @@ class Place:
 
     Attributes:
         id: stands for it in addresses; the same whenever it is served.
-        where: results folder, a path or URL.
+        where: results folder, a path or URL, as the user would type it.
+        path: the same from the root: the current folder of this process changes while libraries are imported.
     """
 
     id: str
     where: str
+    path: str
 
 
 class Places:
@@ -50,11 +52,12 @@ class Places:
                 )
             Store.at(where)
         self.named = tuple(named)
+        self._roots = [(where, where if is_url(where) else str(Path(where).expanduser().absolute())) for where in named]
         self._known: dict[str, Place] = {}
 
     def all(self) -> list[Place]:
         """All sweeps, in the order of the names given, then by path."""
-        places = {p.id: p for where in self.named for p in _below(where)}
+        places = {p.id: p for where, root in self._roots for p in _below(where, root)}
         self._known = places
         return list(places.values())
 
@@ -75,17 +78,18 @@ class Places:
             ) from None
 
 
-def _below(where: str) -> Iterator[Place]:
+def _below(where: str, root: str) -> Iterator[Place]:
     if is_url(where):
-        yield Place(digest(where.rstrip("/"), _ID_BYTES), where)
+        yield Place(digest(where.rstrip("/"), _ID_BYTES), where, where)
         return
     left = _MOST_FOLDERS
-    waiting = [(Path(where).expanduser(), 0)]
+    waiting = [(Path(root), 0)]
     while waiting and left > 0:
         folder, depth = waiting.pop(0)
         left -= 1
         if (folder / FACTS).exists() or (folder / "rows").is_dir():
-            yield Place(digest(os.path.realpath(folder), _ID_BYTES), str(folder))
+            shown = Path(where).expanduser() / folder.relative_to(root)
+            yield Place(digest(os.path.realpath(folder), _ID_BYTES), str(shown), str(folder))
         elif depth < _DEEPEST:
             waiting += [(inner, depth + 1) for inner in _folders(folder)]
 

@@ -30,6 +30,7 @@ _SIGNS = (*_COMPARE, "contains", "in", *_UNARY)
 _FLAGS = {"yes": True, "true": True, "no": False, "false": False}
 _WHOLE = re.compile(r"[-+]?\d{1,30}")
 _BEYOND = 2**63  # no whole number of a column is so large
+_HEAD = 4096  # rows that tell whether a column repeats its texts
 _MOST = 50  # filters, and columns to sort by
 
 
@@ -81,7 +82,7 @@ class Filter:
                 raise UsageError(f"filter {self.column}: it holds no text; compare it by {', '.join(_COMPARE)}")
             if self.sign == "in":
                 return pc.is_in(column, value_set=pa.array(self.values, column.type))
-            return pc.match_substring(column, self.value, ignore_case=True)
+            return _contains(column, self.value)
         if is_text:
             return _COMPARE[self.sign](column, self.value)
         if pa.types.is_boolean(column.type):
@@ -103,6 +104,18 @@ class Filter:
             return int(text) if _WHOLE.fullmatch(text) else float(text)
         except ValueError:
             raise UsageError(f"filter {self.column}: {text[:40]!r} is no number, and the column holds some") from None
+
+
+def _contains(column: pa.ChunkedArray, text: str) -> pa.ChunkedArray:
+    """Which texts contain another one, in any case; of a column that repeats a few texts each is looked at once."""
+    head = column.slice(0, _HEAD)
+    if len(pc.unique(head)) > len(head) // 8:
+        return pc.match_substring(column, text, ignore_case=True)
+    encoded = column.dictionary_encode().unify_dictionaries()
+    chunks = [
+        pc.take(pc.match_substring(chunk.dictionary, text, ignore_case=True), chunk.indices) for chunk in encoded.chunks
+    ]
+    return pa.chunked_array(chunks, pa.bool_())
 
 
 def _of_whole(column: pa.ChunkedArray, sign: str, number: int | float) -> pa.ChunkedArray:

@@ -45,14 +45,16 @@ def serve(named: Sequence[str], host: str, port: int, *, open_browser: bool = Fa
 
 
 def _answer(places: Places, listener: socket.socket, token: str, host: str, ticket: str | None) -> None:
-    import uvicorn  # here: whoever asks before this is done waits a moment, but the address is there at once
+    from landsweep.orchestrator.ui.tables import Tables  # here: the address is there at once
+
+    tables = Tables()
+    tables.read_ahead(places)  # before all else is imported: rows are read in another thread meanwhile
+
+    import uvicorn
 
     from landsweep.orchestrator.ui.app import application
     from landsweep.orchestrator.ui.guard import Guard, names_of
-    from landsweep.orchestrator.ui.tables import Tables
 
-    tables = Tables()
-    tables.read_ahead(places)
     cookie = f"landsweep-{listener.getsockname()[1]}"
     guard = Guard(application(places, tables), token, names_of(host), cookie, ticket)
     config = uvicorn.Config(

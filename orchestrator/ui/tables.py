@@ -108,7 +108,7 @@ class Tables:
         with self._lock:
             reading = self._reading.setdefault(place.id, threading.Lock())
         with reading:
-            ledger = ledger_at(place.where)
+            ledger = ledger_at(place.path)
             version = _version(ledger)
             have = self._kept.get(place.id)
             if have is not None:

@@ -16,15 +16,16 @@ from landsweep.orchestrator.errors import LandsweepError, SpecError, Untrusted, 
 from landsweep.orchestrator.redaction import redacted, redacted_error
 from landsweep.orchestrator.row import Cause, Status
 from landsweep.orchestrator.storage.inside import is_name
+from landsweep.orchestrator.storage.ledger.running import RunningUnit, read_running
 from landsweep.orchestrator.storage.outputs import UNITS, unit_output
 from landsweep.orchestrator.storage.store import Store
-from landsweep.orchestrator.ui.about import problem
+from landsweep.orchestrator.ui.about import problem, progress
 from landsweep.orchestrator.ui.cells import Cell, cell, command_text, line, text
 from landsweep.orchestrator.ui.places import Place
-from landsweep.orchestrator.ui.query import sampled
+from landsweep.orchestrator.ui.query import Query, sampled
 from landsweep.orchestrator.ui.tables import Snapshot
 
-__all__ = ["curves", "printed", "unit"]
+__all__ = ["curves", "printed", "under_way", "unit"]
 
 _LONGEST = 100_000  # characters of an error
 _LONGEST_LOG = 200_000
@@ -58,19 +59,21 @@ def unit(place: Place, snapshot: Snapshot, key: str, again: str) -> dict[str, An
     }
 
 
-def curves(snapshot: Snapshot, keys: Sequence[str], metric: str) -> dict[str, Any]:
+def curves(snapshot: Snapshot, keys: Sequence[str], metric: str, running: Sequence[RunningUnit] = ()) -> dict[str, Any]:
     """One metric of the series of some units, a line each, and which metrics there are.
 
     Args:
         snapshot: of the sweep.
         keys: of the units.
         metric: its name; empty for the first.
+        running: units without a row; each line of theirs has the unit's params.
     """
     series = snapshot.series
-    metrics = sorted(series.column("metric").combine_chunks().dictionary.to_pylist() if series.num_rows else [])
+    stored = set(series.column("metric").combine_chunks().dictionary.to_pylist() if series.num_rows else ())
+    metrics = sorted(stored | {name for unit in running for point in unit.steps.values() for name in point})
     wanted = metric or (metrics[0] if metrics else "")
     lines = []
-    if wanted in metrics:
+    if wanted in stored:
         of_metric = series.filter(pc.and_(_is(series, "metric", [wanted]), _is(series, "key", keys)))
         for key in keys:
             one = of_metric.filter(_is(of_metric, "key", [key])).sort_by("step")
@@ -81,8 +84,37 @@ def curves(snapshot: Snapshot, keys: Sequence[str], metric: str) -> dict[str, An
     return {
         "metrics": [{"name": name, "shown": line(name, 80)} for name in metrics[:_MOST_METRICS]],
         "metric": wanted,
-        "lines": lines,
+        "lines": lines + _running_lines(running, wanted),
     }
+
+
+def under_way(place: Place, snapshot: Snapshot, query: Query) -> list[RunningUnit]:
+    """The units that run now, of those that report; under filters only if their params pass them."""
+    if not progress(place).get("running"):
+        return []
+    units = read_running(snapshot.ledger.store)
+    keys = pa.array([u.key for u in units], pa.string())
+    ended = set(keys.filter(pc.is_in(keys, value_set=snapshot.table.column("key").cast(pa.string()))).to_pylist())
+    units = [unit for unit in units if unit.key not in ended]
+    if not query.filters or not units:
+        return units
+    try:
+        params = pa.Table.from_pylist([{**u.params, "key": u.key} for u in units], schema=snapshot.table.schema)
+        passing = Query(query.filters).rows(params)
+    except (pa.ArrowException, UsageError):  # params that no row has so far, or of other types
+        return []
+    return units if passing is None else [units[i] for i in passing.to_pylist()]
+
+
+def _running_lines(units: Sequence[RunningUnit], metric: str) -> list[dict[str, Any]]:
+    lines = []
+    for unit in units:
+        points = [(step, point[metric]) for step, point in sorted(unit.steps.items()) if metric in point]
+        if points:
+            params = {line(name, 80): cell(value) for name, value in unit.params.items()}
+            steps, values = zip(*points, strict=True)
+            lines.append({"key": unit.key, "steps": steps, "values": [cell(v) for v in values], "params": params})
+    return lines
 
 
 def _is(series: pa.Table, name: str, values: Sequence[str]) -> pa.Array:
@@ -102,7 +134,7 @@ def printed(place: Place, key: str) -> str:
     """
     if not is_name(key):
         raise UsageError(f"{key[:80]!r} is no key of a unit")
-    store = Store.at(place.where)
+    store = Store.at(place.path)
     if store.path is not None:
         _refuse_outside(store.path, store.path / UNITS / key)
     return unit_output(store, key)

@@ -14,7 +14,6 @@ import pyarrow.parquet as pq
 from landsweep.orchestrator.commands.watching import ranges
 from landsweep.orchestrator.errors import UsageError
 from landsweep.orchestrator.redaction import redacted, redacted_error
-from landsweep.orchestrator.report.tables import headline
 from landsweep.orchestrator.row import Status
 from landsweep.orchestrator.spec import differences
 from landsweep.orchestrator.ui.cells import cell, cells, line, text
@@ -116,6 +115,8 @@ def as_parquet(table: pa.Table) -> bytes:
 
 def failures(snapshot: Snapshot) -> dict[str, Any]:
     """The failed units by what happened, the most frequent first, each with the whole text of one error."""
+    from landsweep.orchestrator.report.tables import headline  # pandas
+
     table = snapshot.table
     failed = table.filter(pc.equal(table.column("status"), Status.failed.value))
     some = _columns(failed, ["key", "cause", "error"]).slice(0, _MOST_FAILED).to_pylist()

@@ -26,7 +26,7 @@ READS: dict[str, Callable[[Store, str], object]] = {
     "fetch": lambda store, path: store.fetch(path, Path("unused")),
 }
 FILES = (
-    "sweep.json", "status.json", "in-flight.json", "lock/000001.json", "rows/part-000000.parquet",
+    "sweep.json", "status.json", "running.json", "in-flight.json", "lock/000001.json", "rows/part-000000.parquet",
     "weights/pack.safetensors", "prepared/timings.safetensors", "jobs/0001/job.json",
 )  # fmt: skip
 

@@ -2,7 +2,7 @@
 
     python -m tests.benchmarks.ui [--rows 1000000] [--repeats 5]
 
-A time is that from the click or the last key to the painted rows, the pause after a key (150 ms) included.
+A time is that from the click or the last key to the painted rows, the pause after a key (80 ms) included.
 """
 
 from __future__ import annotations

@@ -50,10 +50,14 @@ export async function curvesTab(host, sweep) {
       choose("scale", [["", "by the values"], ["linear", "linear"], ["log", "logarithmic"]], state.get("scale"), change("scale")));
     const labels = await namesOf(sweep, answer.lines.map((l) => l.key));
     if (mine !== turn || !panel.isConnected) return;
-    says.textContent = `The first ${answer.lines.length} units of the table, in its order and under its filters; units show up when they have ended.`;
+    const running = answer.lines.filter((one) => one.params);
+    const ended = answer.lines.length - running.length;
+    says.textContent = `The first ${ended} units of the table, in its order and under its filters${running.length ? `, and ${running.length} that still run (thick)` : ""}.`;
     const traces = answer.lines.map((one, i) => ({
-      x: one.steps, y: one.values, mode: one.steps.length === 1 ? "markers" : "lines", type: "scatter", name: plain(labels[one.key] ?? one.key.slice(0, 8)),
-      line: { color: colour(i), width: 1.5, dash: ["solid", "dot", "dash"][Math.floor(i / 8) % 3] }, hoverlabel: { namelength: -1 }, customdata: one.steps.map(() => one.key),
+      x: one.steps, y: one.values, mode: one.steps.length === 1 ? "markers" : "lines", type: "scatter",
+      name: plain(one.params ? `running: ${words(differing(running.map((r) => r.params)), one.params) || one.key.slice(0, 8)}` : labels[one.key] ?? one.key.slice(0, 8)),
+      line: { color: colour(i), width: one.params ? 3 : 1.5, dash: ["solid", "dot", "dash"][Math.floor(i / 8) % 3] },
+      hoverlabel: { namelength: -1 }, customdata: one.params ? undefined : one.steps.map(() => one.key),
     }));
     const values = answer.lines.flatMap((one) => one.values);
     const type = state.get("scale") || (isLog(values) ? "log" : "linear");
@@ -63,7 +67,7 @@ export async function curvesTab(host, sweep) {
     onPoint(panel, sweep);
   }
   await draw();
-  return { live: draw, changed: draw };
+  return { live: draw, reported: draw, changed: draw };
 }
 
 /** A short name for each unit: the params in which these units differ. */
@@ -72,8 +76,20 @@ async function namesOf(sweep, keys) {
   if (!params.length || !keys.length) return {};
   const { rows } = await ask(of(sweep.id, "rows"), { ...sweep.query(), column: ["key", ...params], limit: 100 });
   const places = keys.map((key) => rows.key.indexOf(key)).filter((i) => i >= 0);
-  const differ = params.filter((p) => new Set(places.map((i) => String(rows[p][i]))).size > 1).slice(0, 5);
-  return Object.fromEntries(places.map((i) => [rows.key[i], differ.map((p) => `${p.split(".").pop()} ${typeof rows[p][i] === "number" ? Number(rows[p][i].toPrecision(3)) : rows[p][i]}`).join(", ").slice(0, 80) || rows.key[i].slice(0, 8)]));
+  const units = places.map((i) => Object.fromEntries(params.map((p) => [p, rows[p][i]])));
+  const differ = differing(units);
+  return Object.fromEntries(places.map((i, n) => [rows.key[i], words(differ, units[n]) || rows.key[i].slice(0, 8)]));
+}
+
+/** The first params that are not the same in all of these units. */
+function differing(units) {
+  return Object.keys(units[0] ?? {}).filter((p) => new Set(units.map((u) => String(u[p]))).size > 1).slice(0, 5);
+}
+
+/** Some params of a unit in a few words. */
+function words(names, unit) {
+  const value = (v) => (typeof v === "number" ? Number(v.toPrecision(3)) : v);
+  return names.map((p) => `${p.split(".").pop()} ${value(unit[p])}`).join(", ").slice(0, 80);
 }
 
 /** A click on a point opens its unit. */

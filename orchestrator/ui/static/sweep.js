@@ -101,7 +101,7 @@ export async function showSweep({ page, title, onLeave, isLeft }, id) {
   drawHead();
   onLeave(() => shown?.end?.());
   const opened = open();
-  describe(sweep, () => shown?.described?.());
+  opened.then(() => describe(sweep, () => shown?.described?.()));
   onLeave(poll(async () => {
     const before = sweep.about;
     const now = await ask(of(id));
@@ -110,6 +110,7 @@ export async function showSweep({ page, title, onLeave, isLeft }, id) {
     drawHead();
     drawTabs();
     if (now.version !== before.version) shown?.live?.();
+    else if (now.reports !== before.reports) shown?.reported?.();
     return now.running;
   }));
   await opened;

@@ -8,7 +8,7 @@ const TALLEST = 8e6; // pixels; browsers cut off taller elements, so beyond this
 const BLOCK = 100; // rows of one question
 const AROUND = 6; // rows that are drawn above and below what is seen
 const WIDTHS = { key: 124, status: 90, text: 140, float: 112, int: 84, bool: 70, error: 320 };
-const PAUSE = 150; // ms after the last key before a filter counts
+const PAUSE = 80; // ms after the last key before a filter counts
 
 export class Table {
   /**

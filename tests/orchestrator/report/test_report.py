@@ -21,12 +21,12 @@ from matplotlib.figure import Figure as Picture
 
 from landsweep.orchestrator.report import render
 from landsweep.orchestrator.report.generic import Reading, generic_section
-from landsweep.orchestrator.report.html import anchor
 from landsweep.orchestrator.report.parts import Figure, PageSection, Part, Report, Table
 from landsweep.orchestrator.report.ranges import Range
 from landsweep.orchestrator.report.tables import counts, headline, metric_table, times
 from landsweep.orchestrator.report.values import number
 from landsweep.orchestrator.row import Cause, Column, Outcome, RowMaker, Status
+from landsweep.orchestrator.text import anchor
 from landsweep.orchestrator.unit import Keys
 from tests.support.ui import Looker, running_browser
 

@@ -23,6 +23,7 @@ from tests.support.ui import Looker, Server, running_browser, running_ui
 
 AXES = {"x": [0.5, 1.0, 1.5, 2.0, 2.5], "method": [*HOSTILE[:3], "plain"]}
 COUNT = ".count"
+REACHED = "(() => Math.max(...document.querySelector('.js-plotly-plot').data.flatMap(line => line.x)))"
 PLOT = ".main-svg >> nth=0"
 SHOWS = {"Curves": PLOT, "Charts": PLOT, "Figures": "figure", "Failures": "details.group", "About": "table"}
 
@@ -197,12 +198,16 @@ def test_a_curve_appears_while_the_sweep_runs(browser: Any, tmp_path: Path) -> N
         try:
             looker.page.click("text=live")
             looker.page.click(".tabs >> text=Curves")
-            looker.page.wait_for_selector("text=No curves yet")
             looker.page.wait_for_selector(".badge.running")
-            (tmp_path / "go-0").touch()
+            looker.page.wait_for_selector("text=and 1 that still run")
             looker.page.wait_for_selector(".scatterlayer .trace")
+            most = looker.page.evaluate(f"{REACHED}()")
+            looker.until(f"most => {REACHED}() > most", most)  # it grows while its unit runs
+            (tmp_path / "go-0").touch()
+            looker.page.wait_for_selector("text=The first 1 units")
             (tmp_path / "go-1").touch()
-            looker.until("() => document.querySelectorAll('.scatterlayer .trace').length === 2")
+            looker.page.wait_for_selector("text=The first 2 units")
+            looker.until("() => document.querySelectorAll('.scatterlayer .trace').length === 3")
             (tmp_path / "go-2").touch()
             looker.page.wait_for_selector(".badge.done")
             looker.until("() => document.querySelectorAll('.scatterlayer .trace').length === 3")

@@ -1,0 +1,83 @@
+"""`running.json`: series of units that have no row yet, as far as they have come; a view that others look at."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from typing import Any
+
+from landsweep.orchestrator.canonical import Value
+from landsweep.orchestrator.errors import StorageError, Unreachable
+from landsweep.orchestrator.storage.readers import object_or_none
+from landsweep.orchestrator.storage.store import Store
+
+__all__ = ["MOST_RUNNING", "RunningUnit", "read_running", "running_version", "write_running"]
+
+_FILE = "running.json"
+MOST_RUNNING = 50  # units; more curves nobody can tell apart
+_MOST_POINTS = 10_000  # of a unit that are read
+
+
+@dataclass(frozen=True, slots=True)
+class RunningUnit:
+    """A unit without a row, and what it has reported so far.
+
+    Attributes:
+        key: of the unit.
+        params: of the unit.
+        steps: metrics by step, in the order of the steps.
+    """
+
+    key: str
+    params: Mapping[str, Value]
+    steps: Mapping[int, Mapping[str, float]] = field(default_factory=dict)
+
+
+def write_running(store: Store, units: Sequence[RunningUnit]) -> str | None:
+    """Replace the file, or delete it where there are no units. Gives what went wrong, None where all is well."""
+    try:
+        if units:
+            fields = {u.key: {"params": u.params, "steps": [[n, m] for n, m in u.steps.items()]} for u in units}
+            store.replace(_FILE, json.dumps({"units": fields}).encode(), view=True)
+        else:
+            store.delete(_FILE)
+    except (StorageError, Unreachable) as e:
+        return str(e)
+    return None
+
+
+def read_running(store: Store) -> list[RunningUnit]:
+    """What was last written; it is only true while a driver lives. None of it where it is torn, or no such file."""
+    try:
+        content = object_or_none(store.read(_FILE))
+    except FileNotFoundError:
+        return []
+    units = (content or {}).get("units")
+    read = [_unit(key, fields) for key, fields in units.items()] if isinstance(units, dict) else []
+    return [unit for unit in read if unit is not None][:MOST_RUNNING]
+
+
+def running_version(store: Store) -> str:
+    """Changes with the file; empty where there is none."""
+    try:
+        return blake2b(store.read(_FILE), digest_size=6).hexdigest()
+    except FileNotFoundError:
+        return ""
+
+
+def _unit(key: str, fields: Any) -> RunningUnit | None:  # noqa: ANN401 - whatever the file holds
+    if not isinstance(fields, dict):
+        return None
+    params, steps = fields.get("params"), fields.get("steps")
+    if not isinstance(params, dict) or not isinstance(steps, list):
+        return None
+    plain = {name: v for name, v in params.items() if v is None or isinstance(v, bool | int | float | str)}
+    pairs = [pair for pair in steps[:_MOST_POINTS] if isinstance(pair, list) and len(pair) == 2]
+    points = {
+        int(step): {name: float(v) for name, v in metrics.items() if type(v) in (int, float) and abs(v) < 1e300}
+        for step, metrics in pairs
+        if type(step) is int and abs(step) < 2**53 and isinstance(metrics, dict)
+    }
+    return RunningUnit(key, plain, points)
