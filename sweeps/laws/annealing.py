@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
+from landsweep.orchestrator.errors import UsageError
 from landsweep.sweeps.laws.base import Floats, Law, Parameter, Points, Quantity, centre, column, decay, grid
-from landsweep.sweeps.laws.fitting.curve_rows import SUM_BEFORE, abrupt, curves, given_before, notes
+from landsweep.sweeps.laws.fitting.curve_rows import SUM_BEFORE, Curves, notes
 
 __all__ = ["ANNEALING", "ANNEALING_CURVES", "Annealing", "AnnealingCurves", "areas"]
 
+_MOMENTUM = 0.999
 
-def areas(rates: Floats, momentum: float = 0.999) -> tuple[Floats, Floats]:
+
+def areas(rates: Floats, momentum: float = _MOMENTUM) -> tuple[Floats, Floats]:
     """Forward area S1 and annealing area S2 after each step.
 
     Args:
@@ -88,16 +93,26 @@ class AnnealingCurves(Annealing):
     )
 
     def prepare(self, x: Points) -> Points:
-        forward, annealed = np.empty_like(x["rate"]), np.empty_like(x["rate"])
-        for rows in curves(x):
-            at, rates = x["step"][rows].astype(int), x["rate"][rows]
-            sudden = np.flatnonzero(abrupt(x["step"][rows], rates) & (np.diff(at) > 1))
-            knots = np.insert(at, sudden + 1, at[sudden + 1] - 1), np.insert(rates, sudden + 1, rates[sudden])
-            both = areas(np.interp(np.arange(at[-1] + 1), *knots))
-            before = given_before(x, rows)
-            shift = 0.0 if before is None else before - at[0] * rates[0]
-            forward[rows], annealed[rows] = both[0][at] + shift, both[1][at]
-        return {"S1": forward, "S2": annealed}
+        curves = Curves.of(x)
+        at, rate = np.trunc(curves.step), curves.rate
+        if len(at) and at.min() < 0:
+            raise UsageError(f"step is {at.min():g} in one row; steps count from 0")
+        gap, change = curves.since(at), curves.since(rate)
+        faded = -np.expm1(gap * math.log(_MOMENTUM)) / (1 - _MOMENTUM)  # 1 + lambda + ... over the steps of the gap
+        once, each = curves.abrupt() | (gap == 0), -change / np.maximum(gap, 1)
+        drop = np.where(at > 0, -change, 0.0)  # the first step of all has no drop
+        moments = curves.running(np.where(once, drop, each * faded), 1 - (1 - _MOMENTUM) * faded)
+        own = np.where(once, drop, each * (gap - _MOMENTUM * faded) / (1 - _MOMENTUM))
+        inherited = _MOMENTUM * faded * curves.before(moments)
+        annealed = curves.running(np.where(curves.first, 0.0, inherited + own))
+        left, before = curves.before(rate), curves.given_before(x)
+        gained = np.where(once, (gap - 1) * left + rate, gap * left + change * (gap + 1) / 2)
+        begin = (at + 1) * rate if before is None else before[curves.number] + rate
+        forward = curves.running(np.where(curves.first, begin, gained))
+        step = np.cumsum(curves.first | (gap > 0))
+        last = np.searchsorted(step, step, "right") - 1  # rows within one step share what it ends with
+        forward, annealed = forward[last], annealed[last]
+        return {"S1": curves.in_table(forward), "S2": curves.in_table(annealed)}
 
     def notes(self, x: Points) -> list[str]:
         return notes(x, peak=True)

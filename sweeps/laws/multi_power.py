@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from landsweep.orchestrator.errors import UsageError
 from landsweep.sweeps.laws.base import Floats, Law, Parameter, Points, Quantity, centre, column, decay, grid
-from landsweep.sweeps.laws.fitting.curve_rows import SUM_BEFORE, abrupt, curves, given_before, notes
+from landsweep.sweeps.laws.fitting.curve_rows import SUM_BEFORE, Curves, notes
 
 __all__ = ["MULTI_POWER", "MultiPower"]
 
@@ -48,23 +49,33 @@ class MultiPower(Law):
     )
 
     def prepare(self, x: Points) -> Points:
-        members = curves(x)
-        parts = [_schedule(x["step"][rows], x["rate"][rows], given_before(x, rows)) for rows in members]
-        n, most = len(x["rate"]), max(1, *(len(place) for _, place, _, _ in parts))
+        curves = Curves.of(x)
+        sums, falls, place, drop, rate = _schedules(curves, curves.given_before(x))
+        earlier: NDArray[np.int64] = np.cumsum(falls) - falls
+        nth: NDArray[np.int64] = (earlier - earlier[curves.begins][curves.number])[falls]  # of its curve
+        n, most = len(sums), 1 + max(0, nth.max(initial=0))
         if n * most > _MOST:
             raise UsageError(
                 f"multi_power needs a number for each row and each drop of the rate before it, here {n} x {most}, and "
                 f"takes at most {_MOST:.0e}; give fewer rows of each curve"
             )
-        forward, after = np.empty(n), np.ones((n, most))
-        drops, since = np.zeros((n, most)), np.zeros((n, most))
-        for rows, (sums, place, fall, rates) in zip(members, parts, strict=True):
-            forward[rows] = sums
-            before = place[None, :] < sums[:, None]
-            drops[rows, : len(place)] = np.where(before, fall, 0.0)
-            after[rows, : len(place)] = np.where(before, rates, 1.0)
-            since[rows, : len(place)] = np.where(before, sums[:, None] - place[None, :], 0.0)
-        return {"S1": forward, "drops": drops, "after": after, "since": since}
+        number = np.empty_like(curves.number)
+        number[curves.order] = curves.number
+        forward = curves.in_table(sums)
+
+        def table(values: Floats, empty: float) -> Floats:
+            by_curve = np.full((len(curves.begins), most), empty)
+            by_curve[curves.number[falls], nth] = values
+            return by_curve[number]
+
+        since = forward[:, None] - table(place, np.inf)
+        before = since > 0
+        return {
+            "S1": forward,
+            "drops": np.where(before, table(drop, 0.0), 0.0),
+            "after": np.where(before, table(rate, 1.0), 1.0),
+            "since": np.where(before, since, 0.0),
+        }
 
     def notes(self, x: Points) -> list[str]:
         return notes(x)
@@ -72,20 +83,25 @@ class MultiPower(Law):
     def evaluate(self, theta: Floats, x: Points) -> tuple[Floats, Floats]:
         floor, scale, alpha, gain, speed, beta, gamma = (column(theta, i) for i in range(7))
         term, by_scale, by_exponent = decay(scale, alpha, np.log(x["S1"]))
-        log_after = np.log(x["after"])
-        reach = speed[..., None] * np.exp(-gamma[..., None] * log_after) * x["since"]  # [S, n, K]
-        waited = beta[..., None] * np.log1p(reach)
-        remaining = np.exp(-waited)
-        total = -(x["drops"] * np.expm1(-waited)).sum(2)
-        slope = x["drops"] * beta[..., None] * remaining / (1 + reach) * reach
+        pairs = np.nonzero(x["drops"])  # rows, and drops before them
+        drop, since, log_after = x["drops"][pairs], x["since"][pairs], np.log(x["after"][pairs])
+        reach = np.exp(np.log(speed) - gamma * log_after) * since  # [S, pairs]
+        grown = np.log1p(reach)
+        remaining = drop * np.exp(-beta * grown)
+        slope = remaining * (beta * (reach / (1 + reach)))
+
+        def of_rows(values: Floats) -> Floats:
+            return _summed(values, pairs[0], len(x["S1"]))
+
+        total = of_rows(-drop * np.expm1(-beta * grown))
         gradient = [
             np.ones_like(term),
             by_scale,
             by_exponent,
             -total,
-            -gain * slope.sum(2) / speed,
-            -gain * (x["drops"] * remaining * np.log1p(reach)).sum(2),
-            gain * (slope * log_after).sum(2),
+            -gain * of_rows(slope) / speed,
+            -gain * of_rows(remaining * grown),
+            gain * of_rows(slope * log_after),
         ]
         return floor + term - gain * total, np.stack(gradient, axis=1)
 
@@ -112,23 +128,39 @@ class MultiPower(Law):
         return np.array([2.8, 0.6, 0.45, 500.0, 2.0, 0.6, 0.6]), x
 
 
-def _schedule(steps: Floats, rates: Floats, before: float | None) -> tuple[Floats, Floats, Floats, Floats]:
-    """The sum of rates up to each row [m], and of each fall between two rows its place, its size, the rate after it.
+def _summed(values: Floats, rows: NDArray[np.int64], n: int) -> Floats:
+    """Sums [S, n] of values [S, pairs] over the pairs of each row, which stand together."""
+    sums = np.zeros((len(values), n))
+    if len(rows):
+        begins = np.flatnonzero(np.diff(rows, prepend=-1))
+        sums[:, rows[begins]] = np.add.reduceat(values, begins, axis=1)
+    return sums
 
-    A place is the sum of rates up to the step before the fall. Sums and places are those of the definition where every
-    step has a row; between rows where the rate falls linearly the place is the mean over the steps.
+
+def _schedules(curves: Curves, before: Floats | None) -> tuple[Floats, NDArray[np.bool_], Floats, Floats, Floats]:
+    """The sum of rates up to each row [n], where the rate falls [n], and of each fall place, size, and rate after it.
+
+    A fall lies between a row and the one before. Its place is the sum of rates up to the step before it. Sums and
+    places are those of the definition where every step has a row; between rows where the rate falls linearly the place
+    is the mean over the steps.
     """
-    gap, change = np.diff(steps), np.diff(rates)
-    left, right, skipped, last = rates[:-1], rates[1:], np.maximum(gap - 1, 0), np.minimum(gap, 1)
-    sudden = abrupt(steps, rates)
+    gap, change, left, right = (
+        curves.since(curves.step),
+        curves.since(curves.rate),
+        curves.before(curves.rate),
+        curves.rate,
+    )
+    skipped, last, sudden = np.maximum(gap - 1, 0), np.minimum(gap, 1), curves.abrupt()
     gained = np.where(sudden, skipped * left + last * right, (gap * (left + right) + last * change) / 2)
-    start = steps[0] * rates[0] if before is None else before + rates[0]
-    sums = start + np.concatenate([[0.0], np.cumsum(gained)])
+    begin = curves.step * right if before is None else before[curves.number] + right
+    sums = curves.running(np.where(curves.first, begin, gained))
     whole = np.maximum(gap, 1)
     waited = np.where(sudden, skipped * left, skipped * (left / 2 + change * (whole + 1) / (6 * whole)))
     after = np.where(sudden, right, left + change * (whole + 1) / (2 * whole))
-    falls = np.flatnonzero((change != 0) & np.logical_or.accumulate(change < 0))
-    return sums, (sums[:-1] + waited)[falls], -change[falls], np.maximum(after, 1e-12 * rates.max())[falls]
+    least = 1e-12 * np.maximum.reduceat(right, curves.begins)[curves.number]
+    falls = (change != 0) & (curves.running((change < 0).astype(float)) > 0)
+    place = curves.before(sums) + waited
+    return sums, falls, place[falls], -change[falls], np.maximum(after, least)[falls]
 
 
 MULTI_POWER = MultiPower()

@@ -2,9 +2,14 @@
 
 Between two rows the rate moves linearly. Where it falls once, between rows at which it stays, it is taken to fall at
 the step of the later row. A schedule that is otherwise needs more rows; they may lack the loss.
+
+All curves of a table are worked on at once: their rows stand one curve after the other, and much of what is said of a
+row is about the stretch between it and the row before, which the first row of a curve lacks.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +17,7 @@ from numpy.typing import NDArray
 from landsweep.orchestrator.errors import UsageError
 from landsweep.sweeps.laws.base import Floats, Points, Quantity
 
-__all__ = ["SUM_BEFORE", "abrupt", "curves", "given_before", "notes"]
+__all__ = ["SUM_BEFORE", "Curves", "notes"]
 
 SUM_BEFORE = Quantity(
     "sum_before",
@@ -24,51 +29,100 @@ SUM_BEFORE = Quantity(
 _FLAT = 0.1  # of the slope of a fall: with less on either side, it is one drop
 
 
-def curves(x: Points) -> list[NDArray[np.int64]]:
-    """The rows of each curve, by step.
+@dataclass(frozen=True, slots=True)
+class Curves:
+    """The rows of m curves [n], curve by curve and by step.
 
-    Raises:
-        UsageError: a curve has two rates at one step.
+    Attributes:
+        order: which row of the table stands at each place.
+        first: whether it is the first of its curve.
+        number: of its curve, from 0.
+        begins: places of the first rows [m].
+        step: training step.
+        rate: learning rate.
     """
-    by_curve = []
-    for curve in np.unique(x["curve"]):
-        rows = np.flatnonzero(x["curve"] == curve)
-        rows = rows[np.argsort(x["step"][rows], kind="stable")]
-        steps, rates = x["step"][rows], x["rate"][rows]
-        twice = np.flatnonzero((np.diff(steps) == 0) & (np.diff(rates) != 0))
+
+    order: NDArray[np.int64]
+    first: NDArray[np.bool_]
+    number: NDArray[np.int64]
+    begins: NDArray[np.int64]
+    step: Floats
+    rate: Floats
+
+    @classmethod
+    def of(cls, x: Points) -> Curves:
+        """The curves of a table's inputs [n].
+
+        Raises:
+            UsageError: a curve has two rates at one step.
+        """
+        order = np.lexsort((x["step"], x["curve"]))
+        label, step, rate = x["curve"][order], x["step"][order], x["rate"][order]
+        first = np.concatenate([[True], label[1:] != label[:-1]])[: len(order)]
+        curves = cls(order, first, np.cumsum(first) - 1, np.flatnonzero(first), step, rate)
+        twice = np.flatnonzero(~first & (curves.since(step) == 0) & (curves.since(rate) != 0))
         if len(twice):
+            i = twice[0]
             raise UsageError(
-                f"curve: the step {steps[twice[0]]:g} of one curve has the rates {rates[twice[0]]:g} and "
-                f"{rates[twice[0] + 1]:g}; runs of different schedules need names of their own in the column of `curve`"
+                f"curve: the step {step[i]:g} of one curve has the rates {rate[i - 1]:g} and "
+                f"{rate[i]:g}; runs of different schedules need names of their own in the column of `curve`"
             )
-        by_curve.append(rows)
-    return by_curve
+        return curves
 
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """Rows of each curve [m]."""
+        return np.diff(self.begins, append=len(self.order))
 
-def abrupt(steps: Floats, rates: Floats) -> NDArray[np.bool_]:
-    """Between which rows [m - 1] the rate falls at once: it falls there, and hardly moves on either side."""
-    gap, change = np.diff(steps), np.diff(rates)
-    slope = np.abs(change) / np.maximum(gap, 1e-12)
-    left, right = np.concatenate([[0.0], slope[:-1]]), np.concatenate([slope[1:], [0.0]])
-    alone = np.maximum(left, right) <= _FLAT * slope
-    return np.asarray((change < 0) & alone & (len(slope) > 1))
+    def before(self, values: Floats) -> Floats:
+        """What the row before has [n]; of a first row, what it has itself."""
+        return np.where(self.first, values, np.roll(values, 1))
 
+    def since(self, values: Floats) -> Floats:
+        """By how much values have changed since the row before [n]; 0 at a first row."""
+        return values - self.before(values)
 
-def given_before(x: Points, rows: NDArray[np.int64]) -> float | None:
-    """The sum of rates before the first row of a curve; None where the table does not say.
+    def running(self, terms: Floats, kept: Floats | float = 1.0) -> Floats:
+        """The recurrence y = kept * (y of the row before) + terms [n]; each curve begins with its first term."""
+        factor, y = np.where(self.first, 0.0, kept), terms.astype(np.float64)
+        reach = 1
+        while reach < self.lengths.max(initial=0):  # each round doubles how many rows back are counted
+            y[reach:] += factor[reach:] * y[:-reach].copy()
+            factor[reach:] = factor[reach:] * factor[:-reach]
+            reach *= 2
+        return y
 
-    Raises:
-        UsageError: it is negative, or not the same in all rows of the curve.
-    """
-    if SUM_BEFORE.name not in x:
-        return None
-    values = x[SUM_BEFORE.name][rows]
-    if values.min() < 0 or values.max() != values.min():
-        raise UsageError(
-            f"sum_before is from {values.min():g} to {values.max():g} within one curve; it must be one number from 0 "
-            "for each curve: the sum of the rates of all steps before its first row"
-        )
-    return float(values[0])
+    def abrupt(self) -> NDArray[np.bool_]:
+        """Where the rate has fallen at once since the row before [n]: it fell, and hardly moves on either side."""
+        change = self.since(self.rate)
+        slope = np.abs(change) / np.maximum(self.since(self.step), 1e-12)
+        left, right = np.concatenate([[0.0], slope[:-1]]), np.concatenate([slope[1:], [0.0]])
+        alone = np.maximum(left, right)[: len(slope)] <= _FLAT * slope
+        return np.asarray((change < 0) & alone & (self.lengths[self.number] > 2))
+
+    def given_before(self, x: Points) -> Floats | None:
+        """The sum of rates before the first row of each curve [m]; None where the table does not say.
+
+        Raises:
+            UsageError: one is negative, or not the same in all rows of its curve.
+        """
+        if SUM_BEFORE.name not in x:
+            return None
+        values = x[SUM_BEFORE.name][self.order]
+        low, high = (f.reduceat(values, self.begins) for f in (np.minimum, np.maximum))
+        for least, most in zip(low, high, strict=True):
+            if least < 0 or least != most:
+                raise UsageError(
+                    f"sum_before is from {least:g} to {most:g} within one curve; it must be one number from 0 "
+                    "for each curve: the sum of the rates of all steps before its first row"
+                )
+        return np.asarray(low, np.float64)
+
+    def in_table(self, values: Floats) -> Floats:
+        """Values [n] in the order of the table."""
+        back = np.empty_like(values)
+        back[self.order] = values
+        return back
 
 
 def notes(x: Points, *, peak: bool = False) -> list[str]:
@@ -78,25 +132,22 @@ def notes(x: Points, *, peak: bool = False) -> list[str]:
         x: `curve`, `step`, `rate` and perhaps `sum_before` [n].
         peak: whether the law counts a warm-up at the peak rate anyway.
     """
-    sentences, late, coarse = [], [], []
-    for rows in curves(x):
-        steps, rates = x["step"][rows], x["rate"][rows]
-        if steps[0] > 1 and SUM_BEFORE.name not in x and not peak:
-            late.append((steps[0], rates[0]))
-        sudden = abrupt(steps, rates) & (np.diff(steps) > 1)
-        coarse += [(steps[i], steps[i + 1]) for i in np.flatnonzero(sudden)]
-    if late:
-        step, rate = max(late)
+    curves, sentences = Curves.of(x), []
+    step, begins = curves.step, curves.begins
+    late = begins[step[begins] > 1]
+    if len(late) and SUM_BEFORE.name not in x and not peak:
+        latest, rate = max(zip(step[late], curves.rate[late], strict=True))
         sentences.append(
-            f"{len(late)} of {len(curves(x))} curves begin after step 1 (the latest at step {step:g}, rate {rate:g}); "
+            f"{len(late)} of {len(begins)} curves begin after step 1 (the latest at step {latest:g}, rate {rate:g}); "
             "the steps before count at the first row's rate. If there was a warm-up, give the sum of the rates before "
             f"the first row as `sum_before`; for a linear warm-up over all these steps: --columns "
-            f'"sum_before={step / 2:g}*{rate:g}"'
+            f'"sum_before={latest / 2:g}*{rate:g}"'
         )
-    if coarse:
+    coarse = np.flatnonzero(curves.abrupt() & (curves.since(step) > 1))
+    if len(coarse):
         sentences.append(
-            f"the rate falls at once between steps {coarse[0][0]:g} and {coarse[0][1]:g} of a curve ({len(coarse)} "
-            "such falls); it is taken to fall at the later one. If it fell earlier, add a row with that step and the "
-            "new rate; it may lack the loss (--exclude 'loss missing')"
+            f"the rate falls at once between steps {step[coarse[0] - 1]:g} and {step[coarse[0]]:g} of a curve "
+            f"({len(coarse)} such falls); it is taken to fall at the later one. If it fell earlier, add a row with "
+            "that step and the new rate; it may lack the loss (--exclude 'loss missing')"
         )
     return sentences

@@ -13,6 +13,7 @@ from landsweep.sweeps.laws.fitting.fit import fit
 from landsweep.sweeps.laws.fitting.points import select
 from landsweep.sweeps.laws.fitting.text import fit_text, law_text
 from landsweep.sweeps.laws.multi_power import MULTI_POWER
+from tests.support import curves_by_steps
 
 PEAK, WARM, STEPS = 3e-4, 2000, 12_000
 TRUE = np.array([2.6, 0.65, 0.508, 450.0, 2.2, 0.6, 0.6])
@@ -127,6 +128,37 @@ def test_a_sudden_fall_between_rows_gives_the_annealing_areas_of_its_schedule() 
     assert found["S1"] == pytest.approx(forward[at]) and found["S2"] == pytest.approx(annealed[at])
     late = {k: v[4:] for k, v in x.items()} | {"sum_before": np.full(len(at) - 4, 0.25)}
     assert ANNEALING_CURVES.prepare(late)["S1"] == pytest.approx(forward[at[4:]] - forward[999] + 0.25)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_many_curves_at_once_are_what_each_is_step_by_step(seed: int) -> None:
+    """Curves of one row and of many, rows in any order, against sums over every step of one curve after the other."""
+    x = curves_by_steps.some_curves(curves=1 + seed % 5, rows=(1, 2, 30)[seed % 3], seed=seed, steps=400)
+    prepared = ANNEALING_CURVES.prepare(x)
+    forward, annealed = curves_by_steps.areas(x)
+    assert prepared["S1"] == pytest.approx(np.array(forward), rel=1e-12)
+    assert prepared["S2"] == pytest.approx(np.array(annealed), rel=1e-12, abs=1e-15)
+    losses, gradient = MULTI_POWER.evaluate(TRUE[None], MULTI_POWER.prepare(x))
+    theirs, slopes = curves_by_steps.multi_power_with_derivatives(TRUE.tolist(), curves_by_steps.drops_before_rows(x))
+    assert losses[0] == pytest.approx(np.array(theirs), rel=1e-12)
+    assert gradient[0] == pytest.approx(np.array(slopes), rel=1e-4, abs=1e-6)
+
+
+def test_rows_within_one_step_share_its_areas() -> None:
+    """Logs that count parts of a step: the rate of the step is that of its last row."""
+    at, rates = np.array([3.0, 10.2, 10.7, 20.0]), np.array([1e-3, 8e-4, 6e-4, 1e-4])
+    found = ANNEALING_CURVES.prepare({"curve": np.zeros(4), "step": at, "rate": rates})
+    forward, annealed = areas(
+        np.concatenate([np.full(3, 1e-3), np.linspace(1e-3, 8e-4, 8)[:-1], np.linspace(6e-4, 1e-4, 11)])
+    )
+    assert found["S1"] == pytest.approx(forward[[3, 10, 10, 20]], rel=1e-12)
+    assert found["S2"] == pytest.approx(annealed[[3, 10, 10, 20]], rel=1e-12)
+
+
+def test_steps_before_the_first_are_refused() -> None:
+    x = {"curve": np.zeros(2), "step": np.array([-5.0, 3.0]), "rate": np.full(2, 1e-3)}
+    with pytest.raises(UsageError, match="step is -5 in one row"):
+        ANNEALING_CURVES.prepare(x)
 
 
 def test_what_no_schedule_can_be_is_refused() -> None:
