@@ -8,13 +8,14 @@ key. `Zoo` reads what came out and needs no running sweep.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
 from landsweep.orchestrator.errors import SpecError
 from landsweep.orchestrator.kind import Arrays, Auditable, Ranked, Workbench
 from landsweep.orchestrator.planner import Planner
 from landsweep.orchestrator.report.parts import Report
-from landsweep.orchestrator.row import Column
+from landsweep.orchestrator.row import Column, RowMaker
 from landsweep.orchestrator.unit import Keys
 from landsweep.sweeps.lab.outline import foresee_recipe
 from landsweep.sweeps.lab.recipe import Recipe
@@ -25,6 +26,7 @@ from landsweep.sweeps.lab.training_units.recipes import short_path
 from landsweep.sweeps.lab.training_units.session import TrainingSession
 from landsweep.sweeps.zoo.branches import BranchPlanner, branched_columns
 from landsweep.sweeps.zoo.defaults import refuse_wrong_defaults
+from landsweep.sweeps.zoo.limits import limits_planner
 from landsweep.sweeps.zoo.plan import Grid, ZooPlanner, evaluated_otherwise, packs_of
 from landsweep.sweeps.zoo.recipes import ZooRecipes
 from landsweep.sweeps.zoo.spec import BRANCH, ZooSpec
@@ -74,18 +76,24 @@ class ZooKind(TrainedKind[ZooSpec], Auditable[ZooSpec], Ranked[ZooSpec]):
 
     def planner(self, spec: ZooSpec) -> Planner:
         keys = Keys(self.name, self.version, spec.context(), spec.defaults())
+        if spec.bisect is not None:
+            return limits_planner(spec, keys, RowMaker(self.params(spec), self.columns(spec)).schema())
         return BranchPlanner(spec, keys) if spec.branches else ZooPlanner(spec, keys)
 
     def validate(self, spec: ZooSpec) -> None:
         """Make the recipe of every value of every field once, so that a wrong one is known before any work."""
         recipes = ZooRecipes(spec)
-        drawn = {short_path(path): "samples.draw" for path in (spec.samples.fields if spec.samples else ())}
+        places = {short_path(path): "samples.draw" for path in (spec.samples.fields if spec.samples else ())}
+        if spec.bisect is not None:
+            places[short_path(spec.bisect.over)] = "bisect.over"
         for name, params in Grid(spec).trials():
-            recipes.check(params, drawn)
+            recipes.check(params, places)
             foresee_recipe(recipes.of(params, name))
             for branch in spec.branches:
                 recipes.of({**params, BRANCH: branch}, f"{name}, branch {branch}")
         refuse_wrong_defaults(spec)
+        if spec.bisect is not None:
+            self.planner(spec)
 
     def recipes(self, spec: ZooSpec) -> ZooRecipes:
         return ZooRecipes(spec)
@@ -130,8 +138,12 @@ class ZooKind(TrainedKind[ZooSpec], Auditable[ZooSpec], Ranked[ZooSpec]):
         names = {"recipe": tuple(spec.recipes), "branch": tuple(spec.branches)}
         report = zoo_report([c.name for c in self.params(spec)], rows, series, names)
         ended = rows[rows["status"].isin(["ok", "diverged"])] if len(rows) else rows
+        if spec.bisect is not None and len(ended):
+            from landsweep.sweeps.zoo.limits_report import with_limits
+
+            report = with_limits(report, spec, rows)
         if not spec.targets or not len(ended):
             return report
         from landsweep.sweeps.zoo.algoperf_report import benchmark_section
 
-        return Report([benchmark_section(ended, series, spec.targets), *report.sections], report.summary)
+        return replace(report, sections=[benchmark_section(ended, series, spec.targets), *report.sections])

@@ -31,6 +31,9 @@ class Grid:
 
     def __init__(self, spec: ZooSpec) -> None:
         self.axes: dict[str, tuple[Value, ...]] = {short_path(p): a.points() for p, a in spec.axes.items()}
+        self._moved = "" if spec.bisect is None else short_path(spec.bisect.over)
+        if spec.bisect is not None:  # of the values between the two, rows decide
+            self.axes[self._moved] = spec.bisect.between
         self.samples = spec.samples
         self.variants = tuple(spec.recipes)
         self.seeds = spec.seed_values
@@ -77,6 +80,10 @@ class Grid:
             for seed in (index,) if self.seeds is None else self.seeds:
                 yield {**outer, **drawn, SEED: seed}
 
+    def _place(self, name: str) -> str:
+        """Where a spec sets a field."""
+        return "bisect.between" if name == self._moved else f"axes.{name}"
+
     def trials(self) -> Iterator[tuple[str, dict[str, Value]]]:
         """For each distinct value of each field a combination with it, and what to call it in a message."""
         first = next(iter(self))
@@ -85,7 +92,7 @@ class Grid:
             yield f"recipes.{variant}", {**first, VARIANT: variant}
         for group in self.groups:
             for values in zip(*(self.axes[name] for name in group), strict=True):
-                source = ", ".join(f"axes.{n}: the value {v!r}" for n, v in zip(group, values, strict=True))
+                source = ", ".join(f"{self._place(n)}: the value {v!r}" for n, v in zip(group, values, strict=True))
                 yield source, {**first, **dict(zip(group, values, strict=True))}
         for source, drawn in self.samples.trials() if self.samples else ():
             yield source, {**first, **{short_path(path): value for path, value in drawn.items()}}

@@ -7,6 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from landsweep.orchestrator.axes import Axis, AxisLike, DefaultedAxisLike, Value
+from landsweep.orchestrator.bisection import Bisect
 from landsweep.orchestrator.draws import RandomSamples
 from landsweep.orchestrator.row import METERS
 from landsweep.orchestrator.spec import IsAxis, IsLabel, IsNamedAxis
@@ -35,6 +36,12 @@ class ZooSpec(TrainedSpec):
     samples: Annotated[RandomSamples | None, IsAxis()] = Field(
         None, description="random combinations of further fields"
     )
+    bisect: Annotated[Bisect | None, IsAxis()] = Field(
+        None,
+        exclude_if=lambda v: v is None,
+        description="for each combination, up to which value of a further field a condition holds, such as the largest "
+        "learning rate that does not diverge; found by halving",
+    )
     recipes: Annotated[dict[str, dict[str, Any]], IsNamedAxis()] = Field(
         {}, description="name to changes of the base: a list of recipes"
     )
@@ -62,9 +69,12 @@ class ZooSpec(TrainedSpec):
     @model_validator(mode="after")
     def _fields_are_swept_once(self) -> Self:
         drawn = list(self.samples.fields) if self.samples else []
-        paths = [short_path(p) for p in (*self.axes, *drawn)]
+        moved = [self.bisect.over] if self.bisect else []
+        paths = [short_path(p) for p in (*self.axes, *drawn, *moved)]
         if twice := sorted({p for p in paths if paths.count(p) > 1}):
-            raise ValueError(f"{twice} are swept twice; a field can stand under axes or under samples, once")
+            raise ValueError(f"{twice} are swept twice; a field can stand under axes, samples or bisect, once")
+        if moved and self.branches:
+            raise ValueError("bisect: a zoo with branches can't have it; leave one of the two out")
         if SEED in paths:
             raise ValueError("sweep the seed with `seeds`, such as seeds: {range: 5}")
         if taken := sorted({"key", VARIANT, SAMPLE, BRANCH, *(c.name for c in METERS)} & set(paths)):
@@ -73,10 +83,10 @@ class ZooSpec(TrainedSpec):
             raise ValueError("seeds: sample needs `samples`")
         if not isinstance(self.seeds, str) and any(type(s) is not int or s < 0 for s in self.seeds.points()):
             raise ValueError(f"seeds must be whole numbers from 0, got {list(self.seeds.points())}")
-        if self.branches and (defaults := list(self.defaults())):
+        if (self.branches or self.bisect) and (defaults := list(self.defaults())):
             raise ValueError(
-                f"axes.{defaults[0]}: default: a zoo with branches can't take one; leave it out, and give this spec "
-                "another folder with --out"
+                f"axes.{defaults[0]}: default: a zoo with {'branches' if self.branches else 'bisect'} can't take one; "
+                "leave it out, and give this spec another folder with --out"
             )
         return self
 

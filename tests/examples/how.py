@@ -386,6 +386,11 @@ HOW: dict[str, SpecBlock | Commands | Python | Site | Listing | Elsewhere] = {
     ),
     ZOO_MINE: SpecBlock(ZOO_SMALL),
     "docs/zoo.md: kind: zoo\nname: rings": SpecBlock(shows="len(rows) == 4 and rows.test_accuracy.max() > 0.8"),
+    "docs/zoo.md: bisect:": SpecBlock(
+        rest={**ZOO, "backend": "bmm"},
+        changes=["bisect.resolution=0.9", "bisect.holds='status == ok and train_accuracy > 0.2'"],
+        shows="rows['optimizer.learning_rate'].nunique() > 3",
+    ),
     "docs/zoo.md: recipe:": Elsewhere(
         "tests/sweeps/lab/trained_models/test_child.py::test_what_is_pruned_or_frozen_stays_so_while_the_rest_trains",
         "needs a sweep of parents",
