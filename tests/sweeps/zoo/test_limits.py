@@ -74,7 +74,7 @@ def test_one_combination_has_its_limit_in_the_summary_with_the_bracket_as_interv
     ("changes", "message"),
     [
         ({"axes": {RATE: [0.1]}}, r"\['optimizer.learning_rate'\] are swept twice"),
-        ({"bisect": {**BISECT, "over": "optimizer.rate"}}, "bisect.between: the value 0.05"),
+        ({"bisect": {**BISECT, "over": "optimizer.rate"}}, "optimizer.rate: unknown field"),
         ({"bisect": {**BISECT, "holds": "accuracy > 0.3"}}, "there is no column 'accuracy'"),
         ({"bisect": {**BISECT, "between": [0, 1]}}, "must be above 0; or give scale: linear"),
         (
