@@ -31,9 +31,10 @@ HEAD = """# The papers of the field, run here
 
 Each line is a claim of a paper and what was seen when a spec of its experiment was run on two shared CPU cores. A claim
 is *held* where its 95 % interval lies on the right side, *not held* where it lies on the wrong one, *undecided* where
-it crosses the line ([how](reports.md#claims)). Most experiments are far smaller than the paper's: the last column says
-what differs, and the head of each spec how to run it at the paper's size. A claim that does not hold here says
-nothing against the paper. Seconds are processor time.
+it crosses the line ([how](reports.md#claims)). Where the paper prints or proves a number for a claim, it stands beside
+ours. Most experiments are far smaller than the paper's: the last column says what differs, and the head of each spec
+how to run it at the paper's size. A claim that does not hold here says nothing against the paper. Seconds are
+processor time.
 
 `make papers` runs all of them and writes this page; `landsweep run NAME` runs one.
 [Papers without a spec](#not-here-yet) are at the end.
@@ -106,7 +107,9 @@ def page() -> str:
         title = f"[{paper['title']}](https://arxiv.org/abs/{paper['arxiv']})"
         known = [name for name in paper.get("specs") or {} if name in records]
         for name in known:
-            lines += [_line(title, name, records[name], claim) for claim in records[name]["claims"]]
+            printed = (paper["specs"][name] or {}).get("printed", {})
+            claims = enumerate(records[name]["claims"], 1)
+            lines += [_line(title, name, records[name], claim, printed.get(str(i), "")) for i, claim in claims]
             if (HERE / f"{name}.png").is_file():
                 gallery.append(f"### {paper['title']}\n\n![{name}](papers/{name}.png)\n\n`{name}`\n")
         waiting = [name for name in paper.get("specs") or {} if name not in records]
@@ -122,8 +125,8 @@ def page() -> str:
         [
             f"{HEAD}{ran} of {len(papers())} papers, {len(records)} specs, {seconds:.0f} seconds of processor time.",
             f"Claims: {counts}.\n",
-            "| paper | spec | units, seconds | claim | verdict | numbers [95 % interval] | what differs |",
-            "|---|---|---|---|---|---|---|",
+            "| paper | spec | units, seconds | claim | verdict | numbers [95 % interval] | printed | what differs |",
+            "|---|---|---|---|---|---|---|---|",
             *lines,
             "\n## Gallery\n",
             *gallery,
@@ -137,11 +140,11 @@ def page() -> str:
     )
 
 
-def _line(title: str, name: str, kept: dict[str, Any], claim: dict[str, str]) -> str:
-    """One claim of one spec."""
+def _line(title: str, name: str, kept: dict[str, Any], claim: dict[str, str], printed: str) -> str:
+    """One claim of one spec, and what the paper prints or proves for it."""
     numbers = claim["numbers"] if claim["numbers"] != "-" else claim["basis"]
     words = [title, f"[{name}](../sweeps/specs/papers/{name}.yaml)", f"{kept['units']}, {kept['seconds']:.0f}",
-             claim["says"], claim["verdict"], numbers, claim["scale"]]  # fmt: skip
+             claim["says"], claim["verdict"], numbers, printed, claim["scale"]]  # fmt: skip
     return f"| {' | '.join(word.replace('|', chr(92) + '|') for word in words)} |"
 
 

@@ -92,6 +92,18 @@ def test_every_spec_runs_small_and_its_claims_can_be_judged(name: str, tmp_path:
     assert len(results.report.verdicts) == len(results.spec["claims"])
 
 
+def test_printed_values_belong_to_claims_and_stand_on_the_page() -> None:
+    lines = (ROOT / "docs/papers.md").read_text(encoding="utf-8").splitlines()
+    printed = {name: settings["printed"] for name, settings in SPECS.items() if "printed" in settings}
+    assert sum(len(values) for values in printed.values()) >= 15
+    for name, values in printed.items():
+        claims = read_yaml(FOLDER / f"{name}.yaml")["claims"]
+        for number, value in values.items():
+            says = claims[int(number) - 1]["says"]
+            (line,) = [line for line in lines if f"[{name}]" in line and f"| {says} |" in line]
+            assert line.split(" | ")[-2] == value
+
+
 def test_the_page_has_a_line_for_every_paper_and_small_figures() -> None:
     page = (ROOT / "docs/papers.md").read_text(encoding="utf-8")
     for paper in PAPERS:
