@@ -11,6 +11,7 @@ from landsweep.sweeps.lab.models.base import Net
 from landsweep.sweeps.lab.models.cnn import Cnn
 from landsweep.sweeps.lab.models.dit import Dit
 from landsweep.sweeps.lab.models.encdec import EncoderDecoder
+from landsweep.sweeps.lab.models.fixup import FixupResNet
 from landsweep.sweeps.lab.models.gpt import Gpt
 from landsweep.sweeps.lab.models.mlp import Mlp
 from landsweep.sweeps.lab.models.own import OwnNet
@@ -24,12 +25,24 @@ from landsweep.sweeps.lab.models.zoo_cnn import ZooCnn
 __all__ = ["NetSpec", "families", "networks"]
 
 NetSpec = Annotated[
-    Mlp | Cnn | ZooCnn | SmallCnn | ResNet | ResNet18 | Vit | Dit | Gpt | EncoderDecoder | Recurrent | OwnNet,
+    Mlp
+    | Cnn
+    | ZooCnn
+    | SmallCnn
+    | ResNet
+    | ResNet18
+    | FixupResNet
+    | Vit
+    | Dit
+    | Gpt
+    | EncoderDecoder
+    | Recurrent
+    | OwnNet,
     Field(discriminator="net"),
 ]
 """A network, told apart by the field `net`.
 
-It is mlp, cnn, cnn_s, cnn_l, small_cnn, resnet, resnet18, vit, dit, gpt, encdec, rnn, gru, lstm or own.
+It is mlp, cnn, cnn_s, cnn_l, small_cnn, resnet, resnet18, fixup_resnet, vit, dit, gpt, encdec, rnn, gru, lstm or own.
 """
 
 

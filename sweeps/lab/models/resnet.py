@@ -14,7 +14,7 @@ from landsweep.sweeps.lab.models.base import Dropout, Feature, Size
 from landsweep.sweeps.lab.models.ghost import GhostNormalised
 from landsweep.sweeps.lab.models.layers import Activation, Norm, activation, norm
 
-__all__ = ["ResNet"]
+__all__ = ["ResNet", "whole_blocks"]
 
 
 class ResNet(GhostNormalised):
@@ -37,9 +37,7 @@ class ResNet(GhostNormalised):
 
     @model_validator(mode="after")
     def _whole_blocks(self) -> Self:
-        if (self.depth - 2) % 6:
-            below = 6 * ((self.depth - 2) // 6) + 2
-            raise ValueError(f"depth must be 6n + 2; the nearest are {below} and {below + 6}")
+        whole_blocks(self.depth)
         return self
 
     def lacks(self, feature: Feature) -> str | None:
@@ -64,6 +62,17 @@ class ResNet(GhostNormalised):
                 blocks.append(_Block(before, out, 2 if stage and i == 0 else 1, self))
                 before = out
         return _Net(shape[0], blocks, before, classes, self)
+
+
+def whole_blocks(depth: int) -> None:
+    """See that a depth is one of three stages of blocks.
+
+    Raises:
+        ValueError: it is not.
+    """
+    if (depth - 2) % 6:
+        below = 6 * ((depth - 2) // 6) + 2
+        raise ValueError(f"depth must be 6n + 2; the nearest are {below} and {below + 6}")
 
 
 class _Block(nn.Module):

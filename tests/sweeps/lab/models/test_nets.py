@@ -339,7 +339,10 @@ def test_targets_that_would_be_broadcast_are_refused() -> None:
         ({"net": "mlp", "init": {"method": "he"}}, "'kaiming_normal'"),
         ({"net": "mlp", "norm": "rms"}, "'none', 'batch' or 'layer'"),
         ({"net": "mlp", "train": {"epochs": 1}}, "Extra inputs"),
-        ({"net": "kan"}, "'mlp', 'cnn', 'cnn_s', 'cnn_l', 'small_cnn', 'resnet', 'resnet18', 'vit', 'dit', 'gpt'"),
+        (
+            {"net": "kan"},
+            "'mlp', 'cnn', 'cnn_s', 'cnn_l', 'small_cnn', 'resnet', 'resnet18', 'fixup_resnet', 'vit', 'dit', 'gpt'",
+        ),
     ],
     ids=str,
 )

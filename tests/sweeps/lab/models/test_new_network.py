@@ -149,7 +149,7 @@ def test_it_is_resized_counted_parametrised_fitted_and_trained(copy: Path) -> No
     assert said["factors"]["blocks.0.down.weight"]["learning_rate"] == 0.5 * 0.5
     assert said["factors"]["blocks.0.up.weight"]["learning_rate"] == 0.5
     assert said["fit"].endswith(
-        "networks for images: mlp, cnn, cnn_s, cnn_l, small_cnn, resnet, resnet18, vit, dit, own"
+        "networks for images: mlp, cnn, cnn_s, cnn_l, small_cnn, resnet, resnet18, fixup_resnet, vit, dit, own"
     )
     assert "use tower, mlp, cnn, small_cnn, resnet, resnet18, vit, dit or gpt" in said["width"]
     assert said["ended"] == ["ok"]
