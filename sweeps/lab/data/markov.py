@@ -22,6 +22,10 @@ class Markov(DrawnData):
     The rows of the transition matrix are drawn from a symmetric Dirichlet distribution; sequences start in the
     stationary one. So at every position, the first included, the expected cross entropy of the best predictor is
     `entropy_rate`. More sequences, for the same seed, begin with the fewer ones.
+
+    With `certain`, that share of the states has one successor each, which is one of the others: text of a river valley
+    (arXiv 2410.05192). With `target: last` only the state after the sequence is asked for, and `test_certain` and
+    `test_uncertain` are the test sequences that end in a state of the one and of the other kind.
     """
 
     source: Literal["markov"]
@@ -31,10 +35,25 @@ class Markov(DrawnData):
     train: int = Field(1024, ge=1, description="training sequences")
     test: int = Field(256, ge=1, description="test sequences")
     seed: int = Field(0, ge=0, description="of matrix and sequences; recipes have a seed of their own")
+    certain: float = Field(
+        0.0, ge=0, lt=1, exclude_if=lambda v: not v, description="share of the states that have one successor"
+    )
+    target: Literal["each", "last"] = Field(
+        "each",
+        exclude_if=lambda v: v == "each",
+        description="the state after each position, or after the last one only",
+    )
+
+    @property
+    def certain_states(self) -> int:
+        """How many states have one successor: the first ones; one state at least has more."""
+        return min(round(self.certain * self.states), self.states - 1)
 
     def transition(self) -> NDArray[np.float64]:
         """Probability [states, states] of the column's state after the row's."""
         drawn = self._random("transition").dirichlet(np.full(self.states, self.concentration), self.states)
+        if n := self.certain_states:
+            drawn[:n] = np.eye(self.states)[self._random("successors").integers(n, self.states, n)]
         return np.asarray(drawn / drawn.sum(1, keepdims=True))
 
     def stationary(self) -> NDArray[np.float64]:
@@ -49,7 +68,9 @@ class Markov(DrawnData):
         return float(-self.stationary() @ xlogy(p, p).sum(1))
 
     def dimensions(self) -> Dimensions:
-        return Dimensions((self.context,), self.states, sequence=True)
+        if self.target == "each":
+            return Dimensions((self.context,), self.states, sequence=True)
+        return Dimensions((self.context,), self.states, splits=("train", "test", "test_certain", "test_uncertain"))
 
     def load(self, base: Path) -> Data:
         """Splits `train` and `test` on the CPU."""
@@ -59,7 +80,15 @@ class Markov(DrawnData):
             draws = self._random(f"inputs of {name}").random((count, self.context + 1))
             tokens = torch.from_numpy(walked(self.transition(), draws))
             splits[name] = Split(tokens[:, :-1].clone(), tokens[:, 1:].clone())
-        return Data.of(splits, self.states)
+        return Data.of(splits if self.target == "each" else self._last(splits), self.states)
+
+    def _last(self, splits: dict[str, Split]) -> dict[str, Split]:
+        """The splits with the last target alone, and the test sequences of each kind of last state."""
+        last = {name: Split(split.inputs, split.targets[:, -1]) for name, split in splits.items()}
+        test = last["test"]
+        sure = test.inputs[:, -1] < self.certain_states
+        kinds = {"test_certain": sure, "test_uncertain": ~sure}
+        return last | {name: Split(test.inputs[kind], test.targets[kind]) for name, kind in kinds.items()}
 
     def _random(self, name: str) -> np.random.Generator:
         return np.random.Generator(np.random.PCG64(stream(self.seed, name)))
