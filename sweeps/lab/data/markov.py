@@ -67,10 +67,8 @@ class Markov(DrawnData):
         p = self.transition()
         return float(-self.stationary() @ xlogy(p, p).sum(1))
 
-    def dimensions(self) -> Dimensions:
-        if self.target == "each":
-            return Dimensions((self.context,), self.states, sequence=True)
-        return Dimensions((self.context,), self.states, splits=("train", "test", "test_certain", "test_uncertain"))
+    def dimensions(self) -> Dimensions | None:
+        return Dimensions((self.context,), self.states, sequence=True) if self.target == "each" else None
 
     def load(self, base: Path) -> Data:
         """Splits `train` and `test` on the CPU."""

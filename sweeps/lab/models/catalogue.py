@@ -25,21 +25,10 @@ from landsweep.sweeps.lab.models.zoo_cnn import ZooCnn
 __all__ = ["NetSpec", "families", "networks"]
 
 NetSpec = Annotated[
-    Mlp
-    | Cnn
-    | ZooCnn
-    | SmallCnn
-    | ResNet
-    | ResNet18
-    | FixupResNet
-    | Vit
-    | Dit
-    | Gpt
-    | EncoderDecoder
-    | Recurrent
+    Mlp | Cnn | ZooCnn | SmallCnn | ResNet | ResNet18 | FixupResNet | Vit | Dit | Gpt | EncoderDecoder | Recurrent
     | OwnNet,
     Field(discriminator="net"),
-]
+]  # fmt: skip
 """A network, told apart by the field `net`.
 
 It is mlp, cnn, cnn_s, cnn_l, small_cnn, resnet, resnet18, fixup_resnet, vit, dit, gpt, encdec, rnn, gru, lstm or own.

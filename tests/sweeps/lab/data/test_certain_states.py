@@ -33,8 +33,8 @@ def test_the_last_target_alone_and_its_test_sets(certain: float) -> None:
     each = Markov(source="markov", **SIZES, certain=certain)
     last = each.model_copy(update={"target": "last"})
     data, whole = last.load(Path()), each.load(Path())
-    told = last.dimensions()
-    assert (told.shape, told.outputs, told.sequence, list(told.splits)) == (data.shape, 8, False, list(data.splits))
+    assert (data.kind, data.sequence, data.outputs) == ("tokens", False, 8)
+    assert list(data.splits) == ["train", "test", "test_certain", "test_uncertain"]
     for name in ("train", "test"):
         assert np.array_equal(data.splits[name].inputs, whole.splits[name].inputs)
         assert np.array_equal(data.splits[name].targets, whole.splits[name].targets[:, -1])
