@@ -79,6 +79,7 @@ class Workbench:
         artifacts: where units leave weights, and states to go on from; None where there is no results folder.
         stopped: whether the unit with this key should end early, because it was pruned or cancelled.
         state_seconds: how often a long unit should keep a state to go on from, s.
+        states_kept: how many of its last states it should keep.
         trust: code that the results name may run; of a user's own spec it always may.
         gpus: how many GPUs this worker has, or which share of one.
         peak_flops: operations per second that its device can reach, where the site states them.
@@ -97,6 +98,7 @@ class Workbench:
     peak_flops: float | None = None
     gang: Gang | None = None
     shortcuts: bool = False
+    states_kept: int = 1
 
     @property
     def devices(self) -> tuple[str, ...]:

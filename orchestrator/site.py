@@ -113,6 +113,12 @@ class Site(Section):
     commit_seconds: PositiveFloat = Field(2, description="longest time until rows are on disk, s")
     commit_rows: PositiveInt = Field(32_768, description="or as soon as this many rows wait")
     state_seconds: float = Field(60, ge=0, description="how often long units save a state to resume from, s")
+    states_kept: int = Field(
+        1,
+        ge=1,
+        le=100,
+        description="how many of its last states a unit keeps; an older one serves if a newer is damaged",
+    )
     probe_seconds: float = Field(
         10,
         ge=0,

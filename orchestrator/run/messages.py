@@ -31,6 +31,7 @@ class WorkerConfig:
         imports: folders that are searched for the user's own modules.
         flush_seconds: longest time that a finished row is buffered before it is sent, s.
         state_seconds: how often a long unit keeps a state to go on from, s.
+        states_kept: how many of its last states it keeps.
         probe_seconds: a probe evaluates a unit again unless that took longer than this, s.
         pdb: open the debugger where a unit raises.
         results: the results folder, a path or URL.
@@ -46,6 +47,7 @@ class WorkerConfig:
     imports: tuple[str, ...] = ()
     flush_seconds: float = 0.02
     state_seconds: float = 60.0
+    states_kept: int = 1
     probe_seconds: float = math.inf
     pdb: bool = False
     results: str | None = None

@@ -119,6 +119,7 @@ class _Run:
             threads=site.threads or max(1, int(site.cpus)),
             imports=(str(Path.cwd()), str(folder.resolve())),
             state_seconds=site.state_seconds,
+            states_kept=site.states_kept,
             probe_seconds=site.probe_seconds,
             pdb=site.pdb,
             gpus=site.gpus,

@@ -76,7 +76,13 @@ class Worker:
         artifacts = None if config.results is None else Artifacts(config.results)
         stopped, base = self._stopped.__contains__, Path(config.folder)
         bench = Workbench(device, config.threads, base, artifacts, stopped, config.state_seconds)
-        self._bench = replace(bench, gpus=config.gpus, peak_flops=config.peak_flops, shortcuts=config.shortcuts)
+        self._bench = replace(
+            bench,
+            gpus=config.gpus,
+            peak_flops=config.peak_flops,
+            shortcuts=config.shortcuts,
+            states_kept=config.states_kept,
+        )
         columns = self._kind.columns(self._spec)
         self._maker = RowMaker(self._kind.params(self._spec), columns)
         self._meters = {c.name for c in columns or () if c.meter}

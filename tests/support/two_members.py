@@ -100,7 +100,7 @@ def _seen(events: Sequence[TrainingEvent]) -> dict[str, Any]:
 
 
 def _member(rank: int, port: int, listener: int, folder: Path) -> None:
-    gang = Collective.of(Gang(rank, 2, "127.0.0.1", port, 60.0, listener if rank == 0 else -1), "cpu")
+    gang = Collective.of(Gang(rank, 2, "127.0.0.1", port, 60.0, b"secret", listener if rank == 0 else -1), "cpu")
     if rank:
         follow(gang, lambda recipe: recipe.data.load(_BASE), "cpu", _BASE)
     seen: dict[str, Any] = {}

@@ -14,7 +14,8 @@ import hmac
 import io
 import json
 import os
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Self
 
@@ -29,6 +30,7 @@ from landsweep.orchestrator.kind import Gang
 __all__ = ["Collective", "passing", "together"]
 
 _JOINED: dict[Gang, Collective] = {}  # at most one
+_NOTES = 0.02  # seconds between looks for words of other members
 _SIGNATURE = 32  # bytes
 _TURN = timedelta(seconds=20)  # of waiting for the next task, after which the first member is looked for again
 
@@ -42,10 +44,12 @@ class Collective:
         size: how many there are.
         device: of this member.
         secret: which all members have.
+        timeout: of waiting for another one, s.
     """
 
-    def __init__(self, store: Store, rank: int, size: int, device: str, secret: bytes) -> None:
-        self.rank, self.size, self._store, self._secret = rank, size, store, secret
+    def __init__(self, store: Store, rank: int, size: int, device: str, secret: bytes, timeout: float) -> None:
+        self.rank, self.size, self._store = rank, size, store
+        self._secret, self._timeout = secret, timeout
         self._device = torch.device(device)
         self._tasks = self._messages = 0
 
@@ -76,7 +80,7 @@ class Collective:
                 "nccl" if cuda else "gloo", store=store, rank=gang.rank, world_size=gang.size, timeout=timeout
             )
             dist.barrier()
-        return cls(PrefixStore("tasks", store), gang.rank, gang.size, device, gang.secret)
+        return cls(PrefixStore("tasks", store), gang.rank, gang.size, device, gang.secret, gang.timeout)
 
     def tell_task(self, task: Mapping[str, Any]) -> None:
         """Give the others their next task; of the first member."""
@@ -105,6 +109,29 @@ class Collective:
         self._tasks += 1
         return task
 
+    def note(self, word: str) -> None:
+        """Leave a word for the first member; from any thread."""
+        with together():
+            self._store.set(f"note/{word}", self._signed(b"", word))  # type: ignore[arg-type]  # as above
+
+    def await_notes(self, words: Sequence[str]) -> None:
+        """Wait until all of these words have been left, and forget them; of the first member, in any thread.
+
+        Raises:
+            GangBroken: one does not come in time.
+        """
+        keys, end = [f"note/{word}" for word in words], time.monotonic() + self._timeout
+        while True:
+            with together():
+                if self._store.check(keys):
+                    break
+            if time.monotonic() > end:
+                raise GangBroken(f"a member of a gang did not write its part of a state within {self._timeout:g} s")
+            time.sleep(_NOTES)  # not `wait`, which would keep other threads from the store
+        for word, key in zip(words, keys, strict=True):
+            self._verified(self._store.get(key), word)
+            self._store.delete_key(key)
+
     def same(self, value: Any = None) -> Any:  # noqa: ANN401 - as below
         """The first member's value, which all get; of the others none is asked.
 
@@ -115,8 +142,11 @@ class Collective:
 
     def settle(self, problem: str | None) -> str | None:
         """A problem of any member, so that all of them know of it; the first member's own comes first."""
-        problems = [self._told(problem, rank) for rank in range(self.size)]
-        return next((p for p in problems if p is not None), None)
+        return next((p for p in self.each(problem) if p is not None), None)
+
+    def each(self, value: Any) -> list[Any]:  # noqa: ANN401 - as of `same`
+        """The value of each member, in their order."""
+        return [self._told(value, rank) for rank in range(self.size)]
 
     def agree(self, flag: bool) -> bool:
         """The first member's flag."""

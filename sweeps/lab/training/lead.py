@@ -12,11 +12,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from landsweep.orchestrator.errors import SpecError
+from landsweep.orchestrator.storage.artifacts import Artifacts
 from landsweep.sweeps.lab.data import Data
 from landsweep.sweeps.lab.recipe import Recipe
 from landsweep.sweeps.lab.training.collective import Collective
 from landsweep.sweeps.lab.training.events import Beat, TrainingEvent
 from landsweep.sweeps.lab.training.state import Arrays
+from landsweep.sweeps.lab.training.state_parts import Parts
 from landsweep.sweeps.lab.training.train import train_pack
 from landsweep.sweeps.lab.training.trainer import Trainer
 from landsweep.sweeps.lab.training.training import Training
@@ -37,6 +39,7 @@ def lead(
     base: Path = Path(),
     branch_steps: Collection[int] = (),
     start_from: Sequence[Mapping[str, Tensor]] | None = None,
+    parts: Parts | None = None,
 ) -> Trainer:
     """Train a model together with the others, who follow; arguments as of `train_pack`.
 
@@ -45,14 +48,17 @@ def lead(
         GangBroken: a member is gone.
     """
     settings: dict[str, Any] = {"backend": backend, "branch_steps": sorted(branch_steps)}
-    gang.tell_task({"recipe": recipe.model_dump(mode="json"), **settings})
+    stem = None if parts is None else parts.stem
+    gang.tell_task({"recipe": recipe.model_dump(mode="json"), "stem": stem, **settings})
     tensors = None if resume is None else {name: torch.from_numpy(array) for name, array in resume.items()}
     gang.same((tensors, start_from))
-    settings |= {"resume": resume, "start_from": start_from}
+    settings |= {"resume": resume, "start_from": start_from, "parts": parts}
     return _Lead(_together(gang, recipe, lambda: data, device, base, settings), gang)
 
 
-def follow(gang: Collective, data_of: Callable[[Recipe], Data], device: str, base: Path) -> None:
+def follow(
+    gang: Collective, data_of: Callable[[Recipe], Data], device: str, base: Path, artifacts: Artifacts | None = None
+) -> None:
     """Train what the first member leads, one model after the other, until it has ended.
 
     Args:
@@ -60,6 +66,7 @@ def follow(gang: Collective, data_of: Callable[[Recipe], Data], device: str, bas
         data_of: loads a recipe's data on this member's device.
         device: of this member.
         base: folder that relative paths start from.
+        artifacts: where states lie; None: nothing is saved.
 
     Raises:
         GangBroken: the first member, or another one, is gone.
@@ -69,7 +76,9 @@ def follow(gang: Collective, data_of: Callable[[Recipe], Data], device: str, bas
         recipe = Recipe.model_validate(task.pop("recipe"))
         tensors, start_from = gang.same()
         resume = None if tensors is None else {name: tensor.numpy() for name, tensor in tensors.items()}
-        settings = {**task, "resume": resume, "start_from": start_from}
+        stem = task.pop("stem")
+        parts = None if artifacts is None or stem is None else Parts(artifacts, stem, gang)
+        settings = {**task, "resume": resume, "start_from": start_from, "parts": parts}
         try:
             training = _together(gang, recipe, partial(data_of, recipe), device, base, settings)
         except SpecError:  # which the first member reports
@@ -77,10 +86,16 @@ def follow(gang: Collective, data_of: Callable[[Recipe], Data], device: str, bas
         for event in training:
             if isinstance(event, Beat):
                 _obey(gang, training)
+        training.written()
 
 
 def _together(
-    gang: Collective, recipe: Recipe, data: Callable[[], Data], device: str, base: Path, settings: Mapping[str, Any]
+    gang: Collective,
+    recipe: Recipe,
+    data: Callable[[], Data],
+    device: str,
+    base: Path,
+    settings: Mapping[str, Any],
 ) -> Training:
     """This member's training, once all members have theirs.
 
@@ -145,6 +160,9 @@ class _Lead(Trainer):
     def state(self) -> dict[str, NDArray[Any]]:
         self._tell(_STATE)
         return self._training.state()
+
+    def written(self) -> None:
+        self._training.written()
 
     def restore(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         raise SpecError("resume: a gang begins with the state that `lead` was given")

@@ -55,7 +55,14 @@ class ShardedStack(Stack):
                 parts[name][0].copy_(p.grad.to_local())
             p.grad = None
 
-    def distributed(self, rows: Tensor) -> dict[str, DTensor]:
+    @property
+    def divided(self) -> bool:
+        return True
+
+    def by_parameter(self, rows: Tensor) -> dict[str, Tensor]:
+        return dict(self._distributed(rows))
+
+    def _distributed(self, rows: Tensor) -> dict[str, DTensor]:
         """Rows [1, P/n] of this member as tensors by parameter, of which all members hold their parts."""
         return {
             name: DTensor.from_local(
@@ -73,7 +80,7 @@ class ShardedStack(Stack):
         if rows.shape != self.weights.shape:
             return rows
         with together():
-            return torch.cat([t.full_tensor().flatten() for t in self.distributed(rows).values()])[None]
+            return torch.cat([t.full_tensor().flatten() for t in self._distributed(rows).values()])[None]
 
     def own_part(self, rows: Tensor) -> Tensor:
         if rows.shape != (1, self.whole.size):

@@ -53,6 +53,15 @@ class Stack:
         """Views of the weights as leaves that gradients are taken of; they follow the weights' memory."""
         return {n: v.requires_grad_() for n, v in self.layout.split(self.weights.detach()).items()}
 
+    @property
+    def divided(self) -> bool:
+        """Whether other processes hold parts of the rows."""
+        return False
+
+    def by_parameter(self, rows: Tensor) -> dict[str, Tensor]:
+        """Rows of one model as tensors by name of the parameter, in the same memory; also of those that are divided."""
+        return {name: view[0] for name, view in self.layout.split(rows).items()}
+
     def gathered(self, rows: Tensor) -> Tensor:
         """Rows of weights, or of what is kept of each, as those of whole models; all else as it is."""
         return rows

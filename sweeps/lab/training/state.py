@@ -23,12 +23,15 @@ from landsweep.sweeps.lab.recipe import Recipe
 from landsweep.sweeps.lab.training.events import BranchPoint, Checkpoint, Ended, Evaluated, ModelEvent
 from landsweep.sweeps.lab.training.scores import BestMetrics
 
-__all__ = ["FIXED_ARRAYS", "Arrays", "SavedState", "as_arrays", "read_header", "read_state", "recipes_digest"]
+__all__ = ["FIXED_ARRAYS", "PARTS", "Arrays", "SavedState", "as_arrays", "read_header", "read_state", "recipes_digest"]
 
 FIXED_ARRAYS = "snapshot/"
 """Arrays whose names begin so are weights of an event: from state to state they only become more, and none changes."""
 
-_TEXTS = ("about", "events")
+PARTS = "parts"
+"""Array that says in which files the parts of a divided model lie, see `state_parts`."""
+
+_TEXTS = ("about", "events", PARTS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,18 +42,24 @@ class SavedState:
         header: what is no array, by name.
         tensors: by name, on the CPU.
         events: all that were emitted, but beats.
+        parts: where the rest of the tensors lies; None: there is no more.
     """
 
     header: Mapping[str, Any]
     tensors: Mapping[str, Tensor]
     events: Sequence[ModelEvent]
+    parts: NDArray[np.uint8] | None = None
 
 
 def as_arrays(
-    header: Mapping[str, Any], tensors: Mapping[str, Tensor], events: Sequence[ModelEvent]
+    header: Mapping[str, Any],
+    tensors: Mapping[str, Tensor],
+    events: Sequence[ModelEvent],
+    parts: NDArray[np.uint8] | None = None,
 ) -> dict[str, NDArray[Any]]:
     """A state as arrays: copies of the tensors, and the weights of events as they are, for nobody changes them."""
     arrays = {name: t.detach().cpu().numpy().copy() for name, t in tensors.items()} | _from_events(events)
+    arrays |= {} if parts is None else {PARTS: parts}
     return {"about": _text({**header, "entries": _entries(arrays)}), **arrays}
 
 
@@ -62,7 +71,8 @@ def read_state(arrays: Arrays) -> SavedState:
     """
     header = read_header(arrays)
     names = [n for n in arrays if n not in _TEXTS and not n.startswith(FIXED_ARRAYS)]
-    return SavedState(header, {n: torch.from_numpy(np.array(arrays[n])) for n in names}, _events_in(arrays))
+    tensors = {n: torch.from_numpy(np.array(arrays[n])) for n in names}
+    return SavedState(header, tensors, _events_in(arrays), arrays.get(PARTS))
 
 
 def read_header(arrays: Arrays) -> dict[str, Any]:

@@ -238,12 +238,31 @@ class Stepper:
 
     def tensors(self) -> dict[str, Tensor]:
         """All that changes from step to step, by name; of stacked optimizers each [K, ...]."""
+        return {n: self._stack.gathered(t) for n, t in self.own_tensors().items()}
+
+    @property
+    def divided(self) -> bool:
+        """Whether other processes hold parts of the model."""
+        return self._stack.divided
+
+    def parts(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """The same of one model: what has an entry per weight, by `NAME//PARAMETER`, and the rest, by name.
+
+        The first may be distributed among processes. Both are in the memory that the training goes on in.
+        """
+        own = self.own_tensors()
+        rows = {n: t for n, t in own.items() if t.shape == self._stack.weights.shape}
+        entries = {f"{n}//{p}": t for n, row in rows.items() for p, t in self._stack.by_parameter(row).items()}
+        return entries, {n: t for n, t in own.items() if n not in rows}
+
+    def own_tensors(self) -> dict[str, Tensor]:
+        """Of `tensors` what this process holds, in the memory that the training goes on in."""
         tensors = {f"buffer/{n}": b for n, b in self._stack.buffers.items()}
         tensors |= {f"updater/{n}": t for n, t in self._updater.state().items()}
         tensors |= {f"averages/{n}": t for n, t in self._averages.state().items()}
         if self._scaler is not None:
             tensors |= {f"scaler/{n}": t for n, t in self._scaler.state().items()}
-        return {n: self._stack.gathered(t) for n, t in {"weights": self._stack.weights, **tensors}.items()}
+        return {"weights": self._stack.weights, **tensors}
 
     @torch.no_grad()
     def load(self, tensors: Mapping[str, Tensor], step: int) -> None:

@@ -16,6 +16,7 @@ from landsweep.sweeps.lab.training.calibrate import choose, suited
 from landsweep.sweeps.lab.training.collective import Collective
 from landsweep.sweeps.lab.training.proof import check_name, exact_rows, prove_backend
 from landsweep.sweeps.lab.training.state import Arrays, read_header
+from landsweep.sweeps.lab.training.state_parts import Parts
 from landsweep.sweeps.lab.training.training import Training
 
 __all__ = ["train_pack"]
@@ -32,6 +33,7 @@ def train_pack(
     branch_steps: Collection[int] = (),
     start_from: Sequence[Mapping[str, Tensor]] | None = None,
     gang: Collective | None = None,
+    parts: Parts | None = None,
 ) -> Training:
     """Train all recipes, which must have equal pack keys, as one stacked computation.
 
@@ -48,6 +50,7 @@ def train_pack(
         start_from: states of the branch points that these models start from, one for each, instead of their initial
             weights; see `landsweep.sweeps.lab.training_units.cooldown`.
         gang: the processes that all call this together, each with its own device; see `lead`.
+        parts: where states of a model lie that a gang divides; None: there are none, and states are whole.
 
     Raises:
         SpecError: recipes differ in what a pack shares, don't fit the data, or the back-end does not serve them, or
@@ -57,7 +60,7 @@ def train_pack(
     chosen = _backend_for(recipes, data, backend, resume, device, base)
     prove_backend(chosen.name, recipes[0], data, device, base)
     exact = exact_rows(chosen, recipes[0], data, device, base)
-    training = Training(recipes, data, chosen, device, base, branch_steps, exact=exact, gang=gang)
+    training = Training(recipes, data, chosen, device, base, branch_steps, exact=exact, gang=gang, parts=parts)
     if resume is not None:
         training.restore(resume)
     elif start_from is not None:

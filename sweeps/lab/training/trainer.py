@@ -46,6 +46,9 @@ class Trainer(Iterator[TrainingEvent], ABC):
             SpecError: an optimizer keeps something that is no array and no number.
         """
 
+    def written(self) -> None:
+        """Wait until what the last `state` has begun to write by itself is written; from any thread."""
+
     @abstractmethod
     def restore(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         """Train on from a state instead of from the beginning; to be called before the first event.

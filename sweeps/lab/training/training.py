@@ -35,6 +35,7 @@ from landsweep.sweeps.lab.training.roster import Roster
 from landsweep.sweeps.lab.training.scores import Scores
 from landsweep.sweeps.lab.training.spikes import Spikes
 from landsweep.sweeps.lab.training.state import Arrays, as_arrays, read_state, recipes_digest
+from landsweep.sweeps.lab.training.state_parts import Parts
 from landsweep.sweeps.lab.training.stepper import Stepper
 from landsweep.sweeps.lab.training.trainer import Trainer
 
@@ -58,6 +59,7 @@ class Training(Trainer):
         branch_steps: after which steps a `BranchPoint` of each model is emitted.
         exact: whether a model's bits are the same whatever the number of rows; else idle rows may fill the pack up.
         gang: the processes that all run this training together; None: it is the only one.
+        parts: where states of a model lie that the gang divides; None: states are whole.
 
     Attributes:
         calendar: when something happens.
@@ -74,8 +76,9 @@ class Training(Trainer):
         *,
         exact: bool,
         gang: Collective | None = None,
+        parts: Parts | None = None,
     ) -> None:
-        self._gang = gang
+        self._gang, self._parts = gang, parts
         first = recipes[0]
         self._roster = Roster(len(recipes), exact=exact)
         rows = [*recipes, *[first] * (len(self._roster.rows) - len(recipes))]
@@ -312,7 +315,16 @@ class Training(Trainer):
             **self._spikes.header(),
             **({"skips": self._skips} if self._counts_skips else {}),
         }
-        return as_arrays(header, {**self._stepper.tensors(), **self._scores.tensors()}, self._emitted)
+        if self._parts is None or not self._stepper.divided:
+            return as_arrays(header, {**self._stepper.tensors(), **self._scores.tensors()}, self._emitted)
+        divided, rest = self._stepper.parts()
+        return as_arrays(
+            header, {**rest, **self._scores.tensors()}, self._emitted, self._parts.write(divided, self.step)
+        )
+
+    def written(self) -> None:
+        if self._parts is not None:
+            self._parts.wait()
 
     def restore(self, arrays: Arrays) -> None:
         saved = read_state(arrays)
@@ -326,7 +338,14 @@ class Training(Trainer):
             )
         if len(header["rows"]) < len(self._roster.rows):
             self._keep([self._roster.rows.index(index) for index in header["rows"]])
-        self._stepper.load(saved.tensors, header["step"])
+        tensors = saved.tensors
+        if saved.parts is not None:
+            if self._parts is None:
+                raise SpecError("resume: parts of this state lie in other files, which can't be read from here")
+            divided, rest = self._stepper.parts()
+            self._parts.read(saved.parts, divided)
+            tensors = {**self._stepper.own_tensors(), **{n: tensors[n] for n in rest}}
+        self._stepper.load(tensors, header["step"])
         self._roster.load(header)
         self._scores.load(header, saved.tensors, saved.events)
         self._spikes.load(header)

@@ -134,7 +134,7 @@ class TrainedKind(SweepKind[T], ShowsTensors[T], Ganged[T]):
         del spec
         assert bench.gang is not None, "only members of a gang assist"
         settle(bench)
-        follow(Collective.of(bench.gang, bench.device), DataSets(bench).of, bench.device, bench.folder)
+        follow(Collective.of(bench.gang, bench.device), DataSets(bench).of, bench.device, bench.folder, bench.artifacts)
 
     def preparations(self, spec: T) -> tuple[Preparation, ...]:
         """One for each pack with enough units to gain from training together: it times the back-ends."""

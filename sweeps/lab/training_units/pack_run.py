@@ -19,6 +19,7 @@ from landsweep.sweeps.lab.training import Beat, Best, BranchPoint, Checkpoint, E
 from landsweep.sweeps.lab.training.collective import Collective
 from landsweep.sweeps.lab.training.lead import lead
 from landsweep.sweeps.lab.training.state import read_header
+from landsweep.sweeps.lab.training.state_parts import Parts
 from landsweep.sweeps.lab.training_units.branching import BEGUN, Points
 from landsweep.sweeps.lab.training_units.meters import Meters
 from landsweep.sweeps.lab.training_units.saver import Saver
@@ -79,7 +80,7 @@ class PackRun:
         self.outcomes: list[Outcome] = []
         self.weights = Packed([self._units[i].key for i in self._slots], data.shape, data.outputs)
         self.state = States.name(self.pack_key, self._units, self._wanted)
-        self._states, self._files = states, states.files(self.state)
+        self._states, self._files = states, states.files(self.state, bench.states_kept)
         self._bench, self._data, self._points = bench, data, points
         self._backend, self._auto, self._gang = backend, auto, gang
         self._facts: dict[str, Metric] = {
@@ -138,19 +139,23 @@ class PackRun:
 
     def _trainer(self, name: str) -> Trainer:
         """The trainer, restored from the state of this name if it fits; if not, the work in it is done again."""
-        files = self._files if name == self.state else self._states.files(name)
-        state = files.load()
-        if state is not None:
+        files = self._files if name == self.state else self._states.files(name, self._bench.states_kept)
+        misfits = False
+        for state in files.all():
             try:
                 trainer = self._new_trainer("auto" if self._auto else self._backend, state)
                 self._facts["resumed_at"] = read_header(state)["step"]
                 return trainer
             except SpecError:
-                files.drop()
+                misfits = True
+        if misfits:
+            files.drop()
         return self._new_trainer(self._backend, None)
 
     def _new_trainer(self, backend: str, resume: Mapping[str, NDArray[Any]] | None) -> Trainer:
+        artifacts = self._bench.artifacts
         settings: dict[str, Any] = {
+            "parts": None if artifacts is None else Parts(artifacts, self._files.stem, self._gang),
             "device": self._bench.device,
             "backend": backend,
             "resume": resume,
@@ -165,12 +170,13 @@ class PackRun:
     def _save(self, trainer: Trainer) -> None:
         if not self._saves:
             return
+        self._saver.finish()  # before this one takes its memory
         try:
             state = trainer.state()
         except SpecError:  # an optimizer class keeps something that can't be saved: it trains all the same
             self._saves = False
         else:
-            self._saver.save(self._units, self._wanted, state)
+            self._saver.save(self._units, self._wanted, state, trainer.written)
 
     def _outcome(self, event: Ended, trainer: Trainer) -> Outcome:
         unit, recipe = self._units[event.index], self._recipes[event.index]

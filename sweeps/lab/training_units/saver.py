@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from numpy.typing import NDArray
@@ -29,19 +29,28 @@ class Saver:
         self._thread: threading.Thread | None = None
         self._error: Exception | None = None
 
-    def save(self, units: Sequence[Unit], wanted: Collection[str], state: Mapping[str, NDArray[Any]]) -> None:
+    def save(
+        self,
+        units: Sequence[Unit],
+        wanted: Collection[str],
+        state: Mapping[str, NDArray[Any]],
+        written: Callable[[], None] = lambda: None,
+    ) -> None:
         """Begin to write a state, once the one before is written.
 
         Args:
             units: of the pack, in order.
             wanted: keys of those that are asked for.
             state: of their training; nobody may change its arrays.
+            written: waits until what belongs to it and lies elsewhere is written.
 
         Raises:
             StorageError: the one before could not be written.
         """
         self.finish()
-        self._thread = threading.Thread(target=self._write, args=(units, wanted, state), name="landsweep-state")
+        self._thread = threading.Thread(
+            target=self._write, args=(units, wanted, state, written), name="landsweep-state"
+        )
         self._thread.start()
 
     def finish(self) -> None:
@@ -57,8 +66,15 @@ class Saver:
             error, self._error = self._error, None
             raise error
 
-    def _write(self, units: Sequence[Unit], wanted: Collection[str], state: Mapping[str, NDArray[Any]]) -> None:
+    def _write(
+        self,
+        units: Sequence[Unit],
+        wanted: Collection[str],
+        state: Mapping[str, NDArray[Any]],
+        written: Callable[[], None],
+    ) -> None:
         try:
+            written()
             self._files.save(units, wanted, state)
         except Exception as e:  # noqa: BLE001 - raised where it is waited for
             self._error = e

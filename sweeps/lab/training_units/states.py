@@ -7,7 +7,8 @@ restores the whole pack, for a state is one computation, and trains on with the 
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,12 +19,15 @@ from landsweep.orchestrator.storage.arrays import digest_of
 from landsweep.orchestrator.storage.artifacts import Artifacts
 from landsweep.orchestrator.unit import Unit, digest
 from landsweep.sweeps.lab.training import FIXED_ARRAYS
+from landsweep.sweeps.lab.training.state import PARTS
+from landsweep.sweeps.lab.training.state_parts import files_of
 
 __all__ = ["SavedState", "StateFiles", "States"]
 
 _FOLDER = "states"
 _INDEX = ".index.safetensors"
 _ELSEWHERE = "elsewhere"  # entry of a state: digests by which the other files that hold arrays of it are called
+_PLACES = "places"  # entry of an index: number of each kept state and files of its parts, the newest first
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +46,7 @@ class SavedState:
 
 
 class StateFiles:
-    """The files of one state, which replaces an older one each time it is saved.
+    """The files of one state, which replaces the oldest one that is kept each time it is saved.
 
     Weights that checkpoints hold never change once they are in a state, and with a policy that keeps many they are most
     of it. So each goes into a file of its own kind, once, and the file that is replaced each time names those files.
@@ -51,22 +55,59 @@ class StateFiles:
     Args:
         artifacts: of the sweep; None where there is no results folder, and then nothing is saved.
         name: of the state.
+        kept: how many are kept.
+
+    Attributes:
+        stem: path that the names of its files begin with.
     """
 
-    def __init__(self, artifacts: Artifacts | None, name: str) -> None:
-        self._artifacts = artifacts
-        self._stem = f"{_FOLDER}/{name}"
+    def __init__(self, artifacts: Artifacts | None, name: str, kept: int = 1) -> None:
+        self._artifacts, self._kept = artifacts, kept
+        self.stem = f"{_FOLDER}/{name}"
+        self._places: list[tuple[int, list[str]]] = []  # as under `_PLACES`
         self._written: dict[str, str] = {}  # array that never changes: digest of the file it lies in
 
     def load(self) -> dict[str, NDArray[Any]] | None:
-        """The state; None if there is none, or some file of it is missing or damaged."""
+        """The newest of `all`; None if there is none."""
+        return next(self.all(), None)
+
+    def all(self) -> Iterator[dict[str, NDArray[Any]]]:
+        """The kept states, the newest first, but those of which a file is missing or damaged."""
+        self._places = self._listed()
+        for place in list(self._places) or [(0, [])]:
+            if (arrays := self._load(place[0])) is not None:
+                yield arrays
+            elif place in self._places:
+                self._places.remove(place)
+
+    def _listed(self) -> list[tuple[int, list[str]]]:
+        index = None if self._artifacts is None else self._artifacts.load(self.stem + _INDEX)
+        if index is None:
+            return []
+        entries: list[Any] = json.loads(index[_PLACES].tobytes()) if _PLACES in index else [[0, []]]
+        own = f"{self.stem}.part-"  # whatever else an index may name is none of its files
+        return [
+            (int(number), [f for f in parts if f.startswith(own) and "/" not in f[len(own) :]])
+            for number, parts in entries
+        ]
+
+    def _names(self, places: Sequence[tuple[int, Sequence[str]]]) -> set[str]:
+        """Files of these states."""
+        return {self._file(number) for number, _ in places} | {file for _, parts in places for file in parts}
+
+    def _file(self, number: int) -> str:
+        return f"{self.stem}.{number}.safetensors" if number else f"{self.stem}.safetensors"
+
+    def _load(self, number: int) -> dict[str, NDArray[Any]] | None:
         self._written = {}
-        arrays = None if self._artifacts is None else self._artifacts.load(f"{self._stem}.safetensors")
-        if self._artifacts is None or arrays is None or _ELSEWHERE not in arrays:
+        arrays = None if self._artifacts is None else self._artifacts.load(self._file(number))
+        if self._artifacts is None or arrays is None:
+            return None
+        if _ELSEWHERE not in arrays:
             return arrays
         written: dict[str, str] = {}
         for file in json.loads(arrays.pop(_ELSEWHERE).tobytes()):
-            more = self._artifacts.load(f"{self._stem}.weights-{file}.safetensors")
+            more = self._artifacts.load(f"{self.stem}.weights-{file}.safetensors")
             if more is None:
                 return None
             arrays |= more
@@ -88,24 +129,36 @@ class StateFiles:
         fresh = {name: np.asarray(state[name], order="C") for name in fixed - self._written.keys()}
         if fresh:
             content = digest_of(fresh)
-            self._artifacts.keep(f"{self._stem}.weights-{content}.safetensors", fresh)
+            self._artifacts.keep(f"{self.stem}.weights-{content}.safetensors", fresh)
             self._written |= dict.fromkeys(fresh, content)
         changing = {name: a for name, a in state.items() if name not in fixed}
         if fixed:
             changing[_ELSEWHERE] = _text(sorted({self._written[name] for name in fixed}))
-        self._artifacts.keep(f"{self._stem}.safetensors", changing)
+        number, parts = self._next(), files_of(state[PARTS]) if PARTS in state else []
+        self._artifacts.keep(self._file(number), changing)
+        kept = [(number, parts), *(place for place in self._places if place[0] != number)][: self._kept]
         index = {"units": _text([[u.key, dict(u.params), u.key in wanted] for u in units])}
-        self._artifacts.keep(self._stem + _INDEX, index)
+        if kept != [(0, [])]:
+            index[_PLACES] = _text(kept)
+        self._artifacts.keep(self.stem + _INDEX, index)
+        for file in self._names(self._places) - self._names(kept):
+            self._artifacts.drop(file)
+        self._places = kept
+
+    def _next(self) -> int:
+        """Number of the state that is written next: one that is free, else that of the oldest."""
+        taken = [number for number, _ in self._places]
+        return next((n for n in range(self._kept) if n not in taken), taken[-1] if taken else 0)
 
     def drop(self) -> None:
         """Delete the state, whoever has saved it."""
         if self._artifacts is None:
             return
-        self._written = {}
-        self._artifacts.drop(self._stem + _INDEX)
-        self._artifacts.drop(f"{self._stem}.safetensors")
+        self._written, self._places = {}, []
+        self._artifacts.drop(self.stem + _INDEX)
+        own = re.compile(re.escape(self.stem) + r"(\.\d+|\.weights-[0-9a-f]+|\.part-\d+-\d+)?\.safetensors")
         for file in self._artifacts.files(_FOLDER):
-            if f"{_FOLDER}/{file}".startswith(f"{self._stem}.weights-"):
+            if own.fullmatch(f"{_FOLDER}/{file}"):
                 self._artifacts.drop(f"{_FOLDER}/{file}")
 
 
@@ -127,9 +180,9 @@ class States:
         """Name of the state of a pack with these units, of which only some may be wanted."""
         return f"{pack}-{digest([[u.key, u.key in wanted] for u in units], size=8)}"
 
-    def files(self, name: str) -> StateFiles:
-        """The files of the state of this name, whether or not there are any yet."""
-        return StateFiles(self._artifacts, name)
+    def files(self, name: str, kept: int = 1) -> StateFiles:
+        """The files of the state of this name, whether or not there are any yet; so many states are kept."""
+        return StateFiles(self._artifacts, name, kept)
 
     def left(self, pack: str) -> list[SavedState]:
         """States of this pack key that lay there when this worker began."""
