@@ -1,4 +1,4 @@
-"""Trainings by two real processes that share each batch, many in one start: `trained` gives what the first one saw."""
+"""Trainings by real processes that share each batch, many in one start: `trained` gives what the first one saw."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +15,21 @@ import torch
 from torch import nn
 
 from landsweep.orchestrator.kind import Gang
+from landsweep.orchestrator.storage.artifacts import Artifacts
+from landsweep.orchestrator.unit import Unit
 from landsweep.sweeps.lab.recipe import Recipe
-from landsweep.sweeps.lab.training import Checkpoint, Ended, Evaluated, TrainingEvent, train_pack
+from landsweep.sweeps.lab.training import Beat, Checkpoint, Ended, Evaluated, Trainer, TrainingEvent, train_pack
 from landsweep.sweeps.lab.training.collective import Collective
 from landsweep.sweeps.lab.training.lead import follow, lead
+from landsweep.sweeps.lab.training.state_parts import Parts
+from landsweep.sweeps.lab.training_units.saver import Saver
+from landsweep.sweeps.lab.training_units.states import StateFiles
 from tests.support.paths import ROOT
 
 __all__ = ["Counting", "alone", "counting", "trained"]
 
-_DEADLINE = 240.0  # s, for what takes seconds
+UNIT = Unit("a" * 32, {})
+_DEADLINE = 300.0  # s, for what takes seconds
 _BASE = Path()
 
 
@@ -49,39 +55,48 @@ def counting(last: int = 10**6) -> nn.Module:
     return Counting(last)
 
 
-def trained(folder: Path, cases: Mapping[str, tuple[str, dict[str, Any]]]) -> dict[str, dict[str, Any]]:
-    """By name of the case, what `_seen` says of it.
+def trained(
+    folder: Path, cases: Mapping[str, tuple[str, dict[str, Any]]], members: int = 2, save_at: int | None = None
+) -> dict[str, dict[str, Any]]:
+    """By name of the case, what `_seen` says of it. Trainings go on from states in `folder`, by name of the case.
 
     Args:
-        folder: for a file of results.
+        folder: for states, and a file of results.
         cases: by name, the back-end and the recipe.
+        members: how many processes there are.
+        save_at: keep a state once so many steps have been made.
     """
-    (folder / "cases.json").write_text(json.dumps(cases))
+    (folder / "cases.json").write_text(json.dumps([list(cases.items()), members, save_at]))
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port, heard = listener.getsockname()[1], listener.fileno()
-        members = [
+        processes = [
             subprocess.Popen(
                 [sys.executable, "-m", __name__, str(rank), str(port), str(heard), str(folder)],
                 cwd=ROOT,
                 pass_fds=[heard] if rank == 0 else [],
                 env={**os.environ, "OMP_NUM_THREADS": "1"},
             )
-            for rank in (0, 1)
+            for rank in range(members)
         ]
     try:
-        assert members[0].wait(_DEADLINE) == 0
+        assert processes[0].wait(_DEADLINE) == 0
     finally:
-        for member in members:
-            member.kill()
-            member.wait()
+        for process in processes:
+            process.kill()
+            process.wait()
     seen: dict[str, dict[str, Any]] = json.loads((folder / "seen.json").read_text())
     return seen
 
 
-def alone(recipe: dict[str, Any]) -> dict[str, Any]:
-    """The same of one process."""
+def alone(recipe: dict[str, Any], folder: Path | None = None, name: str = "") -> dict[str, Any]:
+    """The same of one process, which may go on from a state in a folder."""
     one, before = Recipe.model_validate(recipe), Counting.evaluated
-    seen = _seen(list(train_pack([one], one.data.load(_BASE), backend="loop")))
+    more: dict[str, Any] = {}
+    if folder is not None:
+        artifacts = Artifacts(str(folder))
+        more = {"resume": StateFiles(artifacts, name).load(), "parts": Parts(artifacts, f"states/{name}")}
+        assert more["resume"] is not None
+    seen = _seen(list(train_pack([one], one.data.load(_BASE), backend="loop", **more)))
     return {**seen, "evaluated": Counting.evaluated - before}
 
 
@@ -99,15 +114,28 @@ def _seen(events: Sequence[TrainingEvent]) -> dict[str, Any]:
     }
 
 
+def _events(trainer: Trainer, files: StateFiles, save_at: int | None) -> Iterator[TrainingEvent]:
+    for event in trainer:
+        yield event
+        if isinstance(event, Beat) and save_at is not None and event.step >= save_at:
+            saver, save_at = Saver(files), None
+            saver.save([UNIT], [UNIT.key], trainer.state(), trainer.written)
+            saver.finish()
+
+
 def _member(rank: int, port: int, listener: int, folder: Path) -> None:
-    gang = Collective.of(Gang(rank, 2, "127.0.0.1", port, 60.0, b"secret", listener if rank == 0 else -1), "cpu")
+    cases, members, save_at = json.loads((folder / "cases.json").read_text())
+    place = Gang(rank, members, "127.0.0.1", port, 60.0, b"secret", listener if rank == 0 else -1)
+    gang, artifacts = Collective.of(place, "cpu"), Artifacts(str(folder))
     if rank:
-        follow(gang, lambda recipe: recipe.data.load(_BASE), "cpu", _BASE)
+        follow(gang, lambda recipe: recipe.data.load(_BASE), "cpu", _BASE, artifacts)
     seen: dict[str, Any] = {}
-    for name, (backend, recipe) in json.loads((folder / "cases.json").read_text()).items():
-        one, before = Recipe.model_validate(recipe), Counting.evaluated
+    for name, (backend, recipe) in cases:
+        one, before, files = Recipe.model_validate(recipe), Counting.evaluated, StateFiles(artifacts, name)
+        settings: dict[str, Any] = {"device": "cpu", "backend": backend, "resume": files.load()}
         try:
-            seen[name] = _seen(list(lead(gang, one, one.data.load(_BASE), device="cpu", backend=backend)))
+            trainer = lead(gang, one, one.data.load(_BASE), parts=Parts(artifacts, files.stem, gang), **settings)
+            seen[name] = _seen(list(_events(trainer, files, save_at)))
         except Exception as e:  # noqa: BLE001 - the test looks at it
             seen[name] = {"error": type(e).__name__, "text": str(e)}
         seen[name]["evaluated"] = Counting.evaluated - before

@@ -1,7 +1,7 @@
 """States of models of which each member of a gang holds a part: each writes its own, and any number of them reads all.
 
 torch.distributed.checkpoint plans which pieces a member writes and reads. The files are those of all states, and
-members tell each other what they have written by `Collective`: torch's own exchanges and files would unpickle what comes.
+members tell each other what they have written by `Collective`: torch's own exchanges and files unpickle what comes.
 """
 
 from __future__ import annotations

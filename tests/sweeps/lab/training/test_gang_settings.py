@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.numpy import load_file
 
-from landsweep.orchestrator.errors import GangBroken
+from landsweep.orchestrator.errors import GangBroken, SpecError
 from landsweep.sweeps.lab.data.iterable import IterableData
 from landsweep.sweeps.lab.data.stored import StoredSplit
 from landsweep.sweeps.lab.recipe import Recipe
@@ -58,6 +59,25 @@ def test_members_that_hold_half_of_the_weights_compute_what_one_computes(tmp_pat
     spared = wanted["own"]["evaluated"] - seen["own"]["evaluated"]
     assert spared == 2 * 141 + 16, "of 397 samples all but the first 256, twice; in a trial of one batch half of it"
     assert seen["broken"]["error"] == "RuntimeError" and "mat1 and mat2" in seen["broken"]["text"]
+
+
+@pytest.mark.slow
+def test_a_state_in_parts_goes_on_with_any_number_of_devices(tmp_path: Path) -> None:
+    """Two write it; one, two and three go on, of tensors whose first axis none or one of them has something of."""
+    settings = {"evaluate": {"every_steps": 10}, "averaging": {"average": "exponential", "decay": 0.9}}
+    case = recipe("gpt", **SGD, **settings)
+    whole = trained(tmp_path, {"x": ("fsdp", case)}, save_at=20)["x"]
+    states = tmp_path / "states"
+    assert len(list(states.glob("x.part-*"))) == 2
+    assert not any(name.startswith("weights") for name in load_file(states / "x.safetensors")), "these lie in the parts"
+    for members in (1, 2, 3):
+        given = alone(case, tmp_path, "x") if members == 1 else trained(tmp_path, {"x": ("fsdp", case)}, members)["x"]
+        assert "error" not in given, given
+        assert np.abs(np.subtract(given["losses"], whole["losses"])).max() < 1e-6, members
+        assert np.abs(np.subtract(given["weights"], whole["weights"])).max() < 1e-5, members
+    next(states.glob("x.part-*-1*")).unlink()
+    with pytest.raises(SpecError, match="not whole"):
+        alone(case, tmp_path, "x")
 
 
 def assert_as_alone(name: str, one: dict[str, Any], given: dict[str, Any], allowed: float) -> dict[str, Any]:

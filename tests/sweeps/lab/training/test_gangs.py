@@ -98,7 +98,7 @@ def test_two_members_that_hold_half_of_the_weights_give_the_losses_of_one(net: s
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("first", "then"), [(2, 1), (1, 2), (2, 3)])
+@pytest.mark.parametrize(("first", "then"), [(2, 1), (1, 2)])
 def test_a_state_is_read_by_a_gang_of_another_size(first: int, then: int, tmp_path: Path) -> None:
     """A run that is stopped on one number of devices goes on on another, from half of the weights to all, and back."""
     long = recipe(steps=1500, evaluate={"every_steps": 500}, optimizer={"method": "adamw", "learning_rate": 1e-4})
