@@ -40,6 +40,7 @@ from landsweep.orchestrator.unit import Unit
 
 __all__ = ["Worker"]
 
+_LENT = ("threads", "state_seconds", "states_kept", "gpus", "peak_flops", "shortcuts")  # of the config
 _FLUSH_ROWS = 2048
 
 
@@ -75,14 +76,8 @@ class Worker:
         self._stopped: set[str] = set()
         artifacts = None if config.results is None else Artifacts(config.results)
         stopped, base = self._stopped.__contains__, Path(config.folder)
-        bench = Workbench(device, config.threads, base, artifacts, stopped, config.state_seconds)
-        self._bench = replace(
-            bench,
-            gpus=config.gpus,
-            peak_flops=config.peak_flops,
-            shortcuts=config.shortcuts,
-            states_kept=config.states_kept,
-        )
+        lent = {name: getattr(config, name) for name in _LENT}
+        self._bench = Workbench(device, folder=base, artifacts=artifacts, stopped=stopped, **lent)
         columns = self._kind.columns(self._spec)
         self._maker = RowMaker(self._kind.params(self._spec), columns)
         self._meters = {c.name for c in columns or () if c.meter}
