@@ -62,9 +62,10 @@ class Swan(Method):
 
     def _whitened(self, matrices: Tensor) -> Tensor:
         """Matrices [K, rows, columns], normalised and whitened; a row that is constant becomes 0."""
+        least = torch.finfo(matrices.dtype).tiny
         centred = matrices - matrices.mean(2, keepdim=True)
-        deviation = centred.square().mean(2, keepdim=True).sqrt()
-        normed = centred / deviation.clamp(min=torch.finfo(deviation.dtype).tiny)
+        unit = centred / centred.abs().amax(2, keepdim=True).clamp(min=least)  # else squares of small ones vanish
+        normed = unit / unit.square().mean(2, keepdim=True).sqrt().clamp(min=least)
         white = orthogonal(normed, self.rounds, CUBIC)
         lengths = [torch.linalg.vector_norm(m, dim=(1, 2), keepdim=True) for m in (normed, white)]
         scaled: Tensor = white * (lengths[0] / lengths[1].clamp(min=1e-7))

@@ -129,6 +129,23 @@ def test_muon_is_torch_s_but_for_its_bfloat16() -> None:
         assert float((ours - step).norm() / step.norm()) < 0.03
 
 
+@pytest.mark.parametrize("size", [1e-30, 1e-20, 1e15])
+def test_swan_steps_alike_for_gradients_of_any_size_and_leaves_rows_without_any(size: float) -> None:
+    """In float32, where the squares of such gradients are 0 or infinite."""
+    setting: Settings = {"method": "swan", "learning_rate": 0.1, "ends": True}
+    steps = []
+    for factor in (1.0, size):
+        stack = Stack([Bag(0, torch.float32, [(4, 6)])], "cpu")
+        start = stack.weights.clone()
+        grads = slope(start) * factor
+        grads[:, :6] = 0
+        gradients = Gradients(grads, losses(stack.weights), never)
+        StackedUpdater(methods([setting]), stack).step(stack, gradients, Rates(recipes([setting]), STEPS), 0)
+        steps.append((stack.weights - start).view(4, 6))
+    torch.testing.assert_close(steps[1], steps[0], rtol=1e-4, atol=1e-6)
+    assert not steps[1][0].any() and bool(steps[1][1:].abs().amax(1).min() > 0.05)
+
+
 def never() -> Tensor:
     raise AssertionError("asks for a second gradient")
 
