@@ -62,13 +62,16 @@ class Stepper:
         recipes: one per row.
         data: of all.
         total: steps of the whole training, from which schedules take their lengths.
+        micro_batch: how many samples are computed at a time; None: as the recipes say.
 
     Attributes:
         step: how many steps have been made.
         skipped: rows that left the last step out.
     """
 
-    def __init__(self, assembly: Assembly, recipes: Sequence[Recipe], data: Data, total: int) -> None:
+    def __init__(
+        self, assembly: Assembly, recipes: Sequence[Recipe], data: Data, total: int, micro_batch: int | None = None
+    ) -> None:
         first = recipes[0]
         self._samples, self._masks, self._stack = assembly.samples, assembly.masks, assembly.stack
         self._backend = assembly.program
@@ -80,7 +83,7 @@ class Stepper:
         limits = [float("inf") if r.clip is None else r.clip for r in recipes]
         self._limits = torch.tensor(limits, dtype=dtype_of(first), device=self._stack.weights.device).unsqueeze(1)
         self._clips = _bounds(self._limits)
-        self._micro_batch = first.micro_batch
+        self._micro_batch = micro_batch or first.micro_batch
         self._scaler = LossScales(len(recipes), self._stack.weights.device) if first.precision == "fp16" else None
         self.skipped: list[int] = []
         self._batch: _Batch | None = None

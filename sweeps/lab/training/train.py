@@ -34,6 +34,7 @@ def train_pack(
     start_from: Sequence[Mapping[str, Tensor]] | None = None,
     gang: Collective | None = None,
     parts: Parts | None = None,
+    micro_batch: int | None = None,
 ) -> Training:
     """Train all recipes, which must have equal pack keys, as one stacked computation.
 
@@ -50,6 +51,7 @@ def train_pack(
         start_from: states of the branch points that these models start from, one for each, instead of their initial
             weights; see `landsweep.sweeps.lab.training_units.cooldown`.
         gang: the processes that all call this together, each with its own device; see `lead`.
+        micro_batch: compute so many samples at a time, fewer than the recipes say; None: as they say.
         parts: where states of a model lie that a gang divides; None: there are none, and states are whole.
 
     Raises:
@@ -60,7 +62,9 @@ def train_pack(
     chosen = _backend_for(recipes, data, backend, resume, device, base)
     prove_backend(chosen.name, recipes[0], data, device, base)
     exact = exact_rows(chosen, recipes[0], data, device, base)
-    training = Training(recipes, data, chosen, device, base, branch_steps, exact=exact, gang=gang, parts=parts)
+    training = Training(
+        recipes, data, chosen, device, base, branch_steps, exact=exact, gang=gang, parts=parts, micro_batch=micro_batch
+    )
     if resume is not None:
         training.restore(resume)
     elif start_from is not None:

@@ -60,6 +60,7 @@ class Training(Trainer):
         exact: whether a model's bits are the same whatever the number of rows; else idle rows may fill the pack up.
         gang: the processes that all run this training together; None: it is the only one.
         parts: where states of a model lie that the gang divides; None: states are whole.
+        micro_batch: how many samples are computed at a time; None: as the recipes say.
 
     Attributes:
         calendar: when something happens.
@@ -77,6 +78,7 @@ class Training(Trainer):
         exact: bool,
         gang: Collective | None = None,
         parts: Parts | None = None,
+        micro_batch: int | None = None,
     ) -> None:
         self._gang, self._parts = gang, parts
         first = recipes[0]
@@ -86,7 +88,7 @@ class Training(Trainer):
         self.calendar = Calendar.of(first, assembly.samples.counts[0], branch_steps)
         evaluator = Evaluator(first, data, assembly.samples, assembly.loss.name)
         self._scores = Scores(first, evaluator, len(rows), assembly.stack.weights.device)
-        self._stepper = Stepper(assembly, rows, data, self.calendar.total)
+        self._stepper = Stepper(assembly, rows, data, self.calendar.total, micro_batch)
         self._spikes, self._counts_skips = Spikes(first, len(rows)), first.skips
         self._skips: Counter[int] = Counter()  # steps left out, by model
         self._policy, self._recipes = first.checkpoints, rows

@@ -77,6 +77,17 @@ class Choices:
         self._prepared = prepared
         self._bench = bench
         self._largest: dict[str, int] = {}
+        self._micro_batches: dict[str, int] = {}
+
+    def split(self, recipe: Recipe) -> bool:
+        """Let models with this pack key compute half as many samples at a time; whether that is possible."""
+        now = self.micro_batch(recipe) or recipe.batch_size
+        self._micro_batches[recipe.pack_key()] = -(-now // 2)
+        return now > 1
+
+    def micro_batch(self, recipe: Recipe) -> int | None:
+        """How many samples such models compute at a time: what has fitted into memory, else as their recipe says."""
+        return self._micro_batches.get(recipe.pack_key(), recipe.micro_batch)
 
     def shrink(self, pack: str, size: int) -> None:
         """A pack with this key is no larger than that from now on."""

@@ -40,6 +40,7 @@ class PackRun:
         parameters: how many numbers one network has.
         backend: that trains.
         note: why no faster one does, for the rows; empty: there is no reason to give.
+        micro_batch: how many samples are computed at a time; None: a whole batch.
         auto: whether the back-end was chosen, so that a saved state of another one will do as well.
         wanted: keys of the units to return; the others are in a saved state, and are dropped once it is restored.
             None: all.
@@ -48,6 +49,7 @@ class PackRun:
         meters: of this worker; None: new ones.
 
     Attributes:
+        recipe: of the first of them.
         models: how many train, also those that are not wanted.
         pack_key: of the recipes.
         outcomes: of the wanted models that have ended; the place of their weights is not yet in them.
@@ -65,6 +67,7 @@ class PackRun:
         parameters: int,
         backend: str,
         note: str = "",
+        micro_batch: int | None = None,
         auto: bool,
         wanted: Collection[str] | None = None,
         points: Points | None = None,
@@ -76,7 +79,12 @@ class PackRun:
         self._wanted = frozenset(u.key for u in self._units) if wanted is None else frozenset(wanted)
         wanted_indices = [i for i, unit in enumerate(self._units) if unit.key in self._wanted]
         self._slots = {index: slot for slot, index in enumerate(wanted_indices)}  # place among the weights, by index
-        self.models, self.pack_key = len(members), self._recipes[0].pack_key()
+        self.recipe, self.models = self._recipes[0], len(members)
+        self.pack_key, self._micro_batch = self.recipe.pack_key(), micro_batch
+        if micro_batch != self.recipe.micro_batch:
+            note = "; ".join(
+                filter(None, (note, f"{micro_batch} samples at a time, since more did not fit into memory"))
+            )
         self.outcomes: list[Outcome] = []
         self.weights = Packed([self._units[i].key for i in self._slots], data.shape, data.outputs)
         self.state = States.name(self.pack_key, self._units, self._wanted)
@@ -165,7 +173,7 @@ class PackRun:
         }
         if self._gang is not None:
             return lead(self._gang, self._recipes[0], self._data, **settings)
-        return train_pack(self._recipes, self._data, **settings)
+        return train_pack(self._recipes, self._data, micro_batch=self._micro_batch, **settings)
 
     def _save(self, trainer: Trainer) -> None:
         if not self._saves:

@@ -22,6 +22,7 @@ from landsweep.sweeps.lab.training.assembly import layers_of
 from landsweep.sweeps.lab.training.backends import BACKENDS, gang_backend, single
 from landsweep.sweeps.lab.training.calendar import Calendar
 from landsweep.sweeps.lab.training.collective import Collective
+from landsweep.sweeps.lab.training.parts import cannot_split
 from landsweep.sweeps.lab.training.streamed import check_stored
 from landsweep.sweeps.lab.training_units.branching import Points
 from landsweep.sweeps.lab.training_units.calibration import Choices
@@ -163,10 +164,14 @@ class TrainingSession:
         yield from self._written(file, waiting, states)
 
     def save_memory(self) -> bool:
-        """Let packs of the kind that ran out of memory be half as large as that one."""
+        """Let packs of the kind that ran out of memory be half as large as that one; of one model its micro-batches."""
         pack, self._running = self._running, None
-        if pack is None or pack.models == 1:
+        if pack is None:
             return False
+        if pack.models == 1:
+            # Members of a gang stay in step; of own networks only the parts that a recipe names are proved right.
+            splits = self._gang is None and not pack.recipe.net.own_code and not self._whole_batches(pack.recipe)
+            return splits and self._choices.split(pack.recipe)
         self._choices.shrink(pack.pack_key, pack.models // 2)
         self._states.drop(pack.state)  # it would not fit either
         return True
@@ -206,6 +211,7 @@ class TrainingSession:
             parameters=parameters,
             backend=backend,
             note=choice.note,
+            micro_batch=self._choices.micro_batch(members[0][1]),
             auto=self._auto and self._gang is None,
             wanted=wanted,
             points=self._points,
@@ -224,6 +230,10 @@ class TrainingSession:
             self._states.drop(name)
         waiting.clear()
         states.clear()
+
+    def _whole_batches(self, recipe: Recipe) -> bool:
+        """Whether a batch of the recipe can't be computed in parts."""
+        return cannot_split(layers_of(recipe, self._data.of(recipe), self._bench.folder)) is not None
 
     def _parameters(self, recipe: Recipe) -> int:
         key = recipe.pack_key()

@@ -108,3 +108,43 @@ def test_a_pack_that_has_ended_leaves_its_memory_at_once(backend: str, method: s
         assert weights() is None
     finally:
         gc.enable()
+
+
+@pytest.mark.parametrize(("net", "limit", "fits"), [("mlp", 9, 8), ("mlp", 0, None), ("batch_norm", 9, None)])
+def test_a_model_that_does_not_fit_alone_takes_its_batches_in_parts(
+    net: str, limit: int, fits: int | None, tmp_path: Path
+) -> None:
+    """The size that worked is remembered: a batch of 32, then 16 and 8 samples at a time, for all three models."""
+    field = {"norm": "batch"} if net == "batch_norm" else {}
+    recipe = {
+        "data": {"source": "digits"},
+        "net": {"net": "mlp", "hidden": [8], **field},
+        "optimizer": {"method": "sgd"},
+        "steps": 4,
+        "batch_size": 32,
+    }
+    tried = []
+
+    def full(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        if module.training and torch.is_grad_enabled() and isinstance(module, nn.Linear) and len(inputs[0]) > limit:
+            tried.append(len(inputs[0]))
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    parsed = ZooKind().parse(
+        {"kind": "zoo", "name": "tight", "recipe": recipe, "backend": "loop", "seeds": {"range": 3}}, "spec"
+    )
+    site = Site(executor="local", tracking=False, shard_seconds=1000, probe_seconds=0)
+    run_sweep(ZooKind(), parsed, site, tmp_path / "free", folder=ROOT, watch=QuietWatch())
+    hook = nn.modules.module.register_module_forward_pre_hook(full)
+    try:
+        run_sweep(ZooKind(), parsed, site, tmp_path / "tight", folder=ROOT, watch=QuietWatch())
+    finally:
+        hook.remove()
+    rows, free = (Zoo(tmp_path / name).rows.sort_values("seed") for name in ("tight", "free"))
+    if fits is None:
+        assert set(rows["status"]) == {"failed"} and set(rows["cause"]) == {"oom"}
+        return
+    assert tried == [32, 16], "once each"
+    assert set(rows["status"]) == {"ok"} and list(rows["key"]) == list(free["key"])
+    assert rows["backend_note"].str.contains("8 samples at a time").all() and free["backend_note"].isna().all()
+    assert (rows["test_loss"] - free["test_loss"]).abs().max() < 1e-6
