@@ -61,7 +61,7 @@ class Averages:
 
     def state_dicts(self, stack: Stack, rows: Sequence[int]) -> list[dict[str, Tensor]]:
         """State dicts of these rows as checkpoints hold them."""
-        if not self._stored or not rows:
+        if not self._stored:
             return stack.states_of(rows)
         return stack.states_of(rows, torch.cat([self.of(stack.weights, slice(row, row + 1)) for row in rows]))
 

@@ -96,7 +96,8 @@ class ShardedStack(Stack):
     def states_of(self, rows: Sequence[int], weights: Tensor | None = None) -> list[dict[str, Tensor]]:
         """As of `Stack`; all members have to ask for it together."""
         source = self.gathered(self.weights if weights is None else weights)
-        return self._named(self.whole.split(source.detach().cpu().clone()), rows)
+        chosen = torch.tensor(rows, device=self.weights.device)
+        return self._named(self.whole.split(source.detach().cpu().clone()), chosen)
 
 
 def _blocks(module: nn.Module) -> list[nn.Module]:

@@ -79,16 +79,17 @@ class Stack:
         """State dicts of these rows, on the CPU: views of copies that they share, one for each kind of array.
 
         Args:
-            rows: of the models.
+            rows: of the models, at least one.
             weights: [n, P] of these rows, instead of the stack's.
         """
-        source = (self.weights[list(rows)] if weights is None else weights).detach().cpu()
-        return self._named(self.layout.split(source), rows)
+        chosen = torch.tensor(rows, device=self.weights.device)
+        source = (self.weights[chosen] if weights is None else weights).detach().cpu()
+        return self._named(self.layout.split(source), chosen)
 
-    def _named(self, weights: Mapping[str, Tensor], rows: Sequence[int]) -> list[dict[str, Tensor]]:
-        """The same of weights by name, [n, ...] each, and of the stack's buffers."""
-        every = {**weights, **{n: b[list(rows)].cpu() for n, b in self.buffers.items()}}
-        return [{key: every[name][i] for key, name in self.layout.aliases.items()} for i in range(len(rows))]
+    def _named(self, weights: Mapping[str, Tensor], chosen: Tensor) -> list[dict[str, Tensor]]:
+        """The same of weights by name, [n, ...] each, and of these rows of the stack's buffers."""
+        every = {**weights, **{n: b[chosen].cpu() for n, b in self.buffers.items()}}
+        return [{key: every[name][i] for key, name in self.layout.aliases.items()} for i in range(len(chosen))]
 
 
 def _check_alike(networks: Sequence[Mapping[str, nn.Parameter]]) -> None:

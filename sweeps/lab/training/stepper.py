@@ -205,8 +205,9 @@ class Stepper:
 
     def branch_points(self, rows: Sequence[int]) -> list[dict[str, Tensor]]:
         """All that training on from here needs, for each of these rows: on the CPU, views of copies that they share."""
-        tensors = {**self.tensors(), "step": torch.full((len(self),), self.step)}
-        copies = {name: t[list(rows)].cpu() for name, t in tensors.items()}
+        chosen = torch.tensor(rows, device=self._stack.weights.device)
+        copies = {name: t[chosen].cpu() for name, t in self.tensors().items()}
+        copies["step"] = torch.full((len(rows),), self.step)
         return [{name: t[i] for name, t in copies.items()} for i in range(len(rows))]
 
     def start_from(self, points: Sequence[Mapping[str, Tensor]]) -> None:

@@ -227,6 +227,8 @@ class Training(Trainer):
 
     def _checkpoints(self, rows: Sequence[int], label: str) -> list[Checkpoint]:
         """One for each of these rows."""
+        if not rows:
+            return []
         states = self._stepper.state_dicts(rows)
         return [
             Checkpoint(self._roster.rows[row], self.step, self._stepper.epoch(row), label, state)

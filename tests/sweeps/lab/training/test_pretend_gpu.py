@@ -45,12 +45,12 @@ def test_a_gpu_gives_what_the_cpu_gives(case: str) -> None:
     assert gpu.kernels
 
 
-def counted(backend: str, recipe: dict[str, Any], steps: int) -> PretendGpu:
+def counted(backend: str, recipe: dict[str, Any], steps: int, models: int = 3) -> PretendGpu:
     """What a training of so many steps asks of the GPU, with nothing but its end to be evaluated."""
     with PretendGpu() as gpu:
         trained("cuda:0", backend, {**recipe, "steps": 2, "evaluate": {"first": 12}})  # proofs are remembered
         gpu.reset()
-        trained("cuda:0", backend, {**recipe, "steps": steps, "evaluate": {"first": 12}})
+        trained("cuda:0", backend, {**recipe, "steps": steps, "evaluate": {"first": 12}}, models)
     return gpu
 
 
@@ -79,10 +79,19 @@ def test_a_step_waits_for_the_gpu_once(case: str) -> None:
 
 
 @pytest.mark.parametrize("backend", ["bmm", "loop"])
-def test_a_model_is_copied_from_the_gpu_at_once(backend: str) -> None:
+def test_all_models_are_copied_from_the_gpu_at_once(backend: str) -> None:
     recipe = fields(evaluate={"first": 12})
     without, kept = (counted(backend, {**recipe, "checkpoints": {"last": last}}, 4) for last in (False, True))
-    assert sum(kept.syncs.values()) - sum(without.syncs.values()) <= 3 * (1 + 5)  # weights, and the keys of NoNorm
+    assert sum(kept.syncs.values()) - sum(without.syncs.values()) <= 1 + 5  # weights, and the buffers of NoNorm
+
+
+@pytest.mark.parametrize("policy", [{"at_steps": [1, 2]}, {"best": "test_loss"}])
+def test_waits_and_copies_do_not_grow_with_the_models(policy: dict[str, Any]) -> None:
+    """Of steps with shifted images, of checkpoints and of branch points."""
+    recipe = fields(**{**CASES["vmap-cnn"][1], "checkpoints": policy})
+    _, few_models, many_models = (counted("vmap", recipe, 4, models) for models in (8, 8, 12))  # proofs come first
+    assert many_models.syncs == few_models.syncs
+    assert many_models.uploads == few_models.uploads
 
 
 @pytest.mark.parametrize(("precision", "backend"), [("tf32", "loop"), ("tf32", "vmap"), ("float32", "vmap")])
