@@ -36,6 +36,7 @@ _LAYERS: dict[type[nn.Module], int] = {
 }  # dimensions of their outputs
 _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, GhostNorm1d, GhostNorm2d)
 _TRIALS = 3  # forward passes in which all ways are compared and, after the first, timed
+_WORTHWHILE = 0.9  # of the usual time, or less: differences below that are often the machine's
 _ALLOWED = 100  # units in the last place, of the norm of the outputs
 
 
@@ -135,7 +136,7 @@ class _Way:
 
 
 class Shortcut:
-    """Forward passes of a module that moves, by the fastest way that agrees with it.
+    """Forward passes of a module that moves, by the fastest way that agrees with it and is worthwhile.
 
     The first passes are made in all ways, and count as the module's own.
 
@@ -200,7 +201,8 @@ class Shortcut:
         allowed = _ALLOWED * torch.finfo(batch.dtype).eps
         self._ways = [own, *(way for way in others if way.difference <= allowed)]
         if self._trials == _TRIALS:
-            self._ways = [min(self._ways, key=lambda way: (way.seconds, way is own))]
+            fastest = min(self._ways[1:], key=lambda way: way.seconds, default=own)
+            self._ways = [fastest if fastest.seconds <= _WORTHWHILE * own.seconds else own]
         return outputs
 
     def _timed(self, way: _Way, batch: Tensor) -> Tensor:
