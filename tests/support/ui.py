@@ -117,6 +117,11 @@ class Looker:
     def __exit__(self, *error: object) -> None:
         self.context.close()
 
+    def keep(self, name: str) -> None:
+        """Keep a picture of the page, to be looked at, where LANDSWEEP_SCREENSHOTS names a folder for them."""
+        if folder := os.environ.get("LANDSWEEP_SCREENSHOTS"):
+            self.page.screenshot(path=Path(folder) / f"{name}.png", full_page=True)
+
     def column(self, name: str) -> list[str]:
         """The cells of a column of the table of units, from the top, of the rows that are drawn, once there are any.
 

@@ -65,7 +65,7 @@ function spread(metrics, sweeps, about, state, isLeft) {
     }
     if (isLeft() || metric !== choice.value) return;
     says.textContent = ["Units of each sweep sorted by their value: the middle is the median.", ...notes].join(" ");
-    const layout = { showlegend: true, xaxis: { title: { text: "units, %" } }, yaxis: { title: { text: plain(metric) }, type: isLog(all) ? "log" : "linear" } };
+    const layout = { height: 420, showlegend: true, xaxis: { title: { text: "units, %" } }, yaxis: { title: { text: plain(metric) }, type: isLog(all) ? "log" : "linear" } };
     await plot(host, traces, layout, `compare-${metric}`);
   }
   choice.addEventListener("change", () => {

@@ -58,7 +58,7 @@ function drawn(answer, q) {
     el("tr", {}, answer.columns.map((cells, k) => el("td", { class: isNumber[k] ? "number" : "" }, shown(cells[i])))));
   const files = ["csv", "parquet"].map((form) => el("a", { href: address(`/api/sql.${form}`, { q }) }, form === "csv" ? "CSV" : "Parquet"));
   return [
-    el("p", { class: "faint" }, answer.more ? `The first ${count} rows of more. ` : `${count} rows. `, files[0], " ", files[1]),
+    el("p", { class: "faint" }, answer.more ? `The first ${count} rows of more. ` : `${count} ${count === 1 ? "row" : "rows"}. `, files[0], " ", files[1]),
     el("div", { class: "scroll tall" }, el("table", {}, el("thead", {}, el("tr", {}, answer.header.map((h, k) => el("th", { class: isNumber[k] ? "number" : "" }, h)))), el("tbody", {}, lines))),
   ];
 }

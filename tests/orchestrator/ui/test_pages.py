@@ -88,6 +88,7 @@ def test_sorting_and_filtering_give_the_right_rows_and_the_link_restores_them(
     looker.until("n => document.querySelectorAll('.tbody .tr').length === n", len(expected))
     assert looker.column("key") == expected
     assert looker.column("x") == ["2", "1.5", "1"]
+    looker.keep("units")
     link = page.url
     with Looker(browser) as other:
         other.page.goto(server.url)
