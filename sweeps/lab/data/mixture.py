@@ -130,17 +130,22 @@ class MixtureOrder(Order):
         sizes: domain to how many samples it has.
         weights: of the domains, in order.
         count: samples in a pass.
+        fraction: share of a pass, and of each domain's samples, that the model has; smaller shares nest.
     """
 
-    def __init__(self, seed: int, sizes: Mapping[str, int], weights: Sequence[float], count: int) -> None:
-        self.count = count
+    def __init__(
+        self, seed: int, sizes: Mapping[str, int], weights: Sequence[float], count: int, fraction: float = 1.0
+    ) -> None:
+        self.count = _share(count, fraction)
         self._root = np.uint64(stream(seed, "domain"))
         shares = np.cumsum(np.array(weights, np.float64))
         self._bounds = shares / shares[-1]
         self._last = int(np.flatnonzero(np.array(weights))[-1])
         self._roots = [stream(seed, f"order of {name}") for name in sizes]
-        self._sizes = list(sizes.values())
-        self._offsets = np.cumsum([0, *self._sizes[:-1]])
+        self._sizes = [_share(size, fraction) for size in sizes.values()]
+        self._offsets = np.cumsum([0, *list(sizes.values())[:-1]])
+        own = {} if fraction == 1 else sizes
+        self._chosen = [Permutation(stream(seed, f"subset of {name}"), size) for name, size in own.items()]
         self._at, self._before = 0, np.zeros(len(sizes), np.int64)  # samples of each domain before a number
         self._permutations: dict[int, tuple[int, Permutation]] = {}
 
@@ -187,7 +192,11 @@ class MixtureOrder(Order):
             if domain not in self._permutations or self._permutations[domain][0] != p:
                 self._permutations[domain] = p, Permutation(counted(self._roots[domain], p), self._sizes[domain])
             positions[passes == p] = self._permutations[domain][1](places[passes == p])
-        return positions
+        return self._chosen[domain](positions) if self._chosen else positions
+
+
+def _share(samples: int, fraction: float) -> int:
+    return samples if fraction == 1 else max(1, round(fraction * samples))
 
 
 class _MixtureReader(Reader):
@@ -215,12 +224,10 @@ class _MixtureReader(Reader):
         return self._joined.read(drawn[positions - first])
 
     def feed(self, seed: int, fraction: float) -> Feed:
-        if fraction != 1:
-            raise SpecError("train_fraction: a mixture has none; give `data.samples`, or the domains fewer samples")
-        return OrderedFeed(self._joined, self._order(seed))
+        return OrderedFeed(self._joined, self._order(seed, fraction))
 
-    def _order(self, seed: int) -> MixtureOrder:
-        return MixtureOrder(seed, self._sizes, self._weights, self._count)
+    def _order(self, seed: int, fraction: float = 1.0) -> MixtureOrder:
+        return MixtureOrder(seed, self._sizes, self._weights, self._count, fraction)
 
 
 class _Joined(Reader):

@@ -49,6 +49,32 @@ def test_shares_and_passes(seed: int) -> None:
     assert (again.positions(0, 7, 9) == whole[7:9]).all()
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_a_fraction_has_its_share_of_each_domain_and_the_same_weights(seed: int) -> None:
+    """Passes are as much shorter; smaller fractions nest; all of a domain's share is seen before any is seen again."""
+    weights, bounds = [0.3, 0.2, 0.5], np.cumsum([0, *SIZES.values()])
+    seen: dict[float, list[set[int]]] = {}
+    for fraction in (0.1, 0.5):
+        order = MixtureOrder(seed, SIZES, weights, 4000, fraction)
+        assert order.count == 4000 * fraction
+        whole = np.concatenate([order.positions(epoch, 0, order.count) for epoch in range(round(2 / fraction))])
+        for i, (size, weight) in enumerate(zip(SIZES.values(), weights, strict=True)):
+            mine = whole[(whole >= bounds[i]) & (whole < bounds[i + 1])]
+            assert abs(len(mine) - 8000 * weight) < 5 * np.sqrt(8000 * weight * (1 - weight))
+            own = round(fraction * size)
+            assert len({*mine[:own].tolist()}) == own and {*mine.tolist()} == {*mine[:own].tolist()}
+            seen.setdefault(fraction, []).append({*mine.tolist()})
+    assert all(few < many for few, many in zip(seen[0.1], seen[0.5], strict=True))
+    parts = [MixtureOrder(seed, SIZES, weights, 4000, f).positions(0, 0, 300) for f in (1.0, 0.999999)]
+    assert (np.searchsorted(bounds, parts[0], "right") == np.searchsorted(bounds, parts[1], "right")).all()
+
+
+def test_a_recipe_trains_on_a_fraction_of_a_mixture() -> None:
+    splits = {"splits": ["test_one"]}
+    half, whole = (trained(MIXTURE, train_fraction=f, epochs=2, steps=None, evaluate=splits)[0] for f in (0.5, 1.0))
+    assert 0 < half["test_one_loss"] != whole["test_one_loss"]
+
+
 def test_weights_are_shares_and_zero_is_never() -> None:
     one, other = (MixtureOrder(0, SIZES, w, 1000).positions(0, 0, 1000) for w in ([1, 1, 0], [0.5, 0.5, 0]))
     assert (one == other).all() and one.max() < 140
@@ -146,8 +172,6 @@ def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
         TypeAdapter(DataSpec).validate_python(
             {**MIXTURE, "domains": {"one": MARKOV, "two": {"source": "token_files", "folder": "no", "vocabulary": 8}}}
         ).load(tmp_path)
-    with pytest.raises(SpecError, match="train_fraction: a mixture has none"):
-        trained(MIXTURE, train_fraction=0.5)
 
 
 def test_splits_that_would_have_one_name_are_refused(tmp_path: Path) -> None:
