@@ -290,7 +290,7 @@ def _write_units(
             break
     wanted = {u.key for u in units}
     for run in [*superfluous, *(run for key, run in runs.items() if key not in wanted)]:
-        client.delete_run(run.info.run_id)
+        _remove(client, run)
     for unit in units:
         _write_unit(client, experiment_id, run_id, sweep_id, unit, runs.get(unit.key))
 
@@ -310,7 +310,7 @@ def _write_unit(
             client.set_tag(run.info.run_id, _NAME, unit.name)
         return
     if run is not None and _STATE in run.data.tags and any(name.startswith(_CURVE) for name in run.data.metrics):
-        client.delete_run(run.info.run_id)  # the unit was computed again, and points of curves can't be taken back
+        _remove(client, run)  # the unit was computed again, and points of curves can't be taken back
         run = None
     ended = int(unit.ended * 1000)
     files = named({f"landsweep.file.{name}": place for name, place in unit.files.items()})
@@ -334,6 +334,16 @@ def _write_unit(
     client.log_batch(run.info.run_id, metrics, params, [RunTag(k, v) for k, v in tags.items()])
     if not whole:
         client.set_tag(run.info.run_id, _STATE, unit.digest)
+
+
+def _remove(client: Any, run: Any) -> None:  # noqa: ANN401 - mlflow's own
+    """Delete a unit's run; in a database for good, or the runs of all looks would pile up there.
+
+    Servers only mark it as deleted, until `mlflow gc`, of which this is the step for one run.
+    """
+    client.delete_run(run.info.run_id)
+    if (for_good := getattr(client._tracking_client.store, "_hard_delete_run", None)) is not None:
+        for_good(run.info.run_id)
 
 
 def _timed(unit: UnitEntry, points: Sequence[tuple[int, float]]) -> Iterator[tuple[int, int, float]]:

@@ -44,10 +44,12 @@ def entries(rows: pd.DataFrame, most: int = 500) -> list[UnitEntry]:
 
 def children(uri: str) -> dict[str, Any]:
     """By key, the runs of units."""
+    from mlflow.entities import ViewType
     from mlflow.tracking import MlflowClient
 
     client = MlflowClient(tracking_uri=uri)
-    runs = client.search_runs([e.experiment_id for e in client.search_experiments()])
+    runs = client.search_runs([e.experiment_id for e in client.search_experiments()], run_view_type=ViewType.ALL)
+    assert {r.info.lifecycle_stage for r in runs} <= {"active"}, "none is left that is only marked as deleted"
     return {r.data.tags["landsweep.unit"]: r for r in runs if "landsweep.unit" in r.data.tags}
 
 
