@@ -29,6 +29,9 @@ _PACKAGES = ("landsweep", "torch", "numpy", "ray", "optuna", "pyarrow", "pandas"
 _NEEDED = ("kind", "kind_version", "spec", "context", "definitions", "folder")  # to go on with a sweep
 
 
+_YEAR_10000 = 253_402_300_800  # seconds since 1970; no calendar goes further
+
+
 class _Manifest(Section):
     """What `sweep.json` holds; fields of other versions are passed over."""
 
@@ -48,7 +51,7 @@ class _Manifest(Section):
     git_commit: str | None = None
     host: str = "-"
     command: list[str] | str = ""
-    created: float = 0.0
+    created: float = Field(0.0, ge=0, lt=_YEAR_10000)
 
 
 def new_manifest(kind: SweepKind[Any], spec: Spec, folder: Path) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from typing import Any
 
 import psutil
 
-from landsweep.orchestrator.errors import LandsweepError, StorageError, SweepLocked, TakenOver, Unreachable
+from landsweep.orchestrator.errors import LandsweepError, StorageError, SweepLocked, TakenOver, Unreachable, UsageError
 from landsweep.orchestrator.redaction import command_line
 from landsweep.orchestrator.storage.readers import object_or_none
 from landsweep.orchestrator.storage.store import Store
@@ -31,6 +31,7 @@ __all__ = ["DriverLock", "Holder", "driver_here", "driver_lives"]
 
 _FOLDER = "lock"
 _BEAT_SECONDS = 1.0
+_LAST = 10**15 - 1  # epoch; longer numbers are none
 _LOOKS, _PAUSE_SECONDS = 30, 0.1  # for a file that is listed, but not there
 
 
@@ -100,11 +101,17 @@ class DriverLock:
 
         Raises:
             SweepLocked: another driver is alive.
+            UsageError: the highest epoch has no successor.
             StorageError: the lock can't be written.
         """
         me = holder or Holder.me()
         while True:
             epoch, raw = _highest(store)
+            if epoch >= _LAST:
+                raise UsageError(
+                    f"{store.where}/{_path(epoch)} was written by no driver, and no number follows on this one: "
+                    "make sure that no driver runs, and remove the file"
+                )
             if raw is not None:
                 _wait_for_death(store, epoch, raw, me, stale)
             content = asdict(me) | {

@@ -360,7 +360,7 @@ class Store:
 
     def _unreadable(self, path: str, error: BaseException) -> StorageError | Unreachable:
         if self._root is not None:
-            return StorageError(f"{self.where}/{path} could not be read: {_reason(error)}")
+            return StorageError(f"{self.where}/{path} could not be read: {_reason(error)}{cloud.cure(str(error))}")
         advice = cloud.advice(self._scheme, str(error))
         text = f"{self.where}: {_reason(error)}{f'; {advice}' if advice else ''}"
         if not self.under_way:
