@@ -14,6 +14,7 @@ from landsweep.orchestrator.unit import Unit
 __all__ = ["Reports"]
 
 _MOST_POINTS = 256  # of a unit; of more every other one is left out
+_MOST_METRICS, _LONGEST_NAME = 32, 100  # of a step, in characters: a unit may report thousands, with a name of each
 _REST = 20.0  # times what writing took
 
 
@@ -43,7 +44,10 @@ class Reports:
                 steps = self._steps[report.key] = {}
             if steps and report.step < next(reversed(steps)):
                 steps.clear()
-            steps.setdefault(report.step, {}).update({name: float(v) for name, v in report.metrics.items()})
+            point = steps.setdefault(report.step, {})
+            for name, value in report.metrics.items():
+                if name in point or (len(point) < _MOST_METRICS and len(name) <= _LONGEST_NAME):
+                    point[name] = float(value)
             if len(steps) > _MOST_POINTS:
                 self._steps[report.key] = dict([*steps.items()][::-2][::-1])  # the last one stays
             self._news = True

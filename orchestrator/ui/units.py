@@ -101,7 +101,7 @@ def under_way(place: Place, snapshot: Snapshot, query: Query) -> list[RunningUni
     try:
         params = pa.Table.from_pylist([{**u.params, "key": u.key} for u in units], schema=snapshot.table.schema)
         passing = Query(query.filters).rows(params)
-    except (pa.ArrowException, UsageError):  # params that no row has so far, or of other types
+    except (pa.ArrowException, OverflowError, UsageError):  # params that no row has so far, or of other types
         return []
     return units if passing is None else [units[i] for i in passing.to_pylist()]
 

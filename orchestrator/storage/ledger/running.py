@@ -12,12 +12,14 @@ from landsweep.orchestrator.canonical import Value
 from landsweep.orchestrator.errors import StorageError, Unreachable
 from landsweep.orchestrator.storage.readers import object_or_none
 from landsweep.orchestrator.storage.store import Store
+from landsweep.orchestrator.text import encodable
 
 __all__ = ["MOST_RUNNING", "RunningUnit", "read_running", "running_version", "write_running"]
 
 _FILE = "running.json"
 MOST_RUNNING = 50  # units; more curves nobody can tell apart
 _MOST_POINTS = 10_000  # of a unit that are read
+_LONGEST_NAME = 1_000  # characters
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,16 +70,34 @@ def running_version(store: Store) -> str:
 
 
 def _unit(key: str, fields: Any) -> RunningUnit | None:  # noqa: ANN401 - whatever the file holds
-    if not isinstance(fields, dict):
+    if not isinstance(fields, dict) or not _is_name(key):
         return None
     params, steps = fields.get("params"), fields.get("steps")
     if not isinstance(params, dict) or not isinstance(steps, list):
         return None
-    plain = {name: v for name, v in params.items() if v is None or isinstance(v, bool | int | float | str)}
+    plain = {name: v for name, v in params.items() if _is_name(name) and _is_plain(v)}
     pairs = [pair for pair in steps[:_MOST_POINTS] if isinstance(pair, list) and len(pair) == 2]
     points = {
-        int(step): {name: float(v) for name, v in metrics.items() if type(v) in (int, float) and abs(v) < 1e300}
+        int(step): {name: float(v) for name, v in metrics.items() if _is_name(name) and _is_number(v)}
         for step, metrics in pairs
         if type(step) is int and abs(step) < 2**53 and isinstance(metrics, dict)
     }
     return RunningUnit(key, plain, points)
+
+
+def _is_name(text: str) -> bool:
+    """Whether it is as short as names of metrics must be, and UTF-8 can hold it."""
+    return len(text) <= _LONGEST_NAME and encodable(text) == text
+
+
+def _is_number(value: Any) -> bool:  # noqa: ANN401 - whatever the file holds
+    return type(value) in (int, float) and abs(value) < 1e300
+
+
+def _is_plain(value: object) -> bool:
+    """Whether a row could hold it."""
+    if isinstance(value, str):
+        return encodable(value) == value
+    if isinstance(value, int):
+        return -(2**63) <= value < 2**63
+    return value is None or isinstance(value, float)

@@ -98,3 +98,15 @@ def test_whatever_the_file_holds_only_numbers_are_read(tmp_path: Path, content: 
     (tmp_path / "running.json").write_text(content)
     for unit in read_running(Store.at(tmp_path)):
         assert not any(unit.steps.values()) and not unit.params
+
+
+def test_of_thousands_of_metrics_the_first_ones_are_kept(reports: Reports, tmp_path: Path) -> None:
+    """Those of all steps of all units together fit into a file that others read at once."""
+    metrics = {"x" * 1000: 0.0, **{f"m{i}": float(i) for i in range(5000)}}
+    for step in range(300):
+        reports.take(Progress(unit.key, step, metrics) for unit in UNITS[:2])
+        reports.take(Progress(unit.key, step, {"late": 1.0, "m0": 7.0}) for unit in UNITS[:2])
+    reports.write_if_due(1e9, lambda: UNITS)
+    (unit, _) = read_running(Store.at(tmp_path))
+    assert 100 < len(unit.steps) <= 256
+    assert all(point == {"m0": 7.0, **{f"m{i}": float(i) for i in range(1, 32)}} for point in unit.steps.values())

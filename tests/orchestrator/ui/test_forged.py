@@ -81,6 +81,26 @@ def test_numbers_of_any_precision_are_compared_and_sorted(kind: pa.DataType, tmp
     assert sweep["metrics"]["odd"] == {"least": -2.0, "largest": 0.0}
 
 
+UNDER_WAY: dict[str, dict[str, Any]] = {
+    "half a sign as a key": {"\ud800": {"params": {}, "steps": [[1, {"loss": 1.0}]]}},
+    "half a sign as a param": {"k": {"params": {"start": "\ud800", "\udfff": 1}, "steps": [[1, {"loss": 1.0}]]}},
+    "half a sign as a metric": {"k": {"params": {}, "steps": [[1, {"loss": 1.0, "\ud800": 2.0}]]}},
+    "10^400": {"k": {"params": {"start": 10**400, "lr": -(10**400)}, "steps": [[10**400, {"loss": 10**400}]]}},
+    "a name of a million signs": {"k": {"params": {"n" * 10**6: 1}, "steps": [[1, {"n" * 10**6: 1.0}]]}},
+}
+
+
+@pytest.mark.parametrize("what", UNDER_WAY)
+def test_units_under_way_that_were_forged(what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place, snapshot = forged(tmp_path)
+    (Path(place.path) / "running.json").write_text(json.dumps({"units": UNDER_WAY[what]}))
+    monkeypatch.setattr(units, "progress", lambda place: {"running": True})
+    for filters in ([], ['["start", ">", "-1"]'], ['["lr", "<", "1"]']):
+        running = units.under_way(place, snapshot, views.Query.read(filters, []))
+        answer = json.dumps(units.curves(snapshot, [], "", running))
+        assert "\\ud800" not in answer and len(answer) < 10_000
+
+
 def _with(table: pa.Table, name: str, value: str) -> pa.Table:
     return table.set_column(table.schema.get_field_index(name), name, pa.array([value] * table.num_rows))
 
