@@ -22,6 +22,7 @@ State: TypeAlias = Literal[
     "bracketed", "holds at both ends", "fails at both ends", "holds at the second end only", "units failed", "not ended"
 ]
 
+_LARGEST = 1e150  # so that the product of two values is still a number
 _DIGITS = 6  # of a value between two others: so the last bits of a processor's logarithm do not matter
 
 
@@ -55,6 +56,10 @@ class Bisect(Section):
             raise ValueError(f"between: give two different numbers, got {list(self.between)}")
         if self.scale == "log" and min(self.between) <= 0:
             raise ValueError(f"between: {list(self.between)} must be above 0; or give scale: linear")
+        if max(map(abs, self.between)) > _LARGEST or (self.scale == "log" and min(self.between) < 1 / _LARGEST):
+            raise ValueError(
+                f"between: at most {_LARGEST:g}, and with scale: log at least its inverse, can be halved"
+            )
         return self
 
     @property

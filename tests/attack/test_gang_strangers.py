@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +15,7 @@ import pytest
 from landsweep.orchestrator.errors import GangBroken
 from landsweep.orchestrator.kind import Gang
 from landsweep.sweeps.lab.training.collective import Collective
-from tests.support.paths import ROOT
+from tests.support.paths import ROOT, SOURCES
 from tests.support.s3 import free_port
 
 STRANGER = """
@@ -98,6 +99,11 @@ def test_words_without_a_signature_are_no_task(message: bytes) -> None:
     board["0"] = message or board["0"][:-1]
     with pytest.raises(GangBroken, match="another program"):
         members(board)[1].next_task()
+
+
+@pytest.mark.parametrize("file", SOURCES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_no_source_file_has_torch_unpickle_what_members_tell(file: Path) -> None:
+    assert not re.search(r"\b(all_gather|broadcast|gather|recv|scatter|send)_object(_list)?\b", file.read_text("utf-8"))
 
 
 def test_the_secret_is_in_no_text() -> None:

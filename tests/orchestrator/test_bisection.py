@@ -136,6 +136,9 @@ def test_units_that_failed_end_a_search_only_where_they_leave_it_open() -> None:
     [
         ({"between": [1, 1]}, "two different numbers"),
         ({"between": [0, 1]}, "must be above 0; or give scale: linear"),
+        ({"between": [1e200, 1e300]}, "at most 1e\\+150"),
+        ({"between": [1e-300, 1e-200]}, "at least its inverse"),
+        ({"between": [1, 10**400], "scale": "linear"}, "at most 1e\\+150"),
         ({"between": [1, float("inf")]}, "finite number"),
         ({"between": [1, 2], "resolution": 0}, "greater than 0"),
     ],

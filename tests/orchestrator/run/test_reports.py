@@ -28,11 +28,15 @@ def looking(x: int, folder: str) -> Iterator[dict[str, Any]]:
     for step in range(4):
         time.sleep(0.03)  # reports are sent at most every 20 ms
         yield {"loss": float(10 * x + step), "step": step}
-    time.sleep(0.03)
-    yield {"loss": -1.0, "step": 9}
-    seen = read_running(Store.at(folder))
-    losses = [[point["loss"] for point in unit.steps.values()][:4] for unit in seen]
-    yield {"loss": 0.0, "step": 10, "saw": json.dumps([[dict(unit.params)["x"] for unit in seen], losses])}
+    seen, losses = [], []
+    for step in range(9, 200):  # a busy driver writes later
+        time.sleep(0.03)
+        yield {"loss": -1.0, "step": step}
+        seen = read_running(Store.at(folder))
+        losses = [[point["loss"] for point in unit.steps.values()][:4] for unit in seen]
+        if losses and len(losses[0]) == 4:
+            break
+    yield {"loss": 0.0, "step": 200, "saw": json.dumps([[dict(unit.params)["x"] for unit in seen], losses])}
 
 
 def test_a_running_unit_is_seen_with_its_params_and_its_curve(tmp_path: Path) -> None:
