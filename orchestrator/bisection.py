@@ -57,9 +57,7 @@ class Bisect(Section):
         if self.scale == "log" and min(self.between) <= 0:
             raise ValueError(f"between: {list(self.between)} must be above 0; or give scale: linear")
         if max(map(abs, self.between)) > _LARGEST or (self.scale == "log" and min(self.between) < 1 / _LARGEST):
-            raise ValueError(
-                f"between: at most {_LARGEST:g}, and with scale: log at least its inverse, can be halved"
-            )
+            raise ValueError(f"between: at most {_LARGEST:g}, and with scale: log at least its inverse, can be halved")
         return self
 
     @property

@@ -104,6 +104,8 @@ def run_stages(
     check_stages(stages, site, root)
     names = [stage.name for stage in stages.stages]
     _refuse_links(Store.at(root), names)
+    if Ledger.exists(Store.at(root)):
+        raise SpecError(f"{root} holds one sweep, and a folder holds stages or one sweep; give another one with --out")
     write_stage_list(Store.at(root), stages.name, stages.description, names)
     highest, reports = 0, dict[str, "Report | None"]()
     for i, stage in enumerate(stages.stages, 1):

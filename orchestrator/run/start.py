@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from landsweep.orchestrator.errors import UsageError
 from landsweep.orchestrator.kind import Ganged, SweepKind
 from landsweep.orchestrator.notes import note_sweep
 from landsweep.orchestrator.planner import Guard
@@ -25,10 +26,12 @@ from landsweep.orchestrator.run.preparations import Preparations
 from landsweep.orchestrator.run.progress import RunProgress, Snapshot, Watch
 from landsweep.orchestrator.run.reports import Reports
 from landsweep.orchestrator.run.schedule import ShardSchedule
+from landsweep.orchestrator.run.stage_list import read_stage_list
 from landsweep.orchestrator.run.sweep import begun
 from landsweep.orchestrator.site import Site
 from landsweep.orchestrator.spec import Spec
 from landsweep.orchestrator.storage.ledger import Ledger, Store, Writer, check_facts
+from landsweep.orchestrator.text import one_line
 
 __all__ = ["make_executor", "run_sweep"]
 
@@ -71,6 +74,11 @@ def run_sweep(
     """
     store = Store.at(out)
     ledger = Ledger.open(store) if Ledger.exists(store) else None
+    if ledger is None and (staged := read_stage_list(store)) is not None:
+        raise UsageError(
+            f"{out} holds the stages of {one_line(staged['name'])}, and a folder holds stages or one sweep; give "
+            "another one with --out, or run the spec of all stages"
+        )
     store.prove_exclusive()
     if ledger is not None:
         check_same(ledger.sweep, kind, spec, str(out))

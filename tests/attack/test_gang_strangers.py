@@ -79,7 +79,8 @@ class Board(dict[str, Any]):
 
 def members(board: Board) -> tuple[Collective, Collective]:
     store: Any = board
-    return Collective(store, 0, 2, "cpu", b"s" * 32), Collective(store, 1, 2, "cpu", b"s" * 32)
+    first, other = (Collective(store, rank, 2, "cpu", b"s" * 32, timeout=60.0) for rank in range(2))
+    return first, other
 
 
 def test_a_task_is_read_once_and_as_it_was_told() -> None:
@@ -101,9 +102,9 @@ def test_words_without_a_signature_are_no_task(message: bytes) -> None:
         members(board)[1].next_task()
 
 
-@pytest.mark.parametrize("file", SOURCES, ids=lambda p: str(p.relative_to(ROOT)))
-def test_no_source_file_has_torch_unpickle_what_members_tell(file: Path) -> None:
-    assert not re.search(r"\b(all_gather|broadcast|gather|recv|scatter|send)_object(_list)?\b", file.read_text("utf-8"))
+def test_no_source_file_has_torch_unpickle_what_members_tell() -> None:
+    pattern = re.compile(r"\b(all_gather|broadcast|gather|recv|scatter|send)_object(_list)?\b")
+    assert [file for file in SOURCES if pattern.search(file.read_text("utf-8"))] == []
 
 
 def test_the_secret_is_in_no_text() -> None:

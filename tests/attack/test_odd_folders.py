@@ -7,12 +7,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
 
 from landsweep.orchestrator.errors import SpecError, StorageError, UsageError
+from landsweep.orchestrator.run.stage_list import write_stage_list
 from landsweep.orchestrator.run.sweep import Sweep
 from landsweep.orchestrator.storage.ledger import Ledger, Store
 from landsweep.orchestrator.storage.ledger.lock import DriverLock
-from tests.attack.folders import FUNCTION, ran, stranger
+from tests.attack.folders import FUNCTION, command, ran, stranger
 
 
 def test_a_lock_that_no_number_follows_on_is_refused(tmp_path: Path) -> None:
@@ -53,3 +55,15 @@ def test_a_date_that_no_calendar_has(tmp_path: Path) -> None:
     for created in (-1, -1e300, 1e300, float("nan")):
         with pytest.raises(SpecError, match="created"):
             Sweep.at(stranger(own, "own", keep=True, created=created))
+
+
+def test_stages_and_a_sweep_share_no_folder(tmp_path: Path) -> None:
+    """Whoever reads the folder would see one of them alone."""
+    own, site = ran(tmp_path, FUNCTION), ("site.executor=local", "site.tracking=false")
+    (tmp_path / "stages.yaml").write_text(yaml.safe_dump({"name": "all", "stages": {"one": FUNCTION}}))
+    done = command("run", tmp_path / "stages.yaml", "--out", own, *site, cwd=tmp_path)
+    assert done.returncode == 2 and "holds one sweep" in done.stderr and not (own / "stages.json").exists()
+    write_stage_list(Store.at(tmp_path / "all"), "all", "", ["one"])
+    done = command("run", tmp_path / "spec.yaml", "--out", tmp_path / "all", *site, cwd=tmp_path)
+    assert done.returncode == 2 and "holds the stages of all" in done.stderr
+    assert [path.name for path in (tmp_path / "all").iterdir()] == ["stages.json"]
