@@ -134,6 +134,8 @@ LANDSCAPE_SMALL = [
     *(f"axes.{axis}.linear=[-1,1,3]" for axis in "xy"),
     *(f"evaluators.{split}.first=64" for split in ("train", "test")),
 ]
+SUBSETS = "docs/zoo.md: kind: zoo\nname: subsets"
+SUBSETS_SMALL = ["seeds.range=8", "recipe.steps=5", "backend=bmm"]
 ZOO_MINE = "docs/zoo.md: kind: zoo\nname: mine"
 ZOO_SMALL = ["samples.count=1", "axes.optimizer.learning_rate=[0.1,0.3]"]
 ZOO_HYPER = {"sweeps/specs/zoo_digits_hyper.yaml": ["samples.count=20", "recipe.steps=100"]}
@@ -390,6 +392,10 @@ HOW: dict[str, SpecBlock | Commands | Python | Site | Listing | Elsewhere] = {
         rest={**ZOO, "backend": "bmm"},
         changes=["bisect.resolution=0.9", "bisect.holds='status == ok and train_accuracy > 0.2'"],
         shows="rows['optimizer.learning_rate'].nunique() > 3",
+    ),
+    SUBSETS: SpecBlock(changes=SUBSETS_SMALL),
+    "docs/zoo.md: kind: function\nname: datamodels": SpecBlock(
+        changes=["axes.models=[8]", "fixed.targets=5"], runs={SUBSETS: SUBSETS_SMALL}, shows="rows.itself.notna().any()"
     ),
     "docs/zoo.md: recipe:": Elsewhere(
         "tests/sweeps/lab/trained_models/test_child.py::test_what_is_pruned_or_frozen_stays_so_while_the_rest_trains",
