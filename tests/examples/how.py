@@ -390,7 +390,10 @@ HOW: dict[str, SpecBlock | Commands | Python | Site | Listing | Elsewhere] = {
     "docs/zoo.md: kind: zoo\nname: rings": SpecBlock(shows="len(rows) == 4 and rows.test_accuracy.max() > 0.8"),
     "docs/zoo.md: bisect:": SpecBlock(
         rest={**ZOO, "backend": "bmm"},
-        changes=["bisect.resolution=0.9", "bisect.holds='status == ok and train_accuracy > 0.2'"],
+        changes=[
+            *("bisect.resolution=0.9", "bisect.between=[0.1, 100]", "recipe.steps=60"),
+            *("recipe.optimizer={method: sgd}", "bisect.holds='status == ok and train_accuracy > 0.2'"),
+        ],
         shows="rows['optimizer.learning_rate'].nunique() > 3",
     ),
     SUBSETS: SpecBlock(changes=SUBSETS_SMALL),
