@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from scipy.stats import spearmanr
 from torch import Tensor
 
@@ -40,44 +42,60 @@ def datamodels(
     Raises:
         UsageError: there are too few models or targets, they were trained on all samples, or on noisy labels.
     """
+    seen = _observed(setup, sweep, split, targets, models)
+    fitted = models - max(2, round(held * models))
+    weights, offset = linear_datamodels(seen.present[:fitted], seen.outputs[:fitted], penalty)
+    predicted = seen.present[fitted:] @ weights + offset
+    scores = [spearmanr(p, t).statistic for p, t in zip(predicted.T, seen.outputs[fitted:].T, strict=True)]
+    helpful = weights.argmax(0)
+    own_class = seen.classes[helpful] == seen.labels
+    values = {"score": float(np.mean(scores)), "own_class": float(np.mean(own_class))}
+    if seen.trained_on:
+        own = np.arange(targets)
+        values |= {"itself": float(np.mean(helpful == own)), "self_weight": float(weights[own, own].mean())}
+    return values
+
+
+class _Observed(NamedTuple):
+    """What models of subsets give.
+
+    Attributes:
+        present: [models, samples], 1 where a model was trained on a sample.
+        outputs: [models, targets], margins.
+        classes: [samples], of the training samples.
+        labels: [targets].
+        trained_on: whether the targets are the first training samples.
+    """
+
+    present: Floats
+    outputs: Floats
+    classes: NDArray[np.int64]
+    labels: NDArray[np.int64]
+    trained_on: bool
+
+
+def _observed(setup: Path, sweep: str, split: str, targets: int, models: int) -> _Observed:
+    """Arguments and errors are those of `datamodels`."""
     zoo = Zoo(setup / sweep)
     if len(zoo) < models:
         raise UsageError(f"models: {sweep} has {len(zoo):,} models with weights, and {models:,} are asked for")
-    members = [zoo[i] for i in range(models)]
-    first = members[0].recipe()
+    first = zoo[0].recipe()
     if first.train_fraction == 1 or first.label_noise:
-        raise UsageError(
-            f"{sweep}: datamodels need models of random subsets: train_fraction below 1, and no label_noise"
-        )
+        raise UsageError(f"{sweep}: datamodels need models of random subsets: train_fraction below 1, no label_noise")
     with zoo.reading():
         data = first.data.load(setup)
     train, test = data.splits[first.split], data.splits[split]
     if targets > len(test):
         raise UsageError(f"targets: the split {split} has {len(test):,} samples, and {targets:,} are asked for")
     inputs = test.cast(torch.float64 if first.dtype == "float64" else torch.float32).inputs[:targets]
-    present = np.zeros((models, len(train)))
-    outputs = np.empty((models, targets))
-    for i, member in enumerate(members):
-        recipe = member.recipe()
-        chosen = subset(recipe.seed, recipe.train_fraction, len(train))
-        present[i, slice(None) if chosen is None else chosen.numpy()] = 1.0
+    labels = test.targets[:targets]
+    present, outputs = np.zeros((models, len(train))), np.empty((models, targets))
+    for i in range(models):
+        recipe = zoo[i].recipe()
+        present[i, subset(recipe.seed, recipe.train_fraction, len(train))] = 1.0
         with torch.no_grad():
-            logits = member.module().eval()(inputs)
-        outputs[i] = margins(logits, test.targets[:targets]).numpy()
-    fitted = models - max(2, round(held * models))
-    weights, offset = linear_datamodels(present[:fitted], outputs[:fitted], penalty)
-    predicted = present[fitted:] @ weights + offset
-    scores = [spearmanr(p, t).statistic for p, t in zip(predicted.T, outputs[fitted:].T, strict=True)]
-    helpful = weights.argmax(0)
-    classes = train.targets.numpy()
-    values = {
-        "score": float(np.mean(scores)),
-        "own_class": float(np.mean(classes[helpful] == test.targets[:targets].numpy())),
-    }
-    if split == first.split:
-        own = np.arange(targets)
-        values |= {"itself": float(np.mean(helpful == own)), "self_weight": float(weights[own, own].mean())}
-    return values
+            outputs[i] = margins(zoo[i].module().eval()(inputs), labels).numpy()
+    return _Observed(present, outputs, train.targets.numpy(), labels.numpy(), split == first.split)
 
 
 def margins(logits: Tensor, labels: Tensor) -> Tensor:
