@@ -109,7 +109,7 @@ def page() -> str:
         for name in known:
             printed = (paper["specs"][name] or {}).get("printed", {})
             claims = enumerate(records[name]["claims"], 1)
-            lines += [_line(title, name, records[name], claim, printed.get(str(i), "")) for i, claim in claims]
+            lines += [_line(title, name, records[name], claim, printed.get(str(i), ""), i == 1) for i, claim in claims]
             if (HERE / f"{name}.png").is_file():
                 gallery.append(f"### {paper['title']}\n\n![{name}](papers/{name}.png)\n\n`{name}`\n")
         waiting = [name for name in paper.get("specs") or {} if name not in records]
@@ -140,11 +140,11 @@ def page() -> str:
     )
 
 
-def _line(title: str, name: str, kept: dict[str, Any], claim: dict[str, str], printed: str) -> str:
-    """One claim of one spec, and what the paper prints or proves for it."""
+def _line(title: str, name: str, kept: dict[str, Any], claim: dict[str, str], printed: str, first: bool) -> str:
+    """One claim of one spec, and what the paper prints or proves for it; the first one names paper and spec."""
     numbers = claim["numbers"] if claim["numbers"] != "-" else claim["basis"]
-    words = [title, f"[{name}](../sweeps/specs/papers/{name}.yaml)", f"{kept['units']}, {kept['seconds']:.0f}",
-             claim["says"], claim["verdict"], numbers, printed, claim["scale"]]  # fmt: skip
+    head = [title, f"[{name}](../sweeps/specs/papers/{name}.yaml)", f"{kept['units']}, {kept['seconds']:.0f}"]
+    words = [*(head if first else [""] * 3), claim["says"], claim["verdict"], numbers, printed, claim["scale"]]
     return f"| {' | '.join(word.replace('|', chr(92) + '|') for word in words)} |"
 
 
