@@ -15,11 +15,13 @@ import numpy as np
 import pandas as pd
 
 from landsweep.orchestrator.report.effects import shares_of_order, shares_table
+from landsweep.orchestrator.report.means import grid_of, line_of
+from landsweep.orchestrator.report.parallel import named_coordinate, number_coordinate, parallel_figure
 from landsweep.orchestrator.report.parts import Figure, PageSection, Part, Table
-from landsweep.orchestrator.report.plots import Line, counts_figure, effects_figure, heat_figure, line_figure
+from landsweep.orchestrator.report.plots import counts_figure, effects_figure, heat_figure, line_figure
 from landsweep.orchestrator.report.ranges import Range
 from landsweep.orchestrator.report.readable import readable_rows, readable_series
-from landsweep.orchestrator.report.tables import numbers
+from landsweep.orchestrator.report.tables import first_units, numbers
 from landsweep.orchestrator.report.values import group_labels, is_missing, label, number, ordered
 from landsweep.orchestrator.row import Column, Status
 
@@ -30,7 +32,7 @@ _MOST_PANELS = 6  # lines in one plot, heat maps in one figure
 _MOST_EFFECTS = 9
 _MOST_CATEGORIES = 12
 _MOST_BARS = 24
-_MOST_LINES = 50
+_LEAST_COORDINATES = 3
 _MOST_CURVES = 8
 _BEST = 10
 _LEAST_SHARE = 0.1  # of the order: an axis that explains less is not said to matter
@@ -88,7 +90,7 @@ def generic_section(
     varying = [*table.axes, *table.repeats]
     parts: list[Part] = [_words(table)]
     parts += [figure for c in counted[:_MOST_METRICS] if (figure := _counts(rows, varying, c)) is not None]
-    parts += _pictures(table)
+    parts += [*_pictures(table), *_parallel(table, reading)]
     if series is not None and len(series):
         parts += _along(table, readable_series(series), reading)
     if len(measured) and len(rows) > 1:
@@ -96,7 +98,7 @@ def generic_section(
         if len(table.axes) > 1 and (shares := _shares(table, reading)):
             parts.append(shares_table(shares, _goal(table, reading)[0].name))
     if not any(isinstance(part, Figure) for part in parts):
-        parts.append(_first_lines(rows, params, metrics))
+        parts.append(first_units(rows, [*params, *metrics]))
     if len(measured) > _MOST_METRICS:
         parts.append(f"{len(measured) - _MOST_METRICS} more metrics are in the table of metrics and in the rows.")
     return PageSection("Results", parts)
@@ -234,11 +236,11 @@ def _pictures(table: _Table) -> list[Part]:
     parts: list[Part] = []
     for metric in table.metrics[:_MOST_METRICS]:
         if len(numeric) == 1 and few:
-            lines = [_line(rows[mask], numeric[0], metric, name) for name, mask in groups]
+            lines = [line_of(rows[mask], numeric[0], metric, name) for name, mask in groups]
             caption = _caption(table, metric, numeric, "line", Range.of(*(line.values for line in lines)))
             parts.append(line_figure(f"{metric.name}-by-{numeric[0].name}", caption, lines, numeric[0], metric))
         elif len(numeric) == 2 and few:
-            panels = [(name, *_grid(rows[mask], numeric, metric)) for name, mask in groups]
+            panels = [(name, *grid_of(rows[mask], numeric, metric)) for name, mask in groups]
             caption = _caption(table, metric, numeric, "map", Range.of(*(panel[3] for panel in panels)))
             name = f"{metric.name}-by-{'-'.join(c.name for c in numeric)}"
             parts.append(heat_figure(name, caption, panels, numeric[0], numeric[1], metric))
@@ -265,6 +267,26 @@ def _effects(table: _Table, metric: Column) -> Figure:
     return effects_figure(f"{metric.name}-effects", caption, panels, metric)
 
 
+def _parallel(table: _Table, reading: Reading) -> Iterator[Part]:
+    """Every unit through its axes, where these are too many for a line or a map."""
+    if len(table.axes) < _LEAST_COORDINATES or not table.metrics:
+        return
+    metric, less = _goal(table, reading)
+    value = numbers(table.rows[metric.name])
+    rows, value = table.rows[np.isfinite(value)], value[np.isfinite(value)]
+    if len(rows) < 2:
+        return
+    few = {c.name for c in table.axes if c.type == "text" or _count(rows, c) <= _MOST_CATEGORIES}
+    coordinates = [
+        named_coordinate(c.name, *_labels(rows, c), value)
+        if c.name in few
+        else number_coordinate(c.name, rows[c.name].tolist())
+        for c in table.axes
+    ]
+    unset = any(c.name not in few and rows[c.name].isna().any() for c in table.axes)
+    yield parallel_figure(coordinates, value, metric.name, minimise=less, units="units", unset=unset)
+
+
 def _lost(values: np.ndarray[Any, Any]) -> str:
     lost = int((~np.isfinite(values)).sum())
     return f", {lost} of them without a finite value" if lost else ""
@@ -281,29 +303,6 @@ def _caption(table: _Table, metric: Column, numeric: Sequence[Column], what: str
     lost = _lost(numbers(table.rows[metric.name]))
     text += f"; n = {len(table.rows)} units{lost}"
     return text + (" (a gap in a line, a grey cell in a map)." if lost else ".") + shown.remark()
-
-
-def _means(x: pd.Series, y: pd.Series) -> pd.DataFrame:
-    """Mean, lowest and highest finite y of each x, by x."""
-    finite = pd.Series(np.where(np.isfinite(numbers(y)), numbers(y), np.nan))
-    return finite.groupby(numbers(x)).agg(["mean", "min", "max", "count"])
-
-
-def _line(rows: pd.DataFrame, axis: Column, metric: Column, name: str) -> Line:
-    means = _means(rows[axis.name], rows[metric.name])
-    spread = (means["min"].to_numpy(), means["max"].to_numpy()) if (means["count"] > 1).any() else None
-    return Line(name, means.index.to_numpy(dtype=float), means["mean"].to_numpy(), spread)
-
-
-def _grid(
-    rows: pd.DataFrame, axes: Sequence[Column], metric: Column
-) -> tuple[list[float], list[float], np.ndarray[Any, Any]]:
-    """Values of both axes, ascending, and the metric at [second axis, first axis]; nan where there is no unit."""
-    values = numbers(rows[metric.name])
-    cells = pd.DataFrame({"x": numbers(rows[axes[0].name]), "y": numbers(rows[axes[1].name])})
-    cells["value"] = np.where(np.isfinite(values), values, np.nan)
-    table = cells.groupby(["y", "x"])["value"].mean().unstack("x")
-    return [float(v) for v in table.columns], [float(v) for v in table.index], table.to_numpy(dtype=float)
 
 
 def _combinations(rows: pd.DataFrame, by: Sequence[Column]) -> list[Group]:
@@ -380,19 +379,10 @@ def _along(table: _Table, series: pd.DataFrame, reading: Reading) -> Iterator[Pa
         part = series[series["metric"] == name]
         by_code = {code: part[part["code"] == code] for code in names}
         step, value = Column("step", ""), Column("value", "")
-        lines = [_line(by_code[code], step, value, title) for code, title in names.items() if len(by_code[code])]
+        lines = [line_of(by_code[code], step, value, title) for code, title in names.items() if len(by_code[code])]
         if not lines or max(len(line.x) for line in lines) < 2:
             continue
         which = f"the {len(lines)} best" if len(ranked) > _MOST_CURVES else f"all {len(lines)}"
         caption = f"{label(name)} along the way, {which} by {' and '.join(c.name for c in table.axes) or 'unit'}"
         caption += f"{table.over}.{Range.of(*(line.values for line in lines)).remark()}"
         yield line_figure(f"along-{name}", caption, lines, Column("step", ""), Column(str(name), ""))
-
-
-def _first_lines(rows: pd.DataFrame, params: Sequence[Column], metrics: Sequence[Column]) -> Table:
-    columns = [*params, *metrics][:12]
-    header = [*(f"{c.name} [{c.unit}]" if c.unit else c.name for c in columns), "status"]
-    first = rows[[*(c.name for c in columns), "status"]].head(_MOST_LINES)
-    more = f"; the other {len(rows) - _MOST_LINES} are in rows/*.parquet" if len(rows) > _MOST_LINES else ""
-    lines = [list(line) for line in first.itertuples(index=False)]
-    return Table(f"The first {len(lines)} units in the plan's order{more}.", header, lines)

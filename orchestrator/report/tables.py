@@ -12,9 +12,10 @@ from landsweep.orchestrator.report.parts import Table
 from landsweep.orchestrator.report.values import number
 from landsweep.orchestrator.row import METERS, Cause, Column, Status
 
-__all__ = ["Head", "counts", "described", "headline", "metric_table", "not_finite", "numbers", "times"]
+__all__ = ["Head", "counts", "described", "first_units", "headline", "metric_table", "not_finite", "numbers", "times"]
 
 _OWN = {"key", *(c.name for c in METERS)}
+_MOST_LINES, _MOST_COLUMNS = 50, 12  # of the first units
 _PAUSE = 60.0  # s without any unit: a pause between two runs of the same sweep
 
 
@@ -132,3 +133,13 @@ def headline(error: object) -> str:
     starts = [i for i, line in enumerate(lines) if line.startswith("Traceback (most recent call last)")]
     after = lines[starts[-1] + 1 :] if starts else lines
     return next((line for line in after if not line.startswith(" ")), lines[-1])
+
+
+def first_units(rows: pd.DataFrame, columns: Sequence[Column]) -> Table:
+    """The first lines of the rows, in the plan's order."""
+    shown = columns[:_MOST_COLUMNS]
+    header = [*(f"{c.name} [{c.unit}]" if c.unit else c.name for c in shown), "status"]
+    first = rows[[*(c.name for c in shown), "status"]].head(_MOST_LINES)
+    more = f"; the other {len(rows) - _MOST_LINES} are in rows/*.parquet" if len(rows) > _MOST_LINES else ""
+    lines = [list(line) for line in first.itertuples(index=False)]
+    return Table(f"The first {len(lines)} units in the plan's order{more}.", header, lines)
