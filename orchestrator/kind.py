@@ -83,6 +83,7 @@ class Workbench:
         trust: code that the results name may run; of a user's own spec it always may.
         gpus: how many GPUs this worker has, or which share of one.
         peak_flops: operations per second that its device can reach, where the site states them.
+        mfu: share of them that trainings reach, where the site states it.
         gang: the worker's place among several that compute a unit together; None: it computes alone.
         shortcuts: whether numbers may differ in rounding from the reference, where that is faster.
     """
@@ -99,6 +100,7 @@ class Workbench:
     gang: Gang | None = None
     shortcuts: bool = False
     states_kept: int = 1
+    mfu: float | None = None
 
     @property
     def devices(self) -> tuple[str, ...]:

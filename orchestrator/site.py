@@ -99,6 +99,16 @@ class Site(Section):
     peak_flops: PositiveFloat | None = Field(
         None, description="FLOP/s that one device can reach, for `mfu`; by default what is known of its name"
     )
+    mfu: float | None = Field(
+        None,
+        gt=0,
+        le=1,
+        description="share of `peak_flops` that trainings reach; with both, `plan` tells the time on GPUs that this "
+        "machine lacks",
+    )
+    price: PositiveFloat | None = Field(
+        None, description="of one device for an hour, in any currency: `plan` then tells what a sweep costs"
+    )
     memory_gb: PositiveFloat | None = Field(None, description="memory that Ray reserves for one worker, GB")
     resources: dict[str, PositiveFloat] = Field(default={}, description="custom Ray resources of one worker")
     threads: PositiveInt | None = Field(None, description="threads of one worker; by default its CPUs")

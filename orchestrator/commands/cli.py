@@ -160,10 +160,9 @@ def plan(
     Exit codes: 0; 2 the input can't be used, or the check finds that the plan can't be run.
     """
     from landsweep.orchestrator.assignments import split_changes
-    from landsweep.orchestrator.commands.forecast import forecast
+    from landsweep.orchestrator.commands.forecast import bench_here, forecast
     from landsweep.orchestrator.commands.looking import problem_of, show_tensors
     from landsweep.orchestrator.commands.stages import plan_stages
-    from landsweep.orchestrator.kind import Workbench
     from landsweep.orchestrator.run.stages import read_stages
     from landsweep.orchestrator.run.sweep import load_spec
     from landsweep.orchestrator.site import load_site
@@ -180,8 +179,7 @@ def plan(
         return show_tensors(kind, parsed, spec_folder(spec), as_json)
     where = out_dir or f"results/{parsed.name}"
     chosen = load_site(site, site_changes)
-    device = "cuda:0" if chosen.gpus else "cpu"
-    bench = Workbench(device, max(1, int(chosen.cpus)), spec_folder(spec))
+    bench = bench_here(chosen, spec_folder(spec))
     expected = forecast(kind, parsed, chosen, where, bench if calibrate else None)
     expected = replace(expected, problem=problem_of(kind, parsed, chosen, bench, check))
     if as_json:

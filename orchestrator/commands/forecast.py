@@ -8,7 +8,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from landsweep.orchestrator.commands.display import span, table_text
-from landsweep.orchestrator.kind import Costed, Costs, SweepKind, Workbench
+from landsweep.orchestrator.kind import Costed, Costs, Ganged, SweepKind, Workbench
 from landsweep.orchestrator.row import RowMaker, Status
 from landsweep.orchestrator.run.manifest import check_same
 from landsweep.orchestrator.run.plan import asked, check_sizes, planned, resumed, strays
@@ -19,7 +19,7 @@ from landsweep.orchestrator.storage.ledger import Ledger, Store
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["Forecast", "forecast"]
+__all__ = ["Forecast", "bench_here", "forecast"]
 
 _BYTES_PER_NUMBER = 9  # of a column of floats in a compressed part
 _BYTES_PER_KEY = 34
@@ -47,6 +47,8 @@ class Forecast:
         weights: whether weights are kept beside the rows.
         remarks: what is odd about the rows that are there, and what to do.
         problem: why it can't be run on this machine, where that was checked; None: nothing was found.
+        device_hours: of the rest, where workers have GPUs or the site has a price; None when unknown.
+        price: of these, in the currency of `site.price`.
     """
 
     where: str
@@ -63,6 +65,8 @@ class Forecast:
     weights: bool = False
     remarks: tuple[str, ...] = ()
     problem: str | None = None
+    device_hours: float | None = None
+    price: float | None = None
 
     def fields(self) -> dict[str, Any]:
         """The same as JSON, with stable names."""
@@ -97,10 +101,24 @@ class Forecast:
             lines.append(f"time: {self.unit_seconds:.3g} s per unit so far; {rest}")
         else:
             lines.append(f"time: {self.unit_seconds:.3g} s per unit, so about {span(self.seconds)} on {on}")
+        if self.device_hours:
+            price = "" if self.price is None else f", which cost {self.price:,.2f}"
+            lines.append(f"devices: about {self.device_hours:,.3g} device-hours{price}")
         more = ", without weights" if self.weights else ""
         lines += self.remarks
         lines.append(f"disk: rows in at most {self.files:,} files, about {self.bytes / 1e6:,.1f} MB{more}")
         return "\n".join(lines)
+
+
+def bench_here(site: Site, folder: Path) -> Workbench:
+    """This machine in the place of a site's worker, for what is timed before a sweep.
+
+    Args:
+        site: where the sweep would run.
+        folder: what relative paths in the spec are relative to.
+    """
+    device = "cuda:0" if site.gpus else "cpu"
+    return Workbench(device, max(1, int(site.cpus)), folder, peak_flops=site.peak_flops, mfu=site.mfu)
 
 
 def forecast(kind: SweepKind[Any], spec: Spec, site: Site, where: str, bench: Workbench | None = None) -> Forecast:
@@ -141,10 +159,13 @@ def forecast(kind: SweepKind[Any], spec: Spec, site: Site, where: str, bench: Wo
         unit_seconds = _mean_seconds(rows)
     to_run = None if total is None else total - done
     workers = None if site.workers == "auto" else site.workers
-    seconds = None if unit_seconds is None or to_run is None else unit_seconds * to_run / (workers or 1)
+    of_one = None if unit_seconds is None or to_run is None else unit_seconds * to_run
     costs = kind.costs(spec, keys, bench) if bench is not None and isinstance(kind, Costed) else None
-    if costs is not None and costs.seconds is not None:
-        seconds = costs.seconds / (workers or 1)
+    if timed := costs is not None and costs.seconds is not None:
+        of_one = costs.seconds
+    gangs = isinstance(kind, Ganged) and kind.devices(spec, Path() if bench is None else bench.folder) is not None
+    # Units so far may have taken other numbers of devices than those to come; timed ones are counted in FLOPs.
+    hours = None if gangs and not timed else _device_hours(site, of_one)
     preparations, declared = kind.preparations(spec), kind.columns(spec)
     columns = len(RowMaker(kind.params(spec), declared).schema())
     return Forecast(
@@ -154,14 +175,23 @@ def forecast(kind: SweepKind[Any], spec: Spec, site: Site, where: str, bench: Wo
         to_run=to_run,
         preparations=tuple(p.name for p in preparations),
         unit_seconds=unit_seconds,
-        seconds=seconds,
+        seconds=None if of_one is None else of_one / (workers or 1),
         workers=workers,
         files=min(_MOST_PARTS, total or _MOST_PARTS) + 2 * len(preparations) + 5,
         bytes=(total or done) * (_BYTES_PER_KEY + _BYTES_PER_NUMBER * columns),
         costs=costs,
         remarks=tuple(remarks),
         weights=any(not p.pack for p in preparations) or any(c.name == _WEIGHTS for c in declared or ()),
+        device_hours=hours,
+        price=None if hours is None or site.price is None else hours * site.price,
     )
+
+
+def _device_hours(site: Site, seconds: float | None) -> float | None:
+    """Of so many seconds of one worker; None where they are unknown, or devices are neither GPUs nor paid for."""
+    if seconds is None or not (site.gpus or site.price):
+        return None
+    return seconds / 3600 * (site.gpus or 1)
 
 
 def _mean_seconds(rows: pa.Table) -> float | None:

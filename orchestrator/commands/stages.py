@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from landsweep.orchestrator.commands.display import state, state_text
 from landsweep.orchestrator.console import err, out
 from landsweep.orchestrator.errors import SpecError
-from landsweep.orchestrator.kind import SweepKind, Workbench
+from landsweep.orchestrator.kind import SweepKind
 from landsweep.orchestrator.run.stage_list import read_stage_list, write_stage_list
 from landsweep.orchestrator.run.sweep import ledger_at, open_sweep
 from landsweep.orchestrator.site import EndWhen, Site
@@ -152,7 +152,7 @@ def forecasts(stages: Stages, site: Site, root: str, *, calibrate: bool) -> Iter
 
     The arguments and errors are those of `run_stages`, and `calibrate`: time a few steps where that is needed.
     """
-    from landsweep.orchestrator.commands.forecast import forecast
+    from landsweep.orchestrator.commands.forecast import bench_here, forecast
     from landsweep.orchestrator.run.stages import results_of
 
     check_stages(stages, site, root)
@@ -164,7 +164,7 @@ def forecasts(stages: Stages, site: Site, root: str, *, calibrate: bool) -> Iter
             continue
         kind, spec = stages.sweep(stage, root)
         where = results_of(root, stage.name)
-        bench = Workbench("cuda:0" if site.gpus else "cpu", max(1, int(site.cpus)), stage.folder)
+        bench = bench_here(site, stage.folder)
         expected = forecast(kind, spec, site, where, bench if calibrate else None)
         if expected.to_run or (expected.to_run is None and not _ended(where)):
             unfinished.add(stage.name)

@@ -24,14 +24,14 @@ from typing import Any
 from landsweep.orchestrator.assignments import override, split_changes
 from landsweep.orchestrator.commands.display import LinesWatch, live_watch, span
 from landsweep.orchestrator.commands.follow import Follower
-from landsweep.orchestrator.commands.forecast import Forecast, forecast
+from landsweep.orchestrator.commands.forecast import Forecast, bench_here, forecast
 from landsweep.orchestrator.commands.publish import publish
 from landsweep.orchestrator.commands.stages import begun_stages, write_page
 from landsweep.orchestrator.commands.stages import run_stages as in_order
 from landsweep.orchestrator.commands.tracked import check_tracking
 from landsweep.orchestrator.console import err
 from landsweep.orchestrator.errors import SpecError
-from landsweep.orchestrator.kind import SweepKind, Workbench
+from landsweep.orchestrator.kind import SweepKind
 from landsweep.orchestrator.report.parts import Report
 from landsweep.orchestrator.run.progress import Snapshot, Watch
 from landsweep.orchestrator.run.stages import read_stages, stages_from
@@ -139,8 +139,7 @@ def plan(
     """
     user_code()
     kind, parsed, at, folder = _read(spec, changes, site)
-    bench = Workbench("cuda:0" if at.gpus else "cpu", max(1, int(at.cpus)), folder)
-    return forecast(kind, parsed, at, str(out or f"results/{parsed.name}"), bench)
+    return forecast(kind, parsed, at, str(out or f"results/{parsed.name}"), bench_here(at, folder))
 
 
 def _run(

@@ -87,7 +87,12 @@ def _budget(cell: Mapping[str, Any]) -> str:
 def _step_seconds(spec: ScalingSpec, sizes: Sequence[Size], bench: Workbench) -> tuple[dict[int, float] | None, str]:
     """Width to seconds of one step, and how that was found out."""
     if bench.device.startswith("cuda") and not torch.cuda.is_available():
-        return None, "the site's workers have a GPU and this machine has none; plan on such a machine to see times"
+        if bench.peak_flops is None or bench.mfu is None:
+            wanted = "plan on such a machine, or give site.peak_flops and site.mfu, to see times"
+            return None, f"the site's workers have a GPU and this machine has none; {wanted}"
+        rate = bench.peak_flops * bench.mfu
+        each = {s.width: s.step_flops / rate for s in sizes}
+        return each, f"not timed: {rate:.3g} FLOP/s of each GPU, as site.peak_flops and site.mfu say"
     settle(bench)
     timed = dict[int, float]()
     time_step = _timer(spec, bench)
