@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import fmean
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from landsweep.orchestrator.commands.display import span, table_text
 from landsweep.orchestrator.kind import Costed, Costs, Ganged, SweepKind, Workbench
@@ -135,28 +136,7 @@ def forecast(kind: SweepKind[Any], spec: Spec, site: Site, where: str, bench: Wo
         SweepMismatch, SpecError: `where` holds another sweep; a unit takes more devices than there are.
     """
     check_sizes(kind, spec, Path() if bench is None else bench.folder, site.capacity)
-    planner = kind.planner(spec)
-    total, keys = planner.total, set[str]()
-    done, unit_seconds = 0, None
-    remarks: list[str] = []
-    store = Store.at(where)
-    if Ledger.exists(store):
-        ledger = Ledger.open(store)
-        check_same(ledger.sweep, kind, spec, where)
-        rows = ledger.rows(columns=["key", "seconds", "status"])
-        keys = set(rows.column("key").to_pylist())
-        if not planner.adaptive:
-            done = sum(u.key in keys for u in planned(kind, spec))
-            remarks = strays(ledger.sweep, kind, spec, len(keys), done)
-        elif total is None:
-            done = len(keys)
-        else:  # rows that a smaller plan no longer holds are neither done nor to run
-            left = sum(u.key not in keys for u in asked(resumed(planner, ledger)))
-            total = planner.total or 0
-            done = min(len(keys), total - left)
-            if planner.ended_early:
-                total, remarks = done + left, [planner.ended_early]
-        unit_seconds = _mean_seconds(rows)
+    total, done, keys, unit_seconds, remarks = _so_far(kind, spec, where)
     to_run = None if total is None else total - done
     workers = None if site.workers == "auto" else site.workers
     of_one = None if unit_seconds is None or to_run is None else unit_seconds * to_run
@@ -185,6 +165,39 @@ def forecast(kind: SweepKind[Any], spec: Spec, site: Site, where: str, bench: Wo
         device_hours=hours,
         price=None if hours is None or site.price is None else hours * site.price,
     )
+
+
+class _SoFar(NamedTuple):
+    total: int | None
+    done: int
+    keys: Collection[str]
+    unit_seconds: float | None
+    remarks: Sequence[str]
+
+
+def _so_far(kind: SweepKind[Any], spec: Spec, where: str) -> _SoFar:
+    """Units of the plan, those that have rows, all keys that have, what one took, and what is odd."""
+    planner, store = kind.planner(spec), Store.at(where)
+    total = planner.total
+    if not Ledger.exists(store):
+        return _SoFar(total, 0, (), None, ())
+    ledger = Ledger.open(store)
+    check_same(ledger.sweep, kind, spec, where)
+    rows = ledger.rows(columns=["key", "seconds", "status"])
+    keys = set(rows.column("key").to_pylist())
+    remarks: list[str] = []
+    if not planner.adaptive:
+        done = sum(u.key in keys for u in planned(kind, spec))
+        remarks = strays(ledger.sweep, kind, spec, len(keys), done)
+    elif total is None:
+        done = len(keys)
+    else:  # rows that a smaller plan no longer holds are neither done nor to run
+        left = sum(u.key not in keys for u in asked(resumed(planner, ledger)))
+        total = planner.total or 0
+        done = min(len(keys), total - left)
+        if planner.ended_early:
+            total, remarks = done + left, [planner.ended_early]
+    return _SoFar(total, done, keys, _mean_seconds(rows), remarks)
 
 
 def _device_hours(site: Site, seconds: float | None) -> float | None:
