@@ -23,6 +23,8 @@ from landsweep.orchestrator.trust import foreign_code, named_code, reading
 from landsweep.sweeps.zoo.audit import reevaluate, regenerate
 from tests.attack.folders import FUNCTION, ZOO, command, landsweep, mine, ran, rewritten, stranger
 
+pytestmark = pytest.mark.rotating
+
 FAILING = {**FUNCTION, "function": "failing:f"}
 EVIL = "evilmod:f"
 PLACES: dict[str, dict[str, Any]] = {  # every place of a zoo's spec that can name code

@@ -30,6 +30,8 @@ from landsweep.sweeps.measure.measures.worst_sharpness import WorstSharpness
 from landsweep.sweeps.measure.subject import Subject
 from tests.support.curvature import CASES, dense, flat, subject, subjects
 
+pytestmark = pytest.mark.rotating
+
 MEASURES: tuple[Measure, ...] = (
     Eigenvalues(measure="eigenvalues", top=3, lowest=1, layers=True),
     Trace(measure="trace", tolerance=0.2),

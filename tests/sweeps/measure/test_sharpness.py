@@ -19,6 +19,8 @@ from landsweep.sweeps.measure.measures.worst_sharpness import WorstSharpness
 from landsweep.sweeps.measure.subject import Subject
 from tests.support.curvature import CASES, Case, dense, flat, subject
 
+pytestmark = pytest.mark.rotating
+
 RADIUS = 0.2
 SPECTRUM = (5.0, 2.0, 0.5)
 

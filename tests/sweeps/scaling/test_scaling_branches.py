@@ -23,6 +23,8 @@ from landsweep.sweeps.scaling.ladder import Ladder
 from tests.support.studies import BRANCHED_RECIPE, KIND, WSD, branched_study
 from tests.sweeps.lab.training.cases import distance
 
+pytestmark = pytest.mark.rotating
+
 ADAM = {"name": "torch.optim:Adam", "learning_rate": 0.03}
 GPT: dict[str, Any] = {
     "data": {"source": "markov", "states": 16, "context": 8, "train": 512, "test": 32},

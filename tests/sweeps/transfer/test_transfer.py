@@ -21,6 +21,8 @@ from landsweep.sweeps.transfer.curve import drift
 from landsweep.sweeps.transfer.session import score
 from tests.support.transfers import ADAPTIVE, KIND, PERCEPTRON, run_transfer, transfer_recipe, transfer_spec
 
+pytestmark = pytest.mark.rotating
+
 ARMS = {n: {"parametrization": {"scheme": n, "base_width": 64, "zero": ["output"]}} for n in ("standard", "mup")}
 
 

@@ -18,6 +18,8 @@ from landsweep.sweeps.lab.training import train_pack
 from landsweep.sweeps.zoo.kind import ZooKind
 from tests.support.paths import ROOT
 
+pytestmark = pytest.mark.rotating
+
 ALIVE: "weakref.WeakSet[nn.Module]" = weakref.WeakSet()
 LIMIT = [0]
 CALLS: list[int] = []
