@@ -300,6 +300,7 @@ HOW: dict[str, SpecBlock | Commands | Python | Site | Listing | Elsewhere] = {
     "docs/scaling.md: landsweep plan": Commands(
         {"landsweep plan": SCALING_SMALL, "landsweep run": SCALING_SMALL}, says="1e+12"
     ),
+    "docs/scaling.md: landsweep plan scaling_cluster": Commands(says="device-hours, which cost"),
     "docs/scaling.md: recipe:": SpecBlock(["recipe.schedule.warmup_steps=5"], SCALING),
     "docs/data.md: import numpy": Python(shows="next(waves('train', 0, 0, 1))[0].shape == (16,)"),
     "docs/data.md: recipe:\n  data:\n    source: mixture": SpecBlock(
