@@ -46,7 +46,9 @@ class Bisect(Section):
         "their first distance",
     )
     agree: int | None = Field(
-        None, ge=1, description="with how many seeds it must hold, so that it holds at a value; by default with all"
+        None,
+        ge=1,
+        description="with how many of the seeds it must hold to hold at a value; by default with all",
     )
 
     @model_validator(mode="after")
@@ -144,7 +146,7 @@ class Bracket:
         """Of all seeds together, once each has its row: so that a stop leaves no value with some of them."""
         verdicts = self._verdicts.get(value, {})
         known = [verdicts[seed] for seed in self._seeds if seed in verdicts]
-        needed = min(self._rule.agree or len(self._seeds), len(self._seeds))
+        needed = self._rule.agree or len(self._seeds)
         if len(known) < len(self._seeds):
             return "open"
         if known.count(True) >= needed:

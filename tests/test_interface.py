@@ -18,6 +18,7 @@ from landsweep.orchestrator.errors import SpecError, SweepMismatch, UsageError
 from landsweep.orchestrator.run.progress import Snapshot
 from landsweep.sweeps.function.examples import descend
 from tests.support.cli import command, write_spec
+from tests.support.stages import MEASURE, TRAIN
 
 LOCAL = {"executor": "local", "tracking": False}
 SPEC: dict[str, Any] = {
@@ -250,20 +251,7 @@ def test_a_notebook(here: Path) -> None:
 
 
 def test_stages_are_run_and_grown(here: Path) -> None:
-    recipe = {
-        "data": {"source": "digits"},
-        "net": {"net": "mlp", "hidden": [4]},
-        "optimizer": {"method": "sgd", "learning_rate": 0.1},
-        "steps": 10,
-        "batch_size": 32,
-    }
-    measure = {
-        "kind": "measure",
-        "of": [{"sweep": "stage:train"}],
-        "measures": {"loss": {"measure": "losses", "evaluator": "test"}},
-        "evaluators": {"test": {"split": "test"}},
-    }
-    stages = {"train": {"kind": "zoo", "recipe": recipe, "seeds": range(2)}, "measure": measure}
+    stages = {"train": {**TRAIN, "seeds": range(2)}, "measure": MEASURE}
     spec = {"name": "both", "stages": stages}
     results = run_stages(spec, site=LOCAL)
     assert {name: len(stage) for name, stage in results.items()} == {"train": 2, "measure": 2}

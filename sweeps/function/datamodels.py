@@ -40,10 +40,13 @@ def datamodels(
         weight of a target's own presence, in margins.
 
     Raises:
-        UsageError: there are too few models or targets, they were trained on all samples, or on noisy labels.
+        UsageError: there are too few models or targets, or no such split; models were trained on all samples, or on
+            noisy labels.
     """
-    seen = _observed(setup, sweep, split, targets, models)
     fitted = models - max(2, round(held * models))
+    if fitted < 2:
+        raise UsageError(f"models: {models} are too few to fit some and test on {held:g} of them; give at least 4")
+    seen = _observed(setup, sweep, split, targets, models)
     weights, offset = linear_datamodels(seen.present[:fitted], seen.outputs[:fitted], penalty)
     predicted = seen.present[fitted:] @ weights + offset
     scores = [spearmanr(p, t).statistic for p, t in zip(predicted.T, seen.outputs[fitted:].T, strict=True)]
@@ -84,6 +87,8 @@ def _observed(setup: Path, sweep: str, split: str, targets: int, models: int) ->
         raise UsageError(f"{sweep}: datamodels need models of random subsets: train_fraction below 1, no label_noise")
     with zoo.reading():
         data = first.data.load(setup)
+    if split not in data.splits:
+        raise UsageError(f"split: there is no split {split!r}; the data has {', '.join(data.splits)}")
     train, test = data.splits[first.split], data.splits[split]
     if targets > len(test):
         raise UsageError(f"targets: the split {split} has {len(test):,} samples, and {targets:,} are asked for")

@@ -83,6 +83,9 @@ class ZooSpec(TrainedSpec):
             raise ValueError("seeds: sample needs `samples`")
         if not isinstance(self.seeds, str) and any(type(s) is not int or s < 0 for s in self.seeds.points()):
             raise ValueError(f"seeds must be whole numbers from 0, got {list(self.seeds.points())}")
+        seeds = 1 if self.seed_values is None else len(self.seed_values)
+        if self.bisect and (self.bisect.agree or 1) > seeds:
+            raise ValueError(f"bisect.agree: {self.bisect.agree} seeds can't agree, each value is tried with {seeds}")
         if (self.branches or self.bisect) and (defaults := list(self.defaults())):
             raise ValueError(
                 f"axes.{defaults[0]}: default: a zoo with {'branches' if self.branches else 'bisect'} can't take one; "

@@ -58,7 +58,7 @@ ranges = st.tuples(st.integers(1, 200), st.integers(1, 200)) | st.tuples(
     shares=st.lists(st.floats(-0.2, 1.2), min_size=2 * SEEDS, max_size=2 * SEEDS),
     scale=st.sampled_from(["log", "linear"]),
     resolution=st.sampled_from([0.01, 0.1, 0.5]),
-    agree=st.sampled_from([None, 1, 2, 3, 9]),
+    agree=st.sampled_from([None, 1, 2, 3]),
     seed=st.integers(0, 10**6),
 )
 def test_the_limit_is_bracketed_whatever_the_order_of_rows(
@@ -74,7 +74,7 @@ def test_the_limit_is_bracketed_whatever_the_order_of_rows(
     assert len({row["key"] for row in rows}) == len(rows)
     for group, of_seeds in limits.items():
         in_order = sorted(of_seeds, reverse=first < last)  # the limit of the seed that passes last comes first
-        limit = in_order[min(agree or SEEDS, SEEDS) - 1]
+        limit = in_order[(agree or SEEDS) - 1]
         found = bisection.found((group,))
         inside = [first <= limit < last, first >= limit > last][first > last]
         assert (found.state == "bracketed") == inside and not found.wanted

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from landsweep.sweeps.lab.data.base import InputKind
 from landsweep.sweeps.lab.models.base import Net
 from landsweep.sweeps.lab.models.layers import Activation, activation
-from landsweep.sweeps.lab.models.resnet import whole_blocks
+from landsweep.sweeps.lab.models.resnet import block_sizes, whole_blocks
 
 __all__ = ["FixupResNet"]
 
@@ -39,14 +39,8 @@ class FixupResNet(Net):
 
     def _module(self, shape: tuple[int, ...], classes: int, folder: Path) -> nn.Module:
         del folder
-        blocks: list[nn.Module] = []
-        before = self.width
-        for stage in range(3):
-            for i in range((self.depth - 2) // 6):
-                out = self.width * 2**stage
-                blocks.append(_Block(before, out, 2 if stage and i == 0 else 1, self.activation))
-                before = out
-        return _Net(shape[0], blocks, before, classes, self)
+        blocks: list[nn.Module] = [_Block(*sizes, self.activation) for sizes in block_sizes(self.depth, self.width)]
+        return _Net(shape[0], blocks, 4 * self.width, classes, self)
 
     @torch.no_grad()
     def _initialise(self, module: nn.Module, source: torch.Generator) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar, Literal, Self, cast
 
@@ -14,7 +15,7 @@ from landsweep.sweeps.lab.models.base import Dropout, Feature, Size
 from landsweep.sweeps.lab.models.ghost import GhostNormalised
 from landsweep.sweeps.lab.models.layers import Activation, Norm, activation, norm
 
-__all__ = ["ResNet", "whole_blocks"]
+__all__ = ["ResNet", "block_sizes", "whole_blocks"]
 
 
 class ResNet(GhostNormalised):
@@ -54,14 +55,18 @@ class ResNet(GhostNormalised):
 
     def _module(self, shape: tuple[int, ...], classes: int, folder: Path) -> nn.Module:
         del folder
-        blocks: list[nn.Module] = []
-        before = self.width
-        for stage in range(3):
-            for i in range((self.depth - 2) // 6):
-                out = self.width * 2**stage
-                blocks.append(_Block(before, out, 2 if stage and i == 0 else 1, self))
-                before = out
-        return _Net(shape[0], blocks, before, classes, self)
+        blocks: list[nn.Module] = [_Block(*sizes, self) for sizes in block_sizes(self.depth, self.width)]
+        return _Net(shape[0], blocks, 4 * self.width, classes, self)
+
+
+def block_sizes(depth: int, width: int) -> Iterator[tuple[int, int, int]]:
+    """Channels before and after, and stride, of each block: three stages, each with twice the channels of the last."""
+    before = width
+    for stage in range(3):
+        for i in range((depth - 2) // 6):
+            after = width * 2**stage
+            yield before, after, 2 if stage and i == 0 else 1
+            before = after
 
 
 def whole_blocks(depth: int) -> None:

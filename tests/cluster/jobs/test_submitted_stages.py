@@ -10,27 +10,9 @@ import yaml
 from tests.cluster.jobs.jobs import SLURM_SITE
 from tests.cluster.slurm import LocalSlurm
 from tests.support.cli import command
+from tests.support.stages import MEASURE, TRAIN
 
 pytestmark = [pytest.mark.slurm, pytest.mark.ray, pytest.mark.slow, pytest.mark.rotating]
-
-TRAIN = {
-    "kind": "zoo",
-    "recipe": {
-        "data": {"source": "digits"},
-        "net": {"net": "mlp", "hidden": [4]},
-        "optimizer": {"method": "sgd", "learning_rate": 0.1},
-        "steps": 20,
-        "batch_size": 32,
-        "evaluate": {"splits": ["test"]},
-    },
-    "seeds": {"range": 2},
-}
-MEASURE = {
-    "kind": "measure",
-    "of": [{"sweep": "stage:train"}],
-    "measures": {"loss": {"measure": "losses", "evaluator": "test"}},
-    "evaluators": {"test": {"split": "test"}},
-}
 
 
 def test_stages_are_one_job(slurm: LocalSlurm, tmp_path: Path) -> None:

@@ -20,25 +20,8 @@ from landsweep.orchestrator.run.sweep import load_spec
 from landsweep.orchestrator.storage.ledger import Store
 from tests.support.cli import LANDSWEEP, LOCAL, command
 from tests.support.paths import ROOT
+from tests.support.stages import MEASURE, TRAIN
 
-TRAIN: dict[str, Any] = {
-    "kind": "zoo",
-    "recipe": {
-        "data": {"source": "digits"},
-        "net": {"net": "mlp", "hidden": [4]},
-        "optimizer": {"method": "sgd", "learning_rate": 0.1},
-        "steps": 20,
-        "batch_size": 32,
-        "evaluate": {"splits": ["test"]},
-    },
-    "seeds": {"range": 2},
-}
-MEASURE: dict[str, Any] = {
-    "kind": "measure",
-    "of": [{"sweep": "stage:train"}],
-    "measures": {"loss": {"measure": "losses", "evaluator": "test"}},
-    "evaluators": {"test": {"split": "test"}},
-}
 MINIMA: dict[str, Any] = {
     "kind": "function",
     "function": "landsweep.sweeps.function.examples:descend",

@@ -76,8 +76,12 @@ def test_training_samples_depend_on_themselves_more_than_on_others(
     assert set(datamodels(tmp_path, "results/subsets", "test", 20, 40, 0.01)) == {"score", "own_class"}
     with pytest.raises(UsageError, match="160 models with weights, and 161 are asked for"):
         datamodels(tmp_path, "results/subsets", "test", 20, 161, 0.01)
+    with pytest.raises(UsageError, match="3 are too few"):
+        datamodels(tmp_path, "results/subsets", "test", 20, 3, 0.01)
+    with pytest.raises(UsageError, match="no split 'validation'; the data has train, test"):
+        datamodels(tmp_path, "results/subsets", "validation", 20, 40, 0.01)
     with pytest.raises(UsageError, match="has 60 samples, and 61 are asked for"):
         datamodels(tmp_path, "results/subsets", "test", 61, 40, 0.01)
-    run({**spec(train_fraction=1.0), "name": "whole", "seeds": [0, 1]}, site=LOCAL, report=False)
+    run({**spec(train_fraction=1.0), "name": "whole", "seeds": {"range": 4}}, site=LOCAL, report=False)
     with pytest.raises(UsageError, match="train_fraction below 1"):
-        datamodels(tmp_path, "results/whole", "test", 20, 2, 0.01)
+        datamodels(tmp_path, "results/whole", "test", 20, 4, 0.01)

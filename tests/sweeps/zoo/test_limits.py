@@ -75,6 +75,7 @@ def test_one_combination_has_its_limit_in_the_summary_with_the_bracket_as_interv
     [
         ({"axes": {RATE: [0.1]}}, r"\['optimizer.learning_rate'\] are swept twice"),
         ({"bisect": {**BISECT, "over": "optimizer.rate"}}, "optimizer.rate: unknown field"),
+        ({"bisect": {**BISECT, "agree": 3}}, "3 seeds can't agree, each value is tried with 2"),
         ({"bisect": {**BISECT, "holds": "accuracy > 0.3"}}, "there is no column 'accuracy'"),
         ({"bisect": {**BISECT, "between": [0, 1]}}, "must be above 0; or give scale: linear"),
         (
