@@ -215,6 +215,10 @@ class Recipe(Section):
                 f"precision: fp16 scales losses, and {self.optimizer.method} takes more than one gradient in a step; "
                 "take bf16"
             )
+        if self.optimizer.linearises:
+            self._keep_to_plain_steps()
+        if self.optimizer.needs_positive_loss and self.loss == "outputs":
+            raise ValueError("loss: outputs may be below 0, and the optimizer divides by the loss; take another")
         if self.skips and self.optimizer.needs_every_step:
             setting = "precision: fp16" if self.precision == "fp16" else "on_spike: skip"
             raise ValueError(
@@ -228,6 +232,18 @@ class Recipe(Section):
         if self.spike != Spike() and self.on_spike == "go_on":
             raise ValueError("spike says what a spike is, but on_spike is go_on; give skip or stop")
         return self
+
+    def _keep_to_plain_steps(self) -> None:
+        """Refuse what acts on gradients, of which a method that linearises makes no use."""
+        method = self.optimizer.method
+        if self.clip is not None:
+            raise ValueError(f"clip: {method} does not step along the gradient; leave it out, and take more damping")
+        if self.precision != "float32":
+            raise ValueError(f"precision: {method} solves equations, which {self.precision} is too coarse for")
+        if self.recompute:
+            raise ValueError(f"recompute: {method} differentiates sample by sample; leave it out")
+        if self.micro_batch is not None:
+            raise ValueError(f"micro_batch: {method} needs the whole batch at once; take a smaller batch_size")
 
     @model_validator(mode="after")
     def _probes_fit(self) -> Self:

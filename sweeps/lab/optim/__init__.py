@@ -10,15 +10,17 @@ from landsweep.sweeps.lab.optim.adam import Adam
 from landsweep.sweeps.lab.optim.adamw import AdamW
 from landsweep.sweeps.lab.optim.adamw_independent import IndependentAdamW
 from landsweep.sweeps.lab.optim.ademamix import AdEMAMix
-from landsweep.sweeps.lab.optim.base import Method, Step
+from landsweep.sweeps.lab.optim.base import Linearised, Method, Step
 from landsweep.sweeps.lab.optim.critical_adam import CriticalAdam
 from landsweep.sweeps.lab.optim.dadapt import DAdaptAdam
 from landsweep.sweeps.lab.optim.dog import Dog
+from landsweep.sweeps.lab.optim.egn import Egn
 from landsweep.sweeps.lab.optim.entropy_sgd import EntropySgd
 from landsweep.sweeps.lab.optim.frugal import Frugal
 from landsweep.sweeps.lab.optim.gam import Gam
 from landsweep.sweeps.lab.optim.grams import Grams
 from landsweep.sweeps.lab.optim.gravity import Gravity
+from landsweep.sweeps.lab.optim.induced_metric import InducedMetric
 from landsweep.sweeps.lab.optim.lion import Lion
 from landsweep.sweeps.lab.optim.momo import Momo, MomoAdam
 from landsweep.sweeps.lab.optim.muon import Muon
@@ -34,6 +36,7 @@ from landsweep.sweeps.lab.optim.soap import Soap
 from landsweep.sweeps.lab.optim.stable_spam import StableSpam
 from landsweep.sweeps.lab.optim.swan import Swan
 from landsweep.sweeps.lab.optim.swats import Swats
+from landsweep.sweeps.lab.optim.u_dog import UDog
 
 __all__ = [
     "AdEMAMix",
@@ -42,12 +45,15 @@ __all__ = [
     "CriticalAdam",
     "DAdaptAdam",
     "Dog",
+    "Egn",
     "EntropySgd",
     "Frugal",
     "Gam",
     "Grams",
     "Gravity",
     "IndependentAdamW",
+    "InducedMetric",
+    "Linearised",
     "Lion",
     "Method",
     "Momo",
@@ -68,6 +74,7 @@ __all__ = [
     "Step",
     "Swan",
     "Swats",
+    "UDog",
 ]
 
 OptimizerSpec = Annotated[
@@ -75,6 +82,7 @@ OptimizerSpec = Annotated[
     | AdEMAMix | Grams | Swats | Gravity | StableSpam | Sam | Muon | Soap | Dog | Momo | MomoAdam | Prodigy
     | DAdaptAdam | ScheduleFreeSgd | ScheduleFreeAdamW | CriticalAdam
     | Swan | Frugal | Gam | EntropySgd
+    | UDog | InducedMetric | Egn
     | NamedClass,
     Field(discriminator="method"),
 ]  # fmt: skip

@@ -18,11 +18,26 @@ from torch import Tensor
 from landsweep.orchestrator.spec import Section
 from landsweep.sweeps.lab.layout import Layout
 
-__all__ = ["Coefficients", "Family", "Method", "Slots", "Step", "decay", "independent_decay"]
+__all__ = ["Coefficients", "Family", "Linearised", "Method", "Slots", "Step", "decay", "independent_decay"]
 
 Coefficients: TypeAlias = Mapping[str, Tensor]
 Slots: TypeAlias = Mapping[str, Tensor]
 Family: TypeAlias = Literal["sgd", "adam", "spectral"]
+
+
+@dataclass(frozen=True, slots=True)
+class Linearised:
+    """A model near its weights, on a batch of b samples with c outputs each, those of all positions of a sequence.
+
+    Attributes:
+        jacobian: [b, c, P], of the outputs by the weights.
+        slopes: [b, c], of each sample's loss by its outputs.
+        bends: [b, c, c], second derivatives of each sample's loss by its outputs.
+    """
+
+    jacobian: Tensor
+    slopes: Tensor
+    bends: Tensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +56,8 @@ class Step:
         again: gives the gradients [K, P] of the same batch at what the weights are by then, clipped too; dropout drops
             the same places, and buffers stay as the first pass left them.
         made: how many steps came before, those that were left out too; known without asking the device.
+        linearised: gives the model of a row on the same batch, at what the weights are by then, for a method that
+            `linearises`.
     """
 
     weights: Tensor
@@ -52,6 +69,7 @@ class Step:
     losses: Tensor
     again: Callable[[], Tensor]
     made: int
+    linearised: Callable[[int], Linearised]
 
 
 class Method(Section):
@@ -75,6 +93,7 @@ class Method(Section):
             a step.
         preconditioned: whether steps divide the gradient, element by element, by a vector that `divisor` gives.
         averages: whether models are evaluated and kept at an average that the rule itself makes, `evaluated`.
+        linearises: whether it asks for `Step.linearised`.
     """
 
     per_model: ClassVar[tuple[str, ...]] = ("learning_rate", "weight_decay")
@@ -88,6 +107,7 @@ class Method(Section):
     needs_every_step: ClassVar[bool] = False
     preconditioned: ClassVar[bool] = False
     averages: ClassVar[bool] = False
+    linearises: ClassVar[bool] = False
 
     method: str
     learning_rate: float = Field(gt=0, description="the highest of the schedule")
@@ -97,6 +117,11 @@ class Method(Section):
     def gradients(self) -> int:
         """Of how many gradients a step is made."""
         return 1
+
+    @property
+    def needs_positive_loss(self) -> bool:
+        """Whether the rule divides by the loss of the batch."""
+        return False
 
     def coefficients(self) -> dict[str, float]:
         """What this model contributes to the columns [K, 1]."""

@@ -19,6 +19,7 @@ from landsweep.sweeps.lab.recipe import Recipe
 from landsweep.sweeps.lab.training.backends import Backend, Unserved
 from landsweep.sweeps.lab.training.dropout import Masks, with_masks
 from landsweep.sweeps.lab.training.habits import habits_of
+from landsweep.sweeps.lab.training.linearised import cannot_linearise, not_convex
 from landsweep.sweeps.lab.training.parts import cannot_split
 from landsweep.sweeps.lab.training.recompute import cannot_recompute, fuse_attention, recompute_blocks
 from landsweep.sweeps.lab.training.samples import Samples
@@ -57,9 +58,12 @@ def assemble(recipes: Sequence[Recipe], data: Data, backend: type[Backend], devi
     check_fit(first.net, data, base)
     modules = _modules(recipes, data, base, alone=backend.own_modules)
     check_settings(first, modules[0])
+    loss = first.training_loss(data)
+    if first.optimizer.linearises and (why := not_convex(loss)):
+        raise SpecError(f"{why}, and {first.optimizer.method} needs one; take cross_entropy or mse")
     if reason := backend.lacks(first) or backend.serves(modules[0]):
         raise Unserved(backend.name, reason)
-    loss, samples = first.training_loss(data), samples_of(recipes, data, backend.place())
+    samples = samples_of(recipes, data, backend.place())
     inputs, targets = samples.batch(0)
     # What is tried out on a user's network may leave traces in it (counters, caches), so that needs one to throw away.
     spare = module_of(first, data, base) if isinstance(first.net, OwnNet) else modules[0]
@@ -89,6 +93,8 @@ def check_settings(recipe: Recipe, module: nn.Module) -> None:
         raise SpecError(f"micro_batch: {why}; leave it out")
     if recipe.recompute and (why := cannot_recompute(module)):
         raise SpecError(f"recompute: {recipe.net.family}: {why}; leave it out")
+    if recipe.optimizer.linearises and (why := cannot_linearise(module)):
+        raise SpecError(f"optimizer: {recipe.optimizer.method} can't train {recipe.net.family}: {why}")
     if recipe.attention == "fused" and not any(isinstance(m, Block) for m in module.modules()):
         raise SpecError(f"attention: {recipe.net.family} has none that could be fused; leave it out")
 

@@ -11,12 +11,14 @@ from torch import Tensor
 
 from landsweep.sweeps.lab.data import Data
 from landsweep.sweeps.lab.models.own import OwnNet
+from landsweep.sweeps.lab.optim import Linearised
 from landsweep.sweeps.lab.recipe import Recipe
 from landsweep.sweeps.lab.streams import stream
 from landsweep.sweeps.lab.training.assembly import Assembly, dtype_of
 from landsweep.sweeps.lab.training.averages import Averages
 from landsweep.sweeps.lab.training.backends import Backend
 from landsweep.sweeps.lab.training.draws import counted
+from landsweep.sweeps.lab.training.linearised import linearise
 from landsweep.sweeps.lab.training.points import joined
 from landsweep.sweeps.lab.training.scaler import LossScales
 from landsweep.sweeps.lab.training.updater import Gradients, Rates, clip, updater_of
@@ -141,7 +143,9 @@ class Stepper:
         # Every row makes the step, since all are one computation; idle ones then get their weights back.
         still = self._positions(idle) if idle else None
         before = None if still is None else weights[still]
-        gradients = Gradients(batch.grads, batch.losses, lambda: self._second_gradients(batch))
+        gradients = Gradients(
+            batch.grads, batch.losses, lambda: self._second_gradients(batch), lambda row: self._linearised(batch, row)
+        )
         self._updater.step(self._stack, gradients, self._rates, self.step, self.skipped)
         if before is not None:
             weights[still] = before
@@ -176,6 +180,12 @@ class Stepper:
             self._stack.buffers[name].copy_(b)
         self._clip(grads)
         return grads
+
+    def _linearised(self, batch: _Batch, row: int) -> Linearised:
+        """The model of a row on its batch, at what the weights are by now."""
+        masks = {name: mask[row] for name, mask in batch.masks.items()}
+        module, loss = self._backend.modules[0], self._backend.loss
+        return linearise(module, self._stack, row, loss, batch.inputs[row], batch.targets[row], masks)
 
     def _clip(self, grads: Tensor) -> None:
         if self._clips:

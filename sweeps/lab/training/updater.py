@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from landsweep.orchestrator.errors import SpecError
-from landsweep.sweeps.lab.optim import Method, NamedClass, Step
+from landsweep.sweeps.lab.optim import Linearised, Method, NamedClass, Step
 from landsweep.sweeps.lab.optim.fused import fused_step
 from landsweep.sweeps.lab.parametrization import Factors
 from landsweep.sweeps.lab.recipe import Recipe
@@ -84,6 +84,10 @@ def clip(grads: Tensor, largest: Tensor, norms: Tensor | None = None) -> None:
     grads.mul_((largest / (norms + 1e-6)).clamp_(max=1.0))
 
 
+def _absent(row: int) -> Linearised:
+    raise RuntimeError(f"the model of row {row} is asked for on its batch, but there is none")
+
+
 @dataclass(frozen=True, slots=True)
 class Gradients:
     """What a batch says of the weights of K models.
@@ -92,11 +96,13 @@ class Gradients:
         rows: [K, P], clipped; a step may overwrite them.
         losses: [K].
         again: gives the gradients [K, P] of the same batch at the current weights, clipped; `Step.again` (SAM).
+        linearised: gives the model of a row on the same batch; `Step.linearised` (EGN).
     """
 
     rows: Tensor
     losses: Tensor
     again: Callable[[], Tensor]
+    linearised: Callable[[int], Linearised] = _absent
 
 
 class Updater(ABC):
@@ -206,8 +212,8 @@ class StackedUpdater(Updater):
                 single = {n: slots[n][:, i : i + 1] for n in self._method.columns}
                 slots = {n: s[:, here] for n, s in slots.items()} | single
             weights, c = stack.weights[:, here], {**coefficients, **momentum, "learning_rate": now}
-            rows, again = gradients.rows[:, here], gradients.again
-            self._method.update(Step(weights, rows, slots, c, self._t, stack.layout, column, again, step))
+            more = gradients.again, step, gradients.linearised
+            self._method.update(Step(weights, gradients.rows[:, here], slots, c, self._t, stack.layout, column, *more))
 
     def _scheduled(self, rates: Rates, step: int) -> tuple[Tensor, Tensor | None]:
         """Learning rates and momenta [K, 1] of a step, as `Rates.table` has them."""

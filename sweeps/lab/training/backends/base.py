@@ -85,6 +85,8 @@ class Backend(ABC):
             value = getattr(recipe, name)
             if name not in cls.knows and value != Recipe.model_fields[name].default:
                 return f"it does not know {name}: {value}"
+        if recipe.optimizer.linearises and cls.gang:
+            return f"{recipe.optimizer.method} needs the whole batch and all weights in one place"
         return None
 
     @classmethod

@@ -17,7 +17,7 @@ from pydantic import TypeAdapter
 from pytorch_optimizer.optimizer.muon import base as po_muon
 from torch import Tensor, nn
 
-from landsweep.sweeps.lab.optim import Method, OptimizerSpec
+from landsweep.sweeps.lab.optim import Linearised, Method, OptimizerSpec
 from landsweep.sweeps.lab.recipe import Recipe
 from landsweep.sweeps.lab.training.stack import Stack
 from landsweep.sweeps.lab.training.updater import Gradients, Rates, StackedUpdater, Updater
@@ -115,6 +115,9 @@ PEERS: dict[str, Peer] = {
     "frugal": slow.Frugal,
     "gam": slow.Gam,
     "entropy_sgd": slow.EntropySgd,
+    "u_dog": slow.UDog,
+    "induced_metric": slow.InducedMetric,
+    "egn": slow.Egn,
     "critical_adam": lambda p, s: slow.CriticalAdam(
         p, s["learning_rate"], betas(s), s["eps"], s["weight_decay"], s["fading"], s["kept"]
     ),
@@ -297,6 +300,17 @@ CASES: list[list[Settings]] = [
         )
         for nesterov in (False, True)
     ),
+    case("u_dog", {"first_step": 1e-2}, {"learning_rate": 0.5, "first_step": 1e-3, "weight_decay": 0.1}),
+    *(
+        case(
+            "induced_metric",
+            {"learning_rate": 0.02, "surface": surface},
+            {"learning_rate": 0.01, "surface": surface, "xi": 2.0, "momentum": 0.5, "beta": 0.5, "weight_decay": 0.1},
+            {"learning_rate": 0.01, "surface": surface, "momentum": 0.0, "beta": 0.0, "beta2": 0.9},
+        )
+        for surface in ("loss", "log_loss", "rms")
+    ),
+    case("egn", {}, {"learning_rate": 0.05, "damping": 0.3, "momentum": 0.9, "weight_decay": 0.1}),
     case("swats", {"learning_rate": 1e-2}, {"learning_rate": 3e-3, "weight_decay": 0.1, "beta1": 0.8, "beta2": 0.95}),
 ]
 
@@ -375,8 +389,21 @@ def advance(peer: torch.optim.Optimizer, bag: Bag) -> None:
         peer.second_step()
     elif isinstance(peer, Momo | MomoAdam):
         peer.step(loss=losses(whole)[0])
+    elif isinstance(peer, slow.InducedMetric):
+        peer.loss = float(losses(whole)[0])
+        peer.step()
     else:
-        peer.step(gradients if isinstance(peer, slow.Gam | slow.EntropySgd) else None)
+        peer.step(gradients if isinstance(peer, slow.Gam | slow.EntropySgd | slow.UDog) else None)
+
+
+def linearised(stack: Stack, k: int) -> Linearised:
+    """The small model of `slow.outputs` with the weights of a row."""
+    row = stack.weights[k].double()
+    found = slow.outputs(row)
+    jacobian = torch.func.jacrev(slow.outputs)(row)
+    bends = torch.tensor([[2.0, 1.0], [1.0, 2.0]]).expand(slow.SAMPLES, 2, 2)
+    parts = jacobian, 2 * (found - 1) + found.flip(1), bends
+    return Linearised(*(t.to(stack.weights.dtype) for t in parts))
 
 
 def trained(
@@ -389,7 +416,8 @@ def trained(
     rates = Rates(recipes(settings, schedule={"shape": "cosine"}), STEPS)
     for step in range(STEPS):
         again = functools.partial(lambda: slope(stack.weights))
-        updater.step(stack, Gradients(slope(stack.weights), losses(stack.weights), again), rates, step)
+        model = functools.partial(linearised, stack)
+        updater.step(stack, Gradients(slope(stack.weights), losses(stack.weights), again, model), rates, step)
     return stack, rates, updater
 
 
@@ -410,7 +438,8 @@ def referred(settings: list[Settings], dtype: torch.dtype) -> Tensor:
             for group, peak in zip(peer.param_groups, peaks, strict=True):
                 group["lr"] = peak * share
             advance(peer, bag)
-        rows.append(torch.cat([p.detach().flatten() for p in bag.parameters()]))
+        last = torch.cat([p.detach().flatten() for p in bag.parameters()])
+        rows.append(peer.last() if isinstance(peer, slow.UDog) else last)
     return torch.stack(rows)
 
 

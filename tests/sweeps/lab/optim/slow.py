@@ -333,3 +333,110 @@ class EntropySgd(_Again):
         self._t += 1
         self._put(w)
         self._base(self._parts(w - mean))
+
+
+class UDog(_Again):
+    """arXiv 2404.00666 with the sums that the rule's docstring names, from lists of all points and gradients so far."""
+
+    def __init__(self, params: Iterable[nn.Parameter], s: Settings) -> None:
+        super().__init__(params, s)
+        self._origin = self._whole().detach().double()
+        self._x, self._y = [self._origin], [self._origin]
+        self._r: list[float] = []
+        self._slopes: list[tuple[float, torch.Tensor, torch.Tensor]] = []
+
+    def average(self, last: torch.Tensor) -> torch.Tensor:
+        """The average whose last point is this one, of the step that goes on."""
+        shares = [sum(self._r[: k + 1]) for k in range(len(self._r))]
+        points = [*self._x[1 : len(self._r)], last]
+        return sum((a * p for a, p in zip(shares, points, strict=True)), torch.zeros_like(last)) / sum(shares)
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> None:
+        s = self._s
+        far = max(float((p - self._origin).norm()) for p in (*self._x, *self._y))
+        self._r.append(max(s["first_step"] * (1 + float(self._origin.norm())), far))
+        a, r = sum(self._r) / self._r[-1], self._r[-1]
+
+        def slope(point: torch.Tensor) -> torch.Tensor:
+            self._put(point.to(self._params[0].dtype))
+            return self._slope(closure).double() + s["weight_decay"] * point
+
+        y = self._y[-1]
+        m = slope(self.average(y))
+        changes = sum(b**2 * float((g - n).norm()) ** 2 for b, g, n in self._slopes)
+        largest = max(b**2 * float(n.norm()) ** 2 for b, n in [(a, m), *((b, n) for b, _, n in self._slopes)])
+        self._x.append(y - self._rate * a * r / (s["eps"] + changes + largest) ** 0.5 * m)
+        g = slope(self.average(self._x[-1]))
+        self._slopes.append((a, g, m))
+        changes += a**2 * float((g - m).norm()) ** 2
+        self._y.append(y - self._rate * a * r / (s["eps"] + changes + largest) ** 0.5 * g)
+
+    def last(self) -> torch.Tensor:
+        """Where the next gradient would be taken, in the type of the parameters."""
+        far = max(float((p - self._origin).norm()) for p in (*self._x, *self._y))
+        self._r.append(max(self._s["first_step"] * (1 + float(self._origin.norm())), far))
+        point = self.average(self._y[-1])
+        self._r.pop()
+        return point.to(self._params[0].dtype)
+
+
+class InducedMetric(_OneModel):
+    """arXiv 2509.03594: the metric 1 + v v^T itself is inverted, v being sqrt(xi) times an average of gradients' sizes.
+
+    Its inverse along the gradient is what the authors' factor stands for; their averages make it that of a vector with
+    the averaged norm.
+    """
+
+    trace, loss = 0.0, 0.0
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> None:
+        s = self._s
+        self._t += 1
+        grads = [p.grad.double() for p in self._params if p.grad is not None]
+        b, a, root = s["beta"], s["momentum"], [torch.ones_like(g) for g in grads]
+        if s["surface"] == "rms":
+            self._v = [s["beta2"] * v + (1 - s["beta2"]) * g * g for v, g in zip(self._v, grads, strict=True)]
+            root = [(v / (1 - s["beta2"] ** self._t)).sqrt() + s["eps"] for v in self._v]
+        size = sum(float((g * g / r).sum()) for g, r in zip(grads, root, strict=True))
+        self.trace = b * self.trace + (1 - b) * s["xi"] * size
+        height = (self.trace / (1 - b**self._t)) ** 0.5 / (self.loss if s["surface"] == "log_loss" else 1.0)
+        unit = torch.ones(3, dtype=torch.float64) / 3**0.5  # any direction will do
+        metric = torch.eye(3, dtype=torch.float64) + height**2 * torch.outer(unit, unit)
+        factor = float(unit @ torch.linalg.solve(metric, unit)) / (self.loss if s["surface"] == "log_loss" else 1.0)
+        for i, (p, g) in enumerate(zip(self._params, grads, strict=True)):
+            self._m[i] = a * self._m[i].double() + (1 - a) * g
+            step = self._m[i] / (1 - a**self._t) / root[i]
+            p.copy_(p.double() * (1 - self._rate * s["weight_decay"]) - self._rate * factor * step)
+
+
+SAMPLES, OUTPUTS = 3, 2
+
+
+def outputs(row: torch.Tensor) -> torch.Tensor:
+    """Outputs [samples, outputs] of a small model of weights [P], for EGN."""
+    source = torch.Generator().manual_seed(5)
+    mixed = torch.randn(len(row), SAMPLES * OUTPUTS, generator=source, dtype=torch.float64)
+    return torch.sin(row @ mixed.to(row.dtype)).view(SAMPLES, OUTPUTS)
+
+
+class Egn(_OneModel):
+    """arXiv 2405.14402 by the Gauss-Newton matrix [P, P] itself, of the losses (f_0 - 1)^2 + (f_1 - 1)^2 + f_0 f_1."""
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> None:
+        s = self._s
+        self._t += 1
+        row = torch.cat([p.flatten() for p in self._params]).double()
+        jacobian = torch.autograd.functional.jacobian(outputs, row).reshape(-1, len(row))
+        found = outputs(row)
+        slopes = 2 * (found - 1) + found.flip(1)
+        bends = torch.block_diag(*[torch.tensor([[2.0, 1.0], [1.0, 2.0]], dtype=torch.float64)] * SAMPLES)
+        matrix = jacobian.T @ bends @ jacobian / SAMPLES + s["damping"] * torch.eye(len(row), dtype=torch.float64)
+        along = torch.linalg.solve(matrix, -jacobian.T @ slopes.flatten() / SAMPLES)
+        parts = along.split([p.numel() for p in self._params])
+        for i, (p, d) in enumerate(zip(self._params, parts, strict=True)):
+            self._m[i] = s["momentum"] * self._m[i].double() + (1 - s["momentum"]) * d.reshape(p.shape)
+            step = self._rate * self._m[i] / (1 - s["momentum"] ** self._t)
+            p.copy_(p.double() * (1 - self._rate * s["weight_decay"]) + step)

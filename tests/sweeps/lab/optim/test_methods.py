@@ -36,7 +36,7 @@ ROUGH = ("sam", "soap")  # their references compute norms, or the QR factorisati
 
 
 def label(settings: list[Settings]) -> str:
-    marks = ("nesterov", "adaptive", "base", "ends", "layerwise", "estimate", "correct", "reset")
+    marks = ("nesterov", "adaptive", "base", "ends", "layerwise", "estimate", "correct", "reset", "surface")
     first = settings[0]
     return "-".join([first["method"], *(m for m in marks if first.get(m))])
 

@@ -29,7 +29,7 @@ from tests.sweeps.lab.training.cases import OPTIMIZERS, label
 
 GPT = {"net": "gpt", "width": 16, "heads": 2, "depth": 2, "dropout": 0.1}
 LOW, FAST = {"times": 1.02, "window": 4}, {"method": "sgd", "learning_rate": 0.6}
-NEED_EVERY_STEP = ("sam", "soap", "frugal", "gam", "entropy_sgd")
+NEED_EVERY_STEP = ("sam", "soap", "frugal", "gam", "entropy_sgd", "u_dog", "egn")
 """Methods that are refused where a step may be left out, and those of several gradients."""
 TEXT: dict[str, Any] = {"data": {"source": "markov", "states": 5, "context": 6, "train": 64, "test": 32}, "net": GPT}
 
