@@ -135,7 +135,8 @@ def test_bits_do_not_depend_on_the_pack(backend: str, net: dict[str, Any], data:
 def test_bits_do_not_depend_on_the_pack_with_any_optimizer(optimizer: dict[str, Any], data: Data) -> None:
     """Nor on a neighbour that blows up and leaves the pack in the middle of a step."""
     rate = optimizer.get("learning_rate", 1.0)
-    recipes = [recipe(s, clip=1.0, optimizer={**optimizer, "learning_rate": rate * 0.6**s}) for s in range(5)]
+    clip = None if optimizer["method"] == "egn" else 1.0  # which refuses it
+    recipes = [recipe(s, clip=clip, optimizer={**optimizer, "learning_rate": rate * 0.6**s}) for s in range(5)]
     bomb = recipe(9, optimizer={**optimizer, "learning_rate": rate}, schedule={"shape": "step", "at": [0.3], **BOMB})
     events = run([bomb, *recipes], data, "bmm")
     assert ends(events)[0].status == ("ok" if optimizer["method"] in CAREFUL else "diverged")

@@ -82,7 +82,8 @@ def test_goes_on_with_the_same_bits(backend: str, at: int, tmp_path: Path) -> No
     ids=label,
 )
 def test_optimizers_go_on(optimizer: dict[str, Any], tmp_path: Path) -> None:
-    data, recipes = digits(), pack(optimizer=optimizer, schedule={"shape": "linear"})
+    fewer = {"clip": None} if optimizer["method"] == "egn" else {}  # which refuses it
+    data, recipes = digits(), pack(optimizer=optimizer, schedule={"shape": "linear"}, **fewer)
     backend = "loop" if optimizer["method"] == "class" else "bmm"
     resumed = cut(recipes, data, backend, 14, tmp_path / "state")
     assert all(same(f, finals(resumed)[i]) for i, f in finals(run(recipes, data, backend)).items())
