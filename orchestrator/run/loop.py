@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from landsweep.orchestrator.kind import SweepKind
 from landsweep.orchestrator.planner import Guard, Planner
 from landsweep.orchestrator.row import Cause, Outcome, RowMaker, Status
+from landsweep.orchestrator.run.columns import ColumnLimit
 from landsweep.orchestrator.run.ending import Ending
 from landsweep.orchestrator.run.executors.base import Event, Executor, Finished, Gave, Lost, Refused
 from landsweep.orchestrator.run.losses import Losses
@@ -65,6 +66,7 @@ class RunLoop:
         self._maker, self._losses, self._guard, self._progress = maker, losses, guard, progress
         self._ending, self._reports = ending, reports
         self._silence = Silence()
+        self._columns = ColumnLimit(maker, writer.columns)
         self._strays = 0  # rows of no unit of the plan
 
     def resume(self, ledger: Ledger, kind: SweepKind[Any], spec: Spec) -> bool:
@@ -192,6 +194,7 @@ class RunLoop:
 
     def _take(self, work: int, rows: pa.RecordBatch, series: pa.RecordBatch | None) -> None:
         """Rows -> ledger, each unit once; failures that have a budget go back to the schedule."""
+        rows = self._columns.admitted(rows, None if self._planner.adaptive else self._planner.total)
         statuses = rows.column("status").to_pylist()
         if Status.failed.value in statuses:
             rows = rows.filter(pa.array([not self._retried(work, row) for row in rows.to_pylist()]))

@@ -11,16 +11,16 @@ import time
 import traceback
 import weakref
 from collections.abc import Generator, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
-from typing import Any
 
 from landsweep.orchestrator.accelerators import device_failure, free_memory
 from landsweep.orchestrator.errors import DeviceFailed, NotDeterministic, Unreachable, UsageError
 from landsweep.orchestrator.faults import MOST_POINTS, cause_of, oversized, text_of, without_middle
 from landsweep.orchestrator.kind import Arrays, Gang, Ganged, SavesMemory, Session, Workbench, kind_named
 from landsweep.orchestrator.row import Cause, Metric, Outcome, Progress, RowMaker, Status, series_batch
+from landsweep.orchestrator.run.buffer import Buffer
 from landsweep.orchestrator.run.forks import end_if_forked, generation, shielded
 from landsweep.orchestrator.run.messages import (
     CheckInput,
@@ -41,19 +41,6 @@ from landsweep.orchestrator.unit import Unit
 __all__ = ["Worker"]
 
 _LENT = ("threads", "state_seconds", "states_kept", "gpus", "peak_flops", "shortcuts")  # of the config
-_FLUSH_ROWS = 2048
-
-
-@dataclass(slots=True)
-class _Buffer:
-    """Outcomes that wait to be sent, and the progress of units that have not ended."""
-
-    units: list[Unit] = field(default_factory=list)
-    outcomes: list[Outcome] = field(default_factory=list)
-    meters: list[dict[str, Any]] = field(default_factory=list)
-    news: list[Progress] = field(default_factory=list)
-    series: list[Progress] = field(default_factory=list)
-    running: dict[str, list[Progress]] = field(default_factory=dict)
 
 
 class Worker:
@@ -170,7 +157,7 @@ class Worker:
 
     def _shard(self, session: Session, shard: Shard) -> Iterator[Chunk | Probed]:
         parts = (shard.units[:1], shard.units[1:]) if shard.probe else (shard.units,)
-        buffer = _Buffer()
+        buffer = Buffer()
         try:
             yield from self._rows(session, shard, parts, buffer)
         except DeviceFailed:
@@ -181,7 +168,7 @@ class Worker:
             yield self._flush(buffer)
 
     def _rows(
-        self, session: Session, shard: Shard, parts: Sequence[Sequence[Unit]], buffer: _Buffer
+        self, session: Session, shard: Shard, parts: Sequence[Sequence[Unit]], buffer: Buffer
     ) -> Iterator[Chunk | Probed]:
         """What a shard gives; what has not been sent at the end is left in the buffer."""
         units = {u.key: u for u in shard.units}
@@ -209,26 +196,23 @@ class Worker:
                 if item.key == probe:
                     yield self._probed(session, units[item.key], item, now - wall)
                     now, cpu_now = time.perf_counter(), time.process_time()
-                buffer.units.append(units[item.key])
-                buffer.outcomes.append(self._declared(item))
-                buffer.meters.append(meters)
-                buffer.series += buffer.running.pop(item.key, ())
+                buffer.add(units[item.key], self._declared(item), meters)
                 os.fchdir(self._folder)  # no unit begins in the folder of another; asking where we are costs more
                 wall, cpu = now, cpu_now
-            if now - flushed >= self._config.flush_seconds or len(buffer.outcomes) >= _FLUSH_ROWS:
+            if now - flushed >= self._config.flush_seconds or buffer.full:
                 leaving, cpu_leaving = time.perf_counter(), time.process_time()
                 yield self._flush(buffer)
                 flushed = time.perf_counter()
                 wall += flushed - leaving  # what the receiver did meanwhile is no unit's time
                 cpu += time.process_time() - cpu_leaving
 
-    def _flush(self, buffer: _Buffer) -> Chunk:
+    def _flush(self, buffer: Buffer) -> Chunk:
         rows = self._maker.batch(buffer.units, buffer.outcomes, buffer.meters) if buffer.outcomes else None
         notes = [] if self._bench.artifacts is None else self._bench.artifacts.notes
         series = series_batch(buffer.series) if buffer.series else None
         chunk = Chunk(rows, series, tuple(buffer.news), tuple(notes), self._broken)
-        for filled in (buffer.units, buffer.outcomes, buffer.meters, buffer.series, buffer.news, notes):
-            filled.clear()
+        buffer.clear()
+        notes.clear()
         return chunk
 
     def _declared(self, outcome: Outcome) -> Outcome:

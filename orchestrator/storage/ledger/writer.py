@@ -106,6 +106,11 @@ class Writer:
             with contextlib.suppress(StopSweep):  # the error under way says more
                 self.close()
 
+    @property
+    def columns(self) -> list[str]:
+        """Names of all columns of the committed rows."""
+        return list(self._schema.names)
+
     def prove(self, expected: int) -> None:
         """Make sure that at least this many rows are committed, and that the files of their parts are in the folder.
 
