@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import time
+from collections import deque
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -22,16 +23,19 @@ if TYPE_CHECKING:
 __all__ = ["ASKING_SECONDS", "Client", "Patience"]
 
 T = TypeVar("T")
-Patience: TypeAlias = Literal["usual", "little", "bulk", "stream"]
+Patience: TypeAlias = Literal["usual", "read", "little", "bulk", "stream"]
 # A driver whose object store is silent ends within 60 s: one request of usual patience (at most 20 + 2 + 10 s), and
 # three of little patience (4 + 4 s each): the status before it, the next one after it, the lock's release. So does one
 # whose store sends byte after byte without end (30 s, and 8 s each).
-# No new attempt begins after these.
-ASKING_SECONDS: dict[Patience, float] = {"usual": 20.0, "little": 4.0, "bulk": 20.0, "stream": 20.0}
-_SILENCE_SECONDS: dict[Patience, float] = {"usual": 10.0, "little": 4.0, "bulk": 600.0, "stream": 10.0}  # of one
-_WHOLE_SECONDS: dict[Patience, float] = {"usual": 30.0, "little": 8.0, "bulk": 3600.0, "stream": 3600.0}  # of one
+# No new attempt begins after these. Who reads many small files gets them sooner from a store that loses requests.
+ASKING_SECONDS: dict[Patience, float] = {"usual": 20, "read": 20, "little": 4, "bulk": 20, "stream": 20}
+_SILENCE_SECONDS: dict[Patience, float] = {"usual": 10, "read": 4, "little": 4, "bulk": 600, "stream": 10}  # of one
+_WHOLE_SECONDS: dict[Patience, float] = {"usual": 30, "read": 30, "little": 8, "bulk": 3600, "stream": 3600}  # of one
 _PAUSE_SECONDS = 0.2
-_RETRIES: dict[Patience, int] = {"usual": 1000, "little": 1, "bulk": 1000, "stream": 1000}
+# Of so many seconds, at most so many are spent on requests that got no answer at first: a store that answers now and
+# then would else keep a reader of many files for hours.
+_WINDOW_SECONDS, _MOST_LOST_SECONDS = 120.0, 60.0
+_RETRIES: dict[Patience, int] = {"usual": 1000, "read": 1000, "little": 1, "bulk": 1000, "stream": 1000}
 
 
 class Client:
@@ -50,6 +54,7 @@ class Client:
         self._root = root
         self._raw: dict[Patience, ObjectStore] = {} if root is not None else {"usual": _opened(where, "usual")}
         self.silent = False  # the last request got no answer
+        self._lost: deque[tuple[float, float]] = deque()  # when a request had waited in vain, and how long
 
     def asked(self, ask: Callable[[ObjectStore], T], patience: Patience = "usual") -> T:
         """The answer to a request. A store that was silent the last time is given little time.
@@ -58,9 +63,29 @@ class Client:
             FileNotFoundError: there is no such file, or no such local folder.
             obstore.exceptions.BaseError, OSError: as the storage says.
         """
-        if self.silent and patience == "usual":
+        if self.silent and patience in ("usual", "read"):
             patience = "little"
-        end = time.monotonic() + ASKING_SECONDS[patience]
+        self._refuse_losses()
+        began = time.monotonic()
+        try:
+            return self._answer(ask, patience, began + ASKING_SECONDS[patience])
+        finally:
+            now = time.monotonic()
+            if self._root is None and patience in ("usual", "read") and now - began >= _SILENCE_SECONDS[patience]:
+                self._lost.append((now, now - began))
+
+    def _refuse_losses(self) -> None:
+        """Refuse a request where too much time was lost with those before it."""
+        while self._lost and self._lost[0][0] < time.monotonic() - _WINDOW_SECONDS:
+            self._lost.popleft()
+        lost = sum(seconds for _, seconds in self._lost)
+        if lost > _MOST_LOST_SECONDS:
+            raise GenericError(
+                f"this store answers now and then only: {len(self._lost)} of the last requests were waited for "
+                f"{lost:.0f} s. Try again once the network or the store is well"
+            )
+
+    def _answer(self, ask: Callable[[ObjectStore], T], patience: Patience, end: float) -> T:
         while True:
             try:
                 answer = ask(self._opened(patience))

@@ -272,7 +272,7 @@ class Store:
                     except OSError as e:
                         raise self._refused(f"{folder}/{file.name}", e, "removed") from e
 
-    def _read(self, path: str, ask: Callable[[ObjectStore], T], patience: Patience = "usual") -> T:
+    def _read(self, path: str, ask: Callable[[ObjectStore], T], patience: Patience = "read") -> T:
         refuse_odd(self._root, path)
         try:
             return self._client.asked(ask, patience)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import random
 import subprocess
@@ -15,6 +16,7 @@ import pytest
 from landsweep.orchestrator.errors import StorageError, Unreachable, UsageError
 from landsweep.orchestrator.storage.ledger import Ledger, Store
 from landsweep.orchestrator.storage.ledger.lock import DriverLock, driver_lives
+from landsweep.orchestrator.storage.store import client
 from landsweep.orchestrator.testing.kind_suite import metrics_of
 from tests.chaos.driver import spec_data
 from tests.orchestrator.storage.ledger.driver import content, key, work
@@ -103,6 +105,26 @@ def test_a_large_answer_may_take_longer_as_long_as_it_comes(way: Way, bucket_url
     store.replace("weights/a", data)
     way.choose = now_and_then(1, (f"drip-{len(data) // 35}",), 0)
     assert store.read("weights/a") == data, "it takes 35 s"
+
+
+def test_a_store_that_answers_now_and_then_only_is_given_up(
+    way: Way, bucket_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each request is answered in the end, but a reader of many files would take hours."""
+    monkeypatch.setattr(client, "_MOST_LOST_SECONDS", 6.0)
+    store = Store.at(bucket_url)
+    for i in range(8):
+        store.replace(f"rows/{i}", b"x")
+    turn = itertools.cycle(["hang", ""])
+    way.choose = lambda method, path, condition: next(turn)
+    read = 0
+    with pytest.raises(Unreachable, match="answers now and then only: 2 of the last requests were waited for"):
+        for _ in range(8):
+            assert store.read(f"rows/{read}") == b"x"
+            read += 1
+    assert read == 2
+    monkeypatch.setattr(client, "_WINDOW_SECONDS", 0.0)
+    assert store.read("rows/2") == b"x", "after a while it is asked again"
 
 
 def test_endless_conflicts_end_with_an_error(way: Way, bucket_url: str) -> None:
