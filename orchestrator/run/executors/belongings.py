@@ -20,7 +20,7 @@ import numpy as np
 __all__ = ["Belongings", "MaskAndAlarm", "standard_files"]
 
 _LIMITED = ("AS", "CPU", "DATA", "FSIZE", "NOFILE", "NPROC", "STACK")  # not all systems have each
-_LIMITS = tuple(getattr(resource, f"RLIMIT_{name}") for name in _LIMITED if hasattr(resource, f"RLIMIT_{name}"))
+_LIMITS = {getattr(resource, f"RLIMIT_{name}"): name for name in _LIMITED if hasattr(resource, f"RLIMIT_{name}")}
 _LEAST = {resource.RLIMIT_NOFILE: ("its open files", 64), resource.RLIMIT_FSIZE: ("bytes of its files", 1 << 20)}
 
 
@@ -71,6 +71,17 @@ class Belongings:
         for number, limits in self.limits.items():
             _limit(number, *limits)
 
+    def lowered(self) -> list[str]:
+        """Warnings of hard limits that stay lower than they were, since only root may raise them."""
+        now = {number: resource.getrlimit(number)[1] for number in self.limits}
+        return [
+            f"a unit has lowered the hard limit RLIMIT_{_LIMITS[number]} of this process from {_shown(before)} to "
+            f"{now[number]:,} for good: the run and all later units have it. Units that set limits belong into "
+            "processes of their own, as with site.executor=ray"
+            for number, (_, before) in self.limits.items()
+            if _lower(before, now[number]) != before
+        ]
+
     def lost(self) -> str:
         """The limit that stays so low that no driver could write rows, since only root may raise it; "": none."""
         for number, (name, least) in _LEAST.items():
@@ -89,6 +100,10 @@ def _limit(number: int, soft: int, hard: int) -> None:
     except (ValueError, OSError):  # which of the two depends on the version of Python
         hard = resource.getrlimit(number)[1]
         resource.setrlimit(number, (_lower(soft, hard), hard))
+
+
+def _shown(limit: int) -> str:
+    return "unlimited" if limit == resource.RLIM_INFINITY else f"{limit:,}"
 
 
 def _lower(soft: int, hard: int) -> int:

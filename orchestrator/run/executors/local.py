@@ -10,6 +10,7 @@ import traceback
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 
 from landsweep.orchestrator.accelerators import check_devices
 from landsweep.orchestrator.errors import ClusterLost, DeviceFailed, UsageError, WorkersUnavailable
@@ -21,7 +22,7 @@ from landsweep.orchestrator.run.executors.gang import ProcessGang
 from landsweep.orchestrator.run.executors.signals import keep_signals, plain_children
 from landsweep.orchestrator.run.freed_memory import give_back, keep_freed_memory
 from landsweep.orchestrator.run.leaving import no_end
-from landsweep.orchestrator.run.messages import Message, Work, WorkerConfig
+from landsweep.orchestrator.run.messages import Chunk, Message, Work, WorkerConfig
 from landsweep.orchestrator.run.schedule import Shard
 from landsweep.orchestrator.run.sharing import Sharing
 from landsweep.orchestrator.run.worker import Worker
@@ -57,6 +58,7 @@ class LocalExecutor(Executor):
         self._opened = False
         self._broken = ""
         self._theirs: Belongings | None = None
+        self._warnings: list[str] = []
         self._mask_and_alarm = MaskAndAlarm()
 
     def open(self, config: WorkerConfig) -> None:
@@ -114,7 +116,8 @@ class LocalExecutor(Executor):
                 if isinstance(work, Shard):
                     self._ready.open()
                     self._opened = True
-                return (Gave(work.id, next(messages)),)
+                message = next(messages)
+            return (Gave(work.id, self._with_warnings(message)),)
         except StopIteration:
             event: Event = Finished(work.id, time.perf_counter() - began)
         except UsageError as e:
@@ -162,6 +165,13 @@ class LocalExecutor(Executor):
             self._gang.close()
             self._gang = None
 
+    def _with_warnings(self, message: Message) -> Message:
+        """The message, with what has to be said of units, if it can carry that."""
+        if not self._warnings or not isinstance(message, Chunk):
+            return message
+        notes, self._warnings = (*message.notes, *self._warnings), []
+        return replace(message, notes=notes)
+
     @contextmanager
     def _inside(self) -> Iterator[None]:
         """While units compute, the process is as the last unit left it."""
@@ -174,6 +184,7 @@ class LocalExecutor(Executor):
         finally:
             self._theirs = Belongings.now()
             ours.restore()
+            self._warnings += ours.lowered()
             if limit := ours.lost():
                 raise ClusterLost(
                     f"a unit has limited this process for good: {limit}. The same command goes on in a new process; a "

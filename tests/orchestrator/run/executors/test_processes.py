@@ -252,6 +252,29 @@ def test_a_unit_that_spoils_the_process_of_the_driver_fails_alone_in_the_end(nam
     assert [rows[i]["status"] for i in range(3)] == ["ok", "failed" if codes[-1] else "ok", "ok"]
 
 
+def lowers_a_hard_limit(i: int) -> dict[str, float]:
+    """As somebody who may not raise it again, which root may."""
+    if i == 1:
+        resource.setrlimit(resource.RLIMIT_AS, (2**45, 2**45))
+        change = resource.setrlimit
+
+        def refusing(number: int, limits: tuple[int, int]) -> None:
+            if limits[1] != resource.getrlimit(number)[1]:
+                raise ValueError("not allowed to raise maximum limit")
+            change(number, limits)
+
+        resource.setrlimit = refusing  # type: ignore[assignment]
+    return {"y": float(i)}
+
+
+def test_a_hard_limit_that_stays_low_is_said_once(tmp_path: Path) -> None:
+    write_spec(tmp_path, swept("lowers_a_hard_limit", {"i": {"range": 6}}))
+    done = command("run", "spec.yaml", *LOCAL, "site.shard_seconds=0.001", "--out", "out", cwd=tmp_path)
+    assert "6 units (6 ok)" in done.stderr
+    said = "has lowered the hard limit RLIMIT_AS of this process from unlimited to 35,184,372,088,832 for good"
+    assert " ".join(done.stderr.split()).count(said) == 1
+
+
 def never_ends(what: str) -> dict[str, float]:
     """Leaves something that waits for ever, or leaves as only a process may."""
     match what:
