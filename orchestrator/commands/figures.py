@@ -61,11 +61,11 @@ def _below(place: Path, results: str) -> bool:
 
 
 def _write(figure: Figure, root: Path, inner: Path, style: str, file_format: str) -> None:
-    from landsweep.orchestrator.report.figure_data import data_of
+    from landsweep.orchestrator.report.figure_data import numbers_of
     from landsweep.orchestrator.report.styles import styled
     from landsweep.orchestrator.storage.inside import write_in
 
-    data = figure.data if figure.data is not None else data_of(figure.picture)
+    data = numbers_of(figure)
     if len(data):
         write_in(root, inner / f"{figure.name}.csv", data.to_csv(index=False))
     path = write_in(root, inner / f"{figure.name}.{file_format}", styled(figure.picture, file_format, style))

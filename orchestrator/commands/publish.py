@@ -7,6 +7,7 @@ import shlex
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -86,6 +87,7 @@ def write_report(sweep: Sweep, where: str) -> tuple[Path, Report]:
         "commit": sweep.manifest["git_commit"],
         "host": sweep.manifest["host"],
         "created": sweep.manifest["created"],
+        "command": sweep.manifest["command"],
         "folder": where,
         "params": sweep.kind.params(sweep.spec),
         "columns": sweep.kind.columns(sweep.spec),
@@ -123,7 +125,7 @@ def report_of(kind: SweepKind[Any], spec: Spec, rows: pd.DataFrame, series: pd.D
         report = kind.report(spec, readable, readable_series(series))
         summary = {name: value for name, value in report.summary.items() if math.isfinite(value)}
         verdicts = judge(spec.claims, readable, summary, report.intervals)
-        return Report(report.sections, summary, report.intervals, verdicts, report.answer)
+        return replace(report, summary=summary, verdicts=verdicts)
 
 
 @contextmanager
@@ -137,7 +139,7 @@ def _values_of_any_size() -> Iterator[None]:
 
 def _copy(folder: Path, store: Store) -> None:
     """Copy the report to the object store, and delete there the files of an earlier one that this one lacks."""
-    beside = [*(folder / "figures").glob("*.png"), *(folder / "tables").glob("*.csv")]
+    beside = [*(folder / "figures").glob("*.*"), *(folder / "tables").glob("*.csv")]
     files = {f"report/{p.parent.name}/{p.name}": p for p in beside}
     for path, file in [*files.items(), ("report/index.html", folder / "index.html")]:
         store.replace(path, file.read_bytes())

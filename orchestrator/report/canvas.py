@@ -17,6 +17,7 @@ from landsweep.orchestrator.report.drawing import (
     NullFormatter,
     colormaps,
 )
+from landsweep.orchestrator.report.values import in_words
 
 __all__ = ["PALETTE", "log_ticks", "new_picture", "page_style", "panel_grid", "plain", "shades", "thinned", "words"]
 
@@ -63,8 +64,8 @@ def plain(text: str) -> str:
 
 
 def words(name: str) -> str:
-    """The name of a metric in words; fields of a spec keep their path."""
-    return plain(name if "." in name else name.replace("_", " "))
+    """The name of a metric in words, for matplotlib."""
+    return plain(in_words(name))
 
 
 def log_ticks(plot: Any) -> None:  # noqa: ANN401 - matplotlib has no types

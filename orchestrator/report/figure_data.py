@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -16,9 +16,19 @@ from landsweep.orchestrator.report.drawing import (
     StrCategoryFormatter,
 )
 
-__all__ = ["data_of"]
+if TYPE_CHECKING:
+    from landsweep.orchestrator.report.parts import Figure
+
+__all__ = ["data_of", "numbers_of"]
 
 _COLUMNS = ("panel", "mark", "name", "x", "y", "value")
+
+
+def numbers_of(figure: Figure) -> pd.DataFrame:
+    """What a figure shows as a table: its own data, or what is read back from its picture; empty without either."""
+    if figure.data is not None:
+        return figure.data
+    return pd.DataFrame() if figure.picture is None else data_of(figure.picture)
 
 
 def data_of(picture: Any) -> pd.DataFrame:  # noqa: ANN401 - matplotlib has no types

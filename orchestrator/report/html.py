@@ -14,14 +14,14 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
-import plotly.io
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
-from plotly.offline import get_plotlyjs
 
 from landsweep.orchestrator.errors import Untrusted
 from landsweep.orchestrator.report.drawing import drawn
+from landsweep.orchestrator.report.figure_data import numbers_of
 from landsweep.orchestrator.report.parts import Figure, PageSection, Table
+from landsweep.orchestrator.report.plotly_page import packed_library, plot_json
 from landsweep.orchestrator.report.values import is_missing, shown
 from landsweep.orchestrator.storage.inside import write_in
 from landsweep.orchestrator.text import anchor, one_line, printable, shortened
@@ -42,6 +42,7 @@ __all__ = [
 
 _LONGEST = 20_000  # characters of a paragraph, a caption, a traceback or a spec on the page
 _LONGEST_CELL = 500
+_PIXELS = 110  # of the page for an inch of a picture: its text is then as large as that of the page
 _OWN_TAGS = re.compile(r"<(?!br>|extra></extra>)")  # all that Plotly's own templates need
 
 
@@ -76,6 +77,15 @@ class FigureView:
     """A figure as it stands on a page: an image inside the page, an interactive plot, or what went wrong.
 
     An image is markup of our own, since texts of a page are cut where they are long.
+
+    Attributes:
+        name: anchor on the page.
+        caption: below it.
+        image: the picture, as a URL that holds it.
+        plot: data and layout of an interactive plot, as JSON; shown in place of the picture where scripts run.
+        problem: why there is nothing to see.
+        data: the file of the numbers that it shows, beside the page; empty: there are none.
+        width: of the picture on the page, in pixels; it is narrower where the page is.
     """
 
     name: str
@@ -83,11 +93,18 @@ class FigureView:
     image: Markup | None = None
     plot: Markup | None = None
     problem: str = ""
+    data: str = ""
+    width: int = 0
 
     @property
     def file(self) -> str:
         """The picture beside the page."""
         return f"figures/{self.name}.png"
+
+    @property
+    def alt(self) -> str:
+        """What is said in place of the picture: the beginning of the caption, which stands below it in full."""
+        return self.caption.partition(". ")[0].removesuffix(".") + "."
 
 
 _View: TypeAlias = tuple[str, TableView | FigureView | str]
@@ -149,11 +166,14 @@ class Page:
         spec: a spec as text.
         kind: what the page is about, such as a sweep.
         intro: a paragraph.
+        question: what the page is to find out.
         answer: the sentences that sum it up.
+        lead: the figure that shows the answer.
         tiles: class, name and number of each counter.
         failed: the failed units.
-        summary: names and values under "In short".
-        metrics: the table of metrics.
+        verdicts: on claims, which stand before all other sections.
+        tables: the sections with tables, after those with figures.
+        commands: what each does, and the command.
         interactive: whether a figure needs plotly.js, which is then part of the page.
         links: other pages that this one is about.
     """
@@ -164,21 +184,28 @@ class Page:
     spec_title: str
     spec: str
     kind: str = ""
+    question: str = ""
     answer: str = ""
+    lead: FigureView | None = None
     intro: str = ""
     tiles: Sequence[tuple[str, str, str]] = ()
     failed: FailuresView | None = None
-    summary: Mapping[str, str] = field(default_factory=dict)
-    metrics: TableView | None = None
+    verdicts: SectionView | None = None
+    tables: Sequence[SectionView] = ()
+    commands: Mapping[str, str] = field(default_factory=dict)
     links: Sequence[Link] = ()
     interactive: bool = False
 
 
 def page_html(page: Page) -> str:
     """A page that stands by itself, with its style inside. All HTML that the project writes is written here."""
-    style = (files("landsweep.orchestrator.report") / "templates" / "page.css").read_text(encoding="utf-8")
-    plotly = Markup(get_plotlyjs()) if page.interactive else None
-    return _ENVIRONMENT.get_template("page.html").render(page=page, style=Markup(style), plotly=plotly)
+    templates = files("landsweep.orchestrator.report") / "templates"
+    style = (templates / "page.css").read_text(encoding="utf-8")
+    plotly = packed_library() if page.interactive else None
+    draw = (templates / "plots.js").read_text(encoding="utf-8")
+    return _ENVIRONMENT.get_template("page.html").render(
+        page=page, style=Markup(style), plotly=plotly, draw=Markup(draw)
+    )
 
 
 class PageWriter:
@@ -243,23 +270,23 @@ class PageWriter:
         self.saved.append(write_in(self._folder, file, data))
 
     def _drawn(self, figure: Figure, name: str) -> FigureView:
-        image = None
+        image, width = None, 0
         if figure.picture is not None:
             data = drawn(figure.picture, format="png", dpi=150, metadata={"Software": None})
             self._save(f"figures/{name}.png", data)
             image = Markup("data:image/png;base64,") + base64.b64encode(data).decode()
+            width = round(_PIXELS * figure.picture.get_figwidth())
+        if figure.interactive is None and image is None:
+            return FigureView(name, figure.caption, problem="This figure is empty.")
+        numbers, file = numbers_of(figure), ""
+        if len(numbers):
+            file = f"figures/{name}.csv"
+            self._save(file, numbers.to_csv(index=False).encode("utf-8", "backslashreplace"))
         if figure.interactive is None:
-            return FigureView(name, figure.caption, image, problem="" if image else "This figure is empty.")
-        plot = plotly.io.to_html(
-            without_tags(figure.interactive.to_plotly_json()),
-            full_html=False,
-            include_plotlyjs=False,
-            div_id=f"plot-{name}",
-            config={"responsive": True, "displaylogo": False},
-            validate=False,
-        )
+            return FigureView(name, figure.caption, image, data=file, width=width)
         self.interactive += 1
-        return FigureView(name, figure.caption, image, Markup(plot))
+        plot = plot_json(without_tags(figure.interactive.to_plotly_json()))
+        return FigureView(name, figure.caption, image, plot, data=file, width=width)
 
 
 def without_tags(value: Any) -> Any:  # noqa: ANN401 - a tree of a Plotly figure

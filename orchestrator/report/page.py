@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pandas as pd
 
 from landsweep.orchestrator.reading import write_yaml
+from landsweep.orchestrator.report.commands import commands_for
 from landsweep.orchestrator.report.generic import generic_section
-from landsweep.orchestrator.report.html import FailuresView, Page, PageWriter, SectionView, page_html, table_view
-from landsweep.orchestrator.report.parts import Report, Table
+from landsweep.orchestrator.report.html import FailuresView, Page, PageWriter, page_html, table_view
+from landsweep.orchestrator.report.order import figures_first
+from landsweep.orchestrator.report.parts import PageSection, Report, Table
 from landsweep.orchestrator.report.tables import Head, counts, described, headline, metric_table, times
 from landsweep.orchestrator.report.values import brief, is_missing, number
 from landsweep.orchestrator.report.verdicts import claims_section
@@ -28,7 +30,7 @@ _MOST_ERROR = 200  # characters of what happened, in the table
 
 
 def write(report: Report, head: Head, rows: pd.DataFrame, series: pd.DataFrame, out: Path) -> Path:
-    """Write `report/index.html`, `figures/*.png` and `tables/*.csv` beside it; see `report.render`.
+    """Write `report/index.html`, pictures, their numbers and tables beside it; see `report.render`.
 
     Pictures and tables of an earlier report that this one no longer has are removed.
 
@@ -40,11 +42,8 @@ def write(report: Report, head: Head, rows: pd.DataFrame, series: pd.DataFrame, 
     folder_in(folder, "figures")
     rows = _complete(rows)
     writer = PageWriter(folder)
-    claims = [claims_section(report.verdicts)] if report.verdicts else []
-    sections = [*claims, *(report.sections or [generic_section(rows, *described(head, rows), series)])]
-    views = [writer.section(section) for section in sections]
-    page = page_html(replace(_page(head, rows, report, views, len(series), out), interactive=writer.interactive > 0))
-    for old in {*(folder / "figures").glob("*.png"), *(folder / "tables").glob("*.csv")} - set(writer.saved):
+    page = page_html(_page(head, rows, report, series, out, writer))
+    for old in {*(folder / "figures").glob("*.*"), *(folder / "tables").glob("*.csv")} - set(writer.saved):
         old.unlink()
     for left in folder.rglob(".*.new"):  # by a report that was killed
         left.unlink()
@@ -57,25 +56,45 @@ def _complete(rows: pd.DataFrame) -> pd.DataFrame:
     return rows.assign(**dict.fromkeys(missing)) if missing else rows
 
 
-def _page(head: Head, rows: pd.DataFrame, report: Report, sections: list[SectionView], points: int, out: Path) -> Page:
-    """The page, but for whether it is interactive."""
+def _page(head: Head, rows: pd.DataFrame, report: Report, series: pd.DataFrame, out: Path, writer: PageWriter) -> Page:
     params, metrics = described(head, rows)
     spec = head.get("spec", {})
-    table = metric_table(rows, metrics) if len(rows) else None
+    ordered = figures_first(report.sections or [generic_section(rows, params, metrics, series)], report.lead)
+    lead = writer.figure(ordered.lead) if ordered.lead is not None else None
+    verdicts = writer.section(claims_section(report.verdicts)) if report.verdicts else None
+    figures = [writer.section(section) for section in ordered.figures]
+    where = str(head.get("folder", out))
     return Page(
         title=str(spec.get("name", "sweep")),
         kind=str(spec.get("kind", "")),
         intro=str(spec.get("description") or ""),
+        question=report.question,
         answer=report.answer,
+        lead=lead,
         tiles=_tiles(counts(rows, head.get("total"))),
-        failed=_failed(rows, params, str(head.get("folder", out))),
-        summary={name: number(float(value)) for name, value in report.summary.items()},
-        sections=sections,
-        metrics=table_view(table) if table else None,
-        facts=_facts(head, rows, points),
+        failed=_failed(rows, params, where),
+        verdicts=verdicts,
+        sections=figures,
+        tables=[writer.section(section) for section in (*ordered.tables, *_numbers(report, rows, metrics))],
+        commands=commands_for(where, head.get("command") or ()),
+        facts=_facts(head, rows, len(series)),
         spec_title="The spec",
         spec=write_yaml(brief(spec)),
+        interactive=writer.interactive > 0,
     )
+
+
+def _numbers(report: Report, rows: pd.DataFrame, metrics: Sequence[Column]) -> Iterator[PageSection]:
+    """The numbers that sum the sweep up, by the names that claims and tracking stores know, and all metrics."""
+    if report.summary:
+        lines = [[name, float(v), *(report.intervals.get(name) or (None, None))] for name, v in report.summary.items()]
+        wide = 4 if report.intervals else 2
+        caption = "The numbers of this sweep by the names under which claims and MLflow know them"
+        caption += "; low and high: 95 % interval." if report.intervals else "."
+        header = ("name", "value", "low", "high")[:wide]
+        yield PageSection("Numbers", [Table(caption, header, [line[:wide] for line in lines], name="summary")])
+    if len(rows) and (table := metric_table(rows, metrics)) is not None:
+        yield PageSection("Metrics", [table])
 
 
 def _tiles(counters: dict[str, int]) -> list[tuple[str, str, str]]:
@@ -128,7 +147,6 @@ def _facts(head: Head, rows: pd.DataFrame, points: int) -> dict[str, str | None]
         "begun": _date(head.get("created")),
         "host": head.get("host"),
         "commit": head.get("git_commit") or head.get("commit"),
-        "command": " ".join(["landsweep", *map(str, head["command"])]) if head.get("command") else None,
     }
     versions = {k: v for k, v in (head.get("versions") or {}).items() if v is not None}
     if versions:

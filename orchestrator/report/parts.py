@@ -30,7 +30,7 @@ class Table:
     header: Sequence[str]
     lines: Sequence[Sequence[object]]
     name: str = ""
-    digits: int = 6
+    digits: int = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +70,8 @@ class Report:
         intervals: 95 % intervals of some of these numbers, low and high; what claims about them are judged by.
         verdicts: on the claims of the spec; the engine adds them, not the kind.
         answer: one or two sentences with the numbers that matter most; the page begins with them.
+        question: what the sweep was made to find out, in one sentence; it stands above the answer.
+        lead: name of the figure that shows the answer; empty: the first one.
     """
 
     sections: Sequence[PageSection]
@@ -77,6 +79,8 @@ class Report:
     intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     verdicts: Sequence[Verdict] = ()
     answer: str = ""
+    question: str = ""
+    lead: str = ""
 
 
 Part: TypeAlias = str | Table | Figure

@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 
 from landsweep.orchestrator.report.parts import Table
-from landsweep.orchestrator.report.values import number
 from landsweep.orchestrator.row import METERS, Cause, Column, Status
 
 __all__ = ["Head", "counts", "described", "first_units", "headline", "metric_table", "not_finite", "numbers", "times"]
@@ -90,31 +89,32 @@ def times(rows: pd.DataFrame) -> dict[str, float]:
 
 
 def metric_table(rows: pd.DataFrame, metrics: Sequence[Column]) -> Table | None:
-    """Count, mean, sd, least, median and largest of each metric over the units that have it."""
+    """Meaning, count, mean, sd, least, median and largest of each metric over the units that have it."""
     lines: list[list[object]] = []
     for c in metrics:
+        name = f"{c.name} [{c.unit}]" if c.unit else c.name
         if c.type == "text":
             present = rows[c.name].dropna()
-            shown = f"{present.nunique()} different" if len(present) else "-"
-            lines.append([c.name, c.unit, len(present), "", shown, "", "", "", "", c.doc])
+            different = f"{present.nunique()} different value{'s' if present.nunique() > 1 else ''}"
+            doc = "; ".join(filter(None, [c.doc, different if len(present) else ""]))
+            lines.append([name, doc, len(present), *[None] * 6])
             continue
         values = numbers(rows[c.name])
         finite = values[np.isfinite(values)]
-        spread: list[object] = ["-"] * 5
+        spread: list[object] = [None] * 5
         if len(finite):
             with np.errstate(over="ignore", invalid="ignore"):
                 sd = float(finite.std(ddof=1)) if len(finite) > 1 else None
-                centre = [float(finite.mean()), sd, float(finite.min()), float(np.median(finite)), float(finite.max())]
-            spread = [number(x) for x in centre]
-        lines.append([c.name, c.unit, len(finite), not_finite(rows, c.name), *spread, c.doc])
+                spread = [float(finite.mean()), sd, float(finite.min()), float(np.median(finite)), float(finite.max())]
+        lines.append([name, c.doc, len(finite), not_finite(rows, c.name), *spread])
     if not lines:
         return None
-    header = ["metric", "unit", "n", "nan, inf or none", "mean", "sd", "min", "median", "max", "meaning"]
+    header = ["metric", "meaning", "n", "nan, inf or none", "mean", "sd", "min", "median", "max"]
     caption = (
         "Metrics over the n units that have a finite value. sd: sample standard deviation. "
         "nan, inf or none: units that ended ok without a finite value, and all that gave inf."
     )
-    return Table(caption, header, lines)
+    return Table(caption, header, lines, name="metrics", digits=3)
 
 
 def not_finite(rows: pd.DataFrame, name: str) -> int:

@@ -12,7 +12,19 @@ from typing import Any
 from landsweep.orchestrator.text import one_line, shortened
 from landsweep.orchestrator.unit import as_python
 
-__all__ = ["LABEL", "brief", "group_labels", "is_missing", "label", "number", "ordered", "shown"]
+__all__ = [
+    "LABEL",
+    "brief",
+    "group_labels",
+    "in_words",
+    "is_missing",
+    "label",
+    "number",
+    "ordered",
+    "share",
+    "shown",
+    "within",
+]
 
 LABEL = 40  # characters of a text in a figure
 _CELL = 200  # characters of a text in a table
@@ -34,6 +46,43 @@ def number(x: float | int | None, digits: int = 6) -> str:
     if isinstance(x, float) and x.is_integer() and abs(x) < _LARGEST:
         x = int(x)
     return f"{x:,}" if isinstance(x, int) and abs(x) < 10**30 else f"{x:.{digits}g}"
+
+
+def within(x: float, error: float) -> str:
+    """A number with the digits that are known: to the second digit of its error, and two where it is less than that.
+
+    Example:
+        >>> within(2.8212, 0.0343), within(0.42713, 0.2), within(6511.3, 9e9), within(12345.6, 310.0)
+        ('2.821', '0.43', '6,500', '12,350')
+    """
+    if not (math.isfinite(x) and math.isfinite(error) and error > 0 and x):
+        return number(x, 4)
+    places = 1 - math.floor(math.log10(error))
+    digits = max(2, math.floor(math.log10(abs(x))) + 1 + places)
+    rounded = float(f"{x:.{min(digits, 15)}g}")
+    return number(rounded, min(digits, 15))
+
+
+def share(x: float) -> str:
+    """A part of 1 in percent, with two digits.
+
+    Example:
+        >>> share(0.1552), share(0.0336), share(0.00021), share(1.0), share(0.998)
+        ('16 %', '3.4 %', '0.021 %', '100 %', '99.8 %')
+    """
+    percent = 100 * x
+    digits = 3 if 99 < percent < 100 else 2
+    return f"{number(float(f'{percent:.{digits}g}'), 3)} %"
+
+
+def in_words(name: str) -> str:
+    """The name of a metric in words; fields of a spec keep their path.
+
+    Example:
+        >>> in_words("test_loss"), in_words("optimizer.learning_rate")
+        ('test loss', 'optimizer.learning_rate')
+    """
+    return name if "." in name else name.replace("_", " ")
 
 
 def is_missing(value: object) -> bool:

@@ -12,7 +12,8 @@ import pyarrow as pa
 from landsweep.orchestrator.commands.display import span, state, state_text
 from landsweep.orchestrator.errors import LandsweepError
 from landsweep.orchestrator.reading import write_yaml
-from landsweep.orchestrator.redaction import redacted, redacted_words
+from landsweep.orchestrator.redaction import redacted
+from landsweep.orchestrator.report.commands import commands_for
 from landsweep.orchestrator.report.values import brief
 from landsweep.orchestrator.row import METERS, Column
 from landsweep.orchestrator.run.manifest import read_manifest
@@ -169,23 +170,4 @@ def _facts(manifest: Mapping[str, Any]) -> dict[str, str]:
 
 def _commands(place: Place, manifest: Mapping[str, Any]) -> dict[str, str]:
     """What to type to act on the sweep: this page only looks on."""
-    where = shlex.quote(redacted(place.where))
-    words = manifest["command"]
-    typed = shlex.join(_words_of(redacted(words)) if isinstance(words, str) else redacted_words(words))
-    commands = {
-        "resume it": f"landsweep {typed}" if typed else "",
-        "follow it in a terminal": f"landsweep status {where} --watch",
-        "compute failed units again": f"landsweep rerun {where} --status failed",
-        "check its files": f"landsweep verify {where}",
-        "write its report": f"landsweep report {where}",
-        "write its figures for a paper": f"landsweep figures {where} --style paper --format pdf",
-    }
-    return {name: command_text(command) for name, command in commands.items() if command}
-
-
-def _words_of(command: str) -> list[str]:
-    """The words of a command that was kept as one text; each is quoted again, so that none is a command of a shell."""
-    try:
-        return shlex.split(command)
-    except ValueError:
-        return [command]
+    return {name: command_text(line) for name, line in commands_for(place.where, manifest["command"]).items()}

@@ -14,7 +14,7 @@ import plotly.io
 from landsweep.orchestrator.commands.publish import report_of
 from landsweep.orchestrator.errors import LandsweepError, UsageError
 from landsweep.orchestrator.report.drawing import drawn
-from landsweep.orchestrator.report.figure_data import data_of
+from landsweep.orchestrator.report.figure_data import numbers_of
 from landsweep.orchestrator.report.generic import generic_section
 from landsweep.orchestrator.report.html import table_view, without_tags
 from landsweep.orchestrator.report.parts import Figure, PageSection, Report, Table
@@ -106,7 +106,7 @@ class Kinds:
             if figure.picture is None or form == "json":
                 raise UsageError(f"the figure {name[:80]} is not there as {form}")
             if form == "csv":
-                return str(data_of(figure.picture).to_csv(index=False)).encode("utf-8", "backslashreplace")
+                return str(numbers_of(figure).to_csv(index=False)).encode("utf-8", "backslashreplace")
             metadata = {"Software": None} if form == "png" else {"Date": None, "Creator": None}
             return drawn(figure.picture, format=form, dpi=150, metadata=metadata)
 

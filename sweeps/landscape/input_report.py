@@ -19,7 +19,7 @@ from landsweep.sweeps.landscape.figures import curves_picture, draws_curve, maps
 from landsweep.sweeps.landscape.interactive import curves_plot, surfaces_plot
 from landsweep.sweeps.landscape.marks import Marks
 from landsweep.sweeps.landscape.spaces import ORIGIN, InputSpace
-from landsweep.sweeps.landscape.surfaces import Surface, surfaces
+from landsweep.sweeps.landscape.surfaces import Surface, surface_data, surfaces
 
 __all__ = ["InputFacts", "input_report"]
 
@@ -81,7 +81,11 @@ def input_report(facts: InputFacts, rows: pd.DataFrame) -> Report:
         where = "at 0" if judge == ORIGIN else f"at 1 along {judge}"
         sections.append(PageSection(f"Judged by the target of the sample {where}", parts))
     summary = _summary(good, classes=classes)
-    return Report(sections, summary, answer=_answer(facts, summary))
+    question = "What does the network make of the inputs between these samples?"
+    if len(facts.models) > 1:
+        question = "What do the networks make of the inputs between these samples?"
+    lead = "predicted" if classes and len(facts.axes) > 1 else ""
+    return Report(sections, summary, answer=_answer(facts, summary), question=question, lead=lead)
 
 
 def _numbers(facts: InputFacts, rows: pd.DataFrame, total: int, *, classes: bool) -> Iterator[Part]:
@@ -193,7 +197,11 @@ def _shown(facts: InputFacts, rows: pd.DataFrame, metric: str) -> list[Part]:
             )
             maps = maps_picture(panels2, scale, label, marks)
             parts.append(Figure(f"map-{metric}{name}{tail}", caption, maps))
-            solid = (surfaces_picture(panels2, scale, label), surfaces_plot(panels2, scale, label))
+            solid = (
+                surfaces_picture(panels2, scale, label),
+                surfaces_plot(panels2, scale, label),
+                surface_data(panels2, label),
+            )
             parts.append(Figure(f"surface-{metric}{name}{tail}", f"{label} as a surface. {where}", *solid))
     return parts
 

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from landsweep.orchestrator.report.parts import Figure, PageSection, Part, Report, Table
-from landsweep.orchestrator.report.values import is_missing, number
+from landsweep.orchestrator.report.values import is_missing, number, share
 from landsweep.sweeps.landscape.colour_scale import Scale
 from landsweep.sweeps.landscape.directions import LineDirections
 from landsweep.sweeps.landscape.figures import curves_picture, draws_curve, maps_picture, surfaces_picture
@@ -19,7 +19,7 @@ from landsweep.sweeps.landscape.marks import Marks, marks_of
 from landsweep.sweeps.landscape.path_report import parted, path_section
 from landsweep.sweeps.landscape.refined import RefinedGrid
 from landsweep.sweeps.landscape.sample_size import sample_size_parts
-from landsweep.sweeps.landscape.surfaces import Surface, roughness, surfaces
+from landsweep.sweeps.landscape.surfaces import Surface, roughness, surface_data, surfaces
 from landsweep.sweeps.landscape.topology_report import topology_parts
 
 __all__ = ["LandscapeFacts", "landscape_report"]
@@ -78,7 +78,8 @@ def landscape_report(reading: LandscapeFacts, rows: pd.DataFrame) -> Report:
     if sized := sample_size_parts(reading.evaluators, _center_rows(reading, good), good):
         sections.append(PageSection("Sample size", sized))
     summary = _summary(reading, good)
-    return Report(sections, summary, answer=_answer(reading, summary))
+    lead = f"{'curves' if len(reading.axes) == 1 else 'surface'}-{reading.evaluators[0]}"
+    return Report(sections, summary, answer=_answer(reading, good, summary), question=_question(reading), lead=lead)
 
 
 def _numbers(reading: LandscapeFacts, rows: pd.DataFrame, total: int) -> Iterator[Part]:
@@ -150,24 +151,32 @@ def _barriers(reading: LandscapeFacts, rows: pd.DataFrame) -> Table:
     """Two definitions that only agree when the ends tie; so both are named."""
     lines: list[list[object]] = []
     for e, what in itertools.product(reading.evaluators, ("loss", "accuracy")):
-        (s, *_) = reading.surfaces(rows, f"{e}_{what}")
-        x = s.points[0]
-        inside = (x >= 0) & (x <= 1) & np.isfinite(s.values)
-        ends = [s.values[np.flatnonzero(x == end)] for end in (0, 1)]
-        if not all(len(v) and np.isfinite(v[0]) for v in ends):
-            continue
-        a, b = (float(v[0]) for v in ends)
-        sign = 1 if what == "loss" else -1
-        t, y = x[inside], sign * s.values[inside]
-        line = sign * ((1 - t) * a + t * b)
-        above_line, above_mean = float((y - line).max()), float(y.max() - sign * (a + b) / 2)
-        lines.append([e, what, _text(a), _text(b), _text(above_line), _text(above_mean), int(inside.sum())])
+        if (barrier := _barrier(reading, rows, e, what)) is not None:
+            *heights, points = barrier
+            lines.append([e, what, *map(_text, heights), points])
     caption = (
         "Barriers between the ends. Above the line: highest excess over the straight line between the ends' values "
         "(arXiv 2110.06296). Above the mean: highest value minus the mean of the ends (arXiv 2209.04836). For "
         "accuracy, how far it falls."
     )
     return Table(caption, ("evaluator", "metric", "at 0", "at 1", "above the line", "above the mean", "points"), lines)
+
+
+def _barrier(
+    reading: LandscapeFacts, rows: pd.DataFrame, evaluator: str, what: str
+) -> tuple[float, float, float, float, int] | None:
+    """Values at both ends, the barrier above the line and above the mean, and points; None where an end is missing."""
+    (s, *_) = reading.surfaces(rows, f"{evaluator}_{what}")
+    x = s.points[0]
+    inside = (x >= 0) & (x <= 1) & np.isfinite(s.values)
+    ends = [s.values[np.flatnonzero(x == end)] for end in (0, 1)]
+    if not all(len(v) and np.isfinite(v[0]) for v in ends):
+        return None
+    a, b = (float(v[0]) for v in ends)
+    sign = 1 if what == "loss" else -1
+    t, y = x[inside], sign * s.values[inside]
+    line = sign * ((1 - t) * a + t * b)
+    return a, b, float((y - line).max()), float(y.max() - sign * (a + b) / 2), int(inside.sum())
 
 
 def _curves(reading: LandscapeFacts, evaluator: str, rows: pd.DataFrame, measured: Sequence[Surface]) -> list[Part]:
@@ -211,8 +220,9 @@ def _maps(
             hatched = f" Cross: the centre. {drawn[0].in_words()}Hatched grey: diverged; white: no row."
             maps = maps_picture(group, scale, label, drawn)
             parts.append(Figure(f"map-{tail}", f"Loss under {evaluator}. {shown}{hatched}", maps))
-            solid = (surfaces_picture(group, scale, label), surfaces_plot(group, scale, label))
-            parts.append(Figure(f"surface-{tail}", f"Loss under {evaluator} as a surface. {shown}", *solid))
+            solid = surfaces_picture(group, scale, label), surfaces_plot(group, scale, label)
+            caption, data = f"Loss under {evaluator} as a surface. {shown}", surface_data(group, label)
+            parts.append(Figure(f"surface-{tail}", caption, *solid, data))
     return parts
 
 
@@ -253,18 +263,38 @@ def _summary(reading: LandscapeFacts, rows: pd.DataFrame) -> dict[str, float]:
     return {k: v for k, v in summary.items() if np.isfinite(v)}
 
 
-def _answer(reading: LandscapeFacts, summary: Mapping[str, float]) -> str:
-    """How much of the plane, or line, lies below loss 1 for each model, by the first evaluator; else the losses."""
-    place = "line" if len(reading.axes) == 1 else "plane"
+def _question(reading: LandscapeFacts) -> str:
+    if reading.line is not None and len(reading.axes) == 1:
+        return f"Is there a barrier between the networks {' and '.join(reading.line.ends)}?"
+    each = "the network" if len(reading.models) == 1 else "each network"
+    place = {1: "line", 2: "plane"}.get(len(reading.axes), "space")
+    return f"How much of the {place} around {each} has a low loss?"
+
+
+def _answer(reading: LandscapeFacts, rows: pd.DataFrame, summary: Mapping[str, float]) -> str:
+    """The barrier; else how much lies below loss 1 for each model, by the first evaluator; else the losses."""
+    place = {1: "line", 2: "plane"}.get(len(reading.axes), "space")
     for e in reading.evaluators:
+        if reading.line is not None and len(reading.axes) == 1:
+            if (barrier := _barrier(reading, rows, e, "loss")) is not None:
+                return _barrier_in_words(reading.line, e, *barrier[:3])
+            continue
         shares = _of_models(summary, f".{e}_share_below_one")
         if len({0.0, 1.0, *shares.values()}) > 2:
-            texts = [f"{share:.1%} for {model}" for model, share in shares.items()]
-            return f"Share of the {place} with a loss below 1 ({e}): {_some(texts)}."
+            (model, first), *more = shares.items()
+            texts = [f"{share(first)} of the {place} has a {e} loss below 1 around {model}"]
+            return f"{_some([*texts, *(f'{share(value)} around {model}' for model, value in more)])}."
         if losses := _of_models(summary, f".{e}_loss_at_centre"):
             texts = [f"{number(loss, 3)} for {model}" for model, loss in losses.items()]
-            return f"Loss at the centre ({e}): {_some(texts)}."
+            return f"The {e} loss at the centre is {_some(texts)}."
     return ""
+
+
+def _barrier_in_words(line: LineDirections, evaluator: str, first: float, last: float, height: float) -> str:
+    ends = f"The {evaluator} loss is {number(first, 3)} at {line.ends[0]} and {number(last, 3)} at {line.ends[1]}"
+    if height <= 0:
+        return f"{ends}; between them it is nowhere above the straight line: there is no barrier."
+    return f"{ends}; between them it rises up to {number(height, 3)} above the straight line."
 
 
 def _of_models(summary: Mapping[str, float], end: str) -> dict[str, float]:
@@ -277,7 +307,7 @@ def _some(texts: Sequence[str]) -> str:
 
 
 def _text(value: object) -> str:
-    return "" if is_missing(value) else number(float(value), 4)  # type: ignore[arg-type]
+    return "" if is_missing(value) else number(float(value), 3)  # type: ignore[arg-type]
 
 
 def _range(values: pd.Series) -> str:

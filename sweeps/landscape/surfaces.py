@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from landsweep.sweeps.lab.arrays import Floats
 
-__all__ = ["Roughness", "Surface", "roughness", "surfaces"]
+__all__ = ["Roughness", "Surface", "roughness", "surface_data", "surfaces"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +119,16 @@ class Roughness:
     bumps: float
     convex: float
     diverged: float
+
+
+def surface_data(panels: Sequence[tuple[str, Surface]], value: str) -> pd.DataFrame:
+    """A line for each point of planes that are shown side by side: model, both coordinates and value."""
+    tables = []
+    for model, surface in panels:
+        x, y = (grid.ravel() for grid in np.meshgrid(*surface.points, indexing="ij"))
+        columns = {"model": model, surface.axes[0]: x, surface.axes[1]: y, value: surface.values.ravel()}
+        tables.append(pd.DataFrame(columns))
+    return pd.concat(tables, ignore_index=True)
 
 
 def roughness(surface: Surface) -> Roughness:

@@ -28,6 +28,7 @@ from landsweep.sweeps.measure.spectra import spectra_parts
 
 __all__ = ["MeasureFacts", "measure_report"]
 
+_NAMED = 3  # measures in the question
 _PANELS = 4  # columns of a measure that figures show
 _COLUMNS = 8  # and tables
 _SCATTERS = 6
@@ -67,14 +68,31 @@ def measure_report(facts: MeasureFacts, rows: pd.DataFrame, series: pd.DataFrame
     for name, columns in facts.measures.items():
         mine = rows[rows["measure"] == name].reset_index(drop=True)
         part = _Section(name, columns, facts.params, mine, series)
-        sections.append(PageSection(name, list(part.parts())))
+        sections.append(PageSection(_words(name).capitalize(), list(part.parts())))
         summary |= part.summary()
     good = rows[rows["status"] == "ok"]
     if spectra := spectra_parts(facts.params, good, series):
         sections.append(PageSection("Spectra", spectra))
     if compared := profile_figures(facts.params, good, series):
         sections.append(PageSection("Profiles along paths", compared))
-    return Report(sections, summary)
+    return Report(sections, summary, answer=_answer(sections), question=_question(facts))
+
+
+def _question(facts: MeasureFacts) -> str:
+    if facts.phases is not None:
+        return "Which phases are there among these models, and where?"
+    named = [_words(name) for name in facts.measures]
+    listed = ", ".join(named[:_NAMED]) + (f" and {len(named) - _NAMED} more measures" if len(named) > _NAMED else "")
+    return f"How do these models differ by {listed}, and what goes with it?"
+
+
+def _answer(sections: Sequence[PageSection]) -> str:
+    """What the first section with a figure says first: of phases how many cells each has, else the first measure."""
+    for section in sections:
+        texts = [part for part in section.parts if isinstance(part, str)]
+        if texts and any(isinstance(part, Figure) for part in section.parts):
+            return texts[0]
+    return ""
 
 
 class _Section:

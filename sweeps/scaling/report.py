@@ -10,7 +10,7 @@ import pandas as pd
 
 from landsweep.orchestrator.errors import UsageError
 from landsweep.orchestrator.report.parts import Figure, PageSection, Part, Report, Table
-from landsweep.orchestrator.report.values import number
+from landsweep.orchestrator.report.values import number, share, within
 from landsweep.sweeps.lab.data import Markov
 from landsweep.sweeps.laws.chinchilla import Chinchilla
 from landsweep.sweeps.laws.fitting.fitted import Fit
@@ -62,7 +62,9 @@ def study_report(spec: ScalingSpec, rows: pd.DataFrame, series: pd.DataFrame) ->
         PageSection("Loss curves", list(_curves(spec, study, series, label))),
     ]
     shown, summary = [s for s in sections if s.parts], _summary(spec, rows, study, tested)
-    return Report(shown, summary, _intervals(study), answer=_answer(study, tested))
+    question = "How does the loss fall with compute, and can a larger run be predicted from smaller ones?"
+    lead = "predicted" if len(tested) else "compute"
+    return Report(shown, summary, _intervals(study), answer=_answer(study, tested), question=question, lead=lead)
 
 
 def _answer(study: Study, tested: pd.DataFrame) -> str:
@@ -70,9 +72,10 @@ def _answer(study: Study, tested: pd.DataFrame) -> str:
     if len(tested):
         largest = tested.loc[tested["C"].idxmax()]
         predicted, measured = float(largest["predicted"]), float(largest["measured"])
+        told, interval = _known(predicted, (float(largest["run_low"]), float(largest["run_high"])))
         return (
-            f"At {largest['C']:.2g} FLOPs the law predicts a loss of {number(predicted, 4)}; measured was "
-            f"{number(measured, 4)}, so it is off by {abs(measured / predicted - 1):.1%}."
+            f"At {largest['C']:.2g} FLOPs the law predicts a loss of {told} ({interval}); measured was "
+            f"{number(measured, 3)}, so it is off by {share(abs(measured / predicted - 1))}."
         )
     if study.fit is None:
         return ""
@@ -159,7 +162,7 @@ def _isoflop(study: Study, frontier: pd.DataFrame | None, label: str) -> Iterato
     powers = {what: exponent(study.minima, what) for what in ("size", "tokens", "loss")}
     if powers["size"] is not None:
         exponents = [
-            [name, f"{f['p']:.4f}", "{:.4f} to {:.4f}".format(*f.interval("p"))]
+            [name, *_known(f["p"], f.interval("p"))]
             for name, f in (("N ~ C^p", powers["size"]), ("D ~ C^p", powers["tokens"]), ("loss ~ C^p", powers["loss"]))
             if f is not None
         ]
@@ -183,12 +186,12 @@ def _law(spec: ScalingSpec, study: Study, frontier: pd.DataFrame | None, label: 
     at_bound = ", ".join(convergence.at_bound)
     yield (
         f"{fit.law.formula} ({fit.law.source}), fitted to {len(fit.residuals)} runs by {fit.objective.text}: objective "
-        f"{fit.value:.6g}, {ended}, {convergence.agree} of {convergence.finished} followed starts agree, root mean "
-        f"square residual {fit.rmse:.4f}."
+        f"{fit.value:.4g}, {ended}, {convergence.agree} of {convergence.finished} followed starts agree, root mean "
+        f"square residual {number(float(fit.rmse), 2)}."
         + (f" At a bound: {at_bound}; their intervals mean nothing." if at_bound else "")
     )
     lines = [
-        [line["name"], *(f"{line[k]:.5g}" for k in ("value", "error", "low", "high")), line["meaning"]]
+        [line["name"], *(within(line[k], line["error"]) for k in ("value", "error", "low", "high")), line["meaning"]]
         for line in fit.parameters().to_dict("records")
     ]
     how = "no bootstrap" if fit.draws is None else f"{len(fit.draws)} bootstrap draws of sizes and horizons"
@@ -196,7 +199,7 @@ def _law(spec: ScalingSpec, study: Study, frontier: pd.DataFrame | None, label: 
     yield Table(f"Parameters, 95 % intervals ({how}).", header, lines)
     if (tested := lack_of_fit(fit)) is not None:
         yield tested.text + "."
-    yield from _known(spec, study, fit)
+    yield from _answers(spec, study, fit)
     caption = "Loss over tokens for each size: means over seeds, and the law with its 95 % band."
     yield Figure("law", caption, lines_picture(study.table, fit, label))
     yield Figure("residuals", "Residuals of the law over size, tokens and compute.", residual_picture(study.table, fit))
@@ -211,7 +214,7 @@ def _law(spec: ScalingSpec, study: Study, frontier: pd.DataFrame | None, label: 
             )
 
 
-def _known(spec: ScalingSpec, study: Study, fit: Fit) -> Iterator[Part]:
+def _answers(spec: ScalingSpec, study: Study, fit: Fit) -> Iterator[Part]:
     """Where theory knows an answer, the fit against it."""
     if spec.features is not None:
         yield from _theory(spec.features, study, fit)
@@ -220,9 +223,10 @@ def _known(spec: ScalingSpec, study: Study, fit: Fit) -> Iterator[Part]:
         return
     entropy = spec.recipe.data.entropy_rate()
     low, high = fit.interval("E")
+    fitted, interval = _known(fit["E"], (low, high))
     yield (
         f"The entropy of the source, below which no model can come, is {entropy:.4f} nats per token. The fitted "
-        f"irreducible loss is {fit['E']:.4f} ({low:.4f} to {high:.4f}): {fit['E'] / entropy - 1:+.2%}."
+        f"irreducible loss is {fitted} ({interval}): {fit['E'] / entropy - 1:+.1%}."
     )
     tested = lack_of_fit(fit)
     if not low <= entropy <= high and tested is not None and tested.doubtful:
@@ -251,7 +255,14 @@ def _theory(features: Features, study: Study, fit: Fit) -> Iterator[Part]:
 
 
 def _line(name: str, theory: float, fitted: float, interval: tuple[float, float]) -> list[object]:
-    return [name, f"{theory:.4f}", f"{fitted:.4f}", "{:.4f} to {:.4f}".format(*interval)]
+    return [name, number(theory, 4), *_known(fitted, interval)]
+
+
+def _known(value: float, interval: tuple[float, float]) -> tuple[str, str]:
+    """A fitted number and its interval, with the digits that the interval leaves."""
+    error = (interval[1] - interval[0]) / 4
+    low, high = (within(end, error) for end in interval)
+    return within(value, error), f"{low} to {high}"
 
 
 def _prediction(spec: ScalingSpec, study: Study, tested: pd.DataFrame, label: str) -> Iterator[Part]:

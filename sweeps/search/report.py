@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 
 from landsweep.orchestrator.axes import Value
 from landsweep.orchestrator.report.parts import Figure, PageSection, Part, Report, Table
-from landsweep.orchestrator.report.values import label, number
+from landsweep.orchestrator.report.values import in_words, label, number
 from landsweep.orchestrator.search import Search, importances
 from landsweep.orchestrator.search.space import Dimension
 from landsweep.sweeps.search.figures import front_figure, history_figure, importance_figure, slice_figure
@@ -54,7 +55,10 @@ def search_report(spec: SearchSpec, search: Search, rows: pd.DataFrame, series: 
     parallel = parallel_figure(trials, search.dimensions, goals[0][0], minimise=goals[0][1])
     sections.append(PageSection("All trials", [parallel]))
     sections.append(PageSection("Best", list(_best(search, good))))
-    return Report(sections, _summary(trials, good, goals), answer=_answer(search, trials, good, goals))
+    wanted = [f"the {'lowest' if less else 'highest'} {in_words(metric)}" for metric, less in goals]
+    question = f"Which settings give {' and '.join(wanted)}?"
+    answer, lead = _answer(search, trials, good, goals), "history" if len(goals) == 1 else "front"
+    return Report(sections, _summary(trials, good, goals), answer=answer, question=question, lead=lead)
 
 
 def _answer(search: Search, trials: pd.DataFrame, good: pd.DataFrame, goals: Sequence[tuple[str, bool]]) -> str:
@@ -63,8 +67,9 @@ def _answer(search: Search, trials: pd.DataFrame, good: pd.DataFrame, goals: Seq
     best, values = good.iloc[0], values_of(good.iloc[0], search.dimensions)
     settings = ", ".join(f"{name} = {_brief(value)}" for name, value in list(values.items())[:_NAMED])
     more = ", ..." if len(values) > _NAMED else ""
+    reached = f"{in_words(metric)} {number(float(best[metric]), 3)}"
     return (
-        f"Trial {int(best[TRIAL])} is the best of {len(trials):,}: {metric} {number(float(best[metric]), 3)} against a "
+        f"Trial {int(best[TRIAL])} is the best of {len(trials):,}: {reached} against a "
         f"median of {number(float(good[metric].median()), 3)}, at {settings}{more}."
     )
 
@@ -135,7 +140,7 @@ def _named(figure: Figure, metric: str, goals: Sequence[tuple[str, bool]]) -> Fi
     """Figures of several goals need names of their own."""
     if len(goals) == 1:
         return figure
-    return Figure(f"{figure.name}-{metric}", figure.caption, figure.picture, figure.interactive)
+    return replace(figure, name=f"{figure.name}-{metric}")
 
 
 def _table(search: Search, lines: pd.DataFrame, what: str) -> Table:

@@ -61,9 +61,10 @@ def curves_figure(arms: Arms, over: str, objective: str) -> Figure:
     axes[0][0].set_ylabel(words(objective))
     axes[0][-1].legend(fontsize=8)
     caption = (
-        f"{objective} over the learning rate, which a parametrization scales for each tensor. Lines: means over seeds; "
-        "points: rates that all seeds have judged, with the band from the lowest to the highest; stars: optima by a "
-        "parabola, at the height of the lowest point; none where the lowest point lies at an end."
+        f"{words(objective).capitalize()} over the learning rate, which a parametrization scales for each tensor. "
+        "Lines: means over seeds; points: rates that all seeds have judged, with the band from the lowest to the "
+        "highest; stars: optima by a parabola, at the height of the lowest point; none where the lowest point lies at "
+        "an end."
     )
     return Figure("curves", caption, picture)
 

@@ -9,6 +9,7 @@ import pandas as pd
 
 from landsweep.orchestrator.report.parts import PageSection, Part, Report, Table
 from landsweep.orchestrator.report.tables import numbers
+from landsweep.orchestrator.report.values import number
 from landsweep.sweeps.transfer.curve import Drift, RateCurve, drift, notes, penalty, sensitivity
 from landsweep.sweeps.transfer.figures import (
     along_figure,
@@ -61,17 +62,25 @@ def transfer_report(spec: TransferSpec, rows: pd.DataFrame, series: pd.DataFrame
     parts = sections or [PageSection("Transfer", ["No model has ended yet."])]
     intervals = {f"{_prefix(arm)}drift_per_doubling": d.interval for arm, d in drifts.items()}
     finite = {name: value for name, value in summary.items() if np.isfinite(value)}
-    return Report(parts, finite, intervals, answer=_answer(spec, finite))
+    over = spec.over.replace("_", " ")
+    question = f"Does the best learning rate stay the same when the {over} grows?"
+    return Report(parts, finite, intervals, answer=_answer(over, finite), question=question, lead="curves")
 
 
-def _answer(spec: TransferSpec, summary: Mapping[str, float]) -> str:
+def _answer(over: str, summary: Mapping[str, float]) -> str:
     """How far the best rate moves with the size, for each arm."""
     end = "drift_per_doubling"
     moves = {name.removesuffix(end).rstrip("."): 2**slope for name, slope in summary.items() if name.endswith(end)}
     if not moves:
         return ""
     told = ", ".join(f"{factor:.2f}{f' ({arm})' if arm else ''}" for arm, factor in moves.items())
-    return f"When {spec.over} doubles, the best learning rate is multiplied by {told}; 1 is perfect transfer."
+    text = f"When the {over} doubles, the best learning rate is multiplied by {told}; 1 is perfect transfer."
+    worst = {name.removesuffix("largest_penalty").rstrip("."): value for name, value in summary.items()
+             if name.endswith("largest_penalty")}  # fmt: skip
+    if worst:
+        told = ", ".join(f"{number(value, 2)}{f' ({arm})' if arm else ''}" for arm, value in worst.items())
+        text += f" With the best rate of the smallest one, the loss is higher by up to {told}."
+    return text
 
 
 def _prefix(arm: str) -> str:

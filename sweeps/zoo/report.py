@@ -7,9 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 import pandas as pd
 
+from landsweep.orchestrator.report.effects import shares_of_order
 from landsweep.orchestrator.report.parts import Figure, PageSection, Part, Report, Table
 from landsweep.orchestrator.report.tables import numbers
-from landsweep.orchestrator.report.values import label, number, ordered, shown
+from landsweep.orchestrator.report.values import in_words, label, number, ordered, share, shown
 from landsweep.sweeps.lab.probes import MEASURED
 from landsweep.sweeps.zoo.figures import (
     MOST_BANDS,
@@ -25,6 +26,8 @@ __all__ = ["axes_of", "metric_of", "splits_of", "zoo_report", "zoo_sections"]
 _MOST_VALUES = 24  # of an axis in a map or among the curves
 _MOST_PANELS = 9
 _WORST = 10
+_LEADS = ("map", "settings", "distribution")  # figures that show what the answer says, the first that there is
+_LEAST_SHARE = 0.1  # of the order: a field that explains less is not said to matter
 _ASIDE = ("best", "initial")  # beginnings of columns that are no splits
 _COMPARED = ("recipe", "branch")  # fields whose values have names, and are there to be compared
 Names = Mapping[str, Sequence[str]]
@@ -67,7 +70,24 @@ def zoo_report(params: Sequence[str], rows: pd.DataFrame, series: pd.DataFrame, 
     if not len(ended):
         return Report([PageSection("Zoo", ["There is no model yet."])])
     sections = zoo_sections(params, rows, series, names)
-    return Report(sections, _summary(ended, good), answer=_answer(ended, good))
+    swept = any(axes_of(params, ended))
+    question = f"How good are these models, and {'what decides it' if swept else 'how much do seeds differ'}?"
+    drawn = {p.name for s in sections for p in s.parts if isinstance(p, Figure)}
+    lead = next((name for name in _LEADS if name in drawn), "")
+    answer = f"{_answer(ended, good)}{_decides(params, good, names or {})}"
+    return Report(sections, _summary(ended, good), answer=answer, question=question, lead=lead)
+
+
+def _decides(params: Sequence[str], good: pd.DataFrame, names: Names) -> str:
+    """The swept field that explains most of the order of the models, where one does."""
+    metric, (few, many) = metric_of(good), axes_of(params, good)
+    if metric not in good or len(few) + len(many) < 2:
+        return ""
+    labels = pd.DataFrame({p: groups_of(good[p], 4 if p in many else None, names.get(p, ()))[0] for p in (*few, *many)})
+    field, part = next(iter(shares_of_order(labels, numbers(good[metric]).tolist()).items()), ("", 0.0))
+    if part < _LEAST_SHARE:
+        return ""
+    return f" {field} matters most: alone it explains {share(part)} of their order."
 
 
 def _answer(ended: pd.DataFrame, good: pd.DataFrame) -> str:
@@ -76,12 +96,14 @@ def _answer(ended: pd.DataFrame, good: pd.DataFrame) -> str:
     values = numbers(good[metric]) if metric in good else np.array([])
     values = values[np.isfinite(values)]
     diverged = len(ended) - len(good)
-    text = f"{len(ended):,} trained models" + (f", of which {diverged / len(ended):.0%} diverged" if diverged else "")
+    text = f"{len(ended):,} trained models"
+    text += f", of which {share(diverged / len(ended))} diverged" if diverged else ""
     if not len(values):
         return f"{text}."
     best = values.min() if metric.endswith("loss") else values.max()
     return (
-        f"{text}; {metric} has the median {number(float(np.median(values)), 3)} and at best {number(float(best), 3)}."
+        f"{text}; their {in_words(metric)} is {number(float(np.median(values)), 3)} at the median and "
+        f"{number(float(best), 3)} at best."
     )
 
 
@@ -196,9 +218,10 @@ def _settings(
         caption = (
             f"{metric.replace('_', ' ').capitalize()} against each swept field; a point is a model; the line is the "
             "median: of the models of each value, or, where there are many values, of groups of neighbouring ones; "
-            f"a box shows the quartiles; n = {len(good):,}; crosses at the lower edge are the "
-            f"{len(ended) - len(good):,} models that diverged."
+            f"a box shows the quartiles; n = {len(good):,}"
         )
+        lost = len(ended) - len(good)
+        caption += f"; crosses at the lower edge are the {lost:,} models that diverged." if lost else "."
         yield Figure("settings", caption, scatter_picture(ended, panels[:6], metric, names))
     if not panels and not pair:
         yield "Only the seed varies between these models."

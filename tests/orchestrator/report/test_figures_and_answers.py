@@ -12,10 +12,12 @@ from typer.testing import CliRunner
 
 from landsweep.orchestrator.report.effects import shares_of_order
 from landsweep.orchestrator.report.figure_data import data_of
-from landsweep.orchestrator.report.generic import Reading, generic_answer, generic_section
+from landsweep.orchestrator.report.generic import generic_section
+from landsweep.orchestrator.report.generic_answer import generic_answer
 from landsweep.orchestrator.report.parts import Table
 from landsweep.orchestrator.report.plots import heat_figure
 from landsweep.orchestrator.report.styles import styled
+from landsweep.orchestrator.report.units import Reading
 from landsweep.orchestrator.row import Column
 from tests.support.app import app
 from tests.support.cli import command, write_spec
@@ -74,7 +76,7 @@ def test_the_answer_names_the_best_the_median_and_the_axis_that_matters() -> Non
     metrics = (Column("loss", "", type="float"),)
     assert generic_answer(rows, PARAMS, metrics) == (
         "The lowest loss is 1, at a = 0, b = 0; the median of 8 units is 7.5. "
-        "a matters most: alone it explains 76% of their order."
+        "a matters most: alone it explains 76 % of their order."
     )
     more = generic_answer(rows, PARAMS, metrics, Reading(goal="loss", less=False))
     assert more.startswith("The highest loss is 14, at a = 1, b = 3; the median")

@@ -155,8 +155,8 @@ class Skeleton(HTMLParser):
 
 
 FIELDS = (
-    "title", "kind", "intro", "tile", "command", "failure", "traceback", "summary", "number", "section", "paragraph",
-    "caption", "header", "cell", "figure", "problem", "fact", "value", "spec_title", "spec",
+    "title", "kind", "intro", "tile", "command", "failure", "traceback", "question", "answer", "deed", "typed",
+    "section", "paragraph", "caption", "header", "cell", "figure", "problem", "fact", "value", "spec_title", "spec",
 )  # fmt: skip
 
 
@@ -179,8 +179,12 @@ def page(text: Mapping[str, str], folder: Path) -> str:
             intro=text["intro"],
             tiles=[("ok", text["tile"], "1")],
             failed=failed,
-            summary={text["summary"]: text["number"]},
-            metrics=writer.table(table),
+            question=text["question"],
+            answer=text["answer"],
+            lead=figure,
+            verdicts=section,
+            tables=[section],
+            commands={text["deed"]: text["typed"]},
         )
     )
 
