@@ -7,10 +7,11 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Literal, TypeAlias
 
 import torch
+from torch import Tensor
 
 from landsweep.orchestrator.errors import SpecError
 
-__all__ = ["Precision", "arithmetic", "backward_arithmetic", "check_precision"]
+__all__ = ["Precision", "arithmetic", "backward_arithmetic", "check_precision", "wide"]
 
 Precision: TypeAlias = Literal["float32", "tf32", "bf16", "fp16"]
 _TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -42,6 +43,11 @@ def arithmetic(precision: Precision, device: torch.device) -> Iterator[None]:
 def backward_arithmetic(precision: Precision, device: torch.device) -> AbstractContextManager[None]:
     """The same around a backward pass: torch notes for it what autocast did, but not in how many bits products were."""
     return arithmetic("tf32" if precision == "tf32" else "float32", device)
+
+
+def wide(numbers: Tensor) -> Tensor:
+    """The same numbers in a type in which losses and steps can be computed: at least float32, which NumPy knows too."""
+    return numbers.float() if numbers.dtype in (torch.bfloat16, torch.float16) else numbers
 
 
 def check_precision(precision: Precision, device: str) -> None:

@@ -18,7 +18,7 @@ from landsweep.sweeps.lab.data import Data, DataSpec
 from landsweep.sweeps.lab.identity import by_content
 from landsweep.sweeps.lab.losses import OF_CLASSES, LossName, TrainingLoss
 from landsweep.sweeps.lab.models import Net, NetSpec
-from landsweep.sweeps.lab.optim import OptimizerSpec, Sgd
+from landsweep.sweeps.lab.optim import NamedClass, OptimizerSpec, Sgd
 from landsweep.sweeps.lab.optim.fused import FUSED
 from landsweep.sweeps.lab.parametrization import (
     Factors,
@@ -172,6 +172,11 @@ class Recipe(Section):
         exclude_if=lambda v: v == "float32",
         description="of products and convolutions, while weights and optimizer stay in float32; see docs/training.md",
     )
+    bf16_weights: bool = Field(
+        False,
+        exclude_if=lambda v: not v,
+        description="with precision bf16: weights are kept in bf16 too, each step is made in float32 and rounded",
+    )
     micro_batch: Count | None = Field(
         None,
         exclude_if=lambda v: v is None,
@@ -244,6 +249,29 @@ class Recipe(Section):
             raise ValueError(f"recompute: {method} differentiates sample by sample; leave it out")
         if self.micro_batch is not None:
             raise ValueError(f"micro_batch: {method} needs the whole batch at once; take a smaller batch_size")
+
+    @model_validator(mode="after")
+    def _bf16_weights_fit(self) -> Self:
+        if not self.bf16_weights:
+            return self
+        if self.precision != "bf16":
+            raise ValueError(f"bf16_weights: is an option of precision: bf16, but precision is {self.precision}")
+        if isinstance(self.optimizer, NamedClass):
+            raise ValueError(
+                "bf16_weights: a step is made in float32, which an optimizer class would not see; name one"
+            )
+        if self.optimizer.gradients > 1:
+            raise ValueError(
+                f"bf16_weights: {self.optimizer.method} looks at the network near the weights, where bf16 has hardly "
+                "other numbers; leave one of the two out"
+            )
+        if self.optimizer.averages or self.averaging is not None:
+            raise ValueError(
+                "bf16_weights: averages of weights would be rounded before they are evaluated; leave it out"
+            )
+        if self.evaluate.probes:
+            raise ValueError("bf16_weights: probes look at weights in float32; leave it, or evaluate.probes, out")
+        return self
 
     @model_validator(mode="after")
     def _probes_fit(self) -> Self:

@@ -20,7 +20,7 @@ from landsweep.sweeps.lab.training.backends import Backend, Unserved
 from landsweep.sweeps.lab.training.dropout import Masks, with_masks
 from landsweep.sweeps.lab.training.habits import habits_of
 from landsweep.sweeps.lab.training.linearised import cannot_linearise, not_convex
-from landsweep.sweeps.lab.training.parts import cannot_split
+from landsweep.sweeps.lab.training.parts import cannot_split, has_batch_norm
 from landsweep.sweeps.lab.training.recompute import cannot_recompute, fuse_attention, recompute_blocks
 from landsweep.sweeps.lab.training.samples import Samples
 from landsweep.sweeps.lab.training.stack import Stack
@@ -73,6 +73,8 @@ def assemble(recipes: Sequence[Recipe], data: Data, backend: type[Backend], devi
     batch = samples.inputs[: first.batch_size]
     masks = Masks(modules, recipes, batch, dtype_of(first), spare)
     stack = backend.stack_of(modules, device, habits.idle)
+    if first.bf16_weights:
+        stack.round_to_bf16()
     program = backend(stack, modules, loss)
     program.precision, program.compile = first.precision, first.compile
     for module in modules:
@@ -91,6 +93,8 @@ def check_settings(recipe: Recipe, module: nn.Module) -> None:
     """
     if recipe.micro_batch is not None and recipe.micro_batch < recipe.batch_size and (why := cannot_split(module)):
         raise SpecError(f"micro_batch: {why}; leave it out")
+    if recipe.bf16_weights and (why := has_batch_norm(module)):
+        raise SpecError(f"bf16_weights: {why} keeps statistics beside its weights, which are in float32; leave it out")
     if recipe.recompute and (why := cannot_recompute(module)):
         raise SpecError(f"recompute: {recipe.net.family}: {why}; leave it out")
     if recipe.optimizer.linearises and (why := cannot_linearise(module)):

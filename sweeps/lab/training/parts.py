@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from landsweep.orchestrator.errors import SpecError
 
-__all__ = ["cannot_split", "in_parts"]
+__all__ = ["cannot_split", "has_batch_norm", "in_parts"]
 
 _Gradients: TypeAlias = Callable[[Tensor, Tensor, Mapping[str, Tensor], Tensor], Tensor]
 
@@ -19,8 +19,13 @@ _NORMS = (nn.modules.batchnorm._BatchNorm,)
 
 def cannot_split(module: nn.Module) -> str | None:
     """Why a batch of this network can't be computed in parts; None where it can, as far as its layers tell."""
-    odd = [name for name, m in module.named_modules() if isinstance(m, _NORMS)]
-    return f"{odd[0]} normalises over the whole batch, so parts of it give other gradients" if odd else None
+    odd = has_batch_norm(module)
+    return None if odd is None else f"{odd} normalises over the whole batch, so parts of it give other gradients"
+
+
+def has_batch_norm(module: nn.Module) -> str | None:
+    """Name of the first layer that normalises over batches; None if there is none."""
+    return next((name for name, m in module.named_modules() if isinstance(m, _NORMS)), None)
 
 
 def in_parts(

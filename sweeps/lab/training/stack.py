@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 
 from landsweep.orchestrator.errors import SpecError
+from landsweep.sweeps.lab.arithmetic import wide
 from landsweep.sweeps.lab.layout import Layout
 from landsweep.sweeps.lab.training.dropout import mask_names
 
@@ -19,7 +21,7 @@ class Stack:
 
     Attributes:
         layout: of a row.
-        weights: [K, P], of the parameters that train.
+        weights: [K, P], of the parameters that train; in bf16 only after `round_to_bf16`.
         buffers: name to [K, ...], of the buffers and of the parameters that do not train.
 
     Args:
@@ -53,6 +55,21 @@ class Stack:
         """Views of the weights as leaves that gradients are taken of; they follow the weights' memory."""
         return {n: v.requires_grad_() for n, v in self.layout.split(self.weights.detach()).items()}
 
+    def round_to_bf16(self) -> None:
+        """Keep the weights in bf16 from here on; to be called before a back-end takes views."""
+        self.weights = self.weights.bfloat16()
+
+    @contextmanager
+    def widened(self) -> Iterator[None]:
+        """While this lasts, `weights` are in a type in which steps can be made; then bf16 ones are rounded to it."""
+        if self.weights.dtype is not torch.bfloat16:
+            yield
+            return
+        kept, self.weights = self.weights, self.weights.float()
+        yield
+        kept.copy_(self.weights)
+        self.weights = kept  # back-ends hold views of this memory
+
     @property
     def divided(self) -> bool:
         """Whether other processes hold parts of the rows."""
@@ -83,7 +100,7 @@ class Stack:
             weights: [n, P] of these rows, instead of the stack's.
         """
         chosen = torch.tensor(rows, device=self.weights.device)
-        source = (self.weights[chosen] if weights is None else weights).detach().cpu()
+        source = wide((self.weights[chosen] if weights is None else weights).detach().cpu())
         return self._named(self.layout.split(source), chosen)
 
     def _named(self, weights: Mapping[str, Tensor], chosen: Tensor) -> list[dict[str, Tensor]]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from landsweep.sweeps.lab.arithmetic import wide
 from landsweep.sweeps.lab.data import Data
 from landsweep.sweeps.lab.models.own import OwnNet
 from landsweep.sweeps.lab.optim import Linearised
@@ -77,7 +78,8 @@ class Stepper:
         first = recipes[0]
         self._samples, self._masks, self._stack = assembly.samples, assembly.masks, assembly.stack
         self._backend = assembly.program
-        self._updater = updater_of(recipes, self._stack, [r.factors(data.shape, data.outputs) for r in recipes])
+        with self._stack.widened():
+            self._updater = updater_of(recipes, self._stack, [r.factors(data.shape, data.outputs) for r in recipes])
         self._rates = Rates(recipes, total)
         stack, updater = self._stack, self._updater
         own = (lambda: updater.evaluated(stack.weights)) if first.optimizer.averages else None
@@ -89,6 +91,9 @@ class Stepper:
         self._scaler = LossScales(len(recipes), self._stack.weights.device) if first.precision == "fp16" else None
         self.skipped: list[int] = []
         self._batch: _Batch | None = None
+        self._memory: Tensor | None = (
+            None  # of gradients [K, P]: new memory of a large model costs more than filling it
+        )
         self._idle: tuple[tuple[int, ...], Tensor] | None = None
         self.step = 0
         self._seeds: _Seeds | None = None
@@ -110,10 +115,15 @@ class Stepper:
         inputs, targets = self._samples.batch(self.step)
         samples = self._samples.width(self.step)
         masks = self._backend.place().masks_of(self._masks.draw(self.step, samples), samples)
-        grads = torch.empty_like(self._stack.weights)
+        grads = self._fresh() if self._memory is None else self._memory
+        self._memory = grads if self._updater.forgets else None
         self._batch = _Batch(samples, inputs, targets, masks, grads, grads)
         self._batch.losses = self._computed(self._batch, grads)
         return self._batch.losses
+
+    def _fresh(self) -> Tensor:
+        """Memory for gradients [K, P], in the type in which steps are made."""
+        return torch.empty_like(self._stack.weights, dtype=self._limits.dtype)
 
     def _computed(self, batch: _Batch, grads: Tensor) -> Tensor:
         """Losses [K] of a batch, whose gradients go into `grads`; in parts, if the recipe says so."""
@@ -136,19 +146,20 @@ class Stepper:
         """
         assert self._batch is not None, "`gradients` comes first"
         batch, self._batch = self._batch, None
-        weights = self._stack.weights
         overflowed = [] if self._scaler is None else self._scaler.unscale(batch.grads)
         self.skipped = sorted({*skip, *overflowed})
         self._clip(batch.grads)
         # Every row makes the step, since all are one computation; idle ones then get their weights back.
         still = self._positions(idle) if idle else None
-        before = None if still is None else weights[still]
         gradients = Gradients(
             batch.grads, batch.losses, lambda: self._second_gradients(batch), lambda row: self._linearised(batch, row)
         )
-        self._updater.step(self._stack, gradients, self._rates, self.step, self.skipped)
-        if before is not None:
-            weights[still] = before
+        with self._stack.widened():
+            weights = self._stack.weights
+            before = None if still is None else weights[still]
+            self._updater.step(self._stack, gradients, self._rates, self.step, self.skipped)
+            if before is not None:
+                weights[still] = before
         self.step += 1
         self._averages.update(self._stack, self.step)
         return batch.losses
@@ -173,7 +184,7 @@ class Stepper:
     def _second_gradients(self, batch: _Batch) -> Tensor:
         """Gradients [K, P] of a batch at what the weights are by now; buffers stay as the first pass left them."""
         buffers = {name: b.clone() for name, b in self._stack.buffers.items()}
-        grads = torch.empty_like(self._stack.weights)
+        grads = self._fresh()
         with torch.enable_grad():
             self._computed(batch, grads)
         for name, b in buffers.items():
@@ -247,12 +258,13 @@ class Stepper:
         self._clips = _bounds(self._limits)
         if self._seeds is not None:
             self._seeds.roots = [self._seeds.roots[row] for row in rows]
+        self._memory = None
         if self._batch is not None:
             self._batch = self._batch.take(keep)
 
     def tensors(self) -> dict[str, Tensor]:
         """All that changes from step to step, by name; of stacked optimizers each [K, ...]."""
-        return {n: self._stack.gathered(t) for n, t in self.own_tensors().items()}
+        return {n: wide(self._stack.gathered(t)) for n, t in self.own_tensors().items()}
 
     @property
     def divided(self) -> bool:

@@ -6,7 +6,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -106,7 +106,13 @@ class Gradients:
 
 
 class Updater(ABC):
-    """Makes the steps of all models of a stack."""
+    """Makes the steps of all models of a stack.
+
+    Attributes:
+        forgets: whether it keeps no reference to the gradients that it was given, so that their memory serves again.
+    """
+
+    forgets: ClassVar[bool] = True
 
     @abstractmethod
     def step(self, stack: Stack, gradients: Gradients, rates: Rates, step: int, skip: Sequence[int] = ()) -> None:
@@ -285,6 +291,8 @@ class ClassUpdater(Updater):
         methods: settings of each model.
         stack: of the models.
     """
+
+    forgets: ClassVar[bool] = False  # a class of the user's may keep them
 
     def __init__(self, methods: Sequence[NamedClass], stack: Stack) -> None:
         self._methods = list(methods)

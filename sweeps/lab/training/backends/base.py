@@ -17,7 +17,7 @@ from landsweep.sweeps.lab.training.parts import in_parts
 from landsweep.sweeps.lab.training.place import ALONE, Place
 from landsweep.sweeps.lab.training.stack import Stack
 
-__all__ = ["Backend", "Unserved", "gradients_of", "wide"]
+__all__ = ["Backend", "Unserved", "gradients_of"]
 
 
 class Unserved(SpecError):
@@ -81,7 +81,7 @@ class Backend(ABC):
     @classmethod
     def lacks(cls, recipe: Recipe) -> str | None:
         """None if this back-end follows all settings of a recipe; else the reason why it does not."""
-        for name in ("precision", "micro_batch", "recompute", "attention", "compile"):
+        for name in ("precision", "bf16_weights", "micro_batch", "recompute", "attention", "compile"):
             value = getattr(recipe, name)
             if name not in cls.knows and value != Recipe.model_fields[name].default:
                 return f"it does not know {name}: {value}"
@@ -162,11 +162,6 @@ class Backend(ABC):
         if self.own_modules:
             self.modules = [self.modules[k] for k in keep.tolist()]
         self.bind()
-
-
-def wide(outputs: Tensor) -> Tensor:
-    """Outputs in a type in which a loss can be computed: at least float32."""
-    return outputs.float() if outputs.dtype in (torch.bfloat16, torch.float16) else outputs
 
 
 def gradients_of(loss: Tensor, leaves: Mapping[str, Tensor], idle: Mapping[str, Tensor]) -> list[Tensor]:

@@ -12,9 +12,8 @@ from torch import Tensor, nn
 from torch.distributed.fsdp import FSDPModule
 from torch.distributed.tensor import DTensor
 
-from landsweep.sweeps.lab.arithmetic import arithmetic, backward_arithmetic
+from landsweep.sweeps.lab.arithmetic import arithmetic, backward_arithmetic, wide
 from landsweep.sweeps.lab.recipe import Recipe
-from landsweep.sweeps.lab.training.backends.base import wide
 from landsweep.sweeps.lab.training.backends.ddp import Ddp
 from landsweep.sweeps.lab.training.collective import passing, together
 from landsweep.sweeps.lab.training.sharded import ShardedStack

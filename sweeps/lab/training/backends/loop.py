@@ -9,11 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from landsweep.orchestrator.errors import SpecError
-from landsweep.sweeps.lab.arithmetic import arithmetic, backward_arithmetic
+from landsweep.sweeps.lab.arithmetic import arithmetic, backward_arithmetic, wide
 from landsweep.sweeps.lab.streams import restart, seeded
-from landsweep.sweeps.lab.training.backends.base import Backend, gradients_of, wide
+from landsweep.sweeps.lab.training.backends.base import Backend, gradients_of
 
 __all__ = ["Loop"]
+
+_SETTINGS = ("precision", "bf16_weights", "micro_batch", "recompute", "attention", "compile")
 
 
 class Loop(Backend):
@@ -22,7 +24,7 @@ class Loop(Backend):
     name: ClassVar[str] = "loop"
     own_modules: ClassVar[bool] = True
     computes_as: ClassVar[str] = "loop"
-    knows: ClassVar[frozenset[str]] = frozenset(("precision", "micro_batch", "recompute", "attention", "compile"))
+    knows: ClassVar[frozenset[str]] = frozenset(_SETTINGS)
 
     def bind(self) -> None:
         self._compiled: dict[int, Callable[[Tensor], Tensor]] = {}

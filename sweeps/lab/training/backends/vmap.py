@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
-from landsweep.sweeps.lab.arithmetic import arithmetic, backward_arithmetic
+from landsweep.sweeps.lab.arithmetic import arithmetic, backward_arithmetic, wide
 from landsweep.sweeps.lab.models.layers import NoNorm
 from landsweep.sweeps.lab.models.plain import misread
-from landsweep.sweeps.lab.training.backends.base import Backend, gradients_of, wide
+from landsweep.sweeps.lab.training.backends.base import Backend, gradients_of
 from landsweep.sweeps.lab.training.dropout import MaskedDropout
 
 __all__ = ["Vmap"]
@@ -28,7 +28,7 @@ class Vmap(Backend):
     """
 
     name: ClassVar[str] = "vmap"
-    knows: ClassVar[frozenset[str]] = frozenset(("precision", "micro_batch"))
+    knows: ClassVar[frozenset[str]] = frozenset(("precision", "bf16_weights", "micro_batch"))
 
     @classmethod
     def exact_rows(cls, module: nn.Module) -> bool:
