@@ -12,7 +12,8 @@ LandsweepError
 ├── PreparationFailed       exit 1: what all units need could not be computed
 ├── DeviceFailed            a worker's accelerator computes no more; the worker ends, and its units go elsewhere
 └── StopSweep               exit 3: stopped, nothing lost, the same command goes on
-    ├── StorageError        the results could not be written (disk full, no permission)
+    ├── StorageError        the results could not be written (no permission)
+    │   └── NoRoom          the disk is full; a UsageError too, for so it comes from a worker
     ├── WorkersUnavailable  work is waiting and no worker can come
     │   └── ClusterLost     the Ray that this run had started, or its one process, is of no more use
     └── TakenOver           another driver holds this sweep now
@@ -27,6 +28,7 @@ __all__ = [
     "DeviceFailed",
     "GangBroken",
     "LandsweepError",
+    "NoRoom",
     "NotDeterministic",
     "PreparationFailed",
     "SpecError",
@@ -103,6 +105,10 @@ class StopSweep(LandsweepError):
 
 class StorageError(StopSweep):
     """Results could not be written."""
+
+
+class NoRoom(StorageError, UsageError):
+    """There is no room for results. No unit can go on, so workers refuse them, as they refuse input of no use."""
 
 
 class WorkersUnavailable(StopSweep):

@@ -16,7 +16,7 @@ from itertools import chain
 from pathlib import Path
 
 from landsweep.orchestrator.accelerators import device_failure, free_memory
-from landsweep.orchestrator.errors import DeviceFailed, NotDeterministic, Unreachable, UsageError
+from landsweep.orchestrator.errors import DeviceFailed, NoRoom, NotDeterministic, Unreachable, UsageError
 from landsweep.orchestrator.faults import MOST_POINTS, cause_of, oversized, text_of, without_middle
 from landsweep.orchestrator.kind import Arrays, Gang, Ganged, SavesMemory, Session, Workbench, kind_named
 from landsweep.orchestrator.row import Cause, Metric, Outcome, Progress, RowMaker, Status, series_batch
@@ -160,7 +160,7 @@ class Worker:
         buffer = Buffer()
         try:
             yield from self._rows(session, shard, parts, buffer)
-        except DeviceFailed:
+        except (DeviceFailed, NoRoom):
             if buffer.outcomes:  # of units that ended before it
                 yield self._flush(buffer)
             raise

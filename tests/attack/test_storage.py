@@ -14,16 +14,18 @@ import pytest
 from landsweep.orchestrator.kind import kind_named
 from landsweep.orchestrator.run.progress import Snapshot
 from landsweep.orchestrator.run.start import run_sweep
+from landsweep.orchestrator.run.sweep import Sweep
 from landsweep.orchestrator.site import Site
 from landsweep.orchestrator.spec import parse
 from landsweep.orchestrator.testing.kind_suite import QuietWatch
-from tests.attack.amounts import held
+from tests.attack.amounts import attacks, held
 from tests.attack.folders import command
 from tests.chaos.driver import spec_data
 from tests.support.cli import LANDSWEEP, LOCAL, write_spec
 from tests.support.cli import command as another_process
 from tests.support.paths import ROOT
 from tests.support.results import assert_undisturbed
+from tests.support.zoos import assert_same_zoos, zoo_spec
 
 OFTEN = ["site.commit_seconds=0.02", "site.shard_seconds=0.02"]
 UNITS = 300
@@ -81,6 +83,34 @@ def test_a_disk_that_fails_in_a_run(disk: Path, tmp_path: Path, fault: str) -> N
     assert done.returncode == 0, done.stderr
     assert_undisturbed(disk / "out", 2000)
     held(f"storage: {fault}", 1, 1)
+
+
+@attacks(None, full=1)
+def test_a_disk_that_weights_fill(disk: Path, tmp_path: Path, n: int) -> None:
+    """A zoo of 24 models of 800 kB, with 8 MB of room: the run ends with 3, and the same command goes on with more."""
+    recipe = {
+        "data": {"source": "digits"},
+        "net": {"net": "mlp", "hidden": [2700]},
+        "optimizer": {"method": "sgd"},
+        "steps": 3,
+        "batch_size": 16,
+    }
+    axes = {"optimizer.learning_rate": [0.1, 0.05]}
+    write_spec(tmp_path, zoo_spec(recipe=recipe, axes=axes, seeds={"range": 12}).model_dump(mode="json"))
+    words, out = ["run", "spec.yaml", *LOCAL, *OFTEN, "--out"], disk / "out"
+    another_process(*words, "undisturbed", cwd=tmp_path)
+    for _ in range(n):
+        remount(disk, "size=8m")
+        stopped = another_process(*words, str(out), cwd=tmp_path, check=3)
+        assert "same command goes on once there is room again" in " ".join(stopped.stderr.split()), stopped.stderr
+        assert "sound:" in another_process("verify", "--deep", str(out), cwd=tmp_path, check=1).stdout
+        remount(disk, "size=64m")
+        another_process(*words, str(out), cwd=tmp_path)
+        assert_same_zoos(out, tmp_path / "undisturbed")
+        files = {Path(name).name for name in Sweep.at(out).rows()["weights_file"]}
+        assert {file.name for file in (out / "weights").iterdir()} == files, "nothing staged, nothing left over"
+        shutil.rmtree(out)
+    held("storage: weights fill the disk", n, n)
 
 
 def moving(i: int, seconds: float) -> dict[str, float]:

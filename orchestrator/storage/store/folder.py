@@ -17,7 +17,7 @@ from urllib.parse import unquote, urlsplit
 import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError
 
-from landsweep.orchestrator.errors import LandsweepError, StorageError, Unreachable, UsageError
+from landsweep.orchestrator.errors import LandsweepError, NoRoom, StorageError, Unreachable, UsageError
 from landsweep.orchestrator.storage import cloud_errors as cloud
 from landsweep.orchestrator.storage.inside import refuse_large, refuse_link, refuse_odd
 from landsweep.orchestrator.storage.store.client import ASKING_SECONDS, Client, Patience
@@ -33,7 +33,7 @@ T = TypeVar("T")
 _BULK = 4 << 20  # bytes; the time limit of an attempt covers the whole upload
 _ONE_PUT = 1 << 30  # bytes; a killed upload in parts leaves parts that cost money and that no listing shows
 _STAGED = re.compile(r"#\d+$")  # object_store writes `name#1`, then links or renames it to `name`
-_ROOM = ("No space left", "quota", "Quota", "File too large")
+_ROOM = ("No space left", "quota", "Quota")
 _PERMISSION = ("ermission denied", "Read-only", "not permitted", "AccessDenied", "Forbidden")
 
 
@@ -342,7 +342,7 @@ class Store:
             why, until = (f"{why}; {advice}", "that is mended") if advice else (why, "the storage works again")
             if not self.under_way:
                 return Unreachable(f"{self.where}/{path} could not be {done}: {why}")
-        elif any(word in why for word in _ROOM):
+        elif any(word in why for word in (*_ROOM, "File too large")):
             until = "there is room again"
         elif not _has_hard_links((self._root / path).parent):
             return UsageError(
@@ -353,7 +353,7 @@ class Store:
             until = "this user may write there"
         else:
             until = "the storage works again"
-        return StorageError(
+        return (NoRoom if any(word in why for word in _ROOM) else StorageError)(
             f"{self.where}/{path} could not be {done}: {why}. All rows committed before are safe; the same command "
             f"goes on once {until}, and `landsweep rerun DIR --status failed` computes units that failed by it again."
         )
