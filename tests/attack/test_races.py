@@ -151,6 +151,17 @@ def test_a_driver_that_is_stopped_and_wakes_after_another_took_over(
     held("SIGSTOP and take-over", gave_way, n)
 
 
+@attacks(None, full=5)
+def test_a_driver_on_s3_that_is_stopped_and_wakes_after_another_took_over(
+    bucket_url: str,
+    start: Start,  # noqa: F811
+    n: int,
+) -> None:
+    moments = chance("take-over on S3")
+    ledgers = (Ledger.create(Store.at(f"{bucket_url}-{i}"), {}) for i in range(n))
+    held("SIGSTOP and take-over on S3", sum(taken_over(ledger, start, moments) for ledger in ledgers), n)
+
+
 def taken_over(ledger: Ledger, start: Start, moments: random.Random) -> bool:  # noqa: F811
     first = start(ledger, host="elsewhere", units=20_000, size=1, note="first")
     assert first.stdout is not None
