@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,11 @@ from pydantic import ValidationError
 from landsweep.orchestrator.errors import SpecError
 from landsweep.sweeps.lab.augment import AugmentSpec
 from landsweep.sweeps.lab.training import choose
+from landsweep.sweeps.lab.training.backends import Loop
 from landsweep.sweeps.lab.training.calendar import Calendar
-from landsweep.sweeps.lab.training.calibrate import calibrate
+from landsweep.sweeps.lab.training.calibrate import calibrate, shortest_step
 from landsweep.sweeps.lab.training.draws import counted, noisy_labels, order, subset
+from landsweep.sweeps.lab.training.stepper import Stepper
 from tests.sweeps.lab.training.cases import digits, recipe
 
 
@@ -139,6 +142,24 @@ def test_the_fastest_is_chosen(loop: float, packed: dict[int, float], label: str
 
     choice = calibrate(["bmm"], seconds, 128)
     assert choice.label == label and choice.seconds["loop@1"] == loop
+
+
+@pytest.mark.usefixtures("torch_threads")
+@pytest.mark.parametrize(("threads", "counted_seconds"), [(1, 0.0), (2, 0.2)])
+def test_time_that_others_take_counts_only_where_several_threads_compute(
+    threads: int, counted_seconds: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A step that waits 0.2 s for its turn: the processor time of one thread has none of it."""
+    torch.set_num_threads(threads)
+    make_step = Stepper.make_step
+
+    def late(stepper: Stepper) -> torch.Tensor:
+        time.sleep(0.2)
+        return make_step(stepper)
+
+    monkeypatch.setattr(Stepper, "make_step", late)
+    seconds = shortest_step(Loop, [recipe()], digits(), device="cpu", base=Path(), steps=2)
+    assert seconds >= counted_seconds and (threads > 1 or seconds < 0.15)
 
 
 def test_a_choice_is_made_once_and_a_class_trains_in_the_loop() -> None:
