@@ -33,6 +33,9 @@ def _drill(
     life: Annotated[float, typer.Option("--life", min=1, help="Mean life of a worker, s.")] = 20,
     drivers: Annotated[int, typer.Option("--drivers", min=0, help="How often the driver is killed.")] = 2,
     allow_node: Annotated[bool, typer.Option("--allow-node", help="Also kill one node that is not the head.")] = False,
+    training: Annotated[
+        bool, typer.Option("--training", help="One long training instead, whose worker is killed; says what was lost.")
+    ] = False,
     out_dir: Out = None,
     as_json: AsJson = False,
 ) -> None:
@@ -41,7 +44,9 @@ def _drill(
 
     where = out_dir or f"results/drill-{time.strftime('%Y%m%d-%H%M%S')}"
     site_changes = [c.removeprefix("site.") for c in changes or ()]
-    outcome = Drill(site, site_changes, where, seconds, units, life, drivers, allow_node).run(err.print)
+    outcome = Drill(site, site_changes, where, seconds, units, life, drivers, allow_node, training=training).run(
+        err.print
+    )
     checks = outcome.checks()
     survived = all(check.ok is not False for check in checks)
     if as_json:

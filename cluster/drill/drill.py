@@ -25,6 +25,7 @@ import yaml
 
 from landsweep.cluster.drill.outcome import GONE, DrillOutcome
 from landsweep.cluster.drill.through_launcher import drill_jobs
+from landsweep.cluster.drill.training import TrainingOutcome, training_spec
 from landsweep.orchestrator.errors import LandsweepError, UsageError
 from landsweep.orchestrator.site import Site, launcher_type, load_site
 from landsweep.orchestrator.storage.ledger import Ledger, Store
@@ -50,7 +51,8 @@ class Drill:
         life: mean life of a worker, s.
         drivers: how often the driver is killed.
         nodes: whether one node other than the head may be killed.
-        seed: draws the times at which the driver is killed.
+        seed: draws the times at which the driver is killed, or the worker of the training.
+        training: whether it is one long training instead of many units.
     """
 
     site: str | None
@@ -62,6 +64,7 @@ class Drill:
     drivers: int = 2
     nodes: bool = False
     seed: int = 0
+    training: bool = False
 
     def run(self, say: Callable[[str], None]) -> DrillOutcome:
         """Do it.
@@ -75,14 +78,10 @@ class Drill:
             raise UsageError(f"{self.out} holds a sweep already; a drill needs results of its own: --out")
         site = load_site(self.site, self.changes)
         held = _held(site)
-        spec = drill_spec(self, _workers(site))
-        units = int(spec["axes"]["i"]["range"])
-        say(f"{units:,} units of {spec['fixed']['seconds']:.2g} s; results in {self.out}")
-        rng = random.Random(self.seed)
-        deaths = places_to_die(rng, units, self.drivers)
-        if site.launcher is not None:
-            spec["fixed"]["drivers"] = deaths
-        outcome = DrillOutcome(store, units, spec["fixed"]["seconds"])
+        spec, outcome, deaths = self._planned(store, site)
+        say(
+            f"{outcome.units:,} unit{'s' * (outcome.units != 1)} of {outcome.unit_seconds:.2g} s; results in {self.out}"
+        )
         with tempfile.TemporaryDirectory(prefix="landsweep-drill-") as folder:
             file = Path(folder) / "drill.yaml"
             file.write_text(yaml.safe_dump(spec), encoding="utf-8")
@@ -96,6 +95,19 @@ class Drill:
         outcome.spared = self._spared(outcome)
         return outcome
 
+    def _planned(self, store: Store, site: Site) -> tuple[dict[str, Any], DrillOutcome, list[int]]:
+        """The sweep, what will be noted of it, and after how many rows the driver dies."""
+        rng, workers = random.Random(self.seed), _workers(site)
+        if self.training:
+            spec = training_spec(self.out, self.seconds, site.state_seconds, rng)
+            return spec, TrainingOutcome(store, 1, self.seconds, state_seconds=site.state_seconds), []
+        spec = drill_spec(self, workers)
+        units = int(spec["axes"]["i"]["range"])
+        deaths = places_to_die(rng, units, self.drivers)
+        if site.launcher is not None:
+            spec["fixed"]["drivers"] = deaths
+        return spec, DrillOutcome(store, units, spec["fixed"]["seconds"]), deaths
+
     def _changes(self) -> list[str]:
         return ["site.tracking=off", *(f"site.{c.removeprefix('site.')}" for c in self.changes)]
 
@@ -103,7 +115,7 @@ class Drill:
         """What should have died and did not, with the reason."""
         deaths = outcome.deaths()
         spared = {}
-        if deaths["driver"] < self.drivers:
+        if deaths["driver"] < self.drivers and not self.training:
             lived = self.drivers - deaths["driver"]
             spared["driver"] = f"{lived} of {self.drivers} times not tried: no unit ran on the driver's machine then"
         if self.nodes and not deaths["node"]:

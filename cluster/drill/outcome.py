@@ -88,9 +88,6 @@ class DrillOutcome:
         """The verdict, an invariant each."""
         sweep = Sweep(Ledger.open(self.store))
         findings = sweep.verify()
-        rows = sweep.rows().reindex(columns=["i", "status", "square", "sees_results", "host"])
-        right = int(((rows["status"] == "ok") & (rows["square"] == rows["i"] ** 2)).sum())
-        blind = sorted(set(rows.loc[~rows["sees_results"].fillna(True).astype(bool), "host"]))
         missing, twice = len(findings.missing), len(findings.duplicates)
         return [
             Check("somebody died", sum(self.deaths().values()) > 0, _counted(self.deaths()), "give it more --seconds"),
@@ -99,17 +96,26 @@ class DrillOutcome:
                 "each unit once", not missing and not twice, f"{findings.rows:,} rows, {missing} missing, {twice} twice"
             ),
             Check("nothing lost", self.lost == 0, f"{self.lost} committed rows vanished with a driver"),
+            *self.results(sweep),
+            Check("files sound", findings.sound, f"{len(findings.damaged)} damaged files"),
+            self._returned(),
+        ]
+
+    def results(self, sweep: Sweep) -> list[Check]:
+        """What the rows must say."""
+        rows = sweep.rows().reindex(columns=["i", "status", "square", "sees_results", "host"])
+        right = int(((rows["status"] == "ok") & (rows["square"] == rows["i"] ** 2)).sum())
+        blind = sorted(set(rows.loc[~rows["sees_results"].fillna(True).astype(bool), "host"]))
+        return [
             Check(
                 "results right", right == self.units, f"{right:,} of {self.units:,} are ok and have the right number"
             ),
-            Check("files sound", findings.sound, f"{len(findings.damaged)} damaged files"),
             Check(
                 "results seen by all nodes",
                 not blind,
                 f"not by {', '.join(blind)}" if blind else "yes",
                 "kinds that keep weights need a shared folder or an object store",
             ),
-            self._returned(),
         ]
 
     def _returned(self) -> Check:

@@ -239,6 +239,9 @@ HOW: dict[str, SpecBlock | Commands | Python | Site | Listing | Elsewhere] = {
         f"{CLUSTER}::test_the_commands_of_the_page_on_clusters", "wants a Slurm"
     ),
     "docs/clusters.md: $ landsweep drill --seconds 20": Commands({"landsweep drill": []}, slow=True, says="survived"),
+    "docs/clusters.md: $ landsweep drill --training": Elsewhere(
+        "tests/cluster/drill/test_drill.py::test_a_drill_of_a_training_kills_its_worker", "takes minutes, with Ray"
+    ),
     "docs/clusters.md: $ landsweep drill --site": Elsewhere(
         "tests/cluster/drill/test_drill.py::test_a_drill_through_slurm_kills_the_driver_from_inside_and_a_node",
         "a Slurm",

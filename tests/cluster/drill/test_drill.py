@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import random
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,10 @@ from typing import Any
 import psutil
 import pytest
 
+from landsweep import Zoo
 from landsweep.cluster.drill.drill import Drill, drill_spec, places_to_die
 from landsweep.cluster.drill.outcome import DrillOutcome
+from landsweep.cluster.drill.training import RECORD, TrainingOutcome, training_spec
 from landsweep.orchestrator.errors import UsageError
 from landsweep.orchestrator.kind import kind_named
 from landsweep.orchestrator.site import Site
@@ -113,6 +116,51 @@ def started_by_this_test() -> list[str]:
             if process.environ().get(_TEST) == os.environ[_TEST] and process.status() != psutil.STATUS_ZOMBIE:
                 found.append(" ".join(process.cmdline())[:120])
     return found
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Results of a training whose process, the driver too, ended by SIGKILL in the middle; the same command went on."""
+    place = tmp_path_factory.mktemp("training")
+    spec = training_spec(str(place / "drill"), 9, 1, random.Random(0))
+    (place / "drill.yaml").write_text(json.dumps(spec))
+    words = ["run", "drill.yaml", "--out", "drill", "site.executor=local", "site.state_seconds=1", "site.tracking=off"]
+    assert command(*words, cwd=place, check=None).returncode == -signal.SIGKILL
+    command(*words, cwd=place, check=0)
+    return place / "drill"
+
+
+def test_a_long_training_loses_no_more_than_the_time_between_two_states(trained: Path) -> None:
+    outcome = TrainingOutcome(Store.at(str(trained)), 1, 9, state_seconds=1)
+    outcome.processes.clear()
+    assert failing(outcome) == []
+    (lost,) = [check for check in outcome.checks() if check.what == "steps lost"]
+    record = json.loads((trained / RECORD).read_text())
+    (row,) = Zoo(trained).rows.to_dict("records")
+    assert 0 < row["resumed_at"] <= record["steps"] < row["steps_done"] == 900
+    assert lost.detail.startswith(f"{record['steps'] - row['resumed_at']:,.0f} of {record['steps']:,}")
+    assert int(Zoo(trained)[0].state()["steps"]) == 900, "each step is in the model once"
+
+
+def test_what_a_training_lost_too_much_is_called_wrong(trained: Path) -> None:
+    outcome = TrainingOutcome(Store.at(str(trained)), 1, 9, state_seconds=-3.0)
+    assert failing(outcome) == ["steps lost"]
+    assert failing(TrainingOutcome(Store.at(str(trained)), 1, 10, state_seconds=1)) == ["all steps made"]
+
+
+def test_a_training_must_be_longer_than_the_time_between_two_states(tmp_path: Path) -> None:
+    said = command("drill", "--training", "--seconds", "60", "site.workers=1", cwd=tmp_path, check=2).stderr
+    assert "take at least 180, or a shorter site.state_seconds" in " ".join(said.split())
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+@pytest.mark.chaos
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+def test_a_drill_of_a_training_kills_its_worker(tmp_path: Path) -> None:
+    told = drill(tmp_path, "--training", "--seconds=20", "site.state_seconds=2", "--out=there", workers=1)
+    (lost,) = [check for check in told["checks"] if check["what"] == "steps lost"]
+    assert told["deaths"] == {"worker": 1} and lost["ok"] is True
 
 
 @pytest.mark.ray
