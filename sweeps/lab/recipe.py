@@ -15,6 +15,7 @@ from landsweep.sweeps.lab.arithmetic import Precision
 from landsweep.sweeps.lab.augment import AugmentSpec
 from landsweep.sweeps.lab.averaging import AveragingSpec
 from landsweep.sweeps.lab.data import Data, DataSpec
+from landsweep.sweeps.lab.grad_init import GradInit
 from landsweep.sweeps.lab.identity import by_content
 from landsweep.sweeps.lab.losses import OF_CLASSES, LossName, TrainingLoss
 from landsweep.sweeps.lab.models import Net, NetSpec
@@ -31,6 +32,7 @@ from landsweep.sweeps.lab.parametrization import (
 )
 from landsweep.sweeps.lab.probes import ProbeSpec
 from landsweep.sweeps.lab.schedules import Constant, ScheduleSpec
+from landsweep.sweeps.lab.trajectory import Trajectory, TrajectoryLoss
 
 __all__ = ["Checkpoints", "Evaluation", "Recipe", "Spike"]
 
@@ -144,6 +146,12 @@ class Recipe(Section):
         exclude_if=lambda v: not v,
         description="share of each target that is spread over all classes, of cross entropy in training",
     )
+    trajectory: Trajectory | None = Field(
+        None, exclude_if=lambda v: v is None, description="stay close to outputs of some epochs ago (SAF)"
+    )
+    grad_init: GradInit | None = Field(
+        None, exclude_if=lambda v: v is None, description="learn a factor for each drawn tensor before training"
+    )
     parametrization: ParametrizationSpec | None = Field(
         None,
         exclude_if=lambda v: v is None,
@@ -232,6 +240,8 @@ class Recipe(Section):
             )
         if self.micro_batch is not None and self.micro_batch > self.batch_size:
             raise ValueError(f"micro_batch: {self.micro_batch} is more than the batch_size of {self.batch_size}")
+        if self.micro_batch is not None and self.trajectory is not None:
+            raise ValueError("trajectory: it keeps outputs of whole batches; leave micro_batch out")
         if self.fused_step and self.optimizer.method not in FUSED:
             raise ValueError(f"fused_step: torch has no kernel for {self.optimizer.method}; it has: {', '.join(FUSED)}")
         if self.spike != Spike() and self.on_spike == "go_on":
@@ -315,6 +325,10 @@ class Recipe(Section):
             self.parametrization.growth(self.net)
             if self.net.init.meta is not None:
                 raise ValueError("parametrization: it sets the norms of weights, as MetaInit does; leave init.meta out")
+            if self.grad_init is not None:
+                raise ValueError("parametrization: it sets the norms of weights, as GradInit does; leave grad_init out")
+        if self.grad_init is not None and self.net.own_code:
+            raise ValueError(f"grad_init: it is for the networks of landsweep, not for {self.net.family}; leave it out")
         return self
 
     def build(self, shape: tuple[int, ...], classes: int, folder: Path = Path()) -> nn.Module:
@@ -341,11 +355,15 @@ class Recipe(Section):
         for term in ("z_loss", "label_smoothing"):
             if (value := getattr(self, term)) and name != "cross_entropy":
                 raise SpecError(f"{term}: {value:g} is of cross_entropy, but the loss is {name}; leave it out")
+        if self.trajectory is not None and (name != "cross_entropy" or data.sequence):
+            what = "a target at each position" if name == "cross_entropy" else f"the loss {name}"
+            raise SpecError(f"trajectory: it is of cross_entropy and one class per sample, not of {what}; leave it out")
         return name
 
     def training_loss(self, data: Data) -> TrainingLoss:
         """What training lowers on this data; see `loss_on`."""
-        return TrainingLoss(self.loss_on(data), self.z_loss, self.label_smoothing)
+        terms = self.loss_on(data), self.z_loss, self.label_smoothing
+        return TrainingLoss(*terms) if self.trajectory is None else TrajectoryLoss(*terms, self.trajectory)
 
     def _scaling(self) -> Parametrization | None:
         """The parametrization; None where it changes nothing: the standard one of a network without a width."""

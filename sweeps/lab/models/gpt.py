@@ -10,8 +10,9 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from landsweep.sweeps.lab.data.base import Data, InputKind
-from landsweep.sweeps.lab.models.base import logits_misfit
+from landsweep.sweeps.lab.models.base import Feature, logits_misfit
 from landsweep.sweeps.lab.models.count import Count
+from landsweep.sweeps.lab.models.harmonic import Distances
 from landsweep.sweeps.lab.models.layers import token_norm
 from landsweep.sweeps.lab.models.transformer import Block, Transformer
 
@@ -32,7 +33,21 @@ class Gpt(Transformer):
 
     takes: ClassVar[tuple[InputKind, ...]] = ("tokens",)
     net: Literal["gpt"]
+    harmonic: float | None = Field(
+        None,
+        gt=0,
+        exclude_if=lambda v: v is None,
+        description="exponent n: the last layer gives -n log of distances, so cross entropy is the harmonic loss",
+    )
     logits: Literal["all", "last"] = Field("all", description="of all positions, or [n, classes] of the last one only")
+
+    def current_width(self) -> int | None:
+        return self.width if self.harmonic is None else None
+
+    def lacks(self, feature: Feature) -> str | None:
+        if feature == "width" and self.harmonic is not None:
+            return "no parametrization has rules for distances; leave net.harmonic out"
+        return super().lacks(feature)
 
     def misfit(self, data: Data) -> str | None:
         """As for all networks, and there must be one target for each position that gives logits."""
@@ -75,7 +90,11 @@ class _Net(nn.Module):
         self.drop = nn.Dropout(spec.dropout)
         self.blocks = nn.Sequential(*(Block(spec, causal=True) for _ in range(spec.depth)))
         self.norm = token_norm(spec.norm, spec.width)
-        self.out = nn.Linear(spec.width, vocabulary, bias=False)
+        self.out = (
+            nn.Linear(spec.width, vocabulary, bias=False)
+            if spec.harmonic is None
+            else Distances(spec.width, vocabulary, spec.harmonic)
+        )
         self._context, self._last = context, spec.logits == "last"
 
     def forward(self, tokens: Tensor) -> Tensor:

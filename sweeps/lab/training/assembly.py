@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from landsweep.orchestrator.errors import SpecError
 from landsweep.sweeps.lab.data import Data
+from landsweep.sweeps.lab.grad_init import learn_factors
 from landsweep.sweeps.lab.losses import TrainingLoss
 from landsweep.sweeps.lab.models.fit import check_fit
 from landsweep.sweeps.lab.models.own import OwnNet
@@ -113,6 +114,14 @@ def module_of(recipe: Recipe, data: Data, base: Path) -> nn.Module:
     module, dtype = recipe.build(data.shape, data.outputs, base), dtype_of(recipe)
     if recipe.net.own_code or dtype != torch.float32:  # else it has the type already, and `to` takes a while to see it
         module = module.to(dtype)
+    if recipe.grad_init is not None:
+        samples = samples_of([recipe], data)
+
+        def batch(step: int) -> tuple[Tensor, Tensor]:
+            inputs, targets = samples.batch(step)
+            return inputs[0].cpu(), targets[0].cpu()
+
+        learn_factors(module, batch, recipe.training_loss(data), recipe.grad_init)
     return with_masks(module)
 
 
@@ -123,12 +132,18 @@ def layers_of(recipe: Recipe, data: Data, base: Path) -> nn.Module:
     return with_masks(recipe.net.skeleton(data.shape, data.outputs))
 
 
+def _decides(recipe: Recipe) -> set[str]:
+    """Fields that the initial weights depend on, among those that may differ within a pack."""
+    drawn = {"net", "parametrization", "seed"}
+    return drawn if recipe.grad_init is None else {*drawn, "train_fraction", "label_noise"}
+
+
 def _modules(recipes: Sequence[Recipe], data: Data, base: Path, *, alone: bool) -> list[nn.Module]:
     """A module for each recipe; where they need not stand alone, equal networks with equal seeds are one object."""
     by_settings: dict[object, nn.Module] = {}
     modules = []
     for i, recipe in enumerate(recipes):
-        settings = i if alone else recipe.model_dump_json(include={"net", "parametrization", "seed"})
+        settings = i if alone else recipe.model_dump_json(include=_decides(recipe))
         if settings not in by_settings:
             module = module_of(recipe, data, base)
             if any(module is other for other in by_settings.values()):

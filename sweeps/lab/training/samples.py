@@ -77,7 +77,7 @@ class Samples:
 
     def batch(self, step: int) -> tuple[Tensor, Tensor]:
         """Inputs [K, b, ...] and targets [K, b, ...] of a step, the first being 0: the batch, or the part asked for."""
-        chosen = self._positions(step)
+        chosen = self.positions(step)
         if self._augment is None:
             chosen = chosen[:, self._place.part(chosen.shape[1])]
         if self.noisy:
@@ -101,8 +101,8 @@ class Samples:
         part = self._place.part(inputs.shape[1])
         return inputs[:, part], targets[:, part]
 
-    def _positions(self, step: int) -> Tensor:
-        """Which samples [K, B] a step takes; looked up for many steps at once, since that costs hardly more."""
+    def positions(self, step: int) -> Tensor:
+        """Numbers [K, B] of a step's samples; looked up for many steps at once, since that costs hardly more."""
         if self._block is None or not self._block[0] <= step < self._block[0] + self._block[1].shape[1]:
             self._block = (step, self._look_up(step))
         first, block = self._block

@@ -23,6 +23,7 @@ from landsweep.sweeps.lab.training.linearised import linearise
 from landsweep.sweeps.lab.training.points import joined
 from landsweep.sweeps.lab.training.scaler import LossScales
 from landsweep.sweeps.lab.training.updater import Gradients, Rates, clip, updater_of
+from landsweep.sweeps.lab.trajectory import PastOutputs, TrajectoryLoss
 
 __all__ = ["Stepper", "under"]
 
@@ -89,6 +90,10 @@ class Stepper:
         self._clips = _bounds(self._limits)
         self._micro_batch = micro_batch or first.micro_batch
         self._scaler = LossScales(len(recipes), self._stack.weights.device) if first.precision == "fp16" else None
+        self._past: PastOutputs | None = None
+        if isinstance(assembly.loss, TrajectoryLoss):
+            many = len(recipes), len(self._samples.inputs), data.outputs
+            self._past = PastOutputs(assembly.loss, *many, self._stack.weights)
         self.skipped: list[int] = []
         self._batch: _Batch | None = None
         self._memory: Tensor | None = (
@@ -113,12 +118,17 @@ class Stepper:
         if self._seeds is not None:
             self._seeds.step = self.step
         inputs, targets = self._samples.batch(self.step)
+        seen = None if self._past is None else (self._samples.positions(self.step), self._epochs())
+        if self._past is not None and seen is not None:
+            targets = self._past.joined(targets, *seen)
         samples = self._samples.width(self.step)
         masks = self._backend.place().masks_of(self._masks.draw(self.step, samples), samples)
         grads = self._fresh() if self._memory is None else self._memory
         self._memory = grads if self._updater.forgets else None
         self._batch = _Batch(samples, inputs, targets, masks, grads, grads)
         self._batch.losses = self._computed(self._batch, grads)
+        if self._past is not None and seen is not None:
+            self._past.keep(*seen)
         return self._batch.losses
 
     def _fresh(self) -> Tensor:
@@ -216,6 +226,10 @@ class Stepper:
         """Learning rate of each row in the last step; 0 before the first."""
         return self._rates.learning_rates(self.step - 1) if self.step else [0.0] * len(self)
 
+    def _epochs(self) -> list[int]:
+        """Which epoch each row is in, from 0."""
+        return [int(self.epoch(row)) for row in range(len(self))]
+
     def epoch(self, row: int) -> float:
         """Passes through its training data that a row has made."""
         return self._samples.epoch(row, self.step)
@@ -252,6 +266,8 @@ class Stepper:
         if self._scaler is not None:
             self._scaler.take(keep)
         self._samples.take(keep)
+        if self._past is not None:
+            self._past.take(keep)
         self._masks.take(rows)
         self._rates.take(rows)
         self._limits = self._limits[keep]
@@ -286,6 +302,8 @@ class Stepper:
         tensors = {f"buffer/{n}": b for n, b in self._stack.buffers.items()}
         tensors |= {f"updater/{n}": t for n, t in self._updater.state().items()}
         tensors |= {f"averages/{n}": t for n, t in self._averages.state().items()}
+        if self._past is not None:
+            tensors |= {f"past/{n}": t for n, t in self._past.state().items()}
         if self._scaler is not None:
             tensors |= {f"scaler/{n}": t for n, t in self._scaler.state().items()}
         return {"weights": self._stack.weights, **tensors}
@@ -301,6 +319,8 @@ class Stepper:
         if self._scaler is not None:
             self._scaler.load(under("scaler/", tensors))
         self._averages.load(under("averages/", tensors), step)
+        if self._past is not None:
+            self._past.load(under("past/", tensors))
         self.step = step
 
 

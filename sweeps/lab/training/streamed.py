@@ -58,6 +58,8 @@ def check_stored(recipe: Recipe, data: Data) -> None:
             "label_noise: it is drawn for all labels at once, so the data must be in memory; leave it out, or put the "
             "noise into the files"
         )
+    if recipe.trajectory is not None:
+        raise SpecError("trajectory: it keeps outputs of all samples, so the data must be in memory; leave it out")
     if recipe.split not in (recipe.evaluate.splits or data.splits):
         return
     if recipe.train_fraction < 1:

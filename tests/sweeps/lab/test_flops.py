@@ -42,6 +42,7 @@ CASES: list[tuple[dict[str, Any], tuple[int, ...], int]] = [
     ({"net": "encdec", "width": 8, "depth": 2, "encoder_depth": 1, "heads": 2, "source": 4}, (10,), 13),
     ({"net": "gru", "width": 8, "depth": 2}, (5,), 13),
     ({"net": "mlp", "hidden": [6], "harmonic": 4.0}, (5,), 3),
+    ({"net": "gpt", "width": 8, "heads": 2, "depth": 1, "harmonic": 4.0}, (6,), 5),
 ]
 
 

@@ -81,10 +81,12 @@ class Backend(ABC):
     @classmethod
     def lacks(cls, recipe: Recipe) -> str | None:
         """None if this back-end follows all settings of a recipe; else the reason why it does not."""
-        for name in ("precision", "bf16_weights", "micro_batch", "recompute", "attention", "compile"):
+        for name in ("precision", "bf16_weights", "micro_batch", "recompute", "attention", "compile", "trajectory"):
             value = getattr(recipe, name)
             if name not in cls.knows and value != Recipe.model_fields[name].default:
-                return f"it does not know {name}: {value}"
+                return f"it does not know {name}" if name == "trajectory" else f"it does not know {name}: {value}"
+        if recipe.trajectory is not None and cls.gang:
+            return "outputs of some epochs ago are kept on one device"
         if recipe.optimizer.linearises and cls.gang:
             return f"{recipe.optimizer.method} needs the whole batch and all weights in one place"
         return None

@@ -81,7 +81,7 @@ class Bmm(Backend):
     """
 
     name: ClassVar[str] = "bmm"
-    knows: ClassVar[frozenset[str]] = frozenset(("micro_batch",))
+    knows: ClassVar[frozenset[str]] = frozenset(("micro_batch", "trajectory"))
 
     @classmethod
     def serves(cls, module: nn.Module) -> str | None:

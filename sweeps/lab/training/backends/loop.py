@@ -15,7 +15,7 @@ from landsweep.sweeps.lab.training.backends.base import Backend, gradients_of
 
 __all__ = ["Loop"]
 
-_SETTINGS = ("precision", "bf16_weights", "micro_batch", "recompute", "attention", "compile")
+_SETTINGS = ("precision", "bf16_weights", "micro_batch", "trajectory", "recompute", "attention", "compile")
 
 
 class Loop(Backend):

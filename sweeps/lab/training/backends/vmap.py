@@ -28,7 +28,7 @@ class Vmap(Backend):
     """
 
     name: ClassVar[str] = "vmap"
-    knows: ClassVar[frozenset[str]] = frozenset(("precision", "bf16_weights", "micro_batch"))
+    knows: ClassVar[frozenset[str]] = frozenset(("precision", "bf16_weights", "micro_batch", "trajectory"))
 
     @classmethod
     def exact_rows(cls, module: nn.Module) -> bool:
