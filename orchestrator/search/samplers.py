@@ -15,6 +15,7 @@ from landsweep.orchestrator.spec import Section
 __all__ = [
     "Budget",
     "CmaEs",
+    "Explore",
     "Gp",
     "Halving",
     "Hyperband",
@@ -65,6 +66,17 @@ class Gp(Section):
     deterministic_objective: bool = Field(False, description="whether the goal has no noise")
 
 
+class Explore(Section):
+    """Where the surface is known least: lowers the variance of a Gaussian process over all settings (arXiv 2206.05985).
+
+    It does not seek the best: for claims over all settings, not for tuning.
+    """
+
+    method: Literal["explore"]
+    n_startup_trials: Count = Field(8, description="drawn at random before the process is fitted")
+    candidates: Count = Field(256, description="random settings of which one is taken")
+
+
 class CmaEs(Section):
     """Covariance matrix adaptation (arXiv 1604.00772); its population is one generation. Numbers only, one goal."""
 
@@ -84,7 +96,7 @@ class Nsga2(Section):
     swapping_prob: float = Field(0.5, ge=0, le=1)
 
 
-SamplerSpec = Annotated[Tpe | Random | Qmc | Gp | CmaEs | Nsga2, Field(discriminator="method")]
+SamplerSpec = Annotated[Tpe | Random | Qmc | Gp | Explore | CmaEs | Nsga2, Field(discriminator="method")]
 
 
 class NoPruner(Section):

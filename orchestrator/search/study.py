@@ -18,6 +18,7 @@ from optuna.trial import FrozenTrial
 
 from landsweep.orchestrator.canonical import Value, canonical
 from landsweep.orchestrator.search import samplers as specs
+from landsweep.orchestrator.search.exploring import ExploringSampler
 from landsweep.orchestrator.search.space import Dimension
 
 __all__ = [
@@ -236,6 +237,8 @@ def _sampler(search: Search, seed: int) -> BaseSampler:
                 )
             case specs.Gp():
                 return samplers.GPSampler(**args, seed=seed, warn_independent_sampling=False)
+            case specs.Explore():
+                return ExploringSampler(spec.n_startup_trials, spec.candidates, seed)
             case specs.CmaEs():
                 return samplers.CmaEsSampler(
                     **args, popsize=search.generation, seed=seed, warn_independent_sampling=False

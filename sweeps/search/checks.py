@@ -8,7 +8,7 @@ from pathlib import Path
 from landsweep.orchestrator.callables import import_callable
 from landsweep.orchestrator.errors import SpecError
 from landsweep.orchestrator.row import METERS
-from landsweep.orchestrator.search.samplers import CmaEs, NoPruner
+from landsweep.orchestrator.search.samplers import CmaEs, Explore, NoPruner
 from landsweep.sweeps.lab.callables.calls import check_arguments, check_setup, imported
 from landsweep.sweeps.lab.outline import foresee_recipe
 from landsweep.sweeps.lab.programs.spec import Program
@@ -169,7 +169,9 @@ def _check_goals(spec: SearchSpec) -> None:
 
 
 def _check_sampler(spec: SearchSpec) -> None:
-    """CMA-ES adapts a covariance: of at least two numbers that every trial has, and several trials at once."""
+    """Exploring learns one surface. CMA-ES adapts a covariance of at least two numbers, from several trials at once."""
+    if isinstance(spec.sampler, Explore) and len(spec.goals) > 1:
+        raise SpecError("sampler: explore learns the surface of one goal; leave the others out of `goals`")
     if not isinstance(spec.sampler, CmaEs):
         return
     numbers = [d for d in spec.dimensions() if d.setting.choice is None and not d.when]

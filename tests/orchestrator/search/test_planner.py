@@ -34,6 +34,7 @@ SAMPLERS: dict[str, samplers.SamplerSpec] = {
     "random": samplers.Random(),
     "qmc": samplers.Qmc(method="qmc"),
     "gp": samplers.Gp(method="gp", n_startup_trials=8),
+    "explore": samplers.Explore(method="explore", n_startup_trials=8, candidates=32),
     "cmaes": samplers.CmaEs(method="cmaes"),
     "nsga2": samplers.Nsga2(method="nsga2"),
 }

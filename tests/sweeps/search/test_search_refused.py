@@ -43,6 +43,10 @@ from tests.support.searches import KIND, RATE, TINY_RECIPE, WALK, function_searc
         ),
         ({"pruner": {"method": "hyperband", "min_resource": 9, "max_resource": 9}}, "must be below"),
         ({"sampler": {"method": "cmaes"}}, "cmaes needs"),
+        (
+            {"goals": [{"minimise": "test_loss"}, {"minimise": "parameters"}], "sampler": {"method": "explore"}},
+            "explore learns the surface of one goal",
+        ),
         ({"sampler": {"method": "tpe", "n_startup": 3}}, "did you mean 'n_startup_trials'"),
         ({"sampler": {"method": "bayes"}}, "tpe"),
         ({"budget": {}}, "at least one of units, seconds and flops"),
