@@ -248,18 +248,6 @@ class Recipe(Section):
             raise ValueError("spike says what a spike is, but on_spike is go_on; give skip or stop")
         return self
 
-    def _keep_to_plain_steps(self) -> None:
-        """Refuse what acts on gradients, of which a method that linearises makes no use."""
-        method = self.optimizer.method
-        if self.clip is not None:
-            raise ValueError(f"clip: {method} does not step along the gradient; leave it out, and take more damping")
-        if self.precision != "float32":
-            raise ValueError(f"precision: {method} solves equations, which {self.precision} is too coarse for")
-        if self.recompute:
-            raise ValueError(f"recompute: {method} differentiates sample by sample; leave it out")
-        if self.micro_batch is not None:
-            raise ValueError(f"micro_batch: {method} needs the whole batch at once; take a smaller batch_size")
-
     @model_validator(mode="after")
     def _bf16_weights_fit(self) -> Self:
         if not self.bf16_weights:
@@ -282,6 +270,14 @@ class Recipe(Section):
         if self.evaluate.probes:
             raise ValueError("bf16_weights: probes look at weights in float32; leave it, or evaluate.probes, out")
         return self
+
+    def _keep_to_plain_steps(self) -> None:
+        """Refuse what acts on gradients, of which a method that linearises makes no use, and what parts batches."""
+        reasons = {"clip": "does not step along the gradient", "precision": "solves equations, which need float32"}
+        reasons |= {"recompute": "differentiates sample by sample", "micro_batch": "needs the whole batch at once"}
+        for name, why in reasons.items():
+            if getattr(self, name) != type(self).model_fields[name].default:
+                raise ValueError(f"{name}: {self.optimizer.method} {why}; leave it out")
 
     @model_validator(mode="after")
     def _probes_fit(self) -> Self:
@@ -323,10 +319,9 @@ class Recipe(Section):
         if self.parametrization is not None:
             family_of(self.optimizer)
             self.parametrization.growth(self.net)
-            if self.net.init.meta is not None:
-                raise ValueError("parametrization: it sets the norms of weights, as MetaInit does; leave init.meta out")
-            if self.grad_init is not None:
-                raise ValueError("parametrization: it sets the norms of weights, as GradInit does; leave grad_init out")
+            for name, given in (("init.meta", self.net.init.meta), ("grad_init", self.grad_init)):
+                if given is not None:
+                    raise ValueError(f"parametrization: it sets the norms of weights, as {name} does; leave {name} out")
         if self.grad_init is not None and self.net.own_code:
             raise ValueError(f"grad_init: it is for the networks of landsweep, not for {self.net.family}; leave it out")
         return self
@@ -356,8 +351,7 @@ class Recipe(Section):
             if (value := getattr(self, term)) and name != "cross_entropy":
                 raise SpecError(f"{term}: {value:g} is of cross_entropy, but the loss is {name}; leave it out")
         if self.trajectory is not None and (name != "cross_entropy" or data.sequence):
-            what = "a target at each position" if name == "cross_entropy" else f"the loss {name}"
-            raise SpecError(f"trajectory: it is of cross_entropy and one class per sample, not of {what}; leave it out")
+            raise SpecError("trajectory: it is of cross_entropy with one class for each sample; leave it out")
         return name
 
     def training_loss(self, data: Data) -> TrainingLoss:

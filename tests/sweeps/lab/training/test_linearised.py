@@ -95,7 +95,7 @@ def test_trained_networks_are_those_of_the_full_matrix(backend: str) -> None:
     ("fields", "said"),
     [
         ({"clip": 1.0}, "clip: egn does not step along the gradient"),
-        ({"precision": "bf16"}, "bf16 is too coarse"),
+        ({"precision": "bf16"}, "egn solves equations"),
         ({"micro_batch": 8}, "egn needs the whole batch"),
         ({"recompute": True}, "recompute: egn"),
     ],

@@ -96,7 +96,10 @@ def test_it_goes_on_and_models_leave(tmp_path: Path) -> None:
     ("fields", "said"),
     [
         ({"loss": "mse"}, "trajectory: it is of cross_entropy"),
-        ({"data": {"source": "markov", "states": 4, "context": 5}, "net": {"net": "gpt"}}, "a target at each position"),
+        (
+            {"data": {"source": "markov", "states": 4, "context": 5}, "net": {"net": "gpt"}},
+            "with one class for each sample",
+        ),
     ],
 )
 def test_losses_without_classes_are_refused(fields: dict[str, Any], said: str) -> None:
