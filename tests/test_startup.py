@@ -13,7 +13,20 @@ from landsweep.orchestrator.summaries import summaries
 from tests.support.installed import install
 from tests.support.paths import GOLDEN, ROOT
 
-HEAVY = ["torch", "ray", "mlflow", "optuna", "scipy", "sklearn", "pandas", "matplotlib", "plotly", "pyarrow", "numpy"]
+HEAVY = [
+    "torch",
+    "sympy",
+    "ray",
+    "mlflow",
+    "optuna",
+    "scipy",
+    "sklearn",
+    "pandas",
+    "matplotlib",
+    "plotly",
+    "pyarrow",
+    "numpy",
+]
 TABLES = {"numpy", "pyarrow"}  # to read a ledger
 SPECS = "sweeps/specs"
 COMMANDS = {
@@ -22,7 +35,7 @@ COMMANDS = {
     "kinds function": TABLES,
     f"status {GOLDEN}/begun/zoo": TABLES,
     f"plan {SPECS}/function_minima.yaml": TABLES,
-    f"plan {SPECS}/zoo_digits_hyper.yaml": TABLES | {"torch", "pandas"},
+    f"plan {SPECS}/zoo_digits_hyper.yaml": TABLES | {"torch"},
     f"plan {SPECS}/landscape_1d.yaml": TABLES | {"torch"},
     f"plan {SPECS}/search_digits.yaml": TABLES | {"torch", "optuna"},
     f"plan {SPECS}/scaling_markov.yaml --no-calibrate": TABLES | {"torch", "scipy"},

@@ -20,10 +20,9 @@ from typing import Literal, TypeAlias
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from pydantic import Field
 
 from landsweep.orchestrator.errors import SpecError
-from landsweep.orchestrator.spec import Section
+from landsweep.sweeps.zoo.target import WorkloadTarget
 
 __all__ = [
     "LONGEST",
@@ -41,20 +40,6 @@ __all__ = [
 
 LONGEST = 4.0  # ratios above it count as infinite, and profiles end there
 Clock: TypeAlias = Literal["steps", "gradients"]
-
-
-class WorkloadTarget(Section):
-    """What a model of a workload has to reach."""
-
-    metric: str = Field(
-        pattern=r"_(loss|accuracy)$", description="of the evaluations: a loss has to fall, an accuracy to rise"
-    )
-    value: float
-
-    def met(self, values: ArrayLike) -> NDArray[np.bool_]:
-        """Which of these values meet it; NaN does not."""
-        numbers = np.asarray(values, dtype=float)
-        return numbers <= self.value if self.metric.endswith("_loss") else numbers >= self.value
 
 
 def time_to_target(steps: ArrayLike, values: ArrayLike, target: WorkloadTarget) -> float:

@@ -15,7 +15,7 @@ from landsweep.sweeps.lab.recipe import Recipe
 from landsweep.sweeps.lab.training_units.cooldown import Cooldown
 from landsweep.sweeps.lab.training_units.kind import TrainedSpec
 from landsweep.sweeps.lab.training_units.recipes import SAMPLE, SEED, VARIANT, short_path
-from landsweep.sweeps.zoo.algoperf import WorkloadTarget
+from landsweep.sweeps.zoo.target import WorkloadTarget
 
 __all__ = ["BRANCH", "ZooSpec"]
 

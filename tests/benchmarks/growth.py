@@ -8,21 +8,25 @@ so that nothing is imported while the clock runs. A point is the least processor
 machine only adds.
 
 - `growth.NAME.exponent`: slope of log(seconds) against log(size) over the sizes of the last decade; 1 is proportional.
-- `growth.NAME.memory_exponent`: the same of the memory that the process has grown by, over sizes with 64 MB or more.
+- `growth.NAME.memory_exponent`: the same of the memory that the process has grown by, over sizes with 16 MB or more;
+  left out where fewer than two sizes take as much.
 - `growth.worst_exponent`: the largest of both sorts.
 - `growth.NAME.seconds`, `growth.NAME.megabytes`: at the largest size.
+- `growth.NAME.command_seconds`, `growth.NAME.command_megabytes`: of the whole command `landsweep NAME` on the largest
+  sweep, imports and interpreter counted.
 
 Costs: `units` (a run of no-op units by the engine), `resume` (the same command on the finished sweep), `plan`,
 `status`, `verify`, `report`, `load` (rows into pandas), all against units; `columns` (metrics of each of 1,000 units),
 `series` (points of each of 10 units), `report_columns`, `report_series`; `landscape` (points of a grid), `zoo`
 (models), `measure` (stored models), `search` (trials of a random search), `laws` (rows that a law is fitted to) and
-`parameters` (of a network that is trained). `--quick` ends at sizes a decade smaller and repeats once.
+`parameters` (of a network that is trained). `--quick` has one decade, which ends a decade earlier, and repeats once.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import gc
 import io
 import json
 import math
@@ -32,7 +36,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -40,10 +44,11 @@ from typing import Any
 
 import numpy as np
 
-from tests.support.costs import in_a_fork, most_resident, resident
+from landsweep.orchestrator.run.freed_memory import give_back
+from tests.support.costs import in_a_fork, most_resident, of_a_command, resident
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before numpy and torch are imported
-LEAST_MEGABYTES = 64.0  # smaller growth says more about allocators than about what is kept
+LEAST_MEGABYTES = 16.0  # smaller growth says more about allocators than about what is kept
 RECIPE = {
     "data": {"source": "digits"},
     "net": {"net": "mlp", "hidden": [8]},
@@ -56,6 +61,8 @@ RECIPE = {
 MODULES = ("landsweep.interface", "landsweep.orchestrator.commands.cli", "landsweep.orchestrator.report.generic",
            "landsweep.sweeps.lab.training.train", "landsweep.orchestrator.search", "optuna", "plotly.graph_objects",
            "matplotlib.backends.backend_agg", "landsweep.sweeps.laws.fitting.fit")  # fmt: skip
+
+COMMANDS = ("status", "verify", "report")
 
 Prepare = Callable[[int, Path], None]
 
@@ -209,10 +216,10 @@ def costs(largest: int, quick: bool) -> dict[str, Cost]:
     """All costs, by name."""
     less = 10 if quick else 1
     many = decades(1_000, largest)
-    wide, long = (10, 20, 50, 100) if quick else (10, 20, 50, 100, 200), decades(100, 100_000 // less)
+    wide, long = (10, 30, 100) if quick else (10, 20, 50, 100, 200), decades(100, 100_000 // less)
     read_units = {w: Cost(many, partial(read, w, "units"), units, many[0]) for w in ("status", "verify", "report")}
     models = decades(32, 3200 // less)
-    return {
+    every = {
         "units": Cost(many, units),
         "resume": Cost(many, units, units, many[0]),
         "plan": Cost(many, plan),
@@ -229,11 +236,13 @@ def costs(largest: int, quick: bool) -> dict[str, Cost]:
         "laws": Cost(decades(100, 100_000 // less), laws),
         "parameters": Cost(decades(10_000, 10_000_000 // less), parameters, small=1_000),
     }
+    return {name: replace(cost, sizes=cost.sizes[-3:]) for name, cost in every.items()} if quick else every
 
 
 def here(cost: Cost, size: int, folder: Path) -> dict[str, float]:
     """Processor seconds of one cost at one size, and the megabytes that this process has grown by."""
     cost.act(cost.small, folder)
+    give_back()  # or what the small one has freed is used once more, and counts for nothing
     before = resident()
     began = time.process_time()
     cost.act(size, folder)
@@ -255,6 +264,8 @@ def measured(chosen: dict[str, Cost], repeats: int) -> dict[str, dict[str, list[
     """Least seconds and megabytes of each cost at each of its sizes, in one folder that goes away."""
     for module in MODULES:
         import_module(module)
+    gc.freeze()  # or a search for garbage goes through all that was imported, while the clock runs
+    gc.set_threshold(100_000, 20, 100)  # as the command line does
     found = {}
     with tempfile.TemporaryDirectory() as folder:
         prepared: set[tuple[Prepare, int]] = set()
@@ -268,6 +279,9 @@ def measured(chosen: dict[str, Cost], repeats: int) -> dict[str, dict[str, list[
                 times = [repeated(cost, size, Path(folder)) for _ in range(repeats)]
                 points.append({key: min(t[key] for t in times) for key in times[0]})
             found[name] = {key: [p[key] for p in points] for key in points[0]}
+            if name in COMMANDS:
+                words = [str(Path(sys.executable).with_name("landsweep")), name, f"units-{cost.sizes[-1]}"]
+                found[name] |= {f"command_{key}": [v] for key, v in of_a_command(words, Path(folder), {}).items()}
             line = " ".join(f"{s:,}: {p['seconds']:.3g} s" for s, p in zip(cost.sizes, points, strict=True))
             print(f"{name:>15}  {line}", file=sys.stderr, flush=True)
     return found
@@ -295,7 +309,7 @@ def summed_up(chosen: dict[str, Cost], found: dict[str, dict[str, list[float]]])
         large = [(s, m) for s, m in zip(cost.sizes, megabytes, strict=True) if m >= LEAST_MEGABYTES]
         if len(large) > 1:
             result[f"growth.{name}.memory_exponent"] = slope(*zip(*large, strict=True))
-        result[f"growth.{name}.seconds"], result[f"growth.{name}.megabytes"] = seconds[-1], megabytes[-1]
+        result |= {f"growth.{name}.{key}": values[-1] for key, values in found[name].items()}
     result["growth.worst_exponent"] = max(value for key, value in result.items() if key.endswith("exponent"))
     return result
 
@@ -328,7 +342,7 @@ def main() -> None:
     parser.add_argument("--plot", type=Path)
     parser.add_argument("--json", action="store_true", help="only the JSON line")
     options = parser.parse_args()
-    largest = options.largest or (10_000 if options.quick else 100_000)
+    largest = options.largest or (10_000 if options.quick else 1_000_000)
     every = costs(largest, options.quick)
     chosen = {name: cost for name, cost in every.items() if not options.only or name in options.only}
     found = measured(chosen, options.repeats or (1 if options.quick else 3))

@@ -18,14 +18,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import shutil
 import statistics
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
+from tests.support.costs import of_a_command
 from tests.support.paths import ROOT
 
 WORK = """
@@ -49,13 +48,7 @@ OURS = str(Path(sys.executable).with_name("landsweep"))
 def seconds(words: list[str], folder: Path) -> float:
     """User and system time of a command and of the children that it has waited for."""
     state = {"XDG_STATE_HOME": str(folder / "state"), "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": ""}
-    with (folder / "output").open("wb") as output:
-        process = subprocess.Popen(words, cwd=folder, env={**os.environ, **state}, stdout=output, stderr=output)
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise SystemExit(f"{' '.join(words)} ended with {process.returncode}: {(folder / 'output').read_text()}")
-    return usage.ru_utime + usage.ru_stime
+    return of_a_command(words, folder, state)["seconds"]
 
 
 def once(command: str, folder: Path) -> dict[str, float]:

@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
+import os
 import resource
-from collections.abc import Callable
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-__all__ = ["in_a_fork", "most_resident", "resident"]
+__all__ = ["in_a_fork", "most_resident", "of_a_command", "resident"]
+
+# A process of its own, since a command's largest memory counts that of the process which it was started from.
+_METER = """
+import json, os, subprocess, sys
+process = subprocess.Popen(sys.argv[1:], stdout=sys.stderr)
+_, status, usage = os.wait4(process.pid, 0)
+print(json.dumps({"seconds": usage.ru_utime + usage.ru_stime, "megabytes": usage.ru_maxrss / 1e3}))
+sys.exit(os.waitstatus_to_exitcode(status))
+"""
 
 
 def resident() -> float:
@@ -31,4 +44,14 @@ def in_a_fork(act: Callable[[], dict[str, float]]) -> dict[str, float]:
     except EOFError:
         raise SystemExit("a measurement failed, as said above") from None
     process.join()
+    return found
+
+
+def of_a_command(words: Sequence[str], folder: Path, variables: Mapping[str, str]) -> dict[str, float]:
+    """Processor seconds and the most memory, MB, of a command and of the children that it has waited for."""
+    meter, environment = [sys.executable, "-c", _METER, *words], {**os.environ, **variables}
+    done = subprocess.run(meter, capture_output=True, text=True, cwd=folder, env=environment)
+    if done.returncode:
+        raise SystemExit(f"{' '.join(words)} ended with {done.returncode}: {done.stderr}")
+    found: dict[str, float] = json.loads(done.stdout)
     return found

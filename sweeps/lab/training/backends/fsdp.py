@@ -1,23 +1,26 @@
-"""Fully sharded: each member of a gang holds a part of all weights, and of what the optimizer keeps of them."""
+"""Fully sharded: each member of a gang holds a part of all weights, and of what the optimizer keeps of them.
+
+torch's distributed tensors are imported by members alone: the import costs as much as a third of that of torch.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping, Sequence
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed.fsdp import FSDPModule
-from torch.distributed.tensor import DTensor
 
 from landsweep.sweeps.lab.arithmetic import arithmetic, backward_arithmetic, wide
 from landsweep.sweeps.lab.recipe import Recipe
 from landsweep.sweeps.lab.training.backends.ddp import Ddp
 from landsweep.sweeps.lab.training.collective import passing, together
-from landsweep.sweeps.lab.training.sharded import ShardedStack
 from landsweep.sweeps.lab.training.stack import Stack
+
+if TYPE_CHECKING:
+    from landsweep.sweeps.lab.training.sharded import ShardedStack
 
 __all__ = ["Fsdp"]
 
@@ -43,12 +46,18 @@ class Fsdp(Ddp):
 
     @classmethod
     def stack_of(cls, modules: Sequence[nn.Module], device: str, idle: Collection[str] = ()) -> Stack:
-        return ShardedStack(modules, device, idle) if dist.is_initialized() else Stack(modules, device, idle)
+        if not dist.is_initialized():
+            return Stack(modules, device, idle)
+        from landsweep.sweeps.lab.training.sharded import ShardedStack
+
+        return ShardedStack(modules, device, idle)
 
     def bind(self) -> None:
         if not dist.is_initialized():
             super().bind()
             return
+        from torch.distributed.tensor import DTensor
+
         self._module = self.stack.module
         self._local = {n: p.to_local() for n, p in self._module.named_parameters() if isinstance(p, DTensor)}
         for name, buffer in self._module.named_buffers():
@@ -97,6 +106,8 @@ class Fsdp(Ddp):
     def outputs(self, inputs: Tensor) -> Tensor:
         if not dist.is_initialized():
             return super().outputs(inputs)
+        from torch.distributed.fsdp import FSDPModule
+
         self._load()
         with passing(), arithmetic(self.precision, inputs.device):
             outputs = wide(self._module.eval()(inputs))
