@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from landsweep.orchestrator.errors import UsageError
+from landsweep.orchestrator.run.freed_memory import keep_freed_memory
 from landsweep.sweeps.laws.base import Floats, Law
 from landsweep.sweeps.laws.fitting.bounds import bounded
 from landsweep.sweeps.laws.fitting.fitted import Convergence, Fit, HeldOut
@@ -33,6 +34,7 @@ _SAME = 1e-6  # relative difference of objectives up to which two starts count a
 _ENOUGH = 3  # a minimum in which fewer descents ended has to beat others that are looked for in another way
 _MORE = 256  # starts that are drawn for that
 _WIDTH = 1e-3  # of Huber's kink while many starts descend; that of the objective `huber`
+_MANY = 30_000  # rows beyond which the C library would give arrays back, and clear their pages, at each step
 
 
 def fit(
@@ -117,6 +119,8 @@ def fit_cases(
         )
     coordinates = Coordinates.of(law)
     problem = Problem(law, cases.x, cases.y, cases.weights, objective, coordinates)
+    if problem.n > _MANY:
+        keep_freed_memory()
     free, phi = begin(problem, cases.y, fixed or {}, starts, start_count)
     phi, convergence = _search(problem, phi, free, only_these=starts is not None)
     low, high = open_ends(problem, phi, free)
