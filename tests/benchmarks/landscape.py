@@ -58,23 +58,24 @@ class Bare:
 
     def __init__(self, spec: LandscapeSpec, made: dict[str, Any]) -> None:
         state = {k[6:]: torch.tensor(v) for k, v in made["model-net"].items() if k.startswith("state/")}
-        self.module: nn.Module = spec.models["net"].make((1, 8, 8), 10, Path())
+        data = spec.data.load(Path())
+        self.module: nn.Module = spec.models["net"].make(data.shape, data.outputs, Path())
         self.module.load_state_dict(state)
         self.module.eval()
         self.parameters = list(self.module.parameters())
         self.base = [p.detach().clone() for p in self.parameters]
         names = [k for k, _ in self.module.named_parameters()]
         self.d = [[torch.tensor(made["directions-net-0"][f"{a}/{k}"]) for k in names] for a in "xy"]
-        splits = spec.data.load(Path()).splits
-        train, test = splits["train"], splits["test"]
-        self.data = [(train.inputs[:512], train.targets[:512]), (test.inputs, test.targets)]
+        heads = [data.splits[e.split].head(e.first or len(data.splits[e.split])) for e in spec.evaluators.values()]
+        self.data = [(head.inputs, head.targets) for head in heads]
 
     def judge(self, forward: Callable[[Tensor], Tensor]) -> list[float]:
-        """Loss and accuracy on both splits."""
+        """Loss and accuracy under all evaluators; of sequences over all their positions."""
         found = []
         for inputs, targets in self.data:
-            outputs = forward(inputs)
-            found += [F.cross_entropy(outputs, targets).item(), (outputs.argmax(1) == targets).float().mean().item()]
+            outputs = forward(inputs).flatten(0, -2)
+            classes = targets.flatten()
+            found += [F.cross_entropy(outputs, classes).item(), (outputs.argmax(1) == classes).float().mean().item()]
         return found
 
     def run(self, points: list[tuple[float, float]]) -> list[float]:

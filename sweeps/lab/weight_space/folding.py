@@ -1,10 +1,11 @@
-"""Faster ways to compute a module's outputs: batch normalisation folded into the layer before it, convolutions by rows.
+"""Faster ways to compute a module's outputs: batch normalisation folded, activations in place, convolutions by rows.
 
 At fixed statistics a normalisation is affine in each channel, (x - mean) / sqrt(var + eps) * weight + bias, and so is
 the convolution before it; their product is one convolution with other weights. Sums are rounded in another order, so
 that outputs agree to rounding only. Which normalisation follows which layer is seen in one forward pass, and that the
 folded network computes the same is not taken for granted: `Shortcut` compares both. It also tries convolutions computed
-row by row (`RowConvolution`), and takes what is fastest for this module on this machine.
+row by row (`RowConvolution`), and takes what is fastest for this module on this machine. In all of them activations
+write over their inputs where nothing else reads these.
 """
 
 from __future__ import annotations
@@ -12,8 +13,8 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TypeAlias, cast
 
 import torch
@@ -21,6 +22,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from landsweep.sweeps.lab.models.layers import GhostNorm1d, GhostNorm2d
+from landsweep.sweeps.lab.weight_space.in_place import overwriting_activations
 from landsweep.sweeps.lab.weight_space.row_convolution import RowConvolution, row_by_row
 
 __all__ = ["FoldedModule", "Shortcut", "foldable"]
@@ -35,8 +37,8 @@ _LAYERS: dict[type[nn.Module], int] = {
     nn.Conv3d: 5,
 }  # dimensions of their outputs
 _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, GhostNorm1d, GhostNorm2d)
-_TRIALS = 3  # forward passes in which all ways are compared and, after the first, timed
-_WORTHWHILE = 0.9  # of the usual time, or less: differences below that are often the machine's
+_TRIALS = 5  # forward passes in which all ways are compared and, after the first, timed
+_WORTHWHILE = 0.95  # of the usual time, or less: differences below that are often the machine's
 _ALLOWED = 100  # units in the last place, of the norm of the outputs
 
 
@@ -72,6 +74,52 @@ def foldable(module: nn.Module, batch: Tensor) -> dict[str, str]:
     return pairs if len(set(pairs.values())) == len(pairs) else {}
 
 
+class _Folds:
+    """Weights and biases of layers with the normalisations of their outputs in them.
+
+    Scales and shifts of all channels of all layers are computed together, as vectors.
+
+    Args:
+        norms: the normalisations, at fixed statistics; their tensors may be written to in place, not replaced.
+        layers: whose outputs they take, in the same order; likewise.
+
+    Attributes:
+        parts: weight and bias of each layer, which `compute` writes to.
+    """
+
+    def __init__(self, norms: Sequence[_BatchNorm], layers: Sequence[_Affine]) -> None:
+        weights = [layer.weight.detach() for layer in layers]
+        ones, zeros = ([make(w, len(w)) for w in weights] for make in (Tensor.new_ones, Tensor.new_zeros))
+        self._variances = [cast(Tensor, norm.running_var) for norm in norms]
+        self._means = [cast(Tensor, norm.running_mean) for norm in norms]
+        self._factors = [n.weight.detach() if n.affine else one for n, one in zip(norms, ones, strict=True)]
+        self._shifts = [n.bias.detach() if n.affine else zero for n, zero in zip(norms, zeros, strict=True)]
+        self._own = [zero if m.bias is None else m.bias.detach() for m, zero in zip(layers, zeros, strict=True)]
+        self._products: list[tuple[Tensor, Tensor, Tensor]] = []
+        self.parts: list[tuple[Tensor, Tensor]] = []
+        if not weights:
+            return
+        self._eps = torch.cat([norm.eps * one for norm, one in zip(norms, ones, strict=True)])
+        self._scale, self._bias = torch.cat(ones), torch.cat(zeros)
+        channels = [len(w) for w in weights]
+        for weight, scale, bias in zip(weights, *(torch.split(t, channels) for t in (self._scale, self._bias)), strict=True):
+            folded = torch.empty_like(weight)
+            self._products.append((weight, scale.view(-1, *[1] * (weight.ndim - 1)), folded))
+            self.parts.append((folded, bias))
+
+    @torch.no_grad()
+    def compute(self) -> None:
+        """Write the parts anew."""
+        if not self.parts:
+            return
+        scale = torch.add(torch.cat(self._variances), self._eps, out=self._scale).rsqrt_()
+        scale.mul_(torch.cat(self._factors))
+        torch.sub(torch.cat(self._own), torch.cat(self._means), out=self._bias)
+        self._bias.mul_(scale).add_(torch.cat(self._shifts))
+        for weight, factor, folded in self._products:
+            torch.mul(weight, factor, out=folded)
+
+
 class FoldedModule:
     """A second module that computes the same as a first, wherever that is moved to.
 
@@ -79,40 +127,45 @@ class FoldedModule:
         module: in evaluation mode; its tensors may be written to in place afterwards, not replaced.
         pairs: what `foldable` gave for it.
         rows: whether convolutions are computed by `RowConvolution` where it can be.
+        overwriting: names of activations that write over their inputs.
     """
 
-    def __init__(self, module: nn.Module, pairs: Mapping[str, str], *, rows: bool = False) -> None:
+    def __init__(
+        self, module: nn.Module, pairs: Mapping[str, str], *, rows: bool = False, overwriting: Sequence[str] = ()
+    ) -> None:
         self._module = copy.deepcopy(module)
         tensors = {**dict(module.named_parameters()), **dict(module.named_buffers())}
         for name, t in (*self._module.named_parameters(), *self._module.named_buffers()):
             t.data = tensors[name].data
-        self._folds: list[tuple[_BatchNorm, _Affine, _Affine]] = []  # normalisation, its layer, the folded layer
-        for norm_name, layer_name in pairs.items():
-            norm = cast(_BatchNorm, module.get_submodule(norm_name))
-            source = cast(_Affine, module.get_submodule(layer_name))
+        self._folds = _Folds(
+            [cast(_BatchNorm, module.get_submodule(name)) for name in pairs],
+            [cast(_Affine, module.get_submodule(name)) for name in pairs.values()],
+        )
+        for (norm_name, layer_name), (weight, bias) in zip(pairs.items(), self._folds.parts, strict=True):
             layer = cast(_Affine, self._module.get_submodule(layer_name))
-            layer.weight = nn.Parameter(torch.empty_like(source.weight), requires_grad=False)
-            layer.bias = nn.Parameter(source.weight.new_empty(len(source.weight)), requires_grad=False)
+            layer.weight = nn.Parameter(weight, requires_grad=False)
+            layer.bias = nn.Parameter(bias, requires_grad=False)
             self._module.set_submodule(norm_name, nn.Identity())
-            self._folds.append((norm, source, layer))
         if rows:
             for name in _in_rows(self._module):
                 layer = cast(nn.Conv2d, self._module.get_submodule(name))
                 self._module.set_submodule(name, RowConvolution(layer))
+        self._overwrite(overwriting)
 
-    @torch.no_grad()
+    def overwriting(self, batch: Tensor) -> tuple[str, ...]:
+        """Let activations write over their inputs if nothing else reads these, and say which do."""
+        self.fold()
+        names = overwriting_activations(self._module, batch)
+        self._overwrite(names)
+        return names
+
+    def _overwrite(self, names: Sequence[str]) -> None:
+        for name in names:
+            self._module.get_submodule(name).inplace = True  # type: ignore[assignment] # an attribute of these types
+
     def fold(self) -> None:
         """Take over where the first module is now."""
-        for norm, source, layer in self._folds:
-            assert norm.running_mean is not None and norm.running_var is not None and layer.bias is not None
-            scale = torch.rsqrt(norm.running_var + norm.eps)
-            if norm.affine:
-                scale = scale * norm.weight
-            shift = -norm.running_mean if source.bias is None else source.bias - norm.running_mean
-            layer.weight.copy_(source.weight * scale.view(-1, *[1] * (source.weight.ndim - 1)))
-            layer.bias.copy_(shift * scale)
-            if norm.affine:
-                layer.bias.add_(norm.bias)
+        self._folds.compute()
 
     def forward(self, batch: Tensor) -> Tensor:
         """Outputs of the module, where it was when `fold` was called last."""
@@ -126,13 +179,20 @@ class _Way:
 
     Attributes:
         module: None: the module itself.
-        seconds: that the timed passes took.
+        folding: seconds since the last pass in which it followed the module.
+        passes: seconds that each timed pass took, with the folding before it.
         difference: largest one found, relative to the norm of the outputs.
     """
 
     module: FoldedModule | None
-    seconds: float = 0.0
+    folding: float = 0.0
+    passes: list[float] = field(default_factory=list)
     difference: float = 0.0
+
+    def beats(self, other: _Way) -> bool:
+        """Whether it was no slower in any timed pass, and clearly faster in all together."""
+        never_slower = all(a <= b for a, b in zip(self.passes, other.passes, strict=True))
+        return never_slower and sum(self.passes) <= _WORTHWHILE * sum(other.passes)
 
 
 class Shortcut:
@@ -157,10 +217,15 @@ class Shortcut:
         if batch.dtype not in (torch.float32, torch.float64):
             return
         pairs = foldable(module, batch)
+        rows = batch.device.type == "cpu" and batch.ndim == 4 and bool(_in_rows(module))
+        if not pairs and not rows:
+            return
+        folded = FoldedModule(module, pairs)
+        overwriting = folded.overwriting(batch)
         if pairs:
-            self._ways.append(_Way(FoldedModule(module, pairs)))
-        if batch.device.type == "cpu" and batch.ndim == 4 and _in_rows(module):
-            self._ways.append(_Way(FoldedModule(module, pairs, rows=True)))
+            self._ways.append(_Way(folded))
+        if rows:
+            self._ways.append(_Way(FoldedModule(module, pairs, rows=True, overwriting=overwriting)))
 
     @property
     def difference(self) -> float | None:
@@ -178,7 +243,7 @@ class Shortcut:
             if way.module is not None:
                 began = self._clock()
                 way.module.fold()
-                self._count(way, began)
+                way.folding += self._since(began)
 
     def forward(self, batch: Tensor) -> Tensor:
         """Outputs of the module where it is."""
@@ -207,23 +272,24 @@ class Shortcut:
         allowed = _ALLOWED * torch.finfo(batch.dtype).eps
         self._ways = [own, *(way for way in others if way.difference <= allowed)]
         if self._trials == _TRIALS:
-            fastest = min(self._ways[1:], key=lambda way: way.seconds, default=own)
-            self._ways = [fastest if fastest.seconds <= _WORTHWHILE * own.seconds else own]
+            fastest = min(self._ways[1:], key=lambda way: sum(way.passes), default=own)
+            self._ways = [fastest if fastest.beats(own) else own]
         return exact
 
     def _timed(self, way: _Way, batch: Tensor) -> Tensor:
         began = self._clock()
         outputs = self._by(way, batch)
-        self._count(way, began)
+        if self._trials:
+            way.passes.append(way.folding + self._since(began))
+        way.folding = 0.0
         return outputs
 
     def _by(self, way: _Way, batch: Tensor) -> Tensor:
         return self._exact(batch) if way.module is None else way.module.forward(batch)
 
-    def _count(self, way: _Way, began: float) -> None:
-        """Add what has passed since then, but not in the first trial, in which libraries prepare themselves."""
-        if self._trials:
-            way.seconds += self._clock() - began
+    def _since(self, began: float) -> float:
+        """Seconds; none in the first trial, in which libraries prepare themselves."""
+        return self._clock() - began if self._trials else 0.0
 
     def _clock(self) -> float:
         """Seconds: of a GPU when it has done all that it was asked for, of processors those that were spent here."""

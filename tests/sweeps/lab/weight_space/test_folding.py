@@ -19,6 +19,7 @@ from landsweep.sweeps.lab.weight_space.row_convolution import row_by_row
 from tests.support.landscapes import KIND, landscape_rows, landscape_spec, prepare
 from tests.support.pretend import PretendGpu
 
+TRIALS = folding._TRIALS
 IMAGES = torch.randn(6, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 
 
@@ -158,13 +159,13 @@ def test_the_fastest_way_is_taken_and_its_difference_noted(monkeypatch: pytest.M
     counted(monkeypatch)
     module = settled(NETS["cnn"].build((3, 8, 8), 5, seed=0))
     shortcut = Shortcut(module, module, IMAGES)
-    for passes in range(5):
+    for passes in range(TRIALS + 2):
         shortcut.move()
         with torch.inference_mode():
             outputs, own = shortcut.forward(IMAGES), module(IMAGES)
         assert torch.equal(outputs, own) is not shortcut.taken
         torch.testing.assert_close(outputs, own, rtol=1e-5, atol=1e-5)
-        assert shortcut.taken is (passes >= 3)
+        assert shortcut.taken is (passes >= TRIALS)
         assert (shortcut.difference is None) is not shortcut.taken
     assert shortcut.difference is not None and 0 < shortcut.difference < 1e-5
 
@@ -174,7 +175,7 @@ def test_networks_that_need_their_own_order_of_memory_keep_it(monkeypatch: pytes
     counted(monkeypatch)
     module = settled(Block(lambda conv, norm, x: conv(x).view(len(x), -1)))
     shortcut = Shortcut(module, module, IMAGES)
-    for _ in range(5):
+    for _ in range(TRIALS + 2):
         shortcut.move()
         with torch.inference_mode():
             assert torch.equal(shortcut.forward(IMAGES), module(IMAGES))
@@ -194,7 +195,7 @@ def test_a_folded_module_that_differs_is_given_up(name: str, monkeypatch: pytest
     module = settled(WRONG[name]())
     assert foldable(module, IMAGES)
     shortcut = Shortcut(module, module, IMAGES)
-    for _ in range(5):
+    for _ in range(TRIALS + 2):
         shortcut.move()
         with torch.inference_mode():
             assert torch.equal(shortcut.forward(IMAGES), module(IMAGES))
@@ -210,13 +211,13 @@ def test_on_a_gpu_both_ways_are_timed_to_their_ends(monkeypatch: pytest.MonkeyPa
         monkeypatch.setattr(folding.time, "perf_counter", lambda: 0.0)
         images = IMAGES.to("cuda:0")
         shortcut = Shortcut(module.to("cuda:0"), module, images)
-        for _ in range(3):
+        for _ in range(TRIALS):
             shortcut.move()
             shortcut.forward(images)
-        assert len(waits) == 3 + 2 * (2 + 4)  # of the first trial only the beginnings, and then both ends
+        assert len(waits) == 3 + (TRIALS - 1) * (2 + 4)  # of the first trial only the beginnings, and then both ends
         shortcut.move()
         shortcut.forward(images)
-        assert shortcut.taken and len(waits) == 3 + 2 * (2 + 4)
+        assert shortcut.taken and len(waits) == 3 + (TRIALS - 1) * (2 + 4)
         monkeypatch.undo()
 
 
@@ -231,9 +232,9 @@ def test_rows_of_a_landscape_agree_to_rounding(mode: str, monkeypatch: pytest.Mo
     session = KIND.open(spec, made, Workbench(shortcuts=True))
     metrics: list[Any] = [dict(o.metrics) for o in session.evaluate(KIND.planner(spec).ask(100))]
     session.close()
-    assert [m["folded"] for m in metrics] == [False] * 3 + [True] * 7
-    assert [m["shortcut_difference"] is None for m in metrics] == [True] * 3 + [False] * 7
-    assert all(m["shortcut_difference"] < 1e-5 for m in metrics[3:])
+    assert [m["folded"] for m in metrics] == [False] * TRIALS + [True] * (10 - TRIALS)
+    assert [m["shortcut_difference"] is None for m in metrics] == [True] * TRIALS + [False] * (10 - TRIALS)
+    assert all(m["shortcut_difference"] < 1e-5 for m in metrics[TRIALS:])
     losses = [m["test_loss"] for m in metrics]
     assert losses == pytest.approx(exact["test_loss"].tolist(), rel=1e-5)
-    assert losses[:3] == exact["test_loss"].tolist()[:3]
+    assert losses[:TRIALS] == exact["test_loss"].tolist()[:TRIALS]
