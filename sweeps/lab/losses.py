@@ -168,6 +168,8 @@ def right_answers(outputs: Tensor, targets: Tensor) -> Tensor:
 
 
 def _cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
+    if targets.ndim == 1:
+        return F.cross_entropy(outputs, targets, reduction="none")
     each = F.cross_entropy(outputs.flatten(0, -2), targets.flatten(), reduction="none")
     return _sample_means(each.view(targets.shape))
 

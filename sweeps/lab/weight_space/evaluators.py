@@ -266,7 +266,10 @@ def _figures(name: str, losses: Tensor, hits: Tensor | None) -> dict[str, Metric
     figures = [losses.mean(), losses.std() if n > 1 else losses.new_tensor(math.nan)]
     if hits is not None:
         figures.append(hits.sum())
-    loss, deviation, *right = torch.stack(figures).tolist()  # one wait for the device, not three
+    if losses.device.type == "cpu":
+        loss, deviation, *right = (figure.item() for figure in figures)
+    else:
+        loss, deviation, *right = torch.stack(figures).tolist()  # one wait for the device, not three
     return {
         f"{name}_loss": loss,
         f"{name}_accuracy": right[0] / n if right else None,
