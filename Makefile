@@ -58,6 +58,8 @@ bench: .venv/installed  ## figures for docs/benchmarks.md; never part of a test
 	$(BIN)/python -m tests.benchmarks.overhead --peer
 	$(BIN)/python -m tests.benchmarks.growth
 	$(BIN)/python -m tests.benchmarks.landscape
+	$(BIN)/python -m tests.benchmarks.landscape_networks
+	$(BIN)/python -m tests.benchmarks.landscape_adaptive
 	$(BIN)/python -m tests.benchmarks.zoo
 	$(BIN)/python -m tests.benchmarks.search
 	$(BIN)/python -m tests.benchmarks.laws

@@ -6,9 +6,10 @@ All sides evaluate the same points of the same ResNet-32 on the same 909 digits 
 accuracy of both), one thread each. In each repeat all sides run one after the other, so that a slow minute of the
 machine hits all of them; the figures are medians of the repeats. The rate of the engine is that of the time between
 the first and the last row, in which all its workers work; start-up is left out. On a machine that others use too,
-`cpu_efficiency`, the same ratio from processor seconds, tells more than the ratio of the rates. `folded_ratio` is that
-of the rates of the engine with `site.shortcuts` and of the bare loop, `folded_cpu_ratio` that from processor seconds.
-`--quick` takes 25 points, each side once.
+ratios of processor seconds tell more than those of rates: `cpu_efficiency` of the engine, `session_efficiency` of a
+session without the engine and `folded_ratio` of one with `site.shortcuts` (with its lowest and highest), each against
+the bare loop. `folded_taken` says whether a faster way was taken at all; the points in which it is found are not timed.
+`--quick` takes 9 points, five times, without the engine and loss-landscapes.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ import torch.nn.functional as F  # noqa: N812 - torch's own convention
 from torch import Tensor, nn
 
 from landsweep.orchestrator.kind import Workbench
+from landsweep.orchestrator.run.freed_memory import keep_freed_memory
 from landsweep.orchestrator.run.progress import Snapshot
 from landsweep.orchestrator.run.start import run_sweep
 from landsweep.orchestrator.run.sweep import Sweep
@@ -37,6 +39,7 @@ from landsweep.orchestrator.storage.ledger import Ledger, Store
 from landsweep.sweeps.landscape.kind import LandscapeKind, LandscapeSpec
 
 KIND = LandscapeKind()
+_CHOICE = 4  # points in which a session finds the fastest way
 
 
 def grid_spec(side: int) -> LandscapeSpec:
@@ -123,6 +126,8 @@ def engine(spec: LandscapeSpec, workers: int, losses: list[float], *, shortcuts:
     np.testing.assert_allclose(rows["train_loss"], losses, rtol=1e-3)  # the sides must compute the same
     ended = rows.groupby("worker")["ended"]
     first, last = ended.min().max(), ended.max().min()
+    if first >= last:
+        raise SystemExit(f"{len(rows)} points are too few: the workers never worked at the same time; raise --side")
     within = int(((rows["ended"] > first) & (rows["ended"] <= last)).sum())
     return {"rate": float(within / (last - first)), "wall": wall, "cpu": float(rows["cpu_seconds"].median())}
 
@@ -134,28 +139,61 @@ def timed(run: Callable[[], object], points: int) -> dict[str, float]:
     return {"rate": points / (time.perf_counter() - wall), "cpu": (time.process_time() - cpu) / points}
 
 
-def measure(side: int, repeats: int) -> dict[str, list[dict[str, float]]]:
-    """All sides in turn, several times."""
-    torch.set_num_threads(1)
-    spec = grid_spec(side)
-    made: dict[str, Any] = {}
-    for step in KIND.preparations(spec):
-        made[step.name] = KIND.prepare(spec, step.name, made, Workbench())
-    units = KIND.planner(spec).ask(side * side)
-    points = [(float(u.params["x"] or 0), float(u.params["y"] or 0)) for u in units]
-    bare, session = Bare(spec, made), KIND.open(spec, made, Workbench())
-    losses, peer = bare.run(points), peer_of(bare, side)
-    results: dict[str, list[dict[str, float]]] = {}
-    for _ in range(repeats):
-        results.setdefault("bare loop", []).append(timed(lambda: bare.run(points), len(points)))
-        results.setdefault("session, no engine", []).append(timed(lambda: list(session.evaluate(units)), len(points)))
-        for workers in (1, 2):
-            results.setdefault(f"engine, workers: {workers}", []).append(engine(spec, workers, losses))
-        results.setdefault("engine, shortcuts", []).append(engine(spec, 1, losses, shortcuts=True))
-        if peer is not None:
-            results.setdefault("loss-landscapes", []).append(timed(peer, len(points)))
-        print({name: round(runs[-1]["rate"], 2) for name, runs in results.items()}, file=sys.stderr, flush=True)
-    return results
+class Sides:
+    """All that is measured, on the points of one grid."""
+
+    def __init__(self, side: int) -> None:
+        self.spec = spec = grid_spec(side)
+        made: dict[str, Any] = {}
+        for step in KIND.preparations(spec):
+            made[step.name] = KIND.prepare(spec, step.name, made, Workbench())
+        self.units = KIND.planner(spec).ask(side * side)
+        self.points = [(float(u.params["x"] or 0), float(u.params["y"] or 0)) for u in self.units]
+        self.bare = Bare(spec, made)
+        self.session, self.quick = (KIND.open(spec, made, Workbench(shortcuts=on)) for on in (False, True))
+        self.losses, self.peer = self.bare.run(self.points), peer_of(self.bare, side)
+        self.taken = [bool(o.metrics["folded"]) for o in self.quick.evaluate(self.units[:_CHOICE])][-1]
+
+    def alone(self) -> dict[str, dict[str, float]]:
+        """Sides in this process, one after the other."""
+        n = len(self.points)
+        return {
+            "bare loop": timed(lambda: self.bare.run(self.points), n),
+            "session, no engine": timed(lambda: list(self.session.evaluate(self.units)), n),
+            "session, shortcuts": timed(lambda: list(self.quick.evaluate(self.units)), n),
+        }
+
+    def others(self) -> dict[str, dict[str, float]]:
+        """The engine and the peer."""
+        found = {f"engine, workers: {n}": engine(self.spec, n, self.losses) for n in (1, 2)}
+        found["engine, shortcuts"] = engine(self.spec, 1, self.losses, shortcuts=True)
+        if self.peer is not None:
+            found["loss-landscapes"] = timed(self.peer, len(self.points))
+        return found
+
+
+def summary(results: list[dict[str, dict[str, float]]]) -> dict[str, Any]:
+    """The line of JSON: medians of ratios within a repeat."""
+
+    def ratios(one: str, other: str, figure: str) -> list[float]:
+        pairs = [(r[one][figure], r[other][figure]) for r in results if one in r and other in r]
+        return sorted(round(a / b, 3) for a, b in pairs)
+
+    folded = ratios("bare loop", "session, shortcuts", "cpu")
+    line: dict[str, Any] = {
+        "session_efficiency": statistics.median(ratios("bare loop", "session, no engine", "cpu")),
+        "folded_ratio": statistics.median(folded),
+        "folded_ratio_lowest": folded[0],
+        "folded_ratio_highest": folded[-1],
+    }
+    further = {
+        "efficiency": ("engine, workers: 1", "bare loop", "rate"),
+        "cpu_efficiency": ("bare loop", "engine, workers: 1", "cpu"),
+        "scaling_2_workers": ("engine, workers: 2", "engine, workers: 1", "rate"),
+        "engine_folded_cpu_ratio": ("bare loop", "engine, shortcuts", "cpu"),
+        "peer_ratio": ("engine, workers: 1", "loss-landscapes", "rate"),
+    }
+    return line | {key: statistics.median(found) for key, of in further.items() if (found := ratios(*of))}
 
 
 def main() -> None:
@@ -164,37 +202,25 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=15, help="points along each axis")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--json", action="store_true", help="print only the line of JSON")
-    parser.add_argument("--quick", action="store_true", help="25 points, each side once")
-    arguments = parser.parse_args()
-    if arguments.quick:
-        arguments.side, arguments.repeats = 5, 1
-    results = measure(arguments.side, arguments.repeats)
-    rates = {name: [r["rate"] for r in runs] for name, runs in results.items()}
-    cpu = {name: statistics.median(r["cpu"] for r in runs) for name, runs in results.items()}
-    if not arguments.json:
+    parser.add_argument("--quick", action="store_true", help="9 points, five times, without engine and peer")
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    keep_freed_memory()
+    sides, results = Sides(3 if given.quick else given.side), []
+    for _ in range(5 if given.quick else given.repeats):
+        results.append(sides.alone() | ({} if given.quick else sides.others()))
+        print({name: round(run["rate"], 2) for name, run in results[-1].items()}, file=sys.stderr, flush=True)
+    if not given.json:
         print(f"{'side':24}{'points/s':>10}{'lowest':>10}{'highest':>10}{'CPU ms/point':>14}")
-        for name, r in rates.items():
-            print(f"{name:24}{statistics.median(r):10.2f}{min(r):10.2f}{max(r):10.2f}{1000 * cpu[name]:14.1f}")
-    base = rates["bare loop"]
-
-    def ratio(name: str, other: list[float]) -> float:
-        return round(statistics.median(a / b for a, b in zip(rates[name], other, strict=True)), 3)
-
-    one = rates["engine, workers: 1"]
-    line = {
-        "points_per_second": round(statistics.median(one), 3),
-        "bare_points_per_second": round(statistics.median(base), 3),
-        "efficiency": ratio("engine, workers: 1", base),
-        "folded_ratio": ratio("engine, shortcuts", base),
-        "folded_cpu_ratio": round(cpu["bare loop"] / cpu["engine, shortcuts"], 3),
-        "scaling_2_workers": ratio("engine, workers: 2", one),
-        "peer_ratio": ratio("engine, workers: 1", rates["loss-landscapes"]) if "loss-landscapes" in rates else None,
-        "session_efficiency": ratio("session, no engine", base),
-        "cpu_efficiency": round(cpu["bare loop"] / cpu["engine, workers: 1"], 3),
-        "repeats": arguments.repeats,
-        "points": arguments.side**2,
-    }
-    print(json.dumps(line))
+        for name in results[0]:
+            rates, cpu = ([r[name][figure] for r in results] for figure in ("rate", "cpu"))
+            spread = f"{statistics.median(rates):10.2f}{min(rates):10.2f}{max(rates):10.2f}"
+            print(f"{name:24}{spread}{1000 * statistics.median(cpu):14.1f}")
+    print(
+        json.dumps(
+            {**summary(results), "folded_taken": sides.taken, "repeats": len(results), "points": len(sides.points)}
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -98,7 +98,6 @@ def compare(net: dict[str, Any], data: dict[str, Any], repeats: int) -> dict[str
         }
         for name, run in sides.items():
             found[name].append(seconds(run, count))
-        quick.close()
     return found
 
 

@@ -102,7 +102,8 @@ class _Folds:
         self._eps = torch.cat([norm.eps * one for norm, one in zip(norms, ones, strict=True)])
         self._scale, self._bias = torch.cat(ones), torch.cat(zeros)
         channels = [len(w) for w in weights]
-        for weight, scale, bias in zip(weights, *(torch.split(t, channels) for t in (self._scale, self._bias)), strict=True):
+        scales, biases = (torch.split(joined, channels) for joined in (self._scale, self._bias))
+        for weight, scale, bias in zip(weights, scales, biases, strict=True):
             folded = torch.empty_like(weight)
             self._products.append((weight, scale.view(-1, *[1] * (weight.ndim - 1)), folded))
             self.parts.append((folded, bias))

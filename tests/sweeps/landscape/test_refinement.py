@@ -3,7 +3,7 @@
 import itertools
 import math
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -13,56 +13,23 @@ import pytest
 from landsweep.orchestrator.errors import SpecError
 from landsweep.orchestrator.report.parts import Figure, Table
 from landsweep.orchestrator.unit import Unit
-from landsweep.sweeps.landscape.refinement import Filled, Index, Refinement, interpolated, ladder
+from landsweep.sweeps.landscape.colour_scale import Scale
+from landsweep.sweeps.landscape.refinement import Index, Refinement, interpolated, ladder
 from tests.support.landscapes import KIND, landscape_rows, landscape_spec, prepare
-
-Function = Callable[[Any, Any], Any]
-
-
-def bowl(x: Any, y: Any) -> Any:
-    return 0.01 + 3 * x**2 + y**2
-
-
-def double_well(x: Any, y: Any) -> Any:
-    return (4 * x**2 - 1) ** 2 + 0.6 * x + 8 * y**2 + 0.8
-
-
-def crooked(x: Any, y: Any) -> Any:
-    return np.exp(np.sin(6 * x) * np.cos(5 * y) + x**2)
-
-
-def valley(x: Any, y: Any) -> Any:
-    """A fold along y, much narrower than the second lattice: rows between those of a lattice must be looked at too."""
-    return 0.003 + 0.32 * x**2 * (1 + 0.3 * y) + 0.003 * (y - 0.3) ** 2
+from tests.support.surfaces import FUNCTIONS, across_contours, of_function, of_network, refined
 
 
 def cliff(x: Any, y: Any) -> Any:
     return 0.05 + 5 / (1 + np.exp(-30 * (x + 0.3 * y - 0.2)))
 
 
-def surface(function: Function, n: int) -> Any:
-    x = np.linspace(-1, 1, n)
-    return function(*np.meshgrid(x, x, indexing="ij"))
-
-
-def refined(values: Any, tolerance: float, scale: Any = "log", checks: int = 16) -> tuple[Filled, list[Index]]:
-    search, asked = Refinement(values.shape, tolerance, scale, start=4, checks=checks), []
-    while wants := search.wants():
-        assert not set(wants) & set(asked)
-        asked += wants
-        for index in wants:
-            search.tell(index, float(values[index]))
-    assert search.complete
-    return search.filled(), asked
-
-
 @pytest.mark.parametrize(
-    ("function", "share", "error"),
-    [(bowl, 0.08, 0.02), (double_well, 0.12, 0.01), (crooked, 0.2, 0.01), (valley, 0.12, 0.02)],
+    ("name", "share", "error"),
+    [("bowl", 0.08, 0.02), ("double well", 0.12, 0.01), ("crooked", 0.2, 0.01), ("valley", 0.12, 0.02)],
 )
-def test_a_fifth_of_the_points_gives_the_same_surface(function: Function, share: float, error: float) -> None:
+def test_a_fifth_of_the_points_gives_the_same_surface(name: str, share: float, error: float) -> None:
     """65 x 65 points of known surfaces whose losses span up to 2.6 decades; errors in decades, over all points."""
-    values = surface(function, 65)
+    values = of_function(FUNCTIONS[name], 65)
     filled, asked = refined(values, 0.03)
     assert len(asked) <= share * values.size
     off = np.abs(np.log10(filled.values) - np.log10(values))
@@ -71,8 +38,34 @@ def test_a_fifth_of_the_points_gives_the_same_surface(function: Function, share:
     assert len(filled.errors) == 16 and filled.errors.max() <= off[~filled.used].max() + 1e-12
 
 
+NETWORKS: dict[str, dict[str, Any]] = {
+    "perceptron": {"net": "mlp", "hidden": [64, 64]},
+    "with skip connections": {"net": "resnet", "depth": 8, "width": 4},
+    "without": {"net": "resnet", "depth": 8, "width": 4, "skip": False},
+}
+
+
+@pytest.mark.rotating
+@pytest.mark.usefixtures("torch_threads")
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_fifth_of_the_points_gives_the_same_landscape_of_a_network(name: str) -> None:
+    """Within 1 % of what the logarithm of the loss spans, over all points; contour lines within one cell."""
+    values = of_network(NETWORKS[name], 65, epochs=5, first=64)
+    filled, asked = refined(values, 0.05)
+    assert len(asked) <= values.size / 5
+    logs = np.log10(values)
+    assert np.abs(np.log10(filled.values) - logs).max() <= 0.01 * np.ptp(logs)
+    assert across_contours(values, filled.values, list(Scale.of([values]).levels()[1:-1])) == 0
+
+
+def test_contours_that_are_apart_are_noticed() -> None:
+    values = of_function(lambda x, y: x + 0 * y, 33)
+    assert across_contours(values, values + 0.9 * 2 / 32, [0.25]) == 0
+    assert across_contours(values, values + 2.1 * 2 / 32, [0.25]) > 0
+
+
 def test_points_gather_where_the_surface_bends() -> None:
-    values = surface(cliff, 65)
+    values = of_function(cliff, 65)
     filled, asked = refined(values, 0.02, checks=0)
     x, y = np.meshgrid(np.linspace(-1, 1, 65), np.linspace(-1, 1, 65), indexing="ij")
     near = np.abs(x + 0.3 * y - 0.2) < 0.25
@@ -95,7 +88,7 @@ def test_cubics_are_exact_from_the_two_coarsest_lattices(seed: int) -> None:
 @pytest.mark.parametrize("seed", range(20))
 def test_order_and_further_rows_change_nothing(seed: int) -> None:
     """The same points are asked for, whatever comes first, and whether others of the grid are known already."""
-    values = surface(crooked, 33)
+    values = of_function(FUNCTIONS["crooked"], 33)
     filled, asked = refined(values, 0.02)
     shuffle = random.Random(seed)
     search = Refinement(values.shape, 0.02, "log", start=4, checks=16)
@@ -114,7 +107,7 @@ def test_order_and_further_rows_change_nothing(seed: int) -> None:
 
 
 def test_holes_are_followed_along_their_rim_and_not_inside() -> None:
-    values = surface(bowl, 65)
+    values = of_function(FUNCTIONS["bowl"], 65)
     x, y = np.meshgrid(np.linspace(-1, 1, 65), np.linspace(-1, 1, 65), indexing="ij")
     hole = np.hypot(x - 0.4, y) < 0.35
     values[hole] = np.where(x[hole] > 0.5, np.inf, np.nan)
@@ -138,7 +131,7 @@ def test_any_dimension_and_unequal_axes(shape: tuple[int, ...]) -> None:
 
 
 def test_a_metric_of_the_same_points_is_interpolated_alike() -> None:
-    values = surface(bowl, 33)
+    values = of_function(FUNCTIONS["bowl"], 33)
     filled, _ = refined(values, 0.02)
     again = interpolated(np.where(filled.computed, values, np.nan), filled.computed, "log", 4)
     np.testing.assert_allclose(again, filled.values, rtol=1e-12)
