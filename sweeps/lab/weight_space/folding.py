@@ -1,11 +1,10 @@
-"""Faster ways to compute a module's outputs: batch normalisation folded, activations in place, convolutions by rows.
+"""Faster ways to compute a module's outputs: batch normalisation folded into the layer before it, convolutions by rows.
 
 At fixed statistics a normalisation is affine in each channel, (x - mean) / sqrt(var + eps) * weight + bias, and so is
 the convolution before it; their product is one convolution with other weights. Sums are rounded in another order, so
 that outputs agree to rounding only. Which normalisation follows which layer is seen in one forward pass, and that the
 folded network computes the same is not taken for granted: `Shortcut` compares both. It also tries convolutions computed
-row by row (`RowConvolution`), and takes what is fastest for this module on this machine. In all of them activations
-write over their inputs where nothing else reads these.
+row by row (`RowConvolution`), and takes what is fastest for this module on this machine.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ import copy
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TypeAlias, cast
 
 import torch
@@ -22,7 +21,6 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from landsweep.sweeps.lab.models.layers import GhostNorm1d, GhostNorm2d
-from landsweep.sweeps.lab.weight_space.in_place import overwriting_activations
 from landsweep.sweeps.lab.weight_space.row_convolution import RowConvolution, row_by_row
 
 __all__ = ["FoldedModule", "Shortcut", "foldable"]
@@ -128,12 +126,9 @@ class FoldedModule:
         module: in evaluation mode; its tensors may be written to in place afterwards, not replaced.
         pairs: what `foldable` gave for it.
         rows: whether convolutions are computed by `RowConvolution` where it can be.
-        overwriting: names of activations that write over their inputs.
     """
 
-    def __init__(
-        self, module: nn.Module, pairs: Mapping[str, str], *, rows: bool = False, overwriting: Sequence[str] = ()
-    ) -> None:
+    def __init__(self, module: nn.Module, pairs: Mapping[str, str], *, rows: bool = False) -> None:
         self._module = copy.deepcopy(module)
         tensors = {**dict(module.named_parameters()), **dict(module.named_buffers())}
         for name, t in (*self._module.named_parameters(), *self._module.named_buffers()):
@@ -151,18 +146,6 @@ class FoldedModule:
             for name in _in_rows(self._module):
                 layer = cast(nn.Conv2d, self._module.get_submodule(name))
                 self._module.set_submodule(name, RowConvolution(layer))
-        self._overwrite(overwriting)
-
-    def overwriting(self, batch: Tensor) -> tuple[str, ...]:
-        """Let activations write over their inputs if nothing else reads these, and say which do."""
-        self.fold()
-        names = overwriting_activations(self._module, batch)
-        self._overwrite(names)
-        return names
-
-    def _overwrite(self, names: Sequence[str]) -> None:
-        for name in names:
-            self._module.get_submodule(name).inplace = True  # type: ignore[assignment] # an attribute of these types
 
     def fold(self) -> None:
         """Take over where the first module is now."""
@@ -180,20 +163,13 @@ class _Way:
 
     Attributes:
         module: None: the module itself.
-        folding: seconds since the last pass in which it followed the module.
-        passes: seconds that each timed pass took, with the folding before it.
+        seconds: that the timed passes took.
         difference: largest one found, relative to the norm of the outputs.
     """
 
     module: FoldedModule | None
-    folding: float = 0.0
-    passes: list[float] = field(default_factory=list)
+    seconds: float = 0.0
     difference: float = 0.0
-
-    def beats(self, other: _Way) -> bool:
-        """Whether it was no slower in any timed pass, and clearly faster in all together."""
-        never_slower = all(a <= b for a, b in zip(self.passes, other.passes, strict=True))
-        return never_slower and sum(self.passes) <= _WORTHWHILE * sum(other.passes)
 
 
 class Shortcut:
@@ -218,15 +194,10 @@ class Shortcut:
         if batch.dtype not in (torch.float32, torch.float64):
             return
         pairs = foldable(module, batch)
-        rows = batch.device.type == "cpu" and batch.ndim == 4 and bool(_in_rows(module))
-        if not pairs and not rows:
-            return
-        folded = FoldedModule(module, pairs)
-        overwriting = folded.overwriting(batch)
         if pairs:
-            self._ways.append(_Way(folded))
-        if rows:
-            self._ways.append(_Way(FoldedModule(module, pairs, rows=True, overwriting=overwriting)))
+            self._ways.append(_Way(FoldedModule(module, pairs)))
+        if batch.device.type == "cpu" and batch.ndim == 4 and _in_rows(module):
+            self._ways.append(_Way(FoldedModule(module, pairs, rows=True)))
 
     @property
     def difference(self) -> float | None:
@@ -244,7 +215,7 @@ class Shortcut:
             if way.module is not None:
                 began = self._clock()
                 way.module.fold()
-                way.folding += self._since(began)
+                self._count(way, began)
 
     def forward(self, batch: Tensor) -> Tensor:
         """Outputs of the module where it is."""
@@ -273,24 +244,23 @@ class Shortcut:
         allowed = _ALLOWED * torch.finfo(batch.dtype).eps
         self._ways = [own, *(way for way in others if way.difference <= allowed)]
         if self._trials == _TRIALS:
-            fastest = min(self._ways[1:], key=lambda way: sum(way.passes), default=own)
-            self._ways = [fastest if fastest.beats(own) else own]
+            fastest = min(self._ways[1:], key=lambda way: way.seconds, default=own)
+            self._ways = [fastest if fastest.seconds <= _WORTHWHILE * own.seconds else own]
         return exact
 
     def _timed(self, way: _Way, batch: Tensor) -> Tensor:
         began = self._clock()
         outputs = self._by(way, batch)
-        if self._trials:
-            way.passes.append(way.folding + self._since(began))
-        way.folding = 0.0
+        self._count(way, began)
         return outputs
 
     def _by(self, way: _Way, batch: Tensor) -> Tensor:
         return self._exact(batch) if way.module is None else way.module.forward(batch)
 
-    def _since(self, began: float) -> float:
-        """Seconds; none in the first trial, in which libraries prepare themselves."""
-        return self._clock() - began if self._trials else 0.0
+    def _count(self, way: _Way, began: float) -> None:
+        """Add what has passed since then, but not in the first trial, in which libraries prepare themselves."""
+        if self._trials:
+            way.seconds += self._clock() - began
 
     def _clock(self) -> float:
         """Seconds: of a GPU when it has done all that it was asked for, of processors those that were spent here."""
