@@ -31,7 +31,8 @@ HEAD = """# The papers of the field, run here
 
 Each line is a claim of a paper and what was seen when a spec of its experiment was run on two shared CPU cores. A claim
 is *held* where its 95 % interval lies on the right side, *not held* where it lies on the wrong one, *undecided* where
-it crosses the line ([how](reports.md#claims)). Where the paper prints or proves a number for a claim, it stands beside
+it crosses the line ([how](reports.md#claims)). Of limits that are found by halving the interval is the bracket that the
+search ended with, not one of 95 %. Where the paper prints or proves a number for a claim, it stands beside
 ours. Most experiments are far smaller than the paper's: the last column says what differs, and the head of each spec
 how to run it at the paper's size. A claim that does not hold here says nothing against the paper. Seconds are
 processor time.
@@ -91,8 +92,10 @@ def small(figure: Any) -> bytes:  # noqa: ANN401 - matplotlib has no types
     for width in range(min(WIDEST, picture.width), 200, -50):
         size = (width, round(picture.height * width / picture.width))
         bytes_ = io.BytesIO()
-        resized = picture.resize(size, Image.Resampling.LANCZOS)  # median cut would merge the colours of thin lines
-        resized.quantize(256, Image.Quantize.MAXCOVERAGE).save(bytes_, format="png", optimize=True)
+        resized = picture.resize(size, Image.Resampling.LANCZOS)
+        # Without the last two settings lines of a legend may come out in one colour.
+        few = resized.quantize(256, Image.Quantize.MAXCOVERAGE, kmeans=3, dither=Image.Dither.NONE)
+        few.save(bytes_, format="png", optimize=True)
         if len(bytes_.getvalue()) <= MOST_BYTES:
             return bytes_.getvalue()
     raise UsageError("the figure can't be made small enough")

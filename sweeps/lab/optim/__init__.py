@@ -26,6 +26,7 @@ from landsweep.sweeps.lab.optim.momo import Momo, MomoAdam
 from landsweep.sweeps.lab.optim.muon import Muon
 from landsweep.sweeps.lab.optim.nadamw import NAdamW
 from landsweep.sweeps.lab.optim.named import NamedClass
+from landsweep.sweeps.lab.optim.ortho_grad import OrthoGrad
 from landsweep.sweeps.lab.optim.prodigy import Prodigy
 from landsweep.sweeps.lab.optim.rmsprop import RmsProp
 from landsweep.sweeps.lab.optim.sam import Sam
@@ -62,6 +63,7 @@ __all__ = [
     "NAdamW",
     "NamedClass",
     "OptimizerSpec",
+    "OrthoGrad",
     "Prodigy",
     "RmsProp",
     "Sam",
@@ -82,7 +84,7 @@ OptimizerSpec = Annotated[
     | AdEMAMix | Grams | Swats | Gravity | StableSpam | Sam | Muon | Soap | Dog | Momo | MomoAdam | Prodigy
     | DAdaptAdam | ScheduleFreeSgd | ScheduleFreeAdamW | CriticalAdam
     | Swan | Frugal | Gam | EntropySgd
-    | UDog | InducedMetric | Egn
+    | UDog | InducedMetric | Egn | OrthoGrad
     | NamedClass,
     Field(discriminator="method"),
 ]  # fmt: skip

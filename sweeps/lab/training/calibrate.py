@@ -114,6 +114,7 @@ def suited(backend: str, recipes: Sequence[Recipe], data: Data, device: str = "c
 
 def _timed(recipe: Recipe, data: Data, device: str, base: Path) -> Choice:
     """The first choice that computes what the network itself does, of the most special back-end that serves it."""
+    recipe = recipe.model_copy(update={"grad_init": None})  # where the weights begin takes long to find, and no matter
     layers = layers_of(recipe, data, base)
     passed_over: dict[str, str] = {}
 

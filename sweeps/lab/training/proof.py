@@ -137,7 +137,7 @@ def _small(recipe: Recipe, data: Data) -> tuple[Recipe, Data]:
     batches = [samples.batch(step) for step in range(2)]
     split = Split(*(torch.cat([batch[i][0] for batch in batches]) for i in range(2)))
     as_drawn = {"train_fraction": 1.0, "label_noise": 0.0, "augment": None, "precision": "float32"}
-    as_drawn["bf16_weights"] = False
+    as_drawn |= {"bf16_weights": False, "grad_init": None}
     return recipe.model_copy(update=as_drawn), Data({recipe.split: split}, data.classes, data.shape)
 
 

@@ -115,6 +115,11 @@ PEERS: dict[str, Peer] = {
     "frugal": slow.Frugal,
     "gam": slow.Gam,
     "entropy_sgd": slow.EntropySgd,
+    "ortho_grad": lambda p, s: po.OrthoGrad(
+        torch.optim.SGD(p, s["learning_rate"], s["momentum"], weight_decay=s["weight_decay"], nesterov=s["nesterov"])
+        if s["base"] == "sgd"
+        else torch.optim.AdamW(p, s["learning_rate"], betas(s), s["eps"], s["weight_decay"])
+    ),
     "u_dog": slow.UDog,
     "induced_metric": slow.InducedMetric,
     "egn": slow.Egn,
@@ -300,6 +305,12 @@ CASES: list[list[Settings]] = [
         )
         for nesterov in (False, True)
     ),
+    case("ortho_grad", {"learning_rate": 0.05}, {"learning_rate": 0.02, "momentum": 0.9, "weight_decay": 0.1}),
+    case(
+        "ortho_grad",
+        {"base": "adamw", "learning_rate": 1e-2},
+        {"base": "adamw", "learning_rate": 3e-3, "beta1": 0.8, "weight_decay": 0.1},
+    ),
     case("u_dog", {"first_step": 1e-2}, {"learning_rate": 0.5, "first_step": 1e-3, "weight_decay": 0.1}),
     *(
         case(
@@ -322,6 +333,7 @@ def shapes_of(settings: list[Settings]) -> list[tuple[int, ...]]:
     """
     special = {
         "swats": [(3, 4)],
+        "ortho_grad": [(3, 4), (3,)],  # a single number does not move
         **dict.fromkeys(("muon", "swan", "frugal"), MATRICES),
         "soap": [(3, 3), (4, 4), (3,), (2, 3, 2)],
     }

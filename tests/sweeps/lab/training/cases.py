@@ -36,6 +36,7 @@ OPTIMIZERS: list[dict[str, Any]] = [
     {"method": "frugal", "learning_rate": 0.003, "density": 0.3, "every": 5},
     {"method": "gam", "learning_rate": 0.05, "momentum": 0.9},
     {"method": "entropy_sgd", "learning_rate": 0.7, "walk": 3, "noise": 0.01},
+    {"method": "ortho_grad", "learning_rate": 0.05, "momentum": 0.9},
     {"method": "u_dog", "first_step": 1e-3},
     {"method": "induced_metric", "learning_rate": 0.05},
     {"method": "egn", "learning_rate": 0.3},
