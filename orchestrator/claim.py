@@ -108,6 +108,13 @@ class Verdict:
         }
 
 
+def _zero(node: ast.expr) -> bool:
+    """Whether a number stands there that is 0, whatever the rows are."""
+    if isinstance(node, ast.UnaryOp):
+        return _zero(node.operand)
+    return isinstance(node, ast.Constant) and node.value == 0
+
+
 def comparisons(holds: str) -> tuple[Expression, tuple[Comparison, ...]]:
     """The comparisons of a claim, all of which must hold; `a < b < c` are two.
 
@@ -118,6 +125,8 @@ def comparisons(holds: str) -> tuple[Expression, tuple[Comparison, ...]]:
     if expression is None:
         raise UsageError(f"{holds!r} can't be read; {_FORM}")
     tree = expression.tree
+    if any(isinstance(n, ast.BinOp) and isinstance(n.op, ast.Div) and _zero(n.right) for n in ast.walk(tree)):
+        raise UsageError(f"{holds!r} divides by zero; divide by a number other than 0, or by one that is computed")
     parts = tree.values if isinstance(tree, ast.BoolOp) and isinstance(tree.op, ast.And) else [tree]
     compared: list[Comparison] = []
     for part in parts:
