@@ -140,7 +140,9 @@ class RunLoop:
             self._guard.repeated(len(units) - len(fresh), len(self._writer.done))
             if self._losses.suspects:
                 fresh, given_up = self._losses.unsuspected(fresh)
-                self._give_up(given_up)
+                if given_up:  # committed before a unit goes out that may kill this run, too: it would be tried again
+                    self._give_up(given_up)
+                    self._writer.commit()
             self._schedule.add(fresh)
             if dry := not units:
                 break
