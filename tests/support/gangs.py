@@ -20,6 +20,7 @@ from landsweep.orchestrator.site import Site
 from landsweep.orchestrator.testing.kind_suite import QuietWatch
 from tests.support.zoos import KIND, zoo_spec
 
+_SAID: dict[Path, list[list[str]]] = {}  # by folder, what each run said
 DEADLINE = 300.0  # s, for what takes seconds: a hang fails a test, a busy machine does not
 NETS: dict[str, dict[str, Any]] = {
     "mlp": {"data": {"source": "digits"}, "net": {"net": "mlp", "hidden": [16]}},
@@ -48,17 +49,27 @@ def run_gangs(
     spec = zoo_spec(
         **{"axes": {}, "seeds": {"range": seeds}, "devices": 2, "backend": "loop", "recipe": recipe(), **changes}
     )
-    stop = threading.Event()
+    stop, watch = threading.Event(), QuietWatch()
+    _SAID.setdefault(folder, []).append(watch.said)
     timer = threading.Timer(DEADLINE, stop.set)
     timer.start()
     if until is not None:
         when(until, stop.set)
     try:
-        end = run_sweep(KIND, spec, site, str(folder), folder=Path(), watch=QuietWatch(), stop=stop)
+        end = run_sweep(KIND, spec, site, str(folder), folder=Path(), watch=watch, stop=stop)
     finally:
         timer.cancel()
-    assert until is not None or end.phase == "done", f"not done after {DEADLINE:g} s: {end}"
+    assert until is not None or end.phase == "done", f"not done after {DEADLINE:g} s: {end}\n{story(folder)}"
     return end
+
+
+def story(folder: Path) -> str:
+    """What there is to know of a run that came out wrong: what it said, how its units ended, which states are left."""
+    said = [f"run {n}: {text}" for n, texts in enumerate(_SAID.get(folder, []), 1) for text in texts]
+    names = ["status", "cause", "error", "attempt", "devices", "resumed_at"]
+    ends = [str(row) for row in rows(folder).reindex(columns=names).to_dict("records")]
+    left = [path.name for path in (folder / "states").glob("*")]
+    return "\n".join([*said, *ends, f"states: {', '.join(sorted(left)) or 'none'}"])
 
 
 def rows(folder: Path) -> pd.DataFrame:

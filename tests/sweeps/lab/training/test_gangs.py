@@ -12,7 +12,7 @@ from landsweep import Zoo
 from landsweep.orchestrator.errors import SpecError
 from landsweep.orchestrator.kind import Workbench
 from landsweep.orchestrator.site import Site
-from tests.support.gangs import has_state, kill, losses, members, recipe, rows, run_gangs, when
+from tests.support.gangs import has_state, kill, losses, members, recipe, rows, run_gangs, story, when
 from tests.support.zoos import KIND, zoo_spec
 
 LOCAL = Site(executor="local", workers=2, state_seconds=60)
@@ -104,17 +104,17 @@ def test_a_state_is_read_by_a_gang_of_another_size(first: int, then: int, tmp_pa
     long = recipe(steps=1500, evaluate={"every_steps": 500}, optimizer={"method": "adamw", "learning_rate": 1e-4})
     folder, site = tmp_path / "moved", LOCAL.model_copy(update={"state_seconds": 0.2})
     run_gangs(folder, site, until=lambda: has_state(folder), backend="fsdp", recipe=long, devices=first)
-    assert has_state(folder)
+    assert has_state(folder), story(folder)
     parts = list((folder / "states").glob("*.part-*"))
-    assert len(parts) >= 2 if first > 1 else not parts, "each member has written its own"
+    assert len(parts) >= 2 if first > 1 else not parts, f"each member has written its own\n{story(folder)}"
     site = LOCAL.model_copy(update={"workers": max(first, then)})
     run_gangs(folder, site, backend="fsdp", recipe=long, devices=then)
-    assert not any((folder / "states").iterdir())
+    assert not any((folder / "states").iterdir()), story(folder)
     run_gangs(tmp_path / "whole", LOCAL, devices=1, recipe=long)
     row, whole = rows(folder).iloc[0], rows(tmp_path / "whole").iloc[0]
-    assert (row["status"], row["devices"]) == ("ok", then)
-    assert 0 < row["resumed_at"] < 1500
-    assert abs(row["test_loss"] - whole["test_loss"]) < 1e-4
+    assert (row["status"], row["devices"]) == ("ok", then), story(folder)
+    assert 0 < row["resumed_at"] < 1500, story(folder)
+    assert abs(row["test_loss"] - whole["test_loss"]) < 1e-4, story(folder)
 
 
 @pytest.mark.parametrize(

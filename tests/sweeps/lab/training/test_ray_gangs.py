@@ -9,7 +9,7 @@ import pytest
 
 from landsweep.orchestrator.site import Site
 from tests.support.cli import command as run
-from tests.support.gangs import DEADLINE, has_state, kill, losses, recipe, rows, run_gangs, when
+from tests.support.gangs import DEADLINE, has_state, kill, losses, recipe, rows, run_gangs, story, when
 from tests.support.paths import ROOT
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.filterwarnings("default")]
@@ -35,8 +35,9 @@ def test_models_of_both_sizes_share_two_cpus(own_ray: None, tmp_path: Path) -> N
     run_gangs(tmp_path / "ray", Site(workers=2), devices=rule, axes=axes, seeds=3)
     run_gangs(tmp_path / "alone", Site(executor="local"), devices=1, axes=axes, seeds=3)
     table = rows(tmp_path / "ray")
-    assert list(zip(table["net.hidden.0"], table["devices"], strict=True)) == [(4, 1)] * 3 + [(64, 2)] * 3
-    assert set(table["status"]) == {"ok"}
+    assert set(table["status"]) == {"ok"}, story(tmp_path / "ray")
+    sizes = list(zip(table["net.hidden.0"], table["devices"], strict=True))
+    assert sizes == [(4, 1)] * 3 + [(64, 2)] * 3, story(tmp_path / "ray")
     assert float((losses(tmp_path / "ray") - losses(tmp_path / "alone")).abs().max()) < 1e-6
 
 
@@ -49,8 +50,8 @@ def test_a_killed_actor_ends_its_gang_and_the_unit_goes_on(own_ray: None, first:
     killer.join(1)
     assert not killer.is_alive(), "nobody was killed"
     row = rows(folder).iloc[0]
-    assert (row["status"], row["attempt"], row["devices"]) == ("ok", 2, 2)
-    assert 0 < row["resumed_at"] < 1500
+    assert (row["status"], row["attempt"], row["devices"]) == ("ok", 2, 2), story(folder)
+    assert 0 < row["resumed_at"] < 1500, story(folder)
     assert not has_state(folder)
 
 
