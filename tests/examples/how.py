@@ -220,6 +220,10 @@ HOW: dict[str, SpecBlock | Commands | Python | Site | Listing | Elsewhere] = {
     ),
     "README.md: landsweep fit runs.csv": Commands(says="E"),
     "README.md: kind: scaling": SpecBlock(SCALING_SMALL),
+    "README.md: landsweep run scaling_markov": Elsewhere(
+        "tests/sweeps/lab/training/test_ray_gangs.py::test_a_scaling_study_whose_largest_model_spans_two_devices",
+        "wants two workers",
+    ),
     f"README.md: landsweep run {LANDSCAPE} --site ray-cluster": Commands(
         {"landsweep run": ["--dry-run"]}, says="1,250"
     ),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import gc
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,7 +59,8 @@ def assemble(recipes: Sequence[Recipe], data: Data, backend: type[Backend], devi
     """
     first = recipes[0]
     check_fit(first.net, data, base)
-    modules = _modules(recipes, data, base, alone=backend.own_modules)
+    with _no_collections():
+        modules = _modules(recipes, data, base, alone=backend.own_modules)
     check_settings(first, modules[0])
     loss = first.training_loss(data)
     if first.optimizer.linearises and (why := not_convex(loss)):
@@ -136,6 +139,18 @@ def _decides(recipe: Recipe) -> set[str]:
     """Fields that the initial weights depend on, among those that may differ within a pack."""
     drawn = {"net", "parametrization", "seed"}
     return drawn if recipe.grad_init is None else {*drawn, "train_fraction", "label_noise"}
+
+
+@contextmanager
+def _no_collections() -> Iterator[None]:
+    """Hundreds of new modules have Python look for garbage over and over, which takes as long as building them."""
+    on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if on:
+            gc.enable()
 
 
 def _modules(recipes: Sequence[Recipe], data: Data, base: Path, *, alone: bool) -> list[nn.Module]:
