@@ -10,6 +10,7 @@ from landsweep.orchestrator.kind import Workbench
 from landsweep.orchestrator.run.start import run_sweep
 from landsweep.orchestrator.site import Site
 from landsweep.orchestrator.testing.kind_suite import QuietWatch
+from landsweep.sweeps.lab.arithmetic import check_precision
 from landsweep.sweeps.lab.device import check_device, device_name, settle
 from tests.support.paths import ROOT
 from tests.support.zoos import KIND, zoo_spec
@@ -35,3 +36,12 @@ def test_a_gpu_that_is_not_there_is_refused(tmp_path: Path) -> None:
         site = Site(executor="local", gpus=1, tracking=False)
         run_sweep(KIND, zoo_spec(), site, tmp_path / "zoo", folder=ROOT, watch=QuietWatch())
     assert not (tmp_path / "zoo" / "rows").exists()
+
+
+def test_bf16_is_refused_where_a_device_has_no_circuits_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: including_emulation)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "Tesla T4")
+    with pytest.raises(SpecError, match="precision: Tesla T4 does not compute in bf16; take fp16, or float32"):
+        check_precision("bf16", "cuda:0")
+    check_precision("fp16", "cuda:0")
+    check_precision("bf16", "cpu")
