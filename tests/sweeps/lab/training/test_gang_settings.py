@@ -28,6 +28,7 @@ SPIKES = {"optimizer": {"method": "sgd", "learning_rate": 0.6}, "spike": {"times
 OWN = {"net": "own", "function": "tests.support.two_members:counting", "args": {}}
 DDP: dict[str, tuple[dict[str, Any], float]] = {
     "bf16": (recipe("gpt", precision="bf16", **SGD), 2e-3),
+    "bf16_weights": (recipe("gpt", precision="bf16", bf16_weights=True, **SGD), 2e-3),
     "parts": (recipe("gpt", micro_batch=4, **SGD, **DROPOUT), 1e-6),
     "memory": (recipe("gpt", recompute=True, attention="fused", **SGD), 1e-6),
     "spikes": (recipe(on_spike="skip", **SPIKES), 1e-6),
