@@ -54,8 +54,8 @@ def drawn(images: Tensor, times: Times, source: torch.Generator) -> tuple[Tensor
     """
     n = len(images)
     t = torch.rand(n, generator=source) if times == "uniform" else torch.randn(n, generator=source).sigmoid()
-    noise = torch.randn(images.shape, generator=source).to(images)
-    share = t.to(images).view(-1, 1, 1, 1)
+    noise = torch.randn(images.shape, generator=source).to(images.device, images.dtype)
+    share = t.to(images.device, images.dtype).view(-1, 1, 1, 1)
     mixed = (1 - share) * images + share * noise
     inputs = torch.cat([mixed, share.expand(-1, 1, *images.shape[2:])], 1)
     return inputs, (noise - images).flatten(1)

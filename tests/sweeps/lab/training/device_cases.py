@@ -6,6 +6,9 @@ import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from torch import nn
+
 from landsweep.sweeps.lab.data import Data, Split
 from landsweep.sweeps.lab.recipe import Recipe
 from landsweep.sweeps.lab.training import BranchPoint, Checkpoint, Ended, Evaluated, train_pack
@@ -17,6 +20,23 @@ MLP: dict[str, Any] = {"net": {"net": "mlp", "hidden": [6]}}
 TEXT = {"source": "markov", "states": 5, "context": 6}
 GPT: dict[str, Any] = {"data": TEXT, "net": {"net": "gpt", "width": 8, "heads": 2, "depth": 1}}
 CNN: dict[str, Any] = {"net": {"net": "cnn", "channels": [2, 3]}}
+
+
+IMAGES: dict[str, Any] = {"data": {"source": "callable", "function": f"{__name__}:images"}}
+NOISED: dict[str, Any] = {"data": {"source": "denoising", "of": {"source": "digits"}}, "augment": {"noise": "uniform"}}
+
+
+def images() -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Splits of images that are large enough for the networks of published zoos."""
+    rng = np.random.default_rng(0)
+    return {
+        name: (rng.standard_normal((40, 1, 28, 28), np.float32), rng.integers(0, 10, 40)) for name in ("train", "test")
+    }
+
+
+def own_net() -> nn.Module:
+    """A network of the user's."""
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 6), nn.Tanh(), nn.Linear(6, 10))
 
 
 def fields(**more: Any) -> dict[str, Any]:
@@ -48,6 +68,22 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "vmap-vit-muon": (
         "vmap",
         {"net": {"net": "vit", "width": 8, "heads": 2, "depth": 1, "patch": 4}, "optimizer": {"method": "muon"}},
+    ),
+    "loop-resnet18": ("loop", {"net": {"net": "resnet18", "width": 2}, "steps": 2}),
+    "loop-fixup": ("loop", {"net": {"net": "fixup_resnet", "depth": 8, "width": 2}, "steps": 2}),
+    "loop-zoo-cnn": ("loop", {**IMAGES, "net": {"net": "cnn_s"}, "steps": 2}),
+    "loop-small-cnn": ("loop", {**IMAGES, "net": {"net": "small_cnn", "width": 2}, "steps": 2}),
+    "loop-dit": ("loop", {**NOISED, "net": {"net": "dit", "width": 8, "heads": 2, "depth": 1, "patch": 4}}),
+    "loop-encdec": ("loop", {"data": {"source": "translation"}, "net": {**GPT["net"], "net": "encdec"}}),
+    "loop-lstm": ("loop", {**GPT, "net": {"net": "lstm", "width": 6}}),
+    "loop-own": ("loop", {"net": {"net": "own", "function": f"{__name__}:own_net"}}),
+    "vmap-sharpness": ("vmap", {"evaluate": {"first": 12, "probes": [{"probe": "sharpness", "first": 8}]}}),
+    "bmm-divided-sharpness": (
+        "bmm",
+        {
+            "optimizer": {"method": "adamw"},
+            "evaluate": {"first": 12, "probes": [{"probe": "preconditioned_sharpness", "first": 8}]},
+        },
     ),
     "vmap-resnet": ("vmap", {"net": {"net": "resnet", "depth": 8, "width": 2}, "steps": 2}),
 }

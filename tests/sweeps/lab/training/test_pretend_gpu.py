@@ -1,7 +1,7 @@
 """All that trains also does so on a GPU: the same bits on a pretend one, and hardly ever a wait for it."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
@@ -10,6 +10,9 @@ from landsweep.orchestrator.kind import SweepKind
 from landsweep.orchestrator.run.start import run_sweep
 from landsweep.orchestrator.site import Site
 from landsweep.orchestrator.testing.kind_suite import QuietWatch, metrics_of, same
+from landsweep.sweeps.lab.models.catalogue import networks
+from landsweep.sweeps.lab.probes import ProbeSpec
+from landsweep.sweeps.lab.recipe import Recipe
 from landsweep.sweeps.lab.training import proof
 from landsweep.sweeps.landscape.kind import LandscapeKind
 from landsweep.sweeps.scaling.kind import ScalingKind
@@ -43,6 +46,16 @@ def test_a_gpu_gives_what_the_cpu_gives(case: str) -> None:
         given = trained("cuda:0", backend, recipe)
     assert repr(given) == repr(expected)  # nan equals nan
     assert gpu.kernels
+
+
+def test_no_network_and_no_probe_is_left_out() -> None:
+    """Those that a spec can name, each at least in one case."""
+    recipes = [Recipe.model_validate(fields(**more)) for _, more in CASES.values()]
+    assert {type(r.net) for r in recipes} == set(networks())
+    probes = {probe.probe for r in recipes for probe in r.evaluate.probes}
+    assert probes == {
+        name for p in get_args(get_args(ProbeSpec)[0]) for name in get_args(p.model_fields["probe"].annotation)
+    }
 
 
 def counted(backend: str, recipe: dict[str, Any], steps: int, models: int = 3) -> PretendGpu:
