@@ -15,7 +15,7 @@ import yaml
 
 from landsweep.orchestrator.errors import SpecError
 
-__all__ = ["end_of_value", "load_yaml", "read_yaml", "write_yaml"]
+__all__ = ["end_of_value", "line_in", "load_yaml", "read_yaml", "write_yaml"]
 
 _DEEPEST = 64  # mappings and lists inside each other
 _LARGEST = 4 * 2**20  # characters, with everything that an anchor stands for written out
@@ -33,7 +33,7 @@ _FLOAT = (
 class _Loader(yaml.SafeLoader):
     """YAML with JSON's numbers: plain PyYAML reads 1e-3 as text."""
 
-    def __init__(self, text: str, source: str) -> None:
+    def __init__(self, text: str, source: str = "") -> None:
         super().__init__(text)
         self.name = source
         self._depth = 0
@@ -101,6 +101,34 @@ def end_of_value(text: str) -> int:
     """Position after the first value of a YAML text, its quotes and brackets included."""
     node = yaml.compose(text, Loader=yaml.SafeLoader)
     return len(text) if node is None else int(node.end_mark.index)
+
+
+def line_in(source: str, place: Sequence[str | int], value: object) -> int | None:
+    """The line of a YAML file in which a field is given.
+
+    Args:
+        source: what messages call it; where this is no file of YAML, nothing is known of lines.
+        place: keys and positions that lead to the field. Those that the file does not have, such as names of variants,
+            are passed over.
+        value: that stands there; where the file has another one, the field was changed since, and has no line.
+    """
+    path = Path(source)
+    if path.suffix not in (".yaml", ".yml"):
+        return None
+    try:
+        found: Any = read_yaml(path)
+        node: yaml.Node | None = yaml.compose(path.read_text(encoding="utf-8"), Loader=_Loader)
+    except (SpecError, OSError):
+        return None
+    line = None
+    for part in place:
+        if isinstance(node, yaml.MappingNode) and part in found:
+            key, node = next(((k, v) for k, v in node.value if k.value == part), (None, None))
+            found, line = found[part], None if key is None else key.start_mark.line + 1
+        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
+            node, found = node.value[part], found[part]
+            line = node.start_mark.line + 1
+    return line if found == value else None
 
 
 def _check(node: yaml.Node, sizes: dict[int, int | None]) -> int:

@@ -23,7 +23,9 @@ from pydantic_core import to_jsonable_python
 
 from landsweep.orchestrator.canonical import Value
 from landsweep.orchestrator.claim import Claim
+from landsweep.orchestrator.complaints import in_words
 from landsweep.orchestrator.errors import SpecError
+from landsweep.orchestrator.reading import line_in
 from landsweep.orchestrator.schema import place_at
 from landsweep.orchestrator.section import Section
 from landsweep.orchestrator.trust import first_names
@@ -164,7 +166,7 @@ def parse(model: type[M], data: Mapping[str, Any], source: str) -> M:
     try:
         return model.model_validate(data)
     except ValidationError as e:
-        lines = [_complaint(model, dict(err)) for err in e.errors()]
+        lines = [_complaint(model, dict(err)) + _line(source, dict(err)) for err in e.errors()]
         raise SpecError(f"{source}:\n" + "\n".join(f"  - {line}" for line in lines)) from e
 
 
@@ -178,10 +180,17 @@ def _complaint(model: type[Section], err: Mapping[str, Any]) -> str:
         return f"{'.'.join([*place.path, loc[-1]])}: unknown field; {hint}known here: {fields}"
     if err["type"] == "missing":
         return f"{'.'.join([*place_at(model, loc[:-1]).path, loc[-1]])}: missing; this field is required"
-    message = str(err["msg"]).removeprefix("Value error, ")
+    message = in_words(err)
     if not loc:  # of several fields together: the message names them
         return message
     return f"{'.'.join(place_at(model, loc).path or loc)}: {message} (given: {_given(err.get('input'))})"
+
+
+def _line(source: str, err: Mapping[str, Any]) -> str:
+    """Where the file of a spec gives what is wrong; of a field that is missing, the section that lacks it."""
+    place = err["loc"][:-1] if err["type"] == "missing" else err["loc"]
+    line = line_in(source, place, err.get("input"))
+    return "" if line is None else f" (line {line})"
 
 
 def _given(value: object) -> str:

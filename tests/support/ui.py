@@ -19,7 +19,7 @@ import pytest
 from tests.support.cli import LANDSWEEP
 from tests.support.paths import ROOT
 
-SECONDS = 60  # generous: what is waited for comes as soon as the machine gets to it
+SECONDS = 180  # generous: what is waited for comes as soon as the machine gets to it
 _CHROMIUMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 

@@ -23,7 +23,8 @@ from tests.support.ui import Looker, Server, running_browser, running_ui
 
 AXES = {"x": [0.5, 1.0, 1.5, 2.0, 2.5], "method": [*HOSTILE[:3], "plain"]}
 COUNT = ".count"
-REACHED = "(() => Math.max(...document.querySelector('.js-plotly-plot').data.flatMap(line => line.x)))"
+DRAWN = "(document.querySelector('.js-plotly-plot')?.data ?? [])"
+REACHED = f"(() => Math.max(-1, ...{DRAWN}.flatMap(line => line.x ?? [])))"
 PLOT = ".main-svg >> nth=0"
 SHOWS = {"Curves": PLOT, "Charts": PLOT, "Figures": "figure", "Failures": "details.group", "About": "table"}
 
@@ -202,6 +203,7 @@ def test_a_curve_appears_while_the_sweep_runs(browser: Any, tmp_path: Path) -> N
             looker.page.wait_for_selector(".badge.running")
             looker.page.wait_for_selector("text=and 1 that still run")
             looker.page.wait_for_selector(".scatterlayer .trace")
+            looker.until(f"() => {REACHED}() >= 0")  # the plot may be on its way to be drawn again
             most = looker.page.evaluate(f"{REACHED}()")
             looker.until(f"most => {REACHED}() > most", most)  # it grows while its unit runs
             (tmp_path / "go-0").touch()

@@ -191,7 +191,7 @@ def test_targets_that_are_no_classes_have_losses_alone(axes: dict[str, Any]) -> 
         ({"along": {"z": 3}}, {}, "space.along: there is no axis 'z'; there are ['x', 'y']"),
         ({"origin": 3, "along": {"y": 3}}, {}, "space.along.y: sample 3 is that of space.origin; name another one"),
         ({"along": {"x": 3, "y": 3}}, {}, "space.along.y: sample 3 is that of space.along.x; name another one"),
-        ({"along": {"x": "slope"}}, {}, "space.along.x: Input should be 'sample', 'gradient', "),
+        ({"along": {"x": "slope"}}, {}, "space.along.x: not allowed; known here: sample, gradient, "),
         ({"origin": -1}, {}, "space.origin: Input should be greater than or equal to 0"),
         ({}, {"axes": {"origin": [0]}}, "axes: 'origin' is what columns call the sample at 0; choose another name"),
         (

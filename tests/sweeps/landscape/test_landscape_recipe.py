@@ -193,7 +193,7 @@ def test_bad_models_say_why(model: dict[str, Any], message: str) -> None:
     ("model", "complaint"),
     [
         ({"net": "resnet", "depth": 21, "train": {"epochs": 1}}, "models.a: depth must be 6n + 2"),
-        ({"net": "resnet", "depth": "x", "train": {"epochs": 1}}, "models.a.depth: Input should be a valid integer"),
+        ({"net": "resnet", "depth": "x", "train": {"epochs": 1}}, "models.a.depth: give a whole number"),
         ({"net": "mlp", "init": {"scael": 1}, "train": {"epochs": 1}}, "models.a.init.scael: unknown field"),
         ({"net": {"net": "mlp", "hiden": [3]}, "train": {"epochs": 1}}, "models.a.net.hiden: unknown field"),
         ({"recipe": {**RECIPE, "net": {"net": "mlp", "hiden": [3]}}}, "models.a.recipe.net.hiden: unknown field"),

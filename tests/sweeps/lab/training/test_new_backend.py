@@ -103,6 +103,8 @@ def test_commands_know_it(copy: Path) -> None:
 @pytest.mark.parametrize("kind", ["zoo", "search", "transfer", "scaling"])
 def test_a_name_that_is_no_back_end_is_refused_with_those_that_are(kind: str) -> None:
     fields = kind_named(kind).example().model_dump(mode="json", by_alias=True)
-    with pytest.raises(SpecError, match=r"backend: Input should be 'auto', 'loop', 'vmap', 'bmm', 'compiled'.*'bm'"):
+    with pytest.raises(
+        SpecError, match=r"backend: not allowed; did you mean 'bmm'.*: auto, loop, vmap, bmm, compiled.*'bm'"
+    ):
         kind_named(kind).parse({**fields, "backend": "bm"}, "test")
     assert get_args(backends.BackendName) == ("auto", *backends.BACKENDS, *backends.GANG_BACKENDS)
