@@ -23,6 +23,7 @@ __all__ = ["Line", "counts_figure", "effects_figure", "heat_figure", "line_figur
 Floats: TypeAlias = "np.ndarray[Any, np.dtype[np.float64]]"
 
 _GREYS = ("#bbbbbb", "#888888", "#555555", "#333333")
+_MOST_LETTERS = 18  # of the ticks below a map, side by side
 _MOST_TICKS = 7  # of an axis whose values stand side by side
 
 
@@ -161,7 +162,8 @@ def heat_figure(
         plot = picture.add_subplot(lines, columns, i + 1)
         plot.imshow(grid, origin="lower", aspect="auto", vmin=low, vmax=high, interpolation="nearest")
         plot.set(xlabel=plain(_title(across)), ylabel=plain(_title(up)), title=plain(title), facecolor="#dddddd")
-        plot.set_xticks(*_ticks(xs))
+        places, texts = _ticks(xs)
+        plot.set_xticks(places, texts, rotation=30 if sum(map(len, texts)) > _MOST_LETTERS else 0)
         plot.set_yticks(*_ticks(ys))
         where = {"row": i // columns + 1, "col": i % columns + 1}
         hover = f"{across.name} %{{x}}<br>{up.name} %{{y}}<br>{label} %{{z:.6g}}<extra></extra>"

@@ -60,7 +60,8 @@ def lines_picture(rows: pd.DataFrame, columns: Sequence[str], across: str, by: s
                 plot.fill_between(points, low, high, color=colours[k], alpha=0.18, linewidth=0)
             drawn.append(middle)
         span = Range.of(*drawn) if drawn else Range.of(np.array([]))
-        plot.set(xlabel=in_words(across), ylabel=in_words(column), yscale="log" if span.log else "linear")
+        plot.set(xlabel=in_words(across.removeprefix("of_")), ylabel=in_words(column))
+        plot.set(yscale="log" if span.log else "linear")
         if numeric and _geometric(x):
             plot.set_xscale("log")
         if not numeric:
@@ -70,7 +71,7 @@ def lines_picture(rows: pd.DataFrame, columns: Sequence[str], across: str, by: s
         log_ticks(plot)
         plot.grid(alpha=0.3)
     if by is not None and 1 < len(order) <= 2 * _MOST_LINES:
-        picture.legend(title=in_words(by), fontsize=8, loc="outside right upper")
+        picture.legend(title=in_words(by.removeprefix("of_")), fontsize=8, loc="outside right upper")
     return picture
 
 
@@ -101,7 +102,7 @@ def scatter_picture(rows: pd.DataFrame, panels: Sequence[Scatter], by: str | Non
         log_ticks(plot)
         plot.grid(alpha=0.3)
     if by is not None and 1 < len(order) <= 2 * _MOST_LINES:
-        picture.legend(title=in_words(by), fontsize=8, loc="outside right upper")
+        picture.legend(title=in_words(by.removeprefix("of_")), fontsize=8, loc="outside right upper")
     return picture
 
 
@@ -163,7 +164,7 @@ def curves_picture(panels: Sequence[tuple[str, pd.DataFrame]], groups: pd.Series
         log_ticks(plot)
         plot.grid(alpha=0.3)
     if groups is not None and 1 < len(order) <= 2 * _MOST_LINES:
-        picture.legend(title=in_words(str(groups.name)), fontsize=8, loc="outside right upper")
+        picture.legend(title=in_words(str(groups.name).removeprefix("of_")), fontsize=8, loc="outside right upper")
     return picture
 
 
