@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import importlib
+import os
 import re
+import subprocess
+import sys
+from pathlib import Path
 from types import ModuleType
 
 import pytest
@@ -13,6 +17,9 @@ from landsweep.orchestrator.site import Site
 from landsweep.orchestrator.spec_files import shipped_specs
 from tests.support.app import app
 from tests.support.paths import ROOT
+from tests.support.ui import Looker, running_browser
+
+PAGES = ("index", "start/index", "gallery/index", "zoo/index", "reference/zoo/index", "specs/zoo_digits_phase/index")
 
 
 @pytest.fixture
@@ -88,3 +95,19 @@ def _module(page_of: object, name: str) -> ModuleType:
     assert callable(page_of)
     module: ModuleType = page_of(name)
     return module
+
+
+@pytest.mark.slow
+def test_pages_of_the_site_in_a_dark_and_narrow_window(tmp_path: Path) -> None:
+    pytest.importorskip("material", reason="mkdocs-material is not installed: pip install 'landsweep[docs]'")
+    words = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path)]
+    subprocess.run(words, cwd=ROOT, env={**os.environ, "NO_MKDOCS_2_WARNING": "1"}, check=True)
+    with running_browser() as browser, Looker(browser, color_scheme="dark") as looker:
+        looker.page.set_viewport_size({"width": 400, "height": 800})
+        for page in PAGES:
+            looker.page.goto((tmp_path / f"{page}.html").as_uri())
+            looker.until("[...document.images].every(i => i.complete && i.naturalWidth > 0)")
+            assert looker.page.evaluate("document.documentElement.scrollWidth") <= 400, page
+            ground = looker.page.evaluate("getComputedStyle(document.body).backgroundColor")
+            assert max(map(int, re.findall(r"\d+", ground)[:3])) < 80, page
+            looker.keep(f"site-{page.replace('/', '-')}")

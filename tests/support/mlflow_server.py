@@ -17,6 +17,8 @@ from pathlib import Path
 
 __all__ = ["bad_server", "free_port", "server"]
 
+_ASKED = "/api/2.0/mlflow/experiments/search?max_results=1"
+
 
 def free_port() -> int:
     with socket.socket() as s:
@@ -38,10 +40,10 @@ def server(folder: Path) -> Iterator[str]:
             env={**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true"},
         )  # fmt: skip
     try:
-        deadline = time.monotonic() + 90
+        deadline = time.monotonic() + 180
         while True:
-            with contextlib.suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=2):
-                break
+            with contextlib.suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}{_ASKED}", timeout=2):
+                break  # as soon as it answers in less time than a sweep waits for it
             assert process.poll() is None and time.monotonic() < deadline, (folder / "log").read_text()[-3000:]
             time.sleep(0.2)
         yield f"http://127.0.0.1:{port}"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from landsweep import unit
 
-__all__ = ["gated", "noisy"]
+__all__ = ["curved", "gated", "noisy"]
 
 EVIL = "<script>window.evil = 1</script><img src=x onerror=window.evil=2>\x1b[31mred\u202eltr" + "y" * 10_000
 
@@ -30,3 +30,10 @@ def gated(i: int, folder: str) -> dict[str, float]:
         unit.report(step, loss=float(i + step))
         step += 1
     return {"loss": float(i)}
+
+
+def curved(lr: float) -> dict[str, float]:
+    """A loss that falls."""
+    for step in range(20):
+        unit.report(step, loss=(1 - lr) ** step)
+    return {"loss": (1 - lr) ** 20}
