@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor, nn
 
 from landsweep.orchestrator.errors import UsageError
+from landsweep.orchestrator.unit import as_python
 from landsweep.sweeps.lab.checkpoints.source import Shape
 from landsweep.sweeps.lab.matching.orders import canonical_order, permuted
 from landsweep.sweeps.lab.trained_models.architecture import Architecture
@@ -31,6 +32,11 @@ class Member:
 
     files: ModelFiles
     row: Mapping[str, Any]
+
+    def __repr__(self) -> str:
+        swept = {name: self.row.get(name) for name in self.files.swept}
+        settings = ", ".join(f"{name}={as_python(value)!r}" for name, value in swept.items())
+        return f"Member({self.key[:8]}: {self.row['status']}; {settings})"
 
     @property
     def key(self) -> str:

@@ -86,6 +86,9 @@ class Zoo:
         """Names of the columns that hold what was swept; of a published zoo those that vary and are no metrics."""
         return self.models.swept
 
+    def __repr__(self) -> str:
+        return f"Zoo({self.where!r}): {len(self.rows):,} models, {len(self):,} of them with weights"
+
     def reading(self) -> AbstractContextManager[None]:
         """While this lasts, code that the zoo names is imported only if the zoo is trusted."""
         return self.models.reading()

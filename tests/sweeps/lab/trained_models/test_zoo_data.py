@@ -53,6 +53,13 @@ def test_lazy_slices_equal_the_whole_file(zoo: Zoo) -> None:
         assert len(member.vector()) == row["parameters"]
 
 
+def test_a_zoo_and_its_models_say_what_they_are_in_a_line(zoo: Zoo) -> None:
+    assert repr(zoo) == f"Zoo({zoo.where!r}): 16 models, 16 of them with weights"
+    row = zoo[3].row
+    settings = f"net.hidden.0={row['net.hidden.0']}, optimizer.learning_rate={row['optimizer.learning_rate']}"
+    assert repr(zoo[3]) == f"Member({row['key'][:8]}: ok; {settings}, seed={row['seed']})"
+
+
 def test_models_are_found_by_position_key_and_first_digits(zoo: Zoo) -> None:
     assert len(zoo) == 16 == len(list(zoo)) == len(zoo.rows)
     key = zoo.keys[5]
