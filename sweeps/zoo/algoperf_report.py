@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from landsweep.orchestrator.report.canvas import PALETTE, new_picture, plain
-from landsweep.orchestrator.report.parts import Figure, PageSection, Part, Table
+from landsweep.orchestrator.report.parts import Figure, PageSection, Part, Report, Table
 from landsweep.sweeps.zoo.algoperf import (
     LONGEST,
     Clock,
@@ -26,7 +27,27 @@ from landsweep.sweeps.zoo.algoperf import (
 __all__ = ["benchmark_section"]
 
 _CLOCKS: dict[Clock, str] = {"steps": "steps", "gradients": "gradient evaluations"}
+_NAMED = 4  # optimizers in the answer
 _MARKS = ("-", "--", ":", "-.")  # beside colours, since profiles lie on each other
+
+
+def with_targets(
+    report: Report, rows: pd.DataFrame, series: pd.DataFrame, targets: Mapping[str, WorkloadTarget]
+) -> Report:
+    """The report of a zoo that begins with which optimizer reaches the targets first; else as `benchmark_section`."""
+    times = trial_times(rows, series, targets, "gradients")
+    best = best_times(times)
+    scores, band = score(ratios(best)).sort_values(ascending=False), intervals(times)
+    spans = [f"{band.loc[name, 'low']:.2f} to {band.loc[name, 'high']:.2f}" for name in scores.index]
+    told = [f"{name} {scores[name]:.2f} ({span})" for name, span in zip(scores.index, spans, strict=True)]
+    reached = int(np.isfinite(best.loc[scores.index[0]]).sum())
+    answer = (
+        f"{scores.index[0]} has the highest score and reaches {reached} of {best.shape[1]} targets. Scores, in "
+        f"gradient evaluations, with 95 % intervals: {', '.join(told[:_NAMED])}{', ...' if len(told) > _NAMED else ''}."
+    )
+    question = "Which optimizer reaches the targets first?"
+    sections = [benchmark_section(rows, series, targets), *report.sections]
+    return replace(report, sections=sections, answer=answer, question=question, lead="profiles")
 
 
 def benchmark_section(rows: pd.DataFrame, series: pd.DataFrame, targets: Mapping[str, WorkloadTarget]) -> PageSection:

@@ -8,7 +8,6 @@ key. `Zoo` reads what came out and needs no running sweep.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
 from landsweep.orchestrator.errors import SpecError
@@ -144,6 +143,6 @@ class ZooKind(TrainedKind[ZooSpec], Auditable[ZooSpec], Ranked[ZooSpec]):
             report = with_limits(report, spec, rows)
         if not spec.targets or not len(ended):
             return report
-        from landsweep.sweeps.zoo.algoperf_report import benchmark_section
+        from landsweep.sweeps.zoo.algoperf_report import with_targets
 
-        return replace(report, sections=[benchmark_section(ended, series, spec.targets), *report.sections])
+        return with_targets(report, ended, series, spec.targets)

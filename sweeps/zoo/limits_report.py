@@ -82,6 +82,8 @@ def with_limits(report: Report, spec: ZooSpec, rows: pd.DataFrame) -> Report:
         },
         intervals={**{name: one.span for name, one in numbers.items()}, **report.intervals},
         answer=f"{_answer(rule, limits)} {report.answer}".rstrip(),
+        question="Where does it begin to work, and where does it stop?",
+        lead="limits",
     )
 
 

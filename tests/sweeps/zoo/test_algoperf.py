@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from landsweep.orchestrator.errors import SpecError
-from landsweep.orchestrator.report.parts import Table
+from landsweep.orchestrator.report.parts import Report, Table
 from landsweep.sweeps.zoo.algoperf import (
     WorkloadTarget,
     best_times,
@@ -24,7 +24,7 @@ from landsweep.sweeps.zoo.algoperf import (
     time_to_target,
     trial_times,
 )
-from landsweep.sweeps.zoo.algoperf_report import benchmark_section
+from landsweep.sweeps.zoo.algoperf_report import benchmark_section, with_targets
 from landsweep.sweeps.zoo.kind import ZooKind
 
 INF = math.inf
@@ -124,6 +124,9 @@ def test_the_report_says_what_was_not_reached() -> None:
     assert gradients == [["sam", "not in 80", "20"], ["sgd", "not in 40", "30"]]
     assert [line[0] for line in scores] == ["sam", "sgd"] and scores[0][1] == "0.500"
     assert scores[1][1] == f"{(4 - 1.5) / 3 / 2:.3f}" and scores[1][4] == "1 of 2"
+    report = with_targets(Report([]), rows, series, hard)
+    assert report.answer.startswith("sam has the highest score and reaches 1 of 2 targets. Scores, in gradient ")
+    assert "sam 0.50 (" in report.answer and report.lead == "profiles" and len(report.sections) == 1
 
 
 @pytest.mark.parametrize(
