@@ -50,7 +50,7 @@ def test_few_points_have_no_interval() -> None:
 
 
 def _section(sections: list[PageSection], title: str) -> PageSection:
-    return next(s for s in sections if s.title == title)
+    return next(s for s in sections if s.title.lower() == title)
 
 
 def test_the_report_answers_first_and_shows_settings_metrics_and_pairs(tmp_path: Path) -> None:
@@ -63,10 +63,11 @@ def test_the_report_answers_first_and_shows_settings_metrics_and_pairs(tmp_path:
     rows, _ = measured(spec, tmp_path)
     sweep = Sweep.at(tmp_path / "out")
     report = KIND.report(spec, rows, sweep.series())
-    assert [s.title for s in report.sections] == ["Models", "fit", "far"]
+    assert [s.title for s in report.sections] == ["Models", "Fit", "Far"]
     fit = _section(list(report.sections), "fit")
     answer = fit.parts[0]
-    assert isinstance(answer, str)
+    assert isinstance(answer, str) and report.answer == answer
+    assert report.question == "How do these models differ by fit, far, and what goes with it?"
     assert answer.startswith("Loss is ") and "at the median of 6 subjects" in answer
     assert "Its median goes from" in answer and "at optimizer.learning_rate 0.003" in answer
     assert "rank correlation with" in answer

@@ -18,10 +18,10 @@ def told(spec: ScalingSpec, rows: pd.DataFrame) -> str:
 @pytest.mark.parametrize(
     ("alpha", "beta", "wanted"),
     [
-        (0.75, 1.2, "'beta: the noise of the gradient over D', '1.3333'"),  # phase III: learned is 1.9333
-        (1.0, 1.5, "'beta: the noise of the gradient over D', '1.5000'"),  # phase III: learned is 2
-        (1.0, 0.3, "'beta: what is not yet learned over D', '0.8000'"),  # phase Ia: noise is 1.5
-        (1.0, 0.7, "'beta: what is not yet learned over D', '1.2000'"),  # phase II: noise is 1.5
+        (0.75, 1.2, "'beta: the noise of the gradient over D', '1.333'"),  # phase III: learned is 1.9333
+        (1.0, 1.5, "'beta: the noise of the gradient over D', '1.5'"),  # phase III: learned is 2
+        (1.0, 0.3, "'beta: what is not yet learned over D', '0.8'"),  # phase Ia: noise is 1.5
+        (1.0, 0.7, "'beta: what is not yet learned over D', '1.2'"),  # phase II: noise is 1.5
     ],
 )
 def test_the_exponent_of_the_data_stands_beside_the_term_that_dominates(alpha: float, beta: float, wanted: str) -> None:
