@@ -24,7 +24,7 @@ from landsweep.sweeps.zoo.algoperf import (
     trial_times,
 )
 
-__all__ = ["benchmark_section"]
+__all__ = ["benchmark_section", "with_targets"]
 
 _CLOCKS: dict[Clock, str] = {"steps": "steps", "gradients": "gradient evaluations"}
 _NAMED = 4  # optimizers in the answer
