@@ -19,6 +19,7 @@ from landsweep.sweeps.lab.data import Data
 from landsweep.sweeps.lab.recipe import Recipe
 from landsweep.sweeps.lab.training.assembly import assemble
 from landsweep.sweeps.lab.training.backends import Backend, backend_named, kin
+from landsweep.sweeps.lab.training.blocks import Blocks, may_be_judged_together
 from landsweep.sweeps.lab.training.calendar import Calendar
 from landsweep.sweeps.lab.training.collective import Collective
 from landsweep.sweeps.lab.training.evaluation import Evaluator
@@ -89,6 +90,10 @@ class Training(Trainer):
         evaluator = Evaluator(first, data, assembly.samples, assembly.loss.name)
         self._scores = Scores(first, evaluator, len(rows), assembly.stack.weights.device)
         self._stepper = Stepper(assembly, rows, data, self.calendar.total, micro_batch)
+        together = gang is None and may_be_judged_together(
+            first, assembly.samples, assembly.stack.weights.numel(), device
+        )
+        self._blocks = Blocks(self._stepper) if together else None
         self._spikes, self._counts_skips = Spikes(first, len(rows)), first.skips
         self._skips: Counter[int] = Counter()  # steps left out, by model
         self._policy, self._recipes = first.checkpoints, rows
@@ -137,7 +142,7 @@ class Training(Trainer):
             self._follow_calendar()
         goal = self.calendar.next_stop(self.step)
         while self.step < goal and self._roster.active and not self._is_time(began):
-            self._make_step()
+            self._make_steps(goal)
         if self.step == goal and self._roster.active:
             self._follow_calendar()
         self._charge()
@@ -147,6 +152,15 @@ class Training(Trainer):
         """Whether it is time for a beat, which a gang makes after the same step."""
         late = time.perf_counter() - began >= _BEAT
         return late if self._gang is None else self._gang.agree(late)
+
+    def _make_steps(self, goal: int) -> None:
+        """One step or more, up to a goal."""
+        blocks = self._blocks
+        losses = [] if blocks is None else blocks.make(goal, self._roster.active, self._roster.idle)
+        for each in losses:
+            self._scores.add(each)
+        if not losses:
+            self._make_step()
 
     def _make_step(self) -> None:
         losses = self._stepper.gradients()

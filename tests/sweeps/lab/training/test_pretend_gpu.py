@@ -67,20 +67,20 @@ def counted(backend: str, recipe: dict[str, Any], steps: int, models: int = 3) -
     return gpu
 
 
-BUDGET = {  # waits and copies in each step; a wait is for the losses, of which a model may end that has diverged
-    "bmm-adamw": (1, 0),
-    "bmm-soap": (1, 0),
-    "bmm-mup": (1, 0),
-    "bmm-clip": (1, 0),
-    "bmm-dropout": (1, 2),  # masks, which a generator of the CPU draws, and positions
-    "loop-gpt": (1, 0),
-    "loop-class": (1, 0),
-    "vmap-batch-norm": (1, 0),
+BUDGET = {  # waits and copies in each step; losses are looked at once for many steps
+    "bmm-adamw": (0, 0),
+    "bmm-soap": (0, 0),
+    "bmm-mup": (0, 0),
+    "bmm-clip": (0, 0),
+    "bmm-dropout": (0, 2),  # masks, which a generator of the CPU draws, and positions
+    "loop-gpt": (0, 0),
+    "loop-class": (1, 0),  # the class may keep what can't be taken back, so each step is judged before it is made
+    "vmap-batch-norm": (0, 0),
 }
 
 
 @pytest.mark.parametrize("case", [pytest.param(c, marks=() if c in FEW_WAITS else pytest.mark.slow) for c in BUDGET])
-def test_a_step_waits_for_the_gpu_once(case: str) -> None:
+def test_a_step_does_not_wait_for_the_gpu(case: str) -> None:
     """More waits or copies than its budget mean that somebody asks the GPU for what the host could know."""
     backend, more = CASES[case]
     recipe = fields(**{**more, "checkpoints": {"last": False}, "drop_last": True})
@@ -89,6 +89,13 @@ def test_a_step_waits_for_the_gpu_once(case: str) -> None:
     copies = sum(more_steps.uploads.values()) - sum(few_steps.uploads.values())
     assert waits <= 10 * BUDGET[case][0], more_steps.syncs
     assert copies <= 10 * BUDGET[case][1], more_steps.uploads
+
+
+def test_a_step_of_perceptrons_is_few_kernels() -> None:
+    """Momentum SGD, whatever the number of models."""
+    recipe = fields(checkpoints={"last": False}, drop_last=True)
+    few_steps, more_steps = (counted("bmm", recipe, steps) for steps in (10, 20))
+    assert sum(more_steps.kernels.values()) - sum(few_steps.kernels.values()) <= 10 * 36
 
 
 @pytest.mark.parametrize("backend", ["bmm", "loop"])
