@@ -28,17 +28,20 @@ from landsweep.sweeps.lab.data import Data, Split
 from landsweep.sweeps.lab.models import OwnNet
 from landsweep.sweeps.lab.optim import NamedClass
 from landsweep.sweeps.lab.recipe import Recipe
+from landsweep.sweeps.lab.schedules import Constant
 from landsweep.sweeps.lab.streams import seeded, stream
 from landsweep.sweeps.lab.training.assembly import Assembly, assemble, check_settings, layers_of, module_of
 from landsweep.sweeps.lab.training.backends import BACKENDS, Backend, Loop, Unserved, backend_named
 from landsweep.sweeps.lab.training.draws import counted
 from landsweep.sweeps.lab.training.dropout import mask_names
 from landsweep.sweeps.lab.training.parts import in_parts
+from landsweep.sweeps.lab.training.stepper import Stepper
 from landsweep.sweeps.lab.training.streamed import samples_of
 
 __all__ = ["PackFacts", "check_backend", "check_name", "disagreement", "exact_rows", "facts", "prove_backend"]
 
 _MODELS = 3
+_STEPS, _RATE = 3, 1e-3  # steps after which they are compared; whichever recipe of a pack asks, they must not diverge
 _ROWS = 5  # of the pack in which a model's bits are compared with those it has among fewer
 _ALLOWED = {"own": 1e-3, "double": 1e-8}  # relative difference, by precision
 _SMALL = 1e-3  # share of the whole gradient, or of all buffers, that a tensor's difference is compared with at least
@@ -122,7 +125,9 @@ def exact_rows(backend: type[Backend], recipe: Recipe, data: Data, device: str, 
     if key not in _EXACT:
         claimed = backend.exact_rows(layers_of(recipe, data, base))
         few, batches = _small(recipe, data)
-        _EXACT[key] = claimed and _same_bits(assemble(_siblings(few, _ROWS), batches, backend, device, base))
+        rate = few.optimizer.model_copy(update={"learning_rate": _RATE})
+        calm = few.model_copy(update={"optimizer": rate, "schedule": Constant(shape="constant")})
+        _EXACT[key] = claimed and _same_bits(_siblings(calm, _ROWS), batches, backend, device, base)
     return _EXACT[key]
 
 
@@ -145,25 +150,24 @@ def _siblings(recipe: Recipe, models: int) -> list[Recipe]:
     return [recipe.model_copy(update={"seed": recipe.seed + i}) for i in range(models)]
 
 
-def _same_bits(assembly: Assembly) -> bool:
-    """Whether two of the models have the same gradients and outputs together and alone as among all."""
-    program, shared = assembly.program, assembly.samples.inputs[: assembly.samples.batch(0)[0].shape[1]]
+def _same_bits(recipes: Sequence[Recipe], data: Data, backend: type[Backend], device: str, base: Path) -> bool:
+    """Whether two of the models have the same weights after some steps, and outputs, alone and together as among all.
+
+    Steps are made too, since methods that multiply matrices of their own may do so in an order that depends on K.
+    """
 
     def computed(rows: Sequence[int]) -> tuple[Tensor, Tensor]:
-        chosen = torch.tensor(rows, device=shared.device)
-        inputs, targets = (t[chosen] for t in assembly.samples.batch(0))
-        masks = {n: m[chosen] for n, m in assembly.masks.draw(0, inputs.shape[1]).items()}
-        grads = torch.empty_like(assembly.stack.weights)
-        program.gradients(inputs, targets, masks, grads)
-        return grads, program.outputs(shared)
+        chosen = [recipes[row] for row in rows]
+        assembly = assemble(chosen, data, backend, device, base)
+        stepper = Stepper(assembly, chosen, data, _STEPS)
+        for _ in range(_STEPS):
+            stepper.make_step()
+        inputs = assembly.samples.inputs[: recipes[0].batch_size]
+        return assembly.stack.weights, assembly.program.outputs(inputs)
 
-    whole = computed(range(_ROWS))
-    program.take(torch.tensor([1, _ROWS - 1], device=shared.device))
-    two = computed([1, _ROWS - 1])
-    program.take(torch.tensor([1], device=shared.device))
-    one = computed([_ROWS - 1])
+    whole, two, one = (computed(rows) for rows in (range(len(recipes)), (1, len(recipes) - 1), (len(recipes) - 1,)))
     return all(
-        torch.equal(a[1], b[0]) and torch.equal(a[_ROWS - 1], b[1]) and torch.equal(b[1], c[0])
+        torch.equal(a[1], b[0]) and torch.equal(a[-1], b[1]) and torch.equal(b[1], c[0])
         for a, b, c in zip(whole, two, one, strict=True)
     )
 

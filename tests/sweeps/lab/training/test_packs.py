@@ -15,8 +15,9 @@ from torch import nn
 from landsweep.orchestrator.errors import SpecError
 from landsweep.sweeps.lab.data import Data
 from landsweep.sweeps.lab.recipe import Recipe
-from landsweep.sweeps.lab.training import Checkpoint, Choice, Ended, train_pack
+from landsweep.sweeps.lab.training import Checkpoint, Choice, Ended, proof, train_pack
 from landsweep.sweeps.lab.training import train as entry
+from landsweep.sweeps.lab.training.backends import BACKENDS
 from landsweep.sweeps.lab.training.draws import order
 from tests.sweeps.lab.training.cases import (
     OPTIMIZERS,
@@ -125,10 +126,13 @@ def test_all_kinds_of_data_train_stacked(source: dict[str, Any], net: dict[str, 
 def test_bits_do_not_depend_on_the_pack(backend: str, net: dict[str, Any], data: Data) -> None:
     more = {"net": net, "batch_size": 45, "steps": 35}  # an epoch is 31 batches of 45 and one of 5
     recipes = [recipe(seed, 0.02 * (1 + seed % 4), clip=[None, 0.5][seed % 2], **more) for seed in range(17)]
+    exact = proof.exact_rows(BACKENDS[backend], recipes[0], data, "cpu", Path())
+    assert exact or net["hidden"] == [7, 7], "on some processors products of odd widths depend on where rows begin"
     whole = finals(run(recipes, data, backend))
     for part in (slice(0, 1), slice(1, 4), slice(4, 12)):
         found = finals(run(recipes[part], data, backend))
-        assert all(same(found[i], whole[part.start + i]) for i in found)
+        assert all(distance(found[i], whole[part.start + i]) < 1e-4 for i in found)
+        assert not exact or all(same(found[i], whole[part.start + i]) for i in found)
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=label)
@@ -141,7 +145,9 @@ def test_bits_do_not_depend_on_the_pack_with_any_optimizer(optimizer: dict[str, 
     events = run([bomb, *recipes], data, "bmm")
     assert ends(events)[0].status == ("ok" if optimizer["method"] in CAREFUL else "diverged")
     whole, alone = finals(events), finals(run(recipes[3:4], data, "bmm"))
-    assert same(whole[4], alone[0])
+    exact = proof.exact_rows(BACKENDS["bmm"], recipes[3], data, "cpu", Path())
+    assert exact or optimizer["method"] == "soap", "on some processors its own products depend on where rows begin"
+    assert same(whole[4], alone[0]) if exact else distance(whole[4], alone[0]) < 1e-4
     assert not same(whole[4], whole[3])
 
 
