@@ -297,10 +297,14 @@ def rerun(
     site: SiteName = None,
     trust: Trust = False,
 ) -> None:
-    """Recompute units that failed, diverged, were pruned or lost their files; their old rows are kept in retired/."""
+    """Recompute units that failed, diverged, were pruned or lost their files; their old rows are kept in retired/.
+
+    After a run that was killed, units that have no row come first: what fails again is not taken up again at once.
+    """
     from landsweep.orchestrator.assignments import split_changes
     from landsweep.orchestrator.commands.drive import drive
     from landsweep.orchestrator.row import Cause, Status
+    from landsweep.orchestrator.run.losses import was_killed
     from landsweep.orchestrator.run.sweep import open_sweep
     from landsweep.orchestrator.site import load_site
 
@@ -325,7 +329,14 @@ def rerun(
         raise typer.Exit(code)
     rows = sweep.rows()
     again = tuple(rows.loc[(rows["status"] == with_status) & ((rows["cause"] == cause) if cause else True), "key"])
-    if not again and not {*sweep.keys()}.difference(rows["key"]):  # units without a row: a rerun that was stopped
+    missing = {*sweep.keys()}.difference(rows["key"])  # units without a row: a run or rerun that was stopped
+    if missing and again and was_killed(sweep.ledger.store):
+        err.print(
+            f"the last run was killed: its {len(missing):,} units without a row are computed first; type the same "
+            f"command again for the {len(again):,} with status {with_status}"
+        )
+        again = ()
+    if not again and not missing:
         err.print(f"no unit with status {with_status}{f' and cause {cause}' if cause else ''}: nothing to do")
         return
     err.print(f"{len(again):,} units will be computed again" if again else "units without a row will be computed")

@@ -28,7 +28,7 @@ from landsweep.orchestrator.storage.readers import number_in, object_or_none
 from landsweep.orchestrator.storage.store import Store
 from landsweep.orchestrator.unit import Unit
 
-__all__ = ["FILE", "PREPARING", "Losses", "Suspect", "preparing"]
+__all__ = ["FILE", "PREPARING", "Losses", "Suspect", "preparing", "was_killed"]
 
 FILE, PREPARING = "in-flight.json", "preparing.json"
 _MOST = 8192  # units in flight at once, where they are noted: bounds the file
@@ -243,6 +243,11 @@ def _suspected(before: Mapping[str, Suspect], shards: list[list[str]]) -> tuple[
         suspects[key] = Suspect(was.deaths + 1, was.alone + (len(common) == 1))
     groups = [[key for key in keys if key in common] for keys in shards]
     return suspects, [keys for keys in groups if keys]
+
+
+def was_killed(store: Store) -> bool:
+    """Whether the last run of the sweep in a store ended without a word, or still goes on."""
+    return _read(store) is not None
 
 
 def _read(store: Store) -> dict[str, Any] | None:

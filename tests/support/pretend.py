@@ -180,7 +180,7 @@ class PretendGpu(TorchDispatchMode):
         name = func._schema.name.split("::")[1]
         ours = any(isinstance(t, OnGpu) for t in tree_flatten((args, kwargs))[0])
         device = torch.device(kwargs["device"]) if kwargs.get("device") is not None else None
-        dry = name == "_to_copy" and device is not None and device.type == "meta"
+        dry = name == "_to_copy" and device is not None and device.type == "meta" and _dry_run()
         if dry and kwargs.get("dtype") in (None, args[0].dtype):
             return func(*tree_map(_down, args), **kwargs)  # for a dry run, which asks for it
         if device is not None and device.type == "meta" and (ours or not _dry_run()):
