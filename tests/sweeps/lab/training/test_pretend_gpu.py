@@ -15,13 +15,14 @@ from landsweep.sweeps.lab.probes import ProbeSpec
 from landsweep.sweeps.lab.recipe import Recipe
 from landsweep.sweeps.lab.training import proof
 from landsweep.sweeps.landscape.kind import LandscapeKind
+from landsweep.sweeps.measure.kind import MeasureKind
 from landsweep.sweeps.scaling.kind import ScalingKind
 from landsweep.sweeps.search.kind import SearchKind
 from landsweep.sweeps.transfer.kind import TransferKind
 from landsweep.sweeps.zoo.kind import ZooKind
 from tests.support.paths import ROOT
 from tests.support.pretend import DeviceMistake, PretendGpu
-from tests.sweeps.lab.training.device_cases import CASES, fields, trained
+from tests.sweeps.lab.training.device_cases import CASES, close, fields, trained
 
 FAST = ("bmm-adamw", "vmap-batch-norm", "loop-gpt")
 FEW_WAITS = ("bmm-adamw", "bmm-soap")
@@ -153,6 +154,65 @@ def test_a_sweep_on_a_gpu_gives_the_rows_of_the_cpu(name: str, tmp_path: Path) -
     given, expected = metrics_of(tmp_path / "gpu"), metrics_of(tmp_path / "cpu")
     assert given.keys() == expected.keys()
     assert all(same(given[key], expected[key]) for key in expected)
+
+
+PLAIN = [
+    "alpha",
+    "barrier",
+    "calibration",
+    "cka",
+    "class_losses",
+    "disagreement",
+    "distance",
+    "dropout_path",
+    "dropout_stability",
+    "effective_dimension",
+    "gradient",
+    "losses",
+    "pruning",
+    "quantisation",
+    "robustness",
+    "second_order_barrier",
+]
+MEASURES: dict[str, dict[str, Any]] = {  # of one model, or of two; those of whole runs need stored zoos
+    **{name: {} for name in PLAIN},
+    **{name: {"radius": 0.1} for name in ("average_sharpness", "sam_sharpness")},
+    **{name: {"radius": 0.1, "steps": 3} for name in ("first_order_flatness", "worst_sharpness")},
+    **{name: {"products": 10} for name in ("relative_flatness", "third_order")},
+    "curve": {"steps": 3},
+    "directional_curvature": {"along": "random"},
+    "eigenvalues": {"top": 2},
+    "input_derivatives": {"coordinates": [27, 36]},
+    "lla": {"steps": 10},
+    "roughness": {"lines": 2},
+    "spectrum": {"steps": 10, "runs": 1},
+    "trace": {"tolerance": 0.5},
+}
+
+
+@pytest.mark.slow
+def test_measures_on_a_gpu_are_those_of_the_cpu(tmp_path: Path) -> None:
+    """To nine digits, for the eigenvalues of a matrix depend on where it begins in memory."""
+    kind = MeasureKind()
+    fields = {
+        "kind": "measure",
+        "name": "measures",
+        "of": [{"name": f"net-{i}", "net": {"net": "mlp", "hidden": [6]}, "seed": i} for i in range(2)],
+        "subjects": [{"choose": "each"}, {"over": "seed", "choose": "pairs"}],
+        "measures": {name: {"measure": name, **settings} for name, settings in MEASURES.items()},
+        "evaluators": {"train": {"split": "train", "first": 40}},
+        "data": {"source": "digits"},
+    }
+    spec = kind.parse(fields, "spec")
+    site = Site(executor="local", tracking=False)
+    run_sweep(kind, spec, site, tmp_path / "cpu", folder=ROOT, watch=QuietWatch())
+    with PretendGpu() as gpu:
+        on_gpu = site.model_copy(update={"gpus": 1})
+        run_sweep(kind, spec, on_gpu, tmp_path / "gpu", folder=ROOT, watch=QuietWatch())
+    assert gpu.kernels
+    expected = metrics_of(tmp_path / "cpu")
+    assert {row["status"] for row in expected.values()} == {"ok"} and len(expected) > len(MEASURES)
+    close(metrics_of(tmp_path / "gpu"), expected, relative=1e-9)
 
 
 def test_the_pretend_gpu_notices_mistakes() -> None:
