@@ -68,6 +68,7 @@ def turns(optimizer: dict[str, Any]) -> list[pytest.MarkDecorator]:
         *(pytest.param("bmm", {"optimizer": o}, id=label(o), marks=turns(o)) for o in OPTIMIZERS),
         pytest.param("bmm", {"averaging": {"average": "exponential"}, "clip": 0.5}, id="averages"),
         pytest.param("bmm", CASES["bmm-dropout"][1], id="dropout"),
+        pytest.param("bmm", {"trajectory": {"start": 1, "ago": 2}}, id="trajectory"),
         pytest.param("vmap", CASES["vmap-batch-norm"][1], id="batch-norm"),
         pytest.param("loop", CASES["vmap-batch-norm"][1], id="batch-norm-loop"),
     ],
