@@ -6,8 +6,13 @@ is asked for, so that `import landsweep` costs nothing.
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING
+
+# Read by MKL at its first product. Without it, on some processors, a product rounds otherwise where a row begins
+# elsewhere in memory, and a model's bits would depend on its place in a pack.
+os.environ.setdefault("MKL_CBWR", "AUTO")
 
 if TYPE_CHECKING:
     from landsweep.interface import plan as plan

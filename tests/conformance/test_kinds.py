@@ -59,6 +59,7 @@ class TestSearch(KindSuite):
     kind = SearchKind()
     golden = GOLDEN / "search.json"
     golden_tolerance = 1e-4  # as above
+    golden_sample = 1.001 / 397  # of the test images
 
 
 class TestScaling(KindSuite):
