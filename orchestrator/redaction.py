@@ -14,8 +14,14 @@ from typing import Any
 __all__ = ["command_line", "holds_credentials", "is_secret_name", "redacted", "redacted_error", "redacted_words"]
 
 _HIDDEN = "..."
-_SURE = r"passw(?:or)?d|passwd|pwd|passphrase|secret|credentials?|private[_-]?key|account[_-]?key|connection[_-]?string"
-_LIKELY = r"token|api[_-]?key|access[_-]?key(?:[_-]?id)?|auth(?:orization)?|signature|sig|bearer|cookie|sas"
+_SURE = (
+    r"passw(?:or)?d|passwd|pwd|passphrase|secrets?|credentials?|private[_-]?key|account[_-]?key"
+    r"|connection[_-]?string"
+)
+_LIKELY = (
+    r"(?<![A-Za-z0-9])pass|token|api[_-]?key|access[_-]?key(?:[_-]?id)?|auth(?:orization)?|signature|sig|bearer|cookie"
+    r"|sas"
+)
 _PARTS = 12  # of a name, before and after what gives it away; without a bound, long texts take hours
 _NAME = (
     rf"(?:[A-Za-z0-9]+[._-]){{0,{_PARTS}}}(?:[A-Za-z0-9]*?(?:{_SURE})|[A-Za-z0-9]*?(?:{_LIKELY}))"
@@ -23,6 +29,7 @@ _NAME = (
 )
 _VALUE = r"\"[^\"]*\"|'[^']*'|[^\s\"'&;,}\])]+"
 _NUMBER = re.compile(r"[-+]?(\d[\d_]*)?(\.\d+)?([eE][-+]?\d+)?|true|false|null|none|None|True|False|\.\.\.")
+_SHELL = re.compile(r"\$(?:\w+|\{\w+\}|\(.*)", re.DOTALL)  # filled in by a shell
 _SURELY = re.compile(_SURE, re.IGNORECASE)
 _SECRET = re.compile(rf"{_NAME}", re.IGNORECASE)
 
@@ -33,6 +40,13 @@ _USER_OF_DATABASE = re.compile(
 _ASSIGNED = re.compile(
     rf"(?<![A-Za-z0-9])(?P<name>{_NAME})(?P<sign>[\"']?\s*[=:]\s*)(?P<value>{_VALUE})", re.IGNORECASE
 )
+# A password may hold any sign, and stand in JSON within JSON or in XML: it ends with its quotes or before a blank.
+_SURELY_ASSIGNED = re.compile(
+    rf"(?<![A-Za-z0-9])(?P<name>{_NAME})(?P<sign>(?:\\*[\"'])?\s*[=:]\s*|>)"
+    r"(?P<value>\\+\"[^\"]*\"|\"(?:\\.|[^\"\\])*\"|'[^']*'|[^\s\"'&]*[^\s\"'&;,}\])])",
+    re.IGNORECASE,
+)
+_WORD = re.compile(r"(?P<name>(?:--?)?[\w.-]+)(?P<sign>=)(?P<value>.*)", re.DOTALL)  # one word of a command line
 _OPTION = re.compile(rf"(?P<name>(?<![^\s\"'])--?{_NAME})(?P<sign>\s+|=)(?P<value>{_VALUE})", re.IGNORECASE)
 _NOTIFY = re.compile(r"\bnotify\b[\"']?\s*[=:]")
 _BEYOND_HOST = re.compile(r"(?<=://)([^/\s?#\"'}]+)[/?#][^\s\"'}]*")  # who knows the address of a chat can write there
@@ -82,6 +96,7 @@ def redacted(text: str) -> str:
     """
     text = _without_known_forms(text)
     text = _USER_OPTION.sub(rf"\1\2\3:{_HIDDEN}", text)
+    text = _SURELY_ASSIGNED.sub(_if_surely, text)
     for pattern in (_AUTHORIZATION, _ASSIGNED, _OPTION):
         text = pattern.sub(_without_value, text)
     return text
@@ -98,9 +113,9 @@ def redacted_error(text: str) -> str:
     """
     text = _without_known_forms(text)
     text = _USER_OPTION.sub(rf"\1\2\3:{_HIDDEN}", text)
+    text = _SURELY_ASSIGNED.sub(_if_surely, text)
     for pattern in (_AUTHORIZATION, _COOKIE, _OWN_HEADER, _OPTION, _LISTED, _PARAMETER):
         text = pattern.sub(_without_value, text)
-    text = _ASSIGNED.sub(lambda m: _without_value(m) if _SURELY.search(m["name"]) else m[0], text)
     return _VARIABLE.sub(lambda m: _without_value(m) if is_secret_name(m["name"]) else m[0], text)
 
 
@@ -112,10 +127,14 @@ def _without_known_forms(text: str) -> str:
     return _HEADER.sub(lambda m: f"{m[1] or ''}{m[2]} {_HIDDEN}", text)
 
 
+def _if_surely(match: re.Match[str]) -> str:
+    return _without_value(match) if _SURELY.search(match["name"]) else match[0]
+
+
 def _without_value(match: re.Match[str]) -> str:
     bare = match["value"].strip("\"'")
     harmless = _NUMBER.fullmatch(bare) is not None and not _SURELY.search(match["name"])
-    if harmless or bare in ("Bearer", "Basic", "Digest") or bare.startswith("$"):
+    if harmless or bare in ("Bearer", "Basic", "Digest") or _SHELL.fullmatch(bare) is not None:
         return match[0]
     return f"{match['name']}{match['sign']}{_HIDDEN}"
 
@@ -131,6 +150,8 @@ def redacted_words(words: Sequence[str]) -> list[str]:
             plain.append(f"{word.partition(':')[0]}:{_HIDDEN}")
         elif (named := re.match(r"((?:site\.)?(?:launcher\.)?runtime_env[^=]*)=", word)) is not None:
             plain.append(f"{named[1]}={_HIDDEN}")
+        elif (whole := _WORD.fullmatch(word)) is not None and is_secret_name(whole["name"].lstrip("-")):
+            plain.append(_without_value(whole))
         else:
             plain.append(redacted(_BEYOND_HOST.sub(rf"\1/{_HIDDEN}", word) if _NOTIFY.search(word) else word))
     return plain

@@ -59,13 +59,14 @@ def draft(
     if at.launcher is None:
         raise SpecError(f"site {site} has no section `launcher`, so run the sweep with `landsweep run --site {site}`")
     launcher: Launcher[Any] = launcher_type(at.launcher.type, site)(at.launcher)
+    _refuse_secrets_of(launcher)
     what = _what(spec, spec_changes, at, out, offline=offline)
     elsewhere = is_url(what["out"]) or not launcher.shares_files
     home = folder_here(what["out"]).absolute() if elsewhere else Path(what["out"])
     inside = at.model_copy(update={"launcher": None, "executor": "ray", "address": "auto"})
     fields = inside.model_dump(mode="json", exclude_none=True)
     private = {name: fields[name] for name in PRIVATE if _may_be_secret(fields.get(name))}
-    if at.notify is not None and launcher.shares_files:
+    if at.notify is not None and (launcher.shares_files or "://" in at.notify):
         private["notify"] = at.notify  # addresses of chats are secrets as a whole, whatever their form
     return launcher, Draft(
         **what,
@@ -114,11 +115,11 @@ def _may_be_secret(value: object) -> bool:
     return holds_credentials(value) or (isinstance(value, dict) and bool(value.get("env_vars")))
 
 
-def keep_private(launcher: Launcher[Any], launch: Draft) -> Launch:
-    """Credentials of the site into a file that this user alone can read, outside the results.
+def _refuse_secrets_of(launcher: Launcher[Any]) -> None:
+    """Nothing that would stand in the job's script may hold credentials; nor is such a script printed.
 
     Raises:
-        UsageError: the cluster could not read that file, or the launcher's section would write them into its script.
+        UsageError: a field of the launcher's section holds some.
     """
     section = launcher.options.model_dump(mode="json")
     if named := [name for name, value in section.items() if name != "runtime_env" and holds_credentials(value)]:
@@ -126,6 +127,14 @@ def keep_private(launcher: Launcher[Any], launch: Draft) -> Launch:
             f"launcher.{', launcher.'.join(named)}: holds what looks like a credential, and would be stored beside "
             "the results. Put it into a file that you alone can read, and load that, such as `source ~/.my_keys`"
         )
+
+
+def keep_private(launcher: Launcher[Any], launch: Draft) -> Launch:
+    """Credentials of the site into a file that this user alone can read, outside the results.
+
+    Raises:
+        UsageError: the cluster could not read that file.
+    """
     if not launch.private:
         return Launch(**launch.model_dump())
     names = ", ".join(f"site.{name}" for name in launch.private)
@@ -133,7 +142,7 @@ def keep_private(launcher: Launcher[Any], launch: Draft) -> Launch:
         raise UsageError(
             f"{names}: holds credentials or environment variables, which `{launcher.name}` would hand over in plain "
             "sight. Set them on the cluster: MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, a secret in "
-            "launcher.env_from, or launcher.runtime_env"
+            "launcher.env_from, or launcher.runtime_env; in place of an address, `notify` can name a command there"
         )
     file = note("launches", secrets.token_hex(16), launch.private)
     if file is None:

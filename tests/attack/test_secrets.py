@@ -43,12 +43,17 @@ TEXTS = [
     "eyJhbGciOiJI.eyJzdWIiOiIx.c2lnbmF0dXJl", "-----BEGIN RSA PRIVATE KEY-----\nabc\n-----END RSA PRIVATE KEY-----",
     f"private_key={CANARY}", f"passphrase: {CANARY}", f"site.tracking=http://ann:{CANARY}@host",
     f"recipe.data.args.password={CANARY}", f"PGPASSWORD={CANARY}", f"clientSecret={CANARY}", f"pwd={CANARY}",
+    f"DB_PASS={CANARY}", f"--pass {CANARY}", *(PASSWORDS := [
+        f"--password=a,{CANARY}", f"password=a;b}}{CANARY}]c", f'{{"password": "a\\"{CANARY}"}}',
+        f'{{\\"password\\": \\"{CANARY}\\"}}', f"<password>{CANARY}</password>", f"password=$a,{CANARY}",
+    ]),
 ]  # fmt: skip
 HARMLESS = [
     "axes.tokens=[1000,2000]", "recipe.data.token=5", "tokens_per_step=12", "site.workers=8", "s3://bucket/a@b/c",
     "axes.x.linear=[-1,1,101]", "results/key=value", "--out results/x", "key: 3f2a", "recipe.net.keys=4",
     "recipe.optimizer.learning_rate=0.1", "monkey=1", "https://host:80/path?page=2", "signal=fast", "design=a",
     "--site my_slurm.yaml", "author=ann", "password=$PASSWORD", "token=$TOKEN", "auto", "a.b@c.d", "author: me",
+    "bypass=fast", "forward_pass=3", "password=$(cat file)",
 ]  # fmt: skip
 
 
@@ -76,6 +81,17 @@ def test_options_and_headers_are_removed_from_errors(text: str) -> None:
     assert CANARY not in redacted_error(text) and redacted_error(redacted_error(text)) == redacted_error(text)
     code = "y = embed(x, token=token) --tokens=5 --max-tokens=9"
     assert redacted_error(f"{code} {text}").startswith(code)
+
+
+@pytest.mark.parametrize("text", PASSWORDS)
+def test_passwords_of_any_signs_are_removed_from_errors(text: str) -> None:
+    assert CANARY not in redacted_error(f"at {text} there")
+
+
+@pytest.mark.parametrize("word", ["--db-password=a b {}", "command.env.TOKEN=a,{}", "fixed.secrets=[a, {}]"])
+def test_a_word_is_removed_to_its_end(word: str) -> None:
+    (kept,) = redacted_words([word.format(CANARY)])
+    assert kept == word.partition("=")[0] + "=..."
 
 
 @pytest.mark.parametrize("text", HARMLESS)
@@ -157,6 +173,25 @@ def test_no_file_of_a_launch_holds_a_secret(
     if launch.private_file:
         given = parse_site({**launch.site, **private_fields(launch)}, "test")
         assert (given.tracking, given.runtime_env) == (site["tracking"], site.get("runtime_env", {}))
+
+
+@pytest.mark.parametrize("name", ["kuberay", "rayjobs", "autoscaler"])
+def test_no_manifest_holds_the_address_of_a_chat(tmp_path: Path, name: str) -> None:
+    site = {"launcher": SECTIONS[name], "tracking": "off", "notify": f"https://chat.example/hook/{CANARY}"}
+    (tmp_path / "spec.yaml").write_text(yaml.safe_dump(FUNCTION))
+    (tmp_path / "site.yaml").write_text(yaml.safe_dump(site))
+    launcher, launch = draft(tmp_path / "spec.yaml", [], str(tmp_path / "site.yaml"), "s3://b/x", [], offline=True)
+    assert CANARY not in launcher.dry_run(launch) + launch.text()
+    with pytest.raises(UsageError, match=r"site\.notify: .* can name a command there"):
+        keep_private(launcher, launch)
+
+
+def test_a_dry_run_prints_no_secret(tmp_path: Path) -> None:
+    site = {"launcher": {"type": "slurm", "setup": [f"export WANDB_API_KEY={CANARY}"]}}
+    (tmp_path / "spec.yaml").write_text(yaml.safe_dump(FUNCTION))
+    (tmp_path / "site.yaml").write_text(yaml.safe_dump(site))
+    done = command("submit", tmp_path / "spec.yaml", "--site", tmp_path / "site.yaml", "--dry-run", cwd=tmp_path)
+    assert done.returncode == 2 and "launcher.setup" in done.stderr and CANARY not in done.stdout + done.stderr
 
 
 def test_no_file_of_a_run_holds_a_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
