@@ -49,6 +49,11 @@ def test_equals_the_reference(settings: list[Settings], dtype: torch.dtype, boun
     with all_in(dtype):
         stack, _, _ = trained(settings, dtype)
         wanted = referred(settings, dtype)
+    if dtype == torch.float32 and settings[0]["method"] == "soap":  # a QR factorisation rounds by processor
+        with all_in(torch.float64):
+            rounding = float((wanted - referred(settings, torch.float64)).abs().max())
+        assert rounding < 1e-5
+        bound = max(bound, 3 * rounding)
     start = Stack([Bag(s, dtype, shapes_of(settings)) for s in range(len(settings))], "cpu").weights
     assert float((wanted - start).abs().min(1).values.max()) > 1e-4  # all weights have moved
     assert float((stack.weights - wanted).abs().max()) <= bound

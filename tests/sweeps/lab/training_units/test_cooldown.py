@@ -59,7 +59,7 @@ def check(mains: list[Recipe], data: Data, backend: str, cooldown: Cooldown) -> 
 
 @pytest.mark.parametrize("optimizer", [{"method": "sgd", "momentum": 0.9}, *OPTIMIZERS], ids=label)
 def test_a_branch_is_the_run_of_its_own_length(optimizer: dict[str, Any]) -> None:
-    own = optimizer["method"].startswith("schedule_free")  # averages by itself
+    own = optimizer["method"].startswith(("schedule_free", "u_dog"))  # which average by themselves
     averaging = {} if own else {"averaging": {"average": "latest", "last": 3}}
     mains = [recipe(i, **MAIN, optimizer=optimizer, **averaging) for i in range(3)]
     check(mains, digits(), "bmm", Cooldown(at=24, steps=10))
