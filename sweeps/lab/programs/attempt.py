@@ -7,6 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -130,6 +131,8 @@ class Attempt:
                 return
         running.close()
         if running.status:
+            with suppress(Unfit):  # the program's own end is what there is to say
+                yield from self._points()
             yield self._ending.of_status(running.status, time.monotonic() - began)
             return
         yield from self._points(last=True)
