@@ -20,9 +20,9 @@ def in_words(error: Mapping[str, Any]) -> str:
         error: of `ValidationError.errors()`.
     """
     kind, context = str(error["type"]), error.get("ctx") or {}
-    told = _TOLD.get(kind)
-    if told is not None:
-        return told(error, context)
+    phrase = _PHRASES.get(kind)
+    if phrase is not None:
+        return phrase(error, context)
     for name, words in _NUMBER.items():
         if kind in (f"{name}_type", f"{name}_parsing"):
             return f"give {words}"
@@ -68,7 +68,7 @@ def _pattern(error: Mapping[str, Any], context: Mapping[str, Any]) -> str:
     return str(error["msg"])
 
 
-_TOLD: dict[str, Callable[[Mapping[str, Any], Mapping[str, Any]], str]] = {
+_PHRASES: dict[str, Callable[[Mapping[str, Any], Mapping[str, Any]], str]] = {
     "union_tag_invalid": _unknown_variant,
     "union_tag_not_found": _no_variant,
     "literal_error": _one_of,

@@ -84,9 +84,9 @@ def _counted(units: Units) -> str:
     given = units.rows[name][~missing]
     counts = [(int((given == value).sum()), value) for value in ordered(given)]
     most = sorted(counts, key=lambda pair: -pair[0])[:_MOST_COUNTED]
-    told = ", ".join(f"{label(value)} in {in_percent(n / total)}" for n, value in most)
+    shares = ", ".join(f"{label(value)} in {in_percent(n / total)}" for n, value in most)
     others = sum(n for n, _ in counts) - sum(n for n, _ in most)
     more = f", others in {in_percent(others / total)}" if others else ""
-    text = f"{in_words(name).capitalize()} is {told}{more} of {total:,} units."
+    text = f"{in_words(name).capitalize()} is {shares}{more} of {total:,} units."
     lost = int(((units.rows["status"] == Status.diverged.value).to_numpy() & missing).sum())
     return text + (f" {in_percent(lost / total)} diverged." if lost else "")

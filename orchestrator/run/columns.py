@@ -83,11 +83,11 @@ class ColumnLimit:
 
     def _failed(self, rows: pa.RecordBatch, errors: list[str | None]) -> pa.RecordBatch:
         fails = pa.array([e is not None for e in errors])
-        told = {"status": Status.failed.value, "cause": Cause.error.value, "error": pa.array(errors, pa.string())}
+        changes = {"status": Status.failed.value, "cause": Cause.error.value, "error": pa.array(errors, pa.string())}
         fields, columns = [], []
         for field, column in zip(rows.schema, rows.columns, strict=True):
-            if field.name in told:
-                value = told[field.name]
+            if field.name in changes:
+                value = changes[field.name]
                 column = pc.if_else(fails, value, column)
             elif field.name not in self._fixed:
                 column = pc.if_else(fails, pa.scalar(None, column.type), column)

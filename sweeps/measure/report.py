@@ -248,13 +248,13 @@ class _Section:
         models = ordered([*pairs["of_key_a"], *pairs["of_key_b"]])
         if not 2 < len(models) <= _MATRIX or pairs.duplicated(["of_key_a", "of_key_b"]).any():
             return
-        told = _told(pairs)
-        models.sort(key=lambda key: (told.get(key, ""), key))
+        labels = _labels(pairs)
+        models.sort(key=lambda key: (labels.get(key, ""), key))
         place = {key: i for i, key in enumerate(models)}
         grid = np.full((len(models), len(models)), np.nan)
         for a, b, value in zip(pairs["of_key_a"], pairs["of_key_b"], numbers(pairs[self.main]), strict=True):
             grid[place[a], place[b]] = grid[place[b], place[a]] = value
-        names = [f"{told.get(key, '')} {key[:6]}".strip() for key in models]
+        names = [f"{labels.get(key, '')} {key[:6]}".strip() for key in models]
         caption = f"{_words(self.main).capitalize()} of each pair of {len(models)} models that was measured."
         yield Figure(f"{self.name}_pairs", caption, matrix_picture(names, grid, self.main))
 
@@ -272,15 +272,15 @@ class _Section:
         yield Figure(f"{self.name}_curves", caption, curves_picture(panels, groups, each=each))
 
 
-def _told(pairs: pd.DataFrame) -> dict[str, str]:
+def _labels(pairs: pd.DataFrame) -> dict[str, str]:
     """For each model the params in which pairs differ, as a short name."""
     differing = [str(c).removesuffix("_a") for c in pairs if str(c).endswith("_a") and not str(c).startswith("of_")]
-    told = {}
+    labels = {}
     for end in "ab":
         for row in pairs.to_dict("records"):
             parts = [f"{name.rpartition('.')[2]} {label(_own(row, name, end))}" for name in differing]
-            told[row[f"of_key_{end}"]] = ", ".join(parts)
-    return told
+            labels[row[f"of_key_{end}"]] = ", ".join(parts)
+    return labels
 
 
 def _own(row: Mapping[Hashable, Any], name: str, end: str) -> Any:  # noqa: ANN401 - a param has any type

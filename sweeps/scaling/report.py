@@ -72,9 +72,9 @@ def _answer(study: Study, tested: pd.DataFrame) -> str:
     if len(tested):
         largest = tested.loc[tested["C"].idxmax()]
         predicted, measured = float(largest["predicted"]), float(largest["measured"])
-        told, interval = _known(predicted, (float(largest["run_low"]), float(largest["run_high"])))
+        loss, interval = _known(predicted, (float(largest["run_low"]), float(largest["run_high"])))
         return (
-            f"At {largest['C']:.2g} FLOPs the law predicts a loss of {told} ({interval}); measured was "
+            f"At {largest['C']:.2g} FLOPs the law predicts a loss of {loss} ({interval}); measured was "
             f"{number(measured, 3)}, so it is off by {share(abs(measured / predicted - 1))}."
         )
     if study.fit is None:

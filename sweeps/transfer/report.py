@@ -73,13 +73,13 @@ def _answer(over: str, summary: Mapping[str, float]) -> str:
     moves = {name.removesuffix(end).rstrip("."): 2**slope for name, slope in summary.items() if name.endswith(end)}
     if not moves:
         return ""
-    told = ", ".join(f"{factor:.2f}{f' ({arm})' if arm else ''}" for arm, factor in moves.items())
-    text = f"When the {over} doubles, the best learning rate is multiplied by {told}; 1 is perfect transfer."
+    factors = ", ".join(f"{factor:.2f}{f' ({arm})' if arm else ''}" for arm, factor in moves.items())
+    text = f"When the {over} doubles, the best learning rate is multiplied by {factors}; 1 is perfect transfer."
     worst = {name.removesuffix("largest_penalty").rstrip("."): value for name, value in summary.items()
              if name.endswith("largest_penalty")}  # fmt: skip
     if worst:
-        told = ", ".join(f"{number(value, 2)}{f' ({arm})' if arm else ''}" for arm, value in worst.items())
-        text += f" With the best rate of the smallest one, the loss is higher by up to {told}."
+        penalties = ", ".join(f"{number(value, 2)}{f' ({arm})' if arm else ''}" for arm, value in worst.items())
+        text += f" With the best rate of the smallest one, the loss is higher by up to {penalties}."
     return text
 
 

@@ -39,11 +39,11 @@ def with_targets(
     best = best_times(times)
     scores, band = score(ratios(best)).sort_values(ascending=False), intervals(times)
     spans = [f"{band.loc[name, 'low']:.2f} to {band.loc[name, 'high']:.2f}" for name in scores.index]
-    told = [f"{name} {scores[name]:.2f} ({span})" for name, span in zip(scores.index, spans, strict=True)]
+    each = [f"{name} {scores[name]:.2f} ({span})" for name, span in zip(scores.index, spans, strict=True)]
     reached = int(np.isfinite(best.loc[scores.index[0]]).sum())
     answer = (
         f"{scores.index[0]} has the highest score and reaches {reached} of {best.shape[1]} targets. Scores, in "
-        f"gradient evaluations, with 95 % intervals: {', '.join(told[:_NAMED])}{', ...' if len(told) > _NAMED else ''}."
+        f"gradient evaluations, with 95 % intervals: {', '.join(each[:_NAMED])}{', ...' if len(each) > _NAMED else ''}."
     )
     question = "Which optimizer reaches the targets first?"
     sections = [benchmark_section(rows, series, targets), *report.sections]
