@@ -25,7 +25,7 @@ class UDog(Method):
 
     Gy = eps + sum over k <= t of a_k^2 |g_k - m_k|^2 + max over k <= t of a_k^2 |m_k|^2, and Gx the same with the sum
     over k < t. The sum is UniXGrad's; where that adds 1, which presumes a scale, the largest a^2 |m|^2 stands here. The
-    sums of the paper carry factors for its proof, which are left out: its guarantees are not claimed for this rule.
+    paper's own sums were not at hand when this was written, so its guarantees are not claimed for this rule.
 
     Models are evaluated and kept at w(x_(t+1)). Weight decay is added to both gradients, at the points that they are
     taken at. Norms are over all parameters of a model.

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from landsweep.sweeps.lab.models import OwnNet
 from landsweep.sweeps.lab.optim import NamedClass
 from landsweep.sweeps.lab.recipe import Recipe
 from landsweep.sweeps.lab.training.samples import Samples
@@ -28,7 +29,8 @@ def may_be_judged_together(recipe: Recipe, samples: Samples, weights: int, devic
         device: `cpu` or `cuda:0`.
     """
     asks_each_step = recipe.precision == "fp16" or recipe.on_spike != "go_on"
-    keeps_more = isinstance(recipe.optimizer, NamedClass) or type(samples) is not Samples  # than a stepper gives back
+    of_the_user = isinstance(recipe.optimizer, NamedClass) or isinstance(recipe.net, OwnNet)
+    keeps_more = of_the_user or type(samples) is not Samples  # than a stepper gives back
     return torch.device(device).type == "cuda" and not asks_each_step and not keeps_more and weights <= _LARGEST
 
 

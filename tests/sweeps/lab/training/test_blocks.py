@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 from landsweep.sweeps.lab.recipe import Recipe
 from landsweep.sweeps.lab.training import BranchPoint, Checkpoint, Ended, Evaluated, blocks, train_pack, training
@@ -23,6 +24,11 @@ def recipes(**more: Any) -> list[Recipe]:
     shapes = [{"shape": "step", "at": [FALLS[i]], "factor": 1e38} if i in FALLS else {} for i in range(8)]
     models = [{**recipe, "schedule": {"shape": "constant", **shape}, "seed": i} for i, shape in enumerate(shapes)]
     return [Recipe.model_validate(model) for model in models]
+
+
+def linear() -> nn.Module:
+    """A network of the user's, for digits; such a one may keep what no stepper knows."""
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
 
 
 def trained(backend: str, models: list[Recipe], device: str = "cpu") -> tuple[dict[int, int], str]:
@@ -101,6 +107,7 @@ def test_blocks_are_for_gpus(redone: list[int]) -> None:
         ({"precision": "bf16"}, True),
         ({"precision": "fp16"}, False),
         ({"on_spike": "stop"}, False),
+        ({"net": {"net": "own", "function": "tests.sweeps.lab.training.test_blocks:linear"}}, False),
         ({"optimizer": {"method": "class", "name": "torch.optim:AdamW", "learning_rate": 0.01}}, False),
     ],
 )
