@@ -10,7 +10,7 @@ from rich.text import Text
 
 from landsweep.orchestrator.text import printable
 
-__all__ = ["Console", "err", "out"]
+__all__ = ["Console", "Messages", "err", "out"]
 
 
 class Console(rich.console.Console):
@@ -32,5 +32,23 @@ class Console(rich.console.Console):
         self.print(f"[bold red]error:[/] {escape(str(error))}", markup=True)
 
 
+class Messages(Console):
+    """What is said beside results. Where it can not be written (closed pipe, full disk, lost terminal), it is let go.
+
+    So a sweep does not end because its progress can't be shown.
+    """
+
+    def __exit__(self, *error: Any) -> None:  # noqa: ANN401 - as the base class has it
+        """Every print ends here."""
+        try:
+            super().__exit__(*error)
+        except OSError:
+            self._buffer.clear()  # or it would be tried again with each further line
+
+    def on_broken_pipe(self) -> None:
+        """Stay; the base class ends the process."""
+        self.quiet = True
+
+
 out = Console()
-err = Console(stderr=True)
+err = Messages(stderr=True)

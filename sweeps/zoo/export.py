@@ -23,6 +23,7 @@ __all__ = ["export_zoo"]
 
 _STAGED = ".unfinished"
 _FOLDERS = ("rows", "series")
+_MADE = {*_FOLDERS, "weights", "models", "figures", "tables", "card.html", "README.md"}  # moved up before sweep.json
 _PRIVATE = ("worker", "attempt", "cause")  # say something about the machine, nothing about the model
 _HEAD = ("format", "id", "kind", "kind_version", "name", "fingerprint", "spec", "versions", "git_commit", "created")
 
@@ -48,8 +49,7 @@ def export_zoo(zoo: Zoo, to: Path, *, per_model: bool = False) -> int:
     """
     if not zoo.head:
         raise UsageError(f"{zoo.where} is a published zoo in its own layout; only zoos of this project are exported")
-    if to.exists() and (not to.is_dir() or any(entry.name != _STAGED for entry in to.iterdir())):
-        raise UsageError(f"{to} is not empty; give a new folder with --to")
+    _check_empty(to)
     check_names(zoo.keys, "key of a model", zoo.where)
     if zoo.files.folder is not None:
         for name in ("sweep.json", *_FOLDERS):
@@ -59,6 +59,20 @@ def export_zoo(zoo: Zoo, to: Path, *, per_model: bool = False) -> int:
     with _staged(to) as staged:
         _write(zoo, staged, per_model=per_model)
     return len(zoo)
+
+
+def _check_empty(to: Path) -> None:
+    """A folder in which there is nothing, or what an export has left that was killed while it moved its files up.
+
+    Raises:
+        UsageError: there is something else.
+    """
+    if not to.exists():
+        return
+    names = {entry.name for entry in to.iterdir() if entry.name != _STAGED} if to.is_dir() else {to.name}
+    waiting = {entry.name for entry in (to / _STAGED).iterdir()} if (to / _STAGED).is_dir() else set()
+    if names and not ("sweep.json" in waiting and names <= _MADE - waiting):
+        raise UsageError(f"{to} is not empty; give a new folder with --to")
 
 
 @contextmanager
@@ -76,8 +90,11 @@ def _staged(to: Path) -> Iterator[Path]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as e:
             raise UsageError(f"another export is writing {to}; wait for it, or give another folder with --to") from e
-        for entry in staged.iterdir():  # of an export that was killed
-            shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
+        if not staged.exists() or not os.path.samestat(os.fstat(lock), staged.lstat()):
+            raise UsageError(f"another export has just written {to}; it is there")
+        _check_empty(to)  # now that no other export can change it
+        for entry in (*staged.iterdir(), *(to / name for name in _MADE)):  # of an export that was killed
+            shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink(missing_ok=True)
         yield staged
         for entry in sorted(staged.iterdir(), key=lambda entry: entry.name == "sweep.json"):
             entry.rename(to / entry.name)

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import errno
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from landsweep.orchestrator.errors import of_files
-from tests.attack.folders import ZOO, command, ran
+from landsweep.orchestrator.storage.ledger import Ledger, Store
+from tests.attack.folders import FUNCTION, ZOO, command, ran
+from tests.support.cli import write_spec
 
 RULES = """
 name: mine
@@ -60,6 +64,22 @@ def test_a_full_disk(folder: Path, name: str) -> None:
     done = command(*COMMANDS[name], "full.png", cwd=folder)
     assert done.returncode == 3, done
     assert "No space left on device" in done.stderr and "Traceback" not in done.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is full")
+@pytest.mark.parametrize("where", ["a full disk", "a pipe that nobody reads"])
+def test_a_run_whose_messages_can_not_be_written_goes_on(tmp_path: Path, where: str) -> None:
+    write_spec(tmp_path, FUNCTION)
+    words = ["run", "spec.yaml", "--out", "r", "site.executor=local", "site.tracking=false"]
+    reading, writing = os.pipe() if where == "a pipe that nobody reads" else (None, os.open("/dev/full", os.O_WRONLY))
+    if reading is not None:
+        os.close(reading)
+    script = str(Path(sys.executable).with_name("landsweep"))
+    done = subprocess.run([script, *words], cwd=tmp_path, stderr=writing, timeout=240, check=False)
+    os.close(writing)
+    assert done.returncode == 0, done
+    assert Ledger.open(Store.at(tmp_path / "r")).rows().num_rows == 4
+    assert (tmp_path / "r" / "report" / "index.html").exists()
 
 
 @pytest.mark.parametrize(

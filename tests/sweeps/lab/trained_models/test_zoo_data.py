@@ -216,6 +216,33 @@ def test_an_exported_zoo_reads_like_the_original(zoo: Zoo, tmp_path: Path, per_m
         export_zoo(zoo, tmp_path / "out")
 
 
+@pytest.mark.parametrize("moved", [0, 1, 4, 7])
+def test_an_export_that_was_killed_while_its_files_moved_begins_again(
+    zoo: Zoo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moved: int
+) -> None:
+    """As a kill in the middle of the moves, after which nothing more is done."""
+    really, moves = Path.rename, []
+
+    def rename(path: Path, target: Path) -> Path:
+        if path.parent.name == ".unfinished":
+            if len(moves) == moved:
+                raise KeyboardInterrupt
+            moves.append(target)
+        return really(path, target)
+
+    monkeypatch.setattr(Path, "rename", rename)
+    with pytest.raises(KeyboardInterrupt):
+        export_zoo(zoo, tmp_path / "out")
+    assert len(moves) == moved and not (tmp_path / "out" / "sweep.json").exists()
+    monkeypatch.undo()
+    (tmp_path / "out" / "mine.txt").write_text("mine")
+    with pytest.raises(UsageError, match="not empty"):
+        export_zoo(zoo, tmp_path / "out")
+    (tmp_path / "out" / "mine.txt").unlink()
+    export_zoo(zoo, tmp_path / "out")
+    assert Zoo(tmp_path / "out").keys == zoo.keys and not (tmp_path / "out" / ".unfinished").exists()
+
+
 def test_published_zoos_are_read_by_the_same_class(tmp_path: Path) -> None:
     table, weights = small_cnn_zoo(tmp_path)
     published = Zoo(tmp_path)
