@@ -85,20 +85,28 @@ def record(name: str, results: Results, seconds: float, figure: str | None) -> N
 
 
 def small(figure: Any) -> bytes:  # noqa: ANN401 - matplotlib has no types
-    """A figure as a PNG of 256 colours, made narrower until it has at most 60 kB."""
-    drawn = io.BytesIO()
-    figure.savefig(drawn, format="png", dpi=150, bbox_inches="tight")
-    picture = Image.open(drawn).convert("RGB")
-    for width in range(min(WIDEST, picture.width), 200, -50):
-        size = (width, round(picture.height * width / picture.width))
-        bytes_ = io.BytesIO()
-        resized = picture.resize(size, Image.Resampling.LANCZOS)
+    """A figure as a PNG of 256 colours, drawn narrower until it has at most 60 kB.
+
+    Each width is drawn anew: what is drawn large and then scaled down has so many shades at its edges that few colours
+    are left for what it shows.
+    """
+    inches = Image.open(_drawn(figure, 100)).width / 100
+    for width in range(min(WIDEST, round(150 * inches)), 200, -50):
+        picture = Image.open(_drawn(figure, width / inches)).convert("RGB")
+        small = io.BytesIO()
         # Without the last two settings lines of a legend may come out in one colour.
-        few = resized.quantize(256, Image.Quantize.MAXCOVERAGE, kmeans=3, dither=Image.Dither.NONE)
-        few.save(bytes_, format="png", optimize=True)
-        if len(bytes_.getvalue()) <= MOST_BYTES:
-            return bytes_.getvalue()
+        few = picture.quantize(256, Image.Quantize.MAXCOVERAGE, kmeans=3, dither=Image.Dither.NONE)
+        few.save(small, format="png", optimize=True)
+        if len(small.getvalue()) <= MOST_BYTES:
+            return small.getvalue()
     raise UsageError("the figure can't be made small enough")
+
+
+def _drawn(figure: Any, dots: float) -> io.BytesIO:  # noqa: ANN401
+    """A figure as a PNG with so many pixels to the inch."""
+    file = io.BytesIO()
+    figure.savefig(file, format="png", dpi=dots, bbox_inches="tight")
+    return file
 
 
 def page() -> str:

@@ -48,9 +48,9 @@ def shades(count: int) -> list[Any]:
 
 
 def panel_grid(count: int, most: int = 3) -> tuple[int, int]:
-    """Rows and columns of `count` panels, with a limit on the columns."""
-    columns = min(most, count)
-    return math.ceil(count / columns), columns
+    """Rows and columns of `count` panels: as few rows as a limit on the columns allows, and all about equally full."""
+    rows = math.ceil(count / most)
+    return rows, math.ceil(count / rows)
 
 
 def thinned(count: int, most: int) -> range:

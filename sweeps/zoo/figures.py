@@ -106,7 +106,7 @@ def map_picture(
         plot.set(xlabel=words(across), ylabel=words(up) if i % wide == 0 else "", facecolor="#dddddd")
         if title:
             plot.set_title(plain(title), size=9)
-        turned = 45 if len(columns) > 8 or sum(map(len, columns)) > 40 else 0
+        turned = 45 if len(columns) > 8 or max(map(len, columns)) * len(columns) > (48 if shrink == 1 else 32) else 0
         plot.set_xticks(range(len(columns)), [plain(v) for v in columns], rotation=turned)
         plot.set_yticks(range(len(lines)), [plain(v) for v in lines])
         if grid.size * len(titles) <= _ANNOTATED:

@@ -92,7 +92,8 @@ def test_an_axis_on_which_nothing_is_above_zero_becomes_linear(values: list[floa
 
 
 def test_panels_and_thinned_positions() -> None:
-    assert [panel_grid(n) for n in (1, 3, 4, 7)] == [(1, 1), (1, 3), (2, 3), (3, 3)] and panel_grid(3, 2) == (2, 2)
+    assert [panel_grid(n) for n in (1, 3, 4, 5, 7)] == [(1, 1), (1, 3), (2, 2), (2, 3), (3, 3)]
+    assert panel_grid(3, 2) == (2, 2)
     assert list(thinned(5, 7)) == [0, 1, 2, 3, 4] and list(thinned(15, 7)) == [0, 3, 6, 9, 12]
     assert len(shades(1)) == 1 and len({tuple(c) for c in shades(5)}) == 5 and len(set(PALETTE)) == 8
     assert words("test_loss") == "test loss" and words("net.hidden_0") == "net.hidden_0" and plain("$x$") == r"\$x\$"
