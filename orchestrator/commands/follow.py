@@ -28,7 +28,7 @@ from landsweep.orchestrator.run.sweep import ledger_at, open_sweep
 from landsweep.orchestrator.site import Site
 from landsweep.orchestrator.storage.ledger import Ledger
 from landsweep.orchestrator.storage.store import Store, is_url
-from landsweep.orchestrator.tracking.tracker import State, failure, tracker_of
+from landsweep.orchestrator.tracking.tracker import State, failure, show_in_time, tracker_of
 
 __all__ = ["Follower", "Lifeline", "RemoteRun", "RunEnd", "follow", "main"]
 
@@ -240,7 +240,8 @@ def _look(
 ) -> tuple[str, str | None]:
     """Show the sweep as it is now; gives a line about it, and what went wrong."""
     try:
-        line = tracker_of(uri, experiment).show(live_view(open_sweep(where, trust=trust), where, most, ended))
+        view = live_view(open_sweep(where, trust=trust), where, most, ended)
+        line = show_in_time(tracker_of(uri, experiment), view)
     except LandsweepError as e:
         return "", redacted(str(e))
     except Exception as e:  # noqa: BLE001 - whatever a store does, the next look may succeed

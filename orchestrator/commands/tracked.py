@@ -17,7 +17,7 @@ from landsweep.orchestrator.storage.store import views
 from landsweep.orchestrator.text import one_line, shortened
 from landsweep.orchestrator.tracking.contents import UnitEntry, unit_entries
 from landsweep.orchestrator.tracking.store import default_uri
-from landsweep.orchestrator.tracking.tracker import State, View, failure, show_safely, tracker_of
+from landsweep.orchestrator.tracking.tracker import State, View, failure, show_in_time, show_safely, tracker_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -106,7 +106,7 @@ def export_now(
     written, rows = report(), sweep.rows()
     view = _view(sweep, where, rows, _units(sweep, rows, most), written.summary, written.verdicts)
     try:
-        return tracker.show(view)
+        return show_in_time(tracker, view)
     except LandsweepError:
         raise
     except Exception as e:

@@ -7,9 +7,12 @@ shown by another process makes no difference to what the store holds in the end.
 
 from __future__ import annotations
 
+import queue
 import shlex
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from contextvars import copy_context
 from dataclasses import dataclass, field
 from enum import StrEnum
 from importlib.metadata import EntryPoint, entry_points
@@ -25,9 +28,10 @@ if TYPE_CHECKING:
 
     from landsweep.orchestrator.tracking.contents import UnitEntry
 
-__all__ = ["GROUP", "State", "Tracker", "View", "failure", "show_safely", "tracker_of"]
+__all__ = ["GROUP", "State", "Tracker", "View", "failure", "show_in_time", "show_safely", "tracker_of"]
 
 GROUP = "landsweep.trackers"  # entry points: classes of trackers, named by the scheme of their URIs
+_PATIENCE, _PATIENCE_EACH = 600.0, 5.0  # s for a view, and for each unit that gets an entry of its own
 _DEFAULT = EntryPoint("mlflow", "landsweep.orchestrator.tracking.mlflow:MlflowTracker", GROUP)
 
 
@@ -112,10 +116,39 @@ def tracker_of(uri: str, experiment: str | None = None) -> Tracker:
     return tracker
 
 
+def show_in_time(tracker: Tracker, view: View) -> str:
+    """`Tracker.show`, which is given up after ten minutes and five seconds for each unit that gets an entry.
+
+    A client waits for the next byte, and a store that sends one now and then would hold its caller for ever. What is
+    given up goes on in its thread, which does not keep the process.
+
+    Raises:
+        TimeoutError: it takes longer.
+        Exception: whatever `show` raises.
+    """
+    ends: queue.Queue[str | BaseException] = queue.Queue()
+
+    def show() -> None:
+        try:
+            ends.put(tracker.show(view))
+        except BaseException as e:  # noqa: BLE001 - raised below
+            ends.put(e)
+
+    seconds = _PATIENCE + _PATIENCE_EACH * len(view.units)
+    threading.Thread(target=copy_context().run, args=(show,), daemon=True).start()
+    try:
+        end = ends.get(timeout=seconds)
+    except queue.Empty:
+        raise TimeoutError(f"the store has not taken the sweep within {seconds:g} s") from None
+    if isinstance(end, BaseException):
+        raise end
+    return end
+
+
 def show_safely(tracker: Tracker, view: View) -> str:
     """Show the end of a sweep; gives one line that tells the user what happened, whatever that is."""
     try:
-        return tracker.show(view)
+        return show_in_time(tracker, view)
     except Exception as e:  # noqa: BLE001 - the rows are safe, so no failure of a view may end the command
         shown = redacted(tracker.uri)
         again = shlex.join(["landsweep", "export-mlflow", str(view.sweep.get("where", "DIR")), "--uri", shown])

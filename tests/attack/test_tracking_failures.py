@@ -18,6 +18,7 @@ from landsweep.orchestrator.commands.publish import publish
 from landsweep.orchestrator.kind import Ranked
 from landsweep.orchestrator.run.sweep import Sweep
 from landsweep.orchestrator.site import Site
+from landsweep.orchestrator.tracking import tracker
 from landsweep.sweeps.function.kind import FunctionKind
 from tests.attack.amounts import attacks, held
 from tests.attack.folders import FUNCTION, command, landsweep, ran
@@ -82,6 +83,45 @@ def test_a_server_that_fails_in_an_export_is_told_in_one_line(own: Path, then: b
         done = landsweep("export-mlflow", own, "--uri", uri, cwd=own)
     assert done.returncode == 2 and "Traceback" not in done.stderr, done.stderr
     assert "MLflow export to" in done.stderr and "No row is lost" in done.stderr
+
+
+def test_a_server_that_answers_byte_by_byte_is_given_up(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """MLflow's client waits for the next byte, again and again; so the export as a whole has an end."""
+    monkeypatch.setattr(tracker, "_PATIENCE", 2.0)
+    monkeypatch.setattr(tracker, "_PATIENCE_EACH", 0.0)
+    said: list[str] = []
+    begun = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 1000000\r\n\r\n{"
+    with dripping(begun) as uri:
+        assert publish(lambda: Sweep.at(own), str(own), Site(tracking=uri), said.append) is not None
+        line = said[-1]
+        assert line.startswith(f"MLflow export to {uri} failed: TimeoutError") and "No row is lost; later" in line, said
+        done = command("export-mlflow", own, "--uri", uri, cwd=own)
+        assert done.returncode == 2 and "TimeoutError" in done.stderr, done
+
+
+@contextlib.contextmanager
+def dripping(begun: bytes) -> Iterator[str]:
+    """A server whose answers begin so and go on with a blank every tenth of a second; gives its address."""
+    over = threading.Event()
+
+    def answer(connection: socket.socket) -> None:
+        with contextlib.suppress(OSError), connection:
+            connection.recv(65536)
+            connection.sendall(begun)
+            while not over.wait(0.1):
+                connection.sendall(b" ")
+
+    def serve() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                threading.Thread(target=answer, args=(listener.accept()[0],), daemon=True).start()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=serve, daemon=True).start()
+        try:
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        finally:
+            over.set()
 
 
 @pytest.mark.parametrize("put", ["a link out", "a link to nothing", "a file"])
