@@ -42,6 +42,8 @@ __all__ = [
     "UsageError",
     "WorkersUnavailable",
     "of_files",
+    "remade",
+    "told",
 ]
 
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO}
@@ -133,3 +135,20 @@ def of_files(error: OSError) -> LandsweepError | None:
     if error.errno in _NO_PLACE:
         return UsageError(f"{place}{error.strerror}. Give another path, or mend this one")
     return None
+
+
+def told(error: LandsweepError) -> tuple[str, str]:
+    """An error for another process: the name of its class here, or of the nearest one, and its text."""
+    return next(c.__name__ for c in type(error).__mro__ if c.__module__ == __name__), str(error)
+
+
+def remade(name: str, text: str) -> LandsweepError:
+    """The error that another process has told.
+
+    Raises:
+        ValueError: there is none of this name.
+    """
+    kind = globals().get(name)
+    if not (isinstance(kind, type) and issubclass(kind, LandsweepError)):
+        raise ValueError(f"there is no error {name!r}")
+    return kind(text)

@@ -119,6 +119,11 @@ class Site(Section):
         description="not local: a worker silent for longer whose processes use less than 3 % of one core is killed, s; "
         "null: never, for units that wait",
     )
+    check_timeout: PositiveFloat | None = Field(
+        600,
+        description="your own network, data or loss that is silent for longer in the check before the first unit is "
+        "ended, s; null: never",
+    )
     start_timeout: PositiveFloat = Field(180, description="give up when no worker is ready within this time, s")
     commit_seconds: PositiveFloat = Field(2, description="longest time until rows are on disk, s")
     commit_rows: PositiveInt = Field(32_768, description="or as soon as this many rows wait")

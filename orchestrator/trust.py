@@ -19,6 +19,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from landsweep.orchestrator.calling import about_to_call
 from landsweep.orchestrator.errors import SpecError, Untrusted
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "load",
     "may_grant",
     "named_code",
+    "own_code",
     "reading",
     "refuse_files",
     "refuse_new_code",
@@ -103,6 +105,12 @@ def foreign_code(value: object) -> list[str]:
     """The same without what any spec may use, and with every program and every trusted sweep that a spec names."""
     code = [name for name in named_code(value) if _for_specs(*(_parts(name) or ("", ""))) is None]
     return [*code, *map(_program, _programs(value)), *(f"all code of the sweep {name!r}" for name in _trusting(value))]
+
+
+def own_code(value: object) -> list[str]:
+    """The same without programs and without all that this project brings: what is the user's own, or of a library."""
+    names = [name for name in named_code(value) if name.partition(":")[0].partition(".")[0] not in OWN_PACKAGES]
+    return [*(n for n in names if _for_specs(*(_parts(n) or ("", ""))) is None), *_trusting(value)]
 
 
 def _trusting(value: object) -> Iterator[str]:
@@ -188,6 +196,7 @@ def load(path: str, folder: Path | None = None) -> object:
     parts = _parts(path)
     if parts is None:
         raise SpecError(f"{path!r} must be of the form package.module:function")
+    about_to_call(path)
     if (source := _reading.get()) is not None:
         if (thing := _for_specs(*parts)) is None:
             raise untrusted(source, [path])

@@ -180,8 +180,9 @@ def plan(
     where = out_dir or f"results/{parsed.name}"
     chosen = load_site(site, site_changes)
     bench = bench_here(chosen, spec_folder(spec))
-    expected = forecast(kind, parsed, chosen, where, bench if calibrate else None)
-    expected = replace(expected, problem=problem_of(kind, parsed, chosen, bench, check))
+    problem = problem_of(kind, parsed, chosen, bench, check, timed=calibrate)
+    forecasts = forecast(kind, parsed, chosen, where, bench if calibrate and problem is None else None)
+    expected = replace(forecasts, problem=problem)
     if as_json:
         out.print_json(json.dumps(expected.fields()))
     else:

@@ -12,14 +12,18 @@ from typing import Any
 from landsweep.orchestrator.commands.display import table_text
 from landsweep.orchestrator.console import out
 from landsweep.orchestrator.errors import LandsweepError, SpecError
-from landsweep.orchestrator.kind import ShowsTensors, SweepKind, Workbench
+from landsweep.orchestrator.kind import Costed, ShowsTensors, SweepKind, Workbench
+from landsweep.orchestrator.run.checking import check_apart, runs_apart
+from landsweep.orchestrator.run.messages import WorkerConfig
 from landsweep.orchestrator.site import Site
 from landsweep.orchestrator.spec import Spec
 
 __all__ = ["problem_of", "show_tensors"]
 
 
-def problem_of(kind: SweepKind[Any], spec: Spec, site: Site, bench: Workbench, wanted: bool | None) -> str | None:
+def problem_of(
+    kind: SweepKind[Any], spec: Spec, site: Site, bench: Workbench, wanted: bool | None, *, timed: bool = False
+) -> str | None:
     """What a worker would refuse: an absent module, function or file, wrong arguments, parts that do not fit.
 
     Args:
@@ -28,18 +32,36 @@ def problem_of(kind: SweepKind[Any], spec: Spec, site: Site, bench: Workbench, w
         site: where.
         bench: this machine, standing for a worker.
         wanted: whether to look; None: where it is quick, and the workers are on this machine.
+        timed: steps will be timed in this process; then what the user's networks do in it is looked at all the same.
     """
     here = site.launcher is None and "local" in (site.executor, site.address) and not site.runtime_env
-    if not (kind.light(spec) and here if wanted is None else wanted):
+    apart = runs_apart(kind, spec, pdb=site.pdb)
+    looks = kind.light(spec) and here if wanted is None else wanted
+    if not looks and not (timed and apart and isinstance(kind, Costed)):
         return None
     try:
         with contextlib.redirect_stdout(sys.stderr):  # what a module prints while it is imported
-            kind.check(spec, bench)
+            if apart:
+                check_apart(_worker(kind, spec, site, bench), bench.device)
+            else:
+                kind.check(spec, bench)
     except LandsweepError as e:
         return str(e)
     except Exception as e:  # noqa: BLE001 - whatever code of the user's raises
         return f"{type(e).__name__}: {e}"
     return None
+
+
+def _worker(kind: SweepKind[Any], spec: Spec, site: Site, bench: Workbench) -> WorkerConfig:
+    return WorkerConfig(
+        kind=kind.name,
+        spec=spec.model_dump(mode="json"),
+        folder=str(bench.folder.resolve()),
+        threads=bench.threads,
+        imports=(str(Path.cwd()), str(bench.folder.resolve())),
+        check_timeout=site.check_timeout,
+        gpus=site.gpus,
+    )
 
 
 def show_tensors(kind: SweepKind[Any], spec: Spec, folder: Path, as_json: bool) -> None:

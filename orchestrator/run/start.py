@@ -129,6 +129,7 @@ class _Run:
             state_seconds=site.state_seconds,
             states_kept=site.states_kept,
             probe_seconds=site.probe_seconds,
+            check_timeout=site.check_timeout,
             pdb=site.pdb,
             gpus=site.gpus,
             peak_flops=site.peak_flops,

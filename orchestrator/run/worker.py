@@ -21,6 +21,7 @@ from landsweep.orchestrator.faults import MOST_POINTS, cause_of, oversized, text
 from landsweep.orchestrator.kind import Arrays, Gang, Ganged, SavesMemory, Session, Workbench, kind_named
 from landsweep.orchestrator.row import Cause, Metric, Outcome, Progress, RowMaker, Status, series_batch
 from landsweep.orchestrator.run.buffer import Buffer
+from landsweep.orchestrator.run.checking import check_apart, runs_apart
 from landsweep.orchestrator.run.forks import end_if_forked, generation, shielded
 from landsweep.orchestrator.run.messages import (
     CheckInput,
@@ -109,6 +110,15 @@ class Worker:
             weakref.finalize(self, os.close, self._folder)
         return self._session
 
+    def check(self) -> None:
+        """Check the input here, in this process.
+
+        Raises:
+            UsageError: the input is unusable.
+        """
+        with shielded("the check"):
+            self._kind.check(self._spec, self._bench)
+
     def stop(self, key: str) -> None:
         """Ask the unit with this key to end early."""
         self._stopped.add(key)
@@ -136,8 +146,10 @@ class Worker:
         match work:
             case CheckInput():
                 self._reach()
-                with shielded("the check"):
-                    self._kind.check(self._spec, self._bench)
+                if runs_apart(self._kind, self._spec, pdb=self._config.pdb):
+                    check_apart(self._config, self._bench.device)
+                else:
+                    self.check()
             case Prepare():
                 began = time.perf_counter()
                 have = {name: self._prepared[name] for name in work.needs}

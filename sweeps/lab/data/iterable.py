@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from pydantic import Field, field_validator
 
 from landsweep.orchestrator.callables import import_callable
+from landsweep.orchestrator.calling import about_to_call
 from landsweep.orchestrator.errors import SpecError
 from landsweep.sweeps.lab.data.base import Data, Source
 from landsweep.sweeps.lab.data.stored import Arrays, Feed, Reader, StoredSplit, as_split
@@ -63,6 +64,7 @@ class IterableData(Source):
             SpecError: there is no such function, it raises, or gives something else than pairs of numbers.
         """
         import_callable(self.function, base)  # refused before anything is read
+        about_to_call(f"the data {self.function}", "data.args", self.args)
         opener = _Opener(self.function, base, self.args, self.classes or 0)
         test = as_split(_stacked(opener, itertools.islice(opener.samples("test", 0, 0, 1, 0), self.test), self.test))
         reader = _Stream(opener, self.train, max(1, self.workers))

@@ -13,6 +13,7 @@ from pydantic import AliasChoices, Field
 from torch import Tensor
 
 from landsweep.orchestrator.callables import import_callable
+from landsweep.orchestrator.calling import about_to_call
 from landsweep.orchestrator.errors import SpecError
 from landsweep.sweeps.lab.data.base import Data, Source, Split
 from landsweep.sweeps.lab.streams import seeded, stream
@@ -43,6 +44,7 @@ class OwnData(Source):
             SpecError: there is no such function, it raises, or it gives something else.
         """
         function = import_callable(self.path, base)
+        about_to_call(f"the data {self.path}", "data.args", self.args)
         try:
             with seeded(stream(0, "data")):
                 given = function(**self.args)

@@ -14,6 +14,7 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 
 from landsweep.orchestrator.callables import import_callable
+from landsweep.orchestrator.calling import about_to_call
 from landsweep.orchestrator.errors import SpecError
 from landsweep.sweeps.lab.models.base import Net
 from landsweep.sweeps.lab.streams import seeded
@@ -42,6 +43,7 @@ class OwnNet(Net):
         del shape, classes
         with seeded(torch.initial_seed()):  # NumPy and Python too; torch's state was at its start already
             function = import_callable(self.function, folder)
+            about_to_call(f"the network {self.function}", "net.args", self.args)
             module = function(**self.args, **({"folder": folder} if self._wants_folder(function) else {}))
         if not isinstance(module, nn.Module):
             raise SpecError(f"{self.function} must give a torch.nn.Module, gave {type(module).__name__}")

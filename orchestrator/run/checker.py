@@ -1,0 +1,64 @@
+"""The process in which a spec is checked that names the user's own code. Started by `check_apart`."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable
+
+from landsweep.orchestrator.calling import watch_calls
+from landsweep.orchestrator.errors import LandsweepError, told
+from landsweep.orchestrator.run.leaving import leave
+from landsweep.orchestrator.run.messages import WorkerConfig
+from landsweep.orchestrator.run.worker import Worker
+from landsweep.orchestrator.text import shortened
+
+__all__ = ["main"]
+
+_ORPHAN = 30.0  # s that the process goes on past the limit, if whoever watched it has died
+_LONGEST_NAME = 500  # characters of what is called
+
+
+def main(notes: int) -> None:
+    """Check what is ordered on standard input.
+
+    Args:
+        notes: descriptor of the file that gets what is called, and at the end what came of it.
+    """
+    order = json.loads(sys.stdin.buffer.read())
+    sys.path.extend(place for place in order["path"] if place not in sys.path)
+    config = WorkerConfig(**order["config"])
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGALRM])
+
+    def note(**what: object) -> None:
+        if config.check_timeout is not None:
+            signal.setitimer(signal.ITIMER_REAL, config.check_timeout + _ORPHAN)
+        content = json.dumps(what).encode()
+        os.ftruncate(notes, 0)
+        os.pwrite(notes, content, 0)
+
+    watch_calls(lambda what: note(calls=shortened(what, _LONGEST_NAME)))
+    _check(config, order["device"], note)
+    leave(0)
+
+
+def _check(config: WorkerConfig, device: str, note: Callable[..., None]) -> None:
+    try:
+        Worker(config, device).check()
+    except LandsweepError as e:
+        name, text = told(e)
+        note(answer={"error": name, "text": text})
+    except Exception as e:  # noqa: BLE001 - whatever code of the user's raises
+        if isinstance(e.__cause__, SystemExit):
+            leave(e.__cause__.code)
+        note(answer={"error": "", "text": traceback.format_exc()})
+    else:
+        note(answer=None)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))

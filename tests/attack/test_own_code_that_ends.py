@@ -1,0 +1,130 @@
+"""Networks and data of one's own that end the process in which they are checked, or never come back."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from landsweep.orchestrator.errors import SpecError
+from landsweep.orchestrator.kind import kind_named
+from landsweep.orchestrator.run.checking import check_apart, runs_apart
+from landsweep.orchestrator.run.messages import WorkerConfig
+from landsweep.orchestrator.trust import reading
+from tests.attack.folders import landsweep
+
+MINE = """
+import ctypes, os, signal, sys, time
+import torch
+from torch import nn
+
+WAYS = {
+    "abort": os.abort,
+    "exit": lambda: os._exit(0),
+    "segfault": lambda: ctypes.string_at(0),
+    "kill": lambda: os.kill(os.getpid(), signal.SIGKILL),
+    "hang": lambda: time.sleep(1000),
+    "sys.exit": lambda: sys.exit(7),
+    "closes all": lambda: (os.closerange(0, 100), os.abort()),
+    "child": lambda: os.fork() or os._exit(3),
+    "never": lambda: None,
+}
+
+class Net(nn.Module):
+    def __init__(self, width, way, when):
+        super().__init__()
+        self.inner, self.outer = nn.Linear(6, width), nn.Linear(width, 2)
+        self.way = way if width == 7 else "never"
+        if when == "built":
+            self.end()
+    def end(self):
+        print("the last words", flush=True)
+        WAYS[self.way]()
+    def forward(self, x):
+        self.end()
+        return self.outer(torch.relu(self.inner(x)))
+
+def table(way):
+    WAYS[way]()
+    x = torch.ones(16, 6)
+    return {"train": (x, x[:, 0].long()), "test": (x, x[:, 0].long())}
+"""
+NET = {"net": "own", "build": "mine_ends:Net"}
+DATA = {"source": "sparse_parity", "bits": 6, "relevant": 2, "train": 32, "test": 16}
+
+
+def spec_of(way: str = "never", when: str = "called", **recipe: Any) -> dict[str, Any]:
+    net = {**NET, "args": {"width": 4, "way": way, "when": when}}
+    optimizer = {"method": "sgd", "learning_rate": 0.1}
+    fields = {"data": DATA, "net": net, "optimizer": optimizer, "steps": 2, "batch_size": 8, **recipe}
+    return {"kind": "zoo", "name": "ends", "recipe": fields, "axes": {"net.args.width": [4, 7, 8]}}
+
+
+def check(folder: Path, spec: dict[str, Any], limit: float | None = 60) -> None:
+    (folder / "mine_ends.py").write_text(MINE, encoding="utf-8")
+    check_apart(WorkerConfig("zoo", spec, str(folder), imports=(str(folder),), check_timeout=limit), "cpu")
+
+
+SORTS = [
+    ("abort", "called", "by the signal SIGABRT"),
+    ("exit", "built", "with the exit code 0"),
+    ("hang", "called", r"did not come back within 1 s \(site.check_timeout\)"),
+    pytest.param("segfault", "called", "by the signal SIGSEGV", marks=pytest.mark.slow),
+    pytest.param("kill", "built", "by the signal SIGKILL, .* because memory ran out", marks=pytest.mark.slow),
+    pytest.param("sys.exit", "called", "with the exit code 7", marks=pytest.mark.slow),
+    pytest.param("closes all", "called", "by the signal SIGABRT", marks=pytest.mark.slow),
+]
+
+
+@pytest.mark.parametrize(("way", "when", "end"), SORTS)
+def test_a_network_that_ends_its_process_is_named(way: str, when: str, end: str, tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match=rf"the network mine_ends:Net with net.args.width=7, .*{end}") as caught:
+        check(tmp_path, spec_of(way, when), limit=1 if way == "hang" else 60)
+    assert "It printed last:\n" in str(caught.value) and str(caught.value).endswith("the last words")
+
+
+@pytest.mark.slow
+def test_data_that_end_the_process_are_named(tmp_path: Path) -> None:
+    data = {"source": "callable", "function": "mine_ends:table", "args": {"way": "abort"}}
+    with pytest.raises(SpecError, match=r"the data mine_ends:table with data.args.way='abort': .* SIGABRT"):
+        check(tmp_path, spec_of(data=data))
+
+
+def test_a_command_ends_with_one_line_and_nothing_is_written(tmp_path: Path) -> None:
+    (tmp_path / "mine_ends.py").write_text(MINE, encoding="utf-8")
+    (tmp_path / "spec.yaml").write_text(yaml.safe_dump(spec_of("abort")), encoding="utf-8")
+    done = landsweep("run", "spec.yaml", "--out", "out", "site.executor=local", "site.tracking=false", cwd=tmp_path)
+    assert done.returncode == 2
+    assert re.search(r"^error: the network mine_ends:Net with .*net.args.width=7", done.stderr, re.MULTILINE)
+    assert "Traceback" not in done.stderr and not (tmp_path / "out").exists()
+
+
+def test_what_the_check_finds_is_the_same_in_its_own_process(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """A sound network passes, also past children that it forks; modules beside the user replace nothing there."""
+    for name in ("random", "json", "yaml", "numpy", "torch", "signal", "landsweep"):
+        (tmp_path / f"{name}.py").write_text(f"open({str(tmp_path / 'has-run')!r}, 'a').write({name!r})\n")
+    check(tmp_path, spec_of("child"))
+    assert not (tmp_path / "has-run").exists()
+    assert "the last words" in capfd.readouterr().err
+    with pytest.raises(SpecError, match=r"recipe.batch_size: 99 is more than the 32 samples"):
+        check(tmp_path, spec_of(batch_size=99))
+
+
+def test_only_the_users_own_code_is_checked_apart() -> None:
+    kind = kind_named("zoo")
+
+    def apart(spec: dict[str, Any], *, pdb: bool = False) -> bool:
+        return runs_apart(kind, kind.parse(spec, "spec"), pdb=pdb)
+
+    poisson = {"net": "own", "build": "landsweep.sweeps.lab.models.poisson:poisson"}
+    assert apart(spec_of()) and not apart(spec_of(), pdb=True)
+    assert not apart({**spec_of(net={"net": "mlp", "hidden": [4]}), "axes": {}})
+    assert not apart({**spec_of(net=poisson), "axes": {}})
+    with reading("a stranger's folder"):
+        assert not apart(spec_of()), "there nothing of it is imported at all"
+    function = kind_named("function")
+    spec = {"kind": "function", "name": "f", "function": "mine_ends:f", "axes": {"x": [1.0]}}
+    assert not runs_apart(function, function.parse(spec, "spec"), pdb=False), "it is imported there, and not called"
