@@ -85,6 +85,28 @@ def test_a_disk_that_fails_in_a_run(disk: Path, tmp_path: Path, fault: str) -> N
     held(f"storage: {fault}", 1, 1)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["ddp", "fsdp"])
+def test_a_disk_that_the_members_of_a_gang_fill(disk: Path, tmp_path: Path, backend: str) -> None:
+    """Two processes train a model of 2.4 MB, with 1 MB of room; under fsdp each of them writes its part of a state."""
+    recipe = {
+        "data": {"source": "digits"},
+        "net": {"net": "mlp", "hidden": [8000]},
+        "optimizer": {"method": "sgd"},
+        "steps": 3 if backend == "ddp" else 60,
+        "batch_size": 16,
+    }
+    spec = zoo_spec(recipe=recipe, axes={}, seeds={"range": 1}).model_dump(mode="json")
+    write_spec(tmp_path, {**spec, "devices": 2, "backend": backend})
+    words = ["run", "spec.yaml", *LOCAL, "site.workers=2", "--out", str(disk / "out")]
+    remount(disk, "size=1m")
+    stopped = another_process(*words, "site.state_seconds=0.01", cwd=tmp_path, check=3)
+    assert "same command goes on once there is room again" in " ".join(stopped.stderr.split()), stopped.stderr
+    remount(disk, "size=64m")
+    another_process(*words, cwd=tmp_path)
+    held(f"storage: members of a gang fill the disk, {backend}", 1, 1)
+
+
 @attacks(None, full=1)
 def test_a_disk_that_weights_fill(disk: Path, tmp_path: Path, n: int) -> None:
     """A zoo of 24 models of 800 kB, with 8 MB of room: the run ends with 3, and the same command goes on with more."""

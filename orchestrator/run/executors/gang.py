@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 
-from landsweep.orchestrator.errors import UsageError
+from landsweep.orchestrator.errors import UsageError, remade
 from landsweep.orchestrator.kind import Gang
 from landsweep.orchestrator.row import Cause
 from landsweep.orchestrator.run.executors.base import Event, Finished, Gave, Lost, Refused
@@ -103,7 +103,8 @@ class ProcessGang:
                 self.ended |= isinstance(value, Chunk) and value.broken
             else:
                 finished = word == "finished"
-                events.append(Finished(self._work.id, value) if finished else Refused(self._work.id, UsageError(value)))
+                events.append(Finished(self._work.id, value) if finished else Refused(self._work.id, _refusal(value)))
+                self.ended |= rank > 0
                 self._work = None
         return events
 
@@ -131,3 +132,8 @@ class ProcessGang:
         code = self._processes[rank].wait()
         how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
         return f"member {rank} of a gang of {self.size} processes {how}"
+
+
+def _refusal(words: tuple[str, str]) -> UsageError:
+    error = remade(*words)
+    return error if isinstance(error, UsageError) else UsageError(str(error))

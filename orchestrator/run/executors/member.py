@@ -11,7 +11,7 @@ import time
 from multiprocessing.connection import Connection
 from typing import Any
 
-from landsweep.orchestrator.errors import UsageError
+from landsweep.orchestrator.errors import NoRoom, UsageError, told
 from landsweep.orchestrator.faults import cause_of, text_of
 from landsweep.orchestrator.run.worker import Worker
 
@@ -37,6 +37,8 @@ def main(descriptor: int) -> None:
             worker.assist()
         else:
             _evaluate(driver, worker, works)
+    except NoRoom as e:
+        driver.send(("refused", told(e)))
     except BaseException as e:  # noqa: BLE001 - the driver decides what it means, whatever it is
         driver.send(("failed", cause_of(e), text_of(e, e.__traceback__)))
     os._exit(0)  # nothing is left to do, and the others may hang in what a tidy end would wait for
@@ -66,7 +68,7 @@ def _evaluate(driver: Connection, worker: Worker, works: queue.SimpleQueue[Any])
                 driver.send(("gave", message))
             driver.send(("finished", time.perf_counter() - began))
         except UsageError as e:
-            driver.send(("refused", str(e)))  # as a text: not every error can be made again from what it holds
+            driver.send(("refused", told(e)))  # as a text: not every error can be made again from what it holds
 
 
 if __name__ == "__main__":

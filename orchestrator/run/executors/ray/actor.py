@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 import ray
 
-from landsweep.orchestrator.errors import DeviceFailed, UsageError
+from landsweep.orchestrator.errors import DeviceFailed, NoRoom, UsageError
 from landsweep.orchestrator.kind import Gang
 from landsweep.orchestrator.run.executors.termination import Termination
 from landsweep.orchestrator.run.messages import Message, Work, WorkerConfig
@@ -49,10 +49,14 @@ class Actor:
         self._worker.join(replace(first, listener=self._listener.fileno()))
         return first
 
-    def attend(self, rank: int, first: Gang) -> None:
+    def attend(self, rank: int, first: Gang) -> NoRoom | None:
         """Be another member of a gang, until its first member has ended."""
         self._worker.join(replace(first, rank=rank))
-        self._worker.assist()
+        try:
+            self._worker.assist()
+        except NoRoom as e:
+            return e
+        return None
 
     def share(self, name: str, refs: Mapping[str, Any]) -> None:
         self._worker.share(name, dict(zip(refs, ray.get(list(refs.values())), strict=True)))

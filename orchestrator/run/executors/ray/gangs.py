@@ -46,14 +46,17 @@ def why_ended(ref: Any, size: int) -> tuple[Cause, str, BaseException | None]:  
     Args:
         ref: that of `Slot.attending` which has become ready.
         size: of the gang.
+
+    Returns:
+        The cause, in words, and the error: what Ray raised, or `NoRoom` where this member could not write.
     """
     who = f"a member of a gang of {size}"
     try:
-        ray.get(ref)
+        refusal = ray.get(ref)
     except failures.RayTaskError as e:
         return cause_of(e.cause or e), f"{who}: {e}", None
     except failures.OutOfMemoryError as e:
         return Cause.oom, f"{who}: {e}", None
     except failures.RayError as e:
         return Cause.infra, f"{who} has died: {e}", e
-    return Cause.infra, f"{who} has ended", None
+    return Cause.infra, f"{who} has ended", refusal

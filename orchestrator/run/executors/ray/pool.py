@@ -28,7 +28,7 @@ from typing import Any
 import ray
 from ray import exceptions as failures
 
-from landsweep.orchestrator.errors import DeviceFailed, UsageError, WorkersUnavailable
+from landsweep.orchestrator.errors import DeviceFailed, NoRoom, UsageError, WorkersUnavailable
 from landsweep.orchestrator.kind import Arrays
 from landsweep.orchestrator.row import Cause
 from landsweep.orchestrator.run.executors.base import Event, Executor, Finished, Gave, Lost, Refused
@@ -162,7 +162,8 @@ class RayExecutor(Executor):
             return []
         if ref in slot.attending:
             cause, why, error = why_ended(ref, slot.devices)
-            return self._drop(slot, cause, why, error)
+            lost = self._drop(slot, cause, why, error)
+            return [Refused(event.work, error) for event in lost] if isinstance(error, NoRoom) else lost
         if slot.greeting is not None:
             return self._greeted(slot)
         return self._opened(slot) if slot.opening is not None else self._heard(slot)
