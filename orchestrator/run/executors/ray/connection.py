@@ -28,6 +28,10 @@ from landsweep.orchestrator.site import Site
 __all__ = ["Connection"]
 
 _FOLDERS = ("working_dir", "py_modules", "excludes")  # Ray takes local folders when it is joined, and only then
+_PACKAGES = {  # the local files that Ray takes in the place of a folder
+    "working_dir": (".zip", ".tar.gz", ".tgz", ".tar.xz"),
+    "py_modules": (".py", ".whl"),
+}
 _PATIENCE = 10.0  # s
 _GCS, _CLIENT = "/ray.rpc.NodeInfoGcsService/CheckAlive", "/ray.rpc.RayletDriver/ClusterInfo"
 _OWN = {  # of a Ray of our own
@@ -177,17 +181,15 @@ def _checked(given: dict[str, Any]) -> dict[str, Any]:
     """A site's `runtime_env` with absolute folders.
 
     Raises:
-        SpecError: Ray knows no such field, or a folder is not there.
+        SpecError: Ray knows no such field, or a folder is not there, or something else is in its place.
     """
     env = dict(given)
-    modules = [str(m) for m in env.get("py_modules", ())]
-    for path in [*([str(env["working_dir"])] if env.get("working_dir") else []), *modules]:
-        if "://" not in path and not Path(path).exists():
-            raise SpecError(f"site: runtime_env: there is no folder {path} (looked in {Path.cwd()})")
     if env.get("working_dir"):
-        env["working_dir"] = _absolute(str(env["working_dir"]))
-    if modules:
-        env["py_modules"] = [_absolute(m) for m in modules]
+        env["working_dir"] = _absolute("working_dir", str(env["working_dir"]))
+    if modules := env.get("py_modules"):
+        if not isinstance(modules, list):
+            raise SpecError(f"site: runtime_env: py_modules: give a list, such as [{modules!r}]")
+        env["py_modules"] = [_absolute("py_modules", str(m)) for m in modules]
     try:
         ray.runtime_env.RuntimeEnv(**{k: v for k, v in env.items() if k not in _FOLDERS})
     except Exception as e:  # whatever Ray finds wrong with it
@@ -195,8 +197,23 @@ def _checked(given: dict[str, Any]) -> dict[str, Any]:
     return env
 
 
-def _absolute(path: str) -> str:
-    return path if "://" in path else str(Path(path).resolve())
+def _absolute(field: str, path: str) -> str:
+    """The absolute path of what Ray takes to the workers; an address is left as it is.
+
+    Raises:
+        SpecError: it is not there, or a file that Ray doesn't take.
+    """
+    if "://" in path:
+        return path
+    place, kinds = Path(path), _PACKAGES[field]
+    if not place.exists():
+        raise SpecError(f"site: runtime_env: {field}: there is no folder {path} (looked in {Path.cwd()})")
+    if not place.is_dir() and not (place.is_file() and place.name.endswith(kinds)):
+        raise SpecError(
+            f"site: runtime_env: {field}: {path} is a file; give a folder, or a file that ends in "
+            f"{', '.join(kinds)}. The folder that holds it would be {place.resolve().parent}"
+        )
+    return str(place.resolve())
 
 
 def _first(error: Exception) -> str:

@@ -26,6 +26,7 @@ from landsweep.orchestrator.site import Site
 from landsweep.orchestrator.storage.ledger import Ledger, Store
 from landsweep.orchestrator.testing.executor_suite import config
 from tests.support.cli import command, write_spec
+from tests.support.paths import ROOT
 
 NOBODY = """
 import json, os, socket, sys
@@ -230,7 +231,10 @@ def test_a_ray_that_does_not_start_is_one_clear_error(monkeypatch: pytest.Monkey
     ("env", "complaint"),
     [
         ({"working_dir": "no/such/folder"}, "there is no folder no/such/folder"),
-        ({"py_modules": ["no/such/module"]}, "there is no folder no/such/module"),
+        ({"working_dir": str(ROOT / "mkdocs.yml")}, r"working_dir: .*\.yml is a file; give a folder, .* in \.zip, "),
+        ({"py_modules": ["no/such/module"]}, "py_modules: there is no folder no/such/module"),
+        ({"py_modules": ["/dev/null"]}, r"py_modules: /dev/null is a file; give a folder, .* in \.py, \.whl"),
+        ({"py_modules": "module"}, r"py_modules: give a list, such as \['module'\]"),
         ({"pip": 7}, "Ray rejects it: runtime_env"),
         ({"env_vars": {"A": 1}}, "Ray rejects it"),
     ],
