@@ -10,6 +10,7 @@ from ray import exceptions as failures
 from landsweep.orchestrator.faults import cause_of
 from landsweep.orchestrator.row import Cause
 from landsweep.orchestrator.run.executors.ray.cluster import RayCluster
+from landsweep.orchestrator.run.executors.ray.deaths import death_in_words
 from landsweep.orchestrator.run.executors.slots import Slot
 from landsweep.orchestrator.run.messages import WorkerConfig
 
@@ -58,5 +59,5 @@ def why_ended(ref: Any, size: int) -> tuple[Cause, str, BaseException | None]:  
     except failures.OutOfMemoryError as e:
         return Cause.oom, f"{who}: {e}", None
     except failures.RayError as e:
-        return Cause.infra, f"{who} has died: {e}", e
+        return Cause.infra, f"{who} has died: {death_in_words(e)}", e
     return Cause.infra, f"{who} has ended", refusal

@@ -34,6 +34,7 @@ from landsweep.orchestrator.row import Cause
 from landsweep.orchestrator.run.executors.base import Event, Executor, Finished, Gave, Lost, Refused
 from landsweep.orchestrator.run.executors.idleness import Idleness
 from landsweep.orchestrator.run.executors.ray.cluster import RayCluster
+from landsweep.orchestrator.run.executors.ray.deaths import death_in_words, kernel_kills
 from landsweep.orchestrator.run.executors.ray.gangs import end_actors, spawn_gang, why_ended
 from landsweep.orchestrator.run.executors.ray.meter import Meter
 from landsweep.orchestrator.run.executors.slots import Call, Slot
@@ -72,6 +73,7 @@ class RayExecutor(Executor):
         self._cluster = cluster or RayCluster(site)
         self._sharing, self._waiting = Sharing(), dict[int, int]()
         self._idleness, self._meter = Idleness(site.idle_seconds), Meter()
+        self._kills = kernel_kills()
 
     def open(self, config: WorkerConfig) -> None:
         self._cluster.connect()
@@ -245,7 +247,7 @@ class RayExecutor(Executor):
         try:
             slot.node, slot.pid = ray.get(slot.greeting)
         except failures.RayError as e:
-            return self._drop(slot, Cause.infra, str(e), e)
+            return self._drop(slot, Cause.infra, self._death(e), e)
         slot.greeting = None
         return []
 
@@ -256,7 +258,7 @@ class RayExecutor(Executor):
         except failures.RayTaskError as e:
             return self._drop(slot, Cause.error, str(e))
         except failures.RayError as e:
-            return self._drop(slot, Cause.infra, str(e), e)
+            return self._drop(slot, Cause.infra, self._death(e), e)
         slot.opening = None
         if refused is not None:
             return [Refused(slot.calls[0].work.id, refused)]
@@ -281,7 +283,7 @@ class RayExecutor(Executor):
         except failures.OutOfMemoryError as e:
             return self._drop(slot, Cause.oom, str(e))
         except failures.RayError as e:
-            return self._drop(slot, Cause.infra, str(e), e)
+            return self._drop(slot, Cause.infra, self._death(e), e)
         if message is None:
             slot.next(now)
             if call.refused is not None:
@@ -361,6 +363,9 @@ class RayExecutor(Executor):
         if slot.leaving or getattr(error, "preempted", False):
             return True
         return slot.farewell is not None and self._bid_farewell(slot)
+
+    def _death(self, error: BaseException) -> str:
+        return death_in_words(error, kernel_kills() - self._kills)
 
     def _drop(self, slot: Slot, cause: Cause, why: str, error: BaseException | None = None) -> list[Event]:
         """End a slot's actor, if it is not dead yet, and report its work lost."""
