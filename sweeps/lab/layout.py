@@ -101,8 +101,8 @@ class Layout:
 
     def spread(self, each: Tensor) -> Tensor:
         """Numbers for each parameter, [K, T], repeated over its places, [K, P]."""
-        sizes = torch.tensor(self.sizes, device=each.device)
-        return each.repeat_interleave(sizes, 1, output_size=self.size)
+        # By views, since `repeat_interleave` wants the sizes as a tensor, which would be a copy to the device.
+        return torch.cat([each[:, i : i + 1].expand(-1, size) for i, size in enumerate(self.sizes)], 1)
 
     def matrices(self) -> list[str]:
         """Names of the parameters with two axes or more, but for tables of embeddings."""

@@ -6,6 +6,7 @@ on the CPU in a tiny size, so that the script is known to work before a GPU is l
 
 - tests: `tests/gpu`, in a process of its own.
 - packs: models/s of one step, steps/s and share of the device's peak, by network and number of models.
+- graphs: seconds of a step by its own launches and by a CUDA graph, and what capturing costs.
 - landscape: points/s of a session against a bare loop over the same weights.
 - gpt: tokens/s and share of peak of a recipe's language model against a plain loop.
 """
@@ -37,8 +38,11 @@ from landsweep.sweeps.lab.data import Data, Split
 from landsweep.sweeps.lab.device import device_name, settle
 from landsweep.sweeps.lab.flops import count
 from landsweep.sweeps.lab.recipe import Recipe
+from landsweep.sweeps.lab.training.assembly import assemble
 from landsweep.sweeps.lab.training.backends import BACKENDS
 from landsweep.sweeps.lab.training.calibrate import shortest_step
+from landsweep.sweeps.lab.training.graphs import StepGraph, step_by_step
+from landsweep.sweeps.lab.training.stepper import Stepper
 from landsweep.sweeps.lab.training_units.meters import peak_of
 from landsweep.sweeps.landscape.kind import LandscapeKind
 from tests.benchmarks.big_model import paces, recipe_of
@@ -94,6 +98,38 @@ def packs(clock: Clock, device: str, sizes: tuple[int, ...]) -> Iterator[dict[st
                 break
             share = None if peak is None else size * flops / seconds / peak
             yield {"net": label, "models": size, "model_steps_per_second": size / seconds, "share_of_peak": share}
+
+
+def graphs(clock: Clock, device: str, sizes: tuple[int, ...]) -> Iterator[dict[str, Any]]:
+    """Steps of small packs, least of five runs of 32 each, in turn; without a GPU by their own launches alone."""
+    for label in ("mlp, 1.2k", "mlp, 10k", "cnn"):
+        backend, net, shape = NETS[label]
+        fields = {"data": {"source": "digits"}, "net": net, "optimizer": {"method": "adamw"}, "batch_size": 32}
+        recipe = Recipe.model_validate({**fields, "steps": 1000})
+        for size in sizes:
+            if not clock.begins(f"graphs: {label}, {size} models"):
+                return
+            recipes, data = [recipe.model_copy(update={"seed": seed}) for seed in range(size)], images(shape).to(device)
+            stepper = Stepper(assemble(recipes, data, BACKENDS[backend], device, Path()), recipes, data, 1000)
+            losses, graph, capture = step_by_step(stepper, 8, ()), None, None
+            if device != "cpu":
+                began = time.perf_counter()
+                graph = StepGraph(stepper, (), losses[0])
+                capture = time.perf_counter() - began
+            taken: dict[str, list[float]] = {"launched": [], "captured": []}
+            for _ in range(5):
+                taken["launched"].append(_seconds(lambda s=stepper: step_by_step(s, 32, ())))
+                if graph is not None:
+                    taken["captured"].append(_seconds(lambda g=graph: g.make(32)))
+            least = {name: min(each) / 32 if each else None for name, each in taken.items()}
+            yield {"net": label, "models": size, **least, "capture": capture}
+
+
+def _seconds(steps: Callable[[], list[torch.Tensor]]) -> float:
+    """How long some steps take until their last losses are known."""
+    began = time.perf_counter()
+    steps()[-1].tolist()
+    return time.perf_counter() - began
 
 
 def landscape(device: str, points: int) -> dict[str, float]:
@@ -160,6 +196,12 @@ def section(figures: dict[str, Any]) -> str:
     for row in figures["packs"]:
         share = "" if row["share_of_peak"] is None else f"{row['share_of_peak']:.1%}"
         lines.append(f"| {row['net']} | {row['models']:,} | {row['model_steps_per_second']:,.0f} | {share} |")
+    lines += ["", "| network | models | a step launched, µs | as a CUDA graph, µs | capturing, ms |"]
+    lines.append("|---|---|---|---|---|")
+    for row in figures["graphs"]:
+        units = {"launched": 1e6, "captured": 1e6, "capture": 1e3}
+        cells = ["" if row[name] is None else f"{row[name] * unit:,.0f}" for name, unit in units.items()]
+        lines.append(f"| {row['net']} | {row['models']:,} | {' | '.join(cells)} |")
     text = ", ".join(f"{name} {value:.4g}" for name, value in figures["gpt"].items() if value is not None)
     return "\n".join([*lines, "", f"GPT in bf16: {text}.", ""])
 
@@ -177,6 +219,7 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
         "tests": lambda: "not run" if given.dry else tested(TESTS),
         "gpt": lambda: gpt(device, dry=given.dry),
         "landscape": lambda: landscape(device, 2 if given.dry else 200),
+        "graphs": lambda: list(graphs(clock, device, (2,) if given.dry else (16, 128, 512))),
         "packs": lambda: list(packs(clock, device, (1, 2) if given.dry else SIZES)),
     }
     for name, part in parts.items():

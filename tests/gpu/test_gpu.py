@@ -14,7 +14,7 @@ from landsweep.orchestrator.site import Site
 from landsweep.orchestrator.testing.kind_suite import QuietWatch, metrics_of
 from landsweep.sweeps.lab.device import check_device, settle
 from landsweep.sweeps.lab.recipe import Recipe
-from landsweep.sweeps.lab.training import proof
+from landsweep.sweeps.lab.training import Checkpoint, Training, graphs, proof, train_pack
 from landsweep.sweeps.lab.training.assembly import assemble
 from landsweep.sweeps.lab.training.backends import BACKENDS
 from landsweep.sweeps.lab.training.stepper import Stepper
@@ -46,6 +46,29 @@ def test_the_same_training_gives_the_same_bits_twice(case: str) -> None:
     backend, more = CASES[case]
     recipe = fields(**more)
     assert repr(trained(GPU, backend, recipe)) == repr(trained(GPU, backend, recipe))
+
+
+@pytest.mark.parametrize("case", [*CASES, "vmap-bf16-weights"])
+def test_captured_steps_are_those_that_are_launched(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same bits, by a graph wherever the settings allow one: no capture fails, and none computes other bits."""
+    monkeypatch.setattr(graphs, "_PAYS", 8)
+    backend, more = CASES.get(case, ("vmap", {"precision": "bf16", "bf16_weights": True}))
+    recipe = {**fields(**more), "steps": 40, "evaluate": {"every_steps": 8, "first": 12}, "checkpoints": {"last": True}}
+    recipes = [Recipe.model_validate({**recipe, "seed": seed}) for seed in range(8)]
+
+    def kept(training: Training) -> list[dict[str, torch.Tensor]]:
+        return [dict(event.state) for event in training if isinstance(event, Checkpoint)]
+
+    data = few(recipes[0]).to(GPU)
+    launched = kept(train_pack(recipes, data, device=GPU, backend=backend))
+    training = train_pack(recipes, data, device=GPU, backend=backend, graphs=True)
+    captured = kept(training)
+    assert len(launched) == len(captured) == len(recipes)
+    for one, other in zip(launched, captured, strict=True):
+        assert all(torch.equal(one[name].nan_to_num(), other[name].nan_to_num()) for name in one)
+    assert "can't be captured" not in training.note and "other bits" not in training.note
+    if case in ("bmm-adamw", "bmm-mup", "bmm-one-cycle", "bmm-averages", "vmap-batch-norm", "loop-gpt"):
+        assert training.note == "CUDA graphs from step 8"
 
 
 @pytest.mark.parametrize("case", ["bmm-adamw", "bmm-mup", "bmm-soap", "loop-gpt", "vmap-batch-norm"])

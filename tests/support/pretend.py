@@ -1,7 +1,8 @@
 """A pretend GPU: tensors that say `cuda:0`, hold real numbers, and complain as CUDA would.
 
-What it sees: tensors of two devices in one operation, generators of the wrong device, `.numpy()` of a tensor on the
-GPU; and it counts, by the line of this project that asks for it, kernels, waits of the host for the GPU, and copies.
+What it sees: tensors of two devices in one operation, generators of the wrong device, Python lists as positions,
+`.numpy()` of a tensor on the GPU; and it counts, by the line of this project that asks for it, kernels, waits of the
+host for the GPU, and copies. CUDA graphs are in `pretend_graph.py`.
 What it can't see: memory, speed, the numerics of CUDA's kernels, compiled code.
 
     with PretendGpu() as gpu:
@@ -27,6 +28,8 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 from torch.utils._pytree import tree_flatten, tree_map
 
+from tests.support.pretend_graph import CaptureError, PretendCudaGraph, PretendStream, Recording
+
 __all__ = ["GPU", "DeviceMistake", "OnGpu", "PretendGpu", "numbers_of"]
 
 GPU = torch.device("cuda:0")
@@ -41,6 +44,8 @@ _VIEWS = re.compile(
 _WAITING = re.compile(
     "nonzero|masked_select|_unique2|unique_dim|unique_consecutive|_local_scalar_dense|is_nonzero|equal|bincount"
 )
+# Operations that ask the GPU whether they have succeeded; they do no harm but in a capture.
+_ASKING = re.compile("_?linalg_(eigh|qr|svd|inv_ex|solve_ex|cholesky_ex)|geqrf|ormqr|linalg_householder_product")
 _PRODUCTS = ("mm", "addmm", "bmm", "baddbmm")
 _INDEXING = re.compile("_?index|_?(unsafe_)?index(_put(_impl)?)?_?|_unsafe_index(_put)?")
 
@@ -123,10 +128,13 @@ class PretendGpu(TorchDispatchMode):
         syncs: waits of the host for the GPU, by place; copies to the host are among them.
         uploads: copies of pageable memory to the GPU, by place; the host waits for these too.
         products: of matrices, by whether they may be in TF32.
+        recording: of the step that is being captured; None: none is. A replay counts as one kernel.
     """
 
     def __init__(self) -> None:
         super().__init__()
+        self.recording: Recording | None = None
+        self._refuses_waits = False
         self.reset()
 
     def reset(self) -> None:
@@ -147,6 +155,13 @@ class PretendGpu(TorchDispatchMode):
             mock.patch.object(torch.cuda, "device_count", lambda: 1),
             mock.patch.object(torch.cuda, "get_device_name", lambda *a: _NAME),
             mock.patch.object(torch.cuda, "max_memory_allocated", lambda *a: 0),
+            mock.patch.object(torch.cuda, "CUDAGraph", lambda: PretendCudaGraph(lambda: self._launched("replay"))),
+            mock.patch.object(torch.cuda, "get_sync_debug_mode", lambda: 2 if self._refuses_waits else 0),
+            mock.patch.object(torch.cuda, "set_sync_debug_mode", self._refuse_waits),
+            mock.patch.object(torch.cuda, "graph", lambda graph, **options: graph.captured(self)),
+            mock.patch.object(torch.cuda, "Stream", PretendStream),
+            mock.patch.object(torch.cuda, "current_stream", lambda *a: PretendStream()),
+            mock.patch.object(torch.cuda, "stream", lambda *a: nullcontext()),
             # Subclasses have no version counters in inference mode, and decorators have made theirs long before.
             mock.patch.object(torch.inference_mode, "__enter__", torch.no_grad.__enter__),
             mock.patch.object(torch.inference_mode, "__exit__", torch.no_grad.__exit__),
@@ -167,11 +182,38 @@ class PretendGpu(TorchDispatchMode):
     def _tolist(self, plain: Callable[[Tensor], Any]) -> Callable[[Tensor], Any]:
         def tolist(tensor: Tensor) -> Any:
             if isinstance(tensor, OnGpu):
-                self.syncs[_place()] += 1
+                self._waits()
                 return plain(tensor.held)
             return plain(tensor)
 
         return tolist
+
+    def _launched(self, name: str) -> None:
+        if self.recording is None:
+            self.kernels[name] += 1
+
+    def _refuse_waits(self, mode: int | str) -> None:
+        self._refuses_waits = mode in ("error", 2)
+
+    def _waits(self) -> None:
+        if self._refuses_waits:
+            raise RuntimeError(f"called a synchronizing CUDA operation\n{_place()}")
+        if self.recording is not None:
+            raise CaptureError(f"the host waits for the GPU at {_place()}")
+        self.syncs[_place()] += 1
+
+    def _uploads(self, copies: int = 1) -> None:
+        if copies and self._refuses_waits:
+            raise RuntimeError(f"called a synchronizing CUDA operation\n{_place()}")
+        if copies and self.recording is not None:
+            raise CaptureError(f"memory of the host is copied to the GPU at {_place()}")
+        self.uploads[_place()] += copies
+
+    def _run(self, func: Any, args: Any, kwargs: Any) -> Any:
+        """Compute on the numbers; while a step is captured, only note what would be."""
+        if self.recording is not None:
+            return self.recording.run(func, args, kwargs)
+        return func(*tree_map(_down, args), **tree_map(_down, kwargs))
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = dict(kwargs or {})
@@ -198,14 +240,16 @@ class PretendGpu(TorchDispatchMode):
         if device is not None:
             kwargs["device"] = torch.device("cpu")
         if _WAITING.fullmatch(name) or (_INDEXING.fullmatch(name) and _by_mask(args[1])):
-            self.syncs[_place()] += 1
+            self._waits()
+        if self.recording is not None and _ASKING.fullmatch(name):
+            raise CaptureError(f"{name} asks the GPU whether it has succeeded, at {_place()}")
         if name == "_local_scalar_dense":
             return func(args[0].held)
         if not _VIEWS.fullmatch(name):
-            self.kernels[name] += 1
+            self._launched(name)
         if name in _PRODUCTS:
             self.products[torch.backends.cuda.matmul.allow_tf32] += 1
-        result = func(*tree_map(_down, args), **tree_map(_down, kwargs))
+        result = self._run(func, args, kwargs)
         if device is not None and device.type == "cpu":
             return result
         return _as_given(func, args, kwargs, result)
@@ -214,23 +258,24 @@ class PretendGpu(TorchDispatchMode):
         source = args[0]
         options = {k: v for k, v in kwargs.items() if k != "device"}
         if device.type == "cpu":
-            self.syncs[_place()] += isinstance(source, OnGpu)
-        elif not isinstance(source, OnGpu):
-            self.uploads[_place()] += 1
-        else:
-            self.kernels["_to_copy"] += 1
-        result = func(_down(source), *args[1:], **options)
-        return _up(result) if device.type == "cuda" else result
+            if isinstance(source, OnGpu):
+                self._waits()
+            return func(_down(source), *args[1:], **options)
+        if not isinstance(source, OnGpu):
+            self._uploads()
+            return _up(func(source, *args[1:], **options))
+        self._launched("_to_copy")
+        return _up(self._run(func, args, options))
 
     def _copied(self, func: Any, args: Any, kwargs: Any) -> Any:
         target, source = args[:2]
         if not isinstance(source, OnGpu):
-            self.uploads[_place()] += 1
+            self._uploads()
         elif not isinstance(target, OnGpu):
-            self.syncs[_place()] += 1
+            self._waits()
         else:
-            self.kernels["copy_"] += 1
-        func(_down(target), _down(source), *args[2:], **kwargs)
+            self._launched("copy_")
+        self._run(func, args, kwargs)
         return target
 
     def _check(self, func: Any, name: str, args: Any, kwargs: Any) -> None:
@@ -238,9 +283,13 @@ class PretendGpu(TorchDispatchMode):
         generator = kwargs.get("generator")
         if generator is not None and generator.device.type != "cuda":
             raise DeviceMistake(f"{func}: expected a 'cuda' generator, found '{generator.device.type}', at {_place()}")
+        if any(t.device.type == "meta" for t in tensors):  # C++ asks for memory there, and its numbers are lost
+            raise DeviceMistake(
+                f"{func}: a Python list can't be positions on a pretend GPU; give a tensor, at {_place()}"
+            )
         strangers = [t for t in tensors if not isinstance(t, OnGpu) and t.ndim]
         if strangers and _INDEXING.fullmatch(name) and isinstance(args[0], OnGpu):
-            self.uploads[_place()] += len(strangers)  # torch moves positions itself, but no values
+            self._uploads(len(strangers))  # torch moves positions itself, but no values
             if not name.startswith(("index_put", "_index_put")) or isinstance(args[2], OnGpu) or not args[2].ndim:
                 return
         lone = name in ("cat", "stack", "index_select", "gather")  # where not even a number may be elsewhere

@@ -91,6 +91,8 @@ class Method(Section):
             part of the gradient.
         needs_every_step: whether the rule does something at certain steps (`Step.made`), so that no model may leave out
             a step.
+        steps_alike: whether every step is the same operations on tensors; not so where the rule goes by `Step.made`, or
+            asks the device.
         preconditioned: whether steps divide the gradient, element by element, by a vector that `divisor` gives.
         averages: whether models are evaluated and kept at an average that the rule itself makes, `evaluated`.
         linearises: whether it asks for `Step.linearised`.
@@ -105,6 +107,7 @@ class Method(Section):
     scaled: ClassVar[tuple[str, ...]] = ("learning_rate", "weight_decay", "eps")
     decoupled: ClassVar[bool] = False
     needs_every_step: ClassVar[bool] = False
+    steps_alike: ClassVar[bool] = True
     preconditioned: ClassVar[bool] = False
     averages: ClassVar[bool] = False
     linearises: ClassVar[bool] = False

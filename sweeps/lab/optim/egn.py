@@ -32,6 +32,7 @@ class Egn(Method):
     slots: ClassVar[tuple[str, ...]] = ("mean",)
     unruled: ClassVar[str] = "its step is that of the whole model's Gauss-Newton matrix"
     elementwise: ClassVar[bool] = False
+    steps_alike: ClassVar[bool] = False
     decoupled: ClassVar[bool] = True
     linearises: ClassVar[bool] = True
 

@@ -36,6 +36,7 @@ class EntropySgd(Method):
     slots: ClassVar[tuple[str, ...]] = ("velocity",)
     unruled: ClassVar[str] = "it steps towards the mean of a walk"
     elementwise: ClassVar[bool] = False
+    steps_alike: ClassVar[bool] = False
 
     method: Literal["entropy_sgd"]
     learning_rate: float = Field(1.0, gt=0, description="the highest of the schedule; 1 steps to the mean of the walk")

@@ -34,6 +34,7 @@ class Frugal(Method):
     elementwise: ClassVar[bool] = False
     decoupled: ClassVar[bool] = True
     needs_every_step: ClassVar[bool] = True
+    steps_alike: ClassVar[bool] = False
 
     method: Literal["frugal"]
     learning_rate: float = Field(1e-3, gt=0, description="the highest of the schedule")

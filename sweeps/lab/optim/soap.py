@@ -29,6 +29,7 @@ class Soap(Method):
     per_model: ClassVar[tuple[str, ...]] = ("learning_rate", "weight_decay", "beta1", "beta2", "shampoo_beta", "eps")
     slots: ClassVar[tuple[str, ...]] = ("mean", "square")
     needs_every_step: ClassVar[bool] = True
+    steps_alike: ClassVar[bool] = False
     unruled: ClassVar[str] = (
         "the size of its step in singular values depends on the rank of the gradient, so that rates "
         "drift with the width (arXiv 2512.05620)"

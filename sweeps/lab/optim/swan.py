@@ -55,9 +55,12 @@ class Swan(Method):
         alongs, slopes = layout.split(along), layout.split(grads)
         for name in served:
             alongs[name].copy_(self._whitened(slopes[name].flatten(2)).view_as(alongs[name]))
-        others = layout.places([n for n in layout.shapes if n not in served]).to(grads.device)
-        quotient, left1 = adam_quotient(grads[:, others], step.slots, step.c, step.t)
-        along[:, others] = quotient / left1.to(quotient)
+        others = [n for n in layout.shapes if n not in served]
+        rest = torch.cat([grads[:, :0], *(slopes[n].flatten(1) for n in others)], 1)
+        quotient, left1 = adam_quotient(rest, step.slots, step.c, step.t)
+        parts = torch.split(quotient / left1.to(quotient), [slopes[n][0].numel() for n in others], 1)
+        for name, part in zip(others, parts, strict=True):
+            alongs[name].copy_(part.view_as(alongs[name]))
         step.weights.addcmul_(along, step.c["learning_rate"], value=-1)
 
     def _whitened(self, matrices: Tensor) -> Tensor:

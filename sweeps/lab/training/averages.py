@@ -48,6 +48,10 @@ class Averages:
             case Polynomial(gamma=gamma):
                 self._mean.lerp_(stack.weights, (1 + gamma) / (steps + gamma))
 
+    def counted(self, steps: int) -> None:
+        """Note that an average has been brought up to so many steps by somebody else."""
+        self._steps = steps
+
     def of(self, weights: Tensor, rows: slice = slice(None)) -> Tensor:
         """Averages [n, P] of these rows of the weights [K, P]; the weights where nothing has been averaged yet."""
         if self._own is not None:
@@ -89,4 +93,5 @@ class Averages:
     def load(self, state: Mapping[str, Tensor], steps: int) -> None:
         """Go on from what `state` gave after so many steps."""
         self._steps = steps
-        self._mean = None if self._mean is None else state["mean"].to(self._mean.device)
+        if self._mean is not None:
+            self._mean.copy_(state["mean"])  # in place: captured steps work in this memory

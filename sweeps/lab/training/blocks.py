@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -10,12 +11,12 @@ from torch import Tensor
 from landsweep.sweeps.lab.models import OwnNet
 from landsweep.sweeps.lab.optim import NamedClass
 from landsweep.sweeps.lab.recipe import Recipe
+from landsweep.sweeps.lab.training.graphs import LONGEST, Graphs, step_by_step
 from landsweep.sweeps.lab.training.samples import Samples
 from landsweep.sweeps.lab.training.stepper import Stepper
 
 __all__ = ["Blocks", "may_be_judged_together"]
 
-_LONGEST = 32  # steps in a block
 _LARGEST = 2**25  # weights of all models: larger ones keep a GPU busy anyway, and a copy of them takes room
 
 
@@ -42,11 +43,12 @@ class Blocks:
 
     Args:
         stepper: that makes the steps.
+        graphs: by which it makes them; None: one by one.
     """
 
-    def __init__(self, stepper: Stepper) -> None:
-        self._stepper = stepper
-        self._length = _LONGEST
+    def __init__(self, stepper: Stepper, graphs: Graphs | None = None) -> None:
+        self._stepper, self._graphs = stepper, graphs
+        self._length = LONGEST
         self._alone_until = 0  # the steps before this one are judged one by one
 
     def make(self, goal: int, active: Sequence[int], idle: Sequence[int]) -> list[Tensor]:
@@ -62,14 +64,11 @@ class Blocks:
         if steps < 2 or first < self._alone_until:
             return []
         before = {name: t.clone() for name, t in stepper.own_tensors().items()}
-        losses = []
-        for _ in range(steps):
-            stepper.gradients()
-            losses.append(stepper.update(idle))
-        of_all = torch.stack(losses)
-        judged = of_all if len(active) == len(stepper) else of_all[:, list(active)]
-        if bool(torch.isfinite(judged).all()):
-            self._length = min(2 * self._length, _LONGEST)
+        make = partial(step_by_step, stepper) if self._graphs is None else self._graphs.make
+        losses = make(steps, idle)
+        finite = torch.isfinite(torch.stack(losses)).all(0).tolist()
+        if all(finite[row] for row in active):
+            self._length = min(2 * self._length, LONGEST)
             return losses
         stepper.load(before, first)
         self._alone_until, self._length = first + steps, max(2, steps // 2)

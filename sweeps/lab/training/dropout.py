@@ -104,6 +104,11 @@ class Masks:
         p = [[_p(m, name) for name in sites] for m in modules]  # models of one pack may differ in it
         self._p = torch.tensor(p, dtype=dtype).view(len(modules), len(sites))
 
+    @property
+    def any(self) -> bool:
+        """Whether there is anything to be drawn."""
+        return bool(self._shapes)
+
     def draw(self, step: int, size: int) -> dict[str, Tensor]:
         """Masks [K, size, ...] by name of the buffer; each entry is 0 or 1 / (1 - p).
 

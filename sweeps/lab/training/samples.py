@@ -35,6 +35,7 @@ class Samples:
         targets: [N, ...], or [K, N, ...] where labels are noisy.
         member: [K, N] whether a sample is one of the model's own; None: all are.
         counts: how many samples each model has.
+        given: positions [K, B] of the samples of every step, instead of those in a model's order; None: in its order.
     """
 
     def __init__(self, recipes: Sequence[Recipe], data: Data, place: Place = ALONE) -> None:
@@ -60,6 +61,7 @@ class Samples:
         self._order_roots = [stream(r.seed, "order") for r in recipes]
         self._augment = first.augment
         self._augment_roots = [stream(r.seed, "augment") for r in recipes]
+        self.given: Tensor | None = None
         self._batch, self._drop_last, self._place = first.batch_size, first.drop_last, place
         self._block: tuple[int, Tensor] | None = None
         self._orders: dict[int, tuple[int, Tensor]] = {}  # of models, by row: the epoch, and the order in it
@@ -103,6 +105,8 @@ class Samples:
 
     def positions(self, step: int) -> Tensor:
         """Numbers [K, B] of a step's samples; looked up for many steps at once, since that costs hardly more."""
+        if self.given is not None:
+            return self.given
         if self._block is None or not self._block[0] <= step < self._block[0] + self._block[1].shape[1]:
             self._block = (step, self._look_up(step))
         first, block = self._block

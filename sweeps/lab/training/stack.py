@@ -66,9 +66,11 @@ class Stack:
             yield
             return
         kept, self.weights = self.weights, self.weights.float()
-        yield
-        kept.copy_(self.weights)
-        self.weights = kept  # back-ends hold views of this memory
+        try:
+            yield
+            kept.copy_(self.weights)
+        finally:
+            self.weights = kept  # back-ends hold views of this memory
 
     @property
     def divided(self) -> bool:

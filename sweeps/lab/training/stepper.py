@@ -88,7 +88,7 @@ class Stepper:
         limits = [float("inf") if r.clip is None else r.clip for r in recipes]
         self._limits = torch.tensor(limits, dtype=dtype_of(first), device=self._stack.weights.device).unsqueeze(1)
         self._clips = _bounds(self._limits)
-        self._micro_batch = micro_batch or first.micro_batch
+        self._micro_batch, self._width = micro_batch or first.micro_batch, first.batch_size
         self._scaler = LossScales(len(recipes), self._stack.weights.device) if first.precision == "fp16" else None
         self._past: PastOutputs | None = None
         if isinstance(assembly.loss, TrajectoryLoss):
@@ -190,6 +190,33 @@ class Stepper:
         """A whole step, whether or not losses are finite; gives them, [K]."""
         self.gradients()
         return self.update()
+
+    def is_full(self, step: int) -> bool:
+        """Whether the batch of this step is no smaller last one."""
+        return self._samples.width(step) == self._width
+
+    def host_numbers(self, step: int) -> dict[str, Tensor]:
+        """What a step takes from the host, by name, on the device.
+
+        `positions` [K, B] of its samples, `rates` [K, 1] and, where any schedule sets it, `momenta` [K, 1].
+        """
+        rates, momenta = self._rates.columns(step, self._stack.weights.device)
+        numbers = {"positions": self._samples.positions(step), "rates": rates}
+        return numbers if momenta is None else {**numbers, "momenta": momenta}
+
+    @contextmanager
+    def given(self, numbers: Mapping[str, Tensor]) -> Iterator[None]:
+        """While this lasts, each step takes these `host_numbers`, whatever its own number."""
+        self._samples.given, self._rates.given = numbers["positions"], (numbers["rates"], numbers.get("momenta"))
+        try:
+            yield
+        finally:
+            self._samples.given = self._rates.given = None
+
+    def counted(self, steps: int) -> None:
+        """Note that so many steps have been made in its memory by somebody else; below 0: that they have not."""
+        self.step += steps
+        self._averages.counted(self.step)
 
     def _second_gradients(self, batch: _Batch) -> Tensor:
         """Gradients [K, P] of a batch at what the weights are by now; buffers stay as the first pass left them."""

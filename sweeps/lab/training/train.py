@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
@@ -35,6 +36,7 @@ def train_pack(
     gang: Collective | None = None,
     parts: Parts | None = None,
     micro_batch: int | None = None,
+    graphs: bool = False,
 ) -> Training:
     """Train all recipes, which must have equal pack keys, as one stacked computation.
 
@@ -52,6 +54,7 @@ def train_pack(
             weights; see `landsweep.sweeps.lab.training_units.cooldown`.
         gang: the processes that all call this together, each with its own device; see `lead`.
         micro_batch: compute so many samples at a time, fewer than the recipes say; None: as they say.
+        graphs: whether steps on a GPU may be CUDA graphs: the same bits, as is tried out when they begin.
         parts: where states of a model lie that a gang divides; None: there are none, and states are whole.
 
     Raises:
@@ -62,9 +65,8 @@ def train_pack(
     chosen = _backend_for(recipes, data, backend, resume, device, base)
     prove_backend(chosen.name, recipes[0], data, device, base)
     exact = exact_rows(chosen, recipes[0], data, device, base)
-    training = Training(
-        recipes, data, chosen, device, base, branch_steps, exact=exact, gang=gang, parts=parts, micro_batch=micro_batch
-    )
+    more: dict[str, Any] = {"exact": exact, "gang": gang, "parts": parts, "micro_batch": micro_batch, "graphs": graphs}
+    training = Training(recipes, data, chosen, device, base, branch_steps, **more)
     if resume is not None:
         training.restore(resume)
     elif start_from is not None:

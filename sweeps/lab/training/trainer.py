@@ -30,6 +30,11 @@ class Trainer(Iterator[TrainingEvent], ABC):
     def backend(self) -> str:
         """Name of the back-end that trains."""
 
+    @property
+    def note(self) -> str:
+        """Which faster way of making steps was taken, or why it was not; empty where none was asked for."""
+        return ""
+
     @abstractmethod
     def stop(self, index: int) -> None:
         """End this model soon: it is evaluated, its `last` weights come if they are kept, and it ends as `stopped`."""

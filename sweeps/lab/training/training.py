@@ -32,6 +32,7 @@ from landsweep.sweeps.lab.training.events import (
     ModelEvent,
     TrainingEvent,
 )
+from landsweep.sweeps.lab.training.graphs import Graphs, cannot_capture
 from landsweep.sweeps.lab.training.roster import Roster
 from landsweep.sweeps.lab.training.scores import Scores
 from landsweep.sweeps.lab.training.spikes import Spikes
@@ -62,6 +63,7 @@ class Training(Trainer):
         gang: the processes that all run this training together; None: it is the only one.
         parts: where states of a model lie that the gang divides; None: states are whole.
         micro_batch: how many samples are computed at a time; None: as the recipes say.
+        graphs: whether steps on a GPU may be CUDA graphs.
 
     Attributes:
         calendar: when something happens.
@@ -80,6 +82,7 @@ class Training(Trainer):
         gang: Collective | None = None,
         parts: Parts | None = None,
         micro_batch: int | None = None,
+        graphs: bool = False,
     ) -> None:
         self._gang, self._parts = gang, parts
         first = recipes[0]
@@ -93,7 +96,11 @@ class Training(Trainer):
         together = gang is None and may_be_judged_together(
             first, assembly.samples, assembly.stack.weights.numel(), device
         )
-        self._blocks = Blocks(self._stepper) if together else None
+        self._graphs: Graphs | None = None
+        if graphs and torch.device(device).type == "cuda":
+            reason = cannot_capture(first, assembly, together=together)
+            self._graphs = Graphs(self._stepper, self.calendar.total, reason)
+        self._blocks = Blocks(self._stepper, self._graphs) if together else None
         self._spikes, self._counts_skips = Spikes(first, len(rows)), first.skips
         self._skips: Counter[int] = Counter()  # steps left out, by model
         self._policy, self._recipes = first.checkpoints, rows
@@ -106,6 +113,10 @@ class Training(Trainer):
     @property
     def backend(self) -> str:
         return self._stepper.backend
+
+    @property
+    def note(self) -> str:
+        return "" if self._graphs is None else self._graphs.note
 
     @cached_property
     def _digest(self) -> str:

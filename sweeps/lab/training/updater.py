@@ -31,10 +31,16 @@ class Rates:
     Args:
         recipes: one per model.
         total: steps of the training.
+
+    Attributes:
+        given: columns [K, 1] of learning rates and momenta of every step, instead of what the schedules say; None: as
+            they say.
     """
 
     def __init__(self, recipes: Sequence[Recipe], total: int) -> None:
         self._total = total
+        self.given: tuple[Tensor, Tensor | None] | None = None
+        self._table: tuple[int, tuple[Tensor, Tensor | None]] | None = None
         self._schedules = list(dict.fromkeys(r.schedule for r in recipes))  # mostly few
         self._which = [self._schedules.index(r.schedule) for r in recipes]
         self._peaks = [r.optimizer.learning_rate for r in recipes]
@@ -60,6 +66,15 @@ class Rates:
         momenta = [[math.nan if m is None else m for m in row] for row in set_to]
         return rates.to(device), torch.tensor(momenta, dtype=torch.float64)[:, self._which].to(device)
 
+    def columns(self, step: int, device: torch.device) -> tuple[Tensor, Tensor | None]:
+        """Learning rates and momenta [K, 1] of a step, as `table` has them."""
+        if self.given is not None:
+            return self.given
+        if self._table is None or not self._table[0] <= step < self._table[0] + len(self._table[1][0]):
+            self._table = (step, self.table(step, device))
+        first, (learning, momenta) = self._table
+        return learning[step - first].unsqueeze(1), None if momenta is None else momenta[step - first].unsqueeze(1)
+
     def momenta(self, step: int) -> list[float | None]:
         """Momentum of each model in this step; None where the optimizer's own stays."""
         now = [s.momentum(step, self._total) for s in self._schedules]
@@ -69,6 +84,7 @@ class Rates:
         """Keep only these rows."""
         self._which = [self._which[k] for k in keep]
         self._peaks = [self._peaks[k] for k in keep]
+        self._table = None
 
 
 def clip(grads: Tensor, largest: Tensor, norms: Tensor | None = None) -> None:
@@ -179,7 +195,6 @@ class StackedUpdater(Updater):
         self._coefficients = {
             n: torch.tensor([c[n] for c in each], dtype=torch.float64).unsqueeze(1).to(like.device) for n in each[0]
         }
-        self._table: tuple[int, tuple[Tensor, Tensor | None]] | None = None
         self._cast(like.dtype)
 
     def _cast(self, dtype: torch.dtype) -> None:
@@ -204,7 +219,7 @@ class StackedUpdater(Updater):
 
     def _all(self, stack: Stack, gradients: Gradients, rates: Rates, step: int) -> None:
         self._t += 1
-        rate, set_to = self._scheduled(rates, step)
+        rate, set_to = rates.columns(step, self._t.device)
         momentum: dict[str, Tensor] = {}
         if set_to is not None:
             name = "momentum" if "momentum" in self._coefficients else "beta1"
@@ -220,13 +235,6 @@ class StackedUpdater(Updater):
             weights, c = stack.weights[:, here], {**coefficients, **momentum, "learning_rate": now}
             more = gradients.again, step, gradients.linearised
             self._method.update(Step(weights, gradients.rows[:, here], slots, c, self._t, stack.layout, column, *more))
-
-    def _scheduled(self, rates: Rates, step: int) -> tuple[Tensor, Tensor | None]:
-        """Learning rates and momenta [K, 1] of a step, as `Rates.table` has them."""
-        if self._table is None or not self._table[0] <= step < self._table[0] + len(self._table[1][0]):
-            self._table = (step, rates.table(step, self._t.device))
-        first, (learning, momenta) = self._table
-        return learning[step - first].unsqueeze(1), None if momenta is None else momenta[step - first].unsqueeze(1)
 
     @torch.no_grad()
     def divisor(self) -> Tensor | None:
@@ -248,7 +256,6 @@ class StackedUpdater(Updater):
         self._t = self._t[keep]
         self._slots = {n: s[keep].contiguous() for n, s in self._slots.items()}
         self._coefficients = {n: c[keep] for n, c in self._coefficients.items()}
-        self._table = None
         self._segments = [s.take(keep) for s in self._segments]
         self._cast(self._dtype)
 
@@ -256,8 +263,9 @@ class StackedUpdater(Updater):
         return {"t": self._t, **{f"slot/{n}": s for n, s in self._slots.items()}}
 
     def load(self, state: Mapping[str, Tensor]) -> None:
-        self._t = state["t"].to(self._t.device)
-        self._slots = {n: state[f"slot/{n}"].to(s.device) for n, s in self._slots.items()}
+        self._t.copy_(state["t"])  # in place: captured steps work in this memory
+        for name, slot in self._slots.items():
+            slot.copy_(state[f"slot/{name}"])
 
 
 class FusedUpdater(StackedUpdater):

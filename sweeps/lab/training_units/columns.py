@@ -27,7 +27,7 @@ _OUTCOME = (
 _SKIPPED = Column("skipped_steps", "steps that were left out: spikes of the loss, overflows of fp16", type="int")
 _METERS = (
     Column("backend", f"how the pack was computed: {', '.join(_SOME)} or {_LAST}", type="text", meter=True),
-    Column("backend_note", "which faster back-end was passed over, and what it gets wrong", type="text", meter=True),
+    Column("backend_note", "which faster way was passed over, and why, or taken", type="text", meter=True),
     Column("pack_size", "models that trained as one stacked computation", type="int", meter=True),
     Column("devices", "devices that trained the model together", type="int", meter=True),
     Column("resumed_at", "step of the state that it went on from, where an earlier worker was lost", type="int",

@@ -90,10 +90,9 @@ class PackRun:
         self.state = States.name(self.pack_key, self._units, self._wanted)
         self._states, self._files = states, states.files(self.state, bench.states_kept)
         self._bench, self._data, self._points = bench, data, points
-        self._backend, self._auto, self._gang = backend, auto, gang
+        self._backend, self._auto, self._gang, self._note = backend, auto, gang, note
         self._facts: dict[str, Metric] = {
             "parameters": parameters,
-            "backend_note": note or None,
             "pack_size": len(members),
             "devices": 1 if gang is None else gang.size,
             "resumed_at": None,
@@ -173,7 +172,8 @@ class PackRun:
         }
         if self._gang is not None:
             return lead(self._gang, self._recipes[0], self._data, **settings)
-        return train_pack(self._recipes, self._data, micro_batch=self._micro_batch, **settings)
+        settings |= {"micro_batch": self._micro_batch, "graphs": self._bench.shortcuts}
+        return train_pack(self._recipes, self._data, **settings)
 
     def _save(self, trainer: Trainer) -> None:
         if not self._saves:
@@ -191,6 +191,8 @@ class PackRun:
         labels = self.weights.labels(self._slots[event.index])
         devices = 1 if self._gang is None else self._gang.size
         speed = self._meters.of(event, recipe, self._data, started_at=trainer.started_at, devices=devices)
+        note = "; ".join(filter(None, (self._note, trainer.note)))
+        speed |= {"backend_note": note or None}
         metrics = self._facts | speed | {"checkpoints": " ".join(labels), "backend": trainer.backend}
         if self._points is not None:
             metrics[BEGUN.name] = trainer.started_at

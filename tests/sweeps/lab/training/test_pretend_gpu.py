@@ -227,6 +227,7 @@ def test_the_pretend_gpu_notices_mistakes() -> None:
             lambda: there.numpy(),
             lambda: torch.nn.functional.linear(there, here),
             lambda: there.index_select(0, torch.tensor([0])),
+            lambda: there[[0]],
         ):
             with pytest.raises(DeviceMistake):
                 mistake()
