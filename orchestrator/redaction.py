@@ -8,19 +8,19 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+from urllib.parse import unquote
 
 __all__ = ["command_line", "holds_credentials", "is_secret_name", "redacted", "redacted_error", "redacted_words"]
 
 _HIDDEN = "..."
 _SURE = (
     r"passw(?:or)?d|passwd|pwd|passphrase|secrets?|credentials?|private[_-]?key|account[_-]?key"
-    r"|connection[_-]?string"
+    r"|connection[_-]?string|(?:session|access|refresh)[_-]?token|(?:secret|shared[_-]?access)[_-]?(?:key|signature)|bearer"
 )
 _LIKELY = (
-    r"(?<![A-Za-z0-9])pass|token|api[_-]?key|access[_-]?key(?:[_-]?id)?|auth(?:orization)?|signature|sig|bearer|cookie"
-    r"|sas"
+    r"(?<![A-Za-z0-9])pass|token|api[_-]?key|access[_-]?key(?:[_-]?id)?|auth(?:orization)?|signature|sig|cookie|sas"
 )
 _PARTS = 12  # of a name, before and after what gives it away; without a bound, long texts take hours
 _NAME = (
@@ -35,8 +35,11 @@ _SECRET = re.compile(rf"{_NAME}", re.IGNORECASE)
 
 _USER_OF_URL = re.compile(r"(?<=://)[^/\s?#]*@")
 _USER_OF_DATABASE = re.compile(
-    r"((?:mysql|mariadb|postgres|postgresql|mssql|oracle|sqlite|mongodb|redis)[\w+]{0,40}://)[^\s@]{0,500}@"
+    r"((?:mysql|mariadb|postgres|postgresql|mssql|oracle|sqlite|mongodb|redis)[\w+]{0,40}://|jdbc:oracle:\w{1,10}:(?!@))"
+    r"[^\s@]{0,500}@(?=[^\s@])"
 )
+_ENCODED = re.compile(r"[^\s\"'<>%]{0,200}(?:%[0-9A-Fa-f]{2}[^\s\"'<>%]*)+")  # a word of an address
+_DECODED = 3  # times at most: an address within an address within another one
 _ASSIGNED = re.compile(
     rf"(?<![A-Za-z0-9])(?P<name>{_NAME})(?P<sign>[\"']?\s*[=:]\s*)(?P<value>{_VALUE})", re.IGNORECASE
 )
@@ -51,7 +54,19 @@ _OPTION = re.compile(rf"(?P<name>(?<![^\s\"'])--?{_NAME})(?P<sign>\s+|=)(?P<valu
 _NOTIFY = re.compile(r"\bnotify\b[\"']?\s*[=:]")
 _BEYOND_HOST = re.compile(r"(?<=://)([^/\s?#\"'}]+)[/?#][^\s\"'}]*")  # who knows the address of a chat can write there
 _USER_OPTION = re.compile(r"(?<!\S)(-u|--user(?:name)?)(\s+|=)([^\s:]+):(\S+)")
-_HEADER = re.compile(r"\b(Authorization[\"']?\s*[=:]\s*[\"']?\s*)?(Bearer|Basic|Digest)\s+[A-Za-z0-9+/=._~-]{6,}")
+# Not a word of a sentence, as in `Basic training`, nor the next name of a mapping.
+_KEY = r"(?=[\w+/.~-]*(?:\d|=|(?-i:[a-z][A-Z])))[A-Za-z0-9+/=._~-]{6,}(?![A-Za-z0-9+/=._~-]|[\"']\s*:)"
+_HEADER = re.compile(
+    r"\b(?P<scheme>Authorization[\"']?\s*[=:]\s*[\"']?\s*(?:Bearer|Basic|Digest)\\?\s+)[A-Za-z0-9+/=._~-]{6,}"
+    rf"|\b(?P<alone>(?:Bearer|Basic)(?:\\?\s+|[\"'],\s*[\"'])){_KEY}",
+    re.IGNORECASE,
+)
+_PAIR = r"=(?:\\*\"[^\"]*\"|[^\s,\"']+)"
+_PAIRS = re.compile(  # `Digest username="ann", response="..."`
+    r"\b(Digest\s+(?=(?:username|realm|nonce|uri|qop|response|opaque|algorithm|c?nonce|nc)=)|AWS4-HMAC-SHA256\s+)"
+    rf"\w+{_PAIR}(?:\s*,\s*\w+{_PAIR})*",
+    re.IGNORECASE,
+)
 _AUTHORIZATION = re.compile(
     r"\b(?P<name>Authorization)(?P<sign>[\"']?\s*:\s*[\"']?)(?P<value>(?:[A-Za-z][\w-]*[ \t]+)?[^\s\"',;]+)",
     re.IGNORECASE,
@@ -66,7 +81,7 @@ _LISTED = re.compile(rf"(?P<name>[\"']--?{_NAME})(?P<sign>[\"'],\s*)(?P<value>\"
 _PARAMETER = re.compile(rf"(?<=[?&#;])(?P<name>{_NAME})(?P<sign>=)(?P<value>[^\s&\"']+)", re.IGNORECASE)
 _VARIABLE = re.compile(rf"\b(?P<name>[A-Z][A-Z0-9]*_[A-Z0-9_]+)(?P<sign>[\"']?\s*[=:]\s*)(?P<value>{_VALUE})")
 _FORMS = re.compile(
-    r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)"
+    r"-----BEGIN [A-Z ]*PRIVATE KEY(?: BLOCK)?-----.*?(?:-----END [A-Z ]*PRIVATE KEY(?: BLOCK)?-----|\Z)"
     r"|\b(?:AKIA|ASIA)[0-9A-Z]{16}\b|\bgh[pousr]_[A-Za-z0-9]{20,}|\bgithub_pat_\w{20,}|\bglpat-[\w-]{16,}"
     r"|\bhf_[A-Za-z0-9]{16,}|\bsk-[\w-]{16,}|\bxox[abprs]-[\w-]{10,}|\bdapi[0-9a-f]{32}\b|\bAIza[\w-]{30,}"
     r"|\bnpm_[A-Za-z0-9]{30,}|\bpypi-[\w-]{16,}|\b[sr]k_(?:live|test)_[A-Za-z0-9]{16,}|\bya29\.[\w-]{20,}"
@@ -94,6 +109,10 @@ def redacted(text: str) -> str:
         >>> redacted("mlflow at https://ann:pw@host/x?sig=abc --password hunter2")
         'mlflow at https://host/x?sig=... --password ...'
     """
+    return _redacted(_decoded(text, _redacted))
+
+
+def _redacted(text: str) -> str:
     text = _without_known_forms(text)
     text = _USER_OPTION.sub(rf"\1\2\3:{_HIDDEN}", text)
     text = _SURELY_ASSIGNED.sub(_if_surely, text)
@@ -111,6 +130,10 @@ def redacted_error(text: str) -> str:
         >>> redacted_error("token = embed(x)  # of https://ann:pw@host/?sig=abc and MY_TOKEN=abc, X-Api-Key: abc")
         'token = embed(x)  # of https://host/?sig=... and MY_TOKEN=..., X-Api-Key: ...'
     """
+    return _redacted_error(_decoded(text, _redacted_error))
+
+
+def _redacted_error(text: str) -> str:
     text = _without_known_forms(text)
     text = _USER_OPTION.sub(rf"\1\2\3:{_HIDDEN}", text)
     text = _SURELY_ASSIGNED.sub(_if_surely, text)
@@ -124,7 +147,21 @@ def _without_known_forms(text: str) -> str:
     text = _FORMS.sub(_HIDDEN, text)
     text = _USER_OF_DATABASE.sub(r"\1", text)
     text = _USER_OF_URL.sub("", text)
-    return _HEADER.sub(lambda m: f"{m[1] or ''}{m[2]} {_HIDDEN}", text)
+    text = _PAIRS.sub(rf"\1{_HIDDEN}", text)
+    return _HEADER.sub(lambda m: f"{m['scheme'] or m['alone']}{_HIDDEN}", text)
+
+
+def _decoded(text: str, remove: Callable[[str], str]) -> str:
+    """The text, in which percent-encoded words that hold a credential are decoded, and without it."""
+
+    def plain(match: re.Match[str]) -> str:
+        word = match[0]
+        for _ in range(_DECODED):
+            if (word := unquote(word)) != (removed := remove(word)):
+                return removed
+        return match[0]
+
+    return _ENCODED.sub(plain, text)
 
 
 def _if_surely(match: re.Match[str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import shlex
 import stat
@@ -10,6 +11,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 import yaml
@@ -46,6 +48,21 @@ TEXTS = [
     f"DB_PASS={CANARY}", f"--pass {CANARY}", *(PASSWORDS := [
         f"--password=a,{CANARY}", f"password=a;b}}{CANARY}]c", f'{{"password": "a\\"{CANARY}"}}',
         f'{{\\"password\\": \\"{CANARY}\\"}}', f"<password>{CANARY}</password>", f"password=$a,{CANARY}",
+    ]), *(MARKED := [
+        f"https%3A%2F%2Fann%3A{CANARY}%40host%2Fx", f"https://ann:p%40{CANARY}@host/x", f"https://h/?a=1%26password%3D{CANARY}",
+        f"https://h/?next=%2Fx%253Faccess_token%253D{CANARY}", f"https://h/?pass%77ord={CANARY}",
+        f'Authorization: Digest username="ann", realm="r", nonce="{CANARY}", uri="/x", response="{CANARY}"',
+        f"Digest username=ann, response={CANARY}", f'WWW-Authenticate: Digest realm="r", nonce="{CANARY}", qop="auth"',
+        f'{{"Authorization": "Digest username=\\"ann\\", response=\\"{CANARY}\\""}}',
+        f"Authorization: AWS4-HMAC-SHA256 Credential={CANARY}/2026/s3, SignedHeaders=host, Signature={CANARY}",
+        f"jdbc:sqlserver://host:1433;user=sa;password={CANARY};encrypt=true",
+        f"jdbc:oracle:thin:ann/{CANARY}@host:1521:x",
+        f"jdbc:mysql://host/db?user=ann&password={CANARY}", f"Endpoint=sb://x;SharedAccessKey={CANARY}=;EntityPath=x",
+        f"SharedAccessSignature sr=x&sig={CANARY}&se=1", f"https://a.blob.core.windows.net/c?sv=2020&sig={CANARY}%3D",
+        f'"private_key": "-----BEGIN PRIVATE KEY-----\\n{CANARY}\\n-----END PRIVATE KEY-----\\n"',
+        f"-----BEGIN PGP PRIVATE KEY BLOCK-----\n{CANARY}\n-----END PGP PRIVATE KEY BLOCK-----",
+        f'{{"Authorization": "Bearer {CANARY}"}}', f'{{"header": ["Bearer", "{CANARY}"]}}', f"bearer {CANARY}",
+        f"Authorization:Bearer\\ {CANARY}",
     ]),
 ]  # fmt: skip
 HARMLESS = [
@@ -54,6 +71,15 @@ HARMLESS = [
     "recipe.optimizer.learning_rate=0.1", "monkey=1", "https://host:80/path?page=2", "signal=fast", "design=a",
     "--site my_slurm.yaml", "author=ann", "password=$PASSWORD", "token=$TOKEN", "auto", "a.b@c.d", "author: me",
     "bypass=fast", "forward_pass=3", "password=$(cat file)",
+    *(ORDINARY := [
+        "optimizer: sgd, learning_rate=0.1, momentum: 0.9, weight_decay=1e-4, betas=(0.9, 0.999)", "100%25 done at 5%",
+        "Basic training loop failed", "Digest mismatch: expected 3f2a", "Digest sha256=abcdef, size=12", "%3D%26%zz",
+        "the Bearer token is missing", "Bearer authentication is required", "s3://bucket/a%20b/c%2Fd",
+        "access_tokens=[1]",
+        "https://host/x?page=2&tokens=5&q=a%3Db", "jdbc:sqlite:file.db", "jdbc:oracle:thin:@host:1521:x",
+        "results/token_files/part-0001.parquet", "AWS4-HMAC-SHA256 is not supported", "session_tokens=5 secret-less",
+        "RuntimeError: mat1 and mat2 shapes cannot be multiplied (2x3 and 4x5)", "user.name%40host",
+    ]),
 ]  # fmt: skip
 
 
@@ -83,9 +109,47 @@ def test_options_and_headers_are_removed_from_errors(text: str) -> None:
     assert redacted_error(f"{code} {text}").startswith(code)
 
 
-@pytest.mark.parametrize("text", PASSWORDS)
+@pytest.mark.parametrize("text", [*PASSWORDS, *MARKED])
 def test_passwords_of_any_signs_are_removed_from_errors(text: str) -> None:
     assert CANARY not in redacted_error(f"at {text} there")
+
+
+NAMES = [
+    "aws_session_token", "aws_secret_access_key", "AWS_SESSION_TOKEN", "sessionToken", "SecretAccessKey", "AccountKey",
+    "SharedAccessKey", "SharedAccessSignature", "db_password", "clientSecret", "private_key", "access_token",
+]  # fmt: skip
+SYNTAXES: dict[str, Callable[[str, str], str]] = {
+    "ini": lambda name, value: f"[default]\n{name} = {value}\nregion = x",
+    "variable": lambda name, value: f"export {name}={value}",
+    "yaml": lambda name, value: yaml.safe_dump({"a": {name: value}, "b": 1}),
+    "json": lambda name, value: json.dumps({"region": "x", name: value, "b": [1]}),
+    "json in json": lambda name, value: json.dumps(json.dumps({name: value})),
+    "python": lambda name, value: repr({"x": 1, name: value}),
+    "address": lambda name, value: f"https://h/x?a=1&{name}={quote(value, safe='')}&b=2",
+    "encoded": lambda name, value: quote(f"https://h/?{name}={value}", safe=""),
+    "encoded twice": lambda name, value: quote(quote(f"https://h/?{name}={value}", safe=""), safe=""),
+    "jdbc": lambda name, value: f"jdbc:sqlserver://h:1;user=sa;{name}={value};x=1",
+    "option": lambda name, value: f"run --{name} {value} --lr 0.1",
+}
+
+
+@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("syntax", SYNTAXES)
+def test_secrets_are_removed_in_any_syntax(syntax: str, seed: int) -> None:
+    draw = random.Random(seed)
+    signs = "".join(draw.choices("abcXYZ019+/=_.~-", k=draw.randint(0, 20)))
+    place = draw.randint(0, len(signs))
+    for name in NAMES:
+        text = SYNTAXES[syntax](name, signs[:place] + CANARY + signs[place:])
+        for remove in (redacted, redacted_error):
+            shown = remove(f"before {text} after")
+            assert CANARY not in shown and shown.startswith("before ") and shown.endswith(" after"), text
+            assert remove(shown) == shown, "twice is once"
+
+
+@pytest.mark.parametrize("text", [*ORDINARY, 'File "/home/u/token.py", line 3, in f\n    token = self.embed(token)'])
+def test_what_is_no_credential_stays_in_errors(text: str) -> None:
+    assert redacted_error(text) == text
 
 
 @pytest.mark.parametrize("word", ["--db-password=a b {}", "command.env.TOKEN=a,{}", "fixed.secrets=[a, {}]"])
@@ -254,7 +318,10 @@ def test_no_error_of_a_unit_holds_a_secret(tmp_path: Path) -> None:
     assert not [text[:200] for text in texts if CANARY in text or "a1B2a1B2" in text]
 
 
-LONG = ["A_B_", "a.b.", "token_", "--a-b-", "X-token-", "eyJ-", "redis", "mysql+"]
+LONG = [
+    "A_B_", "a.b.", "token_", "--a-b-", "X-token-", "eyJ-", "redis", "mysql+", "%41", "a%3D", "Digest nonce=1,",
+    "Bearer ", 'Digest nonce="\\', "jdbc:oracle:a:", '\\"',
+]  # fmt: skip
 
 
 def test_long_texts_are_looked_through_in_time() -> None:
