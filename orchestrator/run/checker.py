@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import select
 import signal
 import sys
 import traceback
 from collections.abc import Callable
+from pathlib import Path
 
 from landsweep.orchestrator.calling import watch_calls
 from landsweep.orchestrator.errors import LandsweepError, told
@@ -28,7 +31,8 @@ def main(notes: int) -> None:
     Args:
         notes: descriptor of the file that gets what is called, and at the end what came of it.
     """
-    order = json.loads(sys.stdin.buffer.read())
+    order = json.loads(sys.stdin.buffer.readline())
+    _end_with_the_parent()
     sys.path.extend(place for place in order["path"] if place not in sys.path)
     config = WorkerConfig(**order["config"])
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
@@ -44,6 +48,19 @@ def main(notes: int) -> None:
     watch_calls(lambda what: note(calls=shortened(what, _LONGEST_NAME)))
     _check(config, order["device"], note)
     leave(0)
+
+
+def _end_with_the_parent() -> None:
+    """Have the system end this process when standard input closes, whatever it does then; macOS has the alarm only."""
+    lifeline = os.dup(sys.stdin.fileno())
+    with Path(os.devnull).open("rb") as nothing:
+        os.dup2(nothing.fileno(), sys.stdin.fileno())
+    signal.signal(signal.SIGIO, signal.SIG_DFL)  # which ends it
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGIO])
+    fcntl.fcntl(lifeline, fcntl.F_SETOWN, os.getpid())
+    fcntl.fcntl(lifeline, fcntl.F_SETFL, fcntl.fcntl(lifeline, fcntl.F_GETFL) | os.O_ASYNC)
+    if select.select([lifeline], [], [], 0)[0]:  # it has closed already
+        leave(1)
 
 
 def _check(config: WorkerConfig, device: str, note: Callable[..., None]) -> None:

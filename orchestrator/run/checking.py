@@ -65,16 +65,18 @@ def check_apart(config: WorkerConfig, device: str) -> None:
             pass_fds=[notes.fileno()], start_new_session=True,
         )  # fmt: skip
         printed = _Printed(process.stdout)
+        assert process.stdin is not None
         try:
-            assert process.stdin is not None
             with suppress(BrokenPipeError):
-                process.stdin.write(json.dumps(order).encode())
-                process.stdin.close()
+                process.stdin.write(json.dumps(order).encode() + b"\n")
+                process.stdin.flush()
             in_time = _ended(process, notes, config.check_timeout)
         finally:
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)  # also what its code has left running
             process.wait()
+            with suppress(BrokenPipeError):
+                process.stdin.close()
             text = printed.end()
         note = _noted(notes)
     if not in_time or "answer" not in note:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import yaml
 
@@ -15,6 +18,7 @@ from landsweep.orchestrator.run.checking import check_apart, runs_apart
 from landsweep.orchestrator.run.messages import WorkerConfig
 from landsweep.orchestrator.trust import reading
 from tests.attack.folders import landsweep
+from tests.support.cli import LANDSWEEP
 
 MINE = """
 import ctypes, os, signal, sys, time
@@ -100,6 +104,21 @@ def test_a_command_ends_with_one_line_and_nothing_is_written(tmp_path: Path) -> 
     assert done.returncode == 2
     assert re.search(r"^error: the network mine_ends:Net with .*net.args.width=7", done.stderr, re.MULTILINE)
     assert "Traceback" not in done.stderr and not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+def test_a_check_that_hangs_ends_with_its_command(tmp_path: Path) -> None:
+    """Also when that is killed."""
+    (tmp_path / "mine_ends.py").write_text(MINE, encoding="utf-8")
+    (tmp_path / "spec.yaml").write_text(yaml.safe_dump(spec_of("hang")), encoding="utf-8")
+    words = [*LANDSWEEP, "run", "spec.yaml", "site.executor=local", "site.tracking=false"]
+    with subprocess.Popen(words, cwd=tmp_path, stderr=subprocess.DEVNULL) as command:
+        while not (children := psutil.Process(command.pid).children()):
+            time.sleep(0.1)
+        time.sleep(10)  # it hangs by now, or will: both must end it
+        command.kill()
+    psutil.wait_procs(children, timeout=120)
+    assert not any(child.is_running() for child in children)
 
 
 def test_what_the_check_finds_is_the_same_in_its_own_process(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
