@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from numbers import Integral
 from typing import Any, Literal, TypeAlias
 
 import pyarrow as pa
@@ -28,6 +29,7 @@ __all__ = [
     "param_columns",
     "reported",
     "series_batch",
+    "unfit",
 ]
 
 PARAM = "param of the unit"  # what a column says of itself that is no more than this
@@ -261,6 +263,22 @@ def _found_column(name: str, kinds: set[type], large: bool) -> Column:
     if large:
         return Column(name, doc, type="int", digits="large")
     return Column(name, doc, digits="whole" if kinds == {int} else "")
+
+
+def unfit(progress: Progress) -> str | None:
+    """What a series can't hold of progress, in words; None: it can hold all."""
+    step, metrics = progress.step, progress.metrics
+    if not isinstance(step, Integral) or isinstance(step, bool) or not _MIN_INT <= step <= _MAX_INT:
+        return f"its step must be a whole number of 64 bits, not {step!r}"
+    if not isinstance(metrics, Mapping):
+        return f"its metrics must be names with numbers, not {metrics!r}"
+    for name, value in metrics.items():
+        try:
+            float(value)
+            name.encode()
+        except (TypeError, ValueError, OverflowError, AttributeError):
+            return f"its metrics must be names with numbers, not {name!r}: {value!r}"
+    return None
 
 
 def series_batch(progress: Sequence[Progress]) -> pa.RecordBatch:

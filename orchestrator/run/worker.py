@@ -19,7 +19,7 @@ from landsweep.orchestrator.accelerators import device_failure, free_memory
 from landsweep.orchestrator.errors import DeviceFailed, NoRoom, NotDeterministic, Unreachable, UsageError
 from landsweep.orchestrator.faults import MOST_POINTS, cause_of, oversized, text_of, without_middle
 from landsweep.orchestrator.kind import Arrays, Gang, Ganged, SavesMemory, Session, Workbench, kind_named
-from landsweep.orchestrator.row import Cause, Metric, Outcome, Progress, RowMaker, Status, series_batch
+from landsweep.orchestrator.row import Cause, Metric, Outcome, Progress, RowMaker, Status, series_batch, unfit
 from landsweep.orchestrator.run.buffer import Buffer
 from landsweep.orchestrator.run.checking import check_apart, runs_apart
 from landsweep.orchestrator.run.forks import end_if_forked, generation, shielded
@@ -319,12 +319,14 @@ def _expect(item: Outcome | Progress, left: dict[str, Unit]) -> None:
     """Strike a unit whose outcome this is off those that are left.
 
     Raises:
-        RuntimeError: it is of no unit that is left.
+        RuntimeError: it is of no unit that is left, or no series can hold it.
     """
     if isinstance(item, Outcome) and left.pop(item.key, None) is None:
         raise RuntimeError(f"the session gave an outcome that was not asked for, or gave it twice: {item}")
     if isinstance(item, Progress) and item.key not in left:
         raise RuntimeError(f"the session gave progress of a unit that is not being computed: {item}")
+    if isinstance(item, Progress) and (complaint := unfit(item)) is not None:
+        raise RuntimeError(f"the unit gave progress that no series can hold: {complaint}")
 
 
 def _refuse_endless(points: int) -> None:

@@ -163,6 +163,9 @@ def test_odd_outcomes_fail_alone_and_say_why(folder: Path, what: str, declared: 
 
 PROGRESS: dict[str, Callable[[Unit], Any]] = {
     "a step of 70 bits": lambda unit: Progress(unit.key, 2**70, {"y": 1.0}),
+    "no step and no metrics": lambda unit: Progress(unit.key, None, {}),  # type: ignore[arg-type]
+    "a list as a step": lambda unit: Progress(unit.key, [1], {}),  # type: ignore[arg-type]
+    "a flag as a step": lambda unit: Progress(unit.key, True, {"y": 1.0}),
     "a step that is no number": lambda unit: Progress(unit.key, "x", {"y": 1.0}),  # type: ignore[arg-type]
     "no metrics": lambda unit: Progress(unit.key, 1, None),  # type: ignore[arg-type]
     "a metric that is a text": lambda unit: Progress(unit.key, 1, {"y": "x"}),  # type: ignore[dict-item]
