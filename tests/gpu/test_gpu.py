@@ -53,8 +53,8 @@ def test_captured_steps_are_those_that_are_launched(case: str, monkeypatch: pyte
     """The same bits, by a graph wherever the settings allow one: no capture fails, and none computes other bits."""
     monkeypatch.setattr(graphs, "_PAYS", 8)
     backend, more = CASES.get(case, ("vmap", {"precision": "bf16", "bf16_weights": True}))
-    recipe = {**fields(**more), "steps": 40, "evaluate": {"every_steps": 8, "first": 12}, "checkpoints": {"last": True}}
-    recipes = [Recipe.model_validate({**recipe, "seed": seed}) for seed in range(8)]
+    recipe = {**fields(**more), "steps": 24, "evaluate": {"every_steps": 8, "first": 12}, "checkpoints": {"last": True}}
+    recipes = [Recipe.model_validate({**recipe, "seed": seed}) for seed in range(3 if backend == "loop" else 8)]
 
     def kept(training: Training) -> list[dict[str, torch.Tensor]]:
         return [dict(event.state) for event in training if isinstance(event, Checkpoint)]
@@ -65,7 +65,7 @@ def test_captured_steps_are_those_that_are_launched(case: str, monkeypatch: pyte
     captured = kept(training)
     assert len(launched) == len(captured) == len(recipes)
     for one, other in zip(launched, captured, strict=True):
-        assert all(torch.equal(one[name].nan_to_num(), other[name].nan_to_num()) for name in one)
+        assert all(torch.equal(one[name], other[name]) for name in one)
     assert "can't be captured" not in training.note and "other bits" not in training.note
     if case in ("bmm-adamw", "bmm-mup", "bmm-one-cycle", "bmm-averages", "vmap-batch-norm", "loop-gpt"):
         assert training.note == "CUDA graphs from step 8"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -185,6 +187,18 @@ def test_what_the_host_has_a_hand_in_is_not_captured(more: dict[str, Any], reaso
         told(training)
     assert training.note.startswith("no CUDA graphs: ") and reason in training.note
     assert not gpu.kernels["replay"]
+
+
+def test_rules_that_go_by_the_number_of_the_step_say_so() -> None:
+    """A first run could not tell, where the rule does something else every hundredth step."""
+    found = set()
+    for o in [*OPTIMIZERS, {"method": "sgd"}]:
+        method = type(models({"optimizer": o})[0].optimizer)
+        attributes = {n.attr for n in ast.walk(ast.parse(inspect.getsource(method))) if isinstance(n, ast.Attribute)}
+        if attributes & {"made", "linearised", "tolist", "item"}:
+            found.add(method.model_fields["method"].annotation)
+            assert not method.steps_alike
+    assert len(found) == len(UNLIKE)
 
 
 def test_a_cpu_knows_no_graphs() -> None:
