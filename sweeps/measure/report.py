@@ -190,7 +190,7 @@ class _Section:
             return
         numeric = [s for s in settings if pd.api.types.is_numeric_dtype(self.rows[s])]
         across = (numeric or settings)[0]
-        by = next((s for s in settings if s != across), None)
+        by = next((s for s in settings if (self.rows.groupby(across)[s].nunique() > 1).any()), None)
         shown = self._shown()
         caption = f"Measure {self.name} against {_words(across)}: median over subjects of equal {_words(across)}"
         caption += f" and {_words(by)}" if by else ""
@@ -198,8 +198,8 @@ class _Section:
         yield Figure(f"{self.name}_by_setting", caption, lines_picture(self.rows, shown, across, by))
 
     def _shown(self) -> list[str]:
-        """Columns that vary, the first few; standard errors only tell how sure the others are."""
-        vary = [c for c in self.columns if len(np.unique(_finite(self.rows[c]))) > 1 and not c.endswith("_se")]
+        """Columns that vary, the first few; standard errors and deviations only tell how sure the others are."""
+        vary = [c for c in self.columns if len(np.unique(_finite(self.rows[c]))) > 1 and not c.endswith(("_se", "_sd"))]
         return vary[:_PANELS] or self.columns[:1]
 
     def _ended(self) -> pd.DataFrame:
