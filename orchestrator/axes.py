@@ -239,7 +239,7 @@ class DefaultedAxis(Axis):
 
     default: Given = Field(
         None,
-        description="for an axis that is new in a sweep: the value that the rows of before had, one of its values",
+        description="for an axis that is new in a sweep: which of its values the rows that are there had",
     )
 
     @model_validator(mode="after")

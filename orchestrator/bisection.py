@@ -48,7 +48,7 @@ class Bisect(Section):
     agree: int | None = Field(
         None,
         ge=1,
-        description="with how many of the seeds it must hold to hold at a value; by default with all",
+        description="how many seeds must agree that it holds at a value; by default all",
     )
 
     @model_validator(mode="after")

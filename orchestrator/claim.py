@@ -52,7 +52,7 @@ class Claim(Section):
     scale: str = Field("", description="what differs from the source: size, data, steps")
     over: str | None = Field(
         None,
-        description="column whose values are drawn anew for the intervals; by default `seed`, then `draw`, where they "
+        description="column whose values are resampled for the intervals; by default `seed`, then `draw`, where they "
         "vary, else single rows",
     )
     exact: bool = Field(False, description="the numbers have no spread: counts, closed forms")

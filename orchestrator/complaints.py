@@ -68,11 +68,17 @@ def _pattern(error: Mapping[str, Any], context: Mapping[str, Any]) -> str:
     return str(error["msg"])
 
 
+def _too_short(error: Mapping[str, Any], context: Mapping[str, Any]) -> str:
+    del error
+    return f"give at least {context['min_length']}"
+
+
 _PHRASES: dict[str, Callable[[Mapping[str, Any], Mapping[str, Any]], str]] = {
     "union_tag_invalid": _unknown_variant,
     "union_tag_not_found": _no_variant,
     "literal_error": _one_of,
     "tuple_type": _list,
     "list_type": _list,
+    "too_short": _too_short,
     "string_pattern_mismatch": _pattern,
 }

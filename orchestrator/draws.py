@@ -77,7 +77,7 @@ class Simplex(Section):
     """Shares that add up to 1, one for each field below a path; where all numbers are 1 they are uniform."""
 
     dirichlet: dict[str, Annotated[float, Field(ge=0.01, le=1000)]] = Field(
-        min_length=2, description="name of each share to its number, as of a Dirichlet distribution"
+        min_length=2, description="parameters of a Dirichlet distribution, by the name of each share"
     )
 
     def at(self, positions: Mapping[str, int]) -> dict[str, float]:
@@ -110,7 +110,7 @@ class RandomSamples(Section):
         str, Annotated[Annotated[Draw, Tag("draw")] | Annotated[Simplex, Tag("simplex")], Discriminator(_form)]
     ] = Field(
         min_length=1,
-        description="name of what is drawn to its distribution; `dirichlet`: of the fields of a recipe below it",
+        description="distributions by the name of what is drawn; `dirichlet`: of the fields of a recipe below it",
     )
     seed: int = Field(0, ge=0, description="another seed gives other combinations")
 

@@ -56,6 +56,16 @@ class _Dumper(yaml.SafeDumper):
         return True
 
 
+def _write_list(dumper: yaml.SafeDumper, data: Sequence[object]) -> yaml.Node:
+    """Numbers and words in one line, such as `[1e-3, 1]`; lists of lists and mappings below each other."""
+    nested = any(isinstance(item, Mapping | list | tuple) for item in data)
+    return dumper.represent_sequence(_TAG + "seq", data, flow_style=not nested)
+
+
+_Dumper.add_representer(list, _write_list)
+_Dumper.add_representer(tuple, _write_list)
+
+
 for _class in (_Loader, _Dumper):
     _class.yaml_implicit_resolvers = {
         first: [(tag, pattern) for tag, pattern in resolvers if tag not in _OWN]

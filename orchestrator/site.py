@@ -59,8 +59,8 @@ class EndWhen(Section):
         min_length=1,
         description="a unit of this run ended well with values such as `loss < 0.01 and width == 64`",
     )
-    failed: PositiveInt | None = Field(None, description="so many units of this run failed")
-    seconds: PositiveFloat | None = Field(None, description="this run has computed for so long, s")
+    failed: PositiveInt | None = Field(None, description="this many units of this run have failed")
+    seconds: PositiveFloat | None = Field(None, description="this run has computed for this long, s")
 
 
 class LauncherOptions(Section):
@@ -90,33 +90,35 @@ class Site(Section):
     """Executor, workers, resources, limits, tracking."""
 
     executor: Literal["ray", "local"] = Field("ray", description="ray: actors; local: this process, for debugging")
-    address: str = Field("local", description="local: start a Ray of our own; auto, host:port or ray://host:port: join")
+    address: str = Field(
+        "local", description="local: start a private Ray; auto, host:port or ray://host:port: join a running one"
+    )
     workers: PositiveInt | Literal["auto"] = Field("auto", description="auto: as many as the cluster holds at any time")
     cpus: float = Field(1, ge=0, description="CPUs of one worker, also a fraction")
     gpus: Annotated[float, AfterValidator(_whole_or_share)] = Field(
-        0, ge=0, description="GPUs of one worker, or a share of one: then also of its memory"
+        0, ge=0, description="GPUs of one worker, or a share of one GPU and of its memory"
     )
     peak_flops: PositiveFloat | None = Field(
-        None, description="FLOP/s that one device can reach, for `mfu`; by default what is known of its name"
+        None, description="FLOP/s that one device can reach, for `mfu`; by default those known for its model"
     )
     mfu: float | None = Field(
         None,
         gt=0,
         le=1,
-        description="share of `peak_flops` that trainings reach; with both, `plan` tells the time on GPUs that this "
-        "machine lacks",
+        description="share of `peak_flops` that trainings reach; with both, `plan` forecasts the time on GPUs that "
+        "this machine lacks",
     )
     price: PositiveFloat | None = Field(
-        None, description="of one device for an hour, in any currency: `plan` then tells what a sweep costs"
+        None, description="price of one device for an hour, in any currency: `plan` then says what a sweep costs"
     )
     memory_gb: PositiveFloat | None = Field(None, description="memory that Ray reserves for one worker, GB")
     resources: dict[str, PositiveFloat] = Field(default={}, description="custom Ray resources of one worker")
     threads: PositiveInt | None = Field(None, description="threads of one worker; by default its CPUs")
     shard_seconds: PositiveFloat = Field(5, description="how long one shard should take, s")
-    unit_timeout: PositiveFloat | None = Field(None, description="not local: a unit silent for longer is killed, s")
+    unit_timeout: PositiveFloat | None = Field(None, description="not local: kill a unit that is silent for longer, s")
     idle_seconds: PositiveFloat | None = Field(
         900,
-        description="not local: a worker silent for longer whose processes use less than 3 % of one core is killed, s; "
+        description="not local: a worker that is silent for longer and uses less than 3 % of one core is killed, s; "
         "null: never, for units that wait",
     )
     check_timeout: PositiveFloat | None = Field(
@@ -141,7 +143,7 @@ class Site(Section):
     )
     shortcuts: bool = Field(
         False,
-        description="let units be computed in faster ways whose numbers agree with the usual ones to rounding; each is "
+        description="compute units in faster ways whose numbers agree with the usual ones to rounding; each is "
         "checked against them, and rows say where it was taken",
     )
     budgets: Budgets = Budgets()
@@ -155,13 +157,13 @@ class Site(Section):
         60, ge=0, description="how often tracking is brought up to date while the sweep runs, s; 0: only at its end"
     )
     child_runs: int = Field(
-        100, ge=0, description="at most this many units get a run of their own in MLflow, if the kind's units can"
+        100, ge=0, description="at most this many units get a run of their own in MLflow, if the kind allows it"
     )
     notify: str | None = Field(
         None,
-        description="a command, or an http(s) address, that is told of the first failure, a standstill and the end",
+        description="a command or http(s) address to notify of the first failure, a standstill and the end",
     )
-    stall_seconds: PositiveFloat = Field(3600, description="no unit has ended for so long: a standstill, s")
+    stall_seconds: PositiveFloat = Field(3600, description="a standstill: no unit has ended for this long, s")
     pdb: bool = Field(False, description="local only: open the debugger where a unit raises")
     launcher: SerializeAsAny[LauncherOptions] | None = Field(None, description="how `landsweep submit` gets there")
 

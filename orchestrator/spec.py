@@ -13,7 +13,7 @@ added, but what a name stands for can't change within a sweep.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar, get_args, get_origin
 
@@ -166,15 +166,23 @@ def parse(model: type[M], data: Mapping[str, Any], source: str) -> M:
     try:
         return model.model_validate(data)
     except ValidationError as e:
-        lines = [_complaint(model, dict(err)) + _line(source, dict(err)) for err in e.errors()]
+        errors = [dict(err) for err in e.errors()]
+        lines = [_complaint(model, err) + _line(source, err) for err in errors if not _follows(err, errors)]
         raise SpecError(f"{source}:\n" + "\n".join(f"  - {line}" for line in lines)) from e
+
+
+def _follows(err: Mapping[str, Any], errors: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether a list only counts as too short because of what is wrong with its items."""
+    place = err["loc"]
+    return err["type"] == "too_short" and any(e["loc"] != place and e["loc"][: len(place)] == place for e in errors)
 
 
 def _complaint(model: type[Section], err: Mapping[str, Any]) -> str:
     loc = [str(part) for part in err["loc"]]
     if err["type"] == "extra_forbidden":
         place = place_at(model, loc[:-1])
-        close = difflib.get_close_matches(loc[-1], place.fields, n=1)
+        inside = [f"{f}.{loc[-1]}" for f in place.fields if loc[-1] in place_at(model, [*loc[:-1], f]).fields]
+        close = inside or difflib.get_close_matches(loc[-1], place.fields, n=1)
         hint = f"did you mean {close[0]!r}? " if close else ""
         fields = ", ".join(place.fields) or "none"
         return f"{'.'.join([*place.path, loc[-1]])}: unknown field; {hint}known here: {fields}"

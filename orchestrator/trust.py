@@ -187,7 +187,7 @@ def load(path: str, folder: Path | None = None) -> object:
 
     Args:
         path: module and attribute, with a colon between.
-        folder: searched for the module first: the folder of the spec.
+        folder: of the spec; the module is looked for there, after what is installed.
 
     Raises:
         SpecError: not of that form, no such module or attribute, or two modules of that name.

@@ -62,11 +62,24 @@ def test_a_finer_axis_computes_only_what_is_new(tmp_path: Path) -> None:
     assert "101 units (101 ok); 90 new" in done.stderr
 
 
+def test_a_spec_that_is_refused_leaves_a_sweep_as_it_was(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text("def f(i):\n    return {'y': i}\n")
+    spec = {"kind": "function", "name": "mine", "function": "mine:f", "axes": {"i": {"range": 3}}}
+    write_spec(tmp_path, spec)
+    command("run", "spec.yaml", *LOCAL, cwd=tmp_path)
+    before = (tmp_path / "results/mine/sweep.json").read_bytes()
+    write_spec(tmp_path, {**spec, "axes": {"j": {"range": 3}}})
+    assert "it takes no argument 'j'" in command("run", "spec.yaml", *LOCAL, cwd=tmp_path, check=2).stderr
+    assert (tmp_path / "results/mine/sweep.json").read_bytes() == before
+    assert "done, 3/3 units" in command("status", "results/mine", cwd=tmp_path).stdout
+
+
 def test_failed_units_are_listed_and_run_again(tmp_path: Path) -> None:
     module = tmp_path / "mine.py"
     module.write_text("def f(i):\n    if i == 3: raise ValueError('three is bad')\n    return {'y': i}\n")
     write_spec(tmp_path, {"kind": "function", "name": "mine", "function": "mine:f", "axes": {"i": {"range": 5}}})
     done = command("run", "spec.yaml", *LOCAL, cwd=tmp_path, check=1)
+    assert "one that failed: ValueError: three is bad\n" in done.stderr
     assert "1 failed" in done.stderr and "landsweep rerun results/mine --status failed" in done.stderr
     assert "three is bad" in (tmp_path / "results/mine/report/index.html").read_text()
     module.write_text("def f(i):\n    return {'y': i}\n")

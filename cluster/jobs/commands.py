@@ -112,7 +112,7 @@ def _logs(
 
 
 def _cancel(which: WhichJob) -> None:
-    """End a job; the rows that have come are kept, and submitting again goes on."""
+    """End a job; its rows are kept, and submitting again resumes the sweep."""
     from landsweep.cluster.jobs.jobs import find_job, launcher_of
 
     job = find_job(which)

@@ -31,8 +31,8 @@ HEAD = """# The papers of the field, run here
 
 Each line is a claim of a paper and what was seen when a spec of its experiment was run on two shared CPU cores. A claim
 is *held* where its 95 % interval lies on the right side, *not held* where it lies on the wrong one, *undecided* where
-it crosses the line ([how](reports.md#claims)). Of limits that are found by halving the interval is the bracket that the
-search ended with, not one of 95 %. Where the paper prints or proves a number for a claim, it stands beside
+it crosses the line ([how](reports.md#claims)). For limits that are found by halving, the interval is the bracket that
+the search ended with, not one of 95 %. Where the paper prints or proves a number for a claim, it stands beside
 ours. Most experiments are far smaller than the paper's: the last column says what differs, and the head of each spec
 how to run it at the paper's size. A claim that does not hold here says nothing against the paper. Seconds are
 processor time.

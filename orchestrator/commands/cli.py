@@ -46,7 +46,7 @@ _DAMAGED = "damaged"  # of `rerun`: units whose files are missing or damaged
 
 app = typer.Typer(
     name="landsweep",
-    help="Sweeps for the science of neural-network training: loss landscapes, model zoos, searches, hyper-parameter "
+    help="Sweeps for the science of neural-network training: loss landscapes, model zoos, searches, learning-rate "
     "transfer, scaling laws, functions of your own; on one machine or a cluster.",
     epilog="Begin with: landsweep specs, then landsweep run function_minima",
     no_args_is_help=True,
@@ -371,7 +371,7 @@ def track(
     every: Annotated[float, typer.Option("--every", min=1, help="Seconds between two looks.")] = 60,
     trust: Trust = False,
 ) -> None:
-    """Follow a running sweep in MLflow from any machine that sees its results; set its run right if it has ended.
+    """Follow a running sweep in MLflow from any machine that sees its results; correct its run if it has ended.
 
     `landsweep run` does this by itself. Use it where only another machine reaches the tracking server, or where the
     driver was killed and the run still says RUNNING.

@@ -61,10 +61,14 @@ def span(seconds: float | None) -> str:
 
 def _numbers(s: Snapshot) -> str:
     bad = ", ".join(f"{s.counts[k]:,} {k}" for k in ("diverged", "pruned", "failed") if s.counts.get(k))
-    parts = [f"{s.rate:,.1f} units/s", f"{s.workers} workers"]
+    parts = [f"{s.rate:,.1f} units/s", _workers(s.workers)]
     if s.eta is not None:
         parts.append(f"{span(s.eta)} left")
     return ", ".join([*parts, *([bad] if bad else [])])
+
+
+def _workers(count: int) -> str:
+    return "1 worker" if count == 1 else f"{count:,} workers"
 
 
 class LinesWatch:
@@ -86,14 +90,16 @@ class LinesWatch:
         self._console.print(text)
 
     def show(self, snapshot: Snapshot) -> None:
-        """Print a line every ten seconds, and when the phase changes."""
+        """Print a line every ten seconds, and when the phase changes; the end is told by who has run the sweep."""
+        if snapshot.phase in ("done", "stopped"):
+            return
         now = time.monotonic()
         if now - self._last < _LINE_SECONDS and snapshot.phase == self._phase:
             return
         self._last, self._phase = now, snapshot.phase
         total = "?" if snapshot.total is None else f"{snapshot.total:,}"
         line = f"{snapshot.phase}: {snapshot.done:,}/{total} units"
-        self.say(f"{line}, {_numbers(snapshot)}" if snapshot.phase == "running" else f"{line} {snapshot.note}".rstrip())
+        self.say(", ".join(filter(None, [line, _numbers(snapshot) if snapshot.phase == "running" else snapshot.note])))
 
 
 class LiveWatch:
@@ -154,7 +160,7 @@ def state_text(now: Mapping[str, Any]) -> str:
     total = "?" if now["total"] is None else f"{now['total']:,}"
     line = f"{sweep}: {now['phase']}, {now['done']:,}/{total} units ({counts or 'no rows'})"
     if now["running"]:
-        speed = f"{now['rate']:,.1f} units/s, {now['workers']} workers, {span(now['eta'])} left"
+        speed = f"{now['rate']:,.1f} units/s, {_workers(now['workers'])}, {span(now['eta'])} left"
         return f"{line}, {speed} {note}".rstrip()
     if now["phase"] not in ("done", "stopped"):
         line += f"; its driver is gone, last heard {span(now['age'])} ago. The command that began it resumes it"

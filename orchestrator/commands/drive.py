@@ -11,6 +11,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pyarrow.compute as pc
+
 from landsweep.orchestrator.commands.display import LinesWatch, live_watch, state
 from landsweep.orchestrator.commands.follow import Follower
 from landsweep.orchestrator.commands.hooks import Notifier
@@ -20,12 +22,15 @@ from landsweep.orchestrator.console import err
 from landsweep.orchestrator.kind import SweepKind
 from landsweep.orchestrator.redaction import command_line
 from landsweep.orchestrator.report.parts import Report
+from landsweep.orchestrator.report.tables import headline
+from landsweep.orchestrator.row import Status
 from landsweep.orchestrator.run.leaving import end_process
 from landsweep.orchestrator.run.progress import Snapshot
 from landsweep.orchestrator.run.start import run_sweep
 from landsweep.orchestrator.run.sweep import ledger_at, open_sweep
 from landsweep.orchestrator.site import Site
 from landsweep.orchestrator.spec import Spec
+from landsweep.orchestrator.text import one_line
 
 __all__ = ["drive", "outcome", "stop_on_signals"]
 
@@ -122,8 +127,16 @@ def _say_end(end: Snapshot, where: str) -> None:
     new = f"{end.new:,} new in {end.seconds:.1f} s" if end.new else "nothing was left to compute"
     err.print(f"done: {end.done:,} units ({counts or 'none'}); {new}")
     if end.counts.get("failed"):
+        err.print(f"one that failed: {_first_error(where)}")
         again = f"landsweep rerun {shlex.quote(where)} --status failed"
         err.print(f"the report lists the failed units; compute them again: {again}")
+
+
+def _first_error(where: str) -> str:
+    """What happened to the first failed unit, in one line."""
+    rows = ledger_at(where).rows(["status", "error"])
+    failed = rows.filter(pc.equal(rows.column("status"), Status.failed.value))
+    return one_line(headline(failed.column("error")[0].as_py())) if len(failed) else "its row is of another plan"
 
 
 def _many(number: int | None) -> str:

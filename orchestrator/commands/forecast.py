@@ -107,8 +107,12 @@ class Forecast:
             lines.append(f"devices: about {self.device_hours:,.3g} device-hours{price}")
         more = ", without weights" if self.weights else ""
         lines += self.remarks
-        lines.append(f"disk: rows in at most {self.files:,} files, about {self.bytes / 1e6:,.1f} MB{more}")
+        lines.append(f"disk: rows in at most {self.files:,} files, {_megabytes(self.bytes)}{more}")
         return "\n".join(lines)
+
+
+def _megabytes(bytes_: int) -> str:
+    return f"about {bytes_ / 1e6:,.1f} MB" if bytes_ >= 1e5 else "less than 0.1 MB"
 
 
 def bench_here(site: Site, folder: Path) -> Workbench:

@@ -38,6 +38,13 @@ class _Task:
     preparation: Preparation | None = None
 
     @property
+    def note(self) -> str:
+        """What a worker is busy with while it does it."""
+        if self.preparation is None:
+            return "spec and data"
+        return f"timing {self.name}" if self.preparation.pack else self.name
+
+    @property
     def needs(self) -> tuple[str, ...]:
         """Names of tasks that come first."""
         return self.preparation.needs if self.preparation else ()
@@ -138,7 +145,7 @@ class Preparations:
                 work = pending.pop(task.name).work(next(numbers))
                 running[work.id] = (task, worker)
                 self._executor.start(worker, work)
-            self._progress.tick(", ".join(task.name for task, _ in running.values()) or "waiting for workers")
+            self._progress.tick(", ".join(task.note for task, _ in running.values()) or "waiting for workers")
             for event in self._executor.poll(_POLL_SECONDS):
                 lost = self._absorb(event, running)
                 if lost is not None:
@@ -171,7 +178,7 @@ class Preparations:
         save_prepared(self._store, step.file, prepared.arrays, about, exact=not step.pack)
         self._share(step, prepared.arrays)
         note = f": {prepared.arrays['note'].tobytes().decode()}" if "note" in prepared.arrays else ""
-        self._progress.say(f"prepared {prepared.name} in {prepared.seconds:.1f} s{note}")
+        self._progress.say(f"{'timed' if step.pack else 'prepared'} {prepared.name} in {prepared.seconds:.1f} s{note}")
 
     def _share(self, step: Preparation, arrays: Arrays) -> None:
         self._executor.share(step.name, arrays)

@@ -155,12 +155,10 @@ class _Run:
         return ledger
 
     def compute(self, ledger: Ledger, writer: Writer, *, own: bool) -> Snapshot:
-        """Resume, and compute what is left; where nothing is left, no worker is brought up."""
-        if (manifest := grown_manifest(ledger.sweep, self._spec)) is not None:
-            writer.update_sweep(manifest)
-        if own:
-            note_sweep(self._store.where, manifest or ledger.sweep)
-        self.progress.keep_in(self._store)
+        """Resume, and compute what is left; where nothing is left, no worker is brought up.
+
+        Axes that have grown are written once the input has passed its check: a spec that is refused leaves no trace.
+        """
         maker = RowMaker(self._kind.params(self._spec), self._kind.columns(self._spec))
         losses = Losses(self._store, self._site.budgets.driver)
         guard = Guard(self._kind.name)
@@ -170,9 +168,19 @@ class _Run:
             reports,
         )  # fmt: skip
         finished = not loop.resume(ledger, self._kind, self._spec)
-        if self._preparations.damaged(complete=finished) or not finished:
-            self._preparations.check()
+        work = self._preparations.damaged(complete=finished) or not finished
+        if not work or self._preparations.check():
+            self._begin(ledger, writer, own=own)
+        if work:
             self._preparations.prepare(self._site.budgets.driver)
             finished = loop.run(self._stop)
         loop.end(finished=finished)
         return self.progress.end("done" if finished else "stopped")
+
+    def _begin(self, ledger: Ledger, writer: Writer, *, own: bool) -> None:
+        """From here on the run may write: its status, axes that have grown, and that this user has run it."""
+        self.progress.keep_in(self._store)
+        if (manifest := grown_manifest(ledger.sweep, self._spec)) is not None:
+            writer.update_sweep(manifest)
+        if own:
+            note_sweep(self._store.where, manifest or ledger.sweep)

@@ -88,7 +88,7 @@ class Checkpoints(Section):
     every_steps: Count | None = Field(None, description="after every n steps")
     at_epochs: tuple[Annotated[int, Field(ge=0)], ...] = Field((), description="after these passes; 0 is the start")
     at_steps: tuple[Annotated[int, Field(ge=0)], ...] = Field((), description="after these steps; 0 is the start")
-    log_spaced: Count | None = Field(None, description="how many, evenly spaced in log(step) from 1 to the end")
+    log_spaced: Count | None = Field(None, description="this many, evenly spaced in log(step) from 1 to the end")
     best: str | None = Field(
         None,
         pattern=r"_(loss|accuracy)$",
@@ -100,8 +100,8 @@ class Checkpoints(Section):
 class Spike(Section):
     """A loss of a batch far above the losses before."""
 
-    times: float = Field(3.0, gt=1, description="more than so many times the median of the last losses")
-    window: int = Field(64, ge=4, description="of so many losses; there are no spikes before a quarter of them")
+    times: float = Field(3.0, gt=1, description="a loss is a spike above this many times the median of the last losses")
+    window: int = Field(64, ge=4, description="how many losses that median takes in; no spikes in the first quarter")
 
 
 class Recipe(Section):
@@ -137,14 +137,14 @@ class Recipe(Section):
         0.0,
         ge=0,
         exclude_if=lambda v: not v,
-        description="times (log sum exp of the logits)^2 is added to cross entropy in training; usually 1e-4",
+        description="weight of (log sum exp of the logits)^2, added to cross entropy in training; usually 1e-4",
     )
     label_smoothing: float = Field(
         0.0,
         ge=0,
         lt=1,
         exclude_if=lambda v: not v,
-        description="share of each target that is spread over all classes, of cross entropy in training",
+        description="share of each target that is spread over all classes, for cross entropy in training",
     )
     trajectory: Trajectory | None = Field(
         None, exclude_if=lambda v: v is None, description="stay close to outputs of some epochs ago (SAF)"
@@ -167,7 +167,7 @@ class Recipe(Section):
     branched_at: Count | None = Field(
         None,
         exclude_if=lambda v: v is None,
-        description="of a branch: the step at which it left its main run; evaluations and checkpoints begin after it",
+        description="the step at which a branch left its main run; its evaluations and checkpoints begin after it",
     )
     batch_size: int = Field(64, ge=1)
     drop_last: bool = Field(False, description="leave out the samples of an epoch that don't fill a batch")
@@ -178,7 +178,7 @@ class Recipe(Section):
     precision: Precision = Field(
         "float32",
         exclude_if=lambda v: v == "float32",
-        description="of products and convolutions, while weights and optimizer stay in float32; see docs/training.md",
+        description="arithmetic of products and convolutions; weights stay in float32; see docs/training.md",
     )
     bf16_weights: bool = Field(
         False,
@@ -188,7 +188,7 @@ class Recipe(Section):
     micro_batch: Count | None = Field(
         None,
         exclude_if=lambda v: v is None,
-        description="compute a batch in parts of so many samples, one after the other, to save memory",
+        description="compute a batch in parts of this many samples, one after the other, to save memory",
     )
     recompute: bool = Field(
         False,

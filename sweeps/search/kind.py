@@ -144,7 +144,7 @@ class SearchKind(TrainedKind[SearchSpec], Ranked[SearchSpec]):
     def in_words(self, spec: SearchSpec) -> list[str]:
         goals = ", ".join(f"{'minimise' if goal.minimise else 'maximise'} {goal.metric}" for goal in spec.goals)
         names = ", ".join(dimension.name for dimension in spec.dimensions())
-        return [*super().in_words(spec), f"{spec.sampler.method} chooses {names}, to {goals}."]
+        return [*super().in_words(spec), f"Optuna's sampler {spec.sampler.method} chooses {names}, to {goals}."]
 
     def check(self, spec: SearchSpec, bench: Workbench) -> None:
         """Load the data and build a network for each pack key; or import the function, or look for the program.

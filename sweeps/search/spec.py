@@ -41,9 +41,9 @@ class GoalSpec(Section):
 class Target(Section):
     """A level to reach; the rows then say after how many steps it was, and whether."""
 
-    metric: str = Field(description="of an evaluation, such as test_accuracy")
-    at_least: float | None = Field(None, description="reached when the metric is no less")
-    at_most: float | None = Field(None, description="or when it is no more")
+    metric: str = Field(description="metric of an evaluation, such as test_accuracy")
+    at_least: float | None = Field(None, description="reached when the metric is at least this")
+    at_most: float | None = Field(None, description="or when it is at most this")
 
     @model_validator(mode="after")
     def _one_side(self) -> Self:
@@ -61,11 +61,11 @@ class SearchSpec(TrainedSpec):
 
     kind: Annotated[Literal["search"], IsLabel()] = Field("search", description="this kind")
     recipe: Recipe | None = Field(None, description="what is trained; the settings of `space` are set in it")
-    function: str | None = Field(None, pattern=_PATH, description="or a callable, as of the kind `function`")
+    function: str | None = Field(None, pattern=_PATH, description="or a callable, as in the kind `function`")
     command: Program | None = Field(
-        None, description="or a program, as of the kind `command`; {name} stands for a setting, {seed} for 0, 1, ..."
+        None, description="or a program, as in the kind `command`; {name} stands for a setting, {seed} for 0, 1, ..."
     )
-    version: int = Field(1, description="of the function or program: raise it when it gives other results")
+    version: int = Field(1, description="version of the function or program: raise it when its results change")
     setup: str | None = Field(None, pattern=_PATH, description="runs once per worker, see the kind `function`")
     fixed: dict[str, Any] = Field({}, description="further arguments of the function")
     seed_argument: str | None = Field(None, description="the function's argument that gets the seed: 0, 1, ...")
@@ -74,24 +74,24 @@ class SearchSpec(TrainedSpec):
     )
     space: dict[str, Setting] = Field(
         min_length=1,
-        description="field of the recipe, argument of the function, or {name} in the command, to its distribution",
+        description="distributions of fields of the recipe, arguments of the function, or {names} in the command",
     )
     goals: tuple[GoalSpec, ...] = Field(min_length=1, description="several give a Pareto front")
-    target: Target | None = Field(None, description="a level; its columns are steps_to_target and target_reached")
+    target: Target | None = Field(None, description="a level to reach; gives steps_to_target and target_reached")
     sampler: SamplerSpec = Tpe()
     pruner: PrunerSpec = NoPruner()
     budget: Annotated[Budget, IsAxis()] = Field(
-        description="units, seconds or flops, and in_vain (100): so many trials in a row that fail, or add nothing to "
-        "seconds or flops, end the search too. It may grow"
+        description="units, seconds or flops; in_vain (100): the search also ends after this many trials in a row that "
+        "failed, or added nothing to seconds or flops. It may grow"
     )
     seeds: int = Field(1, ge=1, description="a trial is computed with the seeds 0, 1, ... and judged by the mean")
-    generation: int = Field(32, ge=1, description="trials that are asked for at once; they train as packs")
+    generation: int = Field(32, ge=1, description="how many trials are proposed at once; they train as packs")
     deterministic: bool = Field(
         True,
         description="a generation begins when the last has ended: the same trials whatever order units end in. "
         "Without it workers never wait. qmc, cmaes and nsga2 always wait",
     )
-    search_seed: int = Field(0, ge=0, description="of the sampler")
+    search_seed: int = Field(0, ge=0, description="seed of the sampler")
     enqueue: tuple[dict[str, Any], ...] = Field((), description="the first trials; settings left out are drawn")
 
     @model_validator(mode="before")

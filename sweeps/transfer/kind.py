@@ -40,7 +40,7 @@ class TransferKind(TrainedKind[TransferSpec], Ranked[TransferSpec]):
 
     name: ClassVar[str] = "transfer"
     version: ClassVar[int] = 1
-    summary: ClassVar[str] = "learning rates over widths, depths, batch sizes or horizons: does the best carry over?"
+    summary: ClassVar[str] = "whether the best learning rate carries over to other widths, depths, batches or horizons"
     spec = TransferSpec
 
     def example(self) -> TransferSpec:

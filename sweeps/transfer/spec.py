@@ -32,13 +32,13 @@ def _whole_numbers(name: str, axis: Axis, least: int) -> tuple[int, ...]:
 class CoordinateCheck(Section):
     """The coordinate check: activations of every layer in the first steps, at one large learning rate."""
 
-    learning_rate: float = Field(gt=0, description="large, so that what grows with the width shows")
+    learning_rate: float = Field(gt=0, description="large, so that growth with the width shows")
     steps: int = Field(4, ge=2, description="at least 2: with an output layer that starts at 0, step 1 hides much")
     first: int = Field(128, ge=1, description="activations are means over the first n training samples")
     values: AxisLike | None = Field(
         None, description="sizes to compare; none: those of the sweep. Four or more, and wide, since limits come slowly"
     )
-    seeds: AxisLike = Field(Axis(range=(3,)), description="of the models")
+    seeds: AxisLike = Field(Axis(range=(3,)), description="seeds of the models")
 
     @model_validator(mode="after")
     def _points_are_whole(self) -> Self:
@@ -57,8 +57,8 @@ class SharpnessSeries(Section):
     """Sharpness along training, of one model of each size, at the rate that is best for the first size."""
 
     learning_rate: float | None = Field(None, gt=0, description="none: the best of the first size, once known")
-    times: int = Field(10, ge=2, description="how many times along the training, the start included")
-    first: int = Field(256, ge=1, description="of the loss on the first n training samples")
+    times: int = Field(10, ge=2, description="how many times it is measured along the training, the start included")
+    first: int = Field(256, ge=1, description="sharpness of the loss on the first n training samples")
     products: int = Field(24, ge=2, description="Hessian-vector products at most, each time")
 
 
@@ -72,17 +72,20 @@ class TransferSpec(TrainedSpec):
         description="what changes: `width` or `depth` of the network, `batch_size`, `steps` (the horizon), or, of an "
         "own network, an argument such as net.args.width",
     )
-    values: Annotated[AxisLike, IsAxis()] = Field(description="of `over`, rising; rates carry over from the first")
+    values: Annotated[AxisLike, IsAxis()] = Field(
+        description="values of `over`, rising; the rate of the first is carried over to the others"
+    )
     rates: Annotated[AxisLike, IsAxis()] = Field(description="learning rates, rising; at least three")
     recipes: Annotated[dict[str, dict[str, Any]], IsNamedAxis()] = Field(
-        {}, description="name to changes of the recipe, such as {mup: {parametrization: {scheme: mup, base_width: 64}}}"
+        {},
+        description="variants by name, as changes: {mup: {parametrization: {scheme: mup, base_width: 64}}}",
     )
-    seeds: Annotated[AxisLike, IsAxis()] = Field(Axis(values=(0,)), description="of the models")
+    seeds: Annotated[AxisLike, IsAxis()] = Field(Axis(values=(0,)), description="seeds of the models")
     planner: Annotated[Literal["grid", "adaptive"], IsAxis()] = Field(
-        "grid", description="grid: every rate; adaptive: only those that finding the best one takes"
+        "grid", description="grid: every rate; adaptive: only as many as it takes to find the best one"
     )
     objective: str = Field("train_loss", pattern=r"_loss$", description="loss of an evaluation, at the end of training")
-    target: float | None = Field(None, description="note the first evaluated step at which the objective is so low")
+    target: float | None = Field(None, description="record the first evaluated step with an objective of at most this")
     coordinates: Annotated[CoordinateCheck | None, IsAxis()] = Field(None, description="add a coordinate check")
     sharpness: Annotated[SharpnessSeries | None, IsAxis()] = Field(None, description="add sharpness along training")
 

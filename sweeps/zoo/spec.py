@@ -30,7 +30,7 @@ class ZooSpec(TrainedSpec):
     kind: Annotated[Literal["zoo"], IsLabel()] = Field("zoo", description="this kind")
     recipe: Recipe = Field(description="the base: what all models share, and the values of fields that nothing sweeps")
     axes: Annotated[dict[str, DefaultedAxisLike], IsAxis()] = Field(
-        {}, description="field of the recipe, such as optimizer.learning_rate or net.hidden.0, to its values"
+        {}, description="values for fields of the recipe, such as optimizer.learning_rate or net.hidden.0"
     )
     zip: Annotated[tuple[tuple[str, ...], ...], IsAxis()] = Field((), description="groups of axes that move together")
     samples: Annotated[RandomSamples | None, IsAxis()] = Field(
@@ -39,23 +39,23 @@ class ZooSpec(TrainedSpec):
     bisect: Annotated[Bisect | None, IsAxis()] = Field(
         None,
         exclude_if=lambda v: v is None,
-        description="for each combination, up to which value of a further field a condition holds, such as the largest "
+        description="for each combination, how far along a further field a condition holds, such as the largest "
         "learning rate that does not diverge; found by halving",
     )
     recipes: Annotated[dict[str, dict[str, Any]], IsNamedAxis()] = Field(
-        {}, description="name to changes of the base: a list of recipes"
+        {}, description="variants by name, each given by its changes to the base recipe"
     )
     seeds: Annotated[AxisLike | Literal["sample"], IsAxis()] = Field(
-        Axis(values=(0,)), description="of the models; sample: each random combination has its number as its seed"
+        Axis(values=(0,)), description="seeds of the models; sample: the number of each random combination is its seed"
     )
-    licence: Annotated[str, IsLabel()] = Field("CC-BY-4.0", description="of the zoo as a data set, for its card")
+    licence: Annotated[str, IsLabel()] = Field("CC-BY-4.0", description="licence of the data set, for its card")
     branches: Annotated[dict[str, Cooldown], IsNamedAxis()] = Field(
-        {}, description="name to cool-down: each main run also gives a model for each of these"
+        {}, description="cool-downs by name: each main run also gives one model for each of them"
     )
     targets: Annotated[dict[str, WorkloadTarget], IsLabel()] = Field(
         {},
-        description="what the report of a benchmark counts the time to, by workload; recipes are then called "
-        "WORKLOAD/OPTIMIZER, and seeds are studies",
+        description="for the report of a benchmark: by workload, the level that the time is counted to; recipes are "
+        "then called WORKLOAD/OPTIMIZER, and seeds are studies",
     )
 
     @property

@@ -10,6 +10,7 @@ from landsweep.orchestrator.errors import SpecError
 from landsweep.orchestrator.reading import line_in, read_yaml
 from landsweep.orchestrator.spec import parse
 from landsweep.sweeps.function.kind import FunctionSpec
+from landsweep.sweeps.search.spec import SearchSpec
 from landsweep.sweeps.zoo.spec import ZooSpec
 
 ZOO = """# a zoo
@@ -77,3 +78,20 @@ def test_a_value_that_was_changed_since_has_no_line(tmp_path: Path) -> None:
         assert line_in(source, ("c",), 3) is None
     file.write_text("a: [")
     assert line_in(str(file), ("a",), 3) is None
+
+
+def test_a_field_of_a_section_is_looked_for_inside_of_sections(tmp_path: Path) -> None:
+    good = "kind: zoo\nname: z\nrecipe:\n  data: {source: digits}\n  net: {net: mlp, hidden: [8]}\n"
+    good += "  optimizer: {method: sgd}\n"
+    (line,) = refused(f"{good}  steps: 9\nbatch_size: 3\n", tmp_path)
+    assert line.startswith("batch_size: unknown field; did you mean 'recipe.batch_size'? known here: kind, ")
+    (line,) = refused(f"{good}  steps: 9\n  momentum: 0.9\n", tmp_path)
+    assert line.startswith("recipe.momentum: unknown field; did you mean 'optimizer.momentum'? known here: ")
+
+
+def test_a_list_whose_items_are_wrong_is_not_called_too_short_as_well(tmp_path: Path) -> None:
+    text = "kind: search\nname: s\nfunction: 'm:f'\nspace: {x: {uniform: [0, 1]}}\nbudget: {units: 2}\n"
+    (line,) = refused(f"{text}goals: [{{minimize: loss}}]\n", tmp_path, SearchSpec)
+    assert line.startswith("goals.0.minimize: unknown field; did you mean 'minimise'?")
+    (line,) = refused(f"{text}goals: []\n", tmp_path, SearchSpec)
+    assert line.startswith("goals: give at least 1")

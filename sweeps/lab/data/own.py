@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -12,7 +11,7 @@ import torch
 from pydantic import AliasChoices, Field
 from torch import Tensor
 
-from landsweep.orchestrator.callables import import_callable
+from landsweep.orchestrator.callables import import_callable, refused
 from landsweep.orchestrator.calling import about_to_call
 from landsweep.orchestrator.errors import SpecError
 from landsweep.sweeps.lab.data.base import Data, Source, Split
@@ -45,13 +44,8 @@ class OwnData(Source):
         """
         function = import_callable(self.path, base)
         about_to_call(f"the data {self.path}", "data.args", self.args)
-        try:
-            with seeded(stream(0, "data")):
-                given = function(**self.args)
-        except Exception as e:  # whatever the user's function does
-            last = traceback.extract_tb(e.__traceback__)[-1]
-            where = f"({last.filename}, line {last.lineno})"
-            raise SpecError(f"data: {self.path} raised {type(e).__name__}: {e} {where}") from e
+        with refused("data", self.path), seeded(stream(0, "data")):
+            given = function(**self.args)
         if not isinstance(given, Mapping) or not given:
             raise SpecError(f"data: {self.path} must {_WANTED}; it gave {_kind(given)}")
         splits = {str(name): self._split(str(name), pair) for name, pair in given.items()}

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 import pandas as pd
@@ -26,10 +26,10 @@ from landsweep.sweeps.lab.trained_models.architecture import Architecture
 from landsweep.sweeps.lab.trained_models.dataset import WeightSet
 from landsweep.sweeps.lab.trained_models.member import Member
 from landsweep.sweeps.lab.trained_models.model_files import ModelFiles
+from landsweep.sweeps.lab.training_units.split import Part
 
 if TYPE_CHECKING:
     from landsweep.sweeps.lab.recipe import Recipe
-    from landsweep.sweeps.lab.training_units.split import Part
 
 __all__ = ["Architecture", "Member", "Zoo"]
 
@@ -120,7 +120,13 @@ class Zoo:
         return Zoo(self.models, self.rows[np.asarray(mask, bool)].reset_index(drop=True))
 
     def part(self, name: Part) -> Zoo:
-        """The models of one part of the split: train, val or test. No seed and no lineage is in two parts."""
+        """The models of one part of the split: train, val or test. No seed and no lineage is in two parts.
+
+        Raises:
+            UsageError: there is no such part.
+        """
+        if name not in get_args(Part):
+            raise UsageError(f"there is no part {name!r}; the parts are {', '.join(get_args(Part))}")
         return self.select(self.rows["split"] == name)
 
     def with_measures(self, where: str | Path, label: str = "last") -> Zoo:
@@ -133,9 +139,8 @@ class Zoo:
         Raises:
             UsageError: that sweep has measured no model of this zoo at such a checkpoint.
         """
-        from landsweep.sweeps.lab.trained_models.joined import (
-            with_measures,
-        )  # with the engine, which readers do without
+        # Here, since it brings the engine, which readers do without.
+        from landsweep.sweeps.lab.trained_models.joined import with_measures
 
         return Zoo(self.models, with_measures(self.rows, where, label))
 

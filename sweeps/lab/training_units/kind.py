@@ -17,6 +17,7 @@ from landsweep.orchestrator.spec import IsLabel, Spec
 from landsweep.orchestrator.unit import Unit
 from landsweep.sweeps.lab.device import settle
 from landsweep.sweeps.lab.identity import without_processes
+from landsweep.sweeps.lab.models import OwnNet
 from landsweep.sweeps.lab.recipe import Recipe
 from landsweep.sweeps.lab.training.backends import BACKENDS, GANG_BACKENDS, BackendName, single
 from landsweep.sweeps.lab.training.collective import Collective
@@ -38,7 +39,7 @@ class TrainedSpec(Spec):
         "auto",
         description=f"how packs are computed: {', '.join(BACKENDS)}, or auto: the fastest of those that one worker "
         "times, which the rows name. Back-ends agree within 1e-5 on stable runs; pin one for the same bits on every "
-        f"machine. {' and '.join(GANG_BACKENDS)}: the same as auto, but that models on several devices are trained so",
+        f"machine. {' and '.join(GANG_BACKENDS)} are for models on several devices; all others train as with auto",
     )
     devices: Annotated[DevicesSpec, IsLabel()] = Field(
         Devices(),
@@ -103,7 +104,8 @@ class TrainedKind(SweepKind[T], ShowsTensors[T], Ganged[T]):
             length = f"for {recipe.epochs:,} passes through the training data"
         elif recipe.steps:
             length = f"for {recipe.steps:,} steps"
-        net, data, method = recipe.net.family, recipe.data.source, recipe.optimizer.method
+        net = recipe.net.function if isinstance(recipe.net, OwnNet) else recipe.net.family
+        data, method = recipe.data.source, recipe.optimizer.method
         return [
             f"Each unit trains a network: unless an axis says otherwise, {net} on {data} by {method}, {length}, "
             f"{recipe.batch_size:,} samples a step.",

@@ -125,6 +125,10 @@ def test_bad_specs_name_the_field_and_what_is_allowed(changes: dict[str, Any], n
     [
         ({**SMALL_RECIPE, "batch_size": 5000}, ["batch_size", "5000"]),
         ({**SMALL_RECIPE, "net": {"net": "gpt"}}, ["recipe.net", "gpt"]),
+        (
+            {**SMALL_RECIPE, "net": {"net": "own", "function": "fractions:Fraction", "args": {"width": 4}}},
+            ["recipe.net: fractions:Fraction raised TypeError", "'width'"],
+        ),
         ({**SMALL_RECIPE, "split": "valid"}, ["split", "'valid'", "train"]),
         ({**SMALL_RECIPE, "evaluate": {"splits": ["trai"]}}, ["evaluate.splits", "'trai'", "test"]),
         ({**SMALL_RECIPE, "checkpoints": {"at_steps": [41]}}, ["checkpoints", "41", "after the end"]),

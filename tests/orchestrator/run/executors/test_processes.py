@@ -138,7 +138,7 @@ def test_processes_that_units_start_end_and_speak_for_nobody_in_this_process(tmp
     quiet = [what for what in EXPECTED if what != "fork raises"]  # that one prints its traceback
     write_spec(tmp_path, swept("children", {"what": quiet, "i": [0, 1]}))
     done = command("run", "spec.yaml", *LOCAL, "--out", "out", cwd=tmp_path, timeout=PATIENCE)
-    assert done.stderr.count("done: ") == 2, "one line while it runs, one at the end, and none from a child"
+    assert done.stderr.count("done: ") == 1, "one line at the end, and none from a child"
     table = Ledger.open(Store.at(tmp_path / "out")).rows().to_pylist()
     assert {r["what"]: r["y"] for r in table} == {what: EXPECTED[what] for what in quiet}
 

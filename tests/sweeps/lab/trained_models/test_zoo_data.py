@@ -78,6 +78,11 @@ def test_series_hold_the_evaluations(zoo: Zoo) -> None:
     assert part["value"].iloc[-1] == zoo[0].row["test_accuracy"]
 
 
+def test_a_part_that_there_is_not_is_refused(zoo: Zoo) -> None:
+    with pytest.raises(UsageError, match="no part 'training'; the parts are train, val, test"):
+        zoo.part("training")  # type: ignore[arg-type]
+
+
 def test_no_seed_is_in_two_parts_and_growth_moves_none(zoo: Zoo) -> None:
     parts = {name: set(zoo.part(name).rows["seed"]) for name in SHARES}
     assert not (parts["train"] & parts["test"] or parts["train"] & parts["val"] or parts["val"] & parts["test"])
