@@ -32,14 +32,16 @@ def fields_text(kind: SweepKind[Any], path: str) -> str:
             raise SpecError(f"{path}: {there} has no field {parts[i - 1]!r}; {known}")
     defs = kind.spec.model_json_schema().get("$defs", {})
     options = place_at(kind.spec, parts).options
-    texts = [_option(option, path, defs) for option in options if option.get("type") != "null"]
+    texts = [_option(option, defs) for option in options if option.get("type") != "null"]
+    if any(_has_fields(node, defs) for option in options for node in _values(option)):
+        texts.append(fields_text(kind, f"{path}.{_KEY}"))
     return f"{kind.name}: {path}\n\n" + "\n\n".join(dict.fromkeys(texts))
 
 
-def _option(option: Node, path: str, defs: Mapping[str, Node]) -> str:
+def _option(option: Node, defs: Mapping[str, Node]) -> str:
     """One of the things that may stand at a place."""
     if not (properties := option.get("properties")):
-        return "\n".join([f"  {type_text(option, defs)}", *_inside(option, path, defs)])
+        return f"  {type_text(option, defs)}"
     tags = [f"{n}: {p['const']}" for n, p in properties.items() if "const" in p]
     about = (option.get("description") or "").strip().split("\n\n")[0].replace("\n", " ")
     lines = [f"  {', '.join(tags)}" if tags else f"  {option.get('title', 'fields')}"]
@@ -48,10 +50,6 @@ def _option(option: Node, path: str, defs: Mapping[str, Node]) -> str:
         if "const" not in node:
             lines.append(f"    {_field(name, node, name in option.get('required', ()), defs)}")
     return "\n".join(lines)
-
-
-def _inside(option: Node, path: str, defs: Mapping[str, Node]) -> list[str]:
-    return [f"    see {path}.{_KEY}"] if any(_has_fields(node, defs) for node in _values(option)) else []
 
 
 def _values(option: Node) -> list[Node]:

@@ -96,7 +96,7 @@ def optimum_figure(arms: Arms, drifts: Mapping[str, Drift], over: str) -> Figure
     if any(len(c) for c in arms.values()):
         plot.legend(fontsize=8)
     caption = (
-        f"The best learning rate over the {over.replace('_', ' ')}; lines: power laws, with the slope of log2 rate per "
+        f"The best learning rate over {over.replace('_', ' ')}; lines: power laws, with the slope of log2 rate per "
         "doubling and its 95 % interval by a bootstrap over seeds. Open circles are not bracketed and do not count."
     )
     return Figure("optimum", caption, picture)

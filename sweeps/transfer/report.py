@@ -62,8 +62,8 @@ def transfer_report(spec: TransferSpec, rows: pd.DataFrame, series: pd.DataFrame
     parts = sections or [PageSection("Transfer", ["No model has ended yet."])]
     intervals = {f"{_prefix(arm)}drift_per_doubling": d.interval for arm, d in drifts.items()}
     finite = {name: value for name, value in summary.items() if np.isfinite(value)}
-    over = spec.over.replace("_", " ")
-    question = f"Does the best learning rate stay the same when the {over} grows?"
+    over = spec.over if "." in spec.over else f"the {spec.over.replace('_', ' ')}"
+    question = f"Does the best learning rate stay the same when {over} grows?"
     return Report(parts, finite, intervals, answer=_answer(over, finite), question=question, lead="curves")
 
 
@@ -74,7 +74,7 @@ def _answer(over: str, summary: Mapping[str, float]) -> str:
     if not moves:
         return ""
     factors = ", ".join(f"{factor:.2f}{f' ({arm})' if arm else ''}" for arm, factor in moves.items())
-    text = f"When the {over} doubles, the best learning rate is multiplied by {factors}; 1 is perfect transfer."
+    text = f"When {over} doubles, the best learning rate is multiplied by {factors}; 1 is perfect transfer."
     worst = {name.removesuffix("largest_penalty").rstrip("."): value for name, value in summary.items()
              if name.endswith("largest_penalty")}  # fmt: skip
     if worst:

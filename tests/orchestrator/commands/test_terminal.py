@@ -39,7 +39,7 @@ def say(*words: str, code: int = 0) -> str:
     [
         ("zoo recipe.net", ["net: mlp", "net: resnet", "hidden (list of whole number >= 1, default [64, 64])"]),
         ("zoo recipe.optimizer", ["method: adamw", "beta1 (number >= 0, < 1, default 0.9)"]),
-        ("zoo axes", ["mapping to DefaultedAxis", "see axes.NAME"]),
+        ("zoo axes", ["mapping to DefaultedAxis", "zoo: axes.NAME", "equal ratios"]),
         ("function columns.loss.type", ["one of float, int, bool, text"]),
         ("landscape models.mine.train", ["epochs (whole number >= 0, required): passes through the training data"]),
     ],
