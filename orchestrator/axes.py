@@ -251,7 +251,7 @@ class DefaultedAxis(Axis):
             raise ValueError(f"default: {self.default!r} is none of the axis's values; add it to them")
         if self.before is not None and canonical(None) in texts:
             raise ValueError(
-                "an axis with a default can't hold null beside it: rows of before have null there, so that the two "
+                "an axis with a default can't hold null beside it: existing rows have null there, so the two "
                 "could not be told apart"
             )
         return self
@@ -263,7 +263,7 @@ class DefaultedAxis(Axis):
 
     @property
     def before(self) -> Value:
-        """The value that rows of before had, as a unit's param."""
+        """The value that existing rows had, as a unit's param."""
         return plain(self.default)
 
     @model_serializer

@@ -70,7 +70,8 @@ def _pattern(error: Mapping[str, Any], context: Mapping[str, Any]) -> str:
 
 def _too_short(error: Mapping[str, Any], context: Mapping[str, Any]) -> str:
     del error
-    return f"give at least {context['min_length']}"
+    least = int(context["min_length"])
+    return f"give at least {least} item{'s' if least > 1 else ''}"
 
 
 _PHRASES: dict[str, Callable[[Mapping[str, Any], Mapping[str, Any]], str]] = {

@@ -286,7 +286,7 @@ def refuse_new_code(data: object, spec: object, source: str) -> None:
     if new:
         raise Untrusted(
             f"{source} names code that the spec of its sweep does not name: {', '.join(new)}. So the row was changed, "
-            "and nothing was run, whatever is trusted; `landsweep verify DIR --deep` tells more"
+            "and nothing was run, whatever is trusted; `landsweep verify DIR --deep` says more"
         )
 
 

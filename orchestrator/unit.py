@@ -46,7 +46,7 @@ class Keys:
         kind: name of the kind.
         version: of the kind's numbers; raise it when the same spec gives other rows.
         context: all that the rows depend on beside the params.
-        defaults: for each param that units of before did not have, the value that they had: a unit of this value is
+        defaults: for each param that existing units do not have, the value that they had: a unit of this value is
             one of them, so its key leaves the param out.
     """
 
@@ -72,7 +72,7 @@ class Keys:
         return self.unit_of_text(params, canonical(identity), pack)
 
     def left_out(self, name: str, value: object) -> bool:
-        """Whether a param of this value is no part of a key, since units of before had the value without the param."""
+        """Whether a param of this value is no part of a key, since existing units had the value without the param."""
         return name in self._defaults and canonical(value) == self._defaults[name]
 
     def unit_of_text(self, params: Mapping[str, Value], identity: str, pack: str = "") -> Unit:

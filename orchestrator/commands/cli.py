@@ -275,7 +275,7 @@ def verify(
         for line in wrong:
             out.print(line)
         if reevaluate and not wrong:
-            out.print(f"recomputed up to {reevaluate:,} results: all are as in their rows")
+            out.print(f"recomputed up to {reevaluate:,} results: all as in their rows")
     if not findings.sound or findings.missing or wrong:
         raise typer.Exit(1)
 

@@ -70,7 +70,7 @@ class Quantities:
         if name in self.summary:
             return self._drawn(name, *self.intervals.get(name, (np.nan, np.nan)))
         if name in self.rows:
-            raise UsageError(f"{name!r} is a column; say of which of its values, such as mean({name})")
+            raise UsageError(f"{name!r} is a column; name a statistic of it, such as mean({name})")
         listed = ", ".join(self.summary) or "none"
         raise UsageError(f"there is no number {name!r} in the summary of the report; it has {listed}")
 
@@ -98,7 +98,7 @@ class Quantities:
             return None
         wanted, statistic = STATISTICS[function]
         if len(arguments) not in (wanted, wanted + 1):
-            raise UsageError(f"{function} takes {FORMS[function]}, and then a condition if not all rows are meant")
+            raise UsageError(f"{function} takes {FORMS[function]}, and, to choose rows, a condition")
         mask = self._condition(arguments[wanted]) if len(arguments) > wanted else np.ones(len(self.rows), bool)
         if function == "share":
             columns = [self._condition(arguments[0]).astype(np.float64)]

@@ -1,4 +1,4 @@
-"""Axes that were added to a sweep with rows: what rows of before had, and which defaults a sweep may go on with."""
+"""Axes that were added to a sweep with rows: what existing rows had, and which defaults a sweep may go on with."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def changed_defaults(manifest: Mapping[str, Any], kind: SweepKind[Any], spec: Sp
         except SpecError:  # of a version whose specs this one can't read
             swept = set()
         lines += [
-            f"axes.{name}: default is for an axis that is new; rows of before have this one, so leave it out"
+            f"axes.{name}: default is for an axis that is new; existing rows have this one, so leave it out"
             for name in added
             if name in swept
         ]

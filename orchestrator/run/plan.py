@@ -109,7 +109,7 @@ def strays(manifest: Mapping[str, Any], kind: SweepKind[Any], spec: Spec, rows: 
 
 
 def _changed_columns(manifest: Mapping[str, Any], kind: SweepKind[Any], spec: Spec) -> str:
-    """Declared columns of which rows of before, or rows to come, have none."""
+    """Declared columns that existing rows, or rows to come, lack."""
     try:
         before = kind.columns(kind.parse(manifest["spec"], "sweep.json"))
     except SpecError:  # of a version whose specs this one can't read

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from landsweep.orchestrator.errors import SpecError
 from landsweep.orchestrator.storage.inside import is_name, refuse_odd
 from landsweep.orchestrator.storage.store import Store
@@ -28,8 +30,7 @@ def unit_output(store: Store, key: str) -> str:
     keys = sorted({name.split("/")[0] for name, _ in store.list(UNITS, deep=True) if "/" in name})
     fitting = [k for k in keys if k.startswith(key)]
     if len(fitting) != 1:
-        some = ", ".join((fitting or keys)[:_SHOWN]) or "none: units of this sweep keep no output"
-        raise SpecError(f"--unit {key}: {len(fitting)} units that have printed begin so; there are {some}")
+        raise SpecError(f"--unit {key}: {_advice(keys, fitting)}")
     parts = []
     for stream in _STREAMS:
         file = f"{UNITS}/{fitting[0]}/{stream}.txt"
@@ -41,3 +42,13 @@ def unit_output(store: Store, key: str) -> str:
         if text:
             parts.append(f"--- {stream} of {fitting[0]} ---\n{text}")
     return "\n".join(parts) or f"the unit {fitting[0]} has printed nothing"
+
+
+def _advice(keys: Sequence[str], fitting: Sequence[str]) -> str:
+    """What to do about a key that names no unit with output, or several."""
+    if not keys:
+        return "no unit of this sweep has kept any output"
+    some = ", ".join((fitting or keys)[:_SHOWN])
+    if fitting:
+        return f"the keys of {len(fitting)} units begin with it; give more digits of one: {some}"
+    return f"no unit with such a key has printed anything; these have: {some}"

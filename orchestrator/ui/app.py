@@ -166,7 +166,7 @@ class _Views:
         place, snapshot = self._read(request)
         name, form = request.path_params["name"], request.path_params["form"]
         if form not in _FIGURES:
-            raise UsageError(f"figures are there as {', '.join(_FIGURES)}, not as {form[:20]!r}")
+            raise UsageError(f"figures come as {', '.join(_FIGURES)}, not as {form[:20]!r}")
         data = self._kinds.figure(snapshot, place, name, form)
         shown = form == "json" or (form == "png" and "download" not in request.query_params)
         return Response(data, media_type=_FIGURES[form], headers={} if shown else _attached(f"{anchor(name)}.{form}"))
@@ -247,7 +247,7 @@ def _file(table: pa.Table, name: str, form: str) -> Response:
         return StreamingResponse(views.as_csv(table), media_type="text/csv", headers=headers)
     if form == "parquet":
         return Response(views.as_parquet(table), media_type="application/vnd.apache.parquet", headers=headers)
-    raise UsageError(f"tables are there as csv and parquet, not as {form[:20]!r}")
+    raise UsageError(f"tables come as csv or parquet, not as {form[:20]!r}")
 
 
 def _static(request: Request, name: str = "") -> Response:

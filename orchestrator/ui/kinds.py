@@ -104,7 +104,7 @@ class Kinds:
             if form == "json" and figure.interactive is not None:
                 return _plotly(figure).encode()
             if figure.picture is None or form == "json":
-                raise UsageError(f"the figure {name[:80]} is not there as {form}")
+                raise UsageError(f"the figure {name[:80]} does not come as {form}")
             if form == "csv":
                 return str(numbers_of(figure).to_csv(index=False)).encode("utf-8", "backslashreplace")
             metadata = {"Software": None} if form == "png" else {"Date": None, "Creator": None}

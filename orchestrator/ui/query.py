@@ -166,7 +166,7 @@ class Query:
             UsageError: one can't be read, or they are too many.
         """
         if len(filters) > _MOST or len(orders) > _MOST:
-            raise UsageError(f"at most {_MOST} filters, and as many columns to sort by, are taken")
+            raise UsageError(f"at most {_MOST} filters, and as many columns to sort by, are allowed")
         return cls(tuple(map(Filter.read, filters)), tuple(map(Order.read, orders)))
 
     def rows(self, table: pa.Table) -> pa.Array | None:

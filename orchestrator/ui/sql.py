@@ -77,7 +77,7 @@ def answer(question: str, tables: Mapping[str, Callable[[], pa.Table]], most: in
     if not is_installed():
         raise UsageError("SQL needs DuckDB, which is not installed: pip install 'landsweep[ui]'")
     if len(question) > _LONGEST:
-        raise UsageError(f"the question has {len(question):,} characters; at most {_LONGEST:,} are taken")
+        raise UsageError(f"the question has {len(question):,} characters; at most {_LONGEST:,} are allowed")
     with _one_at_a_time:
         return _asked(question, tables, most)
 

@@ -48,8 +48,8 @@ class CommandSpec(SweptSpec):
             raise ValueError(f"command: {{{missing[0]}}} is neither an axis nor drawn")
         if defaults := list(self.defaults()):
             raise ValueError(
-                f"axes.{defaults[0]}: default: nothing tells what a program does without a value, so that rows of "
-                "before can't be taken over; leave it out"
+                f"axes.{defaults[0]}: default: what a program does without a value can't be known, so existing rows "
+                "can't be taken over; leave it out"
             )
         return self
 

@@ -16,7 +16,7 @@ __all__ = ["refuse_wrong_defaults"]
 
 
 def refuse_wrong_defaults(spec: ZooSpec) -> None:
-    """Refuse a default that changes the recipe of a model: models of before were trained without it.
+    """Refuse a default that changes the recipe of a model: existing models were trained without it.
 
     Raises:
         SpecError: names the axis and a combination.
@@ -28,8 +28,8 @@ def refuse_wrong_defaults(spec: ZooSpec) -> None:
             if recipes.of({k: v for k, v in params.items() if k not in left_out}) != recipe:
                 shown = ", ".join(f"axes.{name}: default: {params[name]!r}" for name in left_out)
                 raise SpecError(
-                    f"{shown} is not what the recipe has without this axis, of the model with {dict(params)}; models "
-                    "of before would be taken for others. Give the value of the base recipe"
+                    f"{shown} is not what the recipe has without this axis, of the model with {dict(params)}; existing "
+                    "models would be mistaken for others. Give the value of the base recipe"
                 )
 
 

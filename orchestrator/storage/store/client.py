@@ -81,7 +81,7 @@ class Client:
         lost = sum(seconds for _, seconds in self._lost)
         if lost > _MOST_LOST_SECONDS:
             raise GenericError(
-                f"this store answers now and then only: {len(self._lost)} of the last requests were waited for "
+                f"this store answers only now and then: {len(self._lost)} of the last requests got no answer within "
                 f"{lost:.0f} s. Try again once the network or the store is well"
             )
 

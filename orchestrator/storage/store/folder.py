@@ -64,7 +64,7 @@ class Store:
             UsageError: no store is known for the URL, it holds credentials, or the path is a file.
         """
         if not str(where):
-            raise UsageError("the name of the results folder is empty; give one, or `.` for the folder where you stand")
+            raise UsageError("the name of the results folder is empty; give one, or `.` for the current folder")
         if is_url(where):
             return cls(cloud.address(str(where)), None)
         if isinstance(where, str) and where.startswith("file:"):

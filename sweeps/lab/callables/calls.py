@@ -90,7 +90,7 @@ def check_defaults(function: Callable[..., Any], path: str, defaults: Mapping[st
         else:
             continue
         raise SpecError(
-            f"axes.{name}: default: {value!r}, but {why}; rows of before would be taken for others. Give what the "
+            f"axes.{name}: default: {value!r}, but {why}; existing rows would be mistaken for others. Give what the "
             "signature has, or leave default out"
         )
 

@@ -70,7 +70,7 @@ class SweptSpec(Spec):
         swept = set(self.swept)
         if clash := sorted(RESERVED & swept):
             raise ValueError(
-                f"the rows have columns of their own named {clash}, so no axis can be called so; "
+                f"the rows have columns of their own named {clash}, so no axis can have that name; "
                 "rename the argument, or wrap the function"
             )
         if self.columns is not None and (clash := sorted((RESERVED | swept) & self.columns.keys())):

@@ -141,7 +141,7 @@ class Program(Section):
     def complaint(self, params: Collection[str]) -> str | None:
         """What is wrong with the placeholders for units with these params, or None."""
         if taken := sorted((FIXED.keys() - {"seed"}) & set(params)):
-            return f"{{{taken[0]}}} stands for {FIXED[taken[0]]}, so no axis can be called so; rename it"
+            return f"{{{taken[0]}}} stands for {FIXED[taken[0]]}, so no axis can have that name; rename it"
         if (unknown := unknown_names(self.texts(), [*params, *FIXED])) is not None:
             return unknown
         if unused := [name for name in params if name not in self.names()]:

@@ -1,4 +1,4 @@
-"""An axis that is added with a `default`: rows of before stay, are shown with it, and nothing of them runs again."""
+"""An axis that is added with a `default`: existing rows stay, are shown with it, and none is computed again."""
 
 from __future__ import annotations
 
@@ -147,7 +147,7 @@ def test_a_default_stays_what_it_was(tmp_path: Path) -> None:
 
 
 def test_programs_have_no_defaults() -> None:
-    with pytest.raises(SpecError, match="nothing tells what a program does without a value"):
+    with pytest.raises(SpecError, match="what a program does without a value can't be known"):
         COMMAND.parse({"name": "p", "command": ["true", "{a}"], "axes": {"a": {"range": 2, "default": 0}}}, "spec")
 
 

@@ -310,7 +310,7 @@ def test_what_can_not_work_is_refused_before_anything_starts(
 
 
 def test_names_that_placeholders_have_can_be_no_axes(programs: Programs) -> None:
-    assert "so no axis can be called so" in programs.refused(lambda: programs.spec("", "{dir}", axes={"dir": [1]}))
+    assert "so no axis can have that name" in programs.refused(lambda: programs.spec("", "{dir}", axes={"dir": [1]}))
 
 
 def test_how_long_a_program_may_take_is_no_part_of_what_it_computes(programs: Programs) -> None:
