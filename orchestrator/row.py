@@ -115,6 +115,8 @@ class Outcome:
         error: for failed ones the traceback, for diverged ones what became non-finite and when, for pruned ones when.
         cause: only for failed ones.
         seconds: wall time of this unit alone; by default the time since the session's last outcome.
+        cpu_seconds: processor time of this unit alone; by default, where `seconds` is left out too, that since the
+            session's last outcome.
     """
 
     key: str
@@ -123,6 +125,7 @@ class Outcome:
     error: str | None = None
     cause: Cause | None = None
     seconds: float | None = None
+    cpu_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +151,9 @@ METERS: tuple[Column, ...] = (
     Column("worker", "host and process that computed the unit", type="text"),
     Column("ended", "when the unit ended, since 1970 (UTC)", "s"),
     Column("seconds", "wall time of the unit", "s"),
-    Column("cpu_seconds", "processor time of the unit's process while it ran, where it ran alone", "s"),
+    Column(
+        "cpu_seconds", "processor time of the unit's process while it ran alone, or its share of that of several", "s"
+    ),
     Column("peak_memory", "largest resident memory of the worker's process so far", "MB"),
 )
 KEY = Column("key", "the unit's identity: hash of kind, version, context and params", type="text")

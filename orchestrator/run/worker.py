@@ -202,7 +202,7 @@ class Worker:
                     "ended": time.time(),
                     "seconds": now - wall if item.seconds is None else item.seconds,
                     # of units that end together nobody knows whose processor time it was
-                    "cpu_seconds": cpu_now - cpu if item.seconds is None else None,
+                    "cpu_seconds": cpu_now - cpu if item.seconds is None else item.cpu_seconds,
                     "peak_memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
                 }
                 if item.key == probe:

@@ -15,6 +15,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own convention
 from torch import Tensor
 
+from landsweep.sweeps.lab.few_classes import cross_entropies
+
 __all__ = [
     "LOSSES",
     "OF_CLASSES",
@@ -164,13 +166,15 @@ def batch_loss(outputs: Tensor, targets: Tensor) -> Tensor:
 
 def right_answers(outputs: Tensor, targets: Tensor) -> Tensor:
     """Share of right answers in each sample of one network, [n], in float64; shapes as in `batch_loss`."""
-    return _sample_means((outputs.argmax(-1) == targets).double())
+    return _sample_means((outputs.max(-1).indices == targets).double())
 
 
 def _cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
+    if targets.ndim == 1 and outputs.ndim == 2:
+        return cross_entropies(outputs, targets)
     if targets.ndim == 1:
         return F.cross_entropy(outputs, targets, reduction="none")
-    each = F.cross_entropy(outputs.flatten(0, -2), targets.flatten(), reduction="none")
+    each = cross_entropies(outputs.flatten(0, -2), targets.flatten())
     return _sample_means(each.view(targets.shape))
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -22,6 +24,9 @@ from landsweep.sweeps.landscape.spec import LandscapeSpec
 
 __all__ = ["LandscapeSession", "geometry_metrics", "outcome_of"]
 
+# Of points that are judged at once: how long they may take, how many they may be, and how many outputs they may have.
+_SECONDS, _MOST, _OUTPUTS = 0.1, 32, 2**21
+
 
 class LandscapeSession:
     """Evaluates points: sets the weights in place, runs every evaluator once.
@@ -38,30 +43,64 @@ class LandscapeSession:
         self._movable: MovableModule | None = None
         self._shortcut: Shortcut | None = None
         self._geometry: dict[str, Metric] = {}
+        self._together = 1  # points that are judged at once
 
     def evaluate(self, units: Sequence[Unit]) -> Iterator[Outcome]:
-        """One outcome for each unit; a loss that is not finite makes it `diverged`, with its values kept."""
+        """One outcome for each unit; a loss that is not finite makes it `diverged`, with its values kept.
+
+        Points that take a few milliseconds or less are judged several at a time, which changes no number.
+        """
         try:
-            for unit in units:
-                model, draw = str(unit.params["model"]), int(unit.params["draw"] or 0)
-                point = unit.params.get("checkpoint")
-                metrics = self._at_grid_point(unit, model, draw) if point is None else {}
-                if point is not None:
-                    metrics = self._at_point_of_path(model, draw, int(point))
-                yield outcome_of(unit.key, {**metrics, "batch_norm": self._spec.batch_norm, **self._geometry})
+            for group in self._groups(units):
+                yield from self._outcomes(group)
         finally:
             if self._movable is not None:
                 self._movable.restore()
 
-    def _at_grid_point(self, unit: Unit, model: str, draw: int) -> dict[str, Metric]:
+    def _groups(self, units: Sequence[Unit]) -> Iterator[list[Unit]]:
+        """The units in their order, as many together as are judged at once: of one centre and one draw."""
+        for _, neighbours in itertools.groupby(units, _place):
+            while group := list(itertools.islice(neighbours, self._together)):
+                yield group
+
+    def _outcomes(self, units: Sequence[Unit]) -> Iterator[Outcome]:
+        model, draw, point = _place(units[0])
+        wall, cpu = time.perf_counter(), time.process_time()
+        if point is None:
+            found = self._at_grid_points(units, model, draw)
+        else:
+            found = [self._at_point_of_path(model, draw, point)]
+        count = len(units)
+        wall, cpu = (time.perf_counter() - wall) / count, (time.process_time() - cpu) / count
+        for unit, metrics in zip(units, found, strict=True):
+            outcome = outcome_of(unit.key, {**metrics, "batch_norm": self._spec.batch_norm, **self._geometry})
+            yield outcome if count == 1 else replace(outcome, seconds=wall, cpu_seconds=cpu)
+
+    def _at_grid_points(self, units: Sequence[Unit], model: str, draw: int) -> list[dict[str, Metric]]:
         movable = self._moved(model, draw)
-        movable.move({axis: float(unit.params[axis] or 0) for axis in self._spec.axes})
-        evaluators = self._evaluators(movable.dtype)
-        if self._shortcut is None:
-            return evaluators(movable.forward)
-        self._shortcut.move()
-        metrics = evaluators(self._shortcut.forward)
-        return {**metrics, "folded": self._shortcut.taken, "shortcut_difference": self._shortcut.difference}
+        evaluators, shortcut = self._evaluators(movable.dtype), self._shortcut
+        forward = movable.forward if shortcut is None else shortcut.forward
+        outputs: list[list[torch.Tensor]] = []
+        found: list[dict[str, Metric]] = []
+        ways: list[dict[str, Metric]] = []
+        began = time.perf_counter()
+        for unit in units:
+            movable.move({axis: float(unit.params[axis] or 0) for axis in self._spec.axes})
+            if shortcut is not None:
+                shortcut.move()
+            if evaluators.keeps:
+                outputs.append(evaluators.outputs(forward))
+            else:
+                found.append(evaluators(forward))
+            if shortcut is not None:
+                ways.append({"folded": shortcut.taken, "shortcut_difference": shortcut.difference})
+        if outputs:
+            found = evaluators.judge(outputs)
+            numbers, seconds = sum(o.numel() for o in outputs[0]), (time.perf_counter() - began) / len(units)
+            self._together = max(1, min(_MOST, int(_SECONDS / seconds), _OUTPUTS // numbers))
+        for metrics, way in zip(found, ways, strict=False):
+            metrics.update(way)
+        return found
 
     def _at_point_of_path(self, model: str, draw: int, point: int) -> dict[str, Metric]:
         """What a point of the path gives with its own weights, and where the plane comes nearest to it."""
@@ -118,6 +157,12 @@ class LandscapeSession:
         self._geometry = geometry_metrics(list(spec.axes), directions)
         self._at = (model, draw, point)
         return self._movable
+
+
+def _place(unit: Unit) -> tuple[str, int, int | None]:
+    """Centre, draw, and number of the point where it is one of the path."""
+    point = unit.params.get("checkpoint")
+    return str(unit.params["model"]), int(unit.params["draw"] or 0), None if point is None else int(point)
 
 
 def outcome_of(key: str, metrics: dict[str, Metric]) -> Outcome:

@@ -1,8 +1,9 @@
 """All that wants a GPU, in one run of less than eight minutes: tests, then figures.
 
-`python -m tests.benchmarks.gpu [--dry] [--out FILE]`: `make bench-gpu`. Prints what it does and how much of its time
-is left; ends with one JSON line and, in FILE, the same and a section for `docs/benchmarks.md`. `--dry` runs every part
-on the CPU in a tiny size, so that the script is known to work before a GPU is lent.
+`python -m tests.benchmarks.gpu [--quick] [--dry] [--out FILE]`: `make bench-gpu`. Prints what it does and how much of
+its time is left; ends with one JSON line and, in FILE, the same and a section for `docs/benchmarks.md`. `--quick`
+leaves out the tests and takes tiny sizes, on the CPU where there is no GPU; `--dry` does so on the CPU in any case, so
+that the script is known to work before a GPU is lent.
 
 - tests: `tests/gpu`, in a process of its own.
 - packs: models/s of one step, steps/s and share of the device's peak, by network and number of models.
@@ -208,19 +209,21 @@ def section(figures: dict[str, Any]) -> str:
 
 def main(arguments: list[str] | None = None) -> dict[str, Any]:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="tiny, without the tests")
     parser.add_argument("--dry", action="store_true", help="tiny, on the CPU")
     parser.add_argument("--out", type=Path, help="where the JSON goes; the section beside it as .md")
     given = parser.parse_args(arguments)
-    device = "cpu" if given.dry else "cuda:0"
+    tiny = given.dry or given.quick
+    device = "cpu" if given.dry or (given.quick and not torch.cuda.is_available()) else "cuda:0"
     settle(Workbench(device, torch.get_num_threads()))
     clock = Clock(SECONDS)
     figures: dict[str, Any] = {"device": device_name(device), "torch": torch.__version__}
     parts: dict[str, Callable[[], Any]] = {
-        "tests": lambda: "not run" if given.dry else tested(TESTS),
-        "gpt": lambda: gpt(device, dry=given.dry),
-        "landscape": lambda: landscape(device, 2 if given.dry else 200),
-        "graphs": lambda: list(graphs(clock, device, (2,) if given.dry else (16, 128, 512))),
-        "packs": lambda: list(packs(clock, device, (1, 2) if given.dry else SIZES)),
+        "tests": lambda: "not run" if tiny else tested(TESTS),
+        "gpt": lambda: gpt(device, dry=tiny),
+        "landscape": lambda: landscape(device, 2 if tiny else 200),
+        "graphs": lambda: list(graphs(clock, device, (2,) if tiny else (16, 128, 512))),
+        "packs": lambda: list(packs(clock, device, (1, 2) if tiny else SIZES)),
     }
     for name, part in parts.items():
         if not clock.begins(name):

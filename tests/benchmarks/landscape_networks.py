@@ -4,9 +4,10 @@ Run: `python -m tests.benchmarks.landscape_networks [--repeats 9] [--only NAME .
 
 For each network all sides evaluate the same points in this process, one thread, one after the other in each repeat;
 figures are ratios of processor seconds within a repeat: of the bare loop to the session (`session`), and of the
-session to itself with `site.shortcuts` (`shortcuts`). Both should be 1 or more. The choice that shortcuts make at the
-first points is made anew in each repeat and not timed. Keys: `session_least` and `shortcuts_least`, the least medians
-over the networks. `--quick` takes three repeats and leaves out the slowest networks.
+session to itself with `site.shortcuts` (`shortcuts`). Both should be 1 or more. What a session with shortcuts finds out
+at its first points, such as which way is faster, is found out anew in each repeat and not timed. Keys: `session_least`
+and `shortcuts_least`, the least medians over the networks. `--quick` takes three repeats and leaves out the slowest
+networks.
 """
 
 from __future__ import annotations
@@ -89,7 +90,7 @@ def compare(net: dict[str, Any], data: dict[str, Any], repeats: int) -> dict[str
     found: dict[str, Any] = {"bare": [], "session": [], "shortcuts": [], "taken": 0, "points": count}
     for _ in range(repeats):
         quick = KIND.open(spec, made, Workbench(shortcuts=True))
-        taken = [bool(o.metrics["folded"]) for o in quick.evaluate(units[:_CHOICE])][-1]
+        taken = [bool(o.metrics["folded"]) for o in quick.evaluate(units[: max(_CHOICE, count)])][-1]
         found["taken"] += taken
         sides: dict[str, Callable[[int], object]] = {
             "bare": by_bare,

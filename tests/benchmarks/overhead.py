@@ -1,12 +1,14 @@
 """What the engine itself costs: no-op units through Ray with the durable ledger.
 
-`python -m tests.benchmarks.overhead [--units N] [--peer] [--json]` prints a table and, last, one JSON line.
+`python -m tests.benchmarks.overhead [--quick] [--units N] [--peer] [--json]` prints a table and, last, one JSON line.
 
 - `units_per_second`: from the first unit handed out to the last commit; Ray is up and the workers are ready before.
 - `rss_growth_mb`: growth of the driver's resident memory over the run.
 - `files`: in the results folder at the end.
 - `resume_seconds`: the same command again on the finished sweep, in a fresh process, interpreter start included.
 - `tune_trials_per_second`: Ray Tune with reused actors on no-op trials, in the same Ray.
+
+`--quick` takes a tenth of the units.
 """
 
 from __future__ import annotations
@@ -129,15 +131,17 @@ def tune(trials: int) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--units", type=int, default=100_000)
+    parser.add_argument("--units", type=int, help="how many (100,000; quick: 10,000)")
+    parser.add_argument("--quick", action="store_true", help="a tenth of the units")
     parser.add_argument("--peer", action="store_true", help="measure Ray Tune in the same run")
     parser.add_argument("--json", action="store_true", help="print only the JSON line")
     args = parser.parse_args()
+    units = args.units or (10_000 if args.quick else 100_000)
     ray.init(address="local", num_cpus=WORKERS, include_dashboard=False, log_to_driver=False)
     with tempfile.TemporaryDirectory() as results:
         folder = Path(results) / "overhead"
-        found = ours(args.units, folder)
-        found["resume_seconds"] = resume(args.units, folder)
+        found = ours(units, folder)
+        found["resume_seconds"] = resume(units, folder)
     found["tune_trials_per_second"] = tune(TUNE_TRIALS) if args.peer else None
     ray.shutdown()
     if not args.json:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, TypeAlias
 
@@ -111,6 +112,7 @@ class Evaluators:
             split = source.splits[specs[names[0]].split]
             losses = {name: loss_named(specs[name].loss, base) for name in names}
             self._pools.append(_pool(split, chosen, losses, batch_size))
+        self._agree: dict[int, bool] = {}
 
     @torch.inference_mode()
     def attempt(self, forward: Callable[[Tensor], Tensor]) -> None:
@@ -159,9 +161,53 @@ class Evaluators:
         """
         metrics: dict[str, Metric] = {}
         for pool in self._pools:
-            judge = _judged_in_parts if pool.sequence else _judged_at_once
-            for view, losses, hits in judge(pool, forward):
+            judged = _judged_in_parts(pool, forward) if pool.sequence else _judged(pool, _outputs(pool, forward))
+            for view, losses, hits in judged:
                 metrics.update(_figures(view.name, losses, hits))
+        return metrics
+
+    @property
+    def keeps(self) -> bool:
+        """Whether `outputs` of several points can be kept: those of sequences are too many.
+
+        The user's losses are left out too: what they give for a sample may depend on those beside it.
+        """
+        return all(not p.sequence and all(v.loss in LOSSES.values() for v in p.views) for p in self._pools)
+
+    @torch.inference_mode()
+    def outputs(self, forward: Callable[[Tensor], Tensor]) -> list[Tensor]:
+        """What `judge` judges."""
+        return [_outputs(pool, forward) for pool in self._pools]
+
+    @torch.inference_mode()
+    def judge(self, points: Sequence[Sequence[Tensor]]) -> list[dict[str, Metric]]:
+        """Metrics of several points from their outputs, as by a call for each, bit for bit.
+
+        All points of one evaluator are judged at once. The first time that so many are, they are also judged one by
+        one, and if any number differs then they always are.
+        """
+        count = len(points)
+        agree = self._agree.get(count)
+        if count > 1 and agree:
+            return self._together(points)
+        alone = [self._alone(outputs) for outputs in points]
+        if count > 1 and agree is None:
+            self._agree[count] = repr(self._together(points)) == repr(alone)
+        return alone
+
+    def _alone(self, outputs: Sequence[Tensor]) -> dict[str, Metric]:
+        judged = chain.from_iterable(_judged(*pair) for pair in zip(self._pools, outputs, strict=True))
+        return {k: v for view, losses, hits in judged for k, v in _figures(view.name, losses, hits).items()}
+
+    def _together(self, points: Sequence[Sequence[Tensor]]) -> list[dict[str, Metric]]:
+        metrics: list[dict[str, Metric]] = [{} for _ in points]
+        for pool, outputs in zip(self._pools, zip(*points, strict=True), strict=True):
+            for view in pool.views:
+                viewed, targets = torch.cat([view.of(o) for o in outputs]), torch.cat([view.targets] * len(outputs))
+                losses = view.losses(viewed, targets).view(len(outputs), -1)
+                hits = None if targets.is_floating_point() else right_answers(viewed, targets).view(len(outputs), -1)
+                for found, figures in zip(metrics, _figures_of_many(view.name, losses, hits), strict=True):
+                    found.update(figures)
         return metrics
 
 
@@ -238,12 +284,16 @@ def loss_named(name: str, base: Path) -> LossFunction:
 _Judged: TypeAlias = Iterator[tuple[_View, Tensor, Tensor | None]]
 
 
-def _judged_at_once(pool: _Pool, forward: Callable[[Tensor], Tensor]) -> _Judged:
-    """Losses [n] of each view, and hits [n] where targets are classes, from the outputs of the whole pool."""
+def _outputs(pool: _Pool, forward: Callable[[Tensor], Tensor]) -> Tensor:
+    """Outputs of a whole pool."""
     outputs = [forward(batch) for batch in pool.batches]
-    together = outputs[0] if len(outputs) == 1 else torch.cat(outputs)
+    return outputs[0] if len(outputs) == 1 else torch.cat(outputs)
+
+
+def _judged(pool: _Pool, outputs: Tensor) -> _Judged:
+    """Losses [n] of each view, and hits [n] where targets are classes, from the outputs of the whole pool."""
     for view in pool.views:
-        viewed = view.of(together)
+        viewed = view.of(outputs)
         hits = None if view.targets.is_floating_point() else right_answers(viewed, view.targets)
         yield view, view.losses(viewed, view.targets), hits
 
@@ -262,6 +312,7 @@ def _judged_in_parts(pool: _Pool, forward: Callable[[Tensor], Tensor]) -> _Judge
 
 
 def _figures(name: str, losses: Tensor, hits: Tensor | None) -> dict[str, Metric]:
+    """From losses [n] and hits [n]."""
     n = len(losses)
     figures = [losses.mean(), losses.std() if n > 1 else losses.new_tensor(math.nan)]
     if hits is not None:
@@ -270,9 +321,22 @@ def _figures(name: str, losses: Tensor, hits: Tensor | None) -> dict[str, Metric
         loss, deviation, *right = (figure.item() for figure in figures)
     else:
         loss, deviation, *right = torch.stack(figures).tolist()  # one wait for the device, not three
+    return _named(name, n, loss, deviation, right[0] if right else None)
+
+
+def _figures_of_many(name: str, losses: Tensor, hits: Tensor | None) -> Iterator[dict[str, Metric]]:
+    """From losses [points, n] and hits [points, n]."""
+    points, n = losses.shape
+    right = [None] * points if hits is None else hits.sum(1).tolist()
+    deviations = torch.stack([row.std() for row in losses.unbind()]).tolist() if n > 1 else [math.nan] * points
+    for figures in zip(losses.mean(1).tolist(), deviations, right, strict=True):
+        yield _named(name, n, *figures)
+
+
+def _named(name: str, n: int, loss: float, deviation: float, right: float | None) -> dict[str, Metric]:
     return {
         f"{name}_loss": loss,
-        f"{name}_accuracy": right[0] / n if right else None,
+        f"{name}_accuracy": None if right is None else right / n,
         f"{name}_loss_se": deviation / math.sqrt(n) if n > 1 else None,
         f"{name}_n": n,
     }

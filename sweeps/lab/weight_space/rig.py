@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from landsweep.orchestrator.kind import Arrays
 from landsweep.sweeps.lab.models.base import number_type
 from landsweep.sweeps.lab.weight_space.batch_norm import BatchNormMode, reestimate, running_layers
+from landsweep.sweeps.lab.weight_space.plain_pass import plain_pass
 from landsweep.sweeps.lab.weight_space.space import Space
 
 __all__ = ["MovableModule", "state_arrays"]
@@ -67,6 +68,7 @@ class MovableModule:
         if mode == "interpolate":
             moving |= {n: b for n, b in module.named_buffers() if b.is_floating_point() and n in stored}
         self._space = Space(moving, {a: _on(moving, d) for a, d in directions.items()})
+        self._pass = plain_pass(module) if device == "cpu" else None
 
     def move(self, coordinates: Mapping[str, float]) -> None:
         """Set the weights, and the statistics of batch normalisation as the mode has it."""
@@ -82,6 +84,8 @@ class MovableModule:
 
     def forward(self, batch: Tensor) -> Tensor:
         """Outputs of the module where it is."""
+        if self._pass is not None and not torch.is_grad_enabled():
+            return self._pass(batch)
         outputs: Tensor = self._module(batch)
         return outputs
 

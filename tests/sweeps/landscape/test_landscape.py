@@ -3,6 +3,7 @@
 import copy
 import math
 import shutil
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -85,6 +86,20 @@ def test_rows_do_not_depend_on_order_or_company() -> None:
     assert forward == backward
     assert alone.items() <= forward.items()
     assert len({m["test_loss"] for m in forward.values()}) == len(units) == 12
+
+
+def test_points_judged_together_share_their_time() -> None:
+    spec = landscape_spec(axes={"x": {"linear": [0, 1, 90]}})
+    session = KIND.open(spec, prepare(spec), Workbench())
+    wall, cpu = time.perf_counter(), time.process_time()
+    outcomes = list(session.evaluate(KIND.planner(spec).ask(100)))
+    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+    assert outcomes[0].seconds is None  # alone
+    shared = [o for o in outcomes if o.seconds is not None]
+    assert len(shared) > 2
+    assert 0 < sum(o.seconds or 0 for o in shared) <= wall
+    assert 0 < sum(o.cpu_seconds or 0 for o in shared) <= cpu
+    assert len({o.seconds for o in shared}) < len(shared)
 
 
 def test_keys_and_directions_survive_growth() -> None:

@@ -1,5 +1,6 @@
 """Evaluators: one pass, right numbers, honest errors; batch normalisation's modes."""
 
+import copy
 import math
 from pathlib import Path
 
@@ -178,3 +179,41 @@ def test_reestimated_statistics_are_the_mean_over_batches() -> None:
     torch.testing.assert_close(layer.running_var, variance)
     assert layer.momentum == 0.1
     assert not any(m.training for m in net.modules())
+
+
+def moved(net: nn.Module, points: int) -> list[nn.Module]:
+    """Copies of a network with other weights; one of them gives losses that are not finite."""
+    copies = [copy.deepcopy(net) for _ in range(points)]
+    with torch.no_grad():
+        for i, other in enumerate(copies):
+            for p in other.parameters():
+                p.mul_(1 + i).add_(math.inf if i == 2 else 0)
+    return copies
+
+
+@pytest.mark.parametrize("points", [1, 2, 5])
+def test_points_that_are_judged_together_have_the_bits_of_those_alone(data: Data, net: Counting, points: int) -> None:
+    specs = {k: v for k, v in SPECS.items() if k != "own"}
+    specs |= {loss: EvaluatorSpec(loss=loss) for loss in ("hinge", "squentropy", "stablemax", "outputs")}
+    judges, nets = evaluators(specs, data), moved(net, points)
+    alone = [judges(n) for n in nets]
+    outputs = [judges.outputs(n) for n in nets]
+    assert judges.keeps
+    for _ in range(2):  # the second time nothing is compared any more
+        assert repr(judges.judge(outputs)) == repr(alone)
+    assert points == 1 or judges._agree == {points: True}
+
+
+def test_points_whose_bits_depend_on_company_are_judged_alone(
+    data: Data, net: Counting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judges = evaluators({"test": EvaluatorSpec()}, data)
+    outputs = [judges.outputs(n) for n in moved(net, 2)]
+    alone = [judges.judge([o])[0] for o in outputs]
+    monkeypatch.setattr(judges, "_together", lambda points: [{"test_loss": 0.1} for _ in points])
+    assert [judges.judge(outputs) for _ in range(2)] == [alone, alone]
+
+
+@pytest.mark.parametrize(("loss", "keeps"), [("mse", True), (f"{__name__}:margin", False)])
+def test_outputs_are_kept_for_the_losses_that_are_known(data: Data, loss: str, keeps: bool) -> None:
+    assert evaluators({"test": EvaluatorSpec(loss=loss)}, data).keeps is keeps
