@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -217,28 +218,30 @@ class Sweep:
 
     def rows(self) -> pd.DataFrame:
         """Rows of the units that belong to the plan, in the plan's order."""
-        import pandas as pd  # here: what asks for no rows starts without it
-
-        frame = as_frame(self.stored())
-        with self._reading():
-            adaptive = self.kind.planner(self.spec).adaptive
-        if adaptive:
-            return frame  # the plan depends on the rows, so all of them belong to it
-        order = {key: i for i, key in enumerate(self.keys())}
-        place = frame["key"].map(order) if len(frame) else pd.Series(dtype=float)
-        return frame[place.notna()].iloc[place.dropna().argsort(kind="stable")].reset_index(drop=True)
+        table = self.stored()
+        frame, order = as_frame(table), self._order(table)
+        return frame if order is None else frame.iloc[order.to_numpy()].reset_index(drop=True)
 
     def table(self) -> pa.Table:
         """The same rows, of the types in which they are stored."""
         table = self.stored()
+        order = self._order(table)
+        return table if order is None else table.take(order)
+
+    def _order(self, table: pa.Table) -> pa.Array | None:
+        """Which rows of a table belong to the plan, in its order; None: all of them, as they stand."""
         with self._reading():
-            adaptive = self.kind.planner(self.spec).adaptive
-        if adaptive:
-            return table
-        places = pc.index_in(table.column("key"), pa.array(self.keys(), pa.string()))
-        in_plan = pc.is_valid(places)
-        order = pc.sort_indices(pc.filter(places, in_plan))
-        return table.filter(in_plan).take(order)
+            if self.kind.planner(self.spec).adaptive:
+                return None  # the plan depends on the rows, so all of them belong to it
+            units, parts = planned(self.kind, self.spec), []
+            while part := [unit.key for unit in islice(units, _ASKED)]:
+                parts.append(pa.array(part, pa.string()))
+        keys = pa.chunked_array(parts, pa.string())
+        if table.column("key").equals(keys):
+            return None
+        places = pc.index_in(table.column("key"), keys.combine_chunks()).combine_chunks()
+        in_plan = pc.indices_nonzero(pc.is_valid(places))
+        return in_plan.take(pc.sort_indices(places.take(in_plan)))
 
     def series(self) -> pd.DataFrame:
         """All series: key, step, metric, value."""
