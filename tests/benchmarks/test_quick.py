@@ -5,12 +5,13 @@ from __future__ import annotations
 import argparse
 import importlib
 import re
-from pathlib import Path
 
 import pytest
 
-HERE = Path(__file__).parent
-SOURCES = {p.stem: p.read_text() for p in HERE.glob("*.py") if not p.stem.startswith(("test_", "__"))}
+from tests.support.paths import ROOT
+
+HERE = ROOT / "tests/benchmarks"
+SOURCES = {p.stem: p.read_text(encoding="utf-8") for p in HERE.glob("*.py") if not p.stem.startswith(("test_", "__"))}
 COMMANDS = sorted(name for name, source in SOURCES.items() if "\ndef main(" in source)
 
 
