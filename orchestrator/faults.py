@@ -50,7 +50,7 @@ def text_of(error: BaseException, trace: TracebackType | None) -> str:
             )
     except Exception as e:  # noqa: BLE001 - an error whose own text raises must not take the shard with it
         text = f"{type(error).__name__} (its text can't be shown: {type(e).__name__})"
-    return without_middle(text)
+    return without_middle(text.encode("utf-8", "backslashreplace").decode())  # names of files need not be UTF-8
 
 
 def _many(error: BaseException) -> bool:

@@ -35,3 +35,10 @@ def test_small_groups_and_circles_are_shown_whole() -> None:
     one, two = ValueError("one"), ValueError("two")
     one.__cause__, two.__cause__ = two, one
     assert {"ValueError: one", "ValueError: two"} <= set(text_of(one, None).splitlines())
+
+
+def test_a_name_of_a_file_that_is_not_utf8_can_be_stored() -> None:
+    text = text_of(FileNotFoundError(2, "No such file or directory", "data-\udcff.npy"), None)
+    assert text.encode() and "data-\\udcff.npy" in text
+    text = text_of(ValueError("in data-\udcff.npy"), None)
+    assert text.encode() and "in data-\\udcff.npy" in text

@@ -5,6 +5,9 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import subprocess
+import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +36,7 @@ _PACKAGES = {  # the local files that Ray takes in the place of a folder
     "py_modules": (".py", ".whl"),
 }
 _PATIENCE = 10.0  # s
+_LEAVE = 30.0  # s in which a Ray of our own may end by itself
 _GCS, _CLIENT = "/ray.rpc.NodeInfoGcsService/CheckAlive", "/ray.rpc.RayletDriver/ClusterInfo"
 _OWN = {  # of a Ray of our own
     "RAY_process_group_cleanup_enabled": "true",  # what a worker has started ends with it
@@ -99,21 +103,30 @@ class Connection:
         """
         if self._folder is None:
             return
-        node = ray._private.worker._global_node
-        for name in ("raylet", "gcs_server"):
-            for started in node.all_processes.get(name, ()):
-                if (code := started.process.poll()) is not None:
-                    self.lost = True
-                    raise ClusterLost(f"the Ray of this run has died (its {name} ended with code {code})")
+        for name, process in self._own_processes():
+            if (code := process.poll()) is not None:
+                self.lost = True
+                raise ClusterLost(f"the Ray of this run has died (its {name} ended with code {code})")
 
     def close(self) -> None:
-        """End a Ray of our own; a cluster that was joined is left."""
+        """End a Ray of our own, also one that no longer answers; a cluster that was joined is left."""
         if self._opened:
+            kills = threading.Timer(_LEAVE, _kill, [[process for _, process in self._own_processes()]])
+            kills.daemon = True
+            kills.start()
             ray.shutdown()
+            kills.cancel()
             self._opened = False
         if self._folder is not None:
             self._folder.remove()
             self._folder = None
+
+    def _own_processes(self) -> list[tuple[str, subprocess.Popen[bytes]]]:
+        """What a Ray of our own consists of, by name; none of a cluster that was joined."""
+        if self._folder is None:
+            return []
+        processes = ray._private.worker._global_node.all_processes
+        return [(name, started.process) for name in ("raylet", "gcs_server") for started in processes.get(name, ())]
 
     def _start(self, options: dict[str, Any]) -> None:
         folder = None
@@ -150,6 +163,12 @@ class Connection:
             with contextlib.suppress(Exception):
                 ray.shutdown()
             raise Unreachable(f"site: could not reach a Ray cluster at {address!r}: {_first(e)}\n{_START}") from e
+
+
+def _kill(processes: Sequence[subprocess.Popen[bytes]]) -> None:
+    """For a raylet that stands still: `ray.shutdown` waits for its answer, without end."""
+    for process in processes:
+        process.kill()
 
 
 def _ask(address: str) -> None:

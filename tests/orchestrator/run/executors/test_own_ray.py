@@ -165,6 +165,34 @@ def test_a_folder_that_a_late_process_has_made_again_is_removed_once_nothing_use
     assert [f.exists() for f in (named, opened, new)] == [False, False, True], "the last may be just being made"
 
 
+STOPPED = """
+import signal, sys, psutil
+from landsweep.orchestrator.run.executors.ray import RayExecutor, connection
+from landsweep.orchestrator.site import Site
+from landsweep.orchestrator.testing.executor_suite import config
+connection._LEAVE = 2.0
+ex = RayExecutor(Site(workers=1, cpus=0.5))
+ex.open(config())
+while not ex.free_workers():
+    ex.poll(0.1)
+raylet, = [p for p in psutil.Process().children() if p.name() == "raylet"]
+raylet.send_signal(signal.SIGSTOP)
+ex.close()
+print("closed", raylet.is_running() and raylet.status() != psutil.STATUS_ZOMBIE, flush=True)
+"""
+
+
+@pytest.mark.ray
+@pytest.mark.rotating
+def test_a_ray_that_stands_still_is_ended(temporary: Path) -> None:
+    """`ray.shutdown` waits for the raylet's answer, without end; so the raylet is killed after a while."""
+    done = subprocess.run(
+        [sys.executable, "-c", STOPPED], capture_output=True, text=True, timeout=180, check=False,
+        env={**os.environ, "TMPDIR": str(temporary), "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert done.stdout.split() == ["closed", "False"], done
+
+
 def test_an_own_folder_that_was_removed_from_outside_ends_in_order(temporary: Path) -> None:
     folder = OwnFolder()
     shutil.rmtree(folder.path)
