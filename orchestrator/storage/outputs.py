@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 
 from landsweep.orchestrator.errors import SpecError
@@ -27,7 +28,7 @@ def unit_output(store: Store, key: str) -> str:
     """
     if not is_name(key):
         raise SpecError(f"--unit {key!r}: give the key of a unit, or its first digits; they are in the column `key`")
-    keys = sorted({name.split("/")[0] for name, _ in store.list(UNITS, deep=True) if "/" in name})
+    keys = _keys(store)
     fitting = [k for k in keys if k.startswith(key)]
     if len(fitting) != 1:
         raise SpecError(f"--unit {key}: {_advice(keys, fitting)}")
@@ -52,3 +53,17 @@ def _advice(keys: Sequence[str], fitting: Sequence[str]) -> str:
     if fitting:
         return f"the keys of {len(fitting)} units begin with it; give more digits of one: {some}"
     return f"no unit with such a key has printed anything; these have: {some}"
+
+
+def _keys(store: Store) -> list[str]:
+    """Keys of the units that have a folder.
+
+    On this machine nothing below is looked at: what a program has left there may be too deep, or have any name.
+    """
+    if store.path is None:
+        return sorted({name.split("/")[0] for name, _ in store.list(UNITS, deep=True) if "/" in name})
+    try:
+        with os.scandir(store.path / UNITS) as entries:
+            return sorted(entry.name for entry in entries if entry.is_dir(follow_symlinks=False))
+    except FileNotFoundError:
+        return []

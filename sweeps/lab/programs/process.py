@@ -11,10 +11,12 @@ import subprocess
 import sys
 import time
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from landsweep.sweeps.lab.programs import guard
 from landsweep.sweeps.lab.programs.output import Kept
@@ -58,7 +60,7 @@ class Launcher:
         reading = [end for end, _ in pipes]
         writing = [end for _, end in pipes]
         order = json.dumps({"argv": list(argv), "env": dict(env), "cwd": str(cwd)}).encode() + b"\n"
-        running = Running(channel, reading, (out, err), self._grace)
+        running = Running(channel, reading, (out, err), self._grace, self._kill_guard)
         try:
             socket.send_fds(channel, [b"S"], writing)
             channel.sendall(order)
@@ -89,6 +91,15 @@ class Launcher:
         self._channel, self._process = ours, process
         return ours
 
+    def _kill_guard(self) -> None:
+        """For one that does not answer, such as one that a program has stopped; the next program gets another."""
+        if self._process is not None:
+            with suppress(psutil.Error):
+                for process in psutil.Process(self._process.pid).children(recursive=True):
+                    with suppress(psutil.Error):
+                        process.kill()
+        self._channel = None
+
 
 def _end_guard(channel: socket.socket, process: subprocess.Popen[bytes]) -> None:
     channel.close()
@@ -104,14 +115,22 @@ class Running:
         pipes: descriptors from which its standard output and error are read; closed at the end.
         kept: where these go.
         grace: seconds between SIGTERM and SIGKILL.
+        kill_guard: ends a guard that does not answer, with all that is below it.
 
     Attributes:
         status: the program's exit code, negative for a signal; None while it runs.
         left: processes that it has started were still there when it ended.
     """
 
-    def __init__(self, channel: socket.socket, pipes: Sequence[int], kept: tuple[Kept, Kept], grace: float) -> None:
-        self._channel, self._grace = channel, grace
+    def __init__(
+        self,
+        channel: socket.socket,
+        pipes: Sequence[int],
+        kept: tuple[Kept, Kept],
+        grace: float,
+        kill_guard: Callable[[], None],
+    ) -> None:
+        self._channel, self._grace, self._kill_guard = channel, grace, kill_guard
         self._answers = b""
         self._empty = self._begun = self._closed = False
         self.status: int | None = None
@@ -163,6 +182,9 @@ class Running:
             if not self._empty:
                 self._order(command)
                 self._wait_until_empty(seconds)
+        if not self._empty:
+            self._kill_guard()
+            self._empty = True
         if self.status is None:
             self.status = -signal.SIGKILL
 

@@ -14,6 +14,7 @@ import pytest
 
 from landsweep.orchestrator.kind import Workbench
 from landsweep.orchestrator.row import Cause, Outcome, Progress, Status
+from landsweep.sweeps.lab.programs import process
 from landsweep.sweeps.lab.programs.leftovers import end_orphans
 from tests.support.paths import ROOT
 from tests.support.programs import KIND, Programs, gone
@@ -151,6 +152,22 @@ def test_a_guard_that_is_killed_costs_the_unit_an_attempt_and_leaves_nothing(pro
     assert isinstance(outcome, Outcome)
     assert (outcome.status, outcome.cause) == (Status.failed, Cause.infra)
     assert gone(family)
+
+
+def test_a_guard_that_a_program_has_stopped_is_ended_and_the_next_program_gets_another(
+    programs: Programs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process, "_KILLED", 1.0)
+    source = """
+    import signal, sys, time
+    if sys.argv[1] == "1":
+        os.kill(os.getppid(), signal.SIGSTOP)
+        time.sleep(600)
+    report(y=1)
+    """
+    spec = programs.spec(source, axes={"x": [1, 2]}, command={"timeout": 1, "grace": 0.2})
+    outcomes, _ = programs.run(spec)
+    assert [(o.status, o.cause) for o in outcomes] == [(Status.failed, Cause.timeout), (Status.ok, None)]
 
 
 def test_what_is_left_when_worker_and_guards_are_killed_ends_when_the_sweep_is_opened_again(programs: Programs) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import textwrap
@@ -158,6 +159,14 @@ def test_what_is_to_be_kept_stays_and_a_second_evaluation_does_not_find_it(funct
 def test_the_log_of_a_unit_is_shown_and_stays(functions: Functions) -> None:
     source = "from landsweep import unit\ndef f(x):\n    unit.log('read 3 shards')\n    return {'x_': x}"
     outcome, _ = functions.run(functions.spec(source))
+    assert "read 3 shards" in unit_output(Store.at(functions.results), outcome.key[:6])
+
+
+def test_a_log_is_shown_whatever_files_the_unit_has_left(functions: Functions) -> None:
+    source = "from landsweep import unit\ndef f(x):\n    unit.log('read 3 shards')\n    return {'x_': x}"
+    outcome, _ = functions.run(functions.spec(source))
+    odd = os.fsencode(functions.results / "units" / outcome.key) + b"/data-\xff"  # no UTF-8
+    os.close(os.open(odd, os.O_CREAT))
     assert "read 3 shards" in unit_output(Store.at(functions.results), outcome.key[:6])
 
 
