@@ -7,8 +7,8 @@ from typing import ClassVar, Literal
 from pydantic import Field
 from torch import Tensor
 
-from landsweep.sweeps.lab.optim.adam import adam_divisor, adam_step
-from landsweep.sweeps.lab.optim.base import Coefficients, Family, Method, Slots, Step, decay
+from landsweep.sweeps.lab.optim.adam import adam_columns, adam_divisor, adam_step
+from landsweep.sweeps.lab.optim.base import Coefficients, Family, Method, Slots, Step, decay, shrinkage
 
 __all__ = ["AdamW"]
 
@@ -31,6 +31,9 @@ class AdamW(Method):
     beta1: float = Field(0.9, ge=0, lt=1)
     beta2: float = Field(0.999, ge=0, lt=1)
     eps: float = Field(1e-8, gt=0)
+
+    def ready(self, c: Coefficients, t: Tensor) -> dict[str, Tensor]:
+        return {**adam_columns(c, t), "shrink": shrinkage(c)}
 
     def update(self, step: Step) -> None:
         decay(step)

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 from torch import Tensor
 
-from landsweep.sweeps.lab.optim.adam import adam_divisor, adam_step
+from landsweep.sweeps.lab.optim.adam import adam_columns, adam_divisor, adam_step
 from landsweep.sweeps.lab.optim.base import Coefficients, Method, Slots, Step, independent_decay
 
 __all__ = ["IndependentAdamW"]
@@ -37,6 +37,9 @@ class IndependentAdamW(Method):
 
     def coefficients(self) -> dict[str, float]:
         return {**super().coefficients(), "peak": self.learning_rate}
+
+    def ready(self, c: Coefficients, t: Tensor) -> dict[str, Tensor]:
+        return adam_columns(c, t)
 
     def update(self, step: Step) -> None:
         independent_decay(step)

@@ -18,7 +18,7 @@ from torch import Tensor
 from landsweep.orchestrator.spec import Section
 from landsweep.sweeps.lab.layout import Layout
 
-__all__ = ["Coefficients", "Family", "Linearised", "Method", "Slots", "Step", "decay", "independent_decay"]
+__all__ = ["Coefficients", "Family", "Linearised", "Method", "Slots", "Step", "decay", "independent_decay", "shrinkage"]
 
 Coefficients: TypeAlias = Mapping[str, Tensor]
 Slots: TypeAlias = Mapping[str, Tensor]
@@ -58,6 +58,9 @@ class Step:
         made: how many steps came before, those that were left out too; known without asking the device.
         linearised: gives the model of a row on the same batch, at what the weights are by then, for a method that
             `linearises`.
+        ready: what `Method.ready` gave for this step, [K, 1] each.
+        shared: coefficients that all models share, as numbers: on the CPU alone, where operations with numbers round as
+            those with columns.
     """
 
     weights: Tensor
@@ -70,6 +73,8 @@ class Step:
     again: Callable[[], Tensor]
     made: int
     linearised: Callable[[int], Linearised]
+    ready: Coefficients
+    shared: Mapping[str, float]
 
 
 class Method(Section):
@@ -162,6 +167,21 @@ class Method(Section):
         del weights, layout, seed
         return {}
 
+    def ready(self, c: Coefficients, t: Tensor) -> dict[str, Tensor]:
+        """What steps need that follows from coefficients and numbers of steps alone: for n steps at once.
+
+        Of an `elementwise` method. On small networks such columns would take as long as the steps.
+
+        Args:
+            c: as in `Step`, [K, 1] each; those that change from step to step, as the learning rate, [n, K, 1].
+            t: [n, K, 1] of float64: numbers of the steps, as in `Step`.
+
+        Returns:
+            [n, K, 1] or, of what is the same in each step, [K, 1], by name.
+        """
+        del c, t
+        return {}
+
     @abstractmethod
     def update(self, step: Step) -> None:
         """One step of all models, in place."""
@@ -196,7 +216,13 @@ class Method(Section):
 
 def decay(step: Step) -> None:
     """Decoupled weight decay (arXiv 1711.05101) as torch's AdamW: w <- (1 - lr wd) w, so it follows the schedule."""
-    step.weights.mul_(1 - step.c["learning_rate"] * step.c["weight_decay"])
+    shrink = step.ready.get("shrink")
+    step.weights.mul_(shrinkage(step.c) if shrink is None else shrink)
+
+
+def shrinkage(c: Coefficients) -> Tensor:
+    """What `decay` multiplies weights by, 1 - lr wd; of a method whose `ready` has it as `shrink`."""
+    return 1 - c["learning_rate"] * c["weight_decay"]
 
 
 def independent_decay(step: Step) -> None:

@@ -58,6 +58,8 @@ class Samples:
         self.noisy = any(r.label_noise for r in recipes)
         if self.noisy:
             self.targets = self._noisy(recipes, self.targets, data.classes)
+        # Where in the targets of all models, one model's after the other, those of each begin.
+        self._starts = n * torch.arange(len(recipes), device=device)[:, None]
         self._order_roots = [stream(r.seed, "order") for r in recipes]
         self._augment = first.augment
         self._augment_roots = [stream(r.seed, "augment") for r in recipes]
@@ -83,7 +85,7 @@ class Samples:
         if self._augment is None:
             chosen = chosen[:, self._place.part(chosen.shape[1])]
         if self.noisy:
-            targets = self.targets[torch.arange(len(chosen), device=chosen.device)[:, None], chosen]
+            targets = _rows(self.targets.flatten(0, 1), chosen + self._starts)
         else:
             targets = _rows(self.targets, chosen)
         return self._augmented(_rows(self.inputs, chosen), targets, step)
@@ -107,16 +109,16 @@ class Samples:
         """Numbers [K, B] of a step's samples; looked up for many steps at once, since that costs hardly more."""
         if self.given is not None:
             return self.given
-        if self._block is None or not self._block[0] <= step < self._block[0] + self._block[1].shape[1]:
+        if self._block is None or not self._block[0] <= step < self._block[0] + len(self._block[1]):
             self._block = (step, self._look_up(step))
         first, block = self._block
-        return block[:, step - first]
+        return block[step - first]
 
     def _look_up(self, step: int) -> Tensor:
-        """Positions [K, steps, B] for this step and some that follow; a smaller last batch of an epoch stands alone.
+        """Positions [steps, K, B] for this step and some that follow; a smaller last batch of an epoch stands alone.
 
         With 100 samples in batches of 30 an epoch is three full batches and one of 10. Asked for step 0, this gives
-        steps 0 to 2 as [K, 3, 30]; for step 3, [K, 1, 10]; for step 4, the full batches of the next epoch.
+        steps 0 to 2 as [3, K, 30]; for step 3, [1, K, 10]; for step 4, the full batches of the next epoch.
         """
         n, b = self.counts[0], self._batch
         full = n // b  # batches of an epoch that are full
@@ -130,7 +132,7 @@ class Samples:
             span = slice(within * b, min(within + _BLOCK, full) * b) if within < full else slice(full * b, n)
             rows = [self._order(k, epoch)[span] for k in range(len(self.counts))]
             b = b if within < full else n - full * b
-        return torch.stack(rows).view(len(rows), -1, b).to(self.inputs.device)
+        return torch.stack(rows).view(len(rows), -1, b).transpose(0, 1).contiguous().to(self.inputs.device)
 
     def _stretch(self, model: int, step: int, steps: int) -> Tensor:
         """Positions of full batches, over the ends of epochs."""
@@ -188,14 +190,14 @@ class Samples:
         """Keep only these rows."""
         chosen = keep.tolist()
         if self.noisy:
-            self.targets = self.targets[keep]
+            self.targets, self._starts = self.targets[keep], self._starts[: len(keep)]
         self.member = None if self.member is None else self.member[keep]
         self._own, self.counts = [self._own[k] for k in chosen], [self.counts[k] for k in chosen]
         self._order_roots = [self._order_roots[k] for k in chosen]
         self._augment_roots = [self._augment_roots[k] for k in chosen]
         self._orders = {row: self._orders[k] for row, k in enumerate(chosen) if k in self._orders}
         if self._block is not None:
-            self._block = (self._block[0], self._block[1][keep.to(self._block[1].device)])
+            self._block = (self._block[0], self._block[1][:, keep.to(self._block[1].device)])
 
 
 def _rows(values: Tensor, chosen: Tensor) -> Tensor:

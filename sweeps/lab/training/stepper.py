@@ -21,8 +21,9 @@ from landsweep.sweeps.lab.training.backends import Backend
 from landsweep.sweeps.lab.training.draws import counted
 from landsweep.sweeps.lab.training.linearised import linearise
 from landsweep.sweeps.lab.training.points import joined
+from landsweep.sweeps.lab.training.rates import Rates
 from landsweep.sweeps.lab.training.scaler import LossScales
-from landsweep.sweeps.lab.training.updater import Gradients, Rates, clip, updater_of
+from landsweep.sweeps.lab.training.updater import Gradients, clip, updater_of
 from landsweep.sweeps.lab.trajectory import PastOutputs, TrajectoryLoss
 
 __all__ = ["Stepper", "under"]

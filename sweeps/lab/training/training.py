@@ -175,7 +175,7 @@ class Training(Trainer):
 
     def _make_step(self) -> None:
         losses = self._stepper.gradients()
-        if not bool(torch.isfinite(losses).all()):
+        if not math.isfinite(float(losses.sum())):  # of finite ones too, if they are huge: then none has broken
             self._end_broken(losses)
             if not self._roster.active:
                 return

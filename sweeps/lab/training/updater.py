@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,75 +15,11 @@ from landsweep.sweeps.lab.optim import Linearised, Method, NamedClass, Step
 from landsweep.sweeps.lab.optim.fused import fused_step
 from landsweep.sweeps.lab.parametrization import Factors
 from landsweep.sweeps.lab.recipe import Recipe
+from landsweep.sweeps.lab.training.rates import AT_ONCE, Rates
 from landsweep.sweeps.lab.training.segments import segments
 from landsweep.sweeps.lab.training.stack import Stack
 
-__all__ = ["ClassUpdater", "FusedUpdater", "Gradients", "Rates", "StackedUpdater", "Updater", "clip", "updater_of"]
-
-
-_BLOCK = 64  # steps whose learning rates go to the device at once
-
-
-class Rates:
-    """What the schedules say: learning rates [K] and, where any sets it, momenta [K], of each step.
-
-    Args:
-        recipes: one per model.
-        total: steps of the training.
-
-    Attributes:
-        given: columns [K, 1] of learning rates and momenta of every step, instead of what the schedules say; None: as
-            they say.
-    """
-
-    def __init__(self, recipes: Sequence[Recipe], total: int) -> None:
-        self._total = total
-        self.given: tuple[Tensor, Tensor | None] | None = None
-        self._table: tuple[int, tuple[Tensor, Tensor | None]] | None = None
-        self._schedules = list(dict.fromkeys(r.schedule for r in recipes))  # mostly few
-        self._which = [self._schedules.index(r.schedule) for r in recipes]
-        self._peaks = [r.optimizer.learning_rate for r in recipes]
-        self.sets_momentum = any(s.momentum(0, max(total, 1)) is not None for s in self._schedules)
-
-    def learning_rates(self, step: int) -> list[float]:
-        """Learning rate of each model in this step."""
-        now = [s.multiplier(step, self._total) for s in self._schedules]
-        return [peak * now[i] for i, peak in zip(self._which, self._peaks, strict=True)]
-
-    def table(self, step: int, device: torch.device) -> tuple[Tensor, Tensor | None]:
-        """Learning rates and momenta [steps, K] of this step and some that follow, each in one copy to the device.
-
-        A momentum is nan where the optimizer's own stays; None: it does so everywhere.
-        """
-        steps = range(step, max(step + 1, min(step + _BLOCK, self._total)))
-        now = [[s.multiplier(i, self._total) for s in self._schedules] for i in steps]
-        peaks = torch.tensor(self._peaks, dtype=torch.float64)
-        rates = torch.tensor(now, dtype=torch.float64)[:, self._which] * peaks
-        if not self.sets_momentum:
-            return rates.to(device), None
-        set_to = [[s.momentum(i, self._total) for s in self._schedules] for i in steps]
-        momenta = [[math.nan if m is None else m for m in row] for row in set_to]
-        return rates.to(device), torch.tensor(momenta, dtype=torch.float64)[:, self._which].to(device)
-
-    def columns(self, step: int, device: torch.device) -> tuple[Tensor, Tensor | None]:
-        """Learning rates and momenta [K, 1] of a step, as `table` has them."""
-        if self.given is not None:
-            return self.given
-        if self._table is None or not self._table[0] <= step < self._table[0] + len(self._table[1][0]):
-            self._table = (step, self.table(step, device))
-        first, (learning, momenta) = self._table
-        return learning[step - first].unsqueeze(1), None if momenta is None else momenta[step - first].unsqueeze(1)
-
-    def momenta(self, step: int) -> list[float | None]:
-        """Momentum of each model in this step; None where the optimizer's own stays."""
-        now = [s.momentum(step, self._total) for s in self._schedules]
-        return [now[i] for i in self._which]
-
-    def take(self, keep: Sequence[int]) -> None:
-        """Keep only these rows."""
-        self._which = [self._which[k] for k in keep]
-        self._peaks = [self._peaks[k] for k in keep]
-        self._table = None
+__all__ = ["ClassUpdater", "FusedUpdater", "Gradients", "StackedUpdater", "Updater", "clip", "updater_of"]
 
 
 def clip(grads: Tensor, largest: Tensor, norms: Tensor | None = None) -> None:
@@ -163,6 +98,23 @@ class Updater(ABC):
         """Go on from what `state` gave."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Coming:
+    """Columns of a step and some that follow, by segment and name, [steps, K, 1] each.
+
+    Attributes:
+        first: the step.
+        steps: how many.
+        changing: coefficients that schedules set; a learning rate may be [steps, K, columns].
+        ready: of `Method.ready`.
+    """
+
+    first: int
+    steps: int
+    changing: list[dict[str, Tensor]]
+    ready: list[dict[str, Tensor]]
+
+
 class StackedUpdater(Updater):
     """The stacked rule of one method.
 
@@ -195,6 +147,8 @@ class StackedUpdater(Updater):
         self._coefficients = {
             n: torch.tensor([c[n] for c in each], dtype=torch.float64).unsqueeze(1).to(like.device) for n in each[0]
         }
+        self._coming: _Coming | None = None
+        self._next = 0  # the step that follows on the last one
         self._cast(like.dtype)
 
     def _cast(self, dtype: torch.dtype) -> None:
@@ -202,6 +156,12 @@ class StackedUpdater(Updater):
         self._c = [
             {n: (c * s.factors.get(n, 1.0)).to(dtype) for n, c in self._coefficients.items()} for s in self._segments
         ]
+        on_cpu = self._t.device.type == "cpu"
+        self._shared = [
+            {n: float(v[0]) for n, v in c.items() if on_cpu and v.shape == self._t.shape and bool((v == v[0]).all())}
+            for c in self._c
+        ]
+        self._coming = None
 
     @torch.no_grad()
     def step(self, stack: Stack, gradients: Gradients, rates: Rates, step: int, skip: Sequence[int] = ()) -> None:
@@ -214,27 +174,53 @@ class StackedUpdater(Updater):
             for name, tensor in self.state().items():
                 tensor[rows] = before[0][name]
             stack.weights[rows] = before[1]
+            self._coming = None  # from here on these rows are a step behind
         else:
             self._all(stack, gradients, rates, step)
 
     def _all(self, stack: Stack, gradients: Gradients, rates: Rates, step: int) -> None:
         self._t += 1
-        rate, set_to = rates.columns(step, self._t.device)
-        momentum: dict[str, Tensor] = {}
-        if set_to is not None:
-            name = "momentum" if "momentum" in self._coefficients else "beta1"
-            momentum[name] = torch.where(set_to.isnan(), self._coefficients[name], set_to).to(self._dtype)
         column = gradients.losses.to(self._dtype).unsqueeze(1)
-        for i, (segment, coefficients) in enumerate(zip(self._segments, self._c, strict=True)):
+        follows = self._coming is not None and step == self._next < self._coming.first + self._coming.steps
+        if self._coming is None or not follows or rates.given is not None:
+            self._coming = self._prepared(rates, step)
+        self._next = step + 1
+        i = step - self._coming.first
+        for s, segment in enumerate(self._segments):
+            changing, ready = self._coming.changing[s], self._coming.ready[s]
             here = segment.columns
-            now = (rate * segment.factors.get("learning_rate", 1.0)).to(self._dtype)
-            slots = self._slots
+            slots, weights, grads = self._slots, stack.weights, gradients.rows
             if len(self._segments) > 1:  # views, since the rule changes the slots in place
-                single = {n: slots[n][:, i : i + 1] for n in self._method.columns}
-                slots = {n: s[:, here] for n, s in slots.items()} | single
-            weights, c = stack.weights[:, here], {**coefficients, **momentum, "learning_rate": now}
-            more = gradients.again, step, gradients.linearised
-            self._method.update(Step(weights, gradients.rows[:, here], slots, c, self._t, stack.layout, column, *more))
+                single = {n: slots[n][:, s : s + 1] for n in self._method.columns}
+                slots = {n: slot[:, here] for n, slot in slots.items()} | single
+                weights, grads = weights[:, here], grads[:, here]
+            now = {n: c[i] for n, c in changing.items()}
+            shared = {n: value for n, value in self._shared[s].items() if n not in now}
+            self._method.update(
+                Step(
+                    *(weights, grads, slots, {**self._c[s], **now}, self._t, stack.layout, column),
+                    *(gradients.again, step, gradients.linearised, {n: c[i] for n, c in ready.items()}, shared),
+                )
+            )
+
+    def _prepared(self, rates: Rates, step: int) -> _Coming:
+        """Of this step and some that follow; what is computed for many at once costs hardly more than for one."""
+        wide = any(f.shape[1] > 1 for s in self._segments for f in s.factors.values())
+        learning, momenta = rates.table(step, self._t.device, 1 if wide else AT_ONCE)
+        set_to: dict[str, Tensor] = {}
+        if momenta is not None:
+            name = "momentum" if "momentum" in self._coefficients else "beta1"
+            columns = momenta.unsqueeze(2)
+            set_to[name] = torch.where(columns.isnan(), self._coefficients[name], columns).to(self._dtype)
+        t = self._t + torch.arange(len(learning), dtype=self._t.dtype, device=self._t.device)[:, None, None]
+        coming = _Coming(step, len(learning), [], [])
+        for segment, c in zip(self._segments, self._c, strict=True):
+            rate = (learning.unsqueeze(2) * segment.factors.get("learning_rate", 1.0)).to(self._dtype)
+            changing = {**set_to, "learning_rate": rate}
+            ready = self._method.ready({**c, **changing}, t)
+            coming.changing.append(changing)
+            coming.ready.append({n: v.expand(len(t), -1, -1) for n, v in ready.items()})
+        return coming
 
     @torch.no_grad()
     def divisor(self) -> Tensor | None:
@@ -266,6 +252,7 @@ class StackedUpdater(Updater):
         self._t.copy_(state["t"])  # in place: captured steps work in this memory
         for name, slot in self._slots.items():
             slot.copy_(state[f"slot/{name}"])
+        self._coming = None
 
 
 class FusedUpdater(StackedUpdater):

@@ -25,7 +25,8 @@ _aten = torch.ops.aten
 
 def _relu(layer: nn.Module, x: Tensor) -> tuple[Tensor, Pullback]:
     y = torch.relu(x)
-    return y, lambda d: _aten.threshold_backward(d, y, 0)
+    # Nobody else reads `d`, so its memory takes the result.
+    return y, lambda d: _aten.threshold_backward.grad_input(d, y, 0, grad_input=d)
 
 
 def _leaky_relu(layer: nn.Module, x: Tensor) -> tuple[Tensor, Pullback]:
@@ -71,6 +72,24 @@ _RULES: dict[type[nn.Module], Callable[[nn.Module, Tensor], tuple[Tensor, Pullba
 _KNOWN = (nn.Flatten, nn.Linear, nn.Identity, NoNorm, nn.LayerNorm, MaskedDropout, *_RULES)
 
 
+class _Room:
+    """Memory that the arrays of a step are made in again in the next: new memory costs as much as the arithmetic.
+
+    Args:
+        like: an array of the type, and on the device, of those that it is for.
+    """
+
+    def __init__(self, like: Tensor) -> None:
+        self._like = like
+        self._arrays: dict[tuple[str, tuple[int, ...]], Tensor] = {}
+
+    def __call__(self, name: str, *shape: int) -> Tensor:
+        """The array of a name and shape, with whatever was last written into it."""
+        if (name, shape) not in self._arrays:
+            self._arrays[name, shape] = self._like.new_empty(shape)
+        return self._arrays[name, shape]
+
+
 class Bmm(Backend):
     """A sequence of linear layers, activations, dropout and layer normalisation over [K, B, width].
 
@@ -102,17 +121,26 @@ class Bmm(Backend):
     def bind(self) -> None:
         self._weights = self.stack.buffers | self.stack.layout.split(self.stack.weights)
         self._layers = _layers("", self.modules[0])
+        self._room = _Room(self.stack.weights)
+        self._minus_one = self.stack.weights.new_full((1, 1, 1), -1.0)
+        self._parts: tuple[Tensor, dict[str, Tensor]] | None = None  # of the array that gradients were last wanted in
+
+    def _split(self, out: Tensor) -> dict[str, Tensor]:
+        """Views of gradients [K, P] by parameter; mostly of the same memory as in the step before."""
+        if self._parts is None or self._parts[0] is not out:
+            self._parts = out, self.stack.layout.split(out)
+        return self._parts[1]
 
     @torch.no_grad()
     def gradients(self, inputs: Tensor, targets: Tensor, masks: Mapping[str, Tensor], out: Tensor) -> Tensor:
-        grads = self.stack.layout.split(out)
+        grads = self._split(out)
         x = inputs.flatten(2)
         tape: list[Pullback] = []
         for name, layer in self._layers:
             x, pullback = self._layer(name, layer, x, masks, grads, lowest=not tape)
             if pullback is not None:
                 tape.append(pullback)
-        losses, d = _loss(self.loss, x, targets)
+        losses, d = _loss(self.loss, x, targets, self._minus_one)
         for pullback in reversed(tape):
             d = pullback(d)
         return losses
@@ -152,17 +180,20 @@ class Bmm(Backend):
         self, name: str, layer: nn.Linear, x: Tensor, grads: Mapping[str, Tensor], *, lowest: bool
     ) -> tuple[Tensor, Pullback]:
         weight = self._weights[f"{name}.weight"]
-        y = torch.bmm(x, weight.transpose(1, 2))
+        k, out, width = weight.shape
+        room = self._room if grads else None  # outputs for others to read are new arrays
+        y = torch.bmm(x, weight.transpose(1, 2), out=None if room is None else room(f"{name} y", k, x.shape[1], out))
         has_bias = bool(layer.bias is not None)
         if has_bias:
             y += self._weights[f"{name}.bias"][:, None]
 
         def pullback(d: Tensor) -> Tensor:
-            if f"{name}.weight" in grads:
-                grads[f"{name}.weight"].copy_(torch.bmm(d.transpose(1, 2), x))
+            if f"{name}.weight" in grads:  # by a copy: products whose results don't lie together are made one by one
+                product = torch.bmm(d.transpose(1, 2), x, out=self._room(f"{name} w", k, out, width))
+                grads[f"{name}.weight"].copy_(product)
             if f"{name}.bias" in grads:
-                grads[f"{name}.bias"].copy_(d.sum(1))
-            return d if lowest else torch.bmm(d, weight)
+                torch.sum(d, 1, out=grads[f"{name}.bias"])
+            return d if lowest else torch.bmm(d, weight, out=self._room(f"{name} x", k, d.shape[1], width))
 
         return y, pullback
 
@@ -193,14 +224,14 @@ class Bmm(Backend):
         return x
 
 
-def _loss(loss: TrainingLoss, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+def _loss(loss: TrainingLoss, outputs: Tensor, targets: Tensor, minus_one: Tensor) -> tuple[Tensor, Tensor]:
     """Loss of each model, [K], and the gradient of their sum by the outputs [K, B, ...]."""
     k, b = outputs.shape[:2]
     if loss.name == "cross_entropy" and loss.plain:
         logs = log_softmax(outputs)
         chosen = targets.unsqueeze(1)
-        losses = -logs.gather(1, chosen)[:, 0].mean(1)
-        d = logs.exp_().scatter_add_(1, chosen, logs.new_full((1, 1, 1), -1.0).expand(k, 1, b)).div_(b)
+        losses = logs.gather(1, chosen)[:, 0].mean(1).neg_()
+        d = logs.exp_().scatter_add_(1, chosen, minus_one.expand(k, 1, b)).div_(b)
         return losses, d.transpose(1, 2)
     with torch.enable_grad():
         leaf = outputs.detach().requires_grad_()

@@ -19,8 +19,9 @@ from torch import Tensor, nn
 
 from landsweep.sweeps.lab.optim import Linearised, Method, OptimizerSpec
 from landsweep.sweeps.lab.recipe import Recipe
+from landsweep.sweeps.lab.training.rates import Rates
 from landsweep.sweeps.lab.training.stack import Stack
-from landsweep.sweeps.lab.training.updater import Gradients, Rates, StackedUpdater, Updater
+from landsweep.sweeps.lab.training.updater import Gradients, StackedUpdater, Updater
 from tests.sweeps.lab.optim import slow
 
 STEPS = 20

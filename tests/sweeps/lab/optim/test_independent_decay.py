@@ -10,8 +10,9 @@ from pydantic import TypeAdapter, ValidationError
 
 from landsweep.orchestrator.errors import SpecError
 from landsweep.sweeps.lab.optim import Method, OptimizerSpec
+from landsweep.sweeps.lab.training.rates import Rates
 from landsweep.sweeps.lab.training.stack import Stack
-from landsweep.sweeps.lab.training.updater import Gradients, Rates, StackedUpdater
+from landsweep.sweeps.lab.training.updater import Gradients, StackedUpdater
 from tests.sweeps.lab.optim.cases import Bag, methods, recipes, slope, trained
 
 STEPS = 30

@@ -12,8 +12,9 @@ from torch import Tensor, nn
 
 from landsweep.orchestrator.errors import SpecError
 from landsweep.sweeps.lab.optim import Method, NamedClass
+from landsweep.sweeps.lab.training.rates import Rates
 from landsweep.sweeps.lab.training.stack import Stack
-from landsweep.sweeps.lab.training.updater import ClassUpdater, Gradients, Rates, StackedUpdater, clip
+from landsweep.sweeps.lab.training.updater import ClassUpdater, Gradients, StackedUpdater, clip
 from tests.sweeps.lab.optim import slow
 from tests.sweeps.lab.optim.cases import (
     CASES,

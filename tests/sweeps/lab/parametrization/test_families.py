@@ -15,8 +15,9 @@ from landsweep.orchestrator.errors import SpecError
 from landsweep.orchestrator.spec import parse
 from landsweep.sweeps.lab.optim import Method
 from landsweep.sweeps.lab.recipe import Recipe
+from landsweep.sweeps.lab.training.rates import Rates
 from landsweep.sweeps.lab.training.stack import Stack
-from landsweep.sweeps.lab.training.updater import Gradients, Rates, StackedUpdater
+from landsweep.sweeps.lab.training.updater import Gradients, StackedUpdater
 from tests.sweeps.lab.training.cases import digits, finals, recipe, run
 
 

@@ -17,8 +17,10 @@ from landsweep.sweeps.lab.data import Data
 from landsweep.sweeps.lab.recipe import Recipe
 from landsweep.sweeps.lab.training import Checkpoint, Choice, Ended, proof, train_pack
 from landsweep.sweeps.lab.training import train as entry
+from landsweep.sweeps.lab.training.assembly import assemble
 from landsweep.sweeps.lab.training.backends import BACKENDS
 from landsweep.sweeps.lab.training.draws import order
+from landsweep.sweeps.lab.training.stepper import Stepper
 from tests.sweeps.lab.training.cases import (
     OPTIMIZERS,
     blobs,
@@ -166,6 +168,25 @@ def test_a_model_that_blows_up_leaves_its_neighbours_alone(backend: str, data: D
     alone = run([recipes[i] for i in good], data, backend)
     assert all(same(found[i], finals(alone)[j]) for j, i in enumerate(good))
     assert all(seen(events, i) == seen(alone, j) for j, i in enumerate(good))
+
+
+def test_huge_losses_whose_sum_overflows_have_not_diverged(data: Data, monkeypatch: pytest.MonkeyPatch) -> None:
+    gradients = Stepper.gradients
+    monkeypatch.setattr(Stepper, "gradients", lambda stepper: torch.full_like(gradients(stepper), 3e38))
+    recipes = [recipe(s, steps=3) for s in range(2)]
+    assert {e.status for e in ends(run(recipes, data, "bmm")).values()} == {"ok"}
+
+
+def test_outputs_and_losses_outlive_the_memory_of_a_step(data: Data) -> None:
+    """Written-out gradients use the memory of the step before again, but for what they hand out."""
+    recipes = [recipe(s, steps=10) for s in range(3)]
+    assembly = assemble(recipes, data, BACKENDS["bmm"], "cpu", Path())
+    stepper = Stepper(assembly, recipes, data, 10)
+    handed = [assembly.program.outputs(data.splits["test"].inputs[:32]), stepper.gradients()]
+    kept = [t.clone() for t in handed]
+    stepper.update()
+    later = stepper.make_step()
+    assert all(torch.equal(a, b) for a, b in zip(handed, kept, strict=True)) and not torch.equal(later, kept[1])
 
 
 def test_a_convolution_that_blows_up_leaves_its_neighbours_alone() -> None:
