@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from landsweep.orchestrator.accelerators import of_the_machine
+from landsweep.orchestrator.callables import refused
 from landsweep.orchestrator.errors import SpecError
 from landsweep.sweeps.lab.data.base import Data
 from landsweep.sweeps.lab.models.base import Net, number_type
 from landsweep.sweeps.lab.models.catalogue import families
+from landsweep.sweeps.lab.models.own import OwnNet
 
 __all__ = ["check_fit", "misfit_in_words"]
 
@@ -49,16 +52,28 @@ def check_fit(net: Net, data: Data, folder: Path = Path(), field: str = "net") -
         raise SpecError(f"{field}: {problem}")
     # A skeleton needs no weights to be drawn; but it looks up no tokens, so it would miss those that are too large.
     real = net.own_code or data.kind == "tokens"
-    module = (net.build(data.shape, data.outputs, 0, folder) if real else net.skeleton(data.shape, data.outputs)).eval()
     wanted = [*split.targets[:2].shape[: 2 if data.sequence else 1], data.outputs]
     two = split.inputs[:2].to("cpu" if real else "meta", copy=True)  # what is written into them must not reach the data
-    try:
-        with torch.no_grad():
-            given: object = module(two.to(number_type(module)) if two.is_floating_point() else two)
-    except (RuntimeError, ValueError, TypeError, IndexError) as e:
-        if of_the_machine(e):
-            raise
-        raise SpecError(f"{field}: {net.family} can't take the data's {data.kind} {list(data.shape)}: {e}") from e
+    with refused(field, net.function) if isinstance(net, OwnNet) else nullcontext():
+        module = net.build(data.shape, data.outputs, 0, folder) if real else net.skeleton(data.shape, data.outputs)
+        problem = f"{field}: {net.family} can't take the data's {data.kind} {list(data.shape)}"
+        given = _passed(module.eval(), two, problem)
     output = list(given.shape) if isinstance(given, Tensor) else type(given).__name__
     if output != wanted:
         raise SpecError(f"{field}: {net.family} gives {output} for two samples, but the data needs {wanted}")
+
+
+def _passed(module: nn.Module, inputs: Tensor, problem: str) -> object:
+    """What a network makes of samples.
+
+    Raises:
+        SpecError: it can't take them.
+    """
+    try:
+        with torch.no_grad():
+            output: object = module(inputs.to(number_type(module)) if inputs.is_floating_point() else inputs)
+    except (RuntimeError, ValueError, TypeError, IndexError) as e:
+        if of_the_machine(e):
+            raise
+        raise SpecError(f"{problem}: {e}") from e
+    return output

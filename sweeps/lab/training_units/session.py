@@ -5,10 +5,8 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
 from typing import TypeAlias
 
-from landsweep.orchestrator.callables import refused
 from landsweep.orchestrator.errors import SpecError
 from landsweep.orchestrator.kind import Arrays, Workbench
 from landsweep.orchestrator.row import Metric, Outcome, Progress
@@ -17,7 +15,7 @@ from landsweep.sweeps.lab.arithmetic import check_precision
 from landsweep.sweeps.lab.checkpoints.stacked_file import ModelPlace, WeightFile
 from landsweep.sweeps.lab.data import Data
 from landsweep.sweeps.lab.device import settle
-from landsweep.sweeps.lab.models import OwnNet, check_fit, parameter_count
+from landsweep.sweeps.lab.models import check_fit, parameter_count
 from landsweep.sweeps.lab.recipe import Recipe
 from landsweep.sweeps.lab.training import Choice, check_backend, prove_backend, suited
 from landsweep.sweeps.lab.training.assembly import layers_of
@@ -93,8 +91,7 @@ def check_recipes(recipes: Iterable[Recipe], declared: Collection[str], backend:
         samples = max(1, round(len(data.splits[recipe.split]) * recipe.train_fraction))
         if recipe.batch_size > samples:
             raise SpecError(f"recipe.batch_size: {recipe.batch_size} is more than the {samples} samples of training")
-        with refused("recipe.net", recipe.net.function) if isinstance(recipe.net, OwnNet) else nullcontext():
-            check_fit(recipe.net, data, bench.folder, "recipe.net")
+        check_fit(recipe.net, data, bench.folder, "recipe.net")
         Calendar.of(recipe, samples)
         recipe.loss_on(data)
         check_stored(recipe, data)

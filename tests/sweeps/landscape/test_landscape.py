@@ -232,11 +232,21 @@ def no_tensor() -> nn.Module:
     return nn.Sequential(nn.Linear(3, 10))
 
 
+class Careless(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return {"weights": x}["wieghts"]
+
+
 BAD: list[tuple[dict[str, Any], list[str], str]] = [
     (
         {"models": {"net": {"net": "own", "build": f"{__name__}:no_tensor"}}},
         [],
         "models.net: own can.t take the data.s images .*shapes",
+    ),
+    (
+        {"models": {"net": {"net": "own", "build": f"{__name__}:Careless"}}},
+        [],
+        r"models.net: .*:Careless raised KeyError: 'wieghts' \(.*test_landscape.py, line \d+\)",
     ),
     ({}, ["evaluators.test.first=398"], "only 397"),
     ({}, ["evaluators.test.split=valid"], "no split 'valid'"),
