@@ -25,6 +25,7 @@ from tests.attack.folders import FUNCTION, command, landsweep, ran
 from tests.support.cli import LANDSWEEP
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of MLflow's own imports
+BUSY = b"HTTP/1.1 429 Busy\r\nRetry-After: 3600\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 EMPTY = b"HTTP/1.1 %s\r\nContent-Type: application/json\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}"
 
 
@@ -76,7 +77,7 @@ def test_a_server_that_hangs_after_the_first_check(tmp_path: Path, answers: int,
 
 
 @pytest.mark.parametrize(
-    "then", [b"garbage\r\n\r\n", pytest.param(EMPTY % b"500 Internal Server Error", marks=pytest.mark.slow)]
+    "then", [b"garbage\r\n\r\n", BUSY, pytest.param(EMPTY % b"500 Internal Server Error", marks=pytest.mark.slow)]
 )
 def test_a_server_that_fails_in_an_export_is_told_in_one_line(own: Path, then: bytes) -> None:
     with server(2, then=then) as (uri, _):  # two checks: of the address, and before the export
