@@ -33,7 +33,7 @@ class Console(rich.console.Console):
 
 
 class Messages(Console):
-    """What is said beside results. Where it can not be written (closed pipe, full disk, lost terminal), it is let go.
+    """What is said beside results. If it can't be written (closed pipe, full disk, lost terminal), it is dropped.
 
     So a sweep does not end because its progress can't be shown.
     """

@@ -54,7 +54,7 @@ class Gang:
         size: how many they are.
         host: address of the first one, at which they find each other.
         port: of it.
-        timeout: give up waiting for another member after so long, s.
+        timeout: give up waiting for another member after this long, s.
         secret: which members alone know; what they tell each other is signed with it.
         listener: of the first one: descriptor of a socket that listens there already, so that the port is its own.
     """

@@ -50,7 +50,7 @@ class Tool:
         Args:
             words: arguments of the program.
             stdin: text for its standard input.
-            seconds: at most so long.
+            seconds: at most this long.
             env: its whole environment, if not this process's.
             shown: words for the error message, if not all of them.
 

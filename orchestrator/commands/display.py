@@ -39,7 +39,7 @@ __all__ = [
 ]
 
 _LINE_SECONDS = 10.0
-_SILENCE_SECONDS = 30.0  # a driver on another machine that says nothing for so long counts as gone
+_SILENCE_SECONDS = 30.0  # a driver on another machine that says nothing for this long counts as gone
 
 
 def span(seconds: float | None) -> str:
@@ -90,7 +90,7 @@ class LinesWatch:
         self._console.print(text)
 
     def show(self, snapshot: Snapshot) -> None:
-        """Print a line every ten seconds, and when the phase changes; the end is told by who has run the sweep."""
+        """Print a line every ten seconds, and when the phase changes; whoever ran the sweep reports its end."""
         if snapshot.phase in ("done", "stopped"):
             return
         now = time.monotonic()

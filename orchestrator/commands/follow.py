@@ -35,7 +35,7 @@ __all__ = ["Follower", "Lifeline", "RemoteRun", "RunEnd", "follow", "main"]
 _GRACE = 10.0  # s: a sweep that ends sooner is shown at its end alone
 _LISTEN = 1.0  # s between looks at what the process says
 _LEAVE = 5.0  # s for the process to end once the run has; it is killed if the driver shows the end itself
-_REST = 20.0  # a look is followed by a pause of at least so many times its length
+_REST = 20.0  # a look is followed by a pause of at least this many times its length
 _TICK = 1.0  # s between looks at whether the driver lives
 _REMOTE_TICK = 5.0  # s between looks at a status file that may lie in an object store
 _NICE = 10
@@ -135,7 +135,7 @@ class RunEnd(Protocol):
     """Tells a process that follows a run how that has ended."""
 
     def wait(self, seconds: float) -> str | None:
-        """How the run has ended, as soon as it has; None after so many seconds while it goes on."""
+        """How the run has ended, as soon as it has; None after this many seconds while it goes on."""
 
 
 class Lifeline:

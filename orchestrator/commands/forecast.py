@@ -205,7 +205,7 @@ def _so_far(kind: SweepKind[Any], spec: Spec, where: str) -> _SoFar:
 
 
 def _device_hours(site: Site, seconds: float | None) -> float | None:
-    """Of so many seconds of one worker; None where they are unknown, or devices are neither GPUs nor paid for."""
+    """Of this many seconds of one worker; None where they are unknown, or devices are neither GPUs nor paid for."""
     if seconds is None or not (site.gpus or site.price):
         return None
     return seconds / 3600 * (site.gpus or 1)

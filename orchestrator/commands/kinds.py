@@ -21,7 +21,7 @@ _WIDTH = 100  # of a comment
 
 
 def _names(incomplete: str) -> list[str]:
-    """Kinds that begin so, for the shell's completion."""
+    """Kinds whose names begin with it, for the shell's completion."""
     return [name for name in summaries() if name.startswith(incomplete)]
 
 

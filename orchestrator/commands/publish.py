@@ -60,7 +60,7 @@ def publish(opened: Callable[[], Sweep], where: str, site: Site, say: Callable[[
         say(f"report: {page}")
         if report.verdicts:
             say(f"claims: {in_short(report.verdicts)}; see landsweep claims {shlex.quote(where)}")
-    except Exception as e:  # noqa: BLE001 - the rows are safe, and the same error can be had again
+    except Exception as e:  # noqa: BLE001 - the rows are safe, and the same error can be produced again
         problem = shortened(one_line(f"{type(e).__name__}: {e}"), _MOST_ERROR)
     if site.tracking is not False and sweep is not None and rows is not None:
         show_end(sweep, where, site, rows, summary, verdicts, say)

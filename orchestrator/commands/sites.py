@@ -16,7 +16,7 @@ __all__ = ["sites"]
 
 
 def _names(incomplete: str) -> list[str]:
-    """Sites that begin so, for the shell's completion."""
+    """Sites whose names begin with it, for the shell's completion."""
     from landsweep.orchestrator.site import site_names
 
     return [name for name in site_names() if name.startswith(incomplete)]

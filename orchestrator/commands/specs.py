@@ -15,7 +15,7 @@ __all__ = ["first_comment", "specs", "specs_about"]
 
 
 def _names(incomplete: str) -> list[str]:
-    """Specs that begin so, for the shell's completion."""
+    """Specs whose names begin with it, for the shell's completion."""
     return [name for name in shipped_specs() if name.startswith(incomplete)]
 
 

@@ -9,7 +9,7 @@ from landsweep.orchestrator.report.drawing import Text, drawn, rc_context
 __all__ = ["styled"]
 
 _COLUMN, _PAGE = 3.3, 6.8  # inches: one and both columns of most templates
-_WIDE = 1.9  # a picture that is so many times as wide as high needs both columns
+_WIDE = 1.9  # a picture that is this many times as wide as high needs both columns
 _TYPE = {"paper": (5.5, 8.0), "talk": (11.0, 18.0)}  # points: the least and the largest
 _SCALE = {"paper": 0.72, "talk": 1.35}
 _TALK = 10.0  # inches

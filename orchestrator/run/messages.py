@@ -33,7 +33,7 @@ class WorkerConfig:
         state_seconds: how often a long unit keeps a state to go on from, s.
         states_kept: how many of its last states it keeps.
         probe_seconds: a probe evaluates a unit again unless that took longer than this, s.
-        check_timeout: what the check calls of the user's code may take so long, s; None: any time.
+        check_timeout: what the check calls of the user's code may take, s; None: any time.
         pdb: open the debugger where a unit raises.
         results: the results folder, a path or URL.
         gpus: of one worker, or its share of one.

@@ -179,7 +179,7 @@ class ShardSchedule:
         return singles
 
     def next(self, workers: int = 1, devices: int = 1) -> Shard | None:
-        """The next shard for one of `workers` workers, which has so many devices, or None when nothing waits for it."""
+        """The next shard for one of `workers` workers, with this many devices; None when nothing waits for it."""
         if devices > 1:
             return self._for_gang(devices)
         units: list[Unit] = []

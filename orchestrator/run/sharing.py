@@ -23,7 +23,7 @@ class Sharing:
         self._passed: Counter[int] = Counter()
 
     def started(self, size: int, waiting: Mapping[int, int]) -> None:
-        """Note that a shard was given to a worker of this size, while so many units of each size waited."""
+        """Note that a shard was given to a worker of this size, while this many units of each size waited."""
         self._passed = Counter({s: self._passed[s] + 1 for s, units in waiting.items() if units and s != size})
 
     def first(self, waiting: Mapping[int, int]) -> int:

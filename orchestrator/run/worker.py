@@ -337,7 +337,7 @@ def _refuse_endless(points: int) -> None:
     """
     if points > MOST_POINTS:
         raise RuntimeError(
-            f"the unit gave more than {MOST_POINTS:,} points of its series (metrics times steps), and at most so many "
+            f"the unit gave more than {MOST_POINTS:,} points of its series (metrics times steps), and more do not "
             "fit into the memory of worker and driver; give fewer steps or metrics, or write them to a file of your own"
         )
 

@@ -1,4 +1,4 @@
-"""What keeps a search from going on for ever: a budget that nothing counts, and trials that are all in vain."""
+"""What keeps a search from going on for ever: a budget that nothing counts, and trials that achieve nothing."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class InVain:
 
     @property
     def hopeless(self) -> bool:
-        """Whether every trial so far was in vain: then no more should be begun at once than would end the search."""
+        """Whether no trial has achieved anything yet: then no more should begin at once than would end the search."""
         return self._run == self._next > 0
 
     def note(self, number: int, rows: Iterable[Mapping[str, Any]]) -> None:

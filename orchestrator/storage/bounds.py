@@ -124,8 +124,8 @@ def _measured(file: pq.ParquetFile, group: int, place: int, texts: int, size: in
 def _refuse(size: int, most: int, source: str) -> None:
     if size > most:
         raise TooLarge(
-            f"{source} takes {size / 2**30:,.1f} GiB of memory or more, and {max(most, 0) / 2**30:,.1f} GiB can be had "
-            "for it here. Read it on a machine with more memory; if the file is not what it should be, move it "
+            f"{source} takes {size / 2**30:,.1f} GiB of memory or more, and {max(most, 0) / 2**30:,.1f} GiB are free "
+            "here. Read it on a machine with more memory; if the file is not what it should be, move it "
             "away"
         )
 

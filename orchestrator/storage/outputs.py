@@ -24,7 +24,7 @@ def unit_output(store: Store, key: str) -> str:
         key: of the unit, or how it begins.
 
     Raises:
-        SpecError: no unit, or more than one, begins so, or none has printed anything.
+        SpecError: no unit with output has such a key, or several have.
     """
     if not is_name(key):
         raise SpecError(f"--unit {key!r}: give the key of a unit, or its first digits; they are in the column `key`")

@@ -23,7 +23,7 @@ _TEXT = "BYTE_ARRAY"
 
 
 def unpacked_bytes(file: pq.ParquetFile, data: memoryview, group: int, place: int) -> tuple[int, int]:
-    """At most so many bytes that a column takes in memory, and how many of them only its texts may take.
+    """At most this many bytes that a column takes in memory, and how many of them only its texts may take.
 
     Args:
         file: opened.

@@ -85,7 +85,7 @@ class DyingExecutor(Executor):
 
 
 class StoppingExecutor(LocalExecutor):
-    """Computes in this process, and sets `enough` after so many shards: a stop at the same place every time.
+    """Computes in this process, and sets `enough` after this many shards: a stop at the same place every time.
 
     Args:
         shards: how many.
@@ -116,7 +116,7 @@ def kill_at(point: str, nth: int = 1, after: float = 0.0) -> Callable[[str], Non
     Args:
         point: name of the point.
         nth: at which passing of the point.
-        after: so many seconds later, from another thread: in the middle of what follows the point.
+        after: this many seconds later, from another thread: in the middle of what follows the point.
     """
     passed = 0
 

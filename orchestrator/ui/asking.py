@@ -115,7 +115,7 @@ def _connected(order: Order) -> Any:  # noqa: ANN401 - a connection of DuckDB, w
 
 
 def _bound(room: int) -> None:
-    """Let this process grow by so many bytes; systems other than Linux have no such bound.
+    """Let this process grow by this many bytes; systems other than Linux have no such bound.
 
     Raises:
         _Refused: the system does not say how large it is, such as one without /proc.

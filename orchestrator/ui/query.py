@@ -189,7 +189,7 @@ class Query:
 
 
 def sampled(count: int, most: int) -> pa.Array:
-    """At most so many places out of `count`, at even distances, the first and the last among them."""
+    """At most this many places out of `count`, at even distances, the first and the last among them."""
     return pa.array(np.unique(np.linspace(0, max(count - 1, 0), min(count, most)).astype(np.int64)))
 
 

@@ -39,7 +39,7 @@ def page(snapshot: Snapshot, query: Query, names: Sequence[str], offset: int, li
         query: filters and order.
         names: columns; none for all.
         offset: how many rows to leave out.
-        limit: at most so many rows.
+        limit: at most this many rows.
 
     Raises:
         UsageError: a column, filter or order does not fit.

@@ -129,7 +129,7 @@ def descend(
         start: number of the start, and seed of its point: runs with other learning rates start at the same place.
         lr: learning rate.
         function: name in `FUNCTIONS`.
-        steps: at most so many.
+        steps: at most this many.
         tolerance: the run ends when the gradient's norm falls below it.
         near: a run that ends within this distance of a global minimum has found it.
 

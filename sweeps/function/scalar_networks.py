@@ -65,7 +65,7 @@ def descend(
         depth: D.
         times: the learning rate, in units of 2 / (GFS sharpness at the start): below 1 the flow's end is stable.
         start: number of the start, and its seed: log-normal weights, scaled so that their product lies in [0.3, 1.2].
-        steps: at most so many.
+        steps: at most this many.
         tolerance: the run ends when the loss is below it.
 
     Yields:

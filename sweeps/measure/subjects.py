@@ -245,7 +245,7 @@ def _why(rule: _Rule) -> str:
 
 
 def _drawn(items: list[Any], most: int | None, seed: int, identity: Callable[[Any], object]) -> list[Any]:
-    """At most so many of some items, in order; which ones depends on each item alone, so that growth moves few."""
+    """At most this many of some items, in order; which ones depends on each item alone, so that growth moves few."""
     if most is None or len(items) <= most:
         return items
     first = sorted(range(len(items)), key=lambda i: digest([seed, identity(items[i])]))[:most]

@@ -124,7 +124,7 @@ def _check_command(spec: SearchSpec, program: Program) -> None:
 def _check_names(spec: SearchSpec) -> None:
     """No setting is called as a column that all rows have."""
     if taken := sorted(_COLUMNS & {d.name for d in spec.dimensions()}):
-        raise SpecError(f"space: {taken} are columns of the rows, so no setting can be called so")
+        raise SpecError(f"space: {taken} are columns of the rows, so no setting can have such a name")
 
 
 def _check_start(spec: SearchSpec) -> None:

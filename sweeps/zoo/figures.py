@@ -227,7 +227,7 @@ def curves_picture(
 
 
 def groups_of(column: pd.Series, parts: int | None, given: Sequence[str] = ()) -> tuple[list[str], list[str]]:
-    """A label for each row, and the labels in order: of each value, or of so many equal parts of the numbers."""
+    """A label for each row, and the labels in order: of each value, or of this many equal parts of the numbers."""
     if parts is None:
         return group_labels(column, given)
     values = pd.Series(numbers(column))

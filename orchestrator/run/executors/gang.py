@@ -32,7 +32,7 @@ class ProcessGang:
     Args:
         config: what they compute.
         devices: of the members, a name for each.
-        timeout: they give up waiting for each other after so long, s.
+        timeout: they give up waiting for each other after this long, s.
 
     Attributes:
         ended: whether it can take no more work.

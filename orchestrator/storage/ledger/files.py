@@ -159,7 +159,7 @@ def _whole_length(head: bytes) -> int | None:
     """How long a safetensors file should be, from its first bytes; None where these do not hold all of its header.
 
     Raises:
-        ValueError: no such file begins so.
+        ValueError: no file of this kind begins like that.
     """
     if len(head) < 8:
         return None

@@ -150,7 +150,7 @@ class Ledger:
             holder: this process, if not given.
             stale: seconds without a heartbeat after which a driver on another machine counts as dead.
             beat: seconds between heartbeats.
-            seconds: rows wait at most so long for a commit.
+            seconds: rows wait at most this long for a commit.
             most_rows: or until this many rows wait.
 
         Raises:

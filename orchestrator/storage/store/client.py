@@ -32,8 +32,8 @@ ASKING_SECONDS: dict[Patience, float] = {"usual": 20, "read": 20, "little": 4, "
 _SILENCE_SECONDS: dict[Patience, float] = {"usual": 10, "read": 4, "little": 4, "bulk": 600, "stream": 10}  # of one
 _WHOLE_SECONDS: dict[Patience, float] = {"usual": 30, "read": 30, "little": 8, "bulk": 3600, "stream": 3600}  # of one
 _PAUSE_SECONDS = 0.2
-# Of so many seconds, at most so many are spent on requests that got no answer at first: a store that answers now and
-# then would else keep a reader of many files for hours.
+# Of the first number of seconds, at most the second is spent on requests without an answer at first: a store that
+# answers only now and then would otherwise keep a reader of many files for hours.
 _WINDOW_SECONDS, _MOST_LOST_SECONDS = 120.0, 60.0
 _RETRIES: dict[Patience, int] = {"usual": 1000, "read": 1000, "little": 1, "bulk": 1000, "stream": 1000}
 
@@ -54,7 +54,7 @@ class Client:
         self._root = root
         self._raw: dict[Patience, ObjectStore] = {} if root is not None else {"usual": _opened(where, "usual")}
         self.silent = False  # the last request got no answer
-        self._lost: deque[tuple[float, float]] = deque()  # when a request had waited in vain, and how long
+        self._lost: deque[tuple[float, float]] = deque()  # when a request got no answer, and how long it waited
 
     def asked(self, ask: Callable[[ObjectStore], T], patience: Patience = "usual") -> T:
         """The answer to a request. A store that was silent the last time is given little time.

@@ -157,7 +157,7 @@ class Store:
         return self._read(path, lambda raw: obstore.get(raw, path).bytes().to_bytes(), "stream")
 
     def head(self, path: str, length: int) -> bytes:
-        """The first bytes of a file, at most so many.
+        """The first bytes of a file, at most this many.
 
         Raises:
             FileNotFoundError, Unreachable, StorageError, UsageError: as `read`.

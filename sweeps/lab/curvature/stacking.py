@@ -12,7 +12,7 @@ from landsweep.sweeps.lab.curvature.objective import Objective, differentiating
 
 __all__ = ["graph_bytes", "models_at_once", "stands_for"]
 
-_MODELS, _BYTES = 64, 2**29  # at most so many models and so much memory in one pack
+_MODELS, _BYTES = 64, 2**29  # at most this many models and so much memory in one pack
 _GRAPHS = 4  # what a forward pass keeps, times this: the graphs of the gradient and of its gradient
 _BASIS = 64  # vectors of a basis
 _SAMPLES, _ROUNDING = 32, 1e-3  # of the largest output; what is another function differs by more

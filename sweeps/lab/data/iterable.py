@@ -101,7 +101,7 @@ class _Opener:
     def samples(
         self, split: str, seed: int, worker: int, workers: int, skip: int, rank: int = 0, ranks: int = 1
     ) -> Iterator[object]:
-        """The samples of a share after so many; of a member of a gang its own, if the function takes `ranks`."""
+        """The samples of a share after this many; of a member of a gang its own, if the function takes `ranks`."""
         function = import_callable(self.name, self._base)
         given = {"split": split, "seed": seed, "worker": worker, "workers": workers, **self._args}
         if self.takes.issuperset(("rank", "ranks")):

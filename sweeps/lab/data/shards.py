@@ -125,7 +125,7 @@ T = TypeVar("T")
 
 
 class OpenFiles(Generic[T]):
-    """Files that are open, at most so many; pickled without them.
+    """Files that are open, at most this many; pickled without them.
 
     Args:
         opened: opens a file.

@@ -158,7 +158,7 @@ class Running:
                 self._begun = self._begun or "pid" in answer
 
     def wait(self, seconds: float) -> bool:
-        """Take in what comes, for at most so long; gives whether the program still runs.
+        """Take in what comes, for at most this long; gives whether the program still runs.
 
         Raises:
             GuardDied: the guard was killed.

@@ -39,12 +39,12 @@ class Devices(Section):
 
     model_config = ConfigDict(json_schema_extra={SHORT: [{"type": "integer"}]})
 
-    number: PositiveInt | None = Field(None, description="so many for every model")
-    per_parameters: PositiveFloat | None = Field(None, description="one for every so many parameters, rounded up")
+    number: PositiveInt | None = Field(None, description="this many for every model")
+    per_parameters: PositiveFloat | None = Field(None, description="one for each such number of parameters, rounded up")
     by_parameters: dict[float, PositiveInt] | None = Field(
         None, description="from how many parameters on, how many devices; one for smaller models"
     )
-    most: PositiveInt | None = Field(None, description="never more than so many")
+    most: PositiveInt | None = Field(None, description="never more than this")
 
     @model_validator(mode="after")
     def _one_rule(self) -> Self:
@@ -59,7 +59,7 @@ class Devices(Section):
         return self.per_parameters is not None or bool(self.by_parameters)
 
     def of(self, parameters: int) -> int:
-        """Devices of a model with so many parameters."""
+        """Devices of a model with this many parameters."""
         devices = self.number or 1
         if self.per_parameters is not None:
             devices = max(1, math.ceil(parameters / self.per_parameters))

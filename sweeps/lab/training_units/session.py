@@ -36,7 +36,7 @@ __all__ = ["DataSets", "TrainingSession", "check_recipes"]
 Member: TypeAlias = tuple[Unit, Recipe]
 
 FILE_BYTES = 256 * 2**20
-FILE_SECONDS = 60.0  # rows wait at most so long for the file that their weights lie in to be filled
+FILE_SECONDS = 60.0  # rows wait at most this long for the file that their weights lie in to be filled
 
 
 class DataSets:

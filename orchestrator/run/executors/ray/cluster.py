@@ -89,7 +89,7 @@ class RayCluster:
         return self._actor(config)
 
     def group(self, size: int) -> Any:  # noqa: ANN401
-        """A placement group for a gang: room for so many workers, on one node as far as that is possible."""
+        """A placement group for a gang: room for this many workers, on one node as far as that is possible."""
         wanted = self.wanted
         bundle = {**wanted, "CPU": wanted.get("CPU", 0)}
         return ray.util.placement_group([bundle] * size, strategy="PACK")

@@ -24,7 +24,7 @@ def spawn_gang(slot: Slot, cluster: RayCluster, config: WorkerConfig, timeout: f
         slot: for as many devices as there are members.
         cluster: where they live.
         config: what they compute.
-        timeout: they give up waiting for each other after so long, s.
+        timeout: they give up waiting for each other after this long, s.
     """
     size = slot.devices
     slot.group = cluster.group(size)
