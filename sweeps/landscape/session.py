@@ -67,12 +67,12 @@ class LandscapeSession:
         model, draw, point = _place(units[0])
         wall, cpu = time.perf_counter(), time.process_time()
         if point is None:
-            found = self._at_grid_points(units, model, draw)
+            of_all = self._at_grid_points(units, model, draw)
         else:
-            found = [self._at_point_of_path(model, draw, point)]
+            of_all = [self._at_point_of_path(model, draw, point)]
         count = len(units)
         wall, cpu = (time.perf_counter() - wall) / count, (time.process_time() - cpu) / count
-        for unit, metrics in zip(units, found, strict=True):
+        for unit, metrics in zip(units, of_all, strict=True):
             outcome = outcome_of(unit.key, {**metrics, "batch_norm": self._spec.batch_norm, **self._geometry})
             yield outcome if count == 1 else replace(outcome, seconds=wall, cpu_seconds=cpu)
 
@@ -81,7 +81,7 @@ class LandscapeSession:
         evaluators, shortcut = self._evaluators(movable.dtype), self._shortcut
         forward = movable.forward if shortcut is None else shortcut.forward
         outputs: list[list[torch.Tensor]] = []
-        found: list[dict[str, Metric]] = []
+        of_all: list[dict[str, Metric]] = []
         ways: list[dict[str, Metric]] = []
         began = time.perf_counter()
         for unit in units:
@@ -91,16 +91,16 @@ class LandscapeSession:
             if evaluators.keeps:
                 outputs.append(evaluators.outputs(forward))
             else:
-                found.append(evaluators(forward))
+                of_all.append(evaluators(forward))
             if shortcut is not None:
                 ways.append({"folded": shortcut.taken, "shortcut_difference": shortcut.difference})
         if outputs:
-            found = evaluators.judge(outputs)
+            of_all = evaluators.judge(outputs)
             numbers, seconds = sum(o.numel() for o in outputs[0]), (time.perf_counter() - began) / len(units)
             self._together = max(1, min(_MOST, int(_SECONDS / seconds), _OUTPUTS // numbers))
-        for metrics, way in zip(found, ways, strict=False):
+        for metrics, way in zip(of_all, ways, strict=False):
             metrics.update(way)
-        return found
+        return of_all
 
     def _at_point_of_path(self, model: str, draw: int, point: int) -> dict[str, Metric]:
         """What a point of the path gives with its own weights, and where the plane comes nearest to it."""

@@ -206,8 +206,8 @@ class Evaluators:
                 viewed, targets = torch.cat([view.of(o) for o in outputs]), torch.cat([view.targets] * len(outputs))
                 losses = view.losses(viewed, targets).view(len(outputs), -1)
                 hits = None if targets.is_floating_point() else right_answers(viewed, targets).view(len(outputs), -1)
-                for found, figures in zip(metrics, _figures_of_many(view.name, losses, hits), strict=True):
-                    found.update(figures)
+                for of_point, figures in zip(metrics, _figures_of_many(view.name, losses, hits), strict=True):
+                    of_point.update(figures)
         return metrics
 
 
