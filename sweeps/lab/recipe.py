@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Literal, Self, get_args
 
 from pydantic import Field, model_validator
 from torch import nn
@@ -18,7 +18,7 @@ from landsweep.sweeps.lab.data import Data, DataSpec
 from landsweep.sweeps.lab.grad_init import GradInit
 from landsweep.sweeps.lab.identity import by_content
 from landsweep.sweeps.lab.losses import OF_CLASSES, LossName, TrainingLoss
-from landsweep.sweeps.lab.models import Net, NetSpec
+from landsweep.sweeps.lab.models import NetSpec
 from landsweep.sweeps.lab.optim import NamedClass, OptimizerSpec, Sgd
 from landsweep.sweeps.lab.optim.fused import FUSED
 from landsweep.sweeps.lab.parametrization import (
@@ -32,6 +32,7 @@ from landsweep.sweeps.lab.parametrization import (
 )
 from landsweep.sweeps.lab.probes import ProbeSpec
 from landsweep.sweeps.lab.schedules import Constant, ScheduleSpec
+from landsweep.sweeps.lab.streams import generator
 from landsweep.sweeps.lab.trajectory import Trajectory, TrajectoryLoss
 
 __all__ = ["Checkpoints", "Evaluation", "Recipe", "Spike"]
@@ -328,10 +329,15 @@ class Recipe(Section):
 
     def build(self, shape: tuple[int, ...], classes: int, folder: Path = Path()) -> nn.Module:
         """The module with its initial weights, as `Net.build`, of the size that the parametrization gives them."""
-        module = self.net.build(shape, classes, self.seed, folder)
+        module = self.net.undrawn(shape, classes, generator(self.seed, "init"), folder)
+        self.draw(module, shape, classes)
+        return module
+
+    def draw(self, module: nn.Module, shape: tuple[int, ...], classes: int) -> None:
+        """Give a module of `Net.undrawn` the initial weights of `build`, in place."""
+        self.net.draw(module, shape, generator(self.seed, "init"))
         if (scheme := self._scaling()) is not None:
             rescale(module, scheme, self.net, self.optimizer, shape, classes)
-        return module
 
     def factors(self, shape: tuple[int, ...], classes: int) -> Factors | None:
         """For each tensor, what the parametrization multiplies the optimizer's coefficients by."""
@@ -387,14 +393,8 @@ class Recipe(Section):
         shared = by_content(self.model_dump(mode="json", exclude=free))
         if self.epochs is not None or not self.drop_last or self._counts_epochs():
             shared["train_fraction"] = self.train_fraction
-        return digest([shared, _structure(self.net), self.optimizer.key()], size=8)
+        return digest([shared, self.net.structure(), self.optimizer.key()], size=8)
 
     def _counts_epochs(self) -> bool:
         policy = self.checkpoints
         return bool(self.evaluate.every_epochs or policy.every_epochs or policy.at_epochs)
-
-
-def _structure(net: Net) -> dict[str, Any]:
-    """A network's settings without its initial weights; of dropout only whether there is any."""
-    dumped = net.model_dump(mode="json", exclude={"init"})
-    return {**dumped, "dropout": bool(dumped["dropout"])} if "dropout" in dumped else dumped

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal, Self, TypeAlias, get_args
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeAlias, get_args
 
 import torch
 from pydantic import Field, model_validator
@@ -69,14 +69,24 @@ class Net(Section):
             folder: that relative paths start from.
         """
         source = seed if isinstance(seed, torch.Generator) else generator(seed, "init")
+        module = self.undrawn(shape, classes, source, folder)
+        self.draw(module, shape, source)
+        return module
+
+    def undrawn(
+        self, shape: tuple[int, ...], classes: int, source: torch.Generator, folder: Path = Path()
+    ) -> nn.Module:
+        """The module of `build` before `draw`; from the generator only the seed is taken, for the global state."""
         with torch.random.fork_rng(devices=[]):
             # Not torch.manual_seed, which also seeds GPUs, whose state nobody gives back, and is ten times slower.
             torch.default_generator.manual_seed(source.initial_seed())
-            module = self._module(shape, classes, folder)
+            return self._module(shape, classes, folder)
+
+    def draw(self, module: nn.Module, shape: tuple[int, ...], source: torch.Generator) -> None:
+        """Give a module of `undrawn` its initial weights, in place; arguments as of `build`."""
         self._initialise(module, source)
         if self.init.meta is not None:
             tune_norms(module, shape, self.init.meta, source)
-        return module
 
     def skeleton(self, shape: tuple[int, ...], classes: int) -> nn.Module:
         """The module without memory for its weights (on the device `meta`): for names, shapes and kinds of layers."""
@@ -98,6 +108,11 @@ class Net(Section):
     def family(self) -> str:
         """What specs call it."""
         return str(getattr(self, "net", type(self).__name__))
+
+    def structure(self) -> dict[str, Any]:
+        """Its settings without its initial weights; of dropout only whether there is any."""
+        dumped = self.model_dump(mode="json", exclude={"init"})
+        return {**dumped, "dropout": bool(dumped["dropout"])} if "dropout" in dumped else dumped
 
     def current_width(self) -> int | None:
         """Width of the first hidden layer, which stands for all of them; None where there is none that could change."""

@@ -20,6 +20,7 @@ from landsweep.sweeps.lab.models.own import OwnNet
 from landsweep.sweeps.lab.models.transformer import Block
 from landsweep.sweeps.lab.recipe import Recipe
 from landsweep.sweeps.lab.training.backends import Backend, Unserved
+from landsweep.sweeps.lab.training.drawn import Model, drawn
 from landsweep.sweeps.lab.training.dropout import Masks, with_masks
 from landsweep.sweeps.lab.training.habits import habits_of
 from landsweep.sweeps.lab.training.linearised import cannot_linearise, not_convex
@@ -60,7 +61,8 @@ def assemble(recipes: Sequence[Recipe], data: Data, backend: type[Backend], devi
     first = recipes[0]
     check_fit(first.net, data, base)
     with _no_collections():
-        modules = _modules(recipes, data, base, alone=backend.own_modules)
+        models = _models(recipes, data, base, alone=backend.own_modules)
+    modules = [model.module for model in models]
     check_settings(first, modules[0])
     loss = first.training_loss(data)
     if first.optimizer.linearises and (why := not_convex(loss)):
@@ -76,12 +78,12 @@ def assemble(recipes: Sequence[Recipe], data: Data, backend: type[Backend], devi
         raise Unserved(backend.name, "it draws random numbers outside of nn.Dropout")
     batch = samples.inputs[: first.batch_size]
     masks = Masks(modules, recipes, batch, dtype_of(first), spare)
-    stack = backend.stack_of(modules, device, habits.idle)
+    stack = backend.stack_of(modules, device, habits.idle, [model.tensors for model in models])
     if first.bf16_weights:
         stack.round_to_bf16()
     program = backend(stack, modules, loss)
     program.precision, program.compile = first.precision, first.compile
-    for module in modules:
+    for module in {id(m): m for m in modules}.values():
         if first.recompute:
             recompute_blocks(module, draws=habits.draws)
         if first.attention == "fused":
@@ -153,16 +155,19 @@ def _no_collections() -> Iterator[None]:
             gc.enable()
 
 
-def _modules(recipes: Sequence[Recipe], data: Data, base: Path, *, alone: bool) -> list[nn.Module]:
-    """A module for each recipe; where they need not stand alone, equal networks with equal seeds are one object."""
-    by_settings: dict[object, nn.Module] = {}
-    modules = []
-    for i, recipe in enumerate(recipes):
-        settings = i if alone else recipe.model_dump_json(include=_decides(recipe))
-        if settings not in by_settings:
-            module = module_of(recipe, data, base)
-            if any(module is other for other in by_settings.values()):
+def _models(recipes: Sequence[Recipe], data: Data, base: Path, *, alone: bool) -> list[Model]:
+    """A model for each recipe; where modules need not stand alone, one may serve many."""
+    keys: list[object] = [i if alone else r.model_dump_json(include=_decides(r)) for i, r in enumerate(recipes)]
+    distinct = dict(zip(reversed(keys), reversed(recipes), strict=True))
+    distinct = {key: distinct[key] for key in dict.fromkeys(keys)}
+    models: dict[object, Model] = {}
+    if not alone:
+        models = drawn(distinct, data, base, lambda recipe: module_of(recipe, data, base), dtype_of(recipes[0]))
+    owners = {id(model.module) for model in models.values()}
+    for key, recipe in distinct.items():
+        if key not in models:
+            models[key] = Model.of(module_of(recipe, data, base))
+            if id(models[key].module) in owners:
                 raise SpecError("net: the function that builds the network gave the same module twice; build a new one")
-            by_settings[settings] = module
-        modules.append(by_settings[settings])
-    return modules
+            owners.add(id(models[key].module))
+    return [models[key] for key in keys]

@@ -28,25 +28,31 @@ class Stack:
         modules: of the models.
         device: of the arrays.
         idle: names of parameters that the loss does not depend on.
+        tensors: parameters and buffers of each model by name; None: those of its module.
 
     Raises:
         SpecError: the models do not train the same parameters, or two of them share one.
     """
 
-    def __init__(self, modules: Sequence[nn.Module], device: str, idle: Collection[str] = ()) -> None:
+    def __init__(
+        self,
+        modules: Sequence[nn.Module],
+        device: str,
+        idle: Collection[str] = (),
+        tensors: Sequence[Mapping[str, Tensor]] | None = None,
+    ) -> None:
         self.layout = layout = Layout.of(modules[0], idle)
         masks = mask_names(modules[0])
-        # Networks that are equal are one object in several rows.
-        parameters = {id(m): dict(m.named_parameters()) for m in modules}
-        each = [parameters[id(m)] for m in modules]
-        _check_alike(list(parameters.values()))
+        of_modules = {id(m): m for m in modules}  # one object may stand in several rows
+        _check_alike([dict(m.named_parameters()) for m in of_modules.values()])
+        if tensors is None:
+            each = {key: dict(m.named_buffers()) | dict(m.named_parameters()) for key, m in of_modules.items()}
+            tensors = [each[id(m)] for m in modules]
+        others = [*(n for n, _ in modules[0].named_buffers() if n not in masks), *layout.fixed]
         with torch.no_grad():
-            rows = [torch.cat([p[n].flatten() for n in layout.shapes]) for p in each]
-            self.weights = torch.stack(rows).to(device)
-            buffers = [{n: b for n, b in m.named_buffers() if n not in masks} for m in modules]
-            fixed = [{n: p[n].detach() for n in layout.fixed} for p in each]
-            states = [b | f for b, f in zip(buffers, fixed, strict=True)]
-            self.buffers = {name: torch.stack([s[name] for s in states]).to(device) for name in states[0]}
+            parts = {n: torch.stack([t[n] for t in tensors]) for n in (*layout.shapes, *others)}
+            self.weights = torch.cat([parts[n].view(len(modules), -1) for n in layout.shapes], 1).to(device)
+            self.buffers = {n: parts[n].to(device) for n in others}
 
     def __len__(self) -> int:
         return len(self.weights)

@@ -140,9 +140,15 @@ class Backend(ABC):
         """Outputs [K, n, ...] of all models in evaluation mode for the same inputs [n, ...]."""
 
     @classmethod
-    def stack_of(cls, modules: Sequence[nn.Module], device: str, idle: Collection[str] = ()) -> Stack:
+    def stack_of(
+        cls,
+        modules: Sequence[nn.Module],
+        device: str,
+        idle: Collection[str] = (),
+        tensors: Sequence[Mapping[str, Tensor]] | None = None,
+    ) -> Stack:
         """The stack that this back-end computes with; arguments as of `Stack`."""
-        return Stack(modules, device, idle)
+        return Stack(modules, device, idle, tensors)
 
     @classmethod
     def place(cls) -> Place:

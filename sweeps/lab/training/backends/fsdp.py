@@ -45,9 +45,15 @@ class Fsdp(Ddp):
         return super().lacks(recipe)
 
     @classmethod
-    def stack_of(cls, modules: Sequence[nn.Module], device: str, idle: Collection[str] = ()) -> Stack:
+    def stack_of(
+        cls,
+        modules: Sequence[nn.Module],
+        device: str,
+        idle: Collection[str] = (),
+        tensors: Sequence[Mapping[str, Tensor]] | None = None,
+    ) -> Stack:
         if not dist.is_initialized():
-            return Stack(modules, device, idle)
+            return Stack(modules, device, idle, tensors)
         from landsweep.sweeps.lab.training.sharded import ShardedStack
 
         return ShardedStack(modules, device, idle)
