@@ -10,6 +10,7 @@ import contextlib
 import os
 import re
 import secrets
+import shutil
 import stat
 from collections.abc import Iterable
 from pathlib import Path
@@ -17,7 +18,17 @@ from pathlib import Path
 from landsweep.orchestrator.errors import Untrusted, UsageError
 from landsweep.orchestrator.storage.bounds import refuse_beyond
 
-__all__ = ["check_names", "folder_in", "is_name", "no_links", "refuse_large", "refuse_link", "refuse_odd", "write_in"]
+__all__ = [
+    "check_names",
+    "folder_in",
+    "is_name",
+    "no_links",
+    "refuse_large",
+    "refuse_link",
+    "refuse_odd",
+    "remove_tree",
+    "write_in",
+]
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+=@,-]{0,199}")
 
@@ -119,6 +130,30 @@ def folder_in(root: Path, relative: str | Path) -> Path:
     except (FileExistsError, NotADirectoryError) as e:
         raise UsageError(f"{place} can't be created: it or one of its parents is not a folder; remove that file") from e
     return place
+
+
+def remove_tree(folder: Path) -> None:
+    """Remove a folder with all that is in it, however deep that is. What can't be removed stays, and the folder then.
+
+    Python's own way needs a level of recursion and an open file for each level of folders, so here inner ones come up.
+    """
+    stuck = set[Path]()
+    while tops := [place for place in _tops(folder) if place not in stuck]:
+        for place in tops:
+            with contextlib.suppress(OSError):
+                for inner in _tops(place):
+                    inner.rename(folder / secrets.token_hex(16))
+                shutil.rmtree(place)
+        stuck.update(place for place in tops if place.exists())
+    if not stuck:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _tops(folder: Path) -> list[Path]:
+    """The folders in a folder."""
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        return [folder / entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
+    return []
 
 
 def write_in(root: Path, relative: str | Path, data: bytes | str) -> Path:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import shutil
 import tempfile
 import weakref
 from dataclasses import dataclass
 from pathlib import Path
 
 from landsweep.orchestrator.kind import Workbench
-from landsweep.orchestrator.storage.inside import folder_in, refuse_odd, write_in
+from landsweep.orchestrator.storage.inside import folder_in, refuse_odd, remove_tree, write_in
 from landsweep.orchestrator.storage.outputs import UNITS
 from landsweep.orchestrator.unit import digest
 
@@ -47,11 +46,11 @@ class Place:
     def remove(self, but: str = "") -> None:
         """Remove the folder with all that is in it, or, if it holds a file of the name `but`, all else."""
         if not but or not (self.folder / but).exists():
-            shutil.rmtree(self.folder, ignore_errors=True)
+            remove_tree(self.folder)
             return
         for path in self.folder.iterdir():
             if path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path, ignore_errors=True)
+                remove_tree(path)
             elif path.name != but:
                 path.unlink(missing_ok=True)
 
@@ -73,7 +72,7 @@ class UnitFolders:
         artifacts = bench.artifacts
         if artifacts is None:
             self.root: Path = Path(tempfile.mkdtemp(prefix="landsweep-units-"))
-            weakref.finalize(self, shutil.rmtree, self.root, ignore_errors=True)
+            weakref.finalize(self, remove_tree, self.root)
         elif artifacts.folder is not None:
             self.root = artifacts.folder.resolve()
         else:
@@ -94,7 +93,7 @@ class UnitFolders:
         name = f"{UNITS}/{key}" + (".again" if apart else "")
         folder = folder_in(self.root, name)
         if apart:
-            shutil.rmtree(folder)
+            remove_tree(folder)
             folder_in(self.root, name)
         refuse_odd(folder, "attempt")
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -213,6 +214,27 @@ def test_folders_of_units_that_ended_well_stay_or_not(programs: Programs, keep: 
     good, bad = programs.run(spec)[0]
     assert programs.file(good, "stdout.txt").exists() == (keep == "all")
     assert programs.file(bad, "stdout.txt").exists()
+
+
+def test_a_folder_that_is_deeper_than_python_removes_takes_no_good_unit_with_it(programs: Programs) -> None:
+    """Its path is also longer than the system takes, and it has folders and a file beside it at each end."""
+    source = """
+    import os
+    os.chdir(os.environ["LANDSWEEP_DIR"])
+    for name in ("side/a/b", "side/c"):
+        os.makedirs(name)
+    for _ in range(1200):
+        os.mkdir("deep")
+        os.chdir("deep")
+    open("file", "w").close()
+    report(loss=1)
+    """
+    try:
+        outcome = programs.one(programs.spec(source, command={"keep": "failed"}))
+        assert outcome.status is Status.ok, outcome.error
+        assert not programs.file(outcome, "stdout.txt").parent.exists()
+    finally:
+        subprocess.run(["rm", "-rf", programs.results], check=True)  # pytest itself would end at it
 
 
 def test_a_second_attempt_finds_the_files_and_goes_on_with_the_series(programs: Programs) -> None:
