@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import sys
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -30,8 +31,22 @@ def _elsewhere() -> Iterator[None]:
         os.close(here)
 
 
-with _elsewhere():
-    from matplotlib import colormaps, rc_context
+@contextlib.contextmanager
+def _without_backend() -> Iterator[None]:
+    """While this lasts, no window system is named: figures are drawn without one, and a name may be nonsense."""
+    name = None if "matplotlib" in sys.modules else os.environ.pop("MPLBACKEND", None)
+    try:
+        yield
+    finally:
+        if name is not None:
+            os.environ["MPLBACKEND"] = name
+    if name:
+        with contextlib.suppress(ValueError):
+            rcParams["backend"] = name  # for the user's own code, as matplotlib has it
+
+
+with _elsewhere(), _without_backend():
+    from matplotlib import colormaps, rc_context, rcParams
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.category import StrCategoryFormatter
     from matplotlib.cm import ScalarMappable

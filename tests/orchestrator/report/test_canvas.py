@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from typing import Any
 
 import numpy as np
@@ -17,6 +20,15 @@ from landsweep.orchestrator.report.canvas import (
     thinned,
     words,
 )
+
+
+def test_figures_are_drawn_whatever_backend_the_environment_names() -> None:
+    """One that exists is still there for the user's own code."""
+    source = "from landsweep.orchestrator.report import drawing; print(drawing.rcParams['backend'])"
+    for name, backend in (("no such one", "agg"), ("svg", "svg")):
+        env = {**os.environ, "MPLBACKEND": name}
+        done = subprocess.run([sys.executable, "-c", source], env=env, capture_output=True, text=True, check=False)
+        assert done.stdout.strip().lower() == backend, done.stderr
 
 
 def ticks(low: float, high: float, axis: str, scale: str = "log") -> tuple[list[float], list[str]]:
