@@ -5,14 +5,29 @@ from __future__ import annotations
 import difflib
 from pathlib import Path
 
-from landsweep.orchestrator.errors import SpecError
+from landsweep.orchestrator.errors import SpecError, UsageError
 from landsweep.orchestrator.shipped import shipped_files
 
-__all__ = ["SPECS", "is_file", "shipped_specs", "spec_folder", "spec_path"]
+__all__ = ["SPECS", "is_file", "refuse_lost_folder", "shipped_specs", "spec_folder", "spec_path"]
 
 SPECS = "landsweep.specs"  # entry points: packages whose YAML files are specs
 _LONGEST = 200  # characters of a name that a message repeats
 _ENDS = (".yaml", ".yml")
+
+
+def refuse_lost_folder() -> None:
+    """Refuse to go on where the current folder has been removed.
+
+    Raises:
+        UsageError: it has.
+    """
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        raise UsageError(
+            "the current folder has been removed, so that no path can be looked up; go to another one, or with cd into "
+            "this one again where it was made anew, and give the same command"
+        ) from None
 
 
 def shipped_specs() -> dict[str, Path]:

@@ -34,7 +34,8 @@ from landsweep.orchestrator.commands.specs import specs
 from landsweep.orchestrator.console import err, out
 from landsweep.orchestrator.errors import LandsweepError, SpecError, UsageError, of_files
 from landsweep.orchestrator.run.leaving import leave
-from landsweep.orchestrator.spec_files import spec_folder
+from landsweep.orchestrator.spec_files import refuse_lost_folder, spec_folder
+from landsweep.orchestrator.text import one_line
 from landsweep.orchestrator.trust import foreign_code, refuse_files, start_reading, untrusted, user_code
 
 __all__ = ["COMMANDS", "app", "main"]
@@ -92,6 +93,7 @@ def _every(
     ] = False,
 ) -> None:
     """Sweeps for the science of neural-network training."""
+    refuse_lost_folder()
 
 
 @app.command(epilog="Example: landsweep run landscape_skip axes.x.linear=[-1,1,101] site.workers=8")
@@ -238,7 +240,7 @@ def report(folder: Results, trust: Trust = False) -> None:
     sweep = open_sweep(folder, trust=trust)
     out.print(f"report: {write_report(sweep, folder)[0]}")
     for damage in sweep.ledger.damaged:
-        err.print(f"left out: {damage.path} is damaged ({damage.reason}). Run the sweep again to repair it")
+        err.print(f"left out: {one_line(damage.path)} is damaged ({damage.reason}). Run the sweep again to repair it")
     if (changed := check_facts(sweep.ledger.sweep)) is not None:
         err.print(f"not proved: what the report says of the sweep itself, since of {changed}")
 
