@@ -17,6 +17,7 @@ from landsweep.orchestrator.storage.ledger import (
     read_status,
     write_status,
 )
+from landsweep.orchestrator.text import one_line
 
 __all__ = ["lost_files", "retire", "set_aside"]
 
@@ -71,4 +72,6 @@ def set_aside(ledger: Ledger, writer: Writer, watch: Watch, *, states: bool) -> 
 
 def _say_set_aside(damaged: Iterable[Damage], watch: Watch) -> None:
     for damage in damaged:
-        watch.say(f"set aside: {damage.path} ({damage.reason}); units that lost their rows are computed again")
+        watch.say(
+            f"set aside: {one_line(damage.path)} ({damage.reason}); units that lost their rows are computed again"
+        )

@@ -293,7 +293,7 @@ def refuse_damaged(ledger: Ledger) -> None:
         if damage.path.endswith(".parquet") and damage.path != COLUMNS:
             where = ledger.store.where
             raise UsageError(
-                f"{where}/{damage.path}: {damage.reason}. `landsweep rerun {shlex.quote(where)} --status damaged` sets "
+                f"{where}/{damage}. `landsweep rerun {shlex.quote(where)} --status damaged` sets "
                 "it aside and computes its units again; to read the others alone, move the file away"
             )
 

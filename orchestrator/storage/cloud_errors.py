@@ -6,12 +6,10 @@ import re
 from urllib.parse import urlsplit
 
 from landsweep.orchestrator.errors import UsageError
-from landsweep.orchestrator.text import one_line
 
-__all__ = ["address", "advice", "broke_off", "cure", "reason"]
+__all__ = ["address", "advice", "broke_off", "reason"]
 
 _SCHEMES = ("s3", "gs")
-_ODD_NAME = "Encountered object with invalid path"  # of a local file
 
 _CODE = re.compile(r"<Code>([^<]+)</Code>")
 _MESSAGE = re.compile(r"<Message>([^<]*)</Message>")
@@ -82,18 +80,7 @@ def reason(text: str) -> str:
         return f"{address[1]} answers {status[1].strip()}"
     if address and "error sending request" in text:
         return f"no answer from {address[1]}"
-    return one_line(text) if _ODD_NAME in text else text.split("\n", 1)[0].strip()
-
-
-def cure(text: str) -> str:
-    """What to do about something in a local folder that its listing ends at, with a mark before it; "" for all else.
-
-    Args:
-        text: of the error.
-    """
-    if _ODD_NAME in text:
-        return "; no file of a sweep has such signs in its name: remove or rename it"
-    return "; remove the link" if "File system loop found" in text else ""
+    return text.split("\n", 1)[0].strip()
 
 
 def broke_off(text: str) -> bool:

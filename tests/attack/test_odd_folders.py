@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -9,10 +10,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from landsweep.orchestrator.errors import SpecError, StorageError, UsageError
+from landsweep.orchestrator.errors import SpecError, UsageError
 from landsweep.orchestrator.run.stage_list import write_stage_list
 from landsweep.orchestrator.run.sweep import Sweep
-from landsweep.orchestrator.storage.ledger import Ledger, Store
+from landsweep.orchestrator.storage.ledger import Store
 from landsweep.orchestrator.storage.ledger.lock import DriverLock
 from tests.attack.folders import FUNCTION, command, ran, stranger
 
@@ -33,21 +34,33 @@ def test_a_lock_that_no_number_follows_on_is_refused(tmp_path: Path) -> None:
     DriverLock.take(Store.at(tmp_path), stale=0.1).release()
 
 
-ODD: dict[str, tuple[Callable[[Path], object], str]] = {
-    "two lines": (lambda rows: (rows / "a\nb.parquet").touch(), r"a\\nb.*remove or rename"),
-    "no unicode": (lambda rows: (rows / os.fsdecode(b"\xff.parquet")).touch(), "FF.*remove or rename"),
-    "loop": (lambda rows: (rows / "loop").symlink_to("."), "loop.*remove the link"),
+ODD: dict[str, Callable[[Path], object]] = {
+    "two lines": lambda file: file.with_name(f"a\nb{file.suffix}").touch(),
+    "no unicode": lambda file: file.with_name(os.fsdecode(b"\xff") + file.suffix).touch(),
+    "loop": lambda file: file.with_name(f"loop{file.suffix}").symlink_to("."),
 }
+SHOWN = {"two lines": r"a\nb", "no unicode": r"\udcff", "loop": "loop"}
+FOLDERS = ("rows", "series", "units", "lock", "prepared", "artifacts", "damaged", "jobs")
 
 
 @pytest.mark.parametrize("odd", ODD)
-def test_names_that_no_listing_takes_are_said_with_a_cure(odd: str, tmp_path: Path) -> None:
-    ledger = Ledger.create(Store.at(tmp_path), {"id": "a"})
-    (tmp_path / "rows").mkdir()
-    plant, said = ODD[odd]
-    plant(tmp_path / "rows")
-    with pytest.raises(StorageError, match=said):
-        ledger.store.list("rows", deep=True)
+def test_files_with_names_that_no_object_store_takes_are_set_aside(odd: str, tmp_path: Path) -> None:
+    """They are no files of this sweep, as others are that somebody has put there, and no command ends at them."""
+    own, site = ran(tmp_path, FUNCTION), ("site.executor=local", "site.tracking=false")
+    for file in (*(f"{folder}/file.parquet" for folder in FOLDERS), "states/file.safetensors", "weights/file.st"):
+        (own / file).parent.mkdir(exist_ok=True)
+        ODD[odd](own / file)
+    report = command("report", own, cwd=tmp_path)
+    assert report.returncode == 0, report
+    found = json.loads(command("verify", own, "--json", cwd=tmp_path).stdout)
+    states = [] if odd == "loop" else ["states"]  # a state is a file
+    assert [Path(damage["path"]).parent.name for damage in found["damaged"]] == ["rows", "series", *states], found
+    seen = command("verify", own, cwd=tmp_path)
+    assert seen.returncode == 1 and f"rows/{SHOWN[odd]}.parquet: it is no file of this sweep" in seen.stdout, seen
+    done = command("run", tmp_path / "spec.yaml", "--out", own, *site, cwd=tmp_path)
+    assert done.returncode == 0 and f"set aside: series/{SHOWN[odd]}.parquet (it is no" in done.stderr, done
+    again = command("rerun", own, "--status", "damaged", *site, cwd=tmp_path)
+    assert command("verify", own, "--deep", cwd=tmp_path).returncode == 0, again
 
 
 def test_a_date_that_no_calendar_has(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 from landsweep.orchestrator.row import KEY, METERS
 from landsweep.orchestrator.storage.ledger.seal import Damaged, check, contents, open_sealed, unseal
 from landsweep.orchestrator.storage.store import Store
+from landsweep.orchestrator.text import one_line
 
 __all__ = [
     "COLUMNS",
@@ -88,7 +89,7 @@ class Damage:
     reason: str
 
     def __str__(self) -> str:
-        return f"{self.path}: {self.reason}"
+        return f"{one_line(self.path)}: {self.reason}"
 
 
 def read_rows(store: Store, number: int, columns: Sequence[str] | None = None, size: int = 0) -> tuple[Part, pa.Table]:

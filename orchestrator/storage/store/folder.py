@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 import secrets
 import time
 from collections.abc import Callable
@@ -21,6 +20,7 @@ from landsweep.orchestrator.errors import LandsweepError, NoRoom, StorageError, 
 from landsweep.orchestrator.storage import cloud_errors as cloud
 from landsweep.orchestrator.storage.inside import refuse_large, refuse_link, refuse_odd
 from landsweep.orchestrator.storage.store.client import ASKING_SECONDS, Client, Patience
+from landsweep.orchestrator.storage.store.local import STAGED, files_below, has_hard_links, move, odd_name
 from landsweep.orchestrator.storage.store.places import is_url
 from landsweep.orchestrator.unit import digest
 
@@ -32,7 +32,6 @@ __all__ = ["Store"]
 T = TypeVar("T")
 _BULK = 4 << 20  # bytes; the time limit of an attempt covers the whole upload
 _ONE_PUT = 1 << 30  # bytes; a killed upload in parts leaves parts that cost money and that no listing shows
-_STAGED = re.compile(r"#\d+$")  # object_store writes `name#1`, then links or renames it to `name`
 _ROOM = ("No space left", "quota", "Quota")
 _PERMISSION = ("ermission denied", "Read-only", "not permitted", "AccessDenied", "Forbidden")
 
@@ -152,6 +151,8 @@ class Store:
             refuse_large(f"{self.where}/{path}", file.meta["size"])
             return None if self._root is None and file.meta["size"] > _BULK else file.bytes().to_bytes()
 
+        if (root := self._root) is not None and odd_name(path):
+            return self._read(path, lambda _: (root / path).read_bytes())
         if (data := self._read(path, small)) is not None:
             return data
         return self._read(path, lambda raw: obstore.get(raw, path).bytes().to_bytes(), "stream")
@@ -162,6 +163,8 @@ class Store:
         Raises:
             FileNotFoundError, Unreachable, StorageError, UsageError: as `read`.
         """
+        if self._root is not None and odd_name(path):
+            return self.read(path)[:length]
         return self._read(path, lambda raw: obstore.get_range(raw, path, start=0, length=length).to_bytes())
 
     def checksum(self, path: str) -> str:
@@ -220,6 +223,8 @@ class Store:
             Unreachable, StorageError: the folder can't be listed.
         """
         try:
+            if (root := self._root) is not None:
+                return sorted(self._read(folder, lambda _: list(files_below(root, folder, deep=deep))))
             if deep:
                 entries = self._read(folder, lambda raw: obstore.list(raw, folder).collect())
             else:
@@ -249,9 +254,9 @@ class Store:
             StorageError: it could not be moved.
         """
         try:
-            if self._root is not None:
-                refuse_link(self._root, Path(path).parent)
-            self._write(to, lambda raw: obstore.rename(raw, path, to))
+            if (root := self._root) is not None:
+                refuse_link(root, Path(path).parent)
+            self._write(to, lambda raw: move(root, path, to) if root is not None else obstore.rename(raw, path, to))
         except FileNotFoundError:
             return
         except (BaseError, OSError) as e:
@@ -266,7 +271,7 @@ class Store:
             if folder and directory.is_symlink():
                 continue
             for file in directory.iterdir() if directory.is_dir() else ():
-                if _STAGED.search(file.name):
+                if STAGED.search(file.name):
                     try:
                         file.unlink(missing_ok=True)
                     except OSError as e:
@@ -344,7 +349,7 @@ class Store:
                 return Unreachable(f"{self.where}/{path} could not be {done}: {why}")
         elif any(word in why for word in (*_ROOM, "File too large")):
             until = "there is room again"
-        elif not _has_hard_links((self._root / path).parent):
+        elif not has_hard_links((self._root / path).parent):
             return UsageError(
                 f"{self.where} is on a file system without hard links (FAT, exFAT, some network and FUSE mounts), by "
                 "which a part is written whole or not at all; give a folder on another file system with --out"
@@ -360,7 +365,7 @@ class Store:
 
     def _unreadable(self, path: str, error: BaseException) -> StorageError | Unreachable:
         if self._root is not None:
-            return StorageError(f"{self.where}/{path} could not be read: {_reason(error)}{cloud.cure(str(error))}")
+            return StorageError(f"{self.where}/{path} could not be read: {_reason(error)}")
         advice = cloud.advice(self._scheme, str(error))
         text = f"{self.where}: {_reason(error)}{f'; {advice}' if advice else ''}"
         if not self.under_way:
@@ -381,20 +386,3 @@ def _inside(path: str) -> None:
 def _reason(error: BaseException) -> str:
     """What the operating system or the object store says, in one line."""
     return error.strerror if isinstance(error, OSError) and error.strerror else cloud.reason(str(error))
-
-
-def _has_hard_links(folder: Path) -> bool:
-    """Whether a file can have two names there; True where that can't be found out."""
-    file, other = (folder / f".links-{secrets.token_hex(8)}{end}" for end in ("", "-2"))
-    try:
-        file.touch()
-    except OSError:
-        return True
-    try:
-        os.link(file, other)
-    except OSError as e:
-        return e.errno not in (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
-    finally:
-        file.unlink(missing_ok=True)
-        other.unlink(missing_ok=True)
-    return True
