@@ -29,7 +29,9 @@ SIZES = (8, 16, 32, 64, 128, 256, 512)
 _STEPS = 4  # timed for each candidate, after one that warms up
 _MARGIN = 0.95  # a pack must take less than this share of the loop's time: timings are noisy, and the loop is simple
 _HOPELESS = 1.3  # so many times slower than the loop, or than a smaller pack: larger ones are not tried
-_NEAR = 1.15  # of sizes that differ by no more than this the smallest is taken: it leaves room in the caches
+_NEAR = 1.05  # of sizes that differ by no more than this the smallest is taken: it leaves room in the caches
+_ROUNDS = 3  # in which candidates that may be the fastest are timed once more, in turn
+_LONG = 0.02  # seconds: a step that takes longer is not timed again, since others hardly disturb the whole of it
 _SLOW = 0.1  # seconds per step: networks so large fill a device alone, and trying packs of them would take minutes
 
 
@@ -58,28 +60,63 @@ class Choice:
 def calibrate(backends: Sequence[str], time_steps: Callable[[str, int, int], float], largest: int) -> Choice:
     """The fastest way to train.
 
+    On a crowded machine a step can take half as long again, all the more a short one. So no size is given up for one
+    slow timing, and those that may be the fastest are timed in several rounds, of which the least counts. What a pack
+    does between steps is not timed; it costs small packs most, so a size must be close to the fastest to be preferred.
+
     Args:
         backends: candidates beside the loop.
         time_steps: of a back-end, a pack size and a number of steps: seconds of the shortest of these steps.
         largest: pack size.
     """
-    seconds = {"loop@1": time_steps("loop", 1, _STEPS)}
-    if seconds["loop@1"] > _SLOW:
+    timings = _Timings(time_steps)
+    seconds = timings.seconds
+    loop = timings.of("loop", 1)
+    if loop > _SLOW:
         return Choice("loop", 1, seconds)
     for backend in backends:
         best = float("inf")
         for size in (s for s in SIZES if s <= largest):
-            taken = time_steps(backend, size, _STEPS) / size
-            seconds[f"{backend}@{size}"] = taken
-            if taken > _HOPELESS * best or taken > _HOPELESS * seconds["loop@1"]:
+            taken = timings.of(backend, size)
+            if taken > _HOPELESS * min(best, loop) and size * taken < _LONG:
+                taken = timings.of(backend, size)
+            if taken > _HOPELESS * min(best, loop):
                 break
             best = min(best, taken)
+    for _ in range(_ROUNDS):
+        timings.repeat_fastest()
     least = min(seconds.values())
     if least > _MARGIN * seconds["loop@1"]:
         return Choice("loop", 1, seconds)
     first = next(name for name, s in seconds.items() if s <= _NEAR * least)  # they are in order of size
     name, _, models = first.partition("@")
     return Choice(name, int(models), seconds)
+
+
+class _Timings:
+    """Seconds per step of one model, by candidate: the least that was seen of each.
+
+    Args:
+        time_steps: as of `calibrate`.
+    """
+
+    def __init__(self, time_steps: Callable[[str, int, int], float]) -> None:
+        self._time_steps = time_steps
+        self.seconds: dict[str, float] = {}
+
+    def of(self, backend: str, size: int) -> float:
+        """Time a candidate, maybe once more; the least of all its timings."""
+        name, taken = f"{backend}@{size}", self._time_steps(backend, size, _STEPS) / size
+        self.seconds[name] = min(taken, self.seconds.get(name, taken))
+        return self.seconds[name]
+
+    def repeat_fastest(self) -> None:
+        """Time those once more that may be the fastest, unless their steps are long."""
+        least = min(self.seconds.values())
+        for name, taken in list(self.seconds.items()):
+            backend, _, models = name.partition("@")
+            if taken <= _HOPELESS * least and int(models) * taken < _LONG:
+                self.of(backend, int(models))
 
 
 _CHOICES: dict[PackFacts, Choice] = {}

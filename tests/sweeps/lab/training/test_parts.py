@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from pydantic import ValidationError
@@ -128,7 +130,8 @@ def test_a_recipe_has_one_length() -> None:
     ("loop", "packed", "label"),
     [
         (1e-3, {8: 5e-4, 16: 3e-4, 32: 1e-4, 64: 2e-4}, "bmm@32"),
-        (1e-3, {8: 5e-4, 16: 2e-4, 32: 1.05e-4, 64: 1e-4}, "bmm@32"),
+        (1e-3, {8: 5e-4, 16: 2e-4, 32: 1.04e-4, 64: 1e-4}, "bmm@32"),
+        (1e-3, {8: 1.2e-4, 16: 1.1e-4, 32: 1e-4, 64: 1.1e-4}, "bmm@32"),
         (1e-3, {8: 0.98e-3, 16: 0.98e-3, 32: 0.97e-3, 64: 0.96e-3}, "loop@1"),
         (1e-3, {8: 5e-3}, "loop@1"),
         (0.5, {}, "loop@1"),
@@ -142,6 +145,31 @@ def test_the_fastest_is_chosen(loop: float, packed: dict[int, float], label: str
 
     choice = calibrate(["bmm"], seconds, 128)
     assert choice.label == label and choice.seconds["loop@1"] == loop
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_slow_timings_among_others_do_not_change_the_choice(seed: int) -> None:
+    """As on a crowded machine: the first timings of some sizes, up to two of each, are too long, by up to 45 %."""
+    true = {1: 1e-3, 8: 5.2e-5, 16: 4.1e-5, 32: 3.5e-5, 64: 3.8e-5, 128: 4.5e-5}
+    random = np.random.default_rng(seed)
+    disturbed = {size: int(random.integers(3)) for size in true}
+
+    def seconds(backend: str, size: int, steps: int) -> float:
+        disturbed[size] -= 1
+        return size * true[size] * (1 + random.uniform(0.1, 0.45) * (disturbed[size] >= 0))
+
+    assert calibrate(["bmm"], seconds, 128).label == "bmm@32"
+
+
+def test_long_steps_are_timed_once() -> None:
+    counts: Counter[int] = Counter()
+
+    def seconds(backend: str, size: int, steps: int) -> float:
+        counts[size] += 1
+        return 0.09 if backend == "loop" else size * 0.06
+
+    assert calibrate(["vmap"], seconds, 32).label == "vmap@8"
+    assert counts == {1: 1, 8: 1, 16: 1, 32: 1}
 
 
 @pytest.mark.usefixtures("torch_threads")
