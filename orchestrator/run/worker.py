@@ -6,10 +6,8 @@ import math
 import os
 import platform
 import resource
-import signal
 import time
 import traceback
-import weakref
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -34,6 +32,7 @@ from landsweep.orchestrator.run.messages import (
     WorkerConfig,
 )
 from landsweep.orchestrator.run.schedule import Shard
+from landsweep.orchestrator.run.unit_code import Originals, StartFolder, given
 from landsweep.orchestrator.spec import parse
 from landsweep.orchestrator.storage.artifacts import Artifacts
 from landsweep.orchestrator.trust import also_search
@@ -71,7 +70,8 @@ class Worker:
         self._meters = {c.name for c in columns or () if c.meter}
         self._prepared: dict[str, Arrays] = {}
         self._session: Session | None = None
-        self._folder = -1  # descriptor of the one in which the session was opened
+        self._folder: StartFolder | None = None  # in which the session was opened
+        self._originals = Originals()
         self._broken = False  # it is in a gang whose members are no longer in step
         self._generation = generation()
         self._name = f"{platform.node()}:{os.getpid()}"
@@ -106,8 +106,7 @@ class Worker:
         if self._session is None:
             with shielded("opening the sweep"):
                 self._session = self._kind.open(self._spec, self._prepared, self._bench)
-            self._folder = os.open(os.curdir, os.O_RDONLY)
-            weakref.finalize(self, os.close, self._folder)
+            self._folder, self._originals = StartFolder(), Originals()
         return self._session
 
     def check(self) -> None:
@@ -209,7 +208,8 @@ class Worker:
                     yield self._probed(session, units[item.key], item, now - wall)
                     now, cpu_now = time.perf_counter(), time.process_time()
                 buffer.add(units[item.key], self._declared(item), meters)
-                os.fchdir(self._folder)  # no unit begins in the folder of another; asking where we are costs more
+                if self._folder is not None:
+                    self._folder.enter()  # no unit begins in the folder of another
                 wall, cpu = now, cpu_now
             if now - flushed >= self._config.flush_seconds or buffer.full:
                 leaving, cpu_leaving = time.perf_counter(), time.process_time()
@@ -220,11 +220,13 @@ class Worker:
 
     def _flush(self, buffer: Buffer) -> Chunk:
         rows = self._maker.batch(buffer.units, buffer.outcomes, buffer.meters) if buffer.outcomes else None
-        notes = [] if self._bench.artifacts is None else self._bench.artifacts.notes
+        notes = [*self._originals.notes, *(() if self._bench.artifacts is None else self._bench.artifacts.notes)]
         series = series_batch(buffer.series) if buffer.series else None
         chunk = Chunk(rows, series, tuple(buffer.news), tuple(notes), self._broken)
         buffer.clear()
-        notes.clear()
+        self._originals.notes.clear()
+        if self._bench.artifacts is not None:
+            self._bench.artifacts.notes.clear()
         return chunk
 
     def _declared(self, outcome: Outcome) -> Outcome:
@@ -265,7 +267,7 @@ class Worker:
         """What the session gives for units, striking off `left` those that have ended; returns why it failed, if so."""
         points = dict.fromkeys(left, 0)
         try:
-            for item in _of_units(session, units):
+            for item in given(session, units, self._originals):
                 end_if_forked(self._generation)
                 _expect(item, left)
                 if isinstance(item, Progress):
@@ -347,28 +349,6 @@ class _Again:
     """A unit begins anew, so what it gave before its end is not part of its series."""
 
     key: str
-
-
-class _Interrupted(Exception):
-    """A unit raised what else ends a process or a generator."""
-
-
-def _of_units(session: Session, units: Sequence[Unit]) -> Iterator[Outcome | Progress]:
-    """What the session gives. A `KeyboardInterrupt` or `GeneratorExit` out of a unit is an error of this unit.
-
-    Unless Python's own handler of Ctrl-C stands: then the interrupt is that of a user who runs a sweep from a script.
-    """
-    items = iter(session.evaluate(units))
-    while True:
-        try:
-            item = next(items)
-        except StopIteration:
-            return
-        except (KeyboardInterrupt, GeneratorExit) as e:
-            if isinstance(e, KeyboardInterrupt) and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-                raise
-            raise _Interrupted(f"the unit raised {type(e).__name__}") from e
-        yield item
 
 
 def _same(a: Metric, b: Metric) -> bool:

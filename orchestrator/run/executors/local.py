@@ -40,7 +40,8 @@ class LocalExecutor(Executor):
     each other after `idle_seconds`. Nor can it replace a device that has failed: the run stops, and the same command
     goes on with a new process.
 
-    What units change of the process (current folder, environment, ...) is theirs: the driver goes on with its own.
+    What units change of the process (current folder, environment, ...) is theirs: the driver goes on with its own. What
+    they put in the place of functions of Python is put back after each.
 
     Args:
         site: limits; by default those of a default site.

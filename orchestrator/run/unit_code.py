@@ -1,0 +1,142 @@
+"""Code of units, in the process of a worker: what it gives, and what it may not change for the units after it.
+
+A unit may put something else in the place of `open`, `json.dumps` or `time.time`, for the whole process: then the next
+units fail, and in the driver's own process the run with them.
+"""
+
+from __future__ import annotations
+
+import builtins
+import io
+import json
+import os
+import signal
+import time
+import weakref
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from operator import itemgetter
+from pathlib import Path
+from typing import Any
+
+from landsweep.orchestrator.kind import Session
+from landsweep.orchestrator.row import Outcome, Progress
+from landsweep.orchestrator.unit import Unit
+
+__all__ = ["Originals", "StartFolder", "given"]
+
+_OF_OS = (
+    "chdir", "close", "dup", "dup2", "environ", "fchdir", "fspath", "fstat", "fsync", "getcwd", "getpid", "kill",
+    "link", "listdir", "lstat", "makedirs", "mkdir", "open", "path", "pipe", "read", "readlink", "remove", "rename",
+    "replace", "rmdir", "scandir", "stat", "umask", "unlink", "urandom", "write",
+)  # fmt: skip
+_MODULES = (builtins, io, json, time)
+_ANY = Exception  # the name may be gone too
+
+
+class Originals:
+    """Python's own functions as they are now: of `builtins`, `io`, `json` and `time`, and of `os` those for files.
+
+    Attributes:
+        notes: what is to be said of units that have replaced some; to be cleared by whoever says it.
+    """
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+        self._said: set[tuple[str, ...]] = set()
+        self._kept: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
+            ("os", vars(os), {n: vars(os)[n] for n in _OF_OS})
+        ]
+        for module in _MODULES:
+            there = vars(module)
+            self._kept.append((module.__name__, there, {n: there[n] for n in there if callable(there[n])}))
+        self._of_os = itemgetter(*_OF_OS)
+        self._see()
+
+    def _see(self) -> None:
+        """Keep what a look at each unit compares: this is quicker than names one by one."""
+        self._seen = [(there, [*there.values()]) for _, there, _ in self._kept[1:]]
+        self._seen_os = self._of_os(self._kept[0][1])
+
+    def put_back(self, units: Sequence[Unit], item: Outcome | Progress | None) -> None:
+        """Put them back where units have replaced or deleted them; nothing of `builtins` is called before.
+
+        Args:
+            units: one of which it was.
+            item: of that one, if it is known.
+        """
+        try:  # the same objects are equal without a look at them
+            if self._of_os(self._kept[0][1]) == self._seen_os:
+                for there, values in self._seen:
+                    if [*there.values()] != values:
+                        break
+                else:
+                    return
+        except _ANY:  # a name is gone, or what has come compares as it likes
+            pass
+        replaced: tuple[str, ...] = ()
+        for module, there, kept in self._kept:
+            for name in kept:
+                if name not in there or there[name] is not kept[name]:
+                    there[name] = kept[name]
+                    replaced += (f"{module}.{name}",)
+        self._see()
+        if replaced:  # else something has come to them
+            self._note(replaced, units if item is None else [unit for unit in units if unit.key == item.key])
+
+    def _note(self, replaced: tuple[str, ...], units: Sequence[Unit]) -> None:
+        if replaced in self._said:
+            return
+        self._said.add(replaced)
+        whose = f"the unit {dict(units[0].params)}" if len(units) == 1 else f"one of {len(units):,} units"
+        what = ", ".join(replaced[:5]) + (f" and {len(replaced) - 5} others" if len(replaced) > 5 else "")
+        self.notes.append(f"{whose} has replaced {what} of its process for all units after it: put back")
+
+
+class StartFolder:
+    """The current folder of this moment, to which a process returns after each unit."""
+
+    def __init__(self) -> None:
+        self._handle = os.open(os.curdir, os.O_RDONLY)
+        self._path: Path | None = None
+        with suppress(FileNotFoundError):  # it was removed
+            self._path = Path.cwd()
+        self._closing = weakref.finalize(self, os.close, self._handle)
+
+    def enter(self) -> None:
+        """Make it the current one again, also where a unit has closed all descriptors."""
+        try:
+            os.fchdir(self._handle)  # asking where we are costs more
+        except OSError:
+            if self._path is None:
+                raise
+            os.chdir(self._path)
+            self._closing.detach()
+            self._handle = os.open(os.curdir, os.O_RDONLY)
+            self._closing = weakref.finalize(self, os.close, self._handle)
+
+
+class _Interrupted(Exception):
+    """A unit raised what else ends a process or a generator."""
+
+
+def given(session: Session, units: Sequence[Unit], originals: Originals) -> Iterator[Outcome | Progress]:
+    """What the session gives. A `KeyboardInterrupt` or `GeneratorExit` out of a unit is an error of this unit.
+
+    Unless Python's own handler of Ctrl-C stands: then the interrupt is that of a user who runs a sweep from a script.
+    """
+    items = iter(session.evaluate(units))
+    while True:
+        item: Outcome | Progress | None = None
+        try:
+            try:
+                item = next(items)
+            finally:
+                originals.put_back(units, item)
+        except StopIteration:
+            return
+        except (KeyboardInterrupt, GeneratorExit) as e:
+            if isinstance(e, KeyboardInterrupt) and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+                raise
+            raise _Interrupted(f"the unit raised {type(e).__name__}") from e
+        yield item
