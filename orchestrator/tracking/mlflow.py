@@ -23,7 +23,6 @@ from landsweep.orchestrator.redaction import redacted
 from landsweep.orchestrator.report.tables import numbers
 from landsweep.orchestrator.row import Status
 from landsweep.orchestrator.storage.inside import no_links
-from landsweep.orchestrator.tracking.answers import bounded
 from landsweep.orchestrator.tracking.contents import (
     UnitEntry,
     artifacts_digest,
@@ -105,7 +104,7 @@ def export(
         raise UsageError(
             f"sweep.json: id: {str(sweep['id'])[:80]!r} is not the id of a sweep; ids have only the digits 0-9 and a-f"
         )
-    with _quiet(), bounded(), alone(uri, str(sweep["id"])):
+    with _quiet(), alone(uri, str(sweep["id"])):
         client = _client(uri)
         where = _experiment(client, uri, experiment or f"landsweep-{sweep['kind']}")
         new_tags = sweep_tags(rows, report_dir, sweep)

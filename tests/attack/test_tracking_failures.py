@@ -18,7 +18,7 @@ from landsweep.orchestrator.commands.publish import publish
 from landsweep.orchestrator.kind import Ranked
 from landsweep.orchestrator.run.sweep import Sweep
 from landsweep.orchestrator.site import Site
-from landsweep.orchestrator.tracking import answers, tracker
+from landsweep.orchestrator.tracking import tracker
 from landsweep.sweeps.function.kind import FunctionKind
 from tests.attack.amounts import attacks, held
 from tests.attack.folders import FUNCTION, command, landsweep, ran
@@ -100,27 +100,17 @@ def test_a_server_that_answers_byte_by_byte_is_given_up(own: Path, monkeypatch: 
         assert done.returncode == 2 and "TimeoutError" in done.stderr, done
 
 
-def test_an_answer_without_an_end_is_not_read_to_its_end(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Read whole, it would fill the memory long before the export as a whole is given up."""
-    monkeypatch.setattr(answers, "_MOST", 1 << 20)
-    monkeypatch.setattr(tracker, "_PATIENCE", 60.0)
-    begun = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n\r\n{"
-    with dripping(begun, b" " * 100_000, 0.01) as uri:
-        done = command("export-mlflow", own, "--uri", uri, cwd=own)
-    assert done.returncode == 2 and "the server's answer has no end: more than 1,048,576 bytes" in done.stderr, done
-
-
 @contextlib.contextmanager
-def dripping(begun: bytes, more: bytes = b" ", every: float = 0.1) -> Iterator[str]:
-    """A server whose answers begin so and go on with more after each so many seconds; gives its address."""
+def dripping(begun: bytes) -> Iterator[str]:
+    """A server whose answers begin so and go on with a blank every tenth of a second; gives its address."""
     over = threading.Event()
 
     def answer(connection: socket.socket) -> None:
         with contextlib.suppress(OSError), connection:
             connection.recv(65536)
             connection.sendall(begun)
-            while not over.wait(every):
-                connection.sendall(more)
+            while not over.wait(0.1):
+                connection.sendall(b" ")
 
     def serve() -> None:
         with contextlib.suppress(OSError):
