@@ -8,9 +8,11 @@ import rich.console
 from rich.markup import escape
 from rich.text import Text
 
-from landsweep.orchestrator.text import printable
+from landsweep.orchestrator.text import printable, shortened
 
 __all__ = ["Console", "Messages", "err", "out"]
+
+_LONGEST_ERROR = 20_000  # characters
 
 
 class Console(rich.console.Console):
@@ -28,8 +30,8 @@ class Console(rich.console.Console):
         super().print_json(json, **{"ensure_ascii": True, **options})
 
     def print_error(self, error: BaseException) -> None:
-        """An error that is meant for the user, without a traceback."""
-        self.print(f"[bold red]error:[/] {escape(str(error))}", markup=True)
+        """An error that is meant for the user, without a traceback; of an endless one the middle is left out."""
+        self.print(f"[bold red]error:[/] {escape(shortened(str(error), _LONGEST_ERROR))}", markup=True)
 
 
 class Messages(Console):

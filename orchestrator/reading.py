@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -126,9 +127,8 @@ def line_in(source: str, place: Sequence[str | int], value: object) -> int | Non
     if path.suffix not in (".yaml", ".yml"):
         return None
     try:
-        found: Any = read_yaml(path)
-        node: yaml.Node | None = yaml.compose(path.read_text(encoding="utf-8"), Loader=_Loader)
-    except (SpecError, OSError):
+        found, node = _twice(path.read_text(encoding="utf-8"))
+    except (SpecError, OSError, ValueError):
         return None
     line = None
     for part in place:
@@ -139,6 +139,12 @@ def line_in(source: str, place: Sequence[str | int], value: object) -> int | Non
             node, found = node.value[part], found[part]
             line = node.start_mark.line + 1
     return line if found == value else None
+
+
+@lru_cache(maxsize=1)
+def _twice(text: str) -> tuple[Any, yaml.Node | None]:
+    """What a YAML text says, and its nodes with their lines: kept, for a spec may be wrong in many places."""
+    return load_yaml(text, ""), yaml.compose(text, Loader=_Loader)
 
 
 def _check(node: yaml.Node, sizes: dict[int, int | None]) -> int:

@@ -28,6 +28,7 @@ from landsweep.orchestrator.errors import SpecError
 from landsweep.orchestrator.reading import line_in
 from landsweep.orchestrator.schema import place_at
 from landsweep.orchestrator.section import Section
+from landsweep.orchestrator.text import shortened
 from landsweep.orchestrator.trust import first_names
 from landsweep.orchestrator.unit import canonical, digest
 
@@ -35,6 +36,8 @@ __all__ = ["DEFAULTS", "IsAxis", "IsLabel", "IsNamedAxis", "Section", "Spec", "d
 
 
 M = TypeVar("M", bound="Section")
+
+_MOST_COMPLAINTS, _LONGEST = 20, 2000  # of one error; characters of each
 
 DEFAULTS = "defaults"  # among the definitions: what rows had that lack a param
 
@@ -161,13 +164,16 @@ def parse(model: type[M], data: Mapping[str, Any], source: str) -> M:
     """Data as a model, with errors that name field, given value and what is allowed.
 
     Raises:
-        SpecError: one line for each thing that is wrong.
+        SpecError: one line for each of the first 20 things that are wrong.
     """
     try:
         return model.model_validate(data)
     except ValidationError as e:
         errors = [dict(err) for err in e.errors()]
-        lines = [_complaint(model, err) + _line(source, err) for err in errors if not _follows(err, errors)]
+        own = [err for err in errors if not _follows(err, errors)]
+        shown = own[:_MOST_COMPLAINTS]
+        lines = [shortened(_complaint(model, err), _LONGEST) + _line(source, err) for err in shown]
+        lines += [f"... and {more:,} more like these"] if (more := len(own) - len(shown)) else []
         raise SpecError(f"{source}:\n" + "\n".join(f"  - {line}" for line in lines)) from e
 
 

@@ -6,7 +6,6 @@ Results must outlive the cluster: an object store, or a volume.
 
 from __future__ import annotations
 
-import json
 import re
 import shlex
 from collections.abc import Iterator, Mapping
@@ -21,10 +20,12 @@ from landsweep.cluster.launchers.launcher import Check, JobState, JobStatus, Lau
 from landsweep.cluster.launchers.tool import Tool, ToolFailed
 from landsweep.cluster.node.node import own_versions
 from landsweep.cluster.node.programs import DRIVER
-from landsweep.orchestrator.errors import SpecError, UsageError
+from landsweep.orchestrator.errors import SpecError, Unreachable, UsageError
 from landsweep.orchestrator.site import LauncherOptions
 from landsweep.orchestrator.spec import Section
+from landsweep.orchestrator.storage.readers import object_or_none
 from landsweep.orchestrator.storage.store import is_url
+from landsweep.orchestrator.text import shortened
 
 __all__ = ["KubeRay", "KubeRayOptions", "Pods", "Volume", "job_name"]
 
@@ -227,7 +228,11 @@ class KubeRay(Launcher[KubeRayOptions]):
             if "NotFound" not in e.output:
                 raise
             return JobStatus(JobState.unknown, "Kubernetes has no such RayJob any more")
-        status = json.loads(output).get("status") or {}
+        answer = object_or_none(output)
+        if answer is None:
+            raise Unreachable(f"kubectl answers with no JSON object: {shortened(output.strip(), 80)!r}")
+        status = answer.get("status")
+        status = status if isinstance(status, dict) else {}
         deployment, inside = status.get("jobDeploymentStatus", ""), status.get("jobStatus", "")
         state = _STATE_OF.get(inside) or _STATE_OF.get(deployment, JobState.unknown)
         if state is JobState.failed and deployment in ("Running", "Retrying"):
@@ -267,7 +272,7 @@ class KubeRay(Launcher[KubeRayOptions]):
             )
         except ToolFailed as e:
             fix = "Is KubeRay installed (`kubectl get crd rayjobs.ray.io`), does the namespace exist?"
-            yield Check("manifest", False, e.output.splitlines()[-1], fix)
+            yield Check("manifest", False, (e.output.splitlines() or ["kubectl ended without a word"])[-1], fix)
         else:
             yield Check("manifest", True, "the cluster would accept the RayJob")
         yield Check("image", None, f"{o.image} must hold {', '.join(f'{p} {v}' for p, v in own_versions().items())}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import secrets
 import shlex
 import time
@@ -20,11 +21,14 @@ from landsweep.cluster.node.programs import PROBE
 from landsweep.orchestrator.commands.display import span
 from landsweep.orchestrator.errors import SpecError, Unreachable, UsageError
 from landsweep.orchestrator.site import LauncherOptions
+from landsweep.orchestrator.text import shortened
 
-__all__ = ["Slurm", "minutes"]
+__all__ = ["Slurm", "job_in", "minutes"]
 
 _SCRIPT = "job.sh"
 _NO_SLURM = "submit from a login node of the cluster, where sbatch works"
+_ASKED = 3  # columns of sinfo
+_NUMBER = re.compile(r"\s*([0-9]{1,20})(?:;\S*)?\s*")
 _QUESTION_SECONDS = 30.0  # at least, between two questions about the same job: schedulers are shared
 _STATES = {
     JobState.queued: "PENDING REQUEUED REQUEUE_FED REQUEUE_HOLD RESV_DEL_HOLD SPECIAL_EXIT",
@@ -69,14 +73,16 @@ class Slurm(Launcher[SlurmOptions]):
             output = self._tools["sbatch"].run(*self.commands(launch)[0][1:], env=env)
         except ToolFailed as e:
             raise UsageError(f"Slurm refuses the job, nothing was queued: {e.output}") from e
-        return output.strip().split(";")[0]
+        return job_in(output)
 
     def status(self, job: str, home: Path) -> JobStatus:
         if (status := status_at_end(home)) is not None:
             return status
         asked, status = self._answers.get(job, (-math.inf, _FORGOTTEN))
         if time.monotonic() - asked >= _QUESTION_SECONDS:
-            status = _status_of_all([_status(line) for line in self._queue(job) or self._accounting(job) if line])
+            status = _status_of_all(
+                [_status(line) for line in self._queue(job) or self._accounting(job) if line.strip()]
+            )
             self._answers[job] = (time.monotonic(), status)
         return status
 
@@ -120,7 +126,8 @@ class Slurm(Launcher[SlurmOptions]):
         yield self._node(launch)
 
     def _partition(self) -> Check:
-        rows = [line.split("|") for line in self._tools["sinfo"].run("-h", "-o", "%P|%l|%D").splitlines()]
+        lines = self._tools["sinfo"].run("-h", "-o", "%P|%l|%D").splitlines()
+        rows = [row for row in (line.split("|") for line in lines) if len(row) == _ASKED]  # sites may say more
         partitions = {name.rstrip("*"): (limit, nodes) for name, limit, nodes in rows}
         default = next((name.rstrip("*") for name, _, _ in rows if name.endswith("*")), None)
         name = self.options.partition or default
@@ -164,14 +171,31 @@ class Slurm(Launcher[SlurmOptions]):
             if "Unable to allocate" in e.output or "immediate" in e.output.lower():
                 free = f"no node was free within {span(o.probe_seconds)}; each node checks itself when the job begins"
                 return Check("a node", None, free)
-            return Check("a node", False, e.output.splitlines()[-1], f"The command was: {setup}")
+            last = e.output.splitlines()[-1:] or ["srun ended without a word"]
+            return Check("a node", False, last[0], f"The command was: {setup}")
         return node_check(output, launch, gpus=o.gpus_per_node)
 
 
 def _status(line: str) -> JobStatus:
     """The status of one task from its line `STATE|reason`; the state may be followed by more, as in CANCELLED by 0."""
     words = line.split("|")
-    return JobStatus(_STATE_OF.get(words[0].split()[0], JobState.unknown), " ".join(words))
+    state = words[0].split()[:1]
+    return JobStatus(_STATE_OF.get("".join(state), JobState.unknown), " ".join(words))
+
+
+def job_in(output: str) -> str:
+    """The job's number in what `sbatch --parsable` prints: `17` or `17;cluster`, among other lines of the site's own.
+
+    Raises:
+        UsageError: there is none.
+    """
+    numbers = [m[1] for m in map(_NUMBER.fullmatch, output.splitlines()) if m]
+    if not numbers:
+        raise UsageError(
+            f"sbatch took the job, but printed no number of it: {shortened(output.strip(), 200)!r}. Look for it with "
+            "`squeue --me`; it runs as any other, but `landsweep jobs` and `cancel` don't know it"
+        )
+    return numbers[-1]
 
 
 def _status_of_all(tasks: Sequence[JobStatus]) -> JobStatus:

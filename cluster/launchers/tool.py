@@ -8,8 +8,11 @@ import subprocess
 from collections.abc import Mapping, Sequence
 
 from landsweep.orchestrator.errors import Unreachable
+from landsweep.orchestrator.text import shortened
 
 __all__ = ["Tool", "ToolFailed"]
+
+_SHOWN = 500  # characters of a command, in a message
 
 
 class ToolFailed(Unreachable):
@@ -45,7 +48,7 @@ class Tool:
         env: Mapping[str, str] | None = None,
         shown: Sequence[str] | None = None,
     ) -> str:
-        """Run it and give what it prints.
+        """Run it and give what it prints; bytes that are not UTF-8 are replaced.
 
         Args:
             words: arguments of the program.
@@ -68,12 +71,16 @@ class Tool:
                 stdin=subprocess.DEVNULL if stdin is None else None,
                 capture_output=True,
                 text=True,
+                encoding="utf-8",
+                errors="replace",
                 timeout=seconds,
                 check=False,
                 env=env,
             )
         except subprocess.TimeoutExpired:
             raise Unreachable(f"{command} gave no answer within {seconds:g} s") from None
+        except OSError as e:
+            raise Unreachable(f"{shortened(command, _SHOWN)} can't be started: {e.strerror}") from e
         if done.returncode:
             raise ToolFailed(command, (done.stderr.strip() or done.stdout.strip())[-2000:])
         return done.stdout

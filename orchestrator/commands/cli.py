@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import json
 import time
+import traceback
 from dataclasses import asdict, replace
 from functools import partial
 from importlib.metadata import entry_points
@@ -73,16 +74,15 @@ def main() -> NoReturn:
     start_reading("sweep.json")  # a command that runs a spec of the user's says so
     try:
         app()
-    except LandsweepError as e:
-        err.print_error(e)
-        leave(e.exit_code)
-    except OSError as e:
-        if (named := of_files(e)) is None:
-            raise
-        err.print_error(named)
-        leave(named.exit_code)
     except SystemExit as e:
         leave(e.code)
+    except Exception as e:  # noqa: BLE001 - Python's own end would wait for what units have left running
+        named = e if isinstance(e, LandsweepError) else of_files(e) if isinstance(e, OSError) else None
+        if named is None:
+            traceback.print_exc()
+            leave(1)
+        err.print_error(named)
+        leave(named.exit_code)
     leave(0)
 
 

@@ -8,12 +8,14 @@ import os
 import select
 import signal
 import sys
+import sysconfig
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from landsweep.orchestrator.accelerators import of_the_machine
 from landsweep.orchestrator.calling import watch_calls
-from landsweep.orchestrator.errors import LandsweepError, told
+from landsweep.orchestrator.errors import LandsweepError, SpecError, told
 from landsweep.orchestrator.run.leaving import leave
 from landsweep.orchestrator.run.messages import WorkerConfig
 from landsweep.orchestrator.run.worker import Worker
@@ -23,6 +25,9 @@ __all__ = ["main"]
 
 _ORPHAN = 30.0  # s that the process goes on past the limit, if whoever watched it has died
 _LONGEST_NAME = 500  # characters of what is called
+_LONGEST_ERROR = 2000
+_NO_MEMORY = "can't allocate memory"  # torch says so on the CPU
+_LIBRARIES = (sysconfig.get_path("stdlib"), "site-packages", str(Path(__file__).parents[2]), "<")
 
 
 def main(notes: int) -> None:
@@ -45,8 +50,14 @@ def main(notes: int) -> None:
         os.ftruncate(notes, 0)
         os.pwrite(notes, content, 0)
 
-    watch_calls(lambda what: note(calls=shortened(what, _LONGEST_NAME)))
-    _check(config, order["device"], note)
+    called = ["the code that the spec names"]
+
+    def listen(what: str) -> None:
+        called.append(shortened(what, _LONGEST_NAME))
+        note(calls=called[-1])
+
+    watch_calls(listen)
+    _check(config, order["device"], note, called)
     leave(0)
 
 
@@ -63,7 +74,7 @@ def _end_with_the_parent() -> None:
         leave(1)
 
 
-def _check(config: WorkerConfig, device: str, note: Callable[..., None]) -> None:
+def _check(config: WorkerConfig, device: str, note: Callable[..., None], called: Sequence[str]) -> None:
     try:
         Worker(config, device).check()
     except LandsweepError as e:
@@ -72,9 +83,20 @@ def _check(config: WorkerConfig, device: str, note: Callable[..., None]) -> None
     except Exception as e:  # noqa: BLE001 - whatever code of the user's raises
         if isinstance(e.__cause__, SystemExit):
             leave(e.__cause__.code)
-        note(answer={"error": "", "text": traceback.format_exc()})
+        note(answer=_answer(e, called[-1]))
     else:
         note(answer=None)
+
+
+def _answer(error: Exception, called: str) -> dict[str, str]:
+    """What is said of an error that is none of ours: a fault of the user's code if it has led there, or of memory."""
+    frames = traceback.extract_tb(error.__traceback__)
+    theirs = [f for f in frames if not any(part in f.filename for part in _LIBRARIES)]
+    if not theirs and not (of_the_machine(error) or _NO_MEMORY in str(error)):
+        return {"error": "", "text": traceback.format_exc()}
+    where = f" ({theirs[-1].filename}, line {theirs[-1].lineno})" if theirs else ""
+    what = shortened("".join(traceback.format_exception_only(error)).strip(), _LONGEST_ERROR)
+    return {"error": SpecError.__name__, "text": f"{called}: before the first unit the check met {what}{where}"}
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from typing import Any
 
 import psutil
 import pytest
+import torch
 import yaml
 
 from landsweep.orchestrator.errors import SpecError
@@ -17,6 +18,8 @@ from landsweep.orchestrator.kind import kind_named
 from landsweep.orchestrator.run.checking import check_apart, runs_apart
 from landsweep.orchestrator.run.messages import WorkerConfig
 from landsweep.orchestrator.trust import reading
+from landsweep.sweeps.lab.data.own import OwnData
+from landsweep.sweeps.lab.models.own import OwnNet
 from tests.attack.folders import landsweep
 from tests.support.cli import LANDSWEEP
 
@@ -35,6 +38,7 @@ WAYS = {
     "closes all": lambda: (os.closerange(0, 100), os.abort()),
     "child": lambda: os.fork() or os._exit(3),
     "never": lambda: None,
+    "memory": lambda: (_ for _ in ()).throw(MemoryError("no room")),
 }
 
 class Net(nn.Module):
@@ -88,6 +92,42 @@ def test_a_network_that_ends_its_process_is_named(way: str, when: str, end: str,
     with pytest.raises(SpecError, match=rf"the network mine_ends:Net with net.args.width=7, .*{end}") as caught:
         check(tmp_path, spec_of(way, when), limit=1 if way == "hang" else 60)
     assert "It printed last:\n" in str(caught.value) and str(caught.value).endswith("the last words")
+
+
+def test_a_network_that_finds_no_memory_is_named(tmp_path: Path) -> None:
+    wanted = (
+        r"the network mine_ends:Net with .*net.args.width=7, .* met MemoryError: no room \(.*mine_ends.py, line \d+\)"
+    )
+    with pytest.raises(SpecError, match=wanted):
+        check(tmp_path, spec_of("memory"))
+
+
+SETTINGS = """
+import torch
+torch.set_default_dtype(torch.float64)
+def build():
+    torch.set_default_dtype(torch.float64)
+    torch.set_default_device("meta")
+    torch.set_num_threads(torch.get_num_threads() + 1)
+    torch.set_grad_enabled(False)
+    return torch.nn.Linear(2, 2)
+def table():
+    build()
+    return {"train": (torch.ones(4, 2, device="cpu"), torch.ones(4, device="cpu").long())}
+"""
+
+
+def test_what_own_code_sets_for_all_of_torch_does_not_reach_other_models(tmp_path: Path) -> None:
+    (tmp_path / "mine_settings.py").write_text(SETTINGS, encoding="utf-8")
+    before = torch.get_default_dtype(), torch.get_default_device(), torch.get_num_threads(), torch.is_grad_enabled()
+    net = OwnNet.model_validate({"net": "own", "build": "mine_settings:build"})
+    for _ in range(2):
+        module = net._module((2,), 2, tmp_path)
+        assert next(module.parameters()).dtype == torch.float64, "what it sets for itself counts for itself"
+        now = torch.get_default_dtype(), torch.get_default_device(), torch.get_num_threads(), torch.is_grad_enabled()
+        assert now == before
+    OwnData.model_validate({"source": "callable", "function": "mine_settings:table"}).load(tmp_path)
+    assert torch.get_default_dtype() == before[0] and torch.get_default_device() == before[1]
 
 
 @pytest.mark.slow

@@ -95,3 +95,12 @@ def test_a_list_whose_items_are_wrong_is_not_called_too_short_as_well(tmp_path: 
     assert line.startswith("goals.0.minimize: unknown field; did you mean 'minimise'?")
     (line,) = refused(f"{text}goals: []\n", tmp_path, SearchSpec)
     assert line.startswith("goals: give at least 1")
+
+
+def test_of_many_errors_the_first_are_told_and_the_others_counted(tmp_path: Path) -> None:
+    wrong = ", ".join(["x"] * 300)
+    lines = refused(ZOO.replace("hidden: 16", f"hidden: [{wrong}]").replace("sdg", "sgd"), tmp_path)
+    assert lines[0] == "recipe.net.hidden.0: give a whole number (given: 'x') (line 8)"
+    assert len(lines) == 21 and lines[-1].startswith("... and 28")
+    (line,) = refused(ZOO.replace("hidden: 16", "hidden: [4]").replace("sdg", "s" * 100_000), tmp_path)[:1]
+    assert len(line) < 3000

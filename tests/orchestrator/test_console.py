@@ -96,3 +96,9 @@ def test_a_name_is_one_line_whatever_it_holds() -> None:
 def test_long_text_is_cut_in_its_middle() -> None:
     assert shortened("x" * 10**8, 100).startswith("x" * 60) and len(shortened("x" * 10**8, 100)) == 100
     assert shortened("short", 100) == "short"
+
+
+def test_of_an_endless_error_the_middle_is_left_out() -> None:
+    written = io.StringIO()
+    Console(file=written).print_error(ValueError("x" * 10**6 + " the end"))
+    assert len(written.getvalue()) < 21_000 and written.getvalue().endswith("the end\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import locale
 import os
 import resource
@@ -9,7 +10,7 @@ import signal
 import sys
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -21,12 +22,15 @@ __all__ = ["Belongings", "MaskAndAlarm", "standard_files"]
 
 _LIMITED = ("AS", "CPU", "DATA", "FSIZE", "NOFILE", "NPROC", "STACK")  # not all systems have each
 _LIMITS = {getattr(resource, f"RLIMIT_{name}"): name for name in _LIMITED if hasattr(resource, f"RLIMIT_{name}")}
+_NEEDED = 32  # files that a driver opens at once
 _LEAST = {resource.RLIMIT_NOFILE: ("its open files", 64), resource.RLIMIT_FSIZE: ("bytes of its files", 1 << 20)}
 
 
 @dataclass(frozen=True, slots=True)
 class Belongings:
     """Current folder, environment, standard streams, filters of warnings, what NumPy raises, the locale, and limits.
+
+    The depth of recursion is one of these limits.
 
     Attributes:
         folder: None where it has been removed.
@@ -35,6 +39,7 @@ class Belongings:
         filters: of `warnings`.
         numpy: what `numpy.geterr` gives.
         locale: all categories, as `locale.setlocale` writes them.
+        depth: of calls inside each other, `sys.getrecursionlimit`.
         limits: number of a resource, such as `resource.RLIMIT_NOFILE`, to its soft and hard limit.
     """
 
@@ -44,6 +49,7 @@ class Belongings:
     filters: list[Any]
     numpy: Any
     locale: str
+    depth: int
     limits: dict[int, tuple[int, int]]
 
     @classmethod
@@ -52,10 +58,13 @@ class Belongings:
         streams = (sys.stdin, sys.stdout, sys.stderr)
         filters = list(warnings.filters)
         limits = {number: resource.getrlimit(number) for number in _LIMITS}
-        return cls(_folder(), dict(os.environ), streams, filters, np.geterr(), locale.setlocale(locale.LC_ALL), limits)
+        depth, category = sys.getrecursionlimit(), locale.setlocale(locale.LC_ALL)
+        return cls(_folder(), dict(os.environ), streams, filters, np.geterr(), category, depth, limits)
 
     def restore(self) -> None:
         """Make them what they were; a stream that was closed meanwhile is opened again."""
+        with suppress(RecursionError):  # the calls that have led here are more already
+            sys.setrecursionlimit(self.depth)
         if self.folder is not None and _folder() != self.folder:
             os.chdir(self.folder)
         if dict(os.environ) != self.environment:
@@ -83,12 +92,30 @@ class Belongings:
         ]
 
     def lost(self) -> str:
-        """The limit that stays so low that no driver could write rows, since only root may raise it; "": none."""
+        """The limit that stays so low that no driver could write rows, or files that leave it none; "": nothing."""
         for number, (name, least) in _LEAST.items():
             (_, hard), before = resource.getrlimit(number), self.limits[number]
             if before[1] != hard != resource.RLIM_INFINITY and hard < least:
                 return f"{name} to {hard:,}"
+        if not _files_left():
+            gc.collect()  # an error may hold frames in a circle, and these the files
+            if not _files_left():
+                return "it has left so many files open that no others can be opened"
         return ""
+
+
+def _files_left() -> bool:
+    """Whether a driver could still open what it needs."""
+    opened: list[int] = []
+    try:
+        while len(opened) < _NEEDED:
+            opened.append(os.open(os.devnull, os.O_RDONLY))
+    except OSError:
+        return False
+    finally:
+        for number in opened:
+            os.close(number)
+    return True
 
 
 def _limit(number: int, soft: int, hard: int) -> None:

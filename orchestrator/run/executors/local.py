@@ -126,8 +126,9 @@ class LocalExecutor(Executor):
         except ClusterLost:
             raise
         except DeviceFailed as e:
-            self._broken = f"{e}. The same command goes on in a new process"
-            event = Lost(work.id, Cause.infra, str(e))
+            raise ClusterLost(
+                f"{e}. The same command goes on in a new process; a unit that does so again and again fails alone"
+            ) from e
         except Exception:  # noqa: BLE001 - the engine decides what a failed preparation or opening means
             unopened = isinstance(work, Shard) and not self._opened
             if unopened:

@@ -65,17 +65,11 @@ class CallableSession:
             set_current(None)
 
     def _all(self, units: Sequence[Unit]) -> Iterator[Outcome | Progress]:
-        function, fixed, current = self._function, self._fixed, self._current
+        function, current = self._function, self._current
         for unit in units:
-            arguments = {**fixed, **unit.params}
-            for name in self._mutable:
-                arguments[name] = copy.deepcopy(fixed[name])  # no unit can change the arguments of the next
-            for name, of_text in self._objects.items():
-                if isinstance(text := unit.params[name], str) and text in of_text:
-                    arguments[name] = copy.deepcopy(of_text[text])
-            if self._seed_argument is not None:
-                arguments[self._seed_argument] = stream_seed(unit, "function")
+            arguments = self._arguments(unit)
             current.begin(unit.key)
+            result, failed = None, None
             try:
                 aside = _SESSION in modules
                 result = (yield from self._aside(function, arguments)) if aside else function(**arguments)
@@ -83,8 +77,10 @@ class CallableSession:
                 end_if_forked(self._generation, e)
                 if of_the_machine(e):
                     raise  # the worker knows what to do then
+                failed = _raised(unit, e, current.row, current.step)
+            if failed is not None:  # out here nothing holds the frames of the function, nor the files open in them
                 yield from self._reported()
-                yield _raised(unit, e, current.row, current.step)
+                yield failed
                 continue
             if isinstance(result, Generator):
                 yield from self._follow(unit, result)
@@ -94,6 +90,17 @@ class CallableSession:
                 outcome = self._row(unit, result)
                 current.end(well=outcome.status in _WELL)  # first: who gets the outcome may evaluate the unit again
                 yield outcome
+
+    def _arguments(self, unit: Unit) -> dict[str, Any]:
+        arguments = {**self._fixed, **unit.params}
+        for name in self._mutable:
+            arguments[name] = copy.deepcopy(self._fixed[name])  # no unit can change the arguments of the next
+        for name, of_text in self._objects.items():
+            if isinstance(text := unit.params[name], str) and text in of_text:
+                arguments[name] = copy.deepcopy(of_text[text])
+        if self._seed_argument is not None:
+            arguments[self._seed_argument] = stream_seed(unit, "function")
+        return arguments
 
     def _row(self, unit: Unit, result: object) -> Outcome:
         """The row of what the function returned, or, if that is nothing, of what it has reported last."""
@@ -139,6 +146,7 @@ class CallableSession:
     def _follow(self, unit: Unit, running: Generator[Any, None, Any]) -> Iterator[Outcome | Progress]:
         last: dict[str, Any] = {}
         step = -1
+        failed: Outcome | None = None
         try:
             while True:
                 try:
@@ -161,9 +169,11 @@ class CallableSession:
             end_if_forked(self._generation, e)
             if of_the_machine(e):  # the worker's business
                 raise
-            yield _raised(unit, e, last, step)
+            failed = _raised(unit, e, last, step)
         finally:
             running.close()
+        if failed is not None:
+            yield failed
 
     def _step(self, given: object, before: int) -> tuple[dict[str, Any], int]:
         if not isinstance(given, Mapping):

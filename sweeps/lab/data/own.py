@@ -15,7 +15,7 @@ from landsweep.orchestrator.callables import import_callable, refused
 from landsweep.orchestrator.calling import about_to_call
 from landsweep.orchestrator.errors import SpecError
 from landsweep.sweeps.lab.data.base import Data, Source, Split
-from landsweep.sweeps.lab.streams import seeded, stream
+from landsweep.sweeps.lab.streams import seeded, settings_kept, stream
 
 __all__ = ["OwnData"]
 
@@ -42,9 +42,10 @@ class OwnData(Source):
         Raises:
             SpecError: there is no such function, it raises, or it gives something else.
         """
-        function = import_callable(self.path, base)
+        with settings_kept():
+            function = import_callable(self.path, base)
         about_to_call(f"the data {self.path}", "data.args", self.args)
-        with refused("data", self.path), seeded(stream(0, "data")):
+        with settings_kept(), refused("data", self.path), seeded(stream(0, "data")):
             given = function(**self.args)
         if not isinstance(given, Mapping) or not given:
             raise SpecError(f"data: {self.path} must {_WANTED}; it gave {_kind(given)}")

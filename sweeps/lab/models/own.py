@@ -17,7 +17,7 @@ from landsweep.orchestrator.callables import import_callable
 from landsweep.orchestrator.calling import about_to_call
 from landsweep.orchestrator.errors import SpecError
 from landsweep.sweeps.lab.models.base import Net
-from landsweep.sweeps.lab.streams import seeded
+from landsweep.sweeps.lab.streams import seeded, settings_kept
 
 __all__ = ["OwnNet"]
 
@@ -41,8 +41,9 @@ class OwnNet(Net):
 
     def _module(self, shape: tuple[int, ...], classes: int, folder: Path) -> nn.Module:
         del shape, classes
-        with seeded(torch.initial_seed()):  # NumPy and Python too; torch's state was at its start already
+        with settings_kept():  # apart: what the module sets is set once, and no model shall be built otherwise
             function = import_callable(self.function, folder)
+        with settings_kept(), seeded(torch.initial_seed()):  # NumPy and Python too; torch's state was at its start
             about_to_call(f"the network {self.function}", "net.args", self.args)
             module = function(**self.args, **({"folder": folder} if self._wants_folder(function) else {}))
         if not isinstance(module, nn.Module):

@@ -13,6 +13,7 @@ from torch import Tensor
 from landsweep.orchestrator.callables import import_callable
 from landsweep.orchestrator.errors import SpecError
 from landsweep.sweeps.lab.optim.base import Method, Step
+from landsweep.sweeps.lab.streams import settings_kept
 
 __all__ = ["NamedClass"]
 
@@ -36,7 +37,8 @@ class NamedClass(Method):
         Raises:
             SpecError: no such class, or it does not take these arguments.
         """
-        optimizer = import_callable(self.name)
+        with settings_kept():
+            optimizer = import_callable(self.name)
         if not isinstance(optimizer, type) or not issubclass(optimizer, torch.optim.Optimizer):
             raise SpecError(f"optimizer.name: {self.name} is not a torch Optimizer; give its class")
         accepted = inspect.signature(optimizer).parameters

@@ -20,6 +20,7 @@ from landsweep.orchestrator.spec import Section
 from landsweep.orchestrator.unit import canonical
 from landsweep.sweeps.lab.data import Data, DataSpec, Split
 from landsweep.sweeps.lab.losses import LOSSES, OF_CLASSES, LossFunction, right_answers
+from landsweep.sweeps.lab.streams import settings_kept
 
 __all__ = ["EvaluatorSpec", "Evaluators", "chosen_samples", "evaluator_columns", "loss_named"]
 
@@ -278,7 +279,8 @@ def _pool(split: Split, chosen: Mapping[str, Tensor], losses: Mapping[str, LossF
 
 def loss_named(name: str, base: Path) -> LossFunction:
     """A loss of one network: one of `LOSSES`, or the user's function, looked for in `base`."""
-    return LOSSES[name] if name in LOSSES else import_callable(name, base)
+    with settings_kept():
+        return LOSSES[name] if name in LOSSES else import_callable(name, base)
 
 
 _Judged: TypeAlias = Iterator[tuple[_View, Tensor, Tensor | None]]

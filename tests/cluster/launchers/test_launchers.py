@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.server
+import os
 import random
 import socket
 import threading
@@ -11,6 +12,9 @@ from pathlib import Path
 import pytest
 
 from landsweep.cluster.jobs.follow import Streams
+from landsweep.cluster.launchers.launcher import JobState
+from landsweep.cluster.launchers.slurm import Slurm, SlurmOptions, job_in
+from landsweep.cluster.launchers.tool import Tool, ToolFailed
 from landsweep.cluster.node.addresses import free_port, own_address
 from landsweep.orchestrator.errors import SpecError, Unreachable, UsageError
 from landsweep.orchestrator.site import launcher_type, load_site
@@ -88,3 +92,44 @@ def test_an_address_that_is_no_dashboard_of_ray_is_said(answer: bytes) -> None:
                 launcher_type("rayjobs", "test")(section).status("job", Path())
         finally:
             server.shutdown()
+
+
+def stand_in(folder: Path, name: str, body: str, patch: pytest.MonkeyPatch) -> None:
+    """A tool of the scheduler that says what it likes."""
+    (folder / name).write_text(f"#!/bin/sh\n{body}\n")
+    (folder / name).chmod(0o755)
+    if not os.environ["PATH"].startswith(str(folder)):
+        patch.setenv("PATH", str(folder), prepend=os.pathsep)
+
+
+def test_the_number_of_a_job_is_found_among_lines_of_the_site() -> None:
+    assert job_in("17\n") == "17" == job_in("welcome to node 3\n17;alpha\n")
+    for said in ("", "hello", "1 2"):
+        with pytest.raises(UsageError, match=r"printed no number of it.*squeue --me"):
+            job_in(said)
+
+
+@pytest.mark.parametrize(
+    "said", [r"printf '\377\376 caf\351\n'", "echo ' '", "echo '|||'", "kill -9 $$", "exit 1", "seq 1 3"]
+)
+def test_a_scheduler_that_says_odd_things_ends_no_command(
+    said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slurm = Slurm(SlurmOptions())
+    for name in ("squeue", "sacct", "sinfo"):
+        stand_in(tmp_path, name, said, monkeypatch)
+    try:
+        assert slurm.status("17", tmp_path / "job").state is JobState.unknown
+        assert slurm._partition().ok is None
+    except Unreachable as e:
+        assert "squeue" in str(e) and ("kill" in said or "exit" in said)
+
+
+def test_a_tool_that_is_no_program_or_gets_too_many_words_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stand_in(tmp_path, "squeue", r"printf '\377' >&2; exit 3", monkeypatch)
+    with pytest.raises(ToolFailed, match="squeue failed: \ufffd"):
+        Tool("squeue", "").run()
+    with pytest.raises(Unreachable, match="can't be started: Argument list too long"):
+        Tool("squeue", "").run("x" * (8 << 20))

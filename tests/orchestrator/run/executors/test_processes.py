@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import locale
 import multiprocessing
 import os
@@ -172,6 +173,7 @@ LIMITS: dict[str, Callable[[], object]] = {
     "seconds": lambda: lower(resource.RLIMIT_CPU),
     "access of files": lambda: os.umask(0o777),
     "alarm": ask_for_alarm,
+    "depth of calls": lambda: sys.setrecursionlimit(len(inspect.stack(0)) + 20),
 }
 
 
@@ -250,6 +252,32 @@ def test_a_unit_that_spoils_the_process_of_the_driver_fails_alone_in_the_end(nam
         assert len(codes) < 9, done.stderr
     rows = {row["i"]: row for row in Ledger.open(Store.at(tmp_path / "out")).rows().to_pylist()}
     assert [rows[i]["status"] for i in range(3)] == ["ok", "failed" if codes[-1] else "ok", "ok"]
+
+
+kept: list[Any] = []  # for as long as the process lives
+
+
+def takes_all(i: int) -> dict[str, float]:
+    """The unit 0 frees its files, 1 keeps them, and 2 says that its device has failed."""
+    opened = kept if i == 1 else []
+    while i < 2:
+        opened.append(open(os.devnull, "rb", 0))  # noqa: PTH123, SIM115 - until it raises
+    if i == 2:
+        raise RuntimeError("CUDA error: device-side assert triggered")
+    return {"y": float(i)}
+
+
+@pytest.mark.slow
+def test_units_that_leave_no_files_or_no_device_to_the_driver_fail_alone_in_the_end(tmp_path: Path) -> None:
+    write_spec(tmp_path, swept("takes_all", {"i": {"range": 4}}))
+    codes = []
+    while not codes or codes[-1] == 3:
+        done = command("run", "spec.yaml", *LOCAL, "--out", "out", cwd=tmp_path, check=None)
+        codes.append(done.returncode)
+        assert len(codes) < 16, done.stderr
+    rows = {row["i"]: row for row in Ledger.open(Store.at(tmp_path / "out")).rows().to_pylist()}
+    assert [rows[i]["status"] for i in range(4)] == ["failed", "failed", "failed", "ok"]
+    assert "Too many open files" in rows[0]["error"] and "the driver or its Ray died" in rows[1]["error"]
 
 
 def lowers_a_hard_limit(i: int) -> dict[str, float]:
