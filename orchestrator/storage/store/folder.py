@@ -20,6 +20,7 @@ from landsweep.orchestrator.errors import LandsweepError, NoRoom, StorageError, 
 from landsweep.orchestrator.storage import cloud_errors as cloud
 from landsweep.orchestrator.storage.inside import refuse_large, refuse_link, refuse_odd
 from landsweep.orchestrator.storage.store.client import ASKING_SECONDS, Client, Patience
+from landsweep.orchestrator.storage.store.listing import with_an_end
 from landsweep.orchestrator.storage.store.local import STAGED, files_below, has_hard_links, move, odd_name
 from landsweep.orchestrator.storage.store.places import is_url
 from landsweep.orchestrator.unit import digest
@@ -77,7 +78,7 @@ class Store:
         """Make sure within seconds, before any work, that an object store lets us read; else `Unreachable` says why."""
         if self._root is None:
             try:
-                self._client.asked(lambda raw: obstore.list_with_delimiter(raw, ""), "little")
+                self._client.asked(with_an_end(lambda raw: obstore.list_with_delimiter(raw, "")), "little")
             except (BaseError, OSError) as e:
                 raise self._unreadable("", e) from e
 
@@ -226,9 +227,10 @@ class Store:
             if (root := self._root) is not None:
                 return sorted(self._read(folder, lambda _: list(files_below(root, folder, deep=deep))))
             if deep:
-                entries = self._read(folder, lambda raw: obstore.list(raw, folder).collect())
+                entries = self._read(folder, with_an_end(lambda raw: obstore.list(raw, folder).collect()))
             else:
-                entries = self._read(folder, lambda raw: obstore.list_with_delimiter(raw, folder)["objects"])
+                listed = with_an_end(lambda raw: obstore.list_with_delimiter(raw, folder)["objects"])
+                entries = self._read(folder, listed)
         except FileNotFoundError:
             return []
         start = len(folder) + 1 if folder else 0

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import http.server
 import itertools
 import os
 import random
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +18,7 @@ import pytest
 from landsweep.orchestrator.errors import StorageError, Unreachable, UsageError
 from landsweep.orchestrator.storage.ledger import Ledger, Store
 from landsweep.orchestrator.storage.ledger.lock import DriverLock, driver_lives
-from landsweep.orchestrator.storage.store import client
+from landsweep.orchestrator.storage.store import client, listing
 from landsweep.orchestrator.testing.kind_suite import metrics_of
 from tests.chaos.driver import spec_data
 from tests.orchestrator.storage.ledger.driver import content, key, work
@@ -42,6 +44,39 @@ def way(s3: S3, monkeypatch: pytest.MonkeyPatch) -> Iterator[Way]:
 
 
 # one request
+
+
+class _Endless(http.server.BaseHTTPRequestHandler):
+    """Lists the same lock again and again, each time with one more page to come."""
+
+    def do_GET(self) -> None:
+        body = (
+            "<ListBucketResult><IsTruncated>true</IsTruncated><NextContinuationToken>t</NextContinuationToken><Contents>"
+            "<Key>x/lock/000001.json</Key><LastModified>2026-01-01T00:00:00.000Z</LastModified><ETag>a</ETag>"
+            "<Size>1</Size></Contents></ListBucketResult>"
+        )
+        time.sleep(0.05)
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(body.encode())
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_a_listing_without_an_end_is_given_up(begun: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listing, "_LONGEST_SECONDS", 1.0)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Endless) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        for name, value in environment(f"http://127.0.0.1:{server.server_port}").items():
+            monkeypatch.setenv(name, value)
+        store = Store.at("s3://b/x")
+        store.under_way = begun
+        for deep in (False, True):
+            with pytest.raises(StorageError if begun else Unreachable, match="not come to its end after 1 s"):
+                store.list("lock", deep=deep)
+        server.shutdown()
 
 
 @pytest.mark.parametrize("fault", ["409", "done-409", "500", "503", "done-500", "cut", "done-cut", "slow"])
