@@ -16,12 +16,10 @@ __all__ = ["command_line", "holds_credentials", "is_secret_name", "redacted", "r
 
 _HIDDEN = "..."
 _SURE = (
-    r"passw(?:or)?d|passwd|pwd|passphrase|secrets?|credentials?|private[_-]?key|account[_-]?key"
+    r"passw(?:or)?d|pwd|passphrase|secrets?|credentials?|(?:private|account|api)[_-]?key"
     r"|connection[_-]?string|(?:session|access|refresh)[_-]?token|(?:secret|shared[_-]?access)[_-]?(?:key|signature)|bearer"
 )
-_LIKELY = (
-    r"(?<![A-Za-z0-9])pass|token|api[_-]?key|access[_-]?key(?:[_-]?id)?|auth(?:orization)?|signature|sig|cookie|sas"
-)
+_LIKELY = r"(?<![A-Za-z0-9])pass|token|access[_-]?key(?:[_-]?id)?|auth(?:orization)?|signature|sig|cookie|sas"
 _PARTS = 12  # of a name, before and after what gives it away; without a bound, long texts take hours
 _NAME = (
     rf"(?:[A-Za-z0-9]+[._-]){{0,{_PARTS}}}(?:[A-Za-z0-9]*?(?:{_SURE})|[A-Za-z0-9]*?(?:{_LIKELY}))"

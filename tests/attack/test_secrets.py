@@ -283,6 +283,7 @@ LEAKS = [
     f"environment: {{'AWS_SECRET_ACCESS_KEY': '{CANARY}', 'HOME': '/home/ann'}}",
     f"headers: Authorization: Bearer {CANARY}",
     f"(psycopg2) postgresql://ann:{CANARY}@host:5432/db", "no access with hf_" + "a1B2" * 6,
+    f"{{'api_key': '{CANARY}'}}", f"Client(api_key={CANARY})",
     f"headers: x-api-key: {CANARY}", f"{{'X-Auth-Token': '{CANARY}', 'Accept': '*/*'}}", f"PRIVATE-TOKEN: {CANARY}",
     f"Authorization: token {CANARY}", f"authorization: bearer {CANARY}", f"{{'Authorization': '{CANARY}'}}",
     f"Cookie: session={CANARY}; x=1", f"Set-Cookie: sid={CANARY}; Path=/", f"https://host/#access_token={CANARY}",
