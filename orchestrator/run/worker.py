@@ -21,6 +21,7 @@ from landsweep.orchestrator.row import Cause, Metric, Outcome, Progress, RowMake
 from landsweep.orchestrator.run.buffer import Buffer
 from landsweep.orchestrator.run.checking import check_apart, runs_apart
 from landsweep.orchestrator.run.forks import end_if_forked, generation, shielded
+from landsweep.orchestrator.run.freed_memory import give_back
 from landsweep.orchestrator.run.messages import (
     CheckInput,
     Chunk,
@@ -157,6 +158,7 @@ class Worker:
                 yield Prepared(work.name, arrays, time.perf_counter() - began)
             case Shard():
                 yield from self._shard(self.open(), work)
+                give_back()  # what a large unit has freed would stay for as long as the worker
 
     def _reach(self) -> None:
         """Weights go from workers straight to the results, so each needs access of its own."""
