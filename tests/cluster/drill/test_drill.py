@@ -143,7 +143,7 @@ def test_a_long_training_loses_no_more_than_the_time_between_two_states(trained:
 
 
 def test_what_a_training_lost_too_much_is_called_wrong(trained: Path) -> None:
-    outcome = TrainingOutcome(Store.at(str(trained)), 1, 9, state_seconds=-3.0)
+    outcome = TrainingOutcome(Store.at(str(trained)), 1, 9, state_seconds=-100.0)  # even none
     assert failing(outcome) == ["steps lost"]
     assert failing(TrainingOutcome(Store.at(str(trained)), 1, 10, state_seconds=1)) == ["all steps made"]
 
