@@ -18,6 +18,11 @@ settings.register_profile("timeless", deadline=None, suppress_health_check=[Heal
 settings.load_profile("timeless")  # timings never decide a test
 
 
+def pytest_configure() -> None:
+    """Tests have the threads of a worker of one CPU, whichever file is run, and in whatever order."""
+    os.environ["OMP_NUM_THREADS"] = "1"  # torch reads it when it is imported, which nothing here has done yet
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests that take turns count as slow on the days when others are due, and slow ones as long."""

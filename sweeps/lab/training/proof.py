@@ -115,11 +115,12 @@ def disagreement(backend: type[Backend], recipe: Recipe, data: Data, device: str
 def exact_rows(backend: type[Backend], recipe: Recipe, data: Data, device: str, base: Path) -> bool:
     """Whether a model's bits do not depend on the number of models beside it: by its layers, and as tried out.
 
-    Arguments as of `disagreement`.
+    Never with several threads: torch divides large arrays among them at places that depend on the number of models, and
+    the few models that are tried out are too small for that. Arguments as of `disagreement`.
     """
     if issubclass(backend, Loop):
         return True
-    if recipe.precision != "float32":
+    if recipe.precision != "float32" or (device == "cpu" and torch.get_num_threads() > 1):
         return False
     key = backend.name, facts(recipe, data, device, base)
     if key not in _EXACT:

@@ -46,12 +46,6 @@ def data() -> Data:
     return digits()
 
 
-@pytest.fixture(autouse=True)
-def one_thread(torch_threads: None) -> None:
-    """As workers of one CPU have it: several threads share large arrays, and bits follow where these are cut."""
-    torch.set_num_threads(1)
-
-
 def by_hand(r: Recipe, data: Data, steps: int) -> nn.Module:
     """Training as anyone would write it, with torch's own module, loss and optimizer."""
     split = data.splits["train"]

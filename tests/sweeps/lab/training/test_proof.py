@@ -204,6 +204,13 @@ def test_exact_rows_are_claimed_where_they_were_tried_out(
     assert not proof.exact_rows(BACKENDS[backend], recipe(), data, "cpu", Path())
 
 
+@pytest.mark.usefixtures("torch_threads")
+@pytest.mark.parametrize("threads", [2, 1])
+def test_exact_rows_are_claimed_for_one_thread_only(threads: int, data: Data) -> None:
+    torch.set_num_threads(threads)
+    assert proof.exact_rows(BACKENDS["bmm"], recipe(), data, "cpu", Path()) == (threads == 1)
+
+
 @pytest.mark.parametrize("kind", ["hook", "subclass"])
 def test_exact_rows_are_not_claimed_for_what_is_not_read(kind: str) -> None:
     assert not Vmap.exact_rows(ten_times(kind)) and Vmap.exact_rows(ten_times("plain"))
