@@ -14,6 +14,7 @@ from landsweep.sweeps.lab.data import Data, Split
 from landsweep.sweeps.lab.recipe import Recipe
 from landsweep.sweeps.lab.training import Checkpoint, Ended, Evaluated, TrainingEvent, train_pack
 
+CNN = {"net": "cnn", "channels": [4], "norm": "batch"}
 SGD = {"method": "sgd", "momentum": 0.9}
 OPTIMIZERS: list[dict[str, Any]] = [
     *({"method": m, "learning_rate": 0.003} for m in ("adam", "adamw", "rmsprop", "lion", "nadamw")),

@@ -1,15 +1,24 @@
 """What rows say of speed: against which peak, and in which precision."""
 
+import math
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from landsweep import Zoo
 from landsweep.orchestrator.kind import Workbench
+from landsweep.orchestrator.run.start import run_sweep
+from landsweep.orchestrator.site import Site
+from landsweep.orchestrator.testing.kind_suite import QuietWatch
 from landsweep.sweeps.lab.data import Data
 from landsweep.sweeps.lab.recipe import Recipe
 from landsweep.sweeps.lab.training import Ended, train_pack
+from landsweep.sweeps.lab.training.calendar import samples_seen
 from landsweep.sweeps.lab.training_units.meters import Meters, peak_of
+from landsweep.sweeps.zoo.kind import ZooKind
+from tests.support.paths import ROOT
+from tests.sweeps.lab.training.plain_loop import data_of, recipe
 
 
 @pytest.mark.parametrize(
@@ -56,3 +65,18 @@ def test_precision_is_what_products_were_computed_in(fields: dict[str, Any], pre
     row = metered(**fields)
     assert (row["device"], row["precision"], row["mfu"]) == ("cpu", precision, None)
     assert row["samples_per_second"] > 0
+
+
+def test_rows_say_how_fast_a_model_was_trained(tmp_path: Path) -> None:
+    """Samples over seconds; operations by the closed form of the network over the stated peak."""
+    one = recipe(precision="bf16", on_spike="skip", batch_size=100, steps=30)
+    spec = {"kind": "zoo", "name": "fast", "recipe": one.model_dump(mode="json"), "backend": "loop"}
+    site = Site(executor="local", tracking=False, peak_flops=1e9)
+    run_sweep(ZooKind(), ZooKind().parse(spec, "spec"), site, tmp_path / "zoo", folder=ROOT, watch=QuietWatch())
+    (row,) = Zoo(tmp_path / "zoo").rows.to_dict("records")
+    samples = samples_seen(one, len(data_of(one).splits["train"]), 30)
+    assert (row["device"], row["precision"], row["skipped_steps"]) == ("cpu", "bf16", 0)
+    assert row["samples_per_second"] * row["seconds"] == pytest.approx(samples)
+    # 64-8-10: three products of 64 x 8 and 8 x 10 but for the gradient of the first layer's inputs
+    assert row["mfu"] * 1e9 == pytest.approx(row["samples_per_second"] * 2 * (2 * 64 * 8 + 3 * 8 * 10))
+    assert row["tokens_per_second"] is None or math.isnan(row["tokens_per_second"])
