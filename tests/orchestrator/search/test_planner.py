@@ -6,112 +6,20 @@ import itertools
 import math
 import random
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from optuna.trial import TrialState
 
-from landsweep.orchestrator.axes import Value
-from landsweep.orchestrator.errors import SpecError, UsageError
-from landsweep.orchestrator.row import Progress
-from landsweep.orchestrator.search import Goal, Search, StudyPlanner, samplers
-from landsweep.orchestrator.search.space import Setting, flat
+from landsweep.orchestrator.errors import UsageError
+from landsweep.orchestrator.search import Goal, samplers
 from landsweep.orchestrator.search.study import sampler_of
-from landsweep.orchestrator.unit import Keys, Unit
+from landsweep.orchestrator.unit import Unit
+from tests.orchestrator.search.driven import SAMPLERS, SPACE, drive, planner, resume, row_of, search, shuffled, table
 
-KEYS = Keys("search", 1, {})
-SPACE: dict[str, Any] = {
-    "x": {"uniform": [-2, 2]},
-    "rate": {"log_uniform": [1e-4, 1]},
-    "width": {"integer": [4, 32], "step": 4},
-    "method": {"choice": {"sgd": {"momentum": {"uniform": [0, 0.9], "step": 0.1}}, "adam": {}}},
-    "decay": {"log_uniform": [1e-6, 1e-2], "when": {"method": "adam"}},
-}
-PLAIN: dict[str, Any] = {"x": {"uniform": [-2, 2]}, "y": {"uniform": [-2, 2]}}
-SAMPLERS: dict[str, samplers.SamplerSpec] = {
-    "tpe": samplers.Tpe(n_startup_trials=5),
-    "random": samplers.Random(),
-    "qmc": samplers.Qmc(method="qmc"),
-    "gp": samplers.Gp(method="gp", n_startup_trials=8),
-    "explore": samplers.Explore(method="explore", n_startup_trials=8, candidates=32),
-    "cmaes": samplers.CmaEs(method="cmaes"),
-    "nsga2": samplers.Nsga2(method="nsga2"),
-}
 # Gaussian processes take seconds for each generation
 NAMES = [pytest.param(n, marks=pytest.mark.slow) if n == "gp" else n for n in SAMPLERS]
-
-
-def search(space: Mapping[str, Any] = PLAIN, **changes: Any) -> Search:
-    dimensions = flat({n: Setting.model_validate(s) for n, s in space.items()})
-    given: dict[str, Any] = {
-        "name": "s",
-        "dimensions": dimensions,
-        "goals": (Goal("loss"),),
-        "sampler": SAMPLERS["tpe"],
-        "budget": samplers.Budget(units=24),
-        "generation": 8,
-    }
-    return Search(**(given | changes))
-
-
-def planner(s: Search) -> StudyPlanner:
-    def units(number: int, values: Mapping[str, Value]) -> Sequence[Unit]:
-        return [KEYS.unit({"trial": number, **values, "seed": i}) for i in range(s.seeds)]
-
-    return StudyPlanner(s, units)
-
-
-def row_of(unit: Unit, s: Search) -> dict[str, Any]:
-    """What a worker would give for a unit of any of the spaces here: losses that favour x = 1."""
-    p = unit.params
-    loss = (float(p["x"] or 0) - 1) ** 2 + 0.1 * int(p["seed"] or 0)  # type: ignore[arg-type]
-    loss += (float(p["y"]) + 1) ** 2 if "y" in p else 0.0  # type: ignore[arg-type]
-    cells = {d.name: p.get(d.name) for d in s.dimensions}
-    return {
-        "key": unit.key,
-        "trial": p["trial"],
-        **cells,
-        "seed": p["seed"],
-        "status": "ok",
-        "loss": loss,
-        "seconds": 1.0,
-    }
-
-
-def drive(s: Search, order: Callable[[list[Unit]], list[Unit]] = list, stop: int | None = None) -> list[dict[str, Any]]:
-    """Run a search to its end, or until `stop` rows; rows in the order in which units ended."""
-    return resume(s, [], order, stop)
-
-
-def resume(
-    s: Search, rows: Sequence[dict[str, Any]], order: Callable[[list[Unit]], list[Unit]] = list, stop: int | None = None
-) -> list[dict[str, Any]]:
-    p, told = planner(s), list(rows)
-    for row in rows:
-        p.tell(row)
-    waiting: list[Unit] = []
-    while waiting := order(waiting + p.ask(5)):
-        told.append(row_of(waiting.pop(), s))
-        p.tell(told[-1])
-        if stop is not None and len(told) >= stop:
-            return told
-    assert p.exhausted
-    return told
-
-
-def table(rows: Sequence[Mapping[str, Any]]) -> list[tuple[Any, ...]]:
-    return sorted(tuple(sorted((k, str(v)) for k, v in row.items())) for row in rows)
-
-
-def shuffled(seed: int) -> Callable[[list[Unit]], list[Unit]]:
-    rng = random.Random(seed)
-
-    def order(units: list[Unit]) -> list[Unit]:
-        rng.shuffle(units)
-        return units
-
-    return order
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -332,130 +240,3 @@ def test_several_goals_with_units_that_diverge(name: str) -> None:
     assert front
     for (a, b), (c, d) in itertools.permutations(map(tuple, front), 2):
         assert not (a <= c and b >= d and (a, b) != (c, d)), "no point of a front is better than another"
-
-
-PRUNERS: list[samplers.PrunerSpec] = [
-    samplers.Median(method="median", n_startup_trials=4),
-    samplers.Halving(method="halving", min_resource=2, reduction_factor=2),
-    samplers.Hyperband(method="hyperband", min_resource=2, max_resource=16, reduction_factor=2),
-]
-
-
-def pruned_run(s: Search, rows: Sequence[dict[str, Any]], series: Sequence[Progress], seed: int, stop: int) -> Any:
-    """Units report their loss at steps 1 to 16, all at the same time, in an order that `seed` shuffles."""
-    p, rng = planner(s), random.Random(seed)
-    told, reports, stopped = list(rows), list(series), dict[str, int]()
-    p.report(series)
-    for row in rows:
-        p.tell(row)
-    while not p.exhausted and len(told) < stop:
-        units = p.ask(100)
-        running = {u.key: u for u in units}
-        for step in range(1, 17):
-            for key in rng.sample(sorted(running), len(running)):
-                if key not in running:
-                    continue
-                loss = row_of(running[key], s)["loss"] + 1 / step
-                reports.append(Progress(key, step, {"loss": loss, "other": 0.0}))
-                for other in p.report([reports[-1]]):
-                    stopped.setdefault(other, step)
-                if key in stopped and stopped[key] < step:  # it hears of it one step later
-                    del running[key]
-        for unit in rng.sample(units, len(units)):
-            if len(told) < stop:
-                told.append(row_of(unit, s) | ({"status": "pruned"} if unit.key in stopped else {}))
-                p.tell(told[-1])
-    done = {r["key"] for r in told}
-    return told, [r for r in reports if r.key in done], stopped, p
-
-
-@pytest.mark.parametrize("pruner", PRUNERS, ids=lambda p: p.method)
-@pytest.mark.parametrize("seeds", [1, 2])
-def test_what_is_pruned_depends_on_neither_order_nor_resumes(pruner: samplers.PrunerSpec, seeds: int) -> None:
-    s = search(pruner=pruner, budget=samplers.Budget(units=64), seeds=seeds)
-    rows, _, stopped, p = pruned_run(s, [], [], 1, 10**9)
-    again, *_, stopped_again, _ = pruned_run(s, [], [], 2, 10**9)
-    assert table(rows) == table(again) and stopped == stopped_again
-    pruned = [t for t in p.study.get_trials() if t.state is TrialState.PRUNED]
-    assert 4 <= len(pruned) < 64 // seeds and len(stopped) == seeds * len(pruned)
-    assert all(t.last_step == stopped[u] for t in pruned for u in stopped if t.number == trial_of(rows, u))
-    for stop in (11, 30):
-        part, series, *_ = pruned_run(s, [], [], 3, stop)
-        assert table(pruned_run(s, part, series, 4, 10**9)[0]) == table(rows)
-
-
-def trial_of(rows: Sequence[Mapping[str, Any]], key: str) -> int:
-    return next(int(r["trial"]) for r in rows if r["key"] == key)
-
-
-def test_pruning_is_optunas_own_where_one_trial_runs_at_a_time() -> None:
-    """One trial after another, the verdicts must be those of Optuna's own loop with the same values."""
-    import optuna
-
-    s = search(pruner=PRUNERS[1], generation=1, budget=samplers.Budget(units=30))
-    rows, _, stopped, p = pruned_run(s, [], [], 1, 10**9)
-    study = optuna.create_study(study_name="s", pruner=optuna.pruners.SuccessiveHalvingPruner(2, 2, 0, 0))
-    for row in sorted(rows, key=lambda r: r["trial"]):
-        study.enqueue_trial({"x": row["x"], "y": row["y"]})
-        trial = study.ask({d.name: optuna.distributions.FloatDistribution(-2, 2) for d in s.dimensions})
-        at = None
-        for step in range(1, 17):
-            trial.report(row["loss"] + 1 / step, step)
-            if trial.should_prune():
-                at = step
-                break
-        assert at == stopped.get(row["key"])
-        study.tell(trial, None if at else row["loss"], state=TrialState.PRUNED if at else None)
-    assert [t.state for t in study.get_trials()] == [t.state for t in p.study.get_trials()]
-
-
-def test_values_come_back_from_tables_as_they_were() -> None:
-    (choice, whole, real) = flat(
-        {
-            "a": Setting(choice=(None, 1, 0.5, True, "x", [1, 2])),
-            "b": Setting(integer=(1, 9)),
-            "c": Setting(uniform=(0, 1)),
-        }
-    )
-    told = [None, math.nan, 1.0, "1", 0.5, "0.5", "true", "x", "[1,2]"]
-    assert [choice.restored(cell) for cell in told] == [None, None, 1, 1, 0.5, 0.5, True, "x", "[1,2]"]
-    assert (whole.restored(3.0), real.restored(0.1)) == (3, 0.1) and type(whole.restored(3.0)) is int
-    with pytest.raises(SpecError, match="can't be chosen"):
-        choice.restored("y")
-
-
-@pytest.mark.parametrize(
-    ("setting", "complaint"),
-    [
-        ({"uniform": [1, 1]}, "the range is empty"),
-        ({"log_uniform": [0, 1]}, "above 0"),
-        ({"integer": [1, 9], "step": 20}, "does not fit"),
-        ({"log_uniform": [1, 9], "step": 2}, "has no steps"),
-        ({"choice": []}, "nothing to choose"),
-        ({"choice": [1, 1.0]}, "twice"),
-        ({"uniform": [0, 1], "choice": [1]}, "is one of uniform"),
-    ],
-)
-def test_settings_that_can_not_be(setting: dict[str, Any], complaint: str) -> None:
-    with pytest.raises(ValueError, match=complaint):
-        Setting.model_validate(setting)
-
-
-@pytest.mark.parametrize(
-    ("space", "complaint"),
-    [
-        (
-            {"x": {"uniform": [0, 1], "when": {"method": "sgd"}}},
-            r"space\.x\.when: there is no setting 'method'; there are x",
-        ),
-        (SPACE | {"z": {"uniform": [0, 1], "when": {"method": "lion"}}}, "method is never 'lion'.*sgd"),
-        (
-            {"a": {"choice": [1, 2], "when": {"b": 1}}, "b": {"choice": [1, 2], "when": {"a": 1}}},
-            "the conditions of a, b depend on each other in a circle",
-        ),
-        ({"o": {"choice": {"sgd": {"momentum": {"uniform": [1, 0]}}}}}, r"space\.o\.sgd\.momentum.*range is empty"),
-    ],
-)
-def test_conditions_that_can_not_be(space: dict[str, Any], complaint: str) -> None:
-    with pytest.raises((SpecError, ValueError), match=f"(?s){complaint}"):
-        flat({n: Setting.model_validate(s) for n, s in space.items()})
