@@ -13,7 +13,7 @@ from landsweep.sweeps.lab.optim import Method, OptimizerSpec
 from landsweep.sweeps.lab.training.rates import Rates
 from landsweep.sweeps.lab.training.stack import Stack
 from landsweep.sweeps.lab.training.updater import Gradients, StackedUpdater
-from tests.sweeps.lab.optim.cases import Bag, methods, recipes, slope, trained
+from tests.sweeps.lab.optim.problem import Bag, methods, recipes, slope, trained
 
 STEPS = 30
 

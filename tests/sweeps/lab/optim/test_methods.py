@@ -16,18 +16,16 @@ from landsweep.sweeps.lab.training.rates import Rates
 from landsweep.sweeps.lab.training.stack import Stack
 from landsweep.sweeps.lab.training.updater import ClassUpdater, Gradients, StackedUpdater, clip
 from tests.sweeps.lab.optim import slow
-from tests.sweeps.lab.optim.cases import (
-    CASES,
-    PEERS,
+from tests.sweeps.lab.optim.cases import CASES, Settings, shapes_of
+from tests.sweeps.lab.optim.peers import PEERS
+from tests.sweeps.lab.optim.problem import (
     STEPS,
     Bag,
-    Settings,
     all_in,
     losses,
     methods,
     recipes,
     referred,
-    shapes_of,
     slope,
     slope_of_array,
     trained,

@@ -12,7 +12,8 @@ from landsweep.sweeps.lab.optim import Method
 from landsweep.sweeps.lab.training.rates import Rates
 from landsweep.sweeps.lab.training.stack import Stack
 from landsweep.sweeps.lab.training.updater import Gradients, StackedUpdater
-from tests.sweeps.lab.optim.cases import Bag, Settings, case, methods, recipes, slope
+from tests.sweeps.lab.optim.cases import Settings, case
+from tests.sweeps.lab.optim.problem import Bag, methods, recipes, slope
 
 STEPS = 150  # more than are prepared at once
 METHODS = ("adam", "adamw", "adamw_independent")

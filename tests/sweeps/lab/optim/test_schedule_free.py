@@ -11,7 +11,8 @@ import torch
 from pydantic import ValidationError
 
 from landsweep.sweeps.lab.training import Checkpoint, Ended
-from tests.sweeps.lab.optim.cases import Bag, Settings, all_in, recipes, slope, trained
+from tests.sweeps.lab.optim.cases import Settings
+from tests.sweeps.lab.optim.problem import Bag, all_in, recipes, slope, trained
 from tests.sweeps.lab.training.cases import recipe, run
 
 SGD: Settings = {"method": "schedule_free_sgd", "learning_rate": 0.1, "momentum": 0.8}

@@ -11,7 +11,7 @@ from landsweep.sweeps.lab.optim import Method, NamedClass, OptimizerSpec
 from landsweep.sweeps.lab.training.stack import Stack
 from landsweep.sweeps.lab.training.updater import StackedUpdater
 from tests.support.paths import ROOT
-from tests.sweeps.lab.optim.cases import Bag
+from tests.sweeps.lab.optim.problem import Bag
 
 TABLE = (ROOT / "docs/optimizers.md").read_text(encoding="utf-8").split("\n## ")[0]
 ROWS = {r[0].strip("` "): r for r in (line.strip("| ").split(" | ") for line in re.findall(r"^\| `.*", TABLE, re.M))}
