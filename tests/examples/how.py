@@ -2,88 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from tests.examples.ways import Commands, Elsewhere, Listing, Python, Site, SpecBlock
 
-__all__ = ["HOW", "LOCAL", "Commands", "Elsewhere", "Listing", "Python", "Site", "SpecBlock"]
-
-
-@dataclass(frozen=True)
-class SpecBlock:
-    """A spec, or fields of one, that is run and must give a sound sweep with a report.
-
-    Args:
-        changes: overrides that make it small.
-        rest: fields that the block leaves out.
-        inside: the field of the spec that the block is part of, if it is.
-        shows: an expression of `rows`, the results, that must be true.
-        runs: specs whose results the block reads, with overrides.
-    """
-
-    changes: Sequence[str] = ()
-    rest: Mapping[str, Any] = field(default_factory=dict)
-    inside: str = ""
-    shows: str = "True"
-    runs: Mapping[str, Sequence[str]] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Commands:
-    """Commands that are typed one after the other.
-
-    Args:
-        changes: words added to a command, by the beginning of the command.
-        runs: specs whose results the commands expect, with overrides.
-        replaced: placeholders, and what is typed for them; `KEY` for the first key of the results.
-        slow: whether it belongs into `make test-all`.
-        says: text that the last command must print.
-    """
-
-    changes: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    runs: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    replaced: Mapping[str, str] = field(default_factory=dict)
-    slow: bool = False
-    says: str = ""
-
-
-@dataclass(frozen=True)
-class Python:
-    """Python code, run in a folder that holds the results it reads.
-
-    Args:
-        runs: specs that are run first, with overrides.
-        shows: an expression that must be true afterwards.
-    """
-
-    runs: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    shows: str = "True"
-
-
-@dataclass(frozen=True)
-class Site:
-    """A site file that must be read, and for which a submission can be printed."""
-
-
-@dataclass(frozen=True)
-class Listing:
-    """Names of files that a sweep leaves."""
-
-    runs: Mapping[str, Sequence[str]]
-
-
-@dataclass(frozen=True)
-class Elsewhere:
-    """Not run here.
-
-    Args:
-        test: the test that runs it, `file::name`; empty where nothing can.
-        reason: why.
-    """
-
-    test: str
-    reason: str
-
+__all__ = ["HOW", "LOCAL"]
 
 LOCAL = ["--site", "local", "site.tracking=off"]
 DIGITS = {"data": {"source": "digits"}, "net": {"net": "mlp", "hidden": [16]}}
@@ -139,7 +60,6 @@ SUBSETS_SMALL = ["seeds.range=8", "recipe.steps=5", "backend=bmm"]
 ZOO_MINE = "docs/zoo.md: kind: zoo\nname: mine"
 ZOO_SMALL = ["samples.count=1", "axes.optimizer.learning_rate=[0.1,0.3]"]
 ZOO_HYPER = {"sweeps/specs/zoo_digits_hyper.yaml": ["samples.count=20", "recipe.steps=100"]}
-
 TRANSFER = {
     "sweeps/specs/transfer_mlp.yaml": [
         *("values=[64,128]", "rates={log2: [-6, -2, 3]}", "seeds={range: 1}", "recipe.steps=5", "planner=grid"),

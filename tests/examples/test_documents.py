@@ -24,7 +24,8 @@ from landsweep.orchestrator.errors import LandsweepError
 from landsweep.orchestrator.run.sweep import Sweep
 from landsweep.orchestrator.unit import digest
 from tests.examples.blocks import Block, all_blocks, inline_commands
-from tests.examples.how import HOW, LOCAL, Commands, Elsewhere, Listing, Python, Site, SpecBlock
+from tests.examples.how import HOW, LOCAL
+from tests.examples.ways import Commands, Elsewhere, Listing, Python, Site, SpecBlock
 from tests.support.app import app
 from tests.support.disk_data import write_json_lines, write_tokens
 from tests.support.paths import ROOT
