@@ -1,12 +1,15 @@
-"""What code of the user's is about to run, told to whoever watches this process, so that its end can be explained."""
+"""What code of the user's is about to run, told to whoever watches this process, so that its end can be explained.
+
+And that it has come back, so that a process that it has forked off does not go on unseen.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-__all__ = ["about_to_call", "watch_calls"]
+__all__ = ["about_to_call", "has_come_back", "watch_calls"]
 
-_listeners: list[Callable[[str], None]] = []
+_listeners: list[tuple[Callable[[str], None], Callable[[], None]]] = []
 
 
 def about_to_call(what: str, field: str = "", args: Mapping[str, object] = {}) -> None:
@@ -17,11 +20,17 @@ def about_to_call(what: str, field: str = "", args: Mapping[str, object] = {}) -
         field: of the spec, such as `net.args`.
         args: its values.
     """
-    for listener in _listeners:
+    for called, _ in _listeners:
         given = ", ".join(f"{field}.{name}={value!r}" for name, value in args.items())
-        listener(f"{what} with {given}" if given else what)
+        called(f"{what} with {given}" if given else what)
 
 
-def watch_calls(listener: Callable[[str], None]) -> None:
-    """Tell a function of each call from now on."""
-    _listeners.append(listener)
+def has_come_back() -> None:
+    """Say that what was called last has come back."""
+    for _, back in _listeners:
+        back()
+
+
+def watch_calls(called: Callable[[str], None], back: Callable[[], None]) -> None:
+    """Tell one function of each call from now on, and another of what has come back."""
+    _listeners.append((called, back))

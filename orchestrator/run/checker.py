@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import ctypes
 import fcntl
 import json
+import mmap
 import os
 import select
 import signal
 import sys
 import sysconfig
+import time
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
+
+import psutil
 
 from landsweep.orchestrator.accelerators import of_the_machine
 from landsweep.orchestrator.calling import watch_calls
 from landsweep.orchestrator.errors import LandsweepError, SpecError, told
+from landsweep.orchestrator.run.forks import end_if_forked, generation
 from landsweep.orchestrator.run.leaving import leave
 from landsweep.orchestrator.run.messages import WorkerConfig
 from landsweep.orchestrator.run.worker import Worker
@@ -26,6 +33,8 @@ __all__ = ["main"]
 _ORPHAN = 30.0  # s that the process goes on past the limit, if whoever watched it has died
 _LONGEST_NAME = 500  # characters of what is called
 _LONGEST_ERROR = 2000
+_PATIENCE = 2.0  # s, of the whole check, in which processes that were forked off may end or come back
+_TICK = 0.02
 _NO_MEMORY = "can't allocate memory"  # torch says so on the CPU
 _LIBRARIES = (sysconfig.get_path("stdlib"), "site-packages", str(Path(__file__).parents[2]), "<")
 
@@ -51,14 +60,58 @@ def main(notes: int) -> None:
         os.pwrite(notes, content, 0)
 
     called = ["the code that the spec names"]
+    forks = _Forks(called)
 
     def listen(what: str) -> None:
+        forks.look()
         called.append(shortened(what, _LONGEST_NAME))
         note(calls=called[-1])
 
-    watch_calls(listen)
+    watch_calls(listen, forks.look)
     _check(config, order["device"], note, called)
     leave(0)
+
+
+class _Forks:
+    """Processes that the code forks off: one that comes back from it would do the check a second time, beside this one.
+
+    Args:
+        called: what was called so far, the last one last.
+    """
+
+    def __init__(self, called: Sequence[str]) -> None:
+        self._called, self._generation = called, generation()
+        self._new, self._patience = False, _PATIENCE
+        self._back = ctypes.c_int.from_buffer(mmap.mmap(-1, ctypes.sizeof(ctypes.c_int)))  # shared with all of them
+        os.register_at_fork(after_in_parent=self._begin)
+
+    def _begin(self) -> None:
+        self._new = True
+
+    def look(self) -> None:
+        """End here what has been forked off; to be called where the code has come back.
+
+        Raises:
+            SpecError: in the process of the check, if one of the others has come back.
+        """
+        if generation() != self._generation:
+            self._back.value = len(self._called)
+        end_if_forked(self._generation)
+        while self._new and not self._back.value and self._patience > 0 and _living_children():
+            self._patience -= _TICK
+            time.sleep(_TICK)
+        self._new = False
+        if self._back.value:
+            raise SpecError(
+                f"{self._called[self._back.value - 1]}: forks off a process (os.fork) that comes back from the call, "
+                "so all after it would be done twice. End that process where its work is done, by os._exit(0)"
+            )
+
+
+def _living_children() -> bool:
+    with suppress(psutil.Error):
+        return any(child.status() != psutil.STATUS_ZOMBIE for child in psutil.Process().children())
+    return False
 
 
 def _end_with_the_parent() -> None:

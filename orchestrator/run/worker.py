@@ -14,6 +14,7 @@ from itertools import chain
 from pathlib import Path
 
 from landsweep.orchestrator.accelerators import device_failure, free_memory
+from landsweep.orchestrator.calling import has_come_back
 from landsweep.orchestrator.errors import DeviceFailed, NoRoom, NotDeterministic, Unreachable, UsageError
 from landsweep.orchestrator.faults import MOST_POINTS, cause_of, oversized, text_of, without_middle
 from landsweep.orchestrator.kind import Arrays, Gang, Ganged, SavesMemory, Session, Workbench, kind_named
@@ -118,6 +119,7 @@ class Worker:
         """
         with shielded("the check"):
             self._kind.check(self._spec, self._bench)
+            has_come_back()
 
     def stop(self, key: str) -> None:
         """Ask the unit with this key to end early."""

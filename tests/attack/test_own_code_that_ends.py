@@ -37,6 +37,7 @@ WAYS = {
     "sys.exit": lambda: sys.exit(7),
     "closes all": lambda: (os.closerange(0, 100), os.abort()),
     "child": lambda: os.fork() or os._exit(3),
+    "fork": os.fork,
     "never": lambda: None,
     "memory": lambda: (_ for _ in ()).throw(MemoryError("no room")),
 }
@@ -100,6 +101,13 @@ def test_a_network_that_finds_no_memory_is_named(tmp_path: Path) -> None:
     )
     with pytest.raises(SpecError, match=wanted):
         check(tmp_path, spec_of("memory"))
+
+
+@pytest.mark.parametrize("when", ["called", pytest.param("built", marks=pytest.mark.slow)])
+def test_a_network_that_forks_and_goes_on_in_both_processes_is_named(when: str, tmp_path: Path) -> None:
+    wanted = r"the network mine_ends:Net with net.args.width=7, .*: forks off a process .* that comes back"
+    with pytest.raises(SpecError, match=wanted):
+        check(tmp_path, spec_of("fork", when))
 
 
 SETTINGS = """

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from landsweep.orchestrator.accelerators import of_the_machine
 from landsweep.orchestrator.callables import refused
+from landsweep.orchestrator.calling import has_come_back
 from landsweep.orchestrator.errors import SpecError
 from landsweep.sweeps.lab.data.base import Data
 from landsweep.sweeps.lab.models.base import Net, number_type
@@ -58,6 +59,7 @@ def check_fit(net: Net, data: Data, folder: Path = Path(), field: str = "net") -
         module = net.build(data.shape, data.outputs, 0, folder) if real else net.skeleton(data.shape, data.outputs)
         problem = f"{field}: {net.family} can't take the data's {data.kind} {list(data.shape)}"
         given = _passed(module.eval(), two, problem)
+    has_come_back()
     output = list(given.shape) if isinstance(given, Tensor) else type(given).__name__
     if output != wanted:
         raise SpecError(f"{field}: {net.family} gives {output} for two samples, but the data needs {wanted}")
