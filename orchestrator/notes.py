@@ -5,6 +5,7 @@ The sweeps that this user has run are noted there, so they need no word of trust
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import tempfile
@@ -15,7 +16,7 @@ from typing import Any
 from landsweep.orchestrator.storage.readers import object_or_none
 from landsweep.orchestrator.unit import digest
 
-__all__ = ["is_own", "note", "note_sweep", "noted", "state_folder"]
+__all__ = ["forget", "is_own", "note", "note_sweep", "noted", "state_folder"]
 
 
 def state_folder() -> Path | None:
@@ -61,6 +62,14 @@ def noted(shelf: str, name: str) -> dict[str, Any] | None:
         return None if folder is None else object_or_none(_note(folder, shelf, name).read_bytes())
     except OSError:
         return None
+
+
+def forget(shelf: str, name: str) -> None:
+    """Remove what was noted of this, if anything was."""
+    folder = state_folder()
+    if folder is not None:
+        with contextlib.suppress(OSError):
+            _note(folder, shelf, name).unlink()
 
 
 def _note(folder: Path, shelf: str, name: str) -> Path:

@@ -15,6 +15,7 @@ import re
 import shutil
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,20 +23,34 @@ from pydantic import ConfigDict, Field
 
 from landsweep.cluster.launch import LAUNCH_FILE, Launch, write_private
 from landsweep.cluster.launchers.launcher import JobState, JobStatus, Launcher
-from landsweep.orchestrator.errors import SpecError, UsageError
-from landsweep.orchestrator.notes import note, noted
+from landsweep.orchestrator.errors import SpecError, Unreachable, UsageError
+from landsweep.orchestrator.notes import forget, note, noted
 from landsweep.orchestrator.site import launcher_type
 from landsweep.orchestrator.spec import Section, parse
 from landsweep.orchestrator.storage.inside import folder_in
 from landsweep.orchestrator.storage.readers import json_object
 from landsweep.orchestrator.storage.store import Store, is_url
 
-__all__ = ["Job", "claim", "drop", "every_job", "find_job", "jobs_of", "keep", "launcher_of", "record"]
+__all__ = [
+    "Job",
+    "Submission",
+    "announce",
+    "claim",
+    "drop",
+    "every_job",
+    "find_job",
+    "jobs_of",
+    "keep",
+    "launcher_of",
+    "record",
+    "submissions",
+    "withdraw",
+]
 
 
 _NUMBER = re.compile(r"[0-9]{4}")
 _FILE = "job.json"
-_SHELF = "jobs"  # of the user's notes
+_SHELF, _SUBMISSIONS = "jobs", "submissions"  # of the user's notes
 
 
 class Job(Section):
@@ -88,6 +103,28 @@ class Job(Section):
         return self.model_copy(update={"state": state, "detail": status.detail, "seen": time.time()})
 
 
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """A launch that was handed to a cluster, whose job nobody has noted yet.
+
+    Attributes:
+        launch: what was handed over.
+        launcher: that did it.
+        pid: the process that submits, or did.
+        host: its machine.
+    """
+
+    launch: Launch
+    launcher: Launcher[Any]
+    pid: int
+    host: str
+
+    @property
+    def under_way(self) -> bool:
+        """Whether the process that submits still runs, as far as can be seen from this machine."""
+        return self.host == platform.node() and Path(f"/proc/{self.pid}").exists()
+
+
 def claim(launch: Launch) -> Launch:
     """Take the next free number for a launch, and write its `launch.json`; two who submit at once get two numbers.
 
@@ -111,10 +148,55 @@ def claim(launch: Launch) -> Launch:
 
 
 def drop(launch: Launch) -> None:
-    """Remove what was written for a launch that was not submitted."""
+    """Remove what was written for a launch that was not queued."""
     shutil.rmtree(launch.home, ignore_errors=True)
+    _clear(launch)
+
+
+def withdraw(launch: Launch) -> None:
+    """Make sure that a launch does nothing, should the cluster begin it late; its number stays taken."""
+    launch.file(LAUNCH_FILE).unlink(missing_ok=True)
+    _clear(launch)
+
+
+def _clear(launch: Launch) -> None:
+    forget(_SUBMISSIONS, os.path.realpath(launch.home))
     if launch.private_file:
         Path(launch.private_file).unlink(missing_ok=True)
+
+
+def announce(launch: Launch, launcher: Launcher[Any]) -> None:
+    """Note that a launch is being handed over: if this process dies before the answer, the job can be found.
+
+    Raises:
+        UsageError: it can't be noted.
+    """
+    section = launcher.options.model_dump(mode="json")
+    facts = {"launch": launch.model_dump(mode="json"), "launcher": section, "pid": os.getpid(), "host": platform.node()}
+    if note(_SUBMISSIONS, os.path.realpath(launch.home), facts) is None:
+        raise UsageError("the job could not be found again: ~/.local/state/landsweep can't be written to")
+
+
+def submissions(results: str | Path) -> Iterator[Submission]:
+    """What this user has handed to a cluster from this results folder, and nobody has noted the job of."""
+    store = Store.at(results)
+    for number in _numbers(store):
+        submission = _submission(store, number)
+        if submission is not None:
+            yield submission
+
+
+def _submission(store: Store, number: int) -> Submission | None:
+    if store.path is None:
+        return None
+    home = os.path.realpath(store.path / "jobs" / f"{number:04d}")
+    facts = noted(_SUBMISSIONS, home)
+    if facts is None or Path(home, _FILE).exists():
+        return None
+    launcher = _launcher(facts["launcher"], f"the submission from {home}")
+    return Submission(
+        parse(Launch, facts["launch"], f"the submission from {home}"), launcher, facts["pid"], facts["host"]
+    )
 
 
 def record(launch: Launch, job: str, launcher: Launcher[Any]) -> Job:
@@ -137,6 +219,7 @@ def record(launch: Launch, job: str, launcher: Launcher[Any]) -> Job:
     for place in _places(submission):
         note(_SHELF, f"{place}#{job}", {"home": launch.home, "out": launch.out, "launcher": section})
     keep(submission)
+    forget(_SUBMISSIONS, os.path.realpath(launch.home))
     return submission
 
 
@@ -164,13 +247,19 @@ def launcher_of(job: Job) -> Launcher[Any]:
             f"job {job.job} was submitted from {job.home} on {job.host} by {job.user}, and this user has no record of "
             "doing so from here. Ask on that machine, or ask the scheduler itself; `landsweep status` reads the rows"
         )
-    launcher_class = launcher_type(job.launcher["type"], f"job {job.job}")
-    launcher: Launcher[Any] = launcher_class(parse(launcher_class.options_type, job.launcher, f"job {job.job}"))
+    return _launcher(job.launcher, f"job {job.job}")
+
+
+def _launcher(section: dict[str, Any], source: str) -> Launcher[Any]:
+    launcher_class = launcher_type(section["type"], source)
+    launcher: Launcher[Any] = launcher_class(parse(launcher_class.options_type, section, source))
     return launcher
 
 
 def jobs_of(results: str | Path) -> Iterator[Job]:
     """Jobs of the sweep with this results folder, oldest first; numbers whose submission failed are passed over.
+
+    Where a submission was cut off, the cluster is asked, and a job that it has is noted down.
 
     Raises:
         UsageError: a `job.json` is not as landsweep wrote it.
@@ -179,6 +268,17 @@ def jobs_of(results: str | Path) -> Iterator[Job]:
     for number in _numbers(store):
         with contextlib.suppress(FileNotFoundError):
             yield _job(store, number)
+            continue
+        if (submission := _submission(store, number)) and (job := _found(submission)):
+            yield job
+
+
+def _found(submission: Submission) -> Job | None:
+    """The job that a submission has become, noted down; None where the cluster has none, or does not answer."""
+    with contextlib.suppress(Unreachable):
+        if job := submission.launcher.find(submission.launch):
+            return record(submission.launch, job, submission.launcher)
+    return None
 
 
 def _numbers(store: Store) -> list[int]:

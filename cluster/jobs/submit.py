@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from landsweep.cluster.jobs.jobs import Job, claim, drop, jobs_of, launcher_of, record
+from landsweep.cluster.jobs.jobs import Job, announce, claim, drop, jobs_of, launcher_of, record, submissions, withdraw
 from landsweep.cluster.launch import NONCE_FILE, PRIVATE, Draft, Launch, write_private
-from landsweep.cluster.launchers.launcher import Launcher
+from landsweep.cluster.launchers.launcher import Launcher, NotQueued
 from landsweep.cluster.launchers.preflight import results_checks
 from landsweep.cluster.node.node import own_versions
 from landsweep.orchestrator.assignments import split_changes
@@ -153,9 +153,12 @@ def keep_private(launcher: Launcher[Any], launch: Draft) -> Launch:
 def submit(launcher: Launcher[Any], draft: Draft, say: Callable[[str], None]) -> Job:
     """Check what can be checked, then queue; what was written is removed again if nothing was queued.
 
+    A submission that is cut off while the cluster answers may have queued the job. It was announced, so that whoever
+    asks for jobs of this sweep next finds it.
+
     Raises:
         SweepLocked: another job of this sweep is queued or runs.
-        UsageError: a check failed, or the cluster refuses; nothing was queued.
+        UsageError: a check failed, or the cluster refuses; nothing was queued. Or the cluster gave no clear answer.
     """
     _alone(draft)
     if state_folder() is None:
@@ -172,9 +175,18 @@ def submit(launcher: Launcher[Any], draft: Draft, say: Callable[[str], None]) ->
         if failed:
             lines = "\n".join(f"  - {c.what}: {c.detail}. {c.fix}" for c in failed)
             raise UsageError(f"nothing was queued, because {len(failed)} of the checks failed:\n{lines}")
-        job = launcher.submit(launch)
+        announce(launch, launcher)
     except BaseException:
         drop(launch)
+        raise
+    try:
+        job = launcher.submit(launch)
+    except NotQueued:
+        drop(launch)
+        raise
+    except BaseException:
+        results = shlex.quote(launch.home.rpartition("/jobs/")[0])
+        say(f"the cluster may have queued the job all the same: `landsweep jobs {results}` asks it")
         raise
     return record(launch, job, launcher)
 
@@ -183,9 +195,18 @@ def _alone(launch: Launch) -> None:
     """Make sure that no other job of this sweep is queued or runs.
 
     Raises:
-        SweepLocked: one is.
+        SweepLocked: one is, or is being submitted.
+        Unreachable: an earlier submission was cut off, and the cluster does not say what became of it.
     """
-    last = next(reversed(list(jobs_of(launch.home.rpartition("/jobs/")[0]))), None)
+    results = launch.home.rpartition("/jobs/")[0]
+    for submission in submissions(results):
+        if submission.under_way:
+            raise SweepLocked(f"process {submission.pid} is submitting this sweep: wait until it has ended")
+        if (job := submission.launcher.find(submission.launch)) is None:
+            withdraw(submission.launch)
+        else:
+            record(submission.launch, job, submission.launcher)
+    last = next(reversed(list(jobs_of(results))), None)
     if last is None or last.state.over or not last.submitted_here:
         return
     status = launcher_of(last).status(last.job, Path(last.home))

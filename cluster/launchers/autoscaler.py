@@ -143,6 +143,10 @@ class Autoscaler(Launcher[AutoscalerOptions]):
         self._run(*start[1:])
         return _cluster_name(launch)
 
+    def find(self, launch: Launch) -> str:
+        """Always the name: machines may be up though their head does not answer, and `cancel` ends them."""
+        return _cluster_name(launch)
+
     def status(self, job: str, home: Path) -> JobStatus:
         try:
             output = self._inside(home, f"ray job status {job}")

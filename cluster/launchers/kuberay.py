@@ -16,11 +16,11 @@ import yaml
 from pydantic import Field, PositiveFloat, PositiveInt
 
 from landsweep.cluster.launch import LAUNCH_FILE, Launch
-from landsweep.cluster.launchers.launcher import Check, JobState, JobStatus, Launcher
+from landsweep.cluster.launchers.launcher import Check, JobState, JobStatus, Launcher, NotQueued
 from landsweep.cluster.launchers.tool import Tool, ToolFailed
 from landsweep.cluster.node.node import own_versions
 from landsweep.cluster.node.programs import DRIVER
-from landsweep.orchestrator.errors import SpecError, Unreachable, UsageError
+from landsweep.orchestrator.errors import SpecError, Unreachable
 from landsweep.orchestrator.site import LauncherOptions
 from landsweep.orchestrator.spec import Section
 from landsweep.orchestrator.storage.readers import object_or_none
@@ -217,20 +217,35 @@ class KubeRay(Launcher[KubeRayOptions]):
         try:
             self._kubectl.run(*self.commands(launch)[0][1:])
         except ToolFailed as e:
-            raise UsageError(f"Kubernetes refuses the job, nothing was queued: {e.output}") from e
+            raise NotQueued(f"Kubernetes refuses the job, nothing was queued: {e.output}") from e
         return job_name(launch)
 
-    def status(self, job: str, home: Path) -> JobStatus:
-        del home
+    def find(self, launch: Launch) -> str | None:
+        """A RayJob of another results folder may have the same name, but no ConfigMap with this launch."""
+        name = job_name(launch)
+        config = self._get("configmap", name)
+        data = config.get("data") if config else None
+        ours = isinstance(data, dict) and data.get(LAUNCH_FILE) == launch.text()
+        return name if ours and self._get("rayjob", name) else None
+
+    def _get(self, kind: str, name: str) -> dict[str, Any] | None:
+        """An object of the cluster; None where there is none."""
         try:
-            output = self._kubectl.run(*self._words("get", "rayjob", job, "-o", "json"))
+            output = self._kubectl.run(*self._words("get", kind, name, "-o", "json"))
         except ToolFailed as e:
             if "NotFound" not in e.output:
                 raise
-            return JobStatus(JobState.unknown, "Kubernetes has no such RayJob any more")
+            return None
         answer = object_or_none(output)
         if answer is None:
             raise Unreachable(f"kubectl answers with no JSON object: {shortened(output.strip(), 80)!r}")
+        return answer
+
+    def status(self, job: str, home: Path) -> JobStatus:
+        del home
+        answer = self._get("rayjob", job)
+        if answer is None:
+            return JobStatus(JobState.unknown, "Kubernetes has no such RayJob any more")
         status = answer.get("status")
         status = status if isinstance(status, dict) else {}
         deployment, inside = status.get("jobDeploymentStatus", ""), status.get("jobStatus", "")

@@ -15,12 +15,17 @@ from pathlib import Path
 from typing import ClassVar, Generic, TypeVar
 
 from landsweep.cluster.launch import EXIT_FILE, Launch
+from landsweep.orchestrator.errors import UsageError
 from landsweep.orchestrator.site import LauncherOptions
 from landsweep.orchestrator.storage.inside import refuse_odd
 
-__all__ = ["Check", "JobState", "JobStatus", "Launcher", "log_text", "status_at_end"]
+__all__ = ["Check", "JobState", "JobStatus", "Launcher", "NotQueued", "log_text", "status_at_end"]
 
 Options = TypeVar("Options", bound=LauncherOptions)
+
+
+class NotQueued(UsageError):
+    """The cluster refuses a job, and nothing of it is left there."""
 
 
 class JobState(StrEnum):
@@ -148,7 +153,19 @@ class Launcher(ABC, Generic[Options]):
             The job's id.
 
         Raises:
-            UsageError: the cluster refuses it; nothing was queued.
+            NotQueued: the cluster refuses it.
+            UsageError: it may have been queued.
+        """
+
+    @abstractmethod
+    def find(self, launch: Launch) -> str | None:
+        """The id of the job that a launch has become, for one whose submission was cut off before it was noted.
+
+        Returns:
+            None: the cluster has none that came from this launch.
+
+        Raises:
+            Unreachable: the cluster does not answer.
         """
 
     @abstractmethod

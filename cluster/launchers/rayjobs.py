@@ -20,13 +20,13 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from landsweep.cluster.launch import Launch
-from landsweep.cluster.launchers.launcher import Check, JobState, JobStatus, Launcher
+from landsweep.cluster.launch import NONCE_FILE, Launch
+from landsweep.cluster.launchers.launcher import Check, JobState, JobStatus, Launcher, NotQueued
 from landsweep.cluster.launchers.preflight import node_check, reachable_results
 from landsweep.cluster.launchers.tool import Tool, ToolFailed
 from landsweep.cluster.node.node import own_versions
 from landsweep.cluster.node.programs import DRIVER, PROBE
-from landsweep.orchestrator.errors import Unreachable, UsageError
+from landsweep.orchestrator.errors import Unreachable
 from landsweep.orchestrator.redaction import redacted
 from landsweep.orchestrator.site import LauncherOptions
 from landsweep.orchestrator.storage.readers import object_or_none
@@ -78,12 +78,16 @@ class RayJobs(Launcher[RayJobsOptions]):
         return [self._submission(f"{launch.name}-{launch.number:04d}", launch)]
 
     def submit(self, launch: Launch) -> str:
-        job = f"{launch.name}-{launch.number:04d}-{secrets.token_hex(3)}"
+        job = _id(launch)
         with tempfile.NamedTemporaryFile("w", suffix=".json", encoding="utf-8") as file:  # mode 0600
             json.dump(self._environment(launch), file)
             file.flush()
             self._hand_over(self._submission(job, launch, Path(file.name)))
         return job
+
+    def find(self, launch: Launch) -> str | None:
+        job = _id(launch)
+        return None if self._ask("GET", f"/api/jobs/{job}", missing_ok=True) is None else job
 
     def status(self, job: str, home: Path) -> JobStatus:
         del home
@@ -166,7 +170,7 @@ class RayJobs(Launcher[RayJobsOptions]):
         try:
             Tool(words[0], "install Python").run(*words[1:], seconds=120, env=env, shown=shown)
         except ToolFailed as e:
-            raise UsageError(
+            raise NotQueued(
                 f"the cluster at {self.options.address} refuses the job, nothing was queued: {e.output}"
             ) from e
 
@@ -200,6 +204,11 @@ class RayJobs(Launcher[RayJobsOptions]):
                 "launcher.address"
             )
         return answer
+
+
+def _id(launch: Launch) -> str:
+    """The id of a launch's job, which nobody else's has: a cluster may serve many users."""
+    return f"{launch.name}-{launch.number:04d}-{launch.file(NONCE_FILE).read_text(encoding='utf-8')[:6]}"
 
 
 def _without_credentials(value: Any) -> Any:  # noqa: ANN401 - nested JSON

@@ -13,7 +13,15 @@ from pathlib import Path
 from typing import ClassVar
 
 from landsweep.cluster.launch import Launch
-from landsweep.cluster.launchers.launcher import Check, JobState, JobStatus, Launcher, log_text, status_at_end
+from landsweep.cluster.launchers.launcher import (
+    Check,
+    JobState,
+    JobStatus,
+    Launcher,
+    NotQueued,
+    log_text,
+    status_at_end,
+)
 from landsweep.cluster.launchers.preflight import node_check, shared_folder, walltime
 from landsweep.cluster.launchers.slurm_script import SlurmOptions, batch_script, python_words
 from landsweep.cluster.launchers.tool import Tool, ToolFailed
@@ -72,8 +80,14 @@ class Slurm(Launcher[SlurmOptions]):
         try:
             output = self._tools["sbatch"].run(*self.commands(launch)[0][1:], env=env)
         except ToolFailed as e:
-            raise UsageError(f"Slurm refuses the job, nothing was queued: {e.output}") from e
+            raise NotQueued(f"Slurm refuses the job, nothing was queued: {e.output}") from e
         return job_in(output)
+
+    def find(self, launch: Launch) -> str | None:
+        script = str(launch.file(_SCRIPT))
+        lines = self._tools["squeue"].run("--me", "--states=all", "-h", "-o", "%F|%o").splitlines()
+        jobs = [job for job, _, command in (line.partition("|") for line in lines) if command.strip() == script]
+        return max(jobs, key=int, default=None)
 
     def status(self, job: str, home: Path) -> JobStatus:
         if (status := status_at_end(home)) is not None:

@@ -14,12 +14,20 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, PositiveFloat, PositiveInt, field_validator
 
 from landsweep.cluster.launch import Launch, write_private
-from landsweep.cluster.launchers.launcher import Check, JobState, JobStatus, Launcher, log_text, status_at_end
+from landsweep.cluster.launchers.launcher import (
+    Check,
+    JobState,
+    JobStatus,
+    Launcher,
+    NotQueued,
+    log_text,
+    status_at_end,
+)
 from landsweep.cluster.launchers.preflight import node_check, shared_folder
 from landsweep.cluster.launchers.script import script
 from landsweep.cluster.launchers.tool import Tool
 from landsweep.cluster.node.programs import MEMBER, PROBE
-from landsweep.orchestrator.errors import Unreachable, UsageError
+from landsweep.orchestrator.errors import Unreachable
 from landsweep.orchestrator.site import LauncherOptions
 
 __all__ = ["Ssh", "SshOptions"]
@@ -116,8 +124,12 @@ class Ssh(Launcher[SshOptions]):
                 self._ssh.run(*self._words(host, self._start(launch, host)))
             except Unreachable as e:
                 self.cancel(launch.name, Path(launch.home))
-                raise UsageError(f"{host}: {e}; what had started was ended again") from e
-        return f"{_plain(self.options.hosts[0])}:{launch.name}-{launch.number:04d}"
+                raise NotQueued(f"{host}: {e}; what had started was ended again") from e
+        return _id(self.options.hosts[0], launch)
+
+    def find(self, launch: Launch) -> str | None:
+        started = any(launch.file(f"{_plain(host)}.pid").exists() for host in self.options.hosts)
+        return _id(self.options.hosts[0], launch) if started else None
 
     def status(self, job: str, home: Path) -> JobStatus:
         del job
@@ -169,6 +181,10 @@ def _if_ours(home: Path, host: str, command: str) -> str:
     pid, script = (shlex.quote(str(home / name)) for name in (f"{_plain(host)}.pid", _SCRIPT))
     ours = f'pid=$(cat {pid} 2>/dev/null) && ps -o args= -p "$pid" | grep -qF {script}'
     return f"sh -c {shlex.quote(f'{ours} && {command} || true')}"
+
+
+def _id(host: str, launch: Launch) -> str:
+    return f"{_plain(host)}:{launch.name}-{launch.number:04d}"
 
 
 def _plain(host: str) -> str:

@@ -13,7 +13,7 @@ import pytest
 from landsweep.cluster.jobs.follow import follow, refreshed
 from landsweep.cluster.jobs.jobs import every_job, find_job, jobs_of
 from landsweep.cluster.jobs.submit import draft, submit
-from landsweep.cluster.launch import Draft, Launch, read_launch
+from landsweep.cluster.launch import LAUNCH_FILE, Draft, Launch, read_launch
 from landsweep.cluster.launchers.launcher import JobState, Launcher
 from landsweep.orchestrator.errors import SpecError, SweepLocked
 from landsweep.orchestrator.site import Site, launcher_type, parse_site
@@ -124,6 +124,8 @@ class LiveLauncherSuite(LauncherSuite):
         launcher, launch = self.drafted(tmp_path, 3000, 0.1)
         job = submit(launcher, launch, print)
         self.until("rows have come", lambda: len(self.units(launch)) > 5)
+        submitted = read_launch((Path(job.home) / LAUNCH_FILE).read_text())
+        assert self.site_launcher().find(submitted) == job.job, "were it not noted, it would be found"
         with pytest.raises(SweepLocked, match=rf"job {job.job}.*landsweep cancel"):
             submit(*self.drafted(tmp_path, 3000, 0.1), print)
         launcher.cancel(job.job, Path(job.home))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -17,7 +18,8 @@ from landsweep.cluster.launchers.slurm_script import SlurmOptions
 from landsweep.orchestrator.testing.kind_suite import metrics_of
 from tests.cluster.jobs.jobs import SLURM_SITE, newest_job, sweep_status
 from tests.cluster.slurm import LocalSlurm, until
-from tests.support.cli import command
+from tests.support.cli import LANDSWEEP, command
+from tests.support.paths import ROOT
 
 pytestmark = [pytest.mark.slurm, pytest.mark.ray, pytest.mark.slow, pytest.mark.rotating]
 
@@ -112,6 +114,28 @@ def test_cancel_keeps_the_rows_and_a_second_submission_is_refused_before(slurm: 
     rows = metrics_of(tmp_path / "results/fun")
     assert 10 < len(rows) < 2000
     assert "cancelled" in command("jobs", cwd=tmp_path).stdout
+
+
+def test_a_submission_that_is_killed_while_slurm_answers_is_found(
+    slurm: LocalSlurm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path, 2000, 0.1)
+    sbatch, tools, answers = shutil.which("sbatch"), tmp_path / "bin", tmp_path / "answers"
+    tools.mkdir()
+    late = f'{sbatch} "$@"; [[ "$*" == *--test-only* ]] || {{ touch {answers}; sleep 10; }}'
+    (tools / "sbatch").write_text(f"#!/bin/bash\n{late}\n")
+    (tools / "sbatch").chmod(0o755)
+    with monkeypatch.context() as slow:
+        slow.setenv("PATH", f"{tools}:{os.environ['PATH']}")
+        words = [*LANDSWEEP, "submit", "spec.yaml", "--site", "site.yaml"]
+        with subprocess.Popen(words, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}) as process:
+            until("Slurm has the job", answers.exists, 120)
+            process.kill()
+    (job,) = slurm.say("squeue", "-h", "-o", "%A").split()
+    assert job in submit(tmp_path, check=2).stderr, "a second one is refused"
+    assert newest_job(tmp_path)["job"] == job and job in command("jobs", cwd=tmp_path).stdout
+    command("cancel", "results/fun", cwd=tmp_path)
+    slurm.wait_idle()
 
 
 def test_an_array_elects_a_new_leader_when_the_first_dies(slurm: LocalSlurm, tmp_path: Path) -> None:
