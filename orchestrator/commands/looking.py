@@ -22,7 +22,7 @@ __all__ = ["problem_of", "show_tensors"]
 
 
 def problem_of(
-    kind: SweepKind[Any], spec: Spec, site: Site, bench: Workbench, wanted: bool | None, *, timed: bool = False
+    kind: SweepKind[Any], spec: Spec, site: Site, bench: Workbench, asked: bool | None, *, timed: bool = False
 ) -> str | None:
     """What a worker would refuse: an absent module, function or file, wrong arguments, parts that do not fit.
 
@@ -31,18 +31,18 @@ def problem_of(
         spec: what would be computed.
         site: where.
         bench: this machine, standing for a worker.
-        wanted: whether to look; None: where it is quick, and the workers are on this machine.
-        timed: steps will be timed in this process; then what the user's networks do in it is looked at all the same.
+        asked: whether to look; None: if it is quick, and the workers are on this machine.
+        timed: whether steps will be timed in this process; then the user's networks are checked in any case.
     """
     here = site.launcher is None and "local" in (site.executor, site.address) and not site.runtime_env
     apart = runs_apart(kind, spec, pdb=site.pdb)
-    looks = kind.light(spec) and here if wanted is None else wanted
+    looks = kind.light(spec) and here if asked is None else asked
     if not looks and not (timed and apart and isinstance(kind, Costed)):
         return None
     try:
         with contextlib.redirect_stdout(sys.stderr):  # what a module prints while it is imported
             if apart:
-                check_apart(_worker(kind, spec, site, bench), bench.device)
+                check_apart(WorkerConfig.of(kind, spec, site, bench.folder), bench.device)
             else:
                 kind.check(spec, bench)
     except LandsweepError as e:
@@ -50,18 +50,6 @@ def problem_of(
     except Exception as e:  # noqa: BLE001 - whatever code of the user's raises
         return f"{type(e).__name__}: {e}"
     return None
-
-
-def _worker(kind: SweepKind[Any], spec: Spec, site: Site, bench: Workbench) -> WorkerConfig:
-    return WorkerConfig(
-        kind=kind.name,
-        spec=spec.model_dump(mode="json"),
-        folder=str(bench.folder.resolve()),
-        threads=bench.threads,
-        imports=(str(Path.cwd()), str(bench.folder.resolve())),
-        check_timeout=site.check_timeout,
-        gpus=site.gpus,
-    )
 
 
 def show_tensors(kind: SweepKind[Any], spec: Spec, folder: Path, as_json: bool) -> None:

@@ -37,16 +37,16 @@ class RunLoop:
     """Moves units from planner to workers, and rows from workers to the ledger.
 
     Args:
-        planner: a fresh one, to which no row was told yet.
+        planner: a new one, which has been told no row yet.
         schedule: knows how packs are cut.
         executor: open by the time of `run`.
         writer: of the ledger.
         maker: of rows for units that are given up.
-        losses: remembers losses that end the run itself.
-        guard: ends a sweep whose planner never would.
+        losses: remembers units that may have killed the driver.
+        guard: stops a sweep whose planner would never end.
         progress: counts rows.
         ending: says when to end although units are left.
-        reports: keeps what running units report, for those who look on.
+        reports: keeps what running units report, for the web application.
     """
 
     def __init__(
@@ -70,29 +70,29 @@ class RunLoop:
         self._strays = 0  # rows of no unit of the plan
 
     def resume(self, ledger: Ledger, kind: SweepKind[Any], spec: Spec) -> bool:
-        """Tell the planner the rows that the ledger holds: that is resuming. Gives whether any work is left."""
+        """Resume: tell the planner the rows that the ledger holds. Returns whether any work is left."""
         if self._planner.adaptive:
             resumed(self._planner, ledger)
             self._progress.count_before(ledger.rows(["status"]).column("status").to_pylist())
             return not self._planner.exhausted
         rows = ledger.rows(["key", "status"])
         statuses = dict(zip(rows.column("key").to_pylist(), rows.column("status").to_pylist(), strict=True))
-        done, left = [], False
+        done, unfinished = [], False
         for unit in planned(kind, spec):
             if (status := statuses.get(unit.key)) is None:
-                left = True
+                unfinished = True
             else:
                 done.append(status)
         self._progress.count_before(done)
         self._strays = len(statuses) - len(done)
         for line in strays(ledger.sweep, kind, spec, len(statuses), len(done)):
             self._progress.say(line)
-        return left
+        return unfinished
 
     def run(self, stop: threading.Event) -> bool:
-        """Compute until all units have a row, `stop` is set, or the site wants an end; gives whether all have."""
+        """Compute until all units have a row, `stop` is set or `site.end_when` holds; returns whether all have one."""
         self._progress.enter("running")
-        self._progress.tick("")  # before the first unit, which may have this process for hours
+        self._progress.tick("")  # before the first unit, which may occupy this process for hours
         flights = self._schedule.flights
         with self._losses.remembered(self._writer.done, lambda: flights().values(), self._progress.say):
             while not stop.is_set():
@@ -132,15 +132,15 @@ class RunLoop:
 
     def _feed(self) -> None:
         """Planner -> schedule -> workers."""
-        wanted, dry = self._schedule.demand(self._executor.workers), False
-        while wanted > 0 and not self._planner.exhausted:
-            units = self._planner.ask(max(wanted, _ASK) if not self._planner.adaptive else wanted)
+        demand, dry = self._schedule.demand(self._executor.workers), False
+        while demand > 0 and not self._planner.exhausted:
+            units = self._planner.ask(max(demand, _ASK) if not self._planner.adaptive else demand)
             fresh = [u for u in units if u.key not in self._writer.done]
-            wanted -= len(fresh)
+            demand -= len(fresh)
             self._guard.repeated(len(units) - len(fresh), len(self._writer.done))
             if self._losses.suspects:
                 fresh, given_up = self._losses.unsuspected(fresh)
-                if given_up:  # committed before a unit goes out that may kill this run, too: it would be tried again
+                if given_up:  # committed before another unit can kill this run: they would be tried again
                     self._give_up(given_up)
                     self._writer.commit()
             self._schedule.add(fresh)

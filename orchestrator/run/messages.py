@@ -8,13 +8,16 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import pyarrow as pa
 
-from landsweep.orchestrator.kind import Arrays
+from landsweep.orchestrator.kind import Arrays, SweepKind
 from landsweep.orchestrator.row import Progress
 from landsweep.orchestrator.run.schedule import Shard
+from landsweep.orchestrator.site import Site
+from landsweep.orchestrator.spec import Spec
 
 __all__ = ["CheckInput", "Chunk", "Message", "Prepare", "Prepared", "Probed", "Work", "WorkerConfig"]
 
@@ -29,9 +32,9 @@ class WorkerConfig:
         folder: what relative paths in the spec are relative to.
         threads: threads of one worker.
         imports: folders that are searched for the user's own modules.
-        flush_seconds: longest time that a finished row is buffered before it is sent, s.
+        flush_seconds: longest time for which a finished row is buffered before it is sent, s.
         state_seconds: how often a long unit keeps a state to go on from, s.
-        states_kept: how many of its last states it keeps.
+        states_kept: how many of the latest states it keeps.
         probe_seconds: a probe evaluates a unit again unless that took longer than this, s.
         check_timeout: what the check calls of the user's code may take, s; None: any time.
         pdb: open the debugger where a unit raises.
@@ -56,6 +59,34 @@ class WorkerConfig:
     gpus: float = 0.0
     peak_flops: float | None = None
     shortcuts: bool = False
+
+    @classmethod
+    def of(cls, kind: SweepKind[Any], spec: Spec, site: Site, folder: Path, results: str | None = None) -> WorkerConfig:
+        """The config of the workers that a site lends to a sweep.
+
+        Args:
+            kind: of the spec.
+            spec: what they compute.
+            site: where and how fast.
+            folder: what relative paths in the spec are relative to.
+            results: the results folder, a path or URL; None: there is none yet.
+        """
+        return cls(
+            kind=kind.name,
+            spec=spec.model_dump(mode="json"),
+            folder=str(folder.resolve()),
+            threads=site.threads or max(1, int(site.cpus)),
+            imports=(str(Path.cwd()), str(folder.resolve())),
+            state_seconds=site.state_seconds,
+            states_kept=site.states_kept,
+            probe_seconds=site.probe_seconds,
+            check_timeout=site.check_timeout,
+            pdb=site.pdb,
+            results=results,
+            gpus=site.gpus,
+            peak_flops=site.peak_flops,
+            shortcuts=site.shortcuts,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,13 +134,13 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True)
 class Probed:
-    """Message: the first unit has ended, and was evaluated again with an equal result, or was not.
+    """Message: the first unit has ended; if it was evaluated again, the result was equal.
 
     Attributes:
         key: of the unit.
-        seconds: that its first evaluation took.
-        compared: whether there was a second one.
-        limit: no second one if the first took longer, s.
+        seconds: what its first evaluation took.
+        compared: whether it was evaluated again.
+        limit: it is not, if the first evaluation took longer, s.
     """
 
     key: str

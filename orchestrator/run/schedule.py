@@ -3,9 +3,9 @@
 Invariant, held by a property test over any order of events: every unit that was added ends exactly once, either by
 a row that `accept_rows` accepts or as given up.
 
-A lost shard goes back in pieces: its first unfinished unit alone, for sessions compute in order and so that unit is the
-suspect, and the rest whole; a piece that is lost again has its rest halved. A loss counts against a unit only when the
-unit stood alone, so that nobody pays for a neighbour, and pieces shrink until the culprit does.
+A lost shard goes back in pieces. Sessions compute in order, so its first unfinished unit is the suspect: it goes alone,
+and the rest stays whole; the rest of a piece that is lost again is halved. A loss counts against a unit only if it was
+alone in its shard. So no unit pays for a neighbour, and pieces shrink until the culprit is alone.
 
 A unit that takes several devices goes to a gang of workers, in a shard of its own.
 
@@ -29,9 +29,10 @@ from landsweep.orchestrator.unit import Unit
 __all__ = ["GivenUp", "Shard", "ShardSchedule"]
 
 _LARGEST = 8192  # units of one shard: bounds what one message carries
-_SHORTEST = 0.1  # of the wanted seconds: shorter shards waste packs and messages, and even out little
-_GANGS = 4  # so many times the usual look ahead: units for gangs that wait until no more units are asked for
-_GROWTH = 8  # a shard is at most this many times larger than the largest that came back: first timings mislead
+_SHORTEST = 0.1  # share of `shard_seconds`: shorter shards cost more in messages than they gain in balance
+_AHEAD = 3  # shards per worker that should wait
+_GANGS = 4  # times as many units may wait for gangs before no more units are asked for
+_GROWTH = 8  # a shard is at most this many times as large as the largest that came back: first timings mislead
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +71,7 @@ class _Flight:
     piece: bool  # came out of a lost shard
     packed: bool  # its units are computed at once
     probe: bool  # its first unit is to be evaluated twice
-    gang: bool = False  # computed by several workers together
+    gang: bool  # several workers compute it together
 
 
 class ShardSchedule:
@@ -80,7 +81,7 @@ class ShardSchedule:
         budgets: how often a unit may be lost, by cause, before it is given up; a cause left out allows none.
         shard_seconds: how long a shard should take.
         probe: whether the first shard probes for determinism.
-        devices: gives how many devices a unit takes.
+        devices: gives how many devices a unit takes; None: every unit takes one.
     """
 
     def __init__(
@@ -89,14 +90,14 @@ class ShardSchedule:
         shard_seconds: float = 5.0,
         *,
         probe: bool = False,
-        devices: Callable[[Unit], int] = lambda unit: 1,
+        devices: Callable[[Unit], int] | None = None,
     ) -> None:
         self._budgets = dict(budgets)
         self._shard_seconds = shard_seconds
         self._probe = probe
         self._ids = itertools.count()
         self._fresh: deque[Unit] = deque()
-        self._again: deque[list[Unit]] = deque()
+        self._cut_shards: deque[list[Unit]] = deque()  # pieces of lost shards, and units that belong together
         self._devices = devices
         self._gangs: dict[int, deque[Unit]] = {}  # units that take several devices, by how many
         self._flights: dict[int, _Flight] = {}
@@ -105,7 +106,7 @@ class ShardSchedule:
         self._unit_seconds: float | None = None
         self._largest_back = 0
         self._sizes: dict[str, int] = {}  # units of a pack that are best computed at once
-        self._most = 0  # units that ever waited, and so are shared out among all workers
+        self._peak = 0  # the most units that have waited at one time: they are shared out among all workers
         self.longest_shard: int | None = None  # units, if their number is bounded from outside
         self.drained = False  # True: the planner has no more units, so the tail is cut fine
 
@@ -117,12 +118,12 @@ class ShardSchedule:
     @property
     def waiting(self) -> bool:
         """Whether units wait for a worker."""
-        return bool(self._fresh or self._again or any(self._gangs.values()))
+        return bool(self._fresh or self._cut_shards or any(self._gangs.values()))
 
     @property
     def sizes(self) -> dict[int, int]:
         """How many units wait, by the devices that each takes."""
-        single = len(self._fresh) + sum(map(len, self._again))
+        single = len(self._fresh) + sum(map(len, self._cut_shards))
         return {1: single, **{size: len(units) for size, units in self._gangs.items()}}
 
     def forgives(self, cause: Cause) -> bool:
@@ -135,14 +136,17 @@ class ShardSchedule:
 
     def demand(self, workers: int) -> int:
         """How many more units the planner should propose to keep `workers` workers busy."""
-        most = max(self._size(), *self._sizes.values()) if self._sizes else self._size()
-        wanted = 3 * max(1, workers)
-        enough = sum(map(len, self._gangs.values())) > _GANGS * wanted
-        return 0 if enough else max(0, wanted * most - len(self._fresh))
+        largest = max(self._size(), *self._sizes.values()) if self._sizes else self._size()
+        shards = _AHEAD * max(1, workers)
+        gang_units = sum(map(len, self._gangs.values()))
+        return 0 if gang_units > _GANGS * shards else max(0, shards * largest - len(self._fresh))
 
     def flights(self) -> dict[int, list[Unit]]:
         """By shard that is out, its units without a row."""
-        return {id_: [u for u in f.units.values() if u.key in self._open] for id_, f in self._flights.items()}
+        return {shard_id: self._unfinished(flight) for shard_id, flight in self._flights.items()}
+
+    def _unfinished(self, flight: _Flight) -> list[Unit]:
+        return [u for u in flight.units.values() if u.key in self._open]
 
     def add(self, units: Sequence[Unit], *, together: bool = False) -> None:
         """Take in new units.
@@ -163,15 +167,16 @@ class ShardSchedule:
             self._open[unit.key] = 0
         singles = self._singles(units)
         if together and singles:
-            self._again.append(singles)
+            self._cut_shards.append(singles)
         else:
             self._fresh.extend(singles)
 
     def _singles(self, units: Sequence[Unit], *, first: bool = False) -> list[Unit]:
-        """Those of the units that one worker computes; the others wait for gangs now, before all that do if `first`."""
+        """The units that one worker computes; the others join the queues of gangs, at the front if `first`."""
         singles = []
         for unit in units:
-            if (devices := self._devices(unit)) == 1:
+            devices = 1 if self._devices is None else self._devices(unit)
+            if devices == 1:
                 singles.append(unit)
             else:
                 queue = self._gangs.setdefault(devices, deque())
@@ -181,37 +186,36 @@ class ShardSchedule:
     def next(self, workers: int = 1, devices: int = 1) -> Shard | None:
         """The next shard for one of `workers` workers, with this many devices; None when nothing waits for it."""
         if devices > 1:
-            return self._for_gang(devices)
-        units: list[Unit] = []
-        while self._again and not units:
-            units = [u for u in self._again.popleft() if u.key in self._open]
+            units = self._next_of_gang(devices)
+            return self._shard(units, devices=devices) if units else None
+        units = []
+        while self._cut_shards and not units:
+            units = [u for u in self._cut_shards.popleft() if u.key in self._open]
         piece = bool(units)
-        if not units:
-            units = self._cut(workers)
-        if not units:
-            return None
-        shard_id = next(self._ids)
-        attempts = {u.key: self._open[u.key] + 1 for u in units if self._open[u.key]}
-        for u in units:
-            self._open[u.key] += 1
-        probe, self._probe = self._probe, False
-        packed = self._sizes.get(units[0].pack, 1) > 1
-        self._flights[shard_id] = _Flight({u.key: u for u in units}, len(units), piece, packed, probe)
-        return Shard(shard_id, tuple(units), attempts, probe)
+        units = units or self._cut(workers)
+        return self._shard(units, piece=piece) if units else None
 
-    def _for_gang(self, devices: int) -> Shard | None:
+    def _next_of_gang(self, devices: int) -> list[Unit]:
+        """The next unit that takes this many devices, if any waits."""
         queue = self._gangs.get(devices, deque())
         while queue:
             unit = queue.popleft()
             if unit.key in self._open:
-                attempts = {unit.key: self._open[unit.key] + 1} if self._open[unit.key] else {}
-                self._open[unit.key] += 1
-                shard = Shard(next(self._ids), (unit,), attempts, devices=devices)
-                self._flights[shard.id] = _Flight(
-                    {unit.key: unit}, 1, piece=False, packed=False, probe=False, gang=True
-                )
-                return shard
-        return None
+                return [unit]
+        return []
+
+    def _shard(self, units: Sequence[Unit], *, piece: bool = False, devices: int = 1) -> Shard:
+        """Hand these units out as one shard."""
+        gang, packed, probe = devices > 1, False, False
+        if not gang:
+            packed = self._sizes.get(units[0].pack, 1) > 1
+            probe, self._probe = self._probe, False
+        attempts = {u.key: self._open[u.key] + 1 for u in units if self._open[u.key]}
+        for unit in units:
+            self._open[unit.key] += 1
+        shard = Shard(next(self._ids), tuple(units), attempts, probe, devices)
+        self._flights[shard.id] = _Flight({u.key: u for u in units}, len(units), piece, packed, probe, gang)
+        return shard
 
     def _cut(self, workers: int) -> list[Unit]:
         """Units for one shard from the front of the queue: of one pack, or of none."""
@@ -236,12 +240,12 @@ class ShardSchedule:
     def _at_once(self, pack: str, workers: int) -> int:
         """How many units of a pack one worker computes at once: the best number, or fewer so that no worker idles."""
         best, workers = self._sizes.get(pack, 1), max(1, workers)
-        # Of all units that waited at once, not of those that are left: the cut must not get finer towards the end.
-        self._most = max(self._most, len(self._fresh))
-        # So many times each worker has to compute a pack, whatever its size up to the best. Within these rounds equal
-        # parts end together: 40 units, best 16, 2 workers: 2 rounds of 10 each, instead of 16, 16 and a lone 8.
-        rounds = math.ceil(self._most / (best * workers))
-        return min(best, math.ceil(self._most / (rounds * workers)))
+        # Of all units that have waited, not of those still waiting: packs must not get smaller towards the end.
+        self._peak = max(self._peak, len(self._fresh))
+        # Each worker computes this many packs, however large they are up to the best size; equal packs end together.
+        # 40 units, best 16, 2 workers: 2 rounds of 10 each, instead of 16, 16 and a lone 8.
+        rounds = math.ceil(self._peak / (best * workers))
+        return min(best, math.ceil(self._peak / (rounds * workers)))
 
     def accept_rows(self, shard_id: int, keys: Sequence[str]) -> list[bool]:
         """Rows have come; for each key whether it is accepted. A unit's first row counts, whoever computed it."""
@@ -258,13 +262,12 @@ class ShardSchedule:
         flight = self._flights.pop(shard_id, None)
         if flight is None:
             return
-        left = [u for u in flight.units.values() if u.key in self._open]
-        if left:
-            raise ValueError(f"shard {shard_id} finished without a row for {len(left)} of its units")
+        if unfinished := self._unfinished(flight):
+            raise ValueError(f"shard {shard_id} finished without a row for {len(unfinished)} of its units")
         if flight.gang:
-            return  # its time says nothing of shards of single workers
-        lately = seconds / flight.size
-        self._unit_seconds = lately if self._unit_seconds is None else (self._unit_seconds + lately) / 2
+            return  # its time says nothing about shards of single workers
+        latest = seconds / flight.size
+        self._unit_seconds = latest if self._unit_seconds is None else (self._unit_seconds + latest) / 2
         self._largest_back = max(self._largest_back, flight.size)
 
     def lost(self, shard_id: int, cause: Cause, why: str, *, began: bool = True) -> list[GivenUp]:
@@ -277,25 +280,19 @@ class ShardSchedule:
             began: False when the worker had not started on it: then nobody is suspected.
         """
         flight = self._flights.pop(shard_id, None)
-        left = [u for u in flight.units.values() if u.key in self._open] if flight else []
-        if flight is None or not left:
+        units = self._unfinished(flight) if flight else []
+        if flight is None or not units:
             return []
-        self._probe |= flight.probe and len(left) == flight.size  # nothing came back, so nothing was probed
+        self._probe |= flight.probe and len(units) == flight.size  # nothing came back, so nothing was probed
         if not began:
-            for unit in left:
+            for unit in units:
                 self._open[unit.key] -= 1
-            if singles := self._singles(left, first=True):
-                self._again.appendleft(singles)
+            if singles := self._singles(units, first=True):
+                self._cut_shards.appendleft(singles)
             return []
         if flight.size == 1:
-            return self.requeue(left[0], cause, why)
-        if flight.packed:
-            middle = len(left) if not flight.piece and cause is Cause.infra else math.ceil(len(left) / 2)
-            self._again.extend(part for part in (left[:middle], left[middle:]) if part)
-            return []
-        head, rest = left[:1], left[1:]
-        middle = len(rest) // 2
-        self._again.extend(p for p in ([head, rest[:middle], rest[middle:]] if flight.piece else [head, rest]) if p)
+            return self.requeue(units[0], cause, why)
+        self._cut_shards.extend(_pieces(units, flight, cause))
         return []
 
     def requeue(self, unit: Unit, cause: Cause, why: str) -> list[GivenUp]:
@@ -305,7 +302,7 @@ class ShardSchedule:
         self._losses[unit.key, cause] += 1
         if self._losses[unit.key, cause] <= self._budgets.get(cause, 0):
             if self._singles([unit]):
-                self._again.append([unit])
+                self._cut_shards.append([unit])
             return []
         return [GivenUp(unit, cause, why, self._open.pop(unit.key))]
 
@@ -316,7 +313,7 @@ class ShardSchedule:
         return self.requeue(unit, cause, why) if unit is not None else []
 
     def _tail_size(self, workers: int) -> int:
-        """Half a fair share of what is left, so that workers end together, but no shard too short to be worth it."""
+        """Half a fair share of the units that wait: workers end together, and no shard is too short to be worth it."""
         fair = math.ceil(len(self._fresh) / (2 * max(1, workers)))
         worth = int(_SHORTEST * self._shard_seconds / self._unit_seconds) if self._unit_seconds else 1
         return max(1, min(self._size(), max(fair, worth)))
@@ -324,5 +321,18 @@ class ShardSchedule:
     def _size(self) -> int:
         if self._unit_seconds is None:
             return 1
-        wanted = self._shard_seconds / max(self._unit_seconds, 1e-9)
-        return int(max(1, min(wanted, _GROWTH * self._largest_back, self.longest_shard or _LARGEST, _LARGEST)))
+        units = self._shard_seconds / max(self._unit_seconds, 1e-9)
+        return int(max(1, min(units, _GROWTH * self._largest_back, self.longest_shard or _LARGEST, _LARGEST)))
+
+
+def _pieces(units: list[Unit], flight: _Flight, cause: Cause) -> list[list[Unit]]:
+    """The pieces in which the unfinished units of a lost shard go back; see the top of this file."""
+    if flight.packed:
+        whole = cause is Cause.infra and not flight.piece
+        middle = len(units) if whole else math.ceil(len(units) / 2)
+        pieces = [units[:middle], units[middle:]]
+    else:
+        suspect, rest = units[:1], units[1:]
+        middle = len(rest) // 2
+        pieces = [suspect, rest[:middle], rest[middle:]] if flight.piece else [suspect, rest]
+    return [piece for piece in pieces if piece]

@@ -17,7 +17,7 @@ from landsweep.orchestrator.errors import SpecError, UsageError
 from landsweep.orchestrator.kind import SweepKind, kind_named
 from landsweep.orchestrator.reading import read_yaml
 from landsweep.orchestrator.run.stage_list import NAME
-from landsweep.orchestrator.run.sweep import changed, spec_from
+from landsweep.orchestrator.run.sweep import changed_fields, spec_from
 from landsweep.orchestrator.spec import Section, Spec, parse
 from landsweep.orchestrator.spec_files import is_file, spec_folder, spec_path
 
@@ -225,7 +225,7 @@ def _stage(name: str, value: object, source: str, folder: Path, changes: Sequenc
         source = f"{source} ({file})"
     if not isinstance(value, Mapping):
         raise SpecError(f"{source}: give the fields of a spec, or the path of a spec file")
-    _, fields = changed(value, changes, source, folder)
+    _, fields = changed_fields(value, changes, source, folder)
     return Stage(name, fields, source, folder, dict(_mentions(fields)))
 
 

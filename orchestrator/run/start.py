@@ -1,4 +1,4 @@
-"""One run of a sweep: what must hold before anything is written, then the loop."""
+"""One run of a sweep: checks before anything is written, then preparations, then the loop."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from landsweep.orchestrator.run.progress import RunProgress, Snapshot, Watch
 from landsweep.orchestrator.run.reports import Reports
 from landsweep.orchestrator.run.schedule import ShardSchedule
 from landsweep.orchestrator.run.stage_list import read_stage_list
-from landsweep.orchestrator.run.sweep import begun
+from landsweep.orchestrator.run.sweep import begin_sweep
 from landsweep.orchestrator.site import Site
 from landsweep.orchestrator.spec import Spec
 from landsweep.orchestrator.storage.ledger import Ledger, Store, Writer, check_facts
@@ -117,36 +117,21 @@ class _Run:
         self._planner, self._ending = kind.planner(spec), Ending(site.end_when, kind, spec)
         probe = site.probe_seconds > 0 and kind.deterministic(spec)
         devices = kind.devices(spec, folder) if isinstance(kind, Ganged) else None
-        more = {} if devices is None else {"devices": devices}
-        self._schedule = ShardSchedule(site.budgets.by_cause(), site.shard_seconds, probe=probe, **more)
+        self._schedule = ShardSchedule(site.budgets.by_cause(), site.shard_seconds, probe=probe, devices=devices)
         self.progress = RunProgress(watch, self._planner, executor)
-        config = WorkerConfig(
-            kind=kind.name,
-            spec=spec.model_dump(mode="json"),
-            folder=str(folder.resolve()),
-            threads=site.threads or max(1, int(site.cpus)),
-            imports=(str(Path.cwd()), str(folder.resolve())),
-            state_seconds=site.state_seconds,
-            states_kept=site.states_kept,
-            probe_seconds=site.probe_seconds,
-            check_timeout=site.check_timeout,
-            pdb=site.pdb,
-            gpus=site.gpus,
-            peak_flops=site.peak_flops,
-            shortcuts=site.shortcuts,
-            results=store.where if store.path is None else str(store.path.resolve()),
-        )
+        results = store.where if store.path is None else str(store.path.resolve())
+        config = WorkerConfig.of(kind, spec, site, folder, results)
         self._preparations = Preparations(kind, spec, executor, config, self._schedule, store, self.progress, stop)
 
     def ready(self, ledger: Ledger | None, again: Collection[str], *, deep: bool) -> Ledger | None:
-        """The ledger, begun where there is none, without rows that are to be computed again; None: the run was stopped.
+        """The ledger, created if need be, without rows that are to be computed again; None: the run was stopped.
 
-        Nothing is written, and no row leaves the table, before the input has passed its check.
+        Nothing is written, and no row is retired, before the input has passed its check.
         """
         if ledger is None:
             if not self._preparations.check():
                 return None
-            ledger = begun(self._store, self._kind, self._spec, self._folder)
+            ledger = begin_sweep(self._store, self._kind, self._spec, self._folder)
         lost = lost_files(ledger, self._kind.columns(self._spec) or (), self._watch, deep=deep)
         if again or lost:
             if not self._preparations.check():
@@ -155,9 +140,9 @@ class _Run:
         return ledger
 
     def compute(self, ledger: Ledger, writer: Writer, *, own: bool) -> Snapshot:
-        """Resume, and compute what is left; where nothing is left, no worker is brought up.
+        """Resume, and compute what is left; if nothing is left, no worker is started.
 
-        Axes that have grown are written once the input has passed its check: a spec that is refused leaves no trace.
+        Axes that have grown are written after the input has passed its check: a refused spec leaves no trace.
         """
         maker = RowMaker(self._kind.params(self._spec), self._kind.columns(self._spec))
         losses = Losses(self._store, self._site.budgets.driver)
@@ -178,7 +163,7 @@ class _Run:
         return self.progress.end("done" if finished else "stopped")
 
     def _begin(self, ledger: Ledger, writer: Writer, *, own: bool) -> None:
-        """From here on the run may write: its status, axes that have grown, and that this user has run it."""
+        """Write how a run begins: its status, axes that have grown, and a note that this user runs the sweep."""
         self.progress.keep_in(self._store)
         if (manifest := grown_manifest(ledger.sweep, self._spec)) is not None:
             writer.update_sweep(manifest)

@@ -37,8 +37,8 @@ if TYPE_CHECKING:
 __all__ = [
     "Sweep",
     "as_frame",
-    "begun",
-    "changed",
+    "begin_sweep",
+    "changed_fields",
     "ledger_at",
     "load_spec",
     "open_sweep",
@@ -64,7 +64,7 @@ def load_spec(path: Path, assignments: Sequence[str] = ()) -> tuple[SweepKind[An
 def spec_from(
     written: Mapping[str, Any], assignments: Sequence[str], source: str, folder: Path, name: str = ""
 ) -> tuple[SweepKind[Any], Spec]:
-    """The same of fields that are at hand.
+    """The spec with these fields, and its kind.
 
     Args:
         written: fields, as in a spec file.
@@ -74,9 +74,9 @@ def spec_from(
         name: of the sweep, if they give none.
 
     Raises:
-        SpecError: as above.
+        SpecError: as `load_spec`.
     """
-    kind, data = changed(written, assignments, source, folder)
+    kind, data = changed_fields(written, assignments, source, folder)
     data.setdefault("name", name)
     spec = kind.parse(data, source)
     pinned = spec.pinned(folder)
@@ -85,7 +85,7 @@ def spec_from(
     return kind, pinned
 
 
-def changed(
+def changed_fields(
     written: Mapping[str, Any], assignments: Sequence[str], source: str, folder: Path
 ) -> tuple[SweepKind[Any], dict[str, Any]]:
     """The kind that fields of a spec name, and the fields, built on their base and changed; nothing is checked yet.
@@ -110,7 +110,7 @@ def changed(
 
 
 def ledger_at(where: str | Path) -> Ledger:
-    """The ledger in a results folder, a path or URL, for what needs no kind: that is much quicker than a `Sweep`.
+    """The ledger in a results folder, a path or URL; much quicker than a `Sweep`, for readers that need no kind.
 
     Raises:
         SpecError: there is none.
@@ -189,14 +189,14 @@ class Sweep:
         return self.ledger.verify(self.keys(), columns, wanted, deep=deep)
 
     def audit(self, n: int, damaged: Collection[str] = ()) -> list[str]:
-        """What is wrong with results that are computed again from what units left, a line for each.
+        """Compute results again from the files of units; returns a line for each that disagrees with its row.
 
         Args:
             n: how many, at most.
             damaged: keys of units that are left out: their files are known to be damaged.
 
         Raises:
-            SpecError: units of this kind leave nothing of that sort.
+            SpecError: units of this kind store no such files.
             Untrusted: the sweep is not the user's own, and its spec names files outside of its folder.
         """
         if not self.trusted:
@@ -208,7 +208,7 @@ class Sweep:
         return self.kind.audit(self.spec, rows[~rows["key"].isin(damaged)], bench, n)
 
     def stored(self) -> pa.Table:
-        """All rows, those of other plans too; rows of this one that lack an axis have its default."""
+        """All rows, also of units that are not in the plan; rows that lack an added axis have its default."""
         table, defaults = self.ledger.rows(), self.spec.defaults()
         if not defaults:
             return table
@@ -250,7 +250,7 @@ class Sweep:
 
 
 def open_sweep(where: str, *, trust: bool = False) -> Sweep:
-    """A sweep to work on; from here on its code may run if it is the user's own or trusted."""
+    """A sweep to work on. Its code may run from now on, if it is the user's own or trusted."""
     start_reading(where)
     sweep = Sweep.at(where, trust=trust)
     if sweep.trusted:
@@ -259,7 +259,7 @@ def open_sweep(where: str, *, trust: bool = False) -> Sweep:
 
 
 def stored_rows(ledger: Ledger, *, trust: bool | None) -> pa.Table:
-    """All rows of a ledger, with what those of its plan had of axes that were added; the kind is only asked then.
+    """All rows of a ledger; rows that lack an added axis have its default. Only then is the kind loaded.
 
     Args:
         ledger: of the sweep.
@@ -271,7 +271,7 @@ def stored_rows(ledger: Ledger, *, trust: bool | None) -> pa.Table:
 
 
 def as_frame(table: pa.Table) -> pd.DataFrame:
-    """A table for pandas. Whole numbers beside null become floats there: those that floats would round stay whole."""
+    """A table for pandas. There, whole numbers beside nulls become floats, unless floats would round them."""
     import pandas as pd
 
     frame: pd.DataFrame = table.to_pandas()
@@ -284,7 +284,7 @@ def as_frame(table: pa.Table) -> pd.DataFrame:
 
 
 def refuse_damaged(ledger: Ledger) -> None:
-    """Refuse a ledger whose last read has left out parts: for readers who would not learn of it.
+    """Refuse a ledger whose last read left out parts; for readers that would not notice.
 
     Raises:
         UsageError: names a part that was changed, is of another sweep, or can't be read.
@@ -298,8 +298,8 @@ def refuse_damaged(ledger: Ledger) -> None:
             )
 
 
-def begun(store: Store, kind: SweepKind[Any], spec: Spec, folder: Path) -> Ledger:
-    """A new sweep, or the one that another driver has begun here in the meantime: the lock decides between them.
+def begin_sweep(store: Store, kind: SweepKind[Any], spec: Spec, folder: Path) -> Ledger:
+    """A new sweep, or the one that another driver has just begun here: the lock then decides which driver runs.
 
     Raises:
         SweepMismatch: the other one has another spec.
