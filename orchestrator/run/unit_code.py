@@ -23,7 +23,7 @@ from landsweep.orchestrator.kind import Session
 from landsweep.orchestrator.row import Outcome, Progress
 from landsweep.orchestrator.unit import Unit
 
-__all__ = ["Originals", "StartFolder", "given"]
+__all__ = ["Originals", "StartFolder", "items_of"]
 
 _OF_OS = (
     "chdir", "close", "dup", "dup2", "environ", "fchdir", "fspath", "fstat", "fsync", "getcwd", "getpid", "kill",
@@ -38,50 +38,51 @@ class Originals:
     """Python's own functions as they are now: of `builtins`, `io`, `json` and `time`, and of `os` those for files.
 
     Attributes:
-        notes: what is to be said of units that have replaced some; to be cleared by whoever says it.
+        notes: a line for the user about each unit that replaced some of them; whoever shows them clears the list.
     """
 
     def __init__(self) -> None:
         self.notes: list[str] = []
         self._said: set[tuple[str, ...]] = set()
-        self._kept: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
+        # Name of a module, its namespace, and its functions as they are now.
+        self._modules: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
             ("os", vars(os), {n: vars(os)[n] for n in _OF_OS})
         ]
         for module in _MODULES:
-            there = vars(module)
-            self._kept.append((module.__name__, there, {n: there[n] for n in there if callable(there[n])}))
+            names = vars(module)
+            self._modules.append((module.__name__, names, {n: names[n] for n in names if callable(names[n])}))
         self._of_os = itemgetter(*_OF_OS)
         self._see()
 
     def _see(self) -> None:
-        """Keep what a look at each unit compares: this is quicker than names one by one."""
-        self._seen = [(there, [*there.values()]) for _, there, _ in self._kept[1:]]
-        self._seen_os = self._of_os(self._kept[0][1])
+        """Keep the values of all namespaces: to compare them at once is quicker than name by name."""
+        self._values = [(names, [*names.values()]) for _, names, _ in self._modules[1:]]
+        self._values_of_os = self._of_os(self._modules[0][1])
 
     def put_back(self, units: Sequence[Unit], item: Outcome | Progress | None) -> None:
-        """Put them back where units have replaced or deleted them; nothing of `builtins` is called before.
+        """Put them back if units have replaced or deleted them; nothing of `builtins` is called before.
 
         Args:
-            units: one of which it was.
-            item: of that one, if it is known.
+            units: those that were computing.
+            item: what one of them yielded, if anything.
         """
         try:  # the same objects are equal without a look at them
-            if self._of_os(self._kept[0][1]) == self._seen_os:
-                for there, values in self._seen:
-                    if [*there.values()] != values:
+            if self._of_os(self._modules[0][1]) == self._values_of_os:
+                for names, values in self._values:
+                    if [*names.values()] != values:
                         break
                 else:
                     return
-        except _ANY:  # a name is gone, or what has come compares as it likes
+        except _ANY:  # a name is gone, or a new value compares in its own way
             pass
         replaced: tuple[str, ...] = ()
-        for module, there, kept in self._kept:
-            for name in kept:
-                if name not in there or there[name] is not kept[name]:
-                    there[name] = kept[name]
+        for module, names, originals in self._modules:
+            for name in originals:
+                if name not in names or names[name] is not originals[name]:
+                    names[name] = originals[name]
                     replaced += (f"{module}.{name}",)
         self._see()
-        if replaced:  # else something has come to them
+        if replaced:  # else the modules have only got more names
             self._note(replaced, units if item is None else [unit for unit in units if unit.key == item.key])
 
     def _note(self, replaced: tuple[str, ...], units: Sequence[Unit]) -> None:
@@ -94,7 +95,7 @@ class Originals:
 
 
 class StartFolder:
-    """The current folder of this moment, to which a process returns after each unit."""
+    """The current folder at this moment, to which the process returns after each unit."""
 
     def __init__(self) -> None:
         self._handle = os.open(os.curdir, os.O_RDONLY)
@@ -117,13 +118,13 @@ class StartFolder:
 
 
 class _Interrupted(Exception):
-    """A unit raised what else ends a process or a generator."""
+    """A unit raised an exception that would end the process or the generator."""
 
 
-def given(session: Session, units: Sequence[Unit], originals: Originals) -> Iterator[Outcome | Progress]:
-    """What the session gives. A `KeyboardInterrupt` or `GeneratorExit` out of a unit is an error of this unit.
+def items_of(session: Session, units: Sequence[Unit], originals: Originals) -> Iterator[Outcome | Progress]:
+    """What the session yields. A `KeyboardInterrupt` or `GeneratorExit` that a unit raises is an error of this unit.
 
-    Unless Python's own handler of Ctrl-C stands: then the interrupt is that of a user who runs a sweep from a script.
+    While Python's own handler of Ctrl-C is installed, an interrupt is the user's, who runs the sweep from a script.
     """
     items = iter(session.evaluate(units))
     while True:

@@ -34,7 +34,8 @@ from landsweep.orchestrator.run.messages import (
     WorkerConfig,
 )
 from landsweep.orchestrator.run.schedule import Shard
-from landsweep.orchestrator.run.unit_code import Originals, StartFolder, given
+from landsweep.orchestrator.run.unit_clock import UnitClock
+from landsweep.orchestrator.run.unit_code import Originals, StartFolder, items_of
 from landsweep.orchestrator.spec import parse
 from landsweep.orchestrator.storage.artifacts import Artifacts
 from landsweep.orchestrator.trust import also_search
@@ -42,7 +43,8 @@ from landsweep.orchestrator.unit import Unit
 
 __all__ = ["Worker"]
 
-_LENT = ("threads", "state_seconds", "states_kept", "gpus", "peak_flops", "shortcuts")  # of the config
+# Fields of the config that the workbench takes as they are.
+_LENT = ("threads", "state_seconds", "states_kept", "gpus", "peak_flops", "shortcuts")
 
 
 class Worker:
@@ -72,18 +74,18 @@ class Worker:
         self._meters = {c.name for c in columns or () if c.meter}
         self._prepared: dict[str, Arrays] = {}
         self._session: Session | None = None
-        self._folder: StartFolder | None = None  # in which the session was opened
+        self._folder: StartFolder | None = None  # the current folder when the session was opened
         self._originals = Originals()
-        self._broken = False  # it is in a gang whose members are no longer in step
+        self._broken = False  # whether it is in a gang whose members are out of step
         self._generation = generation()
         self._name = f"{platform.node()}:{os.getpid()}"
 
     def share(self, name: str, arrays: Arrays) -> None:
-        """Take in the arrays of a finished preparation."""
+        """Keep the arrays of a finished preparation."""
         self._prepared[name] = arrays
 
     def join(self, gang: Gang) -> None:
-        """Compute together with others from now on; to be called before `open`."""
+        """Compute as a member of this gang from now on; call it before `open`."""
         self._bench = replace(self._bench, gang=gang)
 
     def assist(self) -> None:
@@ -163,7 +165,7 @@ class Worker:
                 give_back()  # what a large unit has freed would stay for as long as the worker
 
     def _reach(self) -> None:
-        """Weights go from workers straight to the results, so each needs access of its own."""
+        """Make sure that this worker can write to the results: weights go there without the driver."""
         try:
             if self._bench.artifacts is not None:
                 self._bench.artifacts.reach()
@@ -185,42 +187,37 @@ class Worker:
     def _rows(
         self, session: Session, shard: Shard, parts: Sequence[Sequence[Unit]], buffer: Buffer
     ) -> Iterator[Chunk | Probed]:
-        """What a shard gives; what has not been sent at the end is left in the buffer."""
+        """The messages of a shard; rows that have not been sent at the end are still in the buffer."""
         units = {u.key: u for u in shard.units}
         probe = shard.units[0].key if shard.probe else None
-        flushed = wall = time.perf_counter()
-        cpu = time.process_time()
+        clock, flushed = UnitClock(), time.perf_counter()
         for item in chain.from_iterable(self._outcomes(session, part) for part in parts if part):
-            now = time.perf_counter()
-            if isinstance(item, _Again):
+            if isinstance(item, _Restarted):
                 buffer.running.pop(item.key, None)
             elif isinstance(item, Progress):
                 buffer.news.append(item)
                 buffer.running.setdefault(item.key, []).append(item)
             else:
-                cpu_now = time.process_time()
+                seconds, cpu_seconds = clock.lap()
                 meters = {
                     "attempt": shard.attempts.get(item.key, 1),
                     "worker": self._name,
                     "ended": time.time(),
-                    "seconds": now - wall if item.seconds is None else item.seconds,
+                    "seconds": seconds if item.seconds is None else item.seconds,
                     # of units that end together nobody knows whose processor time it was
-                    "cpu_seconds": cpu_now - cpu if item.seconds is None else item.cpu_seconds,
+                    "cpu_seconds": cpu_seconds if item.seconds is None else item.cpu_seconds,
                     "peak_memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
                 }
                 if item.key == probe:
-                    yield self._probed(session, units[item.key], item, now - wall)
-                    now, cpu_now = time.perf_counter(), time.process_time()
+                    yield self._probed(session, units[item.key], item, seconds)
+                    clock.lap()
                 buffer.add(units[item.key], self._declared(item), meters)
                 if self._folder is not None:
                     self._folder.enter()  # no unit begins in the folder of another
-                wall, cpu = now, cpu_now
-            if now - flushed >= self._config.flush_seconds or buffer.full:
-                leaving, cpu_leaving = time.perf_counter(), time.process_time()
-                yield self._flush(buffer)
+            if time.perf_counter() - flushed >= self._config.flush_seconds or buffer.full:
+                with clock.paused():  # while the receiver takes the rows
+                    yield self._flush(buffer)
                 flushed = time.perf_counter()
-                wall += flushed - leaving  # what the receiver did meanwhile is no unit's time
-                cpu += time.process_time() - cpu_leaving
 
     def _flush(self, buffer: Buffer) -> Chunk:
         rows = self._maker.batch(buffer.units, buffer.outcomes, buffer.meters) if buffer.outcomes else None
@@ -234,7 +231,7 @@ class Worker:
         return chunk
 
     def _declared(self, outcome: Outcome) -> Outcome:
-        """The outcome as a row can hold it: a failure where its metrics can't be one, and no endless texts."""
+        """The outcome as a row can hold it: long texts are cut, and metrics that no row can hold make it a failure."""
         complaint = oversized(outcome.metrics) or self._maker.undeclared(outcome)
         if complaint is not None:
             return _failure(outcome.key, Cause.error, without_middle(complaint))
@@ -242,11 +239,11 @@ class Worker:
             return replace(outcome, error=error)
         return outcome
 
-    def _outcomes(self, session: Session, units: Sequence[Unit]) -> Iterator[Outcome | Progress | _Again]:
-        """Exactly one outcome for each unit, come what may short of the death of process or device."""
-        left = {u.key: u for u in units}
-        failure = yield from self._tried(session, units, left)
-        # Here nothing holds the frames of what failed any more, nor the tensors in them.
+    def _outcomes(self, session: Session, units: Sequence[Unit]) -> Iterator[Outcome | Progress | _Restarted]:
+        """Exactly one outcome for each unit, unless process or device dies."""
+        unfinished = {u.key: u for u in units}
+        failure = yield from self._tried(session, units, unfinished)
+        # By now nothing holds the frames of what failed, nor the tensors in them.
         if failure is None:
             return
         cause, text = failure
@@ -255,37 +252,37 @@ class Worker:
             free_memory()
             smaller = isinstance(session, SavesMemory) and session.save_memory()
         if len(units) == 1 and not smaller:
-            for key in left:
+            for key in unfinished:
                 yield _failure(key, cause, text)
             return
-        rest = list(left.values())
+        rest = list(unfinished.values())
         size = max(1, len(rest)) if smaller else 1
         for start in range(0, len(rest), size):
             for unit in rest[start : start + size]:
-                yield _Again(unit.key)
+                yield _Restarted(unit.key)
             yield from self._outcomes(session, rest[start : start + size])
 
     def _tried(
-        self, session: Session, units: Sequence[Unit], left: dict[str, Unit]
+        self, session: Session, units: Sequence[Unit], unfinished: dict[str, Unit]
     ) -> Generator[Outcome | Progress, None, tuple[Cause, str] | None]:
-        """What the session gives for units, striking off `left` those that have ended; returns why it failed, if so."""
-        points = dict.fromkeys(left, 0)
+        """What the session yields; units that end leave `unfinished`. Returns why the session failed, if it did."""
+        points = dict.fromkeys(unfinished, 0)
         try:
-            for item in given(session, units, self._originals):
+            for item in items_of(session, units, self._originals):
                 end_if_forked(self._generation)
-                _expect(item, left)
+                _expect(item, unfinished)
                 if isinstance(item, Progress):
                     points[item.key] += len(item.metrics)
                     _refuse_endless(points[item.key])
                 yield item
             end_if_forked(self._generation)
-            if left:
-                raise RuntimeError(f"the session ended without an outcome for {len(left)} of {len(units)} units")
+            if unfinished:
+                raise RuntimeError(f"the session ended without an outcome for {len(unfinished)} of {len(units)} units")
         except BaseException as e:  # the one place where a unit's errors become rows
             end_if_forked(self._generation, e)
-            self._broken = self._bench.gang is not None  # the others are somewhere in the middle of the unit
-            refused = isinstance(e, UsageError) and not isinstance(e, Unreachable)
-            if refused or isinstance(e, KeyboardInterrupt | GeneratorExit):
+            self._broken = self._bench.gang is not None  # its other members are in the middle of the unit
+            unusable_input = isinstance(e, UsageError) and not isinstance(e, Unreachable)
+            if unusable_input or isinstance(e, KeyboardInterrupt | GeneratorExit):
                 raise
             if self._config.pdb:
                 _debug(e)
@@ -297,14 +294,14 @@ class Worker:
         return None
 
     def _probed(self, session: Session, unit: Unit, once: Outcome, seconds: float) -> Probed:
-        """Evaluate a unit again and compare, if that is soon done.
+        """Evaluate a unit again and compare, unless that would take longer than `site.probe_seconds`.
 
         Raises:
             NotDeterministic: the results differ.
         """
-        settled = once.status in (Status.ok, Status.diverged)  # what failed or was stopped need not do so again
+        comparable = once.status in (Status.ok, Status.diverged)  # a failure or a stop need not repeat itself
         limit = self._config.probe_seconds
-        if not settled or seconds > limit:
+        if not comparable or seconds > limit:
             return Probed(unit.key, seconds, compared=False, limit=limit)
         twice = next(o for o in list(self._outcomes(session, [unit])) if isinstance(o, Outcome))
         differ = [
@@ -321,15 +318,15 @@ class Worker:
         return Probed(unit.key, seconds, compared=True, limit=limit)
 
 
-def _expect(item: Outcome | Progress, left: dict[str, Unit]) -> None:
-    """Strike a unit whose outcome this is off those that are left.
+def _expect(item: Outcome | Progress, unfinished: dict[str, Unit]) -> None:
+    """Check an item of a session; the unit of an outcome is taken out of `unfinished`.
 
     Raises:
-        RuntimeError: it is of no unit that is left, or no series can hold it.
+        RuntimeError: its unit is not unfinished, or no series can hold it.
     """
-    if isinstance(item, Outcome) and left.pop(item.key, None) is None:
+    if isinstance(item, Outcome) and unfinished.pop(item.key, None) is None:
         raise RuntimeError(f"the session gave an outcome that was not asked for, or gave it twice: {item}")
-    if isinstance(item, Progress) and item.key not in left:
+    if isinstance(item, Progress) and item.key not in unfinished:
         raise RuntimeError(f"the session gave progress of a unit that is not being computed: {item}")
     if isinstance(item, Progress) and (complaint := unfit(item)) is not None:
         raise RuntimeError(f"the unit gave progress that no series can hold: {complaint}")
@@ -349,8 +346,8 @@ def _refuse_endless(points: int) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class _Again:
-    """A unit begins anew, so what it gave before its end is not part of its series."""
+class _Restarted:
+    """A unit is computed again from its beginning: the progress that it reported before is not part of its series."""
 
     key: str
 

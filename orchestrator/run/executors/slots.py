@@ -21,7 +21,7 @@ class Call:
         work: what it was given.
         stream: of its messages; None until it is sent.
         began: monotonic time when it became the worker's running work.
-        refused: that its input is unusable, once this has been said.
+        refused: the error that its input is unusable, once the worker has sent it.
     """
 
     work: Work
@@ -36,12 +36,12 @@ class Slot:
 
     Attributes:
         id: unique within a run.
-        devices: how many it has: more than 1 are those of a gang, of which `actor` is the first member.
-        failures: starts in a row that came to nothing.
+        devices: how many it has; with more than 1 it is a gang, and `actor` is its rank 0.
+        failures: failed starts in a row.
         actor: the worker, None while there is none.
         others: the other members of a gang.
-        attending: a reference for each of these that becomes ready when it has ended.
-        farewells: those of the others, as `farewell`.
+        attending: for each of the others, a reference that becomes ready when it has ended.
+        farewells: for each of the others, as `farewell`.
         group: the placement group that holds a gang's devices.
         greeting: reference that becomes ready when the worker has started; None afterwards.
         opening: reference that becomes ready when its session is open; None before and afterwards.
@@ -49,11 +49,11 @@ class Slot:
         opened: whether its session is open.
         node: id of its node, once it has started.
         pid: id of its process there.
-        yields: whether it leaves to make room for workers of other sizes: until then its devices are taken.
-        leaving: why it gets no more work: its node is drained, or it was told to end. Then nobody is to blame for what
-            is lost there, and its place is given up as soon as its running work has ended.
+        yields: whether it leaves to make room for workers of other sizes; its devices are taken until it has left.
+        leaving: why it gets no more work: its node is drained, or it was told to end. Losses there count against no
+            unit, and the slot is removed as soon as its running work has ended.
         last: id of the work that it ran when it began to leave.
-        heard: monotonic time of the last sign of the running work.
+        heard: monotonic time of the last message of the running work.
         calls: the running work first, then what waits for it.
     """
 
@@ -113,7 +113,7 @@ class Slot:
         return bool(self.leaving) and (not self.calls or self.calls[0].work.id != self.last)
 
     def vacate(self) -> list[Call]:
-        """Its worker is gone; gives what it had in hand."""
+        """Its worker is gone; returns the calls that it had."""
         calls = list(self.calls)
         self.calls.clear()
         self.actor = self.greeting = self.opening = self.farewell = self.group = None
