@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from landsweep.orchestrator.row import SERIES
 from landsweep.orchestrator.storage.ledger.keys import KeySet
-from landsweep.orchestrator.storage.ledger.parts import Part, only, read_rows, read_series
+from landsweep.orchestrator.storage.ledger.parts import Part, read_rows, read_series, rows_of
 from landsweep.orchestrator.storage.ledger.scan import merge_ranges
 from landsweep.orchestrator.storage.ledger.schema import cast_to, unify
 from landsweep.orchestrator.storage.ledger.seal import Damaged, check, seal_tables
@@ -40,14 +40,14 @@ def due(parts: Sequence[Part], *, final: bool = False) -> list[Part]:
 
 
 def repeats(store: Store, parts: Sequence[Part]) -> dict[int, pa.Array]:
-    """Which rows to keep, by number of the part, for each part with rows of units that have a row before.
+    """Which rows to keep, by number of the part, for each part that repeats rows of units.
 
     Args:
         store: of the sweep.
         parts: all that count, by rising number.
 
     Raises:
-        Damaged, FileNotFoundError: a part is, or has vanished.
+        Damaged, FileNotFoundError: a part is damaged, or has vanished.
     """
     seen, keep = KeySet(), {}
     for part in parts:
@@ -75,10 +75,10 @@ def merged(
         number: of the new part.
         token: of the driver; makes the name of the series unique.
         sweep: its id.
-        keep: which rows go on, by number of a source; all of a source that is not in it. A row takes its series along.
+        keep: which rows of a source stay, by its number; all rows of a source that is left out. Series follow rows.
 
     Raises:
-        Damaged: a source is.
+        Damaged: a source is damaged.
     """
     schema = unify(_schema(store, p) for p in sources)
     count = 0
@@ -99,7 +99,7 @@ def merged(
             table = read_series(store, p)
             if table is not None and keep is not None and p.number in keep:
                 have = read_rows(store, p.number, ["key"])[1].filter(keep[p.number])
-                table = last_of_each(only(table, have.column("key").combine_chunks()))
+                table = last_of_each(rows_of(have.column("key").combine_chunks(), table))
             if table is not None:
                 yield cast_to(table, SERIES)
 
@@ -110,7 +110,7 @@ def merged(
     replaces = merge_ranges([(p.number, p.number) for p in sources] + [r for p in sources for r in p.replaces])
     checksum = None if series_bytes is None else check(series_bytes)
     part = Part(number, level, replaces, name, 0, sweep=sweep, schema=schema, seal=checksum)
-    data = seal_tables(rows(), schema, part.about())
+    data = seal_tables(rows(), schema, part.metadata())
     if keep is None and count != sum(p.rows for p in sources):
         raise RuntimeError(f"merging {[p.path for p in sources]} gave {count} rows")
     return dataclasses.replace(part, rows=count, size=len(data) + len(series_bytes or b"")), data, series_bytes

@@ -17,9 +17,9 @@ from landsweep.orchestrator.storage.ledger.facts import FACTS, check_facts, has_
 from landsweep.orchestrator.storage.ledger.files import NamedFile, check_files, check_states, kept_files
 from landsweep.orchestrator.storage.ledger.keys import KeySet
 from landsweep.orchestrator.storage.ledger.lock import DriverLock, Holder
-from landsweep.orchestrator.storage.ledger.parts import Damage, only, read_series
+from landsweep.orchestrator.storage.ledger.parts import Damage, read_series, rows_of
 from landsweep.orchestrator.storage.ledger.prepared import check_prepared
-from landsweep.orchestrator.storage.ledger.scan import Scan, scan, scan_keys, steady
+from landsweep.orchestrator.storage.ledger.scan import Scan, scan, scan_keys, until_steady
 from landsweep.orchestrator.storage.ledger.schema import cast_to, unify
 from landsweep.orchestrator.storage.ledger.seal import Damaged
 from landsweep.orchestrator.storage.ledger.writer import MOST_ROWS, SECONDS, Hook, Writer
@@ -39,17 +39,18 @@ class Findings:
         duplicates: keys that more than one row has.
         missing: keys of the plan without a row.
         unexpected: keys of rows that are not in the plan: an axis was made shorter.
-        damaged: parts, prepared files, files that rows name and states to go on from that are not what was written; of
-            all but states also what is missing; files in `rows/` and `series/` that are not the sweep's; and
-            `sweep.json`, if it was changed.
+        damaged: parts, prepared files, files that rows name, and states, if they are not as they were written, or (but
+            for states) are missing; files in `rows/` and `series/` that are not the sweep's; and a changed
+            `sweep.json`.
         units_affected: keys of the units that left one of these files.
         stray_series: keys of series without a row.
         leftovers: files of a kill that no part refers to; harmless, the next run deletes them.
         files: how many files rows name.
-        states: how many files there are to go on from.
-        unproved: how many of these carry no digest, because an earlier version wrote them.
+        states: how many states there are to resume from.
+        unproved: how many of them carry no digest, because an earlier version wrote them.
         facts_proved: whether `sweep.json` carries a checksum; those of earlier versions do not.
-        deep: whether all bytes of both were compared with checksums, not only whether they are there and not cut off.
+        deep: whether all bytes of files and states were compared with checksums; else only whether they exist and are
+            not cut off.
     """
 
     rows: int
@@ -69,7 +70,7 @@ class Findings:
 
     @property
     def sound(self) -> bool:
-        """Each row there is, is right and there once; units may be missing, because the sweep is not finished."""
+        """Whether every row is intact and unique; units may lack rows, since the sweep may not be finished."""
         return not (self.duplicates or self.damaged or self.stray_series)
 
 
@@ -182,13 +183,13 @@ class Ledger:
             columns: only these; one that no part has is all null.
             keys: only the rows of these units.
         """
-        wanted = None if keys is None else pa.array(list(keys), pa.string())
-        needed = None if columns is None else list(dict.fromkeys([*columns, "key"]))
+        key_array = None if keys is None else pa.array(list(keys), pa.string())
+        names = None if columns is None else list(dict.fromkeys([*columns, "key"]))
         tables: list[pa.Table] = []
 
         def read() -> Scan:
             tables.clear()
-            return scan(self.store, self._id, lambda part, rows: tables.append(only(rows, wanted)), needed)
+            return scan(self.store, self._id, lambda part, rows: tables.append(rows_of(key_array, rows)), names)
 
         self._steady(read)
         tables.reverse()  # scanned from the newest
@@ -203,23 +204,23 @@ class Ledger:
         Args:
             keys: only of these units.
         """
-        wanted = None if keys is None else pa.array(list(keys), pa.string())
+        key_array = None if keys is None else pa.array(list(keys), pa.string())
         tables: list[pa.Table] = []
 
         def read() -> Scan:
             tables.clear()
             scanned = scan(self.store, self._id)
-            self._each_series(scanned, lambda table: tables.append(cast_to(only(table, wanted), SERIES)))
+            self._each_series(scanned, lambda table: tables.append(cast_to(rows_of(key_array, table), SERIES)))
             return scanned
 
         self._steady(read)
         return pa.concat_tables(tables) if tables else SERIES.empty_table()
 
     def retire(self, keys: Iterable[str], files: Iterable[str] = (), **options: Any) -> int:  # noqa: ANN401 - as below
-        """Take the rows and series of these units out of the table, so that the units run again; how many rows.
+        """Take the rows and series of these units out of the table, so that the units run again; returns how many rows.
 
-        All go at once. They are kept in `retired/`, for the record. As each driver does when it begins, this sets
-        damaged parts aside; `damaged` names them.
+        All leave at once, and are kept in `retired/` for the record. Like each driver when it begins, this sets damaged
+        parts aside; `damaged` names them.
 
         Args:
             keys: of the units; those without a row are ignored.
@@ -256,13 +257,13 @@ class Ledger:
         *,
         deep: bool = False,
     ) -> Findings:
-        """Read all rows, series and prepared files, look at the files beside them, and say what is wrong.
+        """Read all rows, series and prepared files, check the files that rows name, and report what is wrong.
 
-        Changes nothing, and a driver may go on meanwhile.
+        Nothing is changed, and a driver may be running.
 
         Args:
             expected: keys of the plan; None leaves `missing` and `unexpected` empty.
-            columns: of the rows; those with a `checksum` name files, which are looked at too.
+            columns: of the rows; those with a `checksum` name files, which are checked too.
             prepared: names of the prepared files that a sweep whose units all have rows must have.
             deep: compare all bytes of files that rows name, and of states to go on from, with their checksums, instead
                 of seeing whether they are there and not cut off.
@@ -325,6 +326,6 @@ class Ledger:
 
     def _steady(self, read: Callable[[], Scan]) -> Scan:
         """Read until no part was compacted away meanwhile."""
-        scanned = steady(read)
+        scanned = until_steady(read)
         self.damaged = tuple(scanned.damaged)
         return scanned

@@ -29,9 +29,9 @@ __all__ = [
     "belongs_elsewhere",
     "check_seal",
     "is_text",
-    "only",
     "read_rows",
     "read_series",
+    "rows_of",
 ]
 
 Ranges: TypeAlias = tuple[tuple[int, int], ...]
@@ -72,11 +72,11 @@ class Part:
 
     @property
     def path(self) -> str:
-        """Of its file of rows."""
+        """Path of its file of rows."""
         return f"rows/part-{self.number:06d}.parquet"
 
-    def about(self) -> dict[str, str]:
-        """Key-value metadata for its file."""
+    def metadata(self) -> dict[str, str]:
+        """Key-value metadata of its file."""
         names = ("level", "replaces", "series", "sweep", "seal")
         return {_ABOUT: json.dumps({name: getattr(self, name) for name in names})}
 
@@ -101,11 +101,11 @@ def read_rows(store: Store, number: int, columns: Sequence[str] | None = None, s
     path = Part(number, 0, (), None, 0).path
     data = store.read(path)
     file = open_sealed(data)
-    table, about = contents(file, data, columns, f"{store.where}/{path}")
+    table, metadata = contents(file, data, columns, f"{store.where}/{path}")
     try:
-        about_part = json.loads(about[_ABOUT])
-        replaces = tuple((int(a), int(b)) for a, b in about_part["replaces"])
-        series, sweep, seal = about_part["series"], about_part.get("sweep"), about_part.get("seal")
+        about = json.loads(metadata[_ABOUT])
+        replaces = tuple((int(a), int(b)) for a, b in about["replaces"])
+        series, sweep, seal = about["series"], about.get("sweep"), about.get("seal")
         if series is not None and not SERIES_FILE.fullmatch(series):
             raise ValueError(f"{series!r} is no name of a file of series")
         if sweep is not None and not isinstance(sweep, str):
@@ -113,7 +113,7 @@ def read_rows(store: Store, number: int, columns: Sequence[str] | None = None, s
         if seal is not None and not isinstance(seal, str):
             raise ValueError(f"{seal!r} is no checksum")
         schema = file.schema_arrow.remove_metadata()
-        part = Part(number, int(about_part["level"]), replaces, series, table.num_rows, size, sweep, schema, seal)
+        part = Part(number, int(about["level"]), replaces, series, table.num_rows, size, sweep, schema, seal)
         _check_columns(schema)
         if "key" in table.column_names and table.column("key").null_count:
             raise ValueError("some of its rows have no keys")
@@ -173,8 +173,8 @@ def read_series(store: Store, part: Part) -> pa.Table | None:
     return unseal(data, source=f"{store.where}/series/{part.series}")[0]
 
 
-def only(table: pa.Table, keys: pa.Array | None) -> pa.Table:
-    """The lines of a table that belong to these keys; all for None."""
+def rows_of(keys: pa.Array | None, table: pa.Table) -> pa.Table:
+    """The rows of a table that have these keys; None: all rows."""
     return table if keys is None else table.filter(pc.is_in(table.column("key").cast(keys.type), value_set=keys))
 
 

@@ -35,7 +35,7 @@ from landsweep.orchestrator.storage.ledger.schema import same_columns, unify
 from landsweep.orchestrator.storage.ledger.seal import Damaged, check, unseal
 from landsweep.orchestrator.storage.store import Store
 
-__all__ = ["Scan", "covers", "merge_ranges", "scan", "scan_keys", "steady"]
+__all__ = ["Scan", "covers", "merge_ranges", "scan", "scan_keys", "until_steady"]
 
 FOREIGN = "it is no file of this sweep"
 
@@ -114,7 +114,7 @@ def scan(
                 foreign.update(filter(None, [part.series]))
                 continue
             used.update(filter(None, [part.series]))
-            reason = _harm(store, part, table)
+            reason = _series_damage(store, part, table)
         except FileNotFoundError:
             scanned.vanished = True
             continue
@@ -141,11 +141,11 @@ def scan(
     return scanned
 
 
-def steady(read: Callable[[], Scan]) -> Scan:
-    """Read until no part was compacted away meanwhile.
+def until_steady(read: Callable[[], Scan]) -> Scan:
+    """Read again until no part was compacted away meanwhile.
 
     Raises:
-        StorageError: that did not come to an end.
+        StorageError: parts vanish each time.
     """
     for _ in range(50):
         scanned = read()
@@ -155,18 +155,18 @@ def steady(read: Callable[[], Scan]) -> Scan:
 
 
 def scan_keys(store: Store, sweep: str | None) -> tuple[Scan, KeySet]:
-    """What is there, and the keys of all rows that count."""
+    """The scan, and the keys of all rows that count."""
     keys = KeySet()
 
     def read() -> Scan:
         keys.clear()
         return scan(store, sweep, lambda part, rows: keys.update(rows.column("key").to_pylist()))
 
-    return steady(read), keys
+    return until_steady(read), keys
 
 
 def _listed(store: Store, scanned: Scan) -> list[tuple[int, int]]:
-    """Numbers and sizes of the files of rows, by rising number; notes what else lies there.
+    """Numbers and sizes of the files of rows, by rising number; notes other files in the scan.
 
     A listing is no snapshot: it may lack a merged part, made since it began, and also the sources, deleted before it
     came to them. The merged part is then in the next listing, so a listing holds once the next has no newer part.
@@ -183,7 +183,7 @@ def _listed(store: Store, scanned: Scan) -> list[tuple[int, int]]:
     raise StorageError("parts of the ledger appear faster than they can be listed; is something else writing there?")
 
 
-def _harm(store: Store, part: Part, rows: pa.Table) -> str | None:
+def _series_damage(store: Store, part: Part, rows: pa.Table) -> str | None:
     """What is wrong with the series of a part whose rows were just read; None: nothing.
 
     Raises:
@@ -205,7 +205,7 @@ def _harm(store: Store, part: Part, rows: pa.Table) -> str | None:
 
 
 def _check_columns(store: Store, sweep: str | None, scanned: Scan, columns: pa.Schema) -> None:
-    """A plain reader takes the columns of the first file for those of all, and the rows of this one for units."""
+    """Note a wrong file `COLUMNS`: a plain reader takes its columns for those of all files, and its rows for units."""
     try:
         if scanned.columns:
             table, about = unseal(store.read(COLUMNS), source=f"{store.where}/{COLUMNS}")
@@ -233,7 +233,7 @@ def _check_keys(lines: pa.Table, rows: pa.Table) -> None:
 
 
 def _visible(names: Iterable[str]) -> list[str]:
-    """Those that plain readers of a folder don't pass over."""
+    """The names that plain readers of a folder do not skip."""
     return [name for name in names if not any(piece.startswith((".", "_")) for piece in name.split("/"))]
 
 

@@ -26,9 +26,9 @@ from landsweep.orchestrator.storage.ledger.parts import (
     Damage,
     Part,
     belongs_elsewhere,
-    only,
     read_rows,
     read_series,
+    rows_of,
 )
 from landsweep.orchestrator.storage.ledger.scan import scan_keys
 from landsweep.orchestrator.storage.ledger.schema import same_columns, table_of, unify
@@ -126,7 +126,7 @@ class Writer:
             )
 
     def append(self, rows: pa.RecordBatch, series: pa.RecordBatch | None = None) -> int:
-        """Buffer rows and series; the number of rows dropped because their unit has one already.
+        """Buffer rows and series; returns how many rows were dropped because their unit has one already.
 
         Series are committed with the row of their unit, and wait for it as long as that takes.
 
@@ -147,7 +147,7 @@ class Writer:
         return dropped
 
     def commit_if_due(self, now: float) -> bool:
-        """Commit if rows have waited long enough or are many; whether it did.
+        """Commit if rows have waited long enough or are many; returns whether it did.
 
         Args:
             now: any clock that never goes back, seconds.
@@ -181,7 +181,7 @@ class Writer:
                 name, lines = f"part-{self._next:06d}-{self._lock.token}.parquet", seal(series, {})
                 checksum = check(lines)
             part = Part(self._next, 0, (), name, rows.num_rows, sweep=self._sweep, schema=rows.schema, seal=checksum)
-            data = seal(rows, part.about())
+            data = seal(rows, part.metadata())
             self._show_columns(rows.schema)
             if self._put(part, data, lines, hook=self._hook):
                 self._rows, self._count = [], 0
@@ -199,7 +199,7 @@ class Writer:
         self._store.replace(FACTS, json.dumps(sweep, indent=2).encode(), durable=True)
 
     def retire(self, keys: pa.Array) -> int:
-        """Take rows out of the table at once: one part replaces all that held them; how many rows.
+        """Take rows out of the table at once: one part replaces all that held them. Returns how many rows.
 
         Args:
             keys: of the rows, as Arrow text.
@@ -228,7 +228,7 @@ class Writer:
         self._store.move(path, f"damaged/{path.replace('/', '-')}-{self._lock.token}")
 
     def _narrow(self, keep: Mapping[int, pa.Array], folder: str) -> int | None:
-        """Replace parts by one that has only some of their rows; how many left. None: start again from `_parts`.
+        """Replace parts by one with some of their rows; returns how many have left. None: start again from `_parts`.
 
         Args:
             keep: by number of the part, which of its rows stay.
@@ -251,7 +251,7 @@ class Writer:
         name = f"{folder}/part-{self._next:06d}-{part.number:06d}"
         self._store.replace(f"{name}-rows.parquet", seal(rows, {}), durable=True)
         if series is not None:
-            series = only(series, rows.column("key").combine_chunks())
+            series = rows_of(rows.column("key").combine_chunks(), series)
             self._store.replace(f"{name}-series.parquet", seal(series, {}), durable=True)
         return int(rows.num_rows)
 
@@ -277,7 +277,7 @@ class Writer:
         self._lock.check()
         say("writing")
         if not self._store.create(part.path, data) and self._store.read(part.path) != data:
-            # A driver that was paused between its check and its put has come late, but before us.
+            # A driver that was paused between its check and its put has written this part before us.
             if part.series is not None:
                 self._store.delete(f"series/{part.series}")
             self._lock.check()
@@ -338,7 +338,7 @@ class Writer:
             self._columns = self._schema
 
     def _absorb(self) -> None:
-        """Read what is there, set aside what is damaged, drop leftovers, and forget buffered rows that are there."""
+        """Read the folder, set damaged parts aside, delete leftovers, drop buffered rows that are committed already."""
         scanned, committed = scan_keys(self._store, self._sweep)
         if scanned.damaged:
             self._set_aside(scanned.damaged)
@@ -359,7 +359,7 @@ class Writer:
         self._show_columns()
 
     def _drop_repeats(self) -> None:
-        """Of rows of one unit the first stays: somebody has copied a part."""
+        """Somebody has copied a part: keep the first row of each unit."""
         keep = repeats(self._store, self._parts)
         count = self._narrow(keep, "damaged")
         if count is not None:

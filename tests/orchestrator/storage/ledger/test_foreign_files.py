@@ -25,7 +25,7 @@ def as_earlier_versions(ledger: Ledger) -> None:
     """Parts that do not hold the checksum of their series."""
     for number in range(3):
         part, rows = read_rows(ledger.store, number)
-        about = {k: v.replace(f', "seal": "{part.seal}"', "") for k, v in part.about().items()}
+        about = {k: v.replace(f', "seal": "{part.seal}"', "") for k, v in part.metadata().items()}
         assert part.seal is not None and part.seal not in str(about)
         ledger.store.replace(part.path, seal(rows, about))
 
@@ -149,7 +149,7 @@ def test_units_of_which_no_row_is_left_are_not_done(ledger: Ledger) -> None:
     twice = pa.Table.from_batches([batch([8, 8, 9])])
     for number in (50, 51):
         part = Part(number, 0, (), None, 3)
-        ledger.store.replace(part.path, seal(twice, part.about()))
+        ledger.store.replace(part.path, seal(twice, part.metadata()))
     with ledger.writing() as writer:
         assert set(writer.done) == set(ledger.keys()) == {key(i) for i in (0, 1, 2, 3, 8, 9)}
         writer.prove(6)
@@ -161,7 +161,7 @@ def test_a_part_says_the_checksum_of_its_series_through_every_way_to_write_it(le
         work(writer, 6, 2)
         _, rows = read_rows(ledger.store, 1)
         copy = replace(read_rows(ledger.store, 1)[0], number=9)
-        ledger.store.replace(copy.path, seal(rows, copy.about()))
+        ledger.store.replace(copy.path, seal(rows, copy.metadata()))
     with ledger.writing() as writer:  # drops the repeats
         work(writer, 8, 2)
     assert ledger.retire([key(3)]) == 1

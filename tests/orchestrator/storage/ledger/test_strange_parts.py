@@ -127,7 +127,7 @@ def test_repeats_beside_new_rows_leave_alone(own: Ledger) -> None:
     lines = pa.Table.from_batches([series([2, 7, 8]), series([8])])
     own.store.replace("series/part-000050-0123abcd.parquet", seal(lines, {}))
     part = Part(number + 9, 0, (), "part-000050-0123abcd.parquet", 4, sweep="own")
-    own.store.replace(part.path, seal(mixed, part.about()))
+    own.store.replace(part.path, seal(mixed, part.metadata()))
     assert {*own.verify().duplicates} == {key(2), key(8)}
     with own.writing() as writer:
         assert len(writer.done) == 5
