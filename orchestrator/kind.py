@@ -52,11 +52,11 @@ class Gang:
     Attributes:
         rank: from 0; the first one evaluates units, the others assist it.
         size: how many they are.
-        host: address of the first one, at which they find each other.
-        port: of it.
+        host: address of rank 0, to which the others connect.
+        port: TCP port there.
         timeout: give up waiting for another member after this long, s.
-        secret: which members alone know; what they tell each other is signed with it.
-        listener: of the first one: descriptor of a socket that listens there already, so that the port is its own.
+        secret: known to the members alone; it signs their messages to each other.
+        listener: for rank 0, descriptor of a socket that already listens there, so no other process can take the port.
     """
 
     rank: int
@@ -76,11 +76,11 @@ class Workbench:
         device: `cpu`, or `cuda:0` when this worker was given a GPU or a share of one.
         threads: how many threads this worker may use.
         folder: what relative paths in the spec are relative to.
-        artifacts: where units leave weights, and states to go on from; None where there is no results folder.
+        artifacts: where units store weights and the states that they resume from; None without a results folder.
         stopped: whether the unit with this key should end early, because it was pruned or cancelled.
-        state_seconds: how often a long unit should keep a state to go on from, s.
-        states_kept: how many of its last states it should keep.
-        trust: code that the results name may run; of a user's own spec it always may.
+        state_seconds: how often a long unit should store a state to resume from, s.
+        states_kept: how many of the latest states it should keep.
+        trust: whether code that the results name may run; that of a user's own spec always may.
         gpus: how many GPUs this worker has, or which share of one.
         peak_flops: operations per second that its device can reach, where the site states them.
         mfu: share of them that trainings reach, where the site states it.
@@ -118,11 +118,11 @@ class Preparation:
     Attributes:
         name: unique in the sweep; also the name of the file in `prepared/`.
         inputs: all that the arrays depend on; other inputs make another file.
-        needs: names of preparations that must be there first.
-        pack: for a preparation that finds out how the units of a pack are best computed: which pack. Its array `size`
-            [1] says how many of them at once; the schedule then cuts shards so.
+        needs: names of preparations that must be computed first.
+        pack: the pack whose best size this preparation measures; empty for others. Its array `size` [1] says how many
+            units are best computed at once, and the schedule cuts shards accordingly.
 
-    An array `note`, where there is one, is UTF-8 text that a user should read when the preparation has been computed.
+    If there is an array `note`, it is UTF-8 text that is shown to the user when the preparation has been computed.
     """
 
     name: str
@@ -141,9 +141,9 @@ class Costs:
     """What units without a row will cost.
 
     Attributes:
-        table: a line for each group of alike units.
-        seconds: of one worker for all of them; None where they can't be timed on this machine.
-        note: how that was found out, or why not.
+        table: a line for each group of similar units.
+        seconds: for all of them on one worker; None if they can't be timed on this machine.
+        note: how they were timed, or why they were not.
     """
 
     table: Table
@@ -165,30 +165,30 @@ class Session(Protocol):
 
 @runtime_checkable
 class SavesMemory(Protocol):
-    """What a session may have beside `evaluate`: a way to do with less memory."""
+    """A session that can use less memory."""
 
     def save_memory(self) -> bool:
-        """Memory ran out: need less from now on. Whether that is possible.
+        """Use less memory from now on, because it ran out; False if that is impossible.
 
-        It is called when nothing of the failed computation is left. The worker then gives the session all units again
-        that have not ended; if this gave False, each alone, and one that was alone fails.
+        It is called when the failed computation has been freed. The worker then gives the session all unfinished units
+        again; after False each of them alone, and a unit that was alone fails.
         """
         ...
 
 
 class SweepKind(ABC, Generic[S]):
-    """A family of sweeps. All methods are pure but `check`, `prepare` and `open`, which run on workers.
+    """A family of sweeps. All methods are pure except `check`, `prepare` and `open`, which run on workers.
 
-    What only some kinds can do is a class of its own that a kind may inherit beside this one: `Auditable`, `Costed`,
-    `Ranked`, `ShowsTensors`.
+    Abilities that only some kinds have are classes of their own, to inherit beside this one: `Auditable`, `Costed`,
+    `Ganged`, `Ranked`, `ShowsTensors`.
     """
 
     name: ClassVar[str]
     version: ClassVar[int] = 1  # raise it when the same spec gives other rows
     summary: ClassVar[str]  # one sentence for `landsweep kinds`
-    leaves_weights: ClassVar[bool] = False  # whether its units may leave models that other sweeps can take
+    leaves_weights: ClassVar[bool] = False  # whether its units may store models that other sweeps can use
     spec: type[S]
-    again: ClassVar[str] = ""  # a command that computes one unit again, alone, with {folder} and {key}
+    again: ClassVar[str] = ""  # a command that computes one unit again, with {folder} and {key}
     hint_not_deterministic: ClassVar[str] = "something in it draws random numbers without a seed, or reads the clock"
 
     @abstractmethod
@@ -220,8 +220,8 @@ class SweepKind(ABC, Generic[S]):
     def validate(self, spec: S) -> None:
         """Refuse a spec whose fields do not fit each other, or that gives no plan; reads no files.
 
-        A model's own validators are for rules about its fields alone. What needs more, such as every recipe that a
-        sweep leads to, belongs here: this runs wherever a spec is read, and again before a run.
+        Rules about single fields belong into the validators of the spec's class. Rules about several, such as whether
+        every recipe of the sweep is valid, belong here: this runs wherever a spec is read, and again before a run.
 
         Raises:
             SpecError: begins with the field's path, and says what was given and what is allowed.
@@ -260,7 +260,7 @@ class SweepKind(ABC, Generic[S]):
         check_claims(spec.claims, (*self.params(spec), *columns, *METERS))
 
     def check(self, spec: S, bench: Workbench) -> None:
-        """Runs once on a worker before anything is written: raise `UsageError` for input that can't work."""
+        """Raise `UsageError` for input that can't work; runs once, on a worker, before anything is written."""
 
     def light(self, spec: S) -> bool:
         """Whether `check` is so quick that every plan may run it."""
@@ -273,7 +273,7 @@ class SweepKind(ABC, Generic[S]):
         return ()
 
     def preparations(self, spec: S) -> tuple[Preparation, ...]:
-        """What must be computed once before the first unit, in an order in which needs come first."""
+        """What must be computed once before the first unit; each after those that it needs."""
         del spec
         return ()
 
@@ -299,7 +299,7 @@ class SweepKind(ABC, Generic[S]):
 
 
 class Auditable(ABC, Generic[S]):
-    """A kind whose units leave files from which their results can be computed again."""
+    """A kind whose units store files from which their results can be computed again."""
 
     @abstractmethod
     def audit(self, spec: S, rows: pd.DataFrame, bench: Workbench, n: int) -> list[str]:
@@ -331,11 +331,11 @@ class Costed(ABC, Generic[S]):
 
 
 class Ganged(ABC, Generic[S]):
-    """A kind some of whose units take several devices: then as many workers compute them together, as a gang."""
+    """A kind with units that take several devices: as many workers compute each of them together, as a gang."""
 
     @abstractmethod
     def devices(self, spec: S, folder: Path) -> Callable[[Unit], int] | None:
-        """Gives how many devices a unit takes; None: every unit takes one.
+        """A function that gives how many devices a unit takes; None: every unit takes one.
 
         Args:
             spec: the sweep's spec, validated.
@@ -344,7 +344,7 @@ class Ganged(ABC, Generic[S]):
 
     @abstractmethod
     def assist(self, spec: S, bench: Workbench) -> None:
-        """What all members of a gang but the first do, until the first has ended: their part of its units.
+        """Do this member's part of the units of a gang, until rank 0 has ended; called on all ranks but 0.
 
         Args:
             spec: the sweep's spec, validated.
@@ -361,7 +361,7 @@ class Ranked(ABC, Generic[S]):
 
         Args:
             spec: the sweep's spec, validated.
-            rows: one line per unit; how many of them are shown, and how many that failed, is decided elsewhere.
+            rows: one line per unit; how many of them get a run of their own is decided elsewhere.
         """
 
 
@@ -370,7 +370,7 @@ class ShowsTensors(ABC, Generic[S]):
 
     @abstractmethod
     def tensors(self, spec: S, bench: Workbench) -> Sequence[Table]:
-        """A table for each network of the plan: what becomes of each of its tensors; for `landsweep plan --tensors`.
+        """A table for each network of the plan: how each tensor is drawn and trained; for `landsweep plan --tensors`.
 
         Args:
             spec: the sweep's spec, validated.

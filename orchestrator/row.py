@@ -32,13 +32,13 @@ __all__ = [
     "unfit",
 ]
 
-PARAM = "param of the unit"  # what a column says of itself that is no more than this
+PARAM = "param of the unit"  # the description of params without a better one
 
 Metric: TypeAlias = int | float | bool | str | None
 ColumnType: TypeAlias = Literal["float", "int", "bool", "text"]
 
-_MIN_INT, _MAX_INT = -(2**63), 2**63 - 1  # that a column of whole numbers holds
-_EXACT = 2**53  # floats hold each whole number below
+_MIN_INT, _MAX_INT = -(2**63), 2**63 - 1  # what a column of whole numbers can hold
+_EXACT = 2**53  # floats hold every whole number up to here
 
 _ARROW: dict[str, pa.DataType] = {"float": pa.float64(), "int": pa.int64(), "bool": pa.bool_(), "text": pa.string()}
 
@@ -63,16 +63,20 @@ class Cause(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column of the rows: its name, what it means in one sentence, its unit and its type.
+    """One column of the rows.
 
-    A metric that is a `meter` says how a unit was computed (in which pack, in which file it lies), so that it may
-    differ between two computations of the same unit. `quoted` are texts that the column holds in quotes, because
-    another of its values reads like them: true and "true". `digits` says of floats that all were given as whole
-    numbers, which they hold exactly (`whole`), and of whole numbers that floats would round some (`large`): so parts of
-    a sweep that differ can be put together without loss.
-
-    A metric that names a file which the unit has left in the results folder also names, as `checksum`, the column that
-    holds the BLAKE2b (16 bytes) of the file: so that lost and damaged files are noticed.
+    Attributes:
+        name: as in the table.
+        doc: what it means, in one sentence.
+        unit: such as `s` or `MB`; empty without one.
+        type: of its values.
+        meter: whether the metric says how the unit was computed (its pack, its file). Meters may differ between two
+            computations of the same unit.
+        quoted: texts that are stored in quotes, because another value of the column reads the same: true and "true".
+        digits: `whole`: these floats were all given as whole numbers. `large`: floats would round some of these whole
+            numbers. This lets parts whose types differ be joined without loss.
+        checksum: of a metric that names a file in the results folder: the column that holds the file's BLAKE2b (16
+            bytes), by which a lost or damaged file is noticed.
     """
 
     name: str
@@ -85,11 +89,11 @@ class Column:
     checksum: str = ""
 
     def cell(self, value: Value) -> Value:
-        """What the column holds for a value."""
+        """The value as the column stores it."""
         return self.cells([value])[0]
 
     def cells(self, values: Iterable[Value]) -> list[Value]:
-        """What the column holds for some values."""
+        """Values as the column stores them."""
         if self.type == "float":
             return [None if v is None else float(v) for v in values]
         if self.type != "text":
@@ -115,8 +119,8 @@ class Outcome:
         error: for failed ones the traceback, for diverged ones what became non-finite and when, for pruned ones when.
         cause: only for failed ones.
         seconds: wall time of this unit alone; by default the time since the session's last outcome.
-        cpu_seconds: processor time of this unit alone; by default, where `seconds` is left out too, that since the
-            session's last outcome.
+        cpu_seconds: processor time of this unit alone; by default the time since the session's last outcome, if
+            `seconds` is left out too.
     """
 
     key: str
@@ -162,7 +166,7 @@ KEY = Column("key", "the unit's identity: hash of kind, version, context and par
 def param_columns(values: Mapping[str, Iterable[Value]], docs: Mapping[str, str] | None = None) -> tuple[Column, ...]:
     """Columns for params: whole numbers, numbers, flags, or text; mixed values are stored as canonical text.
 
-    Two values never have the same cell: a number that the column's type would round makes the column text.
+    Different values have different cells: a column whose type would round a number becomes text.
     """
     return tuple(_param_column(name, (docs or {}).get(name, PARAM), list(points)) for name, points in values.items())
 
@@ -185,7 +189,7 @@ def _common_type(points: Sequence[Value]) -> ColumnType:
     if kinds == {int} and all(_MIN_INT <= p <= _MAX_INT for p in points if type(p) is int):
         return "int"
     if kinds and kinds <= {int, float} and all(abs(p) < _EXACT for p in points if type(p) is int):
-        nan_and_null = any(p != p for p in points) and None in points  # which tables do not tell apart
+        nan_and_null = any(p != p for p in points) and None in points  # which tables do not distinguish
         return "text" if nan_and_null else "float"
     return "text"
 
@@ -210,7 +214,7 @@ class RowMaker:
         return pa.schema([c.arrow() for c in (KEY, *self._params, *metrics, *METERS)])
 
     def undeclared(self, outcome: Outcome) -> str | None:
-        """Complaint about metrics that this sweep has no column for, or None."""
+        """Why a row can't hold these metrics, in words; None if it can."""
         if clash := self._taken & outcome.metrics.keys():
             return f"the metrics {sorted(clash)} have names that params or meters already have; rename them"
         if self._allowed is not None and (extra := outcome.metrics.keys() - self._allowed):
@@ -225,8 +229,8 @@ class RowMaker:
     def batch(
         self, units: Sequence[Unit], outcomes: Sequence[Outcome], meters: Sequence[Mapping[str, Any]]
     ) -> pa.RecordBatch:
-        """One row for each outcome; `units` and `meters` run beside them."""
-        undeclared = () if self._metrics is not None else _found(outcomes)
+        """One row for each outcome, with its unit and its meters."""
+        undeclared = () if self._metrics is not None else _undeclared_columns(outcomes)
         schema = self.schema(undeclared)
         columns: list[list[Any]] = [[o.key for o in outcomes]]
         for c in self._params:
@@ -236,32 +240,32 @@ class RowMaker:
         columns.append([o.status.value for o in outcomes])
         columns.append([None if o.cause is None else o.cause.value for o in outcomes])
         columns.append([None if o.error is None else redacted_error(o.error) for o in outcomes])
-        for c in METERS[3:]:
+        for c in METERS[3:]:  # after status, cause and error
             columns.append([m.get(c.name) for m in meters])
         arrays = [pa.array(values, type=f.type) for values, f in zip(columns, schema, strict=True)]
         return pa.RecordBatch.from_arrays(arrays, schema=schema)
 
 
-def _found(outcomes: Sequence[Outcome]) -> tuple[Column, ...]:
+def _undeclared_columns(outcomes: Sequence[Outcome]) -> tuple[Column, ...]:
     """Columns of undeclared metrics: numbers as floats, unless a whole number needs more digits than a float has."""
     types: dict[str, set[type]] = {}
     large: set[str] = set()
     for o in outcomes:
         for name, value in o.metrics.items():
-            seen = types.get(name)
-            if seen is None:
-                seen = types[name] = set()
-            seen.add(type(value))
+            kinds = types.get(name)
+            if kinds is None:
+                kinds = types[name] = set()
+            kinds.add(type(value))
             if type(value) is int and not -_EXACT <= value <= _EXACT:
                 large.add(name)
     columns = []
     for name in sorted(types):
         if kinds := types[name] - {type(None)}:
-            columns.append(_found_column(name, kinds, name in large))
+            columns.append(_undeclared_column(name, kinds, name in large))
     return tuple(columns)
 
 
-def _found_column(name: str, kinds: set[type], large: bool) -> Column:
+def _undeclared_column(name: str, kinds: set[type], large: bool) -> Column:
     doc = "found in the units' results"
     if any(issubclass(kind, str) for kind in kinds) or (large and kinds != {int}):
         return Column(name, doc, type="text")
@@ -271,7 +275,7 @@ def _found_column(name: str, kinds: set[type], large: bool) -> Column:
 
 
 def unfit(progress: Progress) -> str | None:
-    """What a series can't hold of progress, in words; None: it can hold all."""
+    """Why a series can't hold this progress, in words; None if it can."""
     step, metrics = progress.step, progress.metrics
     if not isinstance(step, Integral) or isinstance(step, bool) or not _MIN_INT <= step <= _MAX_INT:
         return f"its step must be a whole number of 64 bits, not {step!r}"
@@ -310,7 +314,7 @@ def series_batch(progress: Sequence[Progress]) -> pa.RecordBatch:
 
 
 def reported(series: pa.Table) -> Iterator[Progress]:
-    """What `series_batch` was given, read back."""
+    """The progress that a table of series was made from: the inverse of `series_batch`."""
     by_step: dict[tuple[str, int], dict[str, float]] = {}
     for key, step, metric, value in zip(*(column.to_pylist() for column in series.columns), strict=True):
         by_step.setdefault((key, step), {})[metric] = value
