@@ -127,18 +127,18 @@ def line_in(source: str, place: Sequence[str | int], value: object) -> int | Non
     if path.suffix not in (".yaml", ".yml"):
         return None
     try:
-        found, node = _twice(path.read_text(encoding="utf-8"))
+        written, node = _twice(path.read_text(encoding="utf-8"))
     except (SpecError, OSError, ValueError):
         return None
     line = None
     for part in place:
-        if isinstance(node, yaml.MappingNode) and part in found:
+        if isinstance(node, yaml.MappingNode) and part in written:
             key, node = next(((k, v) for k, v in node.value if k.value == part), (None, None))
-            found, line = found[part], None if key is None else key.start_mark.line + 1
+            written, line = written[part], None if key is None else key.start_mark.line + 1
         elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
-            node, found = node.value[part], found[part]
+            node, written = node.value[part], written[part]
             line = node.start_mark.line + 1
-    return line if found == value else None
+    return line if written == value else None
 
 
 @lru_cache(maxsize=1)

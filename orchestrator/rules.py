@@ -73,13 +73,13 @@ def _part(part: str, rule: str, table: pd.DataFrame) -> NDArray[np.bool_]:
         value = match["value"].strip("'\"")
         numeric = pd.api.types.is_numeric_dtype(column.dtype)
         try:
-            wanted: float | str = float(value) if numeric else value
+            operand: float | str = float(value) if numeric else value
         except ValueError:
             raise UsageError(f"rule {rule!r}: {value!r} is no number, but {match['column']!r} holds numbers") from None
         if not numeric and match["sign"] not in ("==", "!="):
             raise UsageError(f"rule {rule!r}: {match['column']!r} holds text; only == and != compare text")
         values = column if numeric else column.astype(str)
-        return np.asarray(_COMPARE[match["sign"]](values, wanted), bool)
+        return np.asarray(_COMPARE[match["sign"]](values, operand), bool)
     raise UsageError(f"rule {rule!r} can't be read; {_HELP}")
 
 

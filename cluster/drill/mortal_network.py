@@ -50,18 +50,18 @@ class _Mortal(nn.Module):
         return outputs
 
     def _age(self) -> None:
-        made = int(self.steps)
-        if made >= _FIRST and not self._spared:
-            self._began[made] = now = time.monotonic()
+        steps_made = int(self.steps)
+        if steps_made >= _FIRST and not self._spared:
+            self._began[steps_made] = now = time.monotonic()
             if now - min(self._began.values()) > self._after:
-                self._die(made, now)
+                self._die(steps_made, now)
                 self._spared = True
         time.sleep(self._step_seconds)
         self.steps += 1
 
-    def _die(self, made: int, now: float) -> None:
+    def _die(self, steps_made: int, now: float) -> None:
         """SIGKILL to this process, if no process of this sweep has died so."""
         ages = {step: now - began for step, began in self._began.items()}
         about = {"host": platform.node(), "pid": os.getpid(), "at": time.time(), "what": "worker"}
-        if Store.at(self._results).create(RECORD, json.dumps({**about, "steps": made, "began": ages}).encode()):
+        if Store.at(self._results).create(RECORD, json.dumps({**about, "steps": steps_made, "began": ages}).encode()):
             os.kill(os.getpid(), signal.SIGKILL)

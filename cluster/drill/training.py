@@ -36,9 +36,9 @@ class TrainingOutcome(DrillOutcome):
 
     def results(self, sweep: Sweep) -> list[Check]:
         rows = sweep.rows().reindex(columns=["status", "steps_done", "resumed_at"])
-        wanted = _steps(self.unit_seconds)
+        steps = _steps(self.unit_seconds)
         done = [int(n) for n in rows.loc[rows["status"] == "ok", "steps_done"]]
-        right = Check("all steps made", done == [wanted], f"{', '.join(map(str, done)) or 'none'} of {wanted:,}")
+        right = Check("all steps made", done == [steps], f"{', '.join(map(str, done)) or 'none'} of {steps:,}")
         return [right, self._lost(None if rows["resumed_at"].isna().all() else int(rows["resumed_at"].max()))]
 
     def _lost(self, resumed_at: int | None) -> Check:

@@ -40,10 +40,10 @@ def own_versions() -> dict[str, str]:
     return versions
 
 
-def versions_differ(wanted: Mapping[str, str]) -> str:
+def versions_differ(expected: Mapping[str, str]) -> str:
     """What is not as wanted on this machine, and what to do; empty when all is as wanted."""
     installed = own_versions()
-    lines = [f"{p} {installed.get(p, 'missing')} instead of {v}" for p, v in wanted.items() if installed.get(p) != v]
+    lines = [f"{p} {installed.get(p, 'missing')} instead of {v}" for p, v in expected.items() if installed.get(p) != v]
     if not lines:
         return ""
     return (

@@ -27,9 +27,9 @@ def fields_text(kind: SweepKind[Any], path: str) -> str:
     for i in range(1, len(parts) + 1):
         above, here = place_at(kind.spec, parts[: i - 1]), place_at(kind.spec, parts[:i])
         if len(here.path) < i:
-            there = ".".join(parts[: i - 1]) or f"a spec of the kind {kind.name}"
+            place = ".".join(parts[: i - 1]) or f"a spec of the kind {kind.name}"
             known = f"its fields are {', '.join(above.fields)}" if above.fields else "it has no fields"
-            raise SpecError(f"{path}: {there} has no field {parts[i - 1]!r}; {known}")
+            raise SpecError(f"{path}: {place} has no field {parts[i - 1]!r}; {known}")
     defs = kind.spec.model_json_schema().get("$defs", {})
     options = place_at(kind.spec, parts).options
     texts = [_option(option, defs) for option in options if option.get("type") != "null"]

@@ -96,14 +96,14 @@ class Quantities:
             return np.abs(self.of(arguments[0]))
         if function not in STATISTICS:
             return None
-        wanted, statistic = STATISTICS[function]
-        if len(arguments) not in (wanted, wanted + 1):
+        count, statistic = STATISTICS[function]
+        if len(arguments) not in (count, count + 1):
             raise UsageError(f"{function} takes {FORMS[function]}, and, to choose rows, a condition")
-        mask = self._condition(arguments[wanted]) if len(arguments) > wanted else np.ones(len(self.rows), bool)
+        mask = self._condition(arguments[count]) if len(arguments) > count else np.ones(len(self.rows), bool)
         if function == "share":
             columns = [self._condition(arguments[0]).astype(np.float64)]
         else:
-            columns = [self._column(argument) for argument in arguments[:wanted]]
+            columns = [self._column(argument) for argument in arguments[:count]]
         for values in columns:
             mask = mask & ~np.isnan(values)
         self.units.append(len(np.unique(self.draws.groups[mask])))

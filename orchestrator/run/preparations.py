@@ -104,8 +104,8 @@ class Preparations:
         Args:
             complete: all units have rows.
         """
-        wanted = [step.file for step in self._steps.values() if not step.pack]
-        damages = set_aside_prepared(self._store, wanted, complete=complete)
+        files = [step.file for step in self._steps.values() if not step.pack]
+        damages = set_aside_prepared(self._store, files, complete=complete)
         for damage in damages:
             self._progress.say(f"{damage}; where the sweep needs it, it is computed again")
         return bool(damages)

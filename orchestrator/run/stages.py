@@ -190,8 +190,8 @@ def stages_from(
     """
     if STAGES not in fields or "kind" in fields:
         return None
-    if odd := sorted(set(fields) - set(_FIELDS)):
-        raise SpecError(f"{source}: {odd[0]}: unknown field; a spec in stages has {', '.join(_FIELDS)}")
+    if unknown := sorted(set(fields) - set(_FIELDS)):
+        raise SpecError(f"{source}: {unknown[0]}: unknown field; a spec in stages has {', '.join(_FIELDS)}")
     written = fields[STAGES]
     if not isinstance(written, Mapping) or not written:
         raise SpecError(f"{source}: stages: give each stage by its name, such as {{train: zoo.yaml, measure: {{...}}}}")

@@ -185,8 +185,8 @@ class Sweep:
             deep: compare all bytes of the files that rows name, and of states to go on from, with their checksums.
         """
         with self._reading():
-            columns, wanted = self.kind.columns(self.spec) or (), wanted_files(self.kind, self.spec)
-        return self.ledger.verify(self.keys(), columns, wanted, deep=deep)
+            columns, prepared = self.kind.columns(self.spec) or (), wanted_files(self.kind, self.spec)
+        return self.ledger.verify(self.keys(), columns, prepared, deep=deep)
 
     def audit(self, n: int, damaged: Collection[str] = ()) -> list[str]:
         """Compute results again from the files of units; returns a line for each that disagrees with its row.

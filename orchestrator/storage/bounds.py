@@ -91,12 +91,12 @@ def refuse_bomb(
         ValueError: it is damaged.
     """
     most = room() if most is None else most
-    wanted = None if columns is None else set(columns)
+    names = None if columns is None else set(columns)
     size, texts = int(file.metadata.num_rows) * _ROW, dict[tuple[int, int], int]()
     for group in range(file.metadata.num_row_groups):
         for place in range(file.metadata.num_columns):
             name = file.schema.column(place).path
-            if wanted is None or name.partition(".")[0] in wanted:
+            if names is None or name.partition(".")[0] in names:
                 values, of_texts = unpacked_bytes(file, memoryview(data), group, place)
                 size += values
                 texts[group, place] = of_texts

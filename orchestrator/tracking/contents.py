@@ -120,12 +120,19 @@ def _entry(
     ended = float(line["ended"])
     began = ended - (0.0 if _missing(line.get("seconds")) else float(line["seconds"]))
     places = {n: f"{folder}/{line[n]}" for n, folder in files.items() if not _missing(line.get(n))}
-    told = [settings, metrics, str(line["status"]), ended, {n: [list(p) for p in c] for n, c in curves.items()}, places]
+    content = [
+        settings,
+        metrics,
+        str(line["status"]),
+        ended,
+        {n: [list(p) for p in c] for n, c in curves.items()},
+        places,
+    ]
     key, status = str(line["key"]), str(line["status"])
     name = ", ".join(f"{n.rpartition('.')[2]}={line.get(n)}" for n in differ)
     short = name if len(name) <= _NAME else f"{name[: _NAME - 12]}... {key[:8]}"
     name = short or f"{status} {key[:8]}"
-    return UnitEntry(key, status, began, ended, settings, metrics, digest(told, size=8), name, curves, places)
+    return UnitEntry(key, status, began, ended, settings, metrics, digest(content, size=8), name, curves, places)
 
 
 def _missing(value: object) -> bool:
@@ -168,8 +175,8 @@ def _metrics(rows: pd.DataFrame, sweep: Mapping[str, Any], summary: Mapping[str,
         finite = values[abs(values) < float("inf")]
         if len(finite):
             metrics |= {f"{name}.min": finite.min(), f"{name}.mean": finite.mean(), f"{name}.max": finite.max()}
-        if pd.api.types.is_numeric_dtype(rows[name]) and (odd := not_finite(rows, name)):
-            metrics[f"{name}.nonfinite"] = float(odd)
+        if pd.api.types.is_numeric_dtype(rows[name]) and (nonfinite := not_finite(rows, name)):
+            metrics[f"{name}.nonfinite"] = float(nonfinite)
     return {k: float(v) for k, v in metrics.items() if abs(v) < float("inf")}
 
 

@@ -289,8 +289,8 @@ def _write_units(
                     runs[key] = run
         if not (token := page.token):
             break
-    wanted = {u.key for u in units}
-    for run in [*superfluous, *(run for key, run in runs.items() if key not in wanted)]:
+    keys = {u.key for u in units}
+    for run in [*superfluous, *(run for key, run in runs.items() if key not in keys)]:
         _remove(client, run)
     for unit in units:
         _write_unit(client, experiment_id, run_id, sweep_id, unit, runs.get(unit.key))

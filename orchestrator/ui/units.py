@@ -46,10 +46,10 @@ def unit(place: Place, snapshot: Snapshot, key: str, again: str) -> dict[str, An
         UsageError: there is no row with this key.
     """
     table = snapshot.table
-    found = pc.index(table.column("key"), pa.scalar(key, table.schema.field("key").type)).as_py()
-    if found < 0:
+    position = pc.index(table.column("key"), pa.scalar(key, table.schema.field("key").type)).as_py()
+    if position < 0:
         raise UsageError(f"{place.where} has no row of a unit {key[:80]!r}; it may still run, or have been retired")
-    row = table.slice(found, 1).to_pylist()[0]
+    row = table.slice(position, 1).to_pylist()[0]
     return {
         "key": line(key),
         "values": {name: cell(value, 2_000) for name, value in row.items() if name not in ("key", "error")},
@@ -71,10 +71,10 @@ def curves(snapshot: Snapshot, keys: Sequence[str], metric: str, running: Sequen
     series = snapshot.series
     stored = set(series.column("metric").combine_chunks().dictionary.to_pylist() if series.num_rows else ())
     metrics = sorted(stored | {name for unit in running for point in unit.steps.values() for name in point})
-    wanted = metric or (metrics[0] if metrics else "")
+    shown_metric = metric or (metrics[0] if metrics else "")
     lines = []
-    if wanted in stored:
-        of_metric = series.filter(pc.and_(_is(series, "metric", [wanted]), _is(series, "key", keys)))
+    if shown_metric in stored:
+        of_metric = series.filter(pc.and_(_is(series, "metric", [shown_metric]), _is(series, "key", keys)))
         for key in keys:
             one = of_metric.filter(_is(of_metric, "key", [key])).sort_by("step")
             one = one.take(sampled(one.num_rows, _MOST_POINTS))
@@ -83,8 +83,8 @@ def curves(snapshot: Snapshot, keys: Sequence[str], metric: str, running: Sequen
                 lines.append({"key": key, "steps": steps, "values": [cell(v) for v in values]})
     return {
         "metrics": [{"name": name, "shown": line(name, 80)} for name in metrics[:_MOST_METRICS]],
-        "metric": wanted,
-        "lines": lines + _running_lines(running, wanted),
+        "metric": shown_metric,
+        "lines": lines + _running_lines(running, shown_metric),
     }
 
 

@@ -45,13 +45,13 @@ def regressors(setup: Path, runs: str, mixed: str, domain: str, domains: list[st
     shares = experts.loc[names, [f"weight_{d}" for d in domains]].to_numpy(float)
     losses = experts.loc[names, [f"mixed_{d}" for d in domains]].to_numpy(float)
     truth = measured.loc[names, f"test_{domain}_loss"].to_numpy(float)
-    plain, told = _left_out(shares, truth), _left_out(np.hstack([shares, losses]), truth)
+    plain, with_losses = _left_out(shares, truth), _left_out(np.hstack([shares, losses]), truth)
     own = losses[:, domains.index(domain)]
     return {
         "error_weights": float(np.sqrt(np.mean((plain - truth) ** 2))),
-        "error_experts": float(np.sqrt(np.mean((told - truth) ** 2))),
+        "error_experts": float(np.sqrt(np.mean((with_losses - truth) ** 2))),
         "rank_weights": float(spearmanr(plain, truth).statistic),
-        "rank_experts": float(spearmanr(told, truth).statistic),
+        "rank_experts": float(spearmanr(with_losses, truth).statistic),
         "rank_mixed_loss": float(spearmanr(own, truth).statistic),
         "error_mixed_loss": float(np.sqrt(np.mean((own - truth) ** 2))),
     }

@@ -48,11 +48,11 @@ def curves(
     table = table[["recipe", "curve", "step", "rate", "loss"]]
     late = table[table["step"] >= first]
     others = sorted(set(table["recipe"]) - set(fitted))
-    made = fit(law_named(law), late, holdout=[f"recipe == {name}" for name in others])
-    held = made.held
+    law_fit = fit(law_named(law), late, holdout=[f"recipe == {name}" for name in others])
+    held = law_fit.held
     if held is None:
         raise UsageError(f"{sweep} has no other recipe than {', '.join(fitted)}")
-    return {"error_held": float(held.rmse), "error_fitted": float(made.rmse), "points": int(held.n)}
+    return {"error_held": float(held.rmse), "error_fitted": float(law_fit.rmse), "points": int(held.n)}
 
 
 def mixtures(
@@ -88,8 +88,8 @@ def mixtures(
     part, late = series["sample"] % 4 == held, series["step"] > until
     test = table[part & late]
     held_at = {} if alpha is None else {"alpha": alpha}
-    made = fit(law_named(law), table[~part & ~late], fixed=held_at)
-    predicted = np.asarray(made.predict({c: test[c].to_numpy() for c in ("N", "D", "h1", "h2")})["predicted"])
+    law_fit = fit(law_named(law), table[~part & ~late], fixed=held_at)
+    predicted = np.asarray(law_fit.predict({c: test[c].to_numpy() for c in ("N", "D", "h1", "h2")})["predicted"])
     measured = test["loss"].to_numpy()
     return {
         "error_held": float(np.abs(predicted / measured - 1).mean()),
@@ -124,10 +124,10 @@ def slowdown(setup: Path, sweep: str, law: str, seed: int, loss: str) -> dict[st
     table = _curves(setup, sweep, [loss], seed)
     table = table[(table["recipe"] == "constant") & (table["step"] >= 10)]
     over = "t" if law == "deceleration" else "x"
-    made = fit(law_named(law), pd.DataFrame({over: table["step"].astype(float), _output(law): table[loss]}))
+    law_fit = fit(law_named(law), pd.DataFrame({over: table["step"].astype(float), _output(law): table[loss]}))
     return {
-        "rmse": float(made.rmse),
-        **({"step": made["td"], "before": made["r0"], "after": made["rd"]} if over == "t" else {}),
+        "rmse": float(law_fit.rmse),
+        **({"step": law_fit["td"], "before": law_fit["r0"], "after": law_fit["rd"]} if over == "t" else {}),
     }
 
 
@@ -141,9 +141,9 @@ def sizes(setup: Path, sweep: str, recipe: str, seed: int, loss: str) -> dict[st
     rows = read_table(setup / sweep)
     rows = rows[(rows["recipe"] == recipe) & (rows["seed"] == seed)]
     table = pd.DataFrame({"x": rows["parameters"].astype(float), "loss": rows[loss]}).sort_values("x")
-    made = fit(law_named("power_offset"), table[:-1], bounds={"Linf": (0.0, float(table["loss"].min()))})
+    law_fit = fit(law_named("power_offset"), table[:-1], bounds={"Linf": (0.0, float(table["loss"].min()))})
     measured = float(table["loss"].iloc[-1])
-    predicted = float(np.asarray(made.predict({"x": [table["x"].iloc[-1]]})["predicted"])[0])
+    predicted = float(np.asarray(law_fit.predict({"x": [table["x"].iloc[-1]]})["predicted"])[0])
     return {"measured": measured, "predicted": predicted, "error_held": abs(predicted / measured - 1)}
 
 
@@ -176,9 +176,9 @@ def budgets(setup: Path, sweep: str, seed: int) -> dict[str, float]:
     rows = rows[(rows["seed"] == seed) & rows["budget"].notna()]
     best = rows.loc[rows.groupby("budget")["test_loss"].idxmin()].sort_values("budget")
     table = pd.DataFrame({"x": best["budget"], "y": best["test_loss"], "N": best["parameters"]}).astype(float)
-    made = fit(law_named("power"), table[:-1])
+    law_fit = fit(law_named("power"), table[:-1])
     measured, largest = float(table["y"].iloc[-1]), float(table["x"].iloc[-1])
-    predicted = float(np.asarray(made.predict({"x": [largest]})["predicted"])[0])
+    predicted = float(np.asarray(law_fit.predict({"x": [largest]})["predicted"])[0])
     growth = float(np.polyfit(np.log(table["x"]), np.log(table["N"]), 1)[0])
     error = abs(predicted / measured - 1)
     return {"measured": measured, "predicted": predicted, "error_held": error, "growth": growth}
@@ -217,13 +217,13 @@ def trajectory(
     tested = {"size": largest & ~of_batch, "batch": ~largest & of_batch, "both": largest & of_batch}
     if held not in tested or not tested[held].any():
         raise UsageError(f"{sweep} has no curves for held: {held}, batch: {batch}; held is one of {', '.join(tested)}")
-    made = fit(STEPS_BATCH, table[~largest & ~of_batch])
+    law_fit = fit(STEPS_BATCH, table[~largest & ~of_batch])
     test = table[tested[held]]
-    predicted = np.asarray(made.predict({c: test[c].to_numpy() for c in ("N", "S", "B")})["predicted"])
+    predicted = np.asarray(law_fit.predict({c: test[c].to_numpy() for c in ("N", "S", "B")})["predicted"])
     off = np.log(predicted / test["loss"].to_numpy())
     return {
         "error_held": float(np.sqrt(np.mean(off**2))),
-        "error_fitted": float(made.rmse),
+        "error_fitted": float(law_fit.rmse),
         "fall": float(np.log(test["loss"].max() / test["loss"].min())),
         "points": len(test),
     }

@@ -53,13 +53,13 @@ def _pairs(setup: Path, sweep: str, seed: int, first: Side, second: Side) -> pd.
     return both.rename(columns={"loss": "La", "loss_b": "Lb"})
 
 
-def _residuals(made: Fit, points: pd.DataFrame) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+def _residuals(law_fit: Fit, points: pd.DataFrame) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
     """Relative distance of measured from predicted losses [n].
 
     Raises:
         UsageError: there is a point below the irreducible loss of the fit, for which it predicts nothing.
     """
-    predicted = np.asarray(made.predict({"La": points["La"].to_numpy()})["predicted"])
+    predicted = np.asarray(law_fit.predict({"La": points["La"].to_numpy()})["predicted"])
     if not np.isfinite(predicted).all():
         raise UsageError("the fitted curve does not reach the losses that it should predict")
     return np.asarray(points["Lb"].to_numpy() / predicted - 1)
@@ -82,12 +82,12 @@ def extrapolated(
     points = _pairs(setup, sweep, seed, *pairs[pair])
     most = points["compute"].max() / times
     few, held = points[points["compute"] <= most], points[points["compute"] > most]
-    made = fit(LOSS_TO_LOSS, few, bounds={"Ea": (0.0, 0.99 * float(points["La"].min()))})
+    law_fit = fit(LOSS_TO_LOSS, few, bounds={"Ea": (0.0, 0.99 * float(points["La"].min()))})
     last = held[held["compute"] == held["compute"].max()]
     unchanged = float(few.loc[few["compute"].idxmax(), "Lb"])
     return {
-        "error_held": float(np.abs(_residuals(made, held)).mean()),
-        "error_last": float(np.abs(_residuals(made, last)).mean()),
+        "error_held": float(np.abs(_residuals(law_fit, held)).mean()),
+        "error_last": float(np.abs(_residuals(law_fit, last)).mean()),
         "gain_last": float(np.abs(unchanged / last["Lb"] - 1).mean()),
         "fitted": len(few),
         "held": len(held),
@@ -123,8 +123,8 @@ def off_the_line(
         for names in (line, factors[factor])
     )
     lowest = min(float(on["La"].min()), float(off["La"].min()))
-    made = fit(LOSS_TO_LOSS, on, bounds={"Ea": (0.0, 0.99 * lowest)})
+    law_fit = fit(LOSS_TO_LOSS, on, bounds={"Ea": (0.0, 0.99 * lowest)})
     return {
-        "scatter": float(np.sqrt(np.mean(_residuals(made, on) ** 2))),
-        "distance": float(np.sqrt(np.mean(_residuals(made, off) ** 2))),
+        "scatter": float(np.sqrt(np.mean(_residuals(law_fit, on) ** 2))),
+        "distance": float(np.sqrt(np.mean(_residuals(law_fit, off) ** 2))),
     }

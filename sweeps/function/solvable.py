@@ -44,13 +44,13 @@ def linear_stability(
     noise = rate**2 * (n / batch - 1) / n**2 * np.einsum("nij,nkl->ikjl", h, h).reshape(d * d, d * d)
     second = np.kron(step, step) + noise
     radius = float(np.abs(np.linalg.eigvalsh(second)).max())
-    told = n > batch and sharpness > sigma / rate / math.sqrt(n / batch - 1)
+    unstable = n > batch and sharpness > sigma / rate / math.sqrt(n / batch - 1)
     return {
         "stable": radius < 1,
         "gradient_descent": rate * sharpness < 2,
         "coherence": sigma,
         "sharpness": sharpness,
-        "told_unstable": told,
+        "told_unstable": unstable,
         "radius": radius,
     }
 

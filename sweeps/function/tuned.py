@@ -42,9 +42,9 @@ def rectified(
     table = pd.DataFrame({"D": sizes, "x": sizes, "loss": rows[loss]}).sort_values("D")
     values: dict[str, float] = {"measured": float(table["loss"].iloc[-1])}
     for law in ("rectified", "power_offset"):
-        made = fit(law_named(law), table[:-held])
+        law_fit = fit(law_named(law), table[:-held])
         name = next(q.name for q in law_named(law).inputs)
-        predicted = np.asarray(made.predict({name: table[name].to_numpy(float)})["predicted"])
+        predicted = np.asarray(law_fit.predict({name: table[name].to_numpy(float)})["predicted"])
         errors = np.log(predicted / table["loss"].to_numpy(float))
         values[f"{law}_fitted"] = float(np.sqrt(np.mean(errors[:-held] ** 2)))
         values[f"{law}_held"] = float(np.sqrt(np.mean(errors[-held:] ** 2)))
@@ -80,13 +80,13 @@ def continual(
     others = sorted(set(points["recipe"]) - {"parent", *fitted})
     if not others:
         raise UsageError(f"{children} has no other recipe than {', '.join(fitted)}")
-    made = fit(law_named("continual"), points, holdout=[f"recipe == {name}" for name in others], fixed={"Cp": 0.0})
-    assert made.held is not None
+    law_fit = fit(law_named("continual"), points, holdout=[f"recipe == {name}" for name in others], fixed={"Cp": 0.0})
+    assert law_fit.held is not None
     truth = points.loc[points["recipe"].isin(others), "loss"].to_numpy(float)
     spread = float(np.std(np.log(truth)))
     return {
-        "error_fitted": float(made.rmse), "error_held": float(made.held.rmse), "points": int(made.held.n),
-        "spread_held": spread, "shift": made["B"],
+        "error_fitted": float(law_fit.rmse), "error_held": float(law_fit.held.rmse), "points": int(law_fit.held.n),
+        "spread_held": spread, "shift": law_fit["B"],
     }  # fmt: skip
 
 
@@ -144,10 +144,10 @@ def best_mixture(
     predicted = np.zeros(len(fine))
     for own, other in ((a, b), (b, a)):
         table = pd.DataFrame({"n": counts[own], "m": counts[other], "loss": rows[f"test_{own}_loss"].to_numpy(float)})
-        made = fit(law, table[~largest])
+        law_fit = fit(law, table[~largest])
         part = fine if own == a else 1 - fine
         at = {"n": total.max() * part, "m": total.max() * (1 - part)}
-        predicted += np.asarray(made.predict(at)["predicted"]) / 2
+        predicted += np.asarray(law_fit.predict(at)["predicted"]) / 2
     mean = (rows[f"test_{a}_loss"] + rows[f"test_{b}_loss"]).to_numpy(float)[largest] / 2
     grid = shares[largest]
     chosen = int(np.abs(grid - fine[predicted.argmin()]).argmin())

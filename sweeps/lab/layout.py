@@ -54,9 +54,9 @@ class Layout:
             raise SpecError("net: none of its parameters trains: each is frozen (requires_grad=False) or not used")
         names = {id(t): n for n, t in (*module.named_buffers(), *every.items())}
         state = module.state_dict(keep_vars=True)
-        if odd := [key for key, t in state.items() if id(t) not in names]:
+        if unknown := [key for key, t in state.items() if id(t) not in names]:
             raise SpecError(
-                f"net: its state dict holds {odd[0]!r}, which is neither a parameter nor a buffer of the network; "
+                f"net: its state dict holds {unknown[0]!r}, which is neither a parameter nor a buffer of the network; "
                 "register it as a buffer, so that it can be kept with each model"
             )
         tables = {names.get(id(m.weight), "") for m in module.modules() if isinstance(m, nn.Embedding)}

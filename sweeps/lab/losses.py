@@ -179,10 +179,10 @@ def _cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
 
 
 def _mse(outputs: Tensor, targets: Tensor) -> Tensor:
-    wanted = targets if targets.is_floating_point() else F.one_hot(targets, outputs.shape[-1]).to(outputs.dtype)
-    if wanted.shape != outputs.shape:
-        raise ValueError(f"outputs have shape {list(outputs.shape)}, but targets {list(wanted.shape)}")
-    return ((outputs - wanted) ** 2).flatten(1).mean(1)
+    values = targets if targets.is_floating_point() else F.one_hot(targets, outputs.shape[-1]).to(outputs.dtype)
+    if values.shape != outputs.shape:
+        raise ValueError(f"outputs have shape {list(outputs.shape)}, but targets {list(values.shape)}")
+    return ((outputs - values) ** 2).flatten(1).mean(1)
 
 
 def _error(outputs: Tensor, targets: Tensor) -> Tensor:

@@ -148,13 +148,13 @@ def _numbers(space: InputSpace, axes: Sequence[str], draw: int, count: int) -> d
 
     What is drawn depends on the seed, the draw and the axis' name: not on the network or the order of the axes.
     """
-    wanted: dict[str, int | None] = {ORIGIN: space.origin}
+    requested: dict[str, int | None] = {ORIGIN: space.origin}
     for axis in sorted(axes):
         along = space.of(axis)
         if isinstance(along, int) or along == "sample":
-            wanted[axis] = along if isinstance(along, int) else None
-    numbers = {name: number for name, number in wanted.items() if number is not None}
-    for name in wanted:
+            requested[axis] = along if isinstance(along, int) else None
+    numbers = {name: number for name, number in requested.items() if number is not None}
+    for name in requested:
         if name not in numbers:
             free = np.setdiff1d(np.arange(count), list(numbers.values()))
             numbers[name] = int(free[_source(space, draw, name).integers(len(free))])

@@ -196,7 +196,7 @@ def _refuse_unknown(fields: Mapping[str, Any]) -> None:
         if isinstance(info.validation_alias, AliasChoices):
             names |= dict.fromkeys(str(alias) for alias in info.validation_alias.choices)
     names |= dict.fromkeys(_SOURCES)
-    if odd := [name for name in fields if name not in names]:
-        close = difflib.get_close_matches(str(odd[0]), names, n=1)
+    if unknown := [name for name in fields if name not in names]:
+        close = difflib.get_close_matches(str(unknown[0]), names, n=1)
         hint = f"did you mean {close[0]!r}? " if close else ""
-        raise ValueError(f"{odd[0]}: unknown field; {hint}known here: {', '.join(names)}")
+        raise ValueError(f"{unknown[0]}: unknown field; {hint}known here: {', '.join(names)}")

@@ -132,21 +132,21 @@ class Refinement:
         return Filled(values, self._known.copy(), used, errors[np.isfinite(errors)])
 
     def _decide(self) -> None:
-        wanted, whole = self._followed()
-        missing = wanted & ~self._known
+        needed, whole = self._followed()
+        missing = needed & ~self._known
         self._wants = set(zip(*(axis.tolist() for axis in np.nonzero(missing)), strict=True))
         if whole and not self._wants:
-            self._wants = {i for i in self._chosen(wanted) if not self._known[i]}
+            self._wants = {i for i in self._chosen(needed) if not self._known[i]}
 
     def _followed(self) -> tuple[Mask, bool]:
         """Points that are asked for as far as values are known, and whether that is the end of it."""
-        wanted = self._lattice(0) | self._lattice(min(1, len(self._ladder) - 1))
+        needed = self._lattice(0) | self._lattice(min(1, len(self._ladder) - 1))
         for level in range(1, len(self._ladder) - 1):
-            if (wanted & ~self._known).any():
-                return wanted, False
-            _, bent = self._interpolated(wanted, level)
-            wanted = wanted | (self._around(bent, level) & self._lattice(level + 1))
-        return wanted, not (wanted & ~self._known).any()
+            if (needed & ~self._known).any():
+                return needed, False
+            _, bent = self._interpolated(needed, level)
+            needed = needed | (self._around(bent, level) & self._lattice(level + 1))
+        return needed, not (needed & ~self._known).any()
 
     def _lattice(self, level: int) -> Mask:
         mask = np.zeros(self.shape, bool)

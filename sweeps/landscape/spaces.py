@@ -65,8 +65,8 @@ class InputSpace(Section):
         """
         if ORIGIN in axes:
             raise ValueError(f"axes: {ORIGIN!r} is what columns call the sample at 0; choose another name")
-        if odd := [axis for axis in self.along if axis not in axes]:
-            raise ValueError(f"space.along: there is no axis {odd[0]!r}; there are {list(axes)}")
+        if wrong := [axis for axis in self.along if axis not in axes]:
+            raise ValueError(f"space.along: there is no axis {wrong[0]!r}; there are {list(axes)}")
         used: dict[int, str] = {} if self.origin is None else {self.origin: "origin"}
         for axis, along in self.along.items():
             if isinstance(along, int) and (other := used.setdefault(along, f"along.{axis}")) != f"along.{axis}":
@@ -116,15 +116,15 @@ class QuantisationSpace(Section):
         if isinstance(self.bits, str):
             if self.bits not in axes:
                 raise ValueError(f"space.bits: there is no axis {self.bits!r}; there are {list(axes)}")
-            if odd := [b for b in axes[self.bits] if b not in range(2, 17)]:
-                raise ValueError(f"axes.{self.bits}: bits are whole numbers from 2 to 16, not {odd[0]}")
-        if odd := [axis for axis in self.tensors if axis not in factors]:
-            raise ValueError(f"space.tensors: there is no axis {odd[0]!r} of factors; there are {factors}")
+            if wrong := [b for b in axes[self.bits] if b not in range(2, 17)]:
+                raise ValueError(f"axes.{self.bits}: bits are whole numbers from 2 to 16, not {wrong[0]}")
+        if wrong := [axis for axis in self.tensors if axis not in factors]:
+            raise ValueError(f"space.tensors: there is no axis {wrong[0]!r} of factors; there are {factors}")
         if missing := [axis for axis in factors if axis not in self.tensors and len(factors) > 1]:
             raise ValueError(f"space.tensors: with {len(factors)} axes each needs patterns, but {missing[0]} has none")
         for axis in factors:
-            if odd := [c for c in axes[axis] if not (isinstance(c, int | float) and c > 0)]:
-                raise ValueError(f"axes.{axis}: a factor of the clipping range is above 0, not {odd[0]}")
+            if wrong := [c for c in axes[axis] if not (isinstance(c, int | float) and c > 0)]:
+                raise ValueError(f"axes.{axis}: a factor of the clipping range is above 0, not {wrong[0]}")
         if not factors and self.others == "as_they_are":
             raise ValueError("space.others: no axis is a factor, so nothing would be quantised; leave it out")
         if tuple(draws) != (0,):

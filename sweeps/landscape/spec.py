@@ -106,8 +106,8 @@ class LandscapeSpec(Spec):
     @model_validator(mode="after")
     def _fields_fit_together(self) -> Self:
         for field, axis in [("draws", self.draws), *((f"axes.{name}", a) for name, a in self.axes.items())]:
-            wanted = int if field == "draws" else (int, float)
-            if any(isinstance(p, bool) or not isinstance(p, wanted) for p in axis.points()):
+            number_types = int if field == "draws" else (int, float)
+            if any(isinstance(p, bool) or not isinstance(p, number_types) for p in axis.points()):
                 raise ValueError(f"{field} must hold {'whole ' if field == 'draws' else ''}numbers only")
         taken = {
             "key",

@@ -227,8 +227,10 @@ def _of_file(part: FileDirections, axes: Sequence[str], module: nn.Module, bench
     state, source = part.load(bench.folder), f"directions.file: {part.file}"
     if len(axes) == 1 and not any(name.startswith(f"{axes[0]}/") for name in state):
         return {axes[0]: fitted(state, module, source)}
-    if odd := [name for name in state if name.partition("/")[0] not in axes]:
-        raise SpecError(f"{source}: with axes {list(axes)} its tensors are called AXIS/NAME, but one is {odd[0]!r}")
+    if misnamed := [name for name in state if name.partition("/")[0] not in axes]:
+        raise SpecError(
+            f"{source}: with axes {list(axes)} its tensors are called AXIS/NAME, but one is {misnamed[0]!r}"
+        )
     named = {axis: {k.partition("/")[2]: t for k, t in state.items() if k.startswith(f"{axis}/")} for axis in axes}
     return {axis: fitted(tensors, module, f"{source}, axis {axis}") for axis, tensors in named.items()}
 
@@ -240,9 +242,9 @@ def _of_function(centre: _Centre, axis: str, part: FunctionDirections, draw: int
     lent = {"module": module, "samples": samples, "axis": axis, "draw": draw}
     parameters = inspect.signature(function).parameters
     takes_all = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
-    wanted = {name: lent[name] for name in _LENT if takes_all or name in parameters}
+    arguments = {name: lent[name] for name in _LENT if takes_all or name in parameters}
     with seeded(int(digest(["direction of a function", draw, axis], 8), 16) >> 1, centre.bench.device):
-        return fitted(function(**wanted, **part.args), module, f"directions: {part.function}, axis {axis}")
+        return fitted(function(**arguments, **part.args), module, f"directions: {part.function}, axis {axis}")
 
 
 def _orthogonal(directions: Mapping[str, Direction], over: Sequence[str]) -> dict[str, Direction]:

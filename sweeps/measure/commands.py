@@ -63,9 +63,9 @@ def _phases(
     from landsweep.sweeps.measure.phases.presets import rules_named
     from landsweep.sweeps.measure.phases.section import phase_text
 
-    wanted = rules_named(rules).with_thresholds(values(thresholds, "--thresholds"))
+    phase_rules = rules_named(rules).with_thresholds(values(thresholds, "--thresholds"))
     if print_rules:
-        typer.echo(printable(write_yaml(wanted.model_dump(mode="json"))), nl=False)
+        typer.echo(printable(write_yaml(phase_rules.model_dump(mode="json"))), nl=False)
         return
     if not tables:
         raise UsageError("phases: give a TABLE: a file, a folder of Parquet, or the results of a sweep")
@@ -73,7 +73,7 @@ def _phases(
     parts = [read_table(table) for table in tables]
     if exclude:
         parts = [part[~chosen_by_any(exclude, part)] for part in parts]
-    diagram = phase_diagram(parts, wanted, named)
+    diagram = phase_diagram(parts, phase_rules, named)
     if to is not None:
         _write(diagram, to)
     typer.echo(json.dumps(_fields(diagram)) if as_json else printable(phase_text(diagram)))

@@ -77,14 +77,14 @@ def pair(subject: Subject) -> tuple[StoredModel, StoredModel]:
     if len(subject.models) != 2:
         raise SpecError(f"this measure takes pairs of models, but was given {len(subject.models)}; select `pairs`")
     a, b = subject.models
-    odd = [
+    differing = [
         k
         for k in {**a.state, **b.state}
         if k not in a.state or k not in b.state or a.state[k].shape != b.state[k].shape
     ]
-    if odd:
+    if differing:
         raise SpecError(
-            f"models {a.key} and {b.key} differ in shape or name of {', '.join(odd[:6])}; only networks of one "
+            f"models {a.key} and {b.key} differ in shape or name of {', '.join(differing[:6])}; only networks of one "
             "architecture are connected: pair models that are equal in the fields of `net`"
         )
     return a, b
@@ -191,18 +191,18 @@ def judged(module: nn.Module, samples: Samples) -> tuple[float, float]:
     return both[0], 1 - both[1] if classes else math.nan
 
 
-def barriers(prefix: str, found: Profile) -> dict[str, Metric]:
+def barriers(prefix: str, path_profile: Profile) -> dict[str, Metric]:
     """The three definitions for loss and error, and the profile's ends, middle and highest point.
 
     A loss on the path that is not finite makes the barriers infinite.
     """
     values: dict[str, Metric] = {}
-    for what, profile in (("loss", found.loss), ("error", found.error)):
+    for what, profile in (("loss", path_profile.loss), ("error", path_profile.error)):
         names = ("line", "mean", "signed", "start", "end", "middle", "highest")
         if profile is None:
             values |= {f"{prefix}_{what}_{name}": None for name in names}
             continue
-        y, t = np.array(profile), np.array(found.t)
+        y, t = np.array(profile), np.array(path_profile.t)
         mean = (y[0] + y[-1]) / 2
         if np.isfinite(y).all():
             signed = mean - y[np.abs(y - mean).argmax()]
@@ -239,7 +239,7 @@ def barrier_columns(prefix: str, path: str) -> Iterator[Column]:
         yield Column(f"{prefix}_{what}_highest", f"where on {path} the {what} is highest, from 0 to 1")
 
 
-def curves(prefix: str, found: Profile) -> dict[str, tuple[float, ...]]:
+def curves(prefix: str, path_profile: Profile) -> dict[str, tuple[float, ...]]:
     """The profile as curves, at equal distances from 0 to 1: PREFIX_loss and, of classes, PREFIX_error."""
-    error = {} if found.error is None else {f"{prefix}_error": found.error}
-    return {f"{prefix}_loss": found.loss, **error}
+    error = {} if path_profile.error is None else {f"{prefix}_error": path_profile.error}
+    return {f"{prefix}_loss": path_profile.loss, **error}

@@ -91,18 +91,18 @@ def about_prepared(store: Store, file: str) -> dict[str, Any] | None:
     return about if about is not None and about.get("file", file) == file else None
 
 
-def check_prepared(store: Store, wanted: Iterable[str] = ()) -> list[Damage]:
+def check_prepared(store: Store, needed: Iterable[str] = ()) -> list[Damage]:
     """Verify every prepared file, without setting any aside.
 
     Args:
         store: of the sweep.
-        wanted: names of files that must be there, besides those whose digest is there.
+        needed: names of files that must be there, besides those whose digest is there.
     """
     names = {name for name, _ in store.list("prepared")}
     with_digest = {name.removesuffix(".json") + ".safetensors" for name in names if name.endswith(".json")}
     files = {name for name in names if name.endswith(".safetensors")}
     damaged = []
-    for name in sorted(files | with_digest | {*wanted}):
+    for name in sorted(files | with_digest | {*needed}):
         if name not in files:
             damaged.append(Damage(f"prepared/{name}", "the file is missing"))
         elif (about := about_prepared(store, name)) is None:
@@ -112,20 +112,20 @@ def check_prepared(store: Store, wanted: Iterable[str] = ()) -> list[Damage]:
     return damaged
 
 
-def set_aside_prepared(store: Store, wanted: Iterable[str], *, complete: bool) -> list[Damage]:
+def set_aside_prepared(store: Store, needed: Iterable[str], *, complete: bool) -> list[Damage]:
     """Set damaged prepared files aside, so that they are computed again; also gives those that are missing.
 
     Args:
         store: of the sweep, whose lock is held.
-        wanted: names of the files that the sweep needs now. Digests of others that are gone are set aside too.
+        needed: names of the files that the sweep needs now. Digests of others that are gone are set aside too.
         complete: all units have rows, so that all of these files have been there.
     """
-    wanted = {*wanted}
-    damaged = check_prepared(store, wanted if complete else ())
+    needed = {*needed}
+    damaged = check_prepared(store, needed if complete else ())
     for damage in damaged:
         file = damage.path.removeprefix("prepared/")
         store.move(damage.path, f"damaged/{file}")
-        if file not in wanted:
+        if file not in needed:
             store.move(_sidecar(file), f"damaged/{file.removesuffix('.safetensors')}.json")
     return damaged
 

@@ -115,8 +115,8 @@ def check_setup(setup: Callable[..., Any], path: str) -> None:
 
 def call_setup(setup: Callable[..., Any], bench: Workbench) -> Any:  # noqa: ANN401 - whatever the user's function gives
     """What a set-up function gives, called with those of device, threads and folder that it takes."""
-    wanted = _parameters(setup)
-    return setup(**{name: getattr(bench, name) for name in _LENT if name in wanted})
+    names = _parameters(setup)
+    return setup(**{name: getattr(bench, name) for name in _LENT if name in names})
 
 
 def _parameters(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:

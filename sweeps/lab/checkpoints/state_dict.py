@@ -112,10 +112,10 @@ def load_into(module: nn.Module, state: Mapping[str, Tensor], source: str) -> No
     Raises:
         SpecError: names are missing or unexpected, shapes differ, or one tensor has two values; all are listed.
     """
-    wanted: dict[str, Tensor] = module.state_dict(keep_vars=True)
+    expected: dict[str, Tensor] = module.state_dict(keep_vars=True)
     choices = list(_unwrapped(state))
-    given = next((s for s in choices if not any(_misfits(wanted, s).values())), choices[0])
-    misfits = _misfits(wanted, given)
+    chosen = next((s for s in choices if not any(_misfits(expected, s).values())), choices[0])
+    misfits = _misfits(expected, chosen)
     complaints = [
         f"{title}: {', '.join(items[:12])}{f' and {len(items) - 12} more' if len(items) > 12 else ''}"
         for title, items in misfits.items()
@@ -124,7 +124,7 @@ def load_into(module: nn.Module, state: Mapping[str, Tensor], source: str) -> No
     if complaints:
         lines = "".join(f"\n  - {c}" for c in complaints)
         raise SpecError(f"{source} does not fit the module:{lines}")
-    module.load_state_dict(dict(given), strict=False)  # absent are only tied names and num_batches_tracked
+    module.load_state_dict(dict(chosen), strict=False)  # absent are only tied names and num_batches_tracked
 
 
 def _unwrapped(state: Mapping[str, Tensor]) -> Iterator[Mapping[str, Tensor]]:
@@ -135,22 +135,22 @@ def _unwrapped(state: Mapping[str, Tensor]) -> Iterator[Mapping[str, Tensor]]:
         yield from _unwrapped({k.removeprefix(prefix): v for k, v in state.items()})
 
 
-def _misfits(wanted: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> dict[str, list[str]]:
+def _misfits(expected: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> dict[str, list[str]]:
     tied: dict[int, list[str]] = {}  # the names of each tensor that the file has a value for
-    for name, t in wanted.items():
+    for name, t in expected.items():
         if name in state:
             tied.setdefault(id(t), []).append(name)
-    missing = [k for k, t in wanted.items() if id(t) not in tied and not k.endswith("num_batches_tracked")]
+    missing = [k for k, t in expected.items() if id(t) not in tied and not k.endswith("num_batches_tracked")]
     shapes = [
         f"{k}: given {list(state[k].shape)}, wanted {list(v.shape)}"
-        for k, v in wanted.items()
+        for k, v in expected.items()
         if k in state and state[k].shape != v.shape
     ]
     pairs = [(first, other) for first, *others in tied.values() for other in others]
     unequal = [f"{a} and {b}" for a, b in pairs if not torch.equal(state[a], state[b])]
     return {
         "missing": missing,
-        "unexpected": [k for k in state if k not in wanted],
+        "unexpected": [k for k in state if k not in expected],
         "shapes": shapes,
         "one tensor in the module, but two values": unequal,
     }

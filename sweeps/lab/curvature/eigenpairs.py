@@ -124,13 +124,13 @@ class _End:
         best, of_best = self.outermost(*lanczos.ritz(sizes))
         last = self.values[:, -1]
         news = rows & (best[:, 0] > torch.where(last.isfinite(), last + self.tolerance * last.abs(), last))
-        found = self.vectors.new_zeros(len(rows), best.shape[1], self.vectors.shape[2])
+        vectors = self.vectors.new_zeros(len(rows), best.shape[1], self.vectors.shape[2])
         for k, size in enumerate(sizes.tolist()):  # how a sum is rounded depends on its length: on a model's own alone
-            found[k] = of_best[k, :size].mT.to(found) @ lanczos.basis[k, :size]
+            vectors[k] = of_best[k, :size].mT.to(vectors) @ lanczos.basis[k, :size]
         both = torch.cat([self.values, torch.where(rows[:, None], best, -torch.inf)], 1)
         self.values, places = both.topk(self.count, dim=1)
-        places = places[:, :, None].to(found.device).expand(-1, -1, found.shape[2])
-        self.vectors = torch.cat([self.vectors, found], 1).gather(1, places)
+        places = places[:, :, None].to(vectors.device).expand(-1, -1, vectors.shape[2])
+        self.vectors = torch.cat([self.vectors, vectors], 1).gather(1, places)
         return news
 
     def check(self, product: Product) -> None:

@@ -67,8 +67,8 @@ def stands_for(objective: Objective, modules: Sequence[nn.Module]) -> bool:
     for k, module in enumerate(modules):
         own = module(few.inputs[k])
         own_losses = objective.loss(own, few.targets[k])
-        for given, wanted in ((outputs[k], own), (losses[k], own_losses)):
-            scale = wanted.nan_to_num(0.0, 0.0, 0.0).abs().max().item()
-            if not torch.allclose(given, wanted, rtol=0.0, atol=_ROUNDING * scale, equal_nan=True):
+        for stacked, single in ((outputs[k], own), (losses[k], own_losses)):
+            scale = single.nan_to_num(0.0, 0.0, 0.0).abs().max().item()
+            if not torch.allclose(stacked, single, rtol=0.0, atol=_ROUNDING * scale, equal_nan=True):
                 return False
     return True

@@ -85,17 +85,17 @@ def _check(one: Objective, v: Tensor) -> None:
     third = _third(one, v)
     length = third.norm()
     along = third / length if bool(length > 0) else v / v.norm()
-    wanted = (third * along).sum()
+    analytic = (third * along).sum()
 
     def curvature(step: float) -> Tensor:
         return (v * product_with("hessian", one.at(one.weights + step * along))(v)).sum()
 
     scale = curvature(0.0).abs() + 1
     differences = [(curvature(step) - curvature(-step)) / (2 * step) for step in _STEPS]
-    floors = [_RELATIVE * wanted.abs() + _ROUNDING * scale / step for step in _STEPS]
-    if not any(bool((d - wanted).abs() <= floor) for d, floor in zip(differences, floors, strict=True)):
+    floors = [_RELATIVE * analytic.abs() + _ROUNDING * scale / step for step in _STEPS]
+    if not any(bool((d - analytic).abs() <= floor) for d, floor in zip(differences, floors, strict=True)):
         raise SpecError(
-            f"the third derivative of this network by autograd ({wanted.item():.4g}) is not that of its loss "
+            f"the third derivative of this network by autograd ({analytic.item():.4g}) is not that of its loss "
             f"({differences[0].item():.4g} by differences): an operation in it has a wrong one; write it with plain "
             "torch functions, or leave this measure out"
         )

@@ -113,8 +113,8 @@ def _arrow_files(folder: Path) -> list[Path]:
             f"data.folder: {folder} has its rows in another order; call flatten_indices() and save it again"
         )
     names = [str(entry["filename"]) for entry in state.get("_data_files") or ()]
-    if odd := [n for n in names if "/" in n or not (folder / n).is_file()]:
-        raise SpecError(f"data.folder: {folder} lacks {odd[0]}, which its {_STATE} names")
+    if missing := [n for n in names if "/" in n or not (folder / n).is_file()]:
+        raise SpecError(f"data.folder: {folder} lacks {missing[0]}, which its {_STATE} names")
     if not names:
         raise SpecError(f"data.folder: {folder / _STATE} names no files")
     return [folder / name for name in names]

@@ -54,9 +54,9 @@ class ImageFolder(FolderData, Pictures):
             SpecError: a folder is missing, files are not those that were pinned, or some that were tried are no images.
         """
         if self.digests is not None and self.digests != (now := self.pinned(base).digests or {}):
-            odd = next(split for split in {**now, **self.digests} if now.get(split) != self.digests.get(split))
+            unlike = next(split for split in {**now, **self.digests} if now.get(split) != self.digests.get(split))
             raise SpecError(
-                f"data: of {base / self.folder}, the split {odd!r} has other files than the spec was pinned to; put "
+                f"data: of {base / self.folder}, the split {unlike!r} has other files than the spec was pinned to; put "
                 "the old ones back, or give the sweep another name to start anew"
             )
         listed = self._listed(base)

@@ -41,8 +41,8 @@ class Imbalanced(ImagesOf):
     def made_from(self, plain: Data) -> Data:
         train = plain.splits["train"]
         each = torch.bincount(train.targets, minlength=plain.classes)
-        wanted = torch.tensor(class_counts(int(each.min()), plain.classes, self.ratio, self.shape))
-        kept = _rank_in_class(train.targets, plain.classes) < wanted[train.targets]
+        counts = torch.tensor(class_counts(int(each.min()), plain.classes, self.ratio, self.shape))
+        kept = _rank_in_class(train.targets, plain.classes) < counts[train.targets]
         return self._split(plain, Split(train.inputs[kept], train.targets[kept]))
 
     def _split(self, plain: Data, train: Split) -> Data:

@@ -53,8 +53,10 @@ class IterableData(Source):
     @field_validator("args")
     @classmethod
     def _leave_ours_alone(cls, args: dict[str, Any]) -> dict[str, Any]:
-        if odd := [name for name in _OURS if name in args]:
-            raise ValueError(f"{odd[0]}: is given by the training, which asks for one share and pass after the other")
+        if reserved := [name for name in _OURS if name in args]:
+            raise ValueError(
+                f"{reserved[0]}: is given by the training, which asks for one share and pass after the other"
+            )
         return args
 
     def load(self, base: Path) -> Data:

@@ -41,8 +41,8 @@ class Mixture(Source):
 
     @model_validator(mode="after")
     def _every_domain_has_a_weight(self) -> Self:
-        if odd := [n for n in self.domains if not n.isidentifier()]:
-            raise ValueError(f"domains: {odd[0]!r} is part of the names of columns: letters, digits and _")
+        if invalid := [n for n in self.domains if not n.isidentifier()]:
+            raise ValueError(f"domains: {invalid[0]!r} is part of the names of columns: letters, digits and _")
         if self.weights is None:
             return self
         if self.weights.keys() != self.domains.keys():

@@ -70,8 +70,8 @@ class ShardData(FolderData):
         for split, pattern in self.shards.items():
             files = sorted(f for f in place.glob(pattern) if f.is_file() and self.holds(f))
             if not files:
-                there = sorted(f.name for f in place.iterdir())
-                some = ", ".join(there[:_SHOWN]) + (", ..." if len(there) > _SHOWN else "")
+                names = sorted(f.name for f in place.iterdir())
+                some = ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")
                 raise SpecError(
                     f"data.shards.{split}: no file in {place} fits {pattern!r}; there are: {some or 'no files'}"
                 )
@@ -112,10 +112,16 @@ class ShardData(FolderData):
         files = self.files_by_split(base)
         if self.digests is not None:
             now = self.pinned(base).digests or {}
-            if odd := sorted(n for n in {*now, *self.digests} if now.get(n) != self.digests.get(n)):
-                state = "is missing" if odd[0] not in now else "is new" if odd[0] not in self.digests else "has changed"
+            if changed := sorted(n for n in {*now, *self.digests} if now.get(n) != self.digests.get(n)):
+                state = (
+                    "is missing"
+                    if changed[0] not in now
+                    else "is new"
+                    if changed[0] not in self.digests
+                    else "has changed"
+                )
                 raise SpecError(
-                    f"data: of {base / self.folder}, {odd[0]} {state} since the spec was pinned; put the old files "
+                    f"data: of {base / self.folder}, {changed[0]} {state} since the spec was pinned; put the old files "
                     "back, or give the sweep another name to start anew"
                 )
         return files

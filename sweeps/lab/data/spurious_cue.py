@@ -42,8 +42,8 @@ class SpuriousCue(ImagesOf):
 
     def made_from(self, plain: Data) -> Data:
         train, test = plain.splits["train"], plain.splits["test"]
-        told = torch.rand(len(train), generator=self._stream("which")) < self.share
-        cues = torch.where(told, train.targets, self._classes("cues of train", len(train), plain.classes))
+        cued = torch.rand(len(train), generator=self._stream("which")) < self.share
+        cues = torch.where(cued, train.targets, self._classes("cues of train", len(train), plain.classes))
         others = torch.randint(len(test), (len(test),), generator=self._stream("images"))
         random = self._classes("cues of test", len(test), plain.classes)
         images = {

@@ -172,10 +172,12 @@ def _encoded(documents: Sequence[tuple[Path, Document]], encoder: Encoder) -> li
     try:
         return encoder.encode([document for _, document in documents])
     except (UnicodeError, TypeError) as e:  # JSON may hold one half of a character of two
-        odd = next((file for file, document in documents if isinstance(document, str) and not _is_text(document)), None)
-        if odd is None:
+        broken = next(
+            (file for file, document in documents if isinstance(document, str) and not _is_text(document)), None
+        )
+        if broken is None:
             raise
-        raise SpecError(f"data.column: {odd} has a document that is no Unicode text: {e}") from e
+        raise SpecError(f"data.column: {broken} has a document that is no Unicode text: {e}") from e
 
 
 def _is_text(document: str) -> bool:
@@ -183,10 +185,10 @@ def _is_text(document: str) -> bool:
 
 
 def _check(tokens: NDArray[np.int64], vocabulary: int, source: Path) -> None:
-    odd = tokens[(tokens < 0) | (tokens >= vocabulary)]
-    if len(odd):
+    outside = tokens[(tokens < 0) | (tokens >= vocabulary)]
+    if len(outside):
         raise SpecError(
-            f"data.vocabulary: {source} has the token {odd[0]}, but the vocabulary has {vocabulary}, from 0"
+            f"data.vocabulary: {source} has the token {outside[0]}, but the vocabulary has {vocabulary}, from 0"
         )
 
 

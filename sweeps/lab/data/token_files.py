@@ -125,9 +125,9 @@ def _check_tokens(tokens: NDArray[Any], vocabulary: int, path: Path, first: int)
     Raises:
         SpecError: one is too large, or negative.
     """
-    odd = (tokens >= vocabulary) | (tokens < 0)
-    if odd.any():
-        at = int(odd.argmax())
+    outside = (tokens >= vocabulary) | (tokens < 0)
+    if outside.any():
+        at = int(outside.argmax())
         raise SpecError(
             f"data.vocabulary: {path} has the token {int(tokens[at])} at place {first + at}, but the vocabulary has "
             f"{vocabulary}, from 0; raise it, or check data.dtype ({tokens.dtype.name}) of a raw file"

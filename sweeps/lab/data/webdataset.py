@@ -57,9 +57,9 @@ class WebDataset(ShardData, Pictures):
         for name, files in self.verified_splits(base).items():
             indices = [_index(f, self.image.split(";"), self.label) for f in files]
             for file, index in zip(files, indices, strict=True):
-                if len(odd := index[(index[:, 2] < 0) | (index[:, 2] >= self.classes), 2]):
+                if len(outside := index[(index[:, 2] < 0) | (index[:, 2] >= self.classes), 2]):
                     raise SpecError(
-                        f"data.classes: {file} has the label {odd[0]}; they go from 0 to {self.classes - 1}"
+                        f"data.classes: {file} has the label {outside[0]}; they go from 0 to {self.classes - 1}"
                     )
             reader = _TarImages(files, indices, pictures)
             if not len(reader):

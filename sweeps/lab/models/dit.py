@@ -42,10 +42,10 @@ class Dit(Transformer):
         if any(n % self.patch for n in data.shape[1:]):
             return f"has `patch: {self.patch}`, which does not divide the sides of the data's images {list(data.shape)}"
         channels, height, width = data.shape
-        wanted = (channels - 1) * height * width
-        if data.classes or data.outputs != wanted:
+        numbers = (channels - 1) * height * width
+        if data.classes or data.outputs != numbers:
             what = f"{data.classes} classes" if data.classes else f"{data.outputs} numbers"
-            return f"predicts {wanted} numbers, one for each pixel and channel but the time's, not {what}"
+            return f"predicts {numbers} numbers, one for each pixel and channel but the time's, not {what}"
         return None
 
     def _module(self, shape: tuple[int, ...], classes: int, folder: Path) -> nn.Module:

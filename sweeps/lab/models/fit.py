@@ -53,7 +53,7 @@ def check_fit(net: Net, data: Data, folder: Path = Path(), field: str = "net") -
         raise SpecError(f"{field}: {problem}")
     # A skeleton needs no weights to be drawn; but it looks up no tokens, so it would miss those that are too large.
     real = net.own_code or data.kind == "tokens"
-    wanted = [*split.targets[:2].shape[: 2 if data.sequence else 1], data.outputs]
+    expected = [*split.targets[:2].shape[: 2 if data.sequence else 1], data.outputs]
     two = split.inputs[:2].to("cpu" if real else "meta", copy=True)  # what is written into them must not reach the data
     with refused(field, net.function) if isinstance(net, OwnNet) else nullcontext():
         module = net.build(data.shape, data.outputs, 0, folder) if real else net.skeleton(data.shape, data.outputs)
@@ -61,8 +61,8 @@ def check_fit(net: Net, data: Data, folder: Path = Path(), field: str = "net") -
         given = _passed(module.eval(), two, problem)
     has_come_back()
     output = list(given.shape) if isinstance(given, Tensor) else type(given).__name__
-    if output != wanted:
-        raise SpecError(f"{field}: {net.family} gives {output} for two samples, but the data needs {wanted}")
+    if output != expected:
+        raise SpecError(f"{field}: {net.family} gives {output} for two samples, but the data needs {expected}")
 
 
 def _passed(module: nn.Module, inputs: Tensor, problem: str) -> object:

@@ -27,9 +27,9 @@ def scaled(field: str, widths: Sequence[int], width: int) -> list[int]:
     """
     ratio = Fraction(width, widths[0])
     new = [w * ratio for w in widths]
-    if odd := [w for w, n in zip(widths, new, strict=True) if n.denominator != 1]:
+    if fractional := [w for w, n in zip(widths, new, strict=True) if n.denominator != 1]:
         raise SpecError(
-            f"net.{field}: {list(widths)} can't be scaled to a width of {width}: {odd[0]} would become "
-            f"{float(odd[0] * ratio):g}; choose widths that keep all layers whole"
+            f"net.{field}: {list(widths)} can't be scaled to a width of {width}: {fractional[0]} would become "
+            f"{float(fractional[0] * ratio):g}; choose widths that keep all layers whole"
         )
     return [int(n) for n in new]

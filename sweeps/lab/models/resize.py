@@ -47,9 +47,9 @@ def resized(net: N, *, width: int | None = None, depth: int | None = None, heads
         >>> resized(Mlp(net="mlp", hidden=(64, 64)), depth=3).hidden
         (64, 64, 64)
     """
-    wanted: dict[Size, int | None] = {"width": width, "depth": depth, "heads": heads}
+    requested: dict[Size, int | None] = {"width": width, "depth": depth, "heads": heads}
     current = {"width": net.current_width(), "depth": net.current_depth(), "heads": net.attention_heads()}
-    sizes = {name: value for name, value in wanted.items() if value is not None}
+    sizes = {name: value for name, value in requested.items() if value is not None}
     for name, value in sizes.items():
         if current[name] is None:
             what = "are no heads" if name == "heads" else f"is no {name}"

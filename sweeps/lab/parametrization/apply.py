@@ -122,8 +122,8 @@ def rescale(
     growth = scheme.growth(net)
     tensors = dict(module.named_parameters())
     for part, _, rule in _ruled(scheme, net, method, shape, classes):
-        drawn, wanted = _own_std(net, part), _std(net, part, growth, rule)
-        factor = rule.multiplier * (wanted / drawn if drawn else 1.0)
+        drawn_std, rule_std = _own_std(net, part), _std(net, part, growth, rule)
+        factor = rule.multiplier * (rule_std / drawn_std if drawn_std else 1.0)
         if factor != 1:
             tensors[part.name].mul_(factor)
 

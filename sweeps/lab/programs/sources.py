@@ -157,8 +157,8 @@ class Sources:
         """The file that a unit has left, which must be of this attempt."""
         fitting = sorted(self._files.glob(name), key=lambda p: p.stat().st_mtime)
         if not fitting:
-            there = sorted(p.relative_to(self._files).as_posix() for p in self._files.rglob("*"))[:20]
-            raise Unfit(f"the program left no file {name} in {{dir}}; there are: {', '.join(there) or 'none'}")
+            files = sorted(p.relative_to(self._files).as_posix() for p in self._files.rglob("*"))[:20]
+            raise Unfit(f"the program left no file {name} in {{dir}}; there are: {', '.join(files) or 'none'}")
         if fitting[-1].stat().st_mtime < self._began - _SLACK:
             raise Unfit(f"{fitting[-1].name} in {{dir}} is of an earlier attempt: the program did not write it again")
         return _regular(fitting[-1])

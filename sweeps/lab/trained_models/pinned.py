@@ -85,6 +85,6 @@ def values_of(row: Mapping[str, Any], names: tuple[str, ...]) -> tuple[Value, ..
     values = []
     for name in names:
         value = as_python(row.get(name))
-        odd = isinstance(value, float) and not math.isfinite(value)
-        values.append(None if odd or not isinstance(value, int | float | bool | str) else value)
+        infinite = isinstance(value, float) and not math.isfinite(value)
+        values.append(None if infinite or not isinstance(value, int | float | bool | str) else value)
     return tuple(values)

@@ -59,8 +59,10 @@ def read_small_cnn_zoo(folder: Path) -> tuple[pd.DataFrame, SmallCnnSource]:
         raise UsageError(f"{folder}/metrics.csv.gz lacks the columns {sorted(lacking)}; it has {', '.join(table)}")
     source = SmallCnnSource(folder, table)
     plain = [c.removeprefix("config.") for c in table]
-    if odd := sorted({c for c in plain if plain.count(c) > 1} | _OURS.intersection(plain)):
-        raise UsageError(f"{folder}/metrics.csv.gz: the column {odd[0]!r} is there twice, or is one that rows get here")
+    if clashing := sorted({c for c in plain if plain.count(c) > 1} | _OURS.intersection(plain)):
+        raise UsageError(
+            f"{folder}/metrics.csv.gz: the column {clashing[0]!r} is there twice, or is one that rows get here"
+        )
     runs = table.sort_values("step", kind="stable").groupby("modeldir", sort=False)
     rows = runs.tail(1).sort_index().drop(columns=[c for c in table if c.startswith("Unnamed")])
     rows = rows.rename(columns={c: c.removeprefix("config.") for c in rows}).reset_index(drop=True)

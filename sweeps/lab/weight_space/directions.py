@@ -247,9 +247,11 @@ def interpolate(start: Weights, end: Weights) -> Direction:
     Raises:
         SpecError: the two differ in names or shapes.
     """
-    odd = [k for k in {**start, **end} if k not in start or k not in end or start[k].shape != end[k].shape]
-    if odd:
-        raise SpecError(f"directions.ends: the models differ in shape or name of {', '.join(odd[:6])}; they must agree")
+    differing = [k for k in {**start, **end} if k not in start or k not in end or start[k].shape != end[k].shape]
+    if differing:
+        raise SpecError(
+            f"directions.ends: the models differ in shape or name of {', '.join(differing[:6])}; they must agree"
+        )
     return {k: end[k].astype(np.float64) - start[k].astype(np.float64) for k in start}
 
 

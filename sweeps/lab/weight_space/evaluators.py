@@ -62,15 +62,15 @@ class _View:
         Raises:
             ValueError: the loss gives something else.
         """
-        given: object = self.loss(outputs, targets)  # the user's function may give anything
+        values: object = self.loss(outputs, targets)  # the user's function may give anything
         n = len(targets)
-        if not isinstance(given, Tensor) or given.shape != (n,):
-            kind = f"a tensor {list(given.shape)}" if isinstance(given, Tensor) else f"a {type(given).__name__}"
+        if not isinstance(values, Tensor) or values.shape != (n,):
+            kind = f"a tensor {list(values.shape)}" if isinstance(values, Tensor) else f"a {type(values).__name__}"
             raise ValueError(
                 f"the loss of {self.name} must give one number per sample, a tensor [{n}] here; it gave {kind}. "
                 "torch's losses do with reduction='none'; a column [n, 1] needs .squeeze(1), more axes .mean(1)"
             )
-        return given.double()
+        return values.double()
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,9 +126,9 @@ class Evaluators:
             batch = pool.batches[0]
             outputs: object = forward(batch)  # the user's module may give anything
             if not isinstance(outputs, Tensor) or outputs.ndim < 1 or len(outputs) != len(batch):
-                given = list(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
+                shape = list(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
                 raise ValueError(
-                    f"a batch of shape {list(batch.shape)} gives {given}; there must be one row per sample"
+                    f"a batch of shape {list(batch.shape)} gives {shape}; there must be one row per sample"
                 )
             for view in pool.views:
                 few = min(len(outputs), len(view.targets))

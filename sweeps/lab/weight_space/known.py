@@ -134,15 +134,15 @@ def fitted(given: object, module: nn.Module, source: str) -> Direction:
     if not isinstance(given, Mapping) or not given:
         what = "nothing" if isinstance(given, Mapping) else f"a {type(given).__name__}"
         raise SpecError(f"{source}: gives {what}; a direction is a mapping of names of parameters to tensors")
-    wanted = {name: tuple(p.shape) for name, p in module.named_parameters()}
+    shapes = {name: tuple(p.shape) for name, p in module.named_parameters()}
     tensors: Direction = {}
     for name, value in given.items():
         array = np.asarray(value.detach().double().cpu() if isinstance(value, Tensor) else value, dtype=np.float64)
-        if name not in wanted:
-            known = ", ".join(list(wanted)[:8]) + (", ..." if len(wanted) > 8 else "")
+        if name not in shapes:
+            known = ", ".join(list(shapes)[:8]) + (", ..." if len(shapes) > 8 else "")
             raise SpecError(f"{source}: {name!r} is no parameter of this network; it has {known}")
-        if array.shape != wanted[name]:
-            raise SpecError(f"{source}: {name} has shape {list(array.shape)}, the parameter {list(wanted[name])}")
+        if array.shape != shapes[name]:
+            raise SpecError(f"{source}: {name} has shape {list(array.shape)}, the parameter {list(shapes[name])}")
         if not np.isfinite(array).all():
             raise SpecError(f"{source}: {name} holds nan or inf; a direction must be finite")
         tensors[str(name)] = array

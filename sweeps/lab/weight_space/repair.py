@@ -128,9 +128,9 @@ def _statistics(parts: Sequence[tuple[int, Tensor, Tensor]]) -> UnitStatistics:
     return UnitStatistics(mean, (square - mean.square()).clamp_min(0).sqrt())
 
 
-def _affine(own: UnitStatistics, wanted: UnitStatistics) -> tuple[Tensor, Tensor]:
-    scale = (wanted.deviation.square() + _FLOOR).sqrt() / (own.deviation.square() + _FLOOR).sqrt()
-    return scale, wanted.mean - scale * own.mean
+def _affine(own: UnitStatistics, target: UnitStatistics) -> tuple[Tensor, Tensor]:
+    scale = (target.deviation.square() + _FLOOR).sqrt() / (own.deviation.square() + _FLOOR).sqrt()
+    return scale, target.mean - scale * own.mean
 
 
 def _corrected(layer: nn.Module, output: Tensor, affine: tuple[Tensor, Tensor]) -> Tensor:

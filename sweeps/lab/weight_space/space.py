@@ -52,8 +52,8 @@ class Space:
         for axis, direction in directions.items():
             for name, d in direction.items():
                 if name not in center or d.shape != center[name].shape:
-                    wanted = list(center[name].shape) if name in center else "no such tensor"
-                    raise ValueError(f"direction {axis}: {name} has shape {list(d.shape)}, the center: {wanted}")
+                    expected = list(center[name].shape) if name in center else "no such tensor"
+                    raise ValueError(f"direction {axis}: {name} has shape {list(d.shape)}, the center: {expected}")
         self.axes = tuple(directions)
         self._tensors = dict(center)
         self._originals = {name: t.data for name, t in center.items()}

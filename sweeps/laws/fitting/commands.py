@@ -133,12 +133,12 @@ def _fits(
     from landsweep.sweeps.laws.fitting.tables import read_table
 
     name, delta, log = objective
-    wanted = objective_named(name, delta=delta, log=log)
+    chosen = objective_named(name, delta=delta, log=log)
     laws, data = [law_named(one) for one in law], read_table(table)
     named = assignments(columns, "--columns") if columns else None
     with err.status(f"fitting {', '.join(law)}, {asked['bootstrap']} draws"):
         return {
-            value: [fit(one, part, columns=named, objective=wanted, **asked) for one in laws]
+            value: [fit(one, part, columns=named, objective=chosen, **asked) for one in laws]
             for value, part in parts(data, by)
         }
 

@@ -93,10 +93,12 @@ def evaluate(text: str, columns: Mapping[str, Floats]) -> Floats:
 
 def _quoting(text: str, columns: Mapping[str, Floats]) -> str:
     """What to write instead, where a column in the text has a name that arithmetic would take apart."""
-    odd = [c for c in columns if c in text and f"`{c}`" not in text and not all(p.isidentifier() for p in c.split("."))]
-    if not odd:
+    unquoted = [
+        c for c in columns if c in text and f"`{c}`" not in text and not all(p.isidentifier() for p in c.split("."))
+    ]
+    if not unquoted:
         return ""
-    name = max(odd, key=len)
+    name = max(unquoted, key=len)
     return f". The column {name!r} stands in backticks in arithmetic: {text.replace(name, f'`{name}`')}"
 
 

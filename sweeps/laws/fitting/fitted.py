@@ -281,8 +281,8 @@ class Fit:
     def _input(self, points: pd.DataFrame | Points, quantity: Quantity) -> Floats:
         name, positive = quantity.name, quantity.positive
         if name not in points:
-            wanted = ", ".join(q.name for q in self.law.inputs)
-            raise UsageError(f"{self.law.name} predicts from {wanted}; {name} is not given")
+            names = ", ".join(q.name for q in self.law.inputs)
+            raise UsageError(f"{self.law.name} predicts from {names}; {name} is not given")
         if quantity.label:
             return np.asarray(pd.factorize(np.asarray(points[name]))[0], np.float64)
         values = np.atleast_1d(np.asarray(points[name], np.float64))

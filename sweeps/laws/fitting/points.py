@@ -112,12 +112,12 @@ def select(
     excluded = chosen_by_any(exclude, named)
     held = chosen_by_any(holdout, named) & ~excluded
     numbers = _numbers(named)
-    wanted = [q for q in law.inputs if not q.optional or q.name in numbers]
-    inputs = {q.name: _labels(named, q) if q.label else evaluate(q.name, numbers) for q in wanted}
+    quantities = [q for q in law.inputs if not q.optional or q.name in numbers]
+    inputs = {q.name: _labels(named, q) if q.label else evaluate(q.name, numbers) for q in quantities}
     y = evaluate(law.output.name, numbers)
     w = np.ones(len(named)) if weights is None else evaluate(weights, numbers)
     used = ~excluded
-    for quantity, values in (*((q, inputs[q.name]) for q in wanted), (law.output, y)):
+    for quantity, values in (*((q, inputs[q.name]) for q in quantities), (law.output, y)):
         _check(quantity, values, used)
     _check(Quantity(f"weights ({weights})", "", ""), w, used)
     if group is not None and group not in named.columns:
@@ -131,7 +131,7 @@ def select(
             f"{int(fitted.sum())} of {len(table)} rows are left after exclusion ({int(excluded.sum())}) and "
             f"hold-out ({int(held.sum())})"
         )
-    described = {q.name: (columns or {}).get(q.name, q.name) for q in (*wanted, law.output)}
+    described = {q.name: (columns or {}).get(q.name, q.name) for q in (*quantities, law.output)}
     described |= {k: v for k, v in (columns or {}).items() if k not in described}
     selection = Selection(
         described, len(table), tuple(exclude), int(excluded.sum()), tuple(holdout), int(held.sum()), weights, group,

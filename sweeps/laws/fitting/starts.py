@@ -42,9 +42,9 @@ def begin(
         theta[:, law.index(name)] = value
     phi = coordinates.inside(theta)
     phi = np.unique(phi, axis=0) if fixed else phi
-    wanted = count if count is not None else _FEWEST if fixed and given is None else 0
-    if len(phi) < wanted:
-        phi = np.concatenate([phi, drawn(problem, coordinates.inside(vectors), phi[0], free, wanted - len(phi))])
+    least = count if count is not None else _FEWEST if fixed and given is None else 0
+    if len(phi) < least:
+        phi = np.concatenate([phi, drawn(problem, coordinates.inside(vectors), phi[0], free, least - len(phi))])
     return free, phi
 
 

@@ -130,11 +130,11 @@ class _Line:
         running = bool(running_layers(module))
         samples = spec.samples(subject)
         with Walk(module, Path.straight(a.state, b)) as walk, self._treatment(walk, subject) as arrived:
-            found = profile(walk, self._points, samples, arrived)
+            path_profile = profile(walk, self._points, samples, arrived)
         layers = self._layers(module, a.state, b, subject) if spec.layers == "each" else {}
         mode = "none" if not running else "interpolate" if spec.repair == "none" else "reestimate"
         values: dict[str, Metric] = {
-            **barriers("barrier", found),
+            **barriers("barrier", path_profile),
             "barrier_distance": distance(a.state, b, [name for name, _ in module.named_parameters()]),
             "barrier_match": spec.match,
             "barrier_repair": "reset" if spec.repair == "repair" and running else spec.repair,
@@ -142,7 +142,9 @@ class _Line:
             **{f"barrier_{name}": max(heights) if heights else None for name, heights in layers.items()},
         }
         columns = {column.name: None for column in spec.columns()}
-        return Measured({**columns, **values}, {**curves("line", found), **{k: v for k, v in layers.items() if v}})
+        return Measured(
+            {**columns, **values}, {**curves("line", path_profile), **{k: v for k, v in layers.items() if v}}
+        )
 
     @contextmanager
     def _treatment(self, walk: Walk, subject: Subject) -> Iterator[Callable[[float], None] | None]:
