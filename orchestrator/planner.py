@@ -66,7 +66,7 @@ class Planner(ABC):
     @property
     @abstractmethod
     def exhausted(self) -> bool:
-        """True when no further unit will be proposed, whatever rows come: as far as the last `ask` has seen.
+        """True when no further unit will be proposed, whatever rows come; as of the last `ask`.
 
         Reading it changes nothing.
         """

@@ -46,7 +46,7 @@ class Forecast:
         bytes: about what the rows will take on disk.
         costs: of the rest, where the kind has timed them on this machine.
         weights: whether weights are kept beside the rows.
-        remarks: what is odd about the rows that are there, and what to do.
+        remarks: what is unusual about the existing rows, and what to do.
         problem: why it can't be run on this machine, where that was checked; None: nothing was found.
         device_hours: of the rest, where workers have GPUs or the site has a price; None when unknown.
         price: of these, in the currency of `site.price`.
@@ -180,7 +180,7 @@ class _SoFar(NamedTuple):
 
 
 def _so_far(kind: SweepKind[Any], spec: Spec, where: str) -> _SoFar:
-    """Units of the plan, those that have rows, all keys that have, what one took, and what is odd."""
+    """Units of the plan, those with rows, all keys with rows, the time of one, and what is unusual."""
     planner, store = kind.planner(spec), Store.at(where)
     total = planner.total
     if not Ledger.exists(store):

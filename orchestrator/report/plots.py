@@ -14,7 +14,7 @@ from plotly.subplots import make_subplots
 
 from landsweep.orchestrator.report.canvas import PALETTE, log_ticks, new_picture, page_style, panel_grid, plain, thinned
 from landsweep.orchestrator.report.parts import Figure
-from landsweep.orchestrator.report.ranges import Range
+from landsweep.orchestrator.report.ranges import Range, nearly_geometric
 from landsweep.orchestrator.report.values import number
 from landsweep.orchestrator.row import Column
 
@@ -29,15 +29,6 @@ _MOST_TICKS = 7  # of an axis whose values stand side by side
 
 def _title(c: Column) -> str:
     return f"{c.name} [{c.unit}]" if c.unit else c.name
-
-
-def _geometric(values: Floats) -> bool:
-    """Whether the points of an axis are closer to equal ratios than to equal steps."""
-    points = np.unique(values[np.isfinite(values)])
-    if len(points) < 3 or points[0] <= 0:
-        return False
-    ratios, steps = np.diff(np.log(points)), np.diff(points)
-    return bool(ratios.std() / ratios.mean() < steps.std() / steps.mean())
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +48,7 @@ class Line:
 
 def line_figure(name: str, caption: str, lines: Sequence[Line], axis: Column, metric: Column) -> Figure:
     """Lines of a metric over one axis. Non-finite points are gaps; values far beyond all others are cut off."""
-    log_x = _geometric(np.concatenate([line.x for line in lines]))
+    log_x = nearly_geometric(np.concatenate([line.x for line in lines]))
     span = Range.of(*(line.values for line in lines))
     low, high = span.limits()
     picture, page = new_picture(), page_style(go.Figure(), 420)
@@ -114,7 +105,7 @@ def effects_figure(
             plot.plot(x, middle, "o-", markersize=3.5, color=PALETTE[0])
             edges = (np.clip(edge, *span.limits()) for edge in (low, high))
             plot.fill_between(x, *edges, color=PALETTE[0], alpha=0.2, linewidth=0)
-            plot.set_xscale("log" if _geometric(x) else "linear")
+            plot.set_xscale("log" if nearly_geometric(x) else "linear")
             if len(x) <= _MOST_TICKS:
                 plot.set_xticks(x, labels)
                 plot.minorticks_off()

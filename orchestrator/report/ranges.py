@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-__all__ = ["Range"]
+__all__ = ["Range", "nearly_geometric"]
 
 Floats: TypeAlias = "np.ndarray[Any, np.dtype[np.float64]]"
 
@@ -79,3 +79,12 @@ def _near(finite: Floats) -> np.ndarray[Any, np.dtype[np.bool_]]:
         return np.ones(len(finite), dtype=bool)
     near: np.ndarray[Any, np.dtype[np.bool_]] = (scaled >= first - reach) & (scaled <= third + reach)
     return near
+
+
+def nearly_geometric(values: Floats) -> bool:
+    """Whether the points of an axis are closer to equal ratios than to equal steps."""
+    points = np.unique(values[np.isfinite(values)])
+    if len(points) < 3 or points[0] <= 0:
+        return False
+    ratios, steps = np.diff(np.log(points)), np.diff(points)
+    return bool(ratios.std() / ratios.mean() < steps.std() / steps.mean())

@@ -83,7 +83,7 @@ class Stages:
             raise type(e)(f"{stage.source}: {e}") from e
 
     def outline(self, stage: Stage, root: str) -> tuple[SweepKind[Any], Spec]:
-        """The same as far as it can be known without the models of other stages.
+        """Kind and spec of a stage, without what depends on the models of other stages.
 
         Raises:
             SpecError: its spec can't be used.

@@ -121,7 +121,7 @@ class Refinement:
         return not self._wants
 
     def filled(self) -> Filled:
-        """The surface as far as it is known; points that were not computed are interpolated."""
+        """The surface so far; points that were not computed are interpolated."""
         used, _ = self._followed()
         used &= self._known
         last = len(self._ladder) - 1
@@ -139,7 +139,7 @@ class Refinement:
             self._wants = {i for i in self._chosen(needed) if not self._known[i]}
 
     def _followed(self) -> tuple[Mask, bool]:
-        """Points that are asked for as far as values are known, and whether that is the end of it."""
+        """The points that the known values call for, and whether no more can follow."""
         needed = self._lattice(0) | self._lattice(min(1, len(self._ladder) - 1))
         for level in range(1, len(self._ladder) - 1):
             if (needed & ~self._known).any():

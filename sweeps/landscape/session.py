@@ -1,4 +1,4 @@
-"""A landscape on one worker: a module is moved from point to point, and evaluated at each."""
+"""A landscape on one worker: the weights of a module are moved from point to point, and evaluated at each."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class LandscapeSession:
                 self._movable.restore()
 
     def _groups(self, units: Sequence[Unit]) -> Iterator[list[Unit]]:
-        """The units in their order, as many together as are judged at once: of one centre and one draw."""
+        """The units in their order, in groups of one centre and one draw that are judged at once."""
         for _, neighbours in itertools.groupby(units, _place):
             while group := list(itertools.islice(neighbours, self._together)):
                 yield group
@@ -67,12 +67,12 @@ class LandscapeSession:
         model, draw, point = _place(units[0])
         wall, cpu = time.perf_counter(), time.process_time()
         if point is None:
-            of_all = self._at_grid_points(units, model, draw)
+            points = self._at_grid_points(units, model, draw)
         else:
-            of_all = [self._at_point_of_path(model, draw, point)]
+            points = [self._at_point_of_path(model, draw, point)]
         count = len(units)
         wall, cpu = (time.perf_counter() - wall) / count, (time.process_time() - cpu) / count
-        for unit, metrics in zip(units, of_all, strict=True):
+        for unit, metrics in zip(units, points, strict=True):
             outcome = outcome_of(unit.key, {**metrics, "batch_norm": self._spec.batch_norm, **self._geometry})
             yield outcome if count == 1 else replace(outcome, seconds=wall, cpu_seconds=cpu)
 
@@ -81,8 +81,8 @@ class LandscapeSession:
         evaluators, shortcut = self._evaluators(movable.dtype), self._shortcut
         forward = movable.forward if shortcut is None else shortcut.forward
         outputs: list[list[torch.Tensor]] = []
-        of_all: list[dict[str, Metric]] = []
-        ways: list[dict[str, Metric]] = []
+        points: list[dict[str, Metric]] = []
+        shortcuts: list[dict[str, Metric]] = []
         began = time.perf_counter()
         for unit in units:
             movable.move({axis: float(unit.params[axis] or 0) for axis in self._spec.axes})
@@ -91,19 +91,19 @@ class LandscapeSession:
             if evaluators.keeps:
                 outputs.append(evaluators.outputs(forward))
             else:
-                of_all.append(evaluators(forward))
+                points.append(evaluators(forward))
             if shortcut is not None:
-                ways.append({"folded": shortcut.taken, "shortcut_difference": shortcut.difference})
+                shortcuts.append({"folded": shortcut.taken, "shortcut_difference": shortcut.difference})
         if outputs:
-            of_all = evaluators.judge(outputs)
+            points = evaluators.judge(outputs)
             numbers, seconds = sum(o.numel() for o in outputs[0]), (time.perf_counter() - began) / len(units)
             self._together = max(1, min(_MOST, int(_SECONDS / seconds), _OUTPUTS // numbers))
-        for metrics, way in zip(of_all, ways, strict=False):
-            metrics.update(way)
-        return of_all
+        for metrics, shortcut_metrics in zip(points, shortcuts, strict=False):
+            metrics.update(shortcut_metrics)
+        return points
 
     def _at_point_of_path(self, model: str, draw: int, point: int) -> dict[str, Metric]:
-        """What a point of the path gives with its own weights, and where the plane comes nearest to it."""
+        """Metrics at a point of the path with its own weights, and at the nearest point of the plane."""
         directions = self._prepared[directions_name(self._spec, model, draw)]
         coordinates = dict(zip(self._spec.axes, directions["path_coordinates"][point].tolist(), strict=True))
         movable = self._moved(model, draw)
@@ -123,7 +123,7 @@ class LandscapeSession:
         }
 
     def close(self) -> None:
-        """Give the module back as it was before this session."""
+        """Restore the module to its state before this session."""
         if self._movable is not None:
             self._movable.close()
         self._movable = self._shortcut = self._at = None
@@ -160,7 +160,7 @@ class LandscapeSession:
 
 
 def _place(unit: Unit) -> tuple[str, int, int | None]:
-    """Centre, draw, and number of the point where it is one of the path."""
+    """Centre, draw, and the number of the point on the path; None for points of the grid."""
     point = unit.params.get("checkpoint")
     return str(unit.params["model"]), int(unit.params["draw"] or 0), None if point is None else int(point)
 
@@ -176,7 +176,7 @@ def outcome_of(key: str, metrics: dict[str, Metric]) -> Outcome:
 
 
 def geometry_metrics(axes: Sequence[str], directions: Arrays) -> dict[str, Metric]:
-    """What rows say of directions: their norms, the cosines between them, and what was found on the way."""
+    """Metrics of directions: their norms, the cosines between them, and facts about how they were made."""
     norms, cosines = directions["norms"], directions["cosines"]
     metrics = {f"norm_{axis}": float(norms[i]) for i, axis in enumerate(axes)}
     for (i, a), (j, b) in itertools.combinations(enumerate(axes), 2):

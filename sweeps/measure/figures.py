@@ -11,7 +11,7 @@ import pandas as pd
 
 from landsweep.orchestrator.report.canvas import PALETTE, log_ticks, new_picture, panel_grid, plain, shades, thinned
 from landsweep.orchestrator.report.canvas import words as in_words
-from landsweep.orchestrator.report.ranges import Range
+from landsweep.orchestrator.report.ranges import Range, nearly_geometric
 from landsweep.orchestrator.report.tables import numbers
 from landsweep.orchestrator.report.values import group_labels
 from landsweep.sweeps.lab.arrays import Floats
@@ -62,7 +62,7 @@ def lines_picture(rows: pd.DataFrame, columns: Sequence[str], across: str, by: s
         span = Range.of(*drawn) if drawn else Range.of(np.array([]))
         plot.set(xlabel=in_words(across.removeprefix("of_")), ylabel=in_words(column))
         plot.set(yscale="log" if span.log else "linear")
-        if numeric and _geometric(x):
+        if numeric and nearly_geometric(x):
             plot.set_xscale("log")
         if not numeric:
             ticks = thinned(len(places), _MOST_NAMES)
@@ -166,12 +166,3 @@ def curves_picture(panels: Sequence[tuple[str, pd.DataFrame]], groups: pd.Series
     if groups is not None and 1 < len(order) <= 2 * _MOST_LINES:
         picture.legend(title=in_words(str(groups.name).removeprefix("of_")), fontsize=8, loc="outside right upper")
     return picture
-
-
-def _geometric(values: Floats) -> bool:
-    """Whether the points of an axis are closer to equal ratios than to equal steps."""
-    points = np.unique(values[np.isfinite(values)])
-    if len(points) < 3 or points[0] <= 0:
-        return False
-    ratios, steps = np.diff(np.log(points)), np.diff(points)
-    return bool(ratios.std() / ratios.mean() < steps.std() / steps.mean())

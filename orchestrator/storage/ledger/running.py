@@ -1,4 +1,4 @@
-"""`running.json`: series of units that have no row yet, as far as they have come; a view that others look at."""
+"""`running.json`: the series so far of units that have no row yet; a view for other processes."""
 
 from __future__ import annotations
 

@@ -38,11 +38,11 @@ def files_below(root: Path, folder: str, *, deep: bool) -> Iterator[tuple[str, i
     while waiting:
         inner = waiting.pop()
         try:
-            with os.scandir(root / folder / inner) as entries:
-                found = list(entries)
+            with os.scandir(root / folder / inner) as scanned:
+                entries = list(scanned)
         except (FileNotFoundError, NotADirectoryError):
             continue
-        for entry in found:
+        for entry in entries:
             name = f"{inner}/{entry.name}" if inner else entry.name
             try:
                 if entry.is_dir(follow_symlinks=False):

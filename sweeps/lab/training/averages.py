@@ -35,7 +35,7 @@ class Averages:
 
     @torch.no_grad()
     def update(self, stack: Stack, steps: int) -> None:
-        """Take in the weights after so many steps, from 1."""
+        """Add the weights after `steps` steps, counted from 1."""
         self._steps = steps
         if self._mean is None:
             return
@@ -49,7 +49,7 @@ class Averages:
                 self._mean.lerp_(stack.weights, (1 + gamma) / (steps + gamma))
 
     def counted(self, steps: int) -> None:
-        """Note that an average has been brought up to so many steps by somebody else."""
+        """Note that a CUDA graph has brought the average up to `steps` steps."""
         self._steps = steps
 
     def of(self, weights: Tensor, rows: slice = slice(None)) -> Tensor:
@@ -91,7 +91,7 @@ class Averages:
         return {} if self._mean is None else {"mean": self._mean}
 
     def load(self, state: Mapping[str, Tensor], steps: int) -> None:
-        """Go on from what `state` gave after so many steps."""
+        """Restore what `state` gave after `steps` steps."""
         self._steps = steps
         if self._mean is not None:
             self._mean.copy_(state["mean"])  # in place: captured steps work in this memory

@@ -84,7 +84,7 @@ class Calendar:
 
 
 def _steps_per_epoch(recipe: Recipe, samples: int) -> int:
-    """Steps that one pass through so many samples takes."""
+    """How many steps one pass through `samples` samples takes."""
     if recipe.batch_size > samples:
         raise SpecError(
             f"batch_size: {recipe.batch_size} is larger than the training data, which has {samples} samples "
@@ -94,7 +94,7 @@ def _steps_per_epoch(recipe: Recipe, samples: int) -> int:
 
 
 def samples_seen(recipe: Recipe, samples: int, steps: int) -> int:
-    """On how many samples so many steps train, each as often as it is seen; the last batch of an epoch may be smaller.
+    """How many samples `steps` steps see, repeats included; the last batch of an epoch may be smaller.
 
     Args:
         recipe: of the training.

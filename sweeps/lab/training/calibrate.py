@@ -28,7 +28,7 @@ LARGEST = {"cpu": 128, "cuda": 512}  # models in a pack, by class of device
 SIZES = (8, 16, 32, 64, 128, 256, 512)
 _STEPS = 4  # timed for each candidate, after one that warms up
 _MARGIN = 0.95  # a pack must take less than this share of the loop's time: timings are noisy, and the loop is simple
-_HOPELESS = 1.3  # so many times slower than the loop, or than a smaller pack: larger ones are not tried
+_HOPELESS = 1.3  # times the time of the loop, or of a smaller pack: beyond it no larger pack is tried
 _NEAR = 1.05  # of sizes that differ by no more than this the smallest is taken: it leaves room in the caches
 _ROUNDS = 3  # in which candidates that may be the fastest are timed once more, in turn
 _LONG = 0.02  # seconds: a step that takes longer is not timed again, since others hardly disturb the whole of it
@@ -181,7 +181,7 @@ def _timed(recipe: Recipe, data: Data, device: str, base: Path) -> Choice:
 def shortest_step(
     backend: type[Backend], recipes: Sequence[Recipe], data: Data, *, device: str, base: Path, steps: int
 ) -> float:
-    """Seconds of the shortest of so many steps of a pack, after one that warms up.
+    """Seconds of the shortest of some steps of a pack, after one that warms up.
 
     Args:
         backend: to be timed.

@@ -29,7 +29,7 @@ class Place:
     size: int = 1
 
     def count(self, samples: int) -> int:
-        """How many of so many samples are its own."""
+        """How many of `samples` samples are this process's."""
         return len(range(self.rank, samples, self.size))
 
     def share(self, samples: int) -> float:

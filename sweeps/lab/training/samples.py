@@ -160,7 +160,7 @@ class Samples:
         """The first samples of the split that each model trains on, with the labels that it was given.
 
         Args:
-            n: at most so many.
+            n: how many, at most.
 
         Returns:
             inputs [K, m, ...], targets [K, m, ...] and whether they are a model's own, [K, m]: models may have fewer.
@@ -181,7 +181,7 @@ class Samples:
         return _rows(self.inputs, positions), targets, real.to(positions.device)
 
     def epoch(self, model: int, step: int) -> float:
-        """Passes through its data that a model has made after so many steps."""
+        """Passes through its data that a model has made after `step` steps."""
         n, b = self.counts[model], self._batch
         per_epoch = n // b if self._drop_last else math.ceil(n / b)
         return step / per_epoch

@@ -193,7 +193,7 @@ class Stepper:
         return self.update()
 
     def is_full(self, step: int) -> bool:
-        """Whether the batch of this step is no smaller last one."""
+        """Whether the batch of this step is whole, not the smaller last one of an epoch."""
         return self._samples.width(step) == self._width
 
     def host_numbers(self, step: int) -> dict[str, Tensor]:
@@ -215,7 +215,7 @@ class Stepper:
             self._samples.given = self._rates.given = None
 
     def counted(self, steps: int) -> None:
-        """Note that so many steps have been made in its memory by somebody else; below 0: that they have not."""
+        """Note that a CUDA graph has made `steps` steps in this memory; below 0: that they were taken back."""
         self.step += steps
         self._averages.counted(self.step)
 
@@ -267,7 +267,7 @@ class Stepper:
         return self._averages.state_dicts(self._stack, rows)
 
     def branch_points(self, rows: Sequence[int]) -> list[dict[str, Tensor]]:
-        """All that training on from here needs, for each of these rows: on the CPU, views of copies that they share."""
+        """All that resuming from here needs, for each of these rows: on the CPU, views of copies that they share."""
         chosen = torch.tensor(rows, device=self._stack.weights.device)
         copies = {name: t[chosen].cpu() for name, t in self.tensors().items()}
         copies["step"] = torch.full((len(rows),), self.step)
@@ -318,7 +318,7 @@ class Stepper:
     def parts(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """The same of one model: what has an entry per weight, by `NAME//PARAMETER`, and the rest, by name.
 
-        The first may be distributed among processes. Both are in the memory that the training goes on in.
+        The first may be distributed among processes. Both are in the memory that the training uses.
         """
         own = self.own_tensors()
         rows = {n: t for n, t in own.items() if t.shape == self._stack.weights.shape}
@@ -326,7 +326,7 @@ class Stepper:
         return entries, {n: t for n, t in own.items() if n not in rows}
 
     def own_tensors(self) -> dict[str, Tensor]:
-        """Of `tensors` what this process holds, in the memory that the training goes on in."""
+        """What this process holds of `tensors`, in the memory that the training uses."""
         tensors = {f"buffer/{n}": b for n, b in self._stack.buffers.items()}
         tensors |= {f"updater/{n}": t for n, t in self._updater.state().items()}
         tensors |= {f"averages/{n}": t for n, t in self._averages.state().items()}
@@ -338,7 +338,7 @@ class Stepper:
 
     @torch.no_grad()
     def load(self, tensors: Mapping[str, Tensor], step: int) -> None:
-        """Go on from what `tensors` gave after so many steps."""
+        """Restore what `tensors` gave after `step` steps."""
         tensors = {n: self._stack.own_part(t) for n, t in tensors.items()}
         self._stack.weights.copy_(tensors["weights"])
         for name, buffer in self._stack.buffers.items():
@@ -353,7 +353,7 @@ class Stepper:
 
 
 def _bounds(limits: Tensor) -> bool:
-    """Whether any of these limits can bind; asked once, since the answer waits for the device."""
+    """Whether any of these limits can bind; computed once, since reading it waits for the device."""
     return bool((limits < float("inf")).any())
 
 

@@ -1,4 +1,4 @@
-"""Where the training of a pack begins."""
+"""The entry to training: recipes with equal pack keys become one stacked training."""
 
 from __future__ import annotations
 
@@ -45,17 +45,16 @@ def train_pack(
         data: what their common `data` loads, on `device`.
         device: `cpu` or `cuda:0`.
         backend: a name in `BACKENDS`, or `auto`: the one that is fastest for these recipes here.
-        resume: what `Training.state` gave for the same recipes. Training goes on from there; the events before it are
-            emitted first, so that a consumer that starts with nothing ends with everything. With `auto`, in the
-            back-end of the state.
+        resume: what `Training.state` gave for the same recipes; training resumes from there. Earlier events are emitted
+            again first, so a new consumer misses none. With `auto`, the state's back-end is used.
         base: folder that relative paths start from.
-        branch_steps: after which steps a `BranchPoint` of each model is emitted, from which other runs can branch off.
-        start_from: states of the branch points that these models start from, one for each, instead of their initial
-            weights; see `landsweep.sweeps.lab.training_units.cooldown`.
+        branch_steps: steps after which a `BranchPoint` of each model is emitted, for other runs to start from.
+        start_from: the state of a branch point for each model, to start from;
+            see `landsweep.sweeps.lab.training_units.cooldown`.
         gang: the processes that all call this together, each with its own device; see `lead`.
-        micro_batch: compute so many samples at a time, fewer than the recipes say; None: as they say.
-        graphs: whether steps on a GPU may be CUDA graphs: the same bits, as is tried out when they begin.
-        parts: where states of a model lie that a gang divides; None: there are none, and states are whole.
+        micro_batch: samples computed at a time, fewer than the recipes say; None: as they say.
+        graphs: whether steps on a GPU may be CUDA graphs; they give the same bits, which is checked when they begin.
+        parts: stores the parts of a state that a gang has divided; None: states are whole.
 
     Raises:
         SpecError: recipes differ in what a pack shares, don't fit the data, or the back-end does not serve them, or
@@ -87,7 +86,7 @@ def _check_pack(recipes: Sequence[Recipe], *, branches: bool) -> None:
 def _backend_for(
     recipes: Sequence[Recipe], data: Data, name: str, resume: Arrays | None, device: str, base: Path
 ) -> type[Backend]:
-    """The back-end of a name; for `auto` that of the state, else the fastest."""
+    """The back-end of this name; for `auto` the state's own, or else the fastest."""
     if name in GANG_BACKENDS:
         return GANG_BACKENDS[name]
     if name == "auto" and resume is not None:

@@ -43,14 +43,14 @@ from landsweep.sweeps.lab.training.trainer import Trainer
 
 __all__ = ["Training"]
 
-_BEAT = 0.5  # seconds between events, at most, as far as single steps are shorter
+_BEAT = 0.5  # seconds between events, at most; more only if a single step takes longer
 
 
 class Training(Trainer):
-    """A pack in training, made by `train_pack`. It decides when something happens; its parts do it.
+    """A pack in training, made by `train_pack`. It decides when something happens; its parts do the work.
 
-    The stepper and the scores know rows of stacked tensors, events know recipes by index, and the roster says which is
-    in which row.
+    The stepper and the scores work on rows of stacked tensors. Events name recipes by index. The roster maps one to the
+    other.
 
     Args:
         recipes: of the models, with equal pack keys.
@@ -59,10 +59,10 @@ class Training(Trainer):
         device: `cpu` or `cuda:0`.
         base: folder that relative paths start from.
         branch_steps: after which steps a `BranchPoint` of each model is emitted.
-        exact: whether a model's bits are the same whatever the number of rows; else idle rows may fill the pack up.
+        exact: whether a model's bits do not depend on the number of rows; if they do, idle rows may pad the pack.
         gang: the processes that all run this training together; None: it is the only one.
-        parts: where states of a model lie that the gang divides; None: states are whole.
-        micro_batch: how many samples are computed at a time; None: as the recipes say.
+        parts: stores the parts of a state that the gang has divided; None: states are whole.
+        micro_batch: samples computed at a time; None: as the recipes say.
         graphs: whether steps on a GPU may be CUDA graphs.
 
     Attributes:
@@ -143,7 +143,7 @@ class Training(Trainer):
             self._leave(indices)
 
     def _advance(self) -> None:
-        """Train until something happens, or for as long as a beat."""
+        """Train until there is an event; a `Beat` comes after half a second at the latest."""
         began = self._clock = time.perf_counter()
         if rows := self._roster.to_stop():
             self._evaluate(rows)
@@ -160,7 +160,7 @@ class Training(Trainer):
         self._queue.append(Beat(self.step, self.calendar.total))
 
     def _is_time(self, began: float) -> bool:
-        """Whether it is time for a beat, which a gang makes after the same step."""
+        """Whether a beat is due; all members of a gang make it after the same step."""
         late = time.perf_counter() - began >= _BEAT
         return late if self._gang is None else self._gang.agree(late)
 
@@ -175,7 +175,9 @@ class Training(Trainer):
 
     def _make_step(self) -> None:
         losses = self._stepper.gradients()
-        if not math.isfinite(float(losses.sum())):  # of finite ones too, if they are huge: then none has broken
+        if not math.isfinite(
+            float(losses.sum())
+        ):  # finite losses overflow too, if they are huge: then no model is broken
             self._end_broken(losses)
             if not self._roster.active:
                 return
@@ -188,7 +190,7 @@ class Training(Trainer):
             self._skips[self._roster.rows[row]] += 1
 
     def _spiked(self, losses: Tensor) -> list[int]:
-        """Rows that leave this step out, as their losses [K] are spikes; or none, but their models have ended."""
+        """Rows to leave out of this step, since their losses [K] are spikes; with `on_spike: stop` their models end."""
         spikes = {row: text for row, text in self._spikes.seen(losses.tolist()).items() if row in self._roster.active}
         if self._spikes.action == "skip":
             return list(spikes)
@@ -266,7 +268,7 @@ class Training(Trainer):
         status: Literal["ok", "diverged", "stopped"],
         errors: Mapping[int, str | None] = {},
     ) -> None:
-        """End the models of these rows, and emit what is left to say of them.
+        """End the models of these rows: emit their last checkpoints and their `Ended`.
 
         Args:
             rows: of the models.
@@ -292,7 +294,7 @@ class Training(Trainer):
         self._leave(ending)
 
     def _leave(self, indices: Collection[int]) -> None:
-        """Let these models train no longer, and take out rows that nobody needs."""
+        """Stop training these models, and remove rows that are no longer needed."""
         self._roster.end(indices)
         rows = self._roster.worth_keeping()
         if len(rows) < len(self._roster.rows):
@@ -328,10 +330,10 @@ class Training(Trainer):
         self.started_at = self.step
 
     def state(self) -> dict[str, NDArray[Any]]:
-        """All that training on needs, by name: a header, tensors, and all events so far.
+        """All that resuming needs, by name: a header, tensors, and all events so far.
 
-        The weights in checkpoints are among the events, for it is not known here what became of them. They are not
-        copied, and `FIXED_ARRAYS` says which arrays they are, so that whoever saves states often can write each once.
+        Events include the weights of checkpoints, since it is not known here whether they were stored. These are not
+        copied; `FIXED_ARRAYS` says which arrays they are, so they need to be written only once.
         """
         header = {
             "recipes": self._digest,

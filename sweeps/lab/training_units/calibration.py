@@ -1,4 +1,4 @@
-"""How each pack of a zoo is computed: timed once per sweep, as a preparation, and the same on every worker."""
+"""How packs are computed: the back-end and size are timed once per sweep, as a preparation, for all workers."""
 
 from __future__ import annotations
 
@@ -62,14 +62,14 @@ def calibrated(backend: str, recipe: Recipe, bench: Workbench) -> Arrays:
 
 
 class Choices:
-    """Gives the choice for a pack key: as it was timed for the whole sweep, else as this worker times it now.
+    """The choice for each pack key: as timed for the whole sweep, or else as this worker times it now.
 
     Args:
         backend: of the spec.
         prepared: by name, the arrays of the preparations.
         bench: of this worker.
 
-    What did not fit into memory once is not tried again: see `shrink`.
+    What once did not fit into memory is not tried again, see `shrink`.
     """
 
     def __init__(self, backend: str, prepared: Mapping[str, Arrays], bench: Workbench) -> None:
@@ -80,27 +80,32 @@ class Choices:
         self._micro_batches: dict[str, int] = {}
 
     def split(self, recipe: Recipe) -> bool:
-        """Let models with this pack key compute half as many samples at a time; whether that is possible."""
+        """Let models with this pack key compute half as many samples at a time; returns whether that is possible."""
         now = self.micro_batch(recipe) or recipe.batch_size
         self._micro_batches[recipe.pack_key()] = -(-now // 2)
         return now > 1
 
     def micro_batch(self, recipe: Recipe) -> int | None:
-        """How many samples such models compute at a time: what has fitted into memory, else as their recipe says."""
+        """How many samples such models compute at a time: what fits into memory, or else as their recipe says."""
         return self._micro_batches.get(recipe.pack_key(), recipe.micro_batch)
 
     def shrink(self, pack: str, size: int) -> None:
-        """A pack with this key is no larger than that from now on."""
+        """Limit packs with this key to this size from now on."""
         self._largest[pack] = size
 
     def fits(self, pack: str, size: int) -> bool:
-        """Whether nothing says that a pack with this key would be too large."""
+        """Whether a pack of this size and key is not known to be too large."""
         return size <= self._largest.get(pack, size)
 
     def of(self, recipe: Recipe, data: Data, pack: str) -> Choice:
-        """For models of a pack key, by what was timed for a recipe: of a branch it is that of its main run.
+        """The choice for models of a pack key.
 
-        What was timed on a device of another name does not count.
+        Timings on a device of another name do not count.
+
+        Args:
+            recipe: whose timing counts; for a branch that of its main run.
+            data: of the recipe.
+            pack: the pack key.
         """
         choice = self._timed(recipe, data)
         return replace(choice, size=min(choice.size, self._largest.get(pack, choice.size)))

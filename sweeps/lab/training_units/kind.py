@@ -90,7 +90,7 @@ class TrainedKind(SweepKind[T], ShowsTensors[T], Ganged[T]):
 
     @abstractmethod
     def packs(self, spec: T) -> Mapping[str, PlannedPack]:
-        """The packs of the plan by pack key, as far as they are known beforehand; none without a recipe."""
+        """The packs of the plan that are known before the run, by pack key; none without a recipe."""
 
     def planned_recipes(self, spec: T) -> Iterable[Recipe]:
         """Recipes that stand for all of the plan in a check: by default one for each pack."""
@@ -112,7 +112,7 @@ class TrainedKind(SweepKind[T], ShowsTensors[T], Ganged[T]):
         ]
 
     def deterministic(self, spec: T) -> bool:
-        """False: training the first model twice could cost hours."""
+        """False: to check it by training the first model twice could take hours."""
         del spec
         return False
 

@@ -30,29 +30,29 @@ __all__ = ["PackRun"]
 
 
 class PackRun:
-    """Trains the models of one pack, and makes outcomes and weights of what its trainer emits.
+    """Trains the models of one pack, and turns the events of its trainer into outcomes and weights.
 
     Args:
         bench: of this worker.
-        states: among them is the state of this pack, which is saved as it trains.
+        states: stores the state of this pack as it trains.
         members: units and their recipes, which have equal pack keys.
         data: of the recipes.
         parameters: how many numbers one network has.
-        backend: that trains.
-        note: why no faster one does, for the rows; empty: there is no reason to give.
-        micro_batch: how many samples are computed at a time; None: a whole batch.
-        auto: whether the back-end was chosen, so that a saved state of another one will do as well.
-        wanted: keys of the units to return; the others are in a saved state, and are dropped once it is restored.
+        backend: name of the back-end.
+        note: why no faster back-end trains them, for the rows; empty if there is no reason to give.
+        micro_batch: samples computed at a time; None: a whole batch.
+        auto: whether the back-end was chosen by timing; then a saved state of another one will do as well.
+        wanted: keys of the units to return; the others are only in the saved state, and are dropped after restoring it.
             None: all.
-        points: where branches leave main runs; None: there are no branches.
+        points: the points at which branches leave main runs; None: there are no branches.
         gang: the processes that train the model together, of which this is the first; None: it trains alone.
         meters: of this worker; None: new ones.
 
     Attributes:
-        recipe: of the first of them.
-        models: how many train, also those that are not wanted.
+        recipe: of the first model.
+        models: how many train, unwanted ones included.
         pack_key: of the recipes.
-        outcomes: of the wanted models that have ended; the place of their weights is not yet in them.
+        outcomes: of the wanted models that have ended; they lack the place of the weights.
         weights: their checkpoints.
         state: name of its state.
     """
@@ -101,7 +101,7 @@ class PackRun:
         self._meters = Meters(bench) if meters is None else meters
 
     def train(self, resume: str | None = None) -> Iterator[Progress]:
-        """Train to the end; gives the evaluations on the way.
+        """Train to the end; yields evaluations on the way.
 
         Args:
             resume: name of the state to train on from; None: the pack's own, if there is one.
@@ -115,7 +115,7 @@ class PackRun:
             self._saver.finish()
 
     def _events(self, trainer: Trainer, saved: float) -> Iterator[Progress]:
-        """Take what the trainer emits; the last state is from the monotonic time `saved`."""
+        """Handle the trainer's events; the last state is from the monotonic time `saved`."""
         stopped: set[int] = set()
         for event in trainer:
             if isinstance(event, Beat):
@@ -125,7 +125,7 @@ class PackRun:
                 if time.monotonic() - saved > self._bench.state_seconds:
                     self._save(trainer)
                     saved = time.monotonic()
-            elif event.index in self._slots:  # a restored state also has events of models that were dropped
+            elif event.index in self._slots:  # a restored state also repeats events of models that were dropped
                 if isinstance(event, Evaluated):
                     yield Progress(self._units[event.index].key, event.step, event.metrics)
                 else:
@@ -145,7 +145,7 @@ class PackRun:
         return [i for i in self._slots if i not in stopped and self._bench.stopped(self._units[i].key)]
 
     def _trainer(self, name: str) -> Trainer:
-        """The trainer, restored from the state of this name if it fits; if not, the work in it is done again."""
+        """The trainer, restored from the state of this name if that fits; else a new one."""
         files = self._files if name == self.state else self._states.files(name, self._bench.states_kept)
         misfits = False
         for state in files.all():
@@ -181,7 +181,7 @@ class PackRun:
         self._saver.finish()  # before this one takes its memory
         try:
             state = trainer.state()
-        except SpecError:  # an optimizer class keeps something that can't be saved: it trains all the same
+        except SpecError:  # an optimizer class holds something that can't be saved: train without states
             self._saves = False
         else:
             self._saver.save(self._units, self._wanted, state, trainer.written)
@@ -206,7 +206,7 @@ def _outcome(key: str, recipe: Recipe, event: Ended, metrics: Mapping[str, Metri
         key: of the unit.
         recipe: of the model.
         event: its end.
-        metrics: that say how it was trained, rather than what came of it.
+        metrics: those that say how it was trained.
     """
     last = {n: v for n, v in event.metrics.items() if n.endswith(("_loss", "_accuracy"))}
     columns: dict[str, Metric] = {
@@ -227,7 +227,7 @@ def _outcome(key: str, recipe: Recipe, event: Ended, metrics: Mapping[str, Metri
 
 
 def _best_metrics(best: Mapping[str, Best]) -> dict[str, Metric]:
-    """The best values on each split but those that are trained on, and the step of the best on the test split."""
+    """The best values on each split that is not trained on, and the step of the best one on the test split."""
     reached = {n: b for n, b in best.items() if not n.startswith(("train_", "batch_"))}
     values: dict[str, Metric] = {"best_test_accuracy": None, "best_test_loss": None}
     values |= {f"best_{name}": b.value for name, b in reached.items()}

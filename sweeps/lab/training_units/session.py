@@ -1,4 +1,4 @@
-"""Trainings on one worker: units into packs, packs into files of weights, events into rows."""
+"""Trainings on one worker: units become packs, packs become files of weights, and events become rows."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ FILE_SECONDS = 60.0  # rows wait at most this long for the file that their weigh
 
 
 class DataSets:
-    """Data sets by what their spec says, each loaded once."""
+    """Data sets, each loaded once."""
 
     def __init__(self, bench: Workbench) -> None:
         self._bench = bench
@@ -112,8 +112,8 @@ class TrainingSession:
         backend: of the spec.
         recipes: of the sweep's units.
         bench: of this worker.
-        prepared: the back-end and size that was timed for each pack, by name of the preparation.
-        points: where branches leave main runs; None: there are no branches.
+        prepared: the back-end and size chosen for each pack, by name of the preparation.
+        points: the points at which branches leave main runs; None: there are no branches.
     """
 
     def __init__(
@@ -164,12 +164,12 @@ class TrainingSession:
         yield from self._written(file, waiting, states)
 
     def save_memory(self) -> bool:
-        """Let packs of the kind that ran out of memory be half as large as that one; of one model its micro-batches."""
+        """Halve the packs of the kind that ran out of memory; of a single model, halve its micro-batches."""
         pack, self._running = self._running, None
         if pack is None:
             return False
         if pack.models == 1:
-            # Members of a gang stay in step; of own networks only the parts that a recipe names are proved right.
+            # Members of a gang must stay in step. For own networks only a recipe's own `micro_batch` is proved right.
             splits = self._gang is None and not pack.recipe.net.own_code and not self._whole_batches(pack.recipe)
             return splits and self._choices.split(pack.recipe)
         self._choices.shrink(pack.pack_key, pack.models // 2)
@@ -177,17 +177,17 @@ class TrainingSession:
         return True
 
     def _packs(self, alike: Sequence[Member], data: Data, choice: Choice) -> Iterator[tuple[PackRun, str | None]]:
-        """Units of one pack key as packs: first those that go on from a state, which is named, then the rest."""
-        left = {unit.key: (unit, recipe) for unit, recipe in alike}
+        """Units of one pack key as packs: first those that resume from a state, with its name, then the rest."""
+        unassigned = {unit.key: (unit, recipe) for unit, recipe in alike}
         pack_key, parameters = alike[0][1].pack_key(), self._parameters(alike[0][1])
         for saved in self._states.left(pack_key):
-            wanted = saved.alive.intersection(left)
+            wanted = saved.alive.intersection(unassigned)
             if wanted and self._choices.fits(pack_key, len(saved.units)):
-                members = [left.get(u.key) or (u, self._recipes.of(u.params)) for u in saved.units]
+                members = [unassigned.get(u.key) or (u, self._recipes.of(u.params)) for u in saved.units]
                 for key in wanted:
-                    del left[key]
+                    del unassigned[key]
                 yield self._pack(members, data, choice, parameters, wanted), saved.name
-        rest = list(left.values())
+        rest = list(unassigned.values())
         for start in range(0, len(rest), choice.size):
             yield self._pack(rest[start : start + choice.size], data, choice, parameters), None
 

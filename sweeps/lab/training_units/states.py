@@ -146,7 +146,7 @@ class StateFiles:
         self._places = kept
 
     def _next(self) -> int:
-        """Number of the state that is written next: one that is free, else that of the oldest."""
+        """Number of the next state: a free one, or else that of the oldest state."""
         taken = [number for number, _ in self._places]
         return next((n for n in range(self._kept) if n not in taken), taken[-1] if taken else 0)
 
@@ -181,7 +181,7 @@ class States:
         return f"{pack}-{digest([[u.key, u.key in wanted] for u in units], size=8)}"
 
     def files(self, name: str, kept: int = 1) -> StateFiles:
-        """The files of the state of this name, whether or not there are any yet; so many states are kept."""
+        """The files of the state of this name, of which there may be none yet; the latest `kept` states stay."""
         return StateFiles(self._artifacts, name, kept)
 
     def left(self, pack: str) -> list[SavedState]:

@@ -92,8 +92,8 @@ class Evaluators:
 
     Args:
         specs: name to evaluator.
-        data: the sweep's data, for evaluators that bring none along.
-        load: gives the data that an evaluator brings along.
+        data: the sweep's data, for evaluators without data of their own.
+        load: loads the data of an evaluator that has its own.
         batch_size: samples per forward pass; fixed, since floating-point sums depend on it.
         base: folder in which a loss function's module is looked for.
 
@@ -117,7 +117,7 @@ class Evaluators:
 
     @torch.inference_mode()
     def attempt(self, forward: Callable[[Tensor], Tensor]) -> None:
-        """Put one batch of each pool through network and losses, to see whether they fit together.
+        """Try one batch of each pool, to check that network, data and losses fit together.
 
         Raises:
             ValueError: they do not.
@@ -169,23 +169,24 @@ class Evaluators:
 
     @property
     def keeps(self) -> bool:
-        """Whether `outputs` of several points can be kept: those of sequences are too many.
+        """Whether `outputs` of several points can be kept for `judge`.
 
-        The user's losses are left out too: what they give for a sample may depend on those beside it.
+        Not for sequences, whose outputs are too large, nor for the user's losses, which may depend on neighbouring
+        samples.
         """
         return all(not p.sequence and all(v.loss in LOSSES.values() for v in p.views) for p in self._pools)
 
     @torch.inference_mode()
     def outputs(self, forward: Callable[[Tensor], Tensor]) -> list[Tensor]:
-        """What `judge` judges."""
+        """The outputs of each pool [n, ...], for `judge`."""
         return [_outputs(pool, forward) for pool in self._pools]
 
     @torch.inference_mode()
     def judge(self, points: Sequence[Sequence[Tensor]]) -> list[dict[str, Metric]]:
-        """Metrics of several points from their outputs, as by a call for each, bit for bit.
+        """Metrics of several points from their `outputs`: the same bits as by a call for each point.
 
-        All points of one evaluator are judged at once. The first time that so many are, they are also judged one by
-        one, and if any number differs then they always are.
+        All points are judged at once. For each new number of points they are also judged one by one; if any metric
+        differs, this number of points is always judged one by one.
         """
         count = len(points)
         agree = self._agree.get(count)
@@ -213,7 +214,7 @@ class Evaluators:
 
 
 def evaluator_columns(names: Sequence[str]) -> tuple[Column, ...]:
-    """Columns of the metrics that evaluators of these names give."""
+    """Columns of the metrics of evaluators with these names."""
     return tuple(
         column
         for name in names

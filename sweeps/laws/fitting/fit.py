@@ -30,11 +30,11 @@ __all__ = ["fit", "fit_cases"]
 
 _STEPS = 200
 _INFLUENCE = 1e-24  # of the largest curvature: a parameter with less changes predictions by less than 1e-12 of them
-_SAME = 1e-6  # relative difference of objectives up to which two starts count as having found the same minimum
-_ENOUGH = 3  # a minimum in which fewer descents ended has to beat others that are looked for in another way
-_MORE = 256  # starts that are drawn for that
+_SAME = 1e-6  # relative difference of objectives up to which two descents have reached the same minimum
+_ENOUGH = 3  # a minimum that fewer descents reached must be confirmed: see `_search`
+_MORE = 256  # starts that are drawn to confirm it
 _WIDTH = 1e-3  # of Huber's kink while many starts descend; that of the objective `huber`
-_MANY = 30_000  # rows beyond which the C library would give arrays back, and clear their pages, at each step
+_MANY = 30_000  # rows; beyond it the C library would return and clear the arrays' pages at each step
 
 
 def fit(
@@ -152,13 +152,13 @@ def _range(values: Floats) -> tuple[float, float]:
 def _search(
     problem: Problem, starts: Floats, free: NDArray[np.bool_], *, only_these: bool
 ) -> tuple[Floats, Convergence]:
-    """The lowest minimum [P] that is found, and how well it is established.
+    """The lowest minimum [P] that descents reach, and how well it is established.
 
     1. Many descents of a smoothed objective, from all starts: where Huber's function has a narrow kink, few would reach
        the valley.
     2. The best of them is polished on the objective itself, to the last digits.
-    3. If it is not at rest, or fewer than three descents ended there, it may not be the lowest. It then has to beat the
-       minima at the ends of curved valleys, which are looked for in another way, and from more starts.
+    3. If it is not at rest, or fewer than three descents ended there, it may not be the lowest. It then competes with
+       the minima at the ends of curved valleys (`follow`), from more starts.
 
     Args:
         problem: with common measurements and weights.

@@ -37,14 +37,14 @@ Flags = NDArray[np.bool_]
 
 @dataclass(slots=True)
 class Batch:
-    """Where S descents stand.
+    """The state of S descents.
 
     Attributes:
         phi: internal coordinates [S, P].
         value: objective [S].
         gradient: [S, P].
         curvature: [S, P, P].
-        rows: which fit of the problem each one belongs to [S].
+        rows: index of the fit that each descent belongs to [S].
         free: which coordinates may move [S, P].
         damping: of the next step [S].
         stretch: of the next step [S].
@@ -63,7 +63,7 @@ class Batch:
 
     @classmethod
     def at(cls, problem: Problem, phi: Floats, free: Flags | None = None) -> Batch:
-        """Descents that begin at `phi` [S, P]; the first belongs to the problem's first fit, and so on."""
+        """Descents from `phi` [S, P]; descent i belongs to fit i of the problem."""
         count = len(phi)
         rows = np.arange(count)
         free = np.ones(phi.shape, bool) if free is None else free
@@ -71,7 +71,7 @@ class Batch:
         return cls(phi.copy(), *problem.terms(phi, rows), rows, free, damping, stretch, done)
 
     def take(self, chosen: NDArray[np.int64]) -> Batch:
-        """Those descents alone."""
+        """A batch of these descents only."""
         return Batch(*(getattr(self, name)[chosen] for name in self.__slots__))
 
     def put(self, chosen: NDArray[np.int64], other: Batch) -> None:
@@ -80,7 +80,7 @@ class Batch:
             getattr(self, name)[chosen] = getattr(other, name)
 
     def step(self, problem: Problem) -> None:
-        """Try one step of each descent; those whose objective does not fall stay, and try another one next time."""
+        """Try one step of each descent; where the objective does not fall, stay, and try a shorter one next time."""
         low, high = problem.coordinates.low, problem.coordinates.high
         outward = ((self.phi <= low) & (self.gradient > 0)) | ((self.phi >= high) & (self.gradient < 0))
         moves = self.free & ~outward
@@ -99,7 +99,7 @@ class Batch:
         self.done |= self.damping > _MOST
 
     def _newton(self, moves: Flags) -> tuple[Floats, Floats]:
-        """Damped Newton steps [S, P], and what they promise to gain [S]."""
+        """Damped Newton steps [S, P], and the decrease of the objective that they predict [S]."""
         diagonal = np.einsum("sii->si", self.curvature)
         floor = 1e-12 * diagonal.max(1, keepdims=True) + 1e-300
         matrix = self.curvature * (moves[:, :, None] & moves[:, None, :])
