@@ -7,7 +7,6 @@ import json
 import time
 import traceback
 from dataclasses import asdict, replace
-from functools import partial
 from importlib.metadata import entry_points
 from typing import Annotated, NoReturn
 
@@ -30,6 +29,7 @@ from landsweep.orchestrator.commands.options import (
     Trust,
     Uri,
 )
+from landsweep.orchestrator.commands.rerun import rerun
 from landsweep.orchestrator.commands.sites import sites
 from landsweep.orchestrator.commands.specs import specs
 from landsweep.orchestrator.console import err, out
@@ -37,14 +37,13 @@ from landsweep.orchestrator.errors import LandsweepError, SpecError, UsageError,
 from landsweep.orchestrator.run.leaving import leave
 from landsweep.orchestrator.spec_files import refuse_lost_folder, spec_folder
 from landsweep.orchestrator.text import one_line
-from landsweep.orchestrator.trust import foreign_code, refuse_files, start_reading, untrusted, user_code
+from landsweep.orchestrator.trust import start_reading, user_code
 
 __all__ = ["COMMANDS", "app", "main"]
 
 COMMANDS = "landsweep.commands"  # entry points of kinds that bring commands: each is called with `app`
 
 _GARBAGE = 100_000  # with Python's 700, a fifth of a short command is spent on looking through imported modules
-_DAMAGED = "damaged"  # of `rerun`: units whose files are missing or damaged
 
 app = typer.Typer(
     name="landsweep",
@@ -58,8 +57,8 @@ app = typer.Typer(
 )
 
 
-def _say_version(wanted: bool) -> None:
-    if wanted:
+def _say_version(asked: bool) -> None:
+    if asked:
         from importlib.metadata import version
 
         out.print(f"landsweep {version('landsweep')}")
@@ -282,69 +281,9 @@ def verify(
         raise typer.Exit(1)
 
 
-@app.command(
+app.command(
     epilog="Example: landsweep rerun results/function_minima --status failed --cause timeout site.unit_timeout=600"
-)
-def rerun(
-    folder: Results,
-    changes: Changes = None,
-    with_status: Annotated[
-        str,
-        typer.Option(
-            "--status", help="failed, diverged, pruned or damaged (files lost or changed, as verify --deep finds)."
-        ),
-    ] = "failed",
-    cause: Annotated[
-        str | None, typer.Option("--cause", help="Only units that failed by this: error, oom, timeout or infra.")
-    ] = None,
-    site: SiteName = None,
-    trust: Trust = False,
-) -> None:
-    """Recompute units that failed, diverged, were pruned or lost their files; their old rows are kept in retired/.
-
-    After a run that was killed, units that have no row come first: what fails again is not taken up again at once.
-    """
-    from landsweep.orchestrator.assignments import split_changes
-    from landsweep.orchestrator.commands.drive import drive
-    from landsweep.orchestrator.row import Cause, Status
-    from landsweep.orchestrator.run.losses import was_killed
-    from landsweep.orchestrator.run.sweep import open_sweep
-    from landsweep.orchestrator.site import load_site
-
-    spec_changes, site_changes = split_changes(changes)
-    if spec_changes:
-        raise SpecError(f"rerun keeps the spec as it is, so {spec_changes[0]!r} can't be given; `site.` fields can")
-    if with_status not in {*Status, _DAMAGED} - {Status.ok}:
-        raise SpecError(f"--status {with_status}: give failed, diverged, pruned or damaged")
-    if cause is not None and cause not in set(Cause):
-        raise SpecError(f"--cause {cause}: give one of {', '.join(Cause)}")
-    if cause is not None and with_status != Status.failed:
-        raise SpecError(f"--cause {cause}: only failed units have a cause; leave it out, or --status {with_status}")
-    sweep = open_sweep(folder, trust=trust)
-    if not sweep.trusted:
-        if names := foreign_code(sweep.manifest["spec"]):
-            raise untrusted(folder, names)
-        refuse_files(sweep.manifest["spec"], sweep.folder, folder)
-    go = partial(drive, sweep.kind, sweep.spec, load_site(site, site_changes), folder, sweep.folder, own=sweep.trusted)
-    if with_status == _DAMAGED:
-        err.print("first, every byte of rows, series, prepared arrays, weights and states is compared")
-        code, _ = go(deep=True)
-        raise typer.Exit(code)
-    rows = sweep.rows()
-    again = tuple(rows.loc[(rows["status"] == with_status) & ((rows["cause"] == cause) if cause else True), "key"])
-    missing = {*sweep.keys()}.difference(rows["key"])  # units without a row: a run or rerun that was stopped
-    if missing and again and was_killed(sweep.ledger.store):
-        err.print(
-            f"the last run was killed: its {len(missing):,} units without a row are computed first; type the same "
-            f"command again for the {len(again):,} with status {with_status}"
-        )
-        again = ()
-    if not again and not missing:
-        err.print(f"no unit with status {with_status}{f' and cause {cause}' if cause else ''}: nothing to do")
-        return
-    err.print(f"{len(again):,} units will be computed again" if again else "units without a row will be computed")
-    code, _ = go(again)
-    raise typer.Exit(code)
+)(rerun)
 
 
 @app.command("export-mlflow", epilog="Example: landsweep export-mlflow results/landscape_skip --uri http://mlflow:5000")
