@@ -15,7 +15,8 @@ from landsweep.orchestrator.unit import canonical
 from landsweep.sweeps.lab.checkpoints.state_dict import CheckpointFile, load_into
 from landsweep.sweeps.lab.data import Data
 from landsweep.sweeps.lab.models import number_type
-from landsweep.sweeps.lab.recipe import Checkpoints, Recipe
+from landsweep.sweeps.lab.recipe import Recipe
+from landsweep.sweeps.lab.recipe_sections import Checkpoints
 from landsweep.sweeps.lab.training import Checkpoint, Ended, Evaluated, Training, train_pack
 from landsweep.sweeps.lab.weight_space.rig import state_arrays
 from landsweep.sweeps.landscape.directions import TrainingPath
