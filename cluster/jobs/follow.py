@@ -1,4 +1,4 @@
-"""How a submitted job fares: its scheduler's word, its sweep's progress, its output as it comes."""
+"""How a submitted job is doing: its state at the scheduler, its sweep's progress, its output as it comes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _PATIENCE = 120.0  # s, with a scheduler that does not answer or does not know t
 
 
 def refreshed(job: Job) -> Job:
-    """The job with what its scheduler says now, written down if it is news."""
+    """The job with its present state at the scheduler; a change is noted."""
     if job.state.over:
         return job
     if not job.submitted_here:
@@ -31,7 +31,7 @@ def refreshed(job: Job) -> Job:
 
 
 def refreshed_by(launcher: Launcher[Any], job: Job) -> Job:
-    """The same by a launcher that remembers when it last asked."""
+    """As `refreshed`, by this launcher, which remembers when it last asked."""
     try:
         status = launcher.status(job.job, Path(job.home))
     except LandsweepError as e:
@@ -43,7 +43,7 @@ def refreshed_by(launcher: Launcher[Any], job: Job) -> Job:
 
 
 def progress(job: Job) -> str:
-    """Units of the sweep that have rows, as far as they can be seen from here."""
+    """Units of the sweep that have rows; `?` if that can't be seen from here."""
     status = status_of(job)
     if not status:
         return "?"
@@ -53,10 +53,10 @@ def progress(job: Job) -> str:
 
 
 def status_of(job: Job) -> dict[str, Any]:
-    """What the driver of this job last wrote; empty while it has not, or where it can't be seen.
+    """What the driver of this job last wrote; empty before it has, or if that can't be seen from here.
 
-    Of stages it is what it wrote of the last one that has begun, with its name as `stage`. The phase is `done` only
-    where that is the last of all, and `counts` are those of all stages.
+    For stages it is the status of the latest stage that has begun, with its name as `stage`. The phase is `done` only
+    when the last stage is, and `counts` are of all stages.
     """
     try:
         stages = stages_at(job.out)

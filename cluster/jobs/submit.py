@@ -1,4 +1,4 @@
-"""From a spec and a site to a queued job: freeze, check, hand over, note down."""
+"""From a spec and a site to a queued job: freeze, check, submit, record."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ def draft(
         changes: `field=value` of spec and site.
         site: file or name.
         out: results, path or URL.
-        words: the command line, shown as what resumes the sweep.
-        offline: do without the results, so without a forecast and the check that they are of the same spec.
+        words: the command line, shown as the command that resumes the sweep.
+        offline: do not read the results: no forecast, and no check that they are of the same spec.
 
     Raises:
         UsageError: a field is wrong, the site has no launcher, or the results are of another spec.
@@ -82,7 +82,7 @@ def draft(
 
 
 def _what(spec: Path, changes: Sequence[str], at: Site, out: str | None, *, offline: bool) -> dict[str, Any]:
-    """The fields of a launch that say what is run, where its results go, and what is expected of it."""
+    """The fields of a launch that say what is run, where its results go, and how long and large it will be."""
 
     def results(name: str) -> str:
         where = out or f"results/{name}"
@@ -105,13 +105,13 @@ def _what(spec: Path, changes: Sequence[str], at: Site, out: str | None, *, offl
 
 
 def _seconds(expected: Sequence[Forecast | None]) -> float | None:
-    """Of one worker, for all of them; None where some are unknown."""
+    """Seconds of one worker for all of them; None if some are unknown."""
     known = [e.seconds * (e.workers or 1) for e in expected if e is not None and e.seconds is not None]
     return sum(known) if known and len(known) == len(expected) else None
 
 
 def _may_be_secret(value: object) -> bool:
-    """Whether a field of a site may hold credentials: marked ones, or environment variables, which seldom are."""
+    """Whether a field of a site may hold credentials: marked ones, or environment variables, seldom marked."""
     return holds_credentials(value) or (isinstance(value, dict) and bool(value.get("env_vars")))
 
 

@@ -25,7 +25,7 @@ Options = TypeVar("Options", bound=LauncherOptions)
 
 
 class NotQueued(UsageError):
-    """The cluster refuses a job, and nothing of it is left there."""
+    """The cluster has refused a job and holds nothing of it."""
 
 
 class JobState(StrEnum):
@@ -40,7 +40,7 @@ class JobState(StrEnum):
 
     @property
     def over(self) -> bool:
-        """Whether nothing more comes from it."""
+        """Whether the job has ended, or is unknown."""
         return self not in (JobState.queued, JobState.running)
 
 
@@ -49,8 +49,8 @@ class JobStatus:
     """What a scheduler says of a job.
 
     Attributes:
-        state: in our words.
-        detail: in the scheduler's words, with its reason.
+        state: the common name of its state.
+        detail: the scheduler's own words, with its reason.
     """
 
     state: JobState
@@ -62,10 +62,10 @@ class Check:
     """One check, before a job is queued or after a drill.
 
     Attributes:
-        what: is checked.
-        ok: whether it is fine; None when that can't be known.
-        detail: what there is.
-        fix: what to do when it is not fine.
+        what: was checked.
+        ok: whether it is fine; None if that can't be known.
+        detail: what was seen.
+        fix: what to do if it is not fine.
     """
 
     what: str
@@ -95,7 +95,7 @@ def status_at_end(home: Path) -> JobStatus | None:
 
 
 def log_text(file: Path) -> str:
-    """What a log holds.
+    """The text of a log.
 
     Raises:
         UsageError: it is a pipe or a device.
@@ -105,7 +105,7 @@ def log_text(file: Path) -> str:
 
 
 class Launcher(ABC, Generic[Options]):
-    """Gets a launch to a cluster. It keeps no state: whatever it is asked later, the job's id says which job is meant.
+    """Gets a launch to a cluster. It keeps no state: later questions name the job by its id.
 
     Attributes:
         name: in `launcher.type` of a site.

@@ -80,7 +80,7 @@ class ZooKind(TrainedKind[ZooSpec], Auditable[ZooSpec], Ranked[ZooSpec]):
         return BranchPlanner(spec, keys) if spec.branches else ZooPlanner(spec, keys)
 
     def validate(self, spec: ZooSpec) -> None:
-        """Make the recipe of every value of every field once, so that a wrong one is known before any work."""
+        """Make a recipe with each value of each field once, to find a wrong one before any work."""
         recipes = ZooRecipes(spec)
         places = {short_path(path): "samples.draw" for path in (spec.samples.fields if spec.samples else ())}
         if spec.bisect is not None:
@@ -102,7 +102,7 @@ class ZooKind(TrainedKind[ZooSpec], Auditable[ZooSpec], Ranked[ZooSpec]):
         return {key: PlannedPack(recipes.of(units[0]), len(units)) for key, units in packs_of(spec).items()}
 
     def planned_recipes(self, spec: ZooSpec) -> Iterator[Recipe]:
-        """The recipe of every main run: values that fit alone may not fit together."""
+        """The recipe of every main run, since values that are valid alone may not fit together."""
         recipes = ZooRecipes(spec)
         return (recipes.of(params, f"the recipe with {dict(params)}") for params in Grid(spec))
 
@@ -112,7 +112,7 @@ class ZooKind(TrainedKind[ZooSpec], Auditable[ZooSpec], Ranked[ZooSpec]):
         return TrainingSession(spec.backend, recipes, bench, prepared, points)
 
     def audit(self, spec: ZooSpec, rows: pd.DataFrame, bench: Workbench, n: int) -> list[str]:
-        """Evaluate the stored weights of `n` models again; what does not agree with the rows, a line each."""
+        """Evaluate the stored weights of `n` models again; a line for each that disagrees with its row."""
         from landsweep.sweeps.lab.trained_models.model_files import ModelFiles
         from landsweep.sweeps.lab.trained_models.reader import Zoo
         from landsweep.sweeps.zoo.audit import reevaluate
@@ -124,7 +124,7 @@ class ZooKind(TrainedKind[ZooSpec], Auditable[ZooSpec], Ranked[ZooSpec]):
         return reevaluate(Zoo(models), rows, bench, n)
 
     def tracked(self, spec: ZooSpec, rows: pd.DataFrame) -> pd.DataFrame:
-        """Models by test accuracy, or by loss where targets are no classes."""
+        """Models by test accuracy, or by loss if targets are no classes."""
         from landsweep.sweeps.zoo.report import metric_of
 
         del spec

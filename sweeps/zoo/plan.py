@@ -20,7 +20,7 @@ __all__ = ["Grid", "ZooPlanner", "evaluated_otherwise", "packs_of"]
 
 
 class Grid:
-    """The combinations that a spec names, in a fixed order, and the columns of their params.
+    """The combinations of a spec, in a fixed order, and the columns of their params.
 
     Args:
         spec: of the zoo.
@@ -32,7 +32,7 @@ class Grid:
     def __init__(self, spec: ZooSpec) -> None:
         self.axes: dict[str, tuple[Value, ...]] = {short_path(p): a.points() for p, a in spec.axes.items()}
         self._moved = "" if spec.bisect is None else short_path(spec.bisect.over)
-        if spec.bisect is not None:  # of the values between the two, rows decide
+        if spec.bisect is not None:  # the values between these two follow from rows
             self.axes[self._moved] = spec.bisect.between
         self.samples = spec.samples
         self.variants = tuple(spec.recipes)
@@ -81,11 +81,11 @@ class Grid:
                 yield {**outer, **drawn, SEED: seed}
 
     def _place(self, name: str) -> str:
-        """Where a spec sets a field."""
+        """The place in the spec that sets a field."""
         return "bisect.between" if name == self._moved else f"axes.{name}"
 
     def trials(self) -> Iterator[tuple[str, dict[str, Value]]]:
-        """For each distinct value of each field a combination with it, and what to call it in a message."""
+        """For each distinct value of each field: a name for messages, and a combination with this value."""
         first = next(iter(self))
         yield "the first combination", first
         for variant in self.variants:
@@ -113,7 +113,7 @@ class ZooPlanner(ListPlanner):
 
 
 def _ordered(spec: ZooSpec, grid: Grid, keys: Keys, definitions: Mapping[str, Mapping[str, Any]]) -> Iterator[Unit]:
-    """Units by pack key, those of the first key first. Lazy: nothing is computed before the first unit is asked for."""
+    """Units grouped by pack key. Lazy: nothing is computed before the first unit is taken."""
     for pack, members in packs_of(spec, grid).items():
         for params in members:
             variant = {VARIANT: definitions[str(params[VARIANT])]} if VARIANT in params else None
@@ -124,7 +124,7 @@ def packs_of(spec: ZooSpec, grid: Grid | None = None) -> dict[str, list[dict[str
     """All combinations by the pack key of their recipes, in the order of the grid.
 
     Raises:
-        SpecError: there are too many of them.
+        SpecError: there are too many combinations.
     """
     grid, recipes = grid or Grid(spec), ZooRecipes(spec)
     check_total(grid.total)
@@ -140,7 +140,7 @@ def packs_of(spec: ZooSpec, grid: Grid | None = None) -> dict[str, list[dict[str
 
 
 def evaluated_otherwise(spec: ZooSpec) -> Iterator[Recipe]:
-    """Recipes with all evaluations that units may have, where the base's is changed; none where it is not."""
+    """If the spec changes `evaluate`: recipes with all evaluations that units may have; else none."""
     drawn = spec.samples.fields if spec.samples else ()
     paths = [*spec.axes, *drawn, *(path for changes in spec.recipes.values() for path in changes)]
     if any(short_path(p).partition(".")[0] == "evaluate" for p in paths):
@@ -149,7 +149,7 @@ def evaluated_otherwise(spec: ZooSpec) -> Iterator[Recipe]:
 
 
 def _shaping(grid: Grid, recipes: ZooRecipes) -> list[str]:
-    """The params on which the pack key depends: those whose values give it more than one value."""
+    """The params on which the pack key depends."""
     first = next(iter(grid))
     start = recipes.of(first).pack_key()
     names = {VARIANT} if grid.variants else set()

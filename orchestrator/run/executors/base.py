@@ -5,7 +5,7 @@ Invariants, checked for every executor by `landsweep.orchestrator.testing.execut
 - each started work ends with exactly one of `Finished`, `Lost` or `Refused`, after all its `Gave`;
 - a worker's death loses only that worker's work, and the executor replaces the worker;
 - work that a dead worker had not begun is lost with `began=False`;
-- `close` may be called at any time, twice too, and gives back all resources that the executor took.
+- `close` may be called at any time and repeatedly, and releases all resources that the executor took.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Gave:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """A work has come to its end, `seconds` of wall time after its worker began it."""
+    """A work has ended, `seconds` of wall time after its worker began it."""
 
     work: int
     seconds: float
@@ -41,11 +41,11 @@ class Finished:
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """A work will not come back.
+    """A work was lost.
 
     Attributes:
         work: its id.
-        cause: infra, oom or timeout: the worker is gone, or its device; error: the worker lives, but the work raised.
+        cause: infra, oom or timeout if the worker or its device is gone; error if the work raised and the worker lives.
         why: what happened.
         began: whether the worker had started on it.
         announced: the worker's end was announced: its node was drained or pre-empted, or it got SIGTERM. Then the loss
@@ -75,7 +75,7 @@ class Executor(ABC):
 
     @abstractmethod
     def open(self, config: WorkerConfig) -> None:
-        """Bring up what computes `config`; returns before the workers are ready.
+        """Start the workers for `config`; returns before they are ready.
 
         Raises:
             Unreachable: there is no such cluster.
@@ -84,10 +84,10 @@ class Executor(ABC):
 
     @abstractmethod
     def share(self, name: str, arrays: Arrays) -> None:
-        """Make the arrays of a preparation known to all workers, also to those that come later."""
+        """Give the arrays of a preparation to all workers, later ones included."""
 
     def expect(self, waiting: Mapping[int, int]) -> None:  # noqa: B027 - executors without gangs need not care
-        """Learn how many units wait, by the devices that each takes: an executor that can makes gangs for them."""
+        """Learn how many units wait, by the devices that each takes; an executor may form gangs for them."""
 
     def devices(self, worker: str) -> int:
         """How many devices a worker named by `free_workers` has: more than 1 if it is a gang."""
@@ -96,7 +96,7 @@ class Executor(ABC):
 
     @abstractmethod
     def free_workers(self) -> Sequence[str]:
-        """Ids of workers that can take a work now; a worker that can take two is listed twice.
+        """Ids of workers that can take work now; a worker that can take two works is listed twice.
 
         Raises:
             WorkersUnavailable: no worker is alive and none can come.
@@ -121,4 +121,4 @@ class Executor(ABC):
 
     @abstractmethod
     def close(self) -> None:
-        """End all workers and give back everything; running work is dropped."""
+        """End all workers and release everything; running work is dropped."""

@@ -34,14 +34,13 @@ _MOST_FAILURES = 3  # gangs in a row that do not come up: then the cause is the 
 
 
 class LocalExecutor(Executor):
-    """Computes in this process, one message per poll; or in a gang of processes, one at a time.
+    """Computes in this process, one message per poll; units of several devices in a gang of processes, one at a time.
 
-    It can't kill: `unit_timeout` and `idle_seconds` have no effect here, but that members of a gang give up waiting for
-    each other after `idle_seconds`. Nor can it replace a device that has failed: the run stops, and the same command
-    goes on with a new process.
+    It can't kill: `unit_timeout` has no effect, and `idle_seconds` only limits how long members of a gang wait for each
+    other. Nor can it replace a failed device: the run stops, and the same command resumes it in a new process.
 
-    What units change of the process (current folder, environment, ...) is theirs: the driver goes on with its own. What
-    they put in the place of functions of Python is put back after each.
+    Units may change the process (current folder, environment, ...): the driver restores its own after each message.
+    Functions of Python that a unit has replaced are put back after the unit.
 
     Args:
         site: limits; by default those of a default site.
@@ -105,7 +104,7 @@ class LocalExecutor(Executor):
         return self._turn()
 
     def _turn(self) -> Sequence[Event]:
-        """The next message of what runs in this process."""
+        """The next event of the work in this process."""
         if self._running is None:
             if not self._queue:
                 return ()
@@ -153,7 +152,7 @@ class LocalExecutor(Executor):
         give_back()
 
     def _gang_of(self, devices: int) -> ProcessGang:
-        """The gang of this size: the one that there is, or a new one in its place."""
+        """A gang of this size: the present one, or a new one in its place."""
         if self._gang is None or self._gang.ended or self._gang.size != devices:
             self._end_gang()
             if self._config is None:
@@ -168,7 +167,7 @@ class LocalExecutor(Executor):
             self._gang = None
 
     def _with_warnings(self, message: Message) -> Message:
-        """The message, with what has to be said of units, if it can carry that."""
+        """The message, with warnings about units if it can carry them."""
         if not self._warnings or not isinstance(message, Chunk):
             return message
         notes, self._warnings = (*message.notes, *self._warnings), []
@@ -176,7 +175,7 @@ class LocalExecutor(Executor):
 
     @contextmanager
     def _inside(self) -> Iterator[None]:
-        """While units compute, the process is as the last unit left it."""
+        """Inside, the process is as the last unit left it; outside, as the driver has it."""
         ours = Belongings.now()
         if self._theirs is not None:
             self._theirs.restore()

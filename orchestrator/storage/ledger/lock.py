@@ -1,7 +1,7 @@
 """The driver's lock: one file per epoch, made by conditional create, kept alive by a heartbeat.
 
-`lock/000003.json` is the third holder's. The highest epoch holds the sweep, for ever or until a higher one appears.
-A release leaves the file, marked: epochs must never start again, or a paused driver could take an old one for its own.
+`lock/000003.json` belongs to the third holder. The highest epoch holds the sweep until a higher one appears. A release
+marks the file and leaves it: epochs must never restart, or a paused driver could mistake an old file for its own.
 """
 
 from __future__ import annotations
@@ -31,20 +31,20 @@ __all__ = ["DriverLock", "Holder", "driver_here", "driver_lives"]
 
 _FOLDER = "lock"
 _BEAT_SECONDS = 1.0
-_LAST = 10**15 - 1  # epoch; longer numbers are none
-_LOOKS, _PAUSE_SECONDS = 30, 0.1  # for a file that is listed, but not there
+_LAST = 10**15 - 1  # the highest epoch
+_LOOKS, _PAUSE_SECONDS = 30, 0.1  # tries to read a file that is listed but not there yet
 
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """A process, so exactly that no other can be taken for it.
+    """A process, identified so exactly that no other can be mistaken for it.
 
     Attributes:
         host: its name.
         boot: changes with each start of the machine.
         space: namespace of process ids: containers of one machine have their own.
         pid: in that namespace.
-        started: of the process, in units of the platform; process ids are used again.
+        started: start time of the process, in units of the platform; process ids are reused.
     """
 
     host: str
@@ -60,11 +60,11 @@ class Holder:
         return cls(socket.gethostname(), _boot(), _space(), pid, _started(pid))
 
     def near(self, other: Holder) -> bool:
-        """Whether this process id means something to the other process."""
+        """Whether the other process can look this process up by its id."""
         return (self.host, self.boot, self.space) == (other.host, other.boot, other.space)
 
     def alive(self) -> bool:
-        """Whether the process still runs; only for one that is near."""
+        """Whether the process still runs; only for processes that are `near`."""
         try:
             return psutil.Process(self.pid).status() != psutil.STATUS_ZOMBIE and _started(self.pid) == self.started
         except (psutil.NoSuchProcess, FileNotFoundError, ProcessLookupError):
@@ -90,8 +90,8 @@ class DriverLock:
     def take(cls, store: Store, *, holder: Holder | None = None, stale: float = 15.0, beat: float = 2.0) -> DriverLock:
         """Become the driver of a sweep.
 
-        A holder on this machine is asked for by its process id, at once. One on another machine is dead when its
-        heartbeat stands still for `stale` seconds of our clock; clocks are never compared.
+        A holder on this machine is looked up by its process id. A holder on another machine counts as dead when its
+        heartbeat has not changed for `stale` seconds of our clock; clocks are never compared.
 
         Args:
             store: of the sweep.
@@ -122,7 +122,7 @@ class DriverLock:
                 "released": False,
             }
             data = json.dumps(content).encode()
-            # A create whose answer was lost is tried again by the client, and then finds our own file.
+            # If the answer to a create is lost, the client tries again and then finds our own file.
             if not store.create(_path(epoch + 1), data) and _read(store, epoch + 1) != data:
                 continue
             epochs = sorted(_epoch(name) for name, _ in store.list(_FOLDER))

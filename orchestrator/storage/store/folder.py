@@ -124,7 +124,7 @@ class Store:
             path: relative to the sweep's folder.
             data: all of its bytes.
             durable: flush it to the device before returning.
-            view: it can be made again from other files, so a silent object store is not waited for.
+            view: whether it can be made again from other files; then a silent object store is not waited for.
 
         Raises:
             StorageError: it could not be written; a file that was there before is still there.
@@ -184,7 +184,7 @@ class Store:
         return self._read(path, digest_of, "stream")
 
     def fetch(self, path: str, cache: Path) -> Path:
-        """A file's path on this machine: where it lies, or of a copy in `cache` that is made when there is none yet.
+        """Path of a file on this machine: its own, or that of a copy in `cache`, which is made if need be.
 
         Raises:
             FileNotFoundError: there is none.
@@ -308,7 +308,7 @@ class Store:
                 self._write(path, put, len(data), patience)
                 self._flush(path)
             except AlreadyExistsError as e:
-                # S3 answers 409 to writes that collide, and may have carried out none of them.
+                # S3 answers 409 to colliding writes, and may have carried out none of them.
                 if self._root is not None or self._there(path):
                     return False
                 error = e
@@ -328,7 +328,7 @@ class Store:
         return True
 
     def _flush(self, path: str) -> None:
-        """Compaction deletes parts because a bigger one holds them: that one must not be only in the page cache."""
+        """Flush a file to the device: compaction deletes parts once a larger one, which must be safe, replaces them."""
         if self._root is None:
             return
         file = self._root / path
@@ -380,7 +380,7 @@ class Store:
 
 
 def _inside(path: str) -> None:
-    """Names of files come from rows, and rows may come from anybody."""
+    """Refuse a path out of the folder: names of files come from rows, and rows may come from anybody."""
     if path.startswith("/") or ".." in path.split("/"):
         raise UsageError(f"{path!r} is no name of a file inside a results folder: where do these rows come from?")
 

@@ -1,7 +1,7 @@
 """Units that are branches: cool-downs that leave a main run, and the points from which they start.
 
-A main unit keeps a point for each of its branches in `points/`; a branch unit starts there. Where a point is missing or
-damaged the branch starts from the last earlier one that is whole, or else trains from the beginning, to the same bits.
+A main unit keeps a point for each of its branches in `points/`; a branch unit starts there. If a point is missing or
+damaged, the branch starts from the latest earlier intact one, or else from the beginning: the bits are the same.
 The folder is not needed once a sweep is complete.
 """
 
@@ -29,19 +29,19 @@ _FOLDER = "points"
 
 
 class BranchingRecipes(Recipes):
-    """Recipes of units, some of which are branches that leave the main run of others."""
+    """Recipes of units of which some are branches: they leave the main run of another unit."""
 
     @abstractmethod
     def main(self, params: Mapping[str, Value], source: str = "recipe") -> Recipe:
-        """The recipe of the main run that the unit with these params leaves; of a main run its own.
+        """The recipe of the main run that the unit with these params leaves; for a main run, its own recipe.
 
         Raises:
-            SpecError: as of `of`.
+            SpecError: as `of`.
         """
 
     @abstractmethod
     def leaves(self, params: Mapping[str, Value]) -> int | None:
-        """The step after which the unit with these params leaves its main run; None: it is one."""
+        """The step after which the unit with these params leaves its main run; None for a main run."""
 
     @abstractmethod
     def departures(self, params: Mapping[str, Value]) -> Collection[int]:
@@ -49,7 +49,7 @@ class BranchingRecipes(Recipes):
 
 
 class Points:
-    """Where branches leave main runs, kept among the artifacts of a sweep.
+    """The points at which branches leave main runs, stored among the artifacts of a sweep.
 
     Args:
         artifacts: of the sweep; None: nothing is kept.
@@ -60,11 +60,11 @@ class Points:
         self._artifacts, self._recipes = artifacts, recipes
 
     def main(self, unit: Unit) -> Recipe:
-        """The recipe of the main run that this unit leaves; of a main run its own."""
+        """The recipe of the main run that this unit leaves; for a main run, its own recipe."""
         return self._recipes.main(unit.params)
 
     def steps(self, unit: Unit) -> tuple[int, ...]:
-        """After which steps the run of this unit has to keep a point."""
+        """The steps after which the run of this unit has to keep a point."""
         if self._artifacts is None or self._recipes.leaves(unit.params) is not None:
             return ()
         return tuple(sorted(self._recipes.departures(unit.params)))
@@ -76,9 +76,9 @@ class Points:
             self._artifacts.keep(file, {name: t.numpy() for name, t in state.items()})
 
     def begin(self, units: Sequence[Unit]) -> list[dict[str, Tensor]] | None:
-        """The points that these branches, which leave after the same step, start from: the last that all of them have.
+        """The points from which these branches of one step start: the latest that all of them have.
 
-        None for main runs, and where there is no such point.
+        None for main runs, and if there is no such point.
         """
         at = self._recipes.leaves(units[0].params)
         if self._artifacts is None or at is None:
@@ -102,7 +102,7 @@ class Points:
 
     @staticmethod
     def _earlier(artifacts: Artifacts, stems: Sequence[str], at: int) -> set[int]:
-        """Steps before `at` of which every one of these main runs has a point."""
+        """The steps before `at` for which each of these main runs has a point."""
         steps: dict[str, set[int]] = {stem: set() for stem in stems}
         for file in artifacts.files(_FOLDER):
             stem, _, step = Path(file).stem.rpartition("-")
@@ -111,7 +111,7 @@ class Points:
         return set.intersection(*steps.values())
 
     def _stem(self, unit: Unit) -> str:
-        """By the content of the main run's recipe, so that a branch needs no key of another unit."""
+        """Name of the main run's files: a digest of its recipe, so a branch needs no key of another unit."""
         return digest(by_content(self.main(unit).model_dump(mode="json")), size=12)
 
 

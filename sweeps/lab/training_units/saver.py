@@ -15,10 +15,10 @@ __all__ = ["Saver"]
 
 
 class Saver:
-    """Writes the states of one pack while it trains on.
+    """Writes the states of one pack while it trains.
 
-    A state replaces the one before, so there is never more than one. Where writing takes longer than the time between
-    two states, the training waits for it: else what would be lost grew without bound.
+    Only one state is written at a time. If writing takes longer than the time between two states, the training waits:
+    otherwise the work that a failure loses would grow without bound.
 
     Args:
         files: of the state.
@@ -36,16 +36,16 @@ class Saver:
         state: Mapping[str, NDArray[Any]],
         written: Callable[[], None] = lambda: None,
     ) -> None:
-        """Begin to write a state, once the one before is written.
+        """Begin to write a state, after the previous one has been written.
 
         Args:
             units: of the pack, in order.
-            wanted: keys of those that are asked for.
+            wanted: keys of the units that are to be returned.
             state: of their training; nobody may change its arrays.
-            written: waits until what belongs to it and lies elsewhere is written.
+            written: waits until the parts of the state that are stored elsewhere have been written.
 
         Raises:
-            StorageError: the one before could not be written.
+            StorageError: the previous state could not be written.
         """
         self.finish()
         self._thread = threading.Thread(

@@ -1,7 +1,7 @@
-"""States of packs in training, saved so that another worker, or another run, trains on from them.
+"""States of packs in training, from which another worker or a later run can resume.
 
-A later run may cut shards elsewhere, and then some of a pack's models come to one worker and the rest to another. Each
-restores the whole pack, for a state is one computation, and trains on with the models that it was asked for.
+A later run may cut shards differently, so the models of one pack may go to several workers. Each of these restores the
+whole pack, since a state is one computation, and trains only the models that it was given.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ _PLACES = "places"  # entry of an index: number of each kept state and files of 
 
 @dataclass(frozen=True, slots=True)
 class SavedState:
-    """A state that an earlier run, or a worker that died, has left.
+    """A state of an earlier run, or of a worker that died.
 
     Attributes:
         name: of its files.
         units: of the pack, in order.
-        alive: keys of those that were still asked for.
+        alive: keys of the units that were still to be returned.
     """
 
     name: str
@@ -46,11 +46,11 @@ class SavedState:
 
 
 class StateFiles:
-    """The files of one state, which replaces the oldest one that is kept each time it is saved.
+    """The files of one pack's states; a new state replaces the oldest one.
 
-    Weights that checkpoints hold never change once they are in a state, and with a policy that keeps many they are most
-    of it. So each goes into a file of its own kind, once, and the file that is replaced each time names those files.
-    They are called by a digest of their arrays, so that two trainings of one pack can't mix theirs up.
+    Weights of checkpoints never change, and can be most of a state. So they are written once, into files of their own,
+    and the file that is replaced each time names them. These files are named by a digest of their arrays, so two
+    trainings of one pack can't confuse theirs.
 
     Args:
         artifacts: of the sweep; None where there is no results folder, and then nothing is saved.
@@ -72,7 +72,7 @@ class StateFiles:
         return next(self.all(), None)
 
     def all(self) -> Iterator[dict[str, NDArray[Any]]]:
-        """The kept states, the newest first, but those of which a file is missing or damaged."""
+        """The kept states, the newest first, without those that lack a file or have a damaged one."""
         self._places = self._listed()
         for place in list(self._places) or [(0, [])]:
             if (arrays := self._load(place[0])) is not None:
@@ -120,8 +120,8 @@ class StateFiles:
 
         Args:
             units: of the pack, in order.
-            wanted: keys of those that are asked for.
-            state: of their training, after that which this object has saved or loaded before.
+            wanted: keys of the units that are to be returned.
+            state: of their training, later than the one that this object has saved or loaded before.
         """
         if self._artifacts is None:
             return
@@ -177,7 +177,7 @@ class States:
 
     @staticmethod
     def name(pack: str, units: Sequence[Unit], wanted: Collection[str]) -> str:
-        """Name of the state of a pack with these units, of which only some may be wanted."""
+        """Name of the state of a pack with these units, of which only `wanted` are to be returned."""
         return f"{pack}-{digest([[u.key, u.key in wanted] for u in units], size=8)}"
 
     def files(self, name: str, kept: int = 1) -> StateFiles:
