@@ -66,7 +66,9 @@ def as_python(value: Any) -> Any:  # noqa: ANN401 - a cell of a table
         return value
     if hasattr(value, "as_py"):
         return value.as_py()
-    return value.item() if getattr(value, "ndim", None) == 0 and hasattr(value, "item") else value
+    scalar = getattr(value, "ndim", None) == 0 and hasattr(value, "item")
+    masked = scalar and bool(getattr(value, "mask", False))  # NumPy's: there is no number
+    return value.item() if scalar and not masked else value
 
 
 def plain(value: Any) -> Value:  # noqa: ANN401 - whatever a spec may hold

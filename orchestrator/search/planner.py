@@ -25,7 +25,6 @@ from optuna.search_space import IntersectionSearchSpace
 from optuna.trial import TrialState
 
 from landsweep.orchestrator.axes import Value
-from landsweep.orchestrator.errors import UsageError
 from landsweep.orchestrator.planner import Planner
 from landsweep.orchestrator.row import Progress, Status
 from landsweep.orchestrator.search import samplers as specs
@@ -276,21 +275,21 @@ class StudyPlanner(Planner):
     def _result(self, trial: _Trial) -> tuple[TrialState, list[float] | None]:
         rows = [self._rows[trial.number][u.key] for u in trial.units]
         states = {row["status"] for row in rows}
-        if Status.failed.value in states:
+        if Status.failed.value in states or any(_lacks_a_goal(row, self._search.goals) for row in rows):
             return TrialState.FAIL, None
         if trial.stopped_at is not None or Status.pruned.value in states:
             return (TrialState.PRUNED, None) if trial.curve else (TrialState.FAIL, None)
         return TrialState.COMPLETE, [fmean(_reached(row, goal) for row in rows) for goal in self._search.goals]
 
 
+def _lacks_a_goal(row: Mapping[str, Any], goals: Iterable[Goal]) -> bool:
+    """Whether a unit ended well without a number for a goal; sessions call such units failed."""
+    return row["status"] == Status.ok.value and not all(_is_number(row.get(goal.metric)) for goal in goals)
+
+
 def _reached(row: Mapping[str, Any], goal: Goal) -> float:
     value = row.get(goal.metric)
-    given = value is not None
-    if (given or row["status"] == Status.ok.value) and not _is_number(value):
-        numbers = ", ".join(n for n, v in row.items() if _is_number(v))
-        none = f"{goal.metric} is {value!r}, no number" if given else f"the units give no metric {goal.metric!r}"
-        raise UsageError(f"goals: {none}; numbers that they give: {numbers}")
-    if value is None or not math.isfinite(value) or row["status"] != Status.ok.value:
+    if row["status"] != Status.ok.value or value is None or not math.isfinite(value):
         return goal.worst
     return float(value)
 

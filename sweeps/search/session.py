@@ -8,10 +8,11 @@ from dataclasses import replace
 
 from landsweep.orchestrator.callables import import_callable
 from landsweep.orchestrator.kind import Arrays, Session, Workbench
-from landsweep.orchestrator.row import Metric, Outcome, Progress, Status
+from landsweep.orchestrator.row import Cause, Metric, Outcome, Progress, Status
 from landsweep.orchestrator.search.samplers import NoPruner
 from landsweep.orchestrator.unit import Unit
 from landsweep.sweeps.lab.callables.calls import call_setup
+from landsweep.sweeps.lab.callables.results import missing_goal
 from landsweep.sweeps.lab.callables.session import CallableSession
 from landsweep.sweeps.lab.flops import training_flops
 from landsweep.sweeps.lab.programs.attempt import Wanted
@@ -82,12 +83,22 @@ class CodeTrials(_Watched):
         self._seed = "seed" if spec.command is not None else spec.seed_argument
 
     def evaluate(self, units: Sequence[Unit]) -> Iterator[Outcome | Progress]:
-        """One call or process for each unit."""
-        return super().evaluate([Unit(u.key, self._arguments(u)) for u in units])
+        """One call or process for each unit; one that gives no number for a goal fails."""
+        goals = _reported_goals(self._spec)
+        for item in super().evaluate([Unit(u.key, self._arguments(u)) for u in units]):
+            if isinstance(item, Outcome) and item.status is Status.ok:
+                problem = missing_goal(goals, item.metrics, "function")
+                item = replace(item, status=Status.failed, error=problem, cause=Cause.error) if problem else item
+            yield item
 
     def _arguments(self, unit: Unit) -> dict[str, Metric]:
         seed = {self._seed: unit.params["seed"]} if self._seed is not None else {}
         return {**arguments(self._spec.space, unit.params), **seed}
+
+
+def _reported_goals(spec: SearchSpec) -> tuple[str, ...]:
+    """The goals that a function or program must give itself."""
+    return tuple(g.metric for g in spec.goals if g.metric not in _NOT_REPORTED)
 
 
 def _callable(spec: SearchSpec, bench: Workbench) -> CallableSession:
@@ -100,7 +111,7 @@ def _callable(spec: SearchSpec, bench: Workbench) -> CallableSession:
 
 def _program(spec: SearchSpec, bench: Workbench) -> ProgramSession:
     assert spec.command is not None
-    goals = tuple(g.metric for g in spec.goals if g.metric not in _NOT_REPORTED)
+    goals = _reported_goals(spec)
     series = () if isinstance(spec.pruner, NoPruner) else goals[:1]
     target = () if spec.target is None else (spec.target.metric,)
     return ProgramSession(spec.command, spec.types, bench, Wanted(goals, (*series, *target)))

@@ -33,6 +33,16 @@ def wide(layers: Sequence[int], x: float = 0.0) -> dict[str, float]:
     return {"loss": x * x + sum(layers)}
 
 
+def kind_of(x: float) -> str:
+    return "none" if x < -1 else "text" if x > 1 else "number"
+
+
+def sometimes(x: float) -> dict[str, float | str]:
+    """A function that forgets its goal for small x, and gives a text for large ones."""
+    goal: dict[str, dict[str, float | str]] = {"none": {}, "text": {"loss": "no"}, "number": {"loss": x * x}}
+    return {"x_was": x, **goal[kind_of(x)]}
+
+
 def plain(x: float) -> dict[str, float]:
     return {"loss": x * x}
 

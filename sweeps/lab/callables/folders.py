@@ -43,6 +43,15 @@ class Place:
         """
         return folder_in(self.root, f"{self.name}/{name}")
 
+    def own_file(self, name: str) -> Path:
+        """Where a file of ours lies; what an earlier attempt has put there in its place, such as a link, is removed."""
+        path = self.folder / name
+        if path.is_dir() and not path.is_symlink():
+            remove_tree(path)
+        elif path.is_symlink() or (path.exists() and not path.is_file()):
+            path.unlink()
+        return path
+
     def remove(self, but: str = "") -> None:
         """Remove the folder with all that is in it, or, if it holds a file of the name `but`, all else."""
         if not but or not (self.folder / but).exists():

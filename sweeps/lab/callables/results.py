@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+from landsweep.orchestrator.canonical import as_python
 from landsweep.orchestrator.row import Cause, Metric, Outcome, Status
 from landsweep.sweeps.lab.callables.columns import RESERVED
 
-__all__ = ["Unfit", "outcome_of", "plain_metric", "shown", "step_of"]
+__all__ = ["Unfit", "missing_goal", "outcome_of", "plain_metric", "shown", "step_of"]
 
 _PLAIN = {float, bool, str, type(None)}  # nothing to check or convert; int may be too large
 
 
 class Unfit(Exception):
     """A result that can't become a row."""
+
+
+def missing_goal(goals: Iterable[str], row: Mapping[str, object], who: str) -> str:
+    """Which goal has no number in what a function or program gave, in words; empty if all have one."""
+    for name in goals:
+        value = row.get(name)
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            problem = "is not among them" if name not in row else f"is {value!r}, no number"
+            return f"the goal {name} {problem}; the {who} gave {', '.join(sorted(row)) or 'no metrics'}"
+    return ""
 
 
 def outcome_of(
@@ -78,10 +89,9 @@ def plain_metric(name: object, value: object) -> Metric:
         if isinstance(value, int) and not -(2**63) <= value < 2**63:
             raise Unfit(f"the metric {name} is an int of {value.bit_length()} bits; 64 fit: give it as float or text")
         return value
-    if getattr(value, "ndim", None) == 0 and hasattr(value, "item"):
-        inner = value.item()
-        if isinstance(inner, bool | int | float | str):
-            return plain_metric(name, inner)
+    inner = as_python(value)
+    if inner is not value and isinstance(inner, bool | int | float | str):
+        return plain_metric(name, inner)
     raise Unfit(f"the metric {name} is {shown(value)}; a metric is a number, a flag, text or None")
 
 

@@ -16,7 +16,7 @@ from landsweep.orchestrator.kind import Workbench
 from landsweep.orchestrator.row import Cause, Metric, Outcome, Progress, Status
 from landsweep.orchestrator.unit import Unit, stream_seed
 from landsweep.sweeps.lab.callables.folders import Place
-from landsweep.sweeps.lab.callables.results import Unfit, outcome_of
+from landsweep.sweeps.lab.callables.results import Unfit, missing_goal, outcome_of
 from landsweep.sweeps.lab.programs.endings import Ending
 from landsweep.sweeps.lab.programs.leftovers import end_leftovers
 from landsweep.sweeps.lab.programs.metrics import Collected, History
@@ -73,19 +73,19 @@ class Attempt:
 
     def run(self, launcher: Launcher, searcher: Searcher) -> Iterator[Outcome | Progress]:
         """Start the program and follow it to its end."""
-        folder, lines = self._place.folder, bool(self._program.metrics.patterns)
-        self._out, self._err = (Kept(folder / f"{name}.txt", lines=lines) for name in ("stdout", "stderr"))
+        folder, own, lines = self._place.folder, self._place.own_file, bool(self._program.metrics.patterns)
+        self._out, self._err = (Kept(own(f"{name}.txt"), lines=lines) for name in ("stdout", "stderr"))
         streams = (self._out, self._err)
         self._sources = Sources(
             self._program.metrics,
-            folder / "metrics.jsonl",
+            own("metrics.jsonl"),
             self._files,
             streams,
             self._types,
             searcher,
             self._program.timeout,
         )
-        self._history = History(folder / "reported.jsonl", again=self._place.attempt > 1)
+        self._history = History(own("reported.jsonl"), again=self._place.attempt > 1)
         self._ending = Ending(self._unit.key, self._place, streams)
         try:
             yield from self._started(launcher)
@@ -158,11 +158,8 @@ class Attempt:
         yield outcome
 
     def _check(self, row: Mapping[str, object]) -> None:
-        for name in self._wanted.metrics:
-            value = row.get(name)
-            if isinstance(value, bool) or not isinstance(value, int | float):
-                given = "is not among them" if name not in row else f"is {value!r}, no number"
-                raise Unfit(f"the goal {name} {given}; the program gave {', '.join(sorted(row)) or 'no metrics'}")
+        if problem := missing_goal(self._wanted.metrics, row, "program"):
+            raise Unfit(problem)
         for name in self._wanted.series:
             if name not in self._collected.steps:
                 raise Unfit(

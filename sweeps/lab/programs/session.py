@@ -6,8 +6,9 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
+from landsweep.orchestrator.errors import UsageError
 from landsweep.orchestrator.kind import Workbench
-from landsweep.orchestrator.row import Outcome, Progress, Status
+from landsweep.orchestrator.row import Cause, Outcome, Progress, Status
 from landsweep.orchestrator.trust import allow_program
 from landsweep.orchestrator.unit import Unit
 from landsweep.sweeps.lab.callables.folders import Place, UnitFolders
@@ -47,17 +48,24 @@ class ProgramSession:
         """Start the program once for each unit; whatever becomes of it stays with that unit."""
         for unit in units:
             apart = unit.key in self._evaluated  # again, to compare: it must not find what the first one has left
-            place = self._folders.begin(unit.key, apart=apart)
-            if place.attempt > 1:
-                end_leftovers(place.folder)
             began = time.perf_counter()
-            attempt = Attempt(self._program, self._types, self._bench, self._wanted, unit, place)
+            try:
+                place, attempt = self._begin(unit, apart=apart)
+            except UsageError as e:  # such as a link, by an earlier attempt: no other unit's business
+                yield Outcome(unit.key, {}, Status.failed, f"the unit's folder can't be used: {e}", Cause.error)
+                continue
             for item in attempt.run(self._launcher, self._searcher):
                 if isinstance(item, Outcome):
                     self._settle(place, item, apart=apart)
                     yield replace(item, seconds=time.perf_counter() - began)  # the worker's processor time says nothing
                 else:
                     yield item
+
+    def _begin(self, unit: Unit, *, apart: bool) -> tuple[Place, Attempt]:
+        place = self._folders.begin(unit.key, apart=apart)
+        if place.attempt > 1:
+            end_leftovers(place.folder)
+        return place, Attempt(self._program, self._types, self._bench, self._wanted, unit, place)
 
     def _settle(self, place: Place, outcome: Outcome, *, apart: bool) -> None:
         """Keep, copy or remove the folder of a unit that has ended."""
@@ -67,6 +75,7 @@ class ProgramSession:
         artifacts = self._bench.artifacts
         if artifacts is not None and artifacts.folder is None and not apart:
             for stream in ("stdout.txt", "stderr.txt"):
-                artifacts.write(f"{place.name}/{stream}", (place.folder / stream).read_bytes())
+                if (place.folder / stream).is_file():  # the program may have removed it
+                    artifacts.write(f"{place.name}/{stream}", (place.folder / stream).read_bytes())
         if apart or (well and self._program.keep == "failed"):
             place.remove()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -255,6 +256,33 @@ def test_a_second_attempt_finds_the_files_and_goes_on_with_the_series(programs: 
     (outcome,), progress = programs.run(spec)
     assert outcome.status is Status.ok and outcome.metrics["loss"] == 5.0
     assert [(p.step, p.metrics["loss"]) for p in progress] == [(s, 10.0 - s) for s in range(6)]
+
+
+@pytest.mark.parametrize(
+    ("deed", "error"),
+    [
+        ("os.rename(D, D + '2'); os.symlink(D + '2', D)", "the unit's folder can't be used: .*files is a link"),
+        ("os.remove(U + '/attempt'); os.mkfifo(U + '/attempt')", "the unit's folder can't be used: .*named pipe"),
+        ("os.remove(U + '/stdout.txt'); os.symlink('/dev/null', U + '/stdout.txt')", ""),
+        ("os.mkdir(U + '/metrics.jsonl')", ""),
+        ("os.mkfifo(U + '/reported.jsonl.x'); os.replace(U + '/reported.jsonl.x', U + '/reported.jsonl')", ""),
+    ],
+)
+def test_what_a_program_does_to_its_own_folder_fails_no_other_unit(programs: Programs, deed: str, error: str) -> None:
+    source = f"""
+    D, U = os.environ["LANDSWEEP_DIR"], os.environ["LANDSWEEP_UNIT"]
+    if os.environ["LANDSWEEP_ATTEMPT"] == "1" and {{x}} == 1:
+        {deed}
+        os._exit(3)
+    report(loss=0.5)
+    """.replace("{x}", "int(__import__('sys').argv[1])")
+    spec = programs.spec(source, axes={"x": [1, 2, 3]})
+    first, _ = programs.run(spec)
+    assert [o.status.value for o in first] == ["failed", "ok", "ok"]
+    again, _ = programs.run(spec)
+    assert [o.status.value for o in again[1:]] == ["ok", "ok"]
+    assert again[0].status is (Status.failed if error else Status.ok), again[0].error
+    assert re.search(error, str(again[0].error)) and "Traceback" not in str(again[0].error)
 
 
 def test_an_attempt_that_finds_all_done_gives_the_series_of_the_one_before(programs: Programs) -> None:

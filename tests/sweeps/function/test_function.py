@@ -115,6 +115,8 @@ def test_a_function_says_that_it_diverged(script: Script, body: str, metrics: di
         ("return {'seconds': 1}", "columns of its own named ['seconds']"),
         ("return {'status': 'fine'}", "returned status 'fine'; allowed are 'ok' and 'diverged'"),
         ("return {'a': __import__('numpy').ones(3)}", "of type ndarray; a metric is"),
+        ("import numpy as np; return {'a': np.ma.masked}", "of type MaskedConstant; a metric is"),
+        ("import numpy as np; return {'a': np.ma.array(7.5, mask=True)}", "of type MaskedArray; a metric is"),
     ],
 )
 def test_a_result_that_is_no_row_fails_with_the_reason(script: Script, body: str, complaint: str) -> None:

@@ -35,6 +35,7 @@ from tests.support.searches import (
     KIND,
     TINY_RECIPE,
     function_search,
+    kind_of,
     tiny_search,
 )
 
@@ -275,9 +276,18 @@ def _yaml(text: str) -> dict[str, Any]:
     return found
 
 
-def test_a_goal_that_a_function_does_not_give_is_said_and_rows_stay(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"no metric 'error'; numbers that they give: .*loss"):
-        rows_of(function_search(goals=[{"minimise": "error"}]), tmp_path)
+def test_units_without_a_number_for_a_goal_fail_alone(tmp_path: Path) -> None:
+    space = {"x": {"uniform": [-2, 2]}}
+    given: dict[str, Any] = {"function": "tests.support.searches:sometimes", "seed_argument": None, "space": space}
+    rows = rows_of(function_search(**given, budget={"units": 24}), tmp_path)
+    assert len(rows) == 24
+    for kind, error in {
+        "none": "the goal loss is not among them; the function gave x_was",
+        "text": "'no', no number",
+    }.items():
+        errors = rows[[kind_of(x) == kind for x in rows["x"]]]["error"]
+        assert len(errors) and errors.str.contains(error, regex=False).all()
+    assert (rows["status"] == "failed").tolist() == [kind_of(x) != "number" for x in rows["x"]]
 
 
 def test_fronts_are_those_that_nothing_beats() -> None:
