@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -54,7 +56,7 @@ class Sources:
         self._patterns = metrics.patterns
         self._searcher, self._searching = searcher, math.inf if most is None else most
         self._matches = [0] * len(self._patterns)
-        self._lines = Lines()
+        self._lines, self._digest = Lines(), hashlib.blake2b()
         self._read = self._records = self._printed = 0
 
     def news(self, *, last: bool = False) -> Iterator[Record]:
@@ -103,7 +105,32 @@ class Sources:
     def _of_lines(self, *, last: bool) -> Iterator[Record]:
         for line in self._new_lines(last=last):
             self._records += 1
-            yield parsed(line, f"$LANDSWEEP_METRICS, line {self._records}"), "$LANDSWEEP_METRICS"
+            try:
+                record = parsed(line, f"$LANDSWEEP_METRICS, line {self._records}")
+            except Unfit:
+                self._check_appended()  # a better reason
+                raise
+            yield record, "$LANDSWEEP_METRICS"
+        if last:
+            self._check_appended()
+
+    def _check_appended(self) -> None:
+        """Whether what was read of the file of JSON lines is still how it begins: else lines were never seen.
+
+        Raises:
+            Unfit: it is not.
+        """
+        digest, left = hashlib.blake2b(), self._read
+        with suppress(FileNotFoundError), _regular(self._path).open("rb") as file:
+            while left and (data := file.read(min(left, _CHUNK))):
+                digest.update(data)
+                left -= len(data)
+        if digest.digest() != self._digest.digest():
+            raise Unfit(
+                "the file that $LANDSWEEP_METRICS names was written anew, or removed, while the program ran: lines of "
+                'it were never read. Append to it, as open(path, "a") does, or write another file and name it under '
+                "metrics.file: that one is read at the end"
+            )
 
     def _new_lines(self, *, last: bool) -> Iterator[str]:
         """Of the file of JSON lines; a running program may write faster than they are read, so only a part at once."""
@@ -112,6 +139,7 @@ class Sources:
                 file.seek(self._read)
                 while data := file.read(_CHUNK):
                     self._read += len(data)
+                    self._digest.update(data)
                     yield from self._lines.feed(data)
                     if not last:
                         return

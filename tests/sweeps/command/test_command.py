@@ -285,6 +285,34 @@ def test_what_a_program_does_to_its_own_folder_fails_no_other_unit(programs: Pro
     assert re.search(error, str(again[0].error)) and "Traceback" not in str(again[0].error)
 
 
+@pytest.mark.parametrize(
+    ("write", "ok"),
+    [
+        ('open(M, "w").write(line(step))', False),
+        ('open(M + "2", "w").write(line(step)); os.replace(M + "2", M)', False),
+        ('open(M, "w").write(line(step) + " " * 50 * (step > 1))', False),
+        ('step < 2 and open(M, "w").write(line(step)) or os.path.exists(M) and os.remove(M)', False),
+        ('open(M, "w").write("".join(map(line, range(step + 1))))', True),
+        ('open(M, "a").write(line(step))', True),
+    ],
+)
+def test_lines_that_were_overwritten_are_noticed(programs: Programs, write: str, ok: bool) -> None:
+    source = f"""
+    import time
+    M = os.environ["LANDSWEEP_METRICS"]
+    def line(step):
+        return json.dumps(dict(step=step, loss=9 - step)) + "\\n"
+    for step in range(3):
+        {write}
+        time.sleep(0.3)
+    """
+    outcome = programs.one(programs.spec(source))
+    if ok:
+        assert (outcome.status, outcome.metrics["loss"]) == (Status.ok, 7), outcome.error
+    else:
+        assert outcome.status is Status.failed and "written anew, or removed" in str(outcome.error)
+
+
 def test_an_attempt_that_finds_all_done_gives_the_series_of_the_one_before(programs: Programs) -> None:
     source = """
     from pathlib import Path
