@@ -2,74 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import ClassVar, TypeAlias, cast
+from collections.abc import Mapping
+from typing import ClassVar
 
 import torch
-import torch.nn.functional as F  # noqa: N812 - torch's own convention
 from torch import Tensor, nn
 
 from landsweep.sweeps.lab.losses import TrainingLoss, log_softmax
 from landsweep.sweeps.lab.models.layers import NoNorm
 from landsweep.sweeps.lab.models.plain import misread
 from landsweep.sweeps.lab.training.backends.base import Backend
+from landsweep.sweeps.lab.training.backends.rules import RULES, Pullback, alone_with_inputs, chain_of
 from landsweep.sweeps.lab.training.dropout import MaskedDropout
 
 __all__ = ["Bmm"]
 
-Pullback: TypeAlias = Callable[[Tensor], Tensor]
-"""Gradient of the loss by a layer's outputs to that by its inputs."""
-
 _aten = torch.ops.aten
 
-
-def _relu(layer: nn.Module, x: Tensor) -> tuple[Tensor, Pullback]:
-    y = torch.relu(x)
-    # Nobody else reads `d`, so its memory takes the result.
-    return y, lambda d: _aten.threshold_backward.grad_input(d, y, 0, grad_input=d)
-
-
-def _leaky_relu(layer: nn.Module, x: Tensor) -> tuple[Tensor, Pullback]:
-    slope = cast(nn.LeakyReLU, layer).negative_slope
-    return F.leaky_relu(x, slope), lambda d: _aten.leaky_relu_backward(d, x, slope, False)
-
-
-def _elu(layer: nn.Module, x: Tensor) -> tuple[Tensor, Pullback]:
-    alpha = cast(nn.ELU, layer).alpha
-    return F.elu(x, alpha), lambda d: _aten.elu_backward(d, alpha, 1.0, 1.0, False, x)
-
-
-def _tanh(layer: nn.Module, x: Tensor) -> tuple[Tensor, Pullback]:
-    y = torch.tanh(x)
-    return y, lambda d: _aten.tanh_backward(d, y)
-
-
-def _sigmoid(layer: nn.Module, x: Tensor) -> tuple[Tensor, Pullback]:
-    y = torch.sigmoid(x)
-    return y, lambda d: _aten.sigmoid_backward(d, y)
-
-
-def _silu(layer: nn.Module, x: Tensor) -> tuple[Tensor, Pullback]:
-    return F.silu(x), lambda d: _aten.silu_backward(d, x)
-
-
-def _gelu(layer: nn.Module, x: Tensor) -> tuple[Tensor, Pullback]:
-    kind = cast(nn.GELU, layer).approximate
-    return F.gelu(x, approximate=kind), lambda d: _aten.gelu_backward(d, x, approximate=kind)
-
-
-_RULES: dict[type[nn.Module], Callable[[nn.Module, Tensor], tuple[Tensor, Pullback]]] = {
-    nn.ReLU: _relu,
-    nn.LeakyReLU: _leaky_relu,
-    nn.ELU: _elu,
-    nn.Tanh: _tanh,
-    nn.Sigmoid: _sigmoid,
-    nn.SiLU: _silu,
-    nn.GELU: _gelu,
-}
-
-
-_KNOWN = (nn.Flatten, nn.Linear, nn.Identity, NoNorm, nn.LayerNorm, MaskedDropout, *_RULES)
+_KNOWN = (nn.Flatten, nn.Linear, nn.Identity, NoNorm, nn.LayerNorm, MaskedDropout, *RULES)
 
 
 class _Room:
@@ -106,7 +56,7 @@ class Bmm(Backend):
     def serves(cls, module: nn.Module) -> str | None:
         if reason := misread(module, _KNOWN):
             return reason
-        layers = _layers("", module)
+        layers = chain_of(module)
         if not layers or not isinstance(layers[0][1], nn.Flatten):
             return "the first layer must be Flatten"
         for name, layer in layers:
@@ -120,7 +70,8 @@ class Bmm(Backend):
 
     def bind(self) -> None:
         self._weights = self.stack.buffers | self.stack.layout.split(self.stack.weights)
-        self._layers = _layers("", self.modules[0])
+        self._layers = chain_of(self.modules[0])
+        self._alone = alone_with_inputs(self._layers)
         self._room = _Room(self.stack.weights)
         self._minus_one = self.stack.weights.new_full((1, 1, 1), -1.0)
         self._parts: tuple[Tensor, dict[str, Tensor]] | None = None  # of the array that gradients were last wanted in
@@ -169,8 +120,8 @@ class Bmm(Backend):
             return self._linear(name, layer, x, grads, lowest=lowest)
         if isinstance(layer, nn.LayerNorm):
             return self._layer_norm(name, layer, x, grads)
-        if type(layer) in _RULES:
-            return _RULES[type(layer)](layer, x)
+        if type(layer) in RULES:
+            return RULES[type(layer)](layer, x, name in self._alone)
         if isinstance(layer, MaskedDropout) and layer.p and grads:
             mask = masks[f"{name}.dropout_mask"]
             return x * mask, lambda d: d * mask
@@ -238,11 +189,3 @@ def _loss(loss: TrainingLoss, outputs: Tensor, targets: Tensor, minus_one: Tenso
         losses = loss(leaf, targets).mean(1)
         (d,) = torch.autograd.grad(losses.sum(), leaf)
     return losses.detach(), d
-
-
-def _layers(name: str, module: nn.Module) -> list[tuple[str, nn.Module]]:
-    """The layers of nested sequences, in order, by their full names."""
-    if not isinstance(module, nn.Sequential):
-        return [(name, module)]
-    children = ((f"{name}.{n}" if name else n, child) for n, child in module.named_children())
-    return [layer for n, child in children for layer in _layers(n, child)]

@@ -136,18 +136,18 @@ def test_layers_that_are_not_what_they_seem_are_not_served(name: str) -> None:
 def wrong_relu(monkeypatch: pytest.MonkeyPatch) -> None:
     """A back-end with a wrong formula: the proof has to find what no reading can."""
     from landsweep.sweeps.lab.training import calibrate
-    from landsweep.sweeps.lab.training.backends import bmm
+    from landsweep.sweeps.lab.training.backends.rules import RULES
 
     monkeypatch.setattr(proof, "_VERDICTS", {})
     monkeypatch.setattr(proof, "_EXACT", {})
     monkeypatch.setattr(calibrate, "_CHOICES", {})
-    rule = bmm._RULES[nn.ReLU]
+    rule = RULES[nn.ReLU]
 
-    def leaky(layer: nn.Module, x: Tensor) -> Any:
-        y, pullback = rule(layer, x)
+    def leaky(layer: nn.Module, x: Tensor, alone: bool) -> Any:
+        y, pullback = rule(layer, x, alone)
         return y, lambda d: pullback(d) * (1 + 1e-5)
 
-    monkeypatch.setitem(bmm._RULES, nn.ReLU, leaky)
+    monkeypatch.setitem(RULES, nn.ReLU, leaky)
 
 
 def test_a_wrong_formula_is_passed_over_and_said(wrong_relu: None, data: Data, tmp_path: Path) -> None:
