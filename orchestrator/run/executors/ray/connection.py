@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import logging
 import os
 import subprocess
+import sys
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -110,13 +112,15 @@ class Connection:
 
     def close(self) -> None:
         """End a Ray of our own, also one that no longer answers; a cluster that was joined is left."""
-        if self._opened:
+        if self._opened and self._folder is None:
+            _leave_cluster()
+        elif self._opened:
             kills = threading.Timer(_LEAVE, _kill, [[process for _, process in self._own_processes()]])
             kills.daemon = True
             kills.start()
             ray.shutdown()
             kills.cancel()
-            self._opened = False
+        self._opened = False
         if self._folder is not None:
             self._folder.remove()
             self._folder = None
@@ -163,6 +167,19 @@ class Connection:
             with contextlib.suppress(Exception):
                 ray.shutdown()
             raise Unreachable(f"site: could not reach a Ray cluster at {address!r}: {_first(e)}\n{_START}") from e
+
+
+def _leave_cluster() -> None:
+    """Leave a cluster that was joined: where its raylet on this machine stands still, `ray.shutdown` has no end."""
+    leaves = threading.Thread(target=ray.shutdown, name="landsweep-leave", daemon=True)
+    leaves.start()
+    leaves.join(_LEAVE)
+    if leaves.is_alive():
+        atexit.unregister(ray.shutdown)  # it would wait at the end of the process
+        with contextlib.suppress(Exception):  # nobody reads the stream
+            sys.stderr.write(
+                f"the Ray cluster was left untold: its raylet on this machine gave no answer within {_LEAVE:g} s\n"
+            )
 
 
 def _kill(processes: Sequence[subprocess.Popen[bytes]]) -> None:

@@ -193,6 +193,48 @@ def test_a_ray_that_stands_still_is_ended(temporary: Path) -> None:
     assert done.stdout.split() == ["closed", "False"], done
 
 
+HEAD = """
+import psutil, ray
+where = ray.init(address="local", num_cpus=1, include_dashboard=False).address_info["gcs_address"]
+raylet, = [p.pid for p in psutil.Process().children() if p.name() == "raylet"]
+print(where, raylet, flush=True)
+input()
+"""
+JOINED = """
+import os, signal, sys
+from landsweep.orchestrator.run.executors.ray import RayExecutor, connection
+from landsweep.orchestrator.site import Site
+from landsweep.orchestrator.testing.executor_suite import config
+connection._LEAVE = 2.0
+ex = RayExecutor(Site(workers=1, cpus=0.5, address=sys.argv[1]))
+ex.open(config())
+while not ex.free_workers():
+    ex.poll(0.1)
+os.kill(int(sys.argv[2]), signal.SIGSTOP)
+ex.close()
+print("left", flush=True)
+"""
+
+
+@pytest.mark.ray
+@pytest.mark.rotating
+def test_a_cluster_that_stands_still_is_left(temporary: Path) -> None:
+    """`ray.shutdown` waits for the raylet's answer, without end; and nobody may kill that of a cluster."""
+    env = {**os.environ, "TMPDIR": str(temporary), "OMP_NUM_THREADS": "1", "RAY_AUTH_MODE": "disabled"}
+    words, pipe = [sys.executable, "-c"], subprocess.PIPE
+    with subprocess.Popen([*words, HEAD], stdin=pipe, stdout=pipe, text=True, env=env) as head:
+        assert head.stdin is not None and head.stdout is not None
+        where, raylet = head.stdout.readline().split()
+        joined = [*words, JOINED, where, raylet]
+        try:
+            done = subprocess.run(joined, capture_output=True, text=True, timeout=120, check=False, env=env)
+        finally:
+            os.kill(int(raylet), signal.SIGCONT)
+            head.stdin.close()
+    assert done.stdout.split() == ["left"] and done.returncode == 0, done
+    assert "its raylet on this machine gave no answer within 2 s" in done.stderr
+
+
 def test_an_own_folder_that_was_removed_from_outside_ends_in_order(temporary: Path) -> None:
     folder = OwnFolder()
     shutil.rmtree(folder.path)
