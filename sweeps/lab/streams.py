@@ -11,7 +11,7 @@ import torch
 
 from landsweep.orchestrator.unit import Unit, stream_seed
 
-__all__ = ["counted", "generator", "restart", "seeded", "settings_kept", "stream"]
+__all__ = ["counted", "generator", "restart", "seeded", "stream"]
 
 _MASK = (1 << 63) - 1
 
@@ -55,26 +55,6 @@ def seeded(root: int, device: torch.device | str = "cpu") -> Iterator[None]:
     finally:
         random.setstate(python)
         np.random.set_state(numpy)  # noqa: NPY002
-
-
-@contextmanager
-def settings_kept() -> Iterator[None]:
-    """At the end torch's settings are what they were: they count for the whole process, so for all other models too.
-
-    For the user's functions: default dtype and device, threads, whether gradients are computed.
-    """
-    dtype, device, threads = torch.get_default_dtype(), torch.get_default_device(), torch.get_num_threads()
-    gradients, precision = torch.is_grad_enabled(), torch.get_float32_matmul_precision()
-    try:
-        yield
-    finally:
-        if torch.get_default_device() != device:
-            torch.set_default_device(None if device.type == "cpu" else device)
-        if torch.get_num_threads() != threads:
-            torch.set_num_threads(threads)
-        torch.set_default_dtype(dtype)
-        torch.set_grad_enabled(gradients)
-        torch.set_float32_matmul_precision(precision)
 
 
 def restart(root: int, device: torch.device) -> None:

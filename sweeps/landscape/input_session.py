@@ -16,6 +16,7 @@ from landsweep.orchestrator.unit import Unit
 from landsweep.sweeps.lab.data import Data
 from landsweep.sweeps.lab.device import settle
 from landsweep.sweeps.lab.models import number_type
+from landsweep.sweeps.lab.settings import settings_kept
 from landsweep.sweeps.lab.weight_space.evaluators import loss_named
 from landsweep.sweeps.landscape.input_plane import InputPlane, loss_of_one, plane_arrays
 from landsweep.sweeps.landscape.prepare import directions_name, loaded
@@ -76,7 +77,8 @@ class InputSession:
             module, plane = self._there(str(unit.params["model"]), int(unit.params["draw"] or 0))
             point = plane.at({axis: float(unit.params[axis] or 0) for axis in self._spec.axes})
             dtype = number_type(module)
-            outputs: Tensor = module(point.to(dtype))
+            with settings_kept():
+                outputs: Tensor = module(point.to(dtype))
             yield outcome_of(unit.key, self._metrics(outputs, plane, dtype) | self._geometry)
 
     def close(self) -> None:

@@ -17,6 +17,7 @@ from landsweep.sweeps.lab.data import Data
 from landsweep.sweeps.lab.models import number_type
 from landsweep.sweeps.lab.recipe import Recipe
 from landsweep.sweeps.lab.recipe_sections import Checkpoints
+from landsweep.sweeps.lab.settings import settings_kept
 from landsweep.sweeps.lab.training import Checkpoint, Ended, Evaluated, Training, train_pack
 from landsweep.sweeps.lab.weight_space.rig import state_arrays
 from landsweep.sweeps.landscape.directions import TrainingPath
@@ -37,6 +38,7 @@ def directions_name(spec: LandscapeSpec, model: str, draw: int) -> str:
     return f"directions-{'-'.join(spec.centers()[model])}-{draw}"
 
 
+@settings_kept()
 def weights_of(spec: LandscapeSpec, name: str, bench: Workbench) -> dict[str, Any]:
     """Weights of a model: `state/...`, `history/...`, `input_shape`, `classes`, `outputs`.
 

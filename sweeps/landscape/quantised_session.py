@@ -13,6 +13,7 @@ from landsweep.orchestrator.row import Outcome
 from landsweep.orchestrator.unit import Unit
 from landsweep.sweeps.lab.device import settle
 from landsweep.sweeps.lab.models import number_type
+from landsweep.sweeps.lab.settings import settings_kept
 from landsweep.sweeps.lab.weight_space.batch_norm import reestimate
 from landsweep.sweeps.lab.weight_space.evaluators import Evaluators
 from landsweep.sweeps.lab.weight_space.quantisation import quantised, weight_names
@@ -46,7 +47,8 @@ class QuantisedSession:
             model = self._there(str(unit.params["model"]))
             numbers = {axis: float(unit.params[axis] or 0) for axis in self._spec.axes}
             model.quantise(numbers)
-            metrics = self._evaluators(number_type(model.module))(model.module)
+            with settings_kept():
+                metrics = self._evaluators(number_type(model.module))(model.module)
             yield outcome_of(unit.key, {**metrics, "batch_norm": self._spec.batch_norm})
 
     def close(self) -> None:

@@ -15,6 +15,7 @@ from landsweep.orchestrator.row import Metric, Outcome, Status
 from landsweep.orchestrator.unit import Unit
 from landsweep.sweeps.lab.device import settle
 from landsweep.sweeps.lab.models import number_type
+from landsweep.sweeps.lab.settings import settings_kept
 from landsweep.sweeps.lab.weight_space.evaluators import Evaluators
 from landsweep.sweeps.lab.weight_space.folding import Shortcut
 from landsweep.sweeps.lab.weight_space.rig import MovableModule
@@ -76,6 +77,7 @@ class LandscapeSession:
             outcome = outcome_of(unit.key, {**metrics, "batch_norm": self._spec.batch_norm, **self._geometry})
             yield outcome if count == 1 else replace(outcome, seconds=wall, cpu_seconds=cpu)
 
+    @settings_kept()
     def _at_grid_points(self, units: Sequence[Unit], model: str, draw: int) -> list[dict[str, Metric]]:
         movable = self._moved(model, draw)
         evaluators, shortcut = self._evaluators(movable.dtype), self._shortcut
@@ -102,6 +104,7 @@ class LandscapeSession:
             metrics.update(shortcut_metrics)
         return points
 
+    @settings_kept()
     def _at_point_of_path(self, model: str, draw: int, point: int) -> dict[str, Metric]:
         """Metrics at a point of the path with its own weights, and at the nearest point of the plane."""
         directions = self._prepared[directions_name(self._spec, model, draw)]

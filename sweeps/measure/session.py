@@ -14,6 +14,7 @@ from landsweep.orchestrator.kind import Workbench
 from landsweep.orchestrator.row import Metric, Outcome, Progress, Status
 from landsweep.orchestrator.unit import Unit
 from landsweep.sweeps.lab.device import settle
+from landsweep.sweeps.lab.settings import settings_kept
 from landsweep.sweeps.measure.measures import Measure, Measured
 from landsweep.sweeps.measure.plan import Plan, PlannedUnit, carried
 from landsweep.sweeps.measure.sources import Sources
@@ -46,9 +47,10 @@ class MeasureSession:
         for _, pack in itertools.groupby(planned, key=lambda p: p.unit.pack):
             while part := list(itertools.islice(pack, _TOGETHER)):
                 subjects = [self._sources.subject(p) for p in part]
-                for one, measured in zip(part, self._measured(part[0].measure, subjects), strict=True):
-                    yield from _curves(one.unit.key, measured)
-                    yield _outcome(one, measured)
+                with settings_kept():
+                    for one, measured in zip(part, self._measured(part[0].measure, subjects), strict=True):
+                        yield from _curves(one.unit.key, measured)
+                        yield _outcome(one, measured)
 
     def _measured(self, name: str, subjects: Sequence[Subject]) -> Iterator[Measured]:
         measure: Measure = self._spec.measures[name]
@@ -86,6 +88,7 @@ def check_plan(spec: MeasureSweepSpec, plan: Plan, bench: Workbench) -> None:
             ) from e
 
 
+@settings_kept()
 @torch.no_grad()
 def _attempt(subject: Subject) -> None:
     """Put two samples of each evaluator through the first network and the loss."""

@@ -14,14 +14,16 @@ import torch
 import yaml
 
 from landsweep.orchestrator.errors import SpecError
-from landsweep.orchestrator.kind import kind_named
+from landsweep.orchestrator.kind import Workbench, kind_named
+from landsweep.orchestrator.row import Outcome
 from landsweep.orchestrator.run.checking import check_apart, runs_apart
 from landsweep.orchestrator.run.messages import WorkerConfig
-from landsweep.orchestrator.trust import reading
+from landsweep.orchestrator.trust import also_search, reading
 from landsweep.sweeps.lab.data.own import OwnData
 from landsweep.sweeps.lab.models.own import OwnNet
 from tests.attack.folders import landsweep
 from tests.support.cli import LANDSWEEP
+from tests.support.zoos import KIND
 
 MINE = """
 import ctypes, os, signal, sys, time
@@ -125,17 +127,91 @@ def table():
 """
 
 
+def settings() -> tuple[object, ...]:
+    return (
+        torch.get_default_dtype(), torch.get_default_device(), torch.get_num_threads(), torch.is_grad_enabled(),
+        torch.are_deterministic_algorithms_enabled(), torch.get_float32_matmul_precision(),
+    )  # fmt: skip
+
+
 def test_what_own_code_sets_for_all_of_torch_does_not_reach_other_models(tmp_path: Path) -> None:
     (tmp_path / "mine_settings.py").write_text(SETTINGS, encoding="utf-8")
-    before = torch.get_default_dtype(), torch.get_default_device(), torch.get_num_threads(), torch.is_grad_enabled()
+    before = settings()
     net = OwnNet.model_validate({"net": "own", "build": "mine_settings:build"})
     for _ in range(2):
         module = net._module((2,), 2, tmp_path)
         assert next(module.parameters()).dtype == torch.float64, "what it sets for itself counts for itself"
-        now = torch.get_default_dtype(), torch.get_default_device(), torch.get_num_threads(), torch.is_grad_enabled()
-        assert now == before
+        assert settings() == before
     OwnData.model_validate({"source": "callable", "function": "mine_settings:table"}).load(tmp_path)
-    assert torch.get_default_dtype() == before[0] and torch.get_default_device() == before[1]
+    assert settings() == before
+
+
+CHANGES = """
+import torch
+from torch import nn
+
+def change():
+    torch.set_default_dtype(torch.float64)
+    torch.set_num_threads(torch.get_num_threads() + 1)
+    torch.use_deterministic_algorithms(True)
+    torch.backends.cuda.matmul.fp32_precision = "tf32"
+
+class Net(nn.Linear):
+    def __init__(self, changes):
+        super().__init__(6, 2)
+        self.changes = changes
+    def forward(self, x):
+        given = super().forward(x)
+        if self.changes:
+            change()
+        return given
+
+class Method(torch.optim.SGD):
+    def __init__(self, params, lr, changes):
+        super().__init__(params, lr=lr)
+        self.changes = changes
+    def step(self, closure=None):
+        super().step()
+        if self.changes:
+            change()
+            torch.set_default_device("meta")
+            torch.set_grad_enabled(False)
+"""
+
+
+def test_what_networks_and_optimizers_set_for_all_of_torch_while_they_train_does_not_reach_others(
+    tmp_path: Path,
+) -> None:
+    """Neither other packs of the worker, nor, of optimizers, other models of their pack."""
+    (tmp_path / "mine_changes.py").write_text(CHANGES, encoding="utf-8")
+    torch.set_num_threads(1)  # as of the worker
+    also_search(tmp_path)
+    before = settings()
+
+    def losses(variants: dict[str, Any]) -> dict[str, Any]:
+        net, optimizer = {"net": "mlp", "hidden": [4]}, {"method": "sgd"}
+        recipe = {"data": DATA, "net": net, "optimizer": optimizer, "steps": 3, "batch_size": 8}
+        fields = {"kind": "zoo", "name": "changes", "recipe": recipe, "recipes": variants, "backend": "loop"}
+        spec, bench = KIND.parse(fields, "spec"), Workbench(folder=tmp_path)
+        KIND.check(spec, bench)
+        units = {unit.key: unit.params["recipe"] for unit in KIND.planner(spec).ask(10)}
+        assert settings() == before
+        session = KIND.open(spec, {}, bench)
+        given = [item for item in session.evaluate(KIND.planner(spec).ask(10)) if isinstance(item, Outcome)]
+        assert settings() == before
+        return {units[outcome.key]: outcome.metrics["test_loss"] for outcome in given}
+
+    def net(*, changes: bool) -> dict[str, Any]:
+        return {"net": {"net": "own", "build": "mine_changes:Net", "args": {"changes": changes}}}
+
+    def method(*, changes: bool) -> dict[str, Any]:
+        args = {"method": "class", "name": "mine_changes:Method", "learning_rate": 0.1, "args": {"changes": changes}}
+        return {"optimizer": args}
+
+    changing = {"a": net(changes=True), "b": method(changes=True)}
+    others = {"c": {}, "d": net(changes=False), "e": method(changes=False)}
+    beside, alone = losses(changing | others), losses(others)
+    assert {name: beside[name] for name in others} == alone and len(beside) == 5
 
 
 @pytest.mark.slow

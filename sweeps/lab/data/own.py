@@ -15,7 +15,8 @@ from landsweep.orchestrator.callables import import_callable, refused
 from landsweep.orchestrator.calling import about_to_call
 from landsweep.orchestrator.errors import SpecError
 from landsweep.sweeps.lab.data.base import Data, Source, Split
-from landsweep.sweeps.lab.streams import seeded, settings_kept, stream
+from landsweep.sweeps.lab.settings import settings_kept
+from landsweep.sweeps.lab.streams import seeded, stream
 
 __all__ = ["OwnData"]
 

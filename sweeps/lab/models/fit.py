@@ -16,6 +16,7 @@ from landsweep.sweeps.lab.data.base import Data
 from landsweep.sweeps.lab.models.base import Net, number_type
 from landsweep.sweeps.lab.models.catalogue import families
 from landsweep.sweeps.lab.models.own import OwnNet
+from landsweep.sweeps.lab.settings import settings_kept
 
 __all__ = ["check_fit", "misfit_in_words"]
 
@@ -28,6 +29,7 @@ def misfit_in_words(net: Net, data: Data) -> str | None:
     return f"{net.family} {problem}; networks for {data.kind}: {others}"
 
 
+@settings_kept()
 def check_fit(net: Net, data: Data, folder: Path = Path(), field: str = "net") -> None:
     """Compare sizes, then put two samples through the network; through its skeleton where that tells as much.
 

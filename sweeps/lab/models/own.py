@@ -17,7 +17,8 @@ from landsweep.orchestrator.callables import import_callable
 from landsweep.orchestrator.calling import about_to_call
 from landsweep.orchestrator.errors import SpecError
 from landsweep.sweeps.lab.models.base import Net
-from landsweep.sweeps.lab.streams import seeded, settings_kept
+from landsweep.sweeps.lab.settings import settings_kept
+from landsweep.sweeps.lab.streams import seeded
 
 __all__ = ["OwnNet"]
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from landsweep.orchestrator.callables import import_callable
 from landsweep.orchestrator.errors import SpecError
 from landsweep.sweeps.lab.optim.base import Method, Step
-from landsweep.sweeps.lab.streams import settings_kept
+from landsweep.sweeps.lab.settings import settings_kept
 
 __all__ = ["NamedClass"]
 

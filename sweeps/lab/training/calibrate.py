@@ -14,6 +14,7 @@ from landsweep.orchestrator.accelerators import device_failure, free_memory
 from landsweep.sweeps.lab.data import Data
 from landsweep.sweeps.lab.optim import NamedClass
 from landsweep.sweeps.lab.recipe import Recipe
+from landsweep.sweeps.lab.settings import settings_kept
 from landsweep.sweeps.lab.training.assembly import assemble, layers_of
 from landsweep.sweeps.lab.training.backends import BACKENDS, Backend, Loop
 from landsweep.sweeps.lab.training.calendar import Calendar
@@ -124,6 +125,7 @@ _CHOICES: dict[PackFacts, Choice] = {}
 must get the first answer: it has to be one memory for all who ask, whichever session they belong to."""
 
 
+@settings_kept()
 def choose(recipe: Recipe, data: Data, *, device: str = "cpu", base: Path = Path()) -> Choice:
     """The fastest back-end and pack size for recipes with this one's pack key, timed once per process and device.
 

@@ -15,6 +15,7 @@ from landsweep.orchestrator.errors import SpecError
 from landsweep.orchestrator.storage.artifacts import Artifacts
 from landsweep.sweeps.lab.data import Data
 from landsweep.sweeps.lab.recipe import Recipe
+from landsweep.sweeps.lab.settings import settings_kept
 from landsweep.sweeps.lab.training.collective import Collective
 from landsweep.sweeps.lab.training.events import Beat, TrainingEvent
 from landsweep.sweeps.lab.training.state import Arrays
@@ -79,14 +80,15 @@ def follow(
         stem = task.pop("stem")
         parts = None if artifacts is None or stem is None else Parts(artifacts, stem, gang)
         settings = {**task, "resume": resume, "start_from": start_from, "parts": parts}
-        try:
-            training = _together(gang, recipe, partial(data_of, recipe), device, base, settings)
-        except SpecError:  # which the first member reports
-            continue
-        for event in training:
-            if isinstance(event, Beat):
-                _obey(gang, training)
-        training.written()
+        with settings_kept():
+            try:
+                training = _together(gang, recipe, partial(data_of, recipe), device, base, settings)
+            except SpecError:  # which the first member reports
+                continue
+            for event in training:
+                if isinstance(event, Beat):
+                    _obey(gang, training)
+            training.written()
 
 
 def _together(

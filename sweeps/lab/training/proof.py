@@ -29,6 +29,7 @@ from landsweep.sweeps.lab.models import OwnNet
 from landsweep.sweeps.lab.optim import NamedClass
 from landsweep.sweeps.lab.recipe import Recipe
 from landsweep.sweeps.lab.schedules import Constant
+from landsweep.sweeps.lab.settings import settings_kept
 from landsweep.sweeps.lab.streams import seeded, stream
 from landsweep.sweeps.lab.training.assembly import Assembly, assemble, check_settings, layers_of, module_of
 from landsweep.sweeps.lab.training.backends import BACKENDS, Backend, Loop, Unserved, backend_named
@@ -92,6 +93,7 @@ def prove_backend(backend: str, recipe: Recipe, data: Data, device: str = "cpu",
         raise Unserved(backend, reason)
 
 
+@settings_kept()
 def disagreement(backend: type[Backend], recipe: Recipe, data: Data, device: str, base: Path) -> str | None:
     """What a back-end computes differently from the network itself; None: nothing, but for rounding.
 
@@ -112,6 +114,7 @@ def disagreement(backend: type[Backend], recipe: Recipe, data: Data, device: str
     return _VERDICTS[key]
 
 
+@settings_kept()
 def exact_rows(backend: type[Backend], recipe: Recipe, data: Data, device: str, base: Path) -> bool:
     """Whether a model's bits do not depend on the number of models beside it: by its layers, and as tried out.
 

@@ -15,6 +15,7 @@ from landsweep.sweeps.lab.optim import Linearised, Method, NamedClass, Step
 from landsweep.sweeps.lab.optim.fused import fused_step
 from landsweep.sweeps.lab.parametrization import Factors
 from landsweep.sweeps.lab.recipe import Recipe
+from landsweep.sweeps.lab.settings import settings_kept
 from landsweep.sweeps.lab.training.rates import AT_ONCE, Rates
 from landsweep.sweeps.lab.training.segments import segments
 from landsweep.sweeps.lab.training.stack import Stack
@@ -312,7 +313,8 @@ class ClassUpdater(Updater):
                     group["momentum"] = momenta[k]
                 elif momenta[k] is not None and "betas" in group:
                     group["betas"] = (momenta[k], *group["betas"][1:])
-            optimizer.step()
+            with settings_kept():  # a class of the user's, and the other models of the pack may have other arguments
+                optimizer.step()
 
     def take(self, keep: Tensor, stack: Stack) -> None:
         chosen = keep.tolist()

@@ -17,6 +17,7 @@ from landsweep.sweeps.lab.data import Data
 from landsweep.sweeps.lab.device import settle
 from landsweep.sweeps.lab.models import check_fit, parameter_count
 from landsweep.sweeps.lab.recipe import Recipe
+from landsweep.sweeps.lab.settings import settings_kept
 from landsweep.sweeps.lab.training import Choice, check_backend, prove_backend, suited
 from landsweep.sweeps.lab.training.assembly import layers_of
 from landsweep.sweeps.lab.training.backends import BACKENDS, gang_backend, single
@@ -153,7 +154,8 @@ class TrainingSession:
             choice = self._choices.of(main, data, pack_key) if self._gang is None else Choice(self._together, 1)
             for pack, resume in self._packs(alike, data, choice):
                 self._running = pack
-                yield from pack.train(resume)
+                with settings_kept():  # each pack begins with the same ones, whatever its network sets
+                    yield from pack.train(resume)
                 self._running = None
                 file.add(pack.weights)
                 waiting += pack.outcomes

@@ -20,7 +20,7 @@ from landsweep.orchestrator.spec import Section
 from landsweep.orchestrator.unit import canonical
 from landsweep.sweeps.lab.data import Data, DataSpec, Split
 from landsweep.sweeps.lab.losses import LOSSES, OF_CLASSES, LossFunction, right_answers
-from landsweep.sweeps.lab.streams import settings_kept
+from landsweep.sweeps.lab.settings import settings_kept
 
 __all__ = ["EvaluatorSpec", "Evaluators", "chosen_samples", "evaluator_columns", "loss_named"]
 
