@@ -6,17 +6,18 @@ The sweeps that this user has run are noted there, so they need no word of trust
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from landsweep.orchestrator.storage.readers import object_or_none
 from landsweep.orchestrator.unit import digest
 
-__all__ = ["forget", "is_own", "note", "note_sweep", "noted", "state_folder"]
+__all__ = ["forget", "held", "is_own", "note", "note_sweep", "noted", "state_folder"]
 
 
 def state_folder() -> Path | None:
@@ -70,6 +71,32 @@ def forget(shelf: str, name: str) -> None:
     if folder is not None:
         with contextlib.suppress(OSError):
             _note(folder, shelf, name).unlink()
+
+
+@contextlib.contextmanager
+def held(shelf: str, name: str) -> Iterator[bool]:
+    """Hold something that only one process of this user may do at a time; a process that dies lets go of it.
+
+    Gives False where another process holds it, on this machine or on one that shares the folder and its locks.
+
+    Args:
+        shelf: what kind of thing.
+        name: which.
+    """
+    folder = state_folder()
+    if folder is None:
+        yield True
+        return
+    (folder / shelf).mkdir(mode=0o700, exist_ok=True)
+    with _note(folder, shelf, name).with_suffix(".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+            return
+        except OSError:  # a file system without locks
+            pass
+        yield True
 
 
 def _note(folder: Path, shelf: str, name: str) -> Path:

@@ -110,19 +110,10 @@ class Submission:
     Attributes:
         launch: what was handed over.
         launcher: that did it.
-        pid: the process that submits, or did.
-        host: its machine.
     """
 
     launch: Launch
     launcher: Launcher[Any]
-    pid: int
-    host: str
-
-    @property
-    def under_way(self) -> bool:
-        """Whether the process that submits still runs, as far as can be seen from this machine."""
-        return self.host == platform.node() and Path(f"/proc/{self.pid}").exists()
 
 
 def claim(launch: Launch) -> Launch:
@@ -172,7 +163,7 @@ def announce(launch: Launch, launcher: Launcher[Any]) -> None:
         UsageError: it can't be noted.
     """
     section = launcher.options.model_dump(mode="json")
-    facts = {"launch": launch.model_dump(mode="json"), "launcher": section, "pid": os.getpid(), "host": platform.node()}
+    facts = {"launch": launch.model_dump(mode="json"), "launcher": section}
     if note(_SUBMISSIONS, os.path.realpath(launch.home), facts) is None:
         raise UsageError("the job could not be found again: ~/.local/state/landsweep can't be written to")
 
@@ -193,10 +184,8 @@ def _submission(store: Store, number: int) -> Submission | None:
     facts = noted(_SUBMISSIONS, home)
     if facts is None or Path(home, _FILE).exists():
         return None
-    launcher = _launcher(facts["launcher"], f"the submission from {home}")
-    return Submission(
-        parse(Launch, facts["launch"], f"the submission from {home}"), launcher, facts["pid"], facts["host"]
-    )
+    source = f"the submission from {home}"
+    return Submission(parse(Launch, facts["launch"], source), _launcher(facts["launcher"], source))
 
 
 def record(launch: Launch, job: str, launcher: Launcher[Any]) -> Job:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import shlex
 from collections.abc import Callable, Sequence
@@ -17,7 +18,7 @@ from landsweep.orchestrator.assignments import split_changes
 from landsweep.orchestrator.commands.forecast import Forecast, forecast
 from landsweep.orchestrator.commands.stages import check_stages, forecasts
 from landsweep.orchestrator.errors import SpecError, SweepLocked, UsageError
-from landsweep.orchestrator.notes import note, state_folder
+from landsweep.orchestrator.notes import held, note, state_folder
 from landsweep.orchestrator.redaction import holds_credentials
 from landsweep.orchestrator.run.stages import STAGES, read_stages
 from landsweep.orchestrator.run.sweep import load_spec
@@ -160,7 +161,15 @@ def submit(launcher: Launcher[Any], draft: Draft, say: Callable[[str], None]) ->
         SweepLocked: another job of this sweep is queued or runs.
         UsageError: a check failed, or the cluster refuses; nothing was queued. Or the cluster gave no clear answer.
     """
-    _alone(draft)
+    results = draft.home.rpartition("/jobs/")[0]
+    with held("submissions", os.path.realpath(results)) as alone:
+        if not alone:
+            raise SweepLocked(f"another `landsweep submit` is submitting to {results}: wait until it has ended")
+        _refuse_second(draft)
+        return _queue(launcher, draft, say)
+
+
+def _queue(launcher: Launcher[Any], draft: Draft, say: Callable[[str], None]) -> Job:
     if state_folder() is None:
         raise UsageError(f"the job could not be followed or ended later: {_NO_STATE}")
     launch = claim(keep_private(launcher, draft))
@@ -191,17 +200,15 @@ def submit(launcher: Launcher[Any], draft: Draft, say: Callable[[str], None]) ->
     return record(launch, job, launcher)
 
 
-def _alone(launch: Launch) -> None:
+def _refuse_second(launch: Launch) -> None:
     """Make sure that no other job of this sweep is queued or runs.
 
     Raises:
-        SweepLocked: one is, or is being submitted.
+        SweepLocked: one is.
         Unreachable: an earlier submission was cut off, and the cluster does not say what became of it.
     """
     results = launch.home.rpartition("/jobs/")[0]
     for submission in submissions(results):
-        if submission.under_way:
-            raise SweepLocked(f"process {submission.pid} is submitting this sweep: wait until it has ended")
         if (job := submission.launcher.find(submission.launch)) is None:
             withdraw(submission.launch)
         else:
