@@ -166,13 +166,13 @@ class Axis(BaseModel):
 
     @model_validator(mode="after")
     def _one_form_with_points(self) -> Axis:
-        given = [name for name in _FORMS if getattr(self, name) is not None]
-        if len(given) != 1:
+        forms = [name for name in _FORMS if getattr(self, name) is not None]
+        if len(forms) != 1:
             allowed = f"a list of values, or one of {', '.join(_FORMS)}"
-            raise ValueError(f"an axis is {allowed}; got {' and '.join(given) or 'none of them'}")
+            raise ValueError(f"an axis is {allowed}; got {' and '.join(forms) or 'none of them'}")
         points = self._points = self._computed()
         if not points:
-            raise ValueError(f"the axis is empty ({given[0]}: {getattr(self, given[0])}); give it at least one value")
+            raise ValueError(f"the axis is empty ({forms[0]}: {getattr(self, forms[0])}); give it at least one value")
         if any(isinstance(p, float) and not math.isfinite(p) for p in points):
             raise ValueError("an axis can't hold nan or inf")
         seen: dict[Value, Value] = {}

@@ -31,9 +31,9 @@ class Distribution(Section):
 
     @model_validator(mode="after")
     def _one_form(self) -> Self:
-        given = [form for form in FORMS if getattr(self, form) is not None]
-        if len(given) != 1:
-            raise ValueError(f"a {self.noun} is one of {', '.join(FORMS)}; got {' and '.join(given) or 'none of them'}")
+        forms = [form for form in FORMS if getattr(self, form) is not None]
+        if len(forms) != 1:
+            raise ValueError(f"a {self.noun} is one of {', '.join(FORMS)}; got {' and '.join(forms) or 'none of them'}")
         if self.choice is not None:
             return self
         low, high = getattr(self, self.form)

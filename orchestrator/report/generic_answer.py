@@ -81,8 +81,8 @@ def _counted(units: Units) -> str:
     """How many units gave each value of the first metric with few values, and how many gave none."""
     name, total = units.counted[0].name, len(units.rows)
     missing = np.array([is_missing(v) for v in units.rows[name]])
-    given = units.rows[name][~missing]
-    counts = [(int((given == value).sum()), value) for value in ordered(given)]
+    cells = units.rows[name][~missing]
+    counts = [(int((cells == value).sum()), value) for value in ordered(cells)]
     most = sorted(counts, key=lambda pair: -pair[0])[:_MOST_COUNTED]
     shares = ", ".join(f"{label(value)} in {in_percent(n / total)}" for n, value in most)
     others = sum(n for n, _ in counts) - sum(n for n, _ in most)

@@ -220,8 +220,8 @@ def brief(data: Any, most: int = 20_000) -> Any:  # noqa: ANN401 - nested data
     def plain(value: object) -> Any:  # noqa: ANN401 - as above
         nonlocal left
         if isinstance(value, Mapping):
-            given = ((k, v) for k, v in value.items() if v is not None)
-            return {shortened(str(k), most): plain(v) for k, v in itertools.takewhile(lambda pair: left > 0, given)}
+            items = ((k, v) for k, v in value.items() if v is not None)
+            return {shortened(str(k), most): plain(v) for k, v in itertools.takewhile(lambda pair: left > 0, items)}
         if isinstance(value, list | tuple):
             values = [plain(v) for v in itertools.takewhile(lambda v: left > 0, value)]
             return [*values, "..."] if len(values) < len(value) else values

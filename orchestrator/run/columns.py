@@ -63,10 +63,10 @@ class ColumnLimit:
 
     def _errors(self, rows: pa.RecordBatch, new: list[str], most: int) -> list[str | None]:
         """For each row, in order, why it fails; its columns are noted where it does not."""
-        given = np.array([rows.column(name).is_valid().to_numpy(zero_copy_only=False) for name in new], bool)
+        filled = np.array([rows.column(name).is_valid().to_numpy(zero_copy_only=False) for name in new], bool)
         errors: list[str | None] = []
         for unit in range(rows.num_rows):
-            more = [new[i] for i in np.flatnonzero(given[:, unit]) if new[i] not in self._names]
+            more = [new[i] for i in np.flatnonzero(filled[:, unit]) if new[i] not in self._names]
             fits = not more or len(self._names) + len(more) <= most
             if fits:
                 self._names.update(more)

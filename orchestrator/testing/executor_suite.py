@@ -106,8 +106,8 @@ def rows(events: Iterable[Event], work: int) -> dict[str, list[Any]]:
     batches = [
         e.message.rows for e in events if isinstance(e, Gave) and e.work == work and isinstance(e.message, Chunk)
     ]
-    given = [pa.Table.from_batches([b]) for b in batches if b is not None]  # their columns may differ
-    return pa.concat_tables(given, promote_options="default").to_pydict() if given else {"key": []}
+    tables = [pa.Table.from_batches([b]) for b in batches if b is not None]  # their columns may differ
+    return pa.concat_tables(tables, promote_options="default").to_pydict() if tables else {"key": []}
 
 
 class ExecutorSuite:

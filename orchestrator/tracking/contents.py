@@ -237,8 +237,8 @@ def _axes(sweep: Mapping[str, Any]) -> dict[str, str]:
 def _short_axis(axis: object) -> str:
     if not isinstance(axis, Mapping):
         return json.dumps(axis)
-    given = {k: v for k, v in axis.items() if v is not None and (k != "threshold" or axis.get("symlog"))}
-    return json.dumps(given)
+    fields = {k: v for k, v in axis.items() if v is not None and (k != "threshold" or axis.get("symlog"))}
+    return json.dumps(fields)
 
 
 def named(entries: Mapping[str, Any]) -> dict[str, Any]:

@@ -30,14 +30,14 @@ def classes_picture(panels: Sequence[tuple[str, Surface, Surface]], marks: Seque
         panels: title, the predicted classes, and the probabilities of these.
         marks: what else is drawn on each panel.
     """
-    classes = np.unique(np.concatenate([given.values[np.isfinite(given.values)] for _, given, _ in panels]))
+    classes = np.unique(np.concatenate([surface.values[np.isfinite(surface.values)] for _, surface, _ in panels]))
     picture = new_picture(1.6 + 4.3 * len(panels), 4.3)
     axes = picture.subplots(1, len(panels), squeeze=False)[0]
-    for ax, (title, given, sure), mark in zip(axes, panels, marks, strict=True):
-        ax.pcolormesh(*given.points, _colours(given.values, sure.values).transpose(1, 0, 2), shading="nearest")
+    for ax, (title, surface, sure), mark in zip(axes, panels, marks, strict=True):
+        ax.pcolormesh(*surface.points, _colours(surface.values, sure.values).transpose(1, 0, 2), shading="nearest")
         draw_marks(ax, mark)
         ax.plot(0, 0, "+", color="black", ms=10, mew=2)
-        ax.set(xlabel=plain(given.axes[0]), ylabel=plain(given.axes[1]))
+        ax.set(xlabel=plain(surface.axes[0]), ylabel=plain(surface.axes[1]))
         ax.set_title(plain(title), fontsize=11)
     handles = [axes[-1].plot([], [], "s", color=_colour(c), ms=8, label=f"{c:g}")[0] for c in classes[:_LISTED]]
     axes[-1].legend(handles=handles, title="class", loc="center left", bbox_to_anchor=(1.02, 0.5), frameon=False)

@@ -136,11 +136,11 @@ def loss_of_one(loss: LossFunction, outputs: Tensor, target: Tensor) -> Tensor:
     Raises:
         ValueError: the user's loss gives something else.
     """
-    given: object = loss(outputs, target)
-    if not isinstance(given, Tensor) or given.shape != (1,):
-        kind = f"a tensor {list(given.shape)}" if isinstance(given, Tensor) else f"a {type(given).__name__}"
+    value: object = loss(outputs, target)
+    if not isinstance(value, Tensor) or value.shape != (1,):
+        kind = f"a tensor {list(value.shape)}" if isinstance(value, Tensor) else f"a {type(value).__name__}"
         raise ValueError(f"space.loss must give one number per sample, a tensor [1] here; it gave {kind}")
-    return given.double()
+    return value.double()
 
 
 def _numbers(space: InputSpace, axes: Sequence[str], draw: int, count: int) -> dict[str, int]:

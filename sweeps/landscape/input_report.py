@@ -107,10 +107,10 @@ def _samples(facts: InputFacts, rows: pd.DataFrame) -> Table:
             place = {axis: float(axis == judge) for axis in facts.axes}
             at = part[np.logical_and.reduce([part[axis] == c for axis, c in place.items()])]
             columns = (f"{judge}_loss", f"{judge}_probability", "predicted")
-            given = [_value(at.iloc[0][column]) if len(at) else None for column in columns]
+            cells = [_value(at.iloc[0][column]) if len(at) else None for column in columns]
             apart = None if judge == ORIGIN else _value(first[f"norm_{judge}"])
             sample = [_value(first[f"{judge}_sample"]), _value(first[f"{judge}_class"]), apart]
-            lines.append([model, draw, judge, *sample, *given])
+            lines.append([model, draw, judge, *sample, *cells])
     caption = (
         "The samples that the axes lead through: their numbers in the split, their classes, how far (Euclidean) they "
         "lie from the sample at 0, and what the network gives for them where the grid has a point there."
@@ -159,14 +159,14 @@ def _distances(axes: Sequence[str], rows: pd.DataFrame) -> Floats:
 
 
 def _predictions(facts: InputFacts, rows: pd.DataFrame) -> Iterator[Part]:
-    given, sure = facts.firsts(rows, "predicted"), facts.firsts(rows, "confidence")
+    predicted, sure = facts.firsts(rows, "predicted"), facts.firsts(rows, "confidence")
     for name, where, cut in _planes(facts):
-        for tail, group in _groups(list(given)):
-            panels = [(model, cut(given[model]), cut(sure[model])) for model in group]
-            marks = [_marks(facts, rows, model, cut(given[model])) for model in group]
+        for tail, group in _groups(list(predicted)):
+            panels = [(model, cut(predicted[model]), cut(sure[model])) for model in group]
+            marks = [_marks(facts, rows, model, cut(predicted[model])) for model in group]
             caption = (
                 f"Class that the network gives to each input; the paler, the lower its probability. {where}"
-                f"{_draw(given)}Diamonds: the samples, by number; a cross: the sample at 0. White: no row."
+                f"{_draw(predicted)}Diamonds: the samples, by number; a cross: the sample at 0. White: no row."
             )
             yield Figure(f"predicted{name}{tail}", caption, classes_picture(panels, marks))
 

@@ -102,11 +102,11 @@ class LandscapeModel(Section):
 
     @model_validator(mode="after")
     def _one_source_of_weights(self) -> Self:
-        given = [name for name in _SOURCES if getattr(self, name) is not None]
+        sources = [name for name in _SOURCES if getattr(self, name) is not None]
         own_code = self.net is not None and self.net.own_code
-        if len(given) > 1 or not (given or own_code):
+        if len(sources) > 1 or not (sources or own_code):
             raise ValueError(
-                f"a model needs one of `recipe`, `train` and `checkpoint`, got {' and '.join(given) or 'none'}"
+                f"a model needs one of `recipe`, `train` and `checkpoint`, got {' and '.join(sources) or 'none'}"
             )
         if self.recipe is not None and self.net != self.recipe.net:
             raise ValueError("a recipe holds the network; leave `net` and its fields out beside it")

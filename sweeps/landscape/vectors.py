@@ -159,10 +159,10 @@ def _computed(
         case TrajectoryDirections():
             return _components(centre, axes, part, facts)
         case FileDirections():
-            given = _of_file(part, axes, centre.skeleton, centre.bench)
+            directions = _of_file(part, axes, centre.skeleton, centre.bench)
         case _:
-            given = {axis: _of_function(centre, axis, part, draw) for axis in axes}
-    return {axis: scaled(d, state, part.scale, f"directions: axis {axis}") for axis, d in given.items()}
+            directions = {axis: _of_function(centre, axis, part, draw) for axis in axes}
+    return {axis: scaled(d, state, part.scale, f"directions: axis {axis}") for axis, d in directions.items()}
 
 
 def _matched(centre: _Centre, line: LineDirections, states: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
@@ -197,8 +197,8 @@ def _eigenvectors(
     directions = {}
     for axis, vector in zip(axes, vectors, strict=True):
         facts |= {f"eigenvalue_{axis}": vector.value, f"residual_{axis}": vector.residual}
-        given = {name: t.double().cpu().numpy() for name, t in vector.direction.items()}
-        directions[axis] = scaled(given, centre.state(centre.names[0]), part.scale, "directions: an eigenvector")
+        direction = {name: t.double().cpu().numpy() for name, t in vector.direction.items()}
+        directions[axis] = scaled(direction, centre.state(centre.names[0]), part.scale, "directions: an eigenvector")
     return directions
 
 

@@ -56,15 +56,15 @@ class MeasureSweepSpec(Spec):
                 raise ValueError(
                     f"measures.{name}: there is no evaluator {unknown[0]!r}; there are {list(self.evaluators)}"
                 )
-        given = {rule.of(): rule.choose for rule in self.subjects}
+        rules = {rule.of(): rule.choose for rule in self.subjects}
         wanted = {measure.takes(): name for name, measure in self.measures.items()}
         for of, name in wanted.items():
-            if of not in given:
+            if of not in rules:
                 raise ValueError(
                     f"measures.{name}: {self.measures[name].measure} measures a {of}, but subjects gives "
-                    f"{' and '.join(given.values())}; add {_SUGGESTED[of]} to subjects"
+                    f"{' and '.join(rules.values())}; add {_SUGGESTED[of]} to subjects"
                 )
-        for of, rule in given.items():
+        for of, rule in rules.items():
             if of not in wanted:
                 raise ValueError(
                     f"subjects: {rule} gives each measure a {of}, but none of {list(self.measures)} takes one"

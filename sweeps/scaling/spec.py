@@ -97,9 +97,9 @@ def _without_length(data: Any) -> Any:  # noqa: ANN401 - pydantic hands over wha
     """The recipe's number of steps is the plan's to say: 0 stands for that."""
     if not isinstance(data, dict):
         return data
-    given = [name for name in ("steps", "epochs") if data.get(name)]
-    if given:
-        raise ValueError(f"leave `{given[0]}` out: the plan decides how long each size trains")
+    lengths = [name for name in ("steps", "epochs") if data.get(name)]
+    if lengths:
+        raise ValueError(f"leave `{lengths[0]}` out: the plan decides how long each size trains")
     return {**data, "steps": 0}
 
 
@@ -208,9 +208,9 @@ class ScalingSpec(TrainedSpec):
                 raise ValueError(f"{name} must be whole numbers from {least}, got {list(axis.points())}")
         tested = None if self.validation is None else self.validation.budgets
         positive = {"budgets": self.budgets, "ratios": self.ratios, "rates": self.rates, "validate.budgets": tested}
-        for name, given in positive.items():
-            if given is not None and any(isinstance(v, str | bool | None) or v <= 0 for v in given.points()):
-                raise ValueError(f"{name} must be numbers above 0, got {list(given.points())}")
+        for name, values in positive.items():
+            if values is not None and any(isinstance(v, str | bool | None) or v <= 0 for v in values.points()):
+                raise ValueError(f"{name} must be numbers above 0, got {list(values.points())}")
         if self.validation is not None and self.validation.seeds > len(self.seeds):
             raise ValueError(f"validate.seeds: there are only {len(self.seeds)} seeds, got {self.validation.seeds}")
         return self

@@ -35,8 +35,8 @@ def best_spec(spec: SearchSpec, line: pd.Series) -> dict[str, Any]:
     name = f"{spec.name}-trial-{int(line[TRIAL])}"
     if spec.recipe is not None:
         recipe = TrialRecipes(spec).of(values)
-        given = recipe.model_dump(mode="json", exclude={"seed", "checkpoints"}, exclude_none=True)
-        return {"kind": "zoo", "name": name, "recipe": given, "seeds": {"range": spec.seeds}}
+        fields = recipe.model_dump(mode="json", exclude={"seed", "checkpoints"}, exclude_none=True)
+        return {"kind": "zoo", "name": name, "recipe": fields, "seeds": {"range": spec.seeds}}
     chosen = arguments(spec.space, values)
     if spec.command is not None:
         return _command_spec(spec, name, chosen)

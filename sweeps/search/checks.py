@@ -108,11 +108,11 @@ def _check_subject(spec: SearchSpec) -> None:
 def _check_command(spec: SearchSpec, program: Program) -> None:
     """Each setting stands in the command, and each placeholder has a value in every trial."""
     trials = [(source, arguments(spec.space, values)) for source, values in trial_points(spec.dimensions())]
-    names = dict.fromkeys(name for _, given in trials for name in given)
+    names = dict.fromkeys(name for _, trial in trials for name in trial)
     if (complaint := program.complaint(names)) is not None:
         raise SpecError(f"command: {complaint}")
-    for source, given in trials:
-        if missing := program.missing(given):
+    for source, trial in trials:
+        if missing := program.missing(trial):
             raise SpecError(
                 f"command: {{{missing[0]}}} has no value where {source} is chosen. Put the words that need it into a "
                 f"list of their own, such as [--{missing[0]}, '{{{missing[0]}}}'], which is left out there"

@@ -67,18 +67,18 @@ def arguments(space: Space, values: Mapping[str, Value]) -> dict[str, Any]:
 
 def _spread(name: str, path: str, setting: Setting, values: Mapping[str, Value]) -> dict[str, Any]:
     """A setting as arguments, sub-spaces beside it: `method="sgd", momentum=0.9`, the same as `_built` of a recipe."""
-    given: dict[str, Any] = {name: values[path]}
+    settings: dict[str, Any] = {name: values[path]}
     if isinstance(setting.choice, Mapping):
         branch = str(values[path])
         for inner, value in setting.choice[branch].items():
             below = f"{path}.{branch}.{inner}"
             if not is_setting(value):
-                given[inner] = value
+                settings[inner] = value
             elif below in values:
-                given |= _spread(inner, below, Setting.model_validate(value), values)
+                settings |= _spread(inner, below, Setting.model_validate(value), values)
     elif setting.choice is not None:
-        given[name] = setting.chosen(values[path])
-    return given
+        settings[name] = setting.chosen(values[path])
+    return settings
 
 
 class TrialRecipes(Recipes):

@@ -61,8 +61,8 @@ class _PlainLayerNorm(TorchFunctionMode):
         args: Sequence[Any] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:  # noqa: ANN401
-        given: Any = (_layer_norm if func in _LAYER_NORMS else func)(*args, **(kwargs or {}))
-        return given
+        result: Any = (_layer_norm if func in _LAYER_NORMS else func)(*args, **(kwargs or {}))
+        return result
 
 
 def _layer_norm(
@@ -76,9 +76,9 @@ def _layer_norm(
     del cudnn_enable
     dims = tuple(range(-len(shape), 0))
     centred = x - x.mean(dims, keepdim=True)
-    given = centred / (centred.square().mean(dims, keepdim=True) + eps).sqrt()
-    given = given if weight is None else given * weight
-    return given if bias is None else given + bias
+    scaled = centred / (centred.square().mean(dims, keepdim=True) + eps).sqrt()
+    scaled = scaled if weight is None else scaled * weight
+    return scaled if bias is None else scaled + bias
 
 
 def _check(one: Objective, v: Tensor) -> None:

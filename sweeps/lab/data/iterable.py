@@ -105,12 +105,12 @@ class _Opener:
     ) -> Iterator[object]:
         """The samples of a share after this many; of a member of a gang its own, if the function takes `ranks`."""
         function = import_callable(self.name, self._base)
-        given = {"split": split, "seed": seed, "worker": worker, "workers": workers, **self._args}
+        arguments = {"split": split, "seed": seed, "worker": worker, "workers": workers, **self._args}
         if self.takes.issuperset(("rank", "ranks")):
-            given |= {"rank": rank, "ranks": ranks}
+            arguments |= {"rank": rank, "ranks": ranks}
         skips = skip and "skip" in self.takes
         try:
-            stream: Iterable[object] = function(**given, **({"skip": skip} if skips else {}))
+            stream: Iterable[object] = function(**arguments, **({"skip": skip} if skips else {}))
             yield from itertools.islice(stream, 0 if skips else skip, None)
         except SpecError:
             raise

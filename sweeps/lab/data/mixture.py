@@ -47,8 +47,8 @@ class Mixture(Source):
             return self
         if self.weights.keys() != self.domains.keys():
             raise ValueError(f"weights: there must be one for each of {list(self.domains)}, got {list(self.weights)}")
-        given = self.weights.values()
-        if not all(w >= 0 for w in given) or not 0 < sum(given) < math.inf:
+        weights = self.weights.values()
+        if not all(w >= 0 for w in weights) or not 0 < sum(weights) < math.inf:
             raise ValueError(f"weights: must be 0 or more, with a finite sum above 0; got {dict(self.weights)}")
         return self
 

@@ -47,10 +47,10 @@ class OwnData(Source):
             function = import_callable(self.path, base)
         about_to_call(f"the data {self.path}", "data.args", self.args)
         with settings_kept(), refused("data", self.path), seeded(stream(0, "data")):
-            given = function(**self.args)
-        if not isinstance(given, Mapping) or not given:
-            raise SpecError(f"data: {self.path} must {_WANTED}; it gave {_kind(given)}")
-        splits = {str(name): self._split(str(name), pair) for name, pair in given.items()}
+            result = function(**self.args)
+        if not isinstance(result, Mapping) or not result:
+            raise SpecError(f"data: {self.path} must {_WANTED}; it gave {_kind(result)}")
+        splits = {str(name): self._split(str(name), pair) for name, pair in result.items()}
         self._check_alike(splits)
         return Data.of(splits)
 

@@ -106,14 +106,14 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:  # noqa: ANN401
         del types
-        given: Any = func(*args, **(kwargs or {}))
+        result: Any = func(*args, **(kwargs or {}))
         name = func.overloadpacket.__name__
         name = name if name.startswith("_") and name in _ELEMENTWISE else name.rstrip("_")
         tensors = [
             a for arg in args for a in (arg if isinstance(arg, list | tuple) else (arg,)) if isinstance(a, Tensor)
         ]
         self._used |= {id(t) for t in tensors}
-        outputs = [t for t in (given if isinstance(given, list | tuple) else (given,)) if isinstance(t, Tensor)]
+        outputs = [t for t in (result if isinstance(result, list | tuple) else (result,)) if isinstance(t, Tensor)]
         axes = self._apply(name, tensors, args, kwargs or {}, outputs)
         for t, a in zip(outputs, axes, strict=False):
             # A rule that gives axes of another length would be a wrong rule: nothing may move then.
@@ -122,7 +122,7 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 for axis in a:
                     fix(axis)
             self._axes[id(t)] = (t, a if right else tuple(fixed(n) for n in t.shape))
-        return given
+        return result
 
     def _apply(
         self, name: str, tensors: list[Tensor], args: Sequence[Any], kwargs: Mapping[str, Any], outputs: list[Tensor]

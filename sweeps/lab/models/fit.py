@@ -60,9 +60,9 @@ def check_fit(net: Net, data: Data, folder: Path = Path(), field: str = "net") -
     with refused(field, net.function) if isinstance(net, OwnNet) else nullcontext():
         module = net.build(data.shape, data.outputs, 0, folder) if real else net.skeleton(data.shape, data.outputs)
         problem = f"{field}: {net.family} can't take the data's {data.kind} {list(data.shape)}"
-        given = _passed(module.eval(), two, problem)
+        result = _passed(module.eval(), two, problem)
     has_come_back()
-    output = list(given.shape) if isinstance(given, Tensor) else type(given).__name__
+    output = list(result.shape) if isinstance(result, Tensor) else type(result).__name__
     if output != expected:
         raise SpecError(f"{field}: {net.family} gives {output} for two samples, but the data needs {expected}")
 

@@ -43,8 +43,8 @@ class Metrics(Section):
     @property
     def patterns(self) -> tuple[re.Pattern[str], ...]:
         """The regular expressions."""
-        given = (self.pattern,) if isinstance(self.pattern, str) else self.pattern
-        return tuple(re.compile(text) for text in given)
+        expressions = (self.pattern,) if isinstance(self.pattern, str) else self.pattern
+        return tuple(re.compile(text) for text in expressions)
 
     @model_validator(mode="after")
     def _readable(self) -> Metrics:

@@ -41,10 +41,10 @@ def with_measures(rows: pd.DataFrame, where: str | Path, label: str) -> pd.DataF
             raise UsageError(f"{where} has no values of checkpoints {label!r}; it has {', '.join(labels)}")
         single = single[single["of_label"].isna() | (single["of_label"] == label)]
     single = single[single["status"].isin(_FINISHED)]
-    given = [c.name for c in sweep.kind.columns(sweep.spec) or () if not c.name.startswith("of_")]
+    names = [c.name for c in sweep.kind.columns(sweep.spec) or () if not c.name.startswith("of_")]
     joined = rows
     for name, mine in single.set_index("of_key").groupby("measure", sort=False):
-        columns = [c for c in given if c in mine and mine[c].notna().any()]
+        columns = [c for c in names if c in mine and mine[c].notna().any()]
         values = mine[columns].add_prefix(f"{name}.")
         if clash := sorted(set(values) & set(joined)):
             raise UsageError(f"the rows have a column {clash[0]!r} already; join each sweep once")

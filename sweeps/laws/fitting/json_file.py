@@ -119,7 +119,7 @@ def _numbers(data: dict[str, Any]) -> dict[str, Any]:
 
 def _convergence(data: dict[str, Any]) -> Convergence:
     """What was stored of it, less what follows from the rest."""
-    given = {name: value for name, value in data.items() if name != "converged"}
-    given |= {name: tuple(given.get(name, ())) for name in _NAMES}
-    given["condition"] = given["condition"] or math.inf
-    return Convergence(**given)
+    fields = {name: value for name, value in data.items() if name != "converged"}
+    fields |= {name: tuple(fields.get(name, ())) for name in _NAMES}
+    fields["condition"] = fields["condition"] or math.inf
+    return Convergence(**fields)

@@ -86,11 +86,11 @@ class Curvature(Measure):
 
     def _objective(self, subjects: Sequence[Subject], modules: Sequence[torch.nn.Module] | None = None) -> Objective:
         modules = modules or [s.models[0].build() for s in subjects]
-        given = [self.samples(s) for s in subjects]
-        inputs, targets = [s.inputs for s in given], [s.targets for s in given]
+        samples = [self.samples(s) for s in subjects]
+        inputs, targets = [s.inputs for s in samples], [s.targets for s in samples]
         if _one(inputs) and _one(targets):
-            return Objective.of(modules, inputs[0], targets[0], given[0].loss, given[0].batch_size, self.parameters)
-        return Objective.of(modules, inputs, targets, given[0].loss, given[0].batch_size, self.parameters)
+            return Objective.of(modules, inputs[0], targets[0], samples[0].loss, samples[0].batch_size, self.parameters)
+        return Objective.of(modules, inputs, targets, samples[0].loss, samples[0].batch_size, self.parameters)
 
 
 class ModelCurvature(Curvature):

@@ -65,16 +65,16 @@ class OwnMeasure(Measure):
         for subject in subjects:
             yield self._checked(function(subject, **self.args))
 
-    def _checked(self, given: object) -> Measured:
+    def _checked(self, result: object) -> Measured:
         """What the function gave, with exactly the declared columns.
 
         Raises:
             ValueError: it is no dict, or a column is missing or not declared.
         """
-        if not isinstance(given, Mapping):
-            raise ValueError(f"{self.function} must give a dict of columns, but gave a {type(given).__name__}")
-        curves = {str(n): [float(v) for v in value] for n, value in given.items() if _is_curve(value)}
-        values: dict[str, Metric] = {str(n): as_python(v) for n, v in given.items() if str(n) not in curves}
+        if not isinstance(result, Mapping):
+            raise ValueError(f"{self.function} must give a dict of columns, but gave a {type(result).__name__}")
+        curves = {str(n): [float(v) for v in value] for n, value in result.items() if _is_curve(value)}
+        values: dict[str, Metric] = {str(n): as_python(v) for n, v in result.items() if str(n) not in curves}
         if values.keys() != self.values.keys():
             raise ValueError(
                 f"{self.function} gave {sorted(values)}, but `values` declares {sorted(self.values)}; they must agree"
