@@ -15,6 +15,7 @@ from urllib.parse import unquote
 __all__ = ["command_line", "holds_credentials", "is_secret_name", "redacted", "redacted_error", "redacted_words"]
 
 _HIDDEN = "..."
+_SOURCE = "    "  # a traceback has source lines after it
 _SURE = (
     r"passw(?:or)?d|pwd|passphrase|secrets?|credentials?|(?:private|account|api)[_-]?key"
     r"|connection[_-]?string|(?:session|access|refresh)[_-]?token|(?:secret|shared[_-]?access)[_-]?(?:key|signature)|bearer"
@@ -27,6 +28,7 @@ _NAME = (
 )
 _VALUE = r"\"[^\"]*\"|'[^']*'|[^\s\"'&;,}\])]+"
 _NUMBER = re.compile(r"[-+]?(\d[\d_]*)?(\.\d+)?([eE][-+]?\d+)?|true|false|null|none|None|True|False|\.\.\.")
+_SCHEMES = {"bearer", "basic", "digest", "ntlm", "kerberos"}  # of authorization
 _SHELL = re.compile(r"\$(?:\w+|\{\w+\}|\(.*)", re.DOTALL)  # filled in by a shell
 _SURELY = re.compile(_SURE, re.IGNORECASE)
 _SECRET = re.compile(rf"{_NAME}", re.IGNORECASE)
@@ -54,6 +56,17 @@ _BEYOND_HOST = re.compile(r"(?<=://)([^/\s?#\"'}]+)[/?#][^\s\"'}]*")  # who know
 _USER_OPTION = re.compile(r"(?<!\S)(-u|--user(?:name)?)(\s+|=)([^\s:]+):(\S+)")
 # Not a word of a sentence, as in `Basic training`, nor the next name of a mapping.
 _KEY = r"(?=[\w+/.~-]*(?:\d|=|(?-i:[a-z][A-Z])))[A-Za-z0-9+/=._~-]{6,}(?![A-Za-z0-9+/=._~-]|[\"']\s*:)"
+_KEY_ASSIGNED = re.compile(  # `auth=cAnArY7`, `{'token': 'cAnArY7'}`
+    rf"(?<![A-Za-z0-9])(?P<name>{_NAME})(?P<sign>=[\"']?|[\"']\s*:\s*[\"']?)(?P<value>{_KEY})", re.IGNORECASE
+)
+_SAID = re.compile(  # `password is cAnArY7`, `passwd cAnArY7`, `['passwd', 'cAnArY7']`
+    r"(?<![A-Za-z0-9])(?P<said>(?:passw(?:or)?d|passphrase)(?:[\"'],)?\s+(?:(?:is|was)\s+)?[\"']?)" + _KEY,
+    re.IGNORECASE,
+)
+_LOGIN = re.compile(  # `auth=('ann', 'secret')`, `HTTPBasicAuth("ann", "secret")`
+    r"(?P<user>(?:\bauth\s*=\s*|(?:Basic|Digest)Auth)\(\s*(?:\"[^\"]*\"|'[^']*'),\s*)(?:\"[^\"]*\"|'[^']*')",
+    re.IGNORECASE,
+)
 _HEADER = re.compile(
     r"\b(?P<scheme>Authorization[\"']?\s*[=:]\s*[\"']?\s*(?:Bearer|Basic|Digest)\\?\s+)[A-Za-z0-9+/=._~-]{6,}"
     rf"|\b(?P<alone>(?:Bearer|Basic)(?:\\?\s+|[\"'],\s*[\"'])){_KEY}",
@@ -123,6 +136,7 @@ def redacted_error(text: str) -> str:
     """An error's text without credentials in addresses, headers, options and variables, and without known forms.
 
     Source lines of tracebacks stay: networks have many a `token = ...` that is no secret. Passwords are none of theirs.
+    In other lines `auth=` and `token=` lose what looks like a key: six signs or more with a digit, `=` or aB.
 
     Example:
         >>> redacted_error("token = embed(x)  # of https://ann:pw@host/?sig=abc and MY_TOKEN=abc, X-Api-Key: abc")
@@ -137,7 +151,10 @@ def _redacted_error(text: str) -> str:
     text = _SURELY_ASSIGNED.sub(_if_surely, text)
     for pattern in (_AUTHORIZATION, _COOKIE, _OWN_HEADER, _OPTION, _LISTED, _PARAMETER):
         text = pattern.sub(_without_value, text)
-    return _VARIABLE.sub(lambda m: _without_value(m) if is_secret_name(m["name"]) else m[0], text)
+    text = _VARIABLE.sub(lambda m: _without_value(m) if is_secret_name(m["name"]) else m[0], text)
+    return "\n".join(
+        line if line.startswith(_SOURCE) else _KEY_ASSIGNED.sub(_without_value, line) for line in text.split("\n")
+    )
 
 
 def _without_known_forms(text: str) -> str:
@@ -146,6 +163,8 @@ def _without_known_forms(text: str) -> str:
     text = _USER_OF_DATABASE.sub(r"\1", text)
     text = _USER_OF_URL.sub("", text)
     text = _PAIRS.sub(rf"\1{_HIDDEN}", text)
+    text = _LOGIN.sub(rf"\g<user>{_HIDDEN}", text)
+    text = _SAID.sub(rf"\g<said>{_HIDDEN}", text)
     return _HEADER.sub(lambda m: f"{m['scheme'] or m['alone']}{_HIDDEN}", text)
 
 
@@ -169,7 +188,7 @@ def _if_surely(match: re.Match[str]) -> str:
 def _without_value(match: re.Match[str]) -> str:
     bare = match["value"].strip("\"'")
     harmless = _NUMBER.fullmatch(bare) is not None and not _SURELY.search(match["name"])
-    if harmless or bare in ("Bearer", "Basic", "Digest") or _SHELL.fullmatch(bare) is not None:
+    if harmless or bare.lower() in _SCHEMES or _SHELL.fullmatch(bare) is not None:
         return match[0]
     return f"{match['name']}{match['sign']}{_HIDDEN}"
 
@@ -179,7 +198,8 @@ def redacted_words(words: Sequence[str]) -> list[str]:
     plain: list[str] = []
     for word in words:
         before = plain[-1] if plain else ""
-        if before.startswith("-") and "=" not in before and is_secret_name(before.lstrip("-")) and word[:1] != "-":
+        option = before.startswith("-") and "=" not in before and is_secret_name(before.lstrip("-"))
+        if (option and word[:1] != "-") or _SAID.fullmatch(f"{before} {word}") is not None:
             plain.append(_HIDDEN)
         elif before in ("-u", "--user", "--username") and ":" in word:
             plain.append(f"{word.partition(':')[0]}:{_HIDDEN}")

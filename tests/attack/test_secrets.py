@@ -63,6 +63,10 @@ TEXTS = [
         f"-----BEGIN PGP PRIVATE KEY BLOCK-----\n{CANARY}\n-----END PGP PRIVATE KEY BLOCK-----",
         f'{{"Authorization": "Bearer {CANARY}"}}', f'{{"header": ["Bearer", "{CANARY}"]}}', f"bearer {CANARY}",
         f"Authorization:Bearer\\ {CANARY}",
+    ]), *(SAID := [
+        f"passwd {CANARY}", f"PASSWORD {CANARY}", f"the password is {CANARY}", f"['mysql', 'passwd', '{CANARY}']",
+        f"auth=('ann', '{CANARY}')", f'HTTPBasicAuth("ann", "{CANARY}")', f"auth={CANARY}", f"x(auth='{CANARY}')",
+        f"token={CANARY}", f"{{'auth': '{CANARY}'}}", f'{{"token": "{CANARY}"}}',
     ]),
 ]  # fmt: skip
 HARMLESS = [
@@ -78,6 +82,7 @@ HARMLESS = [
         "access_tokens=[1]",
         "https://host/x?page=2&tokens=5&q=a%3Db", "jdbc:sqlite:file.db", "jdbc:oracle:thin:@host:1521:x",
         "results/token_files/part-0001.parquet", "AWS4-HMAC-SHA256 is not supported", "session_tokens=5 secret-less",
+        "auth=basic", "auth = Digest", "password authentication failed for user ann", "the password is wrong",
         "RuntimeError: mat1 and mat2 shapes cannot be multiplied (2x3 and 4x5)", "user.name%40host",
     ]),
 ]  # fmt: skip
@@ -109,7 +114,7 @@ def test_options_and_headers_are_removed_from_errors(text: str) -> None:
     assert redacted_error(f"{code} {text}").startswith(code)
 
 
-@pytest.mark.parametrize("text", [*PASSWORDS, *MARKED])
+@pytest.mark.parametrize("text", [*PASSWORDS, *MARKED, *SAID])
 def test_passwords_of_any_signs_are_removed_from_errors(text: str) -> None:
     assert CANARY not in redacted_error(f"at {text} there")
 
@@ -147,7 +152,13 @@ def test_secrets_are_removed_in_any_syntax(syntax: str, seed: int) -> None:
             assert remove(shown) == shown, "twice is once"
 
 
-@pytest.mark.parametrize("text", [*ORDINARY, 'File "/home/u/token.py", line 3, in f\n    token = self.embed(token)'])
+CODE = [
+    'File "/home/u/token.py", line 3, in f\n    token = self.embed(token)', "  File 'a.py'\n    f(token=embed2(y))",
+    "unknown token: Linear2d", "token=hello", "token=None, auth=session.auth",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", [*ORDINARY, *CODE])
 def test_what_is_no_credential_stays_in_errors(text: str) -> None:
     assert redacted_error(text) == text
 
