@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from landsweep.orchestrator.errors import LandsweepError
 from landsweep.orchestrator.kind import kind_named
 from landsweep.orchestrator.run.progress import Snapshot
 from landsweep.orchestrator.run.start import run_sweep
@@ -175,6 +176,17 @@ def swap(one: Path, other: Path) -> None:
     third.rename(other)
 
 
+def in_its_place(file: Path) -> None:
+    file.unlink()
+    file.mkdir()
+
+
+def linked(file: Path) -> None:
+    real = file.with_suffix(".real")
+    file.rename(real)
+    file.symlink_to(real.name)
+
+
 DAMAGES: dict[str, Callable[[Path], object]] = {
     "a part removed": lambda folder: parts(folder)[1].unlink(),
     "a series removed": lambda folder: parts(folder, "series")[1].unlink(),
@@ -184,6 +196,10 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
     "a status of garbage": lambda folder: (folder / "status.json").write_bytes(b"\xff{"),
     "odd files": lambda folder: [(folder / "rows" / odd).write_bytes(b"odd") for odd in ("a b.txt", "part-x.parquet")],
     "a folder as a part": lambda folder: (folder / "rows" / "part-000040.parquet").mkdir(),
+    "a folder in the place of a part": lambda folder: in_its_place(parts(folder)[0]),
+    "a folder in the place of a series": lambda folder: in_its_place(parts(folder, "series")[0]),
+    "a part that is a link beside itself": lambda folder: linked(parts(folder)[1]),
+    "a link to nothing as a part": lambda folder: (folder / "rows" / "part-000040.parquet").symlink_to("nothing"),
     "a part of the number 10^12": lambda folder: (folder / f"rows/part-{10**12}.parquet").write_bytes(b"PAR1"),
     "parts swapped": lambda folder: swap(*parts(folder)[:2]),
 }  # fmt: skip
@@ -213,6 +229,20 @@ def computed(folder: Path, hook: Callable[[str], None] | None = None) -> Snapsho
     spec = parse(kind.spec, spec_data(UNITS, 0.0), "test")
     site = Site(executor="local", commit_rows=100, shard_seconds=0.01)
     return run_sweep(kind, spec, site, folder, folder=ROOT, watch=QuietWatch(), hook=hook)
+
+
+@pytest.mark.parametrize("put", [Path.mkdir, lambda place: place.symlink_to("nothing")], ids=["folder", "link"])
+def test_what_lies_in_the_place_of_the_lock_is_named(
+    unmerged: Path, tmp_path: Path, put: Callable[[Path], object]
+) -> None:
+    """A driver that tries again for ever would say nothing."""
+    folder = Path(shutil.copytree(unmerged, tmp_path / "sweep"))
+    shutil.rmtree(folder / "lock")
+    (folder / "lock").mkdir()
+    put(folder / "lock" / "000001.json")
+    with pytest.raises(LandsweepError, match=r"lock/000001\.json is (a folder|no file).*remove it"):
+        computed(folder)
+    held("storage: something in the place of the lock", 1, 1)
 
 
 @pytest.mark.parametrize("damage", DAMAGES)

@@ -105,6 +105,7 @@ class DriverLock:
             StorageError: the lock can't be written.
         """
         me = holder or Holder.me()
+        looks = _LOOKS
         while True:
             epoch, raw = _highest(store)
             if epoch >= _LAST:
@@ -123,7 +124,12 @@ class DriverLock:
             }
             data = json.dumps(content).encode()
             # If the answer to a create is lost, the client tries again and then finds our own file.
-            if not store.create(_path(epoch + 1), data) and _read(store, epoch + 1) != data:
+            if not store.create(_path(epoch + 1), data) and (theirs := _read(store, epoch + 1)) != data:
+                looks -= theirs is None
+                if not looks:
+                    raise UsageError(
+                        f"{store.where}/{_path(epoch + 1)} is no file, such as a link to nothing: remove it"
+                    )
                 continue
             epochs = sorted(_epoch(name) for name, _ in store.list(_FOLDER))
             if max(epochs, default=0) > epoch + 1:  # we were paused, and others have come and gone

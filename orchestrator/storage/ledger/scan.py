@@ -33,11 +33,12 @@ from landsweep.orchestrator.storage.ledger.parts import (
 )
 from landsweep.orchestrator.storage.ledger.schema import same_columns, unify
 from landsweep.orchestrator.storage.ledger.seal import Damaged, check, unseal
-from landsweep.orchestrator.storage.store import Store
+from landsweep.orchestrator.storage.store import NO_FILE, Store
 
 __all__ = ["Scan", "covers", "merge_ranges", "scan", "scan_keys", "until_steady"]
 
 FOREIGN = "it is no file of this sweep"
+_NONE = "it is no file: a folder, or a link to nothing"
 
 
 @dataclass(slots=True)
@@ -97,7 +98,7 @@ def scan(
         columns: of the rows given to `each`; None for all.
     """
     scanned = Scan()
-    sizes = dict(store.list("series", deep=True))
+    sizes = _files(store, "series", scanned)
     numbers = _listed(store, scanned)
     scanned.next = max([n for n, _ in numbers] + [_number(name) for name, _ in store.list("damaged")], default=-1) + 1
     replaced: Ranges = ()
@@ -165,6 +166,13 @@ def scan_keys(store: Store, sweep: str | None) -> tuple[Scan, KeySet]:
     return until_steady(read), keys
 
 
+def _files(store: Store, folder: str, scanned: Scan) -> dict[str, int]:
+    """Names and sizes of the files in a folder; what is none but has a name like one is noted in the scan."""
+    sizes = dict(store.list(folder, deep=True))
+    scanned.damaged += [Damage(f"{folder}/{name}", _NONE) for name, size in sizes.items() if size == NO_FILE]
+    return {name: size for name, size in sizes.items() if size != NO_FILE}
+
+
 def _listed(store: Store, scanned: Scan) -> list[tuple[int, int]]:
     """Numbers and sizes of the files of rows, by rising number; notes other files in the scan.
 
@@ -173,12 +181,13 @@ def _listed(store: Store, scanned: Scan) -> list[tuple[int, int]]:
     """
     listed: list[tuple[int, int]] | None = None
     for _ in range(50):
-        before, files = listed, dict(store.list("rows", deep=True))
+        before, others = listed, Scan()
+        files = _files(store, "rows", others)
         listed = sorted((int(m[1]), size) for name, size in files.items() if (m := ROWS.fullmatch(name)))
         if before is not None and before[-1:] == listed[-1:]:
             scanned.columns = files.pop(COLUMNS.removeprefix("rows/"), None) is not None
             strange = (f"rows/{name}" for name in _visible(files) if not ROWS.fullmatch(name))
-            scanned.damaged += [Damage(path, FOREIGN) for path in strange]
+            scanned.damaged += [*others.damaged, *(Damage(path, FOREIGN) for path in strange)]
             return before
     raise StorageError("parts of the ledger appear faster than they can be listed; is something else writing there?")
 

@@ -340,8 +340,11 @@ class Writer:
     def _absorb(self) -> None:
         """Read the folder, set damaged parts aside, delete leftovers, drop buffered rows that are committed already."""
         scanned, committed = scan_keys(self._store, self._sweep)
-        if scanned.damaged:
-            self._set_aside(scanned.damaged)
+        aside = set[str]()
+        while damaged := [d for d in scanned.damaged if d.path not in aside]:
+            self._set_aside(damaged)
+            aside.update(damage.path for damage in damaged)
+            scanned, committed = scan_keys(self._store, self._sweep)  # a part may have been a link to one of them
         for path in scanned.garbage:
             if belongs_elsewhere(self._store, path, self._sweep):
                 self._set_aside([Damage(path, STRANGE)])

@@ -296,6 +296,11 @@ class Store:
             refuse_link(self._root, Path(path).parent)
             # object_store would retry for ever where a folder can't be made, so make it here.
             (self._root / path).parent.mkdir(parents=True, exist_ok=True)
+            if (self._root / path).is_dir():
+                raise StorageError(
+                    f"{self._root / path} is a folder, where a file of the sweep must lie: remove it, and the same "
+                    "command goes on. All rows committed before are safe"
+                )
         self._client.asked(ask, "bulk" if size > _BULK else patience)
 
     def _created(self, path: str, data: bytes | bytearray, patience: Patience) -> bool:

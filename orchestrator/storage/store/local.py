@@ -12,9 +12,11 @@ from pathlib import Path
 
 from landsweep.orchestrator.text import one_line
 
-__all__ = ["STAGED", "files_below", "has_hard_links", "move", "odd_name"]
+__all__ = ["NO_FILE", "STAGED", "files_below", "has_hard_links", "move", "odd_name"]
 
 STAGED = re.compile(r"#\d+$")  # object_store writes `name#1`, then links or renames it to `name`
+NO_FILE = -1  # the size of what takes the place of a file and is none
+_SUFFIXES = (".parquet", ".json", ".safetensors")  # of files of a sweep
 _ODD = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")  # control characters, and bytes that are not UTF-8
 
 
@@ -29,7 +31,8 @@ def files_below(root: Path, folder: str, *, deep: bool) -> Iterator[tuple[str, i
     Args:
         root: of the results.
         folder: relative to it.
-        deep: also files in its folders, but not through links: such a link is listed as a file is.
+        deep: also files in its folders, but not through links: such a link is listed as a file is. A link to nothing,
+            and a folder with the name of a file of ours, have the size `NO_FILE`.
 
     Raises:
         OSError: it, or a folder below it, can't be read. What is no folder, or gone meanwhile, has no files.
@@ -46,10 +49,15 @@ def files_below(root: Path, folder: str, *, deep: bool) -> Iterator[tuple[str, i
             name = f"{inner}/{entry.name}" if inner else entry.name
             try:
                 if entry.is_dir(follow_symlinks=False):
-                    waiting += [name] if deep else []
+                    if deep and entry.name.endswith(_SUFFIXES):
+                        yield name, NO_FILE
+                    elif deep:
+                        waiting.append(name)
                     continue
                 about = entry.stat(follow_symlinks=not (deep and entry.is_dir()))
             except OSError:  # it has vanished, or is a link to nothing
+                if deep and entry.is_symlink():
+                    yield name, NO_FILE
                 continue
             listed = stat.S_ISREG(about.st_mode) or (stat.S_ISLNK if deep else _is_special)(about.st_mode)
             if listed and not STAGED.search(name):
