@@ -78,7 +78,7 @@ class Store:
         """Make sure within seconds, before any work, that an object store lets us read; else `Unreachable` says why."""
         if self._root is None:
             try:
-                self._client.asked(with_an_end(lambda raw: obstore.list_with_delimiter(raw, "")), "little")
+                self._client.asked(with_an_end(lambda raw: [obstore.list_with_delimiter(raw, "")["objects"]]), "little")
             except (BaseError, OSError) as e:
                 raise self._unreadable("", e) from e
 
@@ -227,14 +227,14 @@ class Store:
             if (root := self._root) is not None:
                 return sorted(self._read(folder, lambda _: list(files_below(root, folder, deep=deep))))
             if deep:
-                entries = self._read(folder, with_an_end(lambda raw: obstore.list(raw, folder).collect()))
+                sizes = self._read(folder, with_an_end(lambda raw: obstore.list(raw, folder)))
             else:
-                listed = with_an_end(lambda raw: obstore.list_with_delimiter(raw, folder)["objects"])
-                entries = self._read(folder, listed)
+                listed = with_an_end(lambda raw: [obstore.list_with_delimiter(raw, folder)["objects"]])
+                sizes = self._read(folder, listed)
         except FileNotFoundError:
             return []
         start = len(folder) + 1 if folder else 0
-        return sorted((str(f["path"])[start:], int(f["size"])) for f in entries)
+        return sorted((path[start:], size) for path, size in sizes.items())
 
     def delete(self, path: str) -> None:
         """Delete a file if it exists.

@@ -11,7 +11,9 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
@@ -46,19 +48,35 @@ def way(s3: S3, monkeypatch: pytest.MonkeyPatch) -> Iterator[Way]:
 # one request
 
 
+ENTRY = (
+    "<Contents><Key>{}</Key><LastModified>2026-01-01T00:00:00.000Z</LastModified><ETag>a</ETag>"
+    "<Size>1</Size></Contents>"
+)
+
+
+@contextmanager
+def listed_by(handler: type[_Endless], monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
+    """A store that a server with this handler answers for."""
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        for name, value in environment(f"http://127.0.0.1:{server.server_port}").items():
+            monkeypatch.setenv(name, value)
+        yield Store.at("s3://b/x")
+        server.shutdown()
+
+
 class _Endless(http.server.BaseHTTPRequestHandler):
-    """Lists the same lock again and again, each time with one more page to come."""
+    """Lists the same hundred files again and again, each time with one more page to come."""
+
+    def page(self) -> str:
+        head = "<ListBucketResult><IsTruncated>true</IsTruncated><NextContinuationToken>t</NextContinuationToken>"
+        return head + "".join(ENTRY.format(f"x/lock/{i:06}.json") for i in range(100))
 
     def do_GET(self) -> None:
-        body = (
-            "<ListBucketResult><IsTruncated>true</IsTruncated><NextContinuationToken>t</NextContinuationToken><Contents>"
-            "<Key>x/lock/000001.json</Key><LastModified>2026-01-01T00:00:00.000Z</LastModified><ETag>a</ETag>"
-            "<Size>1</Size></Contents></ListBucketResult>"
-        )
         time.sleep(0.05)
         self.send_response(200)
         self.end_headers()
-        self.wfile.write(body.encode())
+        self.wfile.write(f"{self.page()}</ListBucketResult>".encode())
 
     def log_message(self, *_: object) -> None:
         pass
@@ -66,17 +84,45 @@ class _Endless(http.server.BaseHTTPRequestHandler):
 
 @pytest.mark.parametrize("begun", [False, True])
 def test_a_listing_without_an_end_is_given_up(begun: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(listing, "_LONGEST_SECONDS", 1.0)
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Endless) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        for name, value in environment(f"http://127.0.0.1:{server.server_port}").items():
-            monkeypatch.setenv(name, value)
-        store = Store.at("s3://b/x")
+    monkeypatch.setattr(listing, "_MOST_SECONDS", 1.0)
+    with listed_by(_Endless, monkeypatch) as store:
         store.under_way = begun
         for deep in (False, True):
-            with pytest.raises(StorageError if begun else Unreachable, match="not come to its end after 1 s"):
+            why = "in a circle, and has named lock/000000.json twice" if deep else "has named nothing new for 1 s"
+            with pytest.raises(StorageError if begun else Unreachable, match=why):
                 store.list("lock", deep=deep)
-        server.shutdown()
+
+
+class _Empty(_Endless):
+    """Names another page each time, and no file."""
+
+    def page(self) -> str:
+        return "<ListBucketResult><IsTruncated>true</IsTruncated><NextContinuationToken>t</NextContinuationToken>"
+
+
+class _Slow(_Endless):
+    """Forty pages of a hundred names, which take two seconds together."""
+
+    def page(self) -> str:
+        number = int(parse_qs(urlsplit(self.path).query).get("continuation-token", ["0"])[0])
+        more = f"<NextContinuationToken>{number + 1}</NextContinuationToken>" if number < 39 else ""
+        names = (f"x/lock/{100 * number + i:06}.json" for i in range(100))
+        head = f"<ListBucketResult><IsTruncated>{str(number < 39).lower()}</IsTruncated>{more}"
+        return head + "".join(ENTRY.format(name) for name in names)
+
+
+def test_a_listing_has_no_limit_of_time_while_new_names_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listing, "_MOST_SECONDS", 1.0)
+    with listed_by(_Slow, monkeypatch) as store:
+        assert len(store.list("lock", deep=True)) == 4000
+    with listed_by(_Empty, monkeypatch) as store, pytest.raises(Unreachable, match="has named nothing new for 1 s"):
+        store.list("lock", deep=True)
+    monkeypatch.setattr(listing, "_MOST_NAMES", 300)
+    with (
+        listed_by(_Slow, monkeypatch) as store,
+        pytest.raises(Unreachable, match="not come to its end after 300 names"),
+    ):
+        store.list("lock", deep=True)
 
 
 @pytest.mark.parametrize("fault", ["409", "done-409", "500", "503", "done-500", "cut", "done-cut", "slow"])
