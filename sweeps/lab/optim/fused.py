@@ -8,10 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["FUSED", "fused_step"]
+__all__ = ["FUSED", "LARGE", "fused_step", "fused_steps"]
 
 FUSED: Mapping[str, Any] = {"adam": torch._fused_adam_, "adamw": torch._fused_adamw_}
 """By method: torch's kernels of the same formulas, which round otherwise."""
+
+LARGE = 2**20
+"""Weights of a model: on larger ones the kernel is as fast alone, and needs no further array."""
 
 
 @torch.no_grad()
@@ -43,3 +46,37 @@ def fused_step(
         amsgrad=False,
         maximize=False,
     )
+
+
+@torch.no_grad()
+def fused_steps(
+    method: str,
+    weights: Tensor,
+    grads: Tensor,
+    slots: Mapping[str, Tensor],
+    c: Mapping[str, float],
+    t: Tensor,
+    rate: Tensor,
+    decay: Tensor,
+) -> None:
+    """One step of K models that differ in nothing but learning rate and weight decay; in place, the gradients too.
+
+    The kernel takes one rate for all. So its step begins at zero, with a rate of 1, and is then scaled for each model.
+
+    Args:
+        method: of `FUSED`.
+        weights: [K, P].
+        grads: [K, P].
+        slots: `mean` and `square`, [K, P] each.
+        c: coefficients that the models share.
+        t: number of this step, from 1, on the device of the weights.
+        rate: [K, 1] in float64.
+        decay: [K, 1] in float64.
+    """
+    if method == "adamw":
+        weights.mul_((1 - rate * decay).to(weights.dtype))
+    else:
+        grads.addcmul_(weights, decay.to(weights.dtype))
+    along = torch.zeros_like(weights)
+    fused_step(method, along, grads, slots, {**c, "learning_rate": 1.0, "weight_decay": 0.0}, t.float())
+    weights.addcmul_(along, rate.to(weights.dtype))

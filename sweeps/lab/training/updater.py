@@ -12,7 +12,7 @@ from torch import Tensor
 
 from landsweep.orchestrator.errors import SpecError
 from landsweep.sweeps.lab.optim import Linearised, Method, NamedClass, Step
-from landsweep.sweeps.lab.optim.fused import fused_step
+from landsweep.sweeps.lab.optim.fused import LARGE, fused_step, fused_steps
 from landsweep.sweeps.lab.parametrization import Factors
 from landsweep.sweeps.lab.recipe import Recipe
 from landsweep.sweeps.lab.settings import settings_kept
@@ -257,12 +257,21 @@ class StackedUpdater(Updater):
 
 
 class FusedUpdater(StackedUpdater):
-    """Torch's kernel of the same rule, one model and one segment after the other: for large models."""
+    """Torch's kernel of the same rule: on packs of small models that differ in rate and decay only; else on each."""
 
     def _all(self, stack: Stack, gradients: Gradients, rates: Rates, step: int) -> None:
         self._t += 1
-        times = self._t.float()
-        momenta = rates.momenta(step)
+        momenta = rates.momenta(step) if rates.sets_momentum else [None] * len(stack)
+        if self._alike and len(set(momenta)) == 1 and stack.weights.shape[1] <= LARGE:
+            c = {n: v[0] for n, v in self._own.items()} | ({} if momenta[0] is None else {"beta1": momenta[0]})
+            columns = rates.columns(step, self._t.device)[0], self._coefficients["weight_decay"]
+            fused_steps(self._name, stack.weights, gradients.rows, self._slots, c, self._t[0, 0], *columns)
+        else:
+            self._each(stack, gradients, rates, step)
+
+    def _each(self, stack: Stack, gradients: Gradients, rates: Rates, step: int) -> None:
+        """One model and one segment after the other."""
+        times, momenta = self._t.float(), rates.momenta(step)
         for k, rate in enumerate(rates.learning_rates(step)):
             own = {name: values[k] for name, values in self._own.items()} | {"learning_rate": rate}
             if (momentum := momenta[k]) is not None:
@@ -273,11 +282,27 @@ class FusedUpdater(StackedUpdater):
                 slots = {name: slot[k, here] for name, slot in self._slots.items()}
                 fused_step(self._name, stack.weights[k, here], gradients.rows[k, here], slots, c, times[k, 0])
 
+    def step(self, stack: Stack, gradients: Gradients, rates: Rates, step: int, skip: Sequence[int] = ()) -> None:
+        super().step(stack, gradients, rates, step, skip)
+        if skip:
+            self._compare()  # the steps of those rows are fewer now
+
+    def load(self, state: Mapping[str, Tensor]) -> None:
+        super().load(state)
+        self._compare()
+
     def _cast(self, dtype: torch.dtype) -> None:
         super()._cast(dtype)
         self._name = str(getattr(self._method, "method"))  # noqa: B009 - a field of every method
         self._factors = [{n: f[:, 0].tolist() for n, f in s.factors.items()} for s in self._segments]
         self._own = {n: c[:, 0].tolist() for n, c in self._coefficients.items()}
+        self._compare()
+
+    def _compare(self) -> None:
+        """Note whether several models have made as many steps, and differ in nothing but rate and decay."""
+        others = [values for n, values in self._own.items() if n not in ("learning_rate", "weight_decay")]
+        same = len(self._t) > 1 and all(len(set(values)) == 1 for values in (*others, self._t[:, 0].tolist()))
+        self._alike = same and len(self._segments) == 1 and not self._segments[0].factors
 
 
 class ClassUpdater(Updater):
