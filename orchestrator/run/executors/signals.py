@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
-__all__ = ["keep_signals", "plain_children"]
+__all__ = ["keep_signals", "plain_children", "without_handlers"]
 
 _DEFAULTS: dict[int, Any] = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
 _ours: dict[int, object] = {}  # handlers that no child should have
@@ -36,6 +36,17 @@ def keep_signals() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def without_handlers(utils: Any) -> Iterator[None]:  # noqa: ANN401 - a module of Ray
+    """Ray sets its own handler of SIGTERM before it starts its processes, which takes seconds; it sets none here."""
+    theirs = utils.set_sigterm_handler
+    utils.set_sigterm_handler = lambda handler: None
+    try:
+        yield
+    finally:
+        utils.set_sigterm_handler = theirs
 
 
 def plain_children() -> None:

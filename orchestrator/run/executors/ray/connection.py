@@ -9,7 +9,7 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ from landsweep.orchestrator.run.executors.private import (
     variables,
 )
 from landsweep.orchestrator.run.executors.reachable import check_listening
-from landsweep.orchestrator.run.executors.signals import keep_signals
+from landsweep.orchestrator.run.executors.signals import keep_signals, without_handlers
 from landsweep.orchestrator.site import Site
 
 __all__ = ["Connection"]
@@ -136,7 +136,7 @@ class Connection:
         folder = None
         try:
             folder = OwnFolder()
-            with keep_signals(), loopback_only(ray._private.ray_constants), variables(_OWN), own_modules_first():
+            with _undisturbed(), loopback_only(ray._private.ray_constants), variables(_OWN):
                 private_token()
                 ray.init(address="local", _temp_dir=str(folder.inside), **size_of_own(self._site), **options)
         except Exception as e:  # Ray raises errors of many kinds here, bare `Exception` too
@@ -159,7 +159,7 @@ class Connection:
                 raise ConnectionError("no Ray runs on this machine, and RAY_ADDRESS is not set")
             check_listening(where)
             _ask(where)
-            with keep_signals(), own_modules_first():
+            with _undisturbed():
                 ray.init(address=address, **options)
         except (SpecError, Unreachable):
             raise
@@ -167,6 +167,13 @@ class Connection:
             with contextlib.suppress(Exception):
                 ray.shutdown()
             raise Unreachable(f"site: could not reach a Ray cluster at {address!r}: {_first(e)}\n{_START}") from e
+
+
+@contextlib.contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Ray starts: it takes over neither our signal handlers nor the folder that modules come from."""
+    with keep_signals(), without_handlers(ray._private.utils), own_modules_first():
+        yield
 
 
 def _leave_cluster() -> None:

@@ -8,12 +8,35 @@ import subprocess
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from landsweep.orchestrator.testing.kind_suite import metrics_of
 from tests.chaos.driver import spec_data
 from tests.support.cli import LANDSWEEP, write_spec
 from tests.support.paths import ROOT
+
+
+@pytest.mark.ray
+@pytest.mark.rotating
+def test_a_term_signal_while_ray_starts_stops_cleanly_too(tmp_path: Path) -> None:
+    write_spec(tmp_path, spec_data(4000, 0.05))
+    process = subprocess.Popen(
+        [*LANDSWEEP, "run", "spec.yaml", "site.workers=1", "site.tracking=off", "site.shard_seconds=1"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 120
+    driver = psutil.Process(process.pid)
+    while not any("gcs_server" in child.name() for child in driver.children()):
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.02)
+    process.send_signal(signal.SIGTERM)
+    _, message = process.communicate(timeout=120)
+    assert process.returncode == 3, message
+    assert "stopping" in message and "nothing is lost" in message
 
 
 @pytest.mark.ray
