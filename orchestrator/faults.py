@@ -9,12 +9,14 @@ from types import TracebackType
 
 from landsweep.orchestrator.accelerators import out_of_memory
 from landsweep.orchestrator.errors import GangBroken, StorageError, Unreachable
+from landsweep.orchestrator.redaction import redacted_error
 from landsweep.orchestrator.row import Cause, Metric
 from landsweep.orchestrator.text import shortened
 
 __all__ = ["MOST_METRICS", "MOST_POINTS", "cause_of", "oversized", "text_of", "without_middle"]
 
 LONGEST_ERROR = 20_000  # characters
+_LOOKED_THROUGH = 400_000  # characters of an error in which credentials are looked for before it is cut
 LONGEST_TEXT = 100_000  # characters of a text metric: reports and MLflow hold each of them in memory
 LONGEST_NAME = 1_000  # characters of a metric's name
 MOST_GROUPED = 10_000  # errors inside of one error
@@ -74,15 +76,21 @@ def _in_main_thread() -> bool:
 def without_middle(text: str, longest: int = LONGEST_ERROR) -> str:
     r"""An error's text with its middle left out where it is too long: most of what is kept is its end, which says most.
 
+    Credentials are removed first, because a cut could part them from their names.
+
     Example:
         >>> without_middle("abcdefghij", 4)
         'a\n... 6 characters left out ...\nhij'
     """
     if len(text) <= longest:
         return text
+    left_out = len(text) - longest
+    half = _LOOKED_THROUGH // 2
+    text = redacted_error(text if len(text) <= _LOOKED_THROUGH else f"{text[:half]}\n{text[-half:]}")
+    if len(text) <= longest:
+        return text
     head = longest // 4
-    tail = longest - head
-    return f"{text[:head]}\n... {len(text) - longest:,} characters left out ...\n{text[-tail:]}"
+    return f"{text[:head]}\n... {left_out:,} characters left out ...\n{text[head - longest :]}"
 
 
 def oversized(metrics: Mapping[str, Metric]) -> str | None:

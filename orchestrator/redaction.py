@@ -1,75 +1,51 @@
 """Credentials out of text that is stored or shown: commands, addresses, messages.
 
-What is recognised is removed: users and passwords in URLs, options, assignments, headers and query parameters with the
-name of a secret, and keys whose form gives them away. A secret that nothing marks as one can't be found.
+What is recognised is removed: users and passwords in URLs, headers and options, keys whose form gives them away, and
+what stands under the name of a secret (`named_secrets`). A secret that nothing marks as one can't be found.
 """
 
 from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import unquote
 
-__all__ = ["command_line", "holds_credentials", "is_secret_name", "redacted", "redacted_error", "redacted_words"]
+from landsweep.orchestrator.named_secrets import HIDDEN, KEY, is_harmless, is_secret_name, looks_random, without_named
+from landsweep.orchestrator.secret_values import value_end
 
-_HIDDEN = "..."
-_SOURCE = "    "  # a traceback has source lines after it
-_SURE = (
-    r"passw(?:or)?d|pwd|passphrase|secrets?|credentials?|(?:private|account|api)[_-]?key"
-    r"|connection[_-]?string|(?:session|access|refresh)[_-]?token|(?:secret|shared[_-]?access)[_-]?(?:key|signature)|bearer"
-)
-_LIKELY = r"(?<![A-Za-z0-9])pass|token|access[_-]?key(?:[_-]?id)?|auth(?:orization)?|signature|sig|cookie|sas"
-_PARTS = 12  # of a name, before and after what gives it away; without a bound, long texts take hours
-_NAME = (
-    rf"(?:[A-Za-z0-9]+[._-]){{0,{_PARTS}}}(?:[A-Za-z0-9]*?(?:{_SURE})|[A-Za-z0-9]*?(?:{_LIKELY}))"
-    rf"(?:[._-][A-Za-z0-9]+){{0,{_PARTS}}}"
-)
-_VALUE = r"\"[^\"]*\"|'[^']*'|[^\s\"'&;,}\])]+"
-_NUMBER = re.compile(r"[-+]?(\d[\d_]*)?(\.\d+)?([eE][-+]?\d+)?|true|false|null|none|None|True|False|\.\.\.")
-_SCHEMES = {"bearer", "basic", "digest", "ntlm", "kerberos"}  # of authorization
-_SHELL = re.compile(r"\$(?:\w+|\{\w+\}|\(.*)", re.DOTALL)  # filled in by a shell
-_SURELY = re.compile(_SURE, re.IGNORECASE)
-_SECRET = re.compile(rf"{_NAME}", re.IGNORECASE)
+__all__ = ["command_line", "holds_credentials", "redacted", "redacted_error", "redacted_notifier", "redacted_words"]
 
-_USER_OF_URL = re.compile(r"(?<=://)[^/\s?#]*@")
+_USER_OF_URL = re.compile(  # a password may also hold signs that an address must not
+    r"(?<=://)(?:[^/\s?#]*@"
+    r"|(?<!ssh://)[^/\s?#:@\[\"']{0,100}:(?!\d{1,5}(?:[/?#\s\"']|\Z))[^\s@\"'<>]{1,500}@(?=[A-Za-z0-9\[]))"
+)
+_USER_OF_HOST = re.compile(r"(?<![\w/:.@%+-])([\w.+-]{1,64}:)([^\s@/\"'<>:]{8,200})(?=@(?!sha\d)[A-Za-z0-9])")
 _USER_OF_DATABASE = re.compile(
     r"((?:mysql|mariadb|postgres|postgresql|mssql|oracle|sqlite|mongodb|redis)[\w+]{0,40}://|jdbc:oracle:\w{1,10}:(?!@))"
     r"[^\s@]{0,500}@(?=[^\s@])"
 )
 _ENCODED = re.compile(r"[^\s\"'<>%]{0,200}(?:%[0-9A-Fa-f]{2}[^\s\"'<>%]*)+")  # a word of an address
 _DECODED = 3  # times at most: an address within an address within another one
-_ASSIGNED = re.compile(
-    rf"(?<![A-Za-z0-9])(?P<name>{_NAME})(?P<sign>[\"']?\s*[=:]\s*)(?P<value>{_VALUE})", re.IGNORECASE
-)
-# A password may hold any sign, and stand in JSON within JSON or in XML: it ends with its quotes or before a blank.
-_SURELY_ASSIGNED = re.compile(
-    rf"(?<![A-Za-z0-9])(?P<name>{_NAME})(?P<sign>(?:\\*[\"'])?\s*[=:]\s*|>)"
-    r"(?P<value>\\+\"[^\"]*\"|\"(?:\\.|[^\"\\])*\"|'[^']*'|[^\s\"'&]*[^\s\"'&;,}\])])",
-    re.IGNORECASE,
-)
-_WORD = re.compile(r"(?P<name>(?:--?)?[\w.-]+)(?P<sign>=)(?P<value>.*)", re.DOTALL)  # one word of a command line
-_OPTION = re.compile(rf"(?P<name>(?<![^\s\"'])--?{_NAME})(?P<sign>\s+|=)(?P<value>{_VALUE})", re.IGNORECASE)
+_WORD = re.compile(r"(?P<name>(?:--?)?[\w.-]+)=(?P<value>.*)", re.DOTALL)  # one word of a command line
 _NOTIFY = re.compile(r"\bnotify\b[\"']?\s*[=:]")
 _BEYOND_HOST = re.compile(r"(?<=://)([^/\s?#\"'}]+)[/?#][^\s\"'}]*")  # who knows the address of a chat can write there
-_USER_OPTION = re.compile(r"(?<!\S)(-u|--user(?:name)?)(\s+|=)([^\s:]+):(\S+)")
-# Not a word of a sentence, as in `Basic training`, nor the next name of a mapping.
-_KEY = r"(?=[\w+/.~-]*(?:\d|=|(?-i:[a-z][A-Z])))[A-Za-z0-9+/=._~-]{6,}(?![A-Za-z0-9+/=._~-]|[\"']\s*:)"
-_KEY_ASSIGNED = re.compile(  # `auth=cAnArY7`, `{'token': 'cAnArY7'}`
-    rf"(?<![A-Za-z0-9])(?P<name>{_NAME})(?P<sign>=[\"']?|[\"']\s*:\s*[\"']?)(?P<value>{_KEY})", re.IGNORECASE
+_USER_OPTION = re.compile(  # of curl and others: `-u ann:x`, `-u :x`, `-uann:x`, `--user=ann:x`, `'-u', 'ann:x'`
+    r"(?<![\w-])(?:-u|--(?:proxy-)?user(?:name)?)(?:(?:\\*[\"'])?\s*,\s*[bru]?|\s+|=|)"
+    r"(?P<quote>\\*[\"']|)[^\s:\"'=/]{0,100}:(?!//)(?=[^\s\"',])"
 )
-_SAID = re.compile(  # `password is cAnArY7`, `passwd cAnArY7`, `['passwd', 'cAnArY7']`
-    r"(?<![A-Za-z0-9])(?P<said>(?:passw(?:or)?d|passphrase)(?:[\"'],)?\s+(?:(?:is|was)\s+)?[\"']?)" + _KEY,
-    re.IGNORECASE,
+_PASSWORD_OPTION = re.compile(  # `sshpass -p x`, `mysql -px`, `docker login -p x`
+    r"\b(?:sshpass|mysql\w{0,10}|mariadb[\w-]{0,10}|(?:docker|podman|nerdctl|oras|skopeo|helm)\b[^\n;|&]{0,40}?\blogin)\b"
+    r"[^\n;|&]{0,200}?(?<![\w-])-p(?:(?:\\*[\"'])?\s*,\s*[bru]?|\s*)(?P<quote>\\*[\"']|)(?=[^\s\"',])"
 )
 _LOGIN = re.compile(  # `auth=('ann', 'secret')`, `HTTPBasicAuth("ann", "secret")`
-    r"(?P<user>(?:\bauth\s*=\s*|(?:Basic|Digest)Auth)\(\s*(?:\"[^\"]*\"|'[^']*'),\s*)(?:\"[^\"]*\"|'[^']*')",
+    r"(?:\bauth\s{0,20}=\s{0,20}|(?:Basic|Digest)Auth)\(\s{0,20}[bruf]{0,2}(?:\"[^\"]*\"|'[^']*'),\s{0,20}(?P<quote>)(?=[bruf]{0,2}[\"'])",
     re.IGNORECASE,
 )
 _HEADER = re.compile(
     r"\b(?P<scheme>Authorization[\"']?\s*[=:]\s*[\"']?\s*(?:Bearer|Basic|Digest)\\?\s+)[A-Za-z0-9+/=._~-]{6,}"
-    rf"|\b(?P<alone>(?:Bearer|Basic)(?:\\?\s+|[\"'],\s*[\"'])){_KEY}",
+    rf"|\b(?P<alone>(?:Bearer|Basic)(?:\\?\s+|[\"'],\s*[\"'])){KEY}",
     re.IGNORECASE,
 )
 _PAIR = r"=(?:\\*\"[^\"]*\"|[^\s,\"']+)"
@@ -85,12 +61,6 @@ _AUTHORIZATION = re.compile(
 _COOKIE = re.compile(
     r"\b(?P<name>(?:Set-)?Cookie)(?P<sign>[\"']?\s*:\s*[\"']?)(?P<value>[^\s;,\"']+(?:;\s*[^\s;,\"']+)*)", re.IGNORECASE
 )
-_OWN_HEADER = re.compile(
-    rf"(?<![A-Za-z0-9])(?P<name>[A-Za-z]+-{_NAME})(?P<sign>[\"']?\s*:\s*)(?P<value>{_VALUE})", re.IGNORECASE
-)
-_LISTED = re.compile(rf"(?P<name>[\"']--?{_NAME})(?P<sign>[\"'],\s*)(?P<value>\"[^\"]*\"|'[^']*')", re.IGNORECASE)
-_PARAMETER = re.compile(rf"(?<=[?&#;])(?P<name>{_NAME})(?P<sign>=)(?P<value>[^\s&\"']+)", re.IGNORECASE)
-_VARIABLE = re.compile(rf"\b(?P<name>[A-Z][A-Z0-9]*_[A-Z0-9_]+)(?P<sign>[\"']?\s*[=:]\s*)(?P<value>{_VALUE})")
 _FORMS = re.compile(
     r"-----BEGIN [A-Z ]*PRIVATE KEY(?: BLOCK)?-----.*?(?:-----END [A-Z ]*PRIVATE KEY(?: BLOCK)?-----|\Z)"
     r"|\b(?:AKIA|ASIA)[0-9A-Z]{16}\b|\bgh[pousr]_[A-Za-z0-9]{20,}|\bgithub_pat_\w{20,}|\bglpat-[\w-]{16,}"
@@ -101,16 +71,6 @@ _FORMS = re.compile(
     r"|\beyJ[\w-]{8,4096}\.[\w-]{8,4096}\.[\w-]*",
     re.DOTALL,
 )
-
-
-def is_secret_name(name: str) -> bool:
-    """Whether a name says that its value is a secret.
-
-    Example:
-        >>> [is_secret_name(n) for n in ("AWS_SECRET_ACCESS_KEY", "api-key", "sig", "tokens", "key", "max_tokens")]
-        [True, True, True, False, False, False]
-    """
-    return _SECRET.fullmatch(name) is not None
 
 
 def redacted(text: str) -> str:
@@ -124,12 +84,8 @@ def redacted(text: str) -> str:
 
 
 def _redacted(text: str) -> str:
-    text = _without_known_forms(text)
-    text = _USER_OPTION.sub(rf"\1\2\3:{_HIDDEN}", text)
-    text = _SURELY_ASSIGNED.sub(_if_surely, text)
-    for pattern in (_AUTHORIZATION, _ASSIGNED, _OPTION):
-        text = pattern.sub(_without_value, text)
-    return text
+    text = _AUTHORIZATION.sub(_without_value, _without_known_forms(text))
+    return without_named(text, strict=False)
 
 
 def redacted_error(text: str) -> str:
@@ -147,25 +103,36 @@ def redacted_error(text: str) -> str:
 
 def _redacted_error(text: str) -> str:
     text = _without_known_forms(text)
-    text = _USER_OPTION.sub(rf"\1\2\3:{_HIDDEN}", text)
-    text = _SURELY_ASSIGNED.sub(_if_surely, text)
-    for pattern in (_AUTHORIZATION, _COOKIE, _OWN_HEADER, _OPTION, _LISTED, _PARAMETER):
+    for pattern in (_AUTHORIZATION, _COOKIE):
         text = pattern.sub(_without_value, text)
-    text = _VARIABLE.sub(lambda m: _without_value(m) if is_secret_name(m["name"]) else m[0], text)
-    return "\n".join(
-        line if line.startswith(_SOURCE) else _KEY_ASSIGNED.sub(_without_value, line) for line in text.split("\n")
-    )
+    return without_named(text, strict=True)
 
 
 def _without_known_forms(text: str) -> str:
-    """The text without tokens of known forms, users of addresses, and headers of authorization."""
-    text = _FORMS.sub(_HIDDEN, text)
+    """The text without tokens of known forms, users of addresses and options, and headers of authorization."""
+    text = _FORMS.sub(HIDDEN, text)
     text = _USER_OF_DATABASE.sub(r"\1", text)
     text = _USER_OF_URL.sub("", text)
-    text = _PAIRS.sub(rf"\1{_HIDDEN}", text)
-    text = _LOGIN.sub(rf"\g<user>{_HIDDEN}", text)
-    text = _SAID.sub(rf"\g<said>{_HIDDEN}", text)
-    return _HEADER.sub(lambda m: f"{m['scheme'] or m['alone']}{_HIDDEN}", text)
+    text = _USER_OF_HOST.sub(lambda m: m[1] + HIDDEN if looks_random(m[2]) else m[0], text)
+    text = _PAIRS.sub(rf"\1{HIDDEN}", text)
+    text = _HEADER.sub(lambda m: f"{m['scheme'] or m['alone']}{HIDDEN}", text)
+    for before in (_USER_OPTION, _PASSWORD_OPTION, _LOGIN):
+        text = _without_words(text, before)
+    return text
+
+
+def _without_words(text: str, before: re.Pattern[str]) -> str:
+    """The text without the words that follow a pattern; with its group `quote` they are quoted."""
+    pieces, done = [], 0
+    for match in before.finditer(text):
+        if match.start() < done:
+            continue
+        quoted = len(match["quote"]) > 0
+        end = value_end(text, match.start("quote") if quoted else match.end())
+        end -= len(match["quote"]) if quoted and text[:end].endswith(match["quote"]) else 0
+        pieces += [text[done : match.end()], HIDDEN]
+        done = max(end, match.end())
+    return "".join([*pieces, text[done:]])
 
 
 def _decoded(text: str, remove: Callable[[str], str]) -> str:
@@ -181,16 +148,18 @@ def _decoded(text: str, remove: Callable[[str], str]) -> str:
     return _ENCODED.sub(plain, text)
 
 
-def _if_surely(match: re.Match[str]) -> str:
-    return _without_value(match) if _SURELY.search(match["name"]) else match[0]
-
-
 def _without_value(match: re.Match[str]) -> str:
-    bare = match["value"].strip("\"'")
-    harmless = _NUMBER.fullmatch(bare) is not None and not _SURELY.search(match["name"])
-    if harmless or bare.lower() in _SCHEMES or _SHELL.fullmatch(bare) is not None:
-        return match[0]
-    return f"{match['name']}{match['sign']}{_HIDDEN}"
+    return match[0] if is_harmless(match["value"], sure=False) else f"{match['name']}{match['sign']}{HIDDEN}"
+
+
+def redacted_notifier(text: str) -> str:
+    """What `site.notify` names, or what was said of it, without credentials; of addresses the host is kept.
+
+    Example:
+        >>> redacted_notifier("curl -u :hunter2 https://chat.example/hook/abc")
+        'curl -u :... https://chat.example/...'
+    """
+    return redacted(_BEYOND_HOST.sub(rf"\1/{HIDDEN}", text))
 
 
 def redacted_words(words: Sequence[str]) -> list[str]:
@@ -198,17 +167,20 @@ def redacted_words(words: Sequence[str]) -> list[str]:
     plain: list[str] = []
     for word in words:
         before = plain[-1] if plain else ""
-        option = before.startswith("-") and "=" not in before and is_secret_name(before.lstrip("-"))
-        if (option and word[:1] != "-") or _SAID.fullmatch(f"{before} {word}") is not None:
-            plain.append(_HIDDEN)
-        elif before in ("-u", "--user", "--username") and ":" in word:
-            plain.append(f"{word.partition(':')[0]}:{_HIDDEN}")
+        secret = before.startswith("-") and "=" not in before and is_secret_name(before.lstrip("-"))
+        option = word.startswith("-") and is_secret_name(word.lstrip("-"))
+        said = before[:1] not in ("", "-") and redacted(f"{before} {word}") == f"{before} {HIDDEN}"
+        if (secret and not option) or said:
+            plain.append(HIDDEN)
+        elif before in ("-u", "--user", "--username", "--proxy-user") and ":" in word:
+            plain.append(f"{word.partition(':')[0]}:{HIDDEN}")
         elif (named := re.match(r"((?:site\.)?(?:launcher\.)?runtime_env[^=]*)=", word)) is not None:
-            plain.append(f"{named[1]}={_HIDDEN}")
+            plain.append(f"{named[1]}={HIDDEN}")
         elif (whole := _WORD.fullmatch(word)) is not None and is_secret_name(whole["name"].lstrip("-")):
-            plain.append(_without_value(whole))
+            sure = is_secret_name(whole["name"], sure=True)
+            plain.append(word if is_harmless(whole["value"], sure=sure) else f"{whole['name']}={HIDDEN}")
         else:
-            plain.append(redacted(_BEYOND_HOST.sub(rf"\1/{_HIDDEN}", word) if _NOTIFY.search(word) else word))
+            plain.append(redacted_notifier(word) if _NOTIFY.search(word) else redacted(word))
     return plain
 
 
@@ -221,10 +193,18 @@ def holds_credentials(value: Any) -> bool:  # noqa: ANN401 - nested YAML
     """Whether nested data holds anything that `redacted` would remove, in a text or under the name of a secret."""
     if isinstance(value, Mapping):
         return any(
-            (is_secret_name(str(k)) and isinstance(v, str) and redacted(f"{k}={v}") != f"{k}={v}")
+            (is_secret_name(str(k)) and any(redacted(f"{k}={x}") != f"{k}={x}" for x in _texts(v)))
             or holds_credentials(v)
             for k, v in value.items()
         )
     if isinstance(value, list | tuple):
         return any(map(holds_credentials, value))
     return isinstance(value, str) and redacted(value) != value
+
+
+def _texts(value: Any) -> Iterator[str]:  # noqa: ANN401 - nested YAML
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping | list | tuple):
+        for one in value.values() if isinstance(value, Mapping) else value:
+            yield from _texts(one)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -211,6 +212,7 @@ def parse_site(data: Mapping[str, Any], source: str) -> Site:
     Raises:
         SpecError: a field is unknown or of the wrong type, or there is no such launcher.
     """
+    _refuse_other_addresses(data.get("notify"), source)
     if data.get("launcher") is None:
         return parse(Site, data, source)
     section = data["launcher"]
@@ -218,6 +220,16 @@ def parse_site(data: Mapping[str, Any], source: str) -> Site:
         raise SpecError(f"{source}: launcher: give fields, such as {{type: slurm}} (given: {section!r})")
     options = launcher_type(section.get("type"), source).options_type
     return parse(Site, {**data, "launcher": parse(options, section, f"{source}: launcher")}, source)
+
+
+def _refuse_other_addresses(notify: object, source: str) -> None:
+    """An address with another scheme would be run as a command; it may be a secret, so no more of it is shown."""
+    scheme = re.match(r"\s*([\w+.-]*:/+)", notify) if isinstance(notify, str) else None
+    if scheme is not None and scheme[0] not in ("http://", "https://"):
+        raise SpecError(
+            f"{source}: notify: an address begins with http:// or https://, and all else is a command (given: an "
+            f"address that begins with {scheme[0]!r})"
+        )
 
 
 def launcher_type(name: object, source: str) -> Any:  # noqa: ANN401 - a class of another layer

@@ -12,7 +12,7 @@ import urllib.request
 from http.client import HTTPException
 from typing import Self
 
-from landsweep.orchestrator.redaction import redacted
+from landsweep.orchestrator.redaction import redacted_notifier
 from landsweep.orchestrator.run.progress import Companion, Snapshot, Watch
 from landsweep.orchestrator.site import Site
 
@@ -111,8 +111,9 @@ class Notifier(Companion):
                     timeout=_PATIENCE, check=True,
                 )  # fmt: skip
         except (OSError, ValueError, HTTPException, subprocess.SubprocessError) as e:
-            named = target.partition("://")[2].partition("/")[0] if target.startswith(_WEB) else redacted(target)
-            self._problems.append(f"site.notify: {named} was not told of {facts['event']!r}: {_why(e)}")
+            self._problems.append(
+                f"site.notify: {redacted_notifier(target)} was not told of {facts['event']!r}: {_why(e)}"
+            )
 
 
 def _numbers(snapshot: Snapshot) -> dict[str, object]:
@@ -129,7 +130,7 @@ def _text(facts: dict[str, object]) -> str:
 def _why(error: Exception) -> str:
     if isinstance(error, subprocess.CalledProcessError):
         last = (error.stderr or b"").decode(errors="replace").strip().splitlines()
-        return f"it ended with {error.returncode}" + (f" ({last[-1][:200]})" if last else "")
+        return f"it ended with {error.returncode}" + (f" ({redacted_notifier(last[-1])[:200]})" if last else "")
     if isinstance(error, subprocess.TimeoutExpired):
         return f"no end within {_PATIENCE:g} s"
-    return f"{type(error).__name__}: {redacted(str(error))[:200]}"
+    return f"{type(error).__name__}: {redacted_notifier(str(error))[:200]}"

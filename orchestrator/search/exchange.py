@@ -13,6 +13,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from landsweep.orchestrator.axes import Value
 from landsweep.orchestrator.errors import UsageError
+from landsweep.orchestrator.redaction import redacted
 from landsweep.orchestrator.search.planner import StudyPlanner
 from landsweep.orchestrator.search.space import Dimension
 from landsweep.orchestrator.search.study import Goal, Search, as_option, directions, distribution
@@ -69,7 +70,7 @@ def write_study(planner: StudyPlanner, search: Search, url: str, sweep_id: str) 
     ours = [t for t in planner.study.get_trials(deepcopy=False) if t.state.is_finished()]
     _claim(study, ours, url, sweep_id)
     if [d.name.lower() for d in study.directions] != directions(search):
-        raise UsageError(f"{url} holds a study {search.name!r} with other goals; give another storage")
+        raise UsageError(f"{redacted(url)} holds a study {search.name!r} with other goals; give another storage")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         study.set_metric_names([g.metric for g in search.goals])
@@ -100,7 +101,7 @@ def _claim(study: optuna.Study, ours: Sequence[FrozenTrial], url: str, sweep_id:
     trials = study.get_trials(deepcopy=False)
     if owner is not None or any(params.get(t.user_attrs.get(_NUMBER, -1)) != t.params for t in trials):
         raise UsageError(
-            f"{url} holds a study {study.study_name!r} of another search, and their trials would mix; give "
+            f"{redacted(url)} holds a study {study.study_name!r} of another search, and their trials would mix; give "
             "another storage"
         )
     study.set_user_attr(_SWEEP, sweep_id)
@@ -112,7 +113,7 @@ def _study(url: str, search: Search) -> optuna.Study:
             storage=url, study_name=search.name, directions=directions(search), load_if_exists=True
         )
     except Exception as e:  # a storage may fail in any way of its library
-        raise UsageError(f"the storage {url} can't be used: {str(e).splitlines()[0][:200]}") from e
+        raise UsageError(f"the storage {redacted(url)} can't be used: {_first_line(e)}") from e
 
 
 def best_points(url: str, name: str, n: int) -> list[dict[str, Any]]:
@@ -123,16 +124,21 @@ def best_points(url: str, name: str, n: int) -> list[dict[str, Any]]:
     """
     file = url.partition(":///")[2].partition("?")[0]
     if url.startswith("sqlite") and not file.startswith("file:") and not Path(file).is_file():
-        raise UsageError(f"{url}: there is no file {file!r}")  # SQLite would make one
+        raise UsageError(f"{redacted(url)}: there is no file {file!r}")  # SQLite would make one
     try:
         study = optuna.load_study(study_name=name, storage=url)
     except KeyError as e:
         names = ", ".join(optuna.get_all_study_names(url)) or "none"
-        raise UsageError(f"{url} has no study {name!r}; it has {names}") from e
+        raise UsageError(f"{redacted(url)} has no study {name!r}; it has {names}") from e
     except Exception as e:  # a storage may fail in any way of its library
-        raise UsageError(f"the storage {url} can't be used: {str(e).splitlines()[0][:200]}") from e
+        raise UsageError(f"the storage {redacted(url)} can't be used: {_first_line(e)}") from e
     sign = 1 if study.directions[0] == optuna.study.StudyDirection.MINIMIZE else -1
     done = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     if not done:
         raise UsageError(f"the study {name!r} has no complete trial")
     return [dict(t.params) for t in sorted(done, key=lambda t: sign * t.values[0])[:n]]
+
+
+def _first_line(error: Exception) -> str:
+    """Of what a library says, which may name the address again."""
+    return next(iter(redacted(str(error)).splitlines()), type(error).__name__)[:200]

@@ -21,7 +21,8 @@ from landsweep.cluster.jobs.submit import draft, keep_private
 from landsweep.cluster.launch import write_private
 from landsweep.cluster.node.driver import private_fields
 from landsweep.orchestrator.errors import UsageError
-from landsweep.orchestrator.redaction import holds_credentials, is_secret_name, redacted, redacted_error, redacted_words
+from landsweep.orchestrator.named_secrets import is_secret_name
+from landsweep.orchestrator.redaction import holds_credentials, redacted, redacted_error, redacted_words
 from landsweep.orchestrator.site import parse_site
 from landsweep.orchestrator.storage.ledger import Ledger, Store
 from tests.attack.folders import FUNCTION, command
@@ -205,6 +206,7 @@ PLACES: dict[str, Callable[[dict[str, Any], list[str]], None]] = {
     "a chat": lambda site, words: site.update(notify=f"https://discord.com/api/webhooks/1234567890/{CANARY * 2}"),
     "a notifier": lambda site, words: site.update(notify=f"curl -H 'Authorization: Bearer {CANARY}' https://host"),
     "the command's chat": lambda site, words: words.append(f"site.notify=https://ntfy.sh/{CANARY}"),
+    "a user of a shell line": lambda site, words: site["launcher"].update(setup=[f"curl -u :{CANARY} https://host"]),
     "the command's option": lambda site, words: words.extend(["--token", CANARY]),
 }
 

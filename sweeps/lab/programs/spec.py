@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeAlias
 from pydantic import ConfigDict, Field, PositiveFloat, field_validator, model_validator
 
 from landsweep.orchestrator.canonical import Value
-from landsweep.orchestrator.redaction import is_secret_name
+from landsweep.orchestrator.named_secrets import is_secret_name
 from landsweep.orchestrator.schema import SHORT
 from landsweep.orchestrator.spec import Section
 from landsweep.sweeps.lab.callables.columns import RESERVED

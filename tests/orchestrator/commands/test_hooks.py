@@ -14,6 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 from landsweep.orchestrator.commands.hooks import Notifier
+from landsweep.orchestrator.errors import SpecError
 from landsweep.orchestrator.run.progress import Snapshot
 from landsweep.orchestrator.site import Site
 from tests.support.app import app
@@ -86,6 +87,28 @@ def test_an_address_gets_json_and_its_secrets_stay_secret(here: Path) -> None:
     assert heard[0]["event"] == "done" and (heard[0]["done"], heard[0]["total"]) == (2, 2)
     assert heard[0]["text"] == "landsweep h: done, 2 of 2 units, 0 failed (results/h)"
     assert bad.exit_code == 0 and "HTTP Error 500" in bad.output and "hunter2" not in bad.output
+
+
+@pytest.mark.parametrize(
+    "notify",
+    [
+        "no-program -u :hunter2 https://chat.example/hook", "http://ann:hunter2@127.0.0.1:9/x", "http://127.0.0.1:9/hunter2",
+        f"{sys.executable} -c 'raise SystemExit(\"at https://chat.example/hook/hunter2, password=hunter2\")'",
+        "no-program https://chat.example/hunter2",
+    ],
+)  # fmt: skip
+def test_what_was_not_told_shows_no_secret(here: Path, notify: str) -> None:
+    done = run(notify, "axes.x=[0]")
+    assert done.exit_code == 0 and "was not told of 'done'" in done.output and "hunter2" not in done.output
+    written = [path for path in (here / "results").rglob("*") if path.is_file()]
+    assert written and not [path for path in written if b"hunter2" in path.read_bytes()]
+
+
+@pytest.mark.parametrize("notify", ["htp://x/hunter2", "HTTPS://x/hunter2", "https:/x/hunter2"])
+def test_an_address_of_another_scheme_is_no_command(here: Path, notify: str) -> None:
+    done = run(notify, "axes.x=[0]")
+    assert isinstance(done.exception, SpecError) and "hunter2" not in done.output + str(done.exception)
+    assert "an address begins with http:// or https://" in str(done.exception)
 
 
 class Quiet:
