@@ -18,6 +18,10 @@ from landsweep.orchestrator.kind import Workbench, kind_named
 from landsweep.orchestrator.row import Outcome
 from landsweep.orchestrator.run.checking import check_apart, runs_apart
 from landsweep.orchestrator.run.messages import WorkerConfig
+from landsweep.orchestrator.run.start import run_sweep
+from landsweep.orchestrator.run.sweep import Sweep
+from landsweep.orchestrator.site import Site
+from landsweep.orchestrator.testing.kind_suite import QuietWatch
 from landsweep.orchestrator.trust import also_search, reading
 from landsweep.sweeps.lab.data.own import OwnData
 from landsweep.sweeps.lab.models.own import OwnNet
@@ -161,10 +165,12 @@ class Net(nn.Linear):
         super().__init__(6, 2)
         self.changes = changes
     def forward(self, x):
-        given = super().forward(x)
-        if self.changes:
+        outputs = super().forward(x)
+        if self.changes == "device":
+            torch.set_default_device("meta")  # what it trains itself can't be computed then
+        elif self.changes:
             change()
-        return given
+        return outputs
 
 class Method(torch.optim.SGD):
     def __init__(self, params, lr, changes):
@@ -212,6 +218,20 @@ def test_what_networks_and_optimizers_set_for_all_of_torch_while_they_train_does
     others = {"c": {}, "d": net(changes=False), "e": method(changes=False)}
     beside, alone = losses(changing | others), losses(others)
     assert {name: beside[name] for name in others} == alone and len(beside) == 5
+
+
+def test_a_network_that_sets_a_device_that_can_not_compute_fails_alone(tmp_path: Path) -> None:
+    (tmp_path / "mine_changes.py").write_text(CHANGES, encoding="utf-8")
+    also_search(tmp_path)
+    net = {"net": "own", "build": "mine_changes:Net"}
+    recipe = {"data": DATA, "net": net, "optimizer": {"method": "sgd"}, "steps": 3, "batch_size": 8}
+    axes = {"net.args.changes": [False, "device"]}
+    spec = KIND.parse({"kind": "zoo", "name": "device", "recipe": recipe, "axes": axes, "seeds": {"range": 2}}, "spec")
+    before = settings()
+    run_sweep(KIND, spec, Site(executor="local"), tmp_path / "out", folder=tmp_path, watch=QuietWatch())
+    rows = Sweep.at(tmp_path / "out").rows()
+    assert set(zip(rows["net.args.changes"], rows["status"], strict=True)) == {("false", "ok"), ("device", "failed")}
+    assert settings() == before
 
 
 @pytest.mark.slow

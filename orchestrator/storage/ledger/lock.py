@@ -174,7 +174,7 @@ class DriverLock:
     def _keep_alive(self, beat: float) -> None:
         while not self._stop.wait(beat):
             # A full disk stops the heartbeat, not the thread: the next commit says what is wrong.
-            with contextlib.suppress(StorageError, LandsweepError, FileNotFoundError):
+            with contextlib.suppress(StorageError, LandsweepError, OSError):
                 try:
                     self.check()
                 except TakenOver:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import re
@@ -90,6 +91,7 @@ def has_hard_links(folder: Path) -> bool:
     except OSError as e:
         return e.errno not in (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
     finally:
-        file.unlink(missing_ok=True)
-        other.unlink(missing_ok=True)
+        for path in (file, other):
+            with contextlib.suppress(OSError):  # absent, or the storage fails: that is why this is asked
+                path.unlink()
     return True

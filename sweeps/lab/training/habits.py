@@ -15,6 +15,7 @@ from landsweep.orchestrator.errors import SpecError
 from landsweep.sweeps.lab.losses import TrainingLoss
 from landsweep.sweeps.lab.models import OwnNet
 from landsweep.sweeps.lab.recipe import Recipe
+from landsweep.sweeps.lab.settings import settings_kept
 from landsweep.sweeps.lab.streams import seeded
 
 __all__ = ["Habits", "habits_of"]
@@ -33,6 +34,7 @@ class Habits:
     draws: bool = False
 
 
+@settings_kept()
 def habits_of(recipe: Recipe, module: nn.Module, inputs: Tensor, targets: Tensor, loss: TrainingLoss) -> Habits:
     """The habits of a recipe's network; those of built-in ones are known.
 

@@ -268,22 +268,23 @@ def _references(recipes: Sequence[Recipe], data: Data, device: str, base: Path, 
     shared = assembly.samples.inputs[: inputs.shape[1]]
     rows = []
     for k, recipe in enumerate(recipes):
-        module = module_of(recipe, data, base).to(device)
-        with torch.no_grad():
-            row = {"the output": module.eval()(shared.clone())}
-        module.train()
-        for name, mask in masks.items():
-            module.get_buffer(name).data = mask[k]
-        with seeded(_seed(recipe, step), device):
-            outputs: Tensor = module(inputs[k].clone())
-        loss = assembly.loss(outputs[None], targets[k : k + 1]).mean()
-        leaves = {n: p for n, p in module.named_parameters() if p.requires_grad}
-        grads: Sequence[Tensor | None] = torch.autograd.grad(loss, list(leaves.values()), allow_unused=True)
-        given = {n: g for n, g in zip(leaves, grads, strict=True) if g is not None}
-        tensors: dict[str, Tensor] = {**dict(module.named_buffers()), **dict(module.named_parameters())}
-        still = {n: t for n, t in tensors.items() if n not in given and n not in mask_names(module)}
-        row |= {"the loss": loss.detach()} | {_GRADIENT + n: g for n, g in given.items()}
-        rows.append(row | {_BUFFER + n: t.detach() for n, t in still.items()})
+        with settings_kept():  # what one network sets is not for the next
+            module = module_of(recipe, data, base).to(device)
+            with torch.no_grad():
+                row = {"the output": module.eval()(shared.clone())}
+            module.train()
+            for name, mask in masks.items():
+                module.get_buffer(name).data = mask[k]
+            with seeded(_seed(recipe, step), device):
+                outputs: Tensor = module(inputs[k].clone())
+            loss = assembly.loss(outputs[None], targets[k : k + 1]).mean()
+            leaves = {n: p for n, p in module.named_parameters() if p.requires_grad}
+            grads: Sequence[Tensor | None] = torch.autograd.grad(loss, list(leaves.values()), allow_unused=True)
+            given = {n: g for n, g in zip(leaves, grads, strict=True) if g is not None}
+            tensors: dict[str, Tensor] = {**dict(module.named_buffers()), **dict(module.named_parameters())}
+            still = {n: t for n, t in tensors.items() if n not in given and n not in mask_names(module)}
+            row |= {"the loss": loss.detach()} | {_GRADIENT + n: g for n, g in given.items()}
+            rows.append(row | {_BUFFER + n: t.detach() for n, t in still.items()})
     return rows
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import threading
+import time
 from dataclasses import replace
 
 import pytest
 
-from landsweep.orchestrator.errors import SweepLocked, TakenOver
+from landsweep.orchestrator.errors import StorageError, SweepLocked, TakenOver
 from landsweep.orchestrator.storage.ledger import Holder, Ledger, Store, Writer
 from tests.orchestrator.storage.ledger.conftest import Start
 from tests.orchestrator.storage.ledger.driver import batch, content, key, series, work
@@ -33,6 +35,24 @@ def test_second_takes_over_at_once_when_the_first_was_killed(ledger: Ledger, sta
     assert first.wait(60) == -signal.SIGKILL
     with ledger.writing(stale=1e9) as writer:
         assert len(writer.done) == 4
+
+
+def test_the_heartbeat_outlives_errors_of_any_kind(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    failures = [OSError(5, "Input/output error"), StorageError("no room"), PermissionError("not now")]
+    replace_file = Store.replace
+
+    def failing(store: Store, path: str, data: bytes, **more: bool) -> None:
+        if path.startswith("lock/") and failures:
+            raise failures.pop()
+        replace_file(store, path, data, **more)
+
+    monkeypatch.setattr(Store, "replace", failing)
+    with ledger.writing(beat=0.01):
+        end = time.monotonic() + 60
+        while not json.loads(ledger.store.read(f"lock/{lock_files(ledger)[0]}"))["beat"]:
+            assert time.monotonic() < end, "it beats no more"
+            time.sleep(0.01)
+    assert not failures
 
 
 def test_same_process_twice_is_refused(ledger: Ledger) -> None:
