@@ -221,9 +221,9 @@ def test_what_networks_and_optimizers_set_for_all_of_torch_while_they_train_does
 
 
 def test_a_network_that_sets_a_device_that_can_not_compute_fails_alone(tmp_path: Path) -> None:
-    (tmp_path / "mine_changes.py").write_text(CHANGES, encoding="utf-8")
+    (tmp_path / "mine_device.py").write_text(CHANGES, encoding="utf-8")
     also_search(tmp_path)
-    net = {"net": "own", "build": "mine_changes:Net"}
+    net = {"net": "own", "build": "mine_device:Net"}
     recipe = {"data": DATA, "net": net, "optimizer": {"method": "sgd"}, "steps": 3, "batch_size": 8}
     axes = {"net.args.changes": [False, "device"]}
     spec = KIND.parse({"kind": "zoo", "name": "device", "recipe": recipe, "axes": axes, "seeds": {"range": 2}}, "spec")
