@@ -86,6 +86,7 @@ class ProcessGang:
     def poll(self, timeout: float) -> list[Event]:
         """Events of the running work; waits up to `timeout` seconds for the first."""
         events: list[Event] = []
+        held: list[Event] = []  # said of another member's end, whose own words say more
         ready = wait(self._members, timeout)
         for rank, member in enumerate(self._members):  # the first member's own words count before another's end
             if member not in ready or self._work is None:
@@ -99,14 +100,14 @@ class ProcessGang:
             if word == "opened":
                 self._opened = True
             elif word == "gave":
-                events.append(Gave(self._work.id, value))
+                (held if _lost_another(value) else events).append(Gave(self._work.id, value))
                 self.ended |= isinstance(value, Chunk) and value.broken
             else:
                 finished = word == "finished"
                 events.append(Finished(self._work.id, value) if finished else Refused(self._work.id, _refusal(value)))
                 self.ended |= rank > 0
                 self._work = None
-        return events
+        return [*events, *held]
 
     def close(self) -> None:
         """End all members."""
@@ -132,6 +133,13 @@ class ProcessGang:
         code = self._processes[rank].wait()
         how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
         return f"member {rank} of a gang of {self.size} processes {how}"
+
+
+def _lost_another(message: object) -> bool:
+    """Whether the first member says that the unit has failed for what may be the end of another member."""
+    if not (isinstance(message, Chunk) and message.broken and message.rows is not None):
+        return False
+    return Cause.infra in message.rows.column("cause").to_pylist()
 
 
 def _refusal(words: tuple[str, str]) -> UsageError:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, NoReturn, Self, TypeAlias
 
 import numpy as np
@@ -14,12 +16,29 @@ from landsweep.orchestrator.errors import SpecError
 from landsweep.sweeps.lab.data.base import Split
 from landsweep.sweeps.lab.data.order import Order, shuffled_order
 
-__all__ = ["Arrays", "Feed", "OrderedFeed", "Reader", "StoredSplit", "as_split"]
+__all__ = ["Arrays", "Feed", "OrderedFeed", "Reader", "StoredSplit", "Unreadable", "as_split", "reading"]
 
 Arrays: TypeAlias = tuple[NDArray[Any], NDArray[Any]]
 """Inputs [n, ...] and targets [n, ...] of samples."""
 
 _WHOLE = 1 << 30  # bytes; what asks for a whole split at once gets it up to this size
+
+
+class Unreadable(SpecError):
+    """Samples on disk can't be had. That holds for all models, while other errors of a training are its own."""
+
+
+@contextmanager
+def reading() -> Iterator[None]:
+    """Around the reading of samples.
+
+    Raises:
+        Unreadable: they can't be had.
+    """
+    try:
+        yield
+    except SpecError as e:
+        raise Unreadable(str(e)) from e
 
 
 class Feed(ABC):
@@ -164,22 +183,27 @@ class StoredSplit(Split):
 
     def at(self, positions: NDArray[np.int64]) -> Split:
         """The samples at these positions."""
-        return as_split(self.reader.read(positions), self.dtype, self.device)
+        with reading():
+            return as_split(self.reader.read(positions), self.dtype, self.device)
 
     def head(self, n: int | None) -> Split:
         if n == 1:  # asked for again and again, for its shape
             if self._example is None:
-                object.__setattr__(self, "_example", as_split(self.reader.first(1), self.dtype, self.device))
+                object.__setattr__(self, "_example", self._first(1))
             assert self._example is not None
             return self._example
-        return self._whole() if n is None else as_split(self.reader.first(min(n, len(self))), self.dtype, self.device)
+        return self._whole() if n is None else self._first(min(n, len(self)))
 
     def _whole(self) -> Split:
         example = self.head(1)
         size = len(self) * sum(t.nbytes for t in (example.inputs, example.targets))
         if size > _WHOLE:
             self._refuse(size)
-        return as_split(self.reader.first(len(self)), self.dtype, self.device)
+        return self._first(len(self))
+
+    def _first(self, n: int) -> Split:
+        with reading():
+            return as_split(self.reader.first(n), self.dtype, self.device)
 
     def _refuse(self, size: int) -> NoReturn:
         raise SpecError(

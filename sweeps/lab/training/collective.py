@@ -140,8 +140,12 @@ class Collective:
         """
         return self._told(value, 0)
 
-    def settle(self, problem: str | None) -> str | None:
-        """A problem of any member, so that all of them know of it; the first member's own comes first."""
+    def settle(self, problem: tuple[bool, str] | None) -> tuple[bool, str] | None:
+        """A problem of any member, so that all of them know of it; the first member's own comes first.
+
+        Args:
+            problem: of this member: whether it is that it can't read the data, and in words.
+        """
         return next((p for p in self.each(problem) if p is not None), None)
 
     def each(self, value: Any) -> list[Any]:  # noqa: ANN401 - as of `same`

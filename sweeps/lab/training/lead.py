@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from landsweep.orchestrator.errors import SpecError
+from landsweep.orchestrator.faults import text_of
 from landsweep.orchestrator.storage.artifacts import Artifacts
 from landsweep.sweeps.lab.data import Data
+from landsweep.sweeps.lab.data.stored import Unreadable, reading
 from landsweep.sweeps.lab.recipe import Recipe
 from landsweep.sweeps.lab.settings import settings_kept
 from landsweep.sweeps.lab.training.collective import Collective
@@ -45,6 +47,7 @@ def lead(
     """Train a model together with the others, who follow; arguments as of `train_pack`.
 
     Raises:
+        Unreadable: a member can't read the data.
         SpecError: a member can't train it.
         GangBroken: a member is gone.
     """
@@ -102,19 +105,27 @@ def _together(
     """This member's training, once all members have theirs.
 
     Raises:
-        SpecError: some member has none.
+        Unreadable: some member can't read the data.
+        SpecError: some member can't train it; says which, and for another one with the traceback from there.
     """
-    training, error = None, None
+    training: Training | None = None
+    error: SpecError | None = None
+    problem: tuple[bool, str] | None = None
+    who = f"member {gang.rank} of {gang.size}"
     try:
-        training = train_pack([recipe], data(), device=device, base=base, gang=gang, **settings)
+        with reading():
+            loaded = data()
+        training = train_pack([recipe], loaded, device=device, base=base, gang=gang, **settings)
+    except Unreadable as e:
+        error, problem = e, (True, f"{who}: {e}")
     except SpecError as e:
-        error = e
-    problem = gang.settle(None if error is None else f"member {gang.rank} of {gang.size}: {error}")
-    if error is not None:
-        raise error
-    if problem is not None or training is None:
-        raise SpecError(str(problem))
-    return training
+        error, problem = e, (False, f"{who}: {text_of(e, e.__traceback__)}")
+    if (found := gang.settle(problem)) is None:
+        assert training is not None, "members without one have a problem"
+        return training
+    unreadable, text = found
+    mine = found == problem
+    raise (Unreadable if unreadable else SpecError)(f"{who}: {error}" if mine else text) from (error if mine else None)
 
 
 def _obey(gang: Collective, training: Training) -> None:

@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from landsweep.orchestrator.errors import SpecError
 from landsweep.sweeps.lab.data import Data, Split
-from landsweep.sweeps.lab.data.stored import Arrays, Feed, StoredSplit, as_split
+from landsweep.sweeps.lab.data.stored import Arrays, Feed, StoredSplit, as_split, reading
 from landsweep.sweeps.lab.recipe import Recipe
 from landsweep.sweeps.lab.streams import stream
 from landsweep.sweeps.lab.training.place import ALONE, Place
@@ -153,7 +153,8 @@ class StreamedSamples(Samples):
         )
 
     def first(self, n: int) -> tuple[Tensor, Tensor, Tensor]:
-        splits = [as_split(feed.first(n), self._split.dtype, self._split.device) for feed in self._feeds]
+        with reading():
+            splits = [as_split(feed.first(n), self._split.dtype, self._split.device) for feed in self._feeds]
         most = max(len(s) for s in splits)
         padded = [_padded(s, most) for s in splits]
         rows = torch.tensor(self._feed_of, device=splits[0].inputs.device)
@@ -183,7 +184,8 @@ class _Batches(IterableDataset["_Read"]):
     def read(self, step: int | None = None) -> list[Arrays]:
         """For each feed the samples of a step; None: the first."""
         step = self._start if step is None else step
-        return [feed.take(*self._stretch(feed.count, step), self._own.rank, self._own.size) for feed in self._feeds]
+        with reading():
+            return [feed.take(*self._stretch(feed.count, step), self._own.rank, self._own.size) for feed in self._feeds]
 
     def _stretch(self, n: int, step: int) -> tuple[int, int, int, int]:
         """Pass, first sample there, the one after its last, and number of the batch in the pass."""

@@ -14,6 +14,7 @@ from landsweep.orchestrator.row import Metric, Outcome, Progress, Status
 from landsweep.orchestrator.unit import Unit
 from landsweep.sweeps.lab.checkpoints.stacked_file import Packed
 from landsweep.sweeps.lab.data import Data
+from landsweep.sweeps.lab.data.stored import Unreadable
 from landsweep.sweeps.lab.recipe import Recipe
 from landsweep.sweeps.lab.training import Beat, Best, BranchPoint, Checkpoint, Ended, Evaluated, Trainer, train_pack
 from landsweep.sweeps.lab.training.collective import Collective
@@ -105,14 +106,23 @@ class PackRun:
 
         Args:
             resume: name of the state to train on from; None: the pack's own, if there is one.
+
+        Raises:
+            Unreadable: the data can't be read, which holds for all units.
+            RuntimeError: these models can't be trained as their recipes say.
         """
         self._meters.begin()
-        trainer, saved = self._trainer(resume or self.state), time.monotonic()
-        trainer.drop([i for i in range(len(self._units)) if i not in self._slots])
         try:
-            yield from self._events(trainer, saved)
-        finally:
-            self._saver.finish()
+            trainer, saved = self._trainer(resume or self.state), time.monotonic()
+            trainer.drop([i for i in range(len(self._units)) if i not in self._slots])
+            try:
+                yield from self._events(trainer, saved)
+            finally:
+                self._saver.finish()
+        except Unreadable:
+            raise
+        except SpecError as e:  # of these models; as what it is, it would end the whole sweep
+            raise RuntimeError(str(e)).with_traceback(e.__traceback__) from e.__cause__
 
     def _events(self, trainer: Trainer, saved: float) -> Iterator[Progress]:
         """Handle the trainer's events; the last state is from the monotonic time `saved`."""
@@ -153,6 +163,8 @@ class PackRun:
                 trainer = self._new_trainer("auto" if self._auto else self._backend, state)
                 self._facts["resumed_at"] = read_header(state)["step"]
                 return trainer
+            except Unreadable:
+                raise
             except SpecError:
                 misfits = True
         if misfits:

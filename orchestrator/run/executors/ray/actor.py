@@ -12,7 +12,9 @@ from typing import Any, TypeAlias
 import ray
 
 from landsweep.orchestrator.errors import DeviceFailed, NoRoom, UsageError
+from landsweep.orchestrator.faults import cause_of, text_of
 from landsweep.orchestrator.kind import Gang
+from landsweep.orchestrator.row import Cause
 from landsweep.orchestrator.run.executors.termination import Termination
 from landsweep.orchestrator.run.messages import Message, Work, WorkerConfig
 from landsweep.orchestrator.run.worker import Worker
@@ -49,13 +51,15 @@ class Actor:
         self._worker.join(replace(first, listener=self._listener.fileno()))
         return first
 
-    def attend(self, rank: int, first: Gang) -> NoRoom | None:
-        """Be another member of a gang, until its first member has ended."""
+    def attend(self, rank: int, first: Gang) -> NoRoom | tuple[Cause, str] | None:
+        """Be another member of a gang, until its first member has ended; gives what it could not go on for."""
         self._worker.join(replace(first, rank=rank))
         try:
             self._worker.assist()
         except NoRoom as e:
             return e
+        except BaseException as e:  # noqa: BLE001 - the driver decides what it means, whatever it is
+            return cause_of(e), f"member {rank} of {first.size}: {text_of(e, e.__traceback__)}"
         return None
 
     def share(self, name: str, refs: Mapping[str, Any]) -> None:

@@ -7,7 +7,6 @@ from typing import Any
 import ray
 from ray import exceptions as failures
 
-from landsweep.orchestrator.faults import cause_of
 from landsweep.orchestrator.row import Cause
 from landsweep.orchestrator.run.executors.ray.cluster import RayCluster
 from landsweep.orchestrator.run.executors.ray.deaths import death_in_words
@@ -53,11 +52,11 @@ def why_ended(ref: Any, size: int) -> tuple[Cause, str, BaseException | None]:  
     """
     who = f"a member of a gang of {size}"
     try:
-        refusal = ray.get(ref)
-    except failures.RayTaskError as e:
-        return cause_of(e.cause or e), f"{who}: {e}", None
+        said = ray.get(ref)
     except failures.OutOfMemoryError as e:
         return Cause.oom, f"{who}: {e}", None
     except failures.RayError as e:
         return Cause.infra, f"{who} has died: {death_in_words(e)}", e
-    return Cause.infra, f"{who} has ended", refusal
+    if isinstance(said, tuple):
+        return *said, None
+    return Cause.infra, f"{who} has ended", said
