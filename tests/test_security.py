@@ -113,6 +113,7 @@ def test_rows_of_strangers_can_not_name_files_elsewhere(tmp_path: Path) -> None:
 
 OWN_RAY = """
 import json, os, stat, psutil
+from contextlib import suppress
 from pathlib import Path
 from landsweep.orchestrator.run.executors.ray import RayExecutor
 from landsweep.orchestrator.site import Site
@@ -123,8 +124,11 @@ ex.open(config())
 while not ex.free_workers():
     ex.poll(0.1)
 me = psutil.Process()
-listening = sorted({tuple(c.laddr) for p in [me, *me.children(recursive=True)] for c in p.net_connections("inet")
-                    if c.status == psutil.CONN_LISTEN})
+connections = []
+for process in [me, *me.children(recursive=True)]:
+    with suppress(psutil.NoSuchProcess):  # one that was short-lived
+        connections += process.net_connections("inet")
+listening = sorted({tuple(c.laddr) for c in connections if c.status == psutil.CONN_LISTEN})
 token = Path.home() / ".ray" / "auth_token"
 print(json.dumps([listening, stat.S_IMODE(token.stat().st_mode), ray.get_runtime_context().gcs_address]), flush=True)
 input()
