@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 import pandas as pd
 
-from landsweep.orchestrator.errors import UsageError
+from landsweep.orchestrator.errors import Unreachable, UsageError
 from landsweep.orchestrator.redaction import redacted
 from landsweep.orchestrator.report.tables import numbers
 from landsweep.orchestrator.row import Status
@@ -42,6 +42,7 @@ __all__ = ["MlflowTracker", "export"]
 _SWEEP = "landsweep.sweep"
 _OF, _UNIT, _STATE = "landsweep.of", "landsweep.unit", "landsweep.state"  # of the runs of units
 _PAGE = 1000
+_EMPTY_PAGES = 100  # in a row, of a list of runs
 _BATCH, _BATCH_OF_ONE = 1000, 100  # entries of one batch in all, and params or tags of one
 _ROWS = "landsweep.rows"  # of a sweep's run: where its rows lie
 _PARENT, _NAME = "mlflow.parentRunId", "mlflow.runName"
@@ -278,22 +279,43 @@ def _write_units(
     runs: dict[str, Any] = {}
     superfluous: list[Any] = []
     sweep_id = str(sweep["id"])
-    token = None
-    while True:
-        page = client.search_runs([experiment_id], f"tags.`{_OF}` = '{sweep_id}'", max_results=_PAGE, page_token=token)
-        for run in page:
-            if sweep.get("trusted") or run.data.tags.get(_PARENT) == run_id:
-                if (key := run.data.tags[_UNIT]) in runs:  # two processes have made it at once
-                    superfluous.append(run)
-                else:
-                    runs[key] = run
-        if not (token := page.token):
-            break
+    for run in _runs_of_units(client, experiment_id, sweep_id):
+        if sweep.get("trusted") or run.data.tags.get(_PARENT) == run_id:
+            if (key := run.data.tags[_UNIT]) in runs:  # two processes have made it at once
+                superfluous.append(run)
+            else:
+                runs[key] = run
     keys = {u.key for u in units}
     for run in [*superfluous, *(run for key, run in runs.items() if key not in keys)]:
         _remove(client, run)
     for unit in units:
         _write_unit(client, experiment_id, run_id, sweep_id, unit, runs.get(unit.key))
+
+
+def _runs_of_units(client: Any, experiment_id: str, sweep_id: str) -> Iterator[Any]:  # noqa: ANN401 - mlflow's own
+    """All runs of units of a sweep, each once.
+
+    Raises:
+        Unreachable: the store's list goes in a circle, or page after page brings nothing new.
+    """
+    ids: set[str] = set()
+    tokens: set[str] = set()
+    token, empty = None, 0
+    while True:
+        page = client.search_runs([experiment_id], f"tags.`{_OF}` = '{sweep_id}'", max_results=_PAGE, page_token=token)
+        new = [run for run in page if run.info.run_id not in ids]
+        yield from new
+        ids.update(run.info.run_id for run in new)
+        empty = 0 if new else empty + 1  # a page of runs that the user may not see can be empty
+        if not (token := page.token):
+            return
+        if token in tokens or empty >= _EMPTY_PAGES:
+            raise Unreachable(
+                f"tracking: the list of runs of the MLflow at {redacted(client.tracking_uri)} has no end: "
+                f"{'a page comes again' if token in tokens else f'{empty} pages in a row bring no new run'}. "
+                "Is it a real MLflow server, and does a proxy before it keep old answers?"
+            )
+        tokens.add(token)
 
 
 def _write_unit(
