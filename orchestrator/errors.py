@@ -118,7 +118,7 @@ class WorkersUnavailable(StopSweep):
 
 
 class ClusterLost(WorkersUnavailable):
-    """What this run had started is of no more use, with all workers: its Ray has died, or a unit spoilt its process."""
+    """All workers are of no more use: the Ray of this run or the cluster has died, or a unit spoilt its process."""
 
 
 class TakenOver(StopSweep):

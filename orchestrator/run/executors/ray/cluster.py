@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Container
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import ray
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-from landsweep.orchestrator.errors import SpecError
+from landsweep.orchestrator.errors import ClusterLost, SpecError
 from landsweep.orchestrator.run.executors.ray.actor import Actor
 from landsweep.orchestrator.run.executors.ray.connection import Connection
 from landsweep.orchestrator.run.freed_memory import KEEP_FREED_MEMORY
@@ -43,14 +44,14 @@ class RayCluster:
         """
         self._connection.open()
         if self._site.address == "local" and self.capacity() < 1:
-            have = {k: v for k, v in ray.cluster_resources().items() if "node" not in k}
+            have = {k: v for k, v in self.resources().items() if "node" not in k}
             raise SpecError(f"site: one worker needs {self.wanted}, but this machine has {have}; ask for less")
 
     def check(self) -> None:
-        """Make sure that a Ray of our own lives.
+        """Make sure that the Ray lives, our own or one that was joined.
 
         Raises:
-            ClusterLost: it has died.
+            ClusterLost: it has died, or can't be reached.
         """
         self._connection.check()
 
@@ -61,21 +62,27 @@ class RayCluster:
         wanted = {"CPU": self._site.cpus, "GPU": self._site.gpus, **memory, **self._site.resources}
         return {name: amount for name, amount in wanted.items() if amount}
 
+    def resources(self) -> dict[str, float]:
+        """What it has, by the names of Ray's resources."""
+        self._connection.open()
+        have: dict[str, float] = self._connection.ask(ray.cluster_resources)
+        return have
+
     def capacity(self) -> int:
         """How many workers it can hold as it is now."""
-        self._connection.open()
-        have = ray.cluster_resources()
+        have = self.resources()
         return min((math.floor(have.get(n, 0) / amount + 1e-9) for n, amount in self.wanted.items()), default=1)
 
     def held(self) -> dict[str, float]:
         """What is in use on it, by whomever."""
-        self._connection.open()
-        free = ray.available_resources()
-        return {name: n - free.get(name, 0) for name, n in ray.cluster_resources().items() if "memory" not in name}
+        have, free = self.resources(), self._connection.ask(ray.available_resources)
+        return {name: n - free.get(name, 0) for name, n in have.items() if "memory" not in name}
 
     def draining(self) -> Container[str]:
         """Ids of nodes that are being drained; Ray has no public interface for it, and Ray Client has none at all."""
-        nodes: Container[str] = () if self.client else ray._private.state.state.get_draining_nodes()
+        if self.client:
+            return ()
+        nodes: Container[str] = self._connection.ask(ray._private.state.state.get_draining_nodes)
         return nodes
 
     def spawn(self, worker: str, config: WorkerConfig) -> Any:  # noqa: ANN401 - handles of actors are untyped
@@ -92,7 +99,7 @@ class RayCluster:
         """A placement group for a gang: room for this many workers, on one node as far as that is possible."""
         wanted = self.wanted
         bundle = {**wanted, "CPU": wanted.get("CPU", 0)}
-        return ray.util.placement_group([bundle] * size, strategy="PACK")
+        return self._connection.ask(lambda: ray.util.placement_group([bundle] * size, strategy="PACK"))
 
     def member(self, group: Any, place: int, config: WorkerConfig) -> Any:  # noqa: ANN401
         """A new actor in a placement group; returns before it has started."""
@@ -119,7 +126,8 @@ class RayCluster:
     def give_back(self, group: Any) -> None:  # noqa: ANN401
         """Remove a placement group."""
         if group is not None and not self._connection.lost:
-            ray.util.remove_placement_group(group)
+            with contextlib.suppress(ClusterLost):  # there is nothing to give back; the next `check` says it
+                self._connection.ask(lambda: ray.util.remove_placement_group(group))
 
     def close(self) -> None:
         """End a Ray of our own; a cluster that was joined is left."""

@@ -9,9 +9,10 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import grpc
 import ray
@@ -26,11 +27,14 @@ from landsweep.orchestrator.run.executors.private import (
     size_of_own,
     variables,
 )
+from landsweep.orchestrator.run.executors.ray.watch import GCS, Watch, uses_tls
 from landsweep.orchestrator.run.executors.reachable import check_listening
 from landsweep.orchestrator.run.executors.signals import keep_signals, without_handlers
 from landsweep.orchestrator.site import Site
 
 __all__ = ["Connection"]
+
+_T = TypeVar("_T")
 
 _FOLDERS = ("working_dir", "py_modules", "excludes")  # Ray takes local folders when it is joined, and only then
 _PACKAGES = {  # the local files that Ray takes in the place of a folder
@@ -39,7 +43,9 @@ _PACKAGES = {  # the local files that Ray takes in the place of a folder
 }
 _PATIENCE = 10.0  # s
 _LEAVE = 30.0  # s in which a Ray of our own may end by itself
-_GCS, _CLIENT = "/ray.rpc.NodeInfoGcsService/CheckAlive", "/ray.rpc.RayletDriver/ClusterInfo"
+_LEAVE_SILENT = 20.0  # s for a cluster that has been silent: Ray ends this process a minute after its last word
+_LOOK = 0.5  # s between two looks whether a cluster that is asked still lives
+_CLIENT = "/ray.rpc.RayletDriver/ClusterInfo"
 _OWN = {  # of a Ray of our own
     "RAY_process_group_cleanup_enabled": "true",  # what a worker has started ends with it
     # Metrics would be served without a token, to every user of the machine. Those of autoscaler and dashboard have no
@@ -67,7 +73,8 @@ class Connection:
         self._env: dict[str, Any] = {}
         self._folder: OwnFolder | None = None  # of a Ray of our own
         self.client = site.address.startswith("ray://")
-        self.lost = False  # our Ray has died
+        self._watch: Watch | None = None  # of a cluster that was joined
+        self.lost = False  # the Ray has died
 
     def open(self) -> None:
         """Connect, unless the caller has done so, or we have.
@@ -98,22 +105,57 @@ class Connection:
         return {name: value for name, value in self._env.items() if name not in _FOLDERS}
 
     def check(self) -> None:
-        """Make sure that a Ray of our own lives: without it Ray waits for minutes, then ends this process.
+        """Make sure that the Ray lives, our own or one that was joined: without it Ray ends this process.
 
         Raises:
-            ClusterLost: it has died.
+            ClusterLost: it has died, or can't be reached.
         """
-        if self._folder is None:
-            return
+        if self._watch is not None and (why := self._watch.loss()):
+            self.lost = True
+            raise ClusterLost(
+                f"the Ray cluster at {self._watch.address} has died or can't be reached ({why}). Nothing is "
+                "lost: the same command goes on, with that cluster or another one"
+            )
         for name, process in self._own_processes():
             if (code := process.poll()) is not None:
                 self.lost = True
                 raise ClusterLost(f"the Ray of this run has died (its {name} ended with code {code})")
 
+    def ask(self, call: Callable[[], _T]) -> _T:
+        """The answer to a question that Ray has no time limit for.
+
+        Args:
+            call: asks it; where the Ray dies meanwhile, it is left alone in its thread.
+
+        Raises:
+            ClusterLost: the Ray has died, or can't be reached.
+        """
+        answer: Future[_T] = Future()
+
+        def wait() -> None:
+            try:
+                answer.set_result(call())
+            except BaseException as e:  # noqa: BLE001 - raised below
+                answer.set_exception(e)
+
+        threading.Thread(target=wait, name="landsweep-ask", daemon=True).start()
+        while True:
+            with contextlib.suppress(TimeoutError):
+                error = answer.exception(_LOOK)
+                break
+            self.check()
+        if error is not None:
+            self.check()
+        return answer.result()
+
     def close(self) -> None:
         """End a Ray of our own, also one that no longer answers; a cluster that was joined is left."""
+        silent = self._watch is not None and self._watch.silent > 0
+        if self._watch is not None:
+            self._watch.end()
+            self._watch = None
         if self._opened and self._folder is None:
-            _leave_cluster()
+            _leave_cluster(_LEAVE_SILENT if silent else _LEAVE)
         elif self._opened:
             kills = threading.Timer(_LEAVE, _kill, [[process for _, process in self._own_processes()]])
             kills.daemon = True
@@ -161,6 +203,9 @@ class Connection:
             _ask(where)
             with _undisturbed():
                 ray.init(address=address, **options)
+            if not self.client:
+                node = ray._private.worker._global_node
+                self._watch = Watch(node.gcs_address, node.raylet_socket_name or "")
         except (SpecError, Unreachable):
             raise
         except Exception as e:
@@ -176,17 +221,15 @@ def _undisturbed() -> Iterator[None]:
         yield
 
 
-def _leave_cluster() -> None:
+def _leave_cluster(patience: float) -> None:
     """Leave a cluster that was joined: where its raylet on this machine stands still, `ray.shutdown` has no end."""
     leaves = threading.Thread(target=ray.shutdown, name="landsweep-leave", daemon=True)
     leaves.start()
-    leaves.join(_LEAVE)
+    leaves.join(patience)
     if leaves.is_alive():
         atexit.unregister(ray.shutdown)  # it would wait at the end of the process
         with contextlib.suppress(Exception):  # nobody reads the stream
-            sys.stderr.write(
-                f"the Ray cluster was left untold: its raylet on this machine gave no answer within {_LEAVE:g} s\n"
-            )
+            sys.stderr.write(f"the Ray cluster was left untold: it gave no answer within {patience:g} s\n")
 
 
 def _kill(processes: Sequence[subprocess.Popen[bytes]]) -> None:
@@ -201,11 +244,11 @@ def _ask(address: str) -> None:
     Raises:
         Unreachable: it does not.
     """
-    if os.environ.get("RAY_USE_TLS", "0").lower() not in ("0", "false", ""):
-        return  # the certificates are Ray's business
+    if uses_tls():
+        return
     client = address.startswith("ray://")
     with grpc.insecure_channel(address.removeprefix("ray://")) as channel:
-        call = channel.unary_unary(_CLIENT if client else _GCS)
+        call = channel.unary_unary(_CLIENT if client else GCS)
         try:
             call(b"", timeout=_PATIENCE, wait_for_ready=True)
             return

@@ -97,7 +97,7 @@ class RayExecutor(Executor):
         elif now - self._alive > self._site.start_timeout:
             raise WorkersUnavailable(
                 f"no worker {self._gang_text()}has been ready for {self._site.start_timeout:g} s. One worker needs "
-                f"{self._cluster.wanted}; the cluster has {ray.cluster_resources()}. {self._last_failure}".strip()
+                f"{self._cluster.wanted}; the cluster has {self._cluster.resources()}. {self._last_failure}".strip()
             )
         in_flight = 1 if self._cluster.client else _IN_FLIGHT
         most = {slot.id: in_flight if slot.devices == 1 else 1 for slot in ready}  # units of gangs are long
