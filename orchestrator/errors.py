@@ -15,7 +15,7 @@ LandsweepError
     ├── StorageError        the results could not be written (no permission)
     │   └── NoRoom          the disk is full; a UsageError too, for so it comes from a worker
     ├── WorkersUnavailable  work is waiting and no worker can come
-    │   └── ClusterLost     the Ray that this run had started, or its one process, is of no more use
+    │   └── ClusterLost     the Ray of this run, or its one process, is of no more use
     └── TakenOver           another driver holds this sweep now
 """
 

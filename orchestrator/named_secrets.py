@@ -23,10 +23,13 @@ _SURE = (
     r"|connection[_-]?string|(?:session|access|refresh)[_-]?token|(?:secret|shared[_-]?access)[ _-]?(?:key|signature)"
     r"|secrets?|credentials?|bearer"
 )
-_LIKELY = r"(?<![A-Za-z0-9])pass|token|access[_-]?key(?:[_-]?id)?|auth(?:orization)?|signature|sig|cookies?|sas"
+_LIKELY = (
+    r"(?:(?<![A-Za-z0-9])|db|root|user)pass|token|access[_-]?key(?:[_-]?id)?|auth(?:orization)?|signature|sig"
+    r"|cookies?|sas"
+)
 _OF_ONE = r"(?:value|hash|text|plain|string|str|data|b64|base64|bytes|old|new|confirm(?:ation)?|\d{1,3})"
 _NAME = re.compile(
-    rf"(?:(?:{_SURE}){_OF_ONE}?|{_LIKELY})(?:[._-]{{1,3}}[A-Za-z0-9]+){{0,12}}_{{0,3}}(?![A-Za-z0-9])",
+    rf"(?:(?:{_SURE}){_OF_ONE}?|(?:{_LIKELY})(?:(?<=token)\d{{1,2}})?)(?:[._-]{{1,3}}[A-Za-z0-9]+){{0,12}}_{{0,3}}(?![A-Za-z0-9])",
     re.IGNORECASE,
 )
 _SURELY = re.compile(_SURE, re.IGNORECASE)
@@ -45,7 +48,8 @@ _SPACED = re.compile(r"(?:\s|\\\n){1,200}+")
 _TAG = re.compile(r"(?:[\"'][^<>]{0,200}+|\s[^<>]{0,200}+)?>")
 _OWN_LINE = re.compile(r"[^\S\n]*+\n[^\S\n]+(?:(?!input_value=)[^\n]){0,2000}+input_value=")  # of pydantic's errors
 _SAID = re.compile(  # ` is x`, ` for ann: x`, ` 'x'`
-    r"(?:[ \t]++|[ \t]*+\n[ \t]*+)(?:(?:is|was|as|to|by|provided|given|used|equals)[ \t]*+(?:[:=][ \t]*+)?"
+    r"(?:[ \t]++|[ \t]*+\n[ \t]*+)(?:(?:(?:is|was)[ \t]++set[ \t]++to"
+    r"|is|was|as|to|by|provided|given|used|equals)[ \t]*+(?:[:=][ \t]*+)?"
     r"|(?:for|of)[ \t]++(?:(?:the[ \t]++)?user[ \t]++)?[\"']?[\w.@-]{1,80}+[\"']?"
     r"[ \t]*+(?:is[ \t]++|was[ \t]++|[:=][ \t]*+)|)",
     re.IGNORECASE,

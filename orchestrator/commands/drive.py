@@ -30,10 +30,11 @@ from landsweep.orchestrator.run.start import run_sweep
 from landsweep.orchestrator.run.sweep import ledger_at, open_sweep
 from landsweep.orchestrator.site import Site
 from landsweep.orchestrator.spec import Spec
-from landsweep.orchestrator.text import one_line
+from landsweep.orchestrator.text import one_line, shortened
 
 __all__ = ["drive", "outcome", "stop_on_signals"]
 
+_LONGEST_ERROR = 1000  # characters
 _ONE_SIGNAL_SECONDS = 2.0  # schedulers signal a job and its children: what comes twice so soon was meant once
 
 
@@ -136,7 +137,9 @@ def _first_error(where: str) -> str:
     """What happened to the first failed unit, in one line."""
     rows = ledger_at(where).rows(["status", "error"])
     failed = rows.filter(pc.equal(rows.column("status"), Status.failed.value))
-    return one_line(headline(failed.column("error")[0].as_py())) if len(failed) else "its row is of another plan"
+    if not len(failed):
+        return "its row is of another plan"
+    return shortened(one_line(headline(failed.column("error")[0].as_py())), _LONGEST_ERROR)
 
 
 def _many(number: int | None) -> str:

@@ -6,6 +6,7 @@ import re
 from urllib.parse import urlsplit
 
 from landsweep.orchestrator.errors import UsageError
+from landsweep.orchestrator.redaction import redacted
 
 __all__ = ["address", "advice", "broke_off", "reason"]
 
@@ -72,6 +73,7 @@ def reason(text: str) -> str:
         >>> reason("GET failed: 404\n<Error><Code>NoSuchBucket</Code><Message>none here</Message></Error>")
         'NoSuchBucket: none here'
     """
+    text = redacted(text)  # an address of AWS_ENDPOINT_URL may hold a password
     code, message = _CODE.search(text), _MESSAGE.search(text)
     if code:
         return f"{code[1]}: {message[1]}" if message and message[1] else code[1]
@@ -84,12 +86,12 @@ def reason(text: str) -> str:
 
 
 def broke_off(text: str) -> bool:
-    """Whether a request got no answer, or half of one: it may do so next time.
+    """Whether a request got no answer, or half of one, or came too slowly: it may do better next time.
 
     Args:
         text: of the error.
     """
-    return "HTTP error: " in text
+    return "HTTP error: " in text or "<Code>RequestTimeout</Code>" in text
 
 
 def advice(scheme: str, text: str) -> str | None:

@@ -65,6 +65,7 @@ TEXTS = [
         f'{{"Authorization": "Bearer {CANARY}"}}', f'{{"header": ["Bearer", "{CANARY}"]}}', f"bearer {CANARY}",
         f"Authorization:Bearer\\ {CANARY}",
     ]), *(SAID := [
+        f"PASSWORD is set to {CANARY}", f"TOKEN2={CANARY}", f"dbpass={CANARY}",
         f"passwd {CANARY}", f"PASSWORD {CANARY}", f"the password is {CANARY}", f"['mysql', 'passwd', '{CANARY}']",
         f"auth=('ann', '{CANARY}')", f'HTTPBasicAuth("ann", "{CANARY}")', f"auth={CANARY}", f"x(auth='{CANARY}')",
         f"token={CANARY}", f"{{'auth': '{CANARY}'}}", f'{{"token": "{CANARY}"}}',

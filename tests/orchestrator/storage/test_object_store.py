@@ -274,6 +274,15 @@ def answers_cut(endpoint: str, methods: bytes) -> Iterator[tuple[str, list[bytes
         thread.join()
 
 
+def test_a_password_in_the_address_of_an_endpoint_is_not_shown(
+    bucket_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://ann:hunter2pass@127.0.0.1:1")
+    with pytest.raises(Unreachable, match=r"no answer from http://127\.0\.0\.1:1") as caught:
+        Store.at(bucket_url).reach()
+    assert "hunter2pass" not in str(caught.value)
+
+
 def test_a_commit_whose_answer_is_lost_is_there_once(s3: S3, bucket_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The client repeats the put, and finds that the name is taken: by its own bytes."""
     from tests.orchestrator.storage.ledger.driver import key, work
