@@ -9,6 +9,7 @@ import pytest
 
 from landsweep.orchestrator.errors import Untrusted
 from landsweep.orchestrator.kind import Workbench
+from landsweep.orchestrator.row import Outcome
 from landsweep.orchestrator.spec import parse
 from landsweep.orchestrator.storage.artifacts import Artifacts
 from landsweep.orchestrator.trust import foreign_code, reading, refuse_new_code
@@ -58,14 +59,22 @@ def test_a_unit_is_not_written_through_a_link(tmp_path: Path) -> None:
     results = tmp_path / "results"
     spec = parse(CommandSpec, {**FAILING, "command": ["true", "{x}"]}, "test")
     (unit,) = KIND.planner(spec).ask(10)
-    for name in ("units", f"units/{unit.key}", f"units/{unit.key}/files", f"units/{unit.key}/stdout.txt"):
+    session = KIND.open(spec, {}, Workbench(folder=tmp_path, artifacts=Artifacts(str(results))))
+
+    def error_with(name: str) -> str:
         link = results / name
         link.parent.mkdir(parents=True, exist_ok=True)
         link.symlink_to(elsewhere)
-        session = KIND.open(spec, {}, Workbench(folder=tmp_path, artifacts=Artifacts(str(results))))
-        with pytest.raises((Untrusted, OSError), match=r"is a link|Too many levels"):
-            list(session.evaluate([unit]))
-        link.unlink()
+        try:
+            return " ".join(str(item.error) for item in session.evaluate([unit]) if isinstance(item, Outcome))
+        finally:
+            link.unlink()
+
+    with pytest.raises(Untrusted, match="is a link"):
+        error_with("units")
+    for name in (f"units/{unit.key}", f"units/{unit.key}/files"):
+        assert "the unit's folder can't be used" in error_with(name) and "is a link" in error_with(name)
+    assert "gave no metrics" in error_with(f"units/{unit.key}/stdout.txt"), "a plain file takes its place"
     assert not list(elsewhere.iterdir())
 
 

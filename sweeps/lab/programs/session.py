@@ -9,6 +9,8 @@ from dataclasses import replace
 from landsweep.orchestrator.errors import UsageError
 from landsweep.orchestrator.kind import Workbench
 from landsweep.orchestrator.row import Cause, Outcome, Progress, Status
+from landsweep.orchestrator.storage.inside import refuse_link
+from landsweep.orchestrator.storage.outputs import UNITS
 from landsweep.orchestrator.trust import allow_program
 from landsweep.orchestrator.unit import Unit
 from landsweep.sweeps.lab.callables.folders import Place, UnitFolders
@@ -46,12 +48,13 @@ class ProgramSession:
 
     def evaluate(self, units: Sequence[Unit]) -> Iterator[Outcome | Progress]:
         """Start the program once for each unit; whatever becomes of it stays with that unit."""
+        refuse_link(self._folders.root, UNITS)  # that of all units; what lies in its own folder is a unit's business
         for unit in units:
             apart = unit.key in self._evaluated  # again, to compare: it must not find what the first one has left
             began = time.perf_counter()
             try:
                 place, attempt = self._begin(unit, apart=apart)
-            except UsageError as e:  # such as a link, by an earlier attempt: no other unit's business
+            except UsageError as e:  # such as a link, by an earlier attempt
                 yield Outcome(unit.key, {}, Status.failed, f"the unit's folder can't be used: {e}", Cause.error)
                 continue
             for item in attempt.run(self._launcher, self._searcher):

@@ -13,7 +13,7 @@ from landsweep.orchestrator.errors import StorageError, SweepLocked, SweepMismat
 from landsweep.orchestrator.kind import kind_named
 from landsweep.orchestrator.run.progress import Snapshot
 from landsweep.orchestrator.run.start import run_sweep
-from landsweep.orchestrator.run.sweep import Sweep, begun
+from landsweep.orchestrator.run.sweep import Sweep, begin_sweep
 from landsweep.orchestrator.site import Site
 from landsweep.orchestrator.spec import parse
 from landsweep.orchestrator.storage.ledger import Ledger, Store
@@ -102,7 +102,7 @@ def test_a_driver_that_begins_a_moment_later_is_told_who_works_there(tmp_path: P
     writers = []
 
     def begin() -> None:
-        writers.append(begun(Store.at(tmp_path), KIND, function_spec(6), Path.cwd()).writing())
+        writers.append(begin_sweep(Store.at(tmp_path), KIND, function_spec(6), Path.cwd()).writing())
 
     with pytest.raises(SweepLocked, match=r"is being worked on by process \d+ on .*landsweep status"):
         run(tmp_path, 6, Rival(begin))
@@ -120,4 +120,4 @@ def test_a_driver_that_began_and_ended_meanwhile_has_left_its_rows(tmp_path: Pat
 def test_another_spec_that_began_there_meanwhile_is_named(tmp_path: Path) -> None:
     other = function_spec(6, seconds=0.5)
     with pytest.raises(SweepMismatch, match=r"another spec(.|\n)*seconds(.|\n)*--out"):
-        run(tmp_path, 6, Rival(lambda: begun(Store.at(tmp_path), KIND, other, Path.cwd()) and None))
+        run(tmp_path, 6, Rival(lambda: begin_sweep(Store.at(tmp_path), KIND, other, Path.cwd()) and None))
