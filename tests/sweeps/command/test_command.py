@@ -304,7 +304,8 @@ def test_lines_that_were_overwritten_are_noticed(programs: Programs, write: str,
         return json.dumps(dict(step=step, loss=9 - step)) + "\\n"
     for step in range(3):
         {write}
-        time.sleep(0.3)
+        while not os.path.getsize(os.environ["LANDSWEEP_UNIT"] + "/reported.jsonl"):
+            time.sleep(0.02)  # until the first line has been read
     """
     outcome = programs.one(programs.spec(source))
     if ok:
