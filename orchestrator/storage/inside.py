@@ -7,11 +7,13 @@ downloads so). What another process changes at the same moment is not seen.
 from __future__ import annotations
 
 import contextlib
+import glob
 import os
 import re
 import secrets
 import shutil
 import stat
+import time
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -30,6 +32,7 @@ __all__ = [
     "write_in",
 ]
 
+_ABANDONED = 3600.0  # s
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+=@,-]{0,199}")
 
 
@@ -175,4 +178,13 @@ def write_in(root: Path, relative: str | Path, data: bytes | str) -> Path:
         with contextlib.suppress(OSError):
             new.unlink()
         raise
+    _remove_unfinished(path)
     return path
+
+
+def _remove_unfinished(path: Path) -> None:
+    """Remove what processes that were killed had begun to write for a file; what is young may be another one's work."""
+    for unfinished in path.parent.glob(f".{glob.escape(path.name)}.*.new"):
+        with contextlib.suppress(OSError):
+            if time.time() - unfinished.lstat().st_mtime > _ABANDONED:
+                unfinished.unlink()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import time
 from pathlib import Path
 
 import pytest
@@ -108,6 +110,17 @@ def test_a_results_folder_that_is_a_link_itself_is_fine(tmp_path: Path) -> None:
     Store.at(tmp_path / "results").replace("rows/a", b"x")
     assert write_in(tmp_path / "results", "report/b", "y").read_text() == "y"
     assert (tmp_path / "scratch/rows/a").read_bytes() == b"x"
+
+
+def test_what_a_killed_writer_had_begun_is_removed_later(tmp_path: Path) -> None:
+    old, young, other = (
+        tmp_path / f".{name}.new" for name in ("card.html.0000aaaa", "card.html.0000bbbb", "x.0000cccc")
+    )
+    for unfinished in (old, young, other):
+        unfinished.write_text("half")
+        os.utime(unfinished, (time.time(), time.time() - (0 if unfinished == young else 7200)))
+    write_in(tmp_path, "card.html", "whole")
+    assert not old.exists() and young.exists() and other.exists(), "another process may be at work on those"
 
 
 @pytest.mark.parametrize("per_model", [False, True])
