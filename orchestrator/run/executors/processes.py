@@ -2,32 +2,65 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
 
 import psutil
 
-__all__ = ["processor_seconds"]
+__all__ = ["ENDED", "ProcessId", "processor_seconds"]
+
+ENDED = -1.0
+"""In the place of seconds: the process has ended."""
 
 
-def processor_seconds(pids: Sequence[int]) -> list[float | None]:
+class ProcessId(NamedTuple):
+    """A process of a machine.
+
+    Attributes:
+        pid: its id.
+        space: the namespace of ids, which each container has of its own; empty where the system has none.
+    """
+
+    pid: int
+    space: str
+
+    @classmethod
+    def me(cls) -> ProcessId:
+        """This process."""
+        return cls(os.getpid(), _space())
+
+
+def processor_seconds(processes: Sequence[ProcessId]) -> list[float | None]:
     """Processor seconds that each process has used with all below it, those that have ended included.
 
     Args:
-        pids: of processes on this machine.
+        processes: of this machine.
 
     Returns:
-        For each process user and system time, s; None if there is no such process.
+        For each process user and system time, s, or `ENDED`; None if it can't be seen from here, in another container.
     """
-    return [_seconds(pid) for pid in pids]
+    here = _space()
+    return [_seconds(process.pid) if process.space == here else None for process in processes]
 
 
-def _seconds(pid: int) -> float | None:
+def _space() -> str:
+    try:
+        return str(Path("/proc/self/ns/pid").readlink())
+    except OSError:
+        return ""
+
+
+def _seconds(pid: int) -> float:
     try:
         root = psutil.Process(pid)
+        if root.status() == psutil.STATUS_ZOMBIE:
+            return ENDED
         tree = [root, *root.children(recursive=True)]
     except psutil.NoSuchProcess:
-        return None
+        return ENDED
     seconds = 0.0
     for process in tree:
         with suppress(psutil.NoSuchProcess):

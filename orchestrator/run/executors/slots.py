@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from landsweep.orchestrator.errors import UsageError
+from landsweep.orchestrator.run.executors.processes import ProcessId
 from landsweep.orchestrator.run.executors.streams import Stream
 from landsweep.orchestrator.run.messages import Work
 
@@ -48,7 +49,8 @@ class Slot:
         farewell: reference that becomes ready when the worker was told to end (SIGTERM).
         opened: whether its session is open.
         node: id of its node, once it has started.
-        pid: id of its process there.
+        process: its process there.
+        ended: how often that was found to have ended, though Ray says nothing.
         yields: whether it leaves to make room for workers of other sizes; its devices are taken until it has left.
         leaving: why it gets no more work: its node is drained, or it was told to end. Losses there count against no
             unit, and the slot is removed as soon as its running work has ended.
@@ -70,7 +72,8 @@ class Slot:
     farewell: Any = None
     opened: bool = False
     node: str = ""
-    pid: int = 0
+    process: ProcessId | None = None
+    ended: int = 0
     yields: bool = False
     leaving: str = ""
     last: int | None = None
@@ -119,5 +122,5 @@ class Slot:
         self.actor = self.greeting = self.opening = self.farewell = self.group = None
         self.others, self.attending, self.farewells = [], [], []
         self.opened = False
-        self.node = ""
+        self.node, self.ended = "", 0
         return calls

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 import socket
 from collections.abc import Iterator, Mapping
@@ -15,6 +14,7 @@ from landsweep.orchestrator.errors import DeviceFailed, NoRoom, UsageError
 from landsweep.orchestrator.faults import cause_of, text_of
 from landsweep.orchestrator.kind import Gang
 from landsweep.orchestrator.row import Cause
+from landsweep.orchestrator.run.executors.processes import ProcessId
 from landsweep.orchestrator.run.executors.termination import Termination
 from landsweep.orchestrator.run.messages import Message, Work, WorkerConfig
 from landsweep.orchestrator.run.worker import Worker
@@ -35,9 +35,9 @@ class Actor:
         self._termination = Termination()
         self._worker = Worker(config, device)
 
-    def hello(self) -> tuple[str, int]:
-        """Where it lives: node and process id."""
-        return str(ray.get_runtime_context().get_node_id()), os.getpid()
+    def hello(self) -> tuple[str, ProcessId]:
+        """Where it lives: node and process."""
+        return str(ray.get_runtime_context().get_node_id()), ProcessId.me()
 
     @ray.method(concurrency_group="farewell")
     def farewell(self) -> None:

@@ -14,7 +14,7 @@ from ray import exceptions as failures
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from landsweep.orchestrator.run.executors.idleness import Question
-from landsweep.orchestrator.run.executors.processes import processor_seconds
+from landsweep.orchestrator.run.executors.processes import ProcessId, processor_seconds
 
 __all__ = ["Meter"]
 
@@ -26,18 +26,18 @@ class Meter:
         self._measure = ray.remote(processor_seconds)
         self._asked: dict[Any, list[Question]] = {}
 
-    def ask(self, questions: Iterable[tuple[Question, str, int]]) -> None:
-        """Ask on; each question comes with the worker's node and process id."""
+    def ask(self, questions: Iterable[tuple[Question, str, ProcessId]]) -> None:
+        """Ask on; each question comes with the worker's node and process."""
         nodes = defaultdict(list)
-        for question, node, pid in questions:
-            nodes[node].append((question, pid))
+        for question, node, process in questions:
+            nodes[node].append((question, process))
         for node, asked in nodes.items():
             on_node = NodeAffinitySchedulingStrategy(node, soft=False)
             measure = self._measure.options(num_cpus=0, max_retries=0, scheduling_strategy=on_node)
-            self._asked[measure.remote([pid for _, pid in asked])] = [question for question, _ in asked]
+            self._asked[measure.remote([process for _, process in asked])] = [question for question, _ in asked]
 
     def answers(self) -> list[tuple[Question, float | None]]:
-        """Those that have come since the last call; None: unknown, for the node is gone or could not measure."""
+        """Those that have come since the last call, as of `processor_seconds`; None: unknown, or the node is gone."""
         if not self._asked:
             return []
         ready, _ = ray.wait(list(self._asked), num_returns=len(self._asked), timeout=0)

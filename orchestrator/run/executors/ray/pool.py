@@ -33,6 +33,7 @@ from landsweep.orchestrator.kind import Arrays
 from landsweep.orchestrator.row import Cause
 from landsweep.orchestrator.run.executors.base import Event, Executor, Finished, Gave, Lost, Refused
 from landsweep.orchestrator.run.executors.idleness import Idleness
+from landsweep.orchestrator.run.executors.processes import ENDED
 from landsweep.orchestrator.run.executors.ray.cluster import RayCluster
 from landsweep.orchestrator.run.executors.ray.deaths import death_in_words, kernel_kills
 from landsweep.orchestrator.run.executors.ray.gangs import end_actors, spawn_gang, why_ended
@@ -49,6 +50,9 @@ __all__ = ["RayExecutor"]
 _IN_FLIGHT = 2  # per actor: the next shard waits there while one runs, so no actor idles between two
 _MOST_START_FAILURES = 3  # in all, while no worker has opened the sweep yet: then the cause is the same for all
 _MOST_SLOT_FAILURES = 10  # in a row at one slot, once others have shown that it works
+_UNNOTICED = (
+    "its process has ended, and Ray has not noticed: a process that the unit forked off keeps the connection open"
+)
 _GROW_SECONDS = 2.0  # how often to look whether the cluster can hold more workers
 
 
@@ -245,7 +249,7 @@ class RayExecutor(Executor):
 
     def _greeted(self, slot: Slot) -> list[Event]:
         try:
-            slot.node, slot.pid = ray.get(slot.greeting)
+            slot.node, slot.process = ray.get(slot.greeting)
         except failures.RayError as e:
             return self._drop(slot, Cause.infra, self._death(e), e)
         slot.greeting = None
@@ -320,12 +324,20 @@ class RayExecutor(Executor):
         if not self._idleness.turn(time.monotonic()):
             return []
         busy = {s.id: s for s in self._slots.values() if s.calls and s.ready and s.opening is None}
-        questions = self._idleness.look({id_: (s.calls[0].work.id, s.heard) for id_, s in busy.items()})
-        self._meter.ask((q, busy[q.worker].node, busy[q.worker].pid) for q in questions)
+        signs = {id_: (s.calls[0].work.id, s.heard) for id_, s in busy.items()}
+        questions = self._idleness.look(signs)
+        asked = [(q, busy[q.worker]) for q in questions]
+        self._meter.ask((q, slot.node, slot.process) for q, slot in asked if slot.process is not None)
         events: list[Event] = []
         for question, seconds in self._meter.answers():
-            if idle := self._idleness.answer(question, seconds):
+            ended = seconds == ENDED
+            if idle := self._idleness.answer(question, None if ended else seconds):
                 events += self._drop(busy[idle.worker], Cause.timeout, idle.text)
+            elif ended and signs.get(question.worker) == question.sign:
+                slot = busy[question.worker]
+                slot.ended += 1
+                if slot.ended > 1:  # once it may be that Ray is about to say so
+                    events += self._drop(slot, Cause.infra, _UNNOTICED)
         return events
 
     def _look_for_leaving(self) -> None:

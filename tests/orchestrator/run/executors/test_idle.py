@@ -114,6 +114,19 @@ def unit(what: str) -> dict[str, float]:
     return {"y": 1.0}
 
 
+def orphaned(what: str) -> dict[str, float]:
+    """The worker dies, and a process that it forked off keeps its connection to Ray open."""
+    if what == "orphaned":
+        parent = os.getpid()
+        if os.fork() == 0:
+            os.setsid()
+            os.kill(parent, signal.SIGKILL)
+            time.sleep(120)
+            os._exit(0)
+        time.sleep(60)
+    return {"y": 1.0}
+
+
 def number(i: int) -> dict[str, float]:
     return {"y": float(i)}
 
@@ -148,6 +161,13 @@ def check(rows: list[dict[str, Any]], whats: list[str]) -> None:
 
 def test_a_deadlock_ends_and_what_computes_in_silence_does_not(tmp_path: Path) -> None:
     check(run(tmp_path, "function", "unit", {"what": ["lock", "busy"]}), ["lock", "busy"])
+
+
+def test_a_dead_worker_whose_child_keeps_its_connection_is_noticed(tmp_path: Path) -> None:
+    rows = {row["what"]: row for row in run(tmp_path, "function", "orphaned", {"what": ["fine", "orphaned"]})}
+    assert rows["fine"]["status"] == "ok"
+    assert (rows["orphaned"]["status"], rows["orphaned"]["cause"]) == ("failed", "infra")
+    assert "its process has ended, and Ray has not noticed" in rows["orphaned"]["error"]
 
 
 @pytest.mark.slow

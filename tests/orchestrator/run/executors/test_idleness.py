@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from landsweep.orchestrator.run.executors.idleness import TRIFLE, Idle, Idleness, Question
-from landsweep.orchestrator.run.executors.processes import processor_seconds
+from landsweep.orchestrator.run.executors.processes import ENDED, ProcessId, processor_seconds
 
 LIMIT = 900.0
 
@@ -169,7 +169,9 @@ def test_processor_time_is_that_of_the_whole_tree_the_dead_included() -> None:
         process.stdout.readline()
         os.kill(process.pid, signal.SIGSTOP)  # it need not answer
         own = sum(psutil.Process(process.pid).cpu_times()[:2])
-        seconds, missing = processor_seconds([process.pid, 2**22 + 1])
+        here = ProcessId.me().space
+        processes = [ProcessId(process.pid, here), ProcessId(2**22 + 1, here), ProcessId(process.pid, "pid:[1]")]
+        seconds, ended, elsewhere = processor_seconds(processes)
         os.kill(process.pid, signal.SIGCONT)
         process.communicate(b"\n")
-    assert seconds is not None and seconds >= own + 0.9 and missing is None
+    assert seconds is not None and seconds >= own + 0.9 and (ended, elsewhere) == (ENDED, None)
