@@ -58,7 +58,7 @@ def test_a_pack_goes_on_in_parts_when_its_units_come_in_other_shards(tmp_path: P
     bench = Workbench(artifacts=Artifacts(str(tmp_path)), state_seconds=0.0)
     for count, item in enumerate(KIND.open(spec, {}, bench).evaluate(units)):  # stopped there, as by a kill
         assert not isinstance(item, Outcome)
-        if count >= 10 and list((tmp_path / "states").glob("*.index.*")):
+        if count >= 10 and list((tmp_path / "states").glob("*.index.safetensors")):
             break
     told: dict[str, int] = {}
     parts: list[Outcome] = []
@@ -85,7 +85,7 @@ def test_workers_killed_while_packs_train_change_no_bit(tmp_path: Path) -> None:
 
     class Killer(QuietWatch):
         def show(self, snapshot: Snapshot) -> None:
-            if not victims and list((tmp_path / "killed" / "states").glob("*.index.*")):
+            if not victims and list((tmp_path / "killed" / "states").glob("*.index.safetensors")):
                 victims.extend(p.pid for p in psutil.Process().children(recursive=True) if "Actor" in p.name())
                 for pid in victims:
                     os.kill(pid, signal.SIGKILL)

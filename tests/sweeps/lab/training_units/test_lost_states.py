@@ -63,7 +63,7 @@ def stopped_as_made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     bench = Workbench(artifacts=Artifacts(str(folder)), state_seconds=0.0)
     for item in KIND.open(two_packs(), {}, bench).evaluate(list(planned(KIND, two_packs()))):
         assert not isinstance(item, Outcome)
-        if len(list((folder / "states").glob("*.index.*"))) == 2:
+        if len(list((folder / "states").glob("*.index.safetensors"))) == 2:
             return folder
     raise AssertionError("it ended without two states")
 
