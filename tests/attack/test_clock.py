@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from landsweep.orchestrator.testing.kind_suite import run_example
 from tests.attack.amounts import held
 from tests.chaos.driver import spec_data
 from tests.support.cli import LANDSWEEP, LOCAL, command, write_spec
+from tests.support.paths import ROOT
 from tests.support.results import assert_undisturbed
 
 DAY, YEAR = 86_400.0, 365.25 * 86_400.0
@@ -65,7 +67,8 @@ def test_a_clock_of_the_whole_process_that_jumps(tmp_path: Path, jump: str) -> N
     out = tmp_path / "out"
     for clock in (f"{JUMPS[jump]:+.0f}s", "+0s"):
         words = ["faketime", "-f", clock, sys.executable, *LANDSWEEP, "run", "spec.yaml", *LOCAL, "--out", str(out)]
-        done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
+        env = {**os.environ, "PYTHONPATH": str(ROOT)}
+        done = subprocess.run(words, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
     command("verify", str(out), cwd=tmp_path)
     assert_undisturbed(out, UNITS)
