@@ -55,6 +55,7 @@ NETS: dict[str, tuple[str, dict[str, Any], tuple[int, ...]]] = {
     "mlp, 1.2k": ("bmm", {"net": "mlp", "hidden": [16]}, (1, 8, 8)),
     "mlp, 10k": ("bmm", {"net": "mlp", "hidden": [96, 32]}, (1, 8, 8)),
     "cnn": ("vmap", {"net": "cnn_s"}, (1, 28, 28)),
+    "cnn, channels last": ("conv", {"net": "cnn_s"}, (1, 28, 28)),
     "resnet-20": ("vmap", {"net": "resnet", "depth": 20, "width": 16}, (3, 32, 32)),
 }
 SIZES = (1, 16, 128, 512, 2048)

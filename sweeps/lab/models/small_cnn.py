@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from pathlib import Path
-from typing import ClassVar, Literal, cast
+from typing import ClassVar, Literal
 
 from pydantic import Field
-from torch import Tensor, nn
+from torch import nn
 
 from landsweep.sweeps.lab.data.base import Data, InputKind
 from landsweep.sweeps.lab.models.base import Dropout, Net, Size
@@ -38,21 +39,9 @@ class SmallCnn(Net):
 
     def _module(self, shape: tuple[int, ...], classes: int, folder: Path) -> nn.Module:
         del folder
-        return _Net(shape[0], classes, self)
-
-
-class _Net(nn.Module):
-    def __init__(self, channels: int, classes: int, spec: SmallCnn) -> None:
-        super().__init__()
-        self.conv1 = nn.Conv2d(channels, spec.width, 3, 2)
-        self.conv2 = nn.Conv2d(spec.width, spec.width, 3, 2)
-        self.conv3 = nn.Conv2d(spec.width, spec.width, 3, 2)
-        self.act = activation(spec.activation)
-        self.drop1, self.drop2, self.drop3 = (nn.Dropout(spec.dropout) for _ in range(3))
-        self.out = nn.Linear(spec.width, classes)
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.drop1(self.act(self.conv1(x)))
-        x = self.drop2(self.act(self.conv2(x)))
-        x = self.drop3(self.act(self.conv3(x)))
-        return cast(Tensor, self.out(x.mean((2, 3))))
+        layers: dict[str, nn.Module] = {}
+        for i, channels in enumerate((shape[0], self.width, self.width), 1):
+            layers[f"conv{i}"] = nn.Conv2d(channels, self.width, 3, 2)
+            layers |= {f"act{i}": activation(self.activation), f"drop{i}": nn.Dropout(self.dropout)}
+        ends = {"mean": nn.AdaptiveAvgPool2d(1), "flatten": nn.Flatten(), "out": nn.Linear(self.width, classes)}
+        return nn.Sequential(OrderedDict(layers | ends))

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from pathlib import Path
-from typing import ClassVar, Literal, NamedTuple, cast
+from typing import ClassVar, Literal, NamedTuple
 
-import torch.nn.functional as F  # noqa: N812 - torch's own convention
-from torch import Tensor, nn
+from torch import nn
 
 from landsweep.sweeps.lab.data.base import Data, InputKind
 from landsweep.sweeps.lab.models.base import Dropout, Net
@@ -54,30 +54,16 @@ class ZooCnn(Net):
 
     def _module(self, shape: tuple[int, ...], classes: int, folder: Path) -> nn.Module:
         del folder
-        return _Net(shape, classes, self)
-
-
-class _Net(nn.Module):
-    def __init__(self, shape: tuple[int, ...], classes: int, spec: ZooCnn) -> None:
-        super().__init__()
-        layout = _LAYOUTS[spec.net]
-        first, second, third = layout
-        self.conv1 = nn.Conv2d(shape[0], first.channels, first.kernel)
-        self.conv2 = nn.Conv2d(first.channels, second.channels, second.kernel)
-        self.conv3 = nn.Conv2d(second.channels, third.channels, third.kernel)
-        height, width = shape[1:]
-        for conv in layout:
-            height, width = ((n - conv.kernel + 1) // (2 if conv.pool else 1) for n in (height, width))
-        self.linear = nn.Linear(third.channels * height * width, 20)
-        self.out = nn.Linear(20, classes)
-        self.act = activation(spec.activation)
-        self.drop1, self.drop2, self.drop4 = (nn.Dropout(spec.dropout) for _ in range(3))
-        self.drop3 = nn.Dropout(spec.dropout) if third.pool else nn.Identity()
-        self._pool_third = third.pool
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.drop1(self.act(F.max_pool2d(self.conv1(x), 2)))
-        x = self.drop2(self.act(F.max_pool2d(self.conv2(x), 2)))
-        x = self.conv3(x)
-        x = self.drop3(self.act(F.max_pool2d(x, 2) if self._pool_third else x))
-        return cast(Tensor, self.out(self.drop4(self.act(self.linear(x.flatten(1))))))
+        layers: dict[str, nn.Module] = {}
+        before, (height, width) = shape[0], shape[1:]
+        for i, conv in enumerate(_LAYOUTS[self.net], 1):
+            layers[f"conv{i}"] = nn.Conv2d(before, conv.channels, conv.kernel)
+            height, width, before = height - conv.kernel + 1, width - conv.kernel + 1, conv.channels
+            if conv.pool:
+                layers[f"pool{i}"], height, width = nn.MaxPool2d(2), height // 2, width // 2
+            layers[f"act{i}"] = activation(self.activation)
+            if conv.pool:
+                layers[f"drop{i}"] = nn.Dropout(self.dropout)
+        rows = {"flatten": nn.Flatten(), "linear": nn.Linear(before * height * width, 20)}
+        ends = {"act4": activation(self.activation), "drop4": nn.Dropout(self.dropout), "out": nn.Linear(20, classes)}
+        return nn.Sequential(OrderedDict(layers | rows | ends))

@@ -170,11 +170,11 @@ def _timed(recipe: Recipe, data: Data, device: str, base: Path) -> Choice:
         free_memory()
         return float("inf")
 
-    choice = Choice("loop", 1)
+    choice, kind = Choice("loop", 1), device.split(":")[0]
     for backend in (b for b in reversed(BACKENDS.values()) if b is not Loop and not b.compiles):
-        if backend.lacks(recipe) is not None or backend.serves(layers) is not None:
+        if kind not in backend.automatic_on or backend.lacks(recipe) is not None or backend.serves(layers) is not None:
             continue
-        choice = calibrate([backend.name], time_steps, LARGEST[device.split(":")[0]])
+        choice = calibrate([backend.name], time_steps, LARGEST[kind])
         if backend.name not in passed_over:
             break
     return replace(choice, note="; ".join(f"not {name}: {reason}" for name, reason in passed_over.items()))

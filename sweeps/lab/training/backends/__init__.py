@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 from landsweep.sweeps.lab.training.backends.base import Backend, Unserved
 from landsweep.sweeps.lab.training.backends.bmm import Bmm
 from landsweep.sweeps.lab.training.backends.compiled import Compiled
+from landsweep.sweeps.lab.training.backends.conv import Conv
 from landsweep.sweeps.lab.training.backends.ddp import Ddp
 from landsweep.sweeps.lab.training.backends.fsdp import Fsdp
 from landsweep.sweeps.lab.training.backends.loop import Loop
@@ -19,6 +20,7 @@ __all__ = [
     "BackendName",
     "Bmm",
     "Compiled",
+    "Conv",
     "Ddp",
     "Fsdp",
     "Loop",
@@ -30,7 +32,7 @@ __all__ = [
     "single",
 ]
 
-BACKENDS: dict[str, type[Backend]] = {b.name: b for b in (Loop, Vmap, Bmm, Compiled)}
+BACKENDS: dict[str, type[Backend]] = {b.name: b for b in (Loop, Vmap, Conv, Bmm, Compiled)}
 """By name, the more special the later: `auto` tries them from the end, but those that compile, and ends with `Loop`."""
 
 GANG_BACKENDS: dict[str, type[Backend]] = {b.name: b for b in (Ddp, Fsdp)}

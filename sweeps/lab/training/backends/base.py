@@ -29,7 +29,9 @@ class Unserved(SpecError):
     """
 
     def __init__(self, backend: str, reason: str) -> None:
-        cure = {"loop": "", "bmm": "; use auto, vmap or loop"}.get(backend, "; use auto or loop")
+        cure = {"loop": "", "bmm": "; use auto, vmap or loop", "conv": "; use auto, vmap or loop"}.get(
+            backend, "; use auto or loop"
+        )
         super().__init__(f"the back-end {backend} can't train this network: {reason}{cure}")
         self.reason = reason
 
@@ -41,6 +43,7 @@ class Backend(ABC):
         name: as in a spec.
         compiles: whether each number of models, and each type of weights, costs seconds before the first step.
         own_modules: whether each model needs a module of its own; else only the first one is used.
+        automatic_on: types of devices on which `auto` tries it.
         gang: whether it is for models that several devices train together; then a pack is one model.
         computes_as: back-end whose states it can go on from, and which can go on from its own.
         knows: which of the recipe's settings of arithmetic and memory it follows.
@@ -58,6 +61,7 @@ class Backend(ABC):
     name: ClassVar[str]
     compiles: ClassVar[bool] = False
     own_modules: ClassVar[bool] = False
+    automatic_on: ClassVar[frozenset[str]] = frozenset(("cpu", "cuda"))
     gang: ClassVar[bool] = False
     computes_as: ClassVar[str] = ""
     knows: ClassVar[frozenset[str]] = frozenset()

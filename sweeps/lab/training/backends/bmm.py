@@ -8,11 +8,16 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from landsweep.sweeps.lab.losses import TrainingLoss, log_softmax
 from landsweep.sweeps.lab.models.layers import NoNorm
 from landsweep.sweeps.lab.models.plain import misread
 from landsweep.sweeps.lab.training.backends.base import Backend
-from landsweep.sweeps.lab.training.backends.rules import RULES, Pullback, alone_with_inputs, chain_of
+from landsweep.sweeps.lab.training.backends.rules import (
+    RULES,
+    Pullback,
+    alone_with_inputs,
+    chain_of,
+    loss_and_gradient,
+)
 from landsweep.sweeps.lab.training.dropout import MaskedDropout
 
 __all__ = ["Bmm"]
@@ -73,7 +78,6 @@ class Bmm(Backend):
         self._layers = chain_of(self.modules[0])
         self._alone = alone_with_inputs(self._layers)
         self._room = _Room(self.stack.weights)
-        self._minus_one = self.stack.weights.new_full((1, 1, 1), -1.0)
         self._parts: tuple[Tensor, dict[str, Tensor]] | None = None  # of the array that gradients were last wanted in
 
     def _split(self, out: Tensor) -> dict[str, Tensor]:
@@ -91,7 +95,7 @@ class Bmm(Backend):
             x, pullback = self._layer(name, layer, x, masks, grads, lowest=not tape)
             if pullback is not None:
                 tape.append(pullback)
-        losses, d = _loss(self.loss, x, targets, self._minus_one)
+        losses, d = loss_and_gradient(self.loss, x, targets)
         for pullback in reversed(tape):
             d = pullback(d)
         return losses
@@ -173,19 +177,3 @@ class Bmm(Backend):
         for name, layer in self._layers:
             x, _ = self._layer(name, layer, x, {}, {}, lowest=True)
         return x
-
-
-def _loss(loss: TrainingLoss, outputs: Tensor, targets: Tensor, minus_one: Tensor) -> tuple[Tensor, Tensor]:
-    """Loss of each model, [K], and the gradient of their sum by the outputs [K, B, ...]."""
-    k, b = outputs.shape[:2]
-    if loss.name == "cross_entropy" and loss.plain:
-        logs = log_softmax(outputs)
-        chosen = targets.unsqueeze(1)
-        losses = logs.gather(1, chosen)[:, 0].mean(1).neg_()
-        d = logs.exp_().scatter_add_(1, chosen, minus_one.expand(k, 1, b)).div_(b)
-        return losses, d.transpose(1, 2)
-    with torch.enable_grad():
-        leaf = outputs.detach().requires_grad_()
-        losses = loss(leaf, targets).mean(1)
-        (d,) = torch.autograd.grad(losses.sum(), leaf)
-    return losses.detach(), d

@@ -9,9 +9,10 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own convention
 from torch import Tensor, nn
 
+from landsweep.sweeps.lab.losses import TrainingLoss, log_softmax
 from landsweep.sweeps.lab.models.layers import NoNorm
 
-__all__ = ["RULES", "Pullback", "Rule", "alone_with_inputs", "chain_of"]
+__all__ = ["RULES", "Pullback", "Rule", "alone_with_inputs", "chain_of", "loss_and_gradient"]
 
 _aten = torch.ops.aten
 
@@ -85,3 +86,20 @@ def alone_with_inputs(chain: Sequence[tuple[str, nn.Module]]) -> frozenset[str]:
         if not isinstance(layer, nn.Identity | NoNorm):
             made = isinstance(layer, nn.Linear | nn.Conv2d)
     return frozenset(alone)
+
+
+def loss_and_gradient(loss: TrainingLoss, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """Loss of each model, [K], the mean over its batch, and the gradient of their sum by the outputs [K, B, ...]."""
+    k, b = outputs.shape[:2]
+    if loss.name == "cross_entropy" and loss.plain:
+        logs = log_softmax(outputs)
+        chosen = targets.unsqueeze(1)
+        losses = logs.gather(1, chosen)[:, 0].mean(1).neg_()
+        minus_one = logs.new_full((1, 1, 1), -1.0)
+        d = logs.exp_().scatter_add_(1, chosen, minus_one.expand(k, 1, b)).div_(b)
+        return losses, d.transpose(1, 2)
+    with torch.enable_grad():
+        leaf = outputs.detach().requires_grad_()
+        losses = loss(leaf, targets).mean(1)
+        (d,) = torch.autograd.grad(losses.sum(), leaf)
+    return losses.detach(), d

@@ -13,7 +13,6 @@ from landsweep.sweeps.lab.arithmetic import arithmetic, backward_arithmetic, wid
 from landsweep.sweeps.lab.models.layers import NoNorm
 from landsweep.sweeps.lab.models.plain import misread
 from landsweep.sweeps.lab.training.backends.base import Backend, gradients_of
-from landsweep.sweeps.lab.training.backends.chain import Chain
 from landsweep.sweeps.lab.training.dropout import MaskedDropout
 
 __all__ = ["Vmap"]
@@ -26,9 +25,6 @@ class Vmap(Backend):
     """The first model's module, called with the parameters and buffers of all.
 
     The loss is the sum over models, never the mean: that would divide each model's gradient by K.
-
-    On a processor chains of convolutions are computed by hand (`Chain`), as long as that gives the same bits: tried out
-    on the first batch of each size.
     """
 
     name: ClassVar[str] = "vmap"
@@ -43,27 +39,12 @@ class Vmap(Backend):
         self._module = self.modules[0].to(self.stack.weights.device)
         self._leaves = self.stack.leaves()
         self._idle = {n: self.stack.buffers[n].detach().requires_grad_() for n in self.stack.layout.idle}
-        by_hand = not self._idle and self.stack.weights.device.type == "cpu" and Chain.reads(self._module)
-        self._chain = Chain(self._module, self.stack, self.loss) if by_hand else None
-        self._tried: set[int] = set()  # sizes of batches on which the chain gave the same bits
 
     def _one(self, state: Mapping[str, Tensor], inputs: Tensor) -> Tensor:
         outputs: Tensor = functional_call(self._module, dict(state), (inputs,))
         return outputs
 
     def gradients(self, inputs: Tensor, targets: Tensor, masks: Mapping[str, Tensor], out: Tensor) -> Tensor:
-        if self._chain is None or self.precision != "float32" or self.scales is not None:
-            return self._by_autograd(inputs, targets, masks, out)
-        if inputs.shape[1] in self._tried:
-            return self._chain.gradients(inputs, targets, out)
-        losses, by_hand = self._by_autograd(inputs, targets, masks, out), torch.empty_like(out)
-        if torch.equal(self._chain.gradients(inputs, targets, by_hand), losses) and torch.equal(by_hand, out):
-            self._tried.add(inputs.shape[1])
-        else:
-            self._chain = None
-        return losses
-
-    def _by_autograd(self, inputs: Tensor, targets: Tensor, masks: Mapping[str, Tensor], out: Tensor) -> Tensor:
         self._module.train()
         state = {**self._leaves, **self.stack.buffers, **self._idle, **masks}
         with arithmetic(self.precision, out.device):

@@ -262,7 +262,7 @@ def test_published_zoos_are_read_by_the_same_class(tmp_path: Path) -> None:
     x = torch.rand(2, 1, 28, 28)
     a, b = (published[i].module("step-000020") for i in (0, 1))
     hidden = torch.nn.functional.conv2d(x, state["conv1.weight"], state["conv1.bias"], stride=2).tanh()
-    assert torch.equal(b.act(b.conv1(x)), hidden) and isinstance(a.act, nn.ReLU)
+    assert torch.equal(b.act1(b.conv1(x)), hidden) and isinstance(a.act1, nn.ReLU)
     assert published.vectors("last").shape == (3, 4970)
     assert set(published.rows["split"]) <= set(SHARES)
     with torch.no_grad():

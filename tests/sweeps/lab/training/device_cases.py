@@ -72,6 +72,8 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "loop-resnet18": ("loop", {"net": {"net": "resnet18", "width": 2}, "steps": 2}),
     "loop-fixup": ("loop", {"net": {"net": "fixup_resnet", "depth": 8, "width": 2}, "steps": 2}),
     "loop-zoo-cnn": ("loop", {**IMAGES, "net": {"net": "cnn_s"}, "steps": 2}),
+    "conv-small-cnn": ("conv", {**IMAGES, "net": {"net": "small_cnn", "width": 2, "dropout": 0.2}, "steps": 3}),
+    "conv-zoo-cnn": ("conv", {**IMAGES, "net": {"net": "cnn_s"}, "steps": 2}),
     "loop-small-cnn": ("loop", {**IMAGES, "net": {"net": "small_cnn", "width": 2}, "steps": 2}),
     "loop-dit": ("loop", {**NOISED, "net": {"net": "dit", "width": 8, "heads": 2, "depth": 1, "patch": 4}}),
     "loop-encdec": ("loop", {"data": {"source": "translation"}, "net": {**GPT["net"], "net": "encdec"}}),

@@ -69,7 +69,7 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rooms = copy_package(folder) / "lab/training/backends"
     (rooms / "toy.py").write_text(FILE)
     text = (rooms / "__init__.py").read_text()
-    assert text.count("(Loop, Vmap, Bmm, Compiled)") == 1
+    assert text.count("(Loop, Vmap, Conv, Bmm, Compiled)") == 1
     line = "from landsweep.sweeps.lab.training.backends.toy import Toy\n\nBACKENDS: dict"
     text = text.replace("BACKENDS: dict", line, 1).replace("Bmm, Compiled)", "Bmm, Compiled, Toy)")
     (rooms / "__init__.py").write_text(text)
@@ -80,8 +80,10 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_specs_columns_and_auto_know_it(copy: Path) -> None:
     said: dict[str, Any] = json.loads(run_python(copy, "-c", USE))
     several = (*backends.GANG_BACKENDS,)  # of models that several devices train
-    assert set(map(tuple, said["schema"].values())) == {("auto", "loop", "vmap", "bmm", "compiled", "toy", *several)}
-    assert "loop, vmap, bmm, compiled, toy" in said["column"]
+    assert set(map(tuple, said["schema"].values())) == {
+        ("auto", "loop", "vmap", "conv", "bmm", "compiled", "toy", *several)
+    }
+    assert "loop, vmap, conv, bmm, compiled, toy" in said["column"]
     assert said["auto"] == "toy" and said["tried"] == ["loop", "toy"], "the last in the list is the most special"
 
 
@@ -97,14 +99,16 @@ def test_commands_know_it(copy: Path) -> None:
     )
     assert "equal" in run_python(copy, *LANDSWEEP, "regenerate", "results/toys", key.strip(), "--backend", "toy")
     complaint = run_python(copy, *LANDSWEEP, "regenerate", "results/toys", key.strip(), "--backend", "toi", fails=True)
-    assert "there is no back-end 'toi'; there are auto, loop, vmap, bmm, compiled, toy" in " ".join(complaint.split())
+    assert "there is no back-end 'toi'; there are auto, loop, vmap, conv, bmm, compiled, toy" in " ".join(
+        complaint.split()
+    )
 
 
 @pytest.mark.parametrize("kind", ["zoo", "search", "transfer", "scaling"])
 def test_a_name_that_is_no_back_end_is_refused_with_those_that_are(kind: str) -> None:
     fields = kind_named(kind).example().model_dump(mode="json", by_alias=True)
     with pytest.raises(
-        SpecError, match=r"backend: not allowed; did you mean 'bmm'.*: auto, loop, vmap, bmm, compiled.*'bm'"
+        SpecError, match=r"backend: not allowed; did you mean 'bmm'.*: auto, loop, vmap, conv, bmm, compiled.*'bm'"
     ):
         kind_named(kind).parse({**fields, "backend": "bm"}, "test")
     assert get_args(backends.BackendName) == ("auto", *backends.BACKENDS, *backends.GANG_BACKENDS)
