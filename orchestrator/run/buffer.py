@@ -40,6 +40,11 @@ class Buffer:
         rows = len(self.outcomes)
         return rows >= _ROWS or rows * len(self.names) >= _CELLS
 
+    @property
+    def empty(self) -> bool:
+        """Whether there is nothing to send."""
+        return not (self.outcomes or self.news)
+
     def clear(self) -> None:
         """All but the progress of units that have not ended was sent."""
         for sent in (self.units, self.outcomes, self.meters, self.series, self.news, self.names):

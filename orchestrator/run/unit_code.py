@@ -121,7 +121,7 @@ class _Interrupted(Exception):
     """A unit raised an exception that would end the process or the generator."""
 
 
-def items_of(session: Session, units: Sequence[Unit], originals: Originals) -> Iterator[Outcome | Progress]:
+def items_of(session: Session, units: Sequence[Unit], originals: Originals) -> Iterator[Outcome | Progress | None]:
     """What the session yields. A `KeyboardInterrupt` or `GeneratorExit` that a unit raises is an error of this unit.
 
     While Python's own handler of Ctrl-C is installed, an interrupt is the user's, who runs the sweep from a script.

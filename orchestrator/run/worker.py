@@ -197,7 +197,7 @@ class Worker:
             elif isinstance(item, Progress):
                 buffer.news.append(item)
                 buffer.running.setdefault(item.key, []).append(item)
-            else:
+            elif item is not None:
                 seconds, cpu_seconds = clock.lap()
                 meters = {
                     "attempt": shard.attempts.get(item.key, 1),
@@ -214,6 +214,8 @@ class Worker:
                 buffer.add(units[item.key], self._declared(item), meters)
                 if self._folder is not None:
                     self._folder.enter()  # no unit begins in the folder of another
+            if item is None and buffer.empty:
+                continue
             if time.perf_counter() - flushed >= self._config.flush_seconds or buffer.full:
                 with clock.paused():  # while the receiver takes the rows
                     yield self._flush(buffer)
@@ -239,8 +241,8 @@ class Worker:
             return replace(outcome, error=error)
         return outcome
 
-    def _outcomes(self, session: Session, units: Sequence[Unit]) -> Iterator[Outcome | Progress | _Restarted]:
-        """Exactly one outcome for each unit, unless process or device dies."""
+    def _outcomes(self, session: Session, units: Sequence[Unit]) -> Iterator[Outcome | Progress | _Restarted | None]:
+        """Exactly one outcome for each unit, unless process or device dies; None as of `Session.evaluate`."""
         unfinished = {u.key: u for u in units}
         failure = yield from self._tried(session, units, unfinished)
         # By now nothing holds the frames of what failed, nor the tensors in them.
@@ -264,13 +266,14 @@ class Worker:
 
     def _tried(
         self, session: Session, units: Sequence[Unit], unfinished: dict[str, Unit]
-    ) -> Generator[Outcome | Progress, None, tuple[Cause, str] | None]:
+    ) -> Generator[Outcome | Progress | None, None, tuple[Cause, str] | None]:
         """What the session yields; units that end leave `unfinished`. Returns why the session failed, if it did."""
         points = dict.fromkeys(unfinished, 0)
         try:
             for item in items_of(session, units, self._originals):
                 end_if_forked(self._generation)
-                _expect(item, unfinished)
+                if item is not None:
+                    _expect(item, unfinished)
                 if isinstance(item, Progress):
                     points[item.key] += len(item.metrics)
                     _refuse_endless(points[item.key])

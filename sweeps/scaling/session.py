@@ -51,11 +51,11 @@ class TrainedStudy:
         self._training = TrainingSession(spec.backend, recipes, bench, prepared, points)
         self._ladder = Ladder(spec)
 
-    def evaluate(self, units: Sequence[Unit]) -> Iterator[Outcome | Progress]:
+    def evaluate(self, units: Sequence[Unit]) -> Iterator[Outcome | Progress | None]:
         """The outcomes of the trainings, with what was counted."""
         widths = {u.key: int(u.params["width"] or 0) for u in units}
         for item in self._training.evaluate(units):
-            if isinstance(item, Progress) or item.status is Status.failed:
+            if not isinstance(item, Outcome) or item.status is Status.failed:
                 yield item
                 continue
             size, metrics = self._ladder.size(widths[item.key]), dict(item.metrics)
@@ -86,12 +86,12 @@ class FeatureStudy:
         self._features, self._ladder = spec.features, Ladder(spec)
         self._model = lru_cache(maxsize=8)(spec.features.model)
 
-    def evaluate(self, units: Sequence[Unit]) -> Iterator[Outcome | Progress]:
+    def evaluate(self, units: Sequence[Unit]) -> Iterator[Outcome | Progress | None]:
         """One after another."""
         for unit in units:
             yield from self._one(unit)
 
-    def _one(self, unit: Unit) -> Iterator[Outcome | Progress]:
+    def _one(self, unit: Unit) -> Iterator[Outcome | Progress | None]:
         width, steps = int(unit.params["width"] or 0), int(unit.params["steps"] or 0)
         model = self._model(width, int(unit.params["seed"] or 0))
         size = self._ladder.size(width)

@@ -37,13 +37,13 @@ class _Watched:
         self._hit: dict[str, int] = {}
         self._last: dict[str, int] = {}
 
-    def evaluate(self, units: Sequence[Unit]) -> Iterator[Outcome | Progress]:
+    def evaluate(self, units: Sequence[Unit]) -> Iterator[Outcome | Progress | None]:
         """What the inner session gives, the rows with the columns of the target."""
         for item in self._inner.evaluate(units):
             if isinstance(item, Progress):
                 self._follow(item)
                 yield item
-            elif item.status is Status.failed:
+            elif item is None or item.status is Status.failed:
                 yield item
             else:
                 yield replace(item, metrics={**item.metrics, **self._reached(item)})
@@ -82,7 +82,7 @@ class CodeTrials(_Watched):
         self._spec = spec
         self._seed = "seed" if spec.command is not None else spec.seed_argument
 
-    def evaluate(self, units: Sequence[Unit]) -> Iterator[Outcome | Progress]:
+    def evaluate(self, units: Sequence[Unit]) -> Iterator[Outcome | Progress | None]:
         """One call or process for each unit; one that gives no number for a goal fails."""
         goals = _reported_goals(self._spec)
         for item in super().evaluate([Unit(u.key, self._arguments(u)) for u in units]):
@@ -134,7 +134,7 @@ class RecipeTrials(_Watched):
         self._flops: dict[str, int] = {}
         self._running: dict[str, Recipe] = {}
 
-    def evaluate(self, units: Sequence[Unit]) -> Iterator[Outcome | Progress]:
+    def evaluate(self, units: Sequence[Unit]) -> Iterator[Outcome | Progress | None]:
         """The rows of a zoo, with the operations that they took."""
         self._running = {u.key: self._recipes.of(u.params) for u in units}
         for item in super().evaluate(units):

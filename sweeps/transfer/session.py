@@ -52,7 +52,7 @@ class TransferSession:
         alone = "loop" if spec.backend == "auto" else spec.backend
         self._others = TrainingSession(alone, recipes, bench)
 
-    def evaluate(self, units: Sequence[Unit]) -> Iterator[Outcome | Progress]:
+    def evaluate(self, units: Sequence[Unit]) -> Iterator[Outcome | Progress | None]:
         """The outcomes of the trainings, with the columns that judge a learning rate."""
         curves = [u for u in units if u.params[PART] == CURVE]
         others = [u for u in units if u.params[PART] != CURVE]
@@ -60,10 +60,13 @@ class TransferSession:
             if chosen:
                 yield from self._judged(session, chosen)
 
-    def _judged(self, session: TrainingSession, units: Sequence[Unit]) -> Iterator[Outcome | Progress]:
+    def _judged(self, session: TrainingSession, units: Sequence[Unit]) -> Iterator[Outcome | Progress | None]:
         initial: dict[str, float] = {}
         reached: dict[str, int] = {}
         for event in session.evaluate(units):
+            if event is None:
+                yield None
+                continue
             key = event.key
             if isinstance(event, Progress):
                 loss = event.metrics.get(self._spec.objective, math.nan)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextvars import copy_context
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from sys import modules
 from threading import Thread
 from typing import Any
@@ -23,6 +23,7 @@ __all__ = ["CallableSession"]
 
 _SESSION = "landsweep.unit"  # the module by which the user's code reports
 _WELL = (Status.ok, Status.diverged)
+_TURN = 0.05  # s; how often a unit that reports nothing lets the worker send what it has reported before
 
 
 class CallableSession:
@@ -56,7 +57,7 @@ class CallableSession:
         self._current = CurrentUnit(bench)
         self._generation = generation()
 
-    def evaluate(self, units: Sequence[Unit]) -> Iterator[Outcome | Progress]:
+    def evaluate(self, units: Sequence[Unit]) -> Iterator[Outcome | Progress | None]:
         """Call the function for each unit; whatever it raises stays with that unit."""
         set_current(self._current)
         try:
@@ -64,7 +65,7 @@ class CallableSession:
         finally:
             set_current(None)
 
-    def _all(self, units: Sequence[Unit]) -> Iterator[Outcome | Progress]:
+    def _all(self, units: Sequence[Unit]) -> Iterator[Outcome | Progress | None]:
         function, current = self._function, self._current
         for unit in units:
             arguments = self._arguments(unit)
@@ -110,7 +111,9 @@ class CallableSession:
             unit.key, current.row if result is None and current.row else result, self._types, "function", stopped
         )
 
-    def _aside(self, function: Callable[..., Any], arguments: Mapping[str, Any]) -> Generator[Progress, None, Any]:
+    def _aside(
+        self, function: Callable[..., Any], arguments: Mapping[str, Any]
+    ) -> Generator[Progress | None, None, Any]:
         """Call the function in a thread of its own, and pass on what it reports meanwhile.
 
         Only where the user's code has imported `landsweep.unit`: a thread costs more than many functions do.
@@ -129,7 +132,14 @@ class CallableSession:
 
         self._current.arrived = lambda: news.put(None)
         Thread(target=copy_context().run, args=(work,), name="landsweep-unit", daemon=True).start()
-        while (end := news.get()) is None:
+        while True:
+            try:
+                end = news.get(timeout=_TURN)
+            except Empty:
+                yield None
+                continue
+            if end is not None:
+                break
             yield from self._reported()
         result, error = end
         if error is not None:
@@ -143,7 +153,7 @@ class CallableSession:
             step, numbers = current.points.popleft()
             yield Progress(current.key, step, numbers)
 
-    def _follow(self, unit: Unit, running: Generator[Any, None, Any]) -> Iterator[Outcome | Progress]:
+    def _follow(self, unit: Unit, running: Generator[Any, None, Any]) -> Iterator[Outcome | Progress | None]:
         last: dict[str, Any] = {}
         step = -1
         failed: Outcome | None = None

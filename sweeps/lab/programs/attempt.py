@@ -71,7 +71,7 @@ class Attempt:
         self._files = place.inner("files")
         self._collected = Collected()
 
-    def run(self, launcher: Launcher, searcher: Searcher) -> Iterator[Outcome | Progress]:
+    def run(self, launcher: Launcher, searcher: Searcher) -> Iterator[Outcome | Progress | None]:
         """Start the program and follow it to its end."""
         folder, own, lines = self._place.folder, self._place.own_file, bool(self._program.metrics.patterns)
         self._out, self._err = (Kept(own(f"{name}.txt"), lines=lines) for name in ("stdout", "stderr"))
@@ -100,7 +100,7 @@ class Attempt:
             for part in (*streams, self._history):
                 part.close()
 
-    def _started(self, launcher: Launcher) -> Iterator[Outcome | Progress]:
+    def _started(self, launcher: Launcher) -> Iterator[Outcome | Progress | None]:
         values = self._values()
         try:
             argv = self._program.argv(values)
@@ -115,10 +115,11 @@ class Attempt:
         finally:
             running.close()
 
-    def _followed(self, running: Running) -> Iterator[Outcome | Progress]:
+    def _followed(self, running: Running) -> Iterator[Outcome | Progress | None]:
         began, limit = time.monotonic(), self._program.timeout
         while running.wait(_TURN):
             yield from self._points()
+            yield None
             if self._bench.stopped(self._unit.key):
                 running.end()
                 yield from self._points()
@@ -138,7 +139,7 @@ class Attempt:
         yield from self._points(last=True)
         yield from self._end()
 
-    def _end(self) -> Iterator[Outcome | Progress]:
+    def _end(self) -> Iterator[Outcome | Progress | None]:
         """The row of a program that has ended well, after what it has left in files."""
         for record, source in self._sources.at_end():
             yield from self._point(record, source)

@@ -46,7 +46,7 @@ class ProgramSession:
         self._evaluated: set[str] = set()
         end_orphans(self._folders.root)
 
-    def evaluate(self, units: Sequence[Unit]) -> Iterator[Outcome | Progress]:
+    def evaluate(self, units: Sequence[Unit]) -> Iterator[Outcome | Progress | None]:
         """Start the program once for each unit; whatever becomes of it stays with that unit."""
         refuse_link(self._folders.root, UNITS)  # that of all units; what lies in its own folder is a unit's business
         for unit in units:

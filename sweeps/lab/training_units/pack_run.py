@@ -29,6 +29,8 @@ from landsweep.sweeps.lab.training_units.states import States
 
 __all__ = ["PackRun"]
 
+_TURN = 0.05  # s; how often training lets the worker send what has been reported
+
 
 class PackRun:
     """Trains the models of one pack, and turns the events of its trainer into outcomes and weights.
@@ -101,8 +103,8 @@ class PackRun:
         self._saver, self._saves = Saver(self._files), True
         self._meters = Meters(bench) if meters is None else meters
 
-    def train(self, resume: str | None = None) -> Iterator[Progress]:
-        """Train to the end; yields evaluations on the way.
+    def train(self, resume: str | None = None) -> Iterator[Progress | None]:
+        """Train to the end; yields evaluations on the way, and None as of `Session.evaluate`.
 
         Args:
             resume: name of the state to train on from; None: the pack's own, if there is one.
@@ -124,11 +126,15 @@ class PackRun:
         except SpecError as e:  # of these models; as what it is, it would end the whole sweep
             raise RuntimeError(str(e)).with_traceback(e.__traceback__) from e.__cause__
 
-    def _events(self, trainer: Trainer, saved: float) -> Iterator[Progress]:
+    def _events(self, trainer: Trainer, saved: float) -> Iterator[Progress | None]:
         """Handle the trainer's events; the last state is from the monotonic time `saved`."""
         stopped: set[int] = set()
+        turn = saved
         for event in trainer:
             if isinstance(event, Beat):
+                if time.monotonic() - turn > _TURN:
+                    yield None
+                    turn = time.monotonic()
                 for index in self._to_stop(stopped):
                     stopped.add(index)
                     trainer.stop(index)

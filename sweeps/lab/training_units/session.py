@@ -138,7 +138,7 @@ class TrainingSession:
         self._running: PackRun | None = None
         self._meters = Meters(bench)
 
-    def evaluate(self, units: Sequence[Unit]) -> Iterator[Outcome | Progress]:
+    def evaluate(self, units: Sequence[Unit]) -> Iterator[Outcome | Progress | None]:
         """Outcomes come when the file with their weights has been written, so that no row names a missing file."""
         file = WeightFile(self._bench.artifacts)
         waiting: list[Outcome] = []

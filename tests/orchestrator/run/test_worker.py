@@ -166,6 +166,33 @@ def test_times_of_units_that_run_side_by_side_add_up(monkeypatch: pytest.MonkeyP
     assert seconds[0] >= 12 * 0.01, "what had been computed until the first of them ended"
 
 
+@pytest.mark.parametrize("flush_seconds", [0.0, 0.05])
+def test_what_was_reported_at_once_is_sent_while_the_unit_goes_on(
+    monkeypatch: pytest.MonkeyPatch, flush_seconds: float
+) -> None:
+    """So are outcomes before it: a long unit that says nothing holds back no message."""
+    sent: list[Progress] = []
+    ended: list[str] = []
+
+    class Reports:
+        def evaluate(self, units: Any) -> Iterator[Outcome | Progress | None]:
+            yield Outcome(units[0].key, {"y": 1.0})
+            yield from (Progress(units[1].key, step, {"y": 1.0}) for step in range(3))
+            end = time.monotonic() + 30
+            while (len(sent), len(ended)) != (3, 1) and time.monotonic() < end:
+                yield None
+            yield Outcome(units[1].key, {"y": float(len(sent))})
+
+    w = worker("steps", flush_seconds=flush_seconds)
+    monkeypatch.setattr(type(kind_named("function")), "open", lambda *_: Reports())
+    for message in w.run(shard(2)):
+        assert isinstance(message, Chunk)
+        sent += message.progress
+        ended += [row["key"] for row in rows([message])]
+        last = message
+    assert len(ended) == 2 and rows([last])[0]["y"] == 3
+
+
 @pytest.mark.parametrize("ended", [0, 1])  # units of the shard that had ended before
 @pytest.mark.parametrize("flush_seconds", [0.0, 1e9])
 def test_a_unit_that_begins_anew_has_its_series_once(

@@ -60,7 +60,7 @@ def test_a_pruned_model_leaves_its_pack_and_its_neighbours_are_bitwise_untouched
         for item in KIND.open(spec, {}, bench).evaluate(units):
             if isinstance(item, Progress):
                 seen[item.key].append(item)
-            else:
+            elif item is not None:
                 metrics = {name: value for name, value in item.metrics.items() if name not in SPEEDS}
                 ended[item.key] = replace(item, seconds=None, metrics=metrics)
         return ended, seen
