@@ -18,6 +18,7 @@ from landsweep.sweeps.lab.programs import process
 from landsweep.sweeps.lab.programs.leftovers import end_orphans
 from tests.support.paths import ROOT
 from tests.support.programs import KIND, Programs, gone
+from tests.support.sessions import without_lulls
 
 # A program with a child that has left its session and ignores SIGTERM: what a script that forks would leave behind.
 FAMILY = """
@@ -70,12 +71,12 @@ def test_a_program_that_is_stopped_may_still_write_before_the_grace_period_ends(
     spec = programs.spec(source, command={"grace": 60})
     stopped: set[str] = set()
     unit = KIND.planner(spec).ask(1)
-    given = KIND.open(spec, {}, programs.bench(stopped=stopped.__contains__)).evaluate(unit)
+    given = without_lulls(KIND.open(spec, {}, programs.bench(stopped=stopped.__contains__)).evaluate(unit))
     first = next(given)
     assert isinstance(first, Progress) and first.step == 0
     stopped.add(unit[0].key)
     *progress, outcome = given
-    assert [p.step for p in progress] == [1]  # type: ignore[union-attr]
+    assert [p.step for p in progress] == [1]
     assert isinstance(outcome, Outcome)
     assert (outcome.status, outcome.error) == (Status.pruned, "stopped after step 1")
     assert outcome.metrics["loss"] == 0.5
@@ -84,10 +85,10 @@ def test_a_program_that_is_stopped_may_still_write_before_the_grace_period_ends(
 
 def test_a_session_that_is_left_ends_its_program(programs: Programs) -> None:
     spec = programs.spec(FAMILY + FOREVER)
-    given = KIND.open(spec, {}, programs.bench()).evaluate(KIND.planner(spec).ask(1))
+    given = without_lulls(KIND.open(spec, {}, programs.bench()).evaluate(KIND.planner(spec).ask(1)))
     progress = next(given)
     assert isinstance(progress, Progress)
-    given.close()  # type: ignore[attr-defined]
+    given.close()
     assert gone(pids_of(progress), 0)
 
 
@@ -103,7 +104,8 @@ spec = parse(CommandSpec, json.loads(sys.argv[1]), "worker")
 kind = CommandKind()
 bench = Workbench(folder=Path(sys.argv[2]), artifacts=Artifacts(sys.argv[3]))
 for given in kind.open(spec, {}, bench).evaluate(kind.planner(spec).ask(1)):
-    print(json.dumps(dict(given.metrics)), flush=True)
+    if given is not None:
+        print(json.dumps(dict(given.metrics)), flush=True)
 """
 
 
@@ -143,7 +145,7 @@ def test_a_worker_that_is_killed_takes_all_processes_of_its_program_with_it(prog
 
 def test_a_guard_that_is_killed_costs_the_unit_an_attempt_and_leaves_nothing(programs: Programs) -> None:
     spec = programs.spec(FAMILY + FOREVER)
-    given = KIND.open(spec, {}, programs.bench()).evaluate(KIND.planner(spec).ask(1))
+    given = without_lulls(KIND.open(spec, {}, programs.bench()).evaluate(KIND.planner(spec).ask(1)))
     progress = next(given)
     assert isinstance(progress, Progress)
     me, *_ = family = pids_of(progress)
@@ -210,7 +212,7 @@ def test_a_program_meets_signals_and_descriptors_as_a_shell_gives_them(programs:
 def test_without_a_results_folder_nothing_is_left(programs: Programs) -> None:
     spec = programs.spec("report(where=os.environ['LANDSWEEP_DIR'])")
     session = KIND.open(spec, {}, Workbench(folder=programs.folder))
-    (outcome,) = session.evaluate(KIND.planner(spec).ask(1))
+    (outcome,) = without_lulls(session.evaluate(KIND.planner(spec).ask(1)))
     place = Path(str(outcome.metrics["where"]))
     assert place.is_dir()
     del session, outcome
@@ -229,7 +231,7 @@ def test_ray_ends_programs_with_its_workers(programs: Programs, own_ray: None) -
     @ray.remote
     class Actor:
         def begin(self) -> dict[str, float]:
-            self.given = KIND.open(spec, {}, programs.bench()).evaluate(KIND.planner(spec).ask(1))
+            self.given = without_lulls(KIND.open(spec, {}, programs.bench()).evaluate(KIND.planner(spec).ask(1)))
             return dict(next(self.given).metrics)
 
     actor = Actor.remote()

@@ -22,6 +22,7 @@ from landsweep.sweeps.function.kind import FunctionKind, FunctionSpec
 from landsweep.sweeps.lab.data.own import OwnData
 from tests.support.cli import command, write_spec
 from tests.support.programs import Programs
+from tests.support.sessions import without_lulls
 
 KIND = FunctionKind()
 _names = count()
@@ -67,7 +68,7 @@ def test_reports_become_series_while_the_function_runs_and_the_last_ones_the_row
         unit.report(2, acc=1)
     """
     spec = functions.spec(source)
-    given = KIND.open(spec, {}, functions.bench()).evaluate(KIND.planner(spec).ask(1))
+    given = without_lulls(KIND.open(spec, {}, functions.bench()).evaluate(KIND.planner(spec).ask(1)))
     first = next(given)
     sys.modules[spec.function.partition(":")[0]].went_on.set()
     *progress, outcome = [first, *given]
@@ -95,7 +96,7 @@ def test_a_function_that_is_told_to_stop_is_pruned(functions: Functions, returne
     stopped: set[str] = set()
     spec = functions.spec(source)
     (one,) = KIND.planner(spec).ask(1)
-    given = KIND.open(spec, {}, functions.bench(stopped=stopped.__contains__)).evaluate([one])
+    given = without_lulls(KIND.open(spec, {}, functions.bench(stopped=stopped.__contains__)).evaluate([one]))
     next(given)
     stopped.add(one.key)
     *_, outcome = given
@@ -151,7 +152,7 @@ def test_what_is_to_be_kept_stays_and_a_second_evaluation_does_not_find_it(funct
     spec = functions.spec(source)
     (one,) = KIND.planner(spec).ask(1)
     session = KIND.open(spec, {}, functions.bench())
-    assert [dict(o.metrics) for _ in range(2) for o in session.evaluate([one])] == [{"there": False}] * 2
+    assert [dict(o.metrics) for _ in range(2) for o in without_lulls(session.evaluate([one]))] == [{"there": False}] * 2
     files = [p.relative_to(functions.results / "units").as_posix() for p in functions.results.rglob("state")]
     assert files == [f"{one.key}/checkpoints/state"]
 
