@@ -34,6 +34,7 @@ __all__ = ["Conv"]
 _OF_IMAGES = (nn.Conv2d, nn.MaxPool2d, nn.AdaptiveAvgPool2d)
 _KNOWN = (*_OF_IMAGES, nn.Flatten, nn.Linear, nn.Identity, NoNorm, MaskedDropout, *RULES)
 _MANY, _FEW, _SMALL = 8, 2, 2**20  # models in a block, if the images of one take at most so many bytes, or else
+_NARROW = 16  # channels
 _aten = torch.ops.aten
 
 
@@ -212,13 +213,16 @@ class _Models:
         def pullback(d: Tensor) -> Tensor:
             if f"{name}.bias" in grads:
                 grads[f"{name}.bias"].copy_(d.sum((0, 2, 3)).view(self._count, -1))
-            wanted = [not lowest, f"{name}.weight" in grads, False]
+            parts = 1 if lowest else _parts(layer)
+            wanted = [not lowest and parts == 1, f"{name}.weight" in grads, False]
             below, of_weight, _ = _aten.convolution_backward(
                 d, x, weight, None, *settings, False, [0, 0], groups, wanted
             )
             if wanted[1]:
                 grads[f"{name}.weight"].copy_(of_weight.view_as(self._weights[f"{name}.weight"]))
-            return d if lowest else below
+            if lowest:
+                return d
+            return below if parts == 1 else _sum_of_parts(d, x, weight, settings, groups, parts)
 
         return torch.conv2d(x, weight, bias, *settings, groups), pullback
 
@@ -240,6 +244,34 @@ class _Models:
             return torch.bmm(d, weight)
 
         return y, pullback
+
+
+def _parts(layer: nn.Conv2d) -> int:
+    """In how many parts the channels of a convolution's outputs are taken for the gradient by its inputs.
+
+    For strides of 2 and more oneDNN has a kernel for at most 16 channels, with which all parts together take 0.3 to 0.8
+    of the time of the whole, but for wider convolutions (docs/decisions/0038).
+    """
+    inputs, outputs = layer.in_channels // layer.groups, layer.out_channels // layer.groups
+    narrow = inputs <= _NARROW or (inputs <= 2 * _NARROW and outputs == 2 * _NARROW)
+    return outputs // _NARROW if min(layer.stride) > 1 and narrow and outputs % _NARROW == 0 else 1
+
+
+def _sum_of_parts(
+    d: Tensor, x: Tensor, weight: Tensor, settings: tuple[tuple[int, ...], ...], groups: int, parts: int
+) -> Tensor:
+    """Gradient by the inputs `x` of a convolution, from that by its outputs: each part is a group of its own."""
+    b, channels, *pixels = x.shape
+    unread = x.new_empty(b, *pixels, parts * channels).permute(0, 3, 1, 2)  # only its shape and order matter
+    each, _, _ = _aten.convolution_backward(
+        d, unread, weight, None, *settings, False, [0, 0], groups * parts, [True, False, False]
+    )
+    first, second, *others = each.permute(0, 2, 3, 1).unflatten(3, (groups, parts, -1)).unbind(4)
+    total = first + second
+    for part in others:
+        total += part
+    summed: Tensor = total.flatten(3).permute(0, 3, 1, 2)
+    return summed
 
 
 def _channels_last(images: Tensor) -> Tensor:

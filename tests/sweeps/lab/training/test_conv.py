@@ -15,6 +15,7 @@ from landsweep.sweeps.lab.losses import TrainingLoss
 from landsweep.sweeps.lab.training import choose
 from landsweep.sweeps.lab.training.assembly import assemble
 from landsweep.sweeps.lab.training.backends import Conv, Vmap, rules
+from landsweep.sweeps.lab.training.backends.conv import _parts
 from landsweep.sweeps.lab.training.dropout import with_masks
 from landsweep.sweeps.lab.training.proof import prove_backend
 from landsweep.sweeps.lab.training.stack import Stack
@@ -44,6 +45,13 @@ def networks() -> dict[str, list[nn.Module]]:
         ],
         "shapes": [strided, nn.Tanh(), grouped, nn.LeakyReLU(), nn.AdaptiveAvgPool2d((1, 1))],
         "wide": [nn.Conv2d(2, 16, 3, padding=1), nn.Sigmoid(), nn.Conv2d(16, 32, 3, 2, 1), nn.Identity(), nn.ReLU()],
+        "parts": [
+            nn.Conv2d(2, 10, 3, padding=1),
+            nn.Tanh(),
+            nn.Conv2d(10, 48, 3, 2, 1),
+            nn.ReLU(),
+            nn.Conv2d(48, 96, (3, 2), (3, 2), 1, groups=3, bias=False),
+        ],
         "without mean": [nn.ReLU(), nn.Conv2d(2, 3, 3, 3), nn.Dropout(0.0), nn.ReLU(), nn.ReLU()],
         "all activations": activations,
         "pools": [
@@ -160,3 +168,16 @@ def test_a_programs_memory_is_read_after_rows_have_left(data: Data) -> None:
         for b, out in zip((assembly.program, theirs), outs, strict=True)
     ]
     assert torch.allclose(*pair, rtol=1e-5) and float((outs[0] - outs[1]).norm() / outs[1].norm()) < 1e-5
+
+
+def test_narrow_convolutions_with_strides_are_taken_in_parts() -> None:
+    made = [(16, 32, 2, 1), (4, 48, (2, 3), 1), (32, 32, 2, 1), (48, 96, 2, 3), (32, 64, 2, 1), (16, 24, 2, 1)]
+    made += [(16, 32, 1, 1), (16, 32, (1, 2), 1), (16, 16, 2, 1)]
+    layers = [nn.Conv2d(a, b, 3, stride, groups=groups) for a, b, stride, groups in made]
+    assert [_parts(layer) for layer in layers] == [2, 3, 2, 2, 1, 1, 1, 1, 1]
+
+
+def test_bits_do_not_depend_on_the_pack(data: Data) -> None:
+    recipes = [recipe(seed, net={"net": "cnn", "channels": [16, 32]}, steps=4) for seed in range(10)]
+    whole, few = finals(run(recipes, data, "conv")), finals(run(recipes[7:], data, "conv"))
+    assert all(torch.equal(t, whole[7 + i][name]) for i, state in few.items() for name, t in state.items())
