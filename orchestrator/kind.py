@@ -157,9 +157,7 @@ class Session(Protocol):
     def evaluate(self, units: Sequence[Unit]) -> Iterator[Outcome | Progress | None]:
         """Yield one outcome for each unit, as soon as it ends; progress may come before.
 
-        Results are sent in batches, when the next item comes. So that progress is not held back while nothing comes, a
-        session with long units yields None every now and then.
-
+        Results are sent in batches, when the next item comes; so a session with long units yields None now and then.
         An exception ends the shard: the worker then gives each unit that has no outcome yet a call of its own, so
         that one bad unit fails alone.
         """
