@@ -10,7 +10,7 @@ LandsweepError
 │   └── NotDeterministic    the first unit, evaluated twice, gave two results
 ├── GangBroken              a member of a gang has died; the unit is computed again by another one
 ├── PreparationFailed       exit 1: what all units need could not be computed
-├── DeviceFailed            a worker's accelerator computes no more; the worker ends, and its units go elsewhere
+├── DeviceFailed            a worker's accelerator or process is of no more use; it ends, and its units go elsewhere
 └── StopSweep               exit 3: stopped, nothing lost, the same command goes on
     ├── StorageError        the results could not be written (no permission)
     │   └── NoRoom          the disk is full; a UsageError too, for so it comes from a worker
@@ -96,7 +96,7 @@ class PreparationFailed(LandsweepError):
 
 
 class DeviceFailed(LandsweepError):
-    """A worker's accelerator has failed, and with it every further call: the worker has to end."""
+    """A worker's accelerator has failed, or a unit has limited its process for good: the worker has to end."""
 
 
 class StopSweep(LandsweepError):

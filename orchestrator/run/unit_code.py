@@ -10,10 +10,11 @@ import builtins
 import io
 import json
 import os
+import resource
 import signal
 import time
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from operator import itemgetter
 from pathlib import Path
@@ -23,7 +24,7 @@ from landsweep.orchestrator.kind import Session
 from landsweep.orchestrator.row import Outcome, Progress
 from landsweep.orchestrator.unit import Unit
 
-__all__ = ["Originals", "StartFolder", "items_of"]
+__all__ = ["LEAST_LIMITS", "Originals", "StartFolder", "items_of", "lift"]
 
 _OF_OS = (
     "chdir", "close", "dup", "dup2", "environ", "fchdir", "fspath", "fstat", "fsync", "getcwd", "getpid", "kill",
@@ -32,6 +33,24 @@ _OF_OS = (
 )  # fmt: skip
 _MODULES = (builtins, io, json, time)
 _ANY = Exception  # the name may be gone too
+
+LEAST_LIMITS = {resource.RLIMIT_NOFILE: ("its open files", 64), resource.RLIMIT_FSIZE: ("bytes of its files", 1 << 20)}
+"""By number of a resource: its name in a sentence, and the least limit with which a process is of use."""
+
+
+def lift(before: Mapping[int, tuple[int, int]]) -> str:
+    """Undo what a unit has limited so much that the process would be of no use; what can't be undone in words, or "".
+
+    Args:
+        before: soft and hard limits, at least of `LEAST_LIMITS`, by number of the resource.
+    """
+    for number, (name, least) in LEAST_LIMITS.items():
+        soft, hard = resource.getrlimit(number)
+        if before[number][1] != hard != resource.RLIM_INFINITY and hard < least:
+            return f"{name} to {hard:,}"
+        if before[number][0] != soft != resource.RLIM_INFINITY and soft < least:
+            resource.setrlimit(number, (hard, hard))
+    return ""
 
 
 class Originals:

@@ -35,7 +35,7 @@ from landsweep.orchestrator.run.messages import (
 )
 from landsweep.orchestrator.run.schedule import Shard
 from landsweep.orchestrator.run.unit_clock import UnitClock
-from landsweep.orchestrator.run.unit_code import Originals, StartFolder, items_of
+from landsweep.orchestrator.run.unit_code import LEAST_LIMITS, Originals, StartFolder, items_of, lift
 from landsweep.orchestrator.spec import parse
 from landsweep.orchestrator.storage.artifacts import Artifacts
 from landsweep.orchestrator.trust import also_search
@@ -75,6 +75,7 @@ class Worker:
         self._prepared: dict[str, Arrays] = {}
         self._session: Session | None = None
         self._folder: StartFolder | None = None  # the current folder when the session was opened
+        self._limits: dict[int, tuple[int, int]] = {}  # of files, when the session was opened
         self._originals = Originals()
         self._broken = False  # whether it is in a gang whose members are out of step
         self._generation = generation()
@@ -111,6 +112,7 @@ class Worker:
             with shielded("opening the sweep"):
                 self._session = self._kind.open(self._spec, self._prepared, self._bench)
             self._folder, self._originals = StartFolder(), Originals()
+            self._limits = {number: resource.getrlimit(number) for number in LEAST_LIMITS}
         return self._session
 
     def check(self) -> None:
@@ -133,7 +135,7 @@ class Worker:
         Raises:
             UsageError: check, preparation or session found the input unusable.
             NotDeterministic: the probe gave two results.
-            DeviceFailed: the accelerator computes no more, so this worker has to end.
+            DeviceFailed: the accelerator, or this process, is of no more use, so this worker has to end.
             RuntimeError: check, preparation or session called `sys.exit`.
         """
         try:
@@ -214,6 +216,8 @@ class Worker:
                 buffer.add(units[item.key], self._declared(item), meters)
                 if self._folder is not None:
                     self._folder.enter()  # no unit begins in the folder of another
+                if limit := lift(self._limits):
+                    raise DeviceFailed(f"a unit has limited the process of the worker {self._name} for good: {limit}")
             if item is None and buffer.empty:
                 continue
             if time.perf_counter() - flushed >= self._config.flush_seconds or buffer.full:

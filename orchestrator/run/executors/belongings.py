@@ -18,12 +18,13 @@ from typing import Any, Self
 
 import numpy as np
 
+from landsweep.orchestrator.run.unit_code import lift
+
 __all__ = ["Belongings", "MaskAndAlarm", "standard_files"]
 
 _LIMITED = ("AS", "CPU", "DATA", "FSIZE", "NOFILE", "NPROC", "STACK")  # not all systems have each
 _LIMITS = {getattr(resource, f"RLIMIT_{name}"): name for name in _LIMITED if hasattr(resource, f"RLIMIT_{name}")}
 _NEEDED = 32  # files that a driver opens at once
-_LEAST = {resource.RLIMIT_NOFILE: ("its open files", 64), resource.RLIMIT_FSIZE: ("bytes of its files", 1 << 20)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,10 +94,8 @@ class Belongings:
 
     def lost(self) -> str:
         """The limit that stays so low that no driver could write rows, or files that leave it none; "": nothing."""
-        for number, (name, least) in _LEAST.items():
-            (_, hard), before = resource.getrlimit(number), self.limits[number]
-            if before[1] != hard != resource.RLIM_INFINITY and hard < least:
-                return f"{name} to {hard:,}"
+        if limit := lift(self.limits):
+            return limit
         if not _files_left():
             gc.collect()  # an error may hold frames in a circle, and these the files
             if not _files_left():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import sys
 import time
@@ -191,6 +192,32 @@ def test_what_was_reported_at_once_is_sent_while_the_unit_goes_on(
         ended += [row["key"] for row in rows([message])]
         last = message
     assert len(ended) == 2 and rows([last])[0]["y"] == 3
+
+
+def few_files(x: float) -> dict[str, float]:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (40, hard))
+    return {"y": float(soft)}
+
+
+def test_a_limit_of_a_unit_is_lifted_before_the_next() -> None:
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        given = [row["y"] for row in rows(list(worker("few_files").run(shard(3))))]
+        assert min(given) > 40 and resource.getrlimit(resource.RLIMIT_NOFILE)[0] > 40
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def test_a_worker_that_a_unit_has_limited_for_good_ends_after_the_units_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    w = worker("counted")
+    w.open()
+    messages: list[Message] = []
+    monkeypatch.setattr(resource, "getrlimit", lambda number: (16, 16))
+    with pytest.raises(DeviceFailed, match=r"a unit has limited the process of the worker .* its open files to 16"):
+        for message in w.run(shard(3)):
+            messages.append(message)
+    assert [row["status"] for row in rows(messages)] == ["ok"]
 
 
 @pytest.mark.parametrize("ended", [0, 1])  # units of the shard that had ended before
