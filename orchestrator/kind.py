@@ -157,8 +157,8 @@ class Session(Protocol):
     def evaluate(self, units: Sequence[Unit]) -> Iterator[Outcome | Progress | None]:
         """Yield one outcome for each unit, as soon as it ends; progress may come before.
 
-        Results are sent in batches, when the next item comes; so a session with long units yields None now and then.
-        An exception ends the shard: the worker then gives each unit that has no outcome yet a call of its own, so
+        Results are sent when the next item comes. So that none waits long, sessions of long units yield None now and
+        then. An exception ends the shard: the worker then gives each unit that has no outcome yet a call of its own, so
         that one bad unit fails alone.
         """
         ...

@@ -39,7 +39,9 @@ LEAST_LIMITS = {resource.RLIMIT_NOFILE: ("its open files", 64), resource.RLIMIT_
 
 
 def lift(before: Mapping[int, tuple[int, int]]) -> str:
-    """Undo what a unit has limited so much that the process would be of no use; what can't be undone in words, or "".
+    """Lift limits that a unit has set so low that the process would be of no use.
+
+    A hard limit stays, since only root may raise it: the answer names it. It is empty where nothing stays.
 
     Args:
         before: soft and hard limits, at least of `LEAST_LIMITS`, by number of the resource.

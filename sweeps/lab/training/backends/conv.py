@@ -33,7 +33,8 @@ __all__ = ["Conv"]
 
 _OF_IMAGES = (nn.Conv2d, nn.MaxPool2d, nn.AdaptiveAvgPool2d)
 _KNOWN = (*_OF_IMAGES, nn.Flatten, nn.Linear, nn.Identity, NoNorm, MaskedDropout, *RULES)
-_MANY, _FEW, _SMALL = 8, 2, 2**20  # models in a block, if the images of one take at most so many bytes, or else
+_MANY, _FEW = 8, 2  # models in a block: many if the largest images of one take at most `_SMALL` bytes
+_SMALL = 2**20
 _NARROW = 16  # channels
 _aten = torch.ops.aten
 
