@@ -155,6 +155,10 @@ def _shapes(module: nn.Module, names: Collection[str], batch: Tensor) -> dict[st
     Raises:
         SpecError: a site is used twice in one pass.
     """
+    layers = dict(module.named_modules())
+    sites = {name: site for name in names if isinstance(site := layers[name], MaskedDropout)}
+    for site in sites.values():
+        site.shapes.clear()  # it may have made a pass before, to see how it behaves
     before = {n: b.clone() for n, b in module.named_buffers()}
     training = {m: m.training for m in module.modules()}
     module.train()
@@ -165,8 +169,6 @@ def _shapes(module: nn.Module, names: Collection[str], batch: Tensor) -> dict[st
                 b.copy_(before[name])
     for part, mode in training.items():
         part.training = mode
-    layers = dict(module.named_modules())
-    sites = {name: site for name in names if isinstance(site := layers[name], MaskedDropout)}
     if twice := [name for name, site in sites.items() if len(site.shapes) > 1]:
         raise SpecError(
             f"net: the dropout layer {twice[0]} is used more than once in a pass, where one mask would drop the same "

@@ -197,3 +197,26 @@ def test_what_networks_draw_in_the_reference_loop_comes_from_the_seed(seed: int)
 def test_layers_without_a_shape_are_refused_with_what_to_do(build: str, name: str) -> None:
     with pytest.raises(SpecError, match=rf"{build} gives a network whose {name} has no shape yet; give its layers"):
         OwnNet(net="own", build=f"{__name__}:{build}").build((1, 8, 8), 10, 0)
+
+
+def with_dropout() -> nn.Module:
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 6), nn.ReLU(), nn.Dropout(0.5), nn.Linear(6, 10))
+
+
+def without_dropout() -> nn.Module:
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 6), nn.ReLU(), nn.Linear(6, 10))
+
+
+def test_an_own_network_with_dropout_trains_alike_in_all_back_ends() -> None:
+    fields = {"data": {"source": "digits"}, "optimizer": {"method": "sgd", "learning_rate": 0.1}, "steps": 8}
+
+    def loss_of(function: str, backend: str) -> float:
+        net = {"net": "own", "function": f"{__name__}:{function}"}
+        recipes = [Recipe.model_validate({**fields, "net": net, "seed": seed}) for seed in range(2)]
+        data = recipes[0].data.load(Path())
+        ended = [e for e in train_pack(recipes, data, backend=backend) if isinstance(e, Ended)]
+        return ended[0].metrics["train_loss"]
+
+    losses = [loss_of("with_dropout", backend) for backend in ("loop", "vmap", "bmm")]
+    assert losses[1:] == pytest.approx([losses[0]] * 2, rel=1e-5)
+    assert abs(loss_of("without_dropout", "loop") - losses[0]) > 1e-3
