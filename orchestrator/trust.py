@@ -10,6 +10,7 @@ import contextlib
 import importlib
 import itertools
 import os
+import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextvars import ContextVar
@@ -48,6 +49,8 @@ _MOVED = {  # modules that specs of earlier versions name; rows are identified b
 }
 # Fields of specs that name files or results, relative to the folder of the spec.
 _FILES = frozenset({"folder", "file", "tokenizer", "checkpoint", "sweep"})
+_DIGEST = re.compile("[0-9a-f]+")
+_PINNED = frozenset({"params", "metrics", "models", "note"})  # fields of models that a reference was pinned to
 
 _reading: ContextVar[str | None] = ContextVar("reading", default=None)  # results whose names are only data
 _folders: list[str] = []  # of the user's own modules
@@ -302,11 +305,23 @@ def texts_of(value: object, field: str) -> Iterator[tuple[str, str]]:
     elif isinstance(value, Mapping):
         for name, inner in value.items():
             no_file = name == "folder" and not inner and value.get("source") == "text"  # Python's own library
-            if name not in ("description", "digests", "pinned_models") and not no_file:
+            if not no_file and not _names_nothing(name, inner, field):
                 yield from texts_of(inner, f"{field}.{name}" if field else str(name))
     elif isinstance(value, list | tuple):
         for inner in value:
             yield from texts_of(inner, field)
+
+
+def _names_nothing(name: object, inner: object, field: str) -> bool:
+    """Whether an entry is only for people, or what a spec was pinned to; names that authors choose may be the same."""
+    match name:
+        case "description":
+            return not field and isinstance(inner, str)
+        case "digests":
+            return isinstance(inner, Mapping) and all(_DIGEST.fullmatch(str(text)) for text in inner.values())
+        case "pinned_models":
+            return isinstance(inner, Mapping) and _PINNED - {"note"} <= {*inner} <= _PINNED
+    return False
 
 
 def _module(name: str, path: str, folder: Path | None) -> ModuleType:

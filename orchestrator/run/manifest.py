@@ -87,7 +87,10 @@ def read_manifest(manifest: Mapping[str, Any], source: str) -> Mapping[str, Any]
     if fields.format > FORMAT:
         raise UsageError(f"{source} has the format {fields.format}, of a later landsweep; this one reads {FORMAT}")
     as_written = {name: manifest[name] for name in ("spec", "context", "definitions")}
-    return {**manifest, **fields.model_dump(mode="json"), **as_written}
+    try:
+        return {**manifest, **fields.model_dump(mode="json"), **as_written}
+    except UnicodeEncodeError as e:
+        raise UsageError(f"{source} is damaged: a name or text in it holds half a character ({e})") from None
 
 
 def check_same(manifest: Mapping[str, Any], kind: SweepKind[Any], spec: Spec, where: str) -> None:

@@ -30,7 +30,7 @@ from landsweep.orchestrator.commands.display import findings_text, state, state_
 from landsweep.orchestrator.errors import LandsweepError, UsageError
 from landsweep.orchestrator.notes import is_own
 from landsweep.orchestrator.report.values import brief
-from landsweep.orchestrator.run.manifest import check_same
+from landsweep.orchestrator.run.manifest import check_same, read_manifest
 from landsweep.orchestrator.run.sweep import Sweep, ledger_at
 from landsweep.orchestrator.storage.ledger import Ledger, Store, load_prepared
 from landsweep.orchestrator.storage.ledger.lock import DriverLock, driver_here, driver_lives
@@ -85,6 +85,13 @@ def test_sweep_json(function: Path, data: st.DataObject) -> None:
     with replaced(function / "sweep.json", data.draw(changed(content(function / "sweep.json")))):
         refusing(lambda: shown(function))
         refusing(lambda: is_own(function, Ledger.open(Store.at(function)).sweep))
+
+
+def test_half_a_character_as_a_name_in_sweep_json(function: Path) -> None:
+    facts = content(function / "sweep.json")
+    facts["spec"]["axes"] |= {"\ud800": [1]}
+    with pytest.raises(UsageError, match=r"sweep\.json is damaged: a name or text in it holds half a character"):
+        read_manifest(facts, "sweep.json")
 
 
 @given(st.data())

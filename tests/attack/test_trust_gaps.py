@@ -171,10 +171,19 @@ def test_best_prints_no_code_that_only_a_row_names(tmp_path: Path, search: dict[
     assert done.returncode == 2 and EVIL in done.stderr and EVIL not in done.stdout, (done.stdout, done.stderr)
 
 
+@pytest.mark.parametrize("name", ["description", "digests", "pinned_models"])
+def test_files_outside_are_refused_below_any_name_that_an_author_chose(name: str, tmp_path: Path) -> None:
+    for part in ({"source": "text", "folder": "/home"}, {"models": [{"folder": "/home"}]}):
+        with pytest.raises(Untrusted, match=rf"domains\.{name}.*'/home' is not inside"):
+            refuse_files({"recipe": {"data": {"domains": {"a": {}, name: part}}}}, tmp_path, str(tmp_path))
+
+
 def test_files_inside_of_the_folder_may_be_read(tmp_path: Path) -> None:
     (tmp_path / "z" / "data").mkdir(parents=True)
     spec = {"description": "/any ../text", "recipe": {"data": {"folder": "data", "digests": {"/x": "y"}}}}
     refuse_files(spec, tmp_path / "z", str(tmp_path / "z"))
+    pinned = {"params": ["/x"], "metrics": [], "models": [], "note": "see /x"}
+    refuse_files({"of": {"digests": {"/x": "0a1b"}, "pinned_models": pinned}}, tmp_path / "z", str(tmp_path / "z"))
     with pytest.raises(Untrusted, match=r"axes\.data\.folder"):
         refuse_files({"axes": {"data.folder": ["data", "/etc"]}}, tmp_path / "z", str(tmp_path / "z"))
     with pytest.raises(Untrusted, match=r"net\.checkpoint\.file"):
