@@ -16,7 +16,7 @@ from landsweep.sweeps.lab.training.backends.rules import (
     Pullback,
     alone_with_inputs,
     chain_of,
-    loss_and_gradient,
+    losses_through,
 )
 from landsweep.sweeps.lab.training.dropout import MaskedDropout
 
@@ -90,15 +90,11 @@ class Bmm(Backend):
     def gradients(self, inputs: Tensor, targets: Tensor, masks: Mapping[str, Tensor], out: Tensor) -> Tensor:
         grads = self._split(out)
         x = inputs.flatten(2)
-        tape: list[Pullback] = []
-        for name, layer in self._layers:
-            x, pullback = self._layer(name, layer, x, masks, grads, lowest=not tape)
-            if pullback is not None:
-                tape.append(pullback)
-        losses, d = loss_and_gradient(self.loss, x, targets)
-        for pullback in reversed(tape):
-            d = pullback(d)
-        return losses
+
+        def step(name: str, layer: nn.Module, x: Tensor, lowest: bool) -> tuple[Tensor, Pullback | None]:
+            return self._layer(name, layer, x, masks, grads, lowest=lowest)
+
+        return losses_through(self._layers, x, step, self.loss, targets)
 
     def _layer(
         self,

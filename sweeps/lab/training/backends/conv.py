@@ -25,7 +25,7 @@ from landsweep.sweeps.lab.training.backends.rules import (
     Pullback,
     alone_with_inputs,
     chain_of,
-    loss_and_gradient,
+    losses_through,
 )
 from landsweep.sweeps.lab.training.dropout import MaskedDropout
 
@@ -140,15 +140,11 @@ class _Models:
     ) -> Tensor:
         """Losses [K]; arguments as of `Backend.gradients`, with gradients by name."""
         x = _channels_last(inputs.transpose(0, 1).flatten(1, 2))  # [B, K C, H, W]
-        tape: list[Pullback] = []
-        for name, layer in self._layers:
-            x, pullback = self._layer(name, layer, x, masks, grads, lowest=not tape)
-            if pullback is not None:
-                tape.append(pullback)
-        losses, d = loss_and_gradient(self._loss, x, targets)
-        for pullback in reversed(tape):
-            d = pullback(d)
-        return losses
+
+        def step(name: str, layer: nn.Module, x: Tensor, lowest: bool) -> tuple[Tensor, Pullback | None]:
+            return self._layer(name, layer, x, masks, grads, lowest=lowest)
+
+        return losses_through(self._layers, x, step, self._loss, targets)
 
     def outputs(self, inputs: Tensor) -> Tensor:
         """Outputs [K, n, ...] for the same inputs [n, ...]."""

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from landsweep.sweeps.lab.losses import TrainingLoss, log_softmax
 from landsweep.sweeps.lab.models.layers import NoNorm
 
-__all__ = ["RULES", "Pullback", "Rule", "alone_with_inputs", "chain_of", "loss_and_gradient"]
+__all__ = ["RULES", "Pullback", "Rule", "alone_with_inputs", "chain_of", "losses_through"]
 
 _aten = torch.ops.aten
 
@@ -58,6 +58,9 @@ def _gelu(layer: nn.Module, x: Tensor, alone: bool) -> tuple[Tensor, Pullback]:
     return F.gelu(x, approximate=kind), lambda d: _aten.gelu_backward(d, x, approximate=kind)
 
 
+Step: TypeAlias = Callable[[str, nn.Module, Tensor, bool], tuple[Tensor, Pullback | None]]
+"""Of a name, a layer, its inputs, and whether nothing below wants a gradient: outputs and pullback, if it has one."""
+
 RULES: dict[type[nn.Module], Rule] = {
     nn.ReLU: _relu,
     nn.LeakyReLU: _leaky_relu,
@@ -88,7 +91,30 @@ def alone_with_inputs(chain: Sequence[tuple[str, nn.Module]]) -> frozenset[str]:
     return frozenset(alone)
 
 
-def loss_and_gradient(loss: TrainingLoss, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+def losses_through(
+    layers: Sequence[tuple[str, nn.Module]], x: Tensor, step: Step, loss: TrainingLoss, targets: Tensor
+) -> Tensor:
+    """Losses [K] of K models, forward and backward once; the pullbacks of their layers write the gradients.
+
+    Args:
+        layers: of a chain, by name.
+        x: inputs of all models, as the first layer takes them.
+        step: computes a layer.
+        loss: of the recipe.
+        targets: [K, B, ...].
+    """
+    tape: list[Pullback] = []
+    for name, layer in layers:
+        x, pullback = step(name, layer, x, not tape)
+        if pullback is not None:
+            tape.append(pullback)
+    losses, d = _loss_and_gradient(loss, x, targets)
+    for pullback in reversed(tape):
+        d = pullback(d)
+    return losses
+
+
+def _loss_and_gradient(loss: TrainingLoss, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     """Loss of each model, [K], the mean over its batch, and the gradient of their sum by the outputs [K, B, ...]."""
     k, b = outputs.shape[:2]
     if loss.name == "cross_entropy" and loss.plain:
