@@ -141,11 +141,12 @@ export async function chartsTab(host, sweep) {
     drawChooser(axes);
     const columnOf = (name) => sweep.columns().find((c) => c.name === name);
     const chosen = axes.map(columnOf);
-    parallel(lines, chosen, answer.columns, y, sweep.filters, (column, filters) => {
+    await drawScatter(scatter, answer.columns, columnOf(x), columnOf(y), by ? columnOf(by) : null);
+    if (mine !== turn || !scatter.isConnected) return;
+    onPoint(scatter, sweep);
+    parallel(lines, chosen, answer.columns, y, sweep.filters, (column, filters) => { // last: the scatter pushes it down
       sweep.setFilters([...sweep.filters.filter((f) => f[0] !== column.name), ...filters]);
     }, sweep.open);
-    await drawScatter(scatter, answer.columns, columnOf(x), columnOf(y), by ? columnOf(by) : null);
-    if (scatter.isConnected) onPoint(scatter, sweep);
   }
   function drawChooser(axes) {
     chooser.replaceChildren(el("summary", {}, `${axes.length} axes`), el("div", { class: "choices" }, offered(sweep).map((c) => {

@@ -38,6 +38,7 @@ function axisOf(column, values) {
  * @param filter is called with a column and its new filters
  */
 export function parallel(host, columns, data, colourBy, filters, filter, open) {
+  if (host.querySelector(".pulled")) return; // an axis is being pulled: its filter draws all again
   const width = Math.max(host.clientWidth || 800, 110 * columns.length);
   const height = 380;
   const axes = columns.map((column) => axisOf(column, data[column.name]));
@@ -80,7 +81,7 @@ function drawAxis(axis, column, at, y, filters, filter) {
   const bounds = bandOf(axis, column, filters);
   if (bounds) group.append(svg("rect", { x: -7, width: 14, y: y(bounds[1]), height: Math.max(3, y(bounds[0]) - y(bounds[1])), class: "band" }));
   const handle = svg("rect", { x: -14, width: 28, y: y(1) - 6, height: y(0) - y(1) + 12, fill: "transparent", class: "handle" });
-  const pulled = svg("rect", { x: -7, width: 14, height: 0, class: "band" });
+  const pulled = svg("rect", { x: -7, width: 14, height: 0, class: "band pulled" });
   handle.addEventListener("pointerdown", (event) => {
     const shareAt = (e) => {
       const box = handle.ownerSVGElement.getBoundingClientRect();
@@ -97,7 +98,7 @@ function drawAxis(axis, column, at, y, filters, filter) {
       pulled.setAttribute("height", y(Math.min(from, to)) - y(Math.max(from, to)));
     };
     handle.addEventListener("pointermove", move);
-    handle.addEventListener("pointerup", () => {
+    handle.addEventListener("lostpointercapture", () => {
       handle.removeEventListener("pointermove", move);
       pulled.remove();
       if (Math.abs(from - to) < 0.02) filter(column, []);

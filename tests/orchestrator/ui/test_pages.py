@@ -164,15 +164,16 @@ def test_figures_are_those_of_the_report_and_can_be_saved(looker: Looker) -> Non
 
 @pytest.mark.slow
 def test_an_axis_of_the_parallel_coordinates_filters(looker: Looker) -> None:
+    """Even if the charts are drawn again while it is pulled, as those of a running sweep are."""
     page = opened(looker)
     page.click(".tabs >> text=Charts")
-    page.wait_for_selector(".axis .handle >> nth=0")
     handle = page.locator(".axis:has(.name:text-is('x')) .handle")
-    handle.scroll_into_view_if_needed()
-    box = handle.bounding_box()
-    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    handle.hover(position={"x": 14, "y": 130})  # x = 1.7
     page.mouse.down()
-    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] - 2, steps=4)
+    page.evaluate("document.querySelector('.js-plotly-plot').on('plotly_react', () => (window.again = true))")
+    page.select_option("select[aria-label=colour]", "-")
+    looker.until("() => window.again")
+    handle.hover(position={"x": 14, "y": 322}, force=True)
     page.mouse.up()
     page.wait_for_selector(".chip")
     page.click(".tabs >> text=Units")
