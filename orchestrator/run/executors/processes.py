@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import NamedTuple
 
 import psutil
+
+from landsweep.orchestrator.pid_namespace import pid_namespace
 
 __all__ = ["ENDED", "ProcessId", "processor_seconds"]
 
@@ -30,7 +31,7 @@ class ProcessId(NamedTuple):
     @classmethod
     def me(cls) -> ProcessId:
         """This process."""
-        return cls(os.getpid(), _space())
+        return cls(os.getpid(), pid_namespace())
 
 
 def processor_seconds(processes: Sequence[ProcessId]) -> list[float | None]:
@@ -42,15 +43,8 @@ def processor_seconds(processes: Sequence[ProcessId]) -> list[float | None]:
     Returns:
         For each process user and system time, s, or `ENDED`; None if it can't be seen from here, in another container.
     """
-    here = _space()
+    here = pid_namespace()
     return [_seconds(process.pid) if process.space == here else None for process in processes]
-
-
-def _space() -> str:
-    try:
-        return str(Path("/proc/self/ns/pid").readlink())
-    except OSError:
-        return ""
 
 
 def _seconds(pid: int) -> float:

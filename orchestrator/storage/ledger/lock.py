@@ -23,6 +23,7 @@ from typing import Any
 import psutil
 
 from landsweep.orchestrator.errors import LandsweepError, StorageError, SweepLocked, TakenOver, Unreachable, UsageError
+from landsweep.orchestrator.pid_namespace import pid_namespace
 from landsweep.orchestrator.redaction import command_line
 from landsweep.orchestrator.storage.readers import object_or_none
 from landsweep.orchestrator.storage.store import Store
@@ -57,7 +58,7 @@ class Holder:
     def me(cls) -> Holder:
         """This process."""
         pid = os.getpid()
-        return cls(socket.gethostname(), _boot(), _space(), pid, _started(pid))
+        return cls(socket.gethostname(), _boot(), pid_namespace(), pid, _started(pid))
 
     def near(self, other: Holder) -> bool:
         """Whether the other process can look this process up by its id."""
@@ -297,13 +298,6 @@ def _highest(store: Store) -> tuple[int, bytes | None]:
 def _boot() -> str:
     file = Path("/proc/sys/kernel/random/boot_id")
     return file.read_text().strip() if file.exists() else str(int(psutil.boot_time()))
-
-
-def _space() -> str:
-    try:
-        return str(Path("/proc/self/ns/pid").readlink())
-    except OSError:
-        return ""
 
 
 def _started(pid: int) -> float:
