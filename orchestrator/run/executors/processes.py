@@ -5,16 +5,21 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from contextlib import suppress
+from enum import Enum, auto
 from typing import NamedTuple
 
 import psutil
 
 from landsweep.orchestrator.pid_namespace import pid_namespace
 
-__all__ = ["ENDED", "ProcessId", "processor_seconds"]
+__all__ = ["ProcessId", "Unseen", "processor_seconds"]
 
-ENDED = -1.0
-"""In the place of seconds: the process has ended."""
+
+class Unseen(Enum):
+    """Why nobody can say what a process has used."""
+
+    ENDED = auto()
+    ELSEWHERE = auto()  # in another container, or on a node that is gone
 
 
 class ProcessId(NamedTuple):
@@ -34,27 +39,27 @@ class ProcessId(NamedTuple):
         return cls(os.getpid(), pid_namespace())
 
 
-def processor_seconds(processes: Sequence[ProcessId]) -> list[float | None]:
+def processor_seconds(processes: Sequence[ProcessId]) -> list[float | Unseen]:
     """Processor seconds that each process has used with all below it, those that have ended included.
 
     Args:
         processes: of this machine.
 
     Returns:
-        For each process user and system time, s, or `ENDED`; None if it can't be seen from here, in another container.
+        For each process user and system time, s, or why it is not known.
     """
     here = pid_namespace()
-    return [_seconds(process.pid) if process.space == here else None for process in processes]
+    return [_seconds(process.pid) if process.space == here else Unseen.ELSEWHERE for process in processes]
 
 
-def _seconds(pid: int) -> float:
+def _seconds(pid: int) -> float | Unseen:
     try:
         root = psutil.Process(pid)
         if root.status() == psutil.STATUS_ZOMBIE:
-            return ENDED
+            return Unseen.ENDED
         tree = [root, *root.children(recursive=True)]
     except psutil.NoSuchProcess:
-        return ENDED
+        return Unseen.ENDED
     seconds = 0.0
     for process in tree:
         with suppress(psutil.NoSuchProcess):

@@ -14,7 +14,7 @@ from ray import exceptions as failures
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from landsweep.orchestrator.run.executors.idleness import Question
-from landsweep.orchestrator.run.executors.processes import ProcessId, processor_seconds
+from landsweep.orchestrator.run.executors.processes import ProcessId, Unseen, processor_seconds
 
 __all__ = ["Meter"]
 
@@ -36,16 +36,16 @@ class Meter:
             measure = self._measure.options(num_cpus=0, max_retries=0, scheduling_strategy=on_node)
             self._asked[measure.remote([process for _, process in asked])] = [question for question, _ in asked]
 
-    def answers(self) -> list[tuple[Question, float | None]]:
-        """Those that have come since the last call, as of `processor_seconds`; None: unknown, or the node is gone."""
+    def answers(self) -> list[tuple[Question, float | Unseen]]:
+        """Those that have come since the last call, as of `processor_seconds`."""
         if not self._asked:
             return []
         ready, _ = ray.wait(list(self._asked), num_returns=len(self._asked), timeout=0)
-        answers: list[tuple[Question, float | None]] = []
+        answers: list[tuple[Question, float | Unseen]] = []
         for ref in ready:
             questions = self._asked.pop(ref)
             try:
                 answers += zip(questions, ray.get(ref), strict=True)
             except failures.RayError:
-                answers += [(question, None) for question in questions]
+                answers += [(question, Unseen.ELSEWHERE) for question in questions]
         return answers

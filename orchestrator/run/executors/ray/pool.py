@@ -33,7 +33,7 @@ from landsweep.orchestrator.kind import Arrays
 from landsweep.orchestrator.row import Cause
 from landsweep.orchestrator.run.executors.base import Event, Executor, Finished, Gave, Lost, Refused
 from landsweep.orchestrator.run.executors.idleness import Idleness
-from landsweep.orchestrator.run.executors.processes import ENDED
+from landsweep.orchestrator.run.executors.processes import Unseen
 from landsweep.orchestrator.run.executors.ray.cluster import RayCluster
 from landsweep.orchestrator.run.executors.ray.deaths import death_in_words, kernel_kills
 from landsweep.orchestrator.run.executors.ray.gangs import end_actors, spawn_gang, why_ended
@@ -330,10 +330,9 @@ class RayExecutor(Executor):
         self._meter.ask((q, slot.node, slot.process) for q, slot in asked if slot.process is not None)
         events: list[Event] = []
         for question, seconds in self._meter.answers():
-            ended = seconds == ENDED
-            if idle := self._idleness.answer(question, None if ended else seconds):
+            if idle := self._idleness.answer(question, None if isinstance(seconds, Unseen) else seconds):
                 events += self._drop(busy[idle.worker], Cause.timeout, idle.text)
-            elif ended and signs.get(question.worker) == question.sign:
+            elif seconds is Unseen.ENDED and signs.get(question.worker) == question.sign:
                 slot = busy[question.worker]
                 slot.ended += 1
                 if slot.ended > 1:  # once it may be that Ray is about to say so
