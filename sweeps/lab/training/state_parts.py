@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import json
 import re
-import threading
 from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -38,8 +38,7 @@ class Parts:
     def __init__(self, artifacts: Artifacts, stem: str, gang: Collective | None = None) -> None:
         self.stem = stem
         self._artifacts, self._gang = artifacts, gang
-        self._thread: threading.Thread | None = None
-        self._error: Exception | None = None
+        self._writing: Future[None] | None = None
         self._files: list[str] = []
 
     def write(self, tensors: Mapping[str, Tensor], step: int) -> NDArray[np.uint8]:
@@ -64,25 +63,22 @@ class Parts:
         for member in self._gang.each(json.dumps(writer.places)):
             for name, entry in json.loads(member).items():
                 places[name]["chunks"] += entry["chunks"]
-        self._thread = threading.Thread(target=self._write, args=(file, writer.arrays), name="landsweep-part")
-        self._thread.start()
+        thread = ThreadPoolExecutor(1, "landsweep-part")
+        self._writing = thread.submit(self._write, file, writer.arrays)
+        thread.shutdown(wait=False)
         return np.frombuffer(json.dumps({"files": self._files, "tensors": places}).encode(), np.uint8)
 
     def _write(self, file: str, arrays: Mapping[str, NDArray[Any]]) -> None:
-        try:
-            self._artifacts.keep(file, arrays)
-            if self._gang is not None:
-                self._gang.note(file)
-        except Exception as e:  # noqa: BLE001 - raised where it is waited for
-            self._error = e
+        self._artifacts.keep(file, arrays)
+        if self._gang is not None:
+            self._gang.note(file)
 
     def _finish(self) -> None:
-        if self._thread is not None:
-            self._thread.join()
-            self._thread = None
-        if self._error is not None:
-            error, self._error = self._error, None
-            raise error
+        if self._writing is not None:
+            error = self._writing.exception()
+            self._writing = None
+            if error is not None:
+                raise error
 
     def wait(self) -> None:
         """Until the last state is whole: the first member for all parts, the others for their own.
@@ -115,7 +111,7 @@ def files_of(about: NDArray[np.uint8]) -> list[str]:
     """The files in which the parts lie.
 
     Raises:
-        SpecError: this says no such thing.
+        SpecError: this is not what `Parts.write` gives.
     """
     try:
         files = json.loads(about.tobytes())["files"]

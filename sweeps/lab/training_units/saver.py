@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 from numpy.typing import NDArray
@@ -26,8 +26,7 @@ class Saver:
 
     def __init__(self, files: StateFiles) -> None:
         self._files = files
-        self._thread: threading.Thread | None = None
-        self._error: Exception | None = None
+        self._writing: Future[None] | None = None
 
     def save(
         self,
@@ -48,10 +47,9 @@ class Saver:
             StorageError: the previous state could not be written.
         """
         self.finish()
-        self._thread = threading.Thread(
-            target=self._write, args=(units, wanted, state, written), name="landsweep-state"
-        )
-        self._thread.start()
+        thread = ThreadPoolExecutor(1, "landsweep-state")
+        self._writing = thread.submit(self._write, units, wanted, state, written)
+        thread.shutdown(wait=False)
 
     def finish(self) -> None:
         """Wait until all is written.
@@ -59,12 +57,11 @@ class Saver:
         Raises:
             StorageError: it could not be.
         """
-        if self._thread is not None:
-            self._thread.join()
-            self._thread = None
-        if self._error is not None:
-            error, self._error = self._error, None
-            raise error
+        if self._writing is not None:
+            error = self._writing.exception()
+            self._writing = None
+            if error is not None:
+                raise error
 
     def _write(
         self,
@@ -73,8 +70,5 @@ class Saver:
         state: Mapping[str, NDArray[Any]],
         written: Callable[[], None],
     ) -> None:
-        try:
-            written()
-            self._files.save(units, wanted, state)
-        except Exception as e:  # noqa: BLE001 - raised where it is waited for
-            self._error = e
+        written()
+        self._files.save(units, wanted, state)
