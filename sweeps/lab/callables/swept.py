@@ -138,14 +138,14 @@ class SweptKind(SweepKind[S], Ranked[S]):
 
     def report(self, spec: S, rows: pd.DataFrame, series: pd.DataFrame) -> Report:
         from landsweep.orchestrator.report.generic import generic_section
-        from landsweep.orchestrator.report.generic_answer import generic_answer, generic_question
+        from landsweep.orchestrator.report.question_and_answer import answer_of, question_of
         from landsweep.orchestrator.report.tables import described
-        from landsweep.orchestrator.report.units import Reading
+        from landsweep.orchestrator.report.units import Reading, Units
 
         params, metrics = described({"params": self.params(spec), "columns": self.columns(spec)}, rows)
         reading = Reading(spec.repeats)
         for way, metric in (spec.goal or {}).items():
             reading = Reading(spec.repeats, metric, way == "minimise")
         section = generic_section(rows, params, metrics, series, reading)
-        answer, question = (say(rows, params, metrics, reading) for say in (generic_answer, generic_question))
-        return Report([section], answer=answer, question=question)
+        units = Units.of(rows, params, metrics, reading)
+        return Report([section], answer=answer_of(units), question=question_of(units))

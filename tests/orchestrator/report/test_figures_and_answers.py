@@ -13,11 +13,11 @@ from typer.testing import CliRunner
 from landsweep.orchestrator.report.effects import shares_of_order
 from landsweep.orchestrator.report.figure_data import data_of
 from landsweep.orchestrator.report.generic import generic_section
-from landsweep.orchestrator.report.generic_answer import generic_answer
 from landsweep.orchestrator.report.parts import Table
 from landsweep.orchestrator.report.plots import heat_figure
+from landsweep.orchestrator.report.question_and_answer import answer_of
 from landsweep.orchestrator.report.styles import styled
-from landsweep.orchestrator.report.units import Reading
+from landsweep.orchestrator.report.units import Reading, Units
 from landsweep.orchestrator.row import Column
 from tests.support.app import app
 from tests.support.cli import command, write_spec
@@ -74,13 +74,13 @@ def test_shares_are_not_made_of_too_little() -> None:
 def test_the_answer_names_the_best_the_median_and_the_axis_that_matters() -> None:
     rows = rows_of([10.0 * a + b + 1 for a, b in zip(GRID["a"], GRID["b"], strict=True)])
     metrics = (Column("loss", "", type="float"),)
-    assert generic_answer(rows, PARAMS, metrics) == (
+    assert answer_of(Units.of(rows, PARAMS, metrics)) == (
         "The lowest loss is 1, at a = 0, b = 0; the median of 8 units is 7.5. "
         "a matters most: alone it explains 76 % of their order."
     )
-    more = generic_answer(rows, PARAMS, metrics, Reading(goal="loss", less=False))
+    more = answer_of(Units.of(rows, PARAMS, metrics, Reading(goal="loss", less=False)))
     assert more.startswith("The highest loss is 14, at a = 1, b = 3; the median")
-    averaged = generic_answer(rows, PARAMS, metrics, Reading(repeats=("b",)))
+    averaged = answer_of(Units.of(rows, PARAMS, metrics, Reading(repeats=("b",))))
     assert averaged == "The lowest loss is 2.5, at a = 0 (mean over b); the median of 2 combinations is 7.5."
     tables = [p.name for p in generic_section(rows, PARAMS, metrics).parts if isinstance(p, Table)]
     assert tables == ["best", "shares"]
@@ -88,8 +88,8 @@ def test_the_answer_names_the_best_the_median_and_the_axis_that_matters() -> Non
 
 @pytest.mark.parametrize("loss", [[1.0] * 8, [float("nan")] * 8, [0.0, 0, 0, 0, 0, 1, 2, 3]])
 def test_nothing_to_compare_is_no_answer(loss: list[float]) -> None:
-    assert generic_answer(rows_of(loss), PARAMS, (Column("loss", "", type="float"),)) == ""
-    assert generic_answer(rows_of(loss).iloc[:1], PARAMS, (Column("loss", "", type="float"),)) == ""
+    for rows in (rows_of(loss), rows_of(loss).iloc[:1], rows_of(loss).iloc[:0]):
+        assert answer_of(Units.of(rows, PARAMS, (Column("loss", "", type="float"),))) == ""
 
 
 def test_the_data_of_a_picture_are_what_is_drawn() -> None:

@@ -14,9 +14,10 @@ import pytest
 
 from landsweep.orchestrator.report import render
 from landsweep.orchestrator.report.commands import commands_for
-from landsweep.orchestrator.report.generic_answer import generic_answer, generic_question
 from landsweep.orchestrator.report.order import figures_first
 from landsweep.orchestrator.report.parts import Figure, PageSection, Report, Table
+from landsweep.orchestrator.report.question_and_answer import answer_of, question_of
+from landsweep.orchestrator.report.units import Units
 from landsweep.orchestrator.report.values import within
 from landsweep.orchestrator.row import Column
 from tests.support.ui import Looker, running_browser
@@ -139,15 +140,13 @@ def test_what_is_counted_is_told_in_shares() -> None:
     sorts = [0, 0, 0, 1, 1, 2, None, None]
     states = ["ok"] * 6 + ["diverged"] * 2
     rows = pd.DataFrame({"lr": [0.1, 0.2] * 4, "minimum": pd.array(sorts, "Int64"), "status": states, "key": range(8)})
-    params, metrics = (Column("lr", ""),), (Column("minimum", "", type="int"),)
-    assert generic_question(rows, params, metrics) == "How often is each minimum reached, over lr?"
-    assert (
-        generic_answer(rows, params, metrics) == "Minimum is 0 in 38 %, 1 in 25 %, 2 in 12 % of 8 units. 25 % diverged."
-    )
+    units = Units.of(rows, (Column("lr", ""),), (Column("minimum", "", type="int"),))
+    assert question_of(units) == "How often is each minimum reached, over lr?"
+    assert answer_of(units) == "Minimum is 0 in 38 %, 1 in 25 %, 2 in 12 % of 8 units. 25 % diverged."
 
 
 def test_the_question_names_axes_and_goal() -> None:
-    metrics = (Column("test_loss", ""),)
+    params, metrics = (Column("lr", ""),), (Column("test_loss", ""),)
     rows = ROWS.rename(columns={"loss": "test_loss"})
-    assert generic_question(rows, (Column("lr", ""),), metrics) == "Which value of lr gives the lowest test loss?"
-    assert generic_question(rows.iloc[:1], (Column("lr", ""),), metrics) == ""
+    assert question_of(Units.of(rows, params, metrics)) == "Which value of lr gives the lowest test loss?"
+    assert [question_of(Units.of(rows.iloc[:n], params, metrics)) for n in (0, 1)] == ["", ""]

@@ -1,30 +1,22 @@
-"""The question and the answer in words, for kinds that bring none: which units are best, which axis matters."""
+"""Question and answer of a report, for kinds that bring none: which units are best, and which axis matters most."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
-import pandas as pd
 
-from landsweep.orchestrator.report.units import MOST_METRICS, Reading, Units
+from landsweep.orchestrator.report.units import MOST_METRICS, Units
 from landsweep.orchestrator.report.values import in_words, is_missing, label, number, ordered
 from landsweep.orchestrator.report.values import share as in_percent
-from landsweep.orchestrator.row import Column, Status
+from landsweep.orchestrator.row import Status
 
-__all__ = ["generic_answer", "generic_question"]
+__all__ = ["answer_of", "question_of"]
 
 _MOST_COUNTED = 4  # values in a sentence
 _LEAST_SHARE = 0.1  # of the order: an axis that explains less is not said to matter
 
 
-def generic_question(
-    rows: pd.DataFrame, params: Sequence[Column], metrics: Sequence[Column], reading: Reading | None = None
-) -> str:
+def question_of(units: Units) -> str:
     """What the units were computed for, as far as their axes and metrics tell; empty where nothing varies."""
-    if len(rows) < 2:
-        return ""
-    units = Units.of(rows, params, metrics, reading)
     if not units.axes:
         return ""
     few = [c.name for c in units.axes[:MOST_METRICS]]
@@ -40,13 +32,8 @@ def generic_question(
     return f"Which {give.format(axes)} the {_best(less=less)} {in_words(metric.name)}?"
 
 
-def generic_answer(
-    rows: pd.DataFrame, params: Sequence[Column], metrics: Sequence[Column], reading: Reading | None = None
-) -> str:
+def answer_of(units: Units) -> str:
     """The best units in one sentence, and the axis that matters most; empty where nothing can be compared."""
-    if len(rows) < 2:
-        return ""
-    units = Units.of(rows, params, metrics, reading)
     if _counts(units):
         return _counted(units)
     if not units.metrics or not units.axes:
