@@ -20,11 +20,11 @@ from landsweep.sweeps.lab.models.own import OwnNet
 from landsweep.sweeps.lab.models.transformer import Block
 from landsweep.sweeps.lab.recipe import Recipe
 from landsweep.sweeps.lab.training.backends import Backend, Unserved
-from landsweep.sweeps.lab.training.drawn import Model, drawn
 from landsweep.sweeps.lab.training.dropout import Masks, with_masks
 from landsweep.sweeps.lab.training.habits import habits_of
+from landsweep.sweeps.lab.training.initial import Model, drawn
 from landsweep.sweeps.lab.training.linearised import cannot_linearise, not_convex
-from landsweep.sweeps.lab.training.parts import cannot_split, has_batch_norm
+from landsweep.sweeps.lab.training.micro_batches import cannot_split, has_batch_norm
 from landsweep.sweeps.lab.training.recompute import cannot_recompute, fuse_attention, recompute_blocks
 from landsweep.sweeps.lab.training.samples import Samples
 from landsweep.sweeps.lab.training.stack import Stack

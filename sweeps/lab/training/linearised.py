@@ -10,7 +10,7 @@ from torch.func import functional_call, grad, jacrev, vmap
 
 from landsweep.sweeps.lab.losses import TrainingLoss
 from landsweep.sweeps.lab.optim import Linearised
-from landsweep.sweeps.lab.training.parts import cannot_split
+from landsweep.sweeps.lab.training.micro_batches import cannot_split
 from landsweep.sweeps.lab.training.stack import Stack
 
 __all__ = ["cannot_linearise", "linearise", "not_convex"]

@@ -29,12 +29,12 @@ from torch.futures import Future
 from landsweep.orchestrator.errors import SpecError
 from landsweep.orchestrator.storage.artifacts import Artifacts
 
-__all__ = ["Writer", "fill", "written"]
+__all__ = ["PieceWriter", "fill", "written"]
 
 
-def written(tensors: Mapping[str, Tensor], rank: int) -> Writer:
+def written(tensors: Mapping[str, Tensor], rank: int) -> PieceWriter:
     """Copies of the pieces that the member of this rank holds, and their places."""
-    writer = Writer(rank)
+    writer = PieceWriter(rank)
     save(dict(tensors), storage_writer=writer, planner=_OwnPlan(), use_collectives=False)
     return writer
 
@@ -65,7 +65,7 @@ class _OwnPlan(DefaultSavePlanner):
         return all_plans, Metadata({})
 
 
-class Writer(StorageWriter):
+class PieceWriter(StorageWriter):
     """Takes copies of what this member is to write, and notes where in the whole each piece belongs.
 
     Attributes:

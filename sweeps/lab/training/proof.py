@@ -35,7 +35,7 @@ from landsweep.sweeps.lab.training.assembly import Assembly, assemble, check_set
 from landsweep.sweeps.lab.training.backends import BACKENDS, Backend, Loop, Unserved, backend_named
 from landsweep.sweeps.lab.training.draws import counted
 from landsweep.sweeps.lab.training.dropout import mask_names
-from landsweep.sweeps.lab.training.parts import in_parts
+from landsweep.sweeps.lab.training.micro_batches import in_parts
 from landsweep.sweeps.lab.training.stepper import Stepper
 from landsweep.sweeps.lab.training.streamed import samples_of
 

@@ -23,7 +23,7 @@ from landsweep.sweeps.lab.training.assembly import layers_of
 from landsweep.sweeps.lab.training.backends import BACKENDS, gang_backend, single
 from landsweep.sweeps.lab.training.calendar import Calendar
 from landsweep.sweeps.lab.training.collective import Collective
-from landsweep.sweeps.lab.training.parts import cannot_split
+from landsweep.sweeps.lab.training.micro_batches import cannot_split
 from landsweep.sweeps.lab.training.streamed import check_stored
 from landsweep.sweeps.lab.training_units.branching import Points
 from landsweep.sweeps.lab.training_units.calibration import Choices

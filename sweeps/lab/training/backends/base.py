@@ -13,7 +13,7 @@ from landsweep.orchestrator.errors import SpecError
 from landsweep.sweeps.lab.arithmetic import Precision
 from landsweep.sweeps.lab.losses import TrainingLoss
 from landsweep.sweeps.lab.recipe import Recipe
-from landsweep.sweeps.lab.training.parts import in_parts
+from landsweep.sweeps.lab.training.micro_batches import in_parts
 from landsweep.sweeps.lab.training.place import ALONE, Place
 from landsweep.sweeps.lab.training.stack import Stack
 

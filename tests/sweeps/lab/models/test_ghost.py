@@ -11,7 +11,7 @@ from torch import nn
 
 from landsweep.sweeps.lab.models import Net, NetSpec
 from landsweep.sweeps.lab.models.layers import GhostNorm1d, GhostNorm2d
-from landsweep.sweeps.lab.training.parts import cannot_split
+from landsweep.sweeps.lab.training.micro_batches import cannot_split
 from landsweep.sweeps.lab.weight_space.folding import FoldedModule, foldable
 from tests.sweeps.lab.training.cases import digits, finals, recipe, run
 

@@ -14,7 +14,7 @@ from landsweep.sweeps.lab.models.initialisation import Init
 from landsweep.sweeps.lab.recipe import Recipe
 from landsweep.sweeps.lab.training.assembly import assemble, dtype_of, module_of
 from landsweep.sweeps.lab.training.backends import BACKENDS
-from landsweep.sweeps.lab.training.drawn import Model, drawn
+from landsweep.sweeps.lab.training.initial import Model, drawn
 from tests.sweeps.lab.training.cases import digits, recipe
 
 TOKENS = ("gpt", "encdec", "rnn", "gru", "lstm")

@@ -1,4 +1,4 @@
-"""Gradients of a batch in parts: a micro-batch after the other, so that activations of one fit into memory."""
+"""Gradients of a batch, one micro-batch after the other: only the activations of one are in memory."""
 
 from __future__ import annotations
 

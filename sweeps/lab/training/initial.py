@@ -1,4 +1,4 @@
-"""Initial tensors of many models of one network, drawn one after the other into one module."""
+"""Initial weights of many models of one network, drawn into one module: to build one for each would take longer."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Model:
 def drawn(
     recipes: Mapping[_Key, Recipe], data: Data, base: Path, module_of: Callable[[Recipe], nn.Module], dtype: torch.dtype
 ) -> dict[_Key, Model]:
-    """Those of the recipes' models that can be drawn into one module with others, with the bits of `module_of`.
+    """Initial models of those recipes for which no module of their own has to be built; bits as those of `module_of`.
 
     Constructing a module takes four times as long as drawing the weights of a small one. The first model of each
     network is also built by itself, last of all and from another module. Where its bits differ, what the network's
