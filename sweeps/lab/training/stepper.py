@@ -97,9 +97,8 @@ class Stepper:
             self._past = PastOutputs(assembly.loss, *many, self._stack.weights)
         self.skipped: list[int] = []
         self._batch: _Batch | None = None
-        self._memory: Tensor | None = (
-            None  # of gradients [K, P]: new memory of a large model costs more than filling it
-        )
+        # Of gradients [K, P]: to allocate it for a large model takes longer than to fill it.
+        self._memory: Tensor | None = None
         self._idle: tuple[tuple[int, ...], Tensor] | None = None
         self.step = 0
         self._seeds: _Seeds | None = None

@@ -175,9 +175,7 @@ class Training(Trainer):
 
     def _make_step(self) -> None:
         losses = self._stepper.gradients()
-        if not math.isfinite(
-            float(losses.sum())
-        ):  # finite losses overflow too, if they are huge: then no model is broken
+        if not math.isfinite(float(losses.sum())):  # huge losses overflow too: then none is broken
             self._end_broken(losses)
             if not self._roster.active:
                 return
@@ -195,8 +193,9 @@ class Training(Trainer):
         if self._spikes.action == "skip":
             return list(spikes)
         if spikes:
-            texts = {row: f"the loss was {text} before it, at step {self.step + 1}" for row, text in spikes.items()}
-            self._end(list(spikes), "diverged", {self._roster.rows[row]: text for row, text in texts.items()})
+            step, index = self.step + 1, self._roster.rows
+            errors = {index[row]: f"the loss was {text} before it, at step {step}" for row, text in spikes.items()}
+            self._end(list(spikes), "diverged", errors)
         return []
 
     def _end_broken(self, losses: Tensor) -> None:
@@ -204,8 +203,8 @@ class Training(Trainer):
         values = losses.tolist()
         broken = [row for row in self._roster.active if not math.isfinite(values[row])]
         if broken:
-            texts = {row: f"the loss was {values[row]} at step {self.step + 1}" for row in broken}
-            self._end(broken, "diverged", {self._roster.rows[row]: text for row, text in texts.items()})
+            errors = {self._roster.rows[row]: f"the loss was {values[row]} at step {self.step + 1}" for row in broken}
+            self._end(broken, "diverged", errors)
 
     def _follow_calendar(self) -> None:
         """Do what the calendar has for this step."""
