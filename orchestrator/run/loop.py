@@ -132,9 +132,22 @@ class RunLoop:
 
     def _feed(self) -> None:
         """Planner -> schedule -> workers."""
-        demand, dry = self._schedule.demand(self._executor.workers), False
+        dry = self._ask()
+        self._schedule.drained = dry or self._planner.exhausted
+        for suspects in self._losses.due(self._writer.done):
+            self._schedule.add(suspects, together=True)
+        if dry and not self._schedule.open and not self._planner.exhausted:
+            self._guard.waits_for_nothing()
+        self._schedule.longest_shard = self._losses.longest_shard(self._executor.workers)
+        self._hand_out()
+
+    def _ask(self) -> bool:
+        """Planner -> schedule, until that has enough; returns whether the planner has no unit for now."""
+        demand = self._schedule.demand(self._executor.workers)
         while demand > 0 and not self._planner.exhausted:
             units = self._planner.ask(max(demand, _ASK) if not self._planner.adaptive else demand)
+            if not units:
+                return True
             fresh = [u for u in units if u.key not in self._writer.done]
             demand -= len(fresh)
             self._guard.repeated(len(units) - len(fresh), len(self._writer.done))
@@ -144,15 +157,7 @@ class RunLoop:
                     self._give_up(given_up)
                     self._writer.commit()
             self._schedule.add(fresh)
-            if dry := not units:
-                break
-        self._schedule.drained = dry or self._planner.exhausted
-        for suspects in self._losses.due(self._writer.done):
-            self._schedule.add(suspects, together=True)
-        if dry and not self._schedule.open and not self._planner.exhausted:
-            self._guard.waits_for_nothing()
-        self._schedule.longest_shard = self._losses.longest_shard(self._executor.workers)
-        self._hand_out()
+        return False
 
     def _hand_out(self) -> None:
         shards: list[tuple[str, Shard]] = []
