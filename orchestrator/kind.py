@@ -94,13 +94,13 @@ class Workbench:
     artifacts: Artifacts | None = None
     stopped: Callable[[str], bool] = lambda key: False
     state_seconds: float = 60.0
+    states_kept: int = 1
     trust: bool = False
     gpus: float = 0.0
     peak_flops: float | None = None
+    mfu: float | None = None
     gang: Gang | None = None
     shortcuts: bool = False
-    states_kept: int = 1
-    mfu: float | None = None
 
     @property
     def devices(self) -> tuple[str, ...]:
