@@ -141,12 +141,12 @@ class FailuresView:
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """Another page.
+    """Another report that this page names.
 
     Attributes:
-        href: its place, relative to this one; empty: it is not there yet.
-        name: what it is of.
-        text: what it says, in short.
+        href: relative to this page; empty: the report is not there yet.
+        name: of its stage.
+        text: its kind, units, answer and claims in a line; of a report that is not there, that it is not.
     """
 
     href: str

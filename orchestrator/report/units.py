@@ -25,7 +25,7 @@ _MORE = re.compile(r"acc|score|reward|return|auc|f1|precision|recall|throughput|
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What the rows alone don't say.
+    """How to read rows where they don't say it themselves.
 
     Attributes:
         repeats: axes that only repeat a unit; None: those that are called seed, replicate, repeat, trial or fold.
@@ -48,7 +48,7 @@ class Units:
         repeats: those that only repeat a unit.
         metrics: numbers that vary.
         counted: metrics with few values, whose units are counted.
-        reading: what the rows alone don't say.
+        reading: how the rows are read.
     """
 
     rows: pd.DataFrame
