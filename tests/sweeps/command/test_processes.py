@@ -33,11 +33,6 @@ orphan = int(daemon.stdout.readline())
 FOREVER = "report(step=0, me=os.getpid(), stubborn=stubborn.pid, orphan=orphan)\nwhile True: time.sleep(1)"
 
 
-@pytest.fixture
-def programs(tmp_path: Path) -> Programs:
-    return Programs(tmp_path)
-
-
 def pids_of(progress: Progress) -> list[int]:
     return [int(progress.metrics[name]) for name in ("me", "stubborn", "orphan")]
 

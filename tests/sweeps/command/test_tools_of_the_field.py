@@ -19,11 +19,6 @@ from tests.support.s3 import S3, running_s3
 TORCHRUN = ["{python}", "-m", "torch.distributed.run"]  # what the command torchrun starts
 
 
-@pytest.fixture
-def programs(tmp_path: Path) -> Programs:
-    return Programs(tmp_path)
-
-
 def script(programs: Programs, source: str) -> str:
     """A script of the user's, which `report` is defined in."""
     file = programs.folder / "train.py"
