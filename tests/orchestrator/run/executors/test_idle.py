@@ -142,7 +142,9 @@ def run(
         "axes": axes,
     }
     spec = parse(kind.spec, {**data, "version": version}, "test")
-    site = Site(workers=2, cpus=0.5, tracking=False, probe_seconds=0, idle_seconds=IDLE, budgets={"timeout": 0})
+    site = Site(
+        workers=2, cpus=0.5, tracking=False, probe_seconds=0, idle_seconds=IDLE, budgets={"timeout": 0, "infra": 2}
+    )
     run_sweep(kind, spec, site, folder / "out", folder=folder, watch=QuietWatch())
     table: list[dict[str, Any]] = Ledger.open(Store.at(folder / "out")).rows().to_pylist()
     return table
