@@ -33,6 +33,13 @@ __all__ = [
 ]
 
 _ABANDONED = 3600.0  # s
+_LARGEST_JSON = 64 << 20  # bytes
+_ODD = (
+    (stat.S_ISFIFO, "named pipe (FIFO)"),
+    (stat.S_ISSOCK, "socket"),
+    (stat.S_ISCHR, "device"),
+    (stat.S_ISBLK, "device"),
+)
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+=@,-]{0,199}")
 
 
@@ -85,25 +92,16 @@ def refuse_odd(root: Path | None, name: str = "") -> None:
     except (OSError, ValueError):  # opening it will say why
         return
     if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
-        what = next((name for is_one, name in _ODD if is_one(mode)), "special file")
+        what = next((words for is_one, words in _ODD if is_one(mode)), "special file")
         raise UsageError(f"{path} is a {what}, not a regular file, and is not read; remove it, or copy the file back")
 
 
 def refuse_large(file: str, size: int) -> None:
     """Refuse JSON of more than 64 MiB, and any file that does not fit into memory: they are read whole."""
-    if file.endswith(".json") and size > _SMALL:
-        what = f"has {size:,} bytes, and at most {_SMALL:,} of JSON are read"
+    if file.endswith(".json") and size > _LARGEST_JSON:
+        what = f"has {size:,} bytes, and at most {_LARGEST_JSON:,} of JSON are read"
         raise UsageError(f"{file} {what}: it is not what was written; restore it, or remove it")
     refuse_beyond(file, size)
-
-
-_SMALL = 64 << 20  # bytes
-_ODD = (
-    (stat.S_ISFIFO, "named pipe (FIFO)"),
-    (stat.S_ISSOCK, "socket"),
-    (stat.S_ISCHR, "device"),
-    (stat.S_ISBLK, "device"),
-)
 
 
 def no_links(folder: Path) -> None:
