@@ -25,8 +25,8 @@ class Averages:
 
     def __init__(self, spec: Averaging | None, stack: Stack, own: Callable[[], Tensor] | None = None) -> None:
         self._spec, self._own, self._steps = spec, own, 0
-        self._judged = own is not None or (spec is not None and spec.evaluate)
-        self._stored = own is not None or (spec is not None and spec.checkpoints)
+        self._for_evaluations = own is not None or (spec is not None and spec.evaluate)
+        self._for_checkpoints = own is not None or (spec is not None and spec.checkpoints)
         self._mean: Tensor | None = None
         if isinstance(spec, Latest):  # the last few, [K, last, P]
             self._mean = stack.weights.new_zeros(len(stack), spec.last, stack.weights.shape[1])
@@ -65,14 +65,14 @@ class Averages:
 
     def state_dicts(self, stack: Stack, rows: Sequence[int]) -> list[dict[str, Tensor]]:
         """State dicts of these rows as checkpoints hold them."""
-        if not self._stored:
+        if not self._for_checkpoints:
             return stack.states_of(rows)
         return stack.states_of(rows, torch.cat([self.of(stack.weights, slice(row, row + 1)) for row in rows]))
 
     @contextmanager
     def evaluated(self, stack: Stack) -> Iterator[None]:
         """While this lasts, the stack holds the weights to evaluate at."""
-        if not self._judged:
+        if not self._for_evaluations:
             yield
             return
         with torch.no_grad():
