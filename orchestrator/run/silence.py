@@ -39,10 +39,10 @@ class Silent:
 
 
 @dataclass(slots=True)
-class _Desk:
+class _Busy:
     heard: float
+    complain: float  # seconds of silence that are worth a word
     works: list[int] = field(default_factory=list)  # the first is computed, the others wait
-    complain: float = 0.0  # seconds of silence that are worth a word
 
 
 class Silence:
@@ -54,15 +54,15 @@ class Silence:
 
     def __init__(self, first: float = _FIRST) -> None:
         self._first = first
-        self._desks: dict[str, _Desk] = {}
+        self._busy: dict[str, _Busy] = {}
         self._workers: dict[int, str] = {}
 
     def started(self, worker: str, work: int, now: float) -> None:
         """A worker was given a shard."""
-        desk = self._desks.setdefault(worker, _Desk(now, complain=self._first))
-        if not desk.works:
-            desk.heard, desk.complain = now, self._first
-        desk.works.append(work)
+        busy = self._busy.setdefault(worker, _Busy(now, self._first))
+        if not busy.works:
+            busy.heard, busy.complain = now, self._first
+        busy.works.append(work)
         self._workers[work] = worker
 
     def heard(self, work: int, now: float, *, ended: bool) -> None:
@@ -70,25 +70,25 @@ class Silence:
         worker = self._workers.pop(work, None) if ended else self._workers.get(work)
         if worker is None:
             return
-        desk = self._desks[worker]
-        desk.heard, desk.complain = now, self._first
+        busy = self._busy[worker]
+        busy.heard, busy.complain = now, self._first
         if ended:
-            desk.works.remove(work)
-            if not desk.works:
-                del self._desks[worker]
+            busy.works.remove(work)
+            if not busy.works:
+                del self._busy[worker]
 
     def longest(self, now: float) -> Silent | None:
         """The worker that has been silent for longest, if that is long."""
-        silent = [Silent(w, now - d.heard, d.works[0]) for w, d in self._desks.items() if now - d.heard >= self._first]
+        silent = [Silent(w, now - b.heard, b.works[0]) for w, b in self._busy.items() if now - b.heard >= self._first]
         return max(silent, key=lambda s: s.seconds, default=None)
 
     def complaints(self, now: float) -> list[Silent]:
         """Workers that have become worth a word since the last call."""
         due = []
-        for worker, desk in self._desks.items():
-            if (seconds := now - desk.heard) >= desk.complain:
-                due.append(Silent(worker, seconds, desk.works[0]))
-                desk.complain = 2 * max(desk.complain, seconds)
+        for worker, busy in self._busy.items():
+            if (seconds := now - busy.heard) >= busy.complain:
+                due.append(Silent(worker, seconds, busy.works[0]))
+                busy.complain = 2 * max(busy.complain, seconds)
         return due
 
     def report(
