@@ -38,7 +38,7 @@ def rerun(
     """
     from landsweep.orchestrator.assignments import split_changes
     from landsweep.orchestrator.commands.drive import drive
-    from landsweep.orchestrator.run.losses import was_killed
+    from landsweep.orchestrator.run.driver_deaths import was_killed
     from landsweep.orchestrator.run.sweep import open_sweep
     from landsweep.orchestrator.site import load_site
 

@@ -15,9 +15,9 @@ from landsweep.orchestrator.kind import SweepKind
 from landsweep.orchestrator.planner import Guard, Planner
 from landsweep.orchestrator.row import Cause, Outcome, RowMaker, Status
 from landsweep.orchestrator.run.columns import ColumnLimit
+from landsweep.orchestrator.run.driver_deaths import DriverDeaths
 from landsweep.orchestrator.run.ending import Ending
 from landsweep.orchestrator.run.executors.base import Event, Executor, Finished, Gave, Lost, Refused
-from landsweep.orchestrator.run.losses import Losses
 from landsweep.orchestrator.run.messages import Chunk, Probed
 from landsweep.orchestrator.run.plan import planned, resumed, strays
 from landsweep.orchestrator.run.progress import RunProgress
@@ -42,7 +42,7 @@ class RunLoop:
         executor: open by the time of `run`.
         writer: of the ledger.
         maker: of rows for units that are given up.
-        losses: remembers units that may have killed the driver.
+        deaths: remembers units that may have killed the driver.
         guard: stops a sweep whose planner would never end.
         progress: counts rows.
         ending: says when to end although units are left.
@@ -56,14 +56,14 @@ class RunLoop:
         executor: Executor,
         writer: Writer,
         maker: RowMaker,
-        losses: Losses,
+        deaths: DriverDeaths,
         guard: Guard,
         progress: RunProgress,
         ending: Ending,
         reports: Reports,
     ) -> None:
         self._planner, self._schedule, self._executor, self._writer = planner, schedule, executor, writer
-        self._maker, self._losses, self._guard, self._progress = maker, losses, guard, progress
+        self._maker, self._deaths, self._guard, self._progress = maker, deaths, guard, progress
         self._ending, self._reports = ending, reports
         self._silence = Silence()
         self._columns = ColumnLimit(maker, writer.columns)
@@ -94,10 +94,10 @@ class RunLoop:
         self._progress.enter("running")
         self._progress.tick("")  # before the first unit, which may occupy this process for hours
         flights = self._schedule.flights
-        with self._losses.remembered(self._writer.done, lambda: flights().values(), self._progress.say):
+        with self._deaths.remembered(self._writer.done, lambda: flights().values(), self._progress.say):
             while not stop.is_set():
                 self._feed()
-                if self._planner.exhausted and not self._schedule.open and not self._losses.waiting:
+                if self._planner.exhausted and not self._schedule.open and not self._deaths.waiting:
                     return True
                 if why := self._ending.why():
                     self._progress.end_early(why)
@@ -134,11 +134,11 @@ class RunLoop:
         """Planner -> schedule -> workers."""
         dry = self._ask()
         self._schedule.drained = dry or self._planner.exhausted
-        for suspects in self._losses.due(self._writer.done):
+        for suspects in self._deaths.due(self._writer.done):
             self._schedule.add(suspects, together=True)
         if dry and not self._schedule.open and not self._planner.exhausted:
             self._guard.waits_for_nothing()
-        self._schedule.longest_shard = self._losses.longest_shard(self._executor.workers)
+        self._schedule.longest_shard = self._deaths.longest_shard(self._executor.workers)
         self._hand_out()
 
     def _ask(self) -> bool:
@@ -151,8 +151,8 @@ class RunLoop:
             fresh = [u for u in units if u.key not in self._writer.done]
             demand -= len(fresh)
             self._guard.repeated(len(units) - len(fresh), len(self._writer.done))
-            if self._losses.suspects:
-                fresh, given_up = self._losses.unsuspected(fresh)
+            if self._deaths.suspects:
+                fresh, given_up = self._deaths.unsuspected(fresh)
                 if given_up:  # committed before another unit can kill this run: they would be tried again
                     self._give_up(given_up)
                     self._writer.commit()
@@ -172,8 +172,8 @@ class RunLoop:
                 empty.add(devices)
             else:
                 shards.append((worker, shard))
-        if shards and self._losses.careful:
-            self._losses.note(self._schedule.flights().values())
+        if shards and self._deaths.careful:
+            self._deaths.note(self._schedule.flights().values())
         now = time.monotonic()
         for worker, shard in shards:
             self._executor.start(worker, shard)

@@ -16,8 +16,8 @@ from typing import Any
 from landsweep.orchestrator.errors import PreparationFailed
 from landsweep.orchestrator.kind import Arrays, Preparation, SweepKind
 from landsweep.orchestrator.row import Cause
+from landsweep.orchestrator.run.driver_deaths import preparing
 from landsweep.orchestrator.run.executors.base import Event, Executor, Finished, Gave, Lost, Refused
-from landsweep.orchestrator.run.losses import preparing
 from landsweep.orchestrator.run.messages import CheckInput, Prepare, Prepared, WorkerConfig
 from landsweep.orchestrator.run.progress import RunProgress
 from landsweep.orchestrator.run.schedule import ShardSchedule

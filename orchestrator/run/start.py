@@ -13,11 +13,11 @@ from landsweep.orchestrator.kind import Ganged, SweepKind
 from landsweep.orchestrator.notes import note_sweep
 from landsweep.orchestrator.planner import Guard
 from landsweep.orchestrator.row import RowMaker
+from landsweep.orchestrator.run.driver_deaths import DriverDeaths
 from landsweep.orchestrator.run.ending import Ending
 from landsweep.orchestrator.run.executors.base import Executor
 from landsweep.orchestrator.run.executors.choice import make_executor
 from landsweep.orchestrator.run.loop import RunLoop
-from landsweep.orchestrator.run.losses import Losses
 from landsweep.orchestrator.run.manifest import check_same, grown_manifest
 from landsweep.orchestrator.run.mend import lost_files, retire, set_aside
 from landsweep.orchestrator.run.messages import WorkerConfig
@@ -145,11 +145,11 @@ class _Run:
         Axes that have grown are written after the input has passed its check: a refused spec leaves no trace.
         """
         maker = RowMaker(self._kind.params(self._spec), self._kind.columns(self._spec))
-        losses = Losses(self._store, self._site.budgets.driver)
+        deaths = DriverDeaths(self._store, self._site.budgets.driver)
         guard = Guard(self._kind.name)
         reports = Reports(self._store, self._site.commit_seconds, self.progress.say)
         loop = RunLoop(
-            self._planner, self._schedule, self._executor, writer, maker, losses, guard, self.progress, self._ending,
+            self._planner, self._schedule, self._executor, writer, maker, deaths, guard, self.progress, self._ending,
             reports,
         )  # fmt: skip
         finished = not loop.resume(ledger, self._kind, self._spec)

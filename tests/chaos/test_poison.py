@@ -12,7 +12,7 @@ from typing import Any
 import psutil
 import pytest
 
-from landsweep.orchestrator.run.losses import FILE
+from landsweep.orchestrator.run.driver_deaths import FILE
 from landsweep.orchestrator.storage.ledger import Ledger, Store
 from tests.support.cli import LANDSWEEP, write_spec
 from tests.support.paths import ROOT

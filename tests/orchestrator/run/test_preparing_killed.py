@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from landsweep.orchestrator.errors import ClusterLost, PreparationFailed, StopSweep
-from landsweep.orchestrator.run.losses import PREPARING, preparing
+from landsweep.orchestrator.run.driver_deaths import PREPARING, preparing
 from landsweep.orchestrator.storage.ledger import Store
 from tests.support.installed import install
 

@@ -1,4 +1,4 @@
-"""Losses that a run can't count, because the driver or its Ray dies with the unit: remembered between runs.
+"""Deaths of the driver, or of its Ray, with units in flight: no run can count its own, so the next one is told.
 
 `in-flight.json` lies in the results from the first unit to the end of a run. One that a run finds there says that the
 run before was killed. From then on what is in flight is noted before it is handed out, and what was in flight at a
@@ -28,7 +28,7 @@ from landsweep.orchestrator.storage.readers import number_in, object_or_none
 from landsweep.orchestrator.storage.store import Store
 from landsweep.orchestrator.unit import Unit
 
-__all__ = ["FILE", "PREPARING", "Losses", "Suspect", "preparing", "was_killed"]
+__all__ = ["FILE", "PREPARING", "DriverDeaths", "Suspect", "preparing", "was_killed"]
 
 FILE, PREPARING = "in-flight.json", "preparing.json"
 _MOST = 8192  # units in flight at once, where they are noted: bounds the file
@@ -47,7 +47,7 @@ class Suspect:
     alone: int = 0
 
 
-class Losses:
+class DriverDeaths:
     """What is remembered of the runs before, and noted for those to come.
 
     Args:
@@ -72,7 +72,7 @@ class Losses:
     def remembered(
         self, done: Container[str], flights: Callable[[], Iterable[Sequence[Unit]]], say: Callable[[str], None]
     ) -> Iterator[None]:
-        """While this lasts a run computes; losses that end the run itself are remembered for the next one.
+        """While this lasts a run computes; deaths that end it are remembered for the next one.
 
         Args:
             done: keys of the units that have a row.

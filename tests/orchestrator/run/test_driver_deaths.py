@@ -9,7 +9,7 @@ import pytest
 
 from landsweep.orchestrator.errors import ClusterLost, StorageError, TakenOver
 from landsweep.orchestrator.row import Cause
-from landsweep.orchestrator.run.losses import FILE, Losses
+from landsweep.orchestrator.run.driver_deaths import FILE, DriverDeaths
 from landsweep.orchestrator.run.schedule import Shard, ShardSchedule
 from landsweep.orchestrator.storage.store import Store
 from landsweep.orchestrator.unit import Unit
@@ -31,21 +31,21 @@ class Sweep:
 
     def run(self, *, innocent_death: bool = False) -> bool:
         """One run; whether it came to its end."""
-        losses, schedule = Losses(self.store, BUDGET), ShardSchedule({Cause.infra: 20})
-        losses.begin(self.done)
-        fresh, given_up = losses.unsuspected(u for u in self.units if u.key not in self.done)
+        deaths, schedule = DriverDeaths(self.store, BUDGET), ShardSchedule({Cause.infra: 20})
+        deaths.begin(self.done)
+        fresh, given_up = deaths.unsuspected(u for u in self.units if u.key not in self.done)
         self.done |= {g.unit.key: "failed" for g in given_up}
         schedule.add(fresh)
         uncommitted: dict[str, str] = {}
         busy: dict[int, Shard] = {}
-        while schedule.open or losses.waiting:
-            for piece in losses.due({**self.done, **uncommitted}):
+        while schedule.open or deaths.waiting:
+            for piece in deaths.due({**self.done, **uncommitted}):
                 schedule.add(piece, together=True)
-            schedule.longest_shard = losses.longest_shard(self.workers)
+            schedule.longest_shard = deaths.longest_shard(self.workers)
             while len(busy) < 2 * self.workers and (shard := schedule.next(self.workers)) is not None:
                 busy[shard.id] = shard
-            if losses.careful:
-                losses.note(schedule.flights().values())
+            if deaths.careful:
+                deaths.note(schedule.flights().values())
             running = sorted(busy)[: self.workers]
             shard = busy[self.rng.choice(running)]
             left = schedule.flights()[shard.id]
@@ -59,7 +59,7 @@ class Sweep:
             if self.rng.random() < 0.3:
                 self.done |= uncommitted
         self.done |= uncommitted
-        losses.end(self.done)
+        deaths.end(self.done)
         return True
 
 
@@ -102,25 +102,25 @@ def test_packs_stay_together_the_first_time_and_are_halved_then(tmp_path: Path) 
     units = [Unit(f"{i:032x}", {"i": i}, "pack") for i in range(8)]
     sizes = []
     for _ in range(5):
-        losses = Losses(Store.at(tmp_path), BUDGET)
-        losses.begin({})
-        losses.unsuspected(units)
-        flight = losses.due({}) or [units]
+        deaths = DriverDeaths(Store.at(tmp_path), BUDGET)
+        deaths.begin({})
+        deaths.unsuspected(units)
+        flight = deaths.due({}) or [units]
         sizes.append([len(piece) for piece in flight])
-        losses.careful = True
-        losses.note(flight)
+        deaths.careful = True
+        deaths.note(flight)
     assert sizes == [[8], [8], [4], [2], [1]]
 
 
 def test_an_orderly_end_charges_nobody_and_keeps_the_suspicion(tmp_path: Path) -> None:
     unit = Unit("a" * 32, {"i": 1})
     for end in ("killed", "killed", "stopped", "stopped", "stopped"):
-        losses = Losses(Store.at(tmp_path), BUDGET)
-        losses.begin({})
-        losses.note([[unit]])
+        deaths = DriverDeaths(Store.at(tmp_path), BUDGET)
+        deaths.begin({})
+        deaths.note([[unit]])
         if end == "stopped":
-            losses.end({})
-    after = Losses(Store.at(tmp_path), BUDGET)
+            deaths.end({})
+    after = DriverDeaths(Store.at(tmp_path), BUDGET)
     after.begin({})
     assert after.careful and after.suspects[unit.key].alone == 2
     after.end({unit.key: "ok"})
@@ -129,7 +129,7 @@ def test_an_orderly_end_charges_nobody_and_keeps_the_suspicion(tmp_path: Path) -
 
 @pytest.mark.parametrize("error", [TakenOver, StorageError, ClusterLost])
 def test_a_driver_that_was_replaced_leaves_the_note_of_its_successor(tmp_path: Path, error: type[Exception]) -> None:
-    mine, unit = Losses(Store.at(tmp_path), BUDGET), Unit("a" * 32, {"i": 0})
+    mine, unit = DriverDeaths(Store.at(tmp_path), BUDGET), Unit("a" * 32, {"i": 0})
     with pytest.raises(error), mine.remembered({}, lambda: [[unit]], print):
         (tmp_path / FILE).write_text("of the driver that has taken over")
         raise error("x")
@@ -153,16 +153,16 @@ def test_a_driver_that_was_replaced_leaves_the_note_of_its_successor(tmp_path: P
 )
 def test_a_damaged_note_only_says_that_the_last_run_was_killed(tmp_path: Path, text: str) -> None:
     (tmp_path / FILE).write_text(text, encoding="utf-8")
-    losses = Losses(Store.at(tmp_path), BUDGET)
-    losses.begin({})
-    assert losses.careful and not losses.suspects
+    deaths = DriverDeaths(Store.at(tmp_path), BUDGET)
+    deaths.begin({})
+    assert deaths.careful and not deaths.suspects
 
 
 def test_notes_stay_short_whatever_the_number_of_workers(tmp_path: Path) -> None:
-    losses = Losses(Store.at(tmp_path), BUDGET)
-    assert losses.longest_shard(1000) is None, "an ordinary run is not held up"
-    losses.begin({})
-    losses = Losses(Store.at(tmp_path), BUDGET)
-    losses.begin({})
+    deaths = DriverDeaths(Store.at(tmp_path), BUDGET)
+    assert deaths.longest_shard(1000) is None, "an ordinary run is not held up"
+    deaths.begin({})
+    deaths = DriverDeaths(Store.at(tmp_path), BUDGET)
+    deaths.begin({})
     for workers in (0, 1, 7, 1000, 10**6):
-        assert 1 <= (losses.longest_shard(workers) or 0) <= max(1, 8192 // max(1, 2 * workers))
+        assert 1 <= (deaths.longest_shard(workers) or 0) <= max(1, 8192 // max(1, 2 * workers))
