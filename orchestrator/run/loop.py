@@ -21,7 +21,7 @@ from landsweep.orchestrator.run.executors.base import Event, Executor, Finished,
 from landsweep.orchestrator.run.messages import Chunk, Probed
 from landsweep.orchestrator.run.plan import planned, resumed, strays
 from landsweep.orchestrator.run.progress import RunProgress
-from landsweep.orchestrator.run.reports import Reports
+from landsweep.orchestrator.run.running_curves import RunningCurves
 from landsweep.orchestrator.run.schedule import GivenUp, Shard, ShardSchedule
 from landsweep.orchestrator.run.silence import Silence
 from landsweep.orchestrator.spec import Spec
@@ -46,7 +46,7 @@ class RunLoop:
         guard: stops a sweep whose planner would never end.
         progress: counts rows.
         ending: says when to end although units are left.
-        reports: keeps what running units report, for the web application.
+        curves: keeps what running units report, for the web application.
     """
 
     def __init__(
@@ -60,11 +60,11 @@ class RunLoop:
         guard: Guard,
         progress: RunProgress,
         ending: Ending,
-        reports: Reports,
+        curves: RunningCurves,
     ) -> None:
         self._planner, self._schedule, self._executor, self._writer = planner, schedule, executor, writer
         self._maker, self._deaths, self._guard, self._progress = maker, deaths, guard, progress
-        self._ending, self._reports = ending, reports
+        self._ending, self._curves = ending, curves
         self._silence = Silence()
         self._columns = ColumnLimit(maker, writer.columns)
         self._strays = 0  # rows of no unit of the plan
@@ -112,7 +112,7 @@ class RunLoop:
             StorageError: rows could not be written, or files of rows have vanished.
         """
         self._writer.commit()
-        self._reports.ended()
+        self._curves.ended()
         if finished:
             rows = self._progress.rows - self._writer.dropped
             units = 0 if self._planner.adaptive else self._planner.total or 0
@@ -127,7 +127,7 @@ class RunLoop:
             self._absorb(event)
             self._silence.heard(event.work, now, ended=not isinstance(event, Gave))
         self._writer.commit_if_due(time.monotonic())
-        self._reports.write_if_due(time.monotonic(), lambda: chain(*self._schedule.flights().values()))
+        self._curves.write_if_due(time.monotonic(), lambda: chain(*self._schedule.flights().values()))
         self._progress.tick(self._silence.report(time.monotonic(), self._schedule.flights, self._progress.say))
 
     def _feed(self) -> None:
@@ -185,7 +185,7 @@ class RunLoop:
                 if self._planner.prunes:
                     for key in self._planner.report(chunk.progress):
                         self._executor.stop(key)
-                self._reports.take(chunk.progress)
+                self._curves.take(chunk.progress)
                 for note in chunk.notes:
                     self._progress.say(note)
                 if chunk.rows is not None:

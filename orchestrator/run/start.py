@@ -24,7 +24,7 @@ from landsweep.orchestrator.run.messages import WorkerConfig
 from landsweep.orchestrator.run.plan import check_sizes
 from landsweep.orchestrator.run.preparations import Preparations
 from landsweep.orchestrator.run.progress import RunProgress, Snapshot, Watch
-from landsweep.orchestrator.run.reports import Reports
+from landsweep.orchestrator.run.running_curves import RunningCurves
 from landsweep.orchestrator.run.schedule import ShardSchedule
 from landsweep.orchestrator.run.stage_list import read_stage_list
 from landsweep.orchestrator.run.sweep import begin_sweep
@@ -147,10 +147,10 @@ class _Run:
         maker = RowMaker(self._kind.params(self._spec), self._kind.columns(self._spec))
         deaths = DriverDeaths(self._store, self._site.budgets.driver)
         guard = Guard(self._kind.name)
-        reports = Reports(self._store, self._site.commit_seconds, self.progress.say)
+        curves = RunningCurves(self._store, self._site.commit_seconds, self.progress.say)
         loop = RunLoop(
             self._planner, self._schedule, self._executor, writer, maker, deaths, guard, self.progress, self._ending,
-            reports,
+            curves,
         )  # fmt: skip
         finished = not loop.resume(ledger, self._kind, self._spec)
         work = self._preparations.damaged(complete=finished) or not finished

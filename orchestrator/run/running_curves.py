@@ -1,4 +1,4 @@
-"""What running units have reported, kept for those who look on: their curves are seen before they have rows."""
+"""Curves of running units: what they have reported, for those who look on before there are rows."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from landsweep.orchestrator.storage.ledger import Store
 from landsweep.orchestrator.storage.ledger.running import MOST_RUNNING, RunningUnit, write_running
 from landsweep.orchestrator.unit import Unit
 
-__all__ = ["Reports"]
+__all__ = ["RunningCurves"]
 
 _MOST_POINTS = 256  # of a unit; of more every other one is left out
 _MOST_METRICS, _LONGEST_NAME = 32, 100  # of a step, in characters: a unit may report thousands, with a name of each
 _REST = 20.0  # times what writing took
 
 
-class Reports:
+class RunningCurves:
     """Keeps what running units report, and writes it now and then.
 
     Args:

@@ -12,7 +12,7 @@ import pytest
 
 from landsweep.orchestrator.kind import kind_named
 from landsweep.orchestrator.row import Progress
-from landsweep.orchestrator.run.reports import Reports
+from landsweep.orchestrator.run.running_curves import RunningCurves
 from landsweep.orchestrator.run.sweep import Sweep
 from landsweep.orchestrator.site import Site
 from landsweep.orchestrator.storage.ledger.running import MOST_RUNNING, read_running
@@ -53,39 +53,39 @@ def test_a_running_unit_is_seen_with_its_params_and_its_curve(tmp_path: Path) ->
 
 
 @pytest.fixture
-def reports(tmp_path: Path) -> Reports:
+def curves(tmp_path: Path) -> RunningCurves:
     (tmp_path / "running.json").write_text("{of a driver that was killed")
-    return Reports(Store.at(tmp_path), 0.0, pytest.fail)
+    return RunningCurves(Store.at(tmp_path), 0.0, pytest.fail)
 
 
 def seen(tmp_path: Path) -> dict[int, list[int]]:
     return {int(str(u.params["x"])): list(u.steps) for u in read_running(Store.at(tmp_path))}
 
 
-def test_units_that_have_ended_leave_and_what_was_left_behind_is_removed(reports: Reports, tmp_path: Path) -> None:
+def test_units_that_have_ended_leave_and_what_was_left_behind_is_removed(curves: RunningCurves, tmp_path: Path) -> None:
     assert seen(tmp_path) == {}
-    reports.write_if_due(0.0, lambda: UNITS)
+    curves.write_if_due(0.0, lambda: UNITS)
     assert not (tmp_path / "running.json").exists()
-    reports.take(Progress(unit.key, 1, {"loss": 1.0}) for unit in UNITS)
-    reports.write_if_due(1e9, lambda: UNITS)
+    curves.take(Progress(unit.key, 1, {"loss": 1.0}) for unit in UNITS)
+    curves.write_if_due(1e9, lambda: UNITS)
     assert set(seen(tmp_path)) == set(range(MOST_RUNNING))
-    reports.take([Progress(UNITS[0].key, 2, {"loss": 1.0})])
-    reports.write_if_due(2e9, lambda: UNITS[:1])
+    curves.take([Progress(UNITS[0].key, 2, {"loss": 1.0})])
+    curves.write_if_due(2e9, lambda: UNITS[:1])
     assert seen(tmp_path) == {0: [1, 2]}
-    reports.take([Progress(UNITS[70].key, 5, {"loss": 1.0})])  # there is room now
-    reports.write_if_due(3e9, lambda: UNITS)
+    curves.take([Progress(UNITS[70].key, 5, {"loss": 1.0})])  # there is room now
+    curves.write_if_due(3e9, lambda: UNITS)
     assert seen(tmp_path) == {0: [1, 2], 70: [5]}
-    reports.ended()
+    curves.ended()
     assert not (tmp_path / "running.json").exists()
 
 
-def test_long_curves_are_thinned_and_a_new_attempt_begins_anew(reports: Reports, tmp_path: Path) -> None:
-    reports.take(Progress(UNITS[0].key, step, {"loss": float(step)}) for step in range(5000))
-    reports.write_if_due(1e9, lambda: UNITS)
+def test_long_curves_are_thinned_and_a_new_attempt_begins_anew(curves: RunningCurves, tmp_path: Path) -> None:
+    curves.take(Progress(UNITS[0].key, step, {"loss": float(step)}) for step in range(5000))
+    curves.write_if_due(1e9, lambda: UNITS)
     steps = seen(tmp_path)[0]
     assert steps == sorted(steps) and steps[0] < 100 and steps[-1] == 4999 and 128 <= len(steps) <= 256
-    reports.take([Progress(UNITS[0].key, 0, {"loss": 1.0}), Progress(UNITS[0].key, 0, {"more": 2.0})])
-    reports.write_if_due(2e9, lambda: UNITS)
+    curves.take([Progress(UNITS[0].key, 0, {"loss": 1.0}), Progress(UNITS[0].key, 0, {"more": 2.0})])
+    curves.write_if_due(2e9, lambda: UNITS)
     assert seen(tmp_path) == {0: [0]}
     assert read_running(Store.at(tmp_path))[0].steps == {0: {"loss": 1.0, "more": 2.0}}
 
@@ -104,13 +104,13 @@ def test_whatever_the_file_holds_only_numbers_are_read(tmp_path: Path, content: 
         assert not any(unit.steps.values()) and not unit.params
 
 
-def test_of_thousands_of_metrics_the_first_ones_are_kept(reports: Reports, tmp_path: Path) -> None:
+def test_of_thousands_of_metrics_the_first_ones_are_kept(curves: RunningCurves, tmp_path: Path) -> None:
     """Those of all steps of all units together fit into a file that others read at once."""
     metrics = {"x" * 1000: 0.0, **{f"m{i}": float(i) for i in range(5000)}}
     for step in range(300):
-        reports.take(Progress(unit.key, step, metrics) for unit in UNITS[:2])
-        reports.take(Progress(unit.key, step, {"late": 1.0, "m0": 7.0}) for unit in UNITS[:2])
-    reports.write_if_due(1e9, lambda: UNITS)
+        curves.take(Progress(unit.key, step, metrics) for unit in UNITS[:2])
+        curves.take(Progress(unit.key, step, {"late": 1.0, "m0": 7.0}) for unit in UNITS[:2])
+    curves.write_if_due(1e9, lambda: UNITS)
     (unit, _) = read_running(Store.at(tmp_path))
     assert 100 < len(unit.steps) <= 256
     assert all(point == {"m0": 7.0, **{f"m{i}": float(i) for i in range(1, 32)}} for point in unit.steps.values())
