@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import psutil
 
 from landsweep.orchestrator.errors import UsageError
-from landsweep.orchestrator.storage.pages import unpacked_bytes
+from landsweep.orchestrator.storage.parquet_pages import unpacked_bytes
 
 if TYPE_CHECKING:
     import pyarrow.parquet as pq

@@ -19,7 +19,7 @@ from landsweep.orchestrator.storage import bounds
 from landsweep.orchestrator.storage.bounds import TooLarge, gunzip, opened, refuse_bomb, refuse_bombs
 from landsweep.orchestrator.storage.ledger import Ledger, Store
 from landsweep.orchestrator.storage.ledger.seal import seal
-from landsweep.orchestrator.storage.pages import unpacked_bytes
+from landsweep.orchestrator.storage.parquet_pages import unpacked_bytes
 from landsweep.sweeps.lab.data.mnist import read_idx
 from landsweep.sweeps.laws.fitting.tables import read_table
 from tests.attack.folders import FUNCTION, ZOO, command, ran
