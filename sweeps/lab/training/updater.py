@@ -171,15 +171,15 @@ class StackedUpdater(Updater):
         if skip:  # every row makes the step, since all are one computation; these get back what they had
             rows = torch.tensor(skip, device=stack.weights.device)
             before = {name: tensor[rows] for name, tensor in self.state().items()}, stack.weights[rows]
-            self._all(stack, gradients, rates, step)
+            self._step_all(stack, gradients, rates, step)
             for name, tensor in self.state().items():
                 tensor[rows] = before[0][name]
             stack.weights[rows] = before[1]
             self._coming = None  # from here on these rows are a step behind
         else:
-            self._all(stack, gradients, rates, step)
+            self._step_all(stack, gradients, rates, step)
 
-    def _all(self, stack: Stack, gradients: Gradients, rates: Rates, step: int) -> None:
+    def _step_all(self, stack: Stack, gradients: Gradients, rates: Rates, step: int) -> None:
         self._t += 1
         column = gradients.losses.to(self._dtype).unsqueeze(1)
         follows = self._coming is not None and step == self._next < self._coming.first + self._coming.steps
@@ -259,7 +259,7 @@ class StackedUpdater(Updater):
 class FusedUpdater(StackedUpdater):
     """Torch's kernel of the same rule: on packs of small models that differ in rate and decay only; else on each."""
 
-    def _all(self, stack: Stack, gradients: Gradients, rates: Rates, step: int) -> None:
+    def _step_all(self, stack: Stack, gradients: Gradients, rates: Rates, step: int) -> None:
         self._t += 1
         momenta = rates.momenta(step) if rates.sets_momentum else [None] * len(stack)
         if self._alike and len(set(momenta)) == 1 and stack.weights.shape[1] <= LARGE:
@@ -267,9 +267,9 @@ class FusedUpdater(StackedUpdater):
             columns = rates.columns(step, self._t.device)[0], self._coefficients["weight_decay"]
             fused_steps(self._name, stack.weights, gradients.rows, self._slots, c, self._t[0, 0], *columns)
         else:
-            self._each(stack, gradients, rates, step)
+            self._step_each(stack, gradients, rates, step)
 
-    def _each(self, stack: Stack, gradients: Gradients, rates: Rates, step: int) -> None:
+    def _step_each(self, stack: Stack, gradients: Gradients, rates: Rates, step: int) -> None:
         """One model and one segment after the other."""
         times, momenta = self._t.float(), rates.momenta(step)
         for k, rate in enumerate(rates.learning_rates(step)):
