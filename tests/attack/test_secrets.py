@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import random
 import shlex
 import stat
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import psutil
 import pytest
 import yaml
 
@@ -26,6 +30,7 @@ from landsweep.orchestrator.redaction import holds_credentials, redacted, redact
 from landsweep.orchestrator.site import parse_site
 from landsweep.orchestrator.storage.ledger import Ledger, Store
 from tests.attack.folders import FUNCTION, command
+from tests.support.cli import LANDSWEEP
 from tests.support.paths import ROOT
 
 CANARY = "cAnArY7xq"
@@ -290,6 +295,29 @@ def test_no_file_of_a_run_holds_a_secret(tmp_path: Path, monkeypatch: pytest.Mon
     assert any(p.name == "mlflow.db" for p in files) and any(p.name == "index.html" for p in files)
     for path in files:
         assert CANARY.encode() not in path.read_bytes(), path
+
+
+@pytest.mark.ray
+def test_no_command_line_of_our_own_ray_holds_a_secret(tmp_path: Path) -> None:
+    """Every user of a machine can read all command lines."""
+    (tmp_path / "mine.py").write_text("import os\ndef f(x): return {'y': len(os.environ['A']) + len(os.environ['B'])}")
+    spec = {"kind": "function", "name": "n", "function": "mine:f", "axes": {"x": [1]}}
+    (tmp_path / "spec.yaml").write_text(yaml.safe_dump(spec))
+    given = {"A": CANARY, "B": "${A}" + CANARY, "OMP_NUM_THREADS": "1"}
+    (tmp_path / "site.yaml").write_text(yaml.safe_dump({"workers": 1, "runtime_env": {"env_vars": given}}))
+    words = [*LANDSWEEP, "run", "spec.yaml", "--site", "site.yaml", "site.tracking=off"]
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "A": "of the driver"}
+    lines: set[str] = set()
+    with subprocess.Popen(words, cwd=tmp_path, env=env) as process:
+        while process.poll() is None:
+            for other in psutil.process_iter():
+                with contextlib.suppress(psutil.Error):
+                    lines.add(" ".join(other.cmdline()))
+            time.sleep(0.01)
+    assert process.returncode == 0 and any("setup_worker.py" in line for line in lines)
+    assert not [line for line in lines if CANARY in line]
+    (row,) = Ledger.open(Store.at(tmp_path / "results/n")).rows().to_pylist()
+    assert row["y"] == len(CANARY) + len("of the driver" + CANARY)
 
 
 LEAKS = [

@@ -117,15 +117,22 @@ def _remove(folder: Path) -> None:
 
 
 @contextmanager
-def variables(values: Mapping[str, str]) -> Iterator[None]:
-    """While this lasts, these environment variables are set, unless the user has set them."""
-    ours = {name: value for name, value in values.items() if name not in os.environ}
+def variables(values: Mapping[str, str], instead: bool = False) -> Iterator[None]:
+    """While this lasts, these environment variables are set.
+
+    Args:
+        values: of each variable.
+        instead: also of those that are set already.
+    """
+    ours = {name: value for name, value in values.items() if instead or name not in os.environ}
+    before = {name: os.environ[name] for name in ours if name in os.environ}
     os.environ.update(ours)
     try:
         yield
     finally:
         for name in ours:
             os.environ.pop(name, None)
+        os.environ.update(before)
 
 
 @contextmanager

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import errno
+import math
 import os
 import time
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from obstore.exceptions import BaseError, GenericError
 from obstore.store import LocalStore, from_url
@@ -20,22 +22,47 @@ from landsweep.orchestrator.storage import cloud_errors as cloud
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
 
-__all__ = ["ASKING_SECONDS", "Client", "Patience"]
+__all__ = ["LITTLE", "READ", "SMALL", "STREAM", "USUAL", "Client", "Patience", "patience_for"]
 
 T = TypeVar("T")
-Patience: TypeAlias = Literal["usual", "read", "little", "bulk", "stream"]
+
+
+@dataclass(frozen=True)
+class Patience:
+    """Time limits for an object store, in s.
+
+    Attributes:
+        asking: no new attempt begins after these.
+        silence: an attempt ends when it has heard nothing for so long; an upload hears nothing until it is through.
+        whole: an attempt ends.
+        retries: at most so many attempts after the first.
+    """
+
+    asking: float
+    silence: float
+    whole: float
+    retries: int = 1000
+
+
 # A driver whose object store is silent ends within 60 s: one request of usual patience (at most 20 + 2 + 10 s), and
 # three of little patience (4 + 4 s each): the status before it, the next one after it, the lock's release. So does one
-# whose store sends byte after byte without end (30 s, and 8 s each).
-# No new attempt begins after these. Who reads many small files gets them sooner from a store that loses requests.
-ASKING_SECONDS: dict[Patience, float] = {"usual": 20, "read": 20, "little": 4, "bulk": 20, "stream": 20}
-_SILENCE_SECONDS: dict[Patience, float] = {"usual": 10, "read": 4, "little": 4, "bulk": 600, "stream": 10}  # of one
-_WHOLE_SECONDS: dict[Patience, float] = {"usual": 30, "read": 30, "little": 8, "bulk": 3600, "stream": 3600}  # of one
+# whose store sends byte after byte without end (30 s, and 8 s each). Where a large part of rows is put it may be later.
+USUAL = Patience(asking=20, silence=10, whole=30)
+READ = Patience(asking=20, silence=4, whole=30)  # who reads many files gets them sooner where requests are lost
+LITTLE = Patience(asking=4, silence=4, whole=8, retries=1)
+STREAM = Patience(asking=20, silence=10, whole=3600)  # a download of much may take an hour as long as bytes come
+SMALL = 4 << 20  # bytes
+_SMALL_SECONDS, _LONGEST_UPLOAD = 30.0, 600.0  # s
 _PAUSE_SECONDS = 0.2
 # Of the first number of seconds, at most the second is spent on requests without an answer at first: a store that
 # answers only now and then would otherwise keep a reader of many files for hours.
 _WINDOW_SECONDS, _MOST_LOST_SECONDS = 120.0, 60.0
-_RETRIES: dict[Patience, int] = {"usual": 1000, "read": 1000, "little": 1, "bulk": 1000, "stream": 1000}
+
+
+def patience_for(size: int) -> Patience:
+    """For an upload of so many bytes, more than a small object has. Doubled in steps: each has its own connections."""
+    seconds = min(_LONGEST_UPLOAD, 2.0 ** math.ceil(math.log2(size / SMALL)) * _SMALL_SECONDS)
+    return Patience(asking=20, silence=seconds, whole=3600)
 
 
 class Client:
@@ -52,26 +79,26 @@ class Client:
     def __init__(self, where: str, root: Path | None) -> None:
         self._where = where
         self._root = root
-        self._raw: dict[Patience, ObjectStore] = {} if root is not None else {"usual": _opened(where, "usual")}
+        self._raw: dict[Patience, ObjectStore] = {} if root is not None else {USUAL: _opened(where, USUAL)}
         self.silent = False  # the last request got no answer
         self._lost: deque[tuple[float, float]] = deque()  # when a request got no answer, and how long it waited
 
-    def asked(self, ask: Callable[[ObjectStore], T], patience: Patience = "usual") -> T:
+    def asked(self, ask: Callable[[ObjectStore], T], patience: Patience = USUAL) -> T:
         """The answer to a request. A store that was silent the last time is given little time.
 
         Raises:
             FileNotFoundError: there is no such file, or no such local folder.
             obstore.exceptions.BaseError, OSError: as the storage says.
         """
-        if self.silent and patience in ("usual", "read"):
-            patience = "little"
+        if self.silent and patience in (USUAL, READ):
+            patience = LITTLE
         self._refuse_losses()
         began = time.monotonic()
         try:
-            return self._answer(ask, patience, began + ASKING_SECONDS[patience])
+            return self._answer(ask, patience, began + patience.asking)
         finally:
             now = time.monotonic()
-            if self._root is None and patience in ("usual", "read") and now - began >= _SILENCE_SECONDS[patience]:
+            if self._root is None and patience in (USUAL, READ) and now - began >= patience.silence:
                 self._lost.append((now, now - began))
 
     def _refuse_losses(self) -> None:
@@ -102,7 +129,7 @@ class Client:
 
     def _opened(self, patience: Patience) -> ObjectStore:
         if self._root is not None:
-            patience = "usual"
+            patience = USUAL
         if patience not in self._raw:
             if self._root is not None and not self._root.is_dir():
                 raise FileNotFoundError(errno.ENOENT, "no such folder", str(self._root))
@@ -111,18 +138,17 @@ class Client:
 
 
 def _opened(where: str, patience: Patience) -> ObjectStore:
-    silence = timedelta(seconds=_SILENCE_SECONDS[patience])
+    silence = timedelta(seconds=patience.silence)
     options: dict[str, Any] = {
         "retry_config": {
-            "max_retries": _RETRIES[patience],
-            "retry_timeout": timedelta(seconds=ASKING_SECONDS[patience]),
+            "max_retries": patience.retries,
+            "retry_timeout": timedelta(seconds=patience.asking),
             "backoff": {"init_backoff": timedelta(seconds=0.1), "max_backoff": timedelta(seconds=2), "base": 2.0},
         },
-        # A download of much may take an hour as long as bytes come.
         "client_options": {
             "connect_timeout": min(timedelta(seconds=5), silence),
             "read_timeout": silence,
-            "timeout": timedelta(seconds=_WHOLE_SECONDS[patience]),
+            "timeout": timedelta(seconds=patience.whole),
         },
     }
     if where.startswith("s3:"):

@@ -188,6 +188,20 @@ def test_a_large_answer_may_take_longer_as_long_as_it_comes(way: Way, bucket_url
     assert store.read("weights/a") == data, "it takes 35 s"
 
 
+@pytest.mark.parametrize(("mebibytes", "seconds"), [(4.1, 60), (8, 60), (8.1, 120), (16, 120), (64, 480), (500, 600)])
+def test_how_long_an_upload_may_take(mebibytes: float, seconds: float) -> None:
+    assert client.patience_for(round(mebibytes * (1 << 20))).silence == seconds
+
+
+@pytest.mark.slow
+def test_a_large_part_that_gets_no_answer_is_given_up(way: Way, bucket_url: str) -> None:
+    way.choose = now_and_then(1, ("hang",), 0)
+    began = time.monotonic()
+    with pytest.raises(Unreachable):
+        Store.at(bucket_url).create("rows/a", bytes(5 << 20))
+    assert 60 <= time.monotonic() - began < 90
+
+
 def test_a_store_that_answers_now_and_then_only_is_given_up(
     way: Way, bucket_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

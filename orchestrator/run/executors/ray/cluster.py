@@ -106,8 +106,7 @@ class RayCluster:
         return self._actor(config, scheduling_strategy=PlacementGroupSchedulingStrategy(group, place))
 
     def _actor(self, config: WorkerConfig, **more: Any) -> Any:  # noqa: ANN401
-        env = self._connection.actor_env()
-        env["env_vars"] = {"OMP_NUM_THREADS": str(config.threads), **KEEP_FREED_MEMORY, **env.get("env_vars", {})}
+        env = self._connection.actor_env({"OMP_NUM_THREADS": str(config.threads), **KEEP_FREED_MEMORY})
         memory = {} if self._site.memory_gb is None else {"memory": self._site.memory_gb * 1e9}
         return Actor.options(  # type: ignore[attr-defined] # added by ray.remote
             num_cpus=self._site.cpus,

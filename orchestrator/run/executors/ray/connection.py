@@ -9,7 +9,7 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, TypeVar
@@ -100,9 +100,18 @@ class Connection:
             self._join(options)
         self._opened = True
 
-    def actor_env(self) -> dict[str, Any]:
-        """What each actor adds to the environment that it inherits."""
-        return {name: value for name, value in self._env.items() if name not in _FOLDERS}
+    def actor_env(self, variables: Mapping[str, str]) -> dict[str, Any]:
+        """What each actor adds to the environment that it inherits.
+
+        Args:
+            variables: set where the site sets none of that name.
+        """
+        env = {name: value for name, value in self._env.items() if name not in _FOLDERS}
+        given = env.pop("env_vars", {})
+        env["env_vars"] = {name: value for name, value in variables.items() if name not in given}
+        if self._folder is None:  # else they are in the environment of our own Ray
+            env["env_vars"] |= given
+        return env
 
     def check(self) -> None:
         """Make sure that the Ray lives, our own or one that was joined: without it Ray ends this process.
@@ -178,7 +187,14 @@ class Connection:
         folder = None
         try:
             folder = OwnFolder()
-            with _undisturbed(), loopback_only(ray._private.ray_constants), variables(_OWN):
+            # Ray would put variables of actors on command lines, which every user of the machine can read.
+            given = {name: os.path.expandvars(value) for name, value in self._env.get("env_vars", {}).items()}
+            with (
+                _undisturbed(),
+                loopback_only(ray._private.ray_constants),
+                variables(_OWN),
+                variables(given, instead=True),
+            ):
                 private_token()
                 ray.init(address="local", _temp_dir=str(folder.inside), **size_of_own(self._site), **options)
         except Exception as e:  # Ray raises errors of many kinds here, bare `Exception` too
