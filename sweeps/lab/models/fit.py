@@ -56,12 +56,18 @@ def check_fit(net: Net, data: Data, folder: Path = Path(), field: str = "net") -
     # A skeleton needs no weights to be drawn; but it looks up no tokens, so it would miss those that are too large.
     real = net.own_code or data.kind == "tokens"
     expected = [*split.targets[:2].shape[: 2 if data.sequence else 1], data.outputs]
-    two = split.inputs[:2].to("cpu" if real else "meta", copy=True)  # what is written into them must not reach the data
+    two = split.inputs[:2].to("cpu" if real else "meta")
     with refused(field, net.function) if isinstance(net, OwnNet) else nullcontext():
         module = net.build(data.shape, data.outputs, 0, folder) if real else net.skeleton(data.shape, data.outputs)
         problem = f"{field}: {net.family} can't take the data's {data.kind} {list(data.shape)}"
-        result = _passed(module.eval(), two, problem)
+        given = two.clone()
+        result = _passed(module.eval(), given, problem)
     has_come_back()
+    if real and not torch.equal(given, two):
+        raise SpecError(
+            f"{field}: the network writes into its inputs, which other models read too; begin with an operation that "
+            "makes a new tensor (not inplace=True)"
+        )
     output = list(result.shape) if isinstance(result, Tensor) else type(result).__name__
     if output != expected:
         raise SpecError(f"{field}: {net.family} gives {output} for two samples, but the data needs {expected}")

@@ -12,18 +12,20 @@ from torch import Tensor
 from landsweep.sweeps.lab.arithmetic import wide
 from landsweep.sweeps.lab.data import Data
 from landsweep.sweeps.lab.models.own import OwnNet
-from landsweep.sweeps.lab.optim import Linearised
+from landsweep.sweeps.lab.optim import Linearised, NamedClass
 from landsweep.sweeps.lab.recipe import Recipe
 from landsweep.sweeps.lab.streams import stream
 from landsweep.sweeps.lab.training.assembly import Assembly, dtype_of
 from landsweep.sweeps.lab.training.averages import Averages
 from landsweep.sweeps.lab.training.backends import Backend
+from landsweep.sweeps.lab.training.class_updater import ClassUpdater
 from landsweep.sweeps.lab.training.draws import counted
 from landsweep.sweeps.lab.training.linearised import linearise
 from landsweep.sweeps.lab.training.points import joined
 from landsweep.sweeps.lab.training.rates import Rates
 from landsweep.sweeps.lab.training.scaler import LossScales
-from landsweep.sweeps.lab.training.updater import Gradients, clip, updater_of
+from landsweep.sweeps.lab.training.stack import Stack
+from landsweep.sweeps.lab.training.updater import FusedUpdater, Gradients, StackedUpdater, Updater, clip
 from landsweep.sweeps.lab.trajectory import PastOutputs, TrajectoryLoss
 
 __all__ = ["Stepper", "under"]
@@ -81,7 +83,7 @@ class Stepper:
         self._samples, self._masks, self._stack = assembly.samples, assembly.masks, assembly.stack
         self._backend = assembly.program
         with self._stack.widened():
-            self._updater = updater_of(recipes, self._stack, [r.factors(data.shape, data.outputs) for r in recipes])
+            self._updater = _updater_of(recipes, self._stack, data)
         self._rates = Rates(recipes, total)
         stack, updater = self._stack, self._updater
         own = (lambda: updater.evaluated(stack.weights)) if first.optimizer.averages else None
@@ -349,6 +351,15 @@ class Stepper:
         if self._past is not None:
             self._past.load(under("past/", tensors))
         self.step = step
+
+
+def _updater_of(recipes: Sequence[Recipe], stack: Stack, data: Data) -> Updater:
+    """The updater that the recipes' optimizers need."""
+    methods, seeds = [r.optimizer for r in recipes], [r.seed for r in recipes]
+    if named := [m for m in methods if isinstance(m, NamedClass)]:
+        return ClassUpdater(named, stack, seeds)
+    made_of = FusedUpdater if recipes[0].fused_step else StackedUpdater
+    return made_of(methods, stack, seeds, [r.factors(data.shape, data.outputs) for r in recipes])
 
 
 def _bounds(limits: Tensor) -> bool:

@@ -5,22 +5,19 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from landsweep.orchestrator.errors import SpecError
-from landsweep.sweeps.lab.optim import Linearised, Method, NamedClass, Step
+from landsweep.sweeps.lab.optim import Linearised, Method, Step
 from landsweep.sweeps.lab.optim.fused import LARGE, fused_step, fused_steps
 from landsweep.sweeps.lab.parametrization import Factors
-from landsweep.sweeps.lab.recipe import Recipe
-from landsweep.sweeps.lab.settings import settings_kept
 from landsweep.sweeps.lab.training.rates import AT_ONCE, Rates
 from landsweep.sweeps.lab.training.segments import segments
 from landsweep.sweeps.lab.training.stack import Stack
 
-__all__ = ["ClassUpdater", "FusedUpdater", "Gradients", "StackedUpdater", "Updater", "clip", "updater_of"]
+__all__ = ["FusedUpdater", "Gradients", "StackedUpdater", "Updater", "clip"]
 
 
 def clip(grads: Tensor, largest: Tensor, norms: Tensor | None = None) -> None:
@@ -303,98 +300,3 @@ class FusedUpdater(StackedUpdater):
         others = [values for n, values in self._own.items() if n not in ("learning_rate", "weight_decay")]
         same = len(self._t) > 1 and all(len(set(values)) == 1 for values in (*others, self._t[:, 0].tolist()))
         self._alike = same and len(self._segments) == 1 and not self._segments[0].factors
-
-
-class ClassUpdater(Updater):
-    """An optimizer object for each model, of any class: of the back-end `loop`.
-
-    Args:
-        methods: settings of each model.
-        stack: of the models.
-    """
-
-    forgets: ClassVar[bool] = False  # a class of the user's may keep them
-
-    def __init__(self, methods: Sequence[NamedClass], stack: Stack) -> None:
-        self._methods = list(methods)
-        self._bind(stack)
-        self._optimizers = [m.make(p) for m, p in zip(methods, self._parameters, strict=True)]
-
-    def _bind(self, stack: Stack) -> None:
-        views = stack.layout.split(stack.weights)
-        self._parameters = [[v[k].detach().requires_grad_() for v in views.values()] for k in range(len(stack))]
-
-    def step(self, stack: Stack, gradients: Gradients, rates: Rates, step: int, skip: Sequence[int] = ()) -> None:
-        parts = stack.layout.split(gradients.rows)
-        momenta = rates.momenta(step)
-        for k, (optimizer, rate) in enumerate(zip(self._optimizers, rates.learning_rates(step), strict=True)):
-            if k in skip:
-                continue
-            for p, g in zip(self._parameters[k], parts.values(), strict=True):
-                p.grad = g[k]
-            for group in optimizer.param_groups:
-                group["lr"] = rate
-                if momenta[k] is not None and "momentum" in group:
-                    group["momentum"] = momenta[k]
-                elif momenta[k] is not None and "betas" in group:
-                    group["betas"] = (momenta[k], *group["betas"][1:])
-            with settings_kept():  # a class of the user's, and the other models of the pack may have other arguments
-                optimizer.step()
-
-    def take(self, keep: Tensor, stack: Stack) -> None:
-        chosen = keep.tolist()
-        states = [self._optimizers[k].state_dict() for k in chosen]
-        self._methods = [self._methods[k] for k in chosen]
-        self._bind(stack)
-        self._optimizers = [m.make(p) for m, p in zip(self._methods, self._parameters, strict=True)]
-        for optimizer, state in zip(self._optimizers, states, strict=True):
-            optimizer.load_state_dict(state)
-
-    def state(self) -> dict[str, Tensor]:
-        tensors: dict[str, Tensor] = {}
-        for k, optimizer in enumerate(self._optimizers):
-            state = optimizer.state_dict()
-            for i, slots in state["state"].items():
-                for name, value in slots.items():
-                    kind, tensor = _as_tensor(value, f"{type(optimizer).__name__}.{name}")
-                    tensors[f"class/{k}/state/{i}/{kind}/{name}"] = tensor
-            for i, group in enumerate(state["param_groups"]):
-                for name, value in group.items():
-                    if isinstance(value, bool | int | float):
-                        kind, tensor = _as_tensor(value, name)
-                        tensors[f"class/{k}/group/{i}/{kind}/{name}"] = tensor
-        return tensors
-
-    def load(self, state: Mapping[str, Tensor]) -> None:
-        states = [optimizer.state_dict() for optimizer in self._optimizers]
-        for key, tensor in state.items():
-            _, k, part, i, kind, name = key.split("/", 5)
-            value = _NUMBERS[kind](tensor.item()) if kind in _NUMBERS else tensor
-            if part == "state":
-                states[int(k)]["state"].setdefault(int(i), {})[name] = value
-            else:
-                states[int(k)]["param_groups"][int(i)][name] = value
-        for optimizer, one in zip(self._optimizers, states, strict=True):
-            optimizer.load_state_dict(one)
-
-
-def _as_tensor(value: Any, what: str) -> tuple[str, Tensor]:  # noqa: ANN401 - whatever an optimizer keeps
-    """A value that an optimizer keeps: the name of its type, and a tensor of it."""
-    if isinstance(value, Tensor):
-        return "tensor", value
-    if isinstance(value, bool | int | float):
-        return type(value).__name__, torch.tensor(value, dtype=torch.float64)
-    raise SpecError(f"optimizer: {what} is {type(value).__name__}; a training with it can't be kept in the middle")
-
-
-_NUMBERS: dict[str, type[bool] | type[int] | type[float]] = {"bool": bool, "int": int, "float": float}
-
-
-def updater_of(recipes: Sequence[Recipe], stack: Stack, factors: Sequence[Factors | None] | None = None) -> Updater:
-    """The updater that the recipes' optimizers need; `factors` are those of their parametrizations."""
-    methods = [r.optimizer for r in recipes]
-    named = [m for m in methods if isinstance(m, NamedClass)]
-    if named:
-        return ClassUpdater(named, stack)
-    made_of = FusedUpdater if recipes[0].fused_step else StackedUpdater
-    return made_of(methods, stack, [r.seed for r in recipes], factors)

@@ -62,7 +62,9 @@ class _View:
         Raises:
             ValueError: the loss gives something else.
         """
-        values: object = self.loss(outputs, targets)  # the user's function may give anything
+        if self.loss not in LOSSES.values():  # the user's function may write into what others read after it
+            outputs, targets = outputs.clone(), targets.clone()
+        values: object = self.loss(outputs, targets)  # it may give anything
         n = len(targets)
         if not isinstance(values, Tensor) or values.shape != (n,):
             kind = f"a tensor {list(values.shape)}" if isinstance(values, Tensor) else f"a {type(values).__name__}"
@@ -75,9 +77,17 @@ class _View:
 
 @dataclass(frozen=True, slots=True)
 class _Pool:
-    """Samples that are forwarded once, and the evaluators that use them."""
+    """Samples that are forwarded once, and the evaluators that use them.
+
+    Attributes:
+        batches: of inputs.
+        version: of the inputs, which torch counts up when anything writes into them.
+        targets: of all.
+        views: of the evaluators.
+    """
 
     batches: tuple[Tensor, ...]
+    version: int
     targets: Tensor
     views: tuple[_View, ...]
 
@@ -124,7 +134,7 @@ class Evaluators:
         """
         for pool in self._pools:
             batch = pool.batches[0]
-            outputs: object = forward(batch)  # the user's module may give anything
+            outputs: object = _passed(pool, forward, batch)  # the user's module may give anything
             if not isinstance(outputs, Tensor) or outputs.ndim < 1 or len(outputs) != len(batch):
                 shape = list(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
                 raise ValueError(
@@ -275,7 +285,9 @@ def _pool(split: Split, chosen: Mapping[str, Tensor], losses: Mapping[str, LossF
         )
         for name, rows in chosen.items()
     )
-    return _Pool(torch.split(inputs, batch_size), split.targets if whole else split.targets[used], views)
+    return _Pool(
+        torch.split(inputs, batch_size), inputs._version, split.targets if whole else split.targets[used], views
+    )
 
 
 def loss_named(name: str, base: Path) -> LossFunction:
@@ -289,8 +301,20 @@ _Judged: TypeAlias = Iterator[tuple[_View, Tensor, Tensor | None]]
 
 def _outputs(pool: _Pool, forward: Callable[[Tensor], Tensor]) -> Tensor:
     """Outputs of a whole pool."""
-    outputs = [forward(batch) for batch in pool.batches]
+    outputs = [_passed(pool, forward, batch) for batch in pool.batches]
     return outputs[0] if len(outputs) == 1 else torch.cat(outputs)
+
+
+def _passed(pool: _Pool, forward: Callable[[Tensor], Tensor], batch: Tensor) -> Tensor:
+    """Outputs of a batch of a pool.
+
+    Raises:
+        ValueError: a network has written into the inputs, so that none can be judged by them any more.
+    """
+    outputs = forward(batch)
+    if batch._version != pool.version:
+        raise ValueError("a network has written into its inputs, which other models and points read too")
+    return outputs
 
 
 def _judged(pool: _Pool, outputs: Tensor) -> _Judged:
@@ -306,7 +330,7 @@ def _judged_in_parts(pool: _Pool, forward: Callable[[Tensor], Tensor]) -> _Judge
     losses: dict[str, list[Tensor]] = {view.name: [] for view in pool.views}
     hits = []
     for batch, targets in zip(pool.batches, torch.split(pool.targets, len(pool.batches[0])), strict=True):
-        outputs = forward(batch)
+        outputs = _passed(pool, forward, batch)
         hits.append(right_answers(outputs, targets))
         for view in pool.views:
             losses[view.name].append(view.losses(outputs, targets))

@@ -225,3 +225,55 @@ def test_a_tied_network_with_a_part_called_module_comes_from_its_file(tmp_path: 
     with torch.no_grad():
         wanted = float(F.cross_entropy(module(torch.from_numpy(x)), torch.from_numpy(y)))
     assert rows.loc[rows["x"] == 0, "test_loss"].tolist() == [pytest.approx(wanted, rel=1e-6)] * 2
+
+
+class Clamps(nn.Module):
+    """Changes its inputs, from a size on."""
+
+    def __init__(self, above: float) -> None:
+        super().__init__()
+        self.linear, self.above = nn.Linear(4, 3), above
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.linear(x.clamp_(max=0.1) if float(x.max()) > self.above else x)
+
+
+def clamps(above: float) -> nn.Module:
+    return Clamps(above)
+
+
+def doubled(outputs: Tensor, targets: Tensor) -> Tensor:
+    return F.cross_entropy(outputs.mul_(2), targets.clamp_(max=1), reduction="none")
+
+
+def test_a_network_that_writes_into_its_inputs_is_refused() -> None:
+    models = {"a": {"net": "own", "build": f"{HERE}:clamps", "args": {"above": -99.0}}}
+    with pytest.raises(SpecError, match=r"models\.a: the network writes into its inputs"):
+        KIND.check(own_spec(models, DATA), Workbench())
+
+
+def test_no_model_is_judged_by_inputs_that_another_has_changed() -> None:
+    """It does not write into the few samples that it is checked with, but into later ones."""
+    highest = [float(x[:2].max()) for x, _ in blobs().values()]
+    models = {
+        "a": {"net": "own", "build": f"{HERE}:clamps", "args": {"above": max(highest)}},
+        "z": {"net": "mlp", "hidden": [3], "train": {"epochs": 1}},
+    }
+    spec = own_spec(models, DATA, batch_size=2)
+    KIND.check(spec, Workbench())
+    session = KIND.open(spec, prepare(spec), Workbench())
+    units = KIND.planner(spec).ask(10)
+    assert {unit.params["model"] for unit in units} == {"a", "z"}
+    for unit in units:
+        with pytest.raises(ValueError, match="has written into its inputs"):
+            list(session.evaluate([unit]))
+
+
+def test_a_loss_that_writes_into_what_it_is_given_changes_no_other() -> None:
+    models = {"z": {"net": "mlp", "hidden": [3], "train": {"epochs": 1}}}
+    own = {"a": {"split": "test", "loss": f"{HERE}:doubled"}, "b": {"split": "test"}}
+    both = landscape(own_spec(models, DATA, evaluators=own))[0]
+    alone = landscape(own_spec(models, DATA, evaluators={"b": {"split": "test"}}))[0]
+    assert both["b_loss"].tolist() == alone["b_loss"].tolist()
+    assert both["b_accuracy"].tolist() == alone["b_accuracy"].tolist()
+    assert both["a_loss"].tolist() != both["b_loss"].tolist()

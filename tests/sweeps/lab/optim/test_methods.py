@@ -12,9 +12,10 @@ from torch import Tensor, nn
 
 from landsweep.orchestrator.errors import SpecError
 from landsweep.sweeps.lab.optim import Method, NamedClass
+from landsweep.sweeps.lab.training.class_updater import ClassUpdater
 from landsweep.sweeps.lab.training.rates import Rates
 from landsweep.sweeps.lab.training.stack import Stack
-from landsweep.sweeps.lab.training.updater import ClassUpdater, Gradients, StackedUpdater, clip
+from landsweep.sweeps.lab.training.updater import Gradients, StackedUpdater, clip
 from tests.sweeps.lab.optim import slow
 from tests.sweeps.lab.optim.cases import CASES, Settings, shapes_of
 from tests.sweeps.lab.optim.peers import PEERS
@@ -162,7 +163,7 @@ def test_any_class_by_name_is_that_class() -> None:
     same = [{**s, **s.get("args", {}), "method": "sgd"} for s in settings]
     plain = [{k: v for k, v in s.items() if k not in ("name", "args")} for s in same]
     named = [m for m in methods(settings) if isinstance(m, NamedClass)]
-    stack, _, _ = trained(plain, torch.float64, lambda stack: ClassUpdater(named, stack))
+    stack, _, _ = trained(plain, torch.float64, lambda stack: ClassUpdater(named, stack, [0] * len(named)))
     assert torch.equal(stack.weights, referred(plain, torch.float64))
 
 
