@@ -11,6 +11,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -27,6 +28,7 @@ from landsweep.orchestrator.run.executors.private import (
     size_of_own,
     variables,
 )
+from landsweep.orchestrator.run.executors.ray.opening import Opening, OwnProcesses
 from landsweep.orchestrator.run.executors.ray.watch import GCS, Watch, uses_tls
 from landsweep.orchestrator.run.executors.reachable import check_listening
 from landsweep.orchestrator.run.executors.signals import keep_signals, without_handlers
@@ -73,7 +75,8 @@ class Connection:
         self._env: dict[str, Any] = {}
         self._folder: OwnFolder | None = None  # of a Ray of our own
         self.client = site.address.startswith("ray://")
-        self._watch: Watch | None = None  # of a cluster that was joined
+        self._opening: Opening | None = None
+        self._watch: Watch | None = None
         self.lost = False  # the Ray has died
 
     def open(self) -> None:
@@ -121,6 +124,10 @@ class Connection:
         """
         if self._watch is not None and (why := self._watch.loss()):
             self.lost = True
+            if self._folder is not None:
+                raise ClusterLost(
+                    f"the Ray of this run stands still ({why}). Nothing is lost: the same command goes on"
+                )
             raise ClusterLost(
                 f"the Ray cluster at {self._watch.address} has died or can't be reached ({why}). Nothing is "
                 "lost: the same command goes on, with that cluster or another one"
@@ -128,7 +135,10 @@ class Connection:
         for name, process in self._own_processes():
             if (code := process.poll()) is not None:
                 self.lost = True
-                raise ClusterLost(f"the Ray of this run has died (its {name} ended with code {code})")
+                raise ClusterLost(
+                    f"the Ray of this run has died (its {name} ended with code {code}). Nothing is lost: the same "
+                    "command goes on"
+                )
 
     def ask(self, call: Callable[[], _T]) -> _T:
         """The answer to a question that Ray has no time limit for.
@@ -163,15 +173,21 @@ class Connection:
         if self._watch is not None:
             self._watch.end()
             self._watch = None
-        if self._opened and self._folder is None:
+        own = [process for _, process in self._own_processes()]
+        if self._opened and (silent or self._folder is None):
+            if silent:
+                _kill(own)
             _leave_cluster(_LEAVE_SILENT if silent else _LEAVE)
         elif self._opened:
-            kills = threading.Timer(_LEAVE, _kill, [[process for _, process in self._own_processes()]])
+            kills = threading.Timer(_LEAVE, _kill, [own])
             kills.daemon = True
             kills.start()
             ray.shutdown()
             kills.cancel()
         self._opened = False
+        if self._opening is not None:
+            self._opening.end()
+            self._opening = None
         if self._folder is not None:
             self._folder.remove()
             self._folder = None
@@ -184,22 +200,20 @@ class Connection:
         return [(name, started.process) for name in ("raylet", "gcs_server") for started in processes.get(name, ())]
 
     def _start(self, options: dict[str, Any]) -> None:
-        folder = None
+        processes, folder = OwnProcesses(), None
         try:
             folder = OwnFolder()
             # Ray would put variables of actors on command lines, which every user of the machine can read.
             given = {name: os.path.expandvars(value) for name, value in self._env.get("env_vars", {}).items()}
-            with (
-                _undisturbed(),
-                loopback_only(ray._private.ray_constants),
-                variables(_OWN),
-                variables(given, instead=True),
-            ):
+            with loopback_only(ray._private.ray_constants), variables(_OWN), variables(given, instead=True):
                 private_token()
-                ray.init(address="local", _temp_dir=str(folder.inside), **size_of_own(self._site), **options)
+                self._init(
+                    processes.loss,
+                    {"address": "local", "_temp_dir": str(folder.inside), **size_of_own(self._site), **options},
+                )
         except Exception as e:  # Ray raises errors of many kinds here, bare `Exception` too
-            with contextlib.suppress(Exception):
-                ray.shutdown()
+            self._give_up()
+            processes.kill()
             if folder is not None:
                 folder.remove()
             raise Unreachable(
@@ -208,6 +222,7 @@ class Connection:
                 "`site.workers`, or compute in one process with `site.executor=local`."
             ) from e
         self._folder = folder
+        self._watch = Watch(ray._private.worker._global_node.gcs_address)
 
     def _join(self, options: dict[str, Any]) -> None:
         address = self._site.address
@@ -217,17 +232,33 @@ class Connection:
                 raise ConnectionError("no Ray runs on this machine, and RAY_ADDRESS is not set")
             check_listening(where)
             _ask(where)
-            with _undisturbed():
-                ray.init(address=address, **options)
-            if not self.client:
-                node = ray._private.worker._global_node
-                self._watch = Watch(node.gcs_address, node.raylet_socket_name or "")
+            watch = None if self.client else Watch(where)
+            self._init(lambda: "" if watch is None else watch.loss(), {"address": address, **options})
+            if watch is not None:
+                watch.watch_raylet(ray._private.worker._global_node.raylet_socket_name or "")
+            self._watch = watch
         except (SpecError, Unreachable):
             raise
         except Exception as e:
+            self._give_up()
+            raise Unreachable(f"site: could not reach a Ray cluster at {address!r}: {_first(e)}\n{_START}") from e
+
+    def _init(self, loss: Callable[[], str], options: Mapping[str, Any]) -> None:
+        """`ray.init`, given up where the Ray is lost meanwhile or gives no answer."""
+        with _undisturbed():
+            self._opening = Opening(partial(ray.init, **options))
+            self._opening.wait(loss, self._site.start_timeout)
+
+    def _give_up(self) -> None:
+        """Leave a Ray that could not be opened. Where `ray.init` has not come back, nothing that Ray has will."""
+        if self._opening is not None and self._opening.stuck:
+            atexit.unregister(ray.shutdown)
+        else:
             with contextlib.suppress(Exception):
                 ray.shutdown()
-            raise Unreachable(f"site: could not reach a Ray cluster at {address!r}: {_first(e)}\n{_START}") from e
+        if self._opening is not None:
+            self._opening.end()
+            self._opening = None
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""Whether a cluster that was joined lives; Ray itself ends a process whose cluster has been silent for a minute."""
+"""Whether a Ray lives; Ray itself ends a process whose GCS has been silent for a minute."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import time
 import grpc
 import psutil
 
-__all__ = ["GCS", "Watch", "uses_tls"]
+__all__ = ["GCS", "Watch", "lives", "uses_tls"]
 
 GCS = "/ray.rpc.NodeInfoGcsService/CheckAlive"
 _EACH, _PATIENCE = 2.0, 5.0  # s between two questions, and s for an answer
@@ -19,19 +19,18 @@ _SILENT = 30.0  # s without an answer after which the cluster is lost; Ray abort
 
 
 class Watch:
-    """Asks a cluster again and again, in a thread of its own, until it is told to end.
+    """Asks a GCS again and again, in a thread of its own, until it is told to end.
 
     Args:
         address: `host:port` of its GCS.
-        raylet: path of the socket of its raylet on this machine; empty: it isn't watched.
 
     Attributes:
         silent: how long it has given no answer, s.
     """
 
-    def __init__(self, address: str, raylet: str) -> None:
+    def __init__(self, address: str) -> None:
         self.address = address
-        self._raylet = _listener(raylet) if raylet else None
+        self._raylet: psutil.Process | None = None
         self.silent = 0.0
         self._loss = ""
         self._over = threading.Event()
@@ -46,9 +45,13 @@ class Watch:
             self._loss = f"its GCS gave no answer for {self.silent:.0f} s"
         return self._loss
 
+    def watch_raylet(self, socket: str) -> None:
+        """From now on the raylet that listens at this path is watched too."""
+        self._raylet = _listener(socket) if socket else None
+
     def raylet_lives(self) -> bool:
         """Whether the raylet on this machine lives; also true where that can't be seen."""
-        return self._raylet is None or _lives(self._raylet)
+        return self._raylet is None or lives(self._raylet)
 
     def end(self) -> None:
         """Stop asking."""
@@ -101,7 +104,8 @@ def _listener(path: str) -> psutil.Process | None:
         return None
 
 
-def _lives(process: psutil.Process) -> bool:
+def lives(process: psutil.Process) -> bool:
+    """Whether it has not ended; one that nobody has waited for has."""
     try:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:

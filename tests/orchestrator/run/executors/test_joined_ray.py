@@ -102,7 +102,7 @@ def test_any_answer_is_one_and_an_end_of_the_answers_is_a_loss(quick: None) -> N
     server = grpc.server(futures.ThreadPoolExecutor(1))  # knows no method, and says so
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
-    looks = watch.Watch(f"127.0.0.1:{port}", "")
+    looks = watch.Watch(f"127.0.0.1:{port}")
     assert watch._answers(f"127.0.0.1:{port}")
     server.stop(None).wait()
     assert lost(looks).startswith("its GCS gave no answer for")
@@ -114,7 +114,7 @@ def test_what_takes_connections_and_never_answers_is_lost_but_not_where_its_cert
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         where = f"127.0.0.1:{silent.getsockname()[1]}"
-        looks = watch.Watch(where, "")
+        looks = watch.Watch(where)
         assert lost(looks)
         looks.end()
         monkeypatch.setenv("RAY_USE_TLS", "1")
@@ -129,13 +129,15 @@ def test_the_process_behind_a_socket_is_watched(temporary: Path) -> None:
     )
     with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as listener:
         assert listener.stdout is not None and listener.stdout.readline()
-        looks = watch.Watch("127.0.0.1:1", str(path))
+        looks = watch.Watch("127.0.0.1:1")
+        looks.watch_raylet(str(path))
         assert looks.raylet_lives() and not looks.loss()
         listener.kill()
         listener.wait()
         assert looks.loss() == "its raylet on this machine has ended"
         looks.end()
-    gone = watch.Watch("127.0.0.1:1", str(temporary / "none"))
+    gone = watch.Watch("127.0.0.1:1")
+    gone.watch_raylet(str(temporary / "none"))
     assert gone.raylet_lives(), "what can't be seen is not taken to be dead"
     gone.end()
 
