@@ -19,16 +19,8 @@ from obstore.exceptions import AlreadyExistsError, BaseError
 from landsweep.orchestrator.errors import LandsweepError, NoRoom, StorageError, Unreachable, UsageError
 from landsweep.orchestrator.storage import cloud_errors as cloud
 from landsweep.orchestrator.storage.inside import refuse_large, refuse_link, refuse_odd
-from landsweep.orchestrator.storage.store.client import (
-    LITTLE,
-    READ,
-    SMALL,
-    STREAM,
-    USUAL,
-    Client,
-    Patience,
-    patience_for,
-)
+from landsweep.orchestrator.storage.store import client
+from landsweep.orchestrator.storage.store.client import Client, Patience
 from landsweep.orchestrator.storage.store.listing import with_an_end
 from landsweep.orchestrator.storage.store.local import STAGED, files_below, has_hard_links, move, odd_name
 from landsweep.orchestrator.storage.store.places import is_url
@@ -86,7 +78,9 @@ class Store:
         """Make sure within seconds, before any work, that an object store lets us read; else `Unreachable` says why."""
         if self._root is None:
             try:
-                self._client.asked(with_an_end(lambda raw: [obstore.list_with_delimiter(raw, "")["objects"]]), LITTLE)
+                self._client.asked(
+                    with_an_end(lambda raw: [obstore.list_with_delimiter(raw, "")["objects"]]), client.LITTLE
+                )
             except (BaseError, OSError) as e:
                 raise self._unreadable("", e) from e
 
@@ -100,8 +94,8 @@ class Store:
         if self._root is not None:
             return
         probe = f"probe-{secrets.token_hex(8)}"
-        self._created(probe, b"first", LITTLE)
-        twice = self._created(probe, b"second", LITTLE)
+        self._created(probe, b"first", client.LITTLE)
+        twice = self._created(probe, b"second", client.LITTLE)
         self.delete(probe)
         if twice:
             raise UsageError(
@@ -123,7 +117,7 @@ class Store:
         Raises:
             StorageError: it could not be written.
         """
-        return self._created(path, data, USUAL)
+        return self._created(path, data, client.USUAL)
 
     def replace(self, path: str, data: bytes | bytearray, *, durable: bool = False, view: bool = False) -> None:
         """Write a file, in place of one of that name.
@@ -139,7 +133,7 @@ class Store:
         """
         try:
             put = partial(obstore.put, path=path, file=data, use_multipart=len(data) > _ONE_PUT)
-            self._write(path, put, len(data), LITTLE if view else USUAL)
+            self._write(path, put, len(data), client.LITTLE if view else client.USUAL)
             if durable:
                 self._flush(path)
         except (BaseError, OSError) as e:
@@ -158,13 +152,13 @@ class Store:
         def small(raw: ObjectStore) -> bytes | None:
             file = obstore.get(raw, path)
             refuse_large(f"{self.where}/{path}", file.meta["size"])
-            return None if self._root is None and file.meta["size"] > SMALL else file.bytes().to_bytes()
+            return None if self._root is None and file.meta["size"] > client.SMALL else file.bytes().to_bytes()
 
         if (root := self._root) is not None and odd_name(path):
             return self._read(path, lambda _: (root / path).read_bytes())
         if (data := self._read(path, small)) is not None:
             return data
-        return self._read(path, lambda raw: obstore.get(raw, path).bytes().to_bytes(), STREAM)
+        return self._read(path, lambda raw: obstore.get(raw, path).bytes().to_bytes(), client.STREAM)
 
     def head(self, path: str, length: int) -> bytes:
         """The first bytes of a file, at most this many.
@@ -189,7 +183,7 @@ class Store:
                 state.update(chunk)
             return state.hexdigest()
 
-        return self._read(path, digest_of, STREAM)
+        return self._read(path, digest_of, client.STREAM)
 
     def fetch(self, path: str, cache: Path) -> Path:
         """Path of a file on this machine: its own, or that of a copy in `cache`, which is made if need be.
@@ -219,7 +213,7 @@ class Store:
                 part.replace(copy)
             return copy
 
-        return self._read(path, copied, STREAM)
+        return self._read(path, copied, client.STREAM)
 
     def list(self, folder: str, *, deep: bool = False) -> list[tuple[str, int]]:
         """Names (without the folder) and sizes in bytes of the files in a folder, sorted by name.
@@ -287,7 +281,7 @@ class Store:
                     except OSError as e:
                         raise self._refused(f"{folder}/{file.name}", e, "removed") from e
 
-    def _read(self, path: str, ask: Callable[[ObjectStore], T], patience: Patience = READ) -> T:
+    def _read(self, path: str, ask: Callable[[ObjectStore], T], patience: Patience = client.READ) -> T:
         refuse_odd(self._root, path)
         try:
             return self._client.asked(ask, patience)
@@ -297,7 +291,7 @@ class Store:
             raise self._unreadable(path, e) from e
 
     def _write(
-        self, path: str, ask: Callable[[ObjectStore], object], size: int = 0, patience: Patience = USUAL
+        self, path: str, ask: Callable[[ObjectStore], object], size: int = 0, patience: Patience = client.USUAL
     ) -> None:
         if self._root is not None:
             _inside(path)
@@ -309,13 +303,13 @@ class Store:
                     f"{self._root / path} is a folder, where a file of the sweep must lie: remove it, and the same "
                     "command goes on. All rows committed before are safe"
                 )
-        self._client.asked(ask, patience_for(size) if size > SMALL else patience)
+        self._client.asked(ask, client.patience_for(size) if size > client.SMALL else patience)
 
     def _created(self, path: str, data: bytes | bytearray, patience: Patience) -> bool:
         def put(raw: ObjectStore) -> None:
             obstore.put(raw, path, data, mode="create", use_multipart=False)
 
-        end = time.monotonic() + (LITTLE if self._client.silent else patience).asking
+        end = time.monotonic() + (client.LITTLE if self._client.silent else patience).asking
         while True:
             try:
                 self._write(path, put, len(data), patience)
