@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from threading import Thread, current_thread
 
 from landsweep.orchestrator.kind import Workbench
 from landsweep.orchestrator.row import Metric
@@ -32,6 +33,7 @@ class CurrentUnit:
         asked: it was told that it should stop.
         kept: its checkpoints stay when it has ended well.
         arrived: called after each report.
+        others: threads that are not the unit's: they were there before it began.
     """
 
     def __init__(self, bench: Workbench) -> None:
@@ -40,6 +42,7 @@ class CurrentUnit:
         self._folders: UnitFolders | None = None
         self._with_files: set[str] = set()
         self.arrived: Callable[[], None] = _nobody
+        self.others: set[Thread] = set()
         self.row: dict[str, Metric] = {}
         self.points: deque[tuple[int, dict[str, float]]] = deque()
         self.begin("")
@@ -121,7 +124,16 @@ def _nobody() -> None:
 
 
 def current() -> CurrentUnit | None:
-    """The unit that is being computed in this process; None outside of a sweep."""
+    """The unit that is being computed in this process; None outside of a sweep.
+
+    Raises:
+        RuntimeError: a thread asks that is not the unit's, such as one that an earlier unit has left behind.
+    """
+    if _current is not None and current_thread() in _current.others:
+        raise RuntimeError(
+            "landsweep.unit is used by a thread that was there before this unit began, so it may speak for another. "
+            "Use it in the function, or in threads that the function starts"
+        )
     return _current
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import copy
+import threading
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextvars import copy_context
 from queue import Empty, SimpleQueue
 from sys import modules
-from threading import Thread
 from typing import Any
 
 from landsweep.orchestrator.accelerators import of_the_machine
@@ -131,7 +131,8 @@ class CallableSession:
             news.put((result, error))
 
         self._current.arrived = lambda: news.put(None)
-        Thread(target=copy_context().run, args=(work,), name="landsweep-unit", daemon=True).start()
+        self._current.others = {*threading.enumerate()} - {threading.current_thread()}
+        threading.Thread(target=copy_context().run, args=(work,), name="landsweep-unit", daemon=True).start()
         while True:
             try:
                 end = news.get(timeout=_TURN)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
@@ -63,7 +65,7 @@ class OwnMeasure(Measure):
     def compute(self, subjects: Sequence[Subject]) -> Iterator[Measured]:
         function = import_callable(self.function)
         for subject in subjects:
-            yield self._checked(function(subject, **self.args))
+            yield self._checked(function(_copied(subject), **copy.deepcopy(self.args)))
 
     def _checked(self, result: object) -> Measured:
         """What the function gave, with exactly the declared columns.
@@ -80,6 +82,15 @@ class OwnMeasure(Measure):
                 f"{self.function} gave {sorted(values)}, but `values` declares {sorted(self.values)}; they must agree"
             )
         return Measured(values, curves)
+
+
+def _copied(subject: Subject) -> Subject:
+    """The same in memory of its own: what a function writes into it is read by no other measure."""
+    models = [
+        replace(m, row=copy.deepcopy(m.row), state={n: t.clone() for n, t in m.state.items()}) for m in subject.models
+    ]
+    samples = {n: replace(s, inputs=s.inputs.clone(), targets=s.targets.clone()) for n, s in subject.samples.items()}
+    return Subject(tuple(models), samples, tuple(b.clone() for b in subject.batches), subject.seed)
 
 
 def _is_curve(value: object) -> bool:

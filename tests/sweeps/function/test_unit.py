@@ -194,6 +194,39 @@ assert not unit.should_stop() and unit.attempt == 1 and unit.device == "cpu" and
 """
 
 
+def test_a_thread_that_a_unit_has_left_behind_speaks_for_no_other_unit(functions: Functions) -> None:
+    source = """
+        import threading
+        from landsweep import unit
+        go, ended, said = threading.Event(), threading.Event(), []
+
+        def late():
+            go.wait(60)
+            for speaks in (lambda: unit.report(0, loss=777), lambda: unit.log("late"), lambda: unit.checkpoint_dir):
+                try:
+                    said.append(speaks())
+                except RuntimeError as e:
+                    said.append(str(e))
+            ended.set()
+
+        def f(x):
+            if x == 1:
+                threading.Thread(target=late, daemon=True).start()
+                return {"loss": 1, "refused": 0}
+            go.set()
+            ended.wait(60)
+            own = threading.Thread(target=unit.report, args=(3,), kwargs={"loss": 2})
+            own.start()
+            own.join()
+            return {"loss": 2, "refused": sum("was there before this unit" in str(text) for text in said)}
+    """
+    spec = functions.spec(source, axes={"x": [1, 2]})
+    given = list(KIND.open(spec, {}, functions.bench()).evaluate(KIND.planner(spec).ask(2)))
+    first, second = (given for given in given if isinstance(given, Outcome))
+    assert (first.metrics["loss"], second.metrics["loss"], second.metrics["refused"]) == (1, 2, 3)
+    assert [p.metrics for p in given if isinstance(p, Progress)] == [{"loss": 2.0}]
+
+
 def test_a_script_that_runs_alone_prints(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", ALONE], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert done.stdout == "step 3: loss 0.5\nhello\n"

@@ -35,6 +35,20 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "    if subject.models[0].row['seed'] == 1:\n"
         "        raise ArithmeticError('no norm')\n"
         "    return norm(subject)\n"
+        "def spoils(subject, seen=()):\n"
+        "    given = norm(subject)\n"
+        "    given['norm'] += len(seen)\n"
+        "    seen.append(1)\n"
+        "    for samples in subject.samples.values():\n"
+        "        samples.inputs.mul_(2)\n"
+        "        samples.targets.zero_()\n"
+        "    for tensor in subject.models[0].state.values():\n"
+        "        tensor.zero_()\n"
+        "    return given\n"
+        "def size(subject):\n"
+        "    (samples,) = subject.samples.values()\n"
+        "    total = sum(float(t.double().abs().sum()) for t in subject.models[0].state.values())\n"
+        "    return {'size': total + float(samples.inputs.sum() + samples.targets.sum())}\n"
         "def other(subject):\n"
         "    return {'length': 1.0}\n",
         encoding="utf-8",
@@ -51,6 +65,16 @@ def test_a_measure_of_ones_own_gives_its_columns_and_curves(home: Path, tmp_path
     rows, _ = measured(spec, home, str(tmp_path / "out"))
     for row in rows.itertuples():
         assert row.norm == pytest.approx(2 * Zoo(home / "zoo")[row.of_key].vector().double().norm().item())
+
+
+def test_what_a_measure_writes_into_what_it_is_given_reaches_no_other(home: Path, tmp_path: Path) -> None:
+    size = {"measure": "own", "function": "own_measures_of_test:size", "values": {"size": {}}}
+    alone, _ = measured(measure_spec(home, measures={"size": size}), home, str(tmp_path / "alone"))
+    first = {**own("spoils", args={"seen": []}), "size": size}
+    both, _ = measured(measure_spec(home, measures=first), home, str(tmp_path / "both"))
+    norms, _ = measured(measure_spec(home, measures=own("norm")), home, str(tmp_path / "norms"))
+    assert both["size"].dropna().tolist() == alone["size"].tolist()
+    assert both["norm"].dropna().tolist() == norms["norm"].tolist()
 
 
 def test_a_subject_that_raises_fails_alone(home: Path, tmp_path: Path) -> None:
