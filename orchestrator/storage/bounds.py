@@ -76,6 +76,7 @@ def refuse_bomb(
     source: str,
     columns: Iterable[str] | None = None,
     most: int | None = None,
+    groups: Iterable[int] | None = None,
 ) -> int:
     """Refuse a Parquet file whose table would not fit into memory; how many bytes its table takes, at most.
 
@@ -85,6 +86,7 @@ def refuse_bomb(
         source: what to call it in a message.
         columns: that are to be read; None for all.
         most: bytes; `room()` if not given.
+        groups: of rows, that are to be read; None for all.
 
     Raises:
         TooLarge: says how much it would take.
@@ -92,8 +94,10 @@ def refuse_bomb(
     """
     most = room() if most is None else most
     names = None if columns is None else set(columns)
-    size, texts = int(file.metadata.num_rows) * _ROW, dict[tuple[int, int], int]()
-    for group in range(file.metadata.num_row_groups):
+    groups = range(file.metadata.num_row_groups) if groups is None else list(groups)
+    rows = sum(int(file.metadata.row_group(group).num_rows) for group in groups)
+    size, texts = rows * _ROW, dict[tuple[int, int], int]()
+    for group in groups:
         for place in range(file.metadata.num_columns):
             name = file.schema.column(place).path
             if names is None or name.partition(".")[0] in names:

@@ -35,6 +35,9 @@ def unit_output(store: Store, key: str) -> str:
     parts = []
     for stream in _STREAMS:
         file = f"{UNITS}/{fitting[0]}/{stream}.txt"
+        if store.path is not None and (store.path / file).is_symlink():
+            parts.append(f"--- {stream} of {fitting[0]} is a link, to {(store.path / file).readlink()}: not shown ---")
+            continue
         refuse_odd(store.path, file)
         try:
             text = store.read(file).decode("utf-8", "replace").rstrip()

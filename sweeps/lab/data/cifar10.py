@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from landsweep.orchestrator.errors import SpecError
 from landsweep.sweeps.lab.data.base import Data, Dimensions, FolderData, ImageData, Split, images, labels, required
+from landsweep.sweeps.lab.data.foreign import reads_files
 
 __all__ = ["Cifar10", "read_batch"]
 
@@ -32,6 +33,7 @@ class Cifar10(FolderData, ImageData):
     def dimensions(self) -> Dimensions:
         return Dimensions((3, 32, 32), 10, splits=self.split_names)
 
+    @reads_files
     def load(self, base: Path) -> Data:
         """Splits `train` and `test`, and `validation` if asked for, on the CPU.
 

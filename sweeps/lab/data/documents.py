@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import mmap
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -11,7 +12,9 @@ from typing import Any, Literal, Self
 from pydantic import Field, model_validator
 
 from landsweep.orchestrator.errors import SpecError
+from landsweep.orchestrator.storage.bounds import refuse_bomb
 from landsweep.sweeps.lab.data.base import Data, Dimensions
+from landsweep.sweeps.lab.data.foreign import check_arrow, reads_files
 from landsweep.sweeps.lab.data.shards import ShardData, fingerprint
 from landsweep.sweeps.lab.data.token_cache import Encoder, cached_shards
 from landsweep.sweeps.lab.data.token_files import token_splits
@@ -20,6 +23,7 @@ __all__ = ["Documents", "read_documents"]
 
 _SUFFIXES = (".parquet", ".arrow", ".jsonl", ".ndjson", ".json", ".jsonl.gz", ".ndjson.gz", ".json.gz")
 _ROWS = 1000  # read at once
+_LONGEST_LINE = 64 << 20  # characters
 
 
 class Documents(ShardData):
@@ -73,6 +77,7 @@ class Documents(ShardData):
             raise SpecError(f"data.tokenizer: there is no file {file}")
         return {"tokenizer": fingerprint(file)}
 
+    @reads_files
     def load(self, base: Path) -> Data:
         """The splits, on disk.
 
@@ -102,12 +107,16 @@ def read_documents(file: Path, column: str) -> Iterator[str | list[int]]:
     for number, value in enumerate(reader(file, column)):
         if value is None:
             continue
-        if not isinstance(value, str) and not (isinstance(value, list) and all(type(t) is int for t in value)):
+        if not isinstance(value, str) and not (isinstance(value, list) and all(map(_is_token, value))):
             raise SpecError(
                 f"data.column: {column!r} of row {number} of {file} holds {_short(value)}; it must be text, or a list "
                 "of tokens"
             )
         yield value
+
+
+def _is_token(value: object) -> bool:
+    return type(value) is int and -(2**63) <= value < 2**63
 
 
 def _short(value: object) -> str:
@@ -118,7 +127,12 @@ def _json_lines(file: Path, column: str) -> Iterator[Any]:
     with gzip.open(file, "rt", encoding="utf-8") if file.suffix == ".gz" else file.open(encoding="utf-8") as lines:
         number = 0
         try:
-            for number, line in enumerate(lines, 1):
+            while line := lines.readline(_LONGEST_LINE):
+                number += 1
+                if len(line) == _LONGEST_LINE:
+                    raise SpecError(
+                        f"data: line {number} of {file} has {_LONGEST_LINE:,} characters or more; split the document"
+                    )
                 if not line.strip():
                     continue
                 entry = json.loads(line)
@@ -136,17 +150,30 @@ def _arrow(file: Path, column: str) -> Iterator[Any]:
 
     try:
         if file.suffix == ".parquet":
-            with pq.ParquetFile(file) as table:
+            with file.open("rb") as raw, pq.ParquetFile(file) as table:
+                data = mmap.mmap(raw.fileno(), 0, access=mmap.ACCESS_READ)
                 _check_column(file, column, table.schema_arrow.names)
-                for batch in table.iter_batches(_ROWS, columns=[column]):
-                    yield from batch.column(0).to_pylist()
+                for group in range(table.num_row_groups):  # one is in memory at a time
+                    refuse_bomb(table, data, str(file), [column], groups=[group])
+                    for batch in table.iter_batches(_ROWS, [group], columns=[column]):
+                        yield from _values(batch.column(0))
             return
-        with pa.OSFile(str(file)) as source, pa.ipc.open_stream(source) as stream:
-            _check_column(file, column, stream.schema.names)
-            for batch in stream:
-                yield from batch.column(column).to_pylist()
-    except (pa.ArrowException, OSError) as e:
+        with pa.memory_map(str(file)) as source:
+            check_arrow(file, pa.ipc.MessageReader.open_stream(source))
+            source.seek(0)
+            with pa.ipc.open_stream(source) as stream:
+                _check_column(file, column, stream.schema.names)
+                for batch in stream:
+                    yield from _values(batch.column(column))
+    except (pa.ArrowException, OSError, ValueError) as e:
         raise SpecError(f"data: {file} can't be read, it is damaged or cut off: {e}") from e
+
+
+def _values(column: Any) -> list[Any]:  # noqa: ANN401 - an Arrow array
+    """The values of a column as Python's own types. Places that a damaged file names may lie outside of it."""
+    column.validate(full=True)
+    values: list[Any] = column.to_pylist()
+    return values
 
 
 def _check_column(file: Path, column: str, names: list[str]) -> None:

@@ -15,6 +15,7 @@ from landsweep.orchestrator.errors import SpecError
 from landsweep.orchestrator.schema import SHORT
 from landsweep.orchestrator.storage.inside import check_names
 from landsweep.sweeps.lab.data.base import Data
+from landsweep.sweeps.lab.data.foreign import check_arrow, reads_files
 from landsweep.sweeps.lab.data.pictures import Pictures
 from landsweep.sweeps.lab.data.shards import OpenFiles, ShardData
 from landsweep.sweeps.lab.data.stored import Arrays, Reader, StoredSplit
@@ -64,6 +65,7 @@ class HfDataset(ShardData):
             names = {str(name): str(name) for name in listed}
         return {split: _arrow_files(place / name) for split, name in (names or {"train": "."}).items()}
 
+    @reads_files
     def load(self, base: Path) -> Data:
         """The splits, on disk.
 
@@ -112,7 +114,10 @@ def _arrow_files(folder: Path) -> list[Path]:
         raise SpecError(
             f"data.folder: {folder} has its rows in another order; call flatten_indices() and save it again"
         )
-    names = [str(entry["filename"]) for entry in state.get("_data_files") or ()]
+    try:
+        names = [str(entry["filename"]) for entry in state.get("_data_files") or ()]
+    except (TypeError, KeyError, IndexError) as e:
+        raise SpecError(f"data.folder: {folder / _STATE} does not list files as `save_to_disk` does") from e
     if missing := [n for n in names if "/" in n or not (folder / n).is_file()]:
         raise SpecError(f"data.folder: {folder} lacks {missing[0]}, which its {_STATE} names")
     if not names:
@@ -122,9 +127,10 @@ def _arrow_files(folder: Path) -> list[Path]:
 
 def _named_classes(file: Path, column: str) -> int | None:
     """How many classes a data set names for a column; None: it names none."""
-    feature = (_json(file).get("features") or {}).get(column) if file.is_file() else None
+    features = _json(file).get("features") if file.is_file() else None
+    feature = features.get(column) if isinstance(features, dict) else None
     names = feature.get("names") if isinstance(feature, dict) else None
-    return len(names) if names else None
+    return len(names) if isinstance(names, list) and names else None
 
 
 class _Columns:
@@ -197,6 +203,8 @@ class _Rows(Reader):
             names = self._files[path].schema.names
             if lacking := [n for n in (*columns.inputs, columns.targets) if n not in names]:
                 raise SpecError(f"data: {path} has no column {lacking[0]!r}; it has {', '.join(names)}")
+            if twice := [n for n in (*columns.inputs, columns.targets) if names.count(n) > 1]:
+                raise SpecError(f"data: {path} has several columns {twice[0]!r}")
         self._ends = np.cumsum([self._files[path].num_rows for path in files])
 
     def __len__(self) -> int:
@@ -209,7 +217,7 @@ class _Rows(Reader):
             number = int(np.searchsorted(self._ends, position, side="right"))
             file = self._paths[number]
             row = position - (int(self._ends[number - 1]) if number else 0)
-            rows += [(values, file) for values in self._files[file].select(names).slice(row, 1).to_pylist()]
+            rows += [(values, file) for values in _values(self._files[file].select(names).slice(row, 1), file)]
         inputs, targets = self._columns.read(rows)
         if self.classes and ((targets < 0) | (targets >= self.classes)).any():
             raise SpecError(
@@ -223,10 +231,29 @@ def _opened(path: Path) -> Any:  # noqa: ANN401 - an Arrow table, of a package w
     import pyarrow as pa  # here: help and plans start without it
 
     try:
-        with pa.ipc.open_stream(pa.memory_map(str(path))) as stream:
+        mapped = pa.memory_map(str(path))
+        check_arrow(path, pa.ipc.MessageReader.open_stream(mapped))
+        mapped.seek(0)
+        with pa.ipc.open_stream(mapped) as stream:
             return stream.read_all()  # of mapped memory: nothing is copied
-    except pa.ArrowException as e:
+    except (pa.ArrowException, ValueError) as e:
         raise SpecError(f"data: {path} is no Arrow file of `datasets`, or is cut off: {e}") from e
+
+
+def _values(rows: Any, file: Path) -> list[dict[str, Any]]:  # noqa: ANN401 - an Arrow table
+    """Rows of a table as Python's own types. Places that a damaged file names may lie outside of it: looked at first.
+
+    Raises:
+        SpecError: they do, or a value is none of Python's.
+    """
+    import pyarrow as pa  # here: help and plans start without it
+
+    try:
+        rows.validate(full=True)
+        values: list[dict[str, Any]] = rows.to_pylist()
+    except (pa.ArrowException, ValueError, OverflowError) as e:
+        raise SpecError(f"data: {file} is damaged: {e}") from e
+    return values
 
 
 def _forgotten(table: object) -> None:

@@ -14,6 +14,7 @@ from pydantic import Field
 from landsweep.orchestrator.errors import SpecError
 from landsweep.orchestrator.unit import digest
 from landsweep.sweeps.lab.data.base import Data, FolderData
+from landsweep.sweeps.lab.data.foreign import reads_files
 from landsweep.sweeps.lab.data.pictures import SUFFIXES, Pictures
 from landsweep.sweeps.lab.data.stored import Arrays, Reader, StoredSplit
 
@@ -47,6 +48,7 @@ class ImageFolder(FolderData, Pictures):
         }
         return self.model_copy(update={"digests": digests})
 
+    @reads_files
     def load(self, base: Path) -> Data:
         """The splits, on disk.
 

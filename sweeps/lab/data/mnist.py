@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from landsweep.orchestrator.errors import SpecError
 from landsweep.orchestrator.storage.bounds import gunzip, room
 from landsweep.sweeps.lab.data.base import Data, Dimensions, FolderData, ImageData, Split, images, labels, required
+from landsweep.sweeps.lab.data.foreign import reads_files
 
 __all__ = ["Mnist", "read_idx"]
 
@@ -34,6 +35,7 @@ class Mnist(FolderData, ImageData):
     def dimensions(self) -> Dimensions:
         return Dimensions((1, 28, 28), 10, splits=self.split_names)
 
+    @reads_files
     def load(self, base: Path) -> Data:
         """Splits `train` and `test`, and `validation` if asked for, on the CPU.
 

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 __all__ = ["SUFFIXES", "Pictures"]
 
+_FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "PPM", "TIFF")  # no others: PIL runs a program on PostScript
+_MOST_PIXELS = 80_000_000
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".ppm", ".tif", ".tiff")
 
 
@@ -55,13 +57,24 @@ class Pictures(Section):
         from PIL import Image, UnidentifiedImageError  # here: help and plans start without it
 
         try:
-            with Image.open(io.BytesIO(content)) as opened:
+            with Image.open(io.BytesIO(content), formats=_FORMATS) as opened:
+                self._refuse_large(opened.size, name)
                 image = self._cut(opened.convert("RGB" if self.channels == 3 else "L"))
         except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as e:
             raise SpecError(f"data: {name} is no image, or is cut off: {e}") from e
         pixels = np.asarray(image, np.float32).reshape(self.size, self.size, self.channels) / 255
         mean, std = np.array(self.mean, np.float32), np.array(self.std, np.float32)
         return np.asarray(((pixels - mean) / std).transpose(2, 0, 1), np.float32)
+
+    def _refuse_large(self, size: tuple[int, int], name: object) -> None:
+        """Refuse an image that has too many pixels, or, where it is thin, gets too many as it is scaled."""
+        scale = max(1.0, self.size / min(size))
+        if size[0] * scale * size[1] * scale > _MOST_PIXELS:
+            wide, high = (round(n * scale) for n in size)
+            raise SpecError(
+                f"data: {name} has {size[0]} x {size[1]} pixels, and {wide} x {high} once its shorter side has "
+                f"{self.size} or more; {_MOST_PIXELS:,} are allowed"
+            )
 
     def _cut(self, image: Image) -> Image:
         width, height = image.size

@@ -14,6 +14,7 @@ from pydantic import Field
 
 from landsweep.orchestrator.errors import SpecError
 from landsweep.sweeps.lab.data.base import Data, Dimensions, FolderData, Split
+from landsweep.sweeps.lab.data.foreign import reads_files
 
 __all__ = ["Text"]
 
@@ -71,6 +72,7 @@ class Text(FolderData):
     def dimensions(self) -> Dimensions:
         return Dimensions((self.context,), 256, sequence=True)
 
+    @reads_files
     def load(self, base: Path) -> Data:
         """Splits `train` and `test` on the CPU.
 

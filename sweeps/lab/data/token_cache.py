@@ -25,7 +25,7 @@ __all__ = ["Encoder", "cache_folder", "cached_shards"]
 
 Document: TypeAlias = str | list[int]
 
-_VERSION = 1
+_VERSION = 2
 _BATCH = 1000  # documents
 
 
@@ -87,7 +87,10 @@ def _tokenizer(file: Path) -> Any:  # noqa: ANN401 - of a package that may not b
     except ImportError as e:
         raise SpecError("data.tokenizer: needs the package tokenizers: pip install 'landsweep[text]'") from e
     try:
-        return Tokenizer.from_file(str(file))
+        tokenizer = Tokenizer.from_file(str(file))
+        tokenizer.no_truncation()  # documents are neither cut nor filled up
+        tokenizer.no_padding()
+        return tokenizer
     except Exception as e:  # the package raises nothing more special
         raise SpecError(f"data.tokenizer: {file} is no tokenizer file: {e}") from e
 

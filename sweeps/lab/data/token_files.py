@@ -14,6 +14,7 @@ from pydantic import Field
 
 from landsweep.orchestrator.errors import SpecError
 from landsweep.sweeps.lab.data.base import Data, Dimensions
+from landsweep.sweeps.lab.data.foreign import reads_files
 from landsweep.sweeps.lab.data.shards import OpenFiles, ShardData
 from landsweep.sweeps.lab.data.stored import Arrays, Reader, StoredSplit
 
@@ -212,6 +213,7 @@ class TokenFiles(ShardData):
     def dimensions(self) -> Dimensions:
         return Dimensions((self.context,), self.vocabulary, sequence=True, splits=tuple(self.shards))
 
+    @reads_files
     def load(self, base: Path) -> Data:
         """The splits, on disk.
 

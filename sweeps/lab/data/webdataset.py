@@ -15,6 +15,7 @@ from pydantic import Field
 
 from landsweep.orchestrator.errors import SpecError
 from landsweep.sweeps.lab.data.base import Data, Dimensions
+from landsweep.sweeps.lab.data.foreign import reads_files
 from landsweep.sweeps.lab.data.pictures import Pictures
 from landsweep.sweeps.lab.data.shards import OpenFiles, ShardData, fingerprint
 from landsweep.sweeps.lab.data.stored import Arrays, Reader, StoredSplit
@@ -46,6 +47,7 @@ class WebDataset(ShardData, Pictures):
     def dimensions(self) -> Dimensions:
         return Dimensions(self.shape, self.classes, splits=tuple(self.shards))
 
+    @reads_files
     def load(self, base: Path) -> Data:
         """The splits, on disk.
 

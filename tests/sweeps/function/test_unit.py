@@ -171,6 +171,16 @@ def test_a_log_is_shown_whatever_files_the_unit_has_left(functions: Functions) -
     assert "read 3 shards" in unit_output(Store.at(functions.results), outcome.key[:6])
 
 
+def test_a_log_that_is_a_link_is_not_shown(functions: Functions) -> None:
+    secret = functions.folder / "secret"
+    secret.write_text("mine alone")
+    key = functions.run(functions.spec("from landsweep import unit\n\ndef f(x):\n    unit.log('a')\n"))[0].key
+    (functions.results / f"units/{key}/log.txt").unlink()
+    (functions.results / f"units/{key}/log.txt").symlink_to(secret)
+    shown = unit_output(Store.at(functions.results), key)
+    assert "is a link" in shown and "mine alone" not in shown
+
+
 def test_generators_may_use_it_too(functions: Functions) -> None:
     source = """
     from landsweep import unit
