@@ -9,7 +9,7 @@ from itertools import groupby
 import pyarrow as pa
 
 from landsweep.orchestrator.row import SERIES
-from landsweep.orchestrator.storage.ledger.keys import KeySet
+from landsweep.orchestrator.storage.ledger.keys import first_of_each
 from landsweep.orchestrator.storage.ledger.parts import Part, read_rows, read_series, rows_of
 from landsweep.orchestrator.storage.ledger.scan import merge_ranges
 from landsweep.orchestrator.storage.ledger.schema import cast_to, unify
@@ -49,12 +49,9 @@ def repeats(store: Store, parts: Sequence[Part]) -> dict[int, pa.Array]:
     Raises:
         Damaged, FileNotFoundError: a part is damaged, or has vanished.
     """
-    seen, keep = KeySet(), {}
-    for part in parts:
-        fresh = [seen.add(key) for key in read_rows(store, part.number, ["key"])[1].column("key").to_pylist()]
-        if not all(fresh):
-            keep[part.number] = pa.array(fresh, pa.bool_())
-    return keep
+    first = first_of_each([read_rows(store, part.number, ["key"])[1].column("key") for part in parts])
+    pairs = zip(parts, first or (), strict=first is not None)
+    return {part.number: flags for part, flags in pairs if flags.false_count}
 
 
 def merged(

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Set
+from collections.abc import Iterable, Iterator, Sequence, Set
 
-__all__ = ["KeySet"]
+import pyarrow as pa
+import pyarrow.compute as pc
+
+__all__ = ["KeySet", "first_of_each"]
 
 
 def _pack(key: str) -> bytes | str:
@@ -52,3 +55,13 @@ class KeySet(Set[str]):
 
     def __len__(self) -> int:
         return len(self._keys)
+
+
+def first_of_each(columns: Sequence[pa.ChunkedArray]) -> list[pa.Array] | None:
+    """Which keys are there for the first time, as flags for each column of keys; None: all are."""
+    chunks = [chunk.cast(pa.string()) for column in columns for chunk in column.chunks]
+    keys = pa.chunked_array(chunks, pa.string())
+    if pc.count_distinct(keys).as_py() == len(keys):
+        return None
+    seen = KeySet()
+    return [pa.array([seen.add(key) for key in column.to_pylist()], pa.bool_()) for column in columns]

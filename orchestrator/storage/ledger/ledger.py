@@ -15,9 +15,9 @@ from landsweep.orchestrator.errors import SweepMismatch, UsageError
 from landsweep.orchestrator.row import SERIES, Column, RowMaker
 from landsweep.orchestrator.storage.ledger.facts import FACTS, check_facts, has_checksum
 from landsweep.orchestrator.storage.ledger.files import NamedFile, check_files, check_states, kept_files
-from landsweep.orchestrator.storage.ledger.keys import KeySet
+from landsweep.orchestrator.storage.ledger.keys import KeySet, first_of_each
 from landsweep.orchestrator.storage.ledger.lock import DriverLock, Holder
-from landsweep.orchestrator.storage.ledger.parts import Damage, read_series, rows_of
+from landsweep.orchestrator.storage.ledger.parts import Damage, Part, read_series, rows_of
 from landsweep.orchestrator.storage.ledger.prepared import check_prepared
 from landsweep.orchestrator.storage.ledger.scan import Scan, scan, scan_keys, until_steady
 from landsweep.orchestrator.storage.ledger.schema import cast_to, unify
@@ -193,6 +193,8 @@ class Ledger:
 
         self._steady(read)
         tables.reverse()  # scanned from the newest
+        if (first := first_of_each([t.column("key") for t in tables])) is not None:  # somebody has copied a part
+            tables = [t.filter(flags) for t, flags in zip(tables, first, strict=True)]
         schema = unify(t.schema for t in tables) if tables else RowMaker((), ()).schema()
         if columns is not None:
             schema = pa.schema([schema.field(n) if n in schema.names else pa.field(n, pa.null()) for n in columns])
@@ -206,11 +208,22 @@ class Ledger:
         """
         key_array = None if keys is None else pa.array(list(keys), pa.string())
         tables: list[pa.Table] = []
+        keys_of: dict[int, pa.ChunkedArray] = {}
 
         def read() -> Scan:
             tables.clear()
-            scanned = scan(self.store, self._id)
-            self._each_series(scanned, lambda table: tables.append(cast_to(rows_of(key_array, table), SERIES)))
+            keys_of.clear()
+            scanned = scan(self.store, self._id, lambda part, rows: keys_of.update({part.number: rows.column("key")}))
+            columns = [keys_of[part.number] for part in scanned.parts]
+            kept: dict[int, pa.Array] = {}
+            if (first := first_of_each(columns)) is not None:  # somebody has copied a part
+                every = zip(scanned.parts, columns, first, strict=True)
+                kept = {part.number: column.filter(flags).combine_chunks() for part, column, flags in every}
+
+            def add(part: Part, table: pa.Table) -> None:
+                tables.append(cast_to(rows_of(key_array, rows_of(kept.get(part.number), table)), SERIES))
+
+            self._each_series(scanned, add)
             return scanned
 
         self._steady(read)
@@ -275,7 +288,7 @@ class Ledger:
             tables.clear()
             in_series.clear()
             scanned = scan(self.store, self._id, lambda part, rows: tables.append(rows), ["key", "status"])
-            self._each_series(scanned, lambda table: in_series.update(pc.unique(table.column("key")).to_pylist()))
+            self._each_series(scanned, lambda part, table: in_series.update(pc.unique(table.column("key")).to_pylist()))
             return scanned
 
         scanned = self._steady(read)
@@ -294,6 +307,7 @@ class Ledger:
             missing=missing,
             unexpected=[] if planned is None else [k for k in keys if k not in planned],
             damaged=[
+                *([Damage(FACTS, "no part in rows/ is of its sweep: put back their own")] if scanned.stranger else []),
                 *([facts] if facts else []),
                 *scanned.damaged,
                 *(damage for _, damage in lost),
@@ -310,7 +324,7 @@ class Ledger:
             deep=deep,
         )
 
-    def _each_series(self, scanned: Scan, each: Callable[[pa.Table], None]) -> None:
+    def _each_series(self, scanned: Scan, each: Callable[[Part, pa.Table], None]) -> None:
         """Read the series of the parts of a scan, and note in it what is damaged or has vanished."""
         for part in scanned.parts:
             try:
@@ -322,7 +336,7 @@ class Ledger:
                 scanned.damaged.append(Damage(f"series/{part.series}", str(e)))
                 continue
             if table is not None:
-                each(table)
+                each(part, table)
 
     def _steady(self, read: Callable[[], Scan]) -> Scan:
         """Read until no part was compacted away meanwhile."""

@@ -2,7 +2,8 @@
 
 A part counts if it is intact and no other intact part replaces it. `replaces` is cumulative, so a part that a paused
 driver writes late, under a number that was replaced long ago, never counts. A part that names another sweep never
-counts, nor what it says it replaces.
+counts, nor what it says it replaces. Where parts of a copy of the same sweep were added, one may be said to be replaced
+by a part that has other rows: it is damaged then, not a leftover.
 
 No other files belong into these folders: a plain reader of a folder would take them for rows.
 """
@@ -38,7 +39,8 @@ from landsweep.orchestrator.storage.store import NO_FILE, Store
 __all__ = ["Scan", "covers", "merge_ranges", "scan", "scan_keys", "until_steady"]
 
 FOREIGN = "it is no file of this sweep"
-_NONE = "it is no file: a folder, or a link to nothing"
+_NONE = "it is no file: a folder, or a link to one or to nothing"
+_NARROWED = re.compile(r"part-\d+-(\d+)-rows\.parquet")  # rows that left a part: see `Writer.retire`
 
 
 @dataclass(slots=True)
@@ -60,6 +62,12 @@ class Scan:
     next: int = 0
     columns: bool = False
     vanished: bool = False
+
+    @property
+    def stranger(self) -> bool:
+        """Whether nothing is of this sweep, but parts are of another one: then it may be `sweep.json` that is."""
+        strange = any(d.reason == STRANGE and d.path.startswith("rows/part") for d in self.damaged)
+        return strange and not self.parts and not self.garbage
 
 
 def merge_ranges(ranges: Iterable[tuple[int, int]]) -> Ranges:
@@ -102,11 +110,12 @@ def scan(
     numbers = _listed(store, scanned)
     scanned.next = max([n for n, _ in numbers] + [_number(name) for name, _ in store.list("damaged")], default=-1) + 1
     replaced: Ranges = ()
+    behind: list[int] = []  # parts that others replace
     used: set[str] = set()  # series of parts of this sweep
     foreign: set[str] = set()  # series of parts of others
     for number, size in reversed(numbers):
         if covers(replaced, number):
-            scanned.garbage.append(Part(number, 0, (), None, 0).path)
+            behind.append(number)
             continue
         try:
             part, table = read_rows(store, number, columns, size)
@@ -133,6 +142,7 @@ def scan(
         if each is not None:
             each(part, table)
     scanned.parts.reverse()
+    _sort_replaced(store, sweep, scanned, behind)
     _check_columns(store, sweep, scanned, unify(part.schema for part in scanned.parts))
     foreign = (foreign - used) & sizes.keys()
     scanned.damaged += [Damage(f"series/{name}", STRANGE) for name in sorted(foreign)]
@@ -140,6 +150,35 @@ def scan(
     scanned.damaged += [Damage(f"series/{name}", FOREIGN) for name in _visible(sizes) if name not in names]
     scanned.garbage += [f"series/{name}" for name in sorted(names - used - foreign)]
     return scanned
+
+
+def _sort_replaced(store: Store, sweep: str | None, scanned: Scan, numbers: Sequence[int]) -> None:
+    """Note parts that others replace: leftovers of a kill, unless rows would be lost with them."""
+    if not numbers:
+        return
+    kept = [name for folder in ("retired", "damaged") for name, _ in store.list(folder)]
+    narrowed = {int(m[1]) for m in map(_NARROWED.fullmatch, kept) if m is not None}
+    keys = KeySet()
+    try:
+        for part in scanned.parts:
+            keys.update(read_rows(store, part.number, ["key"])[1].column("key").to_pylist())
+    except (FileNotFoundError, Damaged):
+        scanned.vanished = True
+        return
+    for number in numbers:
+        path, lost = Part(number, 0, (), None, 0).path, 0
+        try:
+            part, rows = read_rows(store, number, ["key"])
+            if number not in narrowed and part.sweep in (None, sweep):
+                lost = sum(key not in keys for key in rows.column("key").to_pylist())
+        except FileNotFoundError:
+            continue
+        except Damaged:
+            pass
+        if lost:
+            scanned.damaged.append(Damage(path, f"a part says that it replaces it, but lacks {lost:,} of its rows"))
+        else:
+            scanned.garbage.append(path)
 
 
 def until_steady(read: Callable[[], Scan]) -> Scan:

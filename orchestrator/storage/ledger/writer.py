@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from landsweep.orchestrator.errors import StopSweep, StorageError
+from landsweep.orchestrator.errors import StopSweep, StorageError, UsageError
 from landsweep.orchestrator.storage.bounds import TooLarge
 from landsweep.orchestrator.storage.ledger.compact import due, merged, repeats
 from landsweep.orchestrator.storage.ledger.facts import FACTS
@@ -340,6 +340,11 @@ class Writer:
     def _absorb(self) -> None:
         """Read the folder, set damaged parts aside, delete leftovers, drop buffered rows that are committed already."""
         scanned, committed = scan_keys(self._store, self._sweep)
+        if scanned.stranger:
+            raise UsageError(
+                f"{self._store.where}: {FACTS} is that of another sweep than the parts in rows/. Put back their own; "
+                "or, if it is the parts that don't belong here, move rows/ and series/ away"
+            )
         aside = set[str]()
         while damaged := [d for d in scanned.damaged if d.path not in aside]:
             self._set_aside(damaged)

@@ -22,7 +22,7 @@ from landsweep.orchestrator.storage.inside import refuse_large, refuse_link, ref
 from landsweep.orchestrator.storage.store import client
 from landsweep.orchestrator.storage.store.client import Client, Patience
 from landsweep.orchestrator.storage.store.listing import with_an_end
-from landsweep.orchestrator.storage.store.local import STAGED, files_below, has_hard_links, move, odd_name
+from landsweep.orchestrator.storage.store.local import STAGED, files_below, has_hard_links, move, odd_name, put_whole
 from landsweep.orchestrator.storage.store.places import is_url
 from landsweep.orchestrator.unit import digest
 
@@ -132,8 +132,8 @@ class Store:
             StorageError: it could not be written; a file that was there before is still there.
         """
         try:
-            put = partial(obstore.put, path=path, file=data, use_multipart=len(data) > _ONE_PUT)
-            self._write(path, put, len(data), client.LITTLE if view else client.USUAL)
+            patience = client.LITTLE if view else client.USUAL
+            self._write(path, partial(self._put, path, data, anew=False), len(data), patience)
             if durable:
                 self._flush(path)
         except (BaseError, OSError) as e:
@@ -290,9 +290,7 @@ class Store:
         except (BaseError, OSError) as e:
             raise self._unreadable(path, e) from e
 
-    def _write(
-        self, path: str, ask: Callable[[ObjectStore], object], size: int = 0, patience: Patience = client.USUAL
-    ) -> None:
+    def _write(self, path: str, ask: Callable[[ObjectStore], T], size: int = 0, patience: Patience = client.USUAL) -> T:
         if self._root is not None:
             _inside(path)
             refuse_link(self._root, Path(path).parent)
@@ -300,23 +298,20 @@ class Store:
             (self._root / path).parent.mkdir(parents=True, exist_ok=True)
             if (self._root / path).is_dir():
                 raise StorageError(
-                    f"{self._root / path} is a folder, where a file of the sweep must lie: remove it, and the same "
-                    "command goes on. All rows committed before are safe"
+                    f"{self._root / path} is a folder in the place of a file: remove it, and the same command goes on"
                 )
-        self._client.asked(ask, client.patience_for(size) if size > client.SMALL else patience)
+        return self._client.asked(ask, client.patience_for(size) if size > client.SMALL else patience)
 
     def _created(self, path: str, data: bytes | bytearray, patience: Patience) -> bool:
-        def put(raw: ObjectStore) -> None:
-            obstore.put(raw, path, data, mode="create", use_multipart=False)
-
         end = time.monotonic() + (client.LITTLE if self._client.silent else patience).asking
         while True:
             try:
-                self._write(path, put, len(data), patience)
+                if not self._write(path, partial(self._put, path, data, anew=True), len(data), patience):
+                    return False
                 self._flush(path)
             except AlreadyExistsError as e:
                 # S3 answers 409 to colliding writes, and may have carried out none of them.
-                if self._root is not None or self._there(path):
+                if self._there(path):
                     return False
                 error = e
             except (BaseError, OSError) as e:
@@ -326,6 +321,14 @@ class Store:
             if time.monotonic() > end:
                 raise self._refused(path, error) from error
             time.sleep(0.2)
+
+    def _put(self, path: str, data: bytes | bytearray, raw: ObjectStore, *, anew: bool) -> bool:
+        """Write a file; False: it should be a new one on disk, and there is one. A store says so by an error."""
+        if self._root is not None:
+            return put_whole(self._root, path, partial(obstore.put, raw, file=data, use_multipart=False), anew=anew)
+        large = len(data) > _ONE_PUT and not anew
+        obstore.put(raw, path, data, mode="create" if anew else "overwrite", use_multipart=large)
+        return True
 
     def _there(self, path: str) -> bool:
         try:

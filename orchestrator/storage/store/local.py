@@ -8,14 +8,14 @@ import os
 import re
 import secrets
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from landsweep.orchestrator.text import one_line
 
-__all__ = ["NO_FILE", "STAGED", "files_below", "has_hard_links", "move", "odd_name"]
+__all__ = ["NO_FILE", "STAGED", "files_below", "has_hard_links", "move", "odd_name", "put_whole"]
 
-STAGED = re.compile(r"#\d+$")  # object_store writes `name#1`, then links or renames it to `name`
+STAGED = re.compile(r"(#\d+|\.staged)$")  # half-written: `.NAME.staged`, which object_store writes as `.NAME.staged#1`
 NO_FILE = -1  # the size of what takes the place of a file and is none
 _SUFFIXES = (".parquet", ".json", ".safetensors")  # of files of a sweep
 _ODD = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")  # control characters, and bytes that are not UTF-8
@@ -33,7 +33,7 @@ def files_below(root: Path, folder: str, *, deep: bool) -> Iterator[tuple[str, i
         root: of the results.
         folder: relative to it.
         deep: also files in its folders, but not through links: such a link is listed as a file is. A link to nothing,
-            and a folder with the name of a file of ours, have the size `NO_FILE`.
+            and a folder, or a link to one, with the name of a file of ours, have the size `NO_FILE`.
 
     Raises:
         OSError: it, or a folder below it, can't be read. What is no folder, or gone meanwhile, has no files.
@@ -49,10 +49,11 @@ def files_below(root: Path, folder: str, *, deep: bool) -> Iterator[tuple[str, i
         for entry in entries:
             name = f"{inner}/{entry.name}" if inner else entry.name
             try:
+                if deep and entry.is_dir() and entry.name.endswith(_SUFFIXES):
+                    yield name, NO_FILE
+                    continue
                 if entry.is_dir(follow_symlinks=False):
-                    if deep and entry.name.endswith(_SUFFIXES):
-                        yield name, NO_FILE
-                    elif deep:
+                    if deep:
                         waiting.append(name)
                     continue
                 about = entry.stat(follow_symlinks=not (deep and entry.is_dir()))
@@ -68,6 +69,35 @@ def files_below(root: Path, folder: str, *, deep: bool) -> Iterator[tuple[str, i
 def _is_special(mode: int) -> bool:
     """A pipe or a device, say: whoever reads it is refused."""
     return not stat.S_ISDIR(mode)
+
+
+def put_whole(root: Path, path: str, put: Callable[[str], object], *, anew: bool) -> bool:
+    """Write a file under a name that readers of a whole folder skip, and give it its own once all bytes are there.
+
+    Args:
+        root: of the results.
+        path: of the file, relative to it.
+        put: writes the bytes under a name, relative to it.
+        anew: only if there is no such file.
+
+    Returns:
+        False: `anew`, and there is one.
+    """
+    folder, slash, _ = path.rpartition("/")
+    name = f"{folder}{slash}.{secrets.token_hex(8)}.staged"
+    try:
+        put(name)
+        if not anew:
+            (root / name).replace(root / path)
+            return True
+        try:
+            os.link(root / name, root / path)
+        except FileExistsError:
+            return False
+        return True
+    finally:
+        with contextlib.suppress(OSError):  # else the next driver removes it
+            (root / name).unlink(missing_ok=True)
 
 
 def move(root: Path, path: str, to: str) -> None:

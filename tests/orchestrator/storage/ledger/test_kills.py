@@ -85,7 +85,8 @@ def test_half_written_staging_files_are_no_parts_and_go_away(disk_ledger: Ledger
         work(writer, 4, 2)
     folder = ledger.store.path
     assert folder is not None
-    staged: list[Path] = [folder / "rows/part-000007.parquet#1", folder / "status.json#2"]
+    names = ("rows/part-000007.parquet#1", "rows/.0a1b.staged", "series/.0a1b.staged#1", "status.json#2")
+    staged: list[Path] = [folder / name for name in names]
     for file in staged:
         file.write_bytes(b"PAR1 half")
     assert ledger.verify(key(i) for i in range(4)).sound
