@@ -298,7 +298,7 @@ class Ledger:
         planned = None if expected is None else KeySet(expected)
         missing = [] if planned is None else [k for k in planned if k not in keys]
         files, states = self.named_files(columns), check_states(self.store, deep=deep)
-        lost, facts = check_files(self.store, files, deep=deep), check_facts(self.sweep)
+        lost, facts = check_files(self.store, files, deep=deep), self._facts_damage(scanned)
         prepared_damage = check_prepared(self.store, prepared if len(keys) and not missing else ())
         return Findings(
             rows=sum(t.num_rows for t in tables),
@@ -307,8 +307,7 @@ class Ledger:
             missing=missing,
             unexpected=[] if planned is None else [k for k in keys if k not in planned],
             damaged=[
-                *([Damage(FACTS, "no part in rows/ is of its sweep: put back their own")] if scanned.stranger else []),
-                *([facts] if facts else []),
+                *facts,
                 *scanned.damaged,
                 *(damage for _, damage in lost),
                 *prepared_damage,
@@ -323,6 +322,12 @@ class Ledger:
             facts_proved=has_checksum(self.sweep),
             deep=deep,
         )
+
+    def _facts_damage(self, scanned: Scan) -> list[Damage]:
+        """What is wrong with `sweep.json`."""
+        strange = [Damage(FACTS, "no part in rows/ is of its sweep: put back their own")] if scanned.stranger else []
+        changed = check_facts(self.sweep)
+        return [*strange, *([changed] if changed else [])]
 
     def _each_series(self, scanned: Scan, each: Callable[[Part, pa.Table], None]) -> None:
         """Read the series of the parts of a scan, and note in it what is damaged or has vanished."""
