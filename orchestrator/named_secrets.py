@@ -179,7 +179,7 @@ def without_named(text: str, *, strict: bool) -> str:
 
 def _value(name: _Name) -> tuple[int, int] | None:
     """Where the value of a name begins and ends; None if none follows that must be hidden."""
-    for find in (_in_tag, _of_option, _named_value, _assigned, _in_pair, _on_own_line, _after_words):
+    for find in (_named_value, _in_tag, _of_option, _assigned, _in_pair, _on_own_line, _after_words):
         if (place := find(name)) is not None:
             return place
     return None

@@ -17,6 +17,7 @@ from landsweep.orchestrator.secret_values import value_end
 
 __all__ = ["command_line", "holds_credentials", "redacted", "redacted_error", "redacted_notifier", "redacted_words"]
 
+_COLOUR = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")  # and other escape sequences; their last letter would join a word
 _USER_OF_URL = re.compile(  # a password may also hold signs that an address must not
     r"(?<=://)(?:[^/\s?#]*@"
     r"|(?<!ssh://)[^/\s?#:@\[\"']{0,100}:(?!\d{1,5}(?:[/?#\s\"']|\Z))[^\s@\"'<>]{1,500}@(?=[A-Za-z0-9\[]))"
@@ -61,6 +62,9 @@ _AUTHORIZATION = re.compile(
 _COOKIE = re.compile(
     r"\b(?P<name>(?:Set-)?Cookie)(?P<sign>[\"']?\s*:\s*[\"']?)(?P<value>[^\s;,\"']+(?:;\s*[^\s;,\"']+)*)", re.IGNORECASE
 )
+_ARGUMENT = re.compile(  # argparse: `argument -p/--password: invalid int value: 'secret'`
+    r"(argument (?:-\w+/)?--?([\w-]{1,100})[^\n:]{0,100}: invalid [^\n:]{1,100} value: )[^\n]+"
+)
 _FORMS = re.compile(
     r"-----BEGIN [A-Z ]*PRIVATE KEY(?: BLOCK)?-----.*?(?:-----END [A-Z ]*PRIVATE KEY(?: BLOCK)?-----|\Z)"
     r"|\b(?:AKIA|ASIA)[0-9A-Z]{16}\b|\bgh[pousr]_[A-Za-z0-9]{20,}|\bgithub_pat_\w{20,}|\bglpat-[\w-]{16,}"
@@ -80,7 +84,7 @@ def redacted(text: str) -> str:
         >>> redacted("mlflow at https://ann:pw@host/x?sig=abc --password hunter2")
         'mlflow at https://host/x?sig=... --password ...'
     """
-    return _redacted(_decoded(text, _redacted))
+    return _redacted(_decoded(_COLOUR.sub("", text), _redacted))
 
 
 def _redacted(text: str) -> str:
@@ -98,7 +102,7 @@ def redacted_error(text: str) -> str:
         >>> redacted_error("token = embed(x)  # of https://ann:pw@host/?sig=abc and MY_TOKEN=abc, X-Api-Key: abc")
         'token = embed(x)  # of https://host/?sig=... and MY_TOKEN=..., X-Api-Key: ...'
     """
-    return _redacted_error(_decoded(text, _redacted_error))
+    return _redacted_error(_decoded(_COLOUR.sub("", text), _redacted_error))
 
 
 def _redacted_error(text: str) -> str:
@@ -108,9 +112,14 @@ def _redacted_error(text: str) -> str:
     return without_named(text, strict=True)
 
 
+def _of_argument(match: re.Match[str]) -> str:
+    return f"{match[1]}{HIDDEN}" if is_secret_name(match[2]) else match[0]
+
+
 def _without_known_forms(text: str) -> str:
     """The text without tokens of known forms, users of addresses and options, and headers of authorization."""
     text = _FORMS.sub(HIDDEN, text)
+    text = _ARGUMENT.sub(_of_argument, text)
     text = _USER_OF_DATABASE.sub(r"\1", text)
     text = _USER_OF_URL.sub("", text)
     text = _USER_OF_HOST.sub(lambda m: m[1] + HIDDEN if looks_random(m[2]) else m[0], text)

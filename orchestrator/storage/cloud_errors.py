@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from urllib.parse import urlsplit
 
+from landsweep.orchestrator.addresses import parts_of
 from landsweep.orchestrator.errors import UsageError
 from landsweep.orchestrator.redaction import redacted
 
@@ -52,7 +52,7 @@ def address(where: str) -> str:
     Raises:
         UsageError: it is of another kind, names no bucket, or holds credentials.
     """
-    parts = urlsplit(where)
+    parts = parts_of(where)
     shown = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
     if "@" in parts.netloc or parts.query or parts.fragment:
         raise UsageError(

@@ -18,8 +18,8 @@ from enum import StrEnum
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
+from landsweep.orchestrator.addresses import parts_of
 from landsweep.orchestrator.errors import SpecError
 from landsweep.orchestrator.redaction import redacted
 
@@ -107,7 +107,7 @@ def tracker_of(uri: str, experiment: str | None = None) -> Tracker:
         SpecError: the installed package that brings it can't be loaded.
     """
     trackers = {entry.name: entry for entry in entry_points(group=GROUP)}
-    entry = trackers.get(urlsplit(uri).scheme, _DEFAULT)
+    entry = trackers.get(parts_of(uri).scheme, _DEFAULT)
     try:
         cls = entry.load()
     except (ImportError, AttributeError) as e:

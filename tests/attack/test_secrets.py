@@ -297,6 +297,22 @@ def test_no_file_of_a_run_holds_a_secret(tmp_path: Path, monkeypatch: pytest.Mon
         assert CANARY.encode() not in path.read_bytes(), path
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        f'<add key="password" value="{CANARY}"/>\n<x/>\n</configuration>',
+        f"program: error: argument --password: invalid int value: '{CANARY}'",
+        f"argument -t/--api-token: invalid choice value: '{CANARY}' (choose from 'a', 'b')",
+        f"\x1b[31mCookie: sid={CANARY}",
+        f"\x1b[36mpassword\x1b[0m: \x1b[32m{CANARY}\x1b[0m",
+        f"\x1b[31mmysql -u root -p{CANARY}",
+        f"\x1b[1;31m-u ann:{CANARY}\x1b[K",
+    ],
+)
+def test_secrets_among_colours_tags_and_complaints_of_argparse(text: str) -> None:
+    assert CANARY not in redacted(text) + redacted_error(text)
+
+
 @pytest.mark.ray
 def test_no_command_line_of_our_own_ray_holds_a_secret(tmp_path: Path) -> None:
     """Every user of a machine can read all command lines."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import socket
-from urllib.parse import urlsplit
 
+from landsweep.orchestrator.addresses import parts_of
 from landsweep.orchestrator.errors import Unreachable
 
 __all__ = ["check_listening"]
@@ -16,7 +16,7 @@ def check_listening(address: str) -> None:
     Raises:
         Unreachable: nothing does.
     """
-    url = urlsplit(address if "://" in address else f"ray://{address}")
+    url = parts_of(address if "://" in address else f"ray://{address}")
     if url.hostname is None or url.port is None:
         return  # `auto`, or a name that only ray understands
     try:

@@ -112,8 +112,13 @@ class Ledger:
             UsageError: there are rows, but nothing says of which sweep.
         """
         store.reach()
-        begun = any(name == FACTS for name, _ in store.list(""))
-        if not begun and (parts := store.list("rows")):
+
+        def has_facts() -> bool:
+            return any(name == FACTS for name, _ in store.list(""))
+
+        begun = has_facts()
+        # Another driver may have begun between the two looks.
+        if not begun and (parts := store.list("rows")) and not (begun := has_facts()):
             raise UsageError(
                 f"{store.where} holds rows (rows/{parts[0][0]}), but no {FACTS} that says which sweep they belong to: "
                 "put it back, or move rows/ and series/ away, or give another folder with --out"

@@ -11,16 +11,16 @@ from functools import partial
 from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError
 
+from landsweep.orchestrator.addresses import parts_of
 from landsweep.orchestrator.errors import LandsweepError, NoRoom, StorageError, Unreachable, UsageError
 from landsweep.orchestrator.storage import cloud_errors as cloud
 from landsweep.orchestrator.storage.inside import refuse_large, refuse_link, refuse_odd
 from landsweep.orchestrator.storage.store import client
-from landsweep.orchestrator.storage.store.client import Client, Patience
 from landsweep.orchestrator.storage.store.listing import with_an_end
 from landsweep.orchestrator.storage.store.local import STAGED, files_below, has_hard_links, move, odd_name, put_whole
 from landsweep.orchestrator.storage.store.places import is_url
@@ -51,7 +51,7 @@ class Store:
         self.where = where
         self.under_way = False
         self._root = root  # of local files only
-        self._client = Client(where, root)
+        self._client = client.Client(where, root)
 
     @classmethod
     def at(cls, where: str | Path) -> Store:
@@ -68,7 +68,7 @@ class Store:
         if is_url(where):
             return cls(cloud.address(str(where)), None)
         if isinstance(where, str) and where.startswith("file:"):
-            where = unquote(urlsplit(where).path)
+            where = unquote(parts_of(where).path)
         root = Path(where).expanduser().absolute()
         if root.exists() and not root.is_dir():
             raise UsageError(f"{where} is a file; the results of a sweep need a folder")
@@ -281,7 +281,7 @@ class Store:
                     except OSError as e:
                         raise self._refused(f"{folder}/{file.name}", e, "removed") from e
 
-    def _read(self, path: str, ask: Callable[[ObjectStore], T], patience: Patience = client.READ) -> T:
+    def _read(self, path: str, ask: Callable[[ObjectStore], T], patience: client.Patience = client.READ) -> T:
         refuse_odd(self._root, path)
         try:
             return self._client.asked(ask, patience)
@@ -290,7 +290,9 @@ class Store:
         except (BaseError, OSError) as e:
             raise self._unreadable(path, e) from e
 
-    def _write(self, path: str, ask: Callable[[ObjectStore], T], size: int = 0, patience: Patience = client.USUAL) -> T:
+    def _write(
+        self, path: str, ask: Callable[[ObjectStore], T], size: int = 0, patience: client.Patience = client.USUAL
+    ) -> T:
         if self._root is not None:
             _inside(path)
             refuse_link(self._root, Path(path).parent)
@@ -302,7 +304,7 @@ class Store:
                 )
         return self._client.asked(ask, client.patience_for(size) if size > client.SMALL else patience)
 
-    def _created(self, path: str, data: bytes | bytearray, patience: Patience) -> bool:
+    def _created(self, path: str, data: bytes | bytearray, patience: client.Patience) -> bool:
         end = time.monotonic() + (client.LITTLE if self._client.silent else patience).asking
         while True:
             try:
