@@ -78,9 +78,8 @@ class Store:
         """Make sure within seconds, before any work, that an object store lets us read; else `Unreachable` says why."""
         if self._root is None:
             try:
-                self._client.asked(
-                    with_an_end(lambda raw: [obstore.list_with_delimiter(raw, "")["objects"]]), client.LITTLE
-                )
+                look = with_an_end(lambda raw: [obstore.list_with_delimiter(raw, "")["objects"]])
+                self._client.asked(look, client.LITTLE)
             except (BaseError, OSError) as e:
                 raise self._unreadable("", e) from e
 
@@ -299,9 +298,7 @@ class Store:
             # object_store would retry for ever where a folder can't be made, so make it here.
             (self._root / path).parent.mkdir(parents=True, exist_ok=True)
             if (self._root / path).is_dir():
-                raise StorageError(
-                    f"{self._root / path} is a folder in the place of a file: remove it, and the same command goes on"
-                )
+                raise StorageError(f"{self._root / path} is a folder, not a file: remove it; the same command goes on")
         return self._client.asked(ask, client.patience_for(size) if size > client.SMALL else patience)
 
     def _created(self, path: str, data: bytes | bytearray, patience: client.Patience) -> bool:
