@@ -160,6 +160,9 @@ def is_text(kind: pa.DataType) -> bool:
 _PLAIN = (is_text, pa.types.is_integer, pa.types.is_floating, pa.types.is_boolean, pa.types.is_null)
 
 
+_OF_SERIES = {"key": is_text, "step": pa.types.is_integer, "metric": is_text, "value": pa.types.is_floating}
+
+
 def read_series(store: Store, part: Part) -> pa.Table | None:
     """The series of a part, verified; None if it has none.
 
@@ -170,7 +173,11 @@ def read_series(store: Store, part: Part) -> pa.Table | None:
         return None
     data = store.read(f"series/{part.series}")
     check_seal(part, check(data))
-    return unseal(data, source=f"{store.where}/series/{part.series}")[0]
+    table = unseal(data, source=f"{store.where}/series/{part.series}")[0]
+    kinds = {field.name: field.type for field in table.schema}
+    if len(kinds) < table.num_columns or not all(n in kinds and fits(kinds[n]) for n, fits in _OF_SERIES.items()):
+        raise Damaged("a sealed file, but its columns are not those of series")
+    return table
 
 
 def rows_of(keys: pa.Array | None, table: pa.Table) -> pa.Table:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
 import obstore
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from landsweep.orchestrator.errors import UsageError
 from landsweep.orchestrator.storage.ledger import Ledger, Store
+from landsweep.orchestrator.storage.ledger.seal import check, seal, unseal
 from tests.orchestrator.storage.ledger.driver import batch, content, key, series, work
 
 
@@ -118,3 +121,19 @@ def test_plain_readers_see_no_half_written_file(disk_ledger: Ledger, monkeypatch
     add(disk_ledger, 2, 3)
     assert seen and set(seen) <= {2, 4}
     assert len(pd.read_parquet(rows)) == 4
+
+
+@pytest.mark.parametrize("column", ["step", "value", "metric", "key"])
+def test_series_of_other_types_under_a_right_checksum(disk_ledger: Ledger, column: str) -> None:
+    add(disk_ledger, 0, 1)
+    folder = folder_of(disk_ledger)
+    (lines,), (part,) = (folder / "series").glob("*.parquet"), (folder / "rows").glob("part-*.parquet")
+    table, _ = unseal(lines.read_bytes())
+    place = table.column_names.index(column)
+    forged = seal(table.set_column(place, column, pa.array([b"ab"] * len(table), pa.binary(2))), {})
+    lines.write_bytes(forged)
+    rows, about = unseal(part.read_bytes())
+    told = json.loads(about["landsweep.part"]) | {"seal": check(forged)}
+    part.write_bytes(seal(rows, about | {"landsweep.part": json.dumps(told)}))
+    assert any("not those of series" in d.reason for d in disk_ledger.verify().damaged)
+    assert disk_ledger.series().num_rows == 0 and disk_ledger.damaged
