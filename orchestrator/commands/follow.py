@@ -21,7 +21,7 @@ from typing import Any, Protocol, Self
 
 from landsweep.orchestrator.commands.display import state
 from landsweep.orchestrator.commands.tracked import beside, live_view
-from landsweep.orchestrator.errors import LandsweepError, Unreachable
+from landsweep.orchestrator.errors import LandsweepError, StorageError, Unreachable
 from landsweep.orchestrator.redaction import redacted
 from landsweep.orchestrator.run.progress import Companion, Snapshot, Watch
 from landsweep.orchestrator.run.sweep import ledger_at, open_sweep
@@ -180,11 +180,15 @@ class RemoteRun:
         self._where = where
 
     def wait(self, seconds: float) -> str | None:
-        """See `RunEnd.wait`; whoever drives the run shows nothing here, so its end is never `done`."""
+        """See `RunEnd.wait`; whoever drives the run shows nothing here, so its end is never `done`.
+
+        Results that can't be reached say nothing about the run, so it is taken to go on.
+        """
         end = time.monotonic() + seconds
         while True:
-            if not state(ledger_at(self._where))["running"]:
-                return "stopped"
+            with suppress(Unreachable, StorageError, OSError):
+                if not state(ledger_at(self._where))["running"]:
+                    return "stopped"
             if (left := end - time.monotonic()) <= 0:
                 return None
             time.sleep(min(left, _REMOTE_TICK))

@@ -14,9 +14,11 @@ from typing import Any, TypeVar
 
 import pytest
 
+from landsweep.orchestrator.commands import follow as following
 from landsweep.orchestrator.commands.display import state, state_text
 from landsweep.orchestrator.commands.follow import follow
 from landsweep.orchestrator.commands.tracked import live_view
+from landsweep.orchestrator.errors import StorageError, Unreachable
 from landsweep.orchestrator.run.sweep import open_sweep
 from landsweep.orchestrator.storage.ledger.lock import DriverLock
 from tests.support.cli import LANDSWEEP, command, write_spec
@@ -288,6 +290,22 @@ def test_a_driver_that_raises_shows_a_failed_sweep_and_one_that_is_done_shows_it
     assert states("", 2) == ["killed", "killed", "killed"]
     assert states("done", 2) == ["killed", "killed"], "the driver shows the end, with the report"
     assert said == []
+
+
+def test_results_that_can_not_be_reached_for_a_while_are_no_end_of_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks = [Unreachable("no answer"), StorageError("no answer"), OSError("stale file handle"), None, None]
+
+    def ledger_at(where: str) -> Any:
+        look = looks.pop(0)
+        if look is not None:
+            raise look
+        return where
+
+    monkeypatch.setattr(following, "ledger_at", ledger_at)
+    monkeypatch.setattr(following, "_REMOTE_TICK", 0.0)
+    monkeypatch.setattr(following, "state", lambda ledger: {"running": len(looks) > 0})
+    assert following.RemoteRun("s3://bucket/x").wait(60) == "stopped"
+    assert looks == []
 
 
 @pytest.mark.slow  # the same look as when a driver is killed
