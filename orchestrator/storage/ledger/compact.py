@@ -10,8 +10,7 @@ import pyarrow as pa
 
 from landsweep.orchestrator.row import SERIES
 from landsweep.orchestrator.storage.ledger.keys import first_of_each
-from landsweep.orchestrator.storage.ledger.parts import Part, read_rows, read_series, rows_of
-from landsweep.orchestrator.storage.ledger.scan import merge_ranges
+from landsweep.orchestrator.storage.ledger.parts import Part, merge_ranges, read_rows, read_series, rows_of
 from landsweep.orchestrator.storage.ledger.schema import cast_to, unify
 from landsweep.orchestrator.storage.ledger.seal import Damaged, check, seal_tables
 from landsweep.orchestrator.storage.store import Store

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -28,7 +28,9 @@ __all__ = [
     "Ranges",
     "belongs_elsewhere",
     "check_seal",
+    "covers",
     "is_text",
+    "merge_ranges",
     "read_rows",
     "read_series",
     "rows_of",
@@ -90,6 +92,27 @@ class Damage:
 
     def __str__(self) -> str:
         return f"{one_line(self.path)}: {self.reason}"
+
+
+def merge_ranges(ranges: Iterable[tuple[int, int]]) -> Ranges:
+    """The same numbers in as few ranges as possible.
+
+    Example:
+        >>> merge_ranges([(4, 6), (0, 2), (3, 3), (9, 9)])
+        ((0, 6), (9, 9))
+    """
+    merged: list[tuple[int, int]] = []
+    for low, high in sorted(ranges):
+        if merged and low <= merged[-1][1] + 1:
+            merged[-1] = (merged[-1][0], max(high, merged[-1][1]))
+        else:
+            merged.append((low, high))
+    return tuple(merged)
+
+
+def covers(ranges: Iterable[tuple[int, int]], number: int) -> bool:
+    """Whether a number lies in one of the ranges."""
+    return any(low <= number <= high for low, high in ranges)
 
 
 def read_rows(store: Store, number: int, columns: Sequence[str] | None = None, size: int = 0) -> tuple[Part, pa.Table]:

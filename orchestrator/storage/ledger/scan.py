@@ -29,18 +29,20 @@ from landsweep.orchestrator.storage.ledger.parts import (
     Part,
     Ranges,
     check_seal,
+    covers,
     is_text,
+    merge_ranges,
     read_rows,
 )
+from landsweep.orchestrator.storage.ledger.replaced import Elsewhere
 from landsweep.orchestrator.storage.ledger.schema import same_columns, unify
 from landsweep.orchestrator.storage.ledger.seal import Damaged, check, unseal
 from landsweep.orchestrator.storage.store import NO_FILE, Store
 
-__all__ = ["Scan", "covers", "merge_ranges", "scan", "scan_keys", "until_steady"]
+__all__ = ["Scan", "scan", "scan_keys", "until_steady"]
 
 FOREIGN = "it is no file of this sweep"
 _NONE = "it is no file: a folder, or a link to one or to nothing"
-_NARROWED = re.compile(r"part-\d+-(\d+)-rows\.parquet")  # rows that left a part: see `Writer.retire`
 
 
 @dataclass(slots=True)
@@ -68,27 +70,6 @@ class Scan:
         """Whether nothing is of this sweep, but parts are of another one: then it may be `sweep.json` that is."""
         strange = any(d.reason == STRANGE and d.path.startswith("rows/part") for d in self.damaged)
         return strange and not self.parts and not self.garbage
-
-
-def merge_ranges(ranges: Iterable[tuple[int, int]]) -> Ranges:
-    """The same numbers in as few ranges as possible.
-
-    Example:
-        >>> merge_ranges([(4, 6), (0, 2), (3, 3), (9, 9)])
-        ((0, 6), (9, 9))
-    """
-    merged: list[tuple[int, int]] = []
-    for low, high in sorted(ranges):
-        if merged and low <= merged[-1][1] + 1:
-            merged[-1] = (merged[-1][0], max(high, merged[-1][1]))
-        else:
-            merged.append((low, high))
-    return tuple(merged)
-
-
-def covers(ranges: Iterable[tuple[int, int]], number: int) -> bool:
-    """Whether a number lies in one of the ranges."""
-    return any(low <= number <= high for low, high in ranges)
 
 
 def scan(
@@ -142,43 +123,42 @@ def scan(
         if each is not None:
             each(part, table)
     scanned.parts.reverse()
-    _sort_replaced(store, sweep, scanned, behind)
+    kept = (_sort_replaced(store, sweep, scanned, behind) & sizes.keys()) - used
     _check_columns(store, sweep, scanned, unify(part.schema for part in scanned.parts))
     foreign = (foreign - used) & sizes.keys()
+    scanned.damaged[:0] = [Damage(f"series/{name}", "its part is set aside") for name in sorted(kept)]
     scanned.damaged += [Damage(f"series/{name}", STRANGE) for name in sorted(foreign)]
     names = {name for name in sizes if SERIES_FILE.fullmatch(name)}
     scanned.damaged += [Damage(f"series/{name}", FOREIGN) for name in _visible(sizes) if name not in names]
-    scanned.garbage += [f"series/{name}" for name in sorted(names - used - foreign)]
+    scanned.garbage += [f"series/{name}" for name in sorted(names - used - foreign - kept)]
     return scanned
 
 
-def _sort_replaced(store: Store, sweep: str | None, scanned: Scan, numbers: Sequence[int]) -> None:
-    """Note parts that others replace: leftovers of a kill, unless rows would be lost with them."""
-    if not numbers:
-        return
-    kept = [name for folder in ("retired", "damaged") for name, _ in store.list(folder)]
-    narrowed = {int(m[1]) for m in map(_NARROWED.fullmatch, kept) if m is not None}
-    keys = KeySet()
-    try:
-        for part in scanned.parts:
-            keys.update(read_rows(store, part.number, ["key"])[1].column("key").to_pylist())
-    except (FileNotFoundError, Damaged):
-        scanned.vanished = True
-        return
+def _sort_replaced(store: Store, sweep: str | None, scanned: Scan, numbers: Sequence[int]) -> set[str]:
+    """Note parts that others replace: leftovers of a kill, unless rows would be lost. Gives the series to keep."""
+    kept = set[str]()
+    elsewhere = Elsewhere(store, scanned.parts)
     for number in numbers:
-        path, lost = Part(number, 0, (), None, 0).path, 0
+        path = Part(number, 0, (), None, 0).path
         try:
             part, rows = read_rows(store, number, ["key"])
-            if number not in narrowed and part.sweep in (None, sweep):
-                lost = sum(key not in keys for key in rows.column("key").to_pylist())
         except FileNotFoundError:
             continue
-        except Damaged:
-            pass
+        except Damaged as e:  # which rows it held nobody knows
+            scanned.damaged.append(Damage(path, str(e)))
+            continue
+        try:
+            lost = elsewhere.lacks(number, rows.column("key")) if part.sweep in (None, sweep) else 0
+        except (FileNotFoundError, Damaged):
+            scanned.vanished = True
+            break
         if lost:
-            scanned.damaged.append(Damage(path, f"a part says that it replaces it, but lacks {lost:,} of its rows"))
+            reason = f"a part says that it replaces it, but lacks {lost:,} of its rows"
+            scanned.damaged.append(Damage(path, reason))
+            kept.update(filter(None, [part.series]))
         else:
             scanned.garbage.append(path)
+    return kept
 
 
 def until_steady(read: Callable[[], Scan]) -> Scan:

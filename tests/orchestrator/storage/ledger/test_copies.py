@@ -46,15 +46,50 @@ def test_rows_that_a_copy_of_the_sweep_lacks_are_not_lost(disk_ledger: Ledger, t
                 shutil.copy(file, here / folder)
     findings = disk_ledger.verify(key(i) for i in range(12))
     assert not findings.sound
-    assert {d.path for d in findings.damaged} == {"rows/part-000001.parquet", "rows/part-000002.parquet"}
-    assert all("lacks 2 of its rows" in d.reason for d in findings.damaged)
+    rows = [d for d in findings.damaged if d.path.startswith("rows/")]
+    assert {d.path for d in rows} == {"rows/part-000001.parquet", "rows/part-000002.parquet"}
+    assert all("lacks 2 of its rows" in d.reason for d in rows)
     with disk_ledger.writing() as writer:
-        assert len(writer.set_aside) == 2
+        assert len(writer.set_aside) == 4
+        lines = [pd.read_parquet(file) for file in (here / "damaged").glob("series-part-*")]
+        assert {k for table in lines for k in table["key"]} == {key(i) for i in (2, 3, 4, 5)}
         kept = [pd.read_parquet(file) for file in sorted((here / "damaged").glob("rows-part-*"))]
         assert {k for table in kept for k in table["key"]} == {key(i) for i in (2, 3, 4, 5)}
         assert set(writer.done) == {key(i) for i in (0, 1, *range(6, 12))}
         work(writer, 12, 4)
     assert disk_ledger.verify(key(i) for i in range(12)).sound
+
+
+def test_rows_taken_out_here_excuse_no_part_of_a_copy(disk_ledger: Ledger, tmp_path: Path) -> None:
+    """Their number is the one of a part here from which a row was taken out."""
+    here = folder_of(disk_ledger)
+    add(disk_ledger, 0, 1)
+    shutil.copytree(here, tmp_path / "copy")
+    add(disk_ledger, 2, 3)
+    disk_ledger.retire([key(2)])
+    add(Ledger.open(Store.at(tmp_path / "copy")), 6, 7)
+    shutil.copy(tmp_path / "copy/rows/part-000001.parquet", here / "rows")
+    for file in (tmp_path / "copy/series").glob("part-000001-*"):
+        shutil.copy(file, here / "series")
+    findings = disk_ledger.verify()
+    assert [d.reason for d in findings.damaged if d.path == "rows/part-000001.parquet"] == [
+        "a part says that it replaces it, but lacks 2 of its rows"
+    ]
+    disk_ledger.writing().close()
+    assert [len(pd.read_parquet(file)) for file in (here / "damaged").glob("rows-part-000001-*")] == [2]
+    assert disk_ledger.verify().sound
+
+
+def test_a_replaced_part_that_can_not_be_read_is_not_deleted(disk_ledger: Ledger) -> None:
+    with disk_ledger.writing() as writer:
+        work(writer, 4, 2)
+    torn = folder_of(disk_ledger) / "rows/part-000000.parquet"
+    torn.write_bytes(b"PAR1 half")
+    assert [d.path for d in disk_ledger.verify().damaged] == ["rows/part-000000.parquet"]
+    with disk_ledger.writing() as writer:
+        assert [d.path for d in writer.set_aside] == ["rows/part-000000.parquet"]
+        assert len(writer.done) == 4
+    assert disk_ledger.verify(key(i) for i in range(4)).sound
 
 
 def test_replaced_parts_whose_rows_were_taken_out_on_purpose_are_leftovers(disk_ledger: Ledger) -> None:
