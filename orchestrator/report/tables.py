@@ -117,6 +117,9 @@ def metric_table(rows: pd.DataFrame, metrics: Sequence[Column]) -> Table | None:
     return Table(caption, header, lines, name="metrics", digits=3)
 
 
+_TRACEBACK = "Traceback (most recent call last)"
+
+
 def not_finite(rows: pd.DataFrame, name: str) -> int:
     """How many units ended ok without a finite value of a metric, or gave inf; pandas reads null as nan."""
     values = numbers(rows[name])
@@ -130,9 +133,9 @@ def headline(error: object) -> str:
     lines = [line for line in text.splitlines() if line.strip()]
     if not lines:
         return "no message"
-    starts = [i for i, line in enumerate(lines) if line.startswith("Traceback (most recent call last)")]
-    after = lines[starts[-1] + 1 :] if starts else lines
-    return next((line for line in after if not line.startswith(" ")), lines[-1])
+    starts = [(i, line.partition(_TRACEBACK)[0]) for i, line in enumerate(lines) if _TRACEBACK in line]
+    last, member = starts[-1] if starts else (-1, "")  # `member 1 of 2: Traceback ...`
+    return member.lstrip() + next((line for line in lines[last + 1 :] if not line.startswith(" ")), lines[-1])
 
 
 def first_units(rows: pd.DataFrame, columns: Sequence[Column]) -> Table:

@@ -50,6 +50,7 @@ def test_counts_and_times() -> None:
 
 def test_headlines_of_errors() -> None:
     assert headline(TRACEBACK) == "ValueError: <b>bad</b>"
+    assert headline(f"member 1 of 2: {TRACEBACK}") == "member 1 of 2: ValueError: <b>bad</b>"
     assert headline("worker died (signal 11)\nmore") == "worker died (signal 11)"
     chained = "During handling of the above exception, another exception occurred:"
     two = f"{TRACEBACK}\n{chained}\n\n{TRACEBACK.replace('ValueError', 'KeyError')}"
