@@ -164,7 +164,7 @@ def _quiet() -> Iterator[None]:
     import mlflow  # noqa: F401 - sets up its own logging, so that the levels below stay
 
     for logger in loggers:
-        logger.setLevel(logging.ERROR)
+        logger.setLevel(logging.CRITICAL)  # errors are raised as well, and MLflow logs them with tracebacks
     try:
         yield
     finally:

@@ -8,6 +8,7 @@ shown by another process makes no difference to what the store holds in the end.
 from __future__ import annotations
 
 import queue
+import re
 import shlex
 import threading
 from abc import ABC, abstractmethod
@@ -32,6 +33,7 @@ __all__ = ["GROUP", "State", "Tracker", "View", "failure", "show_in_time", "show
 
 GROUP = "landsweep.trackers"  # entry points: classes of trackers, named by the scheme of their URIs
 _PATIENCE, _PATIENCE_EACH = 600.0, 5.0  # s for a view, and for each unit that gets an entry of its own
+_OF_DATABASE = re.compile(r"\(sqlite3\.\w+\) .+")
 _DEFAULT = EntryPoint("mlflow", "landsweep.orchestrator.tracking.mlflow:MlflowTracker", GROUP)
 
 
@@ -157,5 +159,6 @@ def show_safely(tracker: Tracker, view: View) -> str:
 
 def failure(error: Exception) -> str:
     """What went wrong in a tracking store, in one line and without credentials."""
-    first = (str(error).strip() or "no message").splitlines()[0]
-    return f"{type(error).__name__}: {redacted(first)[:300]}"
+    text = str(error).strip() or "no message"
+    said = _OF_DATABASE.search(text)  # SQLAlchemy may put advice before it
+    return f"{type(error).__name__}: {redacted(said[0] if said else text.splitlines()[0])[:300]}"

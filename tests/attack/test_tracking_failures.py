@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import sqlite3
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -140,6 +141,21 @@ def test_artifacts_of_a_named_store_that_others_have_changed(own: Path, tmp_path
     done = landsweep("export-mlflow", own, "--uri", uri, cwd=tmp_path)
     assert done.returncode == 2 and "Traceback" not in done.stderr, done.stderr
     assert not list((tmp_path / "precious").iterdir()) and not (tmp_path / "nothing").exists()
+
+
+@pytest.mark.parametrize("how", ["without a table", pytest.param("locked", marks=pytest.mark.slow)])
+def test_a_file_of_mlflow_that_can_not_be_used_is_told_in_one_line(own: Path, tmp_path: Path, how: str) -> None:
+    """MLflow logs such an error with its own traceback, and raises it too."""
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    assert command("export-mlflow", own, "--uri", uri, cwd=tmp_path).returncode == 0
+    with contextlib.closing(sqlite3.connect(tmp_path / "mlflow.db", isolation_level=None)) as other:
+        other.execute("DROP TABLE runs" if how == "without a table" else "DELETE FROM tags")  # so a run is to be made
+        other.execute("BEGIN IMMEDIATE" if how == "locked" else "SELECT 1")
+        done = landsweep("export-mlflow", own, "--uri", uri, cwd=tmp_path)
+    lines = done.stderr.splitlines()
+    assert done.returncode == 2 and len(lines) == 1, done.stderr
+    assert lines[0].startswith("error: MLflow export to sqlite:///"), lines
+    assert ("database is locked" if how == "locked" else "no such ") in lines[0], lines
 
 
 class Unranked(FunctionKind, Ranked):
