@@ -7,68 +7,57 @@ rows. Once the files lie in one folder, a part of one copy says that it replaces
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from landsweep.orchestrator.storage.ledger.parts import Part, covers, read_rows
+from landsweep.orchestrator.storage.ledger.parts import Part, is_text, read_rows
 from landsweep.orchestrator.storage.ledger.seal import Damaged, unseal
 from landsweep.orchestrator.storage.store import Store
 
-__all__ = ["Elsewhere"]
+__all__ = ["lost_rows"]
 
-_RECORD = re.compile(r"part-(\d+)-(\d+)-rows\.parquet")  # new part, old part; see `Writer`, which writes them
+_RECORD = re.compile(r"part-(\d{6,18})-\d+-rows\.parquet")  # of rows that left the table for a new part; see `Writer`
 
 
-class Elsewhere:
-    """Keys of the parts that count, and of rows that have left the table; each file is read once, when it is needed.
+def lost_rows(store: Store, parts: Sequence[Part], replaced: Mapping[int, pa.ChunkedArray]) -> dict[int, int]:
+    """How many rows of replaced parts are in no part that counts, and did not leave the table after that part was made.
+
+    Each file is read at most once, and none where nothing is replaced.
 
     Args:
         store: of the sweep.
-        parts: those that count.
+        parts: those that count, by rising number.
+        replaced: keys of the rows of each replaced part, by its number.
+
+    Returns:
+        By number of the part; parts of which nothing is lost are left out.
+
+    Raises:
+        FileNotFoundError, Damaged: a part that counted is gone, or was changed.
     """
-
-    def __init__(self, store: Store, parts: Sequence[Part]) -> None:
-        self._store = store
-        self._parts = parts
-        self._keys: dict[int, pa.ChunkedArray] = {}  # by number of the part
-        self._left: dict[str, pa.ChunkedArray] = {}  # by path of the record
-
-    def lacks(self, number: int, keys: pa.ChunkedArray) -> int:
-        """How many rows of a replaced part are in no part that counts, and did not leave the table after it was made.
-
-        Args:
-            number: of the replaced part.
-            keys: of its rows.
-
-        Raises:
-            FileNotFoundError, Damaged: a part that counted is gone, or was changed.
-        """
-        for part in sorted(self._parts, key=lambda part: not covers(part.replaces, number)):  # most likely ones first
-            if len(keys) == 0:
-                return 0
-            if part.number not in self._keys:
-                self._keys[part.number] = read_rows(self._store, part.number, ["key"])[1].column("key")
-            keys = _without(keys, self._keys[part.number])
-        for path in self._records(number) if len(keys) else ():
-            keys = _without(keys, self._left[path])
-        return len(keys)
-
-    def _records(self, number: int) -> list[str]:
-        """Paths of the intact records of rows that left the table after the part of this number was made."""
-        listed = [(folder, name) for folder in ("retired", "damaged") for name, _ in self._store.list(folder)]
-        paths = [f"{folder}/{name}" for folder, name in listed if (m := _RECORD.fullmatch(name)) and int(m[1]) > number]
-        for path in paths:
-            if path in self._left:
+    numbers = [pa.repeat(pa.scalar(number, pa.int64()), len(keys)) for number, keys in replaced.items()]
+    keys = [chunk.cast(pa.string()) for column in replaced.values() for chunk in column.chunks]
+    lost = pa.table({"part": pa.chunked_array(numbers, pa.int64()), "key": pa.chunked_array(keys, pa.string())})
+    for part in reversed(parts):  # the one that was merged last is the likeliest to hold all
+        if lost.num_rows:
+            lost = lost.filter(pc.invert(_among(lost, read_rows(store, part.number, ["key"])[1])))
+    for folder in ("retired", "damaged") if lost.num_rows else ():
+        for name, _ in store.list(folder):
+            if (match := _RECORD.fullmatch(name)) is None:
                 continue
             try:
-                self._left[path] = unseal(self._store.read(path), ["key"], path)[0].column("key")
-            except (Damaged, FileNotFoundError, KeyError):  # it excuses nothing
+                record = unseal(store.read(f"{folder}/{name}"), ["key"], name)[0]
+            except (Damaged, FileNotFoundError):  # it excuses nothing
                 continue
-        return [path for path in paths if path in self._left]
+            if record.column_names == ["key"] and is_text(record.schema.field("key").type):
+                before = pc.less(lost.column("part"), int(match[1]))
+                lost = lost.filter(pc.invert(pc.and_(before, _among(lost, record))))
+    return dict(Counter(lost.column("part").to_pylist()))
 
 
-def _without(keys: pa.ChunkedArray, others: pa.ChunkedArray) -> pa.ChunkedArray:
-    """The keys that are not among others."""
-    return keys.filter(pc.invert(pc.is_in(keys, value_set=others.cast(keys.type).combine_chunks())))
+def _among(rows: pa.Table, others: pa.Table) -> pa.ChunkedArray:
+    """Which rows have the keys of others."""
+    return pc.is_in(rows.column("key"), value_set=others.column("key").combine_chunks().cast(pa.string()))

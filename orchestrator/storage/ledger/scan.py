@@ -34,7 +34,7 @@ from landsweep.orchestrator.storage.ledger.parts import (
     merge_ranges,
     read_rows,
 )
-from landsweep.orchestrator.storage.ledger.replaced import Elsewhere
+from landsweep.orchestrator.storage.ledger.replaced import lost_rows
 from landsweep.orchestrator.storage.ledger.schema import same_columns, unify
 from landsweep.orchestrator.storage.ledger.seal import Damaged, check, unseal
 from landsweep.orchestrator.storage.store import NO_FILE, Store
@@ -136,29 +136,28 @@ def scan(
 
 def _sort_replaced(store: Store, sweep: str | None, scanned: Scan, numbers: Sequence[int]) -> set[str]:
     """Note parts that others replace: leftovers of a kill, unless rows would be lost. Gives the series to keep."""
-    kept = set[str]()
-    elsewhere = Elsewhere(store, scanned.parts)
+    found: dict[int, Part] = {}
+    keys: dict[int, pa.ChunkedArray] = {}
     for number in numbers:
-        path = Part(number, 0, (), None, 0).path
         try:
-            part, rows = read_rows(store, number, ["key"])
+            found[number], rows = read_rows(store, number, ["key"])
         except FileNotFoundError:
             continue
         except Damaged as e:  # which rows it held nobody knows
-            scanned.damaged.append(Damage(path, str(e)))
+            scanned.damaged.append(Damage(Part(number, 0, (), None, 0).path, str(e)))
             continue
-        try:
-            lost = elsewhere.lacks(number, rows.column("key")) if part.sweep in (None, sweep) else 0
-        except (FileNotFoundError, Damaged):
-            scanned.vanished = True
-            break
-        if lost:
-            reason = f"a part says that it replaces it, but lacks {lost:,} of its rows"
-            scanned.damaged.append(Damage(path, reason))
-            kept.update(filter(None, [part.series]))
-        else:
-            scanned.garbage.append(path)
-    return kept
+        if found[number].sweep in (None, sweep):
+            keys[number] = rows.column("key")
+    try:
+        lost = lost_rows(store, scanned.parts, keys)
+    except (FileNotFoundError, Damaged):
+        scanned.vanished = True
+        return set()
+    scanned.garbage += [part.path for number, part in found.items() if number not in lost]
+    for number, count in lost.items():
+        reason = f"a part says that it replaces it, but lacks {count:,} of its rows"
+        scanned.damaged.append(Damage(found[number].path, reason))
+    return {series for number in lost if (series := found[number].series) is not None}
 
 
 def until_steady(read: Callable[[], Scan]) -> Scan:
