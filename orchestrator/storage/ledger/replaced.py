@@ -19,7 +19,7 @@ from landsweep.orchestrator.storage.store import Store
 
 __all__ = ["lost_rows"]
 
-_RECORD = re.compile(r"part-(\d{6,18})-\d+-rows\.parquet")  # of rows that left the table for a new part; see `Writer`
+_RECORD = re.compile(r"part-(\d+)-\d+-rows\.parquet")  # of rows that left the table for a new part; see `Writer`
 
 
 def lost_rows(store: Store, parts: Sequence[Part], replaced: Mapping[int, pa.ChunkedArray]) -> dict[int, int]:
@@ -38,9 +38,10 @@ def lost_rows(store: Store, parts: Sequence[Part], replaced: Mapping[int, pa.Chu
     Raises:
         FileNotFoundError, Damaged: a part that counted is gone, or was changed.
     """
-    numbers = [pa.repeat(pa.scalar(number, pa.int64()), len(keys)) for number, keys in replaced.items()]
+    order = list(replaced)  # a number may be too large for Arrow, its place here is not
+    places = [pa.repeat(pa.scalar(place, pa.int64()), len(replaced[number])) for place, number in enumerate(order)]
     keys = [chunk.cast(pa.string()) for column in replaced.values() for chunk in column.chunks]
-    lost = pa.table({"part": pa.chunked_array(numbers, pa.int64()), "key": pa.chunked_array(keys, pa.string())})
+    lost = pa.table({"part": pa.chunked_array(places, pa.int64()), "key": pa.chunked_array(keys, pa.string())})
     for part in reversed(parts):  # the one that was merged last is the likeliest to hold all
         if lost.num_rows:
             lost = lost.filter(pc.invert(_among(lost, read_rows(store, part.number, ["key"])[1])))
@@ -53,9 +54,10 @@ def lost_rows(store: Store, parts: Sequence[Part], replaced: Mapping[int, pa.Chu
             except (Damaged, FileNotFoundError):  # it excuses nothing
                 continue
             if record.column_names == ["key"] and is_text(record.schema.field("key").type):
-                before = pc.less(lost.column("part"), int(match[1]))
+                older = [place for place, number in enumerate(order) if number < int(match[1])]
+                before = pc.is_in(lost.column("part"), value_set=pa.array(older, pa.int64()))
                 lost = lost.filter(pc.invert(pc.and_(before, _among(lost, record))))
-    return dict(Counter(lost.column("part").to_pylist()))
+    return {order[place]: count for place, count in Counter(lost.column("part").to_pylist()).items()}
 
 
 def _among(rows: pa.Table, others: pa.Table) -> pa.ChunkedArray:

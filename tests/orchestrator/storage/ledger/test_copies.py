@@ -13,6 +13,8 @@ import pytest
 
 from landsweep.orchestrator.errors import UsageError
 from landsweep.orchestrator.storage.ledger import Ledger, Store
+from landsweep.orchestrator.storage.ledger.replaced import lost_rows
+from landsweep.orchestrator.storage.ledger.scan import scan
 from landsweep.orchestrator.storage.ledger.seal import check, seal, unseal
 from tests.orchestrator.storage.ledger.driver import batch, content, key, series, work
 
@@ -78,6 +80,13 @@ def test_rows_taken_out_here_excuse_no_part_of_a_copy(disk_ledger: Ledger, tmp_p
     disk_ledger.writing().close()
     assert [len(pd.read_parquet(file)) for file in (here / "damaged").glob("rows-part-000001-*")] == [2]
     assert disk_ledger.verify().sound
+
+
+def test_lost_rows_of_a_part_of_any_number(disk_ledger: Ledger) -> None:
+    add(disk_ledger, 0, 1)
+    (part,) = scan(disk_ledger.store, None).parts
+    replaced = {10**30: pa.chunked_array([[key(1), key(2)]]), 7: pa.chunked_array([[key(0)]])}
+    assert lost_rows(disk_ledger.store, [part], replaced) == {10**30: 1}
 
 
 def test_a_replaced_part_that_can_not_be_read_is_not_deleted(disk_ledger: Ledger) -> None:
