@@ -39,9 +39,13 @@ _LONGEST = 300  # characters of a name, and of the words before it that are look
 _NEAR = 1000  # characters of a value that say whether it is one to hide
 
 _CLOSED = r"(?:\\*+[\"'`])?+"
-_ASSIGNED = re.compile(rf"{_CLOSED}\]?+\s{{0,20}}+(?:=>|->|<-|→|:=|!==?|={{1,3}}|:{{1,2}})[^\S\n]*+")
+_ASSIGNED = re.compile(
+    rf"{_CLOSED}\]?+(?:\[[\w.-]{{0,20}}\]){{0,3}}+\s{{0,20}}+(?:=>|->|<-|→|:=|!==?|={{1,3}}|:{{1,2}})[^\S\n]*+"
+)
+_FIELD = r"(?:\\*[\"'])?[\w-]{1,40}+(?:\\*[\"'])?\s?[:=]\s?(?:\\*[\"'])[^\"'\n]{0,100}+[\"'][\s,]{1,50}+"
 _VALUE_OF = re.compile(
-    rf"{_CLOSED}[\s,]{{1,50}}+{_CLOSED}\w{{0,20}}?(?<![a-z])value{_CLOSED}\s*+[=:]\s*+", re.IGNORECASE
+    rf"{_CLOSED}[\s,]{{1,50}}+(?:{_FIELD}){{0,4}}{_CLOSED}\w{{0,20}}?(?<![a-z])value{_CLOSED}\s*+[=:]\s*+",
+    re.IGNORECASE,
 )
 _LISTED = re.compile(r"\\*+[\"']\s*+,\s*+")
 _SPACED = re.compile(r"(?:\s|\\\n){1,200}+")

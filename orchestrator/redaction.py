@@ -17,7 +17,10 @@ from landsweep.orchestrator.secret_values import value_end
 
 __all__ = ["command_line", "holds_credentials", "redacted", "redacted_error", "redacted_notifier", "redacted_words"]
 
-_COLOUR = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")  # and other escape sequences; their last letter would join a word
+_ESCAPES = re.compile(  # colours, links and the like, also as `repr` writes them; their last letter would join a word
+    r"(?:\x1b\[|\x9b|\\+(?:x1b|033|u001b|e)\[)[0-?]{0,50}[ -/]{0,5}[@-~]"
+    r"|\x1b\][^\x07\x1b\n]{0,2000}(?:\x07|\x1b\\)|\x1b(?:[ -/]{1,5}[0-~]|[0-?])"
+)
 _USER_OF_URL = re.compile(  # a password may also hold signs that an address must not
     r"(?<=://)(?:[^/\s?#]*@"
     r"|(?<!ssh://)[^/\s?#:@\[\"']{0,100}:(?!\d{1,5}(?:[/?#\s\"']|\Z))[^\s@\"'<>]{1,500}@(?=[A-Za-z0-9\[]))"
@@ -46,6 +49,7 @@ _LOGIN = re.compile(  # `auth=('ann', 'secret')`, `HTTPBasicAuth("ann", "secret"
 )
 _HEADER = re.compile(
     r"\b(?P<scheme>Authorization[\"']?\s*[=:]\s*[\"']?\s*(?:Bearer|Basic|Digest)\\?\s+)[A-Za-z0-9+/=._~-]{6,}"
+    r"|(?<=[\"'])(?P<quoted>Bearer\\?\s+)[A-Za-z0-9+/=._~-]{6,}(?=\\*[\"'])"
     rf"|\b(?P<alone>(?:Bearer|Basic)(?:\\?\s+|[\"'],\s*[\"'])){KEY}",
     re.IGNORECASE,
 )
@@ -62,8 +66,8 @@ _AUTHORIZATION = re.compile(
 _COOKIE = re.compile(
     r"\b(?P<name>(?:Set-)?Cookie)(?P<sign>[\"']?\s*:\s*[\"']?)(?P<value>[^\s;,\"']+(?:;\s*[^\s;,\"']+)*)", re.IGNORECASE
 )
-_ARGUMENT = re.compile(  # argparse: `argument -p/--password: invalid int value: 'secret'`
-    r"(argument (?:-\w+/)?--?([\w-]{1,100})[^\n:]{0,100}: invalid [^\n:]{1,100} value: )[^\n]+"
+_ARGUMENT = re.compile(  # of argparse: `argument -p/--password: invalid int value: 'secret'`
+    r"(\bargument ([\w/, -]{1,200})[^\n:]{0,100}: invalid [^\n:]{1,100}: )[^\n]+"
 )
 _FORMS = re.compile(
     r"-----BEGIN [A-Z ]*PRIVATE KEY(?: BLOCK)?-----.*?(?:-----END [A-Z ]*PRIVATE KEY(?: BLOCK)?-----|\Z)"
@@ -84,7 +88,14 @@ def redacted(text: str) -> str:
         >>> redacted("mlflow at https://ann:pw@host/x?sig=abc --password hunter2")
         'mlflow at https://host/x?sig=... --password ...'
     """
-    return _redacted(_decoded(_COLOUR.sub("", text), _redacted))
+    return _seen_through(text, _redacted)
+
+
+def _seen_through(text: str, remove: Callable[[str], str]) -> str:
+    """The text without credentials; its escape sequences stay if they hide none."""
+    plain = _ESCAPES.sub("", text)
+    removed = remove(_decoded(plain, remove))
+    return removed if removed != plain or plain == text else remove(_decoded(text, remove))
 
 
 def _redacted(text: str) -> str:
@@ -102,7 +113,7 @@ def redacted_error(text: str) -> str:
         >>> redacted_error("token = embed(x)  # of https://ann:pw@host/?sig=abc and MY_TOKEN=abc, X-Api-Key: abc")
         'token = embed(x)  # of https://host/?sig=... and MY_TOKEN=..., X-Api-Key: ...'
     """
-    return _redacted_error(_decoded(_COLOUR.sub("", text), _redacted_error))
+    return _seen_through(text, _redacted_error)
 
 
 def _redacted_error(text: str) -> str:
@@ -113,7 +124,8 @@ def _redacted_error(text: str) -> str:
 
 
 def _of_argument(match: re.Match[str]) -> str:
-    return f"{match[1]}{HIDDEN}" if is_secret_name(match[2]) else match[0]
+    names = (word.lstrip("-") for word in re.split("[/, ]+", match[2]))
+    return f"{match[1]}{HIDDEN}" if any(map(is_secret_name, names)) else match[0]
 
 
 def _without_known_forms(text: str) -> str:
@@ -124,7 +136,7 @@ def _without_known_forms(text: str) -> str:
     text = _USER_OF_URL.sub("", text)
     text = _USER_OF_HOST.sub(lambda m: m[1] + HIDDEN if looks_random(m[2]) else m[0], text)
     text = _PAIRS.sub(rf"\1{HIDDEN}", text)
-    text = _HEADER.sub(lambda m: f"{m['scheme'] or m['alone']}{HIDDEN}", text)
+    text = _HEADER.sub(lambda m: f"{m['scheme'] or m['quoted'] or m['alone']}{HIDDEN}", text)
     for before in (_USER_OPTION, _PASSWORD_OPTION, _LOGIN):
         text = _without_words(text, before)
     return text

@@ -307,10 +307,28 @@ def test_no_file_of_a_run_holds_a_secret(tmp_path: Path, monkeypatch: pytest.Mon
         f"\x1b[36mpassword\x1b[0m: \x1b[32m{CANARY}\x1b[0m",
         f"\x1b[31mmysql -u root -p{CANARY}",
         f"\x1b[1;31m-u ann:{CANARY}\x1b[K",
+        f"\x1b]8;;http://x\x07password\x1b]8;;\x1b\\: {CANARY}",
+        f"'\\x1b[31mCookie: sid={CANARY}'",
+        f"\x1b[password={CANARY}",
+        f"argument --password/-p: invalid choice: '{CANARY}' (choose from 'a', 'b')",
+        f"[('Authorization', 'Bearer {CANARY}')]",
+        "passwords[0] = " + repr(CANARY),
+        f"cfg['password'][0]={CANARY!r}",
+        f"{{'name': 'DB_PASSWORD', 'type': 'x', 'value': {CANARY!r}}}",
     ],
 )
 def test_secrets_among_colours_tags_and_complaints_of_argparse(text: str) -> None:
     assert CANARY not in redacted(text) + redacted_error(text)
+    letters = text.replace(CANARY, "letmeinplease")
+    assert "letmein" not in redacted(letters) + redacted_error(letters)
+
+
+@pytest.mark.parametrize(
+    "text", ["\x1b[31mred\x1b[0m", "echo '\\033[1mhello'", "argument --steps: invalid int value: 'x'"]
+)
+def test_texts_without_secrets_keep_their_colours(text: str) -> None:
+    assert redacted(text) == redacted_error(text) == text
+    assert not holds_credentials(text)
 
 
 @pytest.mark.ray
