@@ -5,23 +5,20 @@ from __future__ import annotations
 import errno
 import math
 import os
-import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import urlsplit
 
 from obstore.exceptions import BaseError, GenericError
 from obstore.store import LocalStore, from_url
 
 from landsweep.orchestrator.errors import UsageError
-from landsweep.orchestrator.redaction import redacted
 from landsweep.orchestrator.storage import cloud_errors as cloud
+from landsweep.orchestrator.storage.store import aws
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
@@ -58,7 +55,6 @@ STREAM = Patience(asking=20, silence=10, whole=3600)  # a download of much may t
 SMALL = 4 << 20  # bytes
 _SMALL_SECONDS, _LONGEST_UPLOAD = 30.0, 600.0  # s
 _PAUSE_SECONDS = 0.2
-_CREDENTIALS_SECONDS = 20.0
 # Of the first number of seconds, at most the second is spent on requests without an answer at first: a store that
 # answers only now and then would otherwise keep a reader of many files for hours.
 _WINDOW_SECONDS, _MOST_LOST_SECONDS = 120.0, 60.0
@@ -161,84 +157,11 @@ def _opened(where: str, patience: Patience) -> ObjectStore:
         },
     }
     if where.startswith("s3:"):
-        _check_aws()
-        if os.environ.get("AWS_ENDPOINT_URL", "").startswith("http://"):
+        aws.check_variables(os.environ)
+        if os.environ.get("AWS_ENDPOINT_URL", "").lower().startswith("http://"):
             options["client_options"]["allow_http"] = True  # who names such an endpoint means it
-        options |= _aws_profile()
+        options |= aws.profile()
     try:
         return from_url(where, **options)
     except (BaseError, ValueError, OSError) as e:
         raise UsageError(f"{where}: no storage can be opened there: {cloud.reason(str(e))}") from e
-
-
-def _check_aws() -> None:
-    """Refuse what the library panics on: names, since the values may be secrets.
-
-    Raises:
-        UsageError: an environment variable is none of its sort.
-    """
-    for name, value in os.environ.items():
-        if name.startswith("AWS_") and any(ord(sign) < 32 or ord(sign) == 127 for sign in value):
-            raise UsageError(f"the environment variable {name} holds a control character, such as the end of a line")
-    if (address := os.environ.get("AWS_ENDPOINT_URL")) is not None:
-        try:
-            parts = urlsplit(address)
-            good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0 and " " not in address
-        except ValueError:
-            good = False
-        if not good:
-            raise UsageError("the environment variable AWS_ENDPOINT_URL is no address such as https://host:9000")
-
-
-def _aws_profile() -> dict[str, Any]:
-    """Credentials of AWS's configuration files, single sign-on too: boto3 reads them, the store itself does not."""
-    files = (
-        os.environ.get("AWS_SHARED_CREDENTIALS_FILE", "~/.aws/credentials"),
-        os.environ.get("AWS_CONFIG_FILE", "~/.aws/config"),
-    )
-    profile = os.environ.get("AWS_PROFILE")
-    source = f"the AWS profile {profile or 'default'}"
-    if "AWS_ACCESS_KEY_ID" in os.environ or not (profile or any(Path(f).expanduser().is_file() for f in files)):
-        return {}
-    try:
-        from botocore.exceptions import BotoCoreError
-        from obstore.auth.boto3 import Boto3CredentialProvider
-    except ImportError:
-        if profile is None:
-            return {}
-        raise UsageError(f"{source} is read by boto3, which is not installed: pip install boto3") from None
-
-    class Provider(Boto3CredentialProvider):
-        def __call__(self) -> Any:  # noqa: ANN401 - as the class that it is made of
-            return _soon(super().__call__, source)
-
-    try:
-        return {"credential_provider": _soon(Provider, source)}
-    except ValueError:  # the files hold no credentials, such as a region only
-        return {}
-    except BotoCoreError as e:
-        raise UsageError(f"{source}: {redacted(str(e))}") from e
-
-
-def _soon(ask: Callable[[], T], source: str) -> T:
-    """What programs and services of others give, who may never answer.
-
-    Raises:
-        UsageError: they have not answered in time.
-    """
-    answer: Future[T] = Future()
-
-    def wait() -> None:
-        try:
-            answer.set_result(ask())
-        except BaseException as e:  # noqa: BLE001 - raised below
-            answer.set_exception(e)
-
-    threading.Thread(target=wait, name="landsweep-credentials", daemon=True).start()
-    try:
-        return answer.result(_CREDENTIALS_SECONDS)
-    except TimeoutError:
-        raise UsageError(
-            f"{source} gave no credentials within {_CREDENTIALS_SECONDS:g} s: its credential_process, or the service "
-            "that it asks, does not answer"
-        ) from None
