@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import pandas as pd
 import pyarrow as pa
 import pytest
@@ -98,6 +101,21 @@ def test_rows_without_their_sweep_are_refused(own: Ledger) -> None:
     own.store.delete("sweep.json")
     with pytest.raises(UsageError, match=r"no sweep\.json that says which sweep.*put it back, or move"):
         Ledger.exists(own.store)
+
+
+def test_a_driver_that_begins_between_two_looks_has_its_sweep(own: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever looks finds no `sweep.json` at first, and then the rows that the other driver has written meanwhile."""
+    with own.writing() as writer:
+        work(writer, 2, 2)
+    looks: list[str] = []
+
+    def listed(store: Store, folder: str, real: Callable[[Store, str], list[tuple[str, int]]] = Store.list) -> Any:
+        looks.append(folder)
+        return [] if looks == [""] else real(store, folder)
+
+    monkeypatch.setattr(Store, "list", listed)
+    assert Ledger.exists(own.store)
+    assert looks == ["", "rows", ""]
 
 
 @pytest.mark.parametrize("number", [4, 77])
