@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pandas as pd
 
+from landsweep.orchestrator.errors import UsageError
 from landsweep.orchestrator.report.parts import Figure, PageSection, Part, Report, Table
 from landsweep.orchestrator.report.values import is_missing, number, share
 from landsweep.sweeps.landscape.colour_scale import Scale
@@ -64,6 +65,12 @@ def landscape_report(reading: LandscapeFacts, rows: pd.DataFrame) -> Report:
     good = rows[rows["status"].isin(["ok", "diverged"])] if len(rows) else rows
     if not len(good):
         return Report([PageSection("Landscape", ["There is no row with a result yet."])])
+    if lacking := [
+        a for a in reading.axes if a not in good or not np.isfinite(pd.to_numeric(good[a], errors="coerce")).all()
+    ]:
+        raise UsageError(
+            f"rows: some have no number in the column {lacking[0]!r}, an axis: are they of this landscape?"
+        )
     numbers = PageSection("Numbers", list(_numbers(reading, good, len(rows))))
     sections = [numbers]
     marks = marks_of(reading.axes, reading.line, good, path)

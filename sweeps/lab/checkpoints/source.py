@@ -54,6 +54,8 @@ class Stacked:
         return labels
 
     def state(self, row: Mapping[str, Any], label: str) -> dict[str, Tensor]:
+        if lacking := [name for name in ("weights_file", "weights_slot", "weights_pack") if name not in row]:
+            raise UsageError(f"the rows of {self._files.where} have no column {lacking[0]}: are they those of a zoo?")
         name = str(row["weights_file"]).replace("{label}", label)
         try:
             file = self._file(name)

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 from torch.func import functional_call
 
-from landsweep.orchestrator.errors import SpecError
+from landsweep.orchestrator.errors import SpecError, UsageError
 from landsweep.orchestrator.kind import Workbench
 from landsweep.orchestrator.report.parts import Figure, Report
 from landsweep.orchestrator.row import Status
@@ -314,6 +314,17 @@ def test_reports_are_drawn_from_rows(fields: dict[str, Any], names: list[str], t
             assert "directions: Gaussian, normalise filter" in f.caption
     assert "net.test_loss_at_centre" in report.summary
     assert KIND.report(spec, rows.iloc[:0], pd.DataFrame()).sections
+
+
+@pytest.mark.parametrize("harm", ["absent", "null", "text"])
+def test_rows_without_a_place_are_named(harm: str) -> None:
+    spec = landscape_spec(axes={"x": [-1, 0, 1], "y": [0, 1]})
+    rows = landscape_rows(spec, prepare(spec))
+    rows = (
+        rows.drop(columns="y") if harm == "absent" else rows.assign(y=[None, *rows["y"][1:]] if harm == "null" else "a")
+    )
+    with pytest.raises(UsageError, match="no number in the column 'y', an axis"):
+        KIND.report(spec, rows, pd.DataFrame())
 
 
 def test_example_runs() -> None:
