@@ -11,11 +11,14 @@ import pytest
 
 from landsweep import Zoo
 from landsweep.orchestrator.commands.display import findings_text
+from landsweep.orchestrator.errors import UsageError
 from landsweep.orchestrator.run.start import run_sweep
 from landsweep.orchestrator.run.sweep import Sweep
 from landsweep.orchestrator.site import Site
+from landsweep.orchestrator.storage.artifacts import Artifacts
 from landsweep.orchestrator.storage.ledger import Store
 from landsweep.orchestrator.testing.kind_suite import QuietWatch, metrics_of, run_example
+from landsweep.sweeps.lab.checkpoints.source import Stacked
 from landsweep.sweeps.landscape.kind import LandscapeKind
 from landsweep.sweeps.zoo.kind import ZooKind
 from tests.support.damage import flip, swap
@@ -46,6 +49,14 @@ def assert_whole(folder: Path, as_made: Path) -> None:
     assert metrics_of(folder) == metrics_of(as_made)
     here, there = Zoo(folder), Zoo(as_made)
     assert all((here[key].vector() == there[key].vector()).all() for key in there.keys)
+
+
+@pytest.mark.parametrize("name", ["weights_file", "weights_slot", "weights_pack"])
+def test_rows_that_do_not_say_where_their_weights_are(zoo: Path, name: str) -> None:
+    row = Sweep.at(zoo).ledger.rows().to_pylist()[0]
+    del row[name]
+    with pytest.raises(UsageError, match=f"have no column {name}"):
+        Stacked(Artifacts(str(zoo))).state(row, "last")
 
 
 SEEN_AT_ONCE: dict[str, tuple[Harm, str]] = {
