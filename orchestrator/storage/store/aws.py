@@ -7,6 +7,7 @@ import re
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,6 +19,7 @@ __all__ = ["check_variables", "profile"]
 
 T = TypeVar("T")
 _SECONDS = 20.0
+_KEPT = timedelta(minutes=10)  # botocore gives credentials that are good for so long at least
 _ENDPOINTS = ("AWS_ENDPOINT", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL_STS")
 _KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_TOKEN")
 _REGIONS = ("AWS_REGION", "AWS_DEFAULT_REGION")
@@ -77,7 +79,7 @@ def profile() -> dict[str, Any]:
 
     def provider() -> Provider | None:
         session = Session()
-        return None if session.get_credentials() is None else Provider(session)  # None: such as a region only
+        return None if session.get_credentials() is None else Provider(session, ttl=_KEPT)  # None: a region only
 
     found = _soon(provider, source)
     return {} if found is None else {"credential_provider": found}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -85,3 +86,20 @@ def test_a_program_that_gives_no_credentials(
     with pytest.raises(UsageError, match=said) as refused:
         Store.at("s3://bucket/x")
     assert "hunter2" not in str(refused.value)
+
+
+def test_credentials_are_asked_for_again_before_they_expire(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """They may be good for a quarter of an hour; the storage library would keep them for half of one."""
+    refreshable = pytest.importorskip("botocore.credentials").RefreshableCredentials
+    end = (datetime.now(UTC) + timedelta(minutes=16)).isoformat()
+    (tmp_path / "answer").write_text(
+        f'{{"Version": 1, "AccessKeyId": "a", "SecretAccessKey": "b", "SessionToken": "c", "Expiration": "{end}"}}'
+    )
+    (tmp_path / "config").write_text(f"[default]\nregion = eu-west-1\ncredential_process = cat {tmp_path}/answer\n")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE", "AWS_DEFAULT_REGION"):
+        monkeypatch.delenv(name, raising=False)
+    provider = aws.profile()["credential_provider"]
+    left = provider()["expires_at"] - datetime.now(UTC)
+    assert timedelta(0) < left <= timedelta(seconds=refreshable._mandatory_refresh_timeout)
+    assert provider.config["region"] == "eu-west-1"
