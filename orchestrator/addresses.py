@@ -6,6 +6,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from landsweep.orchestrator.errors import UsageError
 from landsweep.orchestrator.redaction import redacted
+from landsweep.orchestrator.text import one_line
 
 __all__ = ["parts_of"]
 
@@ -19,4 +20,8 @@ def parts_of(address: str) -> SplitResult:
     try:
         return urlsplit(address)
     except ValueError as e:
-        raise UsageError(f"{redacted(address)} is no address: {e}") from e
+        shown = one_line(redacted(address))
+        raise UsageError(
+            f"{shown} is no address ({one_line(e)}): in the name of a host or bucket, brackets stand around a number "
+            "of IPv6 only, as in http://[::1]:5000"
+        ) from e

@@ -5,7 +5,8 @@ from __future__ import annotations
 import socket
 
 from landsweep.orchestrator.addresses import parts_of
-from landsweep.orchestrator.errors import Unreachable
+from landsweep.orchestrator.errors import Unreachable, UsageError
+from landsweep.orchestrator.redaction import redacted
 
 __all__ = ["check_listening"]
 
@@ -15,11 +16,16 @@ def check_listening(address: str) -> None:
 
     Raises:
         Unreachable: nothing does.
+        UsageError: its port is none.
     """
     url = parts_of(address if "://" in address else f"ray://{address}")
-    if url.hostname is None or url.port is None:
+    try:
+        host, port = url.hostname, url.port
+    except ValueError as e:
+        raise UsageError(f"site: {redacted(address)} is no address: {e}") from e
+    if host is None or port is None:
         return  # `auto`, or a name that only ray understands
     try:
-        socket.create_connection((url.hostname, url.port), timeout=5).close()
+        socket.create_connection((host, port), timeout=5).close()
     except OSError as e:
         raise Unreachable(f"site: nothing answers at {address}: {e}. Is the cluster up, is the port right?") from e

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from landsweep.orchestrator.errors import UsageError
+from landsweep.orchestrator.run.executors.reachable import check_listening
 from landsweep.orchestrator.storage.ledger import Store
 from landsweep.orchestrator.storage.store import aws
 from landsweep.orchestrator.tracking.tracker import tracker_of
@@ -21,6 +22,12 @@ def test_brackets_in_an_address(address: str) -> None:
         Store.at(address)
     with pytest.raises(UsageError, match="is no address"):
         tracker_of("http://[::1")
+
+
+@pytest.mark.parametrize("address", ["host:99999", "ray://host:port", "ray://[::1"])
+def test_addresses_of_clusters_that_are_none(address: str) -> None:
+    with pytest.raises(UsageError, match="is no address"):
+        check_listening(address)
 
 
 @pytest.mark.parametrize(
