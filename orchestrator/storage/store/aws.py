@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import re
 import threading
@@ -24,7 +25,7 @@ _ENDPOINTS = ("AWS_ENDPOINT", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_EN
 _KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_TOKEN")
 _REGIONS = ("AWS_REGION", "AWS_DEFAULT_REGION")
 _ENDPOINT = re.compile(
-    r"(?i:https?)://(?:[^\s/?#@]*@)?(?:[\w.-]+|\[[0-9a-fA-F:.]+\])(?::(?P<port>\d{1,5}))?(?:/[!-~]*)?", re.ASCII
+    r"(?i:https?)://(?:[^\s/?#@]*@)?(?P<host>[\w.-]+|\[[0-9a-fA-F:.]+\])(?::(?P<port>\d{1,5}))?(?:/[!-~]*)?", re.ASCII
 )
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _REGION = re.compile(r"[\w.-]*", re.ASCII)
@@ -41,7 +42,7 @@ def check_variables(variables: Mapping[str, str]) -> None:
     """
     for name in _ENDPOINTS:
         whole = _ENDPOINT.fullmatch(variables.get(name, "http://usual"))
-        if whole is None or not 0 < int(whole["port"] or 80) < 65536:
+        if whole is None or not _is_host(whole["host"]) or not 0 < int(whole["port"] or 80) < 65536:
             raise UsageError(f"the environment variable {name} is no address such as https://host:9000")
     for name in (*_KEYS, *_REGIONS):
         if _CONTROL.search(variables.get(name, "")):
@@ -49,6 +50,17 @@ def check_variables(variables: Mapping[str, str]) -> None:
     for name in _REGIONS:
         if not _REGION.fullmatch(variables.get(name, "")):
             raise UsageError(f"the environment variable {name} is no name of a region such as us-east-1")
+
+
+def _is_host(host: str) -> bool:
+    """Whether a host is a name, or a number of IPv4 or, in brackets, of IPv6; one that ends in a number is no name."""
+    if host[0] != "[" and not host.rpartition(".")[2].isdigit():
+        return True
+    try:
+        ipaddress.ip_address(host.strip("[]"))
+    except ValueError:
+        return False
+    return True
 
 
 def profile() -> dict[str, Any]:

@@ -32,7 +32,19 @@ def test_addresses_of_clusters_that_are_none(address: str) -> None:
 
 @pytest.mark.parametrize(
     "address",
-    ["", "localhost:9000", "minio", "http://", "http://h:99999", "http://[::1", "//h:1", "http://ho st", "ftp://h"],
+    [
+        "",
+        "localhost:9000",
+        "minio",
+        "http://",
+        "http://h:99999",
+        "http://[::1",
+        "//h:1",
+        "http://ho st",
+        "ftp://h",
+        "http://[:]:1",
+        "http://1.2.3.999",
+    ],
 )
 @pytest.mark.parametrize("name", ["AWS_ENDPOINT", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"])
 def test_an_endpoint_that_is_none(address: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
