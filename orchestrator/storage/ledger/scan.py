@@ -107,7 +107,7 @@ def scan(
             used.update(filter(None, [part.series]))
             reason = _series_damage(store, part, table)
         except FileNotFoundError:
-            scanned.vanished = True
+            _note_absent(store, Part(number, 0, (), None, 0).path, scanned)
             continue
         except Damaged as e:
             scanned.damaged.append(Damage(Part(number, 0, (), None, 0).path, str(e)))
@@ -158,6 +158,14 @@ def _sort_replaced(store: Store, sweep: str | None, scanned: Scan, numbers: Sequ
         reason = f"a part says that it replaces it, but lacks {count:,} of its rows"
         scanned.damaged.append(Damage(found[number].path, reason))
     return {series for number in lost if (series := found[number].series) is not None}
+
+
+def _note_absent(store: Store, path: str, scanned: Scan) -> None:
+    """Note a part that is listed and not there: compacted away, or a link to a folder, which is listed as a file."""
+    if store.path is not None and (store.path / path).is_dir():
+        scanned.damaged.append(Damage(path, _NONE))
+    else:
+        scanned.vanished = True
 
 
 def until_steady(read: Callable[[], Scan]) -> Scan:

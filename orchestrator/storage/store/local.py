@@ -33,7 +33,7 @@ def files_below(root: Path, folder: str, *, deep: bool) -> Iterator[tuple[str, i
         root: of the results.
         folder: relative to it.
         deep: also files in its folders, but not through links: such a link is listed as a file is. A link to nothing,
-            and a folder, or a link to one, with the name of a file of ours, have the size `NO_FILE`.
+            and a folder with the name of a file of ours, have the size `NO_FILE`.
 
     Raises:
         OSError: it, or a folder below it, can't be read. What is no folder, or gone meanwhile, has no files.
@@ -49,11 +49,10 @@ def files_below(root: Path, folder: str, *, deep: bool) -> Iterator[tuple[str, i
         for entry in entries:
             name = f"{inner}/{entry.name}" if inner else entry.name
             try:
-                if deep and entry.is_dir() and entry.name.endswith(_SUFFIXES):
-                    yield name, NO_FILE
-                    continue
                 if entry.is_dir(follow_symlinks=False):
-                    if deep:
+                    if deep and entry.name.endswith(_SUFFIXES):
+                        yield name, NO_FILE
+                    elif deep:
                         waiting.append(name)
                     continue
                 about = entry.stat(follow_symlinks=not (deep and entry.is_dir()))

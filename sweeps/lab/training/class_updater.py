@@ -139,7 +139,7 @@ def _trial_step(
 
 
 def _stored(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """What an optimizer keeps from step to step, as tensors: of its state all, of its groups what changes no type.
+    """What an optimizer keeps from step to step, as tensors: of its state all, of its groups what it can.
 
     Raises:
         SpecError: something in its state is of a type that can't be stored.
@@ -156,7 +156,7 @@ def _stored(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
             tensors[f"state/{i}/{pair[0]}/{name}"] = pair[1]
     for i, group in enumerate(content["param_groups"]):
         for name, value in group.items():
-            if name != "params" and (pair := _as_tensor(value)) is not None:
+            if name != "params" and value is not None and (pair := _as_tensor(value)) is not None:
                 tensors[f"group/{i}/{pair[0]}/{name}"] = pair[1]
     return tensors
 
