@@ -41,7 +41,8 @@ class ClassUpdater(Updater):
     def __init__(self, methods: Sequence[NamedClass], stack: Stack, seeds: Sequence[int]) -> None:
         self._roots = [stream(seed, "optimizer") for seed in seeds]
         self._parameters = [[p.detach().requires_grad_() for p in own] for own in _views(stack)]
-        _refuse_unkept(methods[0], self._parameters[0])
+        for method in {repr(m.args): m for m in methods}.values():
+            _refuse_unkept(method, self._parameters[0])
         self._optimizers = [m.make(p) for m, p in zip(methods, self._parameters, strict=True)]
 
     def step(self, stack: Stack, gradients: Gradients, rates: Rates, step: int, skip: Sequence[int] = ()) -> None:
@@ -97,16 +98,29 @@ def _refuse_unkept(method: NamedClass, parameters: Sequence[Tensor]) -> None:
 
     Args:
         method: names the class.
-        parameters: of one model; the trial has smaller ones with as many axes.
+        parameters: of one model.
 
     Raises:
         SpecError: it does not, or what it keeps can't be stored.
     """
+    try:
+        alike = _goes_on_alike(method, [[min(n, 3) for n in p.shape] for p in parameters], parameters[0])
+    except (RuntimeError, ValueError, IndexError):  # it takes none that are so small
+        alike = _goes_on_alike(method, [list(p.shape) for p in parameters], parameters[0])
+    if not alike:
+        raise SpecError(
+            f"optimizer.name: {method.name} goes on otherwise once it was stored and restored: its steps depend on "
+            "what is not in its state_dict. Keep that in self.state[parameter] or in the param_groups, as tensors, "
+            "numbers, texts or lists"
+        )
+
+
+def _goes_on_alike(method: NamedClass, sizes: Sequence[Sequence[int]], like: Tensor) -> bool:
+    """Whether an optimizer of parameters of these sizes makes the same steps after it was stored and restored."""
     source = torch.Generator().manual_seed(0)
 
     def drawn() -> list[Tensor]:
-        sizes = [[min(n, 3) for n in p.shape] for p in parameters]
-        return [torch.randn(size, generator=source).to(parameters[0]) for size in sizes]
+        return [torch.randn(list(size), generator=source).to(like) for size in sizes]
 
     first = [p.detach().requires_grad_() for p in drawn()]
     grads = [drawn() for _ in range(2 * _TRIED)]
@@ -120,12 +134,7 @@ def _refuse_unkept(method: NamedClass, parameters: Sequence[Tensor]) -> None:
         for t in range(_TRIED, 2 * _TRIED):
             _trial_step(optimizer, first, grads[t], t)
             _trial_step(other, second, grads[t], t)
-    if not all(torch.equal(a.nan_to_num(), b.nan_to_num()) for a, b in zip(first, second, strict=True)):
-        raise SpecError(
-            f"optimizer.name: {method.name} goes on otherwise once it was stored and restored: its steps depend on "
-            "what is not in its state_dict. Keep that in self.state[parameter] or in the param_groups, as tensors, "
-            "numbers, texts or lists"
-        )
+    return all(torch.equal(a.nan_to_num(), b.nan_to_num()) for a, b in zip(first, second, strict=True))
 
 
 def _trial_step(

@@ -17,7 +17,7 @@ _LOOK = 0.5  # s between two looks
 
 
 class Opening:
-    """Calls it in a thread, so that this one can look whether there is anything to wait for, and hears signals.
+    """`ray.init` in a thread of its own: the caller hears signals meanwhile, and looks whether it waits in vain.
 
     Args:
         init: calls `ray.init`.

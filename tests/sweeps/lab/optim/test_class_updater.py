@@ -80,6 +80,28 @@ class Sets(Own):
         return 1.0
 
 
+class Sized(Own):
+    """Takes no parameters but of the sizes of the model."""
+
+    def factor(self, group: dict[str, Any], p: Tensor) -> Any:
+        if p.numel() not in (12, 3):
+            raise ValueError("too small")
+        return 1.0
+
+
+class Sometimes(Own):
+    """Counts in an attribute, where its argument says so."""
+
+    steps = 0
+
+    def __init__(self, params: Any, lr: float = 0.1, counts: bool = False) -> None:
+        super().__init__(params, lr, counts=counts)
+
+    def factor(self, group: dict[str, Any], p: Tensor) -> Any:
+        self.steps += group["counts"]
+        return (1 + self.steps) ** -0.5
+
+
 def begun(name: str, rows: Sequence[int]) -> tuple[Stack, ClassUpdater, Rates]:
     settings = {"method": "class", "name": f"{__name__}:{name}", "learning_rate": 0.05}
     stack = Stack([Bag(k, torch.float64, [(4, 3), (3,)]) for k in rows], "cpu")
@@ -121,6 +143,23 @@ def test_what_an_optimizer_draws_leaves_the_global_state_alone() -> None:
     before = torch.get_rng_state()
     make_steps(begun("Drawing", [0, 1]), range(3))
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_an_optimizer_that_takes_no_small_parameters_is_tried_with_its_own() -> None:
+    make_steps(begun("Sized", [0]), range(2))
+
+
+def test_each_choice_of_arguments_is_tried() -> None:
+    made = [
+        NamedClass.model_validate(
+            {"method": "class", "name": f"{__name__}:Sometimes", "learning_rate": 0.1, "args": {"counts": counts}}
+        )
+        for counts in (False, True)
+    ]
+    stack = Stack([Bag(k, torch.float64, [(4, 3), (3,)]) for k in range(2)], "cpu")
+    ClassUpdater(made[:1] * 2, stack, [0, 1])
+    with pytest.raises(SpecError, match="Sometimes goes on otherwise"):
+        ClassUpdater(made, stack, [0, 1])
 
 
 @pytest.mark.parametrize(
