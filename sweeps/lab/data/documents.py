@@ -14,7 +14,7 @@ from pydantic import Field, model_validator
 from landsweep.orchestrator.errors import SpecError
 from landsweep.orchestrator.storage.bounds import refuse_bomb
 from landsweep.sweeps.lab.data.base import Data, Dimensions
-from landsweep.sweeps.lab.data.foreign import check_arrow, reads_files
+from landsweep.sweeps.lab.data.foreign import check_arrow, check_column, is_lists_of, reads_files
 from landsweep.sweeps.lab.data.shards import ShardData, fingerprint
 from landsweep.sweeps.lab.data.token_cache import Encoder, cached_shards
 from landsweep.sweeps.lab.data.token_files import token_splits
@@ -124,7 +124,7 @@ def _short(value: object) -> str:
 
 
 def _json_lines(file: Path, column: str) -> Iterator[Any]:
-    with gzip.open(file, "rt", encoding="utf-8") if file.suffix == ".gz" else file.open(encoding="utf-8") as lines:
+    with (gzip.open if file.suffix == ".gz" else open)(file, "rt", encoding="utf-8", errors="surrogateescape") as lines:
         number = 0
         try:
             while line := lines.readline(_LONGEST_LINE):
@@ -139,9 +139,22 @@ def _json_lines(file: Path, column: str) -> Iterator[Any]:
                 if not isinstance(entry, dict) or column not in entry:
                     has = ", ".join(entry) if isinstance(entry, dict) else _short(entry)
                     raise SpecError(f"data.column: line {number} of {file} has no field {column!r}; it has {has}")
+                if not _is_text(line) or (isinstance(entry[column], str) and not _is_text(entry[column])):
+                    raise SpecError(
+                        f"data.column: line {number} of {file} is no Unicode text: it has bytes that are no UTF-8, or "
+                        "half of a character; save it as UTF-8"
+                    )
                 yield entry[column]
         except (ValueError, EOFError, OSError, RecursionError) as e:
             raise SpecError(f"data: {file} is no JSON lines, or is cut off, at or after line {number}: {e}") from e
+
+
+def _is_text(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _arrow(file: Path, column: str) -> Iterator[Any]:
@@ -156,7 +169,7 @@ def _arrow(file: Path, column: str) -> Iterator[Any]:
                 for group in range(table.num_row_groups):  # one is in memory at a time
                     refuse_bomb(table, data, str(file), [column], groups=[group])
                     for batch in table.iter_batches(_ROWS, [group], columns=[column]):
-                        yield from _values(batch.column(0))
+                        yield from _values(file, column, batch.column(0))
             return
         with pa.memory_map(str(file)) as source:
             check_arrow(file, pa.ipc.MessageReader.open_stream(source))
@@ -164,16 +177,33 @@ def _arrow(file: Path, column: str) -> Iterator[Any]:
             with pa.ipc.open_stream(source) as stream:
                 _check_column(file, column, stream.schema.names)
                 for batch in stream:
-                    yield from _values(batch.column(column))
+                    yield from _values(file, column, batch.column(column))
     except (pa.ArrowException, OSError, ValueError) as e:
         raise SpecError(f"data: {file} can't be read, it is damaged or cut off: {e}") from e
 
 
-def _values(column: Any) -> list[Any]:  # noqa: ANN401 - an Arrow array
-    """The values of a column as Python's own types. Places that a damaged file names may lie outside of it."""
-    column.validate(full=True)
-    values: list[Any] = column.to_pylist()
-    return values
+def _values(file: Path, name: str, column: Any) -> Iterator[Any]:  # noqa: ANN401 - an Arrow array
+    """The values of a column as Python's own types, not all at once."""
+    from pyarrow import types
+
+    if types.is_null(column.type):
+        return  # of any number of rows
+    check_column(file, name, column, _is_readable, "text, or lists of whole numbers")
+    texts = None
+    if types.is_dictionary(column.type):  # a text of many rows is in memory once
+        texts, column = column.dictionary.to_pylist(), column.indices
+    for start in range(0, len(column), _ROWS):
+        values = column.slice(start, _ROWS).to_pylist()
+        yield from values if texts is None else (None if i is None else texts[i] for i in values)
+
+
+def _is_readable(kind: Any) -> bool:  # noqa: ANN401 - an Arrow type
+    from pyarrow import types
+
+    text = kind.value_type if types.is_dictionary(kind) else kind
+    if types.is_string(text) or types.is_large_string(text):
+        return True
+    return is_lists_of(types.is_integer, kind) and types.is_integer(kind.value_type)
 
 
 def _check_column(file: Path, column: str, names: list[str]) -> None:

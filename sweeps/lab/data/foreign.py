@@ -13,7 +13,7 @@ from landsweep.orchestrator.errors import LandsweepError, SpecError
 if TYPE_CHECKING:
     from landsweep.sweeps.lab.data.base import Data, Source
 
-__all__ = ["check_arrow", "reads_files"]
+__all__ = ["check_arrow", "check_column", "is_lists_of", "reads_files"]
 
 S = TypeVar("S", bound="Source")
 _BATCH, _DICTIONARY = 3, 2  # kinds of messages in an Arrow stream
@@ -60,6 +60,33 @@ def check_arrow(file: Path, stream: Any) -> None:  # noqa: ANN401 - of a package
                 f"data: {file} has compressed buffers, and a few bytes can stand for gigabytes; save it without "
                 "compression, as the package `datasets` does, or as Parquet"
             )
+
+
+def check_column(file: Path, name: str, column: Any, fits: Callable[[Any], bool], readable: str) -> None:  # noqa: ANN401 - of a package without types
+    """Refuse an Arrow column of a type that is not read, and one whose places lie outside of the file.
+
+    Args:
+        file: for the message.
+        name: of the column.
+        column: an array, of which no value has been looked at.
+        fits: whether a type is read. Views, runs and nulls must not fit: a few bytes of them can stand for any number.
+        readable: what those types are, for the message.
+
+    Raises:
+        SpecError: it is of another type.
+        ValueError: it is damaged.
+    """
+    if not fits(column.type):
+        raise SpecError(f"data: {name} of {file} holds {str(column.type)[:80]}; it must hold {readable}")
+    column.validate(full=True)
+
+
+def is_lists_of(fits: Callable[[Any], bool], kind: Any) -> bool:  # noqa: ANN401 - an Arrow type
+    """Whether a type is lists, or lists of lists, of a type that fits; each value of it takes space in the file."""
+    from pyarrow import types  # here: help and plans start without it
+
+    lists = types.is_list(kind) or types.is_large_list(kind) or (types.is_fixed_size_list(kind) and kind.list_size > 0)
+    return lists and (fits(kind.value_type) or is_lists_of(fits, kind.value_type))
 
 
 def _is_compressed(message: bytes) -> bool:

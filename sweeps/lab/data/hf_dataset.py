@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,13 +16,14 @@ from landsweep.orchestrator.errors import SpecError
 from landsweep.orchestrator.schema import SHORT
 from landsweep.orchestrator.storage.inside import check_names
 from landsweep.sweeps.lab.data.base import Data
-from landsweep.sweeps.lab.data.foreign import check_arrow, reads_files
+from landsweep.sweeps.lab.data.foreign import check_arrow, check_column, is_lists_of, reads_files
 from landsweep.sweeps.lab.data.pictures import Pictures
 from landsweep.sweeps.lab.data.shards import OpenFiles, ShardData
 from landsweep.sweeps.lab.data.stored import Arrays, Reader, StoredSplit
 
 __all__ = ["HfDataset"]
 
+_READABLE = "numbers, lists of numbers, or images; text is read by the source `documents`"
 _DATA, _PARTS, _STATE = "dataset_info.json", "dataset_dict.json", "state.json"
 
 
@@ -198,26 +200,19 @@ class _Rows(Reader):
 
     def __init__(self, files: Sequence[Path], columns: _Columns) -> None:
         self._paths, self._columns, self.classes = list(files), columns, 0
-        self._files = OpenFiles(_opened, _forgotten)
-        for path in files:
-            names = self._files[path].schema.names
-            if lacking := [n for n in (*columns.inputs, columns.targets) if n not in names]:
-                raise SpecError(f"data: {path} has no column {lacking[0]!r}; it has {', '.join(names)}")
-            if twice := [n for n in (*columns.inputs, columns.targets) if names.count(n) > 1]:
-                raise SpecError(f"data: {path} has several columns {twice[0]!r}")
+        self._files = OpenFiles(partial(_opened, (*columns.inputs, columns.targets)), _forgotten)
         self._ends = np.cumsum([self._files[path].num_rows for path in files])
 
     def __len__(self) -> int:
         return int(self._ends[-1])
 
     def read(self, positions: NDArray[np.int64]) -> Arrays:
-        names = [*self._columns.inputs, self._columns.targets]
         rows: list[tuple[Mapping[str, Any], Path]] = []
         for position in positions.tolist():
             number = int(np.searchsorted(self._ends, position, side="right"))
             file = self._paths[number]
             row = position - (int(self._ends[number - 1]) if number else 0)
-            rows += [(values, file) for values in _values(self._files[file].select(names).slice(row, 1), file)]
+            rows += [(values, file) for values in self._files[file].slice(row, 1).to_pylist()]
         inputs, targets = self._columns.read(rows)
         if self.classes and ((targets < 0) | (targets >= self.classes)).any():
             raise SpecError(
@@ -227,33 +222,51 @@ class _Rows(Reader):
         return inputs, targets
 
 
-def _opened(path: Path) -> Any:  # noqa: ANN401 - an Arrow table, of a package without types
-    import pyarrow as pa  # here: help and plans start without it
+def _opened(columns: Sequence[str], path: Path) -> Any:  # noqa: ANN401 - an Arrow table, of a package without types
+    """Columns of a file, mapped into memory: nothing is copied.
+
+    Raises:
+        SpecError: it is damaged, or lacks a column, or one holds what is neither numbers nor images.
+    """
+    import pyarrow as pa  # here and below: help and plans start without it
 
     try:
         mapped = pa.memory_map(str(path))
         check_arrow(path, pa.ipc.MessageReader.open_stream(mapped))
         mapped.seek(0)
         with pa.ipc.open_stream(mapped) as stream:
-            return stream.read_all()  # of mapped memory: nothing is copied
+            table = stream.read_all()
+        names = table.schema.names
+        if lacking := [n for n in columns if n not in names]:
+            raise SpecError(f"data: {path} has no column {lacking[0]!r}; it has {', '.join(names)}")
+        if twice := [n for n in columns if names.count(n) > 1]:
+            raise SpecError(f"data: {path} has several columns {twice[0]!r}")
+        for name in columns:
+            check_column(path, name, table[name], _is_readable, _READABLE)
     except (pa.ArrowException, ValueError) as e:
-        raise SpecError(f"data: {path} is no Arrow file of `datasets`, or is cut off: {e}") from e
+        raise SpecError(f"data: {path} is no Arrow file of `datasets`, or is cut off or damaged: {e}") from e
+    return table.select(columns)
 
 
-def _values(rows: Any, file: Path) -> list[dict[str, Any]]:  # noqa: ANN401 - an Arrow table
-    """Rows of a table as Python's own types. Places that a damaged file names may lie outside of it: looked at first.
+def _is_readable(kind: Any) -> bool:  # noqa: ANN401 - an Arrow type
+    return _is_number(kind) or is_lists_of(_is_number, kind) or _is_images(kind)
 
-    Raises:
-        SpecError: they do, or a value is none of Python's.
-    """
-    import pyarrow as pa  # here: help and plans start without it
 
-    try:
-        rows.validate(full=True)
-        values: list[dict[str, Any]] = rows.to_pylist()
-    except (pa.ArrowException, ValueError, OverflowError) as e:
-        raise SpecError(f"data: {file} is damaged: {e}") from e
-    return values
+def _is_number(kind: Any) -> bool:  # noqa: ANN401 - an Arrow type
+    from pyarrow import types
+
+    plain = kind.value_type if types.is_dictionary(kind) else kind
+    return bool(types.is_integer(plain) or types.is_floating(plain) or types.is_boolean(plain))
+
+
+def _is_images(kind: Any) -> bool:  # noqa: ANN401 - an Arrow type
+    """Whether it is bytes and a path, as the package `datasets` stores images."""
+    from pyarrow import types
+
+    if not types.is_struct(kind) or not {"bytes", "path"} <= {field.name for field in kind}:
+        return False
+    plain = (types.is_binary, types.is_large_binary, types.is_string, types.is_large_string, types.is_null)
+    return all(any(fits(field.type) for fits in plain) for field in kind)
 
 
 def _forgotten(table: object) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import itertools
 import json
 import os
 import shutil
@@ -27,6 +26,7 @@ Document: TypeAlias = str | list[int]
 
 _VERSION = 2
 _BATCH = 1000  # documents
+_LARGEST = 1 << 24  # characters, or tokens, of a batch; the last document may be longer
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,8 +160,8 @@ def _write(
     root, number = stream(0, "test documents"), 0
     with ExitStack() as stack:
         files: Mapping[str, BinaryIO] = {s: stack.enter_context((folder / f"{s}.bin").open("ab")) for s in counts}
-        while some := list(itertools.islice(documents, _BATCH)):
-            for (source, _), tokens in zip(some, _encoded(some, encoder), strict=True):
+        for batch in _batches(documents):
+            for (source, _), tokens in zip(batch, encoder.encode([d for _, d in batch]), strict=True):
                 array = np.asarray(tokens, np.int64)
                 _check(array, encoder.vocabulary, source)
                 held_out = test_fraction is not None and counted(root, number) < test_fraction * 2**63
@@ -171,20 +171,17 @@ def _write(
                 number += 1
 
 
-def _encoded(documents: Sequence[tuple[Path, Document]], encoder: Encoder) -> list[list[int]]:
-    try:
-        return encoder.encode([document for _, document in documents])
-    except (UnicodeError, TypeError) as e:  # JSON may hold one half of a character of two
-        broken = next(
-            (file for file, document in documents if isinstance(document, str) and not _is_text(document)), None
-        )
-        if broken is None:
-            raise
-        raise SpecError(f"data.column: {broken} has a document that is no Unicode text: {e}") from e
-
-
-def _is_text(document: str) -> bool:
-    return document.isascii() or not any("\ud800" <= character <= "\udfff" for character in document)
+def _batches(documents: Iterator[tuple[Path, Document]]) -> Iterator[list[tuple[Path, Document]]]:
+    """Documents in their order, some at once, which fit into memory whatever their lengths."""
+    batch, size = list[tuple[Path, Document]](), 0
+    for document in documents:
+        batch.append(document)
+        size += len(document[1])
+        if len(batch) == _BATCH or size >= _LARGEST:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
 
 
 def _check(tokens: NDArray[np.int64], vocabulary: int, source: Path) -> None:

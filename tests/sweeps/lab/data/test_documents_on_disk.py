@@ -152,7 +152,7 @@ def test_halves_of_characters_are_refused(tmp_path: Path, half: str, tokenizer: 
     (tmp_path / "train.jsonl").write_text('{"text": "number 7, \\ud83d\\ude00"}\n' * 9)
     load(tmp_path, **fields)
     (tmp_path / "train.jsonl").write_text(f'{{"text": "a"}}\n{{"text": "{half}"}}\n')
-    with pytest.raises(SpecError, match=r"data\.column: .*train\.jsonl has a document that is no Unicode text"):
+    with pytest.raises(SpecError, match=r"data\.column: line 2 of .*train\.jsonl is no Unicode text"):
         load(tmp_path, **fields)
 
 
@@ -180,7 +180,7 @@ def test_a_parquet_file_without_the_column_or_with_numbers(tmp_path: Path) -> No
     pq.write_table(pa.table({"body": ["a"], "n": [1.5]}), tmp_path / "train.parquet")
     with pytest.raises(SpecError, match=r"train\.parquet has no column 'text'; it has body, n"):
         load(tmp_path, shards={"train": "train*"})
-    with pytest.raises(SpecError, match=r"holds float '1\.5'"):
+    with pytest.raises(SpecError, match="holds double; it must hold text"):
         load(tmp_path, shards={"train": "train*"}, column="n")
 
 

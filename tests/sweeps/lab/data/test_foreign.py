@@ -19,7 +19,7 @@ from pydantic import TypeAdapter
 
 from landsweep.orchestrator.errors import SpecError
 from landsweep.orchestrator.storage import bounds
-from landsweep.sweeps.lab.data import DataSpec, documents
+from landsweep.sweeps.lab.data import DataSpec, documents, token_cache
 from landsweep.sweeps.lab.data.base import Data
 from landsweep.sweeps.lab.data.documents import read_documents
 
@@ -86,18 +86,86 @@ def test_two_columns_of_one_name(tmp_path: Path) -> None:
         loaded(tmp_path, source="hf_dataset", inputs="x")
 
 
-def test_values_that_python_has_not(tmp_path: Path) -> None:
-    times = pa.array([2**62] * 8, pa.timestamp("s"))
-    saved(tmp_path, stream(pa.table({"x": times, "label": TABLE["label"]})))
-    with pytest.raises(SpecError, match=r"a\.arrow is damaged"):
+def viewed(count: int, values: pa.Array) -> pa.Array:
+    """Lists, each of all values."""
+    return pa.ListViewArray.from_arrays(pa.array([0] * count, pa.int32()), pa.array([len(values)] * count), values)
+
+
+def seen(count: int, text: str) -> pa.Array:
+    """Texts that are one, of which each says where it stands."""
+    views = np.array([(len(text), text[:4].encode(), 0, 0)] * count, "i4, S4, i4, i4").tobytes()
+    return pa.Array.from_buffers(pa.string_view(), count, [None, pa.py_buffer(views), pa.py_buffer(text.encode())])
+
+
+# A few bytes of these can stand for any number of values, or they are none of ours.
+UNREAD = {
+    "times": pa.array([2**62] * 8, pa.timestamp("s")),
+    "no values": pa.nulls(8),
+    "lists of no values": pa.array([[None] * 9] * 8),
+    "lists of one size, of no values": pa.FixedSizeListArray.from_arrays(pa.nulls(8 * 1000), 1000),
+    "lists of nothing": pa.array([[]] * 8, pa.list_(pa.float32(), 0)),
+    "views of lists": viewed(8, viewed(100, pa.array([1] * 100))),
+    "runs": pa.RunEndEncodedArray.from_arrays(pa.array([8], pa.int32()), pa.array([1.0])),
+    "pictures with more": pa.array([{"bytes": b"", "path": "", "more": [None] * 9}] * 8),
+}
+
+
+@pytest.mark.parametrize("column", UNREAD.values(), ids=UNREAD)
+def test_columns_that_are_not_read(tmp_path: Path, column: pa.Array) -> None:
+    saved(tmp_path, stream(pa.table({"x": column, "label": TABLE["label"]})))
+    with pytest.raises(SpecError, match=r"data: x of .*a\.arrow holds .*; it must hold numbers"):
         loaded(tmp_path, source="hf_dataset", inputs="x")
+
+
+TEXTS = {
+    "views": seen(8, "a long text"),
+    "runs": pa.RunEndEncodedArray.from_arrays(pa.array([8], pa.int32()), pa.array(["a"])),
+    "views of lists": viewed(8, pa.array([1] * 100)),
+    "lists of no values": pa.array([[None] * 9] * 8),
+}
+
+
+@pytest.mark.parametrize("column", TEXTS.values(), ids=TEXTS)
+def test_texts_that_are_not_read(tmp_path: Path, column: pa.Array) -> None:
+    (tmp_path / "a.arrow").write_bytes(stream(pa.table({"text": column})))
+    with pytest.raises(SpecError, match=r"data: text of .*a\.arrow holds .*; it must hold text"):
+        list(read_documents(tmp_path / "a.arrow", "text"))
+
+
+@pytest.mark.parametrize("kind", ["arrow", "parquet"])
+def test_a_text_of_many_rows_is_in_memory_once(tmp_path: Path, kind: str) -> None:
+    texts = pa.DictionaryArray.from_arrays(pa.array([0] * 1500 + [None, 1]), pa.array(["a" * 1000, "b"]))
+    (tmp_path / "a.arrow").write_bytes(stream(pa.table({"text": texts})))
+    pq.write_table(pa.table({"text": texts}), tmp_path / "a.parquet")
+    read = list(read_documents(tmp_path / f"a.{kind}", "text"))
+    assert read == ["a" * 1000] * 1500 + ["b"]
+    assert len({id(text) for text in read}) < 9
+
+
+def test_documents_without_values_are_none(tmp_path: Path) -> None:
+    (tmp_path / "a.arrow").write_bytes(stream(pa.table({"text": pa.nulls(2**31 - 1)})))
+    assert list(read_documents(tmp_path / "a.arrow", "text")) == []
+
+
+def test_batches_of_documents_are_small_whatever_their_lengths(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(token_cache, "_LARGEST", 10)
+    documents = [(Path("a"), text) for text in ("aaaa", "b" * 7, "c" * 90, *"d" * 15)]
+    batches = list(token_cache._batches(iter(documents)))
+    assert [len(batch) for batch in batches] == [2, 1, 10, 5]
+    assert [document for batch in batches for document in batch] == documents
+
+
+@pytest.mark.parametrize("text", [b"\xff\xfe", b"\\ud800 half"])
+def test_the_line_that_is_no_text_is_named(tmp_path: Path, text: bytes) -> None:
+    (tmp_path / "a.jsonl").write_bytes(b'{"text": "good"}\n' * 5 + b'{"text": "%s"}\n' % text)
+    with pytest.raises(SpecError, match=r"line 6 of .*a\.jsonl is no Unicode text"):
+        list(read_documents(tmp_path / "a.jsonl", "text"))
 
 
 def test_places_outside_of_an_arrow_file_are_not_looked_at(tmp_path: Path) -> None:
     saved(tmp_path, with_wrong_offsets(TABLE, 16))
-    data = loaded(tmp_path, source="hf_dataset", inputs="x")
-    with pytest.raises(SpecError, match=r"a\.arrow is damaged"):
-        data.splits["train"].inputs[np.array([7])]
+    with pytest.raises(SpecError, match=r"a\.arrow is no Arrow file .* or damaged"):
+        loaded(tmp_path, source="hf_dataset", inputs="x")
     (tmp_path / "b.arrow").write_bytes(with_wrong_offsets(pa.table({"text": ["abcd"] * 8}), 32))
     with pytest.raises(SpecError, match=r"b\.arrow can't be read, it is damaged"):
         list(read_documents(tmp_path / "b.arrow", "text"))
