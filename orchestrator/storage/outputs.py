@@ -24,7 +24,7 @@ def unit_output(store: Store, key: str) -> str:
         key: of the unit, or how it begins.
 
     Raises:
-        SpecError: no unit with output has such a key, or several have.
+        SpecError: no unit with output has such a key, or several have; or the folder of all of them is a link.
     """
     if not is_name(key):
         raise SpecError(f"--unit {key!r}: give the key of a unit, or its first digits; they are in the column `key`")
@@ -65,6 +65,11 @@ def _keys(store: Store) -> list[str]:
     """
     if store.path is None:
         return sorted({name.split("/")[0] for name, _ in store.list(UNITS, deep=True) if "/" in name})
+    if (store.path / UNITS).is_symlink():
+        raise SpecError(
+            f"{store.path / UNITS} is a link, to {(store.path / UNITS).readlink()}, and what lies there is not shown; "
+            "link the whole results folder instead"
+        )
     try:
         with os.scandir(store.path / UNITS) as entries:
             return sorted(entry.name for entry in entries if entry.is_dir(follow_symlinks=False))

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from landsweep.orchestrator.errors import SpecError
 from landsweep.orchestrator.kind import Workbench
 from landsweep.orchestrator.row import Outcome, Progress, Status
 from landsweep.orchestrator.spec import parse
@@ -179,6 +180,16 @@ def test_a_log_that_is_a_link_is_not_shown(functions: Functions) -> None:
     (functions.results / f"units/{key}/log.txt").symlink_to(secret)
     shown = unit_output(Store.at(functions.results), key)
     assert "is a link" in shown and "mine alone" not in shown
+
+
+def test_logs_in_a_folder_that_is_a_link_are_not_shown(functions: Functions) -> None:
+    key = functions.run(functions.spec("from landsweep import unit\n\ndef f(x):\n    unit.log('mine alone')\n"))[0].key
+    units = functions.results / "units"
+    assert "mine alone" in unit_output(Store.at(functions.results), key)
+    units.rename(functions.folder / "elsewhere")
+    units.symlink_to(functions.folder / "elsewhere")
+    with pytest.raises(SpecError, match=r"units is a link, to .*elsewhere"):
+        unit_output(Store.at(functions.results), key)
 
 
 def test_generators_may_use_it_too(functions: Functions) -> None:
