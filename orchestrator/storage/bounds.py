@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import psutil
 
 from landsweep.orchestrator.errors import UsageError
-from landsweep.orchestrator.storage.parquet_pages import Chunk, column_chunks, unpacked_bytes
+from landsweep.orchestrator.storage.parquet_pages import unpacked_bytes
 
 if TYPE_CHECKING:
     import pyarrow.parquet as pq
@@ -77,7 +77,6 @@ def refuse_bomb(
     columns: Iterable[str] | None = None,
     most: int | None = None,
     groups: Iterable[int] | None = None,
-    chunks: list[list[Chunk]] | None = None,
 ) -> int:
     """Refuse a Parquet file whose table would not fit into memory; how many bytes its table takes, at most.
 
@@ -88,7 +87,6 @@ def refuse_bomb(
         columns: that are to be read; None for all.
         most: bytes; `room()` if not given.
         groups: of rows, that are to be read; None for all.
-        chunks: what `column_chunks` has found; for who asks for one group after the other.
 
     Raises:
         TooLarge: says how much it would take.
@@ -96,9 +94,6 @@ def refuse_bomb(
     """
     most = room() if most is None else most
     names = None if columns is None else set(columns)
-    chunks = column_chunks(memoryview(data)) if chunks is None else chunks
-    if any(len(group) != file.metadata.num_columns for group in chunks):
-        raise ValueError("a row group with other columns than the file")
     groups = range(file.metadata.num_row_groups) if groups is None else list(groups)
     rows = sum(int(file.metadata.row_group(group).num_rows) for group in groups)
     size, texts = rows * _ROW, dict[tuple[int, int], int]()
@@ -106,7 +101,7 @@ def refuse_bomb(
         for place in range(file.metadata.num_columns):
             name = file.schema.column(place).path
             if names is None or name.partition(".")[0] in names:
-                values, of_texts = unpacked_bytes(file, memoryview(data), chunks[group][place], place)
+                values, of_texts = unpacked_bytes(file, memoryview(data), group, place)
                 size += values
                 texts[group, place] = of_texts
     _refuse(size, most, source)

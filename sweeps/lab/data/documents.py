@@ -13,7 +13,6 @@ from pydantic import Field, model_validator
 
 from landsweep.orchestrator.errors import SpecError
 from landsweep.orchestrator.storage.bounds import refuse_bomb
-from landsweep.orchestrator.storage.parquet_pages import column_chunks
 from landsweep.sweeps.lab.data.base import Data, Dimensions
 from landsweep.sweeps.lab.data.foreign import check_arrow, check_column, is_lists_of, reads_files
 from landsweep.sweeps.lab.data.shards import ShardData, fingerprint
@@ -167,9 +166,8 @@ def _arrow(file: Path, column: str) -> Iterator[Any]:
             with file.open("rb") as raw, pq.ParquetFile(file) as table:
                 data = mmap.mmap(raw.fileno(), 0, access=mmap.ACCESS_READ)
                 _check_column(file, column, table.schema_arrow.names)
-                chunks = column_chunks(memoryview(data))
                 for group in range(table.num_row_groups):  # one is in memory at a time
-                    refuse_bomb(table, data, str(file), [column], groups=[group], chunks=chunks)
+                    refuse_bomb(table, data, str(file), [column], groups=[group])
                     for batch in table.iter_batches(_ROWS, [group], columns=[column]):
                         yield from _values(file, column, batch.column(0))
             return
