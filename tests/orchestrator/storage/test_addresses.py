@@ -58,7 +58,7 @@ def test_an_endpoint_of_a_usual_form(address: str, monkeypatch: pytest.MonkeyPat
     for name, value in environment(address).items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("AWS_NOTES_OF_MINE", "two\nlines")
-    Store.at("s3://bucket/x")
+    assert Store.at("s3://bucket/x").where == "s3://bucket/x", "it is taken"
 
 
 @pytest.mark.parametrize("region", ["eu west", "\u00fc", "us/east"])

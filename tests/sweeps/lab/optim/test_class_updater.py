@@ -146,7 +146,10 @@ def test_what_an_optimizer_draws_leaves_the_global_state_alone() -> None:
 
 
 def test_an_optimizer_that_takes_no_small_parameters_is_tried_with_its_own() -> None:
-    make_steps(begun("Sized", [0]), range(2))
+    sized, plain = begun("Sized", [0]), begun("Own", [0])
+    for updated in (sized, plain):
+        make_steps(updated, range(2))
+    assert torch.equal(sized[0].weights, plain[0].weights)
 
 
 def test_each_choice_of_arguments_is_tried() -> None:
