@@ -5,13 +5,12 @@ from __future__ import annotations
 import ipaddress
 import os
 import re
-import threading
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
+from landsweep.orchestrator.asked import asked
 from landsweep.orchestrator.errors import UsageError
 from landsweep.orchestrator.redaction import redacted
 from landsweep.orchestrator.text import one_line
@@ -103,15 +102,7 @@ def _soon(ask: Callable[[], T], source: str) -> T:
     Raises:
         UsageError: they have not answered in time, or failed.
     """
-    answer: Future[T] = Future()
-
-    def wait() -> None:
-        try:
-            answer.set_result(ask())
-        except BaseException as e:  # noqa: BLE001 - raised below
-            answer.set_exception(e)
-
-    threading.Thread(target=wait, name="landsweep-credentials", daemon=True).start()
+    answer = asked(ask, "landsweep-credentials")
     try:
         return answer.result(_SECONDS)
     except Exception as e:

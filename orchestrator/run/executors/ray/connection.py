@@ -10,7 +10,6 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,6 +18,7 @@ import grpc
 import ray
 from ray._private import services
 
+from landsweep.orchestrator.asked import asked
 from landsweep.orchestrator.errors import ClusterLost, SpecError, Unreachable
 from landsweep.orchestrator.run.executors.private import (
     OwnFolder,
@@ -149,15 +149,7 @@ class Connection:
         Raises:
             ClusterLost: the Ray has died, or can't be reached.
         """
-        answer: Future[_T] = Future()
-
-        def wait() -> None:
-            try:
-                answer.set_result(call())
-            except BaseException as e:  # noqa: BLE001 - raised below
-                answer.set_exception(e)
-
-        threading.Thread(target=wait, name="landsweep-ask", daemon=True).start()
+        answer = asked(call, "landsweep-ask")
         while True:
             with contextlib.suppress(TimeoutError):
                 error = answer.exception(_LOOK)
